@@ -1,0 +1,72 @@
+// Comparing the lanes of a 4x4 pixel block. The only hand-written vector code of the core: everything else
+// is plain loops that compilers vectorise, but none of them turns a comparison into a bit mask well.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+#endif
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+
+namespace lg {
+
+// Bit l is set where values[l] == wanted, for l in [0, 16).
+inline uint32_t equal_lanes(const int32_t* values, int32_t wanted) {
+#if defined(__AVX512F__)
+  return _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(values), _mm512_set1_epi32(wanted));
+#elif defined(__AVX2__)
+  const __m256i w = _mm256_set1_epi32(wanted);
+  const __m256i lo = _mm256_cmpeq_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)), w);
+  const __m256i hi = _mm256_cmpeq_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + 8)), w);
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(lo))) |
+         static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(hi))) << 8;
+#elif defined(__SSE2__) || defined(_M_X64)
+  uint32_t mask = 0;
+  for (int quad = 0; quad < 4; ++quad) {
+    const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + 4 * quad));
+    const __m128 equal = _mm_castsi128_ps(_mm_cmpeq_epi32(four, _mm_set1_epi32(wanted)));
+    mask |= static_cast<uint32_t>(_mm_movemask_ps(equal)) << (4 * quad);
+  }
+  return mask;
+#else
+  uint32_t mask = 0;
+  for (int l = 0; l < 16; ++l) mask |= static_cast<uint32_t>(values[l] == wanted) << l;
+  return mask;
+#endif
+}
+
+// Bit l is set where a[l] != b[l], for l in [0, 16).
+inline uint32_t different_lanes(const int32_t* a, const int32_t* b) {
+#if defined(__AVX512F__)
+  return _mm512_cmpneq_epi32_mask(_mm512_loadu_si512(a), _mm512_loadu_si512(b));
+#elif defined(__AVX2__)
+  const auto load = [](const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); };
+  const __m256i lo = _mm256_cmpeq_epi32(load(a), load(b));
+  const __m256i hi = _mm256_cmpeq_epi32(load(a + 8), load(b + 8));
+  const uint32_t equal = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(lo))) |
+                         static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(hi))) << 8;
+  return ~equal & 0xffffu;
+#else
+  uint32_t mask = 0;
+  for (int l = 0; l < 16; ++l) mask |= static_cast<uint32_t>(a[l] != b[l]) << l;
+  return mask;
+#endif
+}
+
+// The position of the lowest set bit. mask must not be zero.
+inline int lowest_lane(uint32_t mask) {
+#if defined(_MSC_VER)
+  unsigned long index;
+  _BitScanForward(&index, mask);
+  return static_cast<int>(index);
+#else
+  return __builtin_ctz(mask);
+#endif
+}
+
+}  // namespace lg

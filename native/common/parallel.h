@@ -1,0 +1,32 @@
+// A small thread pool: parallel_for over tasks of roughly equal worth, handed out dynamically.
+//
+// The pool is ours rather than OpenMP's so that the core depends on no runtime that could clash with the
+// one torch has loaded. Idle workers spin for some microseconds (the next op of a frame is usually that
+// near) and then sleep, so that they never take time from torch's own threads.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace lg {
+
+using TaskFunction = void (*)(void* context, int64_t task, int worker);
+
+// Runs function(context, task, worker) for every task in [0, tasks), on at most `threads` threads
+// including the calling one. worker is in [0, threads) and no two concurrent tasks share one.
+// If another thread is using the pool already, everything runs on the calling thread.
+// An exception from a task is rethrown here after all tasks have stopped.
+void run_parallel(int threads, int64_t tasks, TaskFunction function, void* context);
+
+template <class Body>
+void parallel_for(int threads, int64_t tasks, Body&& body) {
+  using Plain = std::remove_reference_t<Body>;
+  run_parallel(
+      threads, tasks,
+      [](void* context, int64_t task, int worker) { (*static_cast<Plain*>(context))(task, worker); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+constexpr int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
+}  // namespace lg

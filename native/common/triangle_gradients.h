@@ -1,0 +1,104 @@
+// Scattering per-pixel gradients to vertices, the same bit for bit for any number of threads, without
+// atomics.
+//
+// An image is cut into chunks (tiles). The pixels of a chunk add into one record per triangle; when all
+// chunks are done, every vertex takes the records' contributions in chunk order. The chunks are fixed by
+// the image alone, so neither the sums nor their order depend on who computed what.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "common/memory.h"
+#include "common/parallel.h"
+
+namespace lg {
+
+template <class T>
+class TriangleGradients {
+ public:
+  // values: per record; in the end three vertices times `values / 3` channels.
+  TriangleGradients(int workers, int64_t chunks, int64_t values)
+      : values_(values), workers_(std::max(1, workers)), chunks_(chunks) {}
+
+  void begin_chunk(int64_t chunk, int worker, int64_t view) {
+    Worker& w = workers_[worker];
+    w.first = static_cast<int64_t>(w.triangle.size());
+    chunks_[chunk] = {worker, w.first, w.first, view};
+  }
+
+  // The record of a triangle in the worker's current chunk, its values zero at first. Valid until the next
+  // call. `fresh` tells whether it has just been made.
+  T* record(int worker, int32_t triangle, bool* fresh = nullptr) {
+    Worker& w = workers_[worker];
+    int64_t& slot = w.slots[static_cast<uint32_t>(triangle) % slot_count];
+    const bool found = slot >= w.first && slot < static_cast<int64_t>(w.triangle.size()) &&
+                       w.triangle[slot] == triangle;
+    if (fresh) *fresh = !found;
+    if (!found) {
+      slot = static_cast<int64_t>(w.triangle.size());
+      w.triangle.push_back(triangle);
+      std::fill_n(w.value.extend(values_), values_, T(0));
+    }
+    return w.value.data() + slot * values_;
+  }
+
+  // Closes the chunk and lets finish(triangle, values) turn what was summed into vertex gradients.
+  template <class Finish>
+  void end_chunk(int64_t chunk, int worker, Finish&& finish) {
+    Worker& w = workers_[worker];
+    chunks_[chunk].end = static_cast<int64_t>(w.triangle.size());
+    for (int64_t i = w.first; i < chunks_[chunk].end; ++i) finish(w.triangle[i], w.value.data() + i * values_);
+  }
+  void end_chunk(int64_t chunk, int worker) {
+    end_chunk(chunk, worker, [](int32_t, T*) {});
+  }
+
+  // out [views or 1, vertices, channels] = sums of the records' channels, of which a record has `stride`
+  // per vertex; channels beyond the record's get zero. shared: all views add into the one set of vertices.
+  void scatter(int threads, const int32_t* tri, int64_t vertices, int64_t views, bool shared, int64_t channels,
+               T* out) const {
+    const int64_t stride = values_ / 3, rows = (shared ? 1 : views) * vertices;
+    const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, rows / 256));
+    parallel_for(threads, parts, [&](int64_t part, int) {
+      const int64_t low = rows * part / parts, high = rows * (part + 1) / parts;
+      std::fill(out + low * channels, out + high * channels, T(0));
+      for (const Chunk& chunk : chunks_) {
+        const Worker& w = workers_[chunk.worker];
+        const int64_t base = shared ? 0 : chunk.view * vertices;
+        if (base >= high || base + vertices <= low) continue;
+        for (int64_t i = chunk.first; i < chunk.end; ++i) {
+          const int32_t* index = tri + 3 * static_cast<int64_t>(w.triangle[i]);
+          const T* value = w.value.data() + i * values_;
+          for (int k = 0; k < 3; ++k) {
+            const int64_t row = base + index[k];
+            if (index[k] < 0 || row < low || row >= high) continue;
+            T* target = out + row * channels;
+            for (int64_t c = 0; c < stride; ++c) target[c] += value[k * stride + c];
+          }
+        }
+      }
+    });
+  }
+
+ private:
+  static constexpr uint32_t slot_count = 4096;  // triangles of one tile rarely share a slot
+
+  struct Worker {
+    std::vector<int64_t> slots = std::vector<int64_t>(slot_count, -1);
+    Array<int32_t> triangle;
+    Array<T> value;
+    int64_t first = 0;  // of the current chunk
+  };
+  struct Chunk {
+    int worker;
+    int64_t first, end, view;
+  };
+
+  const int64_t values_;
+  std::vector<Worker> workers_;
+  std::vector<Chunk> chunks_;
+};
+
+}  // namespace lg

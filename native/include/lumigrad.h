@@ -1,0 +1,106 @@
+/* The C interface of lumigrad's compiled core: the only header that the Python side mirrors (_core.py).
+ *
+ * Every function takes contiguous row-major buffers and plain sizes, and returns LG_OK or an error code;
+ * lg_last_error() then describes it in words for the calling thread. `threads` is the number of threads a
+ * call may use; results never depend on it. `dtype` says what the floating-point buffers of a call hold.
+ * A null pointer stands for an absent optional input or an output that is not wanted.
+ */
+#ifndef LUMIGRAD_H
+#define LUMIGRAD_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define LG_API_EXPORT __declspec(dllexport)
+#else
+#define LG_API_EXPORT __attribute__((visibility("default")))
+#endif
+#ifdef __cplusplus
+#define LG_API extern "C" LG_API_EXPORT
+#else
+#define LG_API LG_API_EXPORT
+#endif
+
+enum { LG_OK = 0, LG_INVALID = 1, LG_OUT_OF_MEMORY = 2, LG_INTERNAL = 3 };
+enum { LG_FLOAT32 = 0, LG_FLOAT64 = 1 };
+
+/* ---- The library itself ------------------------------------------------------------------------- */
+
+LG_API int32_t lg_abi_version(void);
+LG_API const char* lg_last_error(void);
+/* The instruction set this library was compiled for, and the best one that this processor can run. */
+LG_API const char* lg_isa(void);
+LG_API const char* lg_best_isa(void);
+
+/* ---- Memory for outputs -------------------------------------------------------------------------- */
+
+/* A DLManagedTensor (DLPack 0.x) of uninitialised recycled memory; its deleter gives the memory back.
+ * dtype_code and dtype_bits are DLPack's. Returns null when memory is short. */
+LG_API void* lg_tensor_new(int32_t dtype_code, int32_t dtype_bits, int32_t ndim, const int64_t* shape);
+/* Bytes handed out now, bytes kept for reuse now, and the most ever handed out at once since the reset. */
+LG_API void lg_memory_stats(int64_t* in_use, int64_t* cached, int64_t* peak);
+LG_API void lg_memory_reset_peak(void);
+LG_API void lg_memory_set_limit(int64_t cached_bytes);
+LG_API void lg_memory_empty_cache(void);
+
+/* ---- Rasterization (native/rasterize) -------------------------------------------------------------
+ * pos   [views, vertices, 4], or [vertices, 4] shared by all views when `ranges` is given
+ * tri   int32 [triangles, 3]
+ * ranges int64 [views, 2] = (first, count) into tri, or null: every view draws all triangles
+ * Outputs [views, height, width, ...]: out_tri int32, out_bary (2), out_depth, out_bary_d (2x2) of `dtype`,
+ * out_zbuffer float32: the depth that decided visibility. after_tri/after_zbuffer: the previous layer of
+ * depth peeling; drop_coincident: a layer must be strictly deeper than the previous one.
+ */
+LG_API int32_t lg_rasterize_forward(
+    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t subpixel_bits,
+    const int32_t* after_tri, const float* after_zbuffer, int32_t drop_coincident,
+    int32_t* out_tri, void* out_bary, void* out_depth, void* out_bary_d, float* out_zbuffer);
+
+/* frag_tri is the forward's out_tri. Null gradients count as zero. grad_pos has the shape of pos. */
+LG_API int32_t lg_rasterize_backward(
+    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t straight_through,
+    const int32_t* frag_tri, const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
+    void* grad_pos);
+
+/* ---- Interpolation (native/interpolate) -------------------------------------------------------------
+ * attr [attr_views, vertices, channels], attr_views 1 or views; tri int32 [triangles, 3]
+ * frag_tri [views, height, width], bary [.., 2], bary_d [.., 2, 2] or null
+ * channel_list int32 [listed]: the channels whose derivatives are wanted; out_d [.., listed, 2]
+ */
+LG_API int32_t lg_interpolate_forward(
+    int32_t threads, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
+    const void* bary, const void* bary_d, const int32_t* channel_list,
+    int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
+    int64_t pixels_per_view, int64_t listed, void* out, void* out_d);
+
+LG_API int32_t lg_interpolate_backward(
+    int32_t threads, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
+    const void* bary, const void* bary_d, const int32_t* channel_list,
+    int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
+    int64_t height, int64_t width, int64_t listed, const void* grad_out, const void* grad_out_d,
+    void* grad_attr, void* grad_bary, void* grad_bary_d);
+
+/* ---- Antialiasing (native/antialias) ----------------------------------------------------------------
+ * topology int32 [triangles, 3]: the cyclic half-edge links made by lg_edge_topology.
+ * color [views, height, width, channels]; depth as made by rasterization.
+ * flags uint8 [views, or 1 when positions are shared, triangles]: what the forward pass found out about each
+ * triangle's silhouette edges, for the backward pass.
+ */
+LG_API int32_t lg_edge_topology(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
+                                int32_t* topology);
+
+LG_API int32_t lg_antialias_forward(
+    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
+    const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    int32_t unbounded, void* out, uint8_t* out_flags);
+
+LG_API int32_t lg_antialias_backward(
+    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
+    const void* pos, const int32_t* tri, const uint8_t* flags, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
+
+#endif

@@ -1,0 +1,254 @@
+// interpolate on the CPU. Neighbouring pixels mostly see the same triangle, so work goes by runs.
+#include "interpolate/interpolate.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "common/memory.h"
+#include "common/parallel.h"
+#include "common/status.h"
+#include "common/tiles.h"
+#include "common/triangle_gradients.h"
+#include "lumigrad.h"
+
+namespace lg {
+namespace {
+
+template <class T>
+struct Inputs {
+  const T* attr;
+  const int32_t* tri;
+  const int32_t* frag_tri;
+  const T* bary;
+  const T* bary_d;
+  const int32_t* listed_channel;
+  int64_t attr_views, views, vertices, channels, triangles, listed;
+  const T* zeros;  // one vertex worth of zeros
+
+  TriangleAttributes<T> attributes(int64_t view, int32_t triangle) const {
+    if (LG_UNLIKELY(triangle >= triangles)) {
+      throw InvalidArgument("frags.tri holds triangle %d, but tri has %lld triangles", static_cast<int>(triangle),
+                            static_cast<long long>(triangles));
+    }
+    const int32_t* index = tri + 3 * static_cast<int64_t>(triangle);
+    const T* base = attr + (attr_views > 1 ? view * vertices * channels : 0);
+    TriangleAttributes<T> out;
+    for (int k = 0; k < 3; ++k) {
+      if (LG_UNLIKELY(index[k] >= vertices)) {
+        throw InvalidArgument("tri[%d, %d] is %d, but attr has %lld vertices", static_cast<int>(triangle), k,
+                              static_cast<int>(index[k]), static_cast<long long>(vertices));
+      }
+      out.a[k] = index[k] < 0 ? zeros : base + index[k] * channels;
+    }
+    return out;
+  }
+};
+
+// Channels: the number of channels when it is known at compile time, else 0.
+template <class T, int Channels>
+void forward_pixels(const Inputs<T>& in, int64_t view, int64_t begin, int64_t end, T* out, T* out_d) {
+  const int64_t channels = Channels ? Channels : in.channels;
+  int32_t current = -1;
+  TriangleAttributes<T> attr{};
+  for (int64_t i = begin; i < end; ++i) {
+    const int32_t triangle = in.frag_tri[i];
+    T* LG_RESTRICT pixel = out + i * channels;
+    if (triangle < 0) {
+      for (int64_t c = 0; c < channels; ++c) pixel[c] = 0;
+      if (out_d) std::fill_n(out_d + i * in.listed * 2, in.listed * 2, T(0));
+      continue;
+    }
+    if (triangle != current) {
+      attr = in.attributes(view, triangle);
+      current = triangle;
+    }
+    const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
+    for (int64_t c = 0; c < channels; ++c) pixel[c] = interpolate_channel(attr, c, u, v);
+    if (out_d) {
+      T* pixel_d = out_d + i * in.listed * 2;
+      for (int64_t l = 0; l < in.listed; ++l) {
+        interpolate_channel_d(attr, in.listed_channel[l], in.bary_d + 4 * i, pixel_d + 2 * l);
+      }
+    }
+  }
+}
+
+template <class T>
+void forward(int32_t threads, const Inputs<T>& in, int64_t pixels, T* out, T* out_d) {
+  constexpr int64_t pixels_per_task = 8192;
+  const int64_t tasks_per_view = divide_up(pixels, pixels_per_task);
+  parallel_for(threads, in.views * tasks_per_view, [&](int64_t task, int) {
+    const int64_t view = task / tasks_per_view, part = task % tasks_per_view;
+    const int64_t begin = view * pixels + part * pixels_per_task;
+    const int64_t end = std::min((view + 1) * pixels, begin + pixels_per_task);
+    switch (in.channels) {
+      case 1: return forward_pixels<T, 1>(in, view, begin, end, out, out_d);
+      case 2: return forward_pixels<T, 2>(in, view, begin, end, out, out_d);
+      case 3: return forward_pixels<T, 3>(in, view, begin, end, out, out_d);
+      case 4: return forward_pixels<T, 4>(in, view, begin, end, out, out_d);
+      default: return forward_pixels<T, 0>(in, view, begin, end, out, out_d);
+    }
+  });
+}
+
+template <class T>
+struct Gradients {
+  const T* out;    // [.., channels] or null
+  const T* out_d;  // [.., listed, 2] or null
+  T* bary;         // outputs, null where not wanted
+  T* bary_d;
+};
+
+// One run of pixels that see the same triangle. sum: the record's three vertices, or null.
+template <class T, int Channels>
+void backward_run(const Inputs<T>& in, const Gradients<T>& g, const TriangleAttributes<T>& attr, int64_t first,
+                  int64_t count, T* LG_RESTRICT sum) {
+  const int64_t channels = Channels ? Channels : in.channels;
+  T local[3 * (Channels ? Channels : 1)] = {};
+  T* LG_RESTRICT total = Channels ? local : sum;
+  for (int64_t i = first; i < first + count; ++i) {
+    const T u = in.bary[2 * i], v = in.bary[2 * i + 1], w = 1 - u - v;
+    T grad_u = 0, grad_v = 0;
+    for (int64_t c = 0; c < channels; ++c) {
+      const T grad = g.out[i * channels + c];
+      add_bary_gradient(attr, c, grad, &grad_u, &grad_v);
+      if (Channels || sum) {
+        total[c] += u * grad;
+        total[channels + c] += v * grad;
+        total[2 * channels + c] += w * grad;
+      }
+    }
+    if (g.bary) {
+      g.bary[2 * i] = grad_u;
+      g.bary[2 * i + 1] = grad_v;
+    }
+  }
+  if (Channels && sum) {
+    for (int64_t c = 0; c < 3 * channels; ++c) sum[c] += local[c];
+  }
+}
+
+template <class T>
+void backward_run_d(const Inputs<T>& in, const Gradients<T>& g, const TriangleAttributes<T>& attr, int64_t first,
+                    int64_t count, T* sum) {
+  for (int64_t i = first; i < first + count; ++i) {
+    T grad_bary_d[4] = {0, 0, 0, 0};
+    for (int64_t l = 0; l < in.listed; ++l) {
+      const int64_t c = in.listed_channel[l];
+      const T* grad = g.out_d + (i * in.listed + l) * 2;
+      add_bary_d_gradient(attr, c, grad, grad_bary_d);
+      if (sum) {
+        T to_a0, to_a1;
+        derivative_weights(in.bary_d + 4 * i, grad, &to_a0, &to_a1);
+        sum[c] += to_a0;
+        sum[in.channels + c] += to_a1;
+        sum[2 * in.channels + c] -= to_a0 + to_a1;
+      }
+    }
+    if (g.bary_d) std::copy_n(grad_bary_d, 4, g.bary_d + 4 * i);
+  }
+}
+
+template <class T>
+void clear_run(const Gradients<T>& g, int64_t first, int64_t count) {
+  if (g.bary) std::memset(g.bary + 2 * first, 0, sizeof(T) * 2 * count);
+  if (g.bary_d) std::memset(g.bary_d + 4 * first, 0, sizeof(T) * 4 * count);
+}
+
+template <class T, int Channels>
+void backward_line(const Inputs<T>& in, const Gradients<T>& g, int64_t view, int64_t begin, int64_t end,
+                   TriangleGradients<T>* records, int worker) {
+  for (int64_t first = begin; first < end;) {
+    const int32_t triangle = in.frag_tri[first];
+    int64_t last = first + 1;
+    while (last < end && in.frag_tri[last] == triangle) ++last;
+    if (triangle < 0) {
+      clear_run(g, first, last - first);
+    } else {
+      const TriangleAttributes<T> attr = in.attributes(view, triangle);
+      T* sum = records ? records->record(worker, triangle) : nullptr;
+      if (g.out) {
+        backward_run<T, Channels>(in, g, attr, first, last - first, sum);
+      } else if (g.bary) {
+        std::memset(g.bary + 2 * first, 0, sizeof(T) * 2 * (last - first));
+      }
+      if (g.out_d) {
+        backward_run_d(in, g, attr, first, last - first, sum);
+      } else if (g.bary_d) {
+        std::memset(g.bary_d + 4 * first, 0, sizeof(T) * 4 * (last - first));
+      }
+    }
+    first = last;
+  }
+}
+
+template <class T>
+void backward(int32_t threads, const Inputs<T>& in, const Gradients<T>& g, int64_t height, int64_t width,
+              T* grad_attr) {
+  const TileGrid tiles(in.views, height, width);
+  TriangleGradients<T> records(threads, tiles.count(), 3 * in.channels);
+  TriangleGradients<T>* wanted = grad_attr ? &records : nullptr;
+  parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {
+    const PixelTile tile = tiles[i];
+    records.begin_chunk(i, worker, tile.view);
+    for (int64_t row = tile.y0; row < tile.y1; ++row) {
+      const int64_t line = (tile.view * height + row) * width;
+      const int64_t begin = line + tile.x0, end = line + tile.x1;
+      switch (in.channels) {
+        case 1: backward_line<T, 1>(in, g, tile.view, begin, end, wanted, worker); break;
+        case 2: backward_line<T, 2>(in, g, tile.view, begin, end, wanted, worker); break;
+        case 3: backward_line<T, 3>(in, g, tile.view, begin, end, wanted, worker); break;
+        case 4: backward_line<T, 4>(in, g, tile.view, begin, end, wanted, worker); break;
+        default: backward_line<T, 0>(in, g, tile.view, begin, end, wanted, worker);
+      }
+    }
+    records.end_chunk(i, worker);
+  });
+  if (grad_attr) {
+    records.scatter(threads, in.tri, in.vertices, in.views, in.attr_views == 1, in.channels, grad_attr);
+  }
+}
+
+template <class T>
+Inputs<T> make_inputs(const void* attr, const int32_t* tri, const int32_t* frag_tri, const void* bary,
+                      const void* bary_d, const int32_t* channel_list, int64_t attr_views, int64_t views,
+                      int64_t vertices, int64_t channels, int64_t triangles, int64_t listed, const T* zeros) {
+  return {static_cast<const T*>(attr), tri,        frag_tri, static_cast<const T*>(bary),
+          static_cast<const T*>(bary_d), channel_list, attr_views, views,
+          vertices, channels, triangles, listed, zeros};
+}
+
+}  // namespace
+}  // namespace lg
+
+int32_t lg_interpolate_forward(int32_t threads, int32_t dtype, const void* attr, const int32_t* tri,
+                               const int32_t* frag_tri, const void* bary, const void* bary_d,
+                               const int32_t* channel_list, int64_t attr_views, int64_t views, int64_t vertices,
+                               int64_t channels, int64_t triangles, int64_t pixels_per_view, int64_t listed,
+                               void* out, void* out_d) {
+  return lg::dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const std::vector<T> zeros(static_cast<size_t>(channels), T(0));
+    const auto in = lg::make_inputs<T>(attr, tri, frag_tri, bary, bary_d, channel_list, attr_views, views, vertices,
+                                       channels, triangles, listed, zeros.data());
+    lg::forward<T>(threads, in, pixels_per_view, static_cast<T*>(out), static_cast<T*>(out_d));
+  });
+}
+
+int32_t lg_interpolate_backward(int32_t threads, int32_t dtype, const void* attr, const int32_t* tri,
+                                const int32_t* frag_tri, const void* bary, const void* bary_d,
+                                const int32_t* channel_list, int64_t attr_views, int64_t views, int64_t vertices,
+                                int64_t channels, int64_t triangles, int64_t height, int64_t width, int64_t listed,
+                                const void* grad_out, const void* grad_out_d, void* grad_attr, void* grad_bary,
+                                void* grad_bary_d) {
+  return lg::dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const std::vector<T> zeros(static_cast<size_t>(channels), T(0));
+    const auto in = lg::make_inputs<T>(attr, tri, frag_tri, bary, bary_d, channel_list, attr_views, views, vertices,
+                                       channels, triangles, listed, zeros.data());
+    const lg::Gradients<T> g = {static_cast<const T*>(grad_out), static_cast<const T*>(grad_out_d),
+                                static_cast<T*>(grad_bary), static_cast<T*>(grad_bary_d)};
+    lg::backward<T>(threads, in, g, height, width, static_cast<T*>(grad_attr));
+  });
+}

@@ -1,0 +1,189 @@
+"""The bridge to the compiled core: the only module that knows its shared libraries.
+
+The core is a plain C library (``native/include/lumigrad.h``), compiled once per instruction set. This module
+loads the best one that the processor runs, declares its functions, allocates outputs from its recycled memory
+and turns tensors into pointers. It knows nothing about the meaning of any op.
+
+Environment variables, read once at import:
+
+* ``LUMIGRAD_ISA``: ``portable``, ``avx2`` or ``avx512`` instead of the best available one.
+* ``LUMIGRAD_CACHE_MB``: how much freed output memory to keep for reuse (default 1024; 0 keeps none).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.dlpack import from_dlpack
+
+ABI_VERSION = 1
+ISAS = ("portable", "avx2", "avx512")
+
+_DIRECTORY = Path(__file__).parent / "_native"
+_OK, _INVALID, _OUT_OF_MEMORY = 0, 1, 2
+_FLOAT_CODES = {torch.float32: 0, torch.float64: 1}
+# DLPack's (type code, bits).
+_DLPACK_TYPES = {torch.float32: (2, 32), torch.float64: (2, 64), torch.int32: (0, 32), torch.uint8: (1, 8)}
+# Below this many elements malloc reuses memory by itself, and torch.empty is quicker.
+_RECYCLED_ELEMENTS = 64 * 1024
+
+# The C functions' arguments: p pointer, i int32, q int64. All return an int32 status.
+_SIGNATURES = {
+    "lg_rasterize_forward": "iippp qqqqq i ppi ppppp",
+    "lg_rasterize_backward": "iippi qqqqq i pppp p",
+    "lg_interpolate_forward": "ii pppppp qqqqqqq pp",
+    "lg_interpolate_backward": "ii pppppp qqqqqqqq pp ppp",
+    "lg_edge_topology": "pp qq p",
+    "lg_antialias_forward": "ii pppppp i qqqqqq i pp",
+    "lg_antialias_backward": "ii pppppp i qqqqqq i p pp",
+}
+_CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64}
+
+
+class CoreNotFoundError(ImportError):
+    """The compiled core is missing from the installation or does not load."""
+
+
+def _library_path(isa: str) -> Path:
+    if sys.platform == "win32":
+        return _DIRECTORY / f"lumigrad_{isa}.dll"
+    return _DIRECTORY / f"liblumigrad_{isa}{'.dylib' if sys.platform == 'darwin' else '.so'}"
+
+
+def load_library(isa: str) -> ctypes.CDLL:
+    """Open the core compiled for `isa` and declare its functions."""
+    path = _library_path(isa)
+    if not path.exists():
+        raise CoreNotFoundError(
+            f"lumigrad's compiled core is not at {path}. Install lumigrad with pip; a source tree needs "
+            "`cmake -S . -B build/dev && cmake --build build/dev && cmake --install build/dev --prefix src`."
+        )
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CoreNotFoundError(f"lumigrad's compiled core at {path} does not load: {error}") from error
+    if library.lg_abi_version() != ABI_VERSION:
+        raise CoreNotFoundError(f"{path} belongs to another version of lumigrad; reinstall lumigrad")
+    for name, signature in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = [_CTYPES[letter] for letter in signature.replace(" ", "")]
+        function.restype = ctypes.c_int32
+    for name in ("lg_last_error", "lg_isa", "lg_best_isa"):
+        getattr(library, name).restype = ctypes.c_char_p
+    library.lg_tensor_new.argtypes = [ctypes.c_int32, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p]
+    library.lg_tensor_new.restype = ctypes.c_void_p
+    library.lg_memory_set_limit.argtypes = [ctypes.c_int64]
+    return library
+
+
+def available_isas() -> list[str]:
+    """Instruction sets that this installation has a library for and this processor can run."""
+    best = ISAS.index(load_library("portable").lg_best_isa().decode())
+    return [isa for isa in ISAS[: best + 1] if _library_path(isa).exists()]
+
+
+def _choose_isa() -> str:
+    usable = available_isas()
+    wanted = os.environ.get("LUMIGRAD_ISA", usable[-1])
+    if wanted not in usable:
+        raise CoreNotFoundError(f"LUMIGRAD_ISA={wanted!r}: this machine has {', '.join(usable)}")
+    return wanted
+
+
+_library = load_library(_choose_isa())
+_library.lg_memory_set_limit(int(os.environ.get("LUMIGRAD_CACHE_MB", "1024")) << 20)
+
+
+def isa() -> str:
+    """The instruction set of the library in use."""
+    return _library.lg_isa().decode()
+
+
+def cuda_status() -> str:
+    """Whether CUDA kernels can be used, and why not if they cannot."""
+    if not torch.cuda.is_available():
+        return "not used: this torch finds no CUDA device"
+    return "not used: this installation of lumigrad has no CUDA library; CUDA tensors use the reference"
+
+
+# ---- Calls ---------------------------------------------------------------------------------------------
+
+
+def function(name: str) -> Callable[..., None]:
+    """The C function `name`, as a callable that takes tensors, None and numbers, and raises on failure."""
+    native = getattr(_library, name)
+
+    def call(*arguments: Any) -> None:
+        status = native(*arguments)
+        if status != _OK:
+            _raise(status)
+
+    call.__name__ = name
+    return call
+
+
+def _raise(status: int) -> None:
+    message = _library.lg_last_error().decode()
+    if status == _INVALID:
+        raise ValueError(message)
+    if status == _OUT_OF_MEMORY:
+        raise MemoryError(message)
+    raise RuntimeError(f"lumigrad's core failed: {message}")
+
+
+def pointer(tensor: torch.Tensor | None) -> int | None:
+    """The address of a contiguous tensor's data, or None."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def float_code(tensor: torch.Tensor) -> int:
+    """The core's name for a floating-point tensor's type."""
+    return _FLOAT_CODES[tensor.dtype]
+
+
+threads = torch.get_num_threads
+
+
+# ---- Memory --------------------------------------------------------------------------------------------
+
+_capsule_new = ctypes.pythonapi.PyCapsule_New
+_capsule_new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_capsule_new.restype = ctypes.py_object
+
+
+def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """An uninitialised CPU tensor, from recycled memory when it is large (see native/common/memory.h)."""
+    count = 1
+    for size in shape:
+        count *= size
+    if count < _RECYCLED_ELEMENTS:
+        return torch.empty(shape, dtype=dtype)
+    code, bits = _DLPACK_TYPES[dtype]
+    sizes = (ctypes.c_int64 * len(shape))(*shape)
+    managed = _library.lg_tensor_new(code, bits, len(shape), sizes)
+    if not managed:
+        raise MemoryError(f"no memory for an output of shape {tuple(shape)} and type {dtype}")
+    return from_dlpack(_capsule_new(managed, b"dltensor", None))
+
+
+def memory_stats() -> dict[str, int]:
+    """Bytes of large outputs and workspaces: `in_use` now, `cached` for reuse, `peak` use since the reset."""
+    values = [ctypes.c_int64() for _ in range(3)]
+    _library.lg_memory_stats(*(ctypes.byref(value) for value in values))
+    return dict(zip(("in_use", "cached", "peak"), (value.value for value in values)))
+
+
+def reset_peak_memory() -> None:
+    """Let `memory_stats()["peak"]` start again from what is in use now."""
+    _library.lg_memory_reset_peak()
+
+
+def empty_cache() -> None:
+    """Give all cached memory back to the system."""
+    _library.lg_memory_empty_cache()

@@ -1,0 +1,26 @@
+"""What a rasterizer hands on: for every pixel the triangle seen there, and where on it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Fragments(NamedTuple):
+    """The visible surface point of every pixel of N images (row 0 is the top).
+
+    Attributes:
+        tri: int32 [N, H, W], index of the triangle, -1 where nothing is seen.
+        bary: [N, H, W, 2], perspective-correct weights (u, v) of the triangle's vertices 0 and 1; vertex 2
+            has 1-u-v. Zero at background.
+        depth: [N, H, W], z/w in [-1, 1], zero at background.
+        bary_d: [N, H, W, 2, 2] or None. ``bary_d[..., i, j]`` is the derivative of u (i=0) or v (i=1) with
+            respect to the pixel column, rightwards (j=0), or the pixel row, downwards (j=1). Zero at
+            background.
+    """
+
+    tri: Tensor
+    bary: Tensor
+    depth: Tensor
+    bary_d: Tensor | None = None

@@ -1,0 +1,82 @@
+"""Checks of arguments that all ops share. Every message names the argument, what it should be, what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+_LOW_PRECISION = (torch.float16, torch.bfloat16)
+
+
+def tensor(name: str, value: Any) -> torch.Tensor:
+    """`value` if it is a tensor."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(value).__name__}")
+    return value
+
+
+def describe(value: torch.Tensor) -> str:
+    """Shape and type, for error messages."""
+    return f"shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"
+
+
+def floating(name: str, value: Any, like: torch.Tensor | None = None, like_name: str = "") -> torch.Tensor:
+    """A float32 or float64 tensor; under autocast, half precision is promoted to float32.
+
+    With `like`, the type and device must be the same as that tensor's.
+    """
+    value = tensor(name, value)
+    if value.dtype in _LOW_PRECISION and torch.is_autocast_enabled(value.device.type):
+        value = value.float()
+    if value.dtype != torch.float32 and value.dtype != torch.float64:
+        hint = " (half precision is accepted under torch.autocast)" if value.dtype in _LOW_PRECISION else ""
+        raise TypeError(f"{name}: expected float32 or float64, got {str(value.dtype).removeprefix('torch.')}{hint}")
+    if like is not None:
+        if value.dtype != like.dtype:
+            raise TypeError(f"{name}: expected {like.dtype} like {like_name}, got {value.dtype}")
+        if value.device != like.device:
+            raise ValueError(f"{name}: expected device {like.device} like {like_name}, got {value.device}")
+    return value
+
+
+def triangles(value: Any, device: torch.device, name: str = "tri") -> torch.Tensor:
+    """Triangle indices [T, 3] as contiguous int32."""
+    value = tensor(name, value)
+    if value.dtype != torch.int32 and value.dtype != torch.int64:
+        raise TypeError(f"{name}: expected int32 or int64, got {str(value.dtype).removeprefix('torch.')}")
+    if value.dim() != 2 or value.shape[1] != 3:
+        raise ValueError(f"{name}: expected shape [triangles, 3], got {tuple(value.shape)}")
+    if value.device != device:
+        raise ValueError(f"{name}: expected device {device} like the other tensors, got {value.device}")
+    if value.dtype == torch.int64:
+        value = narrow_indices(name, value)
+    return value.contiguous()
+
+
+def narrow_indices(name: str, value: torch.Tensor) -> torch.Tensor:
+    """int64 indices as int32; an index beyond int32 becomes one that no buffer has."""
+    return value.clamp(-1, 2**31 - 1).to(torch.int32)
+
+
+def shape(name: str, value: torch.Tensor, expected: Sequence[int | str]) -> None:
+    """Check a shape. Integers must match; strings name sizes that are free."""
+    fits = value.dim() == len(expected) and all(
+        isinstance(want, str) or have == want for have, want in zip(value.shape, expected)
+    )
+    if not fits:
+        wanted = ", ".join(str(want) for want in expected)
+        raise ValueError(f"{name}: expected shape [{wanted}], got {tuple(value.shape)}")
+
+
+def resolution(value: Any) -> tuple[int, int]:
+    """(height, width) as two positive integers."""
+    try:
+        height, width = value
+        height, width = height.__index__(), width.__index__()
+    except (TypeError, ValueError, AttributeError):
+        raise TypeError(f"resolution: expected (height, width) as two integers, got {value!r}") from None
+    if height < 1 or width < 1 or height > 32768 or width > 32768:
+        raise ValueError(f"resolution: expected 1 to 32768 pixels a side, got ({height}, {width})")
+    return height, width

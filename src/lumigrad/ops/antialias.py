@@ -1,0 +1,199 @@
+"""Analytic antialiasing of silhouettes: where the gradients of visibility come from.
+
+Defined by :mod:`lumigrad.reference.antialias`; the kernel is ``native/antialias``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lumigrad import _core, reference
+from lumigrad.fragments import Fragments
+from lumigrad.ops import _validation as check
+from lumigrad.ops._registration import needs_reference, register
+from lumigrad.ops.edge_topology import edge_topology
+from lumigrad.ops.interpolate import check_fragments
+
+_forward = _core.function("lg_antialias_forward")
+_backward = _core.function("lg_antialias_backward")
+
+
+def antialias(
+    color: torch.Tensor,
+    frags: Fragments,
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    topology: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Blend colours across silhouette edges, so that the image changes smoothly as edges move.
+
+    Where two neighbouring pixels see different triangles and a silhouette edge of the nearer one passes
+    between their centres, the pixel that the edge cuts takes as much of its neighbour's colour as the edge's
+    position says. A pixel cut from several sides still gets a convex combination: colours stay in range.
+
+    Args:
+        color: [N, H, W, C], any number of channels.
+        frags: the fragments the colours were made from.
+        pos, tri: the geometry that was rasterized: [N, V, 4] or [V, 4], and [T, 3].
+        topology: from :func:`~lumigrad.ops.edge_topology.edge_topology`. Built from `tri` on every call when
+            absent; build it once for a mesh that does not change its triangles, with positions if vertices
+            are duplicated along seams.
+
+    Returns:
+        The antialiased colours [N, H, W, C]. Gradients reach `color` and, through the places of the edges,
+        `pos` (x, y and w; z is zero).
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes or devices, or indices out of range.
+
+    Source: Laine et al. 2020, section 3.5, in homogeneous coordinates so that edges that reach behind the
+    camera are handled.
+    """
+    return antialias_with(color, frags, pos, tri, topology, unbounded=False)
+
+
+def antialias_with(
+    color: torch.Tensor,
+    frags: Fragments,
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    topology: torch.Tensor | None,
+    unbounded: bool,
+) -> torch.Tensor:
+    """:func:`antialias`; `unbounded` leaves a pixel's weights as they are even where they add up to over one."""
+    frags = check_fragments(frags)
+    color = check.floating("color", color, frags.bary, "frags.bary")
+    pos = check.floating("pos", pos, color, "color")
+    tri = check.triangles(tri, color.device)
+    views, height, width = frags.tri.shape
+    check.shape("color", color, (views, height, width, "C"))
+    if pos.dim() == 3:
+        check.shape("pos", pos, (views, "V", 4))
+    else:
+        check.shape("pos", pos, ("V", 4))
+    if topology is None:
+        topology = edge_topology(tri)
+    else:
+        topology = check.tensor("topology", topology)
+        if topology.dtype != torch.int32:
+            raise TypeError(f"topology: expected int32 as made by edge_topology, got {topology.dtype}")
+        check.shape("topology", topology, (tri.shape[0], 3))
+    if needs_reference("antialias", color):
+        return reference.antialias(color, frags, pos, tri, topology, unbounded=unbounded)
+    return _op(color.contiguous(), frags.tri.contiguous(), frags.depth.detach().contiguous(), pos.contiguous(), tri,
+               topology.contiguous(), unbounded)[0]  # fmt: skip
+
+
+def _kernel(
+    color: torch.Tensor,
+    frag_tri: torch.Tensor,
+    depth: torch.Tensor,
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    topology: torch.Tensor,
+    unbounded: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    out = _core.empty(color.shape, color.dtype)
+    flags = torch.empty(_flag_shape(pos, tri), dtype=torch.uint8)
+    _forward(
+        *_scene(color, frag_tri, depth, pos, tri, topology, unbounded), _core.pointer(out), _core.pointer(flags)
+    )
+    return out, flags
+
+
+def _flag_shape(pos: torch.Tensor, tri: torch.Tensor) -> tuple[int, int]:
+    return (pos.shape[0] if pos.dim() == 3 else 1), tri.shape[0]
+
+
+def _scene(
+    color: torch.Tensor,
+    frag_tri: torch.Tensor,
+    depth: torch.Tensor,
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    topology_or_flags: torch.Tensor,
+    unbounded: bool,
+) -> tuple:
+    """The arguments that both C functions begin with."""
+    views, height, width, channels = color.shape
+    point = _core.pointer
+    return (
+        _core.threads(), _core.float_code(color), point(color), point(frag_tri), point(depth), point(pos),
+        point(tri), point(topology_or_flags), pos.dim() == 2, views, pos.shape[-2], tri.shape[0], height, width,
+        channels, unbounded,
+    )  # fmt: skip
+
+
+def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
+    color, frag_tri, depth, pos, tri, _, unbounded = inputs
+    ctx.save_for_backward(color, frag_tri, depth, pos, tri, output[1])
+    ctx.mark_non_differentiable(output[1])
+    ctx.unbounded = unbounded
+
+
+def _grad(ctx: Any, grad_out: Any, grad_flags: Any) -> tuple:
+    if grad_out is None:
+        return (None,) * 7
+    # needs_input_grad counts the layout argument of the function as well.
+    want_color, want_pos = ctx.needs_input_grad[1], ctx.needs_input_grad[4]
+    grad_color, grad_pos = _backward_op(*ctx.saved_tensors, ctx.unbounded, grad_out, want_color, want_pos)
+    return (grad_color if want_color else None, None, None, grad_pos if want_pos else None, None, None, None)
+
+
+def _backward_kernel(
+    color: torch.Tensor,
+    frag_tri: torch.Tensor,
+    depth: torch.Tensor,
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    flags: torch.Tensor,
+    unbounded: bool,
+    grad_out: torch.Tensor,
+    want_color: bool,
+    want_pos: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    grad_out = grad_out.contiguous()
+    grad_color = _core.empty(color.shape if want_color else (0,), color.dtype)
+    grad_pos = _core.empty(pos.shape if want_pos else (0,), pos.dtype)
+    point = _core.pointer
+    _backward(
+        *_scene(color, frag_tri, depth, pos, tri, flags, unbounded), point(grad_out),
+        point(grad_color) if want_color else None, point(grad_pos) if want_pos else None,
+    )  # fmt: skip
+    return grad_color, grad_pos
+
+
+def _backward_fake(
+    color: torch.Tensor,
+    frag_tri: torch.Tensor,
+    depth: torch.Tensor,
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    flags: torch.Tensor,
+    unbounded: bool,
+    grad_out: torch.Tensor,
+    want_color: bool,
+    want_pos: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return color.new_empty(color.shape if want_color else (0,)), pos.new_empty(pos.shape if want_pos else (0,))
+
+
+_backward_op = register(
+    "antialias_backward(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor flags, "
+    "bool unbounded, Tensor grad_out, bool want_color, bool want_pos) -> (Tensor, Tensor)",
+    kernel=_backward_kernel,
+    fake=_backward_fake,
+)
+_op = register(
+    "antialias(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, "
+    "bool unbounded) -> (Tensor, Tensor)",
+    kernel=_kernel,
+    fake=lambda color, frag_tri, depth, pos, tri, *_: (
+        torch.empty_like(color),
+        color.new_empty(_flag_shape(pos, tri), dtype=torch.uint8),
+    ),
+    setup=_setup,
+    backward=_grad,
+)

@@ -1,0 +1,22 @@
+"""Every primitive, defined in plain PyTorch: the same names and signatures as in `lumigrad.ops`.
+
+These functions say what the fast kernels must compute. They are short and differentiable by autograd, work in
+float32 and float64 on any device, and are tested against closed forms; the kernels are tested against them.
+"""
+
+from __future__ import annotations
+
+from .antialias import antialias
+from .edge_topology import edge_topology
+from .interpolate import interpolate
+from .peel import peel
+from .rasterize import rasterize, visibility
+
+__all__ = [
+    "antialias",
+    "edge_topology",
+    "interpolate",
+    "peel",
+    "rasterize",
+    "visibility",
+]
