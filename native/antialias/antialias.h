@@ -1,6 +1,10 @@
 // Where a silhouette edge crosses the line between two neighbouring pixel centres, and the gradient of that
 // place with respect to the edge's vertices (Laine et al. 2020, section 3.5).
 //
+// The triangle seen at a pixel often ends before the outline of its surface does: near a rim triangles are
+// thinner than a pixel. So the search walks from it along the surface, triangle by triangle, until it meets
+// a silhouette edge, the other pixel, or its triangle.
+//
 // Everything is homogeneous: a vertex is (x, y, w), an edge is the line a x b. Vertices behind the camera
 // then need no special case beyond asking that w is positive at the crossing.
 #pragma once
@@ -64,59 +68,148 @@ LG_HD PairView make_pair_view(int64_t column, int64_t row, int64_t width, int64_
 }
 
 struct Crossing {
-  int edge = -1;       // of the triangle in front; -1: none
-  double distance = 0; // from its pixel's centre, in pixels, within [0, 1]
+  int32_t triangle = -1;  // whose silhouette edge it is; -1: none
+  int edge = 0;
+  double distance = 0;    // from the front pixel's centre, in pixels, within [0, 1]
   bool clamped = false;
 };
 
-struct EdgeLine {
-  double a_along, a_across, a_w, b_along, b_across, b_w;  // relative to the pixel's centre
-  double l_along, l_across;                               // normal of the projected line
+// The walk goes over at most this many triangles beyond the visible one.
+constexpr int walk_limit = 64;
+
+// What the search needs of one view's mesh.
+template <class T>
+struct SurfaceView {
+  const T* pos;  // [vertices, 4]
+  const int32_t* tri;
+  const int32_t* topology;
+  const uint8_t* flags;
+
+  LG_HD const T* corner(int64_t triangle, int k) const { return pos + 4 * static_cast<int64_t>(tri[3 * triangle + k]); }
+};
+
+// A vertex relative to the pixel's centre.
+struct ScanVertex {
+  double along, across, w;
+  LG_HD bool below() const { return across < 0; }
 };
 
 template <class T>
-LG_HD EdgeLine make_edge_line(const T* a, const T* b, const PairView& view) {
-  EdgeLine e;
-  e.a_w = a[3];
-  e.b_w = b[3];
-  e.a_along = a[view.along] - view.f_along * e.a_w;
-  e.a_across = a[view.across] - view.f_across * e.a_w;
-  e.b_along = b[view.along] - view.f_along * e.b_w;
-  e.b_across = b[view.across] - view.f_across * e.b_w;
-  e.l_along = e.a_across * e.b_w - e.b_across * e.a_w;
-  e.l_across = e.b_along * e.a_w - e.a_along * e.b_w;
-  return e;
+LG_HD ScanVertex make_scan_vertex(const T* p, const PairView& view) {
+  const double w = p[3];
+  return {p[view.along] - view.f_along * w, p[view.across] - view.f_across * w, w};
+}
+
+struct EdgeLine {
+  ScanVertex a, b;
+  double l_along, l_across;  // normal of the projected line
+};
+
+LG_HD EdgeLine make_edge_line(const ScanVertex& a, const ScanVertex& b) {
+  return {a, b, a.across * b.w - b.across * a.w, b.along * a.w - a.along * b.w};
 }
 
 // Pixels from the centre to where the line meets the pair's axis, in the pair's direction.
 LG_HD double crossing_distance(const EdgeLine& e, const PairView& view) {
-  return view.direction * view.scale_along * ((e.a_across * e.b_along - e.a_along * e.b_across) / e.l_along);
+  return view.direction * view.scale_along * ((e.a.across * e.b.along - e.a.along * e.b.across) / e.l_along);
 }
 
-// Whether the edge is one through which the triangle is left in the pair's direction, and steep enough.
-LG_HD bool leaves_through(const EdgeLine& e, const PairView& view, bool faces_positive) {
-  if ((e.a_across < 0) == (e.b_across < 0)) return false;
-  const bool in_front = (e.l_along > 0) == (e.a_across > e.b_across) && e.l_along != 0;  // w > 0 there
-  // In a mirrored frame (along = y) the orientation of the line and that of the direction both change sign.
-  const double outward = (faces_positive ? -e.l_along : e.l_along) * view.direction *
-                         (view.along == 0 ? 1 : -1);
-  const double steep = (e.l_along < 0 ? -e.l_along : e.l_along) * view.scale_across;
-  const double flat = (e.l_across < 0 ? -e.l_across : e.l_across) * view.scale_along;
-  return in_front && outward > 0 && steep >= flat;
+// Whether the scanline through the pixel's centre, which runs between the edge's ends, meets it in front of
+// the camera.
+LG_HD bool is_in_front(const EdgeLine& e) {
+  return e.l_along != 0 && (e.l_along > 0) == (e.a.across > e.b.across);
 }
 
-// The silhouette edge of the triangle p0, p1, p2 that lies between the two pixels of the pair.
+LG_HD double magnitude(double value) { return value < 0 ? -value : value; }
+
+// Pairs across which the edge runs flat are left to the other direction's pairs.
+LG_HD bool is_steep(const EdgeLine& e, const PairView& view) {
+  return magnitude(e.l_along) * view.scale_across >= magnitude(e.l_across) * view.scale_along;
+}
+
+LG_HD Crossing make_crossing(int64_t triangle, int edge, double distance) {
+  const double clamped = distance < 0 ? 0 : (distance > 1 ? 1 : distance);
+  return {static_cast<int32_t>(triangle), edge, clamped, clamped != distance};
+}
+
+// An edge of a triangle through which the scanline leaves it, and how far away. edge -1: none.
+struct Exit {
+  int edge = -1;
+  double distance = 0;
+  EdgeLine line;
+};
+
+// Where the scanline leaves the triangle that holds its origin: the farther of the two edges it meets.
 template <class T>
-LG_HD Crossing find_crossing(const T* const p[3], uint8_t flags, const PairView& view, bool unbounded) {
+LG_HD Exit first_exit(const SurfaceView<T>& surface, int64_t triangle, const PairView& view) {
+  const ScanVertex v[3] = {make_scan_vertex(surface.corner(triangle, 0), view),
+                           make_scan_vertex(surface.corner(triangle, 1), view),
+                           make_scan_vertex(surface.corner(triangle, 2), view)};
+  Exit best;
+  for (int k = 0; k < 3; ++k) {
+    const ScanVertex &a = v[(k + 1) % 3], &b = v[(k + 2) % 3];
+    if (a.below() == b.below()) continue;
+    const EdgeLine e = make_edge_line(a, b);
+    if (!is_in_front(e)) continue;
+    const double distance = crossing_distance(e, view);
+    if (best.edge < 0 || distance > best.distance) best = {k, distance, e};
+  }
+  return best;
+}
+
+// Where it leaves the next triangle, entered through its edge `entry`: of the other two edges, the one whose
+// ends lie on opposite sides of it. Sides are a property of the vertex, so the choice cannot fail by rounding.
+template <class T>
+LG_HD Exit next_exit(const SurfaceView<T>& surface, int64_t triangle, int entry, const PairView& view) {
+  const int next = (entry + 1) % 3, last = (entry + 2) % 3;  // edge `next` runs from corner last to entry
+  const ScanVertex tip = make_scan_vertex(surface.corner(triangle, entry), view);
+  const ScanVertex a = make_scan_vertex(surface.corner(triangle, next), view);
+  const ScanVertex b = make_scan_vertex(surface.corner(triangle, last), view);
+  if (a.below() == b.below()) return {};
+  const bool through_next = b.below() != tip.below();
+  const EdgeLine e = through_next ? make_edge_line(b, tip) : make_edge_line(tip, a);
+  if (!is_in_front(e)) return {};
+  return {through_next ? next : last, crossing_distance(e, view), e};
+}
+
+// The outline of the surface that `front`, the triangle seen at the pixel, belongs to, on the way to the
+// other pixel, which sees the triangle `other` (or -1).
+template <class T>
+LG_HD Crossing find_outline(const SurfaceView<T>& surface, int64_t front, int64_t other, const PairView& view) {
+  int64_t triangle = front;
+  Exit exit = first_exit(surface, triangle, view);
+  for (int step = 0; step <= walk_limit && exit.edge >= 0; ++step) {
+    const bool within = exit.distance <= 1 + crossing_tolerance;
+    if (surface.flags[triangle] & (1 << exit.edge)) {
+      const bool found = within && exit.distance >= -crossing_tolerance && is_steep(exit.line, view);
+      return found ? make_crossing(triangle, exit.edge, exit.distance) : Crossing{};
+    }
+    if (!within) break;
+    const int64_t here = 3 * triangle + exit.edge, across = surface.topology[here] >> 1;
+    const bool two_sided = across != here && (surface.topology[across] >> 1) == here;
+    triangle = across / 3;
+    if (!two_sided || triangle == other) break;
+    exit = next_exit(surface, triangle, static_cast<int>(across % 3), view);
+  }
+  return {};
+}
+
+// The rule as nvdiffrast has it: only the visible triangle's own silhouette edges, at any distance.
+template <class T>
+LG_HD Crossing find_own_edge(const SurfaceView<T>& surface, int64_t front, const PairView& view) {
   Crossing best;
+  const uint8_t flags = surface.flags[front];
   for (int k = 0; k < 3; ++k) {
     if (!(flags & (1 << k))) continue;
-    const EdgeLine e = make_edge_line(p[(k + 1) % 3], p[(k + 2) % 3], view);
-    if (!leaves_through(e, view, (flags & facing_positive) != 0)) continue;
-    const double d = crossing_distance(e, view);
-    if (!unbounded && (d < -crossing_tolerance || d > 1 + crossing_tolerance)) continue;
-    const double clamped = d < 0 ? 0 : (d > 1 ? 1 : d);
-    if (best.edge < 0 || clamped < best.distance) best = {k, clamped, clamped != d};
+    const EdgeLine e = make_edge_line(make_scan_vertex(surface.corner(front, (k + 1) % 3), view),
+                                      make_scan_vertex(surface.corner(front, (k + 2) % 3), view));
+    if (e.a.below() == e.b.below() || !is_in_front(e) || !is_steep(e, view)) continue;
+    // In a mirrored frame (along = y) the orientation of the line and that of the direction both change sign.
+    const double outward = ((flags & facing_positive) ? -e.l_along : e.l_along) * view.direction *
+                           (view.along == 0 ? 1 : -1);
+    if (!(outward > 0)) continue;
+    const Crossing found = make_crossing(front, k, crossing_distance(e, view));
+    if (best.triangle < 0 || found.distance < best.distance) best = found;
   }
   return best;
 }
@@ -124,18 +217,18 @@ LG_HD Crossing find_crossing(const T* const p[3], uint8_t flags, const PairView&
 // d crossing_distance / d (x, y, z, w) of the edge's two vertices.
 template <class T>
 LG_HD void crossing_gradients(const T* a, const T* b, const PairView& view, double grad_a[4], double grad_b[4]) {
-  const EdgeLine e = make_edge_line(a, b, view);
+  const EdgeLine e = make_edge_line(make_scan_vertex(a, view), make_scan_vertex(b, view));
   const double factor = view.direction * view.scale_along / e.l_along;
-  const double q = (e.a_across * e.b_along - e.a_along * e.b_across) / e.l_along;
-  const double a_along = -e.b_across * factor, b_along = e.a_across * factor;
-  const double a_across = (e.b_along - q * e.b_w) * factor, b_across = (q * e.a_w - e.a_along) * factor;
+  const double q = (e.a.across * e.b.along - e.a.along * e.b.across) / e.l_along;
+  const double a_along = -e.b.across * factor, b_along = e.a.across * factor;
+  const double a_across = (e.b.along - q * e.b.w) * factor, b_across = (q * e.a.w - e.a.along) * factor;
   grad_a[view.along] = a_along;
   grad_a[view.across] = a_across;
   grad_b[view.along] = b_along;
   grad_b[view.across] = b_across;
   grad_a[2] = grad_b[2] = 0;
-  grad_a[3] = q * e.b_across * factor - view.f_along * a_along - view.f_across * a_across;
-  grad_b[3] = -q * e.a_across * factor - view.f_along * b_along - view.f_across * b_across;
+  grad_a[3] = q * e.b.across * factor - view.f_along * a_along - view.f_across * a_across;
+  grad_b[3] = -q * e.a.across * factor - view.f_along * b_along - view.f_across * b_across;
 }
 
 }  // namespace lg

@@ -1,5 +1,4 @@
-// Comparing the lanes of a 4x4 pixel block. The only hand-written vector code of the core: everything else
-// is plain loops that compilers vectorise, but none of them turns a comparison into a bit mask well.
+// Comparisons of sixteen triangle numbers at once, as bit masks.
 #pragma once
 
 #include <cstdint>
@@ -67,6 +66,22 @@ inline int lowest_lane(uint32_t mask) {
 #else
   return __builtin_ctz(mask);
 #endif
+}
+
+// The end of the run of equal values that starts at `begin`, at most `end`.
+inline int64_t run_end(const int32_t* values, int64_t begin, int64_t end) {
+  const int32_t value = values[begin];
+  int64_t i = begin + 1;
+  while (i < end && i < begin + 4) {  // most runs are short
+    if (values[i] != value) return i;
+    ++i;
+  }
+  for (; i + 16 <= end; i += 16) {
+    const uint32_t different = ~equal_lanes(values + i, value) & 0xffffu;
+    if (different) return i + lowest_lane(different);
+  }
+  while (i < end && values[i] == value) ++i;
+  return i;
 }
 
 }  // namespace lg

@@ -24,6 +24,13 @@
 #define LG_VECTORIZE _Pragma("GCC ivdep")
 #endif
 
+// Asks for memory that will be read soon. Meshes are visited in an order that no hardware foresees.
+#if defined(__GNUC__) || defined(__clang__)
+#define LG_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define LG_PREFETCH(address) static_cast<void>(address)
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
 #define LG_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LG_UNLIKELY(x) __builtin_expect(!!(x), 0)

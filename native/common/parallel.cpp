@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "lumigrad.h"
+
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -27,6 +29,10 @@ void relax() {
   std::this_thread::yield();
 #endif
 }
+
+// GOMP_parallel of GNU's OpenMP runtime: runs body(data) on every thread of a team of num_threads.
+using TeamFunction = void (*)(void (*body)(void*), void* data, unsigned num_threads, unsigned flags);
+std::atomic<TeamFunction> team_function{nullptr};
 
 // One parallel_for: shared by the caller and the workers that join it.
 struct Job {
@@ -176,6 +182,18 @@ class Pool {
   int workers_ = 0;
 };
 
+// The team always has the full number of threads: another size than torch's would make the runtime rebuild it.
+void run_on_team(TeamFunction team, int threads, int64_t tasks, TaskFunction function, void* context) {
+  Job job(function, context, tasks, threads - 1);
+  team(
+      [](void* data) {
+        Job* shared = static_cast<Job*>(data);
+        shared->run(shared->joined.fetch_add(1, std::memory_order_relaxed));
+      },
+      &job, static_cast<unsigned>(threads), 0);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
 }  // namespace
 
 void run_parallel(int threads, int64_t tasks, TaskFunction function, void* context) {
@@ -183,7 +201,15 @@ void run_parallel(int threads, int64_t tasks, TaskFunction function, void* conte
     for (int64_t task = 0; task < tasks; ++task) function(context, task, 0);
     return;
   }
-  Pool::instance().run(threads, tasks, function, context);
+  if (const TeamFunction team = team_function.load(std::memory_order_relaxed)) {
+    run_on_team(team, threads, tasks, function, context);
+  } else {
+    Pool::instance().run(threads, tasks, function, context);
+  }
 }
 
 }  // namespace lg
+
+void lg_use_team(void* team_function) {
+  lg::team_function.store(reinterpret_cast<lg::TeamFunction>(team_function));
+}

@@ -1,8 +1,9 @@
 // A small thread pool: parallel_for over tasks of roughly equal worth, handed out dynamically.
 //
-// The pool is ours rather than OpenMP's so that the core depends on no runtime that could clash with the
-// one torch has loaded. Idle workers spin for some microseconds (the next op of a frame is usually that
-// near) and then sleep, so that they never take time from torch's own threads.
+// The core links against no OpenMP runtime. Where torch brings GNU's, tasks run on the team of threads that
+// runtime keeps for torch (lg_use_team): its idle threads spin for milliseconds after a torch op, and threads
+// of our own would have to fight them for the cores. Elsewhere a pool of our own serves, whose idle workers
+// spin for some microseconds (the next op of a frame is usually that near) and then sleep.
 #pragma once
 
 #include <cstdint>

@@ -28,31 +28,39 @@ class TriangleGradients {
     chunks_[chunk] = {worker, w.first, w.first, view};
   }
 
-  // The record of a triangle in the worker's current chunk, its values zero at first. Valid until the next
-  // call. `fresh` tells whether it has just been made.
-  T* record(int worker, int32_t triangle, bool* fresh = nullptr) {
+  // The number of the triangle's record in the worker's current chunk. A new record is zero and is numbered
+  // after all others of the chunk.
+  int64_t find(int worker, int32_t triangle) {
     Worker& w = workers_[worker];
     int64_t& slot = w.slots[static_cast<uint32_t>(triangle) % slot_count];
-    const bool found = slot >= w.first && slot < static_cast<int64_t>(w.triangle.size()) &&
-                       w.triangle[slot] == triangle;
-    if (fresh) *fresh = !found;
-    if (!found) {
-      slot = static_cast<int64_t>(w.triangle.size());
+    const auto size = static_cast<int64_t>(w.triangle.size());
+    if (!(slot >= w.first && slot < size && w.triangle[slot] == triangle)) {
+      slot = size;
       w.triangle.push_back(triangle);
       std::fill_n(w.value.extend(values_), values_, T(0));
     }
-    return w.value.data() + slot * values_;
+    return slot - w.first;
   }
 
-  // Closes the chunk and lets finish(triangle, values) turn what was summed into vertex gradients.
-  template <class Finish>
-  void end_chunk(int64_t chunk, int worker, Finish&& finish) {
+  // The values of a record; valid until the next find().
+  T* values(int worker, int64_t record) {
     Worker& w = workers_[worker];
-    chunks_[chunk].end = static_cast<int64_t>(w.triangle.size());
-    for (int64_t i = w.first; i < chunks_[chunk].end; ++i) finish(w.triangle[i], w.value.data() + i * values_);
+    return w.value.data() + (w.first + record) * values_;
   }
+
+  // Adds `count` records to the worker's current chunk and returns their values, zero at first.
+  template <class TriangleOf>
+  T* append(int worker, int64_t count, TriangleOf&& triangle_of) {
+    Worker& w = workers_[worker];
+    int32_t* triangles = w.triangle.extend(count);
+    for (int64_t i = 0; i < count; ++i) triangles[i] = triangle_of(i);
+    T* values = w.value.extend(count * values_);
+    std::fill_n(values, count * values_, T(0));
+    return values;
+  }
+
   void end_chunk(int64_t chunk, int worker) {
-    end_chunk(chunk, worker, [](int32_t, T*) {});
+    chunks_[chunk].end = static_cast<int64_t>(workers_[worker].triangle.size());
   }
 
   // out [views or 1, vertices, channels] = sums of the records' channels, of which a record has `stride`

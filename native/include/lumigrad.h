@@ -32,6 +32,11 @@ LG_API const char* lg_last_error(void);
 LG_API const char* lg_isa(void);
 LG_API const char* lg_best_isa(void);
 
+/* ---- Threads -------------------------------------------------------------------------------------- */
+
+/* Run parallel work on the threads of GNU's OpenMP runtime, given its GOMP_parallel; null: on our own. */
+LG_API void lg_use_team(void* team_function);
+
 /* ---- Memory for outputs -------------------------------------------------------------------------- */
 
 /* A DLManagedTensor (DLPack 0.x) of uninitialised recycled memory; its deleter gives the memory back.
@@ -86,7 +91,8 @@ LG_API int32_t lg_interpolate_backward(
  * topology int32 [triangles, 3]: the cyclic half-edge links made by lg_edge_topology.
  * color [views, height, width, channels]; depth as made by rasterization.
  * flags uint8 [views, or 1 when positions are shared, triangles]: what the forward pass found out about each
- * triangle's silhouette edges, for the backward pass.
+ * triangle's silhouette edges; marks uint8 [views, height / 4, width / 4] (rounded up): in which cells of 4x4
+ * pixels something was blended. Both are for the backward pass.
  */
 LG_API int32_t lg_edge_topology(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                                 int32_t* topology);
@@ -95,12 +101,47 @@ LG_API int32_t lg_antialias_forward(
     int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, void* out, uint8_t* out_flags);
+    int32_t unbounded, void* out, uint8_t* out_flags, uint8_t* out_marks);
 
 LG_API int32_t lg_antialias_backward(
     int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
-    const void* pos, const int32_t* tri, const uint8_t* flags, int32_t shared_positions,
+    const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* flags,
+    uint8_t* marks, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
+
+/* ---- Textures (native/texture) ----------------------------------------------------------------------
+ * levels: pointers to `level_count` levels, the base first, each [texture_views, h, w, channels] with sides
+ * half of the previous level's, rounded down, but at least 1; texture_views 1 or views. For a cube (wrap 4)
+ * each is [texture_views, 6, size, size, channels], height = width = size.
+ * coord [views, rows, columns, 2], coord_d [.., 2, 2]; for a cube [.., 3] and [.., 3, 2]; bias [..]
+ * filter: 0 nearest, 1 linear, 2 linear-mipmap-nearest, 3 linear-mipmap-linear
+ * wrap: 0 repeat, 1 clamp, 2 mirror, 3 zero, 4 cube
+ * At most 2^31 - 1 texels in a level of one view.
+ */
+LG_API int32_t lg_texture_forward(
+    int32_t threads, int32_t dtype, const void* const* levels, int32_t level_count,
+    int64_t texture_views, int64_t height, int64_t width, int64_t channels,
+    const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
+    int32_t filter, int32_t wrap, int32_t anisotropy, void* out);
+
+/* grad_levels: null, or pointers of which any may be null. */
+LG_API int32_t lg_texture_backward(
+    int32_t threads, int32_t dtype, const void* const* levels, int32_t level_count,
+    int64_t texture_views, int64_t height, int64_t width, int64_t channels,
+    const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
+    int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
+    void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias);
+
+/* Fills levels[1 ..] from levels[0], [images, height, width, channels]. */
+LG_API int32_t lg_build_mips(
+    int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+    int64_t height, int64_t width, int64_t channels);
+
+/* The transpose: adds the gradients of each level to the next finer one. levels[0] is overwritten unless
+ * add_to_base; levels[1 ..] are changed. */
+LG_API int32_t lg_fold_mips(
+    int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+    int64_t height, int64_t width, int64_t channels, int32_t add_to_base);
 
 #endif

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "common/bits.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
@@ -45,32 +46,36 @@ struct Inputs {
   }
 };
 
+template <class T>
+void forward_run_d(const Inputs<T>& in, const TriangleAttributes<T>& attr, int64_t first, int64_t last, T* out_d) {
+  for (int64_t i = first; i < last; ++i) {
+    T* pixel = out_d + i * in.listed * 2;
+    for (int64_t l = 0; l < in.listed; ++l) {
+      interpolate_channel_d(attr, in.listed_channel[l], in.bary_d + 4 * i, pixel + 2 * l);
+    }
+  }
+}
+
 // Channels: the number of channels when it is known at compile time, else 0.
 template <class T, int Channels>
 void forward_pixels(const Inputs<T>& in, int64_t view, int64_t begin, int64_t end, T* out, T* out_d) {
   const int64_t channels = Channels ? Channels : in.channels;
-  int32_t current = -1;
-  TriangleAttributes<T> attr{};
-  for (int64_t i = begin; i < end; ++i) {
-    const int32_t triangle = in.frag_tri[i];
-    T* LG_RESTRICT pixel = out + i * channels;
-    if (triangle < 0) {
-      for (int64_t c = 0; c < channels; ++c) pixel[c] = 0;
-      if (out_d) std::fill_n(out_d + i * in.listed * 2, in.listed * 2, T(0));
+  for (int64_t first = begin; first < end;) {
+    const int64_t last = run_end(in.frag_tri, first, end);
+    if (in.frag_tri[first] < 0) {
+      std::memset(out + first * channels, 0, sizeof(T) * (last - first) * channels);
+      if (out_d) std::memset(out_d + first * in.listed * 2, 0, sizeof(T) * (last - first) * in.listed * 2);
+      first = last;
       continue;
     }
-    if (triangle != current) {
-      attr = in.attributes(view, triangle);
-      current = triangle;
+    const TriangleAttributes<T> attr = in.attributes(view, in.frag_tri[first]);
+    for (int64_t i = first; i < last; ++i) {
+      const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
+      T* LG_RESTRICT pixel = out + i * channels;
+      for (int64_t c = 0; c < channels; ++c) pixel[c] = interpolate_channel(attr, c, u, v);
     }
-    const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
-    for (int64_t c = 0; c < channels; ++c) pixel[c] = interpolate_channel(attr, c, u, v);
-    if (out_d) {
-      T* pixel_d = out_d + i * in.listed * 2;
-      for (int64_t l = 0; l < in.listed; ++l) {
-        interpolate_channel_d(attr, in.listed_channel[l], in.bary_d + 4 * i, pixel_d + 2 * l);
-      }
-    }
+    if (out_d) forward_run_d(in, attr, first, last, out_d);
+    first = last;
   }
 }
 
@@ -161,13 +166,12 @@ void backward_line(const Inputs<T>& in, const Gradients<T>& g, int64_t view, int
                    TriangleGradients<T>* records, int worker) {
   for (int64_t first = begin; first < end;) {
     const int32_t triangle = in.frag_tri[first];
-    int64_t last = first + 1;
-    while (last < end && in.frag_tri[last] == triangle) ++last;
+    const int64_t last = run_end(in.frag_tri, first, end);
     if (triangle < 0) {
       clear_run(g, first, last - first);
     } else {
       const TriangleAttributes<T> attr = in.attributes(view, triangle);
-      T* sum = records ? records->record(worker, triangle) : nullptr;
+      T* sum = records ? records->values(worker, records->find(worker, triangle)) : nullptr;
       if (g.out) {
         backward_run<T, Channels>(in, g, attr, first, last - first, sum);
       } else if (g.bary) {

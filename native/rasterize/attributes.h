@@ -14,31 +14,38 @@
 
 namespace lg {
 
-// Values at the anchor pixel and steps per pixel (columns rightwards, rows downwards).
+// Four quantities that are affine over the image: a0, a1, a2 and depth. Values at the anchor pixel and steps
+// per pixel (columns rightwards, rows downwards). Four of a kind: one vector register each.
 template <class T>
 struct Planes {
-  T at[3], dx[3], dy[3];
-  T depth_at, depth_dx, depth_dy;
+  T at[4], dx[4], dy[4];
   int32_t anchor_x, anchor_y;
 };
 
-// The float64 geometry behind the planes of one triangle.
+// V is double, or a vector of doubles: then lane by lane.
+template <class V>
+LG_HD V zero_unless_finite(const V& condition, const V& value) {
+  return condition - condition == 0.0 ? value : V{};
+}
+
+// The float64 geometry behind the planes of one triangle; or of several, V being a vector of doubles.
+template <class V>
 struct TriangleFrame {
-  double x[3], y[3], z[3], w[3];  // x, y relative to the anchor: x' = x - fx w
-  double fx, fy, sx, sy;          // the anchor in NDC, and NDC per pixel
-  double at[3], dx[3], dy[3];     // the planes before division by det
-  double inverse_det;             // zero for a triangle seen edge-on
+  V x[3], y[3], z[3], w[3];  // x, y relative to the anchor: x' = x - fx w
+  V fx, fy;                  // the anchor in NDC
+  double sx, sy;             // NDC per pixel
+  V at[3], dx[3], dy[3];     // the planes of a0, a1, a2 before division by det
+  V inverse_det;             // zero for a triangle seen edge-on
 };
 
-template <class T>
-LG_HD TriangleFrame make_frame(const T* p0, const T* p1, const T* p2, int32_t column, int32_t row, int64_t width,
-                               int64_t height) {
-  TriangleFrame f;
+// p[corner][x, y, z, w]; the anchor is the centre of pixel (column, row).
+template <class V>
+LG_HD void make_frame(const V p[3][4], const V& column, const V& row, int64_t width, int64_t height,
+                      TriangleFrame<V>& f) {
   f.sx = 2.0 / static_cast<double>(width);
   f.sy = -2.0 / static_cast<double>(height);
-  f.fx = (2 * column + 1) / static_cast<double>(width) - 1;
-  f.fy = 1 - (2 * row + 1) / static_cast<double>(height);
-  const T* p[3] = {p0, p1, p2};
+  f.fx = (2.0 * column + 1.0) / static_cast<double>(width) - 1.0;
+  f.fy = 1.0 - (2.0 * row + 1.0) / static_cast<double>(height);
   for (int i = 0; i < 3; ++i) {
     f.w[i] = p[i][3];
     f.z[i] = p[i][2];
@@ -51,54 +58,59 @@ LG_HD TriangleFrame make_frame(const T* p0, const T* p1, const T* p2, int32_t co
     f.dx[i] = f.sx * (f.y[j] * f.w[k] - f.w[j] * f.y[k]);
     f.dy[i] = f.sy * (f.w[j] * f.x[k] - f.x[j] * f.w[k]);
   }
-  const double det = f.w[0] * f.at[0] + f.w[1] * f.at[1] + f.w[2] * f.at[2];
-  const double inverse = 1 / det;
-  f.inverse_det = det != 0 && inverse - inverse == 0 ? inverse : 0;
-  return f;
-}
-
-template <class T>
-LG_HD Planes<T> make_planes(const TriangleFrame& f, int32_t column, int32_t row) {
-  Planes<T> planes;
-  double depth_at = 0, depth_dx = 0, depth_dy = 0;
+  const V det = f.w[0] * f.at[0] + f.w[1] * f.at[1] + f.w[2] * f.at[2];
+  // Zero, overflowing or underflowing: no plane, no gradient.
+  const V inverse = 1.0 / det, usable = det + inverse;
+  f.inverse_det = zero_unless_finite(usable, inverse);
   for (int i = 0; i < 3; ++i) {
-    const double at = f.at[i] * f.inverse_det, dx = f.dx[i] * f.inverse_det, dy = f.dy[i] * f.inverse_det;
-    planes.at[i] = static_cast<T>(at);
-    planes.dx[i] = static_cast<T>(dx);
-    planes.dy[i] = static_cast<T>(dy);
-    depth_at += f.z[i] * at;
-    depth_dx += f.z[i] * dx;
-    depth_dy += f.z[i] * dy;
+    f.x[i] = zero_unless_finite(usable, f.x[i]);
+    f.y[i] = zero_unless_finite(usable, f.y[i]);
+    f.z[i] = zero_unless_finite(usable, f.z[i]);
+    f.w[i] = zero_unless_finite(usable, f.w[i]);
+    f.at[i] = zero_unless_finite(usable, f.at[i]);
+    f.dx[i] = zero_unless_finite(usable, f.dx[i]);
+    f.dy[i] = zero_unless_finite(usable, f.dy[i]);
   }
-  planes.depth_at = static_cast<T>(depth_at);
-  planes.depth_dx = static_cast<T>(depth_dx);
-  planes.depth_dy = static_cast<T>(depth_dy);
-  planes.anchor_x = column;
-  planes.anchor_y = row;
-  return planes;
 }
 
-// What the planes say at (x, y) pixels from the anchor, before any clamping.
+// The four planes: a0, a1, a2 divided by det, and depth.
+template <class V>
+struct PlaneValues {
+  V at[4], dx[4], dy[4];
+};
+
+template <class V>
+LG_HD void make_planes(const TriangleFrame<V>& f, PlaneValues<V>& planes) {
+  for (int i = 0; i < 3; ++i) {
+    planes.at[i] = f.at[i] * f.inverse_det;
+    planes.dx[i] = f.dx[i] * f.inverse_det;
+    planes.dy[i] = f.dy[i] * f.inverse_det;
+  }
+  planes.at[3] = f.z[0] * planes.at[0] + f.z[1] * planes.at[1] + f.z[2] * planes.at[2];
+  planes.dx[3] = f.z[0] * planes.dx[0] + f.z[1] * planes.dx[1] + f.z[2] * planes.dx[2];
+  planes.dy[3] = f.z[0] * planes.dy[0] + f.z[1] * planes.dy[1] + f.z[2] * planes.dy[2];
+}
+
+// What the planes say at one pixel, before any clamping.
 template <class T>
 struct PixelPlanes {
   T u, v, inverse_s, depth;
-  T sum_dx, sum_dy;  // of the three planes: the steps of S
 };
 
+// From the four planes' values at the pixel.
+template <class T>
+LG_HD PixelPlanes<T> project(const T a[4]) {
+  const T s = (a[0] + a[1]) + a[2];
+  const T inverse_s = s != 0 ? 1 / s : T(0);
+  return {a[0] * inverse_s, a[1] * inverse_s, inverse_s, a[3]};
+}
+
+// At (x, y) pixels from the anchor.
 template <class T>
 LG_HD PixelPlanes<T> evaluate(const Planes<T>& p, T x, T y) {
-  const T a0 = (p.at[0] + p.dx[0] * x) + p.dy[0] * y;
-  const T a1 = (p.at[1] + p.dx[1] * x) + p.dy[1] * y;
-  const T a2 = (p.at[2] + p.dx[2] * x) + p.dy[2] * y;
-  const T s = (a0 + a1) + a2;
-  PixelPlanes<T> pixel;
-  pixel.inverse_s = s != 0 ? 1 / s : T(0);
-  pixel.u = a0 * pixel.inverse_s;
-  pixel.v = a1 * pixel.inverse_s;
-  pixel.depth = (p.depth_at + p.depth_dx * x) + p.depth_dy * y;
-  pixel.sum_dx = (p.dx[0] + p.dx[1]) + p.dx[2];
-  pixel.sum_dy = (p.dy[0] + p.dy[1]) + p.dy[2];
-  return pixel;
+  T a[4];
+  for (int k = 0; k < 4; ++k) a[k] = (p.at[k] + p.dy[k] * y) + p.dx[k] * x;
+  return project(a);
 }
 
 template <class T>
@@ -124,18 +136,12 @@ LG_HD PixelAttributes<T> clamp_attributes(const PixelPlanes<T>& pixel) {
 // d(u, v)/d(X, Y) from the quotient rule, of the unclamped u and v: du/dX, du/dY, dv/dX, dv/dY.
 template <class T>
 LG_HD void derivatives(const Planes<T>& p, const PixelPlanes<T>& pixel, T out[4]) {
-  out[0] = (p.dx[0] - pixel.u * pixel.sum_dx) * pixel.inverse_s;
-  out[1] = (p.dy[0] - pixel.u * pixel.sum_dy) * pixel.inverse_s;
-  out[2] = (p.dx[1] - pixel.v * pixel.sum_dx) * pixel.inverse_s;
-  out[3] = (p.dy[1] - pixel.v * pixel.sum_dy) * pixel.inverse_s;
+  const T sum_dx = (p.dx[0] + p.dx[1]) + p.dx[2], sum_dy = (p.dy[0] + p.dy[1]) + p.dy[2];
+  out[0] = (p.dx[0] - pixel.u * sum_dx) * pixel.inverse_s;
+  out[1] = (p.dy[0] - pixel.u * sum_dy) * pixel.inverse_s;
+  out[2] = (p.dx[1] - pixel.v * sum_dx) * pixel.inverse_s;
+  out[3] = (p.dy[1] - pixel.v * sum_dy) * pixel.inverse_s;
 }
-
-// Gradients of a loss with respect to the planes, summed over the pixels of a triangle.
-template <class T>
-struct PlaneGradients {
-  T at[3], dx[3], dy[3];
-  T depth_at, depth_dx, depth_dy;
-};
 
 // The gradients that reach the unclamped u, v and depth from those of the clamped ones. Where a clamp is
 // active its input has no influence: exactly zero.
@@ -143,59 +149,61 @@ template <class T>
 LG_HD void unclamp_gradients(const PixelPlanes<T>& pixel, T* grad_u, T* grad_v, T* grad_depth) {
   const T u = clamp(pixel.u, T(0), T(1));
   const bool v_below = pixel.v < 0, v_above = pixel.v > 1 - u;
-  if (v_above) *grad_u -= *grad_v;  // v = 1 - u there
-  if (v_below || v_above) *grad_v = 0;
-  if (pixel.u < 0 || pixel.u > 1) *grad_u = 0;
-  if (pixel.depth < -1 || pixel.depth > 1) *grad_depth = 0;
+  *grad_u -= v_above ? *grad_v : T(0);  // v = 1 - u there
+  *grad_v = v_below | v_above ? T(0) : *grad_v;
+  *grad_u = (pixel.u < 0) | (pixel.u > 1) ? T(0) : *grad_u;
+  *grad_depth = (pixel.depth < -1) | (pixel.depth > 1) ? T(0) : *grad_depth;
 }
 
-// Gradient of one pixel at (x, y) from the anchor with respect to the planes' values there (a0, a1, a2)
-// and, through the derivatives, to their steps. grad_d: gradients of derivatives(), or null.
+// From the gradients of the unclamped u and v to those of a0, a1, a2; `shared` is what reaches S otherwise.
 template <class T>
-LG_HD void pixel_gradients(const Planes<T>& p, const PixelPlanes<T>& pixel, T grad_u, T grad_v, const T* grad_d,
-                           T grad_a[3], T grad_dx[3], T grad_dy[3]) {
-  T shared = 0;  // d loss / d S, from everything that is divided by S
-  for (int i = 0; i < 3; ++i) grad_dx[i] = grad_dy[i] = 0;
-  if (grad_d) {
-    T d[4];
-    derivatives(p, pixel, d);
-    const T is = pixel.inverse_s;
-    shared -= (grad_d[0] * d[0] + grad_d[1] * d[1] + grad_d[2] * d[2] + grad_d[3] * d[3]) * is;
-    grad_u -= (grad_d[0] * pixel.sum_dx + grad_d[1] * pixel.sum_dy) * is;
-    grad_v -= (grad_d[2] * pixel.sum_dx + grad_d[3] * pixel.sum_dy) * is;
-    const T through_x = (grad_d[0] * pixel.u + grad_d[2] * pixel.v) * is;
-    const T through_y = (grad_d[1] * pixel.u + grad_d[3] * pixel.v) * is;
-    grad_dx[0] = grad_d[0] * is - through_x;
-    grad_dx[1] = grad_d[2] * is - through_x;
-    grad_dx[2] = -through_x;
-    grad_dy[0] = grad_d[1] * is - through_y;
-    grad_dy[1] = grad_d[3] * is - through_y;
-    grad_dy[2] = -through_y;
-  }
+LG_HD void project_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T shared, T grad_a[3]) {
   shared -= (grad_u * pixel.u + grad_v * pixel.v) * pixel.inverse_s;
   grad_a[0] = grad_u * pixel.inverse_s + shared;
   grad_a[1] = grad_v * pixel.inverse_s + shared;
   grad_a[2] = shared;
 }
 
-// From the gradients of the planes to those of the three vertices: out[3][4] = d loss / d (x, y, z, w).
-template <class T, class Out>
-LG_HD void vertex_gradients(const TriangleFrame& f, const PlaneGradients<T>& g, Out out[3][4]) {
-  const double inv = f.inverse_det;
-  double gx[3] = {0, 0, 0}, gy[3] = {0, 0, 0}, gz[3], gw[3] = {0, 0, 0};
+// Gradients grad_d of derivatives(): to the planes' steps, and further to u, v and S through `grad_u`,
+// `grad_v` and `shared`.
+template <class T>
+LG_HD void derivative_gradients(const Planes<T>& p, const PixelPlanes<T>& pixel, const T* grad_d, T* grad_u,
+                                T* grad_v, T* shared, T grad_dx[3], T grad_dy[3]) {
+  T d[4];
+  derivatives(p, pixel, d);
+  const T is = pixel.inverse_s;
+  const T sum_dx = (p.dx[0] + p.dx[1]) + p.dx[2], sum_dy = (p.dy[0] + p.dy[1]) + p.dy[2];
+  *shared -= (grad_d[0] * d[0] + grad_d[1] * d[1] + grad_d[2] * d[2] + grad_d[3] * d[3]) * is;
+  *grad_u -= (grad_d[0] * sum_dx + grad_d[1] * sum_dy) * is;
+  *grad_v -= (grad_d[2] * sum_dx + grad_d[3] * sum_dy) * is;
+  const T through_x = (grad_d[0] * pixel.u + grad_d[2] * pixel.v) * is;
+  const T through_y = (grad_d[1] * pixel.u + grad_d[3] * pixel.v) * is;
+  grad_dx[0] = grad_d[0] * is - through_x;
+  grad_dx[1] = grad_d[2] * is - through_x;
+  grad_dx[2] = -through_x;
+  grad_dy[0] = grad_d[1] * is - through_y;
+  grad_dy[1] = grad_d[3] * is - through_y;
+  grad_dy[2] = -through_y;
+}
+
+// From the gradients of the four planes, summed over a triangle's pixels, to those of its vertices:
+// out[3][4] = d loss / d (x, y, z, w).
+template <class V>
+LG_HD void vertex_gradients(const TriangleFrame<V>& f, const PlaneValues<V>& g, V out[3][4]) {
+  const V inv = f.inverse_det;
+  V gx[3], gy[3], gz[3], gw[3];
+  for (int i = 0; i < 3; ++i) gz[i] = (g.at[3] * f.at[i] + g.dx[3] * f.dx[i] + g.dy[3] * f.dy[i]) * inv;
   // Depth is the only quantity that feels the common factor 1/det.
-  double depth_grad = 0;
+  const V grad_det = -(f.z[0] * gz[0] + f.z[1] * gz[1] + f.z[2] * gz[2]) * inv;
   for (int i = 0; i < 3; ++i) {
-    gz[i] = (g.depth_at * f.at[i] + g.depth_dx * f.dx[i] + g.depth_dy * f.dy[i]) * inv;
-    depth_grad += f.z[i] * gz[i];
+    gx[i] = gy[i] = 0.0 * inv;
+    gw[i] = grad_det * f.at[i];
   }
-  const double grad_det = -depth_grad * inv;
   for (int i = 0; i < 3; ++i) {
     const int j = (i + 1) % 3, k = (i + 2) % 3;
-    const double at = (g.at[i] + f.z[i] * g.depth_at) * inv + grad_det * f.w[i];
-    const double dx = (g.dx[i] + f.z[i] * g.depth_dx) * inv * f.sx;
-    const double dy = (g.dy[i] + f.z[i] * g.depth_dy) * inv * f.sy;
-    gw[i] += grad_det * f.at[i];
+    const V at = (g.at[i] + f.z[i] * g.at[3]) * inv + grad_det * f.w[i];
+    const V dx = (g.dx[i] + f.z[i] * g.dx[3]) * inv * f.sx;
+    const V dy = (g.dy[i] + f.z[i] * g.dy[3]) * inv * f.sy;
     // at = x_j y_k - y_j x_k,  dx / sx = y_j w_k - w_j y_k,  dy / sy = w_j x_k - x_j w_k
     gx[j] += at * f.y[k] - dy * f.w[k];
     gy[j] += dx * f.w[k] - at * f.x[k];
@@ -205,10 +213,10 @@ LG_HD void vertex_gradients(const TriangleFrame& f, const PlaneGradients<T>& g, 
     gw[k] += dx * f.y[j] - dy * f.x[j];
   }
   for (int i = 0; i < 3; ++i) {
-    out[i][0] = static_cast<Out>(gx[i]);
-    out[i][1] = static_cast<Out>(gy[i]);
-    out[i][2] = static_cast<Out>(gz[i]);
-    out[i][3] = static_cast<Out>(gw[i] - f.fx * gx[i] - f.fy * gy[i]);
+    out[i][0] = gx[i];
+    out[i][1] = gy[i];
+    out[i][2] = gz[i];
+    out[i][3] = gw[i] - f.fx * gx[i] - f.fy * gy[i];
   }
 }
 

@@ -78,6 +78,8 @@ LG_HD double round_even(double value) {
   return (value + magic) - magic;
 }
 
+LG_HD double limit(double value, double low, double high) { return value < low ? low : (value > high ? high : value); }
+
 LG_HD SnappedVertex snap(const ClipVertex& p, const Viewport& view) {
   SnappedVertex s;
   const double x = p.x / p.w, y = p.y / p.w;
@@ -86,6 +88,17 @@ LG_HD SnappedVertex snap(const ClipVertex& p, const Viewport& view) {
   s.z = static_cast<float>(p.z / p.w);
   s.flags = 0;
   return s;
+}
+
+// A point made by clipping. Where a polygon comes near w = 0, rounding can leave it far outside the planes:
+// the bounds keep every later integer in range.
+LG_HD SnappedVertex snap_clipped(const ClipVertex& p, const Viewport& view) {
+  const double size = static_cast<double>(1 << view.subpixel_bits);
+  const double spare_x = static_cast<double>(guard_span - view.width) / 2 * size;
+  const double spare_y = static_cast<double>(guard_span - view.height) / 2 * size;
+  const double x = round_even(limit((p.x / p.w) * view.half_x + view.half_x, -spare_x, view.width * size + spare_x));
+  const double y = round_even(limit(view.half_y - (p.y / p.w) * view.half_y, -spare_y, view.height * size + spare_y));
+  return {static_cast<int32_t>(x), static_cast<int32_t>(y), static_cast<float>(limit(p.z / p.w, -1, 1)), 0};
 }
 
 // A convex polygon: a triangle gains at most one vertex from each clip plane.
@@ -116,11 +129,13 @@ LG_HD void clip_polygon(Polygon& polygon, const Viewport& view, int plane) {
   polygon = out;
 }
 
-// Clips a triangle to all planes; an empty polygon where nothing is left or a vertex has w <= 0.
+// Clips a triangle to all planes; an empty polygon where nothing is left, or a vertex has w <= 0
+// or is not finite.
 LG_HD void clip_triangle(Polygon& polygon, const Viewport& view) {
   for (int plane = 0; plane < clip_planes && polygon.count > 0; ++plane) clip_polygon(polygon, view, plane);
   for (int i = 0; i < polygon.count; ++i) {
-    if (!(polygon.vertex[i].w > 0)) polygon.count = 0;
+    const ClipVertex& p = polygon.vertex[i];
+    if (!(p.w > 0 && is_finite(p.x) && is_finite(p.y) && is_finite(p.z) && is_finite(p.w))) polygon.count = 0;
   }
   if (polygon.count < 3) polygon.count = 0;
 }

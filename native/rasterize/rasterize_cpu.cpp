@@ -11,52 +11,11 @@
 #include "lumigrad.h"
 #include "rasterize/attributes.h"
 #include "rasterize/coverage.h"
+#include "rasterize/tile_triangles.h"
 #include "rasterize/visibility_cpu.h"
 
 namespace lg {
 namespace {
-
-// Everything that says where the three vertices of a triangle lie.
-template <class T>
-struct Geometry {
-  const T* pos;
-  const int32_t* tri;
-  int64_t vertices, width, height;
-  bool shared;  // one set of positions for all views
-
-  TriangleFrame frame(int64_t view, int32_t triangle, int32_t column, int32_t row) const {
-    const T* base = pos + (shared ? 0 : view * vertices * 4);
-    const int32_t* index = tri + 3 * static_cast<int64_t>(triangle);
-    return make_frame(base + 4 * static_cast<int64_t>(index[0]), base + 4 * static_cast<int64_t>(index[1]),
-                      base + 4 * static_cast<int64_t>(index[2]), column, row, width, height);
-  }
-};
-
-// The planes of the triangles met in the current tile. Their anchor is the first pixel asked for, which the
-// tile's scan order fixes: results do not depend on what the worker did before.
-template <class T>
-class PlaneCache {
- public:
-  PlaneCache() : key_(slot_count, -1), planes_(slot_count) {}
-
-  void begin_tile() { ++tile_; }
-
-  const Planes<T>& get(const Geometry<T>& geometry, int64_t view, int32_t triangle, int32_t column, int32_t row) {
-    const uint32_t slot = static_cast<uint32_t>(triangle) % slot_count;
-    const int64_t key = tile_ << 32 | static_cast<uint32_t>(triangle);
-    if (key_[slot] != key) {
-      key_[slot] = key;
-      planes_[slot] = make_planes<T>(geometry.frame(view, triangle, column, row), column, row);
-    }
-    return planes_[slot];
-  }
-
- private:
-  static constexpr uint32_t slot_count = 1024;
-  std::vector<int64_t> key_;
-  std::vector<Planes<T>> planes_;
-  int64_t tile_ = 0;
-};
 
 template <class T>
 struct alignas(64) BlockAttributes {
@@ -90,7 +49,7 @@ template <class T>
 class AttributeSink final : public TileSink {
  public:
   AttributeSink(const Geometry<T>& geometry, int workers, int32_t* tri, T* bary, T* depth, T* bary_d, float* zbuffer)
-      : geometry_(geometry), caches_(std::max(1, workers)), tri_(tri), bary_(bary), depth_(depth),
+      : geometry_(geometry), met_(static_cast<size_t>(std::max(1, workers))), tri_(tri), bary_(bary), depth_(depth),
         bary_d_(bary_d), zbuffer_(zbuffer) {}
 
   void consume(const Tile& tile, int worker) override {
@@ -98,21 +57,54 @@ class AttributeSink final : public TileSink {
       clear(tile);
       return;
     }
-    PlaneCache<T>& cache = caches_[worker];
-    cache.begin_tile();
+    Met& met = met_[worker];
+    meet(tile, met);
+    met.triangles.set_up(geometry_, tile.view, false);
+    const int32_t* next = met.numbers.data();
+    for_blocks(tile, [&](int block, int32_t x, int32_t y) {
+      next = bary_d_ ? shade_block<true>(tile, block, x, y, met.triangles, next)
+                     : shade_block<false>(tile, block, x, y, met.triangles, next);
+    });
+  }
+
+ private:
+  // The triangles of a tile, and their numbers block by block in the order of for_triangles().
+  struct Met {
+    TileTriangles<T> triangles;
+    Array<int32_t> numbers;
+  };
+
+  template <class Body>
+  static void for_blocks(const Tile& tile, Body&& body) {
     for (int32_t y = 0; y < tile.height; y += block_size) {
       for (int32_t x = 0; x < tile.width; x += block_size) {
-        const int block = (y / block_size) * blocks_per_row + x / block_size;
-        if (bary_d_) {
-          shade_block<true>(tile, block, x, y, cache);
-        } else {
-          shade_block<false>(tile, block, x, y, cache);
-        }
+        body((y / block_size) * blocks_per_row + x / block_size, x, y);
       }
     }
   }
 
- private:
+  // Calls body(triangle) once for every triangle that the block's pixels see.
+  template <class Body>
+  static void for_triangles(const Tile& tile, int block, int32_t x, int32_t y, Body&& body) {
+    const int32_t* ids = tile.triangle + block * block_lanes;
+    uint32_t remaining = ~equal_lanes(ids, -1) & lanes_inside(tile, x, y);
+    while (remaining) {
+      const int32_t triangle = ids[lowest_lane(remaining)];
+      remaining &= ~equal_lanes(ids, triangle);
+      body(triangle);
+    }
+  }
+
+  void meet(const Tile& tile, Met& met) const {
+    met.triangles.begin_tile();
+    met.numbers.clear();
+    for_blocks(tile, [&](int block, int32_t x, int32_t y) {
+      for_triangles(tile, block, x, y, [&](int32_t triangle) {
+        met.numbers.push_back(met.triangles.find(geometry_, triangle, tile.x + x, tile.y + y));
+      });
+    });
+  }
+
   int64_t pixel(const Tile& tile, int32_t x, int32_t y) const {
     return (tile.view * geometry_.height + tile.y + y) * geometry_.width + tile.x + x;
   }
@@ -128,19 +120,18 @@ class AttributeSink final : public TileSink {
     }
   }
 
+  // Returns where the next block's triangle numbers start.
   template <bool Derivatives>
-  void shade_block(const Tile& tile, int block, int32_t x, int32_t y, PlaneCache<T>& cache) {
+  const int32_t* shade_block(const Tile& tile, int block, int32_t x, int32_t y, const TileTriangles<T>& triangles,
+                             const int32_t* number) {
     const int32_t* ids = tile.triangle + block * block_lanes;
     BlockAttributes<T> out;
     std::memset(&out, 0, Derivatives ? sizeof out : sizeof out - sizeof out.d);
-    uint32_t remaining = ~equal_lanes(ids, -1) & lanes_inside(tile, x, y);
-    while (remaining) {
-      const int32_t triangle = ids[lowest_lane(remaining)];
-      remaining &= ~equal_lanes(ids, triangle);
-      const Planes<T>& planes = cache.get(geometry_, tile.view, triangle, tile.x + x, tile.y + y);
-      shade_lanes<T, Derivatives>(planes, triangle, ids, tile.x + x, tile.y + y, out);
-    }
+    for_triangles(tile, block, x, y, [&](int32_t triangle) {
+      shade_lanes<T, Derivatives>(triangles.planes(*number++), triangle, ids, tile.x + x, tile.y + y, out);
+    });
     store<Derivatives>(tile, block, x, y, ids, out);
+    return number;
   }
 
   static uint32_t lanes_inside(const Tile& tile, int32_t x, int32_t y) {
@@ -187,7 +178,7 @@ class AttributeSink final : public TileSink {
   }
 
   const Geometry<T> geometry_;
-  std::vector<PlaneCache<T>> caches_;
+  std::vector<Met> met_;
   int32_t* tri_;
   T* bary_;
   T* depth_;
@@ -200,91 +191,85 @@ class AttributeSink final : public TileSink {
 template <class T>
 struct PixelGradientInputs {
   const int32_t* frag_tri;
-  const T* bary;
+  const T* bary;  // gradients of the outputs; null: zero
   const T* depth;
   const T* bary_d;
   bool straight_through;
 };
 
-// A record while it is being summed: the planes' gradients around the record's anchor pixel. In the end the
-// same twelve values are the gradients of three vertices.
+// A record: the gradients of the four planes while it is being summed, those of the three vertices in the end.
 constexpr int64_t record_values = 12;
 
-// Adds a horizontal run of pixels that see one triangle.
+// Adds the gradient of one pixel at (x, y) from the anchor to a record: four values of each of at, dx, dy.
 template <class T, bool WithDerivatives>
-void add_run(const PixelGradientInputs<T>& in, const Planes<T>& planes, int64_t first, int64_t length, int32_t column,
-             int32_t row, T* LG_RESTRICT sum) {
-  const T y = static_cast<T>(row - planes.anchor_y);
-  T a[3] = {0, 0, 0}, ax[3] = {0, 0, 0}, ay[3] = {0, 0, 0}, depth = 0, depth_x = 0;
-  for (int64_t i = 0; i < length; ++i) {
-    const T x = static_cast<T>(column + i - planes.anchor_x);
-    const PixelPlanes<T> pixel = evaluate(planes, x, y);
-    T gu = in.bary ? in.bary[2 * (first + i)] : T(0), gv = in.bary ? in.bary[2 * (first + i) + 1] : T(0);
-    T gz = in.depth ? in.depth[first + i] : T(0);
-    if (!in.straight_through) unclamp_gradients(pixel, &gu, &gv, &gz);
-    T ga[3], gdx[3], gdy[3];
-    pixel_gradients(planes, pixel, gu, gv, WithDerivatives ? in.bary_d + 4 * (first + i) : nullptr, ga, gdx, gdy);
-    for (int k = 0; k < 3; ++k) {
-      a[k] += ga[k];
-      ax[k] += ga[k] * x + gdx[k];
-      if (WithDerivatives) ay[k] += gdy[k];
-    }
-    depth += gz;
-    depth_x += gz * x;
+LG_HD void add_pixel(const PixelGradientInputs<T>& in, const Planes<T>& planes, int64_t pixel, T x, T y,
+                     T* LG_RESTRICT sum) {
+  const PixelPlanes<T> p = evaluate(planes, x, y);
+  T gu = in.bary ? in.bary[2 * pixel] : T(0), gv = in.bary ? in.bary[2 * pixel + 1] : T(0);
+  T g[4] = {0, 0, 0, in.depth ? in.depth[pixel] : T(0)}, shared = 0;
+  if (!in.straight_through) unclamp_gradients(p, &gu, &gv, &g[3]);
+  if (WithDerivatives) {
+    T gdx[3], gdy[3];
+    derivative_gradients(planes, p, in.bary_d + 4 * pixel, &gu, &gv, &shared, gdx, gdy);
+    for (int k = 0; k < 3; ++k) sum[4 + k] += gdx[k];
+    for (int k = 0; k < 3; ++k) sum[8 + k] += gdy[k];
   }
-  for (int k = 0; k < 3; ++k) {
-    sum[k] += a[k];
-    sum[3 + k] += ax[k];
-    sum[6 + k] += ay[k] + a[k] * y;
-  }
-  sum[9] += depth;
-  sum[10] += depth_x;
-  sum[11] += depth * y;
+  project_gradients(p, gu, gv, shared, g);
+  for (int k = 0; k < 4; ++k) sum[k] += g[k];
+  for (int k = 0; k < 4; ++k) sum[4 + k] += g[k] * x;
+  for (int k = 0; k < 4; ++k) sum[8 + k] += g[k] * y;
 }
+
+// A horizontal run of pixels of a tile that see one triangle.
+struct Run {
+  int32_t number, column, row, length;
+};
 
 template <class T>
-void finish_record(const TriangleFrame& frame, T* value) {
-  PlaneGradients<T> sums;
-  for (int k = 0; k < 3; ++k) {
-    sums.at[k] = value[k];
-    sums.dx[k] = value[3 + k];
-    sums.dy[k] = value[6 + k];
-  }
-  sums.depth_at = value[9];
-  sums.depth_dx = value[10];
-  sums.depth_dy = value[11];
-  T out[3][4];
-  vertex_gradients(frame, sums, out);
-  std::memcpy(value, out, sizeof out);
-}
+struct TileWork {
+  TileTriangles<T> triangles;
+  Array<Run> runs;
+};
 
-
-template <class T, bool WithDerivatives>
-void backward_tile(const Geometry<T>& geometry, const PixelGradientInputs<T>& in, const PixelTile& tile,
-                   int64_t chunk, int worker, std::vector<PlaneCache<T>>& caches, TriangleGradients<T>& gradients) {
-  gradients.begin_chunk(chunk, worker, tile.view);
-  PlaneCache<T>& cache = caches[worker];
-  cache.begin_tile();
+template <class T>
+void find_runs(const Geometry<T>& geometry, const PixelTile& tile, const int32_t* frag_tri, TileWork<T>& work) {
+  work.triangles.begin_tile();
+  work.runs.clear();
   for (int64_t row = tile.y0; row < tile.y1; ++row) {
-    const int64_t line = (tile.view * geometry.height + row) * geometry.width;
+    const int32_t* line = frag_tri + (tile.view * geometry.height + row) * geometry.width;
     for (int64_t column = tile.x0; column < tile.x1;) {
-      const int32_t triangle = in.frag_tri[line + column];
-      int64_t end = column + 1;
-      while (end < tile.x1 && in.frag_tri[line + end] == triangle) ++end;
-      if (triangle >= 0) {
-        // All records of a tile share one anchor, its first pixel: finish() then needs no other memory.
-        const Planes<T>& planes = cache.get(geometry, tile.view, triangle, static_cast<int32_t>(tile.x0),
-                                            static_cast<int32_t>(tile.y0));
-        add_run<T, WithDerivatives>(in, planes, line + column, end - column, static_cast<int32_t>(column),
-                                    static_cast<int32_t>(row), gradients.record(worker, triangle));
+      const int64_t end = run_end(line, column, tile.x1);
+      if (line[column] >= 0) {
+        const auto c = static_cast<int32_t>(column), r = static_cast<int32_t>(row);
+        work.runs.push_back({work.triangles.find(geometry, line[column], c, r), c, r, static_cast<int32_t>(end - column)});
       }
       column = end;
     }
   }
-  gradients.end_chunk(chunk, worker, [&](int32_t triangle, T* value) {
-    finish_record(geometry.frame(tile.view, triangle, static_cast<int32_t>(tile.x0), static_cast<int32_t>(tile.y0)),
-                  value);
-  });
+}
+
+template <class T, bool WithDerivatives>
+void backward_tile(const Geometry<T>& geometry, const PixelGradientInputs<T>& in, const PixelTile& tile,
+                   int64_t chunk, int worker, TileWork<T>& work, TriangleGradients<T>& gradients) {
+  find_runs(geometry, tile, in.frag_tri, work);
+  work.triangles.set_up(geometry, tile.view, true);
+  gradients.begin_chunk(chunk, worker, tile.view);
+  const int32_t count = work.triangles.count();
+  T* values = gradients.append(worker, count, [&](int64_t i) { return work.triangles.triangle(static_cast<int32_t>(i)); });
+  for (size_t i = 0; i < work.runs.size(); ++i) {
+    const Run run = work.runs[i];
+    const Planes<T>& planes = work.triangles.planes(run.number);
+    const T y = static_cast<T>(run.row - planes.anchor_y);
+    const int64_t first = (tile.view * geometry.height + run.row) * geometry.width + run.column;
+    for (int32_t p = 0; p < run.length; ++p) {
+      const T x = static_cast<T>(run.column + p - planes.anchor_x);
+      add_pixel<T, WithDerivatives>(in, planes, first + p, x, y, values + run.number * record_values);
+    }
+  }
+  for (int32_t first = 0; first < count; first += double_lanes) {
+    work.triangles.finish(first, std::min(double_lanes, count - first), values + first * record_values);
+  }
+  gradients.end_chunk(chunk, worker);
 }
 
 template <class T>
@@ -292,12 +277,12 @@ void backward(int32_t threads, const Geometry<T>& geometry, const PixelGradientI
               T* grad_pos) {
   const TileGrid tiles(views, geometry.height, geometry.width);
   TriangleGradients<T> gradients(threads, tiles.count(), record_values);
-  std::vector<PlaneCache<T>> caches(std::max(1, threads));
+  std::vector<TileWork<T>> work(static_cast<size_t>(std::max(1, threads)));
   parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {
     if (in.bary_d) {
-      backward_tile<T, true>(geometry, in, tiles[i], i, worker, caches, gradients);
+      backward_tile<T, true>(geometry, in, tiles[i], i, worker, work[worker], gradients);
     } else {
-      backward_tile<T, false>(geometry, in, tiles[i], i, worker, caches, gradients);
+      backward_tile<T, false>(geometry, in, tiles[i], i, worker, work[worker], gradients);
     }
   });
   gradients.scatter(threads, geometry.tri, geometry.vertices, views, geometry.shared, 4, grad_pos);

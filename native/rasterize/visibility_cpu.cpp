@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/lanes.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
@@ -17,9 +18,16 @@ namespace lg {
 namespace {
 
 constexpr int64_t vertices_per_task = 4096;
+constexpr int64_t prefetch_distance = 12;  // triangles
 constexpr int64_t min_triangles_per_chunk = 1024;
 constexpr int64_t max_chunks_per_view = 64;
 constexpr int64_t group_work = 1 << 20;  // views are processed together up to this many triangles or pixels / 4
+
+// The place of each lane in its 4x4 block.
+alignas(64) constexpr int32_t lane_column[block_lanes] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+alignas(64) constexpr int32_t lane_row[block_lanes] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+alignas(64) constexpr float lane_x[block_lanes] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+alignas(64) constexpr float lane_y[block_lanes] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
 
 // A triangle that may touch pixels. Its corners are those of triangle `source` of tri, or, when negative,
 // those of clipped triangle ~source of its chunk.
@@ -46,6 +54,245 @@ struct TriangleRange {
   int64_t first, count;
 };
 
+// ---- Drawing one triangle into one tile -----------------------------------------------------------------
+
+struct alignas(64) TileBuffers {
+  int32_t triangle[tile_blocks * block_lanes];
+  float depth[tile_blocks * block_lanes];
+};
+
+struct Corners {
+  SnappedVertex a, b, c;
+};
+
+// An edge within one tile, in whole steps from the tile's first pixel. int32 suffices: an edge whose sign
+// changes in the tile is never further from zero there than its steps across the tile add up to, and any
+// other edge needs no test.
+struct TileEdge {
+  int32_t value, step_x, step_y;
+
+  int32_t at(int32_t column, int32_t row) const { return value + step_x * column + step_y * row; }
+
+  // How the value differs between the lanes of a block.
+  IntLanes ramp() const { return broadcast(step_x) * load(lane_column) + broadcast(step_y) * load(lane_row); }
+};
+
+// The visibility depth of a block's lanes, in the order of operations that the rule fixes.
+struct DepthLanes {
+  explicit DepthLanes(const DepthPlane& p)
+      : at_anchor(broadcast(p.at_anchor)), dx(broadcast(p.dx)), dy(broadcast(p.dy)), low(broadcast(p.low)),
+        high(broadcast(p.high)), anchor_x(p.anchor_x), anchor_y(p.anchor_y) {}
+
+  FloatLanes at(int32_t column, int32_t row) const {
+    const FloatLanes x = broadcast(static_cast<float>(column - anchor_x)) + load(lane_x);
+    const FloatLanes y = broadcast(static_cast<float>(row - anchor_y)) + load(lane_y);
+    return maximum(low, minimum(high, (at_anchor + dy * y) + dx * x));
+  }
+
+  FloatLanes at_anchor, dx, dy, low, high;
+  int32_t anchor_x, anchor_y;
+};
+
+// A triangle ready to be drawn into a tile; pixel coordinates count from the tile's first pixel.
+struct PreparedTriangle {
+  TileEdge edge[3];
+  PixelBox box;  // clamped to the tile
+  DepthPlane depth;
+  int32_t triangle;
+};
+
+// Whether the edges of a triangle can be set up in 32 bits wherever it touches a tile.
+bool is_small(const Corners& t) {
+  constexpr int32_t extent = 1 << 13;  // sub-pixels: 32 pixels at 8 bits
+  return max3(t.a.x, t.b.x, t.c.x) - min3(t.a.x, t.b.x, t.c.x) <= extent &&
+         max3(t.a.y, t.b.y, t.c.y) - min3(t.a.y, t.b.y, t.c.y) <= extent;
+}
+
+// Sixteen small triangles, set up side by side: plain loops over the lanes, which compilers vectorise.
+// The formulas are those of coverage.h in tile coordinates.
+struct alignas(64) SmallTriangles {
+  static constexpr int capacity = 16;
+
+  int count = 0;
+  int32_t triangle[capacity];
+  int32_t ax[capacity], ay[capacity], bx[capacity], by[capacity], cx[capacity], cy[capacity];
+  float az[capacity], bz[capacity], cz[capacity];
+  int32_t value[3][capacity], step_x[3][capacity], step_y[3][capacity];
+  int32_t x0[capacity], y0[capacity], x1[capacity], y1[capacity], anchor_x[capacity], anchor_y[capacity];
+  float at_anchor[capacity], dx[capacity], dy[capacity], low[capacity], high[capacity];
+
+  void add(const Corners& t, const Tile& tile, int32_t bits, int32_t number) {
+    const int32_t left = tile.x << bits, top = tile.y << bits;
+    ax[count] = t.a.x - left, ay[count] = t.a.y - top, az[count] = t.a.z;
+    bx[count] = t.b.x - left, by[count] = t.b.y - top, bz[count] = t.b.z;
+    cx[count] = t.c.x - left, cy[count] = t.c.y - top, cz[count] = t.c.z;
+    triangle[count++] = number;
+  }
+
+  void prepare(const Tile& tile, int32_t bits) {
+    // Unused lanes repeat the first triangle: nothing is ever divided by garbage.
+    for (int l = count; l < capacity; ++l) {
+      ax[l] = ax[0], ay[l] = ay[0], bx[l] = bx[0], by[l] = by[0], cx[l] = cx[0], cy[l] = cy[0];
+      az[l] = az[0], bz[l] = bz[0], cz[l] = cz[0];
+    }
+    int32_t area[capacity];
+    orient(area);
+    prepare_edge(0, bits, ax, ay, bx, by);
+    prepare_edge(1, bits, bx, by, cx, cy);
+    prepare_edge(2, bits, cx, cy, ax, ay);
+    prepare_box(tile, bits);
+    prepare_depth(bits, area);
+  }
+
+  PreparedTriangle operator[](int l) const {
+    PreparedTriangle t;
+    for (int k = 0; k < 3; ++k) t.edge[k] = {value[k][l], step_x[k][l], step_y[k][l]};
+    t.box = {x0[l], y0[l], x1[l], y1[l]};
+    t.depth = {at_anchor[l], dx[l], dy[l], low[l], high[l], anchor_x[l], anchor_y[l]};
+    t.triangle = triangle[l];
+    return t;
+  }
+
+ private:
+  void orient(int32_t* area) {
+    for (int l = 0; l < capacity; ++l) {
+      const int32_t twice = (bx[l] - ax[l]) * (cy[l] - ay[l]) - (cx[l] - ax[l]) * (by[l] - ay[l]);
+      const bool flip = twice < 0;
+      const int32_t old_bx = bx[l], old_by = by[l];
+      const float old_bz = bz[l];
+      bx[l] = flip ? cx[l] : old_bx, by[l] = flip ? cy[l] : old_by, bz[l] = flip ? cz[l] : old_bz;
+      cx[l] = flip ? old_bx : cx[l], cy[l] = flip ? old_by : cy[l], cz[l] = flip ? old_bz : cz[l];
+      area[l] = flip ? -twice : twice;
+    }
+  }
+
+  void prepare_edge(int k, int32_t bits, const int32_t* px, const int32_t* py, const int32_t* qx, const int32_t* qy) {
+    const int32_t half = 1 << (bits - 1);
+    for (int l = 0; l < capacity; ++l) {
+      const int32_t ex = qx[l] - px[l], ey = qy[l] - py[l];
+      const int32_t top_left = (ey < 0) | ((ey == 0) & (ex > 0));
+      value[k][l] = (ex * (half - py[l]) - ey * (half - px[l]) - (1 - top_left)) >> bits;
+      step_x[k][l] = -ey;
+      step_y[k][l] = ex;
+    }
+  }
+
+  void prepare_box(const Tile& tile, int32_t bits) {
+    const int32_t half = 1 << (bits - 1), up = (1 << bits) - 1 - half, last_x = tile.width - 1, last_y = tile.height - 1;
+    for (int l = 0; l < capacity; ++l) {
+      const int32_t left = (min3(ax[l], bx[l], cx[l]) + up) >> bits, right = (max3(ax[l], bx[l], cx[l]) - half) >> bits;
+      const int32_t top = (min3(ay[l], by[l], cy[l]) + up) >> bits, low_y = (max3(ay[l], by[l], cy[l]) - half) >> bits;
+      anchor_x[l] = left < -tile.x ? -tile.x : left;
+      anchor_y[l] = top < -tile.y ? -tile.y : top;
+      x0[l] = left < 0 ? 0 : left;
+      y0[l] = top < 0 ? 0 : top;
+      x1[l] = right > last_x ? last_x : right;
+      y1[l] = low_y > last_y ? last_y : low_y;
+    }
+  }
+
+  void prepare_depth(int32_t bits, const int32_t* area) {
+    const double size = static_cast<double>(1 << bits), half = size / 2;
+    for (int l = 0; l < capacity; ++l) {
+      const double z0 = az[l], dz1 = static_cast<double>(bz[l]) - z0, dz2 = static_cast<double>(cz[l]) - z0;
+      const double zx = (dz1 * (cy[l] - ay[l]) - dz2 * (by[l] - ay[l])) / static_cast<double>(area[l]) * size;
+      const double zy = (dz2 * (bx[l] - ax[l]) - dz1 * (cx[l] - ax[l])) / static_cast<double>(area[l]) * size;
+      at_anchor[l] = static_cast<float>(z0 + zx * ((anchor_x[l] * size + half - ax[l]) / size) +
+                                        zy * ((anchor_y[l] * size + half - ay[l]) / size));
+      dx[l] = static_cast<float>(zx);
+      dy[l] = static_cast<float>(zy);
+      low[l] = min3(az[l], bz[l], cz[l]);
+      high[l] = max3(az[l], bz[l], cz[l]);
+    }
+  }
+};
+
+// Sets up a triangle of any size. False where the tile is outside one of its edges.
+bool prepare_large(const Corners& corners, const Tile& tile, const Viewport& viewport, PreparedTriangle* out) {
+  int64_t area = double_area(corners.a, corners.b, corners.c);
+  const bool flip = area < 0;
+  const SnappedVertex &a = corners.a, &b = flip ? corners.c : corners.b, &c = flip ? corners.b : corners.c;
+  const int32_t bits = viewport.subpixel_bits;
+  const Edge edge[3] = {make_edge(a, b, tile.x, tile.y, bits), make_edge(b, c, tile.x, tile.y, bits),
+                        make_edge(c, a, tile.x, tile.y, bits)};
+  for (int k = 0; k < 3; ++k) {
+    const int64_t across_x = static_cast<int64_t>(edge[k].step_x) * (tile_size - 1);
+    const int64_t across_y = static_cast<int64_t>(edge[k].step_y) * (tile_size - 1);
+    if (edge[k].value + std::max<int64_t>(0, across_x) + std::max<int64_t>(0, across_y) < 0) return false;
+    const bool all_inside = edge[k].value + std::min<int64_t>(0, across_x) + std::min<int64_t>(0, across_y) >= 0;
+    out->edge[k] = all_inside ? TileEdge{0, 0, 0}
+                              : TileEdge{static_cast<int32_t>(edge[k].value), edge[k].step_x, edge[k].step_y};
+  }
+  const PixelBox box = pixel_box(a, b, c, viewport);
+  out->depth = make_depth_plane(a, b, c, flip ? -area : area, box, bits);
+  out->depth.anchor_x -= tile.x;
+  out->depth.anchor_y -= tile.y;
+  out->box = {std::max(0, box.x0 - tile.x), std::max(0, box.y0 - tile.y), std::min(tile.width - 1, box.x1 - tile.x),
+              std::min(tile.height - 1, box.y1 - tile.y)};
+  return true;
+}
+
+// Draws triangles into a tile. Peeling: only what lies strictly behind the layer in front.
+template <bool Peeling>
+class Drawing {
+ public:
+  Drawing(const Viewport& viewport, bool drop_coincident, const Tile& tile, TileBuffers& buffers,
+          const TileBuffers* layer)
+      : viewport_(viewport), drop_coincident_(drop_coincident), tile_(tile), buffers_(buffers), layer_(layer) {}
+
+  void draw(SmallTriangles& batch) const {
+    if (batch.count == 0) return;
+    batch.prepare(tile_, viewport_.subpixel_bits);
+    for (int l = 0; l < batch.count; ++l) draw(batch[l]);
+    batch.count = 0;
+  }
+
+  void draw(const Corners& corners, int32_t triangle) const {
+    PreparedTriangle prepared;
+    prepared.triangle = triangle;
+    if (prepare_large(corners, tile_, viewport_, &prepared)) draw(prepared);
+  }
+
+ private:
+  LG_HD void draw(const PreparedTriangle& t) const {
+    const TileEdge &e0 = t.edge[0], &e1 = t.edge[1], &e2 = t.edge[2];
+    const IntLanes ramp0 = e0.ramp(), ramp1 = e1.ramp(), ramp2 = e2.ramp();
+    const DepthLanes depth(t.depth);
+    for (int32_t y = t.box.y0 / block_size; y <= t.box.y1 / block_size; ++y) {
+      for (int32_t x = t.box.x0 / block_size; x <= t.box.x1 / block_size; ++x) {
+        const int32_t column = x * block_size, row = y * block_size;
+        const LaneMask inside = non_negative((broadcast(e0.at(column, row)) + ramp0) |
+                                             (broadcast(e1.at(column, row)) + ramp1) |
+                                             (broadcast(e2.at(column, row)) + ramp2));
+        if (!any(inside)) continue;
+        const FloatLanes z = depth.at(column, row);
+        const int64_t place = (y * blocks_per_row + x) * block_lanes;
+        const FloatLanes old_z = load(buffers_.depth + place);
+        LaneMask take = inside & less_equal(z, old_z);
+        if (Peeling) take = take & behind(z, t.triangle, place);
+        store(buffers_.depth + place, select(take, z, old_z));
+        store(buffers_.triangle + place, select(take, broadcast(t.triangle), load(buffers_.triangle + place)));
+      }
+    }
+  }
+
+  // The lanes where (z, triangle) comes strictly after the layer in front.
+  LaneMask behind(const FloatLanes& z, int32_t triangle, int64_t place) const {
+    const FloatLanes front = load(layer_->depth + place);
+    const LaneMask deeper = less(front, z);
+    if (drop_coincident_) return deeper;
+    return deeper | (less_equal(front, z) & less(broadcast(triangle), load(layer_->triangle + place)));
+  }
+
+  const Viewport& viewport_;
+  const bool drop_coincident_;
+  const Tile& tile_;
+  TileBuffers& buffers_;
+  const TileBuffers* layer_;
+};
+
+// ---- The passes over a whole image ----------------------------------------------------------------------
+
 class VisibilityPass {
  public:
   VisibilityPass(const VisibilityRequest& request, TileSink& sink)
@@ -57,6 +304,7 @@ class VisibilityPass {
         tiles_(tiles_x_ * tiles_y_) {}
 
   void run() {
+    check_ranges();
     if (r_.views == 0 || tiles_ == 0) return;
     if (r_.ranges) snap_vertices(0, 1);
     const int64_t work = std::max<int64_t>({1, r_.triangles, r_.height * r_.width / 4});
@@ -67,6 +315,17 @@ class VisibilityPass {
   }
 
  private:
+  void check_ranges() const {
+    for (int64_t view = 0; r_.ranges && view < r_.views; ++view) {
+      const TriangleRange range = triangles_of(view);
+      if (range.first < 0 || range.count < 0 || range.first > r_.triangles - range.count) {
+        throw InvalidArgument("ranges[%lld] is (%lld, %lld), but tri has %lld triangles",
+                              static_cast<long long>(view), static_cast<long long>(range.first),
+                              static_cast<long long>(range.count), static_cast<long long>(r_.triangles));
+      }
+    }
+  }
+
   void run_group(int64_t first_view, int64_t views) {
     first_view_ = first_view;
     views_ = views;
@@ -152,6 +411,9 @@ class VisibilityPass {
     const SnappedVertex* vertices = snapped_of(chunk.view);
     for (int64_t t = chunk.first; t < chunk.first + chunk.count; ++t) {
       const int32_t* index = r_.tri + 3 * t;
+      if (t + prefetch_distance < chunk.first + chunk.count) {
+        for (int k = 0; k < 3; ++k) LG_PREFETCH(vertices + index[3 * prefetch_distance + k]);
+      }
       const uint32_t limit = static_cast<uint32_t>(std::min<int64_t>(r_.vertices, INT32_MAX));
       if (LG_UNLIKELY(static_cast<uint32_t>(index[0]) >= limit || static_cast<uint32_t>(index[1]) >= limit ||
                       static_cast<uint32_t>(index[2]) >= limit)) {
@@ -194,9 +456,9 @@ class VisibilityPass {
     clip_triangle(polygon, viewport_);
     for (int i = 2; i < polygon.count; ++i) {
       ClippedTriangle piece;
-      piece.vertex[0] = snap(polygon.vertex[0], viewport_);
-      piece.vertex[1] = snap(polygon.vertex[i - 1], viewport_);
-      piece.vertex[2] = snap(polygon.vertex[i], viewport_);
+      piece.vertex[0] = snap_clipped(polygon.vertex[0], viewport_);
+      piece.vertex[1] = snap_clipped(polygon.vertex[i - 1], viewport_);
+      piece.vertex[2] = snap_clipped(polygon.vertex[i], viewport_);
       piece.triangle = static_cast<int32_t>(t);
       const auto local = static_cast<int32_t>(chunk.clipped.size());
       if (bin_one(chunk, counts, piece.vertex[0], piece.vertex[1], piece.vertex[2], ~local)) {
@@ -251,16 +513,6 @@ class VisibilityPass {
 
   // ---- Tiles ------------------------------------------------------------------------------------------
 
-  struct alignas(64) TileBuffers {
-    int32_t triangle[tile_blocks * block_lanes];
-    float depth[tile_blocks * block_lanes];
-  };
-  // The previous layer of depth peeling, in the tile's layout.
-  struct alignas(64) LayerBuffers {
-    int32_t triangle[tile_blocks * block_lanes];
-    float depth[tile_blocks * block_lanes];
-  };
-
   void rasterize_tile(int64_t task, int worker) {
     const int64_t view = task / tiles_, in_view = task % tiles_;
     Tile tile;
@@ -276,7 +528,7 @@ class VisibilityPass {
       std::fill_n(buffers.triangle, tile_blocks * block_lanes, -1);
       std::fill_n(buffers.depth, tile_blocks * block_lanes, std::numeric_limits<float>::infinity());
       if (r_.after_tri) {
-        LayerBuffers layer;
+        TileBuffers layer;
         load_layer(tile, layer);
         draw_bin<true>(tile, view, begin, end, buffers, &layer);
       } else {
@@ -288,7 +540,7 @@ class VisibilityPass {
     sink_.consume(tile, worker);
   }
 
-  void load_layer(const Tile& tile, LayerBuffers& layer) const {
+  void load_layer(const Tile& tile, TileBuffers& layer) const {
     for (int row = 0; row < tile.height; ++row) {
       const int64_t line = (tile.view * r_.height + tile.y + row) * r_.width + tile.x;
       for (int column = 0; column < tile.width; ++column) {
@@ -303,97 +555,47 @@ class VisibilityPass {
 
   template <bool Peeling>
   void draw_bin(const Tile& tile, int64_t view, int64_t begin, int64_t end, TileBuffers& buffers,
-                const LayerBuffers* layer) const {
-    const SnappedVertex* vertices = snapped_of(view);
+                const TileBuffers* layer) const {
+    const Drawing<Peeling> drawing(viewport_, r_.drop_coincident, tile, buffers, layer);
+    SmallTriangles batch;
     for (int64_t i = begin; i < end; ++i) {
-      const int32_t entry = bins_[i];
-      if (LG_LIKELY(entry >= 0)) {
-        const int32_t* index = r_.tri + 3 * static_cast<int64_t>(entry);
-        draw<Peeling>(tile, vertices[index[0]], vertices[index[1]], vertices[index[2]], entry, buffers, layer);
+      prefetch(i, end, view);
+      Corners corners;
+      const int32_t triangle = corners_of(bins_[i], view, &corners);
+      if (LG_LIKELY(viewport_.subpixel_bits <= 8 && is_small(corners))) {
+        batch.add(corners, tile, viewport_.subpixel_bits, triangle);
+        if (batch.count < SmallTriangles::capacity) continue;
+        drawing.draw(batch);
       } else {
-        const ClippedTriangle& piece = clipped_[~entry];
-        draw<Peeling>(tile, piece.vertex[0], piece.vertex[1], piece.vertex[2], piece.triangle, buffers, layer);
+        drawing.draw(batch);  // what came before goes first
+        drawing.draw(corners, triangle);
       }
+    }
+    drawing.draw(batch);
+  }
+
+  // A bin's triangles are scattered over the mesh: ask for indices well ahead, and for vertices a little later.
+  LG_HD void prefetch(int64_t i, int64_t end, int64_t view) const {
+    if (i + 2 * prefetch_distance < end && bins_[i + 2 * prefetch_distance] >= 0) {
+      LG_PREFETCH(r_.tri + 3 * static_cast<int64_t>(bins_[i + 2 * prefetch_distance]));
+    }
+    if (i + prefetch_distance < end && bins_[i + prefetch_distance] >= 0) {
+      const int32_t* index = r_.tri + 3 * static_cast<int64_t>(bins_[i + prefetch_distance]);
+      for (int k = 0; k < 3; ++k) LG_PREFETCH(snapped_of(view) + index[k]);
     }
   }
 
-  // An edge within one tile. int32 suffices: an edge whose sign changes in the tile is never further from
-  // zero there than its steps across the tile add up to, and any other edge needs no test.
-  struct TileEdge {
-    int32_t value, step_x, step_y;
-  };
-
-  // False where the whole tile is outside the edge.
-  static bool localize(const Edge& edge, TileEdge* local) {
-    const int64_t across_x = static_cast<int64_t>(edge.step_x) * (tile_size - 1);
-    const int64_t across_y = static_cast<int64_t>(edge.step_y) * (tile_size - 1);
-    if (edge.value + std::max<int64_t>(0, across_x) + std::max<int64_t>(0, across_y) < 0) return false;
-    if (edge.value + std::min<int64_t>(0, across_x) + std::min<int64_t>(0, across_y) >= 0) {
-      *local = {0, 0, 0};
-    } else {
-      *local = {static_cast<int32_t>(edge.value), edge.step_x, edge.step_y};
+  // Fetches the corners of a bin's entry and returns the number of its triangle.
+  int32_t corners_of(int32_t entry, int64_t view, Corners* corners) const {
+    if (LG_LIKELY(entry >= 0)) {
+      const SnappedVertex* vertices = snapped_of(view);
+      const int32_t* index = r_.tri + 3 * static_cast<int64_t>(entry);
+      *corners = {vertices[index[0]], vertices[index[1]], vertices[index[2]]};
+      return entry;
     }
-    return true;
-  }
-
-  template <bool Peeling>
-  void draw(const Tile& tile, const SnappedVertex& v0, const SnappedVertex& v1, const SnappedVertex& v2,
-            int32_t triangle, TileBuffers& buffers, const LayerBuffers* layer) const {
-    int64_t area = double_area(v0, v1, v2);
-    const bool flip = area < 0;
-    const SnappedVertex &a = v0, &b = flip ? v2 : v1, &c = flip ? v1 : v2;
-    area = flip ? -area : area;
-    const int32_t bits = viewport_.subpixel_bits;
-    TileEdge e0, e1, e2;
-    if (!localize(make_edge(a, b, tile.x, tile.y, bits), &e0) ||
-        !localize(make_edge(b, c, tile.x, tile.y, bits), &e1) ||
-        !localize(make_edge(c, a, tile.x, tile.y, bits), &e2)) {
-      return;
-    }
-    const PixelBox box = pixel_box(a, b, c, viewport_);
-    const DepthPlane plane = make_depth_plane(a, b, c, area, box, bits);
-    const int32_t x0 = std::max(0, box.x0 - tile.x) / block_size;
-    const int32_t y0 = std::max(0, box.y0 - tile.y) / block_size;
-    const int32_t x1 = std::min(tile_size - 1, box.x1 - tile.x) / block_size;
-    const int32_t y1 = std::min(tile_size - 1, box.y1 - tile.y) / block_size;
-
-    alignas(64) int32_t ramp0[block_lanes], ramp1[block_lanes], ramp2[block_lanes];
-    for (int l = 0; l < block_lanes; ++l) {
-      const int32_t column = l & 3, row = l >> 2;
-      ramp0[l] = e0.step_x * column + e0.step_y * row;
-      ramp1[l] = e1.step_x * column + e1.step_y * row;
-      ramp2[l] = e2.step_x * column + e2.step_y * row;
-    }
-    for (int32_t y = y0; y <= y1; ++y) {
-      for (int32_t x = x0; x <= x1; ++x) {
-        const int32_t column = x * block_size, row = y * block_size;
-        const int32_t base0 = e0.value + e0.step_x * column + e0.step_y * row;
-        const int32_t base1 = e1.value + e1.step_x * column + e1.step_y * row;
-        const int32_t base2 = e2.value + e2.step_x * column + e2.step_y * row;
-        const float from_x = static_cast<float>(tile.x + column - plane.anchor_x);
-        const float from_y = static_cast<float>(tile.y + row - plane.anchor_y);
-        const int block = y * blocks_per_row + x;
-        int32_t* LG_RESTRICT out_triangle = buffers.triangle + block * block_lanes;
-        float* LG_RESTRICT out_depth = buffers.depth + block * block_lanes;
-        const int32_t* before = Peeling ? layer->triangle + block * block_lanes : nullptr;
-        const float* before_depth = Peeling ? layer->depth + block * block_lanes : nullptr;
-        LG_VECTORIZE
-        for (int l = 0; l < block_lanes; ++l) {
-          const int32_t inside = (base0 + ramp0[l]) | (base1 + ramp1[l]) | (base2 + ramp2[l]);
-          const float dx = from_x + static_cast<float>(l & 3), dy = from_y + static_cast<float>(l >> 2);
-          float z = (plane.at_anchor + plane.dy * dy) + plane.dx * dx;
-          z = z < plane.high ? z : plane.high;
-          z = z > plane.low ? z : plane.low;
-          bool take = (inside >= 0) & (z <= out_depth[l]);
-          if (Peeling) {
-            const bool tie = (z == before_depth[l]) & (triangle < before[l]) & !r_.drop_coincident;
-            take = take & ((z > before_depth[l]) | tie);
-          }
-          out_triangle[l] = take ? triangle : out_triangle[l];
-          out_depth[l] = take ? z : out_depth[l];
-        }
-      }
-    }
+    const ClippedTriangle& piece = clipped_[~entry];
+    *corners = {piece.vertex[0], piece.vertex[1], piece.vertex[2]};
+    return piece.triangle;
   }
 
   const VisibilityRequest& r_;

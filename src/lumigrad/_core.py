@@ -40,8 +40,12 @@ _SIGNATURES = {
     "lg_interpolate_forward": "ii pppppp qqqqqqq pp",
     "lg_interpolate_backward": "ii pppppp qqqqqqqq pp ppp",
     "lg_edge_topology": "pp qq p",
-    "lg_antialias_forward": "ii pppppp i qqqqqq i pp",
-    "lg_antialias_backward": "ii pppppp i qqqqqq i p pp",
+    "lg_antialias_forward": "ii pppppp i qqqqqq i ppp",
+    "lg_antialias_backward": "ii pppppppp i qqqqqq i p pp",
+    "lg_texture_forward": "ii pi qqqq ppp qqq iii p",
+    "lg_texture_backward": "ii pi qqqq ppp qqq iii p pppp",
+    "lg_build_mips": "ii pi qqqq",
+    "lg_fold_mips": "ii pi qqqq i",
 }
 _CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64}
 
@@ -79,6 +83,8 @@ def load_library(isa: str) -> ctypes.CDLL:
     library.lg_tensor_new.argtypes = [ctypes.c_int32, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p]
     library.lg_tensor_new.restype = ctypes.c_void_p
     library.lg_memory_set_limit.argtypes = [ctypes.c_int64]
+    library.lg_use_team.argtypes = [ctypes.c_void_p]
+    library.lg_use_team.restype = None
     return library
 
 
@@ -96,13 +102,44 @@ def _choose_isa() -> str:
     return wanted
 
 
+def _torch_team() -> int | None:
+    """The address of GOMP_parallel in the GNU OpenMP runtime that torch has loaded, if it has."""
+    if not sys.platform.startswith("linux"):
+        return None
+    paths = list((Path(torch.__file__).parent / "lib").glob("libgomp*"))
+    paths += [path for path in map(Path, _loaded_libraries()) if path.name.startswith("libgomp")]
+    for path in paths:
+        try:
+            # RTLD_NOLOAD: only a runtime that is in the process already.
+            runtime = ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+            return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p).value
+        except (OSError, AttributeError):
+            continue
+    return None
+
+
+def _loaded_libraries() -> list[str]:
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return []
+    return sorted({line.split()[-1] for line in lines if "/" in line})
+
+
 _library = load_library(_choose_isa())
+_team = _torch_team()
+_library.lg_use_team(_team)
 _library.lg_memory_set_limit(int(os.environ.get("LUMIGRAD_CACHE_MB", "1024")) << 20)
 
 
 def isa() -> str:
     """The instruction set of the library in use."""
     return _library.lg_isa().decode()
+
+
+def thread_source() -> str:
+    """Whose threads run the kernels."""
+    return "own pool" if _team is None else "torch's OpenMP team"
 
 
 def cuda_status() -> str:
@@ -140,6 +177,11 @@ def _raise(status: int) -> None:
 def pointer(tensor: torch.Tensor | None) -> int | None:
     """The address of a contiguous tensor's data, or None."""
     return None if tensor is None else tensor.data_ptr()
+
+
+def pointers(tensors: Sequence[torch.Tensor | None]) -> Any:
+    """The addresses of several tensors, as a C array."""
+    return (ctypes.c_void_p * len(tensors))(*map(pointer, tensors))
 
 
 def float_code(tensor: torch.Tensor) -> int:

@@ -1,9 +1,21 @@
 """The primitives, one module each. ``import lumigrad as lg`` re-exports them all."""
 
 from lumigrad.ops.antialias import antialias
+from lumigrad.ops.build_mips import build_mips
 from lumigrad.ops.edge_topology import edge_topology
 from lumigrad.ops.interpolate import interpolate
 from lumigrad.ops.peel import peel
 from lumigrad.ops.rasterize import rasterize
+from lumigrad.ops.texture import texture
+from lumigrad.ops.texture_cube import texture_cube
 
-__all__ = ["antialias", "edge_topology", "interpolate", "peel", "rasterize"]
+__all__ = [
+    "antialias",
+    "build_mips",
+    "edge_topology",
+    "interpolate",
+    "peel",
+    "rasterize",
+    "texture",
+    "texture_cube",
+]

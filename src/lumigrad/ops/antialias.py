@@ -29,9 +29,10 @@ def antialias(
 ) -> torch.Tensor:
     """Blend colours across silhouette edges, so that the image changes smoothly as edges move.
 
-    Where two neighbouring pixels see different triangles and a silhouette edge of the nearer one passes
-    between their centres, the pixel that the edge cuts takes as much of its neighbour's colour as the edge's
-    position says. A pixel cut from several sides still gets a convex combination: colours stay in range.
+    Where two neighbouring pixels see different triangles and the outline of the nearer one's surface passes
+    between their centres, the pixel that it cuts takes as much of its neighbour's colour as the place says.
+    The outline need not belong to the visible triangle: from there it is searched along the surface, so that
+    fine meshes, whose triangles at the rim are thinner than a pixel, get complete gradients. A pixel cut from several sides still gets a convex combination: colours stay in range.
 
     Args:
         color: [N, H, W, C], any number of channels.
@@ -48,8 +49,8 @@ def antialias(
     Raises:
         TypeError, ValueError: for wrong types, shapes or devices, or indices out of range.
 
-    Source: Laine et al. 2020, section 3.5, in homogeneous coordinates so that edges that reach behind the
-    camera are handled.
+    Source: Laine et al. 2020, section 3.5; here in homogeneous coordinates, so that edges that reach behind
+    the camera are handled, and with the walk to the outline.
     """
     return antialias_with(color, frags, pos, tri, topology, unbounded=False)
 
@@ -94,17 +95,21 @@ def _kernel(
     tri: torch.Tensor,
     topology: torch.Tensor,
     unbounded: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     out = _core.empty(color.shape, color.dtype)
-    flags = torch.empty(_flag_shape(pos, tri), dtype=torch.uint8)
+    flags, marks = _empty_notes(color, pos, tri)
     _forward(
-        *_scene(color, frag_tri, depth, pos, tri, topology, unbounded), _core.pointer(out), _core.pointer(flags)
+        *_scene(color, frag_tri, depth, pos, tri, (topology,), unbounded), *map(_core.pointer, (out, flags, marks))
     )
-    return out, flags
+    return out, flags, marks
 
 
-def _flag_shape(pos: torch.Tensor, tri: torch.Tensor) -> tuple[int, int]:
-    return (pos.shape[0] if pos.dim() == 3 else 1), tri.shape[0]
+def _empty_notes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the forward pass notes for the backward pass: flags of triangles, marks of 4x4 pixel cells."""
+    views, height, width, _ = color.shape
+    flags = color.new_empty((pos.shape[0] if pos.dim() == 3 else 1, tri.shape[0]), dtype=torch.uint8)
+    marks = color.new_empty((views, (height + 3) // 4, (width + 3) // 4), dtype=torch.uint8)
+    return flags, marks
 
 
 def _scene(
@@ -113,27 +118,27 @@ def _scene(
     depth: torch.Tensor,
     pos: torch.Tensor,
     tri: torch.Tensor,
-    topology_or_flags: torch.Tensor,
+    about_edges: tuple[torch.Tensor, ...],
     unbounded: bool,
 ) -> tuple:
-    """The arguments that both C functions begin with."""
+    """The arguments that both C functions begin with. about_edges: the topology; going back, also the notes."""
     views, height, width, channels = color.shape
     point = _core.pointer
     return (
         _core.threads(), _core.float_code(color), point(color), point(frag_tri), point(depth), point(pos),
-        point(tri), point(topology_or_flags), pos.dim() == 2, views, pos.shape[-2], tri.shape[0], height, width,
+        point(tri), *map(point, about_edges), pos.dim() == 2, views, pos.shape[-2], tri.shape[0], height, width,
         channels, unbounded,
     )  # fmt: skip
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    color, frag_tri, depth, pos, tri, _, unbounded = inputs
-    ctx.save_for_backward(color, frag_tri, depth, pos, tri, output[1])
-    ctx.mark_non_differentiable(output[1])
+    color, frag_tri, depth, pos, tri, topology, unbounded = inputs
+    ctx.save_for_backward(color, frag_tri, depth, pos, tri, topology, *output[1:])
+    ctx.mark_non_differentiable(*output[1:])
     ctx.unbounded = unbounded
 
 
-def _grad(ctx: Any, grad_out: Any, grad_flags: Any) -> tuple:
+def _grad(ctx: Any, grad_out: Any, *_: Any) -> tuple:
     if grad_out is None:
         return (None,) * 7
     # needs_input_grad counts the layout argument of the function as well.
@@ -148,7 +153,9 @@ def _backward_kernel(
     depth: torch.Tensor,
     pos: torch.Tensor,
     tri: torch.Tensor,
+    topology: torch.Tensor,
     flags: torch.Tensor,
+    marks: torch.Tensor,
     unbounded: bool,
     grad_out: torch.Tensor,
     want_color: bool,
@@ -159,7 +166,7 @@ def _backward_kernel(
     grad_pos = _core.empty(pos.shape if want_pos else (0,), pos.dtype)
     point = _core.pointer
     _backward(
-        *_scene(color, frag_tri, depth, pos, tri, flags, unbounded), point(grad_out),
+        *_scene(color, frag_tri, depth, pos, tri, (topology, flags, marks), unbounded), point(grad_out),
         point(grad_color) if want_color else None, point(grad_pos) if want_pos else None,
     )  # fmt: skip
     return grad_color, grad_pos
@@ -171,7 +178,9 @@ def _backward_fake(
     depth: torch.Tensor,
     pos: torch.Tensor,
     tri: torch.Tensor,
+    topology: torch.Tensor,
     flags: torch.Tensor,
+    marks: torch.Tensor,
     unbounded: bool,
     grad_out: torch.Tensor,
     want_color: bool,
@@ -181,18 +190,18 @@ def _backward_fake(
 
 
 _backward_op = register(
-    "antialias_backward(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor flags, "
-    "bool unbounded, Tensor grad_out, bool want_color, bool want_pos) -> (Tensor, Tensor)",
+    "antialias_backward(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, "
+    "Tensor flags, Tensor marks, bool unbounded, Tensor grad_out, bool want_color, bool want_pos) -> (Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=_backward_fake,
 )
 _op = register(
     "antialias(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, "
-    "bool unbounded) -> (Tensor, Tensor)",
+    "bool unbounded) -> (Tensor, Tensor, Tensor)",
     kernel=_kernel,
     fake=lambda color, frag_tri, depth, pos, tri, *_: (
         torch.empty_like(color),
-        color.new_empty(_flag_shape(pos, tri), dtype=torch.uint8),
+        *_empty_notes(color, pos, tri),
     ),
     setup=_setup,
     backward=_grad,

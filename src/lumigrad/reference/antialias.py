@@ -1,7 +1,13 @@
 """Antialiasing of silhouettes, defined in plain PyTorch (Laine et al. 2020, section 3.5).
 
-The colours on both sides of a visible edge are blended by how much of the pixels the edge covers, which is a
-smooth function of the edge's two vertices: through it gradients of visibility reach the positions.
+The colours on both sides of a visible outline are blended by how much of the pixels each covers, which is a
+smooth function of the two vertices of the outline's edge: through it gradients of visibility reach the
+positions.
+
+The paper tests only the edges of the triangle that the nearer pixel sees. At a rim seen edge-on that
+triangle often ends before the outline does: those beyond it are thinner than a pixel and own no pixel's
+centre, so that a finely cut sphere would have hardly a gradient. Here the search walks from the triangle seen
+along the surface to the outline. Still missed are things so thin that they own no pixel's centre at all.
 
 All geometry is float64, in whatever dtype the arguments are: it makes decisions, and those must not depend on
 rounding.
@@ -19,6 +25,7 @@ from .edge_topology import edge_topology
 from .rasterize import check_mesh
 
 TOLERANCE = 1 / 16  # pixels by which a crossing may miss the segment between two pixel centres
+WALK_LIMIT = 64  # triangles to cross at most beyond the one that the pixel sees
 
 
 class _Pairs(NamedTuple):
@@ -26,9 +33,35 @@ class _Pairs(NamedTuple):
 
     first: Tensor  # int64 [M], flat index of p0, the left or upper pixel
     second: Tensor  # int64 [M], flat index of p1, the right or lower one
-    over: Tensor  # int64 [M], flat index of that one of the two which sees the nearer triangle
-    tri: Tensor  # int64 [M], the nearer triangle
-    direction: Tensor  # float64 [M], +1 if ``over`` is p0, -1 if it is p1
+    image: Tensor  # int64 [M]
+    centre: Tensor  # float64 [M, 2], NDC of the pixel that sees the nearer triangle
+    tri: Tensor  # int64 [M], the nearer triangle, T
+    beyond: Tensor  # int64 [M], the triangle of the other pixel, -1 for background
+    direction: Tensor  # float64 [M], +1 if T's pixel is p0, -1 if it is p1
+
+    def take(self, index: Tensor) -> _Pairs:
+        return _Pairs(*(field[index] for field in self))
+
+
+class _Mesh(NamedTuple):
+    """A mesh on the screen, and its pairs' axis."""
+
+    corners: Tensor  # float64 [N, V, 3] = x, y, w
+    tri: Tensor  # int64 [T, 3]
+    links: Tensor  # int64 [3 T], the topology
+    facing: Tensor  # int64 [N, T]
+    scale: tuple[float, float]  # pixels per unit of NDC: half the width and height
+    vertical: bool
+
+
+class _Lines(NamedTuple):
+    """Edges as seen from the centres of pixels, all [M, E]."""
+
+    changes: Tensor  # bool, has its two ends on different sides of the line of centres
+    crosses: Tensor  # bool, and meets that line in front of the eye
+    steep: Tensor  # bool, is at least as steep as flat (in vertical pairs: as flat as steep)
+    outward: Tensor  # float64, has the sign of the pair's direction where a front-facing triangle ends
+    distance: Tensor  # float64, pixels from the centre to the crossing, towards the other pixel
 
 
 def antialias(
@@ -43,27 +76,31 @@ def antialias(
     """Blend colours across visible silhouette edges.
 
     A pixel p0 and its right or lower neighbour p1 that see different triangles are a pair. T is the nearer
-    triangle by ``frags.depth`` (on equal depth that of p0; never background). Of T's silhouette edges
-    consider those that cross the line of the two centres, leave T in the direction of the other pixel, and
-    are at least as steep as they are flat (for horizontal pairs; the reverse for vertical ones). dc is the
-    distance in pixels from the centre of T's pixel to the crossing. dc outside [-1/16, 17/16] blends nothing,
-    else it is clamped to [0, 1], where its gradient is zero; of several edges the one of smallest clamped dc
-    counts, the first of equals. With dc < 1/2 T's pixel receives the weight 1/2 - dc of the other colour,
-    otherwise the other pixel receives dc - 1/2 of T's. A pixel's up to four weights are divided by
-    max(1, their sum), so it stays within the range of the colours blended. All blends read the original
-    colours.
+    triangle by ``frags.depth`` (on equal depth that of p0; never background). From T's pixel the search
+    follows the line of the two centres towards the other pixel, along the surface: it leaves T over that of
+    T's edges which the line crosses last, goes on in the neighbour across it, leaves that over its other
+    crossed edge, and so on, until an edge is a silhouette. dc is the distance in pixels from the centre of
+    T's pixel to that crossing. There is a blend if -1/16 <= dc <= 17/16 and the silhouette is at least as
+    steep as it is flat (for horizontal pairs; the reverse for vertical ones). dc is clamped to [0, 1], where
+    its gradient is zero. There is none if the walk comes to the other pixel's triangle (the surface goes on),
+    beyond 17/16, to an edge of three or more triangles, or through 64 triangles without an end.
 
-    An edge is a silhouette if no other triangle of its edge lies on its far side, as T's orientation on the
-    screen and theirs tell (homogeneous determinants, valid behind the eye too). A triangle seen exactly
-    edge-on lies on no side, and has no silhouette of its own.
+    With dc < 1/2 T's pixel receives the weight 1/2 - dc of the other colour, otherwise the other pixel
+    receives dc - 1/2 of T's. A pixel's up to four weights are divided by max(1, their sum), so it stays
+    within the range of the colours blended. All blends read the original colours.
+
+    An edge is a silhouette of a triangle if no other triangle of the edge lies on its far side, as the
+    orientations on the screen tell (homogeneous determinants, valid behind the eye too). A triangle seen
+    exactly edge-on lies on no side.
 
     Args:
         color: [N, H, W, C], float32 or float64.
         frags: what `rasterize` gave for these positions.
         pos, tri: as given to `rasterize`.
         topology: what `edge_topology` gave for ``tri``; computed from the indices alone if None.
-        unbounded: no division of weights and no test of dc against the tolerance, it is only clamped (as
-            nvdiffrast does).
+        unbounded: the contract of nvdiffrast. No walk: of T's own silhouette edges that cross the line, are
+            steep enough and have T on their near side, the one of smallest clamped dc counts, the first of
+            equals, however far dc is from the pair. No division of weights.
 
     Returns:
         [N, H, W, C]. Gradients reach ``color``, and x, y, w of ``pos``.
@@ -80,15 +117,19 @@ def antialias(
 
     blends = []
     for vertical in (False, True):
+        mesh = _Mesh(
+            corners, tri.long(), topology.flatten().long(), facing, (width / 2, height / 2), vertical
+        )
         pairs = _candidates(frags, vertical)
-        image = pairs.over // (height * width)
-        silhouette = _silhouettes(topology.long(), facing, image, pairs.tri)
-        dc, chosen = _crossings(corners, facing, tri, pairs, silhouette, vertical, (height, width), unbounded)
-        first, second = pairs.first[chosen], pairs.second[chosen]
-        alpha = pairs.direction[chosen] * (0.5 - dc)
+        with torch.no_grad():
+            chosen, half_edge = (_own_edges if unbounded else _walk)(mesh, pairs)
+        pairs = pairs.take(chosen)
+        dc = _lines(mesh, pairs, half_edge[:, None]).distance[:, 0]
+        dc = torch.where((dc >= 0) & (dc <= 1), dc, dc.detach().clamp(0, 1))
+        alpha = pairs.direction * (0.5 - dc)
         into_first = alpha > 0
-        target = torch.where(into_first, first, second)
-        blends.append((target, first + second - target, torch.where(into_first, alpha, -alpha)))
+        target = torch.where(into_first, pairs.first, pairs.second)
+        blends.append((target, pairs.first + pairs.second - target, torch.where(into_first, alpha, -alpha)))
     target, source, weight = (torch.cat(parts) for parts in zip(*blends))
 
     if not unbounded:
@@ -118,80 +159,100 @@ def _candidates(frags: Fragments, vertical: bool) -> _Pairs:
     differs = seen[first] != seen[second]
     first, second = first[differs], second[differs]
     nearer = (seen[first] >= 0) & ((seen[second] < 0) | (depth[first] <= depth[second]))
-    over = torch.where(nearer, first, second)
-    return _Pairs(first, second, over, seen[over], torch.where(nearer, 1.0, -1.0).double())
+    over, other = torch.where(nearer, first, second), torch.where(nearer, second, first)
+    image, row, col = over // (height * width), over // width % height, over % width
+    centre = torch.stack(((2 * col + 1).double() / width - 1, 1 - (2 * row + 1).double() / height), 1)
+    direction = torch.where(nearer, 1.0, -1.0).double()
+    return _Pairs(first, second, image, centre, seen[over], seen[other], direction)
 
 
-def _silhouettes(topology: Tensor, facing: Tensor, image: Tensor, tri: Tensor) -> Tensor:
-    """Which edges [M, 3] of the triangles ``tri`` have no other triangle on their far side.
+def _own_edges(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
+    """Indices [B] of the pairs whose triangle T has a silhouette there itself, and those half-edges [B]."""
+    half_edges = 3 * pairs.tri[:, None] + torch.arange(3, device=pairs.tri.device)
+    lines = _lines(mesh, pairs, half_edges)
+    side = mesh.facing[pairs.image, pairs.tri] * pairs.direction
+    counts = lines.crosses & lines.steep & (lines.outward * side[:, None] > 0)
+    counts &= _silhouettes(mesh, pairs.image.repeat_interleave(3), half_edges.flatten()).view(-1, 3)
+    chosen = counts.any(1).nonzero().flatten()
+    edge = torch.where(counts, lines.distance.clamp(0, 1), torch.inf)[chosen].argmin(1)  # the first of equals
+    return chosen, half_edges[chosen, edge]
 
-    Goes around the cycle of every edge. A triangle lies on the far side if it faces as T does and runs along
-    the edge in the opposite direction, or if neither.
+
+def _walk(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
+    """Indices [B] of the pairs where the walk over the surface finds a silhouette, and its half-edges [B]."""
+    ends = []
+    walk = torch.arange(len(pairs.tri), device=pairs.tri.device)
+    ways = 3 * pairs.tri[:, None] + torch.arange(3, device=pairs.tri.device)  # half-edges out of the triangle
+    for _ in range(WALK_LIMIT + 1):
+        here = pairs.take(walk)
+        lines = _lines(mesh, here, ways)
+        # A line crosses two edges of a triangle or none. Where it enters over one it leaves over one other,
+        # unless the positions of welded vertices have come apart.
+        ahead = lines.crosses & (lines.changes.sum(1, keepdim=True) == ways.shape[1] - 1)
+        way = torch.where(ahead, lines.distance, -torch.inf).argmax(1, keepdim=True)  # the first of equals
+        ahead, steep, distance, half_edge = (
+            v.gather(1, way)[:, 0] for v in (ahead, lines.steep, lines.distance, ways)
+        )
+        ahead &= distance <= 1 + TOLERANCE
+        silhouette = _silhouettes(mesh, here.image, half_edge)
+        found = ahead & silhouette & steep & (distance >= -TOLERANCE)
+        ends.append((walk[found], half_edge[found]))
+
+        across = mesh.links[half_edge] >> 1
+        two = (mesh.links[across] >> 1 == half_edge) & (across != half_edge)
+        on = ahead & ~silhouette & two & (across // 3 != here.beyond)
+        walk, across = walk[on], across[on]
+        first_corner = across - across % 3
+        ways = torch.stack([first_corner + (across + turn) % 3 for turn in (1, 2)], 1)
+        if not len(walk):
+            break
+    chosen, half_edges = (torch.cat(parts) for parts in zip(*ends))
+    return chosen, half_edges
+
+
+def _silhouettes(mesh: _Mesh, image: Tensor, start: Tensor) -> Tensor:
+    """Which of the half-edges ``start`` [M] have no other triangle on their far side.
+
+    Goes around the cycle of every edge. A triangle lies on the far side if it faces as the starting one does
+    and runs along the edge in the opposite direction, or if neither.
     """
-    start = (3 * tri[:, None] + torch.arange(3, device=tri.device)).flatten()
-    image, own = image.repeat_interleave(3), facing[image, tri].repeat_interleave(3)
+    own = mesh.facing[image, start // 3]
     silhouette = torch.ones_like(start, dtype=torch.bool)
-    links = topology.flatten()
-    walk = torch.arange(len(start), device=start.device)
+    turn = torch.arange(len(start), device=start.device)
     at, direction = start, torch.ones_like(start)  # +1: runs as the starting half-edge does
-    while len(walk):
-        direction = direction * (2 * (links[at] & 1) - 1)
-        at = links[at] >> 1
-        far = -facing[image[walk], at // 3] * direction == own[walk]
-        closed = at == start[walk]
-        silhouette[walk] &= closed | ~far
-        on = ~closed & silhouette[walk]
-        walk, at, direction = walk[on], at[on], direction[on]
-    return silhouette.view(-1, 3)
+    while len(turn):
+        direction = direction * (2 * (mesh.links[at] & 1) - 1)
+        at = mesh.links[at] >> 1
+        far = -mesh.facing[image[turn], at // 3] * direction == own[turn]
+        closed = at == start[turn]
+        silhouette[turn] &= closed | ~far
+        on = ~closed & silhouette[turn]
+        turn, at, direction = turn[on], at[on], direction[on]
+    return silhouette
 
 
-def _crossings(
-    corners: Tensor,
-    facing: Tensor,
-    tri: Tensor,
-    pairs: _Pairs,
-    silhouette: Tensor,
-    vertical: bool,
-    resolution: tuple[int, int],
-    unbounded: bool,
-) -> tuple[Tensor, Tensor]:
-    """Clamped distance dc [B] from T's pixel centre to the edge, and the indices [B] of the pairs that have
-    one.
+def _lines(mesh: _Mesh, pairs: _Pairs, half_edges: Tensor) -> _Lines:
+    """How half-edges [M, E] lie relative to the M pairs.
 
-    In NDC relative to that centre, a = (xa - fx wa, ya - fy wa, wa) and b likewise are the ends of an edge,
-    and a x b = (lx, ly, lc) is its line lx x + ly y + lc = 0, with T on the side where that has the sign of
-    its facing.
+    In NDC relative to the pixel's centre, a = (xa - fx wa, ya - fy wa, wa) and b likewise are the ends of an
+    edge, and a x b = (lx, ly, lc) is its line lx x + ly y + lc = 0, with the triangle on the side where that
+    has the sign of its facing.
     """
-    height, width = resolution
-    image, row, col = pairs.over // (height * width), pairs.over // width % height, pairs.over % width
-    ends = tri.long()[pairs.tri][:, [[1, 2], [2, 0], [0, 1]]]  # [M, edge, end]
-    x, y, w = corners[image[:, None, None], ends].unbind(-1)
-    x = x - ((2 * col + 1).double() / width - 1)[:, None, None] * w
-    y = y - (1 - (2 * row + 1).double() / height)[:, None, None] * w
+    first_corner = half_edges - half_edges % 3
+    ends = torch.stack([mesh.tri.flatten()[first_corner + (half_edges + turn) % 3] for turn in (1, 2)])
+    x, y, w = mesh.corners[pairs.image[:, None], ends].unbind(-1)  # each [2, M, E]
+    x = x - pairs.centre[:, :1] * w
+    y = y - pairs.centre[:, 1:] * w
     # t runs along the line of centres, rightwards or downwards, and s across it, both in pixels per unit w.
     # (t, s) is (x, y) scaled and, for vertical pairs, rotated by a quarter turn: orientations stay what they
     # are.
-    t, s = (-y * (height / 2), x * (width / 2)) if vertical else (x * (width / 2), y * (height / 2))
-    ta, tb = t.unbind(-1)
-    sa, sb = s.unbind(-1)
-    wa, wb = w.unbind(-1)
+    x, y = x * mesh.scale[0], y * mesh.scale[1]
+    (ta, tb), (sa, sb), (wa, wb) = (-y, x, w) if mesh.vertical else (x, y, w)
     line_t, line_s = sa * wb - sb * wa, tb * wa - ta * wb
-    outward = -line_t * facing[image, pairs.tri][:, None]
-    with torch.no_grad():
-        crosses = (sa < 0) != (sb < 0)
-        crosses &= line_t / (sa - sb) > 0
-        crosses &= line_t.abs() >= line_s.abs()
-        crosses &= outward * pairs.direction[:, None] > 0
-        crosses &= silhouette
-        safe = torch.where(crosses, line_t, 1.0)
-        distance = pairs.direction[:, None] * (sa * tb - sb * ta) / safe
-        if not unbounded:
-            crosses &= (distance >= -TOLERANCE) & (distance <= 1 + TOLERANCE)
-        chosen = crosses.any(1).nonzero().flatten()
-        edge = torch.where(crosses, distance.clamp(0, 1), torch.inf)[chosen].argmin(1)  # the first of equals
-    ta, tb, sa, sb, line_t = (v[chosen, edge] for v in (ta, tb, sa, sb, line_t))
-    dc = pairs.direction[chosen] * (sa * tb - sb * ta) / line_t
-    return torch.where((dc >= 0) & (dc <= 1), dc, dc.detach().clamp(0, 1)), chosen
+    changes = (sa < 0) != (sb < 0)
+    crosses = changes & torch.where(sb < 0, line_t > 0, line_t < 0)  # that is, w > 0 where it crosses
+    distance = pairs.direction[:, None] * (sa * tb - sb * ta) / torch.where(crosses, line_t, 1.0)
+    return _Lines(changes, crosses, line_t.abs() >= line_s.abs(), -line_t, distance)
 
 
 def _check(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> None:

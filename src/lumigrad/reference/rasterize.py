@@ -326,11 +326,11 @@ def _set_up(corners: Tensor, image: Tensor, tri_id: Tensor, height: int, width: 
     sub = 1 << bits
     x, y, z, w = corners.unbind(-1)
     half_x, half_y = width * sub / 2, height * sub / 2
-    # Clipped points close to the eye (w ~ 0) may overshoot planes by their rounding error: the limits, just
-    # outside of the guard band and exactly the depth range, keep the integers small and the depth finite.
-    limit = GUARD_EXTENT * sub
-    xs = torch.round(x / w * half_x + half_x).clamp(-limit, limit).long()
-    ys = torch.round(half_y - y / w * half_y).clamp(-limit, limit).long()
+    # Clipped points close to the eye (w ~ 0) may overshoot planes by their rounding error: the limits, those
+    # of the guard band and the depth range, keep the integers small and the depth finite.
+    spare_x, spare_y = (GUARD_EXTENT - width) / 2 * sub, (GUARD_EXTENT - height) / 2 * sub
+    xs = torch.round((x / w * half_x + half_x).clamp(-spare_x, width * sub + spare_x)).long()
+    ys = torch.round((half_y - y / w * half_y).clamp(-spare_y, height * sub + spare_y)).long()
     zs = (z / w).clamp(-1, 1).float()
 
     area2 = _cross(xs, ys)

@@ -1,0 +1,118 @@
+"""Clocks: interleaved repeated measurements, the machine's copying speed, and the C heap's behaviour."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+COPY_BYTES = 64_000_000
+
+# Parameters of glibc's mallopt, from its malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -3, -4, -8
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to measure: at least `repeats` rounds, then until every task had `seconds` on average.
+
+    A task whose first call takes longer than `patience` seconds is not called again.
+    """
+
+    repeats: int = 5
+    seconds: float = 1.0
+    patience: float = 10.0
+    limit: int = 200
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one task: the median, the fastest and slowest run, and how many runs there were."""
+
+    median: float
+    fastest: float
+    slowest: float
+    runs: int
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Timing:
+        return cls(statistics.median(seconds), min(seconds), max(seconds), len(seconds))
+
+
+def measure(tasks: Mapping[str, Callable[[], object]], budget: Budget) -> dict[str, Timing]:
+    """Times `tasks` in turn, round after round, so that a disturbance of the machine hits all of them alike.
+
+    Dropping what a task returns counts: memory that goes back to the system is part of its price.
+    """
+    first = {name: _clock(task) for name, task in tasks.items()}
+    slow = {name for name, seconds in first.items() if seconds > budget.patience}
+    # The first call of a quick task was its warm-up; of a slow one it is all we have.
+    runs = {name: [seconds] if name in slow else [] for name, seconds in first.items()}
+    quick = {name: task for name, task in tasks.items() if name not in slow}
+    for task in quick.values():
+        _clock(task)
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        deadline = time.perf_counter() + budget.seconds * len(quick)
+        rounds = 0
+        while quick and rounds < budget.limit and (rounds < budget.repeats or time.perf_counter() < deadline):
+            for name, task in quick.items():
+                runs[name].append(_clock(task))
+            rounds += 1
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: Timing.of(seconds) for name, seconds in runs.items()}
+
+
+def _clock(task: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def copy_task() -> Callable[[], object]:
+    """Copies 64 MB between two tensors that are already there: the yardstick for everything else."""
+    # Not zeros: those may all be one page of memory until they are written.
+    source = torch.ones(COPY_BYTES // 4)
+    target = torch.ones_like(source)
+    return lambda: target.copy_(source)
+
+
+def trim_heap() -> None:
+    """Gives memory that the C heap holds but nobody uses back to the system, where the heap is glibc's."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def recycle_heap() -> bool:
+    """Makes the C heap keep what is freed, for the rest of the process. False where it is not glibc's.
+
+    By default glibc maps every large block afresh and unmaps it when freed, so that each tensor of an image's
+    size pays a page fault for each 4 KiB of it. Kept memory shows what the computation itself costs.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = {
+        _M_MMAP_THRESHOLD: 1 << 30,
+        _M_MMAP_MAX: 0,  # where the threshold above is refused as too high
+        _M_TRIM_THRESHOLD: (1 << 31) - 1,
+        _M_TOP_PAD: 256 << 20,
+        _M_ARENA_MAX: 1,  # arenas of other threads cannot hold blocks this large
+    }
+    accepted = {key: mallopt(key, value) == 1 for key, value in settings.items()}
+    return accepted[_M_MMAP_MAX] and accepted[_M_TRIM_THRESHOLD]

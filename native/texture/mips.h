@@ -1,0 +1,51 @@
+// Halving one axis of a texture with the exact-area box filter, and the transpose of that.
+//
+// n texels become floor(n / 2); a single one stays. With n even, texel i covers texels 2i and 2i + 1. With
+// n = 2m + 1 it covers n/m texels: parts (m-i)/n, m/n and (i+1)/n of its area are texels 2i, 2i + 1, 2i + 2.
+// (Guthe & Heckbert, Non-power-of-two mipmapping, 2005.)
+#pragma once
+
+#include <cstdint>
+
+#include "common/config.h"
+
+namespace lg {
+
+LG_HD int64_t halved(int64_t size) { return size > 1 ? size / 2 : 1; }
+
+// The texels of the finer level that texel i of the coarser one averages.
+template <class T>
+struct BoxTaps {
+  int64_t first;
+  int32_t count;
+  T weight[3];
+};
+
+template <class T>
+LG_HD BoxTaps<T> box_taps(int64_t i, int64_t size) {
+  if (size == 1) return {0, 1, {T(1), T(0), T(0)}};
+  if (size % 2 == 0) return {2 * i, 2, {T(0.5), T(0.5), T(0)}};
+  const int64_t m = size / 2;
+  return {2 * i, 3, {T(m - i) / T(size), T(m) / T(size), T(i + 1) / T(size)}};
+}
+
+// The texels of the coarser level that texel j of the finer one contributes to.
+template <class T>
+struct SpreadTaps {
+  int64_t first;
+  int32_t count;
+  T weight[2];
+};
+
+template <class T>
+LG_HD SpreadTaps<T> spread_taps(int64_t j, int64_t size) {
+  if (size == 1) return {0, 1, {T(1), T(0)}};
+  const int64_t i = j / 2, m = size / 2;
+  if (size % 2 == 0) return {i, 1, {T(0.5), T(0)}};
+  if (j % 2 == 1) return {i, 1, {T(m) / T(size), T(0)}};
+  if (i == 0) return {0, 1, {T(m) / T(size), T(0)}};
+  if (i == m) return {m - 1, 1, {T(m) / T(size), T(0)}};
+  return {i - 1, 2, {T(i) / T(size), T(m - i) / T(size)}};
+}
+
+}  // namespace lg

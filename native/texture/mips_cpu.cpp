@@ -1,0 +1,164 @@
+// Building mip levels on the CPU, and folding gradients of mip levels back into the texture. Rows first:
+// that part runs over contiguous memory, and leaves little to do across columns.
+#include <algorithm>
+#include <vector>
+
+#include "common/memory.h"
+#include "common/parallel.h"
+#include "common/status.h"
+#include "lumigrad.h"
+#include "texture/mips.h"
+
+namespace lg {
+namespace {
+
+// One level and the next coarser one, of `images` images each.
+struct LevelPair {
+  int64_t images, height, width, channels;
+
+  int64_t coarse_height() const { return halved(height); }
+  int64_t coarse_width() const { return halved(width); }
+  LevelPair next() const { return {images, coarse_height(), coarse_width(), channels}; }
+};
+
+// Calls body(first, last, workspace) for spans of rows, with `values` values of workspace each.
+template <class T, class Body>
+void for_rows(int32_t threads, int64_t rows, int64_t values_per_row, int64_t values, Body&& body) {
+  const int64_t rows_per_task = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, values_per_row));
+  parallel_for(threads, divide_up(rows, rows_per_task), [&](int64_t task, int) {
+    Buffer<T> workspace(static_cast<size_t>(values));
+    body(task * rows_per_task, std::min(rows, (task + 1) * rows_per_task), workspace.data());
+  });
+}
+
+// out = sum of weight[k] * rows[k * stride ..].
+template <class T>
+void mix_rows(const T* LG_RESTRICT rows, int64_t stride, int32_t count, const T* weight, T* LG_RESTRICT out) {
+  for (int64_t x = 0; x < stride; ++x) {
+    T sum = weight[0] * rows[x];
+    for (int32_t k = 1; k < count; ++k) sum += weight[k] * rows[k * stride + x];
+    out[x] = sum;
+  }
+}
+
+template <class T>
+void mix_rows_by_count(const T* rows, int64_t stride, int32_t count, const T* weight, T* out) {
+  if (count == 1) return mix_rows(rows, stride, 1, weight, out);
+  if (count == 2) return mix_rows(rows, stride, 2, weight, out);
+  return mix_rows(rows, stride, 3, weight, out);
+}
+
+template <class T, int Channels>
+void halve_row(const T* LG_RESTRICT row, int64_t width, int64_t free_channels, T* LG_RESTRICT out) {
+  const int64_t channels = Channels ? Channels : free_channels, coarse = halved(width);
+  if (width % 2 == 0) {
+    for (int64_t i = 0; i < coarse; ++i) {
+      for (int64_t c = 0; c < channels; ++c) {
+        out[i * channels + c] = T(0.5) * (row[2 * i * channels + c] + row[(2 * i + 1) * channels + c]);
+      }
+    }
+    return;
+  }
+  for (int64_t i = 0; i < coarse; ++i) {
+    const BoxTaps<T> taps = box_taps<T>(i, width);
+    const T* texel = row + taps.first * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      T sum = taps.weight[0] * texel[c];
+      for (int32_t k = 1; k < taps.count; ++k) sum += taps.weight[k] * texel[k * channels + c];
+      out[i * channels + c] = sum;
+    }
+  }
+}
+
+// Adds a row of the coarser level to one of the finer level, or replaces that.
+template <class T, int Channels>
+void spread_row(const T* LG_RESTRICT coarse, int64_t width, int64_t free_channels, bool add, T* LG_RESTRICT out) {
+  const int64_t channels = Channels ? Channels : free_channels;
+  for (int64_t j = 0; j < width; ++j) {
+    const SpreadTaps<T> taps = spread_taps<T>(j, width);
+    const T* texel = coarse + taps.first * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      T sum = taps.weight[0] * texel[c];
+      if (taps.count == 2) sum += taps.weight[1] * texel[channels + c];
+      out[j * channels + c] = add ? out[j * channels + c] + sum : sum;
+    }
+  }
+}
+
+template <class T>
+using RowFunction = void (*)(const T*, int64_t, int64_t, T*);
+
+template <class T>
+void halve_row_by_channels(const T* row, int64_t width, int64_t channels, T* out) {
+  switch (channels) {
+    case 1: return halve_row<T, 1>(row, width, channels, out);
+    case 3: return halve_row<T, 3>(row, width, channels, out);
+    case 4: return halve_row<T, 4>(row, width, channels, out);
+    default: return halve_row<T, 0>(row, width, channels, out);
+  }
+}
+
+template <class T>
+void spread_row_by_channels(const T* coarse, int64_t width, int64_t channels, bool add, T* out) {
+  switch (channels) {
+    case 1: return spread_row<T, 1>(coarse, width, channels, add, out);
+    case 3: return spread_row<T, 3>(coarse, width, channels, add, out);
+    case 4: return spread_row<T, 4>(coarse, width, channels, add, out);
+    default: return spread_row<T, 0>(coarse, width, channels, add, out);
+  }
+}
+
+template <class T>
+void halve_level(int32_t threads, const LevelPair& pair, const T* fine, T* coarse) {
+  const int64_t row = pair.width * pair.channels, coarse_row = pair.coarse_width() * pair.channels;
+  const int64_t rows = pair.coarse_height();
+  for_rows<T>(threads, pair.images * rows, 2 * row, row, [&](int64_t first, int64_t last, T* mixed) {
+    for (int64_t i = first; i < last; ++i) {
+      const BoxTaps<T> taps = box_taps<T>(i % rows, pair.height);
+      const T* source = fine + (i / rows * pair.height + taps.first) * row;
+      mix_rows_by_count(source, row, taps.count, taps.weight, mixed);
+      halve_row_by_channels(mixed, pair.width, pair.channels, coarse + i * coarse_row);
+    }
+  });
+}
+
+template <class T>
+void spread_level(int32_t threads, const LevelPair& pair, const T* coarse, bool add, T* fine) {
+  const int64_t row = pair.width * pair.channels, coarse_row = pair.coarse_width() * pair.channels;
+  const int64_t rows = pair.height;
+  for_rows<T>(threads, pair.images * rows, row, coarse_row, [&](int64_t first, int64_t last, T* mixed) {
+    for (int64_t j = first; j < last; ++j) {
+      const SpreadTaps<T> taps = spread_taps<T>(j % rows, pair.height);
+      const T* source = coarse + (j / rows * pair.coarse_height() + taps.first) * coarse_row;
+      mix_rows_by_count(source, coarse_row, taps.count, taps.weight, mixed);
+      spread_row_by_channels(mixed, pair.width, pair.channels, add, fine + j * row);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace lg
+
+int32_t lg_build_mips(int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+                      int64_t height, int64_t width, int64_t channels) {
+  return lg::dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    lg::LevelPair pair = {images, height, width, channels};
+    for (int32_t l = 0; l + 1 < level_count; ++l, pair = pair.next()) {
+      lg::halve_level<T>(threads, pair, static_cast<const T*>(levels[l]), static_cast<T*>(levels[l + 1]));
+    }
+  });
+}
+
+int32_t lg_fold_mips(int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+                     int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
+  return lg::dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    std::vector<lg::LevelPair> pairs = {{images, height, width, channels}};
+    while (static_cast<int32_t>(pairs.size()) < level_count) pairs.push_back(pairs.back().next());
+    for (int32_t l = level_count - 2; l >= 0; --l) {
+      lg::spread_level<T>(threads, pairs[l], static_cast<const T*>(levels[l + 1]), l > 0 || add_to_base,
+                          static_cast<T*>(levels[l]));
+    }
+  });
+}
