@@ -2,7 +2,27 @@
 
 from lumigrad import reference
 from lumigrad.fragments import Fragments
-from lumigrad.ops import antialias, edge_topology, interpolate, peel, rasterize
+from lumigrad.ops import (
+    antialias,
+    build_mips,
+    edge_topology,
+    interpolate,
+    peel,
+    rasterize,
+    texture,
+    texture_cube,
+)
 
 __version__ = "0.1.0"
-__all__ = ["Fragments", "antialias", "edge_topology", "interpolate", "peel", "rasterize", "reference"]
+__all__ = [
+    "Fragments",
+    "antialias",
+    "build_mips",
+    "edge_topology",
+    "interpolate",
+    "peel",
+    "rasterize",
+    "reference",
+    "texture",
+    "texture_cube",
+]

@@ -7,6 +7,9 @@ and turns tensors into pointers. It knows nothing about the meaning of any op.
 Environment variables, read once at import:
 
 * ``LUMIGRAD_ISA``: ``portable``, ``avx2`` or ``avx512`` instead of the best available one.
+* ``LUMIGRAD_NATIVE_DIR``: the folder to load the core from instead of the installed one (an instrumented
+  build, say).
+* ``LUMIGRAD_THREADS``: ``own`` for a thread pool of lumigrad's own where torch's OpenMP team would be used.
 * ``LUMIGRAD_CACHE_MB``: how much freed output memory to keep for reuse (default 1024; 0 keeps none).
 """
 
@@ -25,7 +28,7 @@ from torch.utils.dlpack import from_dlpack
 ABI_VERSION = 1
 ISAS = ("portable", "avx2", "avx512")
 
-_DIRECTORY = Path(__file__).parent / "_native"
+_DIRECTORY = Path(os.environ.get("LUMIGRAD_NATIVE_DIR") or Path(__file__).parent / "_native")
 _OK, _INVALID, _OUT_OF_MEMORY = 0, 1, 2
 _FLOAT_CODES = {torch.float32: 0, torch.float64: 1}
 # DLPack's (type code, bits).
@@ -102,9 +105,9 @@ def _choose_isa() -> str:
     return wanted
 
 
-def _torch_team() -> int | None:
-    """The address of GOMP_parallel in the GNU OpenMP runtime that torch has loaded, if it has."""
-    if not sys.platform.startswith("linux"):
+def _torch_openmp() -> ctypes.CDLL | None:
+    """The GNU OpenMP runtime that torch has loaded, if it has."""
+    if not sys.platform.startswith("linux") or os.environ.get("LUMIGRAD_THREADS") == "own":
         return None
     paths = list((Path(torch.__file__).parent / "lib").glob("libgomp*"))
     paths += [path for path in map(Path, _loaded_libraries()) if path.name.startswith("libgomp")]
@@ -112,7 +115,8 @@ def _torch_team() -> int | None:
         try:
             # RTLD_NOLOAD: only a runtime that is in the process already.
             runtime = ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-            return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p).value
+            if runtime.GOMP_parallel:
+                return runtime
         except (OSError, AttributeError):
             continue
     return None
@@ -127,8 +131,8 @@ def _loaded_libraries() -> list[str]:
 
 
 _library = load_library(_choose_isa())
-_team = _torch_team()
-_library.lg_use_team(_team)
+_openmp = _torch_openmp()
+_library.lg_use_team(_openmp and ctypes.cast(_openmp.GOMP_parallel, ctypes.c_void_p))
 _library.lg_memory_set_limit(int(os.environ.get("LUMIGRAD_CACHE_MB", "1024")) << 20)
 
 
@@ -139,7 +143,7 @@ def isa() -> str:
 
 def thread_source() -> str:
     """Whose threads run the kernels."""
-    return "own pool" if _team is None else "torch's OpenMP team"
+    return "own pool" if _openmp is None else "torch's OpenMP team"
 
 
 def cuda_status() -> str:

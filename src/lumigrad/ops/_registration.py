@@ -39,11 +39,14 @@ def register(
     op = getattr(torch.ops.lumigrad, name).default
     function = _make_function(name, op, setup, backward)
     below_autograd = torch._C._AutoDispatchBelowAutograd
+    takes_lists = "Tensor[]" in schema
 
     def autograd(*args: Any) -> Any:
-        flat, layout = _flatten(args)
-        if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in flat):
-            return function.apply(layout, *flat)
+        flat, layout = _flatten(args) if takes_lists else (args, None)
+        if torch.is_grad_enabled():
+            for arg in flat:
+                if isinstance(arg, torch.Tensor) and arg.requires_grad:
+                    return function.apply(layout, *flat)
         with below_autograd():
             return op(*args)
 
@@ -51,14 +54,12 @@ def register(
     return op
 
 
-def _flatten(args: tuple) -> tuple[list, tuple | None]:
+def _flatten(args: tuple) -> tuple[list, tuple]:
     """Spread lists of tensors into single arguments; autograd.Function does not look into lists."""
-    if not any(isinstance(arg, (list, tuple)) and arg and isinstance(arg[0], torch.Tensor) for arg in args):
-        return list(args), None
     flat: list = []
     layout: list = []
     for arg in args:
-        is_tensors = isinstance(arg, (list, tuple)) and arg and isinstance(arg[0], torch.Tensor)
+        is_tensors = isinstance(arg, (list, tuple)) and bool(arg) and isinstance(arg[0], torch.Tensor)
         flat.extend(arg if is_tensors else [arg])
         layout.append(len(arg) if is_tensors else None)
     return flat, tuple(layout)

@@ -62,12 +62,16 @@ def narrow_indices(name: str, value: torch.Tensor) -> torch.Tensor:
 
 def shape(name: str, value: torch.Tensor, expected: Sequence[int | str]) -> None:
     """Check a shape. Integers must match; strings name sizes that are free."""
-    fits = value.dim() == len(expected) and all(
-        isinstance(want, str) or have == want for have, want in zip(value.shape, expected)
-    )
+    have = value.shape
+    fits = len(have) == len(expected)
+    if fits:
+        for size, want in zip(have, expected):
+            if size != want and not isinstance(want, str):
+                fits = False
+                break
     if not fits:
         wanted = ", ".join(str(want) for want in expected)
-        raise ValueError(f"{name}: expected shape [{wanted}], got {tuple(value.shape)}")
+        raise ValueError(f"{name}: expected shape [{wanted}], got {tuple(have)}")
 
 
 def resolution(value: Any) -> tuple[int, int]:

@@ -1,0 +1,57 @@
+"""Between lumigrad's fragments and the images that nvdiffrast packs them into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.fragments import Fragments
+from lumigrad.ops import _validation as check
+
+EXACT_IDS = 1 << 24  # float32 holds every integer up to here
+ID_BITS = 0x4A800000  # added to a larger id: the bits of 2**24 as float32 are ID_BITS + 2**24
+MAX_IDS = 0x7F800000 - ID_BITS  # from here on the bits would be infinity or NaN
+
+
+def flip(pos: Tensor) -> Tensor:
+    """Positions with y downwards: lumigrad's row 0, at the top, is then nvdiffrast's, at the bottom."""
+    # No product with a constant: autograd would keep that for one backward pass only, but the layers of a
+    # DepthPeeler share these positions and may each have their own.
+    x, y, z, w = pos.unbind(-1)
+    return torch.stack((x, -y, z, w), -1)
+
+
+def pack(frags: Fragments, triangles: int, grad_db: bool) -> tuple[Tensor, Tensor]:
+    ids = ids_to_floats(frags.tri + 1, triangles, frags.bary.dtype)
+    rast = torch.cat((frags.bary, torch.stack((frags.depth.detach(), ids), -1)), -1)
+    assert frags.bary_d is not None
+    rast_db = frags.bary_d.flatten(-2)
+    return rast, rast_db if grad_db else rast_db.detach()
+
+
+def unpack(rast: Any, triangles: int, rast_db: Any = None) -> Fragments:
+    """The fragments that `rasterize` has packed."""
+    rast = check.floating("rast", rast)
+    check.shape("rast", rast, ("N", "H", "W", 4))
+    if rast_db is not None:
+        rast_db = check.floating("rast_db", rast_db, rast, "rast")
+        check.shape("rast_db", rast_db, rast.shape)
+        rast_db = rast_db.unflatten(-1, (2, 2))
+    seen = floats_to_ids(rast[..., 3].detach(), triangles) - 1
+    return Fragments(seen, rast[..., :2], rast[..., 2], rast_db)
+
+
+def ids_to_floats(ids: Tensor, largest: int, dtype: torch.dtype) -> Tensor:
+    """int32 ids from 0 to `largest`, below `MAX_IDS`, as the fourth channel of ``rast`` holds them."""
+    if largest <= EXACT_IDS or dtype == torch.float64:
+        return ids.to(dtype)
+    return torch.where(ids <= EXACT_IDS, ids.float(), (ids + ID_BITS).view(torch.float32))
+
+
+def floats_to_ids(values: Tensor, largest: int) -> Tensor:
+    """The inverse of `ids_to_floats`; ids are int32."""
+    if largest <= EXACT_IDS or values.dtype == torch.float64:
+        return values.to(torch.int32)
+    return torch.where(values <= EXACT_IDS, values.to(torch.int32), values.view(torch.int32) - ID_BITS)

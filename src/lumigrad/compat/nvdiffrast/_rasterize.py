@@ -1,0 +1,130 @@
+"""Rasterization and depth peeling."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad import reference
+from lumigrad.compat.nvdiffrast._contexts import RasterizeCudaContext
+from lumigrad.compat.nvdiffrast._packing import MAX_IDS, flip, pack
+from lumigrad.fragments import Fragments
+from lumigrad.ops._registration import needs_reference
+from lumigrad.ops.peel import peel_layers
+from lumigrad.ops.rasterize import check_geometry
+
+SUBPIXEL_BITS = 4
+
+
+def rasterize(
+    glctx: RasterizeCudaContext,
+    pos: Tensor,
+    tri: Tensor,
+    resolution: Sequence[int],
+    ranges: Tensor | None = None,
+    grad_db: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Find the triangle that every pixel sees.
+
+    Args:
+        glctx: a context of either kind.
+        pos: clip-space positions; [N, V, 4] (instanced mode), or [V, 4] (range mode).
+        tri: vertex indices [T, 3].
+        resolution: (height, width) in pixels.
+        ranges: in range mode integers [N, 2]: image n draws ``tri[start : start + count]`` with
+            (start, count) = ranges[n].
+        grad_db: whether the second output carries gradients.
+
+    Returns:
+        Two tensors [N, H, W, 4], row 0 at the bottom. The first is (u, v, z/w, id), id the index into `tri`
+        plus 1, zeros on the background; see `interpolate` for u and v. Ids above 2**24 are not their own
+        value, but float32 with the bits 0x4a800000 + id (in float64 they are their value). The second is
+        (du/dX, du/dY, dv/dX, dv/dY) per pixel, rightwards and upwards. Gradients go from u, v and the
+        derivatives to x, y and w of `pos`.
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes, devices, or indices out of range.
+    """
+    pos, tri, ranges, height, width = _check_scene(glctx, pos, tri, ranges, resolution)
+    if needs_reference("compat.nvdiffrast.rasterize", pos):
+        frags = reference.rasterize(
+            flip(pos), tri, (height, width), ranges, subpixel_bits=SUBPIXEL_BITS, straight_through=True
+        )
+    else:
+        op = torch.ops.lumigrad.rasterize.default
+        options = (height, width, True, False, SUBPIXEL_BITS, True, None, None, False)
+        frags = Fragments(*op(flip(pos), tri, ranges, *options)[:4])
+    return pack(frags, tri.shape[0], grad_db)
+
+
+class DepthPeeler:
+    """Depth peeling: a context manager whose `rasterize_next_layer` gives one layer after another.
+
+    Layers behind the first keep only what is strictly behind the layer before: of surfaces at the same depth
+    all but one are lost, unlike with :func:`lumigrad.peel`.
+
+    Args: as `rasterize`.
+
+    Raises:
+        TypeError, ValueError: as `rasterize`.
+    """
+
+    def __init__(
+        self,
+        glctx: RasterizeCudaContext,
+        pos: Tensor,
+        tri: Tensor,
+        resolution: Sequence[int],
+        ranges: Tensor | None = None,
+        grad_db: bool = True,
+    ) -> None:
+        self._scene = _check_scene(glctx, pos, tri, ranges, resolution)
+        self._grad_db = grad_db
+        self._layers: Iterator[Fragments] | None = None
+
+    def __enter__(self) -> DepthPeeler:
+        pos, tri, ranges, *resolution = self._scene
+        height, width = resolution
+        make: Any = reference.peel if needs_reference("compat.nvdiffrast.DepthPeeler", pos) else _peel_layers
+        options = {"subpixel_bits": SUBPIXEL_BITS, "straight_through": True, "drop_coincident": True}
+        self._layers = make(flip(pos), tri, (height, width), sys.maxsize, ranges, **options)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._layers = None
+
+    def rasterize_next_layer(self) -> tuple[Tensor, Tensor]:
+        """The next layer, as `rasterize` returns it; the first call gives what `rasterize` gives.
+
+        Raises:
+            RuntimeError: outside of the ``with`` block.
+        """
+        if self._layers is None:
+            raise RuntimeError("rasterize_next_layer: works only inside `with DepthPeeler(...) as peeler:`")
+        return pack(next(self._layers), self._scene[1].shape[0], self._grad_db)
+
+
+def _peel_layers(
+    pos: Tensor, tri: Tensor, resolution: tuple[int, int], layers: int, ranges: Tensor | None, **options: Any
+) -> Iterator[Fragments]:
+    return peel_layers(pos, tri, ranges, resolution, layers, derivatives=True, **options)
+
+
+def _check_scene(
+    glctx: Any, pos: Any, tri: Any, ranges: Any, resolution: Any
+) -> tuple[Tensor, Tensor, Tensor | None, int, int]:
+    if not isinstance(glctx, RasterizeCudaContext):
+        raise TypeError(
+            "glctx: expected a RasterizeCudaContext or RasterizeGLContext of lumigrad.compat.nvdiffrast, got "
+            f"{type(glctx).__name__}"
+        )
+    scene = check_geometry(pos, tri, ranges, resolution)
+    if scene[0].dim() == 2 and ranges is None:
+        raise ValueError(f"ranges: expected shape [N, 2] with pos {tuple(pos.shape)} (range mode), got None")
+    if scene[1].shape[0] >= MAX_IDS:
+        raise ValueError(f"tri: expected fewer than {MAX_IDS} triangles, got {scene[1].shape[0]}")
+    return scene

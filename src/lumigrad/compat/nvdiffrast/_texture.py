@@ -1,0 +1,143 @@
+"""Texture lookups and mip levels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from lumigrad import ops
+from lumigrad.ops import _validation as check
+from lumigrad.ops.build_mips import check_texture
+
+FILTERS = ("auto", "nearest", "linear", "linear-mipmap-nearest", "linear-mipmap-linear")
+WRAPS = {"wrap": "repeat", "clamp": "clamp", "zero": "zero"}  # nvdiffrast's name, lumigrad's name
+
+
+class _Mips(NamedTuple):
+    """What `texture_construct_mip` returns."""
+
+    levels: list[Tensor]
+    cube: bool
+
+
+def texture(
+    tex: Tensor,
+    uv: Tensor,
+    uv_da: Tensor | None = None,
+    mip_level_bias: Tensor | None = None,
+    mip: Any = None,
+    filter_mode: str = "auto",
+    boundary_mode: str = "wrap",
+    max_mip_level: int | None = None,
+) -> Tensor:
+    """Look up a texture. Coordinate (0, 0) is the outer corner of texel [0, 0]; v grows with the row.
+
+    Args:
+        tex: [N, H, W, C] or [1, H, W, C]; with boundary mode "cube" [N or 1, 6, S, S, C], faces as OpenGL's.
+        uv: texture coordinates [N, h, w, 2]; for cube maps directions [N, h, w, 3].
+        uv_da: their derivatives du/dX, du/dY, dv/dX, dv/dY, [N, h, w, 4]; for cube maps [N, h, w, 6].
+        mip_level_bias: added to the mip level, [N, h, w]; without `uv_da` it is the mip level.
+        mip: from `texture_construct_mip`, or a list of levels, the base not among them. By default the levels
+            are built from `tex`.
+        filter_mode: "nearest", "linear", "linear-mipmap-nearest" (the level below, whole),
+            "linear-mipmap-linear"; "auto" is the last one if `uv_da` or `mip_level_bias` is given, else
+            "linear".
+        boundary_mode: "wrap", "clamp", "zero" or "cube".
+        max_mip_level: the coarsest level to build and use.
+
+    Returns:
+        [N, h, w, C]. Coordinates that are not finite give 0.
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes, devices or options, and for levels to be built below
+            an odd side.
+    """
+    cube = boundary_mode == "cube"
+    if not cube and boundary_mode not in WRAPS:
+        raise ValueError(f"boundary_mode: expected {', '.join(WRAPS)} or cube, got {boundary_mode!r}")
+    if filter_mode not in FILTERS:
+        raise ValueError(f"filter_mode: expected one of {', '.join(FILTERS)}, got {filter_mode!r}")
+    tex = check_texture(tex, cube)
+    uv, uv_d, mip_level_bias = _check_lookup(tex, uv, uv_da, mip_level_bias, 3 if cube else 2)
+    has_level = uv_d is not None or mip_level_bias is not None
+    if filter_mode == "auto":
+        filter_mode = "linear-mipmap-linear" if has_level else "linear"
+    mips = None
+    if "mipmap" in filter_mode:
+        if not has_level:
+            raise ValueError(f"filter_mode: {filter_mode} needs uv_da or mip_level_bias, got neither")
+        max_mip_level = _check_max_level(max_mip_level)
+        mips = _given_levels(mip, cube)
+        if mips is None:
+            _check_halving(tex, max_mip_level)
+    if cube:
+        return ops.texture_cube(tex, uv, uv_d, mip_level_bias, mips, filter_mode, max_mip_level)
+    return ops.texture(tex, uv, uv_d, mip_level_bias, mips, filter_mode, WRAPS[boundary_mode], max_mip_level)
+
+
+def texture_construct_mip(tex: Tensor, max_mip_level: int | None = None, cube_mode: bool = False) -> Any:
+    """Build the mip levels of a texture once, for several calls of `texture`.
+
+    Args:
+        tex: [N, H, W, C], or [N, 6, S, S, C] with `cube_mode`. Each level halves both sides by averaging; a
+            side of 1 stays 1.
+        max_mip_level: the coarsest level; by default the one with a single texel.
+        cube_mode: whether `tex` is a cube map.
+
+    Returns:
+        An opaque object for the argument `mip`. Gradients reach `tex` through it.
+
+    Raises:
+        TypeError, ValueError: for a wrong type or shape, and for an odd side above 1 that is to be halved.
+    """
+    tex = check_texture(tex, cube_mode)
+    max_mip_level = _check_max_level(max_mip_level)
+    _check_halving(tex, max_mip_level)
+    return _Mips(ops.build_mips(tex, max_mip_level, cube_mode), cube_mode)
+
+
+def _check_lookup(
+    tex: Tensor, uv: Any, uv_da: Any, bias: Any, components: int
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """uv, uv_da as [N, h, w, components, 2], and the bias."""
+    uv = check.floating("uv", uv, tex, "tex")
+    check.shape("uv", uv, ("N", "h", "w", components))
+    if uv_da is not None:
+        uv_da = check.floating("uv_da", uv_da, tex, "tex")
+        check.shape("uv_da", uv_da, (*uv.shape[:-1], 2 * components))
+        uv_da = uv_da.unflatten(-1, (components, 2))
+    if bias is not None:
+        bias = check.floating("mip_level_bias", bias, tex, "tex")
+        check.shape("mip_level_bias", bias, uv.shape[:-1])
+    return uv, uv_da, bias
+
+
+def _given_levels(mip: Any, cube: bool) -> list[Tensor] | None:
+    if isinstance(mip, _Mips):
+        if mip.cube != cube:
+            raise ValueError(f"mip: made with cube_mode={mip.cube}, which boundary_mode contradicts")
+        return mip.levels
+    if mip is not None and not isinstance(mip, (list, tuple)):
+        raise TypeError(f"mip: expected texture_construct_mip's result or a list, got {type(mip).__name__}")
+    return None if mip is None else list(mip)
+
+
+def _check_max_level(level: Any) -> int | None:
+    if level is not None and (isinstance(level, bool) or not isinstance(level, int) or level < 0):
+        raise ValueError(f"max_mip_level: expected an integer of at least 0, or None, got {level!r}")
+    return level
+
+
+def _check_halving(tex: Tensor, max_level: int | None) -> None:
+    """Raise ValueError if a level up to `max_level` would be half of an odd side."""
+    height, width = tex.shape[-3:-1]
+    level = 0
+    while max(height, width) > 1 and level != max_level:
+        if any(side > 1 and side % 2 for side in (height, width)):
+            raise ValueError(
+                f"tex: expected sides that can be halved down to 1, got {tuple(tex.shape)}, whose mip level "
+                f"{level} has {height} x {width} texels; max_mip_level={level} would stop there"
+            )
+        height, width = max(height // 2, 1), max(width // 2, 1)
+        level += 1

@@ -1,0 +1,97 @@
+"""The mesh Laplacian, and the preconditioned parameterisation of large steps.
+
+Source: Nicolet, Jacobson, Jakob, "Large Steps in Inverse Rendering of Geometry", ACM Transactions on Graphics
+40(6), 2021, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+from torch import Tensor
+
+
+def unique_edges(faces: Tensor) -> Tensor:
+    """Undirected edges [E, 2] of faces [F, 3], each once, smaller index first, in lexicographic order."""
+    faces = faces.long()
+    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
+    return torch.unique(edges[edges[:, 0] != edges[:, 1]], dim=0)
+
+
+def laplacian(faces: Tensor, count: int) -> scipy.sparse.csc_matrix:
+    """Combinatorial Laplacian, degree minus adjacency: [count, count], symmetric, positive semidefinite.
+
+    Args:
+        faces: [F, 3].
+        count: number of vertices.
+    """
+    a, b = unique_edges(faces).cpu().numpy().T
+    ones = np.ones(len(a))
+    adjacency = scipy.sparse.coo_matrix((ones, (a, b)), shape=(count, count))
+    adjacency = (adjacency + adjacency.T).tocsc()
+    degree = np.asarray(adjacency.sum(axis=1)).reshape(-1)
+    return (scipy.sparse.diags(degree) - adjacency).tocsc()
+
+
+def laplacian_energy(values: Tensor, edges: Tensor) -> Tensor:
+    """Mean over vertices of the squared norm of the Laplacian (degree times value, minus neighbours).
+
+    Args:
+        values: [V, A], differentiable.
+        edges: [E, 2] from `unique_edges`.
+    """
+    difference = values[edges[:, 0]] - values[edges[:, 1]]
+    sums = (
+        torch.zeros_like(values).index_add(0, edges[:, 0], difference).index_add(0, edges[:, 1], -difference)
+    )
+    return sums.square().sum(-1).mean()
+
+
+class _Solve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, parameter: Tensor, system: LargeSteps) -> Tensor:  # type: ignore[override]
+        ctx.system = system
+        return system.solve(parameter)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        # The matrix is symmetric: its inverse is its own adjoint.
+        return _Solve.apply(gradient, ctx.system), None
+
+
+class LargeSteps:
+    """Parameters u with positions x = (I + strength * L)^-1 u; the factorisation is computed once.
+
+    A gradient step in u moves neighbouring vertices together, so that steps can be large without tangles.
+
+    Args:
+        faces: [F, 3].
+        count: number of vertices.
+        strength: lambda in the paper; larger is smoother. At least 0.
+    """
+
+    def __init__(self, faces: Tensor, count: int, strength: float) -> None:
+        if strength < 0:
+            raise ValueError(f"strength: expected at least 0, got {strength}")
+        self.matrix = (scipy.sparse.identity(count) + strength * laplacian(faces, count)).tocsc()
+        self._factor = scipy.sparse.linalg.splu(
+            self.matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
+
+    def solve(self, parameter: Tensor) -> Tensor:
+        """Positions of parameters [V, A], outside of autograd."""
+        values = parameter.detach().double().cpu().numpy()
+        return torch.from_numpy(self._factor.solve(np.ascontiguousarray(values))).to(parameter)
+
+    def to_positions(self, parameter: Tensor) -> Tensor:
+        """Positions [V, A] of parameters [V, A], differentiable."""
+        return _Solve.apply(parameter, self)
+
+    def from_positions(self, positions: Tensor) -> Tensor:
+        """Parameters [V, A] of positions [V, A], outside of autograd."""
+        values = positions.detach().double().cpu().numpy()
+        return torch.from_numpy(self.matrix @ values).to(positions)

@@ -1,0 +1,253 @@
+"""The fitting loop: from a start mesh to geometry and texture that explain reference images.
+
+Stages go from coarse to fine. Geometry is parameterised through `LargeSteps` and remeshed at the start of a
+stage; appearance is one colour per vertex until the shape is there, then a texture in an atlas made for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.fit.atlas import bake, make_atlas
+from lumigrad.fit.laplacian import LargeSteps, laplacian_energy, unique_edges
+from lumigrad.fit.optim import AdamUniform
+from lumigrad.fit.remesh import remesh
+from lumigrad.fit.views import Views
+from lumigrad.ops import edge_topology
+from lumigrad.render.mesh import render_mesh
+from lumigrad.scene.lights import Lighting
+from lumigrad.scene.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One leg of the way.
+
+    Attributes:
+        iterations: gradient steps.
+        size: rows of the images compared.
+        batch: views per step.
+        edge_length: to remesh to at the start, in scene units; 0 keeps the mesh.
+        rate: step of positions, in scene units; falls to a fifth over the stage.
+        smoothness: lambda of `LargeSteps`.
+        appearance_rate: step of colours or texels.
+        squares: weight of the mean squared error beside the mean absolute error.
+        laplacian: weight of the Laplacian energy.
+        texture_size: rows of the texture; 0 for vertex colours.
+    """
+
+    iterations: int
+    size: int
+    batch: int = 4
+    edge_length: float = 0.0
+    rate: float = 0.01
+    smoothness: float = 16.0
+    appearance_rate: float = 0.02
+    squares: float = 0.0
+    laplacian: float = 0.0
+    texture_size: int = 0
+
+
+def default_stages(
+    size: int = 512, texture_size: int = 1024, effort: float = 1.0, detail: float = 1.0
+) -> list[Stage]:
+    """Four stages that suit closed shapes in the unit ball seen in images `size` rows high.
+
+    Args:
+        size: rows of the reference images; coarser stages use a half, quarter and eighth where that divides.
+        texture_size: of the recovered texture.
+        effort: scales the number of iterations.
+        detail: scales the number of vertices per length.
+    """
+
+    def count(n: int) -> int:
+        return max(1, round(n * effort))
+
+    def reduced(factor: int) -> int:
+        while factor > 1 and (size % factor or size // factor < 64):
+            factor //= 2
+        return size // factor
+
+    # A little smoothing is enough where edges are long: horns and legs must be free to sprout.
+    return [
+        Stage(count(240), reduced(8), edge_length=0.08 / detail, rate=0.03, smoothness=2.0, laplacian=0.05),
+        Stage(count(200), reduced(4), edge_length=0.04 / detail, rate=0.02, smoothness=2.0, laplacian=0.05),
+        Stage(count(160), reduced(2), edge_length=0.03 / detail, rate=0.01, smoothness=2.0, laplacian=0.05),
+        Stage(
+            count(240),
+            size,
+            batch=2,
+            edge_length=0.03 / detail,
+            rate=0.002,
+            smoothness=4.0,
+            squares=4.0,
+            laplacian=0.05,
+            texture_size=texture_size,
+        ),
+    ]
+
+
+@dataclass
+class FitState:
+    """Everything a fit needs to go on: tensors and plain numbers only, so that it can be loaded safely."""
+
+    faces: Tensor
+    positions: Tensor
+    appearance: Tensor
+    uvs: Tensor | None = None
+    uv_faces: Tensor | None = None
+    iteration: int = 0
+    stage: int = -1
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    parameter: Tensor | None = None
+    optimizers: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, mesh: Mesh, seed_color: float = 0.5) -> FitState:
+        """State before the first step, painted a uniform grey."""
+        return cls(mesh.faces.long(), mesh.positions.clone(), torch.full_like(mesh.positions, seed_color))
+
+    def mesh(self) -> Mesh:
+        """The mesh as it is now."""
+        if self.uvs is None:
+            return Mesh(self.positions, self.faces, colors=self.appearance)
+        return Mesh(self.positions, self.faces, self.uvs, self.uv_faces, self.appearance)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FitState:
+        return cls(**values)
+
+
+class _Leg:
+    """What lives as long as a stage: factorised system, optimisers, resized targets."""
+
+    def __init__(self, stage: Stage, state: FitState, views: Views, lighting: Lighting, fresh: bool) -> None:
+        self.stage, self.lighting = stage, lighting
+        if fresh:
+            _prepare(stage, state)
+        self.views = views.resized(stage.size)
+        self.system = LargeSteps(state.faces, len(state.positions), stage.smoothness)
+        self.edges = unique_edges(state.faces)
+        self.topology = edge_topology(state.faces)
+        if fresh or state.parameter is None:
+            state.parameter = self.system.from_positions(state.positions)
+        state.parameter = state.parameter.detach().requires_grad_()
+        state.appearance = state.appearance.detach().requires_grad_()
+        # Short memories: the landscape changes quickly while large steps are taken.
+        self.optimizers = [
+            AdamUniform([state.parameter], lr=stage.rate, betas=(0.9, 0.99)),
+            torch.optim.Adam([state.appearance], lr=stage.appearance_rate, betas=(0.9, 0.99)),
+        ]
+        if not fresh:
+            for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
+                optimizer.load_state_dict(saved)
+
+    def step(self, state: FitState, progress: float, picks: Tensor) -> float:
+        """One gradient step at `progress` in [0, 1) of the stage; returns the mean absolute error."""
+        assert state.parameter is not None
+        stage = self.stage
+        for optimizer, rate in zip(self.optimizers, (stage.rate, stage.appearance_rate), strict=True):
+            optimizer.param_groups[0]["lr"] = rate * 0.2**progress
+            optimizer.zero_grad(set_to_none=True)
+        positions = self.system.to_positions(state.parameter)
+        if state.uvs is None:
+            mesh = Mesh(positions, state.faces, colors=state.appearance)
+        else:
+            mesh = Mesh(positions, state.faces, state.uvs, state.uv_faces, state.appearance)
+        shot = render_mesh(mesh, self.views.camera[picks], self.lighting, self.topology)
+        error = torch.cat([shot.color, shot.mask], dim=-1) - self.views.images[picks].float()
+        loss = error.abs().mean()
+        total = loss + stage.squares * error.square().mean() if stage.squares else loss
+        if stage.laplacian:
+            total = total + stage.laplacian * laplacian_energy(positions, self.edges)
+        total.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            state.appearance.clamp_(0, 1)
+            state.positions = self.system.solve(state.parameter)
+        return float(loss.detach())
+
+
+def _prepare(stage: Stage, state: FitState) -> None:
+    """Remesh, or change from vertex colours to a texture, as the stage asks."""
+    if stage.edge_length > 0 and state.uvs is None:
+        positions, faces, colors = remesh(state.positions, state.faces, stage.edge_length, state.appearance)
+        assert colors is not None
+        state.positions, state.faces, state.appearance = positions, faces, colors.clamp(0, 1)
+    if stage.texture_size and state.uvs is None:
+        state.uvs, state.uv_faces = make_atlas(state.positions, state.faces, stage.texture_size)
+        shape = Mesh(state.positions, state.faces, state.uvs, state.uv_faces)
+        state.appearance = bake(shape, state.appearance.detach(), stage.texture_size)
+    state.parameter, state.optimizers = None, []
+
+
+def _pick(count: int, batch: int, step: int, seed: int) -> Tensor:
+    """Views of one step: random permutations laid end to end, reproducible from the step's number alone."""
+    batch = min(batch, count)
+    picks = []
+    for position in range(step * batch, (step + 1) * batch):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + position // count)
+        picks.append(int(torch.randperm(count, generator=generator)[position % count]))
+    return torch.tensor(picks)
+
+
+def fit(
+    views: Views,
+    state: FitState,
+    stages: list[Stage],
+    lighting: Lighting,
+    seed: int = 0,
+    on_step: Callable[[FitState], bool] | None = None,
+) -> FitState:
+    """Recover geometry and appearance by gradient descent through antialiased renders.
+
+    Args:
+        views: reference images with cameras.
+        state: where to begin, `FitState.start(mesh)` or one that an earlier call returned; changed in place.
+        stages: the way; the same as before when resuming.
+        lighting: of the reference images.
+        seed: of the order of views.
+        on_step: called after every step; returning False stops the fit.
+
+    Returns:
+        The state, complete when `state.iteration` is the sum of all stages' iterations. A fit that was
+        stopped and goes on from its state takes the same steps as one that was not.
+    """
+    begin = 0
+    for number, stage in enumerate(stages):
+        end = begin + stage.iterations
+        if state.iteration < end:
+            clock = time.perf_counter()
+            leg = _Leg(stage, state, views, lighting, fresh=state.stage != number)
+            state.stage = number
+            state.seconds += time.perf_counter() - clock
+        while state.iteration < end:
+            clock = time.perf_counter()
+            local = state.iteration - begin
+            loss = leg.step(
+                state, local / stage.iterations, _pick(len(views), stage.batch, local, seed + number)
+            )
+            state.losses.append(loss)
+            state.iteration += 1
+            state.optimizers = [optimizer.state_dict() for optimizer in leg.optimizers]
+            state.seconds += time.perf_counter() - clock
+            if on_step is not None and not on_step(state):
+                return state
+        begin = end
+    return state
+
+
+def stages_to_dict(stages: list[Stage]) -> list[dict[str, Any]]:
+    """Plain values, to be stored beside a state and compared before going on from it."""
+    return [asdict(stage) for stage in stages]

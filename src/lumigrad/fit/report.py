@@ -1,0 +1,169 @@
+"""What a fit leaves behind: numbers, pictures, a turntable and the mesh."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.fit.loop import FitState, Stage
+from lumigrad.fit.metrics import chamfer_distance, psnr
+from lumigrad.fit.views import Views, render_views
+from lumigrad.io.image import save_gif
+from lumigrad.render.mesh import render_mesh
+from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.scene.lights import Lighting
+from lumigrad.scene.mesh import Mesh
+
+Color = tuple[float, float, float]
+
+
+def over(images: Tensor, background: Color) -> Tensor:
+    """Colour [N, H, W, 3] of premultiplied images [N, H, W, 4] in front of a background."""
+    images = images.float()
+    return images[..., :3] + (1 - images[..., 3:]) * images.new_tensor(background)
+
+
+def image_metrics(mesh: Mesh, views: Views, lighting: Lighting, background: Color) -> dict[str, float]:
+    """PSNR of the mesh's renderings against images it was not fitted to, mean over the images.
+
+    `psnr_db` counts all pixels in front of the background; `psnr_mask_db` only those that the target or the
+    rendering covers at least in part, where an easy background cannot help.
+    """
+    ours = render_views(mesh, views.camera, lighting).images
+    covered = (ours[..., 3] > 0) | (views.images[..., 3] > 0)
+    image, target = over(ours, background), over(views.images, background)
+    return {
+        "psnr_db": float(psnr(image, target).mean()),
+        "psnr_mask_db": float(psnr(image, target, covered).mean()),
+    }
+
+
+def metrics(
+    state: FitState, target: Mesh, views: Views, lighting: Lighting, background: Color
+) -> dict[str, float | int]:
+    """All numbers of a fit; distances are relative to the target's bounding box diagonal.
+
+    `chamfer_floor` is what `chamfer` would read for a perfect fit, because it compares random samples.
+    """
+    mesh = detached(state.mesh())
+    return {
+        **image_metrics(mesh, views, lighting, background),
+        "chamfer": chamfer_distance(mesh, target),
+        "chamfer_floor": chamfer_distance(target, target, seed=10),
+        "seconds": state.seconds,
+        "seconds_per_iteration": state.seconds / max(1, state.iteration),
+        "iterations": state.iteration,
+        "held_back_views": len(views),
+        "image_size": views.camera.size[0],
+        "vertices": len(mesh.positions),
+        "faces": len(mesh.faces),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_metrics(values: dict[str, Any], path: Path) -> None:
+    """JSON with two-space indentation."""
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def detached(mesh: Mesh) -> Mesh:
+    """The same mesh outside of autograd."""
+    tensors = {k: v.detach() for k, v in vars(mesh).items() if isinstance(v, Tensor)}
+    return replace(mesh, **tensors)  # type: ignore[arg-type]
+
+
+def _plain(mesh: Mesh) -> Mesh:
+    return replace(mesh, texture=None, colors=None)
+
+
+@torch.no_grad()
+def comparison(
+    start: Mesh,
+    target: Mesh,
+    result: Mesh,
+    camera: PerspectiveCamera,
+    lighting: Lighting,
+    background: Color,
+    path: Path,
+) -> None:
+    """Picture of start, target and result, painted and as bare shapes, one row per camera."""
+    from matplotlib.figure import Figure
+
+    columns = [
+        ("start", start),
+        ("target", target),
+        ("recovered", result),
+        ("target, shape", _plain(target)),
+        ("recovered, shape", _plain(result)),
+    ]
+    rows = camera.shape[0]
+    figure = Figure(figsize=(3 * len(columns), 3 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (title, mesh) in enumerate(columns):
+        images = render_mesh(mesh, camera, lighting).over(background).clamp(0, 1)
+        axes[0, column].set_title(title)
+        for row in range(rows):
+            axes[row, column].imshow(images[row].numpy(), interpolation="lanczos")
+            axes[row, column].set_axis_off()
+    figure.savefig(path, dpi=110)
+
+
+def loss_plot(state: FitState, stages: list[Stage], path: Path) -> None:
+    """Mean absolute error over iterations, with the stages marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    losses = torch.tensor(state.losses)
+    axes.semilogy(losses.numpy(), color="tab:blue", alpha=0.3, linewidth=0.8, label="each step")
+    width = min(21, len(losses))
+    if width > 1:
+        smooth = torch.nn.functional.avg_pool1d(losses[None, None], width, stride=1)[0, 0]
+        steps = torch.arange(len(smooth)) + (width - 1) / 2
+        axes.semilogy(steps.numpy(), smooth.numpy(), color="tab:blue", label=f"mean of {width}")
+    begin = 0
+    for stage in stages:
+        paint = f"texture {stage.texture_size}" if stage.texture_size else "vertex colours"
+        axes.axvline(begin, color="0.6", linewidth=0.8, linestyle=":")
+        axes.text(
+            begin,
+            1.01,
+            f" {stage.size} px, {paint}",
+            transform=axes.get_xaxis_transform(),
+            fontsize=7,
+            va="bottom",
+        )
+        begin += stage.iterations
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("mean absolute error of colour and coverage")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+@torch.no_grad()
+def turntable(
+    target: Mesh,
+    result: Mesh,
+    lighting: Lighting,
+    background: Color,
+    path: Path,
+    frames: int = 48,
+    size: int = 288,
+    distance: float = 3.5,
+    fov_y: float = 35.0,
+) -> None:
+    """Animated GIF once around the y axis, target on the left and result on the right."""
+    azimuth = torch.arange(frames) * (360.0 / frames)
+    camera = PerspectiveCamera.orbit(azimuth, 20.0, distance, fov_y, (size, size))
+    pictures: list[Tensor] = []
+    for first in range(0, frames, 8):
+        part = camera[first : first + 8]
+        pair = [render_mesh(mesh, part, lighting).over(background) for mesh in (target, result)]
+        pictures += list(torch.cat(pair, dim=2))
+    save_gif(pictures, path, frames_per_second=16)

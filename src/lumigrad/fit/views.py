@@ -1,0 +1,75 @@
+"""Where reference images are taken from, and the images themselves at several resolutions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lumigrad.ops import edge_topology
+from lumigrad.render.mesh import render_mesh
+from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.scene.lights import Lighting
+from lumigrad.scene.mesh import Mesh
+
+
+def fibonacci_cameras(
+    count: int, size: tuple[int, int], fov_y: float = 35.0, radius: float = 1.0, turn: float = 0.0
+) -> PerspectiveCamera:
+    """Cameras [count] spread evenly around the origin, each framing a ball of `radius`.
+
+    Args:
+        count: number of cameras, at least 1.
+        size: (height, width) in pixels.
+        fov_y: vertical field of view in degrees.
+        radius: of the ball at the origin that all cameras see whole (in images at least as wide as high).
+        turn: degrees added to all azimuths.
+    """
+    if count < 1:
+        raise ValueError(f"count: expected at least 1, got {count}")
+    index = torch.arange(count, dtype=torch.float64)
+    elevation = torch.rad2deg(torch.asin(1 - (2 * index + 1) / count))
+    azimuth = (index * (180 * (3 - math.sqrt(5))) + turn) % 360
+    distance = 1.02 * radius / math.sin(math.radians(fov_y / 2))
+    near, far = max(distance - 1.5 * radius, 0.05 * distance), distance + 1.5 * radius
+    return PerspectiveCamera.orbit(
+        azimuth.float(), elevation.float(), distance, fov_y, size, near=near, far=far
+    )
+
+
+@dataclass(frozen=True)
+class Views:
+    """Reference images: premultiplied colour and coverage [N, H, W, 4] with their cameras [N]."""
+
+    camera: PerspectiveCamera
+    images: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def resized(self, size: int) -> Views:
+        """Averaged down to images `size` rows high, which must divide the present height."""
+        height, width = self.camera.size
+        if height % size:
+            raise ValueError(f"size: expected a divisor of {height}, got {size}")
+        step = height // size
+        if step == 1:
+            return self
+        pooled = [
+            torch.nn.functional.avg_pool2d(image.float().permute(2, 0, 1), step).permute(1, 2, 0).to(image)
+            for image in self.images
+        ]
+        return Views(self.camera.resized((height // step, width // step)), torch.stack(pooled))
+
+
+@torch.no_grad()
+def render_views(mesh: Mesh, camera: PerspectiveCamera, lighting: Lighting, batch: int = 4) -> Views:
+    """Reference images of a mesh, held in half precision (its error is an eighth of an 8-bit image's)."""
+    topology = edge_topology(mesh.faces)
+    parts = []
+    for first in range(0, camera.shape[0], batch):
+        shot = render_mesh(mesh, camera[first : first + batch], lighting, topology)
+        parts.append(torch.cat([shot.color, shot.mask], dim=-1).half())
+    return Views(camera, torch.cat(parts))

@@ -1,0 +1,88 @@
+"""Textured, diffusely lit meshes through rasterize, interpolate, texture and antialias."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lumigrad.fragments import Fragments
+from lumigrad.ops import antialias, build_mips, interpolate, rasterize, texture
+from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.scene.lights import Lighting
+from lumigrad.scene.mesh import Mesh
+
+
+class Rendering(NamedTuple):
+    """Colours multiplied with coverage [N, H, W, 3], and coverage [N, H, W, 1] in [0, 1]."""
+
+    color: Tensor
+    mask: Tensor
+
+    def over(self, background: Tensor | tuple[float, float, float] | float) -> Tensor:
+        """Image [N, H, W, 3] in front of a background colour (or anything that broadcasts to the image)."""
+        behind = torch.as_tensor(background, dtype=self.color.dtype, device=self.color.device)
+        return self.color + (1 - self.mask) * behind
+
+
+def render_mesh(
+    mesh: Mesh,
+    camera: PerspectiveCamera,
+    lighting: Lighting | None = None,
+    topology: Tensor | None = None,
+    mips: bool = True,
+) -> Rendering:
+    """Render one mesh from one camera or a batch of cameras.
+
+    Antialiased silhouettes and shading carry gradients to positions, and through `camera` to its parameters;
+    appearance gets them through texture and vertex colours. Light is multiplied with the colours as they are
+    encoded, so what an unlit texture holds is what the image shows.
+
+    Args:
+        mesh: colours are texture times vertex colours, white where it has neither.
+        camera: batch shape [N] or [].
+        lighting: `Lighting()` by default.
+        topology: `edge_topology(mesh.faces)`, to save its computation when the same faces are rendered again.
+        mips: look the texture up in a mip pyramid, which prevents aliasing where it is minified.
+
+    Returns:
+        Rendering with N images (N = 1 for a single camera).
+
+    Raises:
+        ValueError: a camera batch of more than one dimension, or a texture or colours without three channels.
+    """
+    if len(camera.shape) > 1:
+        raise ValueError(f"camera: expected a batch shape [N] or [], got {list(camera.shape)}")
+    for name, value in (("texture", mesh.texture), ("colors", mesh.colors)):
+        if value is not None and value.shape[-1] != 3:
+            raise ValueError(f"mesh.{name}: expected 3 channels, got {value.shape[-1]}")
+    clip = camera.project(mesh.positions).reshape(-1, len(mesh.positions), 4)
+    textured = mesh.texture is not None and mesh.uvs is not None
+    frags = rasterize(clip, mesh.faces, camera.size, derivatives=textured and mips)
+
+    lighting = Lighting() if lighting is None else lighting
+    eyes = camera.position.reshape(-1, 3)
+    attributes = [lighting.shade(mesh.positions, mesh.vertex_normals(), eyes)]
+    if mesh.colors is not None:
+        attributes.append(mesh.colors.expand(len(eyes), -1, -1))
+    surface = interpolate(torch.cat(attributes, dim=-1), frags, mesh.faces)
+    color = surface[..., :1].expand(*surface.shape[:-1], 3)
+    if mesh.colors is not None:
+        color = color * surface[..., 1:]
+    if textured:
+        color = color * _sample(mesh, frags, mips)
+    inside = (frags.tri >= 0)[..., None].to(color.dtype)
+    blended = antialias(torch.cat([color * inside, inside], dim=-1), frags, clip, mesh.faces, topology)
+    return Rendering(blended[..., :3], blended[..., 3:])
+
+
+def _sample(mesh: Mesh, frags: Fragments, mips: bool) -> Tensor:
+    assert mesh.texture is not None
+    assert mesh.uvs is not None
+    assert mesh.uv_faces is not None
+    image = mesh.texture[None]
+    if not mips:
+        return texture(image, interpolate(mesh.uvs, frags, mesh.uv_faces), filter="linear")
+    uv, uv_d = interpolate(mesh.uvs, frags, mesh.uv_faces, derivatives=True)
+    return texture(image, uv, uv_d, mips=build_mips(image))

@@ -1,0 +1,169 @@
+"""The antialiasing kernel against the reference, and its gradients against differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from meshes import cube, icosphere, random_triangles, split_vertices, view_mesh
+from ops_common import inside_sphere, random, scaled_error, sphere_views
+from torch import Tensor
+
+import lumigrad as lg
+from lumigrad.ops.antialias import antialias_with
+
+
+def scenes(dtype: torch.dtype = torch.float64, level: int = 2) -> dict[str, tuple[Tensor, Tensor, tuple[int, int]]]:
+    """Name: positions, faces, resolution."""
+    sphere, sphere_tri = sphere_views(level, 2, dtype)
+    room, room_tri = inside_sphere(1, dtype)
+    keep = torch.arange(len(room_tri)) % 3 > 0  # with holes, so that there are silhouettes
+    triangles, faces = random_triangles(30, seed=7, behind=0.15)
+    corners, sides = cube()
+    split, split_tri = split_vertices(*icosphere(1))
+    two_sided = torch.cat((sphere_tri, sphere_tri[:40, [0, 2, 1]]))  # edges of three and four triangles
+    return {
+        "sphere": (sphere, sphere_tri, (29, 38)),
+        "holes, camera inside": (room, room_tri[keep], (33, 35)),
+        "loose triangles": (triangles.to(dtype), faces, (40, 40)),
+        "cube": (view_mesh(corners.to(dtype), 25, 20), sides, (21, 24)),
+        "seams": (view_mesh(split.to(dtype), 25, 20), split_tri, (24, 21)),
+        "non-manifold": (sphere, two_sided, (26, 30)),
+        "one row": (sphere, sphere_tri, (1, 40)),
+        "one column": (sphere, sphere_tri, (45, 1)),
+    }
+
+
+SMALL = ["sphere", "holes, camera inside", "cube", "non-manifold"]
+
+
+@pytest.mark.parametrize("unbounded", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_gradients(name: str, unbounded: bool) -> None:
+    """The fragments are held fixed. What is left are the choices of edges, of which none of these scenes has
+    one within 1e-6 of changing: a difference quotient across a choice would be off by the whole gradient.
+    """
+    pos, tri, _ = scenes(level=1)[name]
+    pos = pos[:1] if pos.dim() == 3 else pos
+    resolution = (9, 11)
+    frags = lg.rasterize(pos, tri, resolution)
+    color = random(1, *resolution, 2, seed=2, dtype=torch.float64)
+    topology = lg.edge_topology(tri)
+
+    def run(c: Tensor, p: Tensor) -> Tensor:
+        return antialias_with(c, frags, p, tri, topology, unbounded)
+
+    changed = (run(color, pos) != color).any(-1).sum()
+    assert changed > 5
+    inputs = color.requires_grad_(), pos.clone().requires_grad_()
+    assert torch.autograd.gradcheck(run, inputs, eps=1e-7, atol=1e-5, rtol=1e-4, fast_mode=False)
+
+
+@pytest.mark.parametrize("unbounded", [False, True])
+@pytest.mark.parametrize("channels", [1, 3, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", scenes())
+def test_reference(name: str, dtype: torch.dtype, channels: int, unbounded: bool) -> None:
+    """Decisions are float64 in both: float32 has to agree on every pair, and only rounds colours and sums."""
+    forward, backward = (1e-5, 1e-4) if dtype == torch.float32 else (1e-10, 1e-9)
+    pos, tri, resolution = scenes(dtype)[name]
+    frags = lg.rasterize(pos, tri, resolution)
+    color = random(*frags.tri.shape, channels, seed=channels, dtype=dtype)
+    weight = random(*color.shape, seed=9, dtype=dtype)
+    topology = lg.edge_topology(tri)
+    ours = color.clone().requires_grad_(), pos.clone().requires_grad_()
+    theirs = color.double().requires_grad_(), pos.double().requires_grad_()
+    out = antialias_with(ours[0], frags, ours[1], tri, topology, unbounded)
+    precise = lg.Fragments(frags.tri, *(value.double() for value in frags[1:]))
+    expected = lg.reference.antialias(theirs[0], precise, theirs[1], tri, topology, unbounded=unbounded)
+    assert torch.equal(out != ours[0], (expected != theirs[0])) or dtype == torch.float32
+    assert scaled_error(out, expected) < forward
+    grads = torch.autograd.grad((out * weight).sum(), ours)
+    wanted = torch.autograd.grad((expected * weight.double()).sum(), theirs)
+    assert scaled_error(grads[0], wanted[0]) < forward
+    assert scaled_error(grads[1], wanted[1]) < backward
+    assert not grads[1][..., 2].any()
+
+
+def test_colours_stay_in_range() -> None:
+    pos, tri, resolution = scenes(torch.float32)["loose triangles"]
+    frags = lg.rasterize(pos, tri, resolution)
+    color = (random(*frags.tri.shape, 1) > 0).float()
+    out = lg.antialias(color, frags, pos, tri)
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert ((out > 0) & (out < 1)).any()
+
+
+def test_instanced_images_are_independent() -> None:
+    pos, tri = sphere_views(2, 3)
+    frags = lg.rasterize(pos, tri, (40, 50))
+    color = random(3, 40, 50, 3)
+    together = lg.antialias(color, frags, pos, tri)
+    for i in range(3):
+        part = lg.Fragments(*(value[i : i + 1] for value in frags))
+        assert torch.equal(lg.antialias(color[i : i + 1], part, pos[i : i + 1], tri)[0], together[i])
+
+
+def test_shared_positions_sum_gradients_of_all_images() -> None:
+    pos, tri = random_triangles(20, seed=1)
+    ranges = torch.tensor([[0, 20], [5, 10], [0, 3]])
+    frags = lg.rasterize(pos, tri, (40, 50), ranges)
+    color, weight = random(3, 40, 50, 2), random(3, 40, 50, 2, seed=1)
+    shared = pos.clone().requires_grad_()
+    loss = lg.antialias(color, frags, shared, tri) * weight
+    (grad,) = torch.autograd.grad(loss.sum(), shared)
+    copies = pos.expand(3, -1, -1).clone().requires_grad_()
+    again = lg.antialias(color, frags, copies, tri) * weight
+    assert torch.equal(loss, again)
+    (grads,) = torch.autograd.grad(again.sum(), copies)
+    assert scaled_error(grad, grads.double().sum(0)) < 1e-5
+
+
+def test_topology_is_built_when_absent() -> None:
+    pos, tri, resolution = scenes()["cube"]
+    frags = lg.rasterize(pos, tri, resolution)
+    color = random(1, *resolution, 3, dtype=torch.float64)
+    given = lg.antialias(color, frags, pos, tri, lg.edge_topology(tri))
+    assert torch.equal(lg.antialias(color, frags, pos, tri), given)
+
+
+def test_welded_seams_do_not_show() -> None:
+    points, tri = icosphere(1)
+    split, split_tri = split_vertices(points, tri)
+    results = []
+    for verts, faces, topology in (
+        (points, tri, lg.edge_topology(tri)),
+        (split, split_tri, lg.edge_topology(split_tri, split)),
+        (split, split_tri, lg.edge_topology(split_tri)),
+    ):
+        pos = view_mesh(verts.double(), 25, 20)
+        frags = lg.rasterize(pos, faces, (40, 40))
+        results.append(lg.antialias(random(1, 40, 40, 3, dtype=torch.float64), frags, pos, faces, topology))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("faces", "vertices", "image"), [(0, 4, (1, 3, 3)), (0, 0, (2, 5, 1)), (2, 4, (0, 3, 3)), (2, 4, (1, 0, 3))]
+)
+@pytest.mark.parametrize("channels", [0, 2])
+def test_empty(faces: int, vertices: int, image: tuple[int, int, int], channels: int) -> None:
+    pos = torch.zeros(vertices, 4).requires_grad_()
+    tri = torch.tensor([[0, 1, 2], [2, 3, 0]])[:faces].reshape(-1, 3)
+    color = random(*image, channels).requires_grad_()
+    frags = lg.Fragments(torch.full(image, -1, dtype=torch.int32), torch.zeros(*image, 2), torch.zeros(image))
+    out = lg.antialias(color, frags, pos, tri)
+    assert torch.equal(out, color)
+    out.sum().backward()
+    assert torch.equal(color.grad, torch.ones_like(color))
+    assert not pos.grad.any()
+
+
+def test_nan_colours_stay_where_they_are() -> None:
+    """A pixel that takes part in no blend neither spreads NaN nor loses it."""
+    pos, tri, resolution = scenes()["cube"]
+    frags = lg.rasterize(pos, tri, resolution)
+    color = torch.zeros(1, *resolution, 1, dtype=torch.float64)
+    color[0, 0, 0] = torch.nan
+    out = lg.antialias(color, frags, pos, tri)
+    assert out.isnan().sum() == 1
