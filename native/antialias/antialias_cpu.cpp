@@ -1,14 +1,13 @@
-// antialias on the CPU. The image is cut into small cells, of which those near a silhouette edge are marked;
-// only in marked cells are neighbouring pixels compared and searched for crossings. Memory goes with the
-// number of cells, the image's width and the silhouette, not with the image's area.
+// antialias on the CPU. Silhouette edges are followed over the image, which gives the pairs of neighbouring
+// pixels that one of them passes between; only those are searched. Memory goes with the silhouettes and with
+// the image's width, not with its area.
 #include "antialias/antialias.h"
 
 #include <algorithm>
-#include <atomic>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
-#include "common/bits.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
@@ -19,14 +18,7 @@ namespace lg {
 namespace {
 
 constexpr int64_t band_rows = 16;  // at least 2: see backward()
-constexpr int64_t cell_size = 4;
 constexpr int64_t prefetch_distance = 12;  // triangles
-
-// Whether pixels of a cell may lie next to a silhouette edge; after the forward pass, whether any of its
-// pairs was blended. Set from several threads at once, but never to different values at a time.
-using CellMark = std::atomic<uint8_t>;
-static_assert(sizeof(CellMark) == 1, "marks are kept in a byte tensor between the passes");
-constexpr uint8_t near_silhouette = 1, blended = 2;
 
 template <class T>
 struct Scene {
@@ -40,18 +32,10 @@ struct Scene {
   int64_t views, vertices, triangles, height, width, channels;
   bool unbounded;
   const uint8_t* flags;  // [views or 1, triangles]
-  CellMark* marks;         // [views, cells down, cells across]
-  uint8_t wanted_mark;     // which of them a pass is to search
 
-  int64_t geometry_views() const { return shared ? 1 : views; }
-  int64_t cells_across() const { return divide_up(width, cell_size); }
-  int64_t cells_down() const { return divide_up(height, cell_size); }
-
+  int64_t geometry_views() const { return shared ? std::min<int64_t>(1, views) : views; }
   SurfaceView<T> surface(int64_t view) const {
     return {pos + (shared ? 0 : view * vertices * 4), tri, topology, flags + (shared ? 0 : view * triangles)};
-  }
-  CellMark* marks_of_row(int64_t view, int64_t row) const {
-    return marks + (view * cells_down() + row / cell_size) * cells_across();
   }
 };
 
@@ -110,73 +94,154 @@ void make_flags(int32_t threads, const Scene<T>& s, uint8_t* flags) {
   });
 }
 
-// ---- Cells near silhouettes -------------------------------------------------------------------------------
+// ---- Pairs next to silhouettes ----------------------------------------------------------------------------
 
-// Marks the cells whose pixels may lie next to a silhouette edge.
+// A pair of neighbouring pixels as one number, ordered by view, row and column of its first pixel.
+using PairKey = int64_t;
+
+struct Pair {
+  int64_t view, row, column;
+  bool vertical;
+};
+
+// The pairs that may hold a crossing, band by band. A pair belongs to the band of its first pixel.
 template <class T>
-class CellMarker {
+class PairList {
  public:
-  explicit CellMarker(const Scene<T>& scene)
-      : s_(scene), across_(scene.cells_across()), down_(scene.cells_down()) {}
-
-  void mark(int32_t threads) const {
-    const int64_t count = across_ * down_;
-    // unbounded: crossings may be anywhere
-    for (int64_t i = 0; i < s_.views * count; ++i) set(s_.marks[i], s_.unbounded ? near_silhouette : 0);
-    for_triangles(threads, s_, [&](int64_t view, int64_t t, int) {
-      const SurfaceView<T> surface = s_.surface(view);
-      const uint8_t flags = surface.flags[t];
-      if (!(flags & silhouette_edges) || s_.unbounded) return;
-      CellMark* cells = s_.marks + view * count;
-      for (int k = 0; k < 3; ++k) {
-        if (flags & (1 << k)) mark_edge(surface.corner(t, (k + 1) % 3), surface.corner(t, (k + 2) % 3), cells);
-      }
+  PairList(int32_t threads, const Scene<T>& scene)
+      : s_(scene), bands_per_view_(divide_up(scene.height, band_rows)), first_(scene.views * bands_per_view_ + 1, 0) {
+    std::vector<Array<PairKey>> found = s_.unbounded ? differing_pairs(threads) : pairs_at_silhouettes(threads);
+    place(found);
+    parallel_for(threads, bands(), [&](int64_t band, int) {
+      PairKey *begin = keys_.data() + first_[band], *end = keys_.data() + first_[band + 1];
+      std::sort(begin, end);
+      std::fill(std::unique(begin, end), end, no_pair);
     });
-    // Images with the same positions have the same silhouettes.
-    for (int64_t i = count; s_.shared && i < s_.views * count; ++i) set(s_.marks[i], s_.marks[i % count]);
+  }
+
+  int64_t bands() const { return s_.views * bands_per_view_; }
+  int64_t bands_per_view() const { return bands_per_view_; }
+
+  // Calls use(pair) for the pairs of a band in order.
+  template <class Use>
+  void for_band(int64_t band, Use&& use) const {
+    for (int64_t i = first_[band]; i < first_[band + 1] && keys_[i] != no_pair; ++i) use(pair_of(keys_[i]));
   }
 
  private:
-  static void set(CellMark& mark, uint8_t value = near_silhouette) { mark.store(value, std::memory_order_relaxed); }
+  static constexpr PairKey no_pair = -1;
+  static constexpr int64_t edges_per_task = triangles_per_task;
 
-  // A crossing concerns pixels at most 17/16 pixels from it; the rest is for rounding.
-  static constexpr double reach = 1.25;
+  PairKey key(int64_t view, int64_t row, int64_t column, bool vertical) const {
+    return 2 * ((view * s_.height + row) * s_.width + column) + vertical;
+  }
 
-  void mark_edge(const T* a, const T* b, CellMark* cells) const {
-    if (!(a[3] > 0 && b[3] > 0)) {  // it reaches behind the camera: it may cross the image anywhere
-      for (int64_t i = 0; i < across_ * down_; ++i) set(cells[i]);
-      return;
+  Pair pair_of(PairKey key) const {
+    const int64_t pixel = key >> 1, line = pixel / s_.width;
+    return {line / s_.height, line % s_.height, pixel % s_.width, (key & 1) != 0};
+  }
+
+  int64_t band_of(PairKey key) const {
+    const int64_t line = (key >> 1) / s_.width;
+    return line / s_.height * bands_per_view_ + line % s_.height / band_rows;
+  }
+
+  // nvdiffrast's rule allows a crossing anywhere: all pairs whose pixels see different triangles.
+  std::vector<Array<PairKey>> differing_pairs(int32_t threads) const {
+    std::vector<Array<PairKey>> found(static_cast<size_t>(s_.views * s_.height));
+    parallel_for(threads, s_.views * s_.height, [&](int64_t line, int) {
+      const int32_t* ids = s_.frag_tri + line * s_.width;
+      const PairKey first = 2 * line * s_.width;
+      for (int64_t x = 0; x < s_.width; ++x) {
+        if (x + 1 < s_.width && ids[x] != ids[x + 1]) found[line].push_back(first + 2 * x);
+        if ((line + 1) % s_.height != 0 && ids[x] != ids[x + s_.width]) found[line].push_back(first + 2 * x + 1);
+      }
+    });
+    return found;
+  }
+
+  std::vector<Array<PairKey>> pairs_at_silhouettes(int32_t threads) const {
+    const int64_t tasks_per_view = divide_up(s_.triangles, edges_per_task);
+    std::vector<Array<PairKey>> found(static_cast<size_t>(s_.views * tasks_per_view));
+    parallel_for(threads, s_.views * tasks_per_view, [&](int64_t task, int) {
+      const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * edges_per_task;
+      const SurfaceView<T> surface = s_.surface(view);
+      for (int64_t t = begin; t < std::min(s_.triangles, begin + edges_per_task); ++t) {
+        const uint8_t flags = surface.flags[t];
+        for (int k = 0; (flags & silhouette_edges) && k < 3; ++k) {
+          if (!(flags & (1 << k))) continue;
+          follow(view, surface.corner(t, (k + 1) % 3), surface.corner(t, (k + 2) % 3), found[task]);
+        }
+      }
+    });
+    return found;
+  }
+
+  struct ImagePoint {
+    double x, y;  // in pixels; pixel centres at whole numbers
+  };
+
+  // Where a + t (b - a) appears.
+  ImagePoint project(const T* a, const T* b, double t) const {
+    const auto at = [&](int i) { return a[i] + t * (static_cast<double>(b[i]) - a[i]); };
+    return {(at(0) / at(3) + 1) * (static_cast<double>(s_.width) / 2) - 0.5,
+            (1 - at(1) / at(3)) * (static_cast<double>(s_.height) / 2) - 0.5};
+  }
+
+  // Collects the pairs that the edge from a to b passes between: horizontal ones where it is steep, vertical
+  // ones where it is flat.
+  void follow(int64_t view, const T* a, const T* b, Array<PairKey>& found) const {
+    if (!(a[3] > 0)) std::swap(a, b);
+    if (!(a[3] > 0)) return;
+    // An end behind the camera is replaced by a point of the edge just in front of it.
+    const double t = b[3] > 0 ? 1 : (1 - 1e-9) * a[3] / (static_cast<double>(a[3]) - b[3]);
+    const ImagePoint p = project(a, b, 0), q = project(a, b, t);
+    const double dx = q.x - p.x, dy = q.y - p.y;
+    if (!(dx - dx == 0 && dy - dy == 0)) return;  // not a line in this image
+    constexpr double slack = 1 - 1e-6;
+    if (magnitude(dy) >= slack * magnitude(dx)) {
+      follow_axis(p.y, q.y, p.x, dx / dy, s_.height, s_.width,
+                  [&](int64_t row, int64_t column) { found.push_back(key(view, row, column, false)); });
     }
-    const double half_w = static_cast<double>(s_.width) / 2, half_h = static_cast<double>(s_.height) / 2;
-    double ax = (a[0] / static_cast<double>(a[3]) + 1) * half_w - 0.5, ay = (1 - a[1] / static_cast<double>(a[3])) * half_h - 0.5;
-    double bx = (b[0] / static_cast<double>(b[3]) + 1) * half_w - 0.5, by = (1 - b[1] / static_cast<double>(b[3])) * half_h - 0.5;
-    if (ay > by) {
-      std::swap(ax, bx);
-      std::swap(ay, by);
-    }
-    const int64_t first = cell(ay - reach, down_), last = cell(by + reach, down_);
-    const double slope = by - ay > 1 ? (bx - ax) / (by - ay) : 0;
-    for (int64_t row = first; row <= last; ++row) {
-      // The part of the edge whose pixels lie in this row of cells; all of a short edge.
-      const double top = std::max(ay, static_cast<double>(row * cell_size) - 2 * reach);
-      const double bottom = std::min(by, static_cast<double>((row + 1) * cell_size) + 2 * reach);
-      const bool partial = slope != 0;
-      const double x0 = partial ? ax + slope * (top - ay) : ax, x1 = partial ? ax + slope * (bottom - ay) : bx;
-      const int64_t begin = cell(std::min(x0, x1) - reach, across_);
-      const int64_t end = cell(std::max(x0, x1) + reach, across_);
-      for (int64_t column = begin; column <= end; ++column) set(cells[row * across_ + column]);
+    if (magnitude(dx) >= slack * magnitude(dy)) {
+      follow_axis(p.x, q.x, p.y, dy / dx, s_.width, s_.height,
+                  [&](int64_t column, int64_t row) { found.push_back(key(view, row, column, true)); });
     }
   }
 
-  // The cell that holds a coordinate, within the image. NaN goes to the first.
-  static int64_t cell(double coordinate, int64_t count) {
-    const double place = coordinate / static_cast<double>(cell_size);
-    if (!(place > 0)) return 0;
-    return place < static_cast<double>(count) ? static_cast<int64_t>(place) : count - 1;
+  // Calls use(line, place) for the pairs (place, place + 1) on the lines between p and q.
+  template <class Use>
+  static void follow_axis(double p, double q, double across, double slope, int64_t lines, int64_t places, Use&& use) {
+    // Crossings count up to 1/16 pixel beyond a pair's ends; the rest is for rounding.
+    constexpr double reach = crossing_tolerance + 1e-2, end = 1e-3;
+    const double low = std::max(0.0, std::min(p, q) - end);
+    const double high = std::min(static_cast<double>(lines - 1), std::max(p, q) + end);
+    if (!(low <= high)) return;
+    for (auto line = static_cast<int64_t>(std::ceil(low)); static_cast<double>(line) <= high; ++line) {
+      const double crossing = slope - slope == 0 ? across + slope * (static_cast<double>(line) - p) : across;
+      if (!(crossing >= -reach && crossing <= static_cast<double>(places - 1) + reach)) continue;
+      const auto first = static_cast<int64_t>(std::max(0.0, std::ceil(crossing - 1 - reach)));
+      const auto last = static_cast<int64_t>(std::min(static_cast<double>(places - 2), std::floor(crossing + reach)));
+      for (int64_t place = first; place <= last; ++place) use(line, place);
+    }
+  }
+
+  void place(std::vector<Array<PairKey>>& found) {
+    for (const auto& keys : found) {
+      for (size_t i = 0; i < keys.size(); ++i) ++first_[band_of(keys[i]) + 1];
+    }
+    for (int64_t band = 0; band < bands(); ++band) first_[band + 1] += first_[band];
+    keys_ = Buffer<PairKey>(static_cast<size_t>(first_[bands()]));
+    std::vector<int64_t> cursor(first_.begin(), first_.end() - 1);
+    for (const auto& keys : found) {
+      for (size_t i = 0; i < keys.size(); ++i) keys_[cursor[band_of(keys[i])]++] = keys[i];
+    }
   }
 
   const Scene<T>& s_;
-  const int64_t across_, down_;
+  const int64_t bands_per_view_;
+  std::vector<int64_t> first_;  // of each band, into keys_
+  Buffer<PairKey> keys_;
 };
 
 // ---- One pair -------------------------------------------------------------------------------------------
@@ -184,9 +249,9 @@ class CellMarker {
 // A silhouette crossing between two neighbours: how much of its neighbour's colour a pixel takes.
 struct PairBlend {
   double weight = 0;  // zero: nothing to do
-  bool first_takes;   // the left or upper pixel is the one that takes
+  bool first_takes = true;  // the left or upper pixel is the one that takes
   Crossing crossing;
-  PairView view;
+  PairView view{};
 };
 
 template <class T>
@@ -194,11 +259,13 @@ class PairAnalysis {
  public:
   explicit PairAnalysis(const Scene<T>& scene) : s_(scene) {}
 
-  // The pair of pixel (column, row) and its neighbour to the right or below. Their triangles differ.
-  PairBlend operator()(int64_t view, int64_t column, int64_t row, bool vertical) const {
+  // How the pair's pixels blend; weight zero if they do not.
+  PairBlend operator()(const Pair& pair) const {
+    const auto [view, row, column, vertical] = pair;
     const int64_t first = (view * s_.height + row) * s_.width + column;
     const int64_t second = first + (vertical ? s_.width : 1);
     const int32_t t0 = checked(s_.frag_tri[first]), t1 = checked(s_.frag_tri[second]);
+    if (t0 == t1) return {};
     const bool first_in_front = t1 < 0 || (t0 >= 0 && s_.depth[first] <= s_.depth[second]);
     const int32_t front = first_in_front ? t0 : t1, other = first_in_front ? t1 : t0;
     PairBlend blend;
@@ -225,33 +292,6 @@ class PairAnalysis {
 
   const Scene<T>& s_;
 };
-
-// The lanes of the sixteen pixels from `column` that lie in marked cells.
-uint32_t marked_lanes(const CellMark* marks, uint8_t wanted, int64_t column) {
-  static_assert(cell_size == 4, "four cells make sixteen pixels");
-  uint32_t lanes = 0;
-  for (int i = 0; i < 4; ++i) {
-    lanes |= marks[column / cell_size + i].load(std::memory_order_relaxed) & wanted ? 0xfu << (4 * i) : 0;
-  }
-  return lanes;
-}
-
-// Calls found(column) where a[column] != b[column] in a marked cell, in order.
-template <class Found>
-void for_differences(const int32_t* a, const int32_t* b, int64_t count, const CellMark* marks, uint8_t wanted,
-                     Found&& found) {
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    const uint32_t marked = marked_lanes(marks, wanted, i);
-    if (!marked) continue;
-    for (uint32_t lanes = different_lanes(a + i, b + i) & marked; lanes; lanes &= lanes - 1) {
-      found(i + lowest_lane(lanes));
-    }
-  }
-  for (; i < count; ++i) {
-    if (a[i] != b[i]) found(i);
-  }
-}
 
 // ---- Rows -----------------------------------------------------------------------------------------------
 
@@ -289,8 +329,8 @@ class RowBlends {
   std::vector<int64_t> columns_;
 };
 
-// Goes through the rows [begin, end) of a view, collecting each row's blends and handing them to
-// use(row, blends) when they are complete.
+// Goes through the rows of a band, collecting each row's blends and handing them to use(view, row, blends)
+// when they are complete.
 template <class T>
 class BandScanner {
  public:
@@ -298,46 +338,37 @@ class BandScanner {
       : s_(scene), analyse_(scene), current_(scene.width), next_(scene.width) {}
 
   template <class Use>
-  void scan(int64_t view, int64_t begin, int64_t end, Use&& use) {
+  void scan(const PairList<T>& pairs, int64_t band, Use&& use) {
+    const int64_t view = band / pairs.bands_per_view(), begin = band % pairs.bands_per_view() * band_rows;
+    const int64_t end = std::min(s_.height, begin + band_rows);
+    int64_t row = begin;
+    const auto advance_to = [&](int64_t to) {
+      for (; row < to; ++row) {
+        use(view, row, current_);
+        std::swap(current_, next_);
+      }
+    };
+    // The last row of the band above may lend colour to the first of this one.
     if (begin > 0) {
-      scan_below(view, begin - 1);
-      current_.consume([](int64_t, const double*) {});  // the row above belongs to another band
-      std::swap(current_, next_);
+      pairs.for_band(band - 1, [&](const Pair& pair) {
+        if (pair.vertical && pair.row == begin - 1) add(pair, nullptr, &current_);
+      });
     }
-    for (int64_t row = begin; row < end; ++row) {
-      scan_right(view, row);
-      if (row + 1 < s_.height) scan_below(view, row);
-      use(row, current_);
-      std::swap(current_, next_);
-    }
-    current_.consume([](int64_t, const double*) {});
+    pairs.for_band(band, [&](const Pair& pair) {
+      advance_to(pair.row);
+      add(pair, &current_, pair.vertical && pair.row + 1 == end ? nullptr : pair.vertical ? &next_ : &current_);
+    });
+    advance_to(end);
   }
 
  private:
-  void scan_right(int64_t view, int64_t row) {
-    const int32_t* ids = s_.frag_tri + (view * s_.height + row) * s_.width;
-    CellMark* marks = s_.marks_of_row(view, row);
-    for_differences(ids, ids + 1, s_.width - 1, marks, s_.wanted_mark, [&](int64_t column) {
-      const PairBlend blend = analyse_(view, column, row, false);
-      if (blend.weight == 0) return;
-      note(marks, column);
-      current_.add(blend.first_takes ? column : column + 1, blend.first_takes ? right : left, blend.weight);
-    });
-  }
-
-  void scan_below(int64_t view, int64_t row) {
-    const int32_t* ids = s_.frag_tri + (view * s_.height + row) * s_.width;
-    CellMark* marks = s_.marks_of_row(view, row);
-    for_differences(ids, ids + s_.width, s_.width, marks, s_.wanted_mark, [&](int64_t column) {
-      const PairBlend blend = analyse_(view, column, row, true);
-      if (blend.weight == 0) return;
-      note(marks, column);
-      (blend.first_takes ? current_ : next_).add(column, blend.first_takes ? below : above, blend.weight);
-    });
-  }
-
-  static void note(CellMark* marks, int64_t column) {
-    marks[column / cell_size].store(near_silhouette | blended, std::memory_order_relaxed);
+  // first_row, second_row: where the blends of the pair's pixels go; null: another band sees to them.
+  void add(const Pair& pair, RowBlends* first_row, RowBlends* second_row) const {
+    const PairBlend blend = analyse_(pair);
+    if (blend.weight == 0) return;
+    RowBlends* row = blend.first_takes ? first_row : second_row;
+    const Side side = blend.first_takes ? (pair.vertical ? below : right) : (pair.vertical ? above : left);
+    if (row) row->add(pair.column + (side == left), side, blend.weight);
   }
 
   const Scene<T>& s_;
@@ -358,13 +389,12 @@ int64_t neighbour(int64_t pixel, int side, int64_t width) {
 
 template <class T>
 void forward(int32_t threads, const Scene<T>& s, T* out) {
-  const int64_t bands = divide_up(s.height, band_rows), line = s.width * s.channels;
+  const PairList<T> pairs(threads, s);
   std::vector<BandScanner<T>> scanners(static_cast<size_t>(std::max(1, threads)), BandScanner<T>(s));
-  parallel_for(threads, s.views * bands, [&](int64_t task, int worker) {
-    const int64_t view = task / bands, begin = task % bands * band_rows, end = std::min(s.height, begin + band_rows);
-    scanners[worker].scan(view, begin, end, [&](int64_t row, RowBlends& blends) {
+  parallel_for(threads, pairs.bands(), [&](int64_t band, int worker) {
+    scanners[worker].scan(pairs, band, [&](int64_t view, int64_t row, RowBlends& blends) {
       const int64_t first = (view * s.height + row) * s.width;
-      std::memcpy(out + first * s.channels, s.color + first * s.channels, sizeof(T) * line);
+      std::memcpy(out + first * s.channels, s.color + first * s.channels, sizeof(T) * s.width * s.channels);
       blends.consume([&](int64_t column, const double* weight) {
         const double total = weight_sum(weight, s.unbounded);
         const T* here = s.color + (first + column) * s.channels;
@@ -402,7 +432,7 @@ class BackwardBand {
     for (int side = 0; side < 4; ++side) {
       if (weight[side] == 0) continue;
       const double grad = divided ? (through[side] - mean) / total : through[side];
-      move_edge(view, row - (side == above), column - (side == left), side >= below, grad, worker);
+      move_edge({view, row - (side == above), column - (side == left), side >= below}, grad, worker);
     }
   }
 
@@ -423,13 +453,13 @@ class BackwardBand {
     return through;
   }
 
-  void move_edge(int64_t view, int64_t row, int64_t column, bool vertical, double grad_weight, int worker) {
-    const PairBlend blend = analyse_(view, column, row, vertical);
+  void move_edge(const Pair& pair, double grad_weight, int worker) {
+    const PairBlend blend = analyse_(pair);
     if (blend.crossing.clamped) return;
     const double grad = blend.crossing.distance < 0.5 ? -grad_weight : grad_weight;
     const int a = (blend.crossing.edge + 1) % 3, b = (blend.crossing.edge + 2) % 3;
     const int32_t triangle = blend.crossing.triangle;
-    const SurfaceView<T> surface = s_.surface(view);
+    const SurfaceView<T> surface = s_.surface(pair.view);
     double grad_a[4], grad_b[4];
     crossing_gradients(surface.corner(triangle, a), surface.corner(triangle, b), blend.view, grad_a, grad_b);
     T* record = records_->values(worker, records_->find(worker, triangle));
@@ -457,23 +487,23 @@ void copy_gradient(int32_t threads, int64_t count, const T* from, T* to) {
 
 template <class T>
 void backward(int32_t threads, const Scene<T>& s, const T* grad_out, T* grad_color, T* grad_pos) {
-  const int64_t bands = divide_up(s.height, band_rows);
   if (grad_color) copy_gradient(threads, s.views * s.height * s.width * s.channels, grad_out, grad_color);
-  TriangleGradients<T> records(threads, s.views * bands, 12);
+  const PairList<T> pairs(threads, s);
+  const int64_t per_view = pairs.bands_per_view();
+  TriangleGradients<T> records(threads, pairs.bands(), 12);
   BackwardBand<T> work(s, grad_out, grad_color, grad_pos ? &records : nullptr);
   std::vector<BandScanner<T>> scanners(static_cast<size_t>(std::max(1, threads)), BandScanner<T>(s));
   // A band also writes to the last row above and the first row below it, so that bands go in two rounds
   // within which no two of them meet.
   for (int64_t round = 0; round < 2; ++round) {
-    const int64_t in_round = (bands - round + 1) / 2;
+    const int64_t in_round = (per_view - round + 1) / 2;
     parallel_for(threads, s.views * in_round, [&](int64_t task, int worker) {
-      const int64_t view = task / in_round, band = task % in_round * 2 + round;
-      const int64_t begin = band * band_rows, end = std::min(s.height, begin + band_rows);
-      records.begin_chunk(view * bands + band, worker, view);
-      scanners[worker].scan(view, begin, end, [&](int64_t row, RowBlends& blends) {
+      const int64_t view = task / in_round, band = view * per_view + task % in_round * 2 + round;
+      records.begin_chunk(band, worker, view);
+      scanners[worker].scan(pairs, band, [&](int64_t, int64_t row, RowBlends& blends) {
         blends.consume([&](int64_t column, const double* weight) { work.pixel(view, row, column, weight, worker); });
       });
-      records.end_chunk(view * bands + band, worker);
+      records.end_chunk(band, worker);
     });
   }
   if (grad_pos) records.scatter(threads, s.tri, s.vertices, s.views, s.shared, 4, grad_pos);
@@ -483,10 +513,9 @@ template <class T>
 Scene<T> make_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* pos,
                     const int32_t* tri, const int32_t* topology, int32_t shared, int64_t views, int64_t vertices,
                     int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t unbounded,
-                    const uint8_t* flags, void* marks, uint8_t wanted_mark) {
+                    const uint8_t* flags) {
   return {static_cast<const T*>(color), frag_tri, static_cast<const T*>(depth), static_cast<const T*>(pos),
-          tri, topology, shared != 0, views, vertices, triangles, height, width, channels, unbounded != 0, flags,
-          static_cast<CellMark*>(marks), wanted_mark};
+          tri, topology, shared != 0, views, vertices, triangles, height, width, channels, unbounded != 0, flags};
 }
 
 }  // namespace
@@ -496,28 +525,27 @@ int32_t lg_antialias_forward(int32_t threads, int32_t dtype, const void* color, 
                              const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                              int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
                              int64_t height, int64_t width, int64_t channels, int32_t unbounded, void* out,
-                             uint8_t* out_flags, uint8_t* out_marks) {
+                             uint8_t* out_flags) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::make_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views, vertices, triangles,
-                          height, width, channels, unbounded, out_flags, out_marks, lg::near_silhouette);
+                          height, width, channels, unbounded, out_flags);
     lg::make_flags(threads, scene, out_flags);
-    lg::CellMarker<T>(scene).mark(threads);
     lg::forward(threads, scene, static_cast<T*>(out));
   });
 }
 
 int32_t lg_antialias_backward(int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri,
                               const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
-                              const uint8_t* flags, uint8_t* marks, int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
-                              int64_t height, int64_t width, int64_t channels, int32_t unbounded,
+                              const uint8_t* flags, int32_t shared_positions, int64_t views, int64_t vertices,
+                              int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t unbounded,
                               const void* grad_out, void* grad_color, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::make_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views, vertices, triangles,
-                          height, width, channels, unbounded, flags, marks, lg::blended);
+                          height, width, channels, unbounded, flags);
     lg::backward(threads, scene, static_cast<const T*>(grad_out), static_cast<T*>(grad_color),
                  static_cast<T*>(grad_pos));
   });

@@ -91,8 +91,7 @@ LG_API int32_t lg_interpolate_backward(
  * topology int32 [triangles, 3]: the cyclic half-edge links made by lg_edge_topology.
  * color [views, height, width, channels]; depth as made by rasterization.
  * flags uint8 [views, or 1 when positions are shared, triangles]: what the forward pass found out about each
- * triangle's silhouette edges; marks uint8 [views, height / 4, width / 4] (rounded up): in which cells of 4x4
- * pixels something was blended. Both are for the backward pass.
+ * triangle's silhouette edges, for the backward pass.
  */
 LG_API int32_t lg_edge_topology(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                                 int32_t* topology);
@@ -101,12 +100,12 @@ LG_API int32_t lg_antialias_forward(
     int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, void* out, uint8_t* out_flags, uint8_t* out_marks);
+    int32_t unbounded, void* out, uint8_t* out_flags);
 
 LG_API int32_t lg_antialias_backward(
     int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* flags,
-    uint8_t* marks, int32_t shared_positions,
+    int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
 

@@ -434,7 +434,9 @@ class VisibilityPass {
   bool bin_one(Chunk& chunk, uint32_t* counts, const SnappedVertex& a, const SnappedVertex& b,
                const SnappedVertex& c, int32_t source) {
     const PixelBox box = pixel_box(a, b, c, viewport_);
-    if (box.empty() || double_area(a, b, c) == 0) return false;
+    if (box.empty()) return false;
+    const int64_t area = double_area(a, b, c);
+    if (area == 0 || (box.x0 == box.x1 && box.y0 == box.y1 && !covers(a, b, c, area, box))) return false;
     BinnedTriangle binned;
     binned.source = source;
     binned.tile_x0 = static_cast<uint16_t>(box.x0 / tile_size);
@@ -446,6 +448,15 @@ class VisibilityPass {
       for (int64_t tx = binned.tile_x0; tx <= binned.tile_x1; ++tx) ++counts[ty * tiles_x_ + tx];
     }
     return true;
+  }
+
+  // Whether a triangle whose box holds a single pixel covers it. Most triangles of a fine mesh do not.
+  bool covers(const SnappedVertex& a, const SnappedVertex& b, const SnappedVertex& c, int64_t area,
+              const PixelBox& box) const {
+    const int32_t bits = viewport_.subpixel_bits;
+    const SnappedVertex &second = area > 0 ? b : c, &third = area > 0 ? c : b;
+    return (make_edge(a, second, box.x0, box.y0, bits).value | make_edge(second, third, box.x0, box.y0, bits).value |
+            make_edge(third, a, box.x0, box.y0, bits).value) >= 0;
   }
 
   LG_NOINLINE void bin_clipped(Chunk& chunk, uint32_t* counts, int64_t t) {

@@ -57,6 +57,7 @@ struct FaceLanes {
 
 template <class T>
 struct Lanes {
+  int64_t block, view;
   int count, padded;  // padded: a multiple of lane_step; the lanes in between repeat the last lookup
   int64_t pixel[block_lanes];
   bool in_a_row;  // pixel[i] = pixel[0] + i

@@ -45,7 +45,7 @@ class BlockGrid {
   }
 
  private:
-  static constexpr int64_t tile_rows = 16;
+  static constexpr int64_t tile_rows = 64;
   static Block make(int64_t begin, int64_t left) {
     return {begin, static_cast<int>(std::min<int64_t>(block_lanes, left))};
   }
@@ -109,8 +109,7 @@ inline void prefetch(const void* address) {
 #endif
 }
 
-// Asks for the texels of a whole block before the first is needed. Lookups wander through a texture in ways
-// that no processor foresees; waiting for memory one lookup after another is what they would mostly do.
+// Asks for the texels of a whole block long before they are needed (see Pipeline).
 template <class T>
 void prefetch_texels(const T* const* levels, const Lanes<T>& b, int corner_count, int64_t channels) {
   for (int which = 0; which < 1 + b.any_moves; ++which) {
@@ -121,23 +120,76 @@ void prefetch_texels(const T* const* levels, const Lanes<T>& b, int corner_count
   }
 }
 
-// Calls body(block, lanes) for every block, its lookups prepared.
+// Lookups wander through a texture in ways that no processor foresees, and would mostly wait for memory. So
+// every block of lookups is placed, and its texels asked for, while the block before is still waiting to be
+// worked on.
+template <class T>
+class Pipeline {
+ public:
+  Pipeline() { lanes_[0].count = lanes_[1].count = 0; }
+
+  // The block to fill next.
+  Lanes<T>& next() { return lanes_[turn_]; }
+
+  // Stages what next() was filled with, and works on what was staged before.
+  template <class Stage, class Work>
+  void push(Stage&& stage, Work&& work) {
+    if (!lanes_[turn_].count) return;
+    stage(lanes_[turn_]);
+    finish(work);
+    turn_ = 1 - turn_;
+  }
+  // Works on what was staged last.
+  template <class Work>
+  void finish(Work&& work) {
+    Lanes<T>& staged = lanes_[1 - turn_];
+    if (staged.count) work(staged);
+    staged.count = 0;
+  }
+
+ private:
+  Lanes<T> lanes_[2];
+  int turn_ = 0;
+};
+
+template <class T>
+void fill_row(BlockGrid::Block range, Lanes<T>& b) {
+  b.count = range.size;
+  b.in_a_row = true;
+  for (int i = 0; i < range.size; ++i) b.pixel[i] = range.begin + i;
+}
+
+// Places the first tap of a block's lookups and asks for its texels.
+template <class T>
+void stage_block(const Request<T>& r, const T* const* levels, Lanes<T>& b) {
+  prepare(r, b);
+  place(r, 0, b);
+  prefetch_texels(levels, b, r.filter == filter_nearest ? 1 : 4, r.channels);
+}
+
+// Calls body(view, levels, lanes) for every block, its lookups prepared and their first tap placed.
 template <class T, class Body>
 void for_blocks(int32_t threads, const Call<T>& call, Body&& body) {
   constexpr int64_t blocks_per_task = 64;
   const BlockGrid grid = call.blocks();
   parallel_for(threads, divide_up(grid.count(), blocks_per_task), [&](int64_t task, int) {
-    Lanes<T> lanes;
+    Pipeline<T> pipeline;
+    const auto work = [&](Lanes<T>& lanes) {
+      const T* levels[max_levels];
+      call.levels_of(lanes.view, levels);
+      body(levels, lanes);
+    };
     const int64_t end = std::min(grid.count(), (task + 1) * blocks_per_task);
     for (int64_t block = task * blocks_per_task; block < end; ++block) {
-      const BlockGrid::Block range = grid[block];
-      lanes.count = range.size;
-      lanes.in_a_row = true;
-      if (!range.size) continue;
-      for (int i = 0; i < range.size; ++i) lanes.pixel[i] = range.begin + i;
-      prepare(call.request, lanes);
-      body(block, grid.view(block), lanes);
+      Lanes<T>& lanes = pipeline.next();
+      fill_row(grid[block], lanes);
+      lanes.block = block;
+      lanes.view = grid.view(block);
+      const T* levels[max_levels];
+      call.levels_of(lanes.view, levels);
+      pipeline.push([&](Lanes<T>& staged) { stage_block(call.request, levels, staged); }, work);
     }
+    pipeline.finish(work);
   });
 }
 
@@ -159,8 +211,7 @@ template <class T, int Channels, int CornerCount, bool Holes>
 void fetch_block(const Request<T>& r, const T* const* levels, Lanes<T>& b, T* out) {
   const int64_t channels = Channels ? Channels : r.channels;
   for (int32_t tap = 0; tap < b.most_taps; ++tap) {
-    place(r, tap, b);
-    prefetch_texels(levels, b, CornerCount, channels);
+    if (tap > 0) place(r, tap, b);
     for (int i = 0; i < b.count; ++i) {
       T* pixel = out + b.pixel[i] * channels;
       T local[Channels ? Channels : 1] = {};
@@ -178,9 +229,7 @@ void fetch_block(const Request<T>& r, const T* const* levels, Lanes<T>& b, T* ou
 template <class T>
 void forward(int32_t threads, const Call<T>& call, T* out) {
   specialise(call.request, [&](auto channels, auto corners, auto holes) {
-    for_blocks(threads, call, [&](int64_t, int64_t view, Lanes<T>& lanes) {
-      const T* levels[max_levels];
-      call.levels_of(view, levels);
+    for_blocks(threads, call, [&](const T* const* levels, Lanes<T>& lanes) {
       fetch_block<T, channels(), corners(), holes()>(call.request, levels, lanes, out);
     });
   });
@@ -216,8 +265,7 @@ void pull_back_block(const Request<T>& r, const T* const* levels, const T* grad_
   Dots<T> dots;
   clear(gradients, b.padded);
   for (int32_t tap = 0; tap < b.most_taps; ++tap) {
-    place(r, tap, b);
-    prefetch_texels(levels, b, 4, channels);
+    if (tap > 0) place(r, tap, b);
     for (int i = 0; i < b.count; ++i) {
       const T* grad = grad_out + b.pixel[i] * channels;
       const bool used = takes_tap(b, i, tap);
@@ -284,10 +332,10 @@ void add_masks(const Bands& bands, const Lanes<T>& b, int corner_count, int whic
 }
 
 template <class T>
-void note_bands(const Request<T>& r, const Bands& bands, Lanes<T>& b, int64_t block, BandMasks& out) {
+void note_bands(const Request<T>& r, const Bands& bands, Lanes<T>& b, BandMasks& out) {
   uint32_t masks[block_lanes] = {};
   for (int32_t tap = 0; tap < b.most_taps; ++tap) {
-    if (b.most_taps > 1 || tap == 0) place(r, tap, b);
+    if (b.most_taps > 1) place(r, tap, b);
     for (int which = 0; which < 1 + b.any_moves; ++which) {
       add_masks(bands, b, r.filter == filter_nearest ? 1 : 4, which, masks);
     }
@@ -297,7 +345,7 @@ void note_bands(const Request<T>& r, const Bands& bands, Lanes<T>& b, int64_t bl
     out.lookup[b.pixel[i]] = masks[i];
     all |= masks[i];
   }
-  out.block[block] = all;
+  out.block[b.block] = all;
 }
 
 // The texels of one band: gradients of each level, and the range of texels that may be touched.
@@ -344,10 +392,8 @@ LG_HD void scatter_texels(const BandTarget<T>& target, const Corners<T>& c, int3
 template <class T, int Channels, int CornerCount>
 void scatter_block(const Request<T>& r, const BandTarget<T>& target, const T* grad_out, Lanes<T>& b) {
   const int64_t channels = Channels ? Channels : r.channels;
-  prepare(r, b);
   for (int32_t tap = 0; tap < b.most_taps; ++tap) {
-    place(r, tap, b);
-    prefetch_texels(target.level, b, CornerCount, channels);
+    if (tap > 0) place(r, tap, b);
     for (int i = 0; i < b.count; ++i) {
       if (!takes_tap(b, i, tap)) continue;
       const T* grad = grad_out + b.pixel[i] * channels;
@@ -358,44 +404,51 @@ void scatter_block(const Request<T>& r, const BandTarget<T>& target, const T* gr
 }
 
 // Goes through the lookups of a band in order, in full blocks.
-template <class T, class Scatter>
+template <class T, class Stage, class Work>
 void for_band(const Call<T>& call, const Bands& bands, const BandMasks& masks, int64_t first_view,
-              int64_t last_view, int32_t band, Scatter&& scatter) {
+              int64_t last_view, int32_t band, Stage&& stage, Work&& work) {
   const BlockGrid grid = call.blocks();
   const uint32_t bit = 1u << band;
-  Lanes<T> lanes;
-  lanes.count = 0;
+  // With several taps the order of sums goes by blocks, and blocks must not depend on the bands.
+  const bool keep_blocks = call.request.anisotropy > 1;
+  Pipeline<T> pipeline;
   const auto flush = [&] {
+    Lanes<T>& lanes = pipeline.next();
     lanes.in_a_row = lanes.count && lanes.pixel[lanes.count - 1] - lanes.pixel[0] == lanes.count - 1;
-    if (lanes.count) scatter(lanes);
-    lanes.count = 0;
+    pipeline.push(stage, work);
   };
   for (int64_t block = first_view * grid.per_view(); block < last_view * grid.per_view(); ++block) {
     if (bands.count > 1 && !(masks.block[block] & bit)) continue;
     const BlockGrid::Block range = grid[block];
+    Lanes<T>* lanes = &pipeline.next();
     for (int64_t pixel = range.begin; pixel < range.begin + range.size; ++pixel) {
-      lanes.pixel[lanes.count] = pixel;
-      lanes.count += bands.count == 1 || (masks.lookup[pixel] & bit);
-      if (lanes.count == block_lanes) flush();
+      lanes->pixel[lanes->count] = pixel;
+      lanes->count += bands.count == 1 || (masks.lookup[pixel] & bit);
+      if (lanes->count == block_lanes) {
+        flush();
+        lanes = &pipeline.next();
+      }
     }
-    // With several taps the order of sums goes by blocks, and blocks must not depend on the bands.
-    if (call.request.anisotropy > 1) flush();
+    if (keep_blocks) flush();
   }
   flush();
+  pipeline.finish(work);
 }
 
 template <class T>
 void scatter(int32_t threads, const Call<T>& call, const Bands& bands, const BandMasks& masks, const T* grad_out,
              void* const* grad_levels) {
-  specialise(call.request, [&](auto channels, auto corners, auto) {
+  const Request<T>& r = call.request;
+  specialise(r, [&](auto channels, auto corners, auto) {
     parallel_for(threads, call.texture_views * bands.count, [&](int64_t task, int) {
       const int64_t view = task / bands.count;
       const int32_t band = static_cast<int32_t>(task % bands.count);
       const BandTarget<T> target = make_target(call, grad_levels, bands, view, band);
       const bool shared = call.texture_views == 1;
-      for_band(call, bands, masks, shared ? 0 : view, shared ? call.views : view + 1, band, [&](Lanes<T>& lanes) {
-        scatter_block<T, channels(), corners()>(call.request, target, grad_out, lanes);
-      });
+      for_band(
+          call, bands, masks, shared ? 0 : view, shared ? call.views : view + 1, band,
+          [&](Lanes<T>& lanes) { stage_block(r, target.level, lanes); },
+          [&](Lanes<T>& lanes) { scatter_block<T, channels(), corners()>(r, target, grad_out, lanes); });
     });
   });
 }
@@ -419,11 +472,9 @@ void backward(int32_t threads, const Call<T>& call, const T* grad_out, void* con
   }
   if (moves || noting) {
     specialise(r, [&](auto channels, auto, auto holes) {
-      for_blocks(threads, call, [&](int64_t block, int64_t view, Lanes<T>& lanes) {
-        const T* levels[max_levels];
-        call.levels_of(view, levels);
+      for_blocks(threads, call, [&](const T* const* levels, Lanes<T>& lanes) {
         if (moves) pull_back_block<T, channels(), holes()>(r, levels, grad_out, lanes, inputs);
-        if (noting) note_bands(r, bands, lanes, block, masks);
+        if (noting) note_bands(r, bands, lanes, masks);
       });
     });
   }

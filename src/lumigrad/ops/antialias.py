@@ -95,21 +95,17 @@ def _kernel(
     tri: torch.Tensor,
     topology: torch.Tensor,
     unbounded: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    out = _core.empty(color.shape, color.dtype)
-    flags, marks = _empty_notes(color, pos, tri)
+) -> tuple[torch.Tensor, torch.Tensor]:
+    out, flags = _core.empty(color.shape, color.dtype), _empty_flags(pos, tri)
     _forward(
-        *_scene(color, frag_tri, depth, pos, tri, (topology,), unbounded), *map(_core.pointer, (out, flags, marks))
+        *_scene(color, frag_tri, depth, pos, tri, (topology,), unbounded), _core.pointer(out), _core.pointer(flags)
     )
-    return out, flags, marks
+    return out, flags
 
 
-def _empty_notes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the forward pass notes for the backward pass: flags of triangles, marks of 4x4 pixel cells."""
-    views, height, width, _ = color.shape
-    flags = color.new_empty((pos.shape[0] if pos.dim() == 3 else 1, tri.shape[0]), dtype=torch.uint8)
-    marks = color.new_empty((views, (height + 3) // 4, (width + 3) // 4), dtype=torch.uint8)
-    return flags, marks
+def _empty_flags(pos: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
+    """What the forward pass notes about every triangle's edges for the backward pass."""
+    return pos.new_empty((pos.shape[0] if pos.dim() == 3 else 1, tri.shape[0]), dtype=torch.uint8)
 
 
 def _scene(
@@ -121,7 +117,7 @@ def _scene(
     about_edges: tuple[torch.Tensor, ...],
     unbounded: bool,
 ) -> tuple:
-    """The arguments that both C functions begin with. about_edges: the topology; going back, also the notes."""
+    """The arguments that both C functions begin with. about_edges: the topology; going back, also the flags."""
     views, height, width, channels = color.shape
     point = _core.pointer
     return (
@@ -133,8 +129,8 @@ def _scene(
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
     color, frag_tri, depth, pos, tri, topology, unbounded = inputs
-    ctx.save_for_backward(color, frag_tri, depth, pos, tri, topology, *output[1:])
-    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(color, frag_tri, depth, pos, tri, topology, output[1])
+    ctx.mark_non_differentiable(output[1])
     ctx.unbounded = unbounded
 
 
@@ -155,7 +151,6 @@ def _backward_kernel(
     tri: torch.Tensor,
     topology: torch.Tensor,
     flags: torch.Tensor,
-    marks: torch.Tensor,
     unbounded: bool,
     grad_out: torch.Tensor,
     want_color: bool,
@@ -166,7 +161,7 @@ def _backward_kernel(
     grad_pos = _core.empty(pos.shape if want_pos else (0,), pos.dtype)
     point = _core.pointer
     _backward(
-        *_scene(color, frag_tri, depth, pos, tri, (topology, flags, marks), unbounded), point(grad_out),
+        *_scene(color, frag_tri, depth, pos, tri, (topology, flags), unbounded), point(grad_out),
         point(grad_color) if want_color else None, point(grad_pos) if want_pos else None,
     )  # fmt: skip
     return grad_color, grad_pos
@@ -180,7 +175,6 @@ def _backward_fake(
     tri: torch.Tensor,
     topology: torch.Tensor,
     flags: torch.Tensor,
-    marks: torch.Tensor,
     unbounded: bool,
     grad_out: torch.Tensor,
     want_color: bool,
@@ -191,17 +185,17 @@ def _backward_fake(
 
 _backward_op = register(
     "antialias_backward(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, "
-    "Tensor flags, Tensor marks, bool unbounded, Tensor grad_out, bool want_color, bool want_pos) -> (Tensor, Tensor)",
+    "Tensor flags, bool unbounded, Tensor grad_out, bool want_color, bool want_pos) -> (Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=_backward_fake,
 )
 _op = register(
     "antialias(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, "
-    "bool unbounded) -> (Tensor, Tensor, Tensor)",
+    "bool unbounded) -> (Tensor, Tensor)",
     kernel=_kernel,
     fake=lambda color, frag_tri, depth, pos, tri, *_: (
         torch.empty_like(color),
-        *_empty_notes(color, pos, tri),
+        _empty_flags(pos, tri),
     ),
     setup=_setup,
     backward=_grad,

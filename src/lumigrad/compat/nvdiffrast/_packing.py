@@ -25,7 +25,7 @@ def flip(pos: Tensor) -> Tensor:
 
 def pack(frags: Fragments, triangles: int, grad_db: bool) -> tuple[Tensor, Tensor]:
     ids = ids_to_floats(frags.tri + 1, triangles, frags.bary.dtype)
-    rast = torch.cat((frags.bary, torch.stack((frags.depth.detach(), ids), -1)), -1)
+    rast = torch.cat((frags.bary, frags.depth.detach()[..., None], ids[..., None]), -1)
     assert frags.bary_d is not None
     rast_db = frags.bary_d.flatten(-2)
     return rast, rast_db if grad_db else rast_db.detach()
