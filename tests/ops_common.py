@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import subprocess
@@ -15,6 +16,7 @@ from meshes import icosphere, perspective, random_triangles, to_clip, view_mesh
 from torch import Tensor
 
 import lumigrad as lg
+from lumigrad import _core
 
 TESTS = Path(__file__).resolve().parent
 SOURCE = Path(lg.__file__).resolve().parent.parent
@@ -81,13 +83,12 @@ def threads(count: int) -> Iterator[None]:
 @contextmanager
 def own_pool() -> Iterator[None]:
     """Run the core on its own threads instead of those of torch's OpenMP runtime."""
-    from lumigrad import _core
-
     _core._library.lg_use_team(None)
     try:
         yield
     finally:
-        _core._library.lg_use_team(_core._team)
+        team = _core._openmp and ctypes.cast(_core._openmp.GOMP_parallel, ctypes.c_void_p)
+        _core._library.lg_use_team(team)
 
 
 # ---- Everything at once ----------------------------------------------------------------------------------

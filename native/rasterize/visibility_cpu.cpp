@@ -101,11 +101,12 @@ struct PreparedTriangle {
   int32_t triangle;
 };
 
-// Whether the edges of a triangle can be set up in 32 bits wherever it touches a tile.
+// Triangles up to this size can be set up in 32 bits wherever they touch a tile. In sub-pixels: 32 pixels.
+constexpr int32_t small_extent = 1 << 13;
+
 bool is_small(const Corners& t) {
-  constexpr int32_t extent = 1 << 13;  // sub-pixels: 32 pixels at 8 bits
-  return max3(t.a.x, t.b.x, t.c.x) - min3(t.a.x, t.b.x, t.c.x) <= extent &&
-         max3(t.a.y, t.b.y, t.c.y) - min3(t.a.y, t.b.y, t.c.y) <= extent;
+  return max3(t.a.x, t.b.x, t.c.x) - min3(t.a.x, t.b.x, t.c.x) <= small_extent &&
+         max3(t.a.y, t.b.y, t.c.y) - min3(t.a.y, t.b.y, t.c.y) <= small_extent;
 }
 
 // Sixteen small triangles, set up side by side: plain loops over the lanes, which compilers vectorise.
@@ -204,6 +205,70 @@ struct alignas(64) SmallTriangles {
       low[l] = min3(az[l], bz[l], cz[l]);
       high[l] = max3(az[l], bz[l], cz[l]);
     }
+  }
+};
+
+// Sixteen triangles on their way to the bins, judged side by side. Most triangles of a fine mesh hold no pixel
+// centre, and are dropped here.
+struct alignas(64) CandidateTriangles {
+  static constexpr int capacity = 16;
+  enum Verdict : int32_t { drop, keep, look_closer };
+
+  int count;
+  int32_t ax[capacity], ay[capacity], bx[capacity], by[capacity], cx[capacity], cy[capacity];
+  uint32_t flags[capacity];  // of the three vertices together
+  int32_t x0[capacity], y0[capacity], x1[capacity], y1[capacity];
+  int32_t verdict[capacity];
+
+  void set(int l, const SnappedVertex& a, const SnappedVertex& b, const SnappedVertex& c) {
+    ax[l] = a.x, ay[l] = a.y, bx[l] = b.x, by[l] = b.y, cx[l] = c.x, cy[l] = c.y;
+    flags[l] = a.flags | b.flags | c.flags;
+  }
+
+  // keep: a small triangle that may cover pixels of its box; for a box of one pixel, one that does.
+  // look_closer: clipping or wider arithmetic is needed.
+  void judge(const Viewport& view) {
+    const int32_t bits = view.subpixel_bits, half = 1 << (bits - 1), up = (1 << bits) - 1 - half;
+    const int32_t last_x = view.width - 1, last_y = view.height - 1;
+    for (int l = 0; l < capacity; ++l) {
+      const int32_t left = min3(ax[l], bx[l], cx[l]), right = max3(ax[l], bx[l], cx[l]);
+      const int32_t top = min3(ay[l], by[l], cy[l]), bottom = max3(ay[l], by[l], cy[l]);
+      const int32_t first_x = (left + up) >> bits, first_y = (top + up) >> bits;
+      x0[l] = first_x < 0 ? 0 : first_x;
+      y0[l] = first_y < 0 ? 0 : first_y;
+      x1[l] = (right - half) >> bits > last_x ? last_x : (right - half) >> bits;
+      y1[l] = (bottom - half) >> bits > last_y ? last_y : (bottom - half) >> bits;
+      const bool small = (right - left <= small_extent) & (bottom - top <= small_extent) & (bits <= 8);
+      const bool hidden = (x0[l] > x1[l]) | (y0[l] > y1[l]);
+      const int32_t ok = (small & (flags[l] == 0)) ? keep : look_closer;
+      verdict[l] = hidden & (flags[l] == 0) ? drop : ok;
+    }
+    for (int l = 0; l < capacity; ++l) {
+      const int32_t area = cross(bx[l] - ax[l], cy[l] - ay[l], cx[l] - ax[l], by[l] - ay[l]);
+      const bool single = (x0[l] == x1[l]) & (y0[l] == y1[l]);
+      const int32_t px = (x0[l] << bits) + half, py = (y0[l] << bits) + half;
+      const bool covers = inside(ax[l], ay[l], bx[l], by[l], px, py, area) &
+                          inside(bx[l], by[l], cx[l], cy[l], px, py, area) &
+                          inside(cx[l], cy[l], ax[l], ay[l], px, py, area);
+      const bool misses = (area == 0) | (single & !covers);
+      verdict[l] = (verdict[l] == keep) & misses ? drop : verdict[l];
+    }
+  }
+
+ private:
+  // a b - c d where it fits 32 bits, as for small triangles; wraps around for others, which do not use it.
+  static int32_t cross(int32_t a, int32_t b, int32_t c, int32_t d) {
+    const auto u = [](int32_t value) { return static_cast<uint32_t>(value); };
+    return static_cast<int32_t>(u(a) * u(b) - u(c) * u(d));
+  }
+
+  // Whether the pixel centre (px, py) is inside the edge from a to b of a triangle whose double area has the
+  // sign of `area`: seen from the other side, the edge runs from b to a.
+  static bool inside(int32_t a_x, int32_t a_y, int32_t b_x, int32_t b_y, int32_t px, int32_t py, int32_t area) {
+    const int32_t ex = area < 0 ? a_x - b_x : b_x - a_x, ey = area < 0 ? a_y - b_y : b_y - a_y;
+    const bool top_left = (ey < 0) | ((ey == 0) & (ex > 0));
+    const int32_t e = cross(ex, py - a_y, ey, px - a_x);
+    return (e > 0) | ((e == 0) & top_left);
   }
 };
 
@@ -408,35 +473,62 @@ class VisibilityPass {
     uint32_t* counts = counts_.data() + c * tiles_;
     std::memset(counts, 0, sizeof(uint32_t) * tiles_);
     chunk.binned.reserve(chunk.count);
-    const SnappedVertex* vertices = snapped_of(chunk.view);
-    for (int64_t t = chunk.first; t < chunk.first + chunk.count; ++t) {
-      const int32_t* index = r_.tri + 3 * t;
-      if (t + prefetch_distance < chunk.first + chunk.count) {
-        for (int k = 0; k < 3; ++k) LG_PREFETCH(vertices + index[3 * prefetch_distance + k]);
-      }
-      const uint32_t limit = static_cast<uint32_t>(std::min<int64_t>(r_.vertices, INT32_MAX));
-      if (LG_UNLIKELY(static_cast<uint32_t>(index[0]) >= limit || static_cast<uint32_t>(index[1]) >= limit ||
-                      static_cast<uint32_t>(index[2]) >= limit)) {
-        check_indices(t, index);
-      }
-      const SnappedVertex &a = vertices[index[0]], &b = vertices[index[1]], &v = vertices[index[2]];
-      if (LG_UNLIKELY((a.flags | b.flags | v.flags) != 0)) {
-        if ((a.flags & b.flags & v.flags & all_planes) == 0 && !((a.flags | b.flags | v.flags) & not_a_point)) {
-          bin_clipped(chunk, counts, t);
+    for (int64_t first = chunk.first; first < chunk.first + chunk.count; first += CandidateTriangles::capacity) {
+      CandidateTriangles batch;
+      batch.count = static_cast<int>(std::min<int64_t>(CandidateTriangles::capacity, chunk.first + chunk.count - first));
+      load_candidates(chunk, first, batch);
+      batch.judge(viewport_);
+      for (int l = 0; l < batch.count; ++l) {
+        const int64_t t = first + l;
+        if (LG_LIKELY(batch.verdict[l] == CandidateTriangles::drop)) continue;
+        if (LG_LIKELY(batch.verdict[l] == CandidateTriangles::keep)) {
+          push_binned(chunk, counts, {batch.x0[l], batch.y0[l], batch.x1[l], batch.y1[l]}, static_cast<int32_t>(t));
+        } else if (batch.flags[l]) {
+          bin_flagged(chunk, counts, t);
+        } else {
+          const SnappedVertex* vertices = snapped_of(chunk.view);
+          const int32_t* index = r_.tri + 3 * t;
+          bin_one(chunk, counts, vertices[index[0]], vertices[index[1]], vertices[index[2]], static_cast<int32_t>(t));
         }
-      } else {
-        bin_one(chunk, counts, a, b, v, static_cast<int32_t>(t));
       }
     }
+  }
+
+  void load_candidates(const Chunk& chunk, int64_t first, CandidateTriangles& batch) const {
+    const SnappedVertex* vertices = snapped_of(chunk.view);
+    const int64_t last = chunk.first + chunk.count - 1;
+    const uint32_t limit = static_cast<uint32_t>(std::min<int64_t>(r_.vertices, INT32_MAX));
+    for (int l = 0; l < batch.count; ++l) {
+      const int32_t* index = r_.tri + 3 * (first + l);
+      const int32_t* later = r_.tri + 3 * std::min(last, first + l + prefetch_distance);
+      for (int k = 0; k < 3; ++k) LG_PREFETCH(vertices + later[k]);
+      if (LG_UNLIKELY(static_cast<uint32_t>(index[0]) >= limit || static_cast<uint32_t>(index[1]) >= limit ||
+                      static_cast<uint32_t>(index[2]) >= limit)) {
+        check_indices(first + l, index);
+      }
+      batch.set(l, vertices[index[0]], vertices[index[1]], vertices[index[2]]);
+    }
+    for (int l = batch.count; l < CandidateTriangles::capacity; ++l) batch.set(l, {}, {}, {});
+  }
+
+  LG_NOINLINE void bin_flagged(Chunk& chunk, uint32_t* counts, int64_t t) {
+    const SnappedVertex* vertices = snapped_of(chunk.view);
+    const int32_t* index = r_.tri + 3 * t;
+    const uint32_t a = vertices[index[0]].flags, b = vertices[index[1]].flags, c = vertices[index[2]].flags;
+    const bool outside_one_plane = (a & b & c & all_planes) != 0, unusable = ((a | b | c) & not_a_point) != 0;
+    if (!outside_one_plane && !unusable) bin_clipped(chunk, counts, t);
   }
 
   // Returns whether the triangle has any pixel to test.
   bool bin_one(Chunk& chunk, uint32_t* counts, const SnappedVertex& a, const SnappedVertex& b,
                const SnappedVertex& c, int32_t source) {
     const PixelBox box = pixel_box(a, b, c, viewport_);
-    if (box.empty()) return false;
-    const int64_t area = double_area(a, b, c);
-    if (area == 0 || (box.x0 == box.x1 && box.y0 == box.y1 && !covers(a, b, c, area, box))) return false;
+    if (box.empty() || double_area(a, b, c) == 0) return false;
+    push_binned(chunk, counts, box, source);
+    return true;
+  }
+
+  void push_binned(Chunk& chunk, uint32_t* counts, const PixelBox& box, int32_t source) const {
     BinnedTriangle binned;
     binned.source = source;
     binned.tile_x0 = static_cast<uint16_t>(box.x0 / tile_size);
@@ -447,16 +539,6 @@ class VisibilityPass {
     for (int64_t ty = binned.tile_y0; ty <= binned.tile_y1; ++ty) {
       for (int64_t tx = binned.tile_x0; tx <= binned.tile_x1; ++tx) ++counts[ty * tiles_x_ + tx];
     }
-    return true;
-  }
-
-  // Whether a triangle whose box holds a single pixel covers it. Most triangles of a fine mesh do not.
-  bool covers(const SnappedVertex& a, const SnappedVertex& b, const SnappedVertex& c, int64_t area,
-              const PixelBox& box) const {
-    const int32_t bits = viewport_.subpixel_bits;
-    const SnappedVertex &second = area > 0 ? b : c, &third = area > 0 ? c : b;
-    return (make_edge(a, second, box.x0, box.y0, bits).value | make_edge(second, third, box.x0, box.y0, bits).value |
-            make_edge(third, a, box.x0, box.y0, bits).value) >= 0;
   }
 
   LG_NOINLINE void bin_clipped(Chunk& chunk, uint32_t* counts, int64_t t) {

@@ -16,7 +16,7 @@ namespace lg {
 
 enum Filter : int32_t { filter_nearest, filter_linear, filter_linear_mipmap_nearest, filter_linear_mipmap_linear };
 
-constexpr int block_lanes = 64, lane_step = 16, max_levels = 32;
+constexpr int block_lanes = 32, lane_step = 16, max_levels = 32;
 
 // Everything a call is given besides texels and gradients.
 template <class T>

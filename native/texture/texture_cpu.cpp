@@ -45,7 +45,7 @@ class BlockGrid {
   }
 
  private:
-  static constexpr int64_t tile_rows = 64;
+  static constexpr int64_t tile_rows = 16;
   static Block make(int64_t begin, int64_t left) {
     return {begin, static_cast<int>(std::min<int64_t>(block_lanes, left))};
   }

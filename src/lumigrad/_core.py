@@ -233,3 +233,10 @@ def reset_peak_memory() -> None:
 def empty_cache() -> None:
     """Give all cached memory back to the system."""
     _library.lg_memory_empty_cache()
+
+
+def set_cache_limit(megabytes: int) -> None:
+    """Keep at most this much freed memory for reuse; what is cached now goes back to the system."""
+    if megabytes < 0:
+        raise ValueError(f"megabytes: expected a non-negative number, got {megabytes}")
+    _library.lg_memory_set_limit(megabytes << 20)

@@ -253,6 +253,20 @@ def test_instances_are_independent():
         assert torch.equal(rast_db[n], one_db[0])
 
 
+def test_devices_without_kernels(monkeypatch):
+    """What the reference implementations give there is the same."""
+    pos, tri = scene(1)
+    expected = dr.rasterize(CTX, pos, tri, (H, W))
+    with dr.DepthPeeler(CTX, pos, tri, (H, W)) as peeler:
+        layers = [peeler.rasterize_next_layer()[0] for _ in range(3)]
+    monkeypatch.setattr("lumigrad.compat.nvdiffrast._rasterize.needs_reference", lambda *_: True)
+    for got, want in zip(dr.rasterize(CTX, pos, tri, (H, W)), expected):
+        torch.testing.assert_close(got, want)
+    with dr.DepthPeeler(CTX, pos, tri, (H, W)) as peeler:
+        for want in layers:
+            torch.testing.assert_close(peeler.rasterize_next_layer()[0], want)
+
+
 def test_agrees_with_lumigrad_upside_down():
     """Away from what snapping decides, the images are lumigrad's own, from bottom to top."""
     pos, tri = scene(2)
@@ -504,7 +518,9 @@ def test_texture_auto_filter():
 
 
 def test_texture_gradients():
-    tex, uv, uv_da, bias = (t.requires_grad_() for t in texture_case(3, (4, 4)))
+    tex, *lookups = texture_case(3, (4, 4))
+    uv, uv_da, bias = (t[:, ::2, ::2].clone().requires_grad_() for t in lookups)
+    tex = tex[..., :1].clone().requires_grad_()
 
     def look_up(tex, uv, uv_da, bias):
         return dr.texture(tex, uv, uv_da, bias)
@@ -827,7 +843,7 @@ def test_pipeline_fits():
     offset = torch.zeros(2, requires_grad=True)
     color = torch.full((1, 3, 3), 0.5, requires_grad=True)
     optimizer = torch.optim.Adam([offset, color], lr=0.02)
-    for _ in range(80):
+    for _ in range(60):
         optimizer.zero_grad()
         ((render(offset, color) - goal) ** 2).mean().backward()
         optimizer.step()
