@@ -32,7 +32,8 @@ def antialias(
     Where two neighbouring pixels see different triangles and the outline of the nearer one's surface passes
     between their centres, the pixel that it cuts takes as much of its neighbour's colour as the place says.
     The outline need not belong to the visible triangle: from there it is searched along the surface, so that
-    fine meshes, whose triangles at the rim are thinner than a pixel, get complete gradients. A pixel cut from several sides still gets a convex combination: colours stay in range.
+    fine meshes, whose triangles at the rim are thinner than a pixel, get complete gradients. A pixel cut from
+    several sides still gets a convex combination: colours stay in range.
 
     Args:
         color: [N, H, W, C], any number of channels.
