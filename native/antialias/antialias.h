@@ -29,7 +29,8 @@ LG_HD uint8_t facing_flag(const T* p0, const T* p1, const T* p2) {
   const double x0 = p0[0], y0 = p0[1], w0 = p0[3], x1 = p1[0], y1 = p1[1], w1 = p1[3];
   const double x2 = p2[0], y2 = p2[1], w2 = p2[3];
   const double det = w0 * (x1 * y2 - y1 * x2) + w1 * (x2 * y0 - y2 * x0) + w2 * (x0 * y1 - y0 * x1);
-  return det > 0 ? facing_positive : (det < 0 ? facing_negative : 0);
+  const bool finite = (det - det) + 0.0 * (static_cast<double>(p0[2]) + p1[2] + p2[2]) == 0;  // else not drawn
+  return !finite ? 0 : (det > 0 ? facing_positive : (det < 0 ? facing_negative : 0));
 }
 
 // Whether edge k of triangle t is a silhouette: no other triangle of its cycle lies on its far side.
@@ -38,11 +39,18 @@ LG_HD bool is_silhouette(const int32_t* topology, const uint8_t* facing, int64_t
   const int64_t start = 3 * t + k;
   const uint8_t mine = facing[t] & (facing_positive | facing_negative);
   bool same_direction = true;
+  int64_t passed = start, steps = 0, next_mark = 8;
   for (int64_t h = start;;) {
     const int32_t entry = topology[h];
     same_direction = (entry & 1) ? same_direction : !same_direction;
     h = entry >> 1;
-    if (h == start) return true;
+    // A topology that edge_topology did not make may lead into a cycle that never comes back to the start:
+    // it passes some half-edge twice (Brent 1980).
+    if (h == start || h == passed) return true;
+    if (++steps == next_mark) {
+      passed = h;
+      next_mark *= 2;
+    }
     const uint8_t other = facing[h / 3] & (facing_positive | facing_negative);
     const bool equal = other == mine;
     if (other != 0 && equal != same_direction) return false;

@@ -265,7 +265,7 @@ class PairAnalysis {
     const int64_t first = (view * s_.height + row) * s_.width + column;
     const int64_t second = first + (vertical ? s_.width : 1);
     const int32_t t0 = checked(s_.frag_tri[first]), t1 = checked(s_.frag_tri[second]);
-    if (t0 == t1) return {};
+    if (t0 == t1 || (t0 < 0 && t1 < 0)) return {};
     const bool first_in_front = t1 < 0 || (t0 >= 0 && s_.depth[first] <= s_.depth[second]);
     const int32_t front = first_in_front ? t0 : t1, other = first_in_front ? t1 : t0;
     PairBlend blend;

@@ -68,10 +68,11 @@ class TileTriangles {
   // From the gradients of the planes of `count` triangles from `first` (rows of 12) to those of its vertices.
   void finish(int32_t first, int32_t count, T* values) const {
     PlaneValues<DoubleLanes> sums;
-    DoubleLanes* sum = sums.at;  // at, dx, dy: twelve in a row
+    DoubleLanes* const planes[3] = {sums.at, sums.dx, sums.dy};
     for (int k = 0; k < 12; ++k) {
-      sum[k] = DoubleLanes{};
-      for (int l = 0; l < count; ++l) set_lane(sum[k], l, values[l * 12 + k]);
+      DoubleLanes& sum = planes[k / 4][k % 4];
+      sum = DoubleLanes{};
+      for (int l = 0; l < count; ++l) set_lane(sum, l, values[l * 12 + k]);
     }
     DoubleLanes out[3][4];
     vertex_gradients(frames_[first / double_lanes], sums, out);

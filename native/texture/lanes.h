@@ -122,11 +122,12 @@ void read_cube(const Request<T>& r, At at, Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const T* d = r.coord + 3 * at(i);
+    const T nothing = (0 * d[0] + 0 * d[1]) + 0 * d[2];  // NaN where a component is not finite
     b.face[i] = cube_face(d[0], d[1], d[2]);
     const FaceVector<T> n = to_face(b.face[i], d[0], d[1], d[2]);
     b.normal.set(i, n);
     // Where there is no major axis, this makes u invalid.
-    b.u[i] = face_coordinate(n.a, n.m);
+    b.u[i] = face_coordinate(n.a, n.m) + nothing;
     b.v[i] = face_coordinate(n.b, n.m);
   }
   if (!r.coord_d) return;

@@ -403,6 +403,13 @@ void scatter_block(const Request<T>& r, const BandTarget<T>& target, const T* gr
   }
 }
 
+template <class T>
+bool is_row(const Lanes<T>& b) {
+  int64_t gaps = 0;
+  for (int i = 1; i < b.count; ++i) gaps |= b.pixel[i] - b.pixel[i - 1] - 1;
+  return gaps == 0;
+}
+
 // Goes through the lookups of a band in order, in full blocks.
 template <class T, class Stage, class Work>
 void for_band(const Call<T>& call, const Bands& bands, const BandMasks& masks, int64_t first_view,
@@ -414,7 +421,7 @@ void for_band(const Call<T>& call, const Bands& bands, const BandMasks& masks, i
   Pipeline<T> pipeline;
   const auto flush = [&] {
     Lanes<T>& lanes = pipeline.next();
-    lanes.in_a_row = lanes.count && lanes.pixel[lanes.count - 1] - lanes.pixel[0] == lanes.count - 1;
+    lanes.in_a_row = is_row(lanes);
     pipeline.push(stage, work);
   };
   for (int64_t block = first_view * grid.per_view(); block < last_view * grid.per_view(); ++block) {

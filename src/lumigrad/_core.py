@@ -35,6 +35,8 @@ _FLOAT_CODES = {torch.float32: 0, torch.float64: 1}
 _DLPACK_TYPES = {torch.float32: (2, 32), torch.float64: (2, 64), torch.int32: (0, 32), torch.uint8: (1, 8)}
 # Below this many elements malloc reuses memory by itself, and torch.empty is quicker.
 _RECYCLED_ELEMENTS = 64 * 1024
+# More than any machine has memory for; the sizes of smaller buffers do not overflow 64 bits.
+_MAX_ELEMENTS = 1 << 48
 
 # The C functions' arguments: p pointer, i int32, q int64. All return an int32 status.
 _SIGNATURES = {
@@ -211,6 +213,8 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     if count < _RECYCLED_ELEMENTS:
         return torch.empty(shape, dtype=dtype)
     code, bits = _DLPACK_TYPES[dtype]
+    if count > _MAX_ELEMENTS:
+        raise MemoryError(f"no memory for an output of shape {tuple(shape)} and type {dtype}")
     sizes = (ctypes.c_int64 * len(shape))(*shape)
     managed = _library.lg_tensor_new(code, bits, len(shape), sizes)
     if not managed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,11 @@ _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 
 def tensor(name: str, value: Any) -> torch.Tensor:
-    """`value` if it is a tensor."""
+    """`value` if it is a dense tensor."""
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(value).__name__}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got layout {value.layout}")
     return value
 
 
@@ -78,8 +81,9 @@ def resolution(value: Any) -> tuple[int, int]:
     """(height, width) as two positive integers."""
     try:
         height, width = value
-        height, width = height.__index__(), width.__index__()
-    except (TypeError, ValueError, AttributeError):
+        if not (isinstance(height, int) and isinstance(width, int)):  # torch.compile traces no more than this
+            height, width = operator.index(height), operator.index(width)
+    except (TypeError, ValueError):
         raise TypeError(f"resolution: expected (height, width) as two integers, got {value!r}") from None
     if height < 1 or width < 1 or height > 32768 or width > 32768:
         raise ValueError(f"resolution: expected 1 to 32768 pixels a side, got ({height}, {width})")

@@ -66,6 +66,8 @@ def antialias_with(
 ) -> torch.Tensor:
     """:func:`antialias`; `unbounded` leaves a pixel's weights as they are even where they add up to over one."""
     frags = check_fragments(frags)
+    depth = check.floating("frags.depth", frags.depth, frags.bary, "frags.bary")
+    check.shape("frags.depth", depth, frags.tri.shape)
     color = check.floating("color", color, frags.bary, "frags.bary")
     pos = check.floating("pos", pos, color, "color")
     tri = check.triangles(tri, color.device)
@@ -82,9 +84,11 @@ def antialias_with(
         if topology.dtype != torch.int32:
             raise TypeError(f"topology: expected int32 as made by edge_topology, got {topology.dtype}")
         check.shape("topology", topology, (tri.shape[0], 3))
+        if topology.device != tri.device:
+            raise ValueError(f"topology: expected device {tri.device} like tri, got {topology.device}")
     if needs_reference("antialias", color):
         return reference.antialias(color, frags, pos, tri, topology, unbounded=unbounded)
-    return _op(color.contiguous(), frags.tri.contiguous(), frags.depth.detach().contiguous(), pos.contiguous(), tri,
+    return _op(color.contiguous(), frags.tri.contiguous(), depth.detach().contiguous(), pos.contiguous(), tri,
                topology.contiguous(), unbounded)[0]  # fmt: skip
 
 

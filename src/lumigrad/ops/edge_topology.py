@@ -39,6 +39,10 @@ def edge_topology(tri: torch.Tensor, positions: torch.Tensor | None = None) -> t
     if positions is not None:
         positions = check.floating("positions", positions)
         check.shape("positions", positions, ("V", "D"))
+        if positions.shape[1] == 0:
+            raise ValueError(f"positions: expected at least one coordinate, got {check.describe(positions)}")
+        if positions.device != tri.device:
+            raise ValueError(f"positions: expected device {tri.device} like tri, got {positions.device}")
     if needs_reference("edge_topology", tri):
         return reference.edge_topology(tri, positions)
     if positions is not None:
@@ -47,11 +51,27 @@ def edge_topology(tri: torch.Tensor, positions: torch.Tensor | None = None) -> t
 
 
 def _kernel(tri: torch.Tensor, weld: torch.Tensor | None) -> torch.Tensor:
-    vertices = weld.shape[0] if weld is not None else (int(tri.max()) + 1 if tri.numel() else 0)
     topology = torch.empty_like(tri)
+    if weld is not None:
+        vertices = weld.shape[0]
+    else:
+        tri, vertices = _compact(tri)
     point = _core.pointer
     _build(point(tri), point(weld), vertices, tri.shape[0], point(topology))
     return topology
+
+
+def _compact(tri: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """The same triangles over vertices numbered from 0, and how many: the core keeps a table of vertices."""
+    if not tri.numel():
+        return tri, 0
+    vertices = int(tri.max()) + 1
+    if vertices > torch.iinfo(torch.int32).max:  # this is also what int64 indices beyond int32 have become
+        raise ValueError("tri: expected indices below 2**31 - 1, got larger ones")
+    if vertices > 16 * tri.numel() and int(tri.min()) >= 0:
+        tri = torch.unique(tri, return_inverse=True)[1].to(torch.int32)
+        vertices = int(tri.max()) + 1
+    return tri, vertices
 
 
 def _no_gradient(ctx: Any, inputs: tuple, output: torch.Tensor) -> None:

@@ -77,7 +77,9 @@ def check_geometry(
         if ranges.dtype not in (torch.int32, torch.int64):
             raise TypeError(f"ranges: expected int32 or int64, got {ranges.dtype}")
         check.shape("ranges", ranges, ("N", 2))
-        ranges = ranges.to(device="cpu", dtype=torch.int64).contiguous()
+        if ranges.is_meta and not pos.is_meta:
+            raise ValueError(f"ranges: expected a tensor with data like pos on {pos.device}, got device meta")
+        ranges = ranges.to(device="meta" if ranges.is_meta else "cpu", dtype=torch.int64).contiguous()
     return pos.contiguous(), tri, ranges, height, width
 
 

@@ -7,16 +7,22 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 from __future__ import annotations
 
 from .antialias import antialias
+from .build_mips import build_mips
 from .edge_topology import edge_topology
 from .interpolate import interpolate
 from .peel import peel
 from .rasterize import rasterize, visibility
+from .texture import texture
+from .texture_cube import texture_cube
 
 __all__ = [
     "antialias",
+    "build_mips",
     "edge_topology",
     "interpolate",
     "peel",
     "rasterize",
+    "texture",
+    "texture_cube",
     "visibility",
 ]

@@ -114,6 +114,8 @@ def antialias(
     corners = pos[..., [0, 1, 3]].double()
     corners = corners.expand(images, -1, -1) if pos.ndim == 2 else corners
     facing = _facing(corners.detach(), tri)
+    not_drawn = ~pos.detach().isfinite().all(-1).expand(images, -1)[:, tri.long()].all(-1)
+    facing = facing.masked_fill(not_drawn, 0)
 
     blends = []
     for vertical in (False, True):
