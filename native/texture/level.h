@@ -61,7 +61,7 @@ LG_HD T log2_of(T x) {
   Int bits;
   std::memcpy(&bits, &x, sizeof bits);
   const Int exponent = (bits - Bits::root_half) >> Bits::mantissa;
-  bits -= exponent << Bits::mantissa;
+  bits -= exponent * (Int{1} << Bits::mantissa);
   T m;
   std::memcpy(&m, &bits, sizeof m);
   const T s = (m - 1) / (m + 1);

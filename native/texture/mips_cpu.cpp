@@ -24,7 +24,7 @@ struct LevelPair {
 // Calls body(first, last, workspace) for spans of rows, with `values` values of workspace each.
 template <class T, class Body>
 void for_rows(int32_t threads, int64_t rows, int64_t values_per_row, int64_t values, Body&& body) {
-  const int64_t rows_per_task = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, values_per_row));
+  const int64_t rows_per_task = std::max<int64_t>(1, 131072 / std::max<int64_t>(1, values_per_row));
   parallel_for(threads, divide_up(rows, rows_per_task), [&](int64_t task, int) {
     Buffer<T> workspace(static_cast<size_t>(values));
     body(task * rows_per_task, std::min(rows, (task + 1) * rows_per_task), workspace.data());
@@ -84,9 +84,6 @@ void spread_row(const T* LG_RESTRICT coarse, int64_t width, int64_t free_channel
     }
   }
 }
-
-template <class T>
-using RowFunction = void (*)(const T*, int64_t, int64_t, T*);
 
 template <class T>
 void halve_row_by_channels(const T* row, int64_t width, int64_t channels, T* out) {

@@ -101,9 +101,9 @@ bool takes_tap(const Lanes<T>& b, int i, int32_t tap) {
   return b.valid[i] && (b.most_taps == 1 || T(tap) < b.taps[i]);
 }
 
-inline void prefetch(const void* address) {
+inline void prefetch(uintptr_t address) {
 #if defined(__GNUC__) || defined(__clang__)
-  __builtin_prefetch(address);
+  __builtin_prefetch(reinterpret_cast<const void*>(address));
 #else
   (void)address;
 #endif
@@ -115,7 +115,11 @@ void prefetch_texels(const T* const* levels, const Lanes<T>& b, int corner_count
   for (int which = 0; which < 1 + b.any_moves; ++which) {
     const Corners<T>& c = b.corners[which];
     for (int k = 0; k < corner_count; k += 2) {  // the texels of a row mostly share a cache line
-      for (int i = 0; i < b.count; ++i) prefetch(levels[b.level[which][i]] + c.index[k][i] * channels);
+      for (int i = 0; i < b.count; ++i) {
+        // Integers: a level may be null, a texel missing.
+        const int64_t offset = c.index[k][i] * channels * static_cast<int64_t>(sizeof(T));
+        prefetch(reinterpret_cast<uintptr_t>(levels[b.level[which][i]]) + static_cast<uintptr_t>(offset));
+      }
     }
   }
 }

@@ -39,7 +39,7 @@ def test_layers_are_those_of_the_reference(dtype: torch.dtype, ranged: bool) -> 
     bound = 1e-5 if dtype == torch.float32 else 1e-10
     ours, theirs = pos.clone().requires_grad_(), pos.double().requires_grad_()
     loss, wanted = torch.zeros((), dtype=dtype), torch.zeros((), dtype=torch.float64)
-    layers = zip(lg.peel(ours, tri, (53, 60), 9, ranges), lg.reference.peel(theirs, tri, (53, 60), 9, ranges))
+    layers = zip(lg.peel(ours, tri, (53, 60), 5, ranges), lg.reference.peel(theirs, tri, (53, 60), 5, ranges))
     for frags, expected in layers:
         assert torch.equal(frags.tri, expected.tri)
         for i, (value, other) in enumerate(zip(frags[1:], expected[1:])):

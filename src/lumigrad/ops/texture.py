@@ -136,9 +136,7 @@ def check_lookup(
     return coord, coord_d, mip_bias
 
 
-def check_filter(
-    filter: str, name_d: str, coord_d: torch.Tensor | None, mip_bias: torch.Tensor | None
-) -> int:
+def check_filter(filter: str, name_d: str, coord_d: torch.Tensor | None, mip_bias: torch.Tensor | None) -> int:
     """The core's code of a filter."""
     has_level = coord_d is not None or mip_bias is not None
     if filter == "auto":
@@ -222,9 +220,7 @@ def _kernel(
     pyramid = build_packed(tex, built)
     out = _core.empty((*coord.shape[:-1], tex.shape[-1]), tex.dtype)
     levels = _all_levels(tex, mips, built, pyramid)
-    _forward(
-        *_arguments(tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy), _core.pointer(out)
-    )
+    _forward(*_arguments(tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy), _core.pointer(out))
     return out, pyramid
 
 

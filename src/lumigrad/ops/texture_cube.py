@@ -47,9 +47,7 @@ def texture_cube(
     Source: OpenGL 4.6, sections 8.13 (face selection) and 8.14.
     """
     tex = check_texture(tex, cube=True)
-    direction, direction_d, mip_bias = check_lookup(
-        tex, "direction", direction, "direction_d", direction_d, mip_bias
-    )
+    direction, direction_d, mip_bias = check_lookup(tex, "direction", direction, "direction_d", direction_d, mip_bias)
     code = check_filter(filter, "direction_d", direction_d, mip_bias)
     levels = check_levels(tex, mips, max_level)
     if needs_reference("texture_cube", tex):

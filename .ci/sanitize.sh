@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The compiled core under AddressSanitizer and UndefinedBehaviorSanitizer: builds it instrumented, in a folder
+# of its own, and runs native/tests/stress.py on it. Fails on the first report.
+#
+# Needs a Python with torch in PATH (or $PYTHON), GCC and CMake (fetched from PyPI where there is none).
+# $ISAS: the instruction sets to go through besides the portable one, "avx2" by default, where the machine has
+# them.
+set -euo pipefail
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=${PYTHON:-python}
+compiler=${CXX:-g++}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+if ! command -v cmake >/dev/null; then
+  "$python" -m pip install -q --target "$work/tools" cmake
+  cmake() { PYTHONPATH="$work/tools" "$work/tools/bin/cmake" "$@"; }
+fi
+
+targets=(portable)
+for isa in ${ISAS-avx2}; do
+  if grep -qwE "$isa|${isa}f" /proc/cpuinfo; then targets+=("$isa"); fi
+done
+
+cmake -S "$checkout" -B "$work/build" -DCMAKE_CXX_COMPILER="$compiler" -DLUMIGRAD_SANITIZE=ON >"$work/log" 2>&1 &&
+  cmake --build "$work/build" --parallel 2 --target "${targets[@]/#/lumigrad_}" >>"$work/log" 2>&1 ||
+  { cat "$work/log" && exit 1; }
+echo "built ${targets[*]} in $SECONDS s"
+
+mkdir "$work/native"
+find "$work/build" -name 'liblumigrad_*.so' -exec cp {} "$work/native/" \;
+
+# The runtimes have to be there before Python is; the C++ one with them, or exceptions would go unseen.
+preload="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libstdc++.so.6)"
+for threads in torch own; do
+  for isa in "${targets[@]}"; do
+    if [ "$threads" = own ] && [ "$isa" != "${targets[-1]}" ]; then continue; fi
+    # Leaks are Python's and torch's business; freed memory goes back at once, so that its use would show.
+    env LD_PRELOAD="$preload" \
+      ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1:allocator_may_return_null=1 \
+      UBSAN_OPTIONS=print_stacktrace=1 PYTHONFAULTHANDLER=1 PYTHONPATH="$checkout/src" \
+      LUMIGRAD_NATIVE_DIR="$work/native" LUMIGRAD_ISA="$isa" LUMIGRAD_THREADS="$threads" LUMIGRAD_CACHE_MB=0 \
+      "$python" "$checkout/native/tests/stress.py"
+  done
+done
+echo "no report after $SECONDS s"

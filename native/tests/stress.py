@@ -1,0 +1,151 @@
+"""Every op of the core, forward and backward, on odd, degenerate and wrong input. Run by .ci/sanitize.sh.
+
+Checks nothing about the values (tests/ops does): it is there to lead an instrumented core, and the memory it
+reads and writes, through all of its code. Takes about a minute under AddressSanitizer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+import lumigrad as lg
+from lumigrad import Fragments, _core
+from lumigrad.ops.antialias import antialias_with
+from lumigrad.ops.peel import peel_layers
+
+RESOLUTIONS = [(1, 1), (1, 7), (65, 1), (3, 2), (16, 17), (63, 66), (64, 64), (129, 70)]
+random = torch.Generator().manual_seed(0)
+
+
+def uniform(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return 2 * torch.rand(shape, generator=random, dtype=torch.float64).to(dtype) - 1
+
+
+def soups(dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    """Positions [V, 4] and faces: loose, connected, huge, behind the camera, coincident, not finite."""
+    for vertices, faces, spread in ((3, 1, 3.0), (40, 60, 1.0), (300, 3000, 1.5), (9, 30, 1e4), (12, 20, 0.01)):
+        pos = spread * uniform(vertices, 4, dtype=dtype)
+        pos[:, 3] = pos[:, 3].abs() / spread + 0.1
+        tri = torch.randint(0, vertices, (faces, 3), generator=random)
+        yield pos, tri
+        behind = pos.clone()
+        behind[::3, 3] *= -1
+        yield behind, tri.int()
+    lattice = uniform(12, 4, dtype=dtype).mul(2).round().div(2)
+    yield lattice, torch.randint(0, 12, (60, 3), generator=random)
+    wild = uniform(12, 4, dtype=dtype)
+    wild[0, 0], wild[1, 3], wild[2, 2], wild[3], wild[4] = torch.nan, torch.inf, -torch.inf, 3e38, 0
+    wild[5], wild[6, 3], wild[7] = 1e-45, 1e-40, -3e38
+    yield wild, torch.randint(0, 12, (60, 3), generator=random)
+    yield torch.zeros(0, 4, dtype=dtype), torch.zeros(0, 3, dtype=torch.int64)
+    yield uniform(5, 4, dtype=dtype), torch.zeros(0, 3, dtype=torch.int32)
+
+
+def differentiate(outputs: list[Tensor]) -> None:
+    outputs = [out for out in outputs if out.requires_grad]
+    if outputs:
+        torch.autograd.backward(outputs, [uniform(*out.shape, dtype=out.dtype) for out in outputs])
+
+
+def mesh_ops(pos: Tensor, tri: Tensor, resolution: tuple[int, int], ranges: Tensor | None, channels: int) -> None:
+    pos = pos.clone().requires_grad_()
+    frags = lg.rasterize(pos, tri, resolution, ranges)
+    attr = uniform(pos.shape[-2], channels, dtype=pos.dtype).requires_grad_()
+    listed = [channels - 1, 0] if channels else []
+    out, out_d = lg.interpolate(attr, frags, tri, listed)
+    topology = lg.edge_topology(tri)
+    smooth = [antialias_with(out, frags, pos, tri, topology, unbounded) for unbounded in (False, True)]
+    differentiate([*frags[1:], out, out_d, *smooth])
+    lean = lg.rasterize(pos, tri, resolution, ranges, derivatives=False)
+    differentiate([lean.depth, lg.interpolate(attr.detach(), lean, tri - (tri == 0).to(tri.dtype))])
+    for bits, coincident in ((8, False), (4, True), (12, False)):
+        for layer in peel_layers(pos, tri.int(), ranges, resolution, 3, bits == 8, bits, coincident, coincident):
+            differentiate([layer.depth])
+
+
+def hand_made(resolution: tuple[int, int]) -> None:
+    """Fragments and topologies that nobody would make: anything but reading or writing out of bounds."""
+    pos, tri = uniform(9, 4), torch.randint(0, 9, (12, 3), generator=random).int()
+    pos[:, 3] = 1
+    ids = torch.randint(-4, 12, (1, *resolution), generator=random).int()
+    frags = Fragments(ids, 1e3 * uniform(*ids.shape, 2), uniform(*ids.shape), uniform(*ids.shape, 2, 2))
+    frags.depth[ids % 5 == 0] = torch.nan
+    moving, color = pos.requires_grad_(), uniform(*ids.shape, 2).requires_grad_()
+    for high, unbounded in itertools.product((2, 72), (False, True)):
+        topology = torch.randint(0, high, (12, 3), generator=random).int()
+        differentiate([antialias_with(color, frags, moving, tri, topology, unbounded)])
+    attr = uniform(9, 3).requires_grad_()
+    differentiate(list(lg.interpolate(attr, frags, tri, True)))
+
+
+def texture_ops(dtype: torch.dtype) -> None:
+    for height, width, channels in ((1, 1, 1), (1, 9, 3), (17, 5, 4), (32, 32, 2)):
+        tex = uniform(1, height, width, channels, dtype=dtype).requires_grad_()
+        uv = (5 * uniform(2, 6, 7, 2, dtype=dtype)).requires_grad_()
+        uv.data[0, 0, :4, 0] = torch.tensor([torch.nan, torch.inf, 1e30, -1e30])
+        uv_d, bias = uniform(2, 6, 7, 2, 2, dtype=dtype).requires_grad_(), (4 * uniform(2, 6, 7, dtype=dtype))
+        uv_d.data[0, 1, :2] = torch.tensor(torch.inf)
+        bias[0, 2, :2] = torch.nan
+        for filter, wrap in itertools.product(("nearest", "linear", "auto"), ("repeat", "clamp", "mirror", "zero")):
+            differentiate([lg.texture(tex, uv, uv_d, bias, None, filter, wrap)])
+        mips = lg.build_mips(tex)
+        differentiate([lg.texture(tex, uv, uv_d, None, mips, "linear-mipmap-nearest"), *mips])
+        differentiate([lg.texture(tex, uv, uv_d, bias, anisotropy=16)])
+    for size in (1, 2, 13):
+        tex = uniform(2, 6, size, size, 3, dtype=dtype).requires_grad_()
+        way = uniform(2, 6, 7, 3, dtype=dtype)
+        way[0, 0, :4] = torch.tensor([[0, 0, 0], [1, 1, 1], [0, -1, 0], [torch.nan, 0, torch.inf]])
+        way_d = uniform(2, 6, 7, 3, 2, dtype=dtype).requires_grad_()
+        for filter in ("nearest", "linear", "linear-mipmap-nearest", "linear-mipmap-linear"):
+            differentiate([lg.texture_cube(tex, way.requires_grad_(), way_d, filter=filter)])
+
+
+def wrong_calls() -> None:
+    pos, tri = uniform(6, 4), torch.randint(0, 6, (3000, 3), generator=random)
+    pos[:, 3] = 1
+    frags, color = lg.rasterize(pos, tri, (33, 47)), uniform(1, 33, 47, 3)
+    calls: list[Callable[[], object]] = []
+    for bad in (-1, 6, 2**31 - 1, 2**40):
+        broken = tri.clone()
+        broken[2222, 1] = bad
+        calls += [lambda broken=broken: lg.rasterize(pos, broken, (33, 47))]
+        calls += [lambda broken=broken: lg.antialias(color, frags, pos, broken, lg.edge_topology(tri))]
+        calls += [lambda broken=broken: lg.edge_topology(broken, pos)]
+    calls += [lambda: lg.interpolate(uniform(2, 3), frags, tri), lambda: lg.interpolate(uniform(6, 3), frags, tri[:2])]
+    calls += [lambda r=r: lg.rasterize(pos, tri, (33, 47), torch.tensor([r])) for r in ((2999, 2), (-1, 1), (2**62, 2**62))]
+    calls += [lambda: antialias_with(color, frags._replace(tri=frags.tri + 9999), pos, tri, None, True)]
+    calls += [lambda: lg.antialias(color, frags, pos, tri, lg.edge_topology(tri) + 99999)]
+    for call in calls:
+        try:
+            call()
+        except ValueError:
+            continue
+        raise AssertionError("a wrong call passed")
+
+
+def main() -> None:
+    assert _core._DIRECTORY != _core.Path(_core.__file__).parent / "_native", "not the instrumented core"
+    for count, dtype in itertools.product((1, 2), (torch.float32, torch.float64)):
+        torch.set_num_threads(count)
+        for k, (pos, tri) in enumerate(soups(dtype)):
+            for resolution in RESOLUTIONS[k % 3 :: 3]:
+                mesh_ops(torch.stack((pos, pos.flip(0))), tri, resolution, None, channels=(0, 1, 3, 5)[k % 4])
+                half = len(tri) // 2
+                mesh_ops(pos, tri, resolution, torch.tensor([[0, half], [half, len(tri) - half], [0, 0]]), 2)
+        for resolution in RESOLUTIONS:
+            hand_made(resolution)
+        texture_ops(dtype)
+        wrong_calls()
+    big = uniform(60, 4)
+    big[:, 3] = 1
+    mesh_ops(big, torch.randint(0, 60, (80, 3), generator=random), (300, 1100), None, 3)
+    print(f"{_core.isa()}: nothing to report, on {_core.thread_source()}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

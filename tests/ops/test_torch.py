@@ -1,0 +1,343 @@
+"""The ops as citizens of torch: opcheck, compile, autocast, gradients of gradients, odd tensors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from meshes import random_triangles
+from ops_common import mesh_outputs, random, scaled_error, sphere_views
+from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+
+import lumigrad as lg
+from lumigrad import Fragments
+
+SIZE = (12, 14)
+# torch.library.opcheck's default
+CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+
+
+def scene(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Fragments]:
+    pos, tri = sphere_views(1, 2, dtype)
+    return pos, tri, lg.rasterize(pos, tri, SIZE)
+
+
+# ---- Registration ----------------------------------------------------------------------------------------
+
+
+def op_arguments() -> dict[str, list[tuple]]:
+    """Sample arguments of every registered op. Those of the backward ops ask for no gradient."""
+    pos, tri, frags = scene()
+    flat, ranges = random_triangles(6)[0], torch.tensor([[0, 6], [2, 3]])
+    loose = random_triangles(6)[1]
+    attr, color = random(42, 3), random(2, *SIZE, 3)
+    topology = lg.edge_topology(tri)
+    flags = torch.ops.lumigrad.antialias(color, frags.tri, frags.depth, pos, tri, topology, False)[1:]
+    options = (False, 8, False, None, None, False)
+    zbuffer = torch.ops.lumigrad.rasterize(pos, tri, None, *SIZE, True, True, 8, False, None, None, False)[4]
+
+    def wants_grad(*tensors: Tensor) -> list[Tensor]:
+        return [tensor.detach().clone().requires_grad_() for tensor in tensors]
+
+    tex, uv, uv_d, bias = (
+        random(2, 9, 8, 3),
+        random(2, *SIZE, 2),
+        0.1 * random(2, *SIZE, 2, 2),
+        random(2, *SIZE),
+    )
+    mips = lg.build_mips(tex)
+    pyramid = torch.cat([mip.flatten() for mip in mips])
+    level = [True] * 5
+    gtex, guv, guv_d, gbias, *gmips = wants_grad(tex, uv, uv_d, bias, *mips)
+    gpos, gattr, gbary, gbary_d, gcolor = wants_grad(pos, attr, frags.bary, frags.bary_d, color)
+    return {
+        "rasterize": [
+            (gpos, tri, None, *SIZE, True, *options),
+            (flat.requires_grad_(), loose, ranges, *SIZE, False, *options),
+            (gpos, tri, None, *SIZE, True, True, 8, False, frags.tri, zbuffer, False),
+        ],
+        "rasterize_backward": [
+            (pos, tri, frags.tri, frags.bary, frags.depth, frags.bary_d, False),
+            (pos, tri, frags.tri, None, frags.depth, None, True),
+        ],
+        "interpolate": [
+            (gattr, tri, frags.tri, gbary, gbary_d, [0, 2]),
+            (gattr, tri, frags.tri, frags.bary, None, None),
+        ],
+        "interpolate_backward": [
+            (attr, tri, frags.tri, frags.bary, frags.bary_d, [0, 2], color, color[..., :2, None].expand(-1, -1, -1, -1, 2), True, True, True),
+            (attr, tri, frags.tri, frags.bary, None, None, color, None, False, True, False),
+        ],
+        "antialias": [(gcolor, frags.tri, frags.depth, gpos, tri, topology, unbounded) for unbounded in (False, True)],
+        "antialias_backward": [(color, frags.tri, frags.depth, pos, tri, topology, *flags, False, color, True, want) for want in (False, True)],
+        "edge_topology": [(tri, None), (tri, torch.arange(42, dtype=torch.int32) // 2)],
+        "build_mips": [(gtex, 3)],
+        "build_mips_backward": [(pyramid, tex.shape, len(mips))],
+        "texture": [
+            (gtex, guv, guv_d, gbias, [], 3, 3, 0, 1),
+            (gtex, guv, guv_d, gbias, gmips, 0, 3, 1, 4),
+            (gtex, guv, None, None, [], 0, 1, 2, 1),
+        ],
+        "texture_backward": [(tex, uv, uv_d, bias, mips, pyramid[:0], 0, 3, 0, 1, color, level)],
+    }  # fmt: skip
+
+
+def test_every_op_is_checked() -> None:
+    registered = {
+        name.removeprefix("lumigrad::").split(".")[0]
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith("lumigrad::")
+    }
+    assert registered == set(op_arguments())
+
+
+@pytest.mark.parametrize("name", op_arguments())
+def test_opcheck(name: str) -> None:
+    """Schemas, mutation, fake tensors, autograd registration, and tracing with dynamic shapes."""
+    op = getattr(torch.ops.lumigrad, name).default
+    for arguments in op_arguments()[name]:
+        checks: tuple[str, ...] = CHECKS
+        if name == "rasterize":
+            # opcheck sums up all outputs to differentiate them, which fails when the first one is integer.
+            torch.library.opcheck(op, [a.detach() if isinstance(a, Tensor) else a for a in arguments])
+            checks = CHECKS[:3]
+        torch.library.opcheck(op, arguments, test_utils=checks)
+
+
+# ---- torch.compile ---------------------------------------------------------------------------------------
+
+
+def pipeline(pos: Tensor, attr: Tensor, tri: Tensor, target: Tensor) -> Tensor:
+    frags = lg.rasterize(pos, tri, SIZE)
+    out, out_d = lg.interpolate(attr, frags, tri, derivatives=True)
+    color = torch.where(frags.tri[..., None] >= 0, out.sigmoid(), 0.1)
+    image = lg.antialias(color, frags, pos, tri)
+    return ((image - target) ** 2).mean() + 1e-3 * (out_d**2).mean() + frags.depth.mean()
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compile(backend: str) -> None:
+    pos, tri, _ = scene()
+    attr, target = random(42, 3, seed=1), random(2, *SIZE, 3, seed=2)
+    compiled = torch.compile(pipeline, fullgraph=True, backend=backend)
+    results = []
+    for function in (pipeline, compiled):
+        inputs = pos.clone().requires_grad_(), attr.clone().requires_grad_()
+        loss = function(*inputs, tri, target)
+        results.append((loss, *torch.autograd.grad(loss, inputs)))
+    # Sums may be taken in another order by compiled code; aot_eager runs the very same kernels.
+    bound = 0.0 if backend == "aot_eager" else 1e-5
+    assert all(scaled_error(actual, expected) <= bound for expected, actual in zip(*results))
+    if backend == "aot_eager":  # inductor would compile a third graph, for seconds
+        with torch.no_grad():
+            assert torch.equal(compiled(pos, attr, tri, target), results[0][0])
+
+
+def test_compile_with_other_sizes() -> None:
+    """The second size compiles once more with dynamic shapes; the third needs no further compilation."""
+
+    def function(pos: Tensor, tri: Tensor, height: int, width: int) -> Tensor:
+        frags = lg.rasterize(pos, tri, (height, width))
+        color = lg.interpolate(pos[0], frags, tri)
+        return lg.antialias(color, frags, pos, tri)
+
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(function, fullgraph=True, backend=counter)
+    for views, size in ((2, (12, 14)), (3, (20, 24)), (4, (31, 17))):
+        pos, tri = sphere_views(1, views)
+        results = []
+        for run in (compiled, function):
+            moving = pos.clone().requires_grad_()
+            out = run(moving, tri, *size)
+            results.append((out, torch.autograd.grad(out.square().sum(), moving)[0]))
+        assert all(torch.equal(a, b) for a, b in zip(*results))
+    assert counter.frame_count <= 2
+
+
+# ---- Autocast --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+def test_autocast(low: torch.dtype) -> None:
+    """Half-precision inputs are promoted to float32, and gradients come back in their type."""
+    pos, tri, _ = scene()
+    attr = random(42, 3, seed=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inputs = pos.to(low).requires_grad_(), attr.to(low).requires_grad_()
+        frags = lg.rasterize(inputs[0], tri, SIZE)
+        out = lg.interpolate(inputs[1], frags, tri)
+        image = lg.antialias(out.to(low), frags, inputs[0], tri)
+    assert frags.bary.dtype == out.dtype == image.dtype == torch.float32
+    expected = lg.rasterize(pos.to(low).float(), tri, SIZE)
+    assert all(torch.equal(a, b) for a, b in zip(frags, expected))
+    assert torch.equal(out, lg.interpolate(attr.to(low).float(), expected, tri))
+    (image.sum() + frags.depth.sum()).backward()
+    assert all(value.grad.dtype == low and value.grad.any() for value in inputs)
+
+
+@pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_elsewhere(low: torch.dtype) -> None:
+    pos, tri, frags = scene()
+    for call in (
+        lambda: lg.rasterize(pos.to(low), tri, SIZE),
+        lambda: lg.interpolate(random(42, 3).to(low), frags, tri),
+        lambda: lg.antialias(random(2, *SIZE, 3).to(low), frags, pos, tri),
+        lambda: lg.edge_topology(tri, pos[0].to(low)),
+    ):
+        with pytest.raises(TypeError, match="half precision is accepted under torch.autocast"):
+            call()
+
+
+# ---- Gradients -------------------------------------------------------------------------------------------
+
+
+def test_second_derivatives_are_refused() -> None:
+    pos, tri, frags = scene()
+    attr = random(42, 3).requires_grad_()
+    color = random(2, *SIZE, 3).requires_grad_()
+    moving = pos.clone().requires_grad_()
+    bary = frags.bary.clone().requires_grad_()
+    cases = {
+        "rasterize": (lg.rasterize(moving, tri, SIZE).bary, moving),
+        "interpolate": (lg.interpolate(attr, frags._replace(bary=bary), tri), bary),
+        "antialias": (lg.antialias(color, frags, moving, tri), moving),
+    }
+    for name, (out, value) in cases.items():
+        (grad,) = torch.autograd.grad((out**2).sum(), value, create_graph=True)
+        with pytest.raises(RuntimeError, match=f"lumigrad.{name}: second derivatives are not implemented"):
+            grad.sum().backward()
+
+
+def test_gradient_with_a_graph_is_the_gradient() -> None:
+    pos, tri, _ = scene()
+    grads = []
+    for create_graph in (False, True):
+        moving = pos.clone().requires_grad_()
+        loss = lg.rasterize(moving, tri, SIZE).depth.sum()
+        grads.append(torch.autograd.grad(loss, moving, create_graph=create_graph)[0])
+    assert torch.equal(*grads)
+
+
+def test_any_subset_of_inputs_may_ask_for_gradients() -> None:
+    pos, tri, frags = scene()
+    color, weight = random(2, *SIZE, 3), random(2, *SIZE, 3, seed=1)
+    both = color.clone().requires_grad_(), pos.clone().requires_grad_()
+    expected = torch.autograd.grad((lg.antialias(both[0], frags, both[1], tri) * weight).sum(), both)
+    for i in range(2):
+        inputs = [value.clone().requires_grad_(i == k) for k, value in enumerate((color, pos))]
+        loss = (lg.antialias(inputs[0], frags, inputs[1], tri) * weight).sum()
+        assert torch.equal(torch.autograd.grad(loss, inputs[i])[0], expected[i])
+    assert not lg.antialias(color, frags, pos, tri).requires_grad
+    assert not lg.rasterize(pos, tri, SIZE).bary.requires_grad
+
+
+def test_what_carries_gradients() -> None:
+    pos, tri, _ = scene()
+    frags = lg.rasterize(pos.requires_grad_(), tri, SIZE)
+    assert not frags.tri.requires_grad
+    assert frags.bary.requires_grad
+    assert frags.depth.requires_grad
+    assert frags.bary_d.requires_grad
+    with torch.no_grad():
+        assert not lg.rasterize(pos, tri, SIZE).bary.requires_grad
+    with torch.inference_mode():
+        assert lg.rasterize(pos, tri, SIZE).bary.is_inference()
+
+
+def test_backward_twice() -> None:
+    """With the graph kept, the second pass finds everything as the first one did."""
+    pos, tri, frags = scene()
+    moving = pos.clone().requires_grad_()
+    color = random(2, *SIZE, 3).requires_grad_()
+    loss = lg.antialias(color, frags, moving, tri).square().sum() + lg.rasterize(moving, tri, SIZE).bary.sum()
+    first = torch.autograd.grad(loss, (color, moving), retain_graph=True)
+    again = torch.autograd.grad(loss, (color, moving))
+    assert all(torch.equal(a, b) for a, b in zip(first, again))
+
+
+def test_inputs_changed_in_place_are_noticed() -> None:
+    pos, tri, _ = scene()
+    moving = pos.clone().requires_grad_()
+    shifted = moving * 1
+    loss = lg.rasterize(shifted, tri, SIZE).bary.sum()
+    with torch.no_grad():
+        shifted += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_vertices_of_no_pixel_get_zero() -> None:
+    pos, tri = sphere_views(1, 1)
+    extra = torch.cat((pos, random(1, 5, 4)), 1).requires_grad_()
+    frags = lg.rasterize(extra, tri, SIZE)
+    lg.antialias(lg.interpolate(extra[0], frags, tri), frags, extra, tri).sum().backward()
+    assert not extra.grad[0, 42:].any()
+
+
+# ---- Layouts ---------------------------------------------------------------------------------------------
+
+
+def strided(value: Tensor) -> Tensor:
+    """The same values with gaps between them and the dimensions stored in reverse."""
+    order = list(range(value.dim()))[::-1]
+    spread = torch.zeros([2 * size for size in value.permute(order).shape], dtype=value.dtype)
+    view = spread[tuple(slice(None, None, 2) for _ in order)]
+    view.copy_(value.permute(order))
+    result = view.permute(order)
+    assert torch.equal(result, value)
+    return result
+
+
+def test_non_contiguous_tensors() -> None:
+    pos, tri = sphere_views(1, 2)
+    expected = mesh_outputs(pos, tri, SIZE)
+    actual = mesh_outputs(strided(pos), strided(tri), SIZE)
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+    frags = lg.rasterize(pos, tri, SIZE)
+    spread = Fragments(*map(strided, frags))
+    attr, color = random(2, 42, 3), random(2, *SIZE, 3)
+    topology = lg.edge_topology(tri)
+    pairs = (
+        (lg.interpolate(attr, frags, tri, True), lg.interpolate(strided(attr), spread, strided(tri), True)),
+        (
+            [lg.antialias(color, frags, pos, tri, topology)],
+            [lg.antialias(strided(color), spread, strided(pos), strided(tri), strided(topology))],
+        ),
+        ([topology], [lg.edge_topology(strided(tri), strided(pos[0]))]),
+    )
+    assert all(torch.equal(a, b) for ours, theirs in pairs for a, b in zip(ours, theirs))
+
+
+def test_non_contiguous_gradients() -> None:
+    """What arrives in the backward pass may be expanded or transposed."""
+    pos, tri, frags = scene()
+    for dense in (True, False):
+        moving, color = pos.clone().requires_grad_(), random(2, *SIZE, 3).requires_grad_()
+        found = lg.rasterize(moving, tri, SIZE)
+        out = lg.antialias(color, frags, moving, tri)
+        outputs = found.bary, found.depth, found.bary_d, out
+        weights = [torch.full_like(v, 0.5) if dense else torch.full((1,), 0.5).expand(v.shape) for v in outputs]
+        grads = torch.autograd.grad(outputs, (moving, color), weights)
+        if dense:
+            expected = grads
+    assert all(torch.equal(a, b) for a, b in zip(grads, expected))
+
+
+def test_offset_views() -> None:
+    """Tensors that begin in the middle of their storage."""
+    pos, tri = sphere_views(1, 3)
+    expected = lg.rasterize(pos[1:2].clone(), tri[5:].clone(), SIZE)
+    assert all(torch.equal(a, b) for a, b in zip(lg.rasterize(pos[1:2], tri[5:], SIZE), expected))
+
+
+def test_int64_triangles() -> None:
+    pos, tri = sphere_views(1, 1)
+    for name, value in mesh_outputs(pos, tri.long(), SIZE).items():
+        assert torch.equal(value, mesh_outputs(pos, tri, SIZE)[name])
+
+
+def test_resolution_may_be_anything_like_two_integers() -> None:
+    pos, tri, frags = scene()
+    for resolution in (list(SIZE), torch.Size(SIZE), torch.tensor(SIZE), frags.tri.shape[1:]):
+        assert torch.equal(lg.rasterize(pos, tri, resolution).tri, frags.tri)
