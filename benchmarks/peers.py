@@ -53,14 +53,14 @@ class Lumigrad:
 
     def picture(self) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
-            coverage, image = self._forward()
-        return coverage[0], image[0]
+            triangles, image = self._forward()
+        return triangles[0] >= 0, image[0]
 
     def _forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         fragments = self.lg.rasterize(self.positions, self.faces, self.size, derivatives=False)
         shaded = self.lg.interpolate(self.colors, fragments, self.faces)
         image = self.lg.antialias(shaded, fragments, self.positions, self.faces, topology=self.topology)
-        return fragments.tri >= 0, image
+        return fragments.tri, image
 
 
 class Drtk:

@@ -32,14 +32,14 @@ class TriangleGradients {
   // after all others of the chunk.
   int64_t find(int worker, int32_t triangle) {
     Worker& w = workers_[worker];
-    int64_t& slot = w.slots[static_cast<uint32_t>(triangle) % slot_count];
-    const auto size = static_cast<int64_t>(w.triangle.size());
-    if (!(slot >= w.first && slot < size && w.triangle[slot] == triangle)) {
+    int32_t& slot = w.slots[static_cast<uint32_t>(triangle) % slot_count];  // counts from the chunk's first
+    const auto size = static_cast<int32_t>(static_cast<int64_t>(w.triangle.size()) - w.first);
+    if (!(slot < size && w.triangle[w.first + slot] == triangle)) {
       slot = size;
       w.triangle.push_back(triangle);
       std::fill_n(w.value.extend(values_), values_, T(0));
     }
-    return slot - w.first;
+    return slot;
   }
 
   // The values of a record; valid until the next find().
@@ -91,10 +91,10 @@ class TriangleGradients {
   }
 
  private:
-  static constexpr uint32_t slot_count = 4096;  // triangles of one tile rarely share a slot
+  static constexpr uint32_t slot_count = 2048;  // triangles of one tile rarely share a slot
 
   struct Worker {
-    std::vector<int64_t> slots = std::vector<int64_t>(slot_count, -1);
+    std::vector<int32_t> slots = std::vector<int32_t>(slot_count, 0);
     Array<int32_t> triangle;
     Array<T> value;
     int64_t first = 0;  // of the current chunk

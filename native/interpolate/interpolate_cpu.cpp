@@ -63,8 +63,8 @@ void forward_pixels(const Inputs<T>& in, int64_t view, int64_t begin, int64_t en
   for (int64_t first = begin; first < end;) {
     const int64_t last = run_end(in.frag_tri, first, end);
     if (in.frag_tri[first] < 0) {
-      std::memset(out + first * channels, 0, sizeof(T) * (last - first) * channels);
-      if (out_d) std::memset(out_d + first * in.listed * 2, 0, sizeof(T) * (last - first) * in.listed * 2);
+      std::fill_n(out + first * channels, (last - first) * channels, T(0));
+      if (out_d) std::fill_n(out_d + first * in.listed * 2, (last - first) * in.listed * 2, T(0));
       first = last;
       continue;
     }
@@ -110,18 +110,22 @@ template <class T, int Channels>
 void backward_run(const Inputs<T>& in, const Gradients<T>& g, const TriangleAttributes<T>& attr, int64_t first,
                   int64_t count, T* LG_RESTRICT sum) {
   const int64_t channels = Channels ? Channels : in.channels;
-  T local[3 * (Channels ? Channels : 1)] = {};
-  T* LG_RESTRICT total = Channels ? local : sum;
+  // Of every channel: the sums of g, u g and v g. Without a compile-time count they go to the record as they come.
+  T total[3][Channels ? Channels : 1] = {};
   for (int64_t i = first; i < first + count; ++i) {
-    const T u = in.bary[2 * i], v = in.bary[2 * i + 1], w = 1 - u - v;
+    const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
+    const T* grads = g.out + i * channels;
     T grad_u = 0, grad_v = 0;
     for (int64_t c = 0; c < channels; ++c) {
-      const T grad = g.out[i * channels + c];
-      add_bary_gradient(attr, c, grad, &grad_u, &grad_v);
-      if (Channels || sum) {
-        total[c] += u * grad;
-        total[channels + c] += v * grad;
-        total[2 * channels + c] += w * grad;
+      add_bary_gradient(attr, c, grads[c], &grad_u, &grad_v);
+      if (Channels) {
+        total[0][c] += grads[c];
+        total[1][c] += u * grads[c];
+        total[2][c] += v * grads[c];
+      } else if (sum) {
+        sum[c] += u * grads[c];
+        sum[channels + c] += v * grads[c];
+        sum[2 * channels + c] += (1 - u - v) * grads[c];
       }
     }
     if (g.bary) {
@@ -129,8 +133,10 @@ void backward_run(const Inputs<T>& in, const Gradients<T>& g, const TriangleAttr
       g.bary[2 * i + 1] = grad_v;
     }
   }
-  if (Channels && sum) {
-    for (int64_t c = 0; c < 3 * channels; ++c) sum[c] += local[c];
+  for (int64_t c = 0; Channels && sum && c < channels; ++c) {
+    sum[c] += total[1][c];
+    sum[channels + c] += total[2][c];
+    sum[2 * channels + c] += total[0][c] - total[1][c] - total[2][c];
   }
 }
 
