@@ -51,10 +51,9 @@ def inside_sphere(level: int = 1, dtype: torch.dtype = torch.float32) -> tuple[T
 
 def near_straddler(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     """A ground triangle that begins behind the camera, and a small one before it."""
-    points = torch.tensor(
-        [[-3.0, -0.6, 2.0], [4.0, -0.5, 1.5], [0.3, -0.4, -6.0], [-0.4, -0.3, -2.0], [0.5, -0.35, -2.2], [0.0, 0.5, -1.9]],
-        dtype=torch.float64,
-    )
+    ground = [[-3.0, -0.6, 2.0], [4.0, -0.5, 1.5], [0.3, -0.4, -6.0]]
+    small = [[-0.4, -0.3, -2.0], [0.5, -0.35, -2.2], [0.0, 0.5, -1.9]]
+    points = torch.tensor(ground + small, dtype=torch.float64)
     return to_clip(points, perspective(70.0)).to(dtype), torch.tensor([[0, 1, 2], [3, 4, 5]])
 
 
@@ -132,9 +131,13 @@ def texture_outputs(dtype: torch.dtype, size: int = 40) -> dict[str, Tensor]:
     result = {}
     for cube in (False, True):
         shape = (1, 6, 24, 24, 3) if cube else (2, 17, 30, 3)
-        inputs = {"tex": random(*shape, seed=3, dtype=dtype), "uv": random(2, size, size, 3 if cube else 2, seed=4, dtype=dtype)}
-        inputs["uv_d"] = 0.1 * random(2, size, size, 3 if cube else 2, 2, seed=5, dtype=dtype)
-        inputs["bias"] = random(2, size, size, seed=6, dtype=dtype)
+        image, parts = (2, size, size), 3 if cube else 2
+        inputs = {
+            "tex": random(*shape, seed=3, dtype=dtype),
+            "uv": random(*image, parts, seed=4, dtype=dtype),
+            "uv_d": 0.1 * random(*image, parts, 2, seed=5, dtype=dtype),
+            "bias": random(*image, seed=6, dtype=dtype),
+        }
         for value in inputs.values():
             value.requires_grad_()
         op = lg.texture_cube if cube else lg.texture

@@ -394,7 +394,7 @@ void forward(int32_t threads, const Scene<T>& s, T* out) {
   parallel_for(threads, pairs.bands(), [&](int64_t band, int worker) {
     scanners[worker].scan(pairs, band, [&](int64_t view, int64_t row, RowBlends& blends) {
       const int64_t first = (view * s.height + row) * s.width;
-      std::memcpy(out + first * s.channels, s.color + first * s.channels, sizeof(T) * s.width * s.channels);
+      std::copy_n(s.color + first * s.channels, s.width * s.channels, out + first * s.channels);
       blends.consume([&](int64_t column, const double* weight) {
         const double total = weight_sum(weight, s.unbounded);
         const T* here = s.color + (first + column) * s.channels;

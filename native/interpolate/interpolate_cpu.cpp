@@ -2,7 +2,6 @@
 #include "interpolate/interpolate.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "common/bits.h"
@@ -163,8 +162,8 @@ void backward_run_d(const Inputs<T>& in, const Gradients<T>& g, const TriangleAt
 
 template <class T>
 void clear_run(const Gradients<T>& g, int64_t first, int64_t count) {
-  if (g.bary) std::memset(g.bary + 2 * first, 0, sizeof(T) * 2 * count);
-  if (g.bary_d) std::memset(g.bary_d + 4 * first, 0, sizeof(T) * 4 * count);
+  if (g.bary) std::fill_n(g.bary + 2 * first, 2 * count, T(0));
+  if (g.bary_d) std::fill_n(g.bary_d + 4 * first, 4 * count, T(0));
 }
 
 template <class T, int Channels>
@@ -181,12 +180,12 @@ void backward_line(const Inputs<T>& in, const Gradients<T>& g, int64_t view, int
       if (g.out) {
         backward_run<T, Channels>(in, g, attr, first, last - first, sum);
       } else if (g.bary) {
-        std::memset(g.bary + 2 * first, 0, sizeof(T) * 2 * (last - first));
+        std::fill_n(g.bary + 2 * first, 2 * (last - first), T(0));
       }
       if (g.out_d) {
         backward_run_d(in, g, attr, first, last - first, sum);
       } else if (g.bary_d) {
-        std::memset(g.bary_d + 4 * first, 0, sizeof(T) * 4 * (last - first));
+        std::fill_n(g.bary_d + 4 * first, 4 * (last - first), T(0));
       }
     }
     first = last;

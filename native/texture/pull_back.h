@@ -179,7 +179,8 @@ void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const Lo
   }
 }
 
-// Writes the gradients of lookups that lie in a row. Lookups that are not valid have only zeros to give: their dots are zero.
+// Writes the gradients of lookups that lie in a row. Those that are not valid have only zeros to give, as
+// their dots are zero.
 template <class T>
 void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g, const InputGradients<T>& out) {
   pull_back_level(b, g);

@@ -1,4 +1,5 @@
 """Wrong calls and what each of them says: the argument, what was expected, what came."""
+# ruff: noqa: E501 - a table reads best with one call per line
 
 from __future__ import annotations
 

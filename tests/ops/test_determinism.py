@@ -8,7 +8,6 @@ import sys
 import threading
 
 import pytest
-import torch
 from ops_common import all_outputs, digests, mesh_outputs, own_pool, run_python, sphere_views, threads
 
 from lumigrad import _core

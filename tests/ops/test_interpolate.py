@@ -52,7 +52,7 @@ def total(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 
 @pytest.mark.parametrize("derivatives", MODES)
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 16, 33])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 33])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_reference(dtype: torch.dtype, channels: int, derivatives: bool | list[int]) -> None:
     """float32 sums of a triangle's pixels are taken tile by tile: 1e-4 of the largest gradient, met with room."""

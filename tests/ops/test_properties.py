@@ -94,9 +94,7 @@ def test_wild_numbers(dtype: torch.dtype, data: st.DataObject, height: int, widt
 
 @examples(60)
 @given(meshes(LATTICE, torch.float64), SIDES, SIDES, st.booleans())
-def test_antialias_is_the_reference(
-    mesh: tuple[Tensor, Tensor], height: int, width: int, unbounded: bool
-) -> None:
+def test_antialias_is_the_reference(mesh: tuple[Tensor, Tensor], height: int, width: int, unbounded: bool) -> None:
     pos, tri = mesh
     frags = lg.rasterize(pos, tri, (height, width))
     color, weight = (random(1, height, width, 2, seed=i, dtype=torch.float64) for i in (1, 2))

@@ -95,7 +95,6 @@ def delaunay(count: int, height: int, width: int, seed: int, unit: int = 256) ->
     inside = random.integers((-unit, -unit), ((width + 1) * unit, (height + 1) * unit), (count, 2))
     corners = np.array([(x, y) for x in (-9, width + 9) for y in (-9, height + 9)]) * unit
     points = np.unique(np.concatenate((inside, corners)), axis=0)
-    # joggle-free: Delaunay's arithmetic is exact on integers of this size for the sign tests that matter
     triangulation = Delaunay(points)
     assert len(triangulation.coplanar) == 0
     return torch.from_numpy(points / unit), torch.from_numpy(triangulation.simplices.astype(np.int64))
@@ -174,7 +173,9 @@ def test_edges_through_the_near_plane() -> None:
     pos = to_clip(floor.double(), perspective(90, near=0.5, far=20))
     count = hits(pos, shuffled(tri, 1), (80, 80), at_most=1)
     whole = floor[[0, 30, 30 * 31, 31 * 31 - 1]]
-    expected = hits(to_clip(whole.double(), perspective(90, near=0.5, far=20)), torch.tensor([[0, 2, 1], [1, 2, 3]]), (80, 80))
+    expected = hits(
+        to_clip(whole.double(), perspective(90, near=0.5, far=20)), torch.tensor([[0, 2, 1], [1, 2, 3]]), (80, 80)
+    )
     assert count.sum() > 1000
     # The rows at the horizon and at the image's lower edge depend on how the near and far cut is snapped.
     assert (count != expected).sum() <= 4
@@ -189,12 +190,12 @@ def ray_cast(pos: Tensor, tri: Tensor, height: int, width: int, margin: float) -
     fx = (2 * torch.arange(width).double() + 1) / width - 1
     fy = 1 - (2 * torch.arange(height).double() + 1) / height
     x, y, z, w = pos.double()[tri.long()].unbind(-1)  # [T, 3]
-    x, y = (x[:, None, None] - fx[:, None] * w[:, None, None, :], y[:, None, None] - fy[:, None, None] * w[:, None, None, :])
-    x, y = torch.broadcast_tensors(x, y)  # [T, H, W, 3]
+    x, y, z, w = (c[:, None, None] for c in (x, y, z, w))
+    x, y = torch.broadcast_tensors(x - fx[:, None] * w, y - fy[:, None, None] * w)  # [T, H, W, 3]
     a = x.roll(-1, -1) * y.roll(-2, -1) - y.roll(-1, -1) * x.roll(-2, -1)
-    total, weight = a.sum(-1), (w[:, None, None] * a).sum(-1)
+    total, weight = a.sum(-1), (w * a).sum(-1)
     b = a / total[..., None]
-    depth = (z[:, None, None] * a).sum(-1) / weight
+    depth = (z * a).sum(-1) / weight
     before = weight / total > 0
     limits = torch.cat((b, (1 - depth)[..., None], (1 + depth)[..., None]), -1)
     inside = (limits >= 0).all(-1) & before
