@@ -7,7 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +77,12 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def gradcheck(function: Callable, inputs: tuple[Tensor, ...], eps: float, atol: float, rtol: float) -> bool:
+    """torch's, on one thread: it makes thousands of calls too small to share out."""
+    with threads(1):
+        return torch.autograd.gradcheck(function, inputs, eps=eps, atol=atol, rtol=rtol)
 
 
 @contextmanager

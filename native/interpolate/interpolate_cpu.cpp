@@ -45,6 +45,21 @@ struct Inputs {
   }
 };
 
+// A copy of a triangle's attributes where their number is known. Unlike the originals, which an output might
+// overlap for all that the compiler can tell, it stays in registers.
+template <class T, int Channels>
+struct LocalAttributes {
+  explicit LocalAttributes(const TriangleAttributes<T>& from) {
+    for (int k = 0; k < 3; ++k) {
+      for (int c = 0; c < Channels; ++c) values[k][c] = from.a[k][c];
+    }
+  }
+  TriangleAttributes<T> or_else(const TriangleAttributes<T>& original) const {
+    return Channels ? TriangleAttributes<T>{{values[0], values[1], values[2]}} : original;
+  }
+  T values[3][Channels ? Channels : 1];
+};
+
 template <class T>
 void forward_run_d(const Inputs<T>& in, const TriangleAttributes<T>& attr, int64_t first, int64_t last, T* out_d) {
   for (int64_t i = first; i < last; ++i) {
@@ -67,13 +82,15 @@ void forward_pixels(const Inputs<T>& in, int64_t view, int64_t begin, int64_t en
       first = last;
       continue;
     }
-    const TriangleAttributes<T> attr = in.attributes(view, in.frag_tri[first]);
+    const TriangleAttributes<T> vertices = in.attributes(view, in.frag_tri[first]);
+    const LocalAttributes<T, Channels> copy(vertices);
+    const TriangleAttributes<T> attr = copy.or_else(vertices);
     for (int64_t i = first; i < last; ++i) {
       const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
       T* LG_RESTRICT pixel = out + i * channels;
       for (int64_t c = 0; c < channels; ++c) pixel[c] = interpolate_channel(attr, c, u, v);
     }
-    if (out_d) forward_run_d(in, attr, first, last, out_d);
+    if (out_d) forward_run_d(in, vertices, first, last, out_d);
     first = last;
   }
 }
@@ -106,9 +123,11 @@ struct Gradients {
 
 // One run of pixels that see the same triangle. sum: the record's three vertices, or null.
 template <class T, int Channels>
-void backward_run(const Inputs<T>& in, const Gradients<T>& g, const TriangleAttributes<T>& attr, int64_t first,
+void backward_run(const Inputs<T>& in, const Gradients<T>& g, const TriangleAttributes<T>& vertices, int64_t first,
                   int64_t count, T* LG_RESTRICT sum) {
   const int64_t channels = Channels ? Channels : in.channels;
+  const LocalAttributes<T, Channels> copy(vertices);
+  const TriangleAttributes<T> attr = copy.or_else(vertices);
   // Of every channel: the sums of g, u g and v g. Without a compile-time count they go to the record as they come.
   T total[3][Channels ? Channels : 1] = {};
   for (int64_t i = first; i < first + count; ++i) {

@@ -6,11 +6,13 @@ finite.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ops_common import random, scaled_error
+from ops_common import random, scaled_error, threads
 from torch import Tensor
 
 import lumigrad as lg
@@ -31,6 +33,13 @@ def examples(count: int) -> settings:
     """The same examples on every run."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=slow)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Images this small are not worth sharing out."""
+    with threads(1):
+        yield
 
 
 @st.composite

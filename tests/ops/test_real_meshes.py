@@ -55,7 +55,7 @@ def test_rasterize(scene: Scene) -> None:
     assert (frags.tri >= 0).float().mean() > 0.1
     assert torch.equal(frags.tri, expected.tri)
     assert (frags.bary - expected.bary).abs().max() < 1e-5
-    assert norm_error(frags.bary_d.detach(), expected.bary_d.detach(), 2, 0.0 + 1e-12) < 1e-4
+    assert norm_error(frags.bary_d.detach(), expected.bary_d.detach(), 2, 1e-12) < 1e-4
     for i, name in enumerate(("bary", "depth", "bary_d")):
         value, wanted = getattr(frags, name), getattr(expected, name)
         assert scaled_error(value, wanted) < 1e-5
@@ -107,7 +107,8 @@ def test_antialias(scene: Scene, unbounded: bool) -> None:
 
 def test_peel(scene: Scene) -> None:
     pos, tri, resolution = scene
-    layers = zip(lg.peel(pos, tri, resolution, 4), lg.reference.peel(pos.double(), tri, resolution, 4))
-    for frags, expected in layers:
+    ours = lg.peel(pos, tri, resolution, 3, derivatives=False)
+    theirs = lg.reference.peel(pos.double(), tri, resolution, 3, derivatives=False)
+    for frags, expected in zip(ours, theirs):
         assert torch.equal(frags.tri, expected.tri)
         assert scaled_error(frags.depth, expected.depth) < 1e-5
