@@ -60,14 +60,14 @@ void check_triangle(const Scene<T>& s, int64_t t) {
 
 constexpr int64_t triangles_per_task = 4096;
 
-// Calls body(view, triangle, worker) for every triangle of every set of positions.
+// Calls body(view, triangle) for every triangle of every set of positions.
 template <class T, class Body>
 void for_triangles(int32_t threads, const Scene<T>& s, Body&& body) {
   const int64_t tasks_per_view = divide_up(s.triangles, triangles_per_task);
-  parallel_for(threads, s.geometry_views() * tasks_per_view, [&](int64_t task, int worker) {
+  parallel_for(threads, s.geometry_views() * tasks_per_view, [&](int64_t task, int) {
     const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * triangles_per_task;
     const int64_t end = std::min(s.triangles, begin + triangles_per_task);
-    for (int64_t t = begin; t < end; ++t) body(view, t, worker);
+    for (int64_t t = begin; t < end; ++t) body(view, t);
   });
 }
 
@@ -79,14 +79,14 @@ void prefetch_corners(const SurfaceView<T>& surface, int64_t t) {
 template <class T>
 void make_flags(int32_t threads, const Scene<T>& s, uint8_t* flags) {
   Buffer<uint8_t> facing(static_cast<size_t>(s.geometry_views() * s.triangles));
-  for_triangles(threads, s, [&](int64_t view, int64_t t, int) {
+  for_triangles(threads, s, [&](int64_t view, int64_t t) {
     check_triangle(s, t);
     const SurfaceView<T> surface = s.surface(view);
     if (t + prefetch_distance < s.triangles) prefetch_corners(surface, t + prefetch_distance);
     facing[view * s.triangles + t] =
         facing_flag(surface.corner(t, 0), surface.corner(t, 1), surface.corner(t, 2));
   });
-  for_triangles(threads, s, [&](int64_t view, int64_t t, int) {
+  for_triangles(threads, s, [&](int64_t view, int64_t t) {
     const uint8_t* of_view = facing.data() + view * s.triangles;
     uint8_t flag = of_view[t];
     for (int k = 0; k < 3; ++k) flag |= static_cast<uint8_t>(is_silhouette(s.topology, of_view, t, k) << k);
@@ -130,7 +130,6 @@ class PairList {
 
  private:
   static constexpr PairKey no_pair = -1;
-  static constexpr int64_t edges_per_task = triangles_per_task;
 
   PairKey key(int64_t view, int64_t row, int64_t column, bool vertical) const {
     return 2 * ((view * s_.height + row) * s_.width + column) + vertical;
@@ -161,12 +160,12 @@ class PairList {
   }
 
   std::vector<Array<PairKey>> pairs_at_silhouettes(int32_t threads) const {
-    const int64_t tasks_per_view = divide_up(s_.triangles, edges_per_task);
+    const int64_t tasks_per_view = divide_up(s_.triangles, triangles_per_task);
     std::vector<Array<PairKey>> found(static_cast<size_t>(s_.views * tasks_per_view));
     parallel_for(threads, s_.views * tasks_per_view, [&](int64_t task, int) {
-      const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * edges_per_task;
+      const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * triangles_per_task;
       const SurfaceView<T> surface = s_.surface(view);
-      for (int64_t t = begin; t < std::min(s_.triangles, begin + edges_per_task); ++t) {
+      for (int64_t t = begin; t < std::min(s_.triangles, begin + triangles_per_task); ++t) {
         const uint8_t flags = surface.flags[t];
         for (int k = 0; (flags & silhouette_edges) && k < 3; ++k) {
           if (!(flags & (1 << k))) continue;
@@ -428,7 +427,7 @@ class BackwardBand {
       mean += through[side] * weight[side] / total;
     }
     if (!records_) return;
-    const bool divided = weight_sum(weight, s_.unbounded) > 1;
+    const bool divided = total > 1;
     for (int side = 0; side < 4; ++side) {
       if (weight[side] == 0) continue;
       const double grad = divided ? (through[side] - mean) / total : through[side];

@@ -39,24 +39,6 @@ inline uint32_t equal_lanes(const int32_t* values, int32_t wanted) {
 #endif
 }
 
-// Bit l is set where a[l] != b[l], for l in [0, 16).
-inline uint32_t different_lanes(const int32_t* a, const int32_t* b) {
-#if defined(__AVX512F__)
-  return _mm512_cmpneq_epi32_mask(_mm512_loadu_si512(a), _mm512_loadu_si512(b));
-#elif defined(__AVX2__)
-  const auto load = [](const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); };
-  const __m256i lo = _mm256_cmpeq_epi32(load(a), load(b));
-  const __m256i hi = _mm256_cmpeq_epi32(load(a + 8), load(b + 8));
-  const uint32_t equal = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(lo))) |
-                         static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(hi))) << 8;
-  return ~equal & 0xffffu;
-#else
-  uint32_t mask = 0;
-  for (int l = 0; l < 16; ++l) mask |= static_cast<uint32_t>(a[l] != b[l]) << l;
-  return mask;
-#endif
-}
-
 // The position of the lowest set bit. mask must not be zero.
 inline int lowest_lane(uint32_t mask) {
 #if defined(_MSC_VER)
