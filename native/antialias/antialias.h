@@ -24,13 +24,21 @@ constexpr uint8_t facing_negative = 16;
 // Crossings may lie this far (in pixels) beyond the two centres, which snapping can cause.
 constexpr double crossing_tolerance = 1.0 / 16;
 
-template <class T>
-LG_HD uint8_t facing_flag(const T* p0, const T* p1, const T* p2) {
-  const double x0 = p0[0], y0 = p0[1], w0 = p0[3], x1 = p1[0], y1 = p1[1], w1 = p1[3];
-  const double x2 = p2[0], y2 = p2[1], w2 = p2[3];
+// From the clip positions of the three corners.
+LG_HD uint8_t facing_flag(double x0, double y0, double z0, double w0, double x1, double y1, double z1, double w1,
+                          double x2, double y2, double z2, double w2) {
   const double det = w0 * (x1 * y2 - y1 * x2) + w1 * (x2 * y0 - y2 * x0) + w2 * (x0 * y1 - y0 * x1);
-  const bool finite = (det - det) + 0.0 * (static_cast<double>(p0[2]) + p1[2] + p2[2]) == 0;  // else not drawn
+  const bool finite = (det - det) + 0.0 * (z0 + z1 + z2) == 0;  // else not drawn
   return !finite ? 0 : (det > 0 ? facing_positive : (det < 0 ? facing_negative : 0));
+}
+
+// Whether the next triangle around edge k of triangle t lies on its far side: most edges need no further look.
+// facing: facing flags of all triangles of the view.
+LG_HD bool continues(const int32_t* topology, const uint8_t* facing, int64_t t, int k) {
+  const auto entry = static_cast<uint32_t>(topology[3 * t + k]);
+  const uint8_t other = facing[(entry >> 1) / 3];
+  const bool alone = (entry >> 1) == static_cast<uint32_t>(3 * t + k);  // a boundary
+  return !alone & (other != 0) & ((other == facing[t]) != ((entry & 1) != 0));
 }
 
 // Whether edge k of triangle t is a silhouette: no other triangle of its cycle lies on its far side.
@@ -51,7 +59,7 @@ LG_HD bool is_silhouette(const int32_t* topology, const uint8_t* facing, int64_t
       passed = h;
       next_mark *= 2;
     }
-    const uint8_t other = facing[h / 3] & (facing_positive | facing_negative);
+    const uint8_t other = facing[static_cast<uint32_t>(h) / 3] & (facing_positive | facing_negative);
     const bool equal = other == mine;
     if (other != 0 && equal != same_direction) return false;
   }

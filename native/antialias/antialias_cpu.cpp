@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "common/bits.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
@@ -18,7 +19,6 @@ namespace lg {
 namespace {
 
 constexpr int64_t band_rows = 16;  // at least 2: see backward()
-constexpr int64_t prefetch_distance = 12;  // triangles
 
 template <class T>
 struct Scene {
@@ -60,48 +60,121 @@ void check_triangle(const Scene<T>& s, int64_t t) {
 
 constexpr int64_t triangles_per_task = 4096;
 
-// Calls body(view, triangle) for every triangle of every set of positions.
+// Calls body(view, first, last) for runs of triangles that make up every set of positions.
 template <class T, class Body>
 void for_triangles(int32_t threads, const Scene<T>& s, Body&& body) {
   const int64_t tasks_per_view = divide_up(s.triangles, triangles_per_task);
   parallel_for(threads, s.geometry_views() * tasks_per_view, [&](int64_t task, int) {
     const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * triangles_per_task;
-    const int64_t end = std::min(s.triangles, begin + triangles_per_task);
-    for (int64_t t = begin; t < end; ++t) body(view, t);
+    body(view, begin, std::min(s.triangles, begin + triangles_per_task));
   });
 }
 
+// Whether any index or link of triangles [first, last) is out of range.
 template <class T>
-void prefetch_corners(const SurfaceView<T>& surface, int64_t t) {
-  for (int k = 0; k < 3; ++k) LG_PREFETCH(surface.corner(t, k));
+bool any_wrong(const Scene<T>& s, int64_t first, int64_t last) {
+  const auto vertices = static_cast<uint32_t>(std::min<int64_t>(s.vertices, INT32_MAX));
+  const auto half_edges = static_cast<uint32_t>(std::min<int64_t>(3 * s.triangles, INT32_MAX));
+  uint32_t wrong = 0;
+  for (int64_t i = 3 * first; i < 3 * last; ++i) {
+    // The sign bit of a negative link makes it larger than any half-edge.
+    const auto link = static_cast<uint32_t>(s.topology[i]);
+    wrong |= (static_cast<uint32_t>(s.tri[i]) >= vertices) | ((link >> 1) >= half_edges) | (link >> 31);
+  }
+  return wrong != 0;
+}
+
+// Facing flags of `count` triangles from `first`, side by side: plain loops, which compilers vectorise.
+constexpr int64_t facing_lanes = 16;
+template <class T>
+void face_lanes(const SurfaceView<T>& surface, int64_t first, int64_t count, uint8_t* facing) {
+  T corner[3][4][facing_lanes] = {};
+  for (int64_t l = 0; l < count; ++l) {
+    for (int k = 0; k < 3; ++k) {
+      const T* p = surface.corner(first + l, k);
+      for (int i = 0; i < 4; ++i) corner[k][i][l] = p[i];
+    }
+  }
+  uint8_t flags[facing_lanes];
+  for (int64_t l = 0; l < facing_lanes; ++l) {
+    flags[l] = facing_flag(corner[0][0][l], corner[0][1][l], corner[0][2][l], corner[0][3][l], corner[1][0][l],
+                           corner[1][1][l], corner[1][2][l], corner[1][3][l], corner[2][0][l], corner[2][1][l],
+                           corner[2][2][l], corner[2][3][l]);
+  }
+  std::copy_n(flags, count, facing);
+}
+
+template <class T>
+void face_triangles(const Scene<T>& s, int64_t view, int64_t begin, int64_t end, uint8_t* facing) {
+  if (LG_UNLIKELY(any_wrong(s, begin, end))) {
+    for (int64_t t = begin; t < end; ++t) check_triangle(s, t);
+  }
+  const SurfaceView<T> surface = s.surface(view);
+  for (int64_t first = begin; first < end; first += facing_lanes) {
+    const int64_t count = std::min(facing_lanes, end - first);
+    for (int64_t t = first + facing_lanes; t < std::min(end, first + 2 * facing_lanes); ++t) {
+      for (int k = 0; k < 3; ++k) LG_PREFETCH(surface.corner(t, k));
+    }
+    face_lanes(surface, first, count, facing + first);
+  }
 }
 
 template <class T>
 void make_flags(int32_t threads, const Scene<T>& s, uint8_t* flags) {
   Buffer<uint8_t> facing(static_cast<size_t>(s.geometry_views() * s.triangles));
-  for_triangles(threads, s, [&](int64_t view, int64_t t) {
-    check_triangle(s, t);
-    const SurfaceView<T> surface = s.surface(view);
-    if (t + prefetch_distance < s.triangles) prefetch_corners(surface, t + prefetch_distance);
-    facing[view * s.triangles + t] =
-        facing_flag(surface.corner(t, 0), surface.corner(t, 1), surface.corner(t, 2));
+  for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
+    face_triangles(s, view, begin, end, facing.data() + view * s.triangles);
   });
-  for_triangles(threads, s, [&](int64_t view, int64_t t) {
+  for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
     const uint8_t* of_view = facing.data() + view * s.triangles;
-    uint8_t flag = of_view[t];
-    for (int k = 0; k < 3; ++k) flag |= static_cast<uint8_t>(is_silhouette(s.topology, of_view, t, k) << k);
-    flags[view * s.triangles + t] = flag;
+    for (int64_t t = begin; t < end; ++t) {
+      uint8_t flag = of_view[t], open = 0;
+      for (int k = 0; k < 3; ++k) open |= static_cast<uint8_t>(!continues(s.topology, of_view, t, k) << k);
+      for (int k = 0; LG_UNLIKELY(open) && k < 3; ++k) {
+        if (open & (1 << k)) flag |= static_cast<uint8_t>(is_silhouette(s.topology, of_view, t, k) << k);
+      }
+      flags[view * s.triangles + t] = flag;
+    }
   });
 }
 
 // ---- Pairs next to silhouettes ----------------------------------------------------------------------------
 
-// A pair of neighbouring pixels as one number, ordered by view, row and column of its first pixel.
-using PairKey = int64_t;
+// A pair of neighbouring pixels of one view as one number, ordered by row and column of its first pixel.
+using PairKey = uint64_t;
 
 struct Pair {
   int64_t view, row, column;
   bool vertical;
+};
+
+// One bit for each pair of a band: sorts the pairs and drops repeated ones on the way.
+class BandMarks {
+ public:
+  explicit BandMarks(int64_t width) : words_per_row_(divide_up(2 * width, 64)), words_(words_per_row_ * band_rows, 0) {}
+
+  void set(int64_t row, int64_t column, bool vertical) {
+    const int64_t bit = 2 * column + vertical;
+    words_[row * words_per_row_ + bit / 64] |= uint64_t{1} << (bit % 64);
+  }
+
+  // Calls use(row, column, vertical) for every mark in order, and clears it.
+  template <class Use>
+  void consume(Use&& use) {
+    for (size_t i = 0; i < words_.size(); ++i) {
+      if (LG_LIKELY(words_[i] == 0)) continue;
+      const int64_t row = static_cast<int64_t>(i) / words_per_row_, first = static_cast<int64_t>(i) % words_per_row_ * 64;
+      for (uint64_t rest = words_[i]; rest; rest &= rest - 1) {
+        const int64_t bit = first + lowest_bit(rest);
+        use(row, bit / 2, (bit & 1) != 0);
+      }
+      words_[i] = 0;
+    }
+  }
+
+ private:
+  const int64_t words_per_row_;
+  std::vector<uint64_t> words_;
 };
 
 // The pairs that may hold a crossing, band by band. A pair belongs to the band of its first pixel.
@@ -110,70 +183,111 @@ class PairList {
  public:
   PairList(int32_t threads, const Scene<T>& scene)
       : s_(scene), bands_per_view_(divide_up(scene.height, band_rows)), first_(scene.views * bands_per_view_ + 1, 0) {
-    std::vector<Array<PairKey>> found = s_.unbounded ? differing_pairs(threads) : pairs_at_silhouettes(threads);
-    place(found);
-    parallel_for(threads, bands(), [&](int64_t band, int) {
-      PairKey *begin = keys_.data() + first_[band], *end = keys_.data() + first_[band + 1];
-      std::sort(begin, end);
-      std::fill(std::unique(begin, end), end, no_pair);
-    });
+    place(s_.unbounded ? differing_pairs(threads) : pairs_at_silhouettes(threads));
   }
 
   int64_t bands() const { return s_.views * bands_per_view_; }
   int64_t bands_per_view() const { return bands_per_view_; }
 
-  // Calls use(pair) for the pairs of a band in order.
+  // Calls use(pair) for the pairs of a band, each once, in order.
   template <class Use>
-  void for_band(int64_t band, Use&& use) const {
-    for (int64_t i = first_[band]; i < first_[band + 1] && keys_[i] != no_pair; ++i) use(pair_of(keys_[i]));
+  void for_band(int64_t band, BandMarks& marks, Use&& use) const {
+    const int64_t view = band / bands_per_view_, first_row = band % bands_per_view_ * band_rows;
+    for (int64_t i = first_[band]; i < first_[band + 1]; ++i) {
+      const Pair pair = pair_of(keys_[i], view);
+      marks.set(pair.row - first_row, pair.column, pair.vertical);
+    }
+    marks.consume([&](int64_t row, int64_t column, bool vertical) {
+      use(Pair{view, first_row + row, column, vertical});
+    });
+  }
+
+  // Calls use(pair) for the vertical pairs of a band's last row, in a fixed order and maybe more than once.
+  template <class Use>
+  void for_last_row(int64_t band, Use&& use) const {
+    const int64_t view = band / bands_per_view_, last_row = (band % bands_per_view_ + 1) * band_rows - 1;
+    for (int64_t i = first_[band]; i < first_[band + 1]; ++i) {
+      const Pair pair = pair_of(keys_[i], view);
+      if (pair.vertical && pair.row == last_row) use(pair);
+    }
   }
 
  private:
-  static constexpr PairKey no_pair = -1;
+  // The pairs that one task found in one view.
+  struct Found {
+    int64_t view = 0;
+    Array<PairKey> keys;
+  };
 
-  PairKey key(int64_t view, int64_t row, int64_t column, bool vertical) const {
-    return 2 * ((view * s_.height + row) * s_.width + column) + vertical;
+  static PairKey key(int64_t row, int64_t column, bool vertical) {
+    return static_cast<PairKey>(row) << 32 | static_cast<PairKey>(column) << 1 | static_cast<PairKey>(vertical);
   }
 
-  Pair pair_of(PairKey key) const {
-    const int64_t pixel = key >> 1, line = pixel / s_.width;
-    return {line / s_.height, line % s_.height, pixel % s_.width, (key & 1) != 0};
+  static Pair pair_of(PairKey key, int64_t view) {
+    return {view, static_cast<int64_t>(key >> 32), static_cast<int64_t>((key & 0xffffffffu) >> 1), (key & 1) != 0};
   }
 
-  int64_t band_of(PairKey key) const {
-    const int64_t line = (key >> 1) / s_.width;
-    return line / s_.height * bands_per_view_ + line % s_.height / band_rows;
+  int64_t band_of(int64_t view, PairKey key) const {
+    return view * bands_per_view_ + static_cast<int64_t>(key >> 32) / band_rows;
   }
 
   // nvdiffrast's rule allows a crossing anywhere: all pairs whose pixels see different triangles.
-  std::vector<Array<PairKey>> differing_pairs(int32_t threads) const {
-    std::vector<Array<PairKey>> found(static_cast<size_t>(s_.views * s_.height));
+  std::vector<Found> differing_pairs(int32_t threads) const {
+    std::vector<Found> found(static_cast<size_t>(s_.views * s_.height));
     parallel_for(threads, s_.views * s_.height, [&](int64_t line, int) {
+      const int64_t row = line % s_.height;
       const int32_t* ids = s_.frag_tri + line * s_.width;
-      const PairKey first = 2 * line * s_.width;
+      Array<PairKey>& keys = found[line].keys;
+      found[line].view = line / s_.height;
       for (int64_t x = 0; x < s_.width; ++x) {
-        if (x + 1 < s_.width && ids[x] != ids[x + 1]) found[line].push_back(first + 2 * x);
-        if ((line + 1) % s_.height != 0 && ids[x] != ids[x + s_.width]) found[line].push_back(first + 2 * x + 1);
+        if (x + 1 < s_.width && ids[x] != ids[x + 1]) keys.push_back(key(row, x, false));
+        if (row + 1 < s_.height && ids[x] != ids[x + s_.width]) keys.push_back(key(row, x, true));
       }
     });
     return found;
   }
 
-  std::vector<Array<PairKey>> pairs_at_silhouettes(int32_t threads) const {
+  std::vector<Found> pairs_at_silhouettes(int32_t threads) const {
     const int64_t tasks_per_view = divide_up(s_.triangles, triangles_per_task);
-    std::vector<Array<PairKey>> found(static_cast<size_t>(s_.views * tasks_per_view));
+    std::vector<Found> found(static_cast<size_t>(s_.views * tasks_per_view));
     parallel_for(threads, s_.views * tasks_per_view, [&](int64_t task, int) {
       const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * triangles_per_task;
+      const int64_t end = std::min(s_.triangles, begin + triangles_per_task);
       const SurfaceView<T> surface = s_.surface(view);
-      for (int64_t t = begin; t < std::min(s_.triangles, begin + triangles_per_task); ++t) {
-        const uint8_t flags = surface.flags[t];
-        for (int k = 0; (flags & silhouette_edges) && k < 3; ++k) {
-          if (!(flags & (1 << k))) continue;
-          follow(view, surface.corner(t, (k + 1) % 3), surface.corner(t, (k + 2) % 3), found[task]);
+      found[task].view = view;
+      for_marked(surface.flags, begin, end, [&](int64_t t) {
+        for (int k = 0; k < 3; ++k) {
+          if (!is_followed(surface, t, k)) continue;
+          follow(surface.corner(t, (k + 1) % 3), surface.corner(t, (k + 2) % 3), found[task].keys);
         }
-      }
+      });
     });
     return found;
+  }
+
+  // Calls body(triangle) for the triangles with silhouette edges. They are few: flags are looked at eight at a time.
+  template <class Body>
+  static void for_marked(const uint8_t* flags, int64_t begin, int64_t end, Body&& body) {
+    constexpr uint64_t eight_edges = 0x0101010101010101u * silhouette_edges;
+    int64_t t = begin;
+    for (; t + 8 <= end; t += 8) {
+      uint64_t eight;
+      std::memcpy(&eight, flags + t, 8);
+      if (!(eight & eight_edges)) continue;
+      for (int64_t i = t; i < t + 8; ++i) {
+        if (flags[i] & silhouette_edges) body(i);
+      }
+    }
+    for (; t < end; ++t) {
+      if (flags[t] & silhouette_edges) body(t);
+    }
+  }
+
+  // Of an edge that is a silhouette for both of its triangles the first one sees to it.
+  static bool is_followed(const SurfaceView<T>& surface, int64_t t, int k) {
+    if (!(surface.flags[t] & (1 << k))) return false;
+    const auto here = static_cast<uint32_t>(3 * t + k), other = static_cast<uint32_t>(surface.topology[here]) >> 1;
+    return other >= here || !(surface.flags[other / 3] & (1 << other % 3));
   }
 
   struct ImagePoint {
@@ -189,7 +303,7 @@ class PairList {
 
   // Collects the pairs that the edge from a to b passes between: horizontal ones where it is steep, vertical
   // ones where it is flat.
-  void follow(int64_t view, const T* a, const T* b, Array<PairKey>& found) const {
+  void follow(const T* a, const T* b, Array<PairKey>& found) const {
     if (!(a[3] > 0)) std::swap(a, b);
     if (!(a[3] > 0)) return;
     // An end behind the camera is replaced by a point of the edge just in front of it.
@@ -200,11 +314,11 @@ class PairList {
     constexpr double slack = 1 - 1e-6;
     if (magnitude(dy) >= slack * magnitude(dx)) {
       follow_axis(p.y, q.y, p.x, dx / dy, s_.height, s_.width,
-                  [&](int64_t row, int64_t column) { found.push_back(key(view, row, column, false)); });
+                  [&](int64_t row, int64_t column) { found.push_back(key(row, column, false)); });
     }
     if (magnitude(dx) >= slack * magnitude(dy)) {
       follow_axis(p.x, q.x, p.y, dy / dx, s_.width, s_.height,
-                  [&](int64_t column, int64_t row) { found.push_back(key(view, row, column, true)); });
+                  [&](int64_t column, int64_t row) { found.push_back(key(row, column, true)); });
     }
   }
 
@@ -225,15 +339,15 @@ class PairList {
     }
   }
 
-  void place(std::vector<Array<PairKey>>& found) {
-    for (const auto& keys : found) {
-      for (size_t i = 0; i < keys.size(); ++i) ++first_[band_of(keys[i]) + 1];
+  void place(const std::vector<Found>& found) {
+    for (const Found& f : found) {
+      for (size_t i = 0; i < f.keys.size(); ++i) ++first_[band_of(f.view, f.keys[i]) + 1];
     }
     for (int64_t band = 0; band < bands(); ++band) first_[band + 1] += first_[band];
     keys_ = Buffer<PairKey>(static_cast<size_t>(first_[bands()]));
     std::vector<int64_t> cursor(first_.begin(), first_.end() - 1);
-    for (const auto& keys : found) {
-      for (size_t i = 0; i < keys.size(); ++i) keys_[cursor[band_of(keys[i])]++] = keys[i];
+    for (const Found& f : found) {
+      for (size_t i = 0; i < f.keys.size(); ++i) keys_[cursor[band_of(f.view, f.keys[i])]++] = f.keys[i];
     }
   }
 
@@ -297,7 +411,8 @@ class PairAnalysis {
 enum Side { right, left, below, above };  // where the colour comes from
 
 struct PixelBlend {
-  double weight[4];
+  double weight[4];  // by side; zero: nothing from there
+  Crossing crossing[4];
   bool listed;
 };
 
@@ -306,18 +421,19 @@ class RowBlends {
  public:
   explicit RowBlends(int64_t width) : blends_(static_cast<size_t>(width), PixelBlend{}) {}
 
-  void add(int64_t column, Side side, double weight) {
+  void add(int64_t column, Side side, double weight, const Crossing& crossing) {
     PixelBlend& blend = blends_[column];
     blend.weight[side] = weight;
+    blend.crossing[side] = crossing;
     if (!blend.listed) columns_.push_back(column);
     blend.listed = true;
   }
 
-  // Calls use(column, weights) for every listed pixel in the order of listing, and forgets them.
+  // Calls use(column, blend) for every listed pixel in the order of listing, and forgets them.
   template <class Use>
   void consume(Use&& use) {
     for (int64_t column : columns_) {
-      use(column, blends_[column].weight);
+      use(column, blends_[column]);
       blends_[column] = PixelBlend{};
     }
     columns_.clear();
@@ -334,7 +450,7 @@ template <class T>
 class BandScanner {
  public:
   explicit BandScanner(const Scene<T>& scene)
-      : s_(scene), analyse_(scene), current_(scene.width), next_(scene.width) {}
+      : s_(scene), analyse_(scene), current_(scene.width), next_(scene.width), marks_(scene.width) {}
 
   template <class Use>
   void scan(const PairList<T>& pairs, int64_t band, Use&& use) {
@@ -349,11 +465,9 @@ class BandScanner {
     };
     // The last row of the band above may lend colour to the first of this one.
     if (begin > 0) {
-      pairs.for_band(band - 1, [&](const Pair& pair) {
-        if (pair.vertical && pair.row == begin - 1) add(pair, nullptr, &current_);
-      });
+      pairs.for_last_row(band - 1, [&](const Pair& pair) { add(pair, nullptr, &current_); });
     }
-    pairs.for_band(band, [&](const Pair& pair) {
+    pairs.for_band(band, marks_, [&](const Pair& pair) {
       advance_to(pair.row);
       add(pair, &current_, pair.vertical && pair.row + 1 == end ? nullptr : pair.vertical ? &next_ : &current_);
     });
@@ -367,12 +481,13 @@ class BandScanner {
     if (blend.weight == 0) return;
     RowBlends* row = blend.first_takes ? first_row : second_row;
     const Side side = blend.first_takes ? (pair.vertical ? below : right) : (pair.vertical ? above : left);
-    if (row) row->add(pair.column + (side == left), side, blend.weight);
+    if (row) row->add(pair.column + (side == left), side, blend.weight, blend.crossing);
   }
 
   const Scene<T>& s_;
   PairAnalysis<T> analyse_;
   RowBlends current_, next_;
+  BandMarks marks_;
 };
 
 // By how much a pixel's weights must be divided so that the blend stays within its colours.
@@ -394,7 +509,8 @@ void forward(int32_t threads, const Scene<T>& s, T* out) {
     scanners[worker].scan(pairs, band, [&](int64_t view, int64_t row, RowBlends& blends) {
       const int64_t first = (view * s.height + row) * s.width;
       std::copy_n(s.color + first * s.channels, s.width * s.channels, out + first * s.channels);
-      blends.consume([&](int64_t column, const double* weight) {
+      blends.consume([&](int64_t column, const PixelBlend& blend) {
+        const double* weight = blend.weight;
         const double total = weight_sum(weight, s.unbounded);
         const T* here = s.color + (first + column) * s.channels;
         T* target = out + (first + column) * s.channels;
@@ -415,9 +531,10 @@ template <class T>
 class BackwardBand {
  public:
   BackwardBand(const Scene<T>& s, const T* grad_out, T* grad_color, TriangleGradients<T>* records)
-      : s_(s), analyse_(s), grad_out_(grad_out), grad_color_(grad_color), records_(records) {}
+      : s_(s), grad_out_(grad_out), grad_color_(grad_color), records_(records) {}
 
-  void pixel(int64_t view, int64_t row, int64_t column, const double* weight, int worker) {
+  void pixel(int64_t view, int64_t row, int64_t column, const PixelBlend& blend, int worker) {
+    const double* weight = blend.weight;
     const int64_t here = (view * s_.height + row) * s_.width + column;
     const double total = weight_sum(weight, s_.unbounded);
     double through[4] = {0, 0, 0, 0}, mean = 0;  // d loss / d (weight / total), and their weighted sum
@@ -431,7 +548,7 @@ class BackwardBand {
     for (int side = 0; side < 4; ++side) {
       if (weight[side] == 0) continue;
       const double grad = divided ? (through[side] - mean) / total : through[side];
-      move_edge({view, row - (side == above), column - (side == left), side >= below}, grad, worker);
+      move_edge(view, row, column, static_cast<Side>(side), blend.crossing[side], grad, worker);
     }
   }
 
@@ -452,24 +569,34 @@ class BackwardBand {
     return through;
   }
 
-  void move_edge(const Pair& pair, double grad_weight, int worker) {
-    const PairBlend blend = analyse_(pair);
-    if (blend.crossing.clamped) return;
-    const double grad = blend.crossing.distance < 0.5 ? -grad_weight : grad_weight;
-    const int a = (blend.crossing.edge + 1) % 3, b = (blend.crossing.edge + 2) % 3;
-    const int32_t triangle = blend.crossing.triangle;
-    const SurfaceView<T> surface = s_.surface(pair.view);
+  // The pixel at (view, row, column) takes colour from `side` because of a crossing.
+  void move_edge(int64_t view, int64_t row, int64_t column, Side side, const Crossing& crossing, double grad_weight,
+                 int worker) {
+    if (crossing.clamped) return;
+    // The weight is how far the crossing is from the middle; the pixel in front takes where it is nearer than that.
+    const bool takes_in_front = crossing.distance < 0.5;
+    const double grad = takes_in_front ? -grad_weight : grad_weight;
+    const PairView pair = view_of_front(row, column, side, takes_in_front);
+    const int a = (crossing.edge + 1) % 3, b = (crossing.edge + 2) % 3;
+    const SurfaceView<T> surface = s_.surface(view);
     double grad_a[4], grad_b[4];
-    crossing_gradients(surface.corner(triangle, a), surface.corner(triangle, b), blend.view, grad_a, grad_b);
-    T* record = records_->values(worker, records_->find(worker, triangle));
+    crossing_gradients(surface.corner(crossing.triangle, a), surface.corner(crossing.triangle, b), pair, grad_a, grad_b);
+    T* record = records_->values(worker, records_->find(worker, crossing.triangle));
     for (int i = 0; i < 4; ++i) {
       record[4 * a + i] += static_cast<T>(grad * grad_a[i]);
       record[4 * b + i] += static_cast<T>(grad * grad_b[i]);
     }
   }
 
+  // The pair of the pixel and its neighbour to a side, seen from the one in front.
+  PairView view_of_front(int64_t row, int64_t column, Side side, bool pixel_in_front) const {
+    const bool vertical = side >= below, next = side == right || side == below;
+    const int64_t step = pixel_in_front ? 0 : (next ? 1 : -1);
+    return make_pair_view(column + (vertical ? 0 : step), row + (vertical ? step : 0), s_.width, s_.height, vertical,
+                          next == pixel_in_front);
+  }
+
   const Scene<T>& s_;
-  PairAnalysis<T> analyse_;
   const T* grad_out_;
   T* grad_color_;
   TriangleGradients<T>* records_;
@@ -500,7 +627,7 @@ void backward(int32_t threads, const Scene<T>& s, const T* grad_out, T* grad_col
       const int64_t view = task / in_round, band = view * per_view + task % in_round * 2 + round;
       records.begin_chunk(band, worker, view);
       scanners[worker].scan(pairs, band, [&](int64_t, int64_t row, RowBlends& blends) {
-        blends.consume([&](int64_t column, const double* weight) { work.pixel(view, row, column, weight, worker); });
+        blends.consume([&](int64_t column, const PixelBlend& blend) { work.pixel(view, row, column, blend, worker); });
       });
       records.end_chunk(band, worker);
     });

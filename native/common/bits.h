@@ -50,6 +50,17 @@ inline int lowest_lane(uint32_t mask) {
 #endif
 }
 
+// The same for 64 bits.
+inline int lowest_bit(uint64_t mask) {
+#if defined(_MSC_VER)
+  unsigned long index;
+  _BitScanForward64(&index, mask);
+  return static_cast<int>(index);
+#else
+  return __builtin_ctzll(mask);
+#endif
+}
+
 // The end of the run of equal values that starts at `begin`, at most `end`.
 inline int64_t run_end(const int32_t* values, int64_t begin, int64_t end) {
   const int32_t value = values[begin];
