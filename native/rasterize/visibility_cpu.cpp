@@ -1,6 +1,7 @@
 // Sort-middle rasterization on the CPU: snap vertices, bin triangles to 64x64 tiles in index order, then
-// rasterize tile by tile in 4x4 blocks with integer edge functions. Every phase is a parallel_for; the
-// order in which a tile sees its triangles is their index order, whatever the number of threads.
+// rasterize tile by tile. Every phase is a parallel_for; the order in which a tile sees its triangles is their
+// index order, whatever the number of threads. Tiny triangles are set up as they are binned, since they rarely
+// meet more than one tile; others when a tile draws them.
 #include "rasterize/visibility_cpu.h"
 
 #include <algorithm>
@@ -8,11 +9,13 @@
 #include <limits>
 #include <vector>
 
-#include "common/lanes.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
+#include "rasterize/candidates_cpu.h"
 #include "rasterize/coverage.h"
+#include "rasterize/drawing_cpu.h"
+#include "rasterize/tile_bins.h"
 
 namespace lg {
 namespace {
@@ -22,12 +25,6 @@ constexpr int64_t prefetch_distance = 12;  // triangles
 constexpr int64_t min_triangles_per_chunk = 1024;
 constexpr int64_t max_chunks_per_view = 64;
 constexpr int64_t group_work = 1 << 20;  // views are processed together up to this many triangles or pixels / 4
-
-// The place of each lane in its 4x4 block.
-alignas(64) constexpr int32_t lane_column[block_lanes] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-alignas(64) constexpr int32_t lane_row[block_lanes] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
-alignas(64) constexpr float lane_x[block_lanes] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-alignas(64) constexpr float lane_y[block_lanes] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
 
 // A triangle that may touch pixels. Its corners are those of triangle `source` of tri, or, when negative,
 // those of clipped triangle ~source of its chunk.
@@ -46,314 +43,17 @@ struct Chunk {
   int64_t view = 0;  // within the group
   int64_t first = 0, count = 0;
   Array<BinnedTriangle> binned;
+  Array<TinyTriangle> tiny;
   Array<ClippedTriangle> clipped;
   int64_t clipped_base = 0;  // where its clipped triangles start in the group's list
 };
 
+// Where a tiny triangle is kept: a chunk of its view and a place in it.
+constexpr int tiny_place_bits = 25;  // of the 31 that int32 has; see make_chunks
+constexpr int32_t tiny_place_mask = (1 << tiny_place_bits) - 1;
+
 struct TriangleRange {
   int64_t first, count;
-};
-
-// ---- Drawing one triangle into one tile -----------------------------------------------------------------
-
-struct alignas(64) TileBuffers {
-  int32_t triangle[tile_blocks * block_lanes];
-  float depth[tile_blocks * block_lanes];
-};
-
-struct Corners {
-  SnappedVertex a, b, c;
-};
-
-// An edge within one tile, in whole steps from the tile's first pixel. int32 suffices: an edge whose sign
-// changes in the tile is never further from zero there than its steps across the tile add up to, and any
-// other edge needs no test.
-struct TileEdge {
-  int32_t value, step_x, step_y;
-
-  int32_t at(int32_t column, int32_t row) const { return value + step_x * column + step_y * row; }
-
-  // How the value differs between the lanes of a block.
-  IntLanes ramp() const { return broadcast(step_x) * load(lane_column) + broadcast(step_y) * load(lane_row); }
-};
-
-// The visibility depth of a block's lanes, in the order of operations that the rule fixes.
-struct DepthLanes {
-  explicit DepthLanes(const DepthPlane& p)
-      : at_anchor(broadcast(p.at_anchor)), dx(broadcast(p.dx)), dy(broadcast(p.dy)), low(broadcast(p.low)),
-        high(broadcast(p.high)), anchor_x(p.anchor_x), anchor_y(p.anchor_y) {}
-
-  FloatLanes at(int32_t column, int32_t row) const {
-    const FloatLanes x = broadcast(static_cast<float>(column - anchor_x)) + load(lane_x);
-    const FloatLanes y = broadcast(static_cast<float>(row - anchor_y)) + load(lane_y);
-    return maximum(low, minimum(high, (at_anchor + dy * y) + dx * x));
-  }
-
-  FloatLanes at_anchor, dx, dy, low, high;
-  int32_t anchor_x, anchor_y;
-};
-
-// A triangle ready to be drawn into a tile; pixel coordinates count from the tile's first pixel.
-struct PreparedTriangle {
-  TileEdge edge[3];
-  PixelBox box;  // clamped to the tile
-  DepthPlane depth;
-  int32_t triangle;
-};
-
-// Triangles up to this size can be set up in 32 bits wherever they touch a tile. In sub-pixels: 32 pixels.
-constexpr int32_t small_extent = 1 << 13;
-
-bool is_small(const Corners& t) {
-  return max3(t.a.x, t.b.x, t.c.x) - min3(t.a.x, t.b.x, t.c.x) <= small_extent &&
-         max3(t.a.y, t.b.y, t.c.y) - min3(t.a.y, t.b.y, t.c.y) <= small_extent;
-}
-
-// Sixteen small triangles, set up side by side: plain loops over the lanes, which compilers vectorise.
-// The formulas are those of coverage.h in tile coordinates.
-struct alignas(64) SmallTriangles {
-  static constexpr int capacity = 16;
-
-  int count = 0;
-  int32_t triangle[capacity];
-  int32_t ax[capacity], ay[capacity], bx[capacity], by[capacity], cx[capacity], cy[capacity];
-  float az[capacity], bz[capacity], cz[capacity];
-  int32_t value[3][capacity], step_x[3][capacity], step_y[3][capacity];
-  int32_t x0[capacity], y0[capacity], x1[capacity], y1[capacity], anchor_x[capacity], anchor_y[capacity];
-  float at_anchor[capacity], dx[capacity], dy[capacity], low[capacity], high[capacity];
-
-  void add(const Corners& t, const Tile& tile, int32_t bits, int32_t number) {
-    const int32_t left = tile.x << bits, top = tile.y << bits;
-    ax[count] = t.a.x - left, ay[count] = t.a.y - top, az[count] = t.a.z;
-    bx[count] = t.b.x - left, by[count] = t.b.y - top, bz[count] = t.b.z;
-    cx[count] = t.c.x - left, cy[count] = t.c.y - top, cz[count] = t.c.z;
-    triangle[count++] = number;
-  }
-
-  void prepare(const Tile& tile, int32_t bits) {
-    // Unused lanes repeat the first triangle: nothing is ever divided by garbage.
-    for (int l = count; l < capacity; ++l) {
-      ax[l] = ax[0], ay[l] = ay[0], bx[l] = bx[0], by[l] = by[0], cx[l] = cx[0], cy[l] = cy[0];
-      az[l] = az[0], bz[l] = bz[0], cz[l] = cz[0];
-    }
-    int32_t area[capacity];
-    orient(area);
-    prepare_edge(0, bits, ax, ay, bx, by);
-    prepare_edge(1, bits, bx, by, cx, cy);
-    prepare_edge(2, bits, cx, cy, ax, ay);
-    prepare_box(tile, bits);
-    prepare_depth(bits, area);
-  }
-
-  PreparedTriangle operator[](int l) const {
-    PreparedTriangle t;
-    for (int k = 0; k < 3; ++k) t.edge[k] = {value[k][l], step_x[k][l], step_y[k][l]};
-    t.box = {x0[l], y0[l], x1[l], y1[l]};
-    t.depth = {at_anchor[l], dx[l], dy[l], low[l], high[l], anchor_x[l], anchor_y[l]};
-    t.triangle = triangle[l];
-    return t;
-  }
-
- private:
-  void orient(int32_t* area) {
-    for (int l = 0; l < capacity; ++l) {
-      const int32_t twice = (bx[l] - ax[l]) * (cy[l] - ay[l]) - (cx[l] - ax[l]) * (by[l] - ay[l]);
-      const bool flip = twice < 0;
-      const int32_t old_bx = bx[l], old_by = by[l];
-      const float old_bz = bz[l];
-      bx[l] = flip ? cx[l] : old_bx, by[l] = flip ? cy[l] : old_by, bz[l] = flip ? cz[l] : old_bz;
-      cx[l] = flip ? old_bx : cx[l], cy[l] = flip ? old_by : cy[l], cz[l] = flip ? old_bz : cz[l];
-      area[l] = flip ? -twice : twice;
-    }
-  }
-
-  void prepare_edge(int k, int32_t bits, const int32_t* px, const int32_t* py, const int32_t* qx, const int32_t* qy) {
-    const int32_t half = 1 << (bits - 1);
-    for (int l = 0; l < capacity; ++l) {
-      const int32_t ex = qx[l] - px[l], ey = qy[l] - py[l];
-      const int32_t top_left = (ey < 0) | ((ey == 0) & (ex > 0));
-      value[k][l] = (ex * (half - py[l]) - ey * (half - px[l]) - (1 - top_left)) >> bits;
-      step_x[k][l] = -ey;
-      step_y[k][l] = ex;
-    }
-  }
-
-  void prepare_box(const Tile& tile, int32_t bits) {
-    const int32_t half = 1 << (bits - 1), up = (1 << bits) - 1 - half, last_x = tile.width - 1, last_y = tile.height - 1;
-    for (int l = 0; l < capacity; ++l) {
-      const int32_t left = (min3(ax[l], bx[l], cx[l]) + up) >> bits, right = (max3(ax[l], bx[l], cx[l]) - half) >> bits;
-      const int32_t top = (min3(ay[l], by[l], cy[l]) + up) >> bits, low_y = (max3(ay[l], by[l], cy[l]) - half) >> bits;
-      anchor_x[l] = left < -tile.x ? -tile.x : left;
-      anchor_y[l] = top < -tile.y ? -tile.y : top;
-      x0[l] = left < 0 ? 0 : left;
-      y0[l] = top < 0 ? 0 : top;
-      x1[l] = right > last_x ? last_x : right;
-      y1[l] = low_y > last_y ? last_y : low_y;
-    }
-  }
-
-  void prepare_depth(int32_t bits, const int32_t* area) {
-    const double size = static_cast<double>(1 << bits), half = size / 2;
-    for (int l = 0; l < capacity; ++l) {
-      const double z0 = az[l], dz1 = static_cast<double>(bz[l]) - z0, dz2 = static_cast<double>(cz[l]) - z0;
-      const double zx = (dz1 * (cy[l] - ay[l]) - dz2 * (by[l] - ay[l])) / static_cast<double>(area[l]) * size;
-      const double zy = (dz2 * (bx[l] - ax[l]) - dz1 * (cx[l] - ax[l])) / static_cast<double>(area[l]) * size;
-      at_anchor[l] = static_cast<float>(z0 + zx * ((anchor_x[l] * size + half - ax[l]) / size) +
-                                        zy * ((anchor_y[l] * size + half - ay[l]) / size));
-      dx[l] = static_cast<float>(zx);
-      dy[l] = static_cast<float>(zy);
-      low[l] = min3(az[l], bz[l], cz[l]);
-      high[l] = max3(az[l], bz[l], cz[l]);
-    }
-  }
-};
-
-// Sixteen triangles on their way to the bins, judged side by side. Most triangles of a fine mesh hold no pixel
-// centre, and are dropped here.
-struct alignas(64) CandidateTriangles {
-  static constexpr int capacity = 16;
-  enum Verdict : int32_t { drop, keep, look_closer };
-
-  int count;
-  int32_t ax[capacity], ay[capacity], bx[capacity], by[capacity], cx[capacity], cy[capacity];
-  uint32_t flags[capacity];  // of the three vertices together
-  int32_t x0[capacity], y0[capacity], x1[capacity], y1[capacity];
-  int32_t verdict[capacity];
-
-  void set(int l, const SnappedVertex& a, const SnappedVertex& b, const SnappedVertex& c) {
-    ax[l] = a.x, ay[l] = a.y, bx[l] = b.x, by[l] = b.y, cx[l] = c.x, cy[l] = c.y;
-    flags[l] = a.flags | b.flags | c.flags;
-  }
-
-  // keep: a small triangle that may cover pixels of its box; for a box of one pixel, one that does.
-  // look_closer: clipping or wider arithmetic is needed.
-  void judge(const Viewport& view) {
-    const int32_t bits = view.subpixel_bits, half = 1 << (bits - 1), up = (1 << bits) - 1 - half;
-    const int32_t last_x = view.width - 1, last_y = view.height - 1;
-    for (int l = 0; l < capacity; ++l) {
-      const int32_t left = min3(ax[l], bx[l], cx[l]), right = max3(ax[l], bx[l], cx[l]);
-      const int32_t top = min3(ay[l], by[l], cy[l]), bottom = max3(ay[l], by[l], cy[l]);
-      const int32_t first_x = (left + up) >> bits, first_y = (top + up) >> bits;
-      x0[l] = first_x < 0 ? 0 : first_x;
-      y0[l] = first_y < 0 ? 0 : first_y;
-      x1[l] = (right - half) >> bits > last_x ? last_x : (right - half) >> bits;
-      y1[l] = (bottom - half) >> bits > last_y ? last_y : (bottom - half) >> bits;
-      const bool small = (right - left <= small_extent) & (bottom - top <= small_extent) & (bits <= 8);
-      const bool hidden = (x0[l] > x1[l]) | (y0[l] > y1[l]);
-      const int32_t ok = (small & (flags[l] == 0)) ? keep : look_closer;
-      verdict[l] = hidden & (flags[l] == 0) ? drop : ok;
-    }
-    for (int l = 0; l < capacity; ++l) {
-      const int32_t area = cross(bx[l] - ax[l], cy[l] - ay[l], cx[l] - ax[l], by[l] - ay[l]);
-      const bool single = (x0[l] == x1[l]) & (y0[l] == y1[l]);
-      const int32_t px = (x0[l] << bits) + half, py = (y0[l] << bits) + half;
-      const bool covers = inside(ax[l], ay[l], bx[l], by[l], px, py, area) &
-                          inside(bx[l], by[l], cx[l], cy[l], px, py, area) &
-                          inside(cx[l], cy[l], ax[l], ay[l], px, py, area);
-      const bool misses = (area == 0) | (single & !covers);
-      verdict[l] = (verdict[l] == keep) & misses ? drop : verdict[l];
-    }
-  }
-
- private:
-  // a b - c d where it fits 32 bits, as for small triangles; wraps around for others, which do not use it.
-  static int32_t cross(int32_t a, int32_t b, int32_t c, int32_t d) {
-    const auto u = [](int32_t value) { return static_cast<uint32_t>(value); };
-    return static_cast<int32_t>(u(a) * u(b) - u(c) * u(d));
-  }
-
-  // Whether the pixel centre (px, py) is inside the edge from a to b of a triangle whose double area has the
-  // sign of `area`: seen from the other side, the edge runs from b to a.
-  static bool inside(int32_t a_x, int32_t a_y, int32_t b_x, int32_t b_y, int32_t px, int32_t py, int32_t area) {
-    const int32_t ex = area < 0 ? a_x - b_x : b_x - a_x, ey = area < 0 ? a_y - b_y : b_y - a_y;
-    const bool top_left = (ey < 0) | ((ey == 0) & (ex > 0));
-    const int32_t e = cross(ex, py - a_y, ey, px - a_x);
-    return (e > 0) | ((e == 0) & top_left);
-  }
-};
-
-// Sets up a triangle of any size. False where the tile is outside one of its edges.
-bool prepare_large(const Corners& corners, const Tile& tile, const Viewport& viewport, PreparedTriangle* out) {
-  int64_t area = double_area(corners.a, corners.b, corners.c);
-  const bool flip = area < 0;
-  const SnappedVertex &a = corners.a, &b = flip ? corners.c : corners.b, &c = flip ? corners.b : corners.c;
-  const int32_t bits = viewport.subpixel_bits;
-  const Edge edge[3] = {make_edge(a, b, tile.x, tile.y, bits), make_edge(b, c, tile.x, tile.y, bits),
-                        make_edge(c, a, tile.x, tile.y, bits)};
-  for (int k = 0; k < 3; ++k) {
-    const int64_t across_x = static_cast<int64_t>(edge[k].step_x) * (tile_size - 1);
-    const int64_t across_y = static_cast<int64_t>(edge[k].step_y) * (tile_size - 1);
-    if (edge[k].value + std::max<int64_t>(0, across_x) + std::max<int64_t>(0, across_y) < 0) return false;
-    const bool all_inside = edge[k].value + std::min<int64_t>(0, across_x) + std::min<int64_t>(0, across_y) >= 0;
-    out->edge[k] = all_inside ? TileEdge{0, 0, 0}
-                              : TileEdge{static_cast<int32_t>(edge[k].value), edge[k].step_x, edge[k].step_y};
-  }
-  const PixelBox box = pixel_box(a, b, c, viewport);
-  out->depth = make_depth_plane(a, b, c, flip ? -area : area, box, bits);
-  out->depth.anchor_x -= tile.x;
-  out->depth.anchor_y -= tile.y;
-  out->box = {std::max(0, box.x0 - tile.x), std::max(0, box.y0 - tile.y), std::min(tile.width - 1, box.x1 - tile.x),
-              std::min(tile.height - 1, box.y1 - tile.y)};
-  return true;
-}
-
-// Draws triangles into a tile. Peeling: only what lies strictly behind the layer in front.
-template <bool Peeling>
-class Drawing {
- public:
-  Drawing(const Viewport& viewport, bool drop_coincident, const Tile& tile, TileBuffers& buffers,
-          const TileBuffers* layer)
-      : viewport_(viewport), drop_coincident_(drop_coincident), tile_(tile), buffers_(buffers), layer_(layer) {}
-
-  void draw(SmallTriangles& batch) const {
-    if (batch.count == 0) return;
-    batch.prepare(tile_, viewport_.subpixel_bits);
-    for (int l = 0; l < batch.count; ++l) draw(batch[l]);
-    batch.count = 0;
-  }
-
-  void draw(const Corners& corners, int32_t triangle) const {
-    PreparedTriangle prepared;
-    prepared.triangle = triangle;
-    if (prepare_large(corners, tile_, viewport_, &prepared)) draw(prepared);
-  }
-
- private:
-  LG_HD void draw(const PreparedTriangle& t) const {
-    const TileEdge &e0 = t.edge[0], &e1 = t.edge[1], &e2 = t.edge[2];
-    const IntLanes ramp0 = e0.ramp(), ramp1 = e1.ramp(), ramp2 = e2.ramp();
-    const DepthLanes depth(t.depth);
-    for (int32_t y = t.box.y0 / block_size; y <= t.box.y1 / block_size; ++y) {
-      for (int32_t x = t.box.x0 / block_size; x <= t.box.x1 / block_size; ++x) {
-        const int32_t column = x * block_size, row = y * block_size;
-        const LaneMask inside = non_negative((broadcast(e0.at(column, row)) + ramp0) |
-                                             (broadcast(e1.at(column, row)) + ramp1) |
-                                             (broadcast(e2.at(column, row)) + ramp2));
-        if (!any(inside)) continue;
-        const FloatLanes z = depth.at(column, row);
-        const int64_t place = (y * blocks_per_row + x) * block_lanes;
-        const FloatLanes old_z = load(buffers_.depth + place);
-        LaneMask take = inside & less_equal(z, old_z);
-        if (Peeling) take = take & behind(z, t.triangle, place);
-        store(buffers_.depth + place, select(take, z, old_z));
-        store(buffers_.triangle + place, select(take, broadcast(t.triangle), load(buffers_.triangle + place)));
-      }
-    }
-  }
-
-  // The lanes where (z, triangle) comes strictly after the layer in front.
-  LaneMask behind(const FloatLanes& z, int32_t triangle, int64_t place) const {
-    const FloatLanes front = load(layer_->depth + place);
-    const LaneMask deeper = less(front, z);
-    if (drop_coincident_) return deeper;
-    return deeper | (less_equal(front, z) & less(broadcast(triangle), load(layer_->triangle + place)));
-  }
-
-  const Viewport& viewport_;
-  const bool drop_coincident_;
-  const Tile& tile_;
-  TileBuffers& buffers_;
-  const TileBuffers* layer_;
 };
 
 // ---- The passes over a whole image ----------------------------------------------------------------------
@@ -444,8 +144,12 @@ class VisibilityPass {
   // ---- Binning ----------------------------------------------------------------------------------------
 
   void make_chunks() {
+    static_assert(max_chunks_per_view <= 1 << (31 - tiny_place_bits), "chunks need more bits");
+    static_assert(max_chunks_per_view << tiny_place_bits >= int64_t{1} << 31, "places need more bits");
     chunks_.clear();
+    first_chunk_.clear();
     for (int64_t view = 0; view < views_; ++view) {
+      first_chunk_.push_back(static_cast<int64_t>(chunks_.size()));
       const TriangleRange range = triangles_of(first_view_ + view);
       const int64_t size = std::max(min_triangles_per_chunk, divide_up(range.count, max_chunks_per_view));
       for (int64_t first = 0; first < range.count; first += size) {
@@ -456,7 +160,9 @@ class VisibilityPass {
         chunks_.push_back(std::move(chunk));
       }
     }
-    counts_ = Buffer<uint32_t>(chunks_.size() * tiles_);
+    first_chunk_.push_back(static_cast<int64_t>(chunks_.size()));
+    bins_.begin(static_cast<int64_t>(chunks_.size()), tiles_);
+    tiny_bins_.begin(static_cast<int64_t>(chunks_.size()), tiles_);
   }
 
   void check_indices(int64_t t, const int32_t* index) const {
@@ -470,9 +176,9 @@ class VisibilityPass {
 
   void bin(int64_t c) {
     Chunk& chunk = chunks_[c];
-    uint32_t* counts = counts_.data() + c * tiles_;
-    std::memset(counts, 0, sizeof(uint32_t) * tiles_);
-    chunk.binned.reserve(chunk.count);
+    uint32_t *counts = bins_.counts(c), *tiny_counts = tiny_bins_.counts(c);
+    std::fill_n(counts, tiles_, 0u);
+    std::fill_n(tiny_counts, tiles_, 0u);
     for (int64_t first = chunk.first; first < chunk.first + chunk.count; first += CandidateTriangles::capacity) {
       CandidateTriangles batch;
       batch.count = static_cast<int>(std::min<int64_t>(CandidateTriangles::capacity, chunk.first + chunk.count - first));
@@ -481,7 +187,10 @@ class VisibilityPass {
       for (int l = 0; l < batch.count; ++l) {
         const int64_t t = first + l;
         if (LG_LIKELY(batch.verdict[l] == CandidateTriangles::drop)) continue;
-        if (LG_LIKELY(batch.verdict[l] == CandidateTriangles::keep)) {
+        if (LG_LIKELY(batch.verdict[l] == CandidateTriangles::keep_tiny)) {
+          chunk.tiny.push_back(batch.tiny(l, static_cast<int32_t>(t)));
+          for_tiles(batch.x0[l], batch.y0[l], [&](int64_t tile) { ++tiny_counts[tile]; });
+        } else if (batch.verdict[l] == CandidateTriangles::keep) {
           push_binned(chunk, counts, {batch.x0[l], batch.y0[l], batch.x1[l], batch.y1[l]}, static_cast<int32_t>(t));
         } else if (batch.flags[l]) {
           bin_flagged(chunk, counts, t);
@@ -517,6 +226,21 @@ class VisibilityPass {
     const uint32_t a = vertices[index[0]].flags, b = vertices[index[1]].flags, c = vertices[index[2]].flags;
     const bool outside_one_plane = (a & b & c & all_planes) != 0, unusable = ((a | b | c) & not_a_point) != 0;
     if (!outside_one_plane && !unusable) bin_clipped(chunk, counts, t);
+  }
+
+  // Calls use(tile) for the tiles that a box of 4x4 pixels at (x, y) touches.
+  template <class Use>
+  void for_tiles(int32_t x, int32_t y, Use&& use) const {
+    const int32_t tx = x / tile_size, ty = y / tile_size;
+    const int32_t end_x = std::min<int32_t>(viewport_.width - 1, x + 3) / tile_size;
+    const int32_t end_y = std::min<int32_t>(viewport_.height - 1, y + 3) / tile_size;
+    const int64_t tile = ty * tiles_x_ + tx;
+    use(tile);
+    if (LG_UNLIKELY(end_x > tx)) use(tile + 1);
+    if (LG_UNLIKELY(end_y > ty)) {
+      use(tile + tiles_x_);
+      if (end_x > tx) use(tile + tiles_x_ + 1);
+    }
   }
 
   // Returns whether the triangle has any pixel to test.
@@ -560,30 +284,14 @@ class VisibilityPass {
     }
   }
 
-  // Turns the chunks' counts into places: tile by tile, and within a tile chunk by chunk.
   void place_bins() {
-    tile_first_ = Buffer<int64_t>(views_ * tiles_ + 1);
-    chunk_first_ = Buffer<int64_t>(chunks_.size() * tiles_);
-    int64_t place = 0, clipped = 0;
-    size_t c = 0;
-    for (int64_t view = 0; view < views_; ++view) {
-      size_t end = c;
-      while (end < chunks_.size() && chunks_[end].view == view) ++end;
-      for (int64_t tile = 0; tile < tiles_; ++tile) {
-        tile_first_[view * tiles_ + tile] = place;
-        for (size_t k = c; k < end; ++k) {
-          chunk_first_[k * tiles_ + tile] = place;
-          place += counts_[k * tiles_ + tile];
-        }
-      }
-      c = end;
-    }
-    tile_first_[views_ * tiles_] = place;
+    bins_.place(first_chunk_.data(), views_);
+    tiny_bins_.place(first_chunk_.data(), views_);
+    int64_t clipped = 0;
     for (Chunk& chunk : chunks_) {
       chunk.clipped_base = clipped;
       clipped += static_cast<int64_t>(chunk.clipped.size());
     }
-    if (static_cast<int64_t>(bins_.size()) < place) bins_ = Buffer<int32_t>(place);
     clipped_.clear();
     clipped_.reserve(clipped);
     for (const Chunk& chunk : chunks_) {
@@ -593,29 +301,32 @@ class VisibilityPass {
 
   void fill_bins(int64_t c) {
     const Chunk& chunk = chunks_[c];
-    int64_t* place = chunk_first_.data() + c * tiles_;
     for (size_t i = 0; i < chunk.binned.size(); ++i) {
       const BinnedTriangle& b = chunk.binned[i];
       const int32_t entry =
           b.source >= 0 ? b.source : static_cast<int32_t>(~(~b.source + chunk.clipped_base));
       for (int64_t ty = b.tile_y0; ty <= b.tile_y1; ++ty) {
-        for (int64_t tx = b.tile_x0; tx <= b.tile_x1; ++tx) bins_[place[ty * tiles_x_ + tx]++] = entry;
+        for (int64_t tx = b.tile_x0; tx <= b.tile_x1; ++tx) bins_.add(c, ty * tiles_x_ + tx, entry);
       }
+    }
+    const auto chunk_in_view = static_cast<int32_t>(c - first_chunk_[chunk.view]);
+    for (size_t i = 0; i < chunk.tiny.size(); ++i) {
+      const int32_t entry = chunk_in_view << tiny_place_bits | static_cast<int32_t>(i);
+      for_tiles(chunk.tiny[i].x, chunk.tiny[i].y, [&](int64_t tile) { tiny_bins_.add(c, tile, entry); });
     }
   }
 
   // ---- Tiles ------------------------------------------------------------------------------------------
 
   void rasterize_tile(int64_t task, int worker) {
-    const int64_t view = task / tiles_, in_view = task % tiles_;
+    const int64_t in_view = task % tiles_;
     Tile tile;
-    tile.view = first_view_ + view;
+    tile.view = first_view_ + task / tiles_;
     tile.x = static_cast<int32_t>(in_view % tiles_x_) * tile_size;
     tile.y = static_cast<int32_t>(in_view / tiles_x_) * tile_size;
     tile.width = std::min(tile_size, viewport_.width - tile.x);
     tile.height = std::min(tile_size, viewport_.height - tile.y);
-    const int64_t begin = tile_first_[task], end = tile_first_[task + 1];
-    tile.empty = begin == end;
+    tile.empty = bins_.begin_of(task) == bins_.end_of(task) && tiny_bins_.begin_of(task) == tiny_bins_.end_of(task);
     TileBuffers buffers;
     if (!tile.empty) {
       std::fill_n(buffers.triangle, tile_blocks * block_lanes, -1);
@@ -623,9 +334,9 @@ class VisibilityPass {
       if (r_.after_tri) {
         TileBuffers layer;
         load_layer(tile, layer);
-        draw_bin<true>(tile, view, begin, end, buffers, &layer);
+        draw_bins<true>(tile, task, buffers, &layer);
       } else {
-        draw_bin<false>(tile, view, begin, end, buffers, nullptr);
+        draw_bins<false>(tile, task, buffers, nullptr);
       }
     }
     tile.triangle = buffers.triangle;
@@ -647,14 +358,15 @@ class VisibilityPass {
   }
 
   template <bool Peeling>
-  void draw_bin(const Tile& tile, int64_t view, int64_t begin, int64_t end, TileBuffers& buffers,
-                const TileBuffers* layer) const {
+  void draw_bins(const Tile& tile, int64_t task, TileBuffers& buffers, const TileBuffers* layer) const {
     const Drawing<Peeling> drawing(viewport_, r_.drop_coincident, tile, buffers, layer);
+    const int64_t view = task / tiles_;
+    const int32_t* end = bins_.end_of(task);
     SmallTriangles batch;
-    for (int64_t i = begin; i < end; ++i) {
-      prefetch(i, end, view);
+    for (const int32_t* entry = bins_.begin_of(task); entry < end; ++entry) {
+      prefetch(entry, end, view);
       Corners corners;
-      const int32_t triangle = corners_of(bins_[i], view, &corners);
+      const int32_t triangle = corners_of(*entry, view, &corners);
       if (LG_LIKELY(viewport_.subpixel_bits <= 8 && is_small(corners))) {
         batch.add(corners, tile, viewport_.subpixel_bits, triangle);
         if (batch.count < SmallTriangles::capacity) continue;
@@ -665,15 +377,23 @@ class VisibilityPass {
       }
     }
     drawing.draw(batch);
+    for (const int32_t *entry = tiny_bins_.begin_of(task), *last = tiny_bins_.end_of(task); entry < last; ++entry) {
+      if (entry + prefetch_distance < last) LG_PREFETCH(&tiny(view, entry[prefetch_distance]));
+      drawing.draw(tiny(view, *entry));
+    }
+  }
+
+  const TinyTriangle& tiny(int64_t view, int32_t entry) const {
+    return chunks_[first_chunk_[view] + (entry >> tiny_place_bits)].tiny[entry & tiny_place_mask];
   }
 
   // A bin's triangles are scattered over the mesh: ask for indices well ahead, and for vertices a little later.
-  LG_HD void prefetch(int64_t i, int64_t end, int64_t view) const {
-    if (i + 2 * prefetch_distance < end && bins_[i + 2 * prefetch_distance] >= 0) {
-      LG_PREFETCH(r_.tri + 3 * static_cast<int64_t>(bins_[i + 2 * prefetch_distance]));
+  LG_HD void prefetch(const int32_t* entry, const int32_t* end, int64_t view) const {
+    if (end - entry > 2 * prefetch_distance && entry[2 * prefetch_distance] >= 0) {
+      LG_PREFETCH(r_.tri + 3 * static_cast<int64_t>(entry[2 * prefetch_distance]));
     }
-    if (i + prefetch_distance < end && bins_[i + prefetch_distance] >= 0) {
-      const int32_t* index = r_.tri + 3 * static_cast<int64_t>(bins_[i + prefetch_distance]);
+    if (end - entry > prefetch_distance && entry[prefetch_distance] >= 0) {
+      const int32_t* index = r_.tri + 3 * static_cast<int64_t>(entry[prefetch_distance]);
       for (int k = 0; k < 3; ++k) LG_PREFETCH(snapped_of(view) + index[k]);
     }
   }
@@ -698,10 +418,9 @@ class VisibilityPass {
   int64_t first_view_ = 0, views_ = 0;
   Buffer<SnappedVertex> snapped_;
   std::vector<Chunk> chunks_;
-  Buffer<uint32_t> counts_;      // [chunks, tiles]
-  Buffer<int64_t> chunk_first_;  // [chunks, tiles]: where the chunk's entries of the tile go
-  Buffer<int64_t> tile_first_;   // [views * tiles + 1]
-  Buffer<int32_t> bins_;         // triangles, or ~index into clipped_
+  std::vector<int64_t> first_chunk_;  // [views + 1]
+  TileBins bins_;       // triangles, or ~index into clipped_
+  TileBins tiny_bins_;  // see tiny()
   Array<ClippedTriangle> clipped_;
 };
 
