@@ -39,6 +39,24 @@ inline uint32_t equal_lanes(const int32_t* values, int32_t wanted) {
 #endif
 }
 
+// Bit l is set where values[l] is negative, for l in [0, 16).
+inline uint32_t sign_lanes(const int32_t* values) {
+#if defined(__AVX512F__)
+  return _mm512_cmplt_epi32_mask(_mm512_loadu_si512(values), _mm512_setzero_si512());
+#elif defined(__SSE2__) || defined(_M_X64)
+  uint32_t mask = 0;
+  for (int quad = 0; quad < 4; ++quad) {
+    const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + 4 * quad));
+    mask |= static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(four))) << (4 * quad);
+  }
+  return mask;
+#else
+  uint32_t mask = 0;
+  for (int l = 0; l < 16; ++l) mask |= static_cast<uint32_t>(values[l] < 0) << l;
+  return mask;
+#endif
+}
+
 // The position of the lowest set bit. mask must not be zero.
 inline int lowest_lane(uint32_t mask) {
 #if defined(_MSC_VER)
@@ -75,6 +93,15 @@ inline int64_t run_end(const int32_t* values, int64_t begin, int64_t end) {
   }
   while (i < end && values[i] == value) ++i;
   return i;
+}
+
+// The sum of sixteen values, in an order that vector instructions like.
+template <class T>
+T sum_lanes(const T* values) {
+  T eight[8], four[4];
+  for (int l = 0; l < 8; ++l) eight[l] = values[l] + values[l + 8];
+  for (int l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
+  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 }  // namespace lg

@@ -48,6 +48,7 @@ inline LaneMask less(FloatLanes a, FloatLanes b) { return {_mm512_cmp_ps_mask(a.
 inline LaneMask less_equal(FloatLanes a, FloatLanes b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
 inline LaneMask operator&(LaneMask a, LaneMask b) { return {static_cast<__mmask16>(a.v & b.v)}; }
 inline LaneMask operator|(LaneMask a, LaneMask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
+inline LaneMask from_bits(uint32_t bits) { return {static_cast<__mmask16>(bits)}; }
 inline bool any(LaneMask a) { return a.v != 0; }
 inline IntLanes select(LaneMask m, IntLanes yes, IntLanes no) { return {_mm512_mask_mov_epi32(no.v, m.v, yes.v)}; }
 inline FloatLanes select(LaneMask m, FloatLanes yes, FloatLanes no) { return {_mm512_mask_mov_ps(no.v, m.v, yes.v)}; }
@@ -101,6 +102,12 @@ inline LaneMask less_equal(FloatLanes x, FloatLanes y) {
 }
 inline LaneMask operator&(LaneMask x, LaneMask y) { return {_mm256_and_ps(x.a, y.a), _mm256_and_ps(x.b, y.b)}; }
 inline LaneMask operator|(LaneMask x, LaneMask y) { return {_mm256_or_ps(x.a, y.a), _mm256_or_ps(x.b, y.b)}; }
+inline LaneMask from_bits(uint32_t bits) {
+  const __m256i low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128), high = _mm256_slli_epi32(low, 8);
+  const __m256i all = _mm256_set1_epi32(static_cast<int32_t>(bits));
+  return as_mask(_mm256_cmpeq_epi32(_mm256_and_si256(all, low), low),
+                 _mm256_cmpeq_epi32(_mm256_and_si256(all, high), high));
+}
 inline bool any(LaneMask x) { return (_mm256_movemask_ps(x.a) | _mm256_movemask_ps(x.b)) != 0; }
 inline FloatLanes select(LaneMask m, FloatLanes yes, FloatLanes no) {
   return {_mm256_blendv_ps(no.a, yes.a, m.a), _mm256_blendv_ps(no.b, yes.b, m.b)};
@@ -185,6 +192,9 @@ inline LaneMask operator&(const LaneMask& a, const LaneMask& b) {
 }
 inline LaneMask operator|(const LaneMask& a, const LaneMask& b) {
   return for_lanes<LaneMask>([&](int l) { return a.v[l] | b.v[l]; });
+}
+inline LaneMask from_bits(uint32_t bits) {
+  return for_lanes<LaneMask>([&](int l) { return -static_cast<int32_t>(bits >> l & 1); });
 }
 inline bool any(const LaneMask& a) {
   int32_t bits = 0;

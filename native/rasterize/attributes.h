@@ -105,11 +105,16 @@ LG_HD PixelPlanes<T> project(const T a[4]) {
   return {a[0] * inverse_s, a[1] * inverse_s, inverse_s, a[3]};
 }
 
-// At (x, y) pixels from the anchor.
+// The four planes at (x, y) pixels from the anchor.
+template <class T>
+LG_HD void plane_values(const Planes<T>& p, T x, T y, T out[4]) {
+  for (int k = 0; k < 4; ++k) out[k] = (p.at[k] + p.dy[k] * y) + p.dx[k] * x;
+}
+
 template <class T>
 LG_HD PixelPlanes<T> evaluate(const Planes<T>& p, T x, T y) {
   T a[4];
-  for (int k = 0; k < 4; ++k) a[k] = (p.at[k] + p.dy[k] * y) + p.dx[k] * x;
+  plane_values(p, x, y, a);
   return project(a);
 }
 

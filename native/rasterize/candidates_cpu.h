@@ -16,12 +16,6 @@ struct TinyTriangle {
   int32_t triangle;
   uint16_t x, y;  // the origin: its box's first pixel
   uint16_t mask;  // bit 4 * row + column: it covers the pixel that far from the origin
-
-  // The visibility depth, in the order of operations that the rule fixes.
-  float depth(float column, float row) const {
-    const float z = (at_origin + dy * row) + dx * column, bounded = high < z ? high : z;
-    return low > bounded ? low : bounded;
-  }
 };
 
 // Sixteen triangles, side by side: plain loops over the lanes, which compilers vectorise. Most triangles of a fine

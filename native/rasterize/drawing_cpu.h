@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "common/bits.h"
 #include "common/lanes.h"
 #include "rasterize/candidates_cpu.h"
 #include "rasterize/coverage.h"
@@ -213,21 +212,17 @@ class Drawing {
     if (prepare_large(corners, tile_, viewport_, &prepared)) draw(prepared);
   }
 
-  // Pixel by pixel: most cover one or two. May come in any order.
+  // May come in any order.
   void draw(const TinyTriangle& t) const {
     const int32_t left = t.x - tile_.x, top = t.y - tile_.y;
-    for (uint32_t rest = t.mask; rest; rest &= rest - 1) {
-      const int bit = lowest_lane(rest), x = bit & 3, y = bit >> 2;
-      const int32_t column = left + x, row = top + y;
-      if (static_cast<uint32_t>(column) >= tile_size || static_cast<uint32_t>(row) >= tile_size) continue;
-      const int32_t place = ((row / block_size) * blocks_per_row + column / block_size) * block_lanes +
-                            (row % block_size) * block_size + column % block_size;
-      const float z = t.depth(static_cast<float>(x), static_cast<float>(y)), old_z = buffers_.depth[place];
-      const int32_t old = buffers_.triangle[place];
-      bool take = (z < old_z) | ((z == old_z) & (t.triangle > old));
-      if (Peeling) take = take && behind(z, t.triangle, place);
-      buffers_.depth[place] = take ? z : old_z;
-      buffers_.triangle[place] = take ? t.triangle : old;
+    for (int32_t y = top >> 2; y <= (top + 3) >> 2; ++y) {
+      const uint32_t rows = shift_rows(t.mask, top - block_size * y);
+      if (rows == 0 || static_cast<uint32_t>(y) >= blocks_per_row) continue;
+      for (int32_t x = left >> 2; x <= (left + 3) >> 2; ++x) {
+        const uint32_t lanes = shift_columns(rows, left - block_size * x);
+        if (lanes == 0 || static_cast<uint32_t>(x) >= blocks_per_row) continue;
+        draw_lanes(t, from_bits(lanes), block_size * x - left, block_size * y - top, (y * blocks_per_row + x) * block_lanes);
+      }
     }
   }
 
@@ -254,9 +249,27 @@ class Drawing {
     }
   }
 
-  bool behind(float z, int32_t triangle, int32_t place) const {
-    const float front = layer_->depth[place];
-    return front < z || (!drop_coincident_ && front <= z && triangle < layer_->triangle[place]);
+  // A mask of 4x4 pixels moved down or to the right (negative: up, to the left); what leaves it is gone.
+  static uint32_t shift_rows(uint32_t mask, int32_t by) {
+    return by >= 0 ? mask << (4 * by) & 0xffffu : mask >> (-4 * by);
+  }
+  static uint32_t shift_columns(uint32_t mask, int32_t by) {
+    constexpr uint32_t each_row = 0x1111u;
+    return by >= 0 ? (mask & each_row * (0xfu >> by)) << by : (mask & each_row * (0xfu << -by & 0xfu)) >> -by;
+  }
+
+  // (column, row): the block's first pixel, from the triangle's origin. place: the block's, in the buffers.
+  LG_HD void draw_lanes(const TinyTriangle& t, LaneMask lanes, int32_t column, int32_t row, int32_t place) const {
+    const FloatLanes x = broadcast(static_cast<float>(column)) + load(lane_x);
+    const FloatLanes y = broadcast(static_cast<float>(row)) + load(lane_y);
+    const FloatLanes plane = (broadcast(t.at_origin) + broadcast(t.dy) * y) + broadcast(t.dx) * x;
+    const FloatLanes z = maximum(broadcast(t.low), minimum(broadcast(t.high), plane));
+    const FloatLanes old_z = load(buffers_.depth + place);
+    const IntLanes triangle = broadcast(t.triangle), old = load(buffers_.triangle + place);
+    LaneMask take = lanes & less_equal(z, old_z) & (less(z, old_z) | less(old, triangle));
+    if (Peeling) take = take & behind(z, t.triangle, place);
+    store(buffers_.depth + place, select(take, z, old_z));
+    store(buffers_.triangle + place, select(take, triangle, old));
   }
 
   // The lanes where (z, triangle) comes strictly after the layer in front.

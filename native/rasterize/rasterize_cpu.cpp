@@ -5,6 +5,7 @@
 
 #include "common/bits.h"
 #include "common/memory.h"
+#include "common/quad.h"
 #include "common/status.h"
 #include "common/tiles.h"
 #include "common/triangle_gradients.h"
@@ -23,25 +24,56 @@ struct alignas(64) BlockAttributes {
   T d[4][block_lanes];
 };
 
-// Attributes of the lanes of a block that see `triangle`.
+// Attributes of a block all of whose lanes see one triangle.
 template <class T, bool Derivatives>
-void shade_lanes(const Planes<T>& planes, int32_t triangle, const int32_t* LG_RESTRICT ids, int32_t column,
-                 int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
+void shade_uniform(const Planes<T>& planes, int32_t column, int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
   const T x = static_cast<T>(column - planes.anchor_x), y = static_cast<T>(row - planes.anchor_y);
   const Planes<T> p = planes;
   LG_VECTORIZE
   for (int l = 0; l < block_lanes; ++l) {
     const PixelPlanes<T> pixel = evaluate(p, x + static_cast<T>(l & 3), y + static_cast<T>(l >> 2));
     const PixelAttributes<T> a = clamp_attributes(pixel);
-    const bool mine = ids[l] == triangle;
-    out.u[l] = mine ? a.u : out.u[l];
-    out.v[l] = mine ? a.v : out.v[l];
-    out.depth[l] = mine ? a.depth : out.depth[l];
+    out.u[l] = a.u;
+    out.v[l] = a.v;
+    out.depth[l] = a.depth;
     if (Derivatives) {
       T d[4];
       derivatives(p, pixel, d);
-      for (int k = 0; k < 4; ++k) out.d[k][l] = mine ? d[k] : out.d[k][l];
+      for (int k = 0; k < 4; ++k) out.d[k][l] = d[k];
     }
+  }
+}
+
+// A triangle's planes at a pixel of the image, all four at once.
+template <class T>
+LG_HD void fetch_values(const Planes<T>& p, int32_t column, int32_t row, T out[4]) {
+  const T x = static_cast<T>(column - p.anchor_x), y = static_cast<T>(row - p.anchor_y);
+  store_quad(out, (load_quad(p.at) + load_quad(p.dy) * y) + load_quad(p.dx) * x);
+}
+
+// Attributes of a block whose lanes see different triangles, or (where `seen` has no bit) none. numbers: of the
+// lanes' triangles. The planes are fetched lane by lane and projected side by side.
+template <class T, bool Derivatives>
+void shade_mixed(const TileTriangles<T>& triangles, const int32_t* numbers, uint32_t seen, int32_t column, int32_t row,
+                 BlockAttributes<T>& LG_RESTRICT out) {
+  alignas(64) T values[block_lanes][4];
+  for (int l = 0; l < block_lanes; ++l) {
+    fetch_values(triangles.planes(numbers[l]), column + (l & 3), row + (l >> 2), values[l]);
+  }
+  PixelPlanes<T> pixels[block_lanes];
+  for (int l = 0; l < block_lanes; ++l) {
+    const PixelPlanes<T> pixel = project(values[l]);
+    const PixelAttributes<T> a = clamp_attributes(pixel);
+    const bool mine = (seen >> l & 1) != 0;
+    out.u[l] = mine ? a.u : T(0);
+    out.v[l] = mine ? a.v : T(0);
+    out.depth[l] = mine ? a.depth : T(0);
+    if (Derivatives) pixels[l] = pixel;
+  }
+  for (int l = 0; Derivatives && l < block_lanes; ++l) {
+    T d[4];
+    derivatives(triangles.planes(numbers[l]), pixels[l], d);
+    for (int k = 0; k < 4; ++k) out.d[k][l] = (seen >> l & 1) ? d[k] : T(0);
   }
 }
 
@@ -60,18 +92,21 @@ class AttributeSink final : public TileSink {
     Met& met = met_[worker];
     meet(tile, met);
     met.triangles.set_up(geometry_, tile.view, false);
-    const int32_t* next = met.numbers.data();
     for_blocks(tile, [&](int block, int32_t x, int32_t y) {
-      next = bary_d_ ? shade_block<true>(tile, block, x, y, met.triangles, next)
-                     : shade_block<false>(tile, block, x, y, met.triangles, next);
+      if (bary_d_) {
+        shade_block<true>(tile, block, x, y, met);
+      } else {
+        shade_block<false>(tile, block, x, y, met);
+      }
     });
   }
 
  private:
-  // The triangles of a tile, and their numbers block by block in the order of for_triangles().
+  // The triangles of a tile, and the numbers of those that the lanes of its blocks see; of a block whose lanes all see
+  // the same, only the first lane's is there.
   struct Met {
     TileTriangles<T> triangles;
-    Array<int32_t> numbers;
+    int32_t numbers[tile_blocks * block_lanes];
   };
 
   template <class Body>
@@ -83,25 +118,26 @@ class AttributeSink final : public TileSink {
     }
   }
 
-  // Calls body(triangle) once for every triangle that the block's pixels see.
-  template <class Body>
-  static void for_triangles(const Tile& tile, int block, int32_t x, int32_t y, Body&& body) {
-    const int32_t* ids = tile.triangle + block * block_lanes;
-    uint32_t remaining = ~equal_lanes(ids, -1) & lanes_inside(tile, x, y);
-    while (remaining) {
-      const int32_t triangle = ids[lowest_lane(remaining)];
-      remaining &= ~equal_lanes(ids, triangle);
-      body(triangle);
-    }
+  static constexpr uint32_t all_lanes = (1u << block_lanes) - 1;
+
+  // The lanes of a block that see a triangle.
+  static uint32_t seen_lanes(const Tile& tile, const int32_t* ids, int32_t x, int32_t y) {
+    return ~equal_lanes(ids, -1) & lanes_inside(tile, x, y);
   }
 
   void meet(const Tile& tile, Met& met) const {
     met.triangles.begin_tile();
-    met.numbers.clear();
     for_blocks(tile, [&](int block, int32_t x, int32_t y) {
-      for_triangles(tile, block, x, y, [&](int32_t triangle) {
-        met.numbers.push_back(met.triangles.find(geometry_, triangle, tile.x + x, tile.y + y));
-      });
+      const int32_t* ids = tile.triangle + block * block_lanes;
+      int32_t* numbers = met.numbers + block * block_lanes;
+      const uint32_t seen = seen_lanes(tile, ids, x, y);
+      if (seen == 0) return;
+      const auto find = [&](int l) { return met.triangles.find(geometry_, ids[l], tile.x + x, tile.y + y); };
+      if (seen == all_lanes && equal_lanes(ids, ids[0]) == all_lanes) {
+        numbers[0] = find(0);
+      } else {
+        for (int l = 0; l < block_lanes; ++l) numbers[l] = (seen >> l & 1) ? find(l) : 0;
+      }
     });
   }
 
@@ -120,18 +156,19 @@ class AttributeSink final : public TileSink {
     }
   }
 
-  // Returns where the next block's triangle numbers start.
   template <bool Derivatives>
-  const int32_t* shade_block(const Tile& tile, int block, int32_t x, int32_t y, const TileTriangles<T>& triangles,
-                             const int32_t* number) {
-    const int32_t* ids = tile.triangle + block * block_lanes;
+  void shade_block(const Tile& tile, int block, int32_t x, int32_t y, const Met& met) {
+    const int32_t *ids = tile.triangle + block * block_lanes, *numbers = met.numbers + block * block_lanes;
+    const uint32_t seen = seen_lanes(tile, ids, x, y);
     BlockAttributes<T> out;
-    std::memset(&out, 0, Derivatives ? sizeof out : sizeof out - sizeof out.d);
-    for_triangles(tile, block, x, y, [&](int32_t triangle) {
-      shade_lanes<T, Derivatives>(triangles.planes(*number++), triangle, ids, tile.x + x, tile.y + y, out);
-    });
+    if (seen == 0) {
+      std::memset(&out, 0, Derivatives ? sizeof out : sizeof out - sizeof out.d);
+    } else if (seen == all_lanes && equal_lanes(ids, ids[0]) == all_lanes) {
+      shade_uniform<T, Derivatives>(met.triangles.planes(numbers[0]), tile.x + x, tile.y + y, out);
+    } else {
+      shade_mixed<T, Derivatives>(met.triangles, numbers, seen, tile.x + x, tile.y + y, out);
+    }
     store<Derivatives>(tile, block, x, y, ids, out);
-    return number;
   }
 
   static uint32_t lanes_inside(const Tile& tile, int32_t x, int32_t y) {
@@ -159,22 +196,19 @@ class AttributeSink final : public TileSink {
   template <bool Derivatives>
   LG_HD void store_row(int64_t first, int r, int columns, const float* z, const int32_t* ids,
                        const BlockAttributes<T>& a) {
+    const int lane = r * block_size;
+    T* LG_RESTRICT bary = bary_ + 2 * first;
+    T* LG_RESTRICT depth = depth_ + first;
+    std::copy_n(ids + lane, columns, tri_ + first);
     for (int c = 0; c < columns; ++c) {
-      const int l = r * block_size + c;
-      tri_[first + c] = ids[l];
-      bary_[2 * (first + c)] = a.u[l];
-      bary_[2 * (first + c) + 1] = a.v[l];
-      depth_[first + c] = a.depth[l];
-      if (Derivatives) {
-        for (int k = 0; k < 4; ++k) bary_d_[4 * (first + c) + k] = a.d[k][l];
-      }
+      bary[2 * c] = a.u[lane + c];
+      bary[2 * c + 1] = a.v[lane + c];
     }
-    if (zbuffer_) {
-      for (int c = 0; c < columns; ++c) {
-        const int l = r * block_size + c;
-        zbuffer_[first + c] = ids[l] < 0 ? 0.0f : z[l];
-      }
+    for (int c = 0; c < columns; ++c) depth[c] = a.depth[lane + c];
+    for (int c = 0; Derivatives && c < columns; ++c) {
+      for (int k = 0; k < 4; ++k) bary_d_[4 * (first + c) + k] = a.d[k][lane + c];
     }
+    for (int c = 0; zbuffer_ && c < columns; ++c) zbuffer_[first + c] = ids[lane + c] < 0 ? 0.0f : z[lane + c];
   }
 
   const Geometry<T> geometry_;
@@ -200,76 +234,168 @@ struct PixelGradientInputs {
 // A record: the gradients of the four planes while it is being summed, those of the three vertices in the end.
 constexpr int64_t record_values = 12;
 
-// Adds the gradient of one pixel at (x, y) from the anchor to a record: four values of each of at, dx, dy.
-template <class T, bool WithDerivatives>
-LG_HD void add_pixel(const PixelGradientInputs<T>& in, const Planes<T>& planes, int64_t pixel, T x, T y,
-                     T* LG_RESTRICT sum) {
-  const PixelPlanes<T> p = evaluate(planes, x, y);
-  T gu = in.bary ? in.bary[2 * pixel] : T(0), gv = in.bary ? in.bary[2 * pixel + 1] : T(0);
-  T g[4] = {0, 0, 0, in.depth ? in.depth[pixel] : T(0)}, shared = 0;
-  if (!in.straight_through) unclamp_gradients(p, &gu, &gv, &g[3]);
-  if (WithDerivatives) {
-    T gdx[3], gdy[3];
-    derivative_gradients(planes, p, in.bary_d + 4 * pixel, &gu, &gv, &shared, gdx, gdy);
-    for (int k = 0; k < 3; ++k) sum[4 + k] += gdx[k];
-    for (int k = 0; k < 3; ++k) sum[8 + k] += gdy[k];
-  }
-  project_gradients(p, gu, gv, shared, g);
-  for (int k = 0; k < 4; ++k) sum[k] += g[k];
-  for (int k = 0; k < 4; ++k) sum[4 + k] += g[k] * x;
-  for (int k = 0; k < 4; ++k) sum[8 + k] += g[k] * y;
+// Work goes by chunks: sixteen neighbouring pixels of a row, fewer at the end of a tile.
+constexpr int chunk_lanes = 16;
+
+template <class T>
+struct alignas(64) Chunk {
+  int32_t column, row, count;
+  uint32_t seen;  // lanes that see a triangle
+  T u[chunk_lanes], v[chunk_lanes], depth[chunk_lanes];  // gradients of the outputs
+};
+
+template <class T>
+void load_gradients(const PixelGradientInputs<T>& in, int64_t first, int count, Chunk<T>& chunk) {
+  for (int l = 0; l < count; ++l) chunk.u[l] = in.bary ? in.bary[2 * (first + l)] : T(0);
+  for (int l = 0; l < count; ++l) chunk.v[l] = in.bary ? in.bary[2 * (first + l) + 1] : T(0);
+  for (int l = 0; l < count; ++l) chunk.depth[l] = in.depth ? in.depth[first + l] : T(0);
+  for (int l = count; l < chunk_lanes; ++l) chunk.u[l] = chunk.v[l] = chunk.depth[l] = T(0);
 }
 
-// A horizontal run of pixels of a tile that see one triangle.
-struct Run {
-  int32_t number, column, row, length;
-};
+// Gradients of the four planes at a pixel.
+template <bool StraightThrough, class T>
+LG_HD void plane_gradients(const PixelPlanes<T>& pixel, T gu, T gv, T gd, T out[4]) {
+  if (!StraightThrough) unclamp_gradients(pixel, &gu, &gv, &gd);
+  project_gradients(pixel, gu, gv, T(0), out);
+  out[3] = gd;
+}
+
+// All lanes of the chunk see one triangle. record: its sums.
+template <bool StraightThrough, class T>
+void add_uniform(const Chunk<T>& chunk, const Planes<T>& planes, T* LG_RESTRICT record) {
+  const Planes<T> p = planes;
+  const T first_x = static_cast<T>(chunk.column - p.anchor_x), y = static_cast<T>(chunk.row - p.anchor_y);
+  alignas(64) T g[4][chunk_lanes], gx[4][chunk_lanes];
+  LG_VECTORIZE
+  for (int l = 0; l < chunk_lanes; ++l) {
+    const T x = first_x + static_cast<T>(l);
+    T out[4];
+    plane_gradients<StraightThrough>(evaluate(p, x, y), chunk.u[l], chunk.v[l], chunk.depth[l], out);
+    for (int k = 0; k < 4; ++k) g[k][l] = out[k];
+    for (int k = 0; k < 4; ++k) gx[k][l] = out[k] * x;
+  }
+  for (int k = 0; k < 4; ++k) {
+    const T sum = sum_lanes(g[k]);
+    record[k] += sum;
+    record[4 + k] += sum_lanes(gx[k]);
+    record[8 + k] += sum * y;
+  }
+}
+
+// The lanes see different triangles, or none. numbers: of the lanes' triangles; records: rows of sums.
+template <bool StraightThrough, class T>
+void add_mixed(const Chunk<T>& chunk, const TileTriangles<T>& triangles, const int32_t* numbers,
+               T* LG_RESTRICT records) {
+  alignas(64) T values[chunk_lanes][4], gradients[chunk_lanes][4];
+  for (int l = 0; l < chunk_lanes; ++l) {
+    fetch_values(triangles.planes(numbers[l]), chunk.column + l, chunk.row, values[l]);
+  }
+  alignas(64) T a[4][chunk_lanes], g[4][chunk_lanes];
+  for (int l = 0; l < chunk_lanes; ++l) {
+    for (int k = 0; k < 4; ++k) a[k][l] = values[l][k];
+  }
+  LG_VECTORIZE
+  for (int l = 0; l < chunk_lanes; ++l) {
+    const T at[4] = {a[0][l], a[1][l], a[2][l], a[3][l]};
+    T out[4];
+    plane_gradients<StraightThrough>(project(at), chunk.u[l], chunk.v[l], chunk.depth[l], out);
+    for (int k = 0; k < 4; ++k) g[k][l] = out[k];
+  }
+  for (int l = 0; l < chunk_lanes; ++l) {
+    for (int k = 0; k < 4; ++k) gradients[l][k] = g[k][l];
+  }
+  for (uint32_t rest = chunk.seen; rest; rest &= rest - 1) {
+    const int l = lowest_lane(rest);
+    const Planes<T>& p = triangles.planes(numbers[l]);
+    const T x = static_cast<T>(chunk.column + l - p.anchor_x), y = static_cast<T>(chunk.row - p.anchor_y);
+    const Quad<T> g = load_quad(gradients[l]);
+    T* record = records + numbers[l] * record_values;
+    store_quad(record, load_quad(record) + g);
+    store_quad(record + 4, load_quad(record + 4) + g * x);
+    store_quad(record + 8, load_quad(record + 8) + g * y);
+  }
+}
+
+// What the gradients of the screen derivatives at one pixel add to its triangle's record.
+template <class T>
+void add_derivatives(const PixelGradientInputs<T>& in, const Planes<T>& planes, int64_t pixel, int32_t column,
+                     int32_t row, T* LG_RESTRICT record) {
+  const T x = static_cast<T>(column - planes.anchor_x), y = static_cast<T>(row - planes.anchor_y);
+  const PixelPlanes<T> p = evaluate(planes, x, y);
+  T gu = 0, gv = 0, shared = 0, gdx[3], gdy[3], g[4] = {0, 0, 0, 0};
+  derivative_gradients(planes, p, in.bary_d + 4 * pixel, &gu, &gv, &shared, gdx, gdy);
+  project_gradients(p, gu, gv, shared, g);
+  for (int k = 0; k < 3; ++k) record[k] += g[k];
+  for (int k = 0; k < 3; ++k) record[4 + k] += g[k] * x + gdx[k];
+  for (int k = 0; k < 3; ++k) record[8 + k] += g[k] * y + gdy[k];
+}
 
 template <class T>
 struct TileWork {
   TileTriangles<T> triangles;
-  Array<Run> runs;
+  int32_t numbers[tile_size * tile_size];  // of the triangle that each pixel sees, where it sees one
 };
 
-template <class T>
-void find_runs(const Geometry<T>& geometry, const PixelTile& tile, const int32_t* frag_tri, TileWork<T>& work) {
-  work.triangles.begin_tile();
-  work.runs.clear();
+// Calls body(chunk, ids, first, numbers) for the chunks of a tile that see anything; first: the first pixel's place
+// in the image.
+template <class T, class Body>
+void for_chunks(const Geometry<T>& geometry, const PixelTile& tile, const int32_t* frag_tri, TileWork<T>& work,
+                Body&& body) {
+  Chunk<T> chunk;
   for (int64_t row = tile.y0; row < tile.y1; ++row) {
-    const int32_t* line = frag_tri + (tile.view * geometry.height + row) * geometry.width;
-    for (int64_t column = tile.x0; column < tile.x1;) {
-      const int64_t end = run_end(line, column, tile.x1);
-      if (line[column] >= 0) {
-        const auto c = static_cast<int32_t>(column), r = static_cast<int32_t>(row);
-        work.runs.push_back({work.triangles.find(geometry, line[column], c, r), c, r, static_cast<int32_t>(end - column)});
+    for (int64_t column = tile.x0; column < tile.x1; column += chunk_lanes) {
+      const int64_t first = (tile.view * geometry.height + row) * geometry.width + column;
+      chunk.column = static_cast<int32_t>(column);
+      chunk.row = static_cast<int32_t>(row);
+      chunk.count = static_cast<int32_t>(std::min<int64_t>(chunk_lanes, tile.x1 - column));
+      chunk.seen = 0;
+      if (LG_LIKELY(chunk.count == chunk_lanes)) {
+        chunk.seen = ~sign_lanes(frag_tri + first) & 0xffffu;
+      } else {
+        for (int l = 0; l < chunk.count; ++l) chunk.seen |= static_cast<uint32_t>(frag_tri[first + l] >= 0) << l;
       }
-      column = end;
+      if (chunk.seen == 0) continue;
+      body(chunk, first, work.numbers + (row - tile.y0) * tile_size + (column - tile.x0));
     }
   }
 }
 
-template <class T, bool WithDerivatives>
-void backward_tile(const Geometry<T>& geometry, const PixelGradientInputs<T>& in, const PixelTile& tile,
-                   int64_t chunk, int worker, TileWork<T>& work, TriangleGradients<T>& gradients) {
-  find_runs(geometry, tile, in.frag_tri, work);
-  work.triangles.set_up(geometry, tile.view, true);
-  gradients.begin_chunk(chunk, worker, tile.view);
-  const int32_t count = work.triangles.count();
-  T* values = gradients.append(worker, count, [&](int64_t i) { return work.triangles.triangle(static_cast<int32_t>(i)); });
-  for (size_t i = 0; i < work.runs.size(); ++i) {
-    const Run run = work.runs[i];
-    const Planes<T>& planes = work.triangles.planes(run.number);
-    const T y = static_cast<T>(run.row - planes.anchor_y);
-    const int64_t first = (tile.view * geometry.height + run.row) * geometry.width + run.column;
-    for (int32_t p = 0; p < run.length; ++p) {
-      const T x = static_cast<T>(run.column + p - planes.anchor_x);
-      add_pixel<T, WithDerivatives>(in, planes, first + p, x, y, values + run.number * record_values);
+template <class T>
+void number_triangles(const Geometry<T>& geometry, const PixelTile& tile, const int32_t* frag_tri, TileWork<T>& work) {
+  work.triangles.begin_tile();
+  for_chunks(geometry, tile, frag_tri, work, [&](const Chunk<T>& chunk, int64_t first, int32_t* numbers) {
+    for (int l = 0; l < chunk_lanes; ++l) {
+      numbers[l] = (chunk.seen >> l & 1)
+                       ? work.triangles.find(geometry, frag_tri[first + l], chunk.column + l, chunk.row) : 0;
     }
-  }
+  });
+}
+
+template <bool StraightThrough, class T>
+void backward_tile(const Geometry<T>& geometry, const PixelGradientInputs<T>& in, const PixelTile& tile,
+                   int64_t chunk_number, int worker, TileWork<T>& work, TriangleGradients<T>& gradients) {
+  number_triangles(geometry, tile, in.frag_tri, work);
+  work.triangles.set_up(geometry, tile.view, true);
+  gradients.begin_chunk(chunk_number, worker, tile.view);
+  const int32_t count = work.triangles.count();
+  T* records = gradients.append(worker, count, [&](int64_t i) { return work.triangles.triangle(static_cast<int32_t>(i)); });
+  for_chunks(geometry, tile, in.frag_tri, work, [&](Chunk<T>& chunk, int64_t first, const int32_t* numbers) {
+    load_gradients(in, first, chunk.count, chunk);
+    if (chunk.seen == 0xffffu && equal_lanes(numbers, numbers[0]) == 0xffffu) {
+      add_uniform<StraightThrough>(chunk, work.triangles.planes(numbers[0]), records + numbers[0] * record_values);
+    } else {
+      add_mixed<StraightThrough>(chunk, work.triangles, numbers, records);
+    }
+    for (int l = 0; in.bary_d && l < chunk.count; ++l) {
+      if (!(chunk.seen >> l & 1)) continue;
+      add_derivatives(in, work.triangles.planes(numbers[l]), first + l, chunk.column + l, chunk.row,
+                      records + numbers[l] * record_values);
+    }
+  });
   for (int32_t first = 0; first < count; first += double_lanes) {
-    work.triangles.finish(first, std::min(double_lanes, count - first), values + first * record_values);
+    work.triangles.finish(first, std::min(double_lanes, count - first), records + first * record_values);
   }
-  gradients.end_chunk(chunk, worker);
+  gradients.end_chunk(chunk_number, worker);
 }
 
 template <class T>
@@ -279,10 +405,10 @@ void backward(int32_t threads, const Geometry<T>& geometry, const PixelGradientI
   TriangleGradients<T> gradients(threads, tiles.count(), record_values);
   std::vector<TileWork<T>> work(static_cast<size_t>(std::max(1, threads)));
   parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {
-    if (in.bary_d) {
-      backward_tile<T, true>(geometry, in, tiles[i], i, worker, work[worker], gradients);
+    if (in.straight_through) {
+      backward_tile<true>(geometry, in, tiles[i], i, worker, work[worker], gradients);
     } else {
-      backward_tile<T, false>(geometry, in, tiles[i], i, worker, work[worker], gradients);
+      backward_tile<false>(geometry, in, tiles[i], i, worker, work[worker], gradients);
     }
   });
   gradients.scatter(threads, geometry.tri, geometry.vertices, views, geometry.shared, 4, grad_pos);
