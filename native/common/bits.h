@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "common/config.h"
+
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__SSE2__) || defined(_M_X64)
@@ -55,6 +57,14 @@ inline uint32_t sign_lanes(const int32_t* values) {
   for (int l = 0; l < 16; ++l) mask |= static_cast<uint32_t>(values[l] < 0) << l;
   return mask;
 #endif
+}
+
+// Bit l is set where ids[l] is a triangle, for l in [0, count), count at most 16.
+inline uint32_t seen_lanes(const int32_t* ids, int count) {
+  if (LG_LIKELY(count == 16)) return ~sign_lanes(ids) & 0xffffu;
+  uint32_t seen = 0;
+  for (int l = 0; l < count; ++l) seen |= static_cast<uint32_t>(ids[l] >= 0) << l;
+  return seen;
 }
 
 // The position of the lowest set bit. mask must not be zero.

@@ -17,6 +17,11 @@ struct QuadType {
 template <class T>
 using Quad = typename QuadType<T>::type;
 
+template <class T>
+LG_HD Quad<T> make_quad(T a, T b, T c, T d) {
+  return Quad<T>{a, b, c, d};
+}
+
 #else
 
 template <class T>
@@ -24,8 +29,16 @@ struct Quad {
   T v[4];
 };
 template <class T>
+Quad<T> make_quad(T a, T b, T c, T d) {
+  return {{a, b, c, d}};
+}
+template <class T>
 Quad<T> operator+(const Quad<T>& a, const Quad<T>& b) {
   return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
+}
+template <class T>
+Quad<T> operator*(const Quad<T>& a, const Quad<T>& b) {
+  return {{a.v[0] * b.v[0], a.v[1] * b.v[1], a.v[2] * b.v[2], a.v[3] * b.v[3]}};
 }
 template <class T>
 Quad<T> operator*(const Quad<T>& a, T b) {

@@ -2,6 +2,7 @@
 #include "interpolate/interpolate.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "common/bits.h"
@@ -10,6 +11,7 @@
 #include "common/status.h"
 #include "common/tiles.h"
 #include "common/triangle_gradients.h"
+#include "interpolate/few_channels.h"
 #include "lumigrad.h"
 
 namespace lg {
@@ -122,39 +124,24 @@ struct Gradients {
 };
 
 // One run of pixels that see the same triangle. sum: the record's three vertices, or null.
-template <class T, int Channels>
-void backward_run(const Inputs<T>& in, const Gradients<T>& g, const TriangleAttributes<T>& vertices, int64_t first,
+template <class T>
+void backward_run(const Inputs<T>& in, const Gradients<T>& g, const TriangleAttributes<T>& attr, int64_t first,
                   int64_t count, T* LG_RESTRICT sum) {
-  const int64_t channels = Channels ? Channels : in.channels;
-  const LocalAttributes<T, Channels> copy(vertices);
-  const TriangleAttributes<T> attr = copy.or_else(vertices);
-  // Of every channel: the sums of g, u g and v g. Without a compile-time count they go to the record as they come.
-  T total[3][Channels ? Channels : 1] = {};
+  const int64_t channels = in.channels;
   for (int64_t i = first; i < first + count; ++i) {
     const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
     const T* grads = g.out + i * channels;
     T grad_u = 0, grad_v = 0;
-    for (int64_t c = 0; c < channels; ++c) {
-      add_bary_gradient(attr, c, grads[c], &grad_u, &grad_v);
-      if (Channels) {
-        total[0][c] += grads[c];
-        total[1][c] += u * grads[c];
-        total[2][c] += v * grads[c];
-      } else if (sum) {
-        sum[c] += u * grads[c];
-        sum[channels + c] += v * grads[c];
-        sum[2 * channels + c] += (1 - u - v) * grads[c];
-      }
+    for (int64_t c = 0; c < channels; ++c) add_bary_gradient(attr, c, grads[c], &grad_u, &grad_v);
+    for (int64_t c = 0; sum && c < channels; ++c) {
+      sum[c] += u * grads[c];
+      sum[channels + c] += v * grads[c];
+      sum[2 * channels + c] += (1 - u - v) * grads[c];
     }
     if (g.bary) {
       g.bary[2 * i] = grad_u;
       g.bary[2 * i + 1] = grad_v;
     }
-  }
-  for (int64_t c = 0; Channels && sum && c < channels; ++c) {
-    sum[c] += total[1][c];
-    sum[channels + c] += total[2][c];
-    sum[2 * channels + c] += total[0][c] - total[1][c] - total[2][c];
   }
 }
 
@@ -185,7 +172,7 @@ void clear_run(const Gradients<T>& g, int64_t first, int64_t count) {
   if (g.bary_d) std::fill_n(g.bary_d + 4 * first, 4 * count, T(0));
 }
 
-template <class T, int Channels>
+template <class T>
 void backward_line(const Inputs<T>& in, const Gradients<T>& g, int64_t view, int64_t begin, int64_t end,
                    TriangleGradients<T>* records, int worker) {
   for (int64_t first = begin; first < end;) {
@@ -197,7 +184,7 @@ void backward_line(const Inputs<T>& in, const Gradients<T>& g, int64_t view, int
       const TriangleAttributes<T> attr = in.attributes(view, triangle);
       T* sum = records ? records->values(worker, records->find(worker, triangle)) : nullptr;
       if (g.out) {
-        backward_run<T, Channels>(in, g, attr, first, last - first, sum);
+        backward_run(in, g, attr, first, last - first, sum);
       } else if (g.bary) {
         std::fill_n(g.bary + 2 * first, 2 * (last - first), T(0));
       }
@@ -211,30 +198,72 @@ void backward_line(const Inputs<T>& in, const Gradients<T>& g, int64_t view, int
   }
 }
 
+// The tile's runs of pixels, for any number of channels and with derivatives.
+template <class T>
+void backward_tile(const Inputs<T>& in, const Gradients<T>& g, const PixelTile& tile, int64_t height, int64_t width,
+                   TriangleGradients<T>* records, int worker) {
+  for (int64_t row = tile.y0; row < tile.y1; ++row) {
+    const int64_t line = (tile.view * height + row) * width;
+    backward_line(in, g, tile.view, line + tile.x0, line + tile.x1, records, worker);
+  }
+}
+
+template <class T, int Channels>
+void backward_tile_few(const Inputs<T>& in, const Gradients<T>& g, const PixelTile& tile, int64_t height,
+                       int64_t width, TriangleGradients<T>* records, int worker, FewChannels<T, Channels>& work) {
+  constexpr int64_t lanes = FewChannels<T, Channels>::chunk_lanes;
+  work.begin_tile();
+  for (int64_t row = tile.y0; row < tile.y1; ++row) {
+    const int64_t line = (tile.view * height + row) * width;
+    for (int64_t first = line + tile.x0; first < line + tile.x1; first += lanes) {
+      const auto count = static_cast<int>(std::min(lanes, line + tile.x1 - first));
+      work.add(in.frag_tri + first, in.bary + 2 * first, g.out + first * Channels, count,
+               g.bary ? g.bary + 2 * first : nullptr, [&](int32_t triangle) { return in.attributes(tile.view, triangle); });
+    }
+  }
+  if (!records) return;
+  T* out = records->append(worker, work.count(), [&](int64_t i) { return work.triangle(static_cast<int32_t>(i)); });
+  for (int32_t i = 0; i < work.count(); ++i) work.vertex_gradients(i, out + i * 3 * Channels);
+}
+
+// Calls body(tile, worker) for all tiles, and sums what it added to records up at the vertices.
+template <class T, class Body>
+void for_tiles(int32_t threads, const Inputs<T>& in, TriangleGradients<T>& records, const TileGrid& tiles,
+               T* grad_attr, Body&& body) {
+  parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {
+    const PixelTile tile = tiles[i];
+    records.begin_chunk(i, worker, tile.view);
+    body(tile, worker);
+    records.end_chunk(i, worker);
+  });
+  if (grad_attr) {
+    records.scatter(threads, in.tri, in.vertices, in.views, in.attr_views == 1, in.channels, grad_attr);
+  }
+}
+
 template <class T>
 void backward(int32_t threads, const Inputs<T>& in, const Gradients<T>& g, int64_t height, int64_t width,
               T* grad_attr) {
   const TileGrid tiles(in.views, height, width);
   TriangleGradients<T> records(threads, tiles.count(), 3 * in.channels);
   TriangleGradients<T>* wanted = grad_attr ? &records : nullptr;
-  parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {
-    const PixelTile tile = tiles[i];
-    records.begin_chunk(i, worker, tile.view);
-    for (int64_t row = tile.y0; row < tile.y1; ++row) {
-      const int64_t line = (tile.view * height + row) * width;
-      const int64_t begin = line + tile.x0, end = line + tile.x1;
-      switch (in.channels) {
-        case 1: backward_line<T, 1>(in, g, tile.view, begin, end, wanted, worker); break;
-        case 2: backward_line<T, 2>(in, g, tile.view, begin, end, wanted, worker); break;
-        case 3: backward_line<T, 3>(in, g, tile.view, begin, end, wanted, worker); break;
-        case 4: backward_line<T, 4>(in, g, tile.view, begin, end, wanted, worker); break;
-        default: backward_line<T, 0>(in, g, tile.view, begin, end, wanted, worker);
-      }
-    }
-    records.end_chunk(i, worker);
-  });
-  if (grad_attr) {
-    records.scatter(threads, in.tri, in.vertices, in.views, in.attr_views == 1, in.channels, grad_attr);
+  const auto few = [&](auto channels) {
+    constexpr int n = decltype(channels)::value;
+    std::vector<FewChannels<T, n>> work(static_cast<size_t>(std::max(1, threads)));
+    for_tiles(threads, in, records, tiles, grad_attr, [&](const PixelTile& tile, int worker) {
+      backward_tile_few<T, n>(in, g, tile, height, width, wanted, worker, work[worker]);
+    });
+  };
+  const bool plain = g.out && !g.out_d && !g.bary_d;
+  switch (plain ? in.channels : 0) {
+    case 1: return few(std::integral_constant<int, 1>());
+    case 2: return few(std::integral_constant<int, 2>());
+    case 3: return few(std::integral_constant<int, 3>());
+    case 4: return few(std::integral_constant<int, 4>());
+    default:
+      for_tiles(threads, in, records, tiles, grad_attr, [&](const PixelTile& tile, int worker) {
+        backward_tile(in, g, tile, height, width, wanted, worker);
+      });
   }
 }
 

@@ -348,12 +348,7 @@ void for_chunks(const Geometry<T>& geometry, const PixelTile& tile, const int32_
       chunk.column = static_cast<int32_t>(column);
       chunk.row = static_cast<int32_t>(row);
       chunk.count = static_cast<int32_t>(std::min<int64_t>(chunk_lanes, tile.x1 - column));
-      chunk.seen = 0;
-      if (LG_LIKELY(chunk.count == chunk_lanes)) {
-        chunk.seen = ~sign_lanes(frag_tri + first) & 0xffffu;
-      } else {
-        for (int l = 0; l < chunk.count; ++l) chunk.seen |= static_cast<uint32_t>(frag_tri[first + l] >= 0) << l;
-      }
+      chunk.seen = seen_lanes(frag_tri + first, chunk.count);
       if (chunk.seen == 0) continue;
       body(chunk, first, work.numbers + (row - tile.y0) * tile_size + (column - tile.x0));
     }
@@ -364,9 +359,12 @@ template <class T>
 void number_triangles(const Geometry<T>& geometry, const PixelTile& tile, const int32_t* frag_tri, TileWork<T>& work) {
   work.triangles.begin_tile();
   for_chunks(geometry, tile, frag_tri, work, [&](const Chunk<T>& chunk, int64_t first, int32_t* numbers) {
-    for (int l = 0; l < chunk_lanes; ++l) {
-      numbers[l] = (chunk.seen >> l & 1)
-                       ? work.triangles.find(geometry, frag_tri[first + l], chunk.column + l, chunk.row) : 0;
+    const int32_t* ids = frag_tri + first;
+    const auto find = [&](int l) { return work.triangles.find(geometry, ids[l], chunk.column + l, chunk.row); };
+    if (chunk.seen == 0xffffu && equal_lanes(ids, ids[0]) == 0xffffu) {
+      std::fill_n(numbers, chunk_lanes, find(0));
+    } else {
+      for (int l = 0; l < chunk_lanes; ++l) numbers[l] = (chunk.seen >> l & 1) ? find(l) : 0;
     }
   });
 }

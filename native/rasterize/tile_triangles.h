@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "common/lanes.h"
 #include "common/memory.h"
+#include "common/triangle_numbers.h"
 #include "rasterize/attributes.h"
 
 namespace lg {
@@ -31,25 +31,22 @@ template <class T>
 class TileTriangles {
  public:
   void begin_tile() {
-    triangle_.clear();
+    numbers_.clear();
     anchor_.clear();
   }
 
   // The number of a triangle; a new one if it has not been met (or was forgotten: then it has two numbers).
   int32_t find(const Geometry<T>& geometry, int32_t triangle, int32_t column, int32_t row) {
-    int32_t& slot = slots_[static_cast<uint32_t>(triangle) % slot_count];
-    const auto size = static_cast<int32_t>(triangle_.size());
-    if (!(slot < size && triangle_[slot] == triangle)) {
-      slot = size;
+    const int32_t before = numbers_.count(), number = numbers_.find(triangle);
+    if (number == before) {
       LG_PREFETCH(geometry.tri + 3 * static_cast<int64_t>(triangle));
-      triangle_.push_back(triangle);
       anchor_.push_back({column, row});
     }
-    return slot;
+    return number;
   }
 
-  int32_t count() const { return static_cast<int32_t>(triangle_.size()); }
-  int32_t triangle(int32_t number) const { return triangle_[number]; }
+  int32_t count() const { return numbers_.count(); }
+  int32_t triangle(int32_t number) const { return numbers_[number]; }
   const Planes<T>& planes(int32_t number) const { return planes_[number]; }
 
   // Sets up the planes of all triangles met so far. Keeps the frames they came from if wanted.
@@ -82,8 +79,6 @@ class TileTriangles {
   }
 
  private:
-  static constexpr uint32_t slot_count = 2048;
-
   struct Pixel {
     int32_t column, row;
   };
@@ -91,7 +86,7 @@ class TileTriangles {
   void prefetch_group(const Geometry<T>& geometry, int64_t view, int32_t group) const {
     const int32_t end = std::min(count(), (group + 1) * double_lanes);
     for (int32_t number = group * double_lanes; number < end; ++number) {
-      for (int k = 0; k < 3; ++k) LG_PREFETCH(geometry.corner(view, triangle_[number], k));
+      for (int k = 0; k < 3; ++k) LG_PREFETCH(geometry.corner(view, numbers_[number], k));
     }
   }
 
@@ -100,7 +95,7 @@ class TileTriangles {
     for (int l = 0; l < double_lanes; ++l) {
       const int32_t number = std::min(count() - 1, group * double_lanes + l);
       for (int k = 0; k < 3; ++k) {
-        const T* corner = geometry.corner(view, triangle_[number], k);
+        const T* corner = geometry.corner(view, numbers_[number], k);
         for (int c = 0; c < 4; ++c) set_lane(p[k][c], l, corner[c]);
       }
       set_lane(column, l, anchor_[number].column);
@@ -123,8 +118,7 @@ class TileTriangles {
     }
   }
 
-  std::vector<int32_t> slots_ = std::vector<int32_t>(slot_count, 0);
-  Array<int32_t> triangle_;
+  TriangleNumbers numbers_;
   Array<Pixel> anchor_;
   Array<Planes<T>> planes_;
   Array<TriangleFrame<DoubleLanes>> frames_;
