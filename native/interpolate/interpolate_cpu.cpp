@@ -215,6 +215,7 @@ void backward_tile_few(const Inputs<T>& in, const Gradients<T>& g, const PixelTi
   work.begin_tile();
   for (int64_t row = tile.y0; row < tile.y1; ++row) {
     const int64_t line = (tile.view * height + row) * width;
+    if (g.bary_d) std::fill_n(g.bary_d + 4 * (line + tile.x0), 4 * (tile.x1 - tile.x0), T(0));
     for (int64_t first = line + tile.x0; first < line + tile.x1; first += lanes) {
       const auto count = static_cast<int>(std::min(lanes, line + tile.x1 - first));
       work.add(in.frag_tri + first, in.bary + 2 * first, g.out + first * Channels, count,
@@ -254,8 +255,7 @@ void backward(int32_t threads, const Inputs<T>& in, const Gradients<T>& g, int64
       backward_tile_few<T, n>(in, g, tile, height, width, wanted, worker, work[worker]);
     });
   };
-  const bool plain = g.out && !g.out_d && !g.bary_d;
-  switch (plain ? in.channels : 0) {
+  switch (g.out && !g.out_d ? in.channels : 0) {
     case 1: return few(std::integral_constant<int, 1>());
     case 2: return few(std::integral_constant<int, 2>());
     case 3: return few(std::integral_constant<int, 3>());
