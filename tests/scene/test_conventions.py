@@ -153,7 +153,9 @@ def test_photographs_with_poses(shared: Path) -> None:
     assert ours.size == (480, 270)
     R, t, _ = conventions.to_opencv(ours)
     expected = torch.tensor([frame["transform_matrix"] for frame in document["frames"]], dtype=F64)[:, :3, 3]
-    torch.testing.assert_close(-(R.transpose(1, 2) @ t[..., None])[..., 0], expected)
+    torch.testing.assert_close(-torch.linalg.solve(R, t[..., None])[..., 0], expected)
+    again = conventions.to_opengl(ours)[:, :3, 3]
+    torch.testing.assert_close(again, expected)
     # The corners of the image come back through the lens.
     corners = torch.tensor([[0.0, 0.0], [270, 0], [0, 480], [270, 480]], dtype=F64)
     torch.testing.assert_close(ours.pixels(ours.unproject(corners, torch.ones(4, dtype=F64)))[0], corners)

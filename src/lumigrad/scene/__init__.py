@@ -7,7 +7,9 @@ from lumigrad.scene.distortion import Distortion, FisheyeDistortion, RadialTange
 from lumigrad.scene.lights import Lighting
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.meshes import Meshes
 from lumigrad.scene.orthographic import OrthographicCamera
+from lumigrad.scene.point_cloud import PointCloud, PointClouds
 from lumigrad.scene.pose import look_at, matrix_to_quaternion, orbit_view, quaternion_to_matrix
 
 __all__ = [
@@ -17,10 +19,13 @@ __all__ = [
     "Lighting",
     "Material",
     "Mesh",
+    "Meshes",
     "OrthographicCamera",
     "PBRMaterial",
     "PerspectiveCamera",
     "PhongMaterial",
+    "PointCloud",
+    "PointClouds",
     "RadialTangentialDistortion",
     "look_at",
     "matrix_to_quaternion",

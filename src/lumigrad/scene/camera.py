@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene.distortion import Distortion
-from lumigrad.scene.pose import Scalar, Vector, as_float, look_at, orbit_view, affine_inverse
+from lumigrad.scene.pose import Scalar, Vector, affine_inverse, as_float, look_at, orbit_view
 
 __all__ = ["Camera", "PerspectiveCamera", "look_at"]
 

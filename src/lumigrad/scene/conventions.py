@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lumigrad.scene.camera import PerspectiveCamera
 from lumigrad.scene.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
-from lumigrad.scene.pose import Scalar, homogeneous, matrix_to_quaternion, quaternion_to_matrix, affine_inverse
+from lumigrad.scene.pose import Scalar, affine_inverse, homogeneous, matrix_to_quaternion, quaternion_to_matrix
 
 # From OpenCV's camera space to OpenGL's, and back.
 _FLIP = (1.0, -1.0, -1.0)
