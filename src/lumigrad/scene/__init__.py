@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from lumigrad.scene.camera import Camera, PerspectiveCamera
+from lumigrad.scene.cubemap import cube_to_equirect, equirect_to_cube
 from lumigrad.scene.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
-from lumigrad.scene.lights import Lighting
+from lumigrad.scene.environment import EnvironmentLight
+from lumigrad.scene.lights import (
+    AmbientLight,
+    DirectionalLight,
+    Light,
+    Lighting,
+    PointLight,
+    PunctualLight,
+    SpotLight,
+    SurroundingLight,
+)
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.mesh import Mesh
 from lumigrad.scene.orthographic import OrthographicCamera
 from lumigrad.scene.pose import look_at, matrix_to_quaternion, orbit_view, quaternion_to_matrix
+from lumigrad.scene.scene import Scene
+from lumigrad.scene.skies import sky, studio
 
 __all__ = [
+    "AmbientLight",
     "Camera",
+    "DirectionalLight",
     "Distortion",
+    "EnvironmentLight",
     "FisheyeDistortion",
+    "Light",
     "Lighting",
     "Material",
     "Mesh",
@@ -21,9 +38,18 @@ __all__ = [
     "PBRMaterial",
     "PerspectiveCamera",
     "PhongMaterial",
+    "PointLight",
+    "PunctualLight",
     "RadialTangentialDistortion",
+    "Scene",
+    "SpotLight",
+    "SurroundingLight",
+    "cube_to_equirect",
+    "equirect_to_cube",
     "look_at",
     "matrix_to_quaternion",
     "orbit_view",
     "quaternion_to_matrix",
+    "sky",
+    "studio",
 ]

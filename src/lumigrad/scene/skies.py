@@ -39,7 +39,7 @@ def studio(size: int = 128) -> Tensor:
         size: of a face in texels.
 
     Returns:
-        [6, size, size, 3], on average about 0.6.
+        [6, size, size, 3], on average about 0.5.
     """
     d = unit(cube_directions(size))
     height = d[..., 1:2]
@@ -52,7 +52,7 @@ def studio(size: int = 128) -> Tensor:
     ]
     for shape, color in lamps:
         image = image * (1 - shape) + shape * d.new_tensor(color)
-    return image
+    return 0.6 * image
 
 
 def sky(size: int = 128, sun: tuple[float, float, float] = (0.5, 0.65, 0.55), sun_radiance: float = 60.0) -> Tensor:
