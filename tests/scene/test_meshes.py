@@ -89,7 +89,7 @@ def test_joining_batches_keeps_order_and_materials() -> None:
     assert torch.equal(meshes[1].face_materials, two.face_materials)  # type: ignore[union-attr, arg-type]
     scene = meshes.as_scene()
     assert [m.name for m in scene.materials] == ["", "red", "blue", "", "blue"]
-    assert scene.materials[3].diffuse_texture is creature(1, 8).texture or scene.materials[3].diffuse_texture is not None  # type: ignore[attr-defined]
+    assert scene.materials[3].diffuse_texture is not None  # type: ignore[attr-defined]
     assert scene.face_materials is not None
     assert scene.face_materials[:5].tolist() == [0, 1, 2, 1, 2]
     assert scene.face_materials[-1] == 4
@@ -142,7 +142,9 @@ def test_wrong_batches_name_the_culprit() -> None:
         batch().local_triangles(torch.zeros(2, 3, 3, dtype=torch.int32))
 
 
-def render(clip: torch.Tensor, faces: torch.Tensor, size: tuple[int, int], ranges: torch.Tensor | None) -> list[torch.Tensor]:
+def render(
+    clip: torch.Tensor, faces: torch.Tensor, size: tuple[int, int], ranges: torch.Tensor | None
+) -> list[torch.Tensor]:
     """Everything three ops make of positions, and what flows back to them."""
     clip = clip.detach().requires_grad_()
     frags = lg.rasterize(clip, faces, size, ranges=ranges)
