@@ -167,7 +167,7 @@ def _load(path: Path, texture: Path | None) -> Mesh:
     from lumigrad.io import load_image, load_mesh
 
     try:
-        mesh = load_mesh(path)
+        mesh = load_mesh(path, materials=False)
         if texture is None:
             return mesh
         if mesh.uvs is None:
