@@ -78,7 +78,9 @@ def write(mesh: Mesh, path: Path) -> None:
     lines = []
     names: list[str] = []
     if mesh.materials:
-        names = [f"{_word(m.name) or 'material'}_{i}" for i, m in enumerate(mesh.materials)]
+        for i, material in enumerate(mesh.materials):
+            name = _word(material.name) or "material"
+            names.append(f"{name}_{i}" if name in names else name)
         lines.append(f"mtllib {path.stem}.mtl")
         library = [_library(m, name, path) for m, name in zip(mesh.materials, names)]
         path.with_suffix(".mtl").write_text("\n".join(library), encoding="utf-8")

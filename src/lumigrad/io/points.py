@@ -77,7 +77,7 @@ def save_points(cloud: PointCloud, path: str | Path) -> None:
         raise ValueError("positions: expected at least one point to write")
     if cloud.colors is not None and cloud.colors.shape[1] not in (3, 4):
         raise ValueError(f"colors: expected 3 or 4 channels to write, got {cloud.colors.shape[1]}")
-    attributes: dict[str, np.ndarray] = {}
+    attributes: dict[str, Any] = {}
     if cloud.normals is not None:
         attributes |= {name: _column(cloud.normals[:, i]) for i, name in enumerate(("nx", "ny", "nz"))}
     if cloud.radii is not None:
