@@ -18,7 +18,9 @@ from lumigrad.scene.lights import (
 )
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.meshes import Meshes
 from lumigrad.scene.orthographic import OrthographicCamera
+from lumigrad.scene.point_cloud import PointCloud, PointClouds
 from lumigrad.scene.pose import look_at, matrix_to_quaternion, orbit_view, quaternion_to_matrix
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.skies import sky, studio
@@ -34,10 +36,13 @@ __all__ = [
     "Lighting",
     "Material",
     "Mesh",
+    "Meshes",
     "OrthographicCamera",
     "PBRMaterial",
     "PerspectiveCamera",
     "PhongMaterial",
+    "PointCloud",
+    "PointClouds",
     "PointLight",
     "PunctualLight",
     "RadialTangentialDistortion",

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from lumigrad.scene.distortion import Distortion
-from lumigrad.scene.pose import Scalar, Vector, as_float, look_at, orbit_view, rigid_inverse
+from lumigrad.scene.pose import Scalar, Vector, affine_inverse, as_float, look_at, orbit_view
 
 __all__ = ["Camera", "PerspectiveCamera", "look_at"]
 
@@ -74,25 +74,27 @@ class Camera:
 
     @property
     def camera_to_world(self) -> Tensor:
-        """Inverse of `view` [..., 4, 4], which must be rigid."""
-        return rigid_inverse(self.view)
+        """Inverse of `view`, [..., 4, 4]."""
+        return affine_inverse(self.view)
 
     @property
     def position(self) -> Tensor:
-        """Camera centres in world coordinates [..., 3]; `view` must be rigid."""
+        """Camera centres in world coordinates [..., 3]."""
         return self.camera_to_world[..., :3, 3]
 
     def __getitem__(self: C, index: int | slice | Tensor | list[int]) -> C:
         """Sub-batch along the first batch dimension."""
         if not self.shape:
             raise IndexError("this camera is not a batch")
-        batched = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v[index] for k, v in batched.items() if isinstance(v, (Tensor, Distortion))})
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        batched: dict[str, Any] = {k: v[index] for k, v in found.items() if isinstance(v, (Tensor, Distortion))}
+        return replace(self, **batched)
 
-    def to(self: C, *args: object) -> C:
+    def to(self: C, *args: Any) -> C:
         """Copy with all tensors passed through `Tensor.to`; a distortion follows the view."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(*args) for k, v in found.items() if isinstance(v, Tensor)})
+        moved: dict[str, Any] = {k: v.to(*args) for k, v in found.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
     def resized(self: C, size: tuple[int, int]) -> C:
         """The same camera with another resolution: its image plane is sampled more or less finely."""
@@ -191,17 +193,18 @@ class Camera:
     def _plane(self, pixels: Tensor) -> Tensor:
         """Pixels on the normalised image plane [..., P, 2], y downwards."""
         _check_points("pixels", pixels, 2)
-        centre = torch.stack([self.cx, self.cy], dim=-1)[..., None, :]
-        return (pixels - centre.to(pixels.dtype)) / torch.stack([self.fx, self.fy], dim=-1)[..., None, :].to(pixels.dtype)
+        focal, centre = self._intrinsics(pixels)
+        return (pixels - centre) / focal
+
+    def _intrinsics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Focal lengths and principal point, [..., 1, 2] each, in the dtype of pixels [..., P, 2]."""
+        focal, centre = torch.stack([self.fx, self.fy], dim=-1), torch.stack([self.cx, self.cy], dim=-1)
+        return focal[..., None, :].to(like.dtype), centre[..., None, :].to(like.dtype)
 
     def _world(self, points: Tensor) -> Tensor:
         """Camera-space points [..., P, 3] in world space."""
         pose = self.camera_to_world.to(points.dtype)
         return points @ pose[..., :3, :3].transpose(-1, -2) + pose[..., None, :3, 3]
-
-    def _turn(self, directions: Tensor) -> Tensor:
-        """Camera-space directions [..., P, 3] in world space."""
-        return directions @ self.view[..., :3, :3].to(directions.dtype)
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ class PerspectiveCamera(Camera):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.near:
+        if not self.near > 0:
             raise ValueError(f"near, far: expected 0 < near < far, got {self.near}, {self.far}")
         if self.distortion is None:
             return
@@ -332,8 +335,8 @@ class PerspectiveCamera(Camera):
         if self.distortion is None:
             return super().pixels(points)
         plane = self.distortion.image(_flipped(self.local(points)))
-        focal, centre = torch.stack([self.fx, self.fy], dim=-1), torch.stack([self.cx, self.cy], dim=-1)
-        return centre[..., None, :].to(plane.dtype) + focal[..., None, :].to(plane.dtype) * plane
+        focal, centre = self._intrinsics(plane)
+        return centre + focal * plane
 
     def linear_depth(self, ndc: Tensor) -> Tensor:
         return 2 * self.far * self.near / ((self.far + self.near) - ndc * (self.far - self.near))
@@ -347,7 +350,8 @@ class PerspectiveCamera(Camera):
 
     def _rays(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         direction = _flipped(self._directions(pixels))
-        world = self._turn(direction / direction.norm(dim=-1, keepdim=True))
+        world = direction @ self.camera_to_world[..., :3, :3].transpose(-1, -2).to(direction.dtype)
+        world = world / world.norm(dim=-1, keepdim=True)
         return self.position.to(world.dtype)[..., None, :].expand_as(world), world
 
     def _directions(self, pixels: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lumigrad.scene.camera import PerspectiveCamera
 from lumigrad.scene.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
-from lumigrad.scene.pose import Scalar, homogeneous, matrix_to_quaternion, quaternion_to_matrix, rigid_inverse
+from lumigrad.scene.pose import Scalar, affine_inverse, homogeneous, matrix_to_quaternion, quaternion_to_matrix
 
 # From OpenCV's camera space to OpenGL's, and back.
 _FLIP = (1.0, -1.0, -1.0)
@@ -169,7 +169,7 @@ def from_opengl(
     identity = torch.eye(3, dtype=torch.float64, device=rotation.device)
     if not bool(((rotation @ rotation.transpose(-1, -2) - identity).abs() < 1e-3).all()):
         raise ValueError("camera_to_world: expected a rotation and a translation, got scale or shear")
-    view = rigid_inverse(camera_to_world)
+    view = affine_inverse(camera_to_world)
     return PerspectiveCamera(view, fx, fy, cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
 
 
@@ -198,18 +198,19 @@ def from_transforms(document: Mapping[str, Any], near: float = 0.1, far: float =
     sizes = {(frame.get("h"), frame.get("w")) for frame in frames}
     if len(sizes) != 1 or None in next(iter(sizes)):
         raise ValueError(f"w, h: expected one size for all frames, got {sorted(map(str, sizes))}")
-    height, width = next(iter(sizes))
-    parsed = [_intrinsics(frame, int(height), int(width)) for frame in frames]
-    columns = torch.tensor([[row[name] for name in ("fl_x", "fl_y", "cx", "cy")] for row in parsed], dtype=torch.float64)
+    height, width = int(frames[0]["h"]), int(frames[0]["w"])
+    parsed = [_intrinsics(frame, height, width) for frame in frames]
+    columns = torch.tensor([list(row.values()) for row in parsed], dtype=torch.float64)
     poses = torch.tensor([frame["transform_matrix"] for frame in frames], dtype=torch.float64)
     fisheye = frames[0].get("camera_model") == "OPENCV_FISHEYE" or bool(frames[0].get("is_fisheye", False))
-    names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3", "k4")
+    names = ("k1", "k2", "k3", "k4") if fisheye else (*_OPENCV, "k3", "k4", "k5", "k6")
     values = torch.tensor([[float(frame.get(name, 0.0)) for name in names] for frame in frames], dtype=torch.float64)
     distortion: Distortion | None = None
     if fisheye or bool((values != 0).any()):
         kind = FisheyeDistortion if fisheye else RadialTangentialDistortion
         distortion = kind(**dict(zip(names, values.unbind(-1), strict=True)))
-    return from_opengl(poses, *columns.unbind(-1), (int(height), int(width)), distortion, near, far)
+    fx, fy, cx, cy = columns.unbind(-1)
+    return from_opengl(poses, fx, fy, cx, cy, (height, width), distortion, near, far)
 
 
 def to_transforms(camera: PerspectiveCamera, file_paths: Sequence[str]) -> dict[str, Any]:

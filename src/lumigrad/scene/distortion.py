@@ -244,7 +244,7 @@ class FisheyeDistortion(Distortion):
                 bent, slope = self._bend(theta)
                 low, high = torch.where(bent < radius, theta, low), torch.where(bent < radius, high, theta)
                 newton = theta - (bent - radius) / slope
-                inside = (newton > low) & (newton < high)
+                inside = (newton >= low) & (newton <= high)
                 previous, theta = theta, torch.where(inside, newton, 0.5 * (low + high))
                 if not bool(((theta - previous).abs() > 4 * torch.finfo(theta.dtype).eps).any()):
                     break

@@ -88,10 +88,14 @@ class OrthographicCamera(Camera):
         return self._world(local)
 
     def towards(self, points: Tensor) -> Tensor:
-        back = self.view[..., 2, :3].to(points.dtype)
-        return back[..., None, :].expand(*self.shape, points.shape[-2], 3)
+        return self._back(points).expand(*self.shape, points.shape[-2], 3)
 
     def _rays(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         plane = self._plane(pixels)
         origins = self._world(torch.stack([plane[..., 0], -plane[..., 1], torch.zeros_like(plane[..., 0])], dim=-1))
-        return origins, (-self.view[..., 2, :3]).to(origins.dtype)[..., None, :].expand_as(origins)
+        return origins, -self._back(origins).expand_as(origins)
+
+    def _back(self, like: Tensor) -> Tensor:
+        """Unit direction against the view, in world space, [..., 1, 3]."""
+        back = self.camera_to_world[..., None, :3, 2].to(like.dtype)
+        return back / back.norm(dim=-1, keepdim=True)

@@ -68,10 +68,12 @@ def homogeneous(upper: Tensor) -> Tensor:
     return torch.cat([upper, last.expand(*upper.shape[:-2], 1, 4)], dim=-2)
 
 
-def rigid_inverse(matrix: Tensor) -> Tensor:
-    """Inverse of a rotation and translation [..., 4, 4], exact where a general inverse is rounded."""
-    rotation = matrix[..., :3, :3].transpose(-1, -2)
-    return homogeneous(torch.cat([rotation, -rotation @ matrix[..., :3, 3:]], dim=-1))
+def affine_inverse(matrix: Tensor) -> Tensor:
+    """Inverse of an affine map [..., 4, 4], by cross products; infinite where it is singular."""
+    a, b, c = matrix[..., :3, :3].unbind(-2)
+    adjugate = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-1)
+    inverse = adjugate / (a * adjugate[..., 0]).sum(-1)[..., None, None]
+    return homogeneous(torch.cat([inverse, -inverse @ matrix[..., :3, 3:]], dim=-1))
 
 
 def orbit_view(azimuth: Scalar, elevation: Scalar, distance: Scalar, target: Vector = (0.0, 0.0, 0.0)) -> Tensor:

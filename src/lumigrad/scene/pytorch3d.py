@@ -178,7 +178,9 @@ def _middle(size: tuple[int, int], like: Tensor) -> Tensor:
     return like.new_tensor([0.5 * size[1], 0.5 * size[0]])
 
 
-def _to_pixels(focal: Pair, principal: Pair, in_ndc: bool, size: tuple[int, int], view: Tensor) -> tuple[Tensor, ...]:
+def _to_pixels(
+    focal: Pair, principal: Pair, in_ndc: bool, size: tuple[int, int], view: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """fx, fy, cx, cy in pixels."""
     scale, centre = as_float(focal, "focal_length", view), as_float(principal, "principal_point", view)
     if scale.ndim == 0 or scale.shape[-1] != 2:
