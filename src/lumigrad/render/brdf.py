@@ -54,6 +54,9 @@ def metallic_roughness(
 ) -> Tensor:
     """The BRDF times the cosine to the light: what a surface reflects of the irradiance of a punctual light.
 
+    glTF weights the diffuse part with 1 - F(v.h), by which white surfaces reflect up to a third more than they receive
+    at grazing angles. Here F is that of the more grazing of the two directions: symmetric, and never more than all.
+
     Args:
         normal, view, light: unit vectors [..., 3]; view and light point away from the surface.
         base_color: linear [..., 3].
@@ -66,9 +69,9 @@ def metallic_roughness(
     nl, nh, vh = dot(normal, light).clamp(0, 1), dot(normal, half).clamp(0, 1), dot(view, half).clamp(0, 1)
     nv = dot(normal, view).clamp(1e-4, 1)
     alpha = roughness.clamp(MIN_ROUGHNESS, 1).square()
-    fresnel = schlick(vh, reflectance_at_normal(base_color, metallic))
-    diffuse = (1 - fresnel) * (1 - metallic) * base_color / math.pi
-    return nl * (diffuse + fresnel * ggx(nh, alpha) * smith(nl, nv, alpha))
+    f0 = reflectance_at_normal(base_color, metallic)
+    diffuse = (1 - schlick(torch.minimum(nl, nv), f0)) * (1 - metallic) * base_color / math.pi
+    return nl * (diffuse + schlick(vh, f0) * ggx(nh, alpha) * smith(nl, nv, alpha))
 
 
 def white_reflection(nv: Tensor, roughness: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,7 +101,7 @@ def _table() -> Tensor:
     steps = torch.linspace(0, 1, TABLE_SIZE, dtype=torch.float64)
     nv = steps.clamp_min(1e-3)[None, :, None]
     alpha = steps.clamp_min(MIN_ROUGHNESS).square()[:, None, None]
-    count = 512
+    count = 1024
     index = torch.arange(count, dtype=torch.float64)
     fraction, turn = (index + 0.5) / count, index * (math.pi * (3 - math.sqrt(5)))
     cosine = ((1 - fraction) / (1 + (alpha * alpha - 1) * fraction)).sqrt()
@@ -109,4 +112,5 @@ def _table() -> Tensor:
     # Samples have the density D(h) (n.h) / (4 v.h) per solid angle of l.
     weight = 4 * smith(nl, nv, alpha) * nl * vh / cosine.clamp_min(1e-6)
     grazing = (1 - vh).clamp(0, 1) ** 5
-    return torch.stack([(weight * (1 - grazing)).mean(-1), (weight * grazing).mean(-1)], -1)
+    table = torch.stack([(weight * (1 - grazing)).mean(-1), (weight * grazing).mean(-1)], -1)
+    return table / table.sum(-1, keepdim=True).clamp_min(1)  # the error of the sum must not make energy

@@ -114,8 +114,8 @@ def _group(meshes: Sequence[Mesh]) -> tuple[Tensor, list[Group]]:
     numbers: list[Tensor] = []
     groups: list[Group] = []
     for k, mesh in enumerate(meshes):
-        materials = getattr(mesh, "materials", ()) or (default_material(mesh),)
-        chosen = getattr(mesh, "face_materials", None)
+        materials = mesh.materials or (default_material(mesh),)
+        chosen = mesh.face_materials if mesh.materials else None
         local = mesh.faces.new_zeros(len(mesh.faces)) if chosen is None else chosen
         numbers.append(local.long() + len(groups))
         groups += [Group(k, material) for material in materials]

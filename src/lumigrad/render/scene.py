@@ -23,6 +23,7 @@ from lumigrad.scene.camera import Camera
 from lumigrad.scene.environment import EnvironmentLight
 from lumigrad.scene.lights import Light, Lighting
 from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.meshes import Meshes
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.skies import studio
 
@@ -31,7 +32,7 @@ DEFAULT_LAYERS = 4  # peeled where materials are transparent
 
 
 def render(
-    scene: Scene | Mesh | Sequence[Mesh],
+    scene: Scene | Mesh | Meshes | Sequence[Mesh],
     camera: Camera,
     size: tuple[int, int] | None = None,
     shading: str | Shader = "pbr",
@@ -41,7 +42,7 @@ def render(
     layers: int | None = None,
     antialias: bool = True,
     tone_mapping: ToneMapping = "auto",
-    previous: tuple[Scene | Mesh | Sequence[Mesh], Camera] | None = None,
+    previous: tuple[Scene | Mesh | Meshes | Sequence[Mesh], Camera] | None = None,
     buffers: bool = True,
 ) -> Rendering:
     """Render a scene, a mesh, or a batch of meshes, from one camera or a batch of cameras.

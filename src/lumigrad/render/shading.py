@@ -178,9 +178,9 @@ def gouraud(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor
     if surface.patch is None:
         raise ValueError("surface.patch: Gouraud shading needs the mesh's vertices, got None")
     terms = phong_terms(surface)
-    at_vertices = surface.patch.interpolate(_vertex_light(surface, lights, camera, back=False))
+    at_vertices = surface.patch.interpolate_pairs(_vertex_light(surface, lights, camera, back=False))
     if surface.back is not None and bool(surface.back.any()):
-        from_behind = surface.patch.interpolate(_vertex_light(surface, lights, camera, back=True))
+        from_behind = surface.patch.interpolate_pairs(_vertex_light(surface, lights, camera, back=True))
         at_vertices = torch.where(surface.back, from_behind, at_vertices)
     ambient, diffuse, highlight = at_vertices.split(3, dim=-1)
     return terms.ambient * ambient + terms.diffuse * diffuse + terms.specular * highlight + terms.emissive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -100,12 +101,18 @@ class Patch:
         return interpolate(values, self.frags, self.shape.faces)[0, 0]
 
     def vertices(self, camera: Camera, material: Material, back: bool = False) -> Surface:
-        """The mesh's vertices as a surface of V points; without texture coordinates, with normals turned on `back`."""
-        shape = self.shape
-        normal = -shape.normals if back else shape.normals
-        return Surface(
-            shape.positions, normal, normal, camera.towards(shape.positions), material, color=shape.mesh.colors
-        )
+        """The K pairs of vertices and normals that the mesh has, as a surface without texture coordinates or colours.
+
+        back: turn the normals around.
+        """
+        vertex, number, _ = self.shape.pairs
+        position, normal = self.shape.positions[vertex], self.shape.normals[number]
+        normal = -normal if back else normal
+        return Surface(position, normal, normal, camera.towards(position), material)
+
+    def interpolate_pairs(self, values: Tensor) -> Tensor:
+        """Values [K, C] at what `vertices` gives, interpolated to the points [P, C]."""
+        return interpolate(values, self.frags, self.shape.pairs[2])[0, 0]
 
 
 class MeshShape:
@@ -116,27 +123,35 @@ class MeshShape:
         self.positions = mesh.positions
         self.faces = mesh.faces.to(torch.int32)
         self.uv_faces = None if mesh.uv_faces is None else mesh.uv_faces.to(torch.int32)
-        self.normals = mesh.vertex_normals()
+        normals, normal_faces = mesh.shading_normals()
+        self.normals, self._together = normals.to(self.positions.dtype), normal_faces is mesh.faces
+        self.normal_faces = self.faces if self._together else normal_faces.to(torch.int32)
         corners = self.positions[mesh.faces.long()]
         self.centers = corners.mean(1)
         self.face_normals = unit(torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-        parts = [self.positions, self.normals] + ([] if mesh.colors is None else [mesh.colors.to(self.positions)])
-        self.attributes = torch.cat(parts, -1)
-        self._tangents: Tensor | None = None
+        self.colors = None if mesh.colors is None else mesh.colors.to(self.positions.dtype)
 
-    @property
-    def tangents(self) -> Tensor:
-        """Tangent and handedness of each face [F, 4]: the direction in which u grows, and the side where v falls."""
-        if self._tangents is None:
-            self._tangents = _face_tangents(self.mesh, self.face_normals)
-        return self._tangents
+    @functools.cached_property
+    def tangents(self) -> tuple[Tensor, Tensor]:
+        """Tangents with handedness [K, 4] and the faces that index them."""
+        values, faces = self.mesh.tangents()
+        return values.to(self.positions.dtype), faces.to(torch.int32)
+
+    @functools.cached_property
+    def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Vertices [K] and normals [K] that meet at corners, and the faces [F, 3] that index these pairs."""
+        if self._together:
+            index = torch.arange(len(self.positions), device=self.positions.device)
+            return index, index, self.faces
+        corners = torch.stack([self.faces.reshape(-1), self.normal_faces.reshape(-1)], -1)
+        unique, inverse = torch.unique(corners, dim=0, return_inverse=True)
+        return unique[:, 0].long(), unique[:, 1].long(), inverse.reshape(-1, 3).to(torch.int32)
 
     def surface(
         self, frags: Fragments, material: Material, camera: Camera, store: TextureStore, number: int
     ) -> Surface:
         """The points that P fragments [1, 1, P] see."""
-        values = interpolate(self.attributes, frags, self.faces)[0, 0]
-        position, normal, color = values[:, :3], unit(values[:, 3:6]), values[:, 6:]
+        position, normal, color = self._interpolated(frags)
         triangle = frags.tri.reshape(-1).long()
         geometric = self.face_normals.index_select(0, triangle)
         view = camera.towards(position)
@@ -152,7 +167,7 @@ class MeshShape:
             camera.depth(position)[..., None],
             uv,
             uv_d,
-            color if color.shape[-1] else None,
+            color,
             self.centers.index_select(0, triangle),
             back,
             triangle,
@@ -160,7 +175,16 @@ class MeshShape:
             Patch(self, frags),
             store,
         )
-        return replace(surface, normal=self._bent(surface) * sign)
+        return replace(surface, normal=self._bent(surface, frags) * sign)
+
+    def _interpolated(self, frags: Fragments) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Positions, unit normals and vertex colours; one lookup where they share an index buffer."""
+        parts = [self.positions, *([self.normals] if self._together else [])]
+        parts += [] if self.colors is None else [self.colors]
+        values = interpolate(torch.cat(parts, -1), frags, self.faces)[0, 0]
+        start = 6 if self._together else 3
+        normal = values[:, 3:6] if self._together else interpolate(self.normals, frags, self.normal_faces)[0, 0]
+        return values[:, :3], unit(normal), None if self.colors is None else values[:, start:]
 
     def _uv(self, frags: Fragments) -> tuple[Tensor | None, Tensor | None]:
         if self.mesh.uvs is None or self.uv_faces is None:
@@ -171,32 +195,17 @@ class MeshShape:
         uv, uv_d = interpolate(uvs, frags, self.uv_faces, derivatives=True)
         return uv[0, 0], uv_d[0, 0]
 
-    def _bent(self, surface: Surface) -> Tensor:
+    def _bent(self, surface: Surface, frags: Fragments) -> Tensor:
         """The interpolated normal, bent by the normal map."""
         texel = surface.texel("normal_texture")
         if texel is None:
             return surface.normal
-        assert surface.triangle is not None
-        tangent, hand = self.tangents.index_select(0, surface.triangle).split((3, 1), dim=-1)
+        tangent, hand = interpolate(self.tangents[0], frags, self.tangents[1])[0, 0].split((3, 1), dim=-1)
         tangent = unit(tangent - dot(tangent, surface.normal) * surface.normal)
-        bitangent = torch.linalg.cross(surface.normal, tangent) * hand
+        bitangent = torch.linalg.cross(surface.normal, tangent) * hand.sign()
         scale = getattr(surface.material, "normal_scale", 1.0)
         x, y, z = (2 * texel - 1).split(1, dim=-1)
         return unit(scale * x * tangent + scale * y * bitangent + z * surface.normal)
-
-
-def _face_tangents(mesh: Mesh, normals: Tensor) -> Tensor:
-    assert mesh.uvs is not None
-    assert mesh.uv_faces is not None
-    corners, uv = mesh.positions[mesh.faces.long()], mesh.uvs[mesh.uv_faces.long()].to(mesh.positions.dtype)
-    e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    (u1, v1), (u2, v2) = (uv[:, 1] - uv[:, 0]).split(1, -1), (uv[:, 2] - uv[:, 0]).split(1, -1)
-    # The Jacobian's sign decides directions, its size cancels.
-    sign = torch.where(u1 * v2 - u2 * v1 < 0, -1.0, 1.0).to(uv.dtype)
-    tangent = unit((e1 * v2 - e2 * v1) * sign)
-    up = (e1 * u2 - e2 * u1) * sign  # v grows downwards in the texture
-    hand = torch.where(dot(torch.linalg.cross(normals, tangent), up) < 0, -1.0, 1.0).to(uv.dtype)
-    return torch.cat([tangent, hand], -1)
 
 
 def default_material(mesh: Mesh) -> Material:

@@ -45,9 +45,10 @@ class Light:
     ranks: ClassVar[dict[str, int]] = {}
 
     def __post_init__(self) -> None:
+        optional = {f.name for f in fields(self) if f.default is None}
         for name, rank in self.ranks.items():
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or name not in optional:
                 object.__setattr__(self, name, _parameter(name, value, rank))
 
     def _map(self: L, change: Any) -> L:
