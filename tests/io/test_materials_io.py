@@ -111,7 +111,8 @@ def test_several_materials_round_trip(tmp_path: Path, suffix: str) -> None:
 
 
 def test_names_in_libraries_are_distinct_words(tmp_path: Path) -> None:
-    materials = tuple(PhongMaterial(name=name, shininess=float(i)) for i, name in enumerate(("", "a b", "a_b", "", "a_b")))
+    names = ("", "a b", "a_b", "", "a_b")
+    materials = tuple(PhongMaterial(name=name, shininess=float(i)) for i, name in enumerate(names))
     save_mesh(sphere(materials), tmp_path / "a.obj")
     mesh = load_mesh(tmp_path / "a.obj")
     assert sorted(m.name for m in mesh.materials) == ["a_b", "a_b_2", "a_b_4", "material", "material_3"]
