@@ -337,17 +337,29 @@ def _composite(painted: Sequence[_Layer], geometry: Geometry, antialias: bool) -
     """All layers, the hindmost first: premultiplied colour [N, H, W, C] and coverage [N, H, W, 1].
 
     Each layer's silhouettes are blended once everything behind it is in place: past the rim of a glass one sees what
-    lies behind it, not the emptiness of its layer.
+    lies behind it, not the emptiness of its layer. Pixels that a silhouette cuts take what lies behind as it was before
+    blending: the front and the back of a closed surface share their rim, which must not be blended twice.
     """
     topology = edge_topology(geometry.tri) if antialias else None
-    image: Tensor | None = None
-    for layer in reversed(painted):
-        front = torch.cat([layer.color, layer.alpha], -1)
-        image = front if image is None else front + (1 - layer.alpha) * image
+    plain = smooth = torch.cat([painted[-1].color, painted[-1].alpha], -1)
+    if antialias:
+        smooth = blend_edges(plain, painted[-1].frags, geometry.pos, geometry.tri, topology)
+    for layer in reversed(painted[:-1]):
+        front, through = torch.cat([layer.color, layer.alpha], -1), 1 - layer.alpha
+        plain, smooth = front + through * plain, front + through * smooth
         if antialias:
-            image = blend_edges(image, layer.frags, geometry.pos, geometry.tri, topology)
-    assert image is not None
-    return image[..., :-1], image[..., -1:]
+            smooth = torch.where(_cut(layer.frags, geometry, topology), plain, smooth)
+            smooth = blend_edges(smooth, layer.frags, geometry.pos, geometry.tri, topology)
+    return smooth[..., :-1], smooth[..., -1:]
+
+
+@torch.no_grad()
+def _cut(frags: Fragments, geometry: Geometry, topology: Tensor | None) -> Tensor:
+    """Whether a silhouette is blended into a pixel, bool [N, H, W, 1]: noise shows it."""
+    height, width = frags.tri.shape[1:]
+    noise = torch.rand(height, width, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = noise.to(geometry.pos).expand(*frags.tri.shape, 1)
+    return blend_edges(noise, frags, geometry.pos, geometry.tri, topology) != noise
 
 
 def _front(painted: Sequence[_Layer]) -> dict[str, Tensor]:
