@@ -127,6 +127,10 @@ def test_opencv_vectors() -> None:
         FisheyeDistortion(0.0, "much")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="k1: expected a floating tensor"):
         FisheyeDistortion(torch.tensor([1]))
+    for lens in (RATIONAL, FISHEYE):
+        for way in (lens.distort, lens.undistort, lens.directions):
+            with pytest.raises(ValueError, match="points: expected shape"):
+                way(torch.zeros(4, 3))
 
 
 def test_batches_of_lenses() -> None:
