@@ -161,14 +161,15 @@ def test_orthographic_orbit_looks_at_its_target() -> None:
     torch.testing.assert_close(seen.pixels(torch.tensor([[1.0, 2.0, 3.0]])), torch.tensor([[10.0, 5.0]]))
 
 
-def test_ndc_intrinsics_are_the_projection_matrix() -> None:
-    seen = PerspectiveCamera.from_ndc((1.5, 2.0), (48, 64), (0.1, -0.2))
+@pytest.mark.parametrize("kind", [PerspectiveCamera, OrthographicCamera])
+def test_ndc_intrinsics_are_the_projection_matrix(kind: type[Camera]) -> None:
+    seen = kind.from_ndc((1.5, 2.0), (48, 64), (0.1, -0.2))
     matrix = seen.projection_matrix()
     torch.testing.assert_close(matrix[[0, 1], [0, 1]], torch.tensor([1.5, 2.0]))
     clip = seen.project(torch.tensor([[0.0, 0.0, -2.0]]))[0]
     torch.testing.assert_close(clip[:2] / clip[3], torch.tensor([0.1, -0.2]))
     with pytest.raises(ValueError, match="focal"):
-        PerspectiveCamera.from_ndc((1.0,), (4, 4))
+        kind.from_ndc((1.0,), (4, 4))
 
 
 def test_fisheye_sees_behind() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from meshes import load_obj
 
 import lumigrad as lg
+from lumigrad.io import load_mesh
 from lumigrad.scene import Mesh, Meshes, OrthographicCamera, PBRMaterial, PerspectiveCamera, PhongMaterial
 from lumigrad.scene.procedural import creature, icosphere
 
@@ -163,7 +163,7 @@ def test_one_call_equals_single_calls_bit_for_bit(shared: Path, several: bool) -
         pytest.skip("needs the meshes suzanne, cow, bunny and teapot")
     singles = []
     for path in paths:
-        mesh = Mesh(*load_obj(path))
+        mesh = load_mesh(path, materials=False)
         low, high = mesh.bounds()
         singles.append(replace(mesh, positions=(mesh.positions - (low + high) / 2) / (high - low).max()))
     azimuth = torch.tensor([20.0, 110.0, 200.0, 290.0]) if several else 30.0

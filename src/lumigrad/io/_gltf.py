@@ -130,7 +130,7 @@ def _picture(image: Tensor | None) -> Image.Image | None:
 def _complete(entry: dict[str, Any], material: PBRMaterial) -> None:
     """Put a material's numbers into its entry in the file."""
     factors = entry.setdefault("pbrMetallicRoughness", {})
-    base = material.base_color.detach().clamp(0, 1).tolist()
+    base = material.base_color.clamp(0, 1).tolist()
     factors["baseColorFactor"] = base if len(base) == 4 else [*base, 1.0]
     factors["metallicFactor"], factors["roughnessFactor"] = float(material.metallic), float(material.roughness)
     entry["name"] = material.name
@@ -138,7 +138,7 @@ def _complete(entry: dict[str, Any], material: PBRMaterial) -> None:
     if material.alpha_mode == "mask":
         entry["alphaCutoff"] = float(material.alpha_cutoff)
     entry["doubleSided"] = material.double_sided
-    emissive = material.emissive.detach().clamp_min(0)
+    emissive = material.emissive.clamp_min(0)
     strength = max(1.0, float(emissive.max()))
     entry["emissiveFactor"] = (emissive / strength).tolist()
     if strength > 1:
@@ -161,7 +161,7 @@ def as_pbr(material: Material) -> PBRMaterial:
     assert isinstance(material, PhongMaterial)
     shiny = bool((material.specular != 0).any())
     alpha = torch.as_tensor(material.alpha, dtype=material.diffuse.dtype).reshape(1)
-    encoded = material.diffuse.detach().clamp(0, 1)
+    encoded = material.diffuse.clamp(0, 1)
     linear = torch.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
     return PBRMaterial(
         name=material.name,

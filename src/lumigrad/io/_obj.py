@@ -109,7 +109,7 @@ def write(mesh: Mesh, path: Path) -> None:
 
 def _rows(key: str, values: Tensor) -> list[str]:
     pattern = " ".join([key, *["%.9g"] * values.shape[1]])
-    return [pattern % tuple(row) for row in values.detach().double().tolist()]
+    return [pattern % tuple(row) for row in values.double().tolist()]
 
 
 def _word(name: str) -> str:
@@ -148,7 +148,7 @@ def as_phong(material: Material) -> PhongMaterial:
         return material
     assert isinstance(material, PBRMaterial)
     metallic = min(max(float(material.metallic), 0.0), 1.0)
-    base = material.base_color.detach()[:3]
+    base = material.base_color[:3]
     color = base.clamp(0, 1)
     encoded = torch.where(color > 0.0031308, 1.055 * color.clamp_min(1e-3) ** (1 / 2.4) - 0.055, 12.92 * color)
     alpha = float(material.base_color[3].clamp(0, 1)) if len(material.base_color) == 4 else 1.0
@@ -164,6 +164,6 @@ def as_phong(material: Material) -> PhongMaterial:
         diffuse_texture=material.base_color_texture,
         normal_texture=material.normal_texture,
         normal_scale=material.normal_scale,
-        emissive=material.emissive.detach(),
+        emissive=material.emissive,
         alpha=alpha,
     )

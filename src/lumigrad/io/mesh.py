@@ -8,9 +8,9 @@ with the image row, so both directions flip.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.mesh import Mesh
 from lumigrad.scene.meshes import Meshes
 
+T = TypeVar("T", Mesh, Material)
 READABLE = (".obj", ".gltf", ".glb", ".ply", ".stl", ".off")
 WRITABLE = (".obj", ".glb", ".ply", ".stl", ".off")
 
@@ -81,9 +82,13 @@ def _load_with_materials(path: Path) -> Mesh | None:
         scene, said = _gltf.read(path)
     else:
         scene = trimesh.load_scene(path, process=False)
+    names = list(scene.geometry)
+    if path.suffix.lower() == ".obj":
+        names.reverse()  # trimesh has the last part first
+    rank = {name: i for i, name in enumerate(names)}
+    nodes = [scene.graph[node] for node in scene.graph.nodes_geometry]
     parts, found = [], []
-    for node in scene.graph.nodes_geometry:
-        matrix, name = scene.graph[node]
+    for matrix, name in sorted(nodes, key=lambda node: rank[node[1]]):
         loaded = scene.geometry[name]
         if isinstance(loaded, trimesh.Trimesh) and len(loaded.faces):
             part = _geometry(loaded)
@@ -224,7 +229,7 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
     if path.suffix.lower() not in WRITABLE:
         raise ValueError(f"cannot write {path}: expected one of {', '.join(WRITABLE)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    mesh = mesh.to("cpu")
+    mesh = _detached(replace(mesh, materials=tuple(_detached(m) for m in mesh.materials))).to("cpu")
     normals, normal_faces = mesh.shading_normals()
     mesh = replace(mesh, normals=normals, normal_faces=normal_faces)
     if path.suffix.lower() not in (".obj", ".glb"):
@@ -238,6 +243,13 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
         _obj.write(mesh, path)
         return
     path.write_bytes(_gltf.write([_part(part) for part in _by_material(mesh)]))
+
+
+def _detached(thing: T) -> T:
+    """A mesh or material whose tensors carry no gradients."""
+    values = {field.name: getattr(thing, field.name) for field in fields(thing)}
+    changed: dict[str, Any] = {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}
+    return replace(thing, **changed)
 
 
 def _save_without_materials(mesh: Mesh, path: Path) -> None:
@@ -266,7 +278,7 @@ def _part(mesh: Mesh) -> tuple[trimesh.Trimesh, Tensor | None, Material | None]:
     split = _split(mesh)
     uvs = None
     if split.uvs is not None:
-        uvs = split.uvs.detach().double() * torch.tensor([1.0, -1.0]) + torch.tensor([0.0, 1.0])
+        uvs = split.uvs.double() * torch.tensor([1.0, -1.0]) + torch.tensor([0.0, 1.0])
     return _to_trimesh(split), uvs, mesh.materials[0] if mesh.materials else None
 
 
@@ -288,10 +300,10 @@ def _split(mesh: Mesh) -> Mesh:
 
 def _to_trimesh(mesh: Mesh) -> trimesh.Trimesh:
     """Positions, faces, colours, and the normals of vertices."""
-    positions, faces = mesh.positions.detach().double().numpy(), mesh.faces.numpy()
+    positions, faces = mesh.positions.double().numpy(), mesh.faces.numpy()
     normals = mesh.vertex_normals() if mesh.normals is None else mesh.normals
-    result = trimesh.Trimesh(positions, faces, vertex_normals=normals.detach().double().numpy(), process=False)
+    result = trimesh.Trimesh(positions, faces, vertex_normals=normals.double().numpy(), process=False)
     if mesh.colors is not None:
-        colors = (mesh.colors.detach().float()[..., :3].expand(-1, 3).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+        colors = (mesh.colors.float()[..., :3].expand(-1, 3).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
         result.visual = trimesh.visual.ColorVisuals(result, vertex_colors=colors.numpy())
     return result

@@ -67,6 +67,38 @@ class Camera:
                 raise ValueError(f"{name}: expected a scalar or shape {want}, got {got}") from error
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def from_ndc(
+        cls: type[C],
+        focal: Tensor | Sequence[float],
+        size: tuple[int, int],
+        principal: Tensor | Sequence[float] = (0.0, 0.0),
+        view: Tensor | None = None,
+        near: float = 0.1,
+        far: float = 100.0,
+    ) -> C:
+        """Camera from intrinsics in normalised device coordinates (x right, y up, both from -1 to 1 over the image).
+
+        Args:
+            focal: [..., 2], NDC per unit of x / depth and y / depth (of x and y for orthographic cameras): the diagonal
+                of the projection matrix.
+            size: (height, width) in pixels.
+            principal: [..., 2], where the viewing direction meets the image.
+            view: world-to-camera [..., 4, 4]; the identity by default.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        height, width = check_size(size)
+        view = torch.eye(4) if view is None else view
+        scale, centre = as_float(focal, "focal", view), as_float(principal, "principal", view)
+        for name, value in (("focal", scale), ("principal", centre)):
+            if value.ndim == 0 or value.shape[-1] != 2:
+                raise ValueError(f"{name}: expected shape [..., 2], got {list(value.shape)}")
+        fx, fy = 0.5 * width * scale[..., 0], 0.5 * height * scale[..., 1]
+        cx, cy = 0.5 * width * (1 + centre[..., 0]), 0.5 * height * (1 - centre[..., 1])
+        return cls(view, fx, fy, cx, cy, (height, width), near, far)
+
     @property
     def shape(self) -> torch.Size:
         """Batch shape."""
@@ -258,37 +290,6 @@ class PerspectiveCamera(Camera):
         focal = 0.5 * height / torch.tan(fov * (math.pi / 360))
         centre = view.new_tensor([0.5 * width, 0.5 * height])
         return cls(view, focal, focal, centre[0], centre[1], (height, width), near, far)
-
-    @classmethod
-    def from_ndc(
-        cls,
-        focal: Tensor | Sequence[float],
-        size: tuple[int, int],
-        principal: Tensor | Sequence[float] = (0.0, 0.0),
-        view: Tensor | None = None,
-        near: float = 0.1,
-        far: float = 100.0,
-    ) -> PerspectiveCamera:
-        """Camera from intrinsics in normalised device coordinates (x right, y up, both from -1 to 1 over the image).
-
-        Args:
-            focal: [..., 2], NDC per unit of x / depth and y / depth: the diagonal of the projection matrix.
-            size: (height, width) in pixels.
-            principal: [..., 2], where the viewing direction meets the image.
-            view: world-to-camera [..., 4, 4]; the identity by default.
-
-        Raises:
-            ValueError: shapes that do not fit.
-        """
-        height, width = check_size(size)
-        view = torch.eye(4) if view is None else view
-        scale, centre = as_float(focal, "focal", view), as_float(principal, "principal", view)
-        for name, value in (("focal", scale), ("principal", centre)):
-            if value.ndim == 0 or value.shape[-1] != 2:
-                raise ValueError(f"{name}: expected shape [..., 2], got {list(value.shape)}")
-        fx, fy = 0.5 * width * scale[..., 0], 0.5 * height * scale[..., 1]
-        cx, cy = 0.5 * width * (1 + centre[..., 0]), 0.5 * height * (1 - centre[..., 1])
-        return cls(view, fx, fy, cx, cy, (height, width), near, far)
 
     @classmethod
     def orbit(

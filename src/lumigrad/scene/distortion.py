@@ -41,7 +41,11 @@ class Distortion:
                 raise TypeError(f"{field.name}: expected a number or a tensor, got {type(value).__name__}")
 
     def distort(self, points: Tensor) -> Tensor:
-        """Where the lens images points [..., P, 2] of the ideal image plane."""
+        """Where the lens images points [..., P, 2] of the ideal image plane.
+
+        Raises:
+            ValueError: points of another shape.
+        """
         raise NotImplementedError
 
     def undistort(self, points: Tensor) -> Tensor:
@@ -145,10 +149,10 @@ class RadialTangentialDistortion(Distortion):
         return _join(self)
 
     def distort(self, points: Tensor) -> Tensor:
-        return self._forward(points)[0]
+        return self._forward(_checked(points))[0]
 
     def undistort(self, points: Tensor) -> Tensor:
-        return _newton(points, self._forward, self.limit(points)[..., None, None])
+        return _newton(_checked(points), self._forward, self.limit(points)[..., None, None])
 
     def _forward(self, points: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Distorted points, and the rows of their Jacobian (dx'/dx, dx'/dy, dy'/dx, dy'/dy)."""
@@ -206,7 +210,7 @@ class FisheyeDistortion(Distortion):
         return _join(self)
 
     def distort(self, points: Tensor) -> Tensor:
-        return self.image(torch.cat([points, torch.ones_like(points[..., :1])], dim=-1))
+        return self.image(torch.cat([_checked(points), torch.ones_like(points[..., :1])], dim=-1))
 
     def image(self, directions: Tensor) -> Tensor:
         xy, z = directions[..., :2], directions[..., 2]
@@ -222,7 +226,7 @@ class FisheyeDistortion(Distortion):
 
     def directions(self, points: Tensor) -> Tensor:
         """Directions of unit length."""
-        radius, central = _radius(points)
+        radius, central = _radius(_checked(points))
         theta = self._angle(radius)
         scale = torch.where(central, 1.0, torch.sin(theta) / radius)
         z = torch.where(central, 1.0, torch.cos(theta))
@@ -316,6 +320,12 @@ def _solve(jacobian: tuple[Tensor, Tensor, Tensor, Tensor], right: Tensor) -> Te
     x, y = right.unbind(-1)
     solution = torch.stack([(d * x - b * y) / safe, (a * y - c * x) / safe], dim=-1)
     return torch.where(regular[..., None], solution, right)
+
+
+def _checked(points: Tensor) -> Tensor:
+    if points.ndim < 2 or points.shape[-1] != 2:
+        raise ValueError(f"points: expected shape [..., P, 2], got {list(points.shape)}")
+    return points
 
 
 def _radius(points: Tensor) -> tuple[Tensor, Tensor]:
