@@ -11,7 +11,7 @@ import torch
 
 from lumigrad.cli import main
 from lumigrad.fit.loop import _Leg
-from lumigrad.io import load_image, load_mesh, save_mesh
+from lumigrad.io import load_image, load_mesh, save_image, save_mesh
 from lumigrad.scene.procedural import creature
 
 TINY = ["--size", "32", "--views", "6", "--test-views", "2", "--texture-size", "64", "--effort", "0.04"]
@@ -109,6 +109,31 @@ def test_render(mesh_file: Path, tmp_path: Path) -> None:
     assert image[12, 12, 3] == 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--shading", "pbr", "--supersampling", "2"],
+        ["--shading", "pbr", "--environment", "sky", "--show-environment"],
+        ["--shading", "phong", "--light", "1,2,3", "--light=-1,0,0,0.5"],
+        ["--shading", "pbr", "--light", "1,2,3,2", "--background", "transparent"],
+        ["--shading", "flat"],
+        ["--shading", "normals", "--background", "transparent"],
+        ["--shading", "depth", "--background", "black"],
+        ["--shading", "pbr", "--environment", "IMAGE"],
+    ],
+)
+def test_render_shading(options: list[str], mesh_file: Path, tmp_path: Path) -> None:
+    save_image(torch.rand(8, 16, 3), tmp_path / "around.png")
+    output = tmp_path / "out.png"
+    options = [str(tmp_path / "around.png") if option == "IMAGE" else option for option in options]
+    assert main(["render", str(mesh_file), "-o", str(output), "--size", "20x24", *options]) == 0
+    image = load_image(output)
+    assert image.shape == (24, 20, 4 if "transparent" in options else 3)
+    inside, corner = image[12, 10, :3], image[0, 0, :3]
+    assert inside.max() > 0.1
+    assert "transparent" in options or not torch.allclose(inside, corner, atol=0.01)
+
+
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     output = capsys.readouterr().out
@@ -126,6 +151,8 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
         (["fit", "MESH", "--resume"], "no state to go on from"),
         (["render", "MESH", "-o", "a.abc"], "unknown image format"),
         (["render", "MESH", "-o", "a.png", "--distance", "0"], "--distance"),
+        (["render", "MESH", "-o", "a.png", "--environment", "none.png", "--shading", "pbr"], "no such image"),
+        (["render", "MESH", "-o", "a.png", "--supersampling", "2"], "--shading"),
         (["fit", "flat.obj"], "no extent"),
         (["fit", "plain.obj", "--texture", "MESH"], "no texture coordinates"),
         (["fit", "MESH", "--out", "flat.obj/x"], "cannot create"),
@@ -167,6 +194,9 @@ def test_resume_with_a_damaged_state(
         ["demo", "--views", "many"],
         ["render", "a.obj", "-o", "b.png", "--size", "1x2x3"],
         ["render", "a.obj", "-o", "b.png", "--background", "no such colour"],
+        ["render", "a.obj", "-o", "b.png", "--shading", "cel"],
+        ["render", "a.obj", "-o", "b.png", "--light", "0,0,0"],
+        ["render", "a.obj", "-o", "b.png", "--light", "up"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
