@@ -99,9 +99,10 @@ def batch(folder: Path) -> Tensor:
     camera = PerspectiveCamera.orbit(
         torch.tensor([-30.0, 20.0, 25.0, 10.0]),
         torch.tensor([15.0, 10.0, 35.0, 20.0]),
-        torch.tensor([2.75, 3.9, 3.3, 3.9]),
+        torch.tensor([3.1, 3.9, 3.3, 3.9]),
         36.0,
         (220, 220),
+        target=(0.0, 0.1, 0.0),
     )
     lights = [EnvironmentLight(studio(), 0.8), DirectionalLight((0.4, 0.8, 0.6), intensity=1.0)]
     backgrounds = torch.tensor([[0.86, 0.89, 0.93], [0.93, 0.9, 0.84], [0.85, 0.92, 0.88], [0.92, 0.87, 0.9]])

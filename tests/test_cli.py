@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ import torch
 from lumigrad.cli import main
 from lumigrad.fit.loop import _Leg
 from lumigrad.io import load_image, load_mesh, save_image, save_mesh
-from lumigrad.scene.procedural import creature
+from lumigrad.render.color import srgb_encode
+from lumigrad.scene import PBRMaterial
+from lumigrad.scene.procedural import creature, icosphere
 
 TINY = ["--size", "32", "--views", "6", "--test-views", "2", "--texture-size", "64", "--effort", "0.04"]
 TINY += ["--detail", "0.3", "--frames", "2"]
@@ -132,6 +135,19 @@ def test_render_shading(options: list[str], mesh_file: Path, tmp_path: Path) -> 
     inside, corner = image[12, 10, :3], image[0, 0, :3]
     assert inside.max() > 0.1
     assert "transparent" in options or not torch.allclose(inside, corner, atol=0.01)
+
+
+def test_render_uses_the_materials_of_the_file(tmp_path: Path) -> None:
+    green = PBRMaterial(base_color=torch.tensor([0.0, 1.0, 0.0]), emissive=torch.tensor([0.0, 0.0, 0.5]))
+    save_mesh(replace(icosphere(2), materials=(green,)), tmp_path / "ball.glb")
+    for shading, blue in (("unlit", 0.0), ("pbr", srgb_encode(torch.tensor(0.5)))):
+        output = tmp_path / f"{shading}.png"
+        command = ["render", str(tmp_path / "ball.glb"), "-o", str(output), "--size", "16", "--shading", shading]
+        assert main(command) == 0
+        pixel = load_image(output)[8, 8]
+        assert pixel[1] > 0.5
+        assert pixel[2] >= blue - 0.01
+        assert pixel[0] < 0.5
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,12 +9,13 @@ import pytest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SNIPPETS = [
-    pytest.param(match.group(1), id=f"line {text[: match.start()].count(chr(10)) + 1}")
-    for text in [(DOCS / "conventions.md").read_text(encoding="utf-8")]
+    pytest.param(match.group(1), id=f"{name} line {text[: match.start()].count(chr(10)) + 1}")
+    for name in ("conventions.md", "rendering.md")
+    for text in [(DOCS / name).read_text(encoding="utf-8")]
     for match in re.finditer(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 ]
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_conventions(snippet: str) -> None:
-    exec(compile(snippet, "conventions.md", "exec"), {})
+def test_snippets(snippet: str) -> None:
+    exec(compile(snippet, "snippet", "exec"), {})

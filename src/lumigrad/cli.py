@@ -199,11 +199,11 @@ class _Job:
     scale: float
 
 
-def _load(path: Path, texture: Path | None) -> Mesh:
+def _load(path: Path, texture: Path | None, materials: bool = False) -> Mesh:
     from lumigrad.io import load_image, load_mesh
 
     try:
-        mesh = load_mesh(path, materials=False)
+        mesh = load_mesh(path, materials=materials and texture is None)
         if texture is None:
             return mesh
         if mesh.uvs is None:
@@ -427,7 +427,7 @@ def _run_render(arguments: argparse.Namespace) -> int:
 
     from lumigrad.io import save_image
 
-    mesh = _load(arguments.mesh, arguments.texture)
+    mesh = _load(arguments.mesh, arguments.texture, materials=arguments.shading != "diffuse")
     camera = _framing(arguments, mesh)
     with torch.no_grad():
         image = _picture(arguments, mesh, camera)

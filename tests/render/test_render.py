@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,8 +77,8 @@ def test_a_batch_of_different_meshes_equals_single_calls_bit_for_bit(shading: st
                     assert torch.equal(value[0], batch[name][n]), name
 
 
-def test_real_meshes_in_one_batch_equal_single_calls(shared) -> None:
-    files = [shared / "data" / "meshes" / f"{name}.obj" for name in ("suzanne", "cow", "teapot")]
+def test_real_meshes_in_one_batch_equal_single_calls(shared: Path) -> None:
+    files = [shared / "data" / "meshes" / f"{name}.obj" for name in ("suzanne", "cow", "stanford-bunny", "teapot")]
     meshes = []
     for file in files:
         mesh = load_mesh(file)
