@@ -32,10 +32,10 @@ class TextureStore:
             levels = build_mips(plain[None]) if self.mips else []
             self._made[key] = image, plain[None], levels  # the image itself is kept, for its id
         _, base, levels = self._made[key]
-        base = base.to(uv.dtype)
+        base = base.to(uv)
         if uv_d is None or not self.mips:
             return texture(base, uv[None, None], filter="linear")[0, 0]
-        return texture(base, uv[None, None], uv_d[None, None], mips=[level.to(uv.dtype) for level in levels])[0, 0]
+        return texture(base, uv[None, None], uv_d[None, None], mips=[level.to(uv) for level in levels])[0, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,5 +225,5 @@ def surface_alpha(surface: Surface) -> Tensor:
     if isinstance(material, PhongMaterial):
         alpha = alpha * material.alpha
     elif isinstance(material, PBRMaterial) and len(material.base_color) == 4:
-        alpha = alpha * material.base_color[3].to(alpha.dtype)
+        alpha = alpha * material.base_color[3].to(alpha)
     return alpha

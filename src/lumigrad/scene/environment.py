@@ -84,24 +84,24 @@ class EnvironmentLight(SurroundingLight):
         return directions.reshape(1, 1, -1, 3)
 
     def _outward(self, found: Tensor, directions: Tensor) -> Tensor:
-        return found.reshape(directions.shape) * align(self.intensity, 0, directions).to(directions.dtype)
+        return found.reshape(directions.shape) * align(self.intensity, 0, directions).to(directions)
 
     def sample(self, directions: Tensor) -> Tensor:
         """Radiance [..., 3] from world directions [..., 3] of any length."""
-        found = texture_cube(self.cube[None].to(directions.dtype), self._inward(directions), filter="linear")
+        found = texture_cube(self.cube[None].to(directions), self._inward(directions), filter="linear")
         return self._outward(found, directions)
 
     def diffuse(self, normals: Tensor) -> Tensor:
-        found = texture_cube(self.irradiance[None].to(normals.dtype), self._inward(normals), filter="linear")
+        found = texture_cube(self.irradiance[None].to(normals), self._inward(normals), filter="linear")
         return self._outward(found, normals)
 
     def specular(self, directions: Tensor, roughness: Tensor) -> Tensor:
         level = roughness.expand(*directions.shape[:-1], 1).clamp(0, 1) * len(self.levels)
         found = texture_cube(
-            self.cube[None].to(directions.dtype),
+            self.cube[None].to(directions),
             self._inward(directions),
-            mip_bias=level.reshape(1, 1, -1).to(directions.dtype),
-            mips=[mip[None].to(directions.dtype) for mip in self.levels],
+            mip_bias=level.reshape(1, 1, -1).to(directions),
+            mips=[mip[None].to(directions) for mip in self.levels],
         )
         return self._outward(found, directions)
 

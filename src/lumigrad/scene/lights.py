@@ -85,7 +85,7 @@ class PunctualLight(Light):
     def tint(self, points: Tensor, highlight: bool = False) -> Tensor:
         """Colour times intensity, ready to be multiplied with `falloff`; of the highlights where asked for."""
         color = self.specular if highlight and self.specular is not None else self.color
-        return (align(color, 1, points) * align(self.intensity, 0, points)).to(points.dtype)
+        return align(color, 1, points).to(points) * align(self.intensity, 0, points).to(points)
 
     def radiance(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """What arrives at points.
@@ -120,7 +120,7 @@ class DirectionalLight(PunctualLight):
     ranks = {"direction": 1, "color": 1, "intensity": 0, "specular": 1}  # noqa: RUF012
 
     def falloff(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        direction = align(unit(self.direction), 1, points).to(points.dtype)
+        direction = align(unit(self.direction), 1, points).to(points)
         return direction.expand(points.shape), points.new_ones(()).expand(*points.shape[:-1], 1)
 
 
@@ -151,17 +151,17 @@ class PointLight(PunctualLight):
     ranks = {"position": 1, "color": 1, "intensity": 0, "range": 0, "attenuation": 1, "specular": 1}  # noqa: RUF012
 
     def falloff(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        to_light = align(self.position, 1, points).to(points.dtype) - points
+        to_light = align(self.position, 1, points).to(points) - points
         squared = dot(to_light, to_light)
         apart = squared > 0
         squared = squared.where(apart, squared.new_ones(()))  # at the light itself nothing is defined: no light
         if self.attenuation is None:
             part = 1 / squared
             if self.range is not None:
-                reach = align(self.range, 0, points).to(points.dtype)
+                reach = align(self.range, 0, points).to(points)
                 part = part * (1 - (squared / reach.square()).square()).clamp_min(0)
         else:
-            constant, linear, quadratic = align(self.attenuation, 1, points).to(points.dtype).split(1, dim=-1)
+            constant, linear, quadratic = align(self.attenuation, 1, points).to(points).split(1, dim=-1)
             part = 1 / (constant + linear * squared.sqrt() + quadratic * squared)
         return to_light * squared.rsqrt(), part * apart
 
@@ -194,9 +194,9 @@ class SpotLight(PointLight):
 
     def falloff(self, points: Tensor) -> tuple[Tensor, Tensor]:
         direction, part = super().falloff(points)
-        axis = align(unit(self.direction), 1, points).to(points.dtype)
+        axis = align(unit(self.direction), 1, points).to(points)
         inner, outer = (
-            torch.cos(align(angle, 0, points).to(points.dtype) * (math.pi / 180)) for angle in (self.inner, self.outer)
+            torch.cos(align(angle, 0, points).to(points) * (math.pi / 180)) for angle in (self.inner, self.outer)
         )
         inside = ((-dot(direction, axis) - outer) / (inner - outer)).clamp(0, 1)
         return direction, part * inside.square()
@@ -229,8 +229,8 @@ class AmbientLight(SurroundingLight):
     ranks = {"color": 1, "intensity": 0}  # noqa: RUF012
 
     def diffuse(self, normals: Tensor) -> Tensor:
-        value = align(self.color, 1, normals) * align(self.intensity, 0, normals)
-        return value.to(normals.dtype).expand(normals.shape)
+        value = align(self.color, 1, normals).to(normals) * align(self.intensity, 0, normals).to(normals)
+        return value.expand(normals.shape)
 
     def specular(self, directions: Tensor, roughness: Tensor) -> Tensor:
         return self.diffuse(directions)
