@@ -319,6 +319,9 @@ def test_motion_against_projections() -> None:
     then = before.pixels(point * torch.tensor([1.0, 1.1, 0.9]) + torch.tensor([0.05, 0.0, 0.0])).reshape(32, 40, 2)
     seen = shot.mesh_ids[0] >= 0
     torch.testing.assert_close(shot.motion[0][seen], (pixels - then)[seen], atol=2e-3, rtol=0)
+    # With an odd number of samples the middle one is the pixel's centre: the same motion, in the same pixels.
+    fine = render(mesh, camera, shading="unlit", previous=(bent, before), supersampling=3)
+    torch.testing.assert_close(fine.motion, shot.motion, atol=2e-3, rtol=0)
 
 
 def test_no_buffers() -> None:
@@ -352,6 +355,18 @@ def test_every_shader_on_nothing_at_all() -> None:
         assert shot.mask.abs().max() == 0
     empty = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))
     assert render(empty, facing()).mask.abs().max() == 0
+
+
+def test_a_vertex_that_is_not_a_number_spoils_its_triangles_alone() -> None:
+    ball = icosphere(2)
+    positions = ball.positions.clone()
+    positions[7] = float("nan")
+    camera = PerspectiveCamera.orbit(0.0, 0.0, 4.0, 35.0, (32, 32))
+    for shading in ("pbr", "gouraud", "flat"):
+        meshes = [Mesh(p, ball.faces) for p in (ball.positions, positions)]
+        whole, torn = (render(mesh, camera, shading=shading, layers=2) for mesh in meshes)
+        assert all(value.isfinite().all() for value in tensors(torn).values())
+        assert torn.mask.sum() > 0.9 * whole.mask.sum()
 
 
 def test_flat_and_gouraud_against_their_definitions() -> None:

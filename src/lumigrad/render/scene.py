@@ -93,8 +93,10 @@ def render(
         layers = 1 if all(g.material.alpha_mode == "opaque" for g in geometry.groups) else DEFAULT_LAYERS
     painted = [painter.paint(frags) for frags in _layers(geometry, fine[0].size, layers)]
     color, mask = _composite(painted, geometry, antialias)
-    found = {name: value[:, supersampling // 2 :: supersampling, supersampling // 2 :: supersampling]
-             for name, value in _front(painted).items()}  # fmt: skip
+    middle = slice(supersampling // 2, None, supersampling)
+    found = {name: value[:, middle, middle] for name, value in _front(painted).items()}
+    if previous is not None:
+        found["motion"] = found["motion"] / supersampling  # from samples to pixels
     color, mask = _average(color, supersampling), _average(mask, supersampling)
     chosen = _background(background, stage.scene, lit[0] if lit else ())
     behind = resolve_background(chosen, cameras, color, tone is not None)

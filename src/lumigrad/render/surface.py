@@ -124,7 +124,9 @@ class MeshShape:
         self.faces = mesh.faces.to(torch.int32)
         self.uv_faces = None if mesh.uv_faces is None else mesh.uv_faces.to(torch.int32)
         normals, normal_faces = mesh.shading_normals()
-        self.normals, self._together = normals.to(self.positions.dtype), normal_faces is mesh.faces
+        # Around a vertex that is NaN there are no normals; its triangles are not drawn, their neighbours are.
+        self.normals = torch.nan_to_num(normals.to(self.positions.dtype), nan=0.0)
+        self._together = normal_faces is mesh.faces
         self.normal_faces = self.faces if self._together else normal_faces.to(torch.int32)
         corners = self.positions[mesh.faces.long()]
         self.centers = corners.mean(1)
