@@ -109,6 +109,22 @@ LG_API int32_t lg_antialias_backward(
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
 
+/* ---- Gradient methods (native/edge_gradient, native/nmr_gradient) -------------------------------------
+ * The position gradient that two methods give an image they leave as it is. color, grad_out [views, height,
+ * width, channels]; bary as made by rasterization; reach: pixels, eps: NDC.
+ */
+LG_API int32_t lg_edge_gradient(
+    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* bary,
+    const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    const void* grad_out, void* grad_pos);
+
+LG_API int32_t lg_nmr_gradient(
+    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri,
+    const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    int64_t reach, double eps, const void* grad_out, void* grad_pos);
+
 /* ---- Textures (native/texture) ----------------------------------------------------------------------
  * levels: pointers to `level_count` levels, the base first, each [texture_views, h, w, channels] with sides
  * half of the previous level's, rounded down, but at least 1; texture_views 1 or views. For a cube (wrap 4)

@@ -1,6 +1,6 @@
 """lumigrad: differentiable rendering for PyTorch, fast on any CPU, with correct gradients everywhere."""
 
-from lumigrad import reference
+from lumigrad import gradients, reference
 from lumigrad.fragments import Fragments
 from lumigrad.ops import (
     antialias,
@@ -19,6 +19,7 @@ __all__ = [
     "antialias",
     "build_mips",
     "edge_topology",
+    "gradients",
     "interpolate",
     "peel",
     "rasterize",

@@ -2,8 +2,10 @@
 
 from lumigrad.ops.antialias import antialias
 from lumigrad.ops.build_mips import build_mips
+from lumigrad.ops.edge_gradient import edge_gradient
 from lumigrad.ops.edge_topology import edge_topology
 from lumigrad.ops.interpolate import interpolate
+from lumigrad.ops.nmr_gradient import nmr_gradient
 from lumigrad.ops.peel import peel
 from lumigrad.ops.rasterize import rasterize
 from lumigrad.ops.texture import texture
@@ -12,8 +14,10 @@ from lumigrad.ops.texture_cube import texture_cube
 __all__ = [
     "antialias",
     "build_mips",
+    "edge_gradient",
     "edge_topology",
     "interpolate",
+    "nmr_gradient",
     "peel",
     "rasterize",
     "texture",
