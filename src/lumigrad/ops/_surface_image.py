@@ -11,7 +11,9 @@ from lumigrad.ops import _validation as check
 from lumigrad.ops.interpolate import check_fragments
 
 
-def check_image(color: Any, frags: Any, pos: Any, tri: Any) -> tuple[torch.Tensor, Fragments, torch.Tensor, torch.Tensor]:
+def check_image(
+    color: Any, frags: Any, pos: Any, tri: Any
+) -> tuple[torch.Tensor, Fragments, torch.Tensor, torch.Tensor]:
     """An image [N, H, W, C], its fragments, and the geometry [N, V, 4] or [V, 4], [T, 3]; checked."""
     frags = check_fragments(frags)
     color = check.floating("color", color, frags.bary, "frags.bary")

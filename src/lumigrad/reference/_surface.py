@@ -23,7 +23,9 @@ class Neighbours(NamedTuple):
 
 def surface_points(frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
     """Clip positions [N, H, W, 4] of the points seen, fixed on their triangles and carried along by `pos`."""
-    return interpolate(pos, frags._replace(bary=frags.bary.detach(), bary_d=None), tri)
+    points = interpolate(pos, frags._replace(bary=frags.bary.detach(), bary_d=None), tri)
+    assert isinstance(points, Tensor)
+    return points
 
 
 def screen_motion(clip: Tensor) -> Tensor:

@@ -34,9 +34,10 @@ def nmr_gradient(
     - if the outer pixel is in the image, every pixel p from the inner one inwards that shows T could come to
       show the outer's: Delta = sum_c (I_p - I_outer) g_p.
 
-    Where Delta > 0, and finite, both ends v of the edge get -Delta / (delta + eps sign(delta)) as gradient of their x in
-    NDC, delta = (x_p - x*) / omega_v being the move of v that takes the edge to p. Columns likewise for y. An
-    edge crosses lines from its lower end inclusive to its upper end exclusive; a centre exactly on it is inner.
+    Where Delta > 0, and finite, both ends v of the edge get -Delta / (delta + eps sign(delta)) as gradient of
+    their x in NDC, delta = (x_p - x*) / omega_v being the move of v that takes the edge to p. Columns likewise
+    for y. An edge crosses lines from its lower end inclusive to its upper end exclusive; a centre exactly on it
+    is inner.
 
     Args:
         color: [N, H, W, C], float32 or float64.
@@ -67,7 +68,8 @@ class _Nmr(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        grad_pos = _position_gradient(*ctx.saved_tensors, grads[0], ctx.reach, ctx.eps)
+        color, pos, seen, tri = ctx.saved_tensors
+        grad_pos = _position_gradient(color, pos, seen, tri, grads[0], ctx.reach, ctx.eps)
         return grads[0], grad_pos, None, None, None, None
 
 
@@ -81,8 +83,8 @@ def _position_gradient(
     columns, rows = (x + 1) * (width / 2) - 0.5, (1 - y) * (height / 2) - 0.5  # centres at whole numbers
     color, grad = color.double(), grad.double()
     rowwise = _Lines(color, grad, seen, columns, rows, 2 / width)
-    turned = (image.transpose(1, 2) for image in (color, grad, seen))
-    columnwise = _Lines(*turned, rows, columns, 2 / height)
+    turned_color, turned_grad, turned_seen = (image.transpose(1, 2) for image in (color, grad, seen))
+    columnwise = _Lines(turned_color, turned_grad, turned_seen, rows, columns, 2 / height)
     grad_x = _pull(rowwise, tri, reach, eps)
     grad_y = -_pull(columnwise, tri, reach, eps)
     grad_w = -(grad_x * x + grad_y * y)
@@ -104,7 +106,7 @@ class _Lines(NamedTuple):
 def _pull(image: _Lines, tri: Tensor, reach: int | None, eps: float) -> Tensor:
     """Gradient [N, V] of every vertex's place along the lines, in NDC that grows with the pixel's number."""
     total = torch.zeros_like(image.along)
-    lines, size = image.seen.shape[1:]
+    lines = image.seen.shape[1]
     which, _, _ = (image.seen >= 0).nonzero().unbind(1)
     shown = torch.unique(torch.stack((which, image.seen[image.seen >= 0].long()), 1), dim=0)
     for n, t in shown.tolist():

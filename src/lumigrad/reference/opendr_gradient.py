@@ -79,7 +79,6 @@ def _slope_along(color: Tensor, boundary: Tensor, axis: int) -> Tensor:
     inner = boundary.narrow(axis, 1, size - 1), boundary.narrow(axis, 0, size - 1)
     use_forward, use_backward = ~torch.cat((inner[0], closed), axis), ~torch.cat((closed, inner[1]), axis)
     count = (use_forward.to(color.dtype) + use_backward.to(color.dtype)).clamp(min=1)[..., None]
-    zero = torch.zeros_like(color)
-    one_sided = torch.where(use_forward[..., None], forward, zero) + torch.where(use_backward[..., None], backward, zero)
+    one_sided = torch.where(use_forward[..., None], forward, 0.0) + torch.where(use_backward[..., None], backward, 0.0)
     slope = torch.where(boundary[..., None], forward + backward, one_sided / count)
-    return torch.where(slope.isfinite(), slope, zero)
+    return torch.where(slope.isfinite(), slope, 0.0)

@@ -87,7 +87,7 @@ def splat_points(layers: Sequence[Layer], points: Sequence[Tensor], background: 
         for k, sample in enumerate(near):
             weight = sample.seen * sample.weight(offset)
             part = torch.cat((sample.color, torch.ones_like(weight)), -1) * weight
-            for bucket, here in enumerate((k < closest, k == closest, k > closest)):
+            for bucket, here in enumerate((closest > k, closest == k, closest < k)):
                 sums[bucket] = sums[bucket] + torch.where(here, part, 0)
         nothing = (1 - near[0].seen) * near[0].weight(offset).detach()
         sums[3] = sums[3] + torch.cat((near[0].color, torch.ones_like(nothing)), -1) * nothing
