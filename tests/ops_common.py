@@ -16,7 +16,7 @@ from meshes import icosphere, perspective, random_triangles, to_clip, view_mesh
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import _core
+from lumigrad import _core, ops
 
 TESTS = Path(__file__).resolve().parent
 SOURCE = Path(lg.__file__).resolve().parent.parent
@@ -129,6 +129,11 @@ def mesh_outputs(
         },
         "smooth": smooth,
         **{f"antialias {k}": v for k, v in _grads((smooth,), {"color": color, "pos": pos}, 30).items()},
+        **{
+            f"{op.__name__} {k}": v
+            for op in (ops.edge_gradient, ops.nmr_gradient)
+            for k, v in _grads((op(color, fixed, pos, tri),), {"pos": pos}, 30).items()
+        },
     }
 
 

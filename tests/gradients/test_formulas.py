@@ -215,9 +215,7 @@ def test_nmr(name: str, reach: int | None) -> None:
                         moves += [(i, inner) for i in without if reach is None or abs(i - inner) <= reach]
                     if outer is not None:
                         moves += [
-                            (i, outer)
-                            for i in within
-                            if shown[i] == t and (reach is None or abs(i - outer) <= reach)
+                            (i, outer) for i in within if shown[i] == t and (reach is None or abs(i - outer) <= reach)
                         ]
                     for i, other in moves:
                         change = ((s.color[0][at[i]] - s.color[0][at[other]]) * s.grad[0][at[i]]).sum().item()

@@ -14,9 +14,7 @@ from lumigrad.reference.opendr_gradient import boundary, carry_along, image_slop
 from lumigrad.reference.splat_gradient import splat_points
 
 
-def antialias(
-    color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, topology: Tensor | None = None
-) -> Tensor:
+def antialias(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, topology: Tensor | None = None) -> Tensor:
     """:func:`lumigrad.antialias`: outlines blended by where they pass between two pixel centres.
 
     The one method here that knows the outline's place to a fraction of a pixel. Its gradient is the derivative
@@ -70,8 +68,9 @@ def opendr(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
     Source: Loper, Black 2014, section 4; defined by :mod:`lumigrad.reference.opendr_gradient`.
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
+    points = _surface_points(frags, pos, tri)  # which checks the indices
     slope = image_slope(color.detach(), boundary(frags, pos, tri))
-    return carry_along(color, slope, _surface_points(frags, pos, tri))
+    return carry_along(color, slope, points)
 
 
 def splat(
@@ -85,9 +84,10 @@ def splat(
     """Samples of the surfaces splatted as discs of 3 x 3 pixels: rasterize-then-splat.
 
     The image is blurred by a Gaussian of half a pixel. Works for anything that can be sampled; its gradient is the
-    derivative of the blurred image. That falls short of the hard image's by a tenth: a shift of an outline by a
-    pixel changes the sum of the image by 0.895 of the jump. At outlines between surfaces the layers `behind`
-    tell what comes to light.
+    derivative of the blurred image, which falls short of the hard one's, as the Gaussian is cut off: by a tenth
+    at outlines over the background (a shift by a pixel changes the sum of the image by 0.895 of the jump), by
+    half at those over another surface (0.49, with the layers `behind` that tell what comes to light), and by 0.15
+    in smooth shading (0.852).
 
     `color` must be made of ``shading_fragments(frags, "splat")``, or shading counts twice.
 

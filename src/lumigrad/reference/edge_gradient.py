@@ -45,8 +45,8 @@ def edge_gradient(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> 
         TypeError, ValueError: an argument has the wrong type, dtype, shape or range.
     """
     check_image(color, frags, pos, tri)
-    motion = screen_motion(surface_points(frags, pos, tri)).reshape(-1, 3)
-    flat = color.reshape(-1, color.shape[-1])
+    motion = screen_motion(surface_points(frags, pos, tri)).flatten(0, 2)
+    flat = color.flatten(0, 2)
     fixed = flat.detach()
     for vertical in (False, True):
         pairs = neighbours(frags, pos, tri, vertical)
@@ -57,9 +57,7 @@ def edge_gradient(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> 
     return flat.view(color.shape)
 
 
-def _shift(
-    pairs: Neighbours, motion: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, vertical: bool
-) -> Tensor:
+def _shift(pairs: Neighbours, motion: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, vertical: bool) -> Tensor:
     """How far [M] each pair's border moves, in pixels towards its second pixel. Zero in value."""
     axis = int(vertical)
     a, b = motion[pairs.first], motion[pairs.second]

@@ -82,9 +82,9 @@ def _position_gradient(
     x, y = p[..., 0] / w, p[..., 1] / w
     columns, rows = (x + 1) * (width / 2) - 0.5, (1 - y) * (height / 2) - 0.5  # centres at whole numbers
     color, grad = color.double(), grad.double()
-    rowwise = _Lines(color, grad, seen, columns, rows, 2 / width)
+    rowwise = _Lines(color, grad, seen, columns, rows, 2 / max(1, width))
     turned_color, turned_grad, turned_seen = (image.transpose(1, 2) for image in (color, grad, seen))
-    columnwise = _Lines(turned_color, turned_grad, turned_seen, rows, columns, 2 / height)
+    columnwise = _Lines(turned_color, turned_grad, turned_seen, rows, columns, 2 / max(1, height))
     grad_x = _pull(rowwise, tri, reach, eps)
     grad_y = -_pull(columnwise, tri, reach, eps)
     grad_w = -(grad_x * x + grad_y * y)
