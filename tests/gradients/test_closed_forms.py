@@ -127,7 +127,7 @@ def test_triangle_shifted_against_a_supersampled_image(method: str) -> None:
     units = h * torch.eye(2, dtype=torch.float64)
     expected = torch.stack([(truth(u) - truth(-u)) / (2 * h) for u in units])
     side = (0.66 + 0.55) * size / 2 * size / 2
-    tolerance = {"antialias": 0.06, "edge": 0.02, "opendr": 0.04, "splat": 0.08}[method]
+    tolerance = {"antialias": 0.06, "edge": 0.02, "opendr": 0.07, "splat": 0.08}[method]
     assert (found - expected).abs().max() < tolerance * side
     assert expected.abs().max() > 0.3 * side
 

@@ -10,7 +10,7 @@ from lumigrad import ops
 from lumigrad.fragments import Fragments
 from lumigrad.gradients.registry import Method, register
 from lumigrad.ops._surface_image import check_image
-from lumigrad.reference.opendr_gradient import boundary, carry_along, image_slope
+from lumigrad.reference.opendr_gradient import carry_along
 from lumigrad.reference.splat_gradient import splat_points
 
 
@@ -58,7 +58,8 @@ def opendr(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
 
     The image stays hard, and it alone is looked at: shading, textures and outlines in one, by differences of
     neighbouring pixels. As `edge`, exact for a shape of one colour that is shifted; shading's gradient is
-    only as good as a pixel resolves it, and doubled at the pixels along an outline.
+    only as good as a pixel resolves it, and doubled at the pixels along an outline. Intersections of surfaces have
+    none in depth.
 
     `color` must be made of ``shading_fragments(frags, "opendr")``, or shading counts twice.
 
@@ -68,9 +69,7 @@ def opendr(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
     Source: Loper, Black 2014, section 4; defined by :mod:`lumigrad.reference.opendr_gradient`.
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
-    points = _surface_points(frags, pos, tri)  # which checks the indices
-    slope = image_slope(color.detach(), boundary(frags, pos, tri))
-    return carry_along(color, slope, points)
+    return carry_along(color, frags, pos, tri, _surface_points(frags, pos, tri))
 
 
 def splat(

@@ -90,14 +90,19 @@ def edge_lines(corners: Tensor, tri: Tensor, image: Tensor, triangle: Tensor) ->
     return lines, (xyw[..., 2] * lines[..., 2]).sum(-1), p[..., 2]
 
 
+def edge_values(lines: Tensor, pixel: Tensor, height: int, width: int) -> Tensor:
+    """a_k [M, 3] of lines [M, 3, 3] at the centres of pixels [M], by flat index."""
+    row, col = pixel // width % height, pixel % width
+    x, y = (2 * col + 1).double() / width - 1, 1 - (2 * row + 1).double() / height
+    return lines[..., 0] * x[:, None] + lines[..., 1] * y[:, None] + lines[..., 2]
+
+
 def _covers(corners: Tensor, tri: Tensor, triangle: Tensor, pixel: Tensor, height: int, width: int) -> Tensor:
     """Whether triangles [M] cover pixels [M]. Background (-1) covers nothing."""
     if not len(tri):
         return torch.zeros_like(triangle, dtype=torch.bool)
-    row, col = pixel // width % height, pixel % width
     lines, det, z = edge_lines(corners, tri, pixel // (height * width), triangle)
-    x, y = (2 * col + 1).double() / width - 1, 1 - (2 * row + 1).double() / height
-    a = lines[..., 0] * x[:, None] + lines[..., 1] * y[:, None] + lines[..., 2]
+    a = edge_values(lines, pixel, height, width)
     depth = (z * a).sum(-1) / det
     return (triangle >= 0) & (a * det.sign()[:, None] > 0).all(-1) & (depth.abs() <= 1)
 

@@ -10,16 +10,26 @@ import torch
 from torch import Tensor
 
 from ..fragments import Fragments
-from ._surface import check_image, neighbours, screen_motion, surface_points
+from ._surface import (
+    check_image,
+    edge_lines,
+    edge_values,
+    image_positions,
+    neighbours,
+    screen_motion,
+    surface_points,
+)
 
 
 def opendr_gradient(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
     """`color`, with the position gradient of OpenDR: dI = -(dI/dX dx + dI/dY dy).
 
     (dx, dy) is the motion of the surface point seen at the pixel: its three vertices' with their
-    screen-space barycentric weights. The slope of the image comes from differences of neighbouring pixels:
-    see `image_slope`. Boundary pixels are those whose surface ends before the next pixel (see
-    `_surface.neighbours`).
+    screen-space barycentric weights. The slopes of the image are differences of neighbouring pixels.
+
+    Where the surface seen at one of two neighbouring pixels ends between them (`_surface.neighbours`), its outline
+    lies in the one of the two whose centre is nearer to where its triangle ends. That one is a boundary pixel of
+    the axis. What moves there is the surface that ends, as it is seen at its own pixel. See `image_slope`.
 
     The slope is that of everything in the image, shading and textures included. `color` must hence be made
     from fragments that carry no gradient to the positions, or what moves inside a surface counts twice.
@@ -37,38 +47,60 @@ def opendr_gradient(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -
         TypeError, ValueError: an argument has the wrong type, dtype, shape or range.
     """
     check_image(color, frags, pos, tri)
-    slope = image_slope(color.detach(), boundary(frags, pos, tri))
-    return carry_along(color, slope, surface_points(frags, pos, tri))
+    return carry_along(color, frags, pos, tri, surface_points(frags, pos, tri))
 
 
-def carry_along(color: Tensor, slope: Tensor, clip: Tensor) -> Tensor:
-    """`color` with the gradient that each pixel's slope [N, H, W, C, 2] moves with its surface point."""
-    motion = screen_motion(clip)[..., None, :2]
-    return color - (slope * motion).sum(-1)
-
-
-def boundary(frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
-    """Which pixels [N, H, W] have a surface that ends before one of the four pixels around."""
-    found = torch.zeros(frags.tri.numel(), dtype=torch.bool, device=frags.tri.device)
+def carry_along(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, points: Tensor) -> Tensor:
+    """`opendr_gradient`, given the surface points' clip positions [N, H, W, 4]."""
+    motion = screen_motion(points).flatten(0, 2)
+    out = color
     for vertical in (False, True):
-        pairs = neighbours(frags, pos, tri, vertical)
-        found[pairs.first[pairs.first_ends]] = True
-        found[pairs.second[pairs.second_ends]] = True
-    return found.view(frags.tri.shape)
+        boundary, moves = outlines(frags, pos, tri, vertical)
+        slope = image_slope(color.detach(), boundary, vertical)
+        along = motion[:, int(vertical)].index_select(0, moves.flatten()).view(frags.tri.shape)
+        out = out - slope * along[..., None]
+    return out
 
 
-def image_slope(color: Tensor, boundary: Tensor) -> Tensor:
-    """dI/dX and dI/dY [N, H, W, C, 2], per pixel to the right and down.
+def outlines(frags: Fragments, pos: Tensor, tri: Tensor, vertical: bool) -> tuple[Tensor, Tensor]:
+    """Boundary pixels bool [N, H, W], and the pixel int64 [N, H, W] whose surface moves at each pixel.
+
+    The latter is a flat index: the pixel itself, or at a boundary pixel that of the surface that ends (the smallest
+    of several). Intersecting surfaces have no outline there.
+    """
+    pairs = neighbours(frags, pos, tri, vertical)
+    one = pairs.first_ends != pairs.second_ends
+    own = torch.where(pairs.first_ends, pairs.first, pairs.second)[one]
+    other = torch.where(pairs.first_ends, pairs.second, pairs.first)[one]
+    edge = torch.where(_way_to_end(frags, pos, tri, own, other) < 0.5, own, other)
+    count = frags.tri.numel()
+    owner = torch.full((count,), count, device=own.device).scatter_reduce(0, edge, own, "amin")
+    boundary = owner < count
+    moves = torch.where(boundary, owner, torch.arange(count, device=own.device))
+    return boundary.view(frags.tri.shape), moves.view(frags.tri.shape)
+
+
+def _way_to_end(frags: Fragments, pos: Tensor, tri: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    """Where on the way [M], 0 to 1, from its own pixel's centre to the other's the triangle seen ends."""
+    images, height, width = frags.tri.shape
+    if not len(own):
+        return own.double()
+    corners = image_positions(pos, images).detach().double()
+    lines, det, _ = edge_lines(corners, tri, own // (height * width), frags.tri.flatten().long()[own])
+    inside = [(edge_values(lines, pixel, height, width) * det.sign()[:, None]) for pixel in (own, other)]
+    way = inside[0] / (inside[0] - inside[1])
+    return torch.where(inside[1] < 0, way, 1.0).amin(-1).clamp(0, 1)
+
+
+def image_slope(color: Tensor, boundary: Tensor, vertical: bool) -> Tensor:
+    """dI/dX, or dI/dY of vertical, [N, H, W, C], per pixel to the right or down.
 
     At a boundary pixel: I_next - I_previous, twice the central difference, as the jump there is to be had
     within the one pixel; beyond the image the pixel itself stands in. Elsewhere: the mean of the one-sided
     differences to the previous and the next pixel, without those to boundary pixels and beyond the image;
     zero if none is left.
     """
-    return torch.stack([_slope_along(color, boundary, axis) for axis in (2, 1)], -1)
-
-
-def _slope_along(color: Tensor, boundary: Tensor, axis: int) -> Tensor:
+    axis = 1 if vertical else 2
     size = color.shape[axis]
     if size < 2:
         return torch.zeros_like(color)
