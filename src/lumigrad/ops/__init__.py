@@ -6,6 +6,7 @@ from lumigrad.ops.edge_topology import edge_topology
 from lumigrad.ops.interpolate import interpolate
 from lumigrad.ops.peel import peel
 from lumigrad.ops.rasterize import rasterize
+from lumigrad.ops.soft import soft_interpolate, soft_rasterize
 from lumigrad.ops.texture import texture
 from lumigrad.ops.texture_cube import texture_cube
 
@@ -16,6 +17,8 @@ __all__ = [
     "interpolate",
     "peel",
     "rasterize",
+    "soft_interpolate",
+    "soft_rasterize",
     "texture",
     "texture_cube",
 ]

@@ -12,6 +12,7 @@ from .edge_topology import edge_topology
 from .interpolate import interpolate
 from .peel import peel
 from .rasterize import rasterize, visibility
+from .soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from .texture import texture
 from .texture_cube import texture_cube
 
@@ -22,6 +23,11 @@ __all__ = [
     "interpolate",
     "peel",
     "rasterize",
+    "soft_attributes",
+    "soft_colors",
+    "soft_interpolate",
+    "soft_rasterize",
+    "soft_silhouette",
     "texture",
     "texture_cube",
     "visibility",
