@@ -9,8 +9,10 @@ from lumigrad.ops import (
     interpolate,
     peel,
     rasterize,
+    soft_colors,
     soft_interpolate,
     soft_rasterize,
+    soft_silhouette,
     texture,
     texture_cube,
 )
@@ -27,8 +29,10 @@ __all__ = [
     "peel",
     "rasterize",
     "reference",
+    "soft_colors",
     "soft_interpolate",
     "soft_rasterize",
+    "soft_silhouette",
     "texture",
     "texture_cube",
 ]

@@ -217,8 +217,8 @@ def _meet(
     finite = corners.isfinite().all(-1).all(-1)
     corners = torch.where(finite[:, None, None], corners, torch.ones_like(corners))
     x, y, z, w = corners.unbind(-1)  # [P, 3]
-    x = (x - ((2 * column + 1) / width - 1).to(x.dtype)[:, None] * w) * (width / short)
-    y = (y - (1 - (2 * row + 1) / height).to(x.dtype)[:, None] * w) * (height / short)
+    x = (x - ((2 * column.to(x.dtype) + 1) / width - 1)[:, None] * w) * (width / short)
+    y = (y - (1 - (2 * row.to(x.dtype) + 1) / height)[:, None] * w) * (height / short)
 
     j, k = [1, 2, 0], [2, 0, 1]
     planes = x[:, j] * y[:, k] - y[:, j] * x[:, k]
@@ -226,7 +226,9 @@ def _meet(
     near = z + w
     front = near >= 0
     straddles = front.any(1) & ~front.all(1)
-    valid = finite & front.any(1) & (det != 0) & det.isfinite() & (w > 0).logical_or(~front).all(1)
+    begin, end, exists = _edges(torch.stack((x, y, w), -1), near)
+    projects = ((begin[..., 2] > 0) & (end[..., 2] > 0) | ~exists).all(1)
+    valid = finite & projects & exists.any(1) & (det != 0) & det.isfinite()
     valid = valid & (det > 0) if cull else valid
     c = planes / torch.where(valid, det, 1)[:, None]
     height_over_near = (c * near).sum(1)  # positive on the far side of the near plane
@@ -242,53 +244,49 @@ def _meet(
     below = (bary * torch.where(affine, 1, w)).sum(1)
     valid = valid & (below > 0)
     depth = (bary * z / safe_w).sum(1) / torch.where(valid, below, 1)
-    dist = _outline_distance(x, y, w, near, front, straddles, valid)
+    dist = _outline_distance(begin, end, exists & valid[:, None])
     return _Points(valid, inside, depth.clamp(min=-1), torch.where(inside, -dist, dist), bary)
 
 
-def _outline_distance(
-    x: Tensor, y: Tensor, w: Tensor, near: Tensor, front: Tensor, straddles: Tensor, valid: Tensor
-) -> Tensor:
-    """Squared distance from the origin to the edges of the visible part of faces [P, 3]."""
-    ends, found = [], []
-    cuts: list[Tensor] = []
-    homogeneous = torch.stack((x, y, w), -1)
+def _edges(homogeneous: Tensor, near: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges of the visible part of faces [P, 3, (x, y, w)]: their two ends [P, 4, 3], and which exist [P, 4].
+
+    The fourth edge runs along the near plane. Of edges that do not exist the ends are vertex 0.
+    """
+    front = near >= 0
+    begins, ends, exists = [], [], []
     for j, k in ((1, 2), (2, 0), (0, 1)):
         crosses = front[:, j] != front[:, k]
         # From the vertex in front to the one behind, so that both faces of an edge find the same point.
-        begin = torch.where(front[:, j, None], homogeneous[:, j], homogeneous[:, k])
-        end = torch.where(front[:, j, None], homogeneous[:, k], homogeneous[:, j])
-        d_begin = torch.where(front[:, j], near[:, j], near[:, k])
-        d_end = torch.where(front[:, j], near[:, k], near[:, j])
-        t = d_begin / torch.where(crosses, d_begin - d_end, 1)
-        cut = begin + t[:, None] * (end - begin)
-        from_j = torch.where((crosses & ~front[:, j])[:, None], cut, homogeneous[:, j])
-        from_k = torch.where((crosses & ~front[:, k])[:, None], cut, homogeneous[:, k])
-        ends.append((from_j, from_k))
-        found.append((front[:, j] | front[:, k]) & valid)
-        cuts.append(torch.where(crosses[:, None], cut, torch.zeros_like(cut)))
-    # The edge along the near plane joins the two cuts; the third edge has none.
-    crossed = [front[:, j] != front[:, k] for j, k in ((1, 2), (2, 0), (0, 1))]
-    first = torch.where(crossed[0][:, None], cuts[0], cuts[1])
-    second = torch.where(crossed[2][:, None], cuts[2], cuts[1])
-    ends.append((first, second))
-    found.append(straddles & valid)
-    distances = [
-        torch.where(there, _segment_distance(_project(a, there), _project(b, there)), torch.inf)
-        for (a, b), there in zip(ends, found)
-    ]
-    return torch.stack(distances).amin(0)
+        inner = torch.where(front[:, j, None], homogeneous[:, j], homogeneous[:, k])
+        outer = torch.where(front[:, j, None], homogeneous[:, k], homogeneous[:, j])
+        d_inner = torch.where(front[:, j], near[:, j], near[:, k])
+        d_outer = torch.where(front[:, j], near[:, k], near[:, j])
+        t = d_inner / torch.where(crosses, d_inner - d_outer, 1)
+        cut = inner + t[:, None] * (outer - inner)
+        begins.append(torch.where(front[:, j, None], homogeneous[:, j], cut))
+        ends.append(torch.where(front[:, k, None], homogeneous[:, k], cut))
+        exists.append(front[:, j] | front[:, k])
+    # The near edge joins the two cuts: of the edges 12, 20 and 01 one has none.
+    cut_12 = torch.where(front[:, 1, None], ends[0], begins[0])
+    cut_20 = torch.where(front[:, 2, None], ends[1], begins[1])
+    cut_01 = torch.where(front[:, 0, None], ends[2], begins[2])
+    begins.append(torch.where((front[:, 1] != front[:, 2])[:, None], cut_12, cut_20))
+    ends.append(torch.where((front[:, 0] != front[:, 1])[:, None], cut_01, cut_20))
+    exists.append(front.any(1) & ~front.all(1))
+    there = torch.stack(exists, 1)
+    some = homogeneous[:, None, 0]
+    return *(torch.where(there[..., None], torch.stack(p, 1), some) for p in (begins, ends)), there  # type: ignore[return-value]
 
 
-def _project(point: Tensor, there: Tensor) -> Tensor:
-    return point[:, :2] / torch.where(there, point[:, 2], 1)[:, None]
-
-
-def _segment_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distance from the origin to the segments from a to b [P, 2]."""
+def _outline_distance(begin: Tensor, end: Tensor, exists: Tensor) -> Tensor:
+    """Squared distance from the origin to the nearest of the edges that exist [P, 4]."""
+    a, b = (point[..., :2] / torch.where(exists, point[..., 2], 1)[..., None] for point in (begin, end))
     along = b - a
-    length = (along * along).sum(1)
-    t = -(a * along).sum(1) / torch.where(length > 0, length, 1)
+    length = (along * along).sum(-1)
+    t = -(a * along).sum(-1) / torch.where(length > 0, length, 1)
     # The nearest point does not depend on t to first order: its gradient is left out.
-    nearest = a + t.clamp(0, 1).detach()[:, None] * along
-    return (nearest * nearest).sum(1)
+    nearest = a + t.clamp(0, 1).detach()[..., None] * along
+    distances = torch.where(exists, (nearest * nearest).sum(-1), torch.inf)
+    # min, unlike amin, gives the gradient to one edge only where a corner is nearest.
+    return distances.min(1).values
