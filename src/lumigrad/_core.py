@@ -42,6 +42,10 @@ _MAX_ELEMENTS = 1 << 48
 _SIGNATURES = {
     "lg_rasterize_forward": "iippp qqqqq i ppi ppppp",
     "lg_rasterize_backward": "iippi qqqqq i pppp p",
+    "lg_soft_rasterize_forward": "iippp qqqqq q di pppp",
+    "lg_soft_rasterize_backward": "iippi qqqqq qi pppp p",
+    "lg_soft_blend_forward": "iippp qqqqq dii dddddd pp qqq ppppp",
+    "lg_soft_blend_backward": "iippp qqqqq dii dddddd pp qqq ppppp ppp pp",
     "lg_interpolate_forward": "ii pppppp qqqqqqq pp",
     "lg_interpolate_backward": "ii pppppp qqqqqqqq pp ppp",
     "lg_edge_topology": "pp qq p",

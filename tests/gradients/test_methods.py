@@ -185,3 +185,52 @@ def test_wrong_calls(method: str) -> None:
     ):
         with pytest.raises(error, match=message):
             gradients.apply(*arguments, method)
+
+
+# ---- Soft images ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["softras", "dibr"])
+def test_soft_masks(method: str) -> None:
+    """Only the mask, the last channel, changes: by the formula of the distance to the one outline in reach."""
+    right = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    corners = torch.tensor([[0.0, -9, 0, 1], [0.0, 9, 0, 1], [-30, 0, 0, 1]], dtype=torch.float64)
+    pos = corners + torch.stack((right, *[torch.zeros_like(right)] * 3))
+    tri, size = torch.tensor([[0, 1, 2]]), (8, 16)
+    frags = lg.rasterize(pos, tri, size)
+    inside = (frags.tri >= 0).double()[..., None]
+    color = torch.cat((random(1, *size, 2, dtype=torch.float64), inside), -1)
+    out = gradients.apply(color, frags, pos, tri, method, sigma=0.1)
+    assert torch.equal(out[..., :2], color[..., :2])
+    x = (2 * torch.arange(16, dtype=torch.float64) + 1) / 16 - 1
+    distance = 2 * (x - right.detach())  # half the shorter side is 8 / 16 of half the longer one
+    squared = distance**2 / 0.1
+    if method == "softras":
+        mask = torch.sigmoid(-distance.sign() * squared)
+        slope = mask * (1 - mask) * 4 * distance.abs() / 0.1
+    else:
+        mask = torch.where(distance < 0, 1.0, torch.exp(-squared))
+        slope = torch.where(distance < 0, 0.0, mask * 4 * distance / 0.1)
+    near = squared < 8  # far enough within the cut-off
+    assert near.sum() >= 5
+    assert torch.allclose(out[0, :, near, 2], mask[near].expand(8, -1), rtol=1e-9)
+    (grad,) = torch.autograd.grad(out[0, :, near, 2].sum(), right)
+    assert grad.item() == pytest.approx(8 * slope[near].sum().item(), rel=1e-6)
+
+
+def test_soft_colours_and_wrong_calls() -> None:
+    pos, tri = sphere_views(1, 2)
+    frags = lg.rasterize(pos, tri, (12, 12))
+    color, attr = random(2, 12, 12, 4), random(pos.shape[1], 3, seed=1)
+    out = gradients.softras(color, frags, pos, tri, attr=attr, background=0.5)
+    assert torch.equal(out, lg.ops.soft_colors(pos, tri, attr, (12, 12), 1e-4, 1e-4, 0.5))
+    with pytest.raises(ValueError, match=r"^attr: expected 3 channels, those of color but the mask, got 2"):
+        gradients.softras(color, frags, pos, tri, attr=attr[:, :2])
+    with pytest.raises(ValueError, match=r"^color: expected at least one channel, the mask"):
+        gradients.dibr(color[..., :0], frags, pos, tri)
+    loose, faces = random_triangles(4)
+    ranges = torch.tensor([[0, 2], [1, 3]])
+    several = lg.rasterize(loose, faces, (12, 12), ranges)
+    with pytest.raises(ValueError, match=r"^ranges: expected those given to rasterize, as 2 images share"):
+        gradients.dibr(color, several, loose, faces)
+    assert gradients.dibr(color, several, loose, faces, ranges=ranges).shape == color.shape

@@ -12,17 +12,20 @@ that method. ``docs/gradients.md`` says which is right when.
 
 from lumigrad.gradients.methods import antialias, edge, nmr, opendr, splat
 from lumigrad.gradients.registry import METHODS, Method, apply, find, register, shading_fragments
+from lumigrad.gradients.soft import dibr, softras
 
 __all__ = [
     "METHODS",
     "Method",
     "antialias",
     "apply",
+    "dibr",
     "edge",
     "find",
     "nmr",
     "opendr",
     "register",
     "shading_fragments",
+    "softras",
     "splat",
 ]

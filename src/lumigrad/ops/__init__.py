@@ -8,6 +8,8 @@ from lumigrad.ops.interpolate import interpolate
 from lumigrad.ops.nmr_gradient import nmr_gradient
 from lumigrad.ops.peel import peel
 from lumigrad.ops.rasterize import rasterize
+from lumigrad.ops.soft import soft_interpolate, soft_rasterize
+from lumigrad.ops.soft_blend import soft_colors, soft_silhouette
 from lumigrad.ops.texture import texture
 from lumigrad.ops.texture_cube import texture_cube
 
@@ -20,6 +22,10 @@ __all__ = [
     "nmr_gradient",
     "peel",
     "rasterize",
+    "soft_colors",
+    "soft_interpolate",
+    "soft_rasterize",
+    "soft_silhouette",
     "texture",
     "texture_cube",
 ]

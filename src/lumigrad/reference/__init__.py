@@ -15,6 +15,7 @@ from .nmr_gradient import nmr_gradient
 from .opendr_gradient import opendr_gradient
 from .peel import peel
 from .rasterize import rasterize, visibility
+from .soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from .splat_gradient import splat_gradient
 from .texture import texture
 from .texture_cube import texture_cube
@@ -29,6 +30,11 @@ __all__ = [
     "opendr_gradient",
     "peel",
     "rasterize",
+    "soft_attributes",
+    "soft_colors",
+    "soft_interpolate",
+    "soft_rasterize",
+    "soft_silhouette",
     "splat_gradient",
     "texture",
     "texture_cube",
