@@ -129,9 +129,10 @@ def draw(path: Path, seen: dict[str, Tensor], fits: dict[str, Fit]) -> None:
     pictures = {"image": silhouette(TRIANGLE[None], torch.tensor([[0, 1, 2]]), SMALL)[0, ..., 0], **seen}
     for k, (name, picture) in enumerate(pictures.items()):
         axes = figure.add_subplot(grid[0, k])
-        scale = 1.0 if name == "image" else max(1.0, picture.abs().max().item())
+        # A few pixels next to an outline can have far more than all others: colours end where most do.
+        scale = max(1, round(picture.abs()[picture.abs() > 1e-3].quantile(0.9).item()))
         axes.imshow(picture, cmap="gray" if name == "image" else "RdBu_r", vmin=0 if k == 0 else -scale, vmax=scale)
-        axes.set_title(name if scale == 1 else f"{name} (÷{scale:.0f})", fontsize=10)
+        axes.set_title(name if scale == 1 else f"{name} (÷{scale})", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
     axes = figure.add_subplot(grid[1, :])

@@ -38,7 +38,7 @@ def edge_gradient(color: torch.Tensor, frags: Fragments, pos: torch.Tensor, tri:
         TypeError, ValueError: for wrong types, shapes or devices, or indices out of range.
 
     Source: Pidhorskyi, Simon, Schwartz, Wen, Sheikh, Saragih 2024, "Rasterized Edge Gradients: Handling
-    Discontinuities Differentially"; here with the line of an intersection followed on the screen, where depth
+    Discontinuities Differentiably"; here with the line of an intersection followed on the screen, where depth
     is a plane, and with the last row and column.
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
