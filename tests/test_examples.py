@@ -25,8 +25,8 @@ def run(name: str, *arguments: object) -> str:
 
 
 def test_compare_gradients(tmp_path: Path) -> None:
-    """Ten steps bring every method nearer to the shape."""
-    table = run("compare_gradients.py", "--steps", 10, "--figure", tmp_path / "figure.png").splitlines()
+    """Forty steps bring every method nearer to the shape."""
+    table = run("compare_gradients.py", "--steps", 40, "--figure", tmp_path / "figure.png").splitlines()
     rows = {line.split()[0]: [float(v) for v in line.split()[1:]] for line in table[1:-1]}
     assert {"antialias", "edge", "nmr", "opendr", "splat", "softras", "dibr"} <= set(rows)
     for _, start, error, _ in rows.values():
