@@ -30,9 +30,11 @@ template <class T>
 struct BlendRequest {
   T inverse_sigma, inverse_gamma, eps, least;
   SoftNearness<T> nearness;
-  const T* attr;          // [attr_views, attr_vertices, channels], or null: the silhouette alone
+  const T* attr;  // [attr_views, attr_vertices, channels]
   const int32_t* attr_tri;
   int64_t attr_views, attr_vertices, channels;
+
+  bool colors() const { return attr_views > 0; }  // else the silhouette alone
 };
 
 // Per pixel; all but the transmittance only with attributes.
@@ -93,7 +95,7 @@ class Blender {
       TilePixels<T>& pixels = work[worker];
       begin_tile(pixels);
       for_faces(tile, face, end, [&](const TileFace<T>& f, const SoftFrame&) { measure(f, pixels); });
-      if (r_.attr) {
+      if (r_.colors()) {
         begin_colors(pixels);
         for_faces(tile, face, end, [&](const TileFace<T>& f, const SoftFrame&) { mix(f, tile.view, pixels); });
       }
@@ -164,7 +166,7 @@ class Blender {
   void measure(const TileFace<T>& f, TilePixels<T>& pixels) const {
     for_face_blocks(f, [&](auto edges, int block, int32_t column, int32_t row) {
       T* transmittance = pixels.transmittance + block * soft_lanes;
-      if (r_.attr) {
+      if (r_.colors()) {
         measure_block<edges, true>(f.face, column, row, transmittance, pixels.nearest + block * soft_lanes);
       } else {
         measure_block<edges, false>(f.face, column, row, transmittance, nullptr);
@@ -257,7 +259,7 @@ class Blender {
     for_tile_pixels(scene_, tile, [&](int64_t pixel, int block, int l) {
       const int lane = block * soft_lanes + l;
       images_.transmittance[pixel] = pixels.transmittance[lane];
-      if (!r_.attr) return;
+      if (!r_.colors()) return;
       const T total = pixels.total[lane], inverse = total > 0 ? 1 / total : T(0);
       images_.nearest[pixel] = pixels.nearest[lane];
       images_.total[pixel] = total;
@@ -285,7 +287,7 @@ class Blender {
       pixels.transmittance[lane] = images_.transmittance[pixel];
       pixels.grad[lane] = grads.transmittance ? grads.transmittance[pixel] : T(0);
       bool live = pixels.grad[lane] * pixels.transmittance[lane] != 0;
-      if (r_.attr) live |= read_color_gradients(grads, pixel, block, l, pixels);
+      if (r_.colors()) live |= read_color_gradients(grads, pixel, block, l, pixels);
       pixels.live[block] |= live;
       any |= live;
     });
@@ -318,13 +320,13 @@ class Blender {
   // Sums the face's gradients over the tile's pixels in lanes; false where there are none.
   bool pull_back(const TileFace<T>& f, int64_t view, TilePixels<T>& pixels, T* sum) const {
     const T* corner[3] = {};
-    for (int i = 0; i < 3 && r_.attr; ++i) corner[i] = attributes_of(view, f.number, i);
+    for (int i = 0; i < 3 && r_.colors(); ++i) corner[i] = attributes_of(view, f.number, i);
     bool any = false;
     for_face_blocks(f, [&](auto edges, int block, int32_t column, int32_t row) {
       if (!pixels.live[block]) return;
-      if (!any) std::fill_n(sum, (r_.attr ? soft_sums + 3 * r_.channels : soft_edge_sums) * soft_lanes, T(0));
+      if (!any) std::fill_n(sum, (r_.colors() ? soft_sums + 3 * r_.channels : soft_edge_sums) * soft_lanes, T(0));
       any = true;
-      if (r_.attr) {
+      if (r_.colors()) {
         pull_back_colors<edges>(f.face, block, column, row, corner, pixels, sum);
       } else {
         pull_back_silhouette<edges>(f.face, column, row, pixels.transmittance + block * soft_lanes,
@@ -420,11 +422,11 @@ class Blender {
   void finish(const TileFace<T>& f, const SoftFrame& frame, const T* sum, int worker, TriangleGradients<T>& positions,
               TriangleGradients<T>* attributes) const {
     T total[soft_sums];
-    const int count = r_.attr ? soft_sums : 4 * f.face.edges;
+    const int count = r_.colors() ? soft_sums : 4 * f.face.edges;
     std::fill_n(total, soft_sums, T(0));
     for (int k = 0; k < count; ++k) total[k] = add_lanes(sum + k * soft_lanes);
     const auto number = [&](int64_t) { return f.number; };
-    soft_finish(frame, scene_.viewport, scene_.flags, total, r_.attr != nullptr, positions.append(worker, 1, number));
+    soft_finish(frame, scene_.viewport, scene_.flags, total, r_.colors(), positions.append(worker, 1, number));
     if (!attributes) return;
     T* out = attributes->append(worker, 1, number);
     const T* lanes = sum + soft_sums * soft_lanes;

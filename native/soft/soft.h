@@ -78,7 +78,7 @@ LG_HD bool soft_finish_edge(SoftFrame& f, int e, double sign) {
   for (int k = 0; k < 3; ++k) line[k] *= sign / length;
   if (e < 3) f.weight[e] = length;
   f.from[e] = soft_absent;
-  f.to[e] = -soft_absent;
+  f.to[e] = 2 * soft_absent;
   if (!soft_edge_present(f, e)) return true;
   double at[2];
   for (int k = 0; k < 2; ++k) {
@@ -197,10 +197,9 @@ LG_HD T soft_max(T a, T b) {
   return a > b ? a : b;
 }
 
-// How far beyond its ends, along the edge, the pixel lies: negative before, positive behind, else zero.
+// How far beyond an edge's ends a place along its line lies: negative before, positive behind, else zero.
 template <class T>
-LG_HD T soft_overshoot(const SoftFace<T>& f, int e, T x, T y) {
-  const T s = f.ny[e] * x - f.nx[e] * y;
+LG_HD T soft_overshoot(const SoftFace<T>& f, int e, T s) {
   return soft_min(s - f.from[e], T(0)) + soft_max(s - f.to[e], T(0));
 }
 
@@ -215,7 +214,7 @@ template <int Edges, class T>
 LG_HD void soft_locate(const SoftFace<T>& f, T x, T y, SoftPlace<T>& at) {
   for (int e = 0; e < Edges; ++e) {
     at.line[e] = (f.nx[e] * x + f.ny[e] * y) + f.c[e];
-    const T beyond = soft_overshoot(f, e, x, y);
+    const T beyond = soft_overshoot(f, e, f.ny[e] * x - f.nx[e] * y);
     const T d = at.line[e] * at.line[e] + beyond * beyond;
     at.inner = e == 0 ? at.line[e] : soft_min(at.inner, at.line[e]);
     at.dist = e == 0 ? d : soft_min(at.dist, d);
@@ -261,7 +260,7 @@ LG_HD void soft_distance_gradient(const SoftFace<T>& f, T x, T y, const SoftPlac
   T left = -2 * grad;  // only the first of several nearest edges counts
   for (int e = 0; e < Edges; ++e) {
     const T s = f.ny[e] * x - f.nx[e] * y;
-    const T beyond = soft_min(s - f.from[e], T(0)) + soft_max(s - f.to[e], T(0));
+    const T beyond = soft_overshoot(f, e, s);
     const T length = f.to[e] - f.from[e];
     const T within = soft_min(soft_max(s - f.from[e], T(0)), length);
     const T t = within / (length > 0 ? length : T(1));

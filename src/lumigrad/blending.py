@@ -61,7 +61,16 @@ def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> 
     "sigmoid" is SoftRas' silhouette (Liu et al. 2019, equation 4) and PyTorch3D's sigmoid alpha blending,
     "exponential" DIB-R's mask, which is 1 where a face covers the pixel (Chen et al. 2019, equation 7).
     """
-    return 1 - (1 - probability(frags, sigma, falloff)).prod(-1, keepdim=True)
+    check_falloff(falloff)
+    if falloff == "exponential":
+        return 1 - (1 - probability(frags, sigma, falloff)).prod(-1, keepdim=True)
+    # The product as a sum of logarithms, and over the fragments that exist: most of many faces per pixel are pads.
+    present = (frags.tri >= 0).flatten().nonzero()[:, 0]
+    log_rest = torch.nn.functional.logsigmoid(frags.dist.flatten().index_select(0, present) / sigma)
+    *image, most = frags.tri.shape
+    pixels = frags.dist.new_zeros(math.prod(image))
+    total = pixels.index_add(0, present.div(most, rounding_mode="floor"), log_rest)
+    return -torch.expm1(total).reshape(*image, 1)
 
 
 def nearness(

@@ -51,6 +51,10 @@ def op_arguments() -> dict[str, list[tuple]]:
     pyramid = torch.cat([mip.flatten() for mip in mips])
     seen, grad_d = (color, frags.tri, frags.depth, pos, tri), random(2, *SIZE, 2, 2, seed=4)
     gtex, guv, guv_d, gbias, *gmips = wants_grad(tex, uv, uv_d, bias, *mips)
+    soft = torch.ops.lumigrad.soft_rasterize(pos, tri, None, *SIZE, 3, 0.01, 3)
+    numbers = [0.01, 1e-3, 1e-2, 1e-10, 1e-10, 0.0, 0.0]
+    blended = torch.ops.lumigrad.soft_blend(pos, tri, None, attr, tri, *SIZE, numbers, 3, 0)
+    alone = torch.ops.lumigrad.soft_blend(pos, tri, None, None, None, *SIZE, numbers, 3, 1)
     gpos, gattr, gbary, gbary_d, gcolor = wants_grad(pos, attr, frags.bary, frags.bary_d, color)
     return {
         "rasterize": [
@@ -61,6 +65,16 @@ def op_arguments() -> dict[str, list[tuple]]:
         "rasterize_backward": [
             (pos, tri, frags.tri, frags.bary, frags.depth, frags.bary_d, False),
             (pos, tri, frags.tri, None, frags.depth, None, True),
+        ],
+        "soft_rasterize": [(gpos, tri, None, *SIZE, 3, 0.01, 3), (flat, loose, ranges, *SIZE, 2, 0.0, 0)],
+        "soft_rasterize_backward": [(pos, tri, *soft, 3), (pos, tri, soft[0], None, soft[2], None, 0)],
+        "soft_blend": [
+            (gpos, tri, None, gattr, tri, *SIZE, numbers, 3, 0),
+            (flat, loose, ranges, None, None, *SIZE, numbers, 3, 1),
+        ],
+        "soft_blend_backward": [
+            (pos, tri, None, attr, tri, *SIZE, numbers, 3, 0, *blended, *blended[:3], True),
+            (pos, tri, None, None, None, *SIZE, numbers, 3, 1, *alone, alone[0], None, None, False),
         ],
         "interpolate": [
             (gattr, tri, frags.tri, gbary, gbary_d, [0, 2]),
@@ -103,7 +117,7 @@ def test_opcheck(name: str) -> None:
     op = getattr(torch.ops.lumigrad, name).default
     for arguments in op_arguments()[name]:
         checks: tuple[str, ...] = CHECKS
-        if name == "rasterize":
+        if name in ("rasterize", "soft_rasterize"):
             # opcheck sums up all outputs to differentiate them, which fails when the first one is integer.
             torch.library.opcheck(op, [a.detach() if isinstance(a, Tensor) else a for a in arguments])
             checks = CHECKS[:3]
