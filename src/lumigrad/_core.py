@@ -38,21 +38,27 @@ _RECYCLED_ELEMENTS = 64 * 1024
 # More than any machine has memory for; the sizes of smaller buffers do not overflow 64 bits.
 _MAX_ELEMENTS = 1 << 48
 
-# The C functions' arguments: p pointer, i int32, q int64. All return an int32 status.
+# The C functions' arguments: p pointer, i int32, q int64, d double. All return an int32 status.
 _SIGNATURES = {
     "lg_rasterize_forward": "iippp qqqqq i ppi ppppp",
     "lg_rasterize_backward": "iippi qqqqq i pppp p",
+    "lg_soft_rasterize_forward": "iippp qqqqq q di pppp",
+    "lg_soft_rasterize_backward": "iippi qqqqq qi pppp p",
+    "lg_soft_blend_forward": "iippp qqqqq dii dddddd pp qqq ppppp",
+    "lg_soft_blend_backward": "iippp qqqqq dii dddddd pp qqq ppppp ppp pp",
     "lg_interpolate_forward": "ii pppppp qqqqqqq pp",
     "lg_interpolate_backward": "ii pppppp qqqqqqqq pp ppp",
     "lg_edge_topology": "pp qq p",
     "lg_antialias_forward": "ii pppppp i qqqqqq i pp",
     "lg_antialias_backward": "ii ppppppp i qqqqqq i p pp",
+    "lg_edge_gradient": "ii ppppp i qqqqqq pp",
+    "lg_nmr_gradient": "ii pppp i qqqqqq qd pp",
     "lg_texture_forward": "ii pi qqqq ppp qqq iii p",
     "lg_texture_backward": "ii pi qqqq ppp qqq iii p pppp",
     "lg_build_mips": "ii pi qqqq",
     "lg_fold_mips": "ii pi qqqq i",
 }
-_CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64}
+_CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64, "d": ctypes.c_double}
 
 
 class CoreNotFoundError(ImportError):

@@ -13,8 +13,8 @@ from lumigrad import _core, reference
 from lumigrad.fragments import Fragments
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
+from lumigrad.ops._surface_image import check_image
 from lumigrad.ops.edge_topology import edge_topology
-from lumigrad.ops.interpolate import check_fragments
 
 _forward = _core.function("lg_antialias_forward")
 _backward = _core.function("lg_antialias_backward")
@@ -65,18 +65,9 @@ def antialias_with(
     unbounded: bool,
 ) -> torch.Tensor:
     """:func:`antialias`; `unbounded` leaves a pixel's weights as they are even where they add up to over one."""
-    frags = check_fragments(frags)
+    color, frags, pos, tri = check_image(color, frags, pos, tri)
     depth = check.floating("frags.depth", frags.depth, frags.bary, "frags.bary")
     check.shape("frags.depth", depth, frags.tri.shape)
-    color = check.floating("color", color, frags.bary, "frags.bary")
-    pos = check.floating("pos", pos, color, "color")
-    tri = check.triangles(tri, color.device)
-    views, height, width = frags.tri.shape
-    check.shape("color", color, (views, height, width, "C"))
-    if pos.dim() == 3:
-        check.shape("pos", pos, (views, "V", 4))
-    else:
-        check.shape("pos", pos, ("V", 4))
     if topology is None:
         topology = edge_topology(tri)
     else:
