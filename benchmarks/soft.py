@@ -81,7 +81,8 @@ def frames(names: list[str], sizes: list[int], folder: Path, budget: Budget) -> 
         for size in sizes:
             work = meshes.workload(mesh, size)
             ours = SoftFrame(work)
-            tasks: dict[str, Callable[[], object]] = {"copy": copy_task(), "soft": ours.frame, "rasterize": ours.rasterize}
+            tasks: dict[str, Callable[[], object]] = {"copy": copy_task()}
+            tasks |= {"soft": ours.frame, "rasterize": ours.rasterize}
             if found:
                 tasks["PyTorch3D"] = peers.RENDERERS["PyTorch3D"](work).frame
             row: dict[str, Any] = {"mesh": mesh.name, "triangles": mesh.triangles, "size": size}
@@ -152,9 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
     print("\n".join(f"{key}: {value}" for key, value in facts.items()))
     tables = {
         "frames": frames(names, sizes, options.meshes, budget),
-        "silhouettes": silhouettes(
-            "cow", 64 if options.quick else 256, 4, 50, 1e-4, options.meshes, budget
-        ),
+        "silhouettes": silhouettes("cow", 64 if options.quick else 256, 4, 50, 1e-4, options.meshes, budget),
     }
     for table in tables.values():
         print(table.text(), flush=True)

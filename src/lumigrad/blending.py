@@ -73,9 +73,7 @@ def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> 
     return -torch.expm1(total).reshape(*image, 1)
 
 
-def nearness(
-    frags: SoftFragments, pos: Tensor, tri: Tensor, depth_range: tuple[float, float] | None = None
-) -> Tensor:
+def nearness(frags: SoftFragments, pos: Tensor, tri: Tensor, depth_range: tuple[float, float] | None = None) -> Tensor:
     """How near each fragment is, for `soft_blend`: 1 at the near end and 0 at the far one, [N, H, W, K].
 
     Args:

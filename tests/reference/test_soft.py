@@ -61,8 +61,10 @@ def test_nothing_is_nearer_than_the_near_plane() -> None:
     frags = soft_rasterize(pos, TRI, (20, 20), 1, 0.1)
     row_dist, row_z, found = frags.dist[0, 10, :, 0], frags.z[0, 10, :, 0], frags.tri[0, 10, :, 0] == 0
     assert found[7:18].all()
-    assert (row_dist[7:10] > 0).all() and (row_z[7:10] == -1).all()  # x < 0: cut away
-    assert (row_dist[10:18] < 0).all() and (row_z[10:18] > -1).all()
+    assert (row_dist[7:10] > 0).all()  # x < 0: cut away
+    assert (row_z[7:10] == -1).all()
+    assert (row_dist[10:18] < 0).all()
+    assert (row_z[10:18] > -1).all()
 
 
 def test_attributes_of_given_faces() -> None:
@@ -79,9 +81,8 @@ def fragments(dist: list[float], z: list[float] | None = None) -> SoftFragments:
     count = len(dist)
     tri = torch.tensor([*range(count), -1], dtype=torch.int32)
     values = torch.tensor([[*dist, 0.0], [*(z or [0.0] * count), 0.0]], dtype=torch.float64)
-    return SoftFragments(
-        tri.view(1, 1, 1, -1), values[1].view(1, 1, 1, -1), values[0].view(1, 1, 1, -1), torch.zeros(1, 1, 1, count + 1, 3)
-    )
+    dist, z = values.view(2, 1, 1, 1, -1)
+    return SoftFragments(tri.view(1, 1, 1, -1), z, dist, torch.zeros(1, 1, 1, count + 1, 3))
 
 
 def test_silhouettes_by_hand() -> None:

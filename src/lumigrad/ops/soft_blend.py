@@ -174,7 +174,9 @@ def _scene(
     )  # fmt: skip
 
 
-def _outputs(pos: torch.Tensor, ranges: torch.Tensor | None, attr: torch.Tensor | None, height: int, width: int) -> list:
+def _outputs(
+    pos: torch.Tensor, ranges: torch.Tensor | None, attr: torch.Tensor | None, height: int, width: int
+) -> list:
     """Shapes of transmittance, colour, the background's share, and what the backward pass needs besides."""
     image = (view_count(pos, ranges), height, width)
     return [image, *([(0,)] * 4 if attr is None else [(*image, attr.shape[-1]), image, image, image])]

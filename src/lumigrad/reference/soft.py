@@ -75,7 +75,7 @@ def soft_attributes(
     cull_backfaces: bool = False,
 ) -> SoftFragments:
     """z, distances and weights of the faces `found` [N, H, W, K], differentiably."""
-    image, row, column, slot = where = (found >= 0).nonzero().unbind(1)
+    image, row, column, _ = where = (found >= 0).nonzero().unbind(1)
     face, shape = found[where].long(), found.shape
     options = (perspective_correct, clip_barycentrics, cull_backfaces)
     points = _meet(_corners(pos, tri, image, face), row, column, (shape[1], shape[2]), options)
@@ -151,9 +151,7 @@ def most_faces(
     cull_backfaces: bool = False,
 ) -> int:
     """The largest number of faces that any pixel has, with perspective-correct clipped weights."""
-    image, _, row, column = _select(
-        pos, tri, resolution, None, blur_radius, ranges, (True, True, cull_backfaces)
-    )
+    image, _, row, column = _select(pos, tri, resolution, None, blur_radius, ranges, (True, True, cull_backfaces))
     pixel = (image * resolution[0] + row) * resolution[1] + column
     return int(torch.bincount(pixel).max()) if len(pixel) else 0
 
