@@ -12,9 +12,11 @@ option(LUMIGRAD_CUDA_EMULATION "Build the CUDA kernels for a processor, for test
 set(LUMIGRAD_CUDA_SOURCES
   common/core_cuda.cu
   interpolate/interpolate_cuda.cu
+  rasterize/rasterize_cuda.cu
 )
 # Coverage and depth must come out as on the CPU, bit for bit: no fused multiply-add.
 set(LUMIGRAD_CUDA_EXACT_SOURCES
+  rasterize/visibility_cuda.cu
 )
 
 function(lumigrad_add_cuda)
