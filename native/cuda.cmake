@@ -13,6 +13,8 @@ set(LUMIGRAD_CUDA_SOURCES
   common/core_cuda.cu
   interpolate/interpolate_cuda.cu
   rasterize/rasterize_cuda.cu
+  antialias/antialias_cuda.cu
+  antialias/topology_cuda.cu
 )
 # Coverage and depth must come out as on the CPU, bit for bit: no fused multiply-add.
 set(LUMIGRAD_CUDA_EXACT_SOURCES

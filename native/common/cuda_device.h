@@ -9,9 +9,11 @@
 #if defined(LG_CUDA_EMULATED)
 #include "tests/cuda_emulation/emulation.h"
 #define LG_DEVICE inline
+#define LG_DEVICE_NOINLINE LG_NOINLINE
 #else
 #include <cuda_runtime.h>
 #define LG_DEVICE __device__ __forceinline__
+#define LG_DEVICE_NOINLINE __device__ __noinline__
 
 namespace lg {
 

@@ -36,6 +36,7 @@ struct Scene {
   int32_t stride;
   LargeTriangle* queue;
   uint64_t* queue_counter;
+  int32_t* any_clipped;
   int64_t queue_capacity;
 
   LG_DEVICE const SnappedVertex* vertices(int64_t view) const { return snapped + (ranges ? 0 : view * r.vertices); }
@@ -205,12 +206,11 @@ LG_DEVICE bool claim(const Scene& s, LargeTriangle large) {
   return true;
 }
 
-// The corners of a triangle that needs no clipping; false where one of its indices is wrong, or clipping is needed
-// (flags not 0) or it lies outside of a plane altogether.
+// A triangle's snapped corners, which mean something where no flag is set.
 struct Fetched {
   Corners corners;
   uint32_t any, all;  // of the clip flags
-  bool valid;
+  bool valid;         // every index has a vertex
 };
 
 LG_DEVICE Fetched fetch(const Scene& s, int64_t view, int64_t t) {
@@ -239,6 +239,16 @@ LG_DEVICE Corners piece_corners(const Scene& s, const Polygon& polygon, int32_t 
           snap_clipped(polygon.vertex[piece + 2], s.viewport)};
 }
 
+// The corners of a triangle, or of a piece of a clipped one. Few are clipped: that is not worth registers elsewhere.
+LG_DEVICE_NOINLINE Corners clipped_corners(const Scene& s, int64_t view, int64_t t, int32_t piece) {
+  Polygon polygon;
+  clip(s, view, t, polygon);
+  return piece_corners(s, polygon, piece);
+}
+LG_DEVICE Corners corners_of(const Scene& s, int64_t view, int64_t t, int32_t piece) {
+  return piece < 0 ? fetch(s, view, t).corners : clipped_corners(s, view, t, piece);
+}
+
 // Draws or queues a triangle or piece. True where the warp has to draw it, as the queue is full.
 LG_DEVICE bool settle(const Scene& s, int64_t view, const Corners& corners, int64_t t, int32_t piece) {
   const PixelBox box = pixel_box(corners.a, corners.b, corners.c, s.viewport);
@@ -256,14 +266,7 @@ LG_DEVICE void draw_together(const Scene& s, int64_t view, bool waiting, int64_t
   for (uint32_t lanes = warp_ballot(waiting); lanes; lanes &= lanes - 1) {
     const auto from = static_cast<unsigned>(lowest_bit(lanes));
     const int64_t theirs = warp_shuffle(t, from);
-    Corners corners;
-    if (piece < 0) {
-      corners = fetch(s, view, theirs).corners;
-    } else {
-      Polygon polygon;
-      clip(s, view, theirs, polygon);
-      corners = piece_corners(s, polygon, piece);
-    }
+    const Corners corners = corners_of(s, view, theirs, piece);
     const PixelBox box = pixel_box(corners.a, corners.b, corners.c, s.viewport);
     for (int32_t job = 0; job < jobs_of(box); ++job) {
       draw_job(s, view, corners, box, job, static_cast<int32_t>(theirs));
@@ -271,43 +274,57 @@ LG_DEVICE void draw_together(const Scene& s, int64_t view, bool waiting, int64_t
   }
 }
 
-// The few triangles that straddle a clip plane. All lanes of a warp come here where one needs it.
-#if defined(LG_CUDA_EMULATED)
-LG_NOINLINE void draw_clipped(const Scene& s, int64_t view, int64_t t, bool mine) {
-#else
-__device__ __noinline__ void draw_clipped(const Scene& s, int64_t view, int64_t t, bool mine) {
-#endif
-  Polygon polygon;
-  polygon.count = 0;
-  if (mine) clip(s, view, t, polygon);
-  for (int32_t piece = 0; piece < clipped_pieces; ++piece) {
-    bool waiting = false;
-    if (piece + 2 < polygon.count) waiting = settle(s, view, piece_corners(s, polygon, piece), t, piece);
-    draw_together(s, view, waiting, t, piece);
-  }
-}
-
-__global__ void __launch_bounds__(256) draw_triangles(Scene s, int64_t most_triangles) {
+// Calls body(view, t, is there) for all triangles of all views. All lanes of a warp go around equally often, so that
+// they can draw together.
+template <class Body>
+LG_DEVICE void for_triangles(const Scene& s, int64_t most_triangles, Body&& body) {
   for (int64_t view = blockIdx.y; view < s.r.views; view += gridDim.y) {
     const int64_t first = s.ranges ? s.ranges[2 * view] : 0;
     const int64_t count = s.ranges ? s.ranges[2 * view + 1] : s.r.triangles;
-    // All lanes of a warp go around equally often: they draw together.
-    for (int64_t base = static_cast<int64_t>(blockIdx.x) * blockDim.x; base < most_triangles; base += item_step()) {
-      if (base >= count) break;
-      const int64_t i = base + threadIdx.x, t = first + i;
-      bool clipping = false, waiting = false;
-      if (i < count) {
-        const Fetched f = fetch(s, view, t);
-        if (f.valid && f.any == 0) {
-          waiting = settle(s, view, f.corners, t, -1);
-        } else if (f.valid) {
-          clipping = (f.all & all_planes) == 0 && (f.any & not_a_point) == 0;
-        }
-      }
-      draw_together(s, view, waiting, t, -1);
-      if (warp_any(clipping)) draw_clipped(s, view, t, clipping);
+    for (int64_t base = static_cast<int64_t>(blockIdx.x) * blockDim.x; base < most_triangles && base < count;
+         base += item_step()) {
+      const int64_t i = base + threadIdx.x;
+      body(view, first + i, i < count);
     }
   }
+}
+
+LG_DEVICE bool needs_clipping(const Fetched& f) {
+  return f.any != 0 && (f.all & all_planes) == 0 && (f.any & not_a_point) == 0;
+}
+
+__global__ void __launch_bounds__(256, 3) draw_triangles(const __grid_constant__ Scene s, int64_t most_triangles) {
+  for_triangles(s, most_triangles, [&](int64_t view, int64_t t, bool there) {
+    bool waiting = false;
+    if (there) {
+      const Fetched f = fetch(s, view, t);
+      if (f.valid && f.any == 0) {
+        waiting = settle(s, view, f.corners, t, -1);
+      } else if (f.valid && needs_clipping(f)) {
+        *s.any_clipped = 1;
+      }
+    }
+    draw_together(s, view, waiting, t, -1);
+  });
+}
+
+// The triangles that straddle a clip plane. Few scenes have any, and then few.
+__global__ void __launch_bounds__(256) draw_clipped(const __grid_constant__ Scene s, int64_t most_triangles) {
+  if (*s.any_clipped == 0) return;
+  for_triangles(s, most_triangles, [&](int64_t view, int64_t t, bool there) {
+    Polygon polygon;
+    polygon.count = 0;
+    if (there) {
+      const Fetched f = fetch(s, view, t);
+      if (f.valid && needs_clipping(f)) clip(s, view, t, polygon);
+    }
+    if (!warp_any(polygon.count > 0)) return;
+    for (int32_t piece = 0; piece < clipped_pieces; ++piece) {
+      bool waiting = false;
+      if (piece + 2 < polygon.count) waiting = settle(s, view, piece_corners(s, polygon, piece), t, piece);
+      draw_together(s, view, waiting, t, piece);
+    }
+  });
 }
 
 // The queued triangle that a job belongs to: the last one whose jobs begin at or before it.
@@ -324,7 +341,7 @@ LG_DEVICE int64_t find_queued(const LargeTriangle* queue, int64_t count, int64_t
   return low;
 }
 
-__global__ void __launch_bounds__(256) draw_queued(Scene s) {
+__global__ void __launch_bounds__(256) draw_queued(const __grid_constant__ Scene s) {
   const uint64_t counter = *s.queue_counter;
   const auto claimed = static_cast<int64_t>(counter >> job_bits);
   const int64_t count = claimed < s.queue_capacity ? claimed : s.queue_capacity;
@@ -333,14 +350,7 @@ __global__ void __launch_bounds__(256) draw_queued(Scene s) {
   const int64_t warps = item_step() / warp_size;
   for (int64_t job = first_item() / warp_size; job < jobs; job += warps) {
     const LargeTriangle large = s.queue[find_queued(s.queue, count, job)];
-    Corners corners;
-    if (large.piece < 0) {
-      corners = fetch(s, large.view, large.triangle).corners;
-    } else {
-      Polygon polygon;
-      clip(s, large.view, large.triangle, polygon);
-      corners = piece_corners(s, polygon, large.piece);
-    }
+    const Corners corners = corners_of(s, large.view, large.triangle, large.piece);
     const PixelBox box = pixel_box(corners.a, corners.b, corners.c, s.viewport);
     draw_job(s, large.view, corners, box, static_cast<int32_t>(job - large.first_job), large.triangle);
   }
@@ -363,7 +373,7 @@ VisibilityPass::VisibilityPass(const VisibilityRequest& request) : r_(request), 
 void VisibilityPass::plan(Workspace& workspace) {
   snapped_ = workspace.take<SnappedVertex>(geometry_views() * r_.vertices);
   queue_ = workspace.take<LargeTriangle>(queue_capacity_);
-  queue_counter_ = workspace.take<uint64_t>(1);
+  queue_counter_ = workspace.take<uint64_t>(2);  // the second one: whether anything is clipped
   if (r_.ranges) ranges_ = workspace.take<uint32_t>(4 * r_.views);
 }
 
@@ -371,15 +381,16 @@ void VisibilityPass::run(Queue& queue, uint64_t* keys, int32_t stride) {
   const int64_t pixels = r_.views * r_.height * r_.width;
   queue.fill_bytes(keys, 0xff, pixels * stride * 8);
   if (pixels == 0 || most_triangles_ == 0) return;
-  queue.fill_bytes(queue_counter_, 0, 8);
+  queue.fill_bytes(queue_counter_, 0, 2 * sizeof *queue_counter_);
   if (r_.ranges) queue.upload(r_.ranges, 4 * r_.views, ranges_);
   const Scene scene = {r_,     make_viewport(r_.width, r_.height, r_.subpixel_bits), snapped_,
                        reinterpret_cast<const int64_t*>(ranges_), keys, stride, queue_, queue_counter_,
-                       queue_capacity_};
+                       reinterpret_cast<int32_t*>(queue_counter_ + 1), queue_capacity_};
   queue.launch_items(snap_vertices, geometry_views() * r_.vertices, scene, geometry_views() * r_.vertices, snapped_);
   const dim3 grid(static_cast<unsigned>(std::min(divide_up(most_triangles_, 256), max_grid_x)),
                   static_cast<unsigned>(std::min(r_.views, max_grid_yz)));
   queue.launch(draw_triangles, grid, dim3(256), scene, most_triangles_);
+  queue.launch(draw_clipped, grid, dim3(256), scene, most_triangles_);
   queue.launch(draw_queued, dim3(static_cast<unsigned>(8 * multiprocessors())), dim3(256), scene);
 }
 
