@@ -15,6 +15,8 @@ set(LUMIGRAD_CUDA_SOURCES
   rasterize/rasterize_cuda.cu
   antialias/antialias_cuda.cu
   antialias/topology_cuda.cu
+  texture/mips_cuda.cu
+  texture/texture_cuda.cu
 )
 # Coverage and depth must come out as on the CPU, bit for bit: no fused multiply-add.
 set(LUMIGRAD_CUDA_EXACT_SOURCES

@@ -1,8 +1,8 @@
 // antialias on CUDA.
 //
 // Silhouette edges are followed over the image and mark the pairs of neighbouring pixels that they pass between, one
-// bit each. A thread per pixel then looks at its four pairs; most find no mark, and are done. Colours are gathered,
-// forward and backward: only positions need atomics.
+// bit each. Warps then go over the marks, 1024 pixels at a time, and deal out those that have any among their lanes:
+// few pixels do, and each is much work. Colours are gathered, forward and backward: only positions need atomics.
 #include "antialias/antialias.h"
 #include "antialias/silhouette_pairs.h"
 #include "common/cuda_gradients.h"
@@ -263,11 +263,58 @@ LG_DEVICE_NOINLINE PixelWeights pixel_weights(const Scene<T>& s, int64_t view, i
   return out;
 }
 
+// The pixels with a marked pair, among the 32 that a word of marks stands for.
 template <class T>
-LG_DEVICE bool any_marked(const Scene<T>& s, int64_t view, int64_t row, int64_t column) {
-  bool any = false;
-  for (int side = 0; side < 4; ++side) any = any || is_marked(s, view, pair_at(row, column, side));
-  return any;
+LG_DEVICE uint32_t pixels_of_word(const Scene<T>& s, int64_t view, int64_t row, int64_t word) {
+  if (word >= s.words()) return 0;
+  const uint32_t* right_of = s.mark_word(view, row, 32 * word, false);
+  const uint32_t* below_of = s.mark_word(view, row, 32 * word, true);
+  uint32_t pixels = *right_of | *right_of << 1 | *below_of;
+  if (word > 0) pixels |= right_of[-1] >> 31;
+  if (row > 0) pixels |= below_of[-s.words()];
+  return pixels;
+}
+
+LG_DEVICE int nth_bit(uint32_t mask, int n) {
+  for (; n > 0; --n) mask &= mask - 1;
+  return lowest_bit(mask);
+}
+
+// Calls body(view, row, column, is there) for all pixels with a marked pair. A warp takes 32 words of marks and deals
+// their pixels out to its lanes, which all call body() equally often.
+template <class T, class Body>
+LG_DEVICE void for_marked_pixels(const Scene<T>& s, Body&& body) {
+  const auto lane = static_cast<int>(lane_id());
+  const int64_t groups = (s.words() + 31) / 32, units = s.image.views * s.image.height * groups;
+  for (int64_t unit = first_item() / warp_size; unit < units; unit += item_step() / warp_size) {
+    const int64_t line = unit / groups, first_word = unit % groups * 32;
+    const int64_t view = line / s.image.height, row = line % s.image.height;
+    const uint32_t mine = pixels_of_word(s, view, row, first_word + lane);
+    int end = bit_count(mine);  // of my pixels among those of all lanes
+    for (int step = 1; step < 32; step *= 2) {
+      const int before = warp_shuffle(end, static_cast<unsigned>(lane >= step ? lane - step : lane));
+      end += lane >= step ? before : 0;
+    }
+    const int count = warp_shuffle(end, 31);
+    for (int base = 0; base < count; base += 32) {
+      const int wanted = base + lane;
+      int owner = 0;  // the first lane whose pixels end beyond the wanted one
+      for (int step = 16; step > 0; step /= 2) {
+        if (warp_shuffle(end, static_cast<unsigned>(owner + step - 1)) <= wanted) owner += step;
+      }
+      owner = owner < 31 ? owner : 31;
+      const uint32_t pixels = warp_shuffle(mine, static_cast<unsigned>(owner));
+      const int first = warp_shuffle(end, static_cast<unsigned>(owner)) - bit_count(pixels);
+      const bool there = wanted < count;
+      const int64_t column = there ? 32 * (first_word + owner) + nth_bit(pixels, wanted - first) : 0;
+      body(view, row, column, there);
+    }
+  }
+}
+
+template <class T>
+int64_t marked_items(const Scene<T>& s) {
+  return s.image.views * s.image.height * divide_up(s.words(), 32) * warp_size;
 }
 
 // ---- Forward -----------------------------------------------------------------------------------------------
@@ -275,11 +322,9 @@ LG_DEVICE bool any_marked(const Scene<T>& s, int64_t view, int64_t row, int64_t 
 // Pixels that take nothing have been copied before.
 template <class T>
 __global__ void __launch_bounds__(256) blend_pixels(const __grid_constant__ Scene<T> s, T* out) {
-  const int64_t area = s.image.height * s.image.width;
-  for (int64_t pixel = first_item(); pixel < s.image.views * area; pixel += item_step()) {
-    const int64_t view = pixel / area, row = (pixel - view * area) / s.image.width;
-    const int64_t column = pixel - view * area - row * s.image.width;
-    if (!any_marked(s, view, row, column)) continue;
+  for_marked_pixels(s, [&](int64_t view, int64_t row, int64_t column, bool there) {
+    if (!there) return;
+    const int64_t pixel = (view * s.image.height + row) * s.image.width + column;
     const PixelWeights weights = pixel_weights(s, view, row, column, nullptr);
     for (int side = 0; side < 4; ++side) {
       if (weights.weight[side] == 0) continue;
@@ -288,7 +333,7 @@ __global__ void __launch_bounds__(256) blend_pixels(const __grid_constant__ Scen
       const T* other = s.color + neighbour(pixel, side, s.image.width) * s.channels;
       for (int64_t c = 0; c < s.channels; ++c) out[pixel * s.channels + c] += w * (other[c] - here[c]);
     }
-  }
+  });
 }
 
 template <class T>
@@ -311,7 +356,7 @@ struct Forward {
     queue.launch_items(find_facing<T>, meshes, s, meshes, facing);
     queue.launch_items(find_silhouettes<T>, meshes, s, meshes, facing, flags);
     mark_pairs(queue, s);
-    queue.launch_items(blend_pixels<T>, pixels, s, out);
+    queue.launch_items(blend_pixels<T>, marked_items(s), s, out);
   }
 };
 
@@ -403,22 +448,19 @@ template <class T>
 __global__ void __launch_bounds__(128) backward_pixels(const __grid_constant__ Scene<T> s,
                                                        const __grid_constant__ Gradients<T> g,
                                                        const __grid_constant__ GradientSum<T> sum) {
-  const PixelPlace place = pixel_place(s.image);
-  for (int64_t view = blockIdx.z; view < s.image.views; view += gridDim.z) {
-    const bool active = place.inside && any_marked(s, view, place.row, place.column);
-    if (!warp_any(active)) continue;
-    const int64_t pixel = (view * s.image.height + place.row) * s.image.width + place.column;
+  for_marked_pixels(s, [&](int64_t view, int64_t row, int64_t column, bool there) {
+    const int64_t pixel = (view * s.image.height + row) * s.image.width + column;
     PairBlend blends[4];
     PixelWeights mine = {{0, 0, 0, 0}, 1};
     double through[4] = {0, 0, 0, 0}, mean = 0;
-    if (active) {
-      mine = pixel_weights(s, view, place.row, place.column, blends);
+    if (there) {
+      mine = pixel_weights(s, view, row, column, blends);
       for (int side = 0; g.pos && side < 4; ++side) {
         if (mine.weight[side] == 0) continue;
         through[side] = gradient_of_share(s, g.out, pixel, neighbour(pixel, side, s.image.width));
         mean += through[side] * mine.weight[side] / mine.total;
       }
-      if (g.color) write_color_gradient(s, g, view, place.row, place.column, pixel, mine);
+      if (g.color) write_color_gradient(s, g, view, row, column, pixel, mine);
     }
     for (int side = 0; g.pos && side < 4; ++side) {
       EdgeGradient<T> edge;
@@ -428,7 +470,7 @@ __global__ void __launch_bounds__(128) backward_pixels(const __grid_constant__ S
       }
       add_edge(s, view, edge, sum, g.pos);
     }
-  }
+  });
 }
 
 template <class T>
@@ -460,7 +502,8 @@ struct Backward {
 
  private:
   void pass(Queue& queue, const GradientSum<T>& sum) {
-    queue.launch(backward_pixels<T>, image_grid(s.image), image_block(), s, g, sum);
+    queue.launch(backward_pixels<T>, dim3(static_cast<unsigned>(std::min(divide_up(marked_items(s), 128), max_grid_x))),
+                 dim3(128), s, g, sum);
   }
 };
 
