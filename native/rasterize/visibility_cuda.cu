@@ -22,7 +22,11 @@ namespace {
 
 constexpr int job_size = 32;              // pixels, square
 constexpr int32_t small_pixels = 64;      // boxes up to so many pixels are drawn by one thread
+#if defined(LG_CUDA_EMULATED)
+constexpr int64_t most_queued = 48;  // so that tests meet a full queue
+#else
 constexpr int64_t most_queued = 1 << 20;
+#endif
 constexpr int clipped_pieces = clip_planes + 1;
 // The queue's counter: triangles in the upper bits, jobs in the lower ones. Both fit by far (see claim()).
 constexpr int job_bits = 42;

@@ -47,7 +47,7 @@ class CudaCore:
         if self._library.lg_cuda_abi_version() != ABI_VERSION:
             raise _core.CoreNotFoundError(f"{path} belongs to another version of lumigrad; reinstall lumigrad")
         self._library.lg_cuda_last_error.restype = ctypes.c_char_p
-        self.calls = {name: self._caller(name, signature) for name, signature in _core.op_signatures().items() if hasattr(self._library, f"lg_cuda_{name}")}
+        self.calls = {name: self._caller(name, signature) for name, signature in _core.op_signatures().items()}
 
     @property
     def toolkit(self) -> str:
