@@ -17,6 +17,8 @@ import cuda_kernels  # noqa: E402 - found by the line above
 
 # Tests in these folders say what the ops must do, whoever does it.
 FOR_ALL_KERNELS = ("ops", "compat")
+# Save for those of the CPU's own threads, memory and instruction sets.
+CPU_ONLY = ("test_core", "test_determinism")
 KERNELS = ("cpu", "cuda", "emulated")
 
 
@@ -30,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "cpu_only(reason): not for kernels other than the CPU's")
+    config.addinivalue_line("markers", "cpu_only: not for kernels other than the CPU's")
     unknown = set(config.getoption("--kernels").split(",")) - set(KERNELS)
     if unknown:
         raise pytest.UsageError(f"--kernels: expected some of {', '.join(KERNELS)}, got {', '.join(unknown)}")
@@ -38,10 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wanted = metafunc.config.getoption("--kernels").split(",")
-    folder = Path(metafunc.module.__file__).parent.name
-    if wanted == ["cpu"] or folder not in FOR_ALL_KERNELS:
+    module = Path(metafunc.module.__file__)
+    if wanted == ["cpu"] or module.parent.name not in FOR_ALL_KERNELS:
         return
-    if next(metafunc.definition.iter_markers("cpu_only"), None) is not None:
+    if module.stem in CPU_ONLY or metafunc.definition.get_closest_marker("cpu_only"):
         wanted = [name for name in wanted if name == "cpu"]
     metafunc.parametrize("kernels", wanted, indirect=True)
 
