@@ -13,14 +13,15 @@ set(LUMIGRAD_CUDA_SOURCES
   common/core_cuda.cu
   interpolate/interpolate_cuda.cu
   rasterize/rasterize_cuda.cu
-  antialias/antialias_cuda.cu
   antialias/topology_cuda.cu
   texture/mips_cuda.cu
-  texture/texture_cuda.cu
 )
-# Coverage and depth must come out as on the CPU, bit for bit: no fused multiply-add.
+# Without fused multiply-add, so that what hangs on a rounding comes out as on the CPU: which pixels a triangle covers,
+# which edge is an outline, between which texels a lookup lies.
 set(LUMIGRAD_CUDA_EXACT_SOURCES
   rasterize/visibility_cuda.cu
+  antialias/antialias_cuda.cu
+  texture/texture_cuda.cu
 )
 
 function(lumigrad_add_cuda)

@@ -174,7 +174,12 @@ def test_workspaces_are_asked_for_and_used() -> None:
     with emulated_cuda() as core:
         asked: list[int] = []
         empty = core.empty
-        core.empty = lambda shape, dtype: (asked.append(shape[0] if dtype == torch.uint8 else 0), empty(shape, dtype))[1]
+
+        def noting(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+            asked.append(shape[0] if dtype == torch.uint8 else 0)
+            return empty(shape, dtype)
+
+        core.empty = noting
         try:
             lg.rasterize(pos, tri, (256, 256))
         finally:
