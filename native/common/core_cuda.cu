@@ -51,6 +51,18 @@ int multiprocessors() {
 
 int32_t lg_cuda_abi_version(void) { return 1; }
 const char* lg_cuda_last_error(void) { return lg::last_error; }
+int32_t lg_cuda_check(void) {
+#if !defined(LG_CUDA_EMULATED)
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, lg::write_words);
+  if (error != cudaSuccess) {
+    lg::set_last_error(cudaGetErrorString(error));
+    cudaGetLastError();
+    return LG_INTERNAL;
+  }
+#endif
+  return LG_OK;
+}
 int32_t lg_cuda_toolkit(void) {
 #if defined(LG_CUDA_EMULATED)
   return 0;

@@ -28,6 +28,8 @@ LG_API int32_t lg_cuda_abi_version(void);
 LG_API const char* lg_cuda_last_error(void);
 /* The CUDA version that the library was built with, as 1000 major + 10 minor; 0 for an emulation. */
 LG_API int32_t lg_cuda_toolkit(void);
+/* Whether the driver and the current device can run the kernels of this library; LG_INTERNAL where they cannot. */
+LG_API int32_t lg_cuda_check(void);
 
 LG_API int32_t lg_cuda_rasterize_forward(
     lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,

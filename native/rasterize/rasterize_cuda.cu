@@ -83,7 +83,7 @@ template <class T>
 __global__ void __launch_bounds__(256) shade_pixels(Geometry<T> geometry, Outputs<T> out) {
   const int64_t area = geometry.image.height * geometry.image.width, pixels = geometry.image.views * area;
   for (int64_t pixel = first_item(); pixel < pixels; pixel += item_step()) {
-    const uint64_t key = reinterpret_cast<const uint64_t*>(out.bary)[pixel * key_stride<T>];
+    const uint64_t key = load_fresh(reinterpret_cast<const uint64_t*>(out.bary) + pixel * key_stride<T>);
     const int32_t triangle = key == nothing_seen ? -1 : key_triangle(key);
     PixelAttributes<T> attributes = {0, 0, 0};
     T d[4] = {0, 0, 0, 0};

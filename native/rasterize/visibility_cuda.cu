@@ -28,7 +28,7 @@ constexpr int64_t most_queued = 48;  // so that tests meet a full queue
 constexpr int64_t most_queued = 1 << 20;
 #endif
 constexpr int clipped_pieces = clip_planes + 1;
-// The queue's counter: triangles in the upper bits, jobs in the lower ones. Both fit by far (see claim()).
+// The queue's counter: triangles in the upper bits, jobs in the lower ones. Both fit by far (see enqueue()).
 constexpr int job_bits = 42;
 
 struct Scene {
@@ -196,18 +196,32 @@ LG_DEVICE void draw_job(const Scene& s, int64_t view, const Corners& t, const Pi
 
 // ---- All triangles -----------------------------------------------------------------------------------------
 
-// A place in the queue for a triangle; false where there is none.
-LG_DEVICE bool claim(const Scene& s, LargeTriangle large) {
-  // Only threads that see room claim it, so that the counter passes the capacity by no more than the threads that
-  // are running.
-  if (static_cast<int64_t>(load_fresh(s.queue_counter) >> job_bits) >= s.queue_capacity) return false;
-  const uint64_t before =
-      atomic_add(s.queue_counter, uint64_t{1} << job_bits | static_cast<uint64_t>(large.jobs));
-  const auto place = static_cast<int64_t>(before >> job_bits);
-  if (place >= s.queue_capacity) return false;
-  large.first_job = static_cast<int64_t>(before & ((uint64_t{1} << job_bits) - 1));
+// Queues the triangles of those lanes that have jobs for one. True where there is no room for a lane's. All lanes of a
+// warp come here: one addition is made for all of them.
+LG_DEVICE bool enqueue(const Scene& s, LargeTriangle large) {
+  const uint32_t lanes = warp_ballot(large.jobs > 0);
+  if (lanes == 0) return false;
+  const auto lane = static_cast<int>(lane_id());
+  int64_t end = large.jobs;  // of my jobs among those of the warp
+  for (int step = 1; step < 32; step *= 2) {
+    const int64_t before = warp_shuffle(end, static_cast<unsigned>(lane >= step ? lane - step : lane));
+    end += lane >= step ? before : 0;
+  }
+  const auto all_jobs = static_cast<uint64_t>(warp_shuffle(end, 31));
+  const auto leader = static_cast<unsigned>(lowest_bit(lanes));
+  uint64_t start = static_cast<uint64_t>(s.queue_capacity) << job_bits;  // no room
+  // Only warps that see room claim it, so that the counter passes the capacity by no more than the lanes of the warps
+  // that are running.
+  if (lane_id() == leader && load_fresh(s.queue_counter) < start) {
+    start = atomic_add(s.queue_counter, static_cast<uint64_t>(bit_count(lanes)) << job_bits | all_jobs);
+  }
+  start = warp_shuffle(start, leader);
+  if (large.jobs == 0) return false;
+  const int64_t place = static_cast<int64_t>(start >> job_bits) + bit_count(lanes & lanes_below());
+  if (place >= s.queue_capacity) return true;
+  large.first_job = static_cast<int64_t>(start & ((uint64_t{1} << job_bits) - 1)) + end - large.jobs;
   s.queue[place] = large;
-  return true;
+  return false;
 }
 
 // A triangle's snapped corners, which mean something where no flag is set.
@@ -253,16 +267,13 @@ LG_DEVICE Corners corners_of(const Scene& s, int64_t view, int64_t t, int32_t pi
   return piece < 0 ? fetch(s, view, t).corners : clipped_corners(s, view, t, piece);
 }
 
-// Draws or queues a triangle or piece. True where the warp has to draw it, as the queue is full.
-LG_DEVICE bool settle(const Scene& s, int64_t view, const Corners& corners, int64_t t, int32_t piece) {
+// Draws a triangle or piece if it is small. The number of its jobs if it is not.
+LG_DEVICE int32_t draw_if_small(const Scene& s, int64_t view, const Corners& corners, int64_t t) {
   const PixelBox box = pixel_box(corners.a, corners.b, corners.c, s.viewport);
-  if (box.empty() || double_area(corners.a, corners.b, corners.c) == 0) return false;
-  const auto triangle = static_cast<int32_t>(t);
-  if (static_cast<int64_t>(box.x1 - box.x0 + 1) * (box.y1 - box.y0 + 1) <= small_pixels) {
-    draw_small(s, view, corners, box, triangle);
-    return false;
-  }
-  return !claim(s, {0, jobs_of(box), triangle, static_cast<int32_t>(view), piece});
+  if (box.empty() || double_area(corners.a, corners.b, corners.c) == 0) return 0;
+  if (static_cast<int64_t>(box.x1 - box.x0 + 1) * (box.y1 - box.y0 + 1) > small_pixels) return jobs_of(box);
+  draw_small(s, view, corners, box, static_cast<int32_t>(t));
+  return 0;
 }
 
 // The triangles that the lanes in `waiting` could not queue, drawn by the whole warp one after another.
@@ -299,16 +310,16 @@ LG_DEVICE bool needs_clipping(const Fetched& f) {
 
 __global__ void __launch_bounds__(256, 3) draw_triangles(const __grid_constant__ Scene s, int64_t most_triangles) {
   for_triangles(s, most_triangles, [&](int64_t view, int64_t t, bool there) {
-    bool waiting = false;
+    LargeTriangle large = {0, 0, static_cast<int32_t>(t), static_cast<int32_t>(view), -1};
     if (there) {
       const Fetched f = fetch(s, view, t);
       if (f.valid && f.any == 0) {
-        waiting = settle(s, view, f.corners, t, -1);
+        large.jobs = draw_if_small(s, view, f.corners, t);
       } else if (f.valid && needs_clipping(f)) {
         *s.any_clipped = 1;
       }
     }
-    draw_together(s, view, waiting, t, -1);
+    draw_together(s, view, enqueue(s, large), t, -1);
   });
 }
 
@@ -324,9 +335,9 @@ __global__ void __launch_bounds__(256) draw_clipped(const __grid_constant__ Scen
     }
     if (!warp_any(polygon.count > 0)) return;
     for (int32_t piece = 0; piece < clipped_pieces; ++piece) {
-      bool waiting = false;
-      if (piece + 2 < polygon.count) waiting = settle(s, view, piece_corners(s, polygon, piece), t, piece);
-      draw_together(s, view, waiting, t, piece);
+      LargeTriangle large = {0, 0, static_cast<int32_t>(t), static_cast<int32_t>(view), piece};
+      if (piece + 2 < polygon.count) large.jobs = draw_if_small(s, view, piece_corners(s, polygon, piece), t);
+      draw_together(s, view, enqueue(s, large), t, piece);
     }
   });
 }

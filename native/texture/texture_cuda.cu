@@ -231,9 +231,10 @@ struct CornerTexel {
     weight = 0;
 #pragma unroll
     for (int k = 0; k < 8; ++k) {
-      if (k != 4 * which + corner) continue;
-      index = b.corners[k / 4].index[k % 4][0];
-      weight = b.corners[k / 4].weight[k % 4][0];
+      const int32_t of_k = b.corners[k / 4].index[k % 4][0];
+      const T weight_of_k = b.corners[k / 4].weight[k % 4][0];
+      index = k == 4 * which + corner ? of_k : index;
+      weight = k == 4 * which + corner ? weight_of_k : weight;
     }
   }
 };

@@ -47,6 +47,8 @@ class CudaCore:
         if self._library.lg_cuda_abi_version() != ABI_VERSION:
             raise _core.CoreNotFoundError(f"{path} belongs to another version of lumigrad; reinstall lumigrad")
         self._library.lg_cuda_last_error.restype = ctypes.c_char_p
+        if self._library.lg_cuda_check() != _OK:  # an old driver, or a device that it was not compiled for
+            raise _core.CoreNotFoundError(f"lumigrad's CUDA library at {path} cannot run here: {self._last_error()}")
         self.calls = {name: self._caller(name, signature) for name, signature in _core.op_signatures().items()}
 
     @property
@@ -83,8 +85,11 @@ class CudaCore:
         call.__name__ = name
         return call
 
+    def _last_error(self) -> str:
+        return self._library.lg_cuda_last_error().decode()
+
     def _raise(self, status: int) -> None:
-        message = self._library.lg_cuda_last_error().decode()
+        message = self._last_error()
         if status == _INVALID:
             raise ValueError(message)
         raise RuntimeError(f"lumigrad's CUDA library failed: {message}")
