@@ -151,26 +151,37 @@ struct ImageSize {
 };
 
 constexpr int image_block_width = 16, image_block_height = 8;  // 4 warps
+constexpr int image_block_pixels = image_block_width * image_block_height;
+
+// Lists of pixels, and images hardly wider or higher than a line, are dealt out in the order of memory.
+LG_HD bool is_line(const ImageSize& image) { return image.width < 8 || image.height < 4; }
 
 inline dim3 image_grid(const ImageSize& image) {
-  if (image.views * image.height * image.width == 0) return dim3(0);
-  return dim3(static_cast<unsigned>(divide_up(image.width, image_block_width)),
-              static_cast<unsigned>(divide_up(image.height, image_block_height)),
-              static_cast<unsigned>(std::min(image.views, max_grid_yz)));
+  const int64_t across = divide_up(image.width, image_block_width), down = divide_up(image.height, image_block_height);
+  const int64_t blocks = is_line(image) ? divide_up(image.width * image.height, image_block_pixels) : across * down;
+  return dim3(static_cast<unsigned>(blocks), 1, static_cast<unsigned>(std::min(image.views, max_grid_yz)));
 }
-inline dim3 image_block() { return dim3(image_block_width * image_block_height); }
+inline dim3 image_block() { return dim3(image_block_pixels); }
 
 struct PixelPlace {
-  int32_t column, row;
+  int64_t column, row;
   bool inside;
 };
 
 // The pixel of this thread in every view blockIdx.z, blockIdx.z + gridDim.z, ...
 LG_DEVICE PixelPlace pixel_place(const ImageSize& image) {
-  const unsigned lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   PixelPlace place;
-  place.column = static_cast<int32_t>(blockIdx.x * image_block_width + warp % 2 * 8 + lane % 8);
-  place.row = static_cast<int32_t>(blockIdx.y * image_block_height + warp / 2 * 4 + lane / 8);
+  if (is_line(image)) {
+    const int64_t i = first_item();
+    place.row = i / image.width;
+    place.column = i - place.row * image.width;
+  } else {
+    const int64_t across = (image.width + image_block_width - 1) / image_block_width;
+    const int64_t down = blockIdx.x / across;
+    const unsigned lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+    place.column = (blockIdx.x - down * across) * image_block_width + warp % 2 * 8 + lane % 8;
+    place.row = down * image_block_height + warp / 2 * 4 + lane / 8;
+  }
   place.inside = place.column < image.width && place.row < image.height;
   return place;
 }

@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(128) backward_pixels(Geometry<T> geometry, Pix
     T value[12] = {};
     if (seen) {
       TriangleFrame<double> frame;
-      frame_at(geometry, row, place.column, place.row, frame);
+      frame_at(geometry, row, static_cast<int32_t>(place.column), static_cast<int32_t>(place.row), frame);
       pixel_gradients(in, frame, pixel, value);
     }
     const uint32_t peers = warp_match(triangle);

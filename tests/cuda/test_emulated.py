@@ -66,6 +66,19 @@ def test_textures(dtype: torch.dtype) -> None:
         compare(texture_outputs(dtype, 17), expected, dtype)
 
 
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (70000, 9), (2, 70), (3, 5)])
+def test_lists_of_lookups(shape: tuple[int, int]) -> None:
+    """Images that are hardly more than a line, in either direction; no launch is too large."""
+    uv, tex = random(1, *shape, 2, seed=5), random(1, 8, 8, 1, seed=6)
+    expected = lg.texture(tex, uv)
+    with emulated_cuda():
+        assert scaled_error(lg.texture(tex, uv), expected) < 1e-6
+        if shape[0] < 1000:
+            tex = tex.requires_grad_()
+            lg.texture(tex, uv).sum().backward()
+            assert tex.grad.sum().item() == pytest.approx(shape[0] * shape[1], rel=1e-5)
+
+
 def large_and_small() -> tuple[Tensor, Tensor]:
     """Triangles from less than a pixel to several times the image, more large ones than the emulation's queue holds."""
     parts = [random_triangles(100, seed=1, size=2.5), random_triangles(40, seed=2, size=9.0, behind=0.2),

@@ -28,7 +28,7 @@ def test_without_a_device() -> None:
 @pytest.mark.skipif(not LIBRARY.exists(), reason="this installation has no CUDA library")
 def test_the_library_says_that_nothing_can_run_it() -> None:
     """It loads without a driver, and is not used then."""
-    with pytest.raises(_core.CoreNotFoundError, match="cannot run here: .*(driver|device)"):
+    with pytest.raises(_core.CoreNotFoundError, match=r"cannot run here: .*(driver|device)"):
         _cuda.CudaCore(LIBRARY)
 
 
