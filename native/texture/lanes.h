@@ -99,6 +99,13 @@ struct Lanes : LaneCounts {
   LG_SHARED Footprint<T> footprint(int i) const { return {s_x[i], s_y[i], t_x[i], t_y[i]}; }
 };
 
+// How often to go around for the finer level and, where any lane needs it, the coarser one. A single lane goes around a
+// constant number of times, and leaves early: loops that can be unrolled keep their arrays in registers.
+template <class T>
+LG_HD int level_loops(const Lanes<T>& b) {
+  return block_lanes == 1 ? 2 : 1 + b.any_moves;
+}
+
 // ---- Reading lookups --------------------------------------------------------------------------------------
 
 template <class T>
@@ -407,8 +414,8 @@ LG_SHARED void place(const Request<T>& r, int32_t tap, Lanes<T>& b) {
     }
   }
   LG_UNROLL
-  for (int which = 0; which < 2; ++which) {
-    if (which > b.any_moves) break;
+  for (int which = 0; which < level_loops(b); ++which) {
+    if (block_lanes == 1 && which > b.any_moves) break;
     switch (r.wrap) {
       case wrap_repeat: place_planar<wrap_repeat>(r, which, b); break;
       case wrap_clamp: place_planar<wrap_clamp>(r, which, b); break;

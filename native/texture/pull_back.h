@@ -70,8 +70,8 @@ template <class T>
 LG_SHARED void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T>& b, Dots<T>& dots,
                        LookupGradients<T>& g) {
   LG_UNROLL
-  for (int which = 0; which < 2; ++which) {
-    if (which > b.any_moves) break;
+  for (int which = 0; which < level_loops(b); ++which) {
+    if (block_lanes == 1 && which > b.any_moves) break;
     if (r.is_cube()) fill_missing_corners(b.corners[which], b.count, dots.dot[which]);
     add_tap_gradient(r, tap, which, b, dots, g);
   }
