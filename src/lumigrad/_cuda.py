@@ -8,6 +8,7 @@ number of threads; ops are written against what the two modules have in common: 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,7 +96,8 @@ class CudaCore:
         raise RuntimeError(f"lumigrad's CUDA library failed: {message}")
 
 
-_opened: CudaCore | Exception | None = None
+# The library, or why there is none, once that has been asked for.
+_opened: CudaCore | str | None = None
 
 
 def core() -> CudaCore:
@@ -105,9 +107,9 @@ def core() -> CudaCore:
         try:
             _opened = _open()
         except _core.CoreNotFoundError as error:
-            _opened = error
-    if isinstance(_opened, Exception):
-        raise _opened
+            _opened = str(error)
+    if isinstance(_opened, str):
+        raise _core.CoreNotFoundError(_opened)
     return _opened
 
 
@@ -125,11 +127,10 @@ def _open() -> CudaCore:
 
 def available() -> bool:
     """Whether CUDA tensors have kernels."""
-    try:
-        core()
-    except _core.CoreNotFoundError:
-        return False
-    return True
+    if _opened is None:
+        with contextlib.suppress(_core.CoreNotFoundError):
+            core()
+    return isinstance(_opened, CudaCore)
 
 
 def status() -> str:
