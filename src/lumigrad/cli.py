@@ -535,10 +535,10 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
     ]
     code = 0
     try:
-        from lumigrad import _core
+        from lumigrad import _core, _cuda
 
         lines.append(("instruction set", f"{_core.isa()} (built: {', '.join(_core.available_isas())})"))
-        lines.append(("cuda", _core.cuda_status()))
+        lines.append(("cuda", _cuda.status()))
     except (ImportError, OSError, RuntimeError) as error:
         lines.append(("native core", f"not usable: {error}"))
         code = 1
