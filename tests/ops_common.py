@@ -16,7 +16,7 @@ from meshes import icosphere, perspective, random_triangles, to_clip, view_mesh
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import _core
+from lumigrad import _core, ops
 
 TESTS = Path(__file__).resolve().parent
 SOURCE = Path(lg.__file__).resolve().parent.parent
@@ -129,6 +129,11 @@ def mesh_outputs(
         },
         "smooth": smooth,
         **{f"antialias {k}": v for k, v in _grads((smooth,), {"color": color, "pos": pos}, 30).items()},
+        **{
+            f"{op.__name__} {k}": v
+            for op in (ops.edge_gradient, ops.nmr_gradient)
+            for k, v in _grads((op(color, fixed, pos, tri),), {"pos": pos}, 30).items()
+        },
     }
 
 
@@ -156,6 +161,21 @@ def texture_outputs(dtype: torch.dtype, size: int = 40) -> dict[str, Tensor]:
     return result
 
 
+def soft_outputs(pos: Tensor, tri: Tensor, resolution: tuple[int, int]) -> dict[str, Tensor]:
+    """Outputs and gradients of soft rasterization, with fragments of two tile sizes and without fragments."""
+    result = {}
+    inputs = {"pos": pos.detach().clone().requires_grad_()}
+    for most in (1, 9):
+        frags = lg.soft_rasterize(inputs["pos"], tri, resolution, most, 1e-3)
+        result.update({f"soft {most} {k}": v for k, v in frags._asdict().items()})
+        result.update({f"soft {most} {k}": v for k, v in _grads(frags[1:], inputs, 50).items()})
+    inputs["attr"] = random(pos.shape[-2], 3, seed=7, dtype=pos.dtype).requires_grad_()
+    colors = lg.soft_colors(inputs["pos"], tri, inputs["attr"], resolution, 1e-4, 1e-2)
+    mask = lg.soft_silhouette(inputs["pos"], tri, resolution, 1e-4, falloff="exponential")
+    result.update({f"soft blend {k}": v for k, v in _grads((colors, mask), inputs, 60).items()})
+    return {**result, "soft colors": colors, "soft mask": mask}
+
+
 def all_outputs() -> dict[str, Tensor]:
     """Outputs and gradients of every op on scenes of several kinds, in float32 and float64."""
     triangles, faces = random_triangles(300, seed=3, behind=0.1)
@@ -169,6 +189,8 @@ def all_outputs() -> dict[str, Tensor]:
             "inside": mesh_outputs(room, room_tri, (97, 130), 5),
             "random": mesh_outputs(triangles.to(dtype), faces, (131, 70), 1, ranges),
             "texture": texture_outputs(dtype),
+            "soft sphere": soft_outputs(sphere, sphere_tri, (70, 91)),
+            "soft inside": soft_outputs(room, room_tri, (97, 50)),
         }
         for scene, outputs in scenes.items():
             result.update({f"{scene} {dtype} {name}": value for name, value in outputs.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import torch
 
 from lumigrad.cli import main
 from lumigrad.fit.loop import _Leg
-from lumigrad.io import load_image, load_mesh, save_mesh
-from lumigrad.scene.procedural import creature
+from lumigrad.io import load_image, load_mesh, save_image, save_mesh
+from lumigrad.render.color import srgb_encode
+from lumigrad.scene import PBRMaterial
+from lumigrad.scene.procedural import creature, icosphere
 
 TINY = ["--size", "32", "--views", "6", "--test-views", "2", "--texture-size", "64", "--effort", "0.04"]
 TINY += ["--detail", "0.3", "--frames", "2"]
@@ -109,6 +112,44 @@ def test_render(mesh_file: Path, tmp_path: Path) -> None:
     assert image[12, 12, 3] == 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--shading", "pbr", "--supersampling", "2"],
+        ["--shading", "pbr", "--environment", "sky", "--show-environment"],
+        ["--shading", "phong", "--light", "1,2,3", "--light=-1,0,0,0.5"],
+        ["--shading", "pbr", "--light", "1,2,3,2", "--background", "transparent"],
+        ["--shading", "flat"],
+        ["--shading", "normals", "--background", "transparent"],
+        ["--shading", "depth", "--background", "black"],
+        ["--shading", "pbr", "--environment", "IMAGE"],
+    ],
+)
+def test_render_shading(options: list[str], mesh_file: Path, tmp_path: Path) -> None:
+    save_image(torch.rand(8, 16, 3), tmp_path / "around.png")
+    output = tmp_path / "out.png"
+    options = [str(tmp_path / "around.png") if option == "IMAGE" else option for option in options]
+    assert main(["render", str(mesh_file), "-o", str(output), "--size", "20x24", *options]) == 0
+    image = load_image(output)
+    assert image.shape == (24, 20, 4 if "transparent" in options else 3)
+    inside, corner = image[12, 10, :3], image[0, 0, :3]
+    assert inside.max() > 0.1
+    assert "transparent" in options or not torch.allclose(inside, corner, atol=0.01)
+
+
+def test_render_uses_the_materials_of_the_file(tmp_path: Path) -> None:
+    green = PBRMaterial(base_color=torch.tensor([0.0, 1.0, 0.0]), emissive=torch.tensor([0.0, 0.0, 0.5]))
+    save_mesh(replace(icosphere(2), materials=(green,)), tmp_path / "ball.glb")
+    for shading, blue in (("unlit", 0.0), ("pbr", srgb_encode(torch.tensor(0.5)))):
+        output = tmp_path / f"{shading}.png"
+        command = ["render", str(tmp_path / "ball.glb"), "-o", str(output), "--size", "16", "--shading", shading]
+        assert main(command) == 0
+        pixel = load_image(output)[8, 8]
+        assert pixel[1] > 0.5
+        assert pixel[2] >= blue - 0.01
+        assert pixel[0] < 0.5
+
+
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     output = capsys.readouterr().out
@@ -126,6 +167,8 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
         (["fit", "MESH", "--resume"], "no state to go on from"),
         (["render", "MESH", "-o", "a.abc"], "unknown image format"),
         (["render", "MESH", "-o", "a.png", "--distance", "0"], "--distance"),
+        (["render", "MESH", "-o", "a.png", "--environment", "none.png", "--shading", "pbr"], "no such image"),
+        (["render", "MESH", "-o", "a.png", "--supersampling", "2"], "--shading"),
         (["fit", "flat.obj"], "no extent"),
         (["fit", "plain.obj", "--texture", "MESH"], "no texture coordinates"),
         (["fit", "MESH", "--out", "flat.obj/x"], "cannot create"),
@@ -167,6 +210,9 @@ def test_resume_with_a_damaged_state(
         ["demo", "--views", "many"],
         ["render", "a.obj", "-o", "b.png", "--size", "1x2x3"],
         ["render", "a.obj", "-o", "b.png", "--background", "no such colour"],
+        ["render", "a.obj", "-o", "b.png", "--shading", "cel"],
+        ["render", "a.obj", "-o", "b.png", "--light", "0,0,0"],
+        ["render", "a.obj", "-o", "b.png", "--light", "up"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,8 +42,9 @@ LG_HD bool continues(const int32_t* topology, const uint8_t* facing, int64_t t, 
 }
 
 // Whether edge k of triangle t is a silhouette: no other triangle of its cycle lies on its far side.
-// facing: facing flags of all triangles of the view.
-LG_HD bool is_silhouette(const int32_t* topology, const uint8_t* facing, int64_t t, int k) {
+// facing: facing flags of all triangles of the view. Links: a pointer, or what can be indexed like one.
+template <class Links>
+LG_HD bool is_silhouette(const Links& topology, const uint8_t* facing, int64_t t, int k) {
   const int64_t start = 3 * t + k;
   const uint8_t mine = facing[t] & (facing_positive | facing_negative);
   bool same_direction = true;
@@ -93,7 +94,7 @@ struct Crossing {
 // The walk goes over at most this many triangles beyond the visible one.
 constexpr int walk_limit = 64;
 
-// What the search needs of one view's mesh.
+// What the search needs of one view's mesh. A backend that cannot check indices beforehand has one of its own.
 template <class T>
 struct SurfaceView {
   const T* pos;  // [vertices, 4]
@@ -156,8 +157,8 @@ struct Exit {
 };
 
 // Where the scanline leaves the triangle that holds its origin: the farther of the two edges it meets.
-template <class T>
-LG_HD Exit first_exit(const SurfaceView<T>& surface, int64_t triangle, const PairView& view) {
+template <class Surface>
+LG_HD Exit first_exit(const Surface& surface, int64_t triangle, const PairView& view) {
   const ScanVertex v[3] = {make_scan_vertex(surface.corner(triangle, 0), view),
                            make_scan_vertex(surface.corner(triangle, 1), view),
                            make_scan_vertex(surface.corner(triangle, 2), view)};
@@ -175,8 +176,8 @@ LG_HD Exit first_exit(const SurfaceView<T>& surface, int64_t triangle, const Pai
 
 // Where it leaves the next triangle, entered through its edge `entry`: of the other two edges, the one whose
 // ends lie on opposite sides of it. Sides are a property of the vertex, so the choice cannot fail by rounding.
-template <class T>
-LG_HD Exit next_exit(const SurfaceView<T>& surface, int64_t triangle, int entry, const PairView& view) {
+template <class Surface>
+LG_HD Exit next_exit(const Surface& surface, int64_t triangle, int entry, const PairView& view) {
   const int next = (entry + 1) % 3, last = (entry + 2) % 3;  // edge `next` runs from corner last to entry
   const ScanVertex tip = make_scan_vertex(surface.corner(triangle, entry), view);
   const ScanVertex a = make_scan_vertex(surface.corner(triangle, next), view);
@@ -190,8 +191,8 @@ LG_HD Exit next_exit(const SurfaceView<T>& surface, int64_t triangle, int entry,
 
 // The outline of the surface that `front`, the triangle seen at the pixel, belongs to, on the way to the
 // other pixel, which sees the triangle `other` (or -1).
-template <class T>
-LG_HD Crossing find_outline(const SurfaceView<T>& surface, int64_t front, int64_t other, const PairView& view) {
+template <class Surface>
+LG_HD Crossing find_outline(const Surface& surface, int64_t front, int64_t other, const PairView& view) {
   int64_t triangle = front;
   Exit exit = first_exit(surface, triangle, view);
   for (int step = 0; step <= walk_limit && exit.edge >= 0; ++step) {
@@ -211,8 +212,8 @@ LG_HD Crossing find_outline(const SurfaceView<T>& surface, int64_t front, int64_
 }
 
 // The rule as nvdiffrast has it: only the visible triangle's own silhouette edges, at any distance.
-template <class T>
-LG_HD Crossing find_own_edge(const SurfaceView<T>& surface, int64_t front, const PairView& view) {
+template <class Surface>
+LG_HD Crossing find_own_edge(const Surface& surface, int64_t front, const PairView& view) {
   Crossing best;
   const uint8_t flags = surface.flags[front];
   for (int k = 0; k < 3; ++k) {

@@ -69,6 +69,47 @@ LG_API int32_t lg_rasterize_backward(
     const int32_t* frag_tri, const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
     void* grad_pos);
 
+/* ---- Soft rasterization (native/soft) ---------------------------------------------------------------
+ * The faces_per_pixel nearest faces that cover a pixel centre or come closer to it than blur_radius, a squared
+ * distance in units of half the shorter side. flags: 1 perspective-correct weights, 2 weights clipped to be
+ * non-negative, 4 back faces left out. Outputs [views, height, width, faces_per_pixel, ...]: out_tri int32
+ * (-1: no more), out_z, out_dist, out_bary (3) of `dtype`. Other arguments as for lg_rasterize_*.
+ */
+LG_API int32_t lg_soft_rasterize_forward(
+    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t faces_per_pixel,
+    double blur_radius, int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary);
+
+LG_API int32_t lg_soft_rasterize_backward(
+    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t faces_per_pixel,
+    int32_t flags, const int32_t* frag_tri, const void* grad_z, const void* grad_dist, const void* grad_bary,
+    void* grad_pos);
+
+/* Soft images of all faces in reach, without fragments. falloff: 0 sigmoid, 1 exponential; near >= far: nearness
+ * by depth instead of w. attr [attr_views, attr_vertices, channels] with attr_tri int32 [triangles, 3], or null:
+ * the silhouette alone. Outputs [views, height, width, ...]: out_transmittance, and with attr out_color
+ * (channels) of the faces alone, out_behind, the background's share, and out_nearest and out_total for the
+ * backward pass. */
+LG_API int32_t lg_soft_blend_forward(
+    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+    double blur_radius, int32_t flags, int32_t falloff,
+    double sigma, double gamma, double eps, double least, double near, double far,
+    const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
+    void* out_transmittance, void* out_color, void* out_behind, void* out_nearest, void* out_total);
+
+/* Null gradients count as zero; grad_attr may be null. */
+LG_API int32_t lg_soft_blend_backward(
+    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+    double blur_radius, int32_t flags, int32_t falloff,
+    double sigma, double gamma, double eps, double least, double near, double far,
+    const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
+    const void* transmittance, const void* color, const void* behind, const void* nearest, const void* total,
+    const void* grad_transmittance, const void* grad_color, const void* grad_behind,
+    void* grad_pos, void* grad_attr);
+
 /* ---- Interpolation (native/interpolate) -------------------------------------------------------------
  * attr [attr_views, vertices, channels], attr_views 1 or views; tri int32 [triangles, 3]
  * frag_tri [views, height, width], bary [.., 2], bary_d [.., 2, 2] or null
@@ -108,6 +149,22 @@ LG_API int32_t lg_antialias_backward(
     int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
+
+/* ---- Gradient methods (native/edge_gradient, native/nmr_gradient) -------------------------------------
+ * The position gradient that two methods give an image they leave as it is. color, grad_out [views, height,
+ * width, channels]; bary as made by rasterization; reach: pixels, eps: NDC.
+ */
+LG_API int32_t lg_edge_gradient(
+    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* bary,
+    const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    const void* grad_out, void* grad_pos);
+
+LG_API int32_t lg_nmr_gradient(
+    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri,
+    const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    int64_t reach, double eps, const void* grad_out, void* grad_pos);
 
 /* ---- Textures (native/texture) ----------------------------------------------------------------------
  * levels: pointers to `level_count` levels, the base first, each [texture_views, h, w, channels] with sides

@@ -16,7 +16,13 @@ namespace lg {
 
 enum Filter : int32_t { filter_nearest, filter_linear, filter_linear_mipmap_nearest, filter_linear_mipmap_linear };
 
-constexpr int block_lanes = 32, lane_step = 16, max_levels = 32;
+// A GPU has a thread per lookup: there a block is a single lane, which all lives in registers.
+#if defined(LG_ONE_LANE)
+constexpr int block_lanes = 1, lane_step = 1;
+#else
+constexpr int block_lanes = 32, lane_step = 16;
+#endif
+constexpr int max_levels = 32;
 
 // Everything a call is given besides texels and gradients.
 template <class T>
@@ -27,8 +33,8 @@ struct Request {
   int32_t height, width, channels, levels;
   int32_t filter, wrap, anisotropy;
 
-  bool is_cube() const { return wrap == wrap_cube; }
-  int64_t texels(int32_t level) const {
+  LG_SHARED bool is_cube() const { return wrap == wrap_cube; }
+  LG_SHARED int64_t texels(int32_t level) const {
     return (is_cube() ? 6 : 1) * int64_t{level_side(height, level)} * level_side(width, level);
   }
 };
@@ -47,18 +53,30 @@ template <class T>
 struct FaceLanes {
   T m[block_lanes], a[block_lanes], b[block_lanes];
 
-  FaceVector<T> get(int i) const { return {m[i], a[i], b[i]}; }
-  void set(int i, const FaceVector<T>& v) {
+  LG_SHARED FaceVector<T> get(int i) const { return {m[i], a[i], b[i]}; }
+  LG_SHARED void set(int i, const FaceVector<T>& v) {
     m[i] = v.m;
     a[i] = v.a;
     b[i] = v.b;
   }
 };
 
+// How many lanes are in use; padded: a multiple of lane_step, the lanes in between repeat the last lookup.
+#if defined(LG_ONE_LANE)
+struct LaneCounts {
+  static constexpr int count = 1, padded = 1;
+  LG_SHARED void pad() {}
+};
+#else
+struct LaneCounts {
+  int count, padded;
+  void pad() { padded = (count + lane_step - 1) / lane_step * lane_step; }
+};
+#endif
+
 template <class T>
-struct Lanes {
+struct Lanes : LaneCounts {
   int64_t block, view;
-  int count, padded;  // padded: a multiple of lane_step; the lanes in between repeat the last lookup
   int64_t pixel[block_lanes];
   bool in_a_row;  // pixel[i] = pixel[0] + i
   int32_t valid[block_lanes];
@@ -78,8 +96,15 @@ struct Lanes {
   T tap_u[block_lanes], tap_v[block_lanes];
   Corners<T> corners[2];
 
-  Footprint<T> footprint(int i) const { return {s_x[i], s_y[i], t_x[i], t_y[i]}; }
+  LG_SHARED Footprint<T> footprint(int i) const { return {s_x[i], s_y[i], t_x[i], t_y[i]}; }
 };
+
+// How often to go around for the finer level and, where any lane needs it, the coarser one. A single lane goes around a
+// constant number of times, and leaves early: loops that can be unrolled keep their arrays in registers.
+template <class T>
+LG_HD int level_loops(const Lanes<T>& b) {
+  return block_lanes == 1 ? 2 : 1 + b.any_moves;
+}
 
 // ---- Reading lookups --------------------------------------------------------------------------------------
 
@@ -99,7 +124,7 @@ struct ListOfPixels {
 };
 
 template <class T, class At>
-void read_planar(const Request<T>& r, At at, Lanes<T>& b) {
+LG_SHARED void read_planar(const Request<T>& r, At at, Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     b.u[i] = r.coord[2 * at(i)];
@@ -118,7 +143,7 @@ void read_planar(const Request<T>& r, At at, Lanes<T>& b) {
 }
 
 template <class T, class At>
-void read_cube(const Request<T>& r, At at, Lanes<T>& b) {
+LG_SHARED void read_cube(const Request<T>& r, At at, Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const T* d = r.coord + 3 * at(i);
@@ -147,7 +172,7 @@ void read_cube(const Request<T>& r, At at, Lanes<T>& b) {
 }
 
 template <class T, class At>
-void read_lookups(const Request<T>& r, At at, Lanes<T>& b) {
+LG_SHARED void read_lookups(const Request<T>& r, At at, Lanes<T>& b) {
   if (r.is_cube()) {
     read_cube(r, at, b);
   } else {
@@ -160,7 +185,7 @@ void read_lookups(const Request<T>& r, At at, Lanes<T>& b) {
 
 // Marks lookups with a NaN or infinity and makes them harmless.
 template <class T>
-void replace_invalid(Lanes<T>& b) {
+LG_SHARED void replace_invalid(Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const bool valid = is_finite(b.u[i]) & is_finite(b.v[i]) & is_finite(b.bias[i]) & is_finite(b.s_x[i]) &
@@ -179,7 +204,7 @@ void replace_invalid(Lanes<T>& b) {
 // ---- Choosing levels and taps -----------------------------------------------------------------------------
 
 template <class T>
-void choose_taps(const Request<T>& r, Lanes<T>& b) {
+LG_SHARED void choose_taps(const Request<T>& r, Lanes<T>& b) {
   b.most_taps = 1;
   if (r.anisotropy <= 1) {
     for (int i = 0; i < b.padded; ++i) b.taps[i] = 1;
@@ -197,7 +222,7 @@ void choose_taps(const Request<T>& r, Lanes<T>& b) {
 }
 
 template <class T>
-void choose_levels(const Request<T>& r, Lanes<T>& b) {
+LG_SHARED void choose_levels(const Request<T>& r, Lanes<T>& b) {
   const T by_extent = r.coord_d ? T(0.5) : T(0);  // without derivatives the bias is the level
   const int32_t between_levels = r.filter == filter_linear_mipmap_linear ? 1 : 0;
   const int32_t max_level = r.levels - 1;
@@ -219,7 +244,7 @@ void choose_levels(const Request<T>& r, Lanes<T>& b) {
 
 // Lookups that all see the base level.
 template <class T>
-void choose_base_level(Lanes<T>& b) {
+LG_SHARED void choose_base_level(Lanes<T>& b) {
   for (int i = 0; i < b.padded; ++i) {
     b.level[0][i] = b.level[1][i] = b.moves[i] = 0;
     b.share[0][i] = 1 / b.taps[i];
@@ -230,8 +255,8 @@ void choose_base_level(Lanes<T>& b) {
 
 // Reads the lookups pixel[0 .. count) of the block and decides on their levels and taps.
 template <class T>
-void prepare(const Request<T>& r, Lanes<T>& b) {
-  b.padded = (b.count + lane_step - 1) / lane_step * lane_step;
+LG_SHARED void prepare(const Request<T>& r, Lanes<T>& b) {
+  b.pad();
   for (int i = b.count; i < b.padded; ++i) b.pixel[i] = b.pixel[b.count - 1];
   if (b.in_a_row && b.padded == b.count) {
     read_lookups(r, RowOfPixels{b.pixel[0]}, b);
@@ -259,7 +284,7 @@ LG_HD void set_weights(Corners<T>& c, int i, T share) {
 }
 
 template <int wrap, class T>
-void place_planar(const Request<T>& r, int which, Lanes<T>& b) {
+LG_SHARED void place_planar(const Request<T>& r, int which, Lanes<T>& b) {
   Corners<T>& c = b.corners[which];
   const int32_t height = r.height, width = r.width;
   LG_VECTORIZE
@@ -283,7 +308,7 @@ void place_planar(const Request<T>& r, int which, Lanes<T>& b) {
 }
 
 template <int wrap, class T>
-void place_planar_nearest(const Request<T>& r, Lanes<T>& b) {
+LG_SHARED void place_planar_nearest(const Request<T>& r, Lanes<T>& b) {
   Corners<T>& c = b.corners[0];
   const int32_t height = r.height, width = r.width;
   LG_VECTORIZE
@@ -296,8 +321,9 @@ void place_planar_nearest(const Request<T>& r, Lanes<T>& b) {
 
 // Fetching of texels beyond the edges of a face, for the few lookups that need it.
 template <class T>
-void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t size, int i, Corners<T>& c) {
+LG_SHARED void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t size, int i, Corners<T>& c) {
   T spread = 0;
+  LG_UNROLL
   for (int k = 0; k < 4; ++k) {
     const int32_t cx = x + (k & 1), cy = y + (k >> 1);
     const bool beyond_corner = ((cx < 0) | (cx >= size)) && ((cy < 0) | (cy >= size));
@@ -313,11 +339,12 @@ void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t size, int i, Co
     c.index[k][i] = (texel.face * size + texel.y) * size + texel.x;
   }
   if (c.missing[i] < 0) return;
+  LG_UNROLL
   for (int k = 0; k < 4; ++k) c.weight[k][i] += k == c.missing[i] ? T(0) : spread;
 }
 
 template <class T>
-void place_cube(const Request<T>& r, int which, Lanes<T>& b) {
+LG_SHARED void place_cube(const Request<T>& r, int which, Lanes<T>& b) {
   Corners<T>& c = b.corners[which];
   int32_t low_x[block_lanes], low_y[block_lanes], at_edge[block_lanes];
   LG_VECTORIZE
@@ -343,7 +370,7 @@ void place_cube(const Request<T>& r, int which, Lanes<T>& b) {
 }
 
 template <class T>
-void place_cube_nearest(const Request<T>& r, Lanes<T>& b) {
+LG_SHARED void place_cube_nearest(const Request<T>& r, Lanes<T>& b) {
   Corners<T>& c = b.corners[0];
   const int32_t size = r.width;
   LG_VECTORIZE
@@ -356,10 +383,10 @@ void place_cube_nearest(const Request<T>& r, Lanes<T>& b) {
 
 // The positions of tap `tap`. Lanes with fewer taps get a position that nobody uses.
 template <class T>
-void move_to_tap(const Request<T>& r, int32_t tap, Lanes<T>& b) {
+LG_SHARED void move_to_tap(const Request<T>& r, int32_t tap, Lanes<T>& b) {
   if (b.most_taps == 1) {
-    std::copy_n(b.u, b.padded, b.tap_u);
-    std::copy_n(b.v, b.padded, b.tap_v);
+    for (int i = 0; i < b.padded; ++i) b.tap_u[i] = b.u[i];
+    for (int i = 0; i < b.padded; ++i) b.tap_v[i] = b.v[i];
     return;
   }
   const T width = T(r.width), height = T(r.height);
@@ -375,7 +402,7 @@ void move_to_tap(const Request<T>& r, int32_t tap, Lanes<T>& b) {
 // Finds the texels of tap `tap` and their weights, for the finer level and, where any lane needs it, the
 // coarser one.
 template <class T>
-void place(const Request<T>& r, int32_t tap, Lanes<T>& b) {
+LG_SHARED void place(const Request<T>& r, int32_t tap, Lanes<T>& b) {
   move_to_tap(r, tap, b);
   if (r.filter == filter_nearest) {
     switch (r.wrap) {
@@ -386,7 +413,9 @@ void place(const Request<T>& r, int32_t tap, Lanes<T>& b) {
       default: return place_cube_nearest(r, b);
     }
   }
-  for (int which = 0; which < 1 + b.any_moves; ++which) {
+  LG_UNROLL
+  for (int which = 0; which < level_loops(b); ++which) {
+    if (block_lanes == 1 && which > b.any_moves) break;
     switch (r.wrap) {
       case wrap_repeat: place_planar<wrap_repeat>(r, which, b); break;
       case wrap_clamp: place_planar<wrap_clamp>(r, which, b); break;

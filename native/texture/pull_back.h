@@ -20,25 +20,27 @@ struct LookupGradients {
 };
 
 template <class T>
-void clear(LookupGradients<T>& g, int padded) {
+LG_SHARED void clear(LookupGradients<T>& g, int padded) {
   for (int i = 0; i < padded; ++i) g.u[i] = g.v[i] = g.level[i] = g.axis_s[i] = g.axis_t[i] = 0;
 }
 
 // The texel that is missing at a cube's corner is the mean of the other three.
 template <class T>
-void fill_missing_corners(const Corners<T>& c, int count, T (*dot)[block_lanes]) {
+LG_SHARED void fill_missing_corners(const Corners<T>& c, int count, T (*dot)[block_lanes]) {
   for (int i = 0; i < count; ++i) {
     const int32_t missing = c.missing[i];
     if (missing < 0) continue;
     T sum = 0;
+    LG_UNROLL
     for (int k = 0; k < 4; ++k) sum += k == missing ? T(0) : dot[k][i];
-    dot[missing][i] = sum / 3;
+    LG_UNROLL
+    for (int k = 0; k < 4; ++k) dot[k][i] = k == missing ? sum / 3 : dot[k][i];
   }
 }
 
 // Adds one tap's share to the gradients of position, level and axis.
 template <class T>
-void add_tap_gradient(const Request<T>& r, int32_t tap, int which, const Lanes<T>& b, const Dots<T>& dots,
+LG_SHARED void add_tap_gradient(const Request<T>& r, int32_t tap, int which, const Lanes<T>& b, const Dots<T>& dots,
                       LookupGradients<T>& g) {
   const Corners<T>& c = b.corners[which];
   const T(*dot)[block_lanes] = dots.dot[which];
@@ -65,9 +67,11 @@ void add_tap_gradient(const Request<T>& r, int32_t tap, int which, const Lanes<T
 }
 
 template <class T>
-void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T>& b, Dots<T>& dots,
+LG_SHARED void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T>& b, Dots<T>& dots,
                        LookupGradients<T>& g) {
-  for (int which = 0; which < 1 + b.any_moves; ++which) {
+  LG_UNROLL
+  for (int which = 0; which < level_loops(b); ++which) {
+    if (block_lanes == 1 && which > b.any_moves) break;
     if (r.is_cube()) fill_missing_corners(b.corners[which], b.count, dots.dot[which]);
     add_tap_gradient(r, tap, which, b, dots, g);
   }
@@ -75,7 +79,7 @@ void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T>& b, Dots
 
 // Gradients of the footprint, through the level.
 template <class T>
-void pull_back_level(const Lanes<T>& b, LookupGradients<T>& g) {
+LG_SHARED void pull_back_level(const Lanes<T>& b, LookupGradients<T>& g) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const Footprint<T> j = b.footprint(i);
@@ -95,7 +99,7 @@ void pull_back_level(const Lanes<T>& b, LookupGradients<T>& g) {
 
 // Gradients of the footprint, through the places of the taps.
 template <class T>
-void pull_back_axis(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g) {
+LG_SHARED void pull_back_axis(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const Footprint<T> j = b.footprint(i);
@@ -117,7 +121,7 @@ struct InputGradients {
 };
 
 template <class T>
-void store_planar(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
+LG_SHARED void store_planar(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
                   const InputGradients<T>& out) {
   const int count = out.coord ? b.count : 0, count_d = out.coord_d ? b.count : 0;
   LG_VECTORIZE
@@ -148,7 +152,7 @@ LG_HD void pull_back_step(T grad, T ratio, T m, T a_d, T m_d, T* to_ratio, T* to
 }
 
 template <class T>
-void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
+LG_SHARED void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
                 const InputGradients<T>& out) {
   const T size = T(r.width);
   for (int i = 0; i < b.count; ++i) {
@@ -182,7 +186,7 @@ void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const Lo
 // Writes the gradients of lookups that lie in a row. Those that are not valid have only zeros to give, as
 // their dots are zero.
 template <class T>
-void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g, const InputGradients<T>& out) {
+LG_SHARED void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g, const InputGradients<T>& out) {
   pull_back_level(b, g);
   if (b.most_taps > 1) pull_back_axis(r, b, g);
   const RowOfPixels at = {b.pixel[0]};

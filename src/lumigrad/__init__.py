@@ -1,7 +1,7 @@
 """lumigrad: differentiable rendering for PyTorch, fast on any CPU, with correct gradients everywhere."""
 
-from lumigrad import reference
-from lumigrad.fragments import Fragments
+from lumigrad import blending, gradients, reference
+from lumigrad.fragments import Fragments, SoftFragments
 from lumigrad.ops import (
     antialias,
     build_mips,
@@ -9,6 +9,10 @@ from lumigrad.ops import (
     interpolate,
     peel,
     rasterize,
+    soft_colors,
+    soft_interpolate,
+    soft_rasterize,
+    soft_silhouette,
     texture,
     texture_cube,
 )
@@ -16,13 +20,20 @@ from lumigrad.ops import (
 __version__ = "0.1.0"
 __all__ = [
     "Fragments",
+    "SoftFragments",
     "antialias",
+    "blending",
     "build_mips",
     "edge_topology",
+    "gradients",
     "interpolate",
     "peel",
     "rasterize",
     "reference",
+    "soft_colors",
+    "soft_interpolate",
+    "soft_rasterize",
+    "soft_silhouette",
     "texture",
     "texture_cube",
 ]

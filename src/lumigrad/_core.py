@@ -1,4 +1,4 @@
-"""The bridge to the compiled core: the only module that knows its shared libraries.
+"""The bridge to the compiled core: with `_cuda` the only module that knows its shared libraries.
 
 The core is a plain C library (``native/include/lumigrad.h``), compiled once per instruction set. This module
 loads the best one that the processor runs, declares its functions, allocates outputs from its recycled memory
@@ -38,21 +38,33 @@ _RECYCLED_ELEMENTS = 64 * 1024
 # More than any machine has memory for; the sizes of smaller buffers do not overflow 64 bits.
 _MAX_ELEMENTS = 1 << 48
 
-# The C functions' arguments: p pointer, i int32, q int64. All return an int32 status.
+# The C functions' arguments: p pointer, i int32, q int64, d double. All return an int32 status.
 _SIGNATURES = {
     "lg_rasterize_forward": "iippp qqqqq i ppi ppppp",
     "lg_rasterize_backward": "iippi qqqqq i pppp p",
+    "lg_soft_rasterize_forward": "iippp qqqqq q di pppp",
+    "lg_soft_rasterize_backward": "iippi qqqqq qi pppp p",
+    "lg_soft_blend_forward": "iippp qqqqq dii dddddd pp qqq ppppp",
+    "lg_soft_blend_backward": "iippp qqqqq dii dddddd pp qqq ppppp ppp pp",
     "lg_interpolate_forward": "ii pppppp qqqqqqq pp",
     "lg_interpolate_backward": "ii pppppp qqqqqqqq pp ppp",
     "lg_edge_topology": "pp qq p",
     "lg_antialias_forward": "ii pppppp i qqqqqq i pp",
     "lg_antialias_backward": "ii ppppppp i qqqqqq i p pp",
+    "lg_edge_gradient": "ii ppppp i qqqqqq pp",
+    "lg_nmr_gradient": "ii pppp i qqqqqq qd pp",
     "lg_texture_forward": "ii pi qqqq ppp qqq iii p",
     "lg_texture_backward": "ii pi qqqq ppp qqq iii p pppp",
     "lg_build_mips": "ii pi qqqq",
     "lg_fold_mips": "ii pi qqqq i",
 }
-_CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64}
+CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64, "d": ctypes.c_double}
+# Ops that CUDA has too. Those of the CPU begin with the number of threads, except where it says no threads.
+_SHARED_OPS = (
+    "rasterize_forward", "rasterize_backward", "interpolate_forward", "interpolate_backward", "edge_topology",
+    "antialias_forward", "antialias_backward", "texture_forward", "texture_backward", "build_mips", "fold_mips",
+)  # fmt: skip
+_WITHOUT_THREADS = ("edge_topology",)
 
 
 class CoreNotFoundError(ImportError):
@@ -60,6 +72,7 @@ class CoreNotFoundError(ImportError):
 
 
 def _library_path(isa: str) -> Path:
+    """Where the core compiled for `isa` is looked for; "cuda" for the CUDA library."""
     if sys.platform == "win32":
         return _DIRECTORY / f"lumigrad_{isa}.dll"
     return _DIRECTORY / f"liblumigrad_{isa}{'.dylib' if sys.platform == 'darwin' else '.so'}"
@@ -81,7 +94,7 @@ def load_library(isa: str) -> ctypes.CDLL:
         raise CoreNotFoundError(f"{path} belongs to another version of lumigrad; reinstall lumigrad")
     for name, signature in _SIGNATURES.items():
         function = getattr(library, name)
-        function.argtypes = [_CTYPES[letter] for letter in signature.replace(" ", "")]
+        function.argtypes = [CTYPES[letter] for letter in signature.replace(" ", "")]
         function.restype = ctypes.c_int32
     for name in ("lg_last_error", "lg_isa", "lg_best_isa"):
         getattr(library, name).restype = ctypes.c_char_p
@@ -148,13 +161,6 @@ def thread_source() -> str:
     return "own pool" if _openmp is None else "torch's OpenMP team"
 
 
-def cuda_status() -> str:
-    """Whether CUDA kernels can be used, and why not if they cannot."""
-    if not torch.cuda.is_available():
-        return "not used: this torch finds no CUDA device"
-    return "not used: this installation of lumigrad has no CUDA library; CUDA tensors use the reference"
-
-
 # ---- Calls ---------------------------------------------------------------------------------------------
 
 
@@ -196,6 +202,28 @@ def float_code(tensor: torch.Tensor) -> int:
 
 
 threads = torch.get_num_threads
+
+
+def op_signatures() -> dict[str, str]:
+    """The arguments of the ops that CUDA has too, without the number of threads, as letters of `CTYPES`."""
+    letters = {name: _SIGNATURES[f"lg_{name}"].replace(" ", "") for name in _SHARED_OPS}
+    return {name: text if name in _WITHOUT_THREADS else text[1:] for name, text in letters.items()}
+
+
+def _caller(name: str) -> Callable[..., None]:
+    native = getattr(_library, f"lg_{name}")
+
+    def call(*arguments: Any) -> None:
+        status = native(threads(), *arguments)
+        if status != _OK:
+            _raise(status)
+
+    call.__name__ = name
+    return call
+
+
+# For ops that are written for any core: `core.calls[name](...)`, without the number of threads.
+calls = {name: function(f"lg_{name}") if name in _WITHOUT_THREADS else _caller(name) for name in _SHARED_OPS}
 
 
 # ---- Memory --------------------------------------------------------------------------------------------

@@ -18,7 +18,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lumigrad.fit.loop import FitState, Stage
+    from lumigrad.scene import EnvironmentLight, PerspectiveCamera
     from lumigrad.scene.mesh import Mesh
 
 Color = tuple[float, float, float]
@@ -61,6 +64,17 @@ def _color(text: str) -> Color:
 
 def _color_or_none(text: str) -> Color | None:
     return None if text == "transparent" else _color(text)
+
+
+def _light(text: str) -> tuple[float, ...]:
+    """x, y, z and strength of a distant light."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (3, 4) or not all(math.isfinite(v) for v in values) or not any(values[:3]):
+        raise argparse.ArgumentTypeError(f"expected a direction x,y,z and perhaps a strength, got '{text}'")
+    return values if len(values) == 4 else (*values, 1.0)
 
 
 def _image_size(text: str) -> tuple[int, int]:
@@ -107,7 +121,29 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument(
         "--background", type=_color_or_none, default=(1.0, 1.0, 1.0), help="colour or transparent"
     )
-    render.add_argument("--unlit", action="store_true", help="show colours as they are, without light")
+    render.add_argument("--unlit", action="store_true", help="show colours as they are: the same as --shading unlit")
+    render.add_argument(
+        "--shading",
+        choices=("diffuse", "pbr", "phong", "gouraud", "flat", "unlit", "normals", "depth"),
+        default="diffuse",
+        help="how surfaces are lit (diffuse)",
+    )
+    render.add_argument(
+        "--environment",
+        help="what lights the scene: studio, sky, or an equirectangular image; pbr takes the studio by default",
+    )
+    render.add_argument("--show-environment", action="store_true", help="use the environment as background")
+    render.add_argument(
+        "--light",
+        type=_light,
+        action="append",
+        default=[],
+        metavar="X,Y,Z[,STRENGTH]",
+        help="a distant light in this direction; may be given several times",
+    )
+    render.add_argument(
+        "--supersampling", type=_number(int, 1, 16), default=1, help="samples a pixel along each axis (1)"
+    )
     render.set_defaults(run=_run_render)
 
     doctor = commands.add_parser("doctor", help="report versions, threads, instruction sets, CUDA")
@@ -163,11 +199,11 @@ class _Job:
     scale: float
 
 
-def _load(path: Path, texture: Path | None) -> Mesh:
+def _load(path: Path, texture: Path | None, materials: bool = False) -> Mesh:
     from lumigrad.io import load_image, load_mesh
 
     try:
-        mesh = load_mesh(path)
+        mesh = load_mesh(path, materials=materials and texture is None)
         if texture is None:
             return mesh
         if mesh.uvs is None:
@@ -390,10 +426,22 @@ def _run_render(arguments: argparse.Namespace) -> int:
     import torch
 
     from lumigrad.io import save_image
-    from lumigrad.render import render_mesh
-    from lumigrad.scene import Lighting, PerspectiveCamera
 
-    mesh = _load(arguments.mesh, arguments.texture)
+    mesh = _load(arguments.mesh, arguments.texture, materials=arguments.shading != "diffuse")
+    camera = _framing(arguments, mesh)
+    with torch.no_grad():
+        image = _picture(arguments, mesh, camera)
+    try:
+        save_image(image, arguments.output)
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+    return 0
+
+
+def _framing(arguments: argparse.Namespace, mesh: Mesh) -> PerspectiveCamera:
+    """The camera asked for; at a distance from which it sees the whole mesh, if none is given."""
+    from lumigrad.scene import PerspectiveCamera
+
     low, high = mesh.bounds()
     centre = 0.5 * (low + high)
     radius = float((mesh.positions[mesh.faces.reshape(-1)] - centre).norm(dim=-1).max())
@@ -405,7 +453,7 @@ def _run_render(arguments: argparse.Namespace) -> int:
     distance = 1.02 * radius / math.sin(narrow) if arguments.distance is None else arguments.distance
     if not distance > 0:
         raise UserError("--distance: expected a number above 0")
-    camera = PerspectiveCamera.orbit(
+    return PerspectiveCamera.orbit(
         arguments.azimuth,
         arguments.elevation,
         distance,
@@ -415,17 +463,61 @@ def _run_render(arguments: argparse.Namespace) -> int:
         near=max(0.9 * (distance - radius), 0.001 * radius),
         far=distance + 1.1 * radius,
     )
-    with torch.no_grad():
-        shot = render_mesh(mesh, camera, Lighting.unlit() if arguments.unlit else Lighting())
-    if arguments.background is None:
-        image = torch.cat([shot.color / shot.mask.clamp_min(1e-6), shot.mask], dim=-1)[0]
+
+
+def _picture(arguments: argparse.Namespace, mesh: Mesh, camera: PerspectiveCamera) -> Tensor:
+    """The image [H, W, 3], or [H, W, 4] where the background is transparent."""
+    import torch
+
+    from lumigrad.render import render, render_mesh
+    from lumigrad.scene import AmbientLight, DirectionalLight, Light
+
+    shading = "unlit" if arguments.unlit else arguments.shading
+    lights: list[Light] = [DirectionalLight(light[:3], intensity=light[3]) for light in arguments.light]
+    environment = _environment(arguments, shading)
+    if shading == "diffuse":
+        if lights or environment is not None or arguments.supersampling > 1 or arguments.show_environment:
+            raise UserError("--light, --environment, --supersampling: choose a --shading other than diffuse")
+        shot = render_mesh(mesh, camera)
     else:
-        image = shot.over(arguments.background)[0]
+        # Without anything around it, the side away from distant lights would be black.
+        around: list[Light] = [environment] if environment is not None else [AmbientLight(intensity=0.3)] * bool(lights)
+        shot = render(
+            mesh,
+            camera,
+            shading=shading,
+            lights=[*lights, *around] or None,
+            background=environment if arguments.show_environment else None,
+            supersampling=arguments.supersampling,
+            buffers=False,
+        )
+    if shading == "depth":
+        # White is near, black is far.
+        near, far = camera.near, camera.far
+        shot = replace(shot, color=((far * shot.mask - shot.color) / (far - near)).expand(-1, -1, -1, 3))
+    if arguments.show_environment:
+        return shot.image[0]
+    if arguments.background is None:
+        return shot.straight()[0]
+    return shot.over(torch.tensor(arguments.background))[0]
+
+
+def _environment(arguments: argparse.Namespace, shading: str) -> EnvironmentLight | None:
+    from lumigrad.io import load_image
+    from lumigrad.render.color import srgb_decode
+    from lumigrad.scene import EnvironmentLight, sky, studio
+
+    name = arguments.environment
+    if name is None:
+        if not arguments.show_environment:
+            return EnvironmentLight(studio()) if shading == "pbr" and arguments.light else None
+        name = "studio"
+    if name in ("studio", "sky"):
+        return EnvironmentLight(studio() if name == "studio" else sky())
     try:
-        save_image(image, arguments.output)
+        return EnvironmentLight.from_equirect(srgb_decode(load_image(name)[..., :3]))
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
-    return 0
 
 
 def _run_doctor(arguments: argparse.Namespace) -> int:
@@ -443,10 +535,10 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
     ]
     code = 0
     try:
-        from lumigrad import _core
+        from lumigrad import _core, _cuda
 
         lines.append(("instruction set", f"{_core.isa()} (built: {', '.join(_core.available_isas())})"))
-        lines.append(("cuda", _core.cuda_status()))
+        lines.append(("cuda", _cuda.status()))
     except (ImportError, OSError, RuntimeError) as error:
         lines.append(("native core", f"not usable: {error}"))
         code = 1

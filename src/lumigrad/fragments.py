@@ -24,3 +24,20 @@ class Fragments(NamedTuple):
     bary: Tensor
     depth: Tensor
     bary_d: Tensor | None = None
+
+
+class SoftFragments(NamedTuple):
+    """The nearest K faces in reach of every pixel of N images, front to back (row 0 is the top).
+
+    Attributes:
+        tri: int32 [N, H, W, K], index of the triangle, -1 where there are no more.
+        z: [N, H, W, K], depth z/w. Zero at pads, like all that follows.
+        dist: [N, H, W, K], squared distance from the pixel's centre to the nearest edge of the triangle, in units
+            of half the image's shorter side; negative where the triangle covers the centre.
+        bary: [N, H, W, K, 3], weights of the triangle's vertices. They sum to 1.
+    """
+
+    tri: Tensor
+    z: Tensor
+    dist: Tensor
+    bary: Tensor

@@ -12,7 +12,7 @@ from ops_common import own_pool, run_python
 
 import lumigrad as lg
 import lumigrad.memory
-from lumigrad import _core
+from lumigrad import _core, _cuda
 
 LARGE = (300, 400)  # enough elements for recycled memory
 
@@ -78,7 +78,7 @@ def test_threads_of_our_own() -> None:
 
 
 def test_cuda_status_is_said_in_words() -> None:
-    assert _core.cuda_status().startswith(("not used", "used"))
+    assert _cuda.status().startswith(("not used", "used"))
 
 
 # ---- Memory ------------------------------------------------------------------------------------------------

@@ -51,6 +51,10 @@ def op_arguments() -> dict[str, list[tuple]]:
     pyramid = torch.cat([mip.flatten() for mip in mips])
     seen, grad_d = (color, frags.tri, frags.depth, pos, tri), random(2, *SIZE, 2, 2, seed=4)
     gtex, guv, guv_d, gbias, *gmips = wants_grad(tex, uv, uv_d, bias, *mips)
+    soft = torch.ops.lumigrad.soft_rasterize(pos, tri, None, *SIZE, 3, 0.01, 3)
+    numbers = [0.01, 1e-3, 1e-2, 1e-10, 1e-10, 0.0, 0.0]
+    blended = torch.ops.lumigrad.soft_blend(pos, tri, None, attr, tri, *SIZE, numbers, 3, 0)
+    alone = torch.ops.lumigrad.soft_blend(pos, tri, None, None, None, *SIZE, numbers, 3, 1)
     gpos, gattr, gbary, gbary_d, gcolor = wants_grad(pos, attr, frags.bary, frags.bary_d, color)
     return {
         "rasterize": [
@@ -62,6 +66,16 @@ def op_arguments() -> dict[str, list[tuple]]:
             (pos, tri, frags.tri, frags.bary, frags.depth, frags.bary_d, False),
             (pos, tri, frags.tri, None, frags.depth, None, True),
         ],
+        "soft_rasterize": [(gpos, tri, None, *SIZE, 3, 0.01, 3), (flat, loose, ranges, *SIZE, 2, 0.0, 0)],
+        "soft_rasterize_backward": [(pos, tri, *soft, 3), (pos, tri, soft[0], None, soft[2], None, 0)],
+        "soft_blend": [
+            (gpos, tri, None, gattr, tri, *SIZE, numbers, 3, 0),
+            (flat, loose, ranges, None, None, *SIZE, numbers, 3, 1),
+        ],
+        "soft_blend_backward": [
+            (pos, tri, None, attr, tri, *SIZE, numbers, 3, 0, *blended, *blended[:3], True),
+            (pos, tri, None, None, None, *SIZE, numbers, 3, 1, *alone, alone[0], None, None, False),
+        ],
         "interpolate": [
             (gattr, tri, frags.tri, gbary, gbary_d, [0, 2]),
             (gattr, tri, frags.tri, frags.bary, None, None),
@@ -72,6 +86,10 @@ def op_arguments() -> dict[str, list[tuple]]:
         ],
         "antialias": [(gcolor, frags.tri, frags.depth, gpos, tri, topology, unbounded) for unbounded in (False, True)],
         "antialias_backward": [(*seen, topology, *flags, False, color, True, want) for want in (False, True)],
+        "edge_gradient": [(gcolor, frags.tri, frags.bary, gpos, tri)],
+        "edge_gradient_backward": [(color, frags.tri, frags.bary, pos, tri, color)],
+        "nmr_gradient": [(gcolor, frags.tri, gpos, tri, reach, 1e-4) for reach in (None, 3)],
+        "nmr_gradient_backward": [(color, frags.tri, pos, tri, 3, 1e-4, color)],
         "edge_topology": [(tri, None), (tri, torch.arange(42, dtype=torch.int32) // 2)],
         "build_mips": [(gtex, 3)],
         "build_mips_backward": [(pyramid, tex.shape, len(mips))],
@@ -99,7 +117,7 @@ def test_opcheck(name: str) -> None:
     op = getattr(torch.ops.lumigrad, name).default
     for arguments in op_arguments()[name]:
         checks: tuple[str, ...] = CHECKS
-        if name == "rasterize":
+        if name in ("rasterize", "soft_rasterize"):
             # opcheck sums up all outputs to differentiate them, which fails when the first one is integer.
             torch.library.opcheck(op, [a.detach() if isinstance(a, Tensor) else a for a in arguments])
             checks = CHECKS[:3]

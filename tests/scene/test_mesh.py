@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lumigrad.scene import Lighting, Mesh
+from lumigrad.scene import Lighting, Mesh, PBRMaterial, PhongMaterial
 from lumigrad.scene.procedural import creature, icosphere, sphere_uvs, subdivide
 
 
@@ -115,3 +115,92 @@ def test_shading_by_hand() -> None:
     torch.testing.assert_close(Lighting.unlit().shade(positions, normals, eyes), torch.ones(3, 1, 1))
     with pytest.raises(ValueError, match="intensities"):
         Lighting(directions=(), intensities=(1.0,))
+
+
+def furnished() -> Mesh:
+    """A sphere with every field."""
+    sphere = icosphere(1)
+    uvs, uv_faces = sphere_uvs(sphere.positions, sphere.faces)
+    materials = (PhongMaterial(name="a"), PBRMaterial(name="b", base_color_texture=torch.rand(4, 4, 3)))
+    return Mesh(
+        sphere.positions, sphere.faces, uvs, uv_faces, None, torch.rand(42, 3), sphere.positions, sphere.faces,
+        materials, torch.arange(80) % 2,
+    )  # fmt: skip
+
+
+def test_transformed_normals_stay_perpendicular_and_outside() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for mirror in (1.0, -1.0):
+        matrix = torch.eye(4, dtype=torch.float64)
+        matrix[:3] = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+        if float(torch.linalg.det(matrix)) * mirror < 0:
+            matrix[:3, 0] *= -1
+        mesh = furnished().to(torch.float64).transformed(matrix)
+        assert signed_volume(mesh) > 0
+        torch.testing.assert_close(
+            mesh.positions, furnished().positions.double() @ matrix[:3, :3].T + matrix[:3, 3]
+        )
+        # An ellipsoid |A^-1 (x - t)| = 1 has the gradient A^-T A^-1 (x - t).
+        inverse = torch.linalg.inv(matrix[:3, :3])
+        gradient = (mesh.positions - matrix[:3, 3]) @ inverse.T @ inverse
+        expected = torch.nn.functional.normalize(gradient, dim=-1)
+        torch.testing.assert_close(mesh.normals, expected, atol=1e-6, rtol=0)
+        assert torch.equal(mesh.normal_faces, mesh.faces)
+    flat = furnished().transformed(torch.diag(torch.tensor([1.0, 1, 0, 1])))
+    assert flat.normals is not None
+    assert flat.normals.isfinite().all()
+    with pytest.raises(ValueError, match="matrix: expected shape"):
+        furnished().transformed(torch.eye(3))
+
+
+def test_submesh_keeps_what_its_faces_use() -> None:
+    mesh = furnished()
+    chosen = torch.arange(80) % 3 == 0
+    part = mesh.submesh(chosen)
+    assert len(part.faces) == 27
+    assert len(part.positions) == len(torch.unique(mesh.faces[chosen]))
+    for name, index in (("positions", "faces"), ("uvs", "uv_faces"), ("colors", "faces"), ("normals", "normal_faces")):
+        ours, theirs = getattr(part, name)[getattr(part, index)], getattr(mesh, name)[getattr(mesh, index)[chosen]]
+        assert torch.equal(ours, theirs), name
+    assert torch.equal(part.face_materials, mesh.face_materials[chosen])
+    assert torch.equal(mesh.submesh(torch.nonzero(chosen)[:, 0]).faces, part.faces)
+
+
+def test_authored_normals_win() -> None:
+    assert furnished().shading_normals()[0] is not None
+    up = torch.tensor([[0.0, 1, 0]])
+    mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]), normals=up, normal_faces=torch.zeros(1, 3, dtype=torch.int64))
+    assert mesh.shading_normals()[0] is up
+    smooth, index = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]])).shading_normals()
+    torch.testing.assert_close(smooth, torch.full((3, 3), 3**-0.5))
+    assert index.tolist() == [[0, 1, 2]]
+
+
+def test_conversion_takes_materials_along() -> None:
+    mesh = furnished().to(torch.float64)
+    assert mesh.materials[1].base_color_texture.dtype == torch.float64  # type: ignore[attr-defined]
+    assert mesh.normals is not None
+    assert mesh.normals.dtype == torch.float64
+    assert mesh.face_materials is not None
+    assert mesh.face_materials.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"normals": torch.zeros(2, 3)}, ValueError, "normal_faces"),
+        ({"normals": torch.zeros(3, 2)}, ValueError, "normals: expected"),
+        ({"normal_faces": torch.zeros(1, 3, dtype=torch.int64)}, ValueError, "normals: expected"),
+        ({"materials": [PhongMaterial()]}, TypeError, "materials: expected a tuple"),
+        ({"materials": ("red",)}, TypeError, "materials: expected a tuple"),
+        ({"face_materials": torch.zeros(1, dtype=torch.int64)}, ValueError, "face_materials: expected indices"),
+        ({"materials": (PhongMaterial(),), "face_materials": torch.zeros(2, dtype=torch.int64)}, ValueError,
+         "face_materials: expected integers"),
+        ({"materials": (PhongMaterial(),), "face_materials": torch.zeros(1)}, ValueError,
+         "face_materials: expected integers"),
+    ],
+)  # fmt: skip
+def test_wrong_normals_and_materials(change: dict, error: type[Exception], message: str) -> None:
+    good = {"positions": torch.zeros(3, 3), "faces": torch.tensor([[0, 1, 2]])}
+    with pytest.raises(error, match=message):
+        Mesh(**{**good, **change})

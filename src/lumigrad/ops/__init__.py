@@ -2,20 +2,30 @@
 
 from lumigrad.ops.antialias import antialias
 from lumigrad.ops.build_mips import build_mips
+from lumigrad.ops.edge_gradient import edge_gradient
 from lumigrad.ops.edge_topology import edge_topology
 from lumigrad.ops.interpolate import interpolate
+from lumigrad.ops.nmr_gradient import nmr_gradient
 from lumigrad.ops.peel import peel
 from lumigrad.ops.rasterize import rasterize
+from lumigrad.ops.soft import soft_interpolate, soft_rasterize
+from lumigrad.ops.soft_blend import soft_colors, soft_silhouette
 from lumigrad.ops.texture import texture
 from lumigrad.ops.texture_cube import texture_cube
 
 __all__ = [
     "antialias",
     "build_mips",
+    "edge_gradient",
     "edge_topology",
     "interpolate",
+    "nmr_gradient",
     "peel",
     "rasterize",
+    "soft_colors",
+    "soft_interpolate",
+    "soft_rasterize",
+    "soft_silhouette",
     "texture",
     "texture_cube",
 ]

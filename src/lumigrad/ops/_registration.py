@@ -7,15 +7,20 @@ small image.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from lumigrad import _core, _cuda
+
 _library = torch.library.Library("lumigrad", "DEF")
 
 Kernel = Callable[..., Any]
+# The kernels that take a core as their first argument, by the name of their op.
+kernels_for_any_core: dict[str, Kernel] = {}
 
 
 def register(
@@ -24,16 +29,23 @@ def register(
     fake: Kernel,
     setup: Callable[[Any, tuple, Any], None] | None = None,
     backward: Kernel | None = None,
+    any_core: bool = False,
 ) -> Any:
     """Register ``lumigrad::<schema>`` and return the callable op.
 
     kernel: the implementation on CPU tensors. fake: the same for tensors without data.
+    any_core: the kernel's first argument is the core to call, `_core` or `_cuda.core()`, and it serves CUDA too;
+    its next argument is a tensor.
     setup(ctx, inputs, output) saves what backward(ctx, *grads) needs; gradients that are not there arrive as
     None. backward returns one gradient per argument, lists of tensors flattened. Without a backward the op
     itself is a gradient: differentiating it again raises an error that says so.
     """
     name = schema.split("(", 1)[0]
     _library.define(schema)
+    if any_core:
+        kernels_for_any_core[name] = kernel
+        _library.impl(name, _on_cuda(kernel), "CUDA")
+        kernel = functools.partial(kernel, _core)
     _library.impl(name, kernel, "CPU")
     torch.library.register_fake(f"lumigrad::{name}", fake, lib=_library)
     op = getattr(torch.ops.lumigrad, name).default
@@ -52,6 +64,16 @@ def register(
 
     _library.impl(name, autograd, "Autograd")
     return op
+
+
+def _on_cuda(kernel: Kernel) -> Kernel:
+    """The kernel for CUDA tensors, run on the device of the first one."""
+
+    def run(tensor: torch.Tensor, *args: Any) -> Any:
+        with torch.cuda.device(tensor.device):
+            return kernel(_cuda.core(), tensor, *args)
+
+    return run
 
 
 def _flatten(args: tuple) -> tuple[list, tuple]:
@@ -103,10 +125,15 @@ def _make_function(name: str, op: Any, setup: Callable | None, backward: Kernel 
 _warned: set[str] = set()
 
 
-def needs_reference(name: str, tensor: torch.Tensor) -> bool:
-    """True where no kernel of ours serves the tensor's device; warns once per op and device type."""
+def needs_reference(name: str, tensor: torch.Tensor, op: str | None = None) -> bool:
+    """True where no kernel of ours serves the tensor's device; warns once per op and device type.
+
+    op: the registered op behind the function `name`, where that is called otherwise.
+    """
     device = tensor.device.type
     if device in ("cpu", "meta"):
+        return False
+    if device == "cuda" and (op or name) in kernels_for_any_core and _cuda.available():
         return False
     key = f"{name} on {device}"
     if key not in _warned:

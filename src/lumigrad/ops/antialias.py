@@ -9,15 +9,12 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.fragments import Fragments
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
+from lumigrad.ops._surface_image import check_image
 from lumigrad.ops.edge_topology import edge_topology
-from lumigrad.ops.interpolate import check_fragments
-
-_forward = _core.function("lg_antialias_forward")
-_backward = _core.function("lg_antialias_backward")
 
 
 def antialias(
@@ -65,18 +62,9 @@ def antialias_with(
     unbounded: bool,
 ) -> torch.Tensor:
     """:func:`antialias`; `unbounded` leaves a pixel's weights as they are even where they add up to over one."""
-    frags = check_fragments(frags)
+    color, frags, pos, tri = check_image(color, frags, pos, tri)
     depth = check.floating("frags.depth", frags.depth, frags.bary, "frags.bary")
     check.shape("frags.depth", depth, frags.tri.shape)
-    color = check.floating("color", color, frags.bary, "frags.bary")
-    pos = check.floating("pos", pos, color, "color")
-    tri = check.triangles(tri, color.device)
-    views, height, width = frags.tri.shape
-    check.shape("color", color, (views, height, width, "C"))
-    if pos.dim() == 3:
-        check.shape("pos", pos, (views, "V", 4))
-    else:
-        check.shape("pos", pos, ("V", 4))
     if topology is None:
         topology = edge_topology(tri)
     else:
@@ -93,6 +81,7 @@ def antialias_with(
 
 
 def _kernel(
+    core: Any,
     color: torch.Tensor,
     frag_tri: torch.Tensor,
     depth: torch.Tensor,
@@ -101,10 +90,11 @@ def _kernel(
     topology: torch.Tensor,
     unbounded: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    out, flags = _core.empty(color.shape, color.dtype), _empty_flags(pos, tri)
-    _forward(
-        *_scene(color, frag_tri, depth, pos, tri, (topology,), unbounded), _core.pointer(out), _core.pointer(flags)
-    )
+    out, flags = core.empty(color.shape, color.dtype), _empty_flags(pos, tri)
+    core.calls["antialias_forward"](
+        *_scene(core, color, frag_tri, depth, pos, tri, (topology,), unbounded),
+        core.pointer(out), core.pointer(flags),
+    )  # fmt: skip
     return out, flags
 
 
@@ -114,6 +104,7 @@ def _empty_flags(pos: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
 
 
 def _scene(
+    core: Any,
     color: torch.Tensor,
     frag_tri: torch.Tensor,
     depth: torch.Tensor,
@@ -124,9 +115,9 @@ def _scene(
 ) -> tuple:
     """The arguments that both C functions begin with. about_edges: the topology; going back, also the flags."""
     views, height, width, channels = color.shape
-    point = _core.pointer
+    point = core.pointer
     return (
-        _core.threads(), _core.float_code(color), point(color), point(frag_tri), point(depth), point(pos),
+        core.float_code(color), point(color), point(frag_tri), point(depth), point(pos),
         point(tri), *map(point, about_edges), pos.dim() == 2, views, pos.shape[-2], tri.shape[0], height, width,
         channels, unbounded,
     )  # fmt: skip
@@ -149,6 +140,7 @@ def _grad(ctx: Any, grad_out: Any, *_: Any) -> tuple:
 
 
 def _backward_kernel(
+    core: Any,
     color: torch.Tensor,
     frag_tri: torch.Tensor,
     depth: torch.Tensor,
@@ -162,11 +154,11 @@ def _backward_kernel(
     want_pos: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     grad_out = grad_out.contiguous()
-    grad_color = _core.empty(color.shape if want_color else (0,), color.dtype)
-    grad_pos = _core.empty(pos.shape if want_pos else (0,), pos.dtype)
-    point = _core.pointer
-    _backward(
-        *_scene(color, frag_tri, depth, pos, tri, (topology, flags), unbounded), point(grad_out),
+    grad_color = core.empty(color.shape if want_color else (0,), color.dtype)
+    grad_pos = core.empty(pos.shape if want_pos else (0,), pos.dtype)
+    point = core.pointer
+    core.calls["antialias_backward"](
+        *_scene(core, color, frag_tri, depth, pos, tri, (topology, flags), unbounded), point(grad_out),
         point(grad_color) if want_color else None, point(grad_pos) if want_pos else None,
     )  # fmt: skip
     return grad_color, grad_pos
@@ -193,6 +185,7 @@ _backward_op = register(
     "Tensor flags, bool unbounded, Tensor grad_out, bool want_color, bool want_pos) -> (Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=_backward_fake,
+    any_core=True,
 )
 _op = register(
     "antialias(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, "
@@ -204,4 +197,5 @@ _op = register(
     ),
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

@@ -10,12 +10,9 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
-
-_build = _core.function("lg_build_mips")
-_fold = _core.function("lg_fold_mips")
 
 
 def build_mips(tex: torch.Tensor, max_level: int | None = None, cube: bool = False) -> list[torch.Tensor]:
@@ -90,24 +87,24 @@ def packed_size(shape: Sequence[int], levels: int) -> int:
     return sum(torch.Size(level).numel() for level in level_shapes(shape, levels))
 
 
-def build_packed(tex: torch.Tensor, levels: int) -> torch.Tensor:
+def build_packed(core: Any, tex: torch.Tensor, levels: int) -> torch.Tensor:
     """Levels 1 to `levels` one after another."""
-    packed = _core.empty((packed_size(tex.shape, levels),), tex.dtype)
+    packed = core.empty((packed_size(tex.shape, levels),), tex.dtype)
     if levels:
         all_levels = [tex, *split_levels(packed, tex.shape, levels)]
-        _build(*_sizes(tex, all_levels))
+        core.calls["build_mips"](*_sizes(core, tex, all_levels))
     return packed
 
 
-def fold_levels(grad_tex: torch.Tensor, grads: list[torch.Tensor], add: bool) -> None:
+def fold_levels(core: Any, grad_tex: torch.Tensor, grads: list[torch.Tensor], add: bool) -> None:
     """Add the gradients of all levels to that of the base, or replace it. Changes `grads`."""
-    _fold(*_sizes(grad_tex, [grad_tex, *grads]), int(add))
+    core.calls["fold_mips"](*_sizes(core, grad_tex, [grad_tex, *grads]), int(add))
 
 
-def _sizes(tex: torch.Tensor, all_levels: list[torch.Tensor]) -> tuple:
+def _sizes(core: Any, tex: torch.Tensor, all_levels: list[torch.Tensor]) -> tuple:
     *images, height, width, channels = tex.shape
     return (
-        _core.threads(), _core.float_code(tex), _core.pointers(all_levels), len(all_levels),
+        core.float_code(tex), core.pointers(all_levels), len(all_levels),
         torch.Size(images).numel(), height, width, channels,
     )  # fmt: skip
 
@@ -124,10 +121,10 @@ def _grad(ctx: Any, grad: Any) -> tuple:
     return (None if grad is None else _backward_op(grad, ctx.shape, ctx.levels)), None
 
 
-def _backward_kernel(grad: torch.Tensor, shape: Sequence[int], levels: int) -> torch.Tensor:
-    grad_tex = _core.empty(shape, grad.dtype)
-    work = _core.empty(grad.shape, grad.dtype).copy_(grad)
-    fold_levels(grad_tex, split_levels(work, shape, levels), add=False)
+def _backward_kernel(core: Any, grad: torch.Tensor, shape: Sequence[int], levels: int) -> torch.Tensor:
+    grad_tex = core.empty(shape, grad.dtype)
+    work = core.empty(grad.shape, grad.dtype).copy_(grad)
+    fold_levels(core, grad_tex, split_levels(work, shape, levels), add=False)
     return grad_tex
 
 
@@ -139,7 +136,13 @@ _backward_op = register(
     "build_mips_backward(Tensor grad, SymInt[] shape, int levels) -> Tensor",
     kernel=_backward_kernel,
     fake=_backward_fake,
+    any_core=True,
 )
 _op = register(
-    "build_mips(Tensor tex, int levels) -> Tensor", kernel=build_packed, fake=_fake, setup=_setup, backward=_grad
+    "build_mips(Tensor tex, int levels) -> Tensor",
+    kernel=build_packed,
+    fake=_fake,
+    setup=_setup,
+    backward=_grad,
+    any_core=True,
 )

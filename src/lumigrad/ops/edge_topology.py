@@ -13,8 +13,6 @@ from lumigrad import _core, reference
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
 
-_build = _core.function("lg_edge_topology")
-
 
 def edge_topology(tri: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
     """Link the triangles that share an edge. Needed once per mesh; a function of the indices alone.
@@ -50,19 +48,18 @@ def edge_topology(tri: torch.Tensor, positions: torch.Tensor | None = None) -> t
     return _op(tri, weld)
 
 
-def _kernel(tri: torch.Tensor, weld: torch.Tensor | None) -> torch.Tensor:
+def _kernel(core: Any, tri: torch.Tensor, weld: torch.Tensor | None) -> torch.Tensor:
     topology = torch.empty_like(tri)
-    if weld is not None:
-        vertices = weld.shape[0]
-    else:
+    vertices = 0 if weld is None else weld.shape[0]
+    if weld is None and core is _core:
         tri, vertices = _compact(tri)
-    point = _core.pointer
-    _build(point(tri), point(weld), vertices, tri.shape[0], point(topology))
+    point = core.pointer
+    core.calls["edge_topology"](point(tri), point(weld), vertices, tri.shape[0], point(topology))
     return topology
 
 
 def _compact(tri: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """The same triangles over vertices numbered from 0, and how many: the core keeps a table of vertices."""
+    """The same triangles over vertices numbered from 0, and how many: the CPU's core keeps a table of vertices."""
     if not tri.numel():
         return tri, 0
     vertices = int(tri.max()) + 1
@@ -83,4 +80,5 @@ _op = register(
     kernel=_kernel,
     fake=lambda tri, weld: torch.empty_like(tri),
     setup=_no_gradient,
+    any_core=True,
 )

@@ -10,13 +10,10 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.fragments import Fragments
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
-
-_forward = _core.function("lg_interpolate_forward")
-_backward = _core.function("lg_interpolate_backward")
 
 
 def interpolate(
@@ -102,6 +99,7 @@ def _sizes(attr: torch.Tensor) -> tuple[int, int, int]:
 
 
 def _kernel(
+    core: Any,
     attr: torch.Tensor,
     tri: torch.Tensor,
     frag_tri: torch.Tensor,
@@ -111,13 +109,13 @@ def _kernel(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     attr_views, vertices, channels = _sizes(attr)
     views, height, width = frag_tri.shape
-    listed = None if channel_list is None else torch.tensor(channel_list, dtype=torch.int32)
+    listed = None if channel_list is None else torch.tensor(channel_list, dtype=torch.int32, device="cpu")
     count = 0 if listed is None else len(listed)
-    out = _core.empty((views, height, width, channels), attr.dtype)
-    out_d = _core.empty((0,) if listed is None else (views, height, width, count, 2), attr.dtype)
-    point = _core.pointer
-    _forward(
-        _core.threads(), _core.float_code(attr), point(attr), point(tri), point(frag_tri), point(bary),
+    out = core.empty((views, height, width, channels), attr.dtype)
+    out_d = core.empty((0,) if listed is None else (views, height, width, count, 2), attr.dtype)
+    point = core.pointer
+    core.calls["interpolate_forward"](
+        core.float_code(attr), point(attr), point(tri), point(frag_tri), point(bary),
         point(bary_d), point(listed), attr_views, views, vertices, channels, tri.shape[0], height * width,
         count, point(out), None if listed is None else point(out_d),
     )  # fmt: skip
@@ -162,6 +160,7 @@ def _grad(ctx: Any, grad_out: Any, grad_out_d: Any) -> tuple:
 
 
 def _backward_kernel(
+    core: Any,
     attr: torch.Tensor,
     tri: torch.Tensor,
     frag_tri: torch.Tensor,
@@ -176,15 +175,15 @@ def _backward_kernel(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     attr_views, vertices, channels = _sizes(attr)
     views, height, width = frag_tri.shape
-    listed = None if channel_list is None else torch.tensor(channel_list, dtype=torch.int32)
+    listed = None if channel_list is None else torch.tensor(channel_list, dtype=torch.int32, device="cpu")
     grads = [g if g is None else g.contiguous() for g in (grad_out, grad_out_d)]
     outputs = [
-        _core.empty(like.shape if wanted and like is not None else (0,), attr.dtype)
+        core.empty(like.shape if wanted and like is not None else (0,), attr.dtype)
         for wanted, like in ((want_attr, attr), (want_bary, bary), (want_bary_d, bary_d))
     ]
-    point = _core.pointer
-    _backward(
-        _core.threads(), _core.float_code(attr), point(attr), point(tri), point(frag_tri), point(bary),
+    point = core.pointer
+    core.calls["interpolate_backward"](
+        core.float_code(attr), point(attr), point(tri), point(frag_tri), point(bary),
         point(bary_d), point(listed), attr_views, views, vertices, channels, tri.shape[0], height, width,
         0 if listed is None else len(listed), *map(point, grads),
         *(point(out) if wanted else None for out, wanted in zip(outputs, (want_attr, want_bary, want_bary_d))),
@@ -217,6 +216,7 @@ _backward_op = register(
     "bool want_bary_d) -> (Tensor, Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=_backward_fake,
+    any_core=True,
 )
 _op = register(
     "interpolate(Tensor attr, Tensor tri, Tensor frag_tri, Tensor bary, Tensor? bary_d, int[]? channel_list) "
@@ -225,4 +225,5 @@ _op = register(
     fake=_fake,
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

@@ -37,7 +37,7 @@ def peel(
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
     if not isinstance(layers, int) or layers < 0:
         raise ValueError(f"layers: expected a non-negative integer, got {layers!r}")
-    if needs_reference("peel", pos):
+    if needs_reference("peel", pos, "rasterize"):
         return iter(reference.peel(pos, tri, (height, width), layers, ranges, derivatives))
     return peel_layers(pos, tri, ranges, (height, width), layers, derivatives)
 

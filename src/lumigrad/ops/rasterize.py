@@ -10,13 +10,10 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.fragments import Fragments
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
-
-_forward = _core.function("lg_rasterize_forward")
-_backward = _core.function("lg_rasterize_backward")
 
 
 def rasterize(
@@ -84,6 +81,7 @@ def check_geometry(
 
 
 def _kernel(
+    core: Any,
     pos: torch.Tensor,
     tri: torch.Tensor,
     ranges: torch.Tensor | None,
@@ -99,17 +97,17 @@ def _kernel(
 ) -> tuple[torch.Tensor, ...]:
     shared = pos.dim() == 2
     if shared and ranges is None:
-        ranges = torch.tensor([[0, tri.shape[0]]])
+        ranges = torch.tensor([[0, tri.shape[0]]], device="cpu")
     views = ranges.shape[0] if ranges is not None else pos.shape[0]
     image = (views, height, width)
-    out_tri = _core.empty(image, torch.int32)
-    bary = _core.empty((*image, 2), pos.dtype)
-    depth = _core.empty(image, pos.dtype)
-    bary_d = _core.empty((*image, 2, 2) if derivatives else (0,), pos.dtype)
-    out_z = _core.empty(image if zbuffer else (0,), torch.float32)
-    point = _core.pointer
-    _forward(
-        _core.threads(), _core.float_code(pos), point(pos), point(tri), point(ranges),
+    out_tri = core.empty(image, torch.int32)
+    bary = core.empty((*image, 2), pos.dtype)
+    depth = core.empty(image, pos.dtype)
+    bary_d = core.empty((*image, 2, 2) if derivatives else (0,), pos.dtype)
+    out_z = core.empty(image if zbuffer else (0,), torch.float32)
+    point = core.pointer
+    core.calls["rasterize_forward"](
+        core.float_code(pos), point(pos), point(tri), point(ranges),
         views, pos.shape[-2], tri.shape[0], height, width, subpixel_bits,
         point(after_tri), point(after_zbuffer), drop_coincident,
         point(out_tri), point(bary), point(depth),
@@ -155,6 +153,7 @@ def _grad(ctx: Any, grad_tri: Any, grad_bary: Any, grad_depth: Any, grad_bary_d:
 
 
 def _backward_kernel(
+    core: Any,
     pos: torch.Tensor,
     tri: torch.Tensor,
     frag_tri: torch.Tensor,
@@ -165,10 +164,10 @@ def _backward_kernel(
 ) -> torch.Tensor:
     grads = [g if g is None else g.contiguous() for g in (grad_bary, grad_depth, grad_bary_d)]
     views, height, width = frag_tri.shape
-    grad_pos = _core.empty(pos.shape, pos.dtype)
-    point = _core.pointer
-    _backward(
-        _core.threads(), _core.float_code(pos), point(pos), point(tri), pos.dim() == 2,
+    grad_pos = core.empty(pos.shape, pos.dtype)
+    point = core.pointer
+    core.calls["rasterize_backward"](
+        core.float_code(pos), point(pos), point(tri), pos.dim() == 2,
         views, pos.shape[-2], tri.shape[0], height, width, straight_through,
         point(frag_tri), *map(point, grads), point(grad_pos),
     )  # fmt: skip
@@ -180,6 +179,7 @@ _backward_op = register(
     "Tensor? grad_bary_d, bool straight_through) -> Tensor",
     kernel=_backward_kernel,
     fake=lambda pos, *_: torch.empty_like(pos),
+    any_core=True,
 )
 _op = register(
     "rasterize(Tensor pos, Tensor tri, Tensor? ranges, SymInt height, SymInt width, bool derivatives, "
@@ -189,4 +189,5 @@ _op = register(
     fake=_fake,
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

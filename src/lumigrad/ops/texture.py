@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
 from lumigrad.ops.build_mips import (
@@ -22,9 +22,6 @@ from lumigrad.ops.build_mips import (
     packed_size,
     split_levels,
 )
-
-_forward = _core.function("lg_texture_forward")
-_backward = _core.function("lg_texture_backward")
 
 # The core's codes.
 FILTERS = {"nearest": 0, "linear": 1, "linear-mipmap-nearest": 2, "linear-mipmap-linear": 3}
@@ -181,6 +178,7 @@ def check_levels(
 
 
 def _arguments(
+    core: Any,
     tex: torch.Tensor,
     levels: list[torch.Tensor],
     coord: torch.Tensor,
@@ -192,9 +190,9 @@ def _arguments(
 ) -> tuple:
     """What the core's forward and backward are both given."""
     views, height, width, _ = coord.shape
-    point = _core.pointer
+    point = core.pointer
     return (
-        _core.threads(), _core.float_code(tex), _core.pointers(levels), len(levels), tex.shape[0],
+        core.float_code(tex), core.pointers(levels), len(levels), tex.shape[0],
         *tex.shape[-3:], point(coord), point(coord_d), point(bias), views, height, width, filter_code, wrap_code,
         anisotropy,
     )  # fmt: skip
@@ -207,6 +205,7 @@ def _all_levels(
 
 
 def _kernel(
+    core: Any,
     tex: torch.Tensor,
     coord: torch.Tensor,
     coord_d: torch.Tensor | None,
@@ -217,10 +216,11 @@ def _kernel(
     wrap_code: int,
     anisotropy: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    pyramid = build_packed(tex, built)
-    out = _core.empty((*coord.shape[:-1], tex.shape[-1]), tex.dtype)
+    pyramid = build_packed(core, tex, built)
+    out = core.empty((*coord.shape[:-1], tex.shape[-1]), tex.dtype)
     levels = _all_levels(tex, mips, built, pyramid)
-    _forward(*_arguments(tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy), _core.pointer(out))
+    arguments = _arguments(core, tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy)
+    core.calls["texture_forward"](*arguments, core.pointer(out))
     return out, pyramid
 
 
@@ -267,6 +267,7 @@ def _gradient_shapes(inputs: Sequence[torch.Tensor | None], mips: int, wanted: S
 
 
 def _backward_kernel(
+    core: Any,
     tex: torch.Tensor,
     coord: torch.Tensor,
     coord_d: torch.Tensor | None,
@@ -281,26 +282,32 @@ def _backward_kernel(
     wanted: Sequence[bool],
 ) -> tuple[torch.Tensor, ...]:
     shapes = _gradient_shapes((tex, coord, coord_d, bias), len(mips), wanted)
-    grads = [_core.empty(shape, tex.dtype) for shape in shapes]
+    grads = [core.empty(shape, tex.dtype) for shape in shapes]
     levels = _all_levels(tex, mips, built, pyramid)
-    by_level = _level_gradients(tex, grads[0], grads[4], len(mips), built, wanted)
+    by_level = _level_gradients(core, tex, grads[0], grads[4], len(mips), built, wanted)
     grad_out = grad_out.contiguous()
-    _backward(
-        *_arguments(tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy),
-        _core.pointer(grad_out), None if by_level is None else _core.pointers(by_level),
-        *(_core.pointer(grad) if want else None for grad, want in zip(grads[1:4], wanted[1:4])),
+    core.calls["texture_backward"](
+        *_arguments(core, tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy),
+        core.pointer(grad_out), None if by_level is None else core.pointers(by_level),
+        *(core.pointer(grad) if want else None for grad, want in zip(grads[1:4], wanted[1:4])),
     )  # fmt: skip
     if built and by_level is not None:
-        fold_levels(grads[0], [level for level in by_level[1:] if level is not None], add=True)
+        fold_levels(core, grads[0], [level for level in by_level[1:] if level is not None], add=True)
     return tuple(grads)
 
 
 def _level_gradients(
-    tex: torch.Tensor, grad_tex: torch.Tensor, grad_mips: torch.Tensor, mips: int, built: int, wanted: Sequence[bool]
+    core: Any,
+    tex: torch.Tensor,
+    grad_tex: torch.Tensor,
+    grad_mips: torch.Tensor,
+    mips: int,
+    built: int,
+    wanted: Sequence[bool],
 ) -> list[torch.Tensor | None] | None:
     """Where the core is to put the gradient of each level; None where it is not wanted."""
     if built and wanted[0]:
-        packed = _core.empty((packed_size(tex.shape, built),), tex.dtype)
+        packed = core.empty((packed_size(tex.shape, built),), tex.dtype)
         return [grad_tex, *split_levels(packed, tex.shape, built)]
     if not wanted[0] and not wanted[4]:
         return None
@@ -332,6 +339,7 @@ _backward_op = register(
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=_backward_fake,
+    any_core=True,
 )
 _op = register(
     "texture(Tensor tex, Tensor coord, Tensor? coord_d, Tensor? bias, Tensor[] mips, int built, int filter, "
@@ -340,4 +348,5 @@ _op = register(
     fake=_fake,
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

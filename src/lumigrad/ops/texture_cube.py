@@ -50,6 +50,6 @@ def texture_cube(
     direction, direction_d, mip_bias = check_lookup(tex, "direction", direction, "direction_d", direction_d, mip_bias)
     code = check_filter(filter, "direction_d", direction_d, mip_bias)
     levels = check_levels(tex, mips, max_level)
-    if needs_reference("texture_cube", tex):
+    if needs_reference("texture_cube", tex, "texture"):
         return reference.texture_cube(tex, direction, direction_d, mip_bias, mips, filter, max_level)
     return look_up(tex, direction, direction_d, mip_bias, levels, code, CUBE)

@@ -8,20 +8,34 @@ from __future__ import annotations
 
 from .antialias import antialias
 from .build_mips import build_mips
+from .edge_gradient import edge_gradient
 from .edge_topology import edge_topology
 from .interpolate import interpolate
+from .nmr_gradient import nmr_gradient
+from .opendr_gradient import opendr_gradient
 from .peel import peel
 from .rasterize import rasterize, visibility
+from .soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
+from .splat_gradient import splat_gradient
 from .texture import texture
 from .texture_cube import texture_cube
 
 __all__ = [
     "antialias",
     "build_mips",
+    "edge_gradient",
     "edge_topology",
     "interpolate",
+    "nmr_gradient",
+    "opendr_gradient",
     "peel",
     "rasterize",
+    "soft_attributes",
+    "soft_colors",
+    "soft_interpolate",
+    "soft_rasterize",
+    "soft_silhouette",
+    "splat_gradient",
     "texture",
     "texture_cube",
     "visibility",

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from lumigrad.fragments import Fragments
 from lumigrad.ops import antialias, build_mips, interpolate, rasterize, texture
-from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.render.rendering import Rendering
+from lumigrad.scene.camera import Camera
 from lumigrad.scene.lights import Lighting
 from lumigrad.scene.mesh import Mesh
 
 
-class Rendering(NamedTuple):
-    """Colours multiplied with coverage [N, H, W, 3], and coverage [N, H, W, 1] in [0, 1]."""
-
-    color: Tensor
-    mask: Tensor
-
-    def over(self, background: Tensor | tuple[float, float, float] | float) -> Tensor:
-        """Image [N, H, W, 3] in front of a background colour (or anything that broadcasts to the image)."""
-        behind = torch.as_tensor(background, dtype=self.color.dtype, device=self.color.device)
-        return self.color + (1 - self.mask) * behind
-
-
 def render_mesh(
     mesh: Mesh,
-    camera: PerspectiveCamera,
+    camera: Camera,
     lighting: Lighting | None = None,
     topology: Tensor | None = None,
     mips: bool = True,

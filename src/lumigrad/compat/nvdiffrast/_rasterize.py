@@ -50,7 +50,7 @@ def rasterize(
         TypeError, ValueError: for wrong types, shapes, devices, or indices out of range.
     """
     pos, tri, ranges, height, width = _check_scene(glctx, pos, tri, ranges, resolution)
-    if needs_reference("compat.nvdiffrast.rasterize", pos):
+    if needs_reference("compat.nvdiffrast.rasterize", pos, "rasterize"):
         frags = reference.rasterize(
             flip(pos), tri, (height, width), ranges, subpixel_bits=SUBPIXEL_BITS, straight_through=True
         )
@@ -89,7 +89,8 @@ class DepthPeeler:
     def __enter__(self) -> DepthPeeler:
         pos, tri, ranges, *resolution = self._scene
         height, width = resolution
-        make: Any = reference.peel if needs_reference("compat.nvdiffrast.DepthPeeler", pos) else _peel_layers
+        by_reference = needs_reference("compat.nvdiffrast.DepthPeeler", pos, "rasterize")
+        make: Any = reference.peel if by_reference else _peel_layers
         options = {"subpixel_bits": SUBPIXEL_BITS, "straight_through": True, "drop_coincident": True}
         self._layers = make(flip(pos), tri, (height, width), sys.maxsize, ranges, **options)
         return self

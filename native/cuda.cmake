@@ -1,0 +1,100 @@
+# The CUDA library (lumigrad_cuda), built where nvcc is found, and the emulation of it that tests use.
+#
+#   LUMIGRAD_CUDA                AUTO: where nvcc is found. ON: or fail. OFF.
+#   LUMIGRAD_CUDA_ARCHITECTURES  as CMAKE_CUDA_ARCHITECTURES; machine code for each, and PTX for what comes later
+#   LUMIGRAD_CUDA_EMULATION      also build lumigrad_cuda_emulated: the same kernels for a processor, for tests
+set(LUMIGRAD_CUDA AUTO CACHE STRING "Build the CUDA library: AUTO, ON or OFF")
+set_property(CACHE LUMIGRAD_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(LUMIGRAD_CUDA_ARCHITECTURES "75-real;80-real;86-real;89-real;90-real;100-real;120-real;90-virtual" CACHE STRING
+  "GPU architectures of the CUDA library")
+option(LUMIGRAD_CUDA_EMULATION "Build the CUDA kernels for a processor, for tests" OFF)
+
+set(LUMIGRAD_CUDA_SOURCES
+  common/core_cuda.cu
+  interpolate/interpolate_cuda.cu
+  rasterize/rasterize_cuda.cu
+  antialias/topology_cuda.cu
+  texture/mips_cuda.cu
+)
+# Without fused multiply-add, so that what hangs on a rounding comes out as on the CPU: which pixels a triangle covers,
+# which edge is an outline, between which texels a lookup lies.
+set(LUMIGRAD_CUDA_EXACT_SOURCES
+  rasterize/visibility_cuda.cu
+  antialias/antialias_cuda.cu
+  texture/texture_cuda.cu
+)
+
+function(lumigrad_add_cuda)
+  list(TRANSFORM LUMIGRAD_CUDA_SOURCES PREPEND native/)
+  list(TRANSFORM LUMIGRAD_CUDA_EXACT_SOURCES PREPEND native/)
+  add_library(lumigrad_cuda SHARED ${LUMIGRAD_CUDA_SOURCES} ${LUMIGRAD_CUDA_EXACT_SOURCES})
+  set_source_files_properties(${LUMIGRAD_CUDA_EXACT_SOURCES} PROPERTIES COMPILE_OPTIONS --fmad=false)
+  set_target_properties(lumigrad_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_STANDARD 17
+    CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden)
+  target_include_directories(lumigrad_cuda PRIVATE native native/include)
+  # Constants of the standard library (numeric_limits) are used on the device.
+  target_compile_options(lumigrad_cuda PRIVATE --expt-relaxed-constexpr)
+  if(MSVC)
+    target_compile_options(lumigrad_cuda PRIVATE -Xcompiler=/W3)
+  else()
+    target_compile_options(lumigrad_cuda PRIVATE -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas)
+    if(LUMIGRAD_WARNINGS_AS_ERRORS)
+      target_compile_options(lumigrad_cuda PRIVATE --Werror=all-warnings -Xcompiler=-Werror)
+    endif()
+    if(UNIX AND NOT APPLE)
+      target_link_options(lumigrad_cuda PRIVATE -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL)
+    endif()
+  endif()
+  install(TARGETS lumigrad_cuda LIBRARY DESTINATION lumigrad/_native RUNTIME DESTINATION lumigrad/_native)
+endfunction()
+
+function(lumigrad_add_cuda_emulation)
+  set(sources native/tests/cuda_emulation/emulation.cpp)
+  foreach(source IN LISTS LUMIGRAD_CUDA_SOURCES LUMIGRAD_CUDA_EXACT_SOURCES)
+    string(REGEX REPLACE "[^a-z_]" "_" name "${source}")
+    set(wrapper ${CMAKE_CURRENT_BINARY_DIR}/emulated/${name}.cpp)
+    file(GENERATE OUTPUT ${wrapper} CONTENT "#include \"${source}\"\n")
+    list(APPEND sources ${wrapper})
+  endforeach()
+  # A module of its own for tests: not installed, and not built unless asked for.
+  add_library(lumigrad_cuda_emulated SHARED ${sources})
+  target_include_directories(lumigrad_cuda_emulated PRIVATE native native/include)
+  target_compile_definitions(lumigrad_cuda_emulated PRIVATE LG_CUDA_EMULATED)
+  # Kernels keep numbers of several types in one place, which C++ frowns upon and CUDA allows.
+  target_compile_options(lumigrad_cuda_emulated PRIVATE -O2 -g1 -ffp-contract=off -fno-strict-aliasing -Wall -Wextra
+    -Wno-unknown-pragmas)
+  if(LUMIGRAD_WARNINGS_AS_ERRORS)
+    target_compile_options(lumigrad_cuda_emulated PRIVATE -Werror)
+  endif()
+  if(LUMIGRAD_SANITIZE)
+    target_compile_options(lumigrad_cuda_emulated PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all)
+    target_link_options(lumigrad_cuda_emulated PRIVATE -fsanitize=address,undefined)
+  endif()
+endfunction()
+
+# Languages can only be enabled outside of functions.
+if(NOT LUMIGRAD_CUDA)
+  message(STATUS "lumigrad: without the CUDA library (LUMIGRAD_CUDA=${LUMIGRAD_CUDA})")
+else()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_ARCHITECTURES "${LUMIGRAD_CUDA_ARCHITECTURES}")
+    enable_language(CUDA)
+    if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.0)
+      message(STATUS "lumigrad: CUDA library by nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${LUMIGRAD_CUDA_ARCHITECTURES}")
+      lumigrad_add_cuda()
+    endif()
+  endif()
+  if(NOT TARGET lumigrad_cuda)
+    set(reason "no nvcc of version 12.0 or newer was found; put it into PATH or set CUDACXX")
+    if(NOT LUMIGRAD_CUDA STREQUAL "AUTO")
+      message(FATAL_ERROR "lumigrad: LUMIGRAD_CUDA=${LUMIGRAD_CUDA}, but ${reason}")
+    endif()
+    message(STATUS "lumigrad: the CUDA library is not built: ${reason}. CUDA tensors will use the slow reference.")
+  endif()
+endif()
+
+if(LUMIGRAD_CUDA_EMULATION)
+  lumigrad_add_cuda_emulation()
+endif()

@@ -1,0 +1,90 @@
+// What the border between two neighbouring pixels does when the surfaces on either side move (Pidhorskyi et al.
+// 2024). Everything is homogeneous and float64, whatever the tensors' type: it makes decisions.
+#pragma once
+
+#include <cstdint>
+
+#include "common/config.h"
+
+namespace lg {
+
+// Pixels by which an intersection may move for each pixel that its surfaces do.
+constexpr double fastest_intersection = 1e4;
+
+// A triangle on the screen. Line k = p_i x p_j in (x, y, w) is opposite to corner k.
+struct ScreenTriangle {
+  double line[3][3], det, z[3];
+};
+
+template <class T>
+LG_HD ScreenTriangle screen_triangle(const T* p0, const T* p1, const T* p2) {
+  const T* p[3] = {p0, p1, p2};
+  ScreenTriangle out;
+  for (int k = 0; k < 3; ++k) {
+    const T *a = p[(k + 1) % 3], *b = p[(k + 2) % 3];
+    const double ax = a[0], ay = a[1], aw = a[3], bx = b[0], by = b[1], bw = b[3];
+    out.line[k][0] = ay * bw - aw * by;
+    out.line[k][1] = aw * bx - ax * bw;
+    out.line[k][2] = ax * by - ay * bx;
+    out.z[k] = p[k][2];
+  }
+  out.det = (p0[3] * out.line[0][2] + p1[3] * out.line[1][2]) + p2[3] * out.line[2][2];
+  return out;
+}
+
+// Whether the place (x, y) in NDC lies strictly inside, in front of the eye and between the clip planes.
+LG_HD bool covers(const ScreenTriangle& t, double x, double y) {
+  const double sign = t.det > 0 ? 1 : (t.det < 0 ? -1 : 0);
+  double depth = 0;
+  bool inside = true;
+  for (int k = 0; k < 3; ++k) {
+    const double a = (t.line[k][0] * x + t.line[k][1] * y) + t.line[k][2];
+    inside = inside && a * sign > 0;
+    depth += t.z[k] * a;
+  }
+  depth /= t.det;
+  return inside && depth <= 1 && depth >= -1;
+}
+
+// Depth by pixels to the right and down; zero where that is not finite.
+LG_HD void depth_slope(const ScreenTriangle& t, double width, double height, double* slope) {
+  double x = 0, y = 0;
+  for (int k = 0; k < 3; ++k) {
+    x += t.z[k] * t.line[k][0];
+    y += t.z[k] * t.line[k][1];
+  }
+  slope[0] = x / t.det * (2 / width);
+  slope[1] = y / t.det * (-2 / height);
+  for (int i = 0; i < 2; ++i) slope[i] = slope[i] - slope[i] == 0 ? slope[i] : 0;
+}
+
+// Where the loss changes by `pull` for each pixel that the border moves towards the second pixel, along `axis`
+// (0 right, 1 down), and the border is the intersection of the surfaces seen on either side: the gradients of
+// (right, down, depth) of the two points seen.
+LG_HD bool intersection_gradient(const double* slope_a, const double* slope_b, int axis, double pull, double* a,
+                                 double* b) {
+  const auto magnitude = [](double v) { return v < 0 ? -v : v; };
+  const double steepness = (magnitude(slope_a[0]) + magnitude(slope_a[1])) + (magnitude(slope_b[0]) + magnitude(slope_b[1]));
+  double closing = slope_a[axis] - slope_b[axis];
+  const double least = steepness / fastest_intersection;
+  closing = closing < least ? least : closing;
+  if (!(closing > 0) || !(closing - closing == 0)) return false;
+  const double rise = pull / closing;
+  a[0] = rise * slope_a[0], a[1] = rise * slope_a[1], a[2] = -rise;
+  b[0] = -rise * slope_b[0], b[1] = -rise * slope_b[1], b[2] = rise;
+  return true;
+}
+
+// The gradient of a surface point's motion (pixels right, pixels down, depth) as one of its clip position.
+// False where it is not in front of the eye.
+LG_HD bool motion_to_clip(const double* motion, double x, double y, double z, double w, double width, double height,
+                          double* clip) {
+  if (!(w > 0) || !((x - x) + (y - y) + (z - z) + (w - w) == 0)) return false;
+  clip[0] = motion[0] * (0.5 * width) / w;
+  clip[1] = -motion[1] * (0.5 * height) / w;
+  clip[2] = motion[2] / w;
+  clip[3] = -((clip[0] * x + clip[1] * y) + clip[2] * z) / w;
+  return true;
+}
+
+}  // namespace lg

@@ -1,0 +1,96 @@
+/* The C interface of lumigrad's CUDA library, which src/lumigrad/_cuda.py mirrors.
+ *
+ * Functions and arguments are those of lumigrad.h, with `call` in the place of `threads`. All buffers lie on the
+ * current device, save for `ranges`, `channel_list` and the arrays of level pointers, which are read on the host
+ * before the function returns. A function puts kernels on the stream and returns: it allocates nothing, waits for
+ * nothing and reads nothing back, so that calls can be captured into CUDA graphs.
+ *
+ * Hence no error can tell of an index out of range. What such an index belongs to is left out instead: a triangle
+ * of `tri` with a wrong vertex is not drawn, a pixel of `frag_tri` with a wrong triangle is background.
+ */
+#ifndef LUMIGRAD_CUDA_H
+#define LUMIGRAD_CUDA_H
+
+#include "lumigrad.h"
+
+/* workspace_bytes has been set to what the call needs; nothing else was done. */
+enum { LG_NEEDS_WORKSPACE = 4 };
+
+typedef struct {
+  void* stream;            /* a cudaStream_t of the current device */
+  void* workspace;         /* aligned to 256 bytes; null: none */
+  int64_t workspace_bytes; /* its size */
+  int32_t deterministic;   /* not 0: gradients are the same bit for bit in every run */
+} lg_cuda_call;
+
+LG_API int32_t lg_cuda_abi_version(void);
+/* In words, for the calling thread, what the last function that failed has to say. */
+LG_API const char* lg_cuda_last_error(void);
+/* The CUDA version that the library was built with, as 1000 major + 10 minor; 0 for an emulation. */
+LG_API int32_t lg_cuda_toolkit(void);
+/* Whether the driver and the current device can run the kernels of this library; LG_INTERNAL where they cannot. */
+LG_API int32_t lg_cuda_check(void);
+
+LG_API int32_t lg_cuda_rasterize_forward(
+    lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t subpixel_bits,
+    const int32_t* after_tri, const float* after_zbuffer, int32_t drop_coincident,
+    int32_t* out_tri, void* out_bary, void* out_depth, void* out_bary_d, float* out_zbuffer);
+
+LG_API int32_t lg_cuda_rasterize_backward(
+    lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t straight_through,
+    const int32_t* frag_tri, const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
+    void* grad_pos);
+
+LG_API int32_t lg_cuda_interpolate_forward(
+    lg_cuda_call* call, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
+    const void* bary, const void* bary_d, const int32_t* channel_list,
+    int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
+    int64_t pixels_per_view, int64_t listed, void* out, void* out_d);
+
+LG_API int32_t lg_cuda_interpolate_backward(
+    lg_cuda_call* call, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
+    const void* bary, const void* bary_d, const int32_t* channel_list,
+    int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
+    int64_t height, int64_t width, int64_t listed, const void* grad_out, const void* grad_out_d,
+    void* grad_attr, void* grad_bary, void* grad_bary_d);
+
+LG_API int32_t lg_cuda_edge_topology(lg_cuda_call* call, const int32_t* tri, const int32_t* weld, int64_t vertices,
+                                     int64_t triangles, int32_t* topology);
+
+LG_API int32_t lg_cuda_antialias_forward(
+    lg_cuda_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
+    const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    int32_t unbounded, void* out, uint8_t* out_flags);
+
+LG_API int32_t lg_cuda_antialias_backward(
+    lg_cuda_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
+    const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* flags,
+    int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
+
+LG_API int32_t lg_cuda_texture_forward(
+    lg_cuda_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
+    int64_t texture_views, int64_t height, int64_t width, int64_t channels,
+    const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
+    int32_t filter, int32_t wrap, int32_t anisotropy, void* out);
+
+LG_API int32_t lg_cuda_texture_backward(
+    lg_cuda_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
+    int64_t texture_views, int64_t height, int64_t width, int64_t channels,
+    const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
+    int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
+    void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias);
+
+LG_API int32_t lg_cuda_build_mips(
+    lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+    int64_t height, int64_t width, int64_t channels);
+
+LG_API int32_t lg_cuda_fold_mips(
+    lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+    int64_t height, int64_t width, int64_t channels, int32_t add_to_base);
+
+#endif

@@ -1,0 +1,362 @@
+// Soft rasterization on the CPU, the K nearest faces of every pixel: faces are binned to tiles, a tile keeps depth and
+// face of each pixel's nearest ones, and what else is wanted of them is computed at the end, once per fragment kept.
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "common/bits.h"
+#include "common/memory.h"
+#include "common/parallel.h"
+#include "common/status.h"
+#include "common/tiles.h"
+#include "common/triangle_gradients.h"
+#include "lumigrad.h"
+#include "soft/bins_cpu.h"
+#include "soft/soft.h"
+#include "soft/tile_cpu.h"
+
+namespace lg {
+namespace {
+
+constexpr int64_t max_tile = 32;
+constexpr int max_blocks = (max_tile / soft_block) * (max_tile / soft_block);
+
+// The lists of many faces per pixel should stay in a near cache.
+int64_t tile_size_for(int64_t faces_per_pixel) { return faces_per_pixel <= 4 ? 32 : 16; }
+
+template <class T>
+struct Entry {
+  T z;
+  int32_t face;  // its number among the tile's
+};
+
+// The nearest faces of the pixels of a tile.
+template <class T>
+struct TileLists {
+  explicit TileLists(int64_t most) : most(most), entries(max_blocks * soft_lanes * most) {}
+
+  void begin(int blocks) {
+    std::fill_n(count, blocks * soft_lanes, 0);
+    std::fill_n(limit, blocks * soft_lanes, std::numeric_limits<T>::infinity());
+    std::fill_n(block_limit, blocks, std::numeric_limits<T>::infinity());
+  }
+
+  // Before all that is deeper, behind what is equally deep: that has a smaller number.
+  void insert(int lane, T z, int32_t face) {
+    Entry<T>* list = entries.data() + lane * most;
+    int64_t place = count[lane];
+    if (place == most) {
+      --place;
+    } else {
+      ++count[lane];
+    }
+    for (; place > 0 && list[place - 1].z > z; --place) list[place] = list[place - 1];
+    list[place] = {z, face};
+    if (count[lane] == most) limit[lane] = list[most - 1].z;
+  }
+
+  void update_block(int block) {
+    T deepest = limit[block * soft_lanes];
+    for (int l = 1; l < soft_lanes; ++l) deepest = std::max(deepest, limit[block * soft_lanes + l]);
+    block_limit[block] = deepest;
+  }
+
+  const int64_t most;
+  Buffer<Entry<T>> entries;
+  alignas(64) T limit[max_blocks * soft_lanes];        // only what is nearer than this still counts
+  alignas(64) int32_t count[max_blocks * soft_lanes];
+  alignas(64) int32_t nearest[max_blocks * soft_lanes];  // the only entry where `most` is 1
+  T block_limit[max_blocks];
+};
+
+template <class T>
+struct Work {
+  explicit Work(int64_t most) : lists(most) {}
+  TileLists<T> lists;
+  Array<TileFace<T>> faces;
+};
+
+template <class T>
+struct FragmentOutputs {
+  int32_t* tri;
+  T *z, *dist, *bary;
+};
+
+template <class T>
+class Forward {
+ public:
+  Forward(const SoftScene<T>& scene, int64_t most, const FragmentOutputs<T>& out)
+      : scene_(scene), most_(most), out_(out), size_(tile_size_for(most)), step_(static_cast<T>(scene.viewport.step)),
+        blur_(static_cast<T>(scene.blur)), reach_(static_cast<T>(std::sqrt(scene.blur))),
+        clip_((scene.flags & soft_clip) != 0) {}
+
+  void run(int32_t threads) {
+    std::vector<Work<T>> work;
+    for (int i = 0; i < std::max(1, threads); ++i) work.emplace_back(most_);
+    for_soft_tiles(scene_, threads, size_, [&](int64_t, const PixelTile& tile, const int32_t* face, const int32_t* end,
+                                               int worker) { draw_tile(tile, face, end, work[worker]); });
+  }
+
+ private:
+  void draw_tile(const PixelTile& tile, const int32_t* face, const int32_t* end, Work<T>& work) const {
+    const auto across = static_cast<int>(size_ / soft_block);
+    work.lists.begin(across * across);
+    work.faces.clear();
+    SoftFrame frame;
+    for (; face < end; ++face) {
+      TileFace<T> tile_face;
+      if (!make_tile_face(scene_, tile, *face, frame, tile_face)) continue;
+      const auto number = static_cast<int32_t>(work.faces.size());
+      work.faces.push_back(tile_face);
+      for_blocks(tile_face.face, tile_face.box, step_, reach_, across, [&](int block, int32_t column, int32_t row) {
+        if (tile_face.least_z >= work.lists.block_limit[block]) return;
+        if (tile_face.face.edges == 3) {
+          clip_ ? add<3, true>(tile_face, number, block, column, row, work.lists)
+                : add<3, false>(tile_face, number, block, column, row, work.lists);
+        } else {
+          clip_ ? add<4, true>(tile_face, number, block, column, row, work.lists)
+                : add<4, false>(tile_face, number, block, column, row, work.lists);
+        }
+      });
+    }
+    write_tile(tile, work);
+  }
+
+  template <int Edges, bool Clip>
+  LG_HD void add(const TileFace<T>& tile_face, int32_t number, int block, int32_t column, int32_t row,
+                 TileLists<T>& lists) const {
+    const SoftFace<T> face = tile_face.face;
+    const int first = block * soft_lanes;
+    T* limit = lists.limit + first;
+    alignas(64) T z[soft_lanes];
+    alignas(64) int32_t keep[soft_lanes];
+    const T step = step_, blur = blur_;
+    LG_VECTORIZE
+    for (int l = 0; l < soft_lanes; ++l) {
+      const T x = T(column + soft_lane_column[l]) * step, y = -T(row + soft_lane_row[l]) * step;
+      SoftPlace<T> at;
+      soft_locate<Edges>(face, x, y, at);
+      SoftWeights<T> weights;
+      soft_weigh<Clip>(face, at.line, weights);
+      const bool near = (at.inner >= 0) | (at.dist < blur);
+      z[l] = weights.z;
+      keep[l] = near & weights.valid & (weights.z < limit[l]);
+    }
+    uint32_t mask = equal_lanes(keep, 1);
+    if (!mask) return;
+    if (most_ == 1) {
+      int32_t* nearest = lists.nearest + first;
+      int32_t* count = lists.count + first;
+      for (int l = 0; l < soft_lanes; ++l) {
+        limit[l] = keep[l] ? z[l] : limit[l];
+        nearest[l] = keep[l] ? number : nearest[l];
+        count[l] |= keep[l];
+      }
+      return lists.update_block(block);
+    }
+    bool full = false;
+    for (; mask; mask &= mask - 1) {
+      const int l = lowest_lane(mask);
+      lists.insert(first + l, z[l], number);
+      full |= lists.count[first + l] == most_;
+    }
+    if (full) lists.update_block(block);
+  }
+
+  void write_tile(const PixelTile& tile, const Work<T>& work) const {
+    const auto across = static_cast<int>(size_ / soft_block);
+    for (int64_t row = tile.y0; row < tile.y1; ++row) {
+      const auto y = static_cast<int32_t>(row - tile.y0);
+      for (int64_t column = tile.x0; column < tile.x1; ++column) {
+        const auto x = static_cast<int32_t>(column - tile.x0);
+        const int lane = ((y / soft_block) * across + x / soft_block) * soft_lanes + y % soft_block * soft_block + x % soft_block;
+        const int64_t first = ((tile.view * scene_.height + row) * scene_.width + column) * most_;
+        const int64_t count = work.lists.count[lane];
+        const Entry<T>* list = work.lists.entries.data() + lane * most_;
+        for (int64_t k = 0; k < count; ++k) {
+          const int32_t face = most_ == 1 ? work.lists.nearest[lane] : list[k].face;
+          write_fragment(work.faces[face], x, y, first + k);
+        }
+        std::fill(out_.tri + first + count, out_.tri + first + most_, -1);
+        std::fill(out_.z + first + count, out_.z + first + most_, T(0));
+        std::fill(out_.dist + first + count, out_.dist + first + most_, T(0));
+        std::fill(out_.bary + 3 * (first + count), out_.bary + 3 * (first + most_), T(0));
+      }
+    }
+  }
+
+  void write_fragment(const TileFace<T>& tile_face, int32_t column, int32_t row, int64_t i) const {
+    const T x = T(column) * step_, y = -T(row) * step_;
+    SoftPlace<T> at;
+    tile_face.face.edges == 3 ? soft_locate<3>(tile_face.face, x, y, at) : soft_locate<4>(tile_face.face, x, y, at);
+    SoftWeights<T> weights;
+    clip_ ? soft_weigh<true>(tile_face.face, at.line, weights) : soft_weigh<false>(tile_face.face, at.line, weights);
+    out_.tri[i] = tile_face.number;
+    out_.z[i] = weights.z;
+    out_.dist[i] = at.inner >= 0 ? -at.dist : at.dist;
+    for (int k = 0; k < 3; ++k) out_.bary[3 * i + k] = weights.bary[k];
+  }
+
+  const SoftScene<T>& scene_;
+  const int64_t most_;
+  const FragmentOutputs<T> out_;
+  const int64_t size_;
+  const T step_, blur_, reach_;
+  const bool clip_;
+};
+
+// ---- Backward ---------------------------------------------------------------------------------------------------
+
+template <class T>
+struct FragmentGradients {
+  const int32_t* tri;
+  const T *z, *dist, *bary;  // any may be null
+};
+
+// The faces met in a tile, with their sums.
+template <class T>
+struct FaceSums {
+  static constexpr uint32_t slot_count = 2048;
+
+  // The number of a face; a new one if it has not been met (or was forgotten: then it has two numbers).
+  int32_t find(const SoftScene<T>& scene, const PixelTile& tile, int32_t face) {
+    int32_t& slot = slots[static_cast<uint32_t>(face) % slot_count];
+    const auto size = static_cast<int32_t>(number.size());
+    if (!(slot < size && number[slot] == face)) {
+      slot = size;
+      number.push_back(face);
+      double p[3][4];
+      scene.corners(tile.view, face, p);
+      SoftFrame& frame = *frames.extend(1);
+      SoftFace<T>& made = *faces.extend(1);
+      if (!make_soft_frame(p, tile.x0, tile.y0, scene.viewport, scene.flags & ~soft_cull, frame)) {
+        throw InvalidArgument("the fragments hold face %d, which shows nothing: they are not of these positions",
+                              static_cast<int>(face));
+      }
+      make_soft_face(frame, scene.flags, made);
+      std::fill_n(sums.extend(soft_sums), soft_sums, T(0));
+    }
+    return slot;
+  }
+
+  void clear() {
+    number.clear();
+    frames.clear();
+    faces.clear();
+    sums.clear();
+  }
+
+  std::vector<int32_t> slots = std::vector<int32_t>(slot_count, 0);
+  Array<int32_t> number;
+  Array<SoftFrame> frames;
+  Array<SoftFace<T>> faces;
+  Array<T> sums;
+};
+
+template <class T>
+void add_fragment(const SoftScene<T>& scene, const FragmentGradients<T>& in, int64_t i, int32_t column, int32_t row,
+                  const SoftFace<T>& face, T* sums) {
+  const T grad_dist = in.dist ? in.dist[i] : T(0), grad_z = in.z ? in.z[i] : T(0);
+  T grad_bary[3] = {0, 0, 0};
+  for (int k = 0; k < 3 && in.bary; ++k) grad_bary[k] = in.bary[3 * i + k];
+  const T step = static_cast<T>(scene.viewport.step), x = T(column) * step, y = -T(row) * step;
+  SoftPlace<T> at;
+  face.edges == 3 ? soft_locate<3>(face, x, y, at) : soft_locate<4>(face, x, y, at);
+  const auto add = [&](int k, T value) { sums[k] += value; };
+  const T unsigned_grad = at.inner >= 0 ? -grad_dist : grad_dist;
+  if (grad_dist != 0) {
+    face.edges == 3 ? soft_distance_gradient<3>(face, x, y, at, unsigned_grad, add)
+                    : soft_distance_gradient<4>(face, x, y, at, unsigned_grad, add);
+  }
+  if (grad_z == 0 && grad_bary[0] == 0 && grad_bary[1] == 0 && grad_bary[2] == 0) return;
+  SoftWeights<T> weights;
+  if (scene.flags & soft_clip) {
+    soft_weigh<true>(face, at.line, weights);
+    if (weights.valid) soft_weight_gradient<true>(face, at.line, weights, T(column), T(row), grad_bary, grad_z, T(0), add);
+  } else {
+    soft_weigh<false>(face, at.line, weights);
+    if (weights.valid) soft_weight_gradient<false>(face, at.line, weights, T(column), T(row), grad_bary, grad_z, T(0), add);
+  }
+}
+
+// Whether any gradient of the fragment is not zero.
+template <class T>
+bool matters(const FragmentGradients<T>& in, int64_t i) {
+  return (in.dist && in.dist[i] != 0) || (in.z && in.z[i] != 0) ||
+         (in.bary && (in.bary[3 * i] != 0 || in.bary[3 * i + 1] != 0 || in.bary[3 * i + 2] != 0));
+}
+
+template <class T>
+void backward_tile(const SoftScene<T>& scene, const FragmentGradients<T>& in, int64_t most, const PixelTile& tile,
+                   FaceSums<T>& work) {
+  work.clear();
+  for (int64_t row = tile.y0; row < tile.y1; ++row) {
+    for (int64_t column = tile.x0; column < tile.x1; ++column) {
+      const int64_t first = ((tile.view * scene.height + row) * scene.width + column) * most;
+      for (int64_t i = first; i < first + most; ++i) {
+        const int32_t face = in.tri[i];
+        if (face < 0 || !matters(in, i)) continue;
+        if (face >= scene.triangles) {
+          throw InvalidArgument("the fragments hold face %d, but tri has %lld triangles", static_cast<int>(face),
+                                static_cast<long long>(scene.triangles));
+        }
+        const int32_t number = work.find(scene, tile, face);
+        add_fragment(scene, in, i, static_cast<int32_t>(column - tile.x0), static_cast<int32_t>(row - tile.y0),
+                     work.faces[number], work.sums.data() + static_cast<int64_t>(number) * soft_sums);
+      }
+    }
+  }
+}
+
+template <class T>
+void backward(int32_t threads, const SoftScene<T>& scene, const FragmentGradients<T>& in, int64_t most, T* grad_pos) {
+  const TileGrid tiles(scene.views, scene.height, scene.width, tile_size_for(most));
+  TriangleGradients<T> gradients(threads, tiles.count(), 12);
+  std::vector<FaceSums<T>> work(static_cast<size_t>(std::max(1, threads)));
+  parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {
+    FaceSums<T>& sums = work[worker];
+    const PixelTile tile = tiles[i];
+    backward_tile(scene, in, most, tile, sums);
+    gradients.begin_chunk(i, worker, tile.view);
+    const auto count = static_cast<int64_t>(sums.number.size());
+    T* out = gradients.append(worker, count, [&](int64_t k) { return sums.number[k]; });
+    for (int64_t k = 0; k < count; ++k) {
+      soft_finish(sums.frames[k], scene.viewport, scene.flags, sums.sums.data() + k * soft_sums, true, out + 12 * k);
+    }
+    gradients.end_chunk(i, worker);
+  });
+  gradients.scatter(threads, scene.tri, scene.vertices, scene.views, scene.shared, 4, grad_pos);
+}
+
+}  // namespace
+}  // namespace lg
+
+int32_t lg_soft_rasterize_forward(int32_t threads, int32_t dtype, const void* pos, const int32_t* tri,
+                                  const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
+                                  int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
+                                  int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
+  return lg::dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto scene = lg::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
+                                              width, blur_radius, flags);
+    lg::Forward<T>(scene, faces_per_pixel,
+                   {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist), static_cast<T*>(out_bary)})
+        .run(threads);
+  });
+}
+
+int32_t lg_soft_rasterize_backward(int32_t threads, int32_t dtype, const void* pos, const int32_t* tri,
+                                   int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
+                                   int64_t height, int64_t width, int64_t faces_per_pixel, int32_t flags,
+                                   const int32_t* frag_tri, const void* grad_z, const void* grad_dist,
+                                   const void* grad_bary, void* grad_pos) {
+  return lg::dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
+                                              height, width, 0.0, flags);
+    const lg::FragmentGradients<T> in = {frag_tri, static_cast<const T*>(grad_z), static_cast<const T*>(grad_dist),
+                                         static_cast<const T*>(grad_bary)};
+    lg::backward<T>(threads, scene, in, faces_per_pixel, static_cast<T*>(grad_pos));
+  });
+}

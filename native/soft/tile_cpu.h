@@ -1,0 +1,72 @@
+// A face within one tile, and the 4x4 blocks of pixels that it may reach.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "common/tiles.h"
+#include "soft/bins_cpu.h"
+#include "soft/soft.h"
+
+namespace lg {
+
+constexpr int soft_lanes = 16, soft_block = 4;  // a block of 4x4 pixels is sixteen lanes
+
+alignas(64) constexpr int32_t soft_lane_column[soft_lanes] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+alignas(64) constexpr int32_t soft_lane_row[soft_lanes] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+
+// A face seen from the tile's first pixel, and its box within the tile in pixels.
+template <class T>
+struct TileFace {
+  SoftFace<T> face;
+  SoftBox box;
+  T least_z;  // no pixel sees the face nearer than this
+  int32_t number;
+};
+
+// Sets up a face for a tile. False where it has nothing to show there.
+template <class T>
+bool make_tile_face(const SoftScene<T>& scene, const PixelTile& tile, int32_t number, SoftFrame& frame,
+                    TileFace<T>& out) {
+  double p[3][4];
+  scene.corners(tile.view, number, p);
+  if (!make_soft_frame(p, tile.x0, tile.y0, scene.viewport, scene.flags, frame)) return false;
+  make_soft_face(frame, scene.flags, out.face);
+  out.number = number;
+  const auto x0 = static_cast<int32_t>(tile.x0), y0 = static_cast<int32_t>(tile.y0);
+  const int32_t columns = static_cast<int32_t>(tile.x1) - x0, rows = static_cast<int32_t>(tile.y1) - y0;
+  SoftViewport part = scene.viewport;
+  part.width = columns, part.height = rows;
+  out.box = soft_frame_box(frame, part, scene.reach());
+  out.least_z = T(-1);
+  if (frame.edges == 3 && (scene.flags & soft_clip)) {
+    const T z[3] = {out.face.z[0] / out.face.w[0], out.face.z[1] / out.face.w[1], out.face.z[2] / out.face.w[2]};
+    // Rounding may put a weighted mean slightly outside of what it is the mean of.
+    const T least = std::min({z[0], z[1], z[2]});
+    out.least_z = least - T(1e-5) * std::abs(least);
+  }
+  return !out.box.empty();
+}
+
+// Calls body(block number, column, row) for the blocks of the face's box that it may reach. Blocks are numbered by
+// rows of `blocks_across`.
+template <class T, class Body>
+void for_blocks(const SoftFace<T>& face, const SoftBox& box, T step, T reach, int blocks_across, Body&& body) {
+  const int32_t bx0 = box.x0 / soft_block, bx1 = box.x1 / soft_block, by0 = box.y0 / soft_block, by1 = box.y1 / soft_block;
+  const bool small = (bx1 - bx0) * (by1 - by0) <= 2;
+  // A block's pixels are within this of its centre.
+  const T margin = -(reach + T(1.5 * 1.4143) * step) * T(1.0001);
+  for (int32_t by = by0; by <= by1; ++by) {
+    for (int32_t bx = bx0; bx <= bx1; ++bx) {
+      if (!small) {
+        const T x = (T(bx * soft_block) + T(1.5)) * step, y = -(T(by * soft_block) + T(1.5)) * step;
+        bool reaches = true;
+        for (int e = 0; e < face.edges; ++e) reaches &= face.nx[e] * x + face.ny[e] * y + face.c[e] >= margin;
+        if (!reaches) continue;
+      }
+      body(by * blocks_across + bx, bx * soft_block, by * soft_block);
+    }
+  }
+}
+
+}  // namespace lg

@@ -1,0 +1,175 @@
+// Building mip levels on CUDA, and folding gradients of mip levels back into the texture.
+//
+// A large level is a launch of its own, a thread for each of its values. The small levels at the end of the pyramid are
+// too little work for that: one block sees to all of them, image by image.
+#include "common/cuda_launch.h"
+#include "texture/mips.h"
+
+namespace lg {
+namespace {
+
+constexpr int32_t max_levels = 32;
+// Values of one image's level up to which it belongs to the end of the pyramid.
+constexpr int64_t small_level = 4096;
+
+template <class T>
+struct Pyramid {
+  T* level[max_levels];  // the base first
+  int64_t images, height, width, channels;
+
+  LG_HD int64_t side(int64_t size, int32_t level_number) const {
+    const int64_t shrunk = size >> level_number;
+    return shrunk > 1 ? shrunk : 1;
+  }
+  LG_HD int64_t rows(int32_t l) const { return side(height, l); }
+  LG_HD int64_t columns(int32_t l) const { return side(width, l); }
+  LG_HD int64_t values(int32_t l) const { return rows(l) * columns(l) * channels; }  // of one image
+};
+
+// ---- Building ----------------------------------------------------------------------------------------------
+
+// A value of level l + 1 of an image from level l: rows are mixed first, as on the CPU.
+template <class T>
+LG_DEVICE void halve_value(const Pyramid<T>& p, int32_t l, int64_t image, int64_t i) {
+  const int64_t coarse_columns = p.columns(l + 1), fine_row = p.columns(l) * p.channels;
+  const int64_t texel = i / p.channels, c = i - texel * p.channels;
+  const int64_t row = texel / coarse_columns, column = texel - row * coarse_columns;
+  const BoxTaps<T> down = box_taps<T>(row, p.rows(l)), across = box_taps<T>(column, p.columns(l));
+  const T* fine = p.level[l] + image * p.values(l) + down.first * fine_row + across.first * p.channels + c;
+  T sum = 0;
+#pragma unroll
+  for (int32_t x = 0; x < 3; ++x) {
+    if (x >= across.count) continue;
+    T mixed = 0;
+#pragma unroll
+    for (int32_t y = 0; y < 3; ++y) {
+      if (y < down.count) mixed += down.weight[y] * fine[y * fine_row + x * p.channels];
+    }
+    sum += across.weight[x] * mixed;
+  }
+  p.level[l + 1][image * p.values(l + 1) + i] = sum;
+}
+
+template <class T>
+__global__ void __launch_bounds__(256) build_level(const __grid_constant__ Pyramid<T> p, int32_t l) {
+  const int64_t values = p.values(l + 1);
+  for (int64_t item = first_item(); item < p.images * values; item += item_step()) {
+    const int64_t image = item / values;
+    halve_value(p, l, image, item - image * values);
+  }
+}
+
+// Levels first + 1 to last of one image.
+template <class T>
+__global__ void __launch_bounds__(512) build_end(const __grid_constant__ Pyramid<T> p, int32_t first, int32_t last) {
+  for (int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
+    for (int32_t l = first; l < last; ++l) {
+      for (int64_t i = threadIdx.x; i < p.values(l + 1); i += blockDim.x) halve_value(p, l, image, i);
+      __syncthreads();
+    }
+  }
+}
+
+// ---- Folding -----------------------------------------------------------------------------------------------
+
+// Adds to a value of level l of an image what level l + 1 holds for it, or replaces it.
+template <class T>
+LG_DEVICE void spread_value(const Pyramid<T>& p, int32_t l, int64_t image, int64_t i, bool add) {
+  const int64_t columns = p.columns(l), coarse_row = p.columns(l + 1) * p.channels;
+  const int64_t texel = i / p.channels, c = i - texel * p.channels;
+  const int64_t row = texel / columns, column = texel - row * columns;
+  const SpreadTaps<T> down = spread_taps<T>(row, p.rows(l)), across = spread_taps<T>(column, columns);
+  const T* coarse = p.level[l + 1] + image * p.values(l + 1) + down.first * coarse_row + across.first * p.channels + c;
+  T sum = 0;
+#pragma unroll
+  for (int32_t x = 0; x < 2; ++x) {
+    if (x >= across.count) continue;
+    T mixed = 0;
+#pragma unroll
+    for (int32_t y = 0; y < 2; ++y) {
+      if (y < down.count) mixed += down.weight[y] * coarse[y * coarse_row + x * p.channels];
+    }
+    sum += across.weight[x] * mixed;
+  }
+  T* target = p.level[l] + image * p.values(l) + i;
+  *target = add ? *target + sum : sum;
+}
+
+template <class T>
+__global__ void __launch_bounds__(256) fold_level(const __grid_constant__ Pyramid<T> p, int32_t l, bool add) {
+  const int64_t values = p.values(l);
+  for (int64_t item = first_item(); item < p.images * values; item += item_step()) {
+    const int64_t image = item / values;
+    spread_value(p, l, image, item - image * values, add);
+  }
+}
+
+// Levels last - 1 down to first of one image.
+template <class T>
+__global__ void __launch_bounds__(512) fold_end(const __grid_constant__ Pyramid<T> p, int32_t first, int32_t last) {
+  for (int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
+    for (int32_t l = last - 1; l >= first; --l) {
+      for (int64_t i = threadIdx.x; i < p.values(l); i += blockDim.x) spread_value(p, l, image, i, true);
+      __syncthreads();
+    }
+  }
+}
+
+// ---- Calls -------------------------------------------------------------------------------------------------
+
+template <class T>
+struct Mips {
+  Pyramid<T> p;
+  int32_t last;  // the coarsest level
+  bool fold, add_to_base;
+
+  void plan(Workspace&) {}
+
+  void run(Queue& queue) {
+    if (p.images * p.channels == 0) return;
+    int32_t end = 1;  // from here on levels are small; the base never counts as such
+    while (end < last && p.values(end) > small_level) ++end;
+    const dim3 images(static_cast<unsigned>(std::min(p.images, max_grid_x)));
+    if (fold) {
+      if (end < last) queue.launch(fold_end<T>, images, dim3(512), p, end, last);
+      for (int32_t l = std::min(end, last) - 1; l >= 0; --l) {
+        queue.launch_items(fold_level<T>, p.images * p.values(l), p, l, l > 0 || add_to_base);
+      }
+      return;
+    }
+    for (int32_t l = 0; l < std::min(end, last); ++l) {
+      queue.launch_items(build_level<T>, p.images * p.values(l + 1), p, l);
+    }
+    if (end < last) queue.launch(build_end<T>, images, dim3(512), p, end, last);
+  }
+};
+
+int32_t run_mips(lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+                 int64_t height, int64_t width, int64_t channels, bool fold, bool add_to_base) {
+  if (level_count < 1 || level_count > max_levels) {
+    return reject("a texture has 1 to %d levels, got %d", static_cast<int>(max_levels), static_cast<int>(level_count));
+  }
+  return dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    Pyramid<T> pyramid = {};
+    for (int32_t l = 0; l < level_count; ++l) pyramid.level[l] = static_cast<T*>(levels[l]);
+    pyramid.images = images;
+    pyramid.height = height;
+    pyramid.width = width;
+    pyramid.channels = channels;
+    return run_op(call, Mips<T>{pyramid, level_count - 1, fold, add_to_base});
+  });
+}
+
+}  // namespace
+}  // namespace lg
+
+int32_t lg_cuda_build_mips(lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count,
+                           int64_t images, int64_t height, int64_t width, int64_t channels) {
+  return lg::run_mips(call, dtype, levels, level_count, images, height, width, channels, false, false);
+}
+
+int32_t lg_cuda_fold_mips(lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count,
+                          int64_t images, int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
+  return lg::run_mips(call, dtype, levels, level_count, images, height, width, channels, true, add_to_base != 0);
+}

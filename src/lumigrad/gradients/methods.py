@@ -1,0 +1,118 @@
+"""The methods, each a function of (color, frags, pos, tri) and options of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lumigrad import ops
+from lumigrad.fragments import Fragments
+from lumigrad.gradients.registry import Method, register
+from lumigrad.ops._surface_image import check_image
+from lumigrad.reference.opendr_gradient import carry_along
+from lumigrad.reference.splat_gradient import splat_points
+
+
+def antialias(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, topology: Tensor | None = None) -> Tensor:
+    """:func:`lumigrad.antialias`: outlines blended by where they pass between two pixel centres.
+
+    The one method here that knows the outline's place to a fraction of a pixel. Its gradient is the derivative
+    of the image that it returns, and that of exact coverage wherever an outline is straight from pixel to pixel
+    and at most one passes between two centres. There is none at intersections of surfaces.
+
+    Source: Laine, Hellsten, Karras, Seol, Lehtinen, Aila 2020, section 3.5.
+    """
+    return ops.antialias(color, frags, pos, tri, topology)
+
+
+def edge(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
+    """:func:`lumigrad.ops.edge_gradient`: every border between pixels on which a surface ends moves with it.
+
+    The image stays hard. Exact for shapes that are shifted without being deformed, where the incoming gradient
+    is the same on both sides; of a shape that is stretched the border moves as the pixel's centre does, up to
+    half a pixel from the outline. Intersections of surfaces have gradients, to depth as well. Outlines over
+    triangles smaller than a pixel are missed.
+
+    Source: Pidhorskyi, Simon, Schwartz, Wen, Sheikh, Saragih 2024.
+    """
+    return ops.edge_gradient(color, frags, pos, tri)
+
+
+def nmr(
+    color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, reach: int | None = None, eps: float = 1e-4
+) -> Tensor:
+    """:func:`lumigrad.ops.nmr_gradient`: pixels of the same row or column pull at edges, nearer ones harder.
+
+    The image stays hard. A direction of descent, not a derivative: it is not linear in the incoming gradient,
+    grows with the logarithm of the image's size, and does not vanish at all edges inside a shaded surface.
+    Shapes that do not overlap the target yet are pulled towards it from afar.
+
+    Source: Kato, Ushiku, Harada 2018.
+    """
+    return ops.nmr_gradient(color, frags, pos, tri, reach, eps)
+
+
+def opendr(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
+    """Minus the image's own slope times the motion of the surface seen: the gradient of OpenDR.
+
+    The image stays hard, and it alone is looked at: shading, textures and outlines in one, by differences of
+    neighbouring pixels. As `edge`, exact for a shape of one colour that is shifted; shading's gradient is
+    only as good as a pixel resolves it, and doubled at the pixels along an outline. Intersections of surfaces have
+    none in depth.
+
+    `color` must be made of ``shading_fragments(frags, "opendr")``, or shading counts twice.
+
+    Args:
+        color, frags, pos, tri: as in :func:`lumigrad.gradients.apply`.
+
+    Source: Loper, Black 2014, section 4; defined by :mod:`lumigrad.reference.opendr_gradient`.
+    """
+    color, frags, pos, tri = check_image(color, frags, pos, tri)
+    return carry_along(color, frags, pos, tri, _surface_points(frags, pos, tri))
+
+
+def splat(
+    color: Tensor,
+    frags: Fragments,
+    pos: Tensor,
+    tri: Tensor,
+    behind: Sequence[tuple[Tensor, Fragments]] = (),
+    background: Tensor | None = None,
+) -> Tensor:
+    """Samples of the surfaces splatted as discs of 3 x 3 pixels: rasterize-then-splat.
+
+    The image is blurred by a Gaussian of half a pixel. Works for anything that can be sampled; its gradient is the
+    derivative of the blurred image, which falls short of the hard one's, as the Gaussian is cut off: by a tenth
+    at outlines over the background (a shift by a pixel changes the sum of the image by 0.895 of the jump), by
+    half at those over another surface (0.49, with the layers `behind` that tell what comes to light), and by 0.15
+    in smooth shading (0.852).
+
+    `color` must be made of ``shading_fragments(frags, "splat")``, or shading counts twice.
+
+    Args:
+        color, frags, pos, tri: as in :func:`lumigrad.gradients.apply`.
+        behind: further layers (color, frags), from :func:`lumigrad.peel`, front to back.
+        background: colours behind everything, broadcast to [N, H, W, C]. By default those of `color` where
+            nothing is seen, spread likewise.
+
+    Source: Cole, Genova, Sud, Vlasic, Zhang 2021; defined by :mod:`lumigrad.reference.splat_gradient`.
+    """
+    layers, points = [], []
+    for layer_color, layer_frags in [(color, frags), *behind]:
+        layer_color, layer_frags, pos, tri = check_image(layer_color, layer_frags, pos, tri)
+        layers.append((layer_color, layer_frags))
+        points.append(_surface_points(layer_frags, pos, tri))
+    return splat_points(layers, points, background)
+
+
+def _surface_points(frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
+    """As `reference._surface.surface_points`, by the kernel."""
+    return ops.interpolate(pos, frags._replace(bary=frags.bary.detach(), bary_d=None), tri)
+
+
+register(Method("antialias", antialias, False, False, True, "Laine et al. 2020"))
+register(Method("edge", edge, True, False, False, "Pidhorskyi et al. 2024"))
+register(Method("nmr", nmr, True, False, False, "Kato et al. 2018"))
+register(Method("opendr", opendr, True, True, False, "Loper and Black 2014"))
+register(Method("splat", splat, False, True, True, "Cole et al. 2021"))

@@ -1,0 +1,169 @@
+"""OBJ files with their material libraries (mtl).
+
+trimesh reads geometry, groups and diffuse images; the other entries of a library, which it passes on as words, are
+read here. Writing is done here altogether: the format has index buffers of its own for positions, texture coordinates
+and normals, as `Mesh` has, which trimesh would merge.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lumigrad.io.image import from_pil, load_image, save_image
+from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
+from lumigrad.scene.mesh import Mesh
+
+
+def material_of(found: Any, folder: Path) -> PhongMaterial:
+    """Material of one that trimesh read.
+
+    Kd, Ks, Ka, Ke, Ns, d (or Tr), map_Kd, map_Ks, norm, and map_d where it is the alpha of map_Kd. What is missing is
+    white for Kd, Kd for Ka, black for the rest.
+    """
+    words: dict[str, Any] = found.kwargs
+    diffuse = _color(words.get("kd"), torch.ones(3))
+    alpha = _number(words.get("d"), 1 - _number(words.get("tr"), 0.0))
+    picture = from_pil(found.image) if isinstance(found.image, Image.Image) else None
+    if picture is not None and "map_d" not in words:
+        picture = picture[..., :3].contiguous()
+    transparent = alpha < 1 or (picture is not None and picture.shape[-1] == 4)
+    return PhongMaterial(
+        name=found.name,
+        alpha_mode="blend" if transparent else "opaque",
+        ambient=_color(words.get("ka"), diffuse),
+        diffuse=diffuse,
+        specular=_color(words.get("ks"), torch.zeros(3)),
+        shininess=_number(words.get("ns"), 1.0),
+        diffuse_texture=picture,
+        specular_texture=_image(words.get("map_ks"), folder),
+        normal_texture=_image(words.get("norm"), folder),
+        emissive=_color(words.get("ke"), torch.zeros(3)),
+        alpha=min(max(alpha, 0.0), 1.0),
+    )
+
+
+def _color(value: Any, default: Tensor) -> Tensor:
+    """A colour of three numbers, of one for all three, or the default for what is no colour."""
+    try:
+        numbers = [float(x) for x in (value if isinstance(value, (list, tuple)) else [value])]
+    except (TypeError, ValueError):
+        return default
+    return torch.tensor(numbers[:3] if len(numbers) >= 3 else numbers[:1] * 3)
+
+
+def _number(value: Any, default: float) -> float:
+    try:
+        return float(value[-1] if isinstance(value, (list, tuple)) else value)
+    except (TypeError, ValueError, IndexError):
+        return default
+
+
+def _image(words: Any, folder: Path) -> Tensor | None:
+    """The image that a map names; like a missing diffuse image, a missing one is left out."""
+    if not words:
+        return None
+    for name in (" ".join(words), words[-1]):  # names may hold spaces, or options may stand before them
+        if (folder / name).is_file():
+            return load_image(folder / name)[..., :3].contiguous()
+    return None
+
+
+def write(mesh: Mesh, path: Path) -> None:
+    """Write the mesh, with its library `NAME.mtl` and images beside it where it has materials."""
+    lines = []
+    names: list[str] = []
+    if mesh.materials:
+        for i, material in enumerate(mesh.materials):
+            name = _word(material.name) or "material"
+            names.append(f"{name}_{i}" if name in names else name)
+        lines.append(f"mtllib {path.stem}.mtl")
+        library = [_library(m, name, path) for m, name in zip(mesh.materials, names)]
+        path.with_suffix(".mtl").write_text("\n".join(library), encoding="utf-8")
+    positions = mesh.positions
+    if mesh.colors is not None:
+        positions = torch.cat([positions, mesh.colors[..., :3].expand(-1, 3).clamp(0, 1)], dim=-1)
+    lines += _rows("v", positions)
+    columns = [mesh.faces]
+    if mesh.uvs is not None and mesh.uv_faces is not None:
+        lines += _rows("vt", mesh.uvs * mesh.uvs.new_tensor([1.0, -1.0]) + mesh.uvs.new_tensor([0.0, 1.0]))
+        columns.append(mesh.uv_faces)
+    normals, normal_faces = mesh.shading_normals()
+    lines += _rows("vn", normals)
+    columns.append(normal_faces)
+    corner = "%d/%d/%d" if len(columns) == 3 else "%d//%d"
+    pattern = " ".join(["f", corner, corner, corner])
+    rows = (torch.stack([column.long() for column in columns], dim=-1) + 1).flatten(1)
+    if not names:
+        lines += [pattern % tuple(row) for row in rows.tolist()]
+    chosen = torch.zeros(len(rows), dtype=torch.int64) if mesh.face_materials is None else mesh.face_materials.cpu()
+    for i, name in enumerate(names):
+        lines.append(f"usemtl {name}")
+        lines += [pattern % tuple(row) for row in rows[(chosen == i).to(rows.device)].tolist()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _rows(key: str, values: Tensor) -> list[str]:
+    pattern = " ".join([key, *["%.9g"] * values.shape[1]])
+    return [pattern % tuple(row) for row in values.double().tolist()]
+
+
+def _word(name: str) -> str:
+    """A name that may stand in the file and on disk."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
+def _library(material: Material, name: str, path: Path) -> str:
+    """The entry of one material; its images are written beside the library."""
+    phong = as_phong(material)
+    lines = [f"newmtl {name}"]
+    for key, value in (("Ka", phong.ambient), ("Kd", phong.diffuse), ("Ks", phong.specular), ("Ke", phong.emissive)):
+        lines.append(" ".join([key, *(f"{x:.9g}" for x in value.tolist())]))
+    lines += [f"Ns {float(phong.shininess):.9g}", f"d {float(phong.alpha):.9g}"]
+    for key, image in (
+        ("map_Kd", phong.diffuse_texture),
+        ("map_Ks", phong.specular_texture),
+        ("norm", phong.normal_texture),
+    ):
+        if image is not None:
+            file = f"{_word(path.stem)}_{name}_{key.removeprefix('map_')}.png"
+            save_image(image, path.parent / file)
+            lines.append(f"{key} {file}")
+            if key == "map_Kd" and image.shape[-1] == 4:
+                lines.append(f"map_d {file}")
+    return "\n".join(lines) + "\n"
+
+
+def as_phong(material: Material) -> PhongMaterial:
+    """The nearest Phong material of a metallic-roughness one.
+
+    Metals have no diffuse colour and their base colour as highlight, others a highlight of 4 percent; the exponent s is
+    that of alpha^2 = 2 / (s + 2). Their textures of roughness, metal and occlusion are lost.
+    """
+    if isinstance(material, PhongMaterial):
+        return material
+    assert isinstance(material, PBRMaterial)
+    metallic = min(max(float(material.metallic), 0.0), 1.0)
+    base = material.base_color[:3]
+    color = base.clamp(0, 1)
+    encoded = torch.where(color > 0.0031308, 1.055 * color.clamp_min(1e-3) ** (1 / 2.4) - 0.055, 12.92 * color)
+    alpha = float(material.base_color[3].clamp(0, 1)) if len(material.base_color) == 4 else 1.0
+    return PhongMaterial(
+        name=material.name,
+        alpha_mode=material.alpha_mode,
+        alpha_cutoff=material.alpha_cutoff,
+        double_sided=material.double_sided,
+        ambient=encoded,
+        diffuse=encoded * (1 - metallic),
+        specular=0.04 * (1 - metallic) + metallic * encoded,
+        shininess=max(2 / max(float(material.roughness), 0.05) ** 4 - 2, 0.0),
+        diffuse_texture=material.base_color_texture,
+        normal_texture=material.normal_texture,
+        normal_scale=material.normal_scale,
+        emissive=material.emissive,
+        alpha=alpha,
+    )

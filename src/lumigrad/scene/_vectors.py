@@ -1,0 +1,31 @@
+"""Vector maths on the last dimension, with gradients that are zero where they do not exist."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Scalar product [..., 1]."""
+    return (a * b).sum(-1, keepdim=True)
+
+
+def unit(vector: Tensor) -> Tensor:
+    """The vector at length 1; zero, with zero gradient, where it has no direction."""
+    squared = dot(vector, vector)
+    usable = squared > 0
+    return vector * (usable.to(vector.dtype) * squared.where(usable, squared.new_ones(())).rsqrt())
+
+
+def align(value: Tensor, rank: int, points: Tensor) -> Tensor:
+    """A parameter [*B, (C)] that broadcasts against points [*B, ..., 3].
+
+    Args:
+        value: a batch of scalars (rank 0), which get a last dimension of 1, or of vectors (rank 1).
+        rank: dimensions of one item.
+        points: whose leading dimensions the batch dimensions of `value` are.
+    """
+    if rank == 0:
+        value = value[..., None]
+    batch = value.shape[:-1]
+    return value.reshape(*batch, *[1] * (points.ndim - 1 - len(batch)), value.shape[-1]) if batch else value

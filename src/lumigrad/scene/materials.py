@@ -1,0 +1,171 @@
+"""Materials: what a surface does with light, as plain data that shaders read.
+
+Textures and factors multiply each other. Colour textures (base colour, diffuse, specular, emissive) are display-encoded
+(sRGB) as image files hold them; all other textures (metallic-roughness, normal, occlusion) are plain numbers.
+Texture coordinate (0, 0) is the outer corner of texel [0, 0], v grows with the row, textures repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+ALPHA_MODES = ("opaque", "mask", "blend")
+M = TypeVar("M", bound="Material")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What all materials have in common.
+
+    Attributes:
+        name: of the material, for files.
+        alpha_mode: "opaque" (alpha is ignored), "mask" (there where alpha is at least `alpha_cutoff`, otherwise
+            absent), or "blend" (alpha is how much it covers of what lies behind).
+        alpha_cutoff: threshold of "mask".
+        double_sided: whether its back is drawn (lit with the normal turned to the viewer). Where it is not, faces seen
+            from behind are left out. glTF files have False where they say nothing; here it is True.
+    """
+
+    name: str = ""
+    alpha_mode: str = "opaque"
+    alpha_cutoff: float = 0.5
+    double_sided: bool = True
+
+    def __post_init__(self) -> None:
+        if self.alpha_mode not in ALPHA_MODES:
+            raise ValueError(f"alpha_mode: expected one of {', '.join(ALPHA_MODES)}, got {self.alpha_mode!r}")
+
+    def to(self: M, *args: object) -> M:
+        """Copy with all tensors passed through `Tensor.to`."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(*args) for k, v in found.items() if isinstance(v, Tensor)})  # type: ignore[call-overload]
+
+    def _set_color(self, name: str, sizes: tuple[int, ...] = (3,)) -> None:
+        """Make a field a floating vector of one of `sizes`."""
+        value = getattr(self, name)
+        if not isinstance(value, Tensor):
+            if not isinstance(value, Sequence) or isinstance(value, str):
+                raise TypeError(f"{name}: expected a tensor or numbers, got {type(value).__name__}")
+            value = torch.tensor(value, dtype=torch.get_default_dtype())
+        allowed = " or ".join(f"[{size}]" for size in sizes)
+        if value.ndim != 1 or len(value) not in sizes or not value.is_floating_point():
+            raise ValueError(f"{name}: expected floating {allowed}, got {value.dtype} {list(value.shape)}")
+        object.__setattr__(self, name, value)
+
+    def _check_number(self, name: str, low: float = 0.0, high: float = float("inf")) -> None:
+        """A tensor may stray from the range (an optimiser moves it); a number may not."""
+        value = getattr(self, name)
+        if isinstance(value, Tensor):
+            if value.numel() != 1 or not value.is_floating_point():
+                raise ValueError(f"{name}: expected one floating value, got {value.dtype} {list(value.shape)}")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name}: expected a number or a tensor, got {type(value).__name__}")
+        elif not low <= value <= high:
+            raise ValueError(f"{name}: expected a number from {low:g} to {high:g}, got {value:g}")
+
+    def _check_texture(self, name: str, channels: tuple[int, ...]) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}: expected a tensor or None, got {type(value).__name__}")
+        if value.ndim != 3 or value.shape[-1] not in channels or 0 in value.shape or not value.is_floating_point():
+            allowed = " or ".join(str(count) for count in channels)
+            raise ValueError(f"{name}: expected floating [H, W, {allowed}], got {value.dtype} {list(value.shape)}")
+
+
+def _ones() -> Tensor:
+    return torch.ones(3)
+
+
+def _zeros() -> Tensor:
+    return torch.zeros(3)
+
+
+@dataclass(frozen=True)
+class PhongMaterial(Material):
+    """Ambient, diffuse and specular reflection after Phong 1975; nothing is decoded to linear light.
+
+    Attributes:
+        ambient, diffuse, specular: colours [3], multiplied with the light's three parts.
+        shininess: exponent of the highlight.
+        diffuse_texture: [H, W, 3 or 4] multiplied with ambient and diffuse; a fourth channel is alpha.
+        specular_texture: [H, W, 3], or None.
+        normal_texture: [H, W, 3] tangent-space normals n = 2 t - 1, or None.
+        normal_scale: multiplies x and y of those normals.
+        emissive: colour [3] that is added.
+        alpha: how opaque, multiplied with the texture's.
+    """
+
+    ambient: Tensor = field(default_factory=_ones)
+    diffuse: Tensor = field(default_factory=_ones)
+    specular: Tensor = field(default_factory=_ones)
+    shininess: float | Tensor = 64.0
+    diffuse_texture: Tensor | None = None
+    specular_texture: Tensor | None = None
+    normal_texture: Tensor | None = None
+    normal_scale: float | Tensor = 1.0
+    emissive: Tensor = field(default_factory=_zeros)
+    alpha: float | Tensor = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("ambient", "diffuse", "specular", "emissive"):
+            self._set_color(name)
+        self._check_number("shininess")
+        self._check_number("alpha", high=1.0)
+        self._check_number("normal_scale", low=-float("inf"))
+        self._check_texture("diffuse_texture", (3, 4))
+        self._check_texture("specular_texture", (3,))
+        self._check_texture("normal_texture", (3,))
+
+
+@dataclass(frozen=True)
+class PBRMaterial(Material):
+    """glTF 2.0's metallic-roughness material.
+
+    Attributes:
+        base_color: linear factor [3] or [4]; the fourth is alpha.
+        base_color_texture: [H, W, 3 or 4], display-encoded (alpha is linear), or None.
+        metallic: factor in [0, 1]. It and `roughness` multiply the texture, so give 1.0 with one.
+        roughness: perceptual roughness in [0, 1]; its square is the width of the GGX distribution.
+        metallic_roughness_texture: [H, W, 3], roughness in G, metallic in B, or None.
+        normal_texture: [H, W, 3] tangent-space normals n = 2 t - 1, or None.
+        normal_scale: multiplies x and y of those normals.
+        occlusion_texture: [H, W, 1, 2 or 3], the first channel is how much indirect light arrives, or None.
+        occlusion_strength: 0 ignores the occlusion texture, 1 applies it fully.
+        emissive: linear factor [3] of emitted light.
+        emissive_texture: [H, W, 3], display-encoded, or None.
+
+    Source: Khronos, glTF 2.0 specification, section 3.9 and appendix B.
+    """
+
+    base_color: Tensor = field(default_factory=_ones)
+    base_color_texture: Tensor | None = None
+    metallic: float | Tensor = 0.0
+    roughness: float | Tensor = 0.5
+    metallic_roughness_texture: Tensor | None = None
+    normal_texture: Tensor | None = None
+    normal_scale: float | Tensor = 1.0
+    occlusion_texture: Tensor | None = None
+    occlusion_strength: float | Tensor = 1.0
+    emissive: Tensor = field(default_factory=_zeros)
+    emissive_texture: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set_color("base_color", (3, 4))
+        self._set_color("emissive")
+        for name in ("metallic", "roughness", "occlusion_strength"):
+            self._check_number(name, high=1.0)
+        self._check_number("normal_scale", low=-float("inf"))
+        self._check_texture("base_color_texture", (3, 4))
+        self._check_texture("metallic_roughness_texture", (3,))
+        self._check_texture("normal_texture", (3,))
+        self._check_texture("occlusion_texture", (1, 2, 3))
+        self._check_texture("emissive_texture", (3,))

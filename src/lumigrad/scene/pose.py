@@ -1,0 +1,148 @@
+"""Where cameras stand: world-to-camera matrices and rotations.
+
+Camera space is OpenGL's: x right, y up, looking along -z. Matrices act on column vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Vector = Tensor | Sequence[float]
+Scalar = Tensor | float
+
+
+def as_float(value: object, name: str, like: Tensor | None = None) -> Tensor:
+    """`value` as a floating tensor; numbers get the dtype and device of `like`."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value
+    dtype = torch.get_default_dtype() if like is None else like.dtype
+    device = None if like is None else like.device
+    try:
+        return torch.as_tensor(value, dtype=dtype, device=device)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected numbers or a tensor, got {type(value).__name__}") from error
+
+
+def look_at(eye: Vector, target: Vector = (0.0, 0.0, 0.0), up: Vector = (0.0, 1.0, 0.0)) -> Tensor:
+    """World-to-camera matrix of a camera at `eye` that looks at `target`.
+
+    Args:
+        eye, target, up: [..., 3], broadcast against each other, world units. Where `up` is parallel to the
+            viewing direction, the world axis least parallel to it takes its place.
+
+    Returns:
+        [..., 4, 4], differentiable in eye and target.
+
+    Raises:
+        ValueError: a last dimension other than 3, or an eye that coincides with its target.
+    """
+    at = as_float(eye, "eye")
+    vectors = [at, as_float(target, "target", at).to(at), as_float(up, "up", at).to(at)]
+    for name, value in zip(("eye", "target", "up"), vectors, strict=True):
+        if value.ndim == 0 or value.shape[-1] != 3:
+            raise ValueError(f"{name}: expected shape [..., 3], got {list(value.shape)}")
+    centre, goal, upwards = torch.broadcast_tensors(*vectors)
+    back = centre - goal
+    length = back.norm(dim=-1, keepdim=True)
+    if bool((length == 0).any()):
+        raise ValueError("eye: coincides with target, the viewing direction is undefined")
+    back = back / length
+    shortest = torch.finfo(upwards.dtype).tiny
+    upwards = upwards / upwards.norm(dim=-1, keepdim=True).clamp_min(shortest)
+    parallel = torch.linalg.cross(upwards, back).norm(dim=-1, keepdim=True) < 1e-6
+    axis = torch.eye(3, dtype=back.dtype, device=back.device)[back.detach().abs().argmin(dim=-1)]
+    right = torch.linalg.cross(torch.where(parallel, axis, upwards), back)
+    right = right / right.norm(dim=-1, keepdim=True)
+    rotation = torch.stack([right, torch.linalg.cross(back, right), back], dim=-2)
+    upper = torch.cat([rotation, -rotation @ centre[..., None]], dim=-1)
+    return homogeneous(upper)
+
+
+def homogeneous(upper: Tensor) -> Tensor:
+    """[..., 3, 4] with the row (0, 0, 0, 1) below it, [..., 4, 4]."""
+    last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=upper.dtype, device=upper.device)
+    return torch.cat([upper, last.expand(*upper.shape[:-2], 1, 4)], dim=-2)
+
+
+def affine_inverse(matrix: Tensor) -> Tensor:
+    """Inverse of an affine map [..., 4, 4], by cross products; infinite where it is singular."""
+    a, b, c = matrix[..., :3, :3].unbind(-2)
+    adjugate = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-1)
+    inverse = adjugate / (a * adjugate[..., 0]).sum(-1)[..., None, None]
+    return homogeneous(torch.cat([inverse, -inverse @ matrix[..., :3, 3:]], dim=-1))
+
+
+def orbit_view(azimuth: Scalar, elevation: Scalar, distance: Scalar, target: Vector = (0.0, 0.0, 0.0)) -> Tensor:
+    """World-to-camera matrix of a camera on a sphere around `target` that looks at it, y up.
+
+    Args:
+        azimuth: degrees; 0 looks from +z, 90 from +x.
+        elevation: degrees above the xz plane; 90 looks down from +y.
+        distance: from the target, world units.
+        target: [..., 3].
+
+    Returns:
+        [..., 4, 4], differentiable in all arguments, which broadcast against each other.
+    """
+    angles = as_float(azimuth, "azimuth")
+    azim, elev, dist = torch.broadcast_tensors(
+        angles * (math.pi / 180),
+        as_float(elevation, "elevation", angles).to(angles) * (math.pi / 180),
+        as_float(distance, "distance", angles).to(angles),
+    )
+    direction = torch.stack([elev.cos() * azim.sin(), elev.sin(), elev.cos() * azim.cos()], dim=-1)
+    # At the poles y is no use as up; there the horizontal axis that points away from the azimuth
+    # continues the views nearby without a jump.
+    pole = (elev.cos().abs() < 1e-4)[..., None]
+    outward = torch.stack([azim.sin(), torch.zeros_like(azim), azim.cos()], dim=-1)
+    up = torch.where(pole, -outward * torch.sign(elev)[..., None], direction.new_tensor([0.0, 1.0, 0.0]))
+    centre = as_float(target, "target", angles).to(angles)
+    return look_at(centre + dist[..., None] * direction, centre, up)
+
+
+def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
+    """Rotation matrix [..., 3, 3] of a quaternion [..., 4] = (w, x, y, z) of any length but 0.
+
+    Raises:
+        ValueError: a last dimension other than 4.
+    """
+    if quaternion.ndim == 0 or quaternion.shape[-1] != 4:
+        raise ValueError(f"quaternion: expected shape [..., 4], got {list(quaternion.shape)}")
+    w, x, y, z = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def matrix_to_quaternion(rotation: Tensor) -> Tensor:
+    """Unit quaternion [..., 4] = (w, x, y, z) of a rotation matrix [..., 3, 3], its first nonzero part positive.
+
+    All four products of one component with the others are read off the matrix, and the largest component's are
+    used, so that nothing is divided by a small number.
+
+    Source: Shepperd 1978, "Quaternion from rotation matrix".
+
+    Raises:
+        ValueError: a shape other than [..., 3, 3].
+    """
+    if rotation.shape[-2:] != (3, 3):
+        raise ValueError(f"rotation: expected shape [..., 3, 3], got {list(rotation.shape)}")
+    m = [[rotation[..., i, j] for j in range(3)] for i in range(3)]
+    a, b, c = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
+    d, e, f = m[1][0] + m[0][1], m[0][2] + m[2][0], m[2][1] + m[1][2]
+    x, y, z = m[0][0], m[1][1], m[2][2]
+    # Row i is 4 q_i q.
+    rows = [[1 + x + y + z, a, b, c], [a, 1 + x - y - z, d, e], [b, d, 1 - x + y - z, f], [c, e, f, 1 - x - y + z]]
+    products = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    largest = products.detach().diagonal(dim1=-2, dim2=-1).argmax(dim=-1)
+    row = products.gather(-2, largest[..., None, None].expand(*largest.shape, 1, 4))[..., 0, :]
+    quaternion = row / row.norm(dim=-1, keepdim=True)
+    first = (quaternion.detach() != 0).int().argmax(dim=-1, keepdim=True)
+    return quaternion * torch.sign(quaternion.detach().gather(-1, first))

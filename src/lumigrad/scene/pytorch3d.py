@@ -1,0 +1,194 @@
+"""Cameras from and to PyTorch3D's conventions.
+
+There a world point X (a row vector) lies at X R + T in a camera space with x to the left, y up, and z into the scene.
+Its NDC have x to the left and y up, too, and span [-1, 1] over the shorter side of the image, more over the
+longer one. Its screen space is this library's pixel space. `near` and `far` matter to our clip planes only, where
+PyTorch3D's camera has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.scene.camera import Camera, PerspectiveCamera, check_size
+from lumigrad.scene.orthographic import OrthographicCamera
+from lumigrad.scene.pose import Scalar, as_float, homogeneous
+
+Pair = Tensor | Sequence[float] | float
+
+# From PyTorch3D's camera space to OpenGL's, and back.
+_FLIP = (-1.0, 1.0, -1.0)
+
+
+def from_pytorch3d_fov(
+    R: Tensor,
+    T: Tensor,
+    size: tuple[int, int],
+    fov: Scalar = 60.0,
+    degrees: bool = True,
+    aspect_ratio: Scalar = 1.0,
+    znear: float = 1.0,
+    zfar: float = 100.0,
+) -> PerspectiveCamera:
+    """Camera of `FoVPerspectiveCameras`.
+
+    Args:
+        R, T: [..., 3, 3] and [..., 3].
+        size: (height, width) in pixels.
+        fov: field of view along the shorter side of the image.
+        aspect_ratio: width of a pixel by its height.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    view = _view(R, T)
+    angle = as_float(fov, "fov", view) * (math.pi / 180 if degrees else 1.0)
+    focal = 1 / torch.tan(0.5 * angle)
+    pair = torch.stack(torch.broadcast_tensors(focal / as_float(aspect_ratio, "aspect_ratio", view), focal), dim=-1)
+    return PerspectiveCamera(view, *_to_pixels(pair, (0.0, 0.0), True, size, view), size, znear, zfar)
+
+
+def from_pytorch3d_perspective(
+    R: Tensor,
+    T: Tensor,
+    size: tuple[int, int],
+    focal_length: Pair = 1.0,
+    principal_point: Pair = (0.0, 0.0),
+    in_ndc: bool = True,
+    near: float = 0.1,
+    far: float = 100.0,
+) -> PerspectiveCamera:
+    """Camera of `PerspectiveCameras`.
+
+    Args:
+        R, T: [..., 3, 3] and [..., 3].
+        size: (height, width) in pixels.
+        focal_length: [..., 2], or one number for both; in NDC, or in pixels.
+        principal_point: [..., 2], in NDC, or in pixels.
+        in_ndc: which of them.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    view = _view(R, T)
+    return PerspectiveCamera(view, *_to_pixels(focal_length, principal_point, in_ndc, size, view), size, near, far)
+
+
+def from_pytorch3d_fov_orthographic(
+    R: Tensor,
+    T: Tensor,
+    size: tuple[int, int],
+    znear: float = 1.0,
+    zfar: float = 100.0,
+    max_y: Scalar = 1.0,
+    min_y: Scalar = -1.0,
+    max_x: Scalar = 1.0,
+    min_x: Scalar = -1.0,
+    scale_xyz: Tensor | Sequence[float] = (1.0, 1.0, 1.0),
+) -> OrthographicCamera:
+    """Camera of `FoVOrthographicCameras`; its scale of z moves no pixel and is left out."""
+    view = _view(R, T)
+    scale = as_float(scale_xyz, "scale_xyz", view)
+    left, right, low, high = (
+        as_float(value, name, view)
+        for name, value in (("min_x", min_x), ("max_x", max_x), ("min_y", min_y), ("max_y", max_y))
+    )
+    focal = torch.broadcast_tensors(2 * scale[..., 0] / (right - left), 2 * scale[..., 1] / (high - low))
+    centre = torch.broadcast_tensors(-(right + left) / (right - left), -(high + low) / (high - low))
+    intrinsics = _to_pixels(torch.stack(focal, dim=-1), torch.stack(centre, dim=-1), True, size, view)
+    return OrthographicCamera(view, *intrinsics, size, znear, zfar)
+
+
+def from_pytorch3d_orthographic(
+    R: Tensor,
+    T: Tensor,
+    size: tuple[int, int],
+    focal_length: Pair = 1.0,
+    principal_point: Pair = (0.0, 0.0),
+    in_ndc: bool = True,
+    near: float = 0.1,
+    far: float = 100.0,
+) -> OrthographicCamera:
+    """Camera of `OrthographicCameras`; arguments as in `from_pytorch3d_perspective`."""
+    view = _view(R, T)
+    return OrthographicCamera(view, *_to_pixels(focal_length, principal_point, in_ndc, size, view), size, near, far)
+
+
+def to_pytorch3d(camera: Camera, in_ndc: bool = False) -> dict[str, Any]:
+    """Arguments of `PerspectiveCameras` or `OrthographicCameras` that make the same image.
+
+    Returns:
+        R [..., 3, 3], T [..., 3], focal_length and principal_point [..., 2], in_ndc, and image_size [..., 2].
+
+    Raises:
+        ValueError: a camera with distortion, which PyTorch3D's have not.
+    """
+    if isinstance(camera, PerspectiveCamera) and camera.distortion is not None:
+        raise ValueError("camera: expected one without distortion")
+    R, T = _extrinsics(camera)
+    focal, centre = torch.stack([camera.fx, camera.fy], dim=-1), torch.stack([camera.cx, camera.cy], dim=-1)
+    if in_ndc:
+        unit = 0.5 * min(camera.size)
+        focal, centre = focal / unit, (_middle(camera.size, centre) - centre) / unit
+    image_size = torch.tensor(camera.size, device=R.device).expand(*camera.shape, 2)
+    return {
+        "R": R, "T": T, "focal_length": focal, "principal_point": centre, "in_ndc": in_ndc, "image_size": image_size,
+    }  # fmt: skip
+
+
+def to_pytorch3d_fov(camera: PerspectiveCamera) -> dict[str, Any]:
+    """Arguments of `FoVPerspectiveCameras`: R, T, fov in degrees, aspect_ratio, znear, zfar.
+
+    Raises:
+        ValueError: a camera with distortion, or whose principal point is not the centre of its image.
+    """
+    ndc = to_pytorch3d(camera, in_ndc=True)
+    if not bool((ndc["principal_point"].abs() < 1e-6).all()):
+        raise ValueError("camera: expected its principal point at the centre of the image")
+    focal = ndc["focal_length"]
+    fov = 2 * torch.atan(1 / focal[..., 1]) * (180 / math.pi)
+    return {
+        "R": ndc["R"], "T": ndc["T"], "fov": fov, "aspect_ratio": focal[..., 1] / focal[..., 0],
+        "znear": camera.near, "zfar": camera.far,
+    }  # fmt: skip
+
+
+def _view(R: Tensor, T: Tensor) -> Tensor:
+    if R.shape[-2:] != (3, 3):
+        raise ValueError(f"R: expected shape [..., 3, 3], got {list(R.shape)}")
+    if T.ndim == 0 or T.shape[-1] != 3:
+        raise ValueError(f"T: expected shape [..., 3], got {list(T.shape)}")
+    flip = R.new_tensor(_FLIP)
+    rotation, translation = flip[:, None] * R.transpose(-1, -2), (flip * T)[..., None]
+    shape = torch.broadcast_shapes(rotation.shape[:-2], translation.shape[:-2])
+    return homogeneous(torch.cat([rotation.expand(*shape, 3, 3), translation.expand(*shape, 3, 1)], dim=-1))
+
+
+def _extrinsics(camera: Camera) -> tuple[Tensor, Tensor]:
+    flip = camera.view.new_tensor(_FLIP)
+    return (flip[:, None] * camera.view[..., :3, :3]).transpose(-1, -2), flip * camera.view[..., :3, 3]
+
+
+def _middle(size: tuple[int, int], like: Tensor) -> Tensor:
+    return like.new_tensor([0.5 * size[1], 0.5 * size[0]])
+
+
+def _to_pixels(
+    focal: Pair, principal: Pair, in_ndc: bool, size: tuple[int, int], view: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """fx, fy, cx, cy in pixels."""
+    scale, centre = as_float(focal, "focal_length", view), as_float(principal, "principal_point", view)
+    if scale.ndim == 0 or scale.shape[-1] != 2:
+        scale = scale[..., None].expand(*scale.shape, 2)
+    if centre.ndim == 0 or centre.shape[-1] != 2:
+        raise ValueError(f"principal_point: expected shape [..., 2], got {list(centre.shape)}")
+    size = check_size(size)
+    if in_ndc:
+        unit = 0.5 * min(size)
+        scale, centre = scale * unit, _middle(size, centre) - centre * unit
+    return scale[..., 0], scale[..., 1], centre[..., 0], centre[..., 1]

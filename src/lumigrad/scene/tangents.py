@@ -1,0 +1,82 @@
+"""Tangents of textured surfaces: the frames in which normal maps are read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def corner_tangents(
+    positions: Tensor, faces: Tensor, uvs: Tensor, uv_faces: Tensor, normals: Tensor, normal_faces: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Tangents of the corners of triangles, as glTF and MikkTSpace have them.
+
+    A triangle's tangent is dP/du, the direction in which u grows: with edges e1, e2 of the triangle and (u1, v1),
+    (u2, v2) of its texture coordinates, (e1 v2 - e2 v1) / (u1 v2 - u2 v1). At each corner it is made perpendicular to
+    the corner's normal and of unit length, weighted with the corner's angle, and summed over all corners that share
+    vertex, normal, texture coordinate and handedness. The sum is made a unit vector t.
+
+    The bitangent is w (n x t), and points where v *falls*: up in the texture image, like the green axis of normal maps
+    in glTF. w is 1 where the texture is seen the right way round from outside, -1 where it is mirrored.
+
+    Args:
+        positions, uvs, normals: [V, 3], [U, 2], [M, 3]; v grows with the row.
+        faces, uv_faces, normal_faces: integers [F, 3] into them.
+
+    Returns:
+        tangents [K, 4] = (t, w), perpendicular to their normals, and faces [F, 3] that index them. Where texture
+        coordinates or triangles are degenerate, t is some unit vector perpendicular to the normal, without gradient.
+        Differentiable in positions, uvs and normals.
+
+    Source: Mikkelsen 2008, "Simulation of Wrinkled Surfaces Revisited"; Khronos, glTF 2.0 specification, section 3.7.2.
+    """
+    faces, uv_faces, normal_faces = faces.long(), uv_faces.long(), normal_faces.long()
+    tangent, sign = _face_tangents(positions[faces], uvs[uv_faces])
+    normal = normals[normal_faces]
+    flat = tangent[:, None] - normal * (normal * tangent[:, None]).sum(-1, keepdim=True)
+    weighted = _unit(flat)[0] * _angles(positions[faces])[..., None]
+
+    handed = sign[:, None].expand(-1, 3)
+    keys = torch.stack([faces, normal_faces, uv_faces, handed], dim=-1).reshape(-1, 4)
+    groups, index = torch.unique(keys, dim=0, return_inverse=True)
+    total = positions.new_zeros(len(groups), 3).index_add(0, index, weighted.reshape(-1, 3))
+    unit, found = _unit(total)
+    unit = torch.where(found, unit, _perpendicular(normals[groups[:, 1]].detach()))
+    return torch.cat([unit, groups[:, 3:].to(unit.dtype)], dim=-1), index.reshape(-1, 3)
+
+
+def _face_tangents(corners: Tensor, uvs: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit dP/du [F, 3], zero where there is none, and handedness [F], 1 or -1."""
+    e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    (u1, v1), (u2, v2) = (uvs[:, 1] - uvs[:, 0]).unbind(-1), (uvs[:, 2] - uvs[:, 0]).unbind(-1)
+    area = u1 * v2 - u2 * v1
+    # v grows downwards, so that a texture the right way round has a negative area. Only the direction of the quotient
+    # matters, and that is its numerator's times the sign of the area.
+    sign = torch.where(area > 0, -1, 1)
+    numerator = (e1 * v2[:, None] - e2 * v1[:, None]) * -sign[:, None]
+    degenerate = (area == 0)[:, None]
+    return torch.where(degenerate, 0.0, _unit(torch.where(degenerate, 0.0, numerator))[0]), sign
+
+
+def _angles(corners: Tensor) -> Tensor:
+    """Angles [F, 3] at the corners of triangles [F, 3, 3]; 0 in degenerate ones."""
+    onwards, backwards = corners.roll(-1, 1) - corners, corners.roll(1, 1) - corners
+    sine = torch.linalg.cross(onwards, backwards)
+    squared = sine.square().sum(-1)
+    regular = squared > 0
+    cosine = torch.where(regular, (onwards * backwards).sum(-1), 1.0)
+    return torch.where(regular, torch.atan2(torch.where(regular, squared, 1.0).sqrt(), cosine), 0.0)
+
+
+def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors [..., 3] of unit length, and whether [..., 1] they had a direction; else zero, without gradient."""
+    size = vectors.detach().abs().amax(-1, keepdim=True)
+    found = (size > torch.finfo(vectors.dtype).tiny) & size.isfinite()
+    scaled = torch.where(found, vectors, 1.0) / torch.where(found, size, 1.0)
+    return torch.where(found, scaled / scaled.norm(dim=-1, keepdim=True), 0.0), found
+
+
+def _perpendicular(normals: Tensor) -> Tensor:
+    """Some unit vectors [K, 3] perpendicular to normals [K, 3]."""
+    axis = torch.eye(3, dtype=normals.dtype, device=normals.device)[normals.abs().argmin(dim=-1)]
+    return torch.nn.functional.normalize(axis - normals * (normals * axis).sum(-1, keepdim=True), dim=-1)

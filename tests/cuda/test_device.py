@@ -1,0 +1,205 @@
+"""What only a CUDA device can show: streams, threads, graphs, compilation, and the same results as on the CPU.
+
+`pytest tests/ops tests/compat` runs the tests of the ops on the device too, where there is one.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from meshes import random_triangles
+from ops_common import inside_sphere, random, scaled_error, sphere_views
+from torch import Tensor
+
+import lumigrad as lg
+from lumigrad import Fragments, _cuda
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+SIZE = (150, 201)
+
+
+def test_the_library_is_there() -> None:
+    assert _cuda.status().startswith("used"), _cuda.status()
+
+
+class Frame:
+    """A textured, antialiased frame and the gradients of a fixed sum of it."""
+
+    def __init__(self, device: str, dtype: torch.dtype = torch.float32, size: tuple[int, int] = SIZE) -> None:
+        pos, tri = sphere_views(3, 2, dtype)
+        self.size = size
+        self.tri = tri.to(device)
+        self.topology = lg.edge_topology(self.tri)
+        self.weights = random(2, *size, 3, seed=9, dtype=dtype).to(device)
+        self.inputs = [
+            value.to(device).requires_grad_()
+            for value in (pos, random(pos.shape[1], 2, seed=1, dtype=dtype), random(1, 32, 32, 3, seed=2, dtype=dtype))
+        ]
+
+    def __call__(self) -> list[Tensor]:
+        pos, uv, tex = self.inputs
+        frags = lg.rasterize(pos, self.tri, self.size)
+        coord, coord_d = lg.interpolate(uv, frags, self.tri, derivatives=True)
+        image = lg.antialias(lg.texture(tex, coord, coord_d), frags, pos, self.tri, self.topology)
+        return [frags.tri, image, *torch.autograd.grad(image, self.inputs, self.weights)]
+
+
+def assert_close(actual: list[Tensor], expected: list[Tensor], bound: float = 1e-5) -> None:
+    for ours, theirs in zip(actual, expected):
+        if theirs.dtype == torch.int32:
+            assert torch.equal(ours.cpu(), theirs.cpu())
+        else:
+            assert scaled_error(ours.cpu(), theirs.cpu()) < bound
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_same_as_on_the_cpu(dtype: torch.dtype) -> None:
+    assert_close(Frame("cuda", dtype)(), Frame("cpu", dtype)(), 1e-5 if dtype == torch.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (1000, 1777), (2048, 2048)])
+def test_coverage_pixel_for_pixel(size: tuple[int, int]) -> None:
+    for pos, tri in (inside_sphere(3), random_triangles(5000, seed=5, behind=0.1), sphere_views(6, 1)):
+        ours, theirs = lg.rasterize(pos.cuda(), tri.cuda(), size), lg.rasterize(pos, tri, size)
+        assert torch.equal(ours.tri.cpu(), theirs.tri)
+        assert_close(list(ours[1:3]), list(theirs[1:3]))
+
+
+def test_deterministic() -> None:
+    frame = Frame("cuda")
+    torch.use_deterministic_algorithms(True)
+    try:
+        first = frame()
+        for _ in range(5):
+            assert all(torch.equal(a, b) for a, b in zip(frame(), first))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_close(frame(), first)
+
+
+def test_graph_capture() -> None:
+    frame = Frame("cuda")
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            expected = frame()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = frame()
+    with torch.no_grad():
+        frame.inputs[0].mul_(1.01)  # the graph reads what is there when it is replayed
+    graph.replay()
+    assert not torch.equal(captured[1], expected[1])
+    assert_close(captured, frame())
+
+
+def test_graph_capture_with_ranges_and_listed_channels() -> None:
+    """Numbers of the host become part of the graph: no memory of theirs has to stay."""
+    pos, tri = random_triangles(400, seed=6)
+    pos, tri = pos.cuda(), tri.cuda()
+    attr = random(pos.shape[0], 9).cuda()
+
+    def run() -> list[Tensor]:
+        ranges = torch.stack([torch.arange(300), torch.full((300,), 7)], 1)  # more than one launch can carry
+        frags = lg.rasterize(pos, tri, (16, 16), ranges)
+        return [frags.tri, *lg.interpolate(attr, frags, tri, derivatives=[8, 1, 3])]
+
+    expected = run()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = run()
+    for value in captured:
+        value.zero_()
+    graph.replay()
+    assert_close(captured, expected, 1e-6)
+
+
+def test_two_streams() -> None:
+    frames = [Frame("cuda"), Frame("cuda", torch.float64, (333, 70))]
+    expected = [frame() for frame in frames]
+    torch.cuda.synchronize()
+    streams = [torch.cuda.Stream(), torch.cuda.Stream()]
+    results: list[list[list[Tensor]]] = [[], []]
+    for _ in range(20):
+        for frame, stream, found in zip(frames, streams, results):
+            with torch.cuda.stream(stream):
+                found.append(frame())
+    torch.cuda.synchronize()
+    for found, wanted in zip(results, expected):
+        for result in found:
+            assert_close(result, wanted)
+
+
+def test_two_threads() -> None:
+    frame = Frame("cuda")
+    expected = frame()
+    results: list[list[Tensor]] = []
+
+    def work() -> None:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            results.extend(frame() for _ in range(10))
+            torch.cuda.current_stream().synchronize()
+
+    torch.cuda.synchronize()
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(results) == 20
+    for result in results:
+        assert_close(result, expected)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_second_device() -> None:
+    assert torch.cuda.current_device() == 0
+    assert_close(Frame("cuda:1")(), Frame("cpu")())
+
+
+def test_no_synchronisation() -> None:
+    """torch raises where one of its own ops waits for the device; the library has nothing that could."""
+    frame = Frame("cuda")
+    frame()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        frame()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_compile() -> None:
+    frame = Frame("cuda")
+    expected = frame()
+    pos, uv, _ = frame.inputs
+
+    @torch.compile(fullgraph=True)
+    def run(pos: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
+        frags: Fragments = lg.rasterize(pos, frame.tri, SIZE)
+        return frags.tri, lg.interpolate(uv * 2, frags, frame.tri)
+
+    tri, out = run(pos, uv)
+    assert torch.equal(tri, expected[0])
+    assert scaled_error(out, lg.interpolate(uv * 2, lg.rasterize(pos, frame.tri, SIZE), frame.tri)) < 1e-6
+
+
+def test_large() -> None:
+    """Ten million triangles, and an image of 8192 x 8192."""
+    generator = torch.Generator("cuda").manual_seed(0)
+    centres = torch.rand(10_000_000, 1, 2, generator=generator, device="cuda") * 2 - 1
+    corners = centres + 1e-3 * torch.randn(10_000_000, 3, 2, generator=generator, device="cuda")
+    depth = torch.rand(10_000_000, 3, 1, generator=generator, device="cuda")
+    pos = torch.cat([corners, depth, torch.ones_like(depth)], -1).view(-1, 4).requires_grad_()
+    tri = torch.arange(30_000_000, dtype=torch.int32, device="cuda").view(-1, 3)
+    frags = lg.rasterize(pos, tri, (8192, 8192), derivatives=False)
+    assert (frags.tri >= 0).float().mean() > 0.99
+    frags.depth.sum().backward()
+    assert pos.grad.isfinite().all()
+    row = frags.tri[0, 4096, :2000]
+    seen = row[row >= 0].long().unique()
+    part = lg.rasterize(pos.detach(), tri[seen], (8192, 8192), derivatives=False)
+    assert torch.equal(seen[part.tri[0, 4096, :2000].long()][row >= 0], row[row >= 0].long())

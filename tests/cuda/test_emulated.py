@@ -1,0 +1,209 @@
+"""The CUDA kernels, emulated on this processor, against the CPU's: same coverage, values and gradients within rounding,
+bitwise determinism, and nothing read out of bounds.
+
+`pytest tests/ops --kernels emulated` runs the tests of the ops on them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from cuda_kernels import EmulatedCore, emulated_cuda, library
+from meshes import random_triangles
+from ops_common import inside_sphere, mesh_outputs, random, scaled_error, sphere_views, texture_outputs
+from torch import Tensor
+
+import lumigrad as lg
+from lumigrad import _core
+
+pytestmark = pytest.mark.skipif(library() is None, reason="needs the emulation (see tests/cuda_kernels.py)")
+
+RANGES = torch.tensor([[0, 30], [10, 50], [59, 1], [10, 0]])
+
+
+def mesh_scene(name: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    if name == "sphere":
+        return mesh_outputs(*sphere_views(2, 2, dtype), (37, 50))
+    if name == "inside":
+        return mesh_outputs(*inside_sphere(1, dtype), (45, 70), 5)
+    triangles, faces = random_triangles(60, seed=3, behind=0.1, size=0.9)
+    return mesh_outputs(triangles.to(dtype), faces, (61, 40), 1, RANGES)
+
+
+def compare(actual: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> None:
+    bound = 1e-5 if dtype == torch.float32 else 1e-10
+    for name, value in expected.items():
+        if not value.dtype.is_floating_point:
+            assert torch.equal(actual[name], value), name
+        else:
+            # Gradients of derivatives add up many large numbers of both signs.
+            error = scaled_error(actual[name], value)
+            assert error < (10 * bound if "grad pos" in name else bound), f"{name}: {error:.2e}"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["sphere", "inside", "random"])
+def test_meshes(name: str, dtype: torch.dtype) -> None:
+    expected = mesh_scene(name, dtype)
+    with emulated_cuda() as core:
+        used = core.calls["rasterize_forward"]
+        calls: list[int] = []
+        core.calls["rasterize_forward"] = lambda *arguments: (calls.append(1), used(*arguments))[1]
+        try:
+            actual = mesh_scene(name, dtype)
+        finally:
+            core.calls["rasterize_forward"] = used
+    assert calls, "the CPU's kernels ran instead"
+    compare(actual, expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_textures(dtype: torch.dtype) -> None:
+    expected = texture_outputs(dtype, 17)
+    with emulated_cuda():
+        compare(texture_outputs(dtype, 17), expected, dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (70000, 9), (2, 70), (3, 5)])
+def test_lists_of_lookups(shape: tuple[int, int]) -> None:
+    """Images that are hardly more than a line, in either direction; no launch is too large."""
+    uv, tex = random(1, *shape, 2, seed=5), random(1, 8, 8, 1, seed=6)
+    expected = lg.texture(tex, uv)
+    with emulated_cuda():
+        assert scaled_error(lg.texture(tex, uv), expected) < 1e-6
+        if shape[0] < 1000:
+            tex = tex.requires_grad_()
+            lg.texture(tex, uv).sum().backward()
+            assert tex.grad.sum().item() == pytest.approx(shape[0] * shape[1], rel=1e-5)
+
+
+def large_and_small() -> tuple[Tensor, Tensor]:
+    """Triangles from less than a pixel to several times the image, more large ones than the emulation's queue holds."""
+    parts = [random_triangles(100, seed=1, size=2.5), random_triangles(40, seed=2, size=9.0, behind=0.2),
+             random_triangles(300, seed=3, size=0.02)]  # fmt: skip
+    pos = torch.cat([part[0] for part in parts])
+    return pos, torch.arange(len(pos), dtype=torch.int32).view(-1, 3)
+
+
+def test_sizes_of_triangles() -> None:
+    """Those drawn by one thread, queued, or, where the queue is full, drawn by a warp at once."""
+    pos, tri = large_and_small()
+    expected = lg.rasterize(pos, tri, (90, 150))
+    layers = list(lg.peel(pos, tri, (40, 70), 3))
+    with emulated_cuda():
+        frags = lg.rasterize(pos, tri, (90, 150))
+        peeled = list(lg.peel(pos, tri, (40, 70), 3))
+    for ours, theirs in zip([frags, *peeled], [expected, *layers]):
+        assert torch.equal(ours.tri, theirs.tri)
+        for a, b in zip(ours[1:], theirs[1:]):
+            assert scaled_error(a, b) < 1e-5
+
+
+@pytest.fixture
+def both_orders() -> Iterator[EmulatedCore]:
+    with emulated_cuda() as core:
+        yield core
+        core.set_order(False)
+
+
+def test_deterministic(both_orders: EmulatedCore) -> None:
+    """The same bits whether blocks and threads come in order or backwards; without determinism they differ."""
+
+    def everything() -> dict[str, Tensor]:
+        found = mesh_scene("sphere", torch.float32) | mesh_scene("inside", torch.float64)
+        return found | texture_outputs(torch.float32, 17)
+
+    results = []
+    for deterministic in (True, False):
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            for backwards in (False, True):
+                both_orders.set_order(backwards)
+                results.append(everything())
+        finally:
+            torch.use_deterministic_algorithms(False)
+    first, second, *plain = results
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert any(not torch.equal(plain[0][name], plain[1][name]) for name in plain[0])
+    for name, value in first.items():
+        if value.dtype.is_floating_point:
+            assert scaled_error(plain[0][name], value) < 1e-5, name
+
+
+def test_sums_of_very_different_sizes() -> None:
+    """Deterministic sums keep small gradients beside large ones, and say so where one is not a number."""
+    pos, tri = sphere_views(1, 1)
+    frags = lg.rasterize(pos, tri, (40, 40))
+    sizes = (10.0 ** torch.arange(-18, 18, 36 / 42)[:42, None]).expand(-1, 2).contiguous()
+    weights = lg.interpolate(sizes, frags, tri)
+
+    def gradient(factor: float) -> Tensor:
+        attr = random(42, 2, seed=4).requires_grad_()
+        return torch.autograd.grad(lg.interpolate(attr, frags, tri), attr, factor * weights)[0]
+
+    expected = gradient(1).double()
+    assert expected.abs().max() > 1e15 * expected[expected != 0].abs().min()
+    torch.use_deterministic_algorithms(True)
+    try:
+        with emulated_cuda():
+            assert ((gradient(1).double() - expected).abs() <= 1e-5 * expected.abs()).all()
+            reached = tri[frags.tri[frags.tri >= 0].long()].unique().long()
+            assert not gradient(float("inf"))[reached].isfinite().any()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_wrong_indices_are_left_out() -> None:
+    """A device cannot raise without being waited for: what a wrong index belongs to does not appear."""
+    pos, tri = sphere_views(2, 1)
+    wrong = tri.clone()
+    wrong[::5, 1] = 10**6
+    wrong[1::7, 2] = -3
+    kept = ((wrong >= 0) & (wrong < pos.shape[1])).all(1)
+    degenerate = torch.where(kept[:, None], tri, tri[:, :1])  # triangles of no area
+    color = random(1, 50, 60, 3)
+    expected = lg.rasterize(pos, degenerate, (50, 60))
+    with emulated_cuda():
+        frags = lg.rasterize(pos.clone().requires_grad_(), wrong, (50, 60))
+        assert torch.equal(frags.tri, expected.tri)
+        frags.depth.sum().backward()
+        links = lg.edge_topology(tri)
+        links[3] = 10**8
+        links[5] = -1
+        assert lg.antialias(color, frags, pos, wrong, links).isfinite().all()
+        beyond = frags._replace(tri=torch.where(frags.tri % 3 == 0, 10**7, frags.tri))
+        out = lg.interpolate(random(pos.shape[1], 3), beyond, tri)
+        assert not out[beyond.tri == 10**7].any()
+        topology = lg.edge_topology(wrong)
+    own = 2 * torch.arange(tri.numel(), dtype=torch.int32).view(-1, 3) + 1
+    assert torch.equal(topology[wrong.min(1).values < 0], own[wrong.min(1).values < 0])
+
+
+def test_workspaces_are_asked_for_and_used() -> None:
+    """The first call says how much it needs; no op needs more than a few bytes a pixel, vertex or triangle."""
+    pos, tri = sphere_views(2, 1)
+    with emulated_cuda() as core:
+        asked: list[int] = []
+        empty = core.empty
+
+        def noting(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+            asked.append(shape[0] if dtype == torch.uint8 else 0)
+            return empty(shape, dtype)
+
+        core.empty = noting
+        try:
+            lg.rasterize(pos, tri, (256, 256))
+        finally:
+            del core.empty
+    assert 0 < max(asked) < 16 * pos.shape[1] + 24 * 7 * len(tri) + 2048
+
+
+def test_every_shared_op_is_there() -> None:
+    with emulated_cuda() as core:
+        assert core.calls.keys() == _core.op_signatures().keys() == _core.calls.keys()
+        with pytest.raises(ValueError, match="resolution: at most 32768"):
+            core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 5)
+        with pytest.raises(ValueError, match="dtype code 7"):
+            core.calls["build_mips"](7, core.pointers([]), 1, 1, 1, 1, 1)
