@@ -11,7 +11,11 @@ from .build_mips import build_mips
 from .edge_topology import edge_topology
 from .interpolate import interpolate
 from .peel import peel
+from .project_gaussians import project_gaussians
 from .rasterize import rasterize, visibility
+from .spheres import spheres
+from .spherical_harmonics import spherical_harmonics
+from .splat import splat
 from .texture import texture
 from .texture_cube import texture_cube
 
@@ -21,7 +25,11 @@ __all__ = [
     "edge_topology",
     "interpolate",
     "peel",
+    "project_gaussians",
     "rasterize",
+    "spheres",
+    "spherical_harmonics",
+    "splat",
     "texture",
     "texture_cube",
     "visibility",
