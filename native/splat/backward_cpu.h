@@ -37,7 +37,7 @@ struct BackwardScratch {
   alignas(64) T ray[3][tile_pixels];
   alignas(64) int32_t last[tile_pixels];
   Mask alive[tile_blocks];
-  std::vector<T> grad_image, payload_sum;
+  Aligned<T> grad_image, payload_sum;
 };
 
 template <class T, class Footprint, Blend blend, int Channels>
@@ -65,12 +65,12 @@ class BackwardTile {
     std::fill_n(records + used * size, (count - used) * size, T(0));
     for (int64_t e = used - 1; e >= 0; --e) {
       const int64_t p = entry[e];
-      if (e >= 8) {
-        LG_PREFETCH(bound + entry[e - 8]);
-        LG_PREFETCH(scene_.position.at(frame.view, entry[e - 8]));
-        LG_PREFETCH(scene_.shape.at(frame.view, entry[e - 8]));
-        LG_PREFETCH(scene_.opacity.at(frame.view, entry[e - 8]));
-        LG_PREFETCH(scene_.payload.at(frame.view, entry[e - 8]));
+      if (e >= prefetch_distance) {
+        LG_PREFETCH(bound + entry[e - prefetch_distance]);
+        LG_PREFETCH(scene_.position.at(frame.view, entry[e - prefetch_distance]));
+        LG_PREFETCH(scene_.shape.at(frame.view, entry[e - prefetch_distance]));
+        LG_PREFETCH(scene_.opacity.at(frame.view, entry[e - prefetch_distance]));
+        LG_PREFETCH(scene_.payload.at(frame.view, entry[e - prefetch_distance]));
       }
       pull_primitive(frame, camera, bound[p], p, e, records + e * size);
     }
@@ -87,8 +87,9 @@ class BackwardTile {
 
   void begin(const TileFrame& frame, const Camera& camera, T* tile_record) {
     s_.places.begin(frame, camera, Footprint::needs_plane);
-    s_.grad_image.assign(static_cast<size_t>(tile_pixels * channels_), T(0));
-    s_.payload_sum.resize(static_cast<size_t>(16 * channels_));
+    s_.grad_image.resize(tile_pixels * channels_);
+    std::fill_n(s_.grad_image.data(), tile_pixels * channels_, T(0));
+    s_.payload_sum.resize(16 * channels_);
     std::fill_n(s_.grad_alpha, tile_pixels, T(0));
     std::fill_n(s_.grad_depth, tile_pixels, T(0));
     std::fill_n(s_.rest, tile_pixels, T(0));
@@ -145,7 +146,7 @@ class BackwardTile {
     Sums sums;
     for (V& value : sums.footprint) value = V(T(0));
     for (V& value : sums.payload) value = V(T(0));
-    if (!Channels) std::fill(s_.payload_sum.begin(), s_.payload_sum.end(), T(0));
+    if (!Channels) std::fill_n(s_.payload_sum.data(), 16 * channels_, T(0));
     for (uint64_t met = blocks_met(bound, frame.window()); met; met &= met - 1) {
       const int b = ForwardTile<T, Footprint, blend, Channels>::lowest_block(met);
       Mask used = s_.alive[b];

@@ -174,8 +174,9 @@ struct Sphere {
   static constexpr int position = 3, shape = 1, sums = 5;
   static constexpr bool needs_plane = true;
   struct Item {
-    // Perspective: c x q at the tile's corner and its steps; orthographic: the offset from the pixel.
-    T a, b, c, a_step, b_step, c_step_x, c_step_y;
+    // Perspective: c x q at the anchor and its steps; orthographic: the offset from the pixel. The anchor is where the
+    // centre is seen (there it is 0, so that no digits are lost nearby) or the tile's corner, where it is not.
+    T anchor_x, anchor_y, a, b, c, a_step, b_step, c_step_x, c_step_y;
     T centre[3], t, radius, inverse_radius;
     TinySphere<T> dot;
   };
@@ -215,38 +216,40 @@ struct Sphere {
 
   static LG_HD Item load(const double* c, double radius, const Camera& camera, const Window& window) {
     Item item;
-    const double x = (window.x0 - camera.cx) / camera.fx, y = (camera.cy - window.y0) / camera.fy;
+    const double t = std::sqrt(c[0] * c[0] + c[1] * c[1] + c[2] * c[2]), scale = Orthographic ? 1 : c[2];
+    const bool seen = Orthographic || c[2] > 0.05 * t;
+    const double px = seen ? camera.cx + camera.fx * c[0] / scale : window.x0;
+    const double py = seen ? camera.cy - camera.fy * c[1] / scale : window.y0;
+    const double x = (px - camera.cx) / camera.fx, y = (camera.cy - py) / camera.fy;
     const double dx = 1 / camera.fx, dy = -1 / camera.fy;  // of one pixel rightwards, downwards
+    item.anchor_x = item.dot.x = T(px - window.x0), item.anchor_y = item.dot.y = T(py - window.y0);
+    item.a = item.b = item.c = item.c_step_x = item.c_step_y = 0;
     if (Orthographic) {
-      item.a = T(c[0] - x), item.b = T(c[1] - y), item.c = 0;
-      item.a_step = T(-dx), item.b_step = T(-dy), item.c_step_x = item.c_step_y = 0;
-      item.t = T(c[2]);
+      item.a_step = T(-dx), item.b_step = T(-dy);
     } else {
-      item.a = T(c[1] - c[2] * y), item.b = T(c[2] * x - c[0]), item.c = T(c[0] * y - c[1] * x);
+      if (!seen) item.a = T(c[1] - c[2] * y), item.b = T(c[2] * x - c[0]), item.c = T(c[0] * y - c[1] * x);
       item.a_step = T(-c[2] * dy), item.b_step = T(c[2] * dx);
       item.c_step_x = T(-c[1] * dx), item.c_step_y = T(c[0] * dy);
-      item.t = T(std::sqrt(c[0] * c[0] + c[1] * c[1] + c[2] * c[2]));
     }
+    item.t = T(Orthographic ? c[2] : t);
     for (int k = 0; k < 3; ++k) item.centre[k] = T(c[k]);
     item.radius = T(radius), item.inverse_radius = T(1 / radius);
-    item.dot.tiny = is_tiny(c, radius, camera);
-    const double scale = Orthographic || !item.dot.tiny ? 1 : c[2];
-    item.dot.x = T(camera.cx + camera.fx * c[0] / scale - window.x0);
-    item.dot.y = T(camera.cy - camera.fy * c[1] / scale - window.y0);
+    item.dot.tiny = is_tiny(c, radius, camera) && seen;
     return item;
   }
 
   // The vector whose squared length is the ray's squared distance from the centre.
   template <class V>
   static LG_HD void across(const Item& item, const Pixels<V>& pixels, V* a, V* b, V* c) {
+    const V left = pixels.left - V(item.anchor_x), top = pixels.top - V(item.anchor_y);
     if (Orthographic) {
-      *a = V(item.a) + V(item.a_step) * pixels.left;
-      *b = V(item.b) + V(item.b_step) * pixels.top;
+      *a = V(item.a_step) * left;
+      *b = V(item.b_step) * top;
       *c = V(T(0));
     } else {
-      *a = (V(item.a) + V(item.a_step) * pixels.top) * pixels.inverse_length;
-      *b = (V(item.b) + V(item.b_step) * pixels.left) * pixels.inverse_length;
-      *c = (V(item.c) + V(item.c_step_x) * pixels.left + V(item.c_step_y) * pixels.top) * pixels.inverse_length;
+      *a = (V(item.a) + V(item.a_step) * top) * pixels.inverse_length;
+      *b = (V(item.b) + V(item.b_step) * left) * pixels.inverse_length;
+      *c = (V(item.c) + V(item.c_step_x) * left + V(item.c_step_y) * top) * pixels.inverse_length;
     }
   }
   template <class V>

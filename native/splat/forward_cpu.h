@@ -28,7 +28,7 @@ template <class T>
 constexpr T least_rest() { return sizeof(T) == 4 ? T(1e-7) : T(1e-14); }
 template <class T>
 T stop_below(const Settings& settings) {
-  return settings.stop > 0 ? T(settings.stop) : least_rest<T>() * least_rest<T>();
+  return settings.stop > 0 ? T(settings.stop) : least_rest<T>() * least_rest<T>() * least_rest<T>();
 }
 constexpr double background_exponent = 1e-6;
 constexpr double least_sum = 1e-4;  // what normalised weights are divided by at least
@@ -36,6 +36,8 @@ constexpr double least_sum = 1e-4;  // what normalised weights are divided by at
 // What is added to a softmax in float by spheres of this weight, all together, is lost in rounding.
 template <class T>
 constexpr double negligible() { return sizeof(T) == 4 ? 1e-9 : 1e-18; }
+
+constexpr int64_t prefetch_distance = 16;  // entries of a tile's list
 
 template <class T>
 struct ForwardScratch {
@@ -46,7 +48,8 @@ struct ForwardScratch {
   alignas(64) T count[tile_pixels];
   alignas(64) int32_t last[tile_pixels], median[tile_pixels];
   Mask alive[tile_blocks];
-  std::vector<T> image, weights;
+  Aligned<T> image;
+  std::vector<T> weights;
   std::vector<int32_t> ids;
 };
 
@@ -72,7 +75,7 @@ class ForwardTile {
     const Bound* bound = binned.bound.data() + frame.view * scene_.primitives;
     for (int64_t e = first; e < end && alive_; ++e) {
       const int64_t p = entry[e];
-      if (e + 8 < end) prefetch(bound, frame.view, entry[e + 8]);
+      if (e + prefetch_distance < end) prefetch(bound, frame.view, entry[e + prefetch_distance]);
       uint64_t met = blocks_met(bound[p], frame.window()) & alive_;
       if (!met) continue;
       const auto item = Primitives<T, Footprint>::load(scene_, camera, frame.view, p, frame.window());
@@ -119,7 +122,7 @@ class ForwardTile {
     std::fill_n(s_.count, tile_pixels, T(0));
     std::fill_n(s_.last, tile_pixels, -1);
     std::fill_n(s_.median, tile_pixels, -1);
-    s_.image.resize(static_cast<size_t>(tile_pixels * channels_));
+    s_.image.resize(tile_pixels * channels_);
     const T* background = scene_.background_of(frame.view);
     for (int b = 0; b < tile_blocks; ++b) {  // the softmax's background is there from the start
       for (int64_t c = 0; c < channels_; ++c) {

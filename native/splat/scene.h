@@ -1,6 +1,7 @@
 // What a call of the splatting kernels is about, and its primitives as a footprint sees them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -130,7 +131,10 @@ inline uint64_t blocks_met(const Bound& bound, const Window& window) {
   Bound local = bound;
   local.x -= x0;
   local.y -= y0;
-  for (int row = 0; row < blocks_across; ++row) {
+  const float reach = local.half_height + local.margin + 0.5f, side = static_cast<float>(tile_size);
+  const int first_row = static_cast<int>(clamped(local.y - reach, 0.0f, side)) / block_size;
+  const int end_row = std::min(blocks_across, static_cast<int>(clamped(local.y + reach, 0.0f, side)) / block_size + 1);
+  for (int row = first_row; row < end_row; ++row) {
     int first, last;
     const float top = static_cast<float>(row * block_size) + 0.5f;
     if (!columns_of(local, top, top + block_size - 1, 0, tile_size - 1, &first, &last)) continue;

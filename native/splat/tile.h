@@ -44,6 +44,19 @@ struct TileFrame {
   }
 };
 
+// A growing array on recycled memory, which begins at a cache line: vectors do not straddle two.
+template <class T>
+class Aligned {
+ public:
+  void resize(int64_t count) {
+    if (static_cast<int64_t>(buffer_.size()) < count) buffer_ = Buffer<T>(static_cast<size_t>(count));
+  }
+  T* data() { return buffer_.data(); }
+
+ private:
+  Buffer<T> buffer_;
+};
+
 // Where the pixels are.
 template <class T>
 class TilePlaces {

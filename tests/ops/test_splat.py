@@ -44,6 +44,9 @@ def test_reference(dtype: torch.dtype, footprint: str, blend: str) -> None:
     exact = {k: v.double() for k, v in scene.items()}
     theirs = outputs_and_grads(lg.reference.splat, exact, list(scene), **options)
     forward, backward = (1e-5, 1e-4) if dtype == torch.float32 else (1e-10, 1e-9)
+    if blend == "normalised" and dtype == torch.float32:
+        # Weights are divided by their sum, 1e-4 at least: at the rims of discs 1 - d^2 / r^2 has lost its digits.
+        forward, backward = 1e-3, 1e-3
     for i, (value, expected) in enumerate(zip(ours, theirs)):
         assert value.dtype == dtype
         assert scaled_error(value, expected) < (forward if i < 3 else backward), i

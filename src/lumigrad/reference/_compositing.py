@@ -55,7 +55,8 @@ def blend(
     if blending.limit is not None:
         used = used & (used.cumsum(1) <= blending.limit)
     if blending.kind == "nearest":
-        weights = (used & (used.cumsum(1) == 1)).to(alpha)
+        used = used & (used.cumsum(1) == 1)
+        weights = used.to(alpha)
         rest = 1 - weights.sum(1)
     elif blending.kind == "normalised":
         weights = torch.where(used, alpha, 0)
