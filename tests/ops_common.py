@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from meshes import icosphere, perspective, random_triangles, to_clip, view_mesh
+from splat_common import splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
@@ -169,6 +170,7 @@ def all_outputs() -> dict[str, Tensor]:
             "inside": mesh_outputs(room, room_tri, (97, 130), 5),
             "random": mesh_outputs(triangles.to(dtype), faces, (131, 70), 1, ranges),
             "texture": texture_outputs(dtype),
+            "splats": splat_outputs(dtype),
         }
         for scene, outputs in scenes.items():
             result.update({f"{scene} {dtype} {name}": value for name, value in outputs.items()})

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import torch
-from ops_common import random
 from torch import Tensor
+
+import lumigrad as lg
+
+
+def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uniform in [-1, 1), the same for the same arguments."""
+    return 2 * torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype) - 1
 
 
 def cameras(dtype: torch.dtype = torch.float64, views: int = 2, size: tuple[int, int] = (20, 26)) -> dict[str, Tensor]:
@@ -63,4 +69,57 @@ def flat_scene(
         "payload": random(count, channels, seed=seed + 5, dtype=dtype),
         "opacity": 0.6 + 0.35 * random(count, seed=seed + 6, dtype=dtype),
         "background": random(channels, seed=seed + 7, dtype=dtype),
+    }
+
+
+def splat_outputs(dtype: torch.dtype) -> dict[str, Tensor]:
+    """Outputs and gradients of the splatting ops in their main modes."""
+    size = (70, 90)
+    camera = cameras(dtype, size=size)
+    gaussians = gaussian_scene(300, dtype)
+    calls = {
+        "spheres": (lg.spheres, {**sphere_scene(300, dtype), **camera}, {"min_depth": 0.5, "max_depth": 9.0}),
+        "project": (lg.project_gaussians, {**gaussians, **camera}, {}),
+        "gaussian": (lg.splat, flat_scene("gaussian", 300, dtype=dtype, size=size), {}),
+        "disc": (lg.splat, flat_scene("disc", 300, dtype=dtype, size=size, channels=5), {"footprint": "disc"}),
+        "square": (lg.splat, flat_scene("square", 300, dtype=dtype, size=size),
+                   {"footprint": "square", "blend": "normalised"}),
+    }  # fmt: skip
+    result = {}
+    for name, (op, inputs, options) in calls.items():
+        leaves = {k: v.requires_grad_() for k, v in inputs.items()}
+        outputs = [o for o in op(**leaves, size=size, **options) if o is not None]
+        floats = [o for o in outputs if o.requires_grad]
+        loss = sum((o.nan_to_num() * random(*o.shape, seed=i, dtype=dtype)).sum() for i, o in enumerate(floats))
+        grads = torch.autograd.grad(loss, list(leaves.values()))
+        result.update({f"{name} {i}": o for i, o in enumerate(outputs)})
+        result.update({f"{name} grad {k}": g for k, g in zip(leaves, grads)})
+    return result
+
+
+def splat_op_arguments() -> dict[str, list[tuple]]:
+    """Sample arguments of the registered ops; those of the backward ops ask for no gradient."""
+    xy, shape, depth, payload, opacity, background = flat_scene("gaussian", 4, dtype=torch.float32).values()
+    flat = (xy, shape, depth, opacity, payload, background, None, None, None)
+    camera, scene = cameras(torch.float32), sphere_scene(4, torch.float32)
+    lens = torch.stack([camera[k] for k in ("fx", "fy", "cx", "cy")], -1)
+    round_ = (scene["positions"], scene["radii"], None, scene["opacity"], scene["payload"], scene["background"],
+              camera["view"], lens, torch.tensor([0.1]))  # fmt: skip
+    options = (0, 0, 5, 6, [0.99, 0.0, 0.0, 0.0, 1.0], 0)
+    sphere_options = (3, 1, 5, 6, [1.0, 0.0, 0.0, 0.5, 9.0], 0)
+    with torch.no_grad():
+        image, alpha, depths, _, _, _, state, last = torch.ops.lumigrad.splat(*flat, *options, 0)
+    images = (image, alpha, depths, state, last)
+    projected = (*gaussian_scene(4, torch.float32).values(), camera["view"], lens)
+    settings = [5.0, 6.0, 0.3, 0.01, 1e10, 0.0]
+    outputs = torch.ops.lumigrad.project_gaussians(*projected, settings)
+
+    def wants_grad(tensors: tuple) -> tuple:
+        return tuple(t if t is None else t.detach().clone().requires_grad_() for t in tensors)
+
+    return {
+        "splat": [(*wants_grad(flat), *options, 2), (*wants_grad(round_), *sphere_options, 0)],
+        "splat_backward": [(*flat, *images, *options, image, None, depths, [True] * 6 + [False] * 3)],
+        "project_gaussians": [(*wants_grad(projected), settings)],
+        "project_gaussians_backward": [(*projected, settings, *outputs[:3], None)],
     }

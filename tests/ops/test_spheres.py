@@ -46,11 +46,14 @@ def test_reference(dtype: torch.dtype, projection: str) -> None:
     ours = outputs_and_grads(lg.spheres, scene, size=size, projection=projection, **DEPTHS)
     exact = {k: v.double() for k, v in scene.items()}
     theirs = outputs_and_grads(lg.reference.spheres, exact, size=size, projection=projection, **DEPTHS)
-    forward, backward = (1e-5, 2e-4) if dtype == torch.float32 else (1e-11, 1e-8)
+    # In float32 a height 1 - L / R has lost its digits at the rim, and exp(z / gamma), here e^10, magnifies what is
+    # left over the background: single pixels of a sphere's outline are off by some 1e-5, the others by 1e-7.
+    forward, backward = (3e-5, 2e-4) if dtype == torch.float32 else (1e-11, 1e-8)
     names = ["image", "alpha", "depth", *scene]
     for i, (name, value, expected) in enumerate(zip(names, ours, theirs)):
         assert value.dtype == dtype
         assert scaled_error(value, expected) < (forward if i < 3 else backward), name
+    assert (ours[0] - theirs[0]).abs().mean() < 1e-6
 
 
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])

@@ -194,11 +194,3 @@ def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None
     scene = flat_scene("gaussian", dtype=torch.float32)
     with pytest.raises(error, match=message):
         lg.splat(**{**scene, "size": SIZE, **change})
-
-
-def test_opcheck() -> None:
-    scene = [v.requires_grad_() for v in flat_scene("gaussian", 4, size=(5, 6)).values()]
-    xy, shape, depth, payload, opacity, background = scene
-    arguments = (xy, shape, depth, opacity, payload, background, None, None, None, 0, 0, 5, 6,
-                 [0.99, 0.0, 0.0, 0.0, 1.0], 0, 2)  # fmt: skip
-    torch.library.opcheck(torch.ops.lumigrad.splat.default, arguments)

@@ -91,8 +91,8 @@ def spheres(
     engine.check_contributors(contributors)
     if needs_reference("spheres", positions):
         return reference.spheres(
-            positions, radii, payload, size, view, *lens.unbind(-1), opacity, background, gamma=gamma,
-            min_depth=min_depth, max_depth=max_depth, projection=projection, contributors=contributors,
+            positions, radii, payload, size, view, lens[:, 0], lens[:, 1], lens[:, 2], lens[:, 3], opacity, background,
+            gamma=gamma, min_depth=min_depth, max_depth=max_depth, projection=projection, contributors=contributors,
         )  # fmt: skip
     return engine.composite(
         positions, radii, None, opacity, payload, background, view, lens, gamma.reshape(1),

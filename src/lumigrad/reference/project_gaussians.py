@@ -34,7 +34,7 @@ def project_gaussians(
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
     seen = (z > near) & (z < far) & means.isfinite().all(-1) & scales.isfinite().all(-1) & quats.isfinite().all(-1)
     x, y, z = (torch.where(seen, v, fill) for v, fill in ((x, 0), (y, 0), (z, 1)))
-    lens = [v[:, None] for v in (fx, fy, cx, cy)]
+    lens = fx[:, None], fy[:, None], cx[:, None], cy[:, None]
     xy, jacobian = _PROJECTIONS[projection](x, y, z, *lens, size)
     turn = view[:, None, :3, :3] * view.new_tensor([1, -1, -1])[:, None]
     half = jacobian @ turn @ (rotations(quats) * scales[:, None, :])  # [N, V, 2, 3]
