@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=Path("benchmark-splats.json"), help="where to write")
     parser.add_argument("--quick", action="store_true", help="small images and few runs")
     options = parser.parse_args(arguments)
-    options.budget = Budget(repeats=2, seconds=0.05 if options.quick else options.seconds)
+    options.budget = Budget(2, 0.05 if options.quick else options.seconds, patience=0.8)
     results: dict[str, Any] = {"machine": machine()}
     print("\n".join(f"{key}: {value}" for key, value in results["machine"].items()))
     for section in options.only:
