@@ -53,26 +53,20 @@ class BackwardTile {
         min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma) {}
 
   // records: one per entry of the tile's list; tile_record: of the tile.
-  void run(const Binned& binned, int64_t tile, T* records, T* tile_record) {
+  void run(const Binned<T>& binned, int64_t tile, T* records, T* tile_record) {
     const TileFrame frame(scene_.tiles, tile);
     const Camera camera = scene_.camera(frame.view);
     begin(frame, camera, tile_record);
     const int64_t first = binned.bins.begin[tile], end = binned.bins.begin[tile + 1];
     const int64_t size = record_size<Footprint>(channels_);
     const int32_t* entry = binned.bins.entry.data() + first;
-    const Bound* bound = binned.bound.data() + frame.view * scene_.primitives;
+    const int64_t base = frame.view * scene_.primitives;
     const int64_t count = end - first, used = blend == Blend::softmax ? count : deepest_ + 1;
     std::fill_n(records + used * size, (count - used) * size, T(0));
     for (int64_t e = used - 1; e >= 0; --e) {
       const int64_t p = entry[e];
-      if (e >= prefetch_distance) {
-        LG_PREFETCH(bound + entry[e - prefetch_distance]);
-        LG_PREFETCH(scene_.position.at(frame.view, entry[e - prefetch_distance]));
-        LG_PREFETCH(scene_.shape.at(frame.view, entry[e - prefetch_distance]));
-        LG_PREFETCH(scene_.opacity.at(frame.view, entry[e - prefetch_distance]));
-        LG_PREFETCH(scene_.payload.at(frame.view, entry[e - prefetch_distance]));
-      }
-      pull_primitive(frame, camera, bound[p], p, e, records + e * size);
+      if (e >= prefetch_distance) prefetch_row(binned.rows.row(base + entry[e - prefetch_distance]));
+      pull_primitive(frame, camera, binned.rows.bound(base + p), p, e, records + e * size);
     }
     finish(frame, camera, tile_record);
   }

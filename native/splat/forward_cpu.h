@@ -40,6 +40,12 @@ constexpr double negligible() { return sizeof(T) == 4 ? 1e-9 : 1e-18; }
 constexpr int64_t prefetch_distance = 16;  // entries of a tile's list
 
 template <class T>
+LG_HD void prefetch_row(const T* row) {
+  LG_PREFETCH(row);
+  LG_PREFETCH(row + 16);
+}
+
+template <class T>
 struct ForwardScratch {
   TilePlaces<T> places;
   alignas(64) T rest[tile_pixels];   // transmittance; softmax: the largest exponent so far
@@ -66,17 +72,17 @@ class ForwardTile {
         inverse_range_(T(1 / (scene.settings.max_depth - scene.settings.min_depth))),
         min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma) {}
 
-  void run(const Binned& binned, int64_t tile) {
+  void run(const Binned<T>& binned, int64_t tile) {
     const TileFrame frame(scene_.tiles, tile);
     const Camera camera = scene_.camera(frame.view);
     begin(frame, camera);
     const int64_t first = binned.bins.begin[tile], end = binned.bins.begin[tile + 1];
     const int32_t* entry = binned.bins.entry.data();
-    const Bound* bound = binned.bound.data() + frame.view * scene_.primitives;
+    const int64_t base = frame.view * scene_.primitives;
     for (int64_t e = first; e < end && alive_; ++e) {
       const int64_t p = entry[e];
-      if (e + prefetch_distance < end) prefetch(bound, frame.view, entry[e + prefetch_distance]);
-      uint64_t met = blocks_met(bound[p], frame.window()) & alive_;
+      if (e + prefetch_distance < end) prefetch_row(binned.rows.row(base + entry[e + prefetch_distance]));
+      uint64_t met = blocks_met(binned.rows.bound(base + p), frame.window()) & alive_;
       if (!met) continue;
       const auto item = Primitives<T, Footprint>::load(scene_, camera, frame.view, p, frame.window());
       if constexpr (blend == Blend::softmax) {
@@ -100,14 +106,6 @@ class ForwardTile {
   }
 
  private:
-  void prefetch(const Bound* bound, int64_t view, int32_t p) const {
-    LG_PREFETCH(bound + p);
-    LG_PREFETCH(scene_.position.at(view, p));
-    LG_PREFETCH(scene_.shape.at(view, p));
-    LG_PREFETCH(scene_.opacity.at(view, p));
-    LG_PREFETCH(scene_.payload.at(view, p));
-  }
-
   void begin(const TileFrame& frame, const Camera& camera) {
     s_.places.begin(frame, camera, Footprint::needs_plane);
     alive_ = 0;

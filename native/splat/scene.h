@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "common/memory.h"
 #include "common/parallel.h"
@@ -24,8 +25,8 @@ struct Settings {
 template <class T>
 struct PerPrimitive {
   const T* data;
-  int64_t views, primitives, channels;
-  const T* at(int64_t view, int64_t p) const { return data + ((views > 1 ? view * primitives : 0) + p) * channels; }
+  int64_t views, primitives, channels, stride;  // stride: from one primitive to the next
+  const T* at(int64_t view, int64_t p) const { return data + ((views > 1 ? view * primitives : 0) + p) * stride; }
 };
 
 template <class T>
@@ -98,29 +99,83 @@ struct Primitives<T, Footprint, true> {
   }
 };
 
-// Bounds of all primitives of all views, and from them the tiles' lists.
+// All that tiles read of a primitive, side by side: bound, position, shape, depth, opacity and, if it is short, payload.
+// Tiles visit primitives in an order that no cache foresees; one place to go to instead of five is half of the time.
+template <class T>
+class Rows {
+ public:
+  Rows() = default;
+  explicit Rows(const Scene<T>& scene) {
+    const int64_t geometry = bound_size + scene.position.channels + scene.shape.channels + (scene.depth.data ? 2 : 1);
+    with_payload_ = scene.channels <= 16;
+    stride_ = geometry + (with_payload_ ? scene.channels : 0);
+    data_ = Buffer<T>(static_cast<size_t>(scene.tiles.views * scene.primitives * stride_));
+  }
+
+  void write(const Scene<T>& scene, int64_t v, int64_t p, const Bound& bound) {
+    T* to = data_.data() + (v * scene.primitives + p) * stride_;
+    std::memcpy(to, &bound, sizeof bound);
+    to += bound_size;
+    for (const PerPrimitive<T>* from : {&scene.position, &scene.shape, &scene.depth, &scene.opacity, &scene.payload}) {
+      if (!from->data || (from == &scene.payload && !with_payload_)) continue;
+      to = std::copy_n(from->at(v, p), from->channels, to);
+    }
+  }
+
+  Bound bound(int64_t i) const {
+    Bound out;
+    std::memcpy(&out, data_.data() + i * stride_, sizeof out);
+    return out;
+  }
+  const T* row(int64_t i) const { return data_.data() + i * stride_; }
+
+  // The scene with its primitives read from here.
+  Scene<T> scene(const Scene<T>& original) const {
+    Scene<T> out = original;
+    const T* at = data_.data() + bound_size;
+    for (PerPrimitive<T>* values : {&out.position, &out.shape, &out.depth, &out.opacity, &out.payload}) {
+      if (!values->data || (values == &out.payload && !with_payload_)) continue;
+      values->data = at;
+      values->views = original.tiles.views;
+      values->stride = stride_;
+      at += values->channels;
+    }
+    return out;
+  }
+
+ private:
+  static constexpr int64_t bound_size = sizeof(Bound) / sizeof(T);
+  Buffer<T> data_;
+  int64_t stride_ = 0;
+  bool with_payload_ = true;
+};
+
+template <class T>
 struct Binned {
-  Buffer<Bound> bound;
+  Rows<T> rows;
   Bins bins;
 };
 
 template <class T, class Footprint>
-Binned bin(int threads, const Scene<T>& scene, bool with_slots) {
+Binned<T> bin(int threads, const Scene<T>& scene, bool with_slots) {
   constexpr int64_t per_task = 4096;
   const int64_t count = scene.primitives, tasks = divide_up(count, per_task);
-  Binned out;
-  out.bound = Buffer<Bound>(scene.tiles.views * count);
+  Binned<T> out;
+  out.rows = Rows<T>(scene);
+  Buffer<Bound> bounds(scene.tiles.views * count);
   Buffer<uint32_t> keys(scene.tiles.views * count);
   parallel_for(threads, scene.tiles.views * tasks, [&](int64_t task, int) {
     const int64_t v = task / tasks, begin = task % tasks * per_task, end = std::min(count, begin + per_task);
     const Camera camera = scene.camera(v);
     for (int64_t p = begin; p < end; ++p) {
       float depth = 0;
-      const bool seen = Primitives<T, Footprint>::bound(scene, camera, v, p, &out.bound[v * count + p], &depth);
-      keys[v * count + p] = seen && depth - depth == 0 ? depth_key(depth) : hidden_key;
+      Bound& bound = bounds[v * count + p];
+      const bool seen = Primitives<T, Footprint>::bound(scene, camera, v, p, &bound, &depth) && depth - depth == 0;
+      keys[v * count + p] = seen ? depth_key(depth) : hidden_key;
+      if (seen) out.rows.write(scene, v, p, bound);
     }
   });
-  out.bins = make_bins(threads, scene.tiles, count, out.bound.data(), keys.data(), with_slots);
+  out.bins = make_bins(threads, scene.tiles, count, bounds.data(), keys.data(), with_slots);
   return out;
 }
 

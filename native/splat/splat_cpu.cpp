@@ -34,14 +34,14 @@ double largest_opacity(const Scene<T>& scene) {
   return static_cast<double>(most);
 }
 
-// Tiles in an order in which neighbours, which are about equally heavy, are far apart in time of need.
 template <class T, class Footprint, Blend blend, int Channels>
 void forward(int threads, const Scene<T>& scene, const Images<T>& out) {
-  const Binned binned = bin<T, Footprint>(threads, scene, false);
+  const Binned<T> binned = bin<T, Footprint>(threads, scene, false);
+  const Scene<T> packed = binned.rows.scene(scene);
   auto scratch = scratch_for<ForwardScratch<T>>(threads);
   const double most = blend == Blend::softmax ? largest_opacity(scene) : 1;
   parallel_for(threads, scene.tiles.count(), [&](int64_t tile, int worker) {
-    ForwardTile<T, Footprint, blend, Channels> work(scene, out, own(scratch, worker));
+    ForwardTile<T, Footprint, blend, Channels> work(packed, out, own(scratch, worker));
     work.max_opacity_ = most;
     work.run(binned, tile);
   });
@@ -137,12 +137,13 @@ void gather_tiles(const Scene<T>& scene, const T* tile_records, const Outputs<T>
 
 template <class T, class Footprint, Blend blend, int Channels>
 void backward(int threads, const Scene<T>& scene, const ImageGradients<T>& grads, const Outputs<T>& out) {
-  const Binned binned = bin<T, Footprint>(threads, scene, true);
+  const Binned<T> binned = bin<T, Footprint>(threads, scene, true);
+  const Scene<T> packed = binned.rows.scene(scene);
   const int64_t size = record_size<Footprint>(scene.channels), tile_size = tile_record_size(scene.channels);
   Buffer<T> records(binned.bins.entry.size() * size), tile_records(scene.tiles.count() * tile_size);
   auto scratch = scratch_for<BackwardScratch<T>>(threads);
   parallel_for(threads, scene.tiles.count(), [&](int64_t tile, int worker) {
-    BackwardTile<T, Footprint, blend, Channels> work(scene, grads, own(scratch, worker));
+    BackwardTile<T, Footprint, blend, Channels> work(packed, grads, own(scratch, worker));
     work.run(binned, tile, records.data() + binned.bins.begin[tile] * size, tile_records.data() + tile * tile_size);
   });
   gather<T, Footprint>(threads, scene, binned.bins, records.data(), out);
@@ -193,7 +194,7 @@ Scene<T> make_scene(const int64_t* sizes, const double* settings, const void* co
   const auto input = [&](int i) { return static_cast<const T*>(inputs[i]); };
   const int64_t count = sizes[1];
   const auto per_primitive = [&](int i, int64_t channels) {
-    return PerPrimitive<T>{input(i), sizes[5 + i], count, channels};
+    return PerPrimitive<T>{input(i), sizes[5 + i], count, channels, channels};
   };
   Scene<T> scene{};
   scene.position = per_primitive(0, sizes[11]);
