@@ -198,6 +198,7 @@ def test_pulsar_with_a_coarse_exponential(shared: Path, name: str, monkeypatch: 
         ({"cy": "middle"}, TypeError, "cy: expected a number"),
         ({"payload": torch.zeros(11, 3)}, ValueError, "payload: expected shape"),
         ({"gamma": torch.zeros(2)}, ValueError, "gamma: expected one number"),
+        ({"gamma": 0.0}, ValueError, "gamma: expected a positive number"),
         ({"min_depth": 9.0, "max_depth": 2.0}, ValueError, "min_depth, max_depth: expected"),
         ({"projection": "fisheye"}, ValueError, "projection: expected"),
     ],
