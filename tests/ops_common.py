@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from meshes import icosphere, perspective, random_triangles, to_clip, view_mesh
+from splat_common import splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
@@ -191,6 +192,7 @@ def all_outputs() -> dict[str, Tensor]:
             "texture": texture_outputs(dtype),
             "soft sphere": soft_outputs(sphere, sphere_tri, (70, 91)),
             "soft inside": soft_outputs(room, room_tri, (97, 50)),
+            "splats": splat_outputs(dtype),
         }
         for scene, outputs in scenes.items():
             result.update({f"{scene} {dtype} {name}": value for name, value in outputs.items()})

@@ -32,6 +32,11 @@ LG_HD uint8_t facing_flag(double x0, double y0, double z0, double w0, double x1,
   return !finite ? 0 : (det > 0 ? facing_positive : (det < 0 ? facing_negative : 0));
 }
 
+template <class T>
+LG_HD uint8_t facing_flag(const T* p0, const T* p1, const T* p2) {
+  return facing_flag(p0[0], p0[1], p0[2], p0[3], p1[0], p1[1], p1[2], p1[3], p2[0], p2[1], p2[2], p2[3]);
+}
+
 // Whether the next triangle around edge k of triangle t lies on its far side: most edges need no further look.
 // facing: facing flags of all triangles of the view.
 LG_HD bool continues(const int32_t* topology, const uint8_t* facing, int64_t t, int k) {

@@ -4,10 +4,10 @@
 #include "antialias/antialias.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "antialias/silhouette_pairs.h"
 #include "common/bits.h"
 #include "common/memory.h"
 #include "common/parallel.h"
@@ -290,52 +290,19 @@ class PairList {
     return other >= here || !(surface.flags[other / 3] & (1 << other % 3));
   }
 
-  struct ImagePoint {
-    double x, y;  // in pixels; pixel centres at whole numbers
-  };
-
-  // Where a + t (b - a) appears.
-  ImagePoint project(const T* a, const T* b, double t) const {
-    const auto at = [&](int i) { return a[i] + t * (static_cast<double>(b[i]) - a[i]); };
-    return {(at(0) / at(3) + 1) * (static_cast<double>(s_.width) / 2) - 0.5,
-            (1 - at(1) / at(3)) * (static_cast<double>(s_.height) / 2) - 0.5};
-  }
-
-  // Collects the pairs that the edge from a to b passes between: horizontal ones where it is steep, vertical
-  // ones where it is flat.
+  // Collects the pairs that the edge from a to b passes between.
   void follow(const T* a, const T* b, Array<PairKey>& found) const {
-    if (!(a[3] > 0)) std::swap(a, b);
-    if (!(a[3] > 0)) return;
-    // An end behind the camera is replaced by a point of the edge just in front of it.
-    const double t = b[3] > 0 ? 1 : (1 - 1e-9) * a[3] / (static_cast<double>(a[3]) - b[3]);
-    const ImagePoint p = project(a, b, 0), q = project(a, b, t);
-    const double dx = q.x - p.x, dy = q.y - p.y;
-    if (!(dx - dx == 0 && dy - dy == 0)) return;  // not a line in this image
-    constexpr double slack = 1 - 1e-6;
-    if (magnitude(dy) >= slack * magnitude(dx)) {
-      follow_axis(p.y, q.y, p.x, dx / dy, s_.height, s_.width,
-                  [&](int64_t row, int64_t column) { found.push_back(key(row, column, false)); });
-    }
-    if (magnitude(dx) >= slack * magnitude(dy)) {
-      follow_axis(p.x, q.x, p.y, dy / dx, s_.width, s_.height,
-                  [&](int64_t column, int64_t row) { found.push_back(key(row, column, true)); });
-    }
+    const EdgeSpans spans = make_edge_spans(a, b, s_.height, s_.width);
+    for_pairs(spans.rows, s_.width, [&](int64_t row, int64_t column) { found.push_back(key(row, column, false)); });
+    for_pairs(spans.columns, s_.height, [&](int64_t column, int64_t row) { found.push_back(key(row, column, true)); });
   }
 
-  // Calls use(line, place) for the pairs (place, place + 1) on the lines between p and q.
+  // Calls use(line, place) for the pairs (place, place + 1) on the lines of a span.
   template <class Use>
-  static void follow_axis(double p, double q, double across, double slope, int64_t lines, int64_t places, Use&& use) {
-    // Crossings count up to 1/16 pixel beyond a pair's ends; the rest is for rounding.
-    constexpr double reach = crossing_tolerance + 1e-2, end = 1e-3;
-    const double low = std::max(0.0, std::min(p, q) - end);
-    const double high = std::min(static_cast<double>(lines - 1), std::max(p, q) + end);
-    if (!(low <= high)) return;
-    for (auto line = static_cast<int64_t>(std::ceil(low)); static_cast<double>(line) <= high; ++line) {
-      const double crossing = slope - slope == 0 ? across + slope * (static_cast<double>(line) - p) : across;
-      if (!(crossing >= -reach && crossing <= static_cast<double>(places - 1) + reach)) continue;
-      const auto first = static_cast<int64_t>(std::max(0.0, std::ceil(crossing - 1 - reach)));
-      const auto last = static_cast<int64_t>(std::min(static_cast<double>(places - 2), std::floor(crossing + reach)));
-      for (int64_t place = first; place <= last; ++place) use(line, place);
+  static void for_pairs(const LineSpan& span, int64_t places, Use&& use) {
+    for (int64_t line = span.first; line <= span.last; ++line) {
+      const PlaceRange range = places_on_line(span, line, places);
+      for (int64_t place = range.first; place <= range.last; ++place) use(line, place);
     }
   }
 

@@ -200,4 +200,39 @@ LG_API int32_t lg_fold_mips(
     int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
     int64_t height, int64_t width, int64_t channels, int32_t add_to_base);
 
+/* ---- Splats (native/splat) ---------------------------------------------------------------------------
+ * footprint: 0 Gaussian conic, 1 disc, 2 square, all in pixels; 3 sphere in perspective, 4 orthographic sphere
+ * blend: 0 alpha, 1 softmax over depth (spheres only), 2 normalised, 3 nearest
+ * sizes int64 [14]: views, primitives, channels, height, width; how many views (1: shared) the first six inputs
+ *   have; components of position and shape; the most contributors a pixel takes, 0 for any number
+ * settings [5]: alpha_max, alpha_min, stop, min_depth, max_depth
+ * inputs [9]: position [.., 2 or 3], shape [.., components], depth [..] (null for spheres), opacity [..],
+ *   payload [.., channels], each of [1 or views, primitives]; background [1 or views, channels]; for spheres
+ *   view [views, 4, 4], intrinsics [views, 4] = fx, fy, cx, cy and gamma [1], else null
+ * Outputs [views, height, width, ..]: image, alpha, and where not null depth, median, ids and weights of the first
+ * `contributors`; state [.., 2] and last are for the backward pass.
+ */
+LG_API int32_t lg_splat_forward(
+    int32_t threads, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
+    const void* const* inputs, int64_t contributors, void* image, void* alpha, void* depth, int32_t* median,
+    int32_t* ids, void* weights, void* state, int32_t* last);
+
+/* images [4]: the forward's image, alpha, depth, state. grad_images [3]: of image, alpha, depth; null is zero.
+ * grads [9]: like the inputs, null where not wanted. */
+LG_API int32_t lg_splat_backward(
+    int32_t threads, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
+    const void* const* inputs, const void* const* images, const int32_t* last, const void* const* grad_images,
+    void* const* grads);
+
+/* inputs [5]: means [count, 3], quats [count, 4] (w, x, y, z), scales [count, 3], view [views, 4, 4], intrinsics
+ * [views, 4]. settings [6]: height, width, blur, near, far, whether the camera is orthographic. */
+LG_API int32_t lg_project_gaussians_forward(
+    int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    void* xy, void* conic, void* depth, void* compensation);
+
+/* grad_outputs [4]: of the outputs, null counts as zero. grads [5]: like the inputs, all wanted. */
+LG_API int32_t lg_project_gaussians_backward(
+    int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    const void* const* grad_outputs, void* const* grads);
+
 #endif

@@ -57,6 +57,10 @@ _SIGNATURES = {
     "lg_texture_backward": "ii pi qqqq ppp qqq iii p pppp",
     "lg_build_mips": "ii pi qqqq",
     "lg_fold_mips": "ii pi qqqq i",
+    "lg_splat_forward": "iiii ppp q pppppp pp",
+    "lg_splat_backward": "iiii ppp pp pp",
+    "lg_project_gaussians_forward": "ii pp qq pppp",
+    "lg_project_gaussians_backward": "ii pp qq pp",
 }
 CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64, "d": ctypes.c_double}
 # Ops that CUDA has too. Those of the CPU begin with the number of threads, except where it says no threads.

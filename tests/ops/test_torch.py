@@ -8,6 +8,7 @@ import pytest
 import torch
 from meshes import random_triangles
 from ops_common import mesh_outputs, random, scaled_error, sphere_views
+from splat_common import splat_op_arguments
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
@@ -99,6 +100,7 @@ def op_arguments() -> dict[str, list[tuple]]:
             (gtex, guv, None, None, [], 0, 1, 2, 1),
         ],
         "texture_backward": [(tex, uv, uv_d, bias, mips, pyramid[:0], 0, 3, 0, 1, color, [True] * 5)],
+        **splat_op_arguments(),
     }  # fmt: skip
 
 

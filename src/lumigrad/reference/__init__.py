@@ -14,8 +14,12 @@ from .interpolate import interpolate
 from .nmr_gradient import nmr_gradient
 from .opendr_gradient import opendr_gradient
 from .peel import peel
+from .project_gaussians import project_gaussians
 from .rasterize import rasterize, visibility
 from .soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
+from .spheres import spheres
+from .spherical_harmonics import spherical_harmonics
+from .splat import splat
 from .splat_gradient import splat_gradient
 from .texture import texture
 from .texture_cube import texture_cube
@@ -29,12 +33,16 @@ __all__ = [
     "nmr_gradient",
     "opendr_gradient",
     "peel",
+    "project_gaussians",
     "rasterize",
     "soft_attributes",
     "soft_colors",
     "soft_interpolate",
     "soft_rasterize",
     "soft_silhouette",
+    "spheres",
+    "spherical_harmonics",
+    "splat",
     "splat_gradient",
     "texture",
     "texture_cube",

@@ -1,0 +1,156 @@
+"""Benchmarks of spheres and Gaussians: tables on the screen and a JSON file.
+
+Usage:
+    python -m benchmarks.splats                     # everything
+    python -m benchmarks.splats --only spheres      # some sections
+    python -m benchmarks.splats --quick             # small and short, to see that it runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import lumigrad as lg
+from benchmarks.primitives import machine
+from benchmarks.report import Column, Table, milliseconds, ratio
+from benchmarks.timing import Budget, measure
+
+CLOUD = Path("../shared/data/garden_points.npz")
+# Pulsar's forward and backward on a CPU, milliseconds, where that has been measured (two cores; its gradients reach
+# the five nearest spheres of a pixel).
+PULSAR = {(1_000, 256): (44.8, 14.9), (10_000, 512): (1258, 66.9), (100_000, 512): (6489, 76.8),
+          (100_000, 1000): (18654, 234)}  # fmt: skip
+COLUMNS = [
+    Column("primitives", "primitives"),
+    Column("side", "image"),
+    Column("radii", "radii"),
+    Column("forward", "forward ms", milliseconds),
+    Column("backward", "backward ms", milliseconds),
+    Column("ratio", "backward / forward", ratio),
+    Column("pulsar", "Pulsar forward / ours", ratio),
+]
+Passes = tuple[Callable[[], object], Callable[[], object]]
+
+
+def sphere_passes(count: int, side: int, largest: float) -> Passes:
+    """Forward without a graph, and backward alone: Pulsar's benchmark, with all gradients."""
+    generator = torch.Generator().manual_seed(0)
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator)
+
+    xy, z = 10 * uniform(count, 2) - 5, -25 - 10 * uniform(count, 1)
+    pixels = torch.full((1,), 5.0 * side / 2)  # focal length 5, sensor 2
+    inputs = {
+        "positions": torch.cat((xy, z), 1), "radii": largest * uniform(count) + 1e-3, "payload": uniform(count, 3),
+        "view": torch.eye(4)[None], "fx": pixels, "fy": pixels.clone(), "cx": torch.full((1,), side / 2),
+        "cy": torch.full((1,), side / 2), "opacity": torch.ones(count), "background": torch.zeros(3),
+        "gamma": torch.tensor(0.1),
+    }  # fmt: skip
+    return passes(lambda leaves: lg.spheres(**leaves, size=(side, side), max_depth=45.0).image, inputs)
+
+
+def gaussian_passes(cloud: Path, quick: bool) -> tuple[Passes, int, tuple[int, int]]:
+    """A point cloud as Gaussians as wide as the distance to the nearest neighbours, seen by its first camera at about
+    one megapixel; projection included."""
+    from scipy.spatial import cKDTree
+
+    data = np.load(cloud)
+    points = data["means3d"]
+    near = cKDTree(points).query(points, k=4)[0][:, 1:].mean(1).clip(1e-4)
+    scale = (0.02 if quick else 1.0) * 1e6 / (int(data["height"]) * int(data["width"]))
+    size = tuple(round(int(data[side]) * scale**0.5) for side in ("height", "width"))
+    view = torch.diag(torch.tensor([1.0, -1, -1, 1])) @ torch.tensor(data["viewmats"][:1])
+    lens = torch.tensor(data["Ks"][:1]) * scale**0.5
+    inputs = {
+        "means": torch.tensor(points), "quats": torch.tensor([1.0, 0, 0, 0]).repeat(len(points), 1),
+        "scales": torch.tensor(near, dtype=torch.float32)[:, None].repeat(1, 3),
+        "opacities": torch.full((len(points),), 0.7), "payload": torch.tensor(data["colors"]) / 255, "view": view,
+        "fx": lens[:, 0, 0], "fy": lens[:, 1, 1], "cx": lens[:, 0, 2], "cy": lens[:, 1, 2],
+    }  # fmt: skip
+    return passes(lambda leaves: lg.gaussians(**leaves, size=size).image, inputs), len(points), size
+
+
+def passes(render: Callable[[dict[str, torch.Tensor]], torch.Tensor], inputs: dict[str, torch.Tensor]) -> Passes:
+    leaves = {name: value.clone().requires_grad_() for name, value in inputs.items()}
+    image = render(leaves)
+    gradient = torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+
+    def forward() -> object:
+        return render(inputs)
+
+    def backward() -> object:
+        return torch.autograd.grad(image, list(leaves.values()), gradient, retain_graph=True)
+
+    return forward, backward
+
+
+def measured(task: Passes, budget: Budget, **row: Any) -> dict[str, Any]:
+    times = measure({"forward": task[0], "backward": task[1]}, budget)
+    return {**row, **times, "ratio": times["backward"].median / times["forward"].median}
+
+
+def spheres(options: argparse.Namespace) -> Table:
+    table = Table("Spheres uniform in a slab, gamma 0.1: forward, and backward with every gradient (medians)", COLUMNS)
+    scenes = [(1_000, 256, 1.0), (10_000, 512, 1.0), (100_000, 512, 0.1), (100_000, 1000, 0.1), (1_000_000, 1024, 0.1)]
+    for count, side, largest in scenes[: 2 if options.quick else None]:
+        row = measured(sphere_passes(count, side, largest), options.budget, primitives=count, side=f"{side}^2",
+                       radii=f"U(0, {largest:g})")  # fmt: skip
+        known = PULSAR.get((count, side))
+        if known:
+            row["pulsar"] = known[0] / 1e3 / row["forward"].median
+        table.rows.append(row)
+    return table
+
+
+def curve(options: argparse.Namespace) -> Table:
+    table = Table("Spheres of the same covered area, from few large ones to many small ones, 1024^2", COLUMNS)
+    for count in (1_000, 10_000) if options.quick else (1_000, 10_000, 100_000, 1_000_000, 5_000_000):
+        largest = 0.1 * (100_000 / count) ** 0.5
+        task = sphere_passes(count, 1024, largest)
+        table.rows.append(measured(task, options.budget, primitives=count, side="1024^2", radii=f"U(0, {largest:.3g})"))
+    return table
+
+
+def gaussians(options: argparse.Namespace) -> Table:
+    table = Table("Gaussians of a real point cloud, projection included", COLUMNS)
+    if not options.cloud.is_file():
+        table.notes.append(f"skipped: there is no {options.cloud}")
+        return table
+    task, count, size = gaussian_passes(options.cloud, options.quick)
+    row = measured(task, options.budget, primitives=count, side=f"{size[0]}x{size[1]}", radii="nearest neighbours")
+    table.rows.append(row)
+    return table
+
+
+SECTIONS = {"spheres": spheres, "curve": curve, "gaussians": gaussians}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.splats", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS), help=", ".join(SECTIONS))
+    parser.add_argument("--cloud", type=Path, default=CLOUD, help="points for the Gaussians, .npz")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds spent on each measurement")
+    parser.add_argument("--json", type=Path, default=Path("benchmark-splats.json"), help="where to write")
+    parser.add_argument("--quick", action="store_true", help="small images and few runs")
+    options = parser.parse_args(arguments)
+    options.budget = Budget(2, 0.05 if options.quick else options.seconds, patience=0.8)
+    results: dict[str, Any] = {"machine": machine()}
+    print("\n".join(f"{key}: {value}" for key, value in results["machine"].items()))
+    for section in options.only:
+        table = SECTIONS[section](options)
+        print(table.text(), flush=True)
+        results[section] = table.data()
+    options.json.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"\nwritten: {options.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+// Where on the screen a primitive can be seen: an ellipse or a box, and which stretch of a band of rows it meets.
+#pragma once
+
+#include <cstdint>
+
+#include "common/config.h"
+
+#if !defined(__CUDACC__)
+#include <cmath>
+#endif
+
+namespace lg {
+namespace splat {
+
+// At a height dy from the centre, |dy| <= half_height, the ellipse reaches from
+//   x + shear dy - half_width sqrt(1 - dy^2 bend)  to  x + shear dy + half_width sqrt(1 - dy^2 bend),
+// furthest right at dy = tip and furthest left at dy = -tip. A box has shear = bend = tip = 0.
+struct Bound {
+  float x, y, half_width, half_height, shear, bend, tip, margin;
+};
+
+LG_HD Bound box_bound(double x, double y, double half_width, double half_height) {
+  const double margin = 0.02 + 1e-6 * (std::fabs(x) + std::fabs(y) + half_width + half_height);
+  return {static_cast<float>(x), static_cast<float>(y), static_cast<float>(half_width),
+          static_cast<float>(half_height), 0.0f, 0.0f, 0.0f, static_cast<float>(margin)};
+}
+
+// a dx^2 + 2 b dx dy + c dy^2 <= 1, a positive definite form.
+LG_HD Bound ellipse_bound(double x, double y, double a, double b, double c) {
+  const double det = a * c - b * b;
+  if (!(a > 0) || !(det > 0)) return box_bound(x, y, 1e9, 1e9);
+  const double shear = -b / a, half_height = std::sqrt(a / det), half_width = 1 / std::sqrt(a);
+  Bound out = box_bound(x, y, std::sqrt(c / det), half_height);
+  out.tip = static_cast<float>(shear * half_height * half_height / std::sqrt(c / det));
+  out.half_width = static_cast<float>(half_width);
+  out.shear = static_cast<float>(shear);
+  out.bend = static_cast<float>(det / a);
+  return out;
+}
+
+LG_HD float clamped(float value, float low, float high) {
+  value = value < low ? low : value;
+  return value > high ? high : value;
+}
+
+// The pixel columns [*first, *last] whose centres the bound can hold in rows with centres from y0 to y1, cut to
+// [low, high]; false where there are none.
+LG_HD bool columns_of(const Bound& bound, float y0, float y1, int low, int high, int* first, int* last) {
+  const float d0 = y0 - bound.y - bound.margin, d1 = y1 - bound.y + bound.margin, h = bound.half_height;
+  if (!(d0 <= h && d1 >= -h)) return false;
+  const float right = clamped(clamped(bound.tip, d0, d1), -h, h), left = clamped(clamped(-bound.tip, d0, d1), -h, h);
+  const float bulge_right = 1 - right * right * bound.bend, bulge_left = 1 - left * left * bound.bend;
+  float to = bound.x + bound.margin + bound.shear * right - 0.5f;
+  float from = bound.x - bound.margin + bound.shear * left - 0.5f;
+  to += bound.half_width * std::sqrt(bulge_right > 0 ? bulge_right : 0.0f);
+  from -= bound.half_width * std::sqrt(bulge_left > 0 ? bulge_left : 0.0f);
+  if (!(to >= static_cast<float>(low) && from <= static_cast<float>(high))) return false;
+  *first = from <= static_cast<float>(low) ? low : static_cast<int>(std::ceil(from));
+  *last = to >= static_cast<float>(high) ? high : static_cast<int>(std::floor(to));
+  return *first <= *last;
+}
+
+}  // namespace splat
+}  // namespace lg

@@ -1,0 +1,292 @@
+// Compositing of one tile, front to back.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "splat/tile.h"
+
+namespace lg {
+namespace splat {
+
+template <class T>
+struct Images {
+  T* image;         // [.., channels]
+  T* alpha;
+  T* depth;         // null where not wanted
+  int32_t* median;  // null where not wanted
+  int32_t* ids;     // [.., contributors]
+  T* weights;
+  int64_t contributors;
+  T* state;         // [.., 2], for the backward pass: transmittance; exponent and sum; sum
+  int32_t* last;    // place in its tile's list of a pixel's last contributor, -1 for none
+};
+
+// Below the smallest step of T: an opaque primitive leaves this much, so that the reverse pass can divide by it.
+template <class T>
+constexpr T least_rest() { return sizeof(T) == 4 ? T(1e-7) : T(1e-14); }
+template <class T>
+T stop_below(const Settings& settings) {
+  return settings.stop > 0 ? T(settings.stop) : least_rest<T>() * least_rest<T>() * least_rest<T>();
+}
+constexpr double background_exponent = 1e-6;
+constexpr double least_sum = 1e-4;  // what normalised weights are divided by at least
+
+// What is added to a softmax in float by spheres of this weight, all together, is lost in rounding.
+template <class T>
+constexpr double negligible() { return sizeof(T) == 4 ? 1e-9 : 1e-18; }
+
+constexpr int64_t prefetch_distance = 16;  // entries of a tile's list
+
+template <class T>
+LG_HD void prefetch_row(const T* row) {
+  LG_PREFETCH(row);
+  LG_PREFETCH(row + 16);
+}
+
+template <class T>
+struct ForwardScratch {
+  TilePlaces<T> places;
+  alignas(64) T rest[tile_pixels];   // transmittance; softmax: the largest exponent so far
+  alignas(64) T total[tile_pixels];  // sum of weights, background included
+  alignas(64) T depth[tile_pixels];
+  alignas(64) T count[tile_pixels];
+  alignas(64) int32_t last[tile_pixels], median[tile_pixels];
+  Mask alive[tile_blocks];
+  Aligned<T> image;
+  std::vector<T> weights;
+  std::vector<int32_t> ids;
+};
+
+template <class T, class Footprint, Blend blend, int Channels>
+class ForwardTile {
+  using V = Lanes<T>;
+  using S = Sample<V, Mask>;
+
+ public:
+  ForwardTile(const Scene<T>& scene, const Images<T>& out, ForwardScratch<T>& scratch)
+      : scene_(scene), out_(out), s_(scratch), channels_(Channels ? Channels : scene.channels),
+        alpha_max_(T(scene.settings.alpha_max)), alpha_min_(T(scene.settings.alpha_min)),
+        stop_(stop_below<T>(scene.settings)), limit_(T(scene.settings.limit)),
+        inverse_range_(T(1 / (scene.settings.max_depth - scene.settings.min_depth))),
+        min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma) {}
+
+  void run(const Binned<T>& binned, int64_t tile) {
+    const TileFrame frame(scene_.tiles, tile);
+    const Camera camera = scene_.camera(frame.view);
+    begin(frame, camera);
+    const int64_t first = binned.bins.begin[tile], end = binned.bins.begin[tile + 1];
+    const int32_t* entry = binned.bins.entry.data();
+    const int64_t base = frame.view * scene_.primitives;
+    for (int64_t e = first; e < end && alive_; ++e) {
+      const int64_t p = entry[e];
+      if (e + prefetch_distance < end) prefetch_row(binned.rows.row(base + entry[e + prefetch_distance]));
+      uint64_t met = blocks_met(binned.rows.bound(base + p), frame.window()) & alive_;
+      if (!met) continue;
+      const auto item = Primitives<T, Footprint>::load(scene_, camera, frame.view, p, frame.window());
+      if constexpr (blend == Blend::softmax) {
+        if ((e - first) % 32 == 31) retire(item.t - item.radius, end - e);
+      }
+      const T opacity = *scene_.opacity.at(frame.view, p);
+      const T* payload = scene_.payload.at(frame.view, p);
+      for (; met; met &= met - 1) {
+        const int b = lowest_block(met);
+        const auto pixels = s_.places.template block<Footprint::needs_plane>(b);
+        const S sample = Footprint::template sample<Mask>(item, pixels);
+        composite(b, sample, opacity, payload, static_cast<int32_t>(p), static_cast<int32_t>(e - first));
+      }
+    }
+    finish(frame);
+  }
+
+  static int lowest_block(uint64_t bits) {
+    const auto low = static_cast<uint32_t>(bits);
+    return low ? lowest_lane(low) : 32 + lowest_lane(static_cast<uint32_t>(bits >> 32));
+  }
+
+ private:
+  void begin(const TileFrame& frame, const Camera& camera) {
+    s_.places.begin(frame, camera, Footprint::needs_plane);
+    alive_ = 0;
+    for (int b = 0; b < tile_blocks; ++b) s_.alive[b] = 0;
+    frame.for_pixels([&](int i, int64_t) { s_.alive[i / 16] |= Mask(1) << (i % 16); });
+    for (int b = 0; b < tile_blocks; ++b) alive_ |= uint64_t(s_.alive[b] != 0) << b;
+    const bool soft = blend == Blend::softmax;
+    const T empty = T(background_exponent) * inverse_gamma_;
+    std::fill_n(s_.rest, tile_pixels, soft ? empty : T(1));
+    std::fill_n(s_.total, tile_pixels, soft ? T(1) : T(0));
+    std::fill_n(s_.depth, tile_pixels, T(0));
+    std::fill_n(s_.count, tile_pixels, T(0));
+    std::fill_n(s_.last, tile_pixels, -1);
+    std::fill_n(s_.median, tile_pixels, -1);
+    s_.image.resize(tile_pixels * channels_);
+    const T* background = scene_.background_of(frame.view);
+    for (int b = 0; b < tile_blocks; ++b) {  // the softmax's background is there from the start
+      for (int64_t c = 0; c < channels_; ++c) {
+        store(s_.image.data() + (b * channels_ + c) * 16, V(soft ? background[c] : T(0)));
+      }
+    }
+    if (out_.ids) {
+      s_.ids.assign(static_cast<size_t>(tile_pixels * out_.contributors), -1);
+      s_.weights.assign(static_cast<size_t>(tile_pixels * out_.contributors), T(0));
+    }
+  }
+
+  // Gives up blocks to which nothing behind `front` can add any more. exp(-7) < 1e-3.
+  void retire(T front, int64_t left) {
+    const double z = 1 - (double(front) - scene_.settings.min_depth) * double(inverse_range_);
+    const T most = T(std::max(z, 0.0) * double(inverse_gamma_) * max_opacity_ +
+                     std::log(double(left) * max_opacity_ / negligible<T>()));
+    for (uint64_t blocks = alive_; blocks; blocks &= blocks - 1) {
+      const int b = lowest_block(blocks);
+      const Mask open = less(load(s_.rest + b * 16), V(most + T(7))) | less(load(s_.total + b * 16), V(T(1e-3)));
+      if (!(open & s_.alive[b])) alive_ &= ~(uint64_t(1) << b);
+    }
+  }
+
+  LG_HD void add(int b, const V& weight, const V& scale, Mask used, const S& sample, const T* payload, bool rescale) {
+    T* image = s_.image.data() + b * channels_ * 16;
+    for (int64_t c = 0; c < channels_; ++c) {
+      V sum = load(image + c * 16);
+      if (rescale) sum = sum * scale;
+      store(image + c * 16, select(used, sum + weight * V(payload[c]), sum));
+    }
+    if (out_.depth) {
+      V sum = load(s_.depth + b * 16);
+      if (rescale) sum = sum * scale;
+      store(s_.depth + b * 16, select(used, sum + weight * sample.depth, sum));
+    }
+  }
+
+  LG_HD void composite(int b, const S& sample, T opacity, const T* payload, int32_t p, int32_t place) {
+    Mask used = sample.reached & s_.alive[b];
+    if (!used) return;
+    T* rest = s_.rest + b * 16;
+    T* total = s_.total + b * 16;
+    const V strength = V(opacity) * sample.height;
+    if (blend == Blend::softmax) {
+      const V z = V(T(1)) - (sample.depth - V(min_depth_)) * V(inverse_range_);
+      const V exponent = V(opacity) * z * V(inverse_gamma_), before = load(rest);
+      const V highest = select(used, maximum(before, exponent), before);
+      const bool rescale = (less(before, highest) & used) != 0;
+      V scale = V(T(1)), sum = load(total);
+      if (rescale) {
+        scale = exponential(before - highest);
+        store(rest, highest);
+        sum = sum * scale;
+      }
+      const V weight = only(used, strength * exponential(exponent - highest));
+      store(total, sum + weight);
+      add(b, weight, scale, used, sample, payload, rescale);
+      if (out_.ids) list(b, used, strength, exponent, p);
+      return;
+    }
+    const V alpha = minimum(strength, V(alpha_max_));
+    used &= less_equal(V(alpha_min_), alpha) & less(V(T(0)), alpha);
+    if (!used) return;
+    V weight = alpha;
+    Mask done = 0;
+    if (blend == Blend::alpha) {
+      const V before = load(rest), after = before * maximum(V(T(1)) - alpha, V(least_rest<T>()));
+      done = used & less_equal(after, V(stop_));
+      used &= ~done;
+      weight = before * alpha;
+      store(rest, select(used, after, before));
+      if (out_.median) {
+        const Mask crossed = used & less_equal(V(T(0.5)), before) & less(after, V(T(0.5)));
+        for_lanes_of(crossed, [&](int l) { s_.median[b * 16 + l] = p; });
+      }
+    } else if (blend == Blend::nearest) {
+      weight = V(T(1));
+      store(rest, select(used, V(T(0)), load(rest)));
+      done = used;
+    } else {
+      store(total, load(total) + only(used, alpha));
+    }
+    add(b, weight, V(T(1)), used, sample, payload, false);
+    for_last(b, used, place);
+    if (out_.ids) list(b, used, weight, V(T(0)), p);
+    if (limit_ > 0) {
+      const V count = load(s_.count + b * 16) + only(used, V(T(1)));
+      if (!out_.ids) store(s_.count + b * 16, count);
+      done |= less_equal(V(limit_), out_.ids ? load(s_.count + b * 16) : count) & used;
+    }
+    if (done) {
+      s_.alive[b] &= ~done;
+      if (!s_.alive[b]) alive_ &= ~(uint64_t(1) << b);
+    }
+  }
+
+  LG_HD void for_last(int b, Mask used, int32_t place) {
+    int32_t* last = s_.last + b * 16;
+    for (int l = 0; l < 16; ++l) last[l] = used >> l & 1 ? place : last[l];
+  }
+
+  // Notes contributors; a softmax's weight is completed at the end, from its exponent.
+  void list(int b, Mask used, const V& weight, const V& exponent, int32_t p) {
+    alignas(64) T w[16], x[16];
+    store(w, weight);
+    store(x, exponent);
+    for_lanes_of(used, [&](int l) {
+      const int i = b * 16 + l;
+      const auto k = static_cast<int64_t>(s_.count[i]);
+      s_.count[i] += 1;
+      if (k >= out_.contributors) return;
+      s_.ids[i * out_.contributors + k] = p;
+      s_.weights[i * out_.contributors + k] = blend == Blend::softmax ? std::log(w[l]) + x[l] : w[l];
+    });
+  }
+
+  void finish(const TileFrame& frame) {
+    const T* background = scene_.background_of(frame.view);
+    frame.for_pixels([&](int i, int64_t pixel) {
+      T scale = 1, rest = s_.rest[i];
+      T* state = out_.state + 2 * pixel;
+      if (blend == Blend::softmax) {
+        scale = 1 / s_.total[i];
+        rest = scalar_exp(T(background_exponent) * inverse_gamma_ - s_.rest[i]) * scale;
+        state[0] = s_.rest[i];
+        state[1] = s_.total[i];
+      } else if (blend == Blend::normalised) {
+        scale = 1 / std::max(s_.total[i], T(least_sum));
+        rest = 1 - s_.total[i] * scale;
+        state[0] = rest;
+        state[1] = s_.total[i];
+      } else {
+        state[0] = rest;
+        state[1] = 0;
+      }
+      const T* from = s_.image.data() + (i / 16 * channels_) * 16 + i % 16;
+      T* to = out_.image + pixel * channels_;
+      for (int64_t c = 0; c < channels_; ++c) {
+        to[c] = from[c * 16] * scale;
+        if (blend != Blend::softmax) to[c] += rest * background[c];
+      }
+      out_.alpha[pixel] = 1 - rest;
+      out_.last[pixel] = s_.last[i];
+      if (out_.depth) out_.depth[pixel] = s_.depth[i] * scale;
+      if (out_.median) out_.median[pixel] = s_.median[i];
+      for (int64_t k = 0; out_.ids && k < out_.contributors; ++k) {
+        const int64_t from_k = i * out_.contributors + k, to_k = pixel * out_.contributors + k;
+        const T w = s_.weights[from_k];
+        out_.ids[to_k] = s_.ids[from_k];
+        if (s_.ids[from_k] < 0) out_.weights[to_k] = 0;
+        else out_.weights[to_k] = scale * (blend == Blend::softmax ? std::exp(w - s_.rest[i]) : w);
+      }
+    });
+  }
+
+  const Scene<T>& scene_;
+  const Images<T>& out_;
+  ForwardScratch<T>& s_;
+  const int64_t channels_;
+  const T alpha_max_, alpha_min_, stop_, limit_, inverse_range_, min_depth_, inverse_gamma_;
+  uint64_t alive_ = 0;
+
+ public:
+  double max_opacity_ = 1;
+};
+
+}  // namespace splat
+}  // namespace lg

@@ -1,0 +1,214 @@
+// The projection of one 3D Gaussian, and its reverse. See reference/project_gaussians.py for what is computed.
+#pragma once
+
+#include <cmath>
+
+#include "common/config.h"
+
+namespace lg {
+namespace splat {
+
+// Axes x right, y down, z into the scene.
+struct Lens {
+  double turn[9], shift[3];  // world to camera
+  double fx, fy, cx, cy, width, height, blur, near, far;
+  bool orthographic;
+};
+
+constexpr double compensation_floor = 0.005;
+constexpr double frame_margin = 0.15;  // of the image's side: how far beyond it the Jacobian still follows x/z
+
+struct ProjectedGaussian {
+  double xy[2], conic[3], depth, compensation;
+};
+
+// What forward and reverse both need. r: rotation of the unit quaternion; m = r diag(scale); q = turn m; h = J q.
+struct GaussianOnScreen {
+  double p[3], unit[4], length, r[9], m[9], q[9], h[6], j[4], t[2];  // j: J00, J02, J11, J12; t: x/z and y/z as used
+  double a, b, c, det, ratio;
+  bool inside[2];
+};
+
+LG_HD void multiply(const double* a, const double* b, double* out) {
+  for (int i = 0; i < 3; ++i) {
+    for (int k = 0; k < 3; ++k) out[3 * i + k] = a[3 * i] * b[k] + a[3 * i + 1] * b[3 + k] + a[3 * i + 2] * b[6 + k];
+  }
+}
+
+LG_HD void rotation_of(const double* u, double* r) {
+  const double w = u[0], x = u[1], y = u[2], z = u[3];
+  r[0] = 1 - 2 * (y * y + z * z), r[1] = 2 * (x * y - w * z), r[2] = 2 * (x * z + w * y);
+  r[3] = 2 * (x * y + w * z), r[4] = 1 - 2 * (x * x + z * z), r[5] = 2 * (y * z - w * x);
+  r[6] = 2 * (x * z - w * y), r[7] = 2 * (y * z + w * x), r[8] = 1 - 2 * (x * x + y * y);
+}
+
+// x/z kept within the image and a margin.
+LG_HD double kept_inside(double value, double f, double centre, double side, bool* inside) {
+  const double low = -(centre + frame_margin * side) / f, high = (side - centre + frame_margin * side) / f;
+  *inside = value >= low && value <= high;
+  return *inside ? value : value < low ? low : high;
+}
+
+// False where the Gaussian is not to be drawn.
+template <class T>
+LG_HD bool place_gaussian(const Lens& lens, const T* mean, const T* quat, const T* scale, GaussianOnScreen* g) {
+  double finite = 0;
+  for (int k = 0; k < 3; ++k) {
+    const double* row = lens.turn + 3 * k;
+    g->p[k] = row[0] * double(mean[0]) + row[1] * double(mean[1]) + row[2] * double(mean[2]) + lens.shift[k];
+    finite += double(mean[k]) + double(scale[k]);
+  }
+  finite += double(quat[0]) + double(quat[1]) + double(quat[2]) + double(quat[3]);
+  const double z = g->p[2];
+  if (!(z > lens.near && z < lens.far) || finite - finite != 0) return false;
+  g->length = 0;
+  for (int k = 0; k < 4; ++k) g->length += double(quat[k]) * double(quat[k]);
+  g->length = std::sqrt(g->length);
+  for (int k = 0; k < 4; ++k) g->unit[k] = g->length > 0 ? double(quat[k]) / g->length : double(k == 0);
+  rotation_of(g->unit, g->r);
+  for (int i = 0; i < 9; ++i) g->m[i] = g->r[i] * double(scale[i % 3]);
+  multiply(lens.turn, g->m, g->q);
+  if (lens.orthographic) {
+    g->j[0] = lens.fx, g->j[2] = lens.fy, g->j[1] = g->j[3] = 0;
+  } else {
+    g->t[0] = kept_inside(g->p[0] / z, lens.fx, lens.cx, lens.width, &g->inside[0]);
+    g->t[1] = kept_inside(g->p[1] / z, lens.fy, lens.cy, lens.height, &g->inside[1]);
+    g->j[0] = lens.fx / z, g->j[1] = -lens.fx * g->t[0] / z, g->j[2] = lens.fy / z, g->j[3] = -lens.fy * g->t[1] / z;
+  }
+  for (int k = 0; k < 3; ++k) {
+    g->h[k] = g->j[0] * g->q[k] + g->j[1] * g->q[6 + k];
+    g->h[3 + k] = g->j[2] * g->q[3 + k] + g->j[3] * g->q[6 + k];
+  }
+  const double* h = g->h;
+  const double a = h[0] * h[0] + h[1] * h[1] + h[2] * h[2], c = h[3] * h[3] + h[4] * h[4] + h[5] * h[5];
+  g->b = h[0] * h[3] + h[1] * h[4] + h[2] * h[5];
+  g->a = a + lens.blur, g->c = c + lens.blur;
+  g->det = g->a * g->c - g->b * g->b;
+  g->ratio = (a * c - g->b * g->b) / g->det;
+  return g->det > 0 && g->det - g->det == 0;
+}
+
+template <class T>
+LG_HD bool project_gaussian(const Lens& lens, const T* mean, const T* quat, const T* scale, ProjectedGaussian* out) {
+  GaussianOnScreen g{};
+  if (!place_gaussian(lens, mean, quat, scale, &g)) return false;
+  const double over = lens.orthographic ? 1 : 1 / g.p[2];
+  out->xy[0] = lens.fx * g.p[0] * over + lens.cx;
+  out->xy[1] = lens.fy * g.p[1] * over + lens.cy;
+  out->conic[0] = g.c / g.det, out->conic[1] = -g.b / g.det, out->conic[2] = g.a / g.det;
+  out->depth = g.p[2];
+  out->compensation = std::sqrt(g.ratio > compensation_floor * compensation_floor
+                                    ? g.ratio : compensation_floor * compensation_floor);
+  return true;
+}
+
+struct GaussianGradient {
+  double mean[3], quat[4], scale[3];
+};
+// Sums over Gaussians: of the rows of turn and of shift, and of fx, fy, cx, cy.
+struct LensGradient {
+  double turn[9], shift[3], lens[4];
+};
+
+// From the conic's and the compensation's gradients to those of the covariance on the screen: of a, b, c.
+LG_HD void pull_covariance(const Lens& lens, const GaussianOnScreen& g, const ProjectedGaussian& grad, double* out) {
+  const double ka = g.c / g.det, kb = -g.b / g.det, kc = g.a / g.det;
+  const double ga = grad.conic[0], gb = 0.5 * grad.conic[1], gc = grad.conic[2];
+  // - K G K, of symmetric matrices
+  const double x0 = ka * ga + kb * gb, x1 = ka * gb + kb * gc, y0 = kb * ga + kc * gb, y1 = kb * gb + kc * gc;
+  out[0] = -(x0 * ka + x1 * kb);
+  out[1] = -2 * (x0 * kb + x1 * kc);
+  out[2] = -(y0 * kb + y1 * kc);
+  if (g.ratio > compensation_floor * compensation_floor) {
+    const double k = 0.5 * grad.compensation / (std::sqrt(g.ratio) * g.det);
+    out[0] += k * (g.c - lens.blur - g.ratio * g.c);
+    out[1] += k * (-2 * g.b + 2 * g.ratio * g.b);
+    out[2] += k * (g.a - lens.blur - g.ratio * g.a);
+  }
+}
+
+// Of the Jacobian's four entries (j) along one axis: to the place on this axis, z, f and the centre.
+LG_HD void pull_axis(double gj0, double gj2, double p, double z, double f, double t, bool inside, double* gp,
+                     double* gz, double* gf, double* gcentre) {
+  *gf += gj0 / z - gj2 * t / z;
+  *gz += (-gj0 + gj2 * t) * f / (z * z);
+  const double gt = -gj2 * f / z;
+  if (inside) {
+    *gp += gt / z;
+    *gz -= gt * p / (z * z);
+  } else {
+    *gf -= gt * t / f;
+    *gcentre -= gt / f;
+  }
+}
+
+LG_HD void pull_rotation(const GaussianOnScreen& g, const double* gr, double* grad_quat) {
+  if (!(g.length > 0)) {
+    for (int k = 0; k < 4; ++k) grad_quat[k] = 0;
+    return;
+  }
+  const double w = g.unit[0], x = g.unit[1], y = g.unit[2], z = g.unit[3];
+  const double u[4] = {
+      2 * (-z * gr[1] + y * gr[2] + z * gr[3] - x * gr[5] - y * gr[6] + x * gr[7]),
+      2 * (y * (gr[1] + gr[3]) + z * (gr[2] + gr[6]) + w * (gr[7] - gr[5]) - 2 * x * (gr[4] + gr[8])),
+      2 * (x * (gr[1] + gr[3]) + z * (gr[5] + gr[7]) + w * (gr[2] - gr[6]) - 2 * y * (gr[0] + gr[8])),
+      2 * (x * (gr[2] + gr[6]) + y * (gr[5] + gr[7]) + w * (gr[3] - gr[1]) - 2 * z * (gr[0] + gr[4]))};
+  const double along = u[0] * w + u[1] * x + u[2] * y + u[3] * z;
+  for (int k = 0; k < 4; ++k) grad_quat[k] = (u[k] - g.unit[k] * along) / g.length;
+}
+
+template <class T>
+LG_HD bool pull_gaussian(const Lens& lens, const T* mean, const T* quat, const T* scale, const ProjectedGaussian& grad,
+                         GaussianGradient* out, LensGradient* sum) {
+  GaussianOnScreen g{};
+  if (!place_gaussian(lens, mean, quat, scale, &g)) return false;
+  double cov[3], gh[6], gj[4] = {0, 0, 0, 0}, gq[9], gp[3] = {0, 0, grad.depth};
+  pull_covariance(lens, g, grad, cov);
+  for (int k = 0; k < 3; ++k) {
+    gh[k] = 2 * cov[0] * g.h[k] + cov[1] * g.h[3 + k];
+    gh[3 + k] = cov[1] * g.h[k] + 2 * cov[2] * g.h[3 + k];
+    gj[0] += gh[k] * g.q[k];
+    gj[1] += gh[k] * g.q[6 + k];
+    gj[2] += gh[3 + k] * g.q[3 + k];
+    gj[3] += gh[3 + k] * g.q[6 + k];
+    gq[k] = g.j[0] * gh[k];
+    gq[3 + k] = g.j[2] * gh[3 + k];
+    gq[6 + k] = g.j[1] * gh[k] + g.j[3] * gh[3 + k];
+  }
+  double* gl = sum->lens;
+  gl[2] += grad.xy[0];
+  gl[3] += grad.xy[1];
+  if (lens.orthographic) {
+    gl[0] += gj[0] + grad.xy[0] * g.p[0];
+    gl[1] += gj[2] + grad.xy[1] * g.p[1];
+    gp[0] += grad.xy[0] * lens.fx;
+    gp[1] += grad.xy[1] * lens.fy;
+  } else {
+    const double z = g.p[2];
+    pull_axis(gj[0], gj[1], g.p[0], z, lens.fx, g.t[0], g.inside[0], &gp[0], &gp[2], &gl[0], &gl[2]);
+    pull_axis(gj[2], gj[3], g.p[1], z, lens.fy, g.t[1], g.inside[1], &gp[1], &gp[2], &gl[1], &gl[3]);
+    gl[0] += grad.xy[0] * g.p[0] / z;
+    gl[1] += grad.xy[1] * g.p[1] / z;
+    gp[0] += grad.xy[0] * lens.fx / z;
+    gp[1] += grad.xy[1] * lens.fy / z;
+    gp[2] -= (grad.xy[0] * lens.fx * g.p[0] + grad.xy[1] * lens.fy * g.p[1]) / (z * z);
+  }
+  double gr[9];
+  for (int k = 0; k < 3; ++k) out->scale[k] = out->mean[k] = 0;
+  for (int i = 0; i < 3; ++i) {
+    sum->shift[i] += gp[i];
+    for (int k = 0; k < 3; ++k) {
+      const double gm = lens.turn[i] * gq[k] + lens.turn[3 + i] * gq[3 + k] + lens.turn[6 + i] * gq[6 + k];
+      out->scale[k] += g.r[3 * i + k] * gm;
+      gr[3 * i + k] = gm * double(scale[k]);
+      out->mean[k] += lens.turn[3 * i + k] * gp[i];
+      sum->turn[3 * i + k] += gp[i] * double(mean[k]) + gq[3 * i] * g.m[3 * k] + gq[3 * i + 1] * g.m[3 * k + 1] +
+                              gq[3 * i + 2] * g.m[3 * k + 2];
+    }
+  }
+  pull_rotation(g, gr, out->quat);
+  return true;
+}
+
+}  // namespace splat
+}  // namespace lg

@@ -1,0 +1,43 @@
+"""Sums of spherical harmonics: colours that depend on where one looks from.
+
+Defined by :mod:`lumigrad.reference.spherical_harmonics`, which also serves as the implementation: elementwise
+arithmetic that torch does well.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from lumigrad import reference
+from lumigrad.ops import _validation as check
+
+COUNTS = (1, 4, 9, 16, 25)
+
+
+def spherical_harmonics(coefficients: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """Evaluate real spherical harmonics of degree 0 to 4.
+
+    Args:
+        coefficients: [V, K, C], K = (degree + 1)^2 one of 1, 4, 9, 16, 25; in the order and with the signs that
+            radiance fields use (the first three of degree 1 go with -y, z, -x).
+        directions: [V, 3] or [N, V, 3], of any length but zero (which counts as no direction: only the constant).
+
+    Returns:
+        [V, C] or [N, V, C]: the sum of the coefficients times the functions. Gradients reach both.
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes or devices.
+
+    Source: Sloan 2013, "Efficient spherical harmonic evaluation".
+    """
+    coefficients = check.floating("coefficients", coefficients)
+    check.shape("coefficients", coefficients, ("V", "K", "C"))
+    if coefficients.shape[1] not in COUNTS:
+        raise ValueError(f"coefficients: expected 1, 4, 9, 16 or 25 of them, got shape {tuple(coefficients.shape)}")
+    directions = check.floating("directions", directions, coefficients, "coefficients")
+    if directions.dim() not in (2, 3) or tuple(directions.shape[-2:]) != (coefficients.shape[0], 3):
+        raise ValueError(
+            f"directions: expected shape [{coefficients.shape[0]}, 3] or [N, {coefficients.shape[0]}, 3], "
+            f"got {tuple(directions.shape)}"
+        )
+    return reference.spherical_harmonics(coefficients, directions)

@@ -1,0 +1,45 @@
+"""What the point-like primitives' renderers hand on: an image, and what is known beside it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Splats(NamedTuple):
+    """N images of spheres, points or Gaussians (row 0 is the top).
+
+    Attributes:
+        image: [N, H, W, C], the payload blended with the background.
+        alpha: [N, H, W], how much of it is not background, in [0, 1].
+        depth: [N, H, W] or None: the contributors' depths weighted like their payload, with 0 for the
+            background. Divided by alpha it is the expected depth.
+        median: int32 [N, H, W] or None: the contributor at which transmittance falls below one half, -1 where
+            none does. Only for blend="alpha".
+        ids: int32 [N, H, W, K] or None: the first K contributors, front to back; -1 where there are fewer.
+        weights: [N, H, W, K] or None: how much of the payload of each is in the image. No gradients.
+    """
+
+    image: Tensor
+    alpha: Tensor
+    depth: Tensor | None = None
+    median: Tensor | None = None
+    ids: Tensor | None = None
+    weights: Tensor | None = None
+
+
+class ProjectedGaussians(NamedTuple):
+    """Gaussians as N cameras see them.
+
+    Attributes:
+        xy: [N, V, 2], centres in pixels.
+        conic: [N, V, 3], (a, b, c): the inverse of the covariance [[A, B], [B, C]] on the image, blur included.
+        depth: [N, V], along the viewing direction; NaN for those that are not to be drawn.
+        compensation: [N, V], by how much blurring has widened them: sqrt(det before / det after), at least .005.
+    """
+
+    xy: Tensor
+    conic: Tensor
+    depth: Tensor
+    compensation: Tensor

@@ -1,0 +1,125 @@
+"""Scenes that the tests of spheres, points and Gaussians share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import lumigrad as lg
+
+
+def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uniform in [-1, 1), the same for the same arguments."""
+    return 2 * torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype) - 1
+
+
+def cameras(dtype: torch.dtype = torch.float64, views: int = 2, size: tuple[int, int] = (20, 26)) -> dict[str, Tensor]:
+    """Cameras at some distance from the origin, turned a little, with unequal focal lengths."""
+    matrices = []
+    for i in range(views):
+        z = 0.2 - 0.3 * i
+        turn = torch.linalg.matrix_exp(torch.tensor([[0.0, 0.1, -z], [-0.1, 0, 0.15], [z, -0.15, 0]]))
+        matrix = torch.eye(4)
+        matrix[:3, :3] = turn
+        matrix[:3, 3] = torch.tensor([0.1, -0.05 * i, -4.0])
+        matrices.append(matrix)
+    number = torch.arange(views, dtype=dtype)
+    return {
+        "view": torch.stack(matrices).to(dtype),
+        "fx": 24.0 + number,
+        "fy": 22.0 - number,
+        "cx": size[1] / 2 + 0.3 * number,
+        "cy": size[0] / 2 - 0.2 - 0.1 * number,
+    }
+
+
+def sphere_scene(
+    count: int = 12, dtype: torch.dtype = torch.float64, channels: int = 3, seed: int = 0
+) -> dict[str, Tensor]:
+    return {
+        "positions": random(count, 3, seed=seed, dtype=dtype) * 1.3,
+        "radii": 0.25 + 0.2 * random(count, seed=seed + 1, dtype=dtype),
+        "payload": random(count, channels, seed=seed + 2, dtype=dtype),
+        "opacity": 0.6 + 0.35 * random(count, seed=seed + 3, dtype=dtype),
+        "background": random(channels, seed=seed + 4, dtype=dtype),
+    }
+
+
+def gaussian_scene(count: int = 12, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Tensor]:
+    return {
+        "means": random(count, 3, seed=seed, dtype=dtype) * 1.3,
+        "quats": random(count, 4, seed=seed + 1, dtype=dtype),
+        "scales": 0.2 + 0.15 * random(count, 3, seed=seed + 2, dtype=dtype),
+    }
+
+
+def flat_scene(
+    footprint: str, count: int = 12, views: int = 2, dtype: torch.dtype = torch.float64, channels: int = 3,
+    size: tuple[int, int] = (20, 26), seed: int = 0,
+) -> dict[str, Tensor]:  # fmt: skip
+    """The tensors that `splat` takes."""
+    extent = torch.tensor([size[1], size[0]], dtype=dtype)
+    a, c = (0.15 + 0.1 * random(views, count, seed=seed + k, dtype=dtype) for k in (1, 2))
+    b = 0.5 * random(views, count, seed=seed + 3, dtype=dtype) * (a * c).sqrt()
+    radii = 4 + 2 * random(views, count, seed=seed + 1, dtype=dtype)
+    return {
+        "xy": (0.55 + 0.6 * random(views, count, 2, seed=seed, dtype=dtype)) * extent,
+        "shape": torch.stack((a, b, c), -1) if footprint == "gaussian" else radii,
+        "depth": 5 + random(views, count, seed=seed + 4, dtype=dtype),
+        "payload": random(count, channels, seed=seed + 5, dtype=dtype),
+        "opacity": 0.6 + 0.35 * random(count, seed=seed + 6, dtype=dtype),
+        "background": random(channels, seed=seed + 7, dtype=dtype),
+    }
+
+
+def splat_outputs(dtype: torch.dtype) -> dict[str, Tensor]:
+    """Outputs and gradients of the splatting ops in their main modes."""
+    size = (70, 90)
+    camera = cameras(dtype, size=size)
+    gaussians = gaussian_scene(300, dtype)
+    calls = {
+        "spheres": (lg.spheres, {**sphere_scene(300, dtype), **camera}, {"min_depth": 0.5, "max_depth": 9.0}),
+        "project": (lg.project_gaussians, {**gaussians, **camera}, {}),
+        "gaussian": (lg.splat, flat_scene("gaussian", 300, dtype=dtype, size=size), {}),
+        "disc": (lg.splat, flat_scene("disc", 300, dtype=dtype, size=size, channels=5), {"footprint": "disc"}),
+        "square": (lg.splat, flat_scene("square", 300, dtype=dtype, size=size),
+                   {"footprint": "square", "blend": "normalised"}),
+    }  # fmt: skip
+    result = {}
+    for name, (op, inputs, options) in calls.items():
+        leaves = {k: v.requires_grad_() for k, v in inputs.items()}
+        outputs = [o for o in op(**leaves, size=size, **options) if o is not None]
+        floats = [o for o in outputs if o.requires_grad]
+        loss = sum((o.nan_to_num() * random(*o.shape, seed=i, dtype=dtype)).sum() for i, o in enumerate(floats))
+        grads = torch.autograd.grad(loss, list(leaves.values()))
+        result.update({f"{name} {i}": o for i, o in enumerate(outputs)})
+        result.update({f"{name} grad {k}": g for k, g in zip(leaves, grads)})
+    return result
+
+
+def splat_op_arguments() -> dict[str, list[tuple]]:
+    """Sample arguments of the registered ops; those of the backward ops ask for no gradient."""
+    xy, shape, depth, payload, opacity, background = flat_scene("gaussian", 4, dtype=torch.float32).values()
+    flat = (xy, shape, depth, opacity, payload, background, None, None, None)
+    camera, scene = cameras(torch.float32), sphere_scene(4, torch.float32)
+    lens = torch.stack([camera[k] for k in ("fx", "fy", "cx", "cy")], -1)
+    round_ = (scene["positions"], scene["radii"], None, scene["opacity"], scene["payload"], scene["background"],
+              camera["view"], lens, torch.tensor([0.1]))  # fmt: skip
+    options = (0, 0, 5, 6, [0.99, 0.0, 0.0, 0.0, 1.0], 0)
+    sphere_options = (3, 1, 5, 6, [1.0, 0.0, 0.0, 0.5, 9.0], 0)
+    with torch.no_grad():
+        image, alpha, depths, _, _, _, state, last = torch.ops.lumigrad.splat(*flat, *options, 0)
+    images = (image, alpha, depths, state, last)
+    projected = (*gaussian_scene(4, torch.float32).values(), camera["view"], lens)
+    settings = [5.0, 6.0, 0.3, 0.01, 1e10, 0.0]
+    outputs = torch.ops.lumigrad.project_gaussians(*projected, settings)
+
+    def wants_grad(tensors: tuple) -> tuple:
+        return tuple(t if t is None else t.detach().clone().requires_grad_() for t in tensors)
+
+    return {
+        "splat": [(*wants_grad(flat), *options, 2), (*wants_grad(round_), *sphere_options, 0)],
+        "splat_backward": [(*flat, *images, *options, image, None, depths, [True] * 6 + [False] * 3)],
+        "project_gaussians": [(*wants_grad(projected), settings)],
+        "project_gaussians_backward": [(*projected, settings, *outputs[:3], None)],
+    }
