@@ -68,6 +68,48 @@ def mesh_ops(pos: Tensor, tri: Tensor, resolution: tuple[int, int], ranges: Tens
             differentiate([layer.depth])
 
 
+def soft_ops(pos: Tensor, tri: Tensor, resolution: tuple[int, int], ranges: Tensor | None) -> None:
+    pos = pos.clone().requires_grad_()
+    attr = uniform(pos.shape[-2], 3, dtype=pos.dtype).requires_grad_()
+    for faces, blur, cull in ((1, 0.0, False), (7, 0.05, True)):
+        frags = lg.soft_rasterize(pos, tri, resolution, faces, blur, ranges, cull_backfaces=cull)
+        differentiate([*frags[1:], lg.soft_interpolate(attr, frags, tri)])
+    for mode, falloff in (("softras", "sigmoid"), ("pytorch3d", "exponential")):
+        differentiate([lg.soft_silhouette(pos, tri, resolution, 0.01, falloff=falloff, ranges=ranges)])
+        differentiate([lg.soft_colors(pos, tri, attr, resolution, 0.01, 0.1, mode=mode, ranges=ranges)])
+
+
+def gradient_methods(pos: Tensor, tri: Tensor, resolution: tuple[int, int]) -> None:
+    pos = pos.clone().requires_grad_()
+    frags = lg.rasterize(pos, tri, resolution)
+    color = uniform(*frags.tri.shape, 2, dtype=pos.dtype).requires_grad_()
+    differentiate([lg.gradients.apply(color, frags, pos, tri, method) for method in ("edge", "nmr")])
+
+
+def splat_ops(dtype: torch.dtype, resolution: tuple[int, int]) -> None:
+    views, count = 2, 200
+    view = torch.eye(4, dtype=dtype).repeat(views, 1, 1)
+    view[:, 2, 3] = -3
+    camera = [view, *(torch.full((views,), value, dtype=dtype) for value in (30.0, 30.0, 8.0, 8.0))]
+    camera = [value.requires_grad_() for value in camera]
+    where = 3 * uniform(count, 3, dtype=dtype)
+    where[0, 0], where[1, 2], where[2] = torch.nan, torch.inf, 3e38
+    size, opacity = uniform(count, dtype=dtype), uniform(count, dtype=dtype).abs()
+    size[:20] *= 100
+    size[20:40], opacity[30:50] = 0, 0
+    where, size, opacity = (value.requires_grad_() for value in (where, size, opacity))
+    quats, scales = uniform(count, 4, dtype=dtype).requires_grad_(), uniform(count, 3, dtype=dtype).abs()
+    for channels, projection in ((1, "perspective"), (5, "orthographic")):
+        payload = uniform(count, channels, dtype=dtype).requires_grad_()
+        disc = (where, size, payload, resolution, *camera, opacity)
+        results = [lg.spheres(*disc, projection=projection, contributors=3)]
+        for blend in ("alpha", "normalised", "nearest"):
+            footprint = "square" if blend == "nearest" else "disc"
+            results += [lg.points(*disc, footprint=footprint, blend=blend, projection=projection)]
+        results += [lg.gaussians(where, quats, scales, opacity, payload, resolution, *camera, projection=projection)]
+        differentiate([result.image for result in results])
+
+
 def hand_made(resolution: tuple[int, int]) -> None:
     """Fragments and topologies that nobody would make: anything but reading or writing out of bounds."""
     pos, tri = uniform(9, 4), torch.randint(0, 9, (12, 3), generator=random).int()
@@ -139,8 +181,12 @@ def main() -> None:
             mesh_ops(views, tri, RESOLUTIONS[k % 8], None, channels=(0, 1, 3, 5)[k % 4])
             ranges = torch.tensor([[0, half], [half, len(tri) - half], [0, 0]])
             mesh_ops(pos, tri, RESOLUTIONS[(k + 5) % 8], ranges, 2)
+            soft_ops(views, tri, RESOLUTIONS[(k + 2) % 8], None)
+            soft_ops(pos, tri, RESOLUTIONS[(k + 3) % 8], ranges)
+            gradient_methods(views, tri, RESOLUTIONS[(k + 4) % 8])
         for resolution in RESOLUTIONS:
             hand_made(resolution)
+            splat_ops(dtype, resolution)
         texture_ops(dtype)
         wrong_calls()
     big = uniform(60, 4)
