@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 import lumigrad as lg
+
+# The stored images of Pulsar.
+PULSAR = ["ortho", "pinhole", "pinhole_features8", "pinhole_opacity", "pinhole_righthanded_rotated", "pinhole_sharp"]
 
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -123,3 +128,9 @@ def splat_op_arguments() -> dict[str, list[tuple]]:
         "project_gaussians": [(*wants_grad(projected), settings)],
         "project_gaussians_backward": [(*projected, settings, *outputs[:3], None)],
     }
+
+
+def coarse_exp(x: Tensor) -> Tensor:
+    """Schraudolph's exponential: the bits of a float32 as a straight line, off by up to 4 %."""
+    bits = x.double() * (2**23 / math.log(2)) + (127 * 2**23 - 486411)
+    return bits.clamp(0, 2**31 - 256).int().view(torch.float32).to(x.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ops_common import gradcheck, random, scaled_error, threads
-from splat_common import cameras, sphere_scene
+from splat_common import PULSAR, cameras, coarse_exp, sphere_scene
 from torch import Tensor
 
 import lumigrad as lg
@@ -133,9 +133,6 @@ def test_threads(projection: str) -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 
 
-PULSAR = ["ortho", "pinhole", "pinhole_features8", "pinhole_opacity", "pinhole_righthanded_rotated", "pinhole_sharp"]
-
-
 def pulsar_image(path: Path, op) -> tuple[Tensor, Tensor]:
     """One of Pulsar's images, and ours of the same scene."""
     data = {k: torch.tensor(v) for k, v in np.load(path).items()}
@@ -167,12 +164,6 @@ def test_pulsar(shared: Path, name: str) -> None:
     image, expected = pulsar_image(shared / "oracles" / f"pulsar_{name}.npz", lg.spheres)
     assert (image - expected).abs().max() < 0.013
     assert (image - expected).abs().mean() < 1.6e-3
-
-
-def coarse_exp(x: Tensor) -> Tensor:
-    """Schraudolph's exponential: the bits of a float32 as a straight line, off by up to 4 %."""
-    bits = x.double() * (2**23 / math.log(2)) + (127 * 2**23 - 486411)
-    return bits.clamp(0, 2**31 - 256).int().view(torch.float32).to(x.dtype)
 
 
 @pytest.mark.parametrize("name", PULSAR)
