@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ops_common import gradcheck, random
-from splat_common import PULSAR, coarse_exp
+from splat_common import PULSAR, assert_near_coarse_pulsar, assert_near_pulsar, coarse_exp
 from torch import Tensor
 
 import lumigrad as lg
@@ -38,25 +38,14 @@ def stored_images(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", PULSAR)
 def test_images(shared: Path, name: str, dtype: torch.dtype) -> None:
-    """Pulsar's exponential is an approximation that is off by some percent, and its images show it: single pixels
-    differ by one percent, the mean by a tenth of that. The next test takes it out of the comparison."""
-    image, expected = stored_images(shared / "oracles" / f"pulsar_{name}.npz", dtype=dtype)
-    assert image.shape == expected.shape
-    assert (image - expected).abs().max() < 0.013
-    assert (image - expected).abs().mean() < 1.6e-3
+    assert_near_pulsar(*stored_images(shared / "oracles" / f"pulsar_{name}.npz", dtype=dtype))
 
 
 @pytest.mark.parametrize("name", PULSAR)
 def test_images_with_a_coarse_exponential(shared: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With such an exponential in the reference nearly all pixels agree to 2e-3. Not all: Pulsar multiplies it up each
-    time a nearer depth becomes the largest, and with opacities that happens often."""
     monkeypatch.setattr(torch, "exp", coarse_exp)
     monkeypatch.setattr(lg.ops, "spheres", lg.reference.spheres)
-    image, expected = stored_images(shared / "oracles" / f"pulsar_{name}.npz")
-    difference = (image - expected).abs()
-    opaque = "opacity" not in name and "rotated" not in name
-    assert difference.mean() < (1e-4 if opaque else 7e-4)
-    assert difference.amax(-1).quantile(0.98 if opaque else 0.8) < 2e-3
+    assert_near_coarse_pulsar(*stored_images(shared / "oracles" / f"pulsar_{name}.npz"), name)
 
 
 def test_six_numbers_and_offsets(shared: Path) -> None:
