@@ -37,13 +37,18 @@ def batch(dtype: torch.dtype = torch.float32) -> p3d.Meshes:
 def test_views_of_a_batch() -> None:
     meshes = batch()
     counts = meshes.num_verts_per_mesh().tolist()
-    assert counts == [len(v) for v in meshes.verts_list()] and len(meshes) == 3 and not meshes.isempty()
+    assert counts == [len(v) for v in meshes.verts_list()]
+    assert len(meshes) == 3
+    assert not meshes.isempty()
     assert torch.equal(meshes.verts_packed(), torch.cat(meshes.verts_list()))
     padded, faces = meshes.verts_padded(), meshes.faces_padded()
-    assert padded.shape == (3, max(counts), 3) and faces.shape == (3, 80, 3)
+    assert padded.shape == (3, max(counts), 3)
+    assert faces.shape == (3, 80, 3)
     for n, (v, f) in enumerate(zip(meshes.verts_list(), meshes.faces_list())):
-        assert torch.equal(padded[n, : len(v)], v) and not padded[n, len(v) :].any()
-        assert torch.equal(faces[n, : len(f)], f) and (faces[n, len(f) :] == -1).all()
+        assert torch.equal(padded[n, : len(v)], v)
+        assert not padded[n, len(v) :].any()
+        assert torch.equal(faces[n, : len(f)], f)
+        assert (faces[n, len(f) :] == -1).all()
         mine = meshes.faces_packed_to_mesh_idx() == n
         corners = meshes.verts_packed()[meshes.faces_packed()[mine]]
         assert torch.equal(corners, v[f])
@@ -61,9 +66,11 @@ def test_indices_pick_meshes() -> None:
     picked = meshes[[1, 0, 1]]
     assert torch.equal(picked.verts_list()[2], meshes.verts_list()[1])
     assert torch.equal(picked.textures.verts_features_packed(), picked.verts_packed() + 1)
-    assert len(meshes[-1]) == 1 and meshes[-1].isempty()
+    assert len(meshes[-1]) == 1
+    assert meshes[-1].isempty()
     twice = meshes[:2].extend(2)
-    assert twice.num_verts_per_mesh().tolist() == [42, 42, 8, 8] and len(twice.textures) == 4
+    assert twice.num_verts_per_mesh().tolist() == [42, 42, 8, 8]
+    assert len(twice.textures) == 4
     joined = p3d.join_meshes_as_batch([meshes[1], meshes[0]])
     assert torch.equal(joined.verts_packed(), meshes[[1, 0]].verts_packed())
     assert torch.equal(joined.textures.verts_features_packed(), meshes[[1, 0]].textures.verts_features_packed())
@@ -83,8 +90,10 @@ def test_changes_return_another_batch() -> None:
     scaled = meshes.scale_verts(torch.tensor([2.0, 3.0]))
     assert torch.equal(scaled.verts_list()[1], 3 * meshes.verts_list()[1])
     assert torch.equal(meshes.update_padded(meshes.verts_padded() + 1).verts_packed(), before + 1)
-    assert moved.clone().verts_packed().requires_grad and not moved.detach().verts_packed().requires_grad
-    assert torch.equal(meshes.to("cpu").verts_packed(), before) and torch.equal(meshes.verts_packed(), before)
+    assert moved.clone().verts_packed().requires_grad
+    assert not moved.detach().verts_packed().requires_grad
+    assert torch.equal(meshes.to("cpu").verts_packed(), before)
+    assert torch.equal(meshes.verts_packed(), before)
 
 
 def test_normals_and_edges() -> None:
@@ -223,7 +232,8 @@ def test_a_batch_is_its_meshes(perspective: bool) -> None:
         assert torch.equal(together[0][n], number[0])
         for a, b in zip(alone[1:], together[1:]):
             assert torch.equal(a[0], b[n])
-    assert (together[0][2] == -1).all() and (together[0][:2] >= 0).any(-1).sum() > 200
+    assert (together[0][2] == -1).all()
+    assert (together[0][:2] >= 0).any(-1).sum() > 200
 
 
 @pytest.mark.parametrize("perspective", [True, False])
@@ -341,7 +351,8 @@ def test_textures_of_different_sizes() -> None:
     frags = p3d.Fragments(*p3d.rasterize_meshes(meshes, 16, faces_per_pixel=2, perspective_correct=True))
     colors = meshes.sample_textures(frags)
     seen = frags.pix_to_face >= 0
-    assert torch.allclose(colors[0][seen[0]], torch.tensor(0.25)) and torch.allclose(colors[1][seen[1]], torch.tensor(0.5))
+    for n, value in enumerate((0.25, 0.5)):
+        assert torch.allclose(colors[n][seen[n]], torch.tensor(value))
     (colors * seen[..., None]).sum().backward()
     assert torch.allclose(torch.stack([m.grad.sum() for m in maps]), 3.0 * seen.sum((1, 2, 3)), rtol=1e-4)
     positions = p3d.TexturesVertex(meshes.verts_list()).sample_textures(frags, meshes.faces_packed())
