@@ -25,7 +25,24 @@ def interpolate_face_attributes(pix_to_face: Tensor, barycentric_coords: Tensor,
         expected = (*pix_to_face.shape, 3)
         raise ValueError(f"barycentric_coords: expected shape {expected}, got {tuple(barycentric_coords.shape)}")
     # Most of many faces per pixel are pads: only the others are looked up.
-    present = (pix_to_face >= 0).nonzero(as_tuple=True)
-    corners = face_attributes[pix_to_face[present]]
-    values = (barycentric_coords[present][..., None] * corners).sum(1)
-    return values.new_zeros((*pix_to_face.shape, values.shape[-1])).index_put(present, values)
+    present, faces = present_faces(pix_to_face)
+    weights = barycentric_coords.reshape(-1, 3).index_select(0, present)
+    return spread(mix(weights, face_attributes, faces), present, pix_to_face)
+
+
+def present_faces(pix_to_face: Tensor) -> tuple[Tensor, Tensor]:
+    """Which fragments have a face, counted through all images [P], and the face of each [P]."""
+    flat = pix_to_face.reshape(-1)
+    present = (flat >= 0).nonzero()[:, 0]
+    return present, flat[present]
+
+
+def mix(weights: Tensor, face_attributes: Tensor, faces: Tensor) -> Tensor:
+    """Corner values [F, 3, D] of faces [P], by weights [P, 3]: [P, D]."""
+    return (weights[..., None] * face_attributes.index_select(0, faces)).sum(1)
+
+
+def spread(values: Tensor, present: Tensor, pix_to_face: Tensor) -> Tensor:
+    """Values [P, D] at the fragments that have a face, zero at the others: [N, H, W, K, D]."""
+    out = values.new_zeros((pix_to_face.numel(), values.shape[1]))
+    return out.index_copy(0, present, values).reshape(*pix_to_face.shape, -1)

@@ -10,64 +10,80 @@ from torch import Tensor, nn
 
 from lumigrad.compat.pytorch3d._blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
 from lumigrad.compat.pytorch3d._cameras import CamerasBase
-from lumigrad.compat.pytorch3d._interpolate import interpolate_face_attributes
+from lumigrad.compat.pytorch3d._interpolate import interpolate_face_attributes, mix, present_faces, spread
 from lumigrad.compat.pytorch3d._lighting import Materials, PointLights, per_point
 from lumigrad.compat.pytorch3d._meshes import Meshes
 from lumigrad.compat.pytorch3d._rasterize import Fragments, cameras_of
 from lumigrad.compat.pytorch3d._textures import TexturesVertex
 
 
-def _light(points: Tensor, normals: Tensor, lights: Any, cameras: CamerasBase, materials: Materials) -> tuple:
-    """Light that the texture is multiplied with, and light that is added, at points [N, ..., 3]."""
+def _light(
+    points: Tensor, normals: Tensor, owner: Tensor, lights: Any, cameras: CamerasBase, materials: Materials
+) -> tuple[Tensor, Tensor]:
+    """Light that the texture is multiplied with, and light that is added, at points [P, 3] of meshes `owner` [P]."""
+
+    def rows(value: Tensor) -> Tensor:
+        return value if len(value) == 1 else value[owner]
+
+    lights, materials = (thing if len(thing) == 1 else thing._map(rows) for thing in (lights, materials))
+    # To lights, each point is a mesh of its own.
+    points, normals = points[:, None], normals[:, None]
     ambient = per_point(materials.ambient_color, points) * per_point(lights.ambient_color, points)
     diffuse = per_point(materials.diffuse_color, points) * lights.diffuse(normals, points)
-    specular = lights.specular(normals, points, cameras.get_camera_center(), materials.shininess)
-    return ambient + diffuse, per_point(materials.specular_color, points) * specular
+    specular = lights.specular(normals, points, rows(cameras.get_camera_center()), materials.shininess)
+    return (ambient + diffuse)[:, 0], (per_point(materials.specular_color, points) * specular)[:, 0]
 
 
-def _at_fragments(fragments: Fragments, corners: Tensor) -> Tensor:
-    return interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, corners)
+def _lit(
+    corners: Tensor, fragments: Fragments, lights: Any, cameras: CamerasBase, materials: Materials, texels: Tensor
+) -> Tensor:
+    """Colours [N, H, W, K, C] of fragments from places and normals at the corners of faces [F, 3, 6]."""
+    present, faces = present_faces(fragments.pix_to_face)
+    weights = fragments.bary_coords.reshape(-1, 3).index_select(0, present)
+    points, normals = mix(weights, corners, faces).split(3, 1)
+    owner = present.div(fragments.pix_to_face[0].numel(), rounding_mode="floor")
+    times, plus = _light(points, normals, owner, lights, cameras, materials)
+    texels = texels.reshape(-1, texels.shape[-1]).index_select(0, present)
+    return spread(times * texels + plus, present, fragments.pix_to_face)
 
 
 def phong_shading(
     meshes: Meshes, fragments: Fragments, lights: Any, cameras: CamerasBase, materials: Materials, texels: Tensor
 ) -> Tensor:
-    """Lit at every fragment with interpolated normals, [N, H, W, K, 3]."""
-    faces = meshes.faces_packed()
-    points = _at_fragments(fragments, meshes.verts_packed()[faces])
-    normals = _at_fragments(fragments, meshes.verts_normals_packed()[faces])
-    times, plus = _light(points, normals, lights, cameras, materials)
-    return times * texels + plus
+    """Lit at every fragment with interpolated normals, [N, H, W, K, 3]; zero where there is no face."""
+    corners = torch.cat((meshes.verts_packed(), meshes.verts_normals_packed()), 1)[meshes.faces_packed()]
+    return _lit(corners, fragments, lights, cameras, materials, texels)
 
 
 def flat_shading(
     meshes: Meshes, fragments: Fragments, lights: Any, cameras: CamerasBase, materials: Materials, texels: Tensor
 ) -> Tensor:
-    """Lit at the middle of every face with its own normal, [N, H, W, K, 3]."""
+    """Lit at the middle of every face with its own normal, [N, H, W, K, 3]; zero where there is no face."""
     middles = meshes.verts_packed()[meshes.faces_packed()].mean(1)
-    both = torch.cat((middles, meshes.faces_normals_packed()), 1)
-    values = both.new_zeros((*fragments.pix_to_face.shape, 6))
-    present = (fragments.pix_to_face >= 0).nonzero(as_tuple=True)
-    points, normals = values.index_put(present, both[fragments.pix_to_face[present]]).split(3, -1)
-    times, plus = _light(points, normals, lights, cameras, materials)
-    return times * texels + plus
+    light = _light(
+        middles, meshes.faces_normals_packed(), meshes.faces_packed_to_mesh_idx(), lights, cameras, materials
+    )
+    present, faces = present_faces(fragments.pix_to_face)
+    times, plus = (value.expand(len(middles), 3).index_select(0, faces) for value in light)
+    texels = texels.reshape(-1, texels.shape[-1]).index_select(0, present)
+    return spread(times * texels + plus, present, fragments.pix_to_face)
 
 
 def gouraud_shading(
     meshes: Meshes, fragments: Fragments, lights: Any, cameras: CamerasBase, materials: Materials
 ) -> Tensor:
-    """Lit at the vertices, whose colours are interpolated, [N, H, W, K, 3].
+    """Lit at the vertices, whose colours are interpolated, [N, H, W, K, 3]; zero where there is no face.
 
     Raises:
         ValueError: textures other than of vertices.
     """
     if not isinstance(meshes.textures, TexturesVertex):
         raise ValueError(f"textures: expected TexturesVertex for Gouraud shading, got {type(meshes.textures).__name__}")
-    points, normals = meshes.verts_padded(), meshes.verts_normals_padded()
-    times, plus = _light(points, normals, lights, cameras, materials)
-    colors = times * meshes.textures.verts_features_padded() + plus
-    packed = colors[meshes._vertices.mask(meshes.device)]
-    return _at_fragments(fragments, packed[meshes.faces_packed()])
+    owner = meshes.verts_packed_to_mesh_idx()
+    times, plus = _light(meshes.verts_packed(), meshes.verts_normals_packed(), owner, lights, cameras, materials)
+    colors = times * meshes.textures.verts_features_packed() + plus
+    corners = colors[meshes.faces_packed()]
+    return interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, corners)
 
 
 class ShaderBase(nn.Module):
