@@ -31,7 +31,7 @@ from lumigrad.compat.pytorch3d import (
 from lumigrad.io import save_image
 
 TRUE = {"distance": 2.7, "elevation": 35.0, "azimuth": 40.0}
-START = {"distance": 4.0, "elevation": 5.0, "azimuth": 95.0}
+START = {"distance": 3.5, "elevation": 50.0, "azimuth": 70.0}  # from far away it may end at another side of the mesh
 
 
 class Model(nn.Module):
@@ -49,7 +49,7 @@ class Model(nn.Module):
 
 
 def main(given: list[str] | None = None) -> None:
-    options = arguments("Finds a camera's place from a silhouette.", "camera_position.png", 128, 150).parse_args(given)
+    options = arguments("Finds a camera's place from a silhouette.", "camera_position.png", 128, 120).parse_args(given)
     meshes = load(options)
     blend = BlendParams(sigma=1e-4, gamma=1e-4)
     settings = RasterizationSettings(
@@ -63,7 +63,7 @@ def main(given: list[str] | None = None) -> None:
 
     model = Model(meshes, renderer)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.01 ** (1 / options.steps))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.2 ** (1 / options.steps))
     distances, shown = [], []
     for _ in range(options.steps + 1):
         silhouette = model()
@@ -74,8 +74,8 @@ def main(given: list[str] | None = None) -> None:
         optimizer.step()
         schedule.step()
     # The target is red and what is seen green: where both are the picture is yellow.
-    frames = [shown[len(shown) * k // 16] for k in (0, 1, 2, 4)] + [shown[-1]]
-    save_image(rows(*[torch.cat([torch.stack((target, s, 0 * s), -1) for s in frames])]), options.out)
+    frames = [shown[options.steps * k // 10] for k in (0, 3, 5, 7)] + [shown[-1]]
+    save_image(rows(torch.cat([torch.stack((target, s, 0 * s), -1) for s in frames])), options.out)
     print(f"distance to the true place: {distances[0]:.3f} at first, {distances[-1]:.4f} in the end")
     print(f"written: {options.out}")
 

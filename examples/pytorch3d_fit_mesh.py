@@ -35,7 +35,7 @@ from lumigrad.compat.pytorch3d import (
 from lumigrad.io import save_image
 
 VIEWS, AT_ONCE, HELD_OUT = 16, 2, (0, 5, 10)
-WEIGHTS = {"silhouette": 1.0, "color": 1.0, "edge": 0.5, "smooth": 0.2, "normal": 0.01}
+WEIGHTS = {"silhouette": 1.0, "color": 1.0, "edge": 0.3, "smooth": 0.1, "normal": 0.01}
 
 
 def make_renderer(size: int) -> MeshRenderer:
@@ -52,7 +52,7 @@ def errors(images: Tensor, targets: Tensor) -> tuple[float, float]:
 
 
 def main(given: list[str] | None = None) -> None:
-    options = arguments("Fits a sphere to pictures of a mesh.", "fit_mesh.png", 96, 250).parse_args(given)
+    options = arguments("Fits a sphere to pictures of a mesh.", "fit_mesh.png", 96, 160).parse_args(given)
     torch.manual_seed(0)
     truth, renderer = load(options), make_renderer(options.size)
     # Around the mesh, up and down: a golden angle between one view and the next.
@@ -68,7 +68,7 @@ def main(given: list[str] | None = None) -> None:
     sphere = ico_sphere(3).scale_verts(0.6)
     offsets = torch.zeros_like(sphere.verts_packed(), requires_grad=True)
     colors = torch.zeros_like(offsets, requires_grad=True)
-    optimizer = torch.optim.Adam([{"params": [offsets], "lr": 0.006}, {"params": [colors], "lr": 0.05}])
+    optimizer = torch.optim.Adam([{"params": [offsets], "lr": 0.01}, {"params": [colors], "lr": 0.05}])
 
     def fitted(count: int) -> Meshes:
         mesh = sphere.offset_verts(offsets)
