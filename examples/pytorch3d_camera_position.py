@@ -31,7 +31,7 @@ from lumigrad.compat.pytorch3d import (
 from lumigrad.io import save_image
 
 TRUE = {"distance": 2.7, "elevation": 35.0, "azimuth": 40.0}
-START = {"distance": 3.5, "elevation": 50.0, "azimuth": 70.0}  # from far away it may end at another side of the mesh
+START = {"distance": 3.4, "elevation": 20.0, "azimuth": 65.0}  # from far away it may end at another side of the mesh
 
 
 class Model(nn.Module):
@@ -49,7 +49,7 @@ class Model(nn.Module):
 
 
 def main(given: list[str] | None = None) -> None:
-    options = arguments("Finds a camera's place from a silhouette.", "camera_position.png", 128, 120).parse_args(given)
+    options = arguments("Finds a camera's place from a silhouette.", "camera_position.png", 128, 100).parse_args(given)
     meshes = load(options)
     blend = BlendParams(sigma=1e-4, gamma=1e-4)
     settings = RasterizationSettings(

@@ -42,12 +42,12 @@ def numbers(line: str) -> list[float]:
 
 
 def test_camera_position(tmp_path: Path) -> None:
-    """Ninety steps at a quarter of the size end near the true place."""
+    """Seventy steps at half the size end near the true place."""
     out = tmp_path / "camera.png"
-    said = run("pytorch3d_camera_position.py", "--size", 64, "--steps", 90, "--out", out)
+    said = run("pytorch3d_camera_position.py", "--size", 64, "--steps", 70, "--out", out)
     start, end = numbers(said.splitlines()[0])
-    assert start > 1.5
-    assert end < 0.4
+    assert start > 1.2
+    assert end < 0.2
     assert out.stat().st_size > 1_000
 
 
@@ -69,4 +69,4 @@ def test_textured_mesh(tmp_path: Path) -> None:
     assert image.shape == (128, 256, 3)
     middle = image[64:, :64][20:44, 20:44]
     assert middle.std() > 0.2  # its colours are there, unlike in the background
-    assert (image[:5] - image[0, 0]).abs().max() == 0
+    assert (image[:1] - image[0, 0]).abs().max() == 0

@@ -106,7 +106,7 @@ def test_light_in_closed_form() -> None:
     sun = p3d.DirectionalLights(direction=((0.0, 6.0, 8.0),))
     assert torch.allclose(sun.diffuse(normals, points), torch.full((1, 1, 3), 0.24))
     assert not p3d.AmbientLights().diffuse(normals, points).any()
-    with pytest.raises(ValueError, match="^ambient_color: expected 1 or 3 rows, got 2"):
+    with pytest.raises(ValueError, match=r"^ambient_color: expected 1 or 3 rows, got 2"):
         p3d.PointLights(torch.zeros(2, 3), torch.zeros(2, 3), location=torch.zeros(3, 3))
 
 
@@ -169,7 +169,7 @@ def test_one_light_and_camera_for_each_mesh() -> None:
 def test_gouraud_needs_vertex_colors() -> None:
     meshes, cameras = scene()
     meshes.textures = p3d.TexturesUV(torch.zeros(1, 2, 2, 3), [meshes.faces_packed()], [torch.zeros(162, 2)])
-    with pytest.raises(ValueError, match="^textures: expected TexturesVertex for Gouraud shading, got TexturesUV"):
+    with pytest.raises(ValueError, match=r"^textures: expected TexturesVertex for Gouraud shading, got TexturesUV"):
         p3d.MeshRenderer(p3d.MeshRasterizer(cameras), p3d.HardGouraudShader(cameras=cameras))(meshes)
 
 
@@ -243,7 +243,7 @@ def test_laplacian_smoothing_against_matrices(method: str) -> None:
     expected = (weight @ verts / weight.sum(1, keepdim=True) - verts).norm(dim=1).mean()
     got = p3d.mesh_laplacian_smoothing(p3d.Meshes([verts], [tri]), method)
     assert torch.allclose(got, expected, rtol=1e-9)
-    with pytest.raises(ValueError, match="^method: expected one of uniform, cot, got 'nearest'"):
+    with pytest.raises(ValueError, match=r"^method: expected one of uniform, cot, got 'nearest'"):
         p3d.mesh_laplacian_smoothing(p3d.Meshes([verts], [tri]), "nearest")
 
 
