@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,30 @@ def test_faces_behind_the_camera() -> None:
         assert not seen_at[:8].any()
     behind = p3d.Meshes([ndc * torch.tensor([1.0, 1.0, -1.0])], [torch.tensor([[0, 1, 2]])])
     assert (p3d.rasterize_meshes(behind, 4, perspective_correct=True, z_clip_value=20.0)[0] == -1).all()
+
+
+@pytest.mark.parametrize("perspective", [True, False])
+def test_nothing_to_see(perspective: bool) -> None:
+    """No meshes, a mesh without faces, and faces with corners that are not finite."""
+    bad = torch.tensor([[0.0, 0, 1], [1, 0, math.nan], [0, 1, 1], [math.inf, 1, 1]])
+    for meshes in (
+        p3d.Meshes([], []),
+        p3d.Meshes([torch.zeros(0, 3)], [torch.zeros(0, 3, dtype=torch.int64)]),
+        p3d.Meshes([bad], [torch.tensor([[0, 1, 2], [0, 2, 3]])]),
+    ):
+        found, zbuf, bary, dists = p3d.rasterize_meshes(meshes, (3, 4), 0.1, 2, perspective_correct=perspective)
+        assert found.shape == zbuf.shape == dists.shape == (len(meshes), 3, 4, 2)
+        assert bary.shape == (*found.shape, 3)
+        assert all((value == -1).all() for value in (found, zbuf, bary, dists))
+
+
+def test_a_corner_in_the_eye_gives_no_nan() -> None:
+    verts = torch.tensor([[0.0, 0, 0], [1, 0, 3], [0, 1, 3]], requires_grad=True)
+    meshes = p3d.Meshes([verts], [torch.tensor([[0, 1, 2]])])
+    raster = p3d.MeshRasterizer(p3d.FoVPerspectiveCameras(), p3d.RasterizationSettings(8, 0.1, 2))
+    frags = raster(meshes)
+    (grad,) = torch.autograd.grad(sum(value.sum() for value in frags[1:]), verts)
+    assert grad.isfinite().all()
 
 
 def test_module_is_function_of_projected_meshes() -> None:

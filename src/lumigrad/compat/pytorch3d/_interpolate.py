@@ -45,4 +45,4 @@ def mix(weights: Tensor, face_attributes: Tensor, faces: Tensor) -> Tensor:
 def spread(values: Tensor, present: Tensor, pix_to_face: Tensor) -> Tensor:
     """Values [P, D] at the fragments that have a face, zero at the others: [N, H, W, K, D]."""
     out = values.new_zeros((pix_to_face.numel(), values.shape[1]))
-    return out.index_copy(0, present, values).reshape(*pix_to_face.shape, -1)
+    return out.index_copy(0, present, values).reshape(*pix_to_face.shape, values.shape[1])

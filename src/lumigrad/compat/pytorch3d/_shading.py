@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,7 +42,7 @@ def _lit(
     present, faces = present_faces(fragments.pix_to_face)
     weights = fragments.bary_coords.reshape(-1, 3).index_select(0, present)
     points, normals = mix(weights, corners, faces).split(3, 1)
-    owner = present.div(fragments.pix_to_face[0].numel(), rounding_mode="floor")
+    owner = present.div(math.prod(fragments.pix_to_face.shape[1:]), rounding_mode="floor")
     times, plus = _light(points, normals, owner, lights, cameras, materials)
     texels = texels.reshape(-1, texels.shape[-1]).index_select(0, present)
     return spread(times * texels + plus, present, fragments.pix_to_face)
