@@ -166,6 +166,21 @@ def test_one_light_and_camera_for_each_mesh() -> None:
             assert torch.allclose(both[n], alone[0], atol=1e-4)
 
 
+def test_poses_of_a_call_move_the_camera_for_all() -> None:
+    """R and T count for what is seen and for highlights; the cameras stay where they were."""
+    meshes, cameras = scene(2)
+    shiny = p3d.Materials(shininess=5.0)
+    raster = p3d.MeshRasterizer(p3d.FoVPerspectiveCameras(), p3d.RasterizationSettings(24))
+    render = p3d.MeshRenderer(raster, p3d.HardPhongShader(cameras=p3d.FoVPerspectiveCameras(), materials=shiny))
+    posed = render(meshes_world=meshes, R=cameras.R, T=cameras.T)
+    assert torch.equal(posed, render(meshes, cameras=cameras))
+    assert (posed[0] - posed[1]).abs().max() > 0.1
+    assert torch.equal(raster.cameras.R, torch.eye(3)[None])
+    T = cameras.T.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(render(meshes, R=cameras.R, T=T)[..., :3].sum(), T)
+    assert (grad.abs().amax(1) > 0).all()
+
+
 def test_gouraud_needs_vertex_colors() -> None:
     meshes, cameras = scene()
     meshes.textures = p3d.TexturesUV(torch.zeros(1, 2, 2, 3), [meshes.faces_packed()], [torch.zeros(162, 2)])

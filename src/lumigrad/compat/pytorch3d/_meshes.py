@@ -21,8 +21,7 @@ EPSILON = 1e-6  # PyTorch3D's least length of what it normalises
 class Meshes:
     """N triangle meshes of any sizes.
 
-    Nothing but assigning `textures` changes a batch: what PyTorch3D computes in place has a method here that returns
-    another batch.
+    Nothing changes a batch but assigning `textures`, `offset_verts_` and `scale_verts_`; all else returns another one.
 
     Args:
         verts: positions, a list of [V_n, 3] or all in one tensor [N, V, 3].
@@ -181,6 +180,16 @@ class Meshes:
         if factor.shape != (len(self),):
             raise ValueError(f"scale: expected a number or shape ({len(self)},), got {tuple(factor.shape)}")
         return self._with_verts(self._verts * factor[self.verts_packed_to_mesh_idx()][:, None])
+
+    def offset_verts_(self, vert_offsets_packed: Tensor) -> Meshes:
+        """`offset_verts`, in place; returns the batch itself."""
+        self._verts = self.offset_verts(vert_offsets_packed)._verts
+        return self
+
+    def scale_verts_(self, scale: float | Tensor) -> Meshes:
+        """`scale_verts`, in place; returns the batch itself."""
+        self._verts = self.scale_verts(scale)._verts
+        return self
 
     def extend(self, N: int) -> Meshes:
         """Each mesh N times in a row, sharing what is trained."""

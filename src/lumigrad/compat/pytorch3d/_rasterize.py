@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -165,13 +166,12 @@ class MeshRasterizer(nn.Module):
             raise ValueError(f"cameras: expected 1 or {len(meshes_world)} as there are meshes, got {len(cameras)}")
         verts = meshes_world.verts_padded()
         eps = kwargs.get("eps", NEAREST)
-        poses = {name: kwargs[name] for name in ("R", "T") if name in kwargs}
-        view = cameras.get_world_to_view_transform(**poses).transform_points(verts)
+        view = cameras.get_world_to_view_transform().transform_points(verts)
         size = kwargs.get("image_size", cameras.image_size)
         if size is None:
             settings = kwargs.get("raster_settings", self.raster_settings).image_size
             size = (settings, settings) if isinstance(settings, int) else settings
-        ndc = cameras.transform_points_ndc(verts, eps, image_size=size, **poses)
+        ndc = cameras.transform_points_ndc(verts, eps, image_size=size)
         return meshes_world.update_padded(torch.cat((ndc[..., :2], view[..., 2:]), -1))
 
     def forward(self, meshes_world: Meshes, **kwargs: Any) -> Fragments:
@@ -195,8 +195,11 @@ class MeshRasterizer(nn.Module):
 
 
 def cameras_of(module: Any, kwargs: dict[str, Any]) -> CamerasBase:
-    """The cameras of a call, or else of a module."""
+    """The cameras of a call, or else of a module, standing where `R` and `T` of the call say, if they do."""
     cameras = kwargs.get("cameras", module.cameras)
     if cameras is None:
         raise ValueError(f"cameras: expected them in the call or in the making of {type(module).__name__}, got None")
+    if "R" in kwargs or "T" in kwargs:
+        cameras = copy.copy(cameras)
+        cameras.R, cameras.T = kwargs.get("R", cameras.R), kwargs.get("T", cameras.T)
     return cameras
