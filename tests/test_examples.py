@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from ops_common import SOURCE
+
+from lumigrad.io import load_image
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -32,3 +35,38 @@ def test_compare_gradients(tmp_path: Path) -> None:
     for _, start, error, _ in rows.values():
         assert error < 0.7 * start
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def numbers(line: str) -> list[float]:
+    return [float(word) for word in re.findall(r"\d+\.\d+", line)]
+
+
+def test_camera_position(tmp_path: Path) -> None:
+    """Seventy steps at half the size end near the true place."""
+    out = tmp_path / "camera.png"
+    said = run("pytorch3d_camera_position.py", "--size", 64, "--steps", 70, "--out", out)
+    start, end = numbers(said.splitlines()[0])
+    assert start > 1.2
+    assert end < 0.2
+    assert out.stat().st_size > 1_000
+
+
+def test_fit_mesh(tmp_path: Path) -> None:
+    """A few steps already improve views that were not seen."""
+    out = tmp_path / "fit.png"
+    said = run("pytorch3d_fit_mesh.py", "--size", 40, "--steps", 25, "--out", out).splitlines()
+    (color, overlap), (later_color, later_overlap) = numbers(said[0]), numbers(said[1])
+    assert later_color < 0.85 * color
+    assert later_overlap > overlap + 0.1
+    assert out.stat().st_size > 1_000
+
+
+def test_textured_mesh(tmp_path: Path) -> None:
+    out = tmp_path / "textured.png"
+    said = run("pytorch3d_textured_mesh.py", "--size", 64, "--out", out)
+    assert 0.3 < numbers(said)[0] < 0.6
+    image = load_image(out)
+    assert image.shape == (128, 256, 3)
+    middle = image[64:, :64][20:44, 20:44]
+    assert middle.std() > 0.2  # its colours are there, unlike in the background
+    assert (image[:1] - image[0, 0]).abs().max() == 0

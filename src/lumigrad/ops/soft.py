@@ -100,7 +100,7 @@ def soft_interpolate(attr: torch.Tensor, frags: SoftFragments, tri: torch.Tensor
         frags.bary[..., :2].reshape(views, height, width * most, 2),
         frags.z.reshape(views, height, width * most),
     )
-    return interpolate(attr, flat, tri).reshape(views, height, width, most, -1)
+    return interpolate(attr, flat, tri).reshape(views, height, width, most, attr.shape[-1])
 
 
 def faces_per_pixel_of(value: Any) -> int:
