@@ -102,7 +102,7 @@ def _optimise(arguments: argparse.Namespace, job: _Job) -> bool:
 
     checkpoint = time.monotonic()
     pause = 0.2 if sys.stderr.isatty() else 10.0
-    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {postfix}"
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
     begin = 1000 * job.schedule.progress(job.state)
     with (
         cli._Interrupts() as interrupts,
