@@ -1,4 +1,4 @@
-"""The command `lumigrad`: fit, demo, render, doctor."""
+"""The command `lumigrad`: fit, demo, splat, render, doctor."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lumigrad.fit.loop import FitState, Stage
+    from lumigrad.fit.splats import SplatState
     from lumigrad.scene import EnvironmentLight, PerspectiveCamera
     from lumigrad.scene.mesh import Mesh
 
@@ -86,7 +87,7 @@ def _image_size(text: str) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from lumigrad import __version__
+    from lumigrad import __version__, _cli_splat
 
     parser = argparse.ArgumentParser(
         prog="lumigrad", description="Differentiable rendering: fit, render, examine."
@@ -104,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the same on a built-in mesh, in under a minute")
     _fit_options(demo, size=256, views=24, texture=512, out="demo-out")
     demo.set_defaults(run=_run_demo)
+
+    _cli_splat.add_parser(commands)
 
     render = commands.add_parser("render", help="render a mesh to an image")
     render.add_argument("mesh", type=Path, help="OBJ, glTF/GLB, PLY, STL or OFF")
@@ -268,10 +271,9 @@ def _job(arguments: argparse.Namespace, mesh: Mesh) -> _Job:
     return _Job(target, start, stages, settings, centre, scale)
 
 
-def _load_state(folder: Path, settings: dict[str, Any]) -> FitState:
+def _load_state(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The state kept in the folder as plain data, after checking that it was made with these settings."""
     import torch
-
-    from lumigrad.fit import FitState
 
     path = folder / "state.pt"
     if not path.is_file():
@@ -286,15 +288,17 @@ def _load_state(folder: Path, settings: dict[str, Any]) -> FitState:
     different = [name for name in settings if before.get(name) != settings[name]]
     if "mesh" in different:
         raise UserError(f"--resume: {path} belongs to another mesh or texture")
+    if "photographs" in different:
+        raise UserError(f"--resume: {path} belongs to other photographs")
     if different:
         # Stages follow from the other options; they are worth a mention only when nothing else differs.
         told = [name for name in different if name != "stages"] or different
         detail = ", ".join(f"{name} was {before.get(name)}, now {settings[name]}" for name in told)
         raise UserError(f"--resume: {path} was made with other options: {detail}")
-    return FitState.from_dict(state)
+    return state
 
 
-def _save_state(folder: Path, settings: dict[str, Any], state: FitState) -> None:
+def _save_state(folder: Path, settings: dict[str, Any], state: FitState | SplatState) -> None:
     import torch
 
     # Written aside and renamed, so that there is always a whole state.
@@ -376,7 +380,10 @@ def _fit(arguments: argparse.Namespace, mesh: Mesh) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out: cannot create {arguments.out}: {error.strerror}") from error
-    state = _load_state(arguments.out, job.settings) if arguments.resume else FitState.start(job.start)
+    if arguments.resume:
+        state = FitState.from_dict(_load_state(arguments.out, job.settings))
+    else:
+        state = FitState.start(job.start)
 
     lighting, size = Lighting(), (arguments.size, arguments.size)
     views = render_views(job.target, fibonacci_cameras(arguments.views, size), lighting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lumigrad.fit.atlas import bake, make_atlas
 from lumigrad.fit.laplacian import LargeSteps, laplacian, laplacian_energy
 from lumigrad.fit.loop import FitState, Stage, default_stages, fit
-from lumigrad.fit.metrics import chamfer_distance, psnr
+from lumigrad.fit.metrics import chamfer_distance, psnr, ssim
 from lumigrad.fit.optim import AdamUniform
 from lumigrad.fit.remesh import remesh
 from lumigrad.fit.views import Views, fibonacci_cameras, render_views
@@ -27,4 +27,5 @@ __all__ = [
     "psnr",
     "remesh",
     "render_views",
+    "ssim",
 ]

@@ -55,3 +55,32 @@ def chamfer_distance(mesh: Mesh, target: Mesh, count: int = 10_000, seed: int = 
     back, _ = cKDTree(ours).query(theirs)
     low, high = target.bounds()
     return float(0.5 * (np.mean(forth) + np.mean(back)) / float((high - low).norm()))
+
+
+def ssim(image: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity of each image, for a range of 1; differentiable.
+
+    Gaussian windows of 11 x 11 pixels with a standard deviation of 1.5, filled up with zeros at the borders.
+
+    Args:
+        image, target: [N, H, W, C].
+
+    Returns:
+        [N]; 1 for identical images.
+
+    Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
+    """
+    count, height, width, channels = image.shape
+    offsets = torch.arange(11, dtype=image.dtype, device=image.device) - 5
+    window = torch.exp(-offsets.square() / (2 * 1.5**2))
+    window = window / window.sum()
+    x, y = image.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
+    planes = torch.cat([x, y, x * x, y * y, x * y], dim=1)
+    groups = 5 * channels
+    for kernel, padding in ((window.view(1, 1, 11, 1), (5, 0)), (window.view(1, 1, 1, 11), (0, 5))):
+        weight = kernel.expand(groups, *kernel.shape[1:])
+        planes = torch.nn.functional.conv2d(planes, weight, groups=groups, padding=padding)
+    mx, my, xx, yy, xy = planes.view(count, 5, channels, height, width).unbind(1)
+    c1, c2 = 0.01**2, 0.03**2
+    likeness = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
+    return (likeness / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))).mean((1, 2, 3))

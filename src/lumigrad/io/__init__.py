@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from lumigrad.io.colmap import load_colmap
+from lumigrad.io.dataset import PosedPhotos, load_dataset
+from lumigrad.io.gaussians import load_gaussians, save_gaussians
 from lumigrad.io.image import load_image, save_gif, save_image
 from lumigrad.io.mesh import load_mesh, save_mesh
 from lumigrad.io.points import load_points, save_points
 
-__all__ = ["load_image", "load_mesh", "load_points", "save_gif", "save_image", "save_mesh", "save_points"]
+__all__ = [
+    "PosedPhotos",
+    "load_colmap",
+    "load_dataset",
+    "load_gaussians",
+    "load_image",
+    "load_mesh",
+    "load_points",
+    "save_gaussians",
+    "save_gif",
+    "save_image",
+    "save_mesh",
+    "save_points",
+]

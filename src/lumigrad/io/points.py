@@ -28,22 +28,9 @@ def load_points(path: str | Path) -> PointCloud:
         FileNotFoundError: there is no such file.
         ValueError: the file is no PLY, or holds no points.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such point cloud: {path}")
-    if path.suffix.lower() != ".ply":
-        raise ValueError(f"cannot read {path}: expected .ply")
-    try:
-        with path.open("rb") as file:
-            # The parser itself, and not trimesh's objects, which keep neither normals nor other properties of points.
-            read = trimesh.exchange.ply.load_ply(file, fix_texture=False)
-        data: Any = read["metadata"]["_ply_raw"]["vertex"]["data"]
-        names_found = data.dtype.names if hasattr(data, "dtype") else data
-        columns = {name: np.asarray(data[name]).reshape(-1) for name in names_found}
-        positions = _stack(columns, ("x", "y", "z"))
-    except Exception as error:  # parsers of third-party formats fail in every way there is
-        raise ValueError(f"cannot read {path} as a point cloud: {error}") from error
-    if positions is None or not len(positions):
+    columns = read_columns(Path(path), "a point cloud")
+    positions = _stack(columns, ("x", "y", "z"))
+    if positions is None:
         raise ValueError(f"cannot read {path} as a point cloud: it holds no points")
     colors = None
     for names in _COLORS:
@@ -56,6 +43,31 @@ def load_points(path: str | Path) -> PointCloud:
             break
     radii = _stack(columns, ("radius",))
     return PointCloud(positions, colors, _stack(columns, ("nx", "ny", "nz")), None if radii is None else radii[:, 0])
+
+
+def read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
+    """The properties of a PLY file's vertices by name, one value for each vertex.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no PLY, is cut short, or holds no vertices; `kind` says what they were to be.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file of {kind.removeprefix('a ')}: {path}")
+    if path.suffix.lower() != ".ply":
+        raise ValueError(f"cannot read {path}: expected .ply")
+    try:
+        with path.open("rb") as file:
+            # The parser itself, and not trimesh's objects, which keep neither normals nor other properties of points.
+            read = trimesh.exchange.ply.load_ply(file, fix_texture=False)
+        data: Any = read["metadata"]["_ply_raw"]["vertex"]["data"]
+        names = data.dtype.names if hasattr(data, "dtype") else data
+        columns = {name: np.asarray(data[name]).reshape(-1) for name in names}
+    except Exception as error:  # parsers of third-party formats fail in every way there is
+        raise ValueError(f"cannot read {path} as {kind}: {error}") from error
+    if not columns or not all(map(len, columns.values())):
+        raise ValueError(f"cannot read {path} as {kind}: it holds no points")
+    return columns
 
 
 def _stack(columns: dict[str, np.ndarray], names: tuple[str, ...]) -> Tensor | None:

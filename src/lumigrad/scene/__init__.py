@@ -6,6 +6,7 @@ from lumigrad.scene.camera import Camera, PerspectiveCamera
 from lumigrad.scene.cubemap import cube_to_equirect, equirect_to_cube
 from lumigrad.scene.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
 from lumigrad.scene.environment import EnvironmentLight
+from lumigrad.scene.gaussian_cloud import GaussianCloud
 from lumigrad.scene.lights import (
     AmbientLight,
     DirectionalLight,
@@ -24,6 +25,7 @@ from lumigrad.scene.point_cloud import PointCloud, PointClouds
 from lumigrad.scene.pose import look_at, matrix_to_quaternion, orbit_view, quaternion_to_matrix
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.skies import sky, studio
+from lumigrad.scene.undistort import undistort_image
 
 __all__ = [
     "AmbientLight",
@@ -32,6 +34,7 @@ __all__ = [
     "Distortion",
     "EnvironmentLight",
     "FisheyeDistortion",
+    "GaussianCloud",
     "Light",
     "Lighting",
     "Material",
@@ -57,4 +60,5 @@ __all__ = [
     "quaternion_to_matrix",
     "sky",
     "studio",
+    "undistort_image",
 ]

@@ -1,0 +1,28 @@
+"""Gaussians and spheres from posed photographs: parameters, start, strategies, and the loop."""
+
+from __future__ import annotations
+
+from lumigrad.fit.splats.loop import Schedule, SplatState, evaluate, fit_splats, loss_of
+from lumigrad.fit.splats.models import Gaussians, Model, Spheres
+from lumigrad.fit.splats.photos import Photo, load_photos
+from lumigrad.fit.splats.start import agreeing_points, focus, spacing
+from lumigrad.fit.splats.strategies import MCMC, CloneSplitPrune, Strategy
+
+__all__ = [
+    "MCMC",
+    "CloneSplitPrune",
+    "Gaussians",
+    "Model",
+    "Photo",
+    "Schedule",
+    "Spheres",
+    "SplatState",
+    "Strategy",
+    "agreeing_points",
+    "evaluate",
+    "fit_splats",
+    "focus",
+    "load_photos",
+    "loss_of",
+    "spacing",
+]

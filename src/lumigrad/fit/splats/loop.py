@@ -1,0 +1,162 @@
+"""The fitting loop: from points to primitives that explain photographs, from coarse to fine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.fit.metrics import psnr, ssim
+from lumigrad.fit.splats.models import Model
+from lumigrad.fit.splats.photos import Photo
+from lumigrad.fit.splats.rows import Rows
+from lumigrad.fit.splats.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, and what when. Exactly one of `iterations` and `minutes` is given.
+
+    Attributes:
+        iterations: gradient steps; a fit of so many steps can be repeated exactly.
+        minutes: of fitting, on whatever machine.
+        levels: (progress, factor): from that progress on, photographs are averaged down by the factor.
+        structure: weight of 1 - SSIM in the loss; that of the mean absolute error is the rest.
+        background: grey behind everything.
+        seed: of all that is random.
+    """
+
+    iterations: int | None = None
+    minutes: float | None = None
+    levels: tuple[tuple[float, int], ...] = ((0.0, 4), (0.1, 2), (0.35, 1))
+    structure: float = 0.2
+    background: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.iterations is None) == (self.minutes is None):
+            raise ValueError("iterations, minutes: expected exactly one of them")
+
+    def progress(self, state: SplatState) -> float:
+        """From 0 to 1."""
+        if self.iterations is not None:
+            return state.iteration / self.iterations
+        assert self.minutes is not None
+        return min(1.0, state.seconds / (60 * self.minutes))
+
+    def factor(self, progress: float) -> int:
+        """By how much photographs are reduced."""
+        return next(factor for begin, factor in reversed(self.levels) if progress >= begin)
+
+
+@dataclass
+class SplatState:
+    """Everything a fit needs to go on: tensors and plain numbers only, so that it can be loaded safely."""
+
+    rows: Rows
+    random: Tensor
+    order: list[int] = field(default_factory=list)
+    iteration: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, parameters: dict[str, Tensor], seed: int = 0) -> SplatState:
+        """State before the first step."""
+        return cls(Rows(parameters), torch.Generator().manual_seed(seed).get_state())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "rows": self.rows.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SplatState:
+        return cls(**{**values, "rows": Rows(**values["rows"])})
+
+
+def loss_of(image: Tensor, photo: Photo, structure: float) -> Tensor:
+    """Mean absolute error and structural dissimilarity where the photograph counts."""
+    shown, target = image * photo.covered, photo.image * photo.covered
+    error = (shown - target).abs().mean()
+    return (1 - structure) * error + structure * (1 - ssim(shown, target).mean())
+
+
+@torch.no_grad()
+def evaluate(
+    model: Model, parameters: dict[str, Tensor], photos: list[Photo], background: float, progress: float = 1.0
+) -> dict[str, float]:
+    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs."""
+    ratios, likenesses = [], []
+    for photo in photos:
+        image = model.draw(parameters, photo.camera, background, progress).clamp(0, 1)
+        ratios.append(float(psnr(image, photo.image, photo.covered[..., 0])))
+        likenesses.append(float(ssim(image * photo.covered, photo.image * photo.covered)))
+    return {"psnr_db": sum(ratios) / len(ratios), "ssim": sum(likenesses) / len(likenesses)}
+
+
+def _step(
+    state: SplatState, photo: Photo, model: Model, strategy: Strategy, schedule: Schedule, progress: float,
+    generator: torch.Generator,
+) -> float:  # fmt: skip
+    leaves = {name: value.detach().requires_grad_() for name, value in state.rows.parameters.items()}
+    image = model.draw(leaves, photo.camera, schedule.background, progress)
+    loss = loss_of(image, photo, schedule.structure)
+    penalty = strategy.penalty(leaves)
+    (loss if penalty is None else loss + penalty).backward()
+    grads = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
+    # Positions settle; the rest calms down a little.
+    rates = {name: rate * (0.01 if name == "means" else 0.2) ** progress for name, rate in model.rates.items()}
+    state.rows.adam(grads, rates, state.iteration + 1)
+    strategy.after_step(state.rows, grads, photo.camera, model, state.iteration + 1, progress, generator)
+    return float(loss.detach())
+
+
+def fit_splats(
+    photos: list[Photo],
+    state: SplatState,
+    model: Model,
+    strategy: Strategy,
+    schedule: Schedule,
+    held_out: list[Photo] | None = None,
+    evaluate_every: int = 250,
+    on_step: Callable[[SplatState], bool] | None = None,
+) -> SplatState:
+    """Fit primitives to photographs by gradient descent.
+
+    Args:
+        photos: to fit.
+        state: where to begin, `SplatState.start(model.start(points))` or what an earlier call returned; changed in
+            place. Model, strategy and schedule are the same as before when resuming.
+        held_out: photographs to measure by, every `evaluate_every` steps, for `state.curve`; that time does not count.
+        on_step: called after every step; returning False stops the fit.
+
+    Returns:
+        The state. With `schedule.iterations`, a fit that was stopped and goes on from its state takes the same steps as
+        one that was not.
+    """
+    generator = torch.Generator()
+    generator.set_state(state.random)
+    reduced: dict[int, list[Photo]] = {}
+    while (progress := schedule.progress(state)) < 1:
+        clock = time.perf_counter()
+        factor = schedule.factor(progress)
+        if factor not in reduced:
+            reduced = {factor: [photo.reduced(factor) for photo in photos]}
+        if not state.order:
+            state.order = torch.randperm(len(photos), generator=generator).tolist()
+        photo = reduced[factor][state.order.pop()]
+        state.losses.append(_step(state, photo, model, strategy, schedule, progress, generator))
+        state.iteration += 1
+        state.random = generator.get_state()
+        state.seconds += time.perf_counter() - clock
+        if held_out and state.iteration % evaluate_every == 0:
+            numbers = evaluate(model, state.rows.parameters, held_out, schedule.background, progress)
+            place = {"iteration": state.iteration, "seconds": state.seconds, "primitives": len(state.rows)}
+            state.curve.append({**place, **numbers})
+        if on_step is not None and not on_step(state):
+            break
+    return state

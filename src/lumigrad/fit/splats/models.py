@@ -1,0 +1,126 @@
+"""What is fitted: parameters free to take any value, and how they are drawn."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lumigrad.fit.splats.start import spacing
+from lumigrad.ops import gaussians, spheres
+from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.scene.gaussian_cloud import GaussianCloud
+from lumigrad.scene.point_cloud import PointCloud
+from lumigrad.scene.pose import quaternion_to_matrix
+
+Parameters = dict[str, Tensor]
+# The constant spherical harmonic.
+_CONSTANT = 0.28209479177387814
+
+
+class Model(Protocol):
+    """Parameters are rows by name; "means", "scales" (logarithms) and "opacities" (logits) are always there."""
+
+    rates: dict[str, float]
+
+    def start(self, cloud: PointCloud) -> Parameters:
+        """Parameters that show the points as they are."""
+
+    def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
+        """Image [1, H, W, 3]."""
+
+    def spread(self, parameters: Parameters) -> Tensor:
+        """Matrices [V, 3, 3] whose product with their transpose is the covariance of each."""
+
+
+class Gaussians:
+    """3D Gaussians with antialiasing and colours in spherical harmonics, whose degree rises as the fit proceeds.
+
+    Args:
+        degree: of the spherical harmonics at last, 0 to 4.
+        extent: size of the scene, which the steps of positions are relative to.
+    """
+
+    def __init__(self, degree: int = 2, extent: float = 1.0) -> None:
+        if degree not in range(5):
+            raise ValueError(f"degree: expected 0 to 4, got {degree}")
+        self.degree = degree
+        self.rates = {
+            "means": 4e-4 * extent, "scales": 1e-2, "quats": 2e-3, "opacities": 5e-2, "constant": 5e-3, "rest": 5e-4,
+        }  # fmt: skip
+
+    def start(self, cloud: PointCloud) -> Parameters:
+        assert cloud.colors is not None
+        count = len(cloud)
+        return {
+            "means": cloud.positions.clone(),
+            "scales": spacing(cloud.positions).log()[:, None].repeat(1, 3),
+            "quats": torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
+            "opacities": torch.full((count,), 0.2).logit(),
+            "constant": (cloud.colors[:, :3] - 0.5) / _CONSTANT,
+            "rest": torch.zeros(count, (self.degree + 1) ** 2 - 1, 3),
+        }
+
+    def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
+        used = (min(self.degree, int(progress * 2 * (self.degree + 1))) + 1) ** 2 - 1
+        harmonics = torch.cat([parameters["constant"][:, None], parameters["rest"][:, :used]], dim=1)
+        lens = (camera.view, camera.fx, camera.fy, camera.cx, camera.cy)
+        return gaussians(
+            parameters["means"], parameters["quats"], parameters["scales"].exp(), parameters["opacities"].sigmoid(),
+            harmonics, camera.size, *lens, torch.full((3,), background), harmonics=True, antialiased=True,
+        ).image  # fmt: skip
+
+    def spread(self, parameters: Parameters) -> Tensor:
+        return quaternion_to_matrix(parameters["quats"]) * parameters["scales"].exp()[:, None, :]
+
+    @staticmethod
+    def cloud(parameters: Parameters) -> GaussianCloud:
+        """As data, to be saved."""
+        return GaussianCloud(
+            parameters["means"],
+            parameters["quats"],
+            parameters["scales"].exp(),
+            parameters["opacities"].sigmoid(),
+            torch.cat([parameters["constant"][:, None], parameters["rest"]], dim=1),
+        )
+
+
+class Spheres:
+    """Soft spheres that become harder as the fit proceeds.
+
+    Args:
+        extent: size of the scene; the blending's depth goes from a fiftieth of it to ten times it.
+        gamma: softness of the depth test, at first and at last.
+    """
+
+    def __init__(self, extent: float = 1.0, gamma: tuple[float, float] = (3e-2, 2e-3)) -> None:
+        self.extent, self.gamma = extent, gamma
+        self.rates = {"means": 4e-4 * extent, "scales": 1e-2, "opacities": 5e-2, "constant": 5e-3}
+
+    def start(self, cloud: PointCloud) -> Parameters:
+        assert cloud.colors is not None
+        return {
+            "means": cloud.positions.clone(),
+            "scales": spacing(cloud.positions).log()[:, None],
+            "opacities": torch.full((len(cloud),), 0.5).logit(),
+            "constant": cloud.colors[:, :3].clone(),
+        }
+
+    def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
+        first, last = self.gamma
+        lens = (camera.view, camera.fx, camera.fy, camera.cx, camera.cy)
+        return spheres(
+            parameters["means"], parameters["scales"][:, 0].exp(), parameters["constant"], camera.size, *lens,
+            parameters["opacities"].sigmoid(), torch.full((3,), background), gamma=first * (last / first) ** progress,
+            min_depth=0.02 * self.extent, max_depth=10 * self.extent,
+        ).image  # fmt: skip
+
+    def spread(self, parameters: Parameters) -> Tensor:
+        return 0.5 * parameters["scales"].exp()[:, :, None] * torch.eye(3)
+
+    @staticmethod
+    def cloud(parameters: Parameters) -> PointCloud:
+        """Positions, colours and radii, to be saved."""
+        radii = parameters["scales"][:, 0].exp()
+        return PointCloud(parameters["means"], parameters["constant"].clamp(0, 1), radii=radii)

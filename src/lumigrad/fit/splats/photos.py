@@ -1,0 +1,52 @@
+"""Photographs to fit, as pinhole cameras would have taken them, at several resolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lumigrad.io.dataset import PosedPhotos
+from lumigrad.scene.camera import PerspectiveCamera
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photograph: image [1, H, W, 3], which of its pixels count [1, H, W, 1] (0 or 1), and the camera [1]."""
+
+    image: Tensor
+    covered: Tensor
+    camera: PerspectiveCamera
+
+    def reduced(self, factor: int) -> Photo:
+        """Averaged down by a whole factor; rows and columns that do not fill a block are left away."""
+        if factor == 1:
+            return self
+        height, width = self.camera.size
+        rows, columns = height // factor, width // factor
+
+        def pooled(values: Tensor) -> Tensor:
+            return torch.nn.functional.avg_pool2d(values.permute(0, 3, 1, 2), factor).permute(0, 2, 3, 1)
+
+        covered = (pooled(self.covered) > 0.999).to(self.covered)
+        whole = self.camera
+        lens = {name: getattr(whole, name) / factor for name in ("fx", "fy", "cx", "cy")}
+        return Photo(pooled(self.image), covered, replace(whole, size=(rows, columns), **lens))
+
+
+def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, reduce: int = 1) -> list[Photo]:
+    """Read and undistort photographs; transparent ones are laid over a grey `background`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `PosedPhotos.load`.
+    """
+    photos = []
+    for index in indices:
+        image, covered, camera = data.load_undistorted(index)
+        if image.shape[-1] == 4:
+            image = image[..., :3] * image[..., 3:] + background * (1 - image[..., 3:])
+        lens = {name: getattr(camera, name)[None].float() for name in ("view", "fx", "fy", "cx", "cy")}
+        one = PerspectiveCamera(**lens, size=camera.size)
+        photos.append(Photo(image[None], covered[None, ..., None].float(), one).reduced(reduce))
+    return photos

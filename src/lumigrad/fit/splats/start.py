@@ -1,0 +1,79 @@
+"""Where to begin: points of a reconstruction, or points on which photographs agree."""
+
+from __future__ import annotations
+
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from lumigrad.fit.splats.photos import Photo
+from lumigrad.scene.point_cloud import PointCloud
+
+_DEPTHS = 24
+
+
+def focus(photos: list[Photo]) -> tuple[Tensor, float]:
+    """The point [3] nearest to all viewing directions, and the cameras' median distance from it."""
+    eyes = torch.cat([photo.camera.position for photo in photos]).double()
+    axes = -torch.cat([photo.camera.view[:, 2, :3] for photo in photos]).double()
+    across = torch.eye(3, dtype=torch.float64) - axes[:, :, None] * axes[:, None, :]
+    # A little of the cameras' mean keeps this regular where all look the same way.
+    matrix = across.sum(0) + 1e-6 * len(eyes) * torch.eye(3, dtype=torch.float64)
+    right = (across @ eyes[:, :, None]).sum(0)[:, 0] + 1e-6 * eyes.sum(0)
+    centre = torch.linalg.solve(matrix, right)
+    return centre.float(), float((eyes - centre).norm(dim=-1).median())
+
+
+@torch.no_grad()
+def agreeing_points(photos: list[Photo], count: int, generator: torch.Generator) -> PointCloud:
+    """Points in the cameras' common volume that look alike wherever they are seen from.
+
+    For random pixels, several random depths are tried, and that one kept at which the other photographs show the most
+    similar colour: a plane sweep of single rays, enough for a start.
+
+    Args:
+        photos: at least two; a low resolution makes single pixels comparable.
+    """
+    _, distance = focus(photos)
+    per_photo = -(-count // len(photos))
+    positions, colors = [], []
+    for photo in photos:
+        height, width = photo.camera.size
+        place = torch.rand(per_photo, 2, generator=generator) * torch.tensor([width, height])
+        # Near things need more care than far ones: even steps in the logarithm, from a tenth to four times.
+        steps = (torch.arange(_DEPTHS) + torch.rand(per_photo, _DEPTHS, generator=generator)) / _DEPTHS
+        depth = distance * 0.1 * 40**steps
+        spots = place[:, None].expand(-1, _DEPTHS, -1).reshape(1, -1, 2)
+        points = photo.camera.unproject(spots, depth.reshape(1, -1))[0]
+        own = photo.image[0, place[:, 1].long(), place[:, 0].long()]
+        best = _disagreement(points, own.repeat_interleave(_DEPTHS, 0), photos).view(-1, _DEPTHS).argmin(1)
+        positions.append(points.view(-1, _DEPTHS, 3)[torch.arange(per_photo), best])
+        colors.append(own)
+    return PointCloud(torch.cat(positions)[:count], torch.cat(colors)[:count])
+
+
+def _disagreement(points: Tensor, colors: Tensor, photos: list[Photo]) -> Tensor:
+    """Mean difference from the colours that the photographs show at the points, [P]."""
+    total, seen = points.new_zeros(len(points)), points.new_zeros(len(points))
+    for photo in photos:
+        height, width = photo.camera.size
+        grid = 2 * photo.camera.pixels(points)[0] / points.new_tensor([width, height]) - 1
+        visible = (photo.camera.depth(points)[0] > 0) & (grid.abs() < 1).all(-1)
+        shown = torch.nn.functional.grid_sample(
+            photo.image.permute(0, 3, 1, 2), grid[None, None], align_corners=False
+        )[0, :, 0].T
+        # Bounded, as something may be in the way.
+        difference = (shown - colors).abs().mean(-1).clamp(max=0.2)
+        total += torch.where(visible, difference, 0.0)
+        seen += visible
+    # Its own photograph agrees at any depth; what hardly another one sees counts as doubtful.
+    return (total + 0.1) / seen.clamp_min(1) + 0.1 * (seen < 3)
+
+
+def spacing(positions: Tensor) -> Tensor:
+    """Root mean square distance of each point [V, 3] to its three nearest others, [V]."""
+    near = min(4, len(positions))
+    if near < 2:
+        return positions.new_full((len(positions),), 0.01)
+    distances, _ = cKDTree(positions.double().numpy()).query(positions.double().numpy(), k=near)
+    return torch.from_numpy(distances[:, 1:]).square().mean(-1).sqrt().to(positions).clamp_min(1e-6)

@@ -1,0 +1,181 @@
+"""Where more primitives are needed, and which to give up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lumigrad.fit.splats.models import Model, Parameters
+from lumigrad.fit.splats.rows import Rows
+from lumigrad.scene.camera import PerspectiveCamera
+
+
+class Strategy(Protocol):
+    """Called by the loop; what it remembers of each primitive is in `rows.statistics`, so that it is saved too."""
+
+    def penalty(self, parameters: Parameters) -> Tensor | None:
+        """What is added to the loss."""
+
+    def after_step(
+        self, rows: Rows, grads: Parameters, camera: PerspectiveCamera, model: Model, step: int, progress: float,
+        generator: torch.Generator,
+    ) -> None:  # fmt: skip
+        """Change the rows after an optimiser's step, number `step` from 1, at `progress` in (0, 1] of the fit."""
+
+
+def _screen_gradient(means: Tensor, grad: Tensor, camera: PerspectiveCamera) -> Tensor:
+    """Length [V] of the gradient by the place in the image, in units of half its longer side."""
+    pixels = grad.norm(dim=-1) * camera.depth(means)[0].clamp_min(0) / camera.fx
+    return pixels * (0.5 * max(camera.size))
+
+
+@dataclass
+class CloneSplitPrune:
+    """Primitives that the images pull at hard are doubled where small, split where large; invisible ones go.
+
+    Attributes:
+        extent: size of the scene.
+        limit: number of primitives never to exceed; those pulled at the hardest come first.
+        every: steps between two rounds.
+        window: of the fit's progress in which primitives are added and removed.
+        threshold: mean length of the gradient by the place in the image.
+        small: what is small, relative to `extent`.
+        faint: opacity below which primitives go.
+
+    Source: Kerbl et al. 2023, section 5.2; without its resets of opacity, which cost short fits more than they give.
+    """
+
+    extent: float = 1.0
+    limit: int = 60_000
+    every: int = 100
+    window: tuple[float, float] = (0.04, 0.7)
+    threshold: float = 2e-4
+    small: float = 0.01
+    faint: float = 0.01
+
+    def penalty(self, parameters: Parameters) -> Tensor | None:
+        return None
+
+    @torch.no_grad()
+    def after_step(
+        self, rows: Rows, grads: Parameters, camera: PerspectiveCamera, model: Model, step: int, progress: float,
+        generator: torch.Generator,
+    ) -> None:  # fmt: skip
+        pull = _screen_gradient(rows.parameters["means"], grads["means"], camera)
+        rows.statistic("pull").add_(pull)
+        rows.statistic("views").add_(pull > 0)
+        if step % self.every or not self.window[0] <= progress <= self.window[1]:
+            return
+        self._grow(rows, model, generator)
+        rows.keep(rows.parameters["opacities"].sigmoid() >= self.faint)
+        rows.statistics.clear()
+
+    def _grow(self, rows: Rows, model: Model, generator: torch.Generator) -> None:
+        mean = rows.statistic("pull") / rows.statistic("views").clamp_min(1)
+        wanted = torch.nonzero(mean > self.threshold)[:, 0]
+        room = self.limit - len(rows)
+        if len(wanted) > room:
+            wanted = wanted[mean[wanted].argsort(descending=True, stable=True)[: max(0, room)]]
+        parameters = rows.parameters
+        large = parameters["scales"][wanted].amax(-1).exp() > self.small * self.extent
+        clones, splits = wanted[~large], wanted[large]
+        spread = model.spread(parameters)[splits]
+        twins = rows.copies(torch.cat([clones, splits]))
+        # Both halves of a split lie at random within the whole.
+        for part in (twins["means"][len(clones) :], None):
+            noise = torch.randn(len(splits), 3, 1, generator=generator)
+            moved = parameters["means"][splits] + (spread @ noise)[..., 0]
+            if part is None:
+                rows.replace("means", splits, moved)
+            else:
+                part.copy_(moved)
+        smaller = parameters["scales"][splits] - math.log(1.6)
+        twins["scales"][len(clones) :] = smaller
+        rows.replace("scales", splits, smaller)
+        rows.append(twins)
+
+
+@dataclass
+class MCMC:
+    """Primitives as samples: noise moves the faint ones, and dead ones are moved to where opaque ones are.
+
+    Attributes:
+        limit: number of primitives, approached by 5 % a round.
+        every: steps between two rounds.
+        window: of the fit's progress in which primitives are added and moved.
+        faint: opacity below which a primitive is dead.
+        noise: of positions, relative to their step.
+        opacity_weight, scale_weight: of the penalties on opacities and scales.
+
+    Source: Kheradmand et al. 2024, "3D Gaussian Splatting as Markov Chain Monte Carlo", equations 8 and 9.
+    """
+
+    limit: int = 60_000
+    every: int = 100
+    window: tuple[float, float] = (0.02, 0.8)
+    faint: float = 0.005
+    noise: float = 5e5
+    opacity_weight: float = 0.01
+    scale_weight: float = 0.01
+
+    def penalty(self, parameters: Parameters) -> Tensor | None:
+        opacity = parameters["opacities"].sigmoid().mean()
+        return self.opacity_weight * opacity + self.scale_weight * parameters["scales"].exp().mean()
+
+    @torch.no_grad()
+    def after_step(
+        self, rows: Rows, grads: Parameters, camera: PerspectiveCamera, model: Model, step: int, progress: float,
+        generator: torch.Generator,
+    ) -> None:  # fmt: skip
+        if step % self.every == 0 and self.window[0] <= progress <= self.window[1]:
+            self._relocate(rows, generator)
+            self._add(rows, generator)
+        spread = model.spread(rows.parameters)
+        noise = torch.randn(len(rows), 3, 1, generator=generator)
+        freedom = torch.sigmoid(100 * (0.005 - rows.parameters["opacities"].sigmoid()))
+        moved = (spread @ (spread.transpose(1, 2) @ noise))[..., 0] * freedom[:, None]
+        rows.parameters["means"].add_(moved, alpha=self.noise * model.rates["means"] * 0.01**progress)
+
+    def _relocate(self, rows: Rows, generator: torch.Generator) -> None:
+        opacity = rows.parameters["opacities"].sigmoid()
+        dead = torch.nonzero(opacity < self.faint)[:, 0]
+        if not len(dead) or len(dead) == len(opacity):
+            return
+        chosen = self._share(rows, opacity.masked_fill(opacity < self.faint, 0), len(dead), generator)
+        for name, values in rows.copies(chosen).items():
+            rows.replace(name, dead, values)
+
+    def _add(self, rows: Rows, generator: torch.Generator) -> None:
+        count = min(self.limit, int(1.05 * len(rows))) - len(rows)
+        if count > 0:
+            chosen = self._share(rows, rows.parameters["opacities"].sigmoid(), count, generator)
+            rows.append(rows.copies(chosen))
+
+    def _share(self, rows: Rows, weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Choose `count` rows and make them so small and faint that, copied, they look as before."""
+        chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
+        parts = torch.bincount(chosen, minlength=len(weights)) + 1
+        shared = torch.nonzero(parts > 1)[:, 0]
+        opacity, factor = shared_shape(rows.parameters["opacities"][shared].sigmoid(), parts[shared])
+        rows.replace("opacities", shared, opacity.clamp(self.faint, 1 - 1e-6).logit())
+        rows.replace("scales", shared, rows.parameters["scales"][shared] + factor.log()[:, None])
+        return chosen
+
+
+def shared_shape(opacity: Tensor, parts: Tensor, most: int = 51) -> tuple[Tensor, Tensor]:
+    """Opacity [V], and factor of scale [V], of `parts` equal Gaussians at one place that look like one.
+
+    Source: Kheradmand et al. 2024, equation 9.
+    """
+    parts = parts.clamp(max=most)
+    one = opacity.double()
+    new = 1 - (1 - one) ** (1 / parts)
+    total = torch.zeros_like(new)
+    for i in range(1, int(parts.max()) + 1 if len(parts) else 1):
+        terms = [math.comb(i - 1, k) * (-1) ** k * new ** (k + 1) / math.sqrt(k + 1) for k in range(i)]
+        total += torch.where(parts >= i, torch.stack(terms).sum(0), 0.0)
+    return new.to(opacity), (one / total).to(opacity)

@@ -1,0 +1,223 @@
+"""Models that COLMAP writes: cameras, images and points3D, as text or binary files.
+
+Source: COLMAP's documentation, "Output Format".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.scene.conventions import COLMAP_MODELS, from_colmap
+from lumigrad.scene.point_cloud import PointCloud
+
+# Binary files name models by number; those of which there are no cameras here are read to be refused by name.
+_MODEL_OF_NUMBER = (
+    "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV", "FOV",
+    "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE",
+)  # fmt: skip
+
+
+class _Lens(NamedTuple):
+    model: str
+    size: tuple[int, int]
+    params: list[float]
+
+
+@dataclass(frozen=True)
+class ColmapModel:
+    """A reconstruction.
+
+    Attributes:
+        names: of the images, relative to the folder of images, sorted.
+        cameras: one float64 camera for each name.
+        points: the sparse points with colours in [0, 1], or None where there are none.
+    """
+
+    names: tuple[str, ...]
+    cameras: tuple[PerspectiveCamera, ...]
+    points: PointCloud | None
+
+
+def load_colmap(folder: str | Path) -> ColmapModel:
+    """Read cameras, images and, where it exists, points3D; .bin is preferred where there are both .bin and .txt.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is cut short or malformed, or has a camera model that lumigrad does not know; names the file.
+    """
+    folder = Path(folder)
+    lenses = _read(folder, "cameras", _cameras_binary, _cameras_text)
+    images = _read(folder, "images", _images_binary, _images_text)
+    try:
+        points = _read(folder, "points3D", _points_binary, _points_text)
+    except FileNotFoundError:
+        points = None
+    cameras: list[PerspectiveCamera] = []
+    images = sorted(images)
+    if not images:
+        raise ValueError(f"{_file(folder, 'images')}: no images")
+    for name, pose, lens_number in images:
+        path = _file(folder, "images")
+        if lens_number not in lenses:
+            lacking = _file(folder, "cameras").name
+            raise ValueError(f"{path}: image {name!r} names camera {lens_number}, which {lacking} lacks")
+        if not np.isfinite(pose).all() or not np.any(pose[:4]):
+            raise ValueError(f"{path}: image {name!r} has no valid pose")
+        lens, values = lenses[lens_number], torch.tensor(pose, dtype=torch.float64)
+        cameras.append(from_colmap(values[:4], values[4:], lens.model, lens.params, lens.size))
+    return ColmapModel(tuple(name for name, _, _ in images), tuple(cameras), points)
+
+
+def _file(folder: Path, stem: str) -> Path:
+    for suffix in (".bin", ".txt"):
+        if (folder / (stem + suffix)).is_file():
+            return folder / (stem + suffix)
+    raise FileNotFoundError(f"no {stem}.bin or {stem}.txt in {folder}")
+
+
+def _read(folder: Path, stem: str, binary: Callable[..., Any], text: Callable[..., Any]) -> Any:
+    path = _file(folder, stem)
+    try:
+        if path.suffix == ".bin":
+            source = _Bytes(path.read_bytes())
+            found = binary(source)
+            source.end()
+            return found
+        return text(path.read_text(encoding="utf-8").splitlines())
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+class _Bytes:
+    """Little-endian values one after the other, that end with an explanation."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, pattern: str) -> tuple[Any, ...]:
+        first, length = self.at, struct.calcsize("<" + pattern)
+        self.skip(length)
+        return struct.unpack_from("<" + pattern, self.data, first)
+
+    def skip(self, length: int) -> None:
+        if length > len(self.data) - self.at:
+            raise ValueError(f"cut short: {len(self.data)} bytes, expected at least {self.at + length}")
+        self.at += length
+
+    def string(self) -> str:
+        end = self.data.find(b"\0", self.at)
+        if end < 0:
+            raise ValueError("cut short within a name")
+        first, self.at = self.at, end + 1
+        return self.data[first:end].decode("utf-8")
+
+    def end(self) -> None:
+        if self.at != len(self.data):
+            raise ValueError(f"malformed: {len(self.data) - self.at} bytes more than its counts say")
+
+
+def _lens(number: int, model: str, width: int, height: int, params: list[float]) -> _Lens:
+    if model not in COLMAP_MODELS:
+        raise ValueError(f"camera {number} has the model {model}, expected one of {', '.join(COLMAP_MODELS)}")
+    if width < 1 or height < 1 or not np.isfinite(params).all() or not params[0] > 0:
+        raise ValueError(f"camera {number} has no valid size and focal length")
+    return _Lens(model, (height, width), params)
+
+
+def _count(model: str) -> int:
+    focals, _, names = COLMAP_MODELS[model]
+    return focals + 2 + len(names)
+
+
+def _cameras_binary(source: _Bytes) -> dict[int, _Lens]:
+    found = {}
+    for _ in range(source.take("Q")[0]):
+        number, code, width, height = source.take("iiQQ")
+        model = _MODEL_OF_NUMBER[code] if 0 <= code < len(_MODEL_OF_NUMBER) else f"number {code}"
+        count = _count(model) if model in COLMAP_MODELS else 0
+        found[number] = _lens(number, model, width, height, list(source.take(f"{count}d")) or [0.0])
+    return found
+
+
+def _images_binary(source: _Bytes) -> list[tuple[str, list[float], int]]:
+    found = []
+    for _ in range(source.take("Q")[0]):
+        _, *pose, camera = source.take("i7di")
+        name = source.string()
+        source.skip(24 * source.take("Q")[0])  # where its points were seen
+        found.append((name, pose, camera))
+    return found
+
+
+def _points_binary(source: _Bytes) -> PointCloud | None:
+    rows = []
+    for _ in range(source.take("Q")[0]):
+        _, *row, _, track = source.take("Q3d3BdQ")
+        source.skip(8 * track)
+        rows.append(row)
+    return _cloud(rows)
+
+
+def _cloud(rows: list[list[float]]) -> PointCloud | None:
+    if not rows:
+        return None
+    values = torch.tensor(rows, dtype=torch.float64)
+    if not bool(values.isfinite().all()):
+        raise ValueError("malformed: a point that is not finite")
+    return PointCloud(values[:, :3].float(), (values[:, 3:] / 255).float())
+
+
+def _fields(lines: list[str], least: int) -> list[tuple[int, list[str]]]:
+    """Numbers and words of the lines that are neither empty nor comments."""
+    rows = [(i + 1, line.split()) for i, line in enumerate(lines) if line.strip() and not line.startswith("#")]
+    for number, words in rows:
+        if len(words) < least:
+            raise ValueError(f"line {number}: expected at least {least} values, got {len(words)}")
+    return rows
+
+
+def _numbers(kind: type, words: list[str], line: int) -> list[Any]:
+    try:
+        return [kind(word) for word in words]
+    except ValueError:
+        raise ValueError(f"line {line}: expected numbers, got {' '.join(words)[:60]!r}") from None
+
+
+def _cameras_text(lines: list[str]) -> dict[int, _Lens]:
+    found = {}
+    for line, words in _fields(lines, 5):
+        number, width, height = _numbers(int, [words[0], *words[2:4]], line)
+        params = _numbers(float, words[4:], line)
+        if words[1] in COLMAP_MODELS and len(params) != _count(words[1]):
+            raise ValueError(f"line {line}: expected {_count(words[1])} parameters of {words[1]}, got {len(params)}")
+        found[number] = _lens(number, words[1], width, height, params)
+    return found
+
+
+def _images_text(lines: list[str]) -> list[tuple[str, list[float], int]]:
+    found = []
+    # Each image has two lines, the second of which (its points) may be empty.
+    rows = [(i + 1, line) for i, line in enumerate(lines) if not line.startswith("#")]
+    while rows and not rows[0][1].strip():
+        rows.pop(0)
+    for number, line in rows[::2]:
+        if not line.strip():
+            break
+        words = line.split(maxsplit=9)
+        if len(words) < 10:
+            raise ValueError(f"line {number}: expected 10 values of an image, got {len(words)}")
+        (camera,) = _numbers(int, words[8:9], number)
+        found.append((words[9].strip(), _numbers(float, words[1:8], number), camera))
+    return found
+
+
+def _points_text(lines: list[str]) -> PointCloud | None:
+    return _cloud([_numbers(float, words[1:7], line) for line, words in _fields(lines, 8)])

@@ -1,0 +1,159 @@
+"""Posed photographs: folders with a transforms.json (NeRF, Blender) or with a COLMAP model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from lumigrad.io.colmap import load_colmap
+from lumigrad.io.image import load_image
+from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.scene.conventions import from_transforms
+from lumigrad.scene.point_cloud import PointCloud
+from lumigrad.scene.undistort import undistort_image
+
+_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
+# What COLMAP writes goes by several habits.
+_MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+
+
+@dataclass(frozen=True)
+class PosedPhotos:
+    """Photographs, where they were taken from, and the points that were found on the way.
+
+    Attributes:
+        folder: where the data set is.
+        paths: one file for each photograph, in the order of the file names.
+        cameras: one float64 camera for each, with the lens's distortion where the data set tells it.
+        points: sparse points of the reconstruction, or None.
+    """
+
+    folder: Path
+    paths: tuple[Path, ...]
+    cameras: tuple[PerspectiveCamera, ...]
+    points: PointCloud | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def load(self, index: int) -> tuple[Tensor, PerspectiveCamera]:
+        """One photograph, float32 [H, W, 3 or 4] as it is in the file, and its camera at that resolution.
+
+        Raises:
+            FileNotFoundError, ValueError: the file is missing, no image, or of another aspect than its camera.
+        """
+        image = load_image(self.paths[index])
+        size, camera = (image.shape[0], image.shape[1]), self.cameras[index]
+        if size == camera.size:
+            return image, camera
+        # Copies in a lower resolution are usual; their sides are rounded.
+        scales = size[0] / camera.size[0], size[1] / camera.size[1]
+        if abs(scales[0] / scales[1] - 1) > 0.02:
+            expected = f"{camera.size[1]} x {camera.size[0]}"
+            raise ValueError(f"{self.paths[index]}: {size[1]} x {size[0]} pixels, but its camera has {expected}")
+        return image, camera.resized(size)
+
+    def load_undistorted(self, index: int) -> tuple[Tensor, Tensor, PerspectiveCamera]:
+        """One photograph for a camera without distortion: image, covered pixels and camera of `undistort_image`."""
+        return undistort_image(*self.load(index))
+
+    def split(self, every: int = 8) -> tuple[list[int], list[int]]:
+        """Indices to train on, and those held out: every `every`-th, beginning with the first.
+
+        Raises:
+            ValueError: `every` below 2, or fewer than two photographs.
+        """
+        if every < 2 or len(self) < 2:
+            raise ValueError(f"every: expected at least 2, of at least two photographs, got {every} of {len(self)}")
+        held_out = list(range(0, len(self), every))
+        return sorted(set(range(len(self))) - set(held_out)), held_out
+
+
+def load_dataset(folder: str | Path) -> PosedPhotos:
+    """Find and read cameras and points; photographs are read when asked for.
+
+    Args:
+        folder: with `transforms.json` (or the path of such a file), or with a COLMAP model in `sparse/0`, `sparse` or
+            the folder itself, and its photographs in `images` or the folder itself.
+
+    Raises:
+        FileNotFoundError: no data set there, or a photograph that it names is missing.
+        ValueError: a file is cut short or malformed; the message names it and what is wrong.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return _from_transforms(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such data set: {folder}")
+    if (folder / "transforms.json").is_file():
+        return _from_transforms(folder / "transforms.json")
+    if (folder / "transforms_train.json").is_file():
+        return _from_transforms(folder / "transforms_train.json")
+    for name in _MODEL_FOLDERS:
+        if any((folder / name / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
+            return _from_colmap(folder, folder / name)
+    raise FileNotFoundError(f"no transforms.json and no COLMAP model (cameras.bin or cameras.txt) in {folder}")
+
+
+def _from_colmap(folder: Path, model: Path) -> PosedPhotos:
+    read = load_colmap(model)
+    images = folder / "images" if (folder / "images").is_dir() else folder
+    paths = tuple(_existing(images / name, model) for name in read.names)
+    return PosedPhotos(folder, paths, read.cameras, read.points)
+
+
+def _from_transforms(path: Path) -> PosedPhotos:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON, or cut short: {error}") from error
+    frames = document.get("frames") if isinstance(document, dict) else None
+    if not isinstance(frames, list) or not frames:
+        raise ValueError(f"{path}: expected a list 'frames' of at least one photograph")
+    for number, frame in enumerate(frames):
+        _check_frame(path, number, frame)
+    frames = sorted(frames, key=lambda frame: frame["file_path"])
+    paths = tuple(_existing(path.parent / frame["file_path"], path) for frame in frames)
+    cameras = []
+    for photo, frame in zip(paths, frames, strict=True):
+        merged = {**{k: v for k, v in document.items() if k != "frames"}, **frame}
+        if "w" not in merged or "h" not in merged:
+            merged["w"], merged["h"] = _pixels(photo)
+        try:
+            one = from_transforms({**merged, "frames": [{}]})
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(f"{path}: frame {frame['file_path']!r}: {error}") from error
+        cameras.append(one[0])
+    return PosedPhotos(path.parent, paths, tuple(cameras))
+
+
+def _check_frame(path: Path, number: int, frame: Any) -> None:
+    if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
+        raise ValueError(f"{path}: frame {number} has no file_path")
+    matrix = frame.get("transform_matrix")
+    rows = isinstance(matrix, list) and len(matrix) in (3, 4)
+    if not rows or not all(isinstance(row, list) and len(row) == 4 for row in matrix or []):
+        raise ValueError(f"{path}: frame {number} ({frame['file_path']}) has no 4 x 4 transform_matrix")
+    if not all(isinstance(value, (int, float)) and abs(value) < float("inf") for row in matrix or [] for value in row):
+        raise ValueError(f"{path}: frame {number} ({frame['file_path']}): transform_matrix is not all finite numbers")
+
+
+def _existing(path: Path, named_by: Path) -> Path:
+    for suffix in _SUFFIXES:
+        found = path.with_name(path.name + suffix)
+        if found.is_file():
+            return found
+    raise FileNotFoundError(f"{named_by} names the photograph {path}, which is missing")
+
+
+def _pixels(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"cannot read {path} as an image: {error}") from error
