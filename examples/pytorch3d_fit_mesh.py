@@ -40,7 +40,7 @@ WEIGHTS = {"silhouette": 1.0, "color": 1.0, "edge": 0.3, "smooth": 0.1, "normal"
 
 def make_renderer(size: int) -> MeshRenderer:
     blend = BlendParams(sigma=1e-4, gamma=1e-4, background_color=(1.0, 1.0, 1.0))
-    settings = RasterizationSettings(size, math.log(1 / 1e-4 - 1) * blend.sigma, faces_per_pixel=12)
+    settings = RasterizationSettings(size, math.log(1 / 1e-4 - 1) * blend.sigma, faces_per_pixel=10)
     lights = PointLights(location=((0.0, 2.0, 3.0),), ambient_color=((0.7,) * 3,), specular_color=((0.0,) * 3,))
     return MeshRenderer(MeshRasterizer(None, settings), SoftPhongShader(lights=lights, blend_params=blend))
 
