@@ -94,7 +94,7 @@ class Spheres:
         gamma: softness of the depth test, at first and at last.
     """
 
-    def __init__(self, extent: float = 1.0, gamma: tuple[float, float] = (3e-2, 2e-3)) -> None:
+    def __init__(self, extent: float = 1.0, gamma: tuple[float, float] = (3e-2, 1e-2)) -> None:
         self.extent, self.gamma = extent, gamma
         self.rates = {"means": 4e-4 * extent, "scales": 1e-2, "opacities": 5e-2, "constant": 5e-3}
 
