@@ -331,7 +331,6 @@ struct PairBlend {
   double weight = 0;  // zero: nothing to do
   bool first_takes = true;  // the left or upper pixel is the one that takes
   Crossing crossing;
-  PairView view{};
 };
 
 template <class T>
@@ -349,11 +348,12 @@ class PairAnalysis {
     const bool first_in_front = t1 < 0 || (t0 >= 0 && s_.depth[first] <= s_.depth[second]);
     const int32_t front = first_in_front ? t0 : t1, other = first_in_front ? t1 : t0;
     PairBlend blend;
-    blend.view = make_pair_view(column + (!vertical && !first_in_front), row + (vertical && !first_in_front),
-                                s_.width, s_.height, vertical, first_in_front);
+    const PairView from_front =
+        make_pair_view(column + (!vertical && !first_in_front), row + (vertical && !first_in_front), s_.width,
+                       s_.height, vertical, first_in_front);
     const SurfaceView<T> surface = s_.surface(view);
-    blend.crossing = s_.unbounded ? find_own_edge(surface, front, blend.view)
-                                  : find_outline(surface, front, other, blend.view);
+    blend.crossing = s_.unbounded ? find_own_edge(surface, front, from_front)
+                                  : find_outline(surface, front, other, from_front);
     if (blend.crossing.triangle < 0) return blend;
     const double signed_weight = 0.5 - blend.crossing.distance;  // positive: the front pixel takes
     blend.first_takes = (signed_weight > 0) == first_in_front;
