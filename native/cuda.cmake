@@ -1,12 +1,12 @@
 # The CUDA library (lumigrad_cuda), built where nvcc is found, and the emulation of it that tests use.
 #
 #   LUMIGRAD_CUDA                AUTO: where nvcc is found. ON: or fail. OFF.
-#   LUMIGRAD_CUDA_ARCHITECTURES  as CMAKE_CUDA_ARCHITECTURES; machine code for each, and PTX for what comes later
+#   LUMIGRAD_CUDA_ARCHITECTURES  as CMAKE_CUDA_ARCHITECTURES; AUTO: machine code for the GPUs of this machine, where it
+#                                has any, or else for all that are in use; and PTX for what comes later
 #   LUMIGRAD_CUDA_EMULATION      also build lumigrad_cuda_emulated: the same kernels for a processor, for tests
 set(LUMIGRAD_CUDA AUTO CACHE STRING "Build the CUDA library: AUTO, ON or OFF")
 set_property(CACHE LUMIGRAD_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(LUMIGRAD_CUDA_ARCHITECTURES "75-real;80-real;86-real;89-real;90-real;100-real;120-real;90-virtual" CACHE STRING
-  "GPU architectures of the CUDA library")
+set(LUMIGRAD_CUDA_ARCHITECTURES AUTO CACHE STRING "GPU architectures of the CUDA library, or AUTO")
 option(LUMIGRAD_CUDA_EMULATION "Build the CUDA kernels for a processor, for tests" OFF)
 
 set(LUMIGRAD_CUDA_SOURCES
@@ -23,6 +23,29 @@ set(LUMIGRAD_CUDA_EXACT_SOURCES
   antialias/antialias_cuda.cu
   texture/texture_cuda.cu
 )
+
+# What AUTO stands for. Whoever installs on a machine with a GPU need not wait for the code of all others.
+function(lumigrad_find_cuda_architectures result)
+  set(known 75 80 86 89 90)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+    list(APPEND known 100 120)
+  endif()
+  find_program(LUMIGRAD_NVIDIA_SMI nvidia-smi)
+  if(LUMIGRAD_NVIDIA_SMI)
+    execute_process(COMMAND ${LUMIGRAD_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+      OUTPUT_VARIABLE answer ERROR_QUIET TIMEOUT 20)
+    string(REGEX MATCHALL "[0-9]+[.][0-9]+" here "${answer}")
+    list(TRANSFORM here REPLACE "[.]" "")
+    list(REMOVE_DUPLICATES here)
+  endif()
+  set(others ${here})
+  list(REMOVE_ITEM others ${known})
+  if(NOT here OR others)
+    set(here ${known})
+  endif()
+  list(TRANSFORM here APPEND "-real")
+  set(${result} ${here} 90-virtual PARENT_SCOPE)
+endfunction()
 
 function(lumigrad_add_cuda)
   list(TRANSFORM LUMIGRAD_CUDA_SOURCES PREPEND native/)
@@ -79,10 +102,14 @@ else()
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
-    set(CMAKE_CUDA_ARCHITECTURES "${LUMIGRAD_CUDA_ARCHITECTURES}")
+    set(CMAKE_CUDA_ARCHITECTURES 90-virtual)  # for CMake's own look at the compiler
     enable_language(CUDA)
+    set(CMAKE_CUDA_ARCHITECTURES ${LUMIGRAD_CUDA_ARCHITECTURES})
+    if(LUMIGRAD_CUDA_ARCHITECTURES STREQUAL "AUTO")
+      lumigrad_find_cuda_architectures(CMAKE_CUDA_ARCHITECTURES)
+    endif()
     if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.0)
-      message(STATUS "lumigrad: CUDA library by nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${LUMIGRAD_CUDA_ARCHITECTURES}")
+      message(STATUS "lumigrad: CUDA library by nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
       lumigrad_add_cuda()
     endif()
   endif()
