@@ -100,22 +100,24 @@ LG_HD void pixel_centre(int64_t column, int64_t row, double width, double height
 }
 
 // Where the loss changes by `pull` for each pixel that the border between two pixels moves towards the second, along
-// `axis`: the gradients of the motions of the points seen at either, zero where nothing moves.
-LG_HD void border_motion(const BorderSide& a, const BorderSide& b, int axis, double pull, double width, double height,
-                         double motion[2][3]) {
-  for (int k = 0; k < 6; ++k) motion[k / 3][k % 3] = 0;
+// `axis`: the gradients of the motions of the points seen at either. Returns which of them move, as bits: 1 the first
+// one, 2 the second.
+LG_HD int border_motion(const BorderSide& a, const BorderSide& b, int axis, double pull, double width, double height,
+                        double motion[2][3]) {
   const bool a_covers = a.surface && covers(a.triangle, b.x, b.y);
   const bool b_covers = b.surface && covers(b.triangle, a.x, a.y);
   if (a_covers && b_covers) {
     double slope_a[2], slope_b[2];
     depth_slope(a.triangle, width, height, slope_a);
     depth_slope(b.triangle, width, height, slope_b);
-    intersection_gradient(slope_a, slope_b, axis, pull, motion[0], motion[1]);
-  } else if (a.surface && (!b.surface || b_covers)) {
-    motion[0][axis] = pull;
-  } else if (b.surface && (!a.surface || a_covers)) {
-    motion[1][axis] = pull;
+    return intersection_gradient(slope_a, slope_b, axis, pull, motion[0], motion[1]) ? 3 : 0;
   }
+  const int moves = a.surface && (!b.surface || b_covers) ? 1 : b.surface && (!a.surface || a_covers) ? 2 : 0;
+  for (int k = 0; k < 2; ++k) {
+    motion[k][axis] = pull;
+    motion[k][1 - axis] = motion[k][2] = 0;
+  }
+  return moves;
 }
 
 // How the loss changes when the border between two pixels, `step` apart, moves by one pixel towards the second.
@@ -134,7 +136,6 @@ LG_HD double border_pull(const T* color, const T* grad, int64_t first, int64_t s
 template <class T>
 LG_HD bool motion_to_corners(const double* motion, double u, double v, const T* p0, const T* p1, const T* p2,
                              double width, double height, T out[12]) {
-  if (motion[0] == 0 && motion[1] == 0 && motion[2] == 0) return false;
   const double weight[3] = {u, v, 1 - u - v};
   const T* corner[3] = {p0, p1, p2};
   double point[4] = {0, 0, 0, 0}, clip[4];

@@ -56,14 +56,14 @@ class TileWork {
     const double pull = border_pull(image_.color, image_.grad, first, step, image_.channels);
     if (pull == 0) return;
     double motion[2][3];
-    border_motion(side(row, col), side(row + axis, col + 1 - axis), axis, pull, width_, height_, motion);
-    add(first, motion[0]);
-    add(first + step, motion[1]);
+    const BorderSide a = side(row, col), b = side(row + axis, col + 1 - axis);
+    const int moves = border_motion(a, b, axis, pull, width_, height_, motion);
+    if (moves & 1) add(first, motion[0]);
+    if (moves & 2) add(first + step, motion[1]);
   }
 
   // Adds the gradient of the motion of the point seen at a pixel to the triangle's three vertices.
   void add(int64_t pixel, const double* motion) {
-    if (image_.frag_tri[pixel] < 0) return;
     const auto corner = image_.corners(tile_.view, image_.frag_tri[pixel]);
     T value[12];
     if (!motion_to_corners(motion, bary_[2 * pixel], bary_[2 * pixel + 1], corner[0], corner[1], corner[2], width_,

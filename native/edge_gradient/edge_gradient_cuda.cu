@@ -36,14 +36,13 @@ LG_DEVICE void look_at(const Scene<T>& s, int64_t view, int64_t row, int64_t col
 
 // Adds the gradients of the motions of points of triangles, one a lane, to their vertices. All lanes come here.
 template <class T>
-LG_DEVICE void add_motion(const Scene<T>& s, const Neighbour& at, bool there, const double* motion,
+LG_DEVICE void add_motion(const Scene<T>& s, const Neighbour& at, bool moves, const double* motion,
                           const GradientSum<T>& sum, T* grad_pos) {
   T value[12] = {};
-  const bool moves =
-      there && at.side.surface &&
-      motion_to_corners(motion, s.bary[2 * at.pixel], s.bary[2 * at.pixel + 1], s.pos + 4 * at.row[0],
-                        s.pos + 4 * at.row[1], s.pos + 4 * at.row[2], static_cast<double>(s.image.width),
-                        static_cast<double>(s.image.height), value);
+  moves = moves &&
+          motion_to_corners(motion, s.bary[2 * at.pixel], s.bary[2 * at.pixel + 1], s.pos + 4 * at.row[0],
+                            s.pos + 4 * at.row[1], s.pos + 4 * at.row[2], static_cast<double>(s.image.width),
+                            static_cast<double>(s.image.height), value);
   if (!warp_any(moves)) return;
   const uint32_t peers = warp_match(moves ? at.triangle : -1);
   add_up_peers(peers, value);
@@ -66,13 +65,14 @@ __global__ void __launch_bounds__(128) pull_borders(Scene<T> s, GradientSum<T> s
       }
       if (!warp_any(pull != 0)) continue;
       Neighbour pair[2];
+      int moves = 0;
       if (pull != 0) {
         look_at(s, view, at.row, at.column, &pair[0]);
         look_at(s, view, row, column, &pair[1]);
-        border_motion(pair[0].side, pair[1].side, axis, pull, width, height, motion);
+        moves = border_motion(pair[0].side, pair[1].side, axis, pull, width, height, motion);
       }
-      add_motion(s, pair[0], pull != 0, motion[0], sum, grad_pos);
-      add_motion(s, pair[1], pull != 0, motion[1], sum, grad_pos);
+      add_motion(s, pair[0], (moves & 1) != 0, motion[0], sum, grad_pos);
+      add_motion(s, pair[1], (moves & 2) != 0, motion[1], sum, grad_pos);
     }
   }
 }

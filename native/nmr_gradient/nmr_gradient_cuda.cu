@@ -72,8 +72,12 @@ LG_DEVICE void pull_run(const Line<T>& line, const LineTriangle& triangle, int64
     if (!crosses_line(triangle, k, static_cast<double>(line.number), &crossing)) continue;
     const auto edge = make_edge_place<T>(crossing, line.size);
     T sum[2] = {0, 0};
-    if (edge.inner >= begin && edge.inner < end) line.pull(outward_scan(edge, line.size, limit), edge, T(edge.side), sum);
-    if (edge.outer >= 0 && edge.outer < line.size) line.pull(inward_scan(edge, begin, end, limit), edge, T(-edge.side), sum);
+    if (edge.inner >= begin && edge.inner < end) {
+      line.pull(outward_scan(edge, line.size, limit), edge, T(edge.side), sum);
+    }
+    if (edge.outer >= 0 && edge.outer < line.size) {
+      line.pull(inward_scan(edge, begin, end, limit), edge, T(-edge.side), sum);
+    }
     grad[(k + 1) % 3] += sum[0];
     grad[(k + 2) % 3] += sum[1];
   }

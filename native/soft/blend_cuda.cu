@@ -341,8 +341,8 @@ int32_t lg_cuda_soft_blend_forward(lg_cuda_call* call, int32_t dtype, const void
     const auto request = lg::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
                                                    attr_vertices, channels);
     const auto images = lg::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
-    return lg::run_op(call, lg::Forward<T>{lg::make_blend(scene, request, falloff), {ranges, views, triangles},
-                                           images});
+    return lg::run_op(call, lg::Forward<T>{lg::make_blend(scene, request, falloff),
+                                           {ranges, views, triangles, height, width}, images});
   });
 }
 
@@ -365,7 +365,8 @@ int32_t lg_cuda_soft_blend_backward(lg_cuda_call* call, int32_t dtype, const voi
     const lg::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance), static_cast<const T*>(grad_color),
                                          static_cast<const T*>(grad_behind), static_cast<T*>(grad_pos),
                                          static_cast<T*>(grad_attr)};
-    return lg::run_op(call, lg::Backward<T>{lg::make_blend(scene, request, falloff), {ranges, views, triangles},
+    return lg::run_op(call, lg::Backward<T>{lg::make_blend(scene, request, falloff),
+                                            {ranges, views, triangles, height, width},
                                             lg::make_blend_images<T>(transmittance, color, behind, nearest, total),
                                             grads, lg::gradient_sums(*call, scene, request, grad_attr != nullptr)});
   });

@@ -1,12 +1,17 @@
 // How a warp finds and sets up the faces near its pixels, on CUDA.
 //
 // Lists of faces for each tile have a length that only the device knows, and nobody waits for the device here; and in
-// whatever order threads fill them, blending needs the order of the faces' numbers. So there are no lists. Every face
-// has a box of pixels that it may reach, 8 bytes; so have 32 faces that follow one another, and 32 times 32. A warp with
-// its 8 x 4 pixels looks at the coarse boxes, 32 at a time, then at the finer ones within those that it meets, and
-// comes by its faces in order. Meshes keep neighbours together, so that next to nothing is looked at in vain; of faces
-// in random order all boxes are read, 32 by one instruction. The memory is 8.3 bytes a face and view, whatever the
-// faces' size and the blur, and nothing can overflow.
+// whatever order threads fill them, blending needs the order of the faces' numbers. So there are no lists.
+//
+// - Every face has a box of pixels that it may reach; so have 32 faces that follow one another (a group), and 32 groups
+//   (a node). Meshes keep neighbours together, so that coarse boxes leave little to look at.
+// - For faces in any other order there is a bit for every face and bin, a square of 64 pixels or more: a word says
+//   which of a group's faces come near the bin.
+//
+// A warp with its 8 x 4 pixels looks at nodes, 32 at a time, then at those groups of the nodes it meets whose words for
+// its bin are not zero, then at their faces, and comes by its faces in order. The memory is 8.3 bytes a face and view,
+// and a bit for each bin, of which there are only so many as keeps all bits within 256 MB. Nothing depends on the
+// faces' sizes or the blur, and nothing can overflow.
 #pragma once
 
 #include <vector>
@@ -19,6 +24,12 @@ namespace lg {
 constexpr int soft_warps = 2;  // a block: 16 x 4 pixels
 constexpr int soft_threads = soft_warps * static_cast<int>(warp_size);
 constexpr int64_t faces_per_node = 32 * 32;
+constexpr int64_t most_bins = 1024;
+#if defined(LG_CUDA_EMULATED)
+constexpr int64_t smallest_bin = 16, most_bin_bytes = 1 << 12;  // so that small scenes have several bins, and too many
+#else
+constexpr int64_t smallest_bin = 64, most_bin_bytes = 1 << 28;
+#endif
 
 struct alignas(8) FaceBox {
   uint16_t x0, y0, x1, y1;  // pixels, the last ones included; x0 > x1: none
@@ -58,7 +69,23 @@ struct ViewFaces {
 struct FaceBoxes {
   FaceBox *faces, *groups, *nodes;  // of one face, of 32, of 32 * 32
   const ViewFaces* views;
+  uint32_t* bits;                       // [nodes, bins, 32]: of the node's groups
+  int64_t bin_size, bins_across, bins;  // size in pixels
+
+  LG_DEVICE uint32_t* words(int64_t node, int64_t bin) const { return bits + (node * bins + bin) * 32; }
 };
+
+// Writes the bits of a group, whose faces' boxes the lanes hold; all of them are zero before.
+LG_DEVICE void write_bits(const FaceBoxes& boxes, int64_t group, const FaceBox& box, const FaceBox& around) {
+  const auto size = static_cast<int32_t>(boxes.bin_size);
+  for (int32_t y = around.y0 / size; y <= around.y1 / size; ++y) {
+    for (int32_t x = around.x0 / size; x <= around.x1 / size; ++x) {
+      const SoftBox bin = {x * size, y * size, (x + 1) * size - 1, (y + 1) * size - 1};
+      const uint32_t word = warp_ballot(meet(box, bin));
+      if (word && lane_id() == 0) boxes.words(group / 32, y * boxes.bins_across + x)[group % 32] = word;
+    }
+  }
+}
 
 // A face with a wrong index has no box.
 template <class T>
@@ -104,6 +131,7 @@ __global__ void __launch_bounds__(256) make_face_boxes(SoftScene<T> scene, const
       boxes.faces[slot] = box;
       const FaceBox around = box_of_warp(box);
       if (lane_id() == 0) boxes.groups[slot / 32] = around;
+      write_bits(boxes, slot / 32, box, around);
     }
   }
 }
@@ -119,19 +147,26 @@ static __global__ void __launch_bounds__(256) make_node_boxes(FaceBoxes boxes, i
 class FaceBoxPass {
  public:
   // ranges: on the host, (first, count) of each view; null: all faces.
-  FaceBoxPass(const int64_t* ranges, int64_t views, int64_t triangles) {
+  FaceBoxPass(const int64_t* ranges, int64_t views, int64_t triangles, int64_t height, int64_t width) {
     for (int64_t view = 0; view < views; ++view) {
       const ViewFaces faces = {ranges ? ranges[2 * view] : 0, ranges ? ranges[2 * view + 1] : triangles, nodes_};
       views_.push_back(faces);
       nodes_ += divide_up(faces.count, faces_per_node);
       most_nodes_ = std::max(most_nodes_, divide_up(faces.count, faces_per_node));
     }
+    boxes_.bin_size = smallest_bin / 2;
+    do {
+      boxes_.bin_size *= 2;
+      boxes_.bins_across = divide_up(width, boxes_.bin_size);
+      boxes_.bins = boxes_.bins_across * divide_up(height, boxes_.bin_size);
+    } while (boxes_.bins > most_bins || (boxes_.bins > 1 && bit_bytes() > most_bin_bytes));
   }
 
   void plan(Workspace& workspace) {
     boxes_.faces = workspace.take<FaceBox>(nodes_ * faces_per_node);
     boxes_.groups = workspace.take<FaceBox>(nodes_ * 32);
     boxes_.nodes = workspace.take<FaceBox>(nodes_);
+    boxes_.bits = workspace.take<uint32_t>(bit_bytes() / 4);
     device_views_ = workspace.take<uint32_t>(words());
     boxes_.views = reinterpret_cast<const ViewFaces*>(device_views_);
   }
@@ -140,6 +175,7 @@ class FaceBoxPass {
   template <class T>
   FaceBoxes run(Queue& queue, const SoftScene<T>& scene, const int32_t* attr_tri, int64_t attr_vertices) const {
     queue.upload(views_.data(), words(), device_views_);
+    queue.fill_bytes(boxes_.bits, 0, bit_bytes());
     const dim3 grid(static_cast<unsigned>(std::min(4 * most_nodes_, max_grid_x)),
                     static_cast<unsigned>(std::min(scene.views, max_grid_yz)));
     queue.launch(make_face_boxes<T>, grid, dim3(256), scene, attr_tri, attr_vertices, boxes_);
@@ -148,6 +184,7 @@ class FaceBoxPass {
   }
 
  private:
+  int64_t bit_bytes() const { return nodes_ * boxes_.bins * 128; }
   int64_t words() const { return static_cast<int64_t>(views_.size() * sizeof(ViewFaces) / sizeof(uint32_t)); }
 
   std::vector<ViewFaces> views_;
@@ -156,7 +193,7 @@ class FaceBoxPass {
   uint32_t* device_views_ = nullptr;
 };
 
-// ---- A warp's pixels and faces ---------------------------------------------------------------------------------------
+// ---- A warp's pixels and faces ------------------------------------------------------------------------------------
 
 inline dim3 soft_grid(int64_t views, int64_t height, int64_t width) {
   const int64_t blocks = divide_up(width, image_block_width) * divide_up(height, 4);
@@ -170,8 +207,8 @@ struct WarpPixels {
   bool inside;
   SoftBox part;  // none where all pixels lie outside of the image
   int64_t anchor_x, anchor_y;
-  T px, py, x, y;                      // from the anchor: in pixels, and in isotropic units
-  T center_x, center_y, margin;        // a circle around the part, widened by the blur
+  T px, py, x, y;                // from the anchor: in pixels, and in isotropic units
+  T center_x, center_y, margin;  // a circle around the part, widened by the blur
 
   LG_DEVICE WarpPixels(const SoftScene<T>& scene, int64_t tile) {
     const PixelPlace place = pixel_place_in_blocks({scene.views, scene.height, scene.width}, 4);
@@ -200,7 +237,10 @@ class NearFaces {
  public:
   // waiting: of this warp, shared by its lanes.
   LG_DEVICE NearFaces(const FaceBoxes& boxes, int64_t view, const SoftBox& part, int32_t (&waiting)[64])
-      : boxes_(boxes), faces_(boxes.views[view]), part_(part), waiting_(waiting) {}
+      : boxes_(boxes), faces_(boxes.views[view]), part_(part), waiting_(waiting),
+        bin_(part.y0 / boxes.bin_size * boxes.bins_across + part.x0 / boxes.bin_size) {
+    if (part.x0 > part.x1 || part.y0 > part.y1) next_nodes_ = faces_.nodes();  // outside of the image
+  }
 
   // How many faces there are now, in the first places of `waiting`; 0: that was all.
   LG_DEVICE int next() {
@@ -233,7 +273,9 @@ class NearFaces {
       }
       node_ = first_node_ + lowest_bit(nodes_met_);
       nodes_met_ &= nodes_met_ - 1;
-      groups_met_ = warp_ballot(meet(boxes_.groups[(faces_.node + node_) * 32 + lane_id()], part_));
+      const int64_t node = faces_.node + node_;
+      groups_met_ =
+          warp_ballot(boxes_.words(node, bin_)[lane_id()] != 0 && meet(boxes_.groups[node * 32 + lane_id()], part_));
     }
     group_ = node_ * 32 + lowest_bit(groups_met_);
     groups_met_ &= groups_met_ - 1;
@@ -252,6 +294,7 @@ class NearFaces {
   const ViewFaces faces_;
   const SoftBox& part_;
   int32_t (&waiting_)[64];
+  const int64_t bin_;
   int64_t next_nodes_ = 0, first_node_ = 0, node_ = 0, group_ = 0;
   uint32_t nodes_met_ = 0, groups_met_ = 0;
   int count_ = 0, dealt_ = 0;

@@ -1,5 +1,5 @@
-// Soft rasterization on CUDA: a warp finds the nearest K faces of its 8 x 4 pixels, then every fragment is measured by a
-// thread of its own; and the backward pass.
+// Soft rasterization on CUDA: a warp finds the nearest K faces of its 8 x 4 pixels, then every fragment is measured by
+// a thread of its own; and the backward pass.
 //
 // While faces are met, a pixel's list lies where its fragments will be and costs no memory: depth and number, as a heap
 // with the last one on top. Faces are seen from the same anchors as on the CPU and the arithmetic is not fused, so that
@@ -98,8 +98,8 @@ LG_DEVICE void offer(const WarpFace<T>& f, int32_t flags, T blur, const WarpPixe
 }
 
 template <class T>
-__global__ void __launch_bounds__(soft_threads) find_nearest(SoftScene<T> scene, FaceBoxes boxes, int most, int64_t tile,
-                                                             FragmentOutputs<T> out) {
+__global__ void __launch_bounds__(soft_threads) find_nearest(SoftScene<T> scene, FaceBoxes boxes, int most,
+                                                             int64_t tile, FragmentOutputs<T> out) {
   __shared__ WarpFaces<T> shared[soft_warps];
   WarpFaces<T>& faces = shared[threadIdx.x / warp_size];
   const WarpPixels<T> at(scene, tile);
@@ -239,7 +239,7 @@ int32_t lg_cuda_soft_rasterize_forward(lg_cuda_call* call, int32_t dtype, const 
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
                                               width, blur_radius, flags);
-    return lg::run_op(call, lg::Forward<T>{scene, {ranges, views, triangles}, faces_per_pixel,
+    return lg::run_op(call, lg::Forward<T>{scene, {ranges, views, triangles, height, width}, faces_per_pixel,
                                            {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist),
                                             static_cast<T*>(out_bary)}});
   });
