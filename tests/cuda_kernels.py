@@ -30,7 +30,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What starts so says that an index is out of range, or no memory left; a device cannot say the one without being
 # waited for, and torch's allocator says the other in its own words.
-CPU_MESSAGES = ("tri[", "tri: expected indices below", "frags.tri holds", "topology[", "no memory")
+CPU_MESSAGES = ("tri[", "attr_tri[", "tri: expected indices below", "frags.tri holds", "topology[", "no memory")
+
+
+# Ops whose third argument is `ranges`, which stays on the host.
+WITH_RANGES = ("rasterize", "soft_rasterize", "soft_blend", "soft_blend_backward")
 
 
 def skip_where_devices_are_silent(kernels: str, message: str) -> None:
@@ -58,7 +62,7 @@ def _instead_of_cpu(kernel_of: Callable[[str], Callable]) -> Iterator[None]:
 
 def _moved(name: str) -> Callable:
     op = getattr(torch.ops.lumigrad, name).default
-    on_host = {2} if name == "rasterize" else set()  # ranges
+    on_host = {2} if name in WITH_RANGES else set()
 
     def run(*args: Any) -> Any:
         moved = [

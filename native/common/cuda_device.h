@@ -33,6 +33,8 @@ template <class V>
 LG_DEVICE V warp_shuffle(const V& value, unsigned from) {
   return __shfl_sync(all_lanes, value, static_cast<int>(from));
 }
+// What lanes wrote to memory before, all lanes of the warp see behind it.
+LG_DEVICE void warp_sync() { __syncwarp(); }
 template <int N, class V>
 LG_DEVICE void warp_shuffle_all(const V (&values)[N], unsigned from, V (&out)[N]) {
 #pragma unroll
@@ -98,6 +100,33 @@ LG_DEVICE void add_up_peers(uint32_t peers, T (&values)[N]) {
     above &= ~warp_ballot((rank & 1) != 0);
     rank >>= 1;
   }
+}
+
+// Adds up N values, 16 or 32, among all lanes of a warp: lane l ends with the sum of values[l % N]. Lanes give away one
+// half of what they hold and take the other half from their partner, so that it takes N exchanges in all.
+template <int Half, class T>
+LG_DEVICE T half_of_totals(const T (&values)[2 * Half]) {
+  const bool upper = (lane_id() & Half) != 0;
+  T given[Half], kept[Half], taken[Half];
+#pragma unroll
+  for (int i = 0; i < Half; ++i) {
+    given[i] = upper ? values[i] : values[Half + i];
+    kept[i] = upper ? values[Half + i] : values[i];
+  }
+  warp_shuffle_all(given, lane_id() ^ Half, taken);
+#pragma unroll
+  for (int i = 0; i < Half; ++i) kept[i] += taken[i];
+  if constexpr (Half > 1) {
+    return half_of_totals<Half / 2>(kept);
+  } else {
+    return kept[0];
+  }
+}
+template <int N, class T>
+LG_DEVICE T warp_totals(const T (&values)[N]) {
+  static_assert(N == 16 || N == 32, "of all lanes or of half of them");
+  const T total = half_of_totals<N / 2>(values);
+  return N == 32 ? total : total + warp_shuffle(total, lane_id() ^ 16);
 }
 
 LG_DEVICE bool is_lowest(uint32_t peers) { return (peers & lanes_below()) == 0; }

@@ -79,6 +79,15 @@ struct GradientSum {
   }
 };
 
+// Adds the gradients of three corners' x, y, z, w to their rows of grad_pos, which are the first slots.
+template <class T>
+LG_DEVICE void add_to_corners(const GradientSum<T>& sum, T* grad_pos, const int64_t (&row)[3], const T (&value)[12]) {
+  for (int k = 0; k < 12; ++k) {
+    const int64_t slot = 4 * row[k / 4] + k % 4;
+    sum.add(grad_pos + slot, slot, value[k]);
+  }
+}
+
 template <class T>
 __global__ void write_totals(GradientSum<T> sum, int64_t first_slot, int64_t count, T* out) {
   for (int64_t i = first_item(); i < count; i += item_step()) out[i] = sum.total(first_slot + i);

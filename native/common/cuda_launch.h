@@ -117,6 +117,18 @@ inline int32_t reject(const char* format, ...) {
   return LG_INVALID;
 }
 
+// LG_OK where every view's range (first, count) lies within the triangles.
+inline int32_t reject_ranges(const int64_t* ranges, int64_t views, int64_t triangles) {
+  for (int64_t view = 0; ranges && view < views; ++view) {
+    const int64_t first = ranges[2 * view], count = ranges[2 * view + 1];
+    if (first < 0 || count < 0 || first > triangles - count) {
+      return reject("ranges[%lld] is (%lld, %lld), but tri has %lld triangles", static_cast<long long>(view),
+                    static_cast<long long>(first), static_cast<long long>(count), static_cast<long long>(triangles));
+    }
+  }
+  return LG_OK;
+}
+
 // Runs an op in two steps: op.plan(workspace) takes its buffers, op.run(queue) puts its kernels on the stream.
 template <class Op>
 int32_t run_op(lg_cuda_call* call, Op&& op) {
@@ -163,25 +175,31 @@ inline dim3 image_grid(const ImageSize& image) {
 }
 inline dim3 image_block() { return dim3(image_block_pixels); }
 
+// The pixel of this thread where warps have blocks of 8 x 4, in every view blockIdx.z, blockIdx.z + gridDim.z, ...
+// The pixel may lie outside.
 struct PixelPlace {
   int64_t column, row;
   bool inside;
 };
 
-// The pixel of this thread in every view blockIdx.z, blockIdx.z + gridDim.z, ...
-LG_DEVICE PixelPlace pixel_place(const ImageSize& image) {
+LG_DEVICE PixelPlace pixel_place_in_blocks(const ImageSize& image, int64_t block_height) {
   PixelPlace place;
-  if (is_line(image)) {
-    const int64_t i = first_item();
-    place.row = i / image.width;
-    place.column = i - place.row * image.width;
-  } else {
-    const int64_t across = (image.width + image_block_width - 1) / image_block_width;
-    const int64_t down = blockIdx.x / across;
-    const unsigned lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-    place.column = (blockIdx.x - down * across) * image_block_width + warp % 2 * 8 + lane % 8;
-    place.row = down * image_block_height + warp / 2 * 4 + lane / 8;
-  }
+  const int64_t across = (image.width + image_block_width - 1) / image_block_width;
+  const int64_t down = blockIdx.x / across;
+  const unsigned lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  place.column = (blockIdx.x - down * across) * image_block_width + warp % 2 * 8 + lane % 8;
+  place.row = down * block_height + warp / 2 * 4 + lane / 8;
+  place.inside = place.column < image.width && place.row < image.height;
+  return place;
+}
+
+// The same for image_grid().
+LG_DEVICE PixelPlace pixel_place(const ImageSize& image) {
+  if (!is_line(image)) return pixel_place_in_blocks(image, image_block_height);
+  PixelPlace place;
+  const int64_t i = first_item();
+  place.row = i / image.width;
+  place.column = i - place.row * image.width;
   place.inside = place.column < image.width && place.row < image.height;
   return place;
 }

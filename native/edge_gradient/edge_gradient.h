@@ -87,4 +87,64 @@ LG_HD bool motion_to_clip(const double* motion, double x, double y, double z, do
   return true;
 }
 
+// What is seen at one of two neighbouring pixels.
+struct BorderSide {
+  double x, y;   // NDC of the pixel's centre
+  bool surface;  // else the background
+  ScreenTriangle triangle;
+};
+
+LG_HD void pixel_centre(int64_t column, int64_t row, double width, double height, BorderSide* side) {
+  side->x = (2.0 * static_cast<double>(column) + 1) / width - 1;
+  side->y = 1 - (2.0 * static_cast<double>(row) + 1) / height;
+}
+
+// Where the loss changes by `pull` for each pixel that the border between two pixels moves towards the second, along
+// `axis`: the gradients of the motions of the points seen at either. Returns which of them move, as bits: 1 the first
+// one, 2 the second.
+LG_HD int border_motion(const BorderSide& a, const BorderSide& b, int axis, double pull, double width, double height,
+                        double motion[2][3]) {
+  const bool a_covers = a.surface && covers(a.triangle, b.x, b.y);
+  const bool b_covers = b.surface && covers(b.triangle, a.x, a.y);
+  if (a_covers && b_covers) {
+    double slope_a[2], slope_b[2];
+    depth_slope(a.triangle, width, height, slope_a);
+    depth_slope(b.triangle, width, height, slope_b);
+    return intersection_gradient(slope_a, slope_b, axis, pull, motion[0], motion[1]) ? 3 : 0;
+  }
+  const int moves = a.surface && (!b.surface || b_covers) ? 1 : b.surface && (!a.surface || a_covers) ? 2 : 0;
+  for (int k = 0; k < 2; ++k) {
+    motion[k][axis] = pull;
+    motion[k][1 - axis] = motion[k][2] = 0;
+  }
+  return moves;
+}
+
+// How the loss changes when the border between two pixels, `step` apart, moves by one pixel towards the second.
+template <class T>
+LG_HD double border_pull(const T* color, const T* grad, int64_t first, int64_t step, int64_t channels) {
+  T sum = 0;
+  for (int64_t c = first * channels; c < (first + 1) * channels; ++c) {
+    const T jump = T(0.5) * (color[c] - color[c + step * channels]);
+    if (jump - jump == 0) sum += jump * (grad[c] + grad[c + step * channels]);
+  }
+  return sum - sum == 0 ? sum : 0;
+}
+
+// From the gradient of the motion of the point (u, v) of a triangle to that of its corners' clip positions. False
+// where there is none.
+template <class T>
+LG_HD bool motion_to_corners(const double* motion, double u, double v, const T* p0, const T* p1, const T* p2,
+                             double width, double height, T out[12]) {
+  const double weight[3] = {u, v, 1 - u - v};
+  const T* corner[3] = {p0, p1, p2};
+  double point[4] = {0, 0, 0, 0}, clip[4];
+  for (int i = 0; i < 4; ++i) {
+    for (int k = 0; k < 3; ++k) point[i] += weight[k] * static_cast<double>(corner[k][i]);
+  }
+  if (!motion_to_clip(motion, point[0], point[1], point[2], point[3], width, height, clip)) return false;
+  for (int i = 0; i < 12; ++i) out[i] = static_cast<T>(weight[i / 4] * clip[i % 4]);
+  return true;
+}
+
 }  // namespace lg

@@ -15,19 +15,12 @@ namespace {
 template <class T>
 using Records = TriangleGradients<T>;
 
-// One pixel of a pair, and its triangle.
-struct Side {
-  int64_t pixel;  // in the batch
-  double x, y;    // NDC of its centre
-  int32_t seen;   // negative: background
-  ScreenTriangle triangle;
-};
-
 template <class T>
 class TileWork {
  public:
   TileWork(const SurfaceImage<T>& image, const T* bary, const PixelTile& tile, Records<T>& records, int worker)
-      : image_(image), bary_(bary), tile_(tile), records_(records), worker_(worker) {}
+      : image_(image), bary_(bary), tile_(tile), records_(records), worker_(worker),
+        width_(static_cast<double>(image.width)), height_(static_cast<double>(image.height)) {}
 
   void run() {
     for (int64_t row = tile_.y0; row < tile_.y1; ++row) {
@@ -44,14 +37,13 @@ class TileWork {
  private:
   static bool differ(int32_t a, int32_t b) { return a != b && (a >= 0 || b >= 0); }
 
-  Side side(int64_t row, int64_t col) const {
-    Side out;
-    out.pixel = (tile_.view * image_.height + row) * image_.width + col;
-    out.x = (2.0 * static_cast<double>(col) + 1) / static_cast<double>(image_.width) - 1;
-    out.y = 1 - (2.0 * static_cast<double>(row) + 1) / static_cast<double>(image_.height);
-    out.seen = image_.frag_tri[out.pixel];
-    if (out.seen >= 0) {
-      const auto corner = image_.corners(tile_.view, out.seen);
+  BorderSide side(int64_t row, int64_t col) const {
+    BorderSide out;
+    pixel_centre(col, row, width_, height_, &out);
+    const int32_t seen = image_.frag_tri[(tile_.view * image_.height + row) * image_.width + col];
+    out.surface = seen >= 0;
+    if (out.surface) {
+      const auto corner = image_.corners(tile_.view, seen);
       out.triangle = screen_triangle(corner[0], corner[1], corner[2]);
     }
     return out;
@@ -60,59 +52,26 @@ class TileWork {
   // The pixel at (row, col) and the one to the right of it (axis 0) or below it (axis 1).
   void border(int64_t row, int64_t col, int axis) {
     const int64_t step = axis == 0 ? 1 : image_.width;
-    const double pull = loss_per_pixel((tile_.view * image_.height + row) * image_.width + col, step);
+    const int64_t first = (tile_.view * image_.height + row) * image_.width + col;
+    const double pull = border_pull(image_.color, image_.grad, first, step, image_.channels);
     if (pull == 0) return;
-    const Side a = side(row, col), b = side(row + axis, col + 1 - axis);
-    const bool a_covers = a.seen >= 0 && covers(a.triangle, b.x, b.y);
-    const bool b_covers = b.seen >= 0 && covers(b.triangle, a.x, a.y);
-    double motion[2][3] = {};
-    if (a_covers && b_covers) {
-      const auto width = static_cast<double>(image_.width), height = static_cast<double>(image_.height);
-      double slope_a[2], slope_b[2];
-      depth_slope(a.triangle, width, height, slope_a);
-      depth_slope(b.triangle, width, height, slope_b);
-      if (!intersection_gradient(slope_a, slope_b, axis, pull, motion[0], motion[1])) return;
-      add(a, motion[0]);
-      add(b, motion[1]);
-    } else if (a.seen >= 0 && (b.seen < 0 || b_covers)) {
-      motion[0][axis] = pull;
-      add(a, motion[0]);
-    } else if (b.seen >= 0 && (a.seen < 0 || a_covers)) {
-      motion[0][axis] = pull;
-      add(b, motion[0]);
-    }
-  }
-
-  // How the loss changes when the border between two pixels moves by one pixel towards the second.
-  double loss_per_pixel(int64_t first, int64_t step) const {
-    const int64_t channels = image_.channels;
-    const T *color = image_.color + first * channels, *grad = image_.grad + first * channels;
-    T sum = 0;
-    for (int64_t c = 0; c < channels; ++c) {
-      const T jump = T(0.5) * (color[c] - color[c + step * channels]);
-      if (jump - jump == 0) sum += jump * (grad[c] + grad[c + step * channels]);
-    }
-    return sum - sum == 0 ? sum : 0;
+    double motion[2][3];
+    const BorderSide a = side(row, col), b = side(row + axis, col + 1 - axis);
+    const int moves = border_motion(a, b, axis, pull, width_, height_, motion);
+    if (moves & 1) add(first, motion[0]);
+    if (moves & 2) add(first + step, motion[1]);
   }
 
   // Adds the gradient of the motion of the point seen at a pixel to the triangle's three vertices.
-  void add(const Side& at, const double* motion) {
-    const auto corner = image_.corners(tile_.view, at.seen);
-    const double u = bary_[2 * at.pixel], v = bary_[2 * at.pixel + 1];
-    const double weight[3] = {u, v, 1 - u - v};
-    double point[4] = {};
-    for (int i = 0; i < 4; ++i) {
-      for (int k = 0; k < 3; ++k) point[i] += weight[k] * static_cast<double>(corner[k][i]);
-    }
-    double clip[4];
-    if (!motion_to_clip(motion, point[0], point[1], point[2], point[3], static_cast<double>(image_.width),
-                        static_cast<double>(image_.height), clip)) {
+  void add(int64_t pixel, const double* motion) {
+    const auto corner = image_.corners(tile_.view, image_.frag_tri[pixel]);
+    T value[12];
+    if (!motion_to_corners(motion, bary_[2 * pixel], bary_[2 * pixel + 1], corner[0], corner[1], corner[2], width_,
+                           height_, value)) {
       return;
     }
-    T* sum = records_.values(worker_, records_.find(worker_, at.seen));
-    for (int k = 0; k < 3; ++k) {
-      for (int i = 0; i < 4; ++i) sum[4 * k + i] += static_cast<T>(weight[k] * clip[i]);
-    }
+    T* sum = records_.values(worker_, records_.find(worker_, image_.frag_tri[pixel]));
+    for (int k = 0; k < 12; ++k) sum[k] += value[k];
   }
 
   const SurfaceImage<T>& image_;
@@ -120,6 +79,7 @@ class TileWork {
   const PixelTile tile_;
   Records<T>& records_;
   const int worker_;
+  const double width_, height_;
 };
 
 template <class T>

@@ -72,6 +72,47 @@ LG_API int32_t lg_cuda_antialias_backward(
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
 
+LG_API int32_t lg_cuda_soft_rasterize_forward(
+    lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t faces_per_pixel,
+    double blur_radius, int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary);
+
+LG_API int32_t lg_cuda_soft_rasterize_backward(
+    lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t faces_per_pixel,
+    int32_t flags, const int32_t* frag_tri, const void* grad_z, const void* grad_dist, const void* grad_bary,
+    void* grad_pos);
+
+LG_API int32_t lg_cuda_soft_blend_forward(
+    lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+    double blur_radius, int32_t flags, int32_t falloff,
+    double sigma, double gamma, double eps, double least, double near, double far,
+    const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
+    void* out_transmittance, void* out_color, void* out_behind, void* out_nearest, void* out_total);
+
+LG_API int32_t lg_cuda_soft_blend_backward(
+    lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+    double blur_radius, int32_t flags, int32_t falloff,
+    double sigma, double gamma, double eps, double least, double near, double far,
+    const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
+    const void* transmittance, const void* color, const void* behind, const void* nearest, const void* total,
+    const void* grad_transmittance, const void* grad_color, const void* grad_behind,
+    void* grad_pos, void* grad_attr);
+
+LG_API int32_t lg_cuda_edge_gradient(
+    lg_cuda_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* bary,
+    const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    const void* grad_out, void* grad_pos);
+
+LG_API int32_t lg_cuda_nmr_gradient(
+    lg_cuda_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
+    const void* pos, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    int64_t reach, double eps, const void* grad_out, void* grad_pos);
+
 LG_API int32_t lg_cuda_texture_forward(
     lg_cuda_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
     int64_t texture_views, int64_t height, int64_t width, int64_t channels,

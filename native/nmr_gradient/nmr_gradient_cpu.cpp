@@ -5,7 +5,6 @@
 #include "nmr_gradient/nmr_gradient.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "common/bits.h"
@@ -34,16 +33,6 @@ struct Line {
   const int32_t* seen;
   const T *color, *grad;        // [channels][size]
   int64_t grad_begin, grad_end;  // beyond these the incoming gradient is zero
-};
-
-// The pixels that an edge could come to pass over, all on one side of it.
-template <class T>
-struct Scan {
-  int64_t begin, end;  // pixels
-  int64_t near;        // the one nearest to the edge, not necessarily among them
-  int direction;       // +1: the others are farther along the line
-  T gap;               // from the edge to the nearest, in pixels
-  int64_t shows;       // the pixel whose colour they would take
 };
 
 // Adds what pixels [at, at + count) of the scan pull with, each in a lane of its own. sum: [ends][lanes].
@@ -163,17 +152,11 @@ class LineWork {
   // All crossings of the line by one triangle, of which the runs are seen there.
   void triangle(const Line<T>& line, int64_t number, const Run* runs, const Run* runs_end) {
     const auto corner = image_.corners(view_, runs->triangle);
-    const auto width = static_cast<double>(image_.width), height = static_cast<double>(image_.height);
     double ndc[3][2];
     LineTriangle t;
-    for (int k = 0; k < 3; ++k) {
-      const double w = corner[k][3];
-      if (!(w > 0)) return;
-      ndc[k][0] = corner[k][0] / w;
-      ndc[k][1] = corner[k][1] / w;
-      const double column = (ndc[k][0] + 1) * (width / 2) - 0.5, row = (1 - ndc[k][1]) * (height / 2) - 0.5;
-      t.along[k] = vertical_ ? row : column;
-      t.across[k] = vertical_ ? column : row;
+    if (!make_line_triangle(corner.data(), static_cast<double>(image_.width), static_cast<double>(image_.height),
+                            vertical_, ndc, &t)) {
+      return;
     }
     for (int k = 0; k < 3; ++k) {
       LineCrossing crossing;
@@ -187,24 +170,15 @@ class LineWork {
 
   // The gradients of both ends' places along the line, in NDC that grows with the pixel's number.
   void edge(const Line<T>& line, const LineCrossing& crossing, const Run* runs, const Run* runs_end, T* grad) const {
-    const int side = crossing.side;
-    const double rounded = side > 0 ? std::ceil(crossing.place) : std::floor(crossing.place);
-    const double bounded = std::min(std::max(rounded, -2.0), static_cast<double>(line.size) + 1);
-    const auto inner = static_cast<int64_t>(bounded), outer = inner - side;
-    const T gap = static_cast<T>(std::abs(rounded - crossing.place));
-    const T omega[2] = {static_cast<T>(crossing.omega[0]), static_cast<T>(crossing.omega[1])};
+    const auto place = make_edge_place<T>(crossing, line.size);
     const int64_t limit = std::min(reach_, line.size);
-    if (inner >= 0 && inner < line.size && line.seen[inner] == runs->triangle) {
-      const T out_gap = static_cast<T>(std::abs(rounded - side - crossing.place));
-      const Scan<T> scan = side > 0 ? Scan<T>{std::max<int64_t>(0, inner - limit), inner, outer, -1, out_gap, inner}
-                                    : Scan<T>{outer, std::min(line.size, outer + limit), outer, 1, out_gap, inner};
-      pull(line, scan, omega, T(side), grad);
+    if (place.inner >= 0 && place.inner < line.size && line.seen[place.inner] == runs->triangle) {
+      pull(line, outward_scan(place, line.size, limit), place.omega, T(place.side), grad);
     }
-    if (outer < 0 || outer >= line.size) return;
-    const int64_t begin = side > 0 ? inner : inner - limit + 1, end = side > 0 ? inner + limit : inner + 1;
+    if (place.outer < 0 || place.outer >= line.size) return;
     for (const Run* run = runs; run != runs_end; ++run) {
-      const Scan<T> scan = {std::max(begin, run->begin), std::min(end, run->end), inner, side, gap, outer};
-      if (scan.begin < scan.end) pull(line, scan, omega, T(-side), grad);
+      const Scan<T> scan = inward_scan(place, run->begin, run->end, limit);
+      if (scan.begin < scan.end) pull(line, scan, place.omega, T(-place.side), grad);
     }
   }
 
@@ -216,13 +190,11 @@ class LineWork {
 
   // Adds the gradient of a corner's place along the line to its clip position's.
   void add(int32_t triangle, int k, T grad, const T* corner, const double* ndc) {
-    if (grad == 0 || !(grad - grad == 0)) return;
-    const double by_ndc = vertical_ ? -static_cast<double>(grad) : static_cast<double>(grad);
-    const int axis = vertical_ ? 1 : 0;
-    const double scaled = by_ndc / static_cast<double>(corner[3]);
+    T axis, along_w;
+    if (!line_to_clip(grad, vertical_, static_cast<double>(corner[3]), ndc, &axis, &along_w)) return;
     T* sum = records_.values(worker_, records_.find(worker_, triangle)) + 4 * k;
-    sum[axis] += static_cast<T>(scaled);
-    sum[3] -= static_cast<T>(scaled * ndc[axis]);
+    sum[vertical_ ? 1 : 0] += axis;
+    sum[3] += along_w;
   }
 
   const SurfaceImage<T>& image_;

@@ -3,31 +3,18 @@
 // A pixel's planes are anchored at the pixel itself, so that only their values there count.
 #include "common/cuda_gradients.h"
 #include "common/cuda_launch.h"
+#include "common/cuda_mesh.h"
 #include "rasterize/attributes.h"
 #include "rasterize/visibility_cuda.h"
 
 namespace lg {
 namespace {
 
-// Where the vertices of triangles lie.
 template <class T>
 struct Geometry {
   const T* pos;
-  const int32_t* tri;
-  int64_t vertices, triangles;
+  MeshIndex mesh;
   ImageSize image;
-  bool shared;  // one set of positions for all views
-
-  // Rows of pos; false for a triangle that does not exist or has a vertex that does not.
-  LG_DEVICE bool rows(int64_t view, int32_t triangle, int64_t (&row)[3]) const {
-    if (triangle < 0 || triangle >= triangles) return false;
-    for (int k = 0; k < 3; ++k) {
-      const int32_t index = tri[3 * static_cast<int64_t>(triangle) + k];
-      if (index < 0 || index >= vertices) return false;
-      row[k] = (shared ? 0 : view * vertices) + index;
-    }
-    return true;
-  }
 };
 
 template <class T>
@@ -89,7 +76,7 @@ __global__ void __launch_bounds__(256) shade_pixels(Geometry<T> geometry, Output
     T d[4] = {0, 0, 0, 0};
     int64_t row[3];
     const int64_t view = pixel / area, in_view = pixel - view * area;
-    if (geometry.rows(view, triangle, row)) {
+    if (geometry.mesh.rows(view, triangle, row)) {
       const auto y = static_cast<int32_t>(in_view / geometry.image.width);
       const auto x = static_cast<int32_t>(in_view - y * geometry.image.width);
       TriangleFrame<double> frame;
@@ -166,7 +153,7 @@ __global__ void __launch_bounds__(128) backward_pixels(Geometry<T> geometry, Pix
     const int64_t pixel = (view * image.height + place.row) * image.width + place.column;
     const int32_t triangle = place.inside ? in.frag_tri[pixel] : -1;
     int64_t row[3];
-    const bool seen = geometry.rows(view, triangle, row);
+    const bool seen = geometry.mesh.rows(view, triangle, row);
     if (!warp_any(seen)) continue;
     T value[12] = {};
     if (seen) {
@@ -177,10 +164,7 @@ __global__ void __launch_bounds__(128) backward_pixels(Geometry<T> geometry, Pix
     const uint32_t peers = warp_match(triangle);
     add_up_peers(peers, value);
     if (!seen || !is_lowest(peers)) continue;
-    for (int k = 0; k < 12; ++k) {
-      const int64_t slot = 4 * row[k / 4] + k % 4;
-      sum.add(grad_pos + slot, slot, value[k]);
-    }
+    add_to_corners(sum, grad_pos, row, value);
   }
 }
 
@@ -191,7 +175,7 @@ struct Backward {
   T* grad_pos;
   GradientSums<T> sums;
 
-  int64_t places() const { return 4 * (geometry.shared ? 1 : geometry.image.views) * geometry.vertices; }
+  int64_t places() const { return 4 * (geometry.mesh.shared ? 1 : geometry.image.views) * geometry.mesh.vertices; }
 
   void plan(Workspace& workspace) { sums.plan(workspace); }
   void run(Queue& queue) {
@@ -215,22 +199,15 @@ int32_t lg_cuda_rasterize_forward(lg_cuda_call* call, int32_t dtype, const void*
     return lg::reject("resolution: at most %d pixels a side, got (%lld, %lld)", static_cast<int>(lg::max_resolution),
                       static_cast<long long>(height), static_cast<long long>(width));
   }
-  for (int64_t view = 0; ranges && view < views; ++view) {
-    const int64_t first = ranges[2 * view], count = ranges[2 * view + 1];
-    if (first < 0 || count < 0 || first > triangles - count) {
-      return lg::reject("ranges[%lld] is (%lld, %lld), but tri has %lld triangles", static_cast<long long>(view),
-                        static_cast<long long>(first), static_cast<long long>(count),
-                        static_cast<long long>(triangles));
-    }
-  }
+  if (const int32_t failure = lg::reject_ranges(ranges, views, triangles)) return failure;
   const lg::VisibilityRequest request = {dtype,     pos,    tri,   ranges,        views,     vertices,
                                          triangles, height, width, subpixel_bits, after_tri, after_zbuffer,
                                          drop_coincident != 0};
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     return lg::run_op(call, lg::Forward<T>{lg::VisibilityPass(request),
-                                           {static_cast<const T*>(pos), tri, vertices, triangles,
-                                            {views, height, width}, ranges != nullptr},
+                                           {static_cast<const T*>(pos), {tri, vertices, triangles, ranges != nullptr},
+                                            {views, height, width}},
                                            {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth),
                                             static_cast<T*>(out_bary_d), out_zbuffer}});
   });
@@ -245,8 +222,8 @@ int32_t lg_cuda_rasterize_backward(lg_cuda_call* call, int32_t dtype, const void
     using T = decltype(scalar);
     const bool shared = shared_positions != 0;
     const int64_t slots = 4 * (shared ? 1 : views) * vertices;
-    return lg::run_op(call, lg::Backward<T>{{static_cast<const T*>(pos), tri, vertices, triangles,
-                                             {views, height, width}, shared},
+    return lg::run_op(call, lg::Backward<T>{{static_cast<const T*>(pos), {tri, vertices, triangles, shared},
+                                             {views, height, width}},
                                             {frag_tri, static_cast<const T*>(grad_bary),
                                              static_cast<const T*>(grad_depth), static_cast<const T*>(grad_bary_d),
                                              straight_through != 0},

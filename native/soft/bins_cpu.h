@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -12,74 +11,9 @@
 #include "common/parallel.h"
 #include "common/status.h"
 #include "common/tiles.h"
-#include "soft/soft.h"
+#include "soft/scene.h"
 
 namespace lg {
-
-// What is drawn, and how.
-template <class T>
-struct SoftScene {
-  const T* pos;
-  const int32_t* tri;
-  const int64_t* ranges;
-  int64_t views, vertices, triangles, height, width;
-  bool shared;  // one set of positions for all views
-  double blur;  // squared, in isotropic units
-  int32_t flags;
-  SoftViewport viewport;
-
-  void corners(int64_t view, int64_t face, double p[3][4]) const {
-    const int32_t* index = tri + 3 * face;
-    for (int k = 0; k < 3; ++k) {
-      const T* corner = pos + 4 * ((shared ? 0 : view * vertices) + index[k]);
-      for (int c = 0; c < 4; ++c) p[k][c] = corner[c];
-    }
-  }
-  double reach() const { return std::sqrt(blur) / viewport.step; }  // pixels
-};
-
-template <class T>
-SoftScene<T> make_soft_scene(const void* pos, const int32_t* tri, const int64_t* ranges, bool shared, int64_t views,
-                             int64_t vertices, int64_t triangles, int64_t height, int64_t width, double blur,
-                             int32_t flags) {
-  return {static_cast<const T*>(pos), tri,    ranges, views, vertices, triangles, height, width, shared, blur, flags,
-          make_soft_viewport(width, height)};
-}
-
-// Pixels [x0, x1] x [y0, y1], which may be none.
-struct SoftBox {
-  int32_t x0, y0, x1, y1;
-  bool empty() const { return x0 > x1 || y0 > y1; }
-};
-
-// Of the centres of the pixels within `reach` of [x_low, x_high] x [y_low, y_high], in pixels, limited to the image.
-inline SoftBox soft_box(double x_low, double y_low, double x_high, double y_high, double reach, int32_t width,
-                        int32_t height) {
-  const auto first = [&](double low, int32_t size) {
-    return static_cast<int32_t>(std::min<double>(size, std::max(0.0, std::ceil(low - reach - 0.5 - 1e-3))));
-  };
-  const auto last = [&](double high, int32_t size) {
-    return static_cast<int32_t>(std::max(-1.0, std::min<double>(size - 1, std::floor(high + reach - 0.5 + 1e-3))));
-  };
-  return {first(x_low, width), first(y_low, height), last(x_high, width), last(y_high, height)};
-}
-
-// The extent on the screen of a frame's visible part, in pixels; the anchor is the centre of pixel (0, 0).
-inline SoftBox soft_frame_box(const SoftFrame& f, const SoftViewport& view, double reach) {
-  double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300};
-  for (int e = 0; e < f.edges; ++e) {
-    for (int k = 0; k < 2 && soft_edge_present(f, e); ++k) {
-      double point[3], t;
-      soft_end_point(f, f.end[e][k], point, &t);
-      const double place[2] = {0.5 + point[0] / point[2] / view.step, 0.5 - point[1] / point[2] / view.step};
-      for (int c = 0; c < 2; ++c) {
-        low[c] = std::min(low[c], place[c]);
-        high[c] = std::max(high[c], place[c]);
-      }
-    }
-  }
-  return soft_box(low[0], low[1], high[0], high[1], reach, view.width, view.height);
-}
 
 template <class T>
 class SoftBins {
@@ -117,11 +51,6 @@ class SoftBins {
  private:
   static constexpr int64_t min_chunk = 1024, max_chunks_per_view = 32, vertices_per_task = 4096;
 
-  enum VertexFlag : int32_t { vertex_behind = 1, vertex_unusable = 2 };
-  struct ScreenVertex {
-    float x, y;  // pixels
-    int32_t flags;
-  };
   struct Chunk {
     int64_t view, first, count;
   };
@@ -143,19 +72,12 @@ class SoftBins {
 
   void project(int64_t first, int64_t count) {
     const int64_t vertices = (scene_.shared ? 1 : count) * scene_.vertices;
-    if (static_cast<int64_t>(screen_.size()) < vertices) screen_ = Buffer<ScreenVertex>(vertices);
+    if (static_cast<int64_t>(screen_.size()) < vertices) screen_ = Buffer<SoftScreenVertex>(vertices);
     const T* pos = scene_.pos + 4 * (scene_.shared ? 0 : first * scene_.vertices);
     parallel_for(threads_, divide_up(vertices, vertices_per_task), [&](int64_t task, int) {
       const int64_t end = std::min(vertices, (task + 1) * vertices_per_task);
       for (int64_t v = task * vertices_per_task; v < end; ++v) {
-        const T* p = pos + 4 * v;
-        const T w = p[3], inverse = 1 / w;
-        const T x = (p[0] * inverse + 1) * (T(scene_.width) / 2), y = (1 - p[1] * inverse) * (T(scene_.height) / 2);
-        const bool finite = soft_finite(p[0]) && soft_finite(p[1]) && soft_finite(p[2]) && soft_finite(p[3]);
-        // Wherever float32 pixels are too coarse, the face is looked at more closely.
-        const bool coarse = !(std::abs(x) < T(1 << 16) && std::abs(y) < T(1 << 16) && w > 0);
-        screen_[v] = {static_cast<float>(x), static_cast<float>(y),
-                      (coarse || p[2] + w < 0 ? vertex_behind : 0) | (finite ? 0 : vertex_unusable)};
+        screen_[v] = soft_screen_vertex(pos + 4 * v, scene_.width, scene_.height);
       }
     });
   }
@@ -179,19 +101,15 @@ class SoftBins {
     std::memset(counts, 0, sizeof(int64_t) * tiles_);
     binned.clear();
     binned.reserve(chunk.count);
-    const ScreenVertex* screen = screen_.data() + (scene_.shared ? 0 : chunk.view * scene_.vertices);
-    const double reach = scene_.reach();
+    const SoftScreenVertex* screen = screen_.data() + (scene_.shared ? 0 : chunk.view * scene_.vertices);
     for (int64_t face = chunk.first; face < chunk.first + chunk.count; ++face) {
       const int32_t* index = scene_.tri + 3 * face;
       check_indices(face, index);
-      const ScreenVertex a = screen[index[0]], b = screen[index[1]], c = screen[index[2]];
+      const SoftScreenVertex a = screen[index[0]], b = screen[index[1]], c = screen[index[2]];
       const int32_t flags = a.flags | b.flags | c.flags;
-      if (flags & vertex_unusable) continue;
+      if (flags & soft_vertex_unusable) continue;
       const SoftBox box =
-          LG_UNLIKELY(flags) ? box_of_cut(chunk.view, face)
-                             : soft_box(std::min({a.x, b.x, c.x}), std::min({a.y, b.y, c.y}), std::max({a.x, b.x, c.x}),
-                                        std::max({a.y, b.y, c.y}), reach, scene_.viewport.width,
-                                        scene_.viewport.height);
+          LG_UNLIKELY(flags) ? box_of_cut(first_view_ + chunk.view, face) : soft_box_of(scene_, a, b, c);
       if (box.empty()) continue;
       const BinnedFace entry = {static_cast<int32_t>(face), static_cast<uint16_t>(box.x0 / tile_),
                                 static_cast<uint16_t>(box.y0 / tile_), static_cast<uint16_t>(box.x1 / tile_),
@@ -203,13 +121,7 @@ class SoftBins {
     }
   }
 
-  LG_NOINLINE SoftBox box_of_cut(int64_t view, int64_t face) const {
-    double p[3][4];
-    scene_.corners(first_view_ + view, face, p);
-    SoftFrame frame;
-    if (!make_soft_frame(p, 0, 0, scene_.viewport, scene_.flags, frame)) return {0, 0, -1, -1};
-    return soft_frame_box(frame, scene_.viewport, scene_.reach());
-  }
+  LG_NOINLINE SoftBox box_of_cut(int64_t view, int64_t face) const { return soft_box_of_cut(scene_, view, face); }
 
   void check_indices(int64_t face, const int32_t* index) const {
     for (int k = 0; k < 3; ++k) {
@@ -257,7 +169,7 @@ class SoftBins {
   const int64_t tile_, across_, tiles_;
   int64_t first_view_ = 0;
   bool projected_ = false;
-  Buffer<ScreenVertex> screen_;
+  Buffer<SoftScreenVertex> screen_;
   std::vector<Chunk> chunks_;
   std::vector<Array<BinnedFace>> binned_;  // of each chunk
   Buffer<int64_t> counts_;                 // [chunks, tiles]: numbers of faces, then places

@@ -16,38 +16,15 @@
 #include "lumigrad.h"
 #include "soft/bins_cpu.h"
 #include "soft/blend.h"
-#include "soft/soft.h"
+#include "soft/scene.h"
 #include "soft/tile_cpu.h"
 
 namespace lg {
 namespace {
 
-constexpr int64_t tile_size = 32;
+constexpr int64_t tile_size = soft_blend_tile_size;
 constexpr int blocks_across = tile_size / soft_block, tile_blocks = blocks_across * blocks_across;
 constexpr int tile_lanes = tile_blocks * soft_lanes;
-
-template <class T>
-struct BlendRequest {
-  T inverse_sigma, inverse_gamma, eps, least;
-  SoftNearness<T> nearness;
-  const T* attr;  // [attr_views, attr_vertices, channels]
-  const int32_t* attr_tri;
-  int64_t attr_views, attr_vertices, channels;
-
-  bool colors() const { return attr_views > 0; }  // else the silhouette alone
-};
-
-// Per pixel; all but the transmittance only with attributes.
-template <class T>
-struct BlendImages {
-  T *transmittance, *color, *behind, *nearest, *total;
-};
-
-template <class T>
-struct BlendGradients {
-  const T *transmittance, *color, *behind;  // any may be null
-  T *pos, *attr;                            // attr may be null
-};
 
 // The state of a tile's pixels, lane by lane.
 template <class T>
@@ -195,10 +172,8 @@ class Blender {
     }
   }
 
-  T weight_behind(T nearest) const { return soft_max(soft_exp((r_.eps - nearest) * r_.inverse_gamma), r_.least); }
-
   void begin_colors(TilePixels<T>& pixels) const {
-    for (int l = 0; l < tile_lanes; ++l) pixels.total[l] = weight_behind(pixels.nearest[l]);
+    for (int l = 0; l < tile_lanes; ++l) pixels.total[l] = r_.weight_behind(pixels.nearest[l]);
     pixels.channel.clear();
     std::fill_n(pixels.channel.extend(tile_lanes * r_.channels), tile_lanes * r_.channels, T(0));
   }
@@ -234,7 +209,7 @@ class Blender {
       throw InvalidArgument("attr_tri[%d, %d] is %lld, but attr has %lld vertices", static_cast<int>(face), corner,
                             static_cast<long long>(vertex), static_cast<long long>(r_.attr_vertices));
     }
-    return r_.attr + ((r_.attr_views == 1 ? 0 : view * r_.attr_vertices) + vertex) * r_.channels;
+    return r_.attr + r_.attr_row(view, vertex) * r_.channels;
   }
 
   void mix(const TileFace<T>& f, int64_t view, TilePixels<T>& pixels) const {
@@ -263,7 +238,7 @@ class Blender {
       const T total = pixels.total[lane], inverse = total > 0 ? 1 / total : T(0);
       images_.nearest[pixel] = pixels.nearest[lane];
       images_.total[pixel] = total;
-      images_.behind[pixel] = weight_behind(pixels.nearest[lane]) * inverse;
+      images_.behind[pixel] = r_.weight_behind(pixels.nearest[lane]) * inverse;
       const T* sum = pixels.channels_of(block, r_.channels) + l;
       for (int64_t c = 0; c < r_.channels; ++c) images_.color[pixel * r_.channels + c] = sum[c * soft_lanes] * inverse;
     });
@@ -284,37 +259,19 @@ class Blender {
     bool any = false;
     for_tile_pixels(scene_, tile, [&](int64_t pixel, int block, int l) {
       const int lane = block * soft_lanes + l;
-      pixels.transmittance[lane] = images_.transmittance[pixel];
-      pixels.grad[lane] = grads.transmittance ? grads.transmittance[pixel] : T(0);
-      bool live = pixels.grad[lane] * pixels.transmittance[lane] != 0;
-      if (r_.colors()) live |= read_color_gradients(grads, pixel, block, l, pixels);
-      pixels.live[block] |= live;
-      any |= live;
+      const BlendPixel<T> from = read_blend_pixel(r_, images_, grads, pixel);
+      pixels.transmittance[lane] = from.transmittance;
+      pixels.grad[lane] = from.grad;
+      pixels.nearest[lane] = from.nearest;
+      pixels.inverse_total[lane] = from.inverse_total;
+      pixels.base[lane] = from.base;
+      pixels.grad_nearest[lane] = from.grad_nearest;
+      pixels.live[block] |= from.live;
+      any |= from.live;
+      T* grad = pixels.channels_of(block, channels) + l;
+      for (int64_t c = 0; c < channels && grads.color; ++c) grad[c * soft_lanes] = grads.color[pixel * channels + c];
     });
     return any;
-  }
-
-  bool read_color_gradients(const BlendGradients<T>& grads, int64_t pixel, int block, int l,
-                            TilePixels<T>& pixels) const {
-    const int lane = block * soft_lanes + l;
-    const T total = images_.total[pixel], behind = images_.behind[pixel];
-    const T grad_behind = grads.behind ? grads.behind[pixel] : T(0);
-    pixels.nearest[lane] = images_.nearest[pixel];
-    pixels.inverse_total[lane] = total > 0 ? 1 / total : T(0);
-    T mean = 0;
-    bool live = grad_behind != 0;
-    T* grad = pixels.channels_of(block, r_.channels) + l;
-    for (int64_t c = 0; c < r_.channels && grads.color; ++c) {
-      const T g = grads.color[pixel * r_.channels + c];
-      grad[c * soft_lanes] = g;
-      mean += g * images_.color[pixel * r_.channels + c];
-      live |= g != 0;
-    }
-    pixels.base[lane] = mean + grad_behind * behind;
-    // Only where the background's weight is at its least does the nearest face's nearness count by itself.
-    const bool least = r_.least > 0 && soft_exp((r_.eps - images_.nearest[pixel]) * r_.inverse_gamma) <= r_.least;
-    pixels.grad_nearest[lane] = least ? -r_.inverse_gamma * behind * (mean - grad_behind * (1 - behind)) : T(0);
-    return live;
   }
 
   // Sums the face's gradients over the tile's pixels in lanes; false where there are none.
@@ -447,16 +404,6 @@ class Blender {
   const T step_, blur_, reach_;
 };
 
-template <class T>
-BlendRequest<T> make_request(double sigma, double gamma, double eps, double least, double near, double far,
-                             const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices,
-                             int64_t channels) {
-  const bool by_w = near < far;
-  return {static_cast<T>(1 / sigma), static_cast<T>(1 / gamma), static_cast<T>(eps), static_cast<T>(least),
-          {by_w, static_cast<T>(far), static_cast<T>(by_w ? 1 / (far - near) : 0)},
-          static_cast<const T*>(attr), attr_tri, attr_views, attr_vertices, channels};
-}
-
 }  // namespace
 }  // namespace lg
 
@@ -471,11 +418,9 @@ int32_t lg_soft_blend_forward(int32_t threads, int32_t dtype, const void* pos, c
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
                                               width, blur_radius, flags);
-    const auto request = lg::make_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
-                                             attr_vertices, channels);
-    const lg::BlendImages<T> images = {static_cast<T*>(out_transmittance), static_cast<T*>(out_color),
-                                       static_cast<T*>(out_behind), static_cast<T*>(out_nearest),
-                                       static_cast<T*>(out_total)};
+    const auto request = lg::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
+                                                   attr_vertices, channels);
+    const auto images = lg::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
     if (falloff == lg::soft_exponential) {
       lg::Blender<T, lg::soft_exponential>(scene, request, images).forward(threads);
     } else {
@@ -496,12 +441,12 @@ int32_t lg_soft_blend_backward(int32_t threads, int32_t dtype, const void* pos, 
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
                                               width, blur_radius, flags);
-    const auto request = lg::make_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
-                                             attr_vertices, channels);
-    const auto as = [](const void* image) { return static_cast<T*>(const_cast<void*>(image)); };
-    const lg::BlendImages<T> images = {as(transmittance), as(color), as(behind), as(nearest), as(total)};
-    const lg::BlendGradients<T> grads = {as(grad_transmittance), as(grad_color), as(grad_behind),
-                                         static_cast<T*>(grad_pos), static_cast<T*>(grad_attr)};
+    const auto request = lg::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
+                                                   attr_vertices, channels);
+    const auto images = lg::make_blend_images<T>(transmittance, color, behind, nearest, total);
+    const lg::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance), static_cast<const T*>(grad_color),
+                                         static_cast<const T*>(grad_behind), static_cast<T*>(grad_pos),
+                                         static_cast<T*>(grad_attr)};
     if (falloff == lg::soft_exponential) {
       lg::Blender<T, lg::soft_exponential>(scene, request, images).backward(threads, grads);
     } else {

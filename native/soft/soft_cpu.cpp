@@ -13,7 +13,7 @@
 #include "common/triangle_gradients.h"
 #include "lumigrad.h"
 #include "soft/bins_cpu.h"
-#include "soft/soft.h"
+#include "soft/fragments.h"
 #include "soft/tile_cpu.h"
 
 namespace lg {
@@ -21,9 +21,6 @@ namespace {
 
 constexpr int64_t max_tile = 32;
 constexpr int max_blocks = (max_tile / soft_block) * (max_tile / soft_block);
-
-// The lists of many faces per pixel should stay in a near cache.
-int64_t tile_size_for(int64_t faces_per_pixel) { return faces_per_pixel <= 4 ? 32 : 16; }
 
 template <class T>
 struct Entry {
@@ -78,16 +75,10 @@ struct Work {
 };
 
 template <class T>
-struct FragmentOutputs {
-  int32_t* tri;
-  T *z, *dist, *bary;
-};
-
-template <class T>
 class Forward {
  public:
   Forward(const SoftScene<T>& scene, int64_t most, const FragmentOutputs<T>& out)
-      : scene_(scene), most_(most), out_(out), size_(tile_size_for(most)), step_(static_cast<T>(scene.viewport.step)),
+      : scene_(scene), most_(most), out_(out), size_(soft_tile_size(most)), step_(static_cast<T>(scene.viewport.step)),
         blur_(static_cast<T>(scene.blur)), reach_(static_cast<T>(std::sqrt(scene.blur))),
         clip_((scene.flags & soft_clip) != 0) {}
 
@@ -176,7 +167,8 @@ class Forward {
         const Entry<T>* list = work.lists.entries.data() + lane * most_;
         for (int64_t k = 0; k < count; ++k) {
           const int32_t face = most_ == 1 ? work.lists.nearest[lane] : list[k].face;
-          write_fragment(work.faces[face], x, y, first + k);
+          const TileFace<T>& f = work.faces[face];
+          out_.write(first + k, f.face, f.number, scene_.flags, x, y, step_);
         }
         std::fill(out_.tri + first + count, out_.tri + first + most_, -1);
         std::fill(out_.z + first + count, out_.z + first + most_, T(0));
@@ -184,18 +176,6 @@ class Forward {
         std::fill(out_.bary + 3 * (first + count), out_.bary + 3 * (first + most_), T(0));
       }
     }
-  }
-
-  void write_fragment(const TileFace<T>& tile_face, int32_t column, int32_t row, int64_t i) const {
-    const T x = T(column) * step_, y = -T(row) * step_;
-    SoftPlace<T> at;
-    tile_face.face.edges == 3 ? soft_locate<3>(tile_face.face, x, y, at) : soft_locate<4>(tile_face.face, x, y, at);
-    SoftWeights<T> weights;
-    clip_ ? soft_weigh<true>(tile_face.face, at.line, weights) : soft_weigh<false>(tile_face.face, at.line, weights);
-    out_.tri[i] = tile_face.number;
-    out_.z[i] = weights.z;
-    out_.dist[i] = at.inner >= 0 ? -at.dist : at.dist;
-    for (int k = 0; k < 3; ++k) out_.bary[3 * i + k] = weights.bary[k];
   }
 
   const SoftScene<T>& scene_;
@@ -207,12 +187,6 @@ class Forward {
 };
 
 // ---- Backward ---------------------------------------------------------------------------------------------------
-
-template <class T>
-struct FragmentGradients {
-  const int32_t* tri;
-  const T *z, *dist, *bary;  // any may be null
-};
 
 // The faces met in a tile, with their sums.
 template <class T>
@@ -255,55 +229,24 @@ struct FaceSums {
 };
 
 template <class T>
-void add_fragment(const SoftScene<T>& scene, const FragmentGradients<T>& in, int64_t i, int32_t column, int32_t row,
-                  const SoftFace<T>& face, T* sums) {
-  const T grad_dist = in.dist ? in.dist[i] : T(0), grad_z = in.z ? in.z[i] : T(0);
-  T grad_bary[3] = {0, 0, 0};
-  for (int k = 0; k < 3 && in.bary; ++k) grad_bary[k] = in.bary[3 * i + k];
-  const T step = static_cast<T>(scene.viewport.step), x = T(column) * step, y = -T(row) * step;
-  SoftPlace<T> at;
-  face.edges == 3 ? soft_locate<3>(face, x, y, at) : soft_locate<4>(face, x, y, at);
-  const auto add = [&](int k, T value) { sums[k] += value; };
-  const T unsigned_grad = at.inner >= 0 ? -grad_dist : grad_dist;
-  if (grad_dist != 0) {
-    face.edges == 3 ? soft_distance_gradient<3>(face, x, y, at, unsigned_grad, add)
-                    : soft_distance_gradient<4>(face, x, y, at, unsigned_grad, add);
-  }
-  if (grad_z == 0 && grad_bary[0] == 0 && grad_bary[1] == 0 && grad_bary[2] == 0) return;
-  SoftWeights<T> weights;
-  if (scene.flags & soft_clip) {
-    soft_weigh<true>(face, at.line, weights);
-    if (weights.valid) soft_weight_gradient<true>(face, at.line, weights, T(column), T(row), grad_bary, grad_z, T(0), add);
-  } else {
-    soft_weigh<false>(face, at.line, weights);
-    if (weights.valid) soft_weight_gradient<false>(face, at.line, weights, T(column), T(row), grad_bary, grad_z, T(0), add);
-  }
-}
-
-// Whether any gradient of the fragment is not zero.
-template <class T>
-bool matters(const FragmentGradients<T>& in, int64_t i) {
-  return (in.dist && in.dist[i] != 0) || (in.z && in.z[i] != 0) ||
-         (in.bary && (in.bary[3 * i] != 0 || in.bary[3 * i + 1] != 0 || in.bary[3 * i + 2] != 0));
-}
-
-template <class T>
 void backward_tile(const SoftScene<T>& scene, const FragmentGradients<T>& in, int64_t most, const PixelTile& tile,
                    FaceSums<T>& work) {
+  const T step = static_cast<T>(scene.viewport.step);
   work.clear();
   for (int64_t row = tile.y0; row < tile.y1; ++row) {
     for (int64_t column = tile.x0; column < tile.x1; ++column) {
       const int64_t first = ((tile.view * scene.height + row) * scene.width + column) * most;
       for (int64_t i = first; i < first + most; ++i) {
         const int32_t face = in.tri[i];
-        if (face < 0 || !matters(in, i)) continue;
+        if (face < 0 || !in.matter(i)) continue;
         if (face >= scene.triangles) {
           throw InvalidArgument("the fragments hold face %d, but tri has %lld triangles", static_cast<int>(face),
                                 static_cast<long long>(scene.triangles));
         }
         const int32_t number = work.find(scene, tile, face);
-        add_fragment(scene, in, i, static_cast<int32_t>(column - tile.x0), static_cast<int32_t>(row - tile.y0),
-                     work.faces[number], work.sums.data() + static_cast<int64_t>(number) * soft_sums);
+        T* sums = work.sums.data() + static_cast<int64_t>(number) * soft_sums;
+        in.pull_back(i, work.faces[number], scene.flags, static_cast<int32_t>(column - tile.x0),
+                     static_cast<int32_t>(row - tile.y0), step, [&](int k, T value) { sums[k] += value; });
       }
     }
   }
@@ -311,7 +254,7 @@ void backward_tile(const SoftScene<T>& scene, const FragmentGradients<T>& in, in
 
 template <class T>
 void backward(int32_t threads, const SoftScene<T>& scene, const FragmentGradients<T>& in, int64_t most, T* grad_pos) {
-  const TileGrid tiles(scene.views, scene.height, scene.width, tile_size_for(most));
+  const TileGrid tiles(scene.views, scene.height, scene.width, soft_tile_size(most));
   TriangleGradients<T> gradients(threads, tiles.count(), 12);
   std::vector<FaceSums<T>> work(static_cast<size_t>(std::max(1, threads)));
   parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {

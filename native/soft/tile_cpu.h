@@ -6,7 +6,7 @@
 
 #include "common/tiles.h"
 #include "soft/bins_cpu.h"
-#include "soft/soft.h"
+#include "soft/scene.h"
 
 namespace lg {
 
@@ -37,14 +37,8 @@ bool make_tile_face(const SoftScene<T>& scene, const PixelTile& tile, int32_t nu
   const int32_t columns = static_cast<int32_t>(tile.x1) - x0, rows = static_cast<int32_t>(tile.y1) - y0;
   SoftViewport part = scene.viewport;
   part.width = columns, part.height = rows;
-  out.box = soft_frame_box(frame, part, scene.reach());
-  out.least_z = T(-1);
-  if (frame.edges == 3 && (scene.flags & soft_clip)) {
-    const T z[3] = {out.face.z[0] / out.face.w[0], out.face.z[1] / out.face.w[1], out.face.z[2] / out.face.w[2]};
-    // Rounding may put a weighted mean slightly outside of what it is the mean of.
-    const T least = std::min({z[0], z[1], z[2]});
-    out.least_z = least - T(1e-5) * std::abs(least);
-  }
+  out.box = soft_frame_box(frame, part, scene.reach);
+  out.least_z = soft_least_z(out.face, scene.flags);
   return !out.box.empty();
 }
 
@@ -55,14 +49,12 @@ void for_blocks(const SoftFace<T>& face, const SoftBox& box, T step, T reach, in
   const int32_t bx0 = box.x0 / soft_block, bx1 = box.x1 / soft_block, by0 = box.y0 / soft_block, by1 = box.y1 / soft_block;
   const bool small = (bx1 - bx0) * (by1 - by0) <= 2;
   // A block's pixels are within this of its centre.
-  const T margin = -(reach + T(1.5 * 1.4143) * step) * T(1.0001);
+  const T margin = (reach + T(1.5 * 1.4143) * step) * T(1.0001);
   for (int32_t by = by0; by <= by1; ++by) {
     for (int32_t bx = bx0; bx <= bx1; ++bx) {
       if (!small) {
         const T x = (T(bx * soft_block) + T(1.5)) * step, y = -(T(by * soft_block) + T(1.5)) * step;
-        bool reaches = true;
-        for (int e = 0; e < face.edges; ++e) reaches &= face.nx[e] * x + face.ny[e] * y + face.c[e] >= margin;
-        if (!reaches) continue;
+        if (!soft_may_reach(face, x, y, margin)) continue;
       }
       body(by * blocks_across + bx, bx * soft_block, by * soft_block);
     }

@@ -67,6 +67,8 @@ CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64, "d": c
 _SHARED_OPS = (
     "rasterize_forward", "rasterize_backward", "interpolate_forward", "interpolate_backward", "edge_topology",
     "antialias_forward", "antialias_backward", "texture_forward", "texture_backward", "build_mips", "fold_mips",
+    "soft_rasterize_forward", "soft_rasterize_backward", "soft_blend_forward", "soft_blend_backward",
+    "edge_gradient", "nmr_gradient",
 )  # fmt: skip
 _WITHOUT_THREADS = ("edge_topology",)
 

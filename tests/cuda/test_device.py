@@ -14,7 +14,7 @@ from ops_common import inside_sphere, random, scaled_error, sphere_views
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import Fragments, _cuda
+from lumigrad import Fragments, _cuda, ops
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 SIZE = (150, 201)
@@ -26,6 +26,8 @@ def test_the_library_is_there() -> None:
 
 class Frame:
     """A textured, antialiased frame and the gradients of a fixed sum of it."""
+
+    bound = 1e-5  # of float32
 
     def __init__(self, device: str, dtype: torch.dtype = torch.float32, size: tuple[int, int] = SIZE) -> None:
         pos, tri = sphere_views(3, 2, dtype)
@@ -46,6 +48,37 @@ class Frame:
         return [frags.tri, image, *torch.autograd.grad(image, self.inputs, self.weights)]
 
 
+class SoftFrame(Frame):
+    """Soft fragments, soft colours and a soft mask, and the gradients of a fixed sum of them."""
+
+    bound = 1e-4  # gradients of distances nearly cancel
+
+    def __call__(self) -> list[Tensor]:
+        pos, attr, _ = self.inputs
+        frags = lg.soft_rasterize(pos, self.tri, self.size, 5, 1e-3)
+        colors = lg.soft_colors(pos, self.tri, attr, self.size, 1e-4, 1e-2)
+        mask = lg.soft_silhouette(pos, self.tri, self.size, 1e-4, falloff="exponential")
+        values = torch.cat([frags.z, frags.dist, frags.bary.flatten(-2), colors, mask], -1)
+        loss = (values * self.weights[..., :1]).sum()
+        return [frags.tri, values, *torch.autograd.grad(loss, (pos, attr))]
+
+
+class GradientFrame(Frame):
+    """A hard image, and its gradients by the methods that leave it hard."""
+
+    def __call__(self) -> list[Tensor]:
+        pos, uv, _ = self.inputs
+        frags = lg.rasterize(pos, self.tri, self.size)
+        color = lg.interpolate(uv, frags, self.tri)
+        results = [frags.tri, color]
+        for op in (ops.edge_gradient, ops.nmr_gradient):
+            results += torch.autograd.grad(op(color, frags, pos, self.tri), (pos, uv), self.weights[..., :2], True)
+        return results
+
+
+FRAMES = [Frame, SoftFrame, GradientFrame]
+
+
 def assert_close(actual: list[Tensor], expected: list[Tensor], bound: float = 1e-5) -> None:
     for ours, theirs in zip(actual, expected):
         if theirs.dtype == torch.int32:
@@ -55,8 +88,18 @@ def assert_close(actual: list[Tensor], expected: list[Tensor], bound: float = 1e
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_same_as_on_the_cpu(dtype: torch.dtype) -> None:
-    assert_close(Frame("cuda", dtype)(), Frame("cpu", dtype)(), 1e-5 if dtype == torch.float32 else 1e-10)
+@pytest.mark.parametrize("kind", FRAMES)
+def test_same_as_on_the_cpu(kind: type[Frame], dtype: torch.dtype) -> None:
+    assert_close(kind("cuda", dtype)(), kind("cpu", dtype)(), kind.bound if dtype == torch.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 300), (300, 5), (512, 777)])
+@pytest.mark.parametrize("most", [1, 8, 50, 255])
+def test_soft_fragments_bit_for_bit(size: tuple[int, int], most: int) -> None:
+    for pos, tri in (inside_sphere(3), random_triangles(3000, seed=5, behind=0.1), sphere_views(6, 1)):
+        ours = lg.soft_rasterize(pos.cuda(), tri.cuda(), size, most, 1e-4)
+        for a, b in zip(ours, lg.soft_rasterize(pos, tri, size, most, 1e-4)):
+            assert torch.equal(a.cpu(), b)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (1000, 1777), (2048, 2048)])
@@ -67,8 +110,9 @@ def test_coverage_pixel_for_pixel(size: tuple[int, int]) -> None:
         assert_close(list(ours[1:3]), list(theirs[1:3]))
 
 
-def test_deterministic() -> None:
-    frame = Frame("cuda")
+@pytest.mark.parametrize("kind", FRAMES)
+def test_deterministic(kind: type[Frame]) -> None:
+    frame = kind("cuda")
     torch.use_deterministic_algorithms(True)
     try:
         first = frame()
@@ -76,11 +120,12 @@ def test_deterministic() -> None:
             assert all(torch.equal(a, b) for a, b in zip(frame(), first))
     finally:
         torch.use_deterministic_algorithms(False)
-    assert_close(frame(), first)
+    assert_close(frame(), first, kind.bound)
 
 
-def test_graph_capture() -> None:
-    frame = Frame("cuda")
+@pytest.mark.parametrize("kind", FRAMES)
+def test_graph_capture(kind: type[Frame]) -> None:
+    frame = kind("cuda")
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -94,7 +139,7 @@ def test_graph_capture() -> None:
         frame.inputs[0].mul_(1.01)  # the graph reads what is there when it is replayed
     graph.replay()
     assert not torch.equal(captured[1], expected[1])
-    assert_close(captured, frame())
+    assert_close(captured, frame(), kind.bound)
 
 
 def test_graph_capture_with_ranges_and_listed_channels() -> None:
@@ -161,9 +206,10 @@ def test_second_device() -> None:
     assert_close(Frame("cuda:1")(), Frame("cpu")())
 
 
-def test_no_synchronisation() -> None:
+@pytest.mark.parametrize("kind", FRAMES)
+def test_no_synchronisation(kind: type[Frame]) -> None:
     """torch raises where one of its own ops waits for the device; the library has nothing that could."""
-    frame = Frame("cuda")
+    frame = kind("cuda")
     frame()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -203,3 +249,23 @@ def test_large() -> None:
     seen = row[row >= 0].long().unique()
     part = lg.rasterize(pos.detach(), tri[seen], (8192, 8192), derivatives=False)
     assert torch.equal(seen[part.tri[0, 4096, :2000].long()][row >= 0], row[row >= 0].long())
+
+
+def test_soft_large() -> None:
+    """A million triangles within a few pixels of each, 255 of them a pixel, and an image of 4096 x 4096."""
+    generator = torch.Generator("cuda").manual_seed(0)
+    centres = torch.rand(1_000_000, 1, 2, generator=generator, device="cuda") * 2 - 1
+    corners = centres + 2e-3 * torch.randn(1_000_000, 3, 2, generator=generator, device="cuda")
+    depth = torch.rand(1_000_000, 3, 1, generator=generator, device="cuda")
+    pos = torch.cat([corners, depth, torch.ones_like(depth)], -1).view(-1, 4).requires_grad_()
+    tri = torch.arange(3_000_000, dtype=torch.int32, device="cuda").view(-1, 3)
+    crowded = lg.soft_rasterize(pos, tri, (128, 128), 255, 1e-3)
+    assert (crowded.tri >= 0).all()
+    crowded.z.sum().backward()
+    mask = lg.soft_silhouette(pos, tri, (4096, 4096), 1e-7)
+    mask.sum().backward()
+    assert pos.grad.isfinite().all()
+    nearest = lg.soft_rasterize(pos.detach(), tri, (4096, 4096), 1).tri[0, 2048, :2000, 0]
+    seen = nearest[nearest >= 0].long().unique()
+    part = lg.soft_rasterize(pos.detach(), tri[seen], (4096, 4096), 1).tri[0, 2048, :2000, 0]
+    assert torch.equal(seen[part.long()][nearest >= 0], nearest[nearest >= 0].long())

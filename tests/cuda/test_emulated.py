@@ -12,11 +12,20 @@ import pytest
 import torch
 from cuda_kernels import EmulatedCore, emulated_cuda, library
 from meshes import random_triangles
-from ops_common import inside_sphere, mesh_outputs, random, scaled_error, sphere_views, texture_outputs
+from ops_common import (
+    inside_sphere,
+    mesh_outputs,
+    random,
+    scaled_error,
+    soft_outputs,
+    sphere_views,
+    texture_outputs,
+)
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import _core
+from lumigrad import _core, ops
+from lumigrad.ops import soft
 
 pytestmark = pytest.mark.skipif(library() is None, reason="needs the emulation (see tests/cuda_kernels.py)")
 
@@ -101,6 +110,56 @@ def test_sizes_of_triangles() -> None:
             assert scaled_error(a, b) < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["sphere", "inside", "random"])
+def test_soft(name: str, dtype: torch.dtype) -> None:
+    """Fragments and images are the CPU's bit for bit: the same anchors, the same arithmetic, the same order."""
+    if name == "random":
+        pos, tri = random_triangles(60, seed=3, behind=0.1, size=0.9)
+    else:
+        pos, tri = sphere_views(2, 2) if name == "sphere" else inside_sphere(1)
+    expected = soft_outputs(pos.to(dtype), tri, (37, 50))
+    with emulated_cuda():
+        actual = soft_outputs(pos.to(dtype), tri, (37, 50))
+    for key, value in expected.items():
+        if "grad" not in key:
+            assert torch.equal(actual[key], value), key
+        else:
+            # Loose triangles seen edge-on: gradients that nearly cancel. Both are as far from float64.
+            bound = 1e-11 if dtype == torch.float64 else 5e-4 if name == "random" else 5e-5
+            assert scaled_error(actual[key], value) < bound, key
+
+
+def test_soft_with_many_faces() -> None:
+    """More than a node of the boxes holds, in random order, of all sizes; ranges that begin and end anywhere."""
+    parts = [random_triangles(2300, seed=1, size=0.05), random_triangles(40, seed=2, size=3.0, behind=0.2)]
+    pos = torch.cat([part[0] for part in parts])
+    order = torch.randperm(len(pos) // 3, generator=torch.Generator().manual_seed(0))
+    tri = torch.arange(len(pos), dtype=torch.int32).view(-1, 3)[order].contiguous()
+    ranges = torch.tensor([[0, 2340], [7, 1300], [2339, 1], [5, 0], [1, 1024]])
+    expected = lg.soft_rasterize(pos, tri, (45, 67), 12, 1e-3, ranges)
+    assert (expected.tri[0, ..., 11] >= 0).any() and (expected.tri >= 2048).any()
+    mask = lg.soft_silhouette(pos, tri, (45, 67), 1e-4, ranges=ranges)
+    with emulated_cuda():
+        actual = lg.soft_rasterize(pos, tri, (45, 67), 12, 1e-3, ranges)
+        assert torch.equal(lg.soft_silhouette(pos, tri, (45, 67), 1e-4, ranges=ranges), mask)
+    for ours, theirs in zip(actual, expected):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 40, 255])
+def test_soft_lists_of_equal_faces(most: int) -> None:
+    """By depth, then by number, whatever order the heap had them in."""
+    pos, tri = random_triangles(3, seed=5, size=2.0)
+    again = tri.repeat(20, 1)
+    expected = lg.soft_rasterize(pos, again, (9, 14), most, 0.01)
+    with emulated_cuda():
+        actual = lg.soft_rasterize(pos, again, (9, 14), most, 0.01)
+    assert torch.equal(actual.tri, expected.tri)
+    assert torch.equal(actual.z, expected.z)
+    assert (expected.tri >= 0).any()
+
+
 @pytest.fixture
 def both_orders() -> Iterator[EmulatedCore]:
     with emulated_cuda() as core:
@@ -113,7 +172,7 @@ def test_deterministic(both_orders: EmulatedCore) -> None:
 
     def everything() -> dict[str, Tensor]:
         found = mesh_scene("sphere", torch.float32) | mesh_scene("inside", torch.float64)
-        return found | texture_outputs(torch.float32, 17)
+        return found | texture_outputs(torch.float32, 17) | soft_outputs(*sphere_views(2, 2), (33, 41))
 
     results = []
     for deterministic in (True, False):
@@ -129,7 +188,7 @@ def test_deterministic(both_orders: EmulatedCore) -> None:
     assert any(not torch.equal(plain[0][name], plain[1][name]) for name in plain[0])
     for name, value in first.items():
         if value.dtype.is_floating_point:
-            assert scaled_error(plain[0][name], value) < 1e-5, name
+            assert scaled_error(plain[0][name], value) < (5e-5 if "soft" in name else 1e-5), name
 
 
 def test_sums_of_very_different_sizes() -> None:
@@ -181,6 +240,47 @@ def test_wrong_indices_are_left_out() -> None:
     assert torch.equal(topology[wrong.min(1).values < 0], own[wrong.min(1).values < 0])
 
 
+def test_wrong_indices_of_soft_faces_are_left_out() -> None:
+    pos, tri = random_triangles(20, seed=4)
+    wrong, wrong_attr = tri.clone(), tri.clone()
+    wrong[3, 0], wrong[7, 2] = 10**6, -1
+    wrong_attr[5, 1], wrong_attr[9, 2] = -4, 60
+    left = torch.tensor([i not in (3, 7) for i in range(20)])
+    left_attr = left & torch.tensor([i not in (5, 9) for i in range(20)])
+    expected = lg.soft_rasterize(pos, tri[left], (30, 40), 6, 1e-3)
+    number = torch.cat([left.nonzero()[:, 0], torch.tensor([-1])])
+    colors = lg.soft_colors(pos, tri[left_attr], pos, (30, 40), 1e-4, 1e-2)
+    with emulated_cuda():
+        moving = pos.clone().requires_grad_()
+        frags = lg.soft_rasterize(moving, wrong, (30, 40), 6, 1e-3)
+        assert torch.equal(frags.tri, number[expected.tri.long()].int())
+        assert torch.equal(frags.bary, expected.bary)
+        beyond = torch.where(frags.tri == 4, 10**7, torch.where(frags.tri == 5, 3, frags.tri))
+        grad = soft._backward_op(moving.detach(), wrong, beyond, None, torch.ones_like(frags.dist), None, 3)
+        assert grad.isfinite().all() and grad.any()
+        assert not grad[tri[4].long()].any()
+        attr = pos.clone().requires_grad_()
+        mixed = lg.soft_colors(moving, wrong, attr, (30, 40), 1e-4, 1e-2, attr_tri=wrong_attr)
+        assert torch.equal(mixed, colors)
+        mixed.sum().backward()
+    assert moving.grad.isfinite().all() and attr.grad.isfinite().all()
+    assert not moving.grad[tri[~left_attr].long()].any()
+
+
+def test_fragments_of_other_meshes_have_no_gradient() -> None:
+    pos, tri = sphere_views(2, 1)
+    frags = lg.rasterize(pos, tri, (50, 60))
+    color = random(1, 50, 60, 3)
+    wrong = tri.clone()
+    wrong[::3, 1] = 10**6
+    beyond = frags._replace(tri=torch.where(frags.tri % 5 == 1, 10**7, frags.tri))
+    for op in (ops.edge_gradient, ops.nmr_gradient):
+        with emulated_cuda():
+            moving = pos.clone().requires_grad_()
+            (op(color, beyond, moving, wrong) ** 2).sum().backward()
+        assert moving.grad.isfinite().all() and moving.grad.any()
+
+
 def test_workspaces_are_asked_for_and_used() -> None:
     """The first call says how much it needs; no op needs more than a few bytes a pixel, vertex or triangle."""
     pos, tri = sphere_views(2, 1)
@@ -195,9 +295,13 @@ def test_workspaces_are_asked_for_and_used() -> None:
         core.empty = noting
         try:
             lg.rasterize(pos, tri, (256, 256))
+            asked_by_rasterize, asked[:] = max(asked), []
+            lg.soft_rasterize(pos, tri, (64, 64), 50, 0.1)
+            lg.soft_silhouette(pos, tri, (64, 64), 0.1)
         finally:
             del core.empty
-    assert 0 < max(asked) < 16 * pos.shape[1] + 24 * 7 * len(tri) + 2048
+    assert 0 < asked_by_rasterize < 16 * pos.shape[1] + 24 * 7 * len(tri) + 2048
+    assert 0 < max(asked) < 9 * 1024 + 2048  # one node of boxes, whatever the image and the blur
 
 
 def test_every_shared_op_is_there() -> None:

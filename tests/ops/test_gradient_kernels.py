@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_kernels import skip_where_devices_are_silent
 from meshes import cube, icosphere, random_triangles, view_mesh
 from ops_common import inside_sphere, near_straddler, random, scaled_error, sphere_views, threads
 from torch import Tensor
@@ -88,7 +89,7 @@ def test_image_and_colour_gradient_pass_through(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_instanced_images_and_shared_positions(method: str) -> None:
+def test_instanced_images_and_shared_positions(method: str, kernels: str) -> None:
     op = getattr(ops, method)
     pos, tri = random_triangles(20, seed=1)
     ranges = torch.tensor([[0, 20], [5, 10], [0, 3]])
@@ -100,9 +101,11 @@ def test_instanced_images_and_shared_positions(method: str) -> None:
     for i in range(3):
         part = Fragments(*(value[i : i + 1] for value in frags))
         alone = position_gradient(op, color[i : i + 1], part, pos[None], tri, weight[i : i + 1])
-        assert torch.equal(alone[0], copies[i])
+        # A device adds up gradients in whatever order.
+        assert torch.equal(alone[0], copies[i]) or (kernels == "cuda" and scaled_error(alone[0], copies[i]) < 1e-5)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("method", METHODS)
 def test_threads(method: str) -> None:
     pos, tri = view_mesh(icosphere(3)[0], 25, 20)[None], icosphere(3)[1]
@@ -198,8 +201,11 @@ WRONG_NMR = [
         *(("nmr_gradient", *case) for case in WRONG_NMR),
     ],
 )
-def test_wrong_calls(method: str, changes: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_wrong_calls(
+    method: str, changes: dict[str, Any], error: type[Exception], message: str, kernels: str
+) -> None:
     """Indices are checked where they are used, which is in the backward pass."""
+    skip_where_devices_are_silent(kernels, message)
     arguments = {"color": COLOR, "frags": FRAGS, "pos": POS, "tri": TRI, **changes}
     if isinstance(arguments["pos"], Tensor):
         arguments["pos"] = arguments["pos"].clone().requires_grad_()

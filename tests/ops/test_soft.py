@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cuda_kernels import skip_where_devices_are_silent
 from meshes import cube, grid, perspective, random_triangles, to_clip
 from ops_common import gradcheck, random, scaled_error, sphere_views
 from soft_common import SCENES, SIZE, Oracle, scene, weighted
@@ -86,7 +87,8 @@ def test_ranges_are_single_images() -> None:
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_a_batch_is_single_images(sparse: bool) -> None:
+def test_a_batch_is_single_images(sparse: bool, kernels: str) -> None:
+    """Bit for bit, save for the order in which a device adds up gradients."""
     pos, tri = sphere_views(2, 3)
     moving = pos.clone().requires_grad_()
     out = lg.soft_rasterize(moving, tri, (60, 70), 3, 0.002)
@@ -100,7 +102,8 @@ def test_a_batch_is_single_images(sparse: bool) -> None:
         one = pos[n].clone().requires_grad_()
         alone = lg.soft_rasterize(one, tri, (60, 70), 3, 0.002)
         assert all(torch.equal(a[0], b[n]) for a, b in zip(alone, out))
-        assert torch.equal(torch.autograd.grad(loss(alone), one)[0], grad[n])
+        (alone_grad,) = torch.autograd.grad(loss(alone), one)
+        assert torch.equal(alone_grad, grad[n]) or (kernels == "cuda" and scaled_error(alone_grad, grad[n]) < 1e-5)
 
 
 # ---- Against PyTorch3D --------------------------------------------------------------------------------------
@@ -359,6 +362,7 @@ def test_empty(shape: tuple[int, int]) -> None:
     assert not pos.grad.any()
 
 
+@pytest.mark.cpu_only
 def test_fragments_of_other_positions() -> None:
     pos, tri = random_triangles(4)
     found = torch.zeros(1, 3, 3, 2, dtype=torch.int32)
@@ -397,7 +401,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [pytest.param(*case[1:], id=case[0]) for case in WRONG])
-def test_wrong_calls(call, error: type[Exception], message: str) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_calls(call, error: type[Exception], message: str, kernels: str) -> None:  # type: ignore[no-untyped-def]
+    skip_where_devices_are_silent(kernels, message)
     with pytest.raises(error, match=message) as caught:
         call()
     assert caught.type is error

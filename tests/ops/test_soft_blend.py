@@ -135,6 +135,7 @@ def test_channels_are_alike(channels: int) -> None:
         assert torch.equal(alone[..., 0], together[..., c])
 
 
+@pytest.mark.cpu_only
 def test_memory_is_that_of_the_image() -> None:
     """A quarter of what fragments of 50 faces take is the goal; it is far less."""
     pos, tri = sphere_views(4, 2)

@@ -58,6 +58,7 @@ V value_of(const Exchange& all, unsigned lane) {
 }  // namespace emulation
 
 constexpr uint32_t warp_size = 32;
+constexpr uint32_t all_lanes = 0xffffffffu;
 
 inline unsigned lane_id() { return emulation::lane(); }
 inline void __syncthreads() { emulation::barrier(); }
@@ -70,6 +71,7 @@ inline uint32_t warp_ballot(bool condition) {
   }
   return mask;
 }
+inline void warp_sync() { warp_ballot(true); }
 inline bool warp_any(bool condition) { return warp_ballot(condition) != 0; }
 
 template <class V>

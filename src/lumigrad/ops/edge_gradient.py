@@ -9,12 +9,10 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.fragments import Fragments
 from lumigrad.ops._registration import needs_reference, register
 from lumigrad.ops._surface_image import check_image, sizes
-
-_backward = _core.function("lg_edge_gradient")
 
 
 def edge_gradient(color: torch.Tensor, frags: Fragments, pos: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
@@ -60,6 +58,7 @@ def _grad(ctx: Any, grad_out: Any) -> tuple:
 
 
 def _backward_kernel(
+    core: Any,
     color: torch.Tensor,
     frag_tri: torch.Tensor,
     bary: torch.Tensor,
@@ -68,10 +67,10 @@ def _backward_kernel(
     grad_out: torch.Tensor,
 ) -> torch.Tensor:
     grad_out = grad_out.contiguous()
-    grad_pos = _core.empty(pos.shape, pos.dtype)
-    point = _core.pointer
-    _backward(
-        _core.threads(), _core.float_code(color), point(color), point(frag_tri), point(bary), point(pos), point(tri),
+    grad_pos = core.empty(pos.shape, pos.dtype)
+    point = core.pointer
+    core.calls["edge_gradient"](
+        core.float_code(color), point(color), point(frag_tri), point(bary), point(pos), point(tri),
         *sizes(color, pos, tri), point(grad_out), point(grad_pos),
     )  # fmt: skip
     return grad_pos
@@ -82,11 +81,13 @@ _backward_op = register(
     "Tensor grad_out) -> Tensor",
     kernel=_backward_kernel,
     fake=lambda color, frag_tri, bary, pos, *_: torch.empty_like(pos),
+    any_core=True,
 )
 _op = register(
     "edge_gradient(Tensor color, Tensor frag_tri, Tensor bary, Tensor pos, Tensor tri) -> Tensor",
-    kernel=lambda color, *_: color.clone(),
+    kernel=lambda core, color, *_: color.clone(),
     fake=lambda color, *_: torch.empty_like(color),
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.fragments import Fragments
 from lumigrad.ops._registration import needs_reference, register
 from lumigrad.ops._surface_image import check_image, sizes
 
-_backward = _core.function("lg_nmr_gradient")
 EPSILON = 1e-4  # NDC, as in the authors' renderer
 
 
@@ -81,6 +80,7 @@ def _grad(ctx: Any, grad_out: Any) -> tuple:
 
 
 def _backward_kernel(
+    core: Any,
     color: torch.Tensor,
     frag_tri: torch.Tensor,
     pos: torch.Tensor,
@@ -90,11 +90,11 @@ def _backward_kernel(
     grad_out: torch.Tensor,
 ) -> torch.Tensor:
     grad_out = grad_out.contiguous()
-    grad_pos = _core.empty(pos.shape, pos.dtype)
+    grad_pos = core.empty(pos.shape, pos.dtype)
     whole_line = max(color.shape[1:3])
-    point = _core.pointer
-    _backward(
-        _core.threads(), _core.float_code(color), point(color), point(frag_tri), point(pos), point(tri),
+    point = core.pointer
+    core.calls["nmr_gradient"](
+        core.float_code(color), point(color), point(frag_tri), point(pos), point(tri),
         *sizes(color, pos, tri), whole_line if reach is None else min(reach, whole_line), eps, point(grad_out),
         point(grad_pos),
     )  # fmt: skip
@@ -106,11 +106,13 @@ _backward_op = register(
     "Tensor grad_out) -> Tensor",
     kernel=_backward_kernel,
     fake=lambda color, frag_tri, pos, *_: torch.empty_like(pos),
+    any_core=True,
 )
 _op = register(
     "nmr_gradient(Tensor color, Tensor frag_tri, Tensor pos, Tensor tri, int? reach, float eps) -> Tensor",
-    kernel=lambda color, *_: color.clone(),
+    kernel=lambda core, color, *_: color.clone(),
     fake=lambda color, *_: torch.empty_like(color),
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

@@ -11,15 +11,12 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.fragments import Fragments, SoftFragments
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
 from lumigrad.ops.interpolate import interpolate
 from lumigrad.ops.rasterize import check_geometry
-
-_forward = _core.function("lg_soft_rasterize_forward")
-_backward = _core.function("lg_soft_rasterize_backward")
 
 PERSPECTIVE, CLIP, CULL = 1, 2, 4  # the kernel's flags
 MAX_FACES_PER_PIXEL = 255
@@ -130,10 +127,11 @@ def view_count(pos: torch.Tensor, ranges: torch.Tensor | None) -> int:
 
 def ranges_of(pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor | None) -> torch.Tensor | None:
     """The kernel's ranges: one of all triangles for positions [V, 4] without any."""
-    return torch.tensor([[0, tri.shape[0]]]) if pos.dim() == 2 and ranges is None else ranges
+    return torch.tensor([[0, tri.shape[0]]], device="cpu") if pos.dim() == 2 and ranges is None else ranges
 
 
 def _kernel(
+    core: Any,
     pos: torch.Tensor,
     tri: torch.Tensor,
     ranges: torch.Tensor | None,
@@ -146,12 +144,12 @@ def _kernel(
     ranges = ranges_of(pos, tri, ranges)
     views = view_count(pos, ranges)
     shape = (views, height, width, most)
-    found = _core.empty(shape, torch.int32)
-    z, dist = _core.empty(shape, pos.dtype), _core.empty(shape, pos.dtype)
-    bary = _core.empty((*shape, 3), pos.dtype)
-    point = _core.pointer
-    _forward(
-        _core.threads(), _core.float_code(pos), point(pos), point(tri), point(ranges),
+    found = core.empty(shape, torch.int32)
+    z, dist = core.empty(shape, pos.dtype), core.empty(shape, pos.dtype)
+    bary = core.empty((*shape, 3), pos.dtype)
+    point = core.pointer
+    core.calls["soft_rasterize_forward"](
+        core.float_code(pos), point(pos), point(tri), point(ranges),
         views, pos.shape[-2], tri.shape[0], height, width, most, blur, flags,
         point(found), point(z), point(dist), point(bary),
     )  # fmt: skip
@@ -178,6 +176,7 @@ def _grad(ctx: Any, grad_tri: Any, grad_z: Any, grad_dist: Any, grad_bary: Any) 
 
 
 def _backward_kernel(
+    core: Any,
     pos: torch.Tensor,
     tri: torch.Tensor,
     found: torch.Tensor,
@@ -188,10 +187,10 @@ def _backward_kernel(
 ) -> torch.Tensor:
     grads = [g if g is None else g.contiguous() for g in (grad_z, grad_dist, grad_bary)]
     views, height, width, most = found.shape
-    grad_pos = _core.empty(pos.shape, pos.dtype)
-    point = _core.pointer
-    _backward(
-        _core.threads(), _core.float_code(pos), point(pos), point(tri), pos.dim() == 2,
+    grad_pos = core.empty(pos.shape, pos.dtype)
+    point = core.pointer
+    core.calls["soft_rasterize_backward"](
+        core.float_code(pos), point(pos), point(tri), pos.dim() == 2,
         views, pos.shape[-2], tri.shape[0], height, width, most, flags,
         point(found), *map(point, grads), point(grad_pos),
     )  # fmt: skip
@@ -203,6 +202,7 @@ _backward_op = register(
     "Tensor? grad_bary, int flags) -> Tensor",
     kernel=_backward_kernel,
     fake=lambda pos, *_: torch.empty_like(pos),
+    any_core=True,
 )
 _op = register(
     "soft_rasterize(Tensor pos, Tensor tri, Tensor? ranges, SymInt height, SymInt width, SymInt most, float blur, "
@@ -211,4 +211,5 @@ _op = register(
     fake=_fake,
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

@@ -6,18 +6,15 @@ Defined by :mod:`lumigrad.blending` over :func:`lumigrad.reference.soft_rasteriz
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from lumigrad import _core, blending, reference
+from lumigrad import blending, reference
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import needs_reference, register
 from lumigrad.ops.rasterize import check_geometry
 from lumigrad.ops.soft import CLIP, CULL, PERSPECTIVE, number, ranges_of, view_count
-
-_forward = _core.function("lg_soft_blend_forward")
-_backward = _core.function("lg_soft_blend_backward")
 
 
 def soft_silhouette(
@@ -51,7 +48,7 @@ def soft_silhouette(
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
     sigma, blur = _softness(sigma, blur_radius, falloff)
-    if needs_reference("soft_silhouette", pos):
+    if needs_reference("soft_silhouette", pos, "soft_blend"):
         return reference.soft_silhouette(pos, tri, (height, width), sigma, blur, falloff, ranges, cull_backfaces)
     numbers = [blur, sigma, 1.0, 0.0, 0.0, 0.0, 0.0]
     flags = PERSPECTIVE | CLIP | CULL * bool(cull_backfaces)
@@ -109,7 +106,7 @@ def soft_colors(
     blending.check_mode(mode)
     near, far = (0.0, 0.0) if depth_range is None else _depth_range(depth_range)
     background = _background(background, attr)
-    if needs_reference("soft_colors", pos):
+    if needs_reference("soft_colors", pos, "soft_blend"):
         return reference.soft_colors(
             pos, tri, attr, (height, width), sigma, gamma, background, mode, blur,
             depth_range, attr_tri, ranges, cull_backfaces,
@@ -149,71 +146,63 @@ def _background(value: Any, attr: torch.Tensor) -> torch.Tensor:
         raise TypeError(f"background: expected a number, numbers or a tensor, got {value!r}") from None
 
 
-def _scene(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
-    attr: torch.Tensor | None,
-    attr_tri: torch.Tensor | None,
-    height: int,
-    width: int,
-    numbers: Sequence[float],
-    flags: int,
-    falloff: int,
-) -> tuple:
-    """The arguments that both passes hand to the kernel."""
-    point = _core.pointer
-    views = view_count(pos, ranges)
-    attr_views, attr_vertices, channels = 0, 0, 0
-    if attr is not None:
-        attr_views, attr_vertices, channels = (1 if attr.dim() == 2 else attr.shape[0]), attr.shape[-2], attr.shape[-1]
-    return (
-        _core.threads(), _core.float_code(pos), point(pos), point(tri), point(ranges),
-        views, pos.shape[-2], tri.shape[0], height, width, numbers[0], flags, falloff, *numbers[1:],
-        point(attr), point(attr_tri), attr_views, attr_vertices, channels,
-    )  # fmt: skip
+class _Inputs(NamedTuple):
+    """What both ops begin with, in the order of their schemas."""
+
+    pos: torch.Tensor
+    tri: torch.Tensor
+    ranges: torch.Tensor | None
+    attr: torch.Tensor | None
+    attr_tri: torch.Tensor | None
+    height: int
+    width: int
+    numbers: Sequence[float]  # blur_radius, sigma, gamma, eps, least, near, far
+    flags: int
+    falloff: int
+
+    @classmethod
+    def with_ranges(cls, *args: Any) -> _Inputs:
+        """With the ranges that the kernel is to be given: they live as long as this."""
+        inputs = cls(*args)
+        return inputs._replace(ranges=ranges_of(inputs.pos, inputs.tri, inputs.ranges))
+
+    def of_kernel(self, core: Any) -> tuple:
+        """The arguments that both passes hand to the kernel."""
+        point = core.pointer
+        pos, tri, attr = self.pos, self.tri, self.attr
+        attr_views, attr_vertices, channels = 0, 0, 0
+        if attr is not None:
+            attr_views, attr_vertices, channels = (1 if attr.dim() == 2 else attr.shape[0]), *attr.shape[-2:]
+        return (
+            core.float_code(pos), point(pos), point(tri), point(self.ranges),
+            view_count(pos, self.ranges), pos.shape[-2], tri.shape[0], self.height, self.width,
+            self.numbers[0], self.flags, self.falloff, *self.numbers[1:],
+            point(attr), point(self.attr_tri), attr_views, attr_vertices, channels,
+        )  # fmt: skip
+
+    def output_shapes(self) -> list:
+        """Of transmittance, colour, the background's share, and what the backward pass needs besides."""
+        image = (view_count(self.pos, self.ranges), self.height, self.width)
+        return [image, *([(0,)] * 4 if self.attr is None else [(*image, self.attr.shape[-1]), image, image, image])]
 
 
-def _outputs(
-    pos: torch.Tensor, ranges: torch.Tensor | None, attr: torch.Tensor | None, height: int, width: int
-) -> list:
-    """Shapes of transmittance, colour, the background's share, and what the backward pass needs besides."""
-    image = (view_count(pos, ranges), height, width)
-    return [image, *([(0,)] * 4 if attr is None else [(*image, attr.shape[-1]), image, image, image])]
+_SCHEMA = (
+    "Tensor pos, Tensor tri, Tensor? ranges, Tensor? attr, Tensor? attr_tri, SymInt height, SymInt width, "
+    "float[] numbers, int flags, int falloff"
+)
+_COUNT = len(_Inputs._fields)
 
 
-def _kernel(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
-    attr: torch.Tensor | None,
-    attr_tri: torch.Tensor | None,
-    height: int,
-    width: int,
-    numbers: Sequence[float],
-    flags: int,
-    falloff: int,
-) -> tuple[torch.Tensor, ...]:
-    ranges = ranges_of(pos, tri, ranges)
-    images = [_core.empty(shape, pos.dtype) for shape in _outputs(pos, ranges, attr, height, width)]
-    _forward(
-        *_scene(pos, tri, ranges, attr, attr_tri, height, width, numbers, flags, falloff),
-        *map(_core.pointer, images),
-    )
+def _kernel(core: Any, *args: Any) -> tuple[torch.Tensor, ...]:
+    inputs = _Inputs.with_ranges(*args)
+    images = [core.empty(shape, inputs.pos.dtype) for shape in inputs.output_shapes()]
+    core.calls["soft_blend_forward"](*inputs.of_kernel(core), *map(core.pointer, images))
     return tuple(images)
 
 
-def _fake(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
-    attr: torch.Tensor | None,
-    attr_tri: torch.Tensor | None,
-    height: int,
-    width: int,
-    *_: Any,
-) -> tuple[torch.Tensor, ...]:
-    return tuple(pos.new_empty(shape) for shape in _outputs(pos, ranges, attr, height, width))
+def _fake(*args: Any) -> tuple[torch.Tensor, ...]:
+    inputs = _Inputs(*args)
+    return tuple(inputs.pos.new_empty(shape) for shape in inputs.output_shapes())
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -235,59 +224,37 @@ def _grad(ctx: Any, grad_transmittance: Any, grad_color: Any, grad_behind: Any, 
     return (grad_pos, None, None, grad_attr if want_attr else None, *[None] * 6)
 
 
-def _backward_kernel(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
-    attr: torch.Tensor | None,
-    attr_tri: torch.Tensor | None,
-    height: int,
-    width: int,
-    numbers: Sequence[float],
-    flags: int,
-    falloff: int,
-    transmittance: torch.Tensor,
-    color: torch.Tensor,
-    behind: torch.Tensor,
-    nearest: torch.Tensor,
-    total: torch.Tensor,
-    grad_transmittance: torch.Tensor | None,
-    grad_color: torch.Tensor | None,
-    grad_behind: torch.Tensor | None,
-    want_attr: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    ranges = ranges_of(pos, tri, ranges)
-    point = _core.pointer
-    grads = [g if g is None else g.contiguous() for g in (grad_transmittance, grad_color, grad_behind)]
-    grad_pos = _core.empty(pos.shape, pos.dtype)
-    grad_attr = _core.empty(attr.shape if want_attr and attr is not None else (0,), pos.dtype)
-    _backward(
-        *_scene(pos, tri, ranges, attr, attr_tri, height, width, numbers, flags, falloff),
-        *map(point, (transmittance, color, behind, nearest, total)),
-        *map(point, grads), point(grad_pos), point(grad_attr) if want_attr else None,
+def _backward_kernel(core: Any, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs, (*tensors, want_attr) = _Inputs.with_ranges(*args[:_COUNT]), args[_COUNT:]
+    pos, attr = inputs.pos, inputs.attr
+    tensors = [value if value is None else value.contiguous() for value in tensors]  # images, then their gradients
+    grad_pos = core.empty(pos.shape, pos.dtype)
+    grad_attr = core.empty(attr.shape if want_attr and attr is not None else (0,), pos.dtype)
+    core.calls["soft_blend_backward"](
+        *inputs.of_kernel(core), *map(core.pointer, tensors),
+        core.pointer(grad_pos), core.pointer(grad_attr) if want_attr else None,
     )  # fmt: skip
     return grad_pos, grad_attr
 
 
-def _backward_fake(pos: torch.Tensor, tri: Any, ranges: Any, attr: torch.Tensor | None, *rest: Any) -> tuple:
-    grad_attr = torch.empty_like(attr) if rest[-1] and attr is not None else pos.new_empty((0,))
-    return torch.empty_like(pos), grad_attr
+def _backward_fake(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs, want_attr = _Inputs(*args[:_COUNT]), args[-1]
+    attr = inputs.attr if want_attr and inputs.attr is not None else inputs.pos.new_empty((0,))
+    return torch.empty_like(inputs.pos), torch.empty_like(attr)
 
 
-_INPUTS = (
-    "Tensor pos, Tensor tri, Tensor? ranges, Tensor? attr, Tensor? attr_tri, SymInt height, SymInt width, "
-    "float[] numbers, int flags, int falloff"
-)
 _backward_op = register(
-    f"soft_blend_backward({_INPUTS}, Tensor transmittance, Tensor color, Tensor behind, Tensor nearest, Tensor total, "
+    f"soft_blend_backward({_SCHEMA}, Tensor transmittance, Tensor color, Tensor behind, Tensor nearest, Tensor total, "
     "Tensor? grad_transmittance, Tensor? grad_color, Tensor? grad_behind, bool want_attr) -> (Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=_backward_fake,
+    any_core=True,
 )
 _op = register(
-    f"soft_blend({_INPUTS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    f"soft_blend({_SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     kernel=_kernel,
     fake=_fake,
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

@@ -1,0 +1,264 @@
+// Soft rasterization on CUDA: a warp finds the nearest K faces of its 8 x 4 pixels, then every fragment is measured by
+// a thread of its own; and the backward pass.
+//
+// While faces are met, a pixel's list lies where its fragments will be and costs no memory: depth and number, as a heap
+// with the last one on top. Faces are seen from the same anchors as on the CPU and the arithmetic is not fused, so that
+// the fragments are the CPU's, bit for bit.
+#include <limits>
+
+#include "common/cuda_gradients.h"
+#include "common/cuda_launch.h"
+#include "common/cuda_mesh.h"
+#include "soft/fragments.h"
+#include "soft/near_faces_cuda.h"
+
+namespace lg {
+namespace {
+
+// ---- Forward -----------------------------------------------------------------------------------------------
+
+// The nearest faces of one pixel, by depth and then by number. Once it is full, only what is nearer than `limit` still
+// counts: faces come in the order of their numbers.
+template <class T>
+class NearestList {
+ public:
+  LG_DEVICE NearestList(T* z, int32_t* face, int most) : z_(z), face_(face), most_(most) {}
+
+  LG_DEVICE T limit() const { return limit_; }
+
+  LG_DEVICE void insert(T z, int32_t face) {
+    if (count_ < most_) {
+      rise(count_++, z, face);
+    } else {
+      sink(most_, z, face);
+    }
+    if (count_ == most_) limit_ = z_[0];
+  }
+
+  // Brings the list into order and marks the places that are free.
+  LG_DEVICE void finish() {
+    for (int last = count_ - 1; last > 0; --last) {
+      const T z = z_[last];
+      const int32_t face = face_[last];
+      z_[last] = z_[0], face_[last] = face_[0];
+      sink(last, z, face);
+    }
+    for (int k = count_; k < most_; ++k) face_[k] = -1;
+  }
+
+ private:
+  LG_DEVICE static bool before(T z, int32_t face, T other_z, int32_t other_face) {
+    return z < other_z || (z == other_z && face < other_face);
+  }
+
+  LG_DEVICE void put(int place, T z, int32_t face) {
+    z_[place] = z;
+    face_[place] = face;
+  }
+
+  // From a free place towards the top.
+  LG_DEVICE void rise(int place, T z, int32_t face) {
+    while (place > 0) {
+      const int above = (place - 1) / 2;
+      if (!before(z_[above], face_[above], z, face)) break;
+      put(place, z_[above], face_[above]);
+      place = above;
+    }
+    put(place, z, face);
+  }
+
+  // From the top down, among the first `count`.
+  LG_DEVICE void sink(int count, T z, int32_t face) {
+    int place = 0;
+    for (int below = 1; below < count; below = 2 * place + 1) {
+      if (below + 1 < count && before(z_[below], face_[below], z_[below + 1], face_[below + 1])) ++below;
+      if (!before(z, face, z_[below], face_[below])) break;
+      put(place, z_[below], face_[below]);
+      place = below;
+    }
+    put(place, z, face);
+  }
+
+  T* z_;
+  int32_t* face_;
+  const int most_;
+  int count_ = 0;
+  T limit_ = std::numeric_limits<T>::infinity();
+};
+
+template <class T>
+LG_DEVICE void offer(const WarpFace<T>& f, int32_t flags, T blur, const WarpPixels<T>& at, NearestList<T>& list) {
+  if (!(f.least_z < list.limit())) return;
+  SoftPlace<T> place;
+  soft_locate_in(f.face, at.x, at.y, place);
+  if (!(place.inner >= 0 || place.dist < blur)) return;
+  SoftWeights<T> weights;
+  soft_weigh_in(f.face, flags, place.line, weights);
+  if (weights.valid && weights.z < list.limit()) list.insert(weights.z, f.number);
+}
+
+template <class T>
+__global__ void __launch_bounds__(soft_threads) find_nearest(SoftScene<T> scene, FaceBoxes boxes, int most,
+                                                             int64_t tile, FragmentOutputs<T> out) {
+  __shared__ WarpFaces<T> shared[soft_warps];
+  WarpFaces<T>& faces = shared[threadIdx.x / warp_size];
+  const WarpPixels<T> at(scene, tile);
+  const T blur = static_cast<T>(scene.blur);
+  for (int64_t view = blockIdx.z; view < scene.views; view += gridDim.z) {
+    const int64_t first = at.inside ? at.pixel(scene, view) * most : 0;
+    NearestList<T> list(out.z + first, out.tri + first, most);
+    for_near_faces(scene, boxes, view, at, faces,
+                   [&](const WarpFace<T>& f) { offer(f, scene.flags, blur, at, list); });
+    if (at.inside) list.finish();
+  }
+}
+
+// A pixel's fragment, seen from the anchor.
+struct FragmentPlace {
+  int64_t view, anchor_x, anchor_y;
+  int32_t column, row;  // from the anchor
+
+  template <class T>
+  LG_DEVICE FragmentPlace(const SoftScene<T>& scene, int64_t pixel, int64_t tile) {
+    const int64_t area = scene.height * scene.width, in_view = pixel % area;
+    const int64_t y = in_view / scene.width, x = in_view - y * scene.width;
+    view = pixel / area;
+    anchor_x = x - x % tile, anchor_y = y - y % tile;
+    column = static_cast<int32_t>(x - anchor_x), row = static_cast<int32_t>(y - anchor_y);
+  }
+};
+
+template <class T>
+__global__ void __launch_bounds__(256) measure_fragments(SoftScene<T> scene, int64_t most, int64_t tile, int64_t count,
+                                                         FragmentOutputs<T> out) {
+  for (int64_t i = first_item(); i < count; i += item_step()) {
+    const int32_t number = out.tri[i];
+    const FragmentPlace at(scene, i / most, tile);
+    double p[3][4];
+    SoftFrame frame;
+    if (number >= 0) scene.corners(at.view, number, p);
+    if (number < 0 || !make_soft_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame)) {
+      out.write_pad(i);
+      continue;
+    }
+    SoftFace<T> face;
+    make_soft_face(frame, scene.flags, face);
+    out.write(i, face, number, scene.flags, at.column, at.row, static_cast<T>(scene.viewport.step));
+  }
+}
+
+template <class T>
+struct Forward {
+  SoftScene<T> scene;
+  FaceBoxPass boxes;
+  int64_t most;
+  FragmentOutputs<T> out;
+
+  void plan(Workspace& workspace) { boxes.plan(workspace); }
+  void run(Queue& queue) {
+    const FaceBoxes found = boxes.run(queue, scene, nullptr, 0);
+    const int64_t tile = soft_tile_size(most), fragments = scene.views * scene.height * scene.width * most;
+    queue.launch(find_nearest<T>, soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), scene, found,
+                 static_cast<int>(most), tile, out);
+    queue.launch_items(measure_fragments<T>, fragments, scene, most, tile, fragments, out);
+  }
+};
+
+// ---- Backward ----------------------------------------------------------------------------------------------
+
+// The neighbours' k-th fragments are mostly of the same face: their sums are added up, and one lane brings them to the
+// face's vertices.
+template <class T>
+__global__ void __launch_bounds__(soft_threads) backward_fragments(SoftScene<T> scene, MeshIndex mesh,
+                                                                   FragmentGradients<T> in, int64_t most, int64_t tile,
+                                                                   GradientSum<T> sum, T* grad_pos) {
+  const WarpPixels<T> at(scene, tile);
+  const int32_t flags = scene.flags & ~soft_cull;
+  for (int64_t view = blockIdx.z; view < scene.views; view += gridDim.z) {
+    const int64_t first = at.pixel(scene, view) * most;
+    for (int64_t i = first; i < first + most; ++i) {
+      int32_t number = at.inside ? in.tri[i] : -1;
+      int64_t row[3];
+      SoftFrame frame;
+      bool counts = number >= 0 && in.matter(i) && mesh.rows(view, number, row);
+      T value[soft_sums] = {};
+      if (counts) {
+        double p[3][4];
+        scene.corners(view, number, p);
+        counts = make_soft_frame(p, at.anchor_x, at.anchor_y, scene.viewport, flags, frame);
+      }
+      if (counts) {
+        SoftFace<T> face;
+        make_soft_face(frame, flags, face);
+        in.pull_back(i, face, flags, static_cast<int32_t>(at.column - at.anchor_x),
+                     static_cast<int32_t>(at.row - at.anchor_y), static_cast<T>(scene.viewport.step),
+                     [&](int k, T part) { value[k] += part; });
+      } else {
+        number = -1;
+      }
+      if (!warp_any(counts)) continue;
+      const uint32_t peers = warp_match(number);
+      add_up_peers(peers, value);
+      if (!counts || !is_lowest(peers)) continue;
+      T vertex[12];
+      soft_finish(frame, scene.viewport, flags, value, true, vertex);
+      add_to_corners(sum, grad_pos, row, vertex);
+    }
+  }
+}
+
+template <class T>
+struct Backward {
+  SoftScene<T> scene;
+  FragmentGradients<T> in;
+  int64_t most;
+  T* grad_pos;
+  GradientSums<T> sums;
+
+  void plan(Workspace& workspace) { sums.plan(workspace); }
+  void run(Queue& queue) {
+    const MeshIndex mesh = {scene.tri, scene.vertices, scene.triangles, scene.shared};
+    queue.fill_bytes(grad_pos, 0, 4 * scene.rows() * static_cast<int64_t>(sizeof(T)));
+    sums.run(queue, [&](const GradientSum<T>& sum) {
+      queue.launch(backward_fragments<T>, soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), scene,
+                   mesh, in, most, soft_tile_size(most), sum, grad_pos);
+    });
+    sums.finish(queue, 0, 4 * scene.rows(), grad_pos);
+  }
+};
+
+}  // namespace
+}  // namespace lg
+
+int32_t lg_cuda_soft_rasterize_forward(lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri,
+                                       const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
+                                       int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
+                                       int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
+  if (const int32_t failure = lg::reject_ranges(ranges, views, triangles)) return failure;
+  return lg::dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
+                                              width, blur_radius, flags);
+    return lg::run_op(call, lg::Forward<T>{scene, {ranges, views, triangles, height, width}, faces_per_pixel,
+                                           {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist),
+                                            static_cast<T*>(out_bary)}});
+  });
+}
+
+int32_t lg_cuda_soft_rasterize_backward(lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri,
+                                        int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
+                                        int64_t height, int64_t width, int64_t faces_per_pixel, int32_t flags,
+                                        const int32_t* frag_tri, const void* grad_z, const void* grad_dist,
+                                        const void* grad_bary, void* grad_pos) {
+  return lg::dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
+                                              height, width, 0.0, flags);
+    return lg::run_op(call, lg::Backward<T>{scene,
+                                            {frag_tri, static_cast<const T*>(grad_z), static_cast<const T*>(grad_dist),
+                                             static_cast<const T*>(grad_bary)},
+                                            faces_per_pixel, static_cast<T*>(grad_pos),
+                                            {call->deterministic != 0, 4 * scene.rows(),
+                                             3 * views * height * width * faces_per_pixel}});
+  });
+}
