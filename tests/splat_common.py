@@ -71,6 +71,16 @@ def surfel_scene(
     }
 
 
+def disc_scene(count: int = 12, dtype: torch.dtype = torch.float64, channels: int = 3) -> dict[str, Tensor]:
+    return {
+        "positions": random(count, 3, dtype=dtype) * 1.3,
+        "normals": random(count, 3, seed=1, dtype=dtype),
+        "radii": 0.15 + 0.1 * random(count, seed=2, dtype=dtype),
+        "payload": random(count, channels, seed=3, dtype=dtype),
+        "background": random(channels, seed=4, dtype=dtype),
+    }
+
+
 def flat_scene(
     footprint: str, count: int = 12, views: int = 2, dtype: torch.dtype = torch.float64, channels: int = 3,
     size: tuple[int, int] = (20, 26), seed: int = 0,
@@ -103,6 +113,7 @@ def splat_outputs(dtype: torch.dtype) -> dict[str, Tensor]:
         "square": (lg.splat, flat_scene("square", 300, dtype=dtype, size=size),
                    {"footprint": "square", "blend": "normalised"}),
         "surfels": (lg.surfels, {**surfel_scene(300, dtype), **camera}, {"distortion_range": (0.2, 100.0)}),
+        "discs": (lg.surface_splats, {**disc_scene(300, dtype), **camera}, {"visibility_gradient": True}),
     }  # fmt: skip
     result = {}
     for name, (op, inputs, options) in calls.items():
@@ -146,6 +157,8 @@ def splat_op_arguments() -> dict[str, list[tuple]]:
         "splat_backward": [(*flat, *images, *options, image, None, depths, [True] * 6 + [False] * 3)],
         "project_gaussians": [(*wants_grad(projected), settings)],
         "project_gaussians_backward": [(*projected, settings, *outputs[:3], None)],
+        "splat_visibility": [wants_grad((random(2, 5, 6), xy, shape[..., 0]))],
+        "splat_visibility_backward": [(random(2, 5, 6), xy, shape[..., 0].contiguous())],
         "project_surfels": [(*wants_grad(flat_ones), settings)],
         "project_surfels_backward": [(*flat_ones, settings, *of_surfels[:3], None)],
     }

@@ -49,7 +49,7 @@ LG_HD void prefetch_row(const T* row) {
 template <class T>
 struct ForwardScratch {
   TilePlaces<T> places;
-  alignas(64) T rest[tile_pixels];   // transmittance; softmax: the largest exponent so far
+  alignas(64) T rest[tile_pixels];   // transmittance; softmax: the largest exponent so far; merging: nearest depth
   alignas(64) T total[tile_pixels];  // sum of weights, background included
   alignas(64) T depth[tile_pixels];
   alignas(64) T count[tile_pixels];
@@ -73,7 +73,7 @@ class ForwardTile {
         stop_(stop_below<T>(scene.settings)), limit_(T(scene.settings.limit)),
         inverse_range_(T(1 / (scene.settings.max_depth - scene.settings.min_depth))),
         min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma),
-        measure_(scene.settings.min_depth, scene.settings.max_depth) {}
+        merge_(T(scene.settings.merge)), measure_(scene.settings.min_depth, scene.settings.max_depth) {}
 
   void run(const Binned<T>& binned, int64_t tile) {
     const TileFrame frame(scene_.tiles, tile);
@@ -209,6 +209,12 @@ class ForwardTile {
       store(rest, select(used, V(T(0)), load(rest)));
       done = used;
     } else {
+      if (merge_ > 0) {  // what is nearest has come first
+        const V nearest = select(less(V(T(0)), load(total)), load(rest), sample.depth);
+        done = used & less(nearest + V(merge_), sample.depth);
+        used &= ~done;
+        store(rest, select(used, nearest, load(rest)));
+      }
       store(total, load(total) + only(used, alpha));
     }
     add(b, weight, V(T(1)), used, sample, payload, false);
@@ -303,7 +309,7 @@ class ForwardTile {
   const Images<T>& out_;
   ForwardScratch<T>& s_;
   const int64_t channels_;
-  const T alpha_max_, alpha_min_, stop_, limit_, inverse_range_, min_depth_, inverse_gamma_;
+  const T alpha_max_, alpha_min_, stop_, limit_, inverse_range_, min_depth_, inverse_gamma_, merge_;
   const DepthMeasure<T> measure_;
   uint64_t alive_ = 0;
 

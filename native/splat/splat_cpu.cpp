@@ -214,7 +214,7 @@ Scene<T> make_scene(const int64_t* sizes, const double* settings, const void* co
   scene.view = input(6);
   scene.intrinsics = input(7);
   scene.gamma = inputs[8] ? *input(8) : T(1);
-  scene.settings = {settings[0], settings[1], settings[2], settings[3], settings[4], sizes[13]};
+  scene.settings = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], sizes[13]};
   return scene;
 }
 

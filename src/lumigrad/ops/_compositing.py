@@ -123,7 +123,7 @@ def _scene(
         _views_of(payload, 2), _views_of(background, 1), position.shape[-1], 1 if scalar_shape else shape.shape[-1],
         limit,
     )  # fmt: skip
-    return (ctypes.c_int64 * 14)(*sizes), (ctypes.c_double * 5)(*settings), _core.pointers(tensors)
+    return (ctypes.c_int64 * 14)(*sizes), (ctypes.c_double * 6)(*settings), _core.pointers(tensors)
 
 
 def _kernel(
