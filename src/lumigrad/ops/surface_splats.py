@@ -98,7 +98,7 @@ def surface_splats(
     extent = torch.where(sound, radii, torch.nan)[:, None].expand(-1, 2)
     xy, shape, depth, _ = project_surfels(positions, _facing(normals), extent, view, lens, projection, near, far)
     drawn = depth.isfinite()
-    conic, weight, widest = _ellipses(shape, torch.where(sound, radii, 1), blur)
+    conic, weight, widest = ellipses(shape, torch.where(sound, radii, 1), blur)
     beside = torch.stack((torch.where(drawn, depth, 0), torch.ones_like(weight)), -1)
     values = torch.cat((payload.expand(len(view), -1, -1), beside), -1) * weight[..., None]
     out = engine.composite(
@@ -135,7 +135,7 @@ def _facing(normals: torch.Tensor) -> torch.Tensor:
     return torch.stack((z + normals.norm(dim=-1), -y, x, torch.zeros_like(x)), -1)
 
 
-def _ellipses(
+def ellipses(
     shape: torch.Tensor, radii: torch.Tensor, blur: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V]."""

@@ -94,7 +94,7 @@ def surfels(
         raise ValueError(f"projection: expected 'perspective' or 'orthographic', got {projection!r}")
     if not 0 <= near < far:
         raise ValueError(f"near, far: expected 0 <= near < far, got {near}, {far}")
-    measure = _measure(distortion_range)
+    _measure(distortion_range)
     if harmonics:
         payload = colors_seen(payload, means, view)
     payload, opacities, background = engine.check_appearance(
@@ -108,10 +108,29 @@ def surfels(
             contributors=contributors,
         )  # fmt: skip
     xy, shape, depth, normals = project_surfels(means, quats, scales, view, lens, projection, near, far)
+    return composite_surfels(
+        xy, shape, depth, normals, opacities, payload, background, size, distortion_range, contributors
+    )
+
+
+def composite_surfels(
+    xy: torch.Tensor,
+    shape: torch.Tensor,
+    depth: torch.Tensor,
+    normals: torch.Tensor,
+    opacities: torch.Tensor,
+    payload: torch.Tensor,
+    background: torch.Tensor,
+    size: tuple[int, int],
+    distortion_range: tuple[float, float] | None = None,
+    contributors: int = 0,
+) -> Surfels:
+    """Composite what `project_surfels` gave; the other arguments are those of `surfels`, checked."""
     out = engine.composite(
-        xy, shape, depth, opacities, torch.cat((payload.expand(len(view), -1, -1), normals), -1),
+        xy, shape, depth, opacities, torch.cat((payload.expand(len(xy), -1, -1), normals), -1),
         torch.cat((background, background.new_zeros(*background.shape[:-1], 3)), -1), None, None, None,
-        engine.SURFEL, engine.BLENDS["alpha"], size, [0.99, 1 / 255, 1e-4, *measure], 0, contributors,
+        engine.SURFEL, engine.BLENDS["alpha"], size, [0.99, 1 / 255, 1e-4, *_measure(distortion_range)], 0,
+        contributors,
     )  # fmt: skip
     image, facing, distortion, middle = out.image.split((payload.shape[-1], 3, 1, 1), -1)
     assert out.depth is not None
@@ -122,7 +141,7 @@ def surfels(
 
 
 def _measure(distortion_range: tuple[float, float] | None) -> tuple[float, float]:
-    """What the kernel takes for it: (0, 1) stands for the depth itself."""
+    """What the kernel takes for it, checked: (0, 1) stands for the depth itself."""
     if distortion_range is None:
         return 0.0, 1.0
     try:
