@@ -58,6 +58,29 @@ def gaussian_scene(count: int = 12, dtype: torch.dtype = torch.float64, seed: in
     }
 
 
+def surfel_scene(
+    count: int = 12, dtype: torch.dtype = torch.float64, channels: int = 3, seed: int = 0
+) -> dict[str, Tensor]:
+    return {
+        "means": random(count, 3, seed=seed, dtype=dtype) * 1.3,
+        "quats": random(count, 4, seed=seed + 1, dtype=dtype),
+        "scales": 0.2 + 0.15 * random(count, 2, seed=seed + 2, dtype=dtype),
+        "opacities": 0.6 + 0.35 * random(count, seed=seed + 3, dtype=dtype),
+        "payload": random(count, channels, seed=seed + 4, dtype=dtype),
+        "background": random(channels, seed=seed + 5, dtype=dtype),
+    }
+
+
+def disc_scene(count: int = 12, dtype: torch.dtype = torch.float64, channels: int = 3) -> dict[str, Tensor]:
+    return {
+        "positions": random(count, 3, dtype=dtype) * 1.3,
+        "normals": random(count, 3, seed=1, dtype=dtype),
+        "radii": 0.15 + 0.1 * random(count, seed=2, dtype=dtype),
+        "payload": random(count, channels, seed=3, dtype=dtype),
+        "background": random(channels, seed=4, dtype=dtype),
+    }
+
+
 def flat_scene(
     footprint: str, count: int = 12, views: int = 2, dtype: torch.dtype = torch.float64, channels: int = 3,
     size: tuple[int, int] = (20, 26), seed: int = 0,
@@ -89,6 +112,8 @@ def splat_outputs(dtype: torch.dtype) -> dict[str, Tensor]:
         "disc": (lg.splat, flat_scene("disc", 300, dtype=dtype, size=size, channels=5), {"footprint": "disc"}),
         "square": (lg.splat, flat_scene("square", 300, dtype=dtype, size=size),
                    {"footprint": "square", "blend": "normalised"}),
+        "surfels": (lg.surfels, {**surfel_scene(300, dtype), **camera}, {"distortion_range": (0.2, 100.0)}),
+        "discs": (lg.surface_splats, {**disc_scene(300, dtype), **camera}, {"visibility_gradient": True}),
     }  # fmt: skip
     result = {}
     for name, (op, inputs, options) in calls.items():
@@ -118,15 +143,24 @@ def splat_op_arguments() -> dict[str, list[tuple]]:
     projected = (*gaussian_scene(4, torch.float32).values(), camera["view"], lens)
     settings = [5.0, 6.0, 0.3, 0.01, 1e10, 0.0]
     outputs = torch.ops.lumigrad.project_gaussians(*projected, settings)
+    flat_ones = (*projected[:2], projected[2][:, :2].contiguous(), *projected[3:])
+    of_surfels = torch.ops.lumigrad.project_surfels(*flat_ones, settings)
+    cut = (xy, random(2, 4, 8, seed=8), *flat[2:])
+    surfel_options = (5, 0, 5, 6, [0.99, 1 / 255, 1e-4, 0.0, 1.0], 0)
 
     def wants_grad(tensors: tuple) -> tuple:
         return tuple(t if t is None else t.detach().clone().requires_grad_() for t in tensors)
 
     return {
-        "splat": [(*wants_grad(flat), *options, 2), (*wants_grad(round_), *sphere_options, 0)],
+        "splat": [(*wants_grad(flat), *options, 2), (*wants_grad(round_), *sphere_options, 0),
+                  (*wants_grad(cut), *surfel_options, 1)],
         "splat_backward": [(*flat, *images, *options, image, None, depths, [True] * 6 + [False] * 3)],
         "project_gaussians": [(*wants_grad(projected), settings)],
         "project_gaussians_backward": [(*projected, settings, *outputs[:3], None)],
+        "splat_visibility": [wants_grad((random(2, 5, 6), xy, shape[..., 0]))],
+        "splat_visibility_backward": [(random(2, 5, 6), xy, shape[..., 0].contiguous())],
+        "project_surfels": [(*wants_grad(flat_ones), settings)],
+        "project_surfels_backward": [(*flat_ones, settings, *of_surfels[:3], None)],
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SNIPPETS = [
     pytest.param(match.group(1), id=f"{name} line {text[: match.start()].count(chr(10)) + 1}")
-    for name in ("conventions.md", "rendering.md")
+    for name in ("conventions.md", "rendering.md", "splats.md")
     for text in [(DOCS / name).read_text(encoding="utf-8")]
     for match in re.finditer(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 ]

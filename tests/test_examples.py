@@ -70,3 +70,15 @@ def test_textured_mesh(tmp_path: Path) -> None:
     middle = image[64:, :64][20:44, 20:44]
     assert middle.std() > 0.2  # its colours are there, unlike in the background
     assert (image[:1] - image[0, 0]).abs().max() == 0
+
+
+def test_surfels(tmp_path: Path) -> None:
+    out = tmp_path / "surfels.png"
+    said = run("surfels.py", "--samples", 5000, "--size", 80, "--out", out).splitlines()
+    near, far, _ = numbers(said[0])
+    assert 2.2 < near < far < 3.8
+    image = load_image(out)
+    assert image.shape == (160, 320, 3)
+    surfels, splats = image[20:60, 20:60], image[100:140, 20:60]
+    assert surfels.std() > 0.15
+    assert (surfels - splats).abs().mean() < 0.5 * surfels.std()  # the same creature

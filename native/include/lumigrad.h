@@ -201,11 +201,14 @@ LG_API int32_t lg_fold_mips(
     int64_t height, int64_t width, int64_t channels, int32_t add_to_base);
 
 /* ---- Splats (native/splat) ---------------------------------------------------------------------------
- * footprint: 0 Gaussian conic, 1 disc, 2 square, all in pixels; 3 sphere in perspective, 4 orthographic sphere
+ * footprint: 0 Gaussian conic, 1 disc, 2 square, all in pixels; 3 sphere in perspective, 4 orthographic sphere;
+ *   5 surfel (native/splat/surfel.h; blend 0 only): its images have two more channels, the distortion of depth (of z
+ *   with min_depth = 0, else of z's place between min_depth and max_depth in NDC) and the depth at the median
  * blend: 0 alpha, 1 softmax over depth (spheres only), 2 normalised, 3 nearest
  * sizes int64 [14]: views, primitives, channels, height, width; how many views (1: shared) the first six inputs
  *   have; components of position and shape; the most contributors a pixel takes, 0 for any number
- * settings [5]: alpha_max, alpha_min, stop, min_depth, max_depth
+ * settings [6]: alpha_max, alpha_min, stop, min_depth, max_depth, and for blend 2 how far behind the nearest
+ *   contributor of a pixel others may be, 0 for any distance
  * inputs [9]: position [.., 2 or 3], shape [.., components], depth [..] (null for spheres), opacity [..],
  *   payload [.., channels], each of [1 or views, primitives]; background [1 or views, channels]; for spheres
  *   view [views, 4, 4], intrinsics [views, 4] = fx, fy, cx, cy and gamma [1], else null
@@ -234,5 +237,20 @@ LG_API int32_t lg_project_gaussians_forward(
 LG_API int32_t lg_project_gaussians_backward(
     int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
     const void* const* grad_outputs, void* const* grads);
+
+/* As for Gaussians, with scales [count, 2]. outputs [4]: xy [views, count, 2], shape [.., 8], depth [..] and normal
+ * [.., 3], in the world, turned to the camera. */
+LG_API int32_t lg_project_surfels_forward(
+    int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    void* const* outputs);
+LG_API int32_t lg_project_surfels_backward(
+    int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    const void* const* grad_outputs, void* const* grads);
+
+/* For splats whose alpha is a step: the gradient of their centres xy [views, count, 2] as if each pixel's alpha grew
+ * with 1 / d of those within radius [views, count]. grad_alpha [views, height, width]; all in pixels. */
+LG_API int32_t lg_splat_visibility(
+    int32_t threads, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width, const void* xy,
+    const void* radius, const void* grad_alpha, void* grad_xy);
 
 #endif

@@ -35,6 +35,9 @@ struct BackwardScratch {
   alignas(64) T scale[tile_pixels];   // one by the sum of weights
   alignas(64) T behind[tile_pixels];  // gradient times what is behind; weighted sums: times all of it
   alignas(64) T ray[3][tile_pixels];
+  // Surfels: gradients of the distortion and of the median's depth; mean depth, sum of weights, spread around the mean.
+  alignas(64) T grad_spread[tile_pixels], grad_middle[tile_pixels], mean[tile_pixels], total[tile_pixels];
+  alignas(64) T spread[tile_pixels];
   alignas(64) int32_t last[tile_pixels];
   Mask alive[tile_blocks];
   Aligned<T> grad_image, payload_sum;
@@ -50,7 +53,8 @@ class BackwardTile {
       : scene_(scene), g_(grads), s_(scratch), channels_(Channels ? Channels : scene.channels),
         alpha_max_(T(scene.settings.alpha_max)), alpha_min_(T(scene.settings.alpha_min)),
         inverse_range_(T(1 / (scene.settings.max_depth - scene.settings.min_depth))),
-        min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma) {}
+        min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma),
+        measure_(scene.settings.min_depth, scene.settings.max_depth) {}
 
   // records: one per entry of the tile's list; tile_record: of the tile.
   void run(const Binned<T>& binned, int64_t tile, T* records, T* tile_record) {
@@ -91,6 +95,11 @@ class BackwardTile {
     std::fill_n(s_.behind, tile_pixels, T(0));
     std::fill_n(s_.last, tile_pixels, -1);
     for (int k = 0; k < 3; ++k) std::fill_n(s_.ray[k], tile_pixels, T(0));
+    if constexpr (Footprint::extras > 0) {
+      for (T* values : {s_.grad_spread, s_.grad_middle, s_.mean, s_.total, s_.spread}) {
+        std::fill_n(values, tile_pixels, T(0));
+      }
+    }
     std::fill_n(s_.alive, tile_blocks, Mask(0));
     std::fill_n(tile_record, tile_record_size(channels_), T(0));
     deepest_ = -1;
@@ -103,11 +112,19 @@ class BackwardTile {
     T* grad = s_.grad_image.data() + i / 16 * channels_ * 16 + i % 16;
     T on_background = 0, on_all = 0, rest = a;
     if (g_.image) {
+      const int64_t first = pixel * (channels_ + Footprint::extras);
       for (int64_t c = 0; c < channels_; ++c) {
-        const T value = g_.image[pixel * channels_ + c];
+        const T value = g_.image[first + c];
         grad[c * 16] = value;
         on_background += value * background[c];
-        on_all += value * g_.out_image[pixel * channels_ + c];
+        on_all += value * g_.out_image[first + c];
+      }
+      if constexpr (Footprint::extras > 0) {
+        s_.grad_spread[i] = g_.image[first + channels_];
+        s_.grad_middle[i] = g_.image[first + channels_ + 1];
+        s_.mean[i] = b;
+        s_.total[i] = 1 - a;
+        if (a < 1) s_.spread[i] = g_.out_image[first + channels_] / (1 - a);
       }
     }
     if (g_.alpha) s_.grad_alpha[i] = g_.alpha[pixel];
@@ -177,6 +194,7 @@ class BackwardTile {
     for (int64_t c = 0; c < channels_; ++c) seen = seen + load(grad + c * 16) * V(payload[c]);
 
     V weight, grad_height, depth_gradient;
+    if constexpr (Footprint::extras > 0) seen = seen + on_distortion(b, sample.depth);
     if (blend == Blend::softmax) {
       const V z = one - (sample.depth - V(min_depth_)) * V(inverse_range_);
       const V power = V(opacity) * z * V(inverse_gamma_);
@@ -210,6 +228,9 @@ class BackwardTile {
       sums.opacity = sums.opacity + grad_alpha * only(used, sample.height);
       grad_height = grad_alpha * V(opacity);
       depth_gradient = only(used, weight * grad_depth);
+      if constexpr (Footprint::extras > 0) {
+        depth_gradient = depth_gradient + only(used, pull_survey(b, weight, alpha, sample.depth));
+      }
       sums.depth = sums.depth + depth_gradient;
     }
     pull_payload(weight, used, grad, sums);
@@ -217,6 +238,21 @@ class BackwardTile {
     S at = sample;
     at.height = only(used, sample.height);
     pull_footprint(b, item, pixels, at, used, grad_height, depth_gradient, sums);
+  }
+
+  // The distortion is A S, A the sum of weights, S that of w (m - mean)^2. Its derivative by a weight is the weighted
+  // sum of squared distances from m, S + A (m - mean)^2; by m it is 2 w A (m - mean).
+  LG_HD V on_distortion(int b, const V& depth) const {
+    const V off = measure_.of(depth) - load(s_.mean + b * 16);
+    return load(s_.grad_spread + b * 16) * (load(s_.spread + b * 16) + load(s_.total + b * 16) * off * off);
+  }
+  // Of a depth, to distortion and median. `rest` is already that before this one.
+  LG_HD V pull_survey(int b, const V& weight, const V& alpha, const V& depth) const {
+    const V off = measure_.of(depth) - load(s_.mean + b * 16), before = load(s_.rest + b * 16);
+    const V after = before * maximum(V(T(1)) - alpha, V(least_rest<T>()));
+    const Mask crossed = less_equal(V(T(0.5)), before) & less(after, V(T(0.5)));
+    const V by_spread = V(T(2)) * load(s_.grad_spread + b * 16) * load(s_.total + b * 16) * weight * off;
+    return by_spread * measure_.slope(depth) + only(crossed, load(s_.grad_middle + b * 16));
   }
 
   LG_HD void pull_payload(const V& weight, Mask, const T* grad, Sums& sums) {
@@ -279,6 +315,7 @@ class BackwardTile {
   BackwardScratch<T>& s_;
   const int64_t channels_;
   const T alpha_max_, alpha_min_, inverse_range_, min_depth_, inverse_gamma_;
+  const DepthMeasure<T> measure_;
   V gamma_ = V(T(0));
   int32_t deepest_ = -1;
 };

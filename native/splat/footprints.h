@@ -5,6 +5,7 @@
 //   sample    height in [0, 1] and depth at pixels
 //   pull      adds gradients of these to `sums` values per pixel
 //   finish    turns their sums over pixels into gradients of position and shape
+// and says how many further channels the image gets (`extras`).
 #pragma once
 
 #include <cmath>
@@ -46,6 +47,7 @@ template <class T>
 struct Conic {
   static constexpr int position = 2, shape = 3, sums = 5;
   static constexpr bool needs_plane = false;
+  static constexpr int extras = 0;
   struct Item {
     T x, y, a, b, c, depth;
   };
@@ -97,6 +99,7 @@ template <class T, bool Square>
 struct Spot {
   static constexpr int position = 2, shape = 1, sums = 3;
   static constexpr bool needs_plane = false;
+  static constexpr int extras = 0;
   struct Item {
     T x, y, r, inverse_square, depth;
   };
@@ -173,6 +176,7 @@ template <class T, bool Orthographic>
 struct Sphere {
   static constexpr int position = 3, shape = 1, sums = 5;
   static constexpr bool needs_plane = true;
+  static constexpr int extras = 0;
   struct Item {
     // Perspective: c x q at the anchor and its steps; orthographic: the offset from the pixel. The anchor is where the
     // centre is seen (there it is 0, so that no digits are lost nearby) or the tile's corner, where it is not.

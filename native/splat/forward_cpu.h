@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "splat/surfel.h"
 #include "splat/tile.h"
 
 namespace lg {
@@ -12,14 +13,14 @@ namespace splat {
 
 template <class T>
 struct Images {
-  T* image;         // [.., channels]
+  T* image;         // [.., channels + the footprint's extras]
   T* alpha;
   T* depth;         // null where not wanted
   int32_t* median;  // null where not wanted
   int32_t* ids;     // [.., contributors]
   T* weights;
   int64_t contributors;
-  T* state;         // [.., 2], for the backward pass: transmittance; exponent and sum; sum
+  T* state;         // [.., 2], for the backward pass: transmittance (of surfels, also mean depth); exponent, sum; sum
   int32_t* last;    // place in its tile's list of a pixel's last contributor, -1 for none
 };
 
@@ -48,10 +49,11 @@ LG_HD void prefetch_row(const T* row) {
 template <class T>
 struct ForwardScratch {
   TilePlaces<T> places;
-  alignas(64) T rest[tile_pixels];   // transmittance; softmax: the largest exponent so far
+  alignas(64) T rest[tile_pixels];   // transmittance; softmax: the largest exponent so far; merging: nearest depth
   alignas(64) T total[tile_pixels];  // sum of weights, background included
   alignas(64) T depth[tile_pixels];
   alignas(64) T count[tile_pixels];
+  alignas(64) T mean[tile_pixels], spread[tile_pixels], middle[tile_pixels];  // of depth, for surfels
   alignas(64) int32_t last[tile_pixels], median[tile_pixels];
   Mask alive[tile_blocks];
   Aligned<T> image;
@@ -70,7 +72,8 @@ class ForwardTile {
         alpha_max_(T(scene.settings.alpha_max)), alpha_min_(T(scene.settings.alpha_min)),
         stop_(stop_below<T>(scene.settings)), limit_(T(scene.settings.limit)),
         inverse_range_(T(1 / (scene.settings.max_depth - scene.settings.min_depth))),
-        min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma) {}
+        min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma),
+        merge_(T(scene.settings.merge)), measure_(scene.settings.min_depth, scene.settings.max_depth) {}
 
   void run(const Binned<T>& binned, int64_t tile) {
     const TileFrame frame(scene_.tiles, tile);
@@ -118,6 +121,9 @@ class ForwardTile {
     std::fill_n(s_.total, tile_pixels, soft ? T(1) : T(0));
     std::fill_n(s_.depth, tile_pixels, T(0));
     std::fill_n(s_.count, tile_pixels, T(0));
+    if constexpr (Footprint::extras > 0) {
+      for (T* values : {s_.mean, s_.spread, s_.middle}) std::fill_n(values, tile_pixels, T(0));
+    }
     std::fill_n(s_.last, tile_pixels, -1);
     std::fill_n(s_.median, tile_pixels, -1);
     s_.image.resize(tile_pixels * channels_);
@@ -193,8 +199,9 @@ class ForwardTile {
       used &= ~done;
       weight = before * alpha;
       store(rest, select(used, after, before));
+      const Mask crossed = used & less_equal(V(T(0.5)), before) & less(after, V(T(0.5)));
+      if constexpr (Footprint::extras > 0) survey(b, used, crossed, weight, sample.depth);
       if (out_.median) {
-        const Mask crossed = used & less_equal(V(T(0.5)), before) & less(after, V(T(0.5)));
         for_lanes_of(crossed, [&](int l) { s_.median[b * 16 + l] = p; });
       }
     } else if (blend == Blend::nearest) {
@@ -202,6 +209,12 @@ class ForwardTile {
       store(rest, select(used, V(T(0)), load(rest)));
       done = used;
     } else {
+      if (merge_ > 0) {  // what is nearest has come first
+        const V nearest = select(less(V(T(0)), load(total)), load(rest), sample.depth);
+        done = used & less(nearest + V(merge_), sample.depth);
+        used &= ~done;
+        store(rest, select(used, nearest, load(rest)));
+      }
       store(total, load(total) + only(used, alpha));
     }
     add(b, weight, V(T(1)), used, sample, payload, false);
@@ -216,6 +229,17 @@ class ForwardTile {
       s_.alive[b] &= ~done;
       if (!s_.alive[b]) alive_ &= ~(uint64_t(1) << b);
     }
+  }
+
+  // The weighted mean of depths so far and the weighted squares of distances from it, neither a difference of sums.
+  LG_HD void survey(int b, Mask used, Mask crossed, const V& weight, const V& depth) {
+    T *total = s_.total + b * 16, *mean = s_.mean + b * 16, *spread = s_.spread + b * 16, *middle = s_.middle + b * 16;
+    const V sum = load(total) + only(used, weight), old = load(mean), off = measure_.of(depth) - old;
+    const V now = old + only(used, weight * off / select(used, sum, V(T(1))));
+    store(total, sum);
+    store(mean, now);
+    store(spread, load(spread) + only(used, weight * off * (measure_.of(depth) - now)));
+    store(middle, select(crossed, depth, load(middle)));
   }
 
   LG_HD void for_last(int b, Mask used, int32_t place) {
@@ -255,13 +279,17 @@ class ForwardTile {
         state[1] = s_.total[i];
       } else {
         state[0] = rest;
-        state[1] = 0;
+        state[1] = Footprint::extras > 0 ? s_.mean[i] : T(0);
       }
       const T* from = s_.image.data() + (i / 16 * channels_) * 16 + i % 16;
-      T* to = out_.image + pixel * channels_;
+      T* to = out_.image + pixel * (channels_ + Footprint::extras);
       for (int64_t c = 0; c < channels_; ++c) {
         to[c] = from[c * 16] * scale;
         if (blend != Blend::softmax) to[c] += rest * background[c];
+      }
+      if constexpr (Footprint::extras > 0) {
+        to[channels_] = s_.total[i] * s_.spread[i];
+        to[channels_ + 1] = s_.middle[i];
       }
       out_.alpha[pixel] = 1 - rest;
       out_.last[pixel] = s_.last[i];
@@ -281,7 +309,8 @@ class ForwardTile {
   const Images<T>& out_;
   ForwardScratch<T>& s_;
   const int64_t channels_;
-  const T alpha_max_, alpha_min_, stop_, limit_, inverse_range_, min_depth_, inverse_gamma_;
+  const T alpha_max_, alpha_min_, stop_, limit_, inverse_range_, min_depth_, inverse_gamma_, merge_;
+  const DepthMeasure<T> measure_;
   uint64_t alive_ = 0;
 
  public:

@@ -1,14 +1,16 @@
-// Projection of Gaussians on the CPU.
+// Projection of Gaussians and surfels on the CPU.
 #include "splat/project.h"
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "common/parallel.h"
 #include "common/status.h"
 #include "lumigrad.h"
+#include "splat/project_surfel.h"
 
 namespace lg {
 namespace splat {
@@ -31,31 +33,58 @@ Lens lens_of(const T* view, const T* intrinsics, const double* settings, int64_t
   return lens;
 }
 
-template <class T>
-void project(int threads, const T* const* in, const double* settings, int64_t views, int64_t count, T* xy, T* conic,
-             T* depth, T* compensation) {
+// What is projected: its components of scale, and of its four outputs, which `Projected` holds one after the other.
+struct GaussianKind {
+  using Projected = ProjectedGaussian;
+  using Gradient = GaussianGradient;
+  static constexpr int scales = 3, sizes[4] = {2, 3, 1, 1};
+  template <class... Arguments>
+  static bool project(Arguments&&... arguments) { return project_gaussian(arguments...); }
+  template <class... Arguments>
+  static bool pull(Arguments&&... arguments) { return pull_gaussian(arguments...); }
+};
+
+struct SurfelKind {
+  using Projected = ProjectedSurfel;
+  using Gradient = SurfelGradient;
+  static constexpr int scales = 2, sizes[4] = {2, 8, 1, 3};
+  template <class... Arguments>
+  static bool project(Arguments&&... arguments) { return project_surfel(arguments...); }
+  template <class... Arguments>
+  static bool pull(Arguments&&... arguments) { return pull_surfel(arguments...); }
+};
+
+// Calls body(output, place in it of the primitive i's numbers, place within Projected, how many).
+template <class Kind, class Body>
+void for_outputs(int64_t i, Body&& body) {
+  int from = 0;
+  for (int k = 0; k < 4; ++k) {
+    body(k, i * Kind::sizes[k], from, Kind::sizes[k]);
+    from += Kind::sizes[k];
+  }
+}
+
+template <class Kind, class T>
+void project(int threads, const T* const* in, const double* settings, int64_t views, int64_t count, T* const* to) {
   const int64_t tasks = divide_up(count, per_task);
   parallel_for(threads, views * tasks, [&](int64_t task, int) {
     const int64_t v = task / tasks, begin = task % tasks * per_task, end = std::min(count, begin + per_task);
     const Lens lens = lens_of(in[3], in[4], settings, v);
     for (int64_t p = begin; p < end; ++p) {
-      ProjectedGaussian out{};
+      typename Kind::Projected out{};
       out.depth = std::numeric_limits<double>::quiet_NaN();
-      project_gaussian(lens, in[0] + 3 * p, in[1] + 4 * p, in[2] + 3 * p, &out);
-      const int64_t i = v * count + p;
-      for (int k = 0; k < 2; ++k) xy[2 * i + k] = T(out.xy[k]);
-      for (int k = 0; k < 3; ++k) conic[3 * i + k] = T(out.conic[k]);
-      depth[i] = T(out.depth);
-      compensation[i] = T(out.compensation);
+      Kind::project(lens, in[0] + 3 * p, in[1] + 4 * p, in[2] + Kind::scales * p, &out);
+      double values[sizeof out / sizeof(double)];
+      std::memcpy(values, &out, sizeof out);
+      for_outputs<Kind>(v * count + p, [&](int k, int64_t place, int from, int size) {
+        for (int c = 0; c < size; ++c) to[k][place + c] = T(values[from + c]);
+      });
     }
   });
 }
 
-template <class T>
-double value(const T* data, int64_t i) { return data ? double(data[i]) : 0.0; }
-
-// grads_in: of xy, conic, depth, compensation, any null; out: of means, quats, scales, view, intrinsics.
-template <class T>
+// grads_in: of the outputs, any null; out: of means, quats, scales, view, intrinsics.
+template <class Kind, class T>
 void pull(int threads, const T* const* in, const double* settings, int64_t views, int64_t count,
           const T* const* grads_in, T* const* out) {
   const int64_t tasks = divide_up(count, per_task);
@@ -64,22 +93,24 @@ void pull(int threads, const T* const* in, const double* settings, int64_t views
     const int64_t begin = task * per_task, end = std::min(count, begin + per_task);
     std::fill(out[0] + 3 * begin, out[0] + 3 * end, T(0));
     std::fill(out[1] + 4 * begin, out[1] + 4 * end, T(0));
-    std::fill(out[2] + 3 * begin, out[2] + 3 * end, T(0));
+    std::fill(out[2] + Kind::scales * begin, out[2] + Kind::scales * end, T(0));
     for (int64_t v = 0; v < views; ++v) {
       const Lens lens = lens_of(in[3], in[4], settings, v);
       for (int64_t p = begin; p < end; ++p) {
-        const int64_t i = v * count + p;
-        const ProjectedGaussian given = {
-            {value(grads_in[0], 2 * i), value(grads_in[0], 2 * i + 1)},
-            {value(grads_in[1], 3 * i), value(grads_in[1], 3 * i + 1), value(grads_in[1], 3 * i + 2)},
-            value(grads_in[2], i), value(grads_in[3], i)};
-        GaussianGradient g;
-        if (!pull_gaussian(lens, in[0] + 3 * p, in[1] + 4 * p, in[2] + 3 * p, given, &g, &sums[task * views + v])) {
+        double values[sizeof(typename Kind::Projected) / sizeof(double)] = {};
+        for_outputs<Kind>(v * count + p, [&](int k, int64_t place, int from, int size) {
+          for (int c = 0; grads_in[k] && c < size; ++c) values[from + c] = double(grads_in[k][place + c]);
+        });
+        typename Kind::Projected given;
+        std::memcpy(&given, values, sizeof given);
+        typename Kind::Gradient g;
+        if (!Kind::pull(lens, in[0] + 3 * p, in[1] + 4 * p, in[2] + Kind::scales * p, given, &g,
+                        &sums[task * views + v])) {
           continue;
         }
         for (int k = 0; k < 3; ++k) out[0][3 * p + k] += T(g.mean[k]);
         for (int k = 0; k < 4; ++k) out[1][4 * p + k] += T(g.quat[k]);
-        for (int k = 0; k < 3; ++k) out[2][3 * p + k] += T(g.scale[k]);
+        for (int k = 0; k < Kind::scales; ++k) out[2][Kind::scales * p + k] += T(g.scale[k]);
       }
     }
   });
@@ -99,6 +130,26 @@ void pull(int threads, const T* const* in, const double* settings, int64_t views
   }
 }
 
+template <class Kind>
+int32_t project_all(int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views,
+                    int64_t count, void* const* outputs) {
+  return dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    project<Kind>(threads, reinterpret_cast<const T* const*>(inputs), settings, views, count,
+                  reinterpret_cast<T* const*>(outputs));
+  });
+}
+
+template <class Kind>
+int32_t pull_all(int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views,
+                 int64_t count, const void* const* grad_outputs, void* const* grads) {
+  return dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    pull<Kind>(threads, reinterpret_cast<const T* const*>(inputs), settings, views, count,
+               reinterpret_cast<const T* const*>(grad_outputs), reinterpret_cast<T* const*>(grads));
+  });
+}
+
 }  // namespace
 }  // namespace splat
 }  // namespace lg
@@ -106,20 +157,25 @@ void pull(int threads, const T* const* in, const double* settings, int64_t views
 int32_t lg_project_gaussians_forward(int32_t threads, int32_t dtype, const void* const* inputs, const double* settings,
                                      int64_t views, int64_t count, void* xy, void* conic, void* depth,
                                      void* compensation) {
-  return lg::dispatch(dtype, [&](auto scalar) {
-    using T = decltype(scalar);
-    lg::splat::project<T>(threads, reinterpret_cast<const T* const*>(inputs), settings, views, count,
-                          static_cast<T*>(xy), static_cast<T*>(conic), static_cast<T*>(depth),
-                          static_cast<T*>(compensation));
-  });
+  void* const outputs[4] = {xy, conic, depth, compensation};
+  return lg::splat::project_all<lg::splat::GaussianKind>(threads, dtype, inputs, settings, views, count, outputs);
 }
 
 int32_t lg_project_gaussians_backward(int32_t threads, int32_t dtype, const void* const* inputs,
                                       const double* settings, int64_t views, int64_t count,
                                       const void* const* grad_outputs, void* const* grads) {
-  return lg::dispatch(dtype, [&](auto scalar) {
-    using T = decltype(scalar);
-    lg::splat::pull<T>(threads, reinterpret_cast<const T* const*>(inputs), settings, views, count,
-                       reinterpret_cast<const T* const*>(grad_outputs), reinterpret_cast<T* const*>(grads));
-  });
+  using Kind = lg::splat::GaussianKind;
+  return lg::splat::pull_all<Kind>(threads, dtype, inputs, settings, views, count, grad_outputs, grads);
+}
+
+int32_t lg_project_surfels_forward(int32_t threads, int32_t dtype, const void* const* inputs, const double* settings,
+                                   int64_t views, int64_t count, void* const* outputs) {
+  return lg::splat::project_all<lg::splat::SurfelKind>(threads, dtype, inputs, settings, views, count, outputs);
+}
+
+int32_t lg_project_surfels_backward(int32_t threads, int32_t dtype, const void* const* inputs, const double* settings,
+                                    int64_t views, int64_t count, const void* const* grad_outputs,
+                                    void* const* grads) {
+  using Kind = lg::splat::SurfelKind;
+  return lg::splat::pull_all<Kind>(threads, dtype, inputs, settings, views, count, grad_outputs, grads);
 }

@@ -17,7 +17,7 @@ namespace splat {
 enum class Blend { alpha, softmax, normalised, nearest };
 
 struct Settings {
-  double alpha_max, alpha_min, stop, min_depth, max_depth;
+  double alpha_max, alpha_min, stop, min_depth, max_depth, merge;
   int64_t limit;  // contributors per pixel, or 0 for any number
 };
 

@@ -160,8 +160,9 @@ struct Type {
 template <class T, class Footprint, Blend blend, class Body>
 void with_channels(const Scene<T>& scene, Body&& body) {
   using B = std::integral_constant<Blend, blend>;
-  if (sizeof(T) == 4 && scene.channels == 3) {
-    body(Type<Footprint>{}, B{}, std::integral_constant<int, sizeof(T) == 4 ? 3 : 0>{});
+  constexpr int usual = Footprint::extras > 0 ? 6 : 3;  // a colour, of surfels also the normal
+  if (sizeof(T) == 4 && scene.channels == usual) {
+    body(Type<Footprint>{}, B{}, std::integral_constant<int, sizeof(T) == 4 ? usual : 0>{});
   } else {
     body(Type<Footprint>{}, B{}, std::integral_constant<int, 0>{});
   }
@@ -183,6 +184,9 @@ void choose(const Scene<T>& scene, int32_t footprint, int32_t blend, Body&& body
     case 2: return with_blend<T, Spot<T, true>>(scene, blend, body);
     case 3: return with_channels<T, Sphere<T, false>, Blend::softmax>(scene, body);
     case 4: return with_channels<T, Sphere<T, true>, Blend::softmax>(scene, body);
+    case 5:
+      if (blend != 0) throw InvalidArgument("blend code %d does not fit surfels", static_cast<int>(blend));
+      return with_channels<T, Surfel<T>, Blend::alpha>(scene, body);
     default: throw InvalidArgument("there is no footprint %d", static_cast<int>(footprint));
   }
 }
@@ -210,7 +214,7 @@ Scene<T> make_scene(const int64_t* sizes, const double* settings, const void* co
   scene.view = input(6);
   scene.intrinsics = input(7);
   scene.gamma = inputs[8] ? *input(8) : T(1);
-  scene.settings = {settings[0], settings[1], settings[2], settings[3], settings[4], sizes[13]};
+  scene.settings = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], sizes[13]};
   return scene;
 }
 

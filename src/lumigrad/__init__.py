@@ -19,10 +19,12 @@ from lumigrad.ops import (
     spheres,
     spherical_harmonics,
     splat,
+    surface_splats,
+    surfels,
     texture,
     texture_cube,
 )
-from lumigrad.splats import ProjectedGaussians, Splats
+from lumigrad.splats import ProjectedGaussians, Splats, Surfels
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "ProjectedGaussians",
     "SoftFragments",
     "Splats",
+    "Surfels",
     "antialias",
     "blending",
     "build_mips",
@@ -49,6 +52,8 @@ __all__ = [
     "spheres",
     "spherical_harmonics",
     "splat",
+    "surface_splats",
+    "surfels",
     "texture",
     "texture_cube",
 ]

@@ -61,6 +61,9 @@ _SIGNATURES = {
     "lg_splat_backward": "iiii ppp pp pp",
     "lg_project_gaussians_forward": "ii pp qq pppp",
     "lg_project_gaussians_backward": "ii pp qq pp",
+    "lg_project_surfels_forward": "ii pp qq p",
+    "lg_project_surfels_backward": "ii pp qq pp",
+    "lg_splat_visibility": "ii qqqq pppp",
 }
 CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64, "d": ctypes.c_double}
 # Ops that CUDA has too. Those of the CPU begin with the number of threads, except where it says no threads.

@@ -43,3 +43,31 @@ class ProjectedGaussians(NamedTuple):
     conic: Tensor
     depth: Tensor
     compensation: Tensor
+
+
+class Surfels(NamedTuple):
+    """N images of Gaussian surfels (row 0 is the top).
+
+    Attributes:
+        image: [N, H, W, C], the payload blended with the background.
+        alpha: [N, H, W], how much of it is not background, in [0, 1].
+        depth: [N, H, W], the depths along the viewing direction at which the pixel's ray cuts the surfels, weighted
+            like their payload, with 0 for the background. Divided by alpha it is the expected depth.
+        normals: [N, H, W, 3], unit normals in the world, turned to the camera, weighted like the payload.
+        distortion: [N, H, W], the sum over pairs of contributors of w_i w_j (m_i - m_j)^2, m the depth or a function
+            of it.
+        median_depth: [N, H, W], the depth at which transmittance falls below one half, 0 where it does not.
+        median: int32 [N, H, W], the surfel at which it does, -1 where none does.
+        ids: int32 [N, H, W, K] or None: the first K contributors, front to back; -1 where there are fewer.
+        weights: [N, H, W, K] or None: how much of the payload of each is in the image. No gradients.
+    """
+
+    image: Tensor
+    alpha: Tensor
+    depth: Tensor
+    normals: Tensor
+    distortion: Tensor
+    median_depth: Tensor
+    median: Tensor
+    ids: Tensor | None = None
+    weights: Tensor | None = None

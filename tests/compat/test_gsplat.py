@@ -12,7 +12,7 @@ from ops_common import gradcheck, random, scaled_error
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad.compat.gsplat import rasterization, spherical_harmonics
+from lumigrad.compat.gsplat import rasterization, rasterization_2dgs, spherical_harmonics
 
 NAMES = ["means", "quats_wxyz", "scales", "opacities", "sh", "viewmats", "Ks"]
 MODES = ["classic", "antialiased"]
@@ -256,3 +256,45 @@ def test_empty() -> None:
 def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         rasterization(**{**small_scene(), **SIZE, **change})
+
+
+def test_surfels() -> None:
+    """The arguments arrive where they should: the same as `lumigrad.surfels` with the cameras turned."""
+    scene = small_scene(20)
+    size = (SIZE["height"], SIZE["width"])
+    flip = torch.tensor([1.0, -1, -1, 1], dtype=torch.float64)[:, None]
+    Ks = scene["Ks"]
+    expected = lg.surfels(
+        scene["means"], scene["quats"], scene["scales"][:, :2], scene["opacities"], scene["colors"], size,
+        flip * scene["viewmats"], Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2],
+    )  # fmt: skip
+    image, alpha, normals, from_depth, distortion, median, meta = rasterization_2dgs(
+        **scene, **SIZE, render_mode="RGB+ED", distloss=True
+    )
+    assert torch.equal(image[..., :3], expected.image)
+    assert torch.allclose(image[..., 3] * alpha[..., 0], expected.depth, atol=1e-12)
+    assert torch.equal(alpha[..., 0], expected.alpha)
+    assert torch.equal(normals, expected.normals)
+    assert torch.equal(distortion[..., 0], expected.distortion)
+    assert torch.equal(median[..., 0], expected.median_depth)
+    assert from_depth.shape == normals.shape
+    assert (from_depth * normals).sum(-1).mean() > 0
+    assert meta["radii"].shape == (2, 20, 2)
+    assert torch.equal(meta["normals"].norm(dim=-1).round(decimals=9), torch.ones(2, 20, dtype=torch.float64))
+
+
+def test_surfels_densification_and_refusals() -> None:
+    scene = {k: v.requires_grad_() for k, v in small_scene().items()}
+    image, *_, meta = rasterization_2dgs(**scene, **SIZE, backgrounds=torch.ones(2, 3, dtype=torch.float64))
+    meta["gradient_2dgs"].retain_grad()
+    image.square().sum().backward()
+    assert meta["means2d"].grad.abs().sum() > 0
+    for name in ("means", "quats", "scales", "opacities", "colors", "viewmats", "Ks"):
+        assert scene[name].grad.abs().sum() > 0, name
+    assert rasterization_2dgs(**scene, **SIZE, render_mode="D")[0].shape == (2, 8, 10, 1)
+    with pytest.raises(NotImplementedError, match="packed"):
+        rasterization_2dgs(**scene, **SIZE, packed=True)
+    with pytest.raises(ValueError, match="depth_mode: expected"):
+        rasterization_2dgs(**scene, **SIZE, depth_mode="mean")
+    with pytest.raises(ValueError, match="scales: expected shape"):
+        rasterization_2dgs(**{**scene, "scales": scene["scales"][1:]}, **SIZE)

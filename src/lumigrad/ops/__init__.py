@@ -16,6 +16,8 @@ from lumigrad.ops.soft_blend import soft_colors, soft_silhouette
 from lumigrad.ops.spheres import spheres
 from lumigrad.ops.spherical_harmonics import spherical_harmonics
 from lumigrad.ops.splat import splat
+from lumigrad.ops.surface_splats import surface_splats
+from lumigrad.ops.surfels import surfels
 from lumigrad.ops.texture import texture
 from lumigrad.ops.texture_cube import texture_cube
 
@@ -38,6 +40,8 @@ __all__ = [
     "spheres",
     "spherical_harmonics",
     "splat",
+    "surface_splats",
+    "surfels",
     "texture",
     "texture_cube",
 ]

@@ -24,6 +24,9 @@ FOOTPRINTS = {"gaussian": (0, 3), "disc": (1, 0), "square": (2, 0)}
 SPHERES = {"perspective": 3, "orthographic": 4}
 BLENDS = {"alpha": 0, "normalised": 2, "nearest": 3}
 SOFTMAX = 1
+# Its image has two more channels: the distortion of depth and the depth at the median.
+SURFEL = 5
+EXTRA_CHANNELS = {SURFEL: 2}
 
 
 def named(name: str, value: Any, known: dict[str, Any]) -> Any:
@@ -120,7 +123,7 @@ def _scene(
         _views_of(payload, 2), _views_of(background, 1), position.shape[-1], 1 if scalar_shape else shape.shape[-1],
         limit,
     )  # fmt: skip
-    return (ctypes.c_int64 * 14)(*sizes), (ctypes.c_double * 5)(*settings), _core.pointers(tensors)
+    return (ctypes.c_int64 * 14)(*sizes), (ctypes.c_double * 6)(*settings), _core.pointers(tensors)
 
 
 def _kernel(
@@ -143,7 +146,7 @@ def _kernel(
 ) -> tuple[torch.Tensor, ...]:
     tensors = (position, shape, depth, opacity, payload, background, view, intrinsics, gamma)
     pixels = (_views(position, view), height, width)
-    shapes = _output_shapes(pixels, payload.shape[-1], blend, contributors)
+    shapes = _output_shapes(pixels, _channels(payload, footprint), blend, contributors)
     outputs = [
         _core.empty(size, torch.int32 if integer else position.dtype) for size, integer in zip(shapes, _INTEGER)
     ]
@@ -159,6 +162,10 @@ def _kernel(
 _INTEGER = (False, False, False, True, True, False, False, True)
 
 
+def _channels(payload: torch.Tensor, footprint: int) -> int:
+    return payload.shape[-1] + EXTRA_CHANNELS.get(footprint, 0)
+
+
 def _output_shapes(pixels: tuple, channels: int, blend: int, contributors: int) -> list[tuple]:
     median = pixels if blend == BLENDS["alpha"] else (0,)
     listed = (*pixels, contributors)
@@ -166,8 +173,9 @@ def _output_shapes(pixels: tuple, channels: int, blend: int, contributors: int) 
 
 
 def _fake(position: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, ...]:
-    _, _, _, payload, _, view, _, _, _, blend, height, width, _, _, contributors = rest
-    shapes = _output_shapes((_views(position, view), height, width), payload.shape[-1], blend, contributors)
+    _, _, _, payload, _, view, _, _, footprint, blend, height, width, _, _, contributors = rest
+    pixels = (_views(position, view), height, width)
+    shapes = _output_shapes(pixels, _channels(payload, footprint), blend, contributors)
     return tuple(
         position.new_empty(size, dtype=torch.int32 if integer else position.dtype)
         for size, integer in zip(shapes, _INTEGER)

@@ -7,7 +7,7 @@ import torch
 from lumigrad.ops import _validation as check
 from lumigrad.ops._camera import check_camera
 from lumigrad.ops.project_gaussians import project_gaussians
-from lumigrad.ops.spherical_harmonics import spherical_harmonics
+from lumigrad.ops.spherical_harmonics import colors_seen
 from lumigrad.ops.splat import splat
 from lumigrad.splats import Splats
 
@@ -68,8 +68,7 @@ def gaussians(
         opacities = opacities * projected.compensation
     if harmonics:
         matrices, _ = check_camera(view, fx, fy, cx, cy, means, "means")
-        eyes = torch.linalg.inv(matrices)[:, None, :3, 3]
-        payload = (spherical_harmonics(payload, means - eyes) + 0.5).clamp(min=0)
+        payload = colors_seen(payload, means, matrices)
     return splat(
         projected.xy, projected.conic, projected.depth, payload, size, opacities, background,
         alpha_max=0.99, alpha_min=1 / 255, stop=1e-4, contributors=contributors,

@@ -41,3 +41,9 @@ def spherical_harmonics(coefficients: torch.Tensor, directions: torch.Tensor) ->
             f"got {tuple(directions.shape)}"
         )
     return reference.spherical_harmonics(coefficients, directions)
+
+
+def colors_seen(coefficients: torch.Tensor, positions: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+    """What cameras [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
+    eyes = torch.linalg.inv(view)[:, None, :3, 3]
+    return (spherical_harmonics(coefficients, positions - eyes) + 0.5).clamp(min=0)

@@ -21,6 +21,8 @@ from .spheres import spheres
 from .spherical_harmonics import spherical_harmonics
 from .splat import splat
 from .splat_gradient import splat_gradient
+from .surface_splats import surface_splats
+from .surfels import surfels
 from .texture import texture
 from .texture_cube import texture_cube
 
@@ -44,6 +46,8 @@ __all__ = [
     "spherical_harmonics",
     "splat",
     "splat_gradient",
+    "surface_splats",
+    "surfels",
     "texture",
     "texture_cube",
     "visibility",

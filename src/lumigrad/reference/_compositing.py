@@ -63,7 +63,7 @@ def blend(
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-4)
         rest = 1 - weights.sum(1)
     else:
-        weights, rest, used = _alpha_weights(torch.where(used, alpha, 0), used, blending.stop)
+        weights, rest, used = alpha_weights(torch.where(used, alpha, 0), used, blending.stop)
     image = weights @ payload + rest[:, None] * background
     median = ids = kept = None
     if blending.kind == "alpha":
@@ -75,7 +75,7 @@ def blend(
     return Splats(image.view(shape), (1 - rest).view(size), (weights * depth).sum(1).view(size), median, ids, kept)
 
 
-def _alpha_weights(alpha: Tensor, used: Tensor, stop: float) -> tuple[Tensor, Tensor, Tensor]:
+def alpha_weights(alpha: Tensor, used: Tensor, stop: float) -> tuple[Tensor, Tensor, Tensor]:
     through = (1 - alpha).cumprod(1)
     # The contribution that would take the transmittance down to `stop` is left out, and all behind it.
     used = used & ((through > stop) | (stop <= 0))

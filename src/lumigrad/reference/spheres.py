@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..splats import Splats
 from ._compositing import depth_order, first_contributors, pixel_centres
-from .splat import _renumber, stack
+from .splat import renumber, stack
 
 BACKGROUND_EXPONENT = 1e-6
 
@@ -65,7 +65,7 @@ def spheres(
         depth_range = (min_depth, max_depth)
         image = _blend(d, s, strength[kept], value[kept], background.expand(views, -1)[i], gamma, depth_range,
                        order, contributors, size)  # fmt: skip
-        images.append(_renumber(image, kept))
+        images.append(renumber(image, kept))
     return stack(images)
 
 

@@ -51,7 +51,7 @@ def splat(
         image = _blend(
             strength, depth[i, sound], payload[i, sound], background[i], near, rules, contributors, size
         )
-        images.append(_renumber(image, sound))
+        images.append(renumber(image, sound))
     return stack(images)
 
 
@@ -70,7 +70,7 @@ def falloff(footprint: str, dx: Tensor, dy: Tensor, shape: Tensor) -> Tensor:
     return torch.where((height > 0) & (shape > 0), height, 0)
 
 
-def _renumber(image: Splats, index: Tensor) -> Splats:
+def renumber(image: Splats, index: Tensor) -> Splats:
     """Contributors as indices into all primitives instead of those in `index`."""
 
     def all_of(ids: Tensor | None) -> Tensor | None:

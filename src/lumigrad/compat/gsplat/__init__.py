@@ -18,5 +18,6 @@ from __future__ import annotations
 
 from lumigrad.compat.gsplat._rasterization import rasterization
 from lumigrad.compat.gsplat._spherical_harmonics import spherical_harmonics
+from lumigrad.compat.gsplat._surfels import rasterization_2dgs
 
-__all__ = ["rasterization", "spherical_harmonics"]
+__all__ = ["rasterization", "rasterization_2dgs", "spherical_harmonics"]

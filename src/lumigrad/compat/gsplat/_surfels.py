@@ -1,0 +1,116 @@
+"""Rendering of Gaussian surfels with gsplat's signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.compat.gsplat._rasterization import RENDER_MODES, _checked, _image, _one_of, _payload, _refuse
+from lumigrad.compat.gsplat._visible import screen_radii
+from lumigrad.fit.normals import normals_from_depth
+from lumigrad.ops import _validation as check
+from lumigrad.ops._surfel_projection import project_surfels
+from lumigrad.ops.surface_splats import ellipses
+from lumigrad.ops.surfels import composite_surfels
+from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.splats import Splats
+
+LOW_PASS = 0.5  # square pixels
+DEPTH_MODES = ("expected", "median")
+
+
+def rasterization_2dgs(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    near_plane: float = 0.01,
+    far_plane: float = 1e10,
+    radius_clip: float = 0.0,
+    eps2d: float = 0.3,
+    sh_degree: int | None = None,
+    packed: bool = False,
+    tile_size: int = 16,
+    backgrounds: Tensor | None = None,
+    render_mode: str = "RGB",
+    sparse_grad: bool = False,
+    absgrad: bool = False,
+    distloss: bool = False,
+    depth_mode: str = "expected",
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor, dict[str, Any]]:
+    """Render Gaussian surfels in C pinhole cameras.
+
+    Args:
+        means: [N, 3]. quats: (w, x, y, z) of any length [N, 4]. opacities: [N].
+        scales: [N, 3] or [N, 2]; the third has no effect.
+        colors, viewmats, Ks, near_plane, far_plane, radius_clip, sh_degree, backgrounds, render_mode: as for
+            `rasterization`.
+        depth_mode: which depth the returned normals of depth are those of, "expected" or "median".
+        eps2d, tile_size, distloss: do not change the result; the distortion is there in any case.
+
+    Returns:
+        Image [C, height, width, D, D + 1 or 1], alpha [.., 1], normals [.., 3] (in the world, weighted), normals of the
+        depth [.., 3] (in the world; None if `render_mode` has no depth), distortion [.., 1], median depth [.., 1], and
+        `meta`: "means2d" and "gradient_2dgs" (one tensor, whose ``retain_grad()`` gives the gradients that
+        densification goes by), "radii" (int32, along x and y, 0 if not visible), "depths", "normals", "opacities",
+        each [C, N, ...], "width", "height", "tile_size", "n_cameras", "render_distort". Gradients reach every tensor.
+
+        Depth is that at which rays cut the surfels, in the image too. The distortion is that of `lumigrad.surfels` in
+        depth: squared differences, where the original has absolute ones, so that its weight in a loss needs another
+        value.
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes, devices or names.
+        NotImplementedError: for packed, sparse_grad and absgrad.
+    """
+    _refuse(packed=packed, sparse_grad=sparse_grad, absgrad=absgrad)
+    size = check.resolution((height, width))
+    _one_of("render_mode", render_mode, RENDER_MODES)
+    _one_of("depth_mode", depth_mode, DEPTH_MODES)
+    means, opacities, viewmats, Ks = _checked(means, opacities, viewmats, Ks)
+    scales, quats = check.floating("scales", scales, means, "means"), check.floating("quats", quats, means, "means")
+    if tuple(scales.shape) not in ((len(means), 3), (len(means), 2)):
+        raise ValueError(f"scales: expected shape [{len(means)}, 3] or [{len(means)}, 2], got {tuple(scales.shape)}")
+    check.shape("quats", quats, (len(means), 4))
+    payload = _payload(colors, sh_degree, means, viewmats)
+    if backgrounds is None:
+        backgrounds = payload.new_zeros(payload.shape[-1])
+    else:
+        backgrounds = check.floating("backgrounds", backgrounds, means, "means")
+        check.shape("backgrounds", backgrounds, (len(viewmats), payload.shape[-1]))
+    view = viewmats.new_tensor([1.0, -1, -1, 1])[:, None] * viewmats
+    lens = torch.stack((Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2]), -1)
+    xy, shape, depth, facing = project_surfels(
+        means, quats, scales[:, :2], view, lens, "perspective", near_plane, far_plane
+    )
+    conic = ellipses(shape.detach(), torch.ones_like(opacities), LOW_PASS)[0]
+    strengths = opacities.expand(depth.shape)
+    radii = screen_radii(xy, conic, depth, strengths, size, radius_clip)
+    visible = (radii > 0).all(-1)
+    if "RGB" not in render_mode:
+        payload, backgrounds = payload[..., :0], backgrounds[..., :0]
+    out = composite_surfels(
+        xy, shape, torch.where(visible, depth, torch.nan), facing, opacities, payload, backgrounds, size
+    )
+    image = _image(Splats(out.image, out.alpha, out.depth), render_mode)
+    from_depth = None
+    if render_mode != "RGB":
+        expected = out.depth / out.alpha.clamp(min=1e-10)
+        camera = PerspectiveCamera(view, Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2], size)
+        from_depth = normals_from_depth(out.median_depth if depth_mode == "median" else expected, camera)
+    meta = {
+        "means2d": xy, "gradient_2dgs": xy, "radii": radii, "depths": torch.where(visible, depth, 0),
+        "normals": facing, "opacities": strengths, "width": width, "height": height, "tile_size": tile_size,
+        "n_cameras": len(viewmats), "render_distort": out.distortion[..., None],
+    }  # fmt: skip
+    return (
+        image, out.alpha[..., None], out.normals, from_depth, out.distortion[..., None], out.median_depth[..., None],
+        meta,
+    )  # fmt: skip

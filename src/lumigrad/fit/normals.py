@@ -1,0 +1,63 @@
+"""Normals of depth images, and how well rendered normals agree with them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lumigrad.scene.camera import Camera
+from lumigrad.splats import Surfels
+
+
+def normals_from_depth(depth: Tensor, camera: Camera) -> Tensor:
+    """Unit normals of the surface that a depth image shows, from differences between neighbouring pixels.
+
+    Args:
+        depth: along the viewing direction, [..., H, W] with the camera's batch shape.
+        camera: of size (H, W).
+
+    Returns:
+        [..., H, W, 3] in the world, turned to the camera; 0 on the border, and where the pixel or one of the four
+        neighbours has no positive depth. Gradients reach depth and camera.
+
+    Raises:
+        ValueError: depth is not of the camera's size.
+    """
+    if depth.shape[-2:] != camera.size:
+        raise ValueError(f"depth: expected shape [..., {camera.size[0]}, {camera.size[1]}], got {tuple(depth.shape)}")
+    height, width = camera.size
+    y, x = torch.meshgrid(torch.arange(height).to(depth) + 0.5, torch.arange(width).to(depth) + 0.5, indexing="ij")
+    seen = depth > 0
+    points = camera.unproject(torch.stack((x, y), -1).flatten(0, 1), torch.where(seen, depth, 1).flatten(-2))
+    points = points.unflatten(-2, (height, width))
+    right = points[..., 1:-1, 2:, :] - points[..., 1:-1, :-2, :]
+    down = points[..., 2:, 1:-1, :] - points[..., :-2, 1:-1, :]
+    normal = torch.linalg.cross(down, right)
+    beside = seen[..., 1:-1, 2:] & seen[..., 1:-1, :-2] & seen[..., 2:, 1:-1] & seen[..., :-2, 1:-1]
+    square = normal.square().sum(-1, keepdim=True)
+    whole = (beside & seen[..., 1:-1, 1:-1])[..., None] & (square > 0)
+    unit = torch.where(whole, normal / torch.where(whole, square, 1).sqrt(), 0)
+    return torch.nn.functional.pad(unit, (0, 0, 1, 1, 1, 1))
+
+
+def normal_consistency(surfels: Surfels, camera: Camera, median: bool = False) -> Tensor:
+    """By how much the surfels' normals n_i differ from those N of the depth they show: the sum of w_i (1 - n_i.N).
+
+    Args:
+        surfels: what `lumigrad.surfels` gave for this camera.
+        camera: with the images' batch shape.
+        median: take the median depth instead of the expected one.
+
+    Returns:
+        The mean over all pixels, those without a normal counting as 0. Gradients reach the surfels and the camera.
+
+    Raises:
+        ValueError: the images are not of the camera's size.
+
+    Source: Huang et al. 2024, "2D Gaussian Splatting", section 5.
+    """
+    covered = surfels.alpha > 0
+    expected = torch.where(covered, surfels.depth / torch.where(covered, surfels.alpha, 1), 0)
+    normals = normals_from_depth(surfels.median_depth if median else expected, camera)
+    error = surfels.alpha - (surfels.normals * normals).sum(-1)
+    return torch.where((normals != 0).any(-1), error, 0).mean()

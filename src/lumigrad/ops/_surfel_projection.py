@@ -1,0 +1,77 @@
+"""Projection of surfels to the image, registered with torch. The kernel is ``native/splat/project_surfel.h``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lumigrad import _core
+from lumigrad.ops._registration import register
+from lumigrad.ops.project_gaussians import _arguments, _setup
+
+_forward = _core.function("lg_project_surfels_forward")
+_backward = _core.function("lg_project_surfels_backward")
+
+
+def project_surfels(
+    means: torch.Tensor,
+    quats: torch.Tensor,
+    scales: torch.Tensor,
+    view: torch.Tensor,
+    lens: torch.Tensor,
+    projection: str,
+    near: float,
+    far: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of checked arguments: centres in pixels [N, V, 2], shapes as the compositing kernel takes them [N, V, 8], depths
+    [N, V] (NaN for what is not to be drawn), and unit normals in the world, turned to the camera [N, V, 3]."""
+    settings = [0.0, 0.0, 0.0, near, far, float(projection == "orthographic")]
+    return _op(*(t.contiguous() for t in (means, quats, scales, view, lens)), settings)
+
+
+def _outputs(means: torch.Tensor, view: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    sizes = (view.shape[0], means.shape[0])
+    return tuple(means.new_empty(size) for size in ((*sizes, 2), (*sizes, 8), sizes, (*sizes, 3)))
+
+
+def _kernel(
+    means: torch.Tensor,
+    quats: torch.Tensor,
+    scales: torch.Tensor,
+    view: torch.Tensor,
+    lens: torch.Tensor,
+    settings: Sequence[float],
+) -> tuple[torch.Tensor, ...]:
+    outputs = _outputs(means, view)
+    _forward(*_arguments((means, quats, scales, view, lens), settings), _core.pointers(outputs))
+    return outputs
+
+
+def _grad(ctx: Any, *grads: Any) -> tuple:
+    return (*_backward_op(*ctx.saved_tensors, ctx.settings, *grads), None)
+
+
+def _backward_kernel(*args: Any) -> tuple[torch.Tensor, ...]:
+    inputs, settings = args[:5], args[5]
+    outputs = tuple(torch.empty_like(tensor) for tensor in inputs)
+    given = [None if grad is None else grad.contiguous() for grad in args[6:]]
+    _backward(*_arguments(inputs, settings), _core.pointers(given), _core.pointers(outputs))
+    return outputs
+
+
+_TENSORS = "Tensor means, Tensor quats, Tensor scales, Tensor view, Tensor lens, float[] settings"
+_backward_op = register(
+    f"project_surfels_backward({_TENSORS}, Tensor? grad_xy, Tensor? grad_shape, Tensor? grad_depth, "
+    "Tensor? grad_normal) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    kernel=_backward_kernel,
+    fake=lambda *args: tuple(torch.empty_like(tensor) for tensor in args[:5]),
+)
+_op = register(
+    f"project_surfels({_TENSORS}) -> (Tensor, Tensor, Tensor, Tensor)",
+    kernel=_kernel,
+    fake=lambda means, quats, scales, view, lens, settings: _outputs(means, view),
+    setup=_setup,
+    backward=_grad,
+)
