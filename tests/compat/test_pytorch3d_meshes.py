@@ -144,9 +144,9 @@ def wrong_calls() -> dict[str, tuple[Callable[[], Any], type, str]]:
             "^cameras: expected 1 or 1 as there are meshes, got 2",
         ),
         "many": (
-            lambda: p3d.rasterize_meshes(mesh, 4, faces_per_pixel=256),
+            lambda: p3d.rasterize_meshes(mesh, 4, faces_per_pixel=1025),
             ValueError,
-            "^faces_per_pixel: expected 1 to 255",
+            "^faces_per_pixel: expected 1 to 1024",
         ),
     }
 

@@ -19,7 +19,7 @@ from lumigrad.ops.interpolate import interpolate
 from lumigrad.ops.rasterize import check_geometry
 
 PERSPECTIVE, CLIP, CULL = 1, 2, 4  # the kernel's flags
-MAX_FACES_PER_PIXEL = 255
+MAX_FACES_PER_PIXEL = 1024
 
 
 def soft_rasterize(
@@ -39,7 +39,7 @@ def soft_rasterize(
         pos: clip-space positions [N, V, 4] or [V, 4], as for :func:`~lumigrad.ops.rasterize.rasterize`.
         tri: vertex indices [T, 3], int32 or int64.
         resolution: (height, width) in pixels, at most 32768 each.
-        faces_per_pixel: K, the most faces a pixel keeps, 1 to 255.
+        faces_per_pixel: K, the most faces a pixel keeps, 1 to 1024.
         blur_radius: faces whose squared distance from the pixel's centre is below this take part, in units of
             half the image's shorter side (which spans [-1, 1]; both axes have the same unit).
         ranges: as for `rasterize`.

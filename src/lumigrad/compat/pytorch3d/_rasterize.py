@@ -54,7 +54,7 @@ def rasterize_meshes(
         meshes: with x and y in NDC (left and up; the image's shorter side spans [-1, 1]) and z in view space.
         image_size: side, or (height, width), in pixels.
         blur_radius: the squared NDC distance within which faces that miss the pixel's centre count.
-        faces_per_pixel: K, 1 to 255.
+        faces_per_pixel: K, 1 to 1024.
         bin_size, max_faces_per_bin: not looked at. There are no bins to choose and none that overflow.
         perspective_correct: weights of the surface; otherwise of the projected triangle.
         clip_barycentric_coords: weights outside of a face are clamped to [0, 1] and scaled to sum to 1.
