@@ -129,6 +129,14 @@ class GradientSums {
     pass(sum_);
   }
 
+  // The same where all slots are those of one tensor, with everything that has to be done before and behind.
+  template <class Pass>
+  void run_whole(Queue& queue, int64_t count, T* out, Pass&& pass) {
+    queue.fill_bytes(out, 0, count * static_cast<int64_t>(sizeof(T)));
+    run(queue, pass);
+    finish(queue, 0, count, out);
+  }
+
   // Brings the sums of `count` slots to their tensor; nothing to do without determinism.
   void finish(Queue& queue, int64_t first_slot, int64_t count, T* out) const {
     if (slots_ > 0) queue.launch_items(write_totals<T>, count, sum_, first_slot, count, out);

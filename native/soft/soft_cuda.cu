@@ -218,12 +218,10 @@ struct Backward {
   void plan(Workspace& workspace) { sums.plan(workspace); }
   void run(Queue& queue) {
     const MeshIndex mesh = {scene.tri, scene.vertices, scene.triangles, scene.shared};
-    queue.fill_bytes(grad_pos, 0, 4 * scene.rows() * static_cast<int64_t>(sizeof(T)));
-    sums.run(queue, [&](const GradientSum<T>& sum) {
+    sums.run_whole(queue, 4 * scene.rows(), grad_pos, [&](const GradientSum<T>& sum) {
       queue.launch(backward_fragments<T>, soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), scene,
                    mesh, in, most, soft_tile_size(most), sum, grad_pos);
     });
-    sums.finish(queue, 0, 4 * scene.rows(), grad_pos);
   }
 };
 
