@@ -331,7 +331,8 @@ int32_t lg_cuda_soft_blend_forward(lg_cuda_call* call, int32_t dtype, const void
                                    const void* attr, const int32_t* attr_tri, int64_t attr_views,
                                    int64_t attr_vertices, int64_t channels, void* out_transmittance, void* out_color,
                                    void* out_behind, void* out_nearest, void* out_total) {
-  if (const int32_t failure = lg::reject_ranges(ranges, views, triangles)) return failure;
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
+  if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
@@ -353,7 +354,8 @@ int32_t lg_cuda_soft_blend_backward(lg_cuda_call* call, int32_t dtype, const voi
                                     const void* color, const void* behind, const void* nearest, const void* total,
                                     const void* grad_transmittance, const void* grad_color, const void* grad_behind,
                                     void* grad_pos, void* grad_attr) {
-  if (const int32_t failure = lg::reject_ranges(ranges, views, triangles)) return failure;
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
+  if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,

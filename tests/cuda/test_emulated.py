@@ -313,5 +313,7 @@ def test_every_shared_op_is_there() -> None:
         assert core.calls.keys() == _core.op_signatures().keys() == _core.calls.keys()
         with pytest.raises(ValueError, match="resolution: at most 32768"):
             core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 5)
+        with pytest.raises(ValueError, match="resolution: at most 32768"):
+            core.calls["soft_rasterize_forward"](0, None, None, None, 1, 0, 0, 1, 40000, 1, 0.0, 0, *[None] * 4)
         with pytest.raises(ValueError, match="dtype code 7"):
             core.calls["build_mips"](7, core.pointers([]), 1, 1, 1, 1, 1)
