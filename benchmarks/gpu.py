@@ -344,7 +344,65 @@ def _grids(copies: int, stacked: bool) -> meshes.Mesh:
     return meshes.Mesh(f"grid x{copies}", points, all_faces.contiguous(), (points + 1) / 2)
 
 
-SECTIONS = {"frame": run_frame, "depth": run_depth}
+class SoftTasks:
+    """Soft images of a mesh, forward and backward, by what they take."""
+
+    def __init__(self, work: Work) -> None:
+        import lumigrad
+
+        self.lg, self.work, self.size = lumigrad, work, (work.size, work.size)
+        self.pos, self.colors = work.clip.clone().requires_grad_(), work.colors.clone().requires_grad_()
+        self.pixel = (2 / work.size) ** 2  # of blur: its square, in units of half the image
+
+    def nearest(self) -> tuple[torch.Tensor, ...]:
+        frags = self.lg.soft_rasterize(self.pos, self.work.faces, self.size, 1, self.pixel)
+        shaded = self.lg.soft_interpolate(self.colors, frags, self.work.faces)
+        image = (shaded * self.lg.blending.probability(frags, self.pixel / 9)[..., None])[..., 0, :]
+        return torch.autograd.grad(image, (self.pos, self.colors), self.work.gradient)
+
+    def fragments(self) -> tuple[torch.Tensor, ...]:
+        frags = self.lg.soft_rasterize(self.pos, self.work.faces, self.size, 50, 1e-4)
+        return torch.autograd.grad(self.lg.blending.silhouette(frags, 1e-5).sum(), self.pos)
+
+    def silhouette(self) -> tuple[torch.Tensor, ...]:
+        mask = self.lg.soft_silhouette(self.pos, self.work.faces, self.size, 1e-5, 1e-4)
+        return torch.autograd.grad(mask.sum(), self.pos)
+
+    def mixed(self) -> tuple[torch.Tensor, ...]:
+        image = self.lg.soft_colors(self.pos, self.work.faces, self.colors, self.size, 1e-5, 1e-2, blur_radius=1e-4)
+        return torch.autograd.grad(image[..., :3], (self.pos, self.colors), self.work.gradient)
+
+
+def run_soft(libraries: list[str], options: Options) -> Table:
+    """Soft rasterisation: one face a pixel, fifty, and all of them without fragments."""
+    tasks = {"nearest": "K=1", "fragments": "K=50", "silhouette": "fused mask", "mixed": "fused colours"}
+    table = Table(
+        "Soft images, forward + backward (medians, ms; peak MB beyond the inputs)",
+        [*(Column(key, key) for key in ("mesh", "triangles", "size", "batch")),
+         *(Column(f"{task} {part}", f"{title} {part}".strip(), shown) for task, title in tasks.items()
+           for part, shown in (("", milliseconds), ("graph", milliseconds), ("MB", megabytes)))],
+        notes=["K=1: colours of the nearest face, a pixel of blur; K=50 and fused mask: silhouettes, blur 1e-4"],
+    )  # fmt: skip
+    for name in options.names:
+        mesh = _load(name, options)
+        for size in options.sizes:
+            for batch in options.batches:
+                # Fifty fragments and their gradients take 2.4 KB a pixel.
+                if batch * size * size > MOST_PIXELS // 16 or mesh.triangles > 200_000:
+                    continue
+                made = SoftTasks(_work(mesh, size, batch, options))
+                row: dict[str, Any] = {"mesh": mesh.name, "triangles": mesh.triangles, "size": size, "batch": batch}
+                for name_of_task in tasks:
+                    task = getattr(made, name_of_task)
+                    row[f"{name_of_task} "] = measure(task, options)
+                    row[f"{name_of_task} graph"] = replay(task, options)
+                    row[f"{name_of_task} MB"] = peak(task, options)
+                table.rows.append(row)
+                print(".", end="", flush=True)
+    return table
+
+
+SECTIONS = {"frame": run_frame, "depth": run_depth, "soft": run_soft}
 
 
 # ---- Program ---------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ LG_DEVICE uint32_t warp_match(V value) {
 
 LG_DEVICE float atomic_add(float* place, float value) { return atomicAdd(place, value); }
 LG_DEVICE double atomic_add(double* place, double value) { return atomicAdd(place, value); }
+LG_DEVICE uint32_t atomic_add(uint32_t* place, uint32_t value) { return atomicAdd(place, value); }
 LG_DEVICE uint64_t atomic_add(uint64_t* place, uint64_t value) {
   return atomicAdd(reinterpret_cast<unsigned long long*>(place), static_cast<unsigned long long>(value));
 }

@@ -3,7 +3,7 @@
 // By default with atomics, in whatever order threads come. Deterministically in two rounds: the first notes the
 // largest magnitude that each place is given; the second adds integers, in units so much smaller than that that no
 // sum can overflow. Sums of integers do not depend on their order. With n contributions at most, a place keeps
-// 62 - log2(n) bits below its largest one.
+// 62 - log2(n) bits below its largest one. Where no good bound is known beforehand, the first round counts them.
 #pragma once
 
 #include <cmath>
@@ -32,9 +32,10 @@ struct GradientSum {
   using Bits = typename MagnitudeBits<T>::Bits;
 
   SumRound round;
-  int32_t bits;    // of a contribution as large as the largest one
-  Bits* largest;   // per slot: the bits of the largest magnitude
-  uint64_t* sums;  // per slot
+  int32_t bits;      // of a contribution as large as the largest one, where they are not counted
+  Bits* largest;     // per slot: the bits of the largest magnitude
+  uint64_t* sums;    // per slot
+  uint32_t* counts;  // per slot: how many contributions there are; null: not counted
 
   // Adds `value` to *place. slot: the number of the place among all that are added to.
   LG_DEVICE void add(T* place, int64_t slot, T value) const {
@@ -43,9 +44,10 @@ struct GradientSum {
     } else if (round == SumRound::measure) {
       const Bits mine = magnitude(value);
       if (mine > load_fresh(largest + slot)) atomic_max(largest + slot, mine);
+      if (counts && mine != 0) atomic_add(counts + slot, 1u);
     } else if (value != 0) {
       const Bits top = largest[slot];
-      if (is_number(top)) atomic_add(sums + slot, to_units(value, top));
+      if (is_number(top)) atomic_add(sums + slot, to_units(value, top, slot));
     }
   }
 
@@ -54,7 +56,7 @@ struct GradientSum {
     const Bits top = largest[slot];
     if (!is_number(top)) return value_of(top) - value_of(top);  // NaN
     const auto sum = static_cast<int64_t>(sums[slot]);
-    return static_cast<T>(std::ldexp(static_cast<double>(sum), exponent(top) - bits));
+    return static_cast<T>(std::ldexp(static_cast<double>(sum), exponent(top) - bits_of(slot)));
   }
 
  private:
@@ -74,8 +76,14 @@ struct GradientSum {
     std::frexp(static_cast<double>(value_of(top)), &e);
     return e;
   }
-  LG_DEVICE uint64_t to_units(T value, Bits top) const {
-    return static_cast<uint64_t>(std::llrint(std::ldexp(static_cast<double>(value), bits - exponent(top))));
+  LG_DEVICE int bits_of(int64_t slot) const {
+    if (!counts) return bits;
+    int of_sum = 0;
+    while (of_sum < 32 && (uint64_t{1} << of_sum) < counts[slot]) ++of_sum;
+    return 62 - of_sum;
+  }
+  LG_DEVICE uint64_t to_units(T value, Bits top, int64_t slot) const {
+    return static_cast<uint64_t>(std::llrint(std::ldexp(static_cast<double>(value), bits_of(slot) - exponent(top))));
   }
 };
 
@@ -97,20 +105,22 @@ __global__ void write_totals(GradientSum<T> sum, int64_t first_slot, int64_t cou
 template <class T>
 class GradientSums {
  public:
-  // contributions: at most so many are added to any one place.
+  // contributions: at most so many are added to any one place; 0: fewer than 2^32, which are counted.
   GradientSums(bool deterministic, int64_t slots, int64_t contributions)
-      : slots_(deterministic ? slots : 0), bits_(62) {
+      : slots_(deterministic ? slots : 0), counted_(contributions == 0), bits_(62) {
     sum_.round = deterministic ? SumRound::measure : SumRound::direct;
     while (bits_ > 1 && (int64_t{1} << (62 - bits_)) < contributions) --bits_;
     sum_.bits = bits_;
     sum_.largest = nullptr;
     sum_.sums = nullptr;
+    sum_.counts = nullptr;
   }
 
   void plan(Workspace& workspace) {
     if (slots_ == 0) return;
     sum_.largest = workspace.take<typename MagnitudeBits<T>::Bits>(slots_);
     sum_.sums = workspace.take<uint64_t>(slots_);
+    if (counted_) sum_.counts = workspace.take<uint32_t>(slots_);
   }
 
   // pass(sum) launches the kernels that add. The places have to be zero before, or are written by finish().
@@ -123,10 +133,19 @@ class GradientSums {
     }
     queue.fill_bytes(sum_.largest, 0, slots_ * static_cast<int64_t>(sizeof *sum_.largest));
     queue.fill_bytes(sum_.sums, 0, slots_ * static_cast<int64_t>(sizeof *sum_.sums));
+    if (counted_) queue.fill_bytes(sum_.counts, 0, slots_ * static_cast<int64_t>(sizeof *sum_.counts));
     sum_.round = SumRound::measure;
     pass(sum_);
     sum_.round = SumRound::exact;
     pass(sum_);
+  }
+
+  // The same where all slots are those of one tensor, with everything that has to be done before and behind.
+  template <class Pass>
+  void run_whole(Queue& queue, int64_t count, T* out, Pass&& pass) {
+    queue.fill_bytes(out, 0, count * static_cast<int64_t>(sizeof(T)));
+    run(queue, pass);
+    finish(queue, 0, count, out);
   }
 
   // Brings the sums of `count` slots to their tensor; nothing to do without determinism.
@@ -136,6 +155,7 @@ class GradientSums {
 
  private:
   int64_t slots_;
+  bool counted_;
   int32_t bits_;
   GradientSum<T> sum_;
 };

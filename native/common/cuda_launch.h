@@ -117,8 +117,14 @@ inline int32_t reject(const char* format, ...) {
   return LG_INVALID;
 }
 
-// LG_OK where every view's range (first, count) lies within the triangles.
-inline int32_t reject_ranges(const int64_t* ranges, int64_t views, int64_t triangles) {
+// LG_OK where an image has at most `most` pixels a side and every view's range (first, count), if there are any, lies
+// within the triangles.
+inline int32_t reject_views(const int64_t* ranges, int64_t views, int64_t triangles, int64_t height, int64_t width,
+                            int64_t most) {
+  if (height > most || width > most) {
+    return reject("resolution: at most %lld pixels a side, got (%lld, %lld)", static_cast<long long>(most),
+                  static_cast<long long>(height), static_cast<long long>(width));
+  }
   for (int64_t view = 0; ranges && view < views; ++view) {
     const int64_t first = ranges[2 * view], count = ranges[2 * view + 1];
     if (first < 0 || count < 0 || first > triangles - count) {

@@ -12,6 +12,7 @@
 
 #include "common/memory.h"
 #include "common/parallel.h"
+#include "common/triangle_numbers.h"
 
 namespace lg {
 
@@ -25,6 +26,7 @@ class TriangleGradients {
   void begin_chunk(int64_t chunk, int worker, int64_t view) {
     Worker& w = workers_[worker];
     w.first = static_cast<int64_t>(w.triangle.size());
+    w.numbers.clear();
     chunks_[chunk] = {worker, w.first, w.first, view};
   }
 
@@ -32,14 +34,12 @@ class TriangleGradients {
   // after all others of the chunk.
   int64_t find(int worker, int32_t triangle) {
     Worker& w = workers_[worker];
-    int32_t& slot = w.slots[static_cast<uint32_t>(triangle) % slot_count];  // counts from the chunk's first
-    const auto size = static_cast<int32_t>(static_cast<int64_t>(w.triangle.size()) - w.first);
-    if (!(slot < size && w.triangle[w.first + slot] == triangle)) {
-      slot = size;
+    const int32_t before = w.numbers.count(), number = w.numbers.find(triangle);
+    if (number == before) {
       w.triangle.push_back(triangle);
       std::fill_n(w.value.extend(values_), values_, T(0));
     }
-    return slot;
+    return number;
   }
 
   // The values of a record; valid until the next find().
@@ -48,7 +48,8 @@ class TriangleGradients {
     return w.value.data() + (w.first + record) * values_;
   }
 
-  // Adds `count` records to the worker's current chunk and returns their values, zero at first.
+  // Adds `count` records to the worker's current chunk, which must have none by find(), and returns their values, zero
+  // at first.
   template <class TriangleOf>
   T* append(int worker, int64_t count, TriangleOf&& triangle_of) {
     Worker& w = workers_[worker];
@@ -91,10 +92,8 @@ class TriangleGradients {
   }
 
  private:
-  static constexpr uint32_t slot_count = 2048;  // triangles of one tile rarely share a slot
-
   struct Worker {
-    std::vector<int32_t> slots = std::vector<int32_t>(slot_count, 0);
+    TriangleNumbers numbers;  // of the current chunk's records
     Array<int32_t> triangle;
     Array<T> value;
     int64_t first = 0;  // of the current chunk

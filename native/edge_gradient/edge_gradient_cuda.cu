@@ -87,11 +87,9 @@ struct Backward {
 
   void plan(Workspace& workspace) { sums.plan(workspace); }
   void run(Queue& queue) {
-    queue.fill_bytes(grad_pos, 0, places() * static_cast<int64_t>(sizeof(T)));
-    sums.run(queue, [&](const GradientSum<T>& sum) {
+    sums.run_whole(queue, places(), grad_pos, [&](const GradientSum<T>& sum) {
       queue.launch(pull_borders<T>, image_grid(scene.image), image_block(), scene, sum, grad_pos);
     });
-    sums.finish(queue, 0, places(), grad_pos);
   }
 };
 

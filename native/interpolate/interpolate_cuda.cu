@@ -272,9 +272,7 @@ struct Backward {
       pass(queue, GradientSum<T>{});
       return;
     }
-    queue.fill_bytes(g.attr, 0, places() * static_cast<int64_t>(sizeof(T)));
-    sums.run(queue, [&](const GradientSum<T>& sum) { pass(queue, sum); });
-    sums.finish(queue, 0, places(), g.attr);
+    sums.run_whole(queue, places(), g.attr, [&](const GradientSum<T>& sum) { pass(queue, sum); });
   }
 
  private:

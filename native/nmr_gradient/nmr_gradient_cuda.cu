@@ -131,8 +131,7 @@ struct Backward {
 
   void plan(Workspace& workspace) { sums.plan(workspace); }
   void run(Queue& queue) {
-    queue.fill_bytes(grad_pos, 0, places() * static_cast<int64_t>(sizeof(T)));
-    sums.run(queue, [&](const GradientSum<T>& sum) {
+    sums.run_whole(queue, places(), grad_pos, [&](const GradientSum<T>& sum) {
       for (const bool vertical : {false, true}) {
         const ImageSize& image = scene.image;
         const int64_t lines = vertical ? image.width : image.height, size = vertical ? image.height : image.width;
@@ -141,7 +140,6 @@ struct Backward {
                            grad_pos);
       }
     });
-    sums.finish(queue, 0, places(), grad_pos);
   }
 };
 

@@ -179,11 +179,9 @@ struct Backward {
 
   void plan(Workspace& workspace) { sums.plan(workspace); }
   void run(Queue& queue) {
-    queue.fill_bytes(grad_pos, 0, places() * static_cast<int64_t>(sizeof(T)));
-    sums.run(queue, [&](const GradientSum<T>& sum) {
+    sums.run_whole(queue, places(), grad_pos, [&](const GradientSum<T>& sum) {
       queue.launch(backward_pixels<T>, image_grid(geometry.image), image_block(), geometry, in, sum, grad_pos);
     });
-    sums.finish(queue, 0, places(), grad_pos);
   }
 };
 
@@ -195,11 +193,8 @@ int32_t lg_cuda_rasterize_forward(lg_cuda_call* call, int32_t dtype, const void*
                                   int64_t height, int64_t width, int32_t subpixel_bits, const int32_t* after_tri,
                                   const float* after_zbuffer, int32_t drop_coincident, int32_t* out_tri,
                                   void* out_bary, void* out_depth, void* out_bary_d, float* out_zbuffer) {
-  if (height > lg::max_resolution || width > lg::max_resolution) {
-    return lg::reject("resolution: at most %d pixels a side, got (%lld, %lld)", static_cast<int>(lg::max_resolution),
-                      static_cast<long long>(height), static_cast<long long>(width));
-  }
-  if (const int32_t failure = lg::reject_ranges(ranges, views, triangles)) return failure;
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::max_resolution);
+  if (failure != LG_OK) return failure;
   const lg::VisibilityRequest request = {dtype,     pos,    tri,   ranges,        views,     vertices,
                                          triangles, height, width, subpixel_bits, after_tri, after_zbuffer,
                                          drop_coincident != 0};

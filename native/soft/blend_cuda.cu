@@ -312,10 +312,8 @@ template <class T>
 GradientSums<T> gradient_sums(const lg_cuda_call& call, const SoftScene<T>& scene, const BlendRequest<T>& r,
                               bool attributes) {
   const int64_t slots = 4 * scene.rows() + (attributes ? r.attr_views * r.attr_vertices * r.channels : 0);
-  // Every warp may add to a vertex through every corner of every face.
-  const double most = 3.0 * static_cast<double>(scene.views) * static_cast<double>(divide_up(scene.height, 4)) *
-                      static_cast<double>(divide_up(scene.width, 8)) * static_cast<double>(scene.triangles);
-  return {call.deterministic != 0, slots, static_cast<int64_t>(std::min(most, 0x1p60))};
+  // Every warp may add to a vertex through every corner of every face: no bound of any use.
+  return {call.deterministic != 0, slots, 0};
 }
 
 template <class T>
@@ -333,7 +331,8 @@ int32_t lg_cuda_soft_blend_forward(lg_cuda_call* call, int32_t dtype, const void
                                    const void* attr, const int32_t* attr_tri, int64_t attr_views,
                                    int64_t attr_vertices, int64_t channels, void* out_transmittance, void* out_color,
                                    void* out_behind, void* out_nearest, void* out_total) {
-  if (const int32_t failure = lg::reject_ranges(ranges, views, triangles)) return failure;
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
+  if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
@@ -355,7 +354,8 @@ int32_t lg_cuda_soft_blend_backward(lg_cuda_call* call, int32_t dtype, const voi
                                     const void* color, const void* behind, const void* nearest, const void* total,
                                     const void* grad_transmittance, const void* grad_color, const void* grad_behind,
                                     void* grad_pos, void* grad_attr) {
-  if (const int32_t failure = lg::reject_ranges(ranges, views, triangles)) return failure;
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
+  if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,

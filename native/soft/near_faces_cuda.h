@@ -21,6 +21,7 @@
 
 namespace lg {
 
+constexpr int64_t soft_max_resolution = 32768;  // boxes are of 16-bit numbers
 constexpr int soft_warps = 2;  // a block: 16 x 4 pixels
 constexpr int soft_threads = soft_warps * static_cast<int>(warp_size);
 constexpr int64_t faces_per_node = 32 * 32;

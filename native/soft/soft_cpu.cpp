@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "common/tiles.h"
 #include "common/triangle_gradients.h"
+#include "common/triangle_numbers.h"
 #include "lumigrad.h"
 #include "soft/bins_cpu.h"
 #include "soft/fragments.h"
@@ -191,15 +192,10 @@ class Forward {
 // The faces met in a tile, with their sums.
 template <class T>
 struct FaceSums {
-  static constexpr uint32_t slot_count = 2048;
-
   // The number of a face; a new one if it has not been met (or was forgotten: then it has two numbers).
   int32_t find(const SoftScene<T>& scene, const PixelTile& tile, int32_t face) {
-    int32_t& slot = slots[static_cast<uint32_t>(face) % slot_count];
-    const auto size = static_cast<int32_t>(number.size());
-    if (!(slot < size && number[slot] == face)) {
-      slot = size;
-      number.push_back(face);
+    const int32_t before = numbers.count(), number = numbers.find(face);
+    if (number == before) {
       double p[3][4];
       scene.corners(tile.view, face, p);
       SoftFrame& frame = *frames.extend(1);
@@ -211,18 +207,17 @@ struct FaceSums {
       make_soft_face(frame, scene.flags, made);
       std::fill_n(sums.extend(soft_sums), soft_sums, T(0));
     }
-    return slot;
+    return number;
   }
 
   void clear() {
-    number.clear();
+    numbers.clear();
     frames.clear();
     faces.clear();
     sums.clear();
   }
 
-  std::vector<int32_t> slots = std::vector<int32_t>(slot_count, 0);
-  Array<int32_t> number;
+  TriangleNumbers numbers;
   Array<SoftFrame> frames;
   Array<SoftFace<T>> faces;
   Array<T> sums;
@@ -262,8 +257,8 @@ void backward(int32_t threads, const SoftScene<T>& scene, const FragmentGradient
     const PixelTile tile = tiles[i];
     backward_tile(scene, in, most, tile, sums);
     gradients.begin_chunk(i, worker, tile.view);
-    const auto count = static_cast<int64_t>(sums.number.size());
-    T* out = gradients.append(worker, count, [&](int64_t k) { return sums.number[k]; });
+    const int64_t count = sums.numbers.count();
+    T* out = gradients.append(worker, count, [&](int64_t k) { return sums.numbers[static_cast<int32_t>(k)]; });
     for (int64_t k = 0; k < count; ++k) {
       soft_finish(sums.frames[k], scene.viewport, scene.flags, sums.sums.data() + k * soft_sums, true, out + 12 * k);
     }

@@ -218,12 +218,10 @@ struct Backward {
   void plan(Workspace& workspace) { sums.plan(workspace); }
   void run(Queue& queue) {
     const MeshIndex mesh = {scene.tri, scene.vertices, scene.triangles, scene.shared};
-    queue.fill_bytes(grad_pos, 0, 4 * scene.rows() * static_cast<int64_t>(sizeof(T)));
-    sums.run(queue, [&](const GradientSum<T>& sum) {
+    sums.run_whole(queue, 4 * scene.rows(), grad_pos, [&](const GradientSum<T>& sum) {
       queue.launch(backward_fragments<T>, soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), scene,
                    mesh, in, most, soft_tile_size(most), sum, grad_pos);
     });
-    sums.finish(queue, 0, 4 * scene.rows(), grad_pos);
   }
 };
 
@@ -234,7 +232,8 @@ int32_t lg_cuda_soft_rasterize_forward(lg_cuda_call* call, int32_t dtype, const 
                                        const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
                                        int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
                                        int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
-  if (const int32_t failure = lg::reject_ranges(ranges, views, triangles)) return failure;
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
+  if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,

@@ -59,8 +59,8 @@ class SoftFrame(Frame):
         colors = lg.soft_colors(pos, self.tri, attr, self.size, 1e-4, 1e-2)
         mask = lg.soft_silhouette(pos, self.tri, self.size, 1e-4, falloff="exponential")
         values = torch.cat([frags.z, frags.dist, frags.bary.flatten(-2), colors, mask], -1)
-        loss = (values * self.weights[..., :1]).sum()
-        return [frags.tri, values, *torch.autograd.grad(loss, (pos, attr))]
+        ramp = torch.linspace(-1, 2, values.shape[-1], dtype=values.dtype, device=values.device)
+        return [frags.tri, values, *torch.autograd.grad(values, (pos, attr), self.weights[..., :1] * ramp)]
 
 
 class GradientFrame(Frame):
@@ -233,14 +233,19 @@ def test_compile() -> None:
     assert scaled_error(out, lg.interpolate(uv * 2, lg.rasterize(pos, frame.tri, SIZE), frame.tri)) < 1e-6
 
 
+def triangles_everywhere(count: int, size: float) -> tuple[Tensor, Tensor]:
+    """Loose triangles of about that size, in random order and depth."""
+    generator = torch.Generator("cuda").manual_seed(0)
+    centres = torch.rand(count, 1, 2, generator=generator, device="cuda") * 2 - 1
+    corners = centres + size * torch.randn(count, 3, 2, generator=generator, device="cuda")
+    depth = torch.rand(count, 3, 1, generator=generator, device="cuda")
+    pos = torch.cat([corners, depth, torch.ones_like(depth)], -1).view(-1, 4).requires_grad_()
+    return pos, torch.arange(3 * count, dtype=torch.int32, device="cuda").view(-1, 3)
+
+
 def test_large() -> None:
     """Ten million triangles, and an image of 8192 x 8192."""
-    generator = torch.Generator("cuda").manual_seed(0)
-    centres = torch.rand(10_000_000, 1, 2, generator=generator, device="cuda") * 2 - 1
-    corners = centres + 1e-3 * torch.randn(10_000_000, 3, 2, generator=generator, device="cuda")
-    depth = torch.rand(10_000_000, 3, 1, generator=generator, device="cuda")
-    pos = torch.cat([corners, depth, torch.ones_like(depth)], -1).view(-1, 4).requires_grad_()
-    tri = torch.arange(30_000_000, dtype=torch.int32, device="cuda").view(-1, 3)
+    pos, tri = triangles_everywhere(10_000_000, 1e-3)
     frags = lg.rasterize(pos, tri, (8192, 8192), derivatives=False)
     assert (frags.tri >= 0).float().mean() > 0.99
     frags.depth.sum().backward()
@@ -252,13 +257,8 @@ def test_large() -> None:
 
 
 def test_soft_large() -> None:
-    """A million triangles within a few pixels of each, 255 of them a pixel, and an image of 4096 x 4096."""
-    generator = torch.Generator("cuda").manual_seed(0)
-    centres = torch.rand(1_000_000, 1, 2, generator=generator, device="cuda") * 2 - 1
-    corners = centres + 2e-3 * torch.randn(1_000_000, 3, 2, generator=generator, device="cuda")
-    depth = torch.rand(1_000_000, 3, 1, generator=generator, device="cuda")
-    pos = torch.cat([corners, depth, torch.ones_like(depth)], -1).view(-1, 4).requires_grad_()
-    tri = torch.arange(3_000_000, dtype=torch.int32, device="cuda").view(-1, 3)
+    """A million triangles: more than 255 of them at each of few pixels, and an image of 4096 x 4096."""
+    pos, tri = triangles_everywhere(1_000_000, 2e-3)
     crowded = lg.soft_rasterize(pos, tri, (128, 128), 255, 1e-3)
     assert (crowded.tri >= 0).all()
     crowded.z.sum().backward()

@@ -138,7 +138,8 @@ def test_soft_with_many_faces() -> None:
     tri = torch.arange(len(pos), dtype=torch.int32).view(-1, 3)[order].contiguous()
     ranges = torch.tensor([[0, 2340], [7, 1300], [2339, 1], [5, 0], [1, 1024]])
     expected = lg.soft_rasterize(pos, tri, (45, 67), 12, 1e-3, ranges)
-    assert (expected.tri[0, ..., 11] >= 0).any() and (expected.tri >= 2048).any()
+    assert (expected.tri[0, ..., 11] >= 0).any()
+    assert (expected.tri >= 2048).any()
     mask = lg.soft_silhouette(pos, tri, (45, 67), 1e-4, ranges=ranges)
     with emulated_cuda():
         actual = lg.soft_rasterize(pos, tri, (45, 67), 12, 1e-3, ranges)
@@ -257,13 +258,15 @@ def test_wrong_indices_of_soft_faces_are_left_out() -> None:
         assert torch.equal(frags.bary, expected.bary)
         beyond = torch.where(frags.tri == 4, 10**7, torch.where(frags.tri == 5, 3, frags.tri))
         grad = soft._backward_op(moving.detach(), wrong, beyond, None, torch.ones_like(frags.dist), None, 3)
-        assert grad.isfinite().all() and grad.any()
+        assert grad.isfinite().all()
+        assert grad.any()
         assert not grad[tri[4].long()].any()
         attr = pos.clone().requires_grad_()
         mixed = lg.soft_colors(moving, wrong, attr, (30, 40), 1e-4, 1e-2, attr_tri=wrong_attr)
         assert torch.equal(mixed, colors)
         mixed.sum().backward()
-    assert moving.grad.isfinite().all() and attr.grad.isfinite().all()
+    assert moving.grad.isfinite().all()
+    assert attr.grad.isfinite().all()
     assert not moving.grad[tri[~left_attr].long()].any()
 
 
@@ -278,7 +281,8 @@ def test_fragments_of_other_meshes_have_no_gradient() -> None:
         with emulated_cuda():
             moving = pos.clone().requires_grad_()
             (op(color, beyond, moving, wrong) ** 2).sum().backward()
-        assert moving.grad.isfinite().all() and moving.grad.any()
+        assert moving.grad.isfinite().all()
+        assert moving.grad.any()
 
 
 def test_workspaces_are_asked_for_and_used() -> None:
@@ -309,5 +313,7 @@ def test_every_shared_op_is_there() -> None:
         assert core.calls.keys() == _core.op_signatures().keys() == _core.calls.keys()
         with pytest.raises(ValueError, match="resolution: at most 32768"):
             core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 5)
+        with pytest.raises(ValueError, match="resolution: at most 32768"):
+            core.calls["soft_rasterize_forward"](0, None, None, None, 1, 0, 0, 1, 40000, 1, 0.0, 0, *[None] * 4)
         with pytest.raises(ValueError, match="dtype code 7"):
             core.calls["build_mips"](7, core.pointers([]), 1, 1, 1, 1, 1)
