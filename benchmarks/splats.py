@@ -78,6 +78,33 @@ def gaussian_passes(cloud: Path, quick: bool) -> tuple[Passes, int, tuple[int, i
     return passes(lambda leaves: lg.gaussians(**leaves, size=size).image, inputs), len(points), size
 
 
+def disc_passes(kind: str, count: int, side: int) -> Passes:
+    """Discs on a unit sphere, as far across as their neighbours are apart: all outputs, all gradients."""
+    normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    x, y, z = normals.unbind(1)
+    extent = (4 * np.pi / count) ** 0.5
+    inputs = {
+        "payload": 0.5 + 0.5 * normals, "view": torch.eye(4)[None], "fx": torch.full((1,), 1.2 * side),
+        "fy": torch.full((1,), 1.2 * side), "cx": torch.full((1,), side / 2), "cy": torch.full((1,), side / 2),
+    }  # fmt: skip
+    centres = normals - torch.tensor([0.0, 0, 3])
+    if kind == "surfels":
+        inputs.update(means=centres, quats=torch.stack((1 + z, -y, x, 0 * x), 1),
+                      scales=torch.full((count, 2), 0.7 * extent), opacities=torch.full((count,), 0.8))  # fmt: skip
+    else:
+        inputs.update(positions=centres, normals=normals, radii=torch.full((count,), 0.5 * extent))
+
+    def render(leaves: dict[str, torch.Tensor]) -> torch.Tensor:
+        if kind != "surfels":
+            out = lg.surface_splats(**leaves, size=(side, side), visibility_gradient=kind == "visibility")
+            return torch.cat((out.image, out.depth[..., None], out.alpha[..., None]), -1)
+        surfels = lg.surfels(**leaves, size=(side, side))
+        single = torch.stack((surfels.alpha, surfels.depth, surfels.distortion, surfels.median_depth), -1)
+        return torch.cat((surfels.image, surfels.normals, single), -1)
+
+    return passes(render, inputs)
+
+
 def passes(render: Callable[[dict[str, torch.Tensor]], torch.Tensor], inputs: dict[str, torch.Tensor]) -> Passes:
     leaves = {name: value.clone().requires_grad_() for name, value in inputs.items()}
     image = render(leaves)
@@ -130,7 +157,16 @@ def gaussians(options: argparse.Namespace) -> Table:
     return table
 
 
-SECTIONS = {"spheres": spheres, "curve": curve, "gaussians": gaussians}
+def surfaces(options: argparse.Namespace) -> Table:
+    table = Table("A sphere of surfels, and of surface splats without and with the visibility gradient", COLUMNS)
+    for kind in ("surfels", "splats", "visibility"):
+        for count, side in ((2_000, 128),) if options.quick else ((100_000, 512), (1_000_000, 1024)):
+            task = disc_passes(kind, count, side)
+            table.rows.append(measured(task, options.budget, primitives=count, side=f"{side}^2", radii=kind))
+    return table
+
+
+SECTIONS = {"spheres": spheres, "curve": curve, "gaussians": gaussians, "surfaces": surfaces}
 
 
 def main(arguments: list[str] | None = None) -> None:

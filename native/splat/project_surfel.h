@@ -103,7 +103,10 @@ template <class T>
 LG_HD bool pull_surfel(const Lens& lens, const T* mean, const T* quat, const T* scale, const ProjectedSurfel& grad,
                        SurfelGradient* out, LensGradient* sum) {
   SurfelOnScreen s{};
-  if (!place_surfel(lens, mean, quat, scale, &s)) return false;
+  double finite = grad.xy[0] + grad.xy[1] + grad.depth;
+  for (int k = 0; k < 8; ++k) finite += grad.shape[k];
+  // One of absurd size or place, whose gradient has overflown, gets none, and does not spoil the camera's.
+  if (finite - finite != 0 || !place_surfel(lens, mean, quat, scale, &s)) return false;
   const GaussianOnScreen& g = s.turned;
   double gs[6], gp[3], gr[9];
   pull_screen(lens, s, grad, gs, gp, sum->lens);

@@ -162,7 +162,8 @@ struct DepthMeasure {
   bool linear;
   T nearest, factor;
 
-  DepthMeasure(double near, double far) : linear(!(near > 0)), nearest(T(near)), factor(T(near * far / (far - near))) {}
+  LG_HD DepthMeasure(double near, double far)
+      : linear(!(near > 0)), nearest(T(near)), factor(T(near * far / (far - near))) {}
   template <class V>
   LG_HD V of(const V& z) const { return linear ? z : V(T(0)) - V(factor) / maximum(z, V(nearest)); }
   template <class V>

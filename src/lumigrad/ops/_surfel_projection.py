@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 
 from lumigrad import _core
 from lumigrad.ops._registration import register
-from lumigrad.ops.project_gaussians import _arguments, _setup
 
 _forward = _core.function("lg_project_surfels_forward")
 _backward = _core.function("lg_project_surfels_backward")
@@ -36,17 +36,23 @@ def _outputs(means: torch.Tensor, view: torch.Tensor) -> tuple[torch.Tensor, ...
     return tuple(means.new_empty(size) for size in ((*sizes, 2), (*sizes, 8), sizes, (*sizes, 3)))
 
 
-def _kernel(
-    means: torch.Tensor,
-    quats: torch.Tensor,
-    scales: torch.Tensor,
-    view: torch.Tensor,
-    lens: torch.Tensor,
-    settings: Sequence[float],
-) -> tuple[torch.Tensor, ...]:
-    outputs = _outputs(means, view)
-    _forward(*_arguments((means, quats, scales, view, lens), settings), _core.pointers(outputs))
+def _arguments(inputs: Sequence[torch.Tensor], settings: Sequence[float]) -> tuple:
+    """What both C functions begin with; inputs: means, quats, scales, view, lens."""
+    return (
+        _core.threads(), _core.float_code(inputs[0]), _core.pointers(inputs), (ctypes.c_double * 6)(*settings),
+        len(inputs[3]), len(inputs[0]),
+    )  # fmt: skip
+
+
+def _kernel(*args: Any) -> tuple[torch.Tensor, ...]:
+    outputs = _outputs(args[0], args[3])
+    _forward(*_arguments(args[:5], args[5]), _core.pointers(outputs))
     return outputs
+
+
+def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.settings = inputs[5]
 
 
 def _grad(ctx: Any, *grads: Any) -> tuple:

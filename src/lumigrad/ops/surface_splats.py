@@ -139,12 +139,15 @@ def ellipses(
     shape: torch.Tensor, radii: torch.Tensor, blur: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V]."""
-    a, b, c, d = shape[..., :4].unbind(-1)
-    xx, xy, yy = a * a + b * b + blur, a * c + b * d, c * c + d * d + blur
+    # In units of their size, so that large discs do not overflow.
+    extent = (shape[..., :4].square().sum(-1) + blur).sqrt()
+    a, b, c, d = (shape[..., :4] / extent[..., None]).unbind(-1)
+    least = blur / extent.square()
+    xx, xy, yy = a * a + b * b + least, a * c + b * d, c * c + d * d + least
     # Not xx yy - xy^2, which loses the digits of long ellipses.
-    det = (a * d - b * c).square() + blur * (xx + yy - blur)
-    conic = torch.stack((yy, -xy, xx), -1) / det[..., None]
+    det = (a * d - b * c).square() + least * (xx + yy - least)
+    conic = torch.stack((yy, -xy, xx), -1) / (det * extent.square())[..., None]
     weight = (a * d - b * c).abs() / (2 * math.pi * radii.square() * det.sqrt())
     half = 0.5 * (xx - yy).detach()
-    widest = (0.5 * (xx + yy).detach() + (half * half + xy.detach().square()).sqrt()).sqrt()
+    widest = extent.detach() * (0.5 * (xx + yy).detach() + (half * half + xy.detach().square()).sqrt()).sqrt()
     return conic, weight, widest

@@ -68,13 +68,17 @@ def rasterization_2dgs(
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or names.
-        NotImplementedError: for packed, sparse_grad and absgrad.
+        NotImplementedError: for packed, sparse_grad and absgrad; for tensors that are not on the CPU.
     """
     _refuse(packed=packed, sparse_grad=sparse_grad, absgrad=absgrad)
     size = check.resolution((height, width))
     _one_of("render_mode", render_mode, RENDER_MODES)
     _one_of("depth_mode", depth_mode, DEPTH_MODES)
     means, opacities, viewmats, Ks = _checked(means, opacities, viewmats, Ks)
+    if means.device.type != "cpu":
+        raise NotImplementedError(
+            f"means: rasterization_2dgs has no kernel for {means.device.type}; lumigrad.surfels runs there"
+        )
     scales, quats = check.floating("scales", scales, means, "means"), check.floating("quats", quats, means, "means")
     if tuple(scales.shape) not in ((len(means), 3), (len(means), 2)):
         raise ValueError(f"scales: expected shape [{len(means)}, 3] or [{len(means)}, 2], got {tuple(scales.shape)}")
