@@ -15,13 +15,18 @@ set(LUMIGRAD_CUDA_SOURCES
   rasterize/rasterize_cuda.cu
   antialias/topology_cuda.cu
   texture/mips_cuda.cu
+  splat/radix_sort_cuda.cu
+  splat/forward_cuda.cu
+  splat/backward_cuda.cu
 )
 # Without fused multiply-add, so that what hangs on a rounding comes out as on the CPU: which pixels a triangle covers,
-# which edge is an outline, between which texels a lookup lies.
+# which edge is an outline, between which texels a lookup lies, which splat is in front.
 set(LUMIGRAD_CUDA_EXACT_SOURCES
   rasterize/visibility_cuda.cu
   antialias/antialias_cuda.cu
   texture/texture_cuda.cu
+  splat/project_cuda.cu
+  splat/binning_cuda.cu
 )
 
 function(lumigrad_add_cuda)

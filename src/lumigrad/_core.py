@@ -67,6 +67,7 @@ CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "q": ctypes.c_int64, "d": c
 _SHARED_OPS = (
     "rasterize_forward", "rasterize_backward", "interpolate_forward", "interpolate_backward", "edge_topology",
     "antialias_forward", "antialias_backward", "texture_forward", "texture_backward", "build_mips", "fold_mips",
+    "splat_forward", "splat_backward", "project_gaussians_forward", "project_gaussians_backward",
 )  # fmt: skip
 _WITHOUT_THREADS = ("edge_topology",)
 
