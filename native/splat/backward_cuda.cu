@@ -283,19 +283,21 @@ LG_DEVICE void pull_tile(const Compositing<T>& c, const Pulling<T>& g, int64_t t
   constexpr int size = Stage<T, Footprint, Group>::size;
   const TilePlace tile(c.scene.tiles, c.lists, tile_number);
   const Sequence sequence(c.lists, tile_number);
-  const Camera camera = c.scene.camera(tile.view);
-  const auto pixels = tile.pixels<T, Footprint::needs_plane>(camera);
+  if (threadIdx.x == 0) {
+    s.stage.camera = c.scene.camera(tile.view);
+    s.deepest = -1;
+  }
+  __syncthreads();
+  const auto pixels = tile.pixels<T, Footprint::needs_plane>(s.stage.camera);
   const T inverse_gamma = c.inverse_gamma();
   const LaneTarget<T, Footprint, Group> to(g.targets, c, tile.view);
   BackwardPixel<T, blend, Group> x(c, g.images, tile, inverse_gamma);
-  if (threadIdx.x == 0) s.deepest = -1;
-  __syncthreads();
   if (x.last >= 0) atomic_max(&s.deepest, x.last);
   __syncthreads();
   for (int64_t first = s.deepest / size * size; first >= 0 && s.deepest >= 0; first -= size) {
     __syncthreads();
     const auto k = static_cast<int>(threadIdx.x);
-    if (k < size) s.stage.load(c, camera, tile, sequence, first + k, k);
+    if (k < size) s.stage.load(c, tile, sequence, first + k, k);
     __syncthreads();
     for (int part = size - 32; part >= 0; part -= 32) {
       if (!warp_any(x.last >= first + part)) continue;
@@ -314,7 +316,7 @@ LG_DEVICE void pull_tile(const Compositing<T>& c, const Pulling<T>& g, int64_t t
       }
     }
   }
-  if (g.views.data) add_view<T, Footprint>(c, g.view_sum, g.views, tile, camera, pixels, x, s.of_warps);
+  if (g.views.data) add_view<T, Footprint>(c, g.view_sum, g.views, tile, s.stage.camera, pixels, x, s.of_warps);
 }
 
 template <class T, class Footprint, Blend blend, int Group>

@@ -165,19 +165,22 @@ LG_DEVICE void composite_tile(const Compositing<T>& c, const Images<T>& out, int
   constexpr int size = Stage<T, Footprint, Group>::size;
   const TilePlace tile(c.scene.tiles, c.lists, tile_number);
   const Sequence sequence(c.lists, tile_number);
-  const Camera camera = c.scene.camera(tile.view);
-  const auto pixels = tile.pixels<T, Footprint::needs_plane>(camera);
+  if (threadIdx.x == 0) {
+    stage.camera = c.scene.camera(tile.view);
+    open.flag[0] = 1;
+  }
+  __syncthreads();
+  const auto pixels = tile.pixels<T, Footprint::needs_plane>(stage.camera);
   const T* background = c.scene.background_of(tile.view);
   const T inverse_gamma = c.inverse_gamma();
   ForwardPixel<T, blend, Group> x(c, background, inverse_gamma, tile.inside);
-  if (threadIdx.x == 0) open.flag[0] = 1;
   int now = 0;
   for (int64_t first = 0; !sequence.is_over(c.lists, first); first += size, now = 1 - now) {
     __syncthreads();
     if (!open.flag[now]) break;
     const auto k = static_cast<int>(threadIdx.x);
     if (k == 0) open.flag[1 - now] = 0;
-    if (k < size) stage.load(c, camera, tile, sequence, first + k, k);
+    if (k < size) stage.load(c, tile, sequence, first + k, k);
     if constexpr (blend == Blend::softmax) {
       if (k == 0) {
         const bool known = stage.bound[0].half_height >= 0;
@@ -242,7 +245,7 @@ struct Forward {
       using Footprint = typename decltype(shape)::type;
       do {
         Images<T> now = out;
-        if (c.first_channel > 0) now.ids = nullptr;
+        if (c.first_channel > 0) now.ids = nullptr, now.contributors = 0;
         queue.launch(composite_tiles<T, Footprint, blending.value, group.value>, grid, dim3(tile_threads), c, now,
                      binning.tiles());
         c.first_channel += group.value;

@@ -93,18 +93,18 @@ struct Sequence {
   }
 };
 
-// The primitives of a batch, side by side.
+// The camera of the tile's view, and the primitives of a batch side by side.
 template <class T, class Footprint, int Group>
 struct Stage {
   static constexpr int size = batch_size<T>();
+  Camera camera;
   typename Footprint::Item item[size];
   Bound bound[size];  // from the tile's corner; of no height where there is nothing
   T opacity[size], payload[size][Group];
   int32_t primitive[size];
 
   // Fills place k with what lies at `place` of the sequence.
-  LG_DEVICE void load(const Compositing<T>& c, const Camera& camera, const TilePlace& tile, const Sequence& sequence,
-                      int64_t place, int k) {
+  LG_DEVICE void load(const Compositing<T>& c, const TilePlace& tile, const Sequence& sequence, int64_t place, int k) {
     bound[k] = {0, 0, 0, -1e30f, 0, 0, 0, 0};
     if (place < 0 || sequence.is_over(c.lists, place)) return;
     const uint32_t item_number = c.lists.items[sequence.rank(c.lists, place)];

@@ -6,13 +6,14 @@ bitwise determinism, and nothing read out of bounds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from cuda_kernels import EmulatedCore, emulated_cuda, library
 from meshes import random_triangles
 from ops_common import inside_sphere, mesh_outputs, random, scaled_error, sphere_views, texture_outputs
+from splat_common import cameras, flat_scene, sphere_scene, splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
@@ -79,6 +80,65 @@ def test_lists_of_lookups(shape: tuple[int, int]) -> None:
             assert tex.grad.sum().item() == pytest.approx(shape[0] * shape[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_splats(dtype: torch.dtype) -> None:
+    """Images and gradients of spheres, Gaussians, points and their cameras; more pairs than lists have room for."""
+    expected = splat_outputs(dtype)
+    with emulated_cuda():
+        actual = splat_outputs(dtype)
+    for name, value in expected.items():
+        if not value.dtype.is_floating_point:
+            assert torch.equal(actual[name], value), name
+        else:
+            error = scaled_error(actual[name].nan_to_num(), value.nan_to_num())
+            assert error < (1e-4 if dtype == torch.float32 else 1e-10), f"{name}: {error:.2e}"
+
+
+def sorted_scene(name: str, count: int, channels: int) -> Callable[[], lg.Splats]:
+    """A call with many equal depths, primitives of all sizes, and all that is listed beside the image."""
+    if name == "sphere":
+        scene, camera = sphere_scene(count, torch.float32, channels), cameras(torch.float32, 3, (40, 70))
+        scene["positions"] = (4 * scene["positions"]).round() / 4
+        return lambda: lg.spheres(**scene, **camera, size=(40, 70), min_depth=0.5, max_depth=9.0, contributors=5)
+    footprint, blend = name.split()
+    scene = flat_scene(footprint, count, 3, torch.float32, channels, (40, 70))
+    scene["depth"] = scene["depth"].mul(8).round()
+    scene["shape"][:, ::7] *= 0.02 if footprint == "gaussian" else 5
+    scene["opacity"][::11] = 3.0
+    rules = {"alpha_max": 0.99, "alpha_min": 1 / 255, "stop": 1e-4}
+    options = {"footprint": footprint, "blend": blend, "limit": None if blend == "alpha" else 9, **rules}
+    return lambda: lg.splat(**scene, size=(40, 70), contributors=5, **options)
+
+
+SPLATS = ["sphere", "gaussian alpha", "gaussian normalised", "disc alpha", "square alpha", "disc nearest"]
+
+
+@pytest.mark.parametrize("name", SPLATS)
+@pytest.mark.parametrize(("count", "channels"), [(150, 20), (3000, 1)])
+def test_order_of_splats(name: str, count: int, channels: int) -> None:
+    """The same contributors in the same order as on the CPU; in several chunks of the sort, and groups of channels."""
+    call = sorted_scene(name, count, channels)
+    expected = call()
+    with emulated_cuda():
+        actual = call()
+    assert (expected.ids >= 0).any()
+    assert torch.equal(actual.ids, expected.ids)
+    assert expected.median is None or torch.equal(actual.median, expected.median)
+    for ours, theirs in zip(actual, expected):
+        if ours is not None and ours.dtype.is_floating_point:
+            # exp(z / gamma), here up to e^10, magnifies what rounding does to the depth of a sphere.
+            assert scaled_error(ours, theirs) < (1e-4 if name == "sphere" else 1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 15), (1, 300), (300, 2)])
+def test_sizes_of_splat_images(size: tuple[int, int]) -> None:
+    scene = flat_scene("disc", 30, 1, torch.float32, 3, size)
+    scene["shape"][0, 0] = 1e6  # everywhere
+    expected = lg.splat(**scene, size=size, footprint="disc")
+    with emulated_cuda():
+        assert scaled_error(lg.splat(**scene, size=size, footprint="disc").image, expected.image) < 1e-5
+
+
 def large_and_small() -> tuple[Tensor, Tensor]:
     """Triangles from less than a pixel to several times the image, more large ones than the emulation's queue holds."""
     parts = [random_triangles(100, seed=1, size=2.5), random_triangles(40, seed=2, size=9.0, behind=0.2),
@@ -130,6 +190,22 @@ def test_deterministic(both_orders: EmulatedCore) -> None:
     for name, value in first.items():
         if value.dtype.is_floating_point:
             assert scaled_error(plain[0][name], value) < 1e-5, name
+
+
+def test_splats_are_deterministic() -> None:
+    expected = splat_outputs(torch.float32)
+    with emulated_cuda() as core:
+        torch.use_deterministic_algorithms(True)
+        try:
+            first = splat_outputs(torch.float32)
+            core.set_order(True)
+            second = splat_outputs(torch.float32)
+        finally:
+            torch.use_deterministic_algorithms(False)
+            core.set_order(False)
+    assert [name for name in first if not torch.equal(first[name].nan_to_num(), second[name].nan_to_num())] == []
+    for name, value in expected.items():
+        assert scaled_error(first[name].nan_to_num(), value.nan_to_num()) < 1e-4, name
 
 
 def test_sums_of_very_different_sizes() -> None:

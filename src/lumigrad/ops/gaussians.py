@@ -68,7 +68,9 @@ def gaussians(
         opacities = opacities * projected.compensation
     if harmonics:
         matrices, _ = check_camera(view, fx, fy, cx, cy, means, "means")
-        eyes = torch.linalg.inv(matrices)[:, None, :3, 3]
+        # An error about a singular matrix would have to wait for a device.
+        inverse, _ = torch.linalg.inv_ex(matrices, check_errors=matrices.device.type == "cpu")
+        eyes = inverse[:, None, :3, 3]
         payload = (spherical_harmonics(payload, means - eyes) + 0.5).clamp(min=0)
     return splat(
         projected.xy, projected.conic, projected.depth, payload, size, opacities, background,
