@@ -68,10 +68,9 @@ def gaussians(
         opacities = opacities * projected.compensation
     if harmonics:
         matrices, _ = check_camera(view, fx, fy, cx, cy, means, "means")
-        # An error about a singular matrix would have to wait for a device.
+        # `torch.linalg.inv` would wait for a device, to tell of singular matrices.
         inverse, _ = torch.linalg.inv_ex(matrices, check_errors=matrices.device.type == "cpu")
-        eyes = inverse[:, None, :3, 3]
-        payload = (spherical_harmonics(payload, means - eyes) + 0.5).clamp(min=0)
+        payload = (spherical_harmonics(payload, means - inverse[:, None, :3, 3]) + 0.5).clamp(min=0)
     return splat(
         projected.xy, projected.conic, projected.depth, payload, size, opacities, background,
         alpha_max=0.99, alpha_min=1 / 255, stop=1e-4, contributors=contributors,
