@@ -160,7 +160,8 @@ void BinningPass::plan(Workspace& workspace) {
   begin_ = workspace.take<uint32_t>(tiles());
   end_ = workspace.take<uint32_t>(tiles());
   by_depth_.plan(workspace, items_);
-  by_tile_.plan(workspace, std::min(most_room, items_ ? std::max(least_room, room_per_item * items_) : 0));
+  const int64_t room = std::min(most_room, std::max(least_room, room_per_item * items_));
+  by_tile_.plan(workspace, std::min(room, items_ * per_view()));
 }
 
 template <class T>

@@ -180,8 +180,9 @@ int32_t choose(int32_t footprint, int32_t blend, int64_t channels, Body&& body) 
 template <class T>
 int32_t check_splats(const Scene<T>& scene, int32_t footprint, int32_t blend) {
   if (too_many_splats(scene.tiles.views * scene.primitives, scene.tiles)) {
-    return reject("views * primitives: at most 2147483647, got %lld",
-                  static_cast<long long>(scene.tiles.views * scene.primitives));
+    return reject("splats: at most 2147483647 primitives and tiles of %d pixels in all views, got %lld of (%lld, %lld)",
+                  cuda_tile, static_cast<long long>(scene.tiles.views * scene.primitives),
+                  static_cast<long long>(scene.tiles.height), static_cast<long long>(scene.tiles.width));
   }
   return choose<T>(footprint, blend, scene.channels, [](auto, auto, auto) {});
 }

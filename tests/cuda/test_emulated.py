@@ -6,6 +6,7 @@ bitwise determinism, and nothing read out of bounds.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -281,5 +282,12 @@ def test_every_shared_op_is_there() -> None:
         assert core.calls.keys() == _core.op_signatures().keys() == _core.calls.keys()
         with pytest.raises(ValueError, match="resolution: at most 32768"):
             core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 5)
+        sizes, settings = (ctypes.c_int64 * 14)(*[1] * 14), (ctypes.c_double * 5)()
+        for codes, message in (((9, 0), "there is no footprint 9"), ((0, 1), "blend code 1 does not fit")):
+            with pytest.raises(ValueError, match=message):
+                core.calls["splat_forward"](0, *codes, sizes, settings, core.pointers([None] * 9), 0, *[None] * 8)
+        sizes[1] = 2**31
+        with pytest.raises(ValueError, match="splats: at most 2147483647 primitives"):
+            core.calls["splat_forward"](0, 0, 0, sizes, settings, core.pointers([None] * 9), 0, *[None] * 8)
         with pytest.raises(ValueError, match="dtype code 7"):
             core.calls["build_mips"](7, core.pointers([]), 1, 1, 1, 1, 1)
