@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import meshes
+from benchmarks import meshes, splats
 from benchmarks.report import Column, Table, megabytes, milliseconds, ratio
 
 NAMES = ["suzanne", "cow", "rocker-arm", "stanford-bunny", "ogre"]
@@ -55,6 +55,8 @@ class Options:
     batches: list[int]
     copies: list[int]
     meshes: Path
+    cloud: Path
+    quick: bool
 
 
 # ---- Libraries -------------------------------------------------------------------------------------------
@@ -402,7 +404,40 @@ def run_soft(libraries: list[str], options: Options) -> Table:
     return table
 
 
-SECTIONS = {"frame": run_frame, "depth": run_depth, "soft": run_soft}
+def run_splats(_: list[str], options: Options) -> Table:
+    """The scenes of benchmarks.splats; what Pulsar's paper states of a million spheres is 22 and 6 ms."""
+    columns = ["forward", "backward", "deterministic", "graph"]
+    table = Table(
+        "Spheres and Gaussians: forward, and backward with every gradient (medians, ms)",
+        [Column("scene", "scene"), Column("primitives", "primitives"), Column("image", "image"),
+         *(Column(key, key, milliseconds) for key in columns), Column("peak", "MB", megabytes)],
+        notes=["deterministic: backward with torch.use_deterministic_algorithms; graph: forward as a CUDA graph"],
+    )  # fmt: skip
+    for count in (10_000,) if options.quick else (100_000, 1_000_000):
+        side = 128 if options.quick else 1024
+        task = splats.sphere_passes(count, side, 0.1, options.device)
+        table.rows.append({"scene": "spheres", "primitives": count, "image": f"{side}^2"} | _passes(task, options))
+    if options.cloud.is_file():
+        task, count, size = splats.gaussian_passes(options.cloud, options.quick, options.device)
+        row = {"scene": options.cloud.stem, "primitives": count, "image": f"{size[0]}x{size[1]}"}
+        table.rows.append(row | _passes(task, options))
+    else:
+        table.notes.append(f"there is no {options.cloud}")
+    return table
+
+
+def _passes(task: splats.Passes, options: Options) -> dict[str, Any]:
+    forward, backward = task
+    row: dict[str, Any] = {"forward": measure(forward, options), "backward": measure(backward, options)}
+    torch.use_deterministic_algorithms(True)
+    try:
+        row["deterministic"] = measure(backward, options)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return row | {"graph": replay(forward, options), "peak": peak(backward, options)}
+
+
+SECTIONS = {"frame": run_frame, "depth": run_depth, "soft": run_soft, "splats": run_splats}
 
 
 # ---- Program ---------------------------------------------------------------------------------------------
@@ -414,6 +449,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--meshes", type=Path, default=Path("../shared/data/meshes"), help="folder of OBJ files")
+    parser.add_argument("--cloud", type=Path, default=splats.CLOUD, help="points for Gaussians, .npz")
     parser.add_argument("--names", default=",".join([*NAMES, *SYNTHETIC]))
     parser.add_argument("--json", type=Path, default=Path("benchmark-gpu.json"))
     parser.add_argument("--quick", action="store_true", help="small images, small meshes, few runs")
@@ -425,9 +461,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     print(f"CUDA library {_cuda.status()}; torch {torch.__version__}")
     options = Options(given.device, given.repeats, given.names.split(","), SIZES, BATCHES, [1, 64, 256, 1024],
-                      given.meshes)  # fmt: skip
+                      given.meshes, given.cloud, False)  # fmt: skip
     if given.quick:
-        options = Options(given.device, 3, ["suzanne", "cow"], [64, 256], [1, 2], [1, 16], given.meshes)
+        options = Options(given.device, 3, ["suzanne", "cow"], [64, 256], [1, 2], [1, 16], given.meshes, given.cloud,
+                          True)  # fmt: skip
     libraries = importable()
     if options.device == "cpu":
         libraries = ["lumigrad"]

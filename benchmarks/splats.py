@@ -39,7 +39,7 @@ COLUMNS = [
 Passes = tuple[Callable[[], object], Callable[[], object]]
 
 
-def sphere_passes(count: int, side: int, largest: float) -> Passes:
+def sphere_passes(count: int, side: int, largest: float, device: str = "cpu") -> Passes:
     """Forward without a graph, and backward alone: Pulsar's benchmark, with all gradients."""
     generator = torch.Generator().manual_seed(0)
 
@@ -54,10 +54,10 @@ def sphere_passes(count: int, side: int, largest: float) -> Passes:
         "cy": torch.full((1,), side / 2), "opacity": torch.ones(count), "background": torch.zeros(3),
         "gamma": torch.tensor(0.1),
     }  # fmt: skip
-    return passes(lambda leaves: lg.spheres(**leaves, size=(side, side), max_depth=45.0).image, inputs)
+    return passes(lambda leaves: lg.spheres(**leaves, size=(side, side), max_depth=45.0).image, inputs, device)
 
 
-def gaussian_passes(cloud: Path, quick: bool) -> tuple[Passes, int, tuple[int, int]]:
+def gaussian_passes(cloud: Path, quick: bool, device: str = "cpu") -> tuple[Passes, int, tuple[int, int]]:
     """A point cloud as Gaussians as wide as the distance to the nearest neighbours, seen by its first camera at about
     one megapixel; projection included."""
     from scipy.spatial import cKDTree
@@ -75,10 +75,10 @@ def gaussian_passes(cloud: Path, quick: bool) -> tuple[Passes, int, tuple[int, i
         "opacities": torch.full((len(points),), 0.7), "payload": torch.tensor(data["colors"]) / 255, "view": view,
         "fx": lens[:, 0, 0], "fy": lens[:, 1, 1], "cx": lens[:, 0, 2], "cy": lens[:, 1, 2],
     }  # fmt: skip
-    return passes(lambda leaves: lg.gaussians(**leaves, size=size).image, inputs), len(points), size
+    return passes(lambda leaves: lg.gaussians(**leaves, size=size).image, inputs, device), len(points), size
 
 
-def disc_passes(kind: str, count: int, side: int) -> Passes:
+def disc_passes(kind: str, count: int, side: int, device: str = "cpu") -> Passes:
     """Discs on a unit sphere, as far across as their neighbours are apart: all outputs, all gradients."""
     normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), dim=1)
     x, y, z = normals.unbind(1)
@@ -102,13 +102,16 @@ def disc_passes(kind: str, count: int, side: int) -> Passes:
         single = torch.stack((surfels.alpha, surfels.depth, surfels.distortion, surfels.median_depth), -1)
         return torch.cat((surfels.image, surfels.normals, single), -1)
 
-    return passes(render, inputs)
+    return passes(render, inputs, device)
 
 
-def passes(render: Callable[[dict[str, torch.Tensor]], torch.Tensor], inputs: dict[str, torch.Tensor]) -> Passes:
+def passes(
+    render: Callable[[dict[str, torch.Tensor]], torch.Tensor], inputs: dict[str, torch.Tensor], device: str
+) -> Passes:
+    inputs = {name: value.to(device) for name, value in inputs.items()}
     leaves = {name: value.clone().requires_grad_() for name, value in inputs.items()}
     image = render(leaves)
-    gradient = torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+    gradient = torch.randn(image.shape, generator=torch.Generator().manual_seed(1)).to(device)
 
     def forward() -> object:
         return render(inputs)

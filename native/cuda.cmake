@@ -17,15 +17,20 @@ set(LUMIGRAD_CUDA_SOURCES
   texture/mips_cuda.cu
   edge_gradient/edge_gradient_cuda.cu
   nmr_gradient/nmr_gradient_cuda.cu
+  splat/radix_sort_cuda.cu
+  splat/forward_cuda.cu
+  splat/backward_cuda.cu
 )
 # Without fused multiply-add, so that what hangs on a rounding comes out as on the CPU: which pixels a triangle covers,
-# which edge is an outline, between which texels a lookup lies, which faces are in reach.
+# which edge is an outline, between which texels a lookup lies, which faces are in reach, which splat is in front.
 set(LUMIGRAD_CUDA_EXACT_SOURCES
   rasterize/visibility_cuda.cu
   antialias/antialias_cuda.cu
   texture/texture_cuda.cu
   soft/soft_cuda.cu
   soft/blend_cuda.cu
+  splat/project_cuda.cu
+  splat/binning_cuda.cu
 )
 
 # What AUTO stands for. Whoever installs on a machine with a GPU need not wait for the code of all others.

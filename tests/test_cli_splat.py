@@ -10,6 +10,7 @@ import pytest
 import torch
 from dataset_common import ring, write_colmap, write_transforms
 
+from lumigrad import _cuda
 from lumigrad.cli import main
 from lumigrad.fit.splats import loop
 from lumigrad.io import load_gaussians, load_image, load_points
@@ -72,6 +73,19 @@ def test_spheres_mcmc_and_minutes(dataset: Path, tmp_path: Path) -> None:
     options = ["--minutes", "0.005", "--points", "100", "--frames", "2", "--strategy", "mcmc", "--reduce", "2"]
     assert main(["splat", str(dataset), *options, "--out", str(tmp_path / "b")]) == 0
     assert check_results(tmp_path / "b")["image_size"] == [20, 24]
+
+
+def test_devices(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(_cuda, "_opened", None)
+    command = ["splat", str(dataset), *TINY, "--out", str(tmp_path)]
+    assert main([*command, "--device", "cuda"]) == 2
+    assert "--device cuda: this torch finds no CUDA device" in capsys.readouterr().err
+    assert main([*command, "--device", "cpu"]) == 0
+    assert check_results(tmp_path)["device"] == "cpu"
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["settings"]["device"] == "cpu"
 
 
 def test_mistakes_are_told(

@@ -45,15 +45,19 @@ LG_DEVICE uint32_t warp_match(V value) {
   return __match_any_sync(all_lanes, value);
 }
 
+// What lanes have written before it, all lanes of the warp can read after it.
+LG_DEVICE void warp_barrier() { __syncwarp(); }
+
+LG_DEVICE uint32_t atomic_add(uint32_t* place, uint32_t value) { return atomicAdd(place, value); }
 LG_DEVICE float atomic_add(float* place, float value) { return atomicAdd(place, value); }
 LG_DEVICE double atomic_add(double* place, double value) { return atomicAdd(place, value); }
-LG_DEVICE uint32_t atomic_add(uint32_t* place, uint32_t value) { return atomicAdd(place, value); }
 LG_DEVICE uint64_t atomic_add(uint64_t* place, uint64_t value) {
   return atomicAdd(reinterpret_cast<unsigned long long*>(place), static_cast<unsigned long long>(value));
 }
 LG_DEVICE uint64_t atomic_min(uint64_t* place, uint64_t value) {
   return atomicMin(reinterpret_cast<unsigned long long*>(place), static_cast<unsigned long long>(value));
 }
+LG_DEVICE int32_t atomic_max(int32_t* place, int32_t value) { return atomicMax(place, value); }
 LG_DEVICE uint32_t atomic_max(uint32_t* place, uint32_t value) { return atomicMax(place, value); }
 LG_DEVICE uint64_t atomic_max(uint64_t* place, uint64_t value) {
   return atomicMax(reinterpret_cast<unsigned long long*>(place), static_cast<unsigned long long>(value));
@@ -73,6 +77,7 @@ LG_DEVICE uint32_t load_fresh(const uint32_t* place) { return __ldcg(place); }
 LG_DEVICE int bit_count(uint32_t mask) { return __popc(mask); }
 LG_DEVICE int lowest_bit(uint32_t mask) { return __ffs(static_cast<int>(mask)) - 1; }
 LG_DEVICE int lowest_bit(uint64_t mask) { return __ffsll(static_cast<long long>(mask)) - 1; }
+LG_DEVICE int highest_bit(uint32_t mask) { return 31 - __clz(static_cast<int>(mask)); }
 LG_DEVICE uint32_t float_bits(float value) { return __float_as_uint(value); }
 LG_DEVICE float bits_float(uint32_t bits) { return __uint_as_float(bits); }
 
@@ -128,6 +133,18 @@ LG_DEVICE T warp_totals(const T (&values)[N]) {
   static_assert(N == 16 || N == 32, "of all lanes or of half of them");
   const T total = half_of_totals<N / 2>(values);
   return N == 32 ? total : total + warp_shuffle(total, lane_id() ^ 16);
+}
+
+// Adds up values among all lanes of a warp, in a fixed order; every lane ends with the same sums.
+template <int N, class T>
+LG_DEVICE void add_up_warp(T (&values)[N]) {
+#pragma unroll
+  for (unsigned step = warp_size / 2; step > 0; step /= 2) {
+    T theirs[N];
+    warp_shuffle_all(values, lane_id() ^ step, theirs);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] += theirs[i];
+  }
 }
 
 LG_DEVICE bool is_lowest(uint32_t peers) { return (peers & lanes_below()) == 0; }

@@ -123,21 +123,28 @@ class GradientSums {
     if (counted_) sum_.counts = workspace.take<uint32_t>(slots_);
   }
 
+  // For kernels that add to the places of another GradientSums as well, whose run() they go through.
+  void clear(Queue& queue) const {
+    queue.fill_bytes(sum_.largest, 0, slots_ * static_cast<int64_t>(sizeof *sum_.largest));
+    queue.fill_bytes(sum_.sums, 0, slots_ * static_cast<int64_t>(sizeof *sum_.sums));
+    if (counted_) queue.fill_bytes(sum_.counts, 0, slots_ * static_cast<int64_t>(sizeof *sum_.counts));
+  }
+  GradientSum<T> in_round(SumRound round) const {
+    GradientSum<T> sum = sum_;
+    sum.round = round;
+    return sum;
+  }
+
   // pass(sum) launches the kernels that add. The places have to be zero before, or are written by finish().
   template <class Pass>
   void run(Queue& queue, Pass&& pass) {
     if (slots_ == 0) {
-      sum_.round = SumRound::direct;
-      pass(sum_);
+      pass(in_round(SumRound::direct));
       return;
     }
-    queue.fill_bytes(sum_.largest, 0, slots_ * static_cast<int64_t>(sizeof *sum_.largest));
-    queue.fill_bytes(sum_.sums, 0, slots_ * static_cast<int64_t>(sizeof *sum_.sums));
-    if (counted_) queue.fill_bytes(sum_.counts, 0, slots_ * static_cast<int64_t>(sizeof *sum_.counts));
-    sum_.round = SumRound::measure;
-    pass(sum_);
-    sum_.round = SumRound::exact;
-    pass(sum_);
+    clear(queue);
+    pass(in_round(SumRound::measure));
+    pass(in_round(SumRound::exact));
   }
 
   // The same where all slots are those of one tensor, with everything that has to be done before and behind.

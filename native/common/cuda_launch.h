@@ -8,13 +8,12 @@
 #include <cstring>
 
 #include "common/cuda_device.h"
+#include "common/divide_up.h"
 #include "lumigrad_cuda.h"
 
 namespace lg {
 
 void set_last_error(const char* text);
-
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The largest sizes of a grid; kernels go on in steps of the grid where there is more to do.
 constexpr int64_t max_grid_x = 0x7fffffff, max_grid_yz = 65535;

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "common/divide_up.h"
+
 namespace lg {
 
 using TaskFunction = void (*)(void* context, int64_t task, int worker);
@@ -27,7 +29,5 @@ void parallel_for(int threads, int64_t tasks, Body&& body) {
       [](void* context, int64_t task, int worker) { (*static_cast<Plain*>(context))(task, worker); },
       const_cast<void*>(static_cast<const void*>(&body)));
 }
-
-constexpr int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 }  // namespace lg

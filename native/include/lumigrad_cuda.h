@@ -1,8 +1,8 @@
 /* The C interface of lumigrad's CUDA library, which src/lumigrad/_cuda.py mirrors.
  *
  * Functions and arguments are those of lumigrad.h, with `call` in the place of `threads`. All buffers lie on the
- * current device, save for `ranges`, `channel_list` and the arrays of level pointers, which are read on the host
- * before the function returns. A function puts kernels on the stream and returns: it allocates nothing, waits for
+ * current device, save for `ranges`, `channel_list`, `sizes`, `settings` and the arrays of pointers, which are read on
+ * the host before the function returns. A function puts kernels on the stream and returns: it allocates nothing, waits for
  * nothing and reads nothing back, so that calls can be captured into CUDA graphs.
  *
  * Hence no error can tell of an index out of range. What such an index belongs to is left out instead: a triangle
@@ -133,5 +133,23 @@ LG_API int32_t lg_cuda_build_mips(
 LG_API int32_t lg_cuda_fold_mips(
     lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
     int64_t height, int64_t width, int64_t channels, int32_t add_to_base);
+
+LG_API int32_t lg_cuda_splat_forward(
+    lg_cuda_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
+    const void* const* inputs, int64_t contributors, void* image, void* alpha, void* depth, int32_t* median,
+    int32_t* ids, void* weights, void* state, int32_t* last);
+
+LG_API int32_t lg_cuda_splat_backward(
+    lg_cuda_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
+    const void* const* inputs, const void* const* images, const int32_t* last, const void* const* grad_images,
+    void* const* grads);
+
+LG_API int32_t lg_cuda_project_gaussians_forward(
+    lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    void* xy, void* conic, void* depth, void* compensation);
+
+LG_API int32_t lg_cuda_project_gaussians_backward(
+    lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    const void* const* grad_outputs, void* const* grads);
 
 #endif

@@ -12,15 +12,6 @@
 namespace lg {
 namespace splat {
 
-template <class T>
-struct ImageGradients {
-  const T *image, *alpha, *depth;               // of the outputs; null counts as zero
-  const T *out_image, *out_alpha, *out_depth;   // what the forward pass gave
-  const T* state;
-  const int32_t* last;
-  bool want_camera;
-};
-
 // Of one primitive in one tile: position and shape, opacity, payload, depth.
 template <class Footprint>
 constexpr int64_t record_size(int64_t channels) { return Footprint::position + Footprint::shape + channels + 2; }

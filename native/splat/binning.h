@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "common/memory.h"
 #include "splat/bounds.h"
@@ -23,7 +24,12 @@ struct Tiles {
 };
 
 // A depth as an unsigned number of the same order, below hidden_key for every number that is one.
-uint32_t depth_key(float depth);
+LG_HD uint32_t depth_key(float depth) {
+  uint32_t bits;
+  std::memcpy(&bits, &depth, 4);
+  const uint32_t key = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  return key < hidden_key ? key : hidden_key - 1;
+}
 
 struct Bins {
   Buffer<int64_t> begin;  // [tiles + 1]: tile t has the entries begin[t] .. begin[t + 1]

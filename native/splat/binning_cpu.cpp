@@ -5,7 +5,6 @@
 #include "splat/binning.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -76,20 +75,9 @@ int64_t sorted_primitives(int threads, const uint32_t* keys, int64_t primitives,
 // Calls body(tile) for every tile of a view that the bound meets, row by row.
 template <class Body>
 void for_tiles(const Tiles& tiles, const Bound& bound, Body&& body) {
-  const int width = static_cast<int>(tiles.width), height = static_cast<int>(tiles.height);
-  const float top = bound.y - bound.half_height - bound.margin - 0.5f;
-  const float bottom = bound.y + bound.half_height + bound.margin - 0.5f;
-  if (!(bottom >= 0 && top <= static_cast<float>(height))) return;
-  const int first_row = top <= 0 ? 0 : static_cast<int>(top) / tile_size;
-  const int last_row = bottom >= static_cast<float>(height - 1) ? (height - 1) / tile_size
-                                                                : static_cast<int>(bottom) / tile_size;
-  for (int row = first_row; row <= last_row; ++row) {
-    const int y0 = row * tile_size, y1 = std::min(height, y0 + tile_size) - 1;
-    int first, last;
-    if (!columns_of(bound, static_cast<float>(y0) + 0.5f, static_cast<float>(y1) + 0.5f, 0, width - 1, &first, &last)) {
-      continue;
-    }
-    for (int column = first / tile_size; column <= last / tile_size; ++column) body(row * tiles.across() + column);
+  TileRows<tile_size> rows(bound, static_cast<int>(tiles.width), static_cast<int>(tiles.height));
+  for (int first, last; rows.next(&first, &last);) {
+    for (int column = first; column <= last; ++column) body(rows.row() * tiles.across() + column);
   }
 }
 
@@ -102,13 +90,6 @@ struct Sorted {
 };
 
 }  // namespace
-
-uint32_t depth_key(float depth) {
-  uint32_t bits;
-  std::memcpy(&bits, &depth, 4);
-  const uint32_t key = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-  return std::min(key, hidden_key - 1);
-}
 
 Bins make_bins(int threads, const Tiles& tiles, int64_t primitives, const Bound* bounds, const uint32_t* keys,
                bool with_slots) {

@@ -60,5 +60,38 @@ LG_HD bool columns_of(const Bound& bound, float y0, float y1, int low, int high,
   return *first <= *last;
 }
 
+// The tiles of Side x Side pixels that a bound meets, row by row of tiles.
+template <int Side>
+class TileRows {
+ public:
+  LG_HD TileRows(const Bound& bound, int width, int height) : bound_(bound), width_(width), height_(height) {
+    const float top = bound.y - bound.half_height - bound.margin - 0.5f;
+    const float bottom = bound.y + bound.half_height + bound.margin - 0.5f;
+    if (!(bottom >= 0 && top <= static_cast<float>(height))) return;
+    row_ = (top <= 0 ? 0 : static_cast<int>(top) / Side) - 1;
+    last_row_ = (bottom >= static_cast<float>(height - 1) ? height - 1 : static_cast<int>(bottom)) / Side;
+  }
+
+  // Goes on to the next row that has any: those in columns [*first, *last]. False where there is none.
+  LG_HD bool next(int* first, int* last) {
+    while (row_ < last_row_) {
+      ++row_;
+      const int y0 = row_ * Side, y1 = (y0 + Side < height_ ? y0 + Side : height_) - 1;
+      if (!columns_of(bound_, static_cast<float>(y0) + 0.5f, static_cast<float>(y1) + 0.5f, 0, width_ - 1, first, last)) {
+        continue;
+      }
+      *first /= Side;
+      *last /= Side;
+      return true;
+    }
+    return false;
+  }
+  LG_HD int row() const { return row_; }
+
+ private:
+  Bound bound_;
+  int width_, height_, row_ = 0, last_row_ = -1;
+};
+
 }  // namespace splat
 }  // namespace lg

@@ -13,6 +13,7 @@
 
 #include "common/config.h"
 #include "splat/bounds.h"
+#include "splat/scalar.h"
 
 namespace lg {
 namespace splat {

@@ -7,9 +7,9 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
 #include "common/config.h"
+#include "splat/scalar.h"
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
@@ -93,32 +93,6 @@ LG_HD T sum(const Lanes<T>& a) {
   for (int l = 0; l < 4; ++l) s[l] = s[l] + s[l + 4];
   return (s[0] + s[2]) + (s[1] + s[3]);
 }
-
-// exp for |x| up to 87, clamped beyond: 2^n p(r), x = n ln 2 + r, relative error below 2e-7.
-struct Exponential {
-  static constexpr float low = -87.0f, high = 87.0f, log2e = 1.44269504f, ln2_high = 0.693359375f,
-                         ln2_low = -2.12194440e-4f, magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds
-  static constexpr float p[6] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
-                                 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
-};
-
-LG_HD float scalar_exp(float x) {
-  using E = Exponential;
-  x = x > E::low ? x : E::low;
-  x = x < E::high ? x : E::high;
-  const float rounded = x * E::log2e + E::magic, n = rounded - E::magic;
-  const float r = (x - n * E::ln2_high) - n * E::ln2_low;
-  float q = E::p[0];
-  for (int i = 1; i < 6; ++i) q = q * r + E::p[i];
-  q = q * (r * r) + r + 1.0f;
-  uint32_t bits;
-  std::memcpy(&bits, &rounded, 4);
-  bits = (bits << 23) + (127u << 23);
-  float scale;
-  std::memcpy(&scale, &bits, 4);
-  return q * scale;
-}
-LG_HD double scalar_exp(double x) { return std::exp(x); }
 
 template <class T>
 LG_HD Lanes<T> exponential(const Lanes<T>& a) {

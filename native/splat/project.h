@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #include "common/config.h"
 
@@ -14,6 +15,22 @@ struct Lens {
   double fx, fy, cx, cy, width, height, blur, near, far;
   bool orthographic;
 };
+
+// view [views, 4, 4], intrinsics [views, 4]; settings: height, width, blur, near, far, whether it is orthographic.
+template <class T>
+LG_HD Lens lens_of(const T* view, const T* intrinsics, const double* settings, int64_t v) {
+  Lens lens;
+  for (int i = 0; i < 3; ++i) {
+    const double sign = i == 0 ? 1 : -1;  // from x right, y up, looking along -z
+    for (int k = 0; k < 3; ++k) lens.turn[3 * i + k] = sign * double(view[16 * v + 4 * i + k]);
+    lens.shift[i] = sign * double(view[16 * v + 4 * i + 3]);
+  }
+  lens.fx = intrinsics[4 * v], lens.fy = intrinsics[4 * v + 1], lens.cx = intrinsics[4 * v + 2];
+  lens.cy = intrinsics[4 * v + 3];
+  lens.height = settings[0], lens.width = settings[1], lens.blur = settings[2], lens.near = settings[3];
+  lens.far = settings[4], lens.orthographic = settings[5] != 0;
+  return lens;
+}
 
 constexpr double compensation_floor = 0.005;
 constexpr double frame_margin = 0.15;  // of the image's side: how far beyond it the Jacobian still follows x/z

@@ -18,21 +18,6 @@ namespace {
 
 constexpr int64_t per_task = 2048;
 
-template <class T>
-Lens lens_of(const T* view, const T* intrinsics, const double* settings, int64_t v) {
-  Lens lens;
-  for (int i = 0; i < 3; ++i) {
-    const double sign = i == 0 ? 1 : -1;  // from x right, y up, looking along -z
-    for (int k = 0; k < 3; ++k) lens.turn[3 * i + k] = sign * double(view[16 * v + 4 * i + k]);
-    lens.shift[i] = sign * double(view[16 * v + 4 * i + 3]);
-  }
-  lens.fx = intrinsics[4 * v], lens.fy = intrinsics[4 * v + 1], lens.cx = intrinsics[4 * v + 2];
-  lens.cy = intrinsics[4 * v + 3];
-  lens.height = settings[0], lens.width = settings[1], lens.blur = settings[2], lens.near = settings[3];
-  lens.far = settings[4], lens.orthographic = settings[5] != 0;
-  return lens;
-}
-
 // What is projected: its components of scale, and of its four outputs, which `Projected` holds one after the other.
 struct GaussianKind {
   using Projected = ProjectedGaussian;

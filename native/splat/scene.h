@@ -26,7 +26,7 @@ template <class T>
 struct PerPrimitive {
   const T* data;
   int64_t views, primitives, channels, stride;  // stride: from one primitive to the next
-  const T* at(int64_t view, int64_t p) const { return data + ((views > 1 ? view * primitives : 0) + p) * stride; }
+  LG_HD const T* at(int64_t view, int64_t p) const { return data + ((views > 1 ? view * primitives : 0) + p) * stride; }
 };
 
 template <class T>
@@ -40,9 +40,9 @@ struct Scene {
   T gamma;
   Settings settings;
 
-  const T* background_of(int64_t v) const { return background + (background_views > 1 ? v * channels : 0); }
+  LG_HD const T* background_of(int64_t v) const { return background + (background_views > 1 ? v * channels : 0); }
 
-  Camera camera(int64_t v) const {
+  LG_HD Camera camera(int64_t v) const {
     Camera out{};
     if (!view) return out;
     const T *m = view + 16 * v, *lens = intrinsics + 4 * v;
@@ -56,32 +56,61 @@ struct Scene {
   }
 };
 
+// sizes: views, primitives, channels, height, width; views of position, shape, depth, opacity, payload, background;
+// components of position and shape; the limit of contributors. Gamma, inputs[8], is the caller's to read.
+template <class T>
+Scene<T> make_scene(const int64_t* sizes, const double* settings, const void* const* inputs) {
+  const auto input = [&](int i) { return static_cast<const T*>(inputs[i]); };
+  const int64_t count = sizes[1];
+  const auto per_primitive = [&](int i, int64_t channels) {
+    return PerPrimitive<T>{input(i), sizes[5 + i], count, channels, channels};
+  };
+  Scene<T> scene{};
+  scene.position = per_primitive(0, sizes[11]);
+  scene.shape = per_primitive(1, sizes[12]);
+  scene.depth = per_primitive(2, 1);
+  scene.opacity = per_primitive(3, 1);
+  scene.payload = per_primitive(4, sizes[2]);
+  scene.background = input(5);
+  scene.background_views = sizes[10];
+  scene.primitives = count;
+  scene.channels = sizes[2];
+  scene.tiles = {sizes[0], sizes[3], sizes[4]};
+  scene.view = input(6);
+  scene.intrinsics = input(7);
+  scene.gamma = T(1);
+  scene.settings = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], sizes[13]};
+  return scene;
+}
+
 // Uniform access to primitives, whether their footprint is in the world or in pixels.
 template <class T, class Footprint, bool InWorld = (Footprint::position == 3)>
 struct Primitives;
 
 template <class T, class Footprint>
 struct Primitives<T, Footprint, false> {
-  static bool bound(const Scene<T>& scene, const Camera&, int64_t v, int64_t p, Bound* out, float* depth) {
+  static LG_HD bool bound(const Scene<T>& scene, const Camera&, int64_t v, int64_t p, Bound* out, float* depth) {
     const T *xy = scene.position.at(v, p), z = *scene.depth.at(v, p), opacity = *scene.opacity.at(v, p);
     if (!std::isfinite(xy[0] + xy[1] + z + opacity)) return false;
     *depth = static_cast<float>(z);
     const T least = static_cast<T>(scene.settings.alpha_min);
     return Footprint::bound(xy, scene.shape.at(v, p), opacity, least, out);
   }
-  static typename Footprint::Item load(const Scene<T>& scene, const Camera&, int64_t v, int64_t p, const Window& window) {
+  static LG_HD typename Footprint::Item load(const Scene<T>& scene, const Camera&, int64_t v, int64_t p,
+                                             const Window& window) {
     return Footprint::load(scene.position.at(v, p), scene.shape.at(v, p), *scene.depth.at(v, p), window);
   }
 };
 
 template <class T, class Footprint>
 struct Primitives<T, Footprint, true> {
-  static void centre_of(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p, double* centre) {
+  static LG_HD void centre_of(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p, double* centre) {
     const T* x = scene.position.at(v, p);
     const double world[3] = {double(x[0]), double(x[1]), double(x[2])};
     to_camera(camera, world, centre);
   }
-  static bool bound(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p, Bound* out, float* depth) {
+  static LG_HD bool bound(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p, Bound* out,
+                          float* depth) {
     const double radius = *scene.shape.at(v, p), opacity = *scene.opacity.at(v, p);
     double c[3];
     centre_of(scene, camera, v, p, c);
@@ -91,8 +120,8 @@ struct Primitives<T, Footprint, true> {
     *depth = static_cast<float>(front);
     return Footprint::bound(c, radius, camera, out);
   }
-  static typename Footprint::Item load(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p,
-                                       const Window& window) {
+  static LG_HD typename Footprint::Item load(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p,
+                                             const Window& window) {
     double c[3];
     centre_of(scene, camera, v, p, c);
     return Footprint::load(c, double(*scene.shape.at(v, p)), camera, window);

@@ -191,33 +191,6 @@ void choose(const Scene<T>& scene, int32_t footprint, int32_t blend, Body&& body
   }
 }
 
-// sizes: views, primitives, channels, height, width; views of position, shape, depth, opacity, payload, background;
-// components of position and shape; the limit of contributors.
-template <class T>
-Scene<T> make_scene(const int64_t* sizes, const double* settings, const void* const* inputs) {
-  const auto input = [&](int i) { return static_cast<const T*>(inputs[i]); };
-  const int64_t count = sizes[1];
-  const auto per_primitive = [&](int i, int64_t channels) {
-    return PerPrimitive<T>{input(i), sizes[5 + i], count, channels, channels};
-  };
-  Scene<T> scene{};
-  scene.position = per_primitive(0, sizes[11]);
-  scene.shape = per_primitive(1, sizes[12]);
-  scene.depth = per_primitive(2, 1);
-  scene.opacity = per_primitive(3, 1);
-  scene.payload = per_primitive(4, sizes[2]);
-  scene.background = input(5);
-  scene.background_views = sizes[10];
-  scene.primitives = count;
-  scene.channels = sizes[2];
-  scene.tiles = {sizes[0], sizes[3], sizes[4]};
-  scene.view = input(6);
-  scene.intrinsics = input(7);
-  scene.gamma = inputs[8] ? *input(8) : T(1);
-  scene.settings = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], sizes[13]};
-  return scene;
-}
-
 }  // namespace
 }  // namespace splat
 }  // namespace lg
@@ -228,7 +201,8 @@ int32_t lg_splat_forward(int32_t threads, int32_t dtype, int32_t footprint, int3
                          int32_t* last) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::splat::make_scene<T>(sizes, settings, inputs);
+    auto scene = lg::splat::make_scene<T>(sizes, settings, inputs);
+    if (inputs[8]) scene.gamma = *static_cast<const T*>(inputs[8]);
     const lg::splat::Images<T> out = {static_cast<T*>(image), static_cast<T*>(alpha), static_cast<T*>(depth), median,
                                       ids, static_cast<T*>(weights), contributors, static_cast<T*>(state), last};
     lg::splat::choose<T>(scene, footprint, blend, [&](auto shape, auto blending, auto channels) {
@@ -243,7 +217,8 @@ int32_t lg_splat_backward(int32_t threads, int32_t dtype, int32_t footprint, int
                           const int32_t* last, const void* const* grad_images, void* const* grads) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::splat::make_scene<T>(sizes, settings, inputs);
+    auto scene = lg::splat::make_scene<T>(sizes, settings, inputs);
+    if (inputs[8]) scene.gamma = *static_cast<const T*>(inputs[8]);
     const auto in = [](const void* const* from, int i) { return static_cast<const T*>(from[i]); };
     const auto to = [&](int i) { return static_cast<T*>(grads[i]); };
     const lg::splat::ImageGradients<T> given = {

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lumigrad import cli
 
 if TYPE_CHECKING:
+    import torch
+
     from lumigrad.fit.splats import Model, Photo, Schedule, SplatState, Strategy
     from lumigrad.io import PosedPhotos
 
@@ -36,6 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--evaluate-every", type=whole, default=250, help="steps between points of the curve (250)")
     parser.add_argument("--seed", type=cli._number(int, 0), default=0, help="of all that is random (0)")
     parser.add_argument("--frames", type=whole, default=60, help="of the fly-through (60)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda where it can be")
     parser.add_argument("--threads", type=whole, help="CPU threads (default: torch's choice)")
     parser.set_defaults(run=run)
 
@@ -51,12 +54,24 @@ class _Job:
     state: SplatState
 
 
+def _device(wanted: str) -> torch.device:
+    """Where to fit: on a CUDA device where one and its kernels can be used."""
+    import torch
+
+    from lumigrad import _cuda
+
+    if wanted == "cuda" and not _cuda.available():
+        raise cli.UserError(f"--device cuda: {_cuda.status().removeprefix('not used: ')}")
+    return torch.device("cuda" if wanted != "cpu" and _cuda.available() else "cpu")
+
+
 def _job(arguments: argparse.Namespace) -> _Job:
     import torch
 
     from lumigrad.fit.splats import MCMC, CloneSplitPrune, Gaussians, Schedule, Spheres, SplatState, focus, load_photos
     from lumigrad.io import load_dataset
 
+    device = _device(arguments.device)
     try:
         data = load_dataset(arguments.dataset)
         train, held_out = data.split()
@@ -75,12 +90,15 @@ def _job(arguments: argparse.Namespace) -> _Job:
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(photo.image.numpy().tobytes() + photo.camera.view.numpy().tobytes())
-    settings |= {"minutes": minutes, "photographs": digest.hexdigest()}
+    settings |= {"minutes": minutes, "device": device.type, "photographs": digest.hexdigest()}
     if arguments.resume:
         state = SplatState.from_dict(cli._load_state(arguments.out, settings))
+        state.rows = state.rows.to(device)
     else:
         generator = torch.Generator().manual_seed(arguments.seed)
-        state = SplatState.start(model.start(_points(data, photos, arguments.points, generator)), arguments.seed)
+        parameters = model.start(_points(data, photos, arguments.points, generator))
+        state = SplatState.start({name: value.to(device) for name, value in parameters.items()}, arguments.seed)
+    photos, kept = ([photo.to(device) for photo in some] for some in (photos, kept))
     return _Job(photos, kept, model, strategy, schedule, settings, state)
 
 

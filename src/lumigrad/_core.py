@@ -71,7 +71,8 @@ _SHARED_OPS = (
     "rasterize_forward", "rasterize_backward", "interpolate_forward", "interpolate_backward", "edge_topology",
     "antialias_forward", "antialias_backward", "texture_forward", "texture_backward", "build_mips", "fold_mips",
     "soft_rasterize_forward", "soft_rasterize_backward", "soft_blend_forward", "soft_blend_backward",
-    "edge_gradient", "nmr_gradient",
+    "edge_gradient", "nmr_gradient", "splat_forward", "splat_backward", "project_gaussians_forward",
+    "project_gaussians_backward",
 )  # fmt: skip
 _WITHOUT_THREADS = ("edge_topology",)
 

@@ -279,7 +279,7 @@ def _load_state(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"--resume: no state to go on from in {folder}")
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         version, before, state = saved["version"], saved["settings"], saved["state"]
     except Exception as error:  # a damaged file fails in any of several layers
         raise UserError(f"--resume: cannot read {path}: {str(error).splitlines()[0]}") from error

@@ -11,10 +11,13 @@ import pytest
 import torch
 from meshes import random_triangles
 from ops_common import inside_sphere, random, scaled_error, sphere_views
+from splat_common import cameras, gaussian_scene, sphere_scene
 from torch import Tensor
 
 import lumigrad as lg
 from lumigrad import Fragments, _cuda, ops
+from lumigrad.fit import splats as fit
+from lumigrad.scene import PerspectiveCamera, PointCloud
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 SIZE = (150, 201)
@@ -77,6 +80,88 @@ class GradientFrame(Frame):
 
 
 FRAMES = [Frame, SoftFrame, GradientFrame]
+class Splatted:
+    """Spheres, or Gaussians with harmonics, and the gradients of a fixed sum of their image, alpha and depth."""
+
+    def __init__(self, kind: str, device: str, dtype: torch.dtype = torch.float32, count: int = 3000) -> None:
+        self.kind = kind
+        scene = sphere_scene(count, dtype) if kind == "spheres" else gaussian_scene(count, dtype)
+        if kind == "spheres":
+            scene["gamma"] = torch.tensor(0.1, dtype=dtype)
+        else:
+            scene["scales"] = scene["scales"] * 0.3
+            scene["opacities"] = 0.5 + 0.4 * random(count, seed=7, dtype=dtype)
+            scene["payload"] = random(count, 9, 3, seed=8, dtype=dtype)
+        camera = cameras(dtype, size=SIZE)
+        camera["fx"], camera["fy"] = 4 * camera["fx"], 4 * camera["fy"]
+        self.inputs = {name: value.to(device).requires_grad_() for name, value in {**scene, **camera}.items()}
+        self.weights = [random(2, *SIZE, *last, seed=9, dtype=dtype).to(device) for last in ((3,), (), ())]
+
+    def __call__(self) -> list[Tensor]:
+        if self.kind == "spheres":
+            out = lg.spheres(**self.inputs, size=SIZE, min_depth=0.5, max_depth=9.0, contributors=3)
+        else:
+            out = lg.gaussians(**self.inputs, size=SIZE, harmonics=True, antialiased=True, contributors=3)
+        grads = torch.autograd.grad(out[:3], list(self.inputs.values()), self.weights)
+        return [out.ids, *out[:3], *grads]
+
+
+SPLATTED = ["spheres", "gaussians"]
+
+
+@pytest.mark.parametrize("kind", SPLATTED)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_same_splats_as_on_the_cpu(kind: str, dtype: torch.dtype) -> None:
+    ours, theirs = (Splatted(kind, device, dtype)() for device in ("cuda", "cpu"))
+    # The device's own exponential moves what is faint over the threshold in single pixels of float32.
+    assert (ours[0].cpu() == theirs[0]).float().mean() > (0.999 if dtype == torch.float32 else 0.99999)
+    assert_close(ours[1:], theirs[1:], 2e-4 if dtype == torch.float32 else 1e-8)
+
+
+@pytest.mark.parametrize("kind", SPLATTED)
+def test_splats_are_deterministic(kind: str) -> None:
+    frame = Splatted(kind, "cuda", count=20_000)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # cuBLAS asks for an environment variable
+    try:
+        first = frame()
+        for _ in range(3):
+            assert all(torch.equal(a, b) for a, b in zip(frame(), first))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_close(frame(), first, 1e-4)
+
+
+def test_splats_in_a_graph_and_without_synchronisation() -> None:
+    frame, other = Splatted("spheres", "cuda"), Splatted("gaussians", "cuda")
+    expected = frame()
+    other()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        frame()
+        other()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = frame()
+    for value in captured:
+        value.zero_()
+    graph.replay()
+    assert_close(captured, expected, 1e-4)
+
+
+def test_more_pairs_than_lists_have_room_for() -> None:
+    """A thousand primitives, each before all of the image's 4096 tiles; the nearest hide nothing."""
+    count, size = 2000, (1024, 1024)
+    depth = torch.rand(1, count, generator=torch.Generator().manual_seed(0))
+    xy = torch.full((1, count, 2), 512.0)
+    opacity = torch.full((count,), 1e-3)
+    inputs = (xy, torch.full((1, count), 2e3), depth, torch.rand(count, 1), size, opacity)
+    ours, theirs = (
+        lg.splat(*(v.to(device) if isinstance(v, Tensor) else v for v in inputs), footprint="disc")
+        for device in ("cuda", "cpu")
+    )
+    assert scaled_error(ours.image.cpu(), theirs.image) < 1e-4
 
 
 def assert_close(actual: list[Tensor], expected: list[Tensor], bound: float = 1e-5) -> None:
@@ -241,6 +326,19 @@ def triangles_everywhere(count: int, size: float) -> tuple[Tensor, Tensor]:
     depth = torch.rand(count, 3, 1, generator=generator, device="cuda")
     pos = torch.cat([corners, depth, torch.ones_like(depth)], -1).view(-1, 4).requires_grad_()
     return pos, torch.arange(3 * count, dtype=torch.int32, device="cuda").view(-1, 3)
+def test_fitting_splats() -> None:
+    """The whole loop of `lumigrad splat` on the device; test_splats.py says what it has to reach."""
+    lens = [torch.full((1,), value) for value in (40.0, 40.0, 16.0, 16.0)]
+    camera = PerspectiveCamera(torch.eye(4)[None], *lens, (32, 32))
+    cloud = PointCloud(random(200, 3) - torch.tensor([0.0, 0, 4]), 0.5 + 0.5 * random(200, 3, seed=1))
+    photo = fit.Photo(torch.full((1, 32, 32, 3), 0.4), torch.ones(1, 32, 32, 1), camera).to(torch.device("cuda"))
+    for model, strategy in ((fit.Gaussians(1, 4.0), fit.MCMC(300, every=5)),
+                            (fit.Spheres(4.0), fit.CloneSplitPrune(4.0, 300, every=5))):  # fmt: skip
+        parameters = {name: value.cuda() for name, value in model.start(cloud).items()}
+        schedule = fit.Schedule(80, levels=((0.0, 1),))
+        state = fit.fit_splats([photo], fit.SplatState.start(parameters), model, strategy, schedule)
+        assert state.losses[-1] < 0.7 * state.losses[0]
+        assert state.rows.device.type == "cuda"
 
 
 def test_large() -> None:

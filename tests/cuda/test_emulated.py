@@ -6,7 +6,8 @@ bitwise determinism, and nothing read out of bounds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ctypes
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from ops_common import (
     sphere_views,
     texture_outputs,
 )
+from splat_common import cameras, flat_scene, sphere_scene, splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
@@ -86,6 +88,65 @@ def test_lists_of_lookups(shape: tuple[int, int]) -> None:
             tex = tex.requires_grad_()
             lg.texture(tex, uv).sum().backward()
             assert tex.grad.sum().item() == pytest.approx(shape[0] * shape[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_splats(dtype: torch.dtype) -> None:
+    """Images and gradients of spheres, Gaussians, points and their cameras; more pairs than lists have room for."""
+    expected = splat_outputs(dtype)
+    with emulated_cuda():
+        actual = splat_outputs(dtype)
+    for name, value in expected.items():
+        if not value.dtype.is_floating_point:
+            assert torch.equal(actual[name], value), name
+        else:
+            error = scaled_error(actual[name].nan_to_num(), value.nan_to_num())
+            assert error < (1e-4 if dtype == torch.float32 else 1e-10), f"{name}: {error:.2e}"
+
+
+def sorted_scene(name: str, count: int, channels: int) -> Callable[[], lg.Splats]:
+    """A call with many equal depths, primitives of all sizes, and all that is listed beside the image."""
+    if name == "sphere":
+        scene, camera = sphere_scene(count, torch.float32, channels), cameras(torch.float32, 3, (40, 70))
+        scene["positions"] = (4 * scene["positions"]).round() / 4
+        return lambda: lg.spheres(**scene, **camera, size=(40, 70), min_depth=0.5, max_depth=9.0, contributors=5)
+    footprint, blend = name.split()
+    scene = flat_scene(footprint, count, 3, torch.float32, channels, (40, 70))
+    scene["depth"] = scene["depth"].mul(8).round()
+    scene["shape"][:, ::7] *= 0.02 if footprint == "gaussian" else 5
+    scene["opacity"][::11] = 3.0
+    rules = {"alpha_max": 0.99, "alpha_min": 1 / 255, "stop": 1e-4}
+    options = {"footprint": footprint, "blend": blend, "limit": None if blend == "alpha" else 9, **rules}
+    return lambda: lg.splat(**scene, size=(40, 70), contributors=5, **options)
+
+
+SPLATS = ["sphere", "gaussian alpha", "gaussian normalised", "disc alpha", "square alpha", "disc nearest"]
+
+
+@pytest.mark.parametrize("name", SPLATS)
+@pytest.mark.parametrize(("count", "channels"), [(150, 20), (3000, 1)])
+def test_order_of_splats(name: str, count: int, channels: int) -> None:
+    """The same contributors in the same order as on the CPU; in several chunks of the sort, and groups of channels."""
+    call = sorted_scene(name, count, channels)
+    expected = call()
+    with emulated_cuda():
+        actual = call()
+    assert (expected.ids >= 0).any()
+    assert torch.equal(actual.ids, expected.ids)
+    assert expected.median is None or torch.equal(actual.median, expected.median)
+    for ours, theirs in zip(actual, expected):
+        if ours is not None and ours.dtype.is_floating_point:
+            # exp(z / gamma), here up to e^10, magnifies what rounding does to the depth of a sphere.
+            assert scaled_error(ours, theirs) < (1e-4 if name == "sphere" else 1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 15), (1, 300), (300, 2)])
+def test_sizes_of_splat_images(size: tuple[int, int]) -> None:
+    scene = flat_scene("disc", 30, 1, torch.float32, 3, size)
+    scene["shape"][0, 0] = 1e6  # everywhere
+    expected = lg.splat(**scene, size=size, footprint="disc")
+    with emulated_cuda():
+        assert scaled_error(lg.splat(**scene, size=size, footprint="disc").image, expected.image) < 1e-5
 
 
 def large_and_small() -> tuple[Tensor, Tensor]:
@@ -190,6 +251,22 @@ def test_deterministic(both_orders: EmulatedCore) -> None:
     for name, value in first.items():
         if value.dtype.is_floating_point:
             assert scaled_error(plain[0][name], value) < (5e-5 if "soft" in name else 1e-5), name
+
+
+def test_splats_are_deterministic() -> None:
+    expected = splat_outputs(torch.float32)
+    with emulated_cuda() as core:
+        torch.use_deterministic_algorithms(True)
+        try:
+            first = splat_outputs(torch.float32)
+            core.set_order(True)
+            second = splat_outputs(torch.float32)
+        finally:
+            torch.use_deterministic_algorithms(False)
+            core.set_order(False)
+    assert [name for name in first if not torch.equal(first[name].nan_to_num(), second[name].nan_to_num())] == []
+    for name, value in expected.items():
+        assert scaled_error(first[name].nan_to_num(), value.nan_to_num()) < 1e-4, name
 
 
 def test_sums_of_very_different_sizes() -> None:
@@ -315,5 +392,12 @@ def test_every_shared_op_is_there() -> None:
             core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 5)
         with pytest.raises(ValueError, match="resolution: at most 32768"):
             core.calls["soft_rasterize_forward"](0, None, None, None, 1, 0, 0, 1, 40000, 1, 0.0, 0, *[None] * 4)
+        sizes, settings = (ctypes.c_int64 * 14)(*[1] * 14), (ctypes.c_double * 6)()
+        for codes, message in (((9, 0), "there is no footprint 9"), ((0, 1), "blend code 1 does not fit")):
+            with pytest.raises(ValueError, match=message):
+                core.calls["splat_forward"](0, *codes, sizes, settings, core.pointers([None] * 9), 0, *[None] * 8)
+        sizes[1] = 2**31
+        with pytest.raises(ValueError, match="splats: at most 2147483647 primitives"):
+            core.calls["splat_forward"](0, 0, 0, sizes, settings, core.pointers([None] * 9), 0, *[None] * 8)
         with pytest.raises(ValueError, match="dtype code 7"):
             core.calls["build_mips"](7, core.pointers([]), 1, 1, 1, 1, 1)

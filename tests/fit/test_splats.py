@@ -28,6 +28,7 @@ from lumigrad.fit.splats import (
     fit_splats,
     focus,
     load_photos,
+    report,
     spacing,
 )
 from lumigrad.fit.splats.rows import Rows
@@ -98,6 +99,21 @@ def test_fit_explains_photographs_not_seen(photos: list[Photo], kind: str) -> No
     assert after["ssim"] > before["ssim"]
     assert len(state.rows) <= 400
     assert all(value.isfinite().all() for value in state.rows.parameters.values())
+
+
+@pytest.mark.parametrize("kind", ["gaussians", "mcmc", "spheres"])
+def test_nothing_is_made_on_a_device_of_its_own(photos: list[Photo], kind: str, tmp_path: Path) -> None:
+    """Tensors follow those of the fit: with another default device, one that does not would meet those of the CPU."""
+    with torch.device("meta"):
+        cloud = agreeing_points([p.reduced(2) for p in photos], 150, torch.Generator("cpu").manual_seed(0))
+        model, schedule = model_of(kind), Schedule(iterations=12, levels=((0.0, 4), (0.5, 2)))
+        state = SplatState.start(model.start(cloud), seed=1)
+        fit_splats(photos[1:], state, model, strategy_of(kind), schedule, photos[:1], 6)
+        report.comparison(state, model, photos[:1], schedule, tmp_path / "comparison.png")
+        report.fly_through(state, model, photos, schedule, tmp_path / "fly_through.gif", 2)
+    assert report.metrics(state, model, photos[:1], schedule)["device"] == "cpu"
+    moved = state.rows.to(torch.device("meta"))
+    assert all(value.is_meta for group in vars(moved).values() for value in group.values())
 
 
 def test_minutes_end_a_fit(photos: list[Photo]) -> None:

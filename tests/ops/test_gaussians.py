@@ -70,6 +70,7 @@ def test_projection_of_the_unsound() -> None:
     assert all(grad.isfinite().all() for grad in grads)
 
 
+@pytest.mark.cpu_only
 def test_threads() -> None:
     scene = {**gaussian_scene(9000, torch.float32), **lens("perspective", torch.float32)}
     results = []

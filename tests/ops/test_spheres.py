@@ -121,6 +121,7 @@ def test_what_is_left_out() -> None:
             assert grad[11:].any()
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_threads(projection: str) -> None:
     scene, camera = sphere_scene(2000, torch.float32), lens(projection, (150, 170), torch.float32)

@@ -160,6 +160,7 @@ def test_empty(views: int, count: int, channels: int) -> None:
     assert leaves["xy"].grad.shape == (views, count, 2)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("footprint", FOOTPRINTS)
 def test_threads(footprint: str) -> None:
     scene = flat_scene(footprint, 3000, dtype=torch.float32, size=(150, 170))

@@ -99,6 +99,11 @@ uint32_t warp_match(V value) {
   return mask;
 }
 
+inline void warp_barrier() {
+  const char nothing = 0;
+  emulation::exchange("barrier", &nothing, sizeof nothing);
+}
+
 template <class V>
 V atomic_add(V* place, V value) {
   const V before = *place;
@@ -141,6 +146,7 @@ V load_fresh(const V* place) {
 inline int bit_count(uint32_t mask) { return __builtin_popcount(mask); }
 inline int lowest_bit(uint32_t mask) { return __builtin_ctz(mask); }
 inline int lowest_bit(uint64_t mask) { return __builtin_ctzll(mask); }
+inline int highest_bit(uint32_t mask) { return 31 - __builtin_clz(mask); }
 inline uint32_t float_bits(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);

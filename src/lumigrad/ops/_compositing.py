@@ -11,13 +11,9 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core
 from lumigrad.ops import _validation as check
 from lumigrad.ops._registration import register
 from lumigrad.splats import Splats
-
-_forward = _core.function("lg_splat_forward")
-_backward = _core.function("lg_splat_backward")
 
 # Footprints with their components of shape (0: one number, no dimension), and blendings, as the kernel numbers them.
 FOOTPRINTS = {"gaussian": (0, 3), "disc": (1, 0), "square": (2, 0)}
@@ -48,9 +44,7 @@ def check_appearance(
     """payload, opacity and background, checked and with defaults."""
     payload = check.floating("payload", payload, like, like_name)
     if payload.dim() not in (2, 3) or payload.shape[-2] != count or (payload.dim() == 3 and len(payload) != views):
-        raise ValueError(
-            f"payload: expected shape [{count}, C] or [{views}, {count}, C], got {tuple(payload.shape)}"
-        )
+        raise ValueError(f"payload: expected shape [{count}, C] or [{views}, {count}, C], got {tuple(payload.shape)}")
     if opacity is None:
         opacity = like.new_ones(count)
     opacity = check.floating("opacity", opacity, like, like_name)
@@ -108,10 +102,9 @@ def _views(position: torch.Tensor, view: torch.Tensor | None) -> int:
     return position.shape[0] if view is None else view.shape[0]
 
 
-def _scene(
-    tensors: Sequence[torch.Tensor | None], height: int, width: int, settings: Sequence[float], limit: int
-) -> tuple:
-    """sizes, settings and inputs as the C functions take them."""
+def _scene(core: Any, tensors: Sequence[torch.Tensor | None], options: Sequence[Any]) -> tuple:
+    """What both C functions begin with. options: footprint, blend, height, width, settings, limit."""
+    footprint, blend, height, width, settings, limit = options
     position, shape, depth, opacity, payload, background, view, _, _ = tensors
     assert position is not None
     assert shape is not None
@@ -123,38 +116,17 @@ def _scene(
         _views_of(payload, 2), _views_of(background, 1), position.shape[-1], 1 if scalar_shape else shape.shape[-1],
         limit,
     )  # fmt: skip
-    return (ctypes.c_int64 * 14)(*sizes), (ctypes.c_double * 6)(*settings), _core.pointers(tensors)
-
-
-def _kernel(
-    position: torch.Tensor,
-    shape: torch.Tensor,
-    depth: torch.Tensor | None,
-    opacity: torch.Tensor,
-    payload: torch.Tensor,
-    background: torch.Tensor,
-    view: torch.Tensor | None,
-    intrinsics: torch.Tensor | None,
-    gamma: torch.Tensor | None,
-    footprint: int,
-    blend: int,
-    height: int,
-    width: int,
-    settings: Sequence[float],
-    limit: int,
-    contributors: int,
-) -> tuple[torch.Tensor, ...]:
-    tensors = (position, shape, depth, opacity, payload, background, view, intrinsics, gamma)
-    pixels = (_views(position, view), height, width)
-    shapes = _output_shapes(pixels, _channels(payload, footprint), blend, contributors)
-    outputs = [
-        _core.empty(size, torch.int32 if integer else position.dtype) for size, integer in zip(shapes, _INTEGER)
-    ]
-    pointers = [_core.pointer(out) if out.numel() else None for out in outputs]
-    _forward(
-        _core.threads(), _core.float_code(position), footprint, blend, *_scene(tensors, height, width, settings, limit),
-        contributors, *pointers,
+    return (
+        core.float_code(position), footprint, blend, (ctypes.c_int64 * 14)(*sizes), (ctypes.c_double * 6)(*settings),
+        core.pointers(tensors),
     )  # fmt: skip
+
+
+def _kernel(core: Any, *args: Any) -> tuple[torch.Tensor, ...]:
+    tensors, options, contributors = args[:9], args[9:15], args[15]
+    outputs = [core.empty(size, dtype) for size, dtype in _outputs(*args)]
+    pointers = [core.pointer(out) if out.numel() else None for out in outputs]
+    core.calls["splat_forward"](*_scene(core, tensors, options), contributors, *pointers)
     return tuple(outputs)
 
 
@@ -162,24 +134,19 @@ def _kernel(
 _INTEGER = (False, False, False, True, True, False, False, True)
 
 
-def _channels(payload: torch.Tensor, footprint: int) -> int:
-    return payload.shape[-1] + EXTRA_CHANNELS.get(footprint, 0)
-
-
-def _output_shapes(pixels: tuple, channels: int, blend: int, contributors: int) -> list[tuple]:
+def _outputs(position: torch.Tensor, *rest: Any) -> list[tuple[tuple, torch.dtype]]:
+    """Shapes and types of the op's outputs, from its arguments."""
+    _, _, _, payload, _, view, _, _, footprint, blend, height, width, _, _, contributors = rest
+    pixels = (_views(position, view), height, width)
     median = pixels if blend == BLENDS["alpha"] else (0,)
     listed = (*pixels, contributors)
-    return [(*pixels, channels), pixels, pixels, median, listed, listed, (*pixels, 2), pixels]
+    channels = payload.shape[-1] + EXTRA_CHANNELS.get(footprint, 0)
+    shapes = [(*pixels, channels), pixels, pixels, median, listed, listed, (*pixels, 2), pixels]
+    return [(size, torch.int32 if integer else position.dtype) for size, integer in zip(shapes, _INTEGER)]
 
 
 def _fake(position: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, ...]:
-    _, _, _, payload, _, view, _, _, footprint, blend, height, width, _, _, contributors = rest
-    pixels = (_views(position, view), height, width)
-    shapes = _output_shapes(pixels, _channels(payload, footprint), blend, contributors)
-    return tuple(
-        position.new_empty(size, dtype=torch.int32 if integer else position.dtype)
-        for size, integer in zip(shapes, _INTEGER)
-    )
+    return tuple(position.new_empty(size, dtype=dtype) for size, dtype in _outputs(position, *rest))
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -198,17 +165,14 @@ def _grad(ctx: Any, grad_image: Any, grad_alpha: Any, grad_depth: Any, *_: Any) 
     return (*(grad if want else None for grad, want in zip(grads, wanted)), *(None,) * 7)
 
 
-def _backward_kernel(*args: Any) -> tuple[torch.Tensor, ...]:
-    tensors, (image, alpha, depth, state, last) = args[:9], args[9:14]
-    footprint, blend, height, width, settings, limit = args[14:20]
+def _backward_kernel(core: Any, *args: Any) -> tuple[torch.Tensor, ...]:
+    tensors, images, last, options, wanted = args[:9], args[9:13], args[13], args[14:20], args[23]
     grads_in = [None if g is None else g.contiguous() for g in args[20:23]]
-    outputs = [_core.empty(size, tensors[0].dtype) for size in _gradient_shapes(tensors, args[23])]
-    pointers = _core.pointers([out if want else None for out, want in zip(outputs, args[23])])
-    _backward(
-        _core.threads(), _core.float_code(tensors[0]), footprint, blend,
-        *_scene(tensors, height, width, settings, limit), _core.pointers((image, alpha, depth, state)),
-        _core.pointer(last), _core.pointers(grads_in), pointers,
-    )  # fmt: skip
+    outputs = [core.empty(size, tensors[0].dtype) for size in _gradient_shapes(tensors, wanted)]
+    pointers = core.pointers([out if want else None for out, want in zip(outputs, wanted)])
+    core.calls["splat_backward"](
+        *_scene(core, tensors, options), core.pointers(images), core.pointer(last), core.pointers(grads_in), pointers
+    )
     return tuple(outputs)
 
 
@@ -231,6 +195,7 @@ _backward_op = register(
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=_backward_fake,
+    any_core=True,
 )
 _op = register(
     f"splat({_TENSORS}, {_OPTIONS}, int contributors) "
@@ -239,4 +204,5 @@ _op = register(
     fake=_fake,
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

@@ -11,14 +11,11 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core, reference
+from lumigrad import reference
 from lumigrad.ops import _validation as check
 from lumigrad.ops._camera import check_camera
 from lumigrad.ops._registration import needs_reference, register
 from lumigrad.splats import ProjectedGaussians
-
-_forward = _core.function("lg_project_gaussians_forward")
-_backward = _core.function("lg_project_gaussians_backward")
 
 PROJECTIONS = ("perspective", "orthographic", "fisheye")
 
@@ -87,6 +84,7 @@ def project_gaussians(
 
 
 def _kernel(
+    core: Any,
     means: torch.Tensor,
     quats: torch.Tensor,
     scales: torch.Tensor,
@@ -94,20 +92,19 @@ def _kernel(
     lens: torch.Tensor,
     settings: Sequence[float],
 ) -> tuple[torch.Tensor, ...]:
-    outputs = [_core.empty(size, means.dtype) for size in _output_shapes(means, view)]
-    _forward(
-        *_arguments((means, quats, scales, view, lens), settings), *map(_core.pointer, outputs)
+    outputs = [core.empty(size, means.dtype) for size in _output_shapes(means, view)]
+    core.calls["project_gaussians_forward"](
+        *_arguments(core, (means, quats, scales, view, lens), settings), *map(core.pointer, outputs)
     )
     return tuple(outputs)
 
 
-def _arguments(inputs: Sequence[torch.Tensor], settings: Sequence[float]) -> tuple:
+def _arguments(core: Any, inputs: Sequence[torch.Tensor], settings: Sequence[float]) -> tuple:
     """What both C functions begin with."""
     means, view = inputs[0], inputs[3]
     return (
-        _core.threads(), _core.float_code(means), _core.pointers(inputs), (ctypes.c_double * 6)(*settings),
-        view.shape[0], means.shape[0],
-    )  # fmt: skip
+        core.float_code(means), core.pointers(inputs), (ctypes.c_double * 6)(*settings), view.shape[0], means.shape[0]
+    )
 
 
 def _output_shapes(means: torch.Tensor, view: torch.Tensor) -> list[tuple]:
@@ -131,6 +128,7 @@ def _grad(ctx: Any, *grads: Any) -> tuple:
 
 
 def _backward_kernel(
+    core: Any,
     means: torch.Tensor,
     quats: torch.Tensor,
     scales: torch.Tensor,
@@ -140,9 +138,11 @@ def _backward_kernel(
     *grads: torch.Tensor | None,
 ) -> tuple[torch.Tensor, ...]:
     inputs = (means, quats, scales, view, lens)
-    outputs = [_core.empty(tensor.shape, means.dtype) for tensor in inputs]
+    outputs = [core.empty(tensor.shape, means.dtype) for tensor in inputs]
     given = [None if grad is None else grad.contiguous() for grad in grads]
-    _backward(*_arguments(inputs, settings), _core.pointers(given), _core.pointers(outputs))
+    core.calls["project_gaussians_backward"](
+        *_arguments(core, inputs, settings), core.pointers(given), core.pointers(outputs)
+    )
     return tuple(outputs)
 
 
@@ -152,6 +152,7 @@ _backward_op = register(
     "Tensor? grad_compensation) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=lambda *args: tuple(torch.empty_like(tensor) for tensor in args[:5]),
+    any_core=True,
 )
 _op = register(
     f"project_gaussians({_TENSORS}) -> (Tensor, Tensor, Tensor, Tensor)",
@@ -159,4 +160,5 @@ _op = register(
     fake=_fake,
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

@@ -68,7 +68,8 @@ class SplatState:
     @classmethod
     def start(cls, parameters: dict[str, Tensor], seed: int = 0) -> SplatState:
         """State before the first step."""
-        return cls(Rows(parameters), torch.Generator().manual_seed(seed).get_state())
+        rows = Rows(parameters)
+        return cls(rows, torch.Generator(rows.device).manual_seed(seed).get_state())
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "rows": self.rows.to_dict()}
@@ -128,7 +129,7 @@ def fit_splats(
     """Fit primitives to photographs by gradient descent.
 
     Args:
-        photos: to fit.
+        photos: to fit, on the device of the state's rows, as are those held out.
         state: where to begin, `SplatState.start(model.start(points))` or what an earlier call returned; changed in
             place. Model, strategy and schedule are the same as before when resuming.
         held_out: photographs to measure by, every `evaluate_every` steps, for `state.curve`; that time does not count.
@@ -136,9 +137,9 @@ def fit_splats(
 
     Returns:
         The state. With `schedule.iterations`, a fit that was stopped and goes on from its state takes the same steps as
-        one that was not.
+        one that was not; on a CUDA device where torch is told to use deterministic algorithms.
     """
-    generator = torch.Generator()
+    generator = torch.Generator(state.rows.device)
     generator.set_state(state.random)
     reduced: dict[int, list[Photo]] = {}
     while (progress := schedule.progress(state)) < 1:
@@ -147,7 +148,7 @@ def fit_splats(
         if factor not in reduced:
             reduced = {factor: [photo.reduced(factor) for photo in photos]}
         if not state.order:
-            state.order = torch.randperm(len(photos), generator=generator).tolist()
+            state.order = torch.randperm(len(photos), generator=generator, device=generator.device).tolist()
         photo = reduced[factor][state.order.pop()]
         state.losses.append(_step(state, photo, model, strategy, schedule, progress, generator))
         state.iteration += 1

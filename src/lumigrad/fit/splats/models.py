@@ -52,14 +52,14 @@ class Gaussians:
 
     def start(self, cloud: PointCloud) -> Parameters:
         assert cloud.colors is not None
-        count = len(cloud)
+        count, like = len(cloud), cloud.positions
         return {
-            "means": cloud.positions.clone(),
-            "scales": spacing(cloud.positions).log()[:, None].repeat(1, 3),
-            "quats": torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
-            "opacities": torch.full((count,), 0.2).logit(),
+            "means": like.clone(),
+            "scales": spacing(like).log()[:, None].repeat(1, 3),
+            "quats": like.new_tensor([1.0, 0, 0, 0]).repeat(count, 1),
+            "opacities": like.new_full((count,), 0.2).logit(),
             "constant": (cloud.colors[:, :3] - 0.5) / _CONSTANT,
-            "rest": torch.zeros(count, (self.degree + 1) ** 2 - 1, 3),
+            "rest": like.new_zeros(count, (self.degree + 1) ** 2 - 1, 3),
         }
 
     def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
@@ -68,7 +68,7 @@ class Gaussians:
         lens = (camera.view, camera.fx, camera.fy, camera.cx, camera.cy)
         return gaussians(
             parameters["means"], parameters["quats"], parameters["scales"].exp(), parameters["opacities"].sigmoid(),
-            harmonics, camera.size, *lens, torch.full((3,), background), harmonics=True, antialiased=True,
+            harmonics, camera.size, *lens, harmonics.new_full((3,), background), harmonics=True, antialiased=True,
         ).image  # fmt: skip
 
     def spread(self, parameters: Parameters) -> Tensor:
@@ -103,21 +103,23 @@ class Spheres:
         return {
             "means": cloud.positions.clone(),
             "scales": spacing(cloud.positions).log()[:, None],
-            "opacities": torch.full((len(cloud),), 0.5).logit(),
+            "opacities": cloud.positions.new_full((len(cloud),), 0.5).logit(),
             "constant": cloud.colors[:, :3].clone(),
         }
 
     def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
         first, last = self.gamma
+        behind = parameters["constant"].new_full((3,), background)
         lens = (camera.view, camera.fx, camera.fy, camera.cx, camera.cy)
         return spheres(
             parameters["means"], parameters["scales"][:, 0].exp(), parameters["constant"], camera.size, *lens,
-            parameters["opacities"].sigmoid(), torch.full((3,), background), gamma=first * (last / first) ** progress,
+            parameters["opacities"].sigmoid(), behind, gamma=first * (last / first) ** progress,
             min_depth=0.02 * self.extent, max_depth=10 * self.extent,
         ).image  # fmt: skip
 
     def spread(self, parameters: Parameters) -> Tensor:
-        return 0.5 * parameters["scales"].exp()[:, :, None] * torch.eye(3)
+        radii = parameters["scales"].exp()
+        return 0.5 * torch.diag_embed(radii.expand(-1, 3))
 
     @staticmethod
     def cloud(parameters: Parameters) -> PointCloud:

@@ -19,6 +19,10 @@ class Photo:
     covered: Tensor
     camera: PerspectiveCamera
 
+    def to(self, device: torch.device) -> Photo:
+        """The same on another device."""
+        return Photo(self.image.to(device), self.covered.to(device), self.camera.to(device))
+
     def reduced(self, factor: int) -> Photo:
         """Averaged down by a whole factor; rows and columns that do not fill a block are left away."""
         if factor == 1:

@@ -29,6 +29,7 @@ def metrics(state: SplatState, model: Model, held_out: list[Photo], schedule: Sc
         "primitives": len(state.rows),
         "held_out_photographs": len(held_out),
         "image_size": list(held_out[0].camera.size),
+        "device": state.rows.device.type,
         "threads": torch.get_num_threads(),
         "curve": state.curve,
     }
@@ -51,7 +52,7 @@ def comparison(state: SplatState, model: Model, photos: list[Photo], schedule: S
         image = model.draw(state.rows.parameters, photo.camera, schedule.background, 1.0).clamp(0, 1)[0]
         difference = ((image - photo.image[0]) * photo.covered[0]).abs()
         for axis, picture in zip(row, (photo.image[0], image, (4 * difference).clamp(max=1)), strict=True):
-            axis.imshow(picture.numpy(), interpolation="lanczos")
+            axis.imshow(picture.cpu().numpy(), interpolation="lanczos")
             axis.set_axis_off()
     for axis, title in zip(axes[0], ("photograph, held out", "render", "4 x difference"), strict=True):
         axis.set_title(title)
@@ -62,9 +63,10 @@ def flight(photos: list[Photo], frames: int) -> PerspectiveCamera:
     """Cameras [frames] on a smooth way along those of the photographs and back."""
     first = photos[0].camera
     poses = torch.cat([photo.camera.camera_to_world for photo in photos])
-    phase = torch.arange(frames) / frames
+    phase = torch.arange(frames, device=poses.device) / frames
     place = (1 - (2 * phase - 1).abs()) * (len(photos) - 1)
-    weights = torch.softmax(-0.5 * ((place[:, None] - torch.arange(len(photos))) / 1.5) ** 2, dim=1)
+    steps = torch.arange(len(photos), device=poses.device)
+    weights = torch.softmax(-0.5 * ((place[:, None] - steps) / 1.5) ** 2, dim=1)
     mean = (weights @ poses.flatten(1)).view(-1, 4, 4)
     eyes = mean[:, :3, 3]
     view = look_at(eyes, eyes - mean[:, :3, 2], mean[:, :3, 1])

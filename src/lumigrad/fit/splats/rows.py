@@ -34,13 +34,22 @@ class Rows:
     def __len__(self) -> int:
         return len(self.parameters["means"])
 
+    @property
+    def device(self) -> torch.device:
+        return self.parameters["means"].device
+
+    def to(self, device: torch.device) -> Rows:
+        """The same on another device."""
+        groups = (self.parameters, self.first, self.second, self.statistics)
+        return Rows(*({name: value.to(device) for name, value in group.items()} for group in groups))
+
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
 
     def statistic(self, name: str) -> Tensor:
         """One of the statistics, 0 at first."""
         if name not in self.statistics:
-            self.statistics[name] = torch.zeros(len(self))
+            self.statistics[name] = torch.zeros(len(self), device=self.device)
         return self.statistics[name]
 
     @torch.no_grad()

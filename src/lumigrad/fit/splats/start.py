@@ -16,9 +16,10 @@ def focus(photos: list[Photo]) -> tuple[Tensor, float]:
     """The point [3] nearest to all viewing directions, and the cameras' median distance from it."""
     eyes = torch.cat([photo.camera.position for photo in photos]).double()
     axes = -torch.cat([photo.camera.view[:, 2, :3] for photo in photos]).double()
-    across = torch.eye(3, dtype=torch.float64) - axes[:, :, None] * axes[:, None, :]
+    one = torch.eye(3, dtype=torch.float64, device=eyes.device)
+    across = one - axes[:, :, None] * axes[:, None, :]
     # A little of the cameras' mean keeps this regular where all look the same way.
-    matrix = across.sum(0) + 1e-6 * len(eyes) * torch.eye(3, dtype=torch.float64)
+    matrix = across.sum(0) + 1e-6 * len(eyes) * one
     right = (across @ eyes[:, :, None]).sum(0)[:, 0] + 1e-6 * eyes.sum(0)
     centre = torch.linalg.solve(matrix, right)
     return centre.float(), float((eyes - centre).norm(dim=-1).median())
@@ -33,21 +34,25 @@ def agreeing_points(photos: list[Photo], count: int, generator: torch.Generator)
 
     Args:
         photos: at least two; a low resolution makes single pixels comparable.
+        generator: on the photographs' device.
     """
     _, distance = focus(photos)
     per_photo = -(-count // len(photos))
     positions, colors = [], []
     for photo in photos:
         height, width = photo.camera.size
-        place = torch.rand(per_photo, 2, generator=generator) * torch.tensor([width, height])
+        device = generator.device
+        place = torch.rand(per_photo, 2, generator=generator, device=device)
+        place = place * place.new_tensor([width, height])
         # Near things need more care than far ones: even steps in the logarithm, from a tenth to four times.
-        steps = (torch.arange(_DEPTHS) + torch.rand(per_photo, _DEPTHS, generator=generator)) / _DEPTHS
+        jitter = torch.rand(per_photo, _DEPTHS, generator=generator, device=device)
+        steps = (torch.arange(_DEPTHS, device=device) + jitter) / _DEPTHS
         depth = distance * 0.1 * 40**steps
         spots = place[:, None].expand(-1, _DEPTHS, -1).reshape(1, -1, 2)
         points = photo.camera.unproject(spots, depth.reshape(1, -1))[0]
         own = photo.image[0, place[:, 1].long(), place[:, 0].long()]
         best = _disagreement(points, own.repeat_interleave(_DEPTHS, 0), photos).view(-1, _DEPTHS).argmin(1)
-        positions.append(points.view(-1, _DEPTHS, 3)[torch.arange(per_photo), best])
+        positions.append(points.view(-1, _DEPTHS, 3)[torch.arange(per_photo, device=device), best])
         colors.append(own)
     return PointCloud(torch.cat(positions)[:count], torch.cat(colors)[:count])
 
@@ -75,5 +80,6 @@ def spacing(positions: Tensor) -> Tensor:
     near = min(4, len(positions))
     if near < 2:
         return positions.new_full((len(positions),), 0.01)
-    distances, _ = cKDTree(positions.double().numpy()).query(positions.double().numpy(), k=near)
+    places = positions.double().cpu().numpy()
+    distances, _ = cKDTree(places).query(places, k=near)
     return torch.from_numpy(distances[:, 1:]).square().mean(-1).sqrt().to(positions).clamp_min(1e-6)

@@ -24,7 +24,8 @@ class Strategy(Protocol):
         self, rows: Rows, grads: Parameters, camera: PerspectiveCamera, model: Model, step: int, progress: float,
         generator: torch.Generator,
     ) -> None:  # fmt: skip
-        """Change the rows after an optimiser's step, number `step` from 1, at `progress` in (0, 1] of the fit."""
+        """Change the rows after an optimiser's step, number `step` from 1, at `progress` in (0, 1] of the fit. The
+        generator is on the rows' device."""
 
 
 def _screen_gradient(means: Tensor, grad: Tensor, camera: PerspectiveCamera) -> Tensor:
@@ -87,7 +88,7 @@ class CloneSplitPrune:
         twins = rows.copies(torch.cat([clones, splits]))
         # Both halves of a split lie at random within the whole.
         for part in (twins["means"][len(clones) :], None):
-            noise = torch.randn(len(splits), 3, 1, generator=generator)
+            noise = torch.randn(len(splits), 3, 1, generator=generator, device=generator.device)
             moved = parameters["means"][splits] + (spread @ noise)[..., 0]
             if part is None:
                 rows.replace("means", splits, moved)
@@ -135,7 +136,7 @@ class MCMC:
             self._relocate(rows, generator)
             self._add(rows, generator)
         spread = model.spread(rows.parameters)
-        noise = torch.randn(len(rows), 3, 1, generator=generator)
+        noise = torch.randn(len(rows), 3, 1, generator=generator, device=generator.device)
         freedom = torch.sigmoid(100 * (0.005 - rows.parameters["opacities"].sigmoid()))
         moved = (spread @ (spread.transpose(1, 2) @ noise))[..., 0] * freedom[:, None]
         rows.parameters["means"].add_(moved, alpha=self.noise * model.rates["means"] * 0.01**progress)

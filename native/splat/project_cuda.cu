@@ -1,0 +1,171 @@
+// Projection of Gaussians on CUDA.
+//
+// Compiled without fused multiply-add: depths, which decide the order, are those of the CPU bit for bit.
+#include <limits>
+
+#include "common/cuda_gradients.h"
+#include "common/cuda_launch.h"
+#include "splat/project.h"
+
+namespace lg {
+namespace splat {
+namespace {
+
+template <class T>
+struct Inputs {
+  const T *means, *quats, *scales, *view, *intrinsics;
+  double settings[6];
+  int64_t views, count;
+
+  LG_DEVICE Lens lens(int64_t v) const { return lens_of(view, intrinsics, settings, v); }
+};
+
+// Of every view's Gaussians; as gradients any may be null.
+template <class T, class Pointer>
+struct OnScreen {
+  Pointer xy, conic, depth, compensation;
+};
+
+template <class T>
+__global__ void __launch_bounds__(256) project(const __grid_constant__ Inputs<T> in, OnScreen<T, T*> to) {
+  for (int64_t i = first_item(); i < in.views * in.count; i += item_step()) {
+    const int64_t v = i / in.count, p = i - v * in.count;
+    ProjectedGaussian out{};
+    out.depth = std::numeric_limits<double>::quiet_NaN();
+    project_gaussian(in.lens(v), in.means + 3 * p, in.quats + 4 * p, in.scales + 3 * p, &out);
+    for (int k = 0; k < 2; ++k) to.xy[2 * i + k] = T(out.xy[k]);
+    for (int k = 0; k < 3; ++k) to.conic[3 * i + k] = T(out.conic[k]);
+    to.depth[i] = T(out.depth);
+    to.compensation[i] = T(out.compensation);
+  }
+}
+
+template <class T>
+struct Gradients {
+  T *means, *quats, *scales, *view, *intrinsics;
+};
+
+template <class T>
+LG_DEVICE double value(const T* data, int64_t i) {
+  return data ? double(data[i]) : 0.0;
+}
+template <class T>
+LG_DEVICE ProjectedGaussian gradient_of(const OnScreen<T, const T*>& given, int64_t i) {
+  return {{value(given.xy, 2 * i), value(given.xy, 2 * i + 1)},
+          {value(given.conic, 3 * i), value(given.conic, 3 * i + 1), value(given.conic, 3 * i + 2)},
+          value(given.depth, i),
+          value(given.compensation, i)};
+}
+
+constexpr int camera_values = 16;  // of a view: 9 of its rotation, 3 of its shift, 4 of its lens
+
+// A thread sees to the same Gaussians in all views, one view after the other. camera [views, camera_values]
+template <class T>
+__global__ void __launch_bounds__(128) pull(const __grid_constant__ Inputs<T> in, OnScreen<T, const T*> given,
+                                            Gradients<T> to, GradientSum<double> sum, double* camera) {
+  for (int64_t v = 0; v < in.views; ++v) {
+    const Lens lens = in.lens(v);
+    LensGradient of_lens{};
+    for (int64_t p = first_item(); p < in.count; p += item_step()) {
+      GaussianGradient g{};
+      pull_gaussian(lens, in.means + 3 * p, in.quats + 4 * p, in.scales + 3 * p, gradient_of(given, v * in.count + p),
+                    &g, &of_lens);
+      for (int k = 0; k < 3; ++k) to.means[3 * p + k] = (v ? to.means[3 * p + k] : T(0)) + T(g.mean[k]);
+      for (int k = 0; k < 4; ++k) to.quats[4 * p + k] = (v ? to.quats[4 * p + k] : T(0)) + T(g.quat[k]);
+      for (int k = 0; k < 3; ++k) to.scales[3 * p + k] = (v ? to.scales[3 * p + k] : T(0)) + T(g.scale[k]);
+    }
+    double values[camera_values];
+    for (int k = 0; k < 9; ++k) values[k] = of_lens.turn[k];
+    for (int k = 0; k < 3; ++k) values[9 + k] = of_lens.shift[k];
+    for (int k = 0; k < 4; ++k) values[12 + k] = of_lens.lens[k];
+    add_up_warp(values);
+    if (lane_id() != 0) continue;
+    for (int k = 0; k < camera_values; ++k) {
+      sum.add(camera + v * camera_values + k, v * camera_values + k, values[k]);
+    }
+  }
+}
+
+template <class T>
+__global__ void write_camera(const double* camera, int64_t views, Gradients<T> to) {
+  for (int64_t v = first_item(); v < views; v += item_step()) {
+    const double* from = camera + v * camera_values;
+    for (int i = 0; i < 4; ++i) {
+      const double sign = i == 0 ? 1 : -1;  // as in lens_of()
+      for (int k = 0; k < 3; ++k) to.view[16 * v + 4 * i + k] = T(i < 3 ? sign * from[3 * i + k] : 0.0);
+      to.view[16 * v + 4 * i + 3] = T(i < 3 ? sign * from[9 + i] : 0.0);
+      to.intrinsics[4 * v + i] = T(from[12 + i]);
+    }
+  }
+}
+
+template <class T>
+struct Forward {
+  Inputs<T> in;
+  OnScreen<T, T*> out;
+
+  void plan(Workspace&) {}
+  void run(Queue& queue) { queue.launch_items(project<T>, in.views * in.count, in, out); }
+};
+
+template <class T>
+struct Backward {
+  Inputs<T> in;
+  OnScreen<T, const T*> given;
+  Gradients<T> out;
+  GradientSums<double> sums;
+  double* camera = nullptr;
+
+  int64_t places() const { return in.views * camera_values; }
+  void plan(Workspace& workspace) {
+    camera = workspace.take<double>(places());
+    sums.plan(workspace);
+  }
+  void run(Queue& queue) {
+    queue.fill_bytes(camera, 0, places() * static_cast<int64_t>(sizeof *camera));
+    // Few enough blocks that adding up the camera's gradients, once per warp and view, does not take long.
+    const int64_t blocks = std::min<int64_t>(divide_up(in.count, 128), 8 * multiprocessors());
+    sums.run(queue, [&](const GradientSum<double>& sum) {
+      queue.launch(pull<T>, dim3(static_cast<unsigned>(blocks)), dim3(128), in, given, out, sum, camera);
+    });
+    sums.finish(queue, 0, places(), camera);
+    queue.launch_items(write_camera<T>, in.views, camera, in.views, out);
+  }
+};
+
+template <class T>
+Inputs<T> inputs_of(const void* const* inputs, const double* settings, int64_t views, int64_t count) {
+  const auto at = [&](int i) { return static_cast<const T*>(inputs[i]); };
+  Inputs<T> in = {at(0), at(1), at(2), at(3), at(4), {}, views, count};
+  std::copy_n(settings, 6, in.settings);
+  return in;
+}
+
+}  // namespace
+}  // namespace splat
+}  // namespace lg
+
+int32_t lg_cuda_project_gaussians_forward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
+                                          const double* settings, int64_t views, int64_t count, void* xy, void* conic,
+                                          void* depth, void* compensation) {
+  return lg::dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    return lg::run_op(call, lg::splat::Forward<T>{lg::splat::inputs_of<T>(inputs, settings, views, count),
+                                                  {static_cast<T*>(xy), static_cast<T*>(conic), static_cast<T*>(depth),
+                                                   static_cast<T*>(compensation)}});
+  });
+}
+
+int32_t lg_cuda_project_gaussians_backward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
+                                           const double* settings, int64_t views, int64_t count,
+                                           const void* const* grad_outputs, void* const* grads) {
+  return lg::dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto given = [&](int i) { return static_cast<const T*>(grad_outputs[i]); };
+    const auto to = [&](int i) { return static_cast<T*>(grads[i]); };
+    return lg::run_op(call, lg::splat::Backward<T>{lg::splat::inputs_of<T>(inputs, settings, views, count),
+                                                   {given(0), given(1), given(2), given(3)},
+                                                   {to(0), to(1), to(2), to(3), to(4)},
+                                                   {call->deterministic != 0, views * lg::splat::camera_values, count}});
+  });
+}
