@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -70,3 +71,18 @@ def test_textured_mesh(tmp_path: Path) -> None:
     middle = image[64:, :64][20:44, 20:44]
     assert middle.std() > 0.2  # its colours are there, unlike in the background
     assert (image[:1] - image[0, 0]).abs().max() == 0
+
+
+def test_neural_shading(tmp_path: Path) -> None:
+    """Forty steps: both kinds of spheres come nearer to the photographs, the network by more than nothing."""
+    options = ["--iterations", 40, "--size", 48, "--views", 9, "--points", 500, "--limit", 700, "--threads", 1]
+    said = run("neural_shading.py", *options, "--out", tmp_path).splitlines()
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    for name, line in zip(("colours", "neural"), said[-3:-1]):
+        row = written[name]
+        assert line.startswith(f"{name}: held out {row['psnr_db']:.2f} dB")
+        assert row["last_loss"] < 0.8 * row["first_loss"]
+        assert row["steps"] == 40
+        assert row["psnr_db"] > 10
+    assert written["neural"]["psnr_db"] != written["colours"]["psnr_db"]
+    assert load_image(tmp_path / "comparison.png").shape == (96, 192, 3)  # two held out, four pictures of each

@@ -67,7 +67,17 @@ def _cameras(arguments: argparse.Namespace) -> PosedPhotos:
 def _job(arguments: argparse.Namespace, data: PosedPhotos) -> _Job:
     import torch
 
-    from lumigrad.fit.splats import MCMC, CloneSplitPrune, Gaussians, Schedule, Spheres, SplatState, focus, load_photos
+    from lumigrad.fit.splats import (
+        MCMC,
+        CloneSplitPrune,
+        Gaussians,
+        Schedule,
+        Spheres,
+        SplatState,
+        first_points,
+        focus,
+        load_photos,
+    )
 
     train, held_out = data.split()
     try:
@@ -91,18 +101,8 @@ def _job(arguments: argparse.Namespace, data: PosedPhotos) -> _Job:
         state = SplatState.from_dict(cli._load_state(arguments.out, settings))
     else:
         generator = torch.Generator().manual_seed(arguments.seed)
-        state = SplatState.start(model.start(_points(data, photos, arguments.points, generator)), arguments.seed)
+        state = SplatState.start(model.start(first_points(data, photos, arguments.points, generator)), arguments.seed)
     return _Job(photos, kept, model, strategy, schedule, settings, state)
-
-
-def _points(data: PosedPhotos, photos: list[Photo], count: int, generator: Any) -> Any:
-    """The reconstruction's points where there are enough of them to begin with."""
-    from lumigrad.fit.splats import agreeing_points
-
-    if data.points is not None and data.points.colors is not None and len(data.points) >= 500:
-        return data.points
-    height = min(photo.camera.size[0] for photo in photos)
-    return agreeing_points([photo.reduced(max(1, min(4, height // 32))) for photo in photos], count, generator)
 
 
 def _optimise(arguments: argparse.Namespace, job: _Job) -> bool:
