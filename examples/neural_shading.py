@@ -89,6 +89,7 @@ class NeuralSpheres(Spheres):
         self.channels = channels
         self.rates["features"] = 5e-3
         self.shader = Shader(channels + 4, width)  # and opacity, and the ray's direction
+        self.known: dict[int, tuple[PerspectiveCamera, Tensor]] = {}
         self.optimizer = torch.optim.Adam(self.shader.parameters(), FIRST_RATE)
 
     def start(self, cloud: PointCloud) -> dict[str, Tensor]:
@@ -103,8 +104,14 @@ class NeuralSpheres(Spheres):
         self, parameters: dict[str, Tensor], camera: PerspectiveCamera, background: float, progress: float
     ) -> Tensor:
         seen = self.feature_map(parameters, camera, progress)
-        stack = torch.cat([seen.image, seen.alpha[..., None], camera.rays()[1]], -1)
+        stack = torch.cat([seen.image, seen.alpha[..., None], self.directions(camera)], -1)
         return self.shader(stack.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+    def directions(self, camera: PerspectiveCamera) -> Tensor:
+        """Of the camera's rays. They are kept: the same few cameras come again and again."""
+        if id(camera) not in self.known:
+            self.known[id(camera)] = camera, camera.rays()[1]  # holding the camera, no other one gets its id
+        return self.known[id(camera)][1]
 
     def step(self, progress: float) -> None:
         """Move the network, whose gradients came with those of the spheres."""
