@@ -415,7 +415,7 @@ def run_splats(_: list[str], options: Options) -> Table:
     )  # fmt: skip
     for count in (10_000,) if options.quick else (100_000, 1_000_000):
         side = 128 if options.quick else 1024
-        task = splats.sphere_passes(count, side, 0.1, options.device)
+        task = splats.sphere_passes(count, side, 0.1, device=options.device)
         table.rows.append({"scene": "spheres", "primitives": count, "image": f"{side}^2"} | _passes(task, options))
     if options.cloud.is_file():
         task, count, size = splats.gaussian_passes(options.cloud, options.quick, options.device)

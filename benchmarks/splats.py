@@ -39,14 +39,15 @@ COLUMNS = [
 Passes = tuple[Callable[[], object], Callable[[], object]]
 
 
-def sphere_passes(count: int, side: int, largest: float, device: str = "cpu") -> Passes:
-    """Forward without a graph, and backward alone: Pulsar's benchmark, with all gradients."""
+def sphere_passes(count: int, side: int, largest: float, spread: float = 1.0, device: str = "cpu") -> Passes:
+    """Forward without a graph, and backward alone: Pulsar's benchmark, with all gradients. Spread further, the slab is
+    wider than the view, by so much along both axes."""
     generator = torch.Generator().manual_seed(0)
 
     def uniform(*shape: int) -> torch.Tensor:
         return torch.rand(shape, generator=generator)
 
-    xy, z = 10 * uniform(count, 2) - 5, -25 - 10 * uniform(count, 1)
+    xy, z = spread * (10 * uniform(count, 2) - 5), -25 - 10 * uniform(count, 1)
     pixels = torch.full((1,), 5.0 * side / 2)  # focal length 5, sensor 2
     inputs = {
         "positions": torch.cat((xy, z), 1), "radii": largest * uniform(count) + 1e-3, "payload": uniform(count, 3),
@@ -149,6 +150,15 @@ def curve(options: argparse.Namespace) -> Table:
     return table
 
 
+def hidden(options: argparse.Namespace) -> Table:
+    table = Table("Equally many spheres in view, and ever more beside it, 1024^2", COLUMNS)
+    for spread in (1, 10) if options.quick else (1, 3, 10, 22):
+        count = 1_000 * spread**2 if options.quick else 10_000 * spread**2
+        task = sphere_passes(count, 1024, 0.3, spread)
+        table.rows.append(measured(task, options.budget, primitives=count, side="1024^2", radii="U(0, 0.3)"))
+    return table
+
+
 def gaussians(options: argparse.Namespace) -> Table:
     table = Table("Gaussians of a real point cloud, projection included", COLUMNS)
     if not options.cloud.is_file():
@@ -169,7 +179,7 @@ def surfaces(options: argparse.Namespace) -> Table:
     return table
 
 
-SECTIONS = {"spheres": spheres, "curve": curve, "gaussians": gaussians, "surfaces": surfaces}
+SECTIONS = {"spheres": spheres, "curve": curve, "hidden": hidden, "gaussians": gaussians, "surfaces": surfaces}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -54,7 +54,9 @@ def test_interrupted_and_resumed(
     monkeypatch.setattr(loop, "_step", interrupted)
     part = tmp_path / "part"
     assert main([*command, str(part)]) == 130
-    assert "--resume" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "--resume" in said.err
+    assert "9 photographs in" in said.out
     assert torch.load(part / "state.pt", weights_only=True)["state"]["iteration"] == 12
     assert not (part / "metrics.json").exists()
 
@@ -94,6 +96,9 @@ def test_mistakes_are_told(
     out = ["--out", str(tmp_path / "out")]
     assert main(["splat", str(tmp_path / "none"), *out]) == 2
     assert "no such data set" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()  # nothing is left behind
+    assert main(["splat", str(dataset), *TINY, *out, "--reduce", "6"]) == 2
+    assert "001.png: 48 x 40 pixels, reduced by 6, are less than 8" in capsys.readouterr().err
     assert main(["splat", str(dataset), *TINY, *out, "--resume"]) == 2
     assert "no state to go on from" in capsys.readouterr().err
     damaged = write_colmap(tmp_path / "colmap", ring(3), True)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
-from ops_common import SOURCE
+import pytest
+import torch
+from ops_common import SOURCE, threads
 
+from lumigrad.fit.splats import Photo, Spheres, loss_of
 from lumigrad.io import load_image
+from lumigrad.scene import PerspectiveCamera, PointCloud
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -82,3 +89,52 @@ def test_surfels(tmp_path: Path) -> None:
     surfels, splats = image[20:60, 20:60], image[100:140, 20:60]
     assert surfels.std() > 0.15
     assert (surfels - splats).abs().mean() < 0.5 * surfels.std()  # the same creature
+
+
+@pytest.fixture(scope="module")
+def neural_shading() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("neural_shading", EXAMPLES / "neural_shading.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_neural_shading(neural_shading: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Forty steps bring both kinds of spheres nearer to the photographs."""
+    options = "--iterations 40 --size 48 --views 9 --points 500 --limit 700 --out"
+    with threads(1):
+        neural_shading.main([*options.split(), str(tmp_path)])
+    said = capsys.readouterr().out.splitlines()
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    for name, line in zip(("colours", "neural"), said[-3:-1]):
+        row = written[name]
+        assert line.startswith(f"{name}: held out {row['psnr_db']:.2f} dB")
+        assert row["fitted"]["psnr_db"] > row["fitted_at_first"]["psnr_db"] + 2
+        assert row["steps"] == 40
+    assert written["neural"]["fitted"] != written["colours"]["fitted"]
+    assert load_image(tmp_path / "comparison.png").shape == (96, 192, 3)  # two held out, four pictures of each
+
+
+def test_neural_shading_learns_features(neural_shading: ModuleType) -> None:
+    """At first the network adds nothing to the colours; steps then reach it and the features that it looks at."""
+    torch.manual_seed(0)
+    model = neural_shading.NeuralSpheres(4.0, 5, 8)
+    camera = PerspectiveCamera.orbit(torch.tensor([30.0]), 20.0, 4.0, 40.0, (21, 30))
+    cloud = PointCloud(torch.rand(60, 3) - 0.5, torch.rand(60, 3))
+    leaves = {name: value.requires_grad_() for name, value in model.start(cloud).items()}
+    photo = Photo(torch.full((1, 21, 30, 3), 0.5), torch.ones(1, 21, 30, 1), camera)
+    losses = []
+    with threads(1):
+        for step in range(40):
+            image = model.draw(leaves, camera, 0.0, 0.0)
+            if step == 0:
+                torch.testing.assert_close(image, Spheres(4.0).draw(leaves, camera, 0.0, 0.0))
+            loss = loss_of(image, photo, 0.2)
+            loss.backward()
+            losses.append(loss.item())
+            model.step(0.0)
+    assert losses[-1] < 0.8 * losses[0]  # by the network alone
+    assert leaves["features"].grad.abs().max() > 0
+    assert leaves["means"].grad.abs().max() > 0

@@ -65,16 +65,37 @@ def _device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and _cuda.available() else "cpu")
 
 
-def _job(arguments: argparse.Namespace) -> _Job:
-    import torch
-
-    from lumigrad.fit.splats import MCMC, CloneSplitPrune, Gaussians, Schedule, Spheres, SplatState, focus, load_photos
+def _cameras(arguments: argparse.Namespace) -> PosedPhotos:
+    """What the data set says, before anything is written."""
     from lumigrad.io import load_dataset
 
-    device = _device(arguments.device)
     try:
         data = load_dataset(arguments.dataset)
         train, held_out = data.split()
+    except (OSError, ValueError) as error:
+        raise cli.UserError(str(error)) from error
+    print(f"{len(data)} photographs in {arguments.dataset}: {len(train)} to fit, {len(held_out)} held out")
+    return data
+
+
+def _job(arguments: argparse.Namespace, data: PosedPhotos) -> _Job:
+    import torch
+
+    from lumigrad.fit.splats import (
+        MCMC,
+        CloneSplitPrune,
+        Gaussians,
+        Schedule,
+        Spheres,
+        SplatState,
+        first_points,
+        focus,
+        load_photos,
+    )
+
+    device = _device(arguments.device)
+    train, held_out = data.split()
+    try:
         photos = load_photos(data, train, reduce=arguments.reduce)
         kept = load_photos(data, held_out, reduce=arguments.reduce)
     except (OSError, ValueError) as error:
@@ -96,20 +117,10 @@ def _job(arguments: argparse.Namespace) -> _Job:
         state.rows = state.rows.to(device)
     else:
         generator = torch.Generator().manual_seed(arguments.seed)
-        parameters = model.start(_points(data, photos, arguments.points, generator))
+        parameters = model.start(first_points(data, photos, arguments.points, generator))
         state = SplatState.start({name: value.to(device) for name, value in parameters.items()}, arguments.seed)
     photos, kept = ([photo.to(device) for photo in some] for some in (photos, kept))
     return _Job(photos, kept, model, strategy, schedule, settings, state)
-
-
-def _points(data: PosedPhotos, photos: list[Photo], count: int, generator: Any) -> Any:
-    """The reconstruction's points where there are enough of them to begin with."""
-    from lumigrad.fit.splats import agreeing_points
-
-    if data.points is not None and data.points.colors is not None and len(data.points) >= 500:
-        return data.points
-    height = min(photo.camera.size[0] for photo in photos)
-    return agreeing_points([photo.reduced(max(1, min(4, height // 32))) for photo in photos], count, generator)
 
 
 def _optimise(arguments: argparse.Namespace, job: _Job) -> bool:
@@ -154,11 +165,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    data = _cameras(arguments)
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cli.UserError(f"--out: cannot create {arguments.out}: {error.strerror}") from error
-    job = _job(arguments)
+    if (arguments.out / "state.pt").exists() and not arguments.resume:
+        print(f"lumigrad: replacing the fit in {arguments.out}; --resume would go on from its state", file=sys.stderr)
+    job = _job(arguments, data)
     if not _optimise(arguments, job):
         print(
             f"lumigrad: stopped after {job.state.iteration} iterations; the state is in {arguments.out}. "
@@ -171,8 +185,12 @@ def run(arguments: argparse.Namespace) -> int:
         f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}, {numbers['primitives']} "
         f"primitives, {numbers['seconds']:.1f} s of fitting"
     )
-    print(f"results in {arguments.out}")
+    print(f"results in {arguments.out}: comparison.png, fly_through.gif, metrics.json, {_kind(arguments)}.ply")
     return 0
+
+
+def _kind(arguments: argparse.Namespace) -> str:
+    return "spheres" if arguments.spheres else "gaussians"
 
 
 def _write_results(arguments: argparse.Namespace, job: _Job) -> dict[str, Any]:
@@ -183,10 +201,11 @@ def _write_results(arguments: argparse.Namespace, job: _Job) -> dict[str, Any]:
     folder, parameters = arguments.out, job.state.rows.parameters
     numbers = report.metrics(job.state, job.model, job.held_out, job.schedule)
     write_metrics(numbers, folder / "metrics.json")
+    path = folder / f"{_kind(arguments)}.ply"
     if arguments.spheres:
-        save_points(Spheres.cloud(parameters), folder / "spheres.ply")
+        save_points(Spheres.cloud(parameters), path)
     else:
-        save_gaussians(Gaussians.cloud(parameters), folder / "gaussians.ply")
+        save_gaussians(Gaussians.cloud(parameters), path)
     report.comparison(job.state, job.model, job.held_out[:4], job.schedule, folder / "comparison.png")
     photos = job.photos
     report.fly_through(job.state, job.model, photos, job.schedule, folder / "fly_through.gif", arguments.frames)

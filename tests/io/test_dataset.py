@@ -54,6 +54,8 @@ def test_every_eighth_is_held_out(tmp_path: Path) -> None:
     assert sorted(train + held_out) == list(range(11))
     with pytest.raises(ValueError, match="every"):
         data.split(1)
+    with pytest.raises(ValueError, match=r"one: expected at least two photographs.* got 1"):
+        load_dataset(write_transforms(tmp_path / "one", ring(1))).split()
 
 
 def test_smaller_copies_scale_the_camera(tmp_path: Path) -> None:
@@ -148,7 +150,11 @@ def test_malformed_text(tmp_path: Path, name: str, old: str, new: str, message: 
         (lambda document: document["frames"][1]["transform_matrix"].pop(0), "scale or shear|no 4 x 4"),
         (lambda document: document["frames"][1]["transform_matrix"].__setitem__(0, ["a"] * 4), "finite numbers"),
         (lambda document: document["frames"][1].pop("fl_x"), "expected fl_x or camera_angle_x"),
-        (lambda document: document["frames"][1].update(fl_x="wide"), "001.png"),
+        (lambda document: document["frames"][1].update(fl_x="wide"), "001.png'.*fl_x: expected a finite number"),
+        (lambda document: document["frames"][1].update(fl_y=None), "fl_y: expected a finite number, got None"),
+        (lambda document: document["frames"][1].update(fl_x=0), "fl_x: expected a focal length above zero, got 0"),
+        (lambda document: document["frames"][1].update(cx=float("nan")), "cx: expected a finite number"),
+        (lambda document: document["frames"][1].update(k1=[1]), "k1: expected a finite number"),
         (lambda document: document["frames"][1].update(file_path="none.png"), "names the photograph .*none.png"),
     ],
 )

@@ -68,8 +68,10 @@ class PosedPhotos:
         Raises:
             ValueError: `every` below 2, or fewer than two photographs.
         """
-        if every < 2 or len(self) < 2:
-            raise ValueError(f"every: expected at least 2, of at least two photographs, got {every} of {len(self)}")
+        if every < 2:
+            raise ValueError(f"every: expected at least 2, got {every}")
+        if len(self) < 2:
+            raise ValueError(f"{self.folder}: expected at least two photographs, one to hold out, got {len(self)}")
         held_out = list(range(0, len(self), every))
         return sorted(set(range(len(self))) - set(held_out)), held_out
 

@@ -190,7 +190,7 @@ def from_transforms(document: Mapping[str, Any], near: float = 0.1, far: float =
         Float64 cameras in the file's order. Images without an own focal length fl_y have square pixels.
 
     Raises:
-        ValueError: entries that are missing, or images of different sizes.
+        ValueError: entries that are missing or no numbers, or images of different sizes.
     """
     frames = [{**{k: v for k, v in document.items() if k != "frames"}, **frame} for frame in document.get("frames", [])]
     if not frames:
@@ -204,7 +204,7 @@ def from_transforms(document: Mapping[str, Any], near: float = 0.1, far: float =
     poses = torch.tensor([frame["transform_matrix"] for frame in frames], dtype=torch.float64)
     fisheye = frames[0].get("camera_model") == "OPENCV_FISHEYE" or bool(frames[0].get("is_fisheye", False))
     names = ("k1", "k2", "k3", "k4") if fisheye else (*_OPENCV, "k3", "k4", "k5", "k6")
-    values = torch.tensor([[float(frame.get(name, 0.0)) for name in names] for frame in frames], dtype=torch.float64)
+    values = torch.tensor([[_number(frame, name) for name in names] for frame in frames], dtype=torch.float64)
     distortion: Distortion | None = None
     if fisheye or bool((values != 0).any()):
         kind = FisheyeDistortion if fisheye else RadialTangentialDistortion
@@ -246,12 +246,28 @@ def _view(rotation: Tensor, translation: Tensor) -> Tensor:
 def _intrinsics(frame: Mapping[str, Any], height: int, width: int) -> dict[str, float]:
     """Focal lengths and principal point in pixels of one frame."""
     if "fl_x" in frame:
-        focal = float(frame["fl_x"])
+        focal = _number(frame, "fl_x")
     elif "camera_angle_x" in frame:
-        focal = 0.5 * width / math.tan(0.5 * float(frame["camera_angle_x"]))
+        focal = 0.5 * width / math.tan(0.5 * _number(frame, "camera_angle_x"))
     else:
         raise ValueError("frames: expected fl_x or camera_angle_x, got neither")
     if "transform_matrix" not in frame:
         raise ValueError("frames: expected a transform_matrix in each")
-    cx, cy = float(frame.get("cx", 0.5 * width)), float(frame.get("cy", 0.5 * height))
-    return {"fl_x": focal, "fl_y": float(frame.get("fl_y", focal)), "cx": cx, "cy": cy}
+    cx, cy = _number(frame, "cx", 0.5 * width), _number(frame, "cy", 0.5 * height)
+    values = {"fl_x": focal, "fl_y": _number(frame, "fl_y", focal), "cx": cx, "cy": cy}
+    for name in ("fl_x", "fl_y"):
+        if not values[name] > 0:
+            raise ValueError(f"{name}: expected a focal length above zero, got {values[name]:g}")
+    return values
+
+
+def _number(frame: Mapping[str, Any], name: str, default: float = 0.0) -> float:
+    """An entry of a frame, finite."""
+    value = frame.get(name, default)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {value!r}")
+    return number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lumigrad.fit.splats.loop import Schedule, SplatState, evaluate, fit_splats, loss_of
 from lumigrad.fit.splats.models import Gaussians, Model, Spheres
 from lumigrad.fit.splats.photos import Photo, load_photos
-from lumigrad.fit.splats.start import agreeing_points, focus, spacing
+from lumigrad.fit.splats.start import agreeing_points, first_points, focus, spacing
 from lumigrad.fit.splats.strategies import MCMC, CloneSplitPrune, Strategy
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Strategy",
     "agreeing_points",
     "evaluate",
+    "first_points",
     "fit_splats",
     "focus",
     "load_photos",

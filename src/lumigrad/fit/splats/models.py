@@ -13,6 +13,7 @@ from lumigrad.scene.camera import PerspectiveCamera
 from lumigrad.scene.gaussian_cloud import GaussianCloud
 from lumigrad.scene.point_cloud import PointCloud
 from lumigrad.scene.pose import quaternion_to_matrix
+from lumigrad.splats import Splats
 
 Parameters = dict[str, Tensor]
 # The constant spherical harmonic.
@@ -108,14 +109,19 @@ class Spheres:
         }
 
     def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
+        return self.splat(parameters, parameters["constant"], camera, background, progress).image
+
+    def splat(
+        self, parameters: Parameters, payload: Tensor, camera: PerspectiveCamera, background: float, progress: float
+    ) -> Splats:
+        """Any features [V, C] on the spheres, before a background that has the same number in all of them."""
         first, last = self.gamma
-        behind = parameters["constant"].new_full((3,), background)
         lens = (camera.view, camera.fx, camera.fy, camera.cx, camera.cy)
         return spheres(
-            parameters["means"], parameters["scales"][:, 0].exp(), parameters["constant"], camera.size, *lens,
-            parameters["opacities"].sigmoid(), behind, gamma=first * (last / first) ** progress,
-            min_depth=0.02 * self.extent, max_depth=10 * self.extent,
-        ).image  # fmt: skip
+            parameters["means"], parameters["scales"][:, 0].exp(), payload, camera.size, *lens,
+            parameters["opacities"].sigmoid(), payload.new_full(payload.shape[1:], background),
+            gamma=first * (last / first) ** progress, min_depth=0.02 * self.extent, max_depth=10 * self.extent,
+        )  # fmt: skip
 
     def spread(self, parameters: Parameters) -> Tensor:
         radii = parameters["scales"].exp()

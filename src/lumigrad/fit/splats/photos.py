@@ -43,13 +43,18 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
     """Read and undistort photographs; transparent ones are laid over a grey `background`.
 
     Raises:
-        FileNotFoundError, ValueError: see `PosedPhotos.load`.
+        FileNotFoundError, ValueError: see `PosedPhotos.load`; or less than 8 rows or columns are left of a photograph.
     """
     photos = []
     for index in indices:
         image, covered, camera = data.load_undistorted(index)
         if image.shape[-1] == 4:
             image = image[..., :3] * image[..., 3:] + background * (1 - image[..., 3:])
+        height, width = camera.size
+        if min(height, width) // reduce < 8:
+            raise ValueError(
+                f"{data.paths[index]}: {width} x {height} pixels, reduced by {reduce}, are less than 8 rows or columns"
+            )
         lens = {name: getattr(camera, name)[None].float() for name in ("view", "fx", "fy", "cx", "cy")}
         one = PerspectiveCamera(**lens, size=camera.size)
         photos.append(Photo(image[None], covered[None, ..., None].float(), one).reduced(reduce))

@@ -7,9 +7,23 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from lumigrad.fit.splats.photos import Photo
+from lumigrad.io.dataset import PosedPhotos
 from lumigrad.scene.point_cloud import PointCloud
 
 _DEPTHS = 24
+_ENOUGH = 500
+
+
+def first_points(data: PosedPhotos, photos: list[Photo], count: int, generator: torch.Generator) -> PointCloud:
+    """The reconstruction's points where there are enough of them to begin with, else `count` that photographs agree on.
+
+    Args:
+        photos: at least two of the data set's.
+    """
+    if data.points is not None and data.points.colors is not None and len(data.points) >= _ENOUGH:
+        return data.points
+    height = min(photo.camera.size[0] for photo in photos)
+    return agreeing_points([photo.reduced(max(1, min(4, height // 32))) for photo in photos], count, generator)
 
 
 def focus(photos: list[Photo]) -> tuple[Tensor, float]:
