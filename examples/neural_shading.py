@@ -152,9 +152,7 @@ def photograph_creature(folder: Path, size: int, views: int = 48) -> None:
     (folder / "transforms.json").write_text(json.dumps(to_transforms(camera, names)))
 
 
-def fit(
-    model: Model, options: argparse.Namespace, cloud: PointCloud, photos: list[Photo], extent: float
-) -> SplatState:
+def fit(model: Model, options: argparse.Namespace, cloud: PointCloud, photos: list[Photo], extent: float) -> SplatState:
     """Either kind of spheres, under the same conditions; its seconds are the processor's."""
     schedule = Schedule(options.iterations, None if options.iterations else options.minutes, seed=options.seed)
     state = SplatState.start(model.start(cloud), options.seed)
