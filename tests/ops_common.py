@@ -83,7 +83,8 @@ def threads(count: int) -> Iterator[None]:
 def gradcheck(function: Callable, inputs: tuple[Tensor, ...], eps: float, atol: float, rtol: float) -> bool:
     """torch's, on one thread: it makes thousands of calls too small to share out."""
     with threads(1):
-        return torch.autograd.gradcheck(function, inputs, eps=eps, atol=atol, rtol=rtol)
+        # A device's atomics add in any order; that the CPU's sums are the same bit for bit other tests say.
+        return torch.autograd.gradcheck(function, inputs, eps=eps, atol=atol, rtol=rtol, nondet_tol=1e-9)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ namespace {
 #if defined(LG_CUDA_EMULATED)
 constexpr int64_t least_room = 1000, room_per_item = 3;  // so that tests meet full lists
 #else
-constexpr int64_t least_room = int64_t{1} << 22, room_per_item = 4;
+constexpr int64_t least_room = int64_t{1} << 22, room_per_item = 8;  // of 16 bytes each
 #endif
 constexpr int64_t most_room = 0x7fffffff;
 constexpr int sum_rounds = 8;
