@@ -4,8 +4,8 @@
 # first report.
 #
 # Needs a Python with torch and pytest in PATH (or $PYTHON), GCC and CMake (fetched from PyPI where there is none).
-# $ISAS: the instruction sets to go through besides the portable one, "avx2" by default, where the machine has
-# them.
+# $ISAS: the instruction sets to build besides the portable one, "avx2" by default, where the machine has them; the
+# last of them is gone through.
 set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-python}
@@ -34,22 +34,24 @@ find "$work/build" -name 'liblumigrad_*.so' -exec cp {} "$work/native/" \;
 
 # The runtimes have to be there before Python is; the C++ one with them, or exceptions would go unseen.
 preload="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libstdc++.so.6)"
-for threads in torch own; do
-  for isa in "${targets[@]}"; do
-    if [ "$threads" = own ] && [ "$isa" != "${targets[-1]}" ]; then continue; fi
-    # Leaks are Python's and torch's business; freed memory goes back at once, so that its use would show.
-    env LD_PRELOAD="$preload" \
-      ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1:allocator_may_return_null=1 \
-      UBSAN_OPTIONS=print_stacktrace=1 PYTHONFAULTHANDLER=1 PYTHONPATH="$checkout/src" \
-      LUMIGRAD_NATIVE_DIR="$work/native" LUMIGRAD_ISA="$isa" LUMIGRAD_THREADS="$threads" LUMIGRAD_CACHE_MB=0 \
-      "$python" "$checkout/native/tests/stress.py"
-  done
-done
-# The CUDA kernels, emulated: what they read and write. Fibers are not what the check of dead stack frames expects.
-env LD_PRELOAD="$preload" \
-  ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1 \
-  UBSAN_OPTIONS=print_stacktrace=1 PYTHONFAULTHANDLER=1 PYTHONPATH="$checkout/src" \
-  LUMIGRAD_NATIVE_DIR="$work/native" LUMIGRAD_ISA=portable LUMIGRAD_CACHE_MB=0 \
-  LUMIGRAD_CUDA_EMULATED="$work/native/liblumigrad_cuda_emulated.so" \
-  "$python" -m pytest "$checkout/tests/cuda/test_emulated.py" -n 0
+
+# instrumented ISA THREADS CHECK_DEAD_FRAMES ARGUMENT...: Python on the instrumented libraries.
+instrumented() {
+  # Leaks are Python's and torch's business; freed memory goes back at once, so that its use would show.
+  env LD_PRELOAD="$preload" \
+    ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=$3:allocator_may_return_null=1" \
+    UBSAN_OPTIONS=print_stacktrace=1 PYTHONFAULTHANDLER=1 PYTHONPATH="$checkout/src" \
+    LUMIGRAD_NATIVE_DIR="$work/native" LUMIGRAD_ISA="$1" LUMIGRAD_THREADS="$2" LUMIGRAD_CACHE_MB=0 \
+    LUMIGRAD_CUDA_EMULATED="$work/native/liblumigrad_cuda_emulated.so" \
+    "$python" "${@:4}"
+}
+
+# Two at a time: with torch's threads portably, with our own on the best instruction set of $ISAS. Then the CUDA
+# kernels, emulated: what they read and write. Fibers are not what the check of dead stack frames expects.
+instrumented portable torch 1 "$checkout/native/tests/stress.py" >"$work/portable.log" 2>&1 &
+portable=$!
+instrumented "${targets[-1]}" own 1 "$checkout/native/tests/stress.py"
+wait "$portable" || { cat "$work/portable.log" && exit 1; }
+tail -n 1 "$work/portable.log"
+instrumented portable torch 0 -m pytest "$checkout/tests/cuda/test_emulated.py" -n 2
 echo "no report after $SECONDS s"

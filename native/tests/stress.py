@@ -108,6 +108,13 @@ def splat_ops(dtype: torch.dtype, resolution: tuple[int, int]) -> None:
             results += [lg.points(*disc, footprint=footprint, blend=blend, projection=projection)]
         results += [lg.gaussians(where, quats, scales, opacity, payload, resolution, *camera, projection=projection)]
         differentiate([result.image for result in results])
+        flat = lg.surfels(where, quats, scales[:, :2], opacity, payload, resolution, *camera, projection=projection)
+        differentiate([flat.image, flat.depth, flat.normals, flat.distortion, flat.median_depth])
+        if projection == "perspective":
+            discs = lg.surface_splats(
+                where, quats[:, 1:], size, payload, resolution, *camera, visibility_gradient=True
+            )
+            differentiate([discs.image, discs.alpha])
 
 
 def hand_made(resolution: tuple[int, int]) -> None:
