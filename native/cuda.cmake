@@ -31,6 +31,7 @@ set(LUMIGRAD_CUDA_EXACT_SOURCES
   soft/blend_cuda.cu
   splat/project_cuda.cu
   splat/binning_cuda.cu
+  splat/visibility_cuda.cu
 )
 
 # What AUTO stands for. Whoever installs on a machine with a GPU need not wait for the code of all others.

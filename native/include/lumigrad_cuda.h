@@ -152,4 +152,16 @@ LG_API int32_t lg_cuda_project_gaussians_backward(
     lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
     const void* const* grad_outputs, void* const* grads);
 
+LG_API int32_t lg_cuda_project_surfels_forward(
+    lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    void* const* outputs);
+
+LG_API int32_t lg_cuda_project_surfels_backward(
+    lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    const void* const* grad_outputs, void* const* grads);
+
+LG_API int32_t lg_cuda_splat_visibility(
+    lg_cuda_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width, const void* xy,
+    const void* radius, const void* grad_alpha, void* grad_xy);
+
 #endif

@@ -72,13 +72,41 @@ struct LaneTarget {
   }
 };
 
+// Gradients of the channels that tell of depths along one pixel's ray, and what these depths were. Only the first launch
+// has them, as it has alpha and depth.
+template <class T, bool Present>
+struct SurveyGradient {};
+template <class T>
+struct SurveyGradient<T, true> {
+  T grad_spread = 0, grad_middle = 0, mean = 0, total = 0, spread = 0;
+
+  LG_DEVICE void begin(const T* grads, const T* channels, T rest, T mean_depth) {
+    grad_spread = grads[0];
+    grad_middle = grads[1];
+    mean = mean_depth;
+    total = 1 - rest;
+    if (rest < 1) spread = channels[0] / total;
+  }
+  // The distortion is A S, A the sum of weights, S that of w (m - mean)^2. Its derivative by a weight is the weighted
+  // sum of squared distances from m, S + A (m - mean)^2; by m it is 2 w A (m - mean).
+  LG_DEVICE T of_weight(const DepthMeasure<T>& measure, T depth) const {
+    const T off = measure.of(depth) - mean;
+    return grad_spread * (spread + total * off * off);
+  }
+  LG_DEVICE T of_depth(const DepthMeasure<T>& measure, T weight, T depth, bool crossed) const {
+    const T off = measure.of(depth) - mean;
+    return 2 * grad_spread * total * weight * off * measure.slope(depth) + (crossed ? grad_middle : T(0));
+  }
+};
+
 // One pixel on the way back.
-template <class T, Blend blend, int Group>
+template <class T, Blend blend, int Group, bool Surveyed>
 struct BackwardPixel {
   T rest;    // transmittance; softmax: exponent
   T scale;   // one by the sum of weights
   T behind;  // gradient times what is behind; weighted sums: times all of it
   T grad_alpha, grad_depth, grad_image[Group], ray[3], background[Group], gamma;
+  SurveyGradient<T, Surveyed> survey;
   int32_t last;
 
   LG_DEVICE BackwardPixel(const Compositing<T>& c, const ImageGradients<T>& g, const TilePlace& tile, T inverse_gamma) {
@@ -94,11 +122,12 @@ struct BackwardPixel {
  private:
   LG_DEVICE void begin(const Compositing<T>& c, const ImageGradients<T>& g, const TilePlace& tile, T inverse_gamma) {
     const T* behind_all = c.scene.background_of(tile.view);
+    const int64_t channels = c.scene.channels + (Surveyed ? 2 : 0);  // of the image
     T on_background = 0, on_all = 0;
     for (int i = 0; g.image && i < Group; ++i) {
       const int64_t channel = c.first_channel + i;
       if (channel >= c.scene.channels) break;
-      const int64_t at = tile.pixel * c.scene.channels + channel;
+      const int64_t at = tile.pixel * channels + channel;
       grad_image[i] = g.image[at];
       on_background += grad_image[i] * behind_all[channel];
       on_all += grad_image[i] * g.out_image[at];
@@ -112,6 +141,10 @@ struct BackwardPixel {
       on_all += grad_depth * g.out_depth[tile.pixel];
     }
     const T a = g.state[2 * tile.pixel], b = g.state[2 * tile.pixel + 1];
+    if constexpr (Surveyed) {
+      const int64_t at = tile.pixel * channels + c.scene.channels;
+      if (c.first_channel == 0 && g.image) survey.begin(g.image + at, g.out_image + at, a, b);
+    }
     T share = a;  // of the background in the pixel
     rest = a;
     behind = on_background;
@@ -146,7 +179,8 @@ struct SampleGradient {
 
 template <class T, int Group>
 LG_DEVICE SampleGradient<T> pull_softly(const Compositing<T>& c, T inverse_gamma, const Sample<T, bool>& sample,
-                                        T opacity, T seen, BackwardPixel<T, Blend::softmax, Group>& x) {
+                                        T opacity, T seen,
+                                        BackwardPixel<T, Blend::softmax, Group, false>& x) {
   const T z = T(1) - (sample.depth - c.min_depth) * c.inverse_range, power = opacity * z * inverse_gamma;
   const T per_height = opacity * exponential(power - x.rest) * x.scale, difference = seen - x.behind;
   SampleGradient<T> out;
@@ -159,18 +193,21 @@ LG_DEVICE SampleGradient<T> pull_softly(const Compositing<T>& c, T inverse_gamma
   return out;
 }
 
-template <class T, Blend blend, int Group>
+template <class T, Blend blend, int Group, bool Surveyed>
 LG_DEVICE SampleGradient<T> pull_sharply(const Compositing<T>& c, const Sample<T, bool>& sample, T opacity, T seen,
-                                         int32_t place, BackwardPixel<T, blend, Group>& x) {
+                                         int32_t place, BackwardPixel<T, blend, Group, Surveyed>& x) {
   const T strength = opacity * sample.height, alpha = minimum(strength, c.alpha_max);
-  T weight = 0, grad_alpha = 0;
+  T weight = 0, grad_alpha = 0, of_survey = 0;
   if (!(c.alpha_min <= alpha && T(0) < alpha)) return {0, 0, 0, 0};
   if (blend == Blend::alpha) {
-    const T before = x.rest / maximum(T(1) - alpha, least_rest<T>());
+    const T after = x.rest, before = after / maximum(T(1) - alpha, least_rest<T>());
     weight = before * alpha;
     grad_alpha = before * (seen - x.behind);
     x.rest = before;
     x.behind = alpha * seen + (T(1) - alpha) * x.behind;
+    if constexpr (Surveyed) {
+      of_survey = x.survey.of_depth(c.measure, weight, sample.depth, T(0.5) <= before && after < T(0.5));
+    }
   } else if (blend == Blend::nearest) {
     weight = x.last == place ? T(1) : T(0);
   } else {
@@ -178,13 +215,13 @@ LG_DEVICE SampleGradient<T> pull_sharply(const Compositing<T>& c, const Sample<T
     grad_alpha = x.scale * (seen - x.behind);
   }
   if (!(strength <= c.alpha_max)) grad_alpha = 0;  // nothing moves alpha where it is held at its maximum
-  return {weight, grad_alpha * opacity, weight * x.grad_depth, grad_alpha * sample.height};
+  return {weight, grad_alpha * opacity, weight * x.grad_depth + of_survey, grad_alpha * sample.height};
 }
 
 // False where the pixel does not see the primitive at all.
-template <class T, class Footprint, Blend blend, int Group>
+template <class T, class Footprint, Blend blend, int Group, bool Surveyed>
 LG_DEVICE bool pull_pixel(const Compositing<T>& c, T inverse_gamma, const Stage<T, Footprint, Group>& stage, int at,
-                          int32_t place, const Pixels<T>& pixels, BackwardPixel<T, blend, Group>& x,
+                          int32_t place, const Pixels<T>& pixels, BackwardPixel<T, blend, Group, Surveyed>& x,
                           Sums<T, Footprint, Group>& sums) {
   const auto& item = stage.item[at];
   const T opacity = stage.opacity[at];
@@ -193,6 +230,7 @@ LG_DEVICE bool pull_pixel(const Compositing<T>& c, T inverse_gamma, const Stage<
   T seen = x.grad_alpha + x.grad_depth * sample.depth;  // gradient times what this one shows
 #pragma unroll
   for (int i = 0; i < Group; ++i) seen += x.grad_image[i] * stage.payload[at][i];
+  if constexpr (Surveyed) seen += x.survey.of_weight(c.measure, sample.depth);
   SampleGradient<T> g;
   if constexpr (blend == Blend::softmax) {
     g = pull_softly(c, inverse_gamma, sample, opacity, seen, x);
@@ -226,10 +264,11 @@ LG_DEVICE void add_primitive(const GradientSum<T>& sum, const LaneTarget<T, Foot
 }
 
 // Adds the block's sums of what concerns its view. of_warps: shared.
-template <class T, class Footprint, Blend blend, int Group>
+template <class T, class Footprint, Blend blend, int Group, bool Surveyed>
 LG_DEVICE void add_view(const Compositing<T>& c, const GradientSum<double>& sum, const ViewSums& to,
                         const TilePlace& tile, const Camera& camera, const Pixels<T>& pixels,
-                        const BackwardPixel<T, blend, Group>& x, T (&of_warps)[tile_warps][background_value + Group]) {
+                        const BackwardPixel<T, blend, Group, Surveyed>& x,
+                        T (&of_warps)[tile_warps][background_value + Group]) {
   constexpr int count = background_value + Group;
   T values[count] = {};
   if constexpr (Footprint::needs_plane) {
@@ -291,7 +330,7 @@ LG_DEVICE void pull_tile(const Compositing<T>& c, const Pulling<T>& g, int64_t t
   const auto pixels = tile.pixels<T, Footprint::needs_plane>(s.stage.camera);
   const T inverse_gamma = c.inverse_gamma();
   const LaneTarget<T, Footprint, Group> to(g.targets, c, tile.view);
-  BackwardPixel<T, blend, Group> x(c, g.images, tile, inverse_gamma);
+  BackwardPixel<T, blend, Group, (Footprint::extras > 0)> x(c, g.images, tile, inverse_gamma);
   if (x.last >= 0) atomic_max(&s.deepest, x.last);
   __syncthreads();
   for (int64_t first = s.deepest / size * size; first >= 0 && s.deepest >= 0; first -= size) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "common/cuda_launch.h"
-#include "splat/footprints.h"
+#include "splat/surfel.h"
 
 namespace lg {
 namespace splat {
@@ -21,6 +21,7 @@ int32_t with_footprint(int32_t footprint, Body&& body) {
     case 2: body(Type<Spot<T, true>>{}); return LG_OK;
     case 3: body(Type<Sphere<T, false>>{}); return LG_OK;
     case 4: body(Type<Sphere<T, true>>{}); return LG_OK;
+    case 5: body(Type<Surfel<T>>{}); return LG_OK;
     default: return reject("there is no footprint %d", static_cast<int>(footprint));
   }
 }

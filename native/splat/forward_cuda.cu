@@ -11,12 +11,30 @@ namespace lg {
 namespace splat {
 namespace {
 
+// Depths along one pixel's ray, of footprints with further channels for them.
+template <class T, bool Present>
+struct Survey {};
+template <class T>
+struct Survey<T, true> {
+  T total = 0, mean = 0, spread = 0, middle = 0;
+
+  // The weighted mean so far and the weighted squares of distances from it, neither a difference of sums.
+  LG_DEVICE void add(const DepthMeasure<T>& measure, T weight, T depth, bool crossed) {
+    const T m = measure.of(depth), off = m - mean;
+    total += weight;
+    mean += weight * off / total;
+    spread += weight * off * (m - mean);
+    if (crossed) middle = depth;
+  }
+};
+
 // One pixel while it is being composited.
-template <class T, Blend blend, int Group>
+template <class T, Blend blend, int Group, bool Surveyed>
 struct ForwardPixel {
-  T rest;    // transmittance; softmax: the largest exponent so far
+  T rest;    // transmittance; softmax: the largest exponent so far; merging: nearest depth
   T total;   // sum of weights, background included
   T depth, image[Group];
+  Survey<T, Surveyed> survey;
   int32_t contributors, last, median;
   bool open;
 
@@ -59,7 +77,7 @@ struct ForwardPixel {
 template <class T, int Group>
 LG_DEVICE void composite_softly(const Compositing<T>& c, const Images<T>& out, T inverse_gamma, int64_t pixel,
                                 const Sample<T, bool>& sample, T opacity, const T (&payload)[Group], int32_t p,
-                                int32_t place, ForwardPixel<T, Blend::softmax, Group>& x) {
+                                int32_t place, ForwardPixel<T, Blend::softmax, Group, false>& x) {
   const T strength = opacity * sample.height, z = T(1) - (sample.depth - c.min_depth) * c.inverse_range;
   const T exponent = opacity * z * inverse_gamma;
   if (x.rest < exponent) {
@@ -73,10 +91,10 @@ LG_DEVICE void composite_softly(const Compositing<T>& c, const Images<T>& out, T
   if (out.ids) x.list(out, pixel, p, T(std::log(strength)) + exponent);
 }
 
-template <class T, Blend blend, int Group>
+template <class T, Blend blend, int Group, bool Surveyed>
 LG_DEVICE void composite(const Compositing<T>& c, const Images<T>& out, T, int64_t pixel,
                          const Sample<T, bool>& sample, T opacity, const T (&payload)[Group], int32_t p, int32_t place,
-                         ForwardPixel<T, blend, Group>& x) {
+                         ForwardPixel<T, blend, Group, Surveyed>& x) {
   const T alpha = minimum(opacity * sample.height, c.alpha_max);
   if (!(c.alpha_min <= alpha && T(0) < alpha)) return;
   T weight = alpha;
@@ -88,12 +106,21 @@ LG_DEVICE void composite(const Compositing<T>& c, const Images<T>& out, T, int64
     }
     weight = before * alpha;
     x.rest = after;
-    if (T(0.5) <= before && after < T(0.5)) x.median = p;
+    const bool crossed = T(0.5) <= before && after < T(0.5);
+    if (crossed) x.median = p;
+    if constexpr (Surveyed) x.survey.add(c.measure, weight, sample.depth, crossed);
   } else if (blend == Blend::nearest) {
     weight = 1;
     x.rest = 0;
     x.open = false;
   } else {
+    if (c.merge > 0) {  // what is nearest has come first
+      if (!(x.total > 0)) x.rest = sample.depth;
+      if (x.rest + c.merge < sample.depth) {
+        x.open = false;
+        return;
+      }
+    }
     x.total += alpha;
   }
   x.add(weight, sample.depth, payload);
@@ -115,9 +142,10 @@ LG_DEVICE T closing_exponent(const Compositing<T>& c, T inverse_gamma, T front, 
   return z * inverse_gamma * opacity + T(std::log(T(left) * opacity / T(negligible<T>()))) + T(7);
 }
 
-template <class T, Blend blend, int Group>
+template <class T, Blend blend, int Group, bool Surveyed>
 LG_DEVICE void write_pixel(const Compositing<T>& c, const Images<T>& out, T inverse_gamma, const T* background,
-                           int64_t pixel, const ForwardPixel<T, blend, Group>& x) {
+                           int64_t pixel, const ForwardPixel<T, blend, Group, Surveyed>& x) {
+  const int64_t channels = c.scene.channels + (Surveyed ? 2 : 0);  // of the image
   T scale = 1, rest = x.rest, state[2] = {x.rest, 0};
   if (blend == Blend::softmax) {
     scale = 1 / x.total;
@@ -132,9 +160,14 @@ LG_DEVICE void write_pixel(const Compositing<T>& c, const Images<T>& out, T inve
     const int64_t channel = c.first_channel + i;
     if (channel >= c.scene.channels) break;
     const T behind = blend == Blend::softmax ? T(0) : rest * background[channel];
-    out.image[pixel * c.scene.channels + channel] = x.image[i] * scale + behind;
+    out.image[pixel * channels + channel] = x.image[i] * scale + behind;
   }
   if (c.first_channel > 0) return;
+  if constexpr (Surveyed) {
+    state[1] = x.survey.mean;
+    out.image[pixel * channels + c.scene.channels] = x.survey.total * x.survey.spread;
+    out.image[pixel * channels + c.scene.channels + 1] = x.survey.middle;
+  }
   out.alpha[pixel] = 1 - rest;
   out.state[2 * pixel] = state[0];
   out.state[2 * pixel + 1] = state[1];
@@ -173,7 +206,7 @@ LG_DEVICE void composite_tile(const Compositing<T>& c, const Images<T>& out, int
   const auto pixels = tile.pixels<T, Footprint::needs_plane>(stage.camera);
   const T* background = c.scene.background_of(tile.view);
   const T inverse_gamma = c.inverse_gamma();
-  ForwardPixel<T, blend, Group> x(c, background, inverse_gamma, tile.inside);
+  ForwardPixel<T, blend, Group, (Footprint::extras > 0)> x(c, background, inverse_gamma, tile.inside);
   int now = 0;
   for (int64_t first = 0; !sequence.is_over(c.lists, first); first += size, now = 1 - now) {
     __syncthreads();

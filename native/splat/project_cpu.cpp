@@ -1,5 +1,5 @@
 // Projection of Gaussians and surfels on the CPU.
-#include "splat/project.h"
+#include "splat/project_kinds.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -10,44 +10,12 @@
 #include "common/parallel.h"
 #include "common/status.h"
 #include "lumigrad.h"
-#include "splat/project_surfel.h"
 
 namespace lg {
 namespace splat {
 namespace {
 
 constexpr int64_t per_task = 2048;
-
-// What is projected: its components of scale, and of its four outputs, which `Projected` holds one after the other.
-struct GaussianKind {
-  using Projected = ProjectedGaussian;
-  using Gradient = GaussianGradient;
-  static constexpr int scales = 3, sizes[4] = {2, 3, 1, 1};
-  template <class... Arguments>
-  static bool project(Arguments&&... arguments) { return project_gaussian(arguments...); }
-  template <class... Arguments>
-  static bool pull(Arguments&&... arguments) { return pull_gaussian(arguments...); }
-};
-
-struct SurfelKind {
-  using Projected = ProjectedSurfel;
-  using Gradient = SurfelGradient;
-  static constexpr int scales = 2, sizes[4] = {2, 8, 1, 3};
-  template <class... Arguments>
-  static bool project(Arguments&&... arguments) { return project_surfel(arguments...); }
-  template <class... Arguments>
-  static bool pull(Arguments&&... arguments) { return pull_surfel(arguments...); }
-};
-
-// Calls body(output, place in it of the primitive i's numbers, place within Projected, how many).
-template <class Kind, class Body>
-void for_outputs(int64_t i, Body&& body) {
-  int from = 0;
-  for (int k = 0; k < 4; ++k) {
-    body(k, i * Kind::sizes[k], from, Kind::sizes[k]);
-    from += Kind::sizes[k];
-  }
-}
 
 template <class Kind, class T>
 void project(int threads, const T* const* in, const double* settings, int64_t views, int64_t count, T* const* to) {

@@ -1,11 +1,12 @@
-// Projection of Gaussians on CUDA.
+// Projection of Gaussians and surfels on CUDA.
 //
 // Compiled without fused multiply-add: depths, which decide the order, are those of the CPU bit for bit.
+#include <cstring>
 #include <limits>
 
 #include "common/cuda_gradients.h"
 #include "common/cuda_launch.h"
-#include "splat/project.h"
+#include "splat/project_kinds.h"
 
 namespace lg {
 namespace splat {
@@ -20,23 +21,25 @@ struct Inputs {
   LG_DEVICE Lens lens(int64_t v) const { return lens_of(view, intrinsics, settings, v); }
 };
 
-// Of every view's Gaussians; as gradients any may be null.
-template <class T, class Pointer>
+// Of every view's primitives, as Kind::size() says; as gradients any may be null.
+template <class Pointer>
 struct OnScreen {
-  Pointer xy, conic, depth, compensation;
+  Pointer output[4];
 };
 
-template <class T>
-__global__ void __launch_bounds__(256) project(const __grid_constant__ Inputs<T> in, OnScreen<T, T*> to) {
+template <class Kind, class T>
+__global__ void __launch_bounds__(256) project(const __grid_constant__ Inputs<T> in, OnScreen<T*> to) {
   for (int64_t i = first_item(); i < in.views * in.count; i += item_step()) {
     const int64_t v = i / in.count, p = i - v * in.count;
-    ProjectedGaussian out{};
+    typename Kind::Projected out{};
     out.depth = std::numeric_limits<double>::quiet_NaN();
-    project_gaussian(in.lens(v), in.means + 3 * p, in.quats + 4 * p, in.scales + 3 * p, &out);
-    for (int k = 0; k < 2; ++k) to.xy[2 * i + k] = T(out.xy[k]);
-    for (int k = 0; k < 3; ++k) to.conic[3 * i + k] = T(out.conic[k]);
-    to.depth[i] = T(out.depth);
-    to.compensation[i] = T(out.compensation);
+    Kind::project(in.lens(v), in.means + 3 * p, in.quats + 4 * p, in.scales + Kind::scales * p, &out);
+    double values[sizeof out / sizeof(double)];
+    std::memcpy(values, &out, sizeof out);
+    for_outputs<Kind>(i, [&](int k, int64_t place, int from, int size) {
+      LG_UNROLL
+      for (int c = 0; c < size; ++c) to.output[k][place + c] = T(values[from + c]);
+    });
   }
 }
 
@@ -45,34 +48,39 @@ struct Gradients {
   T *means, *quats, *scales, *view, *intrinsics;
 };
 
-template <class T>
-LG_DEVICE double value(const T* data, int64_t i) {
-  return data ? double(data[i]) : 0.0;
-}
-template <class T>
-LG_DEVICE ProjectedGaussian gradient_of(const OnScreen<T, const T*>& given, int64_t i) {
-  return {{value(given.xy, 2 * i), value(given.xy, 2 * i + 1)},
-          {value(given.conic, 3 * i), value(given.conic, 3 * i + 1), value(given.conic, 3 * i + 2)},
-          value(given.depth, i),
-          value(given.compensation, i)};
+template <class Kind, class T>
+LG_DEVICE typename Kind::Projected gradient_of(const OnScreen<const T*>& given, int64_t i) {
+  double values[sizeof(typename Kind::Projected) / sizeof(double)] = {};
+  for_outputs<Kind>(i, [&](int k, int64_t place, int from, int size) {
+    LG_UNROLL
+    for (int c = 0; c < size; ++c) {
+      if (given.output[k]) values[from + c] = double(given.output[k][place + c]);
+    }
+  });
+  typename Kind::Projected out;
+  std::memcpy(&out, values, sizeof out);
+  return out;
 }
 
 constexpr int camera_values = 16;  // of a view: 9 of its rotation, 3 of its shift, 4 of its lens
 
-// A thread sees to the same Gaussians in all views, one view after the other. camera [views, camera_values]
-template <class T>
-__global__ void __launch_bounds__(128) pull(const __grid_constant__ Inputs<T> in, OnScreen<T, const T*> given,
+// A thread sees to the same primitives in all views, one view after the other. camera [views, camera_values]
+template <class Kind, class T>
+__global__ void __launch_bounds__(128) pull(const __grid_constant__ Inputs<T> in, OnScreen<const T*> given,
                                             Gradients<T> to, GradientSum<double> sum, double* camera) {
   for (int64_t v = 0; v < in.views; ++v) {
     const Lens lens = in.lens(v);
     LensGradient of_lens{};
     for (int64_t p = first_item(); p < in.count; p += item_step()) {
-      GaussianGradient g{};
-      pull_gaussian(lens, in.means + 3 * p, in.quats + 4 * p, in.scales + 3 * p, gradient_of(given, v * in.count + p),
-                    &g, &of_lens);
+      typename Kind::Gradient g{};
+      Kind::pull(lens, in.means + 3 * p, in.quats + 4 * p, in.scales + Kind::scales * p,
+                 gradient_of<Kind>(given, v * in.count + p), &g, &of_lens);
       for (int k = 0; k < 3; ++k) to.means[3 * p + k] = (v ? to.means[3 * p + k] : T(0)) + T(g.mean[k]);
       for (int k = 0; k < 4; ++k) to.quats[4 * p + k] = (v ? to.quats[4 * p + k] : T(0)) + T(g.quat[k]);
-      for (int k = 0; k < 3; ++k) to.scales[3 * p + k] = (v ? to.scales[3 * p + k] : T(0)) + T(g.scale[k]);
+      for (int k = 0; k < Kind::scales; ++k) {
+        T& scale = to.scales[Kind::scales * p + k];
+        scale = (v ? scale : T(0)) + T(g.scale[k]);
+      }
     }
     double values[camera_values];
     for (int k = 0; k < 9; ++k) values[k] = of_lens.turn[k];
@@ -99,19 +107,19 @@ __global__ void write_camera(const double* camera, int64_t views, Gradients<T> t
   }
 }
 
-template <class T>
+template <class Kind, class T>
 struct Forward {
   Inputs<T> in;
-  OnScreen<T, T*> out;
+  OnScreen<T*> out;
 
   void plan(Workspace&) {}
-  void run(Queue& queue) { queue.launch_items(project<T>, in.views * in.count, in, out); }
+  void run(Queue& queue) { queue.launch_items(project<Kind, T>, in.views * in.count, in, out); }
 };
 
-template <class T>
+template <class Kind, class T>
 struct Backward {
   Inputs<T> in;
-  OnScreen<T, const T*> given;
+  OnScreen<const T*> given;
   Gradients<T> out;
   GradientSums<double> sums;
   double* camera = nullptr;
@@ -126,7 +134,7 @@ struct Backward {
     // Few enough blocks that adding up the camera's gradients, once per warp and view, does not take long.
     const int64_t blocks = std::min<int64_t>(divide_up(in.count, 128), 8 * multiprocessors());
     sums.run(queue, [&](const GradientSum<double>& sum) {
-      queue.launch(pull<T>, dim3(static_cast<unsigned>(blocks)), dim3(128), in, given, out, sum, camera);
+      queue.launch(pull<Kind, T>, dim3(static_cast<unsigned>(blocks)), dim3(128), in, given, out, sum, camera);
     });
     sums.finish(queue, 0, places(), camera);
     queue.launch_items(write_camera<T>, in.views, camera, in.views, out);
@@ -141,6 +149,30 @@ Inputs<T> inputs_of(const void* const* inputs, const double* settings, int64_t v
   return in;
 }
 
+template <class Kind>
+int32_t project_all(lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views,
+                    int64_t count, void* const* outputs) {
+  return dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto to = [&](int i) { return static_cast<T*>(outputs[i]); };
+    return run_op(call, Forward<Kind, T>{inputs_of<T>(inputs, settings, views, count), {{to(0), to(1), to(2), to(3)}}});
+  });
+}
+
+template <class Kind>
+int32_t pull_all(lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views,
+                 int64_t count, const void* const* grad_outputs, void* const* grads) {
+  return dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto given = [&](int i) { return static_cast<const T*>(grad_outputs[i]); };
+    const auto to = [&](int i) { return static_cast<T*>(grads[i]); };
+    return run_op(call, Backward<Kind, T>{inputs_of<T>(inputs, settings, views, count),
+                                          {{given(0), given(1), given(2), given(3)}},
+                                          {to(0), to(1), to(2), to(3), to(4)},
+                                          {call->deterministic != 0, views * camera_values, count}});
+  });
+}
+
 }  // namespace
 }  // namespace splat
 }  // namespace lg
@@ -148,24 +180,25 @@ Inputs<T> inputs_of(const void* const* inputs, const double* settings, int64_t v
 int32_t lg_cuda_project_gaussians_forward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
                                           const double* settings, int64_t views, int64_t count, void* xy, void* conic,
                                           void* depth, void* compensation) {
-  return lg::dispatch_scalar(dtype, [&](auto scalar) {
-    using T = decltype(scalar);
-    return lg::run_op(call, lg::splat::Forward<T>{lg::splat::inputs_of<T>(inputs, settings, views, count),
-                                                  {static_cast<T*>(xy), static_cast<T*>(conic), static_cast<T*>(depth),
-                                                   static_cast<T*>(compensation)}});
-  });
+  void* const outputs[4] = {xy, conic, depth, compensation};
+  return lg::splat::project_all<lg::splat::GaussianKind>(call, dtype, inputs, settings, views, count, outputs);
 }
 
 int32_t lg_cuda_project_gaussians_backward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
                                            const double* settings, int64_t views, int64_t count,
                                            const void* const* grad_outputs, void* const* grads) {
-  return lg::dispatch_scalar(dtype, [&](auto scalar) {
-    using T = decltype(scalar);
-    const auto given = [&](int i) { return static_cast<const T*>(grad_outputs[i]); };
-    const auto to = [&](int i) { return static_cast<T*>(grads[i]); };
-    return lg::run_op(call, lg::splat::Backward<T>{lg::splat::inputs_of<T>(inputs, settings, views, count),
-                                                   {given(0), given(1), given(2), given(3)},
-                                                   {to(0), to(1), to(2), to(3), to(4)},
-                                                   {call->deterministic != 0, views * lg::splat::camera_values, count}});
-  });
+  using Kind = lg::splat::GaussianKind;
+  return lg::splat::pull_all<Kind>(call, dtype, inputs, settings, views, count, grad_outputs, grads);
+}
+
+int32_t lg_cuda_project_surfels_forward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
+                                        const double* settings, int64_t views, int64_t count, void* const* outputs) {
+  return lg::splat::project_all<lg::splat::SurfelKind>(call, dtype, inputs, settings, views, count, outputs);
+}
+
+int32_t lg_cuda_project_surfels_backward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
+                                         const double* settings, int64_t views, int64_t count,
+                                         const void* const* grad_outputs, void* const* grads) {
+  using Kind = lg::splat::SurfelKind;
+  return lg::splat::pull_all<Kind>(call, dtype, inputs, settings, views, count, grad_outputs, grads);
 }

@@ -23,7 +23,8 @@ struct Compositing {
   TileLists lists;
   const T* gamma;  // or null
   int64_t first_channel;  // of those that this launch takes
-  T alpha_max, alpha_min, stop, min_depth, inverse_range;
+  T alpha_max, alpha_min, stop, min_depth, inverse_range, merge;
+  DepthMeasure<T> measure;  // of surfels
 
   LG_DEVICE T inverse_gamma() const { return gamma ? 1 / *gamma : T(1); }
 };
@@ -32,7 +33,7 @@ template <class T>
 Compositing<T> compositing_of(const Scene<T>& scene, const TileLists& lists, const T* gamma) {
   const Settings& s = scene.settings;
   return {scene, lists, gamma, 0, T(s.alpha_max), T(s.alpha_min), stop_below<T>(s), T(s.min_depth),
-          T(1 / (s.max_depth - s.min_depth))};
+          T(1 / (s.max_depth - s.min_depth)), T(s.merge), DepthMeasure<T>(s.min_depth, s.max_depth)};
 }
 
 // A tile of the batch, and the pixel of this thread: a warp has 8 x 4, in two blocks of 4 x 4 side by side.
@@ -164,6 +165,10 @@ int32_t choose(int32_t footprint, int32_t blend, int64_t channels, Body&& body) 
     if constexpr (decltype(shape)::type::needs_plane) {
       fits = blend == 1;
       if (fits) with(shape, std::integral_constant<Blend, Blend::softmax>{}, Three{});
+    } else if constexpr (decltype(shape)::type::extras > 0) {  // they come with normals: six channels or more
+      using Six = std::integral_constant<int, sizeof(T) == 4 ? 6 : 4>;
+      fits = blend == 0;
+      if (fits) body(shape, std::integral_constant<Blend, Blend::alpha>{}, Six{});
     } else {
       switch (blend) {
         case 0: with(shape, std::integral_constant<Blend, Blend::alpha>{}, Three{}); break;

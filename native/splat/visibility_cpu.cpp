@@ -7,6 +7,49 @@
 #include "common/parallel.h"
 #include "common/status.h"
 #include "lumigrad.h"
+#include "splat/lanes.h"
+
+namespace lg {
+namespace splat {
+namespace {
+
+template <class T>
+constexpr T lane_numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+// grad_alpha [height, width]
+template <class T>
+void pull_visibility(const T* xy, T radius, const T* grad_alpha, int64_t height, int64_t width, T* out) {
+  const Reach reach = {double(xy[0]), double(xy[1]), double(radius)};
+  const Span rows = reach.any() ? reach.rows(height) : Span{0, 0};
+  double sum_x = 0, sum_y = 0;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const double dy = double(row) + 0.5 - reach.y;
+    const Span columns = reach.columns(dy, width);
+    const T* g = grad_alpha + row * width;
+    const T floor = T(dy * dy + least_distance2);
+    Lanes<T> along(T(0)), whole(T(0));
+    int64_t column = columns.begin;
+    for (; column + 16 <= columns.end; column += 16) {
+      const Lanes<T> dx = Lanes<T>(T(double(column) + 0.5 - reach.x)) + load(lane_numbers<T>);
+      const Lanes<T> weight = load(g + column) / (dx * dx + Lanes<T>(floor));
+      along = along + weight * dx;
+      whole = whole + weight;
+    }
+    double rest_along = 0, rest_whole = 0;
+    for (; column < columns.end; ++column) {
+      const T dx = T(double(column) + 0.5 - reach.x), weight = g[column] / (dx * dx + floor);
+      rest_along += double(weight * dx);
+      rest_whole += double(weight);
+    }
+    sum_x += double(sum(along)) + rest_along;
+    sum_y += (double(sum(whole)) + rest_whole) * dy;
+  }
+  out[0] = T(sum_x), out[1] = T(sum_y);
+}
+
+}  // namespace
+}  // namespace splat
+}  // namespace lg
 
 int32_t lg_splat_visibility(int32_t threads, int32_t dtype, int64_t views, int64_t count, int64_t height,
                             int64_t width, const void* xy, const void* radius, const void* grad_alpha,

@@ -72,7 +72,7 @@ _SHARED_OPS = (
     "antialias_forward", "antialias_backward", "texture_forward", "texture_backward", "build_mips", "fold_mips",
     "soft_rasterize_forward", "soft_rasterize_backward", "soft_blend_forward", "soft_blend_backward",
     "edge_gradient", "nmr_gradient", "splat_forward", "splat_backward", "project_gaussians_forward",
-    "project_gaussians_backward",
+    "project_gaussians_backward", "project_surfels_forward", "project_surfels_backward", "splat_visibility",
 )  # fmt: skip
 _WITHOUT_THREADS = ("edge_topology",)
 

@@ -8,11 +8,7 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core
 from lumigrad.ops._registration import register
-
-_forward = _core.function("lg_project_surfels_forward")
-_backward = _core.function("lg_project_surfels_backward")
 
 
 def project_surfels(
@@ -31,23 +27,27 @@ def project_surfels(
     return _op(*(t.contiguous() for t in (means, quats, scales, view, lens)), settings)
 
 
-def _outputs(means: torch.Tensor, view: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _output_shapes(means: torch.Tensor, view: torch.Tensor) -> list[tuple]:
     sizes = (view.shape[0], means.shape[0])
-    return tuple(means.new_empty(size) for size in ((*sizes, 2), (*sizes, 8), sizes, (*sizes, 3)))
+    return [(*sizes, 2), (*sizes, 8), sizes, (*sizes, 3)]
 
 
-def _arguments(inputs: Sequence[torch.Tensor], settings: Sequence[float]) -> tuple:
+def _arguments(core: Any, inputs: Sequence[torch.Tensor], settings: Sequence[float]) -> tuple:
     """What both C functions begin with; inputs: means, quats, scales, view, lens."""
     return (
-        _core.threads(), _core.float_code(inputs[0]), _core.pointers(inputs), (ctypes.c_double * 6)(*settings),
-        len(inputs[3]), len(inputs[0]),
+        core.float_code(inputs[0]), core.pointers(inputs), (ctypes.c_double * 6)(*settings), len(inputs[3]),
+        len(inputs[0]),
     )  # fmt: skip
 
 
-def _kernel(*args: Any) -> tuple[torch.Tensor, ...]:
-    outputs = _outputs(args[0], args[3])
-    _forward(*_arguments(args[:5], args[5]), _core.pointers(outputs))
-    return outputs
+def _kernel(core: Any, *args: Any) -> tuple[torch.Tensor, ...]:
+    outputs = [core.empty(size, args[0].dtype) for size in _output_shapes(args[0], args[3])]
+    core.calls["project_surfels_forward"](*_arguments(core, args[:5], args[5]), core.pointers(outputs))
+    return tuple(outputs)
+
+
+def _fake(means: torch.Tensor, quats: Any, scales: Any, view: torch.Tensor, *_: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(means.new_empty(size) for size in _output_shapes(means, view))
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -59,12 +59,14 @@ def _grad(ctx: Any, *grads: Any) -> tuple:
     return (*_backward_op(*ctx.saved_tensors, ctx.settings, *grads), None)
 
 
-def _backward_kernel(*args: Any) -> tuple[torch.Tensor, ...]:
+def _backward_kernel(core: Any, *args: Any) -> tuple[torch.Tensor, ...]:
     inputs, settings = args[:5], args[5]
-    outputs = tuple(torch.empty_like(tensor) for tensor in inputs)
+    outputs = [core.empty(tensor.shape, tensor.dtype) for tensor in inputs]
     given = [None if grad is None else grad.contiguous() for grad in args[6:]]
-    _backward(*_arguments(inputs, settings), _core.pointers(given), _core.pointers(outputs))
-    return outputs
+    core.calls["project_surfels_backward"](
+        *_arguments(core, inputs, settings), core.pointers(given), core.pointers(outputs)
+    )
+    return tuple(outputs)
 
 
 _TENSORS = "Tensor means, Tensor quats, Tensor scales, Tensor view, Tensor lens, float[] settings"
@@ -73,11 +75,13 @@ _backward_op = register(
     "Tensor? grad_normal) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=lambda *args: tuple(torch.empty_like(tensor) for tensor in args[:5]),
+    any_core=True,
 )
 _op = register(
     f"project_surfels({_TENSORS}) -> (Tensor, Tensor, Tensor, Tensor)",
     kernel=_kernel,
-    fake=lambda means, quats, scales, view, lens, settings: _outputs(means, view),
+    fake=_fake,
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

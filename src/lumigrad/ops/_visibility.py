@@ -6,10 +6,7 @@ from typing import Any
 
 import torch
 
-from lumigrad import _core
 from lumigrad.ops._registration import register
-
-_pull = _core.function("lg_splat_visibility")
 
 
 def pull_by_visibility(alpha: torch.Tensor, xy: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
@@ -27,12 +24,11 @@ def _setup(ctx: Any, inputs: tuple, output: Any) -> None:
     ctx.save_for_backward(*inputs[1:])
 
 
-def _backward_kernel(grad: torch.Tensor, xy: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
-    grad, out = grad.contiguous(), torch.empty_like(xy)
-    _pull(
-        _core.threads(), _core.float_code(xy), *radius.shape, *grad.shape[1:],
-        *map(_core.pointer, (xy, radius, grad, out)),
-    )  # fmt: skip
+def _backward_kernel(core: Any, grad: torch.Tensor, xy: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
+    grad, out = grad.contiguous(), core.empty(xy.shape, xy.dtype)
+    core.calls["splat_visibility"](
+        core.float_code(xy), *radius.shape, *grad.shape[1:], *map(core.pointer, (xy, radius, grad, out))
+    )
     return out
 
 
@@ -40,11 +36,13 @@ _backward_op = register(
     "splat_visibility_backward(Tensor grad, Tensor xy, Tensor radius) -> Tensor",
     kernel=_backward_kernel,
     fake=lambda grad, xy, radius: torch.empty_like(xy),
+    any_core=True,
 )
 _op = register(
     "splat_visibility(Tensor alpha, Tensor xy, Tensor radius) -> Tensor",
-    kernel=lambda alpha, xy, radius: alpha.clone(),
+    kernel=lambda core, alpha, xy, radius: alpha.clone(),
     fake=lambda alpha, xy, radius: torch.empty_like(alpha),
     setup=_setup,
     backward=_grad,
+    any_core=True,
 )

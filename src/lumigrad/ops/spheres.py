@@ -91,7 +91,7 @@ def spheres(
     if gamma.numel() != 1:
         raise ValueError(f"gamma: expected one number, got shape {tuple(gamma.shape)}")
     engine.check_contributors(contributors)
-    if needs_reference("spheres", positions):
+    if needs_reference("spheres", positions, "splat"):
         return reference.spheres(
             positions, radii, payload, size, view, lens[:, 0], lens[:, 1], lens[:, 2], lens[:, 3], opacity, background,
             gamma=gamma, min_depth=min_depth, max_depth=max_depth, projection=projection, contributors=contributors,

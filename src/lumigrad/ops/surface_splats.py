@@ -87,7 +87,7 @@ def surface_splats(
         payload, None, background, positions, "positions", len(view), count
     )
     _check_options(blur, cutoff, merge, projection, near, far, reach)
-    if needs_reference("surface_splats", positions):
+    if needs_reference("surface_splats", positions, "project_surfels"):
         return reference.surface_splats(
             positions, normals, radii, payload, size, view, lens[:, 0], lens[:, 1], lens[:, 2], lens[:, 3], background,
             blur=blur, cutoff=cutoff, merge=merge, projection=projection, near=near, far=far,

@@ -101,7 +101,7 @@ def surfels(
         payload, opacities, background, means, "means", len(view), count
     )
     engine.check_contributors(contributors)
-    if needs_reference("surfels", means):
+    if needs_reference("surfels", means, "project_surfels"):
         return reference.surfels(
             means, quats, scales, opacities, payload, size, view, lens[:, 0], lens[:, 1], lens[:, 2], lens[:, 3],
             background, projection=projection, near=near, far=far, distortion_range=distortion_range,
