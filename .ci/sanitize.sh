@@ -53,5 +53,5 @@ portable=$!
 instrumented "${targets[-1]}" own 1 "$checkout/native/tests/stress.py"
 wait "$portable" || { cat "$work/portable.log" && exit 1; }
 tail -n 1 "$work/portable.log"
-instrumented portable torch 0 -m pytest "$checkout/tests/cuda/test_emulated.py" -n 2
+instrumented portable torch 0 -m pytest "$checkout"/tests/cuda/test_emulated{,_surfaces}.py -n 2
 echo "no report after $SECONDS s"
