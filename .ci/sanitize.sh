@@ -51,5 +51,5 @@ env LD_PRELOAD="$preload" \
   UBSAN_OPTIONS=print_stacktrace=1 PYTHONFAULTHANDLER=1 PYTHONPATH="$checkout/src" \
   LUMIGRAD_NATIVE_DIR="$work/native" LUMIGRAD_ISA=portable LUMIGRAD_CACHE_MB=0 \
   LUMIGRAD_CUDA_EMULATED="$work/native/liblumigrad_cuda_emulated.so" \
-  "$python" -m pytest "$checkout/tests/cuda/test_emulated.py" -n 0
+  "$python" -m pytest "$checkout"/tests/cuda/test_emulated{,_surfaces}.py -n 0
 echo "no report after $SECONDS s"
