@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
+import lumigrad
 from lumigrad import _core, _cuda
 from lumigrad.ops import _registration
 
@@ -16,6 +18,16 @@ LIBRARY = _core._library_path("cuda")
 def test_every_op_can_be_dispatched() -> None:
     for name in _registration.kernels_for_any_core:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"lumigrad::{name}", "CUDA"), name
+
+
+def test_ops_go_by_kernels_that_there_are() -> None:
+    """Where an op asks for the reference, the name it goes by is one that CUDA has a kernel for."""
+    folder, asked = Path(lumigrad.__file__).parent, 0
+    for source in folder.rglob("*.py"):
+        for name, op in re.findall(r'needs_reference\("([\w.]+)", \w+(?:, "(\w+)")?\)', source.read_text()):
+            assert (op or name) in _registration.kernels_for_any_core, f"{source.name}: {name}"
+            asked += 1
+    assert asked > 15
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad import _cuda
 from lumigrad.compat.gsplat._rasterization import RENDER_MODES, _checked, _image, _one_of, _payload, _refuse
 from lumigrad.compat.gsplat._visible import screen_radii
 from lumigrad.fit.normals import normals_from_depth
@@ -68,14 +69,14 @@ def rasterization_2dgs(
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or names.
-        NotImplementedError: for packed, sparse_grad and absgrad; for tensors that are not on the CPU.
+        NotImplementedError: for packed, sparse_grad and absgrad; on devices that have no kernels.
     """
     _refuse(packed=packed, sparse_grad=sparse_grad, absgrad=absgrad)
     size = check.resolution((height, width))
     _one_of("render_mode", render_mode, RENDER_MODES)
     _one_of("depth_mode", depth_mode, DEPTH_MODES)
     means, opacities, viewmats, Ks = _checked(means, opacities, viewmats, Ks)
-    if means.device.type != "cpu":
+    if means.device.type != "cpu" and not (means.is_cuda and _cuda.available()):
         raise NotImplementedError(
             f"means: rasterization_2dgs has no kernel for {means.device.type}; lumigrad.surfels runs there"
         )
