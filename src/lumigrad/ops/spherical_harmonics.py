@@ -45,6 +45,11 @@ def spherical_harmonics(coefficients: torch.Tensor, directions: torch.Tensor) ->
 
 def colors_seen(coefficients: torch.Tensor, positions: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
     """What cameras [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
+    return (spherical_harmonics(coefficients, positions - eyes(view)) + 0.5).clamp(min=0)
+
+
+def eyes(view: torch.Tensor) -> torch.Tensor:
+    """Where cameras [N, 4, 4] are, [N, 1, 3]."""
     # `torch.linalg.inv` would wait for a device, to tell of singular matrices.
     inverse, _ = torch.linalg.inv_ex(view, check_errors=view.device.type == "cpu")
-    return (spherical_harmonics(coefficients, positions - inverse[:, None, :3, 3]) + 0.5).clamp(min=0)
+    return inverse[:, None, :3, 3]

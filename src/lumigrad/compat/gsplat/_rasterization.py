@@ -11,6 +11,7 @@ from lumigrad import ops
 from lumigrad.compat.gsplat._spherical_harmonics import coefficients_of
 from lumigrad.compat.gsplat._visible import ALPHA_MIN, Packing, screen_radii
 from lumigrad.ops import _validation as check
+from lumigrad.ops.spherical_harmonics import eyes
 from lumigrad.splats import Splats
 
 CAMERA_MODELS = {"pinhole": "perspective", "ortho": "orthographic", "fisheye": "fisheye"}
@@ -189,7 +190,7 @@ def _payload(colors: Tensor, sh_degree: int | None, means: Tensor, viewmats: Ten
     if sh_degree is None:
         return colors
     used = coefficients_of(sh_degree, colors, "sh_degree", "colors")
-    directions = means - torch.linalg.inv(viewmats)[:, None, :3, 3]
+    directions = means - eyes(viewmats)
     if used.dim() == 4:
         directions, used = directions.flatten(0, 1), used.flatten(0, 1)
     return (ops.spherical_harmonics(used, directions) + 0.5).clamp(min=0).view(views, count, -1)
