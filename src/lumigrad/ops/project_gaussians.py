@@ -5,16 +5,13 @@ Defined by :mod:`lumigrad.reference.project_gaussians`; the kernel is ``native/s
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 
 from lumigrad import reference
 from lumigrad.ops import _validation as check
 from lumigrad.ops._camera import check_camera
-from lumigrad.ops._registration import needs_reference, register
+from lumigrad.ops._projection import register_projection
+from lumigrad.ops._registration import needs_reference
 from lumigrad.splats import ProjectedGaussians
 
 PROJECTIONS = ("perspective", "orthographic", "fisheye")
@@ -83,82 +80,8 @@ def project_gaussians(
     return ProjectedGaussians(*_op(*(t.contiguous() for t in (means, quats, scales, view, lens)), settings))
 
 
-def _kernel(
-    core: Any,
-    means: torch.Tensor,
-    quats: torch.Tensor,
-    scales: torch.Tensor,
-    view: torch.Tensor,
-    lens: torch.Tensor,
-    settings: Sequence[float],
-) -> tuple[torch.Tensor, ...]:
-    outputs = [core.empty(size, means.dtype) for size in _output_shapes(means, view)]
-    core.calls["project_gaussians_forward"](
-        *_arguments(core, (means, quats, scales, view, lens), settings), *map(core.pointer, outputs)
-    )
-    return tuple(outputs)
-
-
-def _arguments(core: Any, inputs: Sequence[torch.Tensor], settings: Sequence[float]) -> tuple:
-    """What both C functions begin with."""
-    means, view = inputs[0], inputs[3]
-    return (
-        core.float_code(means), core.pointers(inputs), (ctypes.c_double * 6)(*settings), view.shape[0], means.shape[0]
-    )
-
-
-def _output_shapes(means: torch.Tensor, view: torch.Tensor) -> list[tuple]:
-    sizes = (view.shape[0], means.shape[0])
-    return [(*sizes, 2), (*sizes, 3), sizes, sizes]
-
-
-def _fake(means: torch.Tensor, quats: Any, scales: Any, view: torch.Tensor, *_: Any) -> tuple[torch.Tensor, ...]:
-    return tuple(means.new_empty(size) for size in _output_shapes(means, view))
-
-
-def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    ctx.save_for_backward(*inputs[:5])
-    ctx.settings = inputs[5]
-
-
-def _grad(ctx: Any, *grads: Any) -> tuple:
-    if all(grad is None for grad in grads):
-        return (None,) * 6
-    return (*_backward_op(*ctx.saved_tensors, ctx.settings, *grads), None)
-
-
-def _backward_kernel(
-    core: Any,
-    means: torch.Tensor,
-    quats: torch.Tensor,
-    scales: torch.Tensor,
-    view: torch.Tensor,
-    lens: torch.Tensor,
-    settings: Sequence[float],
-    *grads: torch.Tensor | None,
-) -> tuple[torch.Tensor, ...]:
-    inputs = (means, quats, scales, view, lens)
-    outputs = [core.empty(tensor.shape, means.dtype) for tensor in inputs]
-    given = [None if grad is None else grad.contiguous() for grad in grads]
-    core.calls["project_gaussians_backward"](
-        *_arguments(core, inputs, settings), core.pointers(given), core.pointers(outputs)
-    )
-    return tuple(outputs)
-
-
-_TENSORS = "Tensor means, Tensor quats, Tensor scales, Tensor view, Tensor lens, float[] settings"
-_backward_op = register(
-    f"project_gaussians_backward({_TENSORS}, Tensor? grad_xy, Tensor? grad_conic, Tensor? grad_depth, "
-    "Tensor? grad_compensation) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernel=_backward_kernel,
-    fake=lambda *args: tuple(torch.empty_like(tensor) for tensor in args[:5]),
-    any_core=True,
-)
-_op = register(
-    f"project_gaussians({_TENSORS}) -> (Tensor, Tensor, Tensor, Tensor)",
-    kernel=_kernel,
-    fake=_fake,
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+_op = register_projection(
+    "project_gaussians",
+    {"xy": (2,), "conic": (3,), "depth": (), "compensation": ()},
+    lambda core, outputs: map(core.pointer, outputs),
 )
