@@ -9,6 +9,7 @@
 
 #include "antialias/silhouette_pairs.h"
 #include "common/bits.h"
+#include "common/gather.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
@@ -58,7 +59,7 @@ void check_triangle(const Scene<T>& s, int64_t t) {
   }
 }
 
-constexpr int64_t triangles_per_task = 4096;
+constexpr int64_t triangles_per_task = 1024;
 
 // Calls body(view, first, last) for runs of triangles that make up every set of positions.
 template <class T, class Body>
@@ -84,24 +85,17 @@ bool any_wrong(const Scene<T>& s, int64_t first, int64_t last) {
   return wrong != 0;
 }
 
-// Facing flags of `count` triangles from `first`, side by side: plain loops, which compilers vectorise.
-constexpr int64_t facing_lanes = 16;
+// Facing flags of the triangles with these vertices, side by side: plain loops, which compilers vectorise.
+constexpr int64_t facing_lanes = gather_lanes;
 template <class T>
-void face_lanes(const SurfaceView<T>& surface, int64_t first, int64_t count, uint8_t* facing) {
-  T corner[3][4][facing_lanes] = {};
-  for (int64_t l = 0; l < count; ++l) {
-    for (int k = 0; k < 3; ++k) {
-      const T* p = surface.corner(first + l, k);
-      for (int i = 0; i < 4; ++i) corner[k][i][l] = p[i];
-    }
-  }
-  uint8_t flags[facing_lanes];
+void face_lanes(const T* pos, const int32_t* index, uint8_t* facing) {
+  alignas(64) T corner[3][4][facing_lanes];
+  for (int k = 0; k < 3; ++k) gather_records(pos, index + k, 3, &corner[k][0][0]);
   for (int64_t l = 0; l < facing_lanes; ++l) {
-    flags[l] = facing_flag(corner[0][0][l], corner[0][1][l], corner[0][2][l], corner[0][3][l], corner[1][0][l],
-                           corner[1][1][l], corner[1][2][l], corner[1][3][l], corner[2][0][l], corner[2][1][l],
-                           corner[2][2][l], corner[2][3][l]);
+    facing[l] = facing_flag(corner[0][0][l], corner[0][1][l], corner[0][2][l], corner[0][3][l], corner[1][0][l],
+                            corner[1][1][l], corner[1][2][l], corner[1][3][l], corner[2][0][l], corner[2][1][l],
+                            corner[2][2][l], corner[2][3][l]);
   }
-  std::copy_n(flags, count, facing);
 }
 
 template <class T>
@@ -109,13 +103,57 @@ void face_triangles(const Scene<T>& s, int64_t view, int64_t begin, int64_t end,
   if (LG_UNLIKELY(any_wrong(s, begin, end))) {
     for (int64_t t = begin; t < end; ++t) check_triangle(s, t);
   }
-  const SurfaceView<T> surface = s.surface(view);
-  for (int64_t first = begin; first < end; first += facing_lanes) {
-    const int64_t count = std::min(facing_lanes, end - first);
-    for (int64_t t = first + facing_lanes; t < std::min(end, first + 2 * facing_lanes); ++t) {
-      for (int k = 0; k < 3; ++k) LG_PREFETCH(surface.corner(t, k));
+  const T* pos = s.surface(view).pos;
+  int64_t first = begin;
+  for (; first + facing_lanes <= end; first += facing_lanes) {
+    for (int64_t i = 3 * (first + facing_lanes); i < 3 * std::min(end, first + 2 * facing_lanes); ++i) {
+      LG_PREFETCH(pos + 4 * static_cast<int64_t>(s.tri[i]));
     }
-    face_lanes(surface, first, count, facing + first);
+    face_lanes(pos, s.tri + 3 * first, facing + first);
+  }
+  if (first == end) return;
+  int32_t padded[3 * facing_lanes];
+  uint8_t flags[facing_lanes];
+  for (int64_t i = 0; i < 3 * facing_lanes; ++i) padded[i] = s.tri[3 * first + (i < 3 * (end - first) ? i : i % 3)];
+  face_lanes(pos, padded, flags);
+  std::copy_n(flags, end - first, facing + first);
+}
+
+// The edges of triangle t behind which no other triangle of the surface lies.
+inline uint8_t silhouettes_of(const int32_t* topology, const uint8_t* facing, int64_t t) {
+  uint8_t edges = 0;
+  for (int k = 0; k < 3; ++k) {
+    if (continues(topology, facing, t, k)) continue;
+    edges |= static_cast<uint8_t>(is_silhouette(topology, facing, t, k) << k);
+  }
+  return edges;
+}
+
+// Whether the surface goes on behind every edge of `facing_lanes` triangles from `first`: continues() for all of them
+// side by side.
+inline bool all_continue(const int32_t* topology, const uint8_t* facing, int64_t first) {
+  constexpr int edges = 3 * facing_lanes;
+  const int32_t* entry = topology + 3 * first;
+  uint32_t other[edges], mine[edges];
+  for (int i = 0; i < edges; ++i) other[i] = (static_cast<uint32_t>(entry[i]) >> 1) / 3;
+  for (int i = 0; i < edges; ++i) other[i] = facing[other[i]];
+  for (int i = 0; i < edges; ++i) mine[i] = facing[first + i / 3];
+  uint32_t ends = 0;
+  for (int i = 0; i < edges; ++i) {
+    const uint32_t e = static_cast<uint32_t>(entry[i]), alone = (e >> 1) == static_cast<uint32_t>(3 * first + i);
+    const uint32_t behind = (other[i] == mine[i]) ^ (e & 1);
+    ends |= alone | (other[i] == 0) | (behind ^ 1);
+  }
+  return ends == 0;
+}
+
+// flags = facing, with the silhouette edges of triangles [begin, end).
+inline void mark_silhouettes(const int32_t* topology, const uint8_t* facing, int64_t begin, int64_t end, uint8_t* flags) {
+  std::copy_n(facing + begin, end - begin, flags + begin);
+  for (int64_t first = begin; first < end; first += facing_lanes) {
+    const int64_t last = std::min(end, first + facing_lanes);
+    if (last - first == facing_lanes && all_continue(topology, facing, first)) continue;
+    for (int64_t t = first; t < last; ++t) flags[t] |= silhouettes_of(topology, facing, t);
   }
 }
 
@@ -126,15 +164,7 @@ void make_flags(int32_t threads, const Scene<T>& s, uint8_t* flags) {
     face_triangles(s, view, begin, end, facing.data() + view * s.triangles);
   });
   for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
-    const uint8_t* of_view = facing.data() + view * s.triangles;
-    for (int64_t t = begin; t < end; ++t) {
-      uint8_t flag = of_view[t], open = 0;
-      for (int k = 0; k < 3; ++k) open |= static_cast<uint8_t>(!continues(s.topology, of_view, t, k) << k);
-      for (int k = 0; LG_UNLIKELY(open) && k < 3; ++k) {
-        if (open & (1 << k)) flag |= static_cast<uint8_t>(is_silhouette(s.topology, of_view, t, k) << k);
-      }
-      flags[view * s.triangles + t] = flag;
-    }
+    mark_silhouettes(s.topology, facing.data() + view * s.triangles, begin, end, flags + view * s.triangles);
   });
 }
 
@@ -196,6 +226,7 @@ class PairList {
     for (int64_t i = first_[band]; i < first_[band + 1]; ++i) {
       const Pair pair = pair_of(keys_[i], view);
       marks.set(pair.row - first_row, pair.column, pair.vertical);
+      prefetch(pair);
     }
     marks.consume([&](int64_t row, int64_t column, bool vertical) {
       use(Pair{view, first_row + row, column, vertical});
@@ -306,6 +337,16 @@ class PairList {
     }
   }
 
+  // Silhouettes wander over the image as no hardware foresees.
+  void prefetch(const Pair& pair) const {
+    const int64_t first = (pair.view * s_.height + pair.row) * s_.width + pair.column;
+    const int64_t second = first + (pair.vertical ? s_.width : 1);
+    for (const int64_t pixel : {first, second}) {
+      LG_PREFETCH(s_.frag_tri + pixel);
+      LG_PREFETCH(s_.depth + pixel);
+    }
+  }
+
   void place(const std::vector<Found>& found) {
     for (const Found& f : found) {
       for (size_t i = 0; i < f.keys.size(); ++i) ++first_[band_of(f.view, f.keys[i]) + 1];
@@ -378,37 +419,39 @@ class PairAnalysis {
 enum Side { right, left, below, above };  // where the colour comes from
 
 struct PixelBlend {
+  int64_t column;
   double weight[4];  // by side; zero: nothing from there
   Crossing crossing[4];
-  bool listed;
 };
 
 // The pixels of one row that take colour from a neighbour.
 class RowBlends {
  public:
-  explicit RowBlends(int64_t width) : blends_(static_cast<size_t>(width), PixelBlend{}) {}
+  explicit RowBlends(int64_t width) : place_(static_cast<size_t>(width), -1) {}
 
   void add(int64_t column, Side side, double weight, const Crossing& crossing) {
-    PixelBlend& blend = blends_[column];
-    blend.weight[side] = weight;
-    blend.crossing[side] = crossing;
-    if (!blend.listed) columns_.push_back(column);
-    blend.listed = true;
+    int32_t& place = place_[column];
+    if (place < 0) {
+      place = static_cast<int32_t>(blends_.size());
+      blends_.push_back(PixelBlend{column, {0, 0, 0, 0}, {}});
+    }
+    blends_[place].weight[side] = weight;
+    blends_[place].crossing[side] = crossing;
   }
 
-  // Calls use(column, blend) for every listed pixel in the order of listing, and forgets them.
+  // Calls use(blend) for every pixel in the order in which they were first added, and forgets them.
   template <class Use>
   void consume(Use&& use) {
-    for (int64_t column : columns_) {
-      use(column, blends_[column]);
-      blends_[column] = PixelBlend{};
+    for (const PixelBlend& blend : blends_) {
+      use(blend);
+      place_[blend.column] = -1;
     }
-    columns_.clear();
+    blends_.clear();
   }
 
  private:
-  std::vector<PixelBlend> blends_;
-  std::vector<int64_t> columns_;
+  std::vector<int32_t> place_;  // of each column, in blends_; -1: none
+  Array<PixelBlend> blends_;
 };
 
 // Goes through the rows of a band, collecting each row's blends and handing them to use(view, row, blends)
@@ -457,6 +500,14 @@ class BandScanner {
   BandMarks marks_;
 };
 
+// One for each worker.
+template <class T>
+std::vector<BandScanner<T>> make_scanners(int32_t threads, const Scene<T>& scene) {
+  std::vector<BandScanner<T>> scanners;
+  for (int i = 0; i < std::max(1, threads); ++i) scanners.emplace_back(scene);
+  return scanners;
+}
+
 // By how much a pixel's weights must be divided so that the blend stays within its colours.
 double weight_sum(const double* weight, bool unbounded) {
   const double sum = weight[0] + weight[1] + weight[2] + weight[3];
@@ -468,26 +519,30 @@ int64_t neighbour(int64_t pixel, int side, int64_t width) {
   return pixel + offset[side];
 }
 
+// Adds to a pixel what it takes from its neighbours. color: of the image; target: the pixel's row of the result.
+template <class T>
+void blend_pixel(const Scene<T>& s, int64_t first, const PixelBlend& blend, T* row) {
+  const double total = weight_sum(blend.weight, s.unbounded);
+  const T* here = s.color + (first + blend.column) * s.channels;
+  T* target = row + blend.column * s.channels;
+  for (int side = 0; side < 4; ++side) {
+    if (blend.weight[side] == 0) continue;
+    const T w = static_cast<T>(blend.weight[side] / total);
+    const T* other = s.color + neighbour(first + blend.column, side, s.width) * s.channels;
+    for (int64_t c = 0; c < s.channels; ++c) target[c] += w * (other[c] - here[c]);
+  }
+}
+
 template <class T>
 void forward(int32_t threads, const Scene<T>& s, T* out) {
   const PairList<T> pairs(threads, s);
-  std::vector<BandScanner<T>> scanners(static_cast<size_t>(std::max(1, threads)), BandScanner<T>(s));
+  std::vector<BandScanner<T>> scanners = make_scanners(threads, s);
   parallel_for(threads, pairs.bands(), [&](int64_t band, int worker) {
     scanners[worker].scan(pairs, band, [&](int64_t view, int64_t row, RowBlends& blends) {
       const int64_t first = (view * s.height + row) * s.width;
-      std::copy_n(s.color + first * s.channels, s.width * s.channels, out + first * s.channels);
-      blends.consume([&](int64_t column, const PixelBlend& blend) {
-        const double* weight = blend.weight;
-        const double total = weight_sum(weight, s.unbounded);
-        const T* here = s.color + (first + column) * s.channels;
-        T* target = out + (first + column) * s.channels;
-        for (int side = 0; side < 4; ++side) {
-          if (weight[side] == 0) continue;
-          const T w = static_cast<T>(weight[side] / total);
-          const T* other = s.color + neighbour(first + column, side, s.width) * s.channels;
-          for (int64_t c = 0; c < s.channels; ++c) target[c] += w * (other[c] - here[c]);
-        }
-      });
+      T* result = out + first * s.channels;
+      std::copy_n(s.color + first * s.channels, s.width * s.channels, result);
+      blends.consume([&](const PixelBlend& blend) { blend_pixel(s, first, blend, result); });
     });
   });
 }
@@ -500,9 +555,9 @@ class BackwardBand {
   BackwardBand(const Scene<T>& s, const T* grad_out, T* grad_color, TriangleGradients<T>* records)
       : s_(s), grad_out_(grad_out), grad_color_(grad_color), records_(records) {}
 
-  void pixel(int64_t view, int64_t row, int64_t column, const PixelBlend& blend, int worker) {
+  void pixel(int64_t view, int64_t row, const PixelBlend& blend, int worker) {
     const double* weight = blend.weight;
-    const int64_t here = (view * s_.height + row) * s_.width + column;
+    const int64_t here = (view * s_.height + row) * s_.width + blend.column;
     const double total = weight_sum(weight, s_.unbounded);
     double through[4] = {0, 0, 0, 0}, mean = 0;  // d loss / d (weight / total), and their weighted sum
     for (int side = 0; side < 4; ++side) {
@@ -515,7 +570,7 @@ class BackwardBand {
     for (int side = 0; side < 4; ++side) {
       if (weight[side] == 0) continue;
       const double grad = divided ? (through[side] - mean) / total : through[side];
-      move_edge(view, row, column, static_cast<Side>(side), blend.crossing[side], grad, worker);
+      move_edge(view, row, blend.column, static_cast<Side>(side), blend.crossing[side], grad, worker);
     }
   }
 
@@ -585,7 +640,7 @@ void backward(int32_t threads, const Scene<T>& s, const T* grad_out, T* grad_col
   const int64_t per_view = pairs.bands_per_view();
   TriangleGradients<T> records(threads, pairs.bands(), 12);
   BackwardBand<T> work(s, grad_out, grad_color, grad_pos ? &records : nullptr);
-  std::vector<BandScanner<T>> scanners(static_cast<size_t>(std::max(1, threads)), BandScanner<T>(s));
+  std::vector<BandScanner<T>> scanners = make_scanners(threads, s);
   // A band also writes to the last row above and the first row below it, so that bands go in two rounds
   // within which no two of them meet.
   for (int64_t round = 0; round < 2; ++round) {
@@ -594,7 +649,7 @@ void backward(int32_t threads, const Scene<T>& s, const T* grad_out, T* grad_col
       const int64_t view = task / in_round, band = view * per_view + task % in_round * 2 + round;
       records.begin_chunk(band, worker, view);
       scanners[worker].scan(pairs, band, [&](int64_t, int64_t row, RowBlends& blends) {
-        blends.consume([&](int64_t column, const PixelBlend& blend) { work.pixel(view, row, column, blend, worker); });
+        blends.consume([&](const PixelBlend& blend) { work.pixel(view, row, blend, worker); });
       });
       records.end_chunk(band, worker);
     });

@@ -67,6 +67,19 @@ inline uint32_t seen_lanes(const int32_t* ids, int count) {
   return seen;
 }
 
+// Bit l is set where ids[l] differs from the one before, for l in [0, count), count at most 16; bit 0 always is.
+inline uint32_t run_starts(const int32_t* ids, int count) {
+#if defined(__AVX512F__)
+  if (LG_LIKELY(count == 16)) {
+    const __m512i here = _mm512_loadu_si512(ids), before = _mm512_maskz_alignr_epi32(0xffff, here, here, 15);
+    return _mm512_cmpneq_epi32_mask(here, before) | 1u;
+  }
+#endif
+  uint32_t starts = 1;
+  for (int l = 1; l < count; ++l) starts |= static_cast<uint32_t>(ids[l] != ids[l - 1]) << l;
+  return starts;
+}
+
 // The position of the lowest set bit. mask must not be zero.
 inline int lowest_lane(uint32_t mask) {
 #if defined(_MSC_VER)
@@ -78,7 +91,16 @@ inline int lowest_lane(uint32_t mask) {
 #endif
 }
 
-// The same for 64 bits.
+// The number of set bits.
+inline int count_lanes(uint32_t mask) {
+#if defined(_MSC_VER)
+  return static_cast<int>(__popcnt(mask));
+#else
+  return __builtin_popcount(mask);
+#endif
+}
+
+// The position of the lowest of 64 bits.
 inline int lowest_bit(uint64_t mask) {
 #if defined(_MSC_VER)
   unsigned long index;

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -47,9 +48,10 @@ class Buffer {
   size_t count_ = 0;
 };
 
-// A growing array on the same memory. Only for trivially copyable elements.
+// A growing array on the same memory. Only for trivially copyable elements. On a cache line of its own: arrays of
+// different workers or tasks, side by side in a vector, would otherwise take turns with one line at every push_back.
 template <class T>
-class Array {
+class alignas(64) Array {
  public:
   void push_back(const T& value) {
     if (size_ == buffer_.size()) reserve(size_ ? 2 * size_ : 256);
@@ -65,13 +67,15 @@ class Array {
   void reserve(size_t count) {
     if (count <= buffer_.size()) return;
     Buffer<T> larger(count);
-    for (size_t i = 0; i < size_; ++i) larger[i] = buffer_[i];
+    if (size_) std::memcpy(static_cast<void*>(larger.data()), buffer_.data(), size_ * sizeof(T));
     buffer_ = std::move(larger);
   }
   void clear() { size_ = 0; }
   T* data() { return buffer_.data(); }
   const T* data() const { return buffer_.data(); }
   size_t size() const { return size_; }
+  T* begin() { return data(); }
+  T* end() { return data() + size_; }
   T& operator[](size_t i) { return buffer_[i]; }
   const T& operator[](size_t i) const { return buffer_[i]; }
 

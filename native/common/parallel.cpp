@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/stream.h"
 #include "lumigrad.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -57,8 +58,14 @@ struct Job {
         next.store(tasks, std::memory_order_relaxed);
       }
     }
+    finish_streams();
   }
 };
+
+void run_alone(int64_t tasks, TaskFunction function, void* context) {
+  for (int64_t task = 0; task < tasks; ++task) function(context, task, 0);
+  finish_streams();
+}
 
 class Pool {
  public:
@@ -71,10 +78,7 @@ class Pool {
 
   void run(int threads, int64_t tasks, TaskFunction function, void* context) {
     const int helpers = static_cast<int>(std::min<int64_t>(threads, tasks)) - 1;
-    if (helpers <= 0 || !busy_.try_lock()) {
-      for (int64_t task = 0; task < tasks; ++task) function(context, task, 0);
-      return;
-    }
+    if (helpers <= 0 || !busy_.try_lock()) return run_alone(tasks, function, context);
     std::lock_guard<std::mutex> release(busy_, std::adopt_lock);
     grow(helpers);
     Job job(function, context, tasks, helpers);
@@ -196,10 +200,7 @@ void run_on_team(TeamFunction team, int threads, int64_t tasks, TaskFunction fun
 }  // namespace
 
 void run_parallel(int threads, int64_t tasks, TaskFunction function, void* context) {
-  if (threads <= 1 || tasks <= 1) {
-    for (int64_t task = 0; task < tasks; ++task) function(context, task, 0);
-    return;
-  }
+  if (threads <= 1 || tasks <= 1) return run_alone(tasks, function, context);
   if (const TeamFunction team = team_function.load(std::memory_order_relaxed)) {
     run_on_team(team, threads, tasks, function, context);
   } else {

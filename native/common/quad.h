@@ -37,6 +37,10 @@ Quad<T> operator+(const Quad<T>& a, const Quad<T>& b) {
   return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
 }
 template <class T>
+Quad<T> operator-(const Quad<T>& a, const Quad<T>& b) {
+  return {{a.v[0] - b.v[0], a.v[1] - b.v[1], a.v[2] - b.v[2], a.v[3] - b.v[3]}};
+}
+template <class T>
 Quad<T> operator*(const Quad<T>& a, const Quad<T>& b) {
   return {{a.v[0] * b.v[0], a.v[1] * b.v[1], a.v[2] * b.v[2], a.v[3] * b.v[3]}};
 }

@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
+#include "common/config.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/triangle_numbers.h"
@@ -68,30 +70,27 @@ class TriangleGradients {
   // per vertex; channels beyond the record's get zero. shared: all views add into the one set of vertices.
   void scatter(int threads, const int32_t* tri, int64_t vertices, int64_t views, bool shared, int64_t channels,
                T* out) const {
-    const int64_t stride = values_ / 3, rows = (shared ? 1 : views) * vertices;
+    const int64_t rows = (shared ? 1 : views) * vertices;
     const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, rows / 256));
     parallel_for(threads, parts, [&](int64_t part, int) {
       const int64_t low = rows * part / parts, high = rows * (part + 1) / parts;
       std::fill(out + low * channels, out + high * channels, T(0));
       for (const Chunk& chunk : chunks_) {
-        const Worker& w = workers_[chunk.worker];
         const int64_t base = shared ? 0 : chunk.view * vertices;
         if (base >= high || base + vertices <= low) continue;
-        for (int64_t i = chunk.first; i < chunk.end; ++i) {
-          const int32_t* index = tri + 3 * static_cast<int64_t>(w.triangle[i]);
-          const T* value = w.value.data() + i * values_;
-          for (int k = 0; k < 3; ++k) {
-            const int64_t row = base + index[k];
-            if (index[k] < 0 || row < low || row >= high) continue;
-            T* target = out + row * channels;
-            for (int64_t c = 0; c < stride; ++c) target[c] += value[k * stride + c];
-          }
+        // The usual numbers of channels are known to the compiler.
+        switch (values_ / 3) {
+          case 3: add_chunk(chunk, tri, base, low, high, channels, std::integral_constant<int64_t, 3>(), out); break;
+          case 4: add_chunk(chunk, tri, base, low, high, channels, std::integral_constant<int64_t, 4>(), out); break;
+          default: add_chunk(chunk, tri, base, low, high, channels, values_ / 3, out);
         }
       }
     });
   }
 
  private:
+  static constexpr int64_t records_ahead = 16;
+
   struct Worker {
     TriangleNumbers numbers;  // of the current chunk's records
     Array<int32_t> triangle;
@@ -102,6 +101,26 @@ class TriangleGradients {
     int worker;
     int64_t first, end, view;
   };
+
+  // Adds a chunk's records to the rows [low, high) of `out`; base: the row of vertex 0.
+  template <class Stride>
+  void add_chunk(const Chunk& chunk, const int32_t* tri, int64_t base, int64_t low, int64_t high, int64_t channels,
+                 Stride stride, T* out) const {
+    const Worker& w = workers_[chunk.worker];
+    const int64_t count = static_cast<int64_t>(w.triangle.size());
+    for (int64_t i = chunk.first; i < chunk.end; ++i) {
+      // What a worker has is one list, whatever chunks it is in: looking ahead may go beyond the chunk.
+      if (i + records_ahead < count) LG_PREFETCH(tri + 3 * static_cast<int64_t>(w.triangle[i + records_ahead]));
+      const int32_t* index = tri + 3 * static_cast<int64_t>(w.triangle[i]);
+      const T* value = w.value.data() + i * values_;
+      for (int64_t k = 0; k < 3; ++k) {
+        const int64_t row = base + index[k];
+        if (index[k] < 0 || row < low || row >= high) continue;
+        T* LG_RESTRICT target = out + row * channels;
+        for (int64_t c = 0; c < stride; ++c) target[c] += value[k * stride + c];
+      }
+    }
+  }
 
   const int64_t values_;
   std::vector<Worker> workers_;

@@ -10,26 +10,33 @@ namespace lg {
 
 class TriangleNumbers {
  public:
-  void clear() { triangle_.clear(); }
+  void clear() {
+    for (const int32_t triangle : triangle_) slot_of(triangle).triangle = -1;
+    triangle_.clear();
+  }
 
   // The number of a triangle; count() before the call if it has not been met, or was forgotten: then it has two.
   int32_t find(int32_t triangle) {
-    int32_t& slot = slots_[static_cast<uint32_t>(triangle) % slot_count];
-    const auto size = static_cast<int32_t>(triangle_.size());
-    if (!(slot < size && triangle_[slot] == triangle)) {
-      slot = size;
+    Slot& slot = slot_of(triangle);
+    if (slot.triangle != triangle) {
+      slot = {triangle, count()};
       triangle_.push_back(triangle);
     }
-    return slot;
+    return slot.number;
   }
 
   int32_t count() const { return static_cast<int32_t>(triangle_.size()); }
   int32_t operator[](int32_t number) const { return triangle_[number]; }
 
  private:
+  struct Slot {
+    int32_t triangle, number;
+  };
   static constexpr uint32_t slot_count = 2048;  // triangles of one tile rarely share a slot
 
-  std::vector<int32_t> slots_ = std::vector<int32_t>(slot_count, 0);
+  Slot& slot_of(int32_t triangle) { return slots_[static_cast<uint32_t>(triangle) % slot_count]; }
+
+  std::vector<Slot> slots_ = std::vector<Slot>(slot_count, Slot{-1, 0});
   Array<int32_t> triangle_;
 };
 

@@ -1,6 +1,5 @@
-// The backward pass of interpolation for up to four channels without derivatives: vertex colours, texture
-// coordinates, normals. Pixels go sixteen at a time, whatever triangles they see; what is per triangle is done
-// once a tile.
+// Interpolation of up to four channels without derivatives: vertex colours, texture coordinates, normals. A pixel's
+// channels are one vector of four.
 #pragma once
 
 #include <algorithm>
@@ -8,39 +7,173 @@
 
 #include "common/bits.h"
 #include "common/memory.h"
+#include "common/prefetch.h"
 #include "common/quad.h"
+#include "common/stream.h"
+#include "common/tile_chunks.h"
 #include "common/triangle_numbers.h"
+#include "common/wide.h"
 #include "interpolate/interpolate.h"
 
 namespace lg {
 
+template <int Channels, class T>
+LG_HD Quad<T> load_channels(const T* from) {
+  const T zero = 0;
+  return make_quad(from[0], Channels > 1 ? from[Channels > 1] : zero, Channels > 2 ? from[2 * (Channels > 2)] : zero,
+                   Channels > 3 ? from[3 * (Channels > 3)] : zero);
+}
+
+// Sorts `count` rows of n values by place, sixteen lanes each; zeros beyond.
+template <class T>
+LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes]) {
+  if (LG_LIKELY(count == chunk_lanes)) {
+    for (int k = 0; k < n; ++k) {
+      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = from[l * n + k];
+    }
+  } else {
+    for (int k = 0; k < n; ++k) {
+      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = l < count ? from[l * n + k] : T(0);
+    }
+  }
+}
+
+// The other way.
+template <class T>
+LG_HD void store_lanes(const T (*from)[chunk_lanes], int n, int count, T* LG_RESTRICT to) {
+  if (LG_LIKELY(count == chunk_lanes)) {
+    for (int l = 0; l < chunk_lanes; ++l) {
+      for (int k = 0; k < n; ++k) to[l * n + k] = from[k][l];
+    }
+  } else {
+    for (int l = 0; l < count; ++l) {
+      for (int k = 0; k < n; ++k) to[l * n + k] = from[k][l];
+    }
+  }
+}
+
+// The forward pass over pixels [begin, end) of a view. mesh: attributes(view, triangle), and how to ask for what it will
+// read.
+template <int Channels, class T, class Mesh>
+class FewChannelsForward {
+ public:
+  FewChannelsForward(const Mesh& mesh, int64_t view, const int32_t* frag_tri, const T* bary, T* out)
+      : mesh_(mesh), view_(view), frag_tri_(frag_tri), bary_(bary), out_(out) {}
+
+  void run(int64_t begin, int64_t end) const {
+    for (int64_t first = begin; first < end;) {
+      const int64_t covered = background_end(first, end);
+      std::fill(out_ + first * Channels, out_ + covered * Channels, T(0));
+      first = covered;
+      if (first == end) return;
+      prefetch(first, end);
+      const int count = count_at(first, end);
+      fill(first, count, seen_lanes(frag_tri_ + first, count));
+      first += count;
+    }
+  }
+
+ private:
+  using Lanes = wide::Lanes<T>;
+  static constexpr int64_t indices_ahead = 3 * chunk_lanes, attributes_ahead = chunk_lanes;  // pixels
+
+  static int count_at(int64_t first, int64_t end) {
+    return static_cast<int>(std::min<int64_t>(chunk_lanes, end - first));
+  }
+
+  // Where the chunks end that see nothing.
+  int64_t background_end(int64_t first, int64_t end) const {
+    while (first < end && seen_lanes(frag_tri_ + first, count_at(first, end)) == 0) first += count_at(first, end);
+    return first;
+  }
+
+  // Calls use(triangle) for those that begin in the chunk at `first`, if it is all there.
+  template <class Use>
+  void for_triangles(int64_t first, int64_t end, Use&& use) const {
+    if (first + chunk_lanes > end) return;
+    const int32_t* ids = frag_tri_ + first;
+    for (uint32_t rest = run_starts(ids, chunk_lanes) & seen_lanes(ids, chunk_lanes); rest; rest &= rest - 1) {
+      use(ids[lowest_lane(rest)]);
+    }
+  }
+
+  void prefetch(int64_t first, int64_t end) const {
+    for_triangles(first + indices_ahead, end, [&](int32_t triangle) { mesh_.prefetch_indices(triangle); });
+    for_triangles(first + attributes_ahead, end, [&](int32_t triangle) { mesh_.prefetch_attributes(view_, triangle); });
+  }
+
+  void fill(int64_t first, int count, uint32_t seen) const {
+    const int32_t* ids = frag_tri_ + first;
+    Lanes a[3][Channels];
+    for (auto& corner : a) std::fill_n(corner, Channels, Lanes(T(0)));
+    for (uint32_t rest = run_starts(ids, count) & seen; rest; rest &= rest - 1) {
+      const TriangleAttributes<T> attr = mesh_.attributes(view_, ids[lowest_lane(rest)]);
+      const uint32_t from_here = rest | (0u - rest);  // later runs will overwrite what is theirs
+      for (int k = 0; k < 3; ++k) {
+        for (int c = 0; c < Channels; ++c) a[k][c] = wide::select(from_here, Lanes(attr.a[k][c]), a[k][c]);
+      }
+    }
+    alignas(64) T uv[2][chunk_lanes], out[Channels][chunk_lanes];
+    load_lanes(bary_ + 2 * first, 2, count, &uv[0]);
+    const Lanes u = wide::load(uv[0]), v = wide::load(uv[1]), w = Lanes(T(1)) - u - v;
+    for (int c = 0; c < Channels; ++c) {
+      wide::store(out[c], wide::only(seen, (u * a[0][c] + v * a[1][c]) + w * a[2][c]));
+    }
+    store_lanes(out, Channels, count, out_ + first * Channels);
+  }
+
+  const Mesh& mesh_;
+  const int64_t view_;
+  const int32_t* frag_tri_;
+  const T* bary_;
+  T* out_;
+};
+
+// The backward pass, tile by tile. Pixels go sixteen at a time; what is per triangle is done once a tile.
 template <class T, int Channels>
-class FewChannels {
+class FewChannelsBackward {
   static_assert(Channels >= 1 && Channels <= 4, "a pixel's channels fill at most one quad");
 
  public:
-  static constexpr int chunk_lanes = 16;
-
-  void begin_tile() {
+  // Meets the triangles of a tile. mesh: attributes(view, triangle), and how to ask for what it will read.
+  template <class Mesh>
+  void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width, const int32_t* frag_tri) {
     numbers_.clear();
+    chunks_.number(tile, height, width, frag_tri, [&](int32_t triangle, int32_t, int32_t) {
+      const int32_t before = numbers_.count(), number = numbers_.find(triangle);
+      if (number == before) mesh.prefetch_indices(triangle);
+      return number;
+    });
     rows_.clear();
+    rows_.extend(static_cast<size_t>(count()) * row_values);
+    for (int32_t i = 0; i < count(); ++i) {
+      if (i + attributes_ahead < count()) mesh.prefetch_attributes(tile.view, triangle(i + attributes_ahead));
+      begin_row(mesh.attributes(tile.view, triangle(i)), rows_.data() + i * row_values);
+    }
   }
 
-  // One chunk: `count` pixels of a row. ids, grad_out and grad_bary (or null) start at its first pixel;
-  // attributes(triangle) gives those of a triangle's vertices.
-  template <class Attributes>
-  void add(const int32_t* ids, const T* bary, const T* grad_out, int count, T* grad_bary, Attributes&& attributes) {
-    const uint32_t seen = seen_lanes(ids, count);
-    if (seen == 0) {
-      if (grad_bary) std::fill_n(grad_bary, 2 * count, T(0));
-    } else if (seen == 0xffffu && equal_lanes(ids, ids[0]) == 0xffffu) {
-      const int32_t number = find(ids[0], attributes);
-      add_uniform(rows_.data() + number * row_values, bary, grad_out, grad_bary);
-    } else {
-      int32_t numbers[chunk_lanes];
-      for (int l = 0; l < count; ++l) numbers[l] = (seen >> l & 1) ? find(ids[l], attributes) : 0;
-      add_mixed(seen, numbers, bary, grad_out, count, grad_bary);
-    }
+  // Adds all pixels of the tile. grad_bary: null if not wanted. stream: whether to write its zeros past the caches.
+  void add_pixels(const T* bary, const T* grad_out, T* grad_bary, bool stream) {
+    const auto ahead = [&](const PixelChunk& chunk) {
+      prefetch_values(grad_out + chunk.first * Channels, chunk.count * Channels);
+      prefetch_values(bary + 2 * chunk.first, 2 * chunk.count);
+    };
+    chunks_.for_each(ahead, [&](const PixelChunk& chunk) {
+      T* to = grad_bary ? grad_bary + 2 * chunk.first : nullptr;
+      if (chunk.seen == 0) {
+        if (to) write_zeros(to, 2 * chunk.count, stream);
+        return;
+      }
+      const T *at = bary + 2 * chunk.first, *grad = grad_out + chunk.first * Channels;
+      Values lanes;
+      load_lanes(grad, Channels, chunk.count, &lanes.grad[0]);
+      if (chunk.uniform()) {
+        add_uniform(rows_.data() + chunk.numbers[0] * row_values, at, lanes);
+      } else {
+        add_runs(chunk, at, grad);
+      }
+      if (to) pull_back_bary(chunk, lanes, to);
+    });
   }
 
   int32_t count() const { return numbers_.count(); }
@@ -57,74 +190,77 @@ class FewChannels {
   }
 
  private:
+  static constexpr int32_t attributes_ahead = 8;  // triangles
+
   // A triangle's row: quads of a0 - a2 and a1 - a2, and of the sums of g, u g and v g over its pixels.
   enum : int { to_u = 0, to_v = 4, sum = 8, sum_u = 12, sum_v = 16, row_values = 20 };
 
-  template <class Attributes>
-  int32_t find(int32_t triangle, Attributes&& attributes) {
-    const int32_t before = numbers_.count(), number = numbers_.find(triangle);
-    if (number == before) {
-      const TriangleAttributes<T> attr = attributes(triangle);
-      T* row = rows_.extend(row_values);
-      std::fill_n(row, static_cast<int>(row_values), T(0));
-      for (int c = 0; c < Channels; ++c) row[to_u + c] = attr.a[0][c] - attr.a[2][c];
-      for (int c = 0; c < Channels; ++c) row[to_v + c] = attr.a[1][c] - attr.a[2][c];
-    }
-    return number;
+  static void begin_row(const TriangleAttributes<T>& attr, T* row) {
+    const Quad<T> zero = {}, last = load_channels<Channels>(attr.a[2]);
+    store_quad(row + to_u, load_channels<Channels>(attr.a[0]) - last);
+    store_quad(row + to_v, load_channels<Channels>(attr.a[1]) - last);
+    for (const int place : {sum, sum_u, sum_v}) store_quad(row + place, zero);
   }
 
-  LG_HD static Quad<T> load_channels(const T* from) {
-    const T zero = 0;
-    return make_quad(from[0], Channels > 1 ? from[Channels > 1] : zero, Channels > 2 ? from[2 * (Channels > 2)] : zero,
-                     Channels > 3 ? from[3 * (Channels > 3)] : zero);
-  }
+  using Lanes = wide::Lanes<T>;
 
-  // What reaches u and v of each lane, channel by channel.
-  struct alignas(64) Through {
-    T u[chunk_lanes][4], v[chunk_lanes][4];
-
-    void store(int count, T* LG_RESTRICT grad_bary) const {
-      for (int l = 0; l < count; ++l) {
-        grad_bary[2 * l] = (u[l][0] + u[l][1]) + (u[l][2] + u[l][3]);
-        grad_bary[2 * l + 1] = (v[l][0] + v[l][1]) + (v[l][2] + v[l][3]);
-      }
-    }
+  // The gradients of a chunk's pixels, channel by channel.
+  struct alignas(64) Values {
+    T grad[Channels][chunk_lanes];
   };
 
-  void add_mixed(uint32_t seen, const int32_t* numbers, const T* bary, const T* grad_out, int count, T* grad_bary) {
-    Through through = {};
-    for (uint32_t rest = seen; rest; rest &= rest - 1) {
-      const int l = lowest_lane(rest);
-      T* row = rows_.data() + numbers[l] * row_values;
-      const Quad<T> g = load_channels(grad_out + l * Channels);
-      store_quad(through.u[l], g * load_quad(row + to_u));
-      store_quad(through.v[l], g * load_quad(row + to_v));
-      store_quad(row + sum, load_quad(row + sum) + g);
-      store_quad(row + sum_u, load_quad(row + sum_u) + g * bary[2 * l]);
-      store_quad(row + sum_v, load_quad(row + sum_v) + g * bary[2 * l + 1]);
+  // Gradients of u and v in the lanes that see a triangle, zero in others.
+  void pull_back_bary(const PixelChunk& chunk, const Values& lanes, T* grad_bary) const {
+    Lanes du[Channels], dv[Channels];
+    for (int c = 0; c < Channels; ++c) du[c] = dv[c] = Lanes(T(0));
+    const int32_t* number = chunk.numbers;
+    for (uint32_t rest = chunk.starts; rest; rest &= rest - 1, ++number) {
+      const uint32_t from_here = rest | (0u - rest);  // later runs will overwrite what is theirs
+      const T* row = rows_.data() + *number * row_values;
+      for (int c = 0; c < Channels; ++c) du[c] = wide::select(from_here, Lanes(row[to_u + c]), du[c]);
+      for (int c = 0; c < Channels; ++c) dv[c] = wide::select(from_here, Lanes(row[to_v + c]), dv[c]);
     }
-    if (grad_bary) through.store(count, grad_bary);
+    Lanes u(T(0)), v(T(0));
+    for (int c = 0; c < Channels; ++c) {
+      const Lanes g = wide::load(lanes.grad[c]);
+      u = u + g * du[c];
+      v = v + g * dv[c];
+    }
+    alignas(64) T sums[2][chunk_lanes];
+    wide::store(sums[0], wide::only(chunk.seen, u));
+    wide::store(sums[1], wide::only(chunk.seen, v));
+    store_lanes(sums, 2, chunk.count, grad_bary);
   }
 
-  static void add_uniform(T* LG_RESTRICT row, const T* LG_RESTRICT bary, const T* LG_RESTRICT grad_out,
-                          T* LG_RESTRICT grad_bary) {
-    Through through;
-    const Quad<T> du = load_quad(row + to_u), dv = load_quad(row + to_v);
-    Quad<T> total = load_quad(row + sum), total_u = load_quad(row + sum_u), total_v = load_quad(row + sum_v);
-    for (int l = 0; l < chunk_lanes; ++l) {
-      const Quad<T> g = load_channels(grad_out + l * Channels);
-      store_quad(through.u[l], g * du);
-      store_quad(through.v[l], g * dv);
-      total = total + g;
-      total_u = total_u + g * bary[2 * l];
-      total_v = total_v + g * bary[2 * l + 1];
-    }
-    store_quad(row + sum, total);
-    store_quad(row + sum_u, total_u);
-    store_quad(row + sum_v, total_v);
-    if (grad_bary) through.store(chunk_lanes, grad_bary);
+  void add_runs(const PixelChunk& chunk, const T* bary, const T* grad_out) {
+    chunk.for_runs([&](int32_t number, int from, int to) {
+      Quad<T> total = {}, total_u = {}, total_v = {};
+      for (int l = from; l <= to; ++l) {
+        const Quad<T> g = load_channels<Channels>(grad_out + l * Channels);
+        total = total + g;
+        total_u = total_u + g * bary[2 * l];
+        total_v = total_v + g * bary[2 * l + 1];
+      }
+      T* row = rows_.data() + number * row_values;
+      store_quad(row + sum, load_quad(row + sum) + total);
+      store_quad(row + sum_u, load_quad(row + sum_u) + total_u);
+      store_quad(row + sum_v, load_quad(row + sum_v) + total_v);
+    });
   }
 
+  static void add_uniform(T* row, const T* bary, const Values& lanes) {
+    alignas(64) T uv[2][chunk_lanes];
+    load_lanes(bary, 2, chunk_lanes, &uv[0]);
+    const Lanes u = wide::load(uv[0]), v = wide::load(uv[1]);
+    for (int c = 0; c < Channels; ++c) {
+      const Lanes g = wide::load(lanes.grad[c]);
+      row[sum + c] += wide::sum(g);
+      row[sum_u + c] += wide::sum(g * u);
+      row[sum_v + c] += wide::sum(g * v);
+    }
+  }
+
+  TileChunks chunks_;
   TriangleNumbers numbers_;
   Array<T> rows_;
 };

@@ -9,6 +9,7 @@
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
+#include "common/stream.h"
 #include "common/tiles.h"
 #include "common/triangle_gradients.h"
 #include "interpolate/few_channels.h"
@@ -45,21 +46,17 @@ struct Inputs {
     }
     return out;
   }
-};
 
-// A copy of a triangle's attributes where their number is known. Unlike the originals, which an output might
-// overlap for all that the compiler can tell, it stays in registers.
-template <class T, int Channels>
-struct LocalAttributes {
-  explicit LocalAttributes(const TriangleAttributes<T>& from) {
+  // Ask for what attributes() will read, the indices well before the attributes themselves.
+  void prefetch_indices(int32_t triangle) const { LG_PREFETCH(tri + 3 * static_cast<int64_t>(triangle)); }
+  void prefetch_attributes(int64_t view, int32_t triangle) const {
+    if (LG_UNLIKELY(triangle >= triangles)) return;
+    const int32_t* index = tri + 3 * static_cast<int64_t>(triangle);
+    const T* base = attr + (attr_views > 1 ? view * vertices * channels : 0);
     for (int k = 0; k < 3; ++k) {
-      for (int c = 0; c < Channels; ++c) values[k][c] = from.a[k][c];
+      if (LG_LIKELY(index[k] >= 0)) LG_PREFETCH(base + index[k] * channels);
     }
   }
-  TriangleAttributes<T> or_else(const TriangleAttributes<T>& original) const {
-    return Channels ? TriangleAttributes<T>{{values[0], values[1], values[2]}} : original;
-  }
-  T values[3][Channels ? Channels : 1];
 };
 
 template <class T>
@@ -72,27 +69,24 @@ void forward_run_d(const Inputs<T>& in, const TriangleAttributes<T>& attr, int64
   }
 }
 
-// Channels: the number of channels when it is known at compile time, else 0.
-template <class T, int Channels>
+// Any number of channels, and derivatives.
+template <class T>
 void forward_pixels(const Inputs<T>& in, int64_t view, int64_t begin, int64_t end, T* out, T* out_d) {
-  const int64_t channels = Channels ? Channels : in.channels;
   for (int64_t first = begin; first < end;) {
     const int64_t last = run_end(in.frag_tri, first, end);
     if (in.frag_tri[first] < 0) {
-      std::fill_n(out + first * channels, (last - first) * channels, T(0));
+      std::fill_n(out + first * in.channels, (last - first) * in.channels, T(0));
       if (out_d) std::fill_n(out_d + first * in.listed * 2, (last - first) * in.listed * 2, T(0));
       first = last;
       continue;
     }
-    const TriangleAttributes<T> vertices = in.attributes(view, in.frag_tri[first]);
-    const LocalAttributes<T, Channels> copy(vertices);
-    const TriangleAttributes<T> attr = copy.or_else(vertices);
+    const TriangleAttributes<T> attr = in.attributes(view, in.frag_tri[first]);
     for (int64_t i = first; i < last; ++i) {
       const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
-      T* LG_RESTRICT pixel = out + i * channels;
-      for (int64_t c = 0; c < channels; ++c) pixel[c] = interpolate_channel(attr, c, u, v);
+      T* LG_RESTRICT pixel = out + i * in.channels;
+      for (int64_t c = 0; c < in.channels; ++c) pixel[c] = interpolate_channel(attr, c, u, v);
     }
-    if (out_d) forward_run_d(in, vertices, first, last, out_d);
+    if (out_d) forward_run_d(in, attr, first, last, out_d);
     first = last;
   }
 }
@@ -105,12 +99,16 @@ void forward(int32_t threads, const Inputs<T>& in, int64_t pixels, T* out, T* ou
     const int64_t view = task / tasks_per_view, part = task % tasks_per_view;
     const int64_t begin = view * pixels + part * pixels_per_task;
     const int64_t end = std::min((view + 1) * pixels, begin + pixels_per_task);
-    switch (in.channels) {
-      case 1: return forward_pixels<T, 1>(in, view, begin, end, out, out_d);
-      case 2: return forward_pixels<T, 2>(in, view, begin, end, out, out_d);
-      case 3: return forward_pixels<T, 3>(in, view, begin, end, out, out_d);
-      case 4: return forward_pixels<T, 4>(in, view, begin, end, out, out_d);
-      default: return forward_pixels<T, 0>(in, view, begin, end, out, out_d);
+    const auto few = [&](auto channels) {
+      constexpr int n = decltype(channels)::value;
+      FewChannelsForward<n, T, Inputs<T>>(in, view, in.frag_tri, in.bary, out).run(begin, end);
+    };
+    switch (out_d ? 0 : in.channels) {
+      case 1: return few(std::integral_constant<int, 1>());
+      case 2: return few(std::integral_constant<int, 2>());
+      case 3: return few(std::integral_constant<int, 3>());
+      case 4: return few(std::integral_constant<int, 4>());
+      default: return forward_pixels(in, view, begin, end, out, out_d);
     }
   });
 }
@@ -210,18 +208,13 @@ void backward_tile(const Inputs<T>& in, const Gradients<T>& g, const PixelTile& 
 
 template <class T, int Channels>
 void backward_tile_few(const Inputs<T>& in, const Gradients<T>& g, const PixelTile& tile, int64_t height,
-                       int64_t width, TriangleGradients<T>* records, int worker, FewChannels<T, Channels>& work) {
-  constexpr int64_t lanes = FewChannels<T, Channels>::chunk_lanes;
-  work.begin_tile();
-  for (int64_t row = tile.y0; row < tile.y1; ++row) {
-    const int64_t line = (tile.view * height + row) * width;
-    if (g.bary_d) std::fill_n(g.bary_d + 4 * (line + tile.x0), 4 * (tile.x1 - tile.x0), T(0));
-    for (int64_t first = line + tile.x0; first < line + tile.x1; first += lanes) {
-      const auto count = static_cast<int>(std::min(lanes, line + tile.x1 - first));
-      work.add(in.frag_tri + first, in.bary + 2 * first, g.out + first * Channels, count,
-               g.bary ? g.bary + 2 * first : nullptr, [&](int32_t triangle) { return in.attributes(tile.view, triangle); });
-    }
+                       int64_t width, TriangleGradients<T>* records, int worker, FewChannelsBackward<T, Channels>& work) {
+  for (int64_t row = tile.y0; g.bary_d && row < tile.y1; ++row) {
+    std::fill_n(g.bary_d + 4 * ((tile.view * height + row) * width + tile.x0), 4 * (tile.x1 - tile.x0), T(0));
   }
+  work.begin_tile(in, tile, height, width, in.frag_tri);
+  const bool stream = worth_streaming(static_cast<int64_t>(sizeof(T)) * in.views * height * width * 2);
+  work.add_pixels(in.bary, g.out, g.bary, stream);
   if (!records) return;
   T* out = records->append(worker, work.count(), [&](int64_t i) { return work.triangle(static_cast<int32_t>(i)); });
   for (int32_t i = 0; i < work.count(); ++i) work.vertex_gradients(i, out + i * 3 * Channels);
@@ -250,7 +243,7 @@ void backward(int32_t threads, const Inputs<T>& in, const Gradients<T>& g, int64
   TriangleGradients<T>* wanted = grad_attr ? &records : nullptr;
   const auto few = [&](auto channels) {
     constexpr int n = decltype(channels)::value;
-    std::vector<FewChannels<T, n>> work(static_cast<size_t>(std::max(1, threads)));
+    std::vector<FewChannelsBackward<T, n>> work(static_cast<size_t>(std::max(1, threads)));
     for_tiles(threads, in, records, tiles, grad_attr, [&](const PixelTile& tile, int worker) {
       backward_tile_few<T, n>(in, g, tile, height, width, wanted, worker, work[worker]);
     });

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "common/gather.h"
 #include "rasterize/coverage.h"
 
 namespace lg {
@@ -25,8 +26,12 @@ struct alignas(64) CandidateTriangles {
   enum Verdict : int32_t { drop, keep, keep_tiny, look_closer };
 
   int count;
-  int32_t ax[capacity], ay[capacity], bx[capacity], by[capacity], cx[capacity], cy[capacity];
-  float az[capacity], bz[capacity], cz[capacity];
+  struct Corner {  // SnappedVertex, value by value
+    int32_t x[capacity], y[capacity];
+    float z[capacity];
+    uint32_t flags[capacity];
+  };
+  Corner a, b, c;
   uint32_t flags[capacity];  // of the three vertices together
   int32_t x0[capacity], y0[capacity], x1[capacity], y1[capacity];
   int32_t area[capacity];  // doubled and signed; wraps around for triangles that are not small
@@ -34,32 +39,38 @@ struct alignas(64) CandidateTriangles {
   int32_t mask[capacity];
   float at_origin[capacity], dx[capacity], dy[capacity];
 
-  void set(int l, const SnappedVertex& a, const SnappedVertex& b, const SnappedVertex& c) {
-    ax[l] = a.x, ay[l] = a.y, az[l] = a.z;
-    bx[l] = b.x, by[l] = b.y, bz[l] = b.z;
-    cx[l] = c.x, cy[l] = c.y, cz[l] = c.z;
-    flags[l] = a.flags | b.flags | c.flags;
+  // index: three vertices of each triangle, all of them valid.
+  void load(const SnappedVertex* vertices, const int32_t* index) {
+    static_assert(sizeof(SnappedVertex) == 16 && sizeof(Corner) == 4 * 4 * capacity, "records of four 32-bit values");
+    gather_records(vertices, index, 3, &a);
+    gather_records(vertices, index + 1, 3, &b);
+    gather_records(vertices, index + 2, 3, &c);
+    for (int l = 0; l < capacity; ++l) flags[l] = a.flags[l] | b.flags[l] | c.flags[l];
   }
 
   // keep: a small triangle that may cover pixels of its box. keep_tiny: it covers some, and tiny() has it.
   // look_closer: clipping or wider arithmetic is needed.
   void judge(const Viewport& view) {
     place_boxes(view);
-    bool any_tiny = false;
+    // Numbers rather than truth values: loops over those are not vectorised.
+    int32_t any_tiny = 0;
     for (int l = 0; l < capacity; ++l) {
-      const bool is_tiny = (x1[l] - x0[l] < 4) & (y1[l] - y0[l] < 4);
-      const int32_t kept = is_tiny ? keep_tiny : keep;
-      verdict[l] = verdict[l] != keep ? verdict[l] : (area[l] == 0 ? drop : kept);
-      any_tiny |= verdict[l] == keep_tiny;
+      const int32_t is_tiny = static_cast<int32_t>(x1[l] - x0[l] < 4) & static_cast<int32_t>(y1[l] - y0[l] < 4);
+      const int32_t kept = is_tiny ? keep_tiny : keep, judged = area[l] == 0 ? drop : kept;
+      verdict[l] = verdict[l] == keep ? judged : verdict[l];
+      any_tiny |= verdict[l] == keep_tiny ? 1 : 0;
     }
-    if (!any_tiny) return;
+    if (any_tiny == 0) return;
     cover(view.subpixel_bits);
-    for (int l = 0; l < capacity; ++l) verdict[l] = (verdict[l] == keep_tiny) & (mask[l] == 0) ? drop : verdict[l];
+    for (int l = 0; l < capacity; ++l) {
+      const int32_t kept = mask[l] == 0 ? drop : keep_tiny;
+      verdict[l] = verdict[l] == keep_tiny ? kept : verdict[l];
+    }
     make_depth_planes(view.subpixel_bits);
   }
 
   TinyTriangle tiny(int l, int32_t triangle) const {
-    return {at_origin[l], dx[l], dy[l], min3(az[l], bz[l], cz[l]), max3(az[l], bz[l], cz[l]), triangle,
+    return {at_origin[l], dx[l], dy[l], min3(a.z[l], b.z[l], c.z[l]), max3(a.z[l], b.z[l], c.z[l]), triangle,
             static_cast<uint16_t>(x0[l]), static_cast<uint16_t>(y0[l]), static_cast<uint16_t>(mask[l])};
   }
 
@@ -74,14 +85,14 @@ struct alignas(64) CandidateTriangles {
     const int32_t bits = view.subpixel_bits, half = 1 << (bits - 1), up = (1 << bits) - 1 - half;
     const int32_t last_x = view.width - 1, last_y = view.height - 1;
     for (int l = 0; l < capacity; ++l) {
-      const int32_t left = min3(ax[l], bx[l], cx[l]), right = max3(ax[l], bx[l], cx[l]);
-      const int32_t top = min3(ay[l], by[l], cy[l]), bottom = max3(ay[l], by[l], cy[l]);
+      const int32_t left = min3(a.x[l], b.x[l], c.x[l]), right = max3(a.x[l], b.x[l], c.x[l]);
+      const int32_t top = min3(a.y[l], b.y[l], c.y[l]), bottom = max3(a.y[l], b.y[l], c.y[l]);
       const int32_t first_x = (left + up) >> bits, first_y = (top + up) >> bits;
       x0[l] = first_x < 0 ? 0 : first_x;
       y0[l] = first_y < 0 ? 0 : first_y;
       x1[l] = (right - half) >> bits > last_x ? last_x : (right - half) >> bits;
       y1[l] = (bottom - half) >> bits > last_y ? last_y : (bottom - half) >> bits;
-      area[l] = cross(bx[l] - ax[l], cy[l] - ay[l], cx[l] - ax[l], by[l] - ay[l]);
+      area[l] = cross(b.x[l] - a.x[l], c.y[l] - a.y[l], c.x[l] - a.x[l], b.y[l] - a.y[l]);
       const bool small = (right - left <= small_extent) & (bottom - top <= small_extent) & (bits <= 8);
       const bool hidden = (x0[l] > x1[l]) | (y0[l] > y1[l]);
       const int32_t ok = (small & (flags[l] == 0)) ? keep : look_closer;
@@ -95,14 +106,13 @@ struct alignas(64) CandidateTriangles {
     uint32_t value[capacity], step_x[capacity], step_y[capacity];
   };
 
-  void prepare_edge(int32_t bits, const int32_t* px, const int32_t* py, const int32_t* qx, const int32_t* qy,
-                    Edges& edge) const {
+  void prepare_edge(int32_t bits, const Corner& p, const Corner& q, Edges& edge) const {
     const int32_t half = 1 << (bits - 1);
     for (int l = 0; l < capacity; ++l) {
       // Seen from the other side, the edge runs from q to p.
-      const int32_t ex = area[l] < 0 ? px[l] - qx[l] : qx[l] - px[l], ey = area[l] < 0 ? py[l] - qy[l] : qy[l] - py[l];
+      const int32_t ex = area[l] < 0 ? p.x[l] - q.x[l] : q.x[l] - p.x[l], ey = area[l] < 0 ? p.y[l] - q.y[l] : q.y[l] - p.y[l];
       const int32_t top_left = (ey < 0) | ((ey == 0) & (ex > 0));
-      const int32_t e = cross(ex, y0[l] * (1 << bits) + half - py[l], ey, x0[l] * (1 << bits) + half - px[l]);
+      const int32_t e = cross(ex, y0[l] * (1 << bits) + half - p.y[l], ey, x0[l] * (1 << bits) + half - p.x[l]);
       edge.value[l] = static_cast<uint32_t>(e) - (1 - top_left);
       edge.step_x[l] = (0u - static_cast<uint32_t>(ey)) << bits;
       edge.step_y[l] = static_cast<uint32_t>(ex) << bits;
@@ -111,23 +121,24 @@ struct alignas(64) CandidateTriangles {
 
   // The masks of tiny triangles; those of others mean nothing.
   void cover(int32_t bits) {
-    alignas(64) Edges a, b, c;
-    prepare_edge(bits, ax, ay, bx, by, a);
-    prepare_edge(bits, bx, by, cx, cy, b);
-    prepare_edge(bits, cx, cy, ax, ay, c);
+    alignas(64) Edges ab, bc, ca;
+    prepare_edge(bits, a, b, ab);
+    prepare_edge(bits, b, c, bc);
+    prepare_edge(bits, c, a, ca);
     int32_t columns = 0, rows = 0;  // no tiny box has more
     for (int l = 0; l < capacity; ++l) {
-      const bool is_tiny = verdict[l] == keep_tiny;
-      columns = is_tiny & (x1[l] - x0[l] > columns) ? x1[l] - x0[l] : columns;
-      rows = is_tiny & (y1[l] - y0[l] > rows) ? y1[l] - y0[l] : rows;
+      const int32_t across = verdict[l] == keep_tiny ? x1[l] - x0[l] : 0;
+      const int32_t down = verdict[l] == keep_tiny ? y1[l] - y0[l] : 0;
+      columns = across > columns ? across : columns;
+      rows = down > rows ? down : rows;
       mask[l] = 0;
     }
     for (uint32_t y = 0; y <= static_cast<uint32_t>(rows); ++y) {
       for (uint32_t x = 0; x <= static_cast<uint32_t>(columns); ++x) {
         for (int l = 0; l < capacity; ++l) {
-          const uint32_t sides = (a.value[l] + x * a.step_x[l] + y * a.step_y[l]) |
-                                 (b.value[l] + x * b.step_x[l] + y * b.step_y[l]) |
-                                 (c.value[l] + x * c.step_x[l] + y * c.step_y[l]) |
+          const uint32_t sides = (ab.value[l] + x * ab.step_x[l] + y * ab.step_y[l]) |
+                                 (bc.value[l] + x * bc.step_x[l] + y * bc.step_y[l]) |
+                                 (ca.value[l] + x * ca.step_x[l] + y * ca.step_y[l]) |
                                  (static_cast<uint32_t>(x1[l] - x0[l]) - x) | (static_cast<uint32_t>(y1[l] - y0[l]) - y);
           mask[l] |= static_cast<int32_t>((sides >> 31) ^ 1) << (4 * y + x);
         }
@@ -140,11 +151,11 @@ struct alignas(64) CandidateTriangles {
     const double size = static_cast<double>(1 << bits), half = size / 2;
     for (int l = 0; l < capacity; ++l) {
       const double twice = area[l] == 0 ? 1.0 : static_cast<double>(area[l]);
-      const double z0 = az[l], dz1 = static_cast<double>(bz[l]) - z0, dz2 = static_cast<double>(cz[l]) - z0;
-      const double zx = (dz1 * (cy[l] - ay[l]) - dz2 * (by[l] - ay[l])) / twice * size;
-      const double zy = (dz2 * (bx[l] - ax[l]) - dz1 * (cx[l] - ax[l])) / twice * size;
-      at_origin[l] = static_cast<float>(z0 + zx * ((x0[l] * size + half - ax[l]) / size) +
-                                        zy * ((y0[l] * size + half - ay[l]) / size));
+      const double z0 = a.z[l], dz1 = static_cast<double>(b.z[l]) - z0, dz2 = static_cast<double>(c.z[l]) - z0;
+      const double zx = (dz1 * (c.y[l] - a.y[l]) - dz2 * (b.y[l] - a.y[l])) / twice * size;
+      const double zy = (dz2 * (b.x[l] - a.x[l]) - dz1 * (c.x[l] - a.x[l])) / twice * size;
+      at_origin[l] = static_cast<float>(z0 + zx * ((x0[l] * size + half - a.x[l]) / size) +
+                                        zy * ((y0[l] * size + half - a.y[l]) / size));
       dx[l] = static_cast<float>(zx);
       dy[l] = static_cast<float>(zy);
     }

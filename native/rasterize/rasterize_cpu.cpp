@@ -5,10 +5,14 @@
 
 #include "common/bits.h"
 #include "common/memory.h"
+#include "common/prefetch.h"
 #include "common/quad.h"
 #include "common/status.h"
+#include "common/stream.h"
+#include "common/tile_chunks.h"
 #include "common/tiles.h"
 #include "common/triangle_gradients.h"
+#include "common/wide.h"
 #include "lumigrad.h"
 #include "rasterize/attributes.h"
 #include "rasterize/coverage.h"
@@ -44,78 +48,173 @@ void shade_uniform(const Planes<T>& planes, int32_t column, int32_t row, BlockAt
   }
 }
 
-// A triangle's planes at a pixel of the image, all four at once.
+// The planes of sixteen pixels' triangles, lane by lane, and where the pixels lie from the planes' anchors.
 template <class T>
-LG_HD void fetch_values(const Planes<T>& p, int32_t column, int32_t row, T out[4]) {
-  const T x = static_cast<T>(column - p.anchor_x), y = static_cast<T>(row - p.anchor_y);
-  store_quad(out, (load_quad(p.at) + load_quad(p.dy) * y) + load_quad(p.dx) * x);
-}
+struct LanePlanes {
+  using Lanes = wide::Lanes<T>;
 
-// Attributes of a block whose lanes see different triangles, or (where `seen` has no bit) none. numbers: of the
-// lanes' triangles. The planes are fetched lane by lane and projected side by side.
-template <class T, bool Derivatives>
-void shade_mixed(const TileTriangles<T>& triangles, const int32_t* numbers, uint32_t seen, int32_t column, int32_t row,
-                 BlockAttributes<T>& LG_RESTRICT out) {
-  alignas(64) T values[block_lanes][4];
-  for (int l = 0; l < block_lanes; ++l) {
-    fetch_values(triangles.planes(numbers[l]), column + (l & 3), row + (l >> 2), values[l]);
+  // (column, row): of lane 0.
+  LanePlanes(int32_t column, int32_t row) : column(column), row(row), x(T(0)), y(T(0)) {
+    for (int k = 0; k < 4; ++k) at[k] = dx[k] = dy[k] = Lanes(T(0));
   }
-  PixelPlanes<T> pixels[block_lanes];
+
+  // Gives the lanes of the mask their triangle.
+  void set(uint32_t lanes, const Planes<T>& p) {
+    for (int k = 0; k < 4; ++k) at[k] = wide::select(lanes, Lanes(p.at[k]), at[k]);
+    for (int k = 0; k < 4; ++k) dx[k] = wide::select(lanes, Lanes(p.dx[k]), dx[k]);
+    for (int k = 0; k < 4; ++k) dy[k] = wide::select(lanes, Lanes(p.dy[k]), dy[k]);
+    x = wide::select(lanes, Lanes(static_cast<T>(column - p.anchor_x)), x);
+    y = wide::select(lanes, Lanes(static_cast<T>(row - p.anchor_y)), y);
+  }
+
+  // The planes' values, plane by plane. Offsets: of the lanes from lane 0.
+  void evaluate(const T* offset_x, const T* offset_y, T (*values)[block_lanes]) {
+    x = x + wide::load(offset_x);
+    y = y + wide::load(offset_y);
+    for (int k = 0; k < 4; ++k) wide::store(values[k], (at[k] + dy[k] * y) + dx[k] * x);
+  }
+
+  int32_t column, row;
+  Lanes at[4], dx[4], dy[4], x, y;
+};
+
+template <class T>
+struct LaneOffsets {
+  alignas(64) static constexpr T ahead[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  alignas(64) static constexpr T none[16] = {};
+  alignas(64) static constexpr T block_x[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+  alignas(64) static constexpr T block_y[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+};
+
+// The lanes of a block that see one triangle.
+struct BlockPart {
+  int32_t number;
+  uint32_t lanes;
+};
+
+// Attributes of a block whose lanes see different triangles, or (where `seen` has no bit) none. parts: until all seen
+// lanes have had theirs.
+template <class T, bool Derivatives>
+void shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint32_t seen, int32_t column, int32_t row,
+                 BlockAttributes<T>& LG_RESTRICT out) {
+  LanePlanes<T> planes(column, row);
+  for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) planes.set(parts->lanes, triangles.planes(parts->number));
+  alignas(64) T values[4][block_lanes], dx[3][block_lanes], dy[3][block_lanes];
+  planes.evaluate(LaneOffsets<T>::block_x, LaneOffsets<T>::block_y, values);
+  for (int k = 0; Derivatives && k < 3; ++k) {
+    wide::store(dx[k], planes.dx[k]);
+    wide::store(dy[k], planes.dy[k]);
+  }
+  LG_VECTORIZE
   for (int l = 0; l < block_lanes; ++l) {
-    const PixelPlanes<T> pixel = project(values[l]);
+    const T at[4] = {values[0][l], values[1][l], values[2][l], values[3][l]};
+    const PixelPlanes<T> pixel = project(at);
     const PixelAttributes<T> a = clamp_attributes(pixel);
     const bool mine = (seen >> l & 1) != 0;
     out.u[l] = mine ? a.u : T(0);
     out.v[l] = mine ? a.v : T(0);
     out.depth[l] = mine ? a.depth : T(0);
-    if (Derivatives) pixels[l] = pixel;
-  }
-  for (int l = 0; Derivatives && l < block_lanes; ++l) {
-    T d[4];
-    derivatives(triangles.planes(numbers[l]), pixels[l], d);
-    for (int k = 0; k < 4; ++k) out.d[k][l] = (seen >> l & 1) ? d[k] : T(0);
+    if (Derivatives) {
+      Planes<T> p;
+      for (int k = 0; k < 3; ++k) p.dx[k] = dx[k][l], p.dy[k] = dy[k][l];
+      T d[4];
+      derivatives(p, pixel, d);
+      for (int k = 0; k < 4; ++k) out.d[k][l] = mine ? d[k] : T(0);
+    }
   }
 }
+
+// Where the outputs of all pixels go; bary_d and zbuffer are null if not wanted.
+template <class T>
+struct FragmentImages {
+  int32_t* tri;
+  T *bary, *depth, *bary_d;
+  float* zbuffer;
+  bool stream;  // whether to write zeros past the caches: of pixels that see nothing, hardly anybody reads more than `tri`
+
+  // Writes `count` pixels of a row from place `first` on; `from` has them from place `start` on.
+  void write(int64_t first, int64_t count, const FragmentImages& from, int64_t start) const {
+    std::copy_n(from.tri + start, count, tri + first);
+    std::copy_n(from.bary + 2 * start, 2 * count, bary + 2 * first);
+    std::copy_n(from.depth + start, count, depth + first);
+    if (bary_d) std::copy_n(from.bary_d + 4 * start, 4 * count, bary_d + 4 * first);
+    if (zbuffer) std::copy_n(from.zbuffer + start, count, zbuffer + first);
+  }
+
+  // The same for pixels that see nothing.
+  void clear(int64_t first, int64_t count) const {
+    std::fill_n(tri + first, count, -1);
+    write_zeros(bary + 2 * first, 2 * count, stream);
+    write_zeros(depth + first, count, stream);
+    if (bary_d) write_zeros(bary_d + 4 * first, 4 * count, stream);
+    if (zbuffer) write_zeros(zbuffer + first, count, stream);
+  }
+};
+
+// The outputs of a tile's row of blocks, which go to the images when it is complete: whole lines of memory at once.
+template <class T>
+struct alignas(64) Strip {
+  int32_t tri[block_size][tile_size];
+  T bary[block_size][2 * tile_size], depth[block_size][tile_size], bary_d[block_size][4 * tile_size];
+  float zbuffer[block_size][tile_size];
+
+  // From the block that begins at `column`.
+  template <bool Derivatives>
+  void set_block(int column, const int32_t* ids, const BlockAttributes<T>& a) {
+    for (int r = 0; r < block_size; ++r) {
+      const int lane = r * block_size;
+      for (int c = 0; c < block_size; ++c) tri[r][column + c] = ids[lane + c];
+      for (int c = 0; c < block_size; ++c) {
+        bary[r][2 * (column + c)] = a.u[lane + c];
+        bary[r][2 * (column + c) + 1] = a.v[lane + c];
+      }
+      for (int c = 0; c < block_size; ++c) depth[r][column + c] = a.depth[lane + c];
+      for (int c = 0; Derivatives && c < block_size; ++c) {
+        for (int k = 0; k < 4; ++k) bary_d[r][4 * (column + c) + k] = a.d[k][lane + c];
+      }
+    }
+  }
+
+  void set_zbuffer(int column, const int32_t* ids, const float* z) {
+    for (int l = 0; l < block_lanes; ++l) {
+      zbuffer[l / block_size][column + l % block_size] = ids[l] < 0 ? 0.0f : z[l];
+    }
+  }
+
+  FragmentImages<T> row(int r) { return {tri[r], bary[r], depth[r], bary_d[r], zbuffer[r], false}; }
+};
 
 template <class T>
 class AttributeSink final : public TileSink {
  public:
-  AttributeSink(const Geometry<T>& geometry, int workers, int32_t* tri, T* bary, T* depth, T* bary_d, float* zbuffer)
-      : geometry_(geometry), met_(static_cast<size_t>(std::max(1, workers))), tri_(tri), bary_(bary), depth_(depth),
-        bary_d_(bary_d), zbuffer_(zbuffer) {}
+  AttributeSink(const Geometry<T>& geometry, int workers, const FragmentImages<T>& images)
+      : geometry_(geometry), met_(static_cast<size_t>(std::max(1, workers))), images_(images) {}
 
   void consume(const Tile& tile, int worker) override {
     if (tile.empty) {
-      clear(tile);
+      for (int32_t y = 0; y < tile.height; ++y) images_.clear(pixel(tile, 0, y), tile.width);
       return;
     }
     Met& met = met_[worker];
     meet(tile, met);
     met.triangles.set_up(geometry_, tile.view, false);
-    for_blocks(tile, [&](int block, int32_t x, int32_t y) {
-      if (bary_d_) {
-        shade_block<true>(tile, block, x, y, met);
-      } else {
-        shade_block<false>(tile, block, x, y, met);
-      }
-    });
+    if (images_.bary_d) {
+      shade<true>(tile, met);
+    } else {
+      shade<false>(tile, met);
+    }
   }
 
  private:
-  // The triangles of a tile, and the numbers of those that the lanes of its blocks see; of a block whose lanes all see
-  // the same, only the first lane's is there.
+  // The triangles of a tile, and which lanes of its blocks see them, block by block.
   struct Met {
     TileTriangles<T> triangles;
-    int32_t numbers[tile_blocks * block_lanes];
+    BlockPart parts[tile_blocks * block_lanes];
   };
 
-  template <class Body>
-  static void for_blocks(const Tile& tile, Body&& body) {
-    for (int32_t y = 0; y < tile.height; y += block_size) {
-      for (int32_t x = 0; x < tile.width; x += block_size) {
-        body((y / block_size) * blocks_per_row + x / block_size, x, y);
-      }
-    }
+  // Where the lanes of the block at (x, y) of a tile begin.
+  static int first_lane(int32_t x, int32_t y) {
+    return ((y / block_size) * blocks_per_row + x / block_size) * block_lanes;
   }
 
   static constexpr uint32_t all_lanes = (1u << block_lanes) - 1;
@@ -127,48 +226,67 @@ class AttributeSink final : public TileSink {
 
   void meet(const Tile& tile, Met& met) const {
     met.triangles.begin_tile();
-    for_blocks(tile, [&](int block, int32_t x, int32_t y) {
-      const int32_t* ids = tile.triangle + block * block_lanes;
-      int32_t* numbers = met.numbers + block * block_lanes;
-      const uint32_t seen = seen_lanes(tile, ids, x, y);
-      if (seen == 0) return;
-      const auto find = [&](int l) { return met.triangles.find(geometry_, ids[l], tile.x + x, tile.y + y); };
-      if (seen == all_lanes && equal_lanes(ids, ids[0]) == all_lanes) {
-        numbers[0] = find(0);
-      } else {
-        for (int l = 0; l < block_lanes; ++l) numbers[l] = (seen >> l & 1) ? find(l) : 0;
+    BlockPart* next = met.parts;
+    for (int32_t y = 0; y < tile.height; y += block_size) {
+      for (int32_t x = 0; x < tile.width; x += block_size) {
+        const int32_t* ids = tile.triangle + first_lane(x, y);
+        for (uint32_t rest = seen_lanes(tile, ids, x, y); rest; rest &= ~next++->lanes) {
+          const int32_t id = ids[lowest_lane(rest)];
+          *next = {met.triangles.find(geometry_, id, tile.x + x, tile.y + y), equal_lanes(ids, id) & rest};
+        }
       }
-    });
+    }
   }
 
   int64_t pixel(const Tile& tile, int32_t x, int32_t y) const {
     return (tile.view * geometry_.height + tile.y + y) * geometry_.width + tile.x + x;
   }
 
-  void clear(const Tile& tile) {
-    for (int32_t y = 0; y < tile.height; ++y) {
-      const int64_t first = pixel(tile, 0, y);
-      std::fill_n(tri_ + first, tile.width, -1);
-      if (zbuffer_) std::fill_n(zbuffer_ + first, tile.width, 0.0f);
-      std::memset(bary_ + 2 * first, 0, sizeof(T) * 2 * tile.width);
-      std::memset(depth_ + first, 0, sizeof(T) * tile.width);
-      if (bary_d_) std::memset(bary_d_ + 4 * first, 0, sizeof(T) * 4 * tile.width);
+  template <bool Derivatives>
+  void shade(const Tile& tile, const Met& met) {
+    Strip<T> strip;
+    const BlockPart* parts = met.parts;
+    for (int32_t y = 0; y < tile.height; y += block_size) {
+      uint64_t shaded = 0;  // blocks
+      for (int32_t x = 0; x < tile.width; x += block_size) {
+        const uint32_t seen = seen_lanes(tile, tile.triangle + first_lane(x, y), x, y);
+        shade_block<Derivatives>(tile, x, y, seen, met.triangles, parts, strip);
+        for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) {}
+        shaded |= static_cast<uint64_t>(seen != 0) << (x / block_size);
+      }
+      for (int r = 0; r < std::min(block_size, tile.height - y); ++r) write_row(tile, y + r, shaded, strip.row(r));
+    }
+  }
+
+  // By pieces that fill lines of memory.
+  void write_row(const Tile& tile, int32_t y, uint64_t shaded_blocks, const FragmentImages<T>& row) const {
+    constexpr int piece = 4 * block_size;
+    for (int32_t x = 0; x < tile.width; x += piece) {
+      const int64_t first = pixel(tile, x, y), count = std::min(piece, tile.width - x);
+      if ((shaded_blocks >> (x / block_size) & 0xfu) == 0) {
+        images_.clear(first, count);
+      } else if (LG_LIKELY(count == piece)) {
+        images_.write(first, piece, row, x);
+      } else {
+        images_.write(first, count, row, x);
+      }
     }
   }
 
   template <bool Derivatives>
-  void shade_block(const Tile& tile, int block, int32_t x, int32_t y, const Met& met) {
-    const int32_t *ids = tile.triangle + block * block_lanes, *numbers = met.numbers + block * block_lanes;
-    const uint32_t seen = seen_lanes(tile, ids, x, y);
+  void shade_block(const Tile& tile, int32_t x, int32_t y, uint32_t seen, const TileTriangles<T>& triangles,
+                   const BlockPart* parts, Strip<T>& strip) const {
+    const int32_t* ids = tile.triangle + first_lane(x, y);
     BlockAttributes<T> out;
     if (seen == 0) {
       std::memset(&out, 0, Derivatives ? sizeof out : sizeof out - sizeof out.d);
-    } else if (seen == all_lanes && equal_lanes(ids, ids[0]) == all_lanes) {
-      shade_uniform<T, Derivatives>(met.triangles.planes(numbers[0]), tile.x + x, tile.y + y, out);
+    } else if (parts->lanes == all_lanes) {
+      shade_uniform<T, Derivatives>(triangles.planes(parts->number), tile.x + x, tile.y + y, out);
     } else {
-      shade_mixed<T, Derivatives>(met.triangles, numbers, seen, tile.x + x, tile.y + y, out);
+      shade_mixed<T, Derivatives>(triangles, parts, seen, tile.x + x, tile.y + y, out);
     }
-    store<Derivatives>(tile, block, x, y, ids, out);
+    strip.template set_block<Derivatives>(x, ids, out);
+    if (images_.zbuffer) strip.set_zbuffer(x, ids, tile.depth + first_lane(x, y));
   }
 
   static uint32_t lanes_inside(const Tile& tile, int32_t x, int32_t y) {
@@ -180,44 +298,9 @@ class AttributeSink final : public TileSink {
     return lanes;
   }
 
-  template <bool Derivatives>
-  void store(const Tile& tile, int block, int32_t x, int32_t y, const int32_t* ids, const BlockAttributes<T>& a) {
-    const int rows = std::min(block_size, tile.height - y), columns = std::min(block_size, tile.width - x);
-    for (int r = 0; r < rows; ++r) {
-      const int64_t first = pixel(tile, x, y + r);
-      if (LG_LIKELY(columns == block_size)) {
-        store_row<Derivatives>(first, r, block_size, tile.depth + block * block_lanes, ids, a);
-      } else {
-        store_row<Derivatives>(first, r, columns, tile.depth + block * block_lanes, ids, a);
-      }
-    }
-  }
-
-  template <bool Derivatives>
-  LG_HD void store_row(int64_t first, int r, int columns, const float* z, const int32_t* ids,
-                       const BlockAttributes<T>& a) {
-    const int lane = r * block_size;
-    T* LG_RESTRICT bary = bary_ + 2 * first;
-    T* LG_RESTRICT depth = depth_ + first;
-    std::copy_n(ids + lane, columns, tri_ + first);
-    for (int c = 0; c < columns; ++c) {
-      bary[2 * c] = a.u[lane + c];
-      bary[2 * c + 1] = a.v[lane + c];
-    }
-    for (int c = 0; c < columns; ++c) depth[c] = a.depth[lane + c];
-    for (int c = 0; Derivatives && c < columns; ++c) {
-      for (int k = 0; k < 4; ++k) bary_d_[4 * (first + c) + k] = a.d[k][lane + c];
-    }
-    for (int c = 0; zbuffer_ && c < columns; ++c) zbuffer_[first + c] = ids[lane + c] < 0 ? 0.0f : z[lane + c];
-  }
-
   const Geometry<T> geometry_;
   std::vector<Met> met_;
-  int32_t* tri_;
-  T* bary_;
-  T* depth_;
-  T* bary_d_;
-  float* zbuffer_;
+  const FragmentImages<T> images_;
 };
 
 // ---- Backward ---------------------------------------------------------------------------------------------
@@ -234,22 +317,24 @@ struct PixelGradientInputs {
 // A record: the gradients of the four planes while it is being summed, those of the three vertices in the end.
 constexpr int64_t record_values = 12;
 
-// Work goes by chunks: sixteen neighbouring pixels of a row, fewer at the end of a tile.
-constexpr int chunk_lanes = 16;
-
 template <class T>
-struct alignas(64) Chunk {
-  int32_t column, row, count;
-  uint32_t seen;  // lanes that see a triangle
+struct alignas(64) LaneGradients {
   T u[chunk_lanes], v[chunk_lanes], depth[chunk_lanes];  // gradients of the outputs
 };
 
 template <class T>
-void load_gradients(const PixelGradientInputs<T>& in, int64_t first, int count, Chunk<T>& chunk) {
-  for (int l = 0; l < count; ++l) chunk.u[l] = in.bary ? in.bary[2 * (first + l)] : T(0);
-  for (int l = 0; l < count; ++l) chunk.v[l] = in.bary ? in.bary[2 * (first + l) + 1] : T(0);
-  for (int l = 0; l < count; ++l) chunk.depth[l] = in.depth ? in.depth[first + l] : T(0);
-  for (int l = count; l < chunk_lanes; ++l) chunk.u[l] = chunk.v[l] = chunk.depth[l] = T(0);
+void load_gradients(const PixelGradientInputs<T>& in, int64_t first, int count, LaneGradients<T>& out) {
+  for (int l = 0; l < count; ++l) out.u[l] = in.bary ? in.bary[2 * (first + l)] : T(0);
+  for (int l = 0; l < count; ++l) out.v[l] = in.bary ? in.bary[2 * (first + l) + 1] : T(0);
+  for (int l = 0; l < count; ++l) out.depth[l] = in.depth ? in.depth[first + l] : T(0);
+  for (int l = count; l < chunk_lanes; ++l) out.u[l] = out.v[l] = out.depth[l] = T(0);
+}
+
+template <class T>
+void prefetch_gradients(const PixelGradientInputs<T>& in, int64_t first, int count) {
+  if (in.bary) prefetch_values(in.bary + 2 * first, 2 * count);
+  if (in.depth) prefetch_values(in.depth + first, count);
+  if (in.bary_d) prefetch_values(in.bary_d + 4 * first, 4 * count);
 }
 
 // Gradients of the four planes at a pixel.
@@ -262,7 +347,7 @@ LG_HD void plane_gradients(const PixelPlanes<T>& pixel, T gu, T gv, T gd, T out[
 
 // All lanes of the chunk see one triangle. record: its sums.
 template <bool StraightThrough, class T>
-void add_uniform(const Chunk<T>& chunk, const Planes<T>& planes, T* LG_RESTRICT record) {
+void add_uniform(const PixelChunk& chunk, const LaneGradients<T>& in, const Planes<T>& planes, T* LG_RESTRICT record) {
   const Planes<T> p = planes;
   const T first_x = static_cast<T>(chunk.column - p.anchor_x), y = static_cast<T>(chunk.row - p.anchor_y);
   alignas(64) T g[4][chunk_lanes], gx[4][chunk_lanes];
@@ -270,7 +355,7 @@ void add_uniform(const Chunk<T>& chunk, const Planes<T>& planes, T* LG_RESTRICT 
   for (int l = 0; l < chunk_lanes; ++l) {
     const T x = first_x + static_cast<T>(l);
     T out[4];
-    plane_gradients<StraightThrough>(evaluate(p, x, y), chunk.u[l], chunk.v[l], chunk.depth[l], out);
+    plane_gradients<StraightThrough>(evaluate(p, x, y), in.u[l], in.v[l], in.depth[l], out);
     for (int k = 0; k < 4; ++k) g[k][l] = out[k];
     for (int k = 0; k < 4; ++k) gx[k][l] = out[k] * x;
   }
@@ -282,38 +367,41 @@ void add_uniform(const Chunk<T>& chunk, const Planes<T>& planes, T* LG_RESTRICT 
   }
 }
 
-// The lanes see different triangles, or none. numbers: of the lanes' triangles; records: rows of sums.
+// The lanes see different triangles, or none. records: rows of sums.
 template <bool StraightThrough, class T>
-void add_mixed(const Chunk<T>& chunk, const TileTriangles<T>& triangles, const int32_t* numbers,
-               T* LG_RESTRICT records) {
-  alignas(64) T values[chunk_lanes][4], gradients[chunk_lanes][4];
-  for (int l = 0; l < chunk_lanes; ++l) {
-    fetch_values(triangles.planes(numbers[l]), chunk.column + l, chunk.row, values[l]);
+void add_runs(const PixelChunk& chunk, const LaneGradients<T>& in, const TileTriangles<T>& triangles,
+              T* LG_RESTRICT records) {
+  LanePlanes<T> planes(chunk.column, chunk.row);
+  const int32_t* number = chunk.numbers;
+  for (uint32_t rest = chunk.starts; rest; rest &= rest - 1) {
+    planes.set(rest | (0u - rest), triangles.planes(*number++));  // later runs will overwrite what is theirs
   }
-  alignas(64) T a[4][chunk_lanes], g[4][chunk_lanes];
-  for (int l = 0; l < chunk_lanes; ++l) {
-    for (int k = 0; k < 4; ++k) a[k][l] = values[l][k];
-  }
+  alignas(64) T a[4][chunk_lanes], g[4][chunk_lanes], gradients[chunk_lanes][4], x[chunk_lanes];
+  planes.evaluate(LaneOffsets<T>::ahead, LaneOffsets<T>::none, a);
+  wide::store(x, planes.x);
   LG_VECTORIZE
   for (int l = 0; l < chunk_lanes; ++l) {
     const T at[4] = {a[0][l], a[1][l], a[2][l], a[3][l]};
     T out[4];
-    plane_gradients<StraightThrough>(project(at), chunk.u[l], chunk.v[l], chunk.depth[l], out);
+    plane_gradients<StraightThrough>(project(at), in.u[l], in.v[l], in.depth[l], out);
     for (int k = 0; k < 4; ++k) g[k][l] = out[k];
   }
   for (int l = 0; l < chunk_lanes; ++l) {
     for (int k = 0; k < 4; ++k) gradients[l][k] = g[k][l];
   }
-  for (uint32_t rest = chunk.seen; rest; rest &= rest - 1) {
-    const int l = lowest_lane(rest);
-    const Planes<T>& p = triangles.planes(numbers[l]);
-    const T x = static_cast<T>(chunk.column + l - p.anchor_x), y = static_cast<T>(chunk.row - p.anchor_y);
-    const Quad<T> g = load_quad(gradients[l]);
-    T* record = records + numbers[l] * record_values;
-    store_quad(record, load_quad(record) + g);
-    store_quad(record + 4, load_quad(record + 4) + g * x);
-    store_quad(record + 8, load_quad(record + 8) + g * y);
-  }
+  chunk.for_runs([&](int32_t n, int from, int to) {
+    Quad<T> sum = {}, sum_x = {};
+    for (int l = from; l <= to; ++l) {
+      const Quad<T> here = load_quad(gradients[l]);
+      sum = sum + here;
+      sum_x = sum_x + here * x[l];
+    }
+    const T y = static_cast<T>(chunk.row - triangles.planes(n).anchor_y);
+    T* record = records + n * record_values;
+    store_quad(record, load_quad(record) + sum);
+    store_quad(record + 4, load_quad(record + 4) + sum_x);
+    store_quad(record + 8, load_quad(record + 8) + sum * y);
+  });
 }
 
 // What the gradients of the screen derivatives at one pixel add to its triangle's record.
@@ -333,62 +421,40 @@ void add_derivatives(const PixelGradientInputs<T>& in, const Planes<T>& planes, 
 template <class T>
 struct TileWork {
   TileTriangles<T> triangles;
-  int32_t numbers[tile_size * tile_size];  // of the triangle that each pixel sees, where it sees one
+  TileChunks chunks;
 };
-
-// Calls body(chunk, ids, first, numbers) for the chunks of a tile that see anything; first: the first pixel's place
-// in the image.
-template <class T, class Body>
-void for_chunks(const Geometry<T>& geometry, const PixelTile& tile, const int32_t* frag_tri, TileWork<T>& work,
-                Body&& body) {
-  Chunk<T> chunk;
-  for (int64_t row = tile.y0; row < tile.y1; ++row) {
-    for (int64_t column = tile.x0; column < tile.x1; column += chunk_lanes) {
-      const int64_t first = (tile.view * geometry.height + row) * geometry.width + column;
-      chunk.column = static_cast<int32_t>(column);
-      chunk.row = static_cast<int32_t>(row);
-      chunk.count = static_cast<int32_t>(std::min<int64_t>(chunk_lanes, tile.x1 - column));
-      chunk.seen = seen_lanes(frag_tri + first, chunk.count);
-      if (chunk.seen == 0) continue;
-      body(chunk, first, work.numbers + (row - tile.y0) * tile_size + (column - tile.x0));
-    }
-  }
-}
-
-template <class T>
-void number_triangles(const Geometry<T>& geometry, const PixelTile& tile, const int32_t* frag_tri, TileWork<T>& work) {
-  work.triangles.begin_tile();
-  for_chunks(geometry, tile, frag_tri, work, [&](const Chunk<T>& chunk, int64_t first, int32_t* numbers) {
-    const int32_t* ids = frag_tri + first;
-    const auto find = [&](int l) { return work.triangles.find(geometry, ids[l], chunk.column + l, chunk.row); };
-    if (chunk.seen == 0xffffu && equal_lanes(ids, ids[0]) == 0xffffu) {
-      std::fill_n(numbers, chunk_lanes, find(0));
-    } else {
-      for (int l = 0; l < chunk_lanes; ++l) numbers[l] = (chunk.seen >> l & 1) ? find(l) : 0;
-    }
-  });
-}
 
 template <bool StraightThrough, class T>
 void backward_tile(const Geometry<T>& geometry, const PixelGradientInputs<T>& in, const PixelTile& tile,
                    int64_t chunk_number, int worker, TileWork<T>& work, TriangleGradients<T>& gradients) {
-  number_triangles(geometry, tile, in.frag_tri, work);
+  work.triangles.begin_tile();
+  work.chunks.number(tile, geometry.height, geometry.width, in.frag_tri, [&](int32_t id, int32_t column, int32_t row) {
+    return work.triangles.find(geometry, id, column, row);
+  });
   work.triangles.set_up(geometry, tile.view, true);
   gradients.begin_chunk(chunk_number, worker, tile.view);
   const int32_t count = work.triangles.count();
   T* records = gradients.append(worker, count, [&](int64_t i) { return work.triangles.triangle(static_cast<int32_t>(i)); });
-  for_chunks(geometry, tile, in.frag_tri, work, [&](Chunk<T>& chunk, int64_t first, const int32_t* numbers) {
-    load_gradients(in, first, chunk.count, chunk);
-    if (chunk.seen == 0xffffu && equal_lanes(numbers, numbers[0]) == 0xffffu) {
-      add_uniform<StraightThrough>(chunk, work.triangles.planes(numbers[0]), records + numbers[0] * record_values);
+  const auto ahead = [&](const PixelChunk& chunk) {
+    if (chunk.seen) prefetch_gradients(in, chunk.first, chunk.count);
+  };
+  work.chunks.for_each(ahead, [&](const PixelChunk& chunk) {
+    if (chunk.seen == 0) return;
+    LaneGradients<T> lanes;
+    load_gradients(in, chunk.first, chunk.count, lanes);
+    if (chunk.uniform()) {
+      const int32_t number = chunk.numbers[0];
+      add_uniform<StraightThrough>(chunk, lanes, work.triangles.planes(number), records + number * record_values);
     } else {
-      add_mixed<StraightThrough>(chunk, work.triangles, numbers, records);
+      add_runs<StraightThrough>(chunk, lanes, work.triangles, records);
     }
-    for (int l = 0; in.bary_d && l < chunk.count; ++l) {
-      if (!(chunk.seen >> l & 1)) continue;
-      add_derivatives(in, work.triangles.planes(numbers[l]), first + l, chunk.column + l, chunk.row,
-                      records + numbers[l] * record_values);
-    }
+    if (!in.bary_d) return;
+    chunk.for_runs([&](int32_t number, int from, int to) {
+      for (int l = from; l <= to; ++l) {
+        add_derivatives(in, work.triangles.planes(number), chunk.first + l, chunk.column + l, chunk.row,
+                        records + number * record_values);
+      }
+    });
   });
   for (int32_t first = 0; first < count; first += double_lanes) {
     work.triangles.finish(first, std::min(double_lanes, count - first), records + first * record_values);
@@ -431,8 +497,10 @@ int32_t lg_rasterize_forward(int32_t threads, int32_t dtype, const void* pos, co
                                            vertices, triangles, height, width, subpixel_bits, after_tri,
                                            after_zbuffer, drop_coincident != 0};
     const lg::Geometry<T> geometry = {static_cast<const T*>(pos), tri, vertices, width, height, ranges != nullptr};
-    lg::AttributeSink<T> sink(geometry, threads, out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth),
-                              static_cast<T*>(out_bary_d), out_zbuffer);
+    const bool stream = lg::worth_streaming(static_cast<int64_t>(sizeof(T)) * views * height * width);
+    lg::AttributeSink<T> sink(geometry, threads,
+                              {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth),
+                               static_cast<T*>(out_bary_d), out_zbuffer, stream});
     lg::resolve_visibility(request, sink);
   });
 }

@@ -20,9 +20,9 @@
 namespace lg {
 namespace {
 
-constexpr int64_t vertices_per_task = 4096;
+constexpr int64_t vertices_per_task = 1024;
 constexpr int64_t prefetch_distance = 12;  // triangles
-constexpr int64_t min_triangles_per_chunk = 1024;
+constexpr int64_t min_triangles_per_chunk = 256;
 constexpr int64_t max_chunks_per_view = 64;
 constexpr int64_t group_work = 1 << 20;  // views are processed together up to this many triangles or pixels / 4
 
@@ -205,19 +205,26 @@ class VisibilityPass {
 
   void load_candidates(const Chunk& chunk, int64_t first, CandidateTriangles& batch) const {
     const SnappedVertex* vertices = snapped_of(chunk.view);
-    const int64_t last = chunk.first + chunk.count - 1;
+    const int32_t* index = r_.tri + 3 * first;
     const uint32_t limit = static_cast<uint32_t>(std::min<int64_t>(r_.vertices, INT32_MAX));
-    for (int l = 0; l < batch.count; ++l) {
-      const int32_t* index = r_.tri + 3 * (first + l);
-      const int32_t* later = r_.tri + 3 * std::min(last, first + l + prefetch_distance);
-      for (int k = 0; k < 3; ++k) LG_PREFETCH(vertices + later[k]);
-      if (LG_UNLIKELY(static_cast<uint32_t>(index[0]) >= limit || static_cast<uint32_t>(index[1]) >= limit ||
-                      static_cast<uint32_t>(index[2]) >= limit)) {
-        check_indices(first + l, index);
-      }
-      batch.set(l, vertices[index[0]], vertices[index[1]], vertices[index[2]]);
+    uint32_t wrong = 0;
+    for (int i = 0; i < 3 * batch.count; ++i) wrong |= static_cast<uint32_t>(index[i]) >= limit;
+    for (int l = 0; LG_UNLIKELY(wrong) && l < batch.count; ++l) check_indices(first + l, index + 3 * l);
+    prefetch_candidates(chunk, first + batch.count);
+    if (LG_LIKELY(batch.count == CandidateTriangles::capacity)) {
+      batch.load(vertices, index);
+    } else {
+      int32_t padded[3 * CandidateTriangles::capacity];
+      for (int i = 0; i < 3 * CandidateTriangles::capacity; ++i) padded[i] = index[i < 3 * batch.count ? i : i % 3];
+      batch.load(vertices, padded);
     }
-    for (int l = batch.count; l < CandidateTriangles::capacity; ++l) batch.set(l, {}, {}, {});
+  }
+
+  // Asks for the vertices of the batch at `first`.
+  void prefetch_candidates(const Chunk& chunk, int64_t first) const {
+    const SnappedVertex* vertices = snapped_of(chunk.view);
+    const int64_t last = std::min(chunk.first + chunk.count, first + CandidateTriangles::capacity);
+    for (int64_t i = 3 * first; i < 3 * last; ++i) LG_PREFETCH(vertices + r_.tri[i]);
   }
 
   LG_NOINLINE void bin_flagged(Chunk& chunk, uint32_t* counts, int64_t t) {

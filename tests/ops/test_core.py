@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def test_instruction_sets() -> None:
     assert _core.isa() in usable
     for isa in usable:
         assert _core.load_library(isa).lg_isa().decode() == isa
+
+
+@pytest.mark.skipif(not shutil.which("objdump"), reason="needs objdump")
+@pytest.mark.parametrize("isa", _core.available_isas())
+def test_no_fused_instructions(isa: str) -> None:
+    """Contraction is off, but compilers have fused products and sums all the same: results would differ."""
+    library = _core._library_path(isa)
+    code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", library], capture_output=True, text=True, check=True)
+    assert "ret" in code.stdout
+    fused = {line.split()[1] for line in code.stdout.splitlines() if "\tvfm" in line or "\tvfnm" in line}
+    assert not fused
 
 
 def test_isa_can_be_chosen() -> None:

@@ -135,6 +135,45 @@ def test_background_is_zero_and_gets_no_gradient() -> None:
     assert not any(grad.any() for grad in grads)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 63, 65, 130])
+def test_gradients_of_background_pixels_go_nowhere(width: int, channels: int) -> None:
+    """Whatever arrives there, NaN included; on rows that end anywhere within the sixteen pixels of a step."""
+    pos, tri = random_triangles(40, seed=width, size=0.4)
+    frags = leaves(lg.rasterize(pos, tri, (30, width)))
+    empty = frags.tri < 0
+    assert 0 < empty.sum() < empty.numel()
+    attr = random(pos.shape[0], channels, seed=channels).requires_grad_()
+    grad_out = random(1, 30, width, channels, seed=2)
+    found = torch.autograd.grad(
+        lg.interpolate(attr, frags, tri), (attr, frags.bary), grad_out.masked_fill(empty[..., None], torch.nan)
+    )
+    expected = torch.autograd.grad(
+        lg.reference.interpolate(attr, frags, tri), (attr, frags.bary), grad_out.masked_fill(empty[..., None], 0)
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        assert scaled_error(mine, theirs) < 1e-5
+    assert not found[1][empty].any()
+
+
+@pytest.mark.parametrize("width", [512, 516, 517])
+def test_zeros_of_large_images(width: int) -> None:
+    """Images of over a megabyte, whose zeros are written past the caches, in memory that held something else."""
+    square, tri = grid(2, 2)
+    attr = torch.ones(square.shape[0], 3)
+    for scale in (2.0, 0.1):  # covers everything, then little
+        pos = torch.cat((square * scale, torch.ones(square.shape[0], 1)), -1)
+        frags = lg.rasterize(pos, tri, (512, width))
+        seen = frags.tri >= 0
+        frags = leaves(frags)
+        out = lg.interpolate(attr, frags, tri)
+        grad = torch.autograd.grad(out.sum() + (out * out).sum(), frags.bary)[0]
+        for image in (frags.bary, frags.depth, frags.bary_d, out, grad):
+            assert not image[~seen].any()
+        assert (out[seen] - 1).abs().max() < 1e-5
+        del out, grad, frags
+
+
 @pytest.mark.parametrize(
     ("attr_shape", "faces", "image"),
     [

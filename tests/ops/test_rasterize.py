@@ -186,6 +186,27 @@ def test_background_is_zero() -> None:
     assert (frags.tri[empty] == -1).all()
 
 
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 63, 65, 130])
+def test_gradients_of_background_pixels_go_nowhere(width: int) -> None:
+    """Whatever arrives there, NaN included; on rows that end anywhere within the sixteen pixels of a step."""
+    pos, tri = random_triangles(40, seed=width, size=0.4)
+    pos = pos.requires_grad_()
+    found, expected = [], []
+    for rasterize, background, grads in (
+        (lg.rasterize, torch.nan, found),
+        (lg.reference.rasterize, 0.0, expected),
+    ):
+        frags = rasterize(pos, tri, (30, width))
+        empty = frags.tri < 0
+        assert 0 < empty.sum() < empty.numel()
+        outputs = frags.bary, frags.depth, frags.bary_d
+        grad_outputs = [random(*output.shape, seed=i) for i, output in enumerate(outputs)]
+        for grad in grad_outputs:
+            grad[empty] = background
+        grads.append(torch.autograd.grad(outputs, pos, grad_outputs)[0])
+    assert scaled_error(found[0], expected[0]) < 1e-4
+
+
 # ---- Empty things ----------------------------------------------------------------------------------------
 
 
