@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/config.h"
 #include "common/memory.h"
 
 namespace lg {
@@ -17,6 +18,7 @@ class TriangleNumbers {
 
   // The number of a triangle; count() before the call if it has not been met, or was forgotten: then it has two.
   int32_t find(int32_t triangle) {
+    if (LG_UNLIKELY(slots_.empty())) slots_.assign(slot_count, Slot{-1, 0});
     Slot& slot = slot_of(triangle);
     if (slot.triangle != triangle) {
       slot = {triangle, count()};
@@ -36,7 +38,7 @@ class TriangleNumbers {
 
   Slot& slot_of(int32_t triangle) { return slots_[static_cast<uint32_t>(triangle) % slot_count]; }
 
-  std::vector<Slot> slots_ = std::vector<Slot>(slot_count, Slot{-1, 0});
+  std::vector<Slot> slots_;  // filled when the first triangle comes: many workers of small images never see one
   Array<int32_t> triangle_;
 };
 

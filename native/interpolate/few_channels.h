@@ -135,6 +135,8 @@ class FewChannelsBackward {
   static_assert(Channels >= 1 && Channels <= 4, "a pixel's channels fill at most one quad");
 
  public:
+  FewChannelsBackward() {}  // does not clear `chunks_`
+
   // Meets the triangles of a tile. mesh: attributes(view, triangle), and how to ask for what it will read.
   template <class Mesh>
   void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width, const int32_t* frag_tri) {

@@ -208,6 +208,7 @@ class AttributeSink final : public TileSink {
  private:
   // The triangles of a tile, and which lanes of its blocks see them, block by block.
   struct Met {
+    Met() {}  // does not clear `parts`
     TileTriangles<T> triangles;
     BlockPart parts[tile_blocks * block_lanes];
   };
@@ -420,6 +421,7 @@ void add_derivatives(const PixelGradientInputs<T>& in, const Planes<T>& planes, 
 
 template <class T>
 struct TileWork {
+  TileWork() {}  // does not clear `chunks`
   TileTriangles<T> triangles;
   TileChunks chunks;
 };
