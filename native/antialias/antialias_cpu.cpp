@@ -8,11 +8,10 @@
 #include <vector>
 
 #include "antialias/silhouette_pairs.h"
+#include "antialias/silhouettes_cpu.h"
 #include "common/bits.h"
-#include "common/gather.h"
 #include "common/memory.h"
 #include "common/parallel.h"
-#include "common/status.h"
 #include "common/triangle_gradients.h"
 #include "lumigrad.h"
 
@@ -20,153 +19,6 @@ namespace lg {
 namespace {
 
 constexpr int64_t band_rows = 16;  // at least 2: see backward()
-
-template <class T>
-struct Scene {
-  const T* color;
-  const int32_t* frag_tri;
-  const T* depth;
-  const T* pos;
-  const int32_t* tri;
-  const int32_t* topology;
-  bool shared;
-  int64_t views, vertices, triangles, height, width, channels;
-  bool unbounded;
-  const uint8_t* flags;  // [views or 1, triangles]
-
-  int64_t geometry_views() const { return shared ? std::min<int64_t>(1, views) : views; }
-  SurfaceView<T> surface(int64_t view) const {
-    return {pos + (shared ? 0 : view * vertices * 4), tri, topology, flags + (shared ? 0 : view * triangles)};
-  }
-};
-
-// ---- Silhouette flags -----------------------------------------------------------------------------------
-
-template <class T>
-void check_triangle(const Scene<T>& s, int64_t t) {
-  for (int k = 0; k < 3; ++k) {
-    const int32_t index = s.tri[3 * t + k];
-    if (index < 0 || index >= s.vertices) {
-      throw InvalidArgument("tri[%lld, %d] is %d, but pos has %lld vertices", static_cast<long long>(t), k,
-                            static_cast<int>(index), static_cast<long long>(s.vertices));
-    }
-    const int32_t link = s.topology[3 * t + k];
-    if (link < 0 || (link >> 1) >= 3 * s.triangles) {
-      throw InvalidArgument("topology[%lld, %d] is %d, which is no half-edge of %lld triangles",
-                            static_cast<long long>(t), k, static_cast<int>(link),
-                            static_cast<long long>(s.triangles));
-    }
-  }
-}
-
-constexpr int64_t triangles_per_task = 1024;
-
-// Calls body(view, first, last) for runs of triangles that make up every set of positions.
-template <class T, class Body>
-void for_triangles(int32_t threads, const Scene<T>& s, Body&& body) {
-  const int64_t tasks_per_view = divide_up(s.triangles, triangles_per_task);
-  parallel_for(threads, s.geometry_views() * tasks_per_view, [&](int64_t task, int) {
-    const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * triangles_per_task;
-    body(view, begin, std::min(s.triangles, begin + triangles_per_task));
-  });
-}
-
-// Whether any index or link of triangles [first, last) is out of range.
-template <class T>
-bool any_wrong(const Scene<T>& s, int64_t first, int64_t last) {
-  const auto vertices = static_cast<uint32_t>(std::min<int64_t>(s.vertices, INT32_MAX));
-  const auto half_edges = static_cast<uint32_t>(std::min<int64_t>(3 * s.triangles, INT32_MAX));
-  uint32_t wrong = 0;
-  for (int64_t i = 3 * first; i < 3 * last; ++i) {
-    // The sign bit of a negative link makes it larger than any half-edge.
-    const auto link = static_cast<uint32_t>(s.topology[i]);
-    wrong |= (static_cast<uint32_t>(s.tri[i]) >= vertices) | ((link >> 1) >= half_edges) | (link >> 31);
-  }
-  return wrong != 0;
-}
-
-// Facing flags of the triangles with these vertices, side by side: plain loops, which compilers vectorise.
-constexpr int64_t facing_lanes = gather_lanes;
-template <class T>
-void face_lanes(const T* pos, const int32_t* index, uint8_t* facing) {
-  alignas(64) T corner[3][4][facing_lanes];
-  for (int k = 0; k < 3; ++k) gather_records(pos, index + k, 3, &corner[k][0][0]);
-  for (int64_t l = 0; l < facing_lanes; ++l) {
-    facing[l] = facing_flag(corner[0][0][l], corner[0][1][l], corner[0][2][l], corner[0][3][l], corner[1][0][l],
-                            corner[1][1][l], corner[1][2][l], corner[1][3][l], corner[2][0][l], corner[2][1][l],
-                            corner[2][2][l], corner[2][3][l]);
-  }
-}
-
-template <class T>
-void face_triangles(const Scene<T>& s, int64_t view, int64_t begin, int64_t end, uint8_t* facing) {
-  if (LG_UNLIKELY(any_wrong(s, begin, end))) {
-    for (int64_t t = begin; t < end; ++t) check_triangle(s, t);
-  }
-  const T* pos = s.surface(view).pos;
-  int64_t first = begin;
-  for (; first + facing_lanes <= end; first += facing_lanes) {
-    for (int64_t i = 3 * (first + facing_lanes); i < 3 * std::min(end, first + 2 * facing_lanes); ++i) {
-      LG_PREFETCH(pos + 4 * static_cast<int64_t>(s.tri[i]));
-    }
-    face_lanes(pos, s.tri + 3 * first, facing + first);
-  }
-  if (first == end) return;
-  int32_t padded[3 * facing_lanes];
-  uint8_t flags[facing_lanes];
-  for (int64_t i = 0; i < 3 * facing_lanes; ++i) padded[i] = s.tri[3 * first + (i < 3 * (end - first) ? i : i % 3)];
-  face_lanes(pos, padded, flags);
-  std::copy_n(flags, end - first, facing + first);
-}
-
-// The edges of triangle t behind which no other triangle of the surface lies.
-inline uint8_t silhouettes_of(const int32_t* topology, const uint8_t* facing, int64_t t) {
-  uint8_t edges = 0;
-  for (int k = 0; k < 3; ++k) {
-    if (continues(topology, facing, t, k)) continue;
-    edges |= static_cast<uint8_t>(is_silhouette(topology, facing, t, k) << k);
-  }
-  return edges;
-}
-
-// Whether the surface goes on behind every edge of `facing_lanes` triangles from `first`: continues() for all of them
-// side by side.
-inline bool all_continue(const int32_t* topology, const uint8_t* facing, int64_t first) {
-  constexpr int edges = 3 * facing_lanes;
-  const int32_t* entry = topology + 3 * first;
-  uint32_t other[edges], mine[edges];
-  for (int i = 0; i < edges; ++i) other[i] = (static_cast<uint32_t>(entry[i]) >> 1) / 3;
-  for (int i = 0; i < edges; ++i) other[i] = facing[other[i]];
-  for (int i = 0; i < edges; ++i) mine[i] = facing[first + i / 3];
-  uint32_t ends = 0;
-  for (int i = 0; i < edges; ++i) {
-    const uint32_t e = static_cast<uint32_t>(entry[i]), alone = (e >> 1) == static_cast<uint32_t>(3 * first + i);
-    const uint32_t behind = (other[i] == mine[i]) ^ (e & 1);
-    ends |= alone | (other[i] == 0) | (behind ^ 1);
-  }
-  return ends == 0;
-}
-
-// flags = facing, with the silhouette edges of triangles [begin, end).
-inline void mark_silhouettes(const int32_t* topology, const uint8_t* facing, int64_t begin, int64_t end, uint8_t* flags) {
-  std::copy_n(facing + begin, end - begin, flags + begin);
-  for (int64_t first = begin; first < end; first += facing_lanes) {
-    const int64_t last = std::min(end, first + facing_lanes);
-    if (last - first == facing_lanes && all_continue(topology, facing, first)) continue;
-    for (int64_t t = first; t < last; ++t) flags[t] |= silhouettes_of(topology, facing, t);
-  }
-}
-
-template <class T>
-void make_flags(int32_t threads, const Scene<T>& s, uint8_t* flags) {
-  Buffer<uint8_t> facing(static_cast<size_t>(s.geometry_views() * s.triangles));
-  for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
-    face_triangles(s, view, begin, end, facing.data() + view * s.triangles);
-  });
-  for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
-    mark_silhouettes(s.topology, facing.data() + view * s.triangles, begin, end, flags + view * s.triangles);
-  });
-}
 
 // ---- Pairs next to silhouettes ----------------------------------------------------------------------------
 
@@ -211,7 +63,7 @@ class BandMarks {
 template <class T>
 class PairList {
  public:
-  PairList(int32_t threads, const Scene<T>& scene)
+  PairList(int32_t threads, const AntialiasScene<T>& scene)
       : s_(scene), bands_per_view_(divide_up(scene.height, band_rows)), first_(scene.views * bands_per_view_ + 1, 0) {
     place(s_.unbounded ? differing_pairs(threads) : pairs_at_silhouettes(threads));
   }
@@ -359,7 +211,7 @@ class PairList {
     }
   }
 
-  const Scene<T>& s_;
+  const AntialiasScene<T>& s_;
   const int64_t bands_per_view_;
   std::vector<int64_t> first_;  // of each band, into keys_
   Buffer<PairKey> keys_;
@@ -377,7 +229,7 @@ struct PairBlend {
 template <class T>
 class PairAnalysis {
  public:
-  explicit PairAnalysis(const Scene<T>& scene) : s_(scene) {}
+  explicit PairAnalysis(const AntialiasScene<T>& scene) : s_(scene) {}
 
   // How the pair's pixels blend; weight zero if they do not.
   PairBlend operator()(const Pair& pair) const {
@@ -411,7 +263,7 @@ class PairAnalysis {
     return triangle;
   }
 
-  const Scene<T>& s_;
+  const AntialiasScene<T>& s_;
 };
 
 // ---- Rows -----------------------------------------------------------------------------------------------
@@ -459,7 +311,7 @@ class RowBlends {
 template <class T>
 class BandScanner {
  public:
-  explicit BandScanner(const Scene<T>& scene)
+  explicit BandScanner(const AntialiasScene<T>& scene)
       : s_(scene), analyse_(scene), current_(scene.width), next_(scene.width), marks_(scene.width) {}
 
   template <class Use>
@@ -494,7 +346,7 @@ class BandScanner {
     if (row) row->add(pair.column + (side == left), side, blend.weight, blend.crossing);
   }
 
-  const Scene<T>& s_;
+  const AntialiasScene<T>& s_;
   PairAnalysis<T> analyse_;
   RowBlends current_, next_;
   BandMarks marks_;
@@ -502,7 +354,7 @@ class BandScanner {
 
 // One for each worker.
 template <class T>
-std::vector<BandScanner<T>> make_scanners(int32_t threads, const Scene<T>& scene) {
+std::vector<BandScanner<T>> make_scanners(int32_t threads, const AntialiasScene<T>& scene) {
   std::vector<BandScanner<T>> scanners;
   for (int i = 0; i < std::max(1, threads); ++i) scanners.emplace_back(scene);
   return scanners;
@@ -521,7 +373,7 @@ int64_t neighbour(int64_t pixel, int side, int64_t width) {
 
 // Adds to a pixel what it takes from its neighbours. color: of the image; target: the pixel's row of the result.
 template <class T>
-void blend_pixel(const Scene<T>& s, int64_t first, const PixelBlend& blend, T* row) {
+void blend_pixel(const AntialiasScene<T>& s, int64_t first, const PixelBlend& blend, T* row) {
   const double total = weight_sum(blend.weight, s.unbounded);
   const T* here = s.color + (first + blend.column) * s.channels;
   T* target = row + blend.column * s.channels;
@@ -534,7 +386,7 @@ void blend_pixel(const Scene<T>& s, int64_t first, const PixelBlend& blend, T* r
 }
 
 template <class T>
-void forward(int32_t threads, const Scene<T>& s, T* out) {
+void forward(int32_t threads, const AntialiasScene<T>& s, T* out) {
   const PairList<T> pairs(threads, s);
   std::vector<BandScanner<T>> scanners = make_scanners(threads, s);
   parallel_for(threads, pairs.bands(), [&](int64_t band, int worker) {
@@ -552,7 +404,7 @@ void forward(int32_t threads, const Scene<T>& s, T* out) {
 template <class T>
 class BackwardBand {
  public:
-  BackwardBand(const Scene<T>& s, const T* grad_out, T* grad_color, TriangleGradients<T>* records)
+  BackwardBand(const AntialiasScene<T>& s, const T* grad_out, T* grad_color, TriangleGradients<T>* records)
       : s_(s), grad_out_(grad_out), grad_color_(grad_color), records_(records) {}
 
   void pixel(int64_t view, int64_t row, const PixelBlend& blend, int worker) {
@@ -618,7 +470,7 @@ class BackwardBand {
                           next == pixel_in_front);
   }
 
-  const Scene<T>& s_;
+  const AntialiasScene<T>& s_;
   const T* grad_out_;
   T* grad_color_;
   TriangleGradients<T>* records_;
@@ -634,7 +486,7 @@ void copy_gradient(int32_t threads, int64_t count, const T* from, T* to) {
 }
 
 template <class T>
-void backward(int32_t threads, const Scene<T>& s, const T* grad_out, T* grad_color, T* grad_pos) {
+void backward(int32_t threads, const AntialiasScene<T>& s, const T* grad_out, T* grad_color, T* grad_pos) {
   if (grad_color) copy_gradient(threads, s.views * s.height * s.width * s.channels, grad_out, grad_color);
   const PairList<T> pairs(threads, s);
   const int64_t per_view = pairs.bands_per_view();
@@ -658,7 +510,7 @@ void backward(int32_t threads, const Scene<T>& s, const T* grad_out, T* grad_col
 }
 
 template <class T>
-Scene<T> make_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* pos,
+AntialiasScene<T> make_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* pos,
                     const int32_t* tri, const int32_t* topology, int32_t shared, int64_t views, int64_t vertices,
                     int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t unbounded,
                     const uint8_t* flags) {

@@ -18,7 +18,7 @@
 namespace lg {
 namespace wide {
 
-// Bit l belongs to lane l.
+// Bit l belongs to lane l; higher bits mean nothing.
 using Mask = uint32_t;
 constexpr Mask all_lanes = 0xffffu;
 

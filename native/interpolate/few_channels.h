@@ -1,5 +1,5 @@
-// Interpolation of up to four channels without derivatives: vertex colours, texture coordinates, normals. A pixel's
-// channels are one vector of four.
+// Interpolation of up to four channels without derivatives: vertex colours, texture coordinates, normals. Sixteen pixels
+// are computed side by side, channel by channel; where a run of pixels is summed up, a pixel's channels are one vector.
 #pragma once
 
 #include <algorithm>

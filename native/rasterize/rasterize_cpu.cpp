@@ -8,25 +8,19 @@
 #include "common/prefetch.h"
 #include "common/quad.h"
 #include "common/status.h"
-#include "common/stream.h"
 #include "common/tile_chunks.h"
 #include "common/tiles.h"
 #include "common/triangle_gradients.h"
-#include "common/wide.h"
 #include "lumigrad.h"
 #include "rasterize/attributes.h"
 #include "rasterize/coverage.h"
+#include "rasterize/fragment_images.h"
+#include "rasterize/lane_planes.h"
 #include "rasterize/tile_triangles.h"
 #include "rasterize/visibility_cpu.h"
 
 namespace lg {
 namespace {
-
-template <class T>
-struct alignas(64) BlockAttributes {
-  T u[block_lanes], v[block_lanes], depth[block_lanes];
-  T d[4][block_lanes];
-};
 
 // Attributes of a block all of whose lanes see one triangle.
 template <class T, bool Derivatives>
@@ -47,44 +41,6 @@ void shade_uniform(const Planes<T>& planes, int32_t column, int32_t row, BlockAt
     }
   }
 }
-
-// The planes of sixteen pixels' triangles, lane by lane, and where the pixels lie from the planes' anchors.
-template <class T>
-struct LanePlanes {
-  using Lanes = wide::Lanes<T>;
-
-  // (column, row): of lane 0.
-  LanePlanes(int32_t column, int32_t row) : column(column), row(row), x(T(0)), y(T(0)) {
-    for (int k = 0; k < 4; ++k) at[k] = dx[k] = dy[k] = Lanes(T(0));
-  }
-
-  // Gives the lanes of the mask their triangle.
-  void set(uint32_t lanes, const Planes<T>& p) {
-    for (int k = 0; k < 4; ++k) at[k] = wide::select(lanes, Lanes(p.at[k]), at[k]);
-    for (int k = 0; k < 4; ++k) dx[k] = wide::select(lanes, Lanes(p.dx[k]), dx[k]);
-    for (int k = 0; k < 4; ++k) dy[k] = wide::select(lanes, Lanes(p.dy[k]), dy[k]);
-    x = wide::select(lanes, Lanes(static_cast<T>(column - p.anchor_x)), x);
-    y = wide::select(lanes, Lanes(static_cast<T>(row - p.anchor_y)), y);
-  }
-
-  // The planes' values, plane by plane. Offsets: of the lanes from lane 0.
-  void evaluate(const T* offset_x, const T* offset_y, T (*values)[block_lanes]) {
-    x = x + wide::load(offset_x);
-    y = y + wide::load(offset_y);
-    for (int k = 0; k < 4; ++k) wide::store(values[k], (at[k] + dy[k] * y) + dx[k] * x);
-  }
-
-  int32_t column, row;
-  Lanes at[4], dx[4], dy[4], x, y;
-};
-
-template <class T>
-struct LaneOffsets {
-  alignas(64) static constexpr T ahead[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  alignas(64) static constexpr T none[16] = {};
-  alignas(64) static constexpr T block_x[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-  alignas(64) static constexpr T block_y[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
-};
 
 // The lanes of a block that see one triangle.
 struct BlockPart {
@@ -123,66 +79,6 @@ void shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint
     }
   }
 }
-
-// Where the outputs of all pixels go; bary_d and zbuffer are null if not wanted.
-template <class T>
-struct FragmentImages {
-  int32_t* tri;
-  T *bary, *depth, *bary_d;
-  float* zbuffer;
-  bool stream;  // whether to write zeros past the caches: of pixels that see nothing, hardly anybody reads more than `tri`
-
-  // Writes `count` pixels of a row from place `first` on; `from` has them from place `start` on.
-  void write(int64_t first, int64_t count, const FragmentImages& from, int64_t start) const {
-    std::copy_n(from.tri + start, count, tri + first);
-    std::copy_n(from.bary + 2 * start, 2 * count, bary + 2 * first);
-    std::copy_n(from.depth + start, count, depth + first);
-    if (bary_d) std::copy_n(from.bary_d + 4 * start, 4 * count, bary_d + 4 * first);
-    if (zbuffer) std::copy_n(from.zbuffer + start, count, zbuffer + first);
-  }
-
-  // The same for pixels that see nothing.
-  void clear(int64_t first, int64_t count) const {
-    std::fill_n(tri + first, count, -1);
-    write_zeros(bary + 2 * first, 2 * count, stream);
-    write_zeros(depth + first, count, stream);
-    if (bary_d) write_zeros(bary_d + 4 * first, 4 * count, stream);
-    if (zbuffer) write_zeros(zbuffer + first, count, stream);
-  }
-};
-
-// The outputs of a tile's row of blocks, which go to the images when it is complete: whole lines of memory at once.
-template <class T>
-struct alignas(64) Strip {
-  int32_t tri[block_size][tile_size];
-  T bary[block_size][2 * tile_size], depth[block_size][tile_size], bary_d[block_size][4 * tile_size];
-  float zbuffer[block_size][tile_size];
-
-  // From the block that begins at `column`.
-  template <bool Derivatives>
-  void set_block(int column, const int32_t* ids, const BlockAttributes<T>& a) {
-    for (int r = 0; r < block_size; ++r) {
-      const int lane = r * block_size;
-      for (int c = 0; c < block_size; ++c) tri[r][column + c] = ids[lane + c];
-      for (int c = 0; c < block_size; ++c) {
-        bary[r][2 * (column + c)] = a.u[lane + c];
-        bary[r][2 * (column + c) + 1] = a.v[lane + c];
-      }
-      for (int c = 0; c < block_size; ++c) depth[r][column + c] = a.depth[lane + c];
-      for (int c = 0; Derivatives && c < block_size; ++c) {
-        for (int k = 0; k < 4; ++k) bary_d[r][4 * (column + c) + k] = a.d[k][lane + c];
-      }
-    }
-  }
-
-  void set_zbuffer(int column, const int32_t* ids, const float* z) {
-    for (int l = 0; l < block_lanes; ++l) {
-      zbuffer[l / block_size][column + l % block_size] = ids[l] < 0 ? 0.0f : z[l];
-    }
-  }
-
-  FragmentImages<T> row(int r) { return {tri[r], bary[r], depth[r], bary_d[r], zbuffer[r], false}; }
-};
 
 template <class T>
 class AttributeSink final : public TileSink {
