@@ -34,31 +34,56 @@ void relax() {
 using TeamFunction = void (*)(void (*body)(void*), void* data, unsigned num_threads, unsigned flags);
 std::atomic<TeamFunction> team_function{nullptr};
 
-// One parallel_for: shared by the caller and the workers that join it.
+// A number for every thread that takes part in jobs, in the order of their first one.
+int number_of_this_thread() {
+  static std::atomic<int> threads{0};
+  thread_local const int number = threads.fetch_add(1, std::memory_order_relaxed);
+  return number;
+}
+
+// One parallel_for: shared by the caller and the workers that join it. The tasks are cut into as many parts as there are
+// threads. A thread begins with the part that is its own in every job, for what it wrote in one pass (of an image, of a
+// mesh) it finds in its own caches in the next, and then helps with the others.
 struct Job {
   Job(TaskFunction function, void* context, int64_t tasks, int helpers)
-      : function(function), context(context), tasks(tasks), helpers(helpers) {}
+      : function(function), context(context), helpers(helpers), parts(std::min(helpers + 1, most_parts)) {
+    for (int i = 0; i < parts; ++i) {
+      part[i].next.store(tasks * i / parts, std::memory_order_relaxed);
+      part[i].end = tasks * (i + 1) / parts;
+    }
+  }
+
+  static constexpr int most_parts = 64;
+  struct alignas(64) Part {
+    std::atomic<int64_t> next;  // the next task to hand out
+    int64_t end;
+  };
 
   const TaskFunction function;
   void* const context;
-  const int64_t tasks;
   const int helpers;                  // workers that may join besides the caller
-  std::atomic<int64_t> next{0};       // the next task to hand out
+  const int parts;
+  Part part[most_parts];
   std::atomic<int> joined{0};         // workers that have asked to join
   std::atomic<int> active{0};         // workers inside run()
   std::atomic<bool> failed{false};
   std::exception_ptr error{};
 
   void run(int worker) {
-    for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
+    const int own = number_of_this_thread() % parts;
+    for (int i = 0; i < parts; ++i) run_part(part[(own + i) % parts], worker);
+    finish_streams();
+  }
+
+  void run_part(Part& p, int worker) {
+    for (int64_t task; (task = p.next.fetch_add(1, std::memory_order_relaxed)) < p.end;) {
+      if (failed.load(std::memory_order_relaxed)) return;
       try {
         function(context, task, worker);
       } catch (...) {
         if (!failed.exchange(true)) error = std::current_exception();
-        next.store(tasks, std::memory_order_relaxed);
       }
     }
-    finish_streams();
   }
 };
 

@@ -1,4 +1,4 @@
-// A small thread pool: parallel_for over tasks of roughly equal worth, handed out dynamically.
+// A small thread pool: parallel_for over tasks of roughly equal worth. Each thread has its part, then helps others.
 //
 // The core links against no OpenMP runtime. Where torch brings GNU's, tasks run on the team of threads that
 // runtime keeps for torch (lg_use_team): its idle threads spin for milliseconds after a torch op, and threads
