@@ -74,17 +74,19 @@ bool any_wrong(const AntialiasScene<T>& s, int64_t first, int64_t last) {
   return wrong != 0;
 }
 
-// Facing flags of the triangles with these vertices, side by side: plain loops, which compilers vectorise.
+// Facing flags of `count` triangles with these vertices, side by side: plain loops, which compilers vectorise.
 constexpr int64_t facing_lanes = gather_lanes;
 template <class T>
-void face_lanes(const T* pos, const int32_t* index, uint8_t* facing) {
+void face_lanes(const T* pos, const int32_t* index, int64_t count, uint8_t* facing) {
   alignas(64) T corner[3][4][facing_lanes];
-  for (int k = 0; k < 3; ++k) gather_records(pos, index + k, 3, &corner[k][0][0]);
+  uint8_t flags[facing_lanes];
+  gather_corners(pos, index, count, &corner[0][0][0], &corner[1][0][0], &corner[2][0][0]);
   for (int64_t l = 0; l < facing_lanes; ++l) {
-    facing[l] = facing_flag(corner[0][0][l], corner[0][1][l], corner[0][2][l], corner[0][3][l], corner[1][0][l],
-                            corner[1][1][l], corner[1][2][l], corner[1][3][l], corner[2][0][l], corner[2][1][l],
-                            corner[2][2][l], corner[2][3][l]);
+    flags[l] = facing_flag(corner[0][0][l], corner[0][1][l], corner[0][2][l], corner[0][3][l], corner[1][0][l],
+                           corner[1][1][l], corner[1][2][l], corner[1][3][l], corner[2][0][l], corner[2][1][l],
+                           corner[2][2][l], corner[2][3][l]);
   }
+  std::copy_n(flags, count, facing);
 }
 
 template <class T>
@@ -93,19 +95,11 @@ void face_triangles(const AntialiasScene<T>& s, int64_t view, int64_t begin, int
     for (int64_t t = begin; t < end; ++t) check_triangle(s, t);
   }
   const T* pos = s.surface(view).pos;
-  int64_t first = begin;
-  for (; first + facing_lanes <= end; first += facing_lanes) {
-    for (int64_t i = 3 * (first + facing_lanes); i < 3 * std::min(end, first + 2 * facing_lanes); ++i) {
-      LG_PREFETCH(pos + 4 * static_cast<int64_t>(s.tri[i]));
-    }
-    face_lanes(pos, s.tri + 3 * first, facing + first);
+  for (int64_t first = begin; first < end; first += facing_lanes) {
+    const int64_t next = std::min(end, first + facing_lanes);
+    prefetch_corners(pos, 4, s.tri + 3 * next, std::min(facing_lanes, end - next));
+    face_lanes(pos, s.tri + 3 * first, next - first, facing + first);
   }
-  if (first == end) return;
-  int32_t padded[3 * facing_lanes];
-  uint8_t flags[facing_lanes];
-  for (int64_t i = 0; i < 3 * facing_lanes; ++i) padded[i] = s.tri[3 * first + (i < 3 * (end - first) ? i : i % 3)];
-  face_lanes(pos, padded, flags);
-  std::copy_n(flags, end - first, facing + first);
 }
 
 // The edges of triangle t behind which no other triangle of the surface lies.

@@ -91,6 +91,9 @@ inline int lowest_lane(uint32_t mask) {
 #endif
 }
 
+// The lowest set bit and all above it: the lanes from the beginning of a run on. Later runs overwrite what is theirs.
+inline uint32_t lanes_from_lowest(uint32_t mask) { return mask | (0u - mask); }
+
 // The number of set bits.
 inline int count_lanes(uint32_t mask) {
 #if defined(_MSC_VER)
@@ -125,15 +128,6 @@ inline int64_t run_end(const int32_t* values, int64_t begin, int64_t end) {
   }
   while (i < end && values[i] == value) ++i;
   return i;
-}
-
-// The sum of sixteen values, in an order that vector instructions like.
-template <class T>
-T sum_lanes(const T* values) {
-  T eight[8], four[4];
-  for (int l = 0; l < 8; ++l) eight[l] = values[l] + values[l + 8];
-  for (int l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
-  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 }  // namespace lg

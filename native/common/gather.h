@@ -73,4 +73,21 @@ inline void gather_records(const double* records, const int32_t* index, int stri
   }
 }
 
+// The three corners of `count` triangles, at most sixteen; beyond, the first is repeated. index: three for each triangle.
+template <class Record, class Out>
+void gather_corners(const Record* records, const int32_t* index, int64_t count, Out* a, Out* b, Out* c) {
+  int32_t padded[3 * gather_lanes];
+  for (int i = 0; count < gather_lanes && i < 3 * gather_lanes; ++i) padded[i] = index[i < 3 * count ? i : i % 3];
+  const int32_t* from = count < gather_lanes ? padded : index;
+  gather_records(records, from, 3, a);
+  gather_records(records, from + 1, 3, b);
+  gather_records(records, from + 2, 3, c);
+}
+
+// Asks for what gather_corners() will read of another `count` triangles. record_values: values in a record.
+template <class Value>
+void prefetch_corners(const Value* records, int record_values, const int32_t* index, int64_t count) {
+  for (int64_t i = 0; i < 3 * count; ++i) LG_PREFETCH(records + record_values * static_cast<int64_t>(index[i]));
+}
+
 }  // namespace lg

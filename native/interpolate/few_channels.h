@@ -108,7 +108,7 @@ class FewChannelsForward {
     for (auto& corner : a) std::fill_n(corner, Channels, Lanes(T(0)));
     for (uint32_t rest = run_starts(ids, count) & seen; rest; rest &= rest - 1) {
       const TriangleAttributes<T> attr = mesh_.attributes(view_, ids[lowest_lane(rest)]);
-      const uint32_t from_here = rest | (0u - rest);  // later runs will overwrite what is theirs
+      const uint32_t from_here = lanes_from_lowest(rest);
       for (int k = 0; k < 3; ++k) {
         for (int c = 0; c < Channels; ++c) a[k][c] = wide::select(from_here, Lanes(attr.a[k][c]), a[k][c]);
       }
@@ -217,7 +217,7 @@ class FewChannelsBackward {
     for (int c = 0; c < Channels; ++c) du[c] = dv[c] = Lanes(T(0));
     const int32_t* number = chunk.numbers;
     for (uint32_t rest = chunk.starts; rest; rest &= rest - 1, ++number) {
-      const uint32_t from_here = rest | (0u - rest);  // later runs will overwrite what is theirs
+      const uint32_t from_here = lanes_from_lowest(rest);
       const T* row = rows_.data() + *number * row_values;
       for (int c = 0; c < Channels; ++c) du[c] = wide::select(from_here, Lanes(row[to_u + c]), du[c]);
       for (int c = 0; c < Channels; ++c) dv[c] = wide::select(from_here, Lanes(row[to_v + c]), dv[c]);

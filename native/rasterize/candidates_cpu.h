@@ -39,12 +39,10 @@ struct alignas(64) CandidateTriangles {
   int32_t mask[capacity];
   float at_origin[capacity], dx[capacity], dy[capacity];
 
-  // index: three vertices of each triangle, all of them valid.
+  // index: three vertices of each of `count` triangles, all of them valid.
   void load(const SnappedVertex* vertices, const int32_t* index) {
     static_assert(sizeof(SnappedVertex) == 16 && sizeof(Corner) == 4 * 4 * capacity, "records of four 32-bit values");
-    gather_records(vertices, index, 3, &a);
-    gather_records(vertices, index + 1, 3, &b);
-    gather_records(vertices, index + 2, 3, &c);
+    gather_corners(vertices, index, count, &a, &b, &c);
     for (int l = 0; l < capacity; ++l) flags[l] = a.flags[l] | b.flags[l] | c.flags[l];
   }
 

@@ -4,18 +4,13 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "common/lane_offsets.h"
 #include "common/lanes.h"
 #include "rasterize/candidates_cpu.h"
 #include "rasterize/coverage.h"
 #include "rasterize/visibility_cpu.h"
 
 namespace lg {
-
-// The place of each lane in its 4x4 block.
-alignas(64) constexpr int32_t lane_column[block_lanes] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-alignas(64) constexpr int32_t lane_row[block_lanes] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
-alignas(64) constexpr float lane_x[block_lanes] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-alignas(64) constexpr float lane_y[block_lanes] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
 
 struct alignas(64) TileBuffers {
   int32_t triangle[tile_blocks * block_lanes];
@@ -35,7 +30,10 @@ struct TileEdge {
   int32_t at(int32_t column, int32_t row) const { return value + step_x * column + step_y * row; }
 
   // How the value differs between the lanes of a block.
-  IntLanes ramp() const { return broadcast(step_x) * load(lane_column) + broadcast(step_y) * load(lane_row); }
+  IntLanes ramp() const {
+    using Offsets = LaneOffsets<int32_t>;
+    return broadcast(step_x) * load(Offsets::block_x) + broadcast(step_y) * load(Offsets::block_y);
+  }
 };
 
 // The visibility depth of a block's lanes, in the order of operations that the rule fixes.
@@ -45,8 +43,8 @@ struct DepthLanes {
         high(broadcast(p.high)), anchor_x(p.anchor_x), anchor_y(p.anchor_y) {}
 
   FloatLanes at(int32_t column, int32_t row) const {
-    const FloatLanes x = broadcast(static_cast<float>(column - anchor_x)) + load(lane_x);
-    const FloatLanes y = broadcast(static_cast<float>(row - anchor_y)) + load(lane_y);
+    const FloatLanes x = broadcast(static_cast<float>(column - anchor_x)) + load(LaneOffsets<float>::block_x);
+    const FloatLanes y = broadcast(static_cast<float>(row - anchor_y)) + load(LaneOffsets<float>::block_y);
     return maximum(low, minimum(high, (at_anchor + dy * y) + dx * x));
   }
 
@@ -263,8 +261,8 @@ class Drawing {
 
   // (column, row): the block's first pixel, from the triangle's origin. place: the block's, in the buffers.
   LG_HD void draw_lanes(const TinyTriangle& t, LaneMask lanes, int32_t column, int32_t row, int32_t place) const {
-    const FloatLanes x = broadcast(static_cast<float>(column)) + load(lane_x);
-    const FloatLanes y = broadcast(static_cast<float>(row)) + load(lane_y);
+    const FloatLanes x = broadcast(static_cast<float>(column)) + load(LaneOffsets<float>::block_x);
+    const FloatLanes y = broadcast(static_cast<float>(row)) + load(LaneOffsets<float>::block_y);
     const FloatLanes plane = (broadcast(t.at_origin) + broadcast(t.dy) * y) + broadcast(t.dx) * x;
     const FloatLanes z = maximum(broadcast(t.low), minimum(broadcast(t.high), plane));
     const FloatLanes old_z = load(buffers_.depth + place);

@@ -49,10 +49,10 @@ struct BlockPart {
 };
 
 // Attributes of a block whose lanes see different triangles, or (where `seen` has no bit) none. parts: until all seen
-// lanes have had theirs.
+// lanes have had theirs; returns the end of them.
 template <class T, bool Derivatives>
-void shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint32_t seen, int32_t column, int32_t row,
-                 BlockAttributes<T>& LG_RESTRICT out) {
+const BlockPart* shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint32_t seen, int32_t column,
+                             int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
   LanePlanes<T> planes(column, row);
   for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) planes.set(parts->lanes, triangles.planes(parts->number));
   alignas(64) T values[4][block_lanes], dx[3][block_lanes], dy[3][block_lanes];
@@ -78,6 +78,7 @@ void shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint
       for (int k = 0; k < 4; ++k) out.d[k][l] = mine ? d[k] : T(0);
     }
   }
+  return parts;
 }
 
 template <class T>
@@ -147,8 +148,7 @@ class AttributeSink final : public TileSink {
       uint64_t shaded = 0;  // blocks
       for (int32_t x = 0; x < tile.width; x += block_size) {
         const uint32_t seen = seen_lanes(tile, tile.triangle + first_lane(x, y), x, y);
-        shade_block<Derivatives>(tile, x, y, seen, met.triangles, parts, strip);
-        for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) {}
+        parts = shade_block<Derivatives>(tile, x, y, seen, met.triangles, parts, strip);
         shaded |= static_cast<uint64_t>(seen != 0) << (x / block_size);
       }
       for (int r = 0; r < std::min(block_size, tile.height - y); ++r) write_row(tile, y + r, shaded, strip.row(r));
@@ -170,20 +170,22 @@ class AttributeSink final : public TileSink {
     }
   }
 
+  // Returns the end of the block's parts.
   template <bool Derivatives>
-  void shade_block(const Tile& tile, int32_t x, int32_t y, uint32_t seen, const TileTriangles<T>& triangles,
-                   const BlockPart* parts, Strip<T>& strip) const {
+  const BlockPart* shade_block(const Tile& tile, int32_t x, int32_t y, uint32_t seen, const TileTriangles<T>& triangles,
+                               const BlockPart* parts, Strip<T>& strip) const {
     const int32_t* ids = tile.triangle + first_lane(x, y);
     BlockAttributes<T> out;
     if (seen == 0) {
       std::memset(&out, 0, Derivatives ? sizeof out : sizeof out - sizeof out.d);
     } else if (parts->lanes == all_lanes) {
-      shade_uniform<T, Derivatives>(triangles.planes(parts->number), tile.x + x, tile.y + y, out);
+      shade_uniform<T, Derivatives>(triangles.planes(parts++->number), tile.x + x, tile.y + y, out);
     } else {
-      shade_mixed<T, Derivatives>(triangles, parts, seen, tile.x + x, tile.y + y, out);
+      parts = shade_mixed<T, Derivatives>(triangles, parts, seen, tile.x + x, tile.y + y, out);
     }
     strip.template set_block<Derivatives>(x, ids, out);
     if (images_.zbuffer) strip.set_zbuffer(x, ids, tile.depth + first_lane(x, y));
+    return parts;
   }
 
   static uint32_t lanes_inside(const Tile& tile, int32_t x, int32_t y) {
@@ -257,9 +259,9 @@ void add_uniform(const PixelChunk& chunk, const LaneGradients<T>& in, const Plan
     for (int k = 0; k < 4; ++k) gx[k][l] = out[k] * x;
   }
   for (int k = 0; k < 4; ++k) {
-    const T sum = sum_lanes(g[k]);
+    const T sum = wide::sum(wide::load(g[k]));
     record[k] += sum;
-    record[4 + k] += sum_lanes(gx[k]);
+    record[4 + k] += wide::sum(wide::load(gx[k]));
     record[8 + k] += sum * y;
   }
 }
@@ -271,7 +273,7 @@ void add_runs(const PixelChunk& chunk, const LaneGradients<T>& in, const TileTri
   LanePlanes<T> planes(chunk.column, chunk.row);
   const int32_t* number = chunk.numbers;
   for (uint32_t rest = chunk.starts; rest; rest &= rest - 1) {
-    planes.set(rest | (0u - rest), triangles.planes(*number++));  // later runs will overwrite what is theirs
+    planes.set(lanes_from_lowest(rest), triangles.planes(*number++));
   }
   alignas(64) T a[4][chunk_lanes], g[4][chunk_lanes], gradients[chunk_lanes][4], x[chunk_lanes];
   planes.evaluate(LaneOffsets<T>::ahead, LaneOffsets<T>::none, a);
@@ -333,9 +335,7 @@ void backward_tile(const Geometry<T>& geometry, const PixelGradientInputs<T>& in
   gradients.begin_chunk(chunk_number, worker, tile.view);
   const int32_t count = work.triangles.count();
   T* records = gradients.append(worker, count, [&](int64_t i) { return work.triangles.triangle(static_cast<int32_t>(i)); });
-  const auto ahead = [&](const PixelChunk& chunk) {
-    if (chunk.seen) prefetch_gradients(in, chunk.first, chunk.count);
-  };
+  const auto ahead = [&](const PixelChunk& chunk) { prefetch_gradients(in, chunk.first, chunk.count); };
   work.chunks.for_each(ahead, [&](const PixelChunk& chunk) {
     if (chunk.seen == 0) return;
     LaneGradients<T> lanes;

@@ -210,21 +210,9 @@ class VisibilityPass {
     uint32_t wrong = 0;
     for (int i = 0; i < 3 * batch.count; ++i) wrong |= static_cast<uint32_t>(index[i]) >= limit;
     for (int l = 0; LG_UNLIKELY(wrong) && l < batch.count; ++l) check_indices(first + l, index + 3 * l);
-    prefetch_candidates(chunk, first + batch.count);
-    if (LG_LIKELY(batch.count == CandidateTriangles::capacity)) {
-      batch.load(vertices, index);
-    } else {
-      int32_t padded[3 * CandidateTriangles::capacity];
-      for (int i = 0; i < 3 * CandidateTriangles::capacity; ++i) padded[i] = index[i < 3 * batch.count ? i : i % 3];
-      batch.load(vertices, padded);
-    }
-  }
-
-  // Asks for the vertices of the batch at `first`.
-  void prefetch_candidates(const Chunk& chunk, int64_t first) const {
-    const SnappedVertex* vertices = snapped_of(chunk.view);
-    const int64_t last = std::min(chunk.first + chunk.count, first + CandidateTriangles::capacity);
-    for (int64_t i = 3 * first; i < 3 * last; ++i) LG_PREFETCH(vertices + r_.tri[i]);
+    const int64_t left = chunk.first + chunk.count - (first + batch.count);
+    prefetch_corners(vertices, 1, index + 3 * batch.count, std::min<int64_t>(CandidateTriangles::capacity, left));
+    batch.load(vertices, index);
   }
 
   LG_NOINLINE void bin_flagged(Chunk& chunk, uint32_t* counts, int64_t t) {

@@ -157,7 +157,7 @@ class Blender {
     const SoftNearness<T> nearness = r_.nearness;
     LG_VECTORIZE
     for (int l = 0; l < soft_lanes; ++l) {
-      const T x = T(column + soft_lane_column[l]) * step, y = -T(row + soft_lane_row[l]) * step;
+      const T x = T(column + SoftLanes::block_x[l]) * step, y = -T(row + SoftLanes::block_y[l]) * step;
       SoftPlace<T> at;
       soft_locate<Edges>(f, x, y, at);
       bool near = (at.inner >= 0) | (at.dist < blur);
@@ -185,7 +185,7 @@ class Blender {
     const SoftNearness<T> nearness = r_.nearness;
     LG_VECTORIZE
     for (int l = 0; l < soft_lanes; ++l) {
-      const T x = T(column + soft_lane_column[l]) * step, y = -T(row + soft_lane_row[l]) * step;
+      const T x = T(column + SoftLanes::block_x[l]) * step, y = -T(row + SoftLanes::block_y[l]) * step;
       SoftPlace<T> at;
       soft_locate<Edges>(f, x, y, at);
       SoftWeights<T> weights;
@@ -299,7 +299,7 @@ class Blender {
     const T step = step_, blur = blur_, inverse_sigma = r_.inverse_sigma;
     LG_VECTORIZE
     for (int l = 0; l < soft_lanes; ++l) {
-      const T x = T(column + soft_lane_column[l]) * step, y = -T(row + soft_lane_row[l]) * step;
+      const T x = T(column + SoftLanes::block_x[l]) * step, y = -T(row + SoftLanes::block_y[l]) * step;
       SoftPlace<T> at;
       soft_locate<Edges>(f, x, y, at);
       const bool inside = at.inner >= 0;
@@ -350,7 +350,7 @@ class Blender {
     const SoftNearness<T> nearness = r_.nearness;
     LG_VECTORIZE
     for (int l = 0; l < soft_lanes; ++l) {
-      const T px = T(column + soft_lane_column[l]), py = T(row + soft_lane_row[l]), x = px * step, y = -py * step;
+      const T px = T(column + SoftLanes::block_x[l]), py = T(row + SoftLanes::block_y[l]), x = px * step, y = -py * step;
       SoftPlace<T> at;
       soft_locate<Edges>(f, x, y, at);
       SoftWeights<T> weights;

@@ -126,7 +126,7 @@ class Forward {
     const T step = step_, blur = blur_;
     LG_VECTORIZE
     for (int l = 0; l < soft_lanes; ++l) {
-      const T x = T(column + soft_lane_column[l]) * step, y = -T(row + soft_lane_row[l]) * step;
+      const T x = T(column + SoftLanes::block_x[l]) * step, y = -T(row + SoftLanes::block_y[l]) * step;
       SoftPlace<T> at;
       soft_locate<Edges>(face, x, y, at);
       SoftWeights<T> weights;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "common/lane_offsets.h"
 #include "common/tiles.h"
 #include "soft/bins_cpu.h"
 #include "soft/scene.h"
@@ -11,9 +12,7 @@
 namespace lg {
 
 constexpr int soft_lanes = 16, soft_block = 4;  // a block of 4x4 pixels is sixteen lanes
-
-alignas(64) constexpr int32_t soft_lane_column[soft_lanes] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-alignas(64) constexpr int32_t soft_lane_row[soft_lanes] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+using SoftLanes = LaneOffsets<int32_t>;
 
 // A face seen from the tile's first pixel, and its box within the tile in pixels.
 template <class T>
