@@ -152,6 +152,7 @@ def texture_ops(dtype: torch.dtype) -> None:
         way_d = uniform(2, 6, 7, 3, 2, dtype=dtype).requires_grad_()
         for filter in ("nearest", "linear", "linear-mipmap-nearest", "linear-mipmap-linear"):
             differentiate([lg.texture_cube(tex, way.requires_grad_(), way_d, filter=filter)])
+        differentiate([lg.texture_cube(tex, way, way_d * 1000, anisotropy=16)])
 
 
 def wrong_calls() -> None:

@@ -70,6 +70,38 @@ LG_HD T face_coordinate_d(T a, T m, T a_d, T m_d) {
   return T(0.5) * ((a_d - (a / m) * m_d) / m);
 }
 
+// A point of the cube: coordinates within a face.
+template <class T>
+struct FacePoint {
+  int32_t face;
+  T u, v;
+};
+
+// The point seen through (u, v) of a face's plane, which for coordinates beyond [0, 1] lies on another face.
+template <class T>
+LG_HD FacePoint<T> onto_cube(int32_t face, T u, T v) {
+  const bool within = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1);
+  T towards[3];
+  from_face(face, FaceVector<T>{1, 2 * u - 1, 2 * v - 1}, towards);
+  const int32_t met = cube_face(towards[0], towards[1], towards[2]);
+  const FaceVector<T> n = to_face(met, towards[0], towards[1], towards[2]);
+  return {within ? face : met, within ? u : face_coordinate(n.a, n.m), within ? v : face_coordinate(n.b, n.m)};
+}
+
+// The gradient (*g_u, *g_v) of a point on the cube, as one of the coordinates in the plane of `face` through which the
+// point is seen. A vector keeps its length between both frames: `scale` is 1 over its part along the point's normal.
+template <class T>
+LG_HD void gradient_in_plane(int32_t face, const FacePoint<T>& point, T* g_u, T* g_v) {
+  const T p = 2 * point.u - 1, q = 2 * point.v - 1;
+  T world[3];
+  from_face(point.face, FaceVector<T>{1, p, q}, world);
+  const T scale = to_face(face, world[0], world[1], world[2]).m;
+  from_face(point.face, FaceVector<T>{-(*g_u * p + *g_v * q), *g_u, *g_v}, world);
+  const FaceVector<T> gradient = to_face(face, world[0], world[1], world[2]);
+  *g_u = scale * gradient.a;
+  *g_v = scale * gradient.b;
+}
+
 struct CubeTexel {
   int32_t face, x, y;
 };

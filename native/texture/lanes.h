@@ -94,6 +94,7 @@ struct Lanes : LaneCounts {
   T taps[block_lanes], axis_s[block_lanes], axis_t[block_lanes];  // sigma e, see MajorAxis
 
   T tap_u[block_lanes], tap_v[block_lanes];
+  int32_t tap_face[block_lanes];  // of a cube
   Corners<T> corners[2];
 
   LG_SHARED Footprint<T> footprint(int i) const { return {s_x[i], s_y[i], t_x[i], t_y[i]}; }
@@ -351,7 +352,7 @@ LG_SHARED void place_cube(const Request<T>& r, int which, Lanes<T>& b) {
   for (int i = 0; i < b.padded; ++i) {
     const int32_t size = level_side(r.width, b.level[which][i]);
     const T s = b.tap_u[i] * T(size) - T(0.5), t = b.tap_v[i] * T(size) - T(0.5);
-    const int32_t x = whole_part(s), y = whole_part(t), first = (b.face[i] * size + y) * size + x;
+    const int32_t x = whole_part(s), y = whole_part(t), first = (b.tap_face[i] * size + y) * size + x;
     low_x[i] = x;
     low_y[i] = y;
     at_edge[i] = (x < 0) | (y < 0) | (x + 1 >= size) | (y + 1 >= size);
@@ -365,7 +366,7 @@ LG_SHARED void place_cube(const Request<T>& r, int which, Lanes<T>& b) {
     set_weights(c, i, b.share[which][i]);
   }
   for (int i = 0; i < b.count; ++i) {
-    if (at_edge[i]) place_cube_edge(b.face[i], low_x[i], low_y[i], level_side(r.width, b.level[which][i]), i, c);
+    if (at_edge[i]) place_cube_edge(b.tap_face[i], low_x[i], low_y[i], level_side(r.width, b.level[which][i]), i, c);
   }
 }
 
@@ -376,8 +377,20 @@ LG_SHARED void place_cube_nearest(const Request<T>& r, Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const int32_t x = nearest_tap<wrap_clamp>(b.tap_u[i], size), y = nearest_tap<wrap_clamp>(b.tap_v[i], size);
-    c.index[0][i] = (b.face[i] * size + y) * size + x;
+    c.index[0][i] = (b.tap_face[i] * size + y) * size + x;
     c.weight[0][i] = 1;
+  }
+}
+
+// Takes taps that have left their face to the face which they have come to.
+template <class T>
+LG_SHARED void turn_over_edges(Lanes<T>& b) {
+  LG_VECTORIZE
+  for (int i = 0; i < b.padded; ++i) {
+    const FacePoint<T> point = onto_cube(b.face[i], b.tap_u[i], b.tap_v[i]);
+    b.tap_face[i] = point.face;
+    b.tap_u[i] = point.u;
+    b.tap_v[i] = point.v;
   }
 }
 
@@ -387,6 +400,7 @@ LG_SHARED void move_to_tap(const Request<T>& r, int32_t tap, Lanes<T>& b) {
   if (b.most_taps == 1) {
     for (int i = 0; i < b.padded; ++i) b.tap_u[i] = b.u[i];
     for (int i = 0; i < b.padded; ++i) b.tap_v[i] = b.v[i];
+    for (int i = 0; r.is_cube() && i < b.padded; ++i) b.tap_face[i] = b.face[i];
     return;
   }
   const T width = T(r.width), height = T(r.height);
@@ -397,6 +411,7 @@ LG_SHARED void move_to_tap(const Request<T>& r, int32_t tap, Lanes<T>& b) {
     b.tap_u[i] = b.u[i] + along * b.axis_s[i] / width;
     b.tap_v[i] = b.v[i] + along * b.axis_t[i] / height;
   }
+  if (r.is_cube()) turn_over_edges(b);
 }
 
 // Finds the texels of tap `tap` and their weights, for the finer level and, where any lane needs it, the

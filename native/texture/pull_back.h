@@ -38,10 +38,10 @@ LG_SHARED void fill_missing_corners(const Corners<T>& c, int count, T (*dot)[blo
   }
 }
 
-// Adds one tap's share to the gradients of position, level and axis.
-template <class T>
+// Adds one tap's share to the gradients of position, level and axis. turned: taps may lie on other faces of a cube.
+template <bool turned, class T>
 LG_SHARED void add_tap_gradient(const Request<T>& r, int32_t tap, int which, const Lanes<T>& b, const Dots<T>& dots,
-                      LookupGradients<T>& g) {
+                                LookupGradients<T>& g) {
   const Corners<T>& c = b.corners[which];
   const T(*dot)[block_lanes] = dots.dot[which];
   const bool mirror = r.wrap == wrap_mirror, spread = b.most_taps > 1;
@@ -55,8 +55,9 @@ LG_SHARED void add_tap_gradient(const Request<T>& r, int32_t tap, int which, con
     const T share = b.share[which][i];
     const T slope_u = mirror ? fold_slope<wrap_mirror>(b.tap_u[i]) : T(1);
     const T slope_v = mirror ? fold_slope<wrap_mirror>(b.tap_v[i]) : T(1);
-    const T g_u = share * T(level_side(r.width, b.level[which][i])) * slope_u * across;
-    const T g_v = share * T(level_side(r.height, b.level[which][i])) * slope_v * (high - low);
+    T g_u = share * T(level_side(r.width, b.level[which][i])) * slope_u * across;
+    T g_v = share * T(level_side(r.height, b.level[which][i])) * slope_v * (high - low);
+    if (turned) gradient_in_plane(b.face[i], FacePoint<T>{b.tap_face[i], b.tap_u[i], b.tap_v[i]}, &g_u, &g_v);
     g.u[i] += g_u;
     g.v[i] += g_v;
     g.level[i] += level_sign * (low + y * (high - low)) / b.taps[i];
@@ -68,12 +69,16 @@ LG_SHARED void add_tap_gradient(const Request<T>& r, int32_t tap, int which, con
 
 template <class T>
 LG_SHARED void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T>& b, Dots<T>& dots,
-                       LookupGradients<T>& g) {
+                                 LookupGradients<T>& g) {
   LG_UNROLL
   for (int which = 0; which < level_loops(b); ++which) {
     if (block_lanes == 1 && which > b.any_moves) break;
     if (r.is_cube()) fill_missing_corners(b.corners[which], b.count, dots.dot[which]);
-    add_tap_gradient(r, tap, which, b, dots, g);
+    if (r.is_cube() && b.most_taps > 1) {
+      add_tap_gradient<true>(r, tap, which, b, dots, g);
+    } else {
+      add_tap_gradient<false>(r, tap, which, b, dots, g);
+    }
   }
 }
 

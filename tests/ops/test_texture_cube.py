@@ -106,6 +106,25 @@ def test_neighbours_touch(look_up) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_anisotropic_taps(look_up, size: int) -> None:
+    """Six taps along a line in a face's plane, which leads over an edge and past a corner: the mean of six lookups."""
+    tex = random(1, 6, size, size, 2, dtype=torch.float64)
+    at = torch.tensor([0.8, -0.6], dtype=torch.float64)  # across the face, from -1 to 1
+    length, across = torch.tensor([1.5, -0.9]).double(), torch.tensor([0.9, 1.5]).double() / 6  # of the footprint
+    places = at + ((torch.arange(6).double() + 0.5) / 6 - 0.5)[:, None] * length
+    level = (length.norm() * size / 2 / 6).log2().clamp(min=0)
+    for m, u, v in TABLE:
+        u, v = axis(u), axis(v)
+        seen = axis(m) + places[:, :1] * u + places[:, 1:] * v
+        wanted = look_up(tex, seen.view(1, 1, 6, 3), mip_bias=level.expand(1, 1, 6)).mean(2)
+        direction = 2.5 * (axis(m) + at[0] * u + at[1] * v)
+        direction_d = 2.5 * torch.stack([d[0] * u + d[1] * v for d in (length, across)], -1)
+        out = look_up(tex, direction.view(1, 1, 1, 3), direction_d.view(1, 1, 1, 3, 2), anisotropy=16)
+        assert torch.allclose(out[:, :, 0], wanted, atol=1e-12)
+
+
+@BOTH
 @pytest.mark.parametrize("filter", FILTERS)
 def test_invalid_directions(look_up, filter: str) -> None:
     tex, direction, direction_d, bias = scene(8)
@@ -114,7 +133,9 @@ def test_invalid_directions(look_up, filter: str) -> None:
     direction[0, 0, 2, 2] = math.inf
     if "mipmap" in filter:
         direction_d[0, 1, 0, 0, 1] = math.nan
-    out, *grads = outputs(look_up, [tex, direction, direction_d, bias], filter=filter)
+        direction_d[0, 1, 1] = 1e30
+    aniso = {"anisotropy": 3} if "mipmap" in filter else {}
+    out, *grads = outputs(look_up, [tex, direction, direction_d, bias], filter=filter, **aniso)
     for where in [(0, 0, 0), (0, 0, 1), (0, 0, 2)] + [(0, 1, 0)] * ("mipmap" in filter):
         assert not out[where].any()
         assert not any(grad[where].any() for grad in grads[1:])
@@ -125,22 +146,24 @@ def test_invalid_directions(look_up, filter: str) -> None:
 @given(
     st.tuples(st.integers(0, 2), st.integers(0, 7), st.integers(0, 50)), st.integers(1, 9),
     st.sampled_from([0, 1, 3, 5]), st.sampled_from(FILTERS), st.one_of(st.none(), st.integers(0, 3)),
-    st.booleans(),
+    st.sampled_from([1, 2, 5, 16]), st.booleans(),
 )  # fmt: skip
-def test_matches_reference(image, size: int, channels: int, filter: str, max_level, own: bool) -> None:
+def test_matches_reference(image, size: int, channels: int, filter: str, max_level, anisotropy: int, own: bool) -> None:
     views, rows, columns = image
     values = scene(size, channels, views, rows, columns, textures=views if own else 1)
-    options = {"filter": filter, "max_level": max_level}
+    options = {"filter": filter, "max_level": max_level, "anisotropy": anisotropy if "mipmap" in filter else 1}
     pairs = zip(outputs(lg.texture_cube, values, **options), outputs(reference.texture_cube, values, **options))
     for a, b in pairs:
         assert scaled_error(a, b) < 1e-11
 
 
+@pytest.mark.parametrize("anisotropy", [1, 4])
 @pytest.mark.parametrize("filter", FILTERS)
-def test_float32_matches_reference(filter: str) -> None:
+def test_float32_matches_reference(filter: str, anisotropy: int) -> None:
     values = scene(16, 3, 2, 20, 20, dtype=torch.float32)
-    expected = outputs(reference.texture_cube, [value.double() for value in values], filter=filter)
-    for i, (a, b) in enumerate(zip(outputs(lg.texture_cube, values, filter=filter), expected)):
+    options = {"filter": filter, "anisotropy": anisotropy if "mipmap" in filter else 1}
+    expected = outputs(reference.texture_cube, [value.double() for value in values], **options)
+    for i, (a, b) in enumerate(zip(outputs(lg.texture_cube, values, **options), expected)):
         assert scaled_error(a, b) < (1e-4 if i else 1e-5)
 
 
@@ -172,12 +195,36 @@ def test_gradients(filter: str) -> None:
     assert torch.autograd.gradcheck(run, (*inputs, *mips), eps=1e-7, atol=1e-5)
 
 
-def test_threads_do_not_matter() -> None:
+@pytest.mark.parametrize("anisotropy", [2, 8])
+def test_gradients_of_anisotropic_lookups(anisotropy: int) -> None:
+    """Footprints of 2.7 by 0.6 texels, in the middle of faces, over edges and around corners."""
+    size, count = 4, 24
+    tex = random(1, 6, size, size, 2, dtype=torch.float64).requires_grad_()
+    normal, u, v = (torch.stack([axis(TABLE[i % 6][k]) for i in range(count)]) for k in range(3))
+    at = 0.93 * random(count, 2, seed=6, dtype=torch.float64)
+    angle = torch.linspace(0.1, 6.0, count, dtype=torch.float64)[:, None]
+    steps = [length * 2 / size * (c * u + s * v) for length, c, s in ((2.7, angle.cos(), angle.sin()),
+                                                                      (0.6, -angle.sin(), angle.cos()))]  # fmt: skip
+    direction, direction_d = normal + at[:, :1] * u + at[:, 1:] * v, torch.stack(steps, -1)
+    shape = (1, 4, 6)
+    inputs = (
+        tex, direction.view(*shape, 3).requires_grad_(), direction_d.view(*shape, 3, 2).requires_grad_(),
+        (0.6 + 0.2 * random(*shape, seed=2, dtype=torch.float64)).requires_grad_(),
+    )  # fmt: skip
+
+    def run(tex, direction, direction_d, bias):
+        return lg.texture_cube(tex, direction, direction_d, bias, anisotropy=anisotropy)
+
+    assert torch.autograd.gradcheck(run, inputs, eps=1e-8, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("anisotropy", [1, 5])
+def test_threads_do_not_matter(anisotropy: int) -> None:
     values = scene(24, 3, 2, 40, 150, textures=1, dtype=torch.float32)
     results = []
     for count in (1, 2, 3):
         with threads(count):
-            results.append(outputs(lg.texture_cube, values))
+            results.append(outputs(lg.texture_cube, values, anisotropy=anisotropy))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 
@@ -193,6 +240,8 @@ def test_wrong_calls() -> None:
         (ValueError, "mip_bias: expected shape", (tex, direction, None, bias[0]), {}),
         (ValueError, "filter: linear-mipmap-nearest needs direction_d", (tex, direction), mip_filter),
         (ValueError, r"mips\[0\]: expected shape", (tex, direction, direction_d, None, [tex]), {}),
+        (ValueError, "anisotropy: expected 1 to 16, got 0", (tex, direction, direction_d), {"anisotropy": 0}),
+        (ValueError, "anisotropy: 2 lookups need direction_d", (tex, direction), {"anisotropy": 2}),
     ]
     for error, message, args, options in bad:
         with pytest.raises(error, match=f"^{message}"):

@@ -78,7 +78,7 @@ def texture(
     code = check_filter(filter, "uv_d", uv_d, mip_bias)
     if wrap not in WRAPS:
         raise ValueError(f"wrap: expected one of {', '.join(WRAPS)}, got {wrap!r}")
-    _check_anisotropy(anisotropy, uv_d, code)
+    check_anisotropy(anisotropy, "uv_d", uv_d, code)
     levels = check_levels(tex, mips, max_level)
     if needs_reference("texture", tex):
         return reference.texture(tex, uv, uv_d, mip_bias, mips, filter, wrap, max_level, anisotropy)
@@ -93,7 +93,7 @@ def look_up(
     levels: int | list[torch.Tensor],
     filter_code: int,
     wrap_code: int,
-    anisotropy: int = 1,
+    anisotropy: int,
 ) -> torch.Tensor:
     """The op behind `texture` and `texture_cube`. levels: the mips, or how many to build."""
     if not has_mips(filter_code):
@@ -146,13 +146,14 @@ def check_filter(filter: str, name_d: str, coord_d: torch.Tensor | None, mip_bia
     return code
 
 
-def _check_anisotropy(anisotropy: int, uv_d: torch.Tensor | None, filter_code: int) -> None:
+def check_anisotropy(anisotropy: int, name_d: str, coord_d: torch.Tensor | None, filter_code: int) -> None:
+    """Raises if a lookup cannot have this anisotropy."""
     if isinstance(anisotropy, bool) or not isinstance(anisotropy, int):
         raise TypeError(f"anisotropy: expected an integer, got {anisotropy!r}")
     if not 1 <= anisotropy <= MAX_ANISOTROPY:
         raise ValueError(f"anisotropy: expected 1 to {MAX_ANISOTROPY}, got {anisotropy}")
-    if anisotropy > 1 and (uv_d is None or not has_mips(filter_code)):
-        raise ValueError(f"anisotropy: {anisotropy} lookups need uv_d and a filter with mip levels")
+    if anisotropy > 1 and (coord_d is None or not has_mips(filter_code)):
+        raise ValueError(f"anisotropy: {anisotropy} lookups need {name_d} and a filter with mip levels")
 
 
 def check_levels(

@@ -12,7 +12,7 @@ import torch
 from lumigrad import reference
 from lumigrad.ops._registration import needs_reference
 from lumigrad.ops.build_mips import check_texture
-from lumigrad.ops.texture import CUBE, check_filter, check_levels, check_lookup, look_up
+from lumigrad.ops.texture import CUBE, check_anisotropy, check_filter, check_levels, check_lookup, look_up
 
 
 def texture_cube(
@@ -23,6 +23,7 @@ def texture_cube(
     mips: Sequence[torch.Tensor] | None = None,
     filter: str = "auto",
     max_level: int | None = None,
+    anisotropy: int = 1,
 ) -> torch.Tensor:
     """Look up a cube map.
 
@@ -35,8 +36,8 @@ def texture_cube(
             the order +x -x +y -y +z -z.
         direction: directions [N, h, w, 3] of any length.
         direction_d: their screen derivatives [N, h, w, 3, 2], by X (one pixel to the right) and Y (one down).
-        mip_bias, mips, filter, max_level: as for :func:`~lumigrad.ops.texture.texture`; mips as made by
-            ``build_mips(tex, cube=True)``.
+        mip_bias, mips, filter, max_level, anisotropy: as for :func:`~lumigrad.ops.texture.texture`; mips as made
+            by ``build_mips(tex, cube=True)``. Lookups spread by `anisotropy` go on across a face's edges.
 
     Returns:
         Filtered texels [N, h, w, C]. Gradients reach `tex`, `direction`, `direction_d`, `mip_bias` and `mips`.
@@ -49,7 +50,8 @@ def texture_cube(
     tex = check_texture(tex, cube=True)
     direction, direction_d, mip_bias = check_lookup(tex, "direction", direction, "direction_d", direction_d, mip_bias)
     code = check_filter(filter, "direction_d", direction_d, mip_bias)
+    check_anisotropy(anisotropy, "direction_d", direction_d, code)
     levels = check_levels(tex, mips, max_level)
     if needs_reference("texture_cube", tex, "texture"):
-        return reference.texture_cube(tex, direction, direction_d, mip_bias, mips, filter, max_level)
-    return look_up(tex, direction, direction_d, mip_bias, levels, code, CUBE)
+        return reference.texture_cube(tex, direction, direction_d, mip_bias, mips, filter, max_level, anisotropy)
+    return look_up(tex, direction, direction_d, mip_bias, levels, code, CUBE, anisotropy)

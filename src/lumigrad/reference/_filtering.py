@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -78,6 +79,15 @@ def major_axis(j: Tensor, squared: Tensor, anisotropy: int) -> tuple[Tensor, Ten
         taps = (ratio - TAP_TOLERANCE).ceil().clamp(1, anisotropy)
         taps = torch.where(is_round, 1, taps)
     return axis, taps
+
+
+def spread(taps: Tensor, axis: Tensor, look_up: Callable[[Tensor], Tensor]) -> Tensor:
+    """The mean [M, C] of taps [M] lookups spread evenly along the axes [M, 2]; look_up(offset [M, 2]) makes one."""
+    out: Tensor | float = 0.0
+    for tap in range(int(taps.max()) if len(taps) else 1):
+        share = torch.where(tap < taps, 1 / taps, 0)
+        out = out + share[:, None] * look_up(((tap + 0.5) / taps - 0.5)[:, None] * axis)
+    return cast(Tensor, out)
 
 
 def choose_level(squared: Tensor | None, taps: Tensor, mip_bias: Tensor | None, levels: int) -> Tensor:

@@ -75,16 +75,16 @@ def texture(
     level = filtering.choose_level(squared, taps, None if bias is None else bias.flatten(), len(levels))
     image = torch.arange(len(uv), device=uv.device).repeat_interleave(uv[0].numel() // 2 if len(uv) else 0)
 
-    out = tex.new_zeros((len(at), tex.shape[-1]))
-    for tap in range(int(taps.max()) if len(taps) else 0):
-        place = at + ((tap + 0.5) / taps - 0.5)[:, None] * axis / size
+    def look_up(offset: Tensor) -> Tensor:
+        place = at + offset
 
-        def sample(texels: Tensor, where: Tensor, place: Tensor = place) -> Tensor:
+        def sample(texels: Tensor, where: Tensor) -> Tensor:
             views = image[where] if len(tex) > 1 else torch.zeros_like(where)
             return _sample(texels, views, place[where], filter, wrap)
 
-        share = torch.where(tap < taps, 1 / taps, 0)
-        out = out + share[:, None] * filtering.mix_levels(levels, level, filter, sample)
+        return filtering.mix_levels(levels, level, filter, sample)
+
+    out = filtering.spread(taps, axis / size, look_up)
     return cast(Tensor, filtering.keep(valid, out.view(*uv.shape[:-1], tex.shape[-1])))
 
 

@@ -25,6 +25,7 @@ def texture_cube(
     mips: Sequence[Tensor] | None = None,
     filter: str = "auto",
     max_level: int | None = None,
+    anisotropy: int = 1,
 ) -> Tensor:
     """Look up a cube map.
 
@@ -33,11 +34,14 @@ def texture_cube(
     face; beyond a corner there is none, and the mean of the other three stands for it. The mip level comes
     from the derivatives of the coordinates within the face.
 
+    The lookups of an anisotropic one are spread in the plane of the face. Each that is beyond an edge is made
+    where the cube is seen through its point of the plane, on another face.
+
     Args:
         tex: cube maps [N, 6, S, S, C] or [1, 6, S, S, C], faces +x -x +y -y +z -z, OpenGL's orientations.
         direction: directions [N, h, w, 3] of any length. Zero or not finite: the result is 0.
         direction_d: their derivatives [N, h, w, 3, 2] by X and Y, the pixel's column and row.
-        mip_bias, mips, filter, max_level: as for `texture`.
+        mip_bias, mips, filter, max_level, anisotropy: as for `texture`.
 
     Returns:
         [N, h, w, C].
@@ -55,17 +59,25 @@ def texture_cube(
 
     face = _face(towards.detach())
     uv, footprint = _project(face, towards, None if derivatives is None else derivatives.flatten(0, 2))
-    squared = None if footprint is None else filtering.footprint_extent(footprint * tex.shape[2])
     taps = torch.ones_like(uv[:, 0])
+    squared, axis = None, torch.zeros_like(uv)
+    if footprint is not None:
+        footprint = footprint * tex.shape[2]
+        squared = filtering.footprint_extent(footprint)
+        if anisotropy > 1:
+            axis, taps = filtering.major_axis(footprint, squared, anisotropy)
     level = filtering.choose_level(squared, taps, None if bias is None else bias.flatten(), len(levels))
     count = direction[0].numel() // 3 if len(direction) else 0
     image = torch.arange(len(direction), device=tex.device).repeat_interleave(count)
 
-    def sample(texels: Tensor, where: Tensor) -> Tensor:
-        views = image[where] if len(tex) > 1 else torch.zeros_like(where)
-        return _sample(texels, views, face[where], uv[where], filter)
+    def look_up(face: Tensor, uv: Tensor) -> Tensor:
+        def sample(texels: Tensor, where: Tensor) -> Tensor:
+            views = image[where] if len(tex) > 1 else torch.zeros_like(where)
+            return _sample(texels, views, face[where], uv[where], filter)
 
-    out = filtering.mix_levels(levels, level, filter, sample)
+        return filtering.mix_levels(levels, level, filter, sample)
+
+    out = filtering.spread(taps, axis / tex.shape[2], lambda offset: look_up(*_onto_cube(face, uv + offset)))
     return cast(Tensor, filtering.keep(valid, out.view(*direction.shape[:-1], tex.shape[-1])))
 
 
@@ -86,6 +98,15 @@ def _project(face: Tensor, direction: Tensor, direction_d: Tensor | None) -> tup
         return uv, None
     m_d = (normal[..., None] * direction_d).sum(-2)
     return uv, (along @ direction_d - slope[..., None] * m_d[:, None, :]) / (2 * m[:, None, None])
+
+
+def _onto_cube(face: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
+    """Faces and coordinates of the points seen through `uv` of the planes of faces, which may be beyond [0, 1]."""
+    normal, along = _frame(face, uv)
+    direction = normal + ((2 * uv - 1)[:, None] @ along).squeeze(-2)
+    within = ((uv >= 0) & (uv <= 1)).all(-1)
+    face = torch.where(within, face, _face(direction.detach()))
+    return face, torch.where(within[:, None], uv, _project(face, direction, None)[0])
 
 
 def _frame(face: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
