@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "common/config.h"
 
@@ -220,12 +221,26 @@ constexpr int double_lanes = 4;
 constexpr int double_lanes = 2;
 #endif
 
+// Lanes are loaded from and stored to T as well, which they are converted from and to.
 #if defined(__GNUC__) || defined(__clang__)
 
 typedef double DoubleLanes __attribute__((vector_size(8 * double_lanes)));
 
-inline double lane(const DoubleLanes& a, int l) { return a[l]; }
-inline void set_lane(DoubleLanes& a, int l, double value) { a[l] = value; }
+template <class T>
+struct Narrow {
+  typedef T type __attribute__((vector_size(sizeof(T) * double_lanes)));
+};
+template <class T>
+inline DoubleLanes load_doubles(const T* from) {
+  typename Narrow<T>::type values;
+  std::memcpy(&values, from, sizeof values);
+  return __builtin_convertvector(values, DoubleLanes);
+}
+template <class T>
+inline void store_doubles(T* to, const DoubleLanes& a) {
+  const auto values = __builtin_convertvector(a, typename Narrow<T>::type);
+  std::memcpy(to, &values, sizeof values);
+}
 
 #else
 
@@ -257,8 +272,14 @@ LG_LANE_OPERATOR(/)
 inline DoubleLanes operator-(const DoubleLanes& a) { return 0.0 - a; }
 inline DoubleLanes& operator+=(DoubleLanes& a, const DoubleLanes& b) { return a = a + b; }
 
-inline double lane(const DoubleLanes& a, int l) { return a.v[l]; }
-inline void set_lane(DoubleLanes& a, int l, double value) { a.v[l] = value; }
+template <class T>
+inline DoubleLanes load_doubles(const T* from) {
+  return for_double_lanes([&](int l) { return static_cast<double>(from[l]); });
+}
+template <class T>
+inline void store_doubles(T* to, const DoubleLanes& a) {
+  for (int l = 0; l < double_lanes; ++l) to[l] = static_cast<T>(a.v[l]);
+}
 inline DoubleLanes zero_unless_finite(const DoubleLanes& condition, const DoubleLanes& value) {
   return for_double_lanes([&](int l) { return condition.v[l] - condition.v[l] == 0 ? value.v[l] : 0.0; });
 }

@@ -37,6 +37,34 @@ struct PixelChunk {
   }
 };
 
+// Sorts `count` rows of n values by place, sixteen lanes each; zeros beyond.
+template <class T>
+LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes]) {
+  if (LG_LIKELY(count == chunk_lanes)) {
+    for (int k = 0; k < n; ++k) {
+      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = from[l * n + k];
+    }
+  } else {
+    for (int k = 0; k < n; ++k) {
+      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = l < count ? from[l * n + k] : T(0);
+    }
+  }
+}
+
+// The other way.
+template <class T>
+LG_HD void store_lanes(const T (*from)[chunk_lanes], int n, int count, T* LG_RESTRICT to) {
+  if (LG_LIKELY(count == chunk_lanes)) {
+    for (int l = 0; l < chunk_lanes; ++l) {
+      for (int k = 0; k < n; ++k) to[l * n + k] = from[k][l];
+    }
+  } else {
+    for (int l = 0; l < count; ++l) {
+      for (int k = 0; k < n; ++k) to[l * n + k] = from[k][l];
+    }
+  }
+}
+
 class TileChunks {
  public:
   // Goes through the tile once; find(triangle, column, row) gives the number that the tile has for a triangle.

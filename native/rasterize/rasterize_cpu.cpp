@@ -216,18 +216,18 @@ struct PixelGradientInputs {
 // A record: the gradients of the four planes while it is being summed, those of the three vertices in the end.
 constexpr int64_t record_values = 12;
 
+// Gradients of the outputs, zero where there are none.
 template <class T>
 struct alignas(64) LaneGradients {
-  T u[chunk_lanes], v[chunk_lanes], depth[chunk_lanes];  // gradients of the outputs
-};
+  T bary[2][chunk_lanes], depth[1][chunk_lanes];
 
-template <class T>
-void load_gradients(const PixelGradientInputs<T>& in, int64_t first, int count, LaneGradients<T>& out) {
-  for (int l = 0; l < count; ++l) out.u[l] = in.bary ? in.bary[2 * (first + l)] : T(0);
-  for (int l = 0; l < count; ++l) out.v[l] = in.bary ? in.bary[2 * (first + l) + 1] : T(0);
-  for (int l = 0; l < count; ++l) out.depth[l] = in.depth ? in.depth[first + l] : T(0);
-  for (int l = count; l < chunk_lanes; ++l) out.u[l] = out.v[l] = out.depth[l] = T(0);
-}
+  LaneGradients(const PixelGradientInputs<T>& in, int64_t first, int count) {
+    std::fill_n(bary[0], in.bary ? 0 : 2 * chunk_lanes, T(0));
+    std::fill_n(depth[0], in.depth ? 0 : chunk_lanes, T(0));
+    if (in.bary) load_lanes(in.bary + 2 * first, 2, count, bary);
+    if (in.depth) load_lanes(in.depth + first, 1, count, depth);
+  }
+};
 
 template <class T>
 void prefetch_gradients(const PixelGradientInputs<T>& in, int64_t first, int count) {
@@ -254,7 +254,7 @@ void add_uniform(const PixelChunk& chunk, const LaneGradients<T>& in, const Plan
   for (int l = 0; l < chunk_lanes; ++l) {
     const T x = first_x + static_cast<T>(l);
     T out[4];
-    plane_gradients<StraightThrough>(evaluate(p, x, y), in.u[l], in.v[l], in.depth[l], out);
+    plane_gradients<StraightThrough>(evaluate(p, x, y), in.bary[0][l], in.bary[1][l], in.depth[0][l], out);
     for (int k = 0; k < 4; ++k) g[k][l] = out[k];
     for (int k = 0; k < 4; ++k) gx[k][l] = out[k] * x;
   }
@@ -282,7 +282,7 @@ void add_runs(const PixelChunk& chunk, const LaneGradients<T>& in, const TileTri
   for (int l = 0; l < chunk_lanes; ++l) {
     const T at[4] = {a[0][l], a[1][l], a[2][l], a[3][l]};
     T out[4];
-    plane_gradients<StraightThrough>(project(at), in.u[l], in.v[l], in.depth[l], out);
+    plane_gradients<StraightThrough>(project(at), in.bary[0][l], in.bary[1][l], in.depth[0][l], out);
     for (int k = 0; k < 4; ++k) g[k][l] = out[k];
   }
   for (int l = 0; l < chunk_lanes; ++l) {
@@ -338,8 +338,7 @@ void backward_tile(const Geometry<T>& geometry, const PixelGradientInputs<T>& in
   const auto ahead = [&](const PixelChunk& chunk) { prefetch_gradients(in, chunk.first, chunk.count); };
   work.chunks.for_each(ahead, [&](const PixelChunk& chunk) {
     if (chunk.seen == 0) return;
-    LaneGradients<T> lanes;
-    load_gradients(in, chunk.first, chunk.count, lanes);
+    const LaneGradients<T> lanes(in, chunk.first, chunk.count);
     if (chunk.uniform()) {
       const int32_t number = chunk.numbers[0];
       add_uniform<StraightThrough>(chunk, lanes, work.triangles.planes(number), records + number * record_values);

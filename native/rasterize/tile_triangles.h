@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "common/gather.h"
 #include "common/lanes.h"
 #include "common/memory.h"
 #include "common/triangle_numbers.h"
@@ -19,10 +20,7 @@ struct Geometry {
   int64_t vertices, width, height;
   bool shared;  // one set of positions for all views
 
-  const T* corner(int64_t view, int32_t triangle, int k) const {
-    const int64_t vertex = tri[3 * static_cast<int64_t>(triangle) + k];
-    return pos + 4 * ((shared ? 0 : view * vertices) + vertex);
-  }
+  const T* positions(int64_t view) const { return pos + (shared ? 0 : 4 * view * vertices); }
 };
 
 // Numbers the triangles of a tile in the order they are met. The anchor of a triangle's planes is the place
@@ -51,30 +49,31 @@ class TileTriangles {
 
   // Sets up the planes of all triangles met so far. Keeps the frames they came from if wanted.
   void set_up(const Geometry<T>& geometry, int64_t view, bool keep_frames) {
-    const int32_t groups = (count() + double_lanes - 1) / double_lanes;
+    const int32_t batches = (count() + gather_lanes - 1) / gather_lanes;
     planes_.clear();
-    planes_.extend(static_cast<size_t>(groups) * double_lanes);
+    planes_.extend(static_cast<size_t>(count()));
     frames_.clear();
-    frames_.extend(static_cast<size_t>(keep_frames ? groups : 1));
-    for (int32_t group = 0; group < groups; ++group) {
-      prefetch_group(geometry, view, group + 1);
-      set_up_group(geometry, view, group, frames_[keep_frames ? group : 0]);
+    frames_.extend(static_cast<size_t>(keep_frames ? batches : 1) * frames_per_batch);
+    for (int32_t batch = 0; batch < batches; ++batch) {
+      prefetch_batch(geometry, view, (batch + 1) * gather_lanes);
+      set_up_batch(geometry, view, batch * gather_lanes, frames_.data() + (keep_frames ? batch * frames_per_batch : 0));
     }
   }
 
   // From the gradients of the planes of `count` triangles from `first` (rows of 12) to those of its vertices.
   void finish(int32_t first, int32_t count, T* values) const {
+    alignas(64) T rows[12][double_lanes];
+    for (int l = 0; l < double_lanes; ++l) {
+      for (int k = 0; k < 12; ++k) rows[k][l] = l < count ? values[l * 12 + k] : T(0);
+    }
     PlaneValues<DoubleLanes> sums;
     DoubleLanes* const planes[3] = {sums.at, sums.dx, sums.dy};
-    for (int k = 0; k < 12; ++k) {
-      DoubleLanes& sum = planes[k / 4][k % 4];
-      sum = DoubleLanes{};
-      for (int l = 0; l < count; ++l) set_lane(sum, l, values[l * 12 + k]);
-    }
+    for (int k = 0; k < 12; ++k) planes[k / 4][k % 4] = load_doubles(rows[k]);
     DoubleLanes out[3][4];
     vertex_gradients(frames_[first / double_lanes], sums, out);
-    for (int k = 0; k < 12; ++k) {
-      for (int l = 0; l < count; ++l) values[l * 12 + k] = static_cast<T>(lane(out[k / 4][k % 4], l));
+    for (int k = 0; k < 12; ++k) store_doubles(rows[k], out[k / 4][k % 4]);
+    for (int l = 0; l < count; ++l) {
+      for (int k = 0; k < 12; ++k) values[l * 12 + k] = rows[k][l];
     }
   }
 
@@ -82,39 +81,46 @@ class TileTriangles {
   struct Pixel {
     int32_t column, row;
   };
+  static constexpr int32_t frames_per_batch = gather_lanes / double_lanes;
 
-  void prefetch_group(const Geometry<T>& geometry, int64_t view, int32_t group) const {
-    const int32_t end = std::min(count(), (group + 1) * double_lanes);
-    for (int32_t number = group * double_lanes; number < end; ++number) {
-      for (int k = 0; k < 3; ++k) LG_PREFETCH(geometry.corner(view, numbers_[number], k));
+  int32_t batch_count(int32_t first) const { return std::min<int32_t>(gather_lanes, count() - first); }
+
+  void prefetch_batch(const Geometry<T>& geometry, int64_t view, int32_t first) const {
+    const T* pos = geometry.positions(view);
+    for (int32_t l = 0; l < batch_count(first); ++l) {
+      prefetch_corners(pos, 4, geometry.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 1);
     }
   }
 
-  void set_up_group(const Geometry<T>& geometry, int64_t view, int32_t group, TriangleFrame<DoubleLanes>& frame) {
-    DoubleLanes p[3][4], column, row;
-    for (int l = 0; l < double_lanes; ++l) {
-      const int32_t number = std::min(count() - 1, group * double_lanes + l);
-      for (int k = 0; k < 3; ++k) {
-        const T* corner = geometry.corner(view, numbers_[number], k);
-        for (int c = 0; c < 4; ++c) set_lane(p[k][c], l, corner[c]);
-      }
-      set_lane(column, l, anchor_[number].column);
-      set_lane(row, l, anchor_[number].row);
+  void set_up_batch(const Geometry<T>& geometry, int64_t view, int32_t first, TriangleFrame<DoubleLanes>* frames) {
+    const int32_t batch = batch_count(first);
+    int32_t index[3 * gather_lanes];
+    alignas(64) double column[gather_lanes] = {}, row[gather_lanes] = {};
+    for (int32_t l = 0; l < batch; ++l) {
+      std::copy_n(geometry.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 3, index + 3 * l);
+      column[l] = anchor_[first + l].column;
+      row[l] = anchor_[first + l].row;
     }
-    make_frame(p, column, row, geometry.width, geometry.height, frame);
-    PlaneValues<DoubleLanes> values;
-    make_planes(frame, values);
-    for (int l = 0; l < double_lanes; ++l) {
-      const int32_t number = group * double_lanes + l;
-      Planes<T>& out = planes_[number];
-      for (int k = 0; k < 4; ++k) {
-        out.at[k] = static_cast<T>(lane(values.at[k], l));
-        out.dx[k] = static_cast<T>(lane(values.dx[k], l));
-        out.dy[k] = static_cast<T>(lane(values.dy[k], l));
-      }
-      const Pixel anchor = anchor_[std::min(count() - 1, number)];
-      out.anchor_x = anchor.column;
-      out.anchor_y = anchor.row;
+    alignas(64) T corner[3][4][gather_lanes], planes[3][4][gather_lanes];
+    gather_corners(geometry.positions(view), index, batch, corner[0][0], corner[1][0], corner[2][0]);
+    for (int32_t l = 0; l < batch; l += double_lanes) {
+      DoubleLanes p[3][4];
+      for (int k = 0; k < 12; ++k) p[k / 4][k % 4] = load_doubles(corner[k / 4][k % 4] + l);
+      TriangleFrame<DoubleLanes>& frame = frames[l / double_lanes];
+      make_frame(p, load_doubles(column + l), load_doubles(row + l), geometry.width, geometry.height, frame);
+      PlaneValues<DoubleLanes> values;
+      make_planes(frame, values);
+      for (int k = 0; k < 4; ++k) store_doubles(planes[0][k] + l, values.at[k]);
+      for (int k = 0; k < 4; ++k) store_doubles(planes[1][k] + l, values.dx[k]);
+      for (int k = 0; k < 4; ++k) store_doubles(planes[2][k] + l, values.dy[k]);
+    }
+    for (int32_t l = 0; l < batch; ++l) {
+      Planes<T>& out = planes_[first + l];
+      for (int k = 0; k < 4; ++k) out.at[k] = planes[0][k][l];
+      for (int k = 0; k < 4; ++k) out.dx[k] = planes[1][k][l];
+      for (int k = 0; k < 4; ++k) out.dy[k] = planes[2][k][l];
+      out.anchor_x = anchor_[first + l].column;
+      out.anchor_y = anchor_[first + l].row;
     }
   }
 
