@@ -25,6 +25,10 @@ constexpr int64_t band_rows = 16;  // at least 2: see backward()
 // A pair of neighbouring pixels of one view as one number, ordered by row and column of its first pixel.
 using PairKey = uint64_t;
 
+inline PairKey pair_key(int64_t row, int64_t column, bool vertical) {
+  return static_cast<PairKey>(row) << 32 | static_cast<PairKey>(column) << 1 | static_cast<PairKey>(vertical);
+}
+
 struct Pair {
   int64_t view, row, column;
   bool vertical;
@@ -59,13 +63,42 @@ class BandMarks {
   std::vector<uint64_t> words_;
 };
 
+// What the forward pass keeps for the backward pass of the same image, which then need not search: for every band where
+// its pairs with a crossing end in the list, and the list of their keys. Or a first -1, where there is no room for it.
+template <class Number>
+struct PairNotes {
+  Number* numbers;
+  int64_t capacity;
+};
+
 // The pairs that may hold a crossing, band by band. A pair belongs to the band of its first pixel.
 template <class T>
 class PairList {
  public:
   PairList(int32_t threads, const AntialiasScene<T>& scene)
-      : s_(scene), bands_per_view_(divide_up(scene.height, band_rows)), first_(scene.views * bands_per_view_ + 1, 0) {
-    place(s_.unbounded ? differing_pairs(threads) : pairs_at_silhouettes(threads));
+      : s_(scene), bands_per_view_(divide_up(scene.height, band_rows)), first_(scene.views * bands_per_view_ + 1) {
+    search(threads);
+  }
+  PairList(int32_t threads, const AntialiasScene<T>& scene, const PairNotes<const int64_t>& notes)
+      : s_(scene), bands_per_view_(divide_up(scene.height, band_rows)), first_(scene.views * bands_per_view_ + 1) {
+    if (!read(notes)) search(threads);
+  }
+
+  // Writes down the pairs that turned out to have a crossing, band by band; zeros behind them.
+  static void keep(const std::vector<Array<PairKey>>& crossed, const PairNotes<int64_t>& notes) {
+    const auto bands = static_cast<int64_t>(crossed.size());
+    int64_t count = 0;
+    for (const Array<PairKey>& keys : crossed) count += static_cast<int64_t>(keys.size());
+    const bool fits = bands + count <= notes.capacity;
+    int64_t* next = notes.numbers;
+    for (int64_t band = 0, last = 0; fits && band < bands; ++band) {
+      *next++ = last += static_cast<int64_t>(crossed[band].size());
+    }
+    for (int64_t band = 0; fits && band < bands; ++band) {
+      next = std::copy_n(crossed[band].data(), crossed[band].size(), next);
+    }
+    if (!fits && notes.capacity > 0) *next++ = -1;
+    std::fill(next, notes.numbers + notes.capacity, 0);
   }
 
   int64_t bands() const { return s_.views * bands_per_view_; }
@@ -102,12 +135,35 @@ class PairList {
     Array<PairKey> keys;
   };
 
-  static PairKey key(int64_t row, int64_t column, bool vertical) {
-    return static_cast<PairKey>(row) << 32 | static_cast<PairKey>(column) << 1 | static_cast<PairKey>(vertical);
-  }
-
   static Pair pair_of(PairKey key, int64_t view) {
     return {view, static_cast<int64_t>(key >> 32), static_cast<int64_t>((key & 0xffffffffu) >> 1), (key & 1) != 0};
+  }
+
+  void search(int32_t threads) {
+    std::fill(first_.begin(), first_.end(), 0);
+    place(s_.unbounded ? differing_pairs(threads) : pairs_at_silhouettes(threads));
+  }
+
+  // Returns whether the notes hold the list of an image of this size.
+  bool read(const PairNotes<const int64_t>& notes) {
+    if (notes.capacity < bands() || bands() == 0) return false;
+    for (int64_t band = 0; band < bands(); ++band) {
+      first_[band + 1] = notes.numbers[band];
+      if (first_[band + 1] < first_[band] || first_[band + 1] > notes.capacity - bands()) return false;
+    }
+    keys_ = Buffer<PairKey>(static_cast<size_t>(first_[bands()]));
+    std::copy_n(notes.numbers + bands(), first_[bands()], keys_.data());
+    for (int64_t band = 0; band < bands(); ++band) {
+      for (int64_t i = first_[band]; i < first_[band + 1]; ++i) {
+        if (!is_in_band(pair_of(keys_[i], 0), band % bands_per_view_)) return false;
+      }
+    }
+    return true;
+  }
+
+  bool is_in_band(const Pair& pair, int64_t band_in_view) const {
+    return pair.row / band_rows == band_in_view && pair.row + pair.vertical < s_.height &&
+           pair.column + !pair.vertical < s_.width;
   }
 
   int64_t band_of(int64_t view, PairKey key) const {
@@ -123,8 +179,8 @@ class PairList {
       Array<PairKey>& keys = found[line].keys;
       found[line].view = line / s_.height;
       for (int64_t x = 0; x < s_.width; ++x) {
-        if (x + 1 < s_.width && ids[x] != ids[x + 1]) keys.push_back(key(row, x, false));
-        if (row + 1 < s_.height && ids[x] != ids[x + s_.width]) keys.push_back(key(row, x, true));
+        if (x + 1 < s_.width && ids[x] != ids[x + 1]) keys.push_back(pair_key(row, x, false));
+        if (row + 1 < s_.height && ids[x] != ids[x + s_.width]) keys.push_back(pair_key(row, x, true));
       }
     });
     return found;
@@ -176,8 +232,8 @@ class PairList {
   // Collects the pairs that the edge from a to b passes between.
   void follow(const T* a, const T* b, Array<PairKey>& found) const {
     const EdgeSpans spans = make_edge_spans(a, b, s_.height, s_.width);
-    for_pairs(spans.rows, s_.width, [&](int64_t row, int64_t column) { found.push_back(key(row, column, false)); });
-    for_pairs(spans.columns, s_.height, [&](int64_t column, int64_t row) { found.push_back(key(row, column, true)); });
+    for_pairs(spans.rows, s_.width, [&](int64_t row, int64_t column) { found.push_back(pair_key(row, column, false)); });
+    for_pairs(spans.columns, s_.height, [&](int64_t column, int64_t row) { found.push_back(pair_key(row, column, true)); });
   }
 
   // Calls use(line, place) for the pairs (place, place + 1) on the lines of a span.
@@ -314,8 +370,9 @@ class BandScanner {
   explicit BandScanner(const AntialiasScene<T>& scene)
       : s_(scene), analyse_(scene), current_(scene.width), next_(scene.width), marks_(scene.width) {}
 
+  // crossed: gets the band's pairs with a crossing, unless null.
   template <class Use>
-  void scan(const PairList<T>& pairs, int64_t band, Use&& use) {
+  void scan(const PairList<T>& pairs, int64_t band, Array<PairKey>* crossed, Use&& use) {
     const int64_t view = band / pairs.bands_per_view(), begin = band % pairs.bands_per_view() * band_rows;
     const int64_t end = std::min(s_.height, begin + band_rows);
     int64_t row = begin;
@@ -331,19 +388,23 @@ class BandScanner {
     }
     pairs.for_band(band, marks_, [&](const Pair& pair) {
       advance_to(pair.row);
-      add(pair, &current_, pair.vertical && pair.row + 1 == end ? nullptr : pair.vertical ? &next_ : &current_);
+      RowBlends* below = pair.row + 1 == end ? nullptr : &next_;
+      const bool blends = add(pair, &current_, pair.vertical ? below : &current_);
+      if (crossed && blends) crossed->push_back(pair_key(pair.row, pair.column, pair.vertical));
     });
     advance_to(end);
   }
 
  private:
-  // first_row, second_row: where the blends of the pair's pixels go; null: another band sees to them.
-  void add(const Pair& pair, RowBlends* first_row, RowBlends* second_row) const {
+  // first_row, second_row: where the blends of the pair's pixels go; null: another band sees to them. Returns whether the
+  // pair has a crossing.
+  bool add(const Pair& pair, RowBlends* first_row, RowBlends* second_row) const {
     const PairBlend blend = analyse_(pair);
-    if (blend.weight == 0) return;
+    if (blend.weight == 0) return false;
     RowBlends* row = blend.first_takes ? first_row : second_row;
     const Side side = blend.first_takes ? (pair.vertical ? below : right) : (pair.vertical ? above : left);
     if (row) row->add(pair.column + (side == left), side, blend.weight, blend.crossing);
+    return true;
   }
 
   const AntialiasScene<T>& s_;
@@ -386,17 +447,19 @@ void blend_pixel(const AntialiasScene<T>& s, int64_t first, const PixelBlend& bl
 }
 
 template <class T>
-void forward(int32_t threads, const AntialiasScene<T>& s, T* out) {
+void forward(int32_t threads, const AntialiasScene<T>& s, const PairNotes<int64_t>& notes, T* out) {
   const PairList<T> pairs(threads, s);
+  std::vector<Array<PairKey>> crossed(static_cast<size_t>(pairs.bands()));
   std::vector<BandScanner<T>> scanners = make_scanners(threads, s);
   parallel_for(threads, pairs.bands(), [&](int64_t band, int worker) {
-    scanners[worker].scan(pairs, band, [&](int64_t view, int64_t row, RowBlends& blends) {
+    scanners[worker].scan(pairs, band, &crossed[band], [&](int64_t view, int64_t row, RowBlends& blends) {
       const int64_t first = (view * s.height + row) * s.width;
       T* result = out + first * s.channels;
       std::copy_n(s.color + first * s.channels, s.width * s.channels, result);
       blends.consume([&](const PixelBlend& blend) { blend_pixel(s, first, blend, result); });
     });
   });
+  PairList<T>::keep(crossed, notes);
 }
 
 // ---- Backward -------------------------------------------------------------------------------------------
@@ -486,9 +549,10 @@ void copy_gradient(int32_t threads, int64_t count, const T* from, T* to) {
 }
 
 template <class T>
-void backward(int32_t threads, const AntialiasScene<T>& s, const T* grad_out, T* grad_color, T* grad_pos) {
+void backward(int32_t threads, const AntialiasScene<T>& s, const PairNotes<const int64_t>& notes, const T* grad_out,
+              T* grad_color, T* grad_pos) {
   if (grad_color) copy_gradient(threads, s.views * s.height * s.width * s.channels, grad_out, grad_color);
-  const PairList<T> pairs(threads, s);
+  const PairList<T> pairs(threads, s, notes);
   const int64_t per_view = pairs.bands_per_view();
   TriangleGradients<T> records(threads, pairs.bands(), 12);
   BackwardBand<T> work(s, grad_out, grad_color, grad_pos ? &records : nullptr);
@@ -500,7 +564,7 @@ void backward(int32_t threads, const AntialiasScene<T>& s, const T* grad_out, T*
     parallel_for(threads, s.views * in_round, [&](int64_t task, int worker) {
       const int64_t view = task / in_round, band = view * per_view + task % in_round * 2 + round;
       records.begin_chunk(band, worker, view);
-      scanners[worker].scan(pairs, band, [&](int64_t, int64_t row, RowBlends& blends) {
+      scanners[worker].scan(pairs, band, nullptr, [&](int64_t, int64_t row, RowBlends& blends) {
         blends.consume([&](const PixelBlend& blend) { work.pixel(view, row, blend, worker); });
       });
       records.end_chunk(band, worker);
@@ -513,9 +577,18 @@ template <class T>
 AntialiasScene<T> make_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* pos,
                     const int32_t* tri, const int32_t* topology, int32_t shared, int64_t views, int64_t vertices,
                     int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t unbounded,
-                    const uint8_t* flags) {
+                    const uint8_t* notes) {
   return {static_cast<const T*>(color), frag_tri, static_cast<const T*>(depth), static_cast<const T*>(pos),
-          tri, topology, shared != 0, views, vertices, triangles, height, width, channels, unbounded != 0, flags};
+          tri, topology, shared != 0, views, vertices, triangles, height, width, channels, unbounded != 0, notes};
+}
+
+// Behind the flags, which are a byte for every triangle. Number: int64_t, maybe const; notes: [bytes].
+template <class Number, class T, class Byte>
+PairNotes<Number> pair_notes(const AntialiasScene<T>& s, Byte* notes, int64_t bytes) {
+  constexpr int64_t size = sizeof(Number);
+  const int64_t flags = divide_up(s.geometry_views() * s.triangles, size) * size;
+  const bool usable = bytes >= flags && reinterpret_cast<uintptr_t>(notes) % size == 0;
+  return {reinterpret_cast<Number*>(notes + flags), usable ? (bytes - flags) / size : 0};
 }
 
 }  // namespace
@@ -524,29 +597,29 @@ AntialiasScene<T> make_scene(const void* color, const int32_t* frag_tri, const v
 int32_t lg_antialias_forward(int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri,
                              const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                              int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
-                             int64_t height, int64_t width, int64_t channels, int32_t unbounded, void* out,
-                             uint8_t* out_flags) {
+                             int64_t height, int64_t width, int64_t channels, int32_t unbounded, int64_t note_bytes,
+                             void* out, uint8_t* out_notes) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::make_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views, vertices, triangles,
-                          height, width, channels, unbounded, out_flags);
-    lg::make_flags(threads, scene, out_flags);
-    lg::forward(threads, scene, static_cast<T*>(out));
+                          height, width, channels, unbounded, out_notes);
+    lg::make_flags(threads, scene, out_notes);
+    lg::forward(threads, scene, lg::pair_notes<int64_t>(scene, out_notes, note_bytes), static_cast<T*>(out));
   });
 }
 
 int32_t lg_antialias_backward(int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri,
                               const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
-                              const uint8_t* flags, int32_t shared_positions, int64_t views, int64_t vertices,
+                              const uint8_t* notes, int32_t shared_positions, int64_t views, int64_t vertices,
                               int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t unbounded,
-                              const void* grad_out, void* grad_color, void* grad_pos) {
+                              int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::make_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views, vertices, triangles,
-                          height, width, channels, unbounded, flags);
-    lg::backward(threads, scene, static_cast<const T*>(grad_out), static_cast<T*>(grad_color),
-                 static_cast<T*>(grad_pos));
+                          height, width, channels, unbounded, notes);
+    lg::backward(threads, scene, lg::pair_notes<const int64_t>(scene, notes, note_bytes), static_cast<const T*>(grad_out),
+                 static_cast<T*>(grad_color), static_cast<T*>(grad_pos));
   });
 }

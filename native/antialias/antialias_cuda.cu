@@ -523,28 +523,28 @@ Scene<T> make_scene(const void* color, const int32_t* frag_tri, const void* dept
 int32_t lg_cuda_antialias_forward(lg_cuda_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
                                   const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                                   int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
-                                  int64_t height, int64_t width, int64_t channels, int32_t unbounded, void* out,
-                                  uint8_t* out_flags) {
+                                  int64_t height, int64_t width, int64_t channels, int32_t unbounded, int64_t,
+                                  void* out, uint8_t* out_notes) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     return lg::run_op(call, lg::Forward<T>{lg::make_scene<T>(color, frag_tri, depth, pos, tri, topology,
                                                              shared_positions, views, vertices, triangles, height,
-                                                             width, channels, unbounded, out_flags),
-                                           static_cast<T*>(out), out_flags});
+                                                             width, channels, unbounded, out_notes),
+                                           static_cast<T*>(out), out_notes});
   });
 }
 
 int32_t lg_cuda_antialias_backward(lg_cuda_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
                                    const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
-                                   const uint8_t* flags, int32_t shared_positions, int64_t views, int64_t vertices,
+                                   const uint8_t* notes, int32_t shared_positions, int64_t views, int64_t vertices,
                                    int64_t triangles, int64_t height, int64_t width, int64_t channels,
-                                   int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos) {
+                                   int32_t unbounded, int64_t, const void* grad_out, void* grad_color, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const int64_t slots = 4 * (shared_positions ? 1 : views) * vertices;
     return lg::run_op(call, lg::Backward<T>{lg::make_scene<T>(color, frag_tri, depth, pos, tri, topology,
                                                               shared_positions, views, vertices, triangles, height,
-                                                              width, channels, unbounded, flags),
+                                                              width, channels, unbounded, notes),
                                             {static_cast<const T*>(grad_out), static_cast<T*>(grad_color),
                                              static_cast<T*>(grad_pos)},
                                             {call->deterministic != 0, slots, 4 * views * height * width}});

@@ -31,20 +31,35 @@ struct AntialiasScene {
   }
 };
 
+// Throws if one of the vertex indices of triangles [first, last) is out of range.
 template <class T>
-void check_triangle(const AntialiasScene<T>& s, int64_t t) {
-  for (int k = 0; k < 3; ++k) {
-    const int32_t index = s.tri[3 * t + k];
-    if (index < 0 || index >= s.vertices) {
-      throw InvalidArgument("tri[%lld, %d] is %d, but pos has %lld vertices", static_cast<long long>(t), k,
-                            static_cast<int>(index), static_cast<long long>(s.vertices));
-    }
-    const int32_t link = s.topology[3 * t + k];
-    if (link < 0 || (link >> 1) >= 3 * s.triangles) {
-      throw InvalidArgument("topology[%lld, %d] is %d, which is no half-edge of %lld triangles",
-                            static_cast<long long>(t), k, static_cast<int>(link),
-                            static_cast<long long>(s.triangles));
-    }
+void check_indices(const AntialiasScene<T>& s, int64_t first, int64_t last) {
+  const auto vertices = static_cast<uint32_t>(std::min<int64_t>(s.vertices, INT32_MAX));
+  uint32_t wrong = 0;
+  for (int64_t i = 3 * first; i < 3 * last; ++i) wrong |= static_cast<uint32_t>(s.tri[i]) >= vertices;
+  for (int64_t i = 3 * first; LG_UNLIKELY(wrong) && i < 3 * last; ++i) {
+    if (static_cast<uint32_t>(s.tri[i]) < vertices) continue;
+    throw InvalidArgument("tri[%lld, %d] is %d, but pos has %lld vertices", static_cast<long long>(i / 3),
+                          static_cast<int>(i % 3), static_cast<int>(s.tri[i]), static_cast<long long>(s.vertices));
+  }
+}
+
+// The same for the links of the topology.
+template <class T>
+void check_links(const AntialiasScene<T>& s, int64_t first, int64_t last) {
+  const auto half_edges = static_cast<uint32_t>(std::min<int64_t>(3 * s.triangles, INT32_MAX));
+  const auto is_wrong = [&](int32_t link) {
+    // The sign bit of a negative link makes it larger than any half-edge.
+    const auto bits = static_cast<uint32_t>(link);
+    return static_cast<uint32_t>((bits >> 1) >= half_edges) | (bits >> 31);
+  };
+  uint32_t wrong = 0;
+  for (int64_t i = 3 * first; i < 3 * last; ++i) wrong |= is_wrong(s.topology[i]);
+  for (int64_t i = 3 * first; LG_UNLIKELY(wrong) && i < 3 * last; ++i) {
+    if (!is_wrong(s.topology[i])) continue;
+    throw InvalidArgument("topology[%lld, %d] is %d, which is no half-edge of %lld triangles",
+                          static_cast<long long>(i / 3), static_cast<int>(i % 3), static_cast<int>(s.topology[i]),
+                          static_cast<long long>(s.triangles));
   }
 }
 
@@ -58,20 +73,6 @@ void for_triangles(int32_t threads, const AntialiasScene<T>& s, Body&& body) {
     const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * triangles_per_task;
     body(view, begin, std::min(s.triangles, begin + triangles_per_task));
   });
-}
-
-// Whether any index or link of triangles [first, last) is out of range.
-template <class T>
-bool any_wrong(const AntialiasScene<T>& s, int64_t first, int64_t last) {
-  const auto vertices = static_cast<uint32_t>(std::min<int64_t>(s.vertices, INT32_MAX));
-  const auto half_edges = static_cast<uint32_t>(std::min<int64_t>(3 * s.triangles, INT32_MAX));
-  uint32_t wrong = 0;
-  for (int64_t i = 3 * first; i < 3 * last; ++i) {
-    // The sign bit of a negative link makes it larger than any half-edge.
-    const auto link = static_cast<uint32_t>(s.topology[i]);
-    wrong |= (static_cast<uint32_t>(s.tri[i]) >= vertices) | ((link >> 1) >= half_edges) | (link >> 31);
-  }
-  return wrong != 0;
 }
 
 // Facing flags of `count` triangles with these vertices, side by side: plain loops, which compilers vectorise.
@@ -91,9 +92,7 @@ void face_lanes(const T* pos, const int32_t* index, int64_t count, uint8_t* faci
 
 template <class T>
 void face_triangles(const AntialiasScene<T>& s, int64_t view, int64_t begin, int64_t end, uint8_t* facing) {
-  if (LG_UNLIKELY(any_wrong(s, begin, end))) {
-    for (int64_t t = begin; t < end; ++t) check_triangle(s, t);
-  }
+  check_indices(s, begin, end);
   const T* pos = s.surface(view).pos;
   for (int64_t first = begin; first < end; first += facing_lanes) {
     const int64_t next = std::min(end, first + facing_lanes);
@@ -148,6 +147,7 @@ void make_flags(int32_t threads, const AntialiasScene<T>& s, uint8_t* flags) {
     face_triangles(s, view, begin, end, facing.data() + view * s.triangles);
   });
   for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
+    check_links(s, begin, end);
     mark_silhouettes(s.topology, facing.data() + view * s.triangles, begin, end, flags + view * s.triangles);
   });
 }

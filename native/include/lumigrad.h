@@ -131,8 +131,9 @@ LG_API int32_t lg_interpolate_backward(
 /* ---- Antialiasing (native/antialias) ----------------------------------------------------------------
  * topology int32 [triangles, 3]: the cyclic half-edge links made by lg_edge_topology.
  * color [views, height, width, channels]; depth as made by rasterization.
- * flags uint8 [views, or 1 when positions are shared, triangles]: what the forward pass found out about each
- * triangle's silhouette edges, for the backward pass.
+ * notes [note_bytes]: what the forward pass leaves for the backward pass. First [views, or 1 when positions are shared,
+ * triangles] flags about each triangle's silhouette edges; then, from the next multiple of 8 bytes on, the list of pixels
+ * with a crossing if there is room for it: else the backward pass searches once more. CUDA knows only the flags.
  */
 LG_API int32_t lg_edge_topology(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                                 int32_t* topology);
@@ -141,14 +142,14 @@ LG_API int32_t lg_antialias_forward(
     int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, void* out, uint8_t* out_flags);
+    int32_t unbounded, int64_t note_bytes, void* out, uint8_t* out_notes);
 
 LG_API int32_t lg_antialias_backward(
     int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
-    const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* flags,
+    const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* notes,
     int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
+    int32_t unbounded, int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos);
 
 /* ---- Gradient methods (native/edge_gradient, native/nmr_gradient) -------------------------------------
  * The position gradient that two methods give an image they leave as it is. color, grad_out [views, height,

@@ -63,14 +63,14 @@ LG_API int32_t lg_cuda_antialias_forward(
     lg_cuda_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, void* out, uint8_t* out_flags);
+    int32_t unbounded, int64_t note_bytes, void* out, uint8_t* out_notes);
 
 LG_API int32_t lg_cuda_antialias_backward(
     lg_cuda_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
-    const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* flags,
+    const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* notes,
     int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, const void* grad_out, void* grad_color, void* grad_pos);
+    int32_t unbounded, int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos);
 
 LG_API int32_t lg_cuda_soft_rasterize_forward(
     lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,

@@ -120,6 +120,38 @@ def test_shared_positions_sum_gradients_of_all_images() -> None:
     assert scaled_error(grad, grads.double().sum(0)) < 1e-5
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("faces", [7, 600])
+def test_backward_searches_where_nothing_was_kept(faces: int, shared: bool) -> None:
+    """What the forward pass keeps spares work and decides nothing; of many small triangles it cannot keep all."""
+    pos, tri = random_triangles(faces, seed=3, size=0.2)
+    shape = (2, 37, 41)
+    pos = pos if shared else torch.stack((pos, pos.flip(0)))
+    frags = lg.rasterize(pos, tri, shape[1:], torch.tensor([[0, faces]] * 2) if shared else None)
+    color, grad_out, topology = random(*shape, 3), random(*shape, 3, seed=1), lg.edge_topology(tri)
+    scene = color, frags.tri, frags.depth, pos, tri, topology
+    _, kept = torch.ops.lumigrad.antialias(*scene, False)
+
+    def grads(notes: Tensor) -> list[Tensor]:
+        return torch.ops.lumigrad.antialias_backward(*scene, notes, False, grad_out, True, True)
+
+    flags = (1 if shared else 2) * faces
+    behind = (flags + 7) // 8 * 8
+    bands = 2 * 3  # of 16 rows
+    numbers = kept[behind:].view(torch.int64)
+    assert (numbers[0] < 0) == (faces == 600)
+    assert faces == 600 or 0 < numbers[bands - 1] < len(numbers) - bands
+    expected = grads(kept)
+    assert expected[1].abs().max() > 0
+    spoilt = []
+    for place, value in [(0, -1), (1, 1 << 40), (bands, 1 << 62), (bands, 40 << 1), (bands + 1, -1)]:
+        spoilt.append(kept.clone())
+        spoilt[-1][behind:].view(torch.int64)[place] = value
+    for notes in (kept[:flags], kept[: behind + 8], *spoilt):
+        for a, b in zip(expected, grads(notes)):
+            assert torch.equal(a, b)
+
+
 def test_topology_is_built_when_absent() -> None:
     pos, tri, resolution = scenes()["cube"]
     frags = lg.rasterize(pos, tri, resolution)

@@ -90,17 +90,23 @@ def _kernel(
     topology: torch.Tensor,
     unbounded: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    out, flags = core.empty(color.shape, color.dtype), _empty_flags(pos, tri)
+    out, notes = core.empty(color.shape, color.dtype), _empty_notes(color, pos, tri)
     core.calls["antialias_forward"](
-        *_scene(core, color, frag_tri, depth, pos, tri, (topology,), unbounded),
-        core.pointer(out), core.pointer(flags),
+        *_scene(core, color, frag_tri, depth, pos, tri, (topology,), unbounded, notes),
+        core.pointer(out), core.pointer(notes),
     )  # fmt: skip
-    return out, flags
+    return out, notes
 
 
-def _empty_flags(pos: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
-    """What the forward pass notes about every triangle's edges for the backward pass."""
-    return pos.new_empty((pos.shape[0] if pos.dim() == 3 else 1, tri.shape[0]), dtype=torch.uint8)
+def _empty_notes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
+    """Room for what the forward pass tells the backward pass: a byte for every triangle, eight for every crossing.
+
+    Outlines rarely cross more than one or two pairs of pixels for each row and column of an image.
+    """
+    views, height, width, _ = color.shape
+    flags = (pos.shape[0] if pos.dim() == 3 else 1) * tri.shape[0]
+    crossings = 0 if color.is_cuda else 4 * views * (height + width)
+    return pos.new_empty(((flags + 7) // 8 * 8 + 8 * crossings,), dtype=torch.uint8)
 
 
 def _scene(
@@ -112,14 +118,15 @@ def _scene(
     tri: torch.Tensor,
     about_edges: tuple[torch.Tensor, ...],
     unbounded: bool,
+    notes: torch.Tensor,
 ) -> tuple:
-    """The arguments that both C functions begin with. about_edges: the topology; going back, also the flags."""
+    """The arguments that both C functions begin with. about_edges: the topology; going back, also the notes."""
     views, height, width, channels = color.shape
     point = core.pointer
     return (
         core.float_code(color), point(color), point(frag_tri), point(depth), point(pos),
         point(tri), *map(point, about_edges), pos.dim() == 2, views, pos.shape[-2], tri.shape[0], height, width,
-        channels, unbounded,
+        channels, unbounded, notes.shape[0],
     )  # fmt: skip
 
 
@@ -147,7 +154,7 @@ def _backward_kernel(
     pos: torch.Tensor,
     tri: torch.Tensor,
     topology: torch.Tensor,
-    flags: torch.Tensor,
+    notes: torch.Tensor,
     unbounded: bool,
     grad_out: torch.Tensor,
     want_color: bool,
@@ -158,7 +165,7 @@ def _backward_kernel(
     grad_pos = core.empty(pos.shape if want_pos else (0,), pos.dtype)
     point = core.pointer
     core.calls["antialias_backward"](
-        *_scene(core, color, frag_tri, depth, pos, tri, (topology, flags), unbounded), point(grad_out),
+        *_scene(core, color, frag_tri, depth, pos, tri, (topology, notes), unbounded, notes), point(grad_out),
         point(grad_color) if want_color else None, point(grad_pos) if want_pos else None,
     )  # fmt: skip
     return grad_color, grad_pos
@@ -171,7 +178,7 @@ def _backward_fake(
     pos: torch.Tensor,
     tri: torch.Tensor,
     topology: torch.Tensor,
-    flags: torch.Tensor,
+    notes: torch.Tensor,
     unbounded: bool,
     grad_out: torch.Tensor,
     want_color: bool,
@@ -182,7 +189,7 @@ def _backward_fake(
 
 _backward_op = register(
     "antialias_backward(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, "
-    "Tensor flags, bool unbounded, Tensor grad_out, bool want_color, bool want_pos) -> (Tensor, Tensor)",
+    "Tensor notes, bool unbounded, Tensor grad_out, bool want_color, bool want_pos) -> (Tensor, Tensor)",
     kernel=_backward_kernel,
     fake=_backward_fake,
     any_core=True,
@@ -193,7 +200,7 @@ _op = register(
     kernel=_kernel,
     fake=lambda color, frag_tri, depth, pos, tri, *_: (
         torch.empty_like(color),
-        _empty_flags(pos, tri),
+        _empty_notes(color, pos, tri),
     ),
     setup=_setup,
     backward=_grad,
