@@ -201,9 +201,14 @@ def pointer(tensor: torch.Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
+def addresses(values: Sequence[int | None]) -> Any:
+    """Several addresses, or None for none, as a C array."""
+    return (ctypes.c_void_p * len(values))(*values)
+
+
 def pointers(tensors: Sequence[torch.Tensor | None]) -> Any:
     """The addresses of several tensors, as a C array."""
-    return (ctypes.c_void_p * len(tensors))(*map(pointer, tensors))
+    return addresses([pointer(tensor) for tensor in tensors])
 
 
 def float_code(tensor: torch.Tensor) -> int:

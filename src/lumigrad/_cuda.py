@@ -3,7 +3,7 @@
 The library (``native/include/lumigrad_cuda.h``) is opened when it is first asked for, and only where torch has a
 CUDA device. Its functions take what the core's take, save that a stream and a workspace stand in the place of the
 number of threads; ops are written against what the two modules have in common: ``calls``, ``empty``, ``pointer``,
-``pointers`` and ``float_code``.
+``pointers``, ``addresses`` and ``float_code``.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class CudaCore:
 
     pointer = staticmethod(_core.pointer)
     pointers = staticmethod(_core.pointers)
+    addresses = staticmethod(_core.addresses)
     float_code = staticmethod(_core.float_code)
 
     def __init__(self, path: Path) -> None:

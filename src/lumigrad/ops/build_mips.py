@@ -5,6 +5,9 @@ Defined by :mod:`lumigrad.reference.build_mips`; the kernel is ``native/texture/
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,25 +90,37 @@ def packed_size(shape: Sequence[int], levels: int) -> int:
     return sum(torch.Size(level).numel() for level in level_shapes(shape, levels))
 
 
+@functools.lru_cache(maxsize=256)
+def level_offsets(shape: torch.Size, levels: int) -> tuple[int, ...]:
+    """Where levels 1 to `levels` begin among packed values, and where they end."""
+    return (0, *itertools.accumulate(torch.Size(level).numel() for level in level_shapes(shape, levels)))
+
+
+def level_addresses(packed: torch.Tensor, shape: torch.Size, levels: int) -> list[int]:
+    """Where the levels of `packed` lie in memory. As quick as can be: a view for each level would cost more than small
+    levels themselves."""
+    first, size = packed.data_ptr(), packed.element_size()
+    return [first + size * offset for offset in level_offsets(shape, levels)[:-1]]
+
+
 def build_packed(core: Any, tex: torch.Tensor, levels: int) -> torch.Tensor:
     """Levels 1 to `levels` one after another."""
-    packed = core.empty((packed_size(tex.shape, levels),), tex.dtype)
+    packed = core.empty((level_offsets(tex.shape, levels)[-1],), tex.dtype)
     if levels:
-        all_levels = [tex, *split_levels(packed, tex.shape, levels)]
-        core.calls["build_mips"](*_sizes(core, tex, all_levels))
+        core.calls["build_mips"](*_sizes(core, tex, packed, levels))
     return packed
 
 
-def fold_levels(core: Any, grad_tex: torch.Tensor, grads: list[torch.Tensor], add: bool) -> None:
-    """Add the gradients of all levels to that of the base, or replace it. Changes `grads`."""
-    core.calls["fold_mips"](*_sizes(core, grad_tex, [grad_tex, *grads]), int(add))
+def fold_levels(core: Any, grad_tex: torch.Tensor, packed: torch.Tensor, levels: int, add: bool) -> None:
+    """Add the packed gradients of all levels to that of the base, or replace it. Changes `packed`."""
+    core.calls["fold_mips"](*_sizes(core, grad_tex, packed, levels), int(add))
 
 
-def _sizes(core: Any, tex: torch.Tensor, all_levels: list[torch.Tensor]) -> tuple:
+def _sizes(core: Any, tex: torch.Tensor, packed: torch.Tensor, levels: int) -> tuple:
     *images, height, width, channels = tex.shape
     return (
-        core.float_code(tex), core.pointers(all_levels), len(all_levels),
-        torch.Size(images).numel(), height, width, channels,
+        core.float_code(tex), core.addresses([tex.data_ptr(), *level_addresses(packed, tex.shape, levels)]), levels + 1,
+        math.prod(images), height, width, channels,
     )  # fmt: skip
 
 
@@ -124,7 +139,7 @@ def _grad(ctx: Any, grad: Any) -> tuple:
 def _backward_kernel(core: Any, grad: torch.Tensor, shape: Sequence[int], levels: int) -> torch.Tensor:
     grad_tex = core.empty(shape, grad.dtype)
     work = core.empty(grad.shape, grad.dtype).copy_(grad)
-    fold_levels(core, grad_tex, split_levels(work, shape, levels), add=False)
+    fold_levels(core, grad_tex, work, levels, add=False)
     return grad_tex
 
 

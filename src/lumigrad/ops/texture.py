@@ -17,7 +17,9 @@ from lumigrad.ops.build_mips import (
     build_packed,
     check_texture,
     fold_levels,
+    level_addresses,
     level_count,
+    level_offsets,
     level_shapes,
     packed_size,
     split_levels,
@@ -181,7 +183,7 @@ def check_levels(
 def _arguments(
     core: Any,
     tex: torch.Tensor,
-    levels: list[torch.Tensor],
+    levels: list[int],
     coord: torch.Tensor,
     coord_d: torch.Tensor | None,
     bias: torch.Tensor | None,
@@ -189,20 +191,20 @@ def _arguments(
     wrap_code: int,
     anisotropy: int,
 ) -> tuple:
-    """What the core's forward and backward are both given."""
+    """What the core's forward and backward are both given. levels: their addresses."""
     views, height, width, _ = coord.shape
     point = core.pointer
     return (
-        core.float_code(tex), core.pointers(levels), len(levels), tex.shape[0],
+        core.float_code(tex), core.addresses(levels), len(levels), tex.shape[0],
         *tex.shape[-3:], point(coord), point(coord_d), point(bias), views, height, width, filter_code, wrap_code,
         anisotropy,
     )  # fmt: skip
 
 
-def _all_levels(
-    tex: torch.Tensor, mips: Sequence[torch.Tensor], built: int, pyramid: torch.Tensor
-) -> list[torch.Tensor]:
-    return [tex, *(split_levels(pyramid, tex.shape, built) if built else mips)]
+def _all_levels(tex: torch.Tensor, mips: Sequence[torch.Tensor], built: int, pyramid: torch.Tensor) -> list[int]:
+    """The addresses of the base and the levels below it, given or built."""
+    below = level_addresses(pyramid, tex.shape, built) if built else [mip.data_ptr() for mip in mips]
+    return [tex.data_ptr(), *below]
 
 
 def _kernel(
@@ -285,35 +287,29 @@ def _backward_kernel(
     shapes = _gradient_shapes((tex, coord, coord_d, bias), len(mips), wanted)
     grads = [core.empty(shape, tex.dtype) for shape in shapes]
     levels = _all_levels(tex, mips, built, pyramid)
-    by_level = _level_gradients(core, tex, grads[0], grads[4], len(mips), built, wanted)
+    # Gradients of levels that the forward pass has built go on to the base.
+    fold = built > 0 and wanted[0]
+    of_mips = core.empty((level_offsets(tex.shape, built)[-1],), tex.dtype) if fold else grads[4]
+    by_level = _gradient_addresses(grads[0], of_mips, tex.shape, built or len(mips), wanted[0], fold or wanted[4])
     grad_out = grad_out.contiguous()
     core.calls["texture_backward"](
         *_arguments(core, tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy),
-        core.pointer(grad_out), None if by_level is None else core.pointers(by_level),
+        core.pointer(grad_out), None if by_level is None else core.addresses(by_level),
         *(core.pointer(grad) if want else None for grad, want in zip(grads[1:4], wanted[1:4])),
     )  # fmt: skip
-    if built and by_level is not None:
-        fold_levels(core, grads[0], [level for level in by_level[1:] if level is not None], add=True)
+    if fold:
+        fold_levels(core, grads[0], of_mips, built, add=True)
     return tuple(grads)
 
 
-def _level_gradients(
-    core: Any,
-    tex: torch.Tensor,
-    grad_tex: torch.Tensor,
-    grad_mips: torch.Tensor,
-    mips: int,
-    built: int,
-    wanted: Sequence[bool],
-) -> list[torch.Tensor | None] | None:
-    """Where the core is to put the gradient of each level; None where it is not wanted."""
-    if built and wanted[0]:
-        packed = core.empty((packed_size(tex.shape, built),), tex.dtype)
-        return [grad_tex, *split_levels(packed, tex.shape, built)]
-    if not wanted[0] and not wanted[4]:
+def _gradient_addresses(
+    grad_tex: torch.Tensor, of_mips: torch.Tensor, shape: torch.Size, levels: int, want_tex: bool, want_mips: bool
+) -> list[int | None] | None:
+    """Where the core is to put the gradient of each level; None where none is wanted."""
+    if not want_tex and not want_mips:
         return None
-    of_mips = split_levels(grad_mips, tex.shape, mips) if wanted[4] else [None] * mips
-    return [grad_tex if wanted[0] else None, *of_mips]
+    below: Sequence[int | None] = level_addresses(of_mips, shape, levels) if want_mips else [None] * levels
+    return [grad_tex.data_ptr() if want_tex else None, *below]
 
 
 def _backward_fake(
