@@ -15,8 +15,6 @@ set(LUMIGRAD_CUDA_SOURCES
   rasterize/rasterize_cuda.cu
   antialias/topology_cuda.cu
   texture/mips_cuda.cu
-  edge_gradient/edge_gradient_cuda.cu
-  nmr_gradient/nmr_gradient_cuda.cu
   splat/radix_sort_cuda.cu
   splat/forward_cuda.cu
   splat/backward_cuda.cu
@@ -32,6 +30,8 @@ set(LUMIGRAD_CUDA_EXACT_SOURCES
   splat/project_cuda.cu
   splat/binning_cuda.cu
   splat/visibility_cuda.cu
+  edge_gradient/edge_gradient_cuda.cu
+  nmr_gradient/nmr_gradient_cuda.cu
 )
 
 # What AUTO stands for. Whoever installs on a machine with a GPU need not wait for the code of all others.

@@ -17,6 +17,8 @@ void set_last_error(const char* text);
 
 // The largest sizes of a grid; kernels go on in steps of the grid where there is more to do.
 constexpr int64_t max_grid_x = 0x7fffffff, max_grid_yz = 65535;
+// Threads in a block of launch_items().
+constexpr int64_t items_per_block = 256;
 
 // Cuts the caller's workspace into buffers. Without one it only adds up their sizes.
 class Workspace {
@@ -57,12 +59,12 @@ class Queue {
 #endif
   }
 
-  // One thread per item, in one dimension; kernels go on in steps of the grid.
+  // One thread per item, in one dimension; kernels go on in steps of the grid. Their launch bounds, if they have any, are
+  // items_per_block.
   template <class... Parameters, class... Arguments>
   void launch_items(void (*kernel)(Parameters...), int64_t items, Arguments&&... arguments) {
-    constexpr int64_t threads = 256;
-    const int64_t blocks = std::min(divide_up(items, threads), max_grid_x);
-    launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), arguments...);
+    const int64_t blocks = std::min(divide_up(items, items_per_block), max_grid_x);
+    launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(items_per_block), arguments...);
   }
 
   void fill_bytes(void* place, int value, int64_t bytes) {

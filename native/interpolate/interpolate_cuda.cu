@@ -1,4 +1,7 @@
 // interpolate on CUDA.
+#include <algorithm>
+#include <vector>
+
 #include "common/cuda_gradients.h"
 #include "common/cuda_launch.h"
 #include "interpolate/interpolate.h"
@@ -228,6 +231,14 @@ class ChannelList {
   uint32_t* device_ = nullptr;
 };
 
+// How often the channel is listed that is listed most often. host: null, all of them once.
+int64_t most_listed(const int32_t* host, int64_t listed, int64_t channels) {
+  std::vector<int64_t> times(static_cast<size_t>(channels), 0);
+  int64_t most = 1;
+  for (int64_t l = 0; host && l < listed; ++l) most = std::max(most, ++times[static_cast<size_t>(host[l])]);
+  return most;
+}
+
 template <class T>
 struct Forward {
   Inputs<T> in;
@@ -314,7 +325,7 @@ int32_t lg_cuda_interpolate_backward(lg_cuda_call* call, int32_t dtype, const vo
                                 static_cast<T*>(grad_attr), static_cast<T*>(grad_bary),
                                 static_cast<T*>(grad_bary_d)};
     // A pixel may add to a vertex through each corner of its triangle, and through values and derivatives.
-    const int64_t contributions = 6 * views * height * width * (listed > channels ? listed : 1);
+    const int64_t contributions = 6 * views * height * width * lg::most_listed(channel_list, listed, channels);
     return lg::run_op(call, lg::Backward<T>{in, lg::ChannelList(channel_list, listed, channels), g,
                                             {views, height, width},
                                             {call->deterministic != 0, attr_views * vertices * channels,

@@ -412,7 +412,7 @@ struct ViewOutputs {
 
 // One thread for each value of one view, or of the sum over views where these share it.
 template <class T>
-__global__ void __launch_bounds__(128) write_views(const __grid_constant__ Scene<T> scene, ViewSums sums,
+__global__ void __launch_bounds__(items_per_block) write_views(const __grid_constant__ Scene<T> scene, ViewSums sums,
                                                    const double* matrices, ViewOutputs<T> out) {
   const int64_t views = scene.tiles.views, channels = scene.channels;
   const int64_t backgrounds = scene.background_views * channels;
@@ -452,9 +452,8 @@ class Backward {
       : scene_(scene), images_(images), gamma_(gamma), footprint_(footprint), blend_(blend),
         deterministic_(deterministic), items_(scene.tiles.views * scene.primitives), binning_(items_, scene.tiles),
         stride_(background_value + scene.channels),
-        sums_(deterministic, std::max<int64_t>(1, slots(grads)), binning_.tiles() * tile_warps * divide_up(
-            std::max<int64_t>(1, scene.channels), 3)),
-        view_sums_(deterministic, scene.tiles.views * stride_, binning_.tiles()),
+        sums_(deterministic, std::max<int64_t>(1, slots(grads)), binning_.tiles() * tile_warps * launches()),
+        view_sums_(deterministic, scene.tiles.views * stride_, binning_.tiles() * launches()),
         matrix_sums_(deterministic, scene.tiles.views * matrix_values, scene.primitives) {
     const auto to = [&](int i) { return static_cast<T*>(grads[i]); };
     position_ = to(0);
@@ -492,6 +491,8 @@ class Backward {
   static void clear(Queue& queue, double* data, int64_t count) {
     queue.fill_bytes(data, 0, count * static_cast<int64_t>(sizeof *data));
   }
+  // At most so many launches over the tiles, each of some channels.
+  int64_t launches() const { return divide_up(std::max<int64_t>(1, scene_.channels), 3); }
   // Places in the world reach the image through those before the camera, of every view.
   bool in_world() const { return scene_.view != nullptr; }
   bool wants_views() const { return out_.background || out_.intrinsics || out_.gamma; }

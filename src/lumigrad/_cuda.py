@@ -49,9 +49,24 @@ class CudaCore:
         if self._library.lg_cuda_abi_version() != ABI_VERSION:
             raise _core.CoreNotFoundError(f"{path} belongs to another version of lumigrad; reinstall lumigrad")
         self._library.lg_cuda_last_error.restype = ctypes.c_char_p
-        if self._library.lg_cuda_check() != _OK:  # an old driver, or a device that it was not compiled for
-            raise _core.CoreNotFoundError(f"lumigrad's CUDA library at {path} cannot run here: {self._last_error()}")
+        self._path = path
+        self._runs_on: set[int] = set()
         self.calls = {name: self._caller(name, signature) for name, signature in _core.op_signatures().items()}
+
+    def check(self) -> None:
+        """Raises CoreNotFoundError, saying why, where torch's current device cannot run the kernels."""
+        if self._library.lg_cuda_check() != _OK:  # an old driver, or a device that it was not compiled for
+            raise _core.CoreNotFoundError(
+                f"lumigrad's CUDA library at {self._path} cannot run here: {self._last_error()}"
+            )
+
+    def runs_on(self, index: int) -> bool:
+        """Whether that device can run the kernels. Only yes is remembered: a device may be full for a while."""
+        if index not in self._runs_on:
+            with torch.cuda.device(index), contextlib.suppress(_core.CoreNotFoundError):
+                self.check()
+                self._runs_on.add(index)
+        return index in self._runs_on
 
     @property
     def toolkit(self) -> str:
@@ -126,18 +141,22 @@ def _open() -> CudaCore:
     return CudaCore(path)
 
 
-def available() -> bool:
-    """Whether CUDA tensors have kernels."""
+def available(device: torch.device | None = None) -> bool:
+    """Whether tensors on a CUDA device, by default the current one, have kernels."""
     if _opened is None:
         with contextlib.suppress(_core.CoreNotFoundError):
             core()
-    return isinstance(_opened, CudaCore)
+    if not isinstance(_opened, CudaCore):
+        return False
+    index = None if device is None else device.index
+    return _opened.runs_on(torch.cuda.current_device() if index is None else index)
 
 
 def status() -> str:
     """Whether CUDA kernels can be used, and why not if they cannot."""
     try:
         toolkit = core().toolkit
+        core().check()
     except _core.CoreNotFoundError as error:
         return f"not used: {error}"
     return f"used: built with CUDA {toolkit}, on {torch.cuda.get_device_name()}"

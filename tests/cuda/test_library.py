@@ -13,6 +13,7 @@ from lumigrad import _core, _cuda
 from lumigrad.ops import _registration
 
 LIBRARY = _core._library_path("cuda")
+NATIVE = Path(__file__).resolve().parents[2] / "native"
 
 
 def test_every_op_can_be_dispatched() -> None:
@@ -30,6 +31,20 @@ def test_ops_go_by_kernels_that_there_are() -> None:
     assert asked > 15
 
 
+@pytest.mark.skipif(not NATIVE.exists(), reason="needs the sources")
+def test_launch_bounds_allow_the_blocks_that_are_launched() -> None:
+    """A device refuses a launch of more threads than a kernel's bounds; the emulation does not know them."""
+    launched = 0
+    for source in (*NATIVE.rglob("*.cu"), *NATIVE.rglob("*_cuda.h"), NATIVE / "common" / "cuda_gradients.h"):
+        text = source.read_text()
+        bounds = {name: bound for bound, name in re.findall(r"__launch_bounds__\(([^)]*)\)\s+(\w+)\(", text)}
+        for name in re.findall(r"\.launch_items\((\w+)", text):
+            assert f" {name}(" in text, f"{source.name}: {name} is not here"
+            assert bounds.get(name, "items_per_block").split(",")[0] in ("256", "items_per_block"), name
+            launched += 1
+    assert launched > 20
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_device() -> None:
     assert not _cuda.available()
@@ -40,8 +55,9 @@ def test_without_a_device() -> None:
 @pytest.mark.skipif(not LIBRARY.exists(), reason="this installation has no CUDA library")
 def test_the_library_says_that_nothing_can_run_it() -> None:
     """It loads without a driver, and is not used then."""
+    library = _cuda.CudaCore(LIBRARY)
     with pytest.raises(_core.CoreNotFoundError, match=r"cannot run here: .*(driver|device)"):
-        _cuda.CudaCore(LIBRARY)
+        library.check()
 
 
 def test_missing_and_damaged_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +70,41 @@ def test_missing_and_damaged_libraries(tmp_path: Path, monkeypatch: pytest.Monke
     assert "does not load" in _cuda.status()
 
 
+def test_every_device_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that cannot run the kernels now is asked again, and says nothing about the others."""
+
+    class Library(_cuda.CudaCore):
+        def __init__(self) -> None:
+            self._runs_on, self.asked = set(), []
+
+        def check(self) -> None:
+            self.asked.append(current[-1])
+            if current[-1] in full:
+                raise _core.CoreNotFoundError("out of memory")
+
+    class On:
+        def __init__(self, index: int) -> None:
+            self.index = index
+
+        def __enter__(self) -> None:
+            current.append(self.index)
+
+        def __exit__(self, *_: object) -> None:
+            current.pop()
+
+    current, full, library = [0], {0}, Library()
+    monkeypatch.setattr(_cuda, "_opened", library)
+    monkeypatch.setattr(torch.cuda, "device", On)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    assert _cuda.available(torch.device("cuda:1"))
+    assert not _cuda.available(torch.device("cuda:0"))
+    assert not _cuda.available()
+    full.clear()
+    assert _cuda.available(torch.device("cuda"))
+    assert _cuda.available(torch.device("cuda:0"))
+    assert library.asked == [1, 0, 0, 0]
+
+
 def test_the_reference_serves_where_the_library_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     class OnCuda:
         device = torch.device("cuda")
@@ -61,7 +112,7 @@ def test_the_reference_serves_where_the_library_does_not(monkeypatch: pytest.Mon
     monkeypatch.setattr(_registration, "_warned", set())
     with pytest.warns(RuntimeWarning, match=r"lumigrad.peel on cuda: no kernel for this device"):
         assert _registration.needs_reference("peel", OnCuda(), "rasterize")  # type: ignore[arg-type]
-    monkeypatch.setattr(_cuda, "available", lambda: True)
+    monkeypatch.setattr(_cuda, "available", lambda device: True)
     assert not _registration.needs_reference("peel", OnCuda(), "rasterize")  # type: ignore[arg-type]
     assert not _registration.needs_reference("texture_cube", OnCuda(), "texture")  # type: ignore[arg-type]
     assert _registration.needs_reference("peel", OnCuda())  # type: ignore[arg-type]

@@ -133,7 +133,7 @@ def needs_reference(name: str, tensor: torch.Tensor, op: str | None = None) -> b
     device = tensor.device.type
     if device in ("cpu", "meta"):
         return False
-    if device == "cuda" and (op or name) in kernels_for_any_core and _cuda.available():
+    if device == "cuda" and (op or name) in kernels_for_any_core and _cuda.available(tensor.device):
         return False
     key = f"{name} on {device}"
     if key not in _warned:

@@ -76,7 +76,7 @@ def rasterization_2dgs(
     _one_of("render_mode", render_mode, RENDER_MODES)
     _one_of("depth_mode", depth_mode, DEPTH_MODES)
     means, opacities, viewmats, Ks = _checked(means, opacities, viewmats, Ks)
-    if means.device.type != "cpu" and not (means.is_cuda and _cuda.available()):
+    if means.device.type != "cpu" and not (means.is_cuda and _cuda.available(means.device)):
         raise NotImplementedError(
             f"means: rasterization_2dgs has no kernel for {means.device.type}; lumigrad.surfels runs there"
         )
