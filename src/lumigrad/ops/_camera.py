@@ -21,7 +21,7 @@ def check_camera(
     for name, value in (("fx", fx), ("fy", fy), ("cx", cx), ("cy", cy)):
         if not isinstance(value, torch.Tensor):
             try:
-                value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+                value = check.constant(value, like)
             except (TypeError, ValueError, RuntimeError):
                 raise TypeError(f"{name}: expected a number or a tensor, got {type(value).__name__}") from None
         value = check.floating(name, value, like, like_name)

@@ -20,6 +20,16 @@ def tensor(name: str, value: Any) -> torch.Tensor:
     return value
 
 
+def constant(value: Any, like: torch.Tensor) -> torch.Tensor:
+    """Numbers as a tensor of another's type and device; what `torch.as_tensor` raises, for anything else.
+
+    A single number reaches a CUDA device without being waited for, which a CUDA graph can record; a list does not.
+    """
+    if isinstance(value, (int, float)):
+        return torch.full((), value, dtype=like.dtype, device=like.device)
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+
+
 def describe(value: torch.Tensor) -> str:
     """Shape and type, for error messages."""
     return f"shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"

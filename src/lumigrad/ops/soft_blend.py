@@ -141,7 +141,7 @@ def _background(value: Any, attr: torch.Tensor) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         return check.floating("background", value, attr, "attr")
     try:
-        return torch.as_tensor(value, dtype=attr.dtype, device=attr.device)
+        return check.constant(value, attr)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"background: expected a number, numbers or a tensor, got {value!r}") from None
 

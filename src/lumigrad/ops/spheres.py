@@ -87,7 +87,7 @@ def spheres(
         raise ValueError(f"min_depth, max_depth: expected 0 <= min_depth < max_depth, got {min_depth}, {max_depth}")
     if not isinstance(gamma, torch.Tensor) and not gamma > 0:
         raise ValueError(f"gamma: expected a positive number, got {gamma}")
-    gamma = torch.as_tensor(gamma, dtype=positions.dtype, device=positions.device)
+    gamma = check.constant(gamma, positions)
     if gamma.numel() != 1:
         raise ValueError(f"gamma: expected one number, got shape {tuple(gamma.shape)}")
     engine.check_contributors(contributors)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad.ops import _validation as check
 from lumigrad.render.color import srgb_decode, srgb_encode
 from lumigrad.scene.camera import Camera
 from lumigrad.scene.environment import EnvironmentLight
@@ -34,7 +35,7 @@ def resolve_background(background: Any, cameras: Sequence[Camera], like: Tensor,
         views = [background.sample(camera.rays()[1].to(like.dtype)) for camera in cameras]
         return torch.stack(views) if linear else srgb_encode(torch.stack(views))
     try:
-        behind = torch.as_tensor(background, dtype=like.dtype, device=like.device)
+        behind = check.constant(background, like)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"background: expected a colour, an image or an EnvironmentLight, got {type(background).__name__}"

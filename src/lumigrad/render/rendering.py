@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad.ops import _validation as check
 from lumigrad.render.color import srgb_decode
 
 
@@ -55,7 +56,7 @@ class Rendering:
 
     def over(self, background: Any) -> Tensor:
         """Image [N, H, W, C] in front of a display-encoded colour, or anything that broadcasts to the image."""
-        behind = torch.as_tensor(background, dtype=self.color.dtype, device=self.color.device)
+        behind = check.constant(background, self.color)
         if self.tone_mapping is not None:
             behind = srgb_decode(behind)
         return self._displayed(self.color + (1 - self.mask) * behind)
