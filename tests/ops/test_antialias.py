@@ -120,6 +120,7 @@ def test_shared_positions_sum_gradients_of_all_images() -> None:
     assert scaled_error(grad, grads.double().sum(0)) < 1e-5
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("faces", [7, 600])
 def test_backward_searches_where_nothing_was_kept(faces: int, shared: bool) -> None:
