@@ -12,7 +12,6 @@ option(LUMIGRAD_CUDA_EMULATION "Build the CUDA kernels for a processor, for test
 set(LUMIGRAD_CUDA_SOURCES
   common/core_cuda.cu
   interpolate/interpolate_cuda.cu
-  rasterize/rasterize_cuda.cu
   antialias/topology_cuda.cu
   texture/mips_cuda.cu
   splat/radix_sort_cuda.cu
@@ -20,9 +19,10 @@ set(LUMIGRAD_CUDA_SOURCES
   splat/backward_cuda.cu
 )
 # Without fused multiply-add, so that what hangs on a rounding comes out as on the CPU: which pixels a triangle covers,
-# which edge is an outline, between which texels a lookup lies, which faces are in reach, which splat is in front.
+# what is clamped at its edges, which edge is an outline, between which texels a lookup lies, which faces are in reach, which splat is in front.
 set(LUMIGRAD_CUDA_EXACT_SOURCES
   rasterize/visibility_cuda.cu
+  rasterize/rasterize_cuda.cu
   antialias/antialias_cuda.cu
   texture/texture_cuda.cu
   soft/soft_cuda.cu

@@ -118,14 +118,15 @@ class PairList {
     });
   }
 
-  // Calls use(pair) for the vertical pairs of a band's last row, in a fixed order and maybe more than once.
+  // The same for the vertical pairs of a band's last row.
   template <class Use>
-  void for_last_row(int64_t band, Use&& use) const {
+  void for_last_row(int64_t band, BandMarks& marks, Use&& use) const {
     const int64_t view = band / bands_per_view_, last_row = (band % bands_per_view_ + 1) * band_rows - 1;
     for (int64_t i = first_[band]; i < first_[band + 1]; ++i) {
       const Pair pair = pair_of(keys_[i], view);
-      if (pair.vertical && pair.row == last_row) use(pair);
+      if (pair.vertical && pair.row == last_row) marks.set(0, pair.column, true);
     }
+    marks.consume([&](int64_t, int64_t column, bool) { use(Pair{view, last_row, column, true}); });
   }
 
  private:
@@ -384,7 +385,7 @@ class BandScanner {
     };
     // The last row of the band above may lend colour to the first of this one.
     if (begin > 0) {
-      pairs.for_last_row(band - 1, [&](const Pair& pair) { add(pair, nullptr, &current_); });
+      pairs.for_last_row(band - 1, marks_, [&](const Pair& pair) { add(pair, nullptr, &current_); });
     }
     pairs.for_band(band, marks_, [&](const Pair& pair) {
       advance_to(pair.row);

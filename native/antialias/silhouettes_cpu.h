@@ -93,6 +93,7 @@ void face_lanes(const T* pos, const int32_t* index, int64_t count, uint8_t* faci
 template <class T>
 void face_triangles(const AntialiasScene<T>& s, int64_t view, int64_t begin, int64_t end, uint8_t* facing) {
   check_indices(s, begin, end);
+  check_links(s, begin, end);  // of all triangles before any is followed: links lead everywhere
   const T* pos = s.surface(view).pos;
   for (int64_t first = begin; first < end; first += facing_lanes) {
     const int64_t next = std::min(end, first + facing_lanes);
@@ -147,7 +148,6 @@ void make_flags(int32_t threads, const AntialiasScene<T>& s, uint8_t* flags) {
     face_triangles(s, view, begin, end, facing.data() + view * s.triangles);
   });
   for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
-    check_links(s, begin, end);
     mark_silhouettes(s.topology, facing.data() + view * s.triangles, begin, end, flags + view * s.triangles);
   });
 }

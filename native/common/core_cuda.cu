@@ -49,7 +49,7 @@ int multiprocessors() {
 
 }  // namespace lg
 
-int32_t lg_cuda_abi_version(void) { return 2; }
+int32_t lg_cuda_abi_version(void) { return 3; }
 const char* lg_cuda_last_error(void) { return lg::last_error; }
 int32_t lg_cuda_check(void) {
 #if !defined(LG_CUDA_EMULATED)

@@ -132,8 +132,8 @@ LG_API int32_t lg_interpolate_backward(
  * topology int32 [triangles, 3]: the cyclic half-edge links made by lg_edge_topology.
  * color [views, height, width, channels]; depth as made by rasterization.
  * notes [note_bytes]: what the forward pass leaves for the backward pass. First [views, or 1 when positions are shared,
- * triangles] flags about each triangle's silhouette edges; then, from the next multiple of 8 bytes on, the list of pixels
- * with a crossing if there is room for it: else the backward pass searches once more. CUDA knows only the flags.
+ * triangles] flags about each triangle's silhouette edges; then, from the next multiple of 8 bytes on, the pairs of pixels
+ * with a crossing, if there is room for them: else the backward pass searches once more. CUDA knows only the flags.
  */
 LG_API int32_t lg_edge_topology(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                                 int32_t* topology);

@@ -172,6 +172,9 @@ def wrong_calls() -> None:
     ]
     calls += [lambda: antialias_with(color, frags._replace(tri=frags.tri + 9999), pos, tri, None, True)]
     calls += [lambda: lg.antialias(color, frags, pos, tri, lg.edge_topology(tri) + 99999)]
+    far = lg.edge_topology(tri)
+    far[:900], far[2900] = 6 * 2900, 2**31 - 2  # one wrong link, behind many right ones
+    calls += [lambda: lg.antialias(color, frags, pos, tri, far)]
     for call in calls:
         try:
             call()

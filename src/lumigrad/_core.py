@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch.utils.dlpack import from_dlpack
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 ISAS = ("portable", "avx2", "avx512")
 
 _DIRECTORY = Path(os.environ.get("LUMIGRAD_NATIVE_DIR") or Path(__file__).parent / "_native")

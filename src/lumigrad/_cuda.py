@@ -18,7 +18,7 @@ import torch
 
 from lumigrad import _core
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 _OK, _INVALID, _NEEDS_WORKSPACE = 0, 1, 4
 
 

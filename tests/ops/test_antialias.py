@@ -153,6 +153,40 @@ def test_backward_searches_where_nothing_was_kept(faces: int, shared: bool) -> N
             assert torch.equal(a, b)
 
 
+@pytest.mark.cpu_only
+@pytest.mark.parametrize("unbounded", [False, True])
+@pytest.mark.parametrize("name", scenes())
+def test_kept_crossings_and_searched_ones_give_the_same_bits(name: str, unbounded: bool) -> None:
+    """Pairs are gone through in the same order, over the seams of bands too."""
+    pos, tri, _ = scenes(torch.float32, level=3)[name]
+    height, width = 83, 97
+    frags = lg.rasterize(pos, tri, (height, width))
+    color = random(len(frags.tri), height, width, 3)
+    scene = color, frags.tri, frags.depth, pos, tri, lg.edge_topology(tri)
+    _, notes = torch.ops.lumigrad.antialias(*scene, unbounded)
+    flags = (len(pos) if pos.dim() == 3 else 1) * len(tri)
+    grads = [
+        torch.ops.lumigrad.antialias_backward(*scene, what, unbounded, color.flip(1), True, True)
+        for what in (notes, notes[:flags])
+    ]
+    assert grads[0][1].abs().max() > 0
+    for kept, searched in zip(*grads):
+        assert torch.equal(kept, searched)
+
+
+@pytest.mark.cpu_only
+def test_one_bad_link_far_away_is_found() -> None:
+    """Links lead everywhere: none is followed before all are known to be right."""
+    pos, tri = sphere_views(5, 1)
+    frags = lg.rasterize(pos, tri, (20, 20))
+    color, topology = random(1, 20, 20, 3), lg.edge_topology(tri)
+    far = len(tri) - 1
+    topology[far] = 2**31 - 2
+    topology[:100] = 6 * far  # which lead to it
+    with pytest.raises(ValueError, match=rf"topology\[{far}, 0\] is 2147483646, which is no half-edge"):
+        lg.antialias(color, frags, pos, tri, topology)
+
+
 def test_topology_is_built_when_absent() -> None:
     pos, tri, resolution = scenes()["cube"]
     frags = lg.rasterize(pos, tri, resolution)

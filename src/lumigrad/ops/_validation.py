@@ -25,8 +25,8 @@ def constant(value: Any, like: torch.Tensor) -> torch.Tensor:
 
     A single number reaches a CUDA device without being waited for, which a CUDA graph can record; a list does not.
     """
-    if isinstance(value, (int, float)):
-        return torch.full((), value, dtype=like.dtype, device=like.device)
+    if like.is_cuda and isinstance(value, (int, float)):
+        return torch.full((), value, dtype=torch.float64, device=like.device).to(like.dtype)
     return torch.as_tensor(value, dtype=like.dtype, device=like.device)
 
 

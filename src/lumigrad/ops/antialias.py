@@ -99,7 +99,8 @@ def _kernel(
 
 
 def _empty_notes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
-    """Room for what the forward pass tells the backward pass: a byte for every triangle, eight for every crossing.
+    """Room for what the forward pass tells the backward pass: a byte for every triangle, eight for every crossing
+    and every sixteen rows.
 
     Outlines rarely cross more than one or two pairs of pixels for each row and column of an image.
     """

@@ -32,8 +32,8 @@ def rasterize(
         resolution: (height, width) in pixels, at most 32768 each.
         ranges: with pos [V, 4], an integer tensor [N, 2]: image n draws ``tri[first : first + count]`` with
             (first, count) = ranges[n]. Triangle numbers in the output still count from the start of `tri`.
-            Without ranges, pos [V, 4] makes one image of all triangles. The host needs their values: keep them on
-            the CPU, from a device they are waited for (which a CUDA graph cannot record).
+            Without ranges, pos [V, 4] makes one image of all triangles. The host needs the values of `ranges`: keep
+            them on the CPU. From a device they are waited for, which a CUDA graph cannot record.
         derivatives: whether to compute ``bary_d``.
 
     Returns:
