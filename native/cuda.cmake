@@ -19,7 +19,8 @@ set(LUMIGRAD_CUDA_SOURCES
   splat/backward_cuda.cu
 )
 # Without fused multiply-add, so that what hangs on a rounding comes out as on the CPU: which pixels a triangle covers,
-# what is clamped at its edges, which edge is an outline, between which texels a lookup lies, which faces are in reach, which splat is in front.
+# what is clamped at its edges, which edge is an outline, between which texels a lookup lies, which faces are in reach,
+# which splat is in front, where surfaces meet.
 set(LUMIGRAD_CUDA_EXACT_SOURCES
   rasterize/visibility_cuda.cu
   rasterize/rasterize_cuda.cu

@@ -75,11 +75,8 @@ struct PairNotes {
 template <class T>
 class PairList {
  public:
-  PairList(int32_t threads, const AntialiasScene<T>& scene)
-      : s_(scene), bands_per_view_(divide_up(scene.height, band_rows)), first_(scene.views * bands_per_view_ + 1) {
-    search(threads);
-  }
-  PairList(int32_t threads, const AntialiasScene<T>& scene, const PairNotes<const int64_t>& notes)
+  // notes: those of the forward pass, if it has been; the pairs are searched where they do not say them.
+  PairList(int32_t threads, const AntialiasScene<T>& scene, const PairNotes<const int64_t>& notes = {nullptr, 0})
       : s_(scene), bands_per_view_(divide_up(scene.height, band_rows)), first_(scene.views * bands_per_view_ + 1) {
     if (!read(notes)) search(threads);
   }
@@ -576,9 +573,9 @@ void backward(int32_t threads, const AntialiasScene<T>& s, const PairNotes<const
 
 template <class T>
 AntialiasScene<T> make_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* pos,
-                    const int32_t* tri, const int32_t* topology, int32_t shared, int64_t views, int64_t vertices,
-                    int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t unbounded,
-                    const uint8_t* notes) {
+                             const int32_t* tri, const int32_t* topology, int32_t shared, int64_t views,
+                             int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+                             int32_t unbounded, const uint8_t* notes) {
   return {static_cast<const T*>(color), frag_tri, static_cast<const T*>(depth), static_cast<const T*>(pos),
           tri, topology, shared != 0, views, vertices, triangles, height, width, channels, unbounded != 0, notes};
 }

@@ -90,7 +90,7 @@ struct Scene {
 // ---- Silhouettes -------------------------------------------------------------------------------------------
 
 template <class T>
-__global__ void __launch_bounds__(256) find_facing(const __grid_constant__ Scene<T> s, int64_t count,
+__global__ void __launch_bounds__(items_per_block) find_facing(const __grid_constant__ Scene<T> s, int64_t count,
                                                    uint8_t* facing) {
   for (int64_t i = first_item(); i < count; i += item_step()) {
     const int64_t view = i / s.triangles, t = i - view * s.triangles;
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(256) find_facing(const __grid_constant__ Scene
 }
 
 template <class T>
-__global__ void __launch_bounds__(256) find_silhouettes(const __grid_constant__ Scene<T> s, int64_t count,
+__global__ void __launch_bounds__(items_per_block) find_silhouettes(const __grid_constant__ Scene<T> s, int64_t count,
                                                         const uint8_t* facing, uint8_t* flags) {
   const SafeLinks links = {s.topology, 3 * s.triangles};
   for (int64_t i = first_item(); i < count; i += item_step()) {
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(256) mark_silhouettes(const __grid_constant__ 
 
 // nvdiffrast's rule allows a crossing anywhere: all pairs whose pixels see different triangles.
 template <class T>
-__global__ void __launch_bounds__(256) mark_differing(const __grid_constant__ Scene<T> s) {
+__global__ void __launch_bounds__(items_per_block) mark_differing(const __grid_constant__ Scene<T> s) {
   const int64_t area = s.image.height * s.image.width;
   for (int64_t pixel = first_item(); pixel < s.image.views * area; pixel += item_step()) {
     const int64_t view = pixel / area, row = pixel % area / s.image.width, column = pixel % s.image.width;
@@ -321,7 +321,7 @@ int64_t marked_items(const Scene<T>& s) {
 
 // Pixels that take nothing have been copied before.
 template <class T>
-__global__ void __launch_bounds__(256) blend_pixels(const __grid_constant__ Scene<T> s, T* out) {
+__global__ void __launch_bounds__(items_per_block) blend_pixels(const __grid_constant__ Scene<T> s, T* out) {
   for_marked_pixels(s, [&](int64_t view, int64_t row, int64_t column, bool there) {
     if (!there) return;
     const int64_t pixel = (view * s.image.height + row) * s.image.width + column;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "antialias/antialias.h"
+#include "common/check_indices.h"
 #include "common/gather.h"
 #include "common/memory.h"
 #include "common/parallel.h"
@@ -31,20 +32,7 @@ struct AntialiasScene {
   }
 };
 
-// Throws if one of the vertex indices of triangles [first, last) is out of range.
-template <class T>
-void check_indices(const AntialiasScene<T>& s, int64_t first, int64_t last) {
-  const auto vertices = static_cast<uint32_t>(std::min<int64_t>(s.vertices, INT32_MAX));
-  uint32_t wrong = 0;
-  for (int64_t i = 3 * first; i < 3 * last; ++i) wrong |= static_cast<uint32_t>(s.tri[i]) >= vertices;
-  for (int64_t i = 3 * first; LG_UNLIKELY(wrong) && i < 3 * last; ++i) {
-    if (static_cast<uint32_t>(s.tri[i]) < vertices) continue;
-    throw InvalidArgument("tri[%lld, %d] is %d, but pos has %lld vertices", static_cast<long long>(i / 3),
-                          static_cast<int>(i % 3), static_cast<int>(s.tri[i]), static_cast<long long>(s.vertices));
-  }
-}
-
-// The same for the links of the topology.
+// Throws if one of the links of triangles [first, last) leads to no half-edge.
 template <class T>
 void check_links(const AntialiasScene<T>& s, int64_t first, int64_t last) {
   const auto half_edges = static_cast<uint32_t>(std::min<int64_t>(3 * s.triangles, INT32_MAX));
@@ -92,7 +80,7 @@ void face_lanes(const T* pos, const int32_t* index, int64_t count, uint8_t* faci
 
 template <class T>
 void face_triangles(const AntialiasScene<T>& s, int64_t view, int64_t begin, int64_t end, uint8_t* facing) {
-  check_indices(s, begin, end);
+  check_indices(s.tri, begin, end, s.vertices);
   check_links(s, begin, end);  // of all triangles before any is followed: links lead everywhere
   const T* pos = s.surface(view).pos;
   for (int64_t first = begin; first < end; first += facing_lanes) {

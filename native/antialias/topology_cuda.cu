@@ -58,7 +58,7 @@ LG_DEVICE int64_t first_slot(uint64_t edge, int64_t capacity) {
 
 constexpr uint64_t free_slot = ~uint64_t{0};
 
-__global__ void __launch_bounds__(256) insert_half_edges(Mesh mesh, EdgeTable table) {
+__global__ void __launch_bounds__(items_per_block) insert_half_edges(Mesh mesh, EdgeTable table) {
   for (int64_t h = first_item(); h < 3 * mesh.triangles; h += item_step()) {
     const HalfEdge mine = half_edge(mesh, h);
     if (!mine.linked) continue;
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(256) insert_half_edges(Mesh mesh, EdgeTable ta
 }
 
 // In a cycle half-edges follow one another by their number.
-__global__ void __launch_bounds__(256) link_half_edges(Mesh mesh, EdgeTable table, int32_t* topology) {
+__global__ void __launch_bounds__(items_per_block) link_half_edges(Mesh mesh, EdgeTable table, int32_t* topology) {
   for (int64_t h = first_item(); h < 3 * mesh.triangles; h += item_step()) {
     const HalfEdge mine = half_edge(mesh, h);
     const auto self = static_cast<int32_t>(h);

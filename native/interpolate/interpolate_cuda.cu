@@ -49,7 +49,7 @@ struct ChannelOfTriangle {
 
 // All channels of a pixel; their number is known.
 template <class T, int Channels>
-__global__ void __launch_bounds__(256) forward_pixels(Inputs<T> in, T* out) {
+__global__ void __launch_bounds__(items_per_block) forward_pixels(Inputs<T> in, T* out) {
   const int64_t pixels = in.views * in.pixels_per_view;
   for (int64_t pixel = first_item(); pixel < pixels; pixel += item_step()) {
     const int32_t triangle = in.triangle(pixel);
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(256) forward_pixels(Inputs<T> in, T* out) {
 
 // One channel of a pixel: neighbouring threads read and write neighbouring channels.
 template <class T>
-__global__ void __launch_bounds__(256) forward_channels(Inputs<T> in, T* out) {
+__global__ void __launch_bounds__(items_per_block) forward_channels(Inputs<T> in, T* out) {
   const int64_t items = in.views * in.pixels_per_view * in.channels;
   for (int64_t item = first_item(); item < items; item += item_step()) {
     const int64_t pixel = item / in.channels, c = item - pixel * in.channels;
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(256) forward_channels(Inputs<T> in, T* out) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(256) forward_derivatives(Inputs<T> in, T* out_d) {
+__global__ void __launch_bounds__(items_per_block) forward_derivatives(Inputs<T> in, T* out_d) {
   const int64_t items = in.views * in.pixels_per_view * in.listed;
   for (int64_t item = first_item(); item < items; item += item_step()) {
     const int64_t pixel = item / in.listed, l = item - pixel * in.listed;

@@ -84,7 +84,7 @@ LG_DEVICE void pull_run(const Line<T>& line, const LineTriangle& triangle, int64
 }
 
 template <class T>
-__global__ void __launch_bounds__(256) pull_lines(Scene<T> s, bool vertical, int64_t warps, GradientSum<T> sum,
+__global__ void __launch_bounds__(items_per_block) pull_lines(Scene<T> s, bool vertical, int64_t warps, GradientSum<T> sum,
                                                   T* grad_pos) {
   const int64_t lines = vertical ? s.image.width : s.image.height;
   for (int64_t warp = first_item() / warp_size; warp < warps; warp += item_step() / warp_size) {

@@ -67,7 +67,7 @@ template <class T>
 constexpr int32_t key_stride = 2 * sizeof(T) / sizeof(uint64_t);
 
 template <class T>
-__global__ void __launch_bounds__(256) shade_pixels(Geometry<T> geometry, Outputs<T> out) {
+__global__ void __launch_bounds__(items_per_block) shade_pixels(Geometry<T> geometry, Outputs<T> out) {
   const int64_t area = geometry.image.height * geometry.image.width, pixels = geometry.image.views * area;
   for (int64_t pixel = first_item(); pixel < pixels; pixel += item_step()) {
     const uint64_t key = load_fresh(reinterpret_cast<const uint64_t*>(out.bary) + pixel * key_stride<T>);

@@ -9,6 +9,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/check_indices.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
@@ -165,15 +166,6 @@ class VisibilityPass {
     tiny_bins_.begin(static_cast<int64_t>(chunks_.size()), tiles_);
   }
 
-  void check_indices(int64_t t, const int32_t* index) const {
-    for (int k = 0; k < 3; ++k) {
-      if (static_cast<uint64_t>(static_cast<int64_t>(index[k])) >= static_cast<uint64_t>(r_.vertices)) {
-        throw InvalidArgument("tri[%lld, %d] is %d, but pos has %lld vertices", static_cast<long long>(t), k,
-                              static_cast<int>(index[k]), static_cast<long long>(r_.vertices));
-      }
-    }
-  }
-
   void bin(int64_t c) {
     Chunk& chunk = chunks_[c];
     uint32_t *counts = bins_.counts(c), *tiny_counts = tiny_bins_.counts(c);
@@ -206,10 +198,7 @@ class VisibilityPass {
   void load_candidates(const Chunk& chunk, int64_t first, CandidateTriangles& batch) const {
     const SnappedVertex* vertices = snapped_of(chunk.view);
     const int32_t* index = r_.tri + 3 * first;
-    const uint32_t limit = static_cast<uint32_t>(std::min<int64_t>(r_.vertices, INT32_MAX));
-    uint32_t wrong = 0;
-    for (int i = 0; i < 3 * batch.count; ++i) wrong |= static_cast<uint32_t>(index[i]) >= limit;
-    for (int l = 0; LG_UNLIKELY(wrong) && l < batch.count; ++l) check_indices(first + l, index + 3 * l);
+    check_indices(r_.tri, first, first + batch.count, r_.vertices);
     const int64_t left = chunk.first + chunk.count - (first + batch.count);
     prefetch_corners(vertices, 1, index + 3 * batch.count, std::min<int64_t>(CandidateTriangles::capacity, left));
     batch.load(vertices, index);

@@ -56,7 +56,7 @@ struct Scene {
 
 // ---- Vertices ----------------------------------------------------------------------------------------------
 
-__global__ void __launch_bounds__(256) snap_vertices(Scene scene, int64_t count, SnappedVertex* out) {
+__global__ void __launch_bounds__(items_per_block) snap_vertices(Scene scene, int64_t count, SnappedVertex* out) {
   for (int64_t v = first_item(); v < count; v += item_step()) {
     const ClipVertex p = scene.position(v);
     const uint32_t flags = clip_flags(p, scene.viewport);

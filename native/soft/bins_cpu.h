@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "common/check_indices.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/status.h"
@@ -96,6 +97,7 @@ class SoftBins {
 
   void bin(int64_t c) {
     const Chunk& chunk = chunks_[c];
+    check_indices(scene_.tri, chunk.first, chunk.first + chunk.count, scene_.vertices);
     Array<BinnedFace>& binned = binned_[c];
     int64_t* counts = counts_.data() + c * tiles_;
     std::memset(counts, 0, sizeof(int64_t) * tiles_);
@@ -104,7 +106,6 @@ class SoftBins {
     const SoftScreenVertex* screen = screen_.data() + (scene_.shared ? 0 : chunk.view * scene_.vertices);
     for (int64_t face = chunk.first; face < chunk.first + chunk.count; ++face) {
       const int32_t* index = scene_.tri + 3 * face;
-      check_indices(face, index);
       const SoftScreenVertex a = screen[index[0]], b = screen[index[1]], c = screen[index[2]];
       const int32_t flags = a.flags | b.flags | c.flags;
       if (flags & soft_vertex_unusable) continue;
@@ -122,15 +123,6 @@ class SoftBins {
   }
 
   LG_NOINLINE SoftBox box_of_cut(int64_t view, int64_t face) const { return soft_box_of_cut(scene_, view, face); }
-
-  void check_indices(int64_t face, const int32_t* index) const {
-    for (int k = 0; k < 3; ++k) {
-      if (LG_UNLIKELY(index[k] < 0 || index[k] >= scene_.vertices)) {
-        throw InvalidArgument("tri[%lld, %d] is %d, but pos has %lld vertices", static_cast<long long>(face), k,
-                              static_cast<int>(index[k]), static_cast<long long>(scene_.vertices));
-      }
-    }
-  }
 
   // Turns the chunks' counts into places: tile by tile, and within a tile chunk by chunk.
   void place(int64_t views) {

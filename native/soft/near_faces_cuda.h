@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(256) make_face_boxes(SoftScene<T> scene, const
   }
 }
 
-static __global__ void __launch_bounds__(256) make_node_boxes(FaceBoxes boxes, int64_t groups) {
+static __global__ void __launch_bounds__(items_per_block) make_node_boxes(FaceBoxes boxes, int64_t groups) {
   for (int64_t i = first_item(); i < groups; i += item_step()) {
     const FaceBox around = box_of_warp(boxes.groups[i]);
     if (lane_id() == 0) boxes.nodes[i / 32] = around;

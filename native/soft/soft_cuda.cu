@@ -129,7 +129,7 @@ struct FragmentPlace {
 };
 
 template <class T>
-__global__ void __launch_bounds__(256) measure_fragments(SoftScene<T> scene, int64_t most, int64_t tile, int64_t count,
+__global__ void __launch_bounds__(items_per_block) measure_fragments(SoftScene<T> scene, int64_t most, int64_t tile, int64_t count,
                                                          FragmentOutputs<T> out) {
   for (int64_t i = first_item(); i < count; i += item_step()) {
     const int32_t number = out.tri[i];

@@ -30,7 +30,7 @@ struct Placing {
 
 // Bounds, depths and numbers of tiles.
 template <class T, class Footprint>
-__global__ void __launch_bounds__(256) place_primitives(const __grid_constant__ Scene<T> scene, Placing out) {
+__global__ void __launch_bounds__(items_per_block) place_primitives(const __grid_constant__ Scene<T> scene, Placing out) {
   const int width = static_cast<int>(scene.tiles.width), height = static_cast<int>(scene.tiles.height);
   for (int64_t i = first_item(); i < scene.tiles.views * scene.primitives; i += item_step()) {
     const int64_t v = i / scene.primitives, p = i - v * scene.primitives;

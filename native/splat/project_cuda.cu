@@ -28,7 +28,7 @@ struct OnScreen {
 };
 
 template <class Kind, class T>
-__global__ void __launch_bounds__(256) project(const __grid_constant__ Inputs<T> in, OnScreen<T*> to) {
+__global__ void __launch_bounds__(items_per_block) project(const __grid_constant__ Inputs<T> in, OnScreen<T*> to) {
   for (int64_t i = first_item(); i < in.views * in.count; i += item_step()) {
     const int64_t v = i / in.count, p = i - v * in.count;
     typename Kind::Projected out{};

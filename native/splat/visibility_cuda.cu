@@ -23,7 +23,7 @@ struct Visibility {
 
 // The lanes of a warp take blocks of 8 columns and 4 rows.
 template <class T>
-__global__ void __launch_bounds__(256) pull_visibility(const __grid_constant__ Visibility<T> op, int64_t items) {
+__global__ void __launch_bounds__(items_per_block) pull_visibility(const __grid_constant__ Visibility<T> op, int64_t items) {
   const auto lane = static_cast<int64_t>(lane_id());
   for (int64_t i = first_item() / 32; i < items; i += item_step() / 32) {
     const Reach reach = {double(op.xy[2 * i]), double(op.xy[2 * i + 1]), double(op.radius[i])};

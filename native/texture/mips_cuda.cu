@@ -51,7 +51,7 @@ LG_DEVICE void halve_value(const Pyramid<T>& p, int32_t l, int64_t image, int64_
 }
 
 template <class T>
-__global__ void __launch_bounds__(256) build_level(const __grid_constant__ Pyramid<T> p, int32_t l) {
+__global__ void __launch_bounds__(items_per_block) build_level(const __grid_constant__ Pyramid<T> p, int32_t l) {
   const int64_t values = p.values(l + 1);
   for (int64_t item = first_item(); item < p.images * values; item += item_step()) {
     const int64_t image = item / values;
@@ -96,7 +96,7 @@ LG_DEVICE void spread_value(const Pyramid<T>& p, int32_t l, int64_t image, int64
 }
 
 template <class T>
-__global__ void __launch_bounds__(256) fold_level(const __grid_constant__ Pyramid<T> p, int32_t l, bool add) {
+__global__ void __launch_bounds__(items_per_block) fold_level(const __grid_constant__ Pyramid<T> p, int32_t l, bool add) {
   const int64_t values = p.values(l);
   for (int64_t item = first_item(); item < p.images * values; item += item_step()) {
     const int64_t image = item / values;
