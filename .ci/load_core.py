@@ -32,7 +32,8 @@ def check_topology(core):
     """Two triangles that share an edge: each must be the other's neighbour."""
     triangles = (ctypes.c_int32 * 6)(0, 1, 2, 2, 1, 3)
     links = (ctypes.c_int32 * 6)()
-    status = core.lg_edge_topology(triangles, None, ctypes.c_int64(4), ctypes.c_int64(2), links)
+    call = ctypes.create_string_buffer(32)  # lg_call, all zero
+    status = core.lg_edge_topology(call, triangles, None, ctypes.c_int64(4), ctypes.c_int64(2), links)
     if status != 0 or links[0] >> 1 != 5 or links[5] >> 1 != 0:
         sys.exit(f"lg_edge_topology gave status {status} and links {list(links)}")
 

@@ -33,9 +33,7 @@ def run(settings: Settings) -> Table:
             row = _row(mesh, size, renderers, settings.budget)
             table.rows.append(row)
             # What has lost patience with a small image is not asked for a larger one.
-            renderers = [
-                other for other in renderers if row[f"{other} frame"].median < settings.budget.patience
-            ]
+            renderers = [other for other in renderers if row[f"{other} frame"].median < settings.budget.patience]
     return table
 
 

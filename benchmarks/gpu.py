@@ -127,9 +127,7 @@ class Drtk:
         index = self.drtk.rasterize(pos, work.faces, work.size, work.size)
         _, bary = self.drtk.render(pos, work.faces, index)
         shaded = self.drtk.interpolate(colors, work.faces, index, bary) * (index != -1)[:, None]
-        image = self.drtk.edge_grad_estimator(
-            v_pix=pos, vi=work.faces, bary_img=bary, img=shaded, index_img=index
-        )
+        image = self.drtk.edge_grad_estimator(v_pix=pos, vi=work.faces, bary_img=bary, img=shaded, index_img=index)
         return torch.autograd.grad(image, self.inputs, self.gradient)
 
 
@@ -459,7 +457,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.device != "cpu" and not torch.cuda.is_available():
         print("benchmarks.gpu: this torch finds no CUDA device (--device cpu shows that the program runs)")
         return 1
-    from lumigrad import _cuda
+    from lumigrad._engine import cuda as _cuda
 
     print(f"CUDA library {_cuda.status()}; torch {torch.__version__}")
     options = Options(given.device, given.repeats, given.names.split(","), SIZES, BATCHES, [1, 64, 256, 1024],

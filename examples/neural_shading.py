@@ -41,8 +41,8 @@ from lumigrad.fit.splats import (
 from lumigrad.io import load_dataset, save_image
 from lumigrad.render import render
 from lumigrad.scene import EnvironmentLight, Mesh, PBRMaterial, PerspectiveCamera, PointCloud, Scene, sky
-from lumigrad.scene.conventions import to_transforms
-from lumigrad.scene.procedural import creature
+from lumigrad.scene.cameras.conventions import to_transforms
+from lumigrad.scene.shapes.procedural import creature
 
 FIRST_RATE, LAST_RATE = 1e-3, 1e-4  # of the network
 

@@ -30,7 +30,7 @@ from lumigrad.scene import (
     sky,
     studio,
 )
-from lumigrad.scene.procedural import creature, icosphere
+from lumigrad.scene.shapes.procedural import creature, icosphere
 
 
 def spot(folder: Path) -> tuple[Mesh, Tensor]:
@@ -48,8 +48,6 @@ def placed(mesh: Mesh, x: float, material: PBRMaterial, z: float = 0.0, turn: fl
     matrix[0, 2], matrix[2, 0] = angle.sin(), -angle.sin()
     matrix[0, 3], matrix[2, 3] = x, z
     return replace(mesh.transformed(matrix), materials=(material,), face_materials=None)
-
-
 
 
 def pbr(folder: Path) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lumigrad.compat.pytorch3d import Meshes, TexturesVertex, meshes_from
 from lumigrad.io import load_image, load_mesh
-from lumigrad.scene.procedural import creature
+from lumigrad.scene.shapes.procedural import creature
 
 
 def arguments(description: str, out: str, size: int, steps: int | None = None) -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ import torch
 import lumigrad as lg
 from lumigrad.io import load_mesh, save_image
 from lumigrad.scene import PerspectiveCamera
-from lumigrad.scene.procedural import creature
+from lumigrad.scene.shapes.procedural import creature
 
 SIGMAS = (1e-5, 1e-3, 1e-2)  # squared distances, half the image's side being 1
 

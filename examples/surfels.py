@@ -22,7 +22,7 @@ from torch import Tensor
 import lumigrad as lg
 from lumigrad.io import save_image
 from lumigrad.scene import Mesh, PerspectiveCamera
-from lumigrad.scene.procedural import creature
+from lumigrad.scene.shapes.procedural import creature
 
 
 class Samples(NamedTuple):

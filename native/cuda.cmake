@@ -10,9 +10,9 @@ set(LUMIGRAD_CUDA_ARCHITECTURES AUTO CACHE STRING "GPU architectures of the CUDA
 option(LUMIGRAD_CUDA_EMULATION "Build the CUDA kernels for a processor, for tests" OFF)
 
 set(LUMIGRAD_CUDA_SOURCES
-  common/core_cuda.cu
-  interpolate/interpolate_cuda.cu
-  antialias/topology_cuda.cu
+  runtime/cuda/core_cuda.cu
+  surface/interpolate_cuda.cu
+  surface/edge_topology_cuda.cu
   texture/mips_cuda.cu
   splat/radix_sort_cuda.cu
   splat/forward_cuda.cu
@@ -22,17 +22,17 @@ set(LUMIGRAD_CUDA_SOURCES
 # what is clamped at its edges, which edge is an outline, between which texels a lookup lies, which faces are in reach,
 # which splat is in front, where surfaces meet.
 set(LUMIGRAD_CUDA_EXACT_SOURCES
-  rasterize/visibility_cuda.cu
-  rasterize/rasterize_cuda.cu
-  antialias/antialias_cuda.cu
+  surface/visibility_cuda.cu
+  surface/rasterize_cuda.cu
+  surface/antialias_cuda.cu
   texture/texture_cuda.cu
   soft/soft_cuda.cu
   soft/blend_cuda.cu
   splat/project_cuda.cu
   splat/binning_cuda.cu
   splat/visibility_cuda.cu
-  edge_gradient/edge_gradient_cuda.cu
-  nmr_gradient/nmr_gradient_cuda.cu
+  surface/edge_gradient_cuda.cu
+  surface/nmr_gradient_cuda.cu
 )
 
 # What AUTO stands for. Whoever installs on a machine with a GPU need not wait for the code of all others.

@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wanted = metafunc.config.getoption("--kernels").split(",")
     module = Path(metafunc.module.__file__)
-    if wanted == ["cpu"] or module.parent.name not in FOR_ALL_KERNELS:
+    if wanted == ["cpu"] or module.relative_to(TESTS).parts[0] not in FOR_ALL_KERNELS:
         return
     if module.stem in CPU_ONLY or metafunc.definition.get_closest_marker("cpu_only"):
         wanted = [name for name in wanted if name == "cpu"]

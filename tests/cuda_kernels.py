@@ -23,8 +23,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map_only
 
-from lumigrad._cuda import CudaCore
-from lumigrad.ops._registration import kernels_for_any_core
+from lumigrad._engine.cuda import CudaCore
+from lumigrad._engine.registration import kernels_for_any_core
 
 ROOT = Path(__file__).resolve().parent.parent
 

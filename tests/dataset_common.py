@@ -11,7 +11,7 @@ import torch
 import lumigrad as lg
 from lumigrad.io import save_image
 from lumigrad.scene import PerspectiveCamera
-from lumigrad.scene.conventions import to_colmap, to_transforms
+from lumigrad.scene.cameras.conventions import to_colmap, to_transforms
 
 NUMBER_OF_MODEL = {"PINHOLE": 1, "OPENCV": 4, "OPENCV_FISHEYE": 5, "FULL_OPENCV": 6}
 

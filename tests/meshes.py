@@ -90,9 +90,7 @@ def split_vertices(positions: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     return positions[faces.long().flatten()], torch.arange(faces.numel(), dtype=torch.int32).view(-1, 3)
 
 
-def random_triangles(
-    count: int, seed: int = 0, size: float = 0.5, behind: float = 0.0
-) -> tuple[Tensor, Tensor]:
+def random_triangles(count: int, seed: int = 0, size: float = 0.5, behind: float = 0.0) -> tuple[Tensor, Tensor]:
     """Unconnected triangles in clip space: positions float32 [3 count, 4], w from 0.5 to 2, faces.
 
     Args:

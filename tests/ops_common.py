@@ -17,7 +17,8 @@ from splat_common import splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import _core, ops
+from lumigrad._engine import core as _core
+from lumigrad.ops import surface
 
 TESTS = Path(__file__).resolve().parent
 SOURCE = Path(lg.__file__).resolve().parent.parent
@@ -133,7 +134,7 @@ def mesh_outputs(
         **{f"antialias {k}": v for k, v in _grads((smooth,), {"color": color, "pos": pos}, 30).items()},
         **{
             f"{op.__name__} {k}": v
-            for op in (ops.edge_gradient, ops.nmr_gradient)
+            for op in (surface.edge_gradient, surface.nmr_gradient)
             for k, v in _grads((op(color, fixed, pos, tri),), {"pos": pos}, 30).items()
         },
     }

@@ -152,8 +152,11 @@ def splat_op_arguments() -> dict[str, list[tuple]]:
         return tuple(t if t is None else t.detach().clone().requires_grad_() for t in tensors)
 
     return {
-        "splat": [(*wants_grad(flat), *options, 2), (*wants_grad(round_), *sphere_options, 0),
-                  (*wants_grad(cut), *surfel_options, 1)],
+        "splat": [
+            (*wants_grad(flat), *options, 2),
+            (*wants_grad(round_), *sphere_options, 0),
+            (*wants_grad(cut), *surfel_options, 1),
+        ],
         "splat_backward": [(*flat, *images, *options, image, None, depths, [True] * 6 + [False] * 3)],
         "project_gaussians": [(*wants_grad(projected), settings)],
         "project_gaussians_backward": [(*projected, settings, *outputs[:3], None)],

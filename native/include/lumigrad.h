@@ -1,9 +1,17 @@
-/* The C interface of lumigrad's compiled core: the only header that the Python side mirrors (_core.py).
+/* The C interface of lumigrad's compiled libraries, and the only place that says what their functions take: the Python
+ * side (src/lumigrad/_engine/abi.py) reads the prototypes from this file.
  *
- * Every function takes contiguous row-major buffers and plain sizes, and returns LG_OK or an error code;
- * lg_last_error() then describes it in words for the calling thread. `threads` is the number of threads a
- * call may use; results never depend on it. `dtype` says what the floating-point buffers of a call hold.
- * A null pointer stands for an absent optional input or an output that is not wanted.
+ * Two kinds of libraries implement it: one for the CPU for each instruction set, and one for CUDA. Both export every
+ * function marked LG_API; those marked LG_API_CPU exist in the CPU libraries alone.
+ *
+ * Every function that returns a status returns LG_OK or an error code; lg_last_error() then describes the error in words
+ * for the calling thread. Buffers are contiguous and row-major. A null pointer stands for an absent optional input or an
+ * output that is not wanted. `dtype` is the type of a call's floating-point buffers.
+ *
+ * CUDA: buffers lie on the current device, except `ranges`, `channel_list`, `sizes`, `settings` and arrays of pointers,
+ * which are read on the host before the function returns. A function enqueues kernels on the stream and returns. It does
+ * not allocate, synchronise or read back, so calls can be captured into CUDA graphs. For the same reason an index out of
+ * range cannot be reported: a triangle with a wrong vertex is not drawn, and a pixel with a wrong triangle is background.
  */
 #ifndef LUMIGRAD_H
 #define LUMIGRAD_H
@@ -20,33 +28,51 @@
 #else
 #define LG_API LG_API_EXPORT
 #endif
+#define LG_API_CPU LG_API
 
-enum { LG_OK = 0, LG_INVALID = 1, LG_OUT_OF_MEMORY = 2, LG_INTERNAL = 3 };
+enum { LG_OK = 0, LG_INVALID = 1, LG_OUT_OF_MEMORY = 2, LG_INTERNAL = 3, LG_NEEDS_WORKSPACE = 4 };
 enum { LG_FLOAT32 = 0, LG_FLOAT64 = 1 };
+
+/* How a call runs. Results do not depend on `threads`. A CUDA function that needs a larger workspace sets
+ * workspace_bytes, returns LG_NEEDS_WORKSPACE and does nothing else. */
+typedef struct {
+  int32_t threads;         /* CPU: the number of threads to use */
+  int32_t deterministic;   /* CUDA: not 0: gradients are the same bit for bit in every run */
+  void* stream;            /* CUDA: a cudaStream_t of the current device */
+  void* workspace;         /* CUDA: device memory aligned to 256 bytes, or null */
+  int64_t workspace_bytes; /* CUDA: its size */
+} lg_call;
 
 /* ---- The library itself ------------------------------------------------------------------------- */
 
+/* Changes with every change of this file's meaning. */
 LG_API int32_t lg_abi_version(void);
+/* The last error of the calling thread, in words. */
 LG_API const char* lg_last_error(void);
-/* The instruction set this library was compiled for, and the best one that this processor can run. */
+/* What the library was compiled for: an instruction set, "cuda" or "emulated". */
 LG_API const char* lg_isa(void);
-LG_API const char* lg_best_isa(void);
+/* The CUDA version that the library was built with, as 1000 major + 10 minor; 0 without CUDA. */
+LG_API int32_t lg_toolkit(void);
+/* Whether this machine, and with CUDA the current device, can run the kernels; LG_INTERNAL where it cannot. */
+LG_API int32_t lg_check(void);
+/* The best instruction set that this processor can run. */
+LG_API_CPU const char* lg_best_isa(void);
 
 /* ---- Threads -------------------------------------------------------------------------------------- */
 
 /* Run parallel work on the threads of GNU's OpenMP runtime, given its GOMP_parallel; null: on our own. */
-LG_API void lg_use_team(void* team_function);
+LG_API_CPU void lg_use_team(void* team_function);
 
 /* ---- Memory for outputs -------------------------------------------------------------------------- */
 
 /* A DLManagedTensor (DLPack 0.x) of uninitialised recycled memory; its deleter gives the memory back.
  * dtype_code and dtype_bits are DLPack's. Returns null when memory is short. */
-LG_API void* lg_tensor_new(int32_t dtype_code, int32_t dtype_bits, int32_t ndim, const int64_t* shape);
+LG_API_CPU void* lg_tensor_new(int32_t dtype_code, int32_t dtype_bits, int32_t ndim, const int64_t* shape);
 /* Bytes handed out now, bytes kept for reuse now, and the most ever handed out at once since the reset. */
-LG_API void lg_memory_stats(int64_t* in_use, int64_t* cached, int64_t* peak);
-LG_API void lg_memory_reset_peak(void);
-LG_API void lg_memory_set_limit(int64_t cached_bytes);
-LG_API void lg_memory_empty_cache(void);
+LG_API_CPU void lg_memory_stats(int64_t* in_use, int64_t* cached, int64_t* peak);
+LG_API_CPU void lg_memory_reset_peak(void);
+LG_API_CPU void lg_memory_set_limit(int64_t cached_bytes);
+LG_API_CPU void lg_memory_empty_cache(void);
 
 /* ---- Rasterization (native/rasterize) -------------------------------------------------------------
  * pos   [views, vertices, 4], or [vertices, 4] shared by all views when `ranges` is given
@@ -57,14 +83,14 @@ LG_API void lg_memory_empty_cache(void);
  * depth peeling; drop_coincident: a layer must be strictly deeper than the previous one.
  */
 LG_API int32_t lg_rasterize_forward(
-    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t subpixel_bits,
     const int32_t* after_tri, const float* after_zbuffer, int32_t drop_coincident,
     int32_t* out_tri, void* out_bary, void* out_depth, void* out_bary_d, float* out_zbuffer);
 
 /* frag_tri is the forward's out_tri. Null gradients count as zero. grad_pos has the shape of pos. */
 LG_API int32_t lg_rasterize_backward(
-    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t straight_through,
     const int32_t* frag_tri, const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
     void* grad_pos);
@@ -76,12 +102,12 @@ LG_API int32_t lg_rasterize_backward(
  * (-1: no more), out_z, out_dist, out_bary (3) of `dtype`. Other arguments as for lg_rasterize_*.
  */
 LG_API int32_t lg_soft_rasterize_forward(
-    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t faces_per_pixel,
     double blur_radius, int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary);
 
 LG_API int32_t lg_soft_rasterize_backward(
-    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t faces_per_pixel,
     int32_t flags, const int32_t* frag_tri, const void* grad_z, const void* grad_dist, const void* grad_bary,
     void* grad_pos);
@@ -92,7 +118,7 @@ LG_API int32_t lg_soft_rasterize_backward(
  * (channels) of the faces alone, out_behind, the background's share, and out_nearest and out_total for the
  * backward pass. */
 LG_API int32_t lg_soft_blend_forward(
-    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
     double blur_radius, int32_t flags, int32_t falloff,
     double sigma, double gamma, double eps, double least, double near, double far,
@@ -101,7 +127,7 @@ LG_API int32_t lg_soft_blend_forward(
 
 /* Null gradients count as zero; grad_attr may be null. */
 LG_API int32_t lg_soft_blend_backward(
-    int32_t threads, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
     double blur_radius, int32_t flags, int32_t falloff,
     double sigma, double gamma, double eps, double least, double near, double far,
@@ -116,13 +142,13 @@ LG_API int32_t lg_soft_blend_backward(
  * channel_list int32 [listed]: the channels whose derivatives are wanted; out_d [.., listed, 2]
  */
 LG_API int32_t lg_interpolate_forward(
-    int32_t threads, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
+    lg_call* call, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
     const void* bary, const void* bary_d, const int32_t* channel_list,
     int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
     int64_t pixels_per_view, int64_t listed, void* out, void* out_d);
 
 LG_API int32_t lg_interpolate_backward(
-    int32_t threads, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
+    lg_call* call, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
     const void* bary, const void* bary_d, const int32_t* channel_list,
     int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
     int64_t height, int64_t width, int64_t listed, const void* grad_out, const void* grad_out_d,
@@ -135,17 +161,17 @@ LG_API int32_t lg_interpolate_backward(
  * triangles] flags about each triangle's silhouette edges; then, from the next multiple of 8 bytes on, the pairs of pixels
  * with a crossing, if there is room for them: else the backward pass searches once more. CUDA knows only the flags.
  */
-LG_API int32_t lg_edge_topology(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
+LG_API int32_t lg_edge_topology(lg_call* call, const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                                 int32_t* topology);
 
 LG_API int32_t lg_antialias_forward(
-    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
+    lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t unbounded, int64_t note_bytes, void* out, uint8_t* out_notes);
 
 LG_API int32_t lg_antialias_backward(
-    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
+    lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* notes,
     int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
@@ -156,13 +182,13 @@ LG_API int32_t lg_antialias_backward(
  * width, channels]; bary as made by rasterization; reach: pixels, eps: NDC.
  */
 LG_API int32_t lg_edge_gradient(
-    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri, const void* bary,
+    lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* bary,
     const void* pos, const int32_t* tri, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     const void* grad_out, void* grad_pos);
 
 LG_API int32_t lg_nmr_gradient(
-    int32_t threads, int32_t dtype, const void* color, const int32_t* frag_tri,
+    lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
     const void* pos, const int32_t* tri, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int64_t reach, double eps, const void* grad_out, void* grad_pos);
@@ -177,14 +203,14 @@ LG_API int32_t lg_nmr_gradient(
  * At most 2^31 - 1 texels in a level of one view.
  */
 LG_API int32_t lg_texture_forward(
-    int32_t threads, int32_t dtype, const void* const* levels, int32_t level_count,
+    lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
     int64_t texture_views, int64_t height, int64_t width, int64_t channels,
     const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
     int32_t filter, int32_t wrap, int32_t anisotropy, void* out);
 
 /* grad_levels: null, or pointers of which any may be null. */
 LG_API int32_t lg_texture_backward(
-    int32_t threads, int32_t dtype, const void* const* levels, int32_t level_count,
+    lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
     int64_t texture_views, int64_t height, int64_t width, int64_t channels,
     const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
     int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
@@ -192,13 +218,13 @@ LG_API int32_t lg_texture_backward(
 
 /* Fills levels[1 ..] from levels[0], [images, height, width, channels]. */
 LG_API int32_t lg_build_mips(
-    int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+    lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
     int64_t height, int64_t width, int64_t channels);
 
 /* The transpose: adds the gradients of each level to the next finer one. levels[0] is overwritten unless
  * add_to_base; levels[1 ..] are changed. */
 LG_API int32_t lg_fold_mips(
-    int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+    lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
     int64_t height, int64_t width, int64_t channels, int32_t add_to_base);
 
 /* ---- Splats (native/splat) ---------------------------------------------------------------------------
@@ -217,41 +243,41 @@ LG_API int32_t lg_fold_mips(
  * `contributors`; state [.., 2] and last are for the backward pass.
  */
 LG_API int32_t lg_splat_forward(
-    int32_t threads, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
+    lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
     const void* const* inputs, int64_t contributors, void* image, void* alpha, void* depth, int32_t* median,
     int32_t* ids, void* weights, void* state, int32_t* last);
 
 /* images [4]: the forward's image, alpha, depth, state. grad_images [3]: of image, alpha, depth; null is zero.
  * grads [9]: like the inputs, null where not wanted. */
 LG_API int32_t lg_splat_backward(
-    int32_t threads, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
+    lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
     const void* const* inputs, const void* const* images, const int32_t* last, const void* const* grad_images,
     void* const* grads);
 
 /* inputs [5]: means [count, 3], quats [count, 4] (w, x, y, z), scales [count, 3], view [views, 4, 4], intrinsics
  * [views, 4]. settings [6]: height, width, blur, near, far, whether the camera is orthographic. */
 LG_API int32_t lg_project_gaussians_forward(
-    int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
     void* xy, void* conic, void* depth, void* compensation);
 
 /* grad_outputs [4]: of the outputs, null counts as zero. grads [5]: like the inputs, all wanted. */
 LG_API int32_t lg_project_gaussians_backward(
-    int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
     const void* const* grad_outputs, void* const* grads);
 
 /* As for Gaussians, with scales [count, 2]. outputs [4]: xy [views, count, 2], shape [.., 8], depth [..] and normal
  * [.., 3], in the world, turned to the camera. */
 LG_API int32_t lg_project_surfels_forward(
-    int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
     void* const* outputs);
 LG_API int32_t lg_project_surfels_backward(
-    int32_t threads, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
+    lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
     const void* const* grad_outputs, void* const* grads);
 
 /* For splats whose alpha is a step: the gradient of their centres xy [views, count, 2] as if each pixel's alpha grew
  * with 1 / d of those within radius [views, count]. grad_alpha [views, height, width]; all in pixels. */
 LG_API int32_t lg_splat_visibility(
-    int32_t threads, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width, const void* xy,
+    lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width, const void* xy,
     const void* radius, const void* grad_alpha, void* grad_xy);
 
 #endif

@@ -7,11 +7,11 @@
 #include <cstring>
 #include <vector>
 
-#include "common/check_indices.h"
-#include "common/memory.h"
-#include "common/parallel.h"
-#include "common/status.h"
-#include "common/tiles.h"
+#include "parallel/tiles.h"
+#include "runtime/check_indices.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
 #include "soft/scene.h"
 
 namespace lg {
@@ -20,7 +20,10 @@ template <class T>
 class SoftBins {
  public:
   SoftBins(const SoftScene<T>& scene, int32_t threads, int64_t tile_size)
-      : scene_(scene), threads_(threads), tile_(tile_size), across_(divide_up(scene.width, tile_size)),
+      : scene_(scene),
+        threads_(threads),
+        tile_(tile_size),
+        across_(divide_up(scene.width, tile_size)),
         tiles_(across_ * divide_up(scene.height, tile_size)) {
     check_ranges();
   }
@@ -64,9 +67,9 @@ class SoftBins {
     for (int64_t view = 0; scene_.ranges && view < scene_.views; ++view) {
       const int64_t first = scene_.ranges[2 * view], count = scene_.ranges[2 * view + 1];
       if (first < 0 || count < 0 || first > scene_.triangles - count) {
-        throw InvalidArgument("ranges[%lld] is (%lld, %lld), but tri has %lld triangles",
-                              static_cast<long long>(view), static_cast<long long>(first),
-                              static_cast<long long>(count), static_cast<long long>(scene_.triangles));
+        throw InvalidArgument("ranges[%lld] is (%lld, %lld), but tri has %lld triangles", static_cast<long long>(view),
+                              static_cast<long long>(first), static_cast<long long>(count),
+                              static_cast<long long>(scene_.triangles));
       }
     }
   }
@@ -143,7 +146,8 @@ class SoftBins {
       begin = end;
     }
     first_[views * tiles_] = place;
-    if (static_cast<int64_t>(faces_.size()) < place || !faces_.data()) faces_ = Buffer<int32_t>(std::max<int64_t>(1, place));
+    if (static_cast<int64_t>(faces_.size()) < place || !faces_.data())
+      faces_ = Buffer<int32_t>(std::max<int64_t>(1, place));
   }
 
   void fill(int64_t c) {

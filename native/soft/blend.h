@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/config.h"
+#include "runtime/config.h"
 #include "soft/soft.h"
 
 namespace lg {
@@ -100,12 +100,19 @@ struct BlendRequest {
 
 template <class T>
 BlendRequest<T> make_blend_request(double sigma, double gamma, double eps, double least, double near, double far,
-                                   const void* attr, const int32_t* attr_tri, int64_t attr_views,
-                                   int64_t attr_vertices, int64_t channels) {
+                                   const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices,
+                                   int64_t channels) {
   const bool by_w = near < far;
-  return {static_cast<T>(1 / sigma), static_cast<T>(1 / gamma), static_cast<T>(eps), static_cast<T>(least),
+  return {static_cast<T>(1 / sigma),
+          static_cast<T>(1 / gamma),
+          static_cast<T>(eps),
+          static_cast<T>(least),
           {by_w, static_cast<T>(far), static_cast<T>(by_w ? 1 / (far - near) : 0)},
-          static_cast<const T*>(attr), attr_tri, attr_views, attr_vertices, channels};
+          static_cast<const T*>(attr),
+          attr_tri,
+          attr_views,
+          attr_vertices,
+          channels};
 }
 
 // Per pixel; all but the transmittance only with attributes.
@@ -130,17 +137,17 @@ struct BlendGradients {
 // What the backward pass has to know of a pixel.
 template <class T>
 struct BlendPixel {
-  T transmittance, grad;        // of all faces; its gradient
-  T nearest, inverse_total;     // the nearest face's nearness; 1 / total
-  T base, grad_nearest;         // what every colour is compared with; gradient of `nearest`
-  bool live;                    // has any gradient
+  T transmittance, grad;     // of all faces; its gradient
+  T nearest, inverse_total;  // the nearest face's nearness; 1 / total
+  T base, grad_nearest;      // what every colour is compared with; gradient of `nearest`
+  bool live;                 // has any gradient
 };
 
 template <class T>
 LG_HD BlendPixel<T> read_blend_pixel(const BlendRequest<T>& r, const BlendImages<T>& images,
                                      const BlendGradients<T>& grads, int64_t pixel) {
-  BlendPixel<T> out = {images.transmittance[pixel], grads.transmittance ? grads.transmittance[pixel] : T(0),
-                       0, 0, 0, 0, false};
+  BlendPixel<T> out = {
+      images.transmittance[pixel], grads.transmittance ? grads.transmittance[pixel] : T(0), 0, 0, 0, 0, false};
   out.live = out.grad * out.transmittance != 0;
   if (!r.colors()) return out;
   const T total = images.total[pixel], behind = images.behind[pixel];

@@ -8,12 +8,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/memory.h"
-#include "common/parallel.h"
-#include "common/status.h"
-#include "common/tiles.h"
-#include "common/triangle_gradients.h"
 #include "lumigrad.h"
+#include "parallel/tiles.h"
+#include "parallel/triangle_gradients.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
 #include "soft/bins_cpu.h"
 #include "soft/blend.h"
 #include "soft/scene.h"
@@ -62,22 +62,27 @@ template <class T, SoftFalloff Falloff>
 class Blender {
  public:
   Blender(const SoftScene<T>& scene, const BlendRequest<T>& request, const BlendImages<T>& images)
-      : scene_(scene), r_(request), images_(images), step_(static_cast<T>(scene.viewport.step)),
-        blur_(static_cast<T>(scene.blur)), reach_(static_cast<T>(std::sqrt(scene.blur))) {}
+      : scene_(scene),
+        r_(request),
+        images_(images),
+        step_(static_cast<T>(scene.viewport.step)),
+        blur_(static_cast<T>(scene.blur)),
+        reach_(static_cast<T>(std::sqrt(scene.blur))) {}
 
   void forward(int32_t threads) const {
     std::vector<TilePixels<T>> work(static_cast<size_t>(std::max(1, threads)));
-    for_soft_tiles(scene_, threads, tile_size, [&](int64_t, const PixelTile& tile, const int32_t* face,
-                                                   const int32_t* end, int worker) {
-      TilePixels<T>& pixels = work[worker];
-      begin_tile(pixels);
-      for_faces(tile, face, end, [&](const TileFace<T>& f, const SoftFrame&) { measure(f, pixels); });
-      if (r_.colors()) {
-        begin_colors(pixels);
-        for_faces(tile, face, end, [&](const TileFace<T>& f, const SoftFrame&) { mix(f, tile.view, pixels); });
-      }
-      write_tile(tile, pixels);
-    });
+    for_soft_tiles(scene_, threads, tile_size,
+                   [&](int64_t, const PixelTile& tile, const int32_t* face, const int32_t* end, int worker) {
+                     TilePixels<T>& pixels = work[worker];
+                     begin_tile(pixels);
+                     for_faces(tile, face, end, [&](const TileFace<T>& f, const SoftFrame&) { measure(f, pixels); });
+                     if (r_.colors()) {
+                       begin_colors(pixels);
+                       for_faces(tile, face, end,
+                                 [&](const TileFace<T>& f, const SoftFrame&) { mix(f, tile.view, pixels); });
+                     }
+                     write_tile(tile, pixels);
+                   });
   }
 
   void backward(int32_t threads, const BlendGradients<T>& grads) const {
@@ -86,23 +91,23 @@ class Blender {
     TriangleGradients<T> positions(threads, grid.count(), 12), attributes(threads, grid.count(), attr_values);
     std::vector<TilePixels<T>> work(static_cast<size_t>(std::max(1, threads)));
     std::vector<Array<T>> sums(work.size());
-    for_soft_tiles(scene_, threads, tile_size, [&](int64_t number, const PixelTile& tile, const int32_t* face,
-                                                   const int32_t* end, int worker) {
-      TilePixels<T>& pixels = work[worker];
-      sums[worker].clear();
-      T* sum = sums[worker].extend((soft_sums + attr_values) * soft_lanes);
-      positions.begin_chunk(number, worker, tile.view);
-      attributes.begin_chunk(number, worker, r_.attr_views == 1 ? 0 : tile.view);
-      if (read_gradients(tile, grads, pixels)) {
-        for_faces(tile, face, end, [&](const TileFace<T>& f, const SoftFrame& frame) {
-          if (pull_back(f, tile.view, pixels, sum)) {
-            finish(f, frame, sum, worker, positions, grads.attr ? &attributes : nullptr);
-          }
-        });
-      }
-      positions.end_chunk(number, worker);
-      attributes.end_chunk(number, worker);
-    });
+    for_soft_tiles(scene_, threads, tile_size,
+                   [&](int64_t number, const PixelTile& tile, const int32_t* face, const int32_t* end, int worker) {
+                     TilePixels<T>& pixels = work[worker];
+                     sums[worker].clear();
+                     T* sum = sums[worker].extend((soft_sums + attr_values) * soft_lanes);
+                     positions.begin_chunk(number, worker, tile.view);
+                     attributes.begin_chunk(number, worker, r_.attr_views == 1 ? 0 : tile.view);
+                     if (read_gradients(tile, grads, pixels)) {
+                       for_faces(tile, face, end, [&](const TileFace<T>& f, const SoftFrame& frame) {
+                         if (pull_back(f, tile.view, pixels, sum)) {
+                           finish(f, frame, sum, worker, positions, grads.attr ? &attributes : nullptr);
+                         }
+                       });
+                     }
+                     positions.end_chunk(number, worker);
+                     attributes.end_chunk(number, worker);
+                   });
     positions.scatter(threads, scene_.tri, scene_.vertices, scene_.views, scene_.shared, 4, grads.pos);
     if (grads.attr) {
       attributes.scatter(threads, r_.attr_tri, r_.attr_vertices, r_.attr_views, r_.attr_views == 1, r_.channels,
@@ -249,8 +254,8 @@ class Blender {
   // False where no pixel of the tile has a gradient.
   bool read_gradients(const PixelTile& tile, const BlendGradients<T>& grads, TilePixels<T>& pixels) const {
     std::fill_n(pixels.live, tile_blocks, false);
-    for (T* lanes : {pixels.grad, pixels.transmittance, pixels.nearest, pixels.inverse_total, pixels.base,
-                     pixels.grad_nearest}) {
+    for (T* lanes :
+         {pixels.grad, pixels.transmittance, pixels.nearest, pixels.inverse_total, pixels.base, pixels.grad_nearest}) {
       std::fill_n(lanes, tile_lanes, T(0));
     }
     const int64_t channels = r_.channels;
@@ -350,7 +355,8 @@ class Blender {
     const SoftNearness<T> nearness = r_.nearness;
     LG_VECTORIZE
     for (int l = 0; l < soft_lanes; ++l) {
-      const T px = T(column + SoftLanes::block_x[l]), py = T(row + SoftLanes::block_y[l]), x = px * step, y = -py * step;
+      const T px = T(column + SoftLanes::block_x[l]), py = T(row + SoftLanes::block_y[l]), x = px * step,
+              y = -py * step;
       SoftPlace<T> at;
       soft_locate<Edges>(f, x, y, at);
       SoftWeights<T> weights;
@@ -359,15 +365,13 @@ class Blender {
       const bool inside = at.inner >= 0, near = b.p[l] > 0;
       const T grad_weight = b.dot[l] * pixels.inverse_total[first + l];
       const SoftProbability<T> at_p = {b.p[l], b.rest[l]};
-      const T slope =
-          soft_transmittance_slope<Falloff>(at_p, inside, pixels.transmittance[first + l], inverse_sigma);
+      const T slope = soft_transmittance_slope<Falloff>(at_p, inside, pixels.transmittance[first + l], inverse_sigma);
       const T slope_p = b.p[l] * b.rest[l] * (inside ? inverse_sigma : -inverse_sigma);
       const T grad_dist = pixels.grad[first + l] * slope + grad_weight * b.decay[l] * slope_p;
       soft_distance_gradient<Edges>(f, x, y, at, near ? grad_dist : T(0), add);
       const bool nearest = near & (b.nearness[l] == pixels.nearest[first + l]);
-      const T grad_nearness = near ? grad_weight * b.weight[l] * inverse_gamma +
-                                         (nearest ? pixels.grad_nearest[first + l] : T(0))
-                                   : T(0);
+      const T grad_nearness =
+          near ? grad_weight * b.weight[l] * inverse_gamma + (nearest ? pixels.grad_nearest[first + l] : T(0)) : T(0);
       const T grad_bary[3] = {b.grad_bary[0][l], b.grad_bary[1][l], b.grad_bary[2][l]};
       // Lanes where the face does not count have weights that may be anything.
       const auto add_near = [&](int k, T value) { sum[k * soft_lanes + l] += near ? value : T(0); };
@@ -407,13 +411,13 @@ class Blender {
 }  // namespace
 }  // namespace lg
 
-int32_t lg_soft_blend_forward(int32_t threads, int32_t dtype, const void* pos, const int32_t* tri,
-                              const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
-                              int64_t height, int64_t width, double blur_radius, int32_t flags, int32_t falloff,
-                              double sigma, double gamma, double eps, double least, double near, double far,
-                              const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices,
-                              int64_t channels, void* out_transmittance, void* out_color, void* out_behind,
-                              void* out_nearest, void* out_total) {
+int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+                              double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
+                              double eps, double least, double near, double far, const void* attr,
+                              const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
+                              void* out_transmittance, void* out_color, void* out_behind, void* out_nearest,
+                              void* out_total) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
@@ -422,21 +426,21 @@ int32_t lg_soft_blend_forward(int32_t threads, int32_t dtype, const void* pos, c
                                                    attr_vertices, channels);
     const auto images = lg::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
     if (falloff == lg::soft_exponential) {
-      lg::Blender<T, lg::soft_exponential>(scene, request, images).forward(threads);
+      lg::Blender<T, lg::soft_exponential>(scene, request, images).forward(call->threads);
     } else {
-      lg::Blender<T, lg::soft_sigmoid>(scene, request, images).forward(threads);
+      lg::Blender<T, lg::soft_sigmoid>(scene, request, images).forward(call->threads);
     }
   });
 }
 
-int32_t lg_soft_blend_backward(int32_t threads, int32_t dtype, const void* pos, const int32_t* tri,
-                               const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
-                               int64_t height, int64_t width, double blur_radius, int32_t flags, int32_t falloff,
-                               double sigma, double gamma, double eps, double least, double near, double far,
-                               const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices,
-                               int64_t channels, const void* transmittance, const void* color, const void* behind,
-                               const void* nearest, const void* total, const void* grad_transmittance,
-                               const void* grad_color, const void* grad_behind, void* grad_pos, void* grad_attr) {
+int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+                               int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+                               double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
+                               double eps, double least, double near, double far, const void* attr,
+                               const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
+                               const void* transmittance, const void* color, const void* behind, const void* nearest,
+                               const void* total, const void* grad_transmittance, const void* grad_color,
+                               const void* grad_behind, void* grad_pos, void* grad_attr) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
@@ -448,9 +452,9 @@ int32_t lg_soft_blend_backward(int32_t threads, int32_t dtype, const void* pos, 
                                          static_cast<const T*>(grad_behind), static_cast<T*>(grad_pos),
                                          static_cast<T*>(grad_attr)};
     if (falloff == lg::soft_exponential) {
-      lg::Blender<T, lg::soft_exponential>(scene, request, images).backward(threads, grads);
+      lg::Blender<T, lg::soft_exponential>(scene, request, images).backward(call->threads, grads);
     } else {
-      lg::Blender<T, lg::soft_sigmoid>(scene, request, images).backward(threads, grads);
+      lg::Blender<T, lg::soft_sigmoid>(scene, request, images).backward(call->threads, grads);
     }
   });
 }

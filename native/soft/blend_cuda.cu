@@ -3,12 +3,12 @@
 //
 // Backward, the warp meets them again. What its pixels give a face is added up across the warp; then each lane brings
 // the sums of the face that it set up to its vertices, 32 faces side by side.
-#include "common/cuda_gradients.h"
-#include "common/cuda_launch.h"
-#include "common/cuda_mesh.h"
+#include "parallel/gradients_cuda.h"
+#include "runtime/cuda/launch.h"
 #include "soft/blend.h"
 #include "soft/fragments.h"
 #include "soft/near_faces_cuda.h"
+#include "surface/mesh_index_cuda.h"
 
 namespace lg {
 namespace {
@@ -179,8 +179,8 @@ LG_DEVICE void pull_back_colors(const Blend<T>& blend, const SoftFace<T>& face, 
   const auto add = [&](int k, T part) { value[k] += part; };
   face.edges == 3 ? soft_distance_gradient<3>(face, at.x, at.y, sight.place, grad_dist, add)
                   : soft_distance_gradient<4>(face, at.x, at.y, sight.place, grad_dist, add);
-  const T grad_nearness = grad_weight * sight.weight * r.inverse_gamma +
-                          (sight.nearness == pixel.nearest ? pixel.grad_nearest : T(0));
+  const T grad_nearness =
+      grad_weight * sight.weight * r.inverse_gamma + (sight.nearness == pixel.nearest ? pixel.grad_nearest : T(0));
   soft_weight_gradient<true>(face, sight.place.line, sight.weights, at.px, at.py, grad_bary,
                              r.nearness.grad_z(grad_nearness), r.nearness.grad_below(grad_nearness), add);
 }
@@ -309,7 +309,7 @@ struct Backward {
 };
 
 template <class T>
-GradientSums<T> gradient_sums(const lg_cuda_call& call, const SoftScene<T>& scene, const BlendRequest<T>& r,
+GradientSums<T> gradient_sums(const lg_call& call, const SoftScene<T>& scene, const BlendRequest<T>& r,
                               bool attributes) {
   const int64_t slots = 4 * scene.rows() + (attributes ? r.attr_views * r.attr_vertices * r.channels : 0);
   // Every warp may add to a vertex through every corner of every face: no bound of any use.
@@ -324,13 +324,13 @@ Blend<T> make_blend(const SoftScene<T>& scene, const BlendRequest<T>& r, int32_t
 }  // namespace
 }  // namespace lg
 
-int32_t lg_cuda_soft_blend_forward(lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri,
-                                   const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
-                                   int64_t height, int64_t width, double blur_radius, int32_t flags, int32_t falloff,
-                                   double sigma, double gamma, double eps, double least, double near, double far,
-                                   const void* attr, const int32_t* attr_tri, int64_t attr_views,
-                                   int64_t attr_vertices, int64_t channels, void* out_transmittance, void* out_color,
-                                   void* out_behind, void* out_nearest, void* out_total) {
+int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+                              double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
+                              double eps, double least, double near, double far, const void* attr,
+                              const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
+                              void* out_transmittance, void* out_color, void* out_behind, void* out_nearest,
+                              void* out_total) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
@@ -340,20 +340,20 @@ int32_t lg_cuda_soft_blend_forward(lg_cuda_call* call, int32_t dtype, const void
     const auto request = lg::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
                                                    attr_vertices, channels);
     const auto images = lg::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
-    return lg::run_op(call, lg::Forward<T>{lg::make_blend(scene, request, falloff),
-                                           {ranges, views, triangles, height, width}, images});
+    return lg::run_op(
+        call,
+        lg::Forward<T>{lg::make_blend(scene, request, falloff), {ranges, views, triangles, height, width}, images});
   });
 }
 
-int32_t lg_cuda_soft_blend_backward(lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri,
-                                    const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
-                                    int64_t height, int64_t width, double blur_radius, int32_t flags, int32_t falloff,
-                                    double sigma, double gamma, double eps, double least, double near, double far,
-                                    const void* attr, const int32_t* attr_tri, int64_t attr_views,
-                                    int64_t attr_vertices, int64_t channels, const void* transmittance,
-                                    const void* color, const void* behind, const void* nearest, const void* total,
-                                    const void* grad_transmittance, const void* grad_color, const void* grad_behind,
-                                    void* grad_pos, void* grad_attr) {
+int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
+                               int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+                               double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
+                               double eps, double least, double near, double far, const void* attr,
+                               const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
+                               const void* transmittance, const void* color, const void* behind, const void* nearest,
+                               const void* total, const void* grad_transmittance, const void* grad_color,
+                               const void* grad_behind, void* grad_pos, void* grad_attr) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
@@ -368,6 +368,7 @@ int32_t lg_cuda_soft_blend_backward(lg_cuda_call* call, int32_t dtype, const voi
     return lg::run_op(call, lg::Backward<T>{lg::make_blend(scene, request, falloff),
                                             {ranges, views, triangles, height, width},
                                             lg::make_blend_images<T>(transmittance, color, behind, nearest, total),
-                                            grads, lg::gradient_sums(*call, scene, request, grad_attr != nullptr)});
+                                            grads,
+                                            lg::gradient_sums(*call, scene, request, grad_attr != nullptr)});
   });
 }

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 #include "soft/scene.h"
 
 namespace lg {
@@ -15,7 +15,7 @@ LG_HD void soft_locate_in(const SoftFace<T>& face, T x, T y, SoftPlace<T>& at) {
 
 template <class T>
 LG_HD void soft_weigh_in(const SoftFace<T>& face, int32_t flags, const T* line, SoftWeights<T>& out) {
-  flags & soft_clip ? soft_weigh<true>(face, line, out) : soft_weigh<false>(face, line, out);
+  flags& soft_clip ? soft_weigh<true>(face, line, out) : soft_weigh<false>(face, line, out);
 }
 
 template <class T>
@@ -73,7 +73,7 @@ struct FragmentGradients {
     SoftWeights<T> at_weights;
     soft_weigh_in(face, flags, at.line, at_weights);
     if (!at_weights.valid) return;
-    flags & soft_clip
+    flags& soft_clip
         ? soft_weight_gradient<true>(face, at.line, at_weights, T(column), T(row), grad_bary, grad_z, T(0), add)
         : soft_weight_gradient<false>(face, at.line, at_weights, T(column), T(row), grad_bary, grad_z, T(0), add);
   }

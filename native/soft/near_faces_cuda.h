@@ -16,13 +16,13 @@
 
 #include <vector>
 
-#include "common/cuda_launch.h"
+#include "runtime/cuda/launch.h"
 #include "soft/scene.h"
 
 namespace lg {
 
 constexpr int64_t soft_max_resolution = 32768;  // boxes are of 16-bit numbers
-constexpr int soft_warps = 2;  // a block: 16 x 4 pixels
+constexpr int soft_warps = 2;                   // a block: 16 x 4 pixels
 constexpr int soft_threads = soft_warps * static_cast<int>(warp_size);
 constexpr int64_t faces_per_node = 32 * 32;
 constexpr int64_t most_bins = 1024;
@@ -118,8 +118,8 @@ LG_DEVICE SoftBox find_box(const SoftScene<T>& scene, int64_t view, int64_t face
 }
 
 template <class T>
-__global__ void __launch_bounds__(256) make_face_boxes(SoftScene<T> scene, const int32_t* attr_tri,
-                                                       int64_t attr_vertices, FaceBoxes boxes) {
+__global__ void __launch_bounds__(256)
+    make_face_boxes(SoftScene<T> scene, const int32_t* attr_tri, int64_t attr_vertices, FaceBoxes boxes) {
   for (int64_t view = blockIdx.y; view < scene.views; view += gridDim.y) {
     const ViewFaces faces = boxes.views[view];
     for (int64_t i = first_item(); i < faces.nodes() * faces_per_node; i += item_step()) {
@@ -238,7 +238,10 @@ class NearFaces {
  public:
   // waiting: of this warp, shared by its lanes.
   LG_DEVICE NearFaces(const FaceBoxes& boxes, int64_t view, const SoftBox& part, int32_t (&waiting)[64])
-      : boxes_(boxes), faces_(boxes.views[view]), part_(part), waiting_(waiting),
+      : boxes_(boxes),
+        faces_(boxes.views[view]),
+        part_(part),
+        waiting_(waiting),
         bin_(part.y0 / boxes.bin_size * boxes.bins_across + part.x0 / boxes.bin_size) {
     if (part.x0 > part.x1 || part.y0 > part.y1) next_nodes_ = faces_.nodes();  // outside of the image
   }

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 #include "soft/soft.h"
 
 namespace lg {
@@ -44,7 +44,7 @@ SoftScene<T> make_soft_scene(const void* pos, const int32_t* tri, const int64_t*
                              int64_t vertices, int64_t triangles, int64_t height, int64_t width, double blur,
                              int32_t flags) {
   const SoftViewport viewport = make_soft_viewport(width, height);
-  return {static_cast<const T*>(pos), tri, ranges, views, vertices, triangles, height, width, shared, blur,
+  return {static_cast<const T*>(pos),      tri,   ranges,  views, vertices, triangles, height, width, shared, blur,
           std::sqrt(blur) / viewport.step, flags, viewport};
 }
 

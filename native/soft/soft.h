@@ -9,12 +9,12 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 
 namespace lg {
 
-constexpr int soft_max_edges = 4;      // three of the triangle and, where it is cut, one along the near plane
-constexpr double soft_absent = 1e15;   // where an edge that does not exist lies
+constexpr int soft_max_edges = 4;     // three of the triangle and, where it is cut, one along the near plane
+constexpr double soft_absent = 1e15;  // where an edge that does not exist lies
 constexpr int32_t soft_perspective = 1, soft_clip = 2, soft_cull = 4;
 
 // Where pixels lie: in NDC and in isotropic units, in which the shorter side spans [-1, 1].
@@ -38,11 +38,11 @@ struct SoftEnd {
 
 // The float64 geometry of a face seen from the anchor pixel.
 struct SoftFrame {
-  double x[3], y[3], w[3], z[3];        // x, y relative to the anchor, in isotropic units times w
-  double line[soft_max_edges][3];       // x, y, constant; unit normal, positive inside
+  double x[3], y[3], w[3], z[3];                    // x, y relative to the anchor, in isotropic units times w
+  double line[soft_max_edges][3];                   // x, y, constant; unit normal, positive inside
   double from[soft_max_edges], to[soft_max_edges];  // along (ny, -nx)
   SoftEnd end[soft_max_edges][2];
-  double weight[3];  // line i times this is c_i
+  double weight[3];           // line i times this is c_i
   double anchor_x, anchor_y;  // NDC
   int edges;
 };

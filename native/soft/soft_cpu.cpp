@@ -5,14 +5,14 @@
 #include <limits>
 #include <vector>
 
-#include "common/bits.h"
-#include "common/memory.h"
-#include "common/parallel.h"
-#include "common/status.h"
-#include "common/tiles.h"
-#include "common/triangle_gradients.h"
-#include "common/triangle_numbers.h"
 #include "lumigrad.h"
+#include "math/bits.h"
+#include "parallel/tiles.h"
+#include "parallel/triangle_gradients.h"
+#include "parallel/triangle_numbers.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
 #include "soft/bins_cpu.h"
 #include "soft/fragments.h"
 #include "soft/tile_cpu.h"
@@ -62,7 +62,7 @@ struct TileLists {
 
   const int64_t most;
   Buffer<Entry<T>> entries;
-  alignas(64) T limit[max_blocks * soft_lanes];        // only what is nearer than this still counts
+  alignas(64) T limit[max_blocks * soft_lanes];  // only what is nearer than this still counts
   alignas(64) int32_t count[max_blocks * soft_lanes];
   alignas(64) int32_t nearest[max_blocks * soft_lanes];  // the only entry where `most` is 1
   T block_limit[max_blocks];
@@ -79,15 +79,22 @@ template <class T>
 class Forward {
  public:
   Forward(const SoftScene<T>& scene, int64_t most, const FragmentOutputs<T>& out)
-      : scene_(scene), most_(most), out_(out), size_(soft_tile_size(most)), step_(static_cast<T>(scene.viewport.step)),
-        blur_(static_cast<T>(scene.blur)), reach_(static_cast<T>(std::sqrt(scene.blur))),
+      : scene_(scene),
+        most_(most),
+        out_(out),
+        size_(soft_tile_size(most)),
+        step_(static_cast<T>(scene.viewport.step)),
+        blur_(static_cast<T>(scene.blur)),
+        reach_(static_cast<T>(std::sqrt(scene.blur))),
         clip_((scene.flags & soft_clip) != 0) {}
 
   void run(int32_t threads) {
     std::vector<Work<T>> work;
     for (int i = 0; i < std::max(1, threads); ++i) work.emplace_back(most_);
-    for_soft_tiles(scene_, threads, size_, [&](int64_t, const PixelTile& tile, const int32_t* face, const int32_t* end,
-                                               int worker) { draw_tile(tile, face, end, work[worker]); });
+    for_soft_tiles(scene_, threads, size_,
+                   [&](int64_t, const PixelTile& tile, const int32_t* face, const int32_t* end, int worker) {
+                     draw_tile(tile, face, end, work[worker]);
+                   });
   }
 
  private:
@@ -162,7 +169,8 @@ class Forward {
       const auto y = static_cast<int32_t>(row - tile.y0);
       for (int64_t column = tile.x0; column < tile.x1; ++column) {
         const auto x = static_cast<int32_t>(column - tile.x0);
-        const int lane = ((y / soft_block) * across + x / soft_block) * soft_lanes + y % soft_block * soft_block + x % soft_block;
+        const int lane =
+            ((y / soft_block) * across + x / soft_block) * soft_lanes + y % soft_block * soft_block + x % soft_block;
         const int64_t first = ((tile.view * scene_.height + row) * scene_.width + column) * most_;
         const int64_t count = work.lists.count[lane];
         const Entry<T>* list = work.lists.entries.data() + lane * most_;
@@ -270,7 +278,7 @@ void backward(int32_t threads, const SoftScene<T>& scene, const FragmentGradient
 }  // namespace
 }  // namespace lg
 
-int32_t lg_soft_rasterize_forward(int32_t threads, int32_t dtype, const void* pos, const int32_t* tri,
+int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
                                   const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
                                   int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
                                   int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
@@ -280,11 +288,11 @@ int32_t lg_soft_rasterize_forward(int32_t threads, int32_t dtype, const void* po
                                               width, blur_radius, flags);
     lg::Forward<T>(scene, faces_per_pixel,
                    {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist), static_cast<T*>(out_bary)})
-        .run(threads);
+        .run(call->threads);
   });
 }
 
-int32_t lg_soft_rasterize_backward(int32_t threads, int32_t dtype, const void* pos, const int32_t* tri,
+int32_t lg_soft_rasterize_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
                                    int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
                                    int64_t height, int64_t width, int64_t faces_per_pixel, int32_t flags,
                                    const int32_t* frag_tri, const void* grad_z, const void* grad_dist,
@@ -295,6 +303,6 @@ int32_t lg_soft_rasterize_backward(int32_t threads, int32_t dtype, const void* p
                                               height, width, 0.0, flags);
     const lg::FragmentGradients<T> in = {frag_tri, static_cast<const T*>(grad_z), static_cast<const T*>(grad_dist),
                                          static_cast<const T*>(grad_bary)};
-    lg::backward<T>(threads, scene, in, faces_per_pixel, static_cast<T*>(grad_pos));
+    lg::backward<T>(call->threads, scene, in, faces_per_pixel, static_cast<T*>(grad_pos));
   });
 }

@@ -6,11 +6,11 @@
 // the fragments are the CPU's, bit for bit.
 #include <limits>
 
-#include "common/cuda_gradients.h"
-#include "common/cuda_launch.h"
-#include "common/cuda_mesh.h"
+#include "parallel/gradients_cuda.h"
+#include "runtime/cuda/launch.h"
 #include "soft/fragments.h"
 #include "soft/near_faces_cuda.h"
+#include "surface/mesh_index_cuda.h"
 
 namespace lg {
 namespace {
@@ -98,8 +98,8 @@ LG_DEVICE void offer(const WarpFace<T>& f, int32_t flags, T blur, const WarpPixe
 }
 
 template <class T>
-__global__ void __launch_bounds__(soft_threads) find_nearest(SoftScene<T> scene, FaceBoxes boxes, int most,
-                                                             int64_t tile, FragmentOutputs<T> out) {
+__global__ void __launch_bounds__(soft_threads)
+    find_nearest(SoftScene<T> scene, FaceBoxes boxes, int most, int64_t tile, FragmentOutputs<T> out) {
   __shared__ WarpFaces<T> shared[soft_warps];
   WarpFaces<T>& faces = shared[threadIdx.x / warp_size];
   const WarpPixels<T> at(scene, tile);
@@ -107,8 +107,7 @@ __global__ void __launch_bounds__(soft_threads) find_nearest(SoftScene<T> scene,
   for (int64_t view = blockIdx.z; view < scene.views; view += gridDim.z) {
     const int64_t first = at.inside ? at.pixel(scene, view) * most : 0;
     NearestList<T> list(out.z + first, out.tri + first, most);
-    for_near_faces(scene, boxes, view, at, faces,
-                   [&](const WarpFace<T>& f) { offer(f, scene.flags, blur, at, list); });
+    for_near_faces(scene, boxes, view, at, faces, [&](const WarpFace<T>& f) { offer(f, scene.flags, blur, at, list); });
     if (at.inside) list.finish();
   }
 }
@@ -129,8 +128,8 @@ struct FragmentPlace {
 };
 
 template <class T>
-__global__ void __launch_bounds__(items_per_block) measure_fragments(SoftScene<T> scene, int64_t most, int64_t tile, int64_t count,
-                                                         FragmentOutputs<T> out) {
+__global__ void __launch_bounds__(items_per_block)
+    measure_fragments(SoftScene<T> scene, int64_t most, int64_t tile, int64_t count, FragmentOutputs<T> out) {
   for (int64_t i = first_item(); i < count; i += item_step()) {
     const int32_t number = out.tri[i];
     const FragmentPlace at(scene, i / most, tile);
@@ -169,9 +168,9 @@ struct Forward {
 // The neighbours' k-th fragments are mostly of the same face: their sums are added up, and one lane brings them to the
 // face's vertices.
 template <class T>
-__global__ void __launch_bounds__(soft_threads) backward_fragments(SoftScene<T> scene, MeshIndex mesh,
-                                                                   FragmentGradients<T> in, int64_t most, int64_t tile,
-                                                                   GradientSum<T> sum, T* grad_pos) {
+__global__ void __launch_bounds__(soft_threads)
+    backward_fragments(SoftScene<T> scene, MeshIndex mesh, FragmentGradients<T> in, int64_t most, int64_t tile,
+                       GradientSum<T> sum, T* grad_pos) {
   const WarpPixels<T> at(scene, tile);
   const int32_t flags = scene.flags & ~soft_cull;
   for (int64_t view = blockIdx.z; view < scene.views; view += gridDim.z) {
@@ -228,27 +227,29 @@ struct Backward {
 }  // namespace
 }  // namespace lg
 
-int32_t lg_cuda_soft_rasterize_forward(lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri,
-                                       const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
-                                       int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
-                                       int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
+int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
+                                  const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
+                                  int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
+                                  int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
                                               width, blur_radius, flags);
-    return lg::run_op(call, lg::Forward<T>{scene, {ranges, views, triangles, height, width}, faces_per_pixel,
-                                           {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist),
-                                            static_cast<T*>(out_bary)}});
+    return lg::run_op(
+        call, lg::Forward<T>{scene,
+                             {ranges, views, triangles, height, width},
+                             faces_per_pixel,
+                             {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist), static_cast<T*>(out_bary)}});
   });
 }
 
-int32_t lg_cuda_soft_rasterize_backward(lg_cuda_call* call, int32_t dtype, const void* pos, const int32_t* tri,
-                                        int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
-                                        int64_t height, int64_t width, int64_t faces_per_pixel, int32_t flags,
-                                        const int32_t* frag_tri, const void* grad_z, const void* grad_dist,
-                                        const void* grad_bary, void* grad_pos) {
+int32_t lg_soft_rasterize_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
+                                   int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
+                                   int64_t height, int64_t width, int64_t faces_per_pixel, int32_t flags,
+                                   const int32_t* frag_tri, const void* grad_z, const void* grad_dist,
+                                   const void* grad_bary, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
@@ -256,7 +257,8 @@ int32_t lg_cuda_soft_rasterize_backward(lg_cuda_call* call, int32_t dtype, const
     return lg::run_op(call, lg::Backward<T>{scene,
                                             {frag_tri, static_cast<const T*>(grad_z), static_cast<const T*>(grad_dist),
                                              static_cast<const T*>(grad_bary)},
-                                            faces_per_pixel, static_cast<T*>(grad_pos),
+                                            faces_per_pixel,
+                                            static_cast<T*>(grad_pos),
                                             {call->deterministic != 0, 4 * scene.rows(),
                                              3 * views * height * width * faces_per_pixel}});
   });

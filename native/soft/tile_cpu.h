@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "common/lane_offsets.h"
-#include "common/tiles.h"
+#include "math/lane_offsets.h"
+#include "parallel/tiles.h"
 #include "soft/bins_cpu.h"
 #include "soft/scene.h"
 
@@ -45,7 +45,8 @@ bool make_tile_face(const SoftScene<T>& scene, const PixelTile& tile, int32_t nu
 // rows of `blocks_across`.
 template <class T, class Body>
 void for_blocks(const SoftFace<T>& face, const SoftBox& box, T step, T reach, int blocks_across, Body&& body) {
-  const int32_t bx0 = box.x0 / soft_block, bx1 = box.x1 / soft_block, by0 = box.y0 / soft_block, by1 = box.y1 / soft_block;
+  const int32_t bx0 = box.x0 / soft_block, bx1 = box.x1 / soft_block, by0 = box.y0 / soft_block,
+                by1 = box.y1 / soft_block;
   const bool small = (bx1 - bx0) * (by1 - by0) <= 2;
   // A block's pixels are within this of its centre.
   const T margin = (reach + T(1.5 * 1.4143) * step) * T(1.0001);

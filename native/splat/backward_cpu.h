@@ -14,7 +14,9 @@ namespace splat {
 
 // Of one primitive in one tile: position and shape, opacity, payload, depth.
 template <class Footprint>
-constexpr int64_t record_size(int64_t channels) { return Footprint::position + Footprint::shape + channels + 2; }
+constexpr int64_t record_size(int64_t channels) {
+  return Footprint::position + Footprint::shape + channels + 2;
+}
 // Of one tile: background, fx, fy, cx, cy, gamma.
 inline int64_t tile_record_size(int64_t channels) { return channels + 5; }
 
@@ -41,10 +43,15 @@ class BackwardTile {
 
  public:
   BackwardTile(const Scene<T>& scene, const ImageGradients<T>& grads, BackwardScratch<T>& scratch)
-      : scene_(scene), g_(grads), s_(scratch), channels_(Channels ? Channels : scene.channels),
-        alpha_max_(T(scene.settings.alpha_max)), alpha_min_(T(scene.settings.alpha_min)),
+      : scene_(scene),
+        g_(grads),
+        s_(scratch),
+        channels_(Channels ? Channels : scene.channels),
+        alpha_max_(T(scene.settings.alpha_max)),
+        alpha_min_(T(scene.settings.alpha_min)),
         inverse_range_(T(1 / (scene.settings.max_depth - scene.settings.min_depth))),
-        min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma),
+        min_depth_(T(scene.settings.min_depth)),
+        inverse_gamma_(1 / scene.gamma),
         measure_(scene.settings.min_depth, scene.settings.max_depth) {}
 
   // records: one per entry of the tile's list; tile_record: of the tile.

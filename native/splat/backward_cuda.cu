@@ -1,11 +1,11 @@
 // The reverse of compositing on CUDA, in the forward pass's launches (forward_cuda.cu).
 //
-// Tiles go through their primitives from the last one that any of their pixels has taken. What the pixels of a warp have
-// to say about a primitive is added up in the warp; then each of its lanes adds one value to memory. What concerns the
-// camera, the background and gamma is added up in double precision: over a block, then with atomics.
+// Tiles go through their primitives from the last one that any of their pixels has taken. What the pixels of a warp
+// have to say about a primitive is added up in the warp; then each of its lanes adds one value to memory. What concerns
+// the camera, the background and gamma is added up in double precision: over a block, then with atomics.
 #include <type_traits>
 
-#include "common/cuda_gradients.h"
+#include "parallel/gradients_cuda.h"
 #include "splat/tile_cuda.h"
 
 namespace lg {
@@ -50,12 +50,16 @@ struct LaneTarget {
 
   LG_DEVICE LaneTarget(const Targets<T>& to, const Compositing<T>& c, int64_t view) {
     const auto lane = static_cast<int>(lane_id());
-    if (lane < shape) take(to.position, c, view, lane);
-    else if (lane < opacity) take(to.shape, c, view, lane - shape);
-    else if (lane < payload) take(to.opacity, c, view, 0);
+    if (lane < shape)
+      take(to.position, c, view, lane);
+    else if (lane < opacity)
+      take(to.shape, c, view, lane - shape);
+    else if (lane < payload)
+      take(to.opacity, c, view, 0);
     else if (lane < depth && c.first_channel + lane - payload < c.scene.channels)
       take(to.payload, c, view, c.first_channel + lane - payload);
-    else if (lane == depth) take(to.depth, c, view, 0);
+    else if (lane == depth)
+      take(to.depth, c, view, 0);
   }
 
   LG_DEVICE void add(const GradientSum<T>& sum, int64_t p, T value) const {
@@ -72,8 +76,8 @@ struct LaneTarget {
   }
 };
 
-// Gradients of the channels that tell of depths along one pixel's ray, and what these depths were. Only the first launch
-// has them, as it has alpha and depth.
+// Gradients of the channels that tell of depths along one pixel's ray, and what these depths were. Only the first
+// launch has them, as it has alpha and depth.
 template <class T, bool Present>
 struct SurveyGradient {};
 template <class T>
@@ -179,8 +183,7 @@ struct SampleGradient {
 
 template <class T, int Group>
 LG_DEVICE SampleGradient<T> pull_softly(const Compositing<T>& c, T inverse_gamma, const Sample<T, bool>& sample,
-                                        T opacity, T seen,
-                                        BackwardPixel<T, Blend::softmax, Group, false>& x) {
+                                        T opacity, T seen, BackwardPixel<T, Blend::softmax, Group, false>& x) {
   const T z = T(1) - (sample.depth - c.min_depth) * c.inverse_range, power = opacity * z * inverse_gamma;
   const T per_height = opacity * exponential(power - x.rest) * x.scale, difference = seen - x.behind;
   SampleGradient<T> out;
@@ -292,8 +295,9 @@ LG_DEVICE void add_view(const Compositing<T>& c, const GradientSum<double>& sum,
     if (lane == k) of_warps[warp][k] = values[k];
   }
   __syncthreads();
-  if (warp != 0 || lane >= count || (lane >= background_value &&
-                                     c.first_channel + lane - background_value >= c.scene.channels)) return;
+  if (warp != 0 || lane >= count ||
+      (lane >= background_value && c.first_channel + lane - background_value >= c.scene.channels))
+    return;
   double total = 0;
   for (int w = 0; w < tile_warps; ++w) total += double(of_warps[w][lane]);
   const int64_t place = tile.view * to.stride + lane + (lane >= background_value ? c.first_channel : 0);
@@ -347,8 +351,8 @@ LG_DEVICE void pull_tile(const Compositing<T>& c, const Pulling<T>& g, int64_t t
         any &= ~(1u << i);
         const auto place = static_cast<int32_t>(first + at);
         Sums<T, Footprint, Group> sums = {};
-        const bool used = (met >> i & 1) && x.last >= place &&
-                          pull_pixel(c, inverse_gamma, s.stage, at, place, pixels, x, sums);
+        const bool used =
+            (met >> i & 1) && x.last >= place && pull_pixel(c, inverse_gamma, s.stage, at, place, pixels, x, sums);
         if (!warp_any(used)) continue;
         add_up_warp(sums.value);
         add_primitive(g.sum, to, s.stage, at, sums);
@@ -359,8 +363,8 @@ LG_DEVICE void pull_tile(const Compositing<T>& c, const Pulling<T>& g, int64_t t
 }
 
 template <class T, class Footprint, Blend blend, int Group>
-__global__ void __launch_bounds__(tile_threads) pull_tiles(const __grid_constant__ Compositing<T> c,
-                                                           const __grid_constant__ Pulling<T> g, int64_t tiles) {
+__global__ void __launch_bounds__(tile_threads)
+    pull_tiles(const __grid_constant__ Compositing<T> c, const __grid_constant__ Pulling<T> g, int64_t tiles) {
   __shared__ Shared<T, Footprint, Group> shared;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     __syncthreads();
@@ -412,8 +416,8 @@ struct ViewOutputs {
 
 // One thread for each value of one view, or of the sum over views where these share it.
 template <class T>
-__global__ void __launch_bounds__(items_per_block) write_views(const __grid_constant__ Scene<T> scene, ViewSums sums,
-                                                   const double* matrices, ViewOutputs<T> out) {
+__global__ void __launch_bounds__(items_per_block)
+    write_views(const __grid_constant__ Scene<T> scene, ViewSums sums, const double* matrices, ViewOutputs<T> out) {
   const int64_t views = scene.tiles.views, channels = scene.channels;
   const int64_t backgrounds = scene.background_views * channels;
   for (int64_t i = first_item(); i < backgrounds && out.background; i += item_step()) {
@@ -449,8 +453,14 @@ class Backward {
  public:
   Backward(const Scene<T>& scene, const ImageGradients<T>& images, const T* gamma, int32_t footprint, int32_t blend,
            void* const* grads, bool deterministic)
-      : scene_(scene), images_(images), gamma_(gamma), footprint_(footprint), blend_(blend),
-        deterministic_(deterministic), items_(scene.tiles.views * scene.primitives), binning_(items_, scene.tiles),
+      : scene_(scene),
+        images_(images),
+        gamma_(gamma),
+        footprint_(footprint),
+        blend_(blend),
+        deterministic_(deterministic),
+        items_(scene.tiles.views * scene.primitives),
+        binning_(items_, scene.tiles),
         stride_(background_value + scene.channels),
         sums_(deterministic, std::max<int64_t>(1, slots(grads)), binning_.tiles() * tile_warps * launches()),
         view_sums_(deterministic, scene.tiles.views * stride_, binning_.tiles() * launches()),
@@ -499,7 +509,8 @@ class Backward {
 
   // Gives the tensors of primitives their slots, and returns how many these are.
   int64_t slots(void* const* grads) {
-    const PerPrimitive<T>* inputs[5] = {&scene_.position, &scene_.shape, &scene_.depth, &scene_.opacity, &scene_.payload};
+    const PerPrimitive<T>* inputs[5] = {&scene_.position, &scene_.shape, &scene_.depth, &scene_.opacity,
+                                        &scene_.payload};
     int64_t slots = 0;
     for (int i = 0; i < 5; ++i) {
       const bool per_view = inputs[i]->views > 1 || (i == 0 && in_world());
@@ -520,8 +531,8 @@ class Backward {
     Compositing<T> c = compositing_of(scene_, lists, gamma_);
     const Targets<T> targets = {target(0, scene_.position), target(1, scene_.shape), target(3, scene_.opacity),
                                 target(4, scene_.payload), target(2, scene_.depth)};
-    const Pulling<T> g = {images_, targets, {wants_views() ? views_ : nullptr, stride_}, sum,
-                          view_sums_.in_round(sum.round)};
+    const Pulling<T> g = {
+        images_, targets, {wants_views() ? views_ : nullptr, stride_}, sum, view_sums_.in_round(sum.round)};
     choose<T>(footprint_, blend_, scene_.channels, [&](auto shape, auto blending, auto group) {
       using Footprint = typename decltype(shape)::type;
       do {
@@ -535,8 +546,8 @@ class Backward {
   void finish(Queue& queue) {
     if (in_world()) {
       // Few enough blocks that adding up matrices, once per warp and view, does not take long.
-      const auto blocks = static_cast<unsigned>(
-          std::min<int64_t>(divide_up(scene_.primitives, 128), 8 * multiprocessors()));
+      const auto blocks =
+          static_cast<unsigned>(std::min<int64_t>(divide_up(scene_.primitives, 128), 8 * multiprocessors()));
       matrix_sums_.run(queue, [&](const GradientSum<double>& sum) {
         queue.launch(pull_places<T>, dim3(blocks), dim3(128), scene_, in_view_, position_, sum,
                      out_.view ? matrices_ : nullptr);
@@ -544,7 +555,8 @@ class Backward {
       matrix_sums_.finish(queue, 0, scene_.tiles.views * matrix_values, matrices_);
     }
     const int64_t values = std::max(16 * scene_.tiles.views, scene_.background_views * scene_.channels);
-    queue.launch_items(write_views<T>, std::max<int64_t>(1, values), scene_, ViewSums{views_, stride_}, matrices_, out_);
+    queue.launch_items(write_views<T>, std::max<int64_t>(1, values), scene_, ViewSums{views_, stride_}, matrices_,
+                       out_);
   }
 
   Scene<T> scene_;
@@ -567,10 +579,9 @@ class Backward {
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_cuda_splat_backward(lg_cuda_call* call, int32_t dtype, int32_t footprint, int32_t blend,
-                               const int64_t* sizes, const double* settings, const void* const* inputs,
-                               const void* const* images, const int32_t* last, const void* const* grad_images,
-                               void* const* grads) {
+int32_t lg_splat_backward(lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
+                          const double* settings, const void* const* inputs, const void* const* images,
+                          const int32_t* last, const void* const* grad_images, void* const* grads) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     using namespace lg::splat;
@@ -578,9 +589,9 @@ int32_t lg_cuda_splat_backward(lg_cuda_call* call, int32_t dtype, int32_t footpr
     const int32_t status = check_splats<T>(scene, footprint, blend);
     if (status != LG_OK) return status;
     const auto in = [](const void* const* from, int i) { return static_cast<const T*>(from[i]); };
-    const ImageGradients<T> given = {
-        in(grad_images, 0), in(grad_images, 1), in(grad_images, 2), in(images, 0), in(images, 1),
-        in(images, 2), in(images, 3), last, grads[7] != nullptr};
+    const ImageGradients<T> given = {in(grad_images, 0), in(grad_images, 1), in(grad_images, 2), in(images, 0),
+                                     in(images, 1),      in(images, 2),      in(images, 3),      last,
+                                     grads[7] != nullptr};
     return lg::run_op(call, Backward<T>(scene, given, static_cast<const T*>(inputs[8]), footprint, blend, grads,
                                         call->deterministic != 0));
   });

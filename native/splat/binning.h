@@ -4,14 +4,14 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/memory.h"
+#include "runtime/memory.h"
 #include "splat/bounds.h"
 
 namespace lg {
 namespace splat {
 
-constexpr int tile_size = 32;   // pixels a side
-constexpr int block_size = 4;   // pixels a side of what one vector holds
+constexpr int tile_size = 32;  // pixels a side
+constexpr int block_size = 4;  // pixels a side of what one vector holds
 constexpr int blocks_across = tile_size / block_size;
 constexpr uint32_t hidden_key = 0xffffffffu;  // of primitives that are not drawn
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/parallel.h"
+#include "runtime/threads.h"
 
 namespace lg {
 namespace splat {

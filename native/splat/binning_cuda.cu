@@ -1,8 +1,8 @@
 // Binning on CUDA: one sort of all primitives by depth, then a stable sort of pairs by tile.
 //
-// How many pairs of tile and primitive there are only the device knows. They get a workspace of fixed size: those of the
-// nearest primitives, as many as fit. Compositing goes through the rest tile by tile (see TileLists); so nothing is lost,
-// and nobody waits for the host.
+// How many pairs of tile and primitive there are only the device knows. They get a workspace of fixed size: those of
+// the nearest primitives, as many as fit. Compositing goes through the rest tile by tile (see TileLists); so nothing is
+// lost, and nobody waits for the host.
 //
 // Compiled without fused multiply-add: depths, and so the order, are those of the CPU bit for bit.
 #include "splat/binning_cuda.h"
@@ -30,13 +30,15 @@ struct Placing {
 
 // Bounds, depths and numbers of tiles.
 template <class T, class Footprint>
-__global__ void __launch_bounds__(items_per_block) place_primitives(const __grid_constant__ Scene<T> scene, Placing out) {
+__global__ void __launch_bounds__(items_per_block)
+    place_primitives(const __grid_constant__ Scene<T> scene, Placing out) {
   const int width = static_cast<int>(scene.tiles.width), height = static_cast<int>(scene.tiles.height);
   for (int64_t i = first_item(); i < scene.tiles.views * scene.primitives; i += item_step()) {
     const int64_t v = i / scene.primitives, p = i - v * scene.primitives;
     Bound bound{};
     float depth = 0;
-    const bool seen = Primitives<T, Footprint>::bound(scene, scene.camera(v), v, p, &bound, &depth) && depth - depth == 0;
+    const bool seen =
+        Primitives<T, Footprint>::bound(scene, scene.camera(v), v, p, &bound, &depth) && depth - depth == 0;
     uint32_t tiles = 0;
     if (seen) {
       TileRows<cuda_tile> rows(bound, width, height);
@@ -55,8 +57,8 @@ struct Listing {
   const Bound* bounds;
   const uint32_t *items, *tile_counts;
   uint64_t* chunk_sums;
-  uint32_t *tiles, *ranks;     // out: the pairs
-  uint32_t *listed, *pairs;    // out: how many ranks they are of, and how many they are
+  uint32_t *tiles, *ranks;   // out: the pairs
+  uint32_t *listed, *pairs;  // out: how many ranks they are of, and how many they are
   int64_t count, room, primitives, across, per_view;
   int width, height;
 
@@ -130,8 +132,8 @@ __global__ void __launch_bounds__(sort_threads) list_pairs(const __grid_constant
   }
 }
 
-__global__ void __launch_bounds__(256) find_ranges(const uint32_t* tiles, const uint32_t* count, uint32_t* begin,
-                                                   uint32_t* end) {
+__global__ void __launch_bounds__(256)
+    find_ranges(const uint32_t* tiles, const uint32_t* count, uint32_t* begin, uint32_t* end) {
   const int64_t pairs = *count;
   for (int64_t i = first_item(); i < pairs; i += item_step()) {
     const uint32_t tile = tiles[i];
@@ -149,7 +151,10 @@ int bits_of(int64_t numbers) {
 }  // namespace
 
 BinningPass::BinningPass(int64_t items, const Tiles& image)
-    : items_(items), views_(image.views), height_(image.height), width_(image.width),
+    : items_(items),
+      views_(image.views),
+      height_(image.height),
+      width_(image.width),
       across_(divide_up(image.width, cuda_tile)) {}
 
 void BinningPass::plan(Workspace& workspace) {
@@ -175,18 +180,38 @@ TileLists BinningPass::run(Queue& queue, const Scene<T>& scene, int32_t footprin
     queue.launch_items(place_primitives<T, Footprint>, items_, scene, out);
   });
   const int depth = radix_sort(queue, by_depth_, nullptr, 32);
-  const Listing listing = {bounds_, by_depth_.values[depth], tile_counts_, chunk_sums_,
-                           by_tile_.keys[0], by_tile_.values[0], numbers_, numbers_ + 1,
-                           items_, by_tile_.most, scene.primitives, across_, per_view(),
-                           static_cast<int>(width_), static_cast<int>(height_)};
+  const Listing listing = {bounds_,
+                           by_depth_.values[depth],
+                           tile_counts_,
+                           chunk_sums_,
+                           by_tile_.keys[0],
+                           by_tile_.values[0],
+                           numbers_,
+                           numbers_ + 1,
+                           items_,
+                           by_tile_.most,
+                           scene.primitives,
+                           across_,
+                           per_view(),
+                           static_cast<int>(width_),
+                           static_cast<int>(height_)};
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(divide_up(items_, sum_chunk), 8 * multiprocessors()));
   queue.launch(sum_chunks, dim3(blocks), dim3(sort_threads), listing);
   queue.launch(sum_up, dim3(blocks ? 1 : 0), dim3(sort_threads), listing);
   queue.launch(list_pairs, dim3(blocks), dim3(sort_threads), listing);
   const int tile = radix_sort(queue, by_tile_, numbers_ + 1, bits_of(tiles()));
   queue.launch(find_ranges, dim3(8 * blocks), dim3(256), by_tile_.keys[tile], numbers_ + 1, begin_, end_);
-  return {bounds_, by_depth_.keys[depth], by_depth_.values[depth], by_tile_.values[tile], begin_, end_,
-          numbers_, numbers_ + 2, items_, across_, per_view()};
+  return {bounds_,
+          by_depth_.keys[depth],
+          by_depth_.values[depth],
+          by_tile_.values[tile],
+          begin_,
+          end_,
+          numbers_,
+          numbers_ + 2,
+          items_,
+          across_,
+          per_view()};
 }
 
 template TileLists BinningPass::run<float>(Queue&, const Scene<float>&, int32_t);

@@ -1,7 +1,7 @@
 // Which primitives a tile has to composite, front to back, on CUDA.
 #pragma once
 
-#include "common/cuda_launch.h"
+#include "runtime/cuda/launch.h"
 #include "splat/radix_sort_cuda.h"
 #include "splat/scene.h"
 
@@ -16,10 +16,10 @@ constexpr int cuda_tile = 16;  // pixels a side
 // The items of the first *listed ranks are in the lists of the tiles that they meet. There was no room for the lists of
 // the others, if any: a tile has to go through them by itself.
 struct TileLists {
-  const Bound* bounds;     // [items]
-  const uint32_t* keys;    // [ranks]: depths
-  const uint32_t* items;   // [ranks]
-  const uint32_t* ranks;   // tile by tile
+  const Bound* bounds;          // [items]
+  const uint32_t* keys;         // [ranks]: depths
+  const uint32_t* items;        // [ranks]
+  const uint32_t* ranks;        // tile by tile
   const uint32_t *begin, *end;  // [tiles]: which of them
   const uint32_t* listed;
   const uint32_t* largest_opacity;  // as bits of a float

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 
 #if !defined(__CUDACC__)
 #include <cmath>
@@ -21,8 +21,14 @@ struct Bound {
 
 LG_HD Bound box_bound(double x, double y, double half_width, double half_height) {
   const double margin = 0.02 + 1e-6 * (std::fabs(x) + std::fabs(y) + half_width + half_height);
-  return {static_cast<float>(x), static_cast<float>(y), static_cast<float>(half_width),
-          static_cast<float>(half_height), 0.0f, 0.0f, 0.0f, static_cast<float>(margin)};
+  return {static_cast<float>(x),
+          static_cast<float>(y),
+          static_cast<float>(half_width),
+          static_cast<float>(half_height),
+          0.0f,
+          0.0f,
+          0.0f,
+          static_cast<float>(margin)};
 }
 
 // a dx^2 + 2 b dx dy + c dy^2 <= 1, a positive definite form.
@@ -77,7 +83,8 @@ class TileRows {
     while (row_ < last_row_) {
       ++row_;
       const int y0 = row_ * Side, y1 = (y0 + Side < height_ ? y0 + Side : height_) - 1;
-      if (!columns_of(bound_, static_cast<float>(y0) + 0.5f, static_cast<float>(y1) + 0.5f, 0, width_ - 1, first, last)) {
+      if (!columns_of(bound_, static_cast<float>(y0) + 0.5f, static_cast<float>(y1) + 0.5f, 0, width_ - 1, first,
+                      last)) {
         continue;
       }
       *first /= Side;

@@ -11,7 +11,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 #include "splat/bounds.h"
 #include "splat/scalar.h"
 
@@ -27,7 +27,7 @@ struct Camera {
 // Pixel centres: from the tile's corner, and on the plane at distance 1 with the length of the ray to there.
 template <class V>
 struct Pixels {
-  V left, top;         // pixels
+  V left, top;  // pixels
   V x, y, inverse_length;
 };
 

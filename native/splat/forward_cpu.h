@@ -42,12 +42,19 @@ class ForwardTile {
 
  public:
   ForwardTile(const Scene<T>& scene, const Images<T>& out, ForwardScratch<T>& scratch)
-      : scene_(scene), out_(out), s_(scratch), channels_(Channels ? Channels : scene.channels),
-        alpha_max_(T(scene.settings.alpha_max)), alpha_min_(T(scene.settings.alpha_min)),
-        stop_(stop_below<T>(scene.settings)), limit_(T(scene.settings.limit)),
+      : scene_(scene),
+        out_(out),
+        s_(scratch),
+        channels_(Channels ? Channels : scene.channels),
+        alpha_max_(T(scene.settings.alpha_max)),
+        alpha_min_(T(scene.settings.alpha_min)),
+        stop_(stop_below<T>(scene.settings)),
+        limit_(T(scene.settings.limit)),
         inverse_range_(T(1 / (scene.settings.max_depth - scene.settings.min_depth))),
-        min_depth_(T(scene.settings.min_depth)), inverse_gamma_(1 / scene.gamma),
-        merge_(T(scene.settings.merge)), measure_(scene.settings.min_depth, scene.settings.max_depth) {}
+        min_depth_(T(scene.settings.min_depth)),
+        inverse_gamma_(1 / scene.gamma),
+        merge_(T(scene.settings.merge)),
+        measure_(scene.settings.min_depth, scene.settings.max_depth) {}
 
   void run(const Binned<T>& binned, int64_t tile) {
     const TileFrame frame(scene_.tiles, tile);
@@ -273,8 +280,10 @@ class ForwardTile {
         const int64_t from_k = i * out_.contributors + k, to_k = pixel * out_.contributors + k;
         const T w = s_.weights[from_k];
         out_.ids[to_k] = s_.ids[from_k];
-        if (s_.ids[from_k] < 0) out_.weights[to_k] = 0;
-        else out_.weights[to_k] = scale * (blend == Blend::softmax ? std::exp(w - s_.rest[i]) : w);
+        if (s_.ids[from_k] < 0)
+          out_.weights[to_k] = 0;
+        else
+          out_.weights[to_k] = scale * (blend == Blend::softmax ? std::exp(w - s_.rest[i]) : w);
       }
     });
   }

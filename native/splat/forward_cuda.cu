@@ -31,8 +31,8 @@ struct Survey<T, true> {
 // One pixel while it is being composited.
 template <class T, Blend blend, int Group, bool Surveyed>
 struct ForwardPixel {
-  T rest;    // transmittance; softmax: the largest exponent so far; merging: nearest depth
-  T total;   // sum of weights, background included
+  T rest;   // transmittance; softmax: the largest exponent so far; merging: nearest depth
+  T total;  // sum of weights, background included
   T depth, image[Group];
   Survey<T, Surveyed> survey;
   int32_t contributors, last, median;
@@ -92,8 +92,8 @@ LG_DEVICE void composite_softly(const Compositing<T>& c, const Images<T>& out, T
 }
 
 template <class T, Blend blend, int Group, bool Surveyed>
-LG_DEVICE void composite(const Compositing<T>& c, const Images<T>& out, T, int64_t pixel,
-                         const Sample<T, bool>& sample, T opacity, const T (&payload)[Group], int32_t p, int32_t place,
+LG_DEVICE void composite(const Compositing<T>& c, const Images<T>& out, T, int64_t pixel, const Sample<T, bool>& sample,
+                         T opacity, const T (&payload)[Group], int32_t p, int32_t place,
                          ForwardPixel<T, blend, Group, Surveyed>& x) {
   const T alpha = minimum(opacity * sample.height, c.alpha_max);
   if (!(c.alpha_min <= alpha && T(0) < alpha)) return;
@@ -250,8 +250,8 @@ LG_DEVICE void composite_tile(const Compositing<T>& c, const Images<T>& out, int
 }
 
 template <class T, class Footprint, Blend blend, int Group>
-__global__ void __launch_bounds__(tile_threads) composite_tiles(const __grid_constant__ Compositing<T> c, Images<T> out,
-                                                                int64_t tiles) {
+__global__ void __launch_bounds__(tile_threads)
+    composite_tiles(const __grid_constant__ Compositing<T> c, Images<T> out, int64_t tiles) {
   __shared__ Stage<T, Footprint, Group> stage;
   __shared__ OpenFlags open;
   __shared__ T closing;
@@ -291,19 +291,23 @@ struct Forward {
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_cuda_splat_forward(lg_cuda_call* call, int32_t dtype, int32_t footprint, int32_t blend,
-                              const int64_t* sizes, const double* settings, const void* const* inputs,
-                              int64_t contributors, void* image, void* alpha, void* depth, int32_t* median,
-                              int32_t* ids, void* weights, void* state, int32_t* last) {
+int32_t lg_splat_forward(lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
+                         const double* settings, const void* const* inputs, int64_t contributors, void* image,
+                         void* alpha, void* depth, int32_t* median, int32_t* ids, void* weights, void* state,
+                         int32_t* last) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     using namespace lg::splat;
     const Scene<T> scene = make_scene<T>(sizes, settings, inputs);
     const int32_t status = check_splats<T>(scene, footprint, blend);
     if (status != LG_OK) return status;
-    const Images<T> out = {static_cast<T*>(image), static_cast<T*>(alpha), static_cast<T*>(depth), median, ids,
-                           static_cast<T*>(weights), contributors, static_cast<T*>(state), last};
-    return lg::run_op(call, Forward<T>{scene, out, static_cast<const T*>(inputs[8]), footprint, blend,
+    const Images<T> out = {static_cast<T*>(image),   static_cast<T*>(alpha), static_cast<T*>(depth), median, ids,
+                           static_cast<T*>(weights), contributors,           static_cast<T*>(state), last};
+    return lg::run_op(call, Forward<T>{scene,
+                                       out,
+                                       static_cast<const T*>(inputs[8]),
+                                       footprint,
+                                       blend,
                                        {scene.tiles.views * scene.primitives, scene.tiles}});
   });
 }

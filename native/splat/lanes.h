@@ -4,7 +4,7 @@
 // one thread has one pixel.
 #pragma once
 
-#include "common/wide.h"
+#include "math/wide.h"
 #include "splat/scalar.h"
 
 namespace lg {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 
 namespace lg {
 namespace splat {
@@ -114,8 +114,8 @@ LG_HD bool project_gaussian(const Lens& lens, const T* mean, const T* quat, cons
   out->xy[1] = lens.fy * g.p[1] * over + lens.cy;
   out->conic[0] = g.c / g.det, out->conic[1] = -g.b / g.det, out->conic[2] = g.a / g.det;
   out->depth = g.p[2];
-  out->compensation = std::sqrt(g.ratio > compensation_floor * compensation_floor
-                                    ? g.ratio : compensation_floor * compensation_floor);
+  out->compensation =
+      std::sqrt(g.ratio > compensation_floor * compensation_floor ? g.ratio : compensation_floor * compensation_floor);
   return true;
 }
 
@@ -165,11 +165,10 @@ LG_HD void pull_rotation(const GaussianOnScreen& g, const double* gr, double* gr
     return;
   }
   const double w = g.unit[0], x = g.unit[1], y = g.unit[2], z = g.unit[3];
-  const double u[4] = {
-      2 * (-z * gr[1] + y * gr[2] + z * gr[3] - x * gr[5] - y * gr[6] + x * gr[7]),
-      2 * (y * (gr[1] + gr[3]) + z * (gr[2] + gr[6]) + w * (gr[7] - gr[5]) - 2 * x * (gr[4] + gr[8])),
-      2 * (x * (gr[1] + gr[3]) + z * (gr[5] + gr[7]) + w * (gr[2] - gr[6]) - 2 * y * (gr[0] + gr[8])),
-      2 * (x * (gr[2] + gr[6]) + y * (gr[5] + gr[7]) + w * (gr[3] - gr[1]) - 2 * z * (gr[0] + gr[4]))};
+  const double u[4] = {2 * (-z * gr[1] + y * gr[2] + z * gr[3] - x * gr[5] - y * gr[6] + x * gr[7]),
+                       2 * (y * (gr[1] + gr[3]) + z * (gr[2] + gr[6]) + w * (gr[7] - gr[5]) - 2 * x * (gr[4] + gr[8])),
+                       2 * (x * (gr[1] + gr[3]) + z * (gr[5] + gr[7]) + w * (gr[2] - gr[6]) - 2 * y * (gr[0] + gr[8])),
+                       2 * (x * (gr[2] + gr[6]) + y * (gr[5] + gr[7]) + w * (gr[3] - gr[1]) - 2 * z * (gr[0] + gr[4]))};
   const double along = u[0] * w + u[1] * x + u[2] * y + u[3] * z;
   for (int k = 0; k < 4; ++k) grad_quat[k] = (u[k] - g.unit[k] * along) / g.length;
 }

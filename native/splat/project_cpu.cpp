@@ -7,9 +7,9 @@
 #include <limits>
 #include <vector>
 
-#include "common/parallel.h"
-#include "common/status.h"
 #include "lumigrad.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
 
 namespace lg {
 namespace splat {
@@ -107,28 +107,27 @@ int32_t pull_all(int32_t threads, int32_t dtype, const void* const* inputs, cons
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_project_gaussians_forward(int32_t threads, int32_t dtype, const void* const* inputs, const double* settings,
+int32_t lg_project_gaussians_forward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
                                      int64_t views, int64_t count, void* xy, void* conic, void* depth,
                                      void* compensation) {
   void* const outputs[4] = {xy, conic, depth, compensation};
-  return lg::splat::project_all<lg::splat::GaussianKind>(threads, dtype, inputs, settings, views, count, outputs);
+  return lg::splat::project_all<lg::splat::GaussianKind>(call->threads, dtype, inputs, settings, views, count, outputs);
 }
 
-int32_t lg_project_gaussians_backward(int32_t threads, int32_t dtype, const void* const* inputs,
-                                      const double* settings, int64_t views, int64_t count,
-                                      const void* const* grad_outputs, void* const* grads) {
+int32_t lg_project_gaussians_backward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
+                                      int64_t views, int64_t count, const void* const* grad_outputs,
+                                      void* const* grads) {
   using Kind = lg::splat::GaussianKind;
-  return lg::splat::pull_all<Kind>(threads, dtype, inputs, settings, views, count, grad_outputs, grads);
+  return lg::splat::pull_all<Kind>(call->threads, dtype, inputs, settings, views, count, grad_outputs, grads);
 }
 
-int32_t lg_project_surfels_forward(int32_t threads, int32_t dtype, const void* const* inputs, const double* settings,
+int32_t lg_project_surfels_forward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
                                    int64_t views, int64_t count, void* const* outputs) {
-  return lg::splat::project_all<lg::splat::SurfelKind>(threads, dtype, inputs, settings, views, count, outputs);
+  return lg::splat::project_all<lg::splat::SurfelKind>(call->threads, dtype, inputs, settings, views, count, outputs);
 }
 
-int32_t lg_project_surfels_backward(int32_t threads, int32_t dtype, const void* const* inputs, const double* settings,
-                                    int64_t views, int64_t count, const void* const* grad_outputs,
-                                    void* const* grads) {
+int32_t lg_project_surfels_backward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
+                                    int64_t views, int64_t count, const void* const* grad_outputs, void* const* grads) {
   using Kind = lg::splat::SurfelKind;
-  return lg::splat::pull_all<Kind>(threads, dtype, inputs, settings, views, count, grad_outputs, grads);
+  return lg::splat::pull_all<Kind>(call->threads, dtype, inputs, settings, views, count, grad_outputs, grads);
 }

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <limits>
 
-#include "common/cuda_gradients.h"
-#include "common/cuda_launch.h"
+#include "parallel/gradients_cuda.h"
+#include "runtime/cuda/launch.h"
 #include "splat/project_kinds.h"
 
 namespace lg {
@@ -150,7 +150,7 @@ Inputs<T> inputs_of(const void* const* inputs, const double* settings, int64_t v
 }
 
 template <class Kind>
-int32_t project_all(lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views,
+int32_t project_all(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views,
                     int64_t count, void* const* outputs) {
   return dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
@@ -160,7 +160,7 @@ int32_t project_all(lg_cuda_call* call, int32_t dtype, const void* const* inputs
 }
 
 template <class Kind>
-int32_t pull_all(lg_cuda_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views,
+int32_t pull_all(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views,
                  int64_t count, const void* const* grad_outputs, void* const* grads) {
   return dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
@@ -177,28 +177,27 @@ int32_t pull_all(lg_cuda_call* call, int32_t dtype, const void* const* inputs, c
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_cuda_project_gaussians_forward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
-                                          const double* settings, int64_t views, int64_t count, void* xy, void* conic,
-                                          void* depth, void* compensation) {
+int32_t lg_project_gaussians_forward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
+                                     int64_t views, int64_t count, void* xy, void* conic, void* depth,
+                                     void* compensation) {
   void* const outputs[4] = {xy, conic, depth, compensation};
   return lg::splat::project_all<lg::splat::GaussianKind>(call, dtype, inputs, settings, views, count, outputs);
 }
 
-int32_t lg_cuda_project_gaussians_backward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
-                                           const double* settings, int64_t views, int64_t count,
-                                           const void* const* grad_outputs, void* const* grads) {
+int32_t lg_project_gaussians_backward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
+                                      int64_t views, int64_t count, const void* const* grad_outputs,
+                                      void* const* grads) {
   using Kind = lg::splat::GaussianKind;
   return lg::splat::pull_all<Kind>(call, dtype, inputs, settings, views, count, grad_outputs, grads);
 }
 
-int32_t lg_cuda_project_surfels_forward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
-                                        const double* settings, int64_t views, int64_t count, void* const* outputs) {
+int32_t lg_project_surfels_forward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
+                                   int64_t views, int64_t count, void* const* outputs) {
   return lg::splat::project_all<lg::splat::SurfelKind>(call, dtype, inputs, settings, views, count, outputs);
 }
 
-int32_t lg_cuda_project_surfels_backward(lg_cuda_call* call, int32_t dtype, const void* const* inputs,
-                                         const double* settings, int64_t views, int64_t count,
-                                         const void* const* grad_outputs, void* const* grads) {
+int32_t lg_project_surfels_backward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
+                                    int64_t views, int64_t count, const void* const* grad_outputs, void* const* grads) {
   using Kind = lg::splat::SurfelKind;
   return lg::splat::pull_all<Kind>(call, dtype, inputs, settings, views, count, grad_outputs, grads);
 }

@@ -12,8 +12,8 @@ struct ProjectedSurfel {
   double xy[2], shape[8], depth, normal[3];
 };
 
-// What forward and reverse both need: the place and the rotation (of `turned` p, unit, length, r, m and q) and the standard deviations as
-// vectors before the camera, `sides`, one a column.
+// What forward and reverse both need: the place and the rotation (of `turned` p, unit, length, r, m and q) and the
+// standard deviations as vectors before the camera, `sides`, one a column.
 struct SurfelOnScreen {
   GaussianOnScreen turned;
   double sides[6], place[2], sign;

@@ -99,9 +99,16 @@ int radix_sort(Queue& queue, const SortBuffers& buffers, const uint32_t* count, 
   int from = 0;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(buffers.chunks(), 8 * multiprocessors()));
   for (int shift = 0; shift < bits && blocks > 0; shift += digit_bits, from = 1 - from) {
-    const SortPass pass = {buffers.keys[from],     buffers.values[from], buffers.keys[1 - from],
-                           buffers.values[1 - from], buffers.places,     buffers.totals,
-                           count, static_cast<uint32_t>(buffers.most), static_cast<uint32_t>(buffers.chunks()), shift};
+    const SortPass pass = {buffers.keys[from],
+                           buffers.values[from],
+                           buffers.keys[1 - from],
+                           buffers.values[1 - from],
+                           buffers.places,
+                           buffers.totals,
+                           count,
+                           static_cast<uint32_t>(buffers.most),
+                           static_cast<uint32_t>(buffers.chunks()),
+                           shift};
     queue.launch(count_digits, dim3(blocks), dim3(sort_threads), pass);
     queue.launch(sum_digits, dim3(digits / sort_warps), dim3(sort_threads), pass);
     queue.launch(place_items, dim3(blocks), dim3(sort_threads), pass);

@@ -1,7 +1,7 @@
 // Stable radix sort of 32-bit keys with 32-bit values, of which there may be fewer than the host knows.
 #pragma once
 
-#include "common/cuda_launch.h"
+#include "runtime/cuda/launch.h"
 
 namespace lg {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/config.h"
+#include "runtime/config.h"
 
 namespace lg {
 namespace splat {

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/memory.h"
-#include "common/parallel.h"
+#include "runtime/memory.h"
+#include "runtime/threads.h"
 #include "splat/binning.h"
 #include "splat/footprints.h"
 
@@ -109,8 +109,7 @@ struct Primitives<T, Footprint, true> {
     const double world[3] = {double(x[0]), double(x[1]), double(x[2])};
     to_camera(camera, world, centre);
   }
-  static LG_HD bool bound(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p, Bound* out,
-                          float* depth) {
+  static LG_HD bool bound(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p, Bound* out, float* depth) {
     const double radius = *scene.shape.at(v, p), opacity = *scene.opacity.at(v, p);
     double c[3];
     centre_of(scene, camera, v, p, c);
@@ -128,8 +127,9 @@ struct Primitives<T, Footprint, true> {
   }
 };
 
-// All that tiles read of a primitive, side by side: bound, position, shape, depth, opacity and, if it is short, payload.
-// Tiles visit primitives in an order that no cache foresees; one place to go to instead of five is half of the time.
+// All that tiles read of a primitive, side by side: bound, position, shape, depth, opacity and, if it is short,
+// payload. Tiles visit primitives in an order that no cache foresees; one place to go to instead of five is half of the
+// time.
 template <class T>
 class Rows {
  public:

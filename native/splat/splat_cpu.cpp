@@ -4,10 +4,10 @@
 #include <memory>
 #include <vector>
 
-#include "common/memory.h"
-#include "common/parallel.h"
-#include "common/status.h"
 #include "lumigrad.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
 #include "splat/backward_cpu.h"
 #include "splat/forward_cpu.h"
 
@@ -128,7 +128,8 @@ void gather_tiles(const Scene<T>& scene, const T* tile_records, const Outputs<T>
     for (int64_t tile = v * scene.tiles.per_view(); tile < (v + 1) * scene.tiles.per_view(); ++tile) {
       for (int64_t c = 0; c < size; ++c) sum[c] += double(tile_records[tile * size + c]);
     }
-    for (int64_t c = 0; out.background && c < channels; ++c) out.background[(shared ? 0 : v * channels) + c] = T(sum[c]);
+    for (int64_t c = 0; out.background && c < channels; ++c)
+      out.background[(shared ? 0 : v * channels) + c] = T(sum[c]);
     for (int64_t k = 0; out.intrinsics && k < 4; ++k) out.intrinsics[4 * v + k] = T(sum[channels + k]);
     gamma += sum[channels + 4];
   }
@@ -179,15 +180,21 @@ void with_blend(const Scene<T>& scene, int32_t blend, Body&& body) {
 template <class T, class Body>
 void choose(const Scene<T>& scene, int32_t footprint, int32_t blend, Body&& body) {
   switch (footprint) {
-    case 0: return with_blend<T, Conic<T>>(scene, blend, body);
-    case 1: return with_blend<T, Spot<T, false>>(scene, blend, body);
-    case 2: return with_blend<T, Spot<T, true>>(scene, blend, body);
-    case 3: return with_channels<T, Sphere<T, false>, Blend::softmax>(scene, body);
-    case 4: return with_channels<T, Sphere<T, true>, Blend::softmax>(scene, body);
+    case 0:
+      return with_blend<T, Conic<T>>(scene, blend, body);
+    case 1:
+      return with_blend<T, Spot<T, false>>(scene, blend, body);
+    case 2:
+      return with_blend<T, Spot<T, true>>(scene, blend, body);
+    case 3:
+      return with_channels<T, Sphere<T, false>, Blend::softmax>(scene, body);
+    case 4:
+      return with_channels<T, Sphere<T, true>, Blend::softmax>(scene, body);
     case 5:
       if (blend != 0) throw InvalidArgument("blend code %d does not fit surfels", static_cast<int>(blend));
       return with_channels<T, Surfel<T>, Blend::alpha>(scene, body);
-    default: throw InvalidArgument("there is no footprint %d", static_cast<int>(footprint));
+    default:
+      throw InvalidArgument("there is no footprint %d", static_cast<int>(footprint));
   }
 }
 
@@ -195,7 +202,7 @@ void choose(const Scene<T>& scene, int32_t footprint, int32_t blend, Body&& body
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_splat_forward(int32_t threads, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
+int32_t lg_splat_forward(lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
                          const double* settings, const void* const* inputs, int64_t contributors, void* image,
                          void* alpha, void* depth, int32_t* median, int32_t* ids, void* weights, void* state,
                          int32_t* last) {
@@ -203,16 +210,17 @@ int32_t lg_splat_forward(int32_t threads, int32_t dtype, int32_t footprint, int3
     using T = decltype(scalar);
     auto scene = lg::splat::make_scene<T>(sizes, settings, inputs);
     if (inputs[8]) scene.gamma = *static_cast<const T*>(inputs[8]);
-    const lg::splat::Images<T> out = {static_cast<T*>(image), static_cast<T*>(alpha), static_cast<T*>(depth), median,
-                                      ids, static_cast<T*>(weights), contributors, static_cast<T*>(state), last};
+    const lg::splat::Images<T> out = {
+        static_cast<T*>(image),   static_cast<T*>(alpha), static_cast<T*>(depth), median, ids,
+        static_cast<T*>(weights), contributors,           static_cast<T*>(state), last};
     lg::splat::choose<T>(scene, footprint, blend, [&](auto shape, auto blending, auto channels) {
       using Footprint = typename decltype(shape)::type;
-      lg::splat::forward<T, Footprint, blending.value, channels.value>(threads, scene, out);
+      lg::splat::forward<T, Footprint, blending.value, channels.value>(call->threads, scene, out);
     });
   });
 }
 
-int32_t lg_splat_backward(int32_t threads, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
+int32_t lg_splat_backward(lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
                           const double* settings, const void* const* inputs, const void* const* images,
                           const int32_t* last, const void* const* grad_images, void* const* grads) {
   return lg::dispatch(dtype, [&](auto scalar) {
@@ -222,12 +230,13 @@ int32_t lg_splat_backward(int32_t threads, int32_t dtype, int32_t footprint, int
     const auto in = [](const void* const* from, int i) { return static_cast<const T*>(from[i]); };
     const auto to = [&](int i) { return static_cast<T*>(grads[i]); };
     const lg::splat::ImageGradients<T> given = {
-        in(grad_images, 0), in(grad_images, 1), in(grad_images, 2), in(images, 0), in(images, 1),
-        in(images, 2), in(images, 3), last, grads[7] != nullptr};
+        in(grad_images, 0), in(grad_images, 1), in(grad_images, 2), in(images, 0),
+        in(images, 1),      in(images, 2),      in(images, 3),      last,
+        grads[7] != nullptr};
     const lg::splat::Outputs<T> out = {to(0), to(1), to(2), to(3), to(4), to(5), to(6), to(7), to(8)};
     lg::splat::choose<T>(scene, footprint, blend, [&](auto shape, auto blending, auto channels) {
       using Footprint = typename decltype(shape)::type;
-      lg::splat::backward<T, Footprint, blending.value, channels.value>(threads, scene, given, out);
+      lg::splat::backward<T, Footprint, blending.value, channels.value>(call->threads, scene, given, out);
     });
   });
 }

@@ -55,8 +55,8 @@ struct Surfel {
       return true;
     }
     const double k = reach / front, x = -k * (a * g + b * h), y = -k * (c * g + d * h);
-    *out = bound_with_disc(x, y, k * (a * a + b * b) + x * x, k * (a * c + b * d) + x * y,
-                           k * (c * c + d * d) + y * y, std::sqrt(reach * low_pass), double(xy[0]), double(xy[1]));
+    *out = bound_with_disc(x, y, k * (a * a + b * b) + x * x, k * (a * c + b * d) + x * y, k * (c * c + d * d) + y * y,
+                           std::sqrt(reach * low_pass), double(xy[0]), double(xy[1]));
     return true;
   }
 
@@ -165,7 +165,9 @@ struct DepthMeasure {
   LG_HD DepthMeasure(double near, double far)
       : linear(!(near > 0)), nearest(T(near)), factor(T(near * far / (far - near))) {}
   template <class V>
-  LG_HD V of(const V& z) const { return linear ? z : V(T(0)) - V(factor) / maximum(z, V(nearest)); }
+  LG_HD V of(const V& z) const {
+    return linear ? z : V(T(0)) - V(factor) / maximum(z, V(nearest));
+  }
   template <class V>
   LG_HD V slope(const V& z) const {
     if (linear) return V(T(1));

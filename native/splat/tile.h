@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/bits.h"
+#include "math/bits.h"
 #include "splat/lanes.h"
 #include "splat/scene.h"
 
@@ -16,7 +16,7 @@ constexpr int tile_pixels = tile_size * tile_size, tile_blocks = blocks_across *
 
 struct TileFrame {
   int64_t view, x0, y0;
-  int columns, rows;  // of it within the image
+  int columns, rows;           // of it within the image
   int64_t width, first_pixel;  // of the image; of the tile's corner in the batch
 
   TileFrame(const Tiles& tiles, int64_t tile) {

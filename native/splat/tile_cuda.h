@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "common/cuda_launch.h"
+#include "runtime/cuda/launch.h"
 #include "splat/binning_cuda.h"
 #include "splat/blending.h"
 #include "splat/footprints_cuda.h"
@@ -14,14 +14,16 @@ namespace splat {
 constexpr int tile_threads = cuda_tile * cuda_tile, tile_warps = tile_threads / 32;
 // Primitives that are in shared memory at a time.
 template <class T>
-constexpr int batch_size() { return sizeof(T) == 4 ? 128 : 64; }
+constexpr int batch_size() {
+  return sizeof(T) == 4 ? 128 : 64;
+}
 
 // What both passes over the tiles are given.
 template <class T>
 struct Compositing {
   Scene<T> scene;
   TileLists lists;
-  const T* gamma;  // or null
+  const T* gamma;         // or null
   int64_t first_channel;  // of those that this launch takes
   T alpha_max, alpha_min, stop, min_depth, inverse_range, merge;
   DepthMeasure<T> measure;  // of surfels
@@ -32,18 +34,27 @@ struct Compositing {
 template <class T>
 Compositing<T> compositing_of(const Scene<T>& scene, const TileLists& lists, const T* gamma) {
   const Settings& s = scene.settings;
-  return {scene, lists, gamma, 0, T(s.alpha_max), T(s.alpha_min), stop_below<T>(s), T(s.min_depth),
-          T(1 / (s.max_depth - s.min_depth)), T(s.merge), DepthMeasure<T>(s.min_depth, s.max_depth)};
+  return {scene,
+          lists,
+          gamma,
+          0,
+          T(s.alpha_max),
+          T(s.alpha_min),
+          stop_below<T>(s),
+          T(s.min_depth),
+          T(1 / (s.max_depth - s.min_depth)),
+          T(s.merge),
+          DepthMeasure<T>(s.min_depth, s.max_depth)};
 }
 
 // A tile of the batch, and the pixel of this thread: a warp has 8 x 4, in two blocks of 4 x 4 side by side.
 struct TilePlace {
   int64_t view;
-  int x0, y0;               // of the tile
-  int column, row;          // of the pixel, from there
+  int x0, y0;                 // of the tile
+  int column, row;            // of the pixel, from there
   int warp_column, warp_row;  // of the warp's corner
-  int64_t pixel;            // in the batch
-  bool inside;              // the image
+  int64_t pixel;              // in the batch
+  bool inside;                // the image
 
   LG_DEVICE TilePlace(const Tiles& image, const TileLists& lists, int64_t tile) {
     view = tile / lists.per_view;
@@ -129,7 +140,8 @@ struct Stage {
     const auto lane = static_cast<int>(lane_id());
     const float top = static_cast<float>(tile.warp_row) + 0.5f;
     int from = 0, to = -1;
-    const bool meets = columns_of(bound[first + lane], top, top + 3, tile.warp_column, tile.warp_column + 7, &from, &to);
+    const bool meets =
+        columns_of(bound[first + lane], top, top + 3, tile.warp_column, tile.warp_column + 7, &from, &to);
     const uint32_t left = warp_ballot(meets && from < tile.warp_column + 4);
     const uint32_t right = warp_ballot(meets && to >= tile.warp_column + 4);
     *any = left | right;
@@ -171,10 +183,17 @@ int32_t choose(int32_t footprint, int32_t blend, int64_t channels, Body&& body) 
       if (fits) body(shape, std::integral_constant<Blend, Blend::alpha>{}, Six{});
     } else {
       switch (blend) {
-        case 0: with(shape, std::integral_constant<Blend, Blend::alpha>{}, Three{}); break;
-        case 2: with(shape, std::integral_constant<Blend, Blend::normalised>{}, Many{}); break;
-        case 3: with(shape, std::integral_constant<Blend, Blend::nearest>{}, Many{}); break;
-        default: fits = false;
+        case 0:
+          with(shape, std::integral_constant<Blend, Blend::alpha>{}, Three{});
+          break;
+        case 2:
+          with(shape, std::integral_constant<Blend, Blend::normalised>{}, Many{});
+          break;
+        case 3:
+          with(shape, std::integral_constant<Blend, Blend::nearest>{}, Many{});
+          break;
+        default:
+          fits = false;
       }
     }
   });

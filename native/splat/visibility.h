@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 
 namespace lg {
 namespace splat {

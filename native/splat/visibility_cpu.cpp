@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "common/parallel.h"
-#include "common/status.h"
 #include "lumigrad.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
 #include "splat/lanes.h"
 
 namespace lg {
@@ -51,14 +51,13 @@ void pull_visibility(const T* xy, T radius, const T* grad_alpha, int64_t height,
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_splat_visibility(int32_t threads, int32_t dtype, int64_t views, int64_t count, int64_t height,
-                            int64_t width, const void* xy, const void* radius, const void* grad_alpha,
-                            void* grad_xy) {
+int32_t lg_splat_visibility(lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width,
+                            const void* xy, const void* radius, const void* grad_alpha, void* grad_xy) {
   constexpr int64_t per_task = 256;
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const int64_t tasks = lg::divide_up(count, per_task);
-    lg::parallel_for(threads, views * tasks, [&](int64_t task, int) {
+    lg::parallel_for(call->threads, views * tasks, [&](int64_t task, int) {
       const int64_t view = task / tasks, begin = view * count + task % tasks * per_task;
       const int64_t end = std::min(begin + per_task, (view + 1) * count);
       const T* gradient = static_cast<const T*>(grad_alpha) + view * height * width;

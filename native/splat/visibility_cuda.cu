@@ -1,10 +1,10 @@
-// The visibility gradient of splats on CUDA: a warp for each splat of each view, so that nothing is added up in any other
-// order from run to run.
+// The visibility gradient of splats on CUDA: a warp for each splat of each view, so that nothing is added up in any
+// other order from run to run.
 //
 // Compiled without fused multiply-add: the pixels within reach are those of the CPU.
 #include "splat/visibility.h"
 
-#include "common/cuda_launch.h"
+#include "runtime/cuda/launch.h"
 
 namespace lg {
 namespace splat {
@@ -23,7 +23,8 @@ struct Visibility {
 
 // The lanes of a warp take blocks of 8 columns and 4 rows.
 template <class T>
-__global__ void __launch_bounds__(items_per_block) pull_visibility(const __grid_constant__ Visibility<T> op, int64_t items) {
+__global__ void __launch_bounds__(items_per_block)
+    pull_visibility(const __grid_constant__ Visibility<T> op, int64_t items) {
   const auto lane = static_cast<int64_t>(lane_id());
   for (int64_t i = first_item() / 32; i < items; i += item_step() / 32) {
     const Reach reach = {double(op.xy[2 * i]), double(op.xy[2 * i + 1]), double(op.radius[i])};
@@ -57,13 +58,12 @@ void Visibility<T>::run(Queue& queue) {
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_cuda_splat_visibility(lg_cuda_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height,
-                                 int64_t width, const void* xy, const void* radius, const void* grad_alpha,
-                                 void* grad_xy) {
+int32_t lg_splat_visibility(lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width,
+                            const void* xy, const void* radius, const void* grad_alpha, void* grad_xy) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     return lg::run_op(call, lg::splat::Visibility<T>{static_cast<const T*>(xy), static_cast<const T*>(radius),
-                                                     static_cast<const T*>(grad_alpha), static_cast<T*>(grad_xy),
-                                                     views, count, height, width});
+                                                     static_cast<const T*>(grad_alpha), static_cast<T*>(grad_xy), views,
+                                                     count, height, width});
   });
 }

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import Fragments, _core
-from lumigrad.ops.antialias import antialias_with
-from lumigrad.ops.peel import peel_layers
+from lumigrad import Fragments
+from lumigrad._engine import core as _core
+from lumigrad.ops.surface._antialias import antialias_with
+from lumigrad.ops.surface._peel import peel_layers
 
 RESOLUTIONS = [(1, 1), (1, 7), (65, 1), (3, 2), (16, 17), (63, 66), (64, 64), (129, 70)]
 random = torch.Generator().manual_seed(0)
@@ -111,9 +112,7 @@ def splat_ops(dtype: torch.dtype, resolution: tuple[int, int]) -> None:
         flat = lg.surfels(where, quats, scales[:, :2], opacity, payload, resolution, *camera, projection=projection)
         differentiate([flat.image, flat.depth, flat.normals, flat.distortion, flat.median_depth])
         if projection == "perspective":
-            discs = lg.surface_splats(
-                where, quats[:, 1:], size, payload, resolution, *camera, visibility_gradient=True
-            )
+            discs = lg.surface_splats(where, quats[:, 1:], size, payload, resolution, *camera, visibility_gradient=True)
             differentiate([discs.image, discs.alpha])
 
 

@@ -7,13 +7,13 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 #include "texture/level.h"
 
 namespace lg {
 
 struct FaceFrame {
-  int32_t major, u, v;          // axes: 0 x, 1 y, 2 z
+  int32_t major, u, v;  // axes: 0 x, 1 y, 2 z
   int32_t major_sign, u_sign, v_sign;
 };
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "common/config.h"
+#include "runtime/config.h"
 #include "texture/cube.h"
 #include "texture/level.h"
 #include "texture/planar.h"
@@ -421,22 +421,36 @@ LG_SHARED void place(const Request<T>& r, int32_t tap, Lanes<T>& b) {
   move_to_tap(r, tap, b);
   if (r.filter == filter_nearest) {
     switch (r.wrap) {
-      case wrap_repeat: return place_planar_nearest<wrap_repeat>(r, b);
-      case wrap_clamp: return place_planar_nearest<wrap_clamp>(r, b);
-      case wrap_mirror: return place_planar_nearest<wrap_mirror>(r, b);
-      case wrap_zero: return place_planar_nearest<wrap_zero>(r, b);
-      default: return place_cube_nearest(r, b);
+      case wrap_repeat:
+        return place_planar_nearest<wrap_repeat>(r, b);
+      case wrap_clamp:
+        return place_planar_nearest<wrap_clamp>(r, b);
+      case wrap_mirror:
+        return place_planar_nearest<wrap_mirror>(r, b);
+      case wrap_zero:
+        return place_planar_nearest<wrap_zero>(r, b);
+      default:
+        return place_cube_nearest(r, b);
     }
   }
   LG_UNROLL
   for (int which = 0; which < level_loops(b); ++which) {
     if (block_lanes == 1 && which > b.any_moves) break;
     switch (r.wrap) {
-      case wrap_repeat: place_planar<wrap_repeat>(r, which, b); break;
-      case wrap_clamp: place_planar<wrap_clamp>(r, which, b); break;
-      case wrap_mirror: place_planar<wrap_mirror>(r, which, b); break;
-      case wrap_zero: place_planar<wrap_zero>(r, which, b); break;
-      default: place_cube(r, which, b);
+      case wrap_repeat:
+        place_planar<wrap_repeat>(r, which, b);
+        break;
+      case wrap_clamp:
+        place_planar<wrap_clamp>(r, which, b);
+        break;
+      case wrap_mirror:
+        place_planar<wrap_mirror>(r, which, b);
+        break;
+      case wrap_zero:
+        place_planar<wrap_zero>(r, which, b);
+        break;
+      default:
+        place_cube(r, which, b);
     }
   }
 }

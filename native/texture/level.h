@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/config.h"
+#include "runtime/config.h"
 
 namespace lg {
 
@@ -131,10 +131,10 @@ LG_HD LevelChoice<T> choose_level(T level, int32_t max_level, int32_t between_le
 // larger singular value.
 template <class T>
 struct MajorAxis {
-  T e_s, e_t;         // direction
-  T length;           // sigma
-  T eigen_radius;     // half of the difference of the eigenvalues
-  T taps;             // how many lookups are spread along it
+  T e_s, e_t;      // direction
+  T length;        // sigma
+  T eigen_radius;  // half of the difference of the eigenvalues
+  T taps;          // how many lookups are spread along it
 };
 
 // Ratios within this of a whole number of taps do not take one more.

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 
 namespace lg {
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "common/memory.h"
-#include "common/parallel.h"
-#include "common/status.h"
 #include "lumigrad.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
 #include "texture/mips.h"
 
 namespace lg {
@@ -88,20 +88,28 @@ void spread_row(const T* LG_RESTRICT coarse, int64_t width, int64_t free_channel
 template <class T>
 void halve_row_by_channels(const T* row, int64_t width, int64_t channels, T* out) {
   switch (channels) {
-    case 1: return halve_row<T, 1>(row, width, channels, out);
-    case 3: return halve_row<T, 3>(row, width, channels, out);
-    case 4: return halve_row<T, 4>(row, width, channels, out);
-    default: return halve_row<T, 0>(row, width, channels, out);
+    case 1:
+      return halve_row<T, 1>(row, width, channels, out);
+    case 3:
+      return halve_row<T, 3>(row, width, channels, out);
+    case 4:
+      return halve_row<T, 4>(row, width, channels, out);
+    default:
+      return halve_row<T, 0>(row, width, channels, out);
   }
 }
 
 template <class T>
 void spread_row_by_channels(const T* coarse, int64_t width, int64_t channels, bool add, T* out) {
   switch (channels) {
-    case 1: return spread_row<T, 1>(coarse, width, channels, add, out);
-    case 3: return spread_row<T, 3>(coarse, width, channels, add, out);
-    case 4: return spread_row<T, 4>(coarse, width, channels, add, out);
-    default: return spread_row<T, 0>(coarse, width, channels, add, out);
+    case 1:
+      return spread_row<T, 1>(coarse, width, channels, add, out);
+    case 3:
+      return spread_row<T, 3>(coarse, width, channels, add, out);
+    case 4:
+      return spread_row<T, 4>(coarse, width, channels, add, out);
+    default:
+      return spread_row<T, 0>(coarse, width, channels, add, out);
   }
 }
 
@@ -136,25 +144,25 @@ void spread_level(int32_t threads, const LevelPair& pair, const T* coarse, bool 
 }  // namespace
 }  // namespace lg
 
-int32_t lg_build_mips(int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+int32_t lg_build_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
                       int64_t height, int64_t width, int64_t channels) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     lg::LevelPair pair = {images, height, width, channels};
     for (int32_t l = 0; l + 1 < level_count; ++l, pair = pair.next()) {
-      lg::halve_level<T>(threads, pair, static_cast<const T*>(levels[l]), static_cast<T*>(levels[l + 1]));
+      lg::halve_level<T>(call->threads, pair, static_cast<const T*>(levels[l]), static_cast<T*>(levels[l + 1]));
     }
   });
 }
 
-int32_t lg_fold_mips(int32_t threads, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+int32_t lg_fold_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
                      int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     std::vector<lg::LevelPair> pairs = {{images, height, width, channels}};
     while (static_cast<int32_t>(pairs.size()) < level_count) pairs.push_back(pairs.back().next());
     for (int32_t l = level_count - 2; l >= 0; --l) {
-      lg::spread_level<T>(threads, pairs[l], static_cast<const T*>(levels[l + 1]), l > 0 || add_to_base,
+      lg::spread_level<T>(call->threads, pairs[l], static_cast<const T*>(levels[l + 1]), l > 0 || add_to_base,
                           static_cast<T*>(levels[l]));
     }
   });

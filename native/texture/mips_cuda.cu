@@ -2,7 +2,7 @@
 //
 // A large level is a launch of its own, a thread for each of its values. The small levels at the end of the pyramid are
 // too little work for that: one block sees to all of them, image by image.
-#include "common/cuda_launch.h"
+#include "runtime/cuda/launch.h"
 #include "texture/mips.h"
 
 namespace lg {
@@ -96,7 +96,8 @@ LG_DEVICE void spread_value(const Pyramid<T>& p, int32_t l, int64_t image, int64
 }
 
 template <class T>
-__global__ void __launch_bounds__(items_per_block) fold_level(const __grid_constant__ Pyramid<T> p, int32_t l, bool add) {
+__global__ void __launch_bounds__(items_per_block)
+    fold_level(const __grid_constant__ Pyramid<T> p, int32_t l, bool add) {
   const int64_t values = p.values(l);
   for (int64_t item = first_item(); item < p.images * values; item += item_step()) {
     const int64_t image = item / values;
@@ -144,8 +145,8 @@ struct Mips {
   }
 };
 
-int32_t run_mips(lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
-                 int64_t height, int64_t width, int64_t channels, bool fold, bool add_to_base) {
+int32_t run_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images, int64_t height,
+                 int64_t width, int64_t channels, bool fold, bool add_to_base) {
   if (level_count < 1 || level_count > max_levels) {
     return reject("a texture has 1 to %d levels, got %d", static_cast<int>(max_levels), static_cast<int>(level_count));
   }
@@ -164,12 +165,12 @@ int32_t run_mips(lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t
 }  // namespace
 }  // namespace lg
 
-int32_t lg_cuda_build_mips(lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count,
-                           int64_t images, int64_t height, int64_t width, int64_t channels) {
+int32_t lg_build_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+                      int64_t height, int64_t width, int64_t channels) {
   return lg::run_mips(call, dtype, levels, level_count, images, height, width, channels, false, false);
 }
 
-int32_t lg_cuda_fold_mips(lg_cuda_call* call, int32_t dtype, void* const* levels, int32_t level_count,
-                          int64_t images, int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
+int32_t lg_fold_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
+                     int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
   return lg::run_mips(call, dtype, levels, level_count, images, height, width, channels, true, add_to_base != 0);
 }

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/config.h"
+#include "runtime/config.h"
 #include "texture/level.h"
 
 namespace lg {

@@ -127,7 +127,7 @@ struct InputGradients {
 
 template <class T>
 LG_SHARED void store_planar(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
-                  const InputGradients<T>& out) {
+                            const InputGradients<T>& out) {
   const int count = out.coord ? b.count : 0, count_d = out.coord_d ? b.count : 0;
   LG_VECTORIZE
   for (int i = 0; i < count; ++i) {
@@ -158,7 +158,7 @@ LG_HD void pull_back_step(T grad, T ratio, T m, T a_d, T m_d, T* to_ratio, T* to
 
 template <class T>
 LG_SHARED void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
-                const InputGradients<T>& out) {
+                          const InputGradients<T>& out) {
   const T size = T(r.width);
   for (int i = 0; i < b.count; ++i) {
     FaceVector<T> n = {0, 0, 0}, x = {0, 0, 0}, y = {0, 0, 0};
@@ -191,7 +191,8 @@ LG_SHARED void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b
 // Writes the gradients of lookups that lie in a row. Those that are not valid have only zeros to give, as
 // their dots are zero.
 template <class T>
-LG_SHARED void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g, const InputGradients<T>& out) {
+LG_SHARED void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g,
+                               const InputGradients<T>& out) {
   pull_back_level(b, g);
   if (b.most_taps > 1) pull_back_axis(r, b, g);
   const RowOfPixels at = {b.pixel[0]};

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "common/memory.h"
-#include "common/parallel.h"
-#include "common/status.h"
 #include "lumigrad.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
 #include "texture/lanes.h"
 #include "texture/pull_back.h"
 
@@ -23,7 +23,10 @@ namespace {
 class BlockGrid {
  public:
   BlockGrid(int64_t views, int64_t rows, int64_t columns)
-      : pixels_(rows * columns), tiled_(columns >= 2 * block_lanes), columns_(columns), rows_(rows),
+      : pixels_(rows * columns),
+        tiled_(columns >= 2 * block_lanes),
+        columns_(columns),
+        rows_(rows),
         across_(divide_up(columns, block_lanes)),
         per_view_(tiled_ ? across_ * divide_up(rows, tile_rows) * tile_rows : divide_up(pixels_, block_lanes)),
         count_(views * per_view_) {}
@@ -87,11 +90,16 @@ void specialise(const Request<T>& r, Body&& body) {
     }
   };
   switch (r.channels) {
-    case 1: return with_channels(std::integral_constant<int, 1>{});
-    case 2: return with_channels(std::integral_constant<int, 2>{});
-    case 3: return with_channels(std::integral_constant<int, 3>{});
-    case 4: return with_channels(std::integral_constant<int, 4>{});
-    default: return with_channels(std::integral_constant<int, 0>{});
+    case 1:
+      return with_channels(std::integral_constant<int, 1>{});
+    case 2:
+      return with_channels(std::integral_constant<int, 2>{});
+    case 3:
+      return with_channels(std::integral_constant<int, 3>{});
+    case 4:
+      return with_channels(std::integral_constant<int, 4>{});
+    default:
+      return with_channels(std::integral_constant<int, 0>{});
   }
 }
 
@@ -200,8 +208,7 @@ void for_blocks(int32_t threads, const Call<T>& call, Body&& body) {
 // ---- Forward ----------------------------------------------------------------------------------------------
 
 template <int Corners4, bool Holes, class T>
-LG_HD void add_texels(const T* LG_RESTRICT texels, const Corners<T>& c, int i, int64_t channels,
-                      T* LG_RESTRICT sum) {
+LG_HD void add_texels(const T* LG_RESTRICT texels, const Corners<T>& c, int i, int64_t channels, T* LG_RESTRICT sum) {
   for (int k = 0; k < Corners4; ++k) {
     const int32_t index = c.index[k][i];
     if (Holes && index < 0) continue;
@@ -416,8 +423,8 @@ bool is_row(const Lanes<T>& b) {
 
 // Goes through the lookups of a band in order, in full blocks.
 template <class T, class Stage, class Work>
-void for_band(const Call<T>& call, const Bands& bands, const BandMasks& masks, int64_t first_view,
-              int64_t last_view, int32_t band, Stage&& stage, Work&& work) {
+void for_band(const Call<T>& call, const Bands& bands, const BandMasks& masks, int64_t first_view, int64_t last_view,
+              int32_t band, Stage&& stage, Work&& work) {
   const BlockGrid grid = call.blocks();
   const uint32_t bit = 1u << band;
   // With several taps the order of sums goes by blocks, and blocks must not depend on the bands.
@@ -473,7 +480,8 @@ void backward(int32_t threads, const Call<T>& call, const T* grad_out, void* con
   const bool moves = r.filter != filter_nearest && (inputs.coord || inputs.coord_d || inputs.bias);
   if (!moves) zero_gradients(r, call.lookups(), inputs);
   const bool alone = threads <= 1 || call.lookups() < 4096;
-  const Bands bands(r, alone ? 1 : static_cast<int32_t>(divide_up(4 * threads, std::max<int64_t>(1, call.texture_views))));
+  const Bands bands(r,
+                    alone ? 1 : static_cast<int32_t>(divide_up(4 * threads, std::max<int64_t>(1, call.texture_views))));
   BandMasks masks;
   const bool noting = grad_levels && bands.count > 1;
   if (noting) {
@@ -493,16 +501,23 @@ void backward(int32_t threads, const Call<T>& call, const T* grad_out, void* con
 }
 
 template <class T>
-Call<T> make_call(const void* const* levels, int32_t level_count, int64_t texture_views, int64_t height,
-                  int64_t width, int64_t channels, const void* coord, const void* coord_d, const void* bias,
-                  int64_t views, int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
+Call<T> make_call(const void* const* levels, int32_t level_count, int64_t texture_views, int64_t height, int64_t width,
+                  int64_t channels, const void* coord, const void* coord_d, const void* bias, int64_t views,
+                  int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
   if (level_count < 1 || level_count > max_levels) {
     throw InvalidArgument("a texture has 1 to %d levels, got %d", max_levels, static_cast<int>(level_count));
   }
   Call<T> call;
-  call.request = {static_cast<const T*>(coord), static_cast<const T*>(coord_d), static_cast<const T*>(bias),
-                  static_cast<int32_t>(height), static_cast<int32_t>(width), static_cast<int32_t>(channels),
-                  level_count, filter, wrap, anisotropy};
+  call.request = {static_cast<const T*>(coord),
+                  static_cast<const T*>(coord_d),
+                  static_cast<const T*>(bias),
+                  static_cast<int32_t>(height),
+                  static_cast<int32_t>(width),
+                  static_cast<int32_t>(channels),
+                  level_count,
+                  filter,
+                  wrap,
+                  anisotropy};
   call.levels = levels;
   call.texture_views = texture_views;
   call.views = views;
@@ -514,30 +529,29 @@ Call<T> make_call(const void* const* levels, int32_t level_count, int64_t textur
 }  // namespace
 }  // namespace lg
 
-int32_t lg_texture_forward(int32_t threads, int32_t dtype, const void* const* levels, int32_t level_count,
-                           int64_t texture_views, int64_t height, int64_t width, int64_t channels,
-                           const void* coord, const void* coord_d, const void* bias, int64_t views,
-                           int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy, void* out) {
+int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
+                           int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
+                           const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
+                           int32_t filter, int32_t wrap, int32_t anisotropy, void* out) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto call = lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
-                                       bias, views, rows, columns, filter, wrap, anisotropy);
-    lg::forward<T>(threads, call, static_cast<T*>(out));
+    const auto lookup = lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
+                                         bias, views, rows, columns, filter, wrap, anisotropy);
+    lg::forward<T>(call->threads, lookup, static_cast<T*>(out));
   });
 }
 
-int32_t lg_texture_backward(int32_t threads, int32_t dtype, const void* const* levels, int32_t level_count,
-                            int64_t texture_views, int64_t height, int64_t width, int64_t channels,
-                            const void* coord, const void* coord_d, const void* bias, int64_t views,
-                            int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy,
-                            const void* grad_out, void* const* grad_levels, void* grad_coord, void* grad_coord_d,
-                            void* grad_bias) {
+int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
+                            int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
+                            const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
+                            int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
+                            void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto call = lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
-                                       bias, views, rows, columns, filter, wrap, anisotropy);
+    const auto lookup = lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
+                                         bias, views, rows, columns, filter, wrap, anisotropy);
     const lg::InputGradients<T> inputs = {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d),
                                           static_cast<T*>(grad_bias)};
-    lg::backward<T>(threads, call, static_cast<const T*>(grad_out), grad_levels, inputs);
+    lg::backward<T>(call->threads, lookup, static_cast<const T*>(grad_out), grad_levels, inputs);
   });
 }

@@ -2,8 +2,8 @@
 #define LG_ONE_LANE
 #include <cstdint>
 
-#include "common/cuda_gradients.h"
-#include "common/cuda_launch.h"
+#include "parallel/gradients_cuda.h"
+#include "runtime/cuda/launch.h"
 #include "texture/lanes.h"
 #include "texture/pull_back.h"
 
@@ -139,10 +139,17 @@ struct Forward {
   void run(Queue& queue) {
     const dim3 grid = image_grid(call.image), block = image_block();
     switch (call.request.channels) {
-      case 1: queue.launch(forward_lookups<T, 1>, grid, block, call, out); break;
-      case 3: queue.launch(forward_lookups<T, 3>, grid, block, call, out); break;
-      case 4: queue.launch(forward_lookups<T, 4>, grid, block, call, out); break;
-      default: queue.launch(forward_lookups<T, 0>, grid, block, call, out);
+      case 1:
+        queue.launch(forward_lookups<T, 1>, grid, block, call, out);
+        break;
+      case 3:
+        queue.launch(forward_lookups<T, 3>, grid, block, call, out);
+        break;
+      case 4:
+        queue.launch(forward_lookups<T, 4>, grid, block, call, out);
+        break;
+      default:
+        queue.launch(forward_lookups<T, 0>, grid, block, call, out);
     }
   }
 };
@@ -189,7 +196,7 @@ __global__ void __launch_bounds__(128) pull_back_lookups(const __grid_constant__
 
 template <class T>
 struct TexelGradients {
-  Levels<T*> levels;          // null where not wanted
+  Levels<T*> levels;               // null where not wanted
   int64_t first_slot[max_levels];  // of each level, for sums
 };
 
@@ -203,7 +210,8 @@ LG_DEVICE void scatter_corner(const Call<T>& call, int64_t view, const TexelGrad
   const int64_t texel = wanted ? static_cast<int64_t>(level) << 32 | index : -1;
   if (!warp_any(wanted)) return;
   const uint32_t peers = warp_match(texel);
-  const int64_t place = wanted ? call.view_offset(view, level) + static_cast<int64_t>(index) * call.request.channels : 0;
+  const int64_t place =
+      wanted ? call.view_offset(view, level) + static_cast<int64_t>(index) * call.request.channels : 0;
   for (int first = 0; first < call.request.channels; first += channel_group) {
     T value[channel_group];
 #pragma unroll
@@ -240,9 +248,9 @@ struct CornerTexel {
 };
 
 template <class T>
-__global__ void __launch_bounds__(128) scatter_texels(const __grid_constant__ Call<T> call, const T* grad_out,
-                                                      const __grid_constant__ TexelGradients<T> out,
-                                                      const __grid_constant__ GradientSum<T> sum) {
+__global__ void __launch_bounds__(128)
+    scatter_texels(const __grid_constant__ Call<T> call, const T* grad_out,
+                   const __grid_constant__ TexelGradients<T> out, const __grid_constant__ GradientSum<T> sum) {
   const PixelPlace here = pixel_place(call.image);
   if (!warp_any(here.inside)) return;
   for (int64_t view = blockIdx.z; view < call.image.views; view += gridDim.z) {
@@ -292,7 +300,8 @@ struct Backward {
     }
     if (!want_levels) return;
     for (int32_t l = 0; l < call.request.levels; ++l) {
-      if (texels.levels.level[l]) queue.fill_bytes(texels.levels.level[l], 0, values(l) * static_cast<int64_t>(sizeof(T)));
+      if (texels.levels.level[l])
+        queue.fill_bytes(texels.levels.level[l], 0, values(l) * static_cast<int64_t>(sizeof(T)));
     }
     sums.run(queue, [&](const GradientSum<T>& sum) {
       queue.launch(scatter_texels<T>, grid, block, call, grad_out, texels, sum);
@@ -315,13 +324,20 @@ struct Backward {
 // ---- Calls -------------------------------------------------------------------------------------------------
 
 template <class T>
-Call<T> make_call(const void* const* levels, int32_t level_count, int64_t texture_views, int64_t height,
-                  int64_t width, int64_t channels, const void* coord, const void* coord_d, const void* bias,
-                  int64_t views, int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
+Call<T> make_call(const void* const* levels, int32_t level_count, int64_t texture_views, int64_t height, int64_t width,
+                  int64_t channels, const void* coord, const void* coord_d, const void* bias, int64_t views,
+                  int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
   Call<T> call = {};
-  call.request = {static_cast<const T*>(coord), static_cast<const T*>(coord_d), static_cast<const T*>(bias),
-                  static_cast<int32_t>(height), static_cast<int32_t>(width), static_cast<int32_t>(channels),
-                  level_count, filter, wrap, anisotropy};
+  call.request = {static_cast<const T*>(coord),
+                  static_cast<const T*>(coord_d),
+                  static_cast<const T*>(bias),
+                  static_cast<int32_t>(height),
+                  static_cast<int32_t>(width),
+                  static_cast<int32_t>(channels),
+                  level_count,
+                  filter,
+                  wrap,
+                  anisotropy};
   call.aligned = channels % 4 == 0;
   for (int32_t l = 0; l < level_count; ++l) {
     call.levels.level[l] = static_cast<const T*>(levels[l]);
@@ -339,27 +355,25 @@ int32_t reject_levels(int32_t level_count) {
 }  // namespace
 }  // namespace lg
 
-int32_t lg_cuda_texture_forward(lg_cuda_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
-                                int64_t texture_views, int64_t height, int64_t width, int64_t channels,
-                                const void* coord, const void* coord_d, const void* bias, int64_t views,
-                                int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy,
-                                void* out) {
+int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
+                           int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
+                           const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
+                           int32_t filter, int32_t wrap, int32_t anisotropy, void* out) {
   if (level_count < 1 || level_count > lg::max_levels) return lg::reject_levels(level_count);
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    return lg::run_op(call, lg::Forward<T>{lg::make_call<T>(levels, level_count, texture_views, height, width,
-                                                            channels, coord, coord_d, bias, views, rows, columns,
-                                                            filter, wrap, anisotropy),
-                                           static_cast<T*>(out)});
+    return lg::run_op(
+        call, lg::Forward<T>{lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord,
+                                              coord_d, bias, views, rows, columns, filter, wrap, anisotropy),
+                             static_cast<T*>(out)});
   });
 }
 
-int32_t lg_cuda_texture_backward(lg_cuda_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
-                                 int64_t texture_views, int64_t height, int64_t width, int64_t channels,
-                                 const void* coord, const void* coord_d, const void* bias, int64_t views,
-                                 int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy,
-                                 const void* grad_out, void* const* grad_levels, void* grad_coord,
-                                 void* grad_coord_d, void* grad_bias) {
+int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
+                            int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
+                            const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
+                            int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
+                            void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias) {
   if (level_count < 1 || level_count > lg::max_levels) return lg::reject_levels(level_count);
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
@@ -374,9 +388,12 @@ int32_t lg_cuda_texture_backward(lg_cuda_call* call, int32_t dtype, const void* 
     }
     // Each tap of a lookup may meet the same texel in all corners of both levels.
     const int64_t contributions = 8 * anisotropy * views * rows * columns;
-    return lg::run_op(call, lg::Backward<T>{request, static_cast<const T*>(grad_out), grad_levels != nullptr, texels,
-                                            {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d),
-                                             static_cast<T*>(grad_bias)},
-                                            {call->deterministic != 0, slots, contributions}});
+    return lg::run_op(
+        call, lg::Backward<T>{request,
+                              static_cast<const T*>(grad_out),
+                              grad_levels != nullptr,
+                              texels,
+                              {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d), static_cast<T*>(grad_bias)},
+                              {call->deterministic != 0, slots, contributions}});
   });
 }

@@ -1,30 +1,21 @@
 """lumigrad: differentiable rendering for PyTorch, fast on any CPU, with correct gradients everywhere."""
 
-from lumigrad import blending, gradients, reference
-from lumigrad.fragments import Fragments, SoftFragments
-from lumigrad.ops import (
-    antialias,
-    build_mips,
-    edge_topology,
+from lumigrad import gradients, reference
+from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
+from lumigrad.ops.splat import (
     gaussians,
-    interpolate,
-    peel,
     points,
     project_gaussians,
-    rasterize,
-    soft_colors,
-    soft_interpolate,
-    soft_rasterize,
-    soft_silhouette,
     spheres,
     spherical_harmonics,
     splat,
     surface_splats,
     surfels,
-    texture,
-    texture_cube,
 )
-from lumigrad.splats import ProjectedGaussians, Splats, Surfels
+from lumigrad.ops.surface import antialias, edge_topology, interpolate, peel, rasterize
+from lumigrad.ops.texture import build_mips, texture, texture_cube
+from lumigrad.types.fragments import Fragments, SoftFragments
+from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
 
 __version__ = "0.1.0"
 __all__ = [

@@ -10,7 +10,7 @@ are kept.
 0
 """
 
-from lumigrad._core import empty_cache, reset_peak_memory, set_cache_limit
-from lumigrad._core import memory_stats as stats
+from lumigrad._engine.core import empty_cache, reset_peak_memory, set_cache_limit
+from lumigrad._engine.core import memory_stats as stats
 
 __all__ = ["empty_cache", "reset_peak_memory", "set_cache_limit", "stats"]

@@ -364,9 +364,7 @@ def test_interpolate(shape, diff_attrs):
     attr = torch.randn(size, generator=random, dtype=torch.float64)
     rast, rast_db = dr.rasterize(CTX, pos, tri, (H, W))
     out, out_da = dr.interpolate(attr, rast, tri, rast_db, diff_attrs)
-    channels = {None: [], "all": [0, 1, 2]}.get(
-        diff_attrs if not isinstance(diff_attrs, list) else 0, diff_attrs
-    )
+    channels = {None: [], "all": [0, 1, 2]}.get(diff_attrs if not isinstance(diff_attrs, list) else 0, diff_attrs)
     assert out.shape == (2, H, W, 3)
     assert out_da.shape == (2, H, W, 2 * len(channels))
     per_image = attr.expand(2, -1, -1).numpy()
@@ -381,9 +379,7 @@ def test_interpolate(shape, diff_attrs):
         u, v = rast[n, y, x, :2].tolist()
         np.testing.assert_allclose(out[n, y, x], u * a[0] + v * a[1] + (1 - u - v) * a[2], atol=1e-12)
         d = bary_d_at(p, x, y)
-        expected = [
-            d[k] * (a[0, c] - a[2, c]) + d[2 + k] * (a[1, c] - a[2, c]) for c in channels for k in (0, 1)
-        ]
+        expected = [d[k] * (a[0, c] - a[2, c]) + d[2 + k] * (a[1, c] - a[2, c]) for c in channels for k in (0, 1)]
         np.testing.assert_allclose(out_da[n, y, x], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -444,18 +440,14 @@ def sample(tex, uv, linear, boundary):
     s, t = u * width - 0.5, v * height - 0.5
     x, y = math.floor(s), math.floor(t)
     fx, fy = s - x, t - y
-    rows = [
-        (1 - fx) * texel(tex, x, y + k, boundary) + fx * texel(tex, x + 1, y + k, boundary) for k in (0, 1)
-    ]
+    rows = [(1 - fx) * texel(tex, x, y + k, boundary) + fx * texel(tex, x + 1, y + k, boundary) for k in (0, 1)]
     return (1 - fy) * rows[0] + fy * rows[1]
 
 
 def halve(tex):
     for axis in (0, 1):
         if tex.shape[axis] > 1:
-            tex = (
-                tex.take(range(0, tex.shape[axis], 2), axis) + tex.take(range(1, tex.shape[axis], 2), axis)
-            ) / 2
+            tex = (tex.take(range(0, tex.shape[axis], 2), axis) + tex.take(range(1, tex.shape[axis], 2), axis)) / 2
     return tex
 
 
@@ -491,9 +483,7 @@ def texture_case(seed=0, size=(16, 8), n=2):
 
 
 @pytest.mark.parametrize("boundary", ["wrap", "clamp", "zero"])
-@pytest.mark.parametrize(
-    "filter_mode", ["nearest", "linear", "linear-mipmap-nearest", "linear-mipmap-linear"]
-)
+@pytest.mark.parametrize("filter_mode", ["nearest", "linear", "linear-mipmap-nearest", "linear-mipmap-linear"])
 @pytest.mark.parametrize("images", [1, 2])
 def test_texture(filter_mode, boundary, images):
     tex, uv, uv_da, bias = texture_case(n=images)
@@ -620,9 +610,7 @@ def test_cube_nearest_and_inner_linear():
 
 def test_cube_ties_between_axes():
     tex = torch.arange(6.0).view(1, 6, 1, 1, 1).expand(1, 6, 2, 2, 1)
-    uv = torch.tensor([[1.0, 1, 1], [0.5, 1, 1], [1, 0.5, 1], [1, 1, 0.5], [-1, -1, -2], [0.0, 0, 0]])[
-        None, None
-    ]
+    uv = torch.tensor([[1.0, 1, 1], [0.5, 1, 1], [1, 0.5, 1], [1, 1, 0.5], [-1, -1, -2], [0.0, 0, 0]])[None, None]
     out = dr.texture(tex, uv, filter_mode="nearest", boundary_mode="cube")
     assert out.flatten().tolist() == [0, 2, 0, 0, 5, 0]
 
@@ -933,9 +921,7 @@ WRONG_CALLS = {
     "mip: expected": lambda: dr.texture(TEX, UV, torch.rand(1, 3, 3, 4), mip=TEX),
     r"mips\[0\]": lambda: dr.texture(TEX, UV, torch.rand(1, 3, 3, 4), mip=[TEX]),
     "filter_mode: expected": lambda: dr.texture(TEX, UV, filter_mode="cubic"),
-    "filter_mode: linear-mipmap-linear needs": lambda: dr.texture(
-        TEX, UV, filter_mode="linear-mipmap-linear"
-    ),
+    "filter_mode: linear-mipmap-linear needs": lambda: dr.texture(TEX, UV, filter_mode="linear-mipmap-linear"),
     "boundary_mode": lambda: dr.texture(TEX, UV, boundary_mode="mirror"),
     "max_mip_level": lambda: dr.texture_construct_mip(TEX, -1),
     "color": lambda: dr.antialias(COLOR[:, 1:], RAST, POS, TRI),

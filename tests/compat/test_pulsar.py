@@ -44,7 +44,7 @@ def test_images(shared: Path, name: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("name", PULSAR)
 def test_images_with_a_coarse_exponential(shared: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "exp", coarse_exp)
-    monkeypatch.setattr(lg.ops, "spheres", lg.reference.spheres)
+    monkeypatch.setattr(lg.ops.splat, "spheres", lg.reference.spheres)
     assert_near_coarse_pulsar(*stored_images(shared / "oracles" / f"pulsar_{name}.npz"), name)
 
 

@@ -242,8 +242,12 @@ def test_gradcheck(perspective: bool) -> None:
     """Of everything that the rasterizer says, by x, y and z of two triangles."""
     verts = torch.tensor(
         [
-            [-0.63, -0.52, 2.0], [0.71, -0.43, 2.5], [0.13, 0.77, 3.0],
-            [-0.91, 0.31, 1.5], [0.47, 0.63, 3.5], [0.23, -0.93, 4.0],
+            [-0.63, -0.52, 2.0],
+            [0.71, -0.43, 2.5],
+            [0.13, 0.77, 3.0],
+            [-0.91, 0.31, 1.5],
+            [0.47, 0.63, 3.5],
+            [0.23, -0.93, 4.0],
         ],
         dtype=torch.float64,
         requires_grad=True,

@@ -16,8 +16,10 @@ from splat_common import cameras, disc_scene, gaussian_scene, sphere_scene, surf
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import Fragments, _cuda, ops
+from lumigrad import Fragments
+from lumigrad._engine import cuda as _cuda
 from lumigrad.fit import splats as fit
+from lumigrad.ops import surface
 from lumigrad.scene import PerspectiveCamera, PointCloud
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -75,7 +77,7 @@ class GradientFrame(Frame):
         frags = lg.rasterize(pos, self.tri, self.size)
         color = lg.interpolate(uv, frags, self.tri)
         results = [frags.tri, color]
-        for op in (ops.edge_gradient, ops.nmr_gradient):
+        for op in (surface.edge_gradient, surface.nmr_gradient):
             results += torch.autograd.grad(op(color, frags, pos, self.tri), (pos, uv), self.weights[..., :2], True)
         return results
 
@@ -345,6 +347,8 @@ def triangles_everywhere(count: int, size: float) -> tuple[Tensor, Tensor]:
     depth = torch.rand(count, 3, 1, generator=generator, device="cuda")
     pos = torch.cat([corners, depth, torch.ones_like(depth)], -1).view(-1, 4).requires_grad_()
     return pos, torch.arange(3 * count, dtype=torch.int32, device="cuda").view(-1, 3)
+
+
 def test_fitting_splats() -> None:
     """The whole loop of `lumigrad splat` on the device; test_splats.py says what it has to reach."""
     lens = [torch.full((1,), value) for value in (40.0, 40.0, 16.0, 16.0)]

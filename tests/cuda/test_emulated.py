@@ -26,8 +26,9 @@ from splat_common import cameras, flat_scene, sphere_scene, splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import _core, ops
-from lumigrad.ops import soft
+from lumigrad._engine import core as _core
+from lumigrad.ops import surface
+from lumigrad.ops.soft import _soft_rasterize as soft
 
 pytestmark = pytest.mark.skipif(library() is None, reason="needs the emulation (see tests/cuda_kernels.py)")
 
@@ -354,7 +355,7 @@ def test_fragments_of_other_meshes_have_no_gradient() -> None:
     wrong = tri.clone()
     wrong[::3, 1] = 10**6
     beyond = frags._replace(tri=torch.where(frags.tri % 5 == 1, 10**7, frags.tri))
-    for op in (ops.edge_gradient, ops.nmr_gradient):
+    for op in (surface.edge_gradient, surface.nmr_gradient):
         with emulated_cuda():
             moving = pos.clone().requires_grad_()
             (op(color, beyond, moving, wrong) ** 2).sum().backward()

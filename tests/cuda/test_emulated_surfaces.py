@@ -16,8 +16,8 @@ from splat_common import cameras, disc_scene, flat_scene, surfel_scene
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad.ops._surfel_projection import project_surfels
-from lumigrad.ops._visibility import pull_by_visibility
+from lumigrad.ops.splat._surfel_projection import project_surfels
+from lumigrad.ops.splat._visibility import pull_by_visibility
 
 pytestmark = pytest.mark.skipif(library() is None, reason="needs the emulation (see tests/cuda_kernels.py)")
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import lumigrad
-from lumigrad import _core, _cuda
-from lumigrad.ops import _registration
+from lumigrad._engine import core as _core
+from lumigrad._engine import cuda as _cuda
+from lumigrad._engine import registration as _registration
 
 LIBRARY = _core._library_path("cuda")
 NATIVE = Path(__file__).resolve().parents[2] / "native"
@@ -35,7 +36,7 @@ def test_ops_go_by_kernels_that_there_are() -> None:
 def test_launch_bounds_allow_the_blocks_that_are_launched() -> None:
     """A device refuses a launch of more threads than a kernel's bounds; the emulation does not know them."""
     launched = 0
-    for source in (*NATIVE.rglob("*.cu"), *NATIVE.rglob("*_cuda.h"), NATIVE / "common" / "cuda_gradients.h"):
+    for source in (*NATIVE.rglob("*.cu"), *NATIVE.rglob("*_cuda.h"), NATIVE / "parallel" / "gradients_cuda.h"):
         text = source.read_text()
         bounds = {name: bound for bound, name in re.findall(r"__launch_bounds__\(([^)]*)\)\s+(\w+)\(", text)}
         for name in re.findall(r"\.launch_items\((\w+)", text):

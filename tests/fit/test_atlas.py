@@ -7,9 +7,9 @@ import torch
 
 from lumigrad.fit import bake, make_atlas
 from lumigrad.fit.atlas import fill_gaps
-from lumigrad.ops import interpolate, rasterize
+from lumigrad.ops.surface import interpolate, rasterize
 from lumigrad.scene import Mesh
-from lumigrad.scene.procedural import creature, icosphere
+from lumigrad.scene.shapes.procedural import creature, icosphere
 
 
 def areas(points: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
@@ -66,9 +66,7 @@ def test_bake_paints_what_interpolation_shows() -> None:
     assert image.shape == (256, 256, 3)
     # The texel under each face's centre holds the mean colour of its corners.
     centre = (uvs[uv_faces].mean(1) * 256).long()
-    torch.testing.assert_close(
-        image[centre[:, 1], centre[:, 0]], colors[sphere.faces].mean(1), atol=0.05, rtol=0
-    )
+    torch.testing.assert_close(image[centre[:, 1], centre[:, 0]], colors[sphere.faces].mean(1), atol=0.05, rtol=0)
     with pytest.raises(ValueError, match="mesh"):
         bake(sphere, colors, 8)
 

@@ -20,7 +20,7 @@ from lumigrad.fit import (
 )
 from lumigrad.fit.loop import _pick
 from lumigrad.scene import Lighting, Mesh
-from lumigrad.scene.procedural import creature, icosphere
+from lumigrad.scene.shapes.procedural import creature, icosphere
 
 STAGES = [
     Stage(40, 24, edge_length=0.25, rate=0.03, smoothness=2.0),

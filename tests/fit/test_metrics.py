@@ -10,7 +10,7 @@ import torch
 from lumigrad.fit import Views, chamfer_distance, fibonacci_cameras, psnr
 from lumigrad.fit.metrics import sample_surface
 from lumigrad.scene import Mesh, PerspectiveCamera
-from lumigrad.scene.procedural import icosphere
+from lumigrad.scene.shapes.procedural import icosphere
 
 
 def test_psnr_by_hand() -> None:

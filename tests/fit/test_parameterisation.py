@@ -8,7 +8,7 @@ import torch
 
 from lumigrad.fit import AdamUniform, LargeSteps, laplacian, laplacian_energy
 from lumigrad.fit.laplacian import unique_edges
-from lumigrad.scene.procedural import icosphere
+from lumigrad.scene.shapes.procedural import icosphere
 
 
 def dense_laplacian(faces: torch.Tensor, count: int) -> np.ndarray:
@@ -43,9 +43,7 @@ def test_solve_against_dense() -> None:
     system = LargeSteps(sphere.faces, 42, strength=7.0)
     dense = np.eye(42) + 7 * dense_laplacian(sphere.faces, 42)
     values = torch.randn(42, 3, dtype=torch.float64)
-    np.testing.assert_allclose(
-        system.solve(values).numpy(), np.linalg.solve(dense, values.numpy()), atol=1e-12
-    )
+    np.testing.assert_allclose(system.solve(values).numpy(), np.linalg.solve(dense, values.numpy()), atol=1e-12)
 
 
 def test_positions_and_parameters_are_inverse() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lumigrad.fit import remesh
-from lumigrad.scene.procedural import creature, icosphere
+from lumigrad.scene.shapes.procedural import creature, icosphere
 
 
 def edge_lengths(positions: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,9 +45,7 @@ def test_stretched_shape_becomes_even() -> None:
 
 def test_attributes_follow() -> None:
     sphere = icosphere(3)
-    positions, _, attributes = remesh(
-        sphere.positions, sphere.faces, 0.1, attributes=2 * sphere.positions + 1
-    )
+    positions, _, attributes = remesh(sphere.positions, sphere.faces, 0.1, attributes=2 * sphere.positions + 1)
     assert attributes is not None
     torch.testing.assert_close(attributes, 2 * positions + 1, atol=0.05, rtol=0)
 

@@ -34,7 +34,7 @@ from lumigrad.fit.splats import (
 from lumigrad.fit.splats.rows import Rows
 from lumigrad.fit.splats.strategies import shared_shape
 from lumigrad.io import load_dataset
-from lumigrad.ops import splat
+from lumigrad.ops.splat import splat
 from lumigrad.scene import PointCloud
 
 EXTENT = 4.0

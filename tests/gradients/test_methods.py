@@ -223,7 +223,7 @@ def test_soft_colours_and_wrong_calls() -> None:
     frags = lg.rasterize(pos, tri, (12, 12))
     color, attr = random(2, 12, 12, 4), random(pos.shape[1], 3, seed=1)
     out = gradients.softras(color, frags, pos, tri, attr=attr, background=0.5)
-    assert torch.equal(out, lg.ops.soft_colors(pos, tri, attr, (12, 12), 1e-4, 1e-4, 0.5))
+    assert torch.equal(out, lg.soft_colors(pos, tri, attr, (12, 12), 1e-4, 1e-4, 0.5))
     with pytest.raises(ValueError, match=r"^attr: expected 3 channels, those of color but the mask, got 2"):
         gradients.softras(color, frags, pos, tri, attr=attr[:, :2])
     with pytest.raises(ValueError, match=r"^color: expected at least one channel, the mask"):

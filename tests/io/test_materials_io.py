@@ -15,7 +15,7 @@ from PIL import Image
 
 from lumigrad.io import load_mesh, save_mesh
 from lumigrad.scene import Material, Mesh, PBRMaterial, PhongMaterial
-from lumigrad.scene.procedural import creature, icosphere, sphere_uvs
+from lumigrad.scene.shapes.procedural import creature, icosphere, sphere_uvs
 
 
 def image(channels: int = 3, seed: int = 0) -> torch.Tensor:

@@ -12,8 +12,9 @@ from cuda_kernels import skip_where_devices_are_silent
 from ops_common import TESTS, random, run_python
 
 import lumigrad as lg
-from lumigrad import Fragments, _core
-from lumigrad.ops.antialias import antialias_with
+from lumigrad import Fragments
+from lumigrad._engine import core as _core
+from lumigrad.ops.surface._antialias import antialias_with
 
 SIZE = (8, 9)
 POS = torch.tensor([[-0.8, -0.8, 0, 1], [0.8, -0.8, 0, 1], [0, 0.8, 0, 1], [0.5, 0.5, 0.5, 1.0]])
@@ -32,9 +33,7 @@ def interpolate(attr: Any = ATTR, tri: Any = TRI, derivatives: Any = False, **ch
     return lg.interpolate(attr, FRAGS._replace(**changes), tri, derivatives)
 
 
-def antialias(
-    color: Any = COLOR, pos: Any = POS, tri: Any = TRI, topology: Any = TOPOLOGY, **changes: Any
-) -> Any:
+def antialias(color: Any = COLOR, pos: Any = POS, tri: Any = TRI, topology: Any = TOPOLOGY, **changes: Any) -> Any:
     return lg.antialias(color, FRAGS._replace(**changes), pos, tri, topology)
 
 

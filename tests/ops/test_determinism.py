@@ -10,7 +10,7 @@ import threading
 import pytest
 from ops_common import all_outputs, digests, mesh_outputs, own_pool, run_python, sphere_views, threads
 
-from lumigrad import _core
+from lumigrad._engine import core as _core
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_own_pool(expected: dict[str, str], count: int) -> None:
 def test_instruction_sets(expected: dict[str, str], isa: str) -> None:
     code = """
 import json, ops_common
-from lumigrad import _core
+from lumigrad._engine import core as _core
 print(json.dumps([_core.isa(), ops_common.digests(ops_common.all_outputs())]))
 """
     used, actual = json.loads(run_python(code, LUMIGRAD_ISA=isa).splitlines()[-1])
@@ -89,7 +89,7 @@ import os, torch, ops_common
 from ops_common import *
 pos, tri = sphere_views(3, 2)
 own = {pool.startswith("own")}
-from lumigrad import _core
+from lumigrad._engine import core as _core
 if own:
     _core._library.lg_use_team(None)
 torch.set_num_threads(2)

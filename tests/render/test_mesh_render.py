@@ -10,7 +10,7 @@ import torch
 
 from lumigrad.render import render_mesh
 from lumigrad.scene import Lighting, Mesh, PerspectiveCamera
-from lumigrad.scene.procedural import icosphere
+from lumigrad.scene.shapes.procedural import icosphere
 
 UNLIT = Lighting.unlit()
 
@@ -49,9 +49,7 @@ def test_projected_sphere_has_the_right_area_and_place() -> None:
     radius = float(camera.fx) / math.sqrt(distance**2 - 1)
     assert float(shot.mask.sum()) == pytest.approx(math.pi * radius**2, rel=0.005)
     centre = torch.arange(size) + 0.5
-    assert float((shot.mask[0, ..., 0].sum(0) * centre).sum() / shot.mask.sum()) == pytest.approx(
-        size / 2, abs=0.1
-    )
+    assert float((shot.mask[0, ..., 0].sum(0) * centre).sum() / shot.mask.sum()) == pytest.approx(size / 2, abs=0.1)
 
 
 def test_colours_vertex_by_vertex_and_background() -> None:
@@ -105,9 +103,7 @@ def test_gradients_against_finite_differences(distance: float, lighting: Lightin
     for k in range(4):
         offset = torch.zeros(4, dtype=torch.float64)
         offset[k] = step
-        slopes.append(
-            moved_sphere_loss(offset, distance, lighting) - moved_sphere_loss(-offset, distance, lighting)
-        )
+        slopes.append(moved_sphere_loss(offset, distance, lighting) - moved_sphere_loss(-offset, distance, lighting))
     slope = torch.stack(slopes) / (2 * step)
     assert (shift.grad - slope).norm() < tolerance * slope.norm()
 

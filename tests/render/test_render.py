@@ -31,7 +31,7 @@ from lumigrad.scene import (
     Scene,
     studio,
 )
-from lumigrad.scene.procedural import creature, icosphere
+from lumigrad.scene.shapes.procedural import creature, icosphere
 
 CLEAR = {"supersampling": 1, "antialias": False}
 BUFFERS = ("depth", "normals", "uv", "triangle_ids", "mesh_ids")

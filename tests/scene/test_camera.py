@@ -84,9 +84,7 @@ def test_pixel_centres_follow_the_ops_convention() -> None:
 
 
 def test_orbit() -> None:
-    camera = PerspectiveCamera.orbit(
-        torch.tensor([0.0, 90.0, 0.0]), torch.tensor([0.0, 0.0, 90.0]), 2.0, 40.0, (8, 8)
-    )
+    camera = PerspectiveCamera.orbit(torch.tensor([0.0, 90.0, 0.0]), torch.tensor([0.0, 0.0, 90.0]), 2.0, 40.0, (8, 8))
     expected = torch.tensor([[0.0, 0, 2], [2, 0, 0], [0, 2, 0]])
     torch.testing.assert_close(camera.position, expected, atol=1e-6, rtol=0)
     # Seen from the front, +x is on the right and +y above the centre.
@@ -113,9 +111,7 @@ def test_gradients_reach_pose_intrinsics_and_points() -> None:
     focal = torch.tensor(40.0, dtype=torch.float64, requires_grad=True)
 
     def project(points: torch.Tensor, eye: torch.Tensor, focal: torch.Tensor) -> torch.Tensor:
-        return PerspectiveCamera(look_at(eye), focal, focal, focal * 0 + 8, focal * 0 + 8, (16, 16)).project(
-            points
-        )
+        return PerspectiveCamera(look_at(eye), focal, focal, focal * 0 + 8, focal * 0 + 8, (16, 16)).project(points)
 
     assert torch.autograd.gradcheck(project, (points, eye, focal))
 

@@ -15,11 +15,11 @@ from lumigrad.scene import (
     FisheyeDistortion,
     PerspectiveCamera,
     RadialTangentialDistortion,
-    conventions,
     matrix_to_quaternion,
     orbit_view,
     quaternion_to_matrix,
 )
+from lumigrad.scene.cameras import conventions
 
 F64 = torch.float64
 LENSES: list[Distortion | None] = [

@@ -9,8 +9,8 @@ import torch
 from ops_common import threads
 
 from lumigrad.scene import EnvironmentLight, cube_to_equirect, equirect_to_cube, sky, studio
-from lumigrad.scene.cubemap import cube_directions, cube_solid_angles, equirect_directions, sample_equirect
-from lumigrad.scene.environment import prefilter_diffuse, prefilter_specular
+from lumigrad.scene.light.cubemap import cube_directions, cube_solid_angles, equirect_directions, sample_equirect
+from lumigrad.scene.light.environment import prefilter_diffuse, prefilter_specular
 
 F64 = torch.float64
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lumigrad.scene import Lighting, Mesh, PBRMaterial, PhongMaterial
-from lumigrad.scene.procedural import creature, icosphere, sphere_uvs, subdivide
+from lumigrad.scene.shapes.procedural import creature, icosphere, sphere_uvs, subdivide
 
 
 def signed_volume(mesh: Mesh) -> float:
@@ -137,9 +137,7 @@ def test_transformed_normals_stay_perpendicular_and_outside() -> None:
             matrix[:3, 0] *= -1
         mesh = furnished().to(torch.float64).transformed(matrix)
         assert signed_volume(mesh) > 0
-        torch.testing.assert_close(
-            mesh.positions, furnished().positions.double() @ matrix[:3, :3].T + matrix[:3, 3]
-        )
+        torch.testing.assert_close(mesh.positions, furnished().positions.double() @ matrix[:3, :3].T + matrix[:3, 3])
         # An ellipsoid |A^-1 (x - t)| = 1 has the gradient A^-T A^-1 (x - t).
         inverse = torch.linalg.inv(matrix[:3, :3])
         gradient = (mesh.positions - matrix[:3, 3]) @ inverse.T @ inverse

@@ -11,7 +11,7 @@ import torch
 import lumigrad as lg
 from lumigrad.io import load_mesh
 from lumigrad.scene import Mesh, Meshes, OrthographicCamera, PBRMaterial, PerspectiveCamera, PhongMaterial
-from lumigrad.scene.procedural import creature, icosphere
+from lumigrad.scene.shapes.procedural import creature, icosphere
 
 
 def triangle(**fields: object) -> Mesh:

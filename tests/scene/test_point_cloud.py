@@ -50,9 +50,9 @@ def test_parts_of_a_cloud() -> None:
 
 def test_transforms() -> None:
     matrix = torch.tensor([[0.0, -2, 0, 1], [2, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]])  # twice as large, turned
-    moved = PointCloud(
-        torch.tensor([[1.0, 0, 0]]), None, torch.tensor([[0.0, 1, 0]]), torch.tensor([0.5])
-    ).transformed(matrix)
+    moved = PointCloud(torch.tensor([[1.0, 0, 0]]), None, torch.tensor([[0.0, 1, 0]]), torch.tensor([0.5])).transformed(
+        matrix
+    )
     assert moved.positions.tolist() == [[1, 2, 0]]
     torch.testing.assert_close(moved.normals, torch.tensor([[-1.0, 0, 0]]))
     torch.testing.assert_close(moved.radii, torch.tensor([1.0]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lumigrad.scene import Mesh
-from lumigrad.scene.procedural import icosphere, sphere_uvs
+from lumigrad.scene.shapes.procedural import icosphere, sphere_uvs
 
 F64 = torch.float64
 

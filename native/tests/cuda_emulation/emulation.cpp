@@ -63,8 +63,8 @@ void prepare(Context& context, char* stack, void (*entry)()) {
   // Where a called function finds its return address: 8 off a multiple of 16.
   auto* top = reinterpret_cast<void**>(stack + stack_bytes - 72);
   *top = nullptr;                                // where entry() would return to; it never does
-  *--top = reinterpret_cast<void*>(entry);        // popped by ret: the stack is then as after a call
-  for (int i = 0; i < 6; ++i) *--top = nullptr;   // the six registers
+  *--top = reinterpret_cast<void*>(entry);       // popped by ret: the stack is then as after a call
+  for (int i = 0; i < 6; ++i) *--top = nullptr;  // the six registers
   context.stack_pointer = top;
 }
 void switch_to(Context& from, Context& to) { lg_emulation_switch(&from.stack_pointer, to.stack_pointer); }
@@ -213,7 +213,8 @@ class Block {
     Warp& warp = warps_[w];
     warp.took_part[warp.completed++ & 1] = warp.arrived;
     warp.arrived = 0;
-    wake(w * warp_size, std::min<unsigned>((w + 1) * warp_size, static_cast<unsigned>(threads_.size())), Thread::in_warp);
+    wake(w * warp_size, std::min<unsigned>((w + 1) * warp_size, static_cast<unsigned>(threads_.size())),
+         Thread::in_warp);
   }
 
   void release_barrier() {
@@ -262,8 +263,8 @@ void Block::enter() {
 }  // namespace
 
 void run(dim3 grid, dim3 size, void (*body)(void*), void* data) {
-  if (size.x * size.y * size.z > 1024 || size.x == 0 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
-      grid.y > 65535 || grid.z > 65535 || grid.x > 0x7fffffffu) {
+  if (size.x * size.y * size.z > 1024 || size.x == 0 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
+      grid.z > 65535 || grid.x > 0x7fffffffu) {
     fail("a launch that no device takes");
   }
   now.grid = grid;

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lumigrad.ops import interpolate, rasterize
-from lumigrad.scene.mesh import Mesh
+from lumigrad.ops.surface import interpolate, rasterize
+from lumigrad.scene.shapes.mesh import Mesh
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,9 +30,7 @@ def _face_neighbours(faces: Ints) -> list[list[int]]:
     return neighbours
 
 
-def _grow(
-    seed: int, normals: Floats, areas: Floats, neighbours: list[list[int]], free: NDArray, limit: float
-) -> Ints:
+def _grow(seed: int, normals: Floats, areas: Floats, neighbours: list[list[int]], free: NDArray, limit: float) -> Ints:
     """A connected chart around `seed` whose faces lie within `limit` (a cosine) of its mean normal."""
     axis = normals[seed] * areas[seed]
     chart = [seed]
@@ -117,9 +115,7 @@ def _shelves(boxes: Floats, width: int) -> tuple[Floats, float]:
     return place, y + shelf
 
 
-def make_atlas(
-    positions: Tensor, faces: Tensor, size: int, gutter: int | None = None
-) -> tuple[Tensor, Tensor]:
+def make_atlas(positions: Tensor, faces: Tensor, size: int, gutter: int | None = None) -> tuple[Tensor, Tensor]:
     """Texture coordinates for a square texture, with the texel density as even as projection allows.
 
     Args:
@@ -150,9 +146,7 @@ def make_atlas(
         fits = _shelves(boxes, size)[1] <= size and bool(boxes.max() <= size)
         low, high = (scale, high) if fits else (low, scale)
     if low == 0.0:
-        raise ValueError(
-            f"size: {len(charts)} charts with gutters do not fit a texture of {size} texels squared"
-        )
+        raise ValueError(f"size: {len(charts)} charts with gutters do not fit a texture of {size} texels squared")
     place, _ = _shelves(extents * low + 2 * gutter, size)
     uvs, uv_faces, offset = [], np.empty_like(triangles), 0
     for chart, shape, corner in zip(charts, flat, place, strict=True):
@@ -182,9 +176,9 @@ def fill_gaps(image: Tensor, covered: Tensor) -> Tensor:
         levels[-1] = (levels[-1][0] * levels[-1][1], levels[-1][1])
     filled = levels[-1][0]
     for color, weight in reversed(levels[:-1]):
-        filled = torch.nn.functional.interpolate(
-            filled, scale_factor=2, mode="bilinear", align_corners=False
-        )[..., : color.shape[-2], : color.shape[-1]]
+        filled = torch.nn.functional.interpolate(filled, scale_factor=2, mode="bilinear", align_corners=False)[
+            ..., : color.shape[-2], : color.shape[-1]
+        ]
         filled = color * weight + filled * (1 - weight)
     return filled[0].permute(1, 2, 0).contiguous()
 

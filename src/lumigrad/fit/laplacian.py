@@ -45,9 +45,7 @@ def laplacian_energy(values: Tensor, edges: Tensor) -> Tensor:
         edges: [E, 2] from `unique_edges`.
     """
     difference = values[edges[:, 0]] - values[edges[:, 1]]
-    sums = (
-        torch.zeros_like(values).index_add(0, edges[:, 0], difference).index_add(0, edges[:, 1], -difference)
-    )
+    sums = torch.zeros_like(values).index_add(0, edges[:, 0], difference).index_add(0, edges[:, 1], -difference)
     return sums.square().sum(-1).mean()
 
 

@@ -19,10 +19,10 @@ from lumigrad.fit.laplacian import LargeSteps, laplacian_energy, unique_edges
 from lumigrad.fit.optim import AdamUniform
 from lumigrad.fit.remesh import remesh
 from lumigrad.fit.views import Views
-from lumigrad.ops import edge_topology
+from lumigrad.ops.surface import edge_topology
 from lumigrad.render.mesh import render_mesh
-from lumigrad.scene.lights import Lighting
-from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.light.lights import Lighting
+from lumigrad.scene.shapes.mesh import Mesh
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class Stage:
     texture_size: int = 0
 
 
-def default_stages(
-    size: int = 512, texture_size: int = 1024, effort: float = 1.0, detail: float = 1.0
-) -> list[Stage]:
+def default_stages(size: int = 512, texture_size: int = 1024, effort: float = 1.0, detail: float = 1.0) -> list[Stage]:
     """Four stages that suit closed shapes in the unit ball seen in images `size` rows high.
 
     Args:
@@ -235,9 +233,7 @@ def fit(
         while state.iteration < end:
             clock = time.perf_counter()
             local = state.iteration - begin
-            loss = leg.step(
-                state, local / stage.iterations, _pick(len(views), stage.batch, local, seed + number)
-            )
+            loss = leg.step(state, local / stage.iterations, _pick(len(views), stage.batch, local, seed + number))
             state.losses.append(loss)
             state.iteration += 1
             state.optimizers = [optimizer.state_dict() for optimizer in leg.optimizers]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad.scene.camera import Camera
-from lumigrad.splats import Surfels
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.types.splats import Surfels
 
 
 def normals_from_depth(depth: Tensor, camera: Camera) -> Tensor:

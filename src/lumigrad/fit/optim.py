@@ -21,9 +21,7 @@ class AdamUniform(torch.optim.Optimizer):
         betas: decay of the first and second moment.
     """
 
-    def __init__(
-        self, params: Iterable[Tensor], lr: float = 0.1, betas: tuple[float, float] = (0.9, 0.999)
-    ) -> None:
+    def __init__(self, params: Iterable[Tensor], lr: float = 0.1, betas: tuple[float, float] = (0.9, 0.999)) -> None:
         super().__init__(params, {"lr": lr, "betas": betas})
 
     @torch.no_grad()

@@ -28,12 +28,7 @@ class _Edges:
         paired = order.reshape(-1, 2) if len(order) % 2 == 0 else np.zeros((0, 2), dtype=np.int64)
         up, down = paired[:, 0], paired[:, 1]
         distinct = len(np.unique(key)) == len(paired)
-        if (
-            len(order) == 0
-            or not distinct
-            or not (key[up] == key[down]).all()
-            or not (start[up] == end[down]).all()
-        ):
+        if len(order) == 0 or not distinct or not (key[up] == key[down]).all() or not (start[up] == end[down]).all():
             raise ValueError("faces: expected a closed, consistently oriented manifold")
         self.a, self.b, self.key = start[up], end[up], key[up]
         self.c, self.d = opposite[up], opposite[down]

@@ -15,9 +15,9 @@ from lumigrad.fit.metrics import chamfer_distance, psnr
 from lumigrad.fit.views import Views, render_views
 from lumigrad.io.image import save_gif
 from lumigrad.render.mesh import render_mesh
-from lumigrad.scene.camera import PerspectiveCamera
-from lumigrad.scene.lights import Lighting
-from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.light.lights import Lighting
+from lumigrad.scene.shapes.mesh import Mesh
 
 Color = tuple[float, float, float]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lumigrad.ops import edge_topology
+from lumigrad.ops.surface import edge_topology
 from lumigrad.render.mesh import render_mesh
-from lumigrad.scene.camera import PerspectiveCamera
-from lumigrad.scene.lights import Lighting
-from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.light.lights import Lighting
+from lumigrad.scene.shapes.mesh import Mesh
 
 
 def fibonacci_cameras(
@@ -34,9 +34,7 @@ def fibonacci_cameras(
     azimuth = (index * (180 * (3 - math.sqrt(5))) + turn) % 360
     distance = 1.02 * radius / math.sin(math.radians(fov_y / 2))
     near, far = max(distance - 1.5 * radius, 0.05 * distance), distance + 1.5 * radius
-    return PerspectiveCamera.orbit(
-        azimuth.float(), elevation.float(), distance, fov_y, size, near=near, far=far
-    )
+    return PerspectiveCamera.orbit(azimuth.float(), elevation.float(), distance, fov_y, size, near=near, far=far)
 
 
 @dataclass(frozen=True)

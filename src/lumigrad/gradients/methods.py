@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lumigrad import ops
-from lumigrad.fragments import Fragments
 from lumigrad.gradients.registry import Method, register
-from lumigrad.ops._surface_image import check_image
-from lumigrad.reference.opendr_gradient import carry_along
-from lumigrad.reference.splat_gradient import splat_points
+from lumigrad.ops import surface
+from lumigrad.ops.surface._surface_image import check_image
+from lumigrad.reference.surface._opendr_gradient import carry_along
+from lumigrad.reference.surface._splat_gradient import splat_points
+from lumigrad.types.fragments import Fragments
 
 
 def antialias(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, topology: Tensor | None = None) -> Tensor:
@@ -23,7 +23,7 @@ def antialias(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, topolog
 
     Source: Laine, Hellsten, Karras, Seol, Lehtinen, Aila 2020, section 3.5.
     """
-    return ops.antialias(color, frags, pos, tri, topology)
+    return surface.antialias(color, frags, pos, tri, topology)
 
 
 def edge(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def edge(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
 
     Source: Pidhorskyi, Simon, Schwartz, Wen, Sheikh, Saragih 2024.
     """
-    return ops.edge_gradient(color, frags, pos, tri)
+    return surface.edge_gradient(color, frags, pos, tri)
 
 
 def nmr(
@@ -50,7 +50,7 @@ def nmr(
 
     Source: Kato, Ushiku, Harada 2018.
     """
-    return ops.nmr_gradient(color, frags, pos, tri, reach, eps)
+    return surface.nmr_gradient(color, frags, pos, tri, reach, eps)
 
 
 def opendr(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def splat(
 
 def _surface_points(frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
     """As `reference._surface.surface_points`, by the kernel."""
-    return ops.interpolate(pos, frags._replace(bary=frags.bary.detach(), bary_d=None), tri)
+    return surface.interpolate(pos, frags._replace(bary=frags.bary.detach(), bary_d=None), tri)
 
 
 register(Method("antialias", antialias, False, False, True, "Laine et al. 2020"))

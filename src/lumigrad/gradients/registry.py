@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lumigrad.fragments import Fragments
+from lumigrad.types.fragments import Fragments
 
 
 @dataclass(frozen=True)

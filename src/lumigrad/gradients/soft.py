@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad import ops
-from lumigrad.fragments import Fragments
 from lumigrad.gradients.registry import Method, register
-from lumigrad.ops._surface_image import check_image
+from lumigrad.ops import soft
+from lumigrad.ops.surface._surface_image import check_image
+from lumigrad.types.fragments import Fragments
 
 
 def softras(
@@ -45,8 +45,8 @@ def softras(
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     size = _image_size(color, pos, ranges)
     if attr is None:
-        return _with_mask(color, ops.soft_silhouette(pos, tri, size, sigma, ranges=ranges))
-    mixed = ops.soft_colors(pos, tri, attr, size, sigma, gamma, background, ranges=ranges)
+        return _with_mask(color, soft.soft_silhouette(pos, tri, size, sigma, ranges=ranges))
+    mixed = soft.soft_colors(pos, tri, attr, size, sigma, gamma, background, ranges=ranges)
     if mixed.shape != color.shape:
         raise ValueError(
             f"attr: expected {color.shape[-1] - 1} channels, those of color but the mask, got {attr.shape[-1]}"
@@ -77,7 +77,7 @@ def dibr(
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     size = _image_size(color, pos, ranges)
-    return _with_mask(color, ops.soft_silhouette(pos, tri, size, sigma, falloff="exponential", ranges=ranges))
+    return _with_mask(color, soft.soft_silhouette(pos, tri, size, sigma, falloff="exponential", ranges=ranges))
 
 
 def _image_size(color: Tensor, pos: Tensor, ranges: Tensor | None) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lumigrad.io.image import from_pil, load_image, save_image
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
-from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.shapes.mesh import Mesh
 
 
 def material_of(found: Any, folder: Path) -> PhongMaterial:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lumigrad.scene.camera import PerspectiveCamera
-from lumigrad.scene.conventions import COLMAP_MODELS, from_colmap
-from lumigrad.scene.point_cloud import PointCloud
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.cameras.conventions import COLMAP_MODELS, from_colmap
+from lumigrad.scene.shapes.point_cloud import PointCloud
 
 # Binary files name models by number; those of which there are no cameras here are read to be refused by name.
 _MODEL_OF_NUMBER = (

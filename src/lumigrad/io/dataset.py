@@ -12,10 +12,10 @@ from torch import Tensor
 
 from lumigrad.io.colmap import load_colmap
 from lumigrad.io.image import load_image
-from lumigrad.scene.camera import PerspectiveCamera
-from lumigrad.scene.conventions import from_transforms
-from lumigrad.scene.point_cloud import PointCloud
-from lumigrad.scene.undistort import undistort_image
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.cameras.conventions import from_transforms
+from lumigrad.scene.cameras.undistort import undistort_image
+from lumigrad.scene.shapes.point_cloud import PointCloud
 
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
 # What COLMAP writes goes by several habits.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lumigrad.io.points import read_columns
-from lumigrad.scene.gaussian_cloud import GaussianCloud
+from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 
 
 def _names(rest: int) -> list[str]:

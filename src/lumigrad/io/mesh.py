@@ -21,8 +21,8 @@ from torch import Tensor
 from lumigrad.io import _gltf, _obj
 from lumigrad.io.image import from_pil
 from lumigrad.scene.materials import Material, PBRMaterial
-from lumigrad.scene.mesh import Mesh
-from lumigrad.scene.meshes import Meshes
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.meshes import Meshes
 
 T = TypeVar("T", Mesh, Material)
 READABLE = (".obj", ".gltf", ".glb", ".ply", ".stl", ".off")

@@ -10,7 +10,7 @@ import torch
 import trimesh
 from torch import Tensor
 
-from lumigrad.scene.point_cloud import PointCloud
+from lumigrad.scene.shapes.point_cloud import PointCloud
 
 _COLORS = (("red", "green", "blue"), ("r", "g", "b"))
 
@@ -95,9 +95,7 @@ def save_points(cloud: PointCloud, path: str | Path) -> None:
     if cloud.radii is not None:
         attributes["radius"] = _column(cloud.radii)
     # A mesh without faces: trimesh's point clouds have no properties but colour.
-    mesh = trimesh.Trimesh(
-        cloud.positions.detach().double().cpu().numpy(), vertex_attributes=attributes, process=False
-    )
+    mesh = trimesh.Trimesh(cloud.positions.detach().double().cpu().numpy(), vertex_attributes=attributes, process=False)
     if cloud.colors is not None:
         colors = (cloud.colors.detach().float().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
         mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=colors.numpy())

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.ops import _validation as check
+from lumigrad._engine import validation as check
 from lumigrad.render.color import srgb_decode, srgb_encode
-from lumigrad.scene.camera import Camera
-from lumigrad.scene.environment import EnvironmentLight
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.light.environment import EnvironmentLight
 
 
 def resolve_background(background: Any, cameras: Sequence[Camera], like: Tensor, linear: bool) -> Tensor:

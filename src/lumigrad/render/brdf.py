@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from lumigrad.ops import texture
+from lumigrad.ops.texture import texture
 from lumigrad.scene._vectors import dot, unit
 
 # Smoother surfaces count as this smooth: a perfect mirror would show a point light as a single, infinite value.

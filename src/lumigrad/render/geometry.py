@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lumigrad.render.surface import default_material
-from lumigrad.scene.camera import Camera
+from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.materials import Material
-from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.shapes.mesh import Mesh
 
 
 class Group(NamedTuple):

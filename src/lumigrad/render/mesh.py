@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad.fragments import Fragments
-from lumigrad.ops import antialias, build_mips, interpolate, rasterize, texture
+from lumigrad.ops.surface import antialias, interpolate, rasterize
+from lumigrad.ops.texture import build_mips, texture
 from lumigrad.render.rendering import Rendering
-from lumigrad.scene.camera import Camera
-from lumigrad.scene.lights import Lighting
-from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.light.lights import Lighting
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.fragments import Fragments
 
 
 def render_mesh(

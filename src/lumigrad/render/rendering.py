@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.ops import _validation as check
+from lumigrad._engine import validation as check
 from lumigrad.render.color import srgb_decode
 
 

@@ -10,22 +10,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lumigrad.fragments import Fragments
-from lumigrad.ops import antialias as blend_edges
-from lumigrad.ops import edge_topology, peel, rasterize
+from lumigrad.ops.surface import antialias as blend_edges
+from lumigrad.ops.surface import edge_topology, peel, rasterize
 from lumigrad.render.background import resolve_background
 from lumigrad.render.color import TONE_MAPPINGS
 from lumigrad.render.geometry import Geometry, assemble, cameras_of
 from lumigrad.render.rendering import Rendering
 from lumigrad.render.shading import LINEAR, SHADERS, Shader
 from lumigrad.render.surface import MeshShape, Surface, TextureStore, surface_alpha
-from lumigrad.scene.camera import Camera
-from lumigrad.scene.environment import EnvironmentLight
-from lumigrad.scene.lights import Light, Lighting
-from lumigrad.scene.mesh import Mesh
-from lumigrad.scene.meshes import Meshes
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.light.environment import EnvironmentLight
+from lumigrad.scene.light.lights import Light, Lighting
+from lumigrad.scene.light.skies import studio
 from lumigrad.scene.scene import Scene
-from lumigrad.scene.skies import studio
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.meshes import Meshes
+from lumigrad.types.fragments import Fragments
 
 ToneMapping = str | Callable[[Tensor], Tensor] | None
 DEFAULT_LAYERS = 4  # peeled where materials are transparent

@@ -21,8 +21,8 @@ from lumigrad.render.brdf import MIN_ROUGHNESS, metallic_roughness, reflectance_
 from lumigrad.render.color import srgb_decode, srgb_encode
 from lumigrad.render.surface import Surface
 from lumigrad.scene._vectors import dot
-from lumigrad.scene.camera import Camera
-from lumigrad.scene.lights import Light, PunctualLight, SurroundingLight
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.light.lights import Light, PunctualLight, SurroundingLight
 from lumigrad.scene.materials import PBRMaterial, PhongMaterial
 
 Shader = Callable[[Surface, Sequence[Light], Camera], Tensor]
@@ -193,9 +193,7 @@ def _vertex_light(surface: Surface, lights: Sequence[Light], camera: Camera, bac
     return torch.cat(_phong_light(vertices, lights, shininess), dim=-1)
 
 
-def _phong_light(
-    surface: Surface, lights: Sequence[Light], shininess: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _phong_light(surface: Surface, lights: Sequence[Light], shininess: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What arrives at the points as ambient, diffuse and highlight light, each [P, 3]."""
     normal, points = surface.normal, surface.position
     ambient = diffuse = highlight = torch.zeros_like(points)

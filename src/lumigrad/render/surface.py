@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from lumigrad.fragments import Fragments
-from lumigrad.ops import build_mips, interpolate, texture
+from lumigrad.ops.surface import interpolate
+from lumigrad.ops.texture import build_mips, texture
 from lumigrad.render.color import srgb_decode
 from lumigrad.scene._vectors import dot, unit
-from lumigrad.scene.camera import Camera
+from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
-from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.fragments import Fragments
 
 
 class TextureStore:

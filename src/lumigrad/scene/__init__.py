@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from lumigrad.scene.camera import Camera, PerspectiveCamera
-from lumigrad.scene.cubemap import cube_to_equirect, equirect_to_cube
-from lumigrad.scene.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
-from lumigrad.scene.environment import EnvironmentLight
-from lumigrad.scene.gaussian_cloud import GaussianCloud
-from lumigrad.scene.lights import (
+from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera
+from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
+from lumigrad.scene.cameras.orthographic import OrthographicCamera
+from lumigrad.scene.cameras.pose import look_at, matrix_to_quaternion, orbit_view, quaternion_to_matrix
+from lumigrad.scene.cameras.undistort import undistort_image
+from lumigrad.scene.light.cubemap import cube_to_equirect, equirect_to_cube
+from lumigrad.scene.light.environment import EnvironmentLight
+from lumigrad.scene.light.lights import (
     AmbientLight,
     DirectionalLight,
     Light,
@@ -17,15 +19,13 @@ from lumigrad.scene.lights import (
     SpotLight,
     SurroundingLight,
 )
+from lumigrad.scene.light.skies import sky, studio
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
-from lumigrad.scene.mesh import Mesh
-from lumigrad.scene.meshes import Meshes
-from lumigrad.scene.orthographic import OrthographicCamera
-from lumigrad.scene.point_cloud import PointCloud, PointClouds
-from lumigrad.scene.pose import look_at, matrix_to_quaternion, orbit_view, quaternion_to_matrix
 from lumigrad.scene.scene import Scene
-from lumigrad.scene.skies import sky, studio
-from lumigrad.scene.undistort import undistort_image
+from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.meshes import Meshes
+from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
 
 __all__ = [
     "AmbientLight",

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.scene.camera import Camera, PerspectiveCamera, check_size
-from lumigrad.scene.orthographic import OrthographicCamera
-from lumigrad.scene.pose import Scalar, as_float, homogeneous
+from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera, check_size
+from lumigrad.scene.cameras.orthographic import OrthographicCamera
+from lumigrad.scene.cameras.pose import Scalar, as_float, homogeneous
 
 Pair = Tensor | Sequence[float] | float
 

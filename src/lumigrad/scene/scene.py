@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lumigrad.scene.environment import EnvironmentLight
-from lumigrad.scene.lights import Light
-from lumigrad.scene.mesh import Mesh
+from lumigrad.scene.light.environment import EnvironmentLight
+from lumigrad.scene.light.lights import Light
+from lumigrad.scene.shapes.mesh import Mesh
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad import ops
+from lumigrad._engine import validation as check
 from lumigrad.compat.gsplat._spherical_harmonics import coefficients_of
 from lumigrad.compat.gsplat._visible import ALPHA_MIN, Packing, screen_radii
-from lumigrad.ops import _validation as check
-from lumigrad.ops.spherical_harmonics import eyes
-from lumigrad.splats import Splats
+from lumigrad.ops import splat
+from lumigrad.ops.splat._spherical_harmonics import eyes
+from lumigrad.types.splats import Splats
 
 CAMERA_MODELS = {"pinhole": "perspective", "ortho": "orthographic", "fisheye": "fisheye"}
 RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
@@ -102,7 +102,7 @@ def rasterization(
         backgrounds = check.floating("backgrounds", backgrounds, means, "means")
         check.shape("backgrounds", backgrounds, (viewmats.shape[0], payload.shape[-1]))
     flip = viewmats.new_tensor([1.0, -1, -1, 1])[:, None]
-    xy, conic, depth, compensation = ops.project_gaussians(
+    xy, conic, depth, compensation = splat.project_gaussians(
         means, quats, scales, size, flip * viewmats, Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2],
         projection=CAMERA_MODELS[camera_model], blur=eps2d, near=near_plane, far=far_plane,
     )  # fmt: skip
@@ -115,7 +115,7 @@ def rasterization(
     listed, (xy, conic, depth, opacity) = _list(xy, conic, depth, opacity, radii, packed)
     if "RGB" not in render_mode:
         payload, backgrounds = payload[..., :0], None
-    out = ops.splat(
+    out = splat.splat(
         xy, conic, depth, payload, size, opacity, backgrounds, alpha_max=0.99, alpha_min=ALPHA_MIN, stop=1e-4
     )
     return _image(out, render_mode), out.alpha[..., None], {**meta, **listed}
@@ -193,7 +193,7 @@ def _payload(colors: Tensor, sh_degree: int | None, means: Tensor, viewmats: Ten
     directions = means - eyes(viewmats)
     if used.dim() == 4:
         directions, used = directions.flatten(0, 1), used.flatten(0, 1)
-    return (ops.spherical_harmonics(used, directions) + 0.5).clamp(min=0).view(views, count, -1)
+    return (splat.spherical_harmonics(used, directions) + 0.5).clamp(min=0).view(views, count, -1)
 
 
 def _image(out: Splats, render_mode: str) -> Tensor:

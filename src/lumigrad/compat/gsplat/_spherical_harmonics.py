@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lumigrad import ops
-from lumigrad.ops import _validation as check
+from lumigrad._engine import validation as check
+from lumigrad.ops import splat
 
 
 def spherical_harmonics(degrees_to_use: int, dirs: Tensor, coeffs: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -28,7 +28,7 @@ def spherical_harmonics(degrees_to_use: int, dirs: Tensor, coeffs: Tensor, masks
     used = coefficients_of(degrees_to_use, coeffs, "degrees_to_use", "coeffs")
     if dirs.shape[-1:] != (3,) or dirs.shape[:-1] != coeffs.shape[:-2]:
         raise ValueError(f"dirs: expected shape {[*coeffs.shape[:-2], 3]}, got {tuple(dirs.shape)}")
-    colors = ops.spherical_harmonics(used.flatten(0, -3), dirs.reshape(-1, 3)).view(*dirs.shape[:-1], -1)
+    colors = splat.spherical_harmonics(used.flatten(0, -3), dirs.reshape(-1, 3)).view(*dirs.shape[:-1], -1)
     if masks is None:
         return colors
     check.tensor("masks", masks)

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad import _cuda
+from lumigrad._engine import cuda as _cuda
+from lumigrad._engine import validation as check
 from lumigrad.compat.gsplat._rasterization import RENDER_MODES, _checked, _image, _one_of, _payload, _refuse
 from lumigrad.compat.gsplat._visible import screen_radii
 from lumigrad.fit.normals import normals_from_depth
-from lumigrad.ops import _validation as check
-from lumigrad.ops._surfel_projection import project_surfels
-from lumigrad.ops.surface_splats import ellipses
-from lumigrad.ops.surfels import composite_surfels
-from lumigrad.scene.camera import PerspectiveCamera
-from lumigrad.splats import Splats
+from lumigrad.ops.splat._surface_splats import ellipses
+from lumigrad.ops.splat._surfel_projection import project_surfels
+from lumigrad.ops.splat._surfels import composite_surfels
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.types.splats import Splats
 
 LOW_PASS = 0.5  # square pixels
 DEPTH_MODES = ("expected", "median")

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lumigrad import ops
+from lumigrad._engine import validation as check
 from lumigrad.compat.nvdiffrast._packing import flip, unpack
-from lumigrad.ops import _validation as check
-from lumigrad.ops.antialias import antialias_with
+from lumigrad.ops import surface
+from lumigrad.ops.surface._antialias import antialias_with
 
 
 class _Topology(NamedTuple):
@@ -88,4 +88,4 @@ def antialias_construct_topology_hash(tri: Tensor) -> Any:
     Raises:
         TypeError, ValueError: for a wrong type or shape, or a negative index.
     """
-    return _Topology(ops.edge_topology(tri))
+    return _Topology(surface.edge_topology(tri))

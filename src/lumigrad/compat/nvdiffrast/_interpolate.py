@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lumigrad import ops
+from lumigrad._engine import validation as check
 from lumigrad.compat.nvdiffrast._packing import unpack
-from lumigrad.ops import _validation as check
+from lumigrad.ops import surface
 
 
 def interpolate(
@@ -39,11 +39,11 @@ def interpolate(
     frags = unpack(rast, tri.shape[0], rast_db)
     attr = check.floating("attr", attr, frags.bary, "rast")
     if diff_attrs is None:
-        out = ops.interpolate(attr, frags, tri)
+        out = surface.interpolate(attr, frags, tri)
         return out, out.new_empty((*out.shape[:-1], 0))
     if rast_db is None:
         raise ValueError("rast_db: expected the second output of rasterize, needed by diff_attrs; got None")
-    out, out_d = ops.interpolate(attr, frags, tri, _channels(diff_attrs, attr.shape[-1]))
+    out, out_d = surface.interpolate(attr, frags, tri, _channels(diff_attrs, attr.shape[-1]))
     return out, out_d.flatten(-2)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.fragments import Fragments
-from lumigrad.ops import _validation as check
+from lumigrad._engine import validation as check
+from lumigrad.types.fragments import Fragments
 
 EXACT_IDS = 1 << 24  # float32 holds every integer up to here
 ID_BITS = 0x4A800000  # added to a larger id: the bits of 2**24 as float32 are ID_BITS + 2**24

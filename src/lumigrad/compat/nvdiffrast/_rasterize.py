@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from lumigrad import reference
+from lumigrad._engine.registration import needs_reference
 from lumigrad.compat.nvdiffrast._contexts import RasterizeCudaContext
 from lumigrad.compat.nvdiffrast._packing import MAX_IDS, flip, pack
-from lumigrad.fragments import Fragments
-from lumigrad.ops._registration import needs_reference
-from lumigrad.ops.peel import peel_layers
-from lumigrad.ops.rasterize import check_geometry
+from lumigrad.ops.surface._peel import peel_layers
+from lumigrad.ops.surface._rasterize import check_geometry
+from lumigrad.types.fragments import Fragments
 
 SUBPIXEL_BITS = 4
 

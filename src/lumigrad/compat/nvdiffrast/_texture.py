@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lumigrad import ops
-from lumigrad.ops import _validation as check
-from lumigrad.ops.build_mips import check_texture
+from lumigrad._engine import validation as check
+from lumigrad.ops import texture as lookups
+from lumigrad.ops.texture._build_mips import check_texture
 
 FILTERS = ("auto", "nearest", "linear", "linear-mipmap-nearest", "linear-mipmap-linear")
 WRAPS = {"wrap": "repeat", "clamp": "clamp", "zero": "zero"}  # nvdiffrast's name, lumigrad's name
@@ -72,8 +72,8 @@ def texture(
         if mips is None:
             _check_halving(tex, max_mip_level)
     if cube:
-        return ops.texture_cube(tex, uv, uv_d, mip_level_bias, mips, filter_mode, max_mip_level)
-    return ops.texture(tex, uv, uv_d, mip_level_bias, mips, filter_mode, WRAPS[boundary_mode], max_mip_level)
+        return lookups.texture_cube(tex, uv, uv_d, mip_level_bias, mips, filter_mode, max_mip_level)
+    return lookups.texture(tex, uv, uv_d, mip_level_bias, mips, filter_mode, WRAPS[boundary_mode], max_mip_level)
 
 
 def texture_construct_mip(tex: Tensor, max_mip_level: int | None = None, cube_mode: bool = False) -> Any:
@@ -94,7 +94,7 @@ def texture_construct_mip(tex: Tensor, max_mip_level: int | None = None, cube_mo
     tex = check_texture(tex, cube_mode)
     max_mip_level = _check_max_level(max_mip_level)
     _check_halving(tex, max_mip_level)
-    return _Mips(ops.build_mips(tex, max_mip_level, cube_mode), cube_mode)
+    return _Mips(lookups.build_mips(tex, max_mip_level, cube_mode), cube_mode)
 
 
 def _check_lookup(

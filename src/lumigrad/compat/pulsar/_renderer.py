@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad import ops
+from lumigrad._engine import validation as check
 from lumigrad.compat.pulsar._camera import LENGTHS, unpack_camera
-from lumigrad.ops import _validation as check
-from lumigrad.splats import Splats
+from lumigrad.ops import splat
+from lumigrad.types.splats import Splats
 
 BACKGROUND_DEPTH = 1e-6
 GAMMAS = (1e-5, 1.0)
@@ -114,7 +114,7 @@ class Renderer(torch.nn.Module):
             cam_params.expand(views, cam_params.shape[-1]), self.size, self.orthogonal_projection,
             self.right_handed_system,
         )  # fmt: skip
-        out = ops.spheres(
+        out = splat.spheres(
             vert_pos, vert_rad, vert_col, self.size, camera.view, camera.focal, camera.focal, camera.cx, camera.cy,
             opacity, bg_col, gamma=gamma, min_depth=min_depth, max_depth=max_depth,
             projection="orthographic" if self.orthogonal_projection else "perspective",

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lumigrad import blending
-from lumigrad.fragments import SoftFragments
+from lumigrad.ops.soft import blending
+from lumigrad.types.fragments import SoftFragments
 
 
 class BlendParams(NamedTuple):
@@ -21,9 +21,7 @@ class BlendParams(NamedTuple):
 
 
 def _soft(fragments: Any) -> SoftFragments:
-    return SoftFragments(
-        fragments.pix_to_face.int(), fragments.zbuf, fragments.dists, fragments.bary_coords
-    )
+    return SoftFragments(fragments.pix_to_face.int(), fragments.zbuf, fragments.dists, fragments.bary_coords)
 
 
 def _background(blend_params: BlendParams, colors: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor
 from lumigrad.compat.pytorch3d._meshes import Meshes, join_meshes_as_batch
 from lumigrad.compat.pytorch3d._textures import TexturesBase, TexturesUV, TexturesVertex
 from lumigrad.io.mesh import load_mesh
-from lumigrad.scene.mesh import Mesh
-from lumigrad.scene.procedural import icosphere
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.procedural import icosphere
 
 
 class Faces(NamedTuple):

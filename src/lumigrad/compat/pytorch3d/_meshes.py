@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lumigrad.compat.pytorch3d._textures import TexturesBase
 from lumigrad.fit.laplacian import unique_edges
-from lumigrad.scene._packed import Index, Packing, numbers, same_kind
+from lumigrad.scene.shapes._packed import Index, Packing, numbers, same_kind
 
 Rows = Sequence[Tensor] | Tensor
 EPSILON = 1e-6  # PyTorch3D's least length of what it normalises

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lumigrad.compat.pytorch3d._cameras import CamerasBase
 from lumigrad.compat.pytorch3d._meshes import Meshes
-from lumigrad.ops.soft import soft_interpolate, soft_rasterize
+from lumigrad.ops.soft._soft_rasterize import soft_interpolate, soft_rasterize
 
 NEAREST = 1e-8  # what is less than this in front of the camera counts as behind it
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit.splats.start import spacing
-from lumigrad.ops import gaussians, spheres
-from lumigrad.scene.camera import PerspectiveCamera
-from lumigrad.scene.gaussian_cloud import GaussianCloud
-from lumigrad.scene.point_cloud import PointCloud
-from lumigrad.scene.pose import quaternion_to_matrix
-from lumigrad.splats import Splats
+from lumigrad.ops.splat import gaussians, spheres
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.cameras.pose import quaternion_to_matrix
+from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
+from lumigrad.scene.shapes.point_cloud import PointCloud
+from lumigrad.types.splats import Splats
 
 Parameters = dict[str, Tensor]
 # The constant spherical harmonic.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.io.dataset import PosedPhotos
-from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from lumigrad.fit.splats.loop import Schedule, SplatState, evaluate
 from lumigrad.fit.splats.models import Model
 from lumigrad.fit.splats.photos import Photo
 from lumigrad.io.image import save_gif
-from lumigrad.scene.camera import PerspectiveCamera
-from lumigrad.scene.pose import look_at
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.cameras.pose import look_at
 
 LEVELS_DB = (20, 22, 24)
 

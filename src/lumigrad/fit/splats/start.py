@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lumigrad.fit.splats.photos import Photo
 from lumigrad.io.dataset import PosedPhotos
-from lumigrad.scene.point_cloud import PointCloud
+from lumigrad.scene.shapes.point_cloud import PointCloud
 
 _DEPTHS = 24
 _ENOUGH = 500
@@ -78,9 +78,9 @@ def _disagreement(points: Tensor, colors: Tensor, photos: list[Photo]) -> Tensor
         height, width = photo.camera.size
         grid = 2 * photo.camera.pixels(points)[0] / points.new_tensor([width, height]) - 1
         visible = (photo.camera.depth(points)[0] > 0) & (grid.abs() < 1).all(-1)
-        shown = torch.nn.functional.grid_sample(
-            photo.image.permute(0, 3, 1, 2), grid[None, None], align_corners=False
-        )[0, :, 0].T
+        shown = torch.nn.functional.grid_sample(photo.image.permute(0, 3, 1, 2), grid[None, None], align_corners=False)[
+            0, :, 0
+        ].T
         # Bounded, as something may be in the way.
         difference = (shown - colors).abs().mean(-1).clamp(max=0.2)
         total += torch.where(visible, difference, 0.0)

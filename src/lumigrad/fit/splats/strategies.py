@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lumigrad.fit.splats.models import Model, Parameters
 from lumigrad.fit.splats.rows import Rows
-from lumigrad.scene.camera import PerspectiveCamera
+from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
 class Strategy(Protocol):

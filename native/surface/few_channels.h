@@ -1,0 +1,243 @@
+// Interpolation of up to four channels without derivatives: vertex colours, texture coordinates, normals. Sixteen
+// pixels are computed side by side, channel by channel; where a run of pixels is summed up, a pixel's channels are one
+// vector.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "math/bits.h"
+#include "math/quad.h"
+#include "math/wide.h"
+#include "parallel/tile_chunks.h"
+#include "parallel/triangle_numbers.h"
+#include "runtime/memory.h"
+#include "runtime/prefetch.h"
+#include "runtime/stream.h"
+#include "surface/interpolate.h"
+
+namespace lg {
+
+template <int Channels, class T>
+LG_HD Quad<T> load_channels(const T* from) {
+  const T zero = 0;
+  return make_quad(from[0], Channels > 1 ? from[Channels > 1] : zero, Channels > 2 ? from[2 * (Channels > 2)] : zero,
+                   Channels > 3 ? from[3 * (Channels > 3)] : zero);
+}
+
+// The forward pass over pixels [begin, end) of a view. mesh: attributes(view, triangle), and how to ask for what it
+// will read.
+template <int Channels, class T, class Mesh>
+class FewChannelsForward {
+ public:
+  FewChannelsForward(const Mesh& mesh, int64_t view, const int32_t* frag_tri, const T* bary, T* out)
+      : mesh_(mesh), view_(view), frag_tri_(frag_tri), bary_(bary), out_(out) {}
+
+  void run(int64_t begin, int64_t end) const {
+    for (int64_t first = begin; first < end;) {
+      const int64_t covered = background_end(first, end);
+      std::fill(out_ + first * Channels, out_ + covered * Channels, T(0));
+      first = covered;
+      if (first == end) return;
+      prefetch(first, end);
+      const int count = count_at(first, end);
+      fill(first, count, seen_lanes(frag_tri_ + first, count));
+      first += count;
+    }
+  }
+
+ private:
+  using Lanes = wide::Lanes<T>;
+  static constexpr int64_t indices_ahead = 3 * chunk_lanes, attributes_ahead = chunk_lanes;  // pixels
+
+  static int count_at(int64_t first, int64_t end) {
+    return static_cast<int>(std::min<int64_t>(chunk_lanes, end - first));
+  }
+
+  // Where the chunks end that see nothing.
+  int64_t background_end(int64_t first, int64_t end) const {
+    while (first < end && seen_lanes(frag_tri_ + first, count_at(first, end)) == 0) first += count_at(first, end);
+    return first;
+  }
+
+  // Calls use(triangle) for those that begin in the chunk at `first`, if it is all there.
+  template <class Use>
+  void for_triangles(int64_t first, int64_t end, Use&& use) const {
+    if (first + chunk_lanes > end) return;
+    const int32_t* ids = frag_tri_ + first;
+    for (uint32_t rest = run_starts(ids, chunk_lanes) & seen_lanes(ids, chunk_lanes); rest; rest &= rest - 1) {
+      use(ids[lowest_lane(rest)]);
+    }
+  }
+
+  void prefetch(int64_t first, int64_t end) const {
+    for_triangles(first + indices_ahead, end, [&](int32_t triangle) { mesh_.prefetch_indices(triangle); });
+    for_triangles(first + attributes_ahead, end, [&](int32_t triangle) { mesh_.prefetch_attributes(view_, triangle); });
+  }
+
+  void fill(int64_t first, int count, uint32_t seen) const {
+    const int32_t* ids = frag_tri_ + first;
+    Lanes a[3][Channels];
+    for (auto& corner : a) std::fill_n(corner, Channels, Lanes(T(0)));
+    for (uint32_t rest = run_starts(ids, count) & seen; rest; rest &= rest - 1) {
+      const TriangleAttributes<T> attr = mesh_.attributes(view_, ids[lowest_lane(rest)]);
+      const uint32_t from_here = lanes_from_lowest(rest);
+      for (int k = 0; k < 3; ++k) {
+        for (int c = 0; c < Channels; ++c) a[k][c] = wide::select(from_here, Lanes(attr.a[k][c]), a[k][c]);
+      }
+    }
+    alignas(64) T uv[2][chunk_lanes], out[Channels][chunk_lanes];
+    load_lanes(bary_ + 2 * first, 2, count, &uv[0]);
+    const Lanes u = wide::load(uv[0]), v = wide::load(uv[1]), w = Lanes(T(1)) - u - v;
+    for (int c = 0; c < Channels; ++c) {
+      wide::store(out[c], wide::only(seen, (u * a[0][c] + v * a[1][c]) + w * a[2][c]));
+    }
+    store_lanes(out, Channels, count, out_ + first * Channels);
+  }
+
+  const Mesh& mesh_;
+  const int64_t view_;
+  const int32_t* frag_tri_;
+  const T* bary_;
+  T* out_;
+};
+
+// The backward pass, tile by tile. Pixels go sixteen at a time; what is per triangle is done once a tile.
+template <class T, int Channels>
+class FewChannelsBackward {
+  static_assert(Channels >= 1 && Channels <= 4, "a pixel's channels fill at most one quad");
+
+ public:
+  FewChannelsBackward() {}  // does not clear `chunks_`
+
+  // Meets the triangles of a tile. mesh: attributes(view, triangle), and how to ask for what it will read.
+  template <class Mesh>
+  void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width, const int32_t* frag_tri) {
+    numbers_.clear();
+    chunks_.number(tile, height, width, frag_tri, [&](int32_t triangle, int32_t, int32_t) {
+      const int32_t before = numbers_.count(), number = numbers_.find(triangle);
+      if (number == before) mesh.prefetch_indices(triangle);
+      return number;
+    });
+    rows_.clear();
+    rows_.extend(static_cast<size_t>(count()) * row_values);
+    for (int32_t i = 0; i < count(); ++i) {
+      if (i + attributes_ahead < count()) mesh.prefetch_attributes(tile.view, triangle(i + attributes_ahead));
+      begin_row(mesh.attributes(tile.view, triangle(i)), rows_.data() + i * row_values);
+    }
+  }
+
+  // Adds all pixels of the tile. grad_bary: null if not wanted. stream: whether to write its zeros past the caches.
+  void add_pixels(const T* bary, const T* grad_out, T* grad_bary, bool stream) {
+    const auto ahead = [&](const PixelChunk& chunk) {
+      prefetch_values(grad_out + chunk.first * Channels, chunk.count * Channels);
+      prefetch_values(bary + 2 * chunk.first, 2 * chunk.count);
+    };
+    chunks_.for_each(ahead, [&](const PixelChunk& chunk) {
+      T* to = grad_bary ? grad_bary + 2 * chunk.first : nullptr;
+      if (chunk.seen == 0) {
+        if (to) write_zeros(to, 2 * chunk.count, stream);
+        return;
+      }
+      const T *at = bary + 2 * chunk.first, *grad = grad_out + chunk.first * Channels;
+      Values lanes;
+      load_lanes(grad, Channels, chunk.count, &lanes.grad[0]);
+      if (chunk.uniform()) {
+        add_uniform(rows_.data() + chunk.numbers[0] * row_values, at, lanes);
+      } else {
+        add_runs(chunk, at, grad);
+      }
+      if (to) pull_back_bary(chunk, lanes, to);
+    });
+  }
+
+  int32_t count() const { return numbers_.count(); }
+  int32_t triangle(int32_t number) const { return numbers_[number]; }
+
+  // Gradients of the attributes of a triangle's three vertices, 3 * Channels values.
+  void vertex_gradients(int32_t number, T* out) const {
+    const T* row = rows_.data() + number * row_values;
+    for (int c = 0; c < Channels; ++c) {
+      out[c] = row[sum_u + c];
+      out[Channels + c] = row[sum_v + c];
+      out[2 * Channels + c] = row[sum + c] - row[sum_u + c] - row[sum_v + c];
+    }
+  }
+
+ private:
+  static constexpr int32_t attributes_ahead = 8;  // triangles
+
+  // A triangle's row: quads of a0 - a2 and a1 - a2, and of the sums of g, u g and v g over its pixels.
+  enum : int { to_u = 0, to_v = 4, sum = 8, sum_u = 12, sum_v = 16, row_values = 20 };
+
+  static void begin_row(const TriangleAttributes<T>& attr, T* row) {
+    const Quad<T> zero = {}, last = load_channels<Channels>(attr.a[2]);
+    store_quad(row + to_u, load_channels<Channels>(attr.a[0]) - last);
+    store_quad(row + to_v, load_channels<Channels>(attr.a[1]) - last);
+    for (const int place : {sum, sum_u, sum_v}) store_quad(row + place, zero);
+  }
+
+  using Lanes = wide::Lanes<T>;
+
+  // The gradients of a chunk's pixels, channel by channel.
+  struct alignas(64) Values {
+    T grad[Channels][chunk_lanes];
+  };
+
+  // Gradients of u and v in the lanes that see a triangle, zero in others.
+  void pull_back_bary(const PixelChunk& chunk, const Values& lanes, T* grad_bary) const {
+    Lanes du[Channels], dv[Channels];
+    for (int c = 0; c < Channels; ++c) du[c] = dv[c] = Lanes(T(0));
+    const int32_t* number = chunk.numbers;
+    for (uint32_t rest = chunk.starts; rest; rest &= rest - 1, ++number) {
+      const uint32_t from_here = lanes_from_lowest(rest);
+      const T* row = rows_.data() + *number * row_values;
+      for (int c = 0; c < Channels; ++c) du[c] = wide::select(from_here, Lanes(row[to_u + c]), du[c]);
+      for (int c = 0; c < Channels; ++c) dv[c] = wide::select(from_here, Lanes(row[to_v + c]), dv[c]);
+    }
+    Lanes u(T(0)), v(T(0));
+    for (int c = 0; c < Channels; ++c) {
+      const Lanes g = wide::load(lanes.grad[c]);
+      u = u + g * du[c];
+      v = v + g * dv[c];
+    }
+    alignas(64) T sums[2][chunk_lanes];
+    wide::store(sums[0], wide::only(chunk.seen, u));
+    wide::store(sums[1], wide::only(chunk.seen, v));
+    store_lanes(sums, 2, chunk.count, grad_bary);
+  }
+
+  void add_runs(const PixelChunk& chunk, const T* bary, const T* grad_out) {
+    chunk.for_runs([&](int32_t number, int from, int to) {
+      Quad<T> total = {}, total_u = {}, total_v = {};
+      for (int l = from; l <= to; ++l) {
+        const Quad<T> g = load_channels<Channels>(grad_out + l * Channels);
+        total = total + g;
+        total_u = total_u + g * bary[2 * l];
+        total_v = total_v + g * bary[2 * l + 1];
+      }
+      T* row = rows_.data() + number * row_values;
+      store_quad(row + sum, load_quad(row + sum) + total);
+      store_quad(row + sum_u, load_quad(row + sum_u) + total_u);
+      store_quad(row + sum_v, load_quad(row + sum_v) + total_v);
+    });
+  }
+
+  static void add_uniform(T* row, const T* bary, const Values& lanes) {
+    alignas(64) T uv[2][chunk_lanes];
+    load_lanes(bary, 2, chunk_lanes, &uv[0]);
+    const Lanes u = wide::load(uv[0]), v = wide::load(uv[1]);
+    for (int c = 0; c < Channels; ++c) {
+      const Lanes g = wide::load(lanes.grad[c]);
+      row[sum + c] += wide::sum(g);
+      row[sum_u + c] += wide::sum(g * u);
+      row[sum_v + c] += wide::sum(g * v);
+    }
+  }
+
+  TileChunks chunks_;
+  TriangleNumbers numbers_;
+  Array<T> rows_;
+};
+
+}  // namespace lg

@@ -1,0 +1,80 @@
+// The images that rasterization fills, and how a tile's pixels get there.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "runtime/stream.h"
+#include "surface/visibility_cpu.h"
+
+namespace lg {
+
+// The outputs of a block's lanes.
+template <class T>
+struct alignas(64) BlockAttributes {
+  T u[block_lanes], v[block_lanes], depth[block_lanes];
+  T d[4][block_lanes];
+};
+
+// Where the outputs of all pixels go; bary_d and zbuffer are null if not wanted.
+template <class T>
+struct FragmentImages {
+  int32_t* tri;
+  T *bary, *depth, *bary_d;
+  float* zbuffer;
+  bool stream;  // whether to write zeros past the caches: of pixels that see nothing, hardly anybody reads more than
+                // `tri`
+
+  // Writes `count` pixels of a row from place `first` on; `from` has them from place `start` on.
+  void write(int64_t first, int64_t count, const FragmentImages& from, int64_t start) const {
+    std::copy_n(from.tri + start, count, tri + first);
+    std::copy_n(from.bary + 2 * start, 2 * count, bary + 2 * first);
+    std::copy_n(from.depth + start, count, depth + first);
+    if (bary_d) std::copy_n(from.bary_d + 4 * start, 4 * count, bary_d + 4 * first);
+    if (zbuffer) std::copy_n(from.zbuffer + start, count, zbuffer + first);
+  }
+
+  // The same for pixels that see nothing.
+  void clear(int64_t first, int64_t count) const {
+    std::fill_n(tri + first, count, -1);
+    write_zeros(bary + 2 * first, 2 * count, stream);
+    write_zeros(depth + first, count, stream);
+    if (bary_d) write_zeros(bary_d + 4 * first, 4 * count, stream);
+    if (zbuffer) write_zeros(zbuffer + first, count, stream);
+  }
+};
+
+// The outputs of a tile's row of blocks, which go to the images when it is complete: whole lines of memory at once.
+template <class T>
+struct alignas(64) Strip {
+  int32_t tri[block_size][tile_size];
+  T bary[block_size][2 * tile_size], depth[block_size][tile_size], bary_d[block_size][4 * tile_size];
+  float zbuffer[block_size][tile_size];
+
+  // From the block that begins at `column`.
+  template <bool Derivatives>
+  void set_block(int column, const int32_t* ids, const BlockAttributes<T>& a) {
+    for (int r = 0; r < block_size; ++r) {
+      const int lane = r * block_size;
+      for (int c = 0; c < block_size; ++c) tri[r][column + c] = ids[lane + c];
+      for (int c = 0; c < block_size; ++c) {
+        bary[r][2 * (column + c)] = a.u[lane + c];
+        bary[r][2 * (column + c) + 1] = a.v[lane + c];
+      }
+      for (int c = 0; c < block_size; ++c) depth[r][column + c] = a.depth[lane + c];
+      for (int c = 0; Derivatives && c < block_size; ++c) {
+        for (int k = 0; k < 4; ++k) bary_d[r][4 * (column + c) + k] = a.d[k][lane + c];
+      }
+    }
+  }
+
+  void set_zbuffer(int column, const int32_t* ids, const float* z) {
+    for (int l = 0; l < block_lanes; ++l) {
+      zbuffer[l / block_size][column + l % block_size] = ids[l] < 0 ? 0.0f : z[l];
+    }
+  }
+
+  FragmentImages<T> row(int r) { return {tri[r], bary[r], depth[r], bary_d[r], zbuffer[r], false}; }
+};
+
+}  // namespace lg

@@ -1,0 +1,363 @@
+// interpolate on CUDA.
+#include <algorithm>
+#include <vector>
+
+#include "parallel/gradients_cuda.h"
+#include "runtime/cuda/launch.h"
+#include "surface/interpolate.h"
+
+namespace lg {
+namespace {
+
+template <class T>
+struct Inputs {
+  const T* attr;
+  const int32_t* tri;
+  const int32_t* frag_tri;
+  const T* bary;
+  const T* bary_d;
+  const int32_t* listed_channel;  // on the device; null: channel l is the l-th that is listed
+  int64_t attr_views, views, vertices, channels, triangles, pixels_per_view, listed;
+
+  LG_DEVICE int32_t triangle(int64_t pixel) const {
+    const int32_t t = frag_tri[pixel];
+    return t < triangles ? t : -1;
+  }
+  LG_DEVICE int64_t channel(int64_t l) const { return listed_channel ? listed_channel[l] : l; }
+
+  // Where a triangle's vertices lie among all rows of attr; -1: a vertex of zeros.
+  LG_DEVICE void rows(int64_t view, int32_t triangle, int64_t (&row)[3]) const {
+    for (int k = 0; k < 3; ++k) {
+      const int32_t index = tri[3 * static_cast<int64_t>(triangle) + k];
+      row[k] = index < 0 || index >= vertices ? -1 : (attr_views > 1 ? view * vertices : 0) + index;
+    }
+  }
+};
+
+// The values of one channel at a triangle's vertices, in the form that interpolate.h takes.
+template <class T>
+struct ChannelOfTriangle {
+  T value[3];
+
+  LG_DEVICE ChannelOfTriangle(const Inputs<T>& in, const int64_t (&row)[3], int64_t c) {
+    for (int k = 0; k < 3; ++k) value[k] = row[k] < 0 ? T(0) : in.attr[row[k] * in.channels + c];
+  }
+  LG_DEVICE TriangleAttributes<T> attributes() const { return {{value, value + 1, value + 2}}; }
+};
+
+// ---- Forward -----------------------------------------------------------------------------------------------
+
+// All channels of a pixel; their number is known.
+template <class T, int Channels>
+__global__ void __launch_bounds__(items_per_block) forward_pixels(Inputs<T> in, T* out) {
+  const int64_t pixels = in.views * in.pixels_per_view;
+  for (int64_t pixel = first_item(); pixel < pixels; pixel += item_step()) {
+    const int32_t triangle = in.triangle(pixel);
+    T value[Channels] = {};
+    if (triangle >= 0) {
+      const T u = in.bary[2 * pixel], v = in.bary[2 * pixel + 1];
+      int64_t row[3];
+      in.rows(pixel / in.pixels_per_view, triangle, row);
+#pragma unroll
+      for (int c = 0; c < Channels; ++c) {
+        value[c] = interpolate_channel(ChannelOfTriangle<T>(in, row, c).attributes(), 0, u, v);
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < Channels; ++c) out[pixel * Channels + c] = value[c];
+  }
+}
+
+// One channel of a pixel: neighbouring threads read and write neighbouring channels.
+template <class T>
+__global__ void __launch_bounds__(items_per_block) forward_channels(Inputs<T> in, T* out) {
+  const int64_t items = in.views * in.pixels_per_view * in.channels;
+  for (int64_t item = first_item(); item < items; item += item_step()) {
+    const int64_t pixel = item / in.channels, c = item - pixel * in.channels;
+    const int32_t triangle = in.triangle(pixel);
+    T value = 0;
+    if (triangle >= 0) {
+      int64_t row[3];
+      in.rows(pixel / in.pixels_per_view, triangle, row);
+      const ChannelOfTriangle<T> attr(in, row, c);
+      value = interpolate_channel(attr.attributes(), 0, in.bary[2 * pixel], in.bary[2 * pixel + 1]);
+    }
+    out[item] = value;
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(items_per_block) forward_derivatives(Inputs<T> in, T* out_d) {
+  const int64_t items = in.views * in.pixels_per_view * in.listed;
+  for (int64_t item = first_item(); item < items; item += item_step()) {
+    const int64_t pixel = item / in.listed, l = item - pixel * in.listed;
+    const int32_t triangle = in.triangle(pixel);
+    T value[2] = {0, 0};
+    if (triangle >= 0) {
+      int64_t row[3];
+      in.rows(pixel / in.pixels_per_view, triangle, row);
+      const ChannelOfTriangle<T> attr(in, row, in.channel(l));
+      interpolate_channel_d(attr.attributes(), 0, in.bary_d + 4 * pixel, value);
+    }
+    out_d[2 * item] = value[0];
+    out_d[2 * item + 1] = value[1];
+  }
+}
+
+// ---- Backward ----------------------------------------------------------------------------------------------
+
+template <class T>
+struct Gradients {
+  const T* out;    // [.., channels] or null
+  const T* out_d;  // [.., listed, 2] or null
+  T* attr;         // outputs, null where not wanted
+  T* bary;
+  T* bary_d;
+};
+
+// Channels whose gradients a warp adds up together: three values each.
+constexpr int group = 4;
+
+// Adds the gradients of a group of channels, summed over the lanes that see the same triangle.
+template <class T>
+LG_DEVICE void add_group(const Inputs<T>& in, const GradientSum<T>& sum, T* grad_attr, uint32_t peers, bool seen,
+                         const int64_t (&row)[3], const int64_t (&channel)[group], T (&value)[3 * group]) {
+  add_up_peers(peers, value);
+  if (!seen || !is_lowest(peers)) return;
+  for (int k = 0; k < 3; ++k) {
+    if (row[k] < 0) continue;
+    for (int i = 0; i < group; ++i) {
+      const int64_t place = row[k] * in.channels + channel[i];
+      if (channel[i] >= 0) sum.add(grad_attr + place, place, value[k * group + i]);
+    }
+  }
+}
+
+template <class T>
+LG_DEVICE void backward_values(const Inputs<T>& in, const Gradients<T>& g, const GradientSum<T>& sum, int64_t pixel,
+                               bool seen, uint32_t peers, const int64_t (&row)[3], T* grad_u, T* grad_v) {
+  const T u = seen ? in.bary[2 * pixel] : T(0), v = seen ? in.bary[2 * pixel + 1] : T(0);
+  for (int64_t first = 0; first < in.channels; first += group) {
+    int64_t channel[group];
+    T value[3 * group];
+#pragma unroll
+    for (int i = 0; i < group; ++i) {
+      const int64_t c = first + i;
+      const bool there = c < in.channels;
+      const T grad = seen && there ? g.out[pixel * in.channels + c] : T(0);
+      channel[i] = there ? c : -1;
+      if (seen && there && g.bary) {
+        add_bary_gradient(ChannelOfTriangle<T>(in, row, c).attributes(), 0, grad, grad_u, grad_v);
+      }
+      value[i] = u * grad;
+      value[group + i] = v * grad;
+      value[2 * group + i] = (1 - u - v) * grad;
+    }
+    if (g.attr) add_group(in, sum, g.attr, peers, seen, row, channel, value);
+  }
+}
+
+template <class T>
+LG_DEVICE void backward_derivatives(const Inputs<T>& in, const Gradients<T>& g, const GradientSum<T>& sum,
+                                    int64_t pixel, bool seen, uint32_t peers, const int64_t (&row)[3], T* grad_bary_d) {
+  T bary_d[4];
+  for (int k = 0; k < 4; ++k) bary_d[k] = seen ? in.bary_d[4 * pixel + k] : T(0);
+  for (int64_t first = 0; first < in.listed; first += group) {
+    int64_t channel[group];
+    T value[3 * group];
+#pragma unroll
+    for (int i = 0; i < group; ++i) {
+      const int64_t l = first + i;
+      const bool there = l < in.listed;
+      channel[i] = there ? in.channel(l) : -1;
+      T grad[2] = {0, 0}, to_a0, to_a1;
+      if (seen && there) {
+        grad[0] = g.out_d[2 * (pixel * in.listed + l)];
+        grad[1] = g.out_d[2 * (pixel * in.listed + l) + 1];
+        if (g.bary_d) {
+          add_bary_d_gradient(ChannelOfTriangle<T>(in, row, channel[i]).attributes(), 0, grad, grad_bary_d);
+        }
+      }
+      derivative_weights(bary_d, grad, &to_a0, &to_a1);
+      value[i] = to_a0;
+      value[group + i] = to_a1;
+      value[2 * group + i] = -(to_a0 + to_a1);
+    }
+    if (g.attr) add_group(in, sum, g.attr, peers, seen, row, channel, value);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(128)
+    backward_pixels(Inputs<T> in, Gradients<T> g, GradientSum<T> sum, ImageSize image) {
+  const PixelPlace place = pixel_place(image);
+  for (int64_t view = blockIdx.z; view < image.views; view += gridDim.z) {
+    const int64_t pixel = (view * image.height + place.row) * image.width + place.column;
+    const int32_t triangle = place.inside ? in.triangle(pixel) : -1;
+    const bool seen = triangle >= 0;
+    if (!warp_any(place.inside)) continue;
+    const uint32_t peers = warp_match(triangle);
+    int64_t row[3] = {-1, -1, -1};
+    if (seen) in.rows(view, triangle, row);
+    T grad_bary[2] = {0, 0}, grad_bary_d[4] = {0, 0, 0, 0};
+    if (g.out) backward_values(in, g, sum, pixel, seen, peers, row, grad_bary, grad_bary + 1);
+    if (g.out_d) backward_derivatives(in, g, sum, pixel, seen, peers, row, grad_bary_d);
+    if (!place.inside) continue;
+    for (int k = 0; g.bary && k < 2; ++k) g.bary[2 * pixel + k] = grad_bary[k];
+    for (int k = 0; g.bary_d && k < 4; ++k) g.bary_d[4 * pixel + k] = grad_bary_d[k];
+  }
+}
+
+// ---- Calls -------------------------------------------------------------------------------------------------
+
+// The list of channels on the device; none where it lists all channels in order.
+class ChannelList {
+ public:
+  ChannelList(const int32_t* host, int64_t listed, int64_t channels) : host_(host), listed_(listed) {
+    bool in_order = listed <= channels;
+    for (int64_t l = 0; host && l < listed; ++l) in_order = in_order && host[l] == l;
+    if (in_order) listed_ = 0;
+  }
+  void plan(Workspace& workspace) { device_ = listed_ ? workspace.take<uint32_t>(listed_) : nullptr; }
+  const int32_t* upload(Queue& queue) const {
+    if (device_) queue.upload(host_, listed_, device_);
+    return reinterpret_cast<const int32_t*>(device_);
+  }
+
+ private:
+  const int32_t* host_;
+  int64_t listed_;
+  uint32_t* device_ = nullptr;
+};
+
+// How often the channel is listed that is listed most often. host: null, all of them once.
+int64_t most_listed(const int32_t* host, int64_t listed, int64_t channels) {
+  std::vector<int64_t> times(static_cast<size_t>(channels), 0);
+  int64_t most = 1;
+  for (int64_t l = 0; host && l < listed; ++l) most = std::max(most, ++times[static_cast<size_t>(host[l])]);
+  return most;
+}
+
+template <class T>
+struct Forward {
+  Inputs<T> in;
+  ChannelList channels;
+  T* out;
+  T* out_d;
+
+  void plan(Workspace& workspace) { channels.plan(workspace); }
+
+  void run(Queue& queue) {
+    in.listed_channel = channels.upload(queue);
+    const int64_t pixels = in.views * in.pixels_per_view;
+    switch (in.channels) {
+      case 1:
+        queue.launch_items(forward_pixels<T, 1>, pixels, in, out);
+        break;
+      case 2:
+        queue.launch_items(forward_pixels<T, 2>, pixels, in, out);
+        break;
+      case 3:
+        queue.launch_items(forward_pixels<T, 3>, pixels, in, out);
+        break;
+      case 4:
+        queue.launch_items(forward_pixels<T, 4>, pixels, in, out);
+        break;
+      default:
+        queue.launch_items(forward_channels<T>, pixels * in.channels, in, out);
+    }
+    if (out_d) queue.launch_items(forward_derivatives<T>, pixels * in.listed, in, out_d);
+  }
+};
+
+template <class T>
+struct Backward {
+  Inputs<T> in;
+  ChannelList channels;
+  Gradients<T> g;
+  ImageSize image;
+  GradientSums<T> sums;
+
+  int64_t places() const { return in.attr_views * in.vertices * in.channels; }
+
+  void plan(Workspace& workspace) {
+    channels.plan(workspace);
+    if (g.attr) sums.plan(workspace);
+  }
+
+  void run(Queue& queue) {
+    in.listed_channel = channels.upload(queue);
+    if (!g.attr) {
+      pass(queue, GradientSum<T>{});
+      return;
+    }
+    sums.run_whole(queue, places(), g.attr, [&](const GradientSum<T>& sum) { pass(queue, sum); });
+  }
+
+ private:
+  void pass(Queue& queue, const GradientSum<T>& sum) {
+    queue.launch(backward_pixels<T>, image_grid(image), image_block(), in, g, sum, image);
+  }
+};
+
+}  // namespace
+}  // namespace lg
+
+int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, const int32_t* tri,
+                               const int32_t* frag_tri, const void* bary, const void* bary_d,
+                               const int32_t* channel_list, int64_t attr_views, int64_t views, int64_t vertices,
+                               int64_t channels, int64_t triangles, int64_t pixels_per_view, int64_t listed, void* out,
+                               void* out_d) {
+  return lg::dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const lg::Inputs<T> in = {static_cast<const T*>(attr),
+                              tri,
+                              frag_tri,
+                              static_cast<const T*>(bary),
+                              static_cast<const T*>(bary_d),
+                              nullptr,
+                              attr_views,
+                              views,
+                              vertices,
+                              channels,
+                              triangles,
+                              pixels_per_view,
+                              listed};
+    return lg::run_op(call, lg::Forward<T>{in, lg::ChannelList(channel_list, listed, channels), static_cast<T*>(out),
+                                           static_cast<T*>(out_d)});
+  });
+}
+
+int32_t lg_interpolate_backward(lg_call* call, int32_t dtype, const void* attr, const int32_t* tri,
+                                const int32_t* frag_tri, const void* bary, const void* bary_d,
+                                const int32_t* channel_list, int64_t attr_views, int64_t views, int64_t vertices,
+                                int64_t channels, int64_t triangles, int64_t height, int64_t width, int64_t listed,
+                                const void* grad_out, const void* grad_out_d, void* grad_attr, void* grad_bary,
+                                void* grad_bary_d) {
+  return lg::dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const lg::Inputs<T> in = {static_cast<const T*>(attr),
+                              tri,
+                              frag_tri,
+                              static_cast<const T*>(bary),
+                              static_cast<const T*>(bary_d),
+                              nullptr,
+                              attr_views,
+                              views,
+                              vertices,
+                              channels,
+                              triangles,
+                              height * width,
+                              listed};
+    const lg::Gradients<T> g = {static_cast<const T*>(grad_out), static_cast<const T*>(grad_out_d),
+                                static_cast<T*>(grad_attr), static_cast<T*>(grad_bary), static_cast<T*>(grad_bary_d)};
+    // A pixel may add to a vertex through each corner of its triangle, and through values and derivatives.
+    const int64_t contributions = 6 * views * height * width * lg::most_listed(channel_list, listed, channels);
+    return lg::run_op(call,
+                      lg::Backward<T>{in,
+                                      lg::ChannelList(channel_list, listed, channels),
+                                      g,
+                                      {views, height, width},
+                                      {call->deterministic != 0, attr_views * vertices * channels, contributions}});
+  });
+}

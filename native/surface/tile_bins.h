@@ -1,0 +1,54 @@
+// Which entries each tile of an image gets, from chunks of work that were binned independently of one another.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/memory.h"
+
+namespace lg {
+
+// First every chunk counts its entries of each tile, then it places them: tile by tile, and within a tile chunk by
+// chunk, so that the order does not depend on who binned what.
+class TileBins {
+ public:
+  void begin(int64_t chunks, int64_t tiles) {
+    tiles_ = tiles;
+    counts_ = Buffer<uint32_t>(static_cast<size_t>(chunks * tiles));
+    place_ = Buffer<int64_t>(static_cast<size_t>(chunks * tiles));
+  }
+
+  // One count per tile, for the chunk to fill in.
+  uint32_t* counts(int64_t chunk) { return counts_.data() + chunk * tiles_; }
+
+  // Turns counts into places. first_chunk [views + 1]: the chunks of each view.
+  void place(const int64_t* first_chunk, int64_t views) {
+    first_ = Buffer<int64_t>(static_cast<size_t>(views * tiles_ + 1));
+    int64_t next = 0;
+    for (int64_t view = 0; view < views; ++view) {
+      for (int64_t tile = 0; tile < tiles_; ++tile) {
+        first_[view * tiles_ + tile] = next;
+        for (int64_t c = first_chunk[view]; c < first_chunk[view + 1]; ++c) {
+          place_[c * tiles_ + tile] = next;
+          next += counts_[c * tiles_ + tile];
+        }
+      }
+    }
+    first_[views * tiles_] = next;
+    if (static_cast<int64_t>(entries_.size()) < next) entries_ = Buffer<int32_t>(static_cast<size_t>(next));
+  }
+
+  void add(int64_t chunk, int64_t tile, int32_t entry) { entries_[place_[chunk * tiles_ + tile]++] = entry; }
+
+  // The entries of a tile: [begin, end).
+  const int32_t* begin_of(int64_t view_tile) const { return entries_.data() + first_[view_tile]; }
+  const int32_t* end_of(int64_t view_tile) const { return entries_.data() + first_[view_tile + 1]; }
+
+ private:
+  int64_t tiles_ = 0;
+  Buffer<uint32_t> counts_;  // [chunks, tiles]
+  Buffer<int64_t> place_;    // [chunks, tiles]: where the chunk's next entry of the tile goes
+  Buffer<int64_t> first_;    // [views * tiles + 1]
+  Buffer<int32_t> entries_;
+};
+
+}  // namespace lg

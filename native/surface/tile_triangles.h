@@ -1,0 +1,133 @@
+// The triangles met in one tile, and their planes, set up several at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "math/gather.h"
+#include "math/lanes.h"
+#include "parallel/triangle_numbers.h"
+#include "runtime/memory.h"
+#include "surface/attributes.h"
+
+namespace lg {
+
+// Everything that says where the three vertices of a triangle lie.
+template <class T>
+struct Geometry {
+  const T* pos;
+  const int32_t* tri;
+  int64_t vertices, width, height;
+  bool shared;  // one set of positions for all views
+
+  const T* positions(int64_t view) const { return pos + (shared ? 0 : 4 * view * vertices); }
+};
+
+// Numbers the triangles of a tile in the order they are met. The anchor of a triangle's planes is the place
+// where it was met first, which the tile's scan order fixes: results do not depend on anything else.
+template <class T>
+class TileTriangles {
+ public:
+  void begin_tile() {
+    numbers_.clear();
+    anchor_.clear();
+  }
+
+  // The number of a triangle; a new one if it has not been met (or was forgotten: then it has two numbers).
+  int32_t find(const Geometry<T>& geometry, int32_t triangle, int32_t column, int32_t row) {
+    const int32_t before = numbers_.count(), number = numbers_.find(triangle);
+    if (number == before) {
+      LG_PREFETCH(geometry.tri + 3 * static_cast<int64_t>(triangle));
+      anchor_.push_back({column, row});
+    }
+    return number;
+  }
+
+  int32_t count() const { return numbers_.count(); }
+  int32_t triangle(int32_t number) const { return numbers_[number]; }
+  const Planes<T>& planes(int32_t number) const { return planes_[number]; }
+
+  // Sets up the planes of all triangles met so far. Keeps the frames they came from if wanted.
+  void set_up(const Geometry<T>& geometry, int64_t view, bool keep_frames) {
+    const int32_t batches = (count() + gather_lanes - 1) / gather_lanes;
+    planes_.clear();
+    planes_.extend(static_cast<size_t>(count()));
+    frames_.clear();
+    frames_.extend(static_cast<size_t>(keep_frames ? batches : 1) * frames_per_batch);
+    for (int32_t batch = 0; batch < batches; ++batch) {
+      prefetch_batch(geometry, view, (batch + 1) * gather_lanes);
+      set_up_batch(geometry, view, batch * gather_lanes, frames_.data() + (keep_frames ? batch * frames_per_batch : 0));
+    }
+  }
+
+  // From the gradients of the planes of `count` triangles from `first` (rows of 12) to those of its vertices.
+  void finish(int32_t first, int32_t count, T* values) const {
+    alignas(64) T rows[12][double_lanes];
+    for (int l = 0; l < double_lanes; ++l) {
+      for (int k = 0; k < 12; ++k) rows[k][l] = l < count ? values[l * 12 + k] : T(0);
+    }
+    PlaneValues<DoubleLanes> sums;
+    DoubleLanes* const planes[3] = {sums.at, sums.dx, sums.dy};
+    for (int k = 0; k < 12; ++k) planes[k / 4][k % 4] = load_doubles(rows[k]);
+    DoubleLanes out[3][4];
+    vertex_gradients(frames_[first / double_lanes], sums, out);
+    for (int k = 0; k < 12; ++k) store_doubles(rows[k], out[k / 4][k % 4]);
+    for (int l = 0; l < count; ++l) {
+      for (int k = 0; k < 12; ++k) values[l * 12 + k] = rows[k][l];
+    }
+  }
+
+ private:
+  struct Pixel {
+    int32_t column, row;
+  };
+  static constexpr int32_t frames_per_batch = gather_lanes / double_lanes;
+
+  int32_t batch_count(int32_t first) const { return std::min<int32_t>(gather_lanes, count() - first); }
+
+  void prefetch_batch(const Geometry<T>& geometry, int64_t view, int32_t first) const {
+    const T* pos = geometry.positions(view);
+    for (int32_t l = 0; l < batch_count(first); ++l) {
+      prefetch_corners(pos, 4, geometry.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 1);
+    }
+  }
+
+  void set_up_batch(const Geometry<T>& geometry, int64_t view, int32_t first, TriangleFrame<DoubleLanes>* frames) {
+    const int32_t batch = batch_count(first);
+    int32_t index[3 * gather_lanes];
+    alignas(64) double column[gather_lanes] = {}, row[gather_lanes] = {};
+    for (int32_t l = 0; l < batch; ++l) {
+      std::copy_n(geometry.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 3, index + 3 * l);
+      column[l] = anchor_[first + l].column;
+      row[l] = anchor_[first + l].row;
+    }
+    alignas(64) T corner[3][4][gather_lanes], planes[3][4][gather_lanes];
+    gather_corners(geometry.positions(view), index, batch, corner[0][0], corner[1][0], corner[2][0]);
+    for (int32_t l = 0; l < batch; l += double_lanes) {
+      DoubleLanes p[3][4];
+      for (int k = 0; k < 12; ++k) p[k / 4][k % 4] = load_doubles(corner[k / 4][k % 4] + l);
+      TriangleFrame<DoubleLanes>& frame = frames[l / double_lanes];
+      make_frame(p, load_doubles(column + l), load_doubles(row + l), geometry.width, geometry.height, frame);
+      PlaneValues<DoubleLanes> values;
+      make_planes(frame, values);
+      for (int k = 0; k < 4; ++k) store_doubles(planes[0][k] + l, values.at[k]);
+      for (int k = 0; k < 4; ++k) store_doubles(planes[1][k] + l, values.dx[k]);
+      for (int k = 0; k < 4; ++k) store_doubles(planes[2][k] + l, values.dy[k]);
+    }
+    for (int32_t l = 0; l < batch; ++l) {
+      Planes<T>& out = planes_[first + l];
+      for (int k = 0; k < 4; ++k) out.at[k] = planes[0][k][l];
+      for (int k = 0; k < 4; ++k) out.dx[k] = planes[1][k][l];
+      for (int k = 0; k < 4; ++k) out.dy[k] = planes[2][k][l];
+      out.anchor_x = anchor_[first + l].column;
+      out.anchor_y = anchor_[first + l].row;
+    }
+  }
+
+  TriangleNumbers numbers_;
+  Array<Pixel> anchor_;
+  Array<Planes<T>> planes_;
+  Array<TriangleFrame<DoubleLanes>> frames_;
+};
+
+}  // namespace lg

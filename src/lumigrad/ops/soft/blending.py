@@ -1,0 +1,38 @@
+"""From soft fragments to images: the aggregations of soft renderers, as plain functions of tensors.
+
+They are the definition of what :func:`lumigrad.soft_silhouette` and :func:`lumigrad.soft_colors` compute without
+storing fragments, and the place to start from for a shader of one's own. Distances are in the units of
+:func:`lumigrad.soft_rasterize`; ``sigma`` is in the same (squared) units.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lumigrad.ops.soft._soft_rasterize import soft_interpolate
+from lumigrad.reference.soft.blending import (
+    FALLOFFS,
+    MODES,
+    default_blur_radius,
+    nearness_by_w,
+    probability,
+    silhouette,
+    soft_blend,
+)
+from lumigrad.types.fragments import SoftFragments
+
+__all__ = ["FALLOFFS", "MODES", "default_blur_radius", "nearness", "probability", "silhouette", "soft_blend"]
+
+
+def nearness(frags: SoftFragments, pos: Tensor, tri: Tensor, depth_range: tuple[float, float] | None = None) -> Tensor:
+    """How near each fragment is, for `soft_blend`: 1 at the near end and 0 at the far one, [N, H, W, K].
+
+    Args:
+        frags: soft fragments of `pos` and `tri`.
+        pos, tri: what was rasterized.
+        depth_range: (near, far): (far - w) / (far - near), where w is the clip coordinate at the fragment, the
+            distance in front of the camera for perspective projections. None: (1 - z) / 2, by the depth z.
+    """
+    if depth_range is None:
+        return (1 - frags.z) / 2
+    return nearness_by_w(soft_interpolate(pos[..., 3:], frags, tri)[..., 0], depth_range)

@@ -1,0 +1,55 @@
+"""Sums of spherical harmonics: colours that depend on where one looks from.
+
+Defined by :mod:`lumigrad.reference.spherical_harmonics`, which also serves as the implementation: elementwise
+arithmetic that torch does well.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from lumigrad import reference
+from lumigrad._engine import validation as check
+
+COUNTS = (1, 4, 9, 16, 25)
+
+
+def spherical_harmonics(coefficients: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """Evaluate real spherical harmonics of degree 0 to 4.
+
+    Args:
+        coefficients: [V, K, C], K = (degree + 1)^2 one of 1, 4, 9, 16, 25; in the order and with the signs that
+            radiance fields use (the first three of degree 1 go with -y, z, -x).
+        directions: [V, 3] or [N, V, 3], of any length but zero (which counts as no direction: only the constant).
+
+    Returns:
+        [V, C] or [N, V, C]: the sum of the coefficients times the functions. Gradients reach both.
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes or devices.
+
+    Source: Sloan 2013, "Efficient spherical harmonic evaluation".
+    """
+    coefficients = check.floating("coefficients", coefficients)
+    check.shape("coefficients", coefficients, ("V", "K", "C"))
+    if coefficients.shape[1] not in COUNTS:
+        raise ValueError(f"coefficients: expected 1, 4, 9, 16 or 25 of them, got shape {tuple(coefficients.shape)}")
+    directions = check.floating("directions", directions, coefficients, "coefficients")
+    if directions.dim() not in (2, 3) or tuple(directions.shape[-2:]) != (coefficients.shape[0], 3):
+        raise ValueError(
+            f"directions: expected shape [{coefficients.shape[0]}, 3] or [N, {coefficients.shape[0]}, 3], "
+            f"got {tuple(directions.shape)}"
+        )
+    return reference.spherical_harmonics(coefficients, directions)
+
+
+def colors_seen(coefficients: torch.Tensor, positions: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+    """What cameras [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
+    return (spherical_harmonics(coefficients, positions - eyes(view)) + 0.5).clamp(min=0)
+
+
+def eyes(view: torch.Tensor) -> torch.Tensor:
+    """Where cameras [N, 4, 4] are, [N, 1, 3]."""
+    # `torch.linalg.inv` would wait for a device, to tell of singular matrices.
+    inverse, _ = torch.linalg.inv_ex(view, check_errors=view.device.type == "cpu")
+    return inverse[:, None, :3, 3]

@@ -1,0 +1,118 @@
+"""The position gradient of the Neural 3D Mesh Renderer; the image stays as it is.
+
+Defined by :mod:`lumigrad.reference.nmr_gradient`; the kernel is ``native/nmr_gradient``.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+
+from lumigrad import reference
+from lumigrad._engine.registration import needs_reference, register
+from lumigrad.ops.surface._surface_image import check_image, sizes
+from lumigrad.types.fragments import Fragments
+
+EPSILON = 1e-4  # NDC, as in the authors' renderer
+
+
+def nmr_gradient(
+    color: torch.Tensor,
+    frags: Fragments,
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    reach: int | None = None,
+    eps: float = EPSILON,
+) -> torch.Tensor:
+    """The same image, with the position gradient of the Neural 3D Mesh Renderer.
+
+    Every pixel on a row or column of the image pulls at the edges of the triangles seen there: the change of
+    colour that the edge would bring if it came to pass over the pixel, times the incoming gradient, divided
+    by the distance. Only changes that lower the loss count. Pixels far away pull too, which helps where shapes
+    do not overlap yet, and makes this a direction of descent rather than a derivative.
+
+    Args:
+        color: [N, H, W, C], any number of channels.
+        frags: the fragments the colours were made from.
+        pos, tri: the geometry that was rasterized: [N, V, 4] or [V, 4], and [T, 3].
+        reach: how many pixels on either side of an edge count; None, as published: all of the line.
+        eps: added to the distance, in NDC.
+
+    Returns:
+        [N, H, W, C], the values of `color`. Gradients reach `color` unchanged, and x, y and w of `pos`.
+        Triangles with a corner at w <= 0 get none.
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes or devices, indices or numbers out of range.
+
+    Source: Kato, Ushiku, Harada 2018, "Neural 3D Mesh Renderer", section 3.
+    """
+    color, frags, pos, tri = check_image(color, frags, pos, tri)
+    if reach is not None:
+        try:
+            reach = operator.index(reach)
+        except TypeError:
+            raise TypeError(f"reach: expected a number of pixels or None, got {type(reach).__name__}") from None
+        if reach < 1:
+            raise ValueError(f"reach: expected at least 1 pixel, got {reach}")
+    if not isinstance(eps, (int, float)):
+        raise TypeError(f"eps: expected a number, got {type(eps).__name__}")
+    if not 0 < eps < float("inf"):
+        raise ValueError(f"eps: expected a positive number, got {eps}")
+    if needs_reference("nmr_gradient", color):
+        return reference.nmr_gradient(color, frags, pos, tri, reach, eps)
+    return _op(color.contiguous(), frags.tri.contiguous(), pos.contiguous(), tri, reach, float(eps))
+
+
+def _setup(ctx: Any, inputs: tuple, output: torch.Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.reach, ctx.eps = inputs[4:]
+
+
+def _grad(ctx: Any, grad_out: Any) -> tuple:
+    if grad_out is None:
+        return (None,) * 6
+    want_pos = ctx.needs_input_grad[3]  # which counts the layout argument of the function as well
+    grad_pos = _backward_op(*ctx.saved_tensors, ctx.reach, ctx.eps, grad_out) if want_pos else None
+    return (grad_out, None, grad_pos, None, None, None)
+
+
+def _backward_kernel(
+    core: Any,
+    color: torch.Tensor,
+    frag_tri: torch.Tensor,
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    reach: int | None,
+    eps: float,
+    grad_out: torch.Tensor,
+) -> torch.Tensor:
+    grad_out = grad_out.contiguous()
+    grad_pos = core.empty(pos.shape, pos.dtype)
+    whole_line = max(color.shape[1:3])
+    point = core.pointer
+    core.calls["nmr_gradient"](
+        core.float_code(color), point(color), point(frag_tri), point(pos), point(tri),
+        *sizes(color, pos, tri), whole_line if reach is None else min(reach, whole_line), eps, point(grad_out),
+        point(grad_pos),
+    )  # fmt: skip
+    return grad_pos
+
+
+_backward_op = register(
+    "nmr_gradient_backward(Tensor color, Tensor frag_tri, Tensor pos, Tensor tri, int? reach, float eps, "
+    "Tensor grad_out) -> Tensor",
+    kernel=_backward_kernel,
+    fake=lambda color, frag_tri, pos, *_: torch.empty_like(pos),
+    any_core=True,
+)
+_op = register(
+    "nmr_gradient(Tensor color, Tensor frag_tri, Tensor pos, Tensor tri, int? reach, float eps) -> Tensor",
+    kernel=lambda core, color, *_: color.clone(),
+    fake=lambda color, *_: torch.empty_like(color),
+    setup=_setup,
+    backward=_grad,
+    any_core=True,
+)

@@ -1,0 +1,63 @@
+"""Depth peeling: the surfaces behind the visible one, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from lumigrad import reference
+from lumigrad._engine.registration import needs_reference
+from lumigrad.ops.surface._rasterize import _op, check_geometry
+from lumigrad.types.fragments import Fragments
+
+
+def peel(
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    resolution: tuple[int, int],
+    layers: int,
+    ranges: torch.Tensor | None = None,
+    derivatives: bool = True,
+) -> Iterator[Fragments]:
+    """Iterate over the layers of a scene, front to back.
+
+    The first layer is what :func:`~lumigrad.ops.rasterize.rasterize` sees; each further one is the nearest
+    surface behind the layer before it, pixel by pixel. Surfaces that coincide are separate layers (the later
+    triangle first), so nothing is lost. Once a layer is empty at a pixel, all later ones are.
+
+    Args: as :func:`~lumigrad.ops.rasterize.rasterize`; `layers` is how many layers to make.
+
+    Returns: an iterator of `layers` :class:`~lumigrad.fragments.Fragments`.
+
+    Raises: ValueError for a negative number of layers, and what ``rasterize`` raises.
+
+    Source: Everitt 2001, "Interactive Order-Independent Transparency".
+    """
+    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
+    if not isinstance(layers, int) or layers < 0:
+        raise ValueError(f"layers: expected a non-negative integer, got {layers!r}")
+    if needs_reference("peel", pos, "rasterize"):
+        return iter(reference.peel(pos, tri, (height, width), layers, ranges, derivatives))
+    return peel_layers(pos, tri, ranges, (height, width), layers, derivatives)
+
+
+def peel_layers(
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    ranges: torch.Tensor | None,
+    resolution: tuple[int, int],
+    layers: int,
+    derivatives: bool,
+    subpixel_bits: int = 8,
+    straight_through: bool = False,
+    drop_coincident: bool = False,
+) -> Iterator[Fragments]:
+    """:func:`peel` on checked arguments, with the kernel's options."""
+    before: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
+    for _ in range(layers):
+        out = _op(
+            pos, tri, ranges, *resolution, derivatives, True, subpixel_bits, straight_through, *before, drop_coincident
+        )
+        before = out[0], out[4]
+        yield Fragments(out[0], out[1], out[2], out[3] if derivatives else None)

@@ -1,0 +1,7 @@
+"""Filtered lookups in textures."""
+
+from lumigrad.ops.texture._build_mips import build_mips
+from lumigrad.ops.texture._texture import texture
+from lumigrad.ops.texture._texture_cube import texture_cube
+
+__all__ = ["build_mips", "texture", "texture_cube"]

@@ -1,0 +1,57 @@
+"""Filtered lookups in cube maps, seamless across faces.
+
+Defined by :mod:`lumigrad.reference.texture_cube`; the kernel is ``native/texture``, shared with `texture`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lumigrad import reference
+from lumigrad._engine.registration import needs_reference
+from lumigrad.ops.texture._build_mips import check_texture
+from lumigrad.ops.texture._texture import CUBE, check_anisotropy, check_filter, check_levels, check_lookup, look_up
+
+
+def texture_cube(
+    tex: torch.Tensor,
+    direction: torch.Tensor,
+    direction_d: torch.Tensor | None = None,
+    mip_bias: torch.Tensor | None = None,
+    mips: Sequence[torch.Tensor] | None = None,
+    filter: str = "auto",
+    max_level: int | None = None,
+    anisotropy: int = 1,
+) -> torch.Tensor:
+    """Look up a cube map.
+
+    Linear filtering takes texels beyond a face's edge from the adjacent face; beyond a corner, where three
+    faces meet, the mean of the other three texels stands for the fourth. Directions that are zero or not
+    finite give 0.
+
+    Args:
+        tex: cube maps [N, 6, S, S, C], or [1, 6, S, S, C] for all images; OpenGL's faces and orientations in
+            the order +x -x +y -y +z -z.
+        direction: directions [N, h, w, 3] of any length.
+        direction_d: their screen derivatives [N, h, w, 3, 2], by X (one pixel to the right) and Y (one down).
+        mip_bias, mips, filter, max_level, anisotropy: as for :func:`~lumigrad.ops.texture.texture`; mips as made
+            by ``build_mips(tex, cube=True)``. Lookups spread by `anisotropy` go on across a face's edges.
+
+    Returns:
+        Filtered texels [N, h, w, C]. Gradients reach `tex`, `direction`, `direction_d`, `mip_bias` and `mips`.
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes, devices or options.
+
+    Source: OpenGL 4.6, sections 8.13 (face selection) and 8.14.
+    """
+    tex = check_texture(tex, cube=True)
+    direction, direction_d, mip_bias = check_lookup(tex, "direction", direction, "direction_d", direction_d, mip_bias)
+    code = check_filter(filter, "direction_d", direction_d, mip_bias)
+    check_anisotropy(anisotropy, "direction_d", direction_d, code)
+    levels = check_levels(tex, mips, max_level)
+    if needs_reference("texture_cube", tex, "texture"):
+        return reference.texture_cube(tex, direction, direction_d, mip_bias, mips, filter, max_level, anisotropy)
+    return look_up(tex, direction, direction_d, mip_bias, levels, code, CUBE, anisotropy)

@@ -1,0 +1,126 @@
+"""From soft fragments to images: the aggregations of soft renderers, as plain functions of tensors.
+
+They are the definition of what :func:`lumigrad.soft_silhouette` and :func:`lumigrad.soft_colors` compute
+without storing fragments, and the place to start from for a shader of one's own. Distances are in the units of
+:func:`lumigrad.soft_rasterize`; ``sigma`` is in the same (squared) units.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lumigrad.reference.soft._soft_rasterize import soft_interpolate
+from lumigrad.types.fragments import SoftFragments
+
+FALLOFFS = ("sigmoid", "exponential")
+# mode: (weight of the background as if it were a face at this nearness, its least weight)
+MODES = {"softras": (1e-3, 0.0), "pytorch3d": (1e-10, 1e-10)}
+NEGLIGIBLE = 1e-4  # a face's probability at the default blur radius
+
+
+def default_blur_radius(sigma: float, falloff: str = "sigmoid") -> float:
+    """The squared distance at which a face's probability has fallen to one in ten thousand."""
+    check_falloff(falloff)
+    return sigma * math.log(1 / NEGLIGIBLE - 1) if falloff == "sigmoid" else -sigma * math.log(NEGLIGIBLE)
+
+
+def check_falloff(falloff: str) -> None:
+    if falloff not in FALLOFFS:
+        raise ValueError(f"falloff: expected one of {', '.join(FALLOFFS)}, got {falloff!r}")
+
+
+def check_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+
+
+def probability(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> Tensor:
+    """How much each face counts at each pixel by its distance d, [N, H, W, K]; zero at pads.
+
+    Args:
+        frags: soft fragments.
+        sigma: the width of the falloff.
+        falloff: "sigmoid": 1 / (1 + exp(d / sigma)), of SoftRas (Liu et al. 2019, equation 1) and PyTorch3D;
+            "exponential": exp(-d / sigma) outside and 1 inside, of DIB-R (Chen et al. 2019, section 3.2).
+
+    Raises:
+        ValueError: another falloff.
+    """
+    check_falloff(falloff)
+    present = frags.tri >= 0
+    if falloff == "sigmoid":
+        return torch.where(present, torch.sigmoid(-frags.dist / sigma), 0)
+    return torch.where(present, torch.where(frags.dist > 0, torch.exp(-frags.dist.clamp(min=0) / sigma), 1), 0)
+
+
+def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> Tensor:
+    """The soft mask 1 - prod(1 - p) of the faces' probabilities p, [N, H, W, 1].
+
+    "sigmoid" is SoftRas' silhouette (Liu et al. 2019, equation 4) and PyTorch3D's sigmoid alpha blending,
+    "exponential" DIB-R's mask, which is 1 where a face covers the pixel (Chen et al. 2019, equation 7).
+    """
+    check_falloff(falloff)
+    if falloff == "exponential":
+        return 1 - (1 - probability(frags, sigma, falloff)).prod(-1, keepdim=True)
+    # The product as a sum of logarithms, and over the fragments that exist: most of many faces per pixel are pads.
+    present = (frags.tri >= 0).flatten().nonzero()[:, 0]
+    log_rest = torch.nn.functional.logsigmoid(frags.dist.flatten().index_select(0, present) / sigma)
+    *image, most = frags.tri.shape
+    pixels = frags.dist.new_zeros(math.prod(image))
+    total = pixels.index_add(0, present.div(most, rounding_mode="floor"), log_rest)
+    return -torch.expm1(total).reshape(*image, 1)
+
+
+def nearness(frags: SoftFragments, pos: Tensor, tri: Tensor, depth_range: tuple[float, float] | None = None) -> Tensor:
+    """The definition of :func:`lumigrad.blending.nearness`."""
+    if depth_range is None:
+        return (1 - frags.z) / 2
+    return nearness_by_w(soft_interpolate(pos[..., 3:], frags, tri)[..., 0], depth_range)
+
+
+def nearness_by_w(w: Tensor, depth_range: tuple[float, float]) -> Tensor:
+    """1 where the clip coordinate w is the near end of (near, far), 0 where it is the far one."""
+    near, far = depth_range
+    return (far - w) / (far - near)
+
+
+def soft_blend(
+    colors: Tensor,
+    frags: SoftFragments,
+    nearness: Tensor,
+    sigma: float,
+    gamma: float,
+    background: Tensor | float = 0.0,
+    mode: str = "softras",
+) -> Tensor:
+    """Mix the faces' colours by distance and nearness, [N, H, W, C + 1]: colours, then the silhouette.
+
+    With the probabilities p and nearness s of a pixel's faces, their weights are w = p exp(s / gamma), the
+    background's is exp(eps / gamma), and the colour is the weighted mean (Liu et al. 2019, equation 3).
+
+    Args:
+        colors: [N, H, W, K, C], from :func:`lumigrad.soft_interpolate` or a shader.
+        frags: the fragments.
+        nearness: [N, H, W, K], see :func:`nearness`.
+        sigma, gamma: how soft edges and the order in depth are.
+        background: a number, or a tensor that broadcasts with [N, H, W, C].
+        mode: "softras": eps = 1e-3. "pytorch3d": eps = 1e-10, and the background counts at least 1e-10 of what
+            the nearest face counts at most.
+
+    Raises:
+        ValueError: another mode.
+    """
+    check_mode(mode)
+    eps, least = MODES[mode]
+    p = probability(frags, sigma)
+    present = frags.tri >= 0
+    nearest = torch.where(present, nearness, -torch.inf).amax(-1, keepdim=True).clamp(min=eps)
+    # Pads are set before the exponential: an infinite one would make their gradient NaN.
+    weight = p * torch.exp(torch.where(present, nearness - nearest, 0) / gamma)
+    behind = torch.exp((eps - nearest) / gamma).clamp(min=least)
+    total = weight.sum(-1, keepdim=True) + behind
+    mixed = ((weight[..., None] * colors).sum(-2) + behind * background) / total
+    return torch.cat((mixed, silhouette(frags, sigma)), -1)

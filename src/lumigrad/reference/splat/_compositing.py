@@ -1,0 +1,98 @@
+"""Blending of sorted contributions, shared by the definitions of the splatting ops."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lumigrad.types.splats import Splats
+
+
+class Blending(NamedTuple):
+    """How contributions become an image; see `lumigrad.splat` for the meaning of each number."""
+
+    kind: str
+    alpha_max: float = 1.0
+    alpha_min: float = 0.0
+    stop: float = 0.0
+    limit: int | None = None
+
+
+def pixel_centres(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+    """x and y of all pixel centres, [H*W] each, row by row."""
+    rows = torch.arange(size[0], dtype=like.dtype, device=like.device) + 0.5
+    columns = torch.arange(size[1], dtype=like.dtype, device=like.device) + 0.5
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return x.flatten(), y.flatten()
+
+
+def depth_order(depth: Tensor) -> Tensor:
+    """Front to back by depth rounded to float32, [..., V]; of equal depths the smaller index first."""
+    return torch.sort(depth.detach().float(), dim=-1, stable=True).indices
+
+
+def blend(
+    strength: Tensor,
+    depth: Tensor,
+    payload: Tensor,
+    background: Tensor,
+    order: Tensor,
+    blending: Blending,
+    contributors: int,
+    size: tuple[int, int],
+) -> Splats:
+    """Blend one image.
+
+    strength [P, V]: of each primitive at each pixel, 0 where it does not reach. depth [V] or [P, V].
+    payload [V, C], background [C]. order [V]: front to back.
+    """
+    strength, payload = strength[:, order], payload[order]
+    depth = depth[..., order].expand_as(strength)
+    alpha = strength.clamp(max=blending.alpha_max)
+    used = (alpha > 0) & (alpha >= blending.alpha_min)
+    if blending.limit is not None:
+        used = used & (used.cumsum(1) <= blending.limit)
+    if blending.kind == "nearest":
+        used = used & (used.cumsum(1) == 1)
+        weights = used.to(alpha)
+        rest = 1 - weights.sum(1)
+    elif blending.kind == "normalised":
+        weights = torch.where(used, alpha, 0)
+        weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-4)
+        rest = 1 - weights.sum(1)
+    else:
+        weights, rest, used = alpha_weights(torch.where(used, alpha, 0), used, blending.stop)
+    image = weights @ payload + rest[:, None] * background
+    median = ids = kept = None
+    if blending.kind == "alpha":
+        below = used & (1 - weights.detach().cumsum(1) < 0.5)
+        median = torch.where(below.any(1), order[below.int().argmax(1)], -1).int().view(size)
+    if contributors:
+        ids, kept = first_contributors(used, weights, order, contributors, size)
+    shape = (*size, -1)
+    return Splats(image.view(shape), (1 - rest).view(size), (weights * depth).sum(1).view(size), median, ids, kept)
+
+
+def alpha_weights(alpha: Tensor, used: Tensor, stop: float) -> tuple[Tensor, Tensor, Tensor]:
+    through = (1 - alpha).cumprod(1)
+    # The contribution that would take the transmittance down to `stop` is left out, and all behind it.
+    used = used & ((through > stop) | (stop <= 0))
+    alpha = torch.where(used, alpha, 0)
+    through = (1 - alpha).cumprod(1)
+    before = torch.cat((torch.ones_like(through[:, :1]), through[:, :-1]), 1)
+    rest = through[:, -1] if through.shape[1] else alpha.new_ones(len(alpha))
+    return alpha * before, rest, used
+
+
+def first_contributors(
+    used: Tensor, weights: Tensor, order: Tensor, count: int, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """ids and weights [H, W, count] of the first primitives marked in `used` [P, V], which is sorted."""
+    place = torch.where(used, used.cumsum(1) - 1, count).clamp(max=count)
+    ids = torch.full((len(used), count + 1), -1, dtype=torch.int64, device=used.device)
+    kept = weights.new_zeros(ids.shape)
+    ids.scatter_(1, place, order.expand_as(place))
+    kept.scatter_(1, place, weights.detach())
+    return ids[:, :count].int().view(*size, count), kept[:, :count].view(*size, count)

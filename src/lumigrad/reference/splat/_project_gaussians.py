@@ -1,0 +1,112 @@
+"""Projection of 3D Gaussians to the image, defined in plain PyTorch (Zwicker et al. 2001, "EWA splatting")."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lumigrad.types.splats import ProjectedGaussians
+
+
+def project_gaussians(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    size: tuple[int, int],
+    view: Tensor,
+    fx: Tensor,
+    fy: Tensor,
+    cx: Tensor,
+    cy: Tensor,
+    *,
+    projection: str = "perspective",
+    blur: float = 0.3,
+    near: float = 0.01,
+    far: float = 1e10,
+) -> ProjectedGaussians:
+    """Centres, conics, depths and compensation of Gaussians. Arguments and result: `lumigrad.project_gaussians`.
+
+    Sigma = R diag(scales^2) R^T in the world, W Sigma W^T before the camera, J W Sigma W^T J^T + blur I on the image,
+    J the Jacobian of the projection at the centre (for perspective cameras with x/z and y/z kept within the image
+    and 15 % of its width on either side). What is not between near and far gets depth NaN and zeros.
+    """
+    camera = means @ view[:, None, :3, :3].transpose(-1, -2).squeeze(1) + view[:, None, :3, 3]
+    x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
+    seen = (z > near) & (z < far) & means.isfinite().all(-1) & scales.isfinite().all(-1) & quats.isfinite().all(-1)
+    x, y, z = (torch.where(seen, v, fill) for v, fill in ((x, 0), (y, 0), (z, 1)))
+    lens = fx[:, None], fy[:, None], cx[:, None], cy[:, None]
+    xy, jacobian = _PROJECTIONS[projection](x, y, z, *lens, size)
+    turn = view[:, None, :3, :3] * view.new_tensor([1, -1, -1])[:, None]
+    half = jacobian @ turn @ (rotations(quats) * scales[:, None, :])  # [N, V, 2, 3]
+    cov = half @ half.transpose(-1, -2)
+    sharp = cov[..., 0, 0] * cov[..., 1, 1] - cov[..., 0, 1].square()
+    a, b, c = cov[..., 0, 0] + blur, cov[..., 0, 1], cov[..., 1, 1] + blur
+    det = a * c - b * b
+    seen = seen & (det > 0) & det.isfinite()
+    det = torch.where(seen, det, 1)
+    ratio = (sharp / det).clamp(min=COMPENSATION_FLOOR**2)
+    conic = torch.stack((c / det, -b / det, a / det), -1)
+    keep = seen[..., None]
+    return ProjectedGaussians(
+        torch.where(keep, xy, 0), torch.where(keep, conic, 0), torch.where(seen, z, torch.nan),
+        torch.where(seen, ratio.sqrt(), 0),
+    )  # fmt: skip
+
+
+COMPENSATION_FLOOR = 0.005
+
+
+def rotations(quats: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] of quaternions (w, x, y, z) of any length; of a zero one the identity."""
+    norm = quats.norm(dim=-1, keepdim=True)
+    unit = torch.where(norm > 0, quats / torch.where(norm > 0, norm, 1), quats.new_tensor([1.0, 0, 0, 0]))
+    w, x, y, z = unit.unbind(-1)
+    entries = (
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    )  # fmt: skip
+    return torch.stack(entries, -1).view(*quats.shape[:-1], 3, 3)
+
+
+def _perspective(x: Tensor, y: Tensor, z: Tensor, fx: Tensor, fy: Tensor, cx: Tensor, cy: Tensor,
+                 size: tuple[int, int]) -> tuple[Tensor, Tensor]:  # fmt: skip
+    height, width = size
+    xy = torch.stack((fx * x / z + cx, fy * y / z + cy), -1)
+    margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
+    tx = torch.minimum(torch.maximum(x / z, -cx / fx - margin_x), (width - cx) / fx + margin_x)
+    ty = torch.minimum(torch.maximum(y / z, -cy / fy - margin_y), (height - cy) / fy + margin_y)
+    zero = torch.zeros_like(z)
+    return xy, _rows((fx / z, zero, -fx * tx / z), (zero, fy / z, -fy * ty / z))
+
+
+def _orthographic(x: Tensor, y: Tensor, z: Tensor, fx: Tensor, fy: Tensor, cx: Tensor, cy: Tensor,
+                  size: tuple[int, int]) -> tuple[Tensor, Tensor]:  # fmt: skip
+    zero = torch.zeros_like(z)
+    xy = torch.stack((fx * x + cx, fy * y + cy), -1)
+    return xy, _rows((fx + zero, zero, zero), (zero, fy + zero, zero))
+
+
+def _fisheye(x: Tensor, y: Tensor, z: Tensor, fx: Tensor, fy: Tensor, cx: Tensor, cy: Tensor,
+             size: tuple[int, int]) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Equidistant: the distance from the principal point is the focal length times the angle from the axis."""
+    r2 = x * x + y * y
+    off = r2 > 1e-14 * z * z
+    r = torch.where(off, r2, 1).sqrt()
+    angle = torch.atan2(r, z)
+    scale = torch.where(off, angle / r, 1 / z)  # xy = f * scale * (x, y)
+    # d scale / d x = slope * x, and the same for y; d scale / d z = -1 / (r^2 + z^2)
+    slope = torch.where(off, (z / (r2 + z * z) - angle / r) / torch.where(off, r2, 1), 0)
+    dz = -1 / (r2 + z * z)
+    xy = torch.stack((fx * scale * x + cx, fy * scale * y + cy), -1)
+    cross = slope * x * y
+    return xy, _rows(
+        (fx * (scale + slope * x * x), fx * cross, fx * dz * x), (fy * cross, fy * (scale + slope * y * y), fy * dz * y)
+    )
+
+
+def _rows(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
+    return torch.stack((torch.stack(first, -1), torch.stack(second, -1)), -2)
+
+
+_PROJECTIONS = {"perspective": _perspective, "orthographic": _orthographic, "fisheye": _fisheye}

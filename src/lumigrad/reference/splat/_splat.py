@@ -1,0 +1,84 @@
+"""Splatting of two-dimensional footprints, defined in plain PyTorch: every pixel meets every primitive."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lumigrad.reference.splat._compositing import Blending, blend, depth_order, pixel_centres
+from lumigrad.types.splats import Splats
+
+
+def splat(
+    xy: Tensor,
+    shape: Tensor,
+    depth: Tensor,
+    payload: Tensor,
+    size: tuple[int, int],
+    opacity: Tensor | None = None,
+    background: Tensor | None = None,
+    *,
+    footprint: str = "gaussian",
+    blend: str = "alpha",
+    alpha_max: float = 1.0,
+    alpha_min: float = 0.0,
+    stop: float = 0.0,
+    limit: int | None = None,
+    contributors: int = 0,
+) -> Splats:
+    """Blend footprints given in pixels. Arguments, result and sources: `lumigrad.splat`.
+
+    strength = opacity * falloff(pixel centre - xy):
+        gaussian: exp(-s), s = (a dx^2 + c dy^2) / 2 + b dx dy, shape = (a, b, c); nothing where s < 0
+        disc:     1 - (dx^2 + dy^2) / r^2, shape = r
+        square:   1 - max(dx^2, dy^2) / r^2, shape = r
+    Primitives with a coordinate, shape, opacity or depth that is not finite are left out.
+    """
+    views, count = xy.shape[0], xy.shape[1]
+    opacity = xy.new_ones(views, count) if opacity is None else opacity.expand(views, count)
+    payload = payload.expand(views, count, payload.shape[-1])
+    background = payload.new_zeros(payload.shape[-1]) if background is None else background
+    background = background.expand(views, payload.shape[-1])
+    x, y = pixel_centres(size, xy)
+    images = []
+    for i in range(views):
+        fields = (xy[i], shape[i].reshape(count, -1), depth[i][:, None], opacity[i][:, None])
+        sound = torch.cat(fields, 1).isfinite().all(1).nonzero()[:, 0]
+        dx, dy = x[:, None] - xy[i, sound, 0], y[:, None] - xy[i, sound, 1]
+        strength = opacity[i, sound] * falloff(footprint, dx, dy, shape[i, sound])
+        rules = Blending(blend, alpha_max, alpha_min, stop, limit)
+        near = depth_order(depth[i, sound])
+        image = _blend(strength, depth[i, sound], payload[i, sound], background[i], near, rules, contributors, size)
+        images.append(renumber(image, sound))
+    return stack(images)
+
+
+_blend = blend  # `splat` has an argument of that name
+
+
+def falloff(footprint: str, dx: Tensor, dy: Tensor, shape: Tensor) -> Tensor:
+    """The footprint's height at an offset from its centre, 0 outside of it."""
+    if footprint == "gaussian":
+        a, b, c = shape.unbind(-1)
+        s = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
+        return torch.where(s >= 0, torch.exp(-s.clamp(min=0)), 0)
+    radius = torch.where(shape > 0, shape, 1)
+    distance2 = dx * dx + dy * dy if footprint == "disc" else torch.maximum(dx * dx, dy * dy)
+    height = 1 - distance2 / (radius * radius)
+    return torch.where((height > 0) & (shape > 0), height, 0)
+
+
+def renumber(image: Splats, index: Tensor) -> Splats:
+    """Contributors as indices into all primitives instead of those in `index`."""
+
+    def all_of(ids: Tensor | None) -> Tensor | None:
+        if ids is None or not len(index):
+            return ids
+        return torch.where(ids >= 0, index[ids.long().clamp(min=0)], -1).int()
+
+    return image._replace(median=all_of(image.median), ids=all_of(image.ids))
+
+
+def stack(images: list[Splats]) -> Splats:
+    """A batch of single images."""
+    return Splats(*(None if field[0] is None else torch.stack(field) for field in zip(*images)))  # type: ignore[arg-type]

@@ -1,0 +1,118 @@
+"""Elliptical surface splats, defined in plain PyTorch (Yifan et al. 2019, "Differentiable Surface Splatting")."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.reference.splat._compositing import pixel_centres
+from lumigrad.types.splats import Splats
+
+LEAST_DISTANCE2 = 1e-10
+
+
+def surface_splats(
+    positions: Tensor,
+    normals: Tensor,
+    radii: Tensor,
+    payload: Tensor,
+    size: tuple[int, int],
+    view: Tensor,
+    fx: Tensor,
+    fy: Tensor,
+    cx: Tensor,
+    cy: Tensor,
+    background: Tensor | None = None,
+    *,
+    blur: float = 1.0,
+    cutoff: float = 2.0,
+    merge: float | None = 0.05,
+    projection: str = "perspective",
+    near: float = 0.01,
+    far: float = 1e10,
+    visibility_gradient: bool = False,
+    reach: float = 10.0,
+) -> Splats:
+    """Average oriented discs within a band of depth. Arguments and result: `lumigrad.surface_splats`.
+
+    With n the unit normal, W the view's rotation, J the projection's Jacobian at the centre, h = radius^2:
+        V = J W h (I - n n') W' J' + blur I
+        w(x) = a exp(-x' V^-1 x / 2) / (2 pi sqrt(det V)) where x' V^-1 x <= cutoff^2, else 0
+    and a the area on the image of a unit of the disc's plane: fx fy |W n . p| / z^3 for a centre p before a perspective
+    camera, fx fy |(W n)_z| for an orthographic one.
+    """
+    views = len(view)
+    background = payload.new_zeros(payload.shape[-1]) if background is None else background
+    background = background.expand(views, -1)
+    payload = payload.expand(views, *payload.shape[-2:])
+    flip = view.new_tensor([1, -1, -1])
+    length = normals.norm(dim=-1, keepdim=True)
+    finite = torch.cat((positions, normals, radii[:, None]), 1).isfinite().all(1) & (radii > 0) & (length[:, 0] > 0)
+    columns, rows = pixel_centres(size, positions)
+    images = []
+    for i in range(views):
+        turn = flip[:, None] * view[i, :3, :3]
+        centre = positions @ turn.T + flip * view[i, :3, 3]
+        kept = (finite & (centre[:, 2] > near) & (centre[:, 2] < far)).nonzero()[:, 0]
+        p, normal, h = centre[kept], normals[kept] / length[kept], radii[kept].square()
+        xy, jacobian = _projection(p, (fx[i], fy[i], cx[i], cy[i]), projection)
+        across = torch.eye(3).to(p) - normal[:, :, None] * normal[:, None, :]
+        m = jacobian @ turn
+        covariance = m @ across @ m.mT * h[:, None, None] + blur * torch.eye(2).to(p)
+        area_vector = normal @ (torch.linalg.det(turn) * torch.linalg.inv(turn))
+        along = (area_vector * p).sum(-1) / p[:, 2] ** 3 if projection == "perspective" else area_vector[:, 2]
+        height = (fx[i] * fy[i] * along).abs() / (2 * math.pi * torch.linalg.det(covariance).sqrt())
+        away = torch.stack((columns[:, None] - xy[:, 0], rows[:, None] - xy[:, 1]), -1)
+        q = torch.einsum("pvi,vij,pvj->pv", away, torch.linalg.inv(covariance), away)
+        near_enough = q <= cutoff * cutoff
+        z = p[:, 2]
+        if merge is not None:
+            nearest = torch.where(near_enough, z.detach(), torch.inf).amin(1, keepdim=True) if len(z) else z.sum()
+            near_enough = near_enough & (z.detach() <= nearest + merge)
+        weights = torch.where(near_enough, height * torch.exp(-0.5 * q), 0)
+        total = weights.sum(1, keepdim=True)
+        covered = total > 0
+        weights = weights / torch.where(covered, total, 1)
+        alpha = covered[:, 0].to(p.dtype)
+        if visibility_gradient:
+            radius = reach * torch.linalg.eigvalsh(covariance.detach())[:, 1].sqrt()
+            alpha = _VisibilityGradient.apply(alpha, xy, radius, columns, rows)
+        image = torch.where(covered, weights @ payload[i, kept], background[i])
+        images.append((image.view(*size, -1), alpha.view(size), (weights @ z).view(size)))
+    return Splats(*(torch.stack(values) for values in zip(*images)))
+
+
+def _projection(p: Tensor, lens: tuple[Tensor, ...], projection: str) -> tuple[Tensor, Tensor]:
+    """Places on the image [V, 2] and derivatives [V, 2, 3] of points before the camera."""
+    fx, fy, cx, cy = lens
+    x, y, z = p.unbind(-1)
+    zero, one = torch.zeros_like(z), torch.ones_like(z)
+    if projection == "orthographic":
+        rows = (one, zero, zero), (zero, one, zero)
+        place = torch.stack((x, y), -1)
+    else:
+        rows = (one / z, zero, -x / z**2), (zero, one / z, -y / z**2)
+        place = torch.stack((x / z, y / z), -1)
+    focal = torch.stack((fx, fy))
+    jacobian = torch.stack([torch.stack(row, -1) for row in rows], -2)
+    return focal * place + torch.stack((cx, cy)), focal[:, None] * jacobian
+
+
+class _VisibilityGradient(torch.autograd.Function):
+    """alpha [P] as it is; the gradient g goes to the centres c [V, 2]: sum_p g_p (p - c) / (|p - c|^2 + 1e-10)."""
+
+    @staticmethod
+    def forward(ctx: Any, alpha: Tensor, xy: Tensor, radius: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(xy, radius, columns, rows)
+        return alpha.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        xy, radius, columns, rows = ctx.saved_tensors
+        away = torch.stack((columns[:, None] - xy[:, 0], rows[:, None] - xy[:, 1]), -1)
+        distance2 = away.square().sum(-1, keepdim=True)
+        part = torch.where(distance2 <= radius.square()[:, None], away / (distance2 + LEAST_DISTANCE2), 0)
+        return grad, (grad[:, None, None] * part).sum(0), None, None, None

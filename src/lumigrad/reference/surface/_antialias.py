@@ -1,0 +1,277 @@
+"""Antialiasing of silhouettes, defined in plain PyTorch (Laine et al. 2020, section 3.5).
+
+The colours on both sides of a visible outline are blended by how much of the pixels each covers, which is a
+smooth function of the two vertices of the outline's edge: through it gradients of visibility reach the
+positions.
+
+The paper tests only the edges of the triangle that the nearer pixel sees. At a rim seen edge-on that
+triangle often ends before the outline does: those beyond it are thinner than a pixel and own no pixel's
+centre, so that a finely cut sphere would have hardly a gradient. Here the search walks from the triangle seen
+along the surface to the outline. Still missed are things so thin that they own no pixel's centre at all.
+
+All geometry is float64, in whatever dtype the arguments are: it makes decisions, and those must not depend on
+rounding.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lumigrad.reference.surface._edge_topology import edge_topology
+from lumigrad.reference.surface._rasterize import check_mesh
+from lumigrad.types.fragments import Fragments
+
+TOLERANCE = 1 / 16  # pixels by which a crossing may miss the segment between two pixel centres
+WALK_LIMIT = 64  # triangles to cross at most beyond the one that the pixel sees
+
+
+class _Pairs(NamedTuple):
+    """M pairs of neighbouring pixels that see different triangles, all horizontal or all vertical."""
+
+    first: Tensor  # int64 [M], flat index of p0, the left or upper pixel
+    second: Tensor  # int64 [M], flat index of p1, the right or lower one
+    image: Tensor  # int64 [M]
+    centre: Tensor  # float64 [M, 2], NDC of the pixel that sees the nearer triangle
+    tri: Tensor  # int64 [M], the nearer triangle, T
+    beyond: Tensor  # int64 [M], the triangle of the other pixel, -1 for background
+    direction: Tensor  # float64 [M], +1 if T's pixel is p0, -1 if it is p1
+
+    def take(self, index: Tensor) -> _Pairs:
+        return _Pairs(*(field[index] for field in self))
+
+
+class _Mesh(NamedTuple):
+    """A mesh on the screen, and its pairs' axis."""
+
+    corners: Tensor  # float64 [N, V, 3] = x, y, w
+    tri: Tensor  # int64 [T, 3]
+    links: Tensor  # int64 [3 T], the topology
+    facing: Tensor  # int64 [N, T]
+    scale: tuple[float, float]  # pixels per unit of NDC: half the width and height
+    vertical: bool
+
+
+class _Lines(NamedTuple):
+    """Edges as seen from the centres of pixels, all [M, E]."""
+
+    changes: Tensor  # bool, has its two ends on different sides of the line of centres
+    crosses: Tensor  # bool, and meets that line in front of the eye
+    steep: Tensor  # bool, is at least as steep as flat (in vertical pairs: as flat as steep)
+    outward: Tensor  # float64, has the sign of the pair's direction where a front-facing triangle ends
+    distance: Tensor  # float64, pixels from the centre to the crossing, towards the other pixel
+
+
+def antialias(
+    color: Tensor,
+    frags: Fragments,
+    pos: Tensor,
+    tri: Tensor,
+    topology: Tensor | None = None,
+    *,
+    unbounded: bool = False,
+) -> Tensor:
+    """Blend colours across visible silhouette edges.
+
+    A pixel p0 and its right or lower neighbour p1 that see different triangles are a pair. T is the nearer
+    triangle by ``frags.depth`` (on equal depth that of p0; never background). From T's pixel the search
+    follows the line of the two centres towards the other pixel, along the surface: it leaves T over that of
+    T's edges which the line crosses last, goes on in the neighbour across it, leaves that over its other
+    crossed edge, and so on, until an edge is a silhouette. dc is the distance in pixels from the centre of
+    T's pixel to that crossing. There is a blend if -1/16 <= dc <= 17/16 and the silhouette is at least as
+    steep as it is flat (for horizontal pairs; the reverse for vertical ones). dc is clamped to [0, 1], where
+    its gradient is zero. There is none if the walk comes to the other pixel's triangle (the surface goes on),
+    beyond 17/16, to an edge of three or more triangles, or through 64 triangles without an end.
+
+    With dc < 1/2 T's pixel receives the weight 1/2 - dc of the other colour, otherwise the other pixel
+    receives dc - 1/2 of T's. A pixel's up to four weights are divided by max(1, their sum), so it stays
+    within the range of the colours blended. All blends read the original colours.
+
+    An edge is a silhouette of a triangle if no other triangle of the edge lies on its far side, as the
+    orientations on the screen tell (homogeneous determinants, valid behind the eye too). A triangle seen
+    exactly edge-on lies on no side.
+
+    Args:
+        color: [N, H, W, C], float32 or float64.
+        frags: what `rasterize` gave for these positions.
+        pos, tri: as given to `rasterize`.
+        topology: what `edge_topology` gave for ``tri``; computed from the indices alone if None.
+        unbounded: the contract of nvdiffrast. No walk: of T's own silhouette edges that cross the line, are
+            steep enough and have T on their near side, the one of smallest clamped dc counts, the first of
+            equals, however far dc is from the pair. No division of weights.
+
+    Returns:
+        [N, H, W, C]. Gradients reach ``color``, and x, y, w of ``pos``.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type, dtype, shape or range.
+    """
+    _check(color, frags, pos, tri)
+    topology = edge_topology(tri) if topology is None else _check_topology(topology, tri)
+    images, height, width, channels = color.shape
+    corners = pos[..., [0, 1, 3]].double()
+    corners = corners.expand(images, -1, -1) if pos.ndim == 2 else corners
+    facing = _facing(corners.detach(), tri)
+    not_drawn = ~pos.detach().isfinite().all(-1).expand(images, -1)[:, tri.long()].all(-1)
+    facing = facing.masked_fill(not_drawn, 0)
+
+    blends = []
+    for vertical in (False, True):
+        mesh = _Mesh(corners, tri.long(), topology.flatten().long(), facing, (width / 2, height / 2), vertical)
+        pairs = _candidates(frags, vertical)
+        with torch.no_grad():
+            chosen, half_edge = (_own_edges if unbounded else _walk)(mesh, pairs)
+        pairs = pairs.take(chosen)
+        dc = _lines(mesh, pairs, half_edge[:, None]).distance[:, 0]
+        dc = torch.where((dc >= 0) & (dc <= 1), dc, dc.detach().clamp(0, 1))
+        alpha = pairs.direction * (0.5 - dc)
+        into_first = alpha > 0
+        target = torch.where(into_first, pairs.first, pairs.second)
+        blends.append((target, pairs.first + pairs.second - target, torch.where(into_first, alpha, -alpha)))
+    target, source, weight = (torch.cat(parts) for parts in zip(*blends))
+
+    if not unbounded:
+        total = weight.new_zeros(images * height * width).index_add(0, target, weight)[target]
+        weight = weight / torch.where(total > 1, total, 1.0)
+    flat = color.reshape(-1, channels)
+    change = weight.to(color.dtype)[:, None] * (flat[source] - flat[target])
+    return flat.index_add(0, target, change).view(color.shape)
+
+
+def _facing(corners: Tensor, tri: Tensor) -> Tensor:
+    """Sign [N, T] of det[x y w] of the triangles: +1 counter-clockwise with y up, 0 edge-on or not finite."""
+    p0, p1, p2 = corners[:, tri.long()].unbind(2)  # each [N, T, 3] = x, y, w
+    (x0, y0, w0), (x1, y1, w1), (x2, y2, w2) = p0.unbind(-1), p1.unbind(-1), p2.unbind(-1)
+    det = w0 * (x1 * y2 - y1 * x2) + w1 * (x2 * y0 - y2 * x0) + w2 * (x0 * y1 - y0 * x1)
+    return (det > 0).long() - (det < 0).long()
+
+
+def _candidates(frags: Fragments, vertical: bool) -> _Pairs:
+    images, height, width = frags.tri.shape
+    pixel = torch.arange(images * height * width, device=frags.tri.device).view(images, height, width)
+    if vertical:
+        first, second = pixel[:, :-1].flatten(), pixel[:, 1:].flatten()
+    else:
+        first, second = pixel[:, :, :-1].flatten(), pixel[:, :, 1:].flatten()
+    seen, depth = frags.tri.flatten().long(), frags.depth.detach().flatten()
+    differs = seen[first] != seen[second]
+    first, second = first[differs], second[differs]
+    nearer = (seen[first] >= 0) & ((seen[second] < 0) | (depth[first] <= depth[second]))
+    over, other = torch.where(nearer, first, second), torch.where(nearer, second, first)
+    image, row, col = over // (height * width), over // width % height, over % width
+    centre = torch.stack(((2 * col + 1).double() / width - 1, 1 - (2 * row + 1).double() / height), 1)
+    direction = torch.where(nearer, 1.0, -1.0).double()
+    return _Pairs(first, second, image, centre, seen[over], seen[other], direction)
+
+
+def _own_edges(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
+    """Indices [B] of the pairs whose triangle T has a silhouette there itself, and those half-edges [B]."""
+    half_edges = 3 * pairs.tri[:, None] + torch.arange(3, device=pairs.tri.device)
+    lines = _lines(mesh, pairs, half_edges)
+    side = mesh.facing[pairs.image, pairs.tri] * pairs.direction
+    counts = lines.crosses & lines.steep & (lines.outward * side[:, None] > 0)
+    counts &= _silhouettes(mesh, pairs.image.repeat_interleave(3), half_edges.flatten()).view(-1, 3)
+    chosen = counts.any(1).nonzero().flatten()
+    edge = torch.where(counts, lines.distance.clamp(0, 1), torch.inf)[chosen].argmin(1)  # the first of equals
+    return chosen, half_edges[chosen, edge]
+
+
+def _walk(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
+    """Indices [B] of the pairs where the walk over the surface finds a silhouette, and its half-edges [B]."""
+    ends = []
+    walk = torch.arange(len(pairs.tri), device=pairs.tri.device)
+    ways = 3 * pairs.tri[:, None] + torch.arange(3, device=pairs.tri.device)  # half-edges out of the triangle
+    for _ in range(WALK_LIMIT + 1):
+        here = pairs.take(walk)
+        lines = _lines(mesh, here, ways)
+        # A line crosses two edges of a triangle or none. Where it enters over one it leaves over one other,
+        # unless the positions of welded vertices have come apart.
+        ahead = lines.crosses & (lines.changes.sum(1, keepdim=True) == ways.shape[1] - 1)
+        way = torch.where(ahead, lines.distance, -torch.inf).argmax(1, keepdim=True)  # the first of equals
+        ahead, steep, distance, half_edge = (v.gather(1, way)[:, 0] for v in (ahead, lines.steep, lines.distance, ways))
+        ahead &= distance <= 1 + TOLERANCE
+        silhouette = _silhouettes(mesh, here.image, half_edge)
+        found = ahead & silhouette & steep & (distance >= -TOLERANCE)
+        ends.append((walk[found], half_edge[found]))
+
+        across = mesh.links[half_edge] >> 1
+        two = (mesh.links[across] >> 1 == half_edge) & (across != half_edge)
+        on = ahead & ~silhouette & two & (across // 3 != here.beyond)
+        walk, across = walk[on], across[on]
+        first_corner = across - across % 3
+        ways = torch.stack([first_corner + (across + turn) % 3 for turn in (1, 2)], 1)
+        if not len(walk):
+            break
+    chosen, half_edges = (torch.cat(parts) for parts in zip(*ends))
+    return chosen, half_edges
+
+
+def _silhouettes(mesh: _Mesh, image: Tensor, start: Tensor) -> Tensor:
+    """Which of the half-edges ``start`` [M] have no other triangle on their far side.
+
+    Goes around the cycle of every edge. A triangle lies on the far side if it faces as the starting one does
+    and runs along the edge in the opposite direction, or if neither.
+    """
+    own = mesh.facing[image, start // 3]
+    silhouette = torch.ones_like(start, dtype=torch.bool)
+    turn = torch.arange(len(start), device=start.device)
+    at, direction = start, torch.ones_like(start)  # +1: runs as the starting half-edge does
+    while len(turn):
+        direction = direction * (2 * (mesh.links[at] & 1) - 1)
+        at = mesh.links[at] >> 1
+        far = -mesh.facing[image[turn], at // 3] * direction == own[turn]
+        closed = at == start[turn]
+        silhouette[turn] &= closed | ~far
+        on = ~closed & silhouette[turn]
+        turn, at, direction = turn[on], at[on], direction[on]
+    return silhouette
+
+
+def _lines(mesh: _Mesh, pairs: _Pairs, half_edges: Tensor) -> _Lines:
+    """How half-edges [M, E] lie relative to the M pairs.
+
+    In NDC relative to the pixel's centre, a = (xa - fx wa, ya - fy wa, wa) and b likewise are the ends of an
+    edge, and a x b = (lx, ly, lc) is its line lx x + ly y + lc = 0, with the triangle on the side where that
+    has the sign of its facing.
+    """
+    first_corner = half_edges - half_edges % 3
+    ends = torch.stack([mesh.tri.flatten()[first_corner + (half_edges + turn) % 3] for turn in (1, 2)])
+    x, y, w = mesh.corners[pairs.image[:, None], ends].unbind(-1)  # each [2, M, E]
+    x = x - pairs.centre[:, :1] * w
+    y = y - pairs.centre[:, 1:] * w
+    # t runs along the line of centres, rightwards or downwards, and s across it, both in pixels per unit w.
+    # (t, s) is (x, y) scaled and, for vertical pairs, rotated by a quarter turn: orientations stay what they
+    # are.
+    x, y = x * mesh.scale[0], y * mesh.scale[1]
+    (ta, tb), (sa, sb), (wa, wb) = (-y, x, w) if mesh.vertical else (x, y, w)
+    line_t, line_s = sa * wb - sb * wa, tb * wa - ta * wb
+    changes = (sa < 0) != (sb < 0)
+    crosses = changes & torch.where(sb < 0, line_t > 0, line_t < 0)  # that is, w > 0 where it crosses
+    distance = pairs.direction[:, None] * (sa * tb - sb * ta) / torch.where(crosses, line_t, 1.0)
+    return _Lines(changes, crosses, line_t.abs() >= line_s.abs(), -line_t, distance)
+
+
+def _check(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> None:
+    check_mesh(pos, tri)
+    if not isinstance(color, Tensor) or color.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"color: expected a float32 or float64 tensor, got {getattr(color, 'dtype', type(color))}")
+    images, height, width = frags.tri.shape
+    if color.ndim != 4 or color.shape[:3] != frags.tri.shape:
+        raise ValueError(f"color: expected shape [{images}, {height}, {width}, C], got {list(color.shape)}")
+    if pos.ndim == 3 and len(pos) != images:
+        raise ValueError(f"pos: expected shape [{images}, V, 4] or [V, 4], got {list(pos.shape)}")
+    if frags.tri.numel() and int(frags.tri.max()) >= len(tri):
+        raise ValueError(f"frags: expected triangles below {len(tri)}, those of tri, got {int(frags.tri.max())}")
+
+
+def _check_topology(topology: Tensor, tri: Tensor) -> Tensor:
+    if not isinstance(topology, Tensor) or topology.dtype != torch.int32:
+        raise TypeError(f"topology: expected an int32 tensor, got {getattr(topology, 'dtype', type(topology))}")
+    if topology.shape != tri.shape:
+        raise ValueError(f"topology: expected shape {list(tri.shape)}, that of tri, got {list(topology.shape)}")
+    half_edge = torch.arange(topology.numel(), device=topology.device)
+    if not torch.equal((topology.flatten().long() >> 1).sort()[0], half_edge):
+        raise ValueError("topology: expected the result of edge_topology, got links that do not form cycles")
+    return topology

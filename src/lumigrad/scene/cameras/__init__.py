@@ -1,0 +1,1 @@
+"""Cameras, lens distortion, poses, and other conventions."""

@@ -1,0 +1,273 @@
+"""Cameras from and to other programs' conventions: OpenCV, COLMAP, OpenGL, Blender and NeRF.
+
+PyTorch3D's are in :mod:`lumigrad.scene.pytorch3d`. Every function takes batches, and is differentiable in what it
+takes.
+
+=============  ==========================================  ==========================================
+               camera space                                centre of the top left pixel
+=============  ==========================================  ==========================================
+lumigrad       x right, y up, looks along -z               (0.5, 0.5)
+OpenGL, NeRF   the same                                    (0.5, 0.5)
+OpenCV         x right, y down, looks along +z             (0, 0), see `integer_centers`
+COLMAP         the same                                    (0.5, 0.5)
+=============  ==========================================  ==========================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
+from lumigrad.scene.cameras.pose import Scalar, affine_inverse, homogeneous, matrix_to_quaternion, quaternion_to_matrix
+
+# From OpenCV's camera space to OpenGL's, and back.
+_FLIP = (1.0, -1.0, -1.0)
+
+# COLMAP's parameters in order: focal lengths, principal point, and which coefficients the rest are.
+_RADIAL, _OPENCV = ("k1", "k2"), ("k1", "k2", "p1", "p2")
+COLMAP_MODELS: dict[str, tuple[int, type[Distortion] | None, tuple[str, ...]]] = {
+    "SIMPLE_PINHOLE": (1, None, ()),
+    "PINHOLE": (2, None, ()),
+    "SIMPLE_RADIAL": (1, RadialTangentialDistortion, _RADIAL[:1]),
+    "RADIAL": (1, RadialTangentialDistortion, _RADIAL),
+    "OPENCV": (2, RadialTangentialDistortion, _OPENCV),
+    "FULL_OPENCV": (2, RadialTangentialDistortion, (*_OPENCV, "k3", "k4", "k5", "k6")),
+    "SIMPLE_RADIAL_FISHEYE": (1, FisheyeDistortion, _RADIAL[:1]),
+    "RADIAL_FISHEYE": (1, FisheyeDistortion, _RADIAL),
+    "OPENCV_FISHEYE": (2, FisheyeDistortion, ("k1", "k2", "k3", "k4")),
+}
+
+
+def from_opencv(
+    R: Tensor,
+    t: Tensor,
+    K: Tensor,
+    size: tuple[int, int],
+    distortion: Distortion | None = None,
+    near: float = 0.1,
+    far: float = 100.0,
+    integer_centers: bool = False,
+) -> PerspectiveCamera:
+    """Camera of OpenCV's extrinsics and intrinsics: a world point X lies at R X + t.
+
+    Args:
+        R: [..., 3, 3].
+        t: [..., 3] or [..., 3, 1].
+        K: [..., 3, 3], without skew.
+        size: (height, width) in pixels.
+        distortion: for example `RadialTangentialDistortion.from_opencv(coefficients)`.
+        integer_centers: whether K counts pixels from the centre of the top left one, as OpenCV's own functions do.
+            Most data sets, and COLMAP, count from that pixel's corner.
+
+    Raises:
+        ValueError: shapes that do not fit, or a K with skew.
+    """
+    if R.shape[-2:] != (3, 3):
+        raise ValueError(f"R: expected shape [..., 3, 3], got {list(R.shape)}")
+    translation = t[..., 0] if t.ndim >= 2 and t.shape[-2:] == (3, 1) else t
+    if translation.ndim == 0 or translation.shape[-1] != 3:
+        raise ValueError(f"t: expected shape [..., 3] or [..., 3, 1], got {list(t.shape)}")
+    if K.shape[-2:] != (3, 3):
+        raise ValueError(f"K: expected shape [..., 3, 3], got {list(K.shape)}")
+    if bool((K[..., 0, 1] != 0).any()):
+        raise ValueError("K: expected no skew, got K[0, 1] other than 0")
+    shift = 0.5 if integer_centers else 0.0
+    return PerspectiveCamera(
+        _view(R, translation), K[..., 0, 0], K[..., 1, 1], K[..., 0, 2] + shift, K[..., 1, 2] + shift,
+        size, near, far, distortion,
+    )  # fmt: skip
+
+
+def to_opencv(camera: PerspectiveCamera, integer_centers: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """R [..., 3, 3], t [..., 3] and K [..., 3, 3] of a camera; the inverse of `from_opencv`."""
+    shift = 0.5 if integer_centers else 0.0
+    zero, one = torch.zeros_like(camera.fx), torch.ones_like(camera.fx)
+    rows = [[camera.fx, zero, camera.cx - shift], [zero, camera.fy, camera.cy - shift], [zero, zero, one]]
+    K = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    flip = camera.view.new_tensor(_FLIP)
+    return flip[:, None] * camera.view[..., :3, :3], flip * camera.view[..., :3, 3], K
+
+
+def from_colmap(
+    qvec: Tensor,
+    tvec: Tensor,
+    model: str,
+    params: Tensor | Sequence[Scalar],
+    size: tuple[int, int],
+    near: float = 0.1,
+    far: float = 100.0,
+) -> PerspectiveCamera:
+    """Camera of COLMAP's image (world to camera) and camera model.
+
+    Args:
+        qvec: rotation (w, x, y, z), [..., 4].
+        tvec: translation, [..., 3].
+        model: one of `COLMAP_MODELS`.
+        params: the model's parameters in COLMAP's order, [..., count].
+        size: (height, width) in pixels.
+
+    Raises:
+        ValueError: an unknown model, or another number of parameters than it has.
+    """
+    if model not in COLMAP_MODELS:
+        raise ValueError(f"model: expected one of {', '.join(COLMAP_MODELS)}, got {model!r}")
+    focals, kind, names = COLMAP_MODELS[model]
+    values = list(params.unbind(-1)) if isinstance(params, Tensor) else list(params)
+    if len(values) != focals + 2 + len(names):
+        raise ValueError(f"params: expected {focals + 2 + len(names)} for {model}, got {len(values)}")
+    distortion = None if kind is None else kind(**dict(zip(names, values[focals + 2 :], strict=True)))
+    cx, cy = values[focals : focals + 2]
+    view = _view(quaternion_to_matrix(qvec), tvec)
+    return PerspectiveCamera(view, values[0], values[focals - 1], cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
+
+
+def to_colmap(camera: PerspectiveCamera) -> tuple[Tensor, Tensor, str, Tensor]:
+    """qvec [..., 4], tvec [..., 3], model and params [..., count] of a camera.
+
+    The model is PINHOLE, FULL_OPENCV or OPENCV_FISHEYE.
+    """
+    R, t, _ = to_opencv(camera)
+    params = torch.stack([camera.fx, camera.fy, camera.cx, camera.cy], dim=-1)
+    if camera.distortion is None:
+        return matrix_to_quaternion(R), t, "PINHOLE", params
+    model = "OPENCV_FISHEYE" if isinstance(camera.distortion, FisheyeDistortion) else "FULL_OPENCV"
+    coefficients = torch.stack([getattr(camera.distortion, name) for name in COLMAP_MODELS[model][2]], dim=-1)
+    return matrix_to_quaternion(R), t, model, torch.cat([params, coefficients], dim=-1)
+
+
+def from_opengl(
+    camera_to_world: Tensor,
+    fx: Scalar,
+    fy: Scalar,
+    cx: Scalar,
+    cy: Scalar,
+    size: tuple[int, int],
+    distortion: Distortion | None = None,
+    near: float = 0.1,
+    far: float = 100.0,
+) -> PerspectiveCamera:
+    """Camera of the pose that OpenGL, Blender (`matrix_world`) and NeRF data sets hold.
+
+    Args:
+        camera_to_world: rigid, [..., 4, 4] or [..., 3, 4]; its columns are the camera's right, up and back in the
+            world, and its position.
+        fx, fy, cx, cy: in pixels, scalars or [...].
+        size: (height, width) in pixels.
+
+    Raises:
+        ValueError: a matrix of another shape or with scale or shear, or other shapes that do not fit.
+    """
+    if camera_to_world.shape[-2:] not in ((4, 4), (3, 4)):
+        raise ValueError(f"camera_to_world: expected shape [..., 4, 4], got {list(camera_to_world.shape)}")
+    rotation = camera_to_world[..., :3, :3].detach().double()
+    identity = torch.eye(3, dtype=torch.float64, device=rotation.device)
+    if not bool(((rotation @ rotation.transpose(-1, -2) - identity).abs() < 1e-3).all()):
+        raise ValueError("camera_to_world: expected a rotation and a translation, got scale or shear")
+    view = affine_inverse(camera_to_world)
+    return PerspectiveCamera(view, fx, fy, cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
+
+
+def to_opengl(camera: PerspectiveCamera) -> Tensor:
+    """Camera-to-world matrix [..., 4, 4]; the intrinsics are the camera's own."""
+    return camera.camera_to_world
+
+
+def from_transforms(document: Mapping[str, Any], near: float = 0.1, far: float = 100.0) -> PerspectiveCamera:
+    """Cameras [frames] of a `transforms.json`, as NeRF data sets have them.
+
+    Args:
+        document: the parsed file: `frames` with `transform_matrix` (camera to world, OpenGL axes), and, for all or
+            frame by frame, `w`, `h`, and `fl_x, fl_y, cx, cy` in pixels or `camera_angle_x` in radians, and OpenCV's
+            k1, k2, k3, k4, p1, p2; with `camera_model` OPENCV_FISHEYE k1 to k4 are those of the fisheye model.
+
+    Returns:
+        Float64 cameras in the file's order. Images without an own focal length fl_y have square pixels.
+
+    Raises:
+        ValueError: entries that are missing or no numbers, or images of different sizes.
+    """
+    frames = [{**{k: v for k, v in document.items() if k != "frames"}, **frame} for frame in document.get("frames", [])]
+    if not frames:
+        raise ValueError("frames: expected at least one, got none")
+    sizes = {(frame.get("h"), frame.get("w")) for frame in frames}
+    if len(sizes) != 1 or None in next(iter(sizes)):
+        raise ValueError(f"w, h: expected one size for all frames, got {sorted(map(str, sizes))}")
+    height, width = int(frames[0]["h"]), int(frames[0]["w"])
+    parsed = [_intrinsics(frame, height, width) for frame in frames]
+    columns = torch.tensor([list(row.values()) for row in parsed], dtype=torch.float64)
+    poses = torch.tensor([frame["transform_matrix"] for frame in frames], dtype=torch.float64)
+    fisheye = frames[0].get("camera_model") == "OPENCV_FISHEYE" or bool(frames[0].get("is_fisheye", False))
+    names = ("k1", "k2", "k3", "k4") if fisheye else (*_OPENCV, "k3", "k4", "k5", "k6")
+    values = torch.tensor([[_number(frame, name) for name in names] for frame in frames], dtype=torch.float64)
+    distortion: Distortion | None = None
+    if fisheye or bool((values != 0).any()):
+        kind = FisheyeDistortion if fisheye else RadialTangentialDistortion
+        distortion = kind(**dict(zip(names, values.unbind(-1), strict=True)))
+    fx, fy, cx, cy = columns.unbind(-1)
+    return from_opengl(poses, fx, fy, cx, cy, (height, width), distortion, near, far)
+
+
+def to_transforms(camera: PerspectiveCamera, file_paths: Sequence[str]) -> dict[str, Any]:
+    """The document of a `transforms.json` for cameras [frames]; intrinsics stand with each frame.
+
+    Raises:
+        ValueError: cameras that are no batch of one dimension, or another number of file paths.
+    """
+    if len(camera.shape) != 1 or camera.shape[0] != len(file_paths):
+        raise ValueError(f"file_paths: expected one for each camera {list(camera.shape)}, got {len(file_paths)}")
+    poses = to_opengl(camera).tolist()
+    columns = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+    document: dict[str, Any] = {"w": camera.size[1], "h": camera.size[0]}
+    if camera.distortion is not None:
+        document["camera_model"] = to_colmap(camera)[2].replace("FULL_OPENCV", "OPENCV")
+        columns |= {name: getattr(camera.distortion, name) for name in vars(camera.distortion)}
+    lists = {name: value.tolist() for name, value in columns.items()}
+    document["frames"] = [
+        {"file_path": path, "transform_matrix": poses[i], **{name: values[i] for name, values in lists.items()}}
+        for i, path in enumerate(file_paths)
+    ]
+    return document
+
+
+def _view(rotation: Tensor, translation: Tensor) -> Tensor:
+    """`view` of OpenCV's rotation [..., 3, 3] and translation [..., 3]."""
+    flip = rotation.new_tensor(_FLIP)
+    rotation, translation = flip[:, None] * rotation, (flip * translation)[..., None]
+    shape = torch.broadcast_shapes(rotation.shape[:-2], translation.shape[:-2])
+    return homogeneous(torch.cat([rotation.expand(*shape, 3, 3), translation.expand(*shape, 3, 1)], dim=-1))
+
+
+def _intrinsics(frame: Mapping[str, Any], height: int, width: int) -> dict[str, float]:
+    """Focal lengths and principal point in pixels of one frame."""
+    if "fl_x" in frame:
+        focal = _number(frame, "fl_x")
+    elif "camera_angle_x" in frame:
+        focal = 0.5 * width / math.tan(0.5 * _number(frame, "camera_angle_x"))
+    else:
+        raise ValueError("frames: expected fl_x or camera_angle_x, got neither")
+    if "transform_matrix" not in frame:
+        raise ValueError("frames: expected a transform_matrix in each")
+    cx, cy = _number(frame, "cx", 0.5 * width), _number(frame, "cy", 0.5 * height)
+    values = {"fl_x": focal, "fl_y": _number(frame, "fl_y", focal), "cx": cx, "cy": cy}
+    for name in ("fl_x", "fl_y"):
+        if not values[name] > 0:
+            raise ValueError(f"{name}: expected a focal length above zero, got {values[name]:g}")
+    return values
+
+
+def _number(frame: Mapping[str, Any], name: str, default: float = 0.0) -> float:
+    """An entry of a frame, finite."""
+    value = frame.get(name, default)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {value!r}")
+    return number

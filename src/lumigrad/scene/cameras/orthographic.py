@@ -1,0 +1,101 @@
+"""Orthographic cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lumigrad.scene.cameras.camera import Camera, check_size
+from lumigrad.scene.cameras.pose import Scalar, Vector, as_float, orbit_view
+
+
+@dataclass(frozen=True)
+class OrthographicCamera(Camera):
+    """A camera with parallel rays, or a batch of them.
+
+    A camera-space point (X, Y, Z) lies at the pixel (cx + fx X, cy - fy Y): `fx, fy` are pixels per world unit. The
+    clip planes may lie behind the camera's position (near < 0).
+    """
+
+    @classmethod
+    def from_height(
+        cls,
+        height: Scalar,
+        size: tuple[int, int],
+        view: Tensor | None = None,
+        near: float = 0.1,
+        far: float = 100.0,
+    ) -> OrthographicCamera:
+        """Camera with square pixels and a centred image.
+
+        Args:
+            height: of the image in world units, a scalar or [...], each above 0.
+            size: (height, width) in pixels.
+            view: world-to-camera [..., 4, 4]; the identity by default.
+
+        Raises:
+            ValueError: a height of 0 or less, or shapes that do not fit.
+        """
+        rows, columns = check_size(size)
+        view = torch.eye(4) if view is None else view
+        extent = as_float(height, "height", view)
+        if not bool((extent > 0).all()):
+            raise ValueError(f"height: expected more than 0, got {extent.tolist()}")
+        scale = rows / extent
+        centre = view.new_tensor([0.5 * columns, 0.5 * rows])
+        return cls(view, scale, scale, centre[0], centre[1], (rows, columns), near, far)
+
+    @classmethod
+    def orbit(
+        cls,
+        azimuth: Scalar,
+        elevation: Scalar,
+        distance: Scalar,
+        height: Scalar,
+        size: tuple[int, int],
+        target: Vector = (0.0, 0.0, 0.0),
+        near: float = 0.1,
+        far: float = 100.0,
+    ) -> OrthographicCamera:
+        """Camera that looks at `target` from around it, y up.
+
+        Args:
+            azimuth, elevation, distance, target: as in `orbit_view`.
+            height, size, near, far: as in `from_height`.
+        """
+        return cls.from_height(height, size, orbit_view(azimuth, elevation, distance, target), near, far)
+
+    def projection_matrix(self) -> Tensor:
+        height, width = self.size
+        zero, one = torch.zeros_like(self.fx), torch.ones_like(self.fx)
+        depth = self.far - self.near
+        rows = [
+            [2 * self.fx / width, zero, zero, 2 * self.cx / width - 1],
+            [zero, 2 * self.fy / height, zero, 1 - 2 * self.cy / height],
+            [zero, zero, -one * (2 / depth), -one * ((self.far + self.near) / depth)],
+            [zero, zero, zero, one],
+        ]
+        return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+    def linear_depth(self, ndc: Tensor) -> Tensor:
+        return 0.5 * ((self.far + self.near) + ndc * (self.far - self.near))
+
+    def unproject(self, pixels: Tensor, depth: Tensor) -> Tensor:
+        plane = self._plane(pixels)
+        local = torch.stack(torch.broadcast_tensors(plane[..., 0], -plane[..., 1], -depth), dim=-1)
+        return self._world(local)
+
+    def towards(self, points: Tensor) -> Tensor:
+        return self._back(points).expand(*self.shape, points.shape[-2], 3)
+
+    def _rays(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        plane = self._plane(pixels)
+        origins = self._world(torch.stack([plane[..., 0], -plane[..., 1], torch.zeros_like(plane[..., 0])], dim=-1))
+        return origins, -self._back(origins).expand_as(origins)
+
+    def _back(self, like: Tensor) -> Tensor:
+        """Unit direction against the view, in world space, [..., 1, 3]."""
+        back = self.camera_to_world[..., None, :3, 2].to(like.dtype)
+        return back / back.norm(dim=-1, keepdim=True)

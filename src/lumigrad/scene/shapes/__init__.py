@@ -1,0 +1,1 @@
+"""Meshes, points, Gaussians: plain batched data."""

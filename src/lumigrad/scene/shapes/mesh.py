@@ -1,0 +1,185 @@
+"""Triangle meshes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.scene._transform import mirrored, transform_directions, transform_points
+from lumigrad.scene.materials import Material
+from lumigrad.scene.shapes.tangents import corner_tangents
+
+
+def _check_indices(faces: Tensor, count: int, name: str) -> None:
+    if faces.ndim != 2 or faces.shape[-1] != 3 or faces.is_floating_point():
+        raise ValueError(f"{name}: expected integers [F, 3], got {faces.dtype} {list(faces.shape)}")
+    _check_range(faces, count, name)
+
+
+def _check_range(indices: Tensor, count: int, name: str) -> None:
+    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= count):
+        raise ValueError(f"{name}: expected indices in [0, {count}), got {int(indices.min())} to {int(indices.max())}")
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle mesh; texture coordinates and authored normals have index buffers of their own.
+
+    Vertices are counter-clockwise seen from outside. Texture coordinate (0, 0) is the outer corner of texel
+    [0, 0] and v grows with the row. A mesh without materials is drawn in its texture times its vertex colours, as
+    they are encoded; with materials, vertex colours multiply the base colour and `texture` is not looked at.
+
+    Attributes:
+        positions: [V, 3].
+        faces: [F, 3] integers into positions.
+        uvs: [U, 2], or None.
+        uv_faces: [F, 3] integers into uvs; `faces` when only uvs are given.
+        texture: [H, W, C] in [0, 1], row 0 first; display-encoded (sRGB), as image files hold it.
+        colors: [V, C] per vertex, multiplied with the texture where there are both.
+        normals: authored normals [M, 3], unit, outwards, or None.
+        normal_faces: [F, 3] integers into normals; `faces` when only normals are given.
+        materials: what its faces are made of.
+        face_materials: [F] integers into materials, or None where all faces have the first.
+    """
+
+    positions: Tensor
+    faces: Tensor
+    uvs: Tensor | None = None
+    uv_faces: Tensor | None = None
+    texture: Tensor | None = None
+    colors: Tensor | None = None
+    normals: Tensor | None = None
+    normal_faces: Tensor | None = None
+    materials: tuple[Material, ...] = ()
+    face_materials: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.positions.ndim != 2 or self.positions.shape[-1] != 3:
+            raise ValueError(f"positions: expected [V, 3], got {list(self.positions.shape)}")
+        _check_indices(self.faces, len(self.positions), "faces")
+        self._check_indexed("uvs", "uv_faces", 2, "U")
+        self._check_indexed("normals", "normal_faces", 3, "M")
+        if self.texture is not None and self.texture.ndim != 3:
+            raise ValueError(f"texture: expected [H, W, C], got {list(self.texture.shape)}")
+        if self.colors is not None and (self.colors.ndim != 2 or len(self.colors) != len(self.positions)):
+            raise ValueError(f"colors: expected [{len(self.positions)}, C], got {list(self.colors.shape)}")
+        self._check_materials()
+
+    def _check_indexed(self, name: str, index_name: str, size: int, count: str) -> None:
+        values, index = getattr(self, name), getattr(self, index_name)
+        if values is None:
+            if index is not None:
+                raise ValueError(f"{name}: expected [{count}, {size}] together with {index_name}, got None")
+            return
+        if values.ndim != 2 or values.shape[-1] != size:
+            raise ValueError(f"{name}: expected [{count}, {size}], got {list(values.shape)}")
+        if index is None:
+            object.__setattr__(self, index_name, self.faces)
+            index = self.faces
+        _check_indices(index, len(values), index_name)
+        if len(index) != len(self.faces):
+            raise ValueError(f"{index_name}: expected {len(self.faces)} rows, got {len(index)}")
+
+    def _check_materials(self) -> None:
+        if not isinstance(self.materials, tuple) or not all(isinstance(m, Material) for m in self.materials):
+            raise TypeError(f"materials: expected a tuple of materials, got {self.materials!r}")
+        chosen = self.face_materials
+        if chosen is None:
+            return
+        if chosen.ndim != 1 or len(chosen) != len(self.faces) or chosen.is_floating_point():
+            got = f"{chosen.dtype} {list(chosen.shape)}"
+            raise ValueError(f"face_materials: expected integers [{len(self.faces)}], got {got}")
+        _check_range(chosen, len(self.materials), "face_materials")
+
+    def to(self, *args: Any) -> Mesh:
+        """Copy with floating tensors passed through `Tensor.to`; index buffers only follow a device."""
+        changed: dict[str, Any] = {"materials": tuple(material.to(*args) for material in self.materials)}
+        device = self.positions.to(*args).device
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changed[field.name] = value.to(*args) if value.is_floating_point() else value.to(device)
+        return replace(self, **changed)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Smallest and largest corner [3] of the box around the vertices that faces use."""
+        if not len(self.faces):
+            raise ValueError("faces: an empty mesh has no bounds")
+        used = self.positions[self.faces.reshape(-1).long()]
+        return used.amin(0), used.amax(0)
+
+    def face_normals(self) -> Tensor:
+        """Normals [F, 3] whose length is twice the face's area."""
+        corners = self.positions[self.faces.long()]
+        return torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+
+    def vertex_normals(self) -> Tensor:
+        """Unit normals [V, 3], area weighted over the faces around each vertex; zero where there are none."""
+        return vertex_normals(self.positions, self.faces)
+
+    def shading_normals(self) -> tuple[Tensor, Tensor]:
+        """Normals [M, 3] and the faces [F, 3] that index them: the authored ones, or else `vertex_normals`."""
+        if self.normals is not None:
+            assert self.normal_faces is not None
+            return self.normals, self.normal_faces
+        return self.vertex_normals(), self.faces
+
+    def tangents(self) -> tuple[Tensor, Tensor]:
+        """Tangents [K, 4] for normal maps, and the faces [F, 3] that index them; see `corner_tangents`.
+
+        Raises:
+            ValueError: a mesh without texture coordinates.
+        """
+        if self.uvs is None or self.uv_faces is None:
+            raise ValueError("uvs: tangents need texture coordinates, this mesh has none")
+        normals, normal_faces = self.shading_normals()
+        return corner_tangents(self.positions, self.faces, self.uvs, self.uv_faces, normals, normal_faces)
+
+    def transformed(self, matrix: Tensor) -> Mesh:
+        """The mesh moved by an affine map [4, 4] (or [3, 4]) that acts on column vectors.
+
+        Normals go with the inverse transpose. A map that mirrors also swaps two corners of every face, so that
+        vertices stay counter-clockwise seen from outside.
+
+        Raises:
+            ValueError: a matrix of another shape.
+        """
+        changed: dict[str, Any] = {"positions": transform_points(self.positions, matrix)}
+        if self.normals is not None:
+            changed["normals"] = transform_directions(self.normals, matrix)
+        if bool(mirrored(matrix)):
+            for name in ("faces", "uv_faces", "normal_faces"):
+                index = getattr(self, name)
+                changed[name] = None if index is None else index[:, [0, 2, 1]]
+        return replace(self, **changed)
+
+    def submesh(self, chosen: Tensor) -> Mesh:
+        """Some of the faces, with the vertices, texture coordinates and normals that they use; materials stay.
+
+        Args:
+            chosen: faces, as a mask [F] or indices [K].
+        """
+        changed: dict[str, Any] = {}
+        for name, index_name in (("positions", "faces"), ("uvs", "uv_faces"), ("normals", "normal_faces")):
+            values, index = getattr(self, name), getattr(self, index_name)
+            if values is None:
+                continue
+            used, inverse = torch.unique(index[chosen].long(), return_inverse=True)
+            changed |= {name: values[used], index_name: inverse.reshape(-1, 3).to(index.dtype)}
+            if name == "positions" and self.colors is not None:
+                changed["colors"] = self.colors[used]
+        if self.face_materials is not None:
+            changed["face_materials"] = self.face_materials[chosen]
+        return replace(self, **changed)
+
+
+def vertex_normals(positions: Tensor, faces: Tensor) -> Tensor:
+    """Unit normals [V, 3], area weighted over the faces around each vertex; zero where there are none."""
+    index = faces.long()
+    corners = positions[index]
+    face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = torch.zeros_like(positions).index_add(0, index.reshape(-1), face.repeat_interleave(3, dim=0))
+    return torch.nn.functional.normalize(total, dim=-1, eps=1e-20)

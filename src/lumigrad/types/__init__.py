@@ -1,0 +1,1 @@
+"""What ops return and take: named tuples of tensors."""
