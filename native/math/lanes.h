@@ -1,289 +1,276 @@
-// Sixteen pixels at once: the vector type of the visibility kernel, for AVX-512, AVX2 and plain C++; and
-// several triangles at once, in float64, for setting them up.
+// SIMD: N values side by side, as an array of the compiler's vectors, each as large as a register.
 //
-// Only these innermost parts of rasterization are written with it; everything else is left to the compiler's
-// vectoriser. Every operation is exact or IEEE-rounded the same way in all three versions, so results do not
-// depend on which one runs.
+// Code is written for a value type V with the operations below: Lanes here, a plain number on a GPU (math/scalar.h).
+// Comparisons give masks, which are integer lanes, all bits set where the comparison holds. Every operation is exact or
+// rounded as IEEE says, and sums have one order, so results are the same for every instruction set.
+//
+// Two traps. GCC 12 splits vectors larger than a register into scalars, hence parts of a register's size. And it keeps
+// an array that a loop goes over, or that is copied as a whole, in memory; hence parts are visited without a loop and
+// loaded one by one.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
+#include "math/scalar.h"
 #include "runtime/config.h"
 
-#if defined(__AVX512F__) || defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
 namespace lg {
 
 #if defined(__AVX512F__)
-
-struct IntLanes {
-  __m512i v;
-};
-struct FloatLanes {
-  __m512 v;
-};
-struct LaneMask {
-  __mmask16 v;
-};
-
-inline IntLanes broadcast(int32_t a) { return {_mm512_set1_epi32(a)}; }
-inline FloatLanes broadcast(float a) { return {_mm512_set1_ps(a)}; }
-inline IntLanes load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
-inline FloatLanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
-inline void store(int32_t* p, IntLanes a) { _mm512_storeu_si512(p, a.v); }
-inline void store(float* p, FloatLanes a) { _mm512_storeu_ps(p, a.v); }
-inline IntLanes operator+(IntLanes a, IntLanes b) { return {_mm512_add_epi32(a.v, b.v)}; }
-inline IntLanes operator*(IntLanes a, IntLanes b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
-inline IntLanes operator|(IntLanes a, IntLanes b) { return {_mm512_or_si512(a.v, b.v)}; }
-inline FloatLanes operator+(FloatLanes a, FloatLanes b) { return {_mm512_add_ps(a.v, b.v)}; }
-inline FloatLanes operator*(FloatLanes a, FloatLanes b) { return {_mm512_mul_ps(a.v, b.v)}; }
-// The zero-masked forms: GCC 12 warns about the undefined register inside the plain ones.
-inline FloatLanes minimum(FloatLanes a, FloatLanes b) { return {_mm512_maskz_min_ps(0xffff, a.v, b.v)}; }
-inline FloatLanes maximum(FloatLanes a, FloatLanes b) { return {_mm512_maskz_max_ps(0xffff, a.v, b.v)}; }
-inline LaneMask non_negative(IntLanes a) { return {_mm512_cmpge_epi32_mask(a.v, _mm512_setzero_si512())}; }
-inline LaneMask less(IntLanes a, IntLanes b) { return {_mm512_cmplt_epi32_mask(a.v, b.v)}; }
-inline LaneMask less(FloatLanes a, FloatLanes b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
-inline LaneMask less_equal(FloatLanes a, FloatLanes b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
-inline LaneMask operator&(LaneMask a, LaneMask b) { return {static_cast<__mmask16>(a.v & b.v)}; }
-inline LaneMask operator|(LaneMask a, LaneMask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
-inline LaneMask from_bits(uint32_t bits) { return {static_cast<__mmask16>(bits)}; }
-inline bool any(LaneMask a) { return a.v != 0; }
-inline IntLanes select(LaneMask m, IntLanes yes, IntLanes no) { return {_mm512_mask_mov_epi32(no.v, m.v, yes.v)}; }
-inline FloatLanes select(LaneMask m, FloatLanes yes, FloatLanes no) { return {_mm512_mask_mov_ps(no.v, m.v, yes.v)}; }
-
+constexpr int register_bytes = 64;
 #elif defined(__AVX2__)
-
-struct IntLanes {
-  __m256i a, b;
-};
-struct FloatLanes {
-  __m256 a, b;
-};
-struct LaneMask {
-  __m256 a, b;
-};
-
-inline IntLanes broadcast(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-inline FloatLanes broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-inline IntLanes load(const int32_t* p) {
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
-}
-inline FloatLanes load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
-inline void store(int32_t* p, IntLanes x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), x.b);
-}
-inline void store(float* p, FloatLanes x) {
-  _mm256_storeu_ps(p, x.a);
-  _mm256_storeu_ps(p + 8, x.b);
-}
-inline IntLanes operator+(IntLanes x, IntLanes y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
-inline IntLanes operator*(IntLanes x, IntLanes y) {
-  return {_mm256_mullo_epi32(x.a, y.a), _mm256_mullo_epi32(x.b, y.b)};
-}
-inline IntLanes operator|(IntLanes x, IntLanes y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
-inline FloatLanes operator+(FloatLanes x, FloatLanes y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
-inline FloatLanes operator*(FloatLanes x, FloatLanes y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
-inline FloatLanes minimum(FloatLanes x, FloatLanes y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
-inline FloatLanes maximum(FloatLanes x, FloatLanes y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
-inline LaneMask as_mask(__m256i a, __m256i b) { return {_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)}; }
-inline LaneMask less(IntLanes x, IntLanes y) {
-  return as_mask(_mm256_cmpgt_epi32(y.a, x.a), _mm256_cmpgt_epi32(y.b, x.b));
-}
-inline LaneMask non_negative(IntLanes x) { return less(broadcast(-1), x); }
-inline LaneMask less(FloatLanes x, FloatLanes y) {
-  return {_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)};
-}
-inline LaneMask less_equal(FloatLanes x, FloatLanes y) {
-  return {_mm256_cmp_ps(x.a, y.a, _CMP_LE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LE_OQ)};
-}
-inline LaneMask operator&(LaneMask x, LaneMask y) { return {_mm256_and_ps(x.a, y.a), _mm256_and_ps(x.b, y.b)}; }
-inline LaneMask operator|(LaneMask x, LaneMask y) { return {_mm256_or_ps(x.a, y.a), _mm256_or_ps(x.b, y.b)}; }
-inline LaneMask from_bits(uint32_t bits) {
-  const __m256i low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128), high = _mm256_slli_epi32(low, 8);
-  const __m256i all = _mm256_set1_epi32(static_cast<int32_t>(bits));
-  return as_mask(_mm256_cmpeq_epi32(_mm256_and_si256(all, low), low),
-                 _mm256_cmpeq_epi32(_mm256_and_si256(all, high), high));
-}
-inline bool any(LaneMask x) { return (_mm256_movemask_ps(x.a) | _mm256_movemask_ps(x.b)) != 0; }
-inline FloatLanes select(LaneMask m, FloatLanes yes, FloatLanes no) {
-  return {_mm256_blendv_ps(no.a, yes.a, m.a), _mm256_blendv_ps(no.b, yes.b, m.b)};
-}
-inline IntLanes select(LaneMask m, IntLanes yes, IntLanes no) {
-  return {_mm256_blendv_epi8(no.a, yes.a, _mm256_castps_si256(m.a)),
-          _mm256_blendv_epi8(no.b, yes.b, _mm256_castps_si256(m.b))};
-}
-
+constexpr int register_bytes = 32;
 #else
-
-struct IntLanes {
-  int32_t v[16];
-};
-struct FloatLanes {
-  float v[16];
-};
-struct LaneMask {
-  int32_t v[16];  // 0 or -1
-};
-
-template <class To, class Operation>
-inline To for_lanes(Operation&& operation) {
-  To out;
-  for (int l = 0; l < 16; ++l) out.v[l] = operation(l);
-  return out;
-}
-
-inline IntLanes broadcast(int32_t a) {
-  return for_lanes<IntLanes>([&](int) { return a; });
-}
-inline FloatLanes broadcast(float a) {
-  return for_lanes<FloatLanes>([&](int) { return a; });
-}
-inline IntLanes load(const int32_t* p) {
-  return for_lanes<IntLanes>([&](int l) { return p[l]; });
-}
-inline FloatLanes load(const float* p) {
-  return for_lanes<FloatLanes>([&](int l) { return p[l]; });
-}
-inline void store(int32_t* p, const IntLanes& a) {
-  for (int l = 0; l < 16; ++l) p[l] = a.v[l];
-}
-inline void store(float* p, const FloatLanes& a) {
-  for (int l = 0; l < 16; ++l) p[l] = a.v[l];
-}
-inline IntLanes operator+(const IntLanes& a, const IntLanes& b) {
-  return for_lanes<IntLanes>([&](int l) { return a.v[l] + b.v[l]; });
-}
-inline IntLanes operator*(const IntLanes& a, const IntLanes& b) {
-  return for_lanes<IntLanes>([&](int l) { return a.v[l] * b.v[l]; });
-}
-inline IntLanes operator|(const IntLanes& a, const IntLanes& b) {
-  return for_lanes<IntLanes>([&](int l) { return a.v[l] | b.v[l]; });
-}
-inline FloatLanes operator+(const FloatLanes& a, const FloatLanes& b) {
-  return for_lanes<FloatLanes>([&](int l) { return a.v[l] + b.v[l]; });
-}
-inline FloatLanes operator*(const FloatLanes& a, const FloatLanes& b) {
-  return for_lanes<FloatLanes>([&](int l) { return a.v[l] * b.v[l]; });
-}
-inline FloatLanes minimum(const FloatLanes& a, const FloatLanes& b) {
-  return for_lanes<FloatLanes>([&](int l) { return a.v[l] < b.v[l] ? a.v[l] : b.v[l]; });
-}
-inline FloatLanes maximum(const FloatLanes& a, const FloatLanes& b) {
-  return for_lanes<FloatLanes>([&](int l) { return a.v[l] > b.v[l] ? a.v[l] : b.v[l]; });
-}
-inline LaneMask non_negative(const IntLanes& a) {
-  return for_lanes<LaneMask>([&](int l) { return -(a.v[l] >= 0); });
-}
-inline LaneMask less(const IntLanes& a, const IntLanes& b) {
-  return for_lanes<LaneMask>([&](int l) { return -(a.v[l] < b.v[l]); });
-}
-inline LaneMask less(const FloatLanes& a, const FloatLanes& b) {
-  return for_lanes<LaneMask>([&](int l) { return -(a.v[l] < b.v[l]); });
-}
-inline LaneMask less_equal(const FloatLanes& a, const FloatLanes& b) {
-  return for_lanes<LaneMask>([&](int l) { return -(a.v[l] <= b.v[l]); });
-}
-inline LaneMask operator&(const LaneMask& a, const LaneMask& b) {
-  return for_lanes<LaneMask>([&](int l) { return a.v[l] & b.v[l]; });
-}
-inline LaneMask operator|(const LaneMask& a, const LaneMask& b) {
-  return for_lanes<LaneMask>([&](int l) { return a.v[l] | b.v[l]; });
-}
-inline LaneMask from_bits(uint32_t bits) {
-  return for_lanes<LaneMask>([&](int l) { return -static_cast<int32_t>(bits >> l & 1); });
-}
-inline bool any(const LaneMask& a) {
-  int32_t bits = 0;
-  for (int l = 0; l < 16; ++l) bits |= a.v[l];
-  return bits != 0;
-}
-inline IntLanes select(const LaneMask& m, const IntLanes& yes, const IntLanes& no) {
-  return for_lanes<IntLanes>([&](int l) { return m.v[l] ? yes.v[l] : no.v[l]; });
-}
-inline FloatLanes select(const LaneMask& m, const FloatLanes& yes, const FloatLanes& no) {
-  return for_lanes<FloatLanes>([&](int l) { return m.v[l] ? yes.v[l] : no.v[l]; });
-}
-
+constexpr int register_bytes = 16;
 #endif
 
-// ---- Float64 lanes ----------------------------------------------------------------------------------------
+// The integers of a floating-point type's size.
+template <class T>
+using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
+template <class Body, int... i>
+LG_INLINE void visit_parts(std::integer_sequence<int, i...>, Body&& body) {
+  (body(i), ...);
+}
+
+// a < b ? a : b and a > b ? a : b. Of these GCC makes one instruction each, but not where b is a constant.
+template <class T, class Part>
+LG_INLINE Part part_minimum(const Part& a, const Part& b) {
+#if defined(__AVX512F__)  // the zero-masked form: GCC 12 warns about the undefined register inside the plain one
+  if constexpr (std::is_same_v<T, float> && sizeof a == 64) return _mm512_maskz_min_ps(0xffff, a, b);
+#endif
+#if defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float> && sizeof a == 32) return _mm256_min_ps(a, b);
+#endif
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<T, float> && sizeof a == 16) return _mm_min_ps(a, b);
+#endif
+  return a < b ? a : b;
+}
+template <class T, class Part>
+LG_INLINE Part part_maximum(const Part& a, const Part& b) {
 #if defined(__AVX512F__)
-constexpr int double_lanes = 8;
-#elif defined(__AVX2__)
-constexpr int double_lanes = 4;
-#else
-constexpr int double_lanes = 2;
+  if constexpr (std::is_same_v<T, float> && sizeof a == 64) return _mm512_maskz_max_ps(0xffff, a, b);
 #endif
-
-// Lanes are loaded from and stored to T as well, which they are converted from and to.
-#if defined(__GNUC__) || defined(__clang__)
-
-typedef double DoubleLanes __attribute__((vector_size(8 * double_lanes)));
-
-template <class T>
-struct Narrow {
-  typedef T type __attribute__((vector_size(sizeof(T) * double_lanes)));
-};
-template <class T>
-inline DoubleLanes load_doubles(const T* from) {
-  typename Narrow<T>::type values;
-  std::memcpy(&values, from, sizeof values);
-  return __builtin_convertvector(values, DoubleLanes);
-}
-template <class T>
-inline void store_doubles(T* to, const DoubleLanes& a) {
-  const auto values = __builtin_convertvector(a, typename Narrow<T>::type);
-  std::memcpy(to, &values, sizeof values);
+#if defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float> && sizeof a == 32) return _mm256_max_ps(a, b);
+#endif
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<T, float> && sizeof a == 16) return _mm_max_ps(a, b);
+#endif
+  return a > b ? a : b;
 }
 
-#else
+template <class T, int N = 16>
+struct Lanes {
+  static constexpr int bytes = N * int{sizeof(T)} < register_bytes ? N * int{sizeof(T)} : register_bytes;
+  static constexpr int per_part = bytes / int{sizeof(T)}, parts = N / per_part;
+  static_assert(per_part * parts == N, "whole registers");
+  template <class S>
+  struct Vector {
+    typedef S type __attribute__((vector_size(per_part * sizeof(S))));
+  };
+  using Part = typename Vector<T>::type;
+  using Mask = Lanes<Integer<T>, N>;
 
-struct DoubleLanes {
-  double v[double_lanes];
-};
+  Part part[parts];
 
-template <class Operation>
-inline DoubleLanes for_double_lanes(Operation&& operation) {
-  DoubleLanes out;
-  for (int l = 0; l < double_lanes; ++l) out.v[l] = operation(l);
-  return out;
-}
-#define LG_LANE_OPERATOR(op)                                                   \
-  inline DoubleLanes operator op(const DoubleLanes& a, const DoubleLanes& b) { \
-    return for_double_lanes([&](int l) { return a.v[l] op b.v[l]; });          \
-  }                                                                            \
-  inline DoubleLanes operator op(const DoubleLanes& a, double b) {             \
-    return for_double_lanes([&](int l) { return a.v[l] op b; });               \
-  }                                                                            \
-  inline DoubleLanes operator op(double a, const DoubleLanes& b) {             \
-    return for_double_lanes([&](int l) { return a op b.v[l]; });               \
+  Lanes() = default;
+  LG_INLINE Lanes(T a) {                                          // NOLINT: a scalar is meant to become lanes
+    each([&](int i) LG_INLINE_LAMBDA { part[i] = a - Part{}; });  // less zero: adding it would turn -0 into 0
   }
-LG_LANE_OPERATOR(+)
-LG_LANE_OPERATOR(-)
-LG_LANE_OPERATOR(*)
-LG_LANE_OPERATOR(/)
-#undef LG_LANE_OPERATOR
-inline DoubleLanes operator-(const DoubleLanes& a) { return 0.0 - a; }
-inline DoubleLanes& operator+=(DoubleLanes& a, const DoubleLanes& b) { return a = a + b; }
+  // A fraction does not become an integer in silence.
+  template <class S, class = std::enable_if_t<std::is_floating_point_v<S> && std::is_integral_v<T>>>
+  Lanes(S) = delete;
+
+  template <class Body>
+  static LG_INLINE void each(Body&& body) {
+    visit_parts(std::make_integer_sequence<int, parts>{}, body);
+  }
+  template <class Body>
+  static LG_INLINE Lanes make(Body&& body) {
+    Lanes out;
+    each([&](int i) LG_INLINE_LAMBDA { out.part[i] = body(i); });
+    return out;
+  }
+
+  // S may be another type than T, which is converted from and to.
+  template <class S>
+  static LG_INLINE Lanes load(const S* from) {
+    return make([&](int i) LG_INLINE_LAMBDA {
+      typename Vector<S>::type values;
+      std::memcpy(&values, from + i * per_part, sizeof values);
+      return __builtin_convertvector(values, Part);
+    });
+  }
+  template <class S>
+  LG_INLINE void store(S* to) const {
+    each([&](int i) LG_INLINE_LAMBDA {
+      const auto values = __builtin_convertvector(part[i], typename Vector<S>::type);
+      std::memcpy(to + i * per_part, &values, sizeof values);
+    });
+  }
+  LG_INLINE T operator[](int l) const { return part[l / per_part][l % per_part]; }
+
+#define LG_LANES_BINARY(op)                                                      \
+  friend LG_INLINE Lanes operator op(const Lanes& a, const Lanes& b) {           \
+    return make([&](int i) LG_INLINE_LAMBDA { return a.part[i] op b.part[i]; }); \
+  }
+#define LG_LANES_COMPARISON(op)                                                                               \
+  friend LG_INLINE Mask operator op(const Lanes& a, const Lanes& b) {                                         \
+    return Mask::make([&](int i) LG_INLINE_LAMBDA { return (typename Mask::Part)(a.part[i] op b.part[i]); }); \
+  }
+  LG_LANES_BINARY(+)
+  LG_LANES_BINARY(-)
+  LG_LANES_BINARY(*)
+  LG_LANES_BINARY(/)
+  LG_LANES_COMPARISON(<)
+  LG_LANES_COMPARISON(<=)
+  LG_LANES_COMPARISON(==)
+  // Of integers and masks.
+  LG_LANES_BINARY(&)
+  LG_LANES_BINARY(|)
+#undef LG_LANES_BINARY
+#undef LG_LANES_COMPARISON
+  LG_INLINE Lanes operator-() const {
+    return make([&](int i) LG_INLINE_LAMBDA { return -part[i]; });
+  }
+  LG_INLINE Lanes operator!() const {
+    return make([&](int i) LG_INLINE_LAMBDA { return ~part[i]; });
+  }
+  LG_INLINE Lanes operator<<(int bits) const {
+    return make([&](int i) LG_INLINE_LAMBDA { return part[i] << bits; });
+  }
+  // a & !b of masks, as one comparison of -1 and 0: of a negated comparison GCC makes an unordered one, which takes
+  // NEON five instructions.
+  friend LG_INLINE Lanes without(const Lanes& a, const Lanes& b) {
+    return make([&](int i) LG_INLINE_LAMBDA { return (Part)(a.part[i] < b.part[i]); });
+  }
+  LG_INLINE Lanes& operator+=(const Lanes& b) { return *this = *this + b; }
+  LG_INLINE Lanes& operator-=(const Lanes& b) { return *this = *this - b; }
+  LG_INLINE Lanes& operator*=(const Lanes& b) { return *this = *this * b; }
+  LG_INLINE Lanes& operator&=(const Lanes& b) { return *this = *this & b; }
+  LG_INLINE Lanes& operator|=(const Lanes& b) { return *this = *this | b; }
+
+  friend LG_INLINE Lanes root(const Lanes& a) {
+    return make([&](int i) LG_INLINE_LAMBDA {
+      Part out;  // compilers make one instruction of it
+      for (int l = 0; l < per_part; ++l) out[l] = std::sqrt(a.part[i][l]);
+      return out;
+    });
+  }
+  friend LG_INLINE Lanes select(const Mask& m, const Lanes& yes, const Lanes& no) {
+    return make([&](int i) LG_INLINE_LAMBDA { return m.part[i] ? yes.part[i] : no.part[i]; });
+  }
+  // b where either is no number
+  friend LG_INLINE Lanes minimum(const Lanes& a, const Lanes& b) {
+    return make([&](int i) LG_INLINE_LAMBDA { return part_minimum<T>(a.part[i], b.part[i]); });
+  }
+  friend LG_INLINE Lanes maximum(const Lanes& a, const Lanes& b) {
+    return make([&](int i) LG_INLINE_LAMBDA { return part_maximum<T>(a.part[i], b.part[i]); });
+  }
+};
 
 template <class T>
-inline DoubleLanes load_doubles(const T* from) {
-  return for_double_lanes([&](int l) { return static_cast<double>(from[l]); });
+LG_INLINE Lanes<T> load(const T* from) {
+  return Lanes<T>::load(from);
 }
-template <class T>
-inline void store_doubles(T* to, const DoubleLanes& a) {
-  for (int l = 0; l < double_lanes; ++l) to[l] = static_cast<T>(a.v[l]);
-}
-inline DoubleLanes zero_unless_finite(const DoubleLanes& condition, const DoubleLanes& value) {
-  return for_double_lanes([&](int l) { return condition.v[l] - condition.v[l] == 0 ? value.v[l] : 0.0; });
+template <class T, int N>
+LG_INLINE void store(T* to, const Lanes<T, N>& a) {
+  a.store(to);
 }
 
+// a where the mask is set, else 0.
+template <class T, int N>
+LG_INLINE Lanes<T, N> only(const Lanes<Integer<T>, N>& m, const Lanes<T, N>& a) {
+  return select(m, a, Lanes<T, N>(T(0)));
+}
+
+// The same bits as another type.
+template <class To, class T, int N>
+LG_INLINE Lanes<To, N> reinterpret(const Lanes<T, N>& a) {
+  static_assert(sizeof(To) == sizeof(T), "of the same size");
+  return Lanes<To, N>::make([&](int i) LG_INLINE_LAMBDA { return (typename Lanes<To, N>::Part)a.part[i]; });
+}
+
+// ---- What takes all lanes together -------------------------------------------------------------------------
+
+template <int first, class Part, int... i>
+LG_INLINE auto values_of(const Part& part, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(part, part, (first + i)...);
+}
+
+// Halves are added up until one value is left.
+template <class T, int N>
+LG_INLINE T sum(const Lanes<T, N>& a) {
+  if constexpr (N == 4) {
+    return (a[0] + a[2]) + (a[1] + a[3]);
+  } else {
+    Lanes<T, N / 2> low, high;
+    if constexpr (Lanes<T, N>::parts > 1) {
+      constexpr int half = Lanes<T, N>::parts / 2;
+      Lanes<T, N / 2>::each([&](int i) LG_INLINE_LAMBDA { low.part[i] = a.part[i], high.part[i] = a.part[half + i]; });
+    } else {
+      low.part[0] = values_of<0>(a.part[0], std::make_integer_sequence<int, N / 2>{});
+      high.part[0] = values_of<N / 2>(a.part[0], std::make_integer_sequence<int, N / 2>{});
+    }
+    return sum(low + high);
+  }
+}
+
+// Lane l's bit, 1 << l.
+template <class T, int N>
+LG_INLINE Lanes<T, N> lane_bits() {
+  alignas(64) static constexpr T bits[16] = {1,      1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
+                                             1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+  return Lanes<T, N>::load(bits);
+}
+
+// A mask from bits and bits from a mask: bit l belongs to lane l.
+template <class T, int N = 16>
+LG_INLINE Lanes<Integer<T>, N> mask_of(uint32_t bits) {
+  const auto each_bit = lane_bits<Integer<T>, N>();
+  return (Lanes<Integer<T>, N>(static_cast<Integer<T>>(bits)) & each_bit) == each_bit;
+}
+template <class T, int N>
+LG_INLINE uint32_t part_bits(const typename Lanes<T, N>::Part& part) {
+  using L = Lanes<T, N>;
+#if defined(__SSE2__)
+#if defined(__AVX512F__)
+  if constexpr (L::bytes == 64 && sizeof(T) == 4) return _mm512_movepi32_mask((__m512i)part);
+  if constexpr (L::bytes == 64 && sizeof(T) == 8) return _mm512_movepi64_mask((__m512i)part);
 #endif
+#if defined(__AVX2__)
+  if constexpr (L::bytes == 32 && sizeof(T) == 4) return static_cast<uint32_t>(_mm256_movemask_ps((__m256)part));
+  if constexpr (L::bytes == 32 && sizeof(T) == 8) return static_cast<uint32_t>(_mm256_movemask_pd((__m256d)part));
+#endif
+  if constexpr (L::bytes == 16 && sizeof(T) == 4) return static_cast<uint32_t>(_mm_movemask_ps((__m128)part));
+  if constexpr (L::bytes == 16 && sizeof(T) == 8) return static_cast<uint32_t>(_mm_movemask_pd((__m128d)part));
+#else
+  uint32_t bits = 0;
+  for (int l = 0; l < L::per_part; ++l) bits |= static_cast<uint32_t>(part[l] & T(1)) << l;
+  return bits;
+#endif
+}
+template <class T, int N>
+LG_INLINE uint32_t bits_of(const Lanes<T, N>& mask) {
+  uint32_t bits = 0;
+  mask.each([&](int i) LG_INLINE_LAMBDA { bits |= part_bits<T, N>(mask.part[i]) << (i * mask.per_part); });
+  return bits;
+}
+template <class T, int N>
+LG_INLINE bool any(const Lanes<T, N>& mask) {
+  typename Lanes<T, N>::Part all{};
+  mask.each([&](int i) LG_INLINE_LAMBDA { all |= mask.part[i]; });
+  return part_bits<T, N>(all) != 0;
+}
 
 }  // namespace lg

@@ -1,40 +1,36 @@
-// Compiler differences, in one place. Headers with the maths of an op use these so that nvcc can compile
-// them too.
+// Compiler differences, in one place. Headers with the maths of an op use these so that nvcc can compile them too.
+// Compilers: GCC and Clang (on Windows clang-cl), and nvcc.
 #pragma once
 
-// LG_HD: small functions, always inlined. LG_SHARED: larger ones, inlined where the compiler sees fit on the CPU.
+// LG_INLINE: small functions of the CPU, always inlined; LG_INLINE_LAMBDA the same of lambdas, behind their parameters.
+// LG_HD: small functions of both, host and device, always inlined.
+// LG_HD_LARGE: larger ones of both, inlined on the device, and where the compiler sees fit on the CPU.
+#define LG_INLINE inline __attribute__((always_inline))
+#define LG_INLINE_LAMBDA __attribute__((always_inline))
 #if defined(__CUDACC__)
 #define LG_HD __host__ __device__ __forceinline__
-#define LG_SHARED __host__ __device__ __forceinline__
-#elif defined(_MSC_VER)
-#define LG_HD __forceinline
-#define LG_SHARED
+#define LG_HD_LARGE LG_HD
 #else
-#define LG_HD inline __attribute__((always_inline))
+#define LG_HD LG_INLINE
 #if defined(LG_CUDA_EMULATED)
-#define LG_SHARED LG_HD
+#define LG_HD_LARGE LG_HD
 #else
-#define LG_SHARED
+#define LG_HD_LARGE
 #endif
 #endif
 
 #if defined(__CUDACC__)
-#define LG_RESTRICT __restrict__
 #define LG_NOINLINE
 #define LG_VECTORIZE
-#elif defined(_MSC_VER)
-#define LG_RESTRICT __restrict
-#define LG_NOINLINE __declspec(noinline)
-#define LG_VECTORIZE
-#elif defined(__clang__)
-#define LG_RESTRICT __restrict__
+#else
 #define LG_NOINLINE __attribute__((noinline))
+#if defined(__clang__)
 #define LG_VECTORIZE _Pragma("clang loop vectorize(enable)")
 #else
-#define LG_RESTRICT __restrict__
-#define LG_NOINLINE __attribute__((noinline))
 #define LG_VECTORIZE _Pragma("GCC ivdep")
 #endif
+#endif
+#define LG_RESTRICT __restrict__
 
 // For short loops of constant length over arrays that should live in registers; CPU compilers need no telling.
 #if defined(__CUDACC__)
@@ -44,16 +40,7 @@
 #endif
 
 // Asks for memory that will be read soon. Meshes are visited in an order that no hardware foresees.
-#if defined(__GNUC__) || defined(__clang__)
 #define LG_PREFETCH(address) __builtin_prefetch(address)
-#else
-#define LG_PREFETCH(address) static_cast<void>(address)
-#endif
 
-#if defined(__GNUC__) || defined(__clang__)
 #define LG_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LG_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#else
-#define LG_LIKELY(x) (x)
-#define LG_UNLIKELY(x) (x)
-#endif

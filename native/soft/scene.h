@@ -117,7 +117,7 @@ LG_HD SoftBox soft_box_of(const SoftScene<T>& scene, const SoftScreenVertex& a, 
 
 // The box of any other face of finite coordinates.
 template <class T>
-LG_SHARED SoftBox soft_box_of_cut(const SoftScene<T>& scene, int64_t view, int64_t face) {
+LG_HD_LARGE SoftBox soft_box_of_cut(const SoftScene<T>& scene, int64_t view, int64_t face) {
   double p[3][4];
   scene.corners(view, face, p);
   SoftFrame frame;

@@ -31,15 +31,15 @@ struct BackwardScratch {
   // Surfels: gradients of the distortion and of the median's depth; mean depth, sum of weights, spread around the mean.
   alignas(64) T grad_spread[tile_pixels], grad_middle[tile_pixels], mean[tile_pixels], total[tile_pixels];
   alignas(64) T spread[tile_pixels];
-  alignas(64) int32_t last[tile_pixels];
-  Mask alive[tile_blocks];
+  alignas(64) Integer<T> last[tile_pixels], alive[tile_pixels];  // alive: masks, -1 within the image
   Aligned<T> grad_image, payload_sum;
 };
 
 template <class T, class Footprint, Blend blend, int Channels>
 class BackwardTile {
   using V = Lanes<T>;
-  using S = Sample<V, Mask>;
+  using M = typename V::Mask;
+  using S = Sample<V>;
 
  public:
   BackwardTile(const Scene<T>& scene, const ImageGradients<T>& grads, BackwardScratch<T>& scratch)
@@ -77,7 +77,7 @@ class BackwardTile {
   // Sums over the pixels of one primitive, lane by lane.
   struct Sums {
     V footprint[Footprint::sums];
-    V opacity = V(T(0)), depth = V(T(0));
+    V opacity = T(0), depth = T(0);
     V payload[Channels ? Channels : 1];
   };
 
@@ -98,7 +98,7 @@ class BackwardTile {
         std::fill_n(values, tile_pixels, T(0));
       }
     }
-    std::fill_n(s_.alive, tile_blocks, Mask(0));
+    std::fill_n(s_.alive, tile_pixels, 0);
     std::fill_n(tile_record, tile_record_size(channels_), T(0));
     deepest_ = -1;
     frame.for_pixels([&](int i, int64_t pixel) { begin_pixel(frame, i, pixel, tile_record); });
@@ -133,7 +133,7 @@ class BackwardTile {
     s_.behind[i] = on_background;
     if (blend == Blend::softmax) {
       const T empty = T(background_exponent) * inverse_gamma_;
-      rest = scalar_exp(empty - a) / b;
+      rest = exponential(empty - a) / b;
       s_.scale[i] = 1 / b;
       s_.behind[i] = on_all;
       tile_record[channels_ + 4] -= rest * (on_background - on_all) * empty * inverse_gamma_;
@@ -143,8 +143,8 @@ class BackwardTile {
     }
     for (int64_t c = 0; c < channels_; ++c) tile_record[c] += rest * grad[c * 16];
     s_.last[i] = g_.last[pixel];
-    deepest_ = std::max(deepest_, s_.last[i]);
-    s_.alive[i / 16] |= Mask(1) << (i % 16);
+    deepest_ = std::max(deepest_, g_.last[pixel]);
+    s_.alive[i] = -1;
   }
 
   void pull_primitive(const TileFrame& frame, const Camera& camera, const Bound& bound, int64_t p, int64_t e,
@@ -153,14 +153,14 @@ class BackwardTile {
     const T opacity = *scene_.opacity.at(frame.view, p);
     const T* payload = scene_.payload.at(frame.view, p);
     Sums sums;
-    for (V& value : sums.footprint) value = V(T(0));
-    for (V& value : sums.payload) value = V(T(0));
+    for (V& value : sums.footprint) value = T(0);
+    for (V& value : sums.payload) value = T(0);
     if (!Channels) std::fill_n(s_.payload_sum.data(), 16 * channels_, T(0));
     for (uint64_t met = blocks_met(bound, frame.window()); met; met &= met - 1) {
       const int b = ForwardTile<T, Footprint, blend, Channels>::lowest_block(met);
-      Mask used = s_.alive[b];
-      if (blend != Blend::softmax) used &= at_least(s_.last + b * 16, static_cast<int32_t>(e));
-      if (!used) continue;
+      M used = load(s_.alive + b * 16);
+      if (blend != Blend::softmax) used &= M(e) <= load(s_.last + b * 16);
+      if (!any(used)) continue;
       pull_block(b, item, used, opacity, payload, static_cast<int32_t>(e), sums);
     }
     constexpr int geometry = Footprint::position + Footprint::shape;
@@ -174,86 +174,85 @@ class BackwardTile {
     record[geometry + 1 + channels_] = sum(sums.depth);
   }
 
-  void pull_block(int b, const typename Footprint::Item& item, Mask used, T opacity, const T* payload, int32_t e,
+  void pull_block(int b, const typename Footprint::Item& item, M used, T opacity, const T* payload, int32_t e,
                   Sums& sums) {
     const auto pixels = s_.places.template block<Footprint::needs_plane>(b);
-    const S sample = Footprint::template sample<Mask>(item, pixels);
+    const S sample = Footprint::sample(item, pixels);
     used &= sample.reached;
-    if (!used) return;
-    const V strength = V(opacity) * sample.height, one = V(T(1)), zero = V(T(0));
+    if (!any(used)) return;
+    const V strength = opacity * sample.height, one = T(1), zero = T(0);
     const V grad_depth = load(s_.grad_depth + b * 16);
-    V alpha = minimum(strength, V(alpha_max_));
+    V alpha = minimum(strength, alpha_max_);
     if (blend != Blend::softmax) {
-      used &= less_equal(V(alpha_min_), alpha) & less(zero, alpha);
-      if (!used) return;
+      used &= (alpha_min_ <= alpha) & (zero < alpha);
+      if (!any(used)) return;
     }
     V seen = load(s_.grad_alpha + b * 16) + grad_depth * sample.depth;  // gradient times what this one shows
     const T* grad = s_.grad_image.data() + b * channels_ * 16;
-    for (int64_t c = 0; c < channels_; ++c) seen = seen + load(grad + c * 16) * V(payload[c]);
+    for (int64_t c = 0; c < channels_; ++c) seen = seen + load(grad + c * 16) * payload[c];
 
     V weight, grad_height, depth_gradient;
     if constexpr (Footprint::extras > 0) seen = seen + on_distortion(b, sample.depth);
     if (blend == Blend::softmax) {
-      const V z = one - (sample.depth - V(min_depth_)) * V(inverse_range_);
-      const V power = V(opacity) * z * V(inverse_gamma_);
-      const V per_height =
-          only(used, V(opacity) * exponential(power - load(s_.rest + b * 16)) * load(s_.scale + b * 16));
+      const V z = one - (sample.depth - min_depth_) * inverse_range_;
+      const V power = opacity * z * inverse_gamma_;
+      const V per_height = only(used, opacity * exponential(power - load(s_.rest + b * 16)) * load(s_.scale + b * 16));
       const V difference = only(used, seen - load(s_.behind + b * 16));
       weight = per_height * sample.height;
       grad_height = per_height * difference;
       const V grad_power = weight * difference;
-      sums.opacity = sums.opacity + grad_power * (V(1 / opacity) + z * V(inverse_gamma_));
-      depth_gradient = only(used, weight * grad_depth) - grad_power * V(opacity * inverse_gamma_ * inverse_range_);
-      gamma_ = gamma_ - grad_power * power * V(inverse_gamma_);
+      sums.opacity = sums.opacity + grad_power * (1 / opacity + z * inverse_gamma_);
+      depth_gradient = only(used, weight * grad_depth) - grad_power * (opacity * inverse_gamma_ * inverse_range_);
+      gamma_ = gamma_ - grad_power * power * inverse_gamma_;
     } else {
       V grad_alpha = zero;
       if (blend == Blend::alpha) {
-        const V through = maximum(one - alpha, V(least_rest<T>())), after = load(s_.rest + b * 16);
+        const V through = maximum(one - alpha, least_rest<T>()), after = load(s_.rest + b * 16);
         const V behind = load(s_.behind + b * 16), before = after / through;
         weight = only(used, before * alpha);
         grad_alpha = before * (seen - behind);
         store(s_.rest + b * 16, select(used, before, after));
         store(s_.behind + b * 16, select(used, alpha * seen + (one - alpha) * behind, behind));
       } else if (blend == Blend::nearest) {
-        weight = only(used & ~at_least(s_.last + b * 16, e + 1), one);
+        weight = only(used & (load(s_.last + b * 16) < M(e + 1)), one);
       } else {
         const V scale = load(s_.scale + b * 16);
         weight = only(used, alpha * scale);
         grad_alpha = scale * (seen - load(s_.behind + b * 16));
       }
       // Nothing moves alpha where it is held at its maximum.
-      grad_alpha = only(used & less_equal(strength, V(alpha_max_)), grad_alpha);
+      grad_alpha = only(used & (strength <= alpha_max_), grad_alpha);
       sums.opacity = sums.opacity + grad_alpha * only(used, sample.height);
-      grad_height = grad_alpha * V(opacity);
+      grad_height = grad_alpha * opacity;
       depth_gradient = only(used, weight * grad_depth);
       if constexpr (Footprint::extras > 0) {
         depth_gradient = depth_gradient + only(used, pull_survey(b, weight, alpha, sample.depth));
       }
       sums.depth = sums.depth + depth_gradient;
     }
-    pull_payload(weight, used, grad, sums);
+    pull_payload(weight, grad, sums);
     if (blend == Blend::nearest) return;
     S at = sample;
     at.height = only(used, sample.height);
-    pull_footprint(b, item, pixels, at, used, grad_height, depth_gradient, sums);
+    pull_footprint(b, item, pixels, at, grad_height, depth_gradient, sums);
   }
 
   // The distortion is A S, A the sum of weights, S that of w (m - mean)^2. Its derivative by a weight is the weighted
   // sum of squared distances from m, S + A (m - mean)^2; by m it is 2 w A (m - mean).
-  LG_HD V on_distortion(int b, const V& depth) const {
+  LG_INLINE V on_distortion(int b, const V& depth) const {
     const V off = measure_.of(depth) - load(s_.mean + b * 16);
     return load(s_.grad_spread + b * 16) * (load(s_.spread + b * 16) + load(s_.total + b * 16) * off * off);
   }
   // Of a depth, to distortion and median. `rest` is already that before this one.
-  LG_HD V pull_survey(int b, const V& weight, const V& alpha, const V& depth) const {
+  LG_INLINE V pull_survey(int b, const V& weight, const V& alpha, const V& depth) const {
     const V off = measure_.of(depth) - load(s_.mean + b * 16), before = load(s_.rest + b * 16);
-    const V after = before * maximum(V(T(1)) - alpha, V(least_rest<T>()));
-    const Mask crossed = less_equal(V(T(0.5)), before) & less(after, V(T(0.5)));
-    const V by_spread = V(T(2)) * load(s_.grad_spread + b * 16) * load(s_.total + b * 16) * weight * off;
+    const V after = before * maximum(T(1) - alpha, least_rest<T>());
+    const M crossed = (T(0.5) <= before) & (after < T(0.5));
+    const V by_spread = T(2) * load(s_.grad_spread + b * 16) * load(s_.total + b * 16) * weight * off;
     return by_spread * measure_.slope(depth) + only(crossed, load(s_.grad_middle + b * 16));
   }
 
-  LG_HD void pull_payload(const V& weight, Mask, const T* grad, Sums& sums) {
+  LG_INLINE void pull_payload(const V& weight, const T* grad, Sums& sums) {
     for (int64_t c = 0; c < channels_; ++c) {
       const V part = weight * load(grad + c * 16);
       if (Channels) {
@@ -265,22 +264,22 @@ class BackwardTile {
     }
   }
 
-  LG_HD void pull_footprint(int b, const typename Footprint::Item& item, const Pixels<V>& pixels, const S& at, Mask,
-                            const V& grad_height, const V& grad_depth, Sums& sums) {
+  LG_INLINE void pull_footprint(int b, const typename Footprint::Item& item, const Pixels<V>& pixels, const S& at,
+                                const V& grad_height, const V& grad_depth, Sums& sums) {
     if (!g_.want_camera) {
-      Footprint::template pull<Mask>(item, pixels, at, grad_height, grad_depth, sums.footprint, (V*)nullptr);
+      Footprint::pull(item, pixels, at, grad_height, grad_depth, sums.footprint, (V*)nullptr);
       return;
     }
     V ray[3];
     for (int k = 0; k < 3; ++k) ray[k] = load(s_.ray[k] + b * 16);
-    Footprint::template pull<Mask>(item, pixels, at, grad_height, grad_depth, sums.footprint, ray);
+    Footprint::pull(item, pixels, at, grad_height, grad_depth, sums.footprint, ray);
     for (int k = 0; k < 3; ++k) store(s_.ray[k] + b * 16, ray[k]);
   }
 
   void finish(const TileFrame& frame, const Camera& camera, T* tile_record) {
     T* out = tile_record + channels_;
     out[4] += sum(gamma_);
-    gamma_ = V(T(0));
+    gamma_ = T(0);
     if constexpr (Footprint::needs_plane) {
       if (g_.want_camera) finish_camera(frame, camera, out);
     }
@@ -293,7 +292,7 @@ class BackwardTile {
       const auto pixels = s_.places.template block<true>(b);
       V ray[3], gx, gy;
       for (int k = 0; k < 3; ++k) ray[k] = load(s_.ray[k] + b * 16);
-      Footprint::template pull_plane(pixels, ray, &gx, &gy);
+      Footprint::pull_plane(pixels, ray, &gx, &gy);
       store(grad_x + b * 16, gx);
       store(grad_y + b * 16, gy);
       store(x + b * 16, pixels.x);
@@ -314,7 +313,7 @@ class BackwardTile {
   const int64_t channels_;
   const T alpha_max_, alpha_min_, inverse_range_, min_depth_, inverse_gamma_;
   const DepthMeasure<T> measure_;
-  V gamma_ = V(T(0));
+  V gamma_ = T(0);
   int32_t deepest_ = -1;
 };
 

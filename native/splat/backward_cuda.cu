@@ -182,8 +182,8 @@ struct SampleGradient {
 };
 
 template <class T, int Group>
-LG_DEVICE SampleGradient<T> pull_softly(const Compositing<T>& c, T inverse_gamma, const Sample<T, bool>& sample,
-                                        T opacity, T seen, BackwardPixel<T, Blend::softmax, Group, false>& x) {
+LG_DEVICE SampleGradient<T> pull_softly(const Compositing<T>& c, T inverse_gamma, const Sample<T>& sample, T opacity,
+                                        T seen, BackwardPixel<T, Blend::softmax, Group, false>& x) {
   const T z = T(1) - (sample.depth - c.min_depth) * c.inverse_range, power = opacity * z * inverse_gamma;
   const T per_height = opacity * exponential(power - x.rest) * x.scale, difference = seen - x.behind;
   SampleGradient<T> out;
@@ -197,7 +197,7 @@ LG_DEVICE SampleGradient<T> pull_softly(const Compositing<T>& c, T inverse_gamma
 }
 
 template <class T, Blend blend, int Group, bool Surveyed>
-LG_DEVICE SampleGradient<T> pull_sharply(const Compositing<T>& c, const Sample<T, bool>& sample, T opacity, T seen,
+LG_DEVICE SampleGradient<T> pull_sharply(const Compositing<T>& c, const Sample<T>& sample, T opacity, T seen,
                                          int32_t place, BackwardPixel<T, blend, Group, Surveyed>& x) {
   const T strength = opacity * sample.height, alpha = minimum(strength, c.alpha_max);
   T weight = 0, grad_alpha = 0, of_survey = 0;
@@ -228,7 +228,7 @@ LG_DEVICE bool pull_pixel(const Compositing<T>& c, T inverse_gamma, const Stage<
                           Sums<T, Footprint, Group>& sums) {
   const auto& item = stage.item[at];
   const T opacity = stage.opacity[at];
-  auto sample = Footprint::template sample<bool>(item, pixels);
+  auto sample = Footprint::sample(item, pixels);
   if (!sample.reached) return false;
   T seen = x.grad_alpha + x.grad_depth * sample.depth;  // gradient times what this one shows
 #pragma unroll
@@ -246,7 +246,7 @@ LG_DEVICE bool pull_pixel(const Compositing<T>& c, T inverse_gamma, const Stage<
   for (int i = 0; i < Group; ++i) sums.value[Sums<T, Footprint, Group>::payload + i] = g.weight * x.grad_image[i];
   if constexpr (blend != Blend::nearest) {
     T* ray = Footprint::needs_plane ? x.ray : nullptr;
-    Footprint::template pull<bool>(item, pixels, sample, g.height, g.depth, sums.value, ray);
+    Footprint::pull(item, pixels, sample, g.height, g.depth, sums.value, ray);
   }
   return true;
 }

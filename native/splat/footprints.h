@@ -1,6 +1,6 @@
 // How a primitive weighs a pixel, and the reverse: what gradients of that mean for the primitive.
 //
-// V is the type of one pixel's value or of several pixels' (lanes.h), with its masks. Each footprint has
+// V is the type of one pixel's value (math/scalar.h) or of several pixels' (math/lanes.h). Each footprint has
 //   Item      one primitive as seen from one tile; places are relative to the tile's corner
 //   sample    height in [0, 1] and depth at pixels
 //   pull      adds gradients of these to `sums` values per pixel
@@ -11,9 +11,9 @@
 #include <cmath>
 #include <cstdint>
 
+#include "math/exp.h"
 #include "runtime/config.h"
 #include "splat/bounds.h"
-#include "splat/scalar.h"
 
 namespace lg {
 namespace splat {
@@ -31,9 +31,9 @@ struct Pixels {
   V x, y, inverse_length;
 };
 
-template <class V, class M>
+template <class V>
 struct Sample {
-  M reached;
+  MaskOf<V> reached;
   V height, depth;
 };
 
@@ -69,16 +69,16 @@ struct Conic {
   static LG_HD Item load(const T* xy, const T* abc, T depth, const Window& window) {
     return {T(double(xy[0]) - window.x0), T(double(xy[1]) - window.y0), abc[0], abc[1], abc[2], depth};
   }
-  template <class M, class V>
-  static LG_HD Sample<V, M> sample(const Item& item, const Pixels<V>& pixels) {
-    const V dx = pixels.left - V(item.x), dy = pixels.top - V(item.y);
-    const V s = V(T(0.5)) * (V(item.a) * dx * dx + V(item.c) * dy * dy) + V(item.b) * dx * dy;
-    return {less_equal(V(T(0)), s), exponential(V(T(0)) - s), V(item.depth)};
+  template <class V>
+  static LG_HD Sample<V> sample(const Item& item, const Pixels<V>& pixels) {
+    const V dx = pixels.left - item.x, dy = pixels.top - item.y;
+    const V s = T(0.5) * (item.a * dx * dx + item.c * dy * dy) + item.b * dx * dy;
+    return {T(0) <= s, exponential(T(0) - s), item.depth};
   }
-  template <class M, class V>
-  static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V, M>& at, const V& grad_height,
-                         const V&, V* sum, V*) {
-    const V dx = pixels.left - V(item.x), dy = pixels.top - V(item.y), g = grad_height * at.height;
+  template <class V>
+  static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V>& at, const V& grad_height, const V&,
+                         V* sum, V*) {
+    const V dx = pixels.left - item.x, dy = pixels.top - item.y, g = grad_height * at.height;
     const V gx = g * dx, gy = g * dy;
     sum[0] = sum[0] + gx;
     sum[1] = sum[1] + gy;
@@ -116,26 +116,26 @@ struct Spot {
   static LG_HD Item load(const T* xy, const T* r, T depth, const Window& window) {
     return {T(double(xy[0]) - window.x0), T(double(xy[1]) - window.y0), *r, T(1) / (*r * *r), depth};
   }
-  template <class M, class V>
-  static LG_HD Sample<V, M> sample(const Item& item, const Pixels<V>& pixels) {
-    const V dx = pixels.left - V(item.x), dy = pixels.top - V(item.y);
+  template <class V>
+  static LG_HD Sample<V> sample(const Item& item, const Pixels<V>& pixels) {
+    const V dx = pixels.left - item.x, dy = pixels.top - item.y;
     const V distance2 = Square ? maximum(dx * dx, dy * dy) : dx * dx + dy * dy;
-    const V height = V(T(1)) - distance2 * V(item.inverse_square);
-    return {less(V(T(0)), height), height, V(item.depth)};
+    const V height = T(1) - distance2 * item.inverse_square;
+    return {T(0) < height, height, item.depth};
   }
-  template <class M, class V>
-  static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V, M>& at, const V& grad_height,
-                         const V&, V* sum, V*) {
-    V gx = grad_height * (pixels.left - V(item.x)), gy = grad_height * (pixels.top - V(item.y));
+  template <class V>
+  static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V>& at, const V& grad_height, const V&,
+                         V* sum, V*) {
+    V gx = grad_height * (pixels.left - item.x), gy = grad_height * (pixels.top - item.y);
     if (Square) {  // the longer side decides; of equal ones each by half
-      const V dx = pixels.left - V(item.x), dy = pixels.top - V(item.y), x2 = dx * dx, y2 = dy * dy;
-      const V zero = V(T(0)), half = V(T(0.5)), one = V(T(1));
-      gx = gx * select(less(y2, x2), one, select(less(x2, y2), zero, half));
-      gy = gy * select(less(x2, y2), one, select(less(y2, x2), zero, half));
+      const V dx = pixels.left - item.x, dy = pixels.top - item.y, x2 = dx * dx, y2 = dy * dy;
+      const V zero = T(0), half = T(0.5), one = T(1);
+      gx = gx * select(y2 < x2, one, select(x2 < y2, zero, half));
+      gy = gy * select(x2 < y2, one, select(y2 < x2, zero, half));
     }
     sum[0] = sum[0] + gx;
     sum[1] = sum[1] + gy;
-    sum[2] = sum[2] + grad_height * (V(T(1)) - at.height);
+    sum[2] = sum[2] + grad_height * (T(1) - at.height);
   }
   static LG_HD void finish(const Item& item, const T* sum, T* out) {
     out[0] = 2 * item.inverse_square * sum[0];
@@ -159,16 +159,16 @@ struct TinySphere {
   T x, y;  // its centre, from the tile's corner
   bool tiny;
 
-  template <class M, class V>
-  LG_HD M inside(const Pixels<V>& pixels) const {
-    const V dx = pixels.left - V(x), dy = V(y) - pixels.top, half = V(T(0.5)), other = V(T(-0.5));
-    return less(other, dx) & less_equal(dx, half) & less(other, dy) & less_equal(dy, half);
+  template <class V>
+  LG_HD MaskOf<V> inside(const Pixels<V>& pixels) const {
+    const V dx = pixels.left - x, dy = y - pixels.top;
+    return (T(-0.5) < dx) & (dx <= T(0.5)) & (T(-0.5) < dy) & (dy <= T(0.5));
   }
 };
 
-template <class V, class T, class M>
-LG_HD V divided(M where, const V& a, const V& b) {
-  return select(where, a / select(where, b, V(T(1))), V(T(0)));
+template <class V>
+LG_HD V divided(const MaskOf<V>& where, const V& a, const V& b) {
+  return only(where, a / select(where, b, V(1)));
 }
 
 // Seen in perspective. With c the centre, t = |c|, r the ray, theta the angle between them, everything is a function
@@ -246,74 +246,74 @@ struct Sphere {
   // The vector whose squared length is the ray's squared distance from the centre.
   template <class V>
   static LG_HD void across(const Item& item, const Pixels<V>& pixels, V* a, V* b, V* c) {
-    const V left = pixels.left - V(item.anchor_x), top = pixels.top - V(item.anchor_y);
+    const V left = pixels.left - item.anchor_x, top = pixels.top - item.anchor_y;
     if (Orthographic) {
-      *a = V(item.a_step) * left;
-      *b = V(item.b_step) * top;
-      *c = V(T(0));
+      *a = item.a_step * left;
+      *b = item.b_step * top;
+      *c = T(0);
     } else {
-      *a = (V(item.a) + V(item.a_step) * top) * pixels.inverse_length;
-      *b = (V(item.b) + V(item.b_step) * left) * pixels.inverse_length;
-      *c = (V(item.c) + V(item.c_step_x) * left + V(item.c_step_y) * top) * pixels.inverse_length;
+      *a = (item.a + item.a_step * top) * pixels.inverse_length;
+      *b = (item.b + item.b_step * left) * pixels.inverse_length;
+      *c = (item.c + item.c_step_x * left + item.c_step_y * top) * pixels.inverse_length;
     }
   }
   template <class V>
   static LG_HD V along(const Item& item, const Pixels<V>& pixels) {
-    if (Orthographic) return V(item.centre[2]);
-    return (V(item.centre[0]) * pixels.x + V(item.centre[1]) * pixels.y + V(item.centre[2])) * pixels.inverse_length;
+    if (Orthographic) return item.centre[2];
+    return (item.centre[0] * pixels.x + item.centre[1] * pixels.y + item.centre[2]) * pixels.inverse_length;
   }
   // The distance that the height goes by.
   template <class V>
   static LG_HD V rim_distance(const Item& item, const V& square, const V& u) {
-    return Orthographic ? root(square) : root(V(2 * item.t) * square / (V(item.t) + maximum(u, V(T(0)))));
+    return Orthographic ? root(square) : root(2 * item.t * square / (item.t + maximum(u, T(0))));
   }
 
-  template <class M, class V>
-  static LG_HD Sample<V, M> sample(const Item& item, const Pixels<V>& pixels) {
+  template <class V>
+  static LG_HD Sample<V> sample(const Item& item, const Pixels<V>& pixels) {
     V a, b, c;
     across(item, pixels, &a, &b, &c);
-    const V square = a * a + b * b + c * c, u = along(item, pixels), zero = V(T(0));
-    Sample<V, M> out;
-    out.height = V(T(1)) - rim_distance(item, square, u) * V(item.inverse_radius);
-    out.reached = less(zero, out.height);
-    if (!Orthographic) out.reached = out.reached & less(zero, u);
-    out.depth = u - root(maximum(V(item.radius) * V(item.radius) - square, zero));
+    const V square = a * a + b * b + c * c, u = along(item, pixels), zero = T(0);
+    Sample<V> out;
+    out.height = T(1) - rim_distance(item, square, u) * item.inverse_radius;
+    out.reached = zero < out.height;
+    if (!Orthographic) out.reached = out.reached & (zero < u);
+    out.depth = u - root(maximum(item.radius * item.radius - square, zero));
     if (LG_UNLIKELY(item.dot.tiny)) {
-      const M inside = item.dot.template inside<M>(pixels);
-      out.height = select(inside, V(T(1)), out.height);
+      const MaskOf<V> inside = item.dot.inside(pixels);
+      out.height = select(inside, T(1), out.height);
       out.reached = out.reached | inside;
     }
     return out;
   }
 
   // pixel: three sums per pixel for the gradient of its ray, or null.
-  template <class M, class V>
-  static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V, M>&, const V& grad_height,
+  template <class V>
+  static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V>&, const V& grad_height,
                          const V& grad_depth, V* sum, V* pixel) {
     V a, b, c;
     across(item, pixels, &a, &b, &c);
-    const V square = a * a + b * b + c * c, u = along(item, pixels), zero = V(T(0));
-    const V rim = rim_distance(item, square, u), half_chord2 = V(item.radius) * V(item.radius) - square;
+    const V square = a * a + b * b + c * c, u = along(item, pixels), zero = T(0);
+    const V rim = rim_distance(item, square, u), half_chord2 = item.radius * item.radius - square;
     const V half_chord = root(maximum(half_chord2, zero));
     V g = grad_height;
-    if (LG_UNLIKELY(item.dot.tiny)) g = select(item.dot.template inside<M>(pixels), zero, g);
-    const M hit = less(zero, half_chord), off_centre = less(zero, rim);
-    const V grad_rim = zero - g * V(item.inverse_radius);
-    const V by_chord = divided<V, T>(hit, grad_depth, half_chord), by_rim = divided<V, T>(off_centre, grad_rim, rim);
+    if (LG_UNLIKELY(item.dot.tiny)) g = select(item.dot.inside(pixels), zero, g);
+    const MaskOf<V> hit = zero < half_chord, off_centre = zero < rim;
+    const V grad_rim = zero - g * item.inverse_radius;
+    const V by_chord = divided(hit, grad_depth, half_chord), by_rim = divided(off_centre, grad_rim, rim);
     V k, grad_t;  // k (a, b, c): the gradient of the angle, times its axis
     if (Orthographic) {
       k = by_rim + by_chord;
       grad_t = grad_depth;
     } else {
-      k = by_rim * V(item.t) + by_chord * u - grad_depth;
-      grad_t = (grad_rim * rim + grad_depth * u + by_chord * square) * V(1 / item.t);
+      k = by_rim * item.t + by_chord * u - grad_depth;
+      grad_t = (grad_rim * rim + grad_depth * u + by_chord * square) * (1 / item.t);
     }
     const V ka = k * a, kb = k * b, kc = k * c;
     sum[0] = sum[0] + ka;
     sum[1] = sum[1] + kb;
     sum[2] = sum[2] + kc;
     sum[3] = sum[3] + grad_t;
-    sum[4] = sum[4] + (g * rim * V(item.inverse_radius * item.inverse_radius) - by_chord * V(item.radius));
+    sum[4] = sum[4] + (g * rim * (item.inverse_radius * item.inverse_radius) - by_chord * item.radius);
     if (pixel) {
       pixel[0] = pixel[0] + ka;
       pixel[1] = pixel[1] + kb;
@@ -335,8 +335,8 @@ struct Sphere {
   template <class V>
   static LG_HD void pull_plane(const Pixels<V>& pixels, const V* pixel, V* grad_x, V* grad_y) {
     if (Orthographic) {
-      *grad_x = V(T(0)) - pixel[0];
-      *grad_y = V(T(0)) - pixel[1];
+      *grad_x = T(0) - pixel[0];
+      *grad_y = T(0) - pixel[1];
     } else {  // - ray x pixel, of a ray (x, y, 1) of this length
       const V scale = pixels.inverse_length * pixels.inverse_length;
       *grad_x = scale * (pixel[1] - pixels.y * pixel[2]);

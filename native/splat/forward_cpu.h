@@ -15,7 +15,7 @@ namespace splat {
 constexpr int64_t prefetch_distance = 16;  // entries of a tile's list
 
 template <class T>
-LG_HD void prefetch_row(const T* row) {
+LG_INLINE void prefetch_row(const T* row) {
   LG_PREFETCH(row);
   LG_PREFETCH(row + 16);
 }
@@ -28,8 +28,8 @@ struct ForwardScratch {
   alignas(64) T depth[tile_pixels];
   alignas(64) T count[tile_pixels];
   alignas(64) T mean[tile_pixels], spread[tile_pixels], middle[tile_pixels];  // of depth, for surfels
-  alignas(64) int32_t last[tile_pixels], median[tile_pixels];
-  Mask alive[tile_blocks];
+  alignas(64) Integer<T> last[tile_pixels], median[tile_pixels];
+  alignas(64) Integer<T> alive[tile_pixels];  // masks: -1 where something may still be added
   Aligned<T> image;
   std::vector<T> weights;
   std::vector<int32_t> ids;
@@ -38,7 +38,8 @@ struct ForwardScratch {
 template <class T, class Footprint, Blend blend, int Channels>
 class ForwardTile {
   using V = Lanes<T>;
-  using S = Sample<V, Mask>;
+  using M = typename V::Mask;
+  using S = Sample<V>;
 
  public:
   ForwardTile(const Scene<T>& scene, const Images<T>& out, ForwardScratch<T>& scratch)
@@ -77,7 +78,7 @@ class ForwardTile {
       for (; met; met &= met - 1) {
         const int b = lowest_block(met);
         const auto pixels = s_.places.template block<Footprint::needs_plane>(b);
-        const S sample = Footprint::template sample<Mask>(item, pixels);
+        const S sample = Footprint::sample(item, pixels);
         composite(b, sample, opacity, payload, static_cast<int32_t>(p), static_cast<int32_t>(e - first));
       }
     }
@@ -93,9 +94,11 @@ class ForwardTile {
   void begin(const TileFrame& frame, const Camera& camera) {
     s_.places.begin(frame, camera, Footprint::needs_plane);
     alive_ = 0;
-    for (int b = 0; b < tile_blocks; ++b) s_.alive[b] = 0;
-    frame.for_pixels([&](int i, int64_t) { s_.alive[i / 16] |= Mask(1) << (i % 16); });
-    for (int b = 0; b < tile_blocks; ++b) alive_ |= uint64_t(s_.alive[b] != 0) << b;
+    std::fill_n(s_.alive, tile_pixels, 0);
+    frame.for_pixels([&](int i, int64_t) {
+      s_.alive[i] = -1;
+      alive_ |= uint64_t{1} << i / 16;
+    });
     const bool soft = blend == Blend::softmax;
     const T empty = T(background_exponent) * inverse_gamma_;
     std::fill_n(s_.rest, tile_pixels, soft ? empty : T(1));
@@ -127,17 +130,18 @@ class ForwardTile {
                      std::log(double(left) * max_opacity_ / negligible<T>()));
     for (uint64_t blocks = alive_; blocks; blocks &= blocks - 1) {
       const int b = lowest_block(blocks);
-      const Mask open = less(load(s_.rest + b * 16), V(most + T(7))) | less(load(s_.total + b * 16), V(T(1e-3)));
-      if (!(open & s_.alive[b])) alive_ &= ~(uint64_t(1) << b);
+      const M open = (load(s_.rest + b * 16) < most + T(7)) | (load(s_.total + b * 16) < T(1e-3));
+      if (!any(open & load(s_.alive + b * 16))) alive_ &= ~(uint64_t(1) << b);
     }
   }
 
-  LG_HD void add(int b, const V& weight, const V& scale, Mask used, const S& sample, const T* payload, bool rescale) {
+  LG_INLINE void add(int b, const V& weight, const V& scale, const M& used, const S& sample, const T* payload,
+                     bool rescale) {
     T* image = s_.image.data() + b * channels_ * 16;
     for (int64_t c = 0; c < channels_; ++c) {
       V sum = load(image + c * 16);
       if (rescale) sum = sum * scale;
-      store(image + c * 16, select(used, sum + weight * V(payload[c]), sum));
+      store(image + c * 16, select(used, sum + weight * payload[c], sum));
     }
     if (out_.depth) {
       V sum = load(s_.depth + b * 16);
@@ -146,18 +150,18 @@ class ForwardTile {
     }
   }
 
-  LG_HD void composite(int b, const S& sample, T opacity, const T* payload, int32_t p, int32_t place) {
-    Mask used = sample.reached & s_.alive[b];
-    if (!used) return;
+  LG_INLINE void composite(int b, const S& sample, T opacity, const T* payload, int32_t p, int32_t place) {
+    M used = sample.reached & load(s_.alive + b * 16);
+    if (!any(used)) return;
     T* rest = s_.rest + b * 16;
     T* total = s_.total + b * 16;
-    const V strength = V(opacity) * sample.height;
+    const V strength = opacity * sample.height;
     if (blend == Blend::softmax) {
-      const V z = V(T(1)) - (sample.depth - V(min_depth_)) * V(inverse_range_);
-      const V exponent = V(opacity) * z * V(inverse_gamma_), before = load(rest);
+      const V z = T(1) - (sample.depth - min_depth_) * inverse_range_;
+      const V exponent = opacity * z * inverse_gamma_, before = load(rest);
       const V highest = select(used, maximum(before, exponent), before);
-      const bool rescale = (less(before, highest) & used) != 0;
-      V scale = V(T(1)), sum = load(total);
+      const bool rescale = any((before < highest) & used);
+      V scale = T(1), sum = load(total);
       if (rescale) {
         scale = exponential(before - highest);
         store(rest, highest);
@@ -169,67 +173,68 @@ class ForwardTile {
       if (out_.ids) list(b, used, strength, exponent, p);
       return;
     }
-    const V alpha = minimum(strength, V(alpha_max_));
-    used &= less_equal(V(alpha_min_), alpha) & less(V(T(0)), alpha);
-    if (!used) return;
+    const V alpha = minimum(strength, alpha_max_);
+    used &= (alpha_min_ <= alpha) & (T(0) < alpha);
+    if (!any(used)) return;
     V weight = alpha;
-    Mask done = 0;
+    M done(0);
     if (blend == Blend::alpha) {
-      const V before = load(rest), after = before * maximum(V(T(1)) - alpha, V(least_rest<T>()));
-      done = used & less_equal(after, V(stop_));
-      used &= ~done;
+      const V before = load(rest), after = before * maximum(T(1) - alpha, least_rest<T>());
+      done = used & (after <= stop_);
+      used = without(used, done);
       weight = before * alpha;
       store(rest, select(used, after, before));
-      const Mask crossed = used & less_equal(V(T(0.5)), before) & less(after, V(T(0.5)));
+      const M crossed = used & (T(0.5) <= before) & (after < T(0.5));
       if constexpr (Footprint::extras > 0) survey(b, used, crossed, weight, sample.depth);
       if (out_.median) {
-        for_lanes_of(crossed, [&](int l) { s_.median[b * 16 + l] = p; });
+        store(s_.median + b * 16, select(crossed, M(p), load(s_.median + b * 16)));
       }
     } else if (blend == Blend::nearest) {
-      weight = V(T(1));
-      store(rest, select(used, V(T(0)), load(rest)));
+      weight = T(1);
+      store(rest, select(used, T(0), load(rest)));
       done = used;
     } else {
       if (merge_ > 0) {  // what is nearest has come first
-        const V nearest = select(less(V(T(0)), load(total)), load(rest), sample.depth);
-        done = used & less(nearest + V(merge_), sample.depth);
-        used &= ~done;
+        const V nearest = select(T(0) < load(total), load(rest), sample.depth);
+        done = used & (nearest + merge_ < sample.depth);
+        used = without(used, done);
         store(rest, select(used, nearest, load(rest)));
       }
       store(total, load(total) + only(used, alpha));
     }
-    add(b, weight, V(T(1)), used, sample, payload, false);
+    add(b, weight, T(1), used, sample, payload, false);
     for_last(b, used, place);
-    if (out_.ids) list(b, used, weight, V(T(0)), p);
+    if (out_.ids) list(b, used, weight, T(0), p);
     if (limit_ > 0) {
       const V count = load(s_.count + b * 16) + only(used, V(T(1)));
       if (!out_.ids) store(s_.count + b * 16, count);
-      done |= less_equal(V(limit_), out_.ids ? load(s_.count + b * 16) : count) & used;
+      done |= (limit_ <= (out_.ids ? load(s_.count + b * 16) : count)) & used;
     }
-    if (done) {
-      s_.alive[b] &= ~done;
-      if (!s_.alive[b]) alive_ &= ~(uint64_t(1) << b);
+    if (any(done)) {
+      const M alive = without(load(s_.alive + b * 16), done);
+      store(s_.alive + b * 16, alive);
+      if (!any(alive)) alive_ &= ~(uint64_t(1) << b);
     }
   }
 
   // The weighted mean of depths so far and the weighted squares of distances from it, neither a difference of sums.
-  LG_HD void survey(int b, Mask used, Mask crossed, const V& weight, const V& depth) {
+  LG_INLINE void survey(int b, const M& used, const M& crossed, const V& weight, const V& depth) {
     T *total = s_.total + b * 16, *mean = s_.mean + b * 16, *spread = s_.spread + b * 16, *middle = s_.middle + b * 16;
     const V sum = load(total) + only(used, weight), old = load(mean), off = measure_.of(depth) - old;
-    const V now = old + only(used, weight * off / select(used, sum, V(T(1))));
+    const V now = old + only(used, weight * off / select(used, sum, T(1)));
     store(total, sum);
     store(mean, now);
     store(spread, load(spread) + only(used, weight * off * (measure_.of(depth) - now)));
     store(middle, select(crossed, depth, load(middle)));
   }
 
-  LG_HD void for_last(int b, Mask used, int32_t place) {
-    int32_t* last = s_.last + b * 16;
-    for (int l = 0; l < 16; ++l) last[l] = used >> l & 1 ? place : last[l];
+  LG_INLINE void for_last(int b, const M& used, int32_t place) {
+    Integer<T>* last = s_.last + b * 16;
+    store(last, select(used, M(place), load(last)));
   }
 
   // Notes contributors; a softmax's weight is completed at the end, from its exponent.
-  void list(int b, Mask used, const V& weight, const V& exponent, int32_t p) {
+  void list(int b, const M& used, const V& weight, const V& exponent, int32_t p) {
     alignas(64) T w[16], x[16];
     store(w, weight);
     store(x, exponent);
@@ -250,7 +255,7 @@ class ForwardTile {
       T* state = out_.state + 2 * pixel;
       if (blend == Blend::softmax) {
         scale = 1 / s_.total[i];
-        rest = scalar_exp(T(background_exponent) * inverse_gamma_ - s_.rest[i]) * scale;
+        rest = exponential(T(background_exponent) * inverse_gamma_ - s_.rest[i]) * scale;
         state[0] = s_.rest[i];
         state[1] = s_.total[i];
       } else if (blend == Blend::normalised) {
@@ -273,9 +278,9 @@ class ForwardTile {
         to[channels_ + 1] = s_.middle[i];
       }
       out_.alpha[pixel] = 1 - rest;
-      out_.last[pixel] = s_.last[i];
+      out_.last[pixel] = static_cast<int32_t>(s_.last[i]);
       if (out_.depth) out_.depth[pixel] = s_.depth[i] * scale;
-      if (out_.median) out_.median[pixel] = s_.median[i];
+      if (out_.median) out_.median[pixel] = static_cast<int32_t>(s_.median[i]);
       for (int64_t k = 0; out_.ids && k < out_.contributors; ++k) {
         const int64_t from_k = i * out_.contributors + k, to_k = pixel * out_.contributors + k;
         const T w = s_.weights[from_k];

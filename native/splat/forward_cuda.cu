@@ -76,8 +76,8 @@ struct ForwardPixel {
 
 template <class T, int Group>
 LG_DEVICE void composite_softly(const Compositing<T>& c, const Images<T>& out, T inverse_gamma, int64_t pixel,
-                                const Sample<T, bool>& sample, T opacity, const T (&payload)[Group], int32_t p,
-                                int32_t place, ForwardPixel<T, Blend::softmax, Group, false>& x) {
+                                const Sample<T>& sample, T opacity, const T (&payload)[Group], int32_t p, int32_t place,
+                                ForwardPixel<T, Blend::softmax, Group, false>& x) {
   const T strength = opacity * sample.height, z = T(1) - (sample.depth - c.min_depth) * c.inverse_range;
   const T exponent = opacity * z * inverse_gamma;
   if (x.rest < exponent) {
@@ -92,7 +92,7 @@ LG_DEVICE void composite_softly(const Compositing<T>& c, const Images<T>& out, T
 }
 
 template <class T, Blend blend, int Group, bool Surveyed>
-LG_DEVICE void composite(const Compositing<T>& c, const Images<T>& out, T, int64_t pixel, const Sample<T, bool>& sample,
+LG_DEVICE void composite(const Compositing<T>& c, const Images<T>& out, T, int64_t pixel, const Sample<T>& sample,
                          T opacity, const T (&payload)[Group], int32_t p, int32_t place,
                          ForwardPixel<T, blend, Group, Surveyed>& x) {
   const T alpha = minimum(opacity * sample.height, c.alpha_max);
@@ -232,7 +232,7 @@ LG_DEVICE void composite_tile(const Compositing<T>& c, const Images<T>& out, int
       for (; any; any &= any - 1) {
         const int i = lowest_bit(any), at = part + i;
         if (!(met >> i & 1) || !x.open) continue;
-        const auto sample = Footprint::template sample<bool>(stage.item[at], pixels);
+        const auto sample = Footprint::sample(stage.item[at], pixels);
         if (!sample.reached) continue;
         const auto place = static_cast<int32_t>(first + at);
         if constexpr (blend == Blend::softmax) {

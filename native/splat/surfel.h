@@ -78,45 +78,45 @@ struct Surfel {
   }
 
   // Where a pixel's ray meets the surfel's plane; zeros but for dx and dy where the low-pass is nearer.
-  template <class M, class V>
+  template <class V>
   struct Cut {
-    M met;
+    MaskOf<V> met;
     V dx, dy, k, u, v, rise;
   };
-  template <class M, class V>
-  static LG_HD Cut<M, V> cut(const Item& item, const Pixels<V>& pixels) {
-    const V zero = V(T(0)), one = V(T(1));
-    Cut<M, V> c;
-    c.dx = pixels.left - V(item.x), c.dy = pixels.top - V(item.y);
-    const V rest = one - (V(item.s_x) * c.dx + V(item.s_y) * c.dy);
-    const M before = less(zero, rest);
+  template <class V>
+  static LG_HD Cut<V> cut(const Item& item, const Pixels<V>& pixels) {
+    const V zero = T(0), one = T(1);
+    Cut<V> c;
+    c.dx = pixels.left - item.x, c.dy = pixels.top - item.y;
+    const V rest = one - (item.s_x * c.dx + item.s_y * c.dy);
+    const MaskOf<V> before = zero < rest;
     c.k = one / select(before, rest, one);
-    c.u = (V(item.u_x) * c.dx + V(item.u_y) * c.dy) * c.k;
-    c.v = (V(item.v_x) * c.dx + V(item.v_y) * c.dy) * c.k;
-    c.rise = (V(item.e_x) * c.dx + V(item.e_y) * c.dy) * c.k;
-    const V nearest = V(T(1 / low_pass)) * (c.dx * c.dx + c.dy * c.dy);
-    c.met = before & less(zero, V(item.z) + c.rise) & less_equal(c.u * c.u + c.v * c.v, nearest);
-    c.k = select(c.met, c.k, zero);
-    c.u = select(c.met, c.u, zero);
-    c.v = select(c.met, c.v, zero);
-    c.rise = select(c.met, c.rise, zero);
+    c.u = (item.u_x * c.dx + item.u_y * c.dy) * c.k;
+    c.v = (item.v_x * c.dx + item.v_y * c.dy) * c.k;
+    c.rise = (item.e_x * c.dx + item.e_y * c.dy) * c.k;
+    const V nearest = T(1 / low_pass) * (c.dx * c.dx + c.dy * c.dy);
+    c.met = before & (zero < item.z + c.rise) & (c.u * c.u + c.v * c.v <= nearest);
+    c.k = only(c.met, c.k);
+    c.u = only(c.met, c.u);
+    c.v = only(c.met, c.v);
+    c.rise = only(c.met, c.rise);
     return c;
   }
 
-  template <class M, class V>
-  static LG_HD Sample<V, M> sample(const Item& item, const Pixels<V>& pixels) {
-    const Cut<M, V> c = cut<M>(item, pixels);
-    const V screen = V(T(1 / low_pass)) * (c.dx * c.dx + c.dy * c.dy);
+  template <class V>
+  static LG_HD Sample<V> sample(const Item& item, const Pixels<V>& pixels) {
+    const Cut<V> c = cut(item, pixels);
+    const V screen = T(1 / low_pass) * (c.dx * c.dx + c.dy * c.dy);
     const V rho = select(c.met, c.u * c.u + c.v * c.v, screen);
-    return {less_equal(V(T(0)), rho), exponential(V(T(-0.5)) * rho), V(item.z) + c.rise};
+    return {T(0) <= rho, exponential(T(-0.5) * rho), item.z + c.rise};
   }
 
-  template <class M, class V>
-  static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V, M>& at, const V& grad_height,
+  template <class V>
+  static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V>& at, const V& grad_height,
                          const V& grad_depth, V* sum, V*) {
-    const Cut<M, V> c = cut<M>(item, pixels);
-    const V grad = V(T(0)) - grad_height * at.height;  // of rho / 2
-    const V on_screen = select(c.met, V(T(0)), grad);
+    const Cut<V> c = cut(item, pixels);
+    const V grad = T(0) - grad_height * at.height;  // of rho / 2
+    const V on_screen = select(c.met, T(0), grad);
     const V of_u = grad * c.u * c.k, of_v = grad * c.v * c.k, of_rise = grad_depth * c.k;
     const V of_rest = c.k * (grad * (c.u * c.u + c.v * c.v) + grad_depth * c.rise);
     const V parts[5] = {of_u, of_v, of_rest, of_rise, on_screen};
@@ -166,12 +166,12 @@ struct DepthMeasure {
       : linear(!(near > 0)), nearest(T(near)), factor(T(near * far / (far - near))) {}
   template <class V>
   LG_HD V of(const V& z) const {
-    return linear ? z : V(T(0)) - V(factor) / maximum(z, V(nearest));
+    return linear ? z : T(0) - factor / maximum(z, nearest);
   }
   template <class V>
   LG_HD V slope(const V& z) const {
-    if (linear) return V(T(1));
-    return select(less(V(nearest), z), V(factor) / (z * z), V(T(0)));
+    if (linear) return T(1);
+    return only(nearest < z, factor / (z * z));
   }
 };
 

@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "math/bits.h"
-#include "splat/lanes.h"
+#include "math/lane_offsets.h"
+#include "math/lanes.h"
 #include "splat/scene.h"
 
 namespace lg {
@@ -76,12 +77,10 @@ class TilePlaces {
     }
   }
   template <bool NeedsPlane>
-  LG_HD Pixels<Lanes<T>> block(int b) const {
-    static constexpr T column[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-    static constexpr T row[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+  LG_INLINE Pixels<Lanes<T>> block(int b) const {
     Pixels<Lanes<T>> out;
-    out.left = Lanes<T>(T(b % blocks_across * block_size) + T(0.5)) + load(column);
-    out.top = Lanes<T>(T(b / blocks_across * block_size) + T(0.5)) + load(row);
+    out.left = T(b % blocks_across * block_size) + T(0.5) + load(LaneOffsets<T>::block_x);
+    out.top = T(b / blocks_across * block_size) + T(0.5) + load(LaneOffsets<T>::block_y);
     if (NeedsPlane) {
       out.x = load(plane_[0] + b * 16);
       out.y = load(plane_[1] + b * 16);
@@ -94,10 +93,10 @@ class TilePlaces {
   alignas(64) T plane_[3][tile_pixels];
 };
 
-// Places of the lanes whose bit is set.
-template <class Body>
-LG_HD void for_lanes_of(Mask mask, Body&& body) {
-  for (; mask; mask &= mask - 1) body(lowest_lane(mask));
+// Calls body(lane) for the lanes of a mask.
+template <class M, class Body>
+LG_INLINE void for_lanes_of(const M& mask, Body&& body) {
+  for (uint32_t bits = bits_of(mask); bits; bits &= bits - 1) body(lowest_lane(bits));
 }
 
 }  // namespace splat

@@ -5,16 +5,14 @@
 #include <cstdint>
 
 #include "lumigrad.h"
+#include "math/lane_offsets.h"
+#include "math/lanes.h"
 #include "runtime/status.h"
 #include "runtime/threads.h"
-#include "splat/lanes.h"
 
 namespace lg {
 namespace splat {
 namespace {
-
-template <class T>
-constexpr T lane_numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 // grad_alpha [height, width]
 template <class T>
@@ -30,10 +28,10 @@ void pull_visibility(const T* xy, T radius, const T* grad_alpha, int64_t height,
     Lanes<T> along(T(0)), whole(T(0));
     int64_t column = columns.begin;
     for (; column + 16 <= columns.end; column += 16) {
-      const Lanes<T> dx = Lanes<T>(T(double(column) + 0.5 - reach.x)) + load(lane_numbers<T>);
-      const Lanes<T> weight = load(g + column) / (dx * dx + Lanes<T>(floor));
-      along = along + weight * dx;
-      whole = whole + weight;
+      const Lanes<T> dx = T(double(column) + 0.5 - reach.x) + load(LaneOffsets<T>::ahead);
+      const Lanes<T> weight = load(g + column) / (dx * dx + floor);
+      along += weight * dx;
+      whole += weight;
     }
     double rest_along = 0, rest_whole = 0;
     for (; column < columns.end; ++column) {

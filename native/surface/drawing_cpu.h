@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "math/lane_offsets.h"
-#include "math/lanes.h"
+#include "math/visibility_lanes.h"
 #include "surface/candidates_cpu.h"
 #include "surface/coverage.h"
 #include "surface/visibility_cpu.h"

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "math/gather.h"
-#include "math/lanes.h"
+#include "math/visibility_lanes.h"
 #include "parallel/triangle_numbers.h"
 #include "runtime/memory.h"
 #include "surface/attributes.h"

@@ -33,8 +33,8 @@ struct Request {
   int32_t height, width, channels, levels;
   int32_t filter, wrap, anisotropy;
 
-  LG_SHARED bool is_cube() const { return wrap == wrap_cube; }
-  LG_SHARED int64_t texels(int32_t level) const {
+  LG_HD_LARGE bool is_cube() const { return wrap == wrap_cube; }
+  LG_HD_LARGE int64_t texels(int32_t level) const {
     return (is_cube() ? 6 : 1) * int64_t{level_side(height, level)} * level_side(width, level);
   }
 };
@@ -53,8 +53,8 @@ template <class T>
 struct FaceLanes {
   T m[block_lanes], a[block_lanes], b[block_lanes];
 
-  LG_SHARED FaceVector<T> get(int i) const { return {m[i], a[i], b[i]}; }
-  LG_SHARED void set(int i, const FaceVector<T>& v) {
+  LG_HD_LARGE FaceVector<T> get(int i) const { return {m[i], a[i], b[i]}; }
+  LG_HD_LARGE void set(int i, const FaceVector<T>& v) {
     m[i] = v.m;
     a[i] = v.a;
     b[i] = v.b;
@@ -65,7 +65,7 @@ struct FaceLanes {
 #if defined(LG_ONE_LANE)
 struct LaneCounts {
   static constexpr int count = 1, padded = 1;
-  LG_SHARED void pad() {}
+  LG_HD_LARGE void pad() {}
 };
 #else
 struct LaneCounts {
@@ -97,7 +97,7 @@ struct Lanes : LaneCounts {
   int32_t tap_face[block_lanes];  // of a cube
   Corners<T> corners[2];
 
-  LG_SHARED Footprint<T> footprint(int i) const { return {s_x[i], s_y[i], t_x[i], t_y[i]}; }
+  LG_HD_LARGE Footprint<T> footprint(int i) const { return {s_x[i], s_y[i], t_x[i], t_y[i]}; }
 };
 
 // How often to go around for the finer level and, where any lane needs it, the coarser one. A single lane goes around a
@@ -125,7 +125,7 @@ struct ListOfPixels {
 };
 
 template <class T, class At>
-LG_SHARED void read_planar(const Request<T>& r, At at, Lanes<T>& b) {
+LG_HD_LARGE void read_planar(const Request<T>& r, At at, Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     b.u[i] = r.coord[2 * at(i)];
@@ -144,7 +144,7 @@ LG_SHARED void read_planar(const Request<T>& r, At at, Lanes<T>& b) {
 }
 
 template <class T, class At>
-LG_SHARED void read_cube(const Request<T>& r, At at, Lanes<T>& b) {
+LG_HD_LARGE void read_cube(const Request<T>& r, At at, Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const T* d = r.coord + 3 * at(i);
@@ -173,7 +173,7 @@ LG_SHARED void read_cube(const Request<T>& r, At at, Lanes<T>& b) {
 }
 
 template <class T, class At>
-LG_SHARED void read_lookups(const Request<T>& r, At at, Lanes<T>& b) {
+LG_HD_LARGE void read_lookups(const Request<T>& r, At at, Lanes<T>& b) {
   if (r.is_cube()) {
     read_cube(r, at, b);
   } else {
@@ -186,7 +186,7 @@ LG_SHARED void read_lookups(const Request<T>& r, At at, Lanes<T>& b) {
 
 // Marks lookups with a NaN or infinity and makes them harmless.
 template <class T>
-LG_SHARED void replace_invalid(Lanes<T>& b) {
+LG_HD_LARGE void replace_invalid(Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const bool valid = is_finite(b.u[i]) & is_finite(b.v[i]) & is_finite(b.bias[i]) & is_finite(b.s_x[i]) &
@@ -205,7 +205,7 @@ LG_SHARED void replace_invalid(Lanes<T>& b) {
 // ---- Choosing levels and taps -----------------------------------------------------------------------------
 
 template <class T>
-LG_SHARED void choose_taps(const Request<T>& r, Lanes<T>& b) {
+LG_HD_LARGE void choose_taps(const Request<T>& r, Lanes<T>& b) {
   b.most_taps = 1;
   if (r.anisotropy <= 1) {
     for (int i = 0; i < b.padded; ++i) b.taps[i] = 1;
@@ -223,7 +223,7 @@ LG_SHARED void choose_taps(const Request<T>& r, Lanes<T>& b) {
 }
 
 template <class T>
-LG_SHARED void choose_levels(const Request<T>& r, Lanes<T>& b) {
+LG_HD_LARGE void choose_levels(const Request<T>& r, Lanes<T>& b) {
   const T by_extent = r.coord_d ? T(0.5) : T(0);  // without derivatives the bias is the level
   const int32_t between_levels = r.filter == filter_linear_mipmap_linear ? 1 : 0;
   const int32_t max_level = r.levels - 1;
@@ -245,7 +245,7 @@ LG_SHARED void choose_levels(const Request<T>& r, Lanes<T>& b) {
 
 // Lookups that all see the base level.
 template <class T>
-LG_SHARED void choose_base_level(Lanes<T>& b) {
+LG_HD_LARGE void choose_base_level(Lanes<T>& b) {
   for (int i = 0; i < b.padded; ++i) {
     b.level[0][i] = b.level[1][i] = b.moves[i] = 0;
     b.share[0][i] = 1 / b.taps[i];
@@ -256,7 +256,7 @@ LG_SHARED void choose_base_level(Lanes<T>& b) {
 
 // Reads the lookups pixel[0 .. count) of the block and decides on their levels and taps.
 template <class T>
-LG_SHARED void prepare(const Request<T>& r, Lanes<T>& b) {
+LG_HD_LARGE void prepare(const Request<T>& r, Lanes<T>& b) {
   b.pad();
   for (int i = b.count; i < b.padded; ++i) b.pixel[i] = b.pixel[b.count - 1];
   if (b.in_a_row && b.padded == b.count) {
@@ -285,7 +285,7 @@ LG_HD void set_weights(Corners<T>& c, int i, T share) {
 }
 
 template <int wrap, class T>
-LG_SHARED void place_planar(const Request<T>& r, int which, Lanes<T>& b) {
+LG_HD_LARGE void place_planar(const Request<T>& r, int which, Lanes<T>& b) {
   Corners<T>& c = b.corners[which];
   const int32_t height = r.height, width = r.width;
   LG_VECTORIZE
@@ -309,7 +309,7 @@ LG_SHARED void place_planar(const Request<T>& r, int which, Lanes<T>& b) {
 }
 
 template <int wrap, class T>
-LG_SHARED void place_planar_nearest(const Request<T>& r, Lanes<T>& b) {
+LG_HD_LARGE void place_planar_nearest(const Request<T>& r, Lanes<T>& b) {
   Corners<T>& c = b.corners[0];
   const int32_t height = r.height, width = r.width;
   LG_VECTORIZE
@@ -322,7 +322,7 @@ LG_SHARED void place_planar_nearest(const Request<T>& r, Lanes<T>& b) {
 
 // Fetching of texels beyond the edges of a face, for the few lookups that need it.
 template <class T>
-LG_SHARED void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t size, int i, Corners<T>& c) {
+LG_HD_LARGE void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t size, int i, Corners<T>& c) {
   T spread = 0;
   LG_UNROLL
   for (int k = 0; k < 4; ++k) {
@@ -345,7 +345,7 @@ LG_SHARED void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t size,
 }
 
 template <class T>
-LG_SHARED void place_cube(const Request<T>& r, int which, Lanes<T>& b) {
+LG_HD_LARGE void place_cube(const Request<T>& r, int which, Lanes<T>& b) {
   Corners<T>& c = b.corners[which];
   int32_t low_x[block_lanes], low_y[block_lanes], at_edge[block_lanes];
   LG_VECTORIZE
@@ -371,7 +371,7 @@ LG_SHARED void place_cube(const Request<T>& r, int which, Lanes<T>& b) {
 }
 
 template <class T>
-LG_SHARED void place_cube_nearest(const Request<T>& r, Lanes<T>& b) {
+LG_HD_LARGE void place_cube_nearest(const Request<T>& r, Lanes<T>& b) {
   Corners<T>& c = b.corners[0];
   const int32_t size = r.width;
   LG_VECTORIZE
@@ -384,7 +384,7 @@ LG_SHARED void place_cube_nearest(const Request<T>& r, Lanes<T>& b) {
 
 // Takes taps that have left their face to the face which they have come to.
 template <class T>
-LG_SHARED void turn_over_edges(Lanes<T>& b) {
+LG_HD_LARGE void turn_over_edges(Lanes<T>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const FacePoint<T> point = onto_cube(b.face[i], b.tap_u[i], b.tap_v[i]);
@@ -396,7 +396,7 @@ LG_SHARED void turn_over_edges(Lanes<T>& b) {
 
 // The positions of tap `tap`. Lanes with fewer taps get a position that nobody uses.
 template <class T>
-LG_SHARED void move_to_tap(const Request<T>& r, int32_t tap, Lanes<T>& b) {
+LG_HD_LARGE void move_to_tap(const Request<T>& r, int32_t tap, Lanes<T>& b) {
   if (b.most_taps == 1) {
     for (int i = 0; i < b.padded; ++i) b.tap_u[i] = b.u[i];
     for (int i = 0; i < b.padded; ++i) b.tap_v[i] = b.v[i];
@@ -417,7 +417,7 @@ LG_SHARED void move_to_tap(const Request<T>& r, int32_t tap, Lanes<T>& b) {
 // Finds the texels of tap `tap` and their weights, for the finer level and, where any lane needs it, the
 // coarser one.
 template <class T>
-LG_SHARED void place(const Request<T>& r, int32_t tap, Lanes<T>& b) {
+LG_HD_LARGE void place(const Request<T>& r, int32_t tap, Lanes<T>& b) {
   move_to_tap(r, tap, b);
   if (r.filter == filter_nearest) {
     switch (r.wrap) {

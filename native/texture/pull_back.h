@@ -20,13 +20,13 @@ struct LookupGradients {
 };
 
 template <class T>
-LG_SHARED void clear(LookupGradients<T>& g, int padded) {
+LG_HD_LARGE void clear(LookupGradients<T>& g, int padded) {
   for (int i = 0; i < padded; ++i) g.u[i] = g.v[i] = g.level[i] = g.axis_s[i] = g.axis_t[i] = 0;
 }
 
 // The texel that is missing at a cube's corner is the mean of the other three.
 template <class T>
-LG_SHARED void fill_missing_corners(const Corners<T>& c, int count, T (*dot)[block_lanes]) {
+LG_HD_LARGE void fill_missing_corners(const Corners<T>& c, int count, T (*dot)[block_lanes]) {
   for (int i = 0; i < count; ++i) {
     const int32_t missing = c.missing[i];
     if (missing < 0) continue;
@@ -40,8 +40,8 @@ LG_SHARED void fill_missing_corners(const Corners<T>& c, int count, T (*dot)[blo
 
 // Adds one tap's share to the gradients of position, level and axis. turned: taps may lie on other faces of a cube.
 template <bool turned, class T>
-LG_SHARED void add_tap_gradient(const Request<T>& r, int32_t tap, int which, const Lanes<T>& b, const Dots<T>& dots,
-                                LookupGradients<T>& g) {
+LG_HD_LARGE void add_tap_gradient(const Request<T>& r, int32_t tap, int which, const Lanes<T>& b, const Dots<T>& dots,
+                                  LookupGradients<T>& g) {
   const Corners<T>& c = b.corners[which];
   const T(*dot)[block_lanes] = dots.dot[which];
   const bool mirror = r.wrap == wrap_mirror, spread = b.most_taps > 1;
@@ -68,8 +68,8 @@ LG_SHARED void add_tap_gradient(const Request<T>& r, int32_t tap, int which, con
 }
 
 template <class T>
-LG_SHARED void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T>& b, Dots<T>& dots,
-                                 LookupGradients<T>& g) {
+LG_HD_LARGE void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T>& b, Dots<T>& dots,
+                                   LookupGradients<T>& g) {
   LG_UNROLL
   for (int which = 0; which < level_loops(b); ++which) {
     if (block_lanes == 1 && which > b.any_moves) break;
@@ -84,7 +84,7 @@ LG_SHARED void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T
 
 // Gradients of the footprint, through the level.
 template <class T>
-LG_SHARED void pull_back_level(const Lanes<T>& b, LookupGradients<T>& g) {
+LG_HD_LARGE void pull_back_level(const Lanes<T>& b, LookupGradients<T>& g) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const Footprint<T> j = b.footprint(i);
@@ -104,7 +104,7 @@ LG_SHARED void pull_back_level(const Lanes<T>& b, LookupGradients<T>& g) {
 
 // Gradients of the footprint, through the places of the taps.
 template <class T>
-LG_SHARED void pull_back_axis(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g) {
+LG_HD_LARGE void pull_back_axis(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const Footprint<T> j = b.footprint(i);
@@ -126,8 +126,8 @@ struct InputGradients {
 };
 
 template <class T>
-LG_SHARED void store_planar(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
-                            const InputGradients<T>& out) {
+LG_HD_LARGE void store_planar(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
+                              const InputGradients<T>& out) {
   const int count = out.coord ? b.count : 0, count_d = out.coord_d ? b.count : 0;
   LG_VECTORIZE
   for (int i = 0; i < count; ++i) {
@@ -157,8 +157,8 @@ LG_HD void pull_back_step(T grad, T ratio, T m, T a_d, T m_d, T* to_ratio, T* to
 }
 
 template <class T>
-LG_SHARED void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
-                          const InputGradients<T>& out) {
+LG_HD_LARGE void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
+                            const InputGradients<T>& out) {
   const T size = T(r.width);
   for (int i = 0; i < b.count; ++i) {
     FaceVector<T> n = {0, 0, 0}, x = {0, 0, 0}, y = {0, 0, 0};
@@ -191,8 +191,8 @@ LG_SHARED void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b
 // Writes the gradients of lookups that lie in a row. Those that are not valid have only zeros to give, as
 // their dots are zero.
 template <class T>
-LG_SHARED void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g,
-                               const InputGradients<T>& out) {
+LG_HD_LARGE void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g,
+                                 const InputGradients<T>& out) {
   pull_back_level(b, g);
   if (b.most_taps > 1) pull_back_axis(r, b, g);
   const RowOfPixels at = {b.pixel[0]};
