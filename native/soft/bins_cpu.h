@@ -14,7 +14,7 @@
 #include "runtime/threads.h"
 #include "soft/scene.h"
 
-namespace lg {
+namespace lg::soft {
 
 template <class T>
 class SoftBins {
@@ -189,4 +189,4 @@ void for_soft_tiles(const SoftScene<T>& scene, int32_t threads, int64_t tile_siz
   }
 }
 
-}  // namespace lg
+}  // namespace lg::soft

@@ -7,7 +7,7 @@
 #include "runtime/config.h"
 #include "soft/soft.h"
 
-namespace lg {
+namespace lg::soft {
 
 template <class T>
 struct SoftBits;
@@ -168,4 +168,4 @@ LG_HD BlendPixel<T> read_blend_pixel(const BlendRequest<T>& r, const BlendImages
   return out;
 }
 
-}  // namespace lg
+}  // namespace lg::soft

@@ -19,7 +19,7 @@
 #include "soft/scene.h"
 #include "soft/tile_cpu.h"
 
-namespace lg {
+namespace lg::soft {
 namespace {
 
 constexpr int64_t tile_size = soft_blend_tile_size;
@@ -409,7 +409,7 @@ class Blender {
 };
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::soft
 
 int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                               int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
@@ -420,15 +420,16 @@ int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, con
                               void* out_total) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
-                                              width, blur_radius, flags);
-    const auto request = lg::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
-                                                   attr_vertices, channels);
-    const auto images = lg::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
-    if (falloff == lg::soft_exponential) {
-      lg::Blender<T, lg::soft_exponential>(scene, request, images).forward(call->threads);
+    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles,
+                                                    height, width, blur_radius, flags);
+    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri,
+                                                         attr_views, attr_vertices, channels);
+    const auto images =
+        lg::soft::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
+    if (falloff == lg::soft::soft_exponential) {
+      lg::soft::Blender<T, lg::soft::soft_exponential>(scene, request, images).forward(call->threads);
     } else {
-      lg::Blender<T, lg::soft_sigmoid>(scene, request, images).forward(call->threads);
+      lg::soft::Blender<T, lg::soft::soft_sigmoid>(scene, request, images).forward(call->threads);
     }
   });
 }
@@ -443,18 +444,18 @@ int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, co
                                const void* grad_behind, void* grad_pos, void* grad_attr) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
-                                              width, blur_radius, flags);
-    const auto request = lg::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
-                                                   attr_vertices, channels);
-    const auto images = lg::make_blend_images<T>(transmittance, color, behind, nearest, total);
-    const lg::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance), static_cast<const T*>(grad_color),
-                                         static_cast<const T*>(grad_behind), static_cast<T*>(grad_pos),
-                                         static_cast<T*>(grad_attr)};
-    if (falloff == lg::soft_exponential) {
-      lg::Blender<T, lg::soft_exponential>(scene, request, images).backward(call->threads, grads);
+    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles,
+                                                    height, width, blur_radius, flags);
+    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri,
+                                                         attr_views, attr_vertices, channels);
+    const auto images = lg::soft::make_blend_images<T>(transmittance, color, behind, nearest, total);
+    const lg::soft::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance),
+                                               static_cast<const T*>(grad_color), static_cast<const T*>(grad_behind),
+                                               static_cast<T*>(grad_pos), static_cast<T*>(grad_attr)};
+    if (falloff == lg::soft::soft_exponential) {
+      lg::soft::Blender<T, lg::soft::soft_exponential>(scene, request, images).backward(call->threads, grads);
     } else {
-      lg::Blender<T, lg::soft_sigmoid>(scene, request, images).backward(call->threads, grads);
+      lg::soft::Blender<T, lg::soft::soft_sigmoid>(scene, request, images).backward(call->threads, grads);
     }
   });
 }

@@ -4,13 +4,13 @@
 // Backward, the warp meets them again. What its pixels give a face is added up across the warp; then each lane brings
 // the sums of the face that it set up to its vertices, 32 faces side by side.
 #include "parallel/gradients_cuda.h"
+#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
 #include "soft/blend.h"
 #include "soft/fragments.h"
 #include "soft/near_faces_cuda.h"
-#include "surface/mesh_index_cuda.h"
 
-namespace lg {
+namespace lg::soft {
 namespace {
 
 constexpr int mixed_channels = 4;    // in one round over the faces
@@ -322,7 +322,7 @@ Blend<T> make_blend(const SoftScene<T>& scene, const BlendRequest<T>& r, int32_t
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::soft
 
 int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                               int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
@@ -331,18 +331,19 @@ int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, con
                               const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
                               void* out_transmittance, void* out_color, void* out_behind, void* out_nearest,
                               void* out_total) {
-  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::soft_max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
-                                              width, blur_radius, flags);
-    const auto request = lg::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
-                                                   attr_vertices, channels);
-    const auto images = lg::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
+    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
+                                                    height, width, blur_radius, flags);
+    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri,
+                                                         attr_views, attr_vertices, channels);
+    const auto images =
+        lg::soft::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
     return lg::run_op(
-        call,
-        lg::Forward<T>{lg::make_blend(scene, request, falloff), {ranges, views, triangles, height, width}, images});
+        call, lg::soft::Forward<T>{
+                  lg::soft::make_blend(scene, request, falloff), {ranges, views, triangles, height, width}, images});
   });
 }
 
@@ -354,21 +355,22 @@ int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, co
                                const void* transmittance, const void* color, const void* behind, const void* nearest,
                                const void* total, const void* grad_transmittance, const void* grad_color,
                                const void* grad_behind, void* grad_pos, void* grad_attr) {
-  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::soft_max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
-                                              width, blur_radius, flags);
-    const auto request = lg::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri, attr_views,
-                                                   attr_vertices, channels);
-    const lg::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance), static_cast<const T*>(grad_color),
-                                         static_cast<const T*>(grad_behind), static_cast<T*>(grad_pos),
-                                         static_cast<T*>(grad_attr)};
-    return lg::run_op(call, lg::Backward<T>{lg::make_blend(scene, request, falloff),
-                                            {ranges, views, triangles, height, width},
-                                            lg::make_blend_images<T>(transmittance, color, behind, nearest, total),
-                                            grads,
-                                            lg::gradient_sums(*call, scene, request, grad_attr != nullptr)});
+    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
+                                                    height, width, blur_radius, flags);
+    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri,
+                                                         attr_views, attr_vertices, channels);
+    const lg::soft::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance),
+                                               static_cast<const T*>(grad_color), static_cast<const T*>(grad_behind),
+                                               static_cast<T*>(grad_pos), static_cast<T*>(grad_attr)};
+    return lg::run_op(
+        call, lg::soft::Backward<T>{lg::soft::make_blend(scene, request, falloff),
+                                    {ranges, views, triangles, height, width},
+                                    lg::soft::make_blend_images<T>(transmittance, color, behind, nearest, total),
+                                    grads,
+                                    lg::soft::gradient_sums(*call, scene, request, grad_attr != nullptr)});
   });
 }

@@ -6,7 +6,7 @@
 #include "runtime/config.h"
 #include "soft/scene.h"
 
-namespace lg {
+namespace lg::soft {
 
 template <class T>
 LG_HD void soft_locate_in(const SoftFace<T>& face, T x, T y, SoftPlace<T>& at) {
@@ -79,4 +79,4 @@ struct FragmentGradients {
   }
 };
 
-}  // namespace lg
+}  // namespace lg::soft

@@ -19,7 +19,7 @@
 #include "runtime/cuda/launch.h"
 #include "soft/scene.h"
 
-namespace lg {
+namespace lg::soft {
 
 constexpr int64_t soft_max_resolution = 32768;  // boxes are of 16-bit numbers
 constexpr int soft_warps = 2;                   // a block: 16 x 4 pixels
@@ -357,4 +357,4 @@ LG_DEVICE void for_near_faces(const SoftScene<T>& scene, const FaceBoxes& boxes,
   }
 }
 
-}  // namespace lg
+}  // namespace lg::soft

@@ -8,7 +8,7 @@
 #include "runtime/config.h"
 #include "soft/soft.h"
 
-namespace lg {
+namespace lg::soft {
 
 // A face is set up around the first pixel of the tile that it is seen in. The lists of many faces per pixel should stay
 // in a near cache of the CPU.
@@ -144,4 +144,4 @@ LG_HD bool soft_may_reach(const SoftFace<T>& face, T x, T y, T margin) {
   return reaches;
 }
 
-}  // namespace lg
+}  // namespace lg::soft

@@ -11,7 +11,7 @@
 
 #include "runtime/config.h"
 
-namespace lg {
+namespace lg::soft {
 
 constexpr int soft_max_edges = 4;     // three of the triangle and, where it is cut, one along the near plane
 constexpr double soft_absent = 1e15;  // where an edge that does not exist lies
@@ -400,4 +400,4 @@ LG_HD void soft_finish(const SoftFrame& f, const SoftViewport& view, int32_t fla
   for (int k = 0; k < 12; ++k) out[k] = static_cast<T>(vertex[k / 4][k % 4]);
 }
 
-}  // namespace lg
+}  // namespace lg::soft

@@ -17,7 +17,7 @@
 #include "soft/fragments.h"
 #include "soft/tile_cpu.h"
 
-namespace lg {
+namespace lg::soft {
 namespace {
 
 constexpr int64_t max_tile = 32;
@@ -276,7 +276,7 @@ void backward(int32_t threads, const SoftScene<T>& scene, const FragmentGradient
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::soft
 
 int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
                                   const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
@@ -284,10 +284,10 @@ int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos,
                                   int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
-                                              width, blur_radius, flags);
-    lg::Forward<T>(scene, faces_per_pixel,
-                   {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist), static_cast<T*>(out_bary)})
+    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles,
+                                                    height, width, blur_radius, flags);
+    lg::soft::Forward<T>(scene, faces_per_pixel,
+                         {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist), static_cast<T*>(out_bary)})
         .run(call->threads);
   });
 }
@@ -299,10 +299,10 @@ int32_t lg_soft_rasterize_backward(lg_call* call, int32_t dtype, const void* pos
                                    const void* grad_bary, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
-                                              height, width, 0.0, flags);
-    const lg::FragmentGradients<T> in = {frag_tri, static_cast<const T*>(grad_z), static_cast<const T*>(grad_dist),
-                                         static_cast<const T*>(grad_bary)};
-    lg::backward<T>(call->threads, scene, in, faces_per_pixel, static_cast<T*>(grad_pos));
+    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices,
+                                                    triangles, height, width, 0.0, flags);
+    const lg::soft::FragmentGradients<T> in = {frag_tri, static_cast<const T*>(grad_z),
+                                               static_cast<const T*>(grad_dist), static_cast<const T*>(grad_bary)};
+    lg::soft::backward<T>(call->threads, scene, in, faces_per_pixel, static_cast<T*>(grad_pos));
   });
 }

@@ -7,12 +7,12 @@
 #include <limits>
 
 #include "parallel/gradients_cuda.h"
+#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
 #include "soft/fragments.h"
 #include "soft/near_faces_cuda.h"
-#include "surface/mesh_index_cuda.h"
 
-namespace lg {
+namespace lg::soft {
 namespace {
 
 // ---- Forward -----------------------------------------------------------------------------------------------
@@ -225,23 +225,23 @@ struct Backward {
 };
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::soft
 
 int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
                                   const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
                                   int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
                                   int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
-  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft_max_resolution);
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::soft_max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
-                                              width, blur_radius, flags);
-    return lg::run_op(
-        call, lg::Forward<T>{scene,
-                             {ranges, views, triangles, height, width},
-                             faces_per_pixel,
-                             {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist), static_cast<T*>(out_bary)}});
+    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
+                                                    height, width, blur_radius, flags);
+    return lg::run_op(call, lg::soft::Forward<T>{scene,
+                                                 {ranges, views, triangles, height, width},
+                                                 faces_per_pixel,
+                                                 {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist),
+                                                  static_cast<T*>(out_bary)}});
   });
 }
 
@@ -252,14 +252,14 @@ int32_t lg_soft_rasterize_backward(lg_call* call, int32_t dtype, const void* pos
                                    const void* grad_bary, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
-                                              height, width, 0.0, flags);
-    return lg::run_op(call, lg::Backward<T>{scene,
-                                            {frag_tri, static_cast<const T*>(grad_z), static_cast<const T*>(grad_dist),
-                                             static_cast<const T*>(grad_bary)},
-                                            faces_per_pixel,
-                                            static_cast<T*>(grad_pos),
-                                            {call->deterministic != 0, 4 * scene.rows(),
-                                             3 * views * height * width * faces_per_pixel}});
+    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices,
+                                                    triangles, height, width, 0.0, flags);
+    return lg::run_op(call, lg::soft::Backward<T>{scene,
+                                                  {frag_tri, static_cast<const T*>(grad_z),
+                                                   static_cast<const T*>(grad_dist), static_cast<const T*>(grad_bary)},
+                                                  faces_per_pixel,
+                                                  static_cast<T*>(grad_pos),
+                                                  {call->deterministic != 0, 4 * scene.rows(),
+                                                   3 * views * height * width * faces_per_pixel}});
   });
 }

@@ -9,7 +9,7 @@
 #include "soft/bins_cpu.h"
 #include "soft/scene.h"
 
-namespace lg {
+namespace lg::soft {
 
 constexpr int soft_lanes = 16, soft_block = 4;  // a block of 4x4 pixels is sixteen lanes
 using SoftLanes = LaneOffsets<int32_t>;
@@ -61,4 +61,4 @@ void for_blocks(const SoftFace<T>& face, const SoftBox& box, T step, T reach, in
   }
 }
 
-}  // namespace lg
+}  // namespace lg::soft

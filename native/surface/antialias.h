@@ -1,254 +1,171 @@
-// Where a silhouette edge crosses the line between two neighbouring pixel centres, and the gradient of that
-// place with respect to the edge's vertices (Laine et al. 2020, section 3.5).
+// Antialiasing of one pair of neighbouring pixels and of one pixel, and the way back.
 //
-// The triangle seen at a pixel often ends before the outline of its surface does: near a rim triangles are
-// thinner than a pixel. So the search walks from it along the surface, triangle by triangle, until it meets
-// a silhouette edge, the other pixel, or its triangle.
-//
-// Everything is homogeneous: a vertex is (x, y, w), an edge is the line a x b. Vertices behind the camera
-// then need no special case beyond asking that w is positive at the crossing.
+// Where a silhouette edge crosses the line between the centres of two neighbouring pixels, the pixel that the edge
+// cuts into takes part of the other one's colour: as much as the crossing lies beyond the middle of the pair
+// (Laine et al. 2020, section 3.5).
 #pragma once
 
 #include <cstdint>
 
+#include "parallel/image_size.h"
+#include "parallel/mesh_index.h"
 #include "runtime/config.h"
+#include "surface/crossing.h"
+#include "surface/silhouettes.h"
 
-namespace lg {
-
-// Per-triangle flags made once a frame: bits 0-2 say which edges are silhouettes (edge k is opposite to
-// corner k); bits 3 and 4 that the triangle faces the camera with positive or negative determinant.
-constexpr uint8_t silhouette_edges = 7;
-constexpr uint8_t facing_positive = 8;
-constexpr uint8_t facing_negative = 16;
-
-// Crossings may lie this far (in pixels) beyond the two centres, which snapping can cause.
-constexpr double crossing_tolerance = 1.0 / 16;
-
-// From the clip positions of the three corners.
-LG_HD uint8_t facing_flag(double x0, double y0, double z0, double w0, double x1, double y1, double z1, double w1,
-                          double x2, double y2, double z2, double w2) {
-  const double det = w0 * (x1 * y2 - y1 * x2) + w1 * (x2 * y0 - y2 * x0) + w2 * (x0 * y1 - y0 * x1);
-  const bool finite = (det - det) + 0.0 * (z0 + z1 + z2) == 0;  // else not drawn
-  return !finite ? 0 : (det > 0 ? facing_positive : (det < 0 ? facing_negative : 0));
-}
+namespace lg::surface {
 
 template <class T>
-LG_HD uint8_t facing_flag(const T* p0, const T* p1, const T* p2) {
-  return facing_flag(p0[0], p0[1], p0[2], p0[3], p1[0], p1[1], p1[2], p1[3], p2[0], p2[1], p2[2], p2[3]);
-}
-
-// Whether the next triangle around edge k of triangle t lies on its far side: most edges need no further look.
-// facing: facing flags of all triangles of the view.
-LG_HD bool continues(const int32_t* topology, const uint8_t* facing, int64_t t, int k) {
-  const auto entry = static_cast<uint32_t>(topology[3 * t + k]);
-  const uint8_t other = facing[(entry >> 1) / 3];
-  const bool alone = (entry >> 1) == static_cast<uint32_t>(3 * t + k);  // a boundary
-  return !alone & (other != 0) & ((other == facing[t]) != ((entry & 1) != 0));
-}
-
-// Whether edge k of triangle t is a silhouette: no other triangle of its cycle lies on its far side.
-// facing: facing flags of all triangles of the view. Links: a pointer, or what can be indexed like one.
-template <class Links>
-LG_HD bool is_silhouette(const Links& topology, const uint8_t* facing, int64_t t, int k) {
-  const int64_t start = 3 * t + k;
-  const uint8_t mine = facing[t] & (facing_positive | facing_negative);
-  bool same_direction = true;
-  int64_t passed = start, steps = 0, next_mark = 8;
-  for (int64_t h = start;;) {
-    const int32_t entry = topology[h];
-    same_direction = (entry & 1) ? same_direction : !same_direction;
-    h = entry >> 1;
-    // A topology that edge_topology did not make may lead into a cycle that never comes back to the start:
-    // it passes some half-edge twice (Brent 1980).
-    if (h == start || h == passed) return true;
-    if (++steps == next_mark) {
-      passed = h;
-      next_mark *= 2;
-    }
-    const uint8_t other = facing[static_cast<uint32_t>(h) / 3] & (facing_positive | facing_negative);
-    const bool equal = other == mine;
-    if (other != 0 && equal != same_direction) return false;
-  }
-}
-
-// A horizontal or vertical pair seen from the pixel whose triangle is in front.
-struct PairView {
-  double f_along, f_across;          // that pixel's centre in NDC, along and across the pair
-  double scale_along, scale_across;  // pixels per NDC unit, positive
-  double direction;                  // from the pixel to the other one, in NDC: +1 or -1
-  int along, across;                 // 0 for x, 1 for y
-};
-
-LG_HD PairView make_pair_view(int64_t column, int64_t row, int64_t width, int64_t height, bool vertical,
-                              bool towards_next) {
-  const double fx = (2 * static_cast<double>(column) + 1) / static_cast<double>(width) - 1;
-  const double fy = 1 - (2 * static_cast<double>(row) + 1) / static_cast<double>(height);
-  const double half_w = static_cast<double>(width) / 2, half_h = static_cast<double>(height) / 2;
-  // The next pixel is to the right (+x) or below (-y).
-  if (vertical) return {fy, fx, half_h, half_w, towards_next ? -1.0 : 1.0, 1, 0};
-  return {fx, fy, half_w, half_h, towards_next ? 1.0 : -1.0, 0, 1};
-}
-
-struct Crossing {
-  int32_t triangle = -1;  // whose silhouette edge it is; -1: none
-  int edge = 0;
-  double distance = 0;  // from the front pixel's centre, in pixels, within [0, 1]
-  bool clamped = false;
-};
-
-// The walk goes over at most this many triangles beyond the visible one.
-constexpr int walk_limit = 64;
-
-// What the search needs of one view's mesh. A backend that cannot check indices beforehand has one of its own.
-template <class T>
-struct SurfaceView {
-  const T* pos;  // [vertices, 4]
-  const int32_t* tri;
+struct AntialiasScene {
+  const T* color;
+  const int32_t* frag_tri;
+  const T* depth;
+  const T* pos;
+  MeshIndex mesh;
   const int32_t* topology;
-  const uint8_t* flags;
+  ImageSize image;
+  int64_t channels;
+  bool unbounded;        // nvdiffrast's rule: crossings at any distance, weights of any sum
+  const uint8_t* flags;  // [views or 1, triangles]: see silhouettes.h
 
-  LG_HD const T* corner(int64_t triangle, int k) const { return pos + 4 * static_cast<int64_t>(tri[3 * triangle + k]); }
-};
-
-// A vertex relative to the pixel's centre.
-struct ScanVertex {
-  double along, across, w;
-  LG_HD bool below() const { return across < 0; }
+  LG_HD int64_t geometry_views() const { return mesh.shared ? (image.views < 1 ? image.views : 1) : image.views; }
+  LG_HD SurfaceView<T> surface(int64_t view) const {
+    return {pos + 4 * mesh.first_row(view),
+            mesh.tri,
+            {topology, 3 * mesh.triangles},
+            flags + (mesh.shared ? 0 : view * mesh.triangles),
+            mesh.vertices};
+  }
 };
 
 template <class T>
-LG_HD ScanVertex make_scan_vertex(const T* p, const PairView& view) {
-  const double w = p[3];
-  return {p[view.along] - view.f_along * w, p[view.across] - view.f_across * w, w};
+AntialiasScene<T> make_antialias_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* pos,
+                                       const int32_t* tri, const int32_t* topology, int32_t shared, int64_t views,
+                                       int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+                                       int64_t channels, int32_t unbounded, const uint8_t* flags) {
+  return {static_cast<const T*>(color),
+          frag_tri,
+          static_cast<const T*>(depth),
+          static_cast<const T*>(pos),
+          {tri, vertices, triangles, shared != 0},
+          topology,
+          {views, height, width},
+          channels,
+          unbounded != 0,
+          flags};
 }
 
-struct EdgeLine {
-  ScanVertex a, b;
-  double l_along, l_across;  // normal of the projected line
+// ---- One pair ----------------------------------------------------------------------------------------------
+
+// A silhouette crossing between two neighbours: how much of its neighbour's colour a pixel takes.
+struct PairBlend {
+  double weight = 0;        // zero: nothing to do
+  bool first_takes = true;  // the left or upper pixel is the one that takes
+  Crossing crossing;
 };
 
-LG_HD EdgeLine make_edge_line(const ScanVertex& a, const ScanVertex& b) {
-  return {a, b, a.across * b.w - b.across * a.w, b.along * a.w - a.along * b.w};
-}
-
-// Pixels from the centre to where the line meets the pair's axis, in the pair's direction.
-LG_HD double crossing_distance(const EdgeLine& e, const PairView& view) {
-  return view.direction * view.scale_along * ((e.a.across * e.b.along - e.a.along * e.b.across) / e.l_along);
-}
-
-// Whether the scanline through the pixel's centre, which runs between the edge's ends, meets it in front of
-// the camera.
-LG_HD bool is_in_front(const EdgeLine& e) { return e.l_along != 0 && (e.l_along > 0) == (e.a.across > e.b.across); }
-
-LG_HD double magnitude(double value) { return value < 0 ? -value : value; }
-
-// Pairs across which the edge runs flat are left to the other direction's pairs.
-LG_HD bool is_steep(const EdgeLine& e, const PairView& view) {
-  return magnitude(e.l_along) * view.scale_across >= magnitude(e.l_across) * view.scale_along;
-}
-
-LG_HD Crossing make_crossing(int64_t triangle, int edge, double distance) {
-  const double clamped = distance < 0 ? 0 : (distance > 1 ? 1 : distance);
-  return {static_cast<int32_t>(triangle), edge, clamped, clamped != distance};
-}
-
-// An edge of a triangle through which the scanline leaves it, and how far away. edge -1: none.
-struct Exit {
-  int edge = -1;
-  double distance = 0;
-  EdgeLine line;
-};
-
-// Where the scanline leaves the triangle that holds its origin: the farther of the two edges it meets.
-template <class Surface>
-LG_HD Exit first_exit(const Surface& surface, int64_t triangle, const PairView& view) {
-  const ScanVertex v[3] = {make_scan_vertex(surface.corner(triangle, 0), view),
-                           make_scan_vertex(surface.corner(triangle, 1), view),
-                           make_scan_vertex(surface.corner(triangle, 2), view)};
-  Exit best;
-  for (int k = 0; k < 3; ++k) {
-    const ScanVertex &a = v[(k + 1) % 3], &b = v[(k + 2) % 3];
-    if (a.below() == b.below()) continue;
-    const EdgeLine e = make_edge_line(a, b);
-    if (!is_in_front(e)) continue;
-    const double distance = crossing_distance(e, view);
-    if (best.edge < 0 || distance > best.distance) best = {k, distance, e};
-  }
-  return best;
-}
-
-// Where it leaves the next triangle, entered through its edge `entry`: of the other two edges, the one whose
-// ends lie on opposite sides of it. Sides are a property of the vertex, so the choice cannot fail by rounding.
-template <class Surface>
-LG_HD Exit next_exit(const Surface& surface, int64_t triangle, int entry, const PairView& view) {
-  const int next = (entry + 1) % 3, last = (entry + 2) % 3;  // edge `next` runs from corner last to entry
-  const ScanVertex tip = make_scan_vertex(surface.corner(triangle, entry), view);
-  const ScanVertex a = make_scan_vertex(surface.corner(triangle, next), view);
-  const ScanVertex b = make_scan_vertex(surface.corner(triangle, last), view);
-  if (a.below() == b.below()) return {};
-  const bool through_next = b.below() != tip.below();
-  const EdgeLine e = through_next ? make_edge_line(b, tip) : make_edge_line(tip, a);
-  if (!is_in_front(e)) return {};
-  return {through_next ? next : last, crossing_distance(e, view), e};
-}
-
-// The outline of the surface that `front`, the triangle seen at the pixel, belongs to, on the way to the
-// other pixel, which sees the triangle `other` (or -1).
-template <class Surface>
-LG_HD Crossing find_outline(const Surface& surface, int64_t front, int64_t other, const PairView& view) {
-  int64_t triangle = front;
-  Exit exit = first_exit(surface, triangle, view);
-  for (int step = 0; step <= walk_limit && exit.edge >= 0; ++step) {
-    const bool within = exit.distance <= 1 + crossing_tolerance;
-    if (surface.flags[triangle] & (1 << exit.edge)) {
-      const bool found = within && exit.distance >= -crossing_tolerance && is_steep(exit.line, view);
-      return found ? make_crossing(triangle, exit.edge, exit.distance) : Crossing{};
-    }
-    if (!within) break;
-    const int64_t here = 3 * triangle + exit.edge, across = surface.topology[here] >> 1;
-    const bool two_sided = across != here && (surface.topology[across] >> 1) == here;
-    triangle = across / 3;
-    if (!two_sided || triangle == other) break;
-    exit = next_exit(surface, triangle, static_cast<int>(across % 3), view);
-  }
-  return {};
-}
-
-// The rule as nvdiffrast has it: only the visible triangle's own silhouette edges, at any distance.
-template <class Surface>
-LG_HD Crossing find_own_edge(const Surface& surface, int64_t front, const PairView& view) {
-  Crossing best;
-  const uint8_t flags = surface.flags[front];
-  for (int k = 0; k < 3; ++k) {
-    if (!(flags & (1 << k))) continue;
-    const EdgeLine e = make_edge_line(make_scan_vertex(surface.corner(front, (k + 1) % 3), view),
-                                      make_scan_vertex(surface.corner(front, (k + 2) % 3), view));
-    if (e.a.below() == e.b.below() || !is_in_front(e) || !is_steep(e, view)) continue;
-    // In a mirrored frame (along = y) the orientation of the line and that of the direction both change sign.
-    const double outward =
-        ((flags & facing_positive) ? -e.l_along : e.l_along) * view.direction * (view.along == 0 ? 1 : -1);
-    if (!(outward > 0)) continue;
-    const Crossing found = make_crossing(front, k, crossing_distance(e, view));
-    if (best.triangle < 0 || found.distance < best.distance) best = found;
-  }
-  return best;
-}
-
-// d crossing_distance / d (x, y, z, w) of the edge's two vertices.
+// How the pair's pixels blend; weight zero if they do not.
 template <class T>
-LG_HD void crossing_gradients(const T* a, const T* b, const PairView& view, double grad_a[4], double grad_b[4]) {
-  const EdgeLine e = make_edge_line(make_scan_vertex(a, view), make_scan_vertex(b, view));
-  const double factor = view.direction * view.scale_along / e.l_along;
-  const double q = (e.a.across * e.b.along - e.a.along * e.b.across) / e.l_along;
-  const double a_along = -e.b.across * factor, b_along = e.a.across * factor;
-  const double a_across = (e.b.along - q * e.b.w) * factor, b_across = (q * e.a.w - e.a.along) * factor;
-  grad_a[view.along] = a_along;
-  grad_a[view.across] = a_across;
-  grad_b[view.along] = b_along;
-  grad_b[view.across] = b_across;
-  grad_a[2] = grad_b[2] = 0;
-  grad_a[3] = q * e.b.across * factor - view.f_along * a_along - view.f_across * a_across;
-  grad_b[3] = -q * e.a.across * factor - view.f_along * b_along - view.f_across * b_across;
+LG_HD PairBlend blend_pair(const AntialiasScene<T>& s, const PixelPair& pair) {
+  PairBlend blend;
+  const int64_t first = s.image.pixel(pair.view, pair.row, pair.column);
+  const int64_t second = first + (pair.vertical ? s.image.width : 1);
+  const int32_t t0 = s.mesh.seen(s.frag_tri[first]), t1 = s.mesh.seen(s.frag_tri[second]);
+  if (t0 == t1) return blend;
+  const bool first_in_front = t1 < 0 || (t0 >= 0 && s.depth[first] <= s.depth[second]);
+  const int32_t front = first_in_front ? t0 : t1, other = first_in_front ? t1 : t0;
+  const PairView from_front = make_pair_view(pair, first_in_front, s.image);
+  const SurfaceView<T> surface = s.surface(pair.view);
+  blend.crossing =
+      s.unbounded ? find_own_edge(surface, front, from_front) : find_outline(surface, front, other, from_front);
+  if (blend.crossing.triangle < 0) return blend;
+  const double signed_weight = 0.5 - blend.crossing.distance;  // positive: the front pixel takes
+  blend.first_takes = (signed_weight > 0) == first_in_front;
+  blend.weight = magnitude(signed_weight);
+  return blend;
 }
 
-}  // namespace lg
+// ---- One pixel ---------------------------------------------------------------------------------------------
+
+enum Side { right, left, below, above };  // where the colour comes from
+
+LG_HD int64_t neighbour(int64_t pixel, int side, int64_t width) {
+  return side == right ? pixel + 1 : side == left ? pixel - 1 : side == below ? pixel + width : pixel - width;
+}
+
+// The pair of a pixel and its neighbour on one side.
+LG_HD PixelPair pair_on_side(int64_t view, int64_t row, int64_t column, int side) {
+  return {view, row - (side == above), column - (side == left), side >= below};
+}
+
+// By how much the weights of a pixel's four sides must be divided so that the blend stays within its colours.
+LG_HD double weight_divisor(const double weight[4], bool unbounded) {
+  const double sum = weight[0] + weight[1] + weight[2] + weight[3];
+  return !unbounded && sum > 1 ? sum : 1;
+}
+
+// Adds to a pixel's colour what it takes from its neighbours. target: the pixel's colour in the output.
+template <class T>
+LG_HD void blend_pixel(const AntialiasScene<T>& s, int64_t pixel, const double weight[4], T* LG_RESTRICT target) {
+  const double divisor = weight_divisor(weight, s.unbounded);
+  const T* here = s.color + pixel * s.channels;
+  for (int side = 0; side < 4; ++side) {
+    if (weight[side] == 0) continue;
+    const T share = static_cast<T>(weight[side] / divisor);
+    const T* other = s.color + neighbour(pixel, side, s.image.width) * s.channels;
+    for (int64_t c = 0; c < s.channels; ++c) target[c] += share * (other[c] - here[c]);
+  }
+}
+
+// ---- Backward ----------------------------------------------------------------------------------------------
+
+// d loss / d (weight / divisor) for what a pixel takes from one side. grad_out: the gradient of the output.
+template <class T>
+LG_HD double share_gradient(const AntialiasScene<T>& s, const T* grad_out, int64_t here, int64_t other) {
+  double sum = 0;
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const double difference = static_cast<double>(s.color[other * s.channels + c]) - s.color[here * s.channels + c];
+    sum += static_cast<double>(grad_out[here * s.channels + c]) * difference;
+  }
+  return sum;
+}
+
+// d loss / d weight for the four sides of a pixel; zero where it takes nothing.
+template <class T>
+LG_HD void weight_gradients(const AntialiasScene<T>& s, const T* grad_out, int64_t pixel, const double weight[4],
+                            double grad[4]) {
+  const double divisor = weight_divisor(weight, s.unbounded);
+  double mean = 0;
+  for (int side = 0; side < 4; ++side) {
+    grad[side] = 0;
+    if (weight[side] == 0) continue;
+    grad[side] = share_gradient(s, grad_out, pixel, neighbour(pixel, side, s.image.width));
+    mean += grad[side] * weight[side] / divisor;
+  }
+  for (int side = 0; side < 4 && divisor > 1; ++side) {
+    if (weight[side] != 0) grad[side] = (grad[side] - mean) / divisor;
+  }
+}
+
+// The gradients of both ends' x, y, z, w of the silhouette edge because of which a pixel takes colour from a side.
+// False where there is none: a clamped crossing does not move.
+template <class T>
+LG_HD bool edge_gradient(const AntialiasScene<T>& s, const PixelPair& pair, int side, const Crossing& crossing,
+                         double grad_weight, T grad[8]) {
+  if (crossing.clamped) return false;
+  // The weight is how far the crossing is from the middle; the pixel in front takes where it is nearer than that.
+  const bool takes_in_front = crossing.distance < 0.5, is_first = side == right || side == below;
+  const double grad_distance = takes_in_front ? -grad_weight : grad_weight;
+  const SurfaceView<T> surface = s.surface(pair.view);
+  double grad_a[4], grad_b[4];
+  crossing_gradients(surface.corner(crossing.triangle, (crossing.edge + 1) % 3),
+                     surface.corner(crossing.triangle, (crossing.edge + 2) % 3),
+                     make_pair_view(pair, takes_in_front == is_first, s.image), grad_a, grad_b);
+  for (int i = 0; i < 4; ++i) {
+    grad[i] = static_cast<T>(grad_distance * grad_a[i]);
+    grad[4 + i] = static_cast<T>(grad_distance * grad_b[i]);
+  }
+  return true;
+}
+
+}  // namespace lg::surface

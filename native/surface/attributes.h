@@ -12,7 +12,7 @@
 
 #include "runtime/config.h"
 
-namespace lg {
+namespace lg::surface {
 
 // Four quantities that are affine over the image: a0, a1, a2 and depth. Values at the anchor pixel and steps
 // per pixel (columns rightwards, rows downwards). Four of a kind: one vector register each.
@@ -225,4 +225,4 @@ LG_HD void vertex_gradients(const TriangleFrame<V>& f, const PlaneValues<V>& g, 
   }
 }
 
-}  // namespace lg
+}  // namespace lg::surface

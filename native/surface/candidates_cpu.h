@@ -6,7 +6,7 @@
 #include "math/gather.h"
 #include "surface/coverage.h"
 
-namespace lg {
+namespace lg::surface {
 
 // Triangles up to this size can be set up in 32 bits wherever they touch a tile. In sub-pixels: 32 pixels.
 constexpr int32_t small_extent = 1 << 13;
@@ -169,4 +169,4 @@ struct alignas(64) CandidateTriangles {
   }
 };
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -8,7 +8,7 @@
 
 #include "runtime/config.h"
 
-namespace lg {
+namespace lg::surface {
 
 struct Viewport {
   int32_t width, height;
@@ -215,4 +215,4 @@ LG_HD DepthPlane make_depth_plane(const SnappedVertex& a, const SnappedVertex& b
           box.y0};
 }
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -10,7 +10,7 @@
 #include "surface/coverage.h"
 #include "surface/visibility_cpu.h"
 
-namespace lg {
+namespace lg::surface {
 
 struct alignas(64) TileBuffers {
   int32_t triangle[tile_blocks * block_lanes];
@@ -296,4 +296,4 @@ class Drawing {
   const TileBuffers* layer_;
 };
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -6,7 +6,7 @@
 
 #include "runtime/config.h"
 
-namespace lg {
+namespace lg::surface {
 
 // Pixels by which an intersection may move for each pixel that its surfaces do.
 constexpr double fastest_intersection = 1e4;
@@ -148,4 +148,4 @@ LG_HD bool motion_to_corners(const double* motion, double u, double v, const T* 
   return true;
 }
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -9,7 +9,7 @@
 #include "runtime/threads.h"
 #include "surface/surface_image.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 template <class T>
@@ -101,7 +101,7 @@ void backward(int32_t threads, const SurfaceImage<T>& image, const T* bary, T* g
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_edge_gradient(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* bary,
                          const void* pos, const int32_t* tri, int32_t shared_positions, int64_t views, int64_t vertices,
@@ -109,18 +109,18 @@ int32_t lg_edge_gradient(lg_call* call, int32_t dtype, const void* color, const 
                          void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::SurfaceImage<T> image = {static_cast<const T*>(color),
-                                       static_cast<const T*>(grad_out),
-                                       frag_tri,
-                                       static_cast<const T*>(pos),
-                                       tri,
-                                       shared_positions != 0,
-                                       views,
-                                       vertices,
-                                       triangles,
-                                       height,
-                                       width,
-                                       channels};
-    lg::backward<T>(call->threads, image, static_cast<const T*>(bary), static_cast<T*>(grad_pos));
+    const lg::surface::SurfaceImage<T> image = {static_cast<const T*>(color),
+                                                static_cast<const T*>(grad_out),
+                                                frag_tri,
+                                                static_cast<const T*>(pos),
+                                                tri,
+                                                shared_positions != 0,
+                                                views,
+                                                vertices,
+                                                triangles,
+                                                height,
+                                                width,
+                                                channels};
+    lg::surface::backward<T>(call->threads, image, static_cast<const T*>(bary), static_cast<T*>(grad_pos));
   });
 }

@@ -1,10 +1,10 @@
 // The position gradient of edge_gradient on CUDA: every pixel looks at the borders to the right of it and below it.
 #include "parallel/gradients_cuda.h"
+#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
 #include "surface/edge_gradient.h"
-#include "surface/mesh_index_cuda.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 template <class T>
@@ -93,7 +93,7 @@ struct Backward {
 };
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_edge_gradient(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* bary,
                          const void* pos, const int32_t* tri, int32_t shared_positions, int64_t views, int64_t vertices,
@@ -102,18 +102,18 @@ int32_t lg_edge_gradient(lg_call* call, int32_t dtype, const void* color, const 
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const bool shared = shared_positions != 0;
-    const lg::Scene<T> scene = {static_cast<const T*>(color),
-                                static_cast<const T*>(grad_out),
-                                frag_tri,
-                                static_cast<const T*>(bary),
-                                static_cast<const T*>(pos),
-                                {tri, vertices, triangles, shared},
-                                {views, height, width},
-                                channels};
+    const lg::surface::Scene<T> scene = {static_cast<const T*>(color),
+                                         static_cast<const T*>(grad_out),
+                                         frag_tri,
+                                         static_cast<const T*>(bary),
+                                         static_cast<const T*>(pos),
+                                         {tri, vertices, triangles, shared},
+                                         {views, height, width},
+                                         channels};
     const int64_t slots = 4 * (shared ? 1 : views) * vertices;
     // Four borders a pixel, three corners a triangle.
     return lg::run_op(
-        call, lg::Backward<T>{
+        call, lg::surface::Backward<T>{
                   scene, static_cast<T*>(grad_pos), {call->deterministic != 0, slots, 12 * views * height * width}});
   });
 }

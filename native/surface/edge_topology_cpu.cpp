@@ -10,7 +10,7 @@
 #include "lumigrad.h"
 #include "runtime/status.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 struct HalfEdge {
@@ -85,7 +85,7 @@ void build(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t tr
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_edge_topology(lg_call*, const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                          int32_t* topology) {
@@ -94,6 +94,6 @@ int32_t lg_edge_topology(lg_call*, const int32_t* tri, const int32_t* weld, int6
       throw lg::InvalidArgument("tri has %lld triangles; edge topology holds at most %d",
                                 static_cast<long long>(triangles), INT32_MAX / 6);
     }
-    lg::build(tri, weld, vertices, triangles, topology);
+    lg::surface::build(tri, weld, vertices, triangles, topology);
   });
 }

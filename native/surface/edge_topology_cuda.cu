@@ -3,7 +3,7 @@
 // The order in which half-edges come to the table is any; what is made of it does not depend on that.
 #include "runtime/cuda/launch.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 // Slots of edges, with open addressing. Half-edges of one edge form a list.
@@ -114,7 +114,7 @@ struct EdgeTopology {
 };
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_edge_topology(lg_call* call, const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                          int32_t* topology) {
@@ -122,5 +122,5 @@ int32_t lg_edge_topology(lg_call* call, const int32_t* tri, const int32_t* weld,
     return lg::reject("tri has %lld triangles; edge topology holds at most %d", static_cast<long long>(triangles),
                       INT32_MAX / 6);
   }
-  return lg::run_op(call, lg::EdgeTopology{{tri, weld, vertices, triangles}, topology});
+  return lg::run_op(call, lg::surface::EdgeTopology{{tri, weld, vertices, triangles}, topology});
 }

@@ -16,7 +16,7 @@
 #include "runtime/stream.h"
 #include "surface/interpolate.h"
 
-namespace lg {
+namespace lg::surface {
 
 template <int Channels, class T>
 LG_HD Quad<T> load_channels(const T* from) {
@@ -240,4 +240,4 @@ class FewChannelsBackward {
   Array<T> rows_;
 };
 
-}  // namespace lg
+}  // namespace lg::surface

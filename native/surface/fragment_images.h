@@ -7,7 +7,7 @@
 #include "runtime/stream.h"
 #include "surface/visibility_cpu.h"
 
-namespace lg {
+namespace lg::surface {
 
 // The outputs of a block's lanes.
 template <class T>
@@ -77,4 +77,4 @@ struct alignas(64) Strip {
   FragmentImages<T> row(int r) { return {tri[r], bary[r], depth[r], bary_d[r], zbuffer[r], false}; }
 };
 
-}  // namespace lg
+}  // namespace lg::surface

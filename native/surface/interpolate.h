@@ -8,7 +8,7 @@
 
 #include "runtime/config.h"
 
-namespace lg {
+namespace lg::surface {
 
 // The attributes of a triangle's three vertices. A missing vertex (negative index) points to zeros.
 template <class T>
@@ -53,4 +53,4 @@ LG_HD void derivative_weights(const T* bary_d, const T* grad, T* to_a0, T* to_a1
   *to_a1 = grad[0] * bary_d[2] + grad[1] * bary_d[3];
 }
 
-}  // namespace lg
+}  // namespace lg::surface

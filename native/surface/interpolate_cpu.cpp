@@ -15,7 +15,7 @@
 #include "runtime/threads.h"
 #include "surface/few_channels.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 template <class T>
@@ -288,7 +288,7 @@ Inputs<T> make_inputs(const void* attr, const int32_t* tri, const int32_t* frag_
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, const int32_t* tri,
                                const int32_t* frag_tri, const void* bary, const void* bary_d,
@@ -298,9 +298,9 @@ int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, c
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const std::vector<T> zeros(static_cast<size_t>(channels), T(0));
-    const auto in = lg::make_inputs<T>(attr, tri, frag_tri, bary, bary_d, channel_list, attr_views, views, vertices,
-                                       channels, triangles, listed, zeros.data());
-    lg::forward<T>(call->threads, in, pixels_per_view, static_cast<T*>(out), static_cast<T*>(out_d));
+    const auto in = lg::surface::make_inputs<T>(attr, tri, frag_tri, bary, bary_d, channel_list, attr_views, views,
+                                                vertices, channels, triangles, listed, zeros.data());
+    lg::surface::forward<T>(call->threads, in, pixels_per_view, static_cast<T*>(out), static_cast<T*>(out_d));
   });
 }
 
@@ -313,10 +313,10 @@ int32_t lg_interpolate_backward(lg_call* call, int32_t dtype, const void* attr, 
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const std::vector<T> zeros(static_cast<size_t>(channels), T(0));
-    const auto in = lg::make_inputs<T>(attr, tri, frag_tri, bary, bary_d, channel_list, attr_views, views, vertices,
-                                       channels, triangles, listed, zeros.data());
-    const lg::Gradients<T> g = {static_cast<const T*>(grad_out), static_cast<const T*>(grad_out_d),
-                                static_cast<T*>(grad_bary), static_cast<T*>(grad_bary_d)};
-    lg::backward<T>(call->threads, in, g, height, width, static_cast<T*>(grad_attr));
+    const auto in = lg::surface::make_inputs<T>(attr, tri, frag_tri, bary, bary_d, channel_list, attr_views, views,
+                                                vertices, channels, triangles, listed, zeros.data());
+    const lg::surface::Gradients<T> g = {static_cast<const T*>(grad_out), static_cast<const T*>(grad_out_d),
+                                         static_cast<T*>(grad_bary), static_cast<T*>(grad_bary_d)};
+    lg::surface::backward<T>(call->threads, in, g, height, width, static_cast<T*>(grad_attr));
   });
 }

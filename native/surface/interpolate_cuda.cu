@@ -6,7 +6,7 @@
 #include "runtime/cuda/launch.h"
 #include "surface/interpolate.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 template <class T>
@@ -301,7 +301,7 @@ struct Backward {
 };
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, const int32_t* tri,
                                const int32_t* frag_tri, const void* bary, const void* bary_d,
@@ -310,21 +310,21 @@ int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, c
                                void* out_d) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::Inputs<T> in = {static_cast<const T*>(attr),
-                              tri,
-                              frag_tri,
-                              static_cast<const T*>(bary),
-                              static_cast<const T*>(bary_d),
-                              nullptr,
-                              attr_views,
-                              views,
-                              vertices,
-                              channels,
-                              triangles,
-                              pixels_per_view,
-                              listed};
-    return lg::run_op(call, lg::Forward<T>{in, lg::ChannelList(channel_list, listed, channels), static_cast<T*>(out),
-                                           static_cast<T*>(out_d)});
+    const lg::surface::Inputs<T> in = {static_cast<const T*>(attr),
+                                       tri,
+                                       frag_tri,
+                                       static_cast<const T*>(bary),
+                                       static_cast<const T*>(bary_d),
+                                       nullptr,
+                                       attr_views,
+                                       views,
+                                       vertices,
+                                       channels,
+                                       triangles,
+                                       pixels_per_view,
+                                       listed};
+    return lg::run_op(call, lg::surface::Forward<T>{in, lg::surface::ChannelList(channel_list, listed, channels),
+                                                    static_cast<T*>(out), static_cast<T*>(out_d)});
   });
 }
 
@@ -336,28 +336,29 @@ int32_t lg_interpolate_backward(lg_call* call, int32_t dtype, const void* attr, 
                                 void* grad_bary_d) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::Inputs<T> in = {static_cast<const T*>(attr),
-                              tri,
-                              frag_tri,
-                              static_cast<const T*>(bary),
-                              static_cast<const T*>(bary_d),
-                              nullptr,
-                              attr_views,
-                              views,
-                              vertices,
-                              channels,
-                              triangles,
-                              height * width,
-                              listed};
-    const lg::Gradients<T> g = {static_cast<const T*>(grad_out), static_cast<const T*>(grad_out_d),
-                                static_cast<T*>(grad_attr), static_cast<T*>(grad_bary), static_cast<T*>(grad_bary_d)};
+    const lg::surface::Inputs<T> in = {static_cast<const T*>(attr),
+                                       tri,
+                                       frag_tri,
+                                       static_cast<const T*>(bary),
+                                       static_cast<const T*>(bary_d),
+                                       nullptr,
+                                       attr_views,
+                                       views,
+                                       vertices,
+                                       channels,
+                                       triangles,
+                                       height * width,
+                                       listed};
+    const lg::surface::Gradients<T> g = {static_cast<const T*>(grad_out), static_cast<const T*>(grad_out_d),
+                                         static_cast<T*>(grad_attr), static_cast<T*>(grad_bary),
+                                         static_cast<T*>(grad_bary_d)};
     // A pixel may add to a vertex through each corner of its triangle, and through values and derivatives.
-    const int64_t contributions = 6 * views * height * width * lg::most_listed(channel_list, listed, channels);
-    return lg::run_op(call,
-                      lg::Backward<T>{in,
-                                      lg::ChannelList(channel_list, listed, channels),
-                                      g,
-                                      {views, height, width},
-                                      {call->deterministic != 0, attr_views * vertices * channels, contributions}});
+    const int64_t contributions = 6 * views * height * width * lg::surface::most_listed(channel_list, listed, channels);
+    return lg::run_op(
+        call, lg::surface::Backward<T>{in,
+                                       lg::surface::ChannelList(channel_list, listed, channels),
+                                       g,
+                                       {views, height, width},
+                                       {call->deterministic != 0, attr_views * vertices * channels, contributions}});
   });
 }

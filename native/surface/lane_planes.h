@@ -7,7 +7,7 @@
 #include "math/wide.h"
 #include "surface/attributes.h"
 
-namespace lg {
+namespace lg::surface {
 
 constexpr int plane_lanes = 16;
 
@@ -41,4 +41,4 @@ struct LanePlanes {
   Lanes at[4], dx[4], dy[4], x, y;
 };
 
-}  // namespace lg
+}  // namespace lg::surface

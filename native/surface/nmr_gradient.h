@@ -7,7 +7,7 @@
 
 #include "runtime/config.h"
 
-namespace lg {
+namespace lg::surface {
 
 // A triangle in the coordinates of the lines: along them in pixels, with pixel i at i, and line r at r across.
 struct LineTriangle {
@@ -123,4 +123,4 @@ LG_HD bool line_to_clip(T grad, bool vertical, double w, const double ndc[2], T*
   return true;
 }
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -14,7 +14,7 @@
 #include "runtime/threads.h"
 #include "surface/surface_image.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 constexpr int64_t lines_per_task = 16;
@@ -241,7 +241,7 @@ void backward(int32_t threads, const SurfaceImage<T>& image, int64_t reach, T ep
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_nmr_gradient(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* pos,
                         const int32_t* tri, int32_t shared_positions, int64_t views, int64_t vertices,
@@ -249,18 +249,18 @@ int32_t lg_nmr_gradient(lg_call* call, int32_t dtype, const void* color, const i
                         const void* grad_out, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::SurfaceImage<T> image = {static_cast<const T*>(color),
-                                       static_cast<const T*>(grad_out),
-                                       frag_tri,
-                                       static_cast<const T*>(pos),
-                                       tri,
-                                       shared_positions != 0,
-                                       views,
-                                       vertices,
-                                       triangles,
-                                       height,
-                                       width,
-                                       channels};
-    lg::backward<T>(call->threads, image, reach, static_cast<T>(eps), static_cast<T*>(grad_pos));
+    const lg::surface::SurfaceImage<T> image = {static_cast<const T*>(color),
+                                                static_cast<const T*>(grad_out),
+                                                frag_tri,
+                                                static_cast<const T*>(pos),
+                                                tri,
+                                                shared_positions != 0,
+                                                views,
+                                                vertices,
+                                                triangles,
+                                                height,
+                                                width,
+                                                channels};
+    lg::surface::backward<T>(call->threads, image, reach, static_cast<T>(eps), static_cast<T*>(grad_pos));
   });
 }

@@ -3,11 +3,11 @@
 // A warp takes 32 pixels of a row or column and sees to the runs of pixels with the same triangle that begin there, one
 // after another, with all its lanes: what a run's triangle does to the pixels of the line falls apart into its runs.
 #include "parallel/gradients_cuda.h"
+#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
-#include "surface/mesh_index_cuda.h"
 #include "surface/nmr_gradient.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 template <class T>
@@ -144,7 +144,7 @@ struct Backward {
 };
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_nmr_gradient(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* pos,
                         const int32_t* tri, int32_t shared_positions, int64_t views, int64_t vertices,
@@ -153,19 +153,19 @@ int32_t lg_nmr_gradient(lg_call* call, int32_t dtype, const void* color, const i
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const bool shared = shared_positions != 0;
-    const lg::Scene<T> scene = {static_cast<const T*>(color),
-                                static_cast<const T*>(grad_out),
-                                frag_tri,
-                                static_cast<const T*>(pos),
-                                {tri, vertices, triangles, shared},
-                                {views, height, width},
-                                channels,
-                                reach,
-                                static_cast<T>(eps)};
+    const lg::surface::Scene<T> scene = {static_cast<const T*>(color),
+                                         static_cast<const T*>(grad_out),
+                                         frag_tri,
+                                         static_cast<const T*>(pos),
+                                         {tri, vertices, triangles, shared},
+                                         {views, height, width},
+                                         channels,
+                                         reach,
+                                         static_cast<T>(eps)};
     const int64_t slots = 4 * (shared ? 1 : views) * vertices;
     // At most as many runs as pixels in either direction, three corners a triangle.
     return lg::run_op(
-        call, lg::Backward<T>{
+        call, lg::surface::Backward<T>{
                   scene, static_cast<T*>(grad_pos), {call->deterministic != 0, slots, 6 * views * height * width}});
   });
 }

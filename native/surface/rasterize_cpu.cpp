@@ -19,7 +19,7 @@
 #include "surface/tile_triangles.h"
 #include "surface/visibility_cpu.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 // Attributes of a block all of whose lanes see one triangle.
@@ -377,7 +377,7 @@ void backward(int32_t threads, const Geometry<T>& geometry, const PixelGradientI
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
@@ -386,20 +386,21 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
                              void* out_bary_d, float* out_zbuffer) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    if (height > lg::max_resolution || width > lg::max_resolution) {
+    if (height > lg::surface::max_resolution || width > lg::surface::max_resolution) {
       throw lg::InvalidArgument("resolution: at most %d pixels a side, got (%lld, %lld)",
-                                static_cast<int>(lg::max_resolution), static_cast<long long>(height),
+                                static_cast<int>(lg::surface::max_resolution), static_cast<long long>(height),
                                 static_cast<long long>(width));
     }
-    const lg::VisibilityRequest request = {
+    const lg::surface::VisibilityRequest request = {
         call->threads, dtype,  pos,   tri,           ranges,    views,         vertices,
         triangles,     height, width, subpixel_bits, after_tri, after_zbuffer, drop_coincident != 0};
-    const lg::Geometry<T> geometry = {static_cast<const T*>(pos), tri, vertices, width, height, ranges != nullptr};
+    const lg::surface::Geometry<T> geometry = {static_cast<const T*>(pos), tri, vertices, width, height,
+                                               ranges != nullptr};
     const bool stream = lg::worth_streaming(static_cast<int64_t>(sizeof(T)) * views * height * width);
-    lg::AttributeSink<T> sink(geometry, call->threads,
-                              {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth),
-                               static_cast<T*>(out_bary_d), out_zbuffer, stream});
-    lg::resolve_visibility(request, sink);
+    lg::surface::AttributeSink<T> sink(geometry, call->threads,
+                                       {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth),
+                                        static_cast<T*>(out_bary_d), out_zbuffer, stream});
+    lg::surface::resolve_visibility(request, sink);
   });
 }
 
@@ -409,11 +410,12 @@ int32_t lg_rasterize_backward(lg_call* call, int32_t dtype, const void* pos, con
                               const void* grad_bary, const void* grad_depth, const void* grad_bary_d, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::Geometry<T> geometry = {static_cast<const T*>(pos), tri, vertices, width, height, shared_positions != 0};
-    const lg::PixelGradientInputs<T> in = {frag_tri, static_cast<const T*>(grad_bary),
-                                           static_cast<const T*>(grad_depth), static_cast<const T*>(grad_bary_d),
-                                           straight_through != 0};
+    const lg::surface::Geometry<T> geometry = {static_cast<const T*>(pos), tri, vertices, width, height,
+                                               shared_positions != 0};
+    const lg::surface::PixelGradientInputs<T> in = {frag_tri, static_cast<const T*>(grad_bary),
+                                                    static_cast<const T*>(grad_depth),
+                                                    static_cast<const T*>(grad_bary_d), straight_through != 0};
     static_cast<void>(triangles);
-    lg::backward<T>(call->threads, geometry, in, views, static_cast<T*>(grad_pos));
+    lg::surface::backward<T>(call->threads, geometry, in, views, static_cast<T*>(grad_pos));
   });
 }

@@ -2,12 +2,12 @@
 //
 // A pixel's planes are anchored at the pixel itself, so that only their values there count.
 #include "parallel/gradients_cuda.h"
+#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
 #include "surface/attributes.h"
-#include "surface/mesh_index_cuda.h"
 #include "surface/visibility_cuda.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 template <class T>
@@ -186,33 +186,33 @@ struct Backward {
 };
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::surface
 
 int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                              int32_t subpixel_bits, const int32_t* after_tri, const float* after_zbuffer,
                              int32_t drop_coincident, int32_t* out_tri, void* out_bary, void* out_depth,
                              void* out_bary_d, float* out_zbuffer) {
-  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::max_resolution);
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::surface::max_resolution);
   if (failure != LG_OK) return failure;
-  const lg::VisibilityRequest request = {dtype,
-                                         pos,
-                                         tri,
-                                         ranges,
-                                         views,
-                                         vertices,
-                                         triangles,
-                                         height,
-                                         width,
-                                         subpixel_bits,
-                                         after_tri,
-                                         after_zbuffer,
-                                         drop_coincident != 0};
+  const lg::surface::VisibilityRequest request = {dtype,
+                                                  pos,
+                                                  tri,
+                                                  ranges,
+                                                  views,
+                                                  vertices,
+                                                  triangles,
+                                                  height,
+                                                  width,
+                                                  subpixel_bits,
+                                                  after_tri,
+                                                  after_zbuffer,
+                                                  drop_coincident != 0};
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     return lg::run_op(
-        call, lg::Forward<T>{
-                  lg::VisibilityPass(request),
+        call, lg::surface::Forward<T>{
+                  lg::surface::VisibilityPass(request),
                   {static_cast<const T*>(pos), {tri, vertices, triangles, ranges != nullptr}, {views, height, width}},
                   {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth), static_cast<T*>(out_bary_d),
                    out_zbuffer}});
@@ -227,11 +227,12 @@ int32_t lg_rasterize_backward(lg_call* call, int32_t dtype, const void* pos, con
     using T = decltype(scalar);
     const bool shared = shared_positions != 0;
     const int64_t slots = 4 * (shared ? 1 : views) * vertices;
-    return lg::run_op(
-        call, lg::Backward<T>{{static_cast<const T*>(pos), {tri, vertices, triangles, shared}, {views, height, width}},
-                              {frag_tri, static_cast<const T*>(grad_bary), static_cast<const T*>(grad_depth),
-                               static_cast<const T*>(grad_bary_d), straight_through != 0},
-                              static_cast<T*>(grad_pos),
-                              {call->deterministic != 0, slots, 3 * views * height * width}});
+    return lg::run_op(call,
+                      lg::surface::Backward<T>{
+                          {static_cast<const T*>(pos), {tri, vertices, triangles, shared}, {views, height, width}},
+                          {frag_tri, static_cast<const T*>(grad_bary), static_cast<const T*>(grad_depth),
+                           static_cast<const T*>(grad_bary_d), straight_through != 0},
+                          static_cast<T*>(grad_pos),
+                          {call->deterministic != 0, slots, 3 * views * height * width}});
   });
 }

@@ -10,7 +10,7 @@
 #include "runtime/config.h"
 #include "surface/antialias.h"
 
-namespace lg {
+namespace lg::surface {
 
 // The rows (or columns) that an edge runs over, and where it crosses them.
 struct LineSpan {
@@ -74,4 +74,4 @@ LG_HD EdgeSpans make_edge_spans(const T* a, const T* b, int64_t height, int64_t 
   return spans;
 }
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -1,4 +1,4 @@
-// What antialiasing works on, and which edges of its triangles are silhouettes.
+// The silhouette flags of all triangles of a mesh, several triangles at a time.
 #pragma once
 
 #include <algorithm>
@@ -10,32 +10,14 @@
 #include "runtime/status.h"
 #include "runtime/threads.h"
 #include "surface/antialias.h"
+#include "surface/silhouettes.h"
 
-namespace lg {
-
-template <class T>
-struct AntialiasScene {
-  const T* color;
-  const int32_t* frag_tri;
-  const T* depth;
-  const T* pos;
-  const int32_t* tri;
-  const int32_t* topology;
-  bool shared;
-  int64_t views, vertices, triangles, height, width, channels;
-  bool unbounded;
-  const uint8_t* flags;  // [views or 1, triangles]
-
-  int64_t geometry_views() const { return shared ? std::min<int64_t>(1, views) : views; }
-  SurfaceView<T> surface(int64_t view) const {
-    return {pos + (shared ? 0 : view * vertices * 4), tri, topology, flags + (shared ? 0 : view * triangles)};
-  }
-};
+namespace lg::surface {
 
 // Throws if one of the links of triangles [first, last) leads to no half-edge.
 template <class T>
 void check_links(const AntialiasScene<T>& s, int64_t first, int64_t last) {
-  const auto half_edges = static_cast<uint32_t>(std::min<int64_t>(3 * s.triangles, INT32_MAX));
+  const auto half_edges = static_cast<uint32_t>(std::min<int64_t>(3 * s.mesh.triangles, INT32_MAX));
   const auto is_wrong = [&](int32_t link) {
     // The sign bit of a negative link makes it larger than any half-edge.
     const auto bits = static_cast<uint32_t>(link);
@@ -47,19 +29,19 @@ void check_links(const AntialiasScene<T>& s, int64_t first, int64_t last) {
     if (!is_wrong(s.topology[i])) continue;
     throw InvalidArgument("topology[%lld, %d] is %d, which is no half-edge of %lld triangles",
                           static_cast<long long>(i / 3), static_cast<int>(i % 3), static_cast<int>(s.topology[i]),
-                          static_cast<long long>(s.triangles));
+                          static_cast<long long>(s.mesh.triangles));
   }
 }
 
 constexpr int64_t triangles_per_task = 1024;
 
-// Calls body(view, first, last) for runs of triangles that make up every set of positions.
+// Calls body(view, first, last) for runs of triangles, which together are all triangles of every set of positions.
 template <class T, class Body>
 void for_triangles(int32_t threads, const AntialiasScene<T>& s, Body&& body) {
-  const int64_t tasks_per_view = divide_up(s.triangles, triangles_per_task);
+  const int64_t tasks_per_view = divide_up(s.mesh.triangles, triangles_per_task);
   parallel_for(threads, s.geometry_views() * tasks_per_view, [&](int64_t task, int) {
     const int64_t view = task / tasks_per_view, begin = task % tasks_per_view * triangles_per_task;
-    body(view, begin, std::min(s.triangles, begin + triangles_per_task));
+    body(view, begin, std::min(s.mesh.triangles, begin + triangles_per_task));
   });
 }
 
@@ -80,28 +62,18 @@ void face_lanes(const T* pos, const int32_t* index, int64_t count, uint8_t* faci
 
 template <class T>
 void face_triangles(const AntialiasScene<T>& s, int64_t view, int64_t begin, int64_t end, uint8_t* facing) {
-  check_indices(s.tri, begin, end, s.vertices);
-  check_links(s, begin, end);  // of all triangles before any is followed: links lead everywhere
+  check_indices(s.mesh.tri, begin, end, s.mesh.vertices);
+  check_links(s, begin, end);  // all links are checked before any is followed, as they may lead to any triangle
   const T* pos = s.surface(view).pos;
   for (int64_t first = begin; first < end; first += facing_lanes) {
     const int64_t next = std::min(end, first + facing_lanes);
-    prefetch_corners(pos, 4, s.tri + 3 * next, std::min(facing_lanes, end - next));
-    face_lanes(pos, s.tri + 3 * first, next - first, facing + first);
+    prefetch_corners(pos, 4, s.mesh.tri + 3 * next, std::min(facing_lanes, end - next));
+    face_lanes(pos, s.mesh.tri + 3 * first, next - first, facing + first);
   }
 }
 
-// The edges of triangle t behind which no other triangle of the surface lies.
-inline uint8_t silhouettes_of(const int32_t* topology, const uint8_t* facing, int64_t t) {
-  uint8_t edges = 0;
-  for (int k = 0; k < 3; ++k) {
-    if (continues(topology, facing, t, k)) continue;
-    edges |= static_cast<uint8_t>(is_silhouette(topology, facing, t, k) << k);
-  }
-  return edges;
-}
-
-// Whether the surface goes on behind every edge of `facing_lanes` triangles from `first`: continues() for all of them
-// side by side.
+// Whether the surface continues behind every edge of `facing_lanes` triangles from `first`: continues() for all of
+// them side by side.
 inline bool all_continue(const int32_t* topology, const uint8_t* facing, int64_t first) {
   constexpr int edges = 3 * facing_lanes;
   const int32_t* entry = topology + 3 * first;
@@ -131,13 +103,13 @@ inline void mark_silhouettes(const int32_t* topology, const uint8_t* facing, int
 
 template <class T>
 void make_flags(int32_t threads, const AntialiasScene<T>& s, uint8_t* flags) {
-  Buffer<uint8_t> facing(static_cast<size_t>(s.geometry_views() * s.triangles));
+  Buffer<uint8_t> facing(static_cast<size_t>(s.geometry_views() * s.mesh.triangles));
   for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
-    face_triangles(s, view, begin, end, facing.data() + view * s.triangles);
+    face_triangles(s, view, begin, end, facing.data() + view * s.mesh.triangles);
   });
   for_triangles(threads, s, [&](int64_t view, int64_t begin, int64_t end) {
-    mark_silhouettes(s.topology, facing.data() + view * s.triangles, begin, end, flags + view * s.triangles);
+    mark_silhouettes(s.topology, facing.data() + view * s.mesh.triangles, begin, end, flags + view * s.mesh.triangles);
   });
 }
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -7,7 +7,7 @@
 #include "runtime/config.h"
 #include "runtime/status.h"
 
-namespace lg {
+namespace lg::surface {
 
 template <class T>
 struct SurfaceImage {
@@ -39,4 +39,4 @@ struct SurfaceImage {
   }
 };
 
-}  // namespace lg
+}  // namespace lg::surface

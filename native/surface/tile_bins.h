@@ -5,7 +5,7 @@
 
 #include "runtime/memory.h"
 
-namespace lg {
+namespace lg::surface {
 
 // First every chunk counts its entries of each tile, then it places them: tile by tile, and within a tile chunk by
 // chunk, so that the order does not depend on who binned what.
@@ -51,4 +51,4 @@ class TileBins {
   Buffer<int32_t> entries_;
 };
 
-}  // namespace lg
+}  // namespace lg::surface

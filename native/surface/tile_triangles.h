@@ -10,7 +10,7 @@
 #include "runtime/memory.h"
 #include "surface/attributes.h"
 
-namespace lg {
+namespace lg::surface {
 
 // Everything that says where the three vertices of a triangle lie.
 template <class T>
@@ -130,4 +130,4 @@ class TileTriangles {
   Array<TriangleFrame<DoubleLanes>> frames_;
 };
 
-}  // namespace lg
+}  // namespace lg::surface

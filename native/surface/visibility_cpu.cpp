@@ -18,7 +18,7 @@
 #include "surface/drawing_cpu.h"
 #include "surface/tile_bins.h"
 
-namespace lg {
+namespace lg::surface {
 namespace {
 
 constexpr int64_t vertices_per_task = 1024;
@@ -412,4 +412,4 @@ class VisibilityPass {
 
 void resolve_visibility(const VisibilityRequest& request, TileSink& sink) { VisibilityPass(request, sink).run(); }
 
-}  // namespace lg
+}  // namespace lg::surface

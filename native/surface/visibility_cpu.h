@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace lg {
+namespace lg::surface {
 
 constexpr int tile_size = 64;
 constexpr int block_size = 4;  // tiles store pixels in 4x4 blocks of 16 lanes
@@ -44,4 +44,4 @@ class TileSink {
 // Throws InvalidArgument for an index in tri that no vertex has.
 void resolve_visibility(const VisibilityRequest& request, TileSink& sink);
 
-}  // namespace lg
+}  // namespace lg::surface

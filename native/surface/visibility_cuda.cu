@@ -9,7 +9,7 @@
 // Compiled without fused multiply-add: coverage and depth are those of the CPU, bit for bit.
 #include "surface/visibility_cuda.h"
 
-namespace lg {
+namespace lg::surface {
 
 // A triangle that waits to be drawn. Its jobs follow those of the triangles before it.
 struct LargeTriangle {
@@ -416,4 +416,4 @@ void VisibilityPass::run(Queue& queue, uint64_t* keys, int32_t stride) {
   queue.launch(draw_queued, dim3(static_cast<unsigned>(8 * multiprocessors())), dim3(256), scene);
 }
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -6,7 +6,7 @@
 #include "runtime/cuda/launch.h"
 #include "surface/coverage.h"
 
-namespace lg {
+namespace lg::surface {
 
 struct VisibilityRequest {
   int32_t dtype;
@@ -53,4 +53,4 @@ class VisibilityPass {
   uint32_t* ranges_ = nullptr;
 };
 
-}  // namespace lg
+}  // namespace lg::surface

@@ -10,7 +10,7 @@
 #include "runtime/config.h"
 #include "texture/level.h"
 
-namespace lg {
+namespace lg::texture {
 
 struct FaceFrame {
   int32_t major, u, v;  // axes: 0 x, 1 y, 2 z
@@ -124,4 +124,4 @@ LG_HD CubeTexel cube_texel(int32_t face, int32_t x, int32_t y, int32_t size) {
   return {adjacent, (to.u_sign * p[to.u] + size - 1) >> 1, (to.v_sign * p[to.v] + size - 1) >> 1};
 }
 
-}  // namespace lg
+}  // namespace lg::texture

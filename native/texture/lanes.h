@@ -12,7 +12,7 @@
 #include "texture/level.h"
 #include "texture/planar.h"
 
-namespace lg {
+namespace lg::texture {
 
 enum Filter : int32_t { filter_nearest, filter_linear, filter_linear_mipmap_nearest, filter_linear_mipmap_linear };
 
@@ -455,4 +455,4 @@ LG_HD_LARGE void place(const Request<T>& r, int32_t tap, Lanes<T>& b) {
   }
 }
 
-}  // namespace lg
+}  // namespace lg::texture

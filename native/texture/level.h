@@ -8,7 +8,7 @@
 
 #include "runtime/config.h"
 
-namespace lg {
+namespace lg::texture {
 
 // Derivatives of the texel position (s, t), in texels of the base level, by the pixel position (X, Y).
 template <class T>
@@ -186,4 +186,4 @@ LG_HD void add_axis_gradient(const Footprint<T>& j, const MajorAxis<T>& axis, T 
   out->t_y += st * j.s_y + tt * j.t_y;
 }
 
-}  // namespace lg
+}  // namespace lg::texture

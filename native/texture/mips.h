@@ -9,7 +9,7 @@
 
 #include "runtime/config.h"
 
-namespace lg {
+namespace lg::texture {
 
 LG_HD int64_t halved(int64_t size) { return size > 1 ? size / 2 : 1; }
 
@@ -48,4 +48,4 @@ LG_HD SpreadTaps<T> spread_taps(int64_t j, int64_t size) {
   return {i - 1, 2, {T(i) / T(size), T(m - i) / T(size)}};
 }
 
-}  // namespace lg
+}  // namespace lg::texture

@@ -9,7 +9,7 @@
 #include "runtime/threads.h"
 #include "texture/mips.h"
 
-namespace lg {
+namespace lg::texture {
 namespace {
 
 // One level and the next coarser one, of `images` images each.
@@ -142,15 +142,16 @@ void spread_level(int32_t threads, const LevelPair& pair, const T* coarse, bool 
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::texture
 
 int32_t lg_build_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
                       int64_t height, int64_t width, int64_t channels) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    lg::LevelPair pair = {images, height, width, channels};
+    lg::texture::LevelPair pair = {images, height, width, channels};
     for (int32_t l = 0; l + 1 < level_count; ++l, pair = pair.next()) {
-      lg::halve_level<T>(call->threads, pair, static_cast<const T*>(levels[l]), static_cast<T*>(levels[l + 1]));
+      lg::texture::halve_level<T>(call->threads, pair, static_cast<const T*>(levels[l]),
+                                  static_cast<T*>(levels[l + 1]));
     }
   });
 }
@@ -159,11 +160,11 @@ int32_t lg_fold_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t 
                      int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    std::vector<lg::LevelPair> pairs = {{images, height, width, channels}};
+    std::vector<lg::texture::LevelPair> pairs = {{images, height, width, channels}};
     while (static_cast<int32_t>(pairs.size()) < level_count) pairs.push_back(pairs.back().next());
     for (int32_t l = level_count - 2; l >= 0; --l) {
-      lg::spread_level<T>(call->threads, pairs[l], static_cast<const T*>(levels[l + 1]), l > 0 || add_to_base,
-                          static_cast<T*>(levels[l]));
+      lg::texture::spread_level<T>(call->threads, pairs[l], static_cast<const T*>(levels[l + 1]), l > 0 || add_to_base,
+                                   static_cast<T*>(levels[l]));
     }
   });
 }

@@ -5,7 +5,7 @@
 #include "runtime/cuda/launch.h"
 #include "texture/mips.h"
 
-namespace lg {
+namespace lg::texture {
 namespace {
 
 constexpr int32_t max_levels = 32;
@@ -163,14 +163,15 @@ int32_t run_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t leve
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::texture
 
 int32_t lg_build_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
                       int64_t height, int64_t width, int64_t channels) {
-  return lg::run_mips(call, dtype, levels, level_count, images, height, width, channels, false, false);
+  return lg::texture::run_mips(call, dtype, levels, level_count, images, height, width, channels, false, false);
 }
 
 int32_t lg_fold_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
                      int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
-  return lg::run_mips(call, dtype, levels, level_count, images, height, width, channels, true, add_to_base != 0);
+  return lg::texture::run_mips(call, dtype, levels, level_count, images, height, width, channels, true,
+                               add_to_base != 0);
 }

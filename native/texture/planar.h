@@ -7,7 +7,7 @@
 #include "runtime/config.h"
 #include "texture/level.h"
 
-namespace lg {
+namespace lg::texture {
 
 enum Wrap : int32_t { wrap_repeat = 0, wrap_clamp = 1, wrap_mirror = 2, wrap_zero = 3, wrap_cube = 4 };
 
@@ -72,4 +72,4 @@ LG_HD int32_t level_side(int32_t size, int32_t level) {
   return side > 1 ? side : 1;
 }
 
-}  // namespace lg
+}  // namespace lg::texture

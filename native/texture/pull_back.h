@@ -4,7 +4,7 @@
 
 #include "texture/lanes.h"
 
-namespace lg {
+namespace lg::texture {
 
 // dot[which][k]: the product of the output gradient with the k-th corner texel, zero where there is none.
 template <class T>
@@ -204,4 +204,4 @@ LG_HD_LARGE void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupG
   }
 }
 
-}  // namespace lg
+}  // namespace lg::texture

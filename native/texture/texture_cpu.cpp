@@ -14,7 +14,7 @@
 #include "texture/lanes.h"
 #include "texture/pull_back.h"
 
-namespace lg {
+namespace lg::texture {
 namespace {
 
 // The cutting of all lookups into blocks. Blocks are pieces of a row of the image, and follow one another
@@ -527,7 +527,7 @@ Call<T> make_call(const void* const* levels, int32_t level_count, int64_t textur
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::texture
 
 int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
                            int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
@@ -535,9 +535,9 @@ int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* const* leve
                            int32_t filter, int32_t wrap, int32_t anisotropy, void* out) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto lookup = lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
-                                         bias, views, rows, columns, filter, wrap, anisotropy);
-    lg::forward<T>(call->threads, lookup, static_cast<T*>(out));
+    const auto lookup = lg::texture::make_call<T>(levels, level_count, texture_views, height, width, channels, coord,
+                                                  coord_d, bias, views, rows, columns, filter, wrap, anisotropy);
+    lg::texture::forward<T>(call->threads, lookup, static_cast<T*>(out));
   });
 }
 
@@ -548,10 +548,10 @@ int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* const* lev
                             void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto lookup = lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
-                                         bias, views, rows, columns, filter, wrap, anisotropy);
-    const lg::InputGradients<T> inputs = {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d),
-                                          static_cast<T*>(grad_bias)};
-    lg::backward<T>(call->threads, lookup, static_cast<const T*>(grad_out), grad_levels, inputs);
+    const auto lookup = lg::texture::make_call<T>(levels, level_count, texture_views, height, width, channels, coord,
+                                                  coord_d, bias, views, rows, columns, filter, wrap, anisotropy);
+    const lg::texture::InputGradients<T> inputs = {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d),
+                                                   static_cast<T*>(grad_bias)};
+    lg::texture::backward<T>(call->threads, lookup, static_cast<const T*>(grad_out), grad_levels, inputs);
   });
 }

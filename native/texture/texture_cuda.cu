@@ -7,7 +7,7 @@
 #include "texture/lanes.h"
 #include "texture/pull_back.h"
 
-namespace lg {
+namespace lg::texture {
 namespace {
 
 // One pointer for each level of the texture.
@@ -353,19 +353,20 @@ int32_t reject_levels(int32_t level_count) {
 }
 
 }  // namespace
-}  // namespace lg
+}  // namespace lg::texture
 
 int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
                            int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
                            const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
                            int32_t filter, int32_t wrap, int32_t anisotropy, void* out) {
-  if (level_count < 1 || level_count > lg::max_levels) return lg::reject_levels(level_count);
+  if (level_count < 1 || level_count > lg::texture::max_levels) return lg::texture::reject_levels(level_count);
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     return lg::run_op(
-        call, lg::Forward<T>{lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord,
-                                              coord_d, bias, views, rows, columns, filter, wrap, anisotropy),
-                             static_cast<T*>(out)});
+        call, lg::texture::Forward<T>{
+                  lg::texture::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
+                                            bias, views, rows, columns, filter, wrap, anisotropy),
+                  static_cast<T*>(out)});
   });
 }
 
@@ -374,12 +375,12 @@ int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* const* lev
                             const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
                             int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
                             void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias) {
-  if (level_count < 1 || level_count > lg::max_levels) return lg::reject_levels(level_count);
+  if (level_count < 1 || level_count > lg::texture::max_levels) return lg::texture::reject_levels(level_count);
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto request = lg::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
-                                          bias, views, rows, columns, filter, wrap, anisotropy);
-    lg::TexelGradients<T> texels = {};
+    const auto request = lg::texture::make_call<T>(levels, level_count, texture_views, height, width, channels, coord,
+                                                   coord_d, bias, views, rows, columns, filter, wrap, anisotropy);
+    lg::texture::TexelGradients<T> texels = {};
     int64_t slots = 0;
     for (int32_t l = 0; grad_levels && l < level_count; ++l) {
       texels.levels.level[l] = static_cast<T*>(grad_levels[l]);
@@ -388,12 +389,12 @@ int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* const* lev
     }
     // Each tap of a lookup may meet the same texel in all corners of both levels.
     const int64_t contributions = 8 * anisotropy * views * rows * columns;
-    return lg::run_op(
-        call, lg::Backward<T>{request,
-                              static_cast<const T*>(grad_out),
-                              grad_levels != nullptr,
-                              texels,
-                              {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d), static_cast<T*>(grad_bias)},
-                              {call->deterministic != 0, slots, contributions}});
+    return lg::run_op(call, lg::texture::Backward<T>{request,
+                                                     static_cast<const T*>(grad_out),
+                                                     grad_levels != nullptr,
+                                                     texels,
+                                                     {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d),
+                                                      static_cast<T*>(grad_bias)},
+                                                     {call->deterministic != 0, slots, contributions}});
   });
 }

@@ -9,6 +9,7 @@
 
 #include "lumigrad.h"
 #include "math/divide_up.h"
+#include "parallel/image_size.h"
 #include "runtime/cuda/device.h"
 
 namespace lg {
@@ -164,11 +165,8 @@ LG_DEVICE int64_t item_step() { return static_cast<int64_t>(gridDim.x) * blockDi
 
 // ---- Images ------------------------------------------------------------------------------------------------
 
-// Pixels dealt out so that a warp has a block of 8 x 4: neighbours in both directions mostly see the same triangle.
-struct ImageSize {
-  int64_t views, height, width;
-};
-
+// Pixels are distributed so that a warp has a block of 8 x 4: neighbours in both directions mostly see the same
+// triangle.
 constexpr int image_block_width = 16, image_block_height = 8;  // 4 warps
 constexpr int image_block_pixels = image_block_width * image_block_height;
 
