@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import lumigrad as lg
-from lumigrad.fit.report import write_metrics
+from lumigrad.fit import write_metrics
 from lumigrad.fit.splats import (
     CloneSplitPrune,
     Model,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lumigrad.cli.main import main
-from lumigrad.fit.loop import _Leg
+from lumigrad.cli import main
+from lumigrad.fit.mesh.loop import _Leg
 from lumigrad.io import load_image, load_mesh, save_image, save_mesh
 from lumigrad.render.color import srgb_encode
 from lumigrad.scene import PBRMaterial

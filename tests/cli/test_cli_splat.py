@@ -11,7 +11,7 @@ import torch
 from dataset_common import ring, write_colmap, write_transforms
 
 from lumigrad._engine import cuda as _cuda
-from lumigrad.cli.main import main
+from lumigrad.cli import main
 from lumigrad.fit.splats import loop
 from lumigrad.io import load_gaussians, load_image, load_points
 

@@ -18,7 +18,7 @@ from lumigrad.fit import (
     fit,
     render_views,
 )
-from lumigrad.fit.loop import _pick
+from lumigrad.fit.mesh.loop import _pick
 from lumigrad.scene import Lighting, Mesh
 from lumigrad.scene.shapes.procedural import creature, icosphere
 

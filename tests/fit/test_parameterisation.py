@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lumigrad.fit import AdamUniform, LargeSteps, laplacian, laplacian_energy
-from lumigrad.fit.laplacian import unique_edges
+from lumigrad.fit._laplacian import unique_edges
 from lumigrad.scene.shapes.procedural import icosphere
 
 

@@ -1,20 +1,39 @@
-"""Recovering scenes from images: parameterisations, optimisers, metrics, and the loop for textured meshes."""
+"""Recovering scenes from images: parameterisations, losses, optimisers, metrics, checkpoints, and whole jobs.
+
+The jobs are `lumigrad.fit.mesh` (a mesh and its texture) and `lumigrad.fit.splats` (Gaussians or spheres).
+"""
 
 from __future__ import annotations
 
+from lumigrad.fit._laplacian import LargeSteps, laplacian, laplacian_energy
+from lumigrad.fit._remesh import remesh
 from lumigrad.fit.atlas import bake, make_atlas
-from lumigrad.fit.laplacian import LargeSteps, laplacian, laplacian_energy
-from lumigrad.fit.loop import FitState, Stage, default_stages, fit
-from lumigrad.fit.metrics import chamfer_distance, psnr, ssim
+from lumigrad.fit.checkpoints import CheckpointError, Checkpoints, run_with_checkpoints
+from lumigrad.fit.interruption import Interruption
+from lumigrad.fit.mesh import (
+    FitState,
+    MeshJob,
+    MeshOptions,
+    Stage,
+    Views,
+    default_stages,
+    fibonacci_cameras,
+    fit,
+    render_views,
+)
+from lumigrad.fit.metrics import chamfer_distance, psnr, ssim, write_metrics
 from lumigrad.fit.normals import normal_consistency, normals_from_depth
 from lumigrad.fit.optim import AdamUniform
-from lumigrad.fit.remesh import remesh
-from lumigrad.fit.views import Views, fibonacci_cameras, render_views
 
 __all__ = [
     "AdamUniform",
+    "CheckpointError",
+    "Checkpoints",
     "FitState",
+    "Interruption",
     "LargeSteps",
+    "MeshJob",
+    "MeshOptions",
     "Stage",
     "Views",
     "bake",
@@ -30,5 +49,7 @@ __all__ = [
     "psnr",
     "remesh",
     "render_views",
+    "run_with_checkpoints",
     "ssim",
+    "write_metrics",
 ]

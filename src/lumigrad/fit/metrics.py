@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -84,3 +88,8 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     c1, c2 = 0.01**2, 0.03**2
     likeness = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
     return (likeness / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))).mean((1, 2, 3))
+
+
+def write_metrics(values: dict[str, Any], path: Path) -> None:
+    """JSON with two-space indentation."""
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

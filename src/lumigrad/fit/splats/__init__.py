@@ -1,7 +1,8 @@
-"""Gaussians and spheres from posed photographs: parameters, start, strategies, and the loop."""
+"""Gaussians and spheres from posed photographs: parameters, start, strategies, the loop, and the whole job."""
 
 from __future__ import annotations
 
+from lumigrad.fit.splats.job import SplatJob, SplatOptions
 from lumigrad.fit.splats.loop import Schedule, SplatState, evaluate, fit_splats, loss_of
 from lumigrad.fit.splats.models import Gaussians, Model, Spheres
 from lumigrad.fit.splats.photos import Photo, load_photos
@@ -16,6 +17,8 @@ __all__ = [
     "Photo",
     "Schedule",
     "Spheres",
+    "SplatJob",
+    "SplatOptions",
     "SplatState",
     "Strategy",
     "agreeing_points",

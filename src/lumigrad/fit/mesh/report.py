@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lumigrad.fit.loop import FitState, Stage
+from lumigrad.fit.mesh.loop import FitState
+from lumigrad.fit.mesh.stages import Stage
+from lumigrad.fit.mesh.views import Views, render_views
 from lumigrad.fit.metrics import chamfer_distance, psnr
-from lumigrad.fit.views import Views, render_views
 from lumigrad.io.image import save_gif
 from lumigrad.render.mesh import render_mesh
 from lumigrad.scene.cameras.camera import PerspectiveCamera
@@ -20,6 +19,7 @@ from lumigrad.scene.light.lights import Lighting
 from lumigrad.scene.shapes.mesh import Mesh
 
 Color = tuple[float, float, float]
+BACKGROUND: Color = (0x40 / 255, 0x4A / 255, 0x56 / 255)
 
 
 def over(images: Tensor, background: Color) -> Tensor:
@@ -64,11 +64,6 @@ def metrics(
         "faces": len(mesh.faces),
         "threads": torch.get_num_threads(),
     }
-
-
-def write_metrics(values: dict[str, Any], path: Path) -> None:
-    """JSON with two-space indentation."""
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def detached(mesh: Mesh) -> Mesh:

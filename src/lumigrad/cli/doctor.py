@@ -1,0 +1,43 @@
+"""`lumigrad doctor`: what a report of a problem should say about the installation."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from typing import Any
+
+import numpy
+import torch
+
+from lumigrad import __version__
+
+
+def add_parser(commands: Any) -> None:
+    """The command, without options."""
+    parser = commands.add_parser("doctor", help="report versions, threads, instruction sets, CUDA")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report; returns 1 where the native core cannot be used."""
+    lines = [
+        ("lumigrad", __version__),
+        ("python", f"{platform.python_version()} ({platform.system()} {platform.machine()})"),
+        ("torch", torch.__version__),
+        ("numpy", numpy.__version__),
+        ("threads", f"{torch.get_num_threads()} used, {os.cpu_count()} in the machine"),
+    ]
+    code = 0
+    try:
+        from lumigrad._engine import core as _core
+        from lumigrad._engine import cuda as _cuda
+
+        lines.append(("instruction set", f"{_core.isa()} (built: {', '.join(_core.available_isas())})"))
+        lines.append(("cuda", _cuda.status()))
+    except (ImportError, OSError, RuntimeError) as error:
+        lines.append(("native core", f"not usable: {error}"))
+        code = 1
+    for name, value in lines:
+        print(f"{name:16} {value}")
+    return code

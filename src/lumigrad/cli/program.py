@@ -1,0 +1,37 @@
+"""The program: its parser, made of those of the commands, and its exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from lumigrad import __version__
+from lumigrad.cli import demo, doctor, fit, render, splat
+from lumigrad.cli.shared import INTERRUPTED, UserError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lumigrad", description="Differentiable rendering: fit, render, examine.")
+    parser.add_argument("--version", action="version", version=f"lumigrad {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (fit, demo, splat, render, doctor):
+        command.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code: 0 when done, 2 for wrong input, 130 when interrupted.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        return int(arguments.run(arguments))
+    except UserError as error:
+        print(f"lumigrad: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lumigrad: interrupted", file=sys.stderr)
+        return INTERRUPTED

@@ -1,0 +1,58 @@
+"""What several commands have in common: errors, files, progress."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lumigrad.io.image import load_image
+from lumigrad.io.mesh import load_mesh
+from lumigrad.scene.shapes.mesh import Mesh
+
+INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """A mistake in the arguments or the input: one line on stderr, exit code 2."""
+
+
+def read_mesh(path: Path, texture: Path | None, materials: bool = False) -> Mesh:
+    """The mesh of a file, with an image as its texture where one is given."""
+    try:
+        mesh = load_mesh(path, materials=materials and texture is None)
+        if texture is None:
+            return mesh
+        if mesh.uvs is None:
+            raise UserError(f"--texture: {path} has no texture coordinates")
+        return replace(mesh, texture=load_image(texture)[..., :3], colors=None)
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder of `--out`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: cannot create {path}: {error.strerror}") from error
+
+
+def progress_bar(**options: Any) -> Any:
+    """A bar on stderr: a context manager with `update`."""
+    from tqdm import tqdm
+
+    # A log file needs no animation.
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(dynamic_ncols=True, mininterval=interval, **options)
+
+
+def report_interruption(iterations: int, folder: Path) -> int:
+    """Say how a stopped fit can be resumed; returns the exit code."""
+    print(
+        f"lumigrad: stopped after {iterations} iterations; the state is in {folder}. "
+        "The same command with --resume goes on.",
+        file=sys.stderr,
+    )
+    return INTERRUPTED

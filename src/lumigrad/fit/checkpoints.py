@@ -1,0 +1,109 @@
+"""The state of a fit on disk, so that an interrupted fit can be resumed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from lumigrad.fit.interruption import Interruption
+
+STATE_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """There is no state to resume from, or it belongs to another fit."""
+
+
+class State(Protocol):
+    """The state of a fit: tensors and plain values only, so that it can be loaded safely."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+AnyState = TypeVar("AnyState", bound=State)
+
+
+class Checkpoints:
+    """The file `state.pt` in a folder.
+
+    Args:
+        folder: an existing folder.
+        settings: plain values that determine the fit. A state saved with other settings cannot be resumed.
+        inputs: those settings that are digests of the input, each with the words for a different input, such as
+            {"mesh": "another mesh"}.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        self.path = folder / "state.pt"
+        self.settings, self.inputs = dict(settings), dict(inputs)
+
+    def save(self, state: State) -> None:
+        """Replace the saved state."""
+        # A rename is atomic: whenever the process is killed, one complete state is left.
+        part = self.path.with_name(self.path.name + ".part")
+        torch.save({"version": STATE_VERSION, "settings": self.settings, "state": state.to_dict()}, part)
+        os.replace(part, self.path)
+
+    def load(self) -> dict[str, Any]:
+        """The saved state, as `to_dict` returned it, on the CPU.
+
+        Raises:
+            CheckpointError: there is no state, it is damaged, or it was made from another input or with other settings.
+        """
+        if not self.path.is_file():
+            raise CheckpointError(f"no state to go on from in {self.path.parent}")
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            version, settings, state = saved["version"], saved["settings"], saved["state"]
+        except Exception as error:  # a damaged file can fail in any layer of the reader
+            raise CheckpointError(f"cannot read {self.path}: {str(error).splitlines()[0]}") from error
+        if version != STATE_VERSION:
+            raise CheckpointError(f"{self.path} is of another version of lumigrad")
+        self._compare(settings)
+        return state
+
+    def _compare(self, saved: dict[str, Any]) -> None:
+        different = [name for name in self.settings if saved.get(name) != self.settings[name]]
+        for name, other in self.inputs.items():
+            if name in different:
+                raise CheckpointError(f"{self.path} belongs to {other}")
+        if different:
+            # Stages follow from the other options; they are worth a mention only when nothing else differs.
+            told = [name for name in different if name != "stages"] or different
+            changes = ", ".join(f"{name} was {saved.get(name)}, now {self.settings[name]}" for name in told)
+            raise CheckpointError(f"{self.path} was made with other options: {changes}")
+
+
+def run_with_checkpoints(
+    loop: Callable[[Callable[[AnyState], bool]], AnyState],
+    checkpoints: Checkpoints,
+    on_step: Callable[[AnyState], None] | None = None,
+    interval: float = 30.0,
+) -> AnyState:
+    """Run a fitting loop until it ends or SIGINT or SIGTERM asks it to stop, and save its state.
+
+    Args:
+        loop: runs the fit. Its argument is to be called with the state after every step and returns False to stop.
+        checkpoints: where the state is saved, at the end and every `interval` seconds.
+        on_step: called with the state after every step, for example to show progress.
+    """
+    saved = time.monotonic()
+    with Interruption() as interruption:
+
+        def after_step(state: AnyState) -> bool:
+            nonlocal saved
+            if on_step is not None:
+                on_step(state)
+            if time.monotonic() - saved > interval:
+                checkpoints.save(state)
+                saved = time.monotonic()
+            return not interruption.requested
+
+        state = loop(after_step)
+        checkpoints.save(state)
+    return state

@@ -1,0 +1,189 @@
+"""A whole fit to photographs: model and strategy, running with checkpoints, and the results as files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lumigrad.fit.checkpoints import Checkpoints, run_with_checkpoints
+from lumigrad.fit.metrics import write_metrics
+from lumigrad.fit.splats import report
+from lumigrad.fit.splats.loop import Schedule, SplatState, fit_splats
+from lumigrad.fit.splats.models import Gaussians, Model, Spheres
+from lumigrad.fit.splats.photos import Photo, load_photos
+from lumigrad.fit.splats.start import first_points, focus
+from lumigrad.fit.splats.strategies import MCMC, CloneSplitPrune, Strategy
+from lumigrad.io.dataset import PosedPhotos
+from lumigrad.io.gaussians import save_gaussians
+from lumigrad.io.points import save_points
+
+
+@dataclass(frozen=True)
+class SplatOptions:
+    """What determines the fit of primitives to photographs.
+
+    Attributes:
+        spheres: fit soft spheres instead of Gaussians.
+        iterations: gradient steps; a fit of so many steps can be repeated exactly.
+        minutes: of fitting, where no number of iterations is given; 10 by default.
+        strategy: how primitives are added.
+        limit: largest number of primitives.
+        points: number to begin with, where the data set has no points.
+        degree: of the spherical harmonics.
+        reduce: factor by which photographs are averaged down.
+        seed: of everything that is random.
+    """
+
+    spheres: bool = False
+    iterations: int | None = None
+    minutes: float | None = None
+    strategy: Literal["clone", "mcmc"] = "clone"
+    limit: int = 60_000
+    points: int = 12_000
+    degree: int = 2
+    reduce: int = 1
+    seed: int = 0
+
+    def schedule(self) -> Schedule:
+        """How long to fit."""
+        minutes = None if self.iterations else self.minutes or 10.0
+        return Schedule(self.iterations, minutes, seed=self.seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values that a fit must have in common with the one it resumes."""
+        return {**vars(self), "minutes": self.schedule().minutes}
+
+
+@dataclass(frozen=True)
+class SplatJob:
+    """A fit of Gaussians or spheres to posed photographs.
+
+    ::
+
+        job = SplatJob.prepare(load_dataset("garden"), SplatOptions(minutes=5))
+        state = job.run(job.begin(), folder)
+        if job.complete(state):
+            numbers = job.write_results(state, folder)
+
+    Attributes:
+        options: what was asked for.
+        data: where the photographs come from.
+        photos: those to fit.
+        held_out: those held back for the metrics.
+        model, strategy, schedule: as for `fit_splats`.
+        device: where to fit.
+        settings: plain values that determine the fit, kept beside its state.
+    """
+
+    options: SplatOptions
+    data: PosedPhotos
+    photos: list[Photo]
+    held_out: list[Photo]
+    model: Model
+    strategy: Strategy
+    schedule: Schedule
+    device: torch.device
+    settings: dict[str, Any]
+
+    @classmethod
+    def prepare(
+        cls, data: PosedPhotos, options: SplatOptions | None = None, device: torch.device | None = None
+    ) -> SplatJob:
+        """Read the photographs and set the fit up.
+
+        Raises:
+            FileNotFoundError, ValueError: see `PosedPhotos.split` and `load_photos`.
+        """
+        options, device = options or SplatOptions(), device or torch.device("cpu")
+        train, held_out = data.split()
+        photos = load_photos(data, train, reduce=options.reduce)
+        kept = load_photos(data, held_out, reduce=options.reduce)
+        extent = focus(photos)[1]
+        model = Spheres(extent) if options.spheres else Gaussians(options.degree, extent)
+        strategy = MCMC(options.limit) if options.strategy == "mcmc" else CloneSplitPrune(extent, options.limit)
+        settings = {**options.to_dict(), "device": device.type, "photographs": _digest(photos)}
+        return cls(options, data, photos, kept, model, strategy, options.schedule(), device, settings)
+
+    def begin(self) -> SplatState:
+        """The state before the first step."""
+        generator = torch.Generator().manual_seed(self.options.seed)
+        parameters = self.model.start(first_points(self.data, self.photos, self.options.points, generator))
+        return SplatState.start({name: value.to(self.device) for name, value in parameters.items()}, self.options.seed)
+
+    def resume(self, folder: Path) -> SplatState:
+        """The state kept in a folder.
+
+        Raises:
+            CheckpointError: there is none, or it is of another fit.
+        """
+        state = SplatState.from_dict(self._checkpoints(folder).load())
+        state.rows = state.rows.to(self.device)
+        return state
+
+    def run(
+        self,
+        state: SplatState,
+        folder: Path,
+        on_step: Callable[[SplatState], None] | None = None,
+        evaluate_every: int = 250,
+    ) -> SplatState:
+        """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder.
+
+        Args:
+            on_step: called with the state after every step.
+            evaluate_every: steps between two measurements on the photographs held out.
+        """
+        photos, held_out = self._on_device(self.photos), self._on_device(self.held_out)
+        return run_with_checkpoints(
+            lambda after_step: fit_splats(
+                photos, state, self.model, self.strategy, self.schedule, held_out, evaluate_every, after_step
+            ),
+            self._checkpoints(folder),
+            on_step,
+        )
+
+    def complete(self, state: SplatState) -> bool:
+        """Whether the schedule is at its end."""
+        return self.schedule.progress(state) >= 1
+
+    @property
+    def kind(self) -> str:
+        """What the primitives are called: the name of the file that they are saved to, without .ply."""
+        return "spheres" if self.options.spheres else "gaussians"
+
+    def write_results(self, state: SplatState, folder: Path, frames: int = 60) -> dict[str, Any]:
+        """Write metrics.json, gaussians.ply or spheres.ply, comparison.png and fly_through.gif; returns the metrics.
+
+        Args:
+            frames: of the fly-through.
+        """
+        photos, held_out = self._on_device(self.photos), self._on_device(self.held_out)
+        parameters = state.rows.parameters
+        numbers = report.metrics(state, self.model, held_out, self.schedule)
+        write_metrics(numbers, folder / "metrics.json")
+        path = folder / f"{self.kind}.ply"
+        if self.options.spheres:
+            save_points(Spheres.cloud(parameters), path)
+        else:
+            save_gaussians(Gaussians.cloud(parameters), path)
+        report.comparison(state, self.model, held_out[:4], self.schedule, folder / "comparison.png")
+        report.fly_through(state, self.model, photos, self.schedule, folder / "fly_through.gif", frames)
+        return numbers
+
+    def _on_device(self, photos: list[Photo]) -> list[Photo]:
+        return [photo.to(self.device) for photo in photos]
+
+    def _checkpoints(self, folder: Path) -> Checkpoints:
+        return Checkpoints(folder, self.settings, {"photographs": "other photographs"})
+
+
+def _digest(photos: list[Photo]) -> str:
+    digest = hashlib.sha256()
+    for photo in photos:
+        digest.update(photo.image.numpy().tobytes() + photo.camera.view.numpy().tobytes())
+    return digest.hexdigest()
