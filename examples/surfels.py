@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     mesh = creature(level=5)
     camera = PerspectiveCamera.orbit(25.0, 15.0, 3.3, 40.0, (options.size, options.size))
-    lens = (camera.size, camera.view, camera.fx, camera.fy, camera.cx, camera.cy)
+    lens = (camera.size, camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)
     white = torch.ones(3)
 
     points = sample(mesh, options.samples)

@@ -14,8 +14,7 @@ from lumigrad.ops.splat import (
 )
 from lumigrad.ops.surface import antialias, edge_topology, interpolate, peel, rasterize
 from lumigrad.ops.texture import build_mips, texture, texture_cube
-from lumigrad.types.fragments import Fragments, SoftFragments
-from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
+from lumigrad.types import Fragments, ProjectedGaussians, SoftFragments, Splats, Surfels, View
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,6 +23,7 @@ __all__ = [
     "SoftFragments",
     "Splats",
     "Surfels",
+    "View",
     "antialias",
     "blending",
     "build_mips",

@@ -46,7 +46,7 @@ def sphere_of_surfels(turn: float) -> tuple[torch.Tensor, torch.Tensor]:
 def test_consistency() -> None:
     """It is small for surfels that lie on their surface, grows when they are turned, and turns them back."""
     view = camera((48, 48))
-    lens = (view.size, view.view, view.fx, view.fy, view.cx, view.cy)
+    lens = (view.size, view.world_to_camera, view.fx, view.fy, view.cx, view.cy)
     scales, opacities = torch.full((3000, 2), 0.08), torch.full((3000,), 0.9)
     errors = []
     for turn in (0.0, 0.3):

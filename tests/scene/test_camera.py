@@ -27,7 +27,7 @@ def test_look_at_by_hand() -> None:
 
 
 def test_look_at_is_rigid_and_right_handed() -> None:
-    view = random_camera().view
+    view = random_camera().world_to_camera
     rotation = view[:, :3, :3]
     identity = torch.eye(3, dtype=view.dtype).expand(3, 3, 3)
     torch.testing.assert_close(rotation @ rotation.transpose(1, 2), identity)
@@ -69,7 +69,7 @@ def test_projection_by_hand() -> None:
 def test_clip_matrix_agrees_with_intrinsics() -> None:
     camera = random_camera()
     points = torch.randn(20, 3, dtype=torch.float64)
-    local = points @ camera.view[:, :3, :3].transpose(1, 2) + camera.view[:, None, :3, 3]
+    local = points @ camera.world_to_camera[:, :3, :3].transpose(1, 2) + camera.world_to_camera[:, None, :3, 3]
     x = camera.cx[:, None] + camera.fx[:, None] * local[..., 0] / -local[..., 2]
     y = camera.cy[:, None] - camera.fy[:, None] * local[..., 1] / -local[..., 2]
     torch.testing.assert_close(camera.pixels(points), torch.stack([x, y], -1))
@@ -95,7 +95,7 @@ def test_orbit() -> None:
 def test_orbit_is_continuous_at_the_pole() -> None:
     near_pole = PerspectiveCamera.orbit(30.0, 89.99, 2.0, 40.0, (8, 8))
     pole = PerspectiveCamera.orbit(30.0, 90.0, 2.0, 40.0, (8, 8))
-    torch.testing.assert_close(near_pole.view, pole.view, atol=1e-3, rtol=0)
+    torch.testing.assert_close(near_pole.world_to_camera, pole.world_to_camera, atol=1e-3, rtol=0)
 
 
 def test_resized_keeps_the_image() -> None:
@@ -120,7 +120,7 @@ def test_batches_index_like_tensors() -> None:
     camera = random_camera()
     assert camera.shape == (3,)
     assert camera[1].shape == ()
-    torch.testing.assert_close(camera[1:].view, camera.view[1:])
+    torch.testing.assert_close(camera[1:].world_to_camera, camera.world_to_camera[1:])
     torch.testing.assert_close(camera[torch.tensor([2, 0])].fx, camera.fx[[2, 0]])
     with pytest.raises(IndexError):
         camera[0][0]
@@ -132,12 +132,12 @@ def test_batches_index_like_tensors() -> None:
         ({"near": 2.0, "far": 1.0}, "near, far"),
         ({"size": (0, 4)}, "size"),
         ({"fx": torch.ones(5)}, "fx"),
-        ({"view": torch.eye(3)}, "view"),
+        ({"world_to_camera": torch.eye(3)}, "world_to_camera"),
         ({"fy": "wide"}, "fy"),
     ],
 )
 def test_wrong_arguments_name_the_culprit(change: dict, message: str) -> None:
-    good = {"view": torch.eye(4), "fx": 1.0, "fy": 1.0, "cx": 1.0, "cy": 1.0, "size": (2, 2)}
+    good = {"world_to_camera": torch.eye(4), "fx": 1.0, "fy": 1.0, "cx": 1.0, "cy": 1.0, "size": (2, 2)}
     with pytest.raises((ValueError, TypeError), match=message):
         PerspectiveCamera(**{**good, **change})
 

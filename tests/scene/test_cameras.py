@@ -19,7 +19,7 @@ from lumigrad.scene import (
 )
 
 F64 = torch.float64
-LENSES: list[Distortion | None] = [
+DISTORTIONS: list[Distortion | None] = [
     None,
     RadialTangentialDistortion(-0.2, 0.05, 0.002, -0.001, 0.01, 0.01),
     FisheyeDistortion(0.05, -0.01, 0.002, -0.0003),
@@ -31,14 +31,14 @@ def poses(count: int = 3) -> torch.Tensor:
     return orbit_view(angles, 0.2 * angles, torch.linspace(2.5, 4.0, count, dtype=F64), (0.1, 0.0, -0.1))
 
 
-def camera(lens: Distortion | None = None, view: torch.Tensor | None = None) -> PerspectiveCamera:
-    view = poses() if view is None else view
-    return PerspectiveCamera(view, 70.0, 80.0, 30.0, 27.0, (48, 64), 0.5, 50.0, lens)  # type: ignore[arg-type]
+def camera(distortion: Distortion | None = None, matrix: torch.Tensor | None = None) -> PerspectiveCamera:
+    matrix = poses() if matrix is None else matrix
+    return PerspectiveCamera(matrix, 70.0, 80.0, 30.0, 27.0, (48, 64), 0.5, 50.0, distortion)  # type: ignore[arg-type]
 
 
 def cameras() -> list[Camera]:
     ortho = OrthographicCamera(poses(), 20.0, 25.0, 30.0, 27.0, (48, 64), -1.0, 9.0)  # type: ignore[arg-type]
-    return [*(camera(lens) for lens in LENSES), ortho]
+    return [*(camera(distortion) for distortion in DISTORTIONS), ortho]
 
 
 def cloud(count: int = 20, seed: int = 0) -> torch.Tensor:
@@ -108,18 +108,18 @@ def test_gradients_reach_every_parameter(seen: Camera, way: str) -> None:
     seen = seen[0]
     points = cloud(3)
     pixels, depth = seen.pixels(points).detach(), seen.depth(points).detach()
-    lens = getattr(seen, "distortion", None)
-    names = [] if lens is None else list(vars(lens))
-    values = [seen.view[:3], seen.fx, seen.fy, seen.cx, seen.cy, points, pixels, depth]
-    values += [getattr(lens, name) for name in names]
+    distortion = getattr(seen, "distortion", None)
+    names = [] if distortion is None else list(vars(distortion))
+    values = [seen.world_to_camera[:3], seen.fx, seen.fy, seen.cx, seen.cy, points, pixels, depth]
+    values += [getattr(distortion, name) for name in names]
     inputs = [value.clone().requires_grad_() for value in values]
 
     def function(*values: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         pose, fx, fy, cx, cy, points, pixels, depth = values[:8]
-        view = torch.cat([pose, torch.tensor([[0.0, 0, 0, 1]], dtype=F64)])
-        changed = replace(seen, view=view, fx=fx, fy=fy, cx=cx, cy=cy)
-        if lens is not None:
-            changed = replace(changed, distortion=type(lens)(**dict(zip(names, values[8:], strict=True))))
+        matrix = torch.cat([pose, torch.tensor([[0.0, 0, 0, 1]], dtype=F64)])
+        changed = replace(seen, world_to_camera=matrix, fx=fx, fy=fy, cx=cx, cy=cy)
+        if distortion is not None:
+            changed = replace(changed, distortion=type(distortion)(**dict(zip(names, values[8:], strict=True))))
         if way == "unproject":
             return changed.unproject(pixels, depth)
         return changed.rays(pixels) if way == "rays" else getattr(changed, way)(points)
@@ -179,6 +179,23 @@ def test_fisheye_sees_behind() -> None:
     expected = torch.tensor([[2.0]]).sin().item(), 0.0, -torch.tensor([[2.0]]).cos().item()
     torch.testing.assert_close(direction[0], torch.tensor(expected, dtype=F64), atol=1e-6, rtol=0)
     torch.testing.assert_close(seen.pixels(direction), pixels)
+
+
+@pytest.mark.parametrize(
+    ("seen", "projection"),
+    [(camera(), "perspective"), (cameras()[-1], "orthographic"), (camera(FisheyeDistortion())[0], "fisheye")],
+)
+def test_views_are_the_camera(seen: Camera, projection: str) -> None:
+    view = seen.view()
+    assert (view.projection, view.size, view.near, view.far) == (projection, seen.size, seen.near, seen.far)
+    for name, tensor in zip(("world_to_camera", "fx", "fy", "cx", "cy"), view):
+        assert tensor is getattr(seen, name)
+
+
+@pytest.mark.parametrize("distortion", [FisheyeDistortion(0.05), RadialTangentialDistortion(0.1)])
+def test_distorted_cameras_have_no_view(distortion: Distortion) -> None:
+    with pytest.raises(ValueError, match=r"distortion: .*undistort the image first"):
+        camera(distortion).view()
 
 
 @pytest.mark.parametrize(

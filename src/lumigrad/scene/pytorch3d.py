@@ -46,11 +46,11 @@ def from_pytorch3d_fov(
     Raises:
         ValueError: shapes that do not fit.
     """
-    view = _view(R, T)
-    angle = as_float(fov, "fov", view) * (math.pi / 180 if degrees else 1.0)
+    matrix = _world_to_camera(R, T)
+    angle = as_float(fov, "fov", matrix) * (math.pi / 180 if degrees else 1.0)
     focal = 1 / torch.tan(0.5 * angle)
-    pair = torch.stack(torch.broadcast_tensors(focal / as_float(aspect_ratio, "aspect_ratio", view), focal), dim=-1)
-    return PerspectiveCamera(view, *_to_pixels(pair, (0.0, 0.0), True, size, view), size, znear, zfar)
+    pair = torch.stack(torch.broadcast_tensors(focal / as_float(aspect_ratio, "aspect_ratio", matrix), focal), dim=-1)
+    return PerspectiveCamera(matrix, *_to_pixels(pair, (0.0, 0.0), True, size, matrix), size, znear, zfar)
 
 
 def from_pytorch3d_perspective(
@@ -75,8 +75,8 @@ def from_pytorch3d_perspective(
     Raises:
         ValueError: shapes that do not fit.
     """
-    view = _view(R, T)
-    return PerspectiveCamera(view, *_to_pixels(focal_length, principal_point, in_ndc, size, view), size, near, far)
+    matrix = _world_to_camera(R, T)
+    return PerspectiveCamera(matrix, *_to_pixels(focal_length, principal_point, in_ndc, size, matrix), size, near, far)
 
 
 def from_pytorch3d_fov_orthographic(
@@ -92,16 +92,16 @@ def from_pytorch3d_fov_orthographic(
     scale_xyz: Tensor | Sequence[float] = (1.0, 1.0, 1.0),
 ) -> OrthographicCamera:
     """Camera of `FoVOrthographicCameras`; its scale of z moves no pixel and is left out."""
-    view = _view(R, T)
-    scale = as_float(scale_xyz, "scale_xyz", view)
+    matrix = _world_to_camera(R, T)
+    scale = as_float(scale_xyz, "scale_xyz", matrix)
     left, right, low, high = (
-        as_float(value, name, view)
+        as_float(value, name, matrix)
         for name, value in (("min_x", min_x), ("max_x", max_x), ("min_y", min_y), ("max_y", max_y))
     )
     focal = torch.broadcast_tensors(2 * scale[..., 0] / (right - left), 2 * scale[..., 1] / (high - low))
     centre = torch.broadcast_tensors(-(right + left) / (right - left), -(high + low) / (high - low))
-    intrinsics = _to_pixels(torch.stack(focal, dim=-1), torch.stack(centre, dim=-1), True, size, view)
-    return OrthographicCamera(view, *intrinsics, size, znear, zfar)
+    intrinsics = _to_pixels(torch.stack(focal, dim=-1), torch.stack(centre, dim=-1), True, size, matrix)
+    return OrthographicCamera(matrix, *intrinsics, size, znear, zfar)
 
 
 def from_pytorch3d_orthographic(
@@ -115,8 +115,8 @@ def from_pytorch3d_orthographic(
     far: float = 100.0,
 ) -> OrthographicCamera:
     """Camera of `OrthographicCameras`; arguments as in `from_pytorch3d_perspective`."""
-    view = _view(R, T)
-    return OrthographicCamera(view, *_to_pixels(focal_length, principal_point, in_ndc, size, view), size, near, far)
+    matrix = _world_to_camera(R, T)
+    return OrthographicCamera(matrix, *_to_pixels(focal_length, principal_point, in_ndc, size, matrix), size, near, far)
 
 
 def to_pytorch3d(camera: Camera, in_ndc: bool = False) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def to_pytorch3d_fov(camera: PerspectiveCamera) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _view(R: Tensor, T: Tensor) -> Tensor:
+def _world_to_camera(R: Tensor, T: Tensor) -> Tensor:
     if R.shape[-2:] != (3, 3):
         raise ValueError(f"R: expected shape [..., 3, 3], got {list(R.shape)}")
     if T.ndim == 0 or T.shape[-1] != 3:
@@ -170,8 +170,10 @@ def _view(R: Tensor, T: Tensor) -> Tensor:
 
 
 def _extrinsics(camera: Camera) -> tuple[Tensor, Tensor]:
-    flip = camera.view.new_tensor(_FLIP)
-    return (flip[:, None] * camera.view[..., :3, :3]).transpose(-1, -2), flip * camera.view[..., :3, 3]
+    flip = camera.world_to_camera.new_tensor(_FLIP)
+    return (flip[:, None] * camera.world_to_camera[..., :3, :3]).transpose(-1, -2), flip * camera.world_to_camera[
+        ..., :3, 3
+    ]
 
 
 def _middle(size: tuple[int, int], like: Tensor) -> Tensor:
@@ -179,10 +181,10 @@ def _middle(size: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def _to_pixels(
-    focal: Pair, principal: Pair, in_ndc: bool, size: tuple[int, int], view: Tensor
+    focal: Pair, principal: Pair, in_ndc: bool, size: tuple[int, int], like: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """fx, fy, cx, cy in pixels."""
-    scale, centre = as_float(focal, "focal_length", view), as_float(principal, "principal_point", view)
+    scale, centre = as_float(focal, "focal_length", like), as_float(principal, "principal_point", like)
     if scale.ndim == 0 or scale.shape[-1] != 2:
         scale = scale[..., None].expand(*scale.shape, 2)
     if centre.ndim == 0 or centre.shape[-1] != 2:

@@ -1,1 +1,7 @@
 """What ops return and take: named tuples of tensors."""
+
+from lumigrad.types.fragments import Fragments, SoftFragments
+from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
+from lumigrad.types.view import View
+
+__all__ = ["Fragments", "ProjectedGaussians", "SoftFragments", "Splats", "Surfels", "View"]

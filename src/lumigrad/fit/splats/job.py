@@ -185,5 +185,5 @@ class SplatJob:
 def _digest(photos: list[Photo]) -> str:
     digest = hashlib.sha256()
     for photo in photos:
-        digest.update(photo.image.numpy().tobytes() + photo.camera.view.numpy().tobytes())
+        digest.update(photo.image.numpy().tobytes() + photo.camera.world_to_camera.numpy().tobytes())
     return digest.hexdigest()

@@ -66,7 +66,7 @@ class Gaussians:
     def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
         used = (min(self.degree, int(progress * 2 * (self.degree + 1))) + 1) ** 2 - 1
         harmonics = torch.cat([parameters["constant"][:, None], parameters["rest"][:, :used]], dim=1)
-        lens = (camera.view, camera.fx, camera.fy, camera.cx, camera.cy)
+        lens = (camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)
         return gaussians(
             parameters["means"], parameters["quats"], parameters["scales"].exp(), parameters["opacities"].sigmoid(),
             harmonics, camera.size, *lens, harmonics.new_full((3,), background), harmonics=True, antialiased=True,
@@ -116,7 +116,7 @@ class Spheres:
     ) -> Splats:
         """Any features [V, C] on the spheres, before a background that has the same number in all of them."""
         first, last = self.gamma
-        lens = (camera.view, camera.fx, camera.fy, camera.cx, camera.cy)
+        lens = (camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)
         return spheres(
             parameters["means"], parameters["scales"][:, 0].exp(), payload, camera.size, *lens,
             parameters["opacities"].sigmoid(), payload.new_full(payload.shape[1:], background),

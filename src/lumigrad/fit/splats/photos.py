@@ -55,7 +55,7 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
             raise ValueError(
                 f"{data.paths[index]}: {width} x {height} pixels, reduced by {reduce}, are less than 8 rows or columns"
             )
-        lens = {name: getattr(camera, name)[None].float() for name in ("view", "fx", "fy", "cx", "cy")}
+        lens = {name: getattr(camera, name)[None].float() for name in ("world_to_camera", "fx", "fy", "cx", "cy")}
         one = PerspectiveCamera(**lens, size=camera.size)
         photos.append(Photo(image[None], covered[None, ..., None].float(), one).reduced(reduce))
     return photos

@@ -29,7 +29,7 @@ def first_points(data: PosedPhotos, photos: list[Photo], count: int, generator: 
 def focus(photos: list[Photo]) -> tuple[Tensor, float]:
     """The point [3] nearest to all viewing directions, and the cameras' median distance from it."""
     eyes = torch.cat([photo.camera.position for photo in photos]).double()
-    axes = -torch.cat([photo.camera.view[:, 2, :3] for photo in photos]).double()
+    axes = -torch.cat([photo.camera.world_to_camera[:, 2, :3] for photo in photos]).double()
     one = torch.eye(3, dtype=torch.float64, device=eyes.device)
     across = one - axes[:, :, None] * axes[:, None, :]
     # A little of the cameras' mean keeps this regular where all look the same way.

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from lumigrad.scene.cameras.distortion import Distortion
+from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion
 from lumigrad.scene.cameras.pose import Scalar, Vector, affine_inverse, as_float, look_at, orbit_view
+from lumigrad.types import View
 
 __all__ = ["Camera", "PerspectiveCamera", "look_at"]
 
@@ -35,14 +36,14 @@ class Camera:
     """One camera, or a batch of them: what renderers ask for. Differentiable in every tensor.
 
     Attributes:
-        view: world-to-camera matrix [..., 4, 4].
+        world_to_camera: matrix [..., 4, 4].
         fx, fy: focal lengths in pixels (pixels per world unit for orthographic cameras), [...] or scalars.
         cx, cy: principal point in pixels, [...] or scalars.
         size: image (height, width) in pixels.
         near, far: distances of the clip planes along the viewing direction.
     """
 
-    view: Tensor
+    world_to_camera: Tensor
     fx: Tensor
     fy: Tensor
     cx: Tensor
@@ -52,18 +53,19 @@ class Camera:
     far: float = 100.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.view, Tensor) or self.view.shape[-2:] != (4, 4):
-            got = list(self.view.shape) if isinstance(self.view, Tensor) else type(self.view).__name__
-            raise ValueError(f"view: expected a tensor [..., 4, 4], got {got}")
+        matrix = self.world_to_camera
+        if not isinstance(matrix, Tensor) or matrix.shape[-2:] != (4, 4):
+            got = list(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+            raise ValueError(f"world_to_camera: expected a tensor [..., 4, 4], got {got}")
         if not self.near < self.far:
             raise ValueError(f"near, far: expected near < far, got {self.near}, {self.far}")
         object.__setattr__(self, "size", check_size(self.size))
         for name in ("fx", "fy", "cx", "cy"):
-            value = as_float(getattr(self, name), name, self.view).to(self.view)
+            value = as_float(getattr(self, name), name, matrix).to(matrix)
             try:
-                value = value.expand(self.view.shape[:-2])
+                value = value.expand(matrix.shape[:-2])
             except RuntimeError as error:
-                want, got = list(self.view.shape[:-2]), list(value.shape)
+                want, got = list(matrix.shape[:-2]), list(value.shape)
                 raise ValueError(f"{name}: expected a scalar or shape {want}, got {got}") from error
             object.__setattr__(self, name, value)
 
@@ -73,7 +75,7 @@ class Camera:
         focal: Tensor | Sequence[float],
         size: tuple[int, int],
         principal: Tensor | Sequence[float] = (0.0, 0.0),
-        view: Tensor | None = None,
+        world_to_camera: Tensor | None = None,
         near: float = 0.1,
         far: float = 100.0,
     ) -> C:
@@ -84,30 +86,30 @@ class Camera:
                 of the projection matrix.
             size: (height, width) in pixels.
             principal: [..., 2], where the viewing direction meets the image.
-            view: world-to-camera [..., 4, 4]; the identity by default.
+            world_to_camera: matrix [..., 4, 4]; the identity by default.
 
         Raises:
             ValueError: shapes that do not fit.
         """
         height, width = check_size(size)
-        view = torch.eye(4) if view is None else view
-        scale, centre = as_float(focal, "focal", view), as_float(principal, "principal", view)
+        matrix = torch.eye(4) if world_to_camera is None else world_to_camera
+        scale, centre = as_float(focal, "focal", matrix), as_float(principal, "principal", matrix)
         for name, value in (("focal", scale), ("principal", centre)):
             if value.ndim == 0 or value.shape[-1] != 2:
                 raise ValueError(f"{name}: expected shape [..., 2], got {list(value.shape)}")
         fx, fy = 0.5 * width * scale[..., 0], 0.5 * height * scale[..., 1]
         cx, cy = 0.5 * width * (1 + centre[..., 0]), 0.5 * height * (1 - centre[..., 1])
-        return cls(view, fx, fy, cx, cy, (height, width), near, far)
+        return cls(matrix, fx, fy, cx, cy, (height, width), near, far)
 
     @property
     def shape(self) -> torch.Size:
         """Batch shape."""
-        return self.view.shape[:-2]
+        return self.world_to_camera.shape[:-2]
 
     @property
     def camera_to_world(self) -> Tensor:
-        """Inverse of `view`, [..., 4, 4]."""
-        return affine_inverse(self.view)
+        """Inverse of `world_to_camera`, [..., 4, 4]."""
+        return affine_inverse(self.world_to_camera)
 
     @property
     def position(self) -> Tensor:
@@ -123,24 +125,41 @@ class Camera:
         return replace(self, **batched)
 
     def to(self: C, *args: Any) -> C:
-        """Copy with all tensors passed through `Tensor.to`; a distortion follows the view."""
+        """Copy with all tensors passed through `Tensor.to`; a distortion follows the matrix."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {k: v.to(*args) for k, v in found.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
     def resized(self: C, size: tuple[int, int]) -> C:
-        """The same camera with another resolution: its image plane is sampled more or less finely."""
+        """The same camera with an image of another size: its image plane is sampled more or less finely."""
         height, width = check_size(size)
         sy, sx = height / self.size[0], width / self.size[1]
         return replace(self, fx=self.fx * sx, fy=self.fy * sy, cx=self.cx * sx, cy=self.cy * sy, size=(height, width))
+
+    def view(self) -> View:
+        """What `lumigrad.gaussians`, `points`, `spheres`, `surfels` and `surface_splats` take, of [N] cameras or one.
+
+        It carries the camera's own clip planes. Those of a camera that was made for meshes can be too narrow for
+        primitives that have no use for a depth buffer: `camera.view()._replace(near=0.01, far=1e10)`.
+
+        Raises:
+            ValueError: a distortion that the ops do not know. They know `FisheyeDistortion` with all coefficients 0.
+        """
+        return View(
+            self.world_to_camera, self.fx, self.fy, self.cx, self.cy, self.size, self._projection(), self.near, self.far
+        )
+
+    def _projection(self) -> str:
+        """What `View.projection` calls this camera."""
+        raise NotImplementedError
 
     def projection_matrix(self) -> Tensor:
         """Camera-to-clip matrix [..., 4, 4], OpenGL's: z = -w on the near plane, z = w on the far one."""
         raise NotImplementedError
 
     def clip_matrix(self) -> Tensor:
-        """World-to-clip matrix [..., 4, 4]: `projection_matrix() @ view`."""
-        return self.projection_matrix() @ self.view
+        """World-to-clip matrix [..., 4, 4]: `projection_matrix() @ world_to_camera`."""
+        return self.projection_matrix() @ self.world_to_camera
 
     def project(self, points: Tensor) -> Tensor:
         """Clip-space positions of world points.
@@ -201,8 +220,9 @@ class Camera:
         if pixels is not None:
             return self._rays(pixels)
         height, width = self.size
-        rows = torch.arange(height, dtype=self.view.dtype, device=self.view.device) + 0.5
-        columns = torch.arange(width, dtype=self.view.dtype, device=self.view.device) + 0.5
+        dtype, device = self.world_to_camera.dtype, self.world_to_camera.device
+        rows = torch.arange(height, dtype=dtype, device=device) + 0.5
+        columns = torch.arange(width, dtype=dtype, device=device) + 0.5
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         origins, directions = self._rays(torch.stack([x, y], dim=-1).reshape(-1, 2))
         return origins.unflatten(-2, self.size), directions.unflatten(-2, self.size)
@@ -217,8 +237,8 @@ class Camera:
     def local(self, points: Tensor) -> Tensor:
         """World points in camera space, [..., V, 3]."""
         _check_points("points", points, 3)
-        view = self.view.to(points.dtype)
-        return points @ view[..., :3, :3].transpose(-1, -2) + view[..., None, :3, 3]
+        matrix = self.world_to_camera.to(points.dtype)
+        return points @ matrix[..., :3, :3].transpose(-1, -2) + matrix[..., None, :3, 3]
 
     def _plane(self, pixels: Tensor) -> Tensor:
         """Pixels on the normalised image plane [..., P, 2], y downwards."""
@@ -259,14 +279,14 @@ class PerspectiveCamera(Camera):
             return
         if not isinstance(self.distortion, Distortion):
             raise TypeError(f"distortion: expected a Distortion or None, got {type(self.distortion).__name__}")
-        object.__setattr__(self, "distortion", self.distortion.expanded(self.view))
+        object.__setattr__(self, "distortion", self.distortion.expanded(self.world_to_camera))
 
     @classmethod
     def from_fov(
         cls,
         fov_y: Scalar,
         size: tuple[int, int],
-        view: Tensor | None = None,
+        world_to_camera: Tensor | None = None,
         near: float = 0.1,
         far: float = 100.0,
     ) -> PerspectiveCamera:
@@ -275,19 +295,19 @@ class PerspectiveCamera(Camera):
         Args:
             fov_y: vertical field of view in degrees, a scalar or [...], each in (0, 180).
             size: (height, width) in pixels.
-            view: world-to-camera [..., 4, 4]; the identity by default.
+            world_to_camera: matrix [..., 4, 4]; the identity by default.
 
         Raises:
             ValueError: a field of view outside (0, 180), or shapes that do not fit.
         """
         height, width = check_size(size)
-        view = torch.eye(4) if view is None else view
-        fov = as_float(fov_y, "fov_y", view)
+        matrix = torch.eye(4) if world_to_camera is None else world_to_camera
+        fov = as_float(fov_y, "fov_y", matrix)
         if not bool(((fov > 0) & (fov < 180)).all()):
             raise ValueError(f"fov_y: expected degrees in (0, 180), got {fov.tolist()}")
         focal = 0.5 * height / torch.tan(fov * (math.pi / 360))
-        centre = view.new_tensor([0.5 * width, 0.5 * height])
-        return cls(view, focal, focal, centre[0], centre[1], (height, width), near, far)
+        centre = matrix.new_tensor([0.5 * width, 0.5 * height])
+        return cls(matrix, focal, focal, centre[0], centre[1], (height, width), near, far)
 
     @classmethod
     def orbit(
@@ -308,6 +328,14 @@ class PerspectiveCamera(Camera):
             fov_y, size, near, far: as in `from_fov`. Angles and distance broadcast to a batch.
         """
         return cls.from_fov(fov_y, size, orbit_view(azimuth, elevation, distance, target), near, far)
+
+    def _projection(self) -> str:
+        if self.distortion is None:
+            return "perspective"
+        if isinstance(self.distortion, FisheyeDistortion) and not bool((self.distortion.to_opencv() != 0).any()):
+            return "fisheye"
+        name = type(self.distortion).__name__
+        raise ValueError(f"distortion: expected none or an equidistant fisheye, got {name}; undistort the image first")
 
     def projection_matrix(self) -> Tensor:
         """Camera-to-clip matrix [..., 4, 4] without the distortion: z = -w on the near plane, z = w on the far one."""

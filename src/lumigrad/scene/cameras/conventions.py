@@ -79,7 +79,7 @@ def from_opencv(
         raise ValueError("K: expected no skew, got K[0, 1] other than 0")
     shift = 0.5 if integer_centers else 0.0
     return PerspectiveCamera(
-        _view(R, translation), K[..., 0, 0], K[..., 1, 1], K[..., 0, 2] + shift, K[..., 1, 2] + shift,
+        _world_to_camera(R, translation), K[..., 0, 0], K[..., 1, 1], K[..., 0, 2] + shift, K[..., 1, 2] + shift,
         size, near, far, distortion,
     )  # fmt: skip
 
@@ -90,8 +90,8 @@ def to_opencv(camera: PerspectiveCamera, integer_centers: bool = False) -> tuple
     zero, one = torch.zeros_like(camera.fx), torch.ones_like(camera.fx)
     rows = [[camera.fx, zero, camera.cx - shift], [zero, camera.fy, camera.cy - shift], [zero, zero, one]]
     K = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-    flip = camera.view.new_tensor(_FLIP)
-    return flip[:, None] * camera.view[..., :3, :3], flip * camera.view[..., :3, 3], K
+    flip = camera.world_to_camera.new_tensor(_FLIP)
+    return flip[:, None] * camera.world_to_camera[..., :3, :3], flip * camera.world_to_camera[..., :3, 3], K
 
 
 def from_colmap(
@@ -123,8 +123,8 @@ def from_colmap(
         raise ValueError(f"params: expected {focals + 2 + len(names)} for {model}, got {len(values)}")
     distortion = None if kind is None else kind(**dict(zip(names, values[focals + 2 :], strict=True)))
     cx, cy = values[focals : focals + 2]
-    view = _view(quaternion_to_matrix(qvec), tvec)
-    return PerspectiveCamera(view, values[0], values[focals - 1], cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
+    matrix = _world_to_camera(quaternion_to_matrix(qvec), tvec)
+    return PerspectiveCamera(matrix, values[0], values[focals - 1], cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
 
 
 def to_colmap(camera: PerspectiveCamera) -> tuple[Tensor, Tensor, str, Tensor]:
@@ -169,8 +169,8 @@ def from_opengl(
     identity = torch.eye(3, dtype=torch.float64, device=rotation.device)
     if not bool(((rotation @ rotation.transpose(-1, -2) - identity).abs() < 1e-3).all()):
         raise ValueError("camera_to_world: expected a rotation and a translation, got scale or shear")
-    view = affine_inverse(camera_to_world)
-    return PerspectiveCamera(view, fx, fy, cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
+    matrix = affine_inverse(camera_to_world)
+    return PerspectiveCamera(matrix, fx, fy, cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
 
 
 def to_opengl(camera: PerspectiveCamera) -> Tensor:
@@ -235,8 +235,8 @@ def to_transforms(camera: PerspectiveCamera, file_paths: Sequence[str]) -> dict[
     return document
 
 
-def _view(rotation: Tensor, translation: Tensor) -> Tensor:
-    """`view` of OpenCV's rotation [..., 3, 3] and translation [..., 3]."""
+def _world_to_camera(rotation: Tensor, translation: Tensor) -> Tensor:
+    """`world_to_camera` of OpenCV's rotation [..., 3, 3] and translation [..., 3]."""
     flip = rotation.new_tensor(_FLIP)
     rotation, translation = flip[:, None] * rotation, (flip * translation)[..., None]
     shape = torch.broadcast_shapes(rotation.shape[:-2], translation.shape[:-2])

@@ -92,12 +92,12 @@ class Distortion:
         edge = torch.where(inside, 0.0, xy / far_radius * limit)
         return torch.where(inside, near, self.distort(edge) * (far_radius / limit))
 
-    def expanded(self: D, view: Tensor) -> D:
-        """With every coefficient as a tensor of the dtype, device and batch shape of `view` [..., 4, 4]."""
-        shape = view.shape[:-2]
+    def expanded(self: D, matrix: Tensor) -> D:
+        """With every coefficient as a tensor of the dtype, device and batch shape of `matrix` [..., 4, 4]."""
+        shape = matrix.shape[:-2]
         values = {}
         for field in fields(self):
-            value = as_float(getattr(self, field.name), field.name, view).to(view)
+            value = as_float(getattr(self, field.name), field.name, matrix).to(matrix)
             try:
                 values[field.name] = value.expand(shape)
             except RuntimeError as error:

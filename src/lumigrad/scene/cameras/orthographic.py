@@ -24,7 +24,7 @@ class OrthographicCamera(Camera):
         cls,
         height: Scalar,
         size: tuple[int, int],
-        view: Tensor | None = None,
+        world_to_camera: Tensor | None = None,
         near: float = 0.1,
         far: float = 100.0,
     ) -> OrthographicCamera:
@@ -33,19 +33,19 @@ class OrthographicCamera(Camera):
         Args:
             height: of the image in world units, a scalar or [...], each above 0.
             size: (height, width) in pixels.
-            view: world-to-camera [..., 4, 4]; the identity by default.
+            world_to_camera: matrix [..., 4, 4]; the identity by default.
 
         Raises:
             ValueError: a height of 0 or less, or shapes that do not fit.
         """
         rows, columns = check_size(size)
-        view = torch.eye(4) if view is None else view
-        extent = as_float(height, "height", view)
+        matrix = torch.eye(4) if world_to_camera is None else world_to_camera
+        extent = as_float(height, "height", matrix)
         if not bool((extent > 0).all()):
             raise ValueError(f"height: expected more than 0, got {extent.tolist()}")
         scale = rows / extent
-        centre = view.new_tensor([0.5 * columns, 0.5 * rows])
-        return cls(view, scale, scale, centre[0], centre[1], (rows, columns), near, far)
+        centre = matrix.new_tensor([0.5 * columns, 0.5 * rows])
+        return cls(matrix, scale, scale, centre[0], centre[1], (rows, columns), near, far)
 
     @classmethod
     def orbit(
@@ -66,6 +66,9 @@ class OrthographicCamera(Camera):
             height, size, near, far: as in `from_height`.
         """
         return cls.from_height(height, size, orbit_view(azimuth, elevation, distance, target), near, far)
+
+    def _projection(self) -> str:
+        return "orthographic"
 
     def projection_matrix(self) -> Tensor:
         height, width = self.size
