@@ -11,6 +11,7 @@ import torch
 from ops_common import random
 
 from lumigrad.compat import pytorch3d as p3d
+from lumigrad.scene.cameras import pytorch3d as converters
 
 # What the cameras of the oracle were made with.
 KINDS: dict[str, tuple[type, dict[str, Any]]] = {
@@ -105,3 +106,23 @@ def test_perspective_on_the_screen_is_the_same_camera() -> None:
     screen = pixels.transform_points_screen(points)
     x, y, z = points.unbind(-1)
     assert torch.allclose(screen[:, :2], torch.stack((90 - 150 * x / z, 70 - 140 * y / z), -1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "convert", "options"),
+    [
+        (p3d.FoVPerspectiveCameras, converters.from_pytorch3d_fov, {"fov": 50.0, "aspect_ratio": 1.25}),
+        (
+            p3d.FoVOrthographicCameras,
+            converters.from_pytorch3d_fov_orthographic,
+            {"min_x": -1.5, "max_x": 2.0, "min_y": -1.0, "max_y": 1.25, "scale_xyz": ((1.5, 0.75, 1.0),)},
+        ),
+        (p3d.PerspectiveCameras, converters.from_pytorch3d_perspective, {"focal_length": ((1.5, 2.0),)}),
+        (p3d.OrthographicCameras, converters.from_pytorch3d_orthographic, {"principal_point": ((0.1, -0.2),)}),
+    ],
+)
+def test_converted_cameras_see_the_same_pixels(theirs: Any, convert: Any, options: dict[str, Any]) -> None:
+    R, T = p3d.look_at_view_transform(3.0, 20.0, torch.tensor([30.0, 70.0], dtype=torch.float64))
+    points = random(6, 3, dtype=torch.float64)
+    screen = theirs(R=R, T=T, **options).transform_points_screen(points, image_size=((120, 200),))
+    assert torch.allclose(screen[..., :2], convert(R, T, (120, 200), **options).pixels(points))

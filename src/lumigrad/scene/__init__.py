@@ -1,7 +1,11 @@
-"""Plain batched data that renderers consume: cameras, meshes, lights, built-in shapes."""
+"""Plain batched data that renderers consume: cameras, shapes, materials and lights.
+
+Converters of cameras are in `conventions` (OpenCV, COLMAP, OpenGL, Blender, NeRF) and `pytorch3d`.
+"""
 
 from __future__ import annotations
 
+from lumigrad.scene.cameras import conventions, pytorch3d
 from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera
 from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
 from lumigrad.scene.cameras.orthographic import OrthographicCamera
@@ -26,6 +30,7 @@ from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
+from lumigrad.scene.shapes.procedural import creature, icosphere
 
 __all__ = [
     "AmbientLight",
@@ -52,11 +57,15 @@ __all__ = [
     "Scene",
     "SpotLight",
     "SurroundingLight",
+    "conventions",
+    "creature",
     "cube_to_equirect",
     "equirect_to_cube",
+    "icosphere",
     "look_at",
     "matrix_to_quaternion",
     "orbit_view",
+    "pytorch3d",
     "quaternion_to_matrix",
     "sky",
     "studio",

@@ -7,7 +7,6 @@ the top left pixel, +x right, +y down. z passes through both.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.compat.pytorch3d._transform import Transform3d
+from lumigrad.scene.cameras.pytorch3d import box_intrinsics, fov_intrinsics, ndc_to_screen, screen_to_ndc
 
 Rows = Sequence[Sequence[Tensor | float]]
 Size = Sequence[int] | Sequence[Sequence[int]] | Tensor
@@ -115,30 +115,29 @@ class CamerasBase:
         projected = self.transform_points(points, eps, **kwargs)
         if self._in_ndc:
             return projected
-        size, half = self._size(kwargs.get("image_size"), projected)
+        size = self._size(kwargs.get("image_size"), projected)
         principal = self._principal_point()
         principal = principal[:, None] if projected.ndim == 3 else principal[0]
-        # Around the principal point NDC runs against the screen.
-        xy = (projected[..., :2] - principal) / half + (size / 2 - principal) / half
-        return torch.cat((xy, projected[..., 2:]), -1)
+        # PyTorch3D projects with +x left and +y up around the principal point, in pixels.
+        offset = (projected[..., :2] - principal) / (size.amin(-1, keepdim=True) / 2)
+        return torch.cat((offset + screen_to_ndc(principal, size), projected[..., 2:]), -1)
 
     def transform_points_screen(
         self, points: Tensor, eps: float | None = None, with_xyflip: bool = True, **kwargs: Any
     ) -> Tensor:
         """World points in pixels; without `with_xyflip`, +x left and +y up."""
         ndc = self.transform_points_ndc(points, eps, **kwargs)
-        size, half = self._size(kwargs.get("image_size"), ndc)
-        sign = -1 if with_xyflip else 1
-        return torch.cat((size / 2 + sign * half * ndc[..., :2], ndc[..., 2:]), -1)
+        size = self._size(kwargs.get("image_size"), ndc)
+        xy = ndc[..., :2]
+        return torch.cat((ndc_to_screen(xy if with_xyflip else -xy, size), ndc[..., 2:]), -1)
 
-    def _size(self, given: Size | None, points: Tensor) -> tuple[Tensor, Tensor]:
-        """(width, height) and half the shorter side, in pixels, to go with points."""
+    def _size(self, given: Size | None, points: Tensor) -> Tensor:
+        """(width, height) in pixels, of a shape that broadcasts against points."""
         value = self.image_size if given is None else given
         if value is None:
             raise ValueError("image_size: expected (height, width), as NDC and pixels are to be converted, got None")
         size = torch.as_tensor(value, dtype=points.dtype, device=points.device).reshape(-1, 2).flip(-1)
-        size = size[:, None] if points.ndim == 3 else size[0]
-        return size, size.amin(-1, keepdim=True) / 2
+        return size[:, None] if points.ndim == 3 else size[0]
 
     def is_perspective(self) -> bool:
         raise NotImplementedError
@@ -172,15 +171,15 @@ class FoVPerspectiveCameras(CamerasBase):
     fov: Tensor
 
     def _projection(self) -> Tensor:
-        scale = 1 / torch.tan((self.fov * (math.pi / 180) if self.degrees else self.fov) / 2)
+        fx, fy = fov_intrinsics(self.fov, self.aspect_ratio, self.degrees)
         depth = self.zfar / (self.zfar - self.znear)
         rows: Rows = [
-            [scale / self.aspect_ratio, 0.0, 0.0, 0.0],
-            [0.0, scale, 0.0, 0.0],
+            [fx, 0.0, 0.0, 0.0],
+            [0.0, fy, 0.0, 0.0],
             [0.0, 0.0, depth, -depth * self.znear],
             [0.0, 0.0, 1.0, 0.0],
         ]
-        return _matrix(rows, scale)
+        return _matrix(rows, fy)
 
     def is_perspective(self) -> bool:
         return True
@@ -206,15 +205,15 @@ class FoVOrthographicCameras(CamerasBase):
     min_x: Tensor
 
     def _projection(self) -> Tensor:
-        width, height, depth = self.max_x - self.min_x, self.max_y - self.min_y, self.zfar - self.znear
-        sx, sy, sz = self.scale_xyz.unbind(-1)
+        fx, fy, px, py = box_intrinsics(self.min_x, self.max_x, self.min_y, self.max_y, self.scale_xyz)
+        depth = self.zfar - self.znear
         rows: Rows = [
-            [2 / width * sx, 0.0, 0.0, -(self.max_x + self.min_x) / width],
-            [0.0, 2 / height * sy, 0.0, -(self.max_y + self.min_y) / height],
-            [0.0, 0.0, sz / depth, -self.znear / depth],
+            [fx, 0.0, 0.0, px],
+            [0.0, fy, 0.0, py],
+            [0.0, 0.0, self.scale_xyz[..., 2] / depth, -self.znear / depth],
             [0.0, 0.0, 0.0, 1.0],
         ]
-        return _matrix(rows, width)
+        return _matrix(rows, fx)
 
     def is_perspective(self) -> bool:
         return False

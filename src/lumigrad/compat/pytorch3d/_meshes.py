@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lumigrad.compat.pytorch3d._textures import TexturesBase
-from lumigrad.fit.laplacian import unique_edges
+from lumigrad.fit._laplacian import unique_edges
 from lumigrad.scene.shapes._packed import Index, Packing, numbers, same_kind
 
 Rows = Sequence[Tensor] | Tensor

@@ -1,7 +1,6 @@
 """Cameras from and to other programs' conventions: OpenCV, COLMAP, OpenGL, Blender and NeRF.
 
-PyTorch3D's are in :mod:`lumigrad.scene.pytorch3d`. Every function takes batches, and is differentiable in what it
-takes.
+PyTorch3D's are in :mod:`lumigrad.scene.cameras.pytorch3d`. All functions take batches and are differentiable.
 
 =============  ==========================================  ==========================================
                camera space                                centre of the top left pixel

@@ -1,1 +1,1 @@
-"""Meshes, points, Gaussians: plain batched data."""
+"""Meshes, points and Gaussians: plain batched data; and built-in meshes."""

@@ -1,9 +1,11 @@
 """Cameras from and to PyTorch3D's conventions.
 
-There a world point X (a row vector) lies at X R + T in a camera space with x to the left, y up, and z into the scene.
-Its NDC have x to the left and y up, too, and span [-1, 1] over the shorter side of the image, more over the
-longer one. Its screen space is this library's pixel space. `near` and `far` matter to our clip planes only, where
-PyTorch3D's camera has none.
+PyTorch3D takes a world point X (a row vector) to X R + T, in a camera space with x to the left, y up, and z into the
+scene. NDC also have x to the left and y up; they span [-1, 1] over the shorter side of the image, and more over the
+longer one. Screen space is lumigrad's pixel space. Where a PyTorch3D camera has no clip planes, `near` and `far` set
+lumigrad's.
+
+`lumigrad.compat.pytorch3d` builds its camera classes on the functions of intrinsics at the end of this module.
 """
 
 from __future__ import annotations
@@ -47,9 +49,8 @@ def from_pytorch3d_fov(
         ValueError: shapes that do not fit.
     """
     matrix = _world_to_camera(R, T)
-    angle = as_float(fov, "fov", matrix) * (math.pi / 180 if degrees else 1.0)
-    focal = 1 / torch.tan(0.5 * angle)
-    pair = torch.stack(torch.broadcast_tensors(focal / as_float(aspect_ratio, "aspect_ratio", matrix), focal), dim=-1)
+    focal = fov_intrinsics(as_float(fov, "fov", matrix), as_float(aspect_ratio, "aspect_ratio", matrix), degrees)
+    pair = torch.stack(torch.broadcast_tensors(*focal), dim=-1)
     return PerspectiveCamera(matrix, *_to_pixels(pair, (0.0, 0.0), True, size, matrix), size, znear, zfar)
 
 
@@ -94,14 +95,11 @@ def from_pytorch3d_fov_orthographic(
     """Camera of `FoVOrthographicCameras`; its scale of z moves no pixel and is left out."""
     matrix = _world_to_camera(R, T)
     scale = as_float(scale_xyz, "scale_xyz", matrix)
-    left, right, low, high = (
-        as_float(value, name, matrix)
-        for name, value in (("min_x", min_x), ("max_x", max_x), ("min_y", min_y), ("max_y", max_y))
-    )
-    focal = torch.broadcast_tensors(2 * scale[..., 0] / (right - left), 2 * scale[..., 1] / (high - low))
-    centre = torch.broadcast_tensors(-(right + left) / (right - left), -(high + low) / (high - low))
-    intrinsics = _to_pixels(torch.stack(focal, dim=-1), torch.stack(centre, dim=-1), True, size, matrix)
-    return OrthographicCamera(matrix, *intrinsics, size, znear, zfar)
+    sides = (("min_x", min_x), ("max_x", max_x), ("min_y", min_y), ("max_y", max_y))
+    fx, fy, px, py = box_intrinsics(*(as_float(value, name, matrix) for name, value in sides), scale)
+    focal = torch.stack(torch.broadcast_tensors(fx, fy), dim=-1)
+    principal = torch.stack(torch.broadcast_tensors(px, py), dim=-1)
+    return OrthographicCamera(matrix, *_to_pixels(focal, principal, True, size, matrix), size, znear, zfar)
 
 
 def from_pytorch3d_orthographic(
@@ -133,8 +131,7 @@ def to_pytorch3d(camera: Camera, in_ndc: bool = False) -> dict[str, Any]:
     R, T = _extrinsics(camera)
     focal, centre = torch.stack([camera.fx, camera.fy], dim=-1), torch.stack([camera.cx, camera.cy], dim=-1)
     if in_ndc:
-        unit = 0.5 * min(camera.size)
-        focal, centre = focal / unit, (_middle(camera.size, centre) - centre) / unit
+        focal, centre = focal / (0.5 * min(camera.size)), screen_to_ndc(centre, _width_height(camera.size, centre))
     image_size = torch.tensor(camera.size, device=R.device).expand(*camera.shape, 2)
     return {
         "R": R, "T": T, "focal_length": focal, "principal_point": centre, "in_ndc": in_ndc, "image_size": image_size,
@@ -176,8 +173,8 @@ def _extrinsics(camera: Camera) -> tuple[Tensor, Tensor]:
     ]
 
 
-def _middle(size: tuple[int, int], like: Tensor) -> Tensor:
-    return like.new_tensor([0.5 * size[1], 0.5 * size[0]])
+def _width_height(size: tuple[int, int], like: Tensor) -> Tensor:
+    return like.new_tensor([size[1], size[0]])
 
 
 def _to_pixels(
@@ -191,6 +188,30 @@ def _to_pixels(
         raise ValueError(f"principal_point: expected shape [..., 2], got {list(centre.shape)}")
     size = check_size(size)
     if in_ndc:
-        unit = 0.5 * min(size)
-        scale, centre = scale * unit, _middle(size, centre) - centre * unit
+        scale, centre = scale * (0.5 * min(size)), ndc_to_screen(centre, _width_height(size, centre))
     return scale[..., 0], scale[..., 1], centre[..., 0], centre[..., 1]
+
+
+def fov_intrinsics(fov: Tensor, aspect_ratio: Tensor, degrees: bool = True) -> tuple[Tensor, Tensor]:
+    """Focal lengths along x and y in NDC, of a field of view along the shorter side of the image."""
+    focal = 1 / torch.tan((fov * (math.pi / 180) if degrees else fov) / 2)
+    return focal / aspect_ratio, focal
+
+
+def box_intrinsics(
+    min_x: Tensor, max_x: Tensor, min_y: Tensor, max_y: Tensor, scale_xyz: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Focal lengths and principal point in NDC, fx, fy, px, py, that take a box of camera space to [-1, 1]."""
+    width, height = max_x - min_x, max_y - min_y
+    focal = (2 / width * scale_xyz[..., 0], 2 / height * scale_xyz[..., 1])
+    return *focal, -(max_x + min_x) / width, -(max_y + min_y) / height
+
+
+def screen_to_ndc(xy: Tensor, width_height: Tensor) -> Tensor:
+    """NDC [..., 2] of pixel coordinates [..., 2] in images of (width, height) [..., 2]."""
+    return (width_height / 2 - xy) / (width_height.amin(-1, keepdim=True) / 2)
+
+
+def ndc_to_screen(xy: Tensor, width_height: Tensor) -> Tensor:
+    """Pixel coordinates [..., 2] of NDC [..., 2] in images of (width, height) [..., 2]."""
+    return width_height / 2 - xy * (width_height.amin(-1, keepdim=True) / 2)
