@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from lumigrad._optional import require
+
 Color = tuple[float, float, float]
 
 
@@ -31,10 +33,9 @@ positive = number(int, 1)
 
 def color(text: str) -> Color:
     """A colour by name or as #rrggbb."""
-    from PIL import ImageColor
-
+    names = require("PIL.ImageColor", "a colour as an option")
     try:
-        red, green, blue = ImageColor.getrgb(text)[:3]
+        red, green, blue = names.getrgb(text)[:3]
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a colour such as 'white' or '#405060', got '{text}'") from None
     return red / 255, green / 255, blue / 255

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from lumigrad import __version__
+from lumigrad._optional import MissingPackageError
 from lumigrad.cli import demo, doctor, fit, render, splat
 from lumigrad.cli.shared import INTERRUPTED, UserError
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         return int(arguments.run(arguments))
-    except UserError as error:
+    except (UserError, MissingPackageError) as error:
         print(f"lumigrad: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lumigrad._optional import require
 from lumigrad.io.image import load_image
 from lumigrad.io.mesh import load_mesh
 from lumigrad.scene.shapes.mesh import Mesh
@@ -41,11 +42,9 @@ def make_folder(path: Path) -> None:
 
 def progress_bar(**options: Any) -> Any:
     """A bar on stderr: a context manager with `update`."""
-    from tqdm import tqdm
-
     # A log file needs no animation.
     interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(dynamic_ncols=True, mininterval=interval, **options)
+    return require("tqdm", "the progress bar").tqdm(dynamic_ncols=True, mininterval=interval, **options)
 
 
 def report_interruption(iterations: int, folder: Path) -> int:

@@ -6,13 +6,16 @@ Source: Nicolet, Jacobson, Jakob, "Large Steps in Inverse Rendering of Geometry"
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
 import torch
 from torch import Tensor
+
+from lumigrad._optional import require
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 
 def unique_edges(faces: Tensor) -> Tensor:
@@ -29,12 +32,13 @@ def laplacian(faces: Tensor, count: int) -> scipy.sparse.csc_matrix:
         faces: [F, 3].
         count: number of vertices.
     """
+    sparse = require("scipy.sparse", "lumigrad.fit.laplacian")
     a, b = unique_edges(faces).cpu().numpy().T
     ones = np.ones(len(a))
-    adjacency = scipy.sparse.coo_matrix((ones, (a, b)), shape=(count, count))
+    adjacency = sparse.coo_matrix((ones, (a, b)), shape=(count, count))
     adjacency = (adjacency + adjacency.T).tocsc()
     degree = np.asarray(adjacency.sum(axis=1)).reshape(-1)
-    return (scipy.sparse.diags(degree) - adjacency).tocsc()
+    return (sparse.diags(degree) - adjacency).tocsc()
 
 
 def laplacian_energy(values: Tensor, edges: Tensor) -> Tensor:
@@ -75,8 +79,10 @@ class LargeSteps:
     def __init__(self, faces: Tensor, count: int, strength: float) -> None:
         if strength < 0:
             raise ValueError(f"strength: expected at least 0, got {strength}")
-        self.matrix = (scipy.sparse.identity(count) + strength * laplacian(faces, count)).tocsc()
-        self._factor = scipy.sparse.linalg.splu(
+        sparse = require("scipy.sparse", "lumigrad.fit.LargeSteps")
+        solvers = require("scipy.sparse.linalg", "lumigrad.fit.LargeSteps")
+        self.matrix = (sparse.identity(count) + strength * laplacian(faces, count)).tocsc()
+        self._factor = solvers.splu(
             self.matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
         )
 

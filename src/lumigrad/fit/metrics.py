@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
+from lumigrad._optional import require
 from lumigrad.scene.shapes.mesh import Mesh
 
 
@@ -53,10 +53,11 @@ def chamfer_distance(mesh: Mesh, target: Mesh, count: int = 10_000, seed: int = 
     diagonal of the target's bounding box. Samples of one and the same surface are not zero apart: about
     0.25 * sqrt(area / count) / diagonal is the floor of this measure.
     """
+    tree = require("scipy.spatial", "lumigrad.fit.chamfer_distance").cKDTree
     ours = sample_surface(mesh, count, seed).double().numpy()
     theirs = sample_surface(target, count, seed + 1).double().numpy()
-    forth, _ = cKDTree(theirs).query(ours)
-    back, _ = cKDTree(ours).query(theirs)
+    forth, _ = tree(theirs).query(ours)
+    back, _ = tree(ours).query(theirs)
     low, high = target.bounds()
     return float(0.5 * (np.mean(forth) + np.mean(back)) / float((high - low).norm()))
 

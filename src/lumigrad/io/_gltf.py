@@ -13,22 +13,26 @@ import io
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import trimesh
-from PIL import Image
 from torch import Tensor
 
 from lumigrad.io.image import from_pil, to_pil
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
+
+if TYPE_CHECKING:
+    import trimesh
+    from PIL import Image
 
 _JSON_CHUNK = 0x4E4F534A
 
 
 def read(path: Path) -> tuple[trimesh.Scene, list[dict[str, Any]]]:
     """The scene with materials named "0", "1" ..., and what the file says about each material."""
+    import trimesh
+
     data = path.read_bytes()
     resolver = trimesh.resolvers.FilePathResolver(str(path))
     if path.suffix.lower() == ".gltf":
@@ -83,11 +87,15 @@ def material_of(found: Any, said: list[dict[str, Any]]) -> PBRMaterial:
 
 
 def _texture(picture: Any, channels: int) -> Tensor | None:
+    from PIL import Image
+
     return from_pil(picture)[..., :channels].contiguous() if isinstance(picture, Image.Image) else None
 
 
 def write(parts: list[tuple[trimesh.Trimesh, Tensor | None, Material | None]]) -> bytes:
     """Binary glTF of meshes, each with texture coordinates (v upwards) and material, or without both."""
+    import trimesh
+
     scene = trimesh.Scene()
     entries: dict[str, PBRMaterial] = {}
     for mesh, uvs, material in parts:
@@ -111,6 +119,8 @@ def write(parts: list[tuple[trimesh.Trimesh, Tensor | None, Material | None]]) -
 
 def _pictures(material: PBRMaterial, number: str) -> Any:
     """The images of a material for trimesh; a distinct number keeps it from merging materials that look the same."""
+    import trimesh
+
     occlusion = material.occlusion_texture
     return trimesh.visual.material.PBRMaterial(
         name=number,

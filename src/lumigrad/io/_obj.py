@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lumigrad.io.image import from_pil, load_image, save_image
@@ -25,6 +24,8 @@ def material_of(found: Any, folder: Path) -> PhongMaterial:
     Kd, Ks, Ka, Ke, Ns, d (or Tr), map_Kd, map_Ks, norm, and map_d where it is the alpha of map_Kd. What is missing is
     white for Kd, Kd for Ka, black for the rest.
     """
+    from PIL import Image
+
     words: dict[str, Any] = found.kwargs
     diffuse = _color(words.get("kd"), torch.ones(3))
     alpha = _number(words.get("d"), 1 - _number(words.get("tr"), 0.0))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from lumigrad._optional import require
 from lumigrad.io.colmap import load_colmap
 from lumigrad.io.image import load_image
 from lumigrad.scene.cameras.camera import PerspectiveCamera
@@ -154,8 +154,9 @@ def _existing(path: Path, named_by: Path) -> Path:
 
 
 def _pixels(path: Path) -> tuple[int, int]:
+    pillow = require("PIL.Image", "lumigrad.io.load_dataset")
     try:
-        with Image.open(path) as picture:
+        with pillow.open(path) as picture:
             return picture.size
-    except (UnidentifiedImageError, OSError) as error:
+    except OSError as error:
         raise ValueError(f"cannot read {path} as an image: {error}") from error

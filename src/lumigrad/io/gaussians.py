@@ -54,7 +54,7 @@ def load_gaussians(path: str | Path) -> GaussianCloud:
         FileNotFoundError: there is no such file.
         ValueError: the file is no PLY, is cut short, or lacks properties of Gaussians; the message names it.
     """
-    columns = read_columns(Path(path), "Gaussians")
+    columns = read_columns(Path(path), "Gaussians", "lumigrad.io.load_gaussians")
     rest = sum(name.startswith("f_rest_") for name in columns)
     missing = [name for name in _names(rest) if name not in columns and name not in ("nx", "ny", "nz")]
     if missing:

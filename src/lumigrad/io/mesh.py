@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-import trimesh
-from PIL import Image
 from torch import Tensor
 
+from lumigrad._optional import require
 from lumigrad.io import _gltf, _obj
 from lumigrad.io.image import from_pil
 from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
+
+if TYPE_CHECKING:
+    import trimesh
+    from PIL import Image
 
 T = TypeVar("T", Mesh, Material)
 READABLE = (".obj", ".gltf", ".glb", ".ply", ".stl", ".off")
@@ -52,6 +55,7 @@ def load_mesh(path: str | Path, materials: bool = True) -> Mesh:
         raise FileNotFoundError(f"no such mesh: {path}")
     if path.suffix.lower() not in READABLE:
         raise ValueError(f"cannot read {path}: expected one of {', '.join(READABLE)}")
+    _require_packages("lumigrad.io.load_mesh")
     try:
         mesh = _load_with_materials(path) if materials else _load_plain(path)
     except Exception as error:  # parsers of third-party formats fail in every way there is
@@ -61,7 +65,14 @@ def load_mesh(path: str | Path, materials: bool = True) -> Mesh:
     return mesh
 
 
+def _require_packages(user: str) -> None:
+    for module in ("trimesh", "PIL.Image"):
+        require(module, user)
+
+
 def _load_plain(path: Path) -> Mesh | None:
+    import trimesh
+
     loaded = trimesh.load_scene(path, process=False).to_mesh()
     if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
         return None
@@ -76,6 +87,8 @@ def _load_plain(path: Path) -> Mesh | None:
 
 
 def _load_with_materials(path: Path) -> Mesh | None:
+    import trimesh
+
     scene: trimesh.Scene
     said: list[dict[str, Any]] = []
     if path.suffix.lower() in (".glb", ".gltf"):
@@ -102,12 +115,14 @@ def _load_with_materials(path: Path) -> Mesh | None:
 
 def _assembled(parts: list[Mesh], found: list[Any], said: list[dict[str, Any]], folder: Path) -> Mesh:
     """One mesh of parts and of the material that trimesh found for each, or None."""
+    from trimesh.visual.material import PBRMaterial as GltfMaterial
+
     known: dict[int, Material] = {}
     for material in found:
         if material is not None and id(material) not in known:
             known[id(material)] = (
                 _gltf.material_of(material, said)
-                if isinstance(material, trimesh.visual.material.PBRMaterial)
+                if isinstance(material, GltfMaterial)
                 else _obj.material_of(material, folder)
             )
     joined = _welded(Meshes.join(parts).packed if len(parts) > 1 else parts[0])
@@ -126,10 +141,12 @@ def _assembled(parts: list[Mesh], found: list[Any], said: list[dict[str, Any]], 
 
 def _has_material(visual: Any) -> bool:
     """Whether a mesh of trimesh has a material that its file told of."""
+    from trimesh.visual.material import PBRMaterial as GltfMaterial
+
     if visual.kind != "texture":
         return False
     material = visual.material
-    if isinstance(material, trimesh.visual.material.PBRMaterial):
+    if isinstance(material, GltfMaterial):
         return True
     return bool(material.kwargs) or not (material.image is None or _is_placeholder(material.image))
 
@@ -191,6 +208,8 @@ def _weld(rows: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
 def _appearance(material: Any) -> tuple[Tensor | None, Tensor | None]:
     """Base colour image [H, W, 3] and base colour [3] of a trimesh material; None where it has none."""
+    from PIL import Image
+
     picture = getattr(material, "baseColorTexture", None)
     if picture is None:
         picture = getattr(material, "image", None)
@@ -210,7 +229,9 @@ def _appearance(material: Any) -> tuple[Tensor | None, Tensor | None]:
 
 def _is_placeholder(picture: Image.Image) -> bool:
     """Whether this is the small grey image that trimesh invents where there is no material."""
-    blank = trimesh.visual.material.empty_material().image
+    from trimesh.visual.material import empty_material
+
+    blank = empty_material().image
     return picture.size == blank.size and picture.convert("RGB").tobytes() == blank.convert("RGB").tobytes()
 
 
@@ -232,6 +253,8 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
     mesh = _detached(replace(mesh, materials=tuple(_detached(m) for m in mesh.materials))).to("cpu")
     normals, normal_faces = mesh.shading_normals()
     mesh = replace(mesh, normals=normals, normal_faces=normal_faces)
+    if path.suffix.lower() != ".obj":
+        _require_packages("lumigrad.io.save_mesh")
     if path.suffix.lower() not in (".obj", ".glb"):
         _save_without_materials(mesh, path)
         return
@@ -253,10 +276,12 @@ def _detached(thing: T) -> T:
 
 
 def _save_without_materials(mesh: Mesh, path: Path) -> None:
+    from trimesh.visual import TextureVisuals
+
     if path.suffix.lower() == ".ply" and mesh.uvs is not None and mesh.colors is None:
         result, uvs, _ = _part(mesh)  # PLY has texture coordinates as properties s and t of vertices
         assert uvs is not None
-        result.visual = trimesh.visual.TextureVisuals(uv=uvs.numpy())
+        result.visual = TextureVisuals(uv=uvs.numpy())
     else:
         result = _to_trimesh(replace(mesh, normals=None, normal_faces=None))
     result.export(path)
@@ -300,6 +325,8 @@ def _split(mesh: Mesh) -> Mesh:
 
 def _to_trimesh(mesh: Mesh) -> trimesh.Trimesh:
     """Positions, faces, colours, and the normals of vertices."""
+    import trimesh
+
     positions, faces = mesh.positions.double().numpy(), mesh.faces.numpy()
     normals = mesh.vertex_normals() if mesh.normals is None else mesh.normals
     result = trimesh.Trimesh(positions, faces, vertex_normals=normals.double().numpy(), process=False)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import trimesh
 from torch import Tensor
 
+from lumigrad._optional import require
 from lumigrad.scene.shapes.point_cloud import PointCloud
 
 _COLORS = (("red", "green", "blue"), ("r", "g", "b"))
@@ -28,7 +28,7 @@ def load_points(path: str | Path) -> PointCloud:
         FileNotFoundError: there is no such file.
         ValueError: the file is no PLY, or holds no points.
     """
-    columns = read_columns(Path(path), "a point cloud")
+    columns = read_columns(Path(path), "a point cloud", "lumigrad.io.load_points")
     positions = _stack(columns, ("x", "y", "z"))
     if positions is None:
         raise ValueError(f"cannot read {path} as a point cloud: it holds no points")
@@ -45,21 +45,27 @@ def load_points(path: str | Path) -> PointCloud:
     return PointCloud(positions, colors, _stack(columns, ("nx", "ny", "nz")), None if radii is None else radii[:, 0])
 
 
-def read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
+def read_columns(path: Path, kind: str, user: str) -> dict[str, np.ndarray]:
     """The properties of a PLY file's vertices by name, one value for each vertex.
+
+    Args:
+        path: PLY, text or binary.
+        kind: what the vertices are meant to be, for messages.
+        user: the public function that reads, for messages.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PLY, is cut short, or holds no vertices; `kind` says what they were to be.
+        ValueError: the file is no PLY, is cut short, or holds no vertices.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file of {kind.removeprefix('a ')}: {path}")
     if path.suffix.lower() != ".ply":
         raise ValueError(f"cannot read {path}: expected .ply")
+    ply = require("trimesh.exchange.ply", user)
     try:
         with path.open("rb") as file:
             # The parser itself, and not trimesh's objects, which keep neither normals nor other properties of points.
-            read = trimesh.exchange.ply.load_ply(file, fix_texture=False)
+            read = ply.load_ply(file, fix_texture=False)
         data: Any = read["metadata"]["_ply_raw"]["vertex"]["data"]
         names = data.dtype.names if hasattr(data, "dtype") else data
         columns = {name: np.asarray(data[name]).reshape(-1) for name in names}
@@ -89,6 +95,7 @@ def save_points(cloud: PointCloud, path: str | Path) -> None:
         raise ValueError("positions: expected at least one point to write")
     if cloud.colors is not None and cloud.colors.shape[1] not in (3, 4):
         raise ValueError(f"colors: expected 3 or 4 channels to write, got {cloud.colors.shape[1]}")
+    trimesh = require("trimesh", "lumigrad.io.save_points")
     attributes: dict[str, Any] = {}
     if cloud.normals is not None:
         attributes |= {name: _column(cloud.normals[:, i]) for i, name in enumerate(("nx", "ny", "nz"))}

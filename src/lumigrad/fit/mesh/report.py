@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lumigrad._optional import require
 from lumigrad.fit.mesh.loop import FitState
 from lumigrad.fit.mesh.stages import Stage
 from lumigrad.fit.mesh.views import Views, render_views
@@ -87,8 +88,6 @@ def comparison(
     path: Path,
 ) -> None:
     """Picture of start, target and result, painted and as bare shapes, one row per camera."""
-    from matplotlib.figure import Figure
-
     columns = [
         ("start", start),
         ("target", target),
@@ -97,6 +96,7 @@ def comparison(
         ("recovered, shape", _plain(result)),
     ]
     rows = camera.shape[0]
+    Figure = require("matplotlib.figure", "lumigrad.fit.mesh.report.comparison").Figure
     figure = Figure(figsize=(3 * len(columns), 3 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, len(columns), squeeze=False)
     for column, (title, mesh) in enumerate(columns):
@@ -110,8 +110,7 @@ def comparison(
 
 def loss_plot(state: FitState, stages: list[Stage], path: Path) -> None:
     """Mean absolute error over iterations, with the stages marked."""
-    from matplotlib.figure import Figure
-
+    Figure = require("matplotlib.figure", "lumigrad.fit.mesh.report.loss_plot").Figure
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     losses = torch.tensor(state.losses)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad._optional import require
 from lumigrad.fit.splats.loop import Schedule, SplatState, evaluate
 from lumigrad.fit.splats.models import Model
 from lumigrad.fit.splats.photos import Photo
@@ -43,8 +44,7 @@ def seconds_to(state: SplatState, level: float) -> float | None:
 @torch.no_grad()
 def comparison(state: SplatState, model: Model, photos: list[Photo], schedule: Schedule, path: Path) -> None:
     """Picture of photographs, renders and their differences, one row for each."""
-    from matplotlib.figure import Figure
-
+    Figure = require("matplotlib.figure", "lumigrad.fit.splats.report.comparison").Figure
     height, width = photos[0].camera.size
     figure = Figure(figsize=(9, 3.0 * len(photos) * height / width + 0.3), layout="constrained")
     axes = figure.subplots(len(photos), 3, squeeze=False)

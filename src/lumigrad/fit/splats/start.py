@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
+from lumigrad._optional import require
 from lumigrad.fit.splats.photos import Photo
 from lumigrad.io.dataset import PosedPhotos
 from lumigrad.scene.shapes.point_cloud import PointCloud
@@ -94,6 +94,7 @@ def spacing(positions: Tensor) -> Tensor:
     near = min(4, len(positions))
     if near < 2:
         return positions.new_full((len(positions),), 0.01)
+    tree = require("scipy.spatial", "lumigrad.fit.splats.spacing").cKDTree
     places = positions.double().cpu().numpy()
-    distances, _ = cKDTree(places).query(places, k=near)
+    distances, _ = tree(places).query(places, k=near)
     return torch.from_numpy(distances[:, 1:]).square().mean(-1).sqrt().to(positions).clamp_min(1e-6)

@@ -95,8 +95,9 @@ def from_pytorch3d_fov_orthographic(
     """Camera of `FoVOrthographicCameras`; its scale of z moves no pixel and is left out."""
     matrix = _world_to_camera(R, T)
     scale = as_float(scale_xyz, "scale_xyz", matrix)
-    sides = (("min_x", min_x), ("max_x", max_x), ("min_y", min_y), ("max_y", max_y))
-    fx, fy, px, py = box_intrinsics(*(as_float(value, name, matrix) for name, value in sides), scale)
+    left, right = as_float(min_x, "min_x", matrix), as_float(max_x, "max_x", matrix)
+    low, high = as_float(min_y, "min_y", matrix), as_float(max_y, "max_y", matrix)
+    fx, fy, px, py = box_intrinsics(left, right, low, high, scale)
     focal = torch.stack(torch.broadcast_tensors(fx, fy), dim=-1)
     principal = torch.stack(torch.broadcast_tensors(px, py), dim=-1)
     return OrthographicCamera(matrix, *_to_pixels(focal, principal, True, size, matrix), size, znear, zfar)

@@ -1,0 +1,39 @@
+"""Packages that only some functions need, and that lumigrad installs as extras."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+# By the name that is imported: the package's own name, and the extra of lumigrad that installs it.
+_PACKAGES = {
+    "PIL": ("Pillow", "files"),
+    "trimesh": ("trimesh", "files"),
+    "scipy": ("SciPy", "fit"),
+    "tqdm": ("tqdm", "fit"),
+    "matplotlib": ("Matplotlib", "plots"),
+}
+
+
+class MissingPackageError(ImportError):
+    """A function was called that needs a package which is not installed."""
+
+
+def require(module: str, user: str) -> ModuleType:
+    """Import a module of an optional package.
+
+    Args:
+        module: its full name, such as "scipy.sparse".
+        user: the public name of what needs it, for the message.
+
+    Raises:
+        MissingPackageError: the package is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise  # the package is there, and lacks something itself
+        name, extra = _PACKAGES[package]
+        raise MissingPackageError(f"{user} needs {name}: pip install 'lumigrad[{extra}]'") from error
