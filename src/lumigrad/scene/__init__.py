@@ -25,12 +25,14 @@ from lumigrad.scene.light.lights import (
 )
 from lumigrad.scene.light.skies import sky, studio
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
-from lumigrad.scene.scene import Scene
+from lumigrad.scene.scene import Scene, Shape
+from lumigrad.scene.shapes._splat_cloud import constant_harmonics
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
 from lumigrad.scene.shapes.procedural import creature, icosphere
+from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 
 __all__ = [
     "AmbientLight",
@@ -55,10 +57,13 @@ __all__ = [
     "PunctualLight",
     "RadialTangentialDistortion",
     "Scene",
+    "Shape",
     "SpotLight",
+    "SurfelCloud",
     "SurroundingLight",
     "conventions",
     "creature",
+    "constant_harmonics",
     "cube_to_equirect",
     "equirect_to_cube",
     "icosphere",

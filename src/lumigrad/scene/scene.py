@@ -10,32 +10,48 @@ from torch import Tensor
 
 from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import Light
+from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.meshes import Meshes
+from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
+from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+
+Shape = Mesh | PointCloud | GaussianCloud | SurfelCloud
+SHAPES = (Mesh, PointCloud, GaussianCloud, SurfelCloud)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Meshes seen together, and what lights them.
+    """Shapes seen together, and what lights them.
 
     Attributes:
-        meshes: one mesh or several, all in world space.
-        lights: any number; with none, and no environment, renderers use light of their own.
+        shapes: one or several, of any kinds, all in world space: `Mesh`, `PointCloud`, `GaussianCloud`, `SurfelCloud`.
+            `Meshes` and `PointClouds` count as what is in them. Kept as a tuple; `meshes`, `point_clouds`,
+            `gaussian_clouds` and `surfel_clouds` are those of one kind, in their order.
+        lights: any number; with none, and no environment, renderers use light of their own. They light meshes alone.
         environment: an environment map that lights the scene besides `lights`, or None.
-        background: what is seen past the meshes: a display-encoded colour or image, an `EnvironmentLight`, or
+        background: what is seen past the shapes: a display-encoded colour or image, an `EnvironmentLight`, or
             "environment" for the scene's own; None for black.
+
+    Raises:
+        TypeError: shapes or lights that are none.
+        ValueError: a background that is a word other than "environment", or this word where there is none.
+
+    >>> from lumigrad.scene import PointCloud, Scene
+    >>> from lumigrad.scene.shapes.procedural import icosphere
+    >>> ball = icosphere(1)
+    >>> scene = Scene([ball, PointCloud(ball.positions)])
+    >>> len(scene.shapes), len(scene.meshes), len(scene.point_clouds)
+    (2, 1, 1)
     """
 
-    meshes: Sequence[Mesh] | Mesh
+    shapes: Sequence[Shape | Meshes | PointClouds] | Shape | Meshes | PointClouds
     lights: Sequence[Light] = ()
     environment: EnvironmentLight | None = None
     background: Any = None
 
     def __post_init__(self) -> None:
-        meshes = (self.meshes,) if isinstance(self.meshes, Mesh) else tuple(self.meshes)
-        for mesh in meshes:
-            if not isinstance(mesh, Mesh):
-                raise TypeError(f"meshes: expected Mesh, got {type(mesh).__name__}")
-        object.__setattr__(self, "meshes", meshes)
+        object.__setattr__(self, "shapes", tuple(listed(self.shapes)))
         object.__setattr__(self, "lights", tuple(self.lights))
         for light in self.lights:
             if not isinstance(light, Light):
@@ -43,14 +59,55 @@ class Scene:
         if isinstance(self.background, str) and (self.background != "environment" or self.environment is None):
             raise ValueError("background: expected 'environment' where there is one, a colour, an image or a light")
 
+    @property
+    def meshes(self) -> tuple[Mesh, ...]:
+        """The meshes among the shapes."""
+        return tuple(shape for shape in listed(self.shapes) if isinstance(shape, Mesh))
+
+    @property
+    def point_clouds(self) -> tuple[PointCloud, ...]:
+        """The point clouds among the shapes."""
+        return tuple(shape for shape in listed(self.shapes) if isinstance(shape, PointCloud))
+
+    @property
+    def gaussian_clouds(self) -> tuple[GaussianCloud, ...]:
+        """The clouds of Gaussians among the shapes."""
+        return tuple(shape for shape in listed(self.shapes) if isinstance(shape, GaussianCloud))
+
+    @property
+    def surfel_clouds(self) -> tuple[SurfelCloud, ...]:
+        """The clouds of surfels among the shapes."""
+        return tuple(shape for shape in listed(self.shapes) if isinstance(shape, SurfelCloud))
+
     def to(self, *args: object) -> Scene:
         """Copy with all tensors passed through `Tensor.to`; index buffers only follow a device."""
-        assert not isinstance(self.meshes, Mesh)
         background: Any = self.background
         return replace(
             self,
-            meshes=tuple(mesh.to(*args) for mesh in self.meshes),
+            shapes=tuple(shape.to(*args) for shape in listed(self.shapes)),
             lights=tuple(light.to(*args) for light in self.lights),
             environment=None if self.environment is None else self.environment.to(*args),
             background=background.to(*args) if isinstance(background, (Tensor, EnvironmentLight)) else background,  # type: ignore[call-overload]
         )
+
+
+def listed(shapes: Any, name: str = "shapes") -> list[Shape]:
+    """One shape, a batch, or a sequence of shapes and batches, as a list of shapes.
+
+    Raises:
+        TypeError: anything else; the message begins with `name`.
+    """
+    if isinstance(shapes, SHAPES):
+        return [shapes]
+    wanted = ", ".join(kind.__name__ for kind in SHAPES)
+    if isinstance(shapes, (str, Tensor)) or not hasattr(shapes, "__iter__"):
+        raise TypeError(f"{name}: expected {wanted} or a sequence of them, got {type(shapes).__name__}")
+    found: list[Shape] = []
+    for shape in shapes:
+        if isinstance(shape, (Meshes, PointClouds)):
+            found.extend(shape)
+        elif isinstance(shape, SHAPES):
+            found.append(shape)
+        else:
+            raise TypeError(f"{name}: expected {wanted}, got {type(shape).__name__}")
+    return found

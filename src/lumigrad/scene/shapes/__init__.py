@@ -1,1 +1,1 @@
-"""Meshes, points and Gaussians: plain batched data; and built-in meshes."""
+"""Meshes, points, Gaussians, surfels: plain batched data; and built-in meshes."""

@@ -3,59 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lumigrad.scene._transform import check_matrix, transform_directions, transform_points
-from lumigrad.scene.shapes._packed import Index, Packing, numbers, same_kind
+from lumigrad.scene.shapes._cloud import Cloud
+from lumigrad.scene.shapes._packed import Index, Packing, numbers
 
 
 @dataclass(frozen=True)
-class PointCloud:
+class PointCloud(Cloud):
     """Points with what is known about each.
 
     Attributes:
         positions: [P, 3].
-        colors: colours or features of any number of channels, [P, C].
+        colors: colours or features of any number of channels, [P, C]; colours are display-encoded.
         normals: unit, outwards, [P, 3].
         radii: world units, [P].
+        opacities: in [0, 1], [P]; 1 where None.
     """
 
     positions: Tensor
     colors: Tensor | None = None
     normals: Tensor | None = None
     radii: Tensor | None = None
+    opacities: Tensor | None = None
 
     def __post_init__(self) -> None:
         count = len(self.positions) if self.positions.ndim else 0
-        for name, shape in (("positions", (count, 3)), ("normals", (count, 3)), ("radii", (count,))):
+        shapes = {"positions": (count, 3), "normals": (count, 3), "radii": (count,), "opacities": (count,)}
+        for name, shape in shapes.items():
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ValueError(f"{name}: expected {_shape(name, shape)}, got {list(value.shape)}")
         if self.colors is not None and (self.colors.ndim != 2 or len(self.colors) != count):
             raise ValueError(f"colors: expected [{count}, C], got {list(self.colors.shape)}")
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, index: Any) -> PointCloud:
-        """Some of the points: a slice, integers, or a mask [P]."""
-        if isinstance(index, int):
-            index = [index]
-        return replace(self, **{name: value[index] for name, value in self._tensors().items()})
-
-    def to(self, *args: Any) -> PointCloud:
-        """Copy with all tensors passed through `Tensor.to`."""
-        return replace(self, **{name: value.to(*args) for name, value in self._tensors().items()})
-
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        """Smallest and largest corner [3] of the box around the points."""
-        if not len(self):
-            raise ValueError("positions: an empty cloud has no bounds")
-        return self.positions.amin(0), self.positions.amax(0)
 
     def transformed(self, matrix: Tensor) -> PointCloud:
         """The cloud moved by an affine map [4, 4]. Radii grow with the cube root of the volume.
@@ -70,10 +55,6 @@ class PointCloud:
             volume = torch.linalg.det(check_matrix(matrix)[..., :3]).abs()
             changed["radii"] = self.radii * volume.to(self.radii) ** (1 / 3)
         return replace(self, **changed)
-
-    def _tensors(self) -> dict[str, Tensor]:
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -94,8 +75,8 @@ class PointClouds:
 
         Raises:
             TypeError: something else than clouds.
-            ValueError: no cloud at all, or clouds of which some have colours, normals or radii and others have not,
-                or tensors of different dtypes, devices or numbers of channels.
+            ValueError: no cloud at all, or clouds of which some have colours, normals, radii or opacities and others
+                have not, or tensors of different dtypes, devices or numbers of channels.
         """
         clouds: list[PointCloud] = []
         for part in parts:
@@ -104,16 +85,7 @@ class PointClouds:
             clouds.extend([part] if isinstance(part, PointCloud) else part.list())
         if not clouds:
             raise ValueError("parts: expected at least one cloud, got none")
-        packed: dict[str, Any] = {}
-        for field in fields(PointCloud):
-            values = [getattr(cloud, field.name) for cloud in clouds]
-            if all(value is None for value in values):
-                continue
-            if any(value is None for value in values):
-                raise ValueError(f"{field.name}: expected all clouds of a batch to have them, or none")
-            same_kind(values, field.name)
-            packed[field.name] = torch.cat(values)
-        return cls(PointCloud(**packed), Packing(tuple(map(len, clouds))))
+        return cls(PointCloud.join(clouds), Packing(tuple(map(len, clouds))))
 
     def __len__(self) -> int:
         return len(self.points)

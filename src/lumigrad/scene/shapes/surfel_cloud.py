@@ -1,0 +1,32 @@
+"""Gaussian surfels as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lumigrad.scene.shapes._splat_cloud import SplatCloud
+
+
+@dataclass(frozen=True)
+class SurfelCloud(SplatCloud):
+    """Flat Gaussians in space as `lumigrad.surfels` takes them.
+
+    Attributes:
+        means: centres in the world [V, 3].
+        quats: rotations (w, x, y, z), of any length, [V, 4]; a surfel lies in its rotated xy plane.
+        scales: standard deviations along the rotated x and y axes, world units, [V, 2].
+        opacities: in [0, 1], [V].
+        harmonics: coefficients of colour, [V, K, 3], K = 1, 4, 9, 16 or 25; see `lumigrad.spherical_harmonics` and
+            `constant_harmonics`. Their sum plus 0.5, not below 0, is the display-encoded colour.
+    """
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    harmonics: Tensor
+
+    def __post_init__(self) -> None:
+        self._check(axes=2)
