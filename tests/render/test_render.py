@@ -34,7 +34,7 @@ from lumigrad.scene import (
 from lumigrad.scene.shapes.procedural import creature, icosphere
 
 CLEAR = {"supersampling": 1, "antialias": False}
-BUFFERS = ("depth", "normals", "uv", "triangle_ids", "mesh_ids")
+BUFFERS = ("depth", "normals", "uv", "primitive_ids", "shape_ids")
 
 
 def panel(z: float, color: tuple[float, ...], size: float = 4.0, **material: object) -> Mesh:
@@ -71,7 +71,7 @@ def test_a_batch_of_different_meshes_equals_single_calls_bit_for_bit(shading: st
         for scene in (Meshes.join([meshes.mesh(n)]), meshes.mesh(n)):
             single = tensors(render(scene, camera[n], **options))
             for name, value in single.items():
-                if name == "mesh_ids":
+                if name == "shape_ids":
                     assert torch.equal(value[0] >= 0, batch[name][n] >= 0)
                 else:
                     assert torch.equal(value[0], batch[name][n]), name
@@ -88,7 +88,7 @@ def test_real_meshes_in_one_batch_equal_single_calls(shared: Path) -> None:
     batch = tensors(render(Meshes.join(meshes), camera, shading="phong"))
     for n, mesh in enumerate(meshes):
         single = tensors(render(mesh, camera, shading="phong"))
-        for name in ("color", "mask", "image", "depth", "normals", "triangle_ids"):
+        for name in ("color", "mask", "image", "depth", "normals", "primitive_ids"):
             assert torch.equal(single[name][0], batch[name][n]), name
 
 
@@ -215,11 +215,11 @@ def test_holes_of_masked_materials() -> None:
     shot = render(Scene([front, back]), facing(), shading="unlit", **CLEAR)
     torch.testing.assert_close(shot.image[0, 1], torch.tensor([0.6, 0.5, 0.1]).expand(8, 3))
     torch.testing.assert_close(shot.image[0, 6], torch.ones(8, 3))
-    assert shot.mesh_ids[0, :, 0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert shot.shape_ids[0, :, 0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
     torch.testing.assert_close(shot.depth[0, 1, 1], torch.tensor([3.0]))
     alone = render(front, facing(), shading="unlit", background=(1.0, 0.0, 0.0), **CLEAR)
     torch.testing.assert_close(alone.image[0, 1, 1], torch.tensor([1.0, 0.0, 0.0]))
-    assert alone.triangle_ids[0, 1, 1] == -1
+    assert alone.primitive_ids[0, 1, 1] == -1
     assert alone.depth[0, 1, 1] == 0
 
 
@@ -265,7 +265,7 @@ def test_environment_behind() -> None:
     torch.testing.assert_close(shot.image[0, 0], srgb_encode(light.sample(rays))[0])
     # A mirror sphere shows at its middle what lies behind the camera.
     mirror = replace(icosphere(4), materials=(PBRMaterial(metallic=1.0, roughness=0.0),))
-    shot = render(replace(scene, meshes=mirror), camera, (33, 33))
+    shot = render(replace(scene, shapes=mirror), camera, (33, 33))
     seen = light.sample(-camera.resized((33, 33)).rays()[1][16, 16][None])[0]
     torch.testing.assert_close(shot.color[0, 16, 16], seen, atol=0.05, rtol=0.05)
 
@@ -290,7 +290,7 @@ def test_buffers_of_a_slanted_plane(kind: str) -> None:
     mesh = Mesh(positions, torch.tensor([[0, 1, 2], [0, 2, 3]]), uvs)
     camera = facing((16, 16)) if kind == "perspective" else OrthographicCamera.orbit(0.0, 0.0, 2.0, 1.9, (16, 16))
     shot = render(Scene([panel(-9.0, (1.0, 1.0, 1.0), size=0.1), mesh]), camera, shading="unlit")
-    seen = shot.mesh_ids == 1
+    seen = shot.shape_ids == 1
     assert seen.float().mean() > 0.7
     origin, direction = camera.rays()
     travel = (origin[..., 0] / 2 - origin[..., 2]) / (direction[..., 2] - direction[..., 0] / 2)
@@ -300,9 +300,9 @@ def test_buffers_of_a_slanted_plane(kind: str) -> None:
     torch.testing.assert_close(shot.uv[0][seen[0]], expected[seen[0]], atol=1e-4, rtol=0)
     normal = torch.nn.functional.normalize(torch.tensor([-0.5, 0.0, 1.0]), dim=0)
     torch.testing.assert_close(shot.normals[seen], normal.expand(int(seen.sum()), 3))
-    assert set(shot.triangle_ids[seen].tolist()) == {0, 1}
-    assert (shot.triangle_ids[shot.mesh_ids < 0] == -1).all()
-    assert shot.depth[shot.mesh_ids < 0].abs().sum() == 0
+    assert set(shot.primitive_ids[seen].tolist()) == {0, 1}
+    assert (shot.primitive_ids[shot.shape_ids < 0] == -1).all()
+    assert shot.depth[shot.shape_ids < 0].abs().sum() == 0
 
 
 def test_motion_against_projections() -> None:
@@ -317,7 +317,7 @@ def test_motion_against_projections() -> None:
     pixels = torch.stack([columns, rows], -1)
     point = camera.unproject(pixels.reshape(-1, 2), shot.depth.reshape(-1))
     then = before.pixels(point * torch.tensor([1.0, 1.1, 0.9]) + torch.tensor([0.05, 0.0, 0.0])).reshape(32, 40, 2)
-    seen = shot.mesh_ids[0] >= 0
+    seen = shot.shape_ids[0] >= 0
     torch.testing.assert_close(shot.motion[0][seen], (pixels - then)[seen], atol=2e-3, rtol=0)
     # With an odd number of samples the middle one is the pixel's centre: the same motion, in the same pixels.
     fine = render(mesh, camera, shading="unlit", previous=(bent, before), supersampling=3)
@@ -376,10 +376,10 @@ def test_flat_and_gouraud_against_their_definitions() -> None:
     mesh = replace(sphere, materials=(material,))
     towards = torch.nn.functional.normalize(torch.tensor([0.3, 1.0, 0.6]), dim=0)
     shot = render(mesh, camera, shading="flat", lights=lights, antialias=False)
-    seen = shot.triangle_ids[0] >= 0
+    seen = shot.primitive_ids[0] >= 0
     normals = torch.nn.functional.normalize(sphere.face_normals(), dim=-1)
     expected = 0.1 + (normals @ towards).clamp_min(0)
-    torch.testing.assert_close(shot.color[0, ..., 0][seen], expected[shot.triangle_ids[0][seen].long()])
+    torch.testing.assert_close(shot.color[0, ..., 0][seen], expected[shot.primitive_ids[0][seen].long()])
     lit = 0.1 + (sphere.vertex_normals() @ towards).clamp_min(0)
     colored = replace(sphere, colors=lit[:, None].expand(-1, 3))
     gouraud = render(mesh, camera, shading="gouraud", lights=lights)
@@ -485,7 +485,7 @@ def test_gradients_of_outlines_behind_glass() -> None:
         ({"scene": 3}, TypeError, "scene"),
         ({"scene": []}, ValueError, "scene"),
         ({"scene": Scene([])}, ValueError, "scene"),
-        ({"scene": [1]}, TypeError, "meshes"),
+        ({"scene": [1]}, TypeError, "scene"),
         ({"camera": None}, TypeError, "camera"),
         ({"scene": [icosphere(0)] * 2, "camera": PerspectiveCamera.orbit(torch.zeros(3), 0.0, 3.0, 40.0, (4, 4))},
          ValueError, "camera"),
@@ -499,7 +499,7 @@ def test_wrong_arguments(options: dict, error: type[Exception], message: str) ->
 
 
 def test_wrong_scenes() -> None:
-    with pytest.raises(TypeError, match="meshes"):
+    with pytest.raises(TypeError, match="shapes"):
         Scene([3])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="lights"):
         Scene(icosphere(0), [3])  # type: ignore[list-item]
@@ -507,4 +507,4 @@ def test_wrong_scenes() -> None:
         Scene(icosphere(0), background="environment")
     moved = Scene(icosphere(0), [AmbientLight()], EnvironmentLight(studio(8)), "environment").to(torch.float64)
     assert moved.environment is not None
-    assert moved.environment.cube.dtype == moved.meshes[0].positions.dtype == torch.float64  # type: ignore[union-attr]
+    assert moved.environment.cube.dtype == moved.meshes[0].positions.dtype == torch.float64

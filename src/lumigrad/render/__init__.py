@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.mesh import render_mesh
+from lumigrad.render.points import render_points
 from lumigrad.render.rendering import Rendering
 from lumigrad.render.scene import render
+from lumigrad.render.soft import render_soft
+from lumigrad.render.spheres import render_spheres
 from lumigrad.render.surface import Surface
+from lumigrad.render.surfels import render_surfels
 
-__all__ = ["Rendering", "Surface", "render", "render_mesh"]
+__all__ = [
+    "Rendering",
+    "Surface",
+    "render",
+    "render_gaussians",
+    "render_mesh",
+    "render_points",
+    "render_soft",
+    "render_spheres",
+    "render_surfels",
+]

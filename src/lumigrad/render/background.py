@@ -12,6 +12,23 @@ from lumigrad._engine import validation as check
 from lumigrad.render.color import srgb_decode, srgb_encode
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.environment import EnvironmentLight
+from lumigrad.scene.light.lights import Light
+from lumigrad.scene.scene import Scene
+
+
+def choose_background(background: Any, scene: Scene, lights: Sequence[Light]) -> Any:
+    """The background given, or else the scene's; for "environment" the first environment among the lights.
+
+    Raises:
+        ValueError: another word, or "environment" where there is none.
+    """
+    chosen = scene.background if background is None else background
+    if not isinstance(chosen, str):
+        return chosen
+    found = [light for light in lights if isinstance(light, EnvironmentLight)]
+    if chosen != "environment" or not found:
+        raise ValueError(f"background: expected a colour or image, or 'environment' where one lights, got {chosen!r}")
+    return found[0]
 
 
 def resolve_background(background: Any, cameras: Sequence[Camera], like: Tensor, linear: bool) -> Tensor:

@@ -35,3 +35,20 @@ def filmic(linear: Tensor) -> Tensor:
 
 
 TONE_MAPPINGS: dict[str, Callable[[Tensor], Tensor]] = {"srgb": srgb_encode, "reinhard": reinhard, "filmic": filmic}
+ToneMapping = str | Callable[[Tensor], Tensor] | None
+
+
+def resolve_tone_mapping(tone_mapping: ToneMapping, linear: bool = False) -> Callable[[Tensor], Tensor] | None:
+    """A tone mapping as a function, or None for none; "auto" is "srgb" where colours are linear light, otherwise none.
+
+    Raises:
+        ValueError: a name that no tone mapping has.
+    """
+    if tone_mapping == "auto":
+        tone_mapping = "srgb" if linear else None
+    if tone_mapping is None or callable(tone_mapping):
+        return tone_mapping
+    if tone_mapping not in TONE_MAPPINGS:
+        wanted = ", ".join(TONE_MAPPINGS)
+        raise ValueError(f"tone_mapping: expected 'auto', a function, None or one of {wanted}, got {tone_mapping!r}")
+    return TONE_MAPPINGS[tone_mapping]

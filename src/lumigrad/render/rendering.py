@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from lumigrad._engine import validation as check
+from lumigrad.render.background import resolve_background
 from lumigrad.render.color import srgb_decode
+from lumigrad.scene.cameras.camera import Camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,22 +20,27 @@ class Rendering:
     """N images and what was seen in them.
 
     Attributes:
-        color: what the surfaces send, multiplied with their coverage ("premultiplied") [N, H, W, C]. Linear light where
+        color: what the shapes send, multiplied with their coverage ("premultiplied") [N, H, W, C]. Linear light where
             there is a `tone_mapping`, otherwise as displayed.
         mask: coverage [N, H, W, 1] in [0, 1], transparency included.
         image: the picture as displayed, in front of its background [N, H, W, C]; before black where nothing was given.
         depth: distance along the viewing direction [N, H, W, 1], in world units.
-        normals: shading normals [N, H, W, 3], world space.
+        normals: shading normals [N, H, W, 3], world space, of unit length.
         uv: texture coordinates [N, H, W, 2].
         motion: where the point was seen before, in pixels, subtracted from where it is seen now [N, H, W, 2]: x to the
             right, y down.
-        triangle_ids: number of the triangle in its mesh, int32 [N, H, W], -1 where nothing is seen.
-        mesh_ids: number of the mesh in the scene or batch, int32 [N, H, W], -1 where nothing is seen.
+        primitive_ids: number of the triangle in its mesh, or of the point, Gaussian or surfel in its cloud, int32
+            [N, H, W], -1 where nothing is seen.
+        shape_ids: number of the mesh or cloud in the scene or batch, int32 [N, H, W], -1 where nothing is seen.
         tone_mapping: from linear light to display; None where colours are display-encoded already.
+        transmittance: how much of the background is seen [N, H, W, 1]; None where it is 1 - mask, as it is but for
+            `render_soft`.
 
-    The buffers from `depth` to `mesh_ids` are None where they were not asked for. They tell of the first surface that
-    is not wholly transparent, at the pixel's centre; they are neither antialiased nor averaged over samples, and zero
-    where nothing is seen. Depth, normals, uv and motion carry gradients.
+    The buffers from `depth` to `shape_ids` are None where they were not asked for or are not known. They are zero where
+    nothing is seen. Those of meshes tell of the first surface that is not wholly transparent, at the pixel's centre;
+    they are neither antialiased nor averaged over samples. Those of points, spheres, Gaussians and surfels are means of
+    what contributes to the pixel, weighted like its colour; of ids each renderer says which. Depth, normals, uv and
+    motion carry gradients.
     """
 
     color: Tensor
@@ -43,9 +50,10 @@ class Rendering:
     normals: Tensor | None = None
     uv: Tensor | None = None
     motion: Tensor | None = None
-    triangle_ids: Tensor | None = None
-    mesh_ids: Tensor | None = None
+    primitive_ids: Tensor | None = None
+    shape_ids: Tensor | None = None
     tone_mapping: Callable[[Tensor], Tensor] | None = None
+    transmittance: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -59,10 +67,39 @@ class Rendering:
         behind = check.constant(background, self.color)
         if self.tone_mapping is not None:
             behind = srgb_decode(behind)
-        return self._displayed(self.color + (1 - self.mask) * behind)
+        through = 1 - self.mask if self.transmittance is None else self.transmittance
+        return self._displayed(self.color + through * behind)
 
     def straight(self) -> Tensor:
         """Displayed colours not multiplied with coverage, and coverage [N, H, W, C + 1]: what PNG files hold."""
-        seen = self.mask > 0
-        color = self.color / self.mask.where(seen, self.mask.new_ones(()))
+        share = self.mask if self.transmittance is None else 1 - self.transmittance
+        color = self.color / share.where(share > 0, share.new_ones(()))
         return torch.cat([self._displayed(color), self.mask], -1)
+
+
+def finished(
+    color: Tensor,
+    mask: Tensor,
+    background: Any,
+    cameras: Sequence[Camera],
+    tone_mapping: Callable[[Tensor], Tensor] | None,
+    buffers: Mapping[str, Tensor],
+    transmittance: Tensor | None = None,
+) -> Rendering:
+    """The rendering of premultiplied colours [N, H, W, C] in front of a background, see `resolve_background`.
+
+    Args:
+        cameras: of the N images, at their size.
+        buffers: by the names that `Rendering` has for them.
+        color, mask, tone_mapping, transmittance: as `Rendering` has them.
+    """
+    behind = resolve_background(background, cameras, color, tone_mapping is not None)
+    image = color + (1 - mask if transmittance is None else transmittance) * behind
+    return Rendering(
+        color,
+        mask,
+        image if tone_mapping is None else tone_mapping(image),
+        tone_mapping=tone_mapping,
+        transmittance=transmittance,
+        **buffers,
+    )

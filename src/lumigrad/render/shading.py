@@ -239,3 +239,16 @@ SHADERS: dict[str, Shader] = {
     "depth": depth,
 }
 LINEAR: tuple[Shader, ...] = (pbr,)  # shaders whose result is linear light
+
+
+def resolve_shader(shading: str | Shader) -> Shader:
+    """A shader by its name, or a function as it is.
+
+    Raises:
+        ValueError: a name that no shader has.
+    """
+    if callable(shading):
+        return shading
+    if shading not in SHADERS:
+        raise ValueError(f"shading: expected a function or one of {', '.join(SHADERS)}, got {shading!r}")
+    return SHADERS[shading]

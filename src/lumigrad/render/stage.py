@@ -1,0 +1,123 @@
+"""What renderers are given: shapes, cameras and lights, in whatever form, checked and laid out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lumigrad.render.geometry import cameras_of
+from lumigrad.render.shading import LINEAR, Shader
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.light.environment import EnvironmentLight
+from lumigrad.scene.light.lights import Light, Lighting
+from lumigrad.scene.light.skies import studio
+from lumigrad.scene.scene import SHAPES, Scene, Shape, listed
+from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.point_cloud import PointCloud
+from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+
+NAMES = {Mesh: "meshes", PointCloud: "point clouds", GaussianCloud: "Gaussians", SurfelCloud: "surfels"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is rendered.
+
+    Attributes:
+        shapes: at least one, all of the same class.
+        together: whether every image shows all of them; otherwise image n shows shape n.
+        camera: as given, at the final size.
+        cameras: one for each image, single.
+        scene: what the shapes are from, for its lights and background.
+    """
+
+    shapes: tuple[Shape, ...]
+    together: bool
+    camera: Camera
+    cameras: list[Camera]
+    scene: Scene
+
+    @property
+    def kind(self) -> type[Shape]:
+        """The class of the shapes."""
+        return next(kind for kind in SHAPES if isinstance(self.shapes[0], kind))
+
+
+def stage_of(
+    scene: Any, camera: Any, size: tuple[int, int] | None = None, name: str = "scene", kinds: Sequence[type] = SHAPES
+) -> Stage:
+    """A scene or a single shape, seen together; or a sequence of shapes, of which each has an image of its own.
+
+    Args:
+        scene: `Scene`, a shape, `Meshes`, `PointClouds`, or a sequence of shapes.
+        camera: batch shape [N] or [].
+        size: (height, width) in place of the camera's.
+        name: what messages call the scene.
+        kinds: the classes of shapes that the renderer takes.
+
+    Raises:
+        TypeError: something else than shapes of these kinds, or no camera.
+        ValueError: a camera batch that does not fit, no shapes or no cameras.
+        NotImplementedError: shapes of several kinds.
+    """
+    check_camera(camera)
+    camera = camera if size is None else camera.resized(size)
+    together = isinstance(scene, (Scene, *SHAPES))
+    shapes = tuple(listed(scene.shapes if isinstance(scene, Scene) else scene, name))
+    _check_kinds(shapes, name, kinds)
+    count = (camera.shape[0] if camera.shape else 1) if together else len(shapes)
+    if not shapes or not count:
+        raise ValueError(f"{name}, camera: expected at least one shape and one image, got none")
+    if not together and camera.shape and camera.shape[0] != count:
+        raise ValueError(f"camera: expected one, or {count} like the shapes, got {camera.shape[0]}")
+    whole = scene if isinstance(scene, Scene) else Scene(shapes)
+    return Stage(shapes, together, camera, cameras_of(camera, count), whole)
+
+
+def _check_kinds(shapes: Sequence[Shape], name: str, kinds: Sequence[type]) -> None:
+    for shape in shapes:
+        if not isinstance(shape, tuple(kinds)):
+            wanted = ", ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"{name}: expected {wanted}, got {type(shape).__name__}")
+    found = [NAMES[kind] for kind in SHAPES if any(isinstance(shape, kind) for shape in shapes)]
+    if len(found) > 1:
+        raise NotImplementedError(
+            f"{name}: rendering {', '.join(found[:-1])} and {found[-1]} in one image is not implemented yet; "
+            "render them one by one, each kind as a scene of its own"
+        )
+
+
+def check_camera(camera: Any) -> None:
+    """Refuse what is no camera, or a batch of more than one dimension."""
+    if not isinstance(camera, Camera):
+        raise TypeError(f"camera: expected a Camera, got {type(camera).__name__}")
+    if len(camera.shape) > 1:
+        raise ValueError(f"camera: expected a batch shape [N] or [], got {list(camera.shape)}")
+
+
+def lights_of(
+    scene: Scene, lights: Sequence[Light] | Lighting | None, shader: Shader, camera: Camera
+) -> tuple[Light, ...]:
+    """The lights to use: those given, else the scene's, else built-in ones that suit the shader."""
+    if lights is None:
+        lights = (*scene.lights, *([] if scene.environment is None else [scene.environment]))
+        if not lights:
+            lights = (default_environment(),) if shader in LINEAR else Lighting()
+    if isinstance(lights, Lighting):
+        return lights.lights(camera.position)
+    for light in lights:
+        if not isinstance(light, Light):
+            raise TypeError(f"lights: expected Light, got {type(light).__name__}")
+    return tuple(lights)
+
+
+@functools.lru_cache(maxsize=1)
+def default_environment() -> EnvironmentLight:
+    """The built-in studio, prefiltered once per process."""
+    with torch.no_grad():
+        return EnvironmentLight(studio())
