@@ -91,6 +91,22 @@ def test_surfels(tmp_path: Path) -> None:
     assert (surfels - splats).abs().mean() < 0.5 * surfels.std()  # the same creature
 
 
+def test_renderers(tmp_path: Path) -> None:
+    """Five pictures of the same creature, with the same depth."""
+    out = tmp_path / "renderers.png"
+    said = run("renderers.py", "--samples", 5000, "--size", 80, "--out", out).splitlines()
+    assert [line.split(":")[0] for line in said[:5]] == ["points", "spheres", "gaussians", "surfels", "soft"]
+    for line in said[:5]:
+        covered, near, far = numbers(line)
+        assert 40 < covered < 60
+        assert 2.3 < near < far < 3.8
+    pictures = load_image(out).reshape(160, 5, 80, 3).unbind(1)
+    for other in pictures[1:]:
+        middle = pictures[0][20:60, 20:60]
+        assert (middle - other[20:60, 20:60]).abs().mean() < 0.5 * middle.std()
+        assert (pictures[0][80:] - other[80:]).abs().mean() < 0.1
+
+
 @pytest.fixture(scope="module")
 def neural_shading() -> ModuleType:
     spec = importlib.util.spec_from_file_location("neural_shading", EXAMPLES / "neural_shading.py")

@@ -83,7 +83,7 @@ def _stack(columns: dict[str, np.ndarray], names: tuple[str, ...]) -> Tensor | N
 
 
 def save_points(cloud: PointCloud, path: str | Path) -> None:
-    """Write a binary PLY file: float32 positions, normals and radii, 8-bit colours.
+    """Write a binary PLY file: float32 positions, normals and radii, 8-bit colours. Opacities are not written.
 
     Raises:
         ValueError: another suffix than .ply, no points, or colours that have neither 3 nor 4 channels.

@@ -105,13 +105,10 @@ def render(
             raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
     stage = stage_of(scene, camera, size)
     if stage.kind is not Mesh:
-        given = {
-            "shading": shading != "pbr", "lights": lights is not None, "supersampling": supersampling != 1,
-            "layers": layers is not None, "antialias": not antialias, "previous": previous is not None,
-        }  # fmt: skip
-        for name, present in given.items():
-            if present:
-                raise ValueError(f"{name}: only meshes have this option, the scene holds {NAMES[stage.kind]}")
+        _refuse(
+            stage.kind, shading=shading != "pbr", lights=lights is not None, supersampling=supersampling != 1,
+            layers=layers is not None, antialias=not antialias, previous=previous is not None,
+        )  # fmt: skip
         whole = stage.scene if stage.together else stage.shapes
         return RENDERERS[stage.kind](whole, stage.camera, background, tone_mapping=tone_mapping, buffers=buffers)
     meshes, cameras = stage.scene.meshes, stage.cameras
@@ -133,6 +130,13 @@ def render(
     color, mask = _average(color, supersampling), _average(mask, supersampling)
     behind = choose_background(background, stage.scene, lit[0] if lit else ())
     return finished(color, mask, behind, cameras, tone, found)
+
+
+def _refuse(kind: type[Shape], **given: bool) -> None:
+    """Refuse options that are for meshes alone, by whether they are set."""
+    for name, present in given.items():
+        if present:
+            raise ValueError(f"{name}: only meshes have this option, the scene holds {NAMES[kind]}")
 
 
 def _previous_clip(previous: Any, meshes: Sequence[Mesh], cameras: Sequence[Camera]) -> list[list[Tensor]]:
