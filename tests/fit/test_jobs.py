@@ -1,0 +1,134 @@
+"""Checkpoints, interruption, and whole jobs without the command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from dataset_common import ring, write_transforms
+
+from lumigrad.fit import (
+    CheckpointError,
+    Checkpoints,
+    Interruption,
+    MeshJob,
+    MeshOptions,
+    run_with_checkpoints,
+)
+from lumigrad.fit.mesh import FitState
+from lumigrad.fit.splats import SplatJob, SplatOptions
+from lumigrad.io import load_dataset, load_gaussians, load_mesh
+from lumigrad.scene import creature, icosphere
+
+TINY = MeshOptions(size=32, views=4, test_views=2, texture_size=64, effort=0.02, detail=0.3)
+
+
+@dataclass
+class Count:
+    number: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"number": self.number}
+
+
+def test_checkpoints_come_back(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, {"seed": 0, "mesh": "abc"}, {"mesh": "another mesh"})
+    with pytest.raises(CheckpointError, match="no state to go on from"):
+        checkpoints.load()
+    checkpoints.save(Count(3))
+    checkpoints.save(Count(4))
+    assert checkpoints.load() == {"number": 4}
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    with pytest.raises(CheckpointError, match="seed was 0, now 1"):
+        Checkpoints(tmp_path, {"seed": 1, "mesh": "abc"}, {}).load()
+    with pytest.raises(CheckpointError, match="belongs to another mesh"):
+        Checkpoints(tmp_path, {"seed": 1, "mesh": "abd"}, {"mesh": "another mesh"}).load()
+    (tmp_path / "state.pt").write_bytes(b"rubbish")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        checkpoints.load()
+
+
+def test_a_signal_ends_the_loop_after_the_step(tmp_path: Path) -> None:
+    def loop(after_step: Any) -> Count:
+        state = Count()
+        for _ in range(10):
+            state.number += 1
+            if state.number == 4:
+                signal.raise_signal(signal.SIGINT)
+            if not after_step(state):
+                break
+        return state
+
+    checkpoints, seen = Checkpoints(tmp_path, {}, {}), []
+    before = signal.getsignal(signal.SIGINT)
+    state = run_with_checkpoints(loop, checkpoints, lambda now: seen.append(now.number))
+    assert state.number == 4
+    assert seen == [1, 2, 3, 4]
+    assert checkpoints.load() == {"number": 4}
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_second_signal_stops_at_once() -> None:
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    found = []
+
+    def enter() -> None:
+        with Interruption():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+def test_mesh_job(tmp_path: Path) -> None:
+    mesh = creature(level=2, texture_height=32)
+    mesh = replace(mesh, positions=3 * mesh.positions + 5)
+    job, steps = MeshJob.prepare(mesh, TINY), []
+    state = job.run(job.begin(), tmp_path, lambda now: steps.append(now.iteration))
+    assert job.complete(state)
+    assert steps == list(range(1, job.iterations + 1))
+    numbers = job.write_results(state, tmp_path, frames=2)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == numbers
+    assert (load_mesh(tmp_path / "mesh.glb").positions - 5).abs().max() < 5
+    again = job.resume(tmp_path)
+    assert isinstance(again, FitState)
+    assert torch.equal(again.positions, state.positions)
+    with pytest.raises(CheckpointError, match="seed was 0, now 1"):
+        MeshJob.prepare(mesh, replace(TINY, seed=1)).resume(tmp_path)
+    with pytest.raises(CheckpointError, match="another mesh or texture"):
+        MeshJob.prepare(creature(level=2, texture_height=16), TINY).resume(tmp_path)
+
+
+def test_mesh_without_extent() -> None:
+    ball = icosphere(0)
+    with pytest.raises(ValueError, match="no extent"):
+        MeshJob.prepare(replace(ball, positions=0 * ball.positions))
+
+
+def test_splat_job(tmp_path: Path) -> None:
+    data = load_dataset(write_transforms(tmp_path / "data", ring(5, (24, 32))))
+    job = SplatJob.prepare(data, SplatOptions(iterations=6, points=60, degree=0))
+    state = job.run(job.begin(), tmp_path, evaluate_every=3)
+    assert job.complete(state)
+    assert [row["iteration"] for row in state.curve] == [3, 6]
+    numbers = job.write_results(state, tmp_path, frames=2)
+    assert len(load_gaussians(tmp_path / "gaussians.ply")) == numbers["primitives"]
+    assert torch.equal(job.resume(tmp_path).rows.parameters["means"], state.rows.parameters["means"])
+    assert job.schedule.minutes is None
+    assert SplatOptions().schedule().minutes == 10
