@@ -68,7 +68,7 @@ class _Solve(torch.autograd.Function):
 class LargeSteps:
     """Parameters u with positions x = (I + strength * L)^-1 u; the factorisation is computed once.
 
-    A gradient step in u moves neighbouring vertices together, so that steps can be large without tangles.
+    A gradient step in u moves neighbouring vertices together, so that large steps do not tangle the mesh.
 
     Args:
         faces: [F, 3].
@@ -87,7 +87,7 @@ class LargeSteps:
         )
 
     def solve(self, parameter: Tensor) -> Tensor:
-        """Positions of parameters [V, A], outside of autograd."""
+        """Positions of parameters [V, A], not differentiable."""
         values = parameter.detach().double().cpu().numpy()
         return torch.from_numpy(self._factor.solve(np.ascontiguousarray(values))).to(parameter)
 
@@ -96,6 +96,6 @@ class LargeSteps:
         return _Solve.apply(parameter, self)
 
     def from_positions(self, positions: Tensor) -> Tensor:
-        """Parameters [V, A] of positions [V, A], outside of autograd."""
+        """Parameters [V, A] of positions [V, A], not differentiable."""
         values = positions.detach().double().cpu().numpy()
         return torch.from_numpy(self.matrix @ values).to(positions)

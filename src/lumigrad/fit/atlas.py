@@ -62,14 +62,14 @@ def _charts(points: Floats, faces: Ints, limit: float = 0.7) -> list[Ints]:
     neighbours = _face_neighbours(faces)
     free = np.ones(len(faces), dtype=bool)
     charts = []
-    # Faces that look along an axis come first: their charts grow large, what is left between them is small.
+    # Start from faces that look along an axis: their charts grow large, and only small gaps remain between them.
     seeds = collections.deque(np.argsort(-np.abs(normals).max(1), kind="stable").tolist())
     while seeds:
         seed = seeds.popleft()
         if not free[seed]:
             continue
         chart = _grow(seed, normals, areas, neighbours, free, limit)
-        # The mean moved while the chart grew: give back what no longer fits it well, but never the seed.
+        # The mean normal moved while the chart grew: release faces that no longer agree with it, but never the seed.
         axis = (normals[chart] * areas[chart, None]).sum(0)
         keep = normals[chart] @ axis > 0.3 * np.linalg.norm(axis)
         if not keep[0]:
@@ -98,7 +98,7 @@ def _flatten(corners: Floats) -> Floats:
         if extent.prod() < smallest:
             best, smallest = turned, float(extent.prod())
     best = best - best.reshape(-1, 2).min(0)
-    # Charts lie on their long side so that shelves stay low.
+    # Lay charts on their long side, to keep shelves low.
     width, height = best.reshape(-1, 2).max(0)
     return best if width >= height else np.stack([best[..., 1], width - best[..., 0]], -1)
 
@@ -122,8 +122,8 @@ def make_atlas(positions: Tensor, faces: Tensor, size: int, gutter: int | None =
         positions: [V, 3].
         faces: [F, 3], at least one.
         size: rows and columns of the texture.
-        gutter: texels kept free around each chart, so that filtering does not mix charts; by default 3 in a
-            large texture and less where they would eat up a small one.
+        gutter: texels kept free around each chart, so that filtering does not mix charts; by default size / 256,
+            at most 3.
 
     Returns:
         uvs [U, 2] and uv_faces [F, 3]; corners share a uv where their faces share a chart.
@@ -159,7 +159,7 @@ def make_atlas(positions: Tensor, faces: Tensor, size: int, gutter: int | None =
 
 
 def fill_gaps(image: Tensor, covered: Tensor) -> Tensor:
-    """Extend the covered texels over the others by pulling averages up a pyramid and pushing them down.
+    """Fill uncovered texels from covered ones: average up a pyramid, then interpolate down.
 
     Args:
         image: [H, W, C].

@@ -1,4 +1,4 @@
-"""How far a fit is from its target."""
+"""Metrics of images and surfaces, and the file that they are written to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Args:
         image, target: [N, H, W, C].
-        mask: boolean [N, H, W]; only these pixels count. An image without any gives NaN.
+        mask: boolean [N, H, W]; only these pixels count. An image without such pixels gives NaN.
 
     Returns:
         [N]; infinite for identical images.
@@ -48,10 +48,10 @@ def sample_surface(mesh: Mesh, count: int, seed: int = 0) -> Tensor:
 def chamfer_distance(mesh: Mesh, target: Mesh, count: int = 10_000, seed: int = 0) -> float:
     """Symmetric Chamfer distance, relative to the size of the target.
 
-    `count` points are drawn uniformly by area from either surface. The result is the mean of two means, the
-    distance from each sample to the nearest sample of the other surface in both directions, divided by the
-    diagonal of the target's bounding box. Samples of one and the same surface are not zero apart: about
-    0.25 * sqrt(area / count) / diagonal is the floor of this measure.
+    `count` points are sampled uniformly by area on each surface. The result is the distance from a sample to the
+    nearest sample of the other surface, averaged over the samples of each surface and then over both directions,
+    divided by the diagonal of the target's bounding box. It is not zero for equal surfaces, but about
+    0.25 * sqrt(area / count) / diagonal.
     """
     tree = require("scipy.spatial", "lumigrad.fit.chamfer_distance").cKDTree
     ours = sample_surface(mesh, count, seed).double().numpy()
@@ -65,7 +65,7 @@ def chamfer_distance(mesh: Mesh, target: Mesh, count: int = 10_000, seed: int = 
 def ssim(image: Tensor, target: Tensor) -> Tensor:
     """Structural similarity of each image, for a range of 1; differentiable.
 
-    Gaussian windows of 11 x 11 pixels with a standard deviation of 1.5, filled up with zeros at the borders.
+    Gaussian windows of 11 x 11 pixels with a standard deviation of 1.5, zero-padded at the borders.
 
     Args:
         image, target: [N, H, W, C].
@@ -92,5 +92,5 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
 
 
 def write_metrics(values: dict[str, Any], path: Path) -> None:
-    """JSON with two-space indentation."""
+    """Write metrics as indented JSON."""
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

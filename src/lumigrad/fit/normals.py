@@ -17,8 +17,8 @@ def normals_from_depth(depth: Tensor, camera: Camera) -> Tensor:
         camera: of size (H, W).
 
     Returns:
-        [..., H, W, 3] in the world, turned to the camera; 0 on the border, and where the pixel or one of the four
-        neighbours has no positive depth. Gradients reach depth and camera.
+        [..., H, W, 3] in world space, facing the camera; 0 on the border, and where the pixel or one of its four
+        neighbours has no positive depth. Differentiable in depth and camera.
 
     Raises:
         ValueError: depth is not of the camera's size.
@@ -41,15 +41,15 @@ def normals_from_depth(depth: Tensor, camera: Camera) -> Tensor:
 
 
 def normal_consistency(surfels: Surfels, camera: Camera, median: bool = False) -> Tensor:
-    """By how much the surfels' normals n_i differ from those N of the depth they show: the sum of w_i (1 - n_i.N).
+    """How much the surfels' normals n_i differ from the normals N of the rendered depth: the sum of w_i (1 - n_i.N).
 
     Args:
-        surfels: what `lumigrad.surfels` gave for this camera.
+        surfels: the result of `lumigrad.surfels` for this camera.
         camera: with the images' batch shape.
         median: take the median depth instead of the expected one.
 
     Returns:
-        The mean over all pixels, those without a normal counting as 0. Gradients reach the surfels and the camera.
+        The mean over all pixels; pixels without a normal count as 0. Differentiable in the surfels and the camera.
 
     Raises:
         ValueError: the images are not of the camera's size.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class AdamUniform(torch.optim.Optimizer):
-    """Adam that scales all elements of a parameter alike, by the largest second moment.
+    """Adam with one scale for all elements of a parameter, from its largest second moment.
 
     Per-element scaling would undo the smoothness of preconditioned gradients. Source: Nicolet et al., "Large
     Steps in Inverse Rendering of Geometry", 2021, section 4.

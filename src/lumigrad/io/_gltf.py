@@ -1,8 +1,8 @@
 """glTF materials, read and written around trimesh.
 
 trimesh reads and writes geometry and images, but rounds colour factors to 8 bits and drops the scale of normal maps
-and the strength of occlusion. Those come from, and go into, the file's JSON: materials get numbers for names while
-trimesh has the file, by which the two are matched.
+and the strength of occlusion. These numbers are read from, and written to, the file's JSON. To match the two, materials
+are named by numbers in the file that trimesh is given.
 
 Not read: texture coordinates other than the first set, texture transforms, and the wrapping of samplers.
 """
@@ -30,7 +30,7 @@ _JSON_CHUNK = 0x4E4F534A
 
 
 def read(path: Path) -> tuple[trimesh.Scene, list[dict[str, Any]]]:
-    """The scene with materials named "0", "1" ..., and what the file says about each material."""
+    """The scene, with materials named "0", "1" ..., and the JSON entry of each material."""
     import trimesh
 
     data = path.read_bytes()
@@ -54,7 +54,7 @@ def read(path: Path) -> tuple[trimesh.Scene, list[dict[str, Any]]]:
 
 
 def _number(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give materials numbers for names, and return them as they were."""
+    """Rename materials to numbers, and return them as they were."""
     materials = list(document.get("materials", []))
     if materials:
         document["materials"] = [{**material, "name": str(i)} for i, material in enumerate(materials)]
@@ -62,7 +62,7 @@ def _number(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def material_of(found: Any, said: list[dict[str, Any]]) -> PBRMaterial:
-    """Material of one that trimesh read: its images, and the numbers of the file."""
+    """The material of a trimesh material and its JSON entry: images of the former, numbers of the latter."""
     entry = said[int(found.name)]
     factors = entry.get("pbrMetallicRoughness", {})
     base = list(factors.get("baseColorFactor", (1.0, 1.0, 1.0, 1.0)))
@@ -93,7 +93,7 @@ def _texture(picture: Any, channels: int) -> Tensor | None:
 
 
 def write(parts: list[tuple[trimesh.Trimesh, Tensor | None, Material | None]]) -> bytes:
-    """Binary glTF of meshes, each with texture coordinates (v upwards) and material, or without both."""
+    """Binary glTF of meshes, each with or without texture coordinates (v upwards) and a material."""
     import trimesh
 
     scene = trimesh.Scene()
@@ -118,7 +118,7 @@ def write(parts: list[tuple[trimesh.Trimesh, Tensor | None, Material | None]]) -
 
 
 def _pictures(material: PBRMaterial, number: str) -> Any:
-    """The images of a material for trimesh; a distinct number keeps it from merging materials that look the same."""
+    """The images of a material for trimesh; a distinct colour keeps it from merging materials that look the same."""
     import trimesh
 
     occlusion = material.occlusion_texture
@@ -138,7 +138,7 @@ def _picture(image: Tensor | None) -> Image.Image | None:
 
 
 def _complete(entry: dict[str, Any], material: PBRMaterial) -> None:
-    """Put a material's numbers into its entry in the file."""
+    """Write a material's numbers into its JSON entry."""
     factors = entry.setdefault("pbrMetallicRoughness", {})
     base = material.base_color.clamp(0, 1).tolist()
     factors["baseColorFactor"] = base if len(base) == 4 else [*base, 1.0]
@@ -162,7 +162,7 @@ def _complete(entry: dict[str, Any], material: PBRMaterial) -> None:
 
 
 def as_pbr(material: Material) -> PBRMaterial:
-    """The nearest metallic-roughness material of a Phong one: its highlight becomes roughness.
+    """The metallic-roughness material closest to a Phong one: its highlight becomes roughness.
 
     Source: the width of a Blinn-Phong lobe with exponent s is that of a microfacet surface of alpha^2 = 2 / (s + 2).
     """

@@ -1,8 +1,8 @@
 """OBJ files with their material libraries (mtl).
 
-trimesh reads geometry, groups and diffuse images; the other entries of a library, which it passes on as words, are
-read here. Writing is done here altogether: the format has index buffers of its own for positions, texture coordinates
-and normals, as `Mesh` has, which trimesh would merge.
+trimesh reads geometry, groups and diffuse images. It passes the other entries of a material library on as words, which
+are parsed here. Files are written here without trimesh, because it would merge the separate index buffers that both the
+format and `Mesh` have for positions, texture coordinates and normals.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from lumigrad.scene.shapes.mesh import Mesh
 
 
 def material_of(found: Any, folder: Path) -> PhongMaterial:
-    """Material of one that trimesh read.
+    """The material of a trimesh material.
 
-    Kd, Ks, Ka, Ke, Ns, d (or Tr), map_Kd, map_Ks, norm, and map_d where it is the alpha of map_Kd. What is missing is
-    white for Kd, Kd for Ka, black for the rest.
+    Reads Kd, Ks, Ka, Ke, Ns, d (or Tr), map_Kd, map_Ks, norm, and map_d if it is the alpha of map_Kd. By default, Kd is
+    white, Ka is Kd, and the other colours are black.
     """
     from PIL import Image
 
@@ -49,7 +49,7 @@ def material_of(found: Any, folder: Path) -> PhongMaterial:
 
 
 def _color(value: Any, default: Tensor) -> Tensor:
-    """A colour of three numbers, of one for all three, or the default for what is no colour."""
+    """A colour of three numbers, or of one for all three; the default for anything else."""
     try:
         numbers = [float(x) for x in (value if isinstance(value, (list, tuple)) else [value])]
     except (TypeError, ValueError):
@@ -65,17 +65,17 @@ def _number(value: Any, default: float) -> float:
 
 
 def _image(words: Any, folder: Path) -> Tensor | None:
-    """The image that a map names; like a missing diffuse image, a missing one is left out."""
+    """The image of a map, or None where the file is missing, as trimesh does for diffuse images."""
     if not words:
         return None
-    for name in (" ".join(words), words[-1]):  # names may hold spaces, or options may stand before them
+    for name in (" ".join(words), words[-1]):  # a name may contain spaces, or follow options
         if (folder / name).is_file():
             return load_image(folder / name)[..., :3].contiguous()
     return None
 
 
 def write(mesh: Mesh, path: Path) -> None:
-    """Write the mesh, with its library `NAME.mtl` and images beside it where it has materials."""
+    """Write the mesh and, if it has materials, the library `NAME.mtl` and images beside it."""
     lines = []
     names: list[str] = []
     if mesh.materials:
@@ -114,12 +114,12 @@ def _rows(key: str, values: Tensor) -> list[str]:
 
 
 def _word(name: str) -> str:
-    """A name that may stand in the file and on disk."""
+    """A name that is valid in the file and on disk."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
 
 
 def _library(material: Material, name: str, path: Path) -> str:
-    """The entry of one material; its images are written beside the library."""
+    """The library's entry of one material; writes its images beside the library."""
     phong = as_phong(material)
     lines = [f"newmtl {name}"]
     for key, value in (("Ka", phong.ambient), ("Kd", phong.diffuse), ("Ks", phong.specular), ("Ke", phong.emissive)):
@@ -140,10 +140,10 @@ def _library(material: Material, name: str, path: Path) -> str:
 
 
 def as_phong(material: Material) -> PhongMaterial:
-    """The nearest Phong material of a metallic-roughness one.
+    """The Phong material closest to a metallic-roughness one.
 
-    Metals have no diffuse colour and their base colour as highlight, others a highlight of 4 percent; the exponent s is
-    that of alpha^2 = 2 / (s + 2). Their textures of roughness, metal and occlusion are lost.
+    Metals have no diffuse colour, and a highlight in their base colour; other materials have a highlight of 4 percent.
+    The exponent s follows from alpha^2 = 2 / (s + 2). Textures of roughness, metal and occlusion are lost.
     """
     if isinstance(material, PhongMaterial):
         return material

@@ -18,7 +18,7 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.conventions import COLMAP_MODELS, from_colmap
 from lumigrad.scene.shapes.point_cloud import PointCloud
 
-# Binary files name models by number; those of which there are no cameras here are read to be refused by name.
+# Binary files give models by number. Models that lumigrad does not have are listed too, for the error message.
 _MODEL_OF_NUMBER = (
     "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV", "FOV",
     "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE",
@@ -97,7 +97,7 @@ def _read(folder: Path, stem: str, binary: Callable[..., Any], text: Callable[..
 
 
 class _Bytes:
-    """Little-endian values one after the other, that end with an explanation."""
+    """Reads little-endian values one after the other; an error says where the data ends."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -152,7 +152,7 @@ def _images_binary(source: _Bytes) -> list[tuple[str, list[float], int]]:
     for _ in range(source.take("Q")[0]):
         _, *pose, camera = source.take("i7di")
         name = source.string()
-        source.skip(24 * source.take("Q")[0])  # where its points were seen
+        source.skip(24 * source.take("Q")[0])  # the observations of its points
         found.append((name, pose, camera))
     return found
 
@@ -176,7 +176,7 @@ def _cloud(rows: list[list[float]]) -> PointCloud | None:
 
 
 def _fields(lines: list[str], least: int) -> list[tuple[int, list[str]]]:
-    """Numbers and words of the lines that are neither empty nor comments."""
+    """Line numbers and words of the lines that are neither empty nor comments."""
     rows = [(i + 1, line.split()) for i, line in enumerate(lines) if line.strip() and not line.startswith("#")]
     for number, words in rows:
         if len(words) < least:
@@ -204,7 +204,7 @@ def _cameras_text(lines: list[str]) -> dict[int, _Lens]:
 
 def _images_text(lines: list[str]) -> list[tuple[str, list[float], int]]:
     found = []
-    # Each image has two lines, the second of which (its points) may be empty.
+    # Each image has two lines; the second, with its points, may be empty.
     rows = [(i + 1, line) for i, line in enumerate(lines) if not line.startswith("#")]
     while rows and not rows[0][1].strip():
         rows.pop(0)

@@ -18,18 +18,18 @@ from lumigrad.scene.cameras.undistort import undistort_image
 from lumigrad.scene.shapes.point_cloud import PointCloud
 
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
-# What COLMAP writes goes by several habits.
+# Where a COLMAP model usually lies.
 _MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
 
 
 @dataclass(frozen=True)
 class PosedPhotos:
-    """Photographs, where they were taken from, and the points that were found on the way.
+    """Photographs, their cameras, and the points of the reconstruction.
 
     Attributes:
         folder: where the data set is.
-        paths: one file for each photograph, in the order of the file names.
-        cameras: one float64 camera for each, with the lens's distortion where the data set tells it.
+        paths: one file per photograph, in the order of the file names.
+        cameras: one float64 camera per photograph, with the lens distortion that the data set gives.
         points: sparse points of the reconstruction, or None.
     """
 
@@ -45,13 +45,13 @@ class PosedPhotos:
         """One photograph, float32 [H, W, 3 or 4] as it is in the file, and its camera at that resolution.
 
         Raises:
-            FileNotFoundError, ValueError: the file is missing, no image, or of another aspect than its camera.
+            FileNotFoundError, ValueError: the file is missing, no image, or has another aspect ratio than the camera.
         """
         image = load_image(self.paths[index])
         size, camera = (image.shape[0], image.shape[1]), self.cameras[index]
         if size == camera.size:
             return image, camera
-        # Copies in a lower resolution are usual; their sides are rounded.
+        # Copies of lower resolution are common; their sizes are rounded.
         scales = size[0] / camera.size[0], size[1] / camera.size[1]
         if abs(scales[0] / scales[1] - 1) > 0.02:
             expected = f"{camera.size[1]} x {camera.size[0]}"
@@ -59,11 +59,11 @@ class PosedPhotos:
         return image, camera.resized(size)
 
     def load_undistorted(self, index: int) -> tuple[Tensor, Tensor, PerspectiveCamera]:
-        """One photograph for a camera without distortion: image, covered pixels and camera of `undistort_image`."""
+        """One photograph without distortion: image, covered pixels and camera, as from `undistort_image`."""
         return undistort_image(*self.load(index))
 
     def split(self, every: int = 8) -> tuple[list[int], list[int]]:
-        """Indices to train on, and those held out: every `every`-th, beginning with the first.
+        """Indices to train on, and indices held out: every `every`-th, beginning with the first.
 
         Raises:
             ValueError: `every` below 2, or fewer than two photographs.
@@ -77,14 +77,14 @@ class PosedPhotos:
 
 
 def load_dataset(folder: str | Path) -> PosedPhotos:
-    """Find and read cameras and points; photographs are read when asked for.
+    """Find and read cameras and points; photographs are read on demand.
 
     Args:
         folder: with `transforms.json` (or the path of such a file), or with a COLMAP model in `sparse/0`, `sparse` or
             the folder itself, and its photographs in `images` or the folder itself.
 
     Raises:
-        FileNotFoundError: no data set there, or a photograph that it names is missing.
+        FileNotFoundError: there is no data set, or a photograph that it names is missing.
         ValueError: a file is cut short or malformed; the message names it and what is wrong.
     """
     folder = Path(folder)

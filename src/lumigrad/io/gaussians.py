@@ -1,4 +1,4 @@
-"""3D Gaussians in PLY files, in the form that 3D Gaussian splatting has made usual among viewers.
+"""3D Gaussians in PLY files, in the layout of 3D Gaussian splatting, which viewers read.
 
 Float32 properties of each vertex: x y z, nx ny nz (unused, zero), f_dc_0..2, f_rest_* (the other coefficients of red,
 then of green, then of blue), opacity (logit), scale_0..2 (logarithms), rot_0..3 (w, x, y, z).
@@ -52,7 +52,7 @@ def load_gaussians(path: str | Path) -> GaussianCloud:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PLY, is cut short, or lacks properties of Gaussians; the message names it.
+        ValueError: the file is not a PLY file, is cut short, or lacks properties of Gaussians; the message names it.
     """
     columns = read_columns(Path(path), "Gaussians", "lumigrad.io.load_gaussians")
     rest = sum(name.startswith("f_rest_") for name in columns)

@@ -67,7 +67,7 @@ def save_image(image: Tensor, path: str | Path) -> None:
 
 
 def save_gif(frames: Sequence[Tensor], path: str | Path, frames_per_second: float = 20.0) -> None:
-    """Write frames [H, W, 3] as an endless GIF; they share one palette so that colours hold still."""
+    """Write frames [H, W, 3] as an endless GIF; they share one palette, so that colours do not flicker."""
     if not frames:
         raise ValueError("frames: expected at least one image, got none")
     pillow = require("PIL.Image", "lumigrad.io.save_gif")
@@ -80,6 +80,6 @@ def save_gif(frames: Sequence[Tensor], path: str | Path, frames_per_second: floa
     indexed = [picture.quantize(palette=palette, dither=pillow.Dither.NONE) for picture in pictures]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # GIF counts in hundredths of a second.
+    # GIF counts time in hundredths of a second.
     duration = max(2, round(100 / frames_per_second)) * 10
     indexed[0].save(path, save_all=True, append_images=indexed[1:], duration=duration, loop=0, optimize=False)

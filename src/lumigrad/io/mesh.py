@@ -1,9 +1,9 @@
 """Mesh files, through trimesh.
 
-Files whose vertices carry texture coordinates store a vertex once per coordinate, which cuts the surface open
-along texture seams. Loading welds vertices at identical positions again and keeps texture coordinates in an
-index buffer of their own. Inside trimesh v points upwards for every format (it flips glTF's), here it grows
-with the image row, so both directions flip.
+Many formats store a vertex once for each of its texture coordinates, which cuts the surface open along texture
+seams. Loading welds vertices in identical positions, and keeps texture coordinates in an index buffer of their own.
+In trimesh v points upwards for every format (it flips glTF's); in lumigrad v grows with the image row. Reading and
+writing therefore both flip v.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def load_mesh(path: str | Path, materials: bool = True) -> Mesh:
     Args:
         path: OBJ, glTF/GLB, PLY, STL or OFF. Several parts of a scene are joined into one mesh.
         materials: keep materials and the file's normals: glTF's as `PBRMaterial`, those of OBJ as `PhongMaterial`.
-            Otherwise parts share one texture, an atlas where there are several, in the colours of the materials, and
+            Otherwise parts share one texture (an atlas, if there are several) in the colours of the materials, and
             plain colours of materials become vertex colours.
 
     Returns:
-        Mesh on the CPU, float32 and int64. Polygons are triangulated, vertices at identical positions are
-        welded, vertices without faces are dropped; the order of faces is the file's, part after part. A single
-        material's texture is also the mesh's own `texture`, tinted, for renderers that know no materials.
+        Mesh on the CPU, float32 and int64. Polygons are triangulated, vertices in identical positions are
+        welded, and vertices without faces are dropped; faces keep the order of the file, part after part. The
+        texture of a single material, tinted, is also the mesh's `texture`, for renderers without materials.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the format is unknown, or the file cannot be read or holds no triangle.
+        ValueError: the format is unknown, or the file cannot be read or contains no triangle.
     """
     path = Path(path)
     if not path.is_file():
@@ -58,7 +58,7 @@ def load_mesh(path: str | Path, materials: bool = True) -> Mesh:
     _require_packages("lumigrad.io.load_mesh")
     try:
         mesh = _load_with_materials(path) if materials else _load_plain(path)
-    except Exception as error:  # parsers of third-party formats fail in every way there is
+    except Exception as error:  # parsers of third-party formats can raise anything
         raise ValueError(f"cannot read {path} as a mesh: {error}") from error
     if mesh is None:
         raise ValueError(f"cannot read {path} as a mesh: it holds no triangles")
@@ -114,7 +114,7 @@ def _load_with_materials(path: Path) -> Mesh | None:
 
 
 def _assembled(parts: list[Mesh], found: list[Any], said: list[dict[str, Any]], folder: Path) -> Mesh:
-    """One mesh of parts and of the material that trimesh found for each, or None."""
+    """One mesh of all parts, with the trimesh material, or None, of each."""
     from trimesh.visual.material import PBRMaterial as GltfMaterial
 
     known: dict[int, Material] = {}
@@ -140,7 +140,7 @@ def _assembled(parts: list[Mesh], found: list[Any], said: list[dict[str, Any]], 
 
 
 def _has_material(visual: Any) -> bool:
-    """Whether a mesh of trimesh has a material that its file told of."""
+    """Whether the material of a trimesh mesh comes from the file."""
     from trimesh.visual.material import PBRMaterial as GltfMaterial
 
     if visual.kind != "texture":
@@ -162,7 +162,8 @@ def _geometry(loaded: trimesh.Trimesh) -> Mesh:
         colors = _unit_range(visual.vertex_attributes.get("color"))
     elif visual.kind == "vertex":
         colors = _unit_range(visual.vertex_colors)
-    # Normals that a file holds are in the cache right after loading; others would be computed, worse than ours.
+    # Right after loading, the cache has the normals of the file, if any. Otherwise trimesh would compute normals, which
+    # `Mesh` does better.
     if "vertex_normals" in loaded._cache:
         normals = torch.from_numpy(np.array(loaded.vertex_normals, dtype=np.float64))
     positions = torch.from_numpy(np.array(loaded.vertices, dtype=np.float64))
@@ -181,13 +182,13 @@ def _unit_range(colors: Any) -> Tensor | None:
 
 
 def _welded(mesh: Mesh) -> Mesh:
-    """Float32 mesh in which equal positions, equal texture coordinates and equal normals are one."""
+    """Float32 mesh in which equal positions, texture coordinates and normals are merged."""
     changed: dict[str, Any] = {}
     for name, index_name in (("positions", "faces"), ("uvs", "uv_faces"), ("normals", "normal_faces")):
         values = getattr(mesh, name)
         if values is None:
             continue
-        # + 0.0 turns negative zeros into zeros, which np.unique would tell apart.
+        # + 0.0 turns negative zeros into positive ones; np.unique would distinguish them.
         rows, index, source = _weld(values.numpy() + 0.0, getattr(mesh, index_name).numpy())
         changed |= {name: torch.from_numpy(rows).float(), index_name: torch.from_numpy(index)}
         if name == "positions" and mesh.colors is not None:
@@ -228,7 +229,7 @@ def _appearance(material: Any) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _is_placeholder(picture: Image.Image) -> bool:
-    """Whether this is the small grey image that trimesh invents where there is no material."""
+    """Whether this is the small grey image that trimesh uses where there is no material."""
     from trimesh.visual.material import empty_material
 
     blank = empty_material().image
@@ -238,10 +239,11 @@ def _is_placeholder(picture: Image.Image) -> bool:
 def save_mesh(mesh: Mesh, path: str | Path) -> None:
     """Write a mesh in the format that the suffix names.
 
-    GLB and OBJ hold texture coordinates, normals, vertex colours and materials, a part for each of these (OBJ in a
-    material file and images beside it). GLB turns Phong materials into metallic-roughness ones, OBJ the other way
-    round; the texture of a mesh without materials becomes one. PLY holds vertex colours; STL and OFF the geometry
-    alone. Where the mesh has no normals, smooth ones of the welded surface are written where the format has them.
+    GLB and OBJ store texture coordinates, normals, vertex colours and materials, with one part per material (OBJ has a
+    material library and images beside it). In GLB, Phong materials become metallic-roughness materials, and in OBJ the
+    other way round; the texture of a mesh without materials becomes a material. PLY stores texture coordinates or
+    vertex colours; STL and OFF store geometry only. Where the mesh has no normals and the format has, smooth normals of
+    the surface are written.
 
     Raises:
         ValueError: an unknown suffix.
@@ -269,7 +271,7 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
 
 
 def _detached(thing: T) -> T:
-    """A mesh or material whose tensors carry no gradients."""
+    """The mesh or material with its tensors detached from the autograd graph."""
     values = {field.name: getattr(thing, field.name) for field in fields(thing)}
     changed: dict[str, Any] = {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}
     return replace(thing, **changed)
@@ -279,7 +281,7 @@ def _save_without_materials(mesh: Mesh, path: Path) -> None:
     from trimesh.visual import TextureVisuals
 
     if path.suffix.lower() == ".ply" and mesh.uvs is not None and mesh.colors is None:
-        result, uvs, _ = _part(mesh)  # PLY has texture coordinates as properties s and t of vertices
+        result, uvs, _ = _part(mesh)  # in PLY, texture coordinates are the properties s and t of vertices
         assert uvs is not None
         result.visual = TextureVisuals(uv=uvs.numpy())
     else:
@@ -288,7 +290,7 @@ def _save_without_materials(mesh: Mesh, path: Path) -> None:
 
 
 def _by_material(mesh: Mesh) -> list[Mesh]:
-    """The mesh's parts of one material each; those without faces are left out."""
+    """The mesh's parts, one per material; materials without faces are left out."""
     if mesh.face_materials is None:
         return [replace(mesh, materials=mesh.materials[:1])]
     parts = []
@@ -308,7 +310,7 @@ def _part(mesh: Mesh) -> tuple[trimesh.Trimesh, Tensor | None, Material | None]:
 
 
 def _split(mesh: Mesh) -> Mesh:
-    """The mesh with one vertex for each combination of position, texture coordinate and normal."""
+    """The mesh with one vertex per combination of position, texture coordinate and normal."""
     columns = [index for index in (mesh.faces, mesh.uv_faces, mesh.normal_faces) if index is not None]
     corners = np.stack([index.numpy().reshape(-1) for index in columns], axis=1)
     unique, index, _ = _weld(corners, np.arange(len(corners)).reshape(-1, 3))

@@ -22,11 +22,11 @@ def load_points(path: str | Path) -> PointCloud:
         path: PLY, text or binary; faces are ignored.
 
     Returns:
-        PointCloud on the CPU, float32, in the file's order; colours in [0, 1], with alpha as a fourth where there is.
+        PointCloud on the CPU, float32, in the file's order; colours in [0, 1], with alpha if the file has it.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PLY, or holds no points.
+        ValueError: the file is not a PLY file, or contains no points.
     """
     columns = read_columns(Path(path), "a point cloud", "lumigrad.io.load_points")
     positions = _stack(columns, ("x", "y", "z"))
@@ -55,7 +55,7 @@ def read_columns(path: Path, kind: str, user: str) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PLY, is cut short, or holds no vertices.
+        ValueError: the file is not a PLY file, is cut short, or contains no vertices.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file of {kind.removeprefix('a ')}: {path}")
@@ -64,12 +64,12 @@ def read_columns(path: Path, kind: str, user: str) -> dict[str, np.ndarray]:
     ply = require("trimesh.exchange.ply", user)
     try:
         with path.open("rb") as file:
-            # The parser itself, and not trimesh's objects, which keep neither normals nor other properties of points.
+            # The parser is called directly, because trimesh's point clouds keep neither normals nor other properties.
             read = ply.load_ply(file, fix_texture=False)
         data: Any = read["metadata"]["_ply_raw"]["vertex"]["data"]
         names = data.dtype.names if hasattr(data, "dtype") else data
         columns = {name: np.asarray(data[name]).reshape(-1) for name in names}
-    except Exception as error:  # parsers of third-party formats fail in every way there is
+    except Exception as error:  # parsers of third-party formats can raise anything
         raise ValueError(f"cannot read {path} as {kind}: {error}") from error
     if not columns or not all(map(len, columns.values())):
         raise ValueError(f"cannot read {path} as {kind}: it holds no points")
@@ -101,7 +101,7 @@ def save_points(cloud: PointCloud, path: str | Path) -> None:
         attributes |= {name: _column(cloud.normals[:, i]) for i, name in enumerate(("nx", "ny", "nz"))}
     if cloud.radii is not None:
         attributes["radius"] = _column(cloud.radii)
-    # A mesh without faces: trimesh's point clouds have no properties but colour.
+    # A mesh without faces, because trimesh's point clouds have no properties but colour.
     mesh = trimesh.Trimesh(cloud.positions.detach().double().cpu().numpy(), vertex_attributes=attributes, process=False)
     if cloud.colors is not None:
         colors = (cloud.colors.detach().float().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8)

@@ -1,7 +1,7 @@
-"""The fitting loop: from a start mesh to geometry and texture that explain reference images.
+"""The fitting loop: from a start mesh to geometry and texture that reproduce the reference images.
 
 Stages go from coarse to fine. Geometry is parameterised through `LargeSteps` and remeshed at the start of a
-stage; appearance is one colour per vertex until the shape is there, then a texture in an atlas made for it.
+stage. Appearance is one colour per vertex until the shape is known, and then a texture in an atlas made for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lumigrad.scene.shapes.mesh import Mesh
 
 @dataclass
 class FitState:
-    """Everything a fit needs to go on: tensors and plain numbers only, so that it can be loaded safely."""
+    """Everything needed to resume a fit: tensors and plain values only, so that it can be loaded safely."""
 
     faces: Tensor
     positions: Tensor
@@ -62,7 +62,7 @@ class FitState:
 
 
 class _Leg:
-    """What lives as long as a stage: factorised system, optimisers, resized targets."""
+    """What a stage needs throughout: factorised system, optimisers, resized targets."""
 
     def __init__(self, stage: Stage, state: FitState, views: Views, lighting: Lighting, fresh: bool) -> None:
         self.stage, self.lighting = stage, lighting
@@ -76,7 +76,7 @@ class _Leg:
             state.parameter = self.system.from_positions(state.positions)
         state.parameter = state.parameter.detach().requires_grad_()
         state.appearance = state.appearance.detach().requires_grad_()
-        # Short memories: the landscape changes quickly while large steps are taken.
+        # Moments decay fast, because large steps soon make old gradients irrelevant.
         self.optimizers = [
             AdamUniform([state.parameter], lr=stage.rate, betas=(0.9, 0.99)),
             torch.optim.Adam([state.appearance], lr=stage.appearance_rate, betas=(0.9, 0.99)),
@@ -113,7 +113,7 @@ class _Leg:
 
 
 def _prepare(stage: Stage, state: FitState) -> None:
-    """Remesh, or change from vertex colours to a texture, as the stage asks."""
+    """Remesh, or replace vertex colours by a texture, as the stage requires."""
     if stage.edge_length > 0 and state.uvs is None:
         positions, faces, colors = remesh(state.positions, state.faces, stage.edge_length, state.appearance)
         assert colors is not None
@@ -126,7 +126,7 @@ def _prepare(stage: Stage, state: FitState) -> None:
 
 
 def _pick(count: int, batch: int, step: int, seed: int) -> Tensor:
-    """Views of one step: random permutations laid end to end, reproducible from the step's number alone."""
+    """Views of one step, from random permutations laid end to end; depends on the seed and the step number alone."""
     batch = min(batch, count)
     picks = []
     for position in range(step * batch, (step + 1) * batch):
@@ -148,14 +148,14 @@ def fit(
     Args:
         views: reference images with cameras.
         state: where to begin, `FitState.start(mesh)` or one that an earlier call returned; changed in place.
-        stages: the way; the same as before when resuming.
+        stages: the stages in order; to resume, the same as before.
         lighting: of the reference images.
         seed: of the order of views.
         on_step: called after every step; returning False stops the fit.
 
     Returns:
-        The state, complete when `state.iteration` is the sum of all stages' iterations. A fit that was
-        stopped and goes on from its state takes the same steps as one that was not.
+        The state, complete when `state.iteration` is the sum of all stages' iterations. A fit that is stopped
+        and resumed takes the same steps as one that runs through.
     """
     begin = 0
     for number, stage in enumerate(stages):

@@ -1,4 +1,4 @@
-"""What a fit leaves behind: numbers, pictures, a turntable and the mesh."""
+"""The results of a fit: metrics, pictures and a turntable."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def over(images: Tensor, background: Color) -> Tensor:
 
 
 def image_metrics(mesh: Mesh, views: Views, lighting: Lighting, background: Color) -> dict[str, float]:
-    """PSNR of the mesh's renderings against images it was not fitted to, mean over the images.
+    """Mean PSNR of renders of the mesh against images that it was not fitted to.
 
-    `psnr_db` counts all pixels in front of the background; `psnr_mask_db` only those that the target or the
-    rendering covers at least in part, where an easy background cannot help.
+    `psnr_db` counts all pixels, in front of the background. `psnr_mask_db` counts only pixels that the target or
+    the render covers at least in part, so that an easy background does not raise it.
     """
     ours = render_views(mesh, views.camera, lighting).images
     covered = (ours[..., 3] > 0) | (views.images[..., 3] > 0)
@@ -47,9 +47,9 @@ def image_metrics(mesh: Mesh, views: Views, lighting: Lighting, background: Colo
 def metrics(
     state: FitState, target: Mesh, views: Views, lighting: Lighting, background: Color
 ) -> dict[str, float | int]:
-    """All numbers of a fit; distances are relative to the target's bounding box diagonal.
+    """All metrics of a fit; distances are relative to the diagonal of the target's bounding box.
 
-    `chamfer_floor` is what `chamfer` would read for a perfect fit, because it compares random samples.
+    `chamfer` compares random samples. `chamfer_floor` is its value for a perfect fit.
     """
     mesh = detached(state.mesh())
     return {
@@ -68,7 +68,7 @@ def metrics(
 
 
 def detached(mesh: Mesh) -> Mesh:
-    """The same mesh outside of autograd."""
+    """The same mesh, detached from the autograd graph."""
     tensors = {k: v.detach() for k, v in vars(mesh).items() if isinstance(v, Tensor)}
     return replace(mesh, **tensors)  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def comparison(
     background: Color,
     path: Path,
 ) -> None:
-    """Picture of start, target and result, painted and as bare shapes, one row per camera."""
+    """Picture of start, target and result, with and without colours, one row per camera."""
     columns = [
         ("start", start),
         ("target", target),

@@ -14,7 +14,7 @@ class Stage:
         iterations: gradient steps.
         size: rows of the images compared.
         batch: views per step.
-        edge_length: to remesh to at the start, in scene units; 0 keeps the mesh.
+        edge_length: target of the remeshing at the start, in scene units; 0 keeps the mesh.
         rate: step of positions, in scene units; falls to a fifth over the stage.
         smoothness: lambda of `LargeSteps`.
         appearance_rate: step of colours or texels.
@@ -53,7 +53,7 @@ def default_stages(size: int = 512, texture_size: int = 1024, effort: float = 1.
             factor //= 2
         return size // factor
 
-    # A little smoothing is enough where edges are long: horns and legs must be free to sprout.
+    # Long edges need little smoothing; more would keep thin parts such as legs from growing.
     return [
         Stage(count(240), reduced(8), edge_length=0.08 / detail, rate=0.03, smoothness=2.0, laplacian=0.05),
         Stage(count(200), reduced(4), edge_length=0.04 / detail, rate=0.02, smoothness=2.0, laplacian=0.05),
@@ -73,5 +73,5 @@ def default_stages(size: int = 512, texture_size: int = 1024, effort: float = 1.
 
 
 def stages_to_dict(stages: list[Stage]) -> list[dict[str, Any]]:
-    """Plain values, to be stored beside a state and compared before going on from it."""
+    """Plain values, to be stored beside a state and compared before it is resumed."""
     return [asdict(stage) for stage in stages]

@@ -1,4 +1,4 @@
-"""Where reference images are taken from, and the images themselves at several resolutions."""
+"""Reference images of a mesh, and the cameras that they are taken with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fibonacci_cameras(
         count: number of cameras, at least 1.
         size: (height, width) in pixels.
         fov_y: vertical field of view in degrees.
-        radius: of the ball at the origin that all cameras see whole (in images at least as wide as high).
+        radius: of the ball at the origin that every camera sees entirely (in images at least as wide as high).
         turn: degrees added to all azimuths.
     """
     if count < 1:
@@ -48,7 +48,7 @@ class Views:
         return len(self.images)
 
     def resized(self, size: int) -> Views:
-        """Averaged down to images `size` rows high, which must divide the present height."""
+        """The same views, averaged down to `size` rows, which must divide the height."""
         height, width = self.camera.size
         if height % size:
             raise ValueError(f"size: expected a divisor of {height}, got {size}")
@@ -64,7 +64,7 @@ class Views:
 
 @torch.no_grad()
 def render_views(mesh: Mesh, camera: PerspectiveCamera, lighting: Lighting, batch: int = 4) -> Views:
-    """Reference images of a mesh, held in half precision (its error is an eighth of an 8-bit image's)."""
+    """Reference images of a mesh, stored in half precision (an eighth of the error of 8 bits)."""
     topology = edge_topology(mesh.faces)
     parts = []
     for first in range(0, camera.shape[0], batch):

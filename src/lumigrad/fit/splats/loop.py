@@ -1,4 +1,4 @@
-"""The fitting loop: from points to primitives that explain photographs, from coarse to fine."""
+"""The fitting loop: from points to primitives that reproduce photographs, from coarse to fine."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from lumigrad.fit.splats.strategies import Strategy
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, and what when. Exactly one of `iterations` and `minutes` is given.
+    """Length and settings of a fit. Exactly one of `iterations` and `minutes` is given.
 
     Attributes:
         iterations: gradient steps; a fit of so many steps can be repeated exactly.
-        minutes: of fitting, on whatever machine.
+        minutes: of fitting, whatever the machine.
         levels: (progress, factor): from that progress on, photographs are averaged down by the factor.
-        structure: weight of 1 - SSIM in the loss; that of the mean absolute error is the rest.
+        structure: weight of 1 - SSIM in the loss; the rest is the weight of the mean absolute error.
         background: grey behind everything.
-        seed: of all that is random.
+        seed: of everything that is random.
     """
 
     iterations: int | None = None
@@ -42,20 +42,20 @@ class Schedule:
             raise ValueError("iterations, minutes: expected exactly one of them")
 
     def progress(self, state: SplatState) -> float:
-        """From 0 to 1."""
+        """The part of the fit that is done, from 0 to 1."""
         if self.iterations is not None:
             return state.iteration / self.iterations
         assert self.minutes is not None
         return min(1.0, state.seconds / (60 * self.minutes))
 
     def factor(self, progress: float) -> int:
-        """By how much photographs are reduced."""
+        """The factor by which photographs are averaged down."""
         return next(factor for begin, factor in reversed(self.levels) if progress >= begin)
 
 
 @dataclass
 class SplatState:
-    """Everything a fit needs to go on: tensors and plain numbers only, so that it can be loaded safely."""
+    """Everything needed to resume a fit: tensors and plain values only, so that it can be loaded safely."""
 
     rows: Rows
     random: Tensor
@@ -109,7 +109,7 @@ def _step(
     penalty = strategy.penalty(leaves)
     (loss if penalty is None else loss + penalty).backward()
     grads = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
-    # Positions settle; the rest calms down a little.
+    # Positions must converge, so their rate falls to a hundredth; other rates fall to a fifth.
     rates = {name: rate * (0.01 if name == "means" else 0.2) ** progress for name, rate in model.rates.items()}
     state.rows.adam(grads, rates, state.iteration + 1)
     strategy.after_step(state.rows, grads, photo.camera, model, state.iteration + 1, progress, generator)
@@ -132,12 +132,12 @@ def fit_splats(
         photos: to fit, on the device of the state's rows, as are those held out.
         state: where to begin, `SplatState.start(model.start(points))` or what an earlier call returned; changed in
             place. Model, strategy and schedule are the same as before when resuming.
-        held_out: photographs to measure by, every `evaluate_every` steps, for `state.curve`; that time does not count.
+        held_out: photographs that `state.curve` is measured on, every `evaluate_every` steps; this time does not count.
         on_step: called after every step; returning False stops the fit.
 
     Returns:
-        The state. With `schedule.iterations`, a fit that was stopped and goes on from its state takes the same steps as
-        one that was not; on a CUDA device where torch is told to use deterministic algorithms.
+        The state. With `schedule.iterations`, a fit that is stopped and resumed takes the same steps as one that runs
+        through; on a CUDA device, only with torch's deterministic algorithms.
     """
     generator = torch.Generator(state.rows.device)
     generator.set_state(state.random)

@@ -1,4 +1,4 @@
-"""What is fitted: parameters free to take any value, and how they are drawn."""
+"""Models: unconstrained parameters, and how they are rendered."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CONSTANT = 0.28209479177387814
 
 
 class Model(Protocol):
-    """Parameters are rows by name; "means", "scales" (logarithms) and "opacities" (logits) are always there."""
+    """A kind of primitive. Its parameters include "means", "scales" (logarithms) and "opacities" (logits)."""
 
     rates: dict[str, float]
 
     def start(self, cloud: PointCloud) -> Parameters:
-        """Parameters that show the points as they are."""
+        """Parameters that look like the points."""
 
     def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
         """Image [1, H, W, 3]."""
@@ -39,8 +39,8 @@ class Gaussians:
     """3D Gaussians with antialiasing and colours in spherical harmonics, whose degree rises as the fit proceeds.
 
     Args:
-        degree: of the spherical harmonics at last, 0 to 4.
-        extent: size of the scene, which the steps of positions are relative to.
+        degree: of the spherical harmonics at the end, 0 to 4.
+        extent: size of the scene; the learning rate of positions is relative to it.
     """
 
     def __init__(self, degree: int = 2, extent: float = 1.0) -> None:
@@ -92,7 +92,7 @@ class Spheres:
 
     Args:
         extent: size of the scene; the blending's depth goes from a fiftieth of it to ten times it.
-        gamma: softness of the depth test, at first and at last.
+        gamma: softness of the depth test, at the beginning and at the end.
     """
 
     def __init__(self, extent: float = 1.0, gamma: tuple[float, float] = (3e-2, 1e-2)) -> None:
@@ -114,7 +114,7 @@ class Spheres:
     def splat(
         self, parameters: Parameters, payload: Tensor, camera: PerspectiveCamera, background: float, progress: float
     ) -> Splats:
-        """Any features [V, C] on the spheres, before a background that has the same number in all of them."""
+        """Render any features [V, C] of the spheres, over a background of one value."""
         first, last = self.gamma
         lens = (camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)
         return spheres(

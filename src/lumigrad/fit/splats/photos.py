@@ -1,4 +1,4 @@
-"""Photographs to fit, as pinhole cameras would have taken them, at several resolutions."""
+"""Photographs to fit, undistorted, at several resolutions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Photo:
         return Photo(self.image.to(device), self.covered.to(device), self.camera.to(device))
 
     def reduced(self, factor: int) -> Photo:
-        """Averaged down by a whole factor; rows and columns that do not fill a block are left away."""
+        """Averaged down by an integer factor; rows and columns that do not fill a block are dropped."""
         if factor == 1:
             return self
         height, width = self.camera.size
@@ -40,10 +40,10 @@ class Photo:
 
 
 def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, reduce: int = 1) -> list[Photo]:
-    """Read and undistort photographs; transparent ones are laid over a grey `background`.
+    """Read and undistort photographs; transparent ones are composited over a grey `background`.
 
     Raises:
-        FileNotFoundError, ValueError: see `PosedPhotos.load`; or less than 8 rows or columns are left of a photograph.
+        FileNotFoundError, ValueError: see `PosedPhotos.load`; or fewer than 8 rows or columns of a photograph are left.
     """
     photos = []
     for index in indices:

@@ -1,4 +1,4 @@
-"""What a fit to photographs leaves behind: numbers, pictures and a flight."""
+"""The results of a fit to photographs: metrics, pictures and a fly-through."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEVELS_DB = (20, 22, 24)
 
 
 def metrics(state: SplatState, model: Model, held_out: list[Photo], schedule: Schedule) -> dict[str, Any]:
-    """All numbers of a fit; times are of fitting, without loading and measuring."""
+    """All metrics of a fit; times are of fitting alone, without reading files and evaluation."""
     return {
         **evaluate(model, state.rows.parameters, held_out, schedule.background),
         "seconds": state.seconds,
@@ -37,7 +37,7 @@ def metrics(state: SplatState, model: Model, held_out: list[Photo], schedule: Sc
 
 
 def seconds_to(state: SplatState, level: float) -> float | None:
-    """Seconds of fitting until the held-out photographs were first matched to so many decibels."""
+    """Seconds of fitting until the PSNR on held-out photographs first reached a level in decibels."""
     return next((row["seconds"] for row in state.curve if row["psnr_db"] >= level), None)
 
 
@@ -60,7 +60,7 @@ def comparison(state: SplatState, model: Model, photos: list[Photo], schedule: S
 
 
 def flight(photos: list[Photo], frames: int) -> PerspectiveCamera:
-    """Cameras [frames] on a smooth way along those of the photographs and back."""
+    """Cameras [frames] on a smooth path along the photographs' cameras and back."""
     first = photos[0].camera
     poses = torch.cat([photo.camera.camera_to_world for photo in photos])
     phase = torch.arange(frames, device=poses.device) / frames
@@ -77,7 +77,7 @@ def flight(photos: list[Photo], frames: int) -> PerspectiveCamera:
 def fly_through(
     state: SplatState, model: Model, photos: list[Photo], schedule: Schedule, path: Path, frames: int = 60
 ) -> None:
-    """Animated GIF along the photographs' cameras."""
+    """Animated GIF of a flight along the photographs' cameras."""
     camera = flight(photos, frames)
     pictures: list[Tensor] = [
         model.draw(state.rows.parameters, camera[i : i + 1], schedule.background, 1.0)[0] for i in range(frames)

@@ -1,4 +1,4 @@
-"""Parameters, one row for each primitive, with what the optimiser and the strategy remember of each."""
+"""Parameters, one row per primitive, with the state that the optimiser and the strategy keep for each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Rows:
 
     Attributes:
         parameters: what is fitted.
-        first, second: Adam's moments of each.
+        first, second: Adam's moments.
         statistics: [V], whatever the strategy collects.
     """
 
@@ -66,7 +66,7 @@ class Rows:
             value.addcdiv_(first, scale, value=-rates[name] / (1 - _BETAS[0] ** step))
 
     def keep(self, mask: Tensor) -> None:
-        """Give up the other rows."""
+        """Keep these rows only."""
         for tensors in (self.parameters, self.first, self.second, self.statistics):
             for name, value in tensors.items():
                 tensors[name] = value[mask]
@@ -76,7 +76,7 @@ class Rows:
         return {name: value[index] for name, value in self.parameters.items()}
 
     def append(self, parameters: dict[str, Tensor]) -> None:
-        """Add rows, without any history."""
+        """Add rows, with moments and statistics of zero."""
         count = len(parameters["means"])
         for name, value in parameters.items():
             self.parameters[name] = torch.cat([self.parameters[name], value])
@@ -85,7 +85,7 @@ class Rows:
                 tensors[name] = torch.cat([value, value.new_zeros(count, *value.shape[1:])])
 
     def replace(self, name: str, index: Tensor, values: Tensor) -> None:
-        """Set one parameter of some rows, and forget its history there."""
+        """Set one parameter of some rows, and reset its moments there."""
         self.parameters[name][index] = values
         self.first[name][index] = 0
         self.second[name][index] = 0

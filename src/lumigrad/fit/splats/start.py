@@ -1,4 +1,4 @@
-"""Where to begin: points of a reconstruction, or points on which photographs agree."""
+"""Points to begin from: those of a reconstruction, or points on which photographs agree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ENOUGH = 500
 
 
 def first_points(data: PosedPhotos, photos: list[Photo], count: int, generator: torch.Generator) -> PointCloud:
-    """The reconstruction's points where there are enough of them to begin with, else `count` that photographs agree on.
+    """The reconstruction's points if there are enough of them, otherwise `count` points that photographs agree on.
 
     Args:
         photos: at least two of the data set's.
@@ -32,7 +32,7 @@ def focus(photos: list[Photo]) -> tuple[Tensor, float]:
     axes = -torch.cat([photo.camera.world_to_camera[:, 2, :3] for photo in photos]).double()
     one = torch.eye(3, dtype=torch.float64, device=eyes.device)
     across = one - axes[:, :, None] * axes[:, None, :]
-    # A little of the cameras' mean keeps this regular where all look the same way.
+    # The cameras' mean, with a tiny weight, keeps the system regular when all cameras look the same way.
     matrix = across.sum(0) + 1e-6 * len(eyes) * one
     right = (across @ eyes[:, :, None]).sum(0)[:, 0] + 1e-6 * eyes.sum(0)
     centre = torch.linalg.solve(matrix, right)
@@ -41,13 +41,13 @@ def focus(photos: list[Photo]) -> tuple[Tensor, float]:
 
 @torch.no_grad()
 def agreeing_points(photos: list[Photo], count: int, generator: torch.Generator) -> PointCloud:
-    """Points in the cameras' common volume that look alike wherever they are seen from.
+    """Points in front of the cameras that have a similar colour in all photographs.
 
-    For random pixels, several random depths are tried, and that one kept at which the other photographs show the most
-    similar colour: a plane sweep of single rays, enough for a start.
+    Each point lies on the ray of a random pixel. Out of several random depths, it has the one at which the other
+    photographs show the most similar colour: a plane sweep of single rays, accurate enough to begin from.
 
     Args:
-        photos: at least two; a low resolution makes single pixels comparable.
+        photos: at least two; of low resolution, so that single pixels can be compared.
         generator: on the photographs' device.
     """
     _, distance = focus(photos)
@@ -58,7 +58,7 @@ def agreeing_points(photos: list[Photo], count: int, generator: torch.Generator)
         device = generator.device
         place = torch.rand(per_photo, 2, generator=generator, device=device)
         place = place * place.new_tensor([width, height])
-        # Near things need more care than far ones: even steps in the logarithm, from a tenth to four times.
+        # Near depths need finer steps than far ones: even steps of the logarithm, from 0.1 to 4 times the distance.
         jitter = torch.rand(per_photo, _DEPTHS, generator=generator, device=device)
         steps = (torch.arange(_DEPTHS, device=device) + jitter) / _DEPTHS
         depth = distance * 0.1 * 40**steps
@@ -72,7 +72,7 @@ def agreeing_points(photos: list[Photo], count: int, generator: torch.Generator)
 
 
 def _disagreement(points: Tensor, colors: Tensor, photos: list[Photo]) -> Tensor:
-    """Mean difference from the colours that the photographs show at the points, [P]."""
+    """Mean difference [P] between the given colours and those that the photographs show at the points."""
     total, seen = points.new_zeros(len(points)), points.new_zeros(len(points))
     for photo in photos:
         height, width = photo.camera.size
@@ -81,11 +81,11 @@ def _disagreement(points: Tensor, colors: Tensor, photos: list[Photo]) -> Tensor
         shown = torch.nn.functional.grid_sample(photo.image.permute(0, 3, 1, 2), grid[None, None], align_corners=False)[
             0, :, 0
         ].T
-        # Bounded, as something may be in the way.
+        # Bounded, because something else may hide the point.
         difference = (shown - colors).abs().mean(-1).clamp(max=0.2)
         total += torch.where(visible, difference, 0.0)
         seen += visible
-    # Its own photograph agrees at any depth; what hardly another one sees counts as doubtful.
+    # The point's own photograph agrees at any depth, so points that few others see are penalised.
     return (total + 0.1) / seen.clamp_min(1) + 0.1 * (seen < 3)
 
 

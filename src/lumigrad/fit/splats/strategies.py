@@ -1,4 +1,4 @@
-"""Where more primitives are needed, and which to give up."""
+"""Strategies: where primitives are added, and which are removed."""
 
 from __future__ import annotations
 
@@ -15,39 +15,44 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
 class Strategy(Protocol):
-    """Called by the loop; what it remembers of each primitive is in `rows.statistics`, so that it is saved too."""
+    """Called by the loop. What it records of each primitive is in `rows.statistics`, and is saved with the rows."""
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
-        """What is added to the loss."""
+        """A term that is added to the loss."""
 
     def after_step(
         self, rows: Rows, grads: Parameters, camera: PerspectiveCamera, model: Model, step: int, progress: float,
         generator: torch.Generator,
     ) -> None:  # fmt: skip
-        """Change the rows after an optimiser's step, number `step` from 1, at `progress` in (0, 1] of the fit. The
-        generator is on the rows' device."""
+        """Change the rows after a step of the optimiser.
+
+        Args:
+            step: counted from 1.
+            progress: of the fit, in (0, 1].
+            generator: on the rows' device.
+        """
 
 
 def _screen_gradient(means: Tensor, grad: Tensor, camera: PerspectiveCamera) -> Tensor:
-    """Length [V] of the gradient by the place in the image, in units of half its longer side."""
+    """Length [V] of the gradient of the position in the image, in units of half the longer side."""
     pixels = grad.norm(dim=-1) * camera.depth(means)[0].clamp_min(0) / camera.fx
     return pixels * (0.5 * max(camera.size))
 
 
 @dataclass
 class CloneSplitPrune:
-    """Primitives that the images pull at hard are doubled where small, split where large; invisible ones go.
+    """Primitives with large gradients are cloned if small and split if large; faint ones are removed.
 
     Attributes:
         extent: size of the scene.
-        limit: number of primitives never to exceed; those pulled at the hardest come first.
+        limit: largest number of primitives; those with the largest gradients come first.
         every: steps between two rounds.
-        window: of the fit's progress in which primitives are added and removed.
-        threshold: mean length of the gradient by the place in the image.
-        small: what is small, relative to `extent`.
-        faint: opacity below which primitives go.
+        window: part of the fit in which primitives are added and removed.
+        threshold: mean length of the gradient of the position in the image.
+        small: size up to which a primitive is cloned, relative to `extent`.
+        faint: opacity below which primitives are removed.
 
-    Source: Kerbl et al. 2023, section 5.2; without its resets of opacity, which cost short fits more than they give.
+    Source: Kerbl et al. 2023, section 5.2; without its resets of opacity, which do not pay off in short fits.
     """
 
     extent: float = 1.0
@@ -86,7 +91,7 @@ class CloneSplitPrune:
         clones, splits = wanted[~large], wanted[large]
         spread = model.spread(parameters)[splits]
         twins = rows.copies(torch.cat([clones, splits]))
-        # Both halves of a split lie at random within the whole.
+        # Both halves of a split get a random position within the primitive.
         for part in (twins["means"][len(clones) :], None):
             noise = torch.randn(len(splits), 3, 1, generator=generator, device=generator.device)
             moved = parameters["means"][splits] + (spread @ noise)[..., 0]
@@ -102,12 +107,12 @@ class CloneSplitPrune:
 
 @dataclass
 class MCMC:
-    """Primitives as samples: noise moves the faint ones, and dead ones are moved to where opaque ones are.
+    """Primitives as samples of a distribution: noise moves faint ones, and dead ones are moved onto opaque ones.
 
     Attributes:
-        limit: number of primitives, approached by 5 % a round.
+        limit: number of primitives; each round adds up to 5 %.
         every: steps between two rounds.
-        window: of the fit's progress in which primitives are added and moved.
+        window: part of the fit in which primitives are added and moved.
         faint: opacity below which a primitive is dead.
         noise: of positions, relative to their step.
         opacity_weight, scale_weight: of the penalties on opacities and scales.
@@ -157,7 +162,7 @@ class MCMC:
             rows.append(rows.copies(chosen))
 
     def _share(self, rows: Rows, weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Choose `count` rows and make them so small and faint that, copied, they look as before."""
+        """Choose `count` rows, and make them so small and faint that together with their copies they look as before."""
         chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
         parts = torch.bincount(chosen, minlength=len(weights)) + 1
         shared = torch.nonzero(parts > 1)[:, 0]
@@ -168,7 +173,7 @@ class MCMC:
 
 
 def shared_shape(opacity: Tensor, parts: Tensor, most: int = 51) -> tuple[Tensor, Tensor]:
-    """Opacity [V], and factor of scale [V], of `parts` equal Gaussians at one place that look like one.
+    """Opacity [V], and factor of scale [V], of `parts` equal Gaussians in one place that together look like one.
 
     Source: Kheradmand et al. 2024, equation 9.
     """
