@@ -53,7 +53,10 @@ STILL_KNOW_THE_ENGINE = {
     "lumigrad.compat.pulsar._renderer",
     "lumigrad.memory",
     "lumigrad.render.background",
+    "lumigrad.render.clouds",
+    "lumigrad.render.points",
     "lumigrad.render.rendering",
+    "lumigrad.render.spheres",
 }
 
 OPTIONAL_PACKAGES = ("scipy", "trimesh", "PIL", "matplotlib", "tqdm")
