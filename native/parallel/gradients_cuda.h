@@ -1,9 +1,10 @@
 // Adding gradients from many threads to one place.
 //
-// By default with atomics, in whatever order threads come. Deterministically in two rounds: the first notes the
-// largest magnitude that each place is given; the second adds integers, in units so much smaller than that that no
-// sum can overflow. Sums of integers do not depend on their order. With n contributions at most, a place keeps
-// 62 - log2(n) bits below its largest one. Where no good bound is known beforehand, the first round counts them.
+// By default this is done with atomics, in whatever order threads arrive. In the deterministic mode it takes two
+// rounds: the first finds the largest magnitude that is added to each place; the second adds integers, in units so much
+// smaller than that magnitude that no sum can overflow. Sums of integers do not depend on their order. With at most n
+// contributions, a place keeps 62 - log2(n) bits below its largest one. Where no good bound is known beforehand, the
+// first round counts the contributions.
 #pragma once
 
 #include <cmath>
@@ -166,5 +167,26 @@ class GradientSums {
   int32_t bits_;
   GradientSum<T> sum_;
 };
+
+// An op that adds to nothing but the gradient of positions. add(queue, sum) launches the kernels.
+template <class T, class Add>
+struct PositionGradients {
+  int64_t places;
+  T* grad_pos;
+  Add& add;
+  GradientSums<T> sums;
+
+  void plan(Workspace& workspace) { sums.plan(workspace); }
+  void run(Queue& queue) {
+    sums.run_whole(queue, places, grad_pos, [&](const GradientSum<T>& sum) { add(queue, sum); });
+  }
+};
+
+// rows: of grad_pos [rows, 4]; contributions: see GradientSums.
+template <class T, class Add>
+int32_t run_position_gradients(lg_call* call, int64_t rows, int64_t contributions, T* grad_pos, Add&& add) {
+  return run_op(
+      call, PositionGradients<T, Add>{4 * rows, grad_pos, add, {call->deterministic != 0, 4 * rows, contributions}});
+}
 
 }  // namespace lg

@@ -1,4 +1,4 @@
-// Vertex indices, checked before anything is read with them.
+// Vertex indices and ranges of triangles, checked before anything is read with them.
 #pragma once
 
 #include <algorithm>
@@ -19,6 +19,18 @@ inline void check_indices(const int32_t* tri, int64_t first, int64_t last, int64
     if (static_cast<uint32_t>(tri[i]) < limit) continue;
     throw InvalidArgument("tri[%lld, %d] is %d, but pos has %lld vertices", static_cast<long long>(i / 3),
                           static_cast<int>(i % 3), static_cast<int>(tri[i]), static_cast<long long>(vertices));
+  }
+}
+
+// Throws if the range (first, count) of a view is not within the triangles. ranges: [views, 2], or null.
+inline void check_ranges(const int64_t* ranges, int64_t views, int64_t triangles) {
+  for (int64_t view = 0; ranges && view < views; ++view) {
+    const int64_t first = ranges[2 * view], count = ranges[2 * view + 1];
+    if (first < 0 || count < 0 || first > triangles - count) {
+      throw InvalidArgument("ranges[%lld] is (%lld, %lld), but tri has %lld triangles", static_cast<long long>(view),
+                            static_cast<long long>(first), static_cast<long long>(count),
+                            static_cast<long long>(triangles));
+    }
   }
 }
 

@@ -25,7 +25,7 @@ class SoftBins {
         tile_(tile_size),
         across_(divide_up(scene.width, tile_size)),
         tiles_(across_ * divide_up(scene.height, tile_size)) {
-    check_ranges();
+    check_ranges(scene.ranges, scene.views, scene.triangles);
   }
 
   int64_t tiles_per_view() const { return tiles_; }
@@ -62,17 +62,6 @@ class SoftBins {
     int32_t face;
     uint16_t x0, y0, x1, y1;  // tiles
   };
-
-  void check_ranges() const {
-    for (int64_t view = 0; scene_.ranges && view < scene_.views; ++view) {
-      const int64_t first = scene_.ranges[2 * view], count = scene_.ranges[2 * view + 1];
-      if (first < 0 || count < 0 || first > scene_.triangles - count) {
-        throw InvalidArgument("ranges[%lld] is (%lld, %lld), but tri has %lld triangles", static_cast<long long>(view),
-                              static_cast<long long>(first), static_cast<long long>(count),
-                              static_cast<long long>(scene_.triangles));
-      }
-    }
-  }
 
   void project(int64_t first, int64_t count) {
     const int64_t vertices = (scene_.shared ? 1 : count) * scene_.vertices;

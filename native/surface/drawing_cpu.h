@@ -8,6 +8,7 @@
 #include "math/visibility_lanes.h"
 #include "surface/candidates_cpu.h"
 #include "surface/coverage.h"
+#include "surface/visibility.h"
 #include "surface/visibility_cpu.h"
 
 namespace lg::surface {
@@ -17,24 +18,11 @@ struct alignas(64) TileBuffers {
   float depth[tile_blocks * block_lanes];
 };
 
-struct Corners {
-  SnappedVertex a, b, c;
-};
-
-// An edge within one tile, in whole steps from the tile's first pixel. int32 suffices: an edge whose sign
-// changes in the tile is never further from zero there than its steps across the tile add up to, and any
-// other edge needs no test.
-struct TileEdge {
-  int32_t value, step_x, step_y;
-
-  int32_t at(int32_t column, int32_t row) const { return value + step_x * column + step_y * row; }
-
-  // How the value differs between the lanes of a block.
-  IntLanes ramp() const {
-    using Offsets = LaneOffsets<int32_t>;
-    return broadcast(step_x) * load(Offsets::block_x) + broadcast(step_y) * load(Offsets::block_y);
-  }
-};
+// How the value of an edge differs between the lanes of a block.
+inline IntLanes ramp(const PartEdge& edge) {
+  using Offsets = LaneOffsets<int32_t>;
+  return broadcast(edge.step_x) * load(Offsets::block_x) + broadcast(edge.step_y) * load(Offsets::block_y);
+}
 
 // The visibility depth of a block's lanes, in the order of operations that the rule fixes.
 struct DepthLanes {
@@ -59,13 +47,13 @@ struct DepthLanes {
 
 // A triangle ready to be drawn into a tile; pixel coordinates count from the tile's first pixel.
 struct PreparedTriangle {
-  TileEdge edge[3];
+  PartEdge edge[3];
   PixelBox box;  // clamped to the tile
   DepthPlane depth;
   int32_t triangle;
 };
 
-inline bool is_small(const Corners& t) {
+inline bool is_small(const SnappedTriangle& t) {
   return max3(t.a.x, t.b.x, t.c.x) - min3(t.a.x, t.b.x, t.c.x) <= small_extent &&
          max3(t.a.y, t.b.y, t.c.y) - min3(t.a.y, t.b.y, t.c.y) <= small_extent;
 }
@@ -83,7 +71,7 @@ struct alignas(64) SmallTriangles {
   int32_t x0[capacity], y0[capacity], x1[capacity], y1[capacity], anchor_x[capacity], anchor_y[capacity];
   float at_anchor[capacity], dx[capacity], dy[capacity], low[capacity], high[capacity];
 
-  void add(const Corners& t, const Tile& tile, int32_t bits, int32_t number) {
+  void add(const SnappedTriangle& t, const Tile& tile, int32_t bits, int32_t number) {
     const int32_t left = tile.x << bits, top = tile.y << bits;
     ax[count] = t.a.x - left, ay[count] = t.a.y - top, az[count] = t.a.z;
     bx[count] = t.b.x - left, by[count] = t.b.y - top, bz[count] = t.b.z;
@@ -171,23 +159,12 @@ struct alignas(64) SmallTriangles {
 };
 
 // Sets up a triangle of any size. False where the tile is outside one of its edges.
-inline bool prepare_large(const Corners& corners, const Tile& tile, const Viewport& viewport, PreparedTriangle* out) {
-  int64_t area = double_area(corners.a, corners.b, corners.c);
-  const bool flip = area < 0;
-  const SnappedVertex &a = corners.a, &b = flip ? corners.c : corners.b, &c = flip ? corners.b : corners.c;
+inline bool prepare_large(const SnappedTriangle& corners, const Tile& tile, const Viewport& viewport,
+                          PreparedTriangle* out) {
   const int32_t bits = viewport.subpixel_bits;
-  const Edge edge[3] = {make_edge(a, b, tile.x, tile.y, bits), make_edge(b, c, tile.x, tile.y, bits),
-                        make_edge(c, a, tile.x, tile.y, bits)};
-  for (int k = 0; k < 3; ++k) {
-    const int64_t across_x = static_cast<int64_t>(edge[k].step_x) * (tile_size - 1);
-    const int64_t across_y = static_cast<int64_t>(edge[k].step_y) * (tile_size - 1);
-    if (edge[k].value + std::max<int64_t>(0, across_x) + std::max<int64_t>(0, across_y) < 0) return false;
-    const bool all_inside = edge[k].value + std::min<int64_t>(0, across_x) + std::min<int64_t>(0, across_y) >= 0;
-    out->edge[k] =
-        all_inside ? TileEdge{0, 0, 0} : TileEdge{static_cast<int32_t>(edge[k].value), edge[k].step_x, edge[k].step_y};
-  }
-  const PixelBox box = pixel_box(a, b, c, viewport);
-  out->depth = make_depth_plane(a, b, c, flip ? -area : area, box, bits);
+  if (!make_part_edges(corners, tile.x, tile.y, tile_size, tile_size, bits, out->edge)) return false;
+  const PixelBox box = corners.box(viewport);
+  out->depth = depth_plane_of(corners, box, bits);
   out->depth.anchor_x -= tile.x;
   out->depth.anchor_y -= tile.y;
   out->box = {std::max(0, box.x0 - tile.x), std::max(0, box.y0 - tile.y), std::min(tile.width - 1, box.x1 - tile.x),
@@ -211,7 +188,7 @@ class Drawing {
     batch.count = 0;
   }
 
-  void draw(const Corners& corners, int32_t triangle) const {
+  void draw(const SnappedTriangle& corners, int32_t triangle) const {
     PreparedTriangle prepared;
     prepared.triangle = triangle;
     if (prepare_large(corners, tile_, viewport_, &prepared)) draw<true>(prepared);
@@ -237,8 +214,8 @@ class Drawing {
   // costs more than drawing nothing.
   template <bool SkipEmpty>
   LG_HD void draw(const PreparedTriangle& t) const {
-    const TileEdge &e0 = t.edge[0], &e1 = t.edge[1], &e2 = t.edge[2];
-    const IntLanes ramp0 = e0.ramp(), ramp1 = e1.ramp(), ramp2 = e2.ramp();
+    const PartEdge &e0 = t.edge[0], &e1 = t.edge[1], &e2 = t.edge[2];
+    const IntLanes ramp0 = ramp(e0), ramp1 = ramp(e1), ramp2 = ramp(e2);
     const DepthLanes depth(t.depth);
     for (int32_t y = t.box.y0 / block_size; y <= t.box.y1 / block_size; ++y) {
       for (int32_t x = t.box.x0 / block_size; x <= t.box.x1 / block_size; ++x) {

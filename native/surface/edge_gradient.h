@@ -1,10 +1,13 @@
-// What the border between two neighbouring pixels does when the surfaces on either side move (Pidhorskyi et al.
-// 2024). Everything is homogeneous and float64, whatever the tensors' type: it makes decisions.
+// How the border between two neighbouring pixels moves with the surfaces on either side of it (Pidhorskyi et al. 2024),
+// and the position gradient that follows. Geometry is homogeneous and float64, whatever the tensors' type, since
+// decisions depend on it.
 #pragma once
 
 #include <cstdint>
 
+#include "parallel/corner_gradients.h"
 #include "runtime/config.h"
+#include "surface/surface_image.h"
 
 namespace lg::surface {
 
@@ -16,10 +19,9 @@ struct ScreenTriangle {
   double line[3][3], det, z[3];
 };
 
+// Filled in place: a copy of the struct would have to wait for its parts to be stored.
 template <class T>
-LG_HD ScreenTriangle screen_triangle(const T* p0, const T* p1, const T* p2) {
-  const T* p[3] = {p0, p1, p2};
-  ScreenTriangle out;
+LG_HD void make_screen_triangle(const T* const (&p)[3], ScreenTriangle& out) {
   for (int k = 0; k < 3; ++k) {
     const T *a = p[(k + 1) % 3], *b = p[(k + 2) % 3];
     const double ax = a[0], ay = a[1], aw = a[3], bx = b[0], by = b[1], bw = b[3];
@@ -28,8 +30,7 @@ LG_HD ScreenTriangle screen_triangle(const T* p0, const T* p1, const T* p2) {
     out.line[k][2] = ax * by - ay * bx;
     out.z[k] = p[k][2];
   }
-  out.det = (p0[3] * out.line[0][2] + p1[3] * out.line[1][2]) + p2[3] * out.line[2][2];
-  return out;
+  out.det = (p[0][3] * out.line[0][2] + p[1][3] * out.line[1][2]) + p[2][3] * out.line[2][2];
 }
 
 // Whether the place (x, y) in NDC lies strictly inside, in front of the eye and between the clip planes.
@@ -58,9 +59,9 @@ LG_HD void depth_slope(const ScreenTriangle& t, double width, double height, dou
   for (int i = 0; i < 2; ++i) slope[i] = slope[i] - slope[i] == 0 ? slope[i] : 0;
 }
 
-// Where the loss changes by `pull` for each pixel that the border moves towards the second pixel, along `axis`
-// (0 right, 1 down), and the border is the intersection of the surfaces seen on either side: the gradients of
-// (right, down, depth) of the two points seen.
+// The gradients of the motion (right, down, depth) of the points seen at two neighbouring pixels, where the border
+// between them is the intersection of their surfaces. pull: the change of the loss for each pixel that the border moves
+// towards the second pixel, along `axis` (0 right, 1 down).
 LG_HD bool intersection_gradient(const double* slope_a, const double* slope_b, int axis, double pull, double* a,
                                  double* b) {
   const auto magnitude = [](double v) { return v < 0 ? -v : v; };
@@ -76,8 +77,8 @@ LG_HD bool intersection_gradient(const double* slope_a, const double* slope_b, i
   return true;
 }
 
-// The gradient of a surface point's motion (pixels right, pixels down, depth) as one of its clip position.
-// False where it is not in front of the eye.
+// Converts the gradient of a surface point's motion (pixels right, pixels down, depth) to that of its clip position.
+// False where the point is not in front of the eye.
 LG_HD bool motion_to_clip(const double* motion, double x, double y, double z, double w, double width, double height,
                           double* clip) {
   if (!(w > 0) || !((x - x) + (y - y) + (z - z) + (w - w) == 0)) return false;
@@ -95,14 +96,8 @@ struct BorderSide {
   ScreenTriangle triangle;
 };
 
-LG_HD void pixel_centre(int64_t column, int64_t row, double width, double height, BorderSide* side) {
-  side->x = (2.0 * static_cast<double>(column) + 1) / width - 1;
-  side->y = 1 - (2.0 * static_cast<double>(row) + 1) / height;
-}
-
-// Where the loss changes by `pull` for each pixel that the border between two pixels moves towards the second, along
-// `axis`: the gradients of the motions of the points seen at either. Returns which of them move, as bits: 1 the first
-// one, 2 the second.
+// The gradients of the motions of the points seen at two neighbouring pixels; `pull` and `axis` as above. Returns which
+// of the two move, as bits: 1 the first one, 2 the second.
 LG_HD int border_motion(const BorderSide& a, const BorderSide& b, int axis, double pull, double width, double height,
                         double motion[2][3]) {
   const bool a_covers = a.surface && covers(a.triangle, b.x, b.y);
@@ -132,13 +127,12 @@ LG_HD double border_pull(const T* color, const T* grad, int64_t first, int64_t s
   return sum - sum == 0 ? sum : 0;
 }
 
-// From the gradient of the motion of the point (u, v) of a triangle to that of its corners' clip positions. False
+// Converts the gradient of the motion of the point (u, v) of a triangle to that of its corners' clip positions. False
 // where there is none.
 template <class T>
-LG_HD bool motion_to_corners(const double* motion, double u, double v, const T* p0, const T* p1, const T* p2,
-                             double width, double height, T out[12]) {
+LG_HD bool motion_to_corners(const double* motion, double u, double v, const T* const (&corner)[3], double width,
+                             double height, T (&out)[12]) {
   const double weight[3] = {u, v, 1 - u - v};
-  const T* corner[3] = {p0, p1, p2};
   double point[4] = {0, 0, 0, 0}, clip[4];
   for (int i = 0; i < 4; ++i) {
     for (int k = 0; k < 3; ++k) point[i] += weight[k] * static_cast<double>(corner[k][i]);
@@ -147,5 +141,81 @@ LG_HD bool motion_to_corners(const double* motion, double u, double v, const T* 
   for (int i = 0; i < 12; ++i) out[i] = static_cast<T>(weight[i / 4] * clip[i % 4]);
   return true;
 }
+
+// The position gradient: the body of corner_gradients.h. Every pixel handles the borders to its right and below it.
+template <class T>
+struct EdgeGradient {
+  static constexpr int64_t gives = 4;
+
+  SurfaceImage<T> s;
+  const T* bary;
+
+  template <class Give>
+  LG_HD void operator()(const ImagePixel& at, const Give& give) const {
+    const int64_t first = s.image.pixel(at.view, at.row, at.column);
+    for (int axis = 0; axis < 2; ++axis) {
+      const bool exists = axis == 0 ? at.column + 1 < s.image.width : at.row + 1 < s.image.height;
+      const bool differs = at.inside && exists && differ(first, first + step(axis));
+      if (give.any(differs)) handle_border(at, axis, differs, give);
+    }
+  }
+
+ private:
+  struct Seen {
+    int32_t triangle;
+    const T* corner[3];
+    BorderSide side;
+  };
+
+  LG_HD double width() const { return static_cast<double>(s.image.width); }
+  LG_HD double height() const { return static_cast<double>(s.image.height); }
+
+  LG_HD int64_t step(int axis) const { return axis == 0 ? 1 : s.image.width; }
+
+  LG_HD bool differ(int64_t first, int64_t second) const {
+    const int32_t a = s.frag_tri[first], b = s.frag_tri[second];
+    return a != b && (a >= 0 || b >= 0);
+  }
+
+  // The border between a pixel and the next one along the axis.
+  template <class Give>
+  LG_HD void handle_border(const ImagePixel& at, int axis, bool exists, const Give& give) const {
+    const int64_t first = s.image.pixel(at.view, at.row, at.column), second = first + step(axis);
+    const double pull = exists ? border_pull(s.color, s.grad, first, step(axis), s.channels) : 0;
+    if (!give.any(pull != 0)) return;
+    Seen a, b;
+    double motion[2][3];
+    int moves = 0;
+    if (pull != 0) {
+      look_at(at.view, at.row, at.column, &a);
+      look_at(at.view, at.row + axis, at.column + 1 - axis, &b);
+      moves = border_motion(a.side, b.side, axis, pull, width(), height(), motion);
+    }
+    give_motion(at.view, first, a, (moves & 1) != 0, motion[0], give);
+    give_motion(at.view, second, b, (moves & 2) != 0, motion[1], give);
+  }
+
+  LG_HD void look_at(int64_t view, int64_t row, int64_t column, Seen* out) const {
+    out->triangle = s.frag_tri[s.image.pixel(view, row, column)];
+    out->side.x = (2.0 * static_cast<double>(column) + 1) / width() - 1;
+    out->side.y = 1 - (2.0 * static_cast<double>(row) + 1) / height();
+    out->side.surface = s.corners(view, out->triangle, out->corner);
+    if (out->side.surface) {
+      make_screen_triangle(out->corner, out->side.triangle);
+    } else {
+      out->side.triangle = {};
+    }
+  }
+
+  // Gives the gradient of the motion of the point seen at a pixel to the triangle's three vertices.
+  template <class Give>
+  LG_HD void give_motion(int64_t view, int64_t pixel, const Seen& seen, bool moves, const double* motion,
+                         const Give& give) const {
+    T value[12] = {};
+    moves =
+        moves && motion_to_corners(motion, bary[2 * pixel], bary[2 * pixel + 1], seen.corner, width(), height(), value);
+    give(view, moves ? seen.triangle : -1, value);
+  }
+};
 
 }  // namespace lg::surface

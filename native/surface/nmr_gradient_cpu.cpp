@@ -78,13 +78,13 @@ class LineBlock {
  public:
   // vertical: lines are columns.
   void load(const SurfaceImage<T>& image, int64_t view, int64_t first, int64_t count, bool vertical) {
-    size_ = vertical ? image.height : image.width;
+    size_ = vertical ? image.image.height : image.image.width;
     channels_ = image.channels;
     seen_.resize(static_cast<size_t>(count * size_));
     color_.resize(static_cast<size_t>(count * size_ * channels_));
     grad_.resize(color_.size());
-    const int64_t per_line = vertical ? 1 : image.width, per_pixel = vertical ? image.width : 1;
-    const int64_t base = view * image.height * image.width + first * per_line;
+    const int64_t per_line = vertical ? 1 : image.image.width, per_pixel = vertical ? image.image.width : 1;
+    const int64_t base = image.image.pixel(view, 0, 0) + first * per_line;
     // Along the rows of the image in either case.
     const int64_t outer = vertical ? size_ : count, inner = vertical ? count : size_;
     for (int64_t o = 0; o < outer; ++o) {
@@ -136,7 +136,7 @@ class LineWork {
         vertical_(vertical),
         reach_(reach),
         eps_(eps),
-        step_(T(2) / static_cast<T>(vertical ? image.height : image.width)),
+        step_(T(2) / static_cast<T>(vertical ? image.image.height : image.image.width)),
         records_(records),
         worker_(worker) {}
 
@@ -162,10 +162,11 @@ class LineWork {
  private:
   // All crossings of the line by one triangle, of which the runs are seen there.
   void triangle(const Line<T>& line, int64_t number, const Run* runs, const Run* runs_end) {
-    const auto corner = image_.corners(view_, runs->triangle);
+    const T* corner[3];
     double ndc[3][2];
     LineTriangle t;
-    if (!make_line_triangle(corner.data(), static_cast<double>(image_.width), static_cast<double>(image_.height),
+    if (!image_.corners(view_, runs->triangle, corner) ||
+        !make_line_triangle(corner, static_cast<double>(image_.image.width), static_cast<double>(image_.image.height),
                             vertical_, ndc, &t)) {
       return;
     }
@@ -219,9 +220,10 @@ class LineWork {
 
 template <class T>
 void backward(int32_t threads, const SurfaceImage<T>& image, int64_t reach, T eps, T* grad_pos) {
-  const int64_t row_blocks = divide_up(image.height, lines_per_task),
-                column_blocks = divide_up(image.width, lines_per_task);
-  const int64_t per_view = row_blocks + column_blocks, tasks = image.width && image.height ? image.views * per_view : 0;
+  const ImageSize& size = image.image;
+  const int64_t row_blocks = divide_up(size.height, lines_per_task),
+                column_blocks = divide_up(size.width, lines_per_task);
+  const int64_t per_view = row_blocks + column_blocks, tasks = size.width && size.height ? size.views * per_view : 0;
   TriangleGradients<T> records(threads, tasks, 12);
   std::vector<LineBlock<T>> blocks(static_cast<size_t>(std::max(1, threads)));
   std::vector<std::vector<Run>> runs(blocks.size());
@@ -229,7 +231,7 @@ void backward(int32_t threads, const SurfaceImage<T>& image, int64_t reach, T ep
     const int64_t view = task / per_view, in_view = task % per_view;
     const bool vertical = in_view >= row_blocks;
     const int64_t first = (vertical ? in_view - row_blocks : in_view) * lines_per_task;
-    const int64_t count = std::min(lines_per_task, (vertical ? image.width : image.height) - first);
+    const int64_t count = std::min(lines_per_task, (vertical ? size.width : size.height) - first);
     records.begin_chunk(task, worker, view);
     LineBlock<T>& block = blocks[static_cast<size_t>(worker)];
     block.load(image, view, first, count, vertical);
@@ -237,7 +239,7 @@ void backward(int32_t threads, const SurfaceImage<T>& image, int64_t reach, T ep
     for (int64_t i = 0; i < count; ++i) work.run(block[i], first + i, runs[static_cast<size_t>(worker)]);
     records.end_chunk(task, worker);
   });
-  records.scatter(threads, image.tri, image.vertices, image.views, image.shared, 4, grad_pos);
+  records.scatter(threads, image.mesh.tri, image.mesh.vertices, size.views, image.mesh.shared, 4, grad_pos);
 }
 
 }  // namespace
@@ -249,18 +251,8 @@ int32_t lg_nmr_gradient(lg_call* call, int32_t dtype, const void* color, const i
                         const void* grad_out, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::surface::SurfaceImage<T> image = {static_cast<const T*>(color),
-                                                static_cast<const T*>(grad_out),
-                                                frag_tri,
-                                                static_cast<const T*>(pos),
-                                                tri,
-                                                shared_positions != 0,
-                                                views,
-                                                vertices,
-                                                triangles,
-                                                height,
-                                                width,
-                                                channels};
+    const auto image = lg::surface::make_surface_image<T>(color, grad_out, frag_tri, pos, tri, shared_positions, views,
+                                                          vertices, triangles, height, width, channels);
     lg::surface::backward<T>(call->threads, image, reach, static_cast<T>(eps), static_cast<T*>(grad_pos));
   });
 }

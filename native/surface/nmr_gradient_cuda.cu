@@ -1,23 +1,18 @@
 // The position gradient of nmr_gradient on CUDA.
 //
-// A warp takes 32 pixels of a row or column and sees to the runs of pixels with the same triangle that begin there, one
-// after another, with all its lanes: what a run's triangle does to the pixels of the line falls apart into its runs.
+// A warp takes 32 pixels of a row or column and processes the runs of pixels with the same triangle that begin there,
+// one after another, with all its lanes: the work of a triangle on a line is the sum of that of its runs.
 #include "parallel/gradients_cuda.h"
-#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
 #include "surface/nmr_gradient.h"
+#include "surface/surface_image.h"
 
 namespace lg::surface {
 namespace {
 
 template <class T>
-struct Scene {
-  const T *color, *grad;
-  const int32_t* frag_tri;
-  const T* pos;
-  MeshIndex mesh;
-  ImageSize image;
-  int64_t channels, reach;
+struct Scene : SurfaceImage<T> {
+  int64_t reach;
   T eps;
 };
 
@@ -122,26 +117,20 @@ __global__ void __launch_bounds__(items_per_block)
 }
 
 template <class T>
-struct Backward {
-  Scene<T> scene;
-  T* grad_pos;
-  GradientSums<T> sums;
-
-  int64_t places() const { return 4 * (scene.mesh.shared ? 1 : scene.image.views) * scene.mesh.vertices; }
-
-  void plan(Workspace& workspace) { sums.plan(workspace); }
-  void run(Queue& queue) {
-    sums.run_whole(queue, places(), grad_pos, [&](const GradientSum<T>& sum) {
-      for (const bool vertical : {false, true}) {
-        const ImageSize& image = scene.image;
-        const int64_t lines = vertical ? image.width : image.height, size = vertical ? image.height : image.width;
-        const int64_t warps = image.views * lines * divide_up(size, static_cast<int64_t>(warp_size));
-        queue.launch_items(pull_lines<T>, warps * static_cast<int64_t>(warp_size), scene, vertical, warps, sum,
-                           grad_pos);
-      }
-    });
-  }
-};
+int32_t backward(lg_call* call, const Scene<T>& scene, T* grad_pos) {
+  const ImageSize& image = scene.image;
+  // At most as many runs as pixels in either direction, three corners a triangle.
+  return run_position_gradients(
+      call, scene.mesh.rows_in(image.views), 6 * image.pixels(), grad_pos,
+      [&](Queue& queue, const GradientSum<T>& sum) {
+        for (const bool vertical : {false, true}) {
+          const int64_t lines = vertical ? image.width : image.height, size = vertical ? image.height : image.width;
+          const int64_t warps = image.views * lines * divide_up(size, static_cast<int64_t>(warp_size));
+          queue.launch_items(pull_lines<T>, warps * static_cast<int64_t>(warp_size), scene, vertical, warps, sum,
+                             grad_pos);
+        }
+      });
+}
 
 }  // namespace
 }  // namespace lg::surface
@@ -152,20 +141,9 @@ int32_t lg_nmr_gradient(lg_call* call, int32_t dtype, const void* color, const i
                         const void* grad_out, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const bool shared = shared_positions != 0;
-    const lg::surface::Scene<T> scene = {static_cast<const T*>(color),
-                                         static_cast<const T*>(grad_out),
-                                         frag_tri,
-                                         static_cast<const T*>(pos),
-                                         {tri, vertices, triangles, shared},
-                                         {views, height, width},
-                                         channels,
-                                         reach,
-                                         static_cast<T>(eps)};
-    const int64_t slots = 4 * (shared ? 1 : views) * vertices;
-    // At most as many runs as pixels in either direction, three corners a triangle.
-    return lg::run_op(
-        call, lg::surface::Backward<T>{
-                  scene, static_cast<T*>(grad_pos), {call->deterministic != 0, slots, 6 * views * height * width}});
+    const auto image = lg::surface::make_surface_image<T>(color, grad_out, frag_tri, pos, tri, shared_positions, views,
+                                                          vertices, triangles, height, width, channels);
+    const lg::surface::Scene<T> scene = {image, reach, static_cast<T>(eps)};
+    return lg::surface::backward(call, scene, static_cast<T*>(grad_pos));
   });
 }

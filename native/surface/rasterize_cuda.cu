@@ -2,20 +2,13 @@
 //
 // A pixel's planes are anchored at the pixel itself, so that only their values there count.
 #include "parallel/gradients_cuda.h"
-#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
 #include "surface/attributes.h"
+#include "surface/geometry.h"
 #include "surface/visibility_cuda.h"
 
 namespace lg::surface {
 namespace {
-
-template <class T>
-struct Geometry {
-  const T* pos;
-  MeshIndex mesh;
-  ImageSize image;
-};
 
 template <class T>
 LG_DEVICE void frame_at(const Geometry<T>& geometry, const int64_t (&row)[3], int32_t x, int32_t y,
@@ -68,8 +61,8 @@ constexpr int32_t key_stride = 2 * sizeof(T) / sizeof(uint64_t);
 
 template <class T>
 __global__ void __launch_bounds__(items_per_block) shade_pixels(Geometry<T> geometry, Outputs<T> out) {
-  const int64_t area = geometry.image.height * geometry.image.width, pixels = geometry.image.views * area;
-  for (int64_t pixel = first_item(); pixel < pixels; pixel += item_step()) {
+  const int64_t area = geometry.image.height * geometry.image.width;
+  for (int64_t pixel = first_item(); pixel < geometry.image.pixels(); pixel += item_step()) {
     const uint64_t key = load_fresh(reinterpret_cast<const uint64_t*>(out.bary) + pixel * key_stride<T>);
     const int32_t triangle = key == nothing_seen ? -1 : key_triangle(key);
     PixelAttributes<T> attributes = {0, 0, 0};
@@ -103,32 +96,21 @@ struct Forward {
   void plan(Workspace& workspace) { visibility.plan(workspace); }
   void run(Queue& queue) {
     visibility.run(queue, reinterpret_cast<uint64_t*>(out.bary), key_stride<T>);
-    const ImageSize& image = geometry.image;
-    queue.launch_items(shade_pixels<T>, image.views * image.height * image.width, geometry, out);
+    queue.launch_items(shade_pixels<T>, geometry.image.pixels(), geometry, out);
   }
 };
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
-template <class T>
-struct PixelGradients {
-  const int32_t* frag_tri;
-  const T* bary;  // gradients of the outputs; null: zero
-  const T* depth;
-  const T* bary_d;
-  bool straight_through;
-};
-
 // The gradients of the vertices of the triangle that one pixel sees: x, y, z, w of each.
 template <class T>
-LG_DEVICE void pixel_gradients(const PixelGradients<T>& in, const TriangleFrame<double>& frame, int64_t pixel,
+LG_DEVICE void pixel_gradients(const FragmentGradients<T>& in, const TriangleFrame<double>& frame, int64_t pixel,
                                T (&out)[12]) {
   const Planes<T> planes = planes_of<T>(frame);
   const PixelPlanes<T> p = evaluate(planes, T(0), T(0));
   T gu = in.bary ? in.bary[2 * pixel] : T(0), gv = in.bary ? in.bary[2 * pixel + 1] : T(0);
-  T g[4] = {0, 0, 0, in.depth ? in.depth[pixel] : T(0)}, shared = 0;
+  T g[4] = {0, 0, 0, in.depth ? in.depth[pixel] : T(0)}, shared = 0, gdx[3] = {0, 0, 0}, gdy[3] = {0, 0, 0};
   if (!in.straight_through) unclamp_gradients(p, &gu, &gv, &g[3]);
-  T gdx[3] = {0, 0, 0}, gdy[3] = {0, 0, 0};
   if (in.bary_d) {
     derivative_gradients(planes, p, in.bary_d + 4 * pixel, &gu, &gv, &shared, gdx, gdy);
   }
@@ -146,11 +128,11 @@ LG_DEVICE void pixel_gradients(const PixelGradients<T>& in, const TriangleFrame<
 
 template <class T>
 __global__ void __launch_bounds__(128)
-    backward_pixels(Geometry<T> geometry, PixelGradients<T> in, GradientSum<T> sum, T* grad_pos) {
+    backward_pixels(Geometry<T> geometry, FragmentGradients<T> in, GradientSum<T> sum, T* grad_pos) {
   const ImageSize& image = geometry.image;
   const PixelPlace place = pixel_place(image);
   for (int64_t view = blockIdx.z; view < image.views; view += gridDim.z) {
-    const int64_t pixel = (view * image.height + place.row) * image.width + place.column;
+    const int64_t pixel = image.pixel(view, place.row, place.column);
     const int32_t triangle = place.inside ? in.frag_tri[pixel] : -1;
     int64_t row[3];
     const bool seen = geometry.mesh.rows(view, triangle, row);
@@ -169,21 +151,14 @@ __global__ void __launch_bounds__(128)
 }
 
 template <class T>
-struct Backward {
-  Geometry<T> geometry;
-  PixelGradients<T> in;
-  T* grad_pos;
-  GradientSums<T> sums;
-
-  int64_t places() const { return 4 * (geometry.mesh.shared ? 1 : geometry.image.views) * geometry.mesh.vertices; }
-
-  void plan(Workspace& workspace) { sums.plan(workspace); }
-  void run(Queue& queue) {
-    sums.run_whole(queue, places(), grad_pos, [&](const GradientSum<T>& sum) {
-      queue.launch(backward_pixels<T>, image_grid(geometry.image), image_block(), geometry, in, sum, grad_pos);
-    });
-  }
-};
+int32_t backward(lg_call* call, const Geometry<T>& geometry, const FragmentGradients<T>& in, T* grad_pos) {
+  const ImageSize& image = geometry.image;
+  return run_position_gradients(call, geometry.mesh.rows_in(image.views), 3 * image.pixels(), grad_pos,
+                                [&](Queue& queue, const GradientSum<T>& sum) {
+                                  queue.launch(backward_pixels<T>, image_grid(image), image_block(), geometry, in, sum,
+                                               grad_pos);
+                                });
+}
 
 }  // namespace
 }  // namespace lg::surface
@@ -195,27 +170,17 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
                              void* out_bary_d, float* out_zbuffer) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::surface::max_resolution);
   if (failure != LG_OK) return failure;
-  const lg::surface::VisibilityRequest request = {dtype,
-                                                  pos,
-                                                  tri,
-                                                  ranges,
-                                                  views,
-                                                  vertices,
-                                                  triangles,
-                                                  height,
-                                                  width,
-                                                  subpixel_bits,
-                                                  after_tri,
-                                                  after_zbuffer,
-                                                  drop_coincident != 0};
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    return lg::run_op(
-        call, lg::surface::Forward<T>{
-                  lg::surface::VisibilityPass(request),
-                  {static_cast<const T*>(pos), {tri, vertices, triangles, ranges != nullptr}, {views, height, width}},
-                  {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth), static_cast<T*>(out_bary_d),
-                   out_zbuffer}});
+    const auto request =
+        lg::surface::make_visibility_request(dtype, pos, tri, ranges, views, vertices, triangles, height, width,
+                                             subpixel_bits, after_tri, after_zbuffer, drop_coincident);
+    const auto geometry =
+        lg::surface::make_geometry<T>(pos, tri, ranges != nullptr, views, vertices, triangles, height, width);
+    return lg::run_op(call, lg::surface::Forward<T>{lg::surface::VisibilityPass(request),
+                                                    geometry,
+                                                    {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth),
+                                                     static_cast<T*>(out_bary_d), out_zbuffer}});
   });
 }
 
@@ -225,14 +190,10 @@ int32_t lg_rasterize_backward(lg_call* call, int32_t dtype, const void* pos, con
                               const void* grad_bary, const void* grad_depth, const void* grad_bary_d, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const bool shared = shared_positions != 0;
-    const int64_t slots = 4 * (shared ? 1 : views) * vertices;
-    return lg::run_op(call,
-                      lg::surface::Backward<T>{
-                          {static_cast<const T*>(pos), {tri, vertices, triangles, shared}, {views, height, width}},
-                          {frag_tri, static_cast<const T*>(grad_bary), static_cast<const T*>(grad_depth),
-                           static_cast<const T*>(grad_bary_d), straight_through != 0},
-                          static_cast<T*>(grad_pos),
-                          {call->deterministic != 0, slots, 3 * views * height * width}});
+    const auto geometry =
+        lg::surface::make_geometry<T>(pos, tri, shared_positions != 0, views, vertices, triangles, height, width);
+    const auto in =
+        lg::surface::make_fragment_gradients<T>(frag_tri, grad_bary, grad_depth, grad_bary_d, straight_through);
+    return lg::surface::backward(call, geometry, in, static_cast<T*>(grad_pos));
   });
 }

@@ -1,42 +1,43 @@
-// An image, its incoming gradient, and the mesh it shows: what the gradient methods go by.
+// An image, its incoming gradient, and the mesh it shows: the input of the methods for the gradient of visibility.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
+#include "parallel/image_size.h"
+#include "parallel/mesh_index.h"
 #include "runtime/config.h"
-#include "runtime/status.h"
 
 namespace lg::surface {
 
 template <class T>
 struct SurfaceImage {
-  const T* color;  // [views, height, width, channels]
-  const T* grad;
+  const T *color, *grad;  // [views, height, width, channels]
   const int32_t* frag_tri;
   const T* pos;
-  const int32_t* tri;
-  bool shared;  // one set of positions for all views
-  int64_t views, vertices, triangles, height, width, channels;
+  MeshIndex mesh;
+  ImageSize image;
+  int64_t channels;
 
-  // The corners of a triangle, checked.
-  std::array<const T*, 3> corners(int64_t view, int32_t triangle) const {
-    if (LG_UNLIKELY(triangle >= triangles)) {
-      throw InvalidArgument("frags.tri holds triangle %d, but tri has %lld triangles", static_cast<int>(triangle),
-                            static_cast<long long>(triangles));
-    }
-    const int32_t* index = tri + 3 * static_cast<int64_t>(triangle);
-    const T* base = pos + (shared ? 0 : view * vertices * 4);
-    std::array<const T*, 3> out;
-    for (int k = 0; k < 3; ++k) {
-      if (LG_UNLIKELY(index[k] < 0 || index[k] >= vertices)) {
-        throw InvalidArgument("tri[%d, %d] is %d, but pos has %lld vertices", static_cast<int>(triangle), k,
-                              static_cast<int>(index[k]), static_cast<long long>(vertices));
-      }
-      out[k] = base + 4 * static_cast<int64_t>(index[k]);
-    }
-    return out;
+  // The clip positions of a triangle's corners. False where there is no such triangle.
+  LG_HD bool corners(int64_t view, int32_t triangle, const T* (&corner)[3]) const {
+    int64_t row[3];
+    if (!mesh.rows(view, triangle, row)) return false;
+    for (int k = 0; k < 3; ++k) corner[k] = pos + 4 * row[k];
+    return true;
   }
 };
+
+template <class T>
+SurfaceImage<T> make_surface_image(const void* color, const void* grad, const int32_t* frag_tri, const void* pos,
+                                   const int32_t* tri, int32_t shared, int64_t views, int64_t vertices,
+                                   int64_t triangles, int64_t height, int64_t width, int64_t channels) {
+  return {static_cast<const T*>(color),
+          static_cast<const T*>(grad),
+          frag_tri,
+          static_cast<const T*>(pos),
+          {tri, vertices, triangles, shared != 0},
+          {views, height, width},
+          channels};
+}
 
 }  // namespace lg::surface

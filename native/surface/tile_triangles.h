@@ -9,22 +9,12 @@
 #include "parallel/triangle_numbers.h"
 #include "runtime/memory.h"
 #include "surface/attributes.h"
+#include "surface/geometry.h"
 
 namespace lg::surface {
 
-// Everything that says where the three vertices of a triangle lie.
-template <class T>
-struct Geometry {
-  const T* pos;
-  const int32_t* tri;
-  int64_t vertices, width, height;
-  bool shared;  // one set of positions for all views
-
-  const T* positions(int64_t view) const { return pos + (shared ? 0 : 4 * view * vertices); }
-};
-
-// Numbers the triangles of a tile in the order they are met. The anchor of a triangle's planes is the place
-// where it was met first, which the tile's scan order fixes: results do not depend on anything else.
+// Numbers the triangles of a tile in the order in which they are met. The anchor of a triangle's planes is the pixel at
+// which it was met first. That follows from the tile's scan order alone, so results do not depend on anything else.
 template <class T>
 class TileTriangles {
  public:
@@ -37,7 +27,7 @@ class TileTriangles {
   int32_t find(const Geometry<T>& geometry, int32_t triangle, int32_t column, int32_t row) {
     const int32_t before = numbers_.count(), number = numbers_.find(triangle);
     if (number == before) {
-      LG_PREFETCH(geometry.tri + 3 * static_cast<int64_t>(triangle));
+      LG_PREFETCH(geometry.mesh.tri + 3 * static_cast<int64_t>(triangle));
       anchor_.push_back({column, row});
     }
     return number;
@@ -88,7 +78,7 @@ class TileTriangles {
   void prefetch_batch(const Geometry<T>& geometry, int64_t view, int32_t first) const {
     const T* pos = geometry.positions(view);
     for (int32_t l = 0; l < batch_count(first); ++l) {
-      prefetch_corners(pos, 4, geometry.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 1);
+      prefetch_corners(pos, 4, geometry.mesh.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 1);
     }
   }
 
@@ -97,7 +87,7 @@ class TileTriangles {
     int32_t index[3 * gather_lanes];
     alignas(64) double column[gather_lanes] = {}, row[gather_lanes] = {};
     for (int32_t l = 0; l < batch; ++l) {
-      std::copy_n(geometry.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 3, index + 3 * l);
+      std::copy_n(geometry.mesh.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 3, index + 3 * l);
       column[l] = anchor_[first + l].column;
       row[l] = anchor_[first + l].row;
     }
@@ -107,7 +97,8 @@ class TileTriangles {
       DoubleLanes p[3][4];
       for (int k = 0; k < 12; ++k) p[k / 4][k % 4] = load_doubles(corner[k / 4][k % 4] + l);
       TriangleFrame<DoubleLanes>& frame = frames[l / double_lanes];
-      make_frame(p, load_doubles(column + l), load_doubles(row + l), geometry.width, geometry.height, frame);
+      make_frame(p, load_doubles(column + l), load_doubles(row + l), geometry.image.width, geometry.image.height,
+                 frame);
       PlaneValues<DoubleLanes> values;
       make_planes(frame, values);
       for (int k = 0; k < 4; ++k) store_doubles(planes[0][k] + l, values.at[k]);

@@ -1,7 +1,9 @@
-// Finds the triangle that each pixel sees, tile by tile, and hands every finished tile to a sink.
+// Finds the triangle that each pixel sees, tile by tile, and passes every finished tile to a sink.
 #pragma once
 
 #include <cstdint>
+
+#include "surface/visibility.h"
 
 namespace lg::surface {
 
@@ -10,18 +12,6 @@ constexpr int block_size = 4;  // tiles store pixels in 4x4 blocks of 16 lanes
 constexpr int block_lanes = block_size * block_size;
 constexpr int blocks_per_row = tile_size / block_size;
 constexpr int tile_blocks = blocks_per_row * blocks_per_row;
-
-struct VisibilityRequest {
-  int32_t threads, dtype;
-  const void* pos;        // [views, vertices, 4] or, with ranges, [vertices, 4]
-  const int32_t* tri;     // [triangles, 3]
-  const int64_t* ranges;  // [views, 2] or null
-  int64_t views, vertices, triangles, height, width;
-  int32_t subpixel_bits;
-  const int32_t* after_tri;  // the layer in front, [views, height, width], or null
-  const float* after_zbuffer;
-  bool drop_coincident;
-};
 
 // A finished tile. Pixel (column, row) of the tile is lane (column & 3) + 4 * (row & 3) of block
 // (row / 4) * blocks_per_row + column / 4. Pixels beyond the image hold garbage.
@@ -42,6 +32,6 @@ class TileSink {
 };
 
 // Throws InvalidArgument for an index in tri that no vertex has.
-void resolve_visibility(const VisibilityRequest& request, TileSink& sink);
+void resolve_visibility(int32_t threads, const VisibilityRequest& request, TileSink& sink);
 
 }  // namespace lg::surface

@@ -1,13 +1,15 @@
 // Visibility on CUDA: one number for each pixel, made smaller by atomics (visibility_cuda.h).
 //
-// Vertices are snapped once. Then a thread sees to each triangle. Most of a fine mesh's hold no pixel centre and end
-// there; small ones are drawn by their thread; large ones are put into a queue, as a number of square jobs, which
-// all warps of a second launch share out among themselves. So neither a million tiny triangles nor a few that fill
-// the image leave the device idle, and nobody waits for the host. A queue that is full is no error: the warp that
-// finds it so draws the triangle itself.
+// Vertices are snapped once. Then there is one thread for each triangle. Most triangles of a fine mesh hold no pixel
+// centre and are done at that; small ones are drawn by their thread; large ones are put into a queue, as a number of
+// square jobs, which all warps of a second launch divide among themselves. Neither a million tiny triangles nor a few
+// that fill the image leave the device idle, and nothing waits for the host. A full queue is no error: the warp that
+// finds it full draws the triangle itself.
 //
 // Compiled without fused multiply-add: coverage and depth are those of the CPU, bit for bit.
 #include "surface/visibility_cuda.h"
+
+#include "parallel/for_each.h"
 
 namespace lg::surface {
 
@@ -43,88 +45,31 @@ struct Scene {
   int32_t* any_clipped;
   int64_t queue_capacity;
 
-  LG_DEVICE const SnappedVertex* vertices(int64_t view) const { return snapped + (ranges ? 0 : view * r.vertices); }
-  LG_DEVICE ClipVertex position(int64_t v) const {
-    if (r.dtype == LG_FLOAT32) {
-      const float* p = static_cast<const float*>(r.pos) + 4 * v;
-      return {p[0], p[1], p[2], p[3]};
-    }
-    const double* p = static_cast<const double*>(r.pos) + 4 * v;
-    return {p[0], p[1], p[2], p[3]};
-  }
+  LG_DEVICE const SnappedVertex* vertices(int64_t view) const { return snapped + r.mesh.first_row(view); }
 };
-
-// ---- Vertices ----------------------------------------------------------------------------------------------
-
-__global__ void __launch_bounds__(items_per_block) snap_vertices(Scene scene, int64_t count, SnappedVertex* out) {
-  for (int64_t v = first_item(); v < count; v += item_step()) {
-    const ClipVertex p = scene.position(v);
-    const uint32_t flags = clip_flags(p, scene.viewport);
-    if (flags || !(p.w > 0)) {
-      // w == 0 only at the degenerate point (0, 0, 0, 0), which no polygon may contain.
-      out[v] = {0, 0, 0.0f, flags ? flags : not_a_point};
-    } else {
-      out[v] = snap(p, scene.viewport);
-    }
-  }
-}
 
 // ---- One triangle ------------------------------------------------------------------------------------------
 
-struct Corners {
-  SnappedVertex a, b, c;
-};
-
-// An edge within a part of the image that is at most job_size (or small_pixels) pixels wide and high, in whole steps
-// from its first pixel.
-struct LocalEdge {
-  int32_t value, step_x, step_y;
-};
-
-// A triangle ready to be drawn into a part of the image.
+// A triangle ready to be drawn into a part of the image, at most job_size (or small_pixels) pixels wide and high.
 struct Prepared {
-  LocalEdge edge[3];
+  PartEdge edge[3];
   int32_t x0, y0, columns, rows;
 };
 
-LG_DEVICE bool is_flipped(const Corners& t) { return double_area(t.a, t.b, t.c) < 0; }
-
-// False where the part is outside one of the edges. An edge that does not cross the part is replaced by one that all
-// its pixels are inside of; of others the values fit 32 bits, as they are no further from zero than the steps add up
-// to.
-LG_DEVICE bool prepare(const Corners& t, const PixelBox& part, int32_t bits, Prepared* out) {
-  const bool flip = is_flipped(t);
-  const SnappedVertex corner[3] = {t.a, flip ? t.c : t.b, flip ? t.b : t.c};
+// False where the part is outside one of the edges.
+LG_DEVICE bool prepare(const SnappedTriangle& t, const PixelBox& part, int32_t bits, Prepared* out) {
   out->x0 = part.x0;
   out->y0 = part.y0;
   out->columns = part.x1 - part.x0 + 1;
   out->rows = part.y1 - part.y0 + 1;
-#pragma unroll
-  for (int k = 0; k < 3; ++k) {
-    const Edge edge = make_edge(corner[k], corner[(k + 1) % 3], part.x0, part.y0, bits);
-    const int64_t across_x = static_cast<int64_t>(edge.step_x) * (out->columns - 1);
-    const int64_t across_y = static_cast<int64_t>(edge.step_y) * (out->rows - 1);
-    const int64_t highest = edge.value + (across_x > 0 ? across_x : 0) + (across_y > 0 ? across_y : 0);
-    const int64_t lowest = edge.value + (across_x < 0 ? across_x : 0) + (across_y < 0 ? across_y : 0);
-    if (highest < 0) return false;
-    out->edge[k] =
-        lowest >= 0 ? LocalEdge{0, 0, 0} : LocalEdge{static_cast<int32_t>(edge.value), edge.step_x, edge.step_y};
-  }
-  return true;
+  return make_part_edges(t, part.x0, part.y0, out->columns, out->rows, bits, out->edge);
 }
 
 LG_DEVICE bool covers(const Prepared& p, int32_t column, int32_t row) {
   int32_t outside = 0;  // its sign
 #pragma unroll
-  for (int k = 0; k < 3; ++k) outside |= p.edge[k].value + p.edge[k].step_x * column + p.edge[k].step_y * row;
+  for (int k = 0; k < 3; ++k) outside |= p.edge[k].at(column, row);
   return outside >= 0;
-}
-
-// box: pixel_box of the whole triangle, which fixes the plane's anchor.
-LG_DEVICE DepthPlane depth_plane(const Corners& t, const PixelBox& box, int32_t bits) {
-  const int64_t area = double_area(t.a, t.b, t.c);
-  const bool flip = area < 0;
-  return make_depth_plane(t.a, flip ? t.c : t.b, flip ? t.b : t.c, flip ? -area : area, box, bits);
 }
 
 LG_DEVICE float depth_at(const DepthPlane& p, int32_t column, int32_t row) {
@@ -135,7 +80,7 @@ LG_DEVICE float depth_at(const DepthPlane& p, int32_t column, int32_t row) {
 
 // The pixel sees the triangle unless it sees something nearer, or this is not behind the layer in front.
 LG_DEVICE void draw_pixel(const Scene& s, int64_t view, int32_t column, int32_t row, float depth, int32_t triangle) {
-  const int64_t pixel = (view * s.r.height + row) * s.r.width + column;
+  const int64_t pixel = s.r.image.pixel(view, row, column);
   if (s.r.after_tri) {
     const int32_t front_triangle = s.r.after_tri[pixel];
     if (front_triangle < 0) return;
@@ -148,7 +93,8 @@ LG_DEVICE void draw_pixel(const Scene& s, int64_t view, int32_t column, int32_t 
   if (mine < load_fresh(key)) atomic_min(key, mine);
 }
 
-LG_DEVICE void draw_small(const Scene& s, int64_t view, const Corners& t, const PixelBox& box, int32_t triangle) {
+LG_DEVICE void draw_small(const Scene& s, int64_t view, const SnappedTriangle& t, const PixelBox& box,
+                          int32_t triangle) {
   const int32_t bits = s.viewport.subpixel_bits;
   Prepared p;
   if (!prepare(t, box, bits, &p)) return;
@@ -160,7 +106,7 @@ LG_DEVICE void draw_small(const Scene& s, int64_t view, const Corners& t, const 
     }
   }
   if (covered == 0) return;
-  const DepthPlane plane = depth_plane(t, box, bits);
+  const DepthPlane plane = depth_plane_of(t, box, bits);
   for (; covered; covered &= covered - 1) {
     const int32_t i = lowest_bit(covered), row = i / p.columns;
     const int32_t x = box.x0 + i - row * p.columns, y = box.y0 + row;
@@ -173,7 +119,7 @@ LG_DEVICE int32_t jobs_of(const PixelBox& box) { return jobs_across(box) * ((box
 
 // A warp draws one job of a triangle: a square part of its box. Lanes lie side by side along rows, or on several
 // rows where the part is narrow.
-LG_DEVICE void draw_job(const Scene& s, int64_t view, const Corners& t, const PixelBox& box, int32_t job,
+LG_DEVICE void draw_job(const Scene& s, int64_t view, const SnappedTriangle& t, const PixelBox& box, int32_t job,
                         int32_t triangle) {
   const int32_t bits = s.viewport.subpixel_bits, across = jobs_across(box);
   PixelBox part;
@@ -183,7 +129,7 @@ LG_DEVICE void draw_job(const Scene& s, int64_t view, const Corners& t, const Pi
   part.y1 = part.y0 + job_size - 1 < box.y1 ? part.y0 + job_size - 1 : box.y1;
   Prepared p;
   if (!prepare(t, part, bits, &p)) return;
-  const DepthPlane plane = depth_plane(t, box, bits);
+  const DepthPlane plane = depth_plane_of(t, box, bits);
   const int32_t shift = p.columns <= 8 ? 3 : p.columns <= 16 ? 4 : 5;
   const auto lane = static_cast<int32_t>(lane_id());
   const int32_t column = lane & ((1 << shift) - 1), step = static_cast<int32_t>(warp_size) >> shift;
@@ -226,16 +172,16 @@ LG_DEVICE bool enqueue(const Scene& s, LargeTriangle large) {
 
 // A triangle's snapped corners, which mean something where no flag is set.
 struct Fetched {
-  Corners corners;
+  SnappedTriangle corners;
   uint32_t any, all;  // of the clip flags
   bool valid;         // every index has a vertex
 };
 
 LG_DEVICE Fetched fetch(const Scene& s, int64_t view, int64_t t) {
   Fetched f;
-  const int32_t* index = s.r.tri + 3 * t;
+  const int32_t* index = s.r.mesh.tri + 3 * t;
   const int32_t i0 = index[0], i1 = index[1], i2 = index[2];
-  f.valid = i0 >= 0 && i1 >= 0 && i2 >= 0 && i0 < s.r.vertices && i1 < s.r.vertices && i2 < s.r.vertices;
+  f.valid = i0 >= 0 && i1 >= 0 && i2 >= 0 && i0 < s.r.mesh.vertices && i1 < s.r.mesh.vertices && i2 < s.r.mesh.vertices;
   if (!f.valid) return f;
   const SnappedVertex* v = s.vertices(view);
   f.corners = {v[i0], v[i1], v[i2]};
@@ -244,33 +190,27 @@ LG_DEVICE Fetched fetch(const Scene& s, int64_t view, int64_t t) {
   return f;
 }
 
-// Clips triangle t; the pieces are a fan around the polygon's first vertex.
 LG_DEVICE void clip(const Scene& s, int64_t view, int64_t t, Polygon& polygon) {
-  const int64_t base = s.ranges ? 0 : view * s.r.vertices;
+  const int64_t base = s.r.mesh.first_row(view);
   polygon.count = 3;
-  for (int k = 0; k < 3; ++k) polygon.vertex[k] = s.position(base + s.r.tri[3 * t + k]);
+  for (int k = 0; k < 3; ++k) polygon.vertex[k] = s.r.positions[base + s.r.mesh.tri[3 * t + k]];
   clip_triangle(polygon, s.viewport);
 }
 
-LG_DEVICE Corners piece_corners(const Scene& s, const Polygon& polygon, int32_t piece) {
-  return {snap_clipped(polygon.vertex[0], s.viewport), snap_clipped(polygon.vertex[piece + 1], s.viewport),
-          snap_clipped(polygon.vertex[piece + 2], s.viewport)};
-}
-
-// The corners of a triangle, or of a piece of a clipped one. Few are clipped: that is not worth registers elsewhere.
-LG_DEVICE_NOINLINE Corners clipped_corners(const Scene& s, int64_t view, int64_t t, int32_t piece) {
+// The corners of a triangle, or of a piece of a clipped one. Few are clipped, which is not worth registers elsewhere.
+LG_DEVICE_NOINLINE SnappedTriangle clipped_corners(const Scene& s, int64_t view, int64_t t, int32_t piece) {
   Polygon polygon;
   clip(s, view, t, polygon);
-  return piece_corners(s, polygon, piece);
+  return piece_of(polygon, piece, s.viewport);
 }
-LG_DEVICE Corners corners_of(const Scene& s, int64_t view, int64_t t, int32_t piece) {
+LG_DEVICE SnappedTriangle corners_of(const Scene& s, int64_t view, int64_t t, int32_t piece) {
   return piece < 0 ? fetch(s, view, t).corners : clipped_corners(s, view, t, piece);
 }
 
 // Draws a triangle or piece if it is small. The number of its jobs if it is not.
-LG_DEVICE int32_t draw_if_small(const Scene& s, int64_t view, const Corners& corners, int64_t t) {
-  const PixelBox box = pixel_box(corners.a, corners.b, corners.c, s.viewport);
-  if (box.empty() || double_area(corners.a, corners.b, corners.c) == 0) return 0;
+LG_DEVICE int32_t draw_if_small(const Scene& s, int64_t view, const SnappedTriangle& corners, int64_t t) {
+  const PixelBox box = corners.box(s.viewport);
+  if (box.empty() || corners.area() == 0) return 0;
   if (static_cast<int64_t>(box.x1 - box.x0 + 1) * (box.y1 - box.y0 + 1) > small_pixels) return jobs_of(box);
   draw_small(s, view, corners, box, static_cast<int32_t>(t));
   return 0;
@@ -281,8 +221,8 @@ LG_DEVICE void draw_together(const Scene& s, int64_t view, bool waiting, int64_t
   for (uint32_t lanes = warp_ballot(waiting); lanes; lanes &= lanes - 1) {
     const auto from = static_cast<unsigned>(lowest_bit(lanes));
     const int64_t theirs = warp_shuffle(t, from);
-    const Corners corners = corners_of(s, view, theirs, piece);
-    const PixelBox box = pixel_box(corners.a, corners.b, corners.c, s.viewport);
+    const SnappedTriangle corners = corners_of(s, view, theirs, piece);
+    const PixelBox box = corners.box(s.viewport);
     for (int32_t job = 0; job < jobs_of(box); ++job) {
       draw_job(s, view, corners, box, job, static_cast<int32_t>(theirs));
     }
@@ -293,19 +233,15 @@ LG_DEVICE void draw_together(const Scene& s, int64_t view, bool waiting, int64_t
 // they can draw together.
 template <class Body>
 LG_DEVICE void for_triangles(const Scene& s, int64_t most_triangles, Body&& body) {
-  for (int64_t view = blockIdx.y; view < s.r.views; view += gridDim.y) {
+  for (int64_t view = blockIdx.y; view < s.r.image.views; view += gridDim.y) {
     const int64_t first = s.ranges ? s.ranges[2 * view] : 0;
-    const int64_t count = s.ranges ? s.ranges[2 * view + 1] : s.r.triangles;
+    const int64_t count = s.ranges ? s.ranges[2 * view + 1] : s.r.mesh.triangles;
     for (int64_t base = static_cast<int64_t>(blockIdx.x) * blockDim.x; base < most_triangles && base < count;
          base += item_step()) {
       const int64_t i = base + threadIdx.x;
       body(view, first + i, i < count);
     }
   }
-}
-
-LG_DEVICE bool needs_clipping(const Fetched& f) {
-  return f.any != 0 && (f.all & all_planes) == 0 && (f.any & not_a_point) == 0;
 }
 
 __global__ void __launch_bounds__(256, 3) draw_triangles(const __grid_constant__ Scene s, int64_t most_triangles) {
@@ -315,7 +251,7 @@ __global__ void __launch_bounds__(256, 3) draw_triangles(const __grid_constant__
       const Fetched f = fetch(s, view, t);
       if (f.valid && f.any == 0) {
         large.jobs = draw_if_small(s, view, f.corners, t);
-      } else if (f.valid && needs_clipping(f)) {
+      } else if (f.valid && needs_clipping(f.any, f.all)) {
         *s.any_clipped = 1;
       }
     }
@@ -331,12 +267,12 @@ __global__ void __launch_bounds__(256) draw_clipped(const __grid_constant__ Scen
     polygon.count = 0;
     if (there) {
       const Fetched f = fetch(s, view, t);
-      if (f.valid && needs_clipping(f)) clip(s, view, t, polygon);
+      if (f.valid && f.any != 0 && needs_clipping(f.any, f.all)) clip(s, view, t, polygon);
     }
     if (!warp_any(polygon.count > 0)) return;
     for (int32_t piece = 0; piece < clipped_pieces; ++piece) {
       LargeTriangle large = {0, 0, static_cast<int32_t>(t), static_cast<int32_t>(view), piece};
-      if (piece + 2 < polygon.count) large.jobs = draw_if_small(s, view, piece_corners(s, polygon, piece), t);
+      if (piece + 2 < polygon.count) large.jobs = draw_if_small(s, view, piece_of(polygon, piece, s.viewport), t);
       draw_together(s, view, enqueue(s, large), t, piece);
     }
   });
@@ -365,19 +301,20 @@ __global__ void __launch_bounds__(256) draw_queued(const __grid_constant__ Scene
   const int64_t warps = item_step() / warp_size;
   for (int64_t job = first_item() / warp_size; job < jobs; job += warps) {
     const LargeTriangle large = s.queue[find_queued(s.queue, count, job)];
-    const Corners corners = corners_of(s, large.view, large.triangle, large.piece);
-    const PixelBox box = pixel_box(corners.a, corners.b, corners.c, s.viewport);
+    const SnappedTriangle corners = corners_of(s, large.view, large.triangle, large.piece);
+    const PixelBox box = corners.box(s.viewport);
     draw_job(s, large.view, corners, box, static_cast<int32_t>(job - large.first_job), large.triangle);
   }
 }
 
 }  // namespace
 
-VisibilityPass::VisibilityPass(const VisibilityRequest& request) : r_(request), most_triangles_(request.triangles) {
-  int64_t drawn = r_.views * r_.triangles;
+VisibilityPass::VisibilityPass(const VisibilityRequest& request)
+    : r_(request), most_triangles_(request.mesh.triangles) {
+  int64_t drawn = r_.image.views * r_.mesh.triangles;
   if (r_.ranges) {
     most_triangles_ = drawn = 0;
-    for (int64_t view = 0; view < r_.views; ++view) {
+    for (int64_t view = 0; view < r_.image.views; ++view) {
       most_triangles_ = std::max(most_triangles_, r_.ranges[2 * view + 1]);
       drawn += r_.ranges[2 * view + 1];
     }
@@ -386,31 +323,24 @@ VisibilityPass::VisibilityPass(const VisibilityRequest& request) : r_(request), 
 }
 
 void VisibilityPass::plan(Workspace& workspace) {
-  snapped_ = workspace.take<SnappedVertex>(geometry_views() * r_.vertices);
+  snapped_ = workspace.take<SnappedVertex>(geometry_views() * r_.mesh.vertices);
   queue_ = workspace.take<LargeTriangle>(queue_capacity_);
   queue_counter_ = workspace.take<uint64_t>(2);  // the second one: whether anything is clipped
-  if (r_.ranges) ranges_ = workspace.take<uint32_t>(4 * r_.views);
+  if (r_.ranges) ranges_ = workspace.take<uint32_t>(4 * r_.image.views);
 }
 
 void VisibilityPass::run(Queue& queue, uint64_t* keys, int32_t stride) {
-  const int64_t pixels = r_.views * r_.height * r_.width;
+  const int64_t pixels = r_.image.pixels();
   queue.fill_bytes(keys, 0xff, pixels * stride * 8);
   if (pixels == 0 || most_triangles_ == 0) return;
   queue.fill_bytes(queue_counter_, 0, 2 * sizeof *queue_counter_);
-  if (r_.ranges) queue.upload(r_.ranges, 4 * r_.views, ranges_);
-  const Scene scene = {r_,
-                       make_viewport(r_.width, r_.height, r_.subpixel_bits),
-                       snapped_,
-                       reinterpret_cast<const int64_t*>(ranges_),
-                       keys,
-                       stride,
-                       queue_,
-                       queue_counter_,
-                       reinterpret_cast<int32_t*>(queue_counter_ + 1),
-                       queue_capacity_};
-  queue.launch_items(snap_vertices, geometry_views() * r_.vertices, scene, geometry_views() * r_.vertices, snapped_);
+  if (r_.ranges) queue.upload(r_.ranges, 4 * r_.image.views, ranges_);
+  const Scene scene = {
+      r_,     r_.viewport(), snapped_,       reinterpret_cast<const int64_t*>(ranges_),      keys,
+      stride, queue_,        queue_counter_, reinterpret_cast<int32_t*>(queue_counter_ + 1), queue_capacity_};
+  for_each(queue, geometry_views() * r_.mesh.vertices, SnapVertices{r_.positions, 0, scene.viewport, snapped_});
   const dim3 grid(static_cast<unsigned>(std::min(divide_up(most_triangles_, 256), max_grid_x)),
-                  static_cast<unsigned>(std::min(r_.views, max_grid_yz)));
+                  static_cast<unsigned>(std::min(r_.image.views, max_grid_yz)));
   queue.launch(draw_triangles, grid, dim3(256), scene, most_triangles_);
   queue.launch(draw_clipped, grid, dim3(256), scene, most_triangles_);
   queue.launch(draw_queued, dim3(static_cast<unsigned>(8 * multiprocessors())), dim3(256), scene);

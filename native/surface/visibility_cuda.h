@@ -4,23 +4,11 @@
 #include <cstdint>
 
 #include "runtime/cuda/launch.h"
-#include "surface/coverage.h"
+#include "surface/visibility.h"
 
 namespace lg::surface {
 
-struct VisibilityRequest {
-  int32_t dtype;
-  const void* pos;        // [views, vertices, 4] or, with ranges, [vertices, 4]
-  const int32_t* tri;     // [triangles, 3]
-  const int64_t* ranges;  // on the host, [views, 2], or null
-  int64_t views, vertices, triangles, height, width;
-  int32_t subpixel_bits;
-  const int32_t* after_tri;  // the layer in front, [views, height, width], or null
-  const float* after_zbuffer;
-  bool drop_coincident;
-};
-
-// Depth and triangle as one number: the smaller one is seen. Of equal depths that is the larger triangle.
+// Depth and triangle as one number, of which the smallest is seen. At equal depths that is the larger triangle.
 constexpr uint64_t nothing_seen = ~uint64_t{0};
 
 LG_DEVICE uint64_t visibility_key(float depth, int32_t triangle) {
@@ -43,7 +31,7 @@ class VisibilityPass {
   void run(Queue& queue, uint64_t* keys, int32_t stride);
 
  private:
-  int64_t geometry_views() const { return r_.ranges ? 1 : r_.views; }
+  int64_t geometry_views() const { return r_.mesh.shared ? 1 : r_.image.views; }
 
   VisibilityRequest r_;
   int64_t most_triangles_, queue_capacity_;

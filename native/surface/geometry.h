@@ -1,0 +1,42 @@
+// The triangles of a batch of views, and the gradients that come in for what rasterization makes of them.
+#pragma once
+
+#include <cstdint>
+
+#include "parallel/image_size.h"
+#include "parallel/mesh_index.h"
+#include "runtime/config.h"
+
+namespace lg::surface {
+
+template <class T>
+struct Geometry {
+  const T* pos;
+  MeshIndex mesh;
+  ImageSize image;
+
+  LG_HD const T* positions(int64_t view) const { return pos + 4 * mesh.first_row(view); }
+};
+
+template <class T>
+Geometry<T> make_geometry(const void* pos, const int32_t* tri, bool shared, int64_t views, int64_t vertices,
+                          int64_t triangles, int64_t height, int64_t width) {
+  return {static_cast<const T*>(pos), {tri, vertices, triangles, shared}, {views, height, width}};
+}
+
+// Gradients of the outputs; null: zero.
+template <class T>
+struct FragmentGradients {
+  const int32_t* frag_tri;
+  const T *bary, *depth, *bary_d;
+  bool straight_through;
+};
+
+template <class T>
+FragmentGradients<T> make_fragment_gradients(const int32_t* frag_tri, const void* bary, const void* depth,
+                                             const void* bary_d, int32_t straight_through) {
+  return {frag_tri, static_cast<const T*>(bary), static_cast<const T*>(depth), static_cast<const T*>(bary_d),
+          straight_through != 0};
+}
+
+}  // namespace lg::surface
