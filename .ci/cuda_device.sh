@@ -12,7 +12,7 @@ python=${PYTHON:-python}
 parts=("$@")
 if [ ${#parts[@]} = 0 ]; then parts=(tests sanitizer benchmark); fi
 
-"$python" -c 'from lumigrad import _cuda; print(_cuda.status()); raise SystemExit(not _cuda.available())'
+"$python" -c 'from lumigrad.ops import installation as i; print(i.cuda_status()); raise SystemExit(not i.cuda_available())'
 
 failed=()
 # Runs a step; goes on with the next one if it fails.

@@ -31,6 +31,7 @@ echo "built ${targets[*]} in $SECONDS s"
 
 mkdir "$work/native"
 find "$work/build" -name 'liblumigrad_*.so' -exec cp {} "$work/native/" \;
+cp "$checkout/native/include/lumigrad.h" "$work/native/"
 
 # The runtimes have to be there before Python is; the C++ one with them, or exceptions would go unseen.
 preload="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libstdc++.so.6)"

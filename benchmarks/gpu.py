@@ -457,9 +457,9 @@ def main(arguments: list[str] | None = None) -> int:
     if given.device != "cpu" and not torch.cuda.is_available():
         print("benchmarks.gpu: this torch finds no CUDA device (--device cpu shows that the program runs)")
         return 1
-    from lumigrad._engine import cuda as _cuda
+    from lumigrad.ops import installation
 
-    print(f"CUDA library {_cuda.status()}; torch {torch.__version__}")
+    print(f"CUDA library {installation.cuda_status()}; torch {torch.__version__}")
     options = Options(given.device, given.repeats, given.names.split(","), SIZES, BATCHES, [1, 64, 256, 1024],
                       given.meshes, given.cloud, False)  # fmt: skip
     if given.quick:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 TESTS = Path(__file__).resolve().parent
-if str(TESTS) not in sys.path:
-    sys.path.insert(0, str(TESTS))  # helper modules beside this file: `from meshes import ...`
+for folder in (TESTS / "ops", TESTS):  # helper modules: `from meshes import ...`, `from cases import ...`
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
-import cuda_kernels  # noqa: E402 - found by the line above
+import cuda_kernels  # noqa: E402 - found by the lines above
 
 # Tests in these folders say what the ops must do, whoever does it.
 FOR_ALL_KERNELS = ("ops", "compat")

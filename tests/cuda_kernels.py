@@ -23,18 +23,15 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map_only
 
-from lumigrad._engine.cuda import CudaCore
-from lumigrad._engine.registration import kernels_for_any_core
+from lumigrad._engine import loading
+from lumigrad._engine.core import Call, Core
+from lumigrad._engine.declare import DIRECTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # What starts so says that an index is out of range, or no memory left; a device cannot say the one without being
 # waited for, and torch's allocator says the other in its own words.
 CPU_MESSAGES = ("tri[", "attr_tri[", "tri: expected indices below", "frags.tri holds", "topology[", "no memory")
-
-
-# Ops whose third argument is `ranges`, which stays on the host.
-WITH_RANGES = ("rasterize", "soft_rasterize", "soft_blend", "soft_blend_backward")
 
 
 def skip_where_devices_are_silent(kernels: str, message: str) -> None:
@@ -45,12 +42,12 @@ def skip_where_devices_are_silent(kernels: str, message: str) -> None:
 
 @contextmanager
 def _instead_of_cpu(kernel_of: Callable[[str], Callable]) -> Iterator[None]:
-    """Within this block, kernel_of(name) serves the CPU tensors of each op that CUDA has too."""
+    """Within this block, kernel_of(name) serves the CPU tensors of each op."""
     override = torch.library.Library("lumigrad", "IMPL")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch says that a kernel is replaced, as it should be
-            for name in kernels_for_any_core:
+            for name in DIRECTIONS:
                 override.impl(name, kernel_of(name), "CPU", allow_override=True)
         yield
     finally:
@@ -62,11 +59,12 @@ def _instead_of_cpu(kernel_of: Callable[[str], Callable]) -> Iterator[None]:
 
 def _moved(name: str) -> Callable:
     op = getattr(torch.ops.lumigrad, name).default
-    on_host = {2} if name in WITH_RANGES else set()
+    inputs = list(DIRECTIONS[name].inputs)
 
     def run(*args: Any) -> Any:
         moved = [
-            arg if i in on_host else tree_map_only(torch.Tensor, torch.Tensor.cuda, arg) for i, arg in enumerate(args)
+            arg if input == "ranges" else tree_map_only(torch.Tensor, torch.Tensor.cuda, arg)  # that stays on the host
+            for input, arg in zip(inputs, args)
         ]
         return tree_map_only(torch.Tensor, torch.Tensor.cpu, op(*moved))
 
@@ -87,32 +85,31 @@ def library() -> Path | None:
     return path if path.is_file() else None
 
 
-class EmulatedCore(CudaCore):
-    """The emulation, seen as `_cuda.core()` is by ops; tensors are those of the CPU."""
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Neither zeros nor what happens to be there: what is not written shows."""
+    return torch.empty(shape, dtype=dtype).fill_(float("nan") if dtype.is_floating_point else 0x5A)
 
-    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-        # Neither zeros nor what happens to be there: what is not written shows.
-        tensor = torch.empty(shape, dtype=dtype)
-        return tensor.fill_(float("nan") if dtype.is_floating_point else 0x5A)
 
-    def stream(self) -> int | None:
-        return None
-
-    def set_order(self, backwards: bool) -> None:
-        """Let blocks and threads start in order, or in the opposite order."""
-        self._library.lg_emulation_set_order(ctypes.c_int32(backwards))
+def _settings() -> Call:
+    return Call(deterministic=torch.are_deterministic_algorithms_enabled())
 
 
 @functools.lru_cache(1)
-def emulated_core() -> EmulatedCore:
+def emulated_core() -> Core:
+    """The emulation; tensors are those of the CPU."""
     path = library()
     assert path is not None
-    return EmulatedCore(path)
+    return Core(loading.open_library(path, of_cpu=False), _empty, _settings)
+
+
+def set_order(backwards: bool) -> None:
+    """Let blocks and threads of the emulation start in order, or in the opposite order."""
+    emulated_core().library.lg_emulation_set_order(ctypes.c_int32(backwards))
 
 
 @contextmanager
-def emulated_cuda() -> Iterator[EmulatedCore]:
+def emulated_cuda() -> Iterator[Core]:
     """Within this block, the ops of CPU tensors run the CUDA kernels on this processor."""
     core = emulated_core()
-    with _instead_of_cpu(lambda name: functools.partial(kernels_for_any_core[name], core)):
+    with _instead_of_cpu(lambda name: functools.partial(DIRECTIONS[name].run, core)):
         yield core

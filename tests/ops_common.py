@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import subprocess
@@ -17,7 +16,7 @@ from splat_common import splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad._engine import core as _core
+from lumigrad._engine import threads as engine_threads
 from lumigrad.ops import surface
 
 TESTS = Path(__file__).resolve().parent
@@ -91,12 +90,11 @@ def gradcheck(function: Callable, inputs: tuple[Tensor, ...], eps: float, atol: 
 @contextmanager
 def own_pool() -> Iterator[None]:
     """Run the core on its own threads instead of those of torch's OpenMP runtime."""
-    _core._library.lg_use_team(None)
+    engine_threads.use_own_pool()
     try:
         yield
     finally:
-        team = _core._openmp and ctypes.cast(_core._openmp.GOMP_parallel, ctypes.c_void_p)
-        _core._library.lg_use_team(team)
+        engine_threads.use_team()
 
 
 # ---- Everything at once ----------------------------------------------------------------------------------

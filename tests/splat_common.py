@@ -127,46 +127,6 @@ def splat_outputs(dtype: torch.dtype) -> dict[str, Tensor]:
     return result
 
 
-def splat_op_arguments() -> dict[str, list[tuple]]:
-    """Sample arguments of the registered ops; those of the backward ops ask for no gradient."""
-    xy, shape, depth, payload, opacity, background = flat_scene("gaussian", 4, dtype=torch.float32).values()
-    flat = (xy, shape, depth, opacity, payload, background, None, None, None)
-    camera, scene = cameras(torch.float32), sphere_scene(4, torch.float32)
-    lens = torch.stack([camera[k] for k in ("fx", "fy", "cx", "cy")], -1)
-    round_ = (scene["positions"], scene["radii"], None, scene["opacity"], scene["payload"], scene["background"],
-              camera["view"], lens, torch.tensor([0.1]))  # fmt: skip
-    options = (0, 0, 5, 6, [0.99, 0.0, 0.0, 0.0, 1.0], 0)
-    sphere_options = (3, 1, 5, 6, [1.0, 0.0, 0.0, 0.5, 9.0], 0)
-    with torch.no_grad():
-        image, alpha, depths, _, _, _, state, last = torch.ops.lumigrad.splat(*flat, *options, 0)
-    images = (image, alpha, depths, state, last)
-    projected = (*gaussian_scene(4, torch.float32).values(), camera["view"], lens)
-    settings = [5.0, 6.0, 0.3, 0.01, 1e10, 0.0]
-    outputs = torch.ops.lumigrad.project_gaussians(*projected, settings)
-    flat_ones = (*projected[:2], projected[2][:, :2].contiguous(), *projected[3:])
-    of_surfels = torch.ops.lumigrad.project_surfels(*flat_ones, settings)
-    cut = (xy, random(2, 4, 8, seed=8), *flat[2:])
-    surfel_options = (5, 0, 5, 6, [0.99, 1 / 255, 1e-4, 0.0, 1.0], 0)
-
-    def wants_grad(tensors: tuple) -> tuple:
-        return tuple(t if t is None else t.detach().clone().requires_grad_() for t in tensors)
-
-    return {
-        "splat": [
-            (*wants_grad(flat), *options, 2),
-            (*wants_grad(round_), *sphere_options, 0),
-            (*wants_grad(cut), *surfel_options, 1),
-        ],
-        "splat_backward": [(*flat, *images, *options, image, None, depths, [True] * 6 + [False] * 3)],
-        "project_gaussians": [(*wants_grad(projected), settings)],
-        "project_gaussians_backward": [(*projected, settings, *outputs[:3], None)],
-        "splat_visibility": [wants_grad((random(2, 5, 6), xy, shape[..., 0]))],
-        "splat_visibility_backward": [(random(2, 5, 6), xy, shape[..., 0].contiguous())],
-        "project_surfels": [(*wants_grad(flat_ones), settings)],
-        "project_surfels_backward": [(*flat_ones, settings, *of_surfels[:3], None)],
-    }
-
-
 def assert_near_pulsar(image: Tensor, expected: Tensor) -> None:
     """Pulsar's exponential is an approximation that is off by up to 6 %, which its images show: single pixels differ by
     one percent, the mean by a tenth of that."""

@@ -1,5 +1,6 @@
 /* The C interface of lumigrad's compiled libraries, and the only place that says what their functions take: the Python
- * side (src/lumigrad/_engine/abi.py) reads the prototypes from this file.
+ * side reads the prototypes from this file (src/lumigrad/_engine/abi.py), and finds arguments by the parameters' names
+ * (src/lumigrad/_engine/declare.py). A pointer to const is read, any other is written to.
  *
  * Two kinds of libraries implement it: one for the CPU for each instruction set, and one for CUDA. Both export every
  * function marked LG_API; those marked LG_API_CPU exist in the CPU libraries alone.
@@ -8,8 +9,8 @@
  * for the calling thread. Buffers are contiguous and row-major. A null pointer stands for an absent optional input or an
  * output that is not wanted. `dtype` is the type of a call's floating-point buffers.
  *
- * CUDA: buffers lie on the current device, except `ranges`, `channel_list`, `sizes`, `settings` and arrays of pointers,
- * which are read on the host before the function returns. A function enqueues kernels on the stream and returns. It does
+ * CUDA: buffers lie on the current device, except `ranges`, `channel_list`, structures and arrays of pointers, which are
+ * read on the host before the function returns. A function enqueues kernels on the stream and returns. It does
  * not allocate, synchronise or read back, so calls can be captured into CUDA graphs. For the same reason an index out of
  * range cannot be reported: a triangle with a wrong vertex is not drawn, and a pixel with a wrong triangle is background.
  */
@@ -30,6 +31,9 @@
 #endif
 #define LG_API_CPU LG_API
 
+/* Changes with every change of this file's meaning; lg_abi_version() is that of the file a library was compiled with. */
+#define LG_ABI_VERSION 6
+
 enum { LG_OK = 0, LG_INVALID = 1, LG_OUT_OF_MEMORY = 2, LG_INTERNAL = 3, LG_NEEDS_WORKSPACE = 4 };
 enum { LG_FLOAT32 = 0, LG_FLOAT64 = 1 };
 
@@ -45,7 +49,6 @@ typedef struct {
 
 /* ---- The library itself ------------------------------------------------------------------------- */
 
-/* Changes with every change of this file's meaning. */
 LG_API int32_t lg_abi_version(void);
 /* The last error of the calling thread, in words. */
 LG_API const char* lg_last_error(void);
@@ -74,21 +77,26 @@ LG_API_CPU void lg_memory_reset_peak(void);
 LG_API_CPU void lg_memory_set_limit(int64_t cached_bytes);
 LG_API_CPU void lg_memory_empty_cache(void);
 
-/* ---- Rasterization (native/rasterize) -------------------------------------------------------------
+/* ---- Ops --------------------------------------------------------------------------------------------
+ * lg_<op>_forward computes an op's outputs; lg_<op>_backward takes its inputs, those outputs that it needs and the
+ * gradients of others, grad_<output>, and computes those of inputs, grad_<input>, each of the input's shape. A gradient
+ * that is given may be null, for zero; so may those to be computed, all but one, that are not wanted.
+ */
+
+/* ---- Rasterization (native/surface) ---------------------------------------------------------------
  * pos   [views, vertices, 4], or [vertices, 4] shared by all views when `ranges` is given
  * tri   int32 [triangles, 3]
  * ranges int64 [views, 2] = (first, count) into tri, or null: every view draws all triangles
- * Outputs [views, height, width, ...]: out_tri int32, out_bary (2), out_depth, out_bary_d (2x2) of `dtype`,
- * out_zbuffer float32: the depth that decided visibility. after_tri/after_zbuffer: the previous layer of
- * depth peeling; drop_coincident: a layer must be strictly deeper than the previous one.
+ * Outputs [views, height, width, ...]: frag_tri, bary (2), depth, bary_d (2x2), and zbuffer: the depth that decided
+ * visibility. after_tri/after_zbuffer: the previous layer of depth peeling; drop_coincident: a layer must be strictly
+ * deeper than the previous one.
  */
 LG_API int32_t lg_rasterize_forward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t subpixel_bits,
     const int32_t* after_tri, const float* after_zbuffer, int32_t drop_coincident,
-    int32_t* out_tri, void* out_bary, void* out_depth, void* out_bary_d, float* out_zbuffer);
+    int32_t* frag_tri, void* bary, void* depth, void* bary_d, float* zbuffer);
 
-/* frag_tri is the forward's out_tri. Null gradients count as zero. grad_pos has the shape of pos. */
 LG_API int32_t lg_rasterize_backward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t straight_through,
@@ -98,13 +106,13 @@ LG_API int32_t lg_rasterize_backward(
 /* ---- Soft rasterization (native/soft) ---------------------------------------------------------------
  * The faces_per_pixel nearest faces that cover a pixel centre or come closer to it than blur_radius, a squared
  * distance in units of half the shorter side. flags: 1 perspective-correct weights, 2 weights clipped to be
- * non-negative, 4 back faces left out. Outputs [views, height, width, faces_per_pixel, ...]: out_tri int32
- * (-1: no more), out_z, out_dist, out_bary (3) of `dtype`. Other arguments as for lg_rasterize_*.
+ * non-negative, 4 back faces left out. Outputs [views, height, width, faces_per_pixel, ...]: frag_tri (-1: no more),
+ * z, dist, bary (3). Other arguments as for lg_rasterize_*.
  */
 LG_API int32_t lg_soft_rasterize_forward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t faces_per_pixel,
-    double blur_radius, int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary);
+    double blur_radius, int32_t flags, int32_t* frag_tri, void* z, void* dist, void* bary);
 
 LG_API int32_t lg_soft_rasterize_backward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
@@ -113,30 +121,29 @@ LG_API int32_t lg_soft_rasterize_backward(
     void* grad_pos);
 
 /* Soft images of all faces in reach, without fragments. falloff: 0 sigmoid, 1 exponential; near >= far: nearness
- * by depth instead of w. attr [attr_views, attr_vertices, channels] with attr_tri int32 [triangles, 3], or null:
- * the silhouette alone. Outputs [views, height, width, ...]: out_transmittance, and with attr out_color
- * (channels) of the faces alone, out_behind, the background's share, and out_nearest and out_total for the
- * backward pass. */
+ * by depth instead of w. eps, min_behind: the background's nearness, and the least that it weighs. attr [attr_views,
+ * attr_vertices, channels] with attr_tri int32 [triangles, 3], or null: the silhouette alone. Outputs [views, height,
+ * width, ...]: transmittance, and with attr color (channels) of the faces alone, behind, the background's share, and
+ * nearest and total for the backward pass. */
 LG_API int32_t lg_soft_blend_forward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
     double blur_radius, int32_t flags, int32_t falloff,
-    double sigma, double gamma, double eps, double least, double near, double far,
+    double sigma, double gamma, double eps, double min_behind, double near, double far,
     const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
-    void* out_transmittance, void* out_color, void* out_behind, void* out_nearest, void* out_total);
+    void* transmittance, void* color, void* behind, void* nearest, void* total);
 
-/* Null gradients count as zero; grad_attr may be null. */
 LG_API int32_t lg_soft_blend_backward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
     double blur_radius, int32_t flags, int32_t falloff,
-    double sigma, double gamma, double eps, double least, double near, double far,
+    double sigma, double gamma, double eps, double min_behind, double near, double far,
     const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
     const void* transmittance, const void* color, const void* behind, const void* nearest, const void* total,
     const void* grad_transmittance, const void* grad_color, const void* grad_behind,
     void* grad_pos, void* grad_attr);
 
-/* ---- Interpolation (native/interpolate) -------------------------------------------------------------
+/* ---- Interpolation (native/surface) -----------------------------------------------------------------
  * attr [attr_views, vertices, channels], attr_views 1 or views; tri int32 [triangles, 3]
  * frag_tri [views, height, width], bary [.., 2], bary_d [.., 2, 2] or null
  * channel_list int32 [listed]: the channels whose derivatives are wanted; out_d [.., listed, 2]
@@ -145,7 +152,7 @@ LG_API int32_t lg_interpolate_forward(
     lg_call* call, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
     const void* bary, const void* bary_d, const int32_t* channel_list,
     int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
-    int64_t pixels_per_view, int64_t listed, void* out, void* out_d);
+    int64_t height, int64_t width, int64_t listed, void* out, void* out_d);
 
 LG_API int32_t lg_interpolate_backward(
     lg_call* call, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
@@ -154,21 +161,23 @@ LG_API int32_t lg_interpolate_backward(
     int64_t height, int64_t width, int64_t listed, const void* grad_out, const void* grad_out_d,
     void* grad_attr, void* grad_bary, void* grad_bary_d);
 
-/* ---- Antialiasing (native/antialias) ----------------------------------------------------------------
+/* ---- Antialiasing (native/surface) ------------------------------------------------------------------
  * topology int32 [triangles, 3]: the cyclic half-edge links made by lg_edge_topology.
  * color [views, height, width, channels]; depth as made by rasterization.
  * notes [note_bytes]: what the forward pass leaves for the backward pass. First [views, or 1 when positions are shared,
  * triangles] flags about each triangle's silhouette edges; then, from the next multiple of 8 bytes on, the pairs of pixels
  * with a crossing, if there is room for them: else the backward pass searches once more. CUDA knows only the flags.
  */
-LG_API int32_t lg_edge_topology(lg_call* call, const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
-                                int32_t* topology);
+
+/* weld int32 [vertices]: a number for each vertex, the same for those that count as one; or null. */
+LG_API int32_t lg_edge_topology(
+    lg_call* call, const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles, int32_t* topology);
 
 LG_API int32_t lg_antialias_forward(
     lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, int64_t note_bytes, void* out, uint8_t* out_notes);
+    int32_t unbounded, int64_t note_bytes, void* out, uint8_t* notes);
 
 LG_API int32_t lg_antialias_backward(
     lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
@@ -177,107 +186,126 @@ LG_API int32_t lg_antialias_backward(
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t unbounded, int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos);
 
-/* ---- Gradient methods (native/edge_gradient, native/nmr_gradient) -------------------------------------
+/* ---- Gradient methods (native/surface) ----------------------------------------------------------------
  * The position gradient that two methods give an image they leave as it is. color, grad_out [views, height,
- * width, channels]; bary as made by rasterization; reach: pixels, eps: NDC.
+ * width, channels]; bary as made by rasterization; reach: pixels, 0 for any number; eps: NDC.
  */
-LG_API int32_t lg_edge_gradient(
+LG_API int32_t lg_edge_gradient_backward(
     lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* bary,
     const void* pos, const int32_t* tri, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     const void* grad_out, void* grad_pos);
 
-LG_API int32_t lg_nmr_gradient(
+LG_API int32_t lg_nmr_gradient_backward(
     lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
     const void* pos, const int32_t* tri, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int64_t reach, double eps, const void* grad_out, void* grad_pos);
 
 /* ---- Textures (native/texture) ----------------------------------------------------------------------
- * levels: pointers to `level_count` levels, the base first, each [texture_views, h, w, channels] with sides
- * half of the previous level's, rounded down, but at least 1; texture_views 1 or views. For a cube (wrap 4)
- * each is [texture_views, 6, size, size, channels], height = width = size.
+ * tex [texture_views, height, width, channels], texture_views 1 or views; a cube's (wrap 4) [texture_views, 6, size,
+ * size, channels], height = width = size. Levels below it have half of the previous one's sides, rounded down, but at
+ * least 1. They are given, mips[mip_count], or the forward pass makes `built` of them: one after another in pyramid.
  * coord [views, rows, columns, 2], coord_d [.., 2, 2]; for a cube [.., 3] and [.., 3, 2]; bias [..]
  * filter: 0 nearest, 1 linear, 2 linear-mipmap-nearest, 3 linear-mipmap-linear
  * wrap: 0 repeat, 1 clamp, 2 mirror, 3 zero, 4 cube
  * At most 2^31 - 1 texels in a level of one view.
  */
 LG_API int32_t lg_texture_forward(
-    lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
+    lg_call* call, int32_t dtype, const void* tex, const void* const* mips, int64_t mip_count, int64_t built,
     int64_t texture_views, int64_t height, int64_t width, int64_t channels,
     const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
-    int32_t filter, int32_t wrap, int32_t anisotropy, void* out);
+    int32_t filter, int32_t wrap, int32_t anisotropy, void* out, void* pyramid);
 
-/* grad_levels: null, or pointers of which any may be null. */
+/* grad_mips: null, or pointers of which any may be null. */
 LG_API int32_t lg_texture_backward(
-    lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
+    lg_call* call, int32_t dtype, const void* tex, const void* const* mips, int64_t mip_count, int64_t built,
     int64_t texture_views, int64_t height, int64_t width, int64_t channels,
     const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
-    int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
-    void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias);
+    int32_t filter, int32_t wrap, int32_t anisotropy, const void* pyramid, const void* grad_out,
+    void* grad_tex, void* grad_coord, void* grad_coord_d, void* grad_bias, void* const* grad_mips);
 
-/* Fills levels[1 ..] from levels[0], [images, height, width, channels]. */
-LG_API int32_t lg_build_mips(
-    lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
-    int64_t height, int64_t width, int64_t channels);
+/* tex [images, height, width, channels]; mips: levels 1 to `levels`, one after another. */
+LG_API int32_t lg_build_mips_forward(
+    lg_call* call, int32_t dtype, const void* tex, int64_t levels, int64_t images,
+    int64_t height, int64_t width, int64_t channels, void* mips);
 
-/* The transpose: adds the gradients of each level to the next finer one. levels[0] is overwritten unless
- * add_to_base; levels[1 ..] are changed. */
-LG_API int32_t lg_fold_mips(
-    lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
-    int64_t height, int64_t width, int64_t channels, int32_t add_to_base);
+LG_API int32_t lg_build_mips_backward(
+    lg_call* call, int32_t dtype, int64_t levels, int64_t images,
+    int64_t height, int64_t width, int64_t channels, const void* grad_mips, void* grad_tex);
 
 /* ---- Splats (native/splat) ---------------------------------------------------------------------------
  * footprint: 0 Gaussian conic, 1 disc, 2 square, all in pixels; 3 sphere in perspective, 4 orthographic sphere;
  *   5 surfel (native/splat/surfel.h; blend 0 only): its images have two more channels, the distortion of depth (of z
  *   with min_depth = 0, else of z's place between min_depth and max_depth in NDC) and the depth at the median
  * blend: 0 alpha, 1 softmax over depth (spheres only), 2 normalised, 3 nearest
- * sizes int64 [14]: views, primitives, channels, height, width; how many views (1: shared) the first six inputs
- *   have; components of position and shape; the most contributors a pixel takes, 0 for any number
- * settings [6]: alpha_max, alpha_min, stop, min_depth, max_depth, and for blend 2 how far behind the nearest
- *   contributor of a pixel others may be, 0 for any distance
- * inputs [9]: position [.., 2 or 3], shape [.., components], depth [..] (null for spheres), opacity [..],
- *   payload [.., channels], each of [1 or views, primitives]; background [1 or views, channels]; for spheres
- *   view [views, 4, 4], intrinsics [views, 4] = fx, fy, cx, cy and gamma [1], else null
- * Outputs [views, height, width, ..]: image, alpha, and where not null depth, median, ids and weights of the first
- * `contributors`; state [.., 2] and last are for the backward pass.
+ * merge: for blend 2 how far behind the nearest contributor of a pixel others may be, 0 for any distance
+ * max_contributors: how many a pixel takes, 0 for any number
  */
+typedef struct {
+  int32_t footprint, blend;
+  int64_t views, primitives, channels, height, width;
+  /* of each primitive, for each of the views or, where *_views is 1, for all of them */
+  const void* positions; /* [.., position_components], 2 in pixels or 3 in the world */
+  const void* shapes;    /* [.., shape_components] */
+  const void* depths;    /* [..], null for spheres */
+  const void* opacities; /* [..] */
+  const void* features;  /* [.., channels] */
+  int64_t position_views, shape_views, depth_views, opacity_views, feature_views;
+  int64_t position_components, shape_components;
+  const void* background; /* [background_views, channels] */
+  int64_t background_views;
+  /* of spheres, else null */
+  const void* matrix;     /* world to camera [views, 4, 4] */
+  const void* intrinsics; /* [views, 4] = fx, fy, cx, cy */
+  const void* gamma;      /* [1] */
+  double max_alpha, min_alpha, stop, min_depth, max_depth, merge;
+  int64_t max_contributors;
+} lg_splat_scene;
+
+/* Outputs [views, height, width, ..]: image, alpha, and where not null depth, median, ids and weights of the first
+ * `contributors`; state [.., 2] and last are for the backward pass. */
 LG_API int32_t lg_splat_forward(
-    lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
-    const void* const* inputs, int64_t contributors, void* image, void* alpha, void* depth, int32_t* median,
-    int32_t* ids, void* weights, void* state, int32_t* last);
+    lg_call* call, int32_t dtype, const lg_splat_scene* scene, int64_t contributors, void* image, void* alpha,
+    void* depth, int32_t* median, int32_t* ids, void* weights, void* state, int32_t* last);
 
-/* images [4]: the forward's image, alpha, depth, state. grad_images [3]: of image, alpha, depth; null is zero.
- * grads [9]: like the inputs, null where not wanted. */
 LG_API int32_t lg_splat_backward(
-    lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes, const double* settings,
-    const void* const* inputs, const void* const* images, const int32_t* last, const void* const* grad_images,
-    void* const* grads);
+    lg_call* call, int32_t dtype, const lg_splat_scene* scene, const void* image, const void* alpha, const void* depth,
+    const void* state, const int32_t* last, const void* grad_image, const void* grad_alpha, const void* grad_depth,
+    void* grad_positions, void* grad_shapes, void* grad_depths, void* grad_opacities, void* grad_features,
+    void* grad_background, void* grad_matrix, void* grad_intrinsics, void* grad_gamma);
 
-/* inputs [5]: means [count, 3], quats [count, 4] (w, x, y, z), scales [count, 3], view [views, 4, 4], intrinsics
- * [views, 4]. settings [6]: height, width, blur, near, far, whether the camera is orthographic. */
+/* means [count, 3], quats [count, 4] (w, x, y, z), scales [count, 3], matrix [views, 4, 4], intrinsics [views, 4].
+ * Outputs [views, count, ..]: xy (2), conics (3), depths, compensations. */
 LG_API int32_t lg_project_gaussians_forward(
-    lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
-    void* xy, void* conic, void* depth, void* compensation);
+    lg_call* call, int32_t dtype, const void* means, const void* quats, const void* scales, const void* matrix,
+    const void* intrinsics, int64_t views, int64_t count, int64_t height, int64_t width, double blur, double near,
+    double far, int32_t orthographic, void* xy, void* conics, void* depths, void* compensations);
 
-/* grad_outputs [4]: of the outputs, null counts as zero. grads [5]: like the inputs, all wanted. */
 LG_API int32_t lg_project_gaussians_backward(
-    lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
-    const void* const* grad_outputs, void* const* grads);
+    lg_call* call, int32_t dtype, const void* means, const void* quats, const void* scales, const void* matrix,
+    const void* intrinsics, int64_t views, int64_t count, int64_t height, int64_t width, double blur, double near,
+    double far, int32_t orthographic, const void* grad_xy, const void* grad_conics, const void* grad_depths,
+    const void* grad_compensations, void* grad_means, void* grad_quats, void* grad_scales, void* grad_matrix,
+    void* grad_intrinsics);
 
-/* As for Gaussians, with scales [count, 2]. outputs [4]: xy [views, count, 2], shape [.., 8], depth [..] and normal
- * [.., 3], in the world, turned to the camera. */
+/* As for Gaussians, with scales [count, 2]. Outputs [views, count, ..]: xy (2), shapes (8), depths, and normals (3), in
+ * the world, turned to the camera. */
 LG_API int32_t lg_project_surfels_forward(
-    lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
-    void* const* outputs);
+    lg_call* call, int32_t dtype, const void* means, const void* quats, const void* scales, const void* matrix,
+    const void* intrinsics, int64_t views, int64_t count, double near, double far, int32_t orthographic,
+    void* xy, void* shapes, void* depths, void* normals);
+
 LG_API int32_t lg_project_surfels_backward(
-    lg_call* call, int32_t dtype, const void* const* inputs, const double* settings, int64_t views, int64_t count,
-    const void* const* grad_outputs, void* const* grads);
+    lg_call* call, int32_t dtype, const void* means, const void* quats, const void* scales, const void* matrix,
+    const void* intrinsics, int64_t views, int64_t count, double near, double far, int32_t orthographic,
+    const void* grad_xy, const void* grad_shapes, const void* grad_depths, const void* grad_normals,
+    void* grad_means, void* grad_quats, void* grad_scales, void* grad_matrix, void* grad_intrinsics);
 
 /* For splats whose alpha is a step: the gradient of their centres xy [views, count, 2] as if each pixel's alpha grew
- * with 1 / d of those within radius [views, count]. grad_alpha [views, height, width]; all in pixels. */
-LG_API int32_t lg_splat_visibility(
+ * with 1 / d of those within radii [views, count]. grad_out, of alpha [views, height, width]; all in pixels. */
+LG_API int32_t lg_splat_visibility_backward(
     lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width, const void* xy,
-    const void* radius, const void* grad_alpha, void* grad_xy);
+    const void* radii, const void* grad_out, void* grad_xy);
 
 #endif

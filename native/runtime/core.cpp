@@ -54,7 +54,7 @@ void set_last_error(const char* text) { std::snprintf(last_error, sizeof last_er
 
 }  // namespace lg
 
-int32_t lg_abi_version(void) { return 5; }
+int32_t lg_abi_version(void) { return LG_ABI_VERSION; }
 const char* lg_last_error(void) { return lg::last_error; }
 const char* lg_isa(void) { return LG_ISA_NAME; }
 int32_t lg_toolkit(void) { return 0; }

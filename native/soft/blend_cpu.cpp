@@ -108,7 +108,9 @@ class Blender {
                      positions.end_chunk(number, worker);
                      attributes.end_chunk(number, worker);
                    });
-    positions.scatter(threads, scene_.tri, scene_.vertices, scene_.views, scene_.shared, 4, grads.pos);
+    if (grads.pos) {
+      positions.scatter(threads, scene_.tri, scene_.vertices, scene_.views, scene_.shared, 4, grads.pos);
+    }
     if (grads.attr) {
       attributes.scatter(threads, r_.attr_tri, r_.attr_vertices, r_.attr_views, r_.attr_views == 1, r_.channels,
                          grads.attr);
@@ -414,18 +416,16 @@ class Blender {
 int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                               int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                               double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
-                              double eps, double least, double near, double far, const void* attr,
+                              double eps, double min_behind, double near, double far, const void* attr,
                               const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
-                              void* out_transmittance, void* out_color, void* out_behind, void* out_nearest,
-                              void* out_total) {
+                              void* transmittance, void* color, void* behind, void* nearest, void* total) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::soft::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles,
                                                     height, width, blur_radius, flags);
-    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri,
+    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, min_behind, near, far, attr, attr_tri,
                                                          attr_views, attr_vertices, channels);
-    const auto images =
-        lg::soft::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
+    const auto images = lg::soft::make_blend_images<T>(transmittance, color, behind, nearest, total);
     if (falloff == lg::soft::soft_exponential) {
       lg::soft::Blender<T, lg::soft::soft_exponential>(scene, request, images).forward(call->threads);
     } else {
@@ -437,7 +437,7 @@ int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, con
 int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                                int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                                double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
-                               double eps, double least, double near, double far, const void* attr,
+                               double eps, double min_behind, double near, double far, const void* attr,
                                const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
                                const void* transmittance, const void* color, const void* behind, const void* nearest,
                                const void* total, const void* grad_transmittance, const void* grad_color,
@@ -446,7 +446,7 @@ int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, co
     using T = decltype(scalar);
     const auto scene = lg::soft::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles,
                                                     height, width, blur_radius, flags);
-    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri,
+    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, min_behind, near, far, attr, attr_tri,
                                                          attr_views, attr_vertices, channels);
     const auto images = lg::soft::make_blend_images<T>(transmittance, color, behind, nearest, total);
     const lg::soft::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance),

@@ -268,7 +268,7 @@ __global__ void __launch_bounds__(soft_threads) backward_pixels(BackwardPass<T> 
       }
       warp_sync();
       int64_t row[3];
-      if (!(met >> lane & 1) || !pass.mesh.rows(view, faces.face[lane].number, row)) continue;
+      if (!pass.grads.pos || !(met >> lane & 1) || !pass.mesh.rows(view, faces.face[lane].number, row)) continue;
       T vertex[12];
       soft_finish(frame, scene.viewport, scene.flags, sums[lane], Colors, vertex);
       add_to_corners(pass.sum, pass.grads.pos, row, vertex);
@@ -294,7 +294,7 @@ struct Backward {
   void run(Queue& queue) {
     const SoftScene<T>& scene = blend.scene;
     const auto bytes = static_cast<int64_t>(sizeof(T));
-    queue.fill_bytes(grads.pos, 0, places() * bytes);
+    if (grads.pos) queue.fill_bytes(grads.pos, 0, places() * bytes);
     queue.fill_bytes(grads.attr, 0, attr_places() * bytes);
     const MeshIndex mesh = {scene.tri, scene.vertices, scene.triangles, scene.shared};
     const FaceBoxes found = boxes.run(queue, scene, blend.r.attr_tri, blend.r.attr_vertices);
@@ -303,7 +303,7 @@ struct Backward {
       queue.launch(blend.r.colors() ? backward_pixels<true, T> : backward_pixels<false, T>,
                    soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), pass);
     });
-    sums.finish(queue, 0, places(), grads.pos);
+    if (grads.pos) sums.finish(queue, 0, places(), grads.pos);
     sums.finish(queue, places(), attr_places(), grads.attr);
   }
 };
@@ -327,20 +327,18 @@ Blend<T> make_blend(const SoftScene<T>& scene, const BlendRequest<T>& r, int32_t
 int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                               int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                               double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
-                              double eps, double least, double near, double far, const void* attr,
+                              double eps, double min_behind, double near, double far, const void* attr,
                               const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
-                              void* out_transmittance, void* out_color, void* out_behind, void* out_nearest,
-                              void* out_total) {
+                              void* transmittance, void* color, void* behind, void* nearest, void* total) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::soft_max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
                                                     height, width, blur_radius, flags);
-    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri,
+    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, min_behind, near, far, attr, attr_tri,
                                                          attr_views, attr_vertices, channels);
-    const auto images =
-        lg::soft::make_blend_images<T>(out_transmittance, out_color, out_behind, out_nearest, out_total);
+    const auto images = lg::soft::make_blend_images<T>(transmittance, color, behind, nearest, total);
     return lg::run_op(
         call, lg::soft::Forward<T>{
                   lg::soft::make_blend(scene, request, falloff), {ranges, views, triangles, height, width}, images});
@@ -350,7 +348,7 @@ int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, con
 int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                                int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                                double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
-                               double eps, double least, double near, double far, const void* attr,
+                               double eps, double min_behind, double near, double far, const void* attr,
                                const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
                                const void* transmittance, const void* color, const void* behind, const void* nearest,
                                const void* total, const void* grad_transmittance, const void* grad_color,
@@ -361,7 +359,7 @@ int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, co
     using T = decltype(scalar);
     const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
                                                     height, width, blur_radius, flags);
-    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, least, near, far, attr, attr_tri,
+    const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, min_behind, near, far, attr, attr_tri,
                                                          attr_views, attr_vertices, channels);
     const lg::soft::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance),
                                                static_cast<const T*>(grad_color), static_cast<const T*>(grad_behind),

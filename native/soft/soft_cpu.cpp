@@ -281,13 +281,13 @@ void backward(int32_t threads, const SoftScene<T>& scene, const FragmentGradient
 int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
                                   const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
                                   int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
-                                  int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
+                                  int32_t flags, int32_t* frag_tri, void* z, void* dist, void* bary) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::soft::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles,
                                                     height, width, blur_radius, flags);
     lg::soft::Forward<T>(scene, faces_per_pixel,
-                         {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist), static_cast<T*>(out_bary)})
+                         {frag_tri, static_cast<T*>(z), static_cast<T*>(dist), static_cast<T*>(bary)})
         .run(call->threads);
   });
 }

@@ -230,18 +230,18 @@ struct Backward {
 int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
                                   const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
                                   int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
-                                  int32_t flags, int32_t* out_tri, void* out_z, void* out_dist, void* out_bary) {
+                                  int32_t flags, int32_t* frag_tri, void* z, void* dist, void* bary) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::soft_max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
                                                     height, width, blur_radius, flags);
-    return lg::run_op(call, lg::soft::Forward<T>{scene,
-                                                 {ranges, views, triangles, height, width},
-                                                 faces_per_pixel,
-                                                 {out_tri, static_cast<T*>(out_z), static_cast<T*>(out_dist),
-                                                  static_cast<T*>(out_bary)}});
+    return lg::run_op(
+        call, lg::soft::Forward<T>{scene,
+                                   {ranges, views, triangles, height, width},
+                                   faces_per_pixel,
+                                   {frag_tri, static_cast<T*>(z), static_cast<T*>(dist), static_cast<T*>(bary)}});
   });
 }
 

@@ -579,20 +579,24 @@ class Backward {
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_splat_backward(lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
-                          const double* settings, const void* const* inputs, const void* const* images,
-                          const int32_t* last, const void* const* grad_images, void* const* grads) {
+int32_t lg_splat_backward(lg_call* call, int32_t dtype, const lg_splat_scene* scene, const void* image,
+                          const void* alpha, const void* depth, const void* state, const int32_t* last,
+                          const void* grad_image, const void* grad_alpha, const void* grad_depth, void* grad_positions,
+                          void* grad_shapes, void* grad_depths, void* grad_opacities, void* grad_features,
+                          void* grad_background, void* grad_matrix, void* grad_intrinsics, void* grad_gamma) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     using namespace lg::splat;
-    const Scene<T> scene = make_scene<T>(sizes, settings, inputs);
-    const int32_t status = check_splats<T>(scene, footprint, blend);
+    const Scene<T> of_call = make_scene<T>(*scene);
+    const int32_t status = check_splats<T>(of_call, scene->footprint, scene->blend);
     if (status != LG_OK) return status;
-    const auto in = [](const void* const* from, int i) { return static_cast<const T*>(from[i]); };
-    const ImageGradients<T> given = {in(grad_images, 0), in(grad_images, 1), in(grad_images, 2), in(images, 0),
-                                     in(images, 1),      in(images, 2),      in(images, 3),      last,
-                                     grads[7] != nullptr};
-    return lg::run_op(call, Backward<T>(scene, given, static_cast<const T*>(inputs[8]), footprint, blend, grads,
-                                        call->deterministic != 0));
+    const auto in = [](const void* from) { return static_cast<const T*>(from); };
+    const ImageGradients<T> given = {in(grad_image), in(grad_alpha), in(grad_depth),
+                                     in(image),      in(alpha),      in(depth),
+                                     in(state),      last,           grad_intrinsics != nullptr};
+    void* const grads[9] = {grad_positions,  grad_shapes, grad_depths,     grad_opacities, grad_features,
+                            grad_background, grad_matrix, grad_intrinsics, grad_gamma};
+    return lg::run_op(call, Backward<T>(of_call, given, static_cast<const T*>(scene->gamma), scene->footprint,
+                                        scene->blend, grads, call->deterministic != 0));
   });
 }

@@ -291,23 +291,22 @@ struct Forward {
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_splat_forward(lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
-                         const double* settings, const void* const* inputs, int64_t contributors, void* image,
+int32_t lg_splat_forward(lg_call* call, int32_t dtype, const lg_splat_scene* scene, int64_t contributors, void* image,
                          void* alpha, void* depth, int32_t* median, int32_t* ids, void* weights, void* state,
                          int32_t* last) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     using namespace lg::splat;
-    const Scene<T> scene = make_scene<T>(sizes, settings, inputs);
-    const int32_t status = check_splats<T>(scene, footprint, blend);
+    const Scene<T> of_call = make_scene<T>(*scene);
+    const int32_t status = check_splats<T>(of_call, scene->footprint, scene->blend);
     if (status != LG_OK) return status;
     const Images<T> out = {static_cast<T*>(image),   static_cast<T*>(alpha), static_cast<T*>(depth), median, ids,
                            static_cast<T*>(weights), contributors,           static_cast<T*>(state), last};
-    return lg::run_op(call, Forward<T>{scene,
+    return lg::run_op(call, Forward<T>{of_call,
                                        out,
-                                       static_cast<const T*>(inputs[8]),
-                                       footprint,
-                                       blend,
-                                       {scene.tiles.views * scene.primitives, scene.tiles}});
+                                       static_cast<const T*>(scene->gamma),
+                                       scene->footprint,
+                                       scene->blend,
+                                       {of_call.tiles.views * of_call.primitives, of_call.tiles}});
   });
 }

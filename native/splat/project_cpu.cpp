@@ -36,7 +36,7 @@ void project(int threads, const T* const* in, const double* settings, int64_t vi
   });
 }
 
-// grads_in: of the outputs, any null; out: of means, quats, scales, view, intrinsics.
+// grads_in: of the outputs; out: of means, quats, scales, view, intrinsics. Any may be null.
 template <class Kind, class T>
 void pull(int threads, const T* const* in, const double* settings, int64_t views, int64_t count,
           const T* const* grads_in, T* const* out) {
@@ -44,9 +44,9 @@ void pull(int threads, const T* const* in, const double* settings, int64_t views
   std::vector<LensGradient> sums(static_cast<size_t>(tasks * views), LensGradient{});
   parallel_for(threads, tasks, [&](int64_t task, int) {
     const int64_t begin = task * per_task, end = std::min(count, begin + per_task);
-    std::fill(out[0] + 3 * begin, out[0] + 3 * end, T(0));
-    std::fill(out[1] + 4 * begin, out[1] + 4 * end, T(0));
-    std::fill(out[2] + Kind::scales * begin, out[2] + Kind::scales * end, T(0));
+    if (out[0]) std::fill(out[0] + 3 * begin, out[0] + 3 * end, T(0));
+    if (out[1]) std::fill(out[1] + 4 * begin, out[1] + 4 * end, T(0));
+    if (out[2]) std::fill(out[2] + Kind::scales * begin, out[2] + Kind::scales * end, T(0));
     for (int64_t v = 0; v < views; ++v) {
       const Lens lens = lens_of(in[3], in[4], settings, v);
       for (int64_t p = begin; p < end; ++p) {
@@ -61,9 +61,9 @@ void pull(int threads, const T* const* in, const double* settings, int64_t views
                         &sums[task * views + v])) {
           continue;
         }
-        for (int k = 0; k < 3; ++k) out[0][3 * p + k] += T(g.mean[k]);
-        for (int k = 0; k < 4; ++k) out[1][4 * p + k] += T(g.quat[k]);
-        for (int k = 0; k < Kind::scales; ++k) out[2][Kind::scales * p + k] += T(g.scale[k]);
+        for (int k = 0; out[0] && k < 3; ++k) out[0][3 * p + k] += T(g.mean[k]);
+        for (int k = 0; out[1] && k < 4; ++k) out[1][4 * p + k] += T(g.quat[k]);
+        for (int k = 0; out[2] && k < Kind::scales; ++k) out[2][Kind::scales * p + k] += T(g.scale[k]);
       }
     }
   });
@@ -78,8 +78,8 @@ void pull(int threads, const T* const* in, const double* settings, int64_t views
       }
       for (int k = 0; k < 4; ++k) lens[k] += sum.lens[k];
     }
-    for (int k = 0; k < 16; ++k) out[3][16 * v + k] = T(view[k]);
-    for (int k = 0; k < 4; ++k) out[4][4 * v + k] = T(lens[k]);
+    for (int k = 0; out[3] && k < 16; ++k) out[3][16 * v + k] = T(view[k]);
+    for (int k = 0; out[4] && k < 4; ++k) out[4][4 * v + k] = T(lens[k]);
   }
 }
 
@@ -107,27 +107,49 @@ int32_t pull_all(int32_t threads, int32_t dtype, const void* const* inputs, cons
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_project_gaussians_forward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
-                                     int64_t views, int64_t count, void* xy, void* conic, void* depth,
-                                     void* compensation) {
-  void* const outputs[4] = {xy, conic, depth, compensation};
+int32_t lg_project_gaussians_forward(lg_call* call, int32_t dtype, const void* means, const void* quats,
+                                     const void* scales, const void* matrix, const void* intrinsics, int64_t views,
+                                     int64_t count, int64_t height, int64_t width, double blur, double near, double far,
+                                     int32_t orthographic, void* xy, void* conics, void* depths, void* compensations) {
+  const void* const inputs[5] = {means, quats, scales, matrix, intrinsics};
+  const double settings[6] = {double(height), double(width), blur, near, far, double(orthographic)};
+  void* const outputs[4] = {xy, conics, depths, compensations};
   return lg::splat::project_all<lg::splat::GaussianKind>(call->threads, dtype, inputs, settings, views, count, outputs);
 }
 
-int32_t lg_project_gaussians_backward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
-                                      int64_t views, int64_t count, const void* const* grad_outputs,
-                                      void* const* grads) {
-  using Kind = lg::splat::GaussianKind;
-  return lg::splat::pull_all<Kind>(call->threads, dtype, inputs, settings, views, count, grad_outputs, grads);
+int32_t lg_project_gaussians_backward(lg_call* call, int32_t dtype, const void* means, const void* quats,
+                                      const void* scales, const void* matrix, const void* intrinsics, int64_t views,
+                                      int64_t count, int64_t height, int64_t width, double blur, double near,
+                                      double far, int32_t orthographic, const void* grad_xy, const void* grad_conics,
+                                      const void* grad_depths, const void* grad_compensations, void* grad_means,
+                                      void* grad_quats, void* grad_scales, void* grad_matrix, void* grad_intrinsics) {
+  const void* const inputs[5] = {means, quats, scales, matrix, intrinsics};
+  const double settings[6] = {double(height), double(width), blur, near, far, double(orthographic)};
+  const void* const given[4] = {grad_xy, grad_conics, grad_depths, grad_compensations};
+  void* const grads[5] = {grad_means, grad_quats, grad_scales, grad_matrix, grad_intrinsics};
+  return lg::splat::pull_all<lg::splat::GaussianKind>(call->threads, dtype, inputs, settings, views, count, given,
+                                                      grads);
 }
 
-int32_t lg_project_surfels_forward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
-                                   int64_t views, int64_t count, void* const* outputs) {
+int32_t lg_project_surfels_forward(lg_call* call, int32_t dtype, const void* means, const void* quats,
+                                   const void* scales, const void* matrix, const void* intrinsics, int64_t views,
+                                   int64_t count, double near, double far, int32_t orthographic, void* xy, void* shapes,
+                                   void* depths, void* normals) {
+  const void* const inputs[5] = {means, quats, scales, matrix, intrinsics};
+  const double settings[6] = {0, 0, 0, near, far, double(orthographic)};
+  void* const outputs[4] = {xy, shapes, depths, normals};
   return lg::splat::project_all<lg::splat::SurfelKind>(call->threads, dtype, inputs, settings, views, count, outputs);
 }
 
-int32_t lg_project_surfels_backward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
-                                    int64_t views, int64_t count, const void* const* grad_outputs, void* const* grads) {
-  using Kind = lg::splat::SurfelKind;
-  return lg::splat::pull_all<Kind>(call->threads, dtype, inputs, settings, views, count, grad_outputs, grads);
+int32_t lg_project_surfels_backward(lg_call* call, int32_t dtype, const void* means, const void* quats,
+                                    const void* scales, const void* matrix, const void* intrinsics, int64_t views,
+                                    int64_t count, double near, double far, int32_t orthographic, const void* grad_xy,
+                                    const void* grad_shapes, const void* grad_depths, const void* grad_normals,
+                                    void* grad_means, void* grad_quats, void* grad_scales, void* grad_matrix,
+                                    void* grad_intrinsics) {
+  const void* const inputs[5] = {means, quats, scales, matrix, intrinsics};
+  const double settings[6] = {0, 0, 0, near, far, double(orthographic)};
+  const void* const given[4] = {grad_xy, grad_shapes, grad_depths, grad_normals};
+  void* const grads[5] = {grad_means, grad_quats, grad_scales, grad_matrix, grad_intrinsics};
+  return lg::splat::pull_all<lg::splat::SurfelKind>(call->threads, dtype, inputs, settings, views, count, given, grads);
 }

@@ -21,7 +21,7 @@ struct Inputs {
   LG_DEVICE Lens lens(int64_t v) const { return lens_of(view, intrinsics, settings, v); }
 };
 
-// Of every view's primitives, as Kind::size() says; as gradients any may be null.
+// Of every view's primitives, as Kind::size() says. Gradients, here and below, may be null.
 template <class Pointer>
 struct OnScreen {
   Pointer output[4];
@@ -75,9 +75,9 @@ __global__ void __launch_bounds__(128) pull(const __grid_constant__ Inputs<T> in
       typename Kind::Gradient g{};
       Kind::pull(lens, in.means + 3 * p, in.quats + 4 * p, in.scales + Kind::scales * p,
                  gradient_of<Kind>(given, v * in.count + p), &g, &of_lens);
-      for (int k = 0; k < 3; ++k) to.means[3 * p + k] = (v ? to.means[3 * p + k] : T(0)) + T(g.mean[k]);
-      for (int k = 0; k < 4; ++k) to.quats[4 * p + k] = (v ? to.quats[4 * p + k] : T(0)) + T(g.quat[k]);
-      for (int k = 0; k < Kind::scales; ++k) {
+      for (int k = 0; to.means && k < 3; ++k) to.means[3 * p + k] = (v ? to.means[3 * p + k] : T(0)) + T(g.mean[k]);
+      for (int k = 0; to.quats && k < 4; ++k) to.quats[4 * p + k] = (v ? to.quats[4 * p + k] : T(0)) + T(g.quat[k]);
+      for (int k = 0; to.scales && k < Kind::scales; ++k) {
         T& scale = to.scales[Kind::scales * p + k];
         scale = (v ? scale : T(0)) + T(g.scale[k]);
       }
@@ -98,12 +98,12 @@ template <class T>
 __global__ void write_camera(const double* camera, int64_t views, Gradients<T> to) {
   for (int64_t v = first_item(); v < views; v += item_step()) {
     const double* from = camera + v * camera_values;
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; to.view && i < 4; ++i) {
       const double sign = i == 0 ? 1 : -1;  // as in lens_of()
       for (int k = 0; k < 3; ++k) to.view[16 * v + 4 * i + k] = T(i < 3 ? sign * from[3 * i + k] : 0.0);
       to.view[16 * v + 4 * i + 3] = T(i < 3 ? sign * from[9 + i] : 0.0);
-      to.intrinsics[4 * v + i] = T(from[12 + i]);
     }
+    for (int i = 0; to.intrinsics && i < 4; ++i) to.intrinsics[4 * v + i] = T(from[12 + i]);
   }
 }
 
@@ -177,27 +177,48 @@ int32_t pull_all(lg_call* call, int32_t dtype, const void* const* inputs, const 
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_project_gaussians_forward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
-                                     int64_t views, int64_t count, void* xy, void* conic, void* depth,
-                                     void* compensation) {
-  void* const outputs[4] = {xy, conic, depth, compensation};
+int32_t lg_project_gaussians_forward(lg_call* call, int32_t dtype, const void* means, const void* quats,
+                                     const void* scales, const void* matrix, const void* intrinsics, int64_t views,
+                                     int64_t count, int64_t height, int64_t width, double blur, double near, double far,
+                                     int32_t orthographic, void* xy, void* conics, void* depths, void* compensations) {
+  const void* const inputs[5] = {means, quats, scales, matrix, intrinsics};
+  const double settings[6] = {double(height), double(width), blur, near, far, double(orthographic)};
+  void* const outputs[4] = {xy, conics, depths, compensations};
   return lg::splat::project_all<lg::splat::GaussianKind>(call, dtype, inputs, settings, views, count, outputs);
 }
 
-int32_t lg_project_gaussians_backward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
-                                      int64_t views, int64_t count, const void* const* grad_outputs,
-                                      void* const* grads) {
-  using Kind = lg::splat::GaussianKind;
-  return lg::splat::pull_all<Kind>(call, dtype, inputs, settings, views, count, grad_outputs, grads);
+int32_t lg_project_gaussians_backward(lg_call* call, int32_t dtype, const void* means, const void* quats,
+                                      const void* scales, const void* matrix, const void* intrinsics, int64_t views,
+                                      int64_t count, int64_t height, int64_t width, double blur, double near,
+                                      double far, int32_t orthographic, const void* grad_xy, const void* grad_conics,
+                                      const void* grad_depths, const void* grad_compensations, void* grad_means,
+                                      void* grad_quats, void* grad_scales, void* grad_matrix, void* grad_intrinsics) {
+  const void* const inputs[5] = {means, quats, scales, matrix, intrinsics};
+  const double settings[6] = {double(height), double(width), blur, near, far, double(orthographic)};
+  const void* const given[4] = {grad_xy, grad_conics, grad_depths, grad_compensations};
+  void* const grads[5] = {grad_means, grad_quats, grad_scales, grad_matrix, grad_intrinsics};
+  return lg::splat::pull_all<lg::splat::GaussianKind>(call, dtype, inputs, settings, views, count, given, grads);
 }
 
-int32_t lg_project_surfels_forward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
-                                   int64_t views, int64_t count, void* const* outputs) {
+int32_t lg_project_surfels_forward(lg_call* call, int32_t dtype, const void* means, const void* quats,
+                                   const void* scales, const void* matrix, const void* intrinsics, int64_t views,
+                                   int64_t count, double near, double far, int32_t orthographic, void* xy, void* shapes,
+                                   void* depths, void* normals) {
+  const void* const inputs[5] = {means, quats, scales, matrix, intrinsics};
+  const double settings[6] = {0, 0, 0, near, far, double(orthographic)};
+  void* const outputs[4] = {xy, shapes, depths, normals};
   return lg::splat::project_all<lg::splat::SurfelKind>(call, dtype, inputs, settings, views, count, outputs);
 }
 
-int32_t lg_project_surfels_backward(lg_call* call, int32_t dtype, const void* const* inputs, const double* settings,
-                                    int64_t views, int64_t count, const void* const* grad_outputs, void* const* grads) {
-  using Kind = lg::splat::SurfelKind;
-  return lg::splat::pull_all<Kind>(call, dtype, inputs, settings, views, count, grad_outputs, grads);
+int32_t lg_project_surfels_backward(lg_call* call, int32_t dtype, const void* means, const void* quats,
+                                    const void* scales, const void* matrix, const void* intrinsics, int64_t views,
+                                    int64_t count, double near, double far, int32_t orthographic, const void* grad_xy,
+                                    const void* grad_shapes, const void* grad_depths, const void* grad_normals,
+                                    void* grad_means, void* grad_quats, void* grad_scales, void* grad_matrix,
+                                    void* grad_intrinsics) {
+  const void* const inputs[5] = {means, quats, scales, matrix, intrinsics};
+  const double settings[6] = {0, 0, 0, near, far, double(orthographic)};
+  const void* const given[4] = {grad_xy, grad_shapes, grad_depths, grad_normals};
+  void* const grads[5] = {grad_means, grad_quats, grad_scales, grad_matrix, grad_intrinsics};
+  return lg::splat::pull_all<lg::splat::SurfelKind>(call, dtype, inputs, settings, views, count, given, grads);
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lumigrad.h"
 #include "runtime/memory.h"
 #include "runtime/threads.h"
 #include "splat/binning.h"
@@ -56,30 +57,26 @@ struct Scene {
   }
 };
 
-// sizes: views, primitives, channels, height, width; views of position, shape, depth, opacity, payload, background;
-// components of position and shape; the limit of contributors. Gamma, inputs[8], is the caller's to read.
+// What a call is about. Its gamma is the caller's to read: with CUDA it lies on the device.
 template <class T>
-Scene<T> make_scene(const int64_t* sizes, const double* settings, const void* const* inputs) {
-  const auto input = [&](int i) { return static_cast<const T*>(inputs[i]); };
-  const int64_t count = sizes[1];
-  const auto per_primitive = [&](int i, int64_t channels) {
-    return PerPrimitive<T>{input(i), sizes[5 + i], count, channels, channels};
-  };
+Scene<T> make_scene(const lg_splat_scene& in) {
+  const auto values = [](const void* data) { return static_cast<const T*>(data); };
+  const int64_t count = in.primitives;
   Scene<T> scene{};
-  scene.position = per_primitive(0, sizes[11]);
-  scene.shape = per_primitive(1, sizes[12]);
-  scene.depth = per_primitive(2, 1);
-  scene.opacity = per_primitive(3, 1);
-  scene.payload = per_primitive(4, sizes[2]);
-  scene.background = input(5);
-  scene.background_views = sizes[10];
+  scene.position = {values(in.positions), in.position_views, count, in.position_components, in.position_components};
+  scene.shape = {values(in.shapes), in.shape_views, count, in.shape_components, in.shape_components};
+  scene.depth = {values(in.depths), in.depth_views, count, 1, 1};
+  scene.opacity = {values(in.opacities), in.opacity_views, count, 1, 1};
+  scene.payload = {values(in.features), in.feature_views, count, in.channels, in.channels};
+  scene.background = values(in.background);
+  scene.background_views = in.background_views;
   scene.primitives = count;
-  scene.channels = sizes[2];
-  scene.tiles = {sizes[0], sizes[3], sizes[4]};
-  scene.view = input(6);
-  scene.intrinsics = input(7);
+  scene.channels = in.channels;
+  scene.tiles = {in.views, in.height, in.width};
+  scene.view = values(in.matrix);
+  scene.intrinsics = values(in.intrinsics);
   scene.gamma = T(1);
-  scene.settings = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], sizes[13]};
+  scene.settings = {in.max_alpha, in.min_alpha, in.stop, in.min_depth, in.max_depth, in.merge, in.max_contributors};
   return scene;
 }
 

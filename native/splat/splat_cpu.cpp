@@ -202,41 +202,43 @@ void choose(const Scene<T>& scene, int32_t footprint, int32_t blend, Body&& body
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_splat_forward(lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
-                         const double* settings, const void* const* inputs, int64_t contributors, void* image,
+int32_t lg_splat_forward(lg_call* call, int32_t dtype, const lg_splat_scene* scene, int64_t contributors, void* image,
                          void* alpha, void* depth, int32_t* median, int32_t* ids, void* weights, void* state,
                          int32_t* last) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    auto scene = lg::splat::make_scene<T>(sizes, settings, inputs);
-    if (inputs[8]) scene.gamma = *static_cast<const T*>(inputs[8]);
+    auto of_call = lg::splat::make_scene<T>(*scene);
+    if (scene->gamma) of_call.gamma = *static_cast<const T*>(scene->gamma);
     const lg::splat::Images<T> out = {
         static_cast<T*>(image),   static_cast<T*>(alpha), static_cast<T*>(depth), median, ids,
         static_cast<T*>(weights), contributors,           static_cast<T*>(state), last};
-    lg::splat::choose<T>(scene, footprint, blend, [&](auto shape, auto blending, auto channels) {
+    lg::splat::choose<T>(of_call, scene->footprint, scene->blend, [&](auto shape, auto blending, auto channels) {
       using Footprint = typename decltype(shape)::type;
-      lg::splat::forward<T, Footprint, blending.value, channels.value>(call->threads, scene, out);
+      lg::splat::forward<T, Footprint, blending.value, channels.value>(call->threads, of_call, out);
     });
   });
 }
 
-int32_t lg_splat_backward(lg_call* call, int32_t dtype, int32_t footprint, int32_t blend, const int64_t* sizes,
-                          const double* settings, const void* const* inputs, const void* const* images,
-                          const int32_t* last, const void* const* grad_images, void* const* grads) {
+int32_t lg_splat_backward(lg_call* call, int32_t dtype, const lg_splat_scene* scene, const void* image,
+                          const void* alpha, const void* depth, const void* state, const int32_t* last,
+                          const void* grad_image, const void* grad_alpha, const void* grad_depth, void* grad_positions,
+                          void* grad_shapes, void* grad_depths, void* grad_opacities, void* grad_features,
+                          void* grad_background, void* grad_matrix, void* grad_intrinsics, void* grad_gamma) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    auto scene = lg::splat::make_scene<T>(sizes, settings, inputs);
-    if (inputs[8]) scene.gamma = *static_cast<const T*>(inputs[8]);
-    const auto in = [](const void* const* from, int i) { return static_cast<const T*>(from[i]); };
-    const auto to = [&](int i) { return static_cast<T*>(grads[i]); };
-    const lg::splat::ImageGradients<T> given = {
-        in(grad_images, 0), in(grad_images, 1), in(grad_images, 2), in(images, 0),
-        in(images, 1),      in(images, 2),      in(images, 3),      last,
-        grads[7] != nullptr};
-    const lg::splat::Outputs<T> out = {to(0), to(1), to(2), to(3), to(4), to(5), to(6), to(7), to(8)};
-    lg::splat::choose<T>(scene, footprint, blend, [&](auto shape, auto blending, auto channels) {
+    auto of_call = lg::splat::make_scene<T>(*scene);
+    if (scene->gamma) of_call.gamma = *static_cast<const T*>(scene->gamma);
+    const auto in = [](const void* from) { return static_cast<const T*>(from); };
+    const lg::splat::ImageGradients<T> given = {in(grad_image), in(grad_alpha), in(grad_depth),
+                                                in(image),      in(alpha),      in(depth),
+                                                in(state),      last,           grad_intrinsics != nullptr};
+    const auto to = [](void* gradient) { return static_cast<T*>(gradient); };
+    const lg::splat::Outputs<T> out = {to(grad_positions), to(grad_shapes),     to(grad_depths),
+                                       to(grad_opacities), to(grad_features),   to(grad_background),
+                                       to(grad_matrix),    to(grad_intrinsics), to(grad_gamma)};
+    lg::splat::choose<T>(of_call, scene->footprint, scene->blend, [&](auto shape, auto blending, auto channels) {
       using Footprint = typename decltype(shape)::type;
-      lg::splat::backward<T, Footprint, blending.value, channels.value>(call->threads, scene, given, out);
+      lg::splat::backward<T, Footprint, blending.value, channels.value>(call->threads, of_call, given, out);
     });
   });
 }

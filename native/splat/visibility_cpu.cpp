@@ -49,8 +49,9 @@ void pull_visibility(const T* xy, T radius, const T* grad_alpha, int64_t height,
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_splat_visibility(lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width,
-                            const void* xy, const void* radius, const void* grad_alpha, void* grad_xy) {
+int32_t lg_splat_visibility_backward(lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height,
+                                     int64_t width, const void* xy, const void* radii, const void* grad_out,
+                                     void* grad_xy) {
   constexpr int64_t per_task = 256;
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
@@ -58,10 +59,10 @@ int32_t lg_splat_visibility(lg_call* call, int32_t dtype, int64_t views, int64_t
     lg::parallel_for(call->threads, views * tasks, [&](int64_t task, int) {
       const int64_t view = task / tasks, begin = view * count + task % tasks * per_task;
       const int64_t end = std::min(begin + per_task, (view + 1) * count);
-      const T* gradient = static_cast<const T*>(grad_alpha) + view * height * width;
+      const T* gradient = static_cast<const T*>(grad_out) + view * height * width;
       for (int64_t i = begin; i < end; ++i) {
-        lg::splat::pull_visibility(static_cast<const T*>(xy) + 2 * i, static_cast<const T*>(radius)[i], gradient,
-                                   height, width, static_cast<T*>(grad_xy) + 2 * i);
+        lg::splat::pull_visibility(static_cast<const T*>(xy) + 2 * i, static_cast<const T*>(radii)[i], gradient, height,
+                                   width, static_cast<T*>(grad_xy) + 2 * i);
       }
     });
   });

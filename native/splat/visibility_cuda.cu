@@ -58,12 +58,13 @@ void Visibility<T>::run(Queue& queue) {
 }  // namespace splat
 }  // namespace lg
 
-int32_t lg_splat_visibility(lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width,
-                            const void* xy, const void* radius, const void* grad_alpha, void* grad_xy) {
+int32_t lg_splat_visibility_backward(lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height,
+                                     int64_t width, const void* xy, const void* radii, const void* grad_out,
+                                     void* grad_xy) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    return lg::run_op(call, lg::splat::Visibility<T>{static_cast<const T*>(xy), static_cast<const T*>(radius),
-                                                     static_cast<const T*>(grad_alpha), static_cast<T*>(grad_xy), views,
+    return lg::run_op(call, lg::splat::Visibility<T>{static_cast<const T*>(xy), static_cast<const T*>(radii),
+                                                     static_cast<const T*>(grad_out), static_cast<T*>(grad_xy), views,
                                                      count, height, width});
   });
 }

@@ -135,14 +135,14 @@ int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, co
                              const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                              int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
                              int64_t height, int64_t width, int64_t channels, int32_t unbounded, int64_t note_bytes,
-                             void* out, uint8_t* out_notes) {
+                             void* out, uint8_t* notes) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
-                                             vertices, triangles, height, width, channels, unbounded, out_notes);
-    lg::surface::make_flags(call->threads, scene, out_notes);
-    lg::surface::forward(call->threads, scene, lg::surface::pair_notes<int64_t>(scene, out_notes, note_bytes),
+                                             vertices, triangles, height, width, channels, unbounded, notes);
+    lg::surface::make_flags(call->threads, scene, notes);
+    lg::surface::forward(call->threads, scene, lg::surface::pair_notes<int64_t>(scene, notes, note_bytes),
                          static_cast<T*>(out));
   });
 }

@@ -223,13 +223,13 @@ int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, co
                              const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                              int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
                              int64_t height, int64_t width, int64_t channels, int32_t unbounded, int64_t, void* out,
-                             uint8_t* out_notes) {
+                             uint8_t* notes) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
-                                             vertices, triangles, height, width, channels, unbounded, out_notes);
-    return lg::run_op(call, lg::surface::Forward<T>{scene, static_cast<T*>(out), out_notes, {scene.image, nullptr}});
+                                             vertices, triangles, height, width, channels, unbounded, notes);
+    return lg::run_op(call, lg::surface::Forward<T>{scene, static_cast<T*>(out), notes, {scene.image, nullptr}});
   });
 }
 

@@ -24,7 +24,13 @@ int32_t corner(const int32_t* tri, const int32_t* weld, int64_t t, int k) {
   return weld ? weld[v] : v;
 }
 
-void check(const int32_t* tri, int64_t triangles, int64_t vertices) {
+void check(const int32_t* tri, const int32_t* weld, int64_t triangles, int64_t vertices) {
+  for (int64_t v = 0; weld && v < vertices; ++v) {
+    if (weld[v] < 0 || weld[v] >= vertices) {
+      throw InvalidArgument("weld[%lld] is %d, but there are %lld vertices", static_cast<long long>(v),
+                            static_cast<int>(weld[v]), static_cast<long long>(vertices));
+    }
+  }
   for (int64_t i = 0; i < 3 * triangles; ++i) {
     if (tri[i] < 0 || tri[i] >= vertices) {
       throw InvalidArgument("tri[%lld, %d] is %d, but there are %lld vertices", static_cast<long long>(i / 3),
@@ -73,8 +79,34 @@ std::vector<HalfEdge> sorted_half_edges(const int32_t* tri, const int32_t* weld,
   return sorted;
 }
 
+// The same triangles over vertices numbered from 0 on: a table of vertices is kept, and numbers may be any.
+std::vector<int32_t> renumbered(const int32_t* tri, int64_t count, int64_t* vertices) {
+  std::vector<int32_t> known(tri, tri + count);
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+  std::vector<int32_t> out(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = static_cast<int32_t>(std::lower_bound(known.begin(), known.end(), tri[i]) - known.begin());
+  }
+  *vertices = static_cast<int64_t>(known.size());
+  return out;
+}
+
 void build(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles, int32_t* topology) {
-  check(tri, triangles, vertices);
+  std::vector<int32_t> own;
+  const int64_t corners = 3 * triangles;
+  if (!weld && triangles > 0) {
+    const auto [least, most] = std::minmax_element(tri, tri + corners);
+    if (*most == INT32_MAX) {  // this is also what int64 indices beyond int32 have become
+      throw InvalidArgument("tri: expected indices below 2**31 - 1, got larger ones");
+    }
+    vertices = int64_t{*most} + 1;
+    if (*least >= 0 && vertices > 16 * corners) {
+      own = renumbered(tri, corners, &vertices);
+      tri = own.data();
+    }
+  }
+  check(tri, weld, triangles, vertices);
   const std::vector<HalfEdge> edges = sorted_half_edges(tri, weld, vertices, triangles, topology);
   for (size_t begin = 0; begin < edges.size();) {
     size_t end = begin + 1;

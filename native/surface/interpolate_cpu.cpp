@@ -293,14 +293,14 @@ Inputs<T> make_inputs(const void* attr, const int32_t* tri, const int32_t* frag_
 int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, const int32_t* tri,
                                const int32_t* frag_tri, const void* bary, const void* bary_d,
                                const int32_t* channel_list, int64_t attr_views, int64_t views, int64_t vertices,
-                               int64_t channels, int64_t triangles, int64_t pixels_per_view, int64_t listed, void* out,
-                               void* out_d) {
+                               int64_t channels, int64_t triangles, int64_t height, int64_t width, int64_t listed,
+                               void* out, void* out_d) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const std::vector<T> zeros(static_cast<size_t>(channels), T(0));
     const auto in = lg::surface::make_inputs<T>(attr, tri, frag_tri, bary, bary_d, channel_list, attr_views, views,
                                                 vertices, channels, triangles, listed, zeros.data());
-    lg::surface::forward<T>(call->threads, in, pixels_per_view, static_cast<T*>(out), static_cast<T*>(out_d));
+    lg::surface::forward<T>(call->threads, in, height * width, static_cast<T*>(out), static_cast<T*>(out_d));
   });
 }
 

@@ -306,8 +306,8 @@ struct Backward {
 int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, const int32_t* tri,
                                const int32_t* frag_tri, const void* bary, const void* bary_d,
                                const int32_t* channel_list, int64_t attr_views, int64_t views, int64_t vertices,
-                               int64_t channels, int64_t triangles, int64_t pixels_per_view, int64_t listed, void* out,
-                               void* out_d) {
+                               int64_t channels, int64_t triangles, int64_t height, int64_t width, int64_t listed,
+                               void* out, void* out_d) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const lg::surface::Inputs<T> in = {static_cast<const T*>(attr),
@@ -321,7 +321,7 @@ int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, c
                                        vertices,
                                        channels,
                                        triangles,
-                                       pixels_per_view,
+                                       height * width,
                                        listed};
     return lg::run_op(call, lg::surface::Forward<T>{in, lg::surface::ChannelList(channel_list, listed, channels),
                                                     static_cast<T*>(out), static_cast<T*>(out_d)});

@@ -2,12 +2,19 @@
 // (Kato, Ushiku and Harada 2018). Geometry is float64 whatever the tensors' type: it makes decisions.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "runtime/config.h"
 
 namespace lg::surface {
+
+// How many pixels on either side of an edge count, of an image of that size; `reach` 0 stands for any number.
+inline int64_t reach_within(int64_t reach, int64_t height, int64_t width) {
+  const int64_t whole_line = std::max(height, width);
+  return reach > 0 ? std::min(reach, whole_line) : whole_line;
+}
 
 // A triangle in the coordinates of the lines: along them in pixels, with pixel i at i, and line r at r across.
 struct LineTriangle {

@@ -245,14 +245,15 @@ void backward(int32_t threads, const SurfaceImage<T>& image, int64_t reach, T ep
 }  // namespace
 }  // namespace lg::surface
 
-int32_t lg_nmr_gradient(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* pos,
-                        const int32_t* tri, int32_t shared_positions, int64_t views, int64_t vertices,
-                        int64_t triangles, int64_t height, int64_t width, int64_t channels, int64_t reach, double eps,
-                        const void* grad_out, void* grad_pos) {
+int32_t lg_nmr_gradient_backward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
+                                 const void* pos, const int32_t* tri, int32_t shared_positions, int64_t views,
+                                 int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+                                 int64_t reach, double eps, const void* grad_out, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto image = lg::surface::make_surface_image<T>(color, grad_out, frag_tri, pos, tri, shared_positions, views,
                                                           vertices, triangles, height, width, channels);
-    lg::surface::backward<T>(call->threads, image, reach, static_cast<T>(eps), static_cast<T*>(grad_pos));
+    lg::surface::backward<T>(call->threads, image, lg::surface::reach_within(reach, height, width), static_cast<T>(eps),
+                             static_cast<T*>(grad_pos));
   });
 }

@@ -135,15 +135,15 @@ int32_t backward(lg_call* call, const Scene<T>& scene, T* grad_pos) {
 }  // namespace
 }  // namespace lg::surface
 
-int32_t lg_nmr_gradient(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* pos,
-                        const int32_t* tri, int32_t shared_positions, int64_t views, int64_t vertices,
-                        int64_t triangles, int64_t height, int64_t width, int64_t channels, int64_t reach, double eps,
-                        const void* grad_out, void* grad_pos) {
+int32_t lg_nmr_gradient_backward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
+                                 const void* pos, const int32_t* tri, int32_t shared_positions, int64_t views,
+                                 int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+                                 int64_t reach, double eps, const void* grad_out, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto image = lg::surface::make_surface_image<T>(color, grad_out, frag_tri, pos, tri, shared_positions, views,
                                                           vertices, triangles, height, width, channels);
-    const lg::surface::Scene<T> scene = {image, reach, static_cast<T>(eps)};
+    const lg::surface::Scene<T> scene = {image, lg::surface::reach_within(reach, height, width), static_cast<T>(eps)};
     return lg::surface::backward(call, scene, static_cast<T*>(grad_pos));
   });
 }

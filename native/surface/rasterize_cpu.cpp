@@ -189,8 +189,8 @@ void backward(int32_t threads, const Geometry<T>& geometry, const FragmentGradie
 int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                              int32_t subpixel_bits, const int32_t* after_tri, const float* after_zbuffer,
-                             int32_t drop_coincident, int32_t* out_tri, void* out_bary, void* out_depth,
-                             void* out_bary_d, float* out_zbuffer) {
+                             int32_t drop_coincident, int32_t* frag_tri, void* bary, void* depth, void* bary_d,
+                             float* zbuffer) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     if (height > lg::surface::max_resolution || width > lg::surface::max_resolution) {
@@ -204,9 +204,9 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
     const auto geometry =
         lg::surface::make_geometry<T>(pos, tri, ranges != nullptr, views, vertices, triangles, height, width);
     const bool stream = lg::worth_streaming(static_cast<int64_t>(sizeof(T)) * views * height * width);
-    lg::surface::AttributeSink<T> sink(geometry, call->threads,
-                                       {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth),
-                                        static_cast<T*>(out_bary_d), out_zbuffer, stream});
+    lg::surface::AttributeSink<T> sink(
+        geometry, call->threads,
+        {frag_tri, static_cast<T*>(bary), static_cast<T*>(depth), static_cast<T*>(bary_d), zbuffer, stream});
     lg::surface::resolve_visibility(call->threads, request, sink);
   });
 }

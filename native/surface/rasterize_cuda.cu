@@ -166,8 +166,8 @@ int32_t backward(lg_call* call, const Geometry<T>& geometry, const FragmentGradi
 int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                              int32_t subpixel_bits, const int32_t* after_tri, const float* after_zbuffer,
-                             int32_t drop_coincident, int32_t* out_tri, void* out_bary, void* out_depth,
-                             void* out_bary_d, float* out_zbuffer) {
+                             int32_t drop_coincident, int32_t* frag_tri, void* bary, void* depth, void* bary_d,
+                             float* zbuffer) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::surface::max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
@@ -179,8 +179,8 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
         lg::surface::make_geometry<T>(pos, tri, ranges != nullptr, views, vertices, triangles, height, width);
     return lg::run_op(call, lg::surface::Forward<T>{lg::surface::VisibilityPass(request),
                                                     geometry,
-                                                    {out_tri, static_cast<T*>(out_bary), static_cast<T*>(out_depth),
-                                                     static_cast<T*>(out_bary_d), out_zbuffer}});
+                                                    {frag_tri, static_cast<T*>(bary), static_cast<T*>(depth),
+                                                     static_cast<T*>(bary_d), zbuffer}});
   });
 }
 

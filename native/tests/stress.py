@@ -15,7 +15,8 @@ from torch import Tensor
 
 import lumigrad as lg
 from lumigrad import Fragments
-from lumigrad._engine import core as _core
+from lumigrad._engine import loading
+from lumigrad.ops import installation
 from lumigrad.ops.surface._antialias import antialias_with
 from lumigrad.ops.surface._peel import peel_layers
 
@@ -183,7 +184,7 @@ def wrong_calls() -> None:
 
 
 def main() -> None:
-    assert _core.Path(_core.__file__).parent / "_native" != _core._DIRECTORY, "not the instrumented core"
+    assert loading.DIRECTORY != loading._INSTALLED, "not the instrumented core"
     for count, dtype in itertools.product((1, 2), (torch.float32, torch.float64)):
         torch.set_num_threads(count)
         for k, (pos, tri) in enumerate(soups(dtype)):
@@ -202,7 +203,7 @@ def main() -> None:
     big = uniform(60, 4)
     big[:, 3] = 1
     mesh_ops(big, torch.randint(0, 60, (80, 3), generator=random), (300, 1100), None, 3)
-    print(f"{_core.isa()}: nothing to report, on {_core.thread_source()}", file=sys.stderr)
+    print(f"{installation.isa()}: nothing to report, on {installation.thread_source()}", file=sys.stderr)
 
 
 if __name__ == "__main__":

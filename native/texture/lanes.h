@@ -10,6 +10,7 @@
 #include "runtime/config.h"
 #include "texture/cube.h"
 #include "texture/level.h"
+#include "texture/mips.h"
 #include "texture/planar.h"
 
 namespace lg::texture {
@@ -22,7 +23,6 @@ constexpr int block_lanes = 1, lane_step = 1;
 #else
 constexpr int block_lanes = 32, lane_step = 16;
 #endif
-constexpr int max_levels = 32;
 
 // Everything a call is given besides texels and gradients.
 template <class T>

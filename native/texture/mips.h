@@ -13,6 +13,45 @@ namespace lg::texture {
 
 LG_HD int64_t halved(int64_t size) { return size > 1 ? size / 2 : 1; }
 
+constexpr int32_t max_levels = 32;  // with the base
+
+// A level of a texture, of `images` images or faces.
+struct LevelSize {
+  int64_t images, height, width, channels;
+
+  int64_t values() const { return images * height * width * channels; }
+  LevelSize next() const { return {images, halved(height), halved(width), channels}; }
+};
+
+// Where each level begins that lies behind the base one after another: of `below` levels; and at last their end.
+struct PackedLevels {
+  int64_t first[max_levels];
+
+  PackedLevels(LevelSize size, int64_t below) : first{} {
+    for (int64_t l = 0; l < below; ++l) {
+      size = size.next();
+      first[l + 1] = first[l] + size.values();
+    }
+  }
+};
+
+template <class P>
+struct Levels {
+  P level[max_levels];
+};
+
+// Where a texture's levels are: the base, and those below it that are given (`given` null: none is there) or lie in
+// `packed`. Also of gradients.
+template <class T, class Given>
+Levels<T*> levels_of(T* base, Given given, int64_t given_count, int64_t built, T* packed, const LevelSize& size) {
+  Levels<T*> out = {};
+  out.level[0] = base;
+  const PackedLevels at(size, built);
+  for (int64_t l = 0; packed && l < built; ++l) out.level[l + 1] = packed + at.first[l];
+  for (int64_t l = 0; given && l < given_count; ++l) out.level[l + 1] = static_cast<T*>(given[l]);
+  return out;
+}
+
 // The texels of the finer level that texel i of the coarser one averages.
 template <class T>
 struct BoxTaps {

@@ -1,5 +1,7 @@
 // Building mip levels on the CPU, and folding gradients of mip levels back into the texture. Rows first:
 // that part runs over contiguous memory, and leaves little to do across columns.
+#include "texture/mips_cpu.h"
+
 #include <algorithm>
 #include <vector>
 
@@ -7,19 +9,9 @@
 #include "runtime/memory.h"
 #include "runtime/status.h"
 #include "runtime/threads.h"
-#include "texture/mips.h"
 
 namespace lg::texture {
 namespace {
-
-// One level and the next coarser one, of `images` images each.
-struct LevelPair {
-  int64_t images, height, width, channels;
-
-  int64_t coarse_height() const { return halved(height); }
-  int64_t coarse_width() const { return halved(width); }
-  LevelPair next() const { return {images, coarse_height(), coarse_width(), channels}; }
-};
 
 // Calls body(first, last, workspace) for spans of rows, with `values` values of workspace each.
 template <class T, class Body>
@@ -114,57 +106,87 @@ void spread_row_by_channels(const T* coarse, int64_t width, int64_t channels, bo
 }
 
 template <class T>
-void halve_level(int32_t threads, const LevelPair& pair, const T* fine, T* coarse) {
-  const int64_t row = pair.width * pair.channels, coarse_row = pair.coarse_width() * pair.channels;
-  const int64_t rows = pair.coarse_height();
-  for_rows<T>(threads, pair.images * rows, 2 * row, row, [&](int64_t first, int64_t last, T* mixed) {
+void halve_level(int32_t threads, const LevelSize& size, const T* fine, T* coarse) {
+  const int64_t row = size.width * size.channels, coarse_row = size.next().width * size.channels;
+  const int64_t rows = size.next().height;
+  for_rows<T>(threads, size.images * rows, 2 * row, row, [&](int64_t first, int64_t last, T* mixed) {
     for (int64_t i = first; i < last; ++i) {
-      const BoxTaps<T> taps = box_taps<T>(i % rows, pair.height);
-      const T* source = fine + (i / rows * pair.height + taps.first) * row;
+      const BoxTaps<T> taps = box_taps<T>(i % rows, size.height);
+      const T* source = fine + (i / rows * size.height + taps.first) * row;
       mix_rows_by_count(source, row, taps.count, taps.weight, mixed);
-      halve_row_by_channels(mixed, pair.width, pair.channels, coarse + i * coarse_row);
+      halve_row_by_channels(mixed, size.width, size.channels, coarse + i * coarse_row);
     }
   });
 }
 
 template <class T>
-void spread_level(int32_t threads, const LevelPair& pair, const T* coarse, bool add, T* fine) {
-  const int64_t row = pair.width * pair.channels, coarse_row = pair.coarse_width() * pair.channels;
-  const int64_t rows = pair.height;
-  for_rows<T>(threads, pair.images * rows, row, coarse_row, [&](int64_t first, int64_t last, T* mixed) {
+void spread_level(int32_t threads, const LevelSize& size, const T* coarse, bool add, T* fine) {
+  const int64_t row = size.width * size.channels, coarse_row = size.next().width * size.channels;
+  const int64_t rows = size.height, coarse_rows = size.next().height;
+  for_rows<T>(threads, size.images * rows, row, coarse_row, [&](int64_t first, int64_t last, T* mixed) {
     for (int64_t j = first; j < last; ++j) {
-      const SpreadTaps<T> taps = spread_taps<T>(j % rows, pair.height);
-      const T* source = coarse + (j / rows * pair.coarse_height() + taps.first) * coarse_row;
+      const SpreadTaps<T> taps = spread_taps<T>(j % rows, size.height);
+      const T* source = coarse + (j / rows * coarse_rows + taps.first) * coarse_row;
       mix_rows_by_count(source, coarse_row, taps.count, taps.weight, mixed);
-      spread_row_by_channels(mixed, pair.width, pair.channels, add, fine + j * row);
+      spread_row_by_channels(mixed, size.width, size.channels, add, fine + j * row);
     }
   });
+}
+
+void check_levels(int64_t below) {
+  if (below < 0 || below >= max_levels) {
+    throw InvalidArgument("a texture has 1 to %d levels, got %lld", max_levels, static_cast<long long>(below + 1));
+  }
 }
 
 }  // namespace
+
+template <class T>
+void build_mips(int32_t threads, LevelSize size, int64_t below, const T* tex, T* mips) {
+  const PackedLevels at(size, below);
+  for (int64_t l = 0; l < below; ++l, size = size.next()) {
+    halve_level<T>(threads, size, l == 0 ? tex : mips + at.first[l - 1], mips + at.first[l]);
+  }
+}
+
+template <class T>
+void fold_mips(int32_t threads, LevelSize size, int64_t below, T* mips, bool add_to_tex, T* tex) {
+  if (below == 0 && !add_to_tex) std::fill_n(tex, size.values(), T(0));
+  const PackedLevels at(size, below);
+  std::vector<LevelSize> sizes = {size};
+  while (static_cast<int64_t>(sizes.size()) < below) sizes.push_back(sizes.back().next());
+  for (int64_t l = below - 1; l >= 0; --l) {
+    spread_level<T>(threads, sizes[static_cast<size_t>(l)], mips + at.first[l], l > 0 || add_to_tex,
+                    l == 0 ? tex : mips + at.first[l - 1]);
+  }
+}
+
+template void build_mips<float>(int32_t, LevelSize, int64_t, const float*, float*);
+template void build_mips<double>(int32_t, LevelSize, int64_t, const double*, double*);
+template void fold_mips<float>(int32_t, LevelSize, int64_t, float*, bool, float*);
+template void fold_mips<double>(int32_t, LevelSize, int64_t, double*, bool, double*);
+
 }  // namespace lg::texture
 
-int32_t lg_build_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
-                      int64_t height, int64_t width, int64_t channels) {
+int32_t lg_build_mips_forward(lg_call* call, int32_t dtype, const void* tex, int64_t levels, int64_t images,
+                              int64_t height, int64_t width, int64_t channels, void* mips) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    lg::texture::LevelPair pair = {images, height, width, channels};
-    for (int32_t l = 0; l + 1 < level_count; ++l, pair = pair.next()) {
-      lg::texture::halve_level<T>(call->threads, pair, static_cast<const T*>(levels[l]),
-                                  static_cast<T*>(levels[l + 1]));
-    }
+    lg::texture::check_levels(levels);
+    lg::texture::build_mips<T>(call->threads, {images, height, width, channels}, levels, static_cast<const T*>(tex),
+                               static_cast<T*>(mips));
   });
 }
 
-int32_t lg_fold_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
-                     int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
+int32_t lg_build_mips_backward(lg_call* call, int32_t dtype, int64_t levels, int64_t images, int64_t height,
+                               int64_t width, int64_t channels, const void* grad_mips, void* grad_tex) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    std::vector<lg::texture::LevelPair> pairs = {{images, height, width, channels}};
-    while (static_cast<int32_t>(pairs.size()) < level_count) pairs.push_back(pairs.back().next());
-    for (int32_t l = level_count - 2; l >= 0; --l) {
-      lg::texture::spread_level<T>(call->threads, pairs[l], static_cast<const T*>(levels[l + 1]), l > 0 || add_to_base,
-                                   static_cast<T*>(levels[l]));
-    }
+    lg::texture::check_levels(levels);
+    const lg::texture::LevelSize size = {images, height, width, channels};
+    const int64_t values = lg::texture::PackedLevels(size, levels).first[levels];
+    lg::Buffer<T> sums(static_cast<size_t>(values));
+    std::copy_n(static_cast<const T*>(grad_mips), values, sums.data());
+    lg::texture::fold_mips<T>(call->threads, size, levels, sums.data(), false, static_cast<T*>(grad_tex));
   });
 }

@@ -2,13 +2,11 @@
 //
 // A large level is a launch of its own, a thread for each of its values. The small levels at the end of the pyramid are
 // too little work for that: one block sees to all of them, image by image.
-#include "runtime/cuda/launch.h"
-#include "texture/mips.h"
+#include "texture/mips_cuda.h"
 
 namespace lg::texture {
 namespace {
 
-constexpr int32_t max_levels = 32;
 // Values of one image's level up to which it belongs to the end of the pyramid.
 constexpr int64_t small_level = 4096;
 
@@ -119,59 +117,119 @@ __global__ void __launch_bounds__(512) fold_end(const __grid_constant__ Pyramid<
 // ---- Calls -------------------------------------------------------------------------------------------------
 
 template <class T>
-struct Mips {
-  Pyramid<T> p;
-  int32_t last;  // the coarsest level
-  bool fold, add_to_base;
+Pyramid<T> pyramid_of(const LevelSize& size, int64_t below, T* tex, T* mips) {
+  Pyramid<T> out = {};
+  const Levels<T*> levels = levels_of(tex, static_cast<void* const*>(nullptr), 0, below, mips, size);
+  std::copy_n(levels.level, max_levels, out.level);
+  out.images = size.images;
+  out.height = size.height;
+  out.width = size.width;
+  out.channels = size.channels;
+  return out;
+}
+
+// From which level on levels are small; the base never counts as such.
+template <class T>
+int32_t small_from(const Pyramid<T>& p, int32_t last) {
+  int32_t level = 1;
+  while (level < last && p.values(level) > small_level) ++level;
+  return level;
+}
+
+template <class T>
+dim3 images_of(const Pyramid<T>& p) {
+  return dim3(static_cast<unsigned>(std::min(p.images, max_grid_x)));
+}
+
+int32_t reject_levels(int64_t below) {
+  return reject("a texture has 1 to %d levels, got %lld", static_cast<int>(max_levels),
+                static_cast<long long>(below + 1));
+}
+
+}  // namespace
+
+template <class T>
+void build_mips(Queue& queue, const LevelSize& size, int64_t below, const T* tex, T* mips) {
+  // Building reads the base alone.
+  const Pyramid<T> p = pyramid_of(size, below, const_cast<T*>(tex), mips);
+  if (p.images * p.channels == 0) return;
+  const auto last = static_cast<int32_t>(below);
+  const int32_t end = small_from(p, last);
+  for (int32_t l = 0; l < std::min(end, last); ++l) {
+    queue.launch_items(build_level<T>, p.images * p.values(l + 1), p, l);
+  }
+  if (end < last) queue.launch(build_end<T>, images_of(p), dim3(512), p, end, last);
+}
+
+template <class T>
+void fold_mips(Queue& queue, const LevelSize& size, int64_t below, T* mips, bool add_to_tex, T* tex) {
+  const Pyramid<T> p = pyramid_of(size, below, tex, mips);
+  if (p.images * p.channels == 0) return;
+  if (below == 0 && !add_to_tex) queue.fill_bytes(tex, 0, size.values() * static_cast<int64_t>(sizeof(T)));
+  const auto last = static_cast<int32_t>(below);
+  const int32_t end = small_from(p, last);
+  if (end < last) queue.launch(fold_end<T>, images_of(p), dim3(512), p, end, last);
+  for (int32_t l = std::min(end, last) - 1; l >= 0; --l) {
+    queue.launch_items(fold_level<T>, p.images * p.values(l), p, l, l > 0 || add_to_tex);
+  }
+}
+
+template void build_mips<float>(Queue&, const LevelSize&, int64_t, const float*, float*);
+template void build_mips<double>(Queue&, const LevelSize&, int64_t, const double*, double*);
+template void fold_mips<float>(Queue&, const LevelSize&, int64_t, float*, bool, float*);
+template void fold_mips<double>(Queue&, const LevelSize&, int64_t, double*, bool, double*);
+
+namespace {
+
+template <class T>
+struct BuildMips {
+  LevelSize size;
+  int64_t below;
+  const T* tex;
+  T* mips;
 
   void plan(Workspace&) {}
-
-  void run(Queue& queue) {
-    if (p.images * p.channels == 0) return;
-    int32_t end = 1;  // from here on levels are small; the base never counts as such
-    while (end < last && p.values(end) > small_level) ++end;
-    const dim3 images(static_cast<unsigned>(std::min(p.images, max_grid_x)));
-    if (fold) {
-      if (end < last) queue.launch(fold_end<T>, images, dim3(512), p, end, last);
-      for (int32_t l = std::min(end, last) - 1; l >= 0; --l) {
-        queue.launch_items(fold_level<T>, p.images * p.values(l), p, l, l > 0 || add_to_base);
-      }
-      return;
-    }
-    for (int32_t l = 0; l < std::min(end, last); ++l) {
-      queue.launch_items(build_level<T>, p.images * p.values(l + 1), p, l);
-    }
-    if (end < last) queue.launch(build_end<T>, images, dim3(512), p, end, last);
-  }
+  void run(Queue& queue) { build_mips(queue, size, below, tex, mips); }
 };
 
-int32_t run_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images, int64_t height,
-                 int64_t width, int64_t channels, bool fold, bool add_to_base) {
-  if (level_count < 1 || level_count > max_levels) {
-    return reject("a texture has 1 to %d levels, got %d", static_cast<int>(max_levels), static_cast<int>(level_count));
+template <class T>
+struct PullBackMips {
+  LevelSize size;
+  int64_t below;
+  const T* grad_mips;
+  T* grad_tex;
+  T* sums = nullptr;
+
+  int64_t values() const { return PackedLevels(size, below).first[below]; }
+  void plan(Workspace& workspace) { sums = workspace.take<T>(values()); }
+  void run(Queue& queue) {
+    queue.copy(sums, grad_mips, values() * static_cast<int64_t>(sizeof(T)));
+    fold_mips(queue, size, below, sums, false, grad_tex);
   }
-  return dispatch_scalar(dtype, [&](auto scalar) {
-    using T = decltype(scalar);
-    Pyramid<T> pyramid = {};
-    for (int32_t l = 0; l < level_count; ++l) pyramid.level[l] = static_cast<T*>(levels[l]);
-    pyramid.images = images;
-    pyramid.height = height;
-    pyramid.width = width;
-    pyramid.channels = channels;
-    return run_op(call, Mips<T>{pyramid, level_count - 1, fold, add_to_base});
-  });
-}
+};
 
 }  // namespace
 }  // namespace lg::texture
 
-int32_t lg_build_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
-                      int64_t height, int64_t width, int64_t channels) {
-  return lg::texture::run_mips(call, dtype, levels, level_count, images, height, width, channels, false, false);
+int32_t lg_build_mips_forward(lg_call* call, int32_t dtype, const void* tex, int64_t levels, int64_t images,
+                              int64_t height, int64_t width, int64_t channels, void* mips) {
+  if (levels < 0 || levels >= lg::texture::max_levels) return lg::texture::reject_levels(levels);
+  return lg::dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    return lg::run_op(
+        call, lg::texture::BuildMips<T>{
+                  {images, height, width, channels}, levels, static_cast<const T*>(tex), static_cast<T*>(mips)});
+  });
 }
 
-int32_t lg_fold_mips(lg_call* call, int32_t dtype, void* const* levels, int32_t level_count, int64_t images,
-                     int64_t height, int64_t width, int64_t channels, int32_t add_to_base) {
-  return lg::texture::run_mips(call, dtype, levels, level_count, images, height, width, channels, true,
-                               add_to_base != 0);
+int32_t lg_build_mips_backward(lg_call* call, int32_t dtype, int64_t levels, int64_t images, int64_t height,
+                               int64_t width, int64_t channels, const void* grad_mips, void* grad_tex) {
+  if (levels < 0 || levels >= lg::texture::max_levels) return lg::texture::reject_levels(levels);
+  return lg::dispatch_scalar(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    return lg::run_op(
+        call,
+        lg::texture::PullBackMips<T>{
+            {images, height, width, channels}, levels, static_cast<const T*>(grad_mips), static_cast<T*>(grad_tex)});
+  });
 }

@@ -12,6 +12,7 @@
 #include "runtime/status.h"
 #include "runtime/threads.h"
 #include "texture/lanes.h"
+#include "texture/mips_cpu.h"
 #include "texture/pull_back.h"
 
 namespace lg::texture {
@@ -61,7 +62,7 @@ class BlockGrid {
 template <class T>
 struct Call {
   Request<T> request;
-  const void* const* levels;  // each [texture_views, texels, channels]
+  Levels<const T*> levels;  // each [texture_views, texels, channels]
   int64_t texture_views, views, rows, columns;
 
   int64_t lookups() const { return views * rows * columns; }
@@ -71,7 +72,7 @@ struct Call {
   void levels_of(int64_t view, const T** out) const {
     for (int32_t l = 0; l < request.levels; ++l) {
       const int64_t offset = texture_views > 1 ? view * request.texels(l) * request.channels : 0;
-      out[l] = static_cast<const T*>(levels[l]) + offset;
+      out[l] = levels.level[l] + offset;
     }
   }
 };
@@ -367,7 +368,7 @@ struct BandTarget {
 };
 
 template <class T>
-BandTarget<T> make_target(const Call<T>& call, void* const* grad_levels, const Bands& bands, int64_t view,
+BandTarget<T> make_target(const Call<T>& call, const Levels<T*>& grad_levels, const Bands& bands, int64_t view,
                           int32_t band) {
   BandTarget<T> target;
   for (int32_t l = 0; l < call.request.levels; ++l) {
@@ -375,7 +376,7 @@ BandTarget<T> make_target(const Call<T>& call, void* const* grad_levels, const B
     const int64_t first = std::min(texels, band * step), last = std::min(texels, (band + 1) * step);
     target.first[l] = static_cast<uint32_t>(first);
     target.size[l] = static_cast<uint32_t>(last - first);
-    target.level[l] = static_cast<T*>(grad_levels[l]);
+    target.level[l] = grad_levels.level[l];
     if (!target.level[l]) {
       target.size[l] = 0;
       continue;
@@ -455,7 +456,7 @@ void for_band(const Call<T>& call, const Bands& bands, const BandMasks& masks, i
 
 template <class T>
 void scatter(int32_t threads, const Call<T>& call, const Bands& bands, const BandMasks& masks, const T* grad_out,
-             void* const* grad_levels) {
+             const Levels<T*>& grad_levels) {
   const Request<T>& r = call.request;
   specialise(r, [&](auto channels, auto corners, auto) {
     parallel_for(threads, call.texture_views * bands.count, [&](int64_t task, int) {
@@ -474,7 +475,7 @@ void scatter(int32_t threads, const Call<T>& call, const Bands& bands, const Ban
 // ---- Backward ---------------------------------------------------------------------------------------------
 
 template <class T>
-void backward(int32_t threads, const Call<T>& call, const T* grad_out, void* const* grad_levels,
+void backward(int32_t threads, const Call<T>& call, const T* grad_out, bool want_levels, const Levels<T*>& grad_levels,
               const InputGradients<T>& inputs) {
   const Request<T>& r = call.request;
   const bool moves = r.filter != filter_nearest && (inputs.coord || inputs.coord_d || inputs.bias);
@@ -483,7 +484,7 @@ void backward(int32_t threads, const Call<T>& call, const T* grad_out, void* con
   const Bands bands(r,
                     alone ? 1 : static_cast<int32_t>(divide_up(4 * threads, std::max<int64_t>(1, call.texture_views))));
   BandMasks masks;
-  const bool noting = grad_levels && bands.count > 1;
+  const bool noting = want_levels && bands.count > 1;
   if (noting) {
     masks.lookup = Buffer<uint32_t>(static_cast<size_t>(call.lookups()));
     masks.block = Buffer<uint32_t>(static_cast<size_t>(call.blocks().count()));
@@ -497,24 +498,33 @@ void backward(int32_t threads, const Call<T>& call, const T* grad_out, void* con
       });
     });
   }
-  if (grad_levels) scatter(threads, call, bands, masks, grad_out, grad_levels);
+  if (want_levels) scatter(threads, call, bands, masks, grad_out, grad_levels);
+}
+
+// The size of a texture, and how many levels it has.
+LevelSize texture_size(int64_t texture_views, int64_t height, int64_t width, int64_t channels, int32_t wrap) {
+  return {(wrap == wrap_cube ? 6 : 1) * texture_views, height, width, channels};
+}
+int32_t level_count(int64_t mip_count, int64_t built) {
+  const int64_t count = 1 + std::max(mip_count, built);
+  if (mip_count < 0 || built < 0 || count > max_levels) {
+    throw InvalidArgument("a texture has 1 to %d levels, got %lld", max_levels, static_cast<long long>(count));
+  }
+  return static_cast<int32_t>(count);
 }
 
 template <class T>
-Call<T> make_call(const void* const* levels, int32_t level_count, int64_t texture_views, int64_t height, int64_t width,
-                  int64_t channels, const void* coord, const void* coord_d, const void* bias, int64_t views,
-                  int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
-  if (level_count < 1 || level_count > max_levels) {
-    throw InvalidArgument("a texture has 1 to %d levels, got %d", max_levels, static_cast<int>(level_count));
-  }
+Call<T> make_call(const Levels<const T*>& levels, int32_t count, int64_t texture_views, const LevelSize& size,
+                  const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows,
+                  int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
   Call<T> call;
   call.request = {static_cast<const T*>(coord),
                   static_cast<const T*>(coord_d),
                   static_cast<const T*>(bias),
-                  static_cast<int32_t>(height),
-                  static_cast<int32_t>(width),
-                  static_cast<int32_t>(channels),
-                  level_count,
+                  static_cast<int32_t>(size.height),
+                  static_cast<int32_t>(size.width),
+                  static_cast<int32_t>(size.channels),
+                  count,
                   filter,
                   wrap,
                   anisotropy};
@@ -529,29 +539,47 @@ Call<T> make_call(const void* const* levels, int32_t level_count, int64_t textur
 }  // namespace
 }  // namespace lg::texture
 
-int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
-                           int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
-                           const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
-                           int32_t filter, int32_t wrap, int32_t anisotropy, void* out) {
+int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* tex, const void* const* mips, int64_t mip_count,
+                           int64_t built, int64_t texture_views, int64_t height, int64_t width, int64_t channels,
+                           const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows,
+                           int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy, void* out,
+                           void* pyramid) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto lookup = lg::texture::make_call<T>(levels, level_count, texture_views, height, width, channels, coord,
-                                                  coord_d, bias, views, rows, columns, filter, wrap, anisotropy);
+    const int32_t count = lg::texture::level_count(mip_count, built);
+    const lg::texture::LevelSize size = lg::texture::texture_size(texture_views, height, width, channels, wrap);
+    const auto* base = static_cast<const T*>(tex);
+    auto* packed = static_cast<T*>(pyramid);
+    lg::texture::build_mips(call->threads, size, built, base, packed);
+    const auto levels = lg::texture::levels_of<const T>(base, mips, mip_count, built, packed, size);
+    const auto lookup = lg::texture::make_call<T>(levels, count, texture_views, size, coord, coord_d, bias, views, rows,
+                                                  columns, filter, wrap, anisotropy);
     lg::texture::forward<T>(call->threads, lookup, static_cast<T*>(out));
   });
 }
 
-int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
-                            int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
-                            const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
-                            int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
-                            void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias) {
+int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* tex, const void* const* mips, int64_t mip_count,
+                            int64_t built, int64_t texture_views, int64_t height, int64_t width, int64_t channels,
+                            const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows,
+                            int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy, const void* pyramid,
+                            const void* grad_out, void* grad_tex, void* grad_coord, void* grad_coord_d, void* grad_bias,
+                            void* const* grad_mips) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto lookup = lg::texture::make_call<T>(levels, level_count, texture_views, height, width, channels, coord,
-                                                  coord_d, bias, views, rows, columns, filter, wrap, anisotropy);
+    const int32_t count = lg::texture::level_count(mip_count, built);
+    const lg::texture::LevelSize size = lg::texture::texture_size(texture_views, height, width, channels, wrap);
+    const auto levels = lg::texture::levels_of<const T>(static_cast<const T*>(tex), mips, mip_count, built,
+                                                        static_cast<const T*>(pyramid), size);
+    const auto lookup = lg::texture::make_call<T>(levels, count, texture_views, size, coord, coord_d, bias, views, rows,
+                                                  columns, filter, wrap, anisotropy);
     const lg::texture::InputGradients<T> inputs = {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d),
                                                    static_cast<T*>(grad_bias)};
-    lg::texture::backward<T>(call->threads, lookup, static_cast<const T*>(grad_out), grad_levels, inputs);
+    auto* base = static_cast<T*>(grad_tex);
+    lg::Buffer<T> sums;  // gradients of levels that the forward pass has built go on to the base
+    if (base && built) sums = lg::Buffer<T>(static_cast<size_t>(lg::texture::PackedLevels(size, built).first[built]));
+    const auto grad_levels = lg::texture::levels_of(base, grad_mips, mip_count, built, sums.data(), size);
+    lg::texture::backward<T>(call->threads, lookup, static_cast<const T*>(grad_out), base || grad_mips, grad_levels,
+                             inputs);
+    if (base) lg::texture::fold_mips(call->threads, size, built, sums.data(), true, base);
   });
 }

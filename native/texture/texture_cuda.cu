@@ -5,16 +5,11 @@
 #include "parallel/gradients_cuda.h"
 #include "runtime/cuda/launch.h"
 #include "texture/lanes.h"
+#include "texture/mips_cuda.h"
 #include "texture/pull_back.h"
 
 namespace lg::texture {
 namespace {
-
-// One pointer for each level of the texture.
-template <class P>
-struct Levels {
-  P level[max_levels];
-};
 
 template <class T>
 struct Call {
@@ -32,6 +27,16 @@ struct Call {
     return levels.level[level] + view_offset(view, level) + static_cast<int64_t>(index) * request.channels;
   }
   LG_DEVICE int corners() const { return request.filter == filter_nearest ? 1 : 4; }
+};
+
+// Levels that are not given: those below the base, one after another, or their gradients.
+template <class T>
+struct Mips {
+  LevelSize size;  // of the base
+  int64_t built;
+  T* packed;
+
+  int64_t values() const { return PackedLevels(size, built).first[built]; }
 };
 
 template <class T>
@@ -134,9 +139,11 @@ template <class T>
 struct Forward {
   Call<T> call;
   T* out;
+  Mips<T> mips;
 
   void plan(Workspace&) {}
   void run(Queue& queue) {
+    build_mips(queue, mips.size, mips.built, call.levels.level[0], mips.packed);
     const dim3 grid = image_grid(call.image), block = image_block();
     switch (call.request.channels) {
       case 1:
@@ -273,12 +280,14 @@ __global__ void __launch_bounds__(128)
   }
 }
 
+// Gradients of levels that the forward pass has built go on to the base.
 template <class T>
 struct Backward {
   Call<T> call;
   const T* grad_out;
   bool want_levels;
   TexelGradients<T> texels;
+  Mips<T> mips;
   InputGradients<T> inputs;
   GradientSums<T> sums;
 
@@ -288,6 +297,7 @@ struct Backward {
 
   void plan(Workspace& workspace) {
     if (want_levels) sums.plan(workspace);
+    if (mips.built) mips.packed = workspace.take<T>(mips.values());
   }
 
   void run(Queue& queue) {
@@ -299,6 +309,8 @@ struct Backward {
       queue.launch(pull_back_lookups<T>, grid, block, call, grad_out, inputs);
     }
     if (!want_levels) return;
+    const PackedLevels at(mips.size, mips.built);
+    for (int64_t l = 0; l < mips.built; ++l) texels.levels.level[l + 1] = mips.packed + at.first[l];
     for (int32_t l = 0; l < call.request.levels; ++l) {
       if (texels.levels.level[l])
         queue.fill_bytes(texels.levels.level[l], 0, values(l) * static_cast<int64_t>(sizeof(T)));
@@ -309,6 +321,7 @@ struct Backward {
     for (int32_t l = 0; l < call.request.levels; ++l) {
       if (texels.levels.level[l]) sums.finish(queue, texels.first_slot[l], values(l), texels.levels.level[l]);
     }
+    fold_mips(queue, mips.size, mips.built, mips.packed, true, texels.levels.level[0]);
   }
 
  private:
@@ -323,76 +336,102 @@ struct Backward {
 
 // ---- Calls -------------------------------------------------------------------------------------------------
 
+LevelSize texture_size(int64_t texture_views, int64_t height, int64_t width, int64_t channels, int32_t wrap) {
+  return {(wrap == wrap_cube ? 6 : 1) * texture_views, height, width, channels};
+}
+
 template <class T>
-Call<T> make_call(const void* const* levels, int32_t level_count, int64_t texture_views, int64_t height, int64_t width,
-                  int64_t channels, const void* coord, const void* coord_d, const void* bias, int64_t views,
-                  int64_t rows, int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
+Call<T> make_call(const Levels<const T*>& levels, int32_t count, int64_t texture_views, const LevelSize& size,
+                  const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows,
+                  int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
   Call<T> call = {};
   call.request = {static_cast<const T*>(coord),
                   static_cast<const T*>(coord_d),
                   static_cast<const T*>(bias),
-                  static_cast<int32_t>(height),
-                  static_cast<int32_t>(width),
-                  static_cast<int32_t>(channels),
-                  level_count,
+                  static_cast<int32_t>(size.height),
+                  static_cast<int32_t>(size.width),
+                  static_cast<int32_t>(size.channels),
+                  count,
                   filter,
                   wrap,
                   anisotropy};
-  call.aligned = channels % 4 == 0;
-  for (int32_t l = 0; l < level_count; ++l) {
-    call.levels.level[l] = static_cast<const T*>(levels[l]);
-    call.aligned = call.aligned && reinterpret_cast<uintptr_t>(levels[l]) % 16 == 0;
+  call.levels = levels;
+  call.aligned = size.channels % 4 == 0;
+  for (int32_t l = 0; l < count; ++l) {
+    call.aligned = call.aligned && reinterpret_cast<uintptr_t>(levels.level[l]) % 16 == 0;
   }
   call.texture_views = texture_views;
   call.image = {views, rows, columns};
   return call;
 }
 
-int32_t reject_levels(int32_t level_count) {
-  return reject("a texture has 1 to %d levels, got %d", max_levels, static_cast<int>(level_count));
+// How many levels there are; 0 for numbers that are none.
+int32_t level_count(int64_t mip_count, int64_t built) {
+  const int64_t count = 1 + std::max(mip_count, built);
+  return mip_count < 0 || built < 0 || count > max_levels ? 0 : static_cast<int32_t>(count);
+}
+
+int32_t reject_levels(int64_t mip_count, int64_t built) {
+  return reject("a texture has 1 to %d levels, got %lld", static_cast<int>(max_levels),
+                static_cast<long long>(1 + std::max(mip_count, built)));
 }
 
 }  // namespace
 }  // namespace lg::texture
 
-int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
-                           int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
-                           const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
-                           int32_t filter, int32_t wrap, int32_t anisotropy, void* out) {
-  if (level_count < 1 || level_count > lg::texture::max_levels) return lg::texture::reject_levels(level_count);
+int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* tex, const void* const* mips, int64_t mip_count,
+                           int64_t built, int64_t texture_views, int64_t height, int64_t width, int64_t channels,
+                           const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows,
+                           int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy, void* out,
+                           void* pyramid) {
+  const int32_t count = lg::texture::level_count(mip_count, built);
+  if (count == 0) return lg::texture::reject_levels(mip_count, built);
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
+    const lg::texture::LevelSize size = lg::texture::texture_size(texture_views, height, width, channels, wrap);
+    auto* packed = static_cast<T*>(pyramid);
+    const auto levels =
+        lg::texture::levels_of<const T>(static_cast<const T*>(tex), mips, mip_count, built, packed, size);
     return lg::run_op(
-        call, lg::texture::Forward<T>{
-                  lg::texture::make_call<T>(levels, level_count, texture_views, height, width, channels, coord, coord_d,
-                                            bias, views, rows, columns, filter, wrap, anisotropy),
-                  static_cast<T*>(out)});
+        call, lg::texture::Forward<T>{lg::texture::make_call<T>(levels, count, texture_views, size, coord, coord_d,
+                                                                bias, views, rows, columns, filter, wrap, anisotropy),
+                                      static_cast<T*>(out),
+                                      {size, built, packed}});
   });
 }
 
-int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* const* levels, int32_t level_count,
-                            int64_t texture_views, int64_t height, int64_t width, int64_t channels, const void* coord,
-                            const void* coord_d, const void* bias, int64_t views, int64_t rows, int64_t columns,
-                            int32_t filter, int32_t wrap, int32_t anisotropy, const void* grad_out,
-                            void* const* grad_levels, void* grad_coord, void* grad_coord_d, void* grad_bias) {
-  if (level_count < 1 || level_count > lg::texture::max_levels) return lg::texture::reject_levels(level_count);
+int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* tex, const void* const* mips, int64_t mip_count,
+                            int64_t built, int64_t texture_views, int64_t height, int64_t width, int64_t channels,
+                            const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows,
+                            int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy, const void* pyramid,
+                            const void* grad_out, void* grad_tex, void* grad_coord, void* grad_coord_d, void* grad_bias,
+                            void* const* grad_mips) {
+  const int32_t count = lg::texture::level_count(mip_count, built);
+  if (count == 0) return lg::texture::reject_levels(mip_count, built);
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto request = lg::texture::make_call<T>(levels, level_count, texture_views, height, width, channels, coord,
-                                                   coord_d, bias, views, rows, columns, filter, wrap, anisotropy);
+    const lg::texture::LevelSize size = lg::texture::texture_size(texture_views, height, width, channels, wrap);
+    const auto levels = lg::texture::levels_of<const T>(static_cast<const T*>(tex), mips, mip_count, built,
+                                                        static_cast<const T*>(pyramid), size);
+    const auto request = lg::texture::make_call<T>(levels, count, texture_views, size, coord, coord_d, bias, views,
+                                                   rows, columns, filter, wrap, anisotropy);
     lg::texture::TexelGradients<T> texels = {};
+    texels.levels =
+        lg::texture::levels_of(static_cast<T*>(grad_tex), grad_mips, mip_count, 0, static_cast<T*>(nullptr), size);
+    const int64_t folded = grad_tex ? built : 0;
     int64_t slots = 0;
-    for (int32_t l = 0; grad_levels && l < level_count; ++l) {
-      texels.levels.level[l] = static_cast<T*>(grad_levels[l]);
+    for (int32_t l = 0; l < count; ++l) {
       texels.first_slot[l] = slots;
-      if (grad_levels[l]) slots += texture_views * request.request.texels(l) * channels;
+      const bool wanted = texels.levels.level[l] || (l > 0 && folded > 0);
+      if (wanted) slots += texture_views * request.request.texels(l) * channels;
     }
     // Each tap of a lookup may meet the same texel in all corners of both levels.
     const int64_t contributions = 8 * anisotropy * views * rows * columns;
     return lg::run_op(call, lg::texture::Backward<T>{request,
                                                      static_cast<const T*>(grad_out),
-                                                     grad_levels != nullptr,
+                                                     grad_tex || grad_mips,
                                                      texels,
+                                                     {size, folded, nullptr},
                                                      {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d),
                                                       static_cast<T*>(grad_bias)},
                                                      {call->deterministic != 0, slots, contributions}});

@@ -10,7 +10,6 @@ are kept.
 0
 """
 
-from lumigrad._engine.core import empty_cache, reset_peak_memory, set_cache_limit
-from lumigrad._engine.core import memory_stats as stats
+from lumigrad._engine.memory import empty_cache, reset_peak_memory, set_cache_limit, stats
 
 __all__ = ["empty_cache", "reset_peak_memory", "set_cache_limit", "stats"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from dataset_common import ring, write_colmap, write_transforms
 
-from lumigrad._engine import cuda as _cuda
+from lumigrad._engine import cuda as engine_cuda
 from lumigrad.cli import main
 from lumigrad.fit.splats import loop
 from lumigrad.io import load_gaussians, load_image, load_points
@@ -81,7 +81,7 @@ def test_devices(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(_cuda, "_opened", None)
+    monkeypatch.setattr(engine_cuda, "_opened", None)
     command = ["splat", str(dataset), *TINY, "--out", str(tmp_path)]
     assert main([*command, "--device", "cuda"]) == 2
     assert "--device cuda: this torch finds no CUDA device" in capsys.readouterr().err

@@ -17,9 +17,8 @@ from torch import Tensor
 
 import lumigrad as lg
 from lumigrad import Fragments
-from lumigrad._engine import cuda as _cuda
 from lumigrad.fit import splats as fit
-from lumigrad.ops import surface
+from lumigrad.ops import installation, surface
 from lumigrad.scene import PerspectiveCamera, PointCloud
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -27,7 +26,7 @@ SIZE = (150, 201)
 
 
 def test_the_library_is_there() -> None:
-    assert _cuda.status().startswith("used"), _cuda.status()
+    assert installation.cuda_status().startswith("used"), installation.cuda_status()
 
 
 class Frame:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from cuda_kernels import EmulatedCore, emulated_cuda, library
+from cases import cases, evaluate
+from cuda_kernels import emulated_cuda, library, set_order
 from meshes import random_triangles
 from ops_common import (
     inside_sphere,
@@ -26,9 +27,8 @@ from splat_common import cameras, flat_scene, sphere_scene, splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad._engine import core as _core
+from lumigrad._engine.loading import HEADER
 from lumigrad.ops import surface
-from lumigrad.ops.soft import _soft_rasterize as soft
 
 pytestmark = pytest.mark.skipif(library() is None, reason="needs the emulation (see tests/cuda_kernels.py)")
 
@@ -224,13 +224,14 @@ def test_soft_lists_of_equal_faces(most: int) -> None:
 
 
 @pytest.fixture
-def both_orders() -> Iterator[EmulatedCore]:
-    with emulated_cuda() as core:
-        yield core
-        core.set_order(False)
+def both_orders() -> Iterator[None]:
+    with emulated_cuda():
+        yield
+        set_order(False)
 
 
-def test_deterministic(both_orders: EmulatedCore) -> None:
+@pytest.mark.usefixtures("both_orders")
+def test_deterministic() -> None:
     """The same bits whether blocks and threads come in order or backwards; without determinism they differ."""
 
     def everything() -> dict[str, Tensor]:
@@ -242,7 +243,7 @@ def test_deterministic(both_orders: EmulatedCore) -> None:
         torch.use_deterministic_algorithms(deterministic)
         try:
             for backwards in (False, True):
-                both_orders.set_order(backwards)
+                set_order(backwards)
                 results.append(everything())
         finally:
             torch.use_deterministic_algorithms(False)
@@ -256,15 +257,15 @@ def test_deterministic(both_orders: EmulatedCore) -> None:
 
 def test_splats_are_deterministic() -> None:
     expected = splat_outputs(torch.float32)
-    with emulated_cuda() as core:
+    with emulated_cuda():
         torch.use_deterministic_algorithms(True)
         try:
             first = splat_outputs(torch.float32)
-            core.set_order(True)
+            set_order(True)
             second = splat_outputs(torch.float32)
         finally:
             torch.use_deterministic_algorithms(False)
-            core.set_order(False)
+            set_order(False)
     assert [name for name in first if not torch.equal(first[name].nan_to_num(), second[name].nan_to_num())] == []
     for name, value in expected.items():
         assert scaled_error(first[name].nan_to_num(), value.nan_to_num()) < 1e-4, name
@@ -335,7 +336,9 @@ def test_wrong_indices_of_soft_faces_are_left_out() -> None:
         assert torch.equal(frags.tri, number[expected.tri.long()].int())
         assert torch.equal(frags.bary, expected.bary)
         beyond = torch.where(frags.tri == 4, 10**7, torch.where(frags.tri == 5, 3, frags.tri))
-        grad = soft._backward_op(moving.detach(), wrong, beyond, None, torch.ones_like(frags.dist), None, 3)
+        grad = torch.ops.lumigrad.soft_rasterize_backward(
+            moving.detach(), wrong, None, beyond, *beyond.shape[1:], 3, None, torch.ones_like(frags.dist), None, True
+        )
         assert grad.isfinite().all()
         assert grad.any()
         assert not grad[tri[4].long()].any()
@@ -381,24 +384,48 @@ def test_workspaces_are_asked_for_and_used() -> None:
             lg.soft_rasterize(pos, tri, (64, 64), 50, 0.1)
             lg.soft_silhouette(pos, tri, (64, 64), 0.1)
         finally:
-            del core.empty
+            core.empty = empty
     assert 0 < asked_by_rasterize < 16 * pos.shape[1] + 24 * 7 * len(tri) + 2048
     assert 0 < max(asked) < 9 * 1024 + 2048  # one node of boxes, whatever the image and the blur
 
 
-def test_every_shared_op_is_there() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("op", sorted({case.op for case in cases()}))
+def test_every_op(op: str, dtype: torch.dtype) -> None:
+    """What the CPU's kernels give: indices exactly, numbers within rounding, what is only kept for the gradient not."""
+    for case in cases(dtype):
+        if case.op == op:
+            expected = evaluate(case)
+            with emulated_cuda():
+                actual = evaluate(case)
+            kept = ("notes", "state", "last")
+            compare_values(actual, {name: value for name, value in expected.items() if name not in kept}, dtype)
+
+
+def compare_values(actual: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> None:
+    for name, value in expected.items():
+        assert torch.equal(actual[name].isfinite(), value.isfinite()), name
+        if value.dtype.is_floating_point:
+            error = scaled_error(actual[name].nan_to_num(), value.nan_to_num())
+            assert error < (5e-4 if dtype == torch.float32 else 1e-9), f"{name}: {error:.2e}"
+        else:
+            assert torch.equal(actual[name], value), name
+
+
+def test_wrong_calls_are_rejected() -> None:
+    """By the functions themselves: what only a program that calls them by hand could ask for."""
     with emulated_cuda() as core:
-        assert core.calls.keys() == _core.op_signatures().keys() == _core.calls.keys()
         with pytest.raises(ValueError, match="resolution: at most 32768"):
             core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 5)
         with pytest.raises(ValueError, match="resolution: at most 32768"):
             core.calls["soft_rasterize_forward"](0, None, None, None, 1, 0, 0, 1, 40000, 1, 0.0, 0, *[None] * 4)
-        sizes, settings = (ctypes.c_int64 * 14)(*[1] * 14), (ctypes.c_double * 6)()
-        for codes, message in (((9, 0), "there is no footprint 9"), ((0, 1), "blend code 1 does not fit")):
+        scene = HEADER.structure("lg_splat_scene")
+        for fields, message in (({"footprint": 9}, "there is no footprint 9"), ({"blend": 1}, "blend code 1 does not"),
+                                ({"primitives": 2**31}, "splats: at most 2147483647 primitives")):  # fmt: skip
+            wrong = ctypes.byref(scene(**{"views": 1, "primitives": 1, "height": 1, "width": 1, **fields}))
             with pytest.raises(ValueError, match=message):
-                core.calls["splat_forward"](0, *codes, sizes, settings, core.pointers([None] * 9), 0, *[None] * 8)
-        sizes[1] = 2**31
-        with pytest.raises(ValueError, match="splats: at most 2147483647 primitives"):
-            core.calls["splat_forward"](0, 0, 0, sizes, settings, core.pointers([None] * 9), 0, *[None] * 8)
+                core.calls["splat_forward"](0, wrong, 0, *[None] * 8)
         with pytest.raises(ValueError, match="dtype code 7"):
-            core.calls["build_mips"](7, core.pointers([]), 1, 1, 1, 1, 1)
+            core.calls["build_mips_forward"](7, None, 1, 1, 1, 1, 1, None)
+        with pytest.raises(ValueError, match="a texture has 1 to 32 levels, got 33"):
+            core.calls["build_mips_forward"](0, None, 32, 1, 1, 1, 1, None)

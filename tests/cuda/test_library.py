@@ -9,16 +9,16 @@ import pytest
 import torch
 
 import lumigrad
-from lumigrad._engine import core as _core
-from lumigrad._engine import cuda as _cuda
-from lumigrad._engine import registration as _registration
+from lumigrad._engine import cuda, devices, loading
+from lumigrad._engine.core import Core
+from lumigrad._engine.declare import DIRECTIONS
 
-LIBRARY = _core._library_path("cuda")
+LIBRARY = loading.library_path("cuda")
 NATIVE = Path(__file__).resolve().parents[2] / "native"
 
 
 def test_every_op_can_be_dispatched() -> None:
-    for name in _registration.kernels_for_any_core:
+    for name in DIRECTIONS:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"lumigrad::{name}", "CUDA"), name
 
 
@@ -27,7 +27,7 @@ def test_ops_go_by_kernels_that_there_are() -> None:
     folder, asked = Path(lumigrad.__file__).parent, 0
     for source in folder.rglob("*.py"):
         for name, op in re.findall(r'needs_reference\("([\w.]+)", \w+(?:, "(\w+)")?\)', source.read_text()):
-            assert (op or name) in _registration.kernels_for_any_core, f"{source.name}: {name}"
+            assert (op or name) in DIRECTIONS, f"{source.name}: {name}"
             asked += 1
     assert asked > 15
 
@@ -48,40 +48,39 @@ def test_launch_bounds_allow_the_blocks_that_are_launched() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_device() -> None:
-    assert not _cuda.available()
-    assert _cuda.status() == "not used: this torch finds no CUDA device"
+    assert not cuda.available()
+    assert cuda.status() == "not used: this torch finds no CUDA device"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.skipif(not LIBRARY.exists(), reason="this installation has no CUDA library")
-def test_the_library_says_that_nothing_can_run_it() -> None:
+def test_the_library_says_that_nothing_can_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It loads without a driver, and is not used then."""
-    library = _cuda.CudaCore(LIBRARY)
-    with pytest.raises(_core.CoreNotFoundError, match=r"cannot run here: .*(driver|device)"):
-        library.check()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "_opened", None)
+    assert re.match(r"not used: .* cannot run here: .*(driver|device)", cuda.status())
 
 
 def test_missing_and_damaged_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(_core, "_DIRECTORY", tmp_path)
-    monkeypatch.setattr(_cuda, "_opened", None)
-    assert _cuda.status().startswith("not used: this installation of lumigrad has no CUDA library")
+    monkeypatch.setattr(loading, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(cuda, "_opened", None)
+    assert cuda.status().startswith("not used: this installation of lumigrad has no CUDA library")
     (tmp_path / LIBRARY.name).write_bytes(b"not a library")
-    monkeypatch.setattr(_cuda, "_opened", None)
-    assert "does not load" in _cuda.status()
+    monkeypatch.setattr(cuda, "_opened", None)
+    assert "does not load" in cuda.status()
 
 
 def test_every_device_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that cannot run the kernels now is asked again, and says nothing about the others."""
 
-    class Library(_cuda.CudaCore):
+    class Library(Core):
         def __init__(self) -> None:
-            self._runs_on, self.asked = set(), []
+            self.asked: list[int] = []
 
-        def check(self) -> None:
+        def problem(self) -> str | None:
             self.asked.append(current[-1])
-            if current[-1] in full:
-                raise _core.CoreNotFoundError("out of memory")
+            return "out of memory" if current[-1] in full else None
 
     class On:
         def __init__(self, index: int) -> None:
@@ -94,15 +93,16 @@ def test_every_device_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
             current.pop()
 
     current, full, library = [0], {0}, Library()
-    monkeypatch.setattr(_cuda, "_opened", library)
+    monkeypatch.setattr(cuda, "_opened", library)
+    monkeypatch.setattr(cuda, "_runs_on", set())
     monkeypatch.setattr(torch.cuda, "device", On)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
-    assert _cuda.available(torch.device("cuda:1"))
-    assert not _cuda.available(torch.device("cuda:0"))
-    assert not _cuda.available()
+    assert cuda.available(torch.device("cuda:1"))
+    assert not cuda.available(torch.device("cuda:0"))
+    assert not cuda.available()
     full.clear()
-    assert _cuda.available(torch.device("cuda"))
-    assert _cuda.available(torch.device("cuda:0"))
+    assert cuda.available(torch.device("cuda"))
+    assert cuda.available(torch.device("cuda:0"))
     assert library.asked == [1, 0, 0, 0]
 
 
@@ -110,10 +110,10 @@ def test_the_reference_serves_where_the_library_does_not(monkeypatch: pytest.Mon
     class OnCuda:
         device = torch.device("cuda")
 
-    monkeypatch.setattr(_registration, "_warned", set())
+    monkeypatch.setattr(devices, "_warned", set())
     with pytest.warns(RuntimeWarning, match=r"lumigrad.peel on cuda: no kernel for this device"):
-        assert _registration.needs_reference("peel", OnCuda(), "rasterize")  # type: ignore[arg-type]
-    monkeypatch.setattr(_cuda, "available", lambda device: True)
-    assert not _registration.needs_reference("peel", OnCuda(), "rasterize")  # type: ignore[arg-type]
-    assert not _registration.needs_reference("texture_cube", OnCuda(), "texture")  # type: ignore[arg-type]
-    assert _registration.needs_reference("peel", OnCuda())  # type: ignore[arg-type]
+        assert devices.needs_reference("peel", OnCuda(), "rasterize")  # type: ignore[arg-type]
+    monkeypatch.setattr(cuda, "available", lambda device: True)
+    assert not devices.needs_reference("peel", OnCuda(), "rasterize")  # type: ignore[arg-type]
+    assert not devices.needs_reference("texture_cube", OnCuda(), "texture")  # type: ignore[arg-type]
+    assert devices.needs_reference("peel", OnCuda())  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The bridge to the compiled core: loading, settings, memory."""
+"""The compiled libraries: loading, settings, memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ops_common import own_pool, run_python
 
 import lumigrad as lg
 import lumigrad.memory
-from lumigrad._engine import core as _core
-from lumigrad._engine import cuda as _cuda
+from lumigrad._engine.loading import ISAS, library_path, open_library
+from lumigrad._engine.memory import empty
+from lumigrad.ops import installation
 
 LARGE = (300, 400)  # enough elements for recycled memory
 
@@ -30,19 +31,19 @@ def clean_memory() -> None:
 
 
 def test_instruction_sets() -> None:
-    usable = _core.available_isas()
+    usable = installation.available_isas()
     assert usable[0] == "portable"
-    assert set(usable) <= set(_core.ISAS)
-    assert _core.isa() in usable
+    assert set(usable) <= set(ISAS)
+    assert installation.isa() in usable
     for isa in usable:
-        assert _core.load_library(isa).lg_isa().decode() == isa
+        assert open_library(library_path(isa), of_cpu=True).lg_isa().decode() == isa
 
 
 @pytest.mark.skipif(not shutil.which("objdump"), reason="needs objdump")
-@pytest.mark.parametrize("isa", _core.available_isas())
+@pytest.mark.parametrize("isa", installation.available_isas())
 def test_no_fused_instructions(isa: str) -> None:
     """Contraction is off, but compilers have fused products and sums all the same: results would differ."""
-    library = _core._library_path(isa)
+    library = library_path(isa)
     code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", library], capture_output=True, text=True, check=True)
     assert "ret" in code.stdout
     x86, arm = r"vfn?m(?:add|sub)\w+", r"fn?m(?:add|sub|la|ls)"
@@ -50,7 +51,7 @@ def test_no_fused_instructions(isa: str) -> None:
 
 
 def test_isa_can_be_chosen() -> None:
-    code = "from lumigrad._engine import core as _core; print(_core.isa())"
+    code = "from lumigrad.ops import installation; print(installation.isa())"
     assert run_python(code, LUMIGRAD_ISA="portable").split() == ["portable"]
 
 
@@ -74,25 +75,32 @@ def test_missing_core(tmp_path: Path) -> None:
     assert "pip" in message
 
 
+def test_core_of_another_version(tmp_path: Path) -> None:
+    shutil.copy(library_path("portable"), tmp_path)
+    header = (Path(lg.__file__).parent / "_native" / "lumigrad.h").read_text()
+    (tmp_path / "lumigrad.h").write_text(re.sub(r"(#define LG_ABI_VERSION) \d+", r"\1 999", header))
+    assert "belongs to another version of lumigrad" in refused(LUMIGRAD_NATIVE_DIR=str(tmp_path))
+
+
 def test_damaged_core(tmp_path: Path) -> None:
-    (tmp_path / _core._library_path("portable").name).write_bytes(b"not a library")
+    (tmp_path / library_path("portable").name).write_bytes(b"not a library")
     assert "does not load" in refused(LUMIGRAD_NATIVE_DIR=str(tmp_path))
 
 
 def test_only_what_is_installed_is_used(tmp_path: Path) -> None:
-    shutil.copy(_core._library_path("portable"), tmp_path)
-    code = "from lumigrad._engine import core as _core; print(_core.isa(), *_core.available_isas())"
+    shutil.copy(library_path("portable"), tmp_path)
+    code = "from lumigrad.ops import installation as i; print(i.isa(), *i.available_isas())"
     assert run_python(code, LUMIGRAD_NATIVE_DIR=str(tmp_path)).split() == ["portable", "portable"]
 
 
 def test_threads_of_our_own() -> None:
-    code = "from lumigrad._engine import core as _core; print(_core.thread_source())"
+    code = "from lumigrad.ops import installation; print(installation.thread_source())"
     assert run_python(code, LUMIGRAD_THREADS="own").strip() == "own pool"
-    assert _core.thread_source() in ("own pool", "torch's OpenMP team")
+    assert installation.thread_source() in ("own pool", "torch's OpenMP team")
 
 
 def test_cuda_status_is_said_in_words() -> None:
-    assert _cuda.status().startswith(("not used", "used"))
+    assert installation.cuda_status().startswith(("not used", "used"))
 
 
 # ---- Memory ------------------------------------------------------------------------------------------------
@@ -101,7 +109,7 @@ def test_cuda_status_is_said_in_words() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32, torch.uint8])
 @pytest.mark.parametrize("shape", [(0,), (), (3, 4), (7, *LARGE), (1, *LARGE, 2, 2), (0, 5)])
 def test_empty_is_like_torch(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    ours, theirs = _core.empty(shape, dtype), torch.empty(shape, dtype=dtype)
+    ours, theirs = empty(shape, dtype), torch.empty(shape, dtype=dtype)
     assert ours.shape == theirs.shape
     assert ours.dtype == theirs.dtype
     assert ours.is_contiguous()
@@ -111,25 +119,25 @@ def test_empty_is_like_torch(shape: tuple[int, ...], dtype: torch.dtype) -> None
 
 
 def test_alignment() -> None:
-    assert all(_core.empty((n, 1000), torch.float32).data_ptr() % 64 == 0 for n in (100, 333, 3000))
+    assert all(empty((n, 1000), torch.float32).data_ptr() % 64 == 0 for n in (100, 333, 3000))
 
 
 def test_memory_is_used_again(clean_memory: None) -> None:
-    first = _core.empty(LARGE, torch.float64)
+    first = empty(LARGE, torch.float64)
     place = first.data_ptr()
-    other = _core.empty(LARGE, torch.float64)
+    other = empty(LARGE, torch.float64)
     assert other.data_ptr() != place
     view = first[10:20]
     del first
-    assert _core.empty(LARGE, torch.float64).data_ptr() != place  # the view holds it
+    assert empty(LARGE, torch.float64).data_ptr() != place  # the view holds it
     del view
-    assert _core.empty(LARGE, torch.float64).data_ptr() == place
+    assert empty(LARGE, torch.float64).data_ptr() == place
 
 
 def test_statistics(clean_memory: None) -> None:
     start = lumigrad.memory.stats()["in_use"]
     size = 300 * 400 * 8
-    tensors = [_core.empty(LARGE, torch.float64) for _ in range(3)]
+    tensors = [empty(LARGE, torch.float64) for _ in range(3)]
     stats = lumigrad.memory.stats()
     assert 3 * size <= stats["in_use"] - start <= 3 * 1.2 * size
     del tensors
@@ -147,7 +155,7 @@ def test_statistics(clean_memory: None) -> None:
 def test_cache_limit(clean_memory: None) -> None:
     try:
         lumigrad.memory.set_cache_limit(1)
-        tensors = [_core.empty(LARGE, torch.float32) for _ in range(5)]
+        tensors = [empty(LARGE, torch.float32) for _ in range(5)]
         del tensors
         assert 0 < lumigrad.memory.stats()["cached"] <= 1 << 20
         lumigrad.memory.set_cache_limit(0)
@@ -161,9 +169,9 @@ def test_cache_limit(clean_memory: None) -> None:
 def test_cache_limit_from_the_environment() -> None:
     code = f"""
 from lumigrad import memory
-from lumigrad._engine import core as _core
+from lumigrad._engine.memory import empty
 import torch
-_core.empty({LARGE}, torch.float32)
+empty({LARGE}, torch.float32)
 print(memory.stats()["cached"])
 """
     assert run_python(code, LUMIGRAD_CACHE_MB="0").split() == ["0"]
@@ -174,10 +182,10 @@ def test_tensors_may_be_freed_in_other_threads(clean_memory: None) -> None:
 
     def work(tensors: list[torch.Tensor]) -> None:
         for _ in range(20):
-            tensors.append(_core.empty(LARGE, torch.float32).fill_(1))
+            tensors.append(empty(LARGE, torch.float32).fill_(1))
             tensors.pop(0)
 
-    lists = [[_core.empty(LARGE, torch.float32)] for _ in range(4)]
+    lists = [[empty(LARGE, torch.float32)] for _ in range(4)]
     workers = [threading.Thread(target=work, args=(tensors,)) for tensors in lists]
     for worker in workers:
         worker.start()
@@ -205,7 +213,7 @@ def test_outputs_live_on_without_the_op() -> None:
 def test_absurd_sizes_are_a_memory_error() -> None:
     for shape in ((2**45,), (2**62, 8), (2**32, 2**30)):
         with pytest.raises((MemoryError, RuntimeError), match="memory"):
-            _core.empty(shape, torch.float64)
+            empty(shape, torch.float64)
 
 
 def test_errors_in_tasks_reach_the_caller() -> None:

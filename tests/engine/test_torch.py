@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import torch
-from meshes import random_triangles
+import torch._inductor.config
+from cases import Case, backward_case, backward_op, cases, wanting_gradients
 from ops_common import mesh_outputs, random, scaled_error, sphere_views
-from splat_common import splat_op_arguments
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
@@ -28,102 +28,29 @@ def scene(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Fragments
 # ---- Registration ----------------------------------------------------------------------------------------
 
 
-def op_arguments() -> dict[str, list[tuple]]:
-    """Sample arguments of every registered op. Those of the backward ops ask for no gradient."""
-    pos, tri, frags = scene()
-    flat, ranges = random_triangles(6)[0], torch.tensor([[0, 6], [2, 3]])
-    loose = random_triangles(6)[1]
-    attr, color = random(42, 3), random(2, *SIZE, 3)
-    topology = lg.edge_topology(tri)
-    flags = torch.ops.lumigrad.antialias(color, frags.tri, frags.depth, pos, tri, topology, False)[1:]
-    options = (False, 8, False, None, None, False)
-    zbuffer = torch.ops.lumigrad.rasterize(pos, tri, None, *SIZE, True, True, 8, False, None, None, False)[4]
-
-    def wants_grad(*tensors: Tensor) -> list[Tensor]:
-        return [tensor.detach().clone().requires_grad_() for tensor in tensors]
-
-    tex, uv, uv_d, bias = (
-        random(2, 9, 8, 3),
-        random(2, *SIZE, 2),
-        0.1 * random(2, *SIZE, 2, 2),
-        random(2, *SIZE),
-    )
-    mips = lg.build_mips(tex)
-    pyramid = torch.cat([mip.flatten() for mip in mips])
-    seen, grad_d = (color, frags.tri, frags.depth, pos, tri), random(2, *SIZE, 2, 2, seed=4)
-    gtex, guv, guv_d, gbias, *gmips = wants_grad(tex, uv, uv_d, bias, *mips)
-    soft = torch.ops.lumigrad.soft_rasterize(pos, tri, None, *SIZE, 3, 0.01, 3)
-    numbers = [0.01, 1e-3, 1e-2, 1e-10, 1e-10, 0.0, 0.0]
-    blended = torch.ops.lumigrad.soft_blend(pos, tri, None, attr, tri, *SIZE, numbers, 3, 0)
-    alone = torch.ops.lumigrad.soft_blend(pos, tri, None, None, None, *SIZE, numbers, 3, 1)
-    gpos, gattr, gbary, gbary_d, gcolor = wants_grad(pos, attr, frags.bary, frags.bary_d, color)
-    return {
-        "rasterize": [
-            (gpos, tri, None, *SIZE, True, *options),
-            (flat.requires_grad_(), loose, ranges, *SIZE, False, *options),
-            (gpos, tri, None, *SIZE, True, True, 8, False, frags.tri, zbuffer, False),
-        ],
-        "rasterize_backward": [
-            (pos, tri, frags.tri, frags.bary, frags.depth, frags.bary_d, False),
-            (pos, tri, frags.tri, None, frags.depth, None, True),
-        ],
-        "soft_rasterize": [(gpos, tri, None, *SIZE, 3, 0.01, 3), (flat, loose, ranges, *SIZE, 2, 0.0, 0)],
-        "soft_rasterize_backward": [(pos, tri, *soft, 3), (pos, tri, soft[0], None, soft[2], None, 0)],
-        "soft_blend": [
-            (gpos, tri, None, gattr, tri, *SIZE, numbers, 3, 0),
-            (flat, loose, ranges, None, None, *SIZE, numbers, 3, 1),
-        ],
-        "soft_blend_backward": [
-            (pos, tri, None, attr, tri, *SIZE, numbers, 3, 0, *blended, *blended[:3], True),
-            (pos, tri, None, None, None, *SIZE, numbers, 3, 1, *alone, alone[0], None, None, False),
-        ],
-        "interpolate": [
-            (gattr, tri, frags.tri, gbary, gbary_d, [0, 2]),
-            (gattr, tri, frags.tri, frags.bary, None, None),
-        ],
-        "interpolate_backward": [
-            (attr, tri, frags.tri, frags.bary, frags.bary_d, [0, 2], color, grad_d, True, True, True),
-            (attr, tri, frags.tri, frags.bary, None, None, color, None, False, True, False),
-        ],
-        "antialias": [(gcolor, frags.tri, frags.depth, gpos, tri, topology, unbounded) for unbounded in (False, True)],
-        "antialias_backward": [(*seen, topology, *flags, False, color, True, want) for want in (False, True)],
-        "edge_gradient": [(gcolor, frags.tri, frags.bary, gpos, tri)],
-        "edge_gradient_backward": [(color, frags.tri, frags.bary, pos, tri, color)],
-        "nmr_gradient": [(gcolor, frags.tri, gpos, tri, reach, 1e-4) for reach in (None, 3)],
-        "nmr_gradient_backward": [(color, frags.tri, pos, tri, 3, 1e-4, color)],
-        "edge_topology": [(tri, None), (tri, torch.arange(42, dtype=torch.int32) // 2)],
-        "build_mips": [(gtex, 3)],
-        "build_mips_backward": [(pyramid, tex.shape, len(mips))],
-        "texture": [
-            (gtex, guv, guv_d, gbias, [], 3, 3, 0, 1),
-            (gtex, guv, guv_d, gbias, gmips, 0, 3, 1, 4),
-            (gtex, guv, None, None, [], 0, 1, 2, 1),
-        ],
-        "texture_backward": [(tex, uv, uv_d, bias, mips, pyramid[:0], 0, 3, 0, 1, color, [True] * 5)],
-        **splat_op_arguments(),
-    }  # fmt: skip
-
-
 def test_every_op_is_checked() -> None:
     registered = {
         name.removeprefix("lumigrad::").split(".")[0]
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith("lumigrad::")
     }
-    assert registered == set(op_arguments())
+    forward = {case.op for case in cases()}
+    assert registered == forward | set(filter(None, map(backward_op, forward)))
 
 
-@pytest.mark.parametrize("name", op_arguments())
-def test_opcheck(name: str) -> None:
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_opcheck(case: Case) -> None:
     """Schemas, mutation, fake tensors, autograd registration, and tracing with dynamic shapes."""
-    op = getattr(torch.ops.lumigrad, name).default
-    for arguments in op_arguments()[name]:
-        checks: tuple[str, ...] = CHECKS
-        if name in ("rasterize", "soft_rasterize"):
-            # opcheck sums up all outputs to differentiate them, which fails when the first one is integer.
-            torch.library.opcheck(op, [a.detach() if isinstance(a, Tensor) else a for a in arguments])
-            checks = CHECKS[:3]
-        torch.library.opcheck(op, arguments, test_utils=checks)
+    op = getattr(torch.ops.lumigrad, case.op).default
+    checks: tuple[str, ...] = CHECKS
+    if case.op in ("rasterize", "soft_rasterize"):
+        # opcheck sums up all outputs to differentiate them, which fails when the first one is integer.
+        torch.library.opcheck(op, case.arguments)
+        checks = CHECKS[:3]
+    torch.library.opcheck(op, wanting_gradients(case), test_utils=checks)
+    if backward_op(case.op):
+        gradient = backward_case(case)
+        torch.library.opcheck(getattr(torch.ops.lumigrad, gradient.op).default, gradient.arguments)
 
 
 # ---- torch.compile ---------------------------------------------------------------------------------------
@@ -141,6 +68,7 @@ no_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor n
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=no_compiler)])
+@torch._inductor.config.patch(force_disable_caches=True)  # they do not know when an op has changed
 def test_compile(backend: str) -> None:
     pos, tri, _ = scene()
     attr, target = random(42, 3, seed=1), random(2, *SIZE, 3, seed=2)

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from cases import cases, evaluate, spoiled
 from cuda_kernels import skip_where_devices_are_silent
 from ops_common import TESTS, random, run_python
 
 import lumigrad as lg
+import lumigrad.memory
 from lumigrad import Fragments
-from lumigrad._engine import core as _core
 from lumigrad.ops.surface._antialias import antialias_with
 
 SIZE = (8, 9)
@@ -184,7 +186,7 @@ def test_errors_leave_nothing_behind() -> None:
     """A failed call frees its outputs, and the next one works."""
     color = random(1, 300, 400, 3)
     frags = lg.rasterize(POS, TRI, (300, 400))
-    before = _core.memory_stats()["in_use"]
+    before = lumigrad.memory.stats()["in_use"]
     for _ in range(3):
         with pytest.raises(ValueError, match="tri"):
             lg.rasterize(POS, TRI + 1, (300, 400))
@@ -192,8 +194,17 @@ def test_errors_leave_nothing_behind() -> None:
             lg.interpolate(ATTR, frags, TRI + 1, True)
         with pytest.raises(ValueError, match="tri"):
             lg.antialias(color, frags, POS, TRI + 1, TOPOLOGY)
-    assert _core.memory_stats()["in_use"] == before
+    assert lumigrad.memory.stats()["in_use"] == before
     assert torch.equal(lg.rasterize(POS, TRI, (300, 400)).tri, frags.tri)
+
+
+@pytest.mark.parametrize("name", sorted({case.op for case in cases()}))
+def test_any_values(name: str) -> None:
+    """Values that nobody would give: of numbers and indices, in one input at a time. An error or a result, and no crash."""
+    for case in cases():
+        for wrong in spoiled(case) if case.op == name else ():
+            with contextlib.suppress(ValueError):
+                evaluate(wrong)
 
 
 # ---- Odd, but not wrong ----------------------------------------------------------------------------------

@@ -8,16 +8,18 @@ import sys
 import threading
 
 import pytest
-from ops_common import all_outputs, digests, mesh_outputs, own_pool, run_python, sphere_views, threads
+from cases import evaluate_all
+from ops_common import TESTS, all_outputs, digests, mesh_outputs, own_pool, run_python, sphere_views, threads
 
-from lumigrad._engine import core as _core
+import lumigrad.memory
+from lumigrad.ops import installation
 
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, str]:
     """Every output and gradient of every op, computed by a single thread."""
     with threads(1):
-        return digests(all_outputs())
+        return digests(evaluate_all(large=True))
 
 
 def differing(actual: dict[str, str], expected: dict[str, str]) -> list[str]:
@@ -28,21 +30,23 @@ def differing(actual: dict[str, str], expected: dict[str, str]) -> list[str]:
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_number_of_threads(expected: dict[str, str], count: int) -> None:
     with threads(count):
-        assert differing(digests(all_outputs()), expected) == []
+        assert differing(digests(evaluate_all(large=True)), expected) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_own_pool(expected: dict[str, str], count: int) -> None:
     with own_pool(), threads(count):
-        assert differing(digests(all_outputs()), expected) == []
+        assert differing(digests(evaluate_all(large=True)), expected) == []
 
 
-@pytest.mark.parametrize("isa", _core.available_isas())
+@pytest.mark.parametrize("isa", installation.available_isas())
 def test_instruction_sets(expected: dict[str, str], isa: str) -> None:
-    code = """
-import json, ops_common
-from lumigrad._engine import core as _core
-print(json.dumps([_core.isa(), ops_common.digests(ops_common.all_outputs())]))
+    code = f"""
+import json, sys
+sys.path.insert(0, {str(TESTS / "ops")!r})
+import cases, ops_common
+from lumigrad.ops import installation
+print(json.dumps([installation.isa(), ops_common.digests(cases.evaluate_all(large=True))]))
 """
     used, actual = json.loads(run_python(code, LUMIGRAD_ISA=isa).splitlines()[-1])
     assert used == isa
@@ -89,16 +93,16 @@ import os, torch, ops_common
 from ops_common import *
 pos, tri = sphere_views(3, 2)
 own = {pool.startswith("own")}
-from lumigrad._engine import core as _core
+from lumigrad._engine import threads as engine_threads
 if own:
-    _core._library.lg_use_team(None)
+    engine_threads.use_own_pool()
 torch.set_num_threads(2)
 before = digests(mesh_outputs(pos, tri, (150, 160)))
 child = os.fork()
 if child == 0:
     torch.set_num_threads(1)
     if own:
-        _core.threads = lambda: 2  # torch's own ops stay on one thread
+        engine_threads.thread_count = lambda: 2  # torch's own ops stay on one thread
     same = digests(mesh_outputs(pos, tri, (150, 160))) == before
     os._exit(0 if same else 3)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -111,5 +115,5 @@ print("again", again)
 def test_the_same_call_twice() -> None:
     """Nothing that one call leaves behind, such as recycled memory, shows in the next."""
     first = digests(all_outputs())
-    _core.empty_cache()
+    lumigrad.memory.empty_cache()
     assert differing(digests(all_outputs()), first) == []

@@ -49,7 +49,7 @@ int multiprocessors() {
 
 }  // namespace lg
 
-int32_t lg_abi_version(void) { return 5; }
+int32_t lg_abi_version(void) { return LG_ABI_VERSION; }
 const char* lg_isa(void) {
 #if defined(LG_CUDA_EMULATED)
   return "emulated";

@@ -30,11 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     code = 0
     try:
-        from lumigrad._engine import core as _core
-        from lumigrad._engine import cuda as _cuda
+        from lumigrad.ops import installation
 
-        lines.append(("instruction set", f"{_core.isa()} (built: {', '.join(_core.available_isas())})"))
-        lines.append(("cuda", _cuda.status()))
+        isas = ", ".join(installation.available_isas())
+        lines.append(("instruction set", f"{installation.isa()} (built: {isas})"))
+        lines.append(("cuda", installation.cuda_status()))
     except (ImportError, OSError, RuntimeError) as error:
         lines.append(("native core", f"not usable: {error}"))
         code = 1

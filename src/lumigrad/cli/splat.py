@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from lumigrad._engine import cuda as _cuda
 from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.shared import UserError, make_folder, progress_bar, report_interruption
 from lumigrad.fit.checkpoints import CheckpointError
 from lumigrad.fit.splats.job import SplatJob, SplatOptions
 from lumigrad.fit.splats.loop import SplatState
 from lumigrad.io.dataset import PosedPhotos, load_dataset
+from lumigrad.ops import installation
 
 
 def add_parser(commands: Any) -> None:
@@ -92,9 +92,9 @@ def _job(arguments: argparse.Namespace, data: PosedPhotos) -> SplatJob:
 
 def _device(wanted: str) -> torch.device:
     """Where to fit: on a CUDA device where one and its kernels can be used."""
-    if wanted == "cuda" and not _cuda.available():
-        raise UserError(f"--device cuda: {_cuda.status().removeprefix('not used: ')}")
-    return torch.device("cuda" if wanted != "cpu" and _cuda.available() else "cpu")
+    if wanted == "cuda" and not installation.cuda_available():
+        raise UserError(f"--device cuda: {installation.cuda_status().removeprefix('not used: ')}")
+    return torch.device("cuda" if wanted != "cpu" and installation.cuda_available() else "cpu")
 
 
 def _optimise(job: SplatJob, state: SplatState, folder: Path, evaluate_every: int) -> None:

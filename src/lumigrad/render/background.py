@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.render.color import srgb_decode, srgb_encode
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import Light
 from lumigrad.scene.scene import Scene
+from lumigrad.types import validation as check
 
 
 def choose_background(background: Any, scene: Scene, lights: Sequence[Light]) -> Any:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.render.background import choose_background
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
 from lumigrad.render.rendering import Rendering, finished
@@ -17,6 +16,7 @@ from lumigrad.scene._vectors import unit
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.shapes._cloud import Cloud
 from lumigrad.scene.shapes.point_cloud import PointCloud
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats, Surfels
 from lumigrad.types.view import View
 

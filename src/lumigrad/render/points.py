@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.ops.splat import points
 from lumigrad.render.clouds import Drawn, Features, drawn, first, render_clouds
 from lumigrad.render.color import ToneMapping
@@ -16,6 +15,7 @@ from lumigrad.render.rendering import Rendering
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
+from lumigrad.types import validation as check
 from lumigrad.types.view import View
 
 

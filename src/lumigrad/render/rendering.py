@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.render.background import resolve_background
 from lumigrad.render.color import srgb_decode
 from lumigrad.scene.cameras.camera import Camera
+from lumigrad.types import validation as check
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.ops.splat import spheres
 from lumigrad.render.clouds import Drawn, Features, drawn, first, render_clouds
 from lumigrad.render.color import ToneMapping
@@ -17,6 +16,7 @@ from lumigrad.render.rendering import Rendering
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
+from lumigrad.types import validation as check
 from lumigrad.types.view import View
 
 

@@ -164,9 +164,9 @@ def test_pytorch3d_gradients(name: str, dtype: torch.dtype, shared: Path) -> Non
     grad_z, grad_dist, grad_bary = (oracle.tensor(f"grad_{key}")[None] for key in ("zbuf", "dists", "bary"))
     # Its depth is the weighted mean of the corners' view z.
     through_bary = (grad_bary + grad_z[..., None] * depths.detach()) * hit[..., None]
-    grad_pos = soft._backward_op(
-        pos.detach(), oracle.tri, oracle.tri_found, None, grad_dist * hit, through_bary,
-        soft.PERSPECTIVE * oracle.perspective + soft.CLIP * oracle.clip,
+    grad_pos = torch.ops.lumigrad.soft_rasterize_backward(
+        pos.detach(), oracle.tri, None, oracle.tri_found, *oracle.tri_found.shape[1:],
+        soft.PERSPECTIVE * oracle.perspective + soft.CLIP * oracle.clip, None, grad_dist * hit, through_bary, True,
     )  # fmt: skip
     through_corners = ((frags.bary * (grad_z * hit)[..., None]) * depths).sum()
     (grad,) = torch.autograd.grad((pos * grad_pos).sum() + through_corners, oracle.verts)
@@ -366,10 +366,11 @@ def test_empty(shape: tuple[int, int]) -> None:
 def test_fragments_of_other_positions() -> None:
     pos, tri = random_triangles(4)
     found = torch.zeros(1, 3, 3, 2, dtype=torch.int32)
+    backward = torch.ops.lumigrad.soft_rasterize_backward
     with pytest.raises(ValueError, match="hold face 0, which shows nothing"):
-        soft._backward_op(pos * 0, tri, found, None, torch.ones(1, 3, 3, 2), None, 3)
+        backward(pos * 0, tri, None, found, 3, 3, 2, 3, None, torch.ones(1, 3, 3, 2), None, True)
     with pytest.raises(ValueError, match="hold face 9, but tri has 4"):
-        soft._backward_op(pos, tri, found + 9, None, torch.ones(1, 3, 3, 2), None, 3)
+        backward(pos, tri, None, found + 9, 3, 3, 2, 3, None, torch.ones(1, 3, 3, 2), None, True)
 
 
 POS, TRI = random_triangles(2, seed=1)

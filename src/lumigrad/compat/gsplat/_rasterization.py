@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.compat.gsplat._spherical_harmonics import coefficients_of
 from lumigrad.compat.gsplat._visible import ALPHA_MIN, Packing, screen_radii
 from lumigrad.ops import splat
 from lumigrad.ops.splat._spherical_harmonics import eyes
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
 CAMERA_MODELS = {"pinhole": "perspective", "ortho": "orthographic", "fisheye": "fisheye"}

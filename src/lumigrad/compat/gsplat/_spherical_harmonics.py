@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.ops import splat
+from lumigrad.types import validation as check
 
 
 def spherical_harmonics(degrees_to_use: int, dirs: Tensor, coeffs: Tensor, masks: Tensor | None = None) -> Tensor:

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad._engine import cuda as _cuda
-from lumigrad._engine import validation as check
 from lumigrad.compat.gsplat._rasterization import RENDER_MODES, _checked, _image, _one_of, _payload, _refuse
 from lumigrad.compat.gsplat._visible import screen_radii
 from lumigrad.fit.normals import normals_from_depth
+from lumigrad.ops import installation
 from lumigrad.ops.splat._surface_splats import ellipses
 from lumigrad.ops.splat._surfel_projection import project_surfels
 from lumigrad.ops.splat._surfels import composite_surfels
 from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
 LOW_PASS = 0.5  # square pixels
@@ -76,7 +76,7 @@ def rasterization_2dgs(
     _one_of("render_mode", render_mode, RENDER_MODES)
     _one_of("depth_mode", depth_mode, DEPTH_MODES)
     means, opacities, viewmats, Ks = _checked(means, opacities, viewmats, Ks)
-    if means.device.type != "cpu" and not (means.is_cuda and _cuda.available(means.device)):
+    if means.device.type != "cpu" and not (means.is_cuda and installation.cuda_available(means.device)):
         raise NotImplementedError(
             f"means: rasterization_2dgs has no kernel for {means.device.type}; lumigrad.surfels runs there"
         )

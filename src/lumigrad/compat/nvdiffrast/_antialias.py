@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.compat.nvdiffrast._packing import flip, unpack
 from lumigrad.ops import surface
 from lumigrad.ops.surface._antialias import antialias_with
+from lumigrad.types import validation as check
 
 
 class _Topology(NamedTuple):

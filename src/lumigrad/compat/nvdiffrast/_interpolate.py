@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.compat.nvdiffrast._packing import unpack
 from lumigrad.ops import surface
+from lumigrad.types import validation as check
 
 
 def interpolate(

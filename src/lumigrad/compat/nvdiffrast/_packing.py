@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad._engine import validation as check
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 
 EXACT_IDS = 1 << 24  # float32 holds every integer up to here

@@ -6,15 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from lumigrad import reference
-from lumigrad._engine.registration import needs_reference
 from lumigrad.compat.nvdiffrast._contexts import RasterizeCudaContext
 from lumigrad.compat.nvdiffrast._packing import MAX_IDS, flip, pack
 from lumigrad.ops.surface._peel import peel_layers
-from lumigrad.ops.surface._rasterize import check_geometry
+from lumigrad.ops.surface._rasterize import check_geometry, rasterize_with
 from lumigrad.types.fragments import Fragments
 
 SUBPIXEL_BITS = 4
@@ -50,14 +47,7 @@ def rasterize(
         TypeError, ValueError: for wrong types, shapes, devices, or indices out of range.
     """
     pos, tri, ranges, height, width = _check_scene(glctx, pos, tri, ranges, resolution)
-    if needs_reference("compat.nvdiffrast.rasterize", pos, "rasterize"):
-        frags = reference.rasterize(
-            flip(pos), tri, (height, width), ranges, subpixel_bits=SUBPIXEL_BITS, straight_through=True
-        )
-    else:
-        op = torch.ops.lumigrad.rasterize.default
-        options = (height, width, True, False, SUBPIXEL_BITS, True, None, None, False)
-        frags = Fragments(*op(flip(pos), tri, ranges, *options)[:4])
+    frags = rasterize_with(flip(pos), tri, ranges, (height, width), True, SUBPIXEL_BITS, straight_through=True)
     return pack(frags, tri.shape[0], grad_db)
 
 
@@ -87,12 +77,11 @@ class DepthPeeler:
         self._layers: Iterator[Fragments] | None = None
 
     def __enter__(self) -> DepthPeeler:
-        pos, tri, ranges, *resolution = self._scene
-        height, width = resolution
-        by_reference = needs_reference("compat.nvdiffrast.DepthPeeler", pos, "rasterize")
-        make: Any = reference.peel if by_reference else _peel_layers
-        options = {"subpixel_bits": SUBPIXEL_BITS, "straight_through": True, "drop_coincident": True}
-        self._layers = make(flip(pos), tri, (height, width), sys.maxsize, ranges, **options)
+        pos, tri, ranges, height, width = self._scene
+        self._layers = peel_layers(
+            flip(pos), tri, ranges, (height, width), sys.maxsize, True, SUBPIXEL_BITS, straight_through=True,
+            drop_coincident=True,
+        )  # fmt: skip
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,12 +96,6 @@ class DepthPeeler:
         if self._layers is None:
             raise RuntimeError("rasterize_next_layer: works only inside `with DepthPeeler(...) as peeler:`")
         return pack(next(self._layers), self._scene[1].shape[0], self._grad_db)
-
-
-def _peel_layers(
-    pos: Tensor, tri: Tensor, resolution: tuple[int, int], layers: int, ranges: Tensor | None, **options: Any
-) -> Iterator[Fragments]:
-    return peel_layers(pos, tri, ranges, resolution, layers, derivatives=True, **options)
 
 
 def _check_scene(

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.ops import texture as lookups
 from lumigrad.ops.texture._build_mips import check_texture
+from lumigrad.types import validation as check
 
 FILTERS = ("auto", "nearest", "linear", "linear-mipmap-nearest", "linear-mipmap-linear")
 WRAPS = {"wrap": "repeat", "clamp": "clamp", "zero": "zero"}  # nvdiffrast's name, lumigrad's name

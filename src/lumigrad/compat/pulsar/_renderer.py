@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad._engine import validation as check
 from lumigrad.compat.pulsar._camera import LENGTHS, unpack_camera
 from lumigrad.ops import splat
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
 BACKGROUND_DEPTH = 1e-6

@@ -6,16 +6,17 @@ Defined by :mod:`lumigrad.blending` over :func:`lumigrad.reference.soft_rasteriz
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference, register
-from lumigrad.ops.soft._soft_rasterize import CLIP, CULL, PERSPECTIVE, number, ranges_of, view_count
-from lumigrad.ops.surface._rasterize import check_geometry
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.soft._soft_rasterize import CLIP, CULL, PERSPECTIVE, number
+from lumigrad.ops.surface._rasterize import check_geometry, view_count
 from lumigrad.reference.soft import blending
+from lumigrad.types import validation as check
 
 
 def soft_silhouette(
@@ -51,10 +52,11 @@ def soft_silhouette(
     sigma, blur = _softness(sigma, blur_radius, falloff)
     if needs_reference("soft_silhouette", pos, "soft_blend"):
         return reference.soft_silhouette(pos, tri, (height, width), sigma, blur, falloff, ranges, cull_backfaces)
-    numbers = [blur, sigma, 1.0, 0.0, 0.0, 0.0, 0.0]
     flags = PERSPECTIVE | CLIP | CULL * bool(cull_backfaces)
     code = blending.FALLOFFS.index(falloff)
-    transmittance = _op(pos, tri, ranges, None, None, height, width, numbers, flags, code)[0]
+    transmittance = _op(pos, tri, ranges, None, None, height, width, blur, flags, code, sigma, 1.0, 0.0, 0.0, 0.0, 0.0)[
+        0
+    ]
     return (1 - transmittance)[..., None]
 
 
@@ -112,10 +114,11 @@ def soft_colors(
             pos, tri, attr, (height, width), sigma, gamma, background, mode, blur,
             depth_range, attr_tri, ranges, cull_backfaces,
         )  # fmt: skip
-    numbers = [blur, sigma, gamma, *blending.MODES[mode], near, far]
     flags = PERSPECTIVE | CLIP | CULL * bool(cull_backfaces)
-    out = _op(pos, tri, ranges, attr.contiguous(), attr_tri, height, width, numbers, flags, 0)
-    transmittance, color, behind = out[:3]
+    transmittance, color, behind = _op(
+        pos, tri, ranges, attr.contiguous(), attr_tri, height, width, blur, flags, 0, sigma, gamma,
+        *blending.MODES[mode], near, far,
+    )[:3]  # fmt: skip
     return torch.cat((color + behind[..., None] * background, (1 - transmittance)[..., None]), -1)
 
 
@@ -147,115 +150,23 @@ def _background(value: Any, attr: torch.Tensor) -> torch.Tensor:
         raise TypeError(f"background: expected a number, numbers or a tensor, got {value!r}") from None
 
 
-class _Inputs(NamedTuple):
-    """What both ops begin with, in the order of their schemas."""
-
-    pos: torch.Tensor
-    tri: torch.Tensor
-    ranges: torch.Tensor | None
-    attr: torch.Tensor | None
-    attr_tri: torch.Tensor | None
-    height: int
-    width: int
-    numbers: Sequence[float]  # blur_radius, sigma, gamma, eps, least, near, far
-    flags: int
-    falloff: int
-
-    @classmethod
-    def with_ranges(cls, *args: Any) -> _Inputs:
-        """With the ranges that the kernel is to be given: they live as long as this."""
-        inputs = cls(*args)
-        return inputs._replace(ranges=ranges_of(inputs.pos, inputs.tri, inputs.ranges))
-
-    def of_kernel(self, core: Any) -> tuple:
-        """The arguments that both passes hand to the kernel."""
-        point = core.pointer
-        pos, tri, attr = self.pos, self.tri, self.attr
-        attr_views, attr_vertices, channels = 0, 0, 0
-        if attr is not None:
-            attr_views, attr_vertices, channels = (1 if attr.dim() == 2 else attr.shape[0]), *attr.shape[-2:]
-        return (
-            core.float_code(pos), point(pos), point(tri), point(self.ranges),
-            view_count(pos, self.ranges), pos.shape[-2], tri.shape[0], self.height, self.width,
-            self.numbers[0], self.flags, self.falloff, *self.numbers[1:],
-            point(attr), point(self.attr_tri), attr_views, attr_vertices, channels,
-        )  # fmt: skip
-
-    def output_shapes(self) -> list:
-        """Of transmittance, colour, the background's share, and what the backward pass needs besides."""
-        image = (view_count(self.pos, self.ranges), self.height, self.width)
-        return [image, *([(0,)] * 4 if self.attr is None else [(*image, self.attr.shape[-1]), image, image, image])]
+def _sizes(
+    pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor | None, attr: torch.Tensor | None
+) -> tuple[int, ...]:
+    of_attr = (0, 0, 0) if attr is None else (1 if attr.dim() == 2 else attr.shape[0], *attr.shape[-2:])
+    return view_count(pos, ranges), pos.shape[-2], tri.shape[0], *of_attr
 
 
-_SCHEMA = (
-    "Tensor pos, Tensor tri, Tensor? ranges, Tensor? attr, Tensor? attr_tri, SymInt height, SymInt width, "
-    "float[] numbers, int flags, int falloff"
-)
-_COUNT = len(_Inputs._fields)
-
-
-def _kernel(core: Any, *args: Any) -> tuple[torch.Tensor, ...]:
-    inputs = _Inputs.with_ranges(*args)
-    images = [core.empty(shape, inputs.pos.dtype) for shape in inputs.output_shapes()]
-    core.calls["soft_blend_forward"](*inputs.of_kernel(core), *map(core.pointer, images))
-    return tuple(images)
-
-
-def _fake(*args: Any) -> tuple[torch.Tensor, ...]:
-    inputs = _Inputs(*args)
-    return tuple(inputs.pos.new_empty(shape) for shape in inputs.output_shapes())
-
-
-def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    ctx.save_for_backward(*inputs[:5], *output)
-    ctx.mark_non_differentiable(output[3], output[4])
-    ctx.rest = inputs[5:]
-
-
-def _grad(ctx: Any, grad_transmittance: Any, grad_color: Any, grad_behind: Any, *_: Any) -> tuple:
-    saved = ctx.saved_tensors
-    inputs, images = saved[:5], list(saved[5:])
-    if inputs[3] is None:
-        grad_color = grad_behind = None
-    # needs_input_grad counts the layout argument of the function as well.
-    want_attr = ctx.needs_input_grad[4]
-    grad_pos, grad_attr = _backward_op(
-        *inputs, *ctx.rest, *images, grad_transmittance, grad_color, grad_behind, want_attr
-    )
-    return (grad_pos, None, None, grad_attr if want_attr else None, *[None] * 6)
-
-
-def _backward_kernel(core: Any, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    inputs, (*tensors, want_attr) = _Inputs.with_ranges(*args[:_COUNT]), args[_COUNT:]
-    pos, attr = inputs.pos, inputs.attr
-    tensors = [value if value is None else value.contiguous() for value in tensors]  # images, then their gradients
-    grad_pos = core.empty(pos.shape, pos.dtype)
-    grad_attr = core.empty(attr.shape if want_attr and attr is not None else (0,), pos.dtype)
-    core.calls["soft_blend_backward"](
-        *inputs.of_kernel(core), *map(core.pointer, tensors),
-        core.pointer(grad_pos), core.pointer(grad_attr) if want_attr else None,
-    )  # fmt: skip
-    return grad_pos, grad_attr
-
-
-def _backward_fake(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    inputs, want_attr = _Inputs(*args[:_COUNT]), args[-1]
-    attr = inputs.attr if want_attr and inputs.attr is not None else inputs.pos.new_empty((0,))
-    return torch.empty_like(inputs.pos), torch.empty_like(attr)
-
-
-_backward_op = register(
-    f"soft_blend_backward({_SCHEMA}, Tensor transmittance, Tensor color, Tensor behind, Tensor nearest, Tensor total, "
-    "Tensor? grad_transmittance, Tensor? grad_color, Tensor? grad_behind, bool want_attr) -> (Tensor, Tensor)",
-    kernel=_backward_kernel,
-    fake=_backward_fake,
-    any_core=True,
-)
-_op = register(
-    f"soft_blend({_SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernel=_kernel,
-    fake=_fake,
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+_op = declare(
+    "soft_blend(Tensor pos, Tensor tri, Tensor? ranges, Tensor? attr, Tensor? attr_tri, SymInt height, SymInt width, "
+    "float blur_radius, int flags, int falloff, float sigma, float gamma, float eps, float min_behind, float near, "
+    "float far)",
+    sizes=("views vertices triangles attr_views attr_vertices channels", _sizes),
+    outputs={
+        "transmittance": "views height width",
+        "color": "views height width channels if attr",
+        "behind": "views height width if attr",
+        "nearest": "views height width if attr",
+        "total": "views height width if attr",
+    },
 )

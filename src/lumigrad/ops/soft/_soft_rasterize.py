@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference, register
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._interpolate import interpolate
-from lumigrad.ops.surface._rasterize import check_geometry
+from lumigrad.ops.surface._rasterize import check_geometry, geometry_sizes
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments, SoftFragments
 
 PERSPECTIVE, CLIP, CULL = 1, 2, 4  # the kernel's flags
@@ -121,95 +122,14 @@ def number(name: str, value: Any, positive: bool = False) -> float:
     return result
 
 
-def view_count(pos: torch.Tensor, ranges: torch.Tensor | None) -> int:
-    return ranges.shape[0] if ranges is not None else (1 if pos.dim() == 2 else pos.shape[0])
-
-
-def ranges_of(pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor | None) -> torch.Tensor | None:
-    """The kernel's ranges: one of all triangles for positions [V, 4] without any."""
-    return torch.tensor([[0, tri.shape[0]]], device="cpu") if pos.dim() == 2 and ranges is None else ranges
-
-
-def _kernel(
-    core: Any,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
-    height: int,
-    width: int,
-    most: int,
-    blur: float,
-    flags: int,
-) -> tuple[torch.Tensor, ...]:
-    ranges = ranges_of(pos, tri, ranges)
-    views = view_count(pos, ranges)
-    shape = (views, height, width, most)
-    found = core.empty(shape, torch.int32)
-    z, dist = core.empty(shape, pos.dtype), core.empty(shape, pos.dtype)
-    bary = core.empty((*shape, 3), pos.dtype)
-    point = core.pointer
-    core.calls["soft_rasterize_forward"](
-        core.float_code(pos), point(pos), point(tri), point(ranges),
-        views, pos.shape[-2], tri.shape[0], height, width, most, blur, flags,
-        point(found), point(z), point(dist), point(bary),
-    )  # fmt: skip
-    return found, z, dist, bary
-
-
-def _fake(
-    pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor | None, height: int, width: int, most: int, *_: Any
-) -> tuple[torch.Tensor, ...]:
-    shape = (view_count(pos, ranges), height, width, most)
-    found = pos.new_empty(shape, dtype=torch.int32)
-    return found, pos.new_empty(shape), pos.new_empty(shape), pos.new_empty((*shape, 3))
-
-
-def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    ctx.save_for_backward(inputs[0], inputs[1], output[0])
-    ctx.mark_non_differentiable(output[0])
-    ctx.flags = inputs[7]
-
-
-def _grad(ctx: Any, grad_tri: Any, grad_z: Any, grad_dist: Any, grad_bary: Any) -> tuple:
-    pos, tri, found = ctx.saved_tensors
-    return (_backward_op(pos, tri, found, grad_z, grad_dist, grad_bary, ctx.flags), *[None] * 7)
-
-
-def _backward_kernel(
-    core: Any,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    found: torch.Tensor,
-    grad_z: torch.Tensor | None,
-    grad_dist: torch.Tensor | None,
-    grad_bary: torch.Tensor | None,
-    flags: int,
-) -> torch.Tensor:
-    grads = [g if g is None else g.contiguous() for g in (grad_z, grad_dist, grad_bary)]
-    views, height, width, most = found.shape
-    grad_pos = core.empty(pos.shape, pos.dtype)
-    point = core.pointer
-    core.calls["soft_rasterize_backward"](
-        core.float_code(pos), point(pos), point(tri), pos.dim() == 2,
-        views, pos.shape[-2], tri.shape[0], height, width, most, flags,
-        point(found), *map(point, grads), point(grad_pos),
-    )  # fmt: skip
-    return grad_pos
-
-
-_backward_op = register(
-    "soft_rasterize_backward(Tensor pos, Tensor tri, Tensor found, Tensor? grad_z, Tensor? grad_dist, "
-    "Tensor? grad_bary, int flags) -> Tensor",
-    kernel=_backward_kernel,
-    fake=lambda pos, *_: torch.empty_like(pos),
-    any_core=True,
-)
-_op = register(
-    "soft_rasterize(Tensor pos, Tensor tri, Tensor? ranges, SymInt height, SymInt width, SymInt most, float blur, "
-    "int flags) -> (Tensor, Tensor, Tensor, Tensor)",
-    kernel=_kernel,
-    fake=_fake,
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+_op = declare(
+    "soft_rasterize(Tensor pos, Tensor tri, Tensor? ranges, SymInt height, SymInt width, SymInt faces_per_pixel, "
+    "float blur_radius, int flags)",
+    sizes=("views vertices triangles shared_positions", geometry_sizes),
+    outputs={
+        "frag_tri": "views height width faces_per_pixel",
+        "z": "views height width faces_per_pixel",
+        "dist": "views height width faces_per_pixel",
+        "bary": "views height width faces_per_pixel 3",
+    },
 )

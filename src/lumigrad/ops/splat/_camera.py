@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lumigrad._engine import validation as check
+from lumigrad.types import validation as check
 
 
 def check_camera(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from lumigrad._engine import validation as check
 from lumigrad.ops.splat._camera import check_camera
 from lumigrad.ops.splat._project_gaussians import project_gaussians
 from lumigrad.ops.splat._spherical_harmonics import colors_seen
 from lumigrad.ops.splat._splat import splat
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat._camera import check_camera
-from lumigrad.ops.splat._projection import register_projection
+from lumigrad.types import validation as check
 from lumigrad.types.splats import ProjectedGaussians
 
 PROJECTIONS = ("perspective", "orthographic", "fisheye")
@@ -76,12 +76,23 @@ def project_gaussians(
         return reference.project_gaussians(
             means, quats, scales, size, view, *lens.unbind(-1), projection=projection, blur=blur, near=near, far=far
         )
-    settings = [*map(float, size), blur, near, far, float(projection == "orthographic")]
-    return ProjectedGaussians(*_op(*(t.contiguous() for t in (means, quats, scales, view, lens)), settings))
+    tensors = (t.contiguous() for t in (means, quats, scales, view, lens))
+    return ProjectedGaussians(*_op(*tensors, *size, blur, near, far, projection == "orthographic"))
 
 
-_op = register_projection(
-    "project_gaussians",
-    {"xy": (2,), "conic": (3,), "depth": (), "compensation": ()},
-    lambda core, outputs: map(core.pointer, outputs),
+def projection_sizes(means: torch.Tensor, matrix: torch.Tensor) -> tuple[int, ...]:
+    """views, count"""
+    return matrix.shape[0], means.shape[0]
+
+
+_op = declare(
+    "project_gaussians(Tensor means, Tensor quats, Tensor scales, Tensor matrix, Tensor intrinsics, int height, "
+    "int width, float blur, float near, float far, bool orthographic)",
+    sizes=("views count", projection_sizes),
+    outputs={
+        "xy": "views count 2",
+        "conics": "views count 3",
+        "depths": "views count",
+        "compensations": "views count",
+    },
 )

@@ -10,10 +10,10 @@ import math
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference
+from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat import _compositing as engine
 from lumigrad.ops.splat._camera import check_camera
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
 
@@ -97,6 +97,6 @@ def spheres(
             gamma=gamma, min_depth=min_depth, max_depth=max_depth, projection=projection, contributors=contributors,
         )  # fmt: skip
     return engine.composite(
-        positions, radii, None, opacity, payload, background, view, lens, gamma.reshape(1),
-        engine.SPHERES[projection], engine.SOFTMAX, size, [1.0, 0.0, 0.0, min_depth, max_depth], 0, contributors,
+        positions, radii, None, opacity, payload, background, engine.SPHERES[projection], engine.SOFTMAX, size,
+        (view, lens), gamma.reshape(1), min_depth=min_depth, max_depth=max_depth, contributors=contributors,
     )  # fmt: skip

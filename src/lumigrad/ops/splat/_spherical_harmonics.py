@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
+from lumigrad.types import validation as check
 
 COUNTS = (1, 4, 9, 16, 25)
 

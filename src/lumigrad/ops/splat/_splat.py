@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference
+from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat._compositing import BLENDS, FOOTPRINTS, check_appearance, check_contributors, composite, named
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
 
@@ -88,6 +88,6 @@ def splat(
             limit=limit, contributors=contributors,
         )  # fmt: skip
     return composite(
-        xy, shape, depth, opacity, payload, background, None, None, None, code, blend_code, size,
-        [alpha_max, alpha_min, stop, 0.0, 1.0], limit or 0, contributors,
+        xy, shape, depth, opacity, payload, background, code, blend_code, size,
+        max_alpha=alpha_max, min_alpha=alpha_min, stop=stop, max_contributors=limit or 0, contributors=contributors,
     )  # fmt: skip

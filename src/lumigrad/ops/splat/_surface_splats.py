@@ -10,12 +10,12 @@ import math
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference
+from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat import _compositing as engine
 from lumigrad.ops.splat._camera import check_camera
 from lumigrad.ops.splat._surfel_projection import project_surfels
 from lumigrad.ops.splat._visibility import pull_by_visibility
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
 
@@ -102,9 +102,9 @@ def surface_splats(
     beside = torch.stack((torch.where(drawn, depth, 0), torch.ones_like(weight)), -1)
     values = torch.cat((payload.expand(len(view), -1, -1), beside), -1) * weight[..., None]
     out = engine.composite(
-        xy, conic, depth, positions.new_ones(count), values, values.new_zeros(values.shape[-1]), None, None, None,
+        xy, conic, depth, positions.new_ones(count), values, values.new_zeros(values.shape[-1]),
         engine.FOOTPRINTS["gaussian"][0], engine.BLENDS["normalised"], size,
-        [1.0, math.exp(-0.5 * cutoff * cutoff), 0.0, 0.0, 1.0, merge or 0.0], 0, 0,
+        min_alpha=math.exp(-0.5 * cutoff * cutoff), merge=merge or 0.0,
     )  # fmt: skip
     total = out.image[..., -1:]
     covered = total > 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lumigrad.ops.splat._projection import register_projection
+from lumigrad._engine.declare import declare
+from lumigrad.ops.splat._project_gaussians import projection_sizes
 
 
 def project_surfels(
@@ -19,13 +20,18 @@ def project_surfels(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Of checked arguments: centres in pixels [N, V, 2], shapes as the compositing kernel takes them [N, V, 8], depths
     [N, V] (NaN for what is not to be drawn), and unit normals in the world, turned to the camera [N, V, 3]."""
-    settings = [0.0, 0.0, 0.0, near, far, float(projection == "orthographic")]
-    xy, shape, depth, normals = _op(*(t.contiguous() for t in (means, quats, scales, view, lens)), settings)
-    return xy, shape, depth, normals
+    tensors = (t.contiguous() for t in (means, quats, scales, view, lens))
+    return _op(*tensors, near, far, projection == "orthographic")
 
 
-_op = register_projection(
-    "project_surfels",
-    {"xy": (2,), "shape": (8,), "depth": (), "normal": (3,)},
-    lambda core, outputs: (core.pointers(outputs),),
+_op = declare(
+    "project_surfels(Tensor means, Tensor quats, Tensor scales, Tensor matrix, Tensor intrinsics, float near, "
+    "float far, bool orthographic)",
+    sizes=("views count", projection_sizes),
+    outputs={
+        "xy": "views count 2",
+        "shapes": "views count 8",
+        "depths": "views count",
+        "normals": "views count 3",
+    },
 )

@@ -11,12 +11,12 @@ import math
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference
+from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat import _compositing as engine
 from lumigrad.ops.splat._camera import check_camera
 from lumigrad.ops.splat._spherical_harmonics import colors_seen
 from lumigrad.ops.splat._surfel_projection import project_surfels
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Surfels
 
 PROJECTIONS = ("perspective", "orthographic")
@@ -126,11 +126,12 @@ def composite_surfels(
     contributors: int = 0,
 ) -> Surfels:
     """Composite what `project_surfels` gave; the other arguments are those of `surfels`, checked."""
+    min_depth, max_depth = _measure(distortion_range)
     out = engine.composite(
         xy, shape, depth, opacities, torch.cat((payload.expand(len(xy), -1, -1), normals), -1),
-        torch.cat((background, background.new_zeros(*background.shape[:-1], 3)), -1), None, None, None,
-        engine.SURFEL, engine.BLENDS["alpha"], size, [0.99, 1 / 255, 1e-4, *_measure(distortion_range)], 0,
-        contributors,
+        torch.cat((background, background.new_zeros(*background.shape[:-1], 3)), -1),
+        engine.SURFEL, engine.BLENDS["alpha"], size, max_alpha=0.99, min_alpha=1 / 255, stop=1e-4,
+        min_depth=min_depth, max_depth=max_depth, contributors=contributors,
     )  # fmt: skip
     image, facing, distortion, middle = out.image.split((payload.shape[-1], 3, 1, 1), -1)
     assert out.depth is not None

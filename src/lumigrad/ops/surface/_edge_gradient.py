@@ -5,13 +5,12 @@ Defined by :mod:`lumigrad.reference.edge_gradient`; the kernel is ``native/edge_
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from lumigrad import reference
-from lumigrad._engine.registration import needs_reference, register
-from lumigrad.ops.surface._surface_image import check_image, sizes
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.surface._surface_image import IMAGE_SIZES, check_image, image_sizes
 from lumigrad.types.fragments import Fragments
 
 
@@ -45,49 +44,8 @@ def edge_gradient(color: torch.Tensor, frags: Fragments, pos: torch.Tensor, tri:
     return _op(color.contiguous(), frags.tri.contiguous(), frags.bary.detach().contiguous(), pos.contiguous(), tri)
 
 
-def _setup(ctx: Any, inputs: tuple, output: torch.Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _grad(ctx: Any, grad_out: Any) -> tuple:
-    if grad_out is None:
-        return (None,) * 5
-    want_pos = ctx.needs_input_grad[4]  # which counts the layout argument of the function as well
-    grad_pos = _backward_op(*ctx.saved_tensors, grad_out) if want_pos else None
-    return (grad_out, None, None, grad_pos, None)
-
-
-def _backward_kernel(
-    core: Any,
-    color: torch.Tensor,
-    frag_tri: torch.Tensor,
-    bary: torch.Tensor,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    grad_out: torch.Tensor,
-) -> torch.Tensor:
-    grad_out = grad_out.contiguous()
-    grad_pos = core.empty(pos.shape, pos.dtype)
-    point = core.pointer
-    core.calls["edge_gradient"](
-        core.float_code(color), point(color), point(frag_tri), point(bary), point(pos), point(tri),
-        *sizes(color, pos, tri), point(grad_out), point(grad_pos),
-    )  # fmt: skip
-    return grad_pos
-
-
-_backward_op = register(
-    "edge_gradient_backward(Tensor color, Tensor frag_tri, Tensor bary, Tensor pos, Tensor tri, "
-    "Tensor grad_out) -> Tensor",
-    kernel=_backward_kernel,
-    fake=lambda color, frag_tri, bary, pos, *_: torch.empty_like(pos),
-    any_core=True,
-)
-_op = register(
-    "edge_gradient(Tensor color, Tensor frag_tri, Tensor bary, Tensor pos, Tensor tri) -> Tensor",
-    kernel=lambda core, color, *_: color.clone(),
-    fake=lambda color, *_: torch.empty_like(color),
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+_op = declare(
+    "edge_gradient(Tensor color, Tensor frag_tri, Tensor bary, Tensor pos, Tensor tri)",
+    sizes=(IMAGE_SIZES, image_sizes),
+    unchanged="color",
 )

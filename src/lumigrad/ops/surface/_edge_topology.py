@@ -5,14 +5,12 @@ Defined by :mod:`lumigrad.reference.edge_topology`; the kernel is ``native/antia
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import core as _core
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference, register
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.types import validation as check
 
 
 def edge_topology(tri: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
@@ -49,37 +47,8 @@ def edge_topology(tri: torch.Tensor, positions: torch.Tensor | None = None) -> t
     return _op(tri, weld)
 
 
-def _kernel(core: Any, tri: torch.Tensor, weld: torch.Tensor | None) -> torch.Tensor:
-    topology = torch.empty_like(tri)
-    vertices = 0 if weld is None else weld.shape[0]
-    if weld is None and core is _core:
-        tri, vertices = _compact(tri)
-    point = core.pointer
-    core.calls["edge_topology"](point(tri), point(weld), vertices, tri.shape[0], point(topology))
-    return topology
-
-
-def _compact(tri: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """The same triangles over vertices numbered from 0, and how many: the CPU's core keeps a table of vertices."""
-    if not tri.numel():
-        return tri, 0
-    vertices = int(tri.max()) + 1
-    if vertices > torch.iinfo(torch.int32).max:  # this is also what int64 indices beyond int32 have become
-        raise ValueError("tri: expected indices below 2**31 - 1, got larger ones")
-    if vertices > 16 * tri.numel() and int(tri.min()) >= 0:
-        tri = torch.unique(tri, return_inverse=True)[1].to(torch.int32)
-        vertices = int(tri.max()) + 1
-    return tri, vertices
-
-
-def _no_gradient(ctx: Any, inputs: tuple, output: torch.Tensor) -> None:
-    ctx.mark_non_differentiable(output)
-
-
-_op = register(
-    "edge_topology(Tensor tri, Tensor? weld) -> Tensor",
-    kernel=_kernel,
-    fake=lambda tri, weld: torch.empty_like(tri),
-    setup=_no_gradient,
-    any_core=True,
+_op = declare(
+    "edge_topology(Tensor tri, Tensor? weld)",
+    sizes=("triangles vertices", lambda tri, weld: (tri.shape[0], 0 if weld is None else weld.shape[0])),
+    outputs={"topology": "triangles 3"},
 )

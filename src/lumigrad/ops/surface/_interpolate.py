@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference, register
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 
 
@@ -93,137 +94,16 @@ def _channel_list(derivatives: bool | Sequence[int], channels: int) -> list[int]
     return listed
 
 
-def _sizes(attr: torch.Tensor) -> tuple[int, int, int]:
-    """(views of attr, vertices, channels)."""
-    return (1 if attr.dim() == 2 else attr.shape[0]), attr.shape[-2], attr.shape[-1]
+def _sizes(
+    attr: torch.Tensor, tri: torch.Tensor, frag_tri: torch.Tensor, channel_list: Sequence[int] | None
+) -> tuple[int, ...]:
+    attr_views = 1 if attr.dim() == 2 else attr.shape[0]
+    listed = 0 if channel_list is None else len(channel_list)
+    return attr_views, *attr.shape[-2:], tri.shape[0], *frag_tri.shape, listed
 
 
-def _kernel(
-    core: Any,
-    attr: torch.Tensor,
-    tri: torch.Tensor,
-    frag_tri: torch.Tensor,
-    bary: torch.Tensor,
-    bary_d: torch.Tensor | None,
-    channel_list: Sequence[int] | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    attr_views, vertices, channels = _sizes(attr)
-    views, height, width = frag_tri.shape
-    listed = None if channel_list is None else torch.tensor(channel_list, dtype=torch.int32, device="cpu")
-    count = 0 if listed is None else len(listed)
-    out = core.empty((views, height, width, channels), attr.dtype)
-    out_d = core.empty((0,) if listed is None else (views, height, width, count, 2), attr.dtype)
-    point = core.pointer
-    core.calls["interpolate_forward"](
-        core.float_code(attr), point(attr), point(tri), point(frag_tri), point(bary),
-        point(bary_d), point(listed), attr_views, views, vertices, channels, tri.shape[0], height * width,
-        count, point(out), None if listed is None else point(out_d),
-    )  # fmt: skip
-    return out, out_d
-
-
-def _fake(
-    attr: torch.Tensor,
-    tri: torch.Tensor,
-    frag_tri: torch.Tensor,
-    bary: torch.Tensor,
-    bary_d: torch.Tensor | None,
-    channel_list: Sequence[int] | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    image = tuple(frag_tri.shape)
-    out_d = attr.new_empty((0,) if channel_list is None else (*image, len(channel_list), 2))
-    return attr.new_empty((*image, attr.shape[-1])), out_d
-
-
-def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    ctx.save_for_backward(*inputs[:5])
-    ctx.channel_list = inputs[5]
-
-
-def _grad(ctx: Any, grad_out: Any, grad_out_d: Any) -> tuple:
-    attr, tri, frag_tri, bary, bary_d = ctx.saved_tensors
-    if ctx.channel_list is None:
-        grad_out_d = None
-    # needs_input_grad counts the layout argument of the function as well.
-    want_attr, want_bary, want_bary_d = (ctx.needs_input_grad[i] for i in (1, 4, 5))
-    grad_attr, grad_bary, grad_bary_d = _backward_op(
-        attr, tri, frag_tri, bary, bary_d, ctx.channel_list, grad_out, grad_out_d, want_attr, want_bary, want_bary_d
-    )
-    return (
-        grad_attr if want_attr else None,
-        None,
-        None,
-        grad_bary if want_bary else None,
-        grad_bary_d if want_bary_d else None,
-        None,
-    )
-
-
-def _backward_kernel(
-    core: Any,
-    attr: torch.Tensor,
-    tri: torch.Tensor,
-    frag_tri: torch.Tensor,
-    bary: torch.Tensor,
-    bary_d: torch.Tensor | None,
-    channel_list: Sequence[int] | None,
-    grad_out: torch.Tensor | None,
-    grad_out_d: torch.Tensor | None,
-    want_attr: bool,
-    want_bary: bool,
-    want_bary_d: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    attr_views, vertices, channels = _sizes(attr)
-    views, height, width = frag_tri.shape
-    listed = None if channel_list is None else torch.tensor(channel_list, dtype=torch.int32, device="cpu")
-    grads = [g if g is None else g.contiguous() for g in (grad_out, grad_out_d)]
-    outputs = [
-        core.empty(like.shape if wanted and like is not None else (0,), attr.dtype)
-        for wanted, like in ((want_attr, attr), (want_bary, bary), (want_bary_d, bary_d))
-    ]
-    point = core.pointer
-    core.calls["interpolate_backward"](
-        core.float_code(attr), point(attr), point(tri), point(frag_tri), point(bary),
-        point(bary_d), point(listed), attr_views, views, vertices, channels, tri.shape[0], height, width,
-        0 if listed is None else len(listed), *map(point, grads),
-        *(point(out) if wanted else None for out, wanted in zip(outputs, (want_attr, want_bary, want_bary_d))),
-    )  # fmt: skip
-    return outputs[0], outputs[1], outputs[2]
-
-
-def _backward_fake(
-    attr: torch.Tensor,
-    tri: torch.Tensor,
-    frag_tri: torch.Tensor,
-    bary: torch.Tensor,
-    bary_d: torch.Tensor | None,
-    channel_list: Sequence[int] | None,
-    grad_out: torch.Tensor | None,
-    grad_out_d: torch.Tensor | None,
-    want_attr: bool,
-    want_bary: bool,
-    want_bary_d: bool,
-) -> tuple[torch.Tensor, ...]:
-    return tuple(
-        attr.new_empty(like.shape if wanted and like is not None else (0,))
-        for wanted, like in ((want_attr, attr), (want_bary, bary), (want_bary_d, bary_d))
-    )
-
-
-_backward_op = register(
-    "interpolate_backward(Tensor attr, Tensor tri, Tensor frag_tri, Tensor bary, Tensor? bary_d, "
-    "int[]? channel_list, Tensor? grad_out, Tensor? grad_out_d, bool want_attr, bool want_bary, "
-    "bool want_bary_d) -> (Tensor, Tensor, Tensor)",
-    kernel=_backward_kernel,
-    fake=_backward_fake,
-    any_core=True,
-)
-_op = register(
-    "interpolate(Tensor attr, Tensor tri, Tensor frag_tri, Tensor bary, Tensor? bary_d, int[]? channel_list) "
-    "-> (Tensor, Tensor)",
-    kernel=_kernel,
-    fake=_fake,
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+_op = declare(
+    "interpolate(Tensor attr, Tensor tri, Tensor frag_tri, Tensor bary, Tensor? bary_d, int[]? channel_list)",
+    sizes=("attr_views vertices channels triangles views height width listed", _sizes),
+    outputs={"out": "views height width channels", "out_d": "views height width listed 2 if channel_list"},
 )

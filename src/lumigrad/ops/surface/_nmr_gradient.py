@@ -6,13 +6,13 @@ Defined by :mod:`lumigrad.reference.nmr_gradient`; the kernel is ``native/nmr_gr
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import torch
 
 from lumigrad import reference
-from lumigrad._engine.registration import needs_reference, register
-from lumigrad.ops.surface._surface_image import check_image, sizes
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.surface._surface_image import IMAGE_SIZES, check_image, image_sizes
 from lumigrad.types.fragments import Fragments
 
 EPSILON = 1e-4  # NDC, as in the authors' renderer
@@ -63,56 +63,11 @@ def nmr_gradient(
         raise ValueError(f"eps: expected a positive number, got {eps}")
     if needs_reference("nmr_gradient", color):
         return reference.nmr_gradient(color, frags, pos, tri, reach, eps)
-    return _op(color.contiguous(), frags.tri.contiguous(), pos.contiguous(), tri, reach, float(eps))
+    return _op(color.contiguous(), frags.tri.contiguous(), pos.contiguous(), tri, reach or 0, float(eps))
 
 
-def _setup(ctx: Any, inputs: tuple, output: torch.Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
-    ctx.reach, ctx.eps = inputs[4:]
-
-
-def _grad(ctx: Any, grad_out: Any) -> tuple:
-    if grad_out is None:
-        return (None,) * 6
-    want_pos = ctx.needs_input_grad[3]  # which counts the layout argument of the function as well
-    grad_pos = _backward_op(*ctx.saved_tensors, ctx.reach, ctx.eps, grad_out) if want_pos else None
-    return (grad_out, None, grad_pos, None, None, None)
-
-
-def _backward_kernel(
-    core: Any,
-    color: torch.Tensor,
-    frag_tri: torch.Tensor,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    reach: int | None,
-    eps: float,
-    grad_out: torch.Tensor,
-) -> torch.Tensor:
-    grad_out = grad_out.contiguous()
-    grad_pos = core.empty(pos.shape, pos.dtype)
-    whole_line = max(color.shape[1:3])
-    point = core.pointer
-    core.calls["nmr_gradient"](
-        core.float_code(color), point(color), point(frag_tri), point(pos), point(tri),
-        *sizes(color, pos, tri), whole_line if reach is None else min(reach, whole_line), eps, point(grad_out),
-        point(grad_pos),
-    )  # fmt: skip
-    return grad_pos
-
-
-_backward_op = register(
-    "nmr_gradient_backward(Tensor color, Tensor frag_tri, Tensor pos, Tensor tri, int? reach, float eps, "
-    "Tensor grad_out) -> Tensor",
-    kernel=_backward_kernel,
-    fake=lambda color, frag_tri, pos, *_: torch.empty_like(pos),
-    any_core=True,
-)
-_op = register(
-    "nmr_gradient(Tensor color, Tensor frag_tri, Tensor pos, Tensor tri, int? reach, float eps) -> Tensor",
-    kernel=lambda core, color, *_: color.clone(),
-    fake=lambda color, *_: torch.empty_like(color),
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+_op = declare(
+    "nmr_gradient(Tensor color, Tensor frag_tri, Tensor pos, Tensor tri, int reach, float eps)",
+    sizes=(IMAGE_SIZES, image_sizes),
+    unchanged="color",
 )

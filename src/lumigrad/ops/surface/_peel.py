@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from lumigrad import reference
-from lumigrad._engine.registration import needs_reference
+from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._rasterize import _op, check_geometry
 from lumigrad.types.fragments import Fragments
 
@@ -37,8 +37,6 @@ def peel(
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
     if not isinstance(layers, int) or layers < 0:
         raise ValueError(f"layers: expected a non-negative integer, got {layers!r}")
-    if needs_reference("peel", pos, "rasterize"):
-        return iter(reference.peel(pos, tri, (height, width), layers, ranges, derivatives))
     return peel_layers(pos, tri, ranges, (height, width), layers, derivatives)
 
 
@@ -54,10 +52,29 @@ def peel_layers(
     drop_coincident: bool = False,
 ) -> Iterator[Fragments]:
     """:func:`peel` on checked arguments, with the kernel's options."""
+    if needs_reference("peel", pos, "rasterize"):
+        return iter(
+            reference.peel(
+                pos, tri, resolution, layers, ranges, derivatives, drop_coincident,
+                subpixel_bits=subpixel_bits, straight_through=straight_through,
+            )
+        )  # fmt: skip
+    options = subpixel_bits, straight_through
+    return _peel(pos, tri, ranges, resolution, layers, derivatives, options, drop_coincident)
+
+
+def _peel(
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    ranges: torch.Tensor | None,
+    resolution: tuple[int, int],
+    layers: int,
+    derivatives: bool,
+    options: tuple[int, bool],
+    drop_coincident: bool,
+) -> Iterator[Fragments]:
     before: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     for _ in range(layers):
-        out = _op(
-            pos, tri, ranges, *resolution, derivatives, True, subpixel_bits, straight_through, *before, drop_coincident
-        )
+        out = _op(pos, tri, ranges, *resolution, derivatives, True, *options, *before, drop_coincident)
         before = out[0], out[4]
         yield Fragments(out[0], out[1], out[2], out[3] if derivatives else None)

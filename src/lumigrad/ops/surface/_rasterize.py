@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference, register
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 
 
@@ -53,9 +54,24 @@ def rasterize(
     Coordinates".
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
+    return rasterize_with(pos, tri, ranges, (height, width), derivatives)
+
+
+def rasterize_with(
+    pos: torch.Tensor,
+    tri: torch.Tensor,
+    ranges: torch.Tensor | None,
+    resolution: tuple[int, int],
+    derivatives: bool,
+    subpixel_bits: int = 8,
+    straight_through: bool = False,
+) -> Fragments:
+    """:func:`rasterize` on checked arguments, with the kernel's options."""
     if needs_reference("rasterize", pos):
-        return reference.rasterize(pos, tri, (height, width), ranges, derivatives)
-    out = _op(pos, tri, ranges, height, width, derivatives, False, 8, False, None, None, False)
+        return reference.rasterize(
+            pos, tri, resolution, ranges, derivatives, subpixel_bits=subpixel_bits, straight_through=straight_through
+        )
+    out = _op(pos, tri, ranges, *resolution, derivatives, False, subpixel_bits, straight_through, None, None, False)
     return Fragments(out[0], out[1], out[2], out[3] if derivatives else None)
 
 
@@ -81,114 +97,26 @@ def check_geometry(
     return pos.contiguous(), tri, ranges, height, width
 
 
-def _kernel(
-    core: Any,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
-    height: int,
-    width: int,
-    derivatives: bool,
-    zbuffer: bool,
-    subpixel_bits: int,
-    straight_through: bool,
-    after_tri: torch.Tensor | None,
-    after_zbuffer: torch.Tensor | None,
-    drop_coincident: bool,
-) -> tuple[torch.Tensor, ...]:
-    shared = pos.dim() == 2
-    if shared and ranges is None:
-        ranges = torch.tensor([[0, tri.shape[0]]], device="cpu")
-    views = ranges.shape[0] if ranges is not None else pos.shape[0]
-    image = (views, height, width)
-    out_tri = core.empty(image, torch.int32)
-    bary = core.empty((*image, 2), pos.dtype)
-    depth = core.empty(image, pos.dtype)
-    bary_d = core.empty((*image, 2, 2) if derivatives else (0,), pos.dtype)
-    out_z = core.empty(image if zbuffer else (0,), torch.float32)
-    point = core.pointer
-    core.calls["rasterize_forward"](
-        core.float_code(pos), point(pos), point(tri), point(ranges),
-        views, pos.shape[-2], tri.shape[0], height, width, subpixel_bits,
-        point(after_tri), point(after_zbuffer), drop_coincident,
-        point(out_tri), point(bary), point(depth),
-        point(bary_d) if derivatives else None, point(out_z) if zbuffer else None,
-    )  # fmt: skip
-    return out_tri, bary, depth, bary_d, out_z
+def view_count(pos: torch.Tensor, ranges: torch.Tensor | None) -> int:
+    """How many images there are."""
+    return ranges.shape[0] if ranges is not None else 1 if pos.dim() == 2 else pos.shape[0]
 
 
-def _fake(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
-    height: int,
-    width: int,
-    derivatives: bool,
-    zbuffer: bool,
-    *_: Any,
-) -> tuple[torch.Tensor, ...]:
-    views = ranges.shape[0] if ranges is not None else (1 if pos.dim() == 2 else pos.shape[0])
-    image = (views, height, width)
-    return (
-        pos.new_empty(image, dtype=torch.int32),
-        pos.new_empty((*image, 2)),
-        pos.new_empty(image),
-        pos.new_empty((*image, 2, 2) if derivatives else (0,)),
-        pos.new_empty(image if zbuffer else (0,), dtype=torch.float32),
-    )
+def geometry_sizes(pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor | None) -> tuple[int, ...]:
+    """views, vertices, triangles, shared_positions"""
+    return view_count(pos, ranges), pos.shape[-2], tri.shape[0], pos.dim() == 2
 
 
-def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    pos, tri = inputs[:2]
-    ctx.save_for_backward(pos, tri, output[0])
-    ctx.mark_non_differentiable(output[0], output[4])
-    ctx.derivatives, ctx.straight_through = inputs[5], inputs[8]
-
-
-def _grad(ctx: Any, grad_tri: Any, grad_bary: Any, grad_depth: Any, grad_bary_d: Any, grad_z: Any) -> tuple:
-    pos, tri, frag_tri = ctx.saved_tensors
-    if not ctx.derivatives:
-        grad_bary_d = None
-    grad_pos = _backward_op(pos, tri, frag_tri, grad_bary, grad_depth, grad_bary_d, ctx.straight_through)
-    return (grad_pos, *[None] * 11)
-
-
-def _backward_kernel(
-    core: Any,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    frag_tri: torch.Tensor,
-    grad_bary: torch.Tensor | None,
-    grad_depth: torch.Tensor | None,
-    grad_bary_d: torch.Tensor | None,
-    straight_through: bool,
-) -> torch.Tensor:
-    grads = [g if g is None else g.contiguous() for g in (grad_bary, grad_depth, grad_bary_d)]
-    views, height, width = frag_tri.shape
-    grad_pos = core.empty(pos.shape, pos.dtype)
-    point = core.pointer
-    core.calls["rasterize_backward"](
-        core.float_code(pos), point(pos), point(tri), pos.dim() == 2,
-        views, pos.shape[-2], tri.shape[0], height, width, straight_through,
-        point(frag_tri), *map(point, grads), point(grad_pos),
-    )  # fmt: skip
-    return grad_pos
-
-
-_backward_op = register(
-    "rasterize_backward(Tensor pos, Tensor tri, Tensor frag_tri, Tensor? grad_bary, Tensor? grad_depth, "
-    "Tensor? grad_bary_d, bool straight_through) -> Tensor",
-    kernel=_backward_kernel,
-    fake=lambda pos, *_: torch.empty_like(pos),
-    any_core=True,
-)
-_op = register(
+_op = declare(
     "rasterize(Tensor pos, Tensor tri, Tensor? ranges, SymInt height, SymInt width, bool derivatives, "
-    "bool zbuffer, int subpixel_bits, bool straight_through, Tensor? after_tri, Tensor? after_zbuffer, "
-    "bool drop_coincident) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernel=_kernel,
-    fake=_fake,
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+    "bool with_zbuffer, int subpixel_bits, bool straight_through, Tensor? after_tri, Tensor? after_zbuffer, "
+    "bool drop_coincident)",
+    sizes=("views vertices triangles shared_positions", geometry_sizes),
+    outputs={
+        "frag_tri": "views height width",
+        "bary": "views height width 2",
+        "depth": "views height width",
+        "bary_d": "views height width 2 2 if derivatives",
+        "zbuffer": "views height width if with_zbuffer",
+    },
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from lumigrad._engine import validation as check
 from lumigrad.ops.surface._interpolate import check_fragments
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 
 
@@ -25,7 +25,11 @@ def check_image(
     return color, frags, pos, tri
 
 
-def sizes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> tuple[int, ...]:
-    """What the C functions of the gradient methods take: shared positions, and all sizes."""
+# What the C functions are told of an image and its geometry.
+IMAGE_SIZES = "shared_positions views vertices triangles height width channels"
+
+
+def image_sizes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> tuple[int, ...]:
+    """IMAGE_SIZES"""
     views, height, width, channels = color.shape
     return pos.dim() == 2, views, pos.shape[-2], tri.shape[0], height, width, channels

@@ -5,8 +5,6 @@ Defined by :mod:`lumigrad.reference.build_mips`; the kernel is ``native/texture/
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +12,9 @@ from typing import Any
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference, register
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.types import validation as check
 
 
 def build_mips(tex: torch.Tensor, max_level: int | None = None, cube: bool = False) -> list[torch.Tensor]:
@@ -87,77 +86,21 @@ def split_levels(packed: torch.Tensor, shape: Sequence[int], levels: int) -> lis
 
 def packed_size(shape: Sequence[int], levels: int) -> int:
     """The number of values in levels 1 to `levels`."""
-    return sum(torch.Size(level).numel() for level in level_shapes(shape, levels))
+    *images, height, width, channels = shape
+    texels = 0
+    for _ in range(levels):
+        height, width = max(height >> 1, 1), max(width >> 1, 1)
+        texels += height * width
+    return math.prod(images) * texels * channels
 
 
-@functools.lru_cache(maxsize=256)
-def level_offsets(shape: torch.Size, levels: int) -> tuple[int, ...]:
-    """Where levels 1 to `levels` begin among packed values, and where they end."""
-    return (0, *itertools.accumulate(torch.Size(level).numel() for level in level_shapes(shape, levels)))
-
-
-def level_addresses(packed: torch.Tensor, shape: torch.Size, levels: int) -> list[int]:
-    """Where the levels of `packed` lie in memory. As quick as can be: a view for each level would cost more than small
-    levels themselves."""
-    first, size = packed.data_ptr(), packed.element_size()
-    return [first + size * offset for offset in level_offsets(shape, levels)[:-1]]
-
-
-def build_packed(core: Any, tex: torch.Tensor, levels: int) -> torch.Tensor:
-    """Levels 1 to `levels` one after another."""
-    packed = core.empty((level_offsets(tex.shape, levels)[-1],), tex.dtype)
-    if levels:
-        core.calls["build_mips"](*_sizes(core, tex, packed, levels))
-    return packed
-
-
-def fold_levels(core: Any, grad_tex: torch.Tensor, packed: torch.Tensor, levels: int, add: bool) -> None:
-    """Add the packed gradients of all levels to that of the base, or replace it. Changes `packed`."""
-    core.calls["fold_mips"](*_sizes(core, grad_tex, packed, levels), int(add))
-
-
-def _sizes(core: Any, tex: torch.Tensor, packed: torch.Tensor, levels: int) -> tuple:
+def _sizes(tex: torch.Tensor, levels: int) -> tuple[int, ...]:
     *images, height, width, channels = tex.shape
-    return (
-        core.float_code(tex), core.addresses([tex.data_ptr(), *level_addresses(packed, tex.shape, levels)]), levels + 1,
-        math.prod(images), height, width, channels,
-    )  # fmt: skip
+    return math.prod(images), height, width, channels, packed_size(tex.shape, levels)
 
 
-def _fake(tex: torch.Tensor, levels: int) -> torch.Tensor:
-    return tex.new_empty((packed_size(tex.shape, levels),))
-
-
-def _setup(ctx: Any, inputs: tuple, output: Any) -> None:
-    ctx.shape, ctx.levels = inputs[0].shape, inputs[1]
-
-
-def _grad(ctx: Any, grad: Any) -> tuple:
-    return (None if grad is None else _backward_op(grad, ctx.shape, ctx.levels)), None
-
-
-def _backward_kernel(core: Any, grad: torch.Tensor, shape: Sequence[int], levels: int) -> torch.Tensor:
-    grad_tex = core.empty(shape, grad.dtype)
-    work = core.empty(grad.shape, grad.dtype).copy_(grad)
-    fold_levels(core, grad_tex, work, levels, add=False)
-    return grad_tex
-
-
-def _backward_fake(grad: torch.Tensor, shape: Sequence[int], levels: int) -> torch.Tensor:
-    return grad.new_empty(shape)
-
-
-_backward_op = register(
-    "build_mips_backward(Tensor grad, SymInt[] shape, int levels) -> Tensor",
-    kernel=_backward_kernel,
-    fake=_backward_fake,
-    any_core=True,
-)
-_op = register(
-    "build_mips(Tensor tex, int levels) -> Tensor",
-    kernel=build_packed,
-    fake=_fake,
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+_op = declare(
+    "build_mips(Tensor tex, int levels)",
+    sizes=("images height width channels packed", _sizes),
+    outputs={"mips": "packed"},
 )

@@ -11,19 +11,10 @@ from typing import Any
 import torch
 
 from lumigrad import reference
-from lumigrad._engine import validation as check
-from lumigrad._engine.registration import needs_reference, register
-from lumigrad.ops.texture._build_mips import (
-    build_packed,
-    check_texture,
-    fold_levels,
-    level_addresses,
-    level_count,
-    level_offsets,
-    level_shapes,
-    packed_size,
-    split_levels,
-)
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.texture._build_mips import check_texture, level_count, level_shapes, packed_size
+from lumigrad.types import validation as check
 
 # The core's codes.
 FILTERS = {"nearest": 0, "linear": 1, "linear-mipmap-nearest": 2, "linear-mipmap-linear": 3}
@@ -180,170 +171,13 @@ def check_levels(
 # ---- The op ---------------------------------------------------------------------------------------------
 
 
-def _arguments(
-    core: Any,
-    tex: torch.Tensor,
-    levels: list[int],
-    coord: torch.Tensor,
-    coord_d: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    filter_code: int,
-    wrap_code: int,
-    anisotropy: int,
-) -> tuple:
-    """What the core's forward and backward are both given. levels: their addresses."""
-    views, height, width, _ = coord.shape
-    point = core.pointer
-    return (
-        core.float_code(tex), core.addresses(levels), len(levels), tex.shape[0],
-        *tex.shape[-3:], point(coord), point(coord_d), point(bias), views, height, width, filter_code, wrap_code,
-        anisotropy,
-    )  # fmt: skip
+def _sizes(tex: torch.Tensor, coord: torch.Tensor, mips: Sequence[torch.Tensor], built: int) -> tuple[int, ...]:
+    return tex.shape[0], *tex.shape[-3:], *coord.shape[:3], len(mips), packed_size(tex.shape, built)
 
 
-def _all_levels(tex: torch.Tensor, mips: Sequence[torch.Tensor], built: int, pyramid: torch.Tensor) -> list[int]:
-    """The addresses of the base and the levels below it, given or built."""
-    below = level_addresses(pyramid, tex.shape, built) if built else [mip.data_ptr() for mip in mips]
-    return [tex.data_ptr(), *below]
-
-
-def _kernel(
-    core: Any,
-    tex: torch.Tensor,
-    coord: torch.Tensor,
-    coord_d: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    mips: Sequence[torch.Tensor],
-    built: int,
-    filter_code: int,
-    wrap_code: int,
-    anisotropy: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    pyramid = build_packed(core, tex, built)
-    out = core.empty((*coord.shape[:-1], tex.shape[-1]), tex.dtype)
-    levels = _all_levels(tex, mips, built, pyramid)
-    arguments = _arguments(core, tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy)
-    core.calls["texture_forward"](*arguments, core.pointer(out))
-    return out, pyramid
-
-
-def _fake(
-    tex: torch.Tensor,
-    coord: torch.Tensor,
-    coord_d: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    mips: Sequence[torch.Tensor],
-    built: int,
-    filter_code: int,
-    wrap_code: int,
-    anisotropy: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    out = tex.new_empty((*coord.shape[:-1], tex.shape[-1]))
-    return out, tex.new_empty((packed_size(tex.shape, built),))
-
-
-def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    tex, coord, coord_d, bias, mips, *ctx.options = inputs
-    pyramid = output[1]
-    ctx.mark_non_differentiable(pyramid)
-    ctx.save_for_backward(tex, coord, coord_d, bias, pyramid, *mips)
-
-
-def _grad(ctx: Any, grad_out: Any, _: Any) -> tuple:
-    tex, coord, coord_d, bias, pyramid, *mips = ctx.saved_tensors
-    mip_count = max(1, len(mips))  # an empty list is one argument
-    if grad_out is None:
-        return (None,) * (8 + mip_count)
-    # needs_input_grad counts the layout argument of the function as well.
-    want_mips = bool(mips) and any(ctx.needs_input_grad[5 : 5 + len(mips)])
-    wanted = [*ctx.needs_input_grad[1:5], want_mips]
-    *grads, grad_mips = _backward_op(tex, coord, coord_d, bias, mips, pyramid, *ctx.options, grad_out, wanted)
-    by_mip = split_levels(grad_mips, tex.shape, len(mips)) if want_mips else [None] * mip_count
-    return (*(grad if want else None for grad, want in zip(grads, wanted)), *by_mip, None, None, None, None)
-
-
-def _gradient_shapes(inputs: Sequence[torch.Tensor | None], mips: int, wanted: Sequence[bool]) -> list:
-    """Shapes of the gradients of tex, coord, coord_d and bias, and of the packed one of the mips."""
-    shapes = [like.shape if want and like is not None else (0,) for like, want in zip(inputs, wanted)]
-    assert inputs[0] is not None
-    return [*shapes, (packed_size(inputs[0].shape, mips) if wanted[4] else 0,)]
-
-
-def _backward_kernel(
-    core: Any,
-    tex: torch.Tensor,
-    coord: torch.Tensor,
-    coord_d: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    mips: Sequence[torch.Tensor],
-    pyramid: torch.Tensor,
-    built: int,
-    filter_code: int,
-    wrap_code: int,
-    anisotropy: int,
-    grad_out: torch.Tensor,
-    wanted: Sequence[bool],
-) -> tuple[torch.Tensor, ...]:
-    shapes = _gradient_shapes((tex, coord, coord_d, bias), len(mips), wanted)
-    grads = [core.empty(shape, tex.dtype) for shape in shapes]
-    levels = _all_levels(tex, mips, built, pyramid)
-    # Gradients of levels that the forward pass has built go on to the base.
-    fold = built > 0 and wanted[0]
-    of_mips = core.empty((level_offsets(tex.shape, built)[-1],), tex.dtype) if fold else grads[4]
-    by_level = _gradient_addresses(grads[0], of_mips, tex.shape, built or len(mips), wanted[0], fold or wanted[4])
-    grad_out = grad_out.contiguous()
-    core.calls["texture_backward"](
-        *_arguments(core, tex, levels, coord, coord_d, bias, filter_code, wrap_code, anisotropy),
-        core.pointer(grad_out), None if by_level is None else core.addresses(by_level),
-        *(core.pointer(grad) if want else None for grad, want in zip(grads[1:4], wanted[1:4])),
-    )  # fmt: skip
-    if fold:
-        fold_levels(core, grads[0], of_mips, built, add=True)
-    return tuple(grads)
-
-
-def _gradient_addresses(
-    grad_tex: torch.Tensor, of_mips: torch.Tensor, shape: torch.Size, levels: int, want_tex: bool, want_mips: bool
-) -> list[int | None] | None:
-    """Where the core is to put the gradient of each level; None where none is wanted."""
-    if not want_tex and not want_mips:
-        return None
-    below: Sequence[int | None] = level_addresses(of_mips, shape, levels) if want_mips else [None] * levels
-    return [grad_tex.data_ptr() if want_tex else None, *below]
-
-
-def _backward_fake(
-    tex: torch.Tensor,
-    coord: torch.Tensor,
-    coord_d: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    mips: Sequence[torch.Tensor],
-    pyramid: torch.Tensor,
-    built: int,
-    filter_code: int,
-    wrap_code: int,
-    anisotropy: int,
-    grad_out: torch.Tensor,
-    wanted: Sequence[bool],
-) -> tuple[torch.Tensor, ...]:
-    shapes = _gradient_shapes((tex, coord, coord_d, bias), len(mips), wanted)
-    return tuple(tex.new_empty(shape) for shape in shapes)
-
-
-_backward_op = register(
-    "texture_backward(Tensor tex, Tensor coord, Tensor? coord_d, Tensor? bias, Tensor[] mips, Tensor pyramid, "
-    "int built, int filter, int wrap, int anisotropy, Tensor grad_out, bool[] wanted) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernel=_backward_kernel,
-    fake=_backward_fake,
-    any_core=True,
-)
-_op = register(
-    "texture(Tensor tex, Tensor coord, Tensor? coord_d, Tensor? bias, Tensor[] mips, int built, int filter, "
-    "int wrap, int anisotropy) -> (Tensor, Tensor)",
-    kernel=_kernel,
-    fake=_fake,
-    setup=_setup,
-    backward=_grad,
-    any_core=True,
+_op = declare(
+    "texture(Tensor tex, Tensor coord, Tensor? coord_d, Tensor? bias, Tensor[] mips, int built, int filter, int wrap, "
+    "int anisotropy)",
+    sizes=("texture_views height width channels views rows columns mip_count packed", _sizes),
+    outputs={"out": "views rows columns channels", "pyramid": "packed"},
 )

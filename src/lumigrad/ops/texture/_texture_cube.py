@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from lumigrad import reference
-from lumigrad._engine.registration import needs_reference
+from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.texture._build_mips import check_texture
 from lumigrad.ops.texture._texture import CUBE, check_anisotropy, check_filter, check_levels, check_lookup, look_up
 

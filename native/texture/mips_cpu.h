@@ -1,0 +1,19 @@
+// Building mip levels on the CPU, and folding gradients of mip levels back into the texture.
+#pragma once
+
+#include <cstdint>
+
+#include "texture/mips.h"
+
+namespace lg::texture {
+
+// Levels below `tex`, of that size, one after another.
+template <class T>
+void build_mips(int32_t threads, LevelSize size, int64_t below, const T* tex, T* mips);
+
+// The transpose: adds the gradients of each level to the next finer one, and replaces those of `tex` or adds to them.
+// Changes `mips`.
+template <class T>
+void fold_mips(int32_t threads, LevelSize size, int64_t below, T* mips, bool add_to_tex, T* tex);
+
+}  // namespace lg::texture

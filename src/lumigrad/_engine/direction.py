@@ -1,0 +1,168 @@
+"""One direction of an op: what it is given, what it allocates, and the C function that fills that."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from lumigrad._engine.abi import Function, Header
+from lumigrad._engine.arguments import Arguments, DeclarationError, Value, leaves, picker
+from lumigrad._engine.core import Core
+from lumigrad._engine.loading import HEADER
+
+_FLOATS = {torch.float32: HEADER.constants["LG_FLOAT32"], torch.float64: HEADER.constants["LG_FLOAT64"]}
+# Of outputs, by what C calls them. None: the op's own type.
+_DTYPES = {"void": None, "float": torch.float32, "int32_t": torch.int32, "uint8_t": torch.uint8}
+_KINDS = {"Tensor": "tensor", "Tensor?": "tensor", "Tensor[]": "tensors"}
+_NUMBERS = ("int[]", "int[]?", "float[]", "float[]?")
+
+Empty = Callable[[Sequence[int], torch.dtype], torch.Tensor]
+
+
+def kind_of(type_: str) -> str:
+    """What `Value` calls an input of this type in a schema."""
+    return "numbers" if type_ in _NUMBERS else _KINDS.get(type_, "number")
+
+
+class Sizes:
+    """Numbers that follow from an op's inputs."""
+
+    def __init__(self, names: str, compute: Callable[..., Sequence[int]]) -> None:
+        """names: of what `compute` returns, in words; it takes inputs by the names of its parameters."""
+        self.names = names.split()
+        self.compute = compute
+        self.inputs = list(inspect.signature(compute).parameters)
+
+
+class Output(NamedTuple):
+    name: str
+    shape: Callable[[Sequence[Any]], Any]  # from a row of inputs, sizes and constants; of many tensors, their shapes
+    many: bool = False
+
+
+def returned(outputs: Sequence[Any]) -> Any:
+    """As torch takes what an op returns: one alone, or a tuple."""
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+class Direction:
+    """A C function as an op of torch: `run` is its kernel, `fake` the same for tensors without data."""
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Mapping[str, str],
+        sizes: Sizes,
+        constants: Sequence[int],
+        outputs: Sequence[Output],
+        function: Function,
+        header: Header,
+    ) -> None:
+        """inputs: their types in the schema. constants: numbers that shapes find in the row by their digits."""
+        self.name, self.inputs, self.outputs, self.function = name, dict(inputs), list(outputs), function
+        values = {name: Value(kind_of(type_)) for name, type_ in inputs.items()}
+        values |= {name: Value("number") for name in (*sizes.names, *map(str, constants))}
+        values |= {output.name: Value("tensors" if output.many else "tensor", written=True) for output in outputs}
+        self._arguments = Arguments(function, {**values, "dtype": Value("number")}, header)
+        self._symbol = function.name.removeprefix("lg_")
+        self._compute_sizes, self._constants = sizes.compute, tuple(constants)
+        names = list(inputs)
+        missing = [name for name in sizes.inputs if name not in inputs]
+        if missing:
+            raise DeclarationError(f"{self.name}: sizes are computed from {', '.join(missing)}, which is no input")
+        self._take_sized = picker(names.index(name) for name in sizes.inputs)
+        in_c = {leaf.name: leaf for leaf in leaves(function, header)}
+        self._made = [(output.shape, _dtype(output, function, header), output.many) for output in outputs]
+        tensors = [name for name in names if kind_of(inputs[name]) == "tensor"]
+        typed = [name for name in tensors if name in in_c and in_c[name].base == "void"]
+        self._like = names.index((typed or tensors)[0])
+        self._take_wanted = picker(i for i, name in enumerate(names) if name.startswith("want_"))
+        self._loose = [i for i, name in enumerate(names) if name.startswith("grad_")]
+
+    @property
+    def schema(self) -> str:
+        """As torch writes it."""
+        inputs = ", ".join(f"{type_} {name}" for name, type_ in self.inputs.items())
+        outputs = ", ".join("Tensor[]" if output.many else "Tensor" for output in self.outputs)
+        return f"{self.name}({inputs}) -> ({outputs})"
+
+    def run(self, core: Core, *args: Any) -> Any:
+        row = list(args)
+        for i in self._loose:
+            if row[i] is not None:
+                row[i] = row[i].contiguous()
+        outputs = self._allocate(row, core.empty)
+        wanted = self._take_wanted(row)
+        if wanted and not any(wanted):
+            return returned(outputs)
+        core.calls[self._symbol](*self._arguments([*row, *outputs, _FLOATS.get(row[self._like].dtype)]))
+        return returned(outputs)
+
+    def fake(self, *args: Any) -> Any:
+        like = args[self._like]
+        return returned(self._allocate(list(args), lambda shape, dtype: like.new_empty(shape, dtype=dtype)))
+
+    def _allocate(self, row: list[Any], empty: Empty) -> list[Any]:
+        """The outputs, to be filled. The row of inputs becomes longer by sizes and constants."""
+        row += self._compute_sizes(*self._take_sized(row))
+        row += self._constants
+        floating = row[self._like].dtype
+        outputs: list[Any] = []
+        for shape_of, dtype, many in self._made:
+            shape = shape_of(row)
+            outputs.append([empty(each, floating) for each in shape] if many else empty(shape, dtype or floating))
+        return outputs
+
+
+class Copy:
+    """An op that returns its input `unchanged`, in the place of a `Direction`."""
+
+    def __init__(self, name: str, inputs: Mapping[str, str], unchanged: str) -> None:
+        if unchanged not in inputs:
+            raise DeclarationError(f"{name}: {unchanged} is to be unchanged, but is no input")
+        self.name, self.inputs, self.unchanged = name, dict(inputs), unchanged
+        self.outputs = [Output("out", lambda row: ())]
+        self._place = list(inputs).index(unchanged)
+
+    @property
+    def schema(self) -> str:
+        return f"{self.name}({', '.join(f'{type_} {name}' for name, type_ in self.inputs.items())}) -> Tensor"
+
+    def run(self, core: Core, *args: Any) -> torch.Tensor:
+        return args[self._place].clone()
+
+    def fake(self, *args: Any) -> torch.Tensor:
+        return torch.empty_like(args[self._place])
+
+
+def _dtype(output: Output, function: Function, header: Header) -> torch.dtype | None:
+    for leaf in leaves(function, header):
+        if leaf.name == output.name:
+            return _DTYPES[leaf.base]
+    raise DeclarationError(f"{function.name} does not write to {output.name}, which is declared as an output")
+
+
+# ---- Shapes --------------------------------------------------------------------------------------------------
+
+
+def shape_in_words(text: str, places: Mapping[str, int]) -> Callable[[Sequence[Any]], tuple]:
+    """The shape that `text` describes, of a row whose values have these places: "views height 2 if shadows"."""
+    words, _, condition = text.partition(" if ")
+    take = picker(places[word] for word in words.split())
+    if not condition:
+        return take
+    place = places[condition]
+    return lambda row: (0,) if row[place] is None or row[place] is False else take(row)
+
+
+def shape_of_gradient(place: int, wanted: int) -> Callable[[Sequence[Any]], Sequence[int]]:
+    """The shape of the input at `place` of a row where its gradient is wanted, and is there."""
+    return lambda row: row[place].shape if row[wanted] and row[place] is not None else (0,)
+
+
+def shapes_of_gradients(place: int, wanted: int) -> Callable[[Sequence[Any]], list]:
+    """The same for a list of tensors."""
+    return lambda row: [tensor.shape for tensor in row[place]] if row[wanted] else []

@@ -1,0 +1,93 @@
+"""Finding and opening the compiled libraries.
+
+They are plain C libraries: one for each instruction set of the CPU, of which the best one that the processor runs is
+opened at import, and one for CUDA, which :mod:`lumigrad._engine.cuda` opens when it is first needed. Environment
+variables, read once at import:
+
+* ``LUMIGRAD_ISA``: ``portable``, ``avx2`` or ``avx512`` instead of the best available one.
+* ``LUMIGRAD_NATIVE_DIR``: the folder to load libraries from instead of the installed one (an instrumented build, say).
+  Where it has no ``lumigrad.h``, the installed one counts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+from lumigrad._engine.abi import Function, Header, read_header
+
+ISAS = ("portable", "avx2", "avx512")
+
+_INSTALLED = Path(__file__).parents[1] / "_native"
+_RESULTS = {"int32_t": ctypes.c_int32, "const char*": ctypes.c_char_p, "void*": ctypes.c_void_p, "void": None}
+DIRECTORY = Path(os.environ.get("LUMIGRAD_NATIVE_DIR") or _INSTALLED)
+
+
+class CoreNotFoundError(ImportError):
+    """A compiled library is missing from the installation, or does not load."""
+
+
+def _missing(path: Path) -> CoreNotFoundError:
+    return CoreNotFoundError(
+        f"lumigrad's compiled core is not at {path}. Install lumigrad with pip; a source tree needs "
+        "`cmake -S . -B build/dev && cmake --build build/dev && cmake --install build/dev --prefix src`."
+    )
+
+
+def _find_header() -> Header:
+    for path in (DIRECTORY / "lumigrad.h", _INSTALLED / "lumigrad.h"):
+        if path.exists():
+            return read_header(path)
+    raise _missing(path)
+
+
+HEADER = _find_header()
+
+
+def library_path(isa: str) -> Path:
+    """Where the library compiled for `isa` is looked for; "cuda" for the CUDA library."""
+    if sys.platform == "win32":
+        return DIRECTORY / f"lumigrad_{isa}.dll"
+    return DIRECTORY / f"liblumigrad_{isa}{'.dylib' if sys.platform == 'darwin' else '.so'}"
+
+
+def open_library(path: Path, of_cpu: bool) -> ctypes.CDLL:
+    """Open a library and declare its functions as the header does."""
+    if not path.exists():
+        raise _missing(path)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        kind = "compiled core" if of_cpu else "CUDA library"
+        raise CoreNotFoundError(f"lumigrad's {kind} at {path} does not load: {error}") from error
+    if library.lg_abi_version() != HEADER.constants["LG_ABI_VERSION"]:
+        raise CoreNotFoundError(f"{path} belongs to another version of lumigrad; reinstall lumigrad")
+    for function in HEADER.functions.values():
+        if of_cpu or not function.cpu_only:
+            _declare(library, function)
+    return library
+
+
+def _declare(library: ctypes.CDLL, function: Function) -> None:
+    native = getattr(library, function.name)
+    native.argtypes = [parameter.ctype for parameter in function.parameters]
+    native.restype = _RESULTS[function.result]
+
+
+def available_isas() -> list[str]:
+    """Instruction sets that this installation has a library for and this processor can run."""
+    best = ISAS.index(open_library(library_path("portable"), of_cpu=True).lg_best_isa().decode())
+    return [isa for isa in ISAS[: best + 1] if library_path(isa).exists()]
+
+
+def _choose_isa() -> str:
+    usable = available_isas()
+    wanted = os.environ.get("LUMIGRAD_ISA", usable[-1])
+    if wanted not in usable:
+        raise CoreNotFoundError(f"LUMIGRAD_ISA={wanted!r}: this machine has {', '.join(usable)}")
+    return wanted
+
+
+cpu_library = open_library(library_path(_choose_isa()), of_cpu=True)

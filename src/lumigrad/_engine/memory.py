@@ -1,0 +1,70 @@
+"""Memory for the outputs of ops on the CPU, which the library keeps for reuse (see native/runtime/memory.h).
+
+``LUMIGRAD_CACHE_MB`` in the environment says how much freed memory to keep (default 1024; 0 keeps none).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+
+import torch
+from torch.utils.dlpack import from_dlpack
+
+from lumigrad._engine.loading import cpu_library
+
+# DLPack's (type code, bits).
+_DLPACK_TYPES = {torch.float32: (2, 32), torch.float64: (2, 64), torch.int32: (0, 32), torch.uint8: (1, 8)}
+# Below this many elements malloc reuses memory by itself, and torch.empty is quicker.
+_RECYCLED_ELEMENTS = 64 * 1024
+# More than any machine has memory for; the sizes of smaller buffers do not overflow 64 bits.
+_MAX_ELEMENTS = 1 << 48
+
+_capsule_new = ctypes.pythonapi.PyCapsule_New
+_capsule_new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_capsule_new.restype = ctypes.py_object
+
+
+def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """An uninitialised CPU tensor, from recycled memory when it is large."""
+    count = 1
+    for size in shape:
+        count *= size
+    if count < _RECYCLED_ELEMENTS:
+        return torch.empty(shape, dtype=dtype)
+    code, bits = _DLPACK_TYPES[dtype]
+    if count > _MAX_ELEMENTS:
+        raise MemoryError(f"no memory for an output of shape {tuple(shape)} and type {dtype}")
+    sizes = (ctypes.c_int64 * len(shape))(*shape)
+    managed = cpu_library.lg_tensor_new(code, bits, len(shape), sizes)
+    if not managed:
+        raise MemoryError(f"no memory for an output of shape {tuple(shape)} and type {dtype}")
+    return from_dlpack(_capsule_new(managed, b"dltensor", None))
+
+
+def stats() -> dict[str, int]:
+    """Bytes of large outputs and workspaces: `in_use` now, `cached` for reuse, `peak` use since the reset."""
+    values = [ctypes.c_int64() for _ in range(3)]
+    cpu_library.lg_memory_stats(*(ctypes.byref(value) for value in values))
+    return dict(zip(("in_use", "cached", "peak"), (value.value for value in values)))
+
+
+def reset_peak_memory() -> None:
+    """Let `stats()["peak"]` start again from what is in use now."""
+    cpu_library.lg_memory_reset_peak()
+
+
+def empty_cache() -> None:
+    """Give all cached memory back to the system."""
+    cpu_library.lg_memory_empty_cache()
+
+
+def set_cache_limit(megabytes: int) -> None:
+    """Keep at most this much freed memory for reuse; what is cached now goes back to the system."""
+    if megabytes < 0:
+        raise ValueError(f"megabytes: expected a non-negative number, got {megabytes}")
+    cpu_library.lg_memory_set_limit(megabytes << 20)
+
+
+set_cache_limit(int(os.environ.get("LUMIGRAD_CACHE_MB", "1024")))

@@ -1,0 +1,16 @@
+"""What this installation of lumigrad runs on: instruction sets, threads, CUDA."""
+
+from __future__ import annotations
+
+from lumigrad._engine.core import cpu
+from lumigrad._engine.cuda import available as cuda_available
+from lumigrad._engine.cuda import status as cuda_status
+from lumigrad._engine.loading import available_isas
+from lumigrad._engine.threads import thread_source
+
+__all__ = ["available_isas", "cuda_available", "cuda_status", "isa", "thread_source"]
+
+
+def isa() -> str:
+    """The instruction set of the library in use."""
+    return cpu.isa

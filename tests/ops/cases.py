@@ -1,0 +1,237 @@
+"""Sample calls of every registered op: the one list that the checks of torch, determinism, the emulation of CUDA, wrong
+values and the sanitizers go through. A new op adds its cases here; those of its backward op follow from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from meshes import random_triangles
+from ops_common import random, sphere_views
+from splat_common import cameras, flat_scene, gaussian_scene, sphere_scene, surfel_scene
+from torch import Tensor
+
+from lumigrad._engine.declare import DIRECTIONS
+
+
+class Case(NamedTuple):
+    op: str
+    name: str
+    arguments: tuple
+
+    def __str__(self) -> str:
+        return f"{self.op}: {self.name}"
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The arguments by name."""
+        return dict(zip(DIRECTIONS[self.op].inputs, self.arguments))
+
+
+def cases(dtype: torch.dtype = torch.float32, large: bool = False) -> list[Case]:
+    """The calls; `large`: on images of several tiles, and enough of everything for several threads."""
+    families = (_surface, _texture, _soft, _splat)
+    return [Case(*call) for family in families for call in family(dtype, large)]
+
+
+def call(op: str, *arguments: Any) -> Any:
+    """The registered op, without autograd."""
+    with torch.no_grad():
+        return getattr(torch.ops.lumigrad, op).default(*arguments)
+
+
+def backward_op(op: str) -> str | None:
+    """The op that computes its gradient, if it has one."""
+    return f"{op}_backward" if f"{op}_backward" in DIRECTIONS else None
+
+
+def differentiable(op: str) -> list[str]:
+    """The inputs that its gradient can be asked for."""
+    name = backward_op(op)
+    return [] if name is None else [i.removeprefix("want_") for i in DIRECTIONS[name].inputs if i.startswith("want_")]
+
+
+def backward_case(case: Case, wanted: list[str] | None = None) -> Case:
+    """Its gradient, of a fixed sum of all its outputs, to some of its inputs, by default all."""
+    name = backward_op(case.op)
+    assert name is not None
+    values, outputs = case.inputs, output_values(case.op, call(case.op, *case.arguments))
+    values |= {f"want_{i}": wanted is None or i in wanted for i in differentiable(case.op)}
+    for seed, (output, value) in enumerate(outputs.items()):
+        values.setdefault(output, value)
+        if value.dtype.is_floating_point:
+            values[f"grad_{output}"] = random(*value.shape, seed=100 + seed, dtype=value.dtype)
+    return Case(name, case.name, tuple(values[name] for name in DIRECTIONS[name].inputs))
+
+
+def output_values(op: str, result: Any) -> dict[str, Any]:
+    """What an op returned, by name."""
+    names = [output.name for output in DIRECTIONS[op].outputs]
+    return dict(zip(names, result if len(names) > 1 else (result,)))
+
+
+def evaluate(case: Case) -> dict[str, Tensor]:
+    """All outputs of the op and its gradient, by name."""
+    results = output_values(case.op, call(case.op, *case.arguments))
+    if backward_op(case.op):
+        gradient = backward_case(case)
+        results |= output_values(gradient.op, call(gradient.op, *gradient.arguments))
+    flat = {name: value for name, value in results.items() if isinstance(value, Tensor)}
+    for name in results.keys() - flat.keys():
+        flat |= {f"{name}[{i}]": value for i, value in enumerate(results[name])}
+    return flat
+
+
+def evaluate_all(large: bool = False) -> dict[str, Tensor]:
+    """All outputs of all cases in both types."""
+    return {
+        f"{case} {dtype}: {name}": value
+        for dtype in (torch.float32, torch.float64)
+        for case in cases(dtype, large)
+        for name, value in evaluate(case).items()
+    }
+
+
+def wanting_gradients(case: Case) -> tuple:
+    """The arguments, those that gradients reach as leaves that ask for them."""
+    asked = differentiable(case.op)
+
+    def leaf(value: Any) -> Any:
+        if isinstance(value, list):
+            return [leaf(item) for item in value]
+        return value.detach().clone().requires_grad_() if isinstance(value, Tensor) else value
+
+    return tuple(leaf(value) if name in asked else value for name, value in case.inputs.items())
+
+
+def spoiled(case: Case) -> Iterator[Case]:
+    """The case with values that nobody would give, here and there in one of its inputs at a time."""
+    for i, value in enumerate(case.arguments):
+        if not isinstance(value, Tensor) or not value.numel():
+            continue
+        floating = value.dtype.is_floating_point
+        for bad in (torch.nan, torch.inf, -torch.inf, 1e30, -1e-40) if floating else (-1, -(2**31), 2**31 - 1, 77):
+            wrong = value.clone()
+            wrong.view(-1)[:: max(1, wrong.numel() // 7)] = bad
+            yield case._replace(arguments=(*case.arguments[:i], wrong, *case.arguments[i + 1 :]))
+
+
+# ---- The calls ---------------------------------------------------------------------------------------------
+
+Calls = Iterator[tuple[str, str, tuple]]
+
+
+def _surface(dtype: torch.dtype, large: bool) -> Calls:
+    size = (131, 170) if large else (12, 14)
+    pos, tri = sphere_views(3 if large else 1, 2, dtype)
+    loose, faces = random_triangles(300 if large else 6, seed=3, behind=0.1)
+    loose, half = loose.to(dtype), len(faces) // 2
+    ranges = torch.tensor([[0, len(faces)], [half, 2], [1, 0]])
+    plain = (8, False, None, None, False)
+    frag_tri, bary, depth, bary_d, zbuffer = call("rasterize", pos, tri, None, *size, True, True, *plain)
+    yield "rasterize", "views", (pos, tri, None, *size, True, False, *plain)
+    yield "rasterize", "ranges", (loose, faces, ranges, *size, False, False, *plain)
+    yield "rasterize", "one view", (loose, faces, None, *size, True, True, 4, True, None, None, False)
+    yield "rasterize", "next layer", (pos, tri, None, *size, True, True, 8, False, frag_tri, zbuffer, False)
+    yield "rasterize", "deeper layer", (pos, tri, None, *size, True, True, 4, True, frag_tri, zbuffer, True)
+
+    attr = random(2, pos.shape[1], 5, dtype=dtype)
+    yield "interpolate", "derivatives", (attr, tri, frag_tri, bary, bary_d, [0, 3])
+    yield "interpolate", "shared", (attr[0, :, :3].contiguous(), tri, frag_tri, bary, None, None)
+    yield "interpolate", "no channels", (attr[0], tri, frag_tri, bary, bary_d, [])
+
+    weld = torch.arange(pos.shape[1], dtype=torch.int32) // 2
+    topology = call("edge_topology", tri, None)
+    yield "edge_topology", "indices", (tri, None)
+    yield "edge_topology", "welded", (tri, weld)
+    yield "edge_topology", "far apart", (tri * 1000, None)
+
+    color = random(2, *size, 3, dtype=dtype)
+    shared = pos[0].contiguous()
+    yield "antialias", "views", (color, frag_tri, depth, pos, tri, topology, False)
+    yield "antialias", "unbounded", (color, frag_tri, depth, shared, tri, topology, True)
+    yield "edge_gradient", "views", (color, frag_tri, bary, pos, tri)
+    yield "edge_gradient", "shared", (color, frag_tri, bary, shared, tri)
+    yield "nmr_gradient", "whole lines", (color, frag_tri, pos, tri, 0, 1e-4)
+    yield "nmr_gradient", "reach", (color, frag_tri, shared, tri, 3, 1e-3)
+
+
+def _texture(dtype: torch.dtype, large: bool) -> Calls:
+    image = (2, 40, 41) if large else (2, 5, 6)
+    tex = random(2, 17, 30, 3, dtype=dtype)
+    cube = random(1, 6, 13, 13, 4, seed=1, dtype=dtype)
+    uv, direction = random(*image, 2, seed=2, dtype=dtype), random(*image, 3, seed=3, dtype=dtype)
+    uv_d, direction_d = (0.1 * random(*value.shape, 2, seed=4, dtype=dtype) for value in (uv, direction))
+    bias = random(*image, seed=5, dtype=dtype)
+    packed = call("build_mips", tex, 4)
+    mips, first = [], 0
+    for height, width in ((8, 15), (4, 7), (2, 3), (1, 1)):
+        mips.append(packed[first : first + 6 * height * width].view(2, height, width, 3).clone())
+        first += 6 * height * width
+    yield "build_mips", "odd sides", (tex, 4)
+    yield "build_mips", "cube", (cube, 3)
+    yield "build_mips", "none", (tex, 0)
+    yield "texture", "built", (tex, uv, uv_d, bias, [], 4, 3, 0, 1)
+    yield "texture", "given", (tex, uv, uv_d, None, mips, 0, 3, 1, 4)
+    yield "texture", "level below", (tex[:1].contiguous(), uv, None, bias, [], 2, 2, 2, 1)
+    yield "texture", "linear", (tex[:1].contiguous(), uv, None, None, [], 0, 1, 3, 1)
+    yield "texture", "nearest", (tex, uv, None, None, [], 0, 0, 0, 1)
+    yield "texture", "cube", (cube, direction, direction_d, None, [], 3, 3, 4, 2)
+
+
+def _soft(dtype: torch.dtype, large: bool) -> Calls:
+    size = (97, 70) if large else (12, 14)
+    pos, tri = sphere_views(2 if large else 1, 2, dtype)
+    loose, faces = random_triangles(60 if large else 6, seed=3, behind=0.1)
+    loose, half = loose.to(dtype), len(faces) // 2
+    ranges = torch.tensor([[0, len(faces)], [half, 2], [1, 0]])
+    attr = random(2, pos.shape[1], 3, seed=7, dtype=dtype)
+    yield "soft_rasterize", "views", (pos, tri, None, *size, 3, 0.01, 3)
+    yield "soft_rasterize", "ranges", (loose, faces, ranges, *size, 9, 1e-3, 0)
+    yield "soft_rasterize", "one view", (loose, faces, None, *size, 1, 0.0, 7)
+    softras, pytorch3d = (0.01, 3, 0, 1e-3, 1e-2, 1e-3, 0.0, 0.0, 0.0), (0.01, 7, 0, 1e-3, 1e-2, 1e-10, 1e-10, 1.0, 9.0)
+    yield "soft_blend", "colors", (pos, tri, None, attr, tri, *size, *softras)
+    yield "soft_blend", "nearness by w", (pos, tri, None, attr[0], tri, *size, *pytorch3d)
+    yield "soft_blend", "ranges", (loose, faces, ranges, loose, faces.flip(0).contiguous(), *size, *softras)
+    yield "soft_blend", "silhouette", (loose, faces, None, None, None, *size, 0.01, 3, 1, 1e-3, *[0.0] * 5)
+
+
+def _splat(dtype: torch.dtype, large: bool) -> Calls:
+    size, count = ((70, 90), 300) if large else ((9, 11), 6)
+    camera = cameras(dtype, size=size)
+    lens = torch.stack([camera[name] for name in ("fx", "fy", "cx", "cy")], -1)
+    seen = (camera["view"], lens)
+    for footprint, code, name, blend, most in (("gaussian", 0, "alpha", 0, 0), ("disc", 1, "normalised", 2, 0),
+                                               ("square", 2, "nearest", 3, 3), ("disc", 1, "alpha", 0, 5)):  # fmt: skip
+        xy, shapes, depths, features, opacities, background = _flat(footprint, count, dtype, size)
+        flat = (xy, shapes, depths, opacities, features, background, None, None, None)
+        rules = (0.99, 1 / 255, 1e-4, 0.0, 1.0, 0.3 if blend == 2 else 0.0, most)
+        yield "splat", f"{footprint}, {name}", (*flat, code, blend, *size, *rules, 3 if most else 0)
+    scene = list(sphere_scene(count, dtype).values())
+    positions, radii, features, opacities, background = scene
+    spheres = (positions, radii, None, opacities, features, background, *seen, torch.tensor([0.1], dtype=dtype))
+    rules = (1.0, 0.0, 0.0, 0.5, 9.0, 0.0, 0)
+    yield "splat", "spheres", (*spheres, 3, 1, *size, *rules, 2)
+    yield "splat", "spheres, orthographic", (*spheres, 4, 1, *size, *rules, 0)
+
+    means, quats, scales = gaussian_scene(count, dtype).values()
+    flat_scales = surfel_scene(count, dtype)["scales"]
+    projected = call("project_surfels", means, quats, flat_scales, *seen, 0.01, 1e10, False)
+    features = torch.cat((random(2, count, 3, seed=4, dtype=dtype), projected[3]), -1)
+    background = random(2, 6, seed=5, dtype=dtype)
+    cut = (*projected[:3], opacities, features, background, None, None, None)
+    yield "splat", "surfels", (*cut, 5, 0, *size, 0.99, 1 / 255, 1e-4, 0.2, 100.0, 0.0, 0, 1)
+    for name, orthographic in (("perspective", False), ("orthographic", True)):
+        yield "project_gaussians", name, (means, quats, scales, *seen, *size, 0.3, 0.01, 1e10, orthographic)
+        yield "project_surfels", name, (means, quats, flat_scales, *seen, 0.01, 1e10, orthographic)
+
+    xy = _flat("disc", count, dtype, size)[0]
+    reach = 6 + 6 * random(2, count, seed=1, dtype=dtype)
+    yield "splat_visibility", "views", (random(2, *size, dtype=dtype), xy, reach)
+
+
+def _flat(footprint: str, count: int, dtype: torch.dtype, size: tuple[int, int]) -> list[Tensor]:
+    """Places, shapes, depths, features, opacities and a background."""
+    return list(flat_scene(footprint, count, dtype=dtype, size=size).values())
