@@ -58,15 +58,15 @@ def near_straddler(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     return to_clip(points, perspective(70.0)).to(dtype), torch.tensor([[0, 1, 2], [3, 4, 5]])
 
 
-def hits(pos: Tensor, tri: Tensor, resolution: tuple[int, int], at_most: int = 8) -> Tensor:
-    """How many triangles cover each pixel, found by peeling; fails where there are more than `at_most`."""
-    count = torch.zeros(1, *resolution, dtype=torch.int32)
-    for frags in lg.peel(pos, tri, resolution, at_most + 1, derivatives=False):
+def hits(pos: Tensor, tri: Tensor, size: tuple[int, int], max_layers: int = 8) -> Tensor:
+    """How many triangles cover each pixel, found by peeling; fails where there are more than `max_layers`."""
+    count = torch.zeros(1, *size, dtype=torch.int32)
+    for frags in lg.peel(pos, tri, size, max_layers + 1, derivatives=False):
         seen = frags.tri >= 0
         if not seen.any():
             return count
         count += seen
-    raise AssertionError(f"more than {at_most} layers")
+    raise AssertionError(f"more than {max_layers} layers")
 
 
 @contextmanager
@@ -108,11 +108,11 @@ def _grads(outputs: Iterable[Tensor], inputs: dict[str, Tensor], seed: int) -> d
 
 
 def mesh_outputs(
-    pos: Tensor, tri: Tensor, resolution: tuple[int, int], channels: int = 3, ranges: Tensor | None = None
+    pos: Tensor, tri: Tensor, size: tuple[int, int], channels: int = 3, ranges: Tensor | None = None
 ) -> dict[str, Tensor]:
     """All outputs and gradients of rasterize, interpolate and antialias on a scene."""
     pos = pos.detach().clone().requires_grad_()
-    frags = lg.rasterize(pos, tri, resolution, ranges)
+    frags = lg.rasterize(pos, tri, size, ranges)
     attr = random(pos.shape[-2], channels, seed=1, dtype=pos.dtype).requires_grad_()
     bary, bary_d = frags.bary.detach().requires_grad_(), frags.bary_d.detach().requires_grad_()
     fixed = frags._replace(bary=bary, bary_d=bary_d, depth=frags.depth.detach())
@@ -162,17 +162,17 @@ def texture_outputs(dtype: torch.dtype, size: int = 40) -> dict[str, Tensor]:
     return result
 
 
-def soft_outputs(pos: Tensor, tri: Tensor, resolution: tuple[int, int]) -> dict[str, Tensor]:
+def soft_outputs(pos: Tensor, tri: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
     """Outputs and gradients of soft rasterization, with fragments of two tile sizes and without fragments."""
     result = {}
     inputs = {"pos": pos.detach().clone().requires_grad_()}
-    for most in (1, 9):
-        frags = lg.soft_rasterize(inputs["pos"], tri, resolution, most, 1e-3)
-        result.update({f"soft {most} {k}": v for k, v in frags._asdict().items()})
-        result.update({f"soft {most} {k}": v for k, v in _grads(frags[1:], inputs, 50).items()})
+    for faces in (1, 9):
+        frags = lg.soft_rasterize(inputs["pos"], tri, size, faces, 1e-3)
+        result.update({f"soft {faces} {k}": v for k, v in frags._asdict().items()})
+        result.update({f"soft {faces} {k}": v for k, v in _grads(frags[1:], inputs, 50).items()})
     inputs["attr"] = random(pos.shape[-2], 3, seed=7, dtype=pos.dtype).requires_grad_()
-    colors = lg.soft_colors(inputs["pos"], tri, inputs["attr"], resolution, 1e-4, 1e-2)
-    mask = lg.soft_silhouette(inputs["pos"], tri, resolution, 1e-4, falloff="exponential")
+    colors = lg.soft_colors(inputs["pos"], tri, inputs["attr"], size, 1e-4, 1e-2)
+    mask = lg.soft_silhouette(inputs["pos"], tri, size, 1e-4, falloff="exponential")
     result.update({f"soft blend {k}": v for k, v in _grads((colors, mask), inputs, 60).items()})
     return {**result, "soft colors": colors, "soft mask": mask}
 

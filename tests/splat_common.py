@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
 
 
 def cameras(dtype: torch.dtype = torch.float64, views: int = 2, size: tuple[int, int] = (20, 26)) -> dict[str, Tensor]:
-    """Cameras at some distance from the origin, turned a little, with unequal focal lengths."""
+    """The tensors of a View: cameras at some distance from the origin, turned a little, with unequal focal lengths."""
     matrices = []
     for i in range(views):
         z = 0.2 - 0.3 * i
@@ -30,12 +32,33 @@ def cameras(dtype: torch.dtype = torch.float64, views: int = 2, size: tuple[int,
         matrices.append(matrix)
     number = torch.arange(views, dtype=dtype)
     return {
-        "view": torch.stack(matrices).to(dtype),
+        "matrix": torch.stack(matrices).to(dtype),
         "fx": 24.0 + number,
         "fy": 22.0 - number,
         "cx": size[1] / 2 + 0.3 * number,
         "cy": size[0] / 2 - 0.2 - 0.1 * number,
     }
+
+
+def cameras_of(
+    projection: str, size: tuple[int, int] = (20, 26), dtype: torch.dtype = torch.float64
+) -> dict[str, Tensor]:
+    """`cameras` whose focal lengths suit the projection."""
+    camera = cameras(dtype, size=size)
+    if projection == "orthographic":
+        camera["fx"], camera["fy"] = camera["fx"] / 4, camera["fy"] / 4
+    return camera
+
+
+def straight(size: tuple[int, int], focal: float, dtype: torch.dtype = torch.float64, **options: Any) -> lg.View:
+    """A camera at the origin, looking along -z."""
+    return lg.View(torch.eye(4, dtype=dtype), focal, focal, size[1] / 2, size[0] / 2, size, **options)
+
+
+def call(op: Callable, **values: Any) -> Any:
+    """Call an op with the parts of its view among its keyword arguments, where each can be a leaf of its own."""
+    parts = {name: values.pop(name) for name in lg.View._fields if name in values}
+    return op(**values, view=lg.View(**parts))
 
 
 def sphere_scene(
@@ -44,8 +67,8 @@ def sphere_scene(
     return {
         "positions": random(count, 3, seed=seed, dtype=dtype) * 1.3,
         "radii": 0.25 + 0.2 * random(count, seed=seed + 1, dtype=dtype),
-        "payload": random(count, channels, seed=seed + 2, dtype=dtype),
-        "opacity": 0.6 + 0.35 * random(count, seed=seed + 3, dtype=dtype),
+        "features": random(count, channels, seed=seed + 2, dtype=dtype),
+        "opacities": 0.6 + 0.35 * random(count, seed=seed + 3, dtype=dtype),
         "background": random(channels, seed=seed + 4, dtype=dtype),
     }
 
@@ -66,7 +89,7 @@ def surfel_scene(
         "quats": random(count, 4, seed=seed + 1, dtype=dtype),
         "scales": 0.2 + 0.15 * random(count, 2, seed=seed + 2, dtype=dtype),
         "opacities": 0.6 + 0.35 * random(count, seed=seed + 3, dtype=dtype),
-        "payload": random(count, channels, seed=seed + 4, dtype=dtype),
+        "features": random(count, channels, seed=seed + 4, dtype=dtype),
         "background": random(channels, seed=seed + 5, dtype=dtype),
     }
 
@@ -76,7 +99,7 @@ def disc_scene(count: int = 12, dtype: torch.dtype = torch.float64, channels: in
         "positions": random(count, 3, dtype=dtype) * 1.3,
         "normals": random(count, 3, seed=1, dtype=dtype),
         "radii": 0.15 + 0.1 * random(count, seed=2, dtype=dtype),
-        "payload": random(count, channels, seed=3, dtype=dtype),
+        "features": random(count, channels, seed=3, dtype=dtype),
         "background": random(channels, seed=4, dtype=dtype),
     }
 
@@ -92,10 +115,10 @@ def flat_scene(
     radii = 4 + 2 * random(views, count, seed=seed + 1, dtype=dtype)
     return {
         "xy": (0.55 + 0.6 * random(views, count, 2, seed=seed, dtype=dtype)) * extent,
-        "shape": torch.stack((a, b, c), -1) if footprint == "gaussian" else radii,
-        "depth": 5 + random(views, count, seed=seed + 4, dtype=dtype),
-        "payload": random(count, channels, seed=seed + 5, dtype=dtype),
-        "opacity": 0.6 + 0.35 * random(count, seed=seed + 6, dtype=dtype),
+        "shapes": torch.stack((a, b, c), -1) if footprint == "gaussian" else radii,
+        "depths": 5 + random(views, count, seed=seed + 4, dtype=dtype),
+        "features": random(count, channels, seed=seed + 5, dtype=dtype),
+        "opacities": 0.6 + 0.35 * random(count, seed=seed + 6, dtype=dtype),
         "background": random(channels, seed=seed + 7, dtype=dtype),
     }
 
@@ -118,7 +141,8 @@ def splat_outputs(dtype: torch.dtype) -> dict[str, Tensor]:
     result = {}
     for name, (op, inputs, options) in calls.items():
         leaves = {k: v.requires_grad_() for k, v in inputs.items()}
-        outputs = [o for o in op(**leaves, size=size, **options) if o is not None]
+        made = call(op, **leaves, size=size, **options) if op is not lg.splat else op(**leaves, size=size, **options)
+        outputs = [o for o in made if o is not None]
         floats = [o for o in outputs if o.requires_grad]
         loss = sum((o.nan_to_num() * random(*o.shape, seed=i, dtype=dtype)).sum() for i, o in enumerate(floats))
         grads = torch.autograd.grad(loss, list(leaves.values()))

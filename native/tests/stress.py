@@ -20,7 +20,7 @@ from lumigrad.ops import installation
 from lumigrad.ops.surface._antialias import antialias_with
 from lumigrad.ops.surface._peel import peel_layers
 
-RESOLUTIONS = [(1, 1), (1, 7), (65, 1), (3, 2), (16, 17), (63, 66), (64, 64), (129, 70)]
+SIZES = [(1, 1), (1, 7), (65, 1), (3, 2), (16, 17), (63, 66), (64, 64), (129, 70)]
 random = torch.Generator().manual_seed(0)
 
 
@@ -54,74 +54,74 @@ def differentiate(outputs: list[Tensor]) -> None:
         torch.autograd.backward(outputs, [uniform(*out.shape, dtype=out.dtype) for out in outputs])
 
 
-def mesh_ops(pos: Tensor, tri: Tensor, resolution: tuple[int, int], ranges: Tensor | None, channels: int) -> None:
+def mesh_ops(pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | None, channels: int) -> None:
     pos = pos.clone().requires_grad_()
-    frags = lg.rasterize(pos, tri, resolution, ranges)
+    frags = lg.rasterize(pos, tri, size, ranges)
     attr = uniform(pos.shape[-2], channels, dtype=pos.dtype).requires_grad_()
     listed = [channels - 1, 0] if channels else []
     out, out_d = lg.interpolate(attr, frags, tri, listed)
     topology = lg.edge_topology(tri)
     smooth = [antialias_with(out, frags, pos, tri, topology, unbounded) for unbounded in (False, True)]
     differentiate([*frags[1:], out, out_d, *smooth])
-    lean = lg.rasterize(pos, tri, resolution, ranges, derivatives=False)
+    lean = lg.rasterize(pos, tri, size, ranges, derivatives=False)
     differentiate([lean.depth, lg.interpolate(attr.detach(), lean, tri - (tri == 0).to(tri.dtype))])
     for bits, coincident in ((8, False), (4, True)):
-        for layer in peel_layers(pos, tri.int(), ranges, resolution, 2, bits == 8, bits, coincident, coincident):
+        for layer in peel_layers(pos, tri.int(), ranges, size, 2, bits == 8, bits, coincident, coincident):
             differentiate([layer.depth])
 
 
-def soft_ops(pos: Tensor, tri: Tensor, resolution: tuple[int, int], ranges: Tensor | None) -> None:
+def soft_ops(pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | None) -> None:
     pos = pos.clone().requires_grad_()
     attr = uniform(pos.shape[-2], 3, dtype=pos.dtype).requires_grad_()
     for faces, blur, cull in ((1, 0.0, False), (7, 0.05, True)):
-        frags = lg.soft_rasterize(pos, tri, resolution, faces, blur, ranges, cull_backfaces=cull)
+        frags = lg.soft_rasterize(pos, tri, size, faces, blur, ranges, cull_backfaces=cull)
         differentiate([*frags[1:], lg.soft_interpolate(attr, frags, tri)])
     for mode, falloff in (("softras", "sigmoid"), ("pytorch3d", "exponential")):
-        differentiate([lg.soft_silhouette(pos, tri, resolution, 0.01, falloff=falloff, ranges=ranges)])
-        differentiate([lg.soft_colors(pos, tri, attr, resolution, 0.01, 0.1, mode=mode, ranges=ranges)])
+        differentiate([lg.soft_silhouette(pos, tri, size, 0.01, falloff=falloff, ranges=ranges)])
+        differentiate([lg.soft_colors(pos, tri, attr, size, 0.01, 0.1, mode=mode, ranges=ranges)])
 
 
-def gradient_methods(pos: Tensor, tri: Tensor, resolution: tuple[int, int]) -> None:
+def gradient_methods(pos: Tensor, tri: Tensor, size: tuple[int, int]) -> None:
     pos = pos.clone().requires_grad_()
-    frags = lg.rasterize(pos, tri, resolution)
+    frags = lg.rasterize(pos, tri, size)
     color = uniform(*frags.tri.shape, 2, dtype=pos.dtype).requires_grad_()
     differentiate([lg.gradients.apply(color, frags, pos, tri, method) for method in ("edge", "nmr")])
 
 
-def splat_ops(dtype: torch.dtype, resolution: tuple[int, int]) -> None:
+def splat_ops(dtype: torch.dtype, size: tuple[int, int]) -> None:
     views, count = 2, 200
-    view = torch.eye(4, dtype=dtype).repeat(views, 1, 1)
-    view[:, 2, 3] = -3
-    camera = [view, *(torch.full((views,), value, dtype=dtype) for value in (30.0, 30.0, 8.0, 8.0))]
+    matrix = torch.eye(4, dtype=dtype).repeat(views, 1, 1)
+    matrix[:, 2, 3] = -3
+    camera = [matrix, *(torch.full((views,), value, dtype=dtype) for value in (30.0, 30.0, 8.0, 8.0))]
     camera = [value.requires_grad_() for value in camera]
     where = 3 * uniform(count, 3, dtype=dtype)
     where[0, 0], where[1, 2], where[2] = torch.nan, torch.inf, 3e38
-    size, opacity = uniform(count, dtype=dtype), uniform(count, dtype=dtype).abs()
-    size[:20] *= 100
-    size[20:40], opacity[30:50] = 0, 0
-    where, size, opacity = (value.requires_grad_() for value in (where, size, opacity))
+    radii, opacities = uniform(count, dtype=dtype), uniform(count, dtype=dtype).abs()
+    radii[:20] *= 100
+    radii[20:40], opacities[30:50] = 0, 0
+    where, radii, opacities = (value.requires_grad_() for value in (where, radii, opacities))
     quats, scales = uniform(count, 4, dtype=dtype).requires_grad_(), uniform(count, 3, dtype=dtype).abs()
     for channels, projection in ((1, "perspective"), (5, "orthographic")):
-        payload = uniform(count, channels, dtype=dtype).requires_grad_()
-        disc = (where, size, payload, resolution, *camera, opacity)
-        results = [lg.spheres(*disc, projection=projection, contributors=3)]
+        view = lg.View(*camera, size, projection)
+        features = uniform(count, channels, dtype=dtype).requires_grad_()
+        disc = (where, radii, features, view, opacities)
+        results = [lg.spheres(*disc, contributors=3)]
         for blend in ("alpha", "normalised", "nearest"):
-            footprint = "square" if blend == "nearest" else "disc"
-            results += [lg.points(*disc, footprint=footprint, blend=blend, projection=projection)]
-        results += [lg.gaussians(where, quats, scales, opacity, payload, resolution, *camera, projection=projection)]
+            results += [lg.points(*disc, footprint="square" if blend == "nearest" else "disc", blend=blend)]
+        results += [lg.gaussians(where, quats, scales, opacities, features, view)]
         differentiate([result.image for result in results])
-        flat = lg.surfels(where, quats, scales[:, :2], opacity, payload, resolution, *camera, projection=projection)
+        flat = lg.surfels(where, quats, scales[:, :2], opacities, features, view)
         differentiate([flat.image, flat.depth, flat.normals, flat.distortion, flat.median_depth])
         if projection == "perspective":
-            discs = lg.surface_splats(where, quats[:, 1:], size, payload, resolution, *camera, visibility_gradient=True)
+            discs = lg.surface_splats(where, quats[:, 1:], radii, features, view, visibility_gradient=True)
             differentiate([discs.image, discs.alpha])
 
 
-def hand_made(resolution: tuple[int, int]) -> None:
+def hand_made(size: tuple[int, int]) -> None:
     """Fragments and topologies that nobody would make: anything but reading or writing out of bounds."""
     pos, tri = uniform(9, 4), torch.randint(0, 9, (12, 3), generator=random).int()
     pos[:, 3] = 1
-    ids = torch.randint(-4, 12, (1, *resolution), generator=random).int()
+    ids = torch.randint(-4, 12, (1, *size), generator=random).int()
     frags = Fragments(ids, 1e3 * uniform(*ids.shape, 2), uniform(*ids.shape), uniform(*ids.shape, 2, 2))
     frags.depth[ids % 5 == 0] = torch.nan
     moving, color = pos.requires_grad_(), uniform(*ids.shape, 2).requires_grad_()
@@ -189,15 +189,15 @@ def main() -> None:
         torch.set_num_threads(count)
         for k, (pos, tri) in enumerate(soups(dtype)):
             views, half = torch.stack((pos, pos.flip(0))), len(tri) // 2
-            mesh_ops(views, tri, RESOLUTIONS[k % 8], None, channels=(0, 1, 3, 5)[k % 4])
+            mesh_ops(views, tri, SIZES[k % 8], None, channels=(0, 1, 3, 5)[k % 4])
             ranges = torch.tensor([[0, half], [half, len(tri) - half], [0, 0]])
-            mesh_ops(pos, tri, RESOLUTIONS[(k + 5) % 8], ranges, 2)
-            soft_ops(views, tri, RESOLUTIONS[(k + 2) % 8], None)
-            soft_ops(pos, tri, RESOLUTIONS[(k + 3) % 8], ranges)
-            gradient_methods(views, tri, RESOLUTIONS[(k + 4) % 8])
-        for resolution in RESOLUTIONS:
-            hand_made(resolution)
-            splat_ops(dtype, resolution)
+            mesh_ops(pos, tri, SIZES[(k + 5) % 8], ranges, 2)
+            soft_ops(views, tri, SIZES[(k + 2) % 8], None)
+            soft_ops(pos, tri, SIZES[(k + 3) % 8], ranges)
+            gradient_methods(views, tri, SIZES[(k + 4) % 8])
+        for size in SIZES:
+            hand_made(size)
+            splat_ops(dtype, size)
         texture_ops(dtype)
         wrong_calls()
     big = uniform(60, 4)

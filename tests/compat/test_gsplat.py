@@ -116,7 +116,7 @@ def test_screen_gradients() -> None:
 
     def loss(xy: Tensor) -> Tensor:
         out = lg.splat(xy, fixed["conics"], fixed["depths"], scene["colors"].detach(), (8, 10), fixed["opacities"],
-                       alpha_max=0.99, alpha_min=1 / 255, stop=1e-4)  # fmt: skip
+                       max_alpha=0.99, min_alpha=1 / 255, stop=1e-4)  # fmt: skip
         return (out.image * weights).sum()
 
     step = torch.zeros_like(fixed["means2d"])
@@ -239,8 +239,8 @@ def test_empty() -> None:
         ({"viewmats": torch.eye(4).double()}, ValueError, "viewmats: expected shape"),
         ({"Ks": torch.eye(3)[None].double()}, ValueError, "Ks: expected shape"),
         ({"backgrounds": torch.zeros(3).double()}, ValueError, "backgrounds: expected shape"),
-        ({"width": 0}, ValueError, "resolution: expected"),
-        ({"near_plane": 2.0, "far_plane": 1.0}, ValueError, "near, far: expected"),
+        ({"width": 0}, ValueError, "size: expected"),
+        ({"near_plane": 2.0, "far_plane": 1.0}, ValueError, "near_plane, far_plane: expected"),
         ({"render_mode": "depth"}, ValueError, "render_mode: expected one of 'RGB'"),
         ({"rasterize_mode": "sharp"}, ValueError, "rasterize_mode: expected one of"),
         ({"camera_model": "ftheta"}, ValueError, "camera_model: expected one of"),
@@ -264,10 +264,10 @@ def test_surfels() -> None:
     size = (SIZE["height"], SIZE["width"])
     flip = torch.tensor([1.0, -1, -1, 1], dtype=torch.float64)[:, None]
     Ks = scene["Ks"]
+    view = lg.View(flip * scene["viewmats"], Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2], size)
     expected = lg.surfels(
-        scene["means"], scene["quats"], scene["scales"][:, :2], scene["opacities"], scene["colors"], size,
-        flip * scene["viewmats"], Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2],
-    )  # fmt: skip
+        scene["means"], scene["quats"], scene["scales"][:, :2], scene["opacities"], scene["colors"], view
+    )
     image, alpha, normals, from_depth, distortion, median, meta = rasterization_2dgs(
         **scene, **SIZE, render_mode="RGB+ED", distloss=True
     )

@@ -195,7 +195,7 @@ def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"width": 0}, ValueError, "resolution: expected"),
+        ({"width": 0}, ValueError, "size: expected"),
         ({"max_num_balls": 0}, ValueError, "max_num_balls: expected"),
         ({"n_channels": 2.5}, ValueError, "n_channels: expected"),
         ({"n_track": 0}, ValueError, "n_track: expected"),

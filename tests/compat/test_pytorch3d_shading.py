@@ -37,8 +37,8 @@ class Shaded:
         cameras = p3d.FoVPerspectiveCameras(R=self.tensor("R")[None], T=self.tensor("T")[None], fov=float(data["fov"]))
         sigma = float(data["sigma"])
         params = p3d.BlendParams(sigma, float(data["gamma"]), data["background"].tolist())
-        blur, most = (0.0, 1) if "hard" in name else (sigma * math.log(1 / 1e-4 - 1), 20)
-        self.rasterizer = p3d.MeshRasterizer(cameras, p3d.RasterizationSettings(64, blur, most))
+        blur, faces = (0.0, 1) if "hard" in name else (sigma * math.log(1 / 1e-4 - 1), 20)
+        self.rasterizer = p3d.MeshRasterizer(cameras, p3d.RasterizationSettings(64, blur, faces))
         light, materials = self.tensor("light")[None], p3d.Materials(shininess=float(data["shininess"]))
         shader: torch.nn.Module
         if "silhouette" in name:

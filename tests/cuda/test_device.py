@@ -12,7 +12,7 @@ import pytest
 import torch
 from meshes import random_triangles
 from ops_common import inside_sphere, random, scaled_error, sphere_views
-from splat_common import cameras, disc_scene, gaussian_scene, sphere_scene, surfel_scene
+from splat_common import call, cameras, disc_scene, gaussian_scene, sphere_scene, surfel_scene
 from torch import Tensor
 
 import lumigrad as lg
@@ -102,7 +102,7 @@ class Splatted:
         elif kind == "gaussians":
             scene["scales"] = scene["scales"] * 0.3
             scene["opacities"] = 0.5 + 0.4 * random(count, seed=7, dtype=dtype)
-            scene["payload"] = random(count, 9, 3, seed=8, dtype=dtype)
+            scene["features"] = random(count, 9, 3, seed=8, dtype=dtype)
         camera = cameras(dtype, size=SIZE)
         camera["fx"], camera["fy"] = 4 * camera["fx"], 4 * camera["fy"]
         self.inputs = {name: value.to(device).requires_grad_() for name, value in {**scene, **camera}.items()}
@@ -113,13 +113,13 @@ class Splatted:
 
     def __call__(self) -> list[Tensor]:
         if self.kind == "spheres":
-            out = lg.spheres(**self.inputs, size=SIZE, min_depth=0.5, max_depth=9.0, contributors=3)
+            out = call(lg.spheres, **self.inputs, size=SIZE, min_depth=0.5, max_depth=9.0, contributors=3)
         elif self.kind == "gaussians":
-            out = lg.gaussians(**self.inputs, size=SIZE, harmonics=True, antialiased=True, contributors=3)
+            out = call(lg.gaussians, **self.inputs, size=SIZE, harmonics=True, antialiased=True, contributors=3)
         elif self.kind == "surfels":
-            out = lg.surfels(**self.inputs, size=SIZE, distortion_range=(1.0, 9.0), contributors=3)
+            out = call(lg.surfels, **self.inputs, size=SIZE, distortion_range=(1.0, 9.0), contributors=3)
         else:
-            out = lg.surface_splats(**self.inputs, size=SIZE, merge=0.3, visibility_gradient=True)
+            out = call(lg.surface_splats, **self.inputs, size=SIZE, merge=0.3, visibility_gradient=True)
         values = [getattr(out, name) for name in self.names]
         grads = torch.autograd.grad(values, list(self.inputs.values()), self.weights)
         return [out.alpha if out.ids is None else out.ids, *values, *grads]
@@ -173,10 +173,10 @@ def test_splats_in_a_graph_and_without_synchronisation() -> None:
 def test_more_pairs_than_lists_have_room_for() -> None:
     """A thousand primitives, each before all of the image's 4096 tiles; the nearest hide nothing."""
     count, size = 2000, (1024, 1024)
-    depth = torch.rand(1, count, generator=torch.Generator().manual_seed(0))
+    depths = torch.rand(1, count, generator=torch.Generator().manual_seed(0))
     xy = torch.full((1, count, 2), 512.0)
-    opacity = torch.full((count,), 1e-3)
-    inputs = (xy, torch.full((1, count), 2e3), depth, torch.rand(count, 1), size, opacity)
+    opacities = torch.full((count,), 1e-3)
+    inputs = (xy, torch.full((1, count), 2e3), depths, torch.rand(count, 1), size, opacities)
     ours, theirs = (
         lg.splat(*(v.to(device) if isinstance(v, Tensor) else v for v in inputs), footprint="disc")
         for device in ("cuda", "cpu")
@@ -199,11 +199,11 @@ def test_same_as_on_the_cpu(kind: type[Frame], dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 300), (300, 5), (512, 777)])
-@pytest.mark.parametrize("most", [1, 8, 50, 255])
-def test_soft_fragments_bit_for_bit(size: tuple[int, int], most: int) -> None:
+@pytest.mark.parametrize("faces", [1, 8, 50, 255])
+def test_soft_fragments_bit_for_bit(size: tuple[int, int], faces: int) -> None:
     for pos, tri in (inside_sphere(3), random_triangles(3000, seed=5, behind=0.1), sphere_views(6, 1)):
-        ours = lg.soft_rasterize(pos.cuda(), tri.cuda(), size, most, 1e-4)
-        for a, b in zip(ours, lg.soft_rasterize(pos, tri, size, most, 1e-4)):
+        ours = lg.soft_rasterize(pos.cuda(), tri.cuda(), size, faces, 1e-4)
+        for a, b in zip(ours, lg.soft_rasterize(pos, tri, size, faces, 1e-4)):
             assert torch.equal(a.cpu(), b)
 
 
@@ -350,8 +350,8 @@ def triangles_everywhere(count: int, size: float) -> tuple[Tensor, Tensor]:
 
 def test_fitting_splats() -> None:
     """The whole loop of `lumigrad splat` on the device; test_splats.py says what it has to reach."""
-    lens = [torch.full((1,), value) for value in (40.0, 40.0, 16.0, 16.0)]
-    camera = PerspectiveCamera(torch.eye(4)[None], *lens, (32, 32))
+    intrinsics = [torch.full((1,), value) for value in (40.0, 40.0, 16.0, 16.0)]
+    camera = PerspectiveCamera(torch.eye(4)[None], *intrinsics, (32, 32))
     cloud = PointCloud(random(200, 3) - torch.tensor([0.0, 0, 4]), 0.5 + 0.5 * random(200, 3, seed=1))
     photo = fit.Photo(torch.full((1, 32, 32, 3), 0.4), torch.ones(1, 32, 32, 1), camera).to(torch.device("cuda"))
     for model, strategy in ((fit.Gaussians(1, 4.0), fit.MCMC(300, every=5)),

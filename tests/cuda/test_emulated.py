@@ -23,7 +23,7 @@ from ops_common import (
     sphere_views,
     texture_outputs,
 )
-from splat_common import cameras, flat_scene, sphere_scene, splat_outputs
+from splat_common import call, cameras, flat_scene, sphere_scene, splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
@@ -110,14 +110,14 @@ def sorted_scene(name: str, count: int, channels: int) -> Callable[[], lg.Splats
     if name == "sphere":
         scene, camera = sphere_scene(count, torch.float32, channels), cameras(torch.float32, 3, (40, 70))
         scene["positions"] = (4 * scene["positions"]).round() / 4
-        return lambda: lg.spheres(**scene, **camera, size=(40, 70), min_depth=0.5, max_depth=9.0, contributors=5)
+        return lambda: call(lg.spheres, **scene, **camera, size=(40, 70), min_depth=0.5, max_depth=9.0, contributors=5)
     footprint, blend = name.split()
     scene = flat_scene(footprint, count, 3, torch.float32, channels, (40, 70))
-    scene["depth"] = scene["depth"].mul(8).round()
-    scene["shape"][:, ::7] *= 0.02 if footprint == "gaussian" else 5
-    scene["opacity"][::11] = 3.0
-    rules = {"alpha_max": 0.99, "alpha_min": 1 / 255, "stop": 1e-4}
-    options = {"footprint": footprint, "blend": blend, "limit": None if blend == "alpha" else 9, **rules}
+    scene["depths"] = scene["depths"].mul(8).round()
+    scene["shapes"][:, ::7] *= 0.02 if footprint == "gaussian" else 5
+    scene["opacities"][::11] = 3.0
+    rules = {"max_alpha": 0.99, "min_alpha": 1 / 255, "stop": 1e-4}
+    options = {"footprint": footprint, "blend": blend, "max_contributors": None if blend == "alpha" else 9, **rules}
     return lambda: lg.splat(**scene, size=(40, 70), contributors=5, **options)
 
 
@@ -128,10 +128,10 @@ SPLATS = ["sphere", "gaussian alpha", "gaussian normalised", "disc alpha", "squa
 @pytest.mark.parametrize(("count", "channels"), [(150, 20), (3000, 1)])
 def test_order_of_splats(name: str, count: int, channels: int) -> None:
     """The same contributors in the same order as on the CPU; in several chunks of the sort, and groups of channels."""
-    call = sorted_scene(name, count, channels)
-    expected = call()
+    draw = sorted_scene(name, count, channels)
+    expected = draw()
     with emulated_cuda():
-        actual = call()
+        actual = draw()
     assert (expected.ids >= 0).any()
     assert torch.equal(actual.ids, expected.ids)
     assert expected.median is None or torch.equal(actual.median, expected.median)
@@ -144,7 +144,7 @@ def test_order_of_splats(name: str, count: int, channels: int) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (17, 15), (1, 300), (300, 2)])
 def test_sizes_of_splat_images(size: tuple[int, int]) -> None:
     scene = flat_scene("disc", 30, 1, torch.float32, 3, size)
-    scene["shape"][0, 0] = 1e6  # everywhere
+    scene["shapes"][0, 0] = 1e6  # everywhere
     expected = lg.splat(**scene, size=size, footprint="disc")
     with emulated_cuda():
         assert scaled_error(lg.splat(**scene, size=size, footprint="disc").image, expected.image) < 1e-5
@@ -210,14 +210,14 @@ def test_soft_with_many_faces() -> None:
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("most", [1, 2, 7, 40, 255])
-def test_soft_lists_of_equal_faces(most: int) -> None:
+@pytest.mark.parametrize("faces", [1, 2, 7, 40, 255])
+def test_soft_lists_of_equal_faces(faces: int) -> None:
     """By depth, then by number, whatever order the heap had them in."""
     pos, tri = random_triangles(3, seed=5, size=2.0)
     again = tri.repeat(20, 1)
-    expected = lg.soft_rasterize(pos, again, (9, 14), most, 0.01)
+    expected = lg.soft_rasterize(pos, again, (9, 14), faces, 0.01)
     with emulated_cuda():
-        actual = lg.soft_rasterize(pos, again, (9, 14), most, 0.01)
+        actual = lg.soft_rasterize(pos, again, (9, 14), faces, 0.01)
     assert torch.equal(actual.tri, expected.tri)
     assert torch.equal(actual.z, expected.z)
     assert (expected.tri >= 0).any()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from cuda_kernels import emulated_cuda, library, set_order
 from ops_common import random, scaled_error
-from splat_common import cameras, disc_scene, flat_scene, surfel_scene
+from splat_common import call, cameras, disc_scene, flat_scene, straight, surfel_scene
 from torch import Tensor
 
 import lumigrad as lg
@@ -80,7 +80,7 @@ def test_channels_of_surfels(channels: int, dtype: torch.dtype) -> None:
     def run(**inputs: Tensor) -> lg.Surfels:
         measure = None if channels == 8 else (0.5, 20.0)
         projection = "orthographic" if channels == 1 else "perspective"
-        return lg.surfels(**inputs, size=SIZE, distortion_range=measure, projection=projection, contributors=4)
+        return call(lg.surfels, **inputs, size=SIZE, distortion_range=measure, projection=projection, contributors=4)
 
     inputs = surfels(channels, dtype)
     if channels == 1:
@@ -97,7 +97,7 @@ def test_gradients_of_one_output(name: str) -> None:
     inputs = surfels(9, torch.float64, 60)
 
     def run(**inputs: Tensor) -> dict[str, Tensor]:
-        return {name: getattr(lg.surfels(**inputs, size=SIZE), name)}
+        return {name: getattr(call(lg.surfels, **inputs, size=SIZE), name)}
 
     expected = results(run, inputs)
     assert expected["grad means"].any()
@@ -110,10 +110,10 @@ def test_median_where_half_is_left() -> None:
     z = torch.tensor([-2.0, -3, -4])[:, None]
     means = torch.cat((torch.zeros(3, 2), z), 1)
     inputs = {"means": means, "quats": torch.tensor([[1.0, 0, 0, 0]]).expand(3, 4), "scales": torch.full((3, 2), 1e5),
-              "opacities": torch.full((3,), 0.5), "payload": torch.eye(3)}  # fmt: skip
+              "opacities": torch.full((3,), 0.5), "features": torch.eye(3)}  # fmt: skip
 
     def run(**inputs: Tensor) -> dict[str, Tensor]:
-        out = lg.surfels(**inputs, size=(9, 9), view=torch.eye(4), fx=10.0, fy=10.0, cx=4.5, cy=4.5)
+        out = lg.surfels(**inputs, view=straight((9, 9), 10.0, torch.float32))
         return {"median": out.median, "median_depth": out.median_depth}
 
     expected = results(run, inputs)
@@ -129,10 +129,10 @@ def test_bands_of_surface_splats(channels: int, merge: float | None, dtype: torc
     inputs = discs(channels, dtype)
 
     def run(**inputs: Tensor) -> lg.Splats:
-        return lg.surface_splats(**inputs, size=SIZE, merge=merge, visibility_gradient=True)
+        return call(lg.surface_splats, **inputs, size=SIZE, merge=merge, visibility_gradient=True)
 
     expected = results(run, inputs)
-    other = lg.surface_splats(**inputs, size=SIZE, merge=1.0)
+    other = call(lg.surface_splats, **inputs, size=SIZE, merge=1.0)
     assert merge is None or not torch.equal(other.image, expected["image"])
     with emulated_cuda():
         compare(results(run, inputs), expected, dtype)
@@ -143,19 +143,18 @@ def test_bands_of_surface_splats(channels: int, merge: float | None, dtype: torc
 def test_projection_of_surfels(projection: str, dtype: torch.dtype) -> None:
     """The CPU's bit for bit; gradients of what is not drawn are zero."""
     scene = surfels(1, dtype, 700)
-    names = ("means", "quats", "scales", "view")
-    inputs = {name: scene[name] for name in names}
-    inputs["lens"] = torch.stack([scene[name] for name in ("fx", "fy", "cx", "cy")], -1)
+    inputs = {name: scene[name] for name in ("means", "quats", "scales", "matrix")}
+    inputs["intrinsics"] = torch.stack([scene[name] for name in ("fx", "fy", "cx", "cy")], -1)
 
-    def run(**inputs: Tensor) -> dict[str, Tensor]:
-        outputs = project_surfels(**inputs, projection=projection, near=0.01, far=1e10)
-        return dict(zip(("xy", "shape", "depth", "normals"), outputs))
+    def run(matrix: Tensor, intrinsics: Tensor, **surfels: Tensor) -> dict[str, Tensor]:
+        view = lg.View(matrix, *intrinsics.unbind(-1), SIZE, projection)
+        return project_surfels(**surfels, view=view, intrinsics=intrinsics)._asdict()
 
     expected = results(run, inputs)
-    assert expected["depth"].isnan().any()
+    assert expected["depths"].isnan().any()
     with emulated_cuda():
         actual = results(run, inputs)
-    for name in ("xy", "shape", "depth", "normals"):
+    for name in ("xy", "shapes", "depths", "normals"):
         assert torch.equal(actual[name].nan_to_num(), expected[name].nan_to_num()), name
     compare(actual, expected, dtype)
     for name in ("means", "quats", "scales"):
@@ -198,7 +197,7 @@ def test_deterministic(name: str) -> None:
     options = {} if name == "surfels" else {"visibility_gradient": True}
 
     def run(**inputs: Tensor) -> tuple:
-        return getattr(lg, name)(**inputs, size=SIZE, **options)
+        return call(getattr(lg, name), **inputs, size=SIZE, **options)
 
     expected = results(run, inputs)
     with emulated_cuda():
@@ -219,7 +218,7 @@ def test_nothing_to_draw() -> None:
         inputs = scene | cameras(torch.float32, size=SIZE)
 
         def run(**inputs: Tensor) -> tuple:
-            return op(**inputs, size=SIZE)  # noqa: B023 - called within the loop's turn
+            return call(op, **inputs, size=SIZE)  # noqa: B023 - called within the loop's turn
 
         expected = results(run, inputs)
         with emulated_cuda():

@@ -290,7 +290,7 @@ def test_int64_triangles() -> None:
         assert torch.equal(value, mesh_outputs(pos, tri, SIZE)[name])
 
 
-def test_resolution_may_be_anything_like_two_integers() -> None:
+def test_size_may_be_anything_like_two_integers() -> None:
     pos, tri, frags = scene()
-    for resolution in (list(SIZE), torch.Size(SIZE), torch.tensor(SIZE), frags.tri.shape[1:]):
-        assert torch.equal(lg.rasterize(pos, tri, resolution).tri, frags.tri)
+    for size in (list(SIZE), torch.Size(SIZE), torch.tensor(SIZE), frags.tri.shape[1:]):
+        assert torch.equal(lg.rasterize(pos, tri, size).tri, frags.tri)

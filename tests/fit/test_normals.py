@@ -16,20 +16,20 @@ def camera(size: tuple[int, int] = (24, 30)) -> PerspectiveCamera:
 
 def test_plane() -> None:
     """Its depth has its normal everywhere but on the border."""
-    view = camera()
+    seen = camera()
     normal = torch.nn.functional.normalize(torch.tensor([0.4, 0.3, 1.0]), dim=0)
-    origins, directions = view.rays()
+    origins, directions = seen.rays()
     along = -(origins @ normal) / (directions @ normal)
-    depth = view.depth((origins + along[..., None] * directions).flatten(0, 1)).view(24, 30)
+    depth = seen.depth((origins + along[..., None] * directions).flatten(0, 1)).view(24, 30)
     depth[5, 5] = 0
-    normals = normals_from_depth(depth, view)
+    normals = normals_from_depth(depth, seen)
     lacking = torch.ones(24, 30, dtype=torch.bool)
     lacking[1:-1, 1:-1] = False
     lacking[5, 4:7] = lacking[4:7, 5] = True
     assert torch.equal((normals == 0).all(-1), lacking)
     assert torch.allclose(normals[~lacking], normal.expand_as(normals[~lacking]), atol=1e-4)
     with pytest.raises(ValueError, match="depth: expected shape"):
-        normals_from_depth(depth[1:], view)
+        normals_from_depth(depth[1:], seen)
 
 
 def sphere_of_surfels(turn: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,24 +45,23 @@ def sphere_of_surfels(turn: float) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_consistency() -> None:
     """It is small for surfels that lie on their surface, grows when they are turned, and turns them back."""
-    view = camera((48, 48))
-    lens = (view.size, view.world_to_camera, view.fx, view.fy, view.cx, view.cy)
+    seen = camera((48, 48))
     scales, opacities = torch.full((3000, 2), 0.08), torch.full((3000,), 0.9)
     errors = []
     for turn in (0.0, 0.3):
         points, quats = sphere_of_surfels(turn)
         quats.requires_grad_()
-        out = lg.surfels(points, quats, scales, opacities, points, *lens)
+        out = lg.surfels(points, quats, scales, opacities, points, seen.view())
         for median in (False, True):
-            errors.append(normal_consistency(out, view, median))
+            errors.append(normal_consistency(out, seen, median))
     assert errors[0] < 0.04
     assert errors[2] > 2 * errors[0]
     assert errors[3] > errors[1]
     quats = quats.detach().requires_grad_()
     optimizer = torch.optim.Adam([quats], 0.02)
     for _ in range(15):
-        out = lg.surfels(points, quats, scales, opacities, points, *lens)
-        loss = normal_consistency(out, view)
+        out = lg.surfels(points, quats, scales, opacities, points, seen.view())
+        loss = normal_consistency(out, seen)
         optimizer.zero_grad()
         loss.backward()
         assert quats.grad is not None

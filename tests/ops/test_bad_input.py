@@ -27,8 +27,8 @@ COLOR = random(1, *SIZE, 3)
 TOPOLOGY = lg.edge_topology(TRI)
 
 
-def rasterize(pos: Any = POS, tri: Any = TRI, resolution: Any = SIZE, ranges: Any = None) -> Any:
-    return lg.rasterize(pos, tri, resolution, ranges)
+def rasterize(pos: Any = POS, tri: Any = TRI, size: Any = SIZE, ranges: Any = None) -> Any:
+    return lg.rasterize(pos, tri, size, ranges)
 
 
 def interpolate(attr: Any = ATTR, tri: Any = TRI, derivatives: Any = False, **changes: Any) -> Any:
@@ -79,15 +79,15 @@ CASES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("tri extremes", lambda: rasterize(tri=TRI.long().fill_(2**63 - 1)), ValueError, r"tri\[0, 0\] is"),
     ("tri of no vertices", lambda: rasterize(pos=POS[:0]), ValueError, r"tri\[0, 0\] is 0, but pos has 0 vertices"),
     ("tri behind", lambda: rasterize(tri=torch.tensor([[0, 1, 2]] * 5000 + [[0, 1, 9]])), ValueError, r"tri\[5000, 2\] is 9"),
-    # resolution
-    ("no rows", lambda: rasterize(resolution=(0, 4)), ValueError, r"resolution: expected 1 to 32768 .*got \(0, 4\)"),
-    ("negative", lambda: rasterize(resolution=(4, -4)), ValueError, r"resolution: .*got \(4, -4\)"),
-    ("too wide", lambda: rasterize(resolution=(4, 32769)), ValueError, r"resolution: .*got \(4, 32769\)"),
-    ("huge", lambda: rasterize(resolution=(2**70, 1)), ValueError, r"resolution: expected 1 to 32768"),
-    ("float sizes", lambda: rasterize(resolution=(4.0, 4)), TypeError, r"resolution: expected \(height, width\)"),
-    ("one number", lambda: rasterize(resolution=4), TypeError, r"resolution: expected \(height, width\) .*got 4"),
-    ("three numbers", lambda: rasterize(resolution=(4, 4, 3)), TypeError, r"resolution: .*got \(4, 4, 3\)"),
-    ("text", lambda: rasterize(resolution="44"), TypeError, r"resolution: .*got '44'"),
+    # size
+    ("no rows", lambda: rasterize(size=(0, 4)), ValueError, r"size: expected 1 to 32768 .*got \(0, 4\)"),
+    ("negative", lambda: rasterize(size=(4, -4)), ValueError, r"size: .*got \(4, -4\)"),
+    ("too wide", lambda: rasterize(size=(4, 32769)), ValueError, r"size: .*got \(4, 32769\)"),
+    ("huge", lambda: rasterize(size=(2**70, 1)), ValueError, r"size: expected 1 to 32768"),
+    ("float sizes", lambda: rasterize(size=(4.0, 4)), TypeError, r"size: expected \(height, width\)"),
+    ("one number", lambda: rasterize(size=4), TypeError, r"size: expected \(height, width\) .*got 4"),
+    ("three numbers", lambda: rasterize(size=(4, 4, 3)), TypeError, r"size: .*got \(4, 4, 3\)"),
+    ("text", lambda: rasterize(size="44"), TypeError, r"size: .*got '44'"),
     ("no memory", lambda: lg.rasterize(torch.zeros(2**20, 0, 4), TRI[:0], (32768, 32768)), MemoryError, r"no memory .*\(1048576, 32768, 32768\)"),
     ("bytes beyond 64 bits", lambda: lg.rasterize(torch.zeros(2**32, 0, 4), TRI[:0], (32768, 32768)), MemoryError, r"no memory"),
     # ranges

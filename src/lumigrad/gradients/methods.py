@@ -27,7 +27,7 @@ def antialias(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, topolog
 
 
 def edge(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
-    """:func:`lumigrad.ops.edge_gradient`: every border between pixels on which a surface ends moves with it.
+    """:func:`lumigrad.ops.surface.edge_gradient`: every border between pixels on which a surface ends moves with it.
 
     The image stays hard. Exact for shapes that are shifted without being deformed, where the incoming gradient
     is the same on both sides; of a shape that is stretched the border moves as the pixel's centre does, up to
@@ -42,7 +42,7 @@ def edge(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
 def nmr(
     color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, reach: int | None = None, eps: float = 1e-4
 ) -> Tensor:
-    """:func:`lumigrad.ops.nmr_gradient`: pixels of the same row or column pull at edges, nearer ones harder.
+    """:func:`lumigrad.ops.surface.nmr_gradient`: pixels of the same row or column pull at edges, nearer ones harder.
 
     The image stays hard. A direction of descent, not a derivative: it is not linear in the incoming gradient,
     grows with the logarithm of the image's size, and does not vanish at all edges inside a shaded surface.
@@ -66,7 +66,7 @@ def opendr(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
     Args:
         color, frags, pos, tri: as in :func:`lumigrad.gradients.apply`.
 
-    Source: Loper, Black 2014, section 4; defined by :mod:`lumigrad.reference.opendr_gradient`.
+    Source: Loper, Black 2014, section 4; defined by :func:`lumigrad.reference.opendr_gradient`.
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     return carry_along(color, frags, pos, tri, _surface_points(frags, pos, tri))
@@ -96,7 +96,7 @@ def splat(
         background: colours behind everything, broadcast to [N, H, W, C]. By default those of `color` where
             nothing is seen, spread likewise.
 
-    Source: Cole, Genova, Sud, Vlasic, Zhang 2021; defined by :mod:`lumigrad.reference.splat_gradient`.
+    Source: Cole, Genova, Sud, Vlasic, Zhang 2021; defined by :func:`lumigrad.reference.splat_gradient`.
     """
     layers, points = [], []
     for layer_color, layer_frags in [(color, frags), *behind]:

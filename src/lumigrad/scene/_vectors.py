@@ -13,8 +13,8 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 def unit(vector: Tensor) -> Tensor:
     """The vector at length 1; zero, with zero gradient, where it has no direction."""
     squared = dot(vector, vector)
-    usable = squared > 0
-    return vector * (usable.to(vector.dtype) * squared.where(usable, squared.new_ones(())).rsqrt())
+    valid = squared > 0
+    return vector * (valid.to(vector.dtype) * squared.where(valid, squared.new_ones(())).rsqrt())
 
 
 def align(value: Tensor, rank: int, points: Tensor) -> Tensor:

@@ -11,14 +11,14 @@ class Splats(NamedTuple):
     """N images of spheres, points or Gaussians (row 0 is the top).
 
     Attributes:
-        image: [N, H, W, C], the payload blended with the background.
+        image: [N, H, W, C], the features blended with the background.
         alpha: [N, H, W], how much of it is not background, in [0, 1].
-        depth: [N, H, W] or None: the contributors' depths weighted like their payload, with 0 for the
+        depth: [N, H, W] or None: the contributors' depths weighted like their features, with 0 for the
             background. Divided by alpha it is the expected depth.
         median: int32 [N, H, W] or None: the contributor at which transmittance falls below one half, -1 where
             none does. Only for blend="alpha".
         ids: int32 [N, H, W, K] or None: the first K contributors, front to back; -1 where there are fewer.
-        weights: [N, H, W, K] or None: how much of the payload of each is in the image. No gradients.
+        weights: [N, H, W, K] or None: how much of the features of each is in the image. No gradients.
     """
 
     image: Tensor
@@ -34,32 +34,32 @@ class ProjectedGaussians(NamedTuple):
 
     Attributes:
         xy: [N, V, 2], centres in pixels.
-        conic: [N, V, 3], (a, b, c): the inverse of the covariance [[A, B], [B, C]] on the image, blur included.
-        depth: [N, V], along the viewing direction; NaN for those that are not to be drawn.
-        compensation: [N, V], by how much blurring has widened them: sqrt(det before / det after), at least .005.
+        conics: [N, V, 3], (a, b, c): the inverse of the covariance [[A, B], [B, C]] on the image, blur included.
+        depths: [N, V], along the viewing direction; NaN for those that are not to be drawn.
+        compensations: [N, V], by how much blurring has widened them: sqrt(det before / det after), at least .005.
     """
 
     xy: Tensor
-    conic: Tensor
-    depth: Tensor
-    compensation: Tensor
+    conics: Tensor
+    depths: Tensor
+    compensations: Tensor
 
 
 class Surfels(NamedTuple):
     """N images of Gaussian surfels (row 0 is the top).
 
     Attributes:
-        image: [N, H, W, C], the payload blended with the background.
+        image: [N, H, W, C], the features blended with the background.
         alpha: [N, H, W], how much of it is not background, in [0, 1].
         depth: [N, H, W], the depths along the viewing direction at which the pixel's ray cuts the surfels, weighted
-            like their payload, with 0 for the background. Divided by alpha it is the expected depth.
-        normals: [N, H, W, 3], unit normals in the world, turned to the camera, weighted like the payload.
+            like their features, with 0 for the background. Divided by alpha it is the expected depth.
+        normals: [N, H, W, 3], unit normals in the world, turned to the camera, weighted like the features.
         distortion: [N, H, W], the sum over pairs of contributors of w_i w_j (m_i - m_j)^2, m the depth or a function
             of it.
         median_depth: [N, H, W], the depth at which transmittance falls below one half, 0 where it does not.
         median: int32 [N, H, W], the surfel at which it does, -1 where none does.
         ids: int32 [N, H, W, K] or None: the first K contributors, front to back; -1 where there are fewer.
-        weights: [N, H, W, K] or None: how much of the payload of each is in the image. No gradients.
+        weights: [N, H, W, K] or None: how much of the features of each is in the image. No gradients.
     """
 
     image: Tensor

@@ -87,14 +87,14 @@ def shape(name: str, value: torch.Tensor, expected: Sequence[int | str]) -> None
         raise ValueError(f"{name}: expected shape [{wanted}], got {tuple(have)}")
 
 
-def resolution(value: Any) -> tuple[int, int]:
+def size(value: Any, name: str = "size") -> tuple[int, int]:
     """(height, width) as two positive integers."""
     try:
         height, width = value
         if not (isinstance(height, int) and isinstance(width, int)):  # torch.compile traces no more than this
             height, width = operator.index(height), operator.index(width)
     except (TypeError, ValueError):
-        raise TypeError(f"resolution: expected (height, width) as two integers, got {value!r}") from None
+        raise TypeError(f"{name}: expected (height, width) as two integers, got {value!r}") from None
     if height < 1 or width < 1 or height > 32768 or width > 32768:
-        raise ValueError(f"resolution: expected 1 to 32768 pixels a side, got ({height}, {width})")
+        raise ValueError(f"{name}: expected 1 to 32768 pixels a side, got ({height}, {width})")
     return height, width

@@ -51,13 +51,13 @@ def test_reference(name: str, options: tuple[bool, bool, bool], dtype: torch.dty
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 70), (70, 3), (33, 40)])
-@pytest.mark.parametrize("most", [1, 4, 300])
-def test_resolutions_and_faces_per_pixel(size: tuple[int, int], most: int) -> None:
+@pytest.mark.parametrize("faces", [1, 4, 300])
+def test_sizes_and_faces_per_pixel(size: tuple[int, int], faces: int) -> None:
     """Tiles are of two sizes, by the number of faces per pixel."""
     pos, tri = random_triangles(40, seed=7)
     pos = pos.double()
-    actual = lg.soft_rasterize(pos, tri, size, most, 0.02)
-    expected = lg.reference.soft_rasterize(pos, tri, size, most, 0.02)
+    actual = lg.soft_rasterize(pos, tri, size, faces, 0.02)
+    expected = lg.reference.soft_rasterize(pos, tri, size, faces, 0.02)
     assert torch.equal(actual.tri, expected.tri)
     for field in ("z", "dist", "bary"):
         assert scaled_error(getattr(actual, field), getattr(expected, field)) < 1e-9
@@ -68,11 +68,11 @@ def test_fewer_faces_per_pixel_are_the_first_of_more() -> None:
     many = lg.soft_rasterize(pos, tri, (50, 60), 64, 0.01)
     assert ((many.tri >= 0).sum(-1)).max() > 20
     assert (many.z[..., 1:] >= many.z[..., :-1])[many.tri[..., 1:] >= 0].all()
-    for most in (1, 2, 7, 20):
-        few = lg.soft_rasterize(pos, tri, (50, 60), most, 0.01)
+    for faces in (1, 2, 7, 20):
+        few = lg.soft_rasterize(pos, tri, (50, 60), faces, 0.01)
         for a, b in zip(few, many):
             # Tiles of another size have other anchors: float32 rounds differently.
-            assert torch.allclose(a, b[:, :, :, :most].to(a.dtype), rtol=1e-4, atol=1e-4 * b.abs().max().item())
+            assert torch.allclose(a, b[:, :, :, :faces].to(a.dtype), rtol=1e-4, atol=1e-4 * b.abs().max().item())
 
 
 def test_ranges_are_single_images() -> None:

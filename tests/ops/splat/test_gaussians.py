@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ops_common import gradcheck, random, scaled_error, threads
-from splat_common import cameras, gaussian_scene
+from splat_common import call, cameras_of, gaussian_scene, straight
 from torch import Tensor
 
 import lumigrad as lg
@@ -16,16 +16,9 @@ import lumigrad as lg
 SIZE = (20, 26)
 
 
-def lens(projection: str, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    camera = cameras(dtype)
-    if projection == "orthographic":
-        camera["fx"], camera["fy"] = camera["fx"] / 4, camera["fy"] / 4
-    return camera
-
-
 def projected(op, inputs: dict[str, Tensor], projection: str) -> list[Tensor]:
     leaves = {k: v.detach().clone().requires_grad_() for k, v in inputs.items()}
-    out = op(**leaves, size=SIZE, projection=projection)
+    out = call(op, **leaves, size=SIZE, projection=projection)
     loss = sum((o.nan_to_num() * random(*o.shape, seed=i, dtype=o.dtype)).sum() for i, o in enumerate(out))
     return [*(o.detach().nan_to_num(-1) for o in out), *torch.autograd.grad(loss, list(leaves.values()))]
 
@@ -34,45 +27,45 @@ def projected(op, inputs: dict[str, Tensor], projection: str) -> list[Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_projection(dtype: torch.dtype, projection: str) -> None:
     """Against the reference, with some behind the camera and some far outside of the image."""
-    scene = {**gaussian_scene(100, dtype), **lens(projection, dtype)}
+    scene = {**gaussian_scene(100, dtype), **cameras_of(projection, dtype=dtype)}
     scene["means"] = scene["means"] * 4
     scene["quats"][3] = 0
     ours = projected(lg.project_gaussians, scene, projection)
     theirs = projected(lg.reference.project_gaussians, {k: v.double() for k, v in scene.items()}, projection)
     assert (ours[2] == -1).any()
-    names = ["xy", "conic", "depth", "compensation", *scene]
+    names = ["xy", "conics", "depths", "compensations", *scene]
     for name, value, expected in zip(names, ours, theirs):
         assert scaled_error(value, expected) < (2e-5 if dtype == torch.float32 else 1e-9), name
 
 
 @pytest.mark.parametrize("projection", ["perspective", "orthographic", "fisheye"])
 def test_projection_gradients(projection: str) -> None:
-    scene = {**gaussian_scene(4), **lens(projection)}
+    scene = {**gaussian_scene(4), **cameras_of(projection)}
     names = list(scene)
 
     def run(*values: Tensor) -> tuple[Tensor, ...]:
-        return tuple(lg.project_gaussians(**dict(zip(names, values)), size=SIZE, projection=projection))
+        return tuple(call(lg.project_gaussians, **dict(zip(names, values)), size=SIZE, projection=projection))
 
     assert gradcheck(run, tuple(v.requires_grad_() for v in scene.values()), eps=1e-6, atol=1e-6, rtol=1e-5)
 
 
-def test_projection_of_the_unsound() -> None:
-    scene, camera = gaussian_scene(8, torch.float32), lens("perspective", torch.float32)
+def test_projection_of_the_invalid() -> None:
+    scene, camera = gaussian_scene(8, torch.float32), cameras_of("perspective", dtype=torch.float32)
     scene["means"][0], scene["scales"][1, 1], scene["quats"][2, 3] = torch.nan, torch.inf, torch.nan
-    scene["means"][3] = torch.linalg.inv(camera["view"])[0, :3, 3]
+    scene["means"][3] = torch.linalg.inv(camera["matrix"])[0, :3, 3]
     leaves = {k: v.requires_grad_() for k, v in {**scene, **camera}.items()}
-    out = lg.project_gaussians(**leaves, size=SIZE)
-    assert out.depth[:, :3].isnan().all()
-    assert out.depth[0, 3].isnan()
-    assert out.depth[:, 4:].isfinite().all()
-    assert not out.conic[:, :3].any()
-    grads = torch.autograd.grad(out.xy.sum() + out.conic.sum() + out.compensation.sum(), list(leaves.values()))
+    out = call(lg.project_gaussians, **leaves, size=SIZE)
+    assert out.depths[:, :3].isnan().all()
+    assert out.depths[0, 3].isnan()
+    assert out.depths[:, 4:].isfinite().all()
+    assert not out.conics[:, :3].any()
+    grads = torch.autograd.grad(out.xy.sum() + out.conics.sum() + out.compensations.sum(), list(leaves.values()))
     assert all(grad.isfinite().all() for grad in grads)
 
 
 @pytest.mark.cpu_only
 def test_threads() -> None:
-    scene = {**gaussian_scene(9000, torch.float32), **lens("perspective", torch.float32)}
+    scene = {**gaussian_scene(9000, torch.float32), **cameras_of("perspective", dtype=torch.float32)}
     results = []
     for count in (1, 2, 5):
         with threads(count):
@@ -109,13 +102,14 @@ def test_oracle(shared: Path, mode: str, dtype: torch.dtype) -> None:
 
     names = ["means", "quats_wxyz", "scales", "opacities", "sh", "viewmats", "Ks"]
     leaves = [data(name).requires_grad_() for name in names]
-    means, quats, scales, opacities, harmonics, view, matrix = leaves
+    means, quats, scales, opacities, harmonics, matrix, intrinsics = leaves
     flip = torch.tensor([1.0, -1, -1, 1], dtype=dtype)[:, None]  # from axes x right, y down, z forward
     size = (stored["height"].item(), stored["width"].item())
+    focal, centre = (intrinsics[:, 0, 0], intrinsics[:, 1, 1]), (intrinsics[:, 0, 2], intrinsics[:, 1, 2])
+    view = lg.View(flip * matrix, *focal, *centre, size)
     out = lg.gaussians(
-        means, quats, scales, opacities, harmonics, size, flip * view, matrix[:, 0, 0], matrix[:, 1, 1],
-        matrix[:, 0, 2], matrix[:, 1, 2], harmonics=True, antialiased=mode == "antialiased",
-    )  # fmt: skip
+        means, quats, scales, opacities, harmonics, view, harmonics=True, antialiased=mode == "antialiased"
+    )
     assert scaled_error(out.image, data("image")) < 1e-5
     assert scaled_error(out.alpha, data("alpha")) < 1e-5
     assert scaled_error(out.depth, data("depth_accumulated")) < 1e-5
@@ -132,20 +126,19 @@ def test_oracle(shared: Path, mode: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_points(projection: str, units: str) -> None:
     """The composition: gradients of everything, and a point straight ahead is where it should be."""
-    camera = lens(projection)
-    names = ["positions", "radii", "payload", *camera]
+    camera = cameras_of(projection)
+    names = ["positions", "radii", "features", *camera]
     values = [random(5, 3, dtype=torch.float64), 0.3 + 0.1 * random(5, seed=1, dtype=torch.float64),
               random(5, 2, seed=2, dtype=torch.float64), *camera.values()]  # fmt: skip
     if units == "pixels":
         values[1] = values[1] * 10
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
-        return lg.points(**dict(zip(names, inputs)), size=(6, 7), units=units, projection=projection)[:3]
+        return call(lg.points, **dict(zip(names, inputs)), size=(6, 7), units=units, projection=projection)[:3]
 
     assert gradcheck(run, tuple(v.requires_grad_() for v in values), eps=1e-6, atol=1e-6, rtol=1e-4)
-    eye, one = torch.eye(4), torch.ones(1)
-    out = lg.points(torch.tensor([[0.0, 1, -4], [0, 0, 4]]), torch.tensor([0.6, 3]), torch.ones(2, 1), (5, 5), eye,
-                    4 * one, 4 * one, 2.5 * one, 2.5 * one)  # fmt: skip
+    view = straight((5, 5), 4.0, torch.float32)
+    out = lg.points(torch.tensor([[0.0, 1, -4], [0, 0, 4]]), torch.tensor([0.6, 3]), torch.ones(2, 1), view)
     assert out.alpha.nonzero().tolist() == [[0, 1, 2]]
     assert out.depth[0, 1, 2].item() == 4
 
@@ -156,16 +149,16 @@ def test_points(projection: str, units: str) -> None:
         ({"means": torch.zeros(8, 2)}, ValueError, "means: expected shape"),
         ({"quats": torch.zeros(8, 3)}, ValueError, "quats: expected shape"),
         ({"scales": torch.zeros(8, 3).double()}, TypeError, "scales: expected"),
-        ({"projection": "panorama"}, ValueError, "projection: expected"),
+        ({"projection": "panorama"}, ValueError, "view.projection: expected"),
         ({"blur": -1.0}, ValueError, "blur: expected"),
-        ({"near": 3.0, "far": 2.0}, ValueError, "near, far: expected"),
-        ({"fx": None}, TypeError, "fx: expected"),
+        ({"near": 3.0, "far": 2.0}, ValueError, "view.near, view.far: expected"),
+        ({"fx": None}, TypeError, "view.fx: expected"),
     ],
 )
 def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None:
-    scene, camera = gaussian_scene(8, torch.float32), lens("perspective", torch.float32)
+    scene, camera = gaussian_scene(8, torch.float32), cameras_of("perspective", dtype=torch.float32)
     with pytest.raises(error, match=message):
-        lg.project_gaussians(**{**scene, **camera, "size": SIZE, **change})
+        call(lg.project_gaussians, **{**scene, **camera, "size": SIZE, **change})
 
 
 def test_wrong_harmonics() -> None:

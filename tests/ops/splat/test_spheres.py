@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 from ops_common import gradcheck, random, scaled_error, threads
-from splat_common import PULSAR, assert_near_coarse_pulsar, assert_near_pulsar, cameras, coarse_exp, sphere_scene
+from splat_common import (
+    PULSAR,
+    assert_near_coarse_pulsar,
+    assert_near_pulsar,
+    call,
+    cameras_of,
+    coarse_exp,
+    sphere_scene,
+    straight,
+)
 from torch import Tensor
 
 import lumigrad as lg
@@ -17,16 +26,9 @@ import lumigrad as lg
 DEPTHS = {"min_depth": 0.5, "max_depth": 9.0}
 
 
-def lens(projection: str, size: tuple[int, int] = (20, 26), dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    camera = cameras(dtype, size=size)
-    if projection == "orthographic":
-        camera["fx"], camera["fy"] = camera["fx"] / 4, camera["fy"] / 4
-    return camera
-
-
 def outputs_and_grads(op, inputs: dict[str, Tensor], **options) -> list[Tensor]:
     leaves = {k: v.detach().clone().requires_grad_() for k, v in inputs.items()}
-    out = op(**leaves, **options)
+    out = call(op, **leaves, **options)
     floats = [out.image, out.alpha, out.depth]
     loss = sum((o * random(*o.shape, seed=90 + i, dtype=o.dtype)).sum() for i, o in enumerate(floats))
     return [o.detach() for o in floats] + list(torch.autograd.grad(loss, list(leaves.values())))
@@ -37,7 +39,7 @@ def outputs_and_grads(op, inputs: dict[str, Tensor], **options) -> list[Tensor]:
 def test_reference(dtype: torch.dtype, projection: str) -> None:
     """Several tiles and two views; some spheres cross the camera's plane or the borders of the image."""
     size, channels = (50, 70), 3 if dtype == torch.float32 else 5
-    scene = {**sphere_scene(80, dtype, channels), **lens(projection, size, dtype)}
+    scene = {**sphere_scene(80, dtype, channels), **cameras_of(projection, size, dtype)}
     scene["gamma"] = torch.tensor(0.08, dtype=dtype)
     scene["fx"], scene["fy"] = scene["fx"] * 2, scene["fy"] * 2
     scene["positions"][0] = torch.tensor([2.5, 0.3, 3.9], dtype=dtype)  # beside the eye
@@ -58,13 +60,13 @@ def test_reference(dtype: torch.dtype, projection: str) -> None:
 
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_gradients(projection: str) -> None:
-    scene = {**sphere_scene(4), **lens(projection, (6, 7)), "gamma": torch.tensor(0.1, dtype=torch.float64)}
+    scene = {**sphere_scene(4), **cameras_of(projection, (6, 7)), "gamma": torch.tensor(0.1, dtype=torch.float64)}
     scene["fx"], scene["fy"] = scene["fx"] / 3, scene["fy"] / 3
     scene["radii"] = scene["radii"] * 2.5
     names = list(scene)
 
     def run(*values: Tensor) -> tuple[Tensor, ...]:
-        return lg.spheres(**dict(zip(names, values)), size=(6, 7), projection=projection, **DEPTHS)[:3]
+        return call(lg.spheres, **dict(zip(names, values)), size=(6, 7), projection=projection, **DEPTHS)[:3]
 
     assert run(*scene.values())[1].gt(0.1).any()
     assert gradcheck(run, tuple(v.requires_grad_() for v in scene.values()), eps=1e-6, atol=1e-6, rtol=1e-4)
@@ -73,17 +75,17 @@ def test_gradients(projection: str) -> None:
 @pytest.mark.parametrize("gamma", [1e-5, 1e-3, 1.0])
 def test_gamma(gamma: float) -> None:
     """At the ends of its range; the sharpest in float64, for there float32 has not the digits."""
-    scene, camera = sphere_scene(200, seed=4), lens("perspective", (40, 40))
+    scene, camera = sphere_scene(200, seed=4), cameras_of("perspective", (40, 40))
     options = {"size": (40, 40), "gamma": gamma, **DEPTHS}
-    ours, theirs = lg.spheres(**scene, **camera, **options), lg.reference.spheres(**scene, **camera, **options)
+    ours, theirs = (call(op, **scene, **camera, **options) for op in (lg.spheres, lg.reference.spheres))
     assert scaled_error(ours.image, theirs.image) < 1e-8
 
 
 def test_contributors_and_one_sphere() -> None:
     """Of a single opaque sphere the weight at its centre is that of the formula."""
-    eye, one = torch.eye(4)[None].double(), torch.ones(1, dtype=torch.float64)
-    out = lg.spheres(torch.tensor([[0.0, 0, -3]]).double(), one, torch.tensor([[2.0]]).double(), (1, 1), eye, one, one,
-                     one / 2, one / 2, gamma=0.5, min_depth=1.0, max_depth=5.0, contributors=2)  # fmt: skip
+    one = torch.ones(1, dtype=torch.float64)
+    out = lg.spheres(torch.tensor([[0.0, 0, -3]]).double(), one, torch.tensor([[2.0]]).double(), straight((1, 1), 1.0),
+                     gamma=0.5, min_depth=1.0, max_depth=5.0, contributors=2)  # fmt: skip
     weight = math.exp((1 - (2 - 1) / 4) / 0.5)
     alpha = weight / (weight + math.exp(1e-6 / 0.5))
     assert out.alpha.item() == pytest.approx(alpha, rel=1e-12)
@@ -91,8 +93,8 @@ def test_contributors_and_one_sphere() -> None:
     assert out.depth.item() == pytest.approx(2 * alpha, rel=1e-12)
     assert out.ids.flatten().tolist() == [0, -1]
     assert out.weights[0, 0, 0, 0].item() == pytest.approx(alpha, rel=1e-12)
-    scene, camera = sphere_scene(60), lens("perspective")
-    ours, theirs = (op(**scene, **camera, size=(20, 26), contributors=4, **DEPTHS)
+    scene, camera = sphere_scene(60), cameras_of("perspective")
+    ours, theirs = (call(op, **scene, **camera, size=(20, 26), contributors=4, **DEPTHS)
                     for op in (lg.spheres, lg.reference.spheres))  # fmt: skip
     assert torch.equal(ours.ids, theirs.ids)
     assert torch.allclose(ours.weights, theirs.weights, atol=1e-10)
@@ -100,23 +102,23 @@ def test_contributors_and_one_sphere() -> None:
 
 def test_what_is_left_out() -> None:
     """Around the eye, nearer than min_depth, beyond max_depth, of no size or opacity, not finite."""
-    scene, camera = sphere_scene(14, torch.float32), lens("perspective", dtype=torch.float32)
-    scene["positions"][0] = torch.linalg.inv(camera["view"])[0, :3, 3]
+    scene, camera = sphere_scene(14, torch.float32), cameras_of("perspective", dtype=torch.float32)
+    scene["positions"][0] = torch.linalg.inv(camera["matrix"])[0, :3, 3]
     scene["radii"][0] = 5
     scene["positions"][1] = torch.tensor([0, 0, -40.0])
     scene["radii"][2], scene["radii"][3], scene["radii"][4] = 0, -1, torch.nan
     scene["radii"][5] = torch.inf
-    scene["opacity"][6], scene["opacity"][7], scene["opacity"][8] = 0, -1, torch.nan
+    scene["opacities"][6], scene["opacities"][7], scene["opacities"][8] = 0, -1, torch.nan
     scene["positions"][9, 1], scene["positions"][10, 0] = torch.nan, torch.inf
-    scene["payload"][:11] = torch.nan
+    scene["features"][:11] = torch.nan
     leaves = {k: v.clone().requires_grad_() for k, v in {**scene, **camera}.items()}
-    out = lg.spheres(**leaves, size=(20, 26), **DEPTHS)
+    out = call(lg.spheres, **leaves, size=(20, 26), **DEPTHS)
     kept = {k: v[11:] if k != "background" else v for k, v in scene.items()}
-    assert torch.equal(out.image, lg.spheres(**kept, **camera, size=(20, 26), **DEPTHS).image)
+    assert torch.equal(out.image, call(lg.spheres, **kept, **camera, size=(20, 26), **DEPTHS).image)
     grads = torch.autograd.grad(out.image.sum() + out.depth.sum(), list(leaves.values()))
     for name, grad in zip(leaves, grads):
         assert grad.isfinite().all(), name
-        if name in ("positions", "radii", "opacity", "payload"):
+        if name in ("positions", "radii", "opacities", "features"):
             assert not grad[:11].any(), name
             assert grad[11:].any()
 
@@ -124,7 +126,7 @@ def test_what_is_left_out() -> None:
 @pytest.mark.cpu_only
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_threads(projection: str) -> None:
-    scene, camera = sphere_scene(2000, torch.float32), lens(projection, (150, 170), torch.float32)
+    scene, camera = sphere_scene(2000, torch.float32), cameras_of(projection, (150, 170), torch.float32)
     results = []
     for count in (1, 2, 5):
         with threads(count):
@@ -141,21 +143,23 @@ def pulsar_image(path: Path, op) -> tuple[Tensor, Tensor]:
     x, y, z = axis.tolist()
     turn = torch.linalg.matrix_exp(torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64))
     width, height, flat = data["width"].item(), data["height"].item(), data["orthogonal"].item()
-    view = torch.eye(4, dtype=torch.float64)
+    matrix = torch.eye(4, dtype=torch.float64)
     # Its axes are x right, y up, z into the scene, or the other way in the right-handed system.
     mirror = torch.tensor([1.0, 1, 1 if data["right_handed"] else -1], dtype=torch.float64)
-    view[:3, :3] = mirror[:, None] * turn.T
-    view[:3, 3] = -view[:3, :3] @ eye
+    matrix[:3, :3] = mirror[:, None] * turn.T
+    matrix[:3, 3] = -matrix[:3, :3] @ eye
     pixels = (width / sensor if flat else focal * width / sensor)[0]
     shift = 0.5 if flat else 0.0  # its orthographic rays go through the corners of pixels
-    image = op(
-        data["positions"].double(), data["radii"].double(), data["features"].double(), (height, width), view[None],
-        pixels[None], pixels[None], torch.tensor([width / 2 + shift]).double(),
-        torch.tensor([height / 2 + shift]).double(), data["opacity"].double(), data["background"].double(),
-        gamma=data["gamma"].item(), min_depth=data["min_depth"].item(), max_depth=data["max_depth"].item(),
-        projection="orthographic" if flat else "perspective",
-    ).image[0]  # fmt: skip
-    return image, data["image"].double()
+    view = lg.View(
+        matrix, pixels, pixels, width / 2 + shift, height / 2 + shift, (height, width),
+        "orthographic" if flat else "perspective",
+    )  # fmt: skip
+    positions, radii, features, opacities, background = (
+        data[name].double() for name in ("positions", "radii", "features", "opacity", "background")
+    )
+    depths = {name: data[name].item() for name in ("min_depth", "max_depth")}
+    out = op(positions, radii, features, view, opacities, background, gamma=data["gamma"].item(), **depths)
+    return out.image[0], data["image"].double()
 
 
 @pytest.mark.parametrize("name", PULSAR)
@@ -178,26 +182,31 @@ def test_pulsar_with_a_coarse_exponential(shared: Path, name: str, monkeypatch: 
         ({"positions": torch.zeros(12, 2)}, ValueError, "positions: expected shape"),
         ({"positions": torch.zeros(12, 3).int()}, TypeError, "positions: expected float"),
         ({"radii": torch.zeros(11)}, ValueError, "radii: expected shape"),
-        ({"view": torch.zeros(2, 3, 4)}, ValueError, "view: expected shape"),
-        ({"fx": torch.zeros(3)}, ValueError, "fx: expected a scalar"),
-        ({"cy": "middle"}, TypeError, "cy: expected a number"),
-        ({"payload": torch.zeros(11, 3)}, ValueError, "payload: expected shape"),
+        ({"matrix": torch.zeros(2, 3, 4)}, ValueError, "view.matrix: expected shape"),
+        ({"fx": torch.zeros(3)}, ValueError, "view.fx: expected a scalar"),
+        ({"cy": "middle"}, TypeError, "view.cy: expected a number"),
+        ({"features": torch.zeros(11, 3)}, ValueError, "features: expected shape"),
         ({"gamma": torch.zeros(2)}, ValueError, "gamma: expected one number"),
         ({"gamma": 0.0}, ValueError, "gamma: expected a positive number"),
         ({"min_depth": 9.0, "max_depth": 2.0}, ValueError, "min_depth, max_depth: expected"),
-        ({"projection": "fisheye"}, ValueError, "projection: expected"),
+        ({"projection": "fisheye"}, ValueError, "view.projection: expected"),
     ],
 )
 def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None:
-    scene, camera = sphere_scene(dtype=torch.float32), lens("perspective", dtype=torch.float32)
+    scene, camera = sphere_scene(dtype=torch.float32), cameras_of("perspective", dtype=torch.float32)
     with pytest.raises(error, match=message):
-        lg.spheres(**{**scene, **camera, "size": (4, 5), **change})
+        call(lg.spheres, **{**scene, **camera, "size": (4, 5), **change})
+
+
+def test_a_view_is_needed() -> None:
+    with pytest.raises(TypeError, match=r"view: expected a lumigrad.View, got Tensor; make one with camera.view\(\)"):
+        lg.spheres(**sphere_scene(), view=torch.eye(4))
 
 
 def test_empty() -> None:
-    scene, camera = sphere_scene(0, torch.float32), lens("perspective", dtype=torch.float32)
+    scene, camera = sphere_scene(0, torch.float32), cameras_of("perspective", dtype=torch.float32)
     positions = scene["positions"].requires_grad_()
-    out = lg.spheres(**scene, **camera, size=(1, 2))
+    out = call(lg.spheres, **scene, **camera, size=(1, 2))
     assert torch.equal(out.image, scene["background"].expand(2, 1, 2, 3))
     out.image.sum().backward()
     assert positions.grad.shape == (0, 3)

@@ -17,7 +17,7 @@ SIZE = (20, 26)
 FOOTPRINTS = ["gaussian", "disc", "square"]
 BLENDS = ["alpha", "normalised", "nearest"]
 # What 3D Gaussian splatting composites with.
-RULES = {"alpha_max": 0.99, "alpha_min": 1 / 255, "stop": 1e-4}
+RULES = {"max_alpha": 0.99, "min_alpha": 1 / 255, "stop": 1e-4}
 
 
 def outputs_and_grads(op, inputs: dict[str, Tensor], names: list[str], *args, **options) -> list[Tensor]:
@@ -56,7 +56,7 @@ def test_reference(dtype: torch.dtype, footprint: str, blend: str) -> None:
 @pytest.mark.parametrize("footprint", FOOTPRINTS)
 def test_gradients(footprint: str, blend: str) -> None:
     scene = flat_scene(footprint, 5, size=(6, 7))
-    scene["shape"] = scene["shape"] * (1 if footprint == "gaussian" else 0.7)
+    scene["shapes"] = scene["shapes"] * (1 if footprint == "gaussian" else 0.7)
 
     def run(*values: Tensor) -> tuple[Tensor, ...]:
         return lg.splat(*values[:4], (6, 7), *values[4:], footprint=footprint, blend=blend)[:3]
@@ -65,11 +65,11 @@ def test_gradients(footprint: str, blend: str) -> None:
 
 
 @pytest.mark.parametrize("blend", BLENDS)
-@pytest.mark.parametrize("limit", [None, 2])
-def test_contributors(blend: str, limit: int | None) -> None:
+@pytest.mark.parametrize("max_contributors", [None, 2])
+def test_contributors(blend: str, max_contributors: int | None) -> None:
     scene = flat_scene("disc", 40)
-    options = {"size": SIZE, "footprint": "disc", "blend": blend, "limit": limit, "contributors": 3}
-    ours, theirs = lg.splat(**scene, **options), lg.reference.splat(**scene, **options)
+    options = {"footprint": "disc", "blend": blend, "max_contributors": max_contributors, "contributors": 3}
+    ours, theirs = (op(**scene, size=SIZE, **options) for op in (lg.splat, lg.reference.splat))
     assert torch.equal(ours.ids, theirs.ids)
     assert (ours.ids[..., 0] >= 0).any()
     assert torch.allclose(ours.weights, theirs.weights, atol=1e-12)
@@ -84,12 +84,12 @@ def test_contributors(blend: str, limit: int | None) -> None:
 def test_opaque_squares_hide_and_still_have_gradients() -> None:
     """At alpha = 1 the gradient to the opacity is what is in front less what is behind."""
     xy = torch.full((1, 2, 2), 2.5, dtype=torch.float64)
-    opacity = torch.ones(2, dtype=torch.float64, requires_grad=True)
-    payload = torch.tensor([[3.0], [5.0]], dtype=torch.float64)
+    opacities = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    features = torch.tensor([[3.0], [5.0]], dtype=torch.float64)
     out = lg.splat(xy, torch.full((1, 2), 9.0, dtype=torch.float64), torch.tensor([[1.0, 2.0]], dtype=torch.float64),
-                   payload, (5, 5), opacity, footprint="square")  # fmt: skip
+                   features, (5, 5), opacities, footprint="square")  # fmt: skip
     assert out.image[0, 2, 2, 0].item() == pytest.approx(3, abs=1e-10)
-    (grad,) = torch.autograd.grad(out.image[0, 2, 2, 0], opacity)
+    (grad,) = torch.autograd.grad(out.image[0, 2, 2, 0], opacities)
     assert grad[0].item() == pytest.approx(3 - 5, abs=1e-6)
     assert abs(grad[1].item()) < 1e-10
 
@@ -106,7 +106,7 @@ def test_pytorch3d_points(shared: Path, name: str) -> None:
     radius = torch.full_like(xy[..., 0], data["radius"].item() * unit)
     blend = "alpha" if name.endswith("alpha") else "normalised"
     out = lg.splat(xy, radius, points[None, :, 2], features, (height, width), footprint="disc", blend=blend,
-                   limit=data["points_per_pixel"].item(), contributors=8)  # fmt: skip
+                   max_contributors=data["points_per_pixel"].item(), contributors=8)  # fmt: skip
     image = out.image[0].permute(2, 0, 1)
     assert torch.equal(out.ids[0], data["idx"])
     assert scaled_error(image, data["image_chw"]) < 2e-5
@@ -117,28 +117,29 @@ def test_pytorch3d_points(shared: Path, name: str) -> None:
 
 @pytest.mark.parametrize("blend", BLENDS)
 @pytest.mark.parametrize("footprint", FOOTPRINTS)
-def test_unsound_primitives_are_left_out(footprint: str, blend: str) -> None:
+def test_invalid_primitives_are_left_out(footprint: str, blend: str) -> None:
     """NaN, infinite, zero-sized and transparent ones leave the image as it is, and get no gradient."""
     scene = flat_scene(footprint, 10, dtype=torch.float32)
-    scene["opacity"] = scene["opacity"].expand(2, -1).clone()
+    scene["opacities"] = scene["opacities"].expand(2, -1).clone()
     options = {"footprint": footprint, "blend": blend}
     expected = lg.splat(**scene, size=SIZE, **options)
-    broken = {k: torch.cat((v, v.roll(1, -1 if k in ("depth", "opacity") else -2)), 1) if v.dim() > 1 and k != "payload"
-              else v for k, v in scene.items()}  # fmt: skip
-    broken["payload"] = torch.cat((scene["payload"], torch.full_like(scene["payload"], torch.nan)))
+    doubled = {k: v for k, v in scene.items() if v.dim() > 1 and k != "features"}
+    doubled = {k: torch.cat((v, v.roll(1, -1 if k in ("depths", "opacities") else -2)), 1) for k, v in doubled.items()}
+    broken = {**scene, **doubled}
+    broken["features"] = torch.cat((scene["features"], torch.full_like(scene["features"], torch.nan)))
     if footprint != "gaussian":
-        broken["shape"] = torch.cat((scene["shape"], scene["shape"]), 1)
-        broken["shape"][:, 10:12] = 0
-        broken["shape"][:, 12] = -1
+        broken["shapes"] = torch.cat((scene["shapes"], scene["shapes"]), 1)
+        broken["shapes"][:, 10:12] = 0
+        broken["shapes"][:, 12] = -1
     else:
-        broken["shape"][:, 10:13] = torch.nan
+        broken["shapes"][:, 10:13] = torch.nan
     broken["xy"][:, 13] = torch.inf
     broken["xy"][:, 14, 0] = torch.nan
-    broken["depth"][:, 15] = torch.nan
-    broken["depth"][:, 16] = torch.inf
-    broken["opacity"][:, 17] = 0
-    broken["opacity"][:, 18] = torch.nan
-    broken["opacity"][:, 19] = -1
+    broken["depths"][:, 15] = torch.nan
+    broken["depths"][:, 16] = torch.inf
+    broken["opacities"][:, 17] = 0
+    broken["opacities"][:, 18] = torch.nan
+    broken["opacities"][:, 19] = -1
     leaves = {k: v.clone().requires_grad_() for k, v in broken.items()}
     actual = lg.splat(**leaves, size=SIZE, **options)
     assert torch.equal(actual.image, expected.image)
@@ -146,7 +147,7 @@ def test_unsound_primitives_are_left_out(footprint: str, blend: str) -> None:
     for name, grad in zip(leaves, grads):
         if grad is not None:
             assert grad.isfinite().all(), name
-            if name not in ("background", "payload"):
+            if name not in ("background", "features"):
                 assert not grad[:, 10:].any(), name
 
 
@@ -177,18 +178,18 @@ def test_threads(footprint: str) -> None:
     [
         ({"xy": torch.zeros(2, 12, 3)}, ValueError, "xy: expected shape"),
         ({"xy": [1, 2]}, TypeError, "xy: expected a torch.Tensor"),
-        ({"shape": torch.zeros(2, 12)}, ValueError, "shape: expected shape"),
-        ({"depth": torch.zeros(12)}, ValueError, "depth: expected shape"),
-        ({"depth": torch.zeros(2, 12, dtype=torch.float64)}, TypeError, "depth: expected"),
-        ({"payload": torch.zeros(11, 3)}, ValueError, "payload: expected shape"),
-        ({"opacity": torch.zeros(3)}, ValueError, "opacity: expected shape"),
+        ({"shapes": torch.zeros(2, 12)}, ValueError, "shapes: expected shape"),
+        ({"depths": torch.zeros(12)}, ValueError, "depths: expected shape"),
+        ({"depths": torch.zeros(2, 12, dtype=torch.float64)}, TypeError, "depths: expected"),
+        ({"features": torch.zeros(11, 3)}, ValueError, "features: expected shape"),
+        ({"opacities": torch.zeros(3)}, ValueError, "opacities: expected shape"),
         ({"background": torch.zeros(4)}, ValueError, "background: expected shape"),
         ({"footprint": "hexagon"}, ValueError, "footprint: expected one of"),
         ({"blend": "or"}, ValueError, "blend: expected one of"),
-        ({"limit": 0}, ValueError, "limit: expected"),
+        ({"max_contributors": 0}, ValueError, "max_contributors: expected"),
         ({"stop": 2.0}, ValueError, "stop: expected"),
         ({"contributors": -1}, ValueError, "contributors: expected"),
-        ({"size": (0, 3)}, ValueError, "resolution: expected"),
+        ({"size": (0, 3)}, ValueError, "size: expected"),
     ],
 )
 def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None:

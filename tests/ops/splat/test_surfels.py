@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from ops_common import gradcheck, random, scaled_error, threads
-from splat_common import cameras, surfel_scene
+from splat_common import call, cameras_of, straight, surfel_scene
 from torch import Tensor
 
 import lumigrad as lg
@@ -16,22 +16,9 @@ from lumigrad.reference.splat._project_gaussians import rotations
 FLOATS = ["image", "alpha", "depth", "normals", "distortion", "median_depth"]
 
 
-def lens(projection: str, size: tuple[int, int] = (20, 26), dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    camera = cameras(dtype, size=size)
-    if projection == "orthographic":
-        camera["fx"], camera["fy"] = camera["fx"] / 4, camera["fy"] / 4
-    return camera
-
-
-def straight(size: tuple[int, int], focal: float, dtype: torch.dtype = torch.float64) -> dict:
-    """A camera at the origin, looking along -z."""
-    return {"size": size, "view": torch.eye(4, dtype=dtype), "fx": focal, "fy": focal, "cx": size[1] / 2,
-            "cy": size[0] / 2}  # fmt: skip
-
-
 def outputs_and_grads(op, inputs: dict[str, Tensor], **options) -> dict[str, Tensor]:
     leaves = {k: v.detach().clone().requires_grad_() for k, v in inputs.items()}
-    out = op(**leaves, **options)
+    out = call(op, **leaves, **options)
     floats = {name: getattr(out, name) for name in FLOATS}
     loss = sum((o * random(*o.shape, seed=90 + i, dtype=o.dtype)).sum() for i, o in enumerate(floats.values()))
     grads = torch.autograd.grad(loss, list(leaves.values()))
@@ -44,7 +31,7 @@ def outputs_and_grads(op, inputs: dict[str, Tensor], **options) -> dict[str, Ten
 def test_reference(dtype: torch.dtype, projection: str, distortion_range: tuple[float, float] | None) -> None:
     """Several tiles and two views; large and tiny ones, some across the camera's plane, beside the eye."""
     size, channels = (34, 44), 3 if dtype == torch.float32 else 5
-    scene = {**surfel_scene(40, dtype, channels), **lens(projection, size, dtype)}
+    scene = {**surfel_scene(40, dtype, channels), **cameras_of(projection, size, dtype)}
     scene["fx"], scene["fy"] = scene["fx"] * 2, scene["fy"] * 2
     scene["means"][0] = torch.tensor([1.5, 0.3, 2.9], dtype=dtype)
     scene["scales"][0] = 1.5
@@ -62,13 +49,13 @@ def test_reference(dtype: torch.dtype, projection: str, distortion_range: tuple[
 
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_gradients(projection: str) -> None:
-    scene = {**surfel_scene(4), **lens(projection, (6, 7))}
+    scene = {**surfel_scene(4), **cameras_of(projection, (6, 7))}
     scene["fx"], scene["fy"] = scene["fx"] / 3, scene["fy"] / 3
     scene["scales"] = scene["scales"] * 3
     names = list(scene)
 
     def run(*values: Tensor) -> tuple[Tensor, ...]:
-        out = lg.surfels(**dict(zip(names, values)), size=(6, 7), projection=projection, distortion_range=(1, 9))
+        out = call(lg.surfels, **dict(zip(names, values)), size=(6, 7), projection=projection, distortion_range=(1, 9))
         return tuple(getattr(out, name) for name in FLOATS)
 
     assert all(value.abs().gt(1e-3).any() for value in run(*scene.values()))
@@ -77,15 +64,15 @@ def test_gradients(projection: str) -> None:
 
 def test_facing_surfel_is_a_gaussian() -> None:
     """At depth z it is on the screen a Gaussian of standard deviation f s / z."""
-    camera = straight((24, 24), 60.0)
+    view = straight((24, 24), 60.0)
     mean, scales = torch.tensor([[0.1, -0.05, -3.0]]).double(), torch.tensor([[0.2, 0.12]]).double()
-    opacity, payload = torch.tensor([0.8]).double(), torch.tensor([[2.0, 0.5]]).double()
-    out = lg.surfels(mean, torch.tensor([[1.0, 0, 0, 0]]).double(), scales, opacity, payload, **camera)
+    opacities, features = torch.tensor([0.8]).double(), torch.tensor([[2.0, 0.5]]).double()
+    out = lg.surfels(mean, torch.tensor([[1.0, 0, 0, 0]]).double(), scales, opacities, features, view)
     x, y = 12 + 60 * 0.1 / 3, 12 + 60 * 0.05 / 3
     spread = 60 * scales / 3
     conic = torch.stack((spread[:, 0] ** -2, 0 * spread[:, 0], spread[:, 1] ** -2), -1)[None]
-    expected = lg.splat(torch.tensor([[[x, y]]]).double(), conic, torch.tensor([[3.0]]).double(), payload, (24, 24),
-                        opacity, alpha_max=0.99, alpha_min=1 / 255, stop=1e-4)  # fmt: skip
+    expected = lg.splat(torch.tensor([[[x, y]]]).double(), conic, torch.tensor([[3.0]]).double(), features, (24, 24),
+                        opacities, max_alpha=0.99, min_alpha=1 / 255, stop=1e-4)  # fmt: skip
     assert torch.allclose(out.image, expected.image, atol=1e-12)
     assert torch.allclose(out.depth, 3 * out.alpha, atol=1e-12)
     assert torch.allclose(out.normals, out.alpha[..., None] * torch.tensor([0.0, 0, 1]).double(), atol=1e-12)
@@ -94,10 +81,10 @@ def test_facing_surfel_is_a_gaussian() -> None:
 
 
 def test_tiny_surfel_is_the_filter() -> None:
-    camera = straight((9, 9), 10.0)
+    view = straight((9, 9), 10.0)
     out = lg.surfels(torch.tensor([[0.0, 0, -2]]).double(), torch.tensor([[1.0, 0, 0, 0]]).double(),
                      torch.tensor([[1e-4, 1e-4]]).double(), torch.ones(1).double() * 0.9, torch.ones(1, 1).double(),
-                     **camera)  # fmt: skip
+                     view)  # fmt: skip
     away = (torch.arange(9).double() - 4).square()
     expected = 0.9 * torch.exp(-(away[:, None] + away))
     assert torch.allclose(out.alpha[0], torch.where(expected >= 1 / 255, expected, 0), atol=1e-12)
@@ -106,14 +93,14 @@ def test_tiny_surfel_is_the_filter() -> None:
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_tilted_plane(projection: str) -> None:
     """The expected depth of one large surfel is that of its plane, and the normal looks back at the camera."""
-    camera = straight((20, 30), 25.0 if projection == "perspective" else 6.0)
+    view = straight((20, 30), 25.0 if projection == "perspective" else 6.0, projection=projection)
     angle = torch.tensor([math.cos(0.35), 0.2 * math.sin(0.35), 0.9 * math.sin(0.35), 0]).double()[None]
     mean = torch.tensor([[0.3, -0.2, -4.0]]).double()
     out = lg.surfels(mean, angle, torch.full((1, 2), 3.0).double(), torch.ones(1).double(), torch.ones(1, 1).double(),
-                     **camera, projection=projection)  # fmt: skip
+                     view)  # fmt: skip
     normal = rotations(angle)[0, :, 2]
-    x = (torch.arange(30).double() + 0.5 - 15) / camera["fx"]
-    y = (10 - torch.arange(20).double() - 0.5) / camera["fy"]
+    x = (torch.arange(30).double() + 0.5 - 15) / view.fx
+    y = (10 - torch.arange(20).double() - 0.5) / view.fy
     y, x = torch.meshgrid(y, x, indexing="ij")
     if projection == "perspective":
         z = (normal @ mean[0]) / (normal[0] * x + normal[1] * y - normal[2])
@@ -135,7 +122,7 @@ def test_distortion_is_the_sum_over_pairs(distortion_range: tuple[float, float] 
     scene["quats"] = torch.tensor([[1.0, 0, 0, 0]]).double().expand(15, 4)
     z = 4 + random(15, seed=7, dtype=torch.float64)
     scene["means"][:, 2] = -z
-    out = lg.surfels(**scene, **straight((20, 20), 15.0), contributors=15, distortion_range=distortion_range)
+    out = lg.surfels(**scene, view=straight((20, 20), 15.0), contributors=15, distortion_range=distortion_range)
     m = z
     if distortion_range is not None:
         near, far = distortion_range
@@ -152,7 +139,7 @@ def test_small_distortion_in_float32() -> None:
     means = torch.tensor([[0.0, 0, -10], [0, 0, -10.01]])
     quats = torch.tensor([[1.0, 0, 0, 0]]).expand(2, 4)
     out = lg.surfels(means, quats, torch.full((2, 2), 5.0), torch.full((2,), 0.5), torch.ones(2, 1),
-                     **straight((5, 5), 10.0, torch.float32))  # fmt: skip
+                     straight((5, 5), 10.0, torch.float32))  # fmt: skip
     apart = means[0, 2] - means[1, 2]
     assert out.distortion[0, 2, 2].item() == pytest.approx(0.5 * 0.25 * apart.item() ** 2, rel=1e-3)
 
@@ -164,7 +151,7 @@ def test_seen_from_the_side() -> None:
     for i in range(2):
         values = (torch.tensor([[0.0, 0, -2]]), quats[i, None], scales[i, None], torch.tensor([0.9]), torch.ones(1, 1))
         leaves = [v.clone().requires_grad_() for v in values]
-        out = lg.surfels(*leaves, **straight((9, 9), 10.0, torch.float32))
+        out = lg.surfels(*leaves, straight((9, 9), 10.0, torch.float32))
         away = (torch.arange(9) - 4.0).square()
         expected = 0.9 * torch.exp(-(away[:, None] + away))
         # The side itself may be hit: where it is, along one column, the surfel is as strong as anything.
@@ -177,18 +164,18 @@ def test_seen_from_the_side() -> None:
 
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_what_is_left_out(projection: str) -> None:
-    scene, camera = surfel_scene(14, torch.float32), lens(projection, dtype=torch.float32)
-    scene["means"][0] = torch.linalg.inv(camera["view"])[0, :3, 3]
+    scene, camera = surfel_scene(14, torch.float32), cameras_of(projection, dtype=torch.float32)
+    scene["means"][0] = torch.linalg.inv(camera["matrix"])[0, :3, 3]
     scene["means"][1, 1], scene["means"][2, 0] = torch.nan, torch.inf
     scene["quats"][3, 2], scene["scales"][4, 1], scene["scales"][5, 0] = torch.nan, torch.inf, torch.nan
     scene["opacities"][6], scene["opacities"][7], scene["opacities"][8] = 0, torch.nan, -1
     scene["means"][9] = torch.tensor([0, 0, 30.0])
-    scene["payload"][:10] = torch.nan
+    scene["features"][:10] = torch.nan
     scene["means"][0] = torch.tensor([0.0, 0, 20])
     leaves = {k: v.clone().requires_grad_() for k, v in {**scene, **camera}.items()}
-    out = lg.surfels(**leaves, size=(20, 26), projection=projection)
+    out = call(lg.surfels, **leaves, size=(20, 26), projection=projection)
     kept = {k: v[10:] if k != "background" else v for k, v in scene.items()}
-    expected = lg.surfels(**kept, **camera, size=(20, 26), projection=projection)
+    expected = call(lg.surfels, **kept, **camera, size=(20, 26), projection=projection)
     for name in FLOATS:
         assert torch.equal(getattr(out, name), getattr(expected, name)), name
     grads = torch.autograd.grad(sum(getattr(out, name).sum() for name in FLOATS), list(leaves.values()))
@@ -200,24 +187,26 @@ def test_what_is_left_out(projection: str) -> None:
 
 
 def test_contributors_and_harmonics() -> None:
-    scene, camera = surfel_scene(30), lens("perspective")
-    ours, theirs = (op(**scene, **camera, size=(20, 26), contributors=4) for op in (lg.surfels, lg.reference.surfels))
+    scene, camera = surfel_scene(30), cameras_of("perspective")
+    ours, theirs = (
+        call(op, **scene, **camera, size=(20, 26), contributors=4) for op in (lg.surfels, lg.reference.surfels)
+    )
     assert torch.equal(ours.ids, theirs.ids)
     assert torch.equal(ours.median, theirs.median)
     assert (ours.median >= 0).any()
     assert torch.allclose(ours.weights, theirs.weights, atol=1e-12)
     coefficients = random(30, 4, 3, seed=9, dtype=torch.float64)
-    eyes = torch.linalg.inv(camera["view"])[:, None, :3, 3]
+    eyes = torch.linalg.inv(camera["matrix"])[:, None, :3, 3]
     colors = (lg.spherical_harmonics(coefficients, scene["means"] - eyes) + 0.5).clamp(min=0)
-    one = lg.surfels(**{**scene, "payload": coefficients}, **camera, size=(20, 26), harmonics=True)
-    other = lg.surfels(**{**scene, "payload": colors}, **camera, size=(20, 26))
+    one = call(lg.surfels, **{**scene, "features": coefficients}, **camera, size=(20, 26), harmonics=True)
+    other = call(lg.surfels, **{**scene, "features": colors}, **camera, size=(20, 26))
     assert torch.equal(one.image, other.image)
 
 
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_threads(projection: str) -> None:
     scene, size = surfel_scene(2000, torch.float32), (150, 170)
-    inputs = {**scene, **lens(projection, size, torch.float32)}
+    inputs = {**scene, **cameras_of(projection, size, torch.float32)}
     results = []
     for count in (1, 2, 5):
         with threads(count):
@@ -235,11 +224,11 @@ def test_threads(projection: str) -> None:
         ({"scales": torch.zeros(12, 3)}, ValueError, "scales: expected shape"),
         ({"scales": torch.zeros(12, 2).double()}, TypeError, "scales: expected"),
         ({"opacities": torch.zeros(11)}, ValueError, "opacities: expected shape"),
-        ({"payload": torch.zeros(11, 3)}, ValueError, "payload: expected shape"),
-        ({"view": torch.zeros(2, 3, 4)}, ValueError, "view: expected shape"),
-        ({"fx": None}, TypeError, "fx: expected"),
-        ({"projection": "fisheye"}, ValueError, "projection: expected"),
-        ({"near": 3.0, "far": 2.0}, ValueError, "near, far: expected"),
+        ({"features": torch.zeros(11, 3)}, ValueError, "features: expected shape"),
+        ({"matrix": torch.zeros(2, 3, 4)}, ValueError, "view.matrix: expected shape"),
+        ({"fx": None}, TypeError, "view.fx: expected"),
+        ({"projection": "fisheye"}, ValueError, "view.projection: expected"),
+        ({"near": 3.0, "far": 2.0}, ValueError, "view.near, view.far: expected"),
         ({"distortion_range": (2.0, 1.0)}, ValueError, "distortion_range: expected 0 < near < far"),
         ({"distortion_range": (0.0, math.inf)}, ValueError, "distortion_range: expected"),
         ({"distortion_range": 3.0}, TypeError, "distortion_range: expected"),
@@ -247,15 +236,15 @@ def test_threads(projection: str) -> None:
     ],
 )
 def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None:
-    scene, camera = surfel_scene(dtype=torch.float32), lens("perspective", dtype=torch.float32)
+    scene, camera = surfel_scene(dtype=torch.float32), cameras_of("perspective", dtype=torch.float32)
     with pytest.raises(error, match=message):
-        lg.surfels(**{**scene, **camera, "size": (4, 5), **change})
+        call(lg.surfels, **{**scene, **camera, "size": (4, 5), **change})
 
 
 def test_empty() -> None:
-    scene, camera = surfel_scene(0, torch.float32), lens("perspective", dtype=torch.float32)
+    scene, camera = surfel_scene(0, torch.float32), cameras_of("perspective", dtype=torch.float32)
     means = scene["means"].requires_grad_()
-    out = lg.surfels(**scene, **camera, size=(1, 2))
+    out = call(lg.surfels, **scene, **camera, size=(1, 2))
     assert torch.equal(out.image, scene["background"].expand(2, 1, 2, 3))
     assert not out.alpha.any()
     assert not out.distortion.any()

@@ -13,7 +13,7 @@ from lumigrad.ops.surface._antialias import antialias_with
 
 
 def scenes(dtype: torch.dtype = torch.float64, level: int = 2) -> dict[str, tuple[Tensor, Tensor, tuple[int, int]]]:
-    """Name: positions, faces, resolution."""
+    """Name: positions, faces, size."""
     sphere, sphere_tri = sphere_views(level, 2, dtype)
     room, room_tri = inside_sphere(1, dtype)
     keep = torch.arange(len(room_tri)) % 3 > 0  # with holes, so that there are silhouettes
@@ -46,9 +46,9 @@ def test_gradients(name: str, unbounded: bool) -> None:
     pos, tri, _ = scenes(level=1)[name]
     pos = pos[:1].clone() if pos.dim() == 3 else pos
     pos[..., 0] += 0.0137 * pos[..., 3]
-    resolution = (15, 16)
-    frags = lg.rasterize(pos, tri, resolution)
-    color = random(1, *resolution, 2, seed=2, dtype=torch.float64)
+    size = (15, 16)
+    frags = lg.rasterize(pos, tri, size)
+    color = random(1, *size, 2, seed=2, dtype=torch.float64)
     topology = lg.edge_topology(tri)
 
     def run(c: Tensor, p: Tensor) -> Tensor:
@@ -66,8 +66,8 @@ def test_gradients(name: str, unbounded: bool) -> None:
 def test_reference(name: str, channels: int, dtype: torch.dtype, unbounded: bool) -> None:
     """Decisions are float64 in both: float32 has to agree on every pair, and only rounds colours and sums."""
     forward, backward = (1e-5, 1e-4) if dtype == torch.float32 else (1e-10, 1e-9)
-    pos, tri, resolution = scenes(dtype)[name]
-    frags = lg.rasterize(pos, tri, resolution)
+    pos, tri, size = scenes(dtype)[name]
+    frags = lg.rasterize(pos, tri, size)
     color = random(*frags.tri.shape, channels, seed=channels, dtype=dtype)
     weight = random(*color.shape, seed=9, dtype=dtype)
     topology = lg.edge_topology(tri)
@@ -86,8 +86,8 @@ def test_reference(name: str, channels: int, dtype: torch.dtype, unbounded: bool
 
 
 def test_colours_stay_in_range() -> None:
-    pos, tri, resolution = scenes(torch.float32)["loose triangles"]
-    frags = lg.rasterize(pos, tri, resolution)
+    pos, tri, size = scenes(torch.float32)["loose triangles"]
+    frags = lg.rasterize(pos, tri, size)
     color = (random(*frags.tri.shape, 1) > 0).float()
     out = lg.antialias(color, frags, pos, tri)
     assert out.min() >= 0
@@ -188,9 +188,9 @@ def test_one_bad_link_far_away_is_found() -> None:
 
 
 def test_topology_is_built_when_absent() -> None:
-    pos, tri, resolution = scenes()["cube"]
-    frags = lg.rasterize(pos, tri, resolution)
-    color = random(1, *resolution, 3, dtype=torch.float64)
+    pos, tri, size = scenes()["cube"]
+    frags = lg.rasterize(pos, tri, size)
+    color = random(1, *size, 3, dtype=torch.float64)
     given = lg.antialias(color, frags, pos, tri, lg.edge_topology(tri))
     assert torch.equal(lg.antialias(color, frags, pos, tri), given)
 
@@ -229,9 +229,9 @@ def test_empty(faces: int, vertices: int, image: tuple[int, int, int], channels:
 
 def test_nan_colours_stay_where_they_are() -> None:
     """A pixel that takes part in no blend neither spreads NaN nor loses it."""
-    pos, tri, resolution = scenes()["cube"]
-    frags = lg.rasterize(pos, tri, resolution)
-    color = torch.zeros(1, *resolution, 1, dtype=torch.float64)
+    pos, tri, size = scenes()["cube"]
+    frags = lg.rasterize(pos, tri, size)
+    color = torch.zeros(1, *size, 1, dtype=torch.float64)
     color[0, 0, 0] = torch.nan
     out = lg.antialias(color, frags, pos, tri)
     assert out.isnan().sum() == 1

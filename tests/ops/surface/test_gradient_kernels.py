@@ -25,7 +25,7 @@ METHODS = ["edge_gradient", "nmr_gradient"]
 
 
 def scenes(dtype: torch.dtype = torch.float64) -> dict[str, tuple[Tensor, Tensor, tuple[int, int]]]:
-    """Name: positions, faces, resolution."""
+    """Name: positions, faces, size."""
     sphere, sphere_tri = sphere_views(1, 2, dtype)
     room, room_tri = inside_sphere(1, dtype)
     triangles, faces = random_triangles(25, seed=7, behind=0.15)
@@ -60,8 +60,8 @@ def doubled(frags: Fragments) -> Fragments:
 @pytest.mark.parametrize(("name", "channels"), [*((name, 3) for name in scenes()), ("sphere", 1), ("cube", 7)])
 def test_reference(name: str, channels: int, method: str, dtype: torch.dtype) -> None:
     """Decisions are float64 in both: float32 only rounds colours and sums."""
-    pos, tri, resolution = scenes(dtype)[name]
-    frags = lg.rasterize(pos, tri, resolution)
+    pos, tri, size = scenes(dtype)[name]
+    frags = lg.rasterize(pos, tri, size)
     color, weight = (random(*frags.tri.shape, channels, seed=seed, dtype=dtype) for seed in (1, 2))
     for options in ({}, {"reach": 5, "eps": 1e-3}) if method == "nmr_gradient" else ({},):
         ours = position_gradient(getattr(surface, method), color, frags, pos, tri, weight, **options)
@@ -75,8 +75,8 @@ def test_reference(name: str, channels: int, method: str, dtype: torch.dtype) ->
 
 @pytest.mark.parametrize("method", METHODS)
 def test_image_and_colour_gradient_pass_through(method: str) -> None:
-    pos, tri, resolution = scenes(torch.float32)["sphere"]
-    frags = lg.rasterize(pos, tri, resolution)
+    pos, tri, size = scenes(torch.float32)["sphere"]
+    frags = lg.rasterize(pos, tri, size)
     color = random(*frags.tri.shape, 3).requires_grad_()
     weight = random(*color.shape, seed=1)
     out = getattr(surface, method)(color, frags, pos, tri)
@@ -139,11 +139,11 @@ def test_empty(faces: int, vertices: int, image: tuple[int, int, int], channels:
 @pytest.mark.parametrize("method", METHODS)
 def test_colours_and_positions_that_are_not_finite(method: str, value: float) -> None:
     """They have no gradient; everything else keeps its own."""
-    pos, tri, resolution = scenes()["cube"]
+    pos, tri, size = scenes()["cube"]
     pos = torch.cat((pos, pos.new_full((1, 4), value)))
     tri = torch.cat((tri, tri.new_tensor([[0, 1, len(pos) - 1]])))
-    frags = lg.rasterize(pos, tri, resolution)
-    color, weight = (random(1, *resolution, 2, seed=seed, dtype=torch.float64) for seed in (1, 2))
+    frags = lg.rasterize(pos, tri, size)
+    color, weight = (random(1, *size, 2, seed=seed, dtype=torch.float64) for seed in (1, 2))
     color[0, 10, 11], color[0, 11, 3:6, 0] = value, value
     ours, expected = (
         position_gradient(op, color, frags, pos, tri, weight)

@@ -51,13 +51,13 @@ def meshes(draw: st.DrawFn, numbers: st.SearchStrategy[float], dtype: torch.dtyp
     return torch.tensor(values, dtype=dtype).view(-1, 4), torch.tensor(faces, dtype=torch.int32).reshape(-1, 3)
 
 
-def check(pos: Tensor, tri: Tensor, resolution: tuple[int, int]) -> tuple[Tensor, lg.Fragments, Tensor]:
+def check(pos: Tensor, tri: Tensor, size: tuple[int, int]) -> tuple[Tensor, lg.Fragments, Tensor]:
     """Run everything; positions with gradients, fragments, screen derivatives."""
     pos = pos.clone().requires_grad_()
-    frags = lg.rasterize(pos, tri, resolution)
-    assert torch.equal(frags.tri, lg.reference.visibility(pos.detach(), tri, resolution)[0])
-    first, second = (layer.tri for layer in lg.peel(pos.detach(), tri, resolution, 2, derivatives=False))
-    behind = lg.reference.peel(pos.detach(), tri, resolution, 2, derivatives=False)
+    frags = lg.rasterize(pos, tri, size)
+    assert torch.equal(frags.tri, lg.reference.visibility(pos.detach(), tri, size)[0])
+    first, second = (layer.tri for layer in lg.peel(pos.detach(), tri, size, 2, derivatives=False))
+    behind = lg.reference.peel(pos.detach(), tri, size, 2, derivatives=False)
     assert torch.equal(first, frags.tri)
     assert torch.equal(second, list(behind)[1].tri)
 

@@ -13,18 +13,18 @@ import lumigrad as lg
 # ---- Gradients -------------------------------------------------------------------------------------------
 
 
-def settled(pos: Tensor, tri: Tensor, resolution: tuple[int, int], ranges: Tensor | None = None) -> Tensor:
+def settled(pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | None = None) -> Tensor:
     """`pos`, after making sure that no pixel changes its triangle when positions move by some 1e-6.
 
     Coverage is decided at 1/256 pixel: a vertex has to cross a rounding threshold, and a pixel's centre has
     to lie within that step of its edges, for a difference quotient to see a jump. The seeds of the scenes
     are chosen such that this happens nowhere.
     """
-    expected = lg.rasterize(pos, tri, resolution, ranges).tri
+    expected = lg.rasterize(pos, tri, size, ranges).tri
     assert (expected >= 0).sum() > 10
     for seed in range(8):
         moved = pos + 2e-6 * random(*pos.shape, seed=seed, dtype=pos.dtype)
-        assert torch.equal(lg.rasterize(moved, tri, resolution, ranges).tri, expected)
+        assert torch.equal(lg.rasterize(moved, tri, size, ranges).tri, expected)
     return pos.clone().requires_grad_()
 
 
@@ -46,11 +46,11 @@ def scenes() -> dict[str, tuple[Tensor, Tensor, Tensor | None]]:
 @pytest.mark.parametrize("name", scenes())
 def test_gradients(name: str) -> None:
     pos, tri, ranges = scenes()[name]
-    resolution = (6, 7)
-    pos = settled(pos, tri, resolution, ranges)
+    size = (6, 7)
+    pos = settled(pos, tri, size, ranges)
 
     def outputs(p: Tensor) -> tuple[Tensor, ...]:
-        frags = lg.rasterize(p, tri, resolution, ranges)
+        frags = lg.rasterize(p, tri, size, ranges)
         return frags.bary, frags.depth, frags.bary_d
 
     assert gradcheck(outputs, (pos,), eps=1e-6, atol=1e-5, rtol=1e-4)
@@ -92,13 +92,13 @@ def test_gradient_through_clamps_is_zero() -> None:
 
 
 def compare(
-    pos: Tensor, tri: Tensor, resolution: tuple[int, int], ranges: Tensor | None, forward: float, backward: float
+    pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | None, forward: float, backward: float
 ) -> None:
     """Coverage equal at every pixel; values and gradients within bounds relative to the largest of their kind."""
     ours = pos.detach().clone().requires_grad_()
     theirs = pos.detach().double().requires_grad_()
-    frags = lg.rasterize(ours, tri, resolution, ranges)
-    expected = lg.reference.rasterize(theirs, tri, resolution, ranges)
+    frags = lg.rasterize(ours, tri, size, ranges)
+    expected = lg.reference.rasterize(theirs, tri, size, ranges)
     assert torch.equal(frags.tri, expected.tri)
     assert frags.bary.dtype == frags.depth.dtype == frags.bary_d.dtype == pos.dtype
     names = ("bary", "depth", "bary_d")
@@ -116,15 +116,15 @@ def compare(
 RESOLUTIONS = [(64, 64), (1, 1), (3, 130), (67, 61), (1, 200), (129, 2)]
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("size", RESOLUTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_random_triangles(dtype: torch.dtype, resolution: tuple[int, int]) -> None:
+def test_random_triangles(dtype: torch.dtype, size: tuple[int, int]) -> None:
     bounds = (1e-5, 1e-4) if dtype == torch.float32 else (1e-10, 1e-9)
-    pos, tri = random_triangles(40, seed=resolution[0])
-    compare(pos.to(dtype), tri, resolution, None, *bounds)
+    pos, tri = random_triangles(40, seed=size[0])
+    compare(pos.to(dtype), tri, size, None, *bounds)
     instanced = torch.stack((pos, pos.flip(0), pos.roll(4, 0))).to(dtype)
-    compare(instanced, tri.long(), resolution, None, *bounds)
-    compare(pos.to(dtype), tri, resolution, torch.tensor([[3, 20], [0, 0], [0, 40], [39, 1]]).int(), *bounds)
+    compare(instanced, tri.long(), size, None, *bounds)
+    compare(pos.to(dtype), tri, size, torch.tensor([[3, 20], [0, 0], [0, 40], [39, 1]]).int(), *bounds)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -34,7 +34,7 @@ Scene = tuple[Tensor, Tensor, tuple[int, int]]
 
 @pytest.fixture(scope="module", params=MESHES)
 def scene(request: pytest.FixtureRequest, shared: Path) -> Scene:
-    """Positions float32, faces, resolution."""
+    """Positions float32, faces, size."""
     height, width, azimuth, elevation = MESHES[request.param]
     points, tri = load_obj(shared / "data" / "meshes" / f"{request.param}.obj")
     return view_mesh(points, azimuth, elevation, distance=1.6, aspect=width / height), tri, (height, width)
@@ -48,10 +48,10 @@ def norm_error(actual: Tensor, expected: Tensor, dims: int, floor: float) -> flo
 
 
 def test_rasterize(scene: Scene) -> None:
-    pos, tri, resolution = scene
+    pos, tri, size = scene
     ours, theirs = pos.clone().requires_grad_(), pos.double().requires_grad_()
-    frags = lg.rasterize(ours, tri, resolution)
-    expected = lg.reference.rasterize(theirs, tri, resolution)
+    frags = lg.rasterize(ours, tri, size)
+    expected = lg.reference.rasterize(theirs, tri, size)
     assert (frags.tri >= 0).float().mean() > 0.1
     assert torch.equal(frags.tri, expected.tri)
     assert (frags.bary - expected.bary).abs().max() < 1e-5
@@ -67,9 +67,9 @@ def test_rasterize(scene: Scene) -> None:
 
 
 def test_interpolate(scene: Scene) -> None:
-    pos, tri, resolution = scene
+    pos, tri, size = scene
     results = []
-    frags = lg.rasterize(pos, tri, resolution)
+    frags = lg.rasterize(pos, tri, size)
     for op, dtype in ((lg.interpolate, torch.float32), (lg.reference.interpolate, torch.float64)):
         attr = random(len(pos), 5, seed=3).to(dtype).requires_grad_()
         bary, bary_d = (value.to(dtype).requires_grad_() for value in (frags.bary, frags.bary_d))
@@ -85,10 +85,10 @@ def test_interpolate(scene: Scene) -> None:
 @pytest.mark.parametrize("unbounded", [False, True])
 def test_antialias(scene: Scene, unbounded: bool) -> None:
     """With the depth of the kernel's fragments in both, so that ties between pixels fall the same way."""
-    pos, tri, resolution = scene
-    frags = lg.rasterize(pos, tri, resolution)
+    pos, tri, size = scene
+    frags = lg.rasterize(pos, tri, size)
     precise = lg.Fragments(frags.tri, *(value.double() for value in frags[1:]))
-    color = random(1, *resolution, 3, seed=8)
+    color = random(1, *size, 3, seed=8)
     topology = lg.edge_topology(tri)
     ours = color.clone().requires_grad_(), pos.clone().requires_grad_()
     theirs = color.double().requires_grad_(), pos.double().requires_grad_()
@@ -106,9 +106,9 @@ def test_antialias(scene: Scene, unbounded: bool) -> None:
 
 
 def test_peel(scene: Scene) -> None:
-    pos, tri, resolution = scene
-    ours = lg.peel(pos, tri, resolution, 3, derivatives=False)
-    theirs = lg.reference.peel(pos.double(), tri, resolution, 3, derivatives=False)
+    pos, tri, size = scene
+    ours = lg.peel(pos, tri, size, 3, derivatives=False)
+    theirs = lg.reference.peel(pos.double(), tri, size, 3, derivatives=False)
     for frags, expected in zip(ours, theirs):
         assert torch.equal(frags.tri, expected.tri)
         assert scaled_error(frags.depth, expected.depth) < 1e-5

@@ -33,8 +33,8 @@ def shuffled(tri: Tensor, seed: int) -> Tensor:
     return torch.where(flip[:, None], tri[:, [0, 2, 1]], tri)
 
 
-def once_everywhere(pos: Tensor, tri: Tensor, resolution: tuple[int, int], seed: int = 0) -> None:
-    count = hits(pos, shuffled(tri, seed), resolution, at_most=1)
+def once_everywhere(pos: Tensor, tri: Tensor, size: tuple[int, int], seed: int = 0) -> None:
+    count = hits(pos, shuffled(tri, seed), size, max_layers=1)
     assert (count == 1).all(), f"{(count == 0).sum()} pixels of cracks"
 
 
@@ -108,17 +108,17 @@ def test_random_triangulations(count: int, unit: int) -> None:
     once_everywhere(from_pixels(points, 90, 120), tri, (90, 120))
 
 
-@pytest.mark.parametrize("resolution", [(1, 1), (1, 300), (300, 1), (63, 65), (129, 127)])
-def test_odd_images(resolution: tuple[int, int]) -> None:
-    points, tri = delaunay(200, *resolution, seed=1)
-    once_everywhere(from_pixels(points, *resolution), tri, resolution)
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (63, 65), (129, 127)])
+def test_odd_images(size: tuple[int, int]) -> None:
+    points, tri = delaunay(200, *size, seed=1)
+    once_everywhere(from_pixels(points, *size), tri, size)
 
 
-@pytest.mark.parametrize("resolution", [(256, 16384), (16384, 256), (64, 32768)])
-def test_wide_images(resolution: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(256, 16384), (16384, 256), (64, 32768)])
+def test_wide_images(size: tuple[int, int]) -> None:
     """Large triangles across the whole of a high-resolution image, edges through its far corners."""
-    points, tri = delaunay(60, *resolution, seed=2)
-    once_everywhere(from_pixels(points, *resolution), tri, resolution)
+    points, tri = delaunay(60, *size, seed=2)
+    once_everywhere(from_pixels(points, *size), tri, size)
 
 
 @pytest.mark.parametrize("vertical", [False, True])
@@ -171,7 +171,7 @@ def test_edges_through_the_near_plane() -> None:
     points, tri = grid(30, 30)
     floor = torch.stack((points[:, 0] * 20, points[:, 0] * 0 - 0.5, 5 - 18 * (points[:, 1] + 0.9)), 1)
     pos = to_clip(floor.double(), perspective(90, near=0.5, far=20))
-    count = hits(pos, shuffled(tri, 1), (80, 80), at_most=1)
+    count = hits(pos, shuffled(tri, 1), (80, 80), max_layers=1)
     whole = floor[[0, 30, 30 * 31, 31 * 31 - 1]]
     expected = hits(
         to_clip(whole.double(), perspective(90, near=0.5, far=20)), torch.tensor([[0, 2, 1], [1, 2, 3]]), (80, 80)

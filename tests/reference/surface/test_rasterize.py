@@ -21,10 +21,10 @@ def clip_from_pixels(points: list[tuple[float, float]], height: int, width: int,
     return torch.tensor([(2 * x / width - 1, 1 - 2 * y / height, z, 1.0) for x, y in points], dtype=torch.float64)
 
 
-def coverage_count(pos: Tensor, tri: Tensor, resolution: tuple[int, int]) -> Tensor:
+def coverage_count(pos: Tensor, tri: Tensor, size: tuple[int, int]) -> Tensor:
     """How many triangles cover each pixel: every triangle is drawn in an image of its own."""
     ranges = torch.tensor([(t, 1) for t in range(len(tri))])
-    return (visibility(pos, tri, resolution, ranges)[0] >= 0).sum(0)
+    return (visibility(pos, tri, size, ranges)[0] >= 0).sum(0)
 
 
 # ---- coverage
@@ -84,9 +84,9 @@ def test_visibility_is_the_rule_to_the_letter(bits: int) -> None:
 def test_full_screen_quad_covers_each_pixel_once(dtype: torch.dtype) -> None:
     pos = torch.tensor([[-1, 1, 0, 1], [1, 1, 0, 1], [-1, -1, 0, 1], [1, -1, 0, 1]], dtype=dtype)
     tri = torch.tensor([[0, 2, 1], [1, 2, 3]])
-    for resolution in ((8, 8), (5, 7), (1, 1), (1, 9)):
-        assert (coverage_count(pos, tri, resolution) == 1).all()
-        assert (rasterize(pos, tri, resolution).tri >= 0).all()
+    for size in ((8, 8), (5, 7), (1, 1), (1, 9)):
+        assert (coverage_count(pos, tri, size) == 1).all()
+        assert (rasterize(pos, tri, size).tri >= 0).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -163,9 +163,9 @@ def test_right_triangle_has_known_barycentrics() -> None:
                 assert not frags.bary_d[0, i, j].any()
 
 
-def cast_rays(points: Tensor, tri: Tensor, fov: float, resolution: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def cast_rays(points: Tensor, tri: Tensor, fov: float, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Moeller & Trumbore 1997 from the eye: weights of vertices 1 and 2, distance along -z; [T, H, W]."""
-    height, width = resolution
+    height, width = size
     tangent = math.tan(math.radians(fov) / 2)
     y = (1 - (2 * torch.arange(height).double() + 1) / height) * tangent
     x = ((2 * torch.arange(width).double() + 1) / width - 1) * tangent * (width / height)
@@ -185,12 +185,12 @@ def cast_rays(points: Tensor, tri: Tensor, fov: float, resolution: tuple[int, in
 def test_triangles_are_where_rays_hit_them(seed: int, spread: float) -> None:
     """With spread 3 most triangles reach behind the eye and through the near or the far plane."""
     random = torch.Generator().manual_seed(seed)
-    resolution, fov, near, far = (33, 41), 60.0, 0.5, 4.0
+    size, fov, near, far = (33, 41), 60.0, 0.5, 4.0
     points = spread * 2 * (torch.rand(3, 3, generator=random, dtype=torch.float64) - 0.5)
     points[:, 2] -= 1.6
     tri = torch.tensor([[0, 1, 2]])
-    frags = rasterize(to_clip(points, perspective(fov, 41 / 33, near, far)), tri, resolution)
-    b1, b2, z = (a[0] for a in cast_rays(points, tri, fov, resolution))
+    frags = rasterize(to_clip(points, perspective(fov, 41 / 33, near, far)), tri, size)
+    b1, b2, z = (a[0] for a in cast_rays(points, tri, fov, size))
     weights = torch.stack((1 - b1 - b2, b1, b2))
     margin = torch.minimum(weights.amin(0), torch.minimum(z - near, far - z) / far)
     covered = frags.tri[0] >= 0
@@ -397,7 +397,7 @@ def test_empty_inputs() -> None:
         ({"tri": torch.tensor([[0, 1, 2, 0]])}, ValueError, "tri"),
         ({"tri": torch.tensor([[0, 1, 3]])}, ValueError, "tri"),
         ({"tri": torch.tensor([[0, -1, 2]])}, ValueError, "tri"),
-        ({"resolution": (0, 4)}, ValueError, "resolution"),
+        ({"size": (0, 4)}, ValueError, "size"),
         ({"ranges": torch.tensor([[0, 2]])}, ValueError, "ranges"),
         ({"ranges": torch.tensor([0, 1])}, ValueError, "ranges"),
         ({"ranges": torch.tensor([[0.0, 1.0]])}, TypeError, "ranges"),
@@ -406,7 +406,7 @@ def test_empty_inputs() -> None:
     ],
 )
 def test_unsound_arguments_are_named(change: dict, error: type[Exception], name: str) -> None:
-    arguments = {"pos": torch.zeros(3, 4), "tri": torch.tensor([[0, 1, 2]]), "resolution": (4, 4)}
+    arguments = {"pos": torch.zeros(3, 4), "tri": torch.tensor([[0, 1, 2]]), "size": (4, 4)}
     with pytest.raises(error, match=f"^{name}:"):
         rasterize(**{**arguments, **change})
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from lumigrad.compat.gsplat._spherical_harmonics import coefficients_of
-from lumigrad.compat.gsplat._visible import ALPHA_MIN, Packing, screen_radii
+from lumigrad.compat.gsplat._visible import MIN_ALPHA, Packing, screen_radii
 from lumigrad.ops import splat
 from lumigrad.ops.splat._spherical_harmonics import eyes
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
+from lumigrad.types.view import View
 
 CAMERA_MODELS = {"pinhole": "perspective", "ortho": "orthographic", "fisheye": "fisheye"}
 RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
@@ -94,35 +95,38 @@ def rasterization(
         thin_prism_coeffs=thin_prism_coeffs, ftheta_coeffs=ftheta_coeffs, viewmats_rs=viewmats_rs,
         rolling_shutter=getattr(rolling_shutter, "name", rolling_shutter) not in (None, "GLOBAL"),
     )  # fmt: skip
-    size = check.resolution((height, width))
+    size = check.size((height, width))
     _check_options(render_mode, rasterize_mode, camera_model, tile_size)
+    if not 0 <= near_plane < far_plane:
+        raise ValueError(f"near_plane, far_plane: expected 0 <= near < far, got {near_plane}, {far_plane}")
     means, opacities, viewmats, Ks = _checked(means, opacities, viewmats, Ks)
-    payload = _payload(colors, sh_degree, means, viewmats)
+    features = _features(colors, sh_degree, means, viewmats)
     if backgrounds is not None:
         backgrounds = check.floating("backgrounds", backgrounds, means, "means")
-        check.shape("backgrounds", backgrounds, (viewmats.shape[0], payload.shape[-1]))
+        check.shape("backgrounds", backgrounds, (viewmats.shape[0], features.shape[-1]))
     flip = viewmats.new_tensor([1.0, -1, -1, 1])[:, None]
-    xy, conic, depth, compensation = splat.project_gaussians(
-        means, quats, scales, size, flip * viewmats, Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2],
-        projection=CAMERA_MODELS[camera_model], blur=eps2d, near=near_plane, far=far_plane,
+    view = View(
+        flip * viewmats, Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2], size, CAMERA_MODELS[camera_model],
+        near_plane, far_plane,
     )  # fmt: skip
-    opacity = opacities * compensation if rasterize_mode == "antialiased" else opacities.expand(depth.shape)
-    radii = screen_radii(xy, conic, depth, opacity, size, radius_clip)
+    xy, conics, depths, compensations = splat.project_gaussians(means, quats, scales, view, blur=eps2d)
+    opacities = opacities * compensations if rasterize_mode == "antialiased" else opacities.expand(depths.shape)
+    radii = screen_radii(xy, conics, depths, opacities, size, radius_clip)
     meta = {
         "width": width, "height": height, "tile_size": tile_size, "tile_width": -(-width // tile_size),
         "tile_height": -(-height // tile_size), "n_cameras": viewmats.shape[0], "n_batches": 1,
     }  # fmt: skip
-    listed, (xy, conic, depth, opacity) = _list(xy, conic, depth, opacity, radii, packed)
+    listed, (xy, conics, depths, opacities) = _list(xy, conics, depths, opacities, radii, packed)
     if "RGB" not in render_mode:
-        payload, backgrounds = payload[..., :0], None
+        features, backgrounds = features[..., :0], None
     out = splat.splat(
-        xy, conic, depth, payload, size, opacity, backgrounds, alpha_max=0.99, alpha_min=ALPHA_MIN, stop=1e-4
+        xy, conics, depths, features, size, opacities, backgrounds, max_alpha=0.99, min_alpha=MIN_ALPHA, stop=1e-4
     )
     return _image(out, render_mode), out.alpha[..., None], {**meta, **listed}
 
 
 def _list(
-    xy: Tensor, conic: Tensor, depth: Tensor, opacity: Tensor, radii: Tensor, packed: bool
+    xy: Tensor, conics: Tensor, depths: Tensor, opacities: Tensor, radii: Tensor, packed: bool
 ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
     """What is said of single Gaussians, and the tensors [C, N, ...] to composite.
 
@@ -131,10 +135,10 @@ def _list(
     visible = (radii > 0).all(-1)
     names = ("means2d", "conics", "depths", "opacities", "radii")
     if not packed:
-        listed = dict(zip(names, (xy, conic, torch.where(visible, depth, 0), opacity, radii)))
-        return listed, (xy, conic, torch.where(visible, listed["depths"], torch.nan), opacity)
+        listed = dict(zip(names, (xy, conics, torch.where(visible, depths, 0), opacities, radii)))
+        return listed, (xy, conics, torch.where(visible, listed["depths"], torch.nan), opacities)
     packing = Packing.of(visible)
-    listed = {name: packing.pack(value) for name, value in zip(names, (xy, conic, depth, opacity, radii))}
+    listed = {name: packing.pack(value) for name, value in zip(names, (xy, conics, depths, opacities, radii))}
     fills = (0.0, 0.0, torch.nan, 0.0)
     composited = tuple(packing.unpack(listed[name], fill) for name, fill in zip(names, fills))
     listed.update(
@@ -177,7 +181,7 @@ def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
 
 
-def _payload(colors: Tensor, sh_degree: int | None, means: Tensor, viewmats: Tensor) -> Tensor:
+def _features(colors: Tensor, sh_degree: int | None, means: Tensor, viewmats: Tensor) -> Tensor:
     """The colours [N, D] or [C, N, D], from harmonics if there is a degree."""
     colors = check.floating("colors", colors, means, "means")
     views, count = viewmats.shape[0], means.shape[0]

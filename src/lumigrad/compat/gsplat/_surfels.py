@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.compat.gsplat._rasterization import RENDER_MODES, _checked, _image, _one_of, _payload, _refuse
+from lumigrad.compat.gsplat._rasterization import RENDER_MODES, _checked, _features, _image, _one_of, _refuse
 from lumigrad.compat.gsplat._visible import screen_radii
 from lumigrad.fit.normals import normals_from_depth
 from lumigrad.ops import installation
@@ -17,6 +17,7 @@ from lumigrad.ops.splat._surfels import composite_surfels
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
+from lumigrad.types.view import View
 
 LOW_PASS = 0.5  # square pixels
 DEPTH_MODES = ("expected", "median")
@@ -72,7 +73,7 @@ def rasterization_2dgs(
         NotImplementedError: for packed, sparse_grad and absgrad; on devices that have no kernels.
     """
     _refuse(packed=packed, sparse_grad=sparse_grad, absgrad=absgrad)
-    size = check.resolution((height, width))
+    size = check.size((height, width))
     _one_of("render_mode", render_mode, RENDER_MODES)
     _one_of("depth_mode", depth_mode, DEPTH_MODES)
     means, opacities, viewmats, Ks = _checked(means, opacities, viewmats, Ks)
@@ -84,34 +85,33 @@ def rasterization_2dgs(
     if tuple(scales.shape) not in ((len(means), 3), (len(means), 2)):
         raise ValueError(f"scales: expected shape [{len(means)}, 3] or [{len(means)}, 2], got {tuple(scales.shape)}")
     check.shape("quats", quats, (len(means), 4))
-    payload = _payload(colors, sh_degree, means, viewmats)
+    features = _features(colors, sh_degree, means, viewmats)
     if backgrounds is None:
-        backgrounds = payload.new_zeros(payload.shape[-1])
+        backgrounds = features.new_zeros(features.shape[-1])
     else:
         backgrounds = check.floating("backgrounds", backgrounds, means, "means")
-        check.shape("backgrounds", backgrounds, (len(viewmats), payload.shape[-1]))
-    view = viewmats.new_tensor([1.0, -1, -1, 1])[:, None] * viewmats
-    lens = torch.stack((Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2]), -1)
-    xy, shape, depth, facing = project_surfels(
-        means, quats, scales[:, :2], view, lens, "perspective", near_plane, far_plane
-    )
-    conic = ellipses(shape.detach(), torch.ones_like(opacities), LOW_PASS)[0]
-    strengths = opacities.expand(depth.shape)
-    radii = screen_radii(xy, conic, depth, strengths, size, radius_clip)
+        check.shape("backgrounds", backgrounds, (len(viewmats), features.shape[-1]))
+    matrix = viewmats.new_tensor([1.0, -1, -1, 1])[:, None] * viewmats
+    intrinsics = torch.stack((Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2]), -1)
+    view = View(matrix, *intrinsics.unbind(-1), size, near=near_plane, far=far_plane)
+    projected = project_surfels(means, quats, scales[:, :2], view, intrinsics)
+    xy, shapes, depths, facing = projected
+    conics = ellipses(shapes.detach(), torch.ones_like(opacities), LOW_PASS)[0]
+    strengths = opacities.expand(depths.shape)
+    radii = screen_radii(xy, conics, depths, strengths, size, radius_clip)
     visible = (radii > 0).all(-1)
     if "RGB" not in render_mode:
-        payload, backgrounds = payload[..., :0], backgrounds[..., :0]
-    out = composite_surfels(
-        xy, shape, torch.where(visible, depth, torch.nan), facing, opacities, payload, backgrounds, size
-    )
+        features, backgrounds = features[..., :0], backgrounds[..., :0]
+    projected = projected._replace(depths=torch.where(visible, depths, torch.nan))
+    out = composite_surfels(projected, opacities, features, backgrounds, size)
     image = _image(Splats(out.image, out.alpha, out.depth), render_mode)
     from_depth = None
     if render_mode != "RGB":
         expected = out.depth / out.alpha.clamp(min=1e-10)
-        camera = PerspectiveCamera(view, Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2], size)
+        camera = PerspectiveCamera(matrix, *intrinsics.unbind(-1), size)
         from_depth = normals_from_depth(out.median_depth if depth_mode == "median" else expected, camera)
     meta = {
-        "means2d": xy, "gradient_2dgs": xy, "radii": radii, "depths": torch.where(visible, depth, 0),
+        "means2d": xy, "gradient_2dgs": xy, "radii": radii, "depths": torch.where(visible, depths, 0),
         "normals": facing, "opacities": strengths, "width": width, "height": height, "tile_size": tile_size,
         "n_cameras": len(viewmats), "render_distort": out.distortion[..., None],
     }  # fmt: skip

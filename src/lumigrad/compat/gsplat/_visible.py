@@ -7,27 +7,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ALPHA_MIN = 1 / 255
-EXTENT = 3.33  # in standard deviations: there exp(-x^2 / 2) is about ALPHA_MIN
+MIN_ALPHA = 1 / 255
+EXTENT = 3.33  # in standard deviations: there exp(-x^2 / 2) is about MIN_ALPHA
 
 
 def screen_radii(
-    xy: Tensor, conic: Tensor, depth: Tensor, opacity: Tensor, size: tuple[int, int], clip: float
+    xy: Tensor, conics: Tensor, depths: Tensor, opacities: Tensor, size: tuple[int, int], clip: float
 ) -> Tensor:
     """Half the sides of the Gaussians' bounding boxes in pixels, int32 [C, N, 2]; 0 for those that are not seen.
 
     A Gaussian ends where it is below 1/255 of opacity, at the latest after 3.33 standard deviations. Not seen is what
     is fainter, has both radii at `clip` or below, is not drawn for its depth, or has its box off the image.
     """
-    a, b, c = conic.detach().unbind(-1)
+    a, b, c = conics.detach().unbind(-1)
     det = a * c - b * b
-    drawn = depth.isfinite() & (det > 0)
+    drawn = depths.isfinite() & (det > 0)
     spread = torch.stack((c, a), -1) / torch.where(drawn, det, 1)[..., None]  # the variances along x and y
-    extent = (2 * (opacity.detach() / ALPHA_MIN).clamp(min=1).log()).sqrt().clamp(max=EXTENT)
+    extent = (2 * (opacities.detach() / MIN_ALPHA).clamp(min=1).log()).sqrt().clamp(max=EXTENT)
     radii = (extent[..., None] * spread.clamp(min=0).sqrt()).ceil()
     image = xy.new_tensor([size[1], size[0]])
     centre = xy.detach()
-    seen = drawn & (opacity.detach() >= ALPHA_MIN) & ~(radii <= clip).all(-1)
+    seen = drawn & (opacities.detach() >= MIN_ALPHA) & ~(radii <= clip).all(-1)
     seen = seen & (centre + radii > 0).all(-1) & (centre - radii < image).all(-1)
     return torch.where(seen[..., None], radii, 0).nan_to_num().clamp(max=2**31 - 256).int()
 

@@ -43,15 +43,15 @@ def unpack(rast: Any, triangles: int, rast_db: Any = None) -> Fragments:
     return Fragments(seen, rast[..., :2], rast[..., 2], rast_db)
 
 
-def ids_to_floats(ids: Tensor, largest: int, dtype: torch.dtype) -> Tensor:
-    """int32 ids from 0 to `largest`, below `MAX_IDS`, as the fourth channel of ``rast`` holds them."""
-    if largest <= EXACT_IDS or dtype == torch.float64:
+def ids_to_floats(ids: Tensor, max_id: int, dtype: torch.dtype) -> Tensor:
+    """int32 ids from 0 to `max_id`, below `MAX_IDS`, as the fourth channel of ``rast`` holds them."""
+    if max_id <= EXACT_IDS or dtype == torch.float64:
         return ids.to(dtype)
     return torch.where(ids <= EXACT_IDS, ids.float(), (ids + ID_BITS).view(torch.float32))
 
 
-def floats_to_ids(values: Tensor, largest: int) -> Tensor:
+def floats_to_ids(values: Tensor, max_id: int) -> Tensor:
     """The inverse of `ids_to_floats`; ids are int32."""
-    if largest <= EXACT_IDS or values.dtype == torch.float64:
+    if max_id <= EXACT_IDS or values.dtype == torch.float64:
         return values.to(torch.int32)
     return torch.where(values <= EXACT_IDS, values.to(torch.int32), values.view(torch.int32) - ID_BITS)

@@ -106,7 +106,7 @@ def _check_scene(
             "glctx: expected a RasterizeCudaContext or RasterizeGLContext of lumigrad.compat.nvdiffrast, got "
             f"{type(glctx).__name__}"
         )
-    scene = check_geometry(pos, tri, ranges, resolution)
+    scene = check_geometry(pos, tri, ranges, check.size(resolution, "resolution"))
     if scene[0].dim() == 2 and ranges is None:
         raise ValueError(f"ranges: expected shape [N, 2] with pos {tuple(pos.shape)} (range mode), got None")
     if scene[1].shape[0] >= MAX_IDS:

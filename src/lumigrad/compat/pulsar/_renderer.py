@@ -43,7 +43,7 @@ class Renderer(torch.nn.Module):
         n_track: int = 5,
     ) -> None:
         super().__init__()
-        self.size = check.resolution((height, width))
+        self.size = check.size((height, width))
         for name, value in (("max_num_balls", max_num_balls), ("n_channels", n_channels), ("n_track", n_track)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: expected a positive integer, got {value!r}")
@@ -90,7 +90,7 @@ class Renderer(torch.nn.Module):
             percent_allowed_difference: from 0 to below 1, without effect: nothing is left out.
             max_n_hits: without effect unless it is below the number of spheres, which is not offered.
             mode: 0; the map of hits (1) is not offered.
-            return_forward_info: return also the :class:`~lumigrad.splats.Splats` [B, ...] with the first `n_track`
+            return_forward_info: return also the :class:`~lumigrad.Splats` [B, ...] with the first `n_track`
                 spheres of each pixel and their weights (the original has a tensor of its own packing there).
 
         Any of the tensors may lack the batch where others have it: it is shared.
@@ -110,14 +110,12 @@ class Renderer(torch.nn.Module):
         bg_col = vert_pos.new_ones(self.n_channels) if bg_col is None else bg_col
         opacity = vert_pos.new_ones(vert_pos.shape[-2]) if opacity is None else opacity
         vert_col, vert_rad, bg_col, opacity = self._checked(vert_pos, views, vert_col, vert_rad, bg_col, opacity)
-        camera = unpack_camera(
+        view = unpack_camera(
             cam_params.expand(views, cam_params.shape[-1]), self.size, self.orthogonal_projection,
             self.right_handed_system,
         )  # fmt: skip
         out = splat.spheres(
-            vert_pos, vert_rad, vert_col, self.size, camera.view, camera.focal, camera.focal, camera.cx, camera.cy,
-            opacity, bg_col, gamma=gamma, min_depth=min_depth, max_depth=max_depth,
-            projection="orthographic" if self.orthogonal_projection else "perspective",
+            vert_pos, vert_rad, vert_col, view, opacity, bg_col, gamma=gamma, min_depth=min_depth, max_depth=max_depth,
             contributors=self.n_track if return_forward_info else 0,
         )  # fmt: skip
         image = out.image if batched else out.image[0]

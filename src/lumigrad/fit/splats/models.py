@@ -66,10 +66,11 @@ class Gaussians:
     def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
         used = (min(self.degree, int(progress * 2 * (self.degree + 1))) + 1) ** 2 - 1
         harmonics = torch.cat([parameters["constant"][:, None], parameters["rest"][:, :used]], dim=1)
-        lens = (camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)
+        # A photograph shows whatever is before its camera, whose clip planes are made up.
+        view = camera.view()._replace(near=0.01, far=1e10)
         return gaussians(
             parameters["means"], parameters["quats"], parameters["scales"].exp(), parameters["opacities"].sigmoid(),
-            harmonics, camera.size, *lens, harmonics.new_full((3,), background), harmonics=True, antialiased=True,
+            harmonics, view, harmonics.new_full((3,), background), harmonics=True, antialiased=True,
         ).image  # fmt: skip
 
     def spread(self, parameters: Parameters) -> Tensor:
@@ -112,14 +113,13 @@ class Spheres:
         return self.splat(parameters, parameters["constant"], camera, background, progress).image
 
     def splat(
-        self, parameters: Parameters, payload: Tensor, camera: PerspectiveCamera, background: float, progress: float
+        self, parameters: Parameters, features: Tensor, camera: PerspectiveCamera, background: float, progress: float
     ) -> Splats:
         """Render any features [V, C] of the spheres, over a background of one value."""
         first, last = self.gamma
-        lens = (camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)
         return spheres(
-            parameters["means"], parameters["scales"][:, 0].exp(), payload, camera.size, *lens,
-            parameters["opacities"].sigmoid(), payload.new_full(payload.shape[1:], background),
+            parameters["means"], parameters["scales"][:, 0].exp(), features, camera.view(),
+            parameters["opacities"].sigmoid(), features.new_full(features.shape[1:], background),
             gamma=first * (last / first) ** progress, min_depth=0.02 * self.extent, max_depth=10 * self.extent,
         )  # fmt: skip
 

@@ -35,8 +35,8 @@ class Photo:
 
         covered = (pooled(self.covered) > 0.999).to(self.covered)
         whole = self.camera
-        lens = {name: getattr(whole, name) / factor for name in ("fx", "fy", "cx", "cy")}
-        return Photo(pooled(self.image), covered, replace(whole, size=(rows, columns), **lens))
+        intrinsics = {name: getattr(whole, name) / factor for name in ("fx", "fy", "cx", "cy")}
+        return Photo(pooled(self.image), covered, replace(whole, size=(rows, columns), **intrinsics))
 
 
 def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, reduce: int = 1) -> list[Photo]:
@@ -55,7 +55,7 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
             raise ValueError(
                 f"{data.paths[index]}: {width} x {height} pixels, reduced by {reduce}, are less than 8 rows or columns"
             )
-        lens = {name: getattr(camera, name)[None].float() for name in ("world_to_camera", "fx", "fy", "cx", "cy")}
-        one = PerspectiveCamera(**lens, size=camera.size)
+        tensors = {name: getattr(camera, name)[None].float() for name in ("world_to_camera", "fx", "fy", "cx", "cy")}
+        one = PerspectiveCamera(**tensors, size=camera.size)
         photos.append(Photo(image[None], covered[None, ..., None].float(), one).reduced(reduce))
     return photos

@@ -22,7 +22,7 @@ from lumigrad.types import validation as check
 def soft_silhouette(
     pos: torch.Tensor,
     tri: torch.Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     sigma: float,
     blur_radius: float | None = None,
     falloff: str = "sigmoid",
@@ -32,7 +32,7 @@ def soft_silhouette(
     """The soft mask of all faces: one minus the product of what each of them lets through.
 
     Args:
-        pos, tri, resolution, ranges, cull_backfaces: as for :func:`~lumigrad.ops.soft.soft_rasterize`.
+        pos, tri, size, ranges, cull_backfaces: as for :func:`~lumigrad.soft_rasterize`.
         sigma: width of the falloff, a squared distance in units of half the image's shorter side.
         blur_radius: the squared distance from which on faces are left out. None: where they have fallen to
             1/10000, ``sigma * log(9999)`` or ``sigma * log(10000)``.
@@ -48,7 +48,7 @@ def soft_silhouette(
     Source: Liu et al. 2019, "Soft Rasterizer", equations 1 and 4; Chen et al. 2019, "Learning to Predict 3D Objects
     with an Interpolation-based Differentiable Renderer", section 3.2.
     """
-    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
+    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     sigma, blur = _softness(sigma, blur_radius, falloff)
     if needs_reference("soft_silhouette", pos, "soft_blend"):
         return reference.soft_silhouette(pos, tri, (height, width), sigma, blur, falloff, ranges, cull_backfaces)
@@ -64,7 +64,7 @@ def soft_colors(
     pos: torch.Tensor,
     tri: torch.Tensor,
     attr: torch.Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     sigma: float,
     gamma: float,
     background: torch.Tensor | Sequence[float] | float = 0.0,
@@ -78,7 +78,7 @@ def soft_colors(
     """Vertex attributes of all faces, mixed by their distance to the pixel and by their depth.
 
     Args:
-        pos, tri, resolution, ranges, cull_backfaces: as for :func:`~lumigrad.ops.soft.soft_rasterize`.
+        pos, tri, size, ranges, cull_backfaces: as for :func:`~lumigrad.soft_rasterize`.
         attr: colours or any other attributes [V, C] or [N, V, C], interpolated over the faces.
         sigma, blur_radius: as for :func:`soft_silhouette`, with the sigmoid.
         gamma: how soft the order in depth is.
@@ -97,7 +97,7 @@ def soft_colors(
 
     Source: Liu et al. 2019, "Soft Rasterizer", equations 2 to 4.
     """
-    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
+    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     attr = check.floating("attr", attr, pos, "pos")
     attr_tri = tri if attr_tri is None else check.triangles(attr_tri, pos.device, "attr_tri")
     check.shape("attr_tri", attr_tri, (tri.shape[0], 3))

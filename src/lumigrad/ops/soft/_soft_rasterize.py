@@ -1,6 +1,6 @@
 """Soft rasterization: the nearest K faces in reach of every pixel, and how far, where and how deep they are.
 
-Defined by :mod:`lumigrad.reference.soft`; the kernel is ``native/soft``.
+Defined by :func:`lumigrad.reference.soft_rasterize`; the kernel is ``native/soft``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_FACES_PER_PIXEL = 1024
 def soft_rasterize(
     pos: torch.Tensor,
     tri: torch.Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     faces_per_pixel: int = 8,
     blur_radius: float = 0.0,
     ranges: torch.Tensor | None = None,
@@ -37,10 +37,10 @@ def soft_rasterize(
     """Find the faces that cover each pixel's centre or come close to it, nearest first.
 
     Args:
-        pos: clip-space positions [N, V, 4] or [V, 4], as for :func:`~lumigrad.ops.rasterize.rasterize`.
+        pos: clip-space positions [N, V, 4] or [V, 4], as for :func:`~lumigrad.rasterize`.
         tri: vertex indices [T, 3], int32 or int64.
-        resolution: (height, width) in pixels, at most 32768 each.
-        faces_per_pixel: K, the most faces a pixel keeps, 1 to 1024.
+        size: (height, width) in pixels, at most 32768 each.
+        faces_per_pixel: K, how many faces a pixel keeps at most, 1 to 1024.
         blur_radius: faces whose squared distance from the pixel's centre is below this take part, in units of
             half the image's shorter side (which spans [-1, 1]; both axes have the same unit).
         ranges: as for `rasterize`.
@@ -49,7 +49,7 @@ def soft_rasterize(
         cull_backfaces: leave out faces that are clockwise on the screen.
 
     Returns:
-        :class:`~lumigrad.fragments.SoftFragments`: K faces a pixel, by depth, then by their number. ``z``,
+        :class:`~lumigrad.SoftFragments`: K faces a pixel, by depth, then by their number. ``z``,
         ``dist`` and ``bary`` carry true gradients to x, y, z and w of `pos`.
 
     A face that crosses the near plane is cut there and has distances to the edges of what remains; there is no
@@ -62,14 +62,14 @@ def soft_rasterize(
     Source: Liu et al. 2019, "Soft Rasterizer", section 3; Ravi et al. 2020, "Accelerating 3D Deep Learning with
     PyTorch3D", section 3.
     """
-    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
-    most = faces_per_pixel_of(faces_per_pixel)
+    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
+    faces = faces_per_pixel_of(faces_per_pixel)
     blur = number("blur_radius", blur_radius)
     options = (bool(perspective_correct), bool(clip_barycentrics), bool(cull_backfaces))
     if needs_reference("soft_rasterize", pos):
-        return reference.soft_rasterize(pos, tri, (height, width), most, blur, ranges, *options)
+        return reference.soft_rasterize(pos, tri, (height, width), faces, blur, ranges, *options)
     flags = PERSPECTIVE * options[0] + CLIP * options[1] + CULL * options[2]
-    return SoftFragments(*_op(pos, tri, ranges, height, width, most, blur, flags))
+    return SoftFragments(*_op(pos, tri, ranges, height, width, faces, blur, flags))
 
 
 def soft_interpolate(attr: torch.Tensor, frags: SoftFragments, tri: torch.Tensor) -> torch.Tensor:
@@ -78,7 +78,7 @@ def soft_interpolate(attr: torch.Tensor, frags: SoftFragments, tri: torch.Tensor
     Args:
         attr: [V, A] or [N, V, A].
         frags: from :func:`soft_rasterize`.
-        tri: vertex indices [T, 3] into `attr`; see :func:`~lumigrad.ops.interpolate.interpolate`.
+        tri: vertex indices [T, 3] into `attr`; see :func:`~lumigrad.interpolate`.
 
     Returns:
         [N, H, W, K, A], zero at pads. Gradients reach `attr` and ``frags.bary``.
@@ -90,25 +90,25 @@ def soft_interpolate(attr: torch.Tensor, frags: SoftFragments, tri: torch.Tensor
         raise TypeError(f"frags: expected lumigrad.SoftFragments as made by soft_rasterize, got {type(frags).__name__}")
     index = check.tensor("frags.tri", frags.tri)
     check.shape("frags.tri", index, ("N", "H", "W", "K"))
-    views, height, width, most = index.shape
+    views, height, width, faces = index.shape
     check.shape("frags.bary", check.tensor("frags.bary", frags.bary), (*index.shape, 3))
     # Weights sum to 1, so that two of them say all; a pixel's fragments lie side by side like pixels.
     flat = Fragments(
-        index.reshape(views, height, width * most),
-        frags.bary[..., :2].reshape(views, height, width * most, 2),
-        frags.z.reshape(views, height, width * most),
+        index.reshape(views, height, width * faces),
+        frags.bary[..., :2].reshape(views, height, width * faces, 2),
+        frags.z.reshape(views, height, width * faces),
     )
-    return interpolate(attr, flat, tri).reshape(views, height, width, most, attr.shape[-1])
+    return interpolate(attr, flat, tri).reshape(views, height, width, faces, attr.shape[-1])
 
 
 def faces_per_pixel_of(value: Any) -> int:
     try:
-        most = operator.index(value)
+        faces = operator.index(value)
     except TypeError:
         raise TypeError(f"faces_per_pixel: expected an integer, got {value!r}") from None
-    if not 1 <= most <= MAX_FACES_PER_PIXEL:
-        raise ValueError(f"faces_per_pixel: expected 1 to {MAX_FACES_PER_PIXEL}, got {most}")
-    return most
+    if not 1 <= faces <= MAX_FACES_PER_PIXEL:
+        raise ValueError(f"faces_per_pixel: expected 1 to {MAX_FACES_PER_PIXEL}, got {faces}")
+    return faces
 
 
 def number(name: str, value: Any, positive: bool = False) -> float:

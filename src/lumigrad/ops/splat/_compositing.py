@@ -31,24 +31,24 @@ def named(name: str, value: Any, known: dict[str, Any]) -> Any:
 
 
 def check_appearance(
-    payload: torch.Tensor,
-    opacity: torch.Tensor | None,
+    features: torch.Tensor,
+    opacities: torch.Tensor | None,
     background: torch.Tensor | None,
     like: torch.Tensor,
     like_name: str,
     views: int,
     count: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """payload, opacity and background, checked and with defaults."""
-    payload = check.floating("payload", payload, like, like_name)
-    if payload.dim() not in (2, 3) or payload.shape[-2] != count or (payload.dim() == 3 and len(payload) != views):
-        raise ValueError(f"payload: expected shape [{count}, C] or [{views}, {count}, C], got {tuple(payload.shape)}")
-    if opacity is None:
-        opacity = like.new_ones(count)
-    opacity = check.floating("opacity", opacity, like, like_name)
-    if tuple(opacity.shape) not in ((count,), (views, count)):
-        raise ValueError(f"opacity: expected shape [{count}] or [{views}, {count}], got {tuple(opacity.shape)}")
-    channels = payload.shape[-1]
+    """features, opacities and background, checked and with defaults."""
+    features = check.floating("features", features, like, like_name)
+    if features.dim() not in (2, 3) or features.shape[-2] != count or (features.dim() == 3 and len(features) != views):
+        raise ValueError(f"features: expected shape [{count}, C] or [{views}, {count}, C], got {tuple(features.shape)}")
+    if opacities is None:
+        opacities = like.new_ones(count)
+    opacities = check.floating("opacities", opacities, like, like_name)
+    if tuple(opacities.shape) not in ((count,), (views, count)):
+        raise ValueError(f"opacities: expected shape [{count}] or [{views}, {count}], got {tuple(opacities.shape)}")
+    channels = features.shape[-1]
     if background is None:
         background = like.new_zeros(channels)
     background = check.floating("background", background, like, like_name)
@@ -56,7 +56,7 @@ def check_appearance(
         raise ValueError(
             f"background: expected shape [{channels}] or [{views}, {channels}], got {tuple(background.shape)}"
         )
-    return payload, opacity, background
+    return features, opacities, background
 
 
 def check_contributors(contributors: Any) -> None:

@@ -1,6 +1,6 @@
 """Soft spheres: Pulsar's image formation.
 
-Defined by :mod:`lumigrad.reference.spheres`; the kernel is ``native/splat``.
+Defined by :func:`lumigrad.reference.spheres`; the kernel is ``native/splat``.
 """
 
 from __future__ import annotations
@@ -12,28 +12,23 @@ import torch
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat import _compositing as engine
-from lumigrad.ops.splat._camera import check_camera
+from lumigrad.ops.splat._view import check_view
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
+from lumigrad.types.view import View
 
 
 def spheres(
     positions: torch.Tensor,
     radii: torch.Tensor,
-    payload: torch.Tensor,
-    size: tuple[int, int],
-    view: torch.Tensor,
-    fx: torch.Tensor,
-    fy: torch.Tensor,
-    cx: torch.Tensor,
-    cy: torch.Tensor,
-    opacity: torch.Tensor | None = None,
+    features: torch.Tensor,
+    view: View,
+    opacities: torch.Tensor | None = None,
     background: torch.Tensor | None = None,
     *,
     gamma: torch.Tensor | float = 0.1,
     min_depth: float = 0.0,
     max_depth: float = 100.0,
-    projection: str = "perspective",
     contributors: int = 0,
 ) -> Splats:
     """Render spheres that fade towards their rims and are blended by a softmax over depth.
@@ -45,44 +40,38 @@ def spheres(
         positions: centres in the world [V, 3] or [N, V, 3].
         radii: in world units [V] or [N, V]. A sphere with a projected radius (radius * fx / z) below one pixel has
             full height at the pixel that its centre is in.
-        payload: colours or features [V, C] or [N, V, C].
-        size: (height, width).
-        view: world-to-camera matrices [N, 4, 4] or [4, 4], rigid; the camera looks along -z.
-        fx, fy, cx, cy: focal lengths and principal point in pixels, [N] or scalars; for orthographic cameras fx and fy
-            are pixels per world unit.
-        opacity: [V] or [N, V], 1 by default. background: [C] or [N, C], 0 by default.
+        features: colours or any others [V, C] or [N, V, C].
+        view: from :meth:`lumigrad.scene.Camera.view`; perspective or orthographic. Its near and far are not used:
+            min_depth and max_depth are in their place.
+        opacities: [V] or [N, V], 1 by default. background: [C] or [N, C], 0 by default.
         gamma: softness of the depth test, usually 1e-5 to 1; a number or a tensor of one.
         min_depth, max_depth: what depth is normalised by. A sphere whose nearest point (distance of the centre less
             the radius; along the axis for orthographic cameras) is before min_depth or behind max_depth is left out,
             and so is one with the eye inside.
-        projection: "perspective" or "orthographic".
         contributors: how many of the first spheres of each pixel to list in `ids` and `weights`.
 
     Returns:
-        :class:`~lumigrad.splats.Splats`; its depth is the distance along the ray to the sphere's surface (along the
-        axis for orthographic cameras). Gradients from image, alpha and depth reach positions, radii, payload, opacity,
-        background, gamma, view and fx, fy, cx, cy. Spheres that are not finite, of no radius or no opacity are left
-        out.
+        :class:`~lumigrad.Splats`; its depth is the distance along the ray to the sphere's surface (along the
+        axis for orthographic cameras). Gradients from image, alpha and depth reach positions, radii, features,
+        opacities, background, gamma, and the matrix and intrinsics of the view. Spheres that are not finite, of no
+        radius or no opacity are left out.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or ranges.
 
     Source: Lassner and Zollhoefer 2021, "Pulsar", section 3; without its truncation of gradients.
     """
-    size = check.resolution(size)
     positions = check.floating("positions", positions)
-    view, lens = check_camera(view, fx, fy, cx, cy, positions, "positions")
-    views, count = view.shape[0], positions.shape[-2] if positions.dim() > 1 else 0
+    view, intrinsics = check_view(view, positions, "positions", planes=False)
+    views, count = len(view.matrix), positions.shape[-2] if positions.dim() > 1 else 0
     if tuple(positions.shape) not in ((count, 3), (views, count, 3)):
         raise ValueError(f"positions: expected shape [V, 3] or [{views}, V, 3], got {tuple(positions.shape)}")
     radii = check.floating("radii", radii, positions, "positions")
     if tuple(radii.shape) not in ((count,), (views, count)):
         raise ValueError(f"radii: expected shape [{count}] or [{views}, {count}], got {tuple(radii.shape)}")
-    payload, opacity, background = engine.check_appearance(
-        payload, opacity, background, positions, "positions", views, count
+    features, opacities, background = engine.check_appearance(
+        features, opacities, background, positions, "positions", views, count
     )
-    if projection not in engine.SPHERES:
-        raise ValueError(f"projection: expected 'perspective' or 'orthographic', got {projection!r}")
     if not (0 <= min_depth < max_depth and math.isfinite(max_depth)):
         raise ValueError(f"min_depth, max_depth: expected 0 <= min_depth < max_depth, got {min_depth}, {max_depth}")
     if not isinstance(gamma, torch.Tensor) and not gamma > 0:
@@ -93,10 +82,11 @@ def spheres(
     engine.check_contributors(contributors)
     if needs_reference("spheres", positions, "splat"):
         return reference.spheres(
-            positions, radii, payload, size, view, lens[:, 0], lens[:, 1], lens[:, 2], lens[:, 3], opacity, background,
-            gamma=gamma, min_depth=min_depth, max_depth=max_depth, projection=projection, contributors=contributors,
+            positions, radii, features, view, opacities, background, gamma=gamma, min_depth=min_depth,
+            max_depth=max_depth, contributors=contributors,
         )  # fmt: skip
     return engine.composite(
-        positions, radii, None, opacity, payload, background, engine.SPHERES[projection], engine.SOFTMAX, size,
-        (view, lens), gamma.reshape(1), min_depth=min_depth, max_depth=max_depth, contributors=contributors,
+        positions, radii, None, opacities, features, background, engine.SPHERES[view.projection], engine.SOFTMAX,
+        view.size, (view.matrix, intrinsics), gamma.reshape(1), min_depth=min_depth, max_depth=max_depth,
+        contributors=contributors,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Sums of spherical harmonics: colours that depend on where one looks from.
 
-Defined by :mod:`lumigrad.reference.spherical_harmonics`, which also serves as the implementation: elementwise
+Defined by :func:`lumigrad.reference.spherical_harmonics`, which also serves as the implementation: elementwise
 arithmetic that torch does well.
 """
 
@@ -43,13 +43,13 @@ def spherical_harmonics(coefficients: torch.Tensor, directions: torch.Tensor) ->
     return reference.spherical_harmonics(coefficients, directions)
 
 
-def colors_seen(coefficients: torch.Tensor, positions: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
-    """What cameras [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
-    return (spherical_harmonics(coefficients, positions - eyes(view)) + 0.5).clamp(min=0)
+def colors_seen(coefficients: torch.Tensor, positions: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """What cameras with matrices [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
+    return (spherical_harmonics(coefficients, positions - eyes(matrix)) + 0.5).clamp(min=0)
 
 
-def eyes(view: torch.Tensor) -> torch.Tensor:
-    """Where cameras [N, 4, 4] are, [N, 1, 3]."""
+def eyes(matrix: torch.Tensor) -> torch.Tensor:
+    """Where cameras with matrices [N, 4, 4] are, [N, 1, 3]."""
     # `torch.linalg.inv` would wait for a device, to tell of singular matrices.
-    inverse, _ = torch.linalg.inv_ex(view, check_errors=view.device.type == "cpu")
+    inverse, _ = torch.linalg.inv_ex(matrix, check_errors=matrix.device.type == "cpu")
     return inverse[:, None, :3, 3]

@@ -1,6 +1,6 @@
 """Elliptical surface splats: oriented discs whose images are averaged where they lie on the same surface.
 
-Defined by :mod:`lumigrad.reference.surface_splats`; a composition of the projection of surfels and of compositing.
+Defined by :func:`lumigrad.reference.surface_splats`; a composition of the projection of surfels and of compositing.
 """
 
 from __future__ import annotations
@@ -12,32 +12,25 @@ import torch
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat import _compositing as engine
-from lumigrad.ops.splat._camera import check_camera
 from lumigrad.ops.splat._surfel_projection import project_surfels
+from lumigrad.ops.splat._view import check_view
 from lumigrad.ops.splat._visibility import pull_by_visibility
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
+from lumigrad.types.view import View
 
 
 def surface_splats(
     positions: torch.Tensor,
     normals: torch.Tensor,
     radii: torch.Tensor,
-    payload: torch.Tensor,
-    size: tuple[int, int],
-    view: torch.Tensor,
-    fx: torch.Tensor,
-    fy: torch.Tensor,
-    cx: torch.Tensor,
-    cy: torch.Tensor,
+    features: torch.Tensor,
+    view: View,
     background: torch.Tensor | None = None,
     *,
     blur: float = 1.0,
     cutoff: float = 2.0,
     merge: float | None = 0.05,
-    projection: str = "perspective",
-    near: float = 0.01,
-    far: float = 1e10,
     visibility_gradient: bool = False,
     reach: float = 10.0,
 ) -> Splats:
@@ -53,9 +46,8 @@ def surface_splats(
         normals: [V, 3], of any length but zero and either sign.
         radii: standard deviations of the discs in world units [V]; for a surface without holes about the distance to
             the neighbours.
-        payload: colours or features [V, C] or [N, V, C].
-        size: (height, width).
-        view, fx, fy, cx, cy, projection, near, far: as for :func:`~lumigrad.ops.surfels.surfels`.
+        features: colours or any others [V, C] or [N, V, C].
+        view: from :meth:`lumigrad.scene.Camera.view`; perspective or orthographic.
         background: [C] or [N, C]; 0 by default.
         blur: variance of the low-pass on the image, square pixels.
         cutoff: where a disc ends, in standard deviations of V; at most 4.
@@ -65,16 +57,15 @@ def surface_splats(
             (p - c) / |p - c|^2, p the pixel. Made for losses on silhouettes: not a derivative.
 
     Returns:
-        :class:`~lumigrad.splats.Splats` with image, alpha (1 where there is a disc) and depth. Gradients from image and
-        depth reach positions, normals, radii, payload, background, view and fx, fy, cx, cy. Discs with anything that is
-        not finite, of no radius or no normal are left out.
+        :class:`~lumigrad.Splats` with image, alpha (1 where there is a disc) and depth. Gradients from image and
+        depth reach positions, normals, radii, features, background, and the matrix and intrinsics of the view. Discs
+        with anything that is not finite, of no radius or no normal are left out.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or ranges.
 
     Source: Yifan et al. 2019, "Differentiable Surface Splatting", section 3; Zwicker et al. 2001, "Surface splatting".
     """
-    size = check.resolution(size)
     positions = check.floating("positions", positions)
     check.shape("positions", positions, ("V", 3))
     count = positions.shape[0]
@@ -82,28 +73,27 @@ def surface_splats(
     check.shape("normals", normals, (count, 3))
     radii = check.floating("radii", radii, positions, "positions")
     check.shape("radii", radii, (count,))
-    view, lens = check_camera(view, fx, fy, cx, cy, positions, "positions")
-    payload, _, background = engine.check_appearance(
-        payload, None, background, positions, "positions", len(view), count
+    view, intrinsics = check_view(view, positions, "positions")
+    features, _, background = engine.check_appearance(
+        features, None, background, positions, "positions", len(view.matrix), count
     )
-    _check_options(blur, cutoff, merge, projection, near, far, reach)
+    _check_options(blur, cutoff, merge, reach)
     if needs_reference("surface_splats", positions, "project_surfels"):
         return reference.surface_splats(
-            positions, normals, radii, payload, size, view, lens[:, 0], lens[:, 1], lens[:, 2], lens[:, 3], background,
-            blur=blur, cutoff=cutoff, merge=merge, projection=projection, near=near, far=far,
+            positions, normals, radii, features, view, background, blur=blur, cutoff=cutoff, merge=merge,
             visibility_gradient=visibility_gradient, reach=reach,
         )  # fmt: skip
-    sound = (radii > 0) & radii.isfinite() & (normals != 0).any(-1) & normals.isfinite().all(-1)
-    normals = torch.where(sound[:, None], normals, 1)
-    extent = torch.where(sound, radii, torch.nan)[:, None].expand(-1, 2)
-    xy, shape, depth, _ = project_surfels(positions, _facing(normals), extent, view, lens, projection, near, far)
-    drawn = depth.isfinite()
-    conic, weight, widest = ellipses(shape, torch.where(sound, radii, 1), blur)
-    beside = torch.stack((torch.where(drawn, depth, 0), torch.ones_like(weight)), -1)
-    values = torch.cat((payload.expand(len(view), -1, -1), beside), -1) * weight[..., None]
+    valid = (radii > 0) & radii.isfinite() & (normals != 0).any(-1) & normals.isfinite().all(-1)
+    normals = torch.where(valid[:, None], normals, 1)
+    extent = torch.where(valid, radii, torch.nan)[:, None].expand(-1, 2)
+    xy, shapes, depths, _ = project_surfels(positions, _facing(normals), extent, view, intrinsics)
+    drawn = depths.isfinite()
+    conics, weights, deviations = ellipses(shapes, torch.where(valid, radii, 1), blur)
+    beside = torch.stack((torch.where(drawn, depths, 0), torch.ones_like(weights)), -1)
+    values = torch.cat((features.expand(len(xy), -1, -1), beside), -1) * weights[..., None]
     out = engine.composite(
-        xy, conic, depth, positions.new_ones(count), values, values.new_zeros(values.shape[-1]),
-        engine.FOOTPRINTS["gaussian"][0], engine.BLENDS["normalised"], size,
+        xy, conics, depths, positions.new_ones(count), values, values.new_zeros(values.shape[-1]),
+        engine.FOOTPRINTS["gaussian"][0], engine.BLENDS["normalised"], view.size,
         min_alpha=math.exp(-0.5 * cutoff * cutoff), merge=merge or 0.0,
     )  # fmt: skip
     total = out.image[..., -1:]
@@ -111,22 +101,16 @@ def surface_splats(
     mean = out.image[..., :-1] / torch.where(covered, total, 1)
     alpha = covered[..., 0].to(mean.dtype)
     if visibility_gradient:
-        alpha = pull_by_visibility(alpha, xy, torch.where(drawn, reach * widest, 0))
+        alpha = pull_by_visibility(alpha, xy, torch.where(drawn, reach * deviations, 0))
     return Splats(torch.where(covered, mean[..., :-1], background[..., None, None, :]), alpha, mean[..., -1])
 
 
-def _check_options(
-    blur: float, cutoff: float, merge: float | None, projection: str, near: float, far: float, reach: float
-) -> None:
+def _check_options(blur: float, cutoff: float, merge: float | None, reach: float) -> None:
     for name, value in (("blur", blur), ("reach", reach), ("merge", 1.0 if merge is None else merge)):
         if not (value > 0 and math.isfinite(value)):
             raise ValueError(f"{name}: expected a positive number, got {value}")
     if not 0 < cutoff <= 4:
         raise ValueError(f"cutoff: expected a number above 0 and up to 4, got {cutoff}")
-    if projection not in ("perspective", "orthographic"):
-        raise ValueError(f"projection: expected 'perspective' or 'orthographic', got {projection!r}")
-    if not 0 <= near < far:
-        raise ValueError(f"near, far: expected 0 <= near < far, got {near}, {far}")
 
 
 def _facing(normals: torch.Tensor) -> torch.Tensor:
@@ -135,17 +119,17 @@ def _facing(normals: torch.Tensor) -> torch.Tensor:
     return torch.stack((z + normals.norm(dim=-1), -y, x, torch.zeros_like(x)), -1)
 
 
-def ellipses(shape: torch.Tensor, radii: torch.Tensor, blur: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def ellipses(shapes: torch.Tensor, radii: torch.Tensor, blur: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V]."""
     # In units of their size, so that large discs do not overflow.
-    extent = (shape[..., :4].square().sum(-1) + blur).sqrt()
-    a, b, c, d = (shape[..., :4] / extent[..., None]).unbind(-1)
-    least = blur / extent.square()
-    xx, xy, yy = a * a + b * b + least, a * c + b * d, c * c + d * d + least
+    extent = (shapes[..., :4].square().sum(-1) + blur).sqrt()
+    a, b, c, d = (shapes[..., :4] / extent[..., None]).unbind(-1)
+    low_pass = blur / extent.square()
+    xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
     # Not xx yy - xy^2, which loses the digits of long ellipses.
-    det = (a * d - b * c).square() + least * (xx + yy - least)
-    conic = torch.stack((yy, -xy, xx), -1) / (det * extent.square())[..., None]
-    weight = (a * d - b * c).abs() / (2 * math.pi * radii.square() * det.sqrt())
+    det = (a * d - b * c).square() + low_pass * (xx + yy - low_pass)
+    conics = torch.stack((yy, -xy, xx), -1) / (det * extent.square())[..., None]
+    weights = (a * d - b * c).abs() / (2 * math.pi * radii.square() * det.sqrt())
     half = 0.5 * (xx - yy).detach()
-    widest = extent.detach() * (0.5 * (xx + yy).detach() + (half * half + xy.detach().square()).sqrt()).sqrt()
-    return conic, weight, widest
+    deviations = extent.detach() * (0.5 * (xx + yy).detach() + (half * half + xy.detach().square()).sqrt()).sqrt()
+    return conics, weights, deviations

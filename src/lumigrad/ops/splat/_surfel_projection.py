@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from lumigrad._engine.declare import declare
 from lumigrad.ops.splat._project_gaussians import projection_sizes
+from lumigrad.types.view import View
+
+
+class ProjectedSurfels(NamedTuple):
+    """Surfels as N cameras see them.
+
+    Attributes:
+        xy: [N, V, 2], centres in pixels.
+        shapes: [N, V, 8], as the compositing kernel takes them.
+        depths: [N, V], along the viewing direction; NaN for those that are not to be drawn.
+        normals: [N, V, 3], unit normals in the world, turned to the camera.
+    """
+
+    xy: torch.Tensor
+    shapes: torch.Tensor
+    depths: torch.Tensor
+    normals: torch.Tensor
 
 
 def project_surfels(
-    means: torch.Tensor,
-    quats: torch.Tensor,
-    scales: torch.Tensor,
-    view: torch.Tensor,
-    lens: torch.Tensor,
-    projection: str,
-    near: float,
-    far: float,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of checked arguments: centres in pixels [N, V, 2], shapes as the compositing kernel takes them [N, V, 8], depths
-    [N, V] (NaN for what is not to be drawn), and unit normals in the world, turned to the camera [N, V, 3]."""
-    tensors = (t.contiguous() for t in (means, quats, scales, view, lens))
-    return _op(*tensors, near, far, projection == "orthographic")
+    means: torch.Tensor, quats: torch.Tensor, scales: torch.Tensor, view: View, intrinsics: torch.Tensor
+) -> ProjectedSurfels:
+    """Of checked arguments; view and intrinsics are what `check_view` gives."""
+    tensors = (t.contiguous() for t in (means, quats, scales, view.matrix, intrinsics))
+    return ProjectedSurfels(*_op(*tensors, view.near, view.far, view.projection == "orthographic"))
 
 
 _op = declare(

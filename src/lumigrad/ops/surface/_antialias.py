@@ -1,6 +1,6 @@
 """Analytic antialiasing of silhouettes: where the gradients of visibility come from.
 
-Defined by :mod:`lumigrad.reference.antialias`; the kernel is ``native/antialias``.
+Defined by :func:`lumigrad.reference.antialias`; the kernel is ``native/surface/antialias.h``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def antialias(
         color: [N, H, W, C], any number of channels.
         frags: the fragments the colours were made from.
         pos, tri: the geometry that was rasterized: [N, V, 4] or [V, 4], and [T, 3].
-        topology: from :func:`~lumigrad.ops.edge_topology.edge_topology`. Built from `tri` on every call when
+        topology: from :func:`~lumigrad.edge_topology`. Built from `tri` on every call when
             absent; build it once for a mesh that does not change its triangles, with positions if vertices
             are duplicated along seams.
 

@@ -1,6 +1,6 @@
 """Gradients of visibility at the borders between pixels; the image stays as it is.
 
-Defined by :mod:`lumigrad.reference.edge_gradient`; the kernel is ``native/edge_gradient``.
+Defined by :func:`lumigrad.reference.edge_gradient`; the kernel is ``native/surface/edge_gradient.h``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The neighbours of every triangle edge: what antialiasing needs to know about a mesh.
 
-Defined by :mod:`lumigrad.reference.edge_topology`; the kernel is ``native/antialias/topology_cpu.cpp``.
+Defined by :func:`lumigrad.reference.edge_topology`; the kernel is ``native/surface/edge_topology_cpu.cpp``.
 """
 
 from __future__ import annotations

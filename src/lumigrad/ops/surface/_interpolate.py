@@ -1,6 +1,6 @@
 """Interpolation of vertex attributes over what rasterization found.
 
-Defined by :mod:`lumigrad.reference.interpolate`; the kernel is ``native/interpolate``.
+Defined by :func:`lumigrad.reference.interpolate`; the kernel is ``native/surface/interpolate.h``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def interpolate(
 
     Args:
         attr: attributes [V, A], shared by all images, or [N, V, A]. Any number of channels A.
-        frags: fragments of N images, from :func:`~lumigrad.ops.rasterize.rasterize`.
+        frags: fragments of N images, from :func:`~lumigrad.rasterize`.
         tri: vertex indices [T, 3] into `attr`. They may differ from those that were rasterized (texture
             coordinates often have an index buffer of their own), but triangle for triangle they must match.
             A negative index stands for a vertex whose attributes are zero.

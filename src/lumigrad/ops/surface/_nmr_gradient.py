@@ -1,6 +1,6 @@
 """The position gradient of the Neural 3D Mesh Renderer; the image stays as it is.
 
-Defined by :mod:`lumigrad.reference.nmr_gradient`; the kernel is ``native/nmr_gradient``.
+Defined by :func:`lumigrad.reference.nmr_gradient`; the kernel is ``native/surface/nmr_gradient.h``.
 """
 
 from __future__ import annotations

@@ -15,26 +15,26 @@ from lumigrad.types.fragments import Fragments
 def peel(
     pos: torch.Tensor,
     tri: torch.Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     layers: int,
     ranges: torch.Tensor | None = None,
     derivatives: bool = True,
 ) -> Iterator[Fragments]:
     """Iterate over the layers of a scene, front to back.
 
-    The first layer is what :func:`~lumigrad.ops.rasterize.rasterize` sees; each further one is the nearest
+    The first layer is what :func:`~lumigrad.rasterize` sees; each further one is the nearest
     surface behind the layer before it, pixel by pixel. Surfaces that coincide are separate layers (the later
     triangle first), so nothing is lost. Once a layer is empty at a pixel, all later ones are.
 
-    Args: as :func:`~lumigrad.ops.rasterize.rasterize`; `layers` is how many layers to make.
+    Args: as :func:`~lumigrad.rasterize`; `layers` is how many layers to make.
 
-    Returns: an iterator of `layers` :class:`~lumigrad.fragments.Fragments`.
+    Returns: an iterator of `layers` :class:`~lumigrad.Fragments`.
 
     Raises: ValueError for a negative number of layers, and what ``rasterize`` raises.
 
     Source: Everitt 2001, "Interactive Order-Independent Transparency".
     """
-    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
+    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     if not isinstance(layers, int) or layers < 0:
         raise ValueError(f"layers: expected a non-negative integer, got {layers!r}")
     return peel_layers(pos, tri, ranges, (height, width), layers, derivatives)
@@ -44,7 +44,7 @@ def peel_layers(
     pos: torch.Tensor,
     tri: torch.Tensor,
     ranges: torch.Tensor | None,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     layers: int,
     derivatives: bool,
     subpixel_bits: int = 8,
@@ -55,19 +55,19 @@ def peel_layers(
     if needs_reference("peel", pos, "rasterize"):
         return iter(
             reference.peel(
-                pos, tri, resolution, layers, ranges, derivatives, drop_coincident,
+                pos, tri, size, layers, ranges, derivatives, drop_coincident,
                 subpixel_bits=subpixel_bits, straight_through=straight_through,
             )
         )  # fmt: skip
     options = subpixel_bits, straight_through
-    return _peel(pos, tri, ranges, resolution, layers, derivatives, options, drop_coincident)
+    return _peel(pos, tri, ranges, size, layers, derivatives, options, drop_coincident)
 
 
 def _peel(
     pos: torch.Tensor,
     tri: torch.Tensor,
     ranges: torch.Tensor | None,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     layers: int,
     derivatives: bool,
     options: tuple[int, bool],
@@ -75,6 +75,6 @@ def _peel(
 ) -> Iterator[Fragments]:
     before: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     for _ in range(layers):
-        out = _op(pos, tri, ranges, *resolution, derivatives, True, *options, *before, drop_coincident)
+        out = _op(pos, tri, ranges, *size, derivatives, True, *options, *before, drop_coincident)
         before = out[0], out[4]
         yield Fragments(out[0], out[1], out[2], out[3] if derivatives else None)

@@ -1,7 +1,7 @@
 """Rasterization: which triangle each pixel sees, where on it, and how deep.
 
-The coverage and visibility rule, and every formula, are defined by :mod:`lumigrad.reference.rasterize`; the
-kernel is ``native/rasterize``.
+The coverage and visibility rule, and every formula, are defined by :func:`lumigrad.reference.rasterize`; the
+kernel is in ``native/surface``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lumigrad.types.fragments import Fragments
 def rasterize(
     pos: torch.Tensor,
     tri: torch.Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     ranges: torch.Tensor | None = None,
     derivatives: bool = True,
 ) -> Fragments:
@@ -30,7 +30,7 @@ def rasterize(
         pos: clip-space positions (x, y, z, w), OpenGL convention (visible where -w <= x, y, z <= w). Either
             [N, V, 4], one set of positions per image, or [V, 4] shared by all images. float32 or float64.
         tri: vertex indices [T, 3], int32 or int64. Both windings are drawn.
-        resolution: (height, width) in pixels, at most 32768 each.
+        size: (height, width) in pixels, at most 32768 each.
         ranges: with pos [V, 4], an integer tensor [N, 2]: image n draws ``tri[first : first + count]`` with
             (first, count) = ranges[n]. Triangle numbers in the output still count from the start of `tri`.
             Without ranges, pos [V, 4] makes one image of all triangles. The host needs the values of `ranges`: keep
@@ -38,9 +38,9 @@ def rasterize(
         derivatives: whether to compute ``bary_d``.
 
     Returns:
-        :class:`~lumigrad.fragments.Fragments`. ``bary``, ``depth`` and ``bary_d`` carry gradients to `pos`
+        :class:`~lumigrad.Fragments`. ``bary``, ``depth`` and ``bary_d`` carry gradients to `pos`
         (x, y, z and w). The gradient through a clamped value, and of what is hidden, is zero; the gradient
-        of visibility itself is what :func:`~lumigrad.ops.antialias.antialias` adds.
+        of visibility itself is what :func:`~lumigrad.antialias` adds.
 
     Triangles are clipped at the near and far planes, never dropped; a triangle with a NaN or infinite
     coordinate is left out. Vertices snap to 1/256 pixel, edge functions are exact integers and a top-left
@@ -53,7 +53,7 @@ def rasterize(
     homogeneous barycentrics from Olano and Greer 1997, "Triangle Scan Conversion using 2D Homogeneous
     Coordinates".
     """
-    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, resolution)
+    pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     return rasterize_with(pos, tri, ranges, (height, width), derivatives)
 
 
@@ -61,7 +61,7 @@ def rasterize_with(
     pos: torch.Tensor,
     tri: torch.Tensor,
     ranges: torch.Tensor | None,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     derivatives: bool,
     subpixel_bits: int = 8,
     straight_through: bool = False,
@@ -69,19 +69,19 @@ def rasterize_with(
     """:func:`rasterize` on checked arguments, with the kernel's options."""
     if needs_reference("rasterize", pos):
         return reference.rasterize(
-            pos, tri, resolution, ranges, derivatives, subpixel_bits=subpixel_bits, straight_through=straight_through
+            pos, tri, size, ranges, derivatives, subpixel_bits=subpixel_bits, straight_through=straight_through
         )
-    out = _op(pos, tri, ranges, *resolution, derivatives, False, subpixel_bits, straight_through, None, None, False)
+    out = _op(pos, tri, ranges, *size, derivatives, False, subpixel_bits, straight_through, None, None, False)
     return Fragments(out[0], out[1], out[2], out[3] if derivatives else None)
 
 
 def check_geometry(
-    pos: Any, tri: Any, ranges: Any, resolution: Any
+    pos: Any, tri: Any, ranges: Any, size: Any
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, int, int]:
     """The arguments of :func:`rasterize`, checked and made contiguous; ranges as int64 on the CPU."""
     pos = check.floating("pos", pos)
     tri = check.triangles(tri, pos.device)
-    height, width = check.resolution(resolution)
+    height, width = check.size(size)
     if pos.dim() not in (2, 3) or pos.shape[-1] != 4:
         raise ValueError(f"pos: expected shape [N, V, 4] or [V, 4], got {tuple(pos.shape)}")
     if ranges is not None:

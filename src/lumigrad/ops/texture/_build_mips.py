@@ -1,6 +1,6 @@
 """Mip levels of a texture.
 
-Defined by :mod:`lumigrad.reference.build_mips`; the kernel is ``native/texture/mips_cpu.cpp``.
+Defined by :func:`lumigrad.reference.build_mips`; the kernel is ``native/texture/mips_cpu.cpp``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Filtered lookups in 2D textures, and what they share with cube maps.
 
-Defined by :mod:`lumigrad.reference.texture`; the kernel is ``native/texture``.
+Defined by :func:`lumigrad.reference.texture`; the kernel is ``native/texture``.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def texture(
         tex: textures [N, H, W, C], or [1, H, W, C] for all images. Any sizes, any number of channels.
         uv: texture coordinates [N, h, w, 2].
         uv_d: their screen derivatives [N, h, w, 2, 2], ``uv_d[..., i, j]``: of u (i = 0) and v by X, one pixel
-            to the right (j = 0), and Y, one pixel down; as :func:`~lumigrad.ops.interpolate.interpolate`
+            to the right (j = 0), and Y, one pixel down; as :func:`~lumigrad.interpolate`
             gives them. They select the mip level.
         mip_bias: added to the mip level [N, h, w]; without `uv_d` it is the mip level.
-        mips: levels 1, 2, ... as made by :func:`~lumigrad.ops.build_mips.build_mips`; built from `tex` when
+        mips: levels 1, 2, ... as made by :func:`~lumigrad.build_mips`; built from `tex` when
             they are needed and not given.
         filter: "nearest", "linear", "linear-mipmap-nearest" (the level below, whole) or
             "linear-mipmap-linear" (between two levels). "auto" is the last one if `uv_d` or `mip_bias` is

@@ -1,6 +1,6 @@
 """Filtered lookups in cube maps, seamless across faces.
 
-Defined by :mod:`lumigrad.reference.texture_cube`; the kernel is ``native/texture``, shared with `texture`.
+Defined by :func:`lumigrad.reference.texture_cube`; the kernel is ``native/texture``, shared with `texture`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def texture_cube(
             the order +x -x +y -y +z -z.
         direction: directions [N, h, w, 3] of any length.
         direction_d: their screen derivatives [N, h, w, 3, 2], by X (one pixel to the right) and Y (one down).
-        mip_bias, mips, filter, max_level, anisotropy: as for :func:`~lumigrad.ops.texture.texture`; mips as made
+        mip_bias, mips, filter, max_level, anisotropy: as for :func:`~lumigrad.texture`; mips as made
             by ``build_mips(tex, cube=True)``. Lookups spread by `anisotropy` go on across a face's edges.
 
     Returns:

@@ -32,7 +32,7 @@ class _Points(NamedTuple):
 def soft_rasterize(
     pos: Tensor,
     tri: Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     faces_per_pixel: int = 8,
     blur_radius: float = 0.0,
     ranges: Tensor | None = None,
@@ -58,10 +58,10 @@ def soft_rasterize(
     the squared distance to the nearest edge, negative inside.
     """
     options = (perspective_correct, clip_barycentrics, cull_backfaces)
-    image, face, row, column = _select(pos, tri, resolution, faces_per_pixel, blur_radius, ranges, options)
+    image, face, row, column = _select(pos, tri, size, faces_per_pixel, blur_radius, ranges, options)
     images = pos.shape[0] if pos.ndim == 3 else (1 if ranges is None else ranges.shape[0])
-    found = torch.full((images, *resolution, faces_per_pixel), -1, dtype=torch.int32, device=pos.device)
-    slot = _rank(image, row, column, *resolution)
+    found = torch.full((images, *size, faces_per_pixel), -1, dtype=torch.int32, device=pos.device)
+    slot = _rank(image, row, column, *size)
     return soft_attributes(pos, tri, found.index_put((image, row, column, slot), face.int()), *options)
 
 
@@ -100,17 +100,17 @@ def soft_interpolate(attr: Tensor, frags: SoftFragments, tri: Tensor) -> Tensor:
     return ((frags.bary[..., None] * corners).sum(-2)) * present[..., None]
 
 
-def most_faces(
+def max_faces_per_pixel(
     pos: Tensor,
     tri: Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     blur_radius: float,
     ranges: Tensor | None = None,
     cull_backfaces: bool = False,
 ) -> int:
     """The largest number of faces that any pixel has, with perspective-correct clipped weights."""
-    image, _, row, column = _select(pos, tri, resolution, None, blur_radius, ranges, (True, True, cull_backfaces))
-    pixel = (image * resolution[0] + row) * resolution[1] + column
+    image, _, row, column = _select(pos, tri, size, None, blur_radius, ranges, (True, True, cull_backfaces))
+    pixel = (image * size[0] + row) * size[1] + column
     return int(torch.bincount(pixel).max()) if len(pixel) else 0
 
 
@@ -118,14 +118,14 @@ def most_faces(
 def _select(
     pos: Tensor,
     tri: Tensor,
-    resolution: tuple[int, int],
-    limit: int | None,
+    size: tuple[int, int],
+    max_faces: int | None,
     blur_radius: float,
     ranges: Tensor | None,
     options: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """All pairs that count, as image, face, row and column, sorted by pixel, then z, then face."""
-    height, width = resolution
+    height, width = size
     found = []
     for n in range(pos.shape[0] if pos.ndim == 3 else (1 if ranges is None else len(ranges))):
         first, count = (0, len(tri)) if ranges is None else map(int, ranges[n])
@@ -135,15 +135,15 @@ def _select(
             pixel, face = pixel.flatten(), face.flatten()
             row, column = pixel // width, pixel % width
             image = torch.full_like(pixel, n)
-            points = _meet(_corners(pos, tri, image, face), row, column, resolution, options)
+            points = _meet(_corners(pos, tri, image, face), row, column, size, options)
             keep = points.valid & (points.inside | (points.dist < blur_radius))
             image, face, pixel, z = image[keep], face[keep], pixel[keep], points.z[keep]
             order = torch.argsort(z, stable=True)  # faces are in order already
             order = order[torch.argsort(pixel[order], stable=True)]
             found.append(torch.stack((image, face, pixel // width, pixel % width))[:, order])
     image, face, row, column = torch.cat(found, 1) if found else tri.new_zeros((4, 0), dtype=torch.int64)
-    if limit is not None:
-        keep = _rank(image, row, column, height, width) < limit
+    if max_faces is not None:
+        keep = _rank(image, row, column, height, width) < max_faces
         image, face, row, column = image[keep], face[keep], row[keep], column[keep]
     return image, face, row, column
 
@@ -164,11 +164,11 @@ def _corners(pos: Tensor, tri: Tensor, image: Tensor, face: Tensor) -> Tensor:
 
 
 def _meet(
-    corners: Tensor, row: Tensor, column: Tensor, resolution: tuple[int, int], options: tuple[bool, bool, bool]
+    corners: Tensor, row: Tensor, column: Tensor, size: tuple[int, int], options: tuple[bool, bool, bool]
 ) -> _Points:
     """What `soft_rasterize` says of each pair of a face [P, 3, 4] and a pixel [P]."""
     perspective, clip, cull = options
-    height, width = resolution
+    height, width = size
     short = min(height, width)
     finite = corners.isfinite().all(-1).all(-1)
     corners = torch.where(finite[:, None, None], corners, torch.ones_like(corners))

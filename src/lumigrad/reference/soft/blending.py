@@ -16,7 +16,7 @@ from lumigrad.reference.soft._soft_rasterize import soft_interpolate
 from lumigrad.types.fragments import SoftFragments
 
 FALLOFFS = ("sigmoid", "exponential")
-# mode: (weight of the background as if it were a face at this nearness, its least weight)
+# mode: (weight of the background as if it were a face at this nearness, its smallest weight)
 MODES = {"softras": (1e-3, 0.0), "pytorch3d": (1e-10, 1e-10)}
 NEGLIGIBLE = 1e-4  # a face's probability at the default blur radius
 
@@ -68,9 +68,9 @@ def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> 
     # The product as a sum of logarithms, and over the fragments that exist: most of many faces per pixel are pads.
     present = (frags.tri >= 0).flatten().nonzero()[:, 0]
     log_rest = torch.nn.functional.logsigmoid(frags.dist.flatten().index_select(0, present) / sigma)
-    *image, most = frags.tri.shape
+    *image, faces = frags.tri.shape
     pixels = frags.dist.new_zeros(math.prod(image))
-    total = pixels.index_add(0, present.div(most, rounding_mode="floor"), log_rest)
+    total = pixels.index_add(0, present.div(faces, rounding_mode="floor"), log_rest)
     return -torch.expm1(total).reshape(*image, 1)
 
 
@@ -114,13 +114,13 @@ def soft_blend(
         ValueError: another mode.
     """
     check_mode(mode)
-    eps, least = MODES[mode]
+    eps, min_behind = MODES[mode]
     p = probability(frags, sigma)
     present = frags.tri >= 0
     nearest = torch.where(present, nearness, -torch.inf).amax(-1, keepdim=True).clamp(min=eps)
     # Pads are set before the exponential: an infinite one would make their gradient NaN.
     weight = p * torch.exp(torch.where(present, nearness - nearest, 0) / gamma)
-    behind = torch.exp((eps - nearest) / gamma).clamp(min=least)
+    behind = torch.exp((eps - nearest) / gamma).clamp(min=min_behind)
     total = weight.sum(-1, keepdim=True) + behind
     mixed = ((weight[..., None] * colors).sum(-2) + behind * background) / total
     return torch.cat((mixed, silhouette(frags, sigma)), -1)

@@ -8,16 +8,25 @@ import torch
 from torch import Tensor
 
 from lumigrad.types.splats import Splats
+from lumigrad.types.view import View
 
 
 class Blending(NamedTuple):
     """How contributions become an image; see `lumigrad.splat` for the meaning of each number."""
 
     kind: str
-    alpha_max: float = 1.0
-    alpha_min: float = 0.0
+    max_alpha: float = 1.0
+    min_alpha: float = 0.0
     stop: float = 0.0
-    limit: int | None = None
+    max_contributors: int | None = None
+
+
+def batched(view: View) -> View:
+    """With matrices [N, 4, 4] and intrinsics [N]."""
+    matrix = view.matrix.reshape(-1, 4, 4)
+    like = {"dtype": matrix.dtype, "device": matrix.device}
+    intrinsics = (torch.as_tensor(value, **like).expand(len(matrix)) for value in view[1:5])
+    return View(matrix, *intrinsics, *view[5:])
 
 
 def pixel_centres(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +45,7 @@ def depth_order(depth: Tensor) -> Tensor:
 def blend(
     strength: Tensor,
     depth: Tensor,
-    payload: Tensor,
+    features: Tensor,
     background: Tensor,
     order: Tensor,
     blending: Blending,
@@ -46,14 +55,14 @@ def blend(
     """Blend one image.
 
     strength [P, V]: of each primitive at each pixel, 0 where it does not reach. depth [V] or [P, V].
-    payload [V, C], background [C]. order [V]: front to back.
+    features [V, C], background [C]. order [V]: front to back.
     """
-    strength, payload = strength[:, order], payload[order]
+    strength, features = strength[:, order], features[order]
     depth = depth[..., order].expand_as(strength)
-    alpha = strength.clamp(max=blending.alpha_max)
-    used = (alpha > 0) & (alpha >= blending.alpha_min)
-    if blending.limit is not None:
-        used = used & (used.cumsum(1) <= blending.limit)
+    alpha = strength.clamp(max=blending.max_alpha)
+    used = (alpha > 0) & (alpha >= blending.min_alpha)
+    if blending.max_contributors is not None:
+        used = used & (used.cumsum(1) <= blending.max_contributors)
     if blending.kind == "nearest":
         used = used & (used.cumsum(1) == 1)
         weights = used.to(alpha)
@@ -64,7 +73,7 @@ def blend(
         rest = 1 - weights.sum(1)
     else:
         weights, rest, used = alpha_weights(torch.where(used, alpha, 0), used, blending.stop)
-    image = weights @ payload + rest[:, None] * background
+    image = weights @ features + rest[:, None] * background
     median = ids = kept = None
     if blending.kind == "alpha":
         below = used & (1 - weights.detach().cumsum(1) < 0.5)

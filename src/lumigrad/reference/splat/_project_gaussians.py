@@ -5,38 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.reference.splat._compositing import batched
 from lumigrad.types.splats import ProjectedGaussians
+from lumigrad.types.view import View
 
 
 def project_gaussians(
     means: Tensor,
     quats: Tensor,
     scales: Tensor,
-    size: tuple[int, int],
-    view: Tensor,
-    fx: Tensor,
-    fy: Tensor,
-    cx: Tensor,
-    cy: Tensor,
+    view: View,
     *,
-    projection: str = "perspective",
     blur: float = 0.3,
-    near: float = 0.01,
-    far: float = 1e10,
 ) -> ProjectedGaussians:
-    """Centres, conics, depths and compensation of Gaussians. Arguments and result: `lumigrad.project_gaussians`.
+    """Centres, conics, depths and compensations of Gaussians. Arguments and result: `lumigrad.project_gaussians`.
 
     Sigma = R diag(scales^2) R^T in the world, W Sigma W^T before the camera, J W Sigma W^T J^T + blur I on the image,
     J the Jacobian of the projection at the centre (for perspective cameras with x/z and y/z kept within the image
     and 15 % of its width on either side). What is not between near and far gets depth NaN and zeros.
     """
-    camera = means @ view[:, None, :3, :3].transpose(-1, -2).squeeze(1) + view[:, None, :3, 3]
+    matrix, fx, fy, cx, cy, size, projection, near, far = batched(view)
+    camera = means @ matrix[:, None, :3, :3].transpose(-1, -2).squeeze(1) + matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
     seen = (z > near) & (z < far) & means.isfinite().all(-1) & scales.isfinite().all(-1) & quats.isfinite().all(-1)
     x, y, z = (torch.where(seen, v, fill) for v, fill in ((x, 0), (y, 0), (z, 1)))
-    lens = fx[:, None], fy[:, None], cx[:, None], cy[:, None]
-    xy, jacobian = _PROJECTIONS[projection](x, y, z, *lens, size)
-    turn = view[:, None, :3, :3] * view.new_tensor([1, -1, -1])[:, None]
+    intrinsics = fx[:, None], fy[:, None], cx[:, None], cy[:, None]
+    xy, jacobian = _PROJECTIONS[projection](x, y, z, *intrinsics, size)
+    turn = matrix[:, None, :3, :3] * matrix.new_tensor([1, -1, -1])[:, None]
     half = jacobian @ turn @ (rotations(quats) * scales[:, None, :])  # [N, V, 2, 3]
     cov = half @ half.transpose(-1, -2)
     sharp = cov[..., 0, 0] * cov[..., 1, 1] - cov[..., 0, 1].square()
@@ -44,16 +39,16 @@ def project_gaussians(
     det = a * c - b * b
     seen = seen & (det > 0) & det.isfinite()
     det = torch.where(seen, det, 1)
-    ratio = (sharp / det).clamp(min=COMPENSATION_FLOOR**2)
-    conic = torch.stack((c / det, -b / det, a / det), -1)
+    ratio = (sharp / det).clamp(min=MIN_COMPENSATION**2)
+    conics = torch.stack((c / det, -b / det, a / det), -1)
     keep = seen[..., None]
     return ProjectedGaussians(
-        torch.where(keep, xy, 0), torch.where(keep, conic, 0), torch.where(seen, z, torch.nan),
+        torch.where(keep, xy, 0), torch.where(keep, conics, 0), torch.where(seen, z, torch.nan),
         torch.where(seen, ratio.sqrt(), 0),
     )  # fmt: skip
 
 
-COMPENSATION_FLOOR = 0.005
+MIN_COMPENSATION = 0.005
 
 
 def rotations(quats: Tensor) -> Tensor:

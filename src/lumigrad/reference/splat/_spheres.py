@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad.reference.splat._compositing import depth_order, first_contributors, pixel_centres
+from lumigrad.reference.splat._compositing import batched, depth_order, first_contributors, pixel_centres
 from lumigrad.reference.splat._splat import renumber, stack
 from lumigrad.types.splats import Splats
+from lumigrad.types.view import View
 
 BACKGROUND_EXPONENT = 1e-6
 
@@ -15,20 +16,14 @@ BACKGROUND_EXPONENT = 1e-6
 def spheres(
     positions: Tensor,
     radii: Tensor,
-    payload: Tensor,
-    size: tuple[int, int],
-    view: Tensor,
-    fx: Tensor,
-    fy: Tensor,
-    cx: Tensor,
-    cy: Tensor,
-    opacity: Tensor | None = None,
+    features: Tensor,
+    view: View,
+    opacities: Tensor | None = None,
     background: Tensor | None = None,
     *,
     gamma: Tensor | float = 0.1,
     min_depth: float = 0.0,
     max_depth: float = 100.0,
-    projection: str = "perspective",
     contributors: int = 0,
 ) -> Splats:
     """Render spheres that fade towards their rims and blend by a softmax over depth: see `lumigrad.spheres`.
@@ -36,27 +31,28 @@ def spheres(
     With c the centre from the eye, t its length, r the pixel's unit ray, R the radius, o the opacity:
         d = max(0, 1 - |c - t r| / R),   s = c.r - sqrt(R^2 - |c|^2 + (c.r)^2)
         w = o d exp(o z / gamma),        z = 1 - (s - min_depth) / (max_depth - min_depth)
-        image = (sum w payload + w_b background) / (sum w + w_b),  w_b = exp(1e-6 / gamma)
+        image = (sum w features + w_b background) / (sum w + w_b),  w_b = exp(1e-6 / gamma)
     For orthographic cameras |c - t r| is the distance within the image plane and s is along the axis.
     """
-    views, count = view.shape[0], positions.shape[-2]
-    opacity = positions.new_ones(count) if opacity is None else opacity
-    background = payload.new_zeros(payload.shape[-1]) if background is None else background
+    matrix, fx, fy, cx, cy, size, projection, _, _ = batched(view)
+    views, count = len(matrix), positions.shape[-2]
+    opacities = positions.new_ones(count) if opacities is None else opacities
+    background = features.new_zeros(features.shape[-1]) if background is None else background
     gamma = torch.as_tensor(gamma, dtype=positions.dtype, device=positions.device)
     x, y = pixel_centres(size, positions)
     images = []
     for i in range(views):
-        one = (positions, radii, payload, opacity)
+        one = (positions, radii, features, opacities)
         point, radius, value, strength = (_of_view(v, i, n) for v, n in zip(one, (2, 1, 2, 1)))
-        centre = (point @ view[i, :3, :3].T + view[i, :3, 3]) * point.new_tensor([1, 1, -1])  # z into the scene
+        centre = (point @ matrix[i, :3, :3].T + matrix[i, :3, 3]) * point.new_tensor([1, 1, -1])  # z into the scene
         plane_x, plane_y = (x - cx[i]) / fx[i], (cy[i] - y) / fy[i]
         distance = centre[:, 2] if projection == "orthographic" else centre.norm(dim=-1)
         front = distance - radius
-        sound = torch.cat((centre, radius[:, None], strength[:, None]), 1).isfinite().all(1)
-        sound = sound & (radius > 0) & (strength > 0) & (front >= min_depth) & (front <= max_depth)
+        valid = torch.cat((centre, radius[:, None], strength[:, None]), 1).isfinite().all(1)
+        valid = valid & (radius > 0) & (strength > 0) & (front >= min_depth) & (front <= max_depth)
         if projection != "orthographic":
-            sound = sound & (front > 0)
-        kept = sound.nonzero()[:, 0]
+            valid = valid & (front > 0)
+        kept = valid.nonzero()[:, 0]
         geometry = centre[kept], radius[kept], plane_x, plane_y
         d, s = _orthographic(*geometry) if projection == "orthographic" else _perspective(*geometry)
         pixel_size = 1 / fx[i].detach().abs()
@@ -112,8 +108,8 @@ def _at_least_a_pixel(
 def _blend(
     d: Tensor,
     s: Tensor,
-    opacity: Tensor,
-    payload: Tensor,
+    opacities: Tensor,
+    features: Tensor,
     background: Tensor,
     gamma: Tensor,
     depth_range: tuple[float, float],
@@ -123,14 +119,14 @@ def _blend(
 ) -> Splats:
     z = 1 - (s - depth_range[0]) / (depth_range[1] - depth_range[0])
     used = d > 0
-    exponent = torch.where(used, opacity * z / gamma, float("-inf"))
+    exponent = torch.where(used, opacities * z / gamma, float("-inf"))
     empty = BACKGROUND_EXPONENT / gamma
     highest = torch.cat((exponent, empty.expand(len(d), 1)), 1).amax(1, keepdim=True).detach()
-    weights = torch.where(used, opacity * d * torch.exp(torch.where(used, exponent, 0) - highest), 0)
+    weights = torch.where(used, opacities * d * torch.exp(torch.where(used, exponent, 0) - highest), 0)
     rest = torch.exp(empty - highest)[:, 0]
     total = weights.sum(1) + rest
     weights, rest = weights / total[:, None], rest / total
-    image = weights @ payload + rest[:, None] * background
+    image = weights @ features + rest[:, None] * background
     ids = kept = None
     if contributors:
         ids, kept = first_contributors(used[:, order], weights[:, order], order, contributors, size)

@@ -11,19 +11,19 @@ from lumigrad.types.splats import Splats
 
 def splat(
     xy: Tensor,
-    shape: Tensor,
-    depth: Tensor,
-    payload: Tensor,
+    shapes: Tensor,
+    depths: Tensor,
+    features: Tensor,
     size: tuple[int, int],
-    opacity: Tensor | None = None,
+    opacities: Tensor | None = None,
     background: Tensor | None = None,
     *,
     footprint: str = "gaussian",
     blend: str = "alpha",
-    alpha_max: float = 1.0,
-    alpha_min: float = 0.0,
+    max_alpha: float = 1.0,
+    min_alpha: float = 0.0,
     stop: float = 0.0,
-    limit: int | None = None,
+    max_contributors: int | None = None,
     contributors: int = 0,
 ) -> Splats:
     """Blend footprints given in pixels. Arguments, result and sources: `lumigrad.splat`.
@@ -35,21 +35,21 @@ def splat(
     Primitives with a coordinate, shape, opacity or depth that is not finite are left out.
     """
     views, count = xy.shape[0], xy.shape[1]
-    opacity = xy.new_ones(views, count) if opacity is None else opacity.expand(views, count)
-    payload = payload.expand(views, count, payload.shape[-1])
-    background = payload.new_zeros(payload.shape[-1]) if background is None else background
-    background = background.expand(views, payload.shape[-1])
+    opacities = xy.new_ones(views, count) if opacities is None else opacities.expand(views, count)
+    features = features.expand(views, count, features.shape[-1])
+    background = features.new_zeros(features.shape[-1]) if background is None else background
+    background = background.expand(views, features.shape[-1])
     x, y = pixel_centres(size, xy)
     images = []
     for i in range(views):
-        fields = (xy[i], shape[i].reshape(count, -1), depth[i][:, None], opacity[i][:, None])
-        sound = torch.cat(fields, 1).isfinite().all(1).nonzero()[:, 0]
-        dx, dy = x[:, None] - xy[i, sound, 0], y[:, None] - xy[i, sound, 1]
-        strength = opacity[i, sound] * falloff(footprint, dx, dy, shape[i, sound])
-        rules = Blending(blend, alpha_max, alpha_min, stop, limit)
-        near = depth_order(depth[i, sound])
-        image = _blend(strength, depth[i, sound], payload[i, sound], background[i], near, rules, contributors, size)
-        images.append(renumber(image, sound))
+        fields = (xy[i], shapes[i].reshape(count, -1), depths[i][:, None], opacities[i][:, None])
+        valid = torch.cat(fields, 1).isfinite().all(1).nonzero()[:, 0]
+        dx, dy = x[:, None] - xy[i, valid, 0], y[:, None] - xy[i, valid, 1]
+        strength = opacities[i, valid] * falloff(footprint, dx, dy, shapes[i, valid])
+        rules = Blending(blend, max_alpha, min_alpha, stop, max_contributors)
+        near = depth_order(depths[i, valid])
+        image = _blend(strength, depths[i, valid], features[i, valid], background[i], near, rules, contributors, size)
+        images.append(renumber(image, valid))
     return stack(images)
 
 

@@ -8,31 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.reference.splat._compositing import pixel_centres
+from lumigrad.reference.splat._compositing import batched, pixel_centres
 from lumigrad.types.splats import Splats
+from lumigrad.types.view import View
 
-LEAST_DISTANCE2 = 1e-10
+MIN_DISTANCE2 = 1e-10
 
 
 def surface_splats(
     positions: Tensor,
     normals: Tensor,
     radii: Tensor,
-    payload: Tensor,
-    size: tuple[int, int],
-    view: Tensor,
-    fx: Tensor,
-    fy: Tensor,
-    cx: Tensor,
-    cy: Tensor,
+    features: Tensor,
+    view: View,
     background: Tensor | None = None,
     *,
     blur: float = 1.0,
     cutoff: float = 2.0,
     merge: float | None = 0.05,
-    projection: str = "perspective",
-    near: float = 0.01,
-    far: float = 1e10,
     visibility_gradient: bool = False,
     reach: float = 10.0,
 ) -> Splats:
@@ -44,18 +37,19 @@ def surface_splats(
     and a the area on the image of a unit of the disc's plane: fx fy |W n . p| / z^3 for a centre p before a perspective
     camera, fx fy |(W n)_z| for an orthographic one.
     """
-    views = len(view)
-    background = payload.new_zeros(payload.shape[-1]) if background is None else background
+    matrix, fx, fy, cx, cy, size, projection, near, far = batched(view)
+    views = len(matrix)
+    background = features.new_zeros(features.shape[-1]) if background is None else background
     background = background.expand(views, -1)
-    payload = payload.expand(views, *payload.shape[-2:])
-    flip = view.new_tensor([1, -1, -1])
+    features = features.expand(views, *features.shape[-2:])
+    flip = matrix.new_tensor([1, -1, -1])
     length = normals.norm(dim=-1, keepdim=True)
     finite = torch.cat((positions, normals, radii[:, None]), 1).isfinite().all(1) & (radii > 0) & (length[:, 0] > 0)
     columns, rows = pixel_centres(size, positions)
     images = []
     for i in range(views):
-        turn = flip[:, None] * view[i, :3, :3]
-        centre = positions @ turn.T + flip * view[i, :3, 3]
+        turn = flip[:, None] * matrix[i, :3, :3]
+        centre = positions @ turn.T + flip * matrix[i, :3, 3]
         kept = (finite & (centre[:, 2] > near) & (centre[:, 2] < far)).nonzero()[:, 0]
         p, normal, h = centre[kept], normals[kept] / length[kept], radii[kept].square()
         xy, jacobian = _projection(p, (fx[i], fy[i], cx[i], cy[i]), projection)
@@ -80,14 +74,14 @@ def surface_splats(
         if visibility_gradient:
             radius = reach * torch.linalg.eigvalsh(covariance.detach())[:, 1].sqrt()
             alpha = _VisibilityGradient.apply(alpha, xy, radius, columns, rows)
-        image = torch.where(covered, weights @ payload[i, kept], background[i])
+        image = torch.where(covered, weights @ features[i, kept], background[i])
         images.append((image.view(*size, -1), alpha.view(size), (weights @ z).view(size)))
     return Splats(*(torch.stack(values) for values in zip(*images)))
 
 
-def _projection(p: Tensor, lens: tuple[Tensor, ...], projection: str) -> tuple[Tensor, Tensor]:
+def _projection(p: Tensor, intrinsics: tuple[Tensor, ...], projection: str) -> tuple[Tensor, Tensor]:
     """Places on the image [V, 2] and derivatives [V, 2, 3] of points before the camera."""
-    fx, fy, cx, cy = lens
+    fx, fy, cx, cy = intrinsics
     x, y, z = p.unbind(-1)
     zero, one = torch.zeros_like(z), torch.ones_like(z)
     if projection == "orthographic":
@@ -114,5 +108,5 @@ class _VisibilityGradient(torch.autograd.Function):
         xy, radius, columns, rows = ctx.saved_tensors
         away = torch.stack((columns[:, None] - xy[:, 0], rows[:, None] - xy[:, 1]), -1)
         distance2 = away.square().sum(-1, keepdim=True)
-        part = torch.where(distance2 <= radius.square()[:, None], away / (distance2 + LEAST_DISTANCE2), 0)
+        part = torch.where(distance2 <= radius.square()[:, None], away / (distance2 + MIN_DISTANCE2), 0)
         return grad, (grad[:, None, None] * part).sum(0), None, None, None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad.reference.splat._compositing import Blending, alpha_weights, blend, depth_order, pixel_centres
+from lumigrad.reference.splat._compositing import Blending, alpha_weights, batched, blend, depth_order, pixel_centres
 from lumigrad.reference.splat._project_gaussians import rotations
 from lumigrad.reference.splat._splat import renumber, stack
 from lumigrad.types.splats import Surfels
+from lumigrad.types.view import View
 
-RULES = Blending("alpha", alpha_max=0.99, alpha_min=1 / 255, stop=1e-4)
+RULES = Blending("alpha", max_alpha=0.99, min_alpha=1 / 255, stop=1e-4)
 
 
 def surfels(
@@ -18,18 +19,10 @@ def surfels(
     quats: Tensor,
     scales: Tensor,
     opacities: Tensor,
-    payload: Tensor,
-    size: tuple[int, int],
-    view: Tensor,
-    fx: Tensor,
-    fy: Tensor,
-    cx: Tensor,
-    cy: Tensor,
+    features: Tensor,
+    view: View,
     background: Tensor | None = None,
     *,
-    projection: str = "perspective",
-    near: float = 0.01,
-    far: float = 1e10,
     distortion_range: tuple[float, float] | None = None,
     contributors: int = 0,
 ) -> Surfels:
@@ -40,24 +33,25 @@ def surfels(
         strength = opacity exp(-rho / 2), rho = u^2 + v^2 if that is at most 2 d^2 and t > 0, else 2 d^2
     d is the distance in pixels from the image of p. The depth is t in the first case, that of p in the second.
     """
-    count, shared = means.shape[0], opacities.expand(len(view), -1)
-    background = payload.new_zeros(payload.shape[-1]) if background is None else background
-    background = background.expand(len(view), -1)
+    matrix, fx, fy, cx, cy, size, projection, near, far = batched(view)
+    views, count, shared = len(matrix), means.shape[0], opacities.expand(len(matrix), -1)
+    background = features.new_zeros(features.shape[-1]) if background is None else background
+    background = background.expand(views, -1)
     finite = torch.cat((means, quats, scales), 1).isfinite().all(1)
     images, surveys = [], []
-    for i in range(len(view)):
-        flip = view.new_tensor([1, -1, -1])
-        centre = (means @ view[i, :3, :3].T + view[i, :3, 3]) * flip
-        sound = finite & shared[i].isfinite() & (centre[:, 2] > near) & (centre[:, 2] < far)
-        kept = sound.nonzero()[:, 0]
+    for i in range(views):
+        flip = matrix.new_tensor([1, -1, -1])
+        centre = (means @ matrix[i, :3, :3].T + matrix[i, :3, 3]) * flip
+        valid = finite & shared[i].isfinite() & (centre[:, 2] > near) & (centre[:, 2] < far)
+        kept = valid.nonzero()[:, 0]
         centre, axes = centre[kept], rotations(quats[kept])
-        height, t = _cut(centre, flip[:, None] * view[i, :3, :3] @ axes, scales[kept], size,
+        height, t = _cut(centre, flip[:, None] * matrix[i, :3, :3] @ axes, scales[kept], size,
                          (fx[i], fy[i], cx[i], cy[i]), projection)  # fmt: skip
         normal = axes[..., 2]
-        eye_to = means[kept] - torch.linalg.inv(view[i])[:3, 3]
-        looking = eye_to if projection == "perspective" else -view[i, 2, :3]
+        eye_to = means[kept] - torch.linalg.inv(matrix[i])[:3, 3]
+        looking = eye_to if projection == "perspective" else -matrix[i, 2, :3]
         normal = torch.where((normal * looking).sum(-1, keepdim=True) > 0, -normal, normal)
-        values = torch.cat((payload.expand(len(view), count, -1)[i, kept], normal), -1)
+        values = torch.cat((features.expand(views, count, -1)[i, kept], normal), -1)
         behind = torch.cat((background[i], background.new_zeros(3)))
         order = depth_order(centre[:, 2])
         strength = shared[i, kept] * height
@@ -80,10 +74,10 @@ def surfels(
 
 
 def _cut(
-    centre: Tensor, axes: Tensor, scales: Tensor, size: tuple[int, int], lens: tuple[Tensor, ...], projection: str
+    centre: Tensor, axes: Tensor, scales: Tensor, size: tuple[int, int], intrinsics: tuple[Tensor, ...], projection: str
 ) -> tuple[Tensor, Tensor]:
     """Heights and depths [P, V] at all pixels; camera axes x right, y down, z into the scene."""
-    fx, fy, cx, cy = lens
+    fx, fy, cx, cy = intrinsics
     columns, rows = pixel_centres(size, centre)
     x, y = (columns - cx) / fx, (rows - cy) / fy
     zero, one = torch.zeros_like(x), torch.ones_like(x)
@@ -115,8 +109,8 @@ def _survey(strength: Tensor, depth: Tensor, measure: tuple[float, float] | None
     The distortion is the sum over i of w_i (m_i^2 A + B - 2 m_i D), where A, B and D are the sums over the j before
     i of w_j, w_j m_j^2 and w_j m_j.
     """
-    alpha = strength.clamp(max=RULES.alpha_max)
-    used = alpha >= RULES.alpha_min
+    alpha = strength.clamp(max=RULES.max_alpha)
+    used = alpha >= RULES.min_alpha
     weights, _, used = alpha_weights(torch.where(used, alpha, 0), used, RULES.stop)
     m = depth
     if measure is not None:

@@ -77,9 +77,9 @@ def _shift(pairs: Neighbours, motion: Tensor, frags: Fragments, pos: Tensor, tri
     closing = slope_a[:, axis] - slope_b[:, axis]
     closing = closing.clamp(min=(slope_a.abs().sum(1) + slope_b.abs().sum(1)) / FASTEST)
     rise_a, rise_b = (m[:, 2] - (s * m[:, :2]).sum(1) for m, s in ((a, slope_a), (b, slope_b)))
-    usable = both & (closing > 0) & closing.isfinite()
-    crossing = (rise_b - rise_a) / torch.where(usable, closing, 1.0)
-    return torch.where(both, torch.where(usable, crossing, 0.0), along)
+    valid = both & (closing > 0) & closing.isfinite()
+    crossing = (rise_b - rise_a) / torch.where(valid, closing, 1.0)
+    return torch.where(both, torch.where(valid, crossing, 0.0), along)
 
 
 def _depth_slope(frags: Fragments, pos: Tensor, tri: Tensor, pixel: Tensor) -> Tensor:

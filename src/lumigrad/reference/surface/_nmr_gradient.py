@@ -140,9 +140,9 @@ def _pull_edge(
     in_image = [(i >= 0) & (i < size) for i in (inner, outer)]
     inner_pixel, outer_pixel = (i.clamp(0, size - 1) for i in (inner, outer))
     depth = side * (torch.arange(size) - inner[:, None])  # pixels inwards from the inner one
-    limit = size if reach is None else reach
-    outwards = (depth < 0) & (depth >= -limit) & (in_image[0] & seen[line, inner_pixel])[:, None]
-    inwards = (depth >= 0) & (depth < limit) & seen & in_image[1][:, None]
+    max_depth = size if reach is None else reach
+    outwards = (depth < 0) & (depth >= -max_depth) & (in_image[0] & seen[line, inner_pixel])[:, None]
+    inwards = (depth >= 0) & (depth < max_depth) & seen & in_image[1][:, None]
     distance = (torch.arange(size) - crossing[:, None]).abs() * image.step
     total = torch.zeros(2, dtype=torch.float64)
     for pixels, shows, sign in ((outwards, inner_pixel, -side), (inwards, outer_pixel, side)):

@@ -13,7 +13,7 @@ from lumigrad.types.fragments import Fragments
 def peel(
     pos: Tensor,
     tri: Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     layers: int,
     ranges: Tensor | None = None,
     derivatives: bool = True,
@@ -30,7 +30,7 @@ def peel(
     a pixel is background it stays so; layers behind everything are empty, and are yielded all the same.
 
     Args:
-        pos, tri, resolution, ranges, derivatives, subpixel_bits, straight_through: as in `rasterize`.
+        pos, tri, size, ranges, derivatives, subpixel_bits, straight_through: as in `rasterize`.
         layers: number of layers, at least 0.
         drop_coincident: skip fragments at exactly the depth of the layer before (as nvdiffrast does).
 
@@ -38,16 +38,14 @@ def peel(
         TypeError, ValueError: an argument has the wrong type, dtype, shape or range; raised by the call
             itself.
     """
-    check_arguments(pos, tri, resolution, ranges, subpixel_bits)
+    check_arguments(pos, tri, size, ranges, subpixel_bits)
     if layers < 0:
         raise ValueError(f"layers: expected at least 0, got {layers}")
 
     def generate() -> Iterator[Fragments]:
         previous = None
         for _ in range(layers):
-            previous = visibility(
-                pos, tri, resolution, ranges, subpixel_bits, previous, drop_coincident=drop_coincident
-            )
+            previous = visibility(pos, tri, size, ranges, subpixel_bits, previous, drop_coincident=drop_coincident)
             yield attributes(pos, tri, previous[0], derivatives, straight_through=straight_through)
 
     return generate()

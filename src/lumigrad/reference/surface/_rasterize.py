@@ -45,7 +45,7 @@ class _Setup(NamedTuple):
 def rasterize(
     pos: Tensor,
     tri: Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     ranges: Tensor | None = None,
     derivatives: bool = True,
     *,
@@ -59,7 +59,7 @@ def rasterize(
             or [V, 4] (one image, or N images with ``ranges``). OpenGL clip space: visible where -w <= x, y, z
             <= w.
         tri: vertex indices [T, 3], int32 or int64.
-        resolution: (H, W) in pixels.
+        size: (H, W) in pixels.
         ranges: integers [N, 2], (first, count) of the triangles that image n draws. Only with ``pos`` [V, 4].
         derivatives: whether to compute ``bary_d``.
         subpixel_bits: fractional bits of the fixed-point screen coordinates.
@@ -74,14 +74,14 @@ def rasterize(
     Raises:
         TypeError, ValueError: an argument has the wrong type, dtype, shape, device or range.
     """
-    tri_id, _ = visibility(pos, tri, resolution, ranges, subpixel_bits)
+    tri_id, _ = visibility(pos, tri, size, ranges, subpixel_bits)
     return attributes(pos, tri, tri_id, derivatives, straight_through=straight_through)
 
 
 def visibility(
     pos: Tensor,
     tri: Tensor,
-    resolution: tuple[int, int],
+    size: tuple[int, int],
     ranges: Tensor | None = None,
     subpixel_bits: int = 8,
     after: tuple[Tensor, Tensor] | None = None,
@@ -91,7 +91,7 @@ def visibility(
     """The first fragment of every pixel in the order (depth ascending, triangle index descending).
 
     Args:
-        pos, tri, resolution, ranges, subpixel_bits: as in `rasterize`.
+        pos, tri, size, ranges, subpixel_bits: as in `rasterize`.
         after: (triangle index, depth) of an earlier result: find the first fragment strictly after it. A
             pixel that was background stays so.
         drop_coincident: with ``after``, skip every fragment at the depth of the earlier one, whatever its
@@ -102,8 +102,8 @@ def visibility(
         background; never -0). This depth is z/w interpolated linearly on the screen between the snapped
         vertices; it decides the order and is not the differentiable depth of `Fragments`.
     """
-    check_arguments(pos, tri, resolution, ranges, subpixel_bits)
-    height, width = resolution
+    check_arguments(pos, tri, size, ranges, subpixel_bits)
+    height, width = size
     # Devices without float64 (mps) get the same exact answer from the CPU.
     device = torch.device("cpu") if pos.device.type == "mps" else pos.device
     corners, image, tri_id = _gather_triangles(pos.detach().to(device), tri.to(device), ranges)
@@ -175,12 +175,12 @@ def attributes(
 
 
 def check_arguments(
-    pos: Tensor, tri: Tensor, resolution: tuple[int, int], ranges: Tensor | None, subpixel_bits: int = 8
+    pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | None, subpixel_bits: int = 8
 ) -> None:
     """Raise TypeError or ValueError unless the arguments of `rasterize` are sound."""
     check_mesh(pos, tri)
-    if len(resolution) != 2 or not all(1 <= side <= MAX_SIZE for side in resolution):
-        raise ValueError(f"resolution: expected (H, W), each from 1 to {MAX_SIZE}, got {tuple(resolution)}")
+    if len(size) != 2 or not all(1 <= side <= MAX_SIZE for side in size):
+        raise ValueError(f"size: expected (H, W), each from 1 to {MAX_SIZE}, got {tuple(size)}")
     if not 1 <= subpixel_bits <= 12:
         raise ValueError(f"subpixel_bits: expected 1 to 12, got {subpixel_bits}")
     if ranges is None:
