@@ -96,9 +96,9 @@ def frames(names: list[str], sizes: list[int], folder: Path, budget: Budget) -> 
     return table
 
 
-def silhouettes(name: str, size: int, batch: int, most: int, blur: float, folder: Path, budget: Budget) -> Table:
+def silhouettes(name: str, size: int, batch: int, faces: int, blur: float, folder: Path, budget: Budget) -> Table:
     table = Table(
-        f"Silhouettes of {name}, {batch} x {size}^2, {most} faces per pixel, blur {blur:g}, forward + backward",
+        f"Silhouettes of {name}, {batch} x {size}^2, {faces} faces per pixel, blur {blur:g}, forward + backward",
         [
             Column("path", "path"),
             Column("time", "ms", milliseconds),
@@ -112,24 +112,24 @@ def silhouettes(name: str, size: int, batch: int, most: int, blur: float, folder
     clip = meshes.workload(mesh, size).clip.repeat(batch, 1, 1).requires_grad_()
     colors = mesh.colors.clone().requires_grad_()
     sigma = blur / peers.PyTorch3D.BLUR_OVER_SIGMA
-    resolution = (size, size)
+    image_size = (size, size)
 
     def fragments() -> object:
-        frags = lg.soft_rasterize(clip, mesh.faces, resolution, most, blur)
+        frags = lg.soft_rasterize(clip, mesh.faces, image_size, faces, blur)
         return torch.autograd.grad(blending.silhouette(frags, sigma).sum(), clip)
 
     def fused() -> object:
-        return torch.autograd.grad(lg.soft_silhouette(clip, mesh.faces, resolution, sigma, blur).sum(), clip)
+        return torch.autograd.grad(lg.soft_silhouette(clip, mesh.faces, image_size, sigma, blur).sum(), clip)
 
     def fused_colors() -> object:
-        image = lg.soft_colors(clip, mesh.faces, colors, resolution, sigma, 1e-4, 0.0, "softras", blur)
+        image = lg.soft_colors(clip, mesh.faces, colors, image_size, sigma, 1e-4, 0.0, "softras", blur)
         return torch.autograd.grad(image.sum(), (clip, colors))
 
     paths = {"K nearest, blended by torch": fragments, "fused": fused, "fused, with colours": fused_colors}
     times = measure(paths, budget)
     for path, task in paths.items():
         peak = _peak(task)
-        share = peak / (FRAGMENT_BYTES * batch * size * size * most)
+        share = peak / (FRAGMENT_BYTES * batch * size * size * faces)
         table.rows.append({"path": path, "time": times[path], "peak": peak, "share": share})
     return table
 

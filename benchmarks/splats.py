@@ -39,7 +39,7 @@ COLUMNS = [
 Passes = tuple[Callable[[], object], Callable[[], object]]
 
 
-def sphere_passes(count: int, side: int, largest: float, spread: float = 1.0, device: str = "cpu") -> Passes:
+def sphere_passes(count: int, side: int, max_radius: float, spread: float = 1.0, device: str = "cpu") -> Passes:
     """Forward without a graph, and backward alone: Pulsar's benchmark, with all gradients. Spread further, the slab is
     wider than the view, by so much along both axes."""
     generator = torch.Generator().manual_seed(0)
@@ -50,12 +50,12 @@ def sphere_passes(count: int, side: int, largest: float, spread: float = 1.0, de
     xy, z = spread * (10 * uniform(count, 2) - 5), -25 - 10 * uniform(count, 1)
     pixels = torch.full((1,), 5.0 * side / 2)  # focal length 5, sensor 2
     inputs = {
-        "positions": torch.cat((xy, z), 1), "radii": largest * uniform(count) + 1e-3, "payload": uniform(count, 3),
-        "view": torch.eye(4)[None], "fx": pixels, "fy": pixels.clone(), "cx": torch.full((1,), side / 2),
-        "cy": torch.full((1,), side / 2), "opacity": torch.ones(count), "background": torch.zeros(3),
+        "positions": torch.cat((xy, z), 1), "radii": max_radius * uniform(count) + 1e-3, "features": uniform(count, 3),
+        "matrix": torch.eye(4)[None], "fx": pixels, "fy": pixels.clone(), "cx": torch.full((1,), side / 2),
+        "cy": torch.full((1,), side / 2), "opacities": torch.ones(count), "background": torch.zeros(3),
         "gamma": torch.tensor(0.1),
     }  # fmt: skip
-    return passes(lambda leaves: lg.spheres(**leaves, size=(side, side), max_depth=45.0).image, inputs, device)
+    return passes(lambda leaves: draw(lg.spheres, leaves, (side, side), max_depth=45.0).image, inputs, device)
 
 
 def gaussian_passes(cloud: Path, quick: bool, device: str = "cpu") -> tuple[Passes, int, tuple[int, int]]:
@@ -68,15 +68,15 @@ def gaussian_passes(cloud: Path, quick: bool, device: str = "cpu") -> tuple[Pass
     near = cKDTree(points).query(points, k=4)[0][:, 1:].mean(1).clip(1e-4)
     scale = (0.02 if quick else 1.0) * 1e6 / (int(data["height"]) * int(data["width"]))
     size = tuple(round(int(data[side]) * scale**0.5) for side in ("height", "width"))
-    view = torch.diag(torch.tensor([1.0, -1, -1, 1])) @ torch.tensor(data["viewmats"][:1])
-    lens = torch.tensor(data["Ks"][:1]) * scale**0.5
+    matrix = torch.diag(torch.tensor([1.0, -1, -1, 1])) @ torch.tensor(data["viewmats"][:1])
+    intrinsics = torch.tensor(data["Ks"][:1]) * scale**0.5
     inputs = {
         "means": torch.tensor(points), "quats": torch.tensor([1.0, 0, 0, 0]).repeat(len(points), 1),
         "scales": torch.tensor(near, dtype=torch.float32)[:, None].repeat(1, 3),
-        "opacities": torch.full((len(points),), 0.7), "payload": torch.tensor(data["colors"]) / 255, "view": view,
-        "fx": lens[:, 0, 0], "fy": lens[:, 1, 1], "cx": lens[:, 0, 2], "cy": lens[:, 1, 2],
+        "opacities": torch.full((len(points),), 0.7), "features": torch.tensor(data["colors"]) / 255, "matrix": matrix,
+        "fx": intrinsics[:, 0, 0], "fy": intrinsics[:, 1, 1], "cx": intrinsics[:, 0, 2], "cy": intrinsics[:, 1, 2],
     }  # fmt: skip
-    return passes(lambda leaves: lg.gaussians(**leaves, size=size).image, inputs, device), len(points), size
+    return passes(lambda leaves: draw(lg.gaussians, leaves, size).image, inputs, device), len(points), size
 
 
 def disc_passes(kind: str, count: int, side: int, device: str = "cpu") -> Passes:
@@ -85,7 +85,7 @@ def disc_passes(kind: str, count: int, side: int, device: str = "cpu") -> Passes
     x, y, z = normals.unbind(1)
     extent = (4 * np.pi / count) ** 0.5
     inputs = {
-        "payload": 0.5 + 0.5 * normals, "view": torch.eye(4)[None], "fx": torch.full((1,), 1.2 * side),
+        "features": 0.5 + 0.5 * normals, "matrix": torch.eye(4)[None], "fx": torch.full((1,), 1.2 * side),
         "fy": torch.full((1,), 1.2 * side), "cx": torch.full((1,), side / 2), "cy": torch.full((1,), side / 2),
     }  # fmt: skip
     centres = normals - torch.tensor([0.0, 0, 3])
@@ -97,13 +97,20 @@ def disc_passes(kind: str, count: int, side: int, device: str = "cpu") -> Passes
 
     def render(leaves: dict[str, torch.Tensor]) -> torch.Tensor:
         if kind != "surfels":
-            out = lg.surface_splats(**leaves, size=(side, side), visibility_gradient=kind == "visibility")
+            out = draw(lg.surface_splats, leaves, (side, side), visibility_gradient=kind == "visibility")
             return torch.cat((out.image, out.depth[..., None], out.alpha[..., None]), -1)
-        surfels = lg.surfels(**leaves, size=(side, side))
+        surfels = draw(lg.surfels, leaves, (side, side))
         single = torch.stack((surfels.alpha, surfels.depth, surfels.distortion, surfels.median_depth), -1)
         return torch.cat((surfels.image, surfels.normals, single), -1)
 
     return passes(render, inputs, device)
+
+
+def draw(op: Callable, leaves: dict[str, torch.Tensor], size: tuple[int, int], **options: Any) -> Any:
+    """Call an op with the tensors of its view among the leaves."""
+    tensors = dict(leaves)
+    view = lg.View(*(tensors.pop(name) for name in ("matrix", "fx", "fy", "cx", "cy")), size)
+    return op(**tensors, view=view, **options)
 
 
 def passes(
@@ -131,9 +138,9 @@ def measured(task: Passes, budget: Budget, **row: Any) -> dict[str, Any]:
 def spheres(options: argparse.Namespace) -> Table:
     table = Table("Spheres uniform in a slab, gamma 0.1: forward, and backward with every gradient (medians)", COLUMNS)
     scenes = [(1_000, 256, 1.0), (10_000, 512, 1.0), (100_000, 512, 0.1), (100_000, 1000, 0.1), (1_000_000, 1024, 0.1)]
-    for count, side, largest in scenes[: 2 if options.quick else None]:
-        row = measured(sphere_passes(count, side, largest), options.budget, primitives=count, side=f"{side}^2",
-                       radii=f"U(0, {largest:g})")  # fmt: skip
+    for count, side, max_radius in scenes[: 2 if options.quick else None]:
+        row = measured(sphere_passes(count, side, max_radius), options.budget, primitives=count, side=f"{side}^2",
+                       radii=f"U(0, {max_radius:g})")  # fmt: skip
         known = PULSAR.get((count, side))
         if known:
             row["pulsar"] = known[0] / 1e3 / row["forward"].median
@@ -144,9 +151,11 @@ def spheres(options: argparse.Namespace) -> Table:
 def curve(options: argparse.Namespace) -> Table:
     table = Table("Spheres of the same covered area, from few large ones to many small ones, 1024^2", COLUMNS)
     for count in (1_000, 10_000) if options.quick else (1_000, 10_000, 100_000, 1_000_000, 5_000_000):
-        largest = 0.1 * (100_000 / count) ** 0.5
-        task = sphere_passes(count, 1024, largest)
-        table.rows.append(measured(task, options.budget, primitives=count, side="1024^2", radii=f"U(0, {largest:.3g})"))
+        max_radius = 0.1 * (100_000 / count) ** 0.5
+        task = sphere_passes(count, 1024, max_radius)
+        table.rows.append(
+            measured(task, options.budget, primitives=count, side="1024^2", radii=f"U(0, {max_radius:.3g})")
+        )
     return table
 
 

@@ -80,7 +80,7 @@ class NeuralSpheres(Spheres):
     """Soft spheres with features beside their colours, and the network that looks at them.
 
     Args:
-        channels: of the payload, colours included.
+        channels: of the features, colours included.
         width: channels inside the network.
     """
 
@@ -97,8 +97,8 @@ class NeuralSpheres(Spheres):
 
     def feature_map(self, parameters: dict[str, Tensor], camera: PerspectiveCamera, progress: float) -> lg.Splats:
         """What the spheres alone show."""
-        payload = torch.cat([parameters["constant"], parameters["features"]], 1)
-        return self.splat(parameters, payload, camera, 0.0, progress)  # lg.spheres
+        features = torch.cat([parameters["constant"], parameters["features"]], 1)
+        return self.splat(parameters, features, camera, 0.0, progress)  # lg.spheres
 
     def draw(
         self, parameters: dict[str, Tensor], camera: PerspectiveCamera, background: float, progress: float

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     mesh = creature(level=5)
     camera = PerspectiveCamera.orbit(25.0, 15.0, 3.3, 40.0, (options.size, options.size))
-    lens = (camera.size, camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)
+    view = camera.view()
     white = torch.ones(3)
 
     points = sample(mesh, options.samples)
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     start = time.perf_counter()
     surfels = lg.surfels(
         points.positions, facing(points.normals), torch.full((count, 2), 1.1 * points.spacing),
-        torch.full((count,), 0.9), points.colors, *lens, white,
+        torch.full((count,), 0.9), points.colors, view, white,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     alpha = surfels.alpha[0]
@@ -98,11 +98,11 @@ def main(arguments: list[str] | None = None) -> None:
     start = time.perf_counter()
     both = torch.cat((points.colors, points.normals), 1)
     radii = torch.full((count,), 0.9 * points.spacing)
-    splats = lg.surface_splats(points.positions, points.normals, radii, both, *lens, torch.ones(6))
+    splats = lg.surface_splats(points.positions, points.normals, radii, both, view, torch.ones(6))
     seconds = time.perf_counter() - start
     few = sample(mesh, max(options.samples // 10, 1))
     coarse = lg.surface_splats(
-        few.positions, few.normals, torch.full((len(few.positions),), 0.9 * few.spacing), few.colors, *lens, white
+        few.positions, few.normals, torch.full((len(few.positions),), 0.9 * few.spacing), few.colors, view, white
     )
     covered = splats.alpha[0] > 0
     lower = [

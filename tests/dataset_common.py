@@ -27,9 +27,9 @@ def photograph(camera: PerspectiveCamera) -> torch.Tensor:
     means = torch.rand(40, 3, generator=random) * 1.6 - 0.8
     colors = torch.rand(40, 3, generator=random)
     quats = torch.tensor([1.0, 0, 0, 0]).expand(40, 4)
-    lens = [value.float() for value in (camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)]
-    shot = lg.gaussians(means, quats, torch.full((40, 3), 0.12), torch.full((40,), 0.9), colors, camera.size, *lens)
-    return shot.image
+    tensors = [value.float() for value in (camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy)]
+    view = lg.View(*tensors, camera.size)
+    return lg.gaussians(means, quats, torch.full((40, 3), 0.12), torch.full((40,), 0.9), colors, view).image
 
 
 def write_transforms(folder: Path, camera: PerspectiveCamera | None = None) -> Path:

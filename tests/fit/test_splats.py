@@ -52,8 +52,8 @@ def model_of(kind: str) -> Model:
 
 def strategy_of(kind: str) -> Strategy:
     if kind == "mcmc":
-        return MCMC(limit=400, every=5)
-    return CloneSplitPrune(EXTENT, limit=400, every=5, threshold=1e-5)
+        return MCMC(max_primitives=400, every=5)
+    return CloneSplitPrune(EXTENT, max_primitives=400, every=5, threshold=1e-5)
 
 
 def begin(photos: list[Photo], kind: str) -> SplatState:
@@ -224,10 +224,10 @@ def test_large_ones_split_small_ones_double_faint_ones_go() -> None:
     assert (at[halves] - torch.tensor([1.0, 0.0, 0.0])).norm(dim=-1).max() < 2.5
 
 
-def test_limit_holds() -> None:
+def test_the_maximum_holds() -> None:
     model = Gaussians(0, 1.0)
     rows = Rows(model.start(PointCloud(torch.rand(9, 3), torch.rand(9, 3))))
-    strategy = CloneSplitPrune(1.0, every=1, threshold=0.0, limit=12)
+    strategy = CloneSplitPrune(1.0, every=1, threshold=0.0, max_primitives=12)
     camera = ring(1, (8, 8)).to(torch.float32)
     pull = {"means": torch.arange(1.0, 10.0)[:, None].expand(9, 3)}
     strategy.after_step(rows, pull, camera, model, 1, 0.5, torch.Generator())

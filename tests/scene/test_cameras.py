@@ -192,6 +192,17 @@ def test_views_are_the_camera(seen: Camera, projection: str) -> None:
         assert tensor is getattr(seen, name)
 
 
+@pytest.mark.parametrize("seen", [camera(), replace(cameras()[-1], near=0.5), camera(FisheyeDistortion())])
+def test_primitives_are_seen_where_the_camera_says(seen: Camera) -> None:
+    points = cloud()
+    quats, scales = torch.ones(20, 4, dtype=F64), torch.ones(20, 3, dtype=F64)
+    projected = lg.project_gaussians(points, quats, scales, seen.view())
+    torch.testing.assert_close(projected.xy, seen.pixels(points), atol=1e-9, rtol=0)
+    torch.testing.assert_close(projected.depths, seen.depth(points))
+    single = lg.project_gaussians(points, quats, scales, seen[1].view())
+    torch.testing.assert_close(single.xy[0], projected.xy[1])
+
+
 @pytest.mark.parametrize("distortion", [FisheyeDistortion(0.05), RadialTangentialDistortion(0.1)])
 def test_distorted_cameras_have_no_view(distortion: Distortion) -> None:
     with pytest.raises(ValueError, match=r"distortion: .*undistort the image first"):

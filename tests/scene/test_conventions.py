@@ -22,16 +22,16 @@ from lumigrad.scene import (
 from lumigrad.scene.cameras import conventions
 
 F64 = torch.float64
-LENSES: list[Distortion | None] = [
+DISTORTIONS: list[Distortion | None] = [
     None,
     RadialTangentialDistortion(-0.2, 0.05, 0.002, -0.001, 0.01, 0.01, 0.002, 0.001),
     FisheyeDistortion(0.05, -0.01, 0.002, -0.0003),
 ]
 
 
-def camera(lens: Distortion | None = None) -> PerspectiveCamera:
+def camera(distortion: Distortion | None = None) -> PerspectiveCamera:
     view = orbit_view(torch.tensor([10.0, 130.0, 260.0], dtype=F64), 25.0, 3.0)
-    return PerspectiveCamera(view, 170.0, 180.0, 83.0, 31.5, (100, 160), distortion=lens)  # type: ignore[arg-type]
+    return PerspectiveCamera(view, 170.0, 180.0, 83.0, 31.5, (100, 160), distortion=distortion)  # type: ignore[arg-type]
 
 
 def cloud() -> torch.Tensor:
@@ -43,24 +43,24 @@ def check(ours: PerspectiveCamera, again: PerspectiveCamera) -> None:
     torch.testing.assert_close(again.depth(cloud()), ours.depth(cloud()), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("distortion", DISTORTIONS)
 @pytest.mark.parametrize("integer_centers", [False, True])
-def test_opencv_projects_like_its_formula(lens: Distortion | None, integer_centers: bool) -> None:
-    ours = camera(lens)
+def test_opencv_projects_like_its_formula(distortion: Distortion | None, integer_centers: bool) -> None:
+    ours = camera(distortion)
     R, t, K = conventions.to_opencv(ours, integer_centers)
     local = cloud() @ R.transpose(-1, -2) + t[:, None]
     plane = local[..., :2] / local[..., 2:]
-    if lens is not None:
-        plane = lens.distort(plane)
+    if distortion is not None:
+        plane = distortion.distort(plane)
     expected = plane @ K[:, :2, :2].transpose(-1, -2) + K[:, None, :2, 2] + (0.5 if integer_centers else 0.0)
     torch.testing.assert_close(ours.pixels(cloud()), expected, atol=1e-9, rtol=0)
-    check(ours, conventions.from_opencv(R, t[..., None], K, ours.size, lens, integer_centers=integer_centers))
+    check(ours, conventions.from_opencv(R, t[..., None], K, ours.size, distortion, integer_centers=integer_centers))
 
 
-@pytest.mark.parametrize("lens", LENSES)
-def test_colmap_round_trip(lens: Distortion | None) -> None:
-    qvec, tvec, model, params = conventions.to_colmap(camera(lens))
-    check(camera(lens), conventions.from_colmap(qvec, tvec, model, params, (100, 160)))
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_colmap_round_trip(distortion: Distortion | None) -> None:
+    qvec, tvec, model, params = conventions.to_colmap(camera(distortion))
+    check(camera(distortion), conventions.from_colmap(qvec, tvec, model, params, (100, 160)))
 
 
 def test_colmap_models() -> None:
@@ -122,11 +122,11 @@ def test_opengl_round_trip() -> None:
     check(ours, conventions.from_opengl(pose, ours.fx, ours.fy, ours.cx, ours.cy, ours.size))
 
 
-@pytest.mark.parametrize("lens", LENSES)
-def test_transforms_round_trip(lens: Distortion | None) -> None:
-    document = conventions.to_transforms(camera(lens), ["a.png", "b.png", "c.png"])
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_transforms_round_trip(distortion: Distortion | None) -> None:
+    document = conventions.to_transforms(camera(distortion), ["a.png", "b.png", "c.png"])
     assert document["frames"][1]["file_path"] == "b.png"
-    check(camera(lens), conventions.from_transforms(json.loads(json.dumps(document))))
+    check(camera(distortion), conventions.from_transforms(json.loads(json.dumps(document))))
 
 
 def test_transforms_with_an_angle() -> None:
@@ -168,11 +168,11 @@ def test_photographs_with_poses(shared: Path) -> None:
     [
         ({"R": torch.eye(2)}, "R: expected"),
         ({"t": torch.zeros(2)}, "t: expected"),
-        ({"K": torch.eye(4)}, "K: expected shape"),
-        ({"K": torch.tensor([[1.0, 0.1, 0], [0, 1, 0], [0, 0, 1]])}, "K: expected no skew"),
+        ({"intrinsics": torch.eye(4)}, "intrinsics: expected shape"),
+        ({"intrinsics": torch.tensor([[1.0, 0.1, 0], [0, 1, 0], [0, 0, 1]])}, "intrinsics: expected no skew"),
     ],
 )
 def test_wrong_opencv_arguments(change: dict, message: str) -> None:
-    good = {"R": torch.eye(3), "t": torch.zeros(3), "K": torch.eye(3), "size": (4, 4)}
+    good = {"R": torch.eye(3), "t": torch.zeros(3), "intrinsics": torch.eye(3), "size": (4, 4)}
     with pytest.raises(ValueError, match=message):
         conventions.from_opencv(**{**good, **change})

@@ -43,28 +43,28 @@ def test_fisheye_model_by_hand() -> None:
     torch.testing.assert_close(equidistant.directions(equidistant.image(direction)), direction)
 
 
-@pytest.mark.parametrize("lens", [RATIONAL, FISHEYE, RadialTangentialDistortion(), FisheyeDistortion()])
+@pytest.mark.parametrize("distortion", [RATIONAL, FISHEYE, RadialTangentialDistortion(), FisheyeDistortion()])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_undistort_inverts_distort(lens: Distortion, dtype: torch.dtype) -> None:
+def test_undistort_inverts_distort(distortion: Distortion, dtype: torch.dtype) -> None:
     points = disc().to(dtype)
     points[0] = 0
     tolerance = 2e-6 if dtype == torch.float32 else 1e-13
-    torch.testing.assert_close(lens.undistort(lens.distort(points)), points, atol=tolerance, rtol=0)
-    seen = lens.directions(lens.distort(points))
+    torch.testing.assert_close(distortion.undistort(distortion.distort(points)), points, atol=tolerance, rtol=0)
+    seen = distortion.directions(distortion.distort(points))
     torch.testing.assert_close(seen[..., :2] / seen[..., 2:], points, atol=tolerance, rtol=0)
 
 
 def test_strong_pincushion_and_far_points_converge() -> None:
-    lens = RadialTangentialDistortion(0.4, 0.2)
+    distortion = RadialTangentialDistortion(0.4, 0.2)
     points = disc(radius=4.0)
-    torch.testing.assert_close(lens.undistort(lens.distort(points)), points, atol=1e-10, rtol=0)
+    torch.testing.assert_close(distortion.undistort(distortion.distort(points)), points, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("kind", [RadialTangentialDistortion, FisheyeDistortion])
 @pytest.mark.parametrize("way", ["distort", "undistort", "image", "directions", "homogeneous"])
 def test_gradients(kind: type[Distortion], way: str) -> None:
-    lens = RATIONAL if kind is RadialTangentialDistortion else FISHEYE
-    coefficients = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in vars(lens).values()]
+    distortion = RATIONAL if kind is RadialTangentialDistortion else FISHEYE
+    coefficients = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in vars(distortion).values()]
     points = disc(6)
     if way == "image":
         points = torch.cat([points, 0.5 + disc(6)[:, :1].abs()], dim=-1)
@@ -79,8 +79,8 @@ def test_gradients(kind: type[Distortion], way: str) -> None:
 
 
 def test_gradients_at_the_centre() -> None:
-    for lens in (RATIONAL, FISHEYE):
-        for way in (lens.distort, lens.undistort):
+    for distortion in (RATIONAL, FISHEYE):
+        for way in (distortion.distort, distortion.undistort):
             centre = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
             jacobian = torch.autograd.functional.jacobian(way, centre)[0, :, 0]
             torch.testing.assert_close(jacobian, torch.eye(2, dtype=torch.float64))
@@ -88,17 +88,17 @@ def test_gradients_at_the_centre() -> None:
 
 def test_nothing_folds_back() -> None:
     # 1 - r^2 turns around at r = 1/sqrt(3), where the distorted radius is 0.385.
-    lens = RadialTangentialDistortion(-1.0)
+    distortion = RadialTangentialDistortion(-1.0)
     turn = math.sqrt(1 / 3)
-    assert float(lens.limit(disc())) == pytest.approx(turn, rel=2e-3)
+    assert float(distortion.max_radius(disc())) == pytest.approx(turn, rel=2e-3)
     radii = torch.linspace(0, 5, 400, dtype=torch.float64)
     points = torch.stack([radii, torch.zeros_like(radii), torch.ones_like(radii)], dim=-1)
-    bent = lens.homogeneous(points)[:, 0]
+    bent = distortion.homogeneous(points)[:, 0]
     assert (bent.diff() > 0).all()
     torch.testing.assert_close(bent[radii < 0.57], (radii - radii**3)[radii < 0.57])
     # Through infinity to behind the camera without a jump.
     points = torch.stack([torch.ones_like(radii), torch.zeros_like(radii), 0.01 - 0.004 * radii], dim=-1)
-    assert float(lens.homogeneous(points)[:, 0].diff().abs().max()) < 1e-6
+    assert float(distortion.homogeneous(points)[:, 0].diff().abs().max()) < 1e-6
 
 
 def test_unreachable_points_are_finite_and_carry_no_gradient() -> None:
@@ -117,9 +117,15 @@ def test_unreachable_points_are_finite_and_carry_no_gradient() -> None:
 
 def test_opencv_vectors() -> None:
     vector = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    lens = RadialTangentialDistortion.from_opencv(vector)
-    assert (float(lens.k1), float(lens.k2), float(lens.p1), float(lens.p2), float(lens.k3)) == (1, 2, 3, 4, 5)
-    assert lens.to_opencv().tolist() == [1, 2, 3, 4, 5, 0, 0, 0]
+    distortion = RadialTangentialDistortion.from_opencv(vector)
+    assert (
+        float(distortion.k1),
+        float(distortion.k2),
+        float(distortion.p1),
+        float(distortion.p2),
+        float(distortion.k3),
+    ) == (1, 2, 3, 4, 5)
+    assert distortion.to_opencv().tolist() == [1, 2, 3, 4, 5, 0, 0, 0]
     assert FisheyeDistortion.from_opencv([1, 2, 3, 4]).to_opencv().tolist() == [1, 2, 3, 4]
     with pytest.raises(ValueError, match="coefficients: expected 4 or 5 or 8"):
         RadialTangentialDistortion.from_opencv([1.0, 2.0])
@@ -127,8 +133,8 @@ def test_opencv_vectors() -> None:
         FisheyeDistortion(0.0, "much")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="k1: expected a floating tensor"):
         FisheyeDistortion(torch.tensor([1]))
-    for lens in (RATIONAL, FISHEYE):
-        for way in (lens.distort, lens.undistort, lens.directions):
+    for distortion in (RATIONAL, FISHEYE):
+        for way in (distortion.distort, distortion.undistort, distortion.directions):
             with pytest.raises(ValueError, match="points: expected shape"):
                 way(torch.zeros(4, 3))
 

@@ -51,8 +51,8 @@ def test_pixels_are_pytorch3ds(shared: Path, kind: str, number: int) -> None:
 
 
 def posed(kind: type[Camera]) -> Camera:
-    view = orbit_view(torch.tensor([10.0, 130.0], dtype=F64), 25.0, 3.0)
-    return kind(view, 170.0, 180.0, 83.0, 31.5, (100, 160), 0.5, 20.0)  # type: ignore[arg-type]
+    matrix = orbit_view(torch.tensor([10.0, 130.0], dtype=F64), 25.0, 3.0)
+    return kind(matrix, 170.0, 180.0, 83.0, 31.5, (100, 160), 0.5, 20.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [PerspectiveCamera, OrthographicCamera])
@@ -68,8 +68,8 @@ def test_round_trip(kind: type[Camera], in_ndc: bool) -> None:
 
 
 def test_fov_round_trip() -> None:
-    view = orbit_view(torch.tensor([10.0, 130.0], dtype=F64), 25.0, 3.0)
-    ours = PerspectiveCamera(view, 170.0, 180.0, 50.0, 80.0, (160, 100), 0.5, 20.0)  # type: ignore[arg-type]
+    matrix = orbit_view(torch.tensor([10.0, 130.0], dtype=F64), 25.0, 3.0)
+    ours = PerspectiveCamera(matrix, 170.0, 180.0, 50.0, 80.0, (160, 100), 0.5, 20.0)  # type: ignore[arg-type]
     again = p3d.from_pytorch3d_fov(size=ours.size, **p3d.to_pytorch3d_fov(ours))
     points = torch.rand(20, 3, dtype=F64) - 0.5
     torch.testing.assert_close(again.project(points), ours.project(points))
@@ -94,7 +94,7 @@ def test_wrong_arguments() -> None:
         p3d.from_pytorch3d_fov(torch.eye(3), torch.zeros(4), SIZE)
     with pytest.raises(ValueError, match="principal_point: expected"):
         p3d.from_pytorch3d_perspective(torch.eye(3), torch.zeros(3), SIZE, 1.0, 0.0)
-    lens = RadialTangentialDistortion(0.1)
-    view = torch.eye(4)
+    distortion = RadialTangentialDistortion(0.1)
+    matrix = torch.eye(4)
     with pytest.raises(ValueError, match="without distortion"):
-        p3d.to_pytorch3d(PerspectiveCamera(view, 1.0, 1.0, 1.0, 1.0, (2, 2), distortion=lens))  # type: ignore[arg-type]
+        p3d.to_pytorch3d(PerspectiveCamera(matrix, 1.0, 1.0, 1.0, 1.0, (2, 2), distortion=distortion))  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on from the state kept in the folder")
     parser.add_argument("--strategy", choices=("clone", "mcmc"), default="clone", help="how primitives are added")
-    parser.add_argument("--limit", type=positive, default=60_000, help="most primitives (60000)")
+    parser.add_argument("--limit", dest="max_primitives", type=positive, default=60_000, help="most primitives (60000)")
     parser.add_argument("--points", type=positive, default=12_000, help="to begin with, where there are none (12000)")
     parser.add_argument("--degree", type=number(int, 0, 4), default=2, help="of spherical harmonics (2)")
     parser.add_argument("--reduce", type=positive, default=1, help="average photographs down by this factor (1)")
@@ -81,7 +81,7 @@ def _dataset(arguments: argparse.Namespace) -> PosedPhotos:
 
 
 def _job(arguments: argparse.Namespace, data: PosedPhotos) -> SplatJob:
-    names = ("spheres", "iterations", "minutes", "strategy", "limit", "points", "degree", "reduce", "seed")
+    names = ("spheres", "iterations", "minutes", "strategy", "max_primitives", "points", "degree", "reduce", "seed")
     options = SplatOptions(**{name: getattr(arguments, name) for name in names})
     device = _device(arguments.device)
     try:

@@ -30,8 +30,10 @@ def _face_neighbours(faces: Ints) -> list[list[int]]:
     return neighbours
 
 
-def _grow(seed: int, normals: Floats, areas: Floats, neighbours: list[list[int]], free: NDArray, limit: float) -> Ints:
-    """A connected chart around `seed` whose faces lie within `limit` (a cosine) of its mean normal."""
+def _grow(
+    seed: int, normals: Floats, areas: Floats, neighbours: list[list[int]], free: NDArray, min_cosine: float
+) -> Ints:
+    """A connected chart around `seed`; the cosine of each face's normal with the mean one is at least `min_cosine`."""
     axis = normals[seed] * areas[seed]
     chart = [seed]
     free[seed] = False
@@ -42,7 +44,7 @@ def _grow(seed: int, normals: Floats, areas: Floats, neighbours: list[list[int]]
         if not free[face]:
             continue
         mean = axis / max(float(np.linalg.norm(axis)), 1e-30)
-        if float(mean @ normals[face]) < limit:
+        if float(mean @ normals[face]) < min_cosine:
             continue
         free[face] = False
         chart.append(face)
@@ -53,7 +55,7 @@ def _grow(seed: int, normals: Floats, areas: Floats, neighbours: list[list[int]]
     return np.array(chart)
 
 
-def _charts(points: Floats, faces: Ints, limit: float = 0.7) -> list[Ints]:
+def _charts(points: Floats, faces: Ints, min_cosine: float = 0.7) -> list[Ints]:
     """Partition the faces into charts; each projects along its mean normal without turning a face over."""
     corners = points[faces]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -68,7 +70,7 @@ def _charts(points: Floats, faces: Ints, limit: float = 0.7) -> list[Ints]:
         seed = seeds.popleft()
         if not free[seed]:
             continue
-        chart = _grow(seed, normals, areas, neighbours, free, limit)
+        chart = _grow(seed, normals, areas, neighbours, free, min_cosine)
         # The mean normal moved while the chart grew: release faces that no longer agree with it, but never the seed.
         axis = (normals[chart] * areas[chart, None]).sum(0)
         keep = normals[chart] @ axis > 0.3 * np.linalg.norm(axis)

@@ -25,7 +25,7 @@ _MODEL_OF_NUMBER = (
 )  # fmt: skip
 
 
-class _Lens(NamedTuple):
+class _Intrinsics(NamedTuple):
     model: str
     size: tuple[int, int]
     params: list[float]
@@ -54,7 +54,7 @@ def load_colmap(folder: str | Path) -> ColmapModel:
         ValueError: a file is cut short or malformed, or has a camera model that lumigrad does not know; names the file.
     """
     folder = Path(folder)
-    lenses = _read(folder, "cameras", _cameras_binary, _cameras_text)
+    intrinsics = _read(folder, "cameras", _cameras_binary, _cameras_text)
     images = _read(folder, "images", _images_binary, _images_text)
     try:
         points = _read(folder, "points3D", _points_binary, _points_text)
@@ -64,15 +64,15 @@ def load_colmap(folder: str | Path) -> ColmapModel:
     images = sorted(images)
     if not images:
         raise ValueError(f"{_file(folder, 'images')}: no images")
-    for name, pose, lens_number in images:
+    for name, pose, camera in images:
         path = _file(folder, "images")
-        if lens_number not in lenses:
+        if camera not in intrinsics:
             lacking = _file(folder, "cameras").name
-            raise ValueError(f"{path}: image {name!r} names camera {lens_number}, which {lacking} lacks")
+            raise ValueError(f"{path}: image {name!r} names camera {camera}, which {lacking} lacks")
         if not np.isfinite(pose).all() or not np.any(pose[:4]):
             raise ValueError(f"{path}: image {name!r} has no valid pose")
-        lens, values = lenses[lens_number], torch.tensor(pose, dtype=torch.float64)
-        cameras.append(from_colmap(values[:4], values[4:], lens.model, lens.params, lens.size))
+        one, values = intrinsics[camera], torch.tensor(pose, dtype=torch.float64)
+        cameras.append(from_colmap(values[:4], values[4:], one.model, one.params, one.size))
     return ColmapModel(tuple(name for name, _, _ in images), tuple(cameras), points)
 
 
@@ -124,12 +124,12 @@ class _Bytes:
             raise ValueError(f"malformed: {len(self.data) - self.at} bytes more than its counts say")
 
 
-def _lens(number: int, model: str, width: int, height: int, params: list[float]) -> _Lens:
+def _intrinsics(number: int, model: str, width: int, height: int, params: list[float]) -> _Intrinsics:
     if model not in COLMAP_MODELS:
         raise ValueError(f"camera {number} has the model {model}, expected one of {', '.join(COLMAP_MODELS)}")
     if width < 1 or height < 1 or not np.isfinite(params).all() or not params[0] > 0:
         raise ValueError(f"camera {number} has no valid size and focal length")
-    return _Lens(model, (height, width), params)
+    return _Intrinsics(model, (height, width), params)
 
 
 def _count(model: str) -> int:
@@ -137,13 +137,13 @@ def _count(model: str) -> int:
     return focals + 2 + len(names)
 
 
-def _cameras_binary(source: _Bytes) -> dict[int, _Lens]:
+def _cameras_binary(source: _Bytes) -> dict[int, _Intrinsics]:
     found = {}
     for _ in range(source.take("Q")[0]):
         number, code, width, height = source.take("iiQQ")
         model = _MODEL_OF_NUMBER[code] if 0 <= code < len(_MODEL_OF_NUMBER) else f"number {code}"
         count = _count(model) if model in COLMAP_MODELS else 0
-        found[number] = _lens(number, model, width, height, list(source.take(f"{count}d")) or [0.0])
+        found[number] = _intrinsics(number, model, width, height, list(source.take(f"{count}d")) or [0.0])
     return found
 
 
@@ -175,12 +175,12 @@ def _cloud(rows: list[list[float]]) -> PointCloud | None:
     return PointCloud(values[:, :3].float(), (values[:, 3:] / 255).float())
 
 
-def _fields(lines: list[str], least: int) -> list[tuple[int, list[str]]]:
+def _fields(lines: list[str], min_count: int) -> list[tuple[int, list[str]]]:
     """Line numbers and words of the lines that are neither empty nor comments."""
     rows = [(i + 1, line.split()) for i, line in enumerate(lines) if line.strip() and not line.startswith("#")]
     for number, words in rows:
-        if len(words) < least:
-            raise ValueError(f"line {number}: expected at least {least} values, got {len(words)}")
+        if len(words) < min_count:
+            raise ValueError(f"line {number}: expected at least {min_count} values, got {len(words)}")
     return rows
 
 
@@ -191,14 +191,14 @@ def _numbers(kind: type, words: list[str], line: int) -> list[Any]:
         raise ValueError(f"line {line}: expected numbers, got {' '.join(words)[:60]!r}") from None
 
 
-def _cameras_text(lines: list[str]) -> dict[int, _Lens]:
+def _cameras_text(lines: list[str]) -> dict[int, _Intrinsics]:
     found = {}
     for line, words in _fields(lines, 5):
         number, width, height = _numbers(int, [words[0], *words[2:4]], line)
         params = _numbers(float, words[4:], line)
         if words[1] in COLMAP_MODELS and len(params) != _count(words[1]):
             raise ValueError(f"line {line}: expected {_count(words[1])} parameters of {words[1]}, got {len(params)}")
-        found[number] = _lens(number, words[1], width, height, params)
+        found[number] = _intrinsics(number, words[1], width, height, params)
     return found
 
 

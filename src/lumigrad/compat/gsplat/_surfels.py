@@ -93,7 +93,8 @@ def rasterization_2dgs(
         check.shape("backgrounds", backgrounds, (len(viewmats), features.shape[-1]))
     matrix = viewmats.new_tensor([1.0, -1, -1, 1])[:, None] * viewmats
     intrinsics = torch.stack((Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2]), -1)
-    view = View(matrix, *intrinsics.unbind(-1), size, near=near_plane, far=far_plane)
+    fx, fy, cx, cy = intrinsics.unbind(-1)
+    view = View(matrix, fx, fy, cx, cy, size, near=near_plane, far=far_plane)
     projected = project_surfels(means, quats, scales[:, :2], view, intrinsics)
     xy, shapes, depths, facing = projected
     conics = ellipses(shapes.detach(), torch.ones_like(opacities), LOW_PASS)[0]
@@ -108,7 +109,7 @@ def rasterization_2dgs(
     from_depth = None
     if render_mode != "RGB":
         expected = out.depth / out.alpha.clamp(min=1e-10)
-        camera = PerspectiveCamera(matrix, *intrinsics.unbind(-1), size)
+        camera = PerspectiveCamera(matrix, fx, fy, cx, cy, size)
         from_depth = normals_from_depth(out.median_depth if depth_mode == "median" else expected, camera)
     meta = {
         "means2d": xy, "gradient_2dgs": xy, "radii": radii, "depths": torch.where(visible, depths, 0),

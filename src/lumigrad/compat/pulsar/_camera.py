@@ -26,7 +26,8 @@ def unpack_camera(vector: Tensor, size: tuple[int, int], orthographic: bool, rig
     centre = vector.new_tensor([width / 2, height / 2]) + (0.5 if orthographic else 0.0)
     centre = centre + offset if offset.shape[-1] else centre.expand(len(vector), 2)
     matrix = _world_to_camera(position, rotation, right_handed)
-    return View(matrix, pixels, pixels, *centre.unbind(-1), size, "orthographic" if orthographic else "perspective")
+    cx, cy = centre.unbind(-1)
+    return View(matrix, pixels, pixels, cx, cy, size, "orthographic" if orthographic else "perspective")
 
 
 def _world_to_camera(position: Tensor, rotation: Tensor, right_handed: bool) -> Tensor:

@@ -32,7 +32,7 @@ class SplatOptions:
         iterations: gradient steps; a fit of so many steps can be repeated exactly.
         minutes: of fitting, where no number of iterations is given; 10 by default.
         strategy: how primitives are added.
-        limit: largest number of primitives.
+        max_primitives: largest number of primitives.
         points: number to begin with, where the data set has no points.
         degree: of the spherical harmonics.
         reduce: factor by which photographs are averaged down.
@@ -43,7 +43,7 @@ class SplatOptions:
     iterations: int | None = None
     minutes: float | None = None
     strategy: Literal["clone", "mcmc"] = "clone"
-    limit: int = 60_000
+    max_primitives: int = 60_000
     points: int = 12_000
     degree: int = 2
     reduce: int = 1
@@ -105,7 +105,11 @@ class SplatJob:
         kept = load_photos(data, held_out, reduce=options.reduce)
         extent = focus(photos)[1]
         model = Spheres(extent) if options.spheres else Gaussians(options.degree, extent)
-        strategy = MCMC(options.limit) if options.strategy == "mcmc" else CloneSplitPrune(extent, options.limit)
+        strategy = (
+            MCMC(options.max_primitives)
+            if options.strategy == "mcmc"
+            else CloneSplitPrune(extent, options.max_primitives)
+        )
         settings = {**options.to_dict(), "device": device.type, "photographs": _digest(photos)}
         return cls(options, data, photos, kept, model, strategy, options.schedule(), device, settings)
 

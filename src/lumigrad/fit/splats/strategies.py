@@ -45,7 +45,7 @@ class CloneSplitPrune:
 
     Attributes:
         extent: size of the scene.
-        limit: largest number of primitives; those with the largest gradients come first.
+        max_primitives: largest number of primitives; those with the largest gradients come first.
         every: steps between two rounds.
         window: part of the fit in which primitives are added and removed.
         threshold: mean length of the gradient of the position in the image.
@@ -56,7 +56,7 @@ class CloneSplitPrune:
     """
 
     extent: float = 1.0
-    limit: int = 60_000
+    max_primitives: int = 60_000
     every: int = 100
     window: tuple[float, float] = (0.04, 0.7)
     threshold: float = 2e-4
@@ -83,7 +83,7 @@ class CloneSplitPrune:
     def _grow(self, rows: Rows, model: Model, generator: torch.Generator) -> None:
         mean = rows.statistic("pull") / rows.statistic("views").clamp_min(1)
         wanted = torch.nonzero(mean > self.threshold)[:, 0]
-        room = self.limit - len(rows)
+        room = self.max_primitives - len(rows)
         if len(wanted) > room:
             wanted = wanted[mean[wanted].argsort(descending=True, stable=True)[: max(0, room)]]
         parameters = rows.parameters
@@ -110,7 +110,7 @@ class MCMC:
     """Primitives as samples of a distribution: noise moves faint ones, and dead ones are moved onto opaque ones.
 
     Attributes:
-        limit: number of primitives; each round adds up to 5 %.
+        max_primitives: number of primitives; each round adds up to 5 %.
         every: steps between two rounds.
         window: part of the fit in which primitives are added and moved.
         faint: opacity below which a primitive is dead.
@@ -120,7 +120,7 @@ class MCMC:
     Source: Kheradmand et al. 2024, "3D Gaussian Splatting as Markov Chain Monte Carlo", equations 8 and 9.
     """
 
-    limit: int = 60_000
+    max_primitives: int = 60_000
     every: int = 100
     window: tuple[float, float] = (0.02, 0.8)
     faint: float = 0.005
@@ -156,7 +156,7 @@ class MCMC:
             rows.replace(name, dead, values)
 
     def _add(self, rows: Rows, generator: torch.Generator) -> None:
-        count = min(self.limit, int(1.05 * len(rows))) - len(rows)
+        count = min(self.max_primitives, int(1.05 * len(rows))) - len(rows)
         if count > 0:
             chosen = self._share(rows, rows.parameters["opacities"].sigmoid(), count, generator)
             rows.append(rows.copies(chosen))
@@ -172,12 +172,12 @@ class MCMC:
         return chosen
 
 
-def shared_shape(opacity: Tensor, parts: Tensor, most: int = 51) -> tuple[Tensor, Tensor]:
+def shared_shape(opacity: Tensor, parts: Tensor, max_count: int = 51) -> tuple[Tensor, Tensor]:
     """Opacity [V], and factor of scale [V], of `parts` equal Gaussians in one place that together look like one.
 
     Source: Kheradmand et al. 2024, equation 9.
     """
-    parts = parts.clamp(max=most)
+    parts = parts.clamp(max=max_count)
     one = opacity.double()
     new = 1 - (1 - one) ** (1 / parts)
     total = torch.zeros_like(new)

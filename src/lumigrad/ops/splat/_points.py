@@ -54,7 +54,7 @@ def points(
     ):
         if value not in known:
             raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}, got {value!r}")
-    xy, depths, scale = _project(positions, view)
+    xy, depths, scale = _project(positions, view, intrinsics)
     radii = radii * scale * intrinsics[:, :1] if units == "world" else radii.expand(len(view.matrix), -1)
     return splat(
         xy, radii, depths, features, view.size, opacities, background, footprint=footprint, blend=blend,
@@ -62,12 +62,14 @@ def points(
     )  # fmt: skip
 
 
-def _project(positions: torch.Tensor, view: View) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _project(
+    positions: torch.Tensor, view: View, intrinsics: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pixel coordinates [N, V, 2], depths [N, V] (NaN where there is nothing to draw) and the scale by distance."""
     camera = positions @ view.matrix[:, :3, :3].transpose(-1, -2) + view.matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]
     seen = (z > view.near) & (z < view.far)
     z = torch.where(seen, z, 1)
     scale = 1 / z if view.projection == "perspective" else torch.ones_like(z)
-    fx, fy, cx, cy = (value[:, None] for value in (view.fx, view.fy, view.cx, view.cy))
+    fx, fy, cx, cy = (value[:, None] for value in intrinsics.unbind(-1))
     return torch.stack((fx * x * scale + cx, fy * y * scale + cy), -1), torch.where(seen, z, torch.nan), scale

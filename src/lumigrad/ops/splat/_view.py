@@ -35,7 +35,8 @@ def check_view(
         raise ValueError(f"view.projection: expected one of {known}, got {view.projection!r}")
     if planes and not 0 <= view.near < view.far:
         raise ValueError(f"view.near, view.far: expected 0 <= near < far, got {view.near}, {view.far}")
-    return View(matrix, *intrinsics.unbind(-1), size, view.projection, view.near, view.far), intrinsics
+    fx, fy, cx, cy = intrinsics.unbind(-1)
+    return View(matrix, fx, fy, cx, cy, size, view.projection, view.near, view.far), intrinsics
 
 
 def _intrinsic(name: str, value: Any, views: int, like: torch.Tensor, like_name: str) -> torch.Tensor:

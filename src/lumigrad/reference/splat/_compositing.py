@@ -21,12 +21,12 @@ class Blending(NamedTuple):
     max_contributors: int | None = None
 
 
-def batched(view: View) -> View:
-    """With matrices [N, 4, 4] and intrinsics [N]."""
+def tensors_of(view: View) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Matrices [N, 4, 4], and fx, fy, cx, cy [N]."""
     matrix = view.matrix.reshape(-1, 4, 4)
-    like = {"dtype": matrix.dtype, "device": matrix.device}
-    intrinsics = (torch.as_tensor(value, **like).expand(len(matrix)) for value in view[1:5])
-    return View(matrix, *intrinsics, *view[5:])
+    values = (torch.as_tensor(value, dtype=matrix.dtype, device=matrix.device) for value in view[1:5])
+    fx, fy, cx, cy = (value.expand(len(matrix)) for value in values)
+    return matrix, fx, fy, cx, cy
 
 
 def pixel_centres(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:

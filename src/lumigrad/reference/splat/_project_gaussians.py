@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad.reference.splat._compositing import batched
+from lumigrad.reference.splat._compositing import tensors_of
 from lumigrad.types.splats import ProjectedGaussians
 from lumigrad.types.view import View
 
@@ -24,7 +24,8 @@ def project_gaussians(
     J the Jacobian of the projection at the centre (for perspective cameras with x/z and y/z kept within the image
     and 15 % of its width on either side). What is not between near and far gets depth NaN and zeros.
     """
-    matrix, fx, fy, cx, cy, size, projection, near, far = batched(view)
+    matrix, fx, fy, cx, cy = tensors_of(view)
+    size, projection, near, far = view[5:]
     camera = means @ matrix[:, None, :3, :3].transpose(-1, -2).squeeze(1) + matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
     seen = (z > near) & (z < far) & means.isfinite().all(-1) & scales.isfinite().all(-1) & quats.isfinite().all(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad.reference.splat._compositing import batched, depth_order, first_contributors, pixel_centres
+from lumigrad.reference.splat._compositing import depth_order, first_contributors, pixel_centres, tensors_of
 from lumigrad.reference.splat._splat import renumber, stack
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
@@ -34,7 +34,8 @@ def spheres(
         image = (sum w features + w_b background) / (sum w + w_b),  w_b = exp(1e-6 / gamma)
     For orthographic cameras |c - t r| is the distance within the image plane and s is along the axis.
     """
-    matrix, fx, fy, cx, cy, size, projection, _, _ = batched(view)
+    matrix, fx, fy, cx, cy = tensors_of(view)
+    size, projection = view.size, view.projection
     views, count = len(matrix), positions.shape[-2]
     opacities = positions.new_ones(count) if opacities is None else opacities
     background = features.new_zeros(features.shape[-1]) if background is None else background

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.reference.splat._compositing import batched, pixel_centres
+from lumigrad.reference.splat._compositing import pixel_centres, tensors_of
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
@@ -37,7 +37,8 @@ def surface_splats(
     and a the area on the image of a unit of the disc's plane: fx fy |W n . p| / z^3 for a centre p before a perspective
     camera, fx fy |(W n)_z| for an orthographic one.
     """
-    matrix, fx, fy, cx, cy, size, projection, near, far = batched(view)
+    matrix, fx, fy, cx, cy = tensors_of(view)
+    size, projection, near, far = view[5:]
     views = len(matrix)
     background = features.new_zeros(features.shape[-1]) if background is None else background
     background = background.expand(views, -1)

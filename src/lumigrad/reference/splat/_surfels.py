@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lumigrad.reference.splat._compositing import Blending, alpha_weights, batched, blend, depth_order, pixel_centres
+from lumigrad.reference.splat._compositing import Blending, alpha_weights, blend, depth_order, pixel_centres, tensors_of
 from lumigrad.reference.splat._project_gaussians import rotations
 from lumigrad.reference.splat._splat import renumber, stack
 from lumigrad.types.splats import Surfels
@@ -33,7 +33,8 @@ def surfels(
         strength = opacity exp(-rho / 2), rho = u^2 + v^2 if that is at most 2 d^2 and t > 0, else 2 d^2
     d is the distance in pixels from the image of p. The depth is t in the first case, that of p in the second.
     """
-    matrix, fx, fy, cx, cy, size, projection, near, far = batched(view)
+    matrix, fx, fy, cx, cy = tensors_of(view)
+    size, projection, near, far = view[5:]
     views, count, shared = len(matrix), means.shape[0], opacities.expand(len(matrix), -1)
     background = features.new_zeros(features.shape[-1]) if background is None else background
     background = background.expand(views, -1)
@@ -60,17 +61,9 @@ def surfels(
     out = stack(images)
     distortion, median_depth = (torch.stack(values) for values in zip(*surveys))
     image, normals = out.image[..., :-3], out.image[..., -3:]
-    return Surfels(
-        image,
-        out.alpha,
-        out.depth,
-        normals,
-        distortion,
-        median_depth,
-        out.median,
-        out.ids,
-        out.weights,  # type: ignore[arg-type]
-    )
+    assert out.depth is not None
+    assert out.median is not None
+    return Surfels(image, out.alpha, out.depth, normals, distortion, median_depth, out.median, out.ids, out.weights)
 
 
 def _cut(

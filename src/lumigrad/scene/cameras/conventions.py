@@ -46,7 +46,7 @@ COLMAP_MODELS: dict[str, tuple[int, type[Distortion] | None, tuple[str, ...]]] =
 def from_opencv(
     R: Tensor,
     t: Tensor,
-    K: Tensor,
+    intrinsics: Tensor,
     size: tuple[int, int],
     distortion: Distortion | None = None,
     near: float = 0.1,
@@ -58,39 +58,38 @@ def from_opencv(
     Args:
         R: [..., 3, 3].
         t: [..., 3] or [..., 3, 1].
-        K: [..., 3, 3], without skew.
+        intrinsics: the camera matrix K, [..., 3, 3], without skew.
         size: (height, width) in pixels.
         distortion: for example `RadialTangentialDistortion.from_opencv(coefficients)`.
-        integer_centers: whether K counts pixels from the centre of the top left one, as OpenCV's own functions do.
+        integer_centers: whether it counts pixels from the centre of the top left one, as OpenCV's own functions do.
             Most data sets, and COLMAP, count from that pixel's corner.
 
     Raises:
-        ValueError: shapes that do not fit, or a K with skew.
+        ValueError: shapes that do not fit, or intrinsics with skew.
     """
     if R.shape[-2:] != (3, 3):
         raise ValueError(f"R: expected shape [..., 3, 3], got {list(R.shape)}")
     translation = t[..., 0] if t.ndim >= 2 and t.shape[-2:] == (3, 1) else t
     if translation.ndim == 0 or translation.shape[-1] != 3:
         raise ValueError(f"t: expected shape [..., 3] or [..., 3, 1], got {list(t.shape)}")
-    if K.shape[-2:] != (3, 3):
-        raise ValueError(f"K: expected shape [..., 3, 3], got {list(K.shape)}")
-    if bool((K[..., 0, 1] != 0).any()):
-        raise ValueError("K: expected no skew, got K[0, 1] other than 0")
+    if intrinsics.shape[-2:] != (3, 3):
+        raise ValueError(f"intrinsics: expected shape [..., 3, 3], got {list(intrinsics.shape)}")
+    if bool((intrinsics[..., 0, 1] != 0).any()):
+        raise ValueError("intrinsics: expected no skew, got a K[0, 1] other than 0")
     shift = 0.5 if integer_centers else 0.0
-    return PerspectiveCamera(
-        _world_to_camera(R, translation), K[..., 0, 0], K[..., 1, 1], K[..., 0, 2] + shift, K[..., 1, 2] + shift,
-        size, near, far, distortion,
-    )  # fmt: skip
+    fx, fy = intrinsics[..., 0, 0], intrinsics[..., 1, 1]
+    cx, cy = intrinsics[..., 0, 2] + shift, intrinsics[..., 1, 2] + shift
+    return PerspectiveCamera(_world_to_camera(R, translation), fx, fy, cx, cy, size, near, far, distortion)
 
 
 def to_opencv(camera: PerspectiveCamera, integer_centers: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """R [..., 3, 3], t [..., 3] and K [..., 3, 3] of a camera; the inverse of `from_opencv`."""
+    """R [..., 3, 3], t [..., 3] and intrinsics [..., 3, 3] of a camera; the inverse of `from_opencv`."""
     shift = 0.5 if integer_centers else 0.0
     zero, one = torch.zeros_like(camera.fx), torch.ones_like(camera.fx)
     rows = [[camera.fx, zero, camera.cx - shift], [zero, camera.fy, camera.cy - shift], [zero, zero, one]]
-    K = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    intrinsics = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
     flip = camera.world_to_camera.new_tensor(_FLIP)
-    return flip[:, None] * camera.world_to_camera[..., :3, :3], flip * camera.world_to_camera[..., :3, 3], K
+    return flip[:, None] * camera.world_to_camera[..., :3, :3], flip * camera.world_to_camera[..., :3, 3], intrinsics
 
 
 def from_colmap(

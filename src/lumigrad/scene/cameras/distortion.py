@@ -64,7 +64,7 @@ class Distortion:
         ideal = self.undistort(points)
         return torch.cat([ideal, torch.ones_like(ideal[..., :1])], dim=-1)
 
-    def limit(self, like: Tensor) -> Tensor:
+    def max_radius(self, like: Tensor) -> Tensor:
         """Radius [...] on the ideal image plane up to which the distorted radius grows; tangential terms aside."""
         theta = torch.linspace(0, _WIDEST, 2048, dtype=torch.float64, device=like.device)
         ideal = torch.tan(theta)
@@ -79,18 +79,18 @@ class Distortion:
     def homogeneous(self, points: Tensor) -> Tensor:
         """Distorted (x w, y w) of homogeneous (X, Y, w), [..., P, 3] to [..., P, 2], continuous everywhere.
 
-        Up to `limit` this is `w * distort(X / w, Y / w)`. Farther out, where polynomials turn around and would fold
-        what lies outside the image back into it, and behind the camera, the distorted radius goes on in proportion
-        to the ideal one.
+        Up to `max_radius` this is `w * distort(X / w, Y / w)`. Farther out, where polynomials turn around and would
+        fold what lies outside the image back into it, and behind the camera, the distorted radius goes on in
+        proportion to the ideal one.
         """
         xy, w = points[..., :2], points[..., 2:]
-        limit = self.limit(points)[..., None, None]
+        max_radius = self.max_radius(points)[..., None, None]
         radius = xy.norm(dim=-1, keepdim=True)
-        inside = radius < limit * w
+        inside = radius < max_radius * w
         near = w * self.distort(torch.where(inside, xy / torch.where(inside, w, 1.0), 0.0))
         far_radius = torch.where(inside | (radius == 0), 1.0, radius)
-        edge = torch.where(inside, 0.0, xy / far_radius * limit)
-        return torch.where(inside, near, self.distort(edge) * (far_radius / limit))
+        edge = torch.where(inside, 0.0, xy / far_radius * max_radius)
+        return torch.where(inside, near, self.distort(edge) * (far_radius / max_radius))
 
     def expanded(self: D, matrix: Tensor) -> D:
         """With every coefficient as a tensor of the dtype, device and batch shape of `matrix` [..., 4, 4]."""
@@ -152,7 +152,7 @@ class RadialTangentialDistortion(Distortion):
         return self._forward(_checked(points))[0]
 
     def undistort(self, points: Tensor) -> Tensor:
-        return _newton(_checked(points), self._forward, self.limit(points)[..., None, None])
+        return _newton(_checked(points), self._forward, self.max_radius(points)[..., None, None])
 
     def _forward(self, points: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Distorted points, and the rows of their Jacobian (dx'/dx, dx'/dy, dy'/dx, dy'/dy)."""
@@ -270,23 +270,25 @@ class FisheyeDistortion(Distortion):
 
 
 def _newton(
-    target: Tensor, forward: Callable[[Tensor], tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]], limit: Tensor
+    target: Tensor,
+    forward: Callable[[Tensor], tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]],
+    max_radius: Tensor,
 ) -> Tensor:
-    """Solve forward(x) = target for |x| < limit [..., 1, 1], with implicit derivatives.
+    """Solve forward(x) = target for |x| < max_radius [..., 1, 1], with implicit derivatives.
 
     Damped Newton iterations find the solution without gradients. One more step from there, with solution and Jacobian
     held fixed, changes it by rounding only and carries exactly the derivatives of the implicit function theorem.
     """
     with torch.no_grad():
         unit = torch.finfo(target.dtype).eps * (1 + target.norm(dim=-1, keepdim=True))
-        x = _shortened(target, limit)
+        x = _shortened(target, max_radius)
         bent, jacobian = forward(x)
         error = (bent - target).norm(dim=-1, keepdim=True)
         step = torch.ones_like(error)
         for _ in range(_ITERATIONS):
             if not bool((error > 4 * unit).any()):
                 break
-            trial = _shortened(x - step * _solve(jacobian, bent - target), limit)
+            trial = _shortened(x - step * _solve(jacobian, bent - target), max_radius)
             trial_bent, trial_jacobian = forward(trial)
             trial_error = (trial_bent - target).norm(dim=-1, keepdim=True)
             better = trial_error < error
@@ -300,10 +302,10 @@ def _newton(
     return x - torch.where(solved, _solve(jacobian, bent - target), 0.0)
 
 
-def _shortened(points: Tensor, limit: Tensor) -> Tensor:
-    """Points [..., P, 2], those beyond the limit drawn back to it."""
+def _shortened(points: Tensor, max_radius: Tensor) -> Tensor:
+    """Points [..., P, 2], those beyond the largest radius drawn back to it."""
     radius = points.norm(dim=-1, keepdim=True)
-    return torch.where(radius > limit, points * (limit / radius), points)
+    return torch.where(radius > max_radius, points * (max_radius / radius), points)
 
 
 def _pick(mask: Tensor, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -38,7 +38,7 @@ def undistort_image(image: Tensor, camera: PerspectiveCamera) -> tuple[Tensor, T
     ideal = torch.stack([x, y], dim=-1).reshape(-1, 2)
     bent = camera.distortion.distort(ideal)
     # Beyond where the lens's polynomial turns around it would show the inside of the photograph once more.
-    covered = ideal.norm(dim=-1) < camera.distortion.limit(ideal)
+    covered = ideal.norm(dim=-1) < camera.distortion.max_radius(ideal)
     focal, centre = torch.stack([camera.fx, camera.fy]), torch.stack([camera.cx, camera.cy])
     size = torch.tensor([width, height], dtype=torch.float64)
     grid = 2 * (centre + focal * bent) / size - 1
