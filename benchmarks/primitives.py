@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--meshes", type=Path, default=MESHES, help="folder of OBJ files")
     parser.add_argument("--names", type=_words, default=NAMES, help="meshes, by file name")
     parser.add_argument("--sizes", type=_numbers, default=SIZES, help="image sides in pixels")
-    parser.add_argument("--repeats", type=int, default=5, help="least number of rounds")
+    parser.add_argument("--repeats", type=int, default=5, help="smallest number of rounds")
     parser.add_argument("--seconds", type=float, default=1.0, help="seconds spent on each measurement")
     parser.add_argument("--threads", type=int, help="torch's number of threads (default: torch's own)")
     parser.add_argument("--heap", choices=["default", "recycle", "both"], default="default")

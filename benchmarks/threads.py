@@ -40,7 +40,7 @@ def run_scaling(settings: Settings) -> Table:
 def _with_threads(task: Callable[[], object], counts: tuple[int, ...], budget: Budget) -> list[Timing]:
     """The task with each number of threads, in alternating blocks; torch's own number is put back after."""
     before = torch.get_num_threads()
-    share = Budget(max(2, budget.repeats // 2), budget.seconds / BLOCKS, budget.patience, budget.limit)
+    share = Budget(max(2, budget.repeats // 2), budget.seconds / BLOCKS, budget.patience, budget.max_rounds)
     blocks: dict[int, list[Timing]] = {count: [] for count in counts}
     try:
         for _ in range(BLOCKS):

@@ -29,7 +29,7 @@ class Budget:
     repeats: int = 5
     seconds: float = 1.0
     patience: float = 10.0
-    limit: int = 200
+    max_rounds: int = 200
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def measure(tasks: Mapping[str, Callable[[], object]], budget: Budget) -> dict[s
     try:
         deadline = time.perf_counter() + budget.seconds * len(quick)
         rounds = 0
-        while quick and rounds < budget.limit and (rounds < budget.repeats or time.perf_counter() < deadline):
+        while quick and rounds < budget.max_rounds and (rounds < budget.repeats or time.perf_counter() < deadline):
             for name, task in quick.items():
                 task()
                 runs[name] += [_clock(task) for _ in range(_RUNS_IN_A_TURN)]

@@ -93,12 +93,12 @@ def _flatten(corners: Floats) -> Floats:
     right = np.cross(helper, axis)
     right /= max(float(np.linalg.norm(right)), 1e-30)
     flat = corners @ np.stack([right, np.cross(axis, right)], 1)
-    best, smallest = flat, np.inf
+    best, min_area = flat, np.inf
     for angle in np.linspace(0, np.pi / 2, 30, endpoint=False):
         turned = flat @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         extent = np.ptp(turned.reshape(-1, 2), axis=0)
-        if extent.prod() < smallest:
-            best, smallest = turned, float(extent.prod())
+        if extent.prod() < min_area:
+            best, min_area = turned, float(extent.prod())
     best = best - best.reshape(-1, 2).min(0)
     # Lay charts on their long side, to keep shelves low.
     width, height = best.reshape(-1, 2).max(0)

@@ -48,7 +48,7 @@ class AdamUniform(torch.optim.Optimizer):
         mean, square = state["mean"], state["square"]
         mean.lerp_(gradient, 1 - betas[0])
         square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-        largest = (square.max() / (1 - betas[1] ** state["step"])).sqrt()
+        max_root = (square.max() / (1 - betas[1] ** state["step"])).sqrt()
         scale = rate / (1 - betas[0] ** state["step"])
         # Where all gradients so far are zero there is nothing to scale.
-        parameter.sub_(mean / largest.clamp_min(torch.finfo(mean.dtype).tiny) * scale)
+        parameter.sub_(mean / max_root.clamp_min(torch.finfo(mean.dtype).tiny) * scale)

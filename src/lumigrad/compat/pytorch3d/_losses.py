@@ -79,9 +79,9 @@ def mesh_normal_consistency(meshes: Meshes) -> Tensor:
     key, order = key.sort(stable=True)
     sides, apexes = sides[order], apexes[order]
     edge, first, second = [], [], []
-    most = int(torch.unique_consecutive(key, return_counts=True)[1].max()) if len(key) else 0
+    max_count = int(torch.unique_consecutive(key, return_counts=True)[1].max()) if len(key) else 0
     # Faces of an edge are neighbours now: pair each with those 1, 2, ... places after it.
-    for step in range(1, most):
+    for step in range(1, max_count):
         same = (key[step:] == key[:-step]).nonzero()[:, 0]
         edge.append(sides[same])
         first.append(apexes[same])

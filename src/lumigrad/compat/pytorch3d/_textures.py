@@ -161,15 +161,15 @@ class TexturesUV(TexturesBase):
         return torch.cat([self._look_up(maps, where) for maps, where in batches])
 
     def _look_up(self, maps: Tensor, grid: Tensor) -> Tensor:
-        count, height, width, most, _ = grid.shape
+        count, height, width, faces, _ = grid.shape
         found = F.grid_sample(
             maps.permute(0, 3, 1, 2),
-            grid.reshape(count, height, width * most, 2),
+            grid.reshape(count, height, width * faces, 2),
             mode=self.sampling_mode,
             padding_mode=self.padding_mode,
             align_corners=self.align_corners,
         )
-        return found.permute(0, 2, 3, 1).reshape(count, height, width, most, -1)
+        return found.permute(0, 2, 3, 1).reshape(count, height, width, faces, -1)
 
 
 def _listed(name: str, value: Batch, ndim: int) -> list[Tensor]:

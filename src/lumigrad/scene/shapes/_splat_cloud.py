@@ -30,8 +30,8 @@ class SplatCloud(Cloud):
     @classmethod
     def join(cls: type[S], clouds: Sequence[S]) -> S:
         """As `Cloud.join`; harmonics of a lower degree are filled up with zeros."""
-        most = max((cloud.harmonics.shape[1] for cloud in clouds if isinstance(cloud, cls)), default=0)
-        return super().join([cloud._filled_up(most) if isinstance(cloud, cls) else cloud for cloud in clouds])
+        max_count = max((cloud.harmonics.shape[1] for cloud in clouds if isinstance(cloud, cls)), default=0)
+        return super().join([cloud._filled_up(max_count) if isinstance(cloud, cls) else cloud for cloud in clouds])
 
     def _filled_up(self: S, count: int) -> S:
         missing = count - self.harmonics.shape[1]
