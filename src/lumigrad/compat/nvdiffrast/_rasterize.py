@@ -12,6 +12,7 @@ from lumigrad.compat.nvdiffrast._contexts import RasterizeCudaContext
 from lumigrad.compat.nvdiffrast._packing import MAX_IDS, flip, pack
 from lumigrad.ops.surface._peel import peel_layers
 from lumigrad.ops.surface._rasterize import check_geometry, rasterize_with
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 
 SUBPIXEL_BITS = 4

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from lumigrad.types import validation as check
 from lumigrad.ops.splat._project_gaussians import PROJECTIONS, project_gaussians
 from lumigrad.ops.splat._spherical_harmonics import colors_seen
 from lumigrad.ops.splat._splat import splat
 from lumigrad.ops.splat._view import check_view
+from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
