@@ -54,13 +54,23 @@ def render_clouds(
         parts = [draw(whole, _view_of(stage.camera, whole))]
     else:
         parts = [draw(cloud, _view_of(one, cloud)) for cloud, one in zip(clouds, stage.cameras)]
-    color, mask = (torch.cat(images) for images in zip(*((part.color, part.mask) for part in parts)))
-    found = {name: torch.cat([part.buffers[name] for part in parts]) for name in parts[0].buffers}
+    color, mask, found = _stacked(parts)
     if "primitive_ids" in found:
         found |= _numbered(found["primitive_ids"], stage)
     around = [] if stage.scene.environment is None else [stage.scene.environment]
     behind = choose_background(background, stage.scene, around)
     return finished(color, mask, behind, stage.cameras, tone, found)
+
+
+def _stacked(parts: list[Drawn]) -> Drawn:
+    """The images of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    return Drawn(
+        torch.cat([part.color for part in parts]),
+        torch.cat([part.mask for part in parts]),
+        {name: torch.cat([part.buffers[name] for part in parts]) for name in parts[0].buffers},
+    )
 
 
 def _numbered(ids: Tensor, stage: Stage) -> dict[str, Tensor]:
