@@ -8,6 +8,7 @@ from torch import Tensor
 from lumigrad.ops.surface import antialias, interpolate, rasterize
 from lumigrad.ops.texture import build_mips, texture
 from lumigrad.render.rendering import Rendering
+from lumigrad.render.stage import check_camera
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Lighting
 from lumigrad.scene.shapes.mesh import Mesh
@@ -38,10 +39,10 @@ def render_mesh(
         Rendering with N images (N = 1 for a single camera).
 
     Raises:
+        TypeError: no camera.
         ValueError: a camera batch of more than one dimension, or a texture or colours without three channels.
     """
-    if len(camera.shape) > 1:
-        raise ValueError(f"camera: expected a batch shape [N] or [], got {list(camera.shape)}")
+    check_camera(camera)
     for name, value in (("texture", mesh.texture), ("colors", mesh.colors)):
         if value is not None and value.shape[-1] != 3:
             raise ValueError(f"mesh.{name}: expected 3 channels, got {value.shape[-1]}")
