@@ -11,7 +11,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_SCALARS = {"int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "double": ctypes.c_double}
+_SCALARS: dict[str, type[ctypes._SimpleCData]] = {
+    "int32_t": ctypes.c_int32,
+    "int64_t": ctypes.c_int64,
+    "double": ctypes.c_double,
+}
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _DEFINE = re.compile(r"^#define (LG_\w+) (\d+)$", re.MULTILINE)
 _ENUM = re.compile(r"enum \{([^}]*)\};")
@@ -30,7 +34,9 @@ class Parameter(NamedTuple):
     @property
     def ctype(self) -> type[ctypes._SimpleCData]:
         """What ctypes converts an argument to."""
-        return ctypes.c_void_p if self.depth else _SCALARS[self.base]
+        if self.depth:
+            return ctypes.c_void_p
+        return _SCALARS[self.base]
 
 
 class Function(NamedTuple):

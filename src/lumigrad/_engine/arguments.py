@@ -36,9 +36,12 @@ class Value(NamedTuple):
 def picker(places: Iterable[int]) -> Callable[[Sequence[Any]], tuple]:
     """A function that picks the values at these places of a sequence."""
     places = tuple(places)
-    if len(places) > 1:
-        return operator.itemgetter(*places)
-    return lambda values: tuple(values[place] for place in places)
+    if not places:
+        return lambda values: ()
+    if len(places) == 1:
+        place = places[0]
+        return lambda values: (values[place],)
+    return operator.itemgetter(*places)
 
 
 def leaves(function: Function, header: Header) -> Iterator[Parameter]:

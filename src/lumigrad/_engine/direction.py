@@ -79,7 +79,7 @@ class Direction:
         tensors = [name for name in names if kind_of(inputs[name]) == "tensor"]
         typed = [name for name in tensors if name in in_c and in_c[name].base == "void"]
         self._like = names.index((typed or tensors)[0])
-        self._take_wanted = picker(i for i, name in enumerate(names) if name.startswith("want_"))
+        self._wants = [i for i, name in enumerate(names) if name.startswith("want_")]
         self._loose = [i for i, name in enumerate(names) if name.startswith("grad_")]
 
     @property
@@ -95,10 +95,8 @@ class Direction:
             if row[i] is not None:
                 row[i] = row[i].contiguous()
         outputs = self._allocate(row, core.empty)
-        wanted = self._take_wanted(row)
-        if wanted and not any(wanted):
-            return returned(outputs)
-        core.calls[self._symbol](*self._arguments([*row, *outputs, _FLOATS.get(row[self._like].dtype)]))
+        if not self._wants or any(row[i] for i in self._wants):
+            core.calls[self._symbol](*self._arguments([*row, *outputs, _FLOATS.get(row[self._like].dtype)]))
         return returned(outputs)
 
     def fake(self, *args: Any) -> Any:
@@ -110,11 +108,10 @@ class Direction:
         row += self._compute_sizes(*self._take_sized(row))
         row += self._constants
         floating = row[self._like].dtype
-        outputs: list[Any] = []
-        for shape_of, dtype, many in self._made:
-            shape = shape_of(row)
-            outputs.append([empty(each, floating) for each in shape] if many else empty(shape, dtype or floating))
-        return outputs
+        return [
+            [empty(each, floating) for each in shape(row)] if many else empty(shape(row), dtype or floating)
+            for shape, dtype, many in self._made
+        ]
 
 
 class Copy:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Sequence
 
@@ -28,9 +29,7 @@ _capsule_new.restype = ctypes.py_object
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """An uninitialised CPU tensor, from recycled memory when it is large."""
-    count = 1
-    for size in shape:
-        count *= size
+    count = math.prod(shape)
     if count < _RECYCLED_ELEMENTS:
         return torch.empty(shape, dtype=dtype)
     code, bits = _DLPACK_TYPES[dtype]
