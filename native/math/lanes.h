@@ -188,6 +188,18 @@ LG_INLINE void store(T* to, const Lanes<T, N>& a) {
   a.store(to);
 }
 
+template <class T>
+LG_INLINE Lanes<T, 4> four_lanes(T a, T b, T c, T d) {
+  using Part = typename Lanes<T, 4>::Part;
+  Lanes<T, 4> out;
+  if constexpr (out.parts == 1) {
+    out.part[0] = Part{a, b, c, d};
+  } else {
+    out.part[0] = Part{a, b}, out.part[1] = Part{c, d};
+  }
+  return out;
+}
+
 // a where the mask is set, else 0.
 template <class T, int N>
 LG_INLINE Lanes<T, N> only(const Lanes<Integer<T>, N>& m, const Lanes<T, N>& a) {

@@ -51,8 +51,8 @@ const BlockPart* shade_mixed(const TileTriangles<T>& triangles, const BlockPart*
   alignas(64) T values[4][block_lanes], dx[3][block_lanes], dy[3][block_lanes];
   planes.evaluate(LaneOffsets<T>::block_x, LaneOffsets<T>::block_y, values);
   for (int k = 0; Derivatives && k < 3; ++k) {
-    wide::store(dx[k], planes.dx[k]);
-    wide::store(dy[k], planes.dy[k]);
+    store(dx[k], planes.dx[k]);
+    store(dy[k], planes.dy[k]);
   }
   LG_VECTORIZE
   for (int l = 0; l < block_lanes; ++l) {

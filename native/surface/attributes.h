@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "math/scalar.h"
 #include "runtime/config.h"
 
 namespace lg::surface {
@@ -22,13 +23,13 @@ struct Planes {
   int32_t anchor_x, anchor_y;
 };
 
-// V is double, or a vector of doubles: then lane by lane.
+// V is double, or lanes of it.
 template <class V>
 LG_HD V zero_unless_finite(const V& condition, const V& value) {
-  return condition - condition == 0.0 ? value : V{};
+  return only(condition - condition == 0.0, value);
 }
 
-// The float64 geometry behind the planes of one triangle; or of several, V being a vector of doubles.
+// The float64 geometry behind the planes of one triangle; or of several, V being lanes of doubles.
 template <class V>
 struct TriangleFrame {
   V x[3], y[3], z[3], w[3];  // x, y relative to the anchor: x' = x - fx w

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "math/lane_offsets.h"
-#include "math/visibility_lanes.h"
+#include "math/lanes.h"
 #include "surface/candidates_cpu.h"
 #include "surface/coverage.h"
 #include "surface/visibility.h"
@@ -19,29 +19,29 @@ struct alignas(64) TileBuffers {
 };
 
 // How the value of an edge differs between the lanes of a block.
-inline IntLanes ramp(const PartEdge& edge) {
+LG_INLINE Lanes<int32_t> ramp(const PartEdge& edge) {
   using Offsets = LaneOffsets<int32_t>;
-  return broadcast(edge.step_x) * load(Offsets::block_x) + broadcast(edge.step_y) * load(Offsets::block_y);
+  return load(Offsets::block_x) * edge.step_x + load(Offsets::block_y) * edge.step_y;
 }
 
 // The visibility depth of a block's lanes, in the order of operations that the rule fixes.
 struct DepthLanes {
   explicit DepthLanes(const DepthPlane& p)
-      : at_anchor(broadcast(p.at_anchor)),
-        dx(broadcast(p.dx)),
-        dy(broadcast(p.dy)),
-        low(broadcast(p.low)),
-        high(broadcast(p.high)),
+      : at_anchor(p.at_anchor),
+        dx(p.dx),
+        dy(p.dy),
+        low(p.low),
+        high(p.high),
         anchor_x(p.anchor_x),
         anchor_y(p.anchor_y) {}
 
-  FloatLanes at(int32_t column, int32_t row) const {
-    const FloatLanes x = broadcast(static_cast<float>(column - anchor_x)) + load(LaneOffsets<float>::block_x);
-    const FloatLanes y = broadcast(static_cast<float>(row - anchor_y)) + load(LaneOffsets<float>::block_y);
+  LG_INLINE Lanes<float> at(int32_t column, int32_t row) const {
+    const Lanes<float> x = load(LaneOffsets<float>::block_x) + static_cast<float>(column - anchor_x);
+    const Lanes<float> y = load(LaneOffsets<float>::block_y) + static_cast<float>(row - anchor_y);
     return maximum(low, minimum(high, (at_anchor + dy * y) + dx * x));
   }
 
-  FloatLanes at_anchor, dx, dy, low, high;
+  Lanes<float> at_anchor, dx, dy, low, high;
   int32_t anchor_x, anchor_y;
 };
 
@@ -203,7 +203,7 @@ class Drawing {
       for (int32_t x = left >> 2; x <= (left + 3) >> 2; ++x) {
         const uint32_t lanes = shift_columns(rows, left - block_size * x);
         if (lanes == 0 || static_cast<uint32_t>(x) >= blocks_per_row) continue;
-        draw_lanes(t, from_bits(lanes), block_size * x - left, block_size * y - top,
+        draw_lanes(t, mask_of<float>(lanes), block_size * x - left, block_size * y - top,
                    (y * blocks_per_row + x) * block_lanes);
       }
     }
@@ -213,24 +213,24 @@ class Drawing {
   // SkipEmpty: pass over blocks without a covered pixel. In small boxes that is a guess that fails half the time and
   // costs more than drawing nothing.
   template <bool SkipEmpty>
-  LG_HD void draw(const PreparedTriangle& t) const {
+  LG_INLINE void draw(const PreparedTriangle& t) const {
     const PartEdge &e0 = t.edge[0], &e1 = t.edge[1], &e2 = t.edge[2];
-    const IntLanes ramp0 = ramp(e0), ramp1 = ramp(e1), ramp2 = ramp(e2);
+    const Lanes<int32_t> ramp0 = ramp(e0), ramp1 = ramp(e1), ramp2 = ramp(e2);
     const DepthLanes depth(t.depth);
     for (int32_t y = t.box.y0 / block_size; y <= t.box.y1 / block_size; ++y) {
       for (int32_t x = t.box.x0 / block_size; x <= t.box.x1 / block_size; ++x) {
         const int32_t column = x * block_size, row = y * block_size;
-        const LaneMask inside =
-            non_negative((broadcast(e0.at(column, row)) + ramp0) | (broadcast(e1.at(column, row)) + ramp1) |
-                         (broadcast(e2.at(column, row)) + ramp2));
+        const Lanes<int32_t> outside =  // its sign
+            (ramp0 + e0.at(column, row)) | (ramp1 + e1.at(column, row)) | (ramp2 + e2.at(column, row));
+        const Lanes<int32_t> inside = 0 <= outside;
         if (SkipEmpty && !any(inside)) continue;
-        const FloatLanes z = depth.at(column, row);
+        const Lanes<float> z = depth.at(column, row);
         const int64_t place = (y * blocks_per_row + x) * block_lanes;
-        const FloatLanes old_z = load(buffers_.depth + place);
-        LaneMask take = inside & less_equal(z, old_z);
+        const Lanes<float> old_z = load(buffers_.depth + place);
+        Lanes<int32_t> take = inside & (z <= old_z);
         if (Peeling) take = take & behind(z, t.triangle, place);
         store(buffers_.depth + place, select(take, z, old_z));
-        store(buffers_.triangle + place, select(take, broadcast(t.triangle), load(buffers_.triangle + place)));
+        store(buffers_.triangle + place, select(take, Lanes<int32_t>(t.triangle), load(buffers_.triangle + place)));
       }
     }
   }
@@ -245,25 +245,26 @@ class Drawing {
   }
 
   // (column, row): the block's first pixel, from the triangle's origin. place: the block's, in the buffers.
-  LG_HD void draw_lanes(const TinyTriangle& t, LaneMask lanes, int32_t column, int32_t row, int32_t place) const {
-    const FloatLanes x = broadcast(static_cast<float>(column)) + load(LaneOffsets<float>::block_x);
-    const FloatLanes y = broadcast(static_cast<float>(row)) + load(LaneOffsets<float>::block_y);
-    const FloatLanes plane = (broadcast(t.at_origin) + broadcast(t.dy) * y) + broadcast(t.dx) * x;
-    const FloatLanes z = maximum(broadcast(t.low), minimum(broadcast(t.high), plane));
-    const FloatLanes old_z = load(buffers_.depth + place);
-    const IntLanes triangle = broadcast(t.triangle), old = load(buffers_.triangle + place);
-    LaneMask take = lanes & less_equal(z, old_z) & (less(z, old_z) | less(old, triangle));
+  LG_INLINE void draw_lanes(const TinyTriangle& t, const Lanes<int32_t>& lanes, int32_t column, int32_t row,
+                            int32_t place) const {
+    const Lanes<float> x = load(LaneOffsets<float>::block_x) + static_cast<float>(column);
+    const Lanes<float> y = load(LaneOffsets<float>::block_y) + static_cast<float>(row);
+    const Lanes<float> plane = (t.at_origin + y * t.dy) + x * t.dx;
+    const Lanes<float> z = maximum(Lanes<float>(t.low), minimum(Lanes<float>(t.high), plane));
+    const Lanes<float> old_z = load(buffers_.depth + place);
+    const Lanes<int32_t> triangle = t.triangle, old = load(buffers_.triangle + place);
+    Lanes<int32_t> take = lanes & (z <= old_z) & ((z < old_z) | (old < triangle));
     if (Peeling) take = take & behind(z, t.triangle, place);
     store(buffers_.depth + place, select(take, z, old_z));
     store(buffers_.triangle + place, select(take, triangle, old));
   }
 
   // The lanes where (z, triangle) comes strictly after the layer in front.
-  LaneMask behind(const FloatLanes& z, int32_t triangle, int64_t place) const {
-    const FloatLanes front = load(layer_->depth + place);
-    const LaneMask deeper = less(front, z);
+  LG_INLINE Lanes<int32_t> behind(const Lanes<float>& z, int32_t triangle, int64_t place) const {
+    const Lanes<float> front = load(layer_->depth + place);
+    const Lanes<int32_t> deeper = front < z;
     if (drop_coincident_) return deeper;
-    return deeper | (less_equal(front, z) & less(broadcast(triangle), load(layer_->triangle + place)));
+    return deeper | ((front <= z) & (triangle < load(layer_->triangle + place)));
   }
 
   const Viewport& viewport_;

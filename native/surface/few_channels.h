@@ -7,8 +7,7 @@
 #include <cstdint>
 
 #include "math/bits.h"
-#include "math/quad.h"
-#include "math/wide.h"
+#include "math/lanes.h"
 #include "parallel/tile_chunks.h"
 #include "parallel/triangle_numbers.h"
 #include "runtime/memory.h"
@@ -19,10 +18,10 @@
 namespace lg::surface {
 
 template <int Channels, class T>
-LG_HD Quad<T> load_channels(const T* from) {
+LG_INLINE Lanes<T, 4> load_channels(const T* from) {
   const T zero = 0;
-  return make_quad(from[0], Channels > 1 ? from[Channels > 1] : zero, Channels > 2 ? from[2 * (Channels > 2)] : zero,
-                   Channels > 3 ? from[3 * (Channels > 3)] : zero);
+  return four_lanes(from[0], Channels > 1 ? from[Channels > 1] : zero, Channels > 2 ? from[2 * (Channels > 2)] : zero,
+                    Channels > 3 ? from[3 * (Channels > 3)] : zero);
 }
 
 // The forward pass over pixels [begin, end) of a view. mesh: attributes(view, triangle), and how to ask for what it
@@ -47,7 +46,6 @@ class FewChannelsForward {
   }
 
  private:
-  using Lanes = wide::Lanes<T>;
   static constexpr int64_t indices_ahead = 3 * chunk_lanes, attributes_ahead = chunk_lanes;  // pixels
 
   static int count_at(int64_t first, int64_t end) {
@@ -77,20 +75,21 @@ class FewChannelsForward {
 
   void fill(int64_t first, int count, uint32_t seen) const {
     const int32_t* ids = frag_tri_ + first;
-    Lanes a[3][Channels];
-    for (auto& corner : a) std::fill_n(corner, Channels, Lanes(T(0)));
+    Lanes<T> a[3][Channels];
+    for (auto& corner : a) std::fill_n(corner, Channels, Lanes<T>(T(0)));
     for (uint32_t rest = run_starts(ids, count) & seen; rest; rest &= rest - 1) {
       const TriangleAttributes<T> attr = mesh_.attributes(view_, ids[lowest_lane(rest)]);
-      const uint32_t from_here = lanes_from_lowest(rest);
+      const auto from_here = mask_of<T>(lanes_from_lowest(rest));
       for (int k = 0; k < 3; ++k) {
-        for (int c = 0; c < Channels; ++c) a[k][c] = wide::select(from_here, Lanes(attr.a[k][c]), a[k][c]);
+        for (int c = 0; c < Channels; ++c) a[k][c] = select(from_here, Lanes<T>(attr.a[k][c]), a[k][c]);
       }
     }
     alignas(64) T uv[2][chunk_lanes], out[Channels][chunk_lanes];
     load_lanes(bary_ + 2 * first, 2, count, &uv[0]);
-    const Lanes u = wide::load(uv[0]), v = wide::load(uv[1]), w = Lanes(T(1)) - u - v;
+    const Lanes<T> u = load(uv[0]), v = load(uv[1]), w = T(1) - u - v;
+    const auto mask = mask_of<T>(seen);
     for (int c = 0; c < Channels; ++c) {
-      wide::store(out[c], wide::only(seen, (u * a[0][c] + v * a[1][c]) + w * a[2][c]));
+      store(out[c], only(mask, (u * a[0][c] + v * a[1][c]) + w * a[2][c]));
     }
     store_lanes(out, Channels, count, out_ + first * Channels);
   }
@@ -158,9 +157,9 @@ class FewChannelsBackward {
   void vertex_gradients(int32_t number, T* out) const {
     const T* row = rows_.data() + number * row_values;
     for (int c = 0; c < Channels; ++c) {
-      out[c] = row[sum_u + c];
-      out[Channels + c] = row[sum_v + c];
-      out[2 * Channels + c] = row[sum + c] - row[sum_u + c] - row[sum_v + c];
+      out[c] = row[sum_ug + c];
+      out[Channels + c] = row[sum_vg + c];
+      out[2 * Channels + c] = row[sum_g + c] - row[sum_ug + c] - row[sum_vg + c];
     }
   }
 
@@ -168,16 +167,14 @@ class FewChannelsBackward {
   static constexpr int32_t attributes_ahead = 8;  // triangles
 
   // A triangle's row: quads of a0 - a2 and a1 - a2, and of the sums of g, u g and v g over its pixels.
-  enum : int { to_u = 0, to_v = 4, sum = 8, sum_u = 12, sum_v = 16, row_values = 20 };
+  enum : int { to_u = 0, to_v = 4, sum_g = 8, sum_ug = 12, sum_vg = 16, row_values = 20 };
 
   static void begin_row(const TriangleAttributes<T>& attr, T* row) {
-    const Quad<T> zero = {}, last = load_channels<Channels>(attr.a[2]);
-    store_quad(row + to_u, load_channels<Channels>(attr.a[0]) - last);
-    store_quad(row + to_v, load_channels<Channels>(attr.a[1]) - last);
-    for (const int place : {sum, sum_u, sum_v}) store_quad(row + place, zero);
+    const Lanes<T, 4> zero = T(0), last = load_channels<Channels>(attr.a[2]);
+    store(row + to_u, load_channels<Channels>(attr.a[0]) - last);
+    store(row + to_v, load_channels<Channels>(attr.a[1]) - last);
+    for (const int place : {sum_g, sum_ug, sum_vg}) store(row + place, zero);
   }
-
-  using Lanes = wide::Lanes<T>;
 
   // The gradients of a chunk's pixels, channel by channel.
   struct alignas(64) Values {
@@ -186,52 +183,53 @@ class FewChannelsBackward {
 
   // Gradients of u and v in the lanes that see a triangle, zero in others.
   void pull_back_bary(const PixelChunk& chunk, const Values& lanes, T* grad_bary) const {
-    Lanes du[Channels], dv[Channels];
-    for (int c = 0; c < Channels; ++c) du[c] = dv[c] = Lanes(T(0));
+    Lanes<T> du[Channels], dv[Channels];
+    for (int c = 0; c < Channels; ++c) du[c] = dv[c] = T(0);
     const int32_t* number = chunk.numbers;
     for (uint32_t rest = chunk.starts; rest; rest &= rest - 1, ++number) {
-      const uint32_t from_here = lanes_from_lowest(rest);
+      const auto from_here = mask_of<T>(lanes_from_lowest(rest));
       const T* row = rows_.data() + *number * row_values;
-      for (int c = 0; c < Channels; ++c) du[c] = wide::select(from_here, Lanes(row[to_u + c]), du[c]);
-      for (int c = 0; c < Channels; ++c) dv[c] = wide::select(from_here, Lanes(row[to_v + c]), dv[c]);
+      for (int c = 0; c < Channels; ++c) du[c] = select(from_here, Lanes<T>(row[to_u + c]), du[c]);
+      for (int c = 0; c < Channels; ++c) dv[c] = select(from_here, Lanes<T>(row[to_v + c]), dv[c]);
     }
-    Lanes u(T(0)), v(T(0));
+    Lanes<T> u(T(0)), v(T(0));
     for (int c = 0; c < Channels; ++c) {
-      const Lanes g = wide::load(lanes.grad[c]);
+      const Lanes<T> g = load(lanes.grad[c]);
       u = u + g * du[c];
       v = v + g * dv[c];
     }
     alignas(64) T sums[2][chunk_lanes];
-    wide::store(sums[0], wide::only(chunk.seen, u));
-    wide::store(sums[1], wide::only(chunk.seen, v));
+    const auto mask = mask_of<T>(chunk.seen);
+    store(sums[0], only(mask, u));
+    store(sums[1], only(mask, v));
     store_lanes(sums, 2, chunk.count, grad_bary);
   }
 
   void add_runs(const PixelChunk& chunk, const T* bary, const T* grad_out) {
     chunk.for_runs([&](int32_t number, int from, int to) {
-      Quad<T> total = {}, total_u = {}, total_v = {};
+      Lanes<T, 4> total = T(0), total_u = T(0), total_v = T(0);
       for (int l = from; l <= to; ++l) {
-        const Quad<T> g = load_channels<Channels>(grad_out + l * Channels);
+        const Lanes<T, 4> g = load_channels<Channels>(grad_out + l * Channels);
         total = total + g;
         total_u = total_u + g * bary[2 * l];
         total_v = total_v + g * bary[2 * l + 1];
       }
       T* row = rows_.data() + number * row_values;
-      store_quad(row + sum, load_quad(row + sum) + total);
-      store_quad(row + sum_u, load_quad(row + sum_u) + total_u);
-      store_quad(row + sum_v, load_quad(row + sum_v) + total_v);
+      store(row + sum_g, Lanes<T, 4>::load(row + sum_g) + total);
+      store(row + sum_ug, Lanes<T, 4>::load(row + sum_ug) + total_u);
+      store(row + sum_vg, Lanes<T, 4>::load(row + sum_vg) + total_v);
     });
   }
 
   static void add_uniform(T* row, const T* bary, const Values& lanes) {
     alignas(64) T uv[2][chunk_lanes];
     load_lanes(bary, 2, chunk_lanes, &uv[0]);
-    const Lanes u = wide::load(uv[0]), v = wide::load(uv[1]);
+    const Lanes<T> u = load(uv[0]), v = load(uv[1]);
     for (int c = 0; c < Channels; ++c) {
-      const Lanes g = wide::load(lanes.grad[c]);
-      row[sum + c] += wide::sum(g);
-      row[sum_u + c] += wide::sum(g * u);
-      row[sum_v + c] += wide::sum(g * v);
+      const Lanes<T> g = load(lanes.grad[c]);
+      row[sum_g + c] += sum(g);
+      row[sum_ug + c] += sum(g * u);
+      row[sum_vg + c] += sum(g * v);
     }
   }
 

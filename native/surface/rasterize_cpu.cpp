@@ -4,7 +4,7 @@
 
 #include "lumigrad.h"
 #include "math/bits.h"
-#include "math/quad.h"
+#include "math/lanes.h"
 #include "parallel/tile_chunks.h"
 #include "parallel/tiles.h"
 #include "parallel/triangle_gradients.h"
@@ -66,10 +66,10 @@ void add_uniform(const PixelChunk& chunk, const LaneGradients<T>& in, const Plan
     for (int k = 0; k < 4; ++k) gx[k][l] = out[k] * x;
   }
   for (int k = 0; k < 4; ++k) {
-    const T sum = wide::sum(wide::load(g[k]));
-    record[k] += sum;
-    record[4 + k] += wide::sum(wide::load(gx[k]));
-    record[8 + k] += sum * y;
+    const T total = sum(load(g[k]));
+    record[k] += total;
+    record[4 + k] += sum(load(gx[k]));
+    record[8 + k] += total * y;
   }
 }
 
@@ -84,7 +84,7 @@ void add_runs(const PixelChunk& chunk, const LaneGradients<T>& in, const TileTri
   }
   alignas(64) T a[4][chunk_lanes], g[4][chunk_lanes], gradients[chunk_lanes][4], x[chunk_lanes];
   planes.evaluate(LaneOffsets<T>::ahead, LaneOffsets<T>::none, a);
-  wide::store(x, planes.x);
+  store(x, planes.x);
   LG_VECTORIZE
   for (int l = 0; l < chunk_lanes; ++l) {
     const T at[4] = {a[0][l], a[1][l], a[2][l], a[3][l]};
@@ -96,17 +96,17 @@ void add_runs(const PixelChunk& chunk, const LaneGradients<T>& in, const TileTri
     for (int k = 0; k < 4; ++k) gradients[l][k] = g[k][l];
   }
   chunk.for_runs([&](int32_t n, int from, int to) {
-    Quad<T> sum = {}, sum_x = {};
+    Lanes<T, 4> sum = T(0), sum_x = T(0);
     for (int l = from; l <= to; ++l) {
-      const Quad<T> here = load_quad(gradients[l]);
+      const auto here = Lanes<T, 4>::load(gradients[l]);
       sum = sum + here;
       sum_x = sum_x + here * x[l];
     }
     const T y = static_cast<T>(chunk.row - triangles.planes(n).anchor_y);
     T* record = records + n * record_values;
-    store_quad(record, load_quad(record) + sum);
-    store_quad(record + 4, load_quad(record + 4) + sum_x);
-    store_quad(record + 8, load_quad(record + 8) + sum * y);
+    store(record, Lanes<T, 4>::load(record) + sum);
+    store(record + 4, Lanes<T, 4>::load(record + 4) + sum_x);
+    store(record + 8, Lanes<T, 4>::load(record + 8) + sum * y);
   });
 }
 
@@ -161,8 +161,8 @@ void backward_tile(const Geometry<T>& geometry, const FragmentGradients<T>& in, 
       }
     });
   });
-  for (int32_t first = 0; first < count; first += double_lanes) {
-    work.triangles.finish(first, std::min(double_lanes, count - first), records + first * record_values);
+  for (int32_t first = 0; first < count; first += setup_lanes) {
+    work.triangles.finish(first, std::min(setup_lanes, count - first), records + first * record_values);
   }
   gradients.end_chunk(chunk_number, worker);
 }

@@ -5,13 +5,17 @@
 #include <cstdint>
 
 #include "math/gather.h"
-#include "math/visibility_lanes.h"
+#include "math/lanes.h"
 #include "parallel/triangle_numbers.h"
 #include "runtime/memory.h"
 #include "surface/attributes.h"
 #include "surface/geometry.h"
 
 namespace lg::surface {
+
+// Triangles are set up in float64, one register of them at a time.
+constexpr int setup_lanes = register_bytes / 8;
+using SetupLanes = Lanes<double, setup_lanes>;
 
 // Numbers the triangles of a tile in the order in which they are met. The anchor of a triangle's planes is the pixel at
 // which it was met first. That follows from the tile's scan order alone, so results do not depend on anything else.
@@ -52,16 +56,16 @@ class TileTriangles {
 
   // From the gradients of the planes of `count` triangles from `first` (rows of 12) to those of its vertices.
   void finish(int32_t first, int32_t count, T* values) const {
-    alignas(64) T rows[12][double_lanes];
-    for (int l = 0; l < double_lanes; ++l) {
+    alignas(64) T rows[12][setup_lanes];
+    for (int l = 0; l < setup_lanes; ++l) {
       for (int k = 0; k < 12; ++k) rows[k][l] = l < count ? values[l * 12 + k] : T(0);
     }
-    PlaneValues<DoubleLanes> sums;
-    DoubleLanes* const planes[3] = {sums.at, sums.dx, sums.dy};
-    for (int k = 0; k < 12; ++k) planes[k / 4][k % 4] = load_doubles(rows[k]);
-    DoubleLanes out[3][4];
-    vertex_gradients(frames_[first / double_lanes], sums, out);
-    for (int k = 0; k < 12; ++k) store_doubles(rows[k], out[k / 4][k % 4]);
+    PlaneValues<SetupLanes> sums;
+    SetupLanes* const planes[3] = {sums.at, sums.dx, sums.dy};
+    for (int k = 0; k < 12; ++k) planes[k / 4][k % 4] = SetupLanes::load(rows[k]);
+    SetupLanes out[3][4];
+    vertex_gradients(frames_[first / setup_lanes], sums, out);
+    for (int k = 0; k < 12; ++k) out[k / 4][k % 4].store(rows[k]);
     for (int l = 0; l < count; ++l) {
       for (int k = 0; k < 12; ++k) values[l * 12 + k] = rows[k][l];
     }
@@ -71,7 +75,7 @@ class TileTriangles {
   struct Pixel {
     int32_t column, row;
   };
-  static constexpr int32_t frames_per_batch = gather_lanes / double_lanes;
+  static constexpr int32_t frames_per_batch = gather_lanes / setup_lanes;
 
   int32_t batch_count(int32_t first) const { return std::min<int32_t>(gather_lanes, count() - first); }
 
@@ -82,7 +86,7 @@ class TileTriangles {
     }
   }
 
-  void set_up_batch(const Geometry<T>& geometry, int64_t view, int32_t first, TriangleFrame<DoubleLanes>* frames) {
+  void set_up_batch(const Geometry<T>& geometry, int64_t view, int32_t first, TriangleFrame<SetupLanes>* frames) {
     const int32_t batch = batch_count(first);
     int32_t index[3 * gather_lanes];
     alignas(64) double column[gather_lanes] = {}, row[gather_lanes] = {};
@@ -93,17 +97,17 @@ class TileTriangles {
     }
     alignas(64) T corner[3][4][gather_lanes], planes[3][4][gather_lanes];
     gather_corners(geometry.positions(view), index, batch, corner[0][0], corner[1][0], corner[2][0]);
-    for (int32_t l = 0; l < batch; l += double_lanes) {
-      DoubleLanes p[3][4];
-      for (int k = 0; k < 12; ++k) p[k / 4][k % 4] = load_doubles(corner[k / 4][k % 4] + l);
-      TriangleFrame<DoubleLanes>& frame = frames[l / double_lanes];
-      make_frame(p, load_doubles(column + l), load_doubles(row + l), geometry.image.width, geometry.image.height,
-                 frame);
-      PlaneValues<DoubleLanes> values;
+    for (int32_t l = 0; l < batch; l += setup_lanes) {
+      SetupLanes p[3][4];
+      for (int k = 0; k < 12; ++k) p[k / 4][k % 4] = SetupLanes::load(corner[k / 4][k % 4] + l);
+      TriangleFrame<SetupLanes>& frame = frames[l / setup_lanes];
+      make_frame(p, SetupLanes::load(column + l), SetupLanes::load(row + l), geometry.image.width,
+                 geometry.image.height, frame);
+      PlaneValues<SetupLanes> values;
       make_planes(frame, values);
-      for (int k = 0; k < 4; ++k) store_doubles(planes[0][k] + l, values.at[k]);
-      for (int k = 0; k < 4; ++k) store_doubles(planes[1][k] + l, values.dx[k]);
-      for (int k = 0; k < 4; ++k) store_doubles(planes[2][k] + l, values.dy[k]);
+      for (int k = 0; k < 4; ++k) values.at[k].store(planes[0][k] + l);
+      for (int k = 0; k < 4; ++k) values.dx[k].store(planes[1][k] + l);
+      for (int k = 0; k < 4; ++k) values.dy[k].store(planes[2][k] + l);
     }
     for (int32_t l = 0; l < batch; ++l) {
       Planes<T>& out = planes_[first + l];
@@ -118,7 +122,7 @@ class TileTriangles {
   TriangleNumbers numbers_;
   Array<Pixel> anchor_;
   Array<Planes<T>> planes_;
-  Array<TriangleFrame<DoubleLanes>> frames_;
+  Array<TriangleFrame<SetupLanes>> frames_;
 };
 
 }  // namespace lg::surface
