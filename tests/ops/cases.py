@@ -201,14 +201,14 @@ def _soft(dtype: torch.dtype, large: bool) -> Calls:
 def _splat(dtype: torch.dtype, large: bool) -> Calls:
     size, count = ((70, 90), 300) if large else ((9, 11), 6)
     camera = cameras(dtype, size=size)
-    lens = torch.stack([camera[name] for name in ("fx", "fy", "cx", "cy")], -1)
-    seen = (camera["view"], lens)
-    for footprint, code, name, blend, most in (("gaussian", 0, "alpha", 0, 0), ("disc", 1, "normalised", 2, 0),
-                                               ("square", 2, "nearest", 3, 3), ("disc", 1, "alpha", 0, 5)):  # fmt: skip
+    seen = (camera["matrix"], torch.stack([camera[name] for name in ("fx", "fy", "cx", "cy")], -1))
+    modes = (("gaussian", 0, "alpha", 0, 0), ("disc", 1, "normalised", 2, 0), ("square", 2, "nearest", 3, 3),
+             ("disc", 1, "alpha", 0, 5))  # fmt: skip
+    for footprint, code, name, blend, max_contributors in modes:
         xy, shapes, depths, features, opacities, background = _flat(footprint, count, dtype, size)
         flat = (xy, shapes, depths, opacities, features, background, None, None, None)
-        rules = (0.99, 1 / 255, 1e-4, 0.0, 1.0, 0.3 if blend == 2 else 0.0, most)
-        yield "splat", f"{footprint}, {name}", (*flat, code, blend, *size, *rules, 3 if most else 0)
+        rules = (0.99, 1 / 255, 1e-4, 0.0, 1.0, 0.3 if blend == 2 else 0.0, max_contributors)
+        yield "splat", f"{footprint}, {name}", (*flat, code, blend, *size, *rules, 3 if max_contributors else 0)
     scene = list(sphere_scene(count, dtype).values())
     positions, radii, features, opacities, background = scene
     spheres = (positions, radii, None, opacities, features, background, *seen, torch.tensor([0.1], dtype=dtype))
