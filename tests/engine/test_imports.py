@@ -35,8 +35,8 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-# Only these rooms know the compiled libraries.
-KNOW_THE_ENGINE = ("_engine", "ops")
+# Only these rooms know the compiled libraries; `lumigrad.memory` makes the controls of their memory public.
+KNOW_THE_ENGINE = ("_engine", "ops", "memory")
 
 # Modules elsewhere that import `_engine` all the same. To be emptied, never to be extended.
 STILL_KNOW_THE_ENGINE = {
@@ -51,7 +51,6 @@ STILL_KNOW_THE_ENGINE = {
     "lumigrad.compat.nvdiffrast._rasterize",
     "lumigrad.compat.nvdiffrast._texture",
     "lumigrad.compat.pulsar._renderer",
-    "lumigrad.memory",
     "lumigrad.render.background",
     "lumigrad.render.clouds",
     "lumigrad.render.points",
