@@ -260,7 +260,8 @@ def test_devices_without_kernels(monkeypatch):
     expected = dr.rasterize(CTX, pos, tri, (H, W))
     with dr.DepthPeeler(CTX, pos, tri, (H, W)) as peeler:
         layers = [peeler.rasterize_next_layer()[0] for _ in range(3)]
-    monkeypatch.setattr("lumigrad.compat.nvdiffrast._rasterize.needs_reference", lambda *_: True)
+    for module in ("_rasterize", "_peel"):
+        monkeypatch.setattr(f"lumigrad.ops.surface.{module}.needs_reference", lambda *_: True)
     for got, want in zip(dr.rasterize(CTX, pos, tri, (H, W)), expected):
         torch.testing.assert_close(got, want)
     with dr.DepthPeeler(CTX, pos, tri, (H, W)) as peeler:

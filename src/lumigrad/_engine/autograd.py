@@ -29,6 +29,7 @@ class Links(NamedTuple):
     given: Sequence[int]  # outputs with a gradient
     wanted: Sequence[int]  # inputs with a gradient
     unchanged: int | None  # the input that is the output, gradient included
+    shapes_only: bool  # the backward pass needs the shapes of what is kept, not the values
 
 
 def without_gradient(op: Any) -> Callable[..., Any]:
@@ -81,7 +82,11 @@ def with_gradient(op: Any, backward_op: Any, links: Links) -> Callable[..., Any]
             outputs = output if isinstance(output, tuple) else (output,)
             ctx.set_materialize_grads(False)
             ctx.mark_non_differentiable(*take_fixed(outputs))
-            ctx.save_for_backward(*take_tensors(args), *take_outputs(outputs), *flat[inputs:])
+            kept = (*take_tensors(args), *take_outputs(outputs), *flat[inputs:])
+            if links.shapes_only:  # autograd frees what is saved, and such a graph can serve many backward passes
+                ctx.shapes = tuple(tensor.detach() for tensor in kept)
+            else:
+                ctx.save_for_backward(*kept)
             ctx.numbers = take_numbers(args)
             return output
 
@@ -91,7 +96,7 @@ def with_gradient(op: Any, backward_op: Any, links: Links) -> Callable[..., Any]
             wanted = [any(needed[inputs:]) if place == list_at else needed[place] for place in links.wanted]
             result = [None] * len(needed)
             if any(wanted) and any(grad is not None for grad in given):
-                saved = ctx.saved_tensors
+                saved = ctx.shapes if links.shapes_only else ctx.saved_tensors
                 many = () if list_at is None else (list(saved[singles:]),)
                 found = backward_op(*saved[:singles], *many, *ctx.numbers, *given, *wanted)
                 for place, want, grad in zip(links.wanted, wanted, found if len(wanted) > 1 else (found,)):

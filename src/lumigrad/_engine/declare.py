@@ -123,7 +123,7 @@ def plan(
     if f"lg_{name}_backward" in header.functions:
         backward = _backward(header, forward, sized)
     _check_all_is_used(header, forward, backward, sized, _words(outputs or {}))
-    links = None if backward is None else _links(forward, backward, unchanged)
+    links = None if backward is None else _links(header, forward, backward, unchanged)
     return Op(forward, backward, links)
 
 
@@ -178,13 +178,14 @@ def _backward(header: Header, forward: Direction | Copy, sizes: Sizes) -> Direct
     return Direction(f"{forward.name}_backward", inputs, sizes, (), made, function, header)
 
 
-def _links(forward: Direction | Copy, backward: Direction, unchanged: str | None) -> autograd.Links:
+def _links(header: Header, forward: Direction | Copy, backward: Direction, unchanged: str | None) -> autograd.Links:
     inputs, outputs = list(forward.inputs), [output.name for output in forward.outputs]
     kept = {name: type_ for name, type_ in forward.inputs.items() if name in backward.inputs}
     lists = _of_kind(forward.inputs, "tensors")
     if len(lists) > 1:
         raise DeclarationError(f"{forward.name}: only one of {', '.join(lists)} can be a list of tensors")
     given = [i for i, name in enumerate(outputs) if f"grad_{name}" in backward.inputs]
+    read = {leaf.name for leaf in leaves(backward.function, header)}
     return autograd.Links(
         inputs=len(inputs),
         tensors=[inputs.index(name) for name in _of_kind(forward.inputs, "tensor")],
@@ -196,6 +197,7 @@ def _links(forward: Direction | Copy, backward: Direction, unchanged: str | None
         given=given,
         wanted=[i for i, name in enumerate(inputs) if f"want_{name}" in backward.inputs],
         unchanged=None if unchanged is None else inputs.index(unchanged),
+        shapes_only=not read & {*_of_kind(kept, "tensor"), *lists, *outputs},
     )
 
 

@@ -184,7 +184,8 @@ def test_all_sizes(image, size, filter: str, wrap: str, max_level, anisotropy: i
         anisotropy = 1
     options = {"filter": filter, "wrap": wrap, "max_level": max_level, "anisotropy": anisotropy}
     for a, b in zip(outputs(lg.texture, values, **options), outputs(reference.texture, values, **options)):
-        assert scaled_error(a, b) < 1e-12
+        # Where a gradient is zero, of a texture of a single texel say, the reference's may be rounding alone.
+        assert scaled_error(a, b) < 1e-12 or (a - b).abs().max() < 1e-15
 
 
 # ---- Gradients --------------------------------------------------------------------------------------------
