@@ -1,12 +1,21 @@
-# The CUDA library (lumigrad_cuda), built where nvcc is found, and the emulation of it that tests use.
+# The CUDA library (lumigrad_cuda) and the emulation of it that tests use.
 #
-#   LUMIGRAD_CUDA                AUTO: where nvcc is found. ON: or fail. OFF.
+#   LUMIGRAD_CUDA                AUTO: where this machine has a GPU and an nvcc. ON: or fail. OFF.
 #   LUMIGRAD_CUDA_ARCHITECTURES  as CMAKE_CUDA_ARCHITECTURES; AUTO: machine code for the GPUs of this machine, where it
 #                                has any, or else for all that are in use; and PTX for what comes later
 #   LUMIGRAD_CUDA_EMULATION      also build lumigrad_cuda_emulated: the same kernels for a processor, for tests
-set(LUMIGRAD_CUDA AUTO CACHE STRING "Build the CUDA library: AUTO, ON or OFF")
+#
+# The first two are also environment variables; pip passes those on (pyproject.toml).
+function(lumigrad_option_from_environment name description)
+  set(value AUTO)
+  if(DEFINED ENV{${name}} AND NOT "$ENV{${name}}" STREQUAL "")
+    set(value "$ENV{${name}}")
+  endif()
+  set(${name} "${value}" CACHE STRING "${description}")
+endfunction()
+lumigrad_option_from_environment(LUMIGRAD_CUDA "Build the CUDA library: AUTO, ON or OFF")
+lumigrad_option_from_environment(LUMIGRAD_CUDA_ARCHITECTURES "GPU architectures of the CUDA library, or AUTO")
 set_property(CACHE LUMIGRAD_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(LUMIGRAD_CUDA_ARCHITECTURES AUTO CACHE STRING "GPU architectures of the CUDA library, or AUTO")
 option(LUMIGRAD_CUDA_EMULATION "Build the CUDA kernels for a processor, for tests" OFF)
 
 set(LUMIGRAD_CUDA_SOURCES
@@ -35,27 +44,35 @@ set(LUMIGRAD_CUDA_EXACT_SOURCES
   surface/nmr_gradient_cuda.cu
 )
 
-# What AUTO stands for. Whoever installs on a machine with a GPU need not wait for the code of all others.
-function(lumigrad_find_cuda_architectures result)
+# The compute capabilities of this machine's GPUs, as 80, 90; empty where there is none.
+function(lumigrad_find_gpus result)
+  set(gpus "")
+  find_program(LUMIGRAD_NVIDIA_SMI nvidia-smi)
+  mark_as_advanced(LUMIGRAD_NVIDIA_SMI)
+  if(LUMIGRAD_NVIDIA_SMI)
+    execute_process(COMMAND ${LUMIGRAD_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+      OUTPUT_VARIABLE answer ERROR_QUIET TIMEOUT 20)
+    string(REGEX MATCHALL "[0-9]+[.][0-9]+" gpus "${answer}")
+    list(TRANSFORM gpus REPLACE "[.]" "")
+    list(REMOVE_DUPLICATES gpus)
+  endif()
+  set(${result} "${gpus}" PARENT_SCOPE)
+endfunction()
+
+# The architectures that AUTO stands for. Whoever installs on a machine with a GPU need not wait for the code of all
+# others.
+function(lumigrad_choose_cuda_architectures result gpus)
   set(known 75 80 86 89 90)
   if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
     list(APPEND known 100 120)
   endif()
-  find_program(LUMIGRAD_NVIDIA_SMI nvidia-smi)
-  if(LUMIGRAD_NVIDIA_SMI)
-    execute_process(COMMAND ${LUMIGRAD_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
-      OUTPUT_VARIABLE answer ERROR_QUIET TIMEOUT 20)
-    string(REGEX MATCHALL "[0-9]+[.][0-9]+" here "${answer}")
-    list(TRANSFORM here REPLACE "[.]" "")
-    list(REMOVE_DUPLICATES here)
-  endif()
-  set(others ${here})
+  set(others ${gpus})
   list(REMOVE_ITEM others ${known})
-  if(NOT here OR others)
-    set(here ${known})
+  if(NOT gpus OR others)
+    set(gpus ${known})
   endif()
-  list(TRANSFORM here APPEND "-real")
-  set(${result} ${here} 90-virtual PARENT_SCOPE)
+  list(TRANSFORM gpus APPEND "-real")
+  set(${result} ${gpus} 90-virtual PARENT_SCOPE)
 endfunction()
 
 function(lumigrad_add_cuda)
@@ -107,10 +124,14 @@ function(lumigrad_add_cuda_emulation)
   endif()
 endfunction()
 
-# Languages can only be enabled outside of functions.
-if(NOT LUMIGRAD_CUDA)
-  message(STATUS "lumigrad: without the CUDA library (LUMIGRAD_CUDA=${LUMIGRAD_CUDA})")
+lumigrad_find_gpus(gpus)
+set(how "LUMIGRAD_CUDA=ON builds it, OFF leaves it out: an environment variable or a CMake option")
+if(LUMIGRAD_CUDA STREQUAL "AUTO" AND NOT gpus)
+  message(STATUS "lumigrad: the CUDA library is not built: nvidia-smi lists no GPU. ${how}")
+elseif(NOT LUMIGRAD_CUDA)
+  message(STATUS "lumigrad: the CUDA library is not built: LUMIGRAD_CUDA=${LUMIGRAD_CUDA}")
 else()
+  # Languages can only be enabled outside of functions.
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
@@ -118,10 +139,11 @@ else()
     enable_language(CUDA)
     set(CMAKE_CUDA_ARCHITECTURES ${LUMIGRAD_CUDA_ARCHITECTURES})
     if(LUMIGRAD_CUDA_ARCHITECTURES STREQUAL "AUTO")
-      lumigrad_find_cuda_architectures(CMAKE_CUDA_ARCHITECTURES)
+      lumigrad_choose_cuda_architectures(CMAKE_CUDA_ARCHITECTURES "${gpus}")
     endif()
     if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.0)
-      message(STATUS "lumigrad: CUDA library by nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
+      message(STATUS "lumigrad: the CUDA library is built, by nvcc ${CMAKE_CUDA_COMPILER_VERSION} for "
+        "${CMAKE_CUDA_ARCHITECTURES}. ${how}; LUMIGRAD_CUDA_ARCHITECTURES=... chooses GPUs")
       lumigrad_add_cuda()
     endif()
   endif()

@@ -38,26 +38,6 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Only these rooms know the compiled libraries; `lumigrad.memory` makes the controls of their memory public.
 KNOW_THE_ENGINE = ("_engine", "ops", "memory")
 
-# Modules elsewhere that import `_engine` all the same. To be emptied, never to be extended.
-STILL_KNOW_THE_ENGINE = {
-    "lumigrad.cli.doctor",
-    "lumigrad.cli.splat",
-    "lumigrad.compat.gsplat._rasterization",
-    "lumigrad.compat.gsplat._spherical_harmonics",
-    "lumigrad.compat.gsplat._surfels",
-    "lumigrad.compat.nvdiffrast._antialias",
-    "lumigrad.compat.nvdiffrast._interpolate",
-    "lumigrad.compat.nvdiffrast._packing",
-    "lumigrad.compat.nvdiffrast._rasterize",
-    "lumigrad.compat.nvdiffrast._texture",
-    "lumigrad.compat.pulsar._renderer",
-    "lumigrad.render.background",
-    "lumigrad.render.clouds",
-    "lumigrad.render.points",
-    "lumigrad.render.rendering",
-    "lumigrad.render.spheres",
-}
-
 OPTIONAL_PACKAGES = ("scipy", "trimesh", "PIL", "matplotlib", "tqdm")
 
 
@@ -121,7 +101,7 @@ def test_few_know_the_engine() -> None:
         for module, others in IMPORTS.items()
         if room(module) not in KNOW_THE_ENGINE and "_engine" in map(room, others)
     }
-    assert know <= STILL_KNOW_THE_ENGINE
+    assert know == set()
 
 
 def test_no_module_hides_behind_a_name() -> None:

@@ -35,7 +35,7 @@ def _open() -> Core:
     path = loading.library_path("cuda")
     if not path.exists():
         raise CoreNotFoundError(
-            "this installation of lumigrad has no CUDA library (install it where nvcc is found); "
+            "this installation of lumigrad has no CUDA library (LUMIGRAD_CUDA=ON pip install builds it); "
             "CUDA tensors use the reference"
         )
     return Core(loading.open_library(path, of_cpu=False), _empty, _settings)
