@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 # By the name that is imported: the package's own name, and the extra of lumigrad that installs it.
@@ -12,6 +13,7 @@ _PACKAGES = {
     "scipy": ("SciPy", "fit"),
     "tqdm": ("tqdm", "fit"),
     "matplotlib": ("Matplotlib", "plots"),
+    "OpenImageIO": ("OpenImageIO", "files"),
 }
 
 
@@ -37,3 +39,8 @@ def require(module: str, user: str) -> ModuleType:
             raise  # the package is there, and lacks something itself
         name, extra = _PACKAGES[package]
         raise MissingPackageError(f"{user} needs {name}: pip install 'lumigrad[{extra}]'") from error
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    return importlib.util.find_spec(package) is not None

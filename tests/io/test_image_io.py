@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import struct
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from lumigrad.io import load_image, save_gif, save_image
+from lumigrad.io.image import _oriented
 
 
 def test_png_round_trip_is_exact_and_row_0_is_the_top(tmp_path: Path) -> None:
@@ -54,3 +59,83 @@ def test_errors(tmp_path: Path) -> None:
         save_image(torch.zeros(1, 1, 3), tmp_path / "a.abc")
     with pytest.raises(ValueError, match="image: expected"):
         save_image(torch.zeros(1, 1, 2), tmp_path / "a.png")
+
+
+def test_16_bits_and_floats_keep_their_values(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "grey.png")
+    Image.fromarray((ramp / 65535).astype(np.float32)).save(tmp_path / "float.tif")
+    expected = torch.from_numpy(ramp.astype(np.float32) / 65535)[..., None].expand(-1, -1, 3)
+    for name in ("grey.png", "float.tif"):
+        torch.testing.assert_close(load_image(tmp_path / name), expected, atol=1e-7, rtol=0)
+
+
+def test_colours_of_16_bits(tmp_path: Path) -> None:
+    image = torch.tensor([[[0.0, 1.0, 1000 / 65535], [3 / 65535, 0.5, 257 / 65535]]])
+    _write_16_bits((image * 65535).round().numpy().astype(np.uint16), tmp_path / "a.png")
+    torch.testing.assert_close(load_image(tmp_path / "a.png"), image, atol=1e-5, rtol=0)
+
+
+def _write_16_bits(values: np.ndarray, path: Path) -> None:
+    """A PNG of three channels of 16 bits, written by hand: Pillow writes none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".exr", 0.0), (".pfm", 0.0), (".npy", 0.0), (".hdr", 2 / 256)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_radiance_is_neither_clipped_nor_encoded(tmp_path: Path, suffix: str, tolerance: float, channels: int) -> None:
+    """Radiance HDR has eight bits of mantissa, shared by the channels."""
+    image = 4 * torch.rand(5, 7, channels, generator=torch.Generator().manual_seed(0)) + 0.01
+    save_image(image, tmp_path / f"a{suffix}")
+    actual = load_image(tmp_path / f"a{suffix}")
+    assert actual.shape == (5, 7, 3)
+    torch.testing.assert_close(actual, image.expand(-1, -1, 3), atol=4 * tolerance, rtol=0)
+
+
+def test_pfm_begins_with_its_bottom_row(tmp_path: Path) -> None:
+    save_image(torch.tensor([[[0.25]], [[1.5]]]), tmp_path / "a.pfm")
+    assert (tmp_path / "a.pfm").read_bytes() == b"Pf\n1 2\n-1.0\n" + struct.pack("<2f", 1.5, 0.25)
+
+
+def test_arrays_hold_any_number_of_channels(tmp_path: Path) -> None:
+    save_image(torch.rand(2, 3, 7), tmp_path / "a.npy")
+    assert np.load(tmp_path / "a.npy").shape == (2, 3, 7)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(tmp_path: Path, orientation: int) -> None:
+    picture = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 10)
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "a.png", exif=exif)
+    stored = torch.from_numpy(np.asarray(picture).astype(np.float32) / 255)
+    torch.testing.assert_close(load_image(tmp_path / "a.png", orient=False), stored)
+    turned = load_image(tmp_path / "a.png")
+    # Where the first stored pixel belongs, by the standard's table.
+    row, column = [(0, 0), (0, -1), (-1, -1), (-1, 0), (0, 0), (0, -1), (-1, -1), (-1, 0)][orientation - 1]
+    assert turned.shape[:2] == ((2, 4) if orientation < 5 else (4, 2))
+    torch.testing.assert_close(turned[row, column], stored[0, 0])
+    torch.testing.assert_close(_oriented(stored, orientation), turned)
+
+
+@pytest.mark.parametrize("name", ["a.exr", "a.hdr", "a.pfm", "a.npy", "a.tif", "a.jpg"])
+def test_damaged_files(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=re.escape(f"cannot read {tmp_path / name}")):
+        load_image(tmp_path / name)
+
+
+def test_images_of_gigapixels_are_refused(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I4sI", 0, b"IDAT", 0))
+    with pytest.raises(ValueError, match="cannot read"):
+        load_image(tmp_path / "a.png")
