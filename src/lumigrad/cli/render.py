@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lumigrad.cli.arguments import color_or_none, distant_light, image_size, number
 from lumigrad.cli.shared import UserError, read_mesh
-from lumigrad.io.image import load_image, save_image
+from lumigrad.io.image import LINEAR, load_image, save_image
 from lumigrad.render import render, render_mesh
 from lumigrad.render.color import srgb_decode
 from lumigrad.scene import AmbientLight, DirectionalLight, EnvironmentLight, Light, PerspectiveCamera, sky, studio
@@ -137,6 +137,7 @@ def _environment(arguments: argparse.Namespace, shading: str) -> EnvironmentLigh
     if name in ("studio", "sky"):
         return EnvironmentLight(studio() if name == "studio" else sky())
     try:
-        return EnvironmentLight.from_equirect(srgb_decode(load_image(name)[..., :3]))
+        image = load_image(name)[..., :3]
+        return EnvironmentLight.from_equirect(image if Path(name).suffix.lower() in LINEAR else srgb_decode(image))
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error

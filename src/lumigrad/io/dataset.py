@@ -47,7 +47,7 @@ class PosedPhotos:
         Raises:
             FileNotFoundError, ValueError: the file is missing, no image, or has another aspect ratio than the camera.
         """
-        image = load_image(self.paths[index])
+        image = load_image(self.paths[index], orient=False)  # poses are those of the stored pixels
         size, camera = (image.shape[0], image.shape[1]), self.cameras[index]
         if size == camera.size:
             return image, camera
