@@ -10,6 +10,47 @@
 
 namespace lg::surface {
 
+template <class T>
+struct InterpolateInputs {
+  const T* attr;  // [attr_views, vertices, channels]
+  const int32_t *tri, *frag_tri;
+  const T *bary, *bary_d;
+  const int32_t* listed_channel;  // of those channels whose derivatives are wanted
+  int64_t attr_views, views, vertices, channels, triangles, listed;
+};
+
+template <class T>
+InterpolateInputs<T> make_interpolate_inputs(const void* attr, const int32_t* tri, const int32_t* frag_tri,
+                                             const void* bary, const void* bary_d, const int32_t* listed_channel,
+                                             int64_t attr_views, int64_t views, int64_t vertices, int64_t channels,
+                                             int64_t triangles, int64_t listed) {
+  return {static_cast<const T*>(attr),
+          tri,
+          frag_tri,
+          static_cast<const T*>(bary),
+          static_cast<const T*>(bary_d),
+          listed_channel,
+          attr_views,
+          views,
+          vertices,
+          channels,
+          triangles,
+          listed};
+}
+
+template <class T>
+struct InterpolateGradients {
+  const T *out, *out_d;     // of the outputs, [.., channels] and [.., listed, 2]; null: zero
+  T *attr, *bary, *bary_d;  // of the inputs; null where not wanted
+};
+
+template <class T>
+InterpolateGradients<T> make_interpolate_gradients(const void* out, const void* out_d, void* attr, void* bary,
+                                                   void* bary_d) {
+  return {static_cast<const T*>(out), static_cast<const T*>(out_d), static_cast<T*>(attr), static_cast<T*>(bary),
+          static_cast<T*>(bary_d)};
+}
+
 // The attributes of a triangle's three vertices. A missing vertex (negative index) points to zeros.
 template <class T>
 struct TriangleAttributes {
@@ -29,14 +70,14 @@ LG_HD void interpolate_channel_d(const TriangleAttributes<T>& attr, int64_t c, c
   out[1] = bary_d[1] * du + bary_d[3] * dv;
 }
 
-// Adds what one channel's output gradient means for u and v.
+// Adds the gradients of u and v through one channel. grad: of the channel.
 template <class T>
 LG_HD void add_bary_gradient(const TriangleAttributes<T>& attr, int64_t c, T grad, T* grad_u, T* grad_v) {
   *grad_u += grad * (attr.a[0][c] - attr.a[2][c]);
   *grad_v += grad * (attr.a[1][c] - attr.a[2][c]);
 }
 
-// Adds what the gradients of one channel's two derivatives mean for bary_d.
+// Adds the gradient of bary_d through one channel's two derivatives.
 template <class T>
 LG_HD void add_bary_d_gradient(const TriangleAttributes<T>& attr, int64_t c, const T* grad, T* grad_bary_d) {
   const T du = attr.a[0][c] - attr.a[2][c], dv = attr.a[1][c] - attr.a[2][c];
@@ -46,11 +87,20 @@ LG_HD void add_bary_d_gradient(const TriangleAttributes<T>& attr, int64_t c, con
   grad_bary_d[3] += grad[1] * dv;
 }
 
-// The weights with which one channel's gradients reach vertices 0 and 1; vertex 2 gets what is left.
+// The gradients of the three vertices' values of one channel.
 template <class T>
-LG_HD void derivative_weights(const T* bary_d, const T* grad, T* to_a0, T* to_a1) {
-  *to_a0 = grad[0] * bary_d[0] + grad[1] * bary_d[1];
-  *to_a1 = grad[0] * bary_d[2] + grad[1] * bary_d[3];
+LG_HD void vertex_gradients(T u, T v, T grad, T out[3]) {
+  out[0] = u * grad;
+  out[1] = v * grad;
+  out[2] = (1 - u - v) * grad;
+}
+
+// The same through the channel's two derivatives.
+template <class T>
+LG_HD void vertex_gradients_d(const T* bary_d, const T* grad, T out[3]) {
+  out[0] = grad[0] * bary_d[0] + grad[1] * bary_d[1];
+  out[1] = grad[0] * bary_d[2] + grad[1] * bary_d[3];
+  out[2] = -(out[0] + out[1]);
 }
 
 }  // namespace lg::surface

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "parallel/gradients_cuda.h"
+#include "parallel/with_constant.h"
 #include "runtime/cuda/launch.h"
 #include "surface/interpolate.h"
 
@@ -10,14 +11,12 @@ namespace lg::surface {
 namespace {
 
 template <class T>
-struct Inputs {
-  const T* attr;
-  const int32_t* tri;
-  const int32_t* frag_tri;
-  const T* bary;
-  const T* bary_d;
-  const int32_t* listed_channel;  // on the device; null: channel l is the l-th that is listed
-  int64_t attr_views, views, vertices, channels, triangles, pixels_per_view, listed;
+struct Inputs : InterpolateInputs<T> {
+  using InterpolateInputs<T>::attr, InterpolateInputs<T>::tri, InterpolateInputs<T>::frag_tri;
+  using InterpolateInputs<T>::listed_channel, InterpolateInputs<T>::attr_views, InterpolateInputs<T>::vertices;
+  using InterpolateInputs<T>::triangles;
+
+  int64_t pixels_per_view;
 
   LG_DEVICE int32_t triangle(int64_t pixel) const {
     const int32_t t = frag_tri[pixel];
@@ -106,15 +105,6 @@ __global__ void __launch_bounds__(items_per_block) forward_derivatives(Inputs<T>
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
-template <class T>
-struct Gradients {
-  const T* out;    // [.., channels] or null
-  const T* out_d;  // [.., listed, 2] or null
-  T* attr;         // outputs, null where not wanted
-  T* bary;
-  T* bary_d;
-};
-
 // Channels whose gradients a warp adds up together: three values each.
 constexpr int group = 4;
 
@@ -134,8 +124,9 @@ LG_DEVICE void add_group(const Inputs<T>& in, const GradientSum<T>& sum, T* grad
 }
 
 template <class T>
-LG_DEVICE void backward_values(const Inputs<T>& in, const Gradients<T>& g, const GradientSum<T>& sum, int64_t pixel,
-                               bool seen, uint32_t peers, const int64_t (&row)[3], T* grad_u, T* grad_v) {
+LG_DEVICE void backward_values(const Inputs<T>& in, const InterpolateGradients<T>& g, const GradientSum<T>& sum,
+                               int64_t pixel, bool seen, uint32_t peers, const int64_t (&row)[3], T* grad_u,
+                               T* grad_v) {
   const T u = seen ? in.bary[2 * pixel] : T(0), v = seen ? in.bary[2 * pixel + 1] : T(0);
   for (int64_t first = 0; first < in.channels; first += group) {
     int64_t channel[group];
@@ -149,16 +140,17 @@ LG_DEVICE void backward_values(const Inputs<T>& in, const Gradients<T>& g, const
       if (seen && there && g.bary) {
         add_bary_gradient(ChannelOfTriangle<T>(in, row, c).attributes(), 0, grad, grad_u, grad_v);
       }
-      value[i] = u * grad;
-      value[group + i] = v * grad;
-      value[2 * group + i] = (1 - u - v) * grad;
+      T of_vertex[3];
+      vertex_gradients(u, v, grad, of_vertex);
+#pragma unroll
+      for (int k = 0; k < 3; ++k) value[k * group + i] = of_vertex[k];
     }
     if (g.attr) add_group(in, sum, g.attr, peers, seen, row, channel, value);
   }
 }
 
 template <class T>
-LG_DEVICE void backward_derivatives(const Inputs<T>& in, const Gradients<T>& g, const GradientSum<T>& sum,
+LG_DEVICE void backward_derivatives(const Inputs<T>& in, const InterpolateGradients<T>& g, const GradientSum<T>& sum,
                                     int64_t pixel, bool seen, uint32_t peers, const int64_t (&row)[3], T* grad_bary_d) {
   T bary_d[4];
   for (int k = 0; k < 4; ++k) bary_d[k] = seen ? in.bary_d[4 * pixel + k] : T(0);
@@ -170,7 +162,7 @@ LG_DEVICE void backward_derivatives(const Inputs<T>& in, const Gradients<T>& g, 
       const int64_t l = first + i;
       const bool there = l < in.listed;
       channel[i] = there ? in.channel(l) : -1;
-      T grad[2] = {0, 0}, to_a0, to_a1;
+      T grad[2] = {0, 0}, of_vertex[3];
       if (seen && there) {
         grad[0] = g.out_d[2 * (pixel * in.listed + l)];
         grad[1] = g.out_d[2 * (pixel * in.listed + l) + 1];
@@ -178,10 +170,9 @@ LG_DEVICE void backward_derivatives(const Inputs<T>& in, const Gradients<T>& g, 
           add_bary_d_gradient(ChannelOfTriangle<T>(in, row, channel[i]).attributes(), 0, grad, grad_bary_d);
         }
       }
-      derivative_weights(bary_d, grad, &to_a0, &to_a1);
-      value[i] = to_a0;
-      value[group + i] = to_a1;
-      value[2 * group + i] = -(to_a0 + to_a1);
+      vertex_gradients_d(bary_d, grad, of_vertex);
+#pragma unroll
+      for (int k = 0; k < 3; ++k) value[k * group + i] = of_vertex[k];
     }
     if (g.attr) add_group(in, sum, g.attr, peers, seen, row, channel, value);
   }
@@ -189,7 +180,7 @@ LG_DEVICE void backward_derivatives(const Inputs<T>& in, const Gradients<T>& g, 
 
 template <class T>
 __global__ void __launch_bounds__(128)
-    backward_pixels(Inputs<T> in, Gradients<T> g, GradientSum<T> sum, ImageSize image) {
+    backward_pixels(Inputs<T> in, InterpolateGradients<T> g, GradientSum<T> sum, ImageSize image) {
   const PixelPlace place = pixel_place(image);
   for (int64_t view = blockIdx.z; view < image.views; view += gridDim.z) {
     const int64_t pixel = (view * image.height + place.row) * image.width + place.column;
@@ -230,7 +221,7 @@ class ChannelList {
   uint32_t* device_ = nullptr;
 };
 
-// How often the channel is listed that is listed most often. host: null, all of them once.
+// How often the most frequent channel is listed. host: null, all of them once.
 int64_t most_listed(const int32_t* host, int64_t listed, int64_t channels) {
   std::vector<int64_t> times(static_cast<size_t>(channels), 0);
   int64_t most = 1;
@@ -241,31 +232,23 @@ int64_t most_listed(const int32_t* host, int64_t listed, int64_t channels) {
 template <class T>
 struct Forward {
   Inputs<T> in;
-  ChannelList channels;
+  ChannelList list;
   T* out;
   T* out_d;
 
-  void plan(Workspace& workspace) { channels.plan(workspace); }
+  void plan(Workspace& workspace) { list.plan(workspace); }
 
   void run(Queue& queue) {
-    in.listed_channel = channels.upload(queue);
+    in.listed_channel = list.upload(queue);
     const int64_t pixels = in.views * in.pixels_per_view;
-    switch (in.channels) {
-      case 1:
-        queue.launch_items(forward_pixels<T, 1>, pixels, in, out);
-        break;
-      case 2:
-        queue.launch_items(forward_pixels<T, 2>, pixels, in, out);
-        break;
-      case 3:
-        queue.launch_items(forward_pixels<T, 3>, pixels, in, out);
-        break;
-      case 4:
-        queue.launch_items(forward_pixels<T, 4>, pixels, in, out);
-        break;
-      default:
+    with_constant<1, 2, 3, 4>(in.channels, [&](auto channels) {
+      constexpr int n = decltype(channels)::value;
+      if constexpr (n > 0) {
+        queue.launch_items(forward_pixels<T, n>, pixels, in, out);
+      } else {
         queue.launch_items(forward_channels<T>, pixels * in.channels, in, out);
-    }
+      }
+    });
     if (out_d) queue.launch_items(forward_derivatives<T>, pixels * in.listed, in, out_d);
   }
 };
@@ -273,20 +256,20 @@ struct Forward {
 template <class T>
 struct Backward {
   Inputs<T> in;
-  ChannelList channels;
-  Gradients<T> g;
+  ChannelList list;
+  InterpolateGradients<T> g;
   ImageSize image;
   GradientSums<T> sums;
 
   int64_t places() const { return in.attr_views * in.vertices * in.channels; }
 
   void plan(Workspace& workspace) {
-    channels.plan(workspace);
+    list.plan(workspace);
     if (g.attr) sums.plan(workspace);
   }
 
   void run(Queue& queue) {
-    in.listed_channel = channels.upload(queue);
+    in.listed_channel = list.upload(queue);
     if (!g.attr) {
       pass(queue, GradientSum<T>{});
       return;
@@ -310,19 +293,10 @@ int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, c
                                void* out, void* out_d) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::surface::Inputs<T> in = {static_cast<const T*>(attr),
-                                       tri,
-                                       frag_tri,
-                                       static_cast<const T*>(bary),
-                                       static_cast<const T*>(bary_d),
-                                       nullptr,
-                                       attr_views,
-                                       views,
-                                       vertices,
-                                       channels,
-                                       triangles,
-                                       height * width,
-                                       listed};
+    const lg::surface::Inputs<T> in = {
+        lg::surface::make_interpolate_inputs<T>(attr, tri, frag_tri, bary, bary_d, nullptr, attr_views, views, vertices,
+                                                channels, triangles, listed),
+        height * width};
     return lg::run_op(call, lg::surface::Forward<T>{in, lg::surface::ChannelList(channel_list, listed, channels),
                                                     static_cast<T*>(out), static_cast<T*>(out_d)});
   });
@@ -336,22 +310,11 @@ int32_t lg_interpolate_backward(lg_call* call, int32_t dtype, const void* attr, 
                                 void* grad_bary_d) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::surface::Inputs<T> in = {static_cast<const T*>(attr),
-                                       tri,
-                                       frag_tri,
-                                       static_cast<const T*>(bary),
-                                       static_cast<const T*>(bary_d),
-                                       nullptr,
-                                       attr_views,
-                                       views,
-                                       vertices,
-                                       channels,
-                                       triangles,
-                                       height * width,
-                                       listed};
-    const lg::surface::Gradients<T> g = {static_cast<const T*>(grad_out), static_cast<const T*>(grad_out_d),
-                                         static_cast<T*>(grad_attr), static_cast<T*>(grad_bary),
-                                         static_cast<T*>(grad_bary_d)};
+    const lg::surface::Inputs<T> in = {
+        lg::surface::make_interpolate_inputs<T>(attr, tri, frag_tri, bary, bary_d, nullptr, attr_views, views, vertices,
+                                                channels, triangles, listed),
+        height * width};
+    const auto g = lg::surface::make_interpolate_gradients<T>(grad_out, grad_out_d, grad_attr, grad_bary, grad_bary_d);
     // A pixel may add to a vertex through each corner of its triangle, and through values and derivatives.
     const int64_t contributions = 6 * views * height * width * lg::surface::most_listed(channel_list, listed, channels);
     return lg::run_op(
