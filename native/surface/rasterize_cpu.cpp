@@ -194,7 +194,7 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     if (height > lg::surface::max_resolution || width > lg::surface::max_resolution) {
-      throw lg::InvalidArgument("resolution: at most %d pixels a side, got (%lld, %lld)",
+      throw lg::InvalidArgument("size: at most %d pixels a side, got (%lld, %lld)",
                                 static_cast<int>(lg::surface::max_resolution), static_cast<long long>(height),
                                 static_cast<long long>(width));
     }

@@ -415,9 +415,9 @@ def compare_values(actual: dict[str, Tensor], expected: dict[str, Tensor], dtype
 def test_wrong_calls_are_rejected() -> None:
     """By the functions themselves: what only a program that calls them by hand could ask for."""
     with emulated_cuda() as core:
-        with pytest.raises(ValueError, match="resolution: at most 32768"):
+        with pytest.raises(ValueError, match="size: at most 32768"):
             core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 5)
-        with pytest.raises(ValueError, match="resolution: at most 32768"):
+        with pytest.raises(ValueError, match="size: at most 32768"):
             core.calls["soft_rasterize_forward"](0, None, None, None, 1, 0, 0, 1, 40000, 1, 0.0, 0, *[None] * 4)
         scene = HEADER.structure("lg_splat_scene")
         for fields, message in (({"footprint": 9}, "there is no footprint 9"), ({"blend": 1}, "blend code 1 does not"),

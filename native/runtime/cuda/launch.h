@@ -124,7 +124,7 @@ inline int32_t reject(const char* format, ...) {
 inline int32_t reject_views(const int64_t* ranges, int64_t views, int64_t triangles, int64_t height, int64_t width,
                             int64_t most) {
   if (height > most || width > most) {
-    return reject("resolution: at most %lld pixels a side, got (%lld, %lld)", static_cast<long long>(most),
+    return reject("size: at most %lld pixels a side, got (%lld, %lld)", static_cast<long long>(most),
                   static_cast<long long>(height), static_cast<long long>(width));
   }
   for (int64_t view = 0; ranges && view < views; ++view) {
