@@ -5,8 +5,15 @@
 // LG_INLINE: small functions of the CPU, always inlined; LG_INLINE_LAMBDA the same of lambdas, behind their parameters.
 // LG_HD: small functions of both, host and device, always inlined.
 // LG_HD_LARGE: larger ones of both, inlined on the device, and where the compiler sees fit on the CPU.
+// Under AddressSanitizer nothing is inlined by force: instrumented copies of every small function would take the
+// compiler many minutes and gigabytes.
+#if defined(__SANITIZE_ADDRESS__)
+#define LG_INLINE inline
+#define LG_INLINE_LAMBDA
+#else
 #define LG_INLINE inline __attribute__((always_inline))
 #define LG_INLINE_LAMBDA __attribute__((always_inline))
+#endif
 #if defined(__CUDACC__)
 #define LG_HD __host__ __device__ __forceinline__
 #define LG_HD_LARGE LG_HD
