@@ -20,10 +20,10 @@ option(LUMIGRAD_CUDA_EMULATION "Build the CUDA kernels for a processor, for test
 
 set(LUMIGRAD_CUDA_SOURCES
   runtime/cuda/core_cuda.cu
+  runtime/cuda/algorithms_cuda.cu
   surface/interpolate_cuda.cu
   surface/edge_topology_cuda.cu
   texture/mips_cuda.cu
-  splat/radix_sort_cuda.cu
   splat/forward_cuda.cu
   splat/backward_cuda.cu
 )

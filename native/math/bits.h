@@ -3,16 +3,8 @@
 
 #include <cstdint>
 
+#include "math/lanes.h"
 #include "runtime/config.h"
-
-#if defined(__AVX512F__) || defined(__AVX2__)
-#include <immintrin.h>
-#elif defined(__SSE2__) || defined(_M_X64)
-#include <emmintrin.h>
-#endif
-#if defined(_MSC_VER)
-#include <intrin.h>
-#endif
 
 namespace lg {
 
@@ -20,24 +12,8 @@ namespace lg {
 inline uint32_t equal_lanes(const int32_t* values, int32_t wanted) {
 #if defined(__AVX512F__)
   return _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(values), _mm512_set1_epi32(wanted));
-#elif defined(__AVX2__)
-  const __m256i w = _mm256_set1_epi32(wanted);
-  const __m256i lo = _mm256_cmpeq_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)), w);
-  const __m256i hi = _mm256_cmpeq_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + 8)), w);
-  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(lo))) |
-         static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(hi))) << 8;
-#elif defined(__SSE2__) || defined(_M_X64)
-  uint32_t mask = 0;
-  for (int quad = 0; quad < 4; ++quad) {
-    const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + 4 * quad));
-    const __m128 equal = _mm_castsi128_ps(_mm_cmpeq_epi32(four, _mm_set1_epi32(wanted)));
-    mask |= static_cast<uint32_t>(_mm_movemask_ps(equal)) << (4 * quad);
-  }
-  return mask;
 #else
-  uint32_t mask = 0;
-  for (int l = 0; l < 16; ++l) mask |= static_cast<uint32_t>(values[l] == wanted) << l;
-  return mask;
+  return bits_of(Lanes<int32_t>::load(values) == wanted);
 #endif
 }
 
@@ -45,17 +21,8 @@ inline uint32_t equal_lanes(const int32_t* values, int32_t wanted) {
 inline uint32_t sign_lanes(const int32_t* values) {
 #if defined(__AVX512F__)
   return _mm512_cmplt_epi32_mask(_mm512_loadu_si512(values), _mm512_setzero_si512());
-#elif defined(__SSE2__) || defined(_M_X64)
-  uint32_t mask = 0;
-  for (int quad = 0; quad < 4; ++quad) {
-    const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + 4 * quad));
-    mask |= static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(four))) << (4 * quad);
-  }
-  return mask;
 #else
-  uint32_t mask = 0;
-  for (int l = 0; l < 16; ++l) mask |= static_cast<uint32_t>(values[l] < 0) << l;
-  return mask;
+  return bits_of(Lanes<int32_t>::load(values) < 0);
 #endif
 }
 
@@ -81,38 +48,16 @@ inline uint32_t run_starts(const int32_t* ids, int count) {
 }
 
 // The position of the lowest set bit. mask must not be zero.
-inline int lowest_lane(uint32_t mask) {
-#if defined(_MSC_VER)
-  unsigned long index;
-  _BitScanForward(&index, mask);
-  return static_cast<int>(index);
-#else
-  return __builtin_ctz(mask);
-#endif
-}
+inline int lowest_lane(uint32_t mask) { return __builtin_ctz(mask); }
 
 // The lowest set bit and all above it: the lanes from the beginning of a run on. Later runs overwrite what is theirs.
 inline uint32_t lanes_from_lowest(uint32_t mask) { return mask | (0u - mask); }
 
 // The number of set bits.
-inline int count_lanes(uint32_t mask) {
-#if defined(_MSC_VER)
-  return static_cast<int>(__popcnt(mask));
-#else
-  return __builtin_popcount(mask);
-#endif
-}
+inline int count_lanes(uint32_t mask) { return __builtin_popcount(mask); }
 
 // The position of the lowest of 64 bits.
-inline int lowest_bit(uint64_t mask) {
-#if defined(_MSC_VER)
-  unsigned long index;
-  _BitScanForward64(&index, mask);
-  return static_cast<int>(index);
-#else
-  return __builtin_ctzll(mask);
-#endif
-}
+inline int lowest_bit(uint64_t mask) { return __builtin_ctzll(mask); }
 
 // The end of the run of equal values that starts at `begin`, at most `end`.
 inline int64_t run_end(const int32_t* values, int64_t begin, int64_t end) {

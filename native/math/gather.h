@@ -8,7 +8,7 @@
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
-#elif defined(__SSE2__) || defined(_M_X64)
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -16,7 +16,7 @@ namespace lg {
 
 constexpr int gather_lanes = 16;
 
-#if defined(__SSE2__) || defined(_M_X64)
+#if defined(__SSE2__)
 
 LG_HD __m128i load_record(const void* records, int64_t number) {
   return _mm_loadu_si128(static_cast<const __m128i*>(records) + number);
@@ -48,7 +48,7 @@ inline void gather_records(const void* records, const int32_t* index, int stride
   _mm512_storeu_si512(to + 16, _mm512_maskz_unpackhi_epi64(0xff, a, c));
   _mm512_storeu_si512(to + 32, _mm512_maskz_unpacklo_epi64(0xff, b, d));
   _mm512_storeu_si512(to + 48, _mm512_maskz_unpackhi_epi64(0xff, b, d));
-#elif defined(__SSE2__) || defined(_M_X64)
+#elif defined(__SSE2__)
   for (int l = 0; l < gather_lanes; l += 4) {
     __m128i rows[4];
     for (int i = 0; i < 4; ++i) rows[i] = load_record(records, index[(l + i) * stride]);

@@ -4,9 +4,10 @@
 // Comparisons give masks, which are integer lanes, all bits set where the comparison holds. Every operation is exact or
 // rounded as IEEE says, and sums have one order, so results are the same for every instruction set.
 //
-// Two traps. GCC 12 splits vectors larger than a register into scalars, hence parts of a register's size. And it keeps
+// Traps. GCC 12 splits vectors larger than a register into scalars, hence parts of a register's size. And it keeps
 // an array that a loop goes over, or that is copied as a whole, in memory; hence parts are visited without a loop and
-// loaded one by one.
+// loaded one by one. And it takes intrinsics for calls that may throw, around which nothing stays in a register; hence
+// noexcept.
 #pragma once
 
 #include <cmath>
@@ -16,6 +17,7 @@
 #include <utility>
 
 #include "math/scalar.h"
+#include "math/unrolled.h"
 #include "runtime/config.h"
 
 #if defined(__SSE2__)
@@ -32,18 +34,20 @@ constexpr int register_bytes = 32;
 constexpr int register_bytes = 16;
 #endif
 
+// SSE2 compares integers of 32 bits only.
+#if defined(__SSE2__) && !defined(__SSE4_2__)
+constexpr bool compares_64_bits = false;
+#else
+constexpr bool compares_64_bits = true;
+#endif
+
 // The integers of a floating-point type's size.
 template <class T>
 using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
-template <class Body, int... i>
-LG_INLINE void visit_parts(std::integer_sequence<int, i...>, Body&& body) {
-  (body(i), ...);
-}
-
 // a < b ? a : b and a > b ? a : b. Of these GCC makes one instruction each, but not where b is a constant.
 template <class T, class Part>
-LG_INLINE Part part_minimum(const Part& a, const Part& b) {
+LG_INLINE Part part_minimum(const Part& a, const Part& b) noexcept {
 #if defined(__AVX512F__)  // the zero-masked form: GCC 12 warns about the undefined register inside the plain one
   if constexpr (std::is_same_v<T, float> && sizeof a == 64) return _mm512_maskz_min_ps(0xffff, a, b);
 #endif
@@ -56,7 +60,7 @@ LG_INLINE Part part_minimum(const Part& a, const Part& b) {
   return a < b ? a : b;
 }
 template <class T, class Part>
-LG_INLINE Part part_maximum(const Part& a, const Part& b) {
+LG_INLINE Part part_maximum(const Part& a, const Part& b) noexcept {
 #if defined(__AVX512F__)
   if constexpr (std::is_same_v<T, float> && sizeof a == 64) return _mm512_maskz_max_ps(0xffff, a, b);
 #endif
@@ -80,10 +84,16 @@ struct Lanes {
   };
   using Part = typename Vector<T>::type;
   using Mask = Lanes<Integer<T>, N>;
+  using Scalar = T;
 
   Part part[parts];
 
   Lanes() = default;
+  Lanes(const Lanes&) = default;
+  LG_INLINE Lanes& operator=(const Lanes& a) {  // part by part, for the second trap
+    each([&](int i) LG_INLINE_LAMBDA { part[i] = a.part[i]; });
+    return *this;
+  }
   LG_INLINE Lanes(T a) {                                          // NOLINT: a scalar is meant to become lanes
     each([&](int i) LG_INLINE_LAMBDA { part[i] = a - Part{}; });  // less zero: adding it would turn -0 into 0
   }
@@ -93,7 +103,7 @@ struct Lanes {
 
   template <class Body>
   static LG_INLINE void each(Body&& body) {
-    visit_parts(std::make_integer_sequence<int, parts>{}, body);
+    unrolled<parts>(body);
   }
   template <class Body>
   static LG_INLINE Lanes make(Body&& body) {
@@ -119,6 +129,7 @@ struct Lanes {
     });
   }
   LG_INLINE T operator[](int l) const { return part[l / per_part][l % per_part]; }
+  LG_INLINE void set(int l, T a) { part[l / per_part][l % per_part] = a; }
 
 #define LG_LANES_BINARY(op)                                                      \
   friend LG_INLINE Lanes operator op(const Lanes& a, const Lanes& b) {           \
@@ -150,9 +161,15 @@ struct Lanes {
     return make([&](int i) LG_INLINE_LAMBDA { return part[i] << bits; });
   }
   // a & !b of masks, as one comparison of -1 and 0: of a negated comparison GCC makes an unordered one, which takes
-  // NEON five instructions.
+  // NEON five instructions. With AVX-512 that is what should be; there it would compare mask registers bit by bit.
   friend LG_INLINE Lanes without(const Lanes& a, const Lanes& b) {
-    return make([&](int i) LG_INLINE_LAMBDA { return (Part)(a.part[i] < b.part[i]); });
+    return make([&](int i) LG_INLINE_LAMBDA {
+      if constexpr (register_bytes < 64 && (sizeof(T) == 4 || compares_64_bits)) {
+        return (Part)(a.part[i] < b.part[i]);
+      } else {
+        return a.part[i] & ~b.part[i];
+      }
+    });
   }
   LG_INLINE Lanes& operator+=(const Lanes& b) { return *this = *this + b; }
   LG_INLINE Lanes& operator-=(const Lanes& b) { return *this = *this - b; }
@@ -168,9 +185,16 @@ struct Lanes {
     });
   }
   friend LG_INLINE Lanes select(const Mask& m, const Lanes& yes, const Lanes& no) {
-    return make([&](int i) LG_INLINE_LAMBDA { return m.part[i] ? yes.part[i] : no.part[i]; });
+    return make([&](int i) LG_INLINE_LAMBDA {
+      if constexpr (sizeof(T) == 8 && !compares_64_bits) {
+        using Bits = typename Mask::Part;
+        return (Part)((m.part[i] & (Bits)yes.part[i]) | (~m.part[i] & (Bits)no.part[i]));
+      } else {
+        return m.part[i] ? yes.part[i] : no.part[i];
+      }
+    });
   }
-  // b where either is no number
+  // b where either is no number.
   friend LG_INLINE Lanes minimum(const Lanes& a, const Lanes& b) {
     return make([&](int i) LG_INLINE_LAMBDA { return part_minimum<T>(a.part[i], b.part[i]); });
   }
@@ -223,7 +247,9 @@ LG_INLINE auto values_of(const Part& part, std::integer_sequence<int, i...>) {
 // Halves are added up until one value is left.
 template <class T, int N>
 LG_INLINE T sum(const Lanes<T, N>& a) {
-  if constexpr (N == 4) {
+  if constexpr (N == 2) {
+    return a[0] + a[1];
+  } else if constexpr (N == 4) {
     return (a[0] + a[2]) + (a[1] + a[3]);
   } else {
     Lanes<T, N / 2> low, high;
@@ -252,37 +278,44 @@ LG_INLINE Lanes<Integer<T>, N> mask_of(uint32_t bits) {
   const auto each_bit = lane_bits<Integer<T>, N>();
   return (Lanes<Integer<T>, N>(static_cast<Integer<T>>(bits)) & each_bit) == each_bit;
 }
-template <class T, int N>
-LG_INLINE uint32_t part_bits(const typename Lanes<T, N>::Part& part) {
-  using L = Lanes<T, N>;
 #if defined(__SSE2__)
+template <class T, int N>
+LG_INLINE uint32_t part_bits(const typename Lanes<T, N>::Part& part) noexcept {
+  constexpr int bytes = Lanes<T, N>::bytes;
+  constexpr bool words = sizeof(T) == 4;
 #if defined(__AVX512F__)
-  if constexpr (L::bytes == 64 && sizeof(T) == 4) return _mm512_movepi32_mask((__m512i)part);
-  if constexpr (L::bytes == 64 && sizeof(T) == 8) return _mm512_movepi64_mask((__m512i)part);
+  if constexpr (bytes == 64 && words) return _mm512_movepi32_mask((__m512i)part);
+  if constexpr (bytes == 64 && !words) return _mm512_movepi64_mask((__m512i)part);
 #endif
 #if defined(__AVX2__)
-  if constexpr (L::bytes == 32 && sizeof(T) == 4) return static_cast<uint32_t>(_mm256_movemask_ps((__m256)part));
-  if constexpr (L::bytes == 32 && sizeof(T) == 8) return static_cast<uint32_t>(_mm256_movemask_pd((__m256d)part));
+  if constexpr (bytes == 32 && words) return static_cast<uint32_t>(_mm256_movemask_ps((__m256)part));
+  if constexpr (bytes == 32 && !words) return static_cast<uint32_t>(_mm256_movemask_pd((__m256d)part));
 #endif
-  if constexpr (L::bytes == 16 && sizeof(T) == 4) return static_cast<uint32_t>(_mm_movemask_ps((__m128)part));
-  if constexpr (L::bytes == 16 && sizeof(T) == 8) return static_cast<uint32_t>(_mm_movemask_pd((__m128d)part));
-#else
-  uint32_t bits = 0;
-  for (int l = 0; l < L::per_part; ++l) bits |= static_cast<uint32_t>(part[l] & T(1)) << l;
-  return bits;
-#endif
+  if constexpr (bytes == 16 && words) return static_cast<uint32_t>(_mm_movemask_ps((__m128)part));
+  if constexpr (bytes == 16 && !words) return static_cast<uint32_t>(_mm_movemask_pd((__m128d)part));
 }
+#endif
 template <class T, int N>
 LG_INLINE uint32_t bits_of(const Lanes<T, N>& mask) {
+#if defined(__SSE2__)
   uint32_t bits = 0;
   mask.each([&](int i) LG_INLINE_LAMBDA { bits |= part_bits<T, N>(mask.part[i]) << (i * mask.per_part); });
   return bits;
+#else
+  return static_cast<uint32_t>(sum(mask & lane_bits<T, N>()));
+#endif
 }
 template <class T, int N>
 LG_INLINE bool any(const Lanes<T, N>& mask) {
   typename Lanes<T, N>::Part all{};
   mask.each([&](int i) LG_INLINE_LAMBDA { all |= mask.part[i]; });
+#if defined(__SSE2__)
   return part_bits<T, N>(all) != 0;
+#else
+  uint64_t halves[2];
+  std::memcpy(halves, &all, sizeof halves);
+  return (halves[0] | halves[1]) != 0;
+#endif
 }
 
 }  // namespace lg

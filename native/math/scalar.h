@@ -11,21 +11,31 @@
 
 namespace lg {
 
-// What a comparison of values gives.
+// Of a value type V: what a comparison gives, integers of as many lanes, and the type of one lane.
 template <class V>
-struct MaskType {
-  using type = typename V::Mask;
+struct ValueType {
+  using Mask = typename V::Mask;
+  using Index = typename V::Mask;
+  using Scalar = typename V::Scalar;
 };
 template <>
-struct MaskType<float> {
-  using type = bool;
+struct ValueType<float> {
+  using Mask = bool;
+  using Index = int32_t;
+  using Scalar = float;
 };
 template <>
-struct MaskType<double> {
-  using type = bool;
+struct ValueType<double> {
+  using Mask = bool;
+  using Index = int32_t;
+  using Scalar = double;
 };
 template <class V>
-using MaskOf = typename MaskType<V>::type;
+using MaskOf = typename ValueType<V>::Mask;
+template <class V>
+using IndexOf = typename ValueType<V>::Index;
+template <class V>
+using ScalarOf = typename ValueType<V>::Scalar;
 
 template <class T>
 using IfNumber = std::enable_if_t<std::is_arithmetic_v<T>, T>;

@@ -9,9 +9,12 @@
 // compiler many minutes and gigabytes.
 #if defined(__SANITIZE_ADDRESS__)
 #define LG_INLINE inline
-#define LG_INLINE_LAMBDA
 #else
 #define LG_INLINE inline __attribute__((always_inline))
+#endif
+#if defined(__CUDACC__) || defined(__SANITIZE_ADDRESS__)
+#define LG_INLINE_LAMBDA
+#else
 #define LG_INLINE_LAMBDA __attribute__((always_inline))
 #endif
 #if defined(__CUDACC__)

@@ -4,9 +4,8 @@
 #include "lumigrad.h"
 #include "runtime/status.h"
 
-#if defined(_MSC_VER) && defined(_M_X64)
-#include <immintrin.h>
-#include <intrin.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 namespace lg {
@@ -14,28 +13,19 @@ namespace {
 
 thread_local char last_error[256] = "";
 
-#if defined(_MSC_VER) && defined(_M_X64)
+#if defined(__x86_64__)
+// Asked of the processor itself: __builtin_cpu_supports() needs a runtime library that clang-cl does not link.
 const char* best_isa() {
-  int info[4];
-  __cpuid(info, 1);
-  const bool os_saves_vectors = (info[2] & (1 << 27)) != 0;
-  if (!os_saves_vectors) return "portable";
-  const unsigned long long saved = _xgetbv(0);
-  __cpuidex(info, 7, 0);
-  const int avx512 = (1 << 16) | (1 << 17) | (1 << 28) | (1 << 30) | (1 << 31);  // F, DQ, CD, BW, VL
-  if ((saved & 0xe6) == 0xe6 && (info[1] & avx512) == avx512) return "avx512";
-  if ((saved & 0x6) == 0x6 && (info[1] & (1 << 5))) return "avx2";
-  return "portable";
-}
-#elif (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
-const char* best_isa() {
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-                    __builtin_cpu_supports("bmi2");
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512cd");
-  return avx2 && avx512 ? "avx512" : avx2 ? "avx2" : "portable";
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return "portable";
+  const bool fma = (c & bit_FMA) != 0;
+  unsigned saved, high;  // registers that the system saves
+  __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return "portable";
+  constexpr unsigned avx2 = bit_AVX2 | bit_BMI | bit_BMI2;
+  constexpr unsigned avx512 = bit_AVX512F | bit_AVX512DQ | bit_AVX512CD | bit_AVX512BW | bit_AVX512VL;
+  if (!fma || (saved & 0x6) != 0x6 || (b & avx2) != avx2) return "portable";
+  return (saved & 0xe6) == 0xe6 && (b & avx512) == avx512 ? "avx512" : "avx2";
 }
 #else
 const char* best_isa() { return "portable"; }

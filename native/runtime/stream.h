@@ -12,7 +12,7 @@
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define LG_HAS_STREAMS 1
-#elif defined(__SSE2__) || defined(_M_X64)
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #define LG_HAS_STREAMS 1
 #else

@@ -12,9 +12,6 @@
 #include "lumigrad.h"
 #include "runtime/stream.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
-#include <immintrin.h>
-#endif
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
@@ -23,8 +20,8 @@ namespace lg {
 namespace {
 
 void relax() {
-#if defined(__x86_64__) || defined(_M_X64)
-  _mm_pause();
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
 #else
   std::this_thread::yield();
 #endif

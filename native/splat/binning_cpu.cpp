@@ -2,7 +2,7 @@
 //
 // Both go by chunks that the input alone fixes: count, sum up, place. The lists come out the same for any number of
 // threads.
-#include "splat/binning.h"
+#include "splat/bins_cpu.h"
 
 #include <algorithm>
 #include <utility>
@@ -82,85 +82,125 @@ void for_tiles(const Tiles& tiles, const Bound& bound, Body&& body) {
 }
 
 // The sorted primitives of a view, cut into chunks for placing.
-struct Sorted {
-  Buffer<Keyed> primitive;
+struct SortedView {
+  Buffer<Keyed> sorted;
   int64_t count, chunk;
+  std::vector<int32_t> counts;  // [chunk][tile]: of entries; then where in its tile's list each chunk begins
+  std::vector<int64_t> pairs;   // [chunk]: primitive-tile pairs; then those before it
+
   int64_t chunks() const { return divide_up(count, chunk); }
-  int64_t end(int64_t c) const { return std::min(count, (c + 1) * chunk); }
+
+  // Calls body(primitive) for those of a chunk. bounds: of the view.
+  template <class Body>
+  void for_chunk(int64_t c, const Bound* bounds, Body&& body) const {
+    const int64_t end = std::min(count, (c + 1) * chunk);
+    for (int64_t i = c * chunk; i < end; ++i) {
+      if (i + 16 < end) LG_PREFETCH(bounds + sorted[i + 16].primitive);
+      body(sorted[i].primitive);
+    }
+  }
+};
+
+class Binning {
+ public:
+  Binning(int threads, const Tiles& tiles, int64_t primitives, const Bound* bounds, bool with_slots)
+      : threads_(threads),
+        tiles_(tiles),
+        primitives_(primitives),
+        bounds_(bounds),
+        with_slots_(with_slots),
+        views_(static_cast<size_t>(tiles.views)) {}
+
+  Bins run(const uint32_t* keys) {
+    bins_.begin = Buffer<int64_t>(tiles_.count() + 1);
+    if (with_slots_) {
+      bins_.first = Buffer<int64_t>(tiles_.views * primitives_);
+      bins_.count = Buffer<int32_t>(tiles_.views * primitives_);
+      std::fill_n(bins_.count.data(), tiles_.views * primitives_, 0);
+    }
+    for (int64_t v = 0; v < tiles_.views; ++v) count(v, keys + v * primitives_);
+    sum_up();
+    for (int64_t v = 0; v < tiles_.views; ++v) place(v);
+    return std::move(bins_);
+  }
+
+ private:
+  const Bound* bounds_of(int64_t v) const { return bounds_ + v * primitives_; }
+
+  // Sorts a view's primitives and counts what tiles each chunk of them meets.
+  void count(int64_t v, const uint32_t* keys) {
+    SortedView& view = views_[v];
+    view.count = sorted_primitives(threads_, keys, primitives_, &view.sorted);
+    view.chunk = std::max<int64_t>(1024, divide_up(view.count, 64));
+    view.counts.assign(static_cast<size_t>(view.chunks() * tiles_.per_view()), 0);
+    view.pairs.assign(static_cast<size_t>(view.chunks()), 0);
+    parallel_for(threads_, view.chunks(), [&](int64_t c, int) {
+      int32_t* counts = view.counts.data() + c * tiles_.per_view();
+      int64_t pairs = 0;
+      view.for_chunk(c, bounds_of(v), [&](int32_t primitive) {
+        int32_t touched = 0;
+        for_tiles(tiles_, bounds_of(v)[primitive], [&](int64_t tile) {
+          ++counts[tile];
+          ++touched;
+        });
+        if (with_slots_) bins_.count[v * primitives_ + primitive] = touched;
+        pairs += touched;
+      });
+      view.pairs[c] = pairs;
+    });
+  }
+
+  // From counts to beginnings.
+  void sum_up() {
+    int64_t entries = 0, pairs = 0;
+    for (int64_t v = 0; v < tiles_.views; ++v) {
+      SortedView& view = views_[v];
+      for (int64_t& of_chunk : view.pairs) pairs += std::exchange(of_chunk, pairs);
+      for (int64_t tile = 0; tile < tiles_.per_view(); ++tile) {
+        int32_t sum = 0;
+        for (int64_t c = 0; c < view.chunks(); ++c) {
+          sum += std::exchange(view.counts[c * tiles_.per_view() + tile], sum);
+        }
+        bins_.begin[v * tiles_.per_view() + tile] = entries;
+        entries += sum;
+      }
+    }
+    bins_.begin[tiles_.count()] = entries;
+    bins_.entry = Buffer<int32_t>(entries);
+    if (with_slots_) bins_.slot = Buffer<int64_t>(entries);
+  }
+
+  void place(int64_t v) {
+    SortedView& view = views_[v];
+    parallel_for(threads_, view.chunks(), [&](int64_t c, int) {
+      int32_t* next = view.counts.data() + c * tiles_.per_view();
+      const int64_t* begin = bins_.begin.data() + v * tiles_.per_view();
+      int64_t pair = view.pairs[c];
+      view.for_chunk(c, bounds_of(v), [&](int32_t primitive) {
+        if (with_slots_) bins_.first[v * primitives_ + primitive] = pair;
+        for_tiles(tiles_, bounds_of(v)[primitive], [&](int64_t tile) {
+          const int64_t slot = begin[tile] + next[tile]++;
+          bins_.entry[slot] = primitive;
+          if (with_slots_) bins_.slot[pair++] = slot;
+        });
+      });
+    });
+  }
+
+  const int threads_;
+  const Tiles& tiles_;
+  const int64_t primitives_;
+  const Bound* bounds_;
+  const bool with_slots_;
+  std::vector<SortedView> views_;
+  Bins bins_;
 };
 
 }  // namespace
 
 Bins make_bins(int threads, const Tiles& tiles, int64_t primitives, const Bound* bounds, const uint32_t* keys,
                bool with_slots) {
-  Bins bins;
-  const int64_t per_view = tiles.per_view();
-  bins.begin = Buffer<int64_t>(tiles.count() + 1);
-  std::vector<Sorted> views(static_cast<size_t>(tiles.views));
-  std::vector<std::vector<int32_t>> counts(views.size());  // [chunk][tile]
-  std::vector<std::vector<int64_t>> pairs(views.size());   // [chunk]: primitive-tile pairs
-  if (with_slots) {
-    bins.first = Buffer<int64_t>(tiles.views * primitives);
-    bins.count = Buffer<int32_t>(tiles.views * primitives);
-    std::fill_n(bins.count.data(), tiles.views * primitives, 0);
-  }
-  int64_t total = 0, total_pairs = 0;
-  for (int64_t v = 0; v < tiles.views; ++v) {
-    Sorted& sorted = views[v];
-    sorted.count = sorted_primitives(threads, keys + v * primitives, primitives, &sorted.primitive);
-    sorted.chunk = std::max<int64_t>(1024, divide_up(sorted.count, 64));
-    counts[v].assign(static_cast<size_t>(sorted.chunks() * per_view), 0);
-    pairs[v].assign(static_cast<size_t>(sorted.chunks()), 0);
-    parallel_for(threads, sorted.chunks(), [&](int64_t c, int) {
-      int32_t* count = counts[v].data() + c * per_view;
-      int64_t sum = 0;
-      for (int64_t i = c * sorted.chunk; i < sorted.end(c); ++i) {
-        const int64_t p = v * primitives + sorted.primitive[i].primitive;
-        if (i + 16 < sorted.end(c)) LG_PREFETCH(bounds + v * primitives + sorted.primitive[i + 16].primitive);
-        int32_t touched = 0;
-        for_tiles(tiles, bounds[p], [&](int64_t tile) {
-          ++count[tile];
-          ++touched;
-        });
-        if (with_slots) bins.count[p] = touched;
-        sum += touched;
-      }
-      pairs[v][c] = sum;
-    });
-    for (int64_t tile = 0; tile < per_view; ++tile) {
-      bins.begin[v * per_view + tile] = total;
-      for (int64_t c = 0; c < sorted.chunks(); ++c) total += counts[v][c * per_view + tile];
-    }
-  }
-  bins.begin[tiles.count()] = total;
-  bins.entry = Buffer<int32_t>(total);
-  if (with_slots) bins.slot = Buffer<int64_t>(total);
-  for (int64_t v = 0; v < tiles.views; ++v) {
-    const Sorted& sorted = views[v];
-    for (int64_t c = 0; c < sorted.chunks(); ++c) total_pairs += std::exchange(pairs[v][c], total_pairs);
-    // From counts to where in its tile's list each chunk begins.
-    for (int64_t tile = 0; tile < per_view; ++tile) {
-      int32_t sum = 0;
-      for (int64_t c = 0; c < sorted.chunks(); ++c) sum += std::exchange(counts[v][c * per_view + tile], sum);
-    }
-    parallel_for(threads, sorted.chunks(), [&](int64_t c, int) {
-      int32_t* next = counts[v].data() + c * per_view;
-      const int64_t* begin = bins.begin.data() + v * per_view;
-      int64_t pair = pairs[v][c];
-      for (int64_t i = c * sorted.chunk; i < sorted.end(c); ++i) {
-        const int32_t primitive = sorted.primitive[i].primitive;
-        const int64_t p = v * primitives + primitive;
-        if (i + 16 < sorted.end(c)) LG_PREFETCH(bounds + v * primitives + sorted.primitive[i + 16].primitive);
-        if (with_slots) bins.first[p] = pair;
-        for_tiles(tiles, bounds[p], [&](int64_t tile) {
-          const int64_t slot = begin[tile] + next[tile]++;
-          bins.entry[slot] = primitive;
-          if (with_slots) bins.slot[pair++] = slot;
-        });
-      }
-    });
-  }
-  return bins;
+  return Binning(threads, tiles, primitives, bounds, with_slots).run(keys);
 }
 
 }  // namespace splat

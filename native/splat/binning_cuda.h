@@ -1,8 +1,8 @@
 // Which primitives a tile has to composite, front to back, on CUDA.
 #pragma once
 
-#include "runtime/cuda/launch.h"
-#include "splat/radix_sort_cuda.h"
+#include "math/divide_up.h"
+#include "runtime/cuda/algorithms.h"
 #include "splat/scene.h"
 
 namespace lg {
@@ -22,7 +22,7 @@ struct TileLists {
   const uint32_t* ranks;        // tile by tile
   const uint32_t *begin, *end;  // [tiles]: which of them
   const uint32_t* listed;
-  const uint32_t* largest_opacity;  // as bits of a float
+  const uint32_t* max_opacity;  // as bits of a float
   int64_t count, across, per_view;
 };
 
@@ -37,14 +37,15 @@ class BinningPass {
   int64_t tiles() const { return views_ * per_view(); }
 
  private:
+  void list_all(Queue& queue, int64_t primitives);
   int64_t per_view() const { return across_ * divide_up(height_, cuda_tile); }
 
   int64_t items_, views_, height_, width_, across_;
-  SortBuffers by_depth_{}, by_tile_{};
+  PairSort by_depth_, by_tile_;
+  RunningSum pairs_before_;
   Bound* bounds_ = nullptr;
   uint32_t *tile_counts_ = nullptr, *begin_ = nullptr, *end_ = nullptr;
-  uint64_t* chunk_sums_ = nullptr;
-  uint32_t* numbers_ = nullptr;  // listed, pairs, largest opacity
+  uint32_t* numbers_ = nullptr;  // listed, pairs, max_opacity
 };
 
 // Items and tiles are counted with 31 bits.

@@ -1,12 +1,55 @@
-// What blending makes of a call's images, and the numbers that it goes by.
+// The rules that samples are blended by, and a call's images.
 #pragma once
 
 #include <cstdint>
 
-#include "splat/scene.h"
+#include "math/scalar.h"
+#include "splat/depth_measure.h"
 
 namespace lg {
 namespace splat {
+
+enum class Blend : int32_t { alpha, softmax, normalised, nearest };  // as in lumigrad.h
+
+struct Settings {
+  double max_alpha, min_alpha, stop, min_depth, max_depth, merge;
+  int64_t max_contributors;  // of a pixel, or 0 for any number
+};
+
+// Below the smallest step of T: an opaque primitive leaves this much, so that the reverse pass can divide by it.
+template <class T>
+constexpr T min_rest() {
+  return sizeof(T) == 4 ? T(1e-7) : T(1e-14);
+}
+constexpr double background_exponent = 1e-6;
+constexpr double min_sum = 1e-4;  // what normalised weights are divided by at least
+
+// What is added to a softmax in float by spheres of this weight, all together, is lost in rounding.
+template <class T>
+constexpr double negligible() {
+  return sizeof(T) == 4 ? 1e-9 : 1e-18;
+}
+
+// The settings in the type of the values.
+template <class T>
+struct Rules {
+  T max_alpha, min_alpha, stop, min_depth, inverse_range, merge, max_contributors;
+  bool counts;              // contributors, as these are limited or listed
+  bool median;              // is wanted
+  DepthMeasure<T> measure;  // of surfels
+
+  Rules(const Settings& s, bool lists, bool wants_median)
+      : max_alpha(T(s.max_alpha)),
+        min_alpha(T(s.min_alpha)),
+        stop(s.stop > 0 ? T(s.stop) : min_rest<T>() * min_rest<T>() * min_rest<T>()),
+        min_depth(T(s.min_depth)),
+        inverse_range(T(1 / (s.max_depth - s.min_depth))),
+        merge(T(s.merge)),
+        max_contributors(T(s.max_contributors)),
+        counts(lists || s.max_contributors > 0),
+        median(wants_median),
+        measure(s.min_depth, s.max_depth) {}
+};
 
 template <class T>
 struct Images {
@@ -20,24 +63,6 @@ struct Images {
   T* state;       // [.., 2], for the backward pass: transmittance (of surfels, also mean depth); exponent, sum; sum
   int32_t* last;  // place in its tile's list of a pixel's last contributor, -1 for none
 };
-
-// Below the smallest step of T: an opaque primitive leaves this much, so that the reverse pass can divide by it.
-template <class T>
-constexpr T least_rest() {
-  return sizeof(T) == 4 ? T(1e-7) : T(1e-14);
-}
-template <class T>
-LG_HD T stop_below(const Settings& settings) {
-  return settings.stop > 0 ? T(settings.stop) : least_rest<T>() * least_rest<T>() * least_rest<T>();
-}
-constexpr double background_exponent = 1e-6;
-constexpr double least_sum = 1e-4;  // what normalised weights are divided by at least
-
-// What is added to a softmax in float by spheres of this weight, all together, is lost in rounding.
-template <class T>
-constexpr double negligible() {
-  return sizeof(T) == 4 ? 1e-9 : 1e-18;
-}
 
 template <class T>
 struct ImageGradients {

@@ -10,26 +10,26 @@ namespace lg {
 namespace splat {
 
 // Axes x right, y down, z into the scene.
-struct Lens {
-  double turn[9], shift[3];  // world to camera
+struct View {
+  double rotation[9], translation[3];  // world to camera
   double fx, fy, cx, cy, width, height, blur, near, far;
   bool orthographic;
 };
 
-// view [views, 4, 4], intrinsics [views, 4]; settings: height, width, blur, near, far, whether it is orthographic.
+// matrix [views, 4, 4], intrinsics [views, 4]; settings: height, width, blur, near, far, whether it is orthographic.
 template <class T>
-LG_HD Lens lens_of(const T* view, const T* intrinsics, const double* settings, int64_t v) {
-  Lens lens;
+LG_HD View view_of(const T* matrix, const T* intrinsics, const double* settings, int64_t v) {
+  View view;
   for (int i = 0; i < 3; ++i) {
     const double sign = i == 0 ? 1 : -1;  // from x right, y up, looking along -z
-    for (int k = 0; k < 3; ++k) lens.turn[3 * i + k] = sign * double(view[16 * v + 4 * i + k]);
-    lens.shift[i] = sign * double(view[16 * v + 4 * i + 3]);
+    for (int k = 0; k < 3; ++k) view.rotation[3 * i + k] = sign * double(matrix[16 * v + 4 * i + k]);
+    view.translation[i] = sign * double(matrix[16 * v + 4 * i + 3]);
   }
-  lens.fx = intrinsics[4 * v], lens.fy = intrinsics[4 * v + 1], lens.cx = intrinsics[4 * v + 2];
-  lens.cy = intrinsics[4 * v + 3];
-  lens.height = settings[0], lens.width = settings[1], lens.blur = settings[2], lens.near = settings[3];
-  lens.far = settings[4], lens.orthographic = settings[5] != 0;
-  return lens;
+  view.fx = intrinsics[4 * v], view.fy = intrinsics[4 * v + 1], view.cx = intrinsics[4 * v + 2];
+  view.cy = intrinsics[4 * v + 3];
+  view.height = settings[0], view.width = settings[1], view.blur = settings[2], view.near = settings[3];
+  view.far = settings[4], view.orthographic = settings[5] != 0;
+  return view;
 }
 
 constexpr double compensation_floor = 0.005;
@@ -39,7 +39,8 @@ struct ProjectedGaussian {
   double xy[2], conic[3], depth, compensation;
 };
 
-// What forward and reverse both need. r: rotation of the unit quaternion; m = r diag(scale); q = turn m; h = J q.
+// What forward and reverse both need. r: rotation of the unit quaternion; m = r diag(scale); q: the view's rotation
+// times m; h = J q.
 struct GaussianOnScreen {
   double p[3], unit[4], length, r[9], m[9], q[9], h[6], j[4], t[2];  // j: J00, J02, J11, J12; t: x/z and y/z as used
   double a, b, c, det, ratio;
@@ -68,29 +69,29 @@ LG_HD double kept_inside(double value, double f, double centre, double side, boo
 
 // False where the Gaussian is not to be drawn.
 template <class T>
-LG_HD bool place_gaussian(const Lens& lens, const T* mean, const T* quat, const T* scale, GaussianOnScreen* g) {
+LG_HD bool place_gaussian(const View& view, const T* mean, const T* quat, const T* scale, GaussianOnScreen* g) {
   double finite = 0;
   for (int k = 0; k < 3; ++k) {
-    const double* row = lens.turn + 3 * k;
-    g->p[k] = row[0] * double(mean[0]) + row[1] * double(mean[1]) + row[2] * double(mean[2]) + lens.shift[k];
+    const double* row = view.rotation + 3 * k;
+    g->p[k] = row[0] * double(mean[0]) + row[1] * double(mean[1]) + row[2] * double(mean[2]) + view.translation[k];
     finite += double(mean[k]) + double(scale[k]);
   }
   finite += double(quat[0]) + double(quat[1]) + double(quat[2]) + double(quat[3]);
   const double z = g->p[2];
-  if (!(z > lens.near && z < lens.far) || finite - finite != 0) return false;
+  if (!(z > view.near && z < view.far) || finite - finite != 0) return false;
   g->length = 0;
   for (int k = 0; k < 4; ++k) g->length += double(quat[k]) * double(quat[k]);
   g->length = std::sqrt(g->length);
   for (int k = 0; k < 4; ++k) g->unit[k] = g->length > 0 ? double(quat[k]) / g->length : double(k == 0);
   rotation_of(g->unit, g->r);
   for (int i = 0; i < 9; ++i) g->m[i] = g->r[i] * double(scale[i % 3]);
-  multiply(lens.turn, g->m, g->q);
-  if (lens.orthographic) {
-    g->j[0] = lens.fx, g->j[2] = lens.fy, g->j[1] = g->j[3] = 0;
+  multiply(view.rotation, g->m, g->q);
+  if (view.orthographic) {
+    g->j[0] = view.fx, g->j[2] = view.fy, g->j[1] = g->j[3] = 0;
   } else {
-    g->t[0] = kept_inside(g->p[0] / z, lens.fx, lens.cx, lens.width, &g->inside[0]);
-    g->t[1] = kept_inside(g->p[1] / z, lens.fy, lens.cy, lens.height, &g->inside[1]);
-    g->j[0] = lens.fx / z, g->j[1] = -lens.fx * g->t[0] / z, g->j[2] = lens.fy / z, g->j[3] = -lens.fy * g->t[1] / z;
+    g->t[0] = kept_inside(g->p[0] / z, view.fx, view.cx, view.width, &g->inside[0]);
+    g->t[1] = kept_inside(g->p[1] / z, view.fy, view.cy, view.height, &g->inside[1]);
+    g->j[0] = view.fx / z, g->j[1] = -view.fx * g->t[0] / z, g->j[2] = view.fy / z, g->j[3] = -view.fy * g->t[1] / z;
   }
   for (int k = 0; k < 3; ++k) {
     g->h[k] = g->j[0] * g->q[k] + g->j[1] * g->q[6 + k];
@@ -99,19 +100,19 @@ LG_HD bool place_gaussian(const Lens& lens, const T* mean, const T* quat, const 
   const double* h = g->h;
   const double a = h[0] * h[0] + h[1] * h[1] + h[2] * h[2], c = h[3] * h[3] + h[4] * h[4] + h[5] * h[5];
   g->b = h[0] * h[3] + h[1] * h[4] + h[2] * h[5];
-  g->a = a + lens.blur, g->c = c + lens.blur;
+  g->a = a + view.blur, g->c = c + view.blur;
   g->det = g->a * g->c - g->b * g->b;
   g->ratio = (a * c - g->b * g->b) / g->det;
   return g->det > 0 && g->det - g->det == 0;
 }
 
 template <class T>
-LG_HD bool project_gaussian(const Lens& lens, const T* mean, const T* quat, const T* scale, ProjectedGaussian* out) {
+LG_HD bool project_gaussian(const View& view, const T* mean, const T* quat, const T* scale, ProjectedGaussian* out) {
   GaussianOnScreen g{};
-  if (!place_gaussian(lens, mean, quat, scale, &g)) return false;
-  const double over = lens.orthographic ? 1 : 1 / g.p[2];
-  out->xy[0] = lens.fx * g.p[0] * over + lens.cx;
-  out->xy[1] = lens.fy * g.p[1] * over + lens.cy;
+  if (!place_gaussian(view, mean, quat, scale, &g)) return false;
+  const double over = view.orthographic ? 1 : 1 / g.p[2];
+  out->xy[0] = view.fx * g.p[0] * over + view.cx;
+  out->xy[1] = view.fy * g.p[1] * over + view.cy;
   out->conic[0] = g.c / g.det, out->conic[1] = -g.b / g.det, out->conic[2] = g.a / g.det;
   out->depth = g.p[2];
   out->compensation =
@@ -122,13 +123,13 @@ LG_HD bool project_gaussian(const Lens& lens, const T* mean, const T* quat, cons
 struct GaussianGradient {
   double mean[3], quat[4], scale[3];
 };
-// Sums over Gaussians: of the rows of turn and of shift, and of fx, fy, cx, cy.
-struct LensGradient {
-  double turn[9], shift[3], lens[4];
+// Sums over Gaussians: of the rows of rotation and of translation, and of fx, fy, cx, cy.
+struct ViewGradient {
+  double rotation[9], translation[3], intrinsics[4];
 };
 
 // From the conic's and the compensation's gradients to those of the covariance on the screen: of a, b, c.
-LG_HD void pull_covariance(const Lens& lens, const GaussianOnScreen& g, const ProjectedGaussian& grad, double* out) {
+LG_HD void pull_covariance(const View& view, const GaussianOnScreen& g, const ProjectedGaussian& grad, double* out) {
   const double ka = g.c / g.det, kb = -g.b / g.det, kc = g.a / g.det;
   const double ga = grad.conic[0], gb = 0.5 * grad.conic[1], gc = grad.conic[2];
   // - K G K, of symmetric matrices
@@ -138,9 +139,9 @@ LG_HD void pull_covariance(const Lens& lens, const GaussianOnScreen& g, const Pr
   out[2] = -(y0 * kb + y1 * kc);
   if (g.ratio > compensation_floor * compensation_floor) {
     const double k = 0.5 * grad.compensation / (std::sqrt(g.ratio) * g.det);
-    out[0] += k * (g.c - lens.blur - g.ratio * g.c);
+    out[0] += k * (g.c - view.blur - g.ratio * g.c);
     out[1] += k * (-2 * g.b + 2 * g.ratio * g.b);
-    out[2] += k * (g.a - lens.blur - g.ratio * g.a);
+    out[2] += k * (g.a - view.blur - g.ratio * g.a);
   }
 }
 
@@ -173,13 +174,10 @@ LG_HD void pull_rotation(const GaussianOnScreen& g, const double* gr, double* gr
   for (int k = 0; k < 4; ++k) grad_quat[k] = (u[k] - g.unit[k] * along) / g.length;
 }
 
-template <class T>
-LG_HD bool pull_gaussian(const Lens& lens, const T* mean, const T* quat, const T* scale, const ProjectedGaussian& grad,
-                         GaussianGradient* out, LensGradient* sum) {
-  GaussianOnScreen g{};
-  if (!place_gaussian(lens, mean, quat, scale, &g)) return false;
-  double cov[3], gh[6], gj[4] = {0, 0, 0, 0}, gq[9], gp[3] = {0, 0, grad.depth};
-  pull_covariance(lens, g, grad, cov);
+// From the covariance's gradients (a, b, c) to those of the Jacobian's four entries (j) and of q.
+LG_HD void pull_spread(const GaussianOnScreen& g, const double* cov, double* gj, double* gq) {
+  double gh[6];
+  for (int k = 0; k < 4; ++k) gj[k] = 0;
   for (int k = 0; k < 3; ++k) {
     gh[k] = 2 * cov[0] * g.h[k] + cov[1] * g.h[3 + k];
     gh[3 + k] = cov[1] * g.h[k] + 2 * cov[2] * g.h[3 + k];
@@ -191,35 +189,49 @@ LG_HD bool pull_gaussian(const Lens& lens, const T* mean, const T* quat, const T
     gq[3 + k] = g.j[2] * gh[3 + k];
     gq[6 + k] = g.j[1] * gh[k] + g.j[3] * gh[3 + k];
   }
-  double* gl = sum->lens;
-  gl[2] += grad.xy[0];
-  gl[3] += grad.xy[1];
-  if (lens.orthographic) {
-    gl[0] += gj[0] + grad.xy[0] * g.p[0];
-    gl[1] += gj[2] + grad.xy[1] * g.p[1];
-    gp[0] += grad.xy[0] * lens.fx;
-    gp[1] += grad.xy[1] * lens.fy;
-  } else {
-    const double z = g.p[2];
-    pull_axis(gj[0], gj[1], g.p[0], z, lens.fx, g.t[0], g.inside[0], &gp[0], &gp[2], &gl[0], &gl[2]);
-    pull_axis(gj[2], gj[3], g.p[1], z, lens.fy, g.t[1], g.inside[1], &gp[1], &gp[2], &gl[1], &gl[3]);
-    gl[0] += grad.xy[0] * g.p[0] / z;
-    gl[1] += grad.xy[1] * g.p[1] / z;
-    gp[0] += grad.xy[0] * lens.fx / z;
-    gp[1] += grad.xy[1] * lens.fy / z;
-    gp[2] -= (grad.xy[0] * lens.fx * g.p[0] + grad.xy[1] * lens.fy * g.p[1]) / (z * z);
+}
+
+// From the Jacobian's and the place's gradients to those of the place before the camera and, added, of fx, fy, cx, cy.
+LG_HD void pull_place(const View& view, const GaussianOnScreen& g, const double* gj, const double* gxy, double* gp,
+                      double* gl) {
+  gl[2] += gxy[0];
+  gl[3] += gxy[1];
+  if (view.orthographic) {
+    gl[0] += gj[0] + gxy[0] * g.p[0];
+    gl[1] += gj[2] + gxy[1] * g.p[1];
+    gp[0] += gxy[0] * view.fx;
+    gp[1] += gxy[1] * view.fy;
+    return;
   }
-  double gr[9];
+  const double z = g.p[2];
+  pull_axis(gj[0], gj[1], g.p[0], z, view.fx, g.t[0], g.inside[0], &gp[0], &gp[2], &gl[0], &gl[2]);
+  pull_axis(gj[2], gj[3], g.p[1], z, view.fy, g.t[1], g.inside[1], &gp[1], &gp[2], &gl[1], &gl[3]);
+  gl[0] += gxy[0] * g.p[0] / z;
+  gl[1] += gxy[1] * g.p[1] / z;
+  gp[0] += gxy[0] * view.fx / z;
+  gp[1] += gxy[1] * view.fy / z;
+  gp[2] -= (gxy[0] * view.fx * g.p[0] + gxy[1] * view.fy * g.p[1]) / (z * z);
+}
+
+template <class T>
+LG_HD bool pull_gaussian(const View& view, const T* mean, const T* quat, const T* scale, const ProjectedGaussian& grad,
+                         GaussianGradient* out, ViewGradient* sum) {
+  GaussianOnScreen g{};
+  if (!place_gaussian(view, mean, quat, scale, &g)) return false;
+  double cov[3], gj[4], gq[9], gp[3] = {0, 0, grad.depth}, gr[9];
+  pull_covariance(view, g, grad, cov);
+  pull_spread(g, cov, gj, gq);
+  pull_place(view, g, gj, grad.xy, gp, sum->intrinsics);
   for (int k = 0; k < 3; ++k) out->scale[k] = out->mean[k] = 0;
   for (int i = 0; i < 3; ++i) {
-    sum->shift[i] += gp[i];
+    sum->translation[i] += gp[i];
     for (int k = 0; k < 3; ++k) {
-      const double gm = lens.turn[i] * gq[k] + lens.turn[3 + i] * gq[3 + k] + lens.turn[6 + i] * gq[6 + k];
+      const double gm = view.rotation[i] * gq[k] + view.rotation[3 + i] * gq[3 + k] + view.rotation[6 + i] * gq[6 + k];
       out->scale[k] += g.r[3 * i + k] * gm;
       gr[3 * i + k] = gm * double(scale[k]);
-      out->mean[k] += lens.turn[3 * i + k] * gp[i];
-      sum->turn[3 * i + k] += gp[i] * double(mean[k]) + gq[3 * i] * g.m[3 * k] + gq[3 * i + 1] * g.m[3 * k + 1] +
-                              gq[3 * i + 2] * g.m[3 * k + 2];
+      out->mean[k] += view.rotation[3 * i + k] * gp[i];
+      sum->rotation[3 * i + k] += gp[i] * double(mean[k]) + gq[3 * i] * g.m[3 * k] + gq[3 * i + 1] * g.m[3 * k + 1] +
+                                  gq[3 * i + 2] * g.m[3 * k + 2];
     }
   }
   pull_rotation(g, gr, out->quat);

@@ -22,11 +22,11 @@ void project(int threads, const T* const* in, const double* settings, int64_t vi
   const int64_t tasks = divide_up(count, per_task);
   parallel_for(threads, views * tasks, [&](int64_t task, int) {
     const int64_t v = task / tasks, begin = task % tasks * per_task, end = std::min(count, begin + per_task);
-    const Lens lens = lens_of(in[3], in[4], settings, v);
+    const View view = view_of(in[3], in[4], settings, v);
     for (int64_t p = begin; p < end; ++p) {
       typename Kind::Projected out{};
       out.depth = std::numeric_limits<double>::quiet_NaN();
-      Kind::project(lens, in[0] + 3 * p, in[1] + 4 * p, in[2] + Kind::scales * p, &out);
+      Kind::project(view, in[0] + 3 * p, in[1] + 4 * p, in[2] + Kind::scales * p, &out);
       double values[sizeof out / sizeof(double)];
       std::memcpy(values, &out, sizeof out);
       for_outputs<Kind>(v * count + p, [&](int k, int64_t place, int from, int size) {
@@ -36,50 +36,63 @@ void project(int threads, const T* const* in, const double* settings, int64_t vi
   });
 }
 
-// grads_in: of the outputs; out: of means, quats, scales, view, intrinsics. Any may be null.
+// grads: of the outputs, any null.
 template <class Kind, class T>
-void pull(int threads, const T* const* in, const double* settings, int64_t views, int64_t count,
-          const T* const* grads_in, T* const* out) {
+typename Kind::Projected gradient_of(const T* const* grads, int64_t i) {
+  double values[sizeof(typename Kind::Projected) / sizeof(double)] = {};
+  for_outputs<Kind>(i, [&](int k, int64_t place, int from, int size) {
+    for (int c = 0; grads[k] && c < size; ++c) values[from + c] = double(grads[k][place + c]);
+  });
+  typename Kind::Projected out;
+  std::memcpy(&out, values, sizeof out);
+  return out;
+}
+
+// The gradients of a view's matrix and intrinsics, summed over tasks, `step` apart.
+template <class T>
+void write_view(const ViewGradient* sums, int64_t tasks, int64_t step, T* grad_matrix, T* grad_intrinsics) {
+  double matrix[16] = {}, intrinsics[4] = {};
+  for (int64_t task = 0; task < tasks; ++task) {
+    const ViewGradient& sum = sums[task * step];
+    for (int i = 0; i < 3; ++i) {
+      const double sign = i == 0 ? 1 : -1;
+      for (int k = 0; k < 3; ++k) matrix[4 * i + k] += sign * sum.rotation[3 * i + k];
+      matrix[4 * i + 3] += sign * sum.translation[i];
+    }
+    for (int k = 0; k < 4; ++k) intrinsics[k] += sum.intrinsics[k];
+  }
+  for (int k = 0; grad_matrix && k < 16; ++k) grad_matrix[k] = T(matrix[k]);
+  for (int k = 0; grad_intrinsics && k < 4; ++k) grad_intrinsics[k] = T(intrinsics[k]);
+}
+
+// out: of means, quats, scales, matrix, intrinsics. Any may be null.
+template <class Kind, class T>
+void pull(int threads, const T* const* in, const double* settings, int64_t views, int64_t count, const T* const* grads,
+          T* const* out) {
+  constexpr int scales = Kind::scales;
   const int64_t tasks = divide_up(count, per_task);
-  std::vector<LensGradient> sums(static_cast<size_t>(tasks * views), LensGradient{});
+  std::vector<ViewGradient> sums(static_cast<size_t>(tasks * views), ViewGradient{});
   parallel_for(threads, tasks, [&](int64_t task, int) {
     const int64_t begin = task * per_task, end = std::min(count, begin + per_task);
     if (out[0]) std::fill(out[0] + 3 * begin, out[0] + 3 * end, T(0));
     if (out[1]) std::fill(out[1] + 4 * begin, out[1] + 4 * end, T(0));
-    if (out[2]) std::fill(out[2] + Kind::scales * begin, out[2] + Kind::scales * end, T(0));
+    if (out[2]) std::fill(out[2] + scales * begin, out[2] + scales * end, T(0));
     for (int64_t v = 0; v < views; ++v) {
-      const Lens lens = lens_of(in[3], in[4], settings, v);
+      const View view = view_of(in[3], in[4], settings, v);
       for (int64_t p = begin; p < end; ++p) {
-        double values[sizeof(typename Kind::Projected) / sizeof(double)] = {};
-        for_outputs<Kind>(v * count + p, [&](int k, int64_t place, int from, int size) {
-          for (int c = 0; grads_in[k] && c < size; ++c) values[from + c] = double(grads_in[k][place + c]);
-        });
-        typename Kind::Projected given;
-        std::memcpy(&given, values, sizeof given);
         typename Kind::Gradient g;
-        if (!Kind::pull(lens, in[0] + 3 * p, in[1] + 4 * p, in[2] + Kind::scales * p, given, &g,
-                        &sums[task * views + v])) {
+        if (!Kind::pull(view, in[0] + 3 * p, in[1] + 4 * p, in[2] + scales * p, gradient_of<Kind>(grads, v * count + p),
+                        &g, &sums[task * views + v])) {
           continue;
         }
         for (int k = 0; out[0] && k < 3; ++k) out[0][3 * p + k] += T(g.mean[k]);
         for (int k = 0; out[1] && k < 4; ++k) out[1][4 * p + k] += T(g.quat[k]);
-        for (int k = 0; out[2] && k < Kind::scales; ++k) out[2][Kind::scales * p + k] += T(g.scale[k]);
+        for (int k = 0; out[2] && k < scales; ++k) out[2][scales * p + k] += T(g.scale[k]);
       }
     }
   });
   for (int64_t v = 0; v < views; ++v) {
-    double view[16] = {}, lens[4] = {};
-    for (int64_t task = 0; task < tasks; ++task) {
-      const LensGradient& sum = sums[task * views + v];
-      for (int i = 0; i < 3; ++i) {
-        const double sign = i == 0 ? 1 : -1;
-        for (int k = 0; k < 3; ++k) view[4 * i + k] += sign * sum.turn[3 * i + k];
-        view[4 * i + 3] += sign * sum.shift[i];
-      }
-      for (int k = 0; k < 4; ++k) lens[k] += sum.lens[k];
-    }
-    for (int k = 0; out[3] && k < 16; ++k) out[3][16 * v + k] = T(view[k]);
-    for (int k = 0; out[4] && k < 4; ++k) out[4][4 * v + k] = T(lens[k]);
+    write_view(sums.data() + v, tasks, views, out[3] ? out[3] + 16 * v : nullptr, out[4] ? out[4] + 4 * v : nullptr);
   }
 }
 

@@ -18,7 +18,7 @@ struct Inputs {
   double settings[6];
   int64_t views, count;
 
-  LG_DEVICE Lens lens(int64_t v) const { return lens_of(view, intrinsics, settings, v); }
+  LG_DEVICE View view_at(int64_t v) const { return view_of(view, intrinsics, settings, v); }
 };
 
 // Of every view's primitives, as Kind::size() says. Gradients, here and below, may be null.
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(items_per_block) project(const __grid_constant
     const int64_t v = i / in.count, p = i - v * in.count;
     typename Kind::Projected out{};
     out.depth = std::numeric_limits<double>::quiet_NaN();
-    Kind::project(in.lens(v), in.means + 3 * p, in.quats + 4 * p, in.scales + Kind::scales * p, &out);
+    Kind::project(in.view_at(v), in.means + 3 * p, in.quats + 4 * p, in.scales + Kind::scales * p, &out);
     double values[sizeof out / sizeof(double)];
     std::memcpy(values, &out, sizeof out);
     for_outputs<Kind>(i, [&](int k, int64_t place, int from, int size) {
@@ -62,19 +62,19 @@ LG_DEVICE typename Kind::Projected gradient_of(const OnScreen<const T*>& given, 
   return out;
 }
 
-constexpr int camera_values = 16;  // of a view: 9 of its rotation, 3 of its shift, 4 of its lens
+constexpr int camera_values = 16;  // of a view: 9 of its rotation, 3 of its translation, 4 of its intrinsics
 
 // A thread sees to the same primitives in all views, one view after the other. camera [views, camera_values]
 template <class Kind, class T>
 __global__ void __launch_bounds__(128) pull(const __grid_constant__ Inputs<T> in, OnScreen<const T*> given,
                                             Gradients<T> to, GradientSum<double> sum, double* camera) {
   for (int64_t v = 0; v < in.views; ++v) {
-    const Lens lens = in.lens(v);
-    LensGradient of_lens{};
+    const View view = in.view_at(v);
+    ViewGradient of_view{};
     for (int64_t p = first_item(); p < in.count; p += item_step()) {
       typename Kind::Gradient g{};
-      Kind::pull(lens, in.means + 3 * p, in.quats + 4 * p, in.scales + Kind::scales * p,
-                 gradient_of<Kind>(given, v * in.count + p), &g, &of_lens);
+      Kind::pull(view, in.means + 3 * p, in.quats + 4 * p, in.scales + Kind::scales * p,
+                 gradient_of<Kind>(given, v * in.count + p), &g, &of_view);
       for (int k = 0; to.means && k < 3; ++k) to.means[3 * p + k] = (v ? to.means[3 * p + k] : T(0)) + T(g.mean[k]);
       for (int k = 0; to.quats && k < 4; ++k) to.quats[4 * p + k] = (v ? to.quats[4 * p + k] : T(0)) + T(g.quat[k]);
       for (int k = 0; to.scales && k < Kind::scales; ++k) {
@@ -83,9 +83,9 @@ __global__ void __launch_bounds__(128) pull(const __grid_constant__ Inputs<T> in
       }
     }
     double values[camera_values];
-    for (int k = 0; k < 9; ++k) values[k] = of_lens.turn[k];
-    for (int k = 0; k < 3; ++k) values[9 + k] = of_lens.shift[k];
-    for (int k = 0; k < 4; ++k) values[12 + k] = of_lens.lens[k];
+    for (int k = 0; k < 9; ++k) values[k] = of_view.rotation[k];
+    for (int k = 0; k < 3; ++k) values[9 + k] = of_view.translation[k];
+    for (int k = 0; k < 4; ++k) values[12 + k] = of_view.intrinsics[k];
     add_up_warp(values);
     if (lane_id() != 0) continue;
     for (int k = 0; k < camera_values; ++k) {
@@ -99,7 +99,7 @@ __global__ void write_camera(const double* camera, int64_t views, Gradients<T> t
   for (int64_t v = first_item(); v < views; v += item_step()) {
     const double* from = camera + v * camera_values;
     for (int i = 0; to.view && i < 4; ++i) {
-      const double sign = i == 0 ? 1 : -1;  // as in lens_of()
+      const double sign = i == 0 ? 1 : -1;  // as in view_of()
       for (int k = 0; k < 3; ++k) to.view[16 * v + 4 * i + k] = T(i < 3 ? sign * from[3 * i + k] : 0.0);
       to.view[16 * v + 4 * i + 3] = T(i < 3 ? sign * from[9 + i] : 0.0);
     }

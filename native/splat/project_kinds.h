@@ -15,13 +15,13 @@ struct GaussianKind {
   static constexpr int scales = 3;
   static LG_HD constexpr int size(int output) { return output == 0 ? 2 : output == 1 ? 3 : 1; }
   template <class T>
-  static LG_HD bool project(const Lens& lens, const T* mean, const T* quat, const T* scale, Projected* out) {
-    return project_gaussian(lens, mean, quat, scale, out);
+  static LG_HD bool project(const View& view, const T* mean, const T* quat, const T* scale, Projected* out) {
+    return project_gaussian(view, mean, quat, scale, out);
   }
   template <class T>
-  static LG_HD bool pull(const Lens& lens, const T* mean, const T* quat, const T* scale, const Projected& grad,
-                         Gradient* out, LensGradient* sum) {
-    return pull_gaussian(lens, mean, quat, scale, grad, out, sum);
+  static LG_HD bool pull(const View& view, const T* mean, const T* quat, const T* scale, const Projected& grad,
+                         Gradient* out, ViewGradient* sum) {
+    return pull_gaussian(view, mean, quat, scale, grad, out, sum);
   }
 };
 
@@ -31,13 +31,13 @@ struct SurfelKind {
   static constexpr int scales = 2;
   static LG_HD constexpr int size(int output) { return output == 0 ? 2 : output == 1 ? 8 : output == 2 ? 1 : 3; }
   template <class T>
-  static LG_HD bool project(const Lens& lens, const T* mean, const T* quat, const T* scale, Projected* out) {
-    return project_surfel(lens, mean, quat, scale, out);
+  static LG_HD bool project(const View& view, const T* mean, const T* quat, const T* scale, Projected* out) {
+    return project_surfel(view, mean, quat, scale, out);
   }
   template <class T>
-  static LG_HD bool pull(const Lens& lens, const T* mean, const T* quat, const T* scale, const Projected& grad,
-                         Gradient* out, LensGradient* sum) {
-    return pull_surfel(lens, mean, quat, scale, grad, out, sum);
+  static LG_HD bool pull(const View& view, const T* mean, const T* quat, const T* scale, const Projected& grad,
+                         Gradient* out, ViewGradient* sum) {
+    return pull_surfel(view, mean, quat, scale, grad, out, sum);
   }
 };
 

@@ -21,42 +21,42 @@ struct SurfelOnScreen {
 
 // False where the surfel is not to be drawn.
 template <class T>
-LG_HD bool place_surfel(const Lens& lens, const T* mean, const T* quat, const T* scale, SurfelOnScreen* s) {
+LG_HD bool place_surfel(const View& view, const T* mean, const T* quat, const T* scale, SurfelOnScreen* s) {
   GaussianOnScreen& g = s->turned;
   const T scales[3] = {scale[0], scale[1], T(0)};
   // A flat Gaussian; whether it has an area on the screen does not matter here, so its answer does not.
-  place_gaussian(lens, mean, quat, scales, &g);
+  place_gaussian(view, mean, quat, scales, &g);
   double finite = double(scale[0]) + double(scale[1]);
   for (int k = 0; k < 3; ++k) finite += double(mean[k]);
   for (int k = 0; k < 4; ++k) finite += double(quat[k]);
-  if (!(g.p[2] > lens.near && g.p[2] < lens.far) || finite - finite != 0) return false;
+  if (!(g.p[2] > view.near && g.p[2] < view.far) || finite - finite != 0) return false;
   for (int k = 0; k < 3; ++k) s->sides[2 * k] = g.q[3 * k], s->sides[2 * k + 1] = g.q[3 * k + 1];
-  const double over = lens.orthographic ? 1 : 1 / g.p[2];
+  const double over = view.orthographic ? 1 : 1 / g.p[2];
   s->place[0] = g.p[0] * over, s->place[1] = g.p[1] * over;
   double along = 0;  // of the normal and the direction from the eye
   for (int k = 0; k < 3; ++k) {
-    const double* row = lens.turn + 3 * k;
+    const double* row = view.rotation + 3 * k;
     const double normal = row[0] * g.r[2] + row[1] * g.r[5] + row[2] * g.r[8];
-    along += normal * (lens.orthographic ? double(k == 2) : g.p[k]);
+    along += normal * (view.orthographic ? double(k == 2) : g.p[k]);
   }
   s->sign = along > 0 ? -1 : 1;
   return true;
 }
 
 template <class T>
-LG_HD bool project_surfel(const Lens& lens, const T* mean, const T* quat, const T* scale, ProjectedSurfel* out) {
+LG_HD bool project_surfel(const View& view, const T* mean, const T* quat, const T* scale, ProjectedSurfel* out) {
   SurfelOnScreen s{};
-  if (!place_surfel(lens, mean, quat, scale, &s)) return false;
-  const double z = s.turned.p[2], f[2] = {lens.fx, lens.fy}, centre[2] = {lens.cx, lens.cy};
+  if (!place_surfel(view, mean, quat, scale, &s)) return false;
+  const double z = s.turned.p[2], f[2] = {view.fx, view.fy}, centre[2] = {view.cx, view.cy};
   for (int i = 0; i < 2; ++i) {
     out->xy[i] = f[i] * s.place[i] + centre[i];
     for (int j = 0; j < 2; ++j) {
       const double side = s.sides[2 * i + j], slope = s.sides[4 + j];
-      out->shape[2 * i + j] = lens.orthographic ? f[i] * side : f[i] * (side - s.place[i] * slope) / z;
+      out->shape[2 * i + j] = view.orthographic ? f[i] * side : f[i] * (side - s.place[i] * slope) / z;
     }
   }
   for (int j = 0; j < 2; ++j) {
-    out->shape[4 + j] = lens.orthographic ? 0 : s.sides[4 + j] / z;
+    out->shape[4 + j] = view.orthographic ? 0 : s.sides[4 + j] / z;
     out->shape[6 + j] = s.sides[4 + j];
   }
   out->depth = z;
@@ -69,14 +69,14 @@ struct SurfelGradient {
 };
 
 // From the outputs' gradients to those of `sides`, of the centre before the camera, and of fx, fy, cx, cy (added).
-LG_HD void pull_screen(const Lens& lens, const SurfelOnScreen& s, const ProjectedSurfel& grad, double* gs, double* gp,
+LG_HD void pull_screen(const View& view, const SurfelOnScreen& s, const ProjectedSurfel& grad, double* gs, double* gp,
                        double* gl) {
   const double* p = s.turned.p;
-  const double f[2] = {lens.fx, lens.fy}, over = lens.orthographic ? 1 : 1 / p[2];
+  const double f[2] = {view.fx, view.fy}, over = view.orthographic ? 1 : 1 / p[2];
   gp[2] = grad.depth;
   for (int j = 0; j < 2; ++j) {
     gs[4 + j] = grad.shape[6 + j];
-    if (lens.orthographic) continue;
+    if (view.orthographic) continue;
     gs[4 + j] += grad.shape[4 + j] * over;
     gp[2] -= grad.shape[4 + j] * s.sides[4 + j] * over * over;
   }
@@ -85,44 +85,44 @@ LG_HD void pull_screen(const Lens& lens, const SurfelOnScreen& s, const Projecte
     gl[i] += grad.xy[i] * s.place[i];
     gl[2 + i] += grad.xy[i];
     for (int j = 0; j < 2; ++j) {
-      const double given = grad.shape[2 * i + j], slope = lens.orthographic ? 0 : s.sides[4 + j];
+      const double given = grad.shape[2 * i + j], slope = view.orthographic ? 0 : s.sides[4 + j];
       const double across = (s.sides[2 * i + j] - s.place[i] * slope) * over;
       gl[i] += given * across;
       gs[2 * i + j] = given * f[i] * over;
-      if (lens.orthographic) continue;
+      if (view.orthographic) continue;
       gs[4 + j] -= given * f[i] * s.place[i] * over;
       g_place -= given * f[i] * slope * over;
       gp[2] -= given * f[i] * across * over;
     }
     gp[i] = g_place * over;
-    if (!lens.orthographic) gp[2] -= g_place * s.place[i] * over;
+    if (!view.orthographic) gp[2] -= g_place * s.place[i] * over;
   }
 }
 
 template <class T>
-LG_HD bool pull_surfel(const Lens& lens, const T* mean, const T* quat, const T* scale, const ProjectedSurfel& grad,
-                       SurfelGradient* out, LensGradient* sum) {
+LG_HD bool pull_surfel(const View& view, const T* mean, const T* quat, const T* scale, const ProjectedSurfel& grad,
+                       SurfelGradient* out, ViewGradient* sum) {
   SurfelOnScreen s{};
   double finite = grad.xy[0] + grad.xy[1] + grad.depth;
   for (int k = 0; k < 8; ++k) finite += grad.shape[k];
   // One of absurd size or place, whose gradient has overflown, gets none, and does not spoil the camera's.
-  if (finite - finite != 0 || !place_surfel(lens, mean, quat, scale, &s)) return false;
+  if (finite - finite != 0 || !place_surfel(view, mean, quat, scale, &s)) return false;
   const GaussianOnScreen& g = s.turned;
   double gs[6], gp[3], gr[9];
-  pull_screen(lens, s, grad, gs, gp, sum->lens);
+  pull_screen(view, s, grad, gs, gp, sum->intrinsics);
   for (int k = 0; k < 2; ++k) out->scale[k] = 0;
   for (int k = 0; k < 3; ++k) out->mean[k] = 0;
   for (int i = 0; i < 3; ++i) {
-    sum->shift[i] += gp[i];
+    sum->translation[i] += gp[i];
     for (int j = 0; j < 2; ++j) {  // of r times the scales
-      const double gm = lens.turn[i] * gs[j] + lens.turn[3 + i] * gs[2 + j] + lens.turn[6 + i] * gs[4 + j];
+      const double gm = view.rotation[i] * gs[j] + view.rotation[3 + i] * gs[2 + j] + view.rotation[6 + i] * gs[4 + j];
       out->scale[j] += g.r[3 * i + j] * gm;
       gr[3 * i + j] = gm * double(scale[j]);
     }
     gr[3 * i + 2] = s.sign * grad.normal[i];
     for (int k = 0; k < 3; ++k) {
-      out->mean[k] += lens.turn[3 * i + k] * gp[i];
-      sum->turn[3 * i + k] += gp[i] * double(mean[k]) + gs[2 * i] * g.m[3 * k] + gs[2 * i + 1] * g.m[3 * k + 1];
+      out->mean[k] += view.rotation[3 * i + k] * gp[i];
+      sum->rotation[3 * i + k] += gp[i] * double(mean[k]) + gs[2 * i] * g.m[3 * k] + gs[2 * i + 1] * g.m[3 * k + 1];
     }
   }
   pull_rotation(g, gr, out->quat);

@@ -8,7 +8,9 @@
 
 #include <cmath>
 
-#include "splat/footprints.h"
+#include "math/exp.h"
+#include "splat/bounds.h"
+#include "splat/footprint.h"
 
 namespace lg {
 namespace splat {
@@ -43,9 +45,9 @@ struct Surfel {
     bool flat;  // seen from the side or without extent: nothing but the low-pass
   };
 
-  static LG_HD bool bound(const T* xy, const T* shape, T opacity, T least, Bound* out) {
+  static LG_HD bool bound(const T* xy, const T* shape, T opacity, T min_alpha, Bound* out) {
     const double a = shape[0], b = shape[1], c = shape[2], d = shape[3], g = shape[4], h = shape[5];
-    const double low = least > T(1e-12) ? double(least) : 1e-12, reach = 2 * std::log(double(opacity) / low);
+    const double low = min_alpha > T(1e-12) ? double(min_alpha) : 1e-12, reach = 2 * std::log(double(opacity) / low);
     const double finite = reach + a + b + c + d + g + h + double(shape[6]) + double(shape[7]);
     if (!(reach >= 0) || !std::isfinite(finite)) return false;
     // The image of a disc of squared radius `reach` is an ellipse where the disc is all before the camera.
@@ -152,26 +154,6 @@ struct Surfel {
     out[3] = -(p[0] * item.v_x + p[1] * item.v_y);
     out[4] = -(p[2] * item.u_x + p[3] * item.u_y);
     out[5] = -(p[2] * item.v_x + p[3] * item.v_y);
-  }
-};
-
-// What the distortion of depth is measured in: z itself, or m = far (z - near) / (z (far - near)), of which a constant
-// is left out: only differences count, and they keep more digits. What is nearer than `near` counts as there.
-template <class T>
-struct DepthMeasure {
-  bool linear;
-  T nearest, factor;
-
-  LG_HD DepthMeasure(double near, double far)
-      : linear(!(near > 0)), nearest(T(near)), factor(T(near * far / (far - near))) {}
-  template <class V>
-  LG_HD V of(const V& z) const {
-    return linear ? z : T(0) - factor / maximum(z, nearest);
-  }
-  template <class V>
-  LG_HD V slope(const V& z) const {
-    if (linear) return T(1);
-    return only(nearest < z, factor / (z * z));
   }
 };
 

@@ -6,7 +6,7 @@
 #include "runtime/cuda/launch.h"
 #include "splat/binning_cuda.h"
 #include "splat/blending.h"
-#include "splat/footprints_cuda.h"
+#include "splat/footprints.h"
 
 namespace lg {
 namespace splat {
@@ -23,29 +23,12 @@ template <class T>
 struct Compositing {
   Scene<T> scene;
   TileLists lists;
-  const T* gamma;         // or null
+  const T* gamma;  // or null
+  Rules<T> rules;
   int64_t first_channel;  // of those that this launch takes
-  T alpha_max, alpha_min, stop, min_depth, inverse_range, merge;
-  DepthMeasure<T> measure;  // of surfels
 
   LG_DEVICE T inverse_gamma() const { return gamma ? 1 / *gamma : T(1); }
 };
-
-template <class T>
-Compositing<T> compositing_of(const Scene<T>& scene, const TileLists& lists, const T* gamma) {
-  const Settings& s = scene.settings;
-  return {scene,
-          lists,
-          gamma,
-          0,
-          T(s.alpha_max),
-          T(s.alpha_min),
-          stop_below<T>(s),
-          T(s.min_depth),
-          T(1 / (s.max_depth - s.min_depth)),
-          T(s.merge),
-          DepthMeasure<T>(s.min_depth, s.max_depth)};
-}
 
 // A tile of the batch, and the pixel of this thread: a warp has 8 x 4, in two blocks of 4 x 4 side by side.
 struct TilePlace {
@@ -112,7 +95,7 @@ struct Stage {
   Camera camera;
   typename Footprint::Item item[size];
   Bound bound[size];  // from the tile's corner; of no height where there is nothing
-  T opacity[size], payload[size][Group];
+  T opacity[size], features[size][Group];
   int32_t primitive[size];
 
   // Fills place k with what lies at `place` of the sequence.
@@ -128,11 +111,11 @@ struct Stage {
     b.y -= static_cast<float>(tile.y0);
     bound[k] = b;
     item[k] = Primitives<T, Footprint>::load(c.scene, camera, v, p, tile.window());
-    opacity[k] = *c.scene.opacity.at(v, p);
+    opacity[k] = *c.scene.opacities.at(v, p);
     primitive[k] = static_cast<int32_t>(p);
-    const T* from = c.scene.payload.at(v, p) + c.first_channel;
+    const T* from = c.scene.features.at(v, p) + c.first_channel;
 #pragma unroll
-    for (int i = 0; i < Group; ++i) payload[k][i] = c.first_channel + i < c.scene.channels ? from[i] : T(0);
+    for (int i = 0; i < Group; ++i) features[k][i] = c.first_channel + i < c.scene.channels ? from[i] : T(0);
   }
 
   // Of 32 places from `first` on those that meet the 4 x 4 block of this lane, and, in *any, one of its warp's.
@@ -160,44 +143,23 @@ struct Stage {
 
 // ---- Choosing what to run ----------------------------------------------------------------------------------
 
-// Calls body(Type<Footprint>{}, blending, channels of a launch) with what the codes stand for.
+// Calls body(Type<Footprint>{}, BlendConstant<blend>{}, channels of a launch). False where there is no such footprint,
+// or not with this blend.
 template <class T, class Body>
-int32_t choose(int32_t footprint, int32_t blend, int64_t channels, Body&& body) {
-  using Three = std::integral_constant<int, sizeof(T) == 4 ? 3 : 4>;
-  using Many = std::integral_constant<int, sizeof(T) == 4 ? 8 : 4>;
-  bool fits = true;
-  const auto with = [&](auto shape, auto blending, auto few) {
-    if (channels <= 3) {
-      body(shape, blending, few);
+bool choose(int32_t footprint, int32_t blend, int64_t channels, Body&& body) {
+  constexpr bool small = sizeof(T) == 4;
+  using Few = std::integral_constant<int, small ? 3 : 4>;
+  using Many = std::integral_constant<int, small ? 8 : 4>;
+  return with_blend<T>(footprint, blend, [&](auto shape, auto blending) {
+    constexpr Blend which = decltype(blending)::value;
+    if constexpr (decltype(shape)::type::extras > 0) {  // they come with normals: six channels or more
+      body(shape, blending, std::integral_constant<int, small ? 6 : 4>{});
+    } else if (channels <= 3 && (which == Blend::alpha || which == Blend::softmax)) {
+      body(shape, blending, Few{});
     } else {
       body(shape, blending, Many{});
     }
-  };
-  const int32_t status = with_footprint<T>(footprint, [&](auto shape) {
-    if constexpr (decltype(shape)::type::needs_plane) {
-      fits = blend == 1;
-      if (fits) with(shape, std::integral_constant<Blend, Blend::softmax>{}, Three{});
-    } else if constexpr (decltype(shape)::type::extras > 0) {  // they come with normals: six channels or more
-      using Six = std::integral_constant<int, sizeof(T) == 4 ? 6 : 4>;
-      fits = blend == 0;
-      if (fits) body(shape, std::integral_constant<Blend, Blend::alpha>{}, Six{});
-    } else {
-      switch (blend) {
-        case 0:
-          with(shape, std::integral_constant<Blend, Blend::alpha>{}, Three{});
-          break;
-        case 2:
-          with(shape, std::integral_constant<Blend, Blend::normalised>{}, Many{});
-          break;
-        case 3:
-          with(shape, std::integral_constant<Blend, Blend::nearest>{}, Many{});
-          break;
-        default:
-          fits = false;
-      }
-    }
   });
-  return fits ? status : reject("blend code %d does not fit the footprint", static_cast<int>(blend));
 }
 
 // LG_OK where the kernels can do what they are asked for.
@@ -208,7 +170,8 @@ int32_t check_splats(const Scene<T>& scene, int32_t footprint, int32_t blend) {
                   cuda_tile, static_cast<long long>(scene.tiles.views * scene.primitives),
                   static_cast<long long>(scene.tiles.height), static_cast<long long>(scene.tiles.width));
   }
-  return choose<T>(footprint, blend, scene.channels, [](auto, auto, auto) {});
+  if (with_blend<T>(footprint, blend, [](auto, auto) {})) return LG_OK;
+  return reject("there is no footprint %d with blend code %d", static_cast<int>(footprint), static_cast<int>(blend));
 }
 
 }  // namespace splat

@@ -11,7 +11,7 @@
 namespace lg {
 namespace splat {
 
-constexpr double least_distance2 = 1e-10;  // square pixels
+constexpr double min_distance2 = 1e-10;  // square pixels
 
 // The first row or column whose centres lie at `place` or after it, of `side` many.
 LG_HD int64_t first_from(double place, double side) {

@@ -24,7 +24,7 @@ void pull_visibility(const T* xy, T radius, const T* grad_alpha, int64_t height,
     const double dy = double(row) + 0.5 - reach.y;
     const Span columns = reach.columns(dy, width);
     const T* g = grad_alpha + row * width;
-    const T floor = T(dy * dy + least_distance2);
+    const T floor = T(dy * dy + min_distance2);
     Lanes<T> along(T(0)), whole(T(0));
     int64_t column = columns.begin;
     for (; column + 16 <= columns.end; column += 16) {

@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(items_per_block)
     for (int64_t row = rows.begin + lane / 8; row < rows.end; row += 4) {
       const double dy = double(row) + 0.5 - reach.y;
       const Span columns = reach.columns(dy, op.width);
-      const T floor = T(dy * dy + least_distance2);
+      const T floor = T(dy * dy + min_distance2);
       T along = 0, whole = 0;
       for (int64_t column = columns.begin + lane % 8; column < columns.end; column += 8) {
         const T dx = T(double(column) + 0.5 - reach.x), weight = image[row * op.width + column] / (dx * dx + floor);

@@ -68,6 +68,17 @@ class Queue {
     launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(items_per_block), arguments...);
   }
 
+  // What a library puts on the stream: library(stream) returns an error code.
+  template <class Library>
+  void call(Library&& library) {
+    if (failed_) return;
+#if defined(LG_CUDA_EMULATED)
+    library(stream_);
+#else
+    note(library(stream_));
+#endif
+  }
+
   void fill_bytes(void* place, int value, int64_t bytes) {
     if (failed_ || bytes == 0) return;
 #if defined(LG_CUDA_EMULATED)

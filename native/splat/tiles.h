@@ -1,11 +1,10 @@
-// From bounds on the screen to lists of primitives, one per tile, each sorted front to back.
+// Images cut into tiles, and the order of depths.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-#include "runtime/memory.h"
-#include "splat/bounds.h"
+#include "runtime/config.h"
 
 namespace lg {
 namespace splat {
@@ -30,19 +29,6 @@ LG_HD uint32_t depth_key(float depth) {
   const uint32_t key = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   return key < hidden_key ? key : hidden_key - 1;
 }
-
-struct Bins {
-  Buffer<int64_t> begin;  // [tiles + 1]: tile t has the entries begin[t] .. begin[t + 1]
-  Buffer<int32_t> entry;  // the primitive (within its view)
-  // The entries of a primitive, in the order of tiles: slot[first[i]] ..., count[i] of them; i = view * primitives + p.
-  Buffer<int64_t> first;
-  Buffer<int32_t> count;
-  Buffer<int64_t> slot;
-};
-
-// bounds, keys [views * primitives]. with_slots: also the way back from primitives to entries.
-Bins make_bins(int threads, const Tiles& tiles, int64_t primitives, const Bound* bounds, const uint32_t* keys,
-               bool with_slots);
 
 }  // namespace splat
 }  // namespace lg
