@@ -420,8 +420,11 @@ def test_wrong_calls_are_rejected() -> None:
         with pytest.raises(ValueError, match="size: at most 32768"):
             core.calls["soft_rasterize_forward"](0, None, None, None, 1, 0, 0, 1, 40000, 1, 0.0, 0, *[None] * 4)
         scene = HEADER.structure("lg_splat_scene")
-        for fields, message in (({"footprint": 9}, "there is no footprint 9"), ({"blend": 1}, "footprint 0 with blend code 1"),
-                                ({"primitives": 2**31}, "splats: at most 2147483647 primitives")):  # fmt: skip
+        for fields, message in (
+            ({"footprint": 9}, "there is no footprint 9"),
+            ({"blend": 1}, "there is no footprint 0 with blend code 1"),
+            ({"primitives": 2**31}, "splats: at most 2147483647 primitives"),
+        ):
             wrong = ctypes.byref(scene(**{"views": 1, "primitives": 1, "height": 1, "width": 1, **fields}))
             with pytest.raises(ValueError, match=message):
                 core.calls["splat_forward"](0, wrong, 0, *[None] * 8)
