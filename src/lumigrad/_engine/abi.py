@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-_SCALARS: dict[str, type[ctypes._SimpleCData]] = {
+_SCALARS: dict[str, type[ctypes._SimpleCData[Any]]] = {
     "int32_t": ctypes.c_int32,
     "int64_t": ctypes.c_int64,
     "double": ctypes.c_double,
@@ -32,7 +32,7 @@ class Parameter(NamedTuple):
     const: bool  # whether what it points to is read only
 
     @property
-    def ctype(self) -> type[ctypes._SimpleCData]:
+    def ctype(self) -> type[ctypes._SimpleCData[Any]]:
         """What ctypes converts an argument to."""
         if self.depth:
             return ctypes.c_void_p

@@ -33,7 +33,7 @@ class Value(NamedTuple):
         return parameter.depth == depth and (depth == 0 or parameter.const != self.written)
 
 
-def picker(places: Iterable[int]) -> Callable[[Sequence[Any]], tuple]:
+def picker(places: Iterable[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """A function that picks the values at these places of a sequence."""
     places = tuple(places)
     if not places:
@@ -75,7 +75,7 @@ class Arguments:
                 places[leaf.name] = len(names) + len(pointers) + len(self._arrays)
                 self._arrays.append((names.index(leaf.name), _array_of(leaf)))
         self._take_tensors = picker(pointers)
-        self._structures: list[tuple[Callable[..., bytes], Callable]] = []
+        self._structures: list[tuple[Callable[..., bytes], Callable[..., Any]]] = []
         arranged: list[int] = []
         for parameter in function.parameters[1:]:
             fields = header.structs.get(parameter.base)
@@ -87,7 +87,7 @@ class Arguments:
                 self._structures.append((layout.pack, picker(places[field.name] for field in fields)))
         self._arrange = picker(arranged)
 
-    def __call__(self, values: Sequence[Any]) -> tuple:
+    def __call__(self, values: Sequence[Any]) -> tuple[Any, ...]:
         row = [*values, *[0 if tensor is None else tensor.data_ptr() for tensor in self._take_tensors(values)]]
         for place, array_of in self._arrays:
             row.append(array_of(values[place]))

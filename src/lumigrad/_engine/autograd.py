@@ -125,7 +125,7 @@ def _recorded_if_needed(op: Any, function: Any, tensors: Sequence[int], list_at:
         with _below_autograd():
             return op(*args)
 
-    def spread(args: tuple) -> tuple:
+    def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:
         return args if list_at is None else (*args[:list_at], None, *args[list_at + 1 :], *args[list_at])
 
     return run

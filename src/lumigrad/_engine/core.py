@@ -50,7 +50,8 @@ class Core:
     @property
     def isa(self) -> str:
         """What the library was compiled for: an instruction set, or "cuda"."""
-        return self.library.lg_isa().decode()
+        name: bytes = self.library.lg_isa()
+        return name.decode()
 
     @property
     def toolkit(self) -> str:
@@ -80,7 +81,8 @@ class Core:
         return call
 
     def _last_error(self) -> str:
-        return self.library.lg_last_error().decode()
+        message: bytes = self.library.lg_last_error()
+        return message.decode()
 
     def _raise(self, status: int) -> None:
         message = self._last_error()

@@ -129,7 +129,8 @@ class Copy:
         return f"{self.name}({', '.join(f'{type_} {name}' for name, type_ in self.inputs.items())}) -> Tensor"
 
     def run(self, core: Core, *args: Any) -> torch.Tensor:
-        return args[self._place].clone()
+        tensor: torch.Tensor = args[self._place]
+        return tensor.clone()
 
     def fake(self, *args: Any) -> torch.Tensor:
         return torch.empty_like(args[self._place])
@@ -145,7 +146,7 @@ def _dtype(output: Output, function: Function, header: Header) -> torch.dtype | 
 # ---- Shapes --------------------------------------------------------------------------------------------------
 
 
-def shape_in_words(text: str, places: Mapping[str, int]) -> Callable[[Sequence[Any]], tuple]:
+def shape_in_words(text: str, places: Mapping[str, int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """The shape that `text` describes, of a row whose values have these places: "views height 2 if shadows"."""
     words, _, condition = text.partition(" if ")
     take = picker(places[word] for word in words.split())
@@ -160,6 +161,6 @@ def shape_of_gradient(place: int, wanted: int) -> Callable[[Sequence[Any]], Sequ
     return lambda row: row[place].shape if row[wanted] and row[place] is not None else (0,)
 
 
-def shapes_of_gradients(place: int, wanted: int) -> Callable[[Sequence[Any]], list]:
+def shapes_of_gradients(place: int, wanted: int) -> Callable[[Sequence[Any]], list[Any]]:
     """The same for a list of tensors."""
     return lambda row: [tensor.shape for tensor in row[place]] if row[wanted] else []

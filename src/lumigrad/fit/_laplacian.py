@@ -55,14 +55,14 @@ def laplacian_energy(values: Tensor, edges: Tensor) -> Tensor:
 
 class _Solve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, parameter: Tensor, system: LargeSteps) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, parameter: Tensor, system: LargeSteps) -> Tensor:
         ctx.system = system
         return system.solve(parameter)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         # The matrix is symmetric: its inverse is its own adjoint.
-        return _Solve.apply(gradient, ctx.system), None
+        return _Solve.apply(gradient, ctx.system), None  # type: ignore[no-untyped-call]
 
 
 class LargeSteps:
@@ -93,7 +93,7 @@ class LargeSteps:
 
     def to_positions(self, parameter: Tensor) -> Tensor:
         """Positions [V, A] of parameters [V, A], differentiable."""
-        return _Solve.apply(parameter, self)
+        return _Solve.apply(parameter, self)  # type: ignore[no-untyped-call]
 
     def from_positions(self, positions: Tensor) -> Tensor:
         """Parameters [V, A] of positions [V, A], not differentiable."""

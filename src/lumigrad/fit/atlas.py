@@ -31,7 +31,7 @@ def _face_neighbours(faces: Ints) -> list[list[int]]:
 
 
 def _grow(
-    seed: int, normals: Floats, areas: Floats, neighbours: list[list[int]], free: NDArray, min_cosine: float
+    seed: int, normals: Floats, areas: Floats, neighbours: list[list[int]], free: NDArray[np.bool_], min_cosine: float
 ) -> Ints:
     """A connected chart around `seed`; the cosine of each face's normal with the mean one is at least `min_cosine`."""
     axis = normals[seed] * areas[seed]

@@ -107,7 +107,8 @@ def _facing(clip: Tensor, faces: Tensor) -> Tensor:
     The determinant of (x, y, w) is twice the area on the screen times the three w.
     """
     corners = clip[faces.long()][..., [0, 1, 3]]
-    return (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(-1)
+    determinant: Tensor = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(-1)
+    return determinant
 
 
 def _group(meshes: Sequence[Mesh]) -> tuple[Tensor, list[Group]]:

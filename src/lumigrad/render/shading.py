@@ -183,7 +183,8 @@ def gouraud(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor
         from_behind = surface.patch.interpolate_pairs(_vertex_light(surface, lights, camera, back=True))
         at_vertices = torch.where(surface.back, from_behind, at_vertices)
     ambient, diffuse, highlight = at_vertices.split(3, dim=-1)
-    return terms.ambient * ambient + terms.diffuse * diffuse + terms.specular * highlight + terms.emissive
+    light: Tensor = terms.ambient * ambient + terms.diffuse * diffuse + terms.specular * highlight + terms.emissive
+    return light
 
 
 def _vertex_light(surface: Surface, lights: Sequence[Light], camera: Camera, back: bool) -> Tensor:

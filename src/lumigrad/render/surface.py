@@ -99,7 +99,8 @@ class Patch:
 
     def interpolate(self, values: Tensor) -> Tensor:
         """Values [V, C] at the mesh's vertices, interpolated to the points [P, C]."""
-        return interpolate(values, self.frags, self.shape.faces)[0, 0]
+        image: Tensor = interpolate(values, self.frags, self.shape.faces)
+        return image[0, 0]
 
     def vertices(self, camera: Camera, material: Material, back: bool = False) -> Surface:
         """The K pairs of vertices and normals that the mesh has, as a surface without texture coordinates or colours.
@@ -113,7 +114,8 @@ class Patch:
 
     def interpolate_pairs(self, values: Tensor) -> Tensor:
         """Values [K, C] at what `vertices` gives, interpolated to the points [P, C]."""
-        return interpolate(values, self.frags, self.shape.pairs[2])[0, 0]
+        image: Tensor = interpolate(values, self.frags, self.shape.pairs[2])
+        return image[0, 0]
 
 
 class MeshShape:

@@ -35,7 +35,8 @@ def transform_directions(normals: Tensor, matrix: Tensor) -> Tensor:
 def mirrored(matrix: Tensor) -> Tensor:
     """Whether maps turn the inside out, [...]."""
     a, b, c = check_matrix(matrix.detach())[..., :3].unbind(-2)
-    return (a * torch.linalg.cross(b, c)).sum(-1) < 0
+    determinant: Tensor = (a * torch.linalg.cross(b, c)).sum(-1)
+    return determinant < 0
 
 
 def _apply(linear: Tensor, vectors: Tensor) -> Tensor:

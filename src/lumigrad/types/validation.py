@@ -40,32 +40,32 @@ def floating(name: str, value: Any, like: torch.Tensor | None = None, like_name:
 
     With `like`, the type and device must be the same as that tensor's.
     """
-    value = tensor(name, value)
-    if value.dtype in _LOW_PRECISION and torch.is_autocast_enabled(value.device.type):
-        value = value.float()
-    if value.dtype != torch.float32 and value.dtype != torch.float64:
-        hint = " (half precision is accepted under torch.autocast)" if value.dtype in _LOW_PRECISION else ""
-        raise TypeError(f"{name}: expected float32 or float64, got {str(value.dtype).removeprefix('torch.')}{hint}")
+    checked = tensor(name, value)
+    if checked.dtype in _LOW_PRECISION and torch.is_autocast_enabled(checked.device.type):
+        checked = checked.float()
+    if checked.dtype != torch.float32 and checked.dtype != torch.float64:
+        hint = " (half precision is accepted under torch.autocast)" if checked.dtype in _LOW_PRECISION else ""
+        raise TypeError(f"{name}: expected float32 or float64, got {str(checked.dtype).removeprefix('torch.')}{hint}")
     if like is not None:
-        if value.dtype != like.dtype:
-            raise TypeError(f"{name}: expected {like.dtype} like {like_name}, got {value.dtype}")
-        if value.device != like.device:
-            raise ValueError(f"{name}: expected device {like.device} like {like_name}, got {value.device}")
-    return value
+        if checked.dtype != like.dtype:
+            raise TypeError(f"{name}: expected {like.dtype} like {like_name}, got {checked.dtype}")
+        if checked.device != like.device:
+            raise ValueError(f"{name}: expected device {like.device} like {like_name}, got {checked.device}")
+    return checked
 
 
 def triangles(value: Any, device: torch.device, name: str = "tri") -> torch.Tensor:
     """Triangle indices [T, 3] as contiguous int32."""
-    value = tensor(name, value)
-    if value.dtype != torch.int32 and value.dtype != torch.int64:
-        raise TypeError(f"{name}: expected int32 or int64, got {str(value.dtype).removeprefix('torch.')}")
-    if value.dim() != 2 or value.shape[1] != 3:
-        raise ValueError(f"{name}: expected shape [triangles, 3], got {tuple(value.shape)}")
-    if value.device != device:
-        raise ValueError(f"{name}: expected device {device} like the other tensors, got {value.device}")
-    if value.dtype == torch.int64:
-        value = narrow_indices(name, value)
-    return value.contiguous()
+    checked = tensor(name, value)
+    if checked.dtype != torch.int32 and checked.dtype != torch.int64:
+        raise TypeError(f"{name}: expected int32 or int64, got {str(checked.dtype).removeprefix('torch.')}")
+    if checked.dim() != 2 or checked.shape[1] != 3:
+        raise ValueError(f"{name}: expected shape [triangles, 3], got {tuple(checked.shape)}")
+    if checked.device != device:
+        raise ValueError(f"{name}: expected device {device} like the other tensors, got {checked.device}")
+    if checked.dtype == torch.int64:
+        checked = narrow_indices(name, checked)
+    return checked.contiguous()
 
 
 def narrow_indices(name: str, value: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ class _ScaleGradient(torch.autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.factor * grad, None
 
 
@@ -71,7 +71,7 @@ def antialias(
             f"{type(topology_hash).__name__}"
         )
     if pos_gradient_boost != 1.0:
-        pos = _ScaleGradient.apply(pos, float(pos_gradient_boost))
+        pos = _ScaleGradient.apply(pos, float(pos_gradient_boost))  # type: ignore[no-untyped-call]
     links = None if topology_hash is None else topology_hash.links
     return antialias_with(color, unpack(rast, tri.shape[0]), flip(pos), tri, links, unbounded=True)
 

@@ -57,7 +57,7 @@ def _vector(value: Any, device: torch.device | str) -> Tensor:
     return torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float32, device=device).reshape(-1)
 
 
-def _points(value: Tensor | Sequence, device: torch.device | str) -> Tensor:
+def _points(value: Tensor | Sequence[Any], device: torch.device | str) -> Tensor:
     points = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float32, device=device)
     if points.shape[-1:] != (3,) or points.ndim > 2:
         raise ValueError(f"camera position, at, up: expected shape [N, 3] or [3], got {tuple(points.shape)}")

@@ -74,7 +74,7 @@ def surface_splats(
         alpha = covered[:, 0].to(p.dtype)
         if visibility_gradient:
             radius = reach * torch.linalg.eigvalsh(covariance.detach())[:, 1].sqrt()
-            alpha = _VisibilityGradient.apply(alpha, xy, radius, columns, rows)
+            alpha = _VisibilityGradient.apply(alpha, xy, radius, columns, rows)  # type: ignore[no-untyped-call]
         image = torch.where(covered, weights @ features[i, kept], background[i])
         images.append((image.view(*size, -1), alpha.view(size), (weights @ z).view(size)))
     return Splats(*(torch.stack(values) for values in zip(*images)))
@@ -105,7 +105,7 @@ class _VisibilityGradient(torch.autograd.Function):
         return alpha.clone()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         xy, radius, columns, rows = ctx.saved_tensors
         away = torch.stack((columns[:, None] - xy[:, 0], rows[:, None] - xy[:, 1]), -1)
         distance2 = away.square().sum(-1, keepdim=True)

@@ -54,7 +54,7 @@ def nmr_gradient(
         TypeError, ValueError: an argument has the wrong type, dtype, shape or range.
     """
     check_image(color, frags, pos, tri)
-    return _Nmr.apply(color, pos, frags.tri, tri.long(), reach, eps)
+    return _Nmr.apply(color, pos, frags.tri, tri.long(), reach, eps)  # type: ignore[no-untyped-call]
 
 
 class _Nmr(torch.autograd.Function):

@@ -120,7 +120,7 @@ def mix_levels(
 
 
 def level_list(
-    tex: Tensor, mips: Sequence[Tensor] | None, filter: str, max_level: int | None, build: Callable
+    tex: Tensor, mips: Sequence[Tensor] | None, filter: str, max_level: int | None, build: Callable[..., list[Tensor]]
 ) -> list[Tensor]:
     """The levels that lookups may use, the base first."""
     if "mipmap" not in filter:

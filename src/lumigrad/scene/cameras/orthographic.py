@@ -101,4 +101,5 @@ class OrthographicCamera(Camera):
     def _back(self, like: Tensor) -> Tensor:
         """Unit direction against the view, in world space, [..., 1, 3]."""
         back = self.camera_to_world[..., None, :3, 2].to(like.dtype)
-        return back / back.norm(dim=-1, keepdim=True)
+        unit: Tensor = back / back.norm(dim=-1, keepdim=True)
+        return unit

@@ -143,6 +143,6 @@ def matrix_to_quaternion(rotation: Tensor) -> Tensor:
     products = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
     largest = products.detach().diagonal(dim1=-2, dim2=-1).argmax(dim=-1)
     row = products.gather(-2, largest[..., None, None].expand(*largest.shape, 1, 4))[..., 0, :]
-    quaternion = row / row.norm(dim=-1, keepdim=True)
+    quaternion: Tensor = row / row.norm(dim=-1, keepdim=True)
     first = (quaternion.detach() != 0).int().argmax(dim=-1, keepdim=True)
     return quaternion * torch.sign(quaternion.detach().gather(-1, first))

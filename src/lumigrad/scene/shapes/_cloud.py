@@ -29,7 +29,8 @@ class Cloud:
     @property
     def centers(self) -> Tensor:
         """Where the primitives are, [V, 3]."""
-        return getattr(self, fields(self)[0].name)  # type: ignore[arg-type]
+        centers: Tensor = getattr(self, fields(self)[0].name)  # type: ignore[arg-type]
+        return centers
 
     def tensors(self) -> dict[str, Tensor]:
         """The fields that are not None, by name."""

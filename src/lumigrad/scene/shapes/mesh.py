@@ -114,7 +114,8 @@ class Mesh:
     def face_normals(self) -> Tensor:
         """Normals [F, 3] whose length is twice the face's area."""
         corners = self.positions[self.faces.long()]
-        return torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals: Tensor = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        return normals
 
     def vertex_normals(self) -> Tensor:
         """Unit normals [V, 3], area weighted over the faces around each vertex; zero where there are none."""
