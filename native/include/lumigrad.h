@@ -32,7 +32,7 @@
 #define LG_API_CPU LG_API
 
 /* Changes with every change of this file's meaning; lg_abi_version() is that of the file a library was compiled with. */
-#define LG_ABI_VERSION 6
+#define LG_ABI_VERSION 7
 
 enum { LG_OK = 0, LG_INVALID = 1, LG_OUT_OF_MEMORY = 2, LG_INTERNAL = 3, LG_NEEDS_WORKSPACE = 4 };
 enum { LG_FLOAT32 = 0, LG_FLOAT64 = 1 };
@@ -177,14 +177,14 @@ LG_API int32_t lg_antialias_forward(
     lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, int64_t note_bytes, void* out, uint8_t* notes);
+    int32_t own_edges, int64_t note_bytes, void* out, uint8_t* notes);
 
 LG_API int32_t lg_antialias_backward(
     lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
     const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* notes,
     int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
-    int32_t unbounded, int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos);
+    int32_t own_edges, int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos);
 
 /* ---- Gradient methods (native/surface) ----------------------------------------------------------------
  * The position gradient that two methods give an image they leave as it is. color, grad_out [views, height,

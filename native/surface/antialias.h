@@ -25,7 +25,7 @@ struct AntialiasScene {
   const int32_t* topology;
   ImageSize image;
   int64_t channels;
-  bool unbounded;        // nvdiffrast's rule: crossings at any distance, weights of any sum
+  bool own_edges;        // nvdiffrast's rule: only edges of the triangles seen, and weights of any sum
   const uint8_t* flags;  // [views or 1, triangles]: see silhouettes.h
 
   LG_HD int64_t geometry_views() const { return mesh.shared ? (image.views < 1 ? image.views : 1) : image.views; }
@@ -42,7 +42,7 @@ template <class T>
 AntialiasScene<T> make_antialias_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* pos,
                                        const int32_t* tri, const int32_t* topology, int32_t shared, int64_t views,
                                        int64_t vertices, int64_t triangles, int64_t height, int64_t width,
-                                       int64_t channels, int32_t unbounded, const uint8_t* flags) {
+                                       int64_t channels, int32_t own_edges, const uint8_t* flags) {
   return {static_cast<const T*>(color),
           frag_tri,
           static_cast<const T*>(depth),
@@ -51,7 +51,7 @@ AntialiasScene<T> make_antialias_scene(const void* color, const int32_t* frag_tr
           topology,
           {views, height, width},
           channels,
-          unbounded != 0,
+          own_edges != 0,
           flags};
 }
 
@@ -59,12 +59,29 @@ AntialiasScene<T> make_antialias_scene(const void* color, const int32_t* frag_tr
 
 // A silhouette crossing between two neighbours: how much of its neighbour's colour a pixel takes.
 struct PairBlend {
-  double weight = 0;        // zero: nothing to do
+  double weight = 0;        // zero where the crossing is half-way; its derivative is not
   bool first_takes = true;  // the left or upper pixel is the one that takes
-  Crossing crossing;
+  Crossing crossing;        // not found: nothing to do
 };
 
-// How the pair's pixels blend; weight zero if they do not.
+// The crossing between a pair's pixels: on the outline of the nearer surface or, where that goes on, of the farther
+// one.
+template <class T>
+LG_HD Crossing find_crossing(const AntialiasScene<T>& s, const PixelPair& pair, int64_t nearer, int64_t farther,
+                             bool first_is_nearer) {
+  const SurfaceView<T> surface = s.surface(pair.view);
+  const PairView view = make_pair_view(pair, first_is_nearer, s.image);
+  Crossing crossing = s.own_edges ? find_own_edge(surface, nearer, view) : find_outline(surface, nearer, farther, view);
+  crossing.owned_by_first = first_is_nearer;
+  if (crossing.found() || s.own_edges || farther < 0) return crossing;
+  const PairView from_farther = make_pair_view(pair, !first_is_nearer, s.image);
+  crossing = find_outline(surface, farther, nearer, from_farther);
+  if (!crossing.found() || !is_in_front_of(surface, crossing, nearer, from_farther)) return {};
+  crossing.owned_by_first = !first_is_nearer;
+  return crossing;
+}
+
+// How the pair's pixels blend.
 template <class T>
 LG_HD PairBlend blend_pair(const AntialiasScene<T>& s, const PixelPair& pair) {
   PairBlend blend;
@@ -72,16 +89,13 @@ LG_HD PairBlend blend_pair(const AntialiasScene<T>& s, const PixelPair& pair) {
   const int64_t second = first + (pair.vertical ? s.image.width : 1);
   const int32_t t0 = s.mesh.seen(s.frag_tri[first]), t1 = s.mesh.seen(s.frag_tri[second]);
   if (t0 == t1) return blend;
-  const bool first_in_front = t1 < 0 || (t0 >= 0 && s.depth[first] <= s.depth[second]);
-  const int32_t front = first_in_front ? t0 : t1, other = first_in_front ? t1 : t0;
-  const PairView from_front = make_pair_view(pair, first_in_front, s.image);
-  const SurfaceView<T> surface = s.surface(pair.view);
-  blend.crossing =
-      s.unbounded ? find_own_edge(surface, front, from_front) : find_outline(surface, front, other, from_front);
-  if (blend.crossing.triangle < 0) return blend;
-  const double signed_weight = 0.5 - blend.crossing.distance;  // positive: the front pixel takes
-  blend.first_takes = (signed_weight > 0) == first_in_front;
-  blend.weight = magnitude(signed_weight);
+  const bool first_is_nearer = t1 < 0 || (t0 >= 0 && s.depth[first] <= s.depth[second]);
+  const int32_t nearer = first_is_nearer ? t0 : t1, farther = first_is_nearer ? t1 : t0;
+  blend.crossing = find_crossing(s, pair, nearer, farther, first_is_nearer);
+  if (!blend.crossing.found()) return blend;
+  const double owner_takes = 0.5 - blend.crossing.distance;
+  blend.first_takes = blend.crossing.owned_by_first ? owner_takes > 0 : owner_takes < 0;
+  blend.weight = magnitude(owner_takes);
   return blend;
 }
 
@@ -99,15 +113,15 @@ LG_HD PixelPair pair_on_side(int64_t view, int64_t row, int64_t column, int side
 }
 
 // By how much the weights of a pixel's four sides must be divided so that the blend stays within its colours.
-LG_HD double weight_divisor(const double weight[4], bool unbounded) {
+LG_HD double weight_divisor(const double weight[4], bool own_edges) {
   const double sum = weight[0] + weight[1] + weight[2] + weight[3];
-  return !unbounded && sum > 1 ? sum : 1;
+  return !own_edges && sum > 1 ? sum : 1;
 }
 
 // Adds to a pixel's colour what it takes from its neighbours. target: the pixel's colour in the output.
 template <class T>
 LG_HD void blend_pixel(const AntialiasScene<T>& s, int64_t pixel, const double weight[4], T* LG_RESTRICT target) {
-  const double divisor = weight_divisor(weight, s.unbounded);
+  const double divisor = weight_divisor(weight, s.own_edges);
   const T* here = s.color + pixel * s.channels;
   for (int side = 0; side < 4; ++side) {
     if (weight[side] == 0) continue;
@@ -130,20 +144,20 @@ LG_HD double share_gradient(const AntialiasScene<T>& s, const T* grad_out, int64
   return sum;
 }
 
-// d loss / d weight for the four sides of a pixel; zero where it takes nothing.
+// d loss / d weight for the four sides of a pixel; zero where there is no crossing.
 template <class T>
 LG_HD void weight_gradients(const AntialiasScene<T>& s, const T* grad_out, int64_t pixel, const double weight[4],
-                            double grad[4]) {
-  const double divisor = weight_divisor(weight, s.unbounded);
+                            const Crossing crossing[4], double grad[4]) {
+  const double divisor = weight_divisor(weight, s.own_edges);
   double mean = 0;
   for (int side = 0; side < 4; ++side) {
     grad[side] = 0;
-    if (weight[side] == 0) continue;
+    if (!crossing[side].found()) continue;
     grad[side] = share_gradient(s, grad_out, pixel, neighbour(pixel, side, s.image.width));
     mean += grad[side] * weight[side] / divisor;
   }
   for (int side = 0; side < 4 && divisor > 1; ++side) {
-    if (weight[side] != 0) grad[side] = (grad[side] - mean) / divisor;
+    if (crossing[side].found()) grad[side] = (grad[side] - mean) / divisor;
   }
 }
 
@@ -153,14 +167,14 @@ template <class T>
 LG_HD bool edge_gradient(const AntialiasScene<T>& s, const PixelPair& pair, int side, const Crossing& crossing,
                          double grad_weight, T grad[8]) {
   if (crossing.clamped) return false;
-  // The weight is how far the crossing is from the middle; the pixel in front takes where it is nearer than that.
-  const bool takes_in_front = crossing.distance < 0.5, is_first = side == right || side == below;
-  const double grad_distance = takes_in_front ? -grad_weight : grad_weight;
+  // The weight is how far the crossing is from the middle; the owner takes where it is nearer than that.
+  const bool takes_first = side == right || side == below, takes_owner = takes_first == crossing.owned_by_first;
+  const double grad_distance = takes_owner ? -grad_weight : grad_weight;
   const SurfaceView<T> surface = s.surface(pair.view);
   double grad_a[4], grad_b[4];
   crossing_gradients(surface.corner(crossing.triangle, (crossing.edge + 1) % 3),
                      surface.corner(crossing.triangle, (crossing.edge + 2) % 3),
-                     make_pair_view(pair, takes_in_front == is_first, s.image), grad_a, grad_b);
+                     make_pair_view(pair, crossing.owned_by_first, s.image), grad_a, grad_b);
   for (int i = 0; i < 4; ++i) {
     grad[i] = static_cast<T>(grad_distance * grad_a[i]);
     grad[4 + i] = static_cast<T>(grad_distance * grad_b[i]);

@@ -52,9 +52,9 @@ class PixelGradients {
     if (grad_color_) move_color_gradient(pixel, blend.weight);
     if (!records_) return;
     double grad[4];
-    weight_gradients(s_, grad_out_, pixel, blend.weight, grad);
+    weight_gradients(s_, grad_out_, pixel, blend.weight, blend.crossing, grad);
     for (int side = 0; side < 4; ++side) {
-      if (blend.weight[side] == 0) continue;
+      if (!blend.crossing[side].found()) continue;
       T value[8];
       const PixelPair pair = pair_on_side(view, row, blend.column, side);
       const Crossing& crossing = blend.crossing[side];
@@ -65,7 +65,7 @@ class PixelGradients {
  private:
   // Moves gradient from the pixel that takes to those that give.
   void move_color_gradient(int64_t here, const double weight[4]) {
-    const double divisor = weight_divisor(weight, s_.unbounded);
+    const double divisor = weight_divisor(weight, s_.own_edges);
     const int64_t n = s_.channels;
     for (int side = 0; side < 4; ++side) {
       if (weight[side] == 0) continue;
@@ -134,13 +134,13 @@ void backward(int32_t threads, const AntialiasScene<T>& s, const PairNotes<const
 int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
                              const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                              int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
-                             int64_t height, int64_t width, int64_t channels, int32_t unbounded, int64_t note_bytes,
+                             int64_t height, int64_t width, int64_t channels, int32_t own_edges, int64_t note_bytes,
                              void* out, uint8_t* notes) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
-                                             vertices, triangles, height, width, channels, unbounded, notes);
+                                             vertices, triangles, height, width, channels, own_edges, notes);
     lg::surface::make_flags(call->threads, scene, notes);
     lg::surface::forward(call->threads, scene, lg::surface::pair_notes<int64_t>(scene, notes, note_bytes),
                          static_cast<T*>(out));
@@ -150,13 +150,13 @@ int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, co
 int32_t lg_antialias_backward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
                               const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                               const uint8_t* notes, int32_t shared_positions, int64_t views, int64_t vertices,
-                              int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t unbounded,
+                              int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t own_edges,
                               int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
-                                             vertices, triangles, height, width, channels, unbounded, notes);
+                                             vertices, triangles, height, width, channels, own_edges, notes);
     lg::surface::backward(call->threads, scene, lg::surface::pair_notes<const int64_t>(scene, notes, note_bytes),
                           static_cast<const T*>(grad_out), static_cast<T*>(grad_color), static_cast<T*>(grad_pos));
   });

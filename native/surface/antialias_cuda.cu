@@ -56,7 +56,7 @@ LG_DEVICE_NOINLINE void find_weights(const AntialiasScene<T>& s, const PairMarks
     weight[side] = 0;
     if (!marks.has(pair)) continue;
     const PairBlend blend = blend_of(s, pair);
-    if (blend.weight == 0 || blend.first_takes != (side == right || side == below)) continue;
+    if (!blend.crossing.found() || blend.first_takes != (side == right || side == below)) continue;
     weight[side] = blend.weight;
     if (crossings) crossings[side] = blend.crossing;
   }
@@ -119,7 +119,7 @@ template <class T>
 LG_DEVICE_NOINLINE void write_color_gradient(const AntialiasScene<T>& s, const PairMarks& marks, const Gradients<T>& g,
                                              int64_t view, int64_t row, int64_t column, const double (&weight)[4]) {
   const int64_t pixel = s.image.pixel(view, row, column);
-  const double divisor = weight_divisor(weight, s.unbounded);
+  const double divisor = weight_divisor(weight, s.own_edges);
   T keeps = 1, gives[4] = {0, 0, 0, 0};
   for (int side = 0; side < 4; ++side) {
     keeps -= static_cast<T>(weight[side] / divisor);
@@ -127,7 +127,7 @@ LG_DEVICE_NOINLINE void write_color_gradient(const AntialiasScene<T>& s, const P
     const int64_t r = row + (side == below) - (side == above), c = column + (side == right) - (side == left);
     double theirs[4];
     find_weights(s, marks, view, r, c, theirs, nullptr);
-    gives[side] = static_cast<T>(theirs[side ^ 1] / weight_divisor(theirs, s.unbounded));
+    gives[side] = static_cast<T>(theirs[side ^ 1] / weight_divisor(theirs, s.own_edges));
   }
   for (int64_t c = 0; c < s.channels; ++c) {
     T sum = keeps * g.out[pixel * s.channels + c];
@@ -164,13 +164,13 @@ __global__ void __launch_bounds__(128)
     double weight[4] = {0, 0, 0, 0}, grad[4] = {0, 0, 0, 0};
     if (exists) {
       find_weights(s, marks, view, row, column, weight, crossings);
-      if (g.pos) weight_gradients(s, g.out, s.image.pixel(view, row, column), weight, grad);
+      if (g.pos) weight_gradients(s, g.out, s.image.pixel(view, row, column), weight, crossings, grad);
       if (g.color) write_color_gradient(s, marks, g, view, row, column, weight);
     }
     for (int side = 0; g.pos && side < 4; ++side) {
       int64_t edge = -1;
       T value[8] = {};
-      if (weight[side] != 0) {
+      if (crossings[side].found()) {
         const PixelPair pair = pair_on_side(view, row, column, side);
         const Crossing& crossing = crossings[side];
         if (edge_gradient(s, pair, side, crossing, grad[side], value))
@@ -222,13 +222,13 @@ struct Backward {
 int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
                              const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                              int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
-                             int64_t height, int64_t width, int64_t channels, int32_t unbounded, int64_t, void* out,
+                             int64_t height, int64_t width, int64_t channels, int32_t own_edges, int64_t, void* out,
                              uint8_t* notes) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
-                                             vertices, triangles, height, width, channels, unbounded, notes);
+                                             vertices, triangles, height, width, channels, own_edges, notes);
     return lg::run_op(call, lg::surface::Forward<T>{scene, static_cast<T*>(out), notes, {scene.image, nullptr}});
   });
 }
@@ -236,13 +236,13 @@ int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, co
 int32_t lg_antialias_backward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
                               const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
                               const uint8_t* notes, int32_t shared_positions, int64_t views, int64_t vertices,
-                              int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t unbounded,
+                              int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t own_edges,
                               int64_t, const void* grad_out, void* grad_color, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
         lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
-                                             vertices, triangles, height, width, channels, unbounded, notes);
+                                             vertices, triangles, height, width, channels, own_edges, notes);
     const int64_t slots = 4 * scene.mesh.rows_in(views);
     return lg::run_op(call, lg::surface::Backward<T>{scene,
                                                      {static_cast<const T*>(grad_out), static_cast<T*>(grad_color),

@@ -15,8 +15,8 @@ namespace lg::surface {
 
 struct PixelBlend {
   int64_t column;
-  double weight[4];  // by side; zero: nothing from there
-  Crossing crossing[4];
+  double weight[4];      // by side
+  Crossing crossing[4];  // not found: nothing from there
 };
 
 // The pixels of one row that take colour from a neighbour.
@@ -87,7 +87,7 @@ class BandScanner {
   // the pair has a crossing.
   bool add(const PixelPair& pair, RowBlends* first_row, RowBlends* second_row) const {
     const PairBlend blend = blend_pair(s_, pair);
-    if (blend.weight == 0) return false;
+    if (!blend.crossing.found()) return false;
     RowBlends* row = blend.first_takes ? first_row : second_row;
     const Side side = blend.first_takes ? (pair.vertical ? below : right) : (pair.vertical ? above : left);
     if (row) row->add(pair.column + (side == left), side, blend.weight, blend.crossing);

@@ -27,7 +27,7 @@ struct PixelPair {
   bool vertical;
 };
 
-// A pair seen from the pixel whose triangle is in front.
+// A pair seen from one of its pixels.
 struct PairView {
   double f_along, f_across;          // that pixel's centre in NDC, along and across the pair
   double scale_along, scale_across;  // pixels per NDC unit, positive
@@ -35,7 +35,7 @@ struct PairView {
   int along, across;                 // 0 for x, 1 for y
 };
 
-// from_first: the first pixel, the left or upper one, is the one in front.
+// from_first: seen from the first pixel, the left or upper one.
 LG_HD PairView make_pair_view(const PixelPair& pair, bool from_first, const ImageSize& image) {
   const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
   const int64_t column = pair.column + (!pair.vertical && !from_first), row = pair.row + (pair.vertical && !from_first);
@@ -49,8 +49,11 @@ LG_HD PairView make_pair_view(const PixelPair& pair, bool from_first, const Imag
 struct Crossing {
   int32_t triangle = -1;  // whose silhouette edge it is; -1: none
   int edge = 0;
-  double distance = 0;  // from the front pixel's centre, in pixels, within [0, 1]
+  double distance = 0;  // from the owner's centre, in pixels, within [0, 1]
   bool clamped = false;
+  bool owned_by_first = true;  // the owner, the pixel that sees the edge's surface, is the left or upper one
+
+  LG_HD bool found() const { return triangle >= 0; }
 };
 
 // The walk goes over at most this many triangles beyond the visible one.
@@ -109,6 +112,10 @@ LG_HD bool is_steep(const EdgeLine& e, const PairView& view) {
   return magnitude(e.l_along) * view.scale_across >= magnitude(e.l_across) * view.scale_along;
 }
 
+LG_HD bool is_between_centres(double distance) {
+  return distance >= -crossing_tolerance && distance <= 1 + crossing_tolerance;
+}
+
 LG_HD Crossing make_crossing(int64_t triangle, int edge, double distance) {
   const double clamped = distance < 0 ? 0 : (distance > 1 ? 1 : distance);
   return {static_cast<int32_t>(triangle), edge, clamped, clamped != distance};
@@ -154,11 +161,11 @@ LG_HD Exit next_exit(const SurfaceView<T>& surface, int64_t triangle, int entry,
   return {through_next ? next : last, crossing_distance(e, view), e};
 }
 
-// The outline of the surface that `front`, the triangle seen at the pixel, belongs to, on the way to the
+// The outline of the surface that `seen`, the triangle seen at the pixel, belongs to, on the way to the
 // other pixel, which sees the triangle `other` (or -1).
 template <class T>
-LG_HD Crossing find_outline(const SurfaceView<T>& surface, int64_t front, int64_t other, const PairView& view) {
-  int64_t triangle = front;
+LG_HD Crossing find_outline(const SurfaceView<T>& surface, int64_t seen, int64_t other, const PairView& view) {
+  int64_t triangle = seen;
   Exit exit = first_exit(surface, triangle, view);
   for (int step = 0; step <= walk_limit && exit.edge >= 0; ++step) {
     const bool within = exit.distance <= 1 + crossing_tolerance;
@@ -176,7 +183,36 @@ LG_HD Crossing find_outline(const SurfaceView<T>& surface, int64_t front, int64_
   return {};
 }
 
-// The rule as nvdiffrast has it: only the visible triangle's own silhouette edges, at any distance.
+// The depth z / w of a triangle's plane where it crosses the axis of a pair. Not finite for triangles seen edge-on.
+template <class T>
+LG_HD double depth_on_axis(const SurfaceView<T>& surface, int64_t triangle, const PairView& view, double distance) {
+  const double along = view.direction * distance / view.scale_along;  // from the pixel's centre, in NDC
+  double depth = 0, all = 0;
+  for (int k = 0; k < 3; ++k) {
+    const T* p = surface.corner(triangle, k);
+    const ScanVertex a = make_scan_vertex(surface.corner(triangle, (k + 1) % 3), view);
+    const ScanVertex b = make_scan_vertex(surface.corner(triangle, (k + 2) % 3), view);
+    const double share = (a.across * b.w - b.across * a.w) * along + (a.along * b.across - a.across * b.along);
+    depth += p[2] * share;
+    all += p[3] * share;
+  }
+  return depth / all;
+}
+
+// Surfaces nearer to each other than this touch.
+constexpr double contact_depth = 1e-6;
+
+// Whether a crossing lies in front of the plane of the triangle `nearer`, or on it. Of two surfaces, the one seen
+// nearer by its own pixel may be the farther one at the crossing: a floor that runs towards the camera is nearer than
+// the foot of what stands on it.
+template <class T>
+LG_HD bool is_in_front_of(const SurfaceView<T>& surface, const Crossing& crossing, int64_t nearer,
+                          const PairView& view) {
+  return depth_on_axis(surface, crossing.triangle, view, crossing.distance) <=
+         depth_on_axis(surface, nearer, view, crossing.distance) + contact_depth;
+}
+
+// The rule as nvdiffrast has it: only the visible triangle's own silhouette edges.
 template <class T>
 LG_HD Crossing find_own_edge(const SurfaceView<T>& surface, int64_t front, const PairView& view) {
   Crossing best;
@@ -190,8 +226,10 @@ LG_HD Crossing find_own_edge(const SurfaceView<T>& surface, int64_t front, const
     const double outward =
         ((flags & facing_positive) ? -e.l_along : e.l_along) * view.direction * (view.along == 0 ? 1 : -1);
     if (!(outward > 0)) continue;
-    const Crossing found = make_crossing(front, k, crossing_distance(e, view));
-    if (best.triangle < 0 || found.distance < best.distance) best = found;
+    const double distance = crossing_distance(e, view);
+    if (!is_between_centres(distance)) continue;
+    const Crossing found = make_crossing(front, k, distance);
+    if (!best.found() || found.distance < best.distance) best = found;
   }
   return best;
 }

@@ -33,17 +33,23 @@ LG_HD void make_screen_triangle(const T* const (&p)[3], ScreenTriangle& out) {
   out.det = (p[0][3] * out.line[0][2] + p[1][3] * out.line[1][2]) + p[2][3] * out.line[2][2];
 }
 
+// Proportional to the weight of corner k at the place (x, y) in NDC.
+LG_HD double edge_value(const ScreenTriangle& t, int k, double x, double y) {
+  return (t.line[k][0] * x + t.line[k][1] * y) + t.line[k][2];
+}
+
+LG_HD double depth_at(const ScreenTriangle& t, double x, double y) {
+  double depth = 0;
+  for (int k = 0; k < 3; ++k) depth += t.z[k] * edge_value(t, k, x, y);
+  return depth / t.det;
+}
+
 // Whether the place (x, y) in NDC lies strictly inside, in front of the eye and between the clip planes.
 LG_HD bool covers(const ScreenTriangle& t, double x, double y) {
   const double sign = t.det > 0 ? 1 : (t.det < 0 ? -1 : 0);
-  double depth = 0;
   bool inside = true;
-  for (int k = 0; k < 3; ++k) {
-    const double a = (t.line[k][0] * x + t.line[k][1] * y) + t.line[k][2];
-    inside = inside && a * sign > 0;
-    depth += t.z[k] * a;
-  }
-  depth /= t.det;
+  for (int k = 0; k < 3; ++k) inside = inside && edge_value(t, k, x, y) * sign > 0;
+  const double depth = depth_at(t, x, y);
   return inside && depth <= 1 && depth >= -1;
 }
 
@@ -96,12 +102,18 @@ struct BorderSide {
   ScreenTriangle triangle;
 };
 
+// Whether a surface goes on at the other pixel of a pair. Where it is nearer than what is seen there, it does not: it
+// ends before that centre, but by less than the rasterizer rounds positions.
+LG_HD bool goes_on(const BorderSide& here, const BorderSide& there) {
+  if (!here.surface || !covers(here.triangle, there.x, there.y)) return false;
+  return !there.surface || !(depth_at(here.triangle, there.x, there.y) < depth_at(there.triangle, there.x, there.y));
+}
+
 // The gradients of the motions of the points seen at two neighbouring pixels; `pull` and `axis` as above. Returns which
 // of the two move, as bits: 1 the first one, 2 the second.
 LG_HD int border_motion(const BorderSide& a, const BorderSide& b, int axis, double pull, double width, double height,
                         double motion[2][3]) {
-  const bool a_covers = a.surface && covers(a.triangle, b.x, b.y);
-  const bool b_covers = b.surface && covers(b.triangle, a.x, a.y);
+  const bool a_covers = goes_on(a, b), b_covers = goes_on(b, a);
   if (a_covers && b_covers) {
     double slope_a[2], slope_b[2];
     depth_slope(a.triangle, width, height, slope_a);

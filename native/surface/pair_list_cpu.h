@@ -40,7 +40,7 @@ class PairList {
         first_(scene.image.views * bands_per_view_ + 1) {
     if (read(notes)) return;
     std::fill(first_.begin(), first_.end(), 0);
-    place(s_.unbounded ? find_differing_pairs(threads, s_) : find_silhouette_pairs(threads, s_));
+    place(find_silhouette_pairs(threads, s_));
   }
 
   // Keeps the pairs that turned out to have a crossing, band by band; zeros behind them.

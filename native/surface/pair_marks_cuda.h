@@ -95,26 +95,9 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-// nvdiffrast's rule allows a crossing anywhere: all pairs whose pixels see different triangles.
-template <class T>
-__global__ void __launch_bounds__(items_per_block)
-    mark_differing(const __grid_constant__ AntialiasScene<T> s, const __grid_constant__ PairMarks marks) {
-  const int64_t area = s.image.height * s.image.width;
-  for (int64_t pixel = first_item(); pixel < s.image.views * area; pixel += item_step()) {
-    const int64_t view = pixel / area, row = pixel % area / s.image.width, column = pixel % s.image.width;
-    const int32_t mine = s.frag_tri[pixel];
-    if (column + 1 < s.image.width && s.frag_tri[pixel + 1] != mine) marks.set(view, row, column, false);
-    if (row + 1 < s.image.height && s.frag_tri[pixel + s.image.width] != mine) marks.set(view, row, column, true);
-  }
-}
-
 template <class T>
 void mark_pairs(Queue& queue, const AntialiasScene<T>& s, const PairMarks& marks) {
   queue.fill_bytes(marks.bits, 0, 4 * marks.all_words());
-  if (s.unbounded) {
-    queue.launch_items(mark_differing<T>, s.image.pixels(), s, marks);
-    return;
-  }
   const dim3 grid(static_cast<unsigned>(std::min(divide_up(s.mesh.triangles, 256), max_grid_x)),
                   static_cast<unsigned>(std::min(s.image.views, max_grid_yz)));
   queue.launch(mark_silhouettes<T>, grid, dim3(256), s, marks);

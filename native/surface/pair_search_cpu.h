@@ -1,4 +1,4 @@
-// The search for the pairs of neighbouring pixels that may hold a crossing, in parallel over triangles or rows.
+// The search for the pairs of neighbouring pixels that may hold a crossing, in parallel over triangles.
 #pragma once
 
 #include <algorithm>
@@ -20,24 +20,6 @@ struct FoundPairs {
   int64_t view = 0;
   Array<PairKey> keys;
 };
-
-// nvdiffrast's rule allows a crossing anywhere: all pairs whose pixels see different triangles.
-template <class T>
-std::vector<FoundPairs> find_differing_pairs(int32_t threads, const AntialiasScene<T>& s) {
-  const int64_t height = s.image.height, width = s.image.width;
-  std::vector<FoundPairs> found(static_cast<size_t>(s.image.views * height));
-  parallel_for(threads, s.image.views * height, [&](int64_t line, int) {
-    const int64_t row = line % height;
-    const int32_t* ids = s.frag_tri + line * width;
-    Array<PairKey>& keys = found[line].keys;
-    found[line].view = line / height;
-    for (int64_t x = 0; x < width; ++x) {
-      if (x + 1 < width && ids[x] != ids[x + 1]) keys.push_back(pair_key(row, x, false));
-      if (row + 1 < height && ids[x] != ids[x + width]) keys.push_back(pair_key(row, x, true));
-    }
-  });
-  return found;
-}
 
 // Calls body(triangle) for the triangles with silhouette edges. They are few, so flags are tested eight at a time.
 template <class Body>

@@ -61,7 +61,7 @@ def mesh_ops(pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | N
     listed = [channels - 1, 0] if channels else []
     out, out_d = lg.interpolate(attr, frags, tri, listed)
     topology = lg.edge_topology(tri)
-    smooth = [antialias_with(out, frags, pos, tri, topology, unbounded) for unbounded in (False, True)]
+    smooth = [antialias_with(out, frags, pos, tri, topology, own_edges) for own_edges in (False, True)]
     differentiate([*frags[1:], out, out_d, *smooth])
     lean = lg.rasterize(pos, tri, size, ranges, derivatives=False)
     differentiate([lean.depth, lg.interpolate(attr.detach(), lean, tri - (tri == 0).to(tri.dtype))])
@@ -125,9 +125,9 @@ def hand_made(size: tuple[int, int]) -> None:
     frags = Fragments(ids, 1e3 * uniform(*ids.shape, 2), uniform(*ids.shape), uniform(*ids.shape, 2, 2))
     frags.depth[ids % 5 == 0] = torch.nan
     moving, color = pos.requires_grad_(), uniform(*ids.shape, 2).requires_grad_()
-    for high, unbounded in itertools.product((2, 72), (False, True)):
+    for high, own_edges in itertools.product((2, 72), (False, True)):
         topology = torch.randint(0, high, (12, 3), generator=random).int()
-        differentiate([antialias_with(color, frags, moving, tri, topology, unbounded)])
+        differentiate([antialias_with(color, frags, moving, tri, topology, own_edges)])
     attr = uniform(9, 3).requires_grad_()
     differentiate(list(lg.interpolate(attr, frags, tri, True)))
 

@@ -234,3 +234,40 @@ def test_soft_colours_and_wrong_calls() -> None:
     with pytest.raises(ValueError, match=r"^ranges: expected those given to rasterize, as 2 images share"):
         gradients.dibr(color, several, loose, faces)
     assert gradients.dibr(color, several, loose, faces, ranges=ranges).shape == color.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("beyond", [0.1, 0.003, 0.0015, 0.001, -0.001])
+def test_edge_that_passes_close_to_a_centre_is_no_intersection(beyond: float, dtype: torch.dtype) -> None:
+    """The side of an occluder in front of a wall passes `beyond` pixels from the centres of a column, where
+    rasterization rounds positions. A shift by a pixel adds one pixel in each of 16 rows; depth adds none."""
+    x = -1 + 2 * (8.5 + beyond) / 16
+    pos = torch.tensor(
+        [[x, -9, -0.3, 1], [x, 9, -0.3, 1], [-30, 0, -0.3, 1], [-9, -9, 0.5, 1], [9, -9, 0.5, 1], [0, 9, 0.45, 1]],
+        dtype=dtype,
+        requires_grad=True,
+    )
+    tri = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    frags = lg.rasterize(pos, tri, (16, 16))
+    image = gradients.apply((frags.tri == 0).to(dtype)[..., None], frags, pos, tri, method="edge")
+    (grad,) = torch.autograd.grad(image.sum(), pos)
+    assert abs(grad[:3, 0].sum() / 8 - 16) < 1e-4
+    assert not grad[:, 2].any()
+
+
+def test_methods_whose_gradient_is_the_derivative_of_their_image() -> None:
+    """By differences, of a picture of an outline that moves over no pixel's centre."""
+    tri = torch.tensor([[0, 1, 2]])
+
+    def total(x: torch.Tensor, method: str) -> torch.Tensor:
+        corners = x.new_tensor([[-1.0, -9.0, 0.0, 1.0], [-1.0, 9.0, 0.0, 1.0], [-30.0, 0.0, 0.0, 1.0]])
+        pos = corners + x * x.new_tensor([1.0, 0.0, 0.0, 0.0])
+        frags = lg.rasterize(pos, tri, (16, 16))
+        return gradients.apply((frags.tri >= 0).double()[..., None], frags, pos, tri, method=method).sum()
+
+    for name, method in gradients.METHODS.items():
+        x = torch.tensor(1.05, dtype=torch.float64, requires_grad=True)
+        (grad,) = torch.autograd.grad(total(x, name), x)
+        with torch.no_grad():
+            difference = (total(x + 1e-5, name) - total(x - 1e-5, name)) / 2e-5
+        assert method.is_derivative == bool(abs(grad - difference) < 1e-3), name

@@ -151,7 +151,7 @@ def _surface(dtype: torch.dtype, large: bool) -> Calls:
     color = random(2, *size, 3, dtype=dtype)
     shared = pos[0].contiguous()
     yield "antialias", "views", (color, frag_tri, depth, pos, tri, topology, False)
-    yield "antialias", "unbounded", (color, frag_tri, depth, shared, tri, topology, True)
+    yield "antialias", "own_edges", (color, frag_tri, depth, shared, tri, topology, True)
     yield "edge_gradient", "views", (color, frag_tri, bary, pos, tri)
     yield "edge_gradient", "shared", (color, frag_tri, bary, shared, tri)
     yield "nmr_gradient", "whole lines", (color, frag_tri, pos, tri, 0, 1e-4)

@@ -241,15 +241,15 @@ def test_all_positions_nan() -> None:
     assert not pos.grad.any()
 
 
-@pytest.mark.parametrize("unbounded", [False, True])
-def test_any_negative_triangle_is_background(unbounded: bool) -> None:
+@pytest.mark.parametrize("own_edges", [False, True])
+def test_any_negative_triangle_is_background(own_edges: bool) -> None:
     """Fragments made by hand may use other negative numbers than -1."""
     hand_made = FRAGS.tri.clone()
     hand_made[:, ::2][hand_made[:, ::2] < 0] = -(2**31)
     hand_made[:, :, 4] = -7
     frags, plain = FRAGS._replace(tri=hand_made), FRAGS._replace(tri=hand_made.clamp(min=-1))
     assert torch.equal(lg.interpolate(ATTR, frags, TRI), lg.interpolate(ATTR, plain, TRI))
-    smooth = [antialias_with(COLOR, f, POS, TRI, TOPOLOGY, unbounded) for f in (frags, plain)]
+    smooth = [antialias_with(COLOR, f, POS, TRI, TOPOLOGY, own_edges) for f in (frags, plain)]
     assert torch.equal(*smooth)
 
 

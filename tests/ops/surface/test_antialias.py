@@ -36,9 +36,9 @@ def scenes(dtype: torch.dtype = torch.float64, level: int = 2) -> dict[str, tupl
 SMALL = ["sphere", "holes, camera inside", "cube", "non-manifold"]
 
 
-@pytest.mark.parametrize("unbounded", [False, True])
+@pytest.mark.parametrize("own_edges", [False, True])
 @pytest.mark.parametrize("name", SMALL)
-def test_gradients(name: str, unbounded: bool) -> None:
+def test_gradients(name: str, own_edges: bool) -> None:
     """The fragments are held fixed. What is left are the choices of edges and the kinks where an edge passes
     halfway between two centres: a difference quotient across one would be off by the whole gradient. None of
     these scenes has one within 1e-7; the shift takes the sphere's poles off the line between two columns.
@@ -52,7 +52,7 @@ def test_gradients(name: str, unbounded: bool) -> None:
     topology = lg.edge_topology(tri)
 
     def run(c: Tensor, p: Tensor) -> Tensor:
-        return antialias_with(c, frags, p, tri, topology, unbounded)
+        return antialias_with(c, frags, p, tri, topology, own_edges)
 
     changed = (run(color, pos) != color).any(-1).sum()
     assert changed > 2
@@ -60,10 +60,10 @@ def test_gradients(name: str, unbounded: bool) -> None:
     assert gradcheck(run, inputs, eps=1e-7, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("unbounded", [False, True])
+@pytest.mark.parametrize("own_edges", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("name", "channels"), [*((name, 3) for name in scenes()), ("sphere", 1), ("cube", 7)])
-def test_reference(name: str, channels: int, dtype: torch.dtype, unbounded: bool) -> None:
+def test_reference(name: str, channels: int, dtype: torch.dtype, own_edges: bool) -> None:
     """Decisions are float64 in both: float32 has to agree on every pair, and only rounds colours and sums."""
     forward, backward = (1e-5, 1e-4) if dtype == torch.float32 else (1e-10, 1e-9)
     pos, tri, size = scenes(dtype)[name]
@@ -73,9 +73,9 @@ def test_reference(name: str, channels: int, dtype: torch.dtype, unbounded: bool
     topology = lg.edge_topology(tri)
     ours = color.clone().requires_grad_(), pos.clone().requires_grad_()
     theirs = color.double().requires_grad_(), pos.double().requires_grad_()
-    out = antialias_with(ours[0], frags, ours[1], tri, topology, unbounded)
+    out = antialias_with(ours[0], frags, ours[1], tri, topology, own_edges)
     precise = lg.Fragments(frags.tri, *(value.double() for value in frags[1:]))
-    expected = lg.reference.antialias(theirs[0], precise, theirs[1], tri, topology, unbounded=unbounded)
+    expected = lg.reference.antialias(theirs[0], precise, theirs[1], tri, topology, own_edges=own_edges)
     assert torch.equal(out != ours[0], (expected != theirs[0])) or dtype == torch.float32
     assert scaled_error(out, expected) < forward
     grads = torch.autograd.grad((out * weight).sum(), ours)
@@ -154,19 +154,19 @@ def test_backward_searches_where_nothing_was_kept(faces: int, shared: bool) -> N
 
 
 @pytest.mark.cpu_only
-@pytest.mark.parametrize("unbounded", [False, True])
+@pytest.mark.parametrize("own_edges", [False, True])
 @pytest.mark.parametrize("name", scenes())
-def test_kept_crossings_and_searched_ones_give_the_same_bits(name: str, unbounded: bool) -> None:
+def test_kept_crossings_and_searched_ones_give_the_same_bits(name: str, own_edges: bool) -> None:
     """Pairs are gone through in the same order, over the seams of bands too."""
     pos, tri, _ = scenes(torch.float32, level=3)[name]
     height, width = 83, 97
     frags = lg.rasterize(pos, tri, (height, width))
     color = random(len(frags.tri), height, width, 3)
     scene = color, frags.tri, frags.depth, pos, tri, lg.edge_topology(tri)
-    _, notes = torch.ops.lumigrad.antialias(*scene, unbounded)
+    _, notes = torch.ops.lumigrad.antialias(*scene, own_edges)
     flags = (len(pos) if pos.dim() == 3 else 1) * len(tri)
     grads = [
-        torch.ops.lumigrad.antialias_backward(*scene, what, unbounded, color.flip(1), True, True)
+        torch.ops.lumigrad.antialias_backward(*scene, what, own_edges, color.flip(1), True, True)
         for what in (notes, notes[:flags])
     ]
     assert grads[0][1].abs().max() > 0
@@ -235,3 +235,45 @@ def test_nan_colours_stay_where_they_are() -> None:
     color[0, 0, 0] = torch.nan
     out = lg.antialias(color, frags, pos, tri)
     assert out.isnan().sum() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_outline_half_way_between_two_centres_has_a_gradient(dtype: torch.dtype) -> None:
+    """There the blend is zero, and its derivative is not: the area of a square of side 1 grows by 1 with its side."""
+    xy = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]], dtype=dtype, requires_grad=True)
+    pos = torch.cat((xy, xy.new_tensor([[0.0, 1.0]]).expand(4, 2)), 1)
+    tri = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    frags = lg.rasterize(pos, tri, (64, 64))
+    area = 4 * lg.antialias((frags.tri >= 0).to(dtype)[..., None], frags, pos, tri).mean()
+    assert area == 1
+    (grad,) = torch.autograd.grad(area, xy)
+    assert torch.allclose(grad, xy.detach().sign() / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.001, 0.02, 0.1, 0.4])
+def test_foot_of_a_wall_has_a_gradient(gap: float) -> None:
+    """The floor in front of a wall is nearer than the wall's foot, which hides what lies behind it all the same. The
+    foot is 32 pixels long, two units away and moves by 16 / 2 pixels a unit."""
+    up = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    floor = torch.tensor([[-9, -1, -0.5], [9, -1, -0.5], [0, -1, -30]], dtype=torch.float64)
+    wall = torch.tensor([[-9, -1 + gap, -2], [9, -1 + gap, -2], [9, 3, -2], [-9, 3, -2]], dtype=torch.float64)
+    wall = wall + up * torch.tensor([[0, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
+    x, y, z = torch.cat((floor, wall)).unbind(-1)
+    pos = torch.stack((x, y, -1.02 * z - 0.202, -z), -1)
+    tri = torch.tensor([[0, 1, 2], [3, 4, 5], [3, 5, 6]])
+    frags = lg.rasterize(pos, tri, (32, 32))
+    image = lg.antialias((frags.tri > 0).double()[..., None], frags, pos, tri)
+    (grad,) = torch.autograd.grad(image.sum(), up)
+    assert abs(grad + 32 * 16 / 2) < 1e-6
+
+
+@pytest.mark.parametrize("own_edges", [False, True])
+def test_no_blend_where_no_edge_lies_between_the_centres(own_edges: bool) -> None:
+    """Two surfaces that cross: along the line where they meet, neither ends."""
+    pos = torch.tensor([[-2.0, -2, -0.5, 1], [2, -2, 0.5, 1], [2, 2, 0.5, 1], [-2, 2, -0.5, 1]])
+    pos = torch.cat((pos, pos * torch.tensor([1.0, 1, -1, 1])))
+    tri = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
+    frags = lg.rasterize(pos, tri, (33, 32))
+    color = (frags.tri < 2).float()[..., None]
+    assert 0 < color.sum() < color.numel()
+    assert torch.equal(antialias_with(color, frags, pos, tri, None, own_edges), color)

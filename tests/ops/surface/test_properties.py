@@ -103,7 +103,7 @@ def test_wild_numbers(dtype: torch.dtype, data: st.DataObject, height: int, widt
 
 @examples(60)
 @given(meshes(LATTICE, torch.float64), SIDES, SIDES, st.booleans())
-def test_antialias_is_the_reference(mesh: tuple[Tensor, Tensor], height: int, width: int, unbounded: bool) -> None:
+def test_antialias_is_the_reference(mesh: tuple[Tensor, Tensor], height: int, width: int, own_edges: bool) -> None:
     pos, tri = mesh
     frags = lg.rasterize(pos, tri, (height, width))
     color, weight = (random(1, height, width, 2, seed=i, dtype=torch.float64) for i in (1, 2))
@@ -112,9 +112,9 @@ def test_antialias_is_the_reference(mesh: tuple[Tensor, Tensor], height: int, wi
     for native in (True, False):
         inputs = color.clone().requires_grad_(), pos.clone().requires_grad_()
         if native:
-            out = antialias_with(inputs[0], frags, inputs[1], tri, topology, unbounded)
+            out = antialias_with(inputs[0], frags, inputs[1], tri, topology, own_edges)
         else:
-            out = lg.reference.antialias(inputs[0], frags, inputs[1], tri, topology, unbounded=unbounded)
+            out = lg.reference.antialias(inputs[0], frags, inputs[1], tri, topology, own_edges=own_edges)
         results.append((out, *torch.autograd.grad((out * weight).sum(), inputs, allow_unused=True)))
     for ours, theirs in zip(*results):
         theirs = torch.zeros_like(ours) if theirs is None else theirs

@@ -82,8 +82,8 @@ def test_interpolate(scene: Scene) -> None:
     assert norm_error(grads[0], wanted[0], 1, 1e-6) < 1e-3
 
 
-@pytest.mark.parametrize("unbounded", [False, True])
-def test_antialias(scene: Scene, unbounded: bool) -> None:
+@pytest.mark.parametrize("own_edges", [False, True])
+def test_antialias(scene: Scene, own_edges: bool) -> None:
     """With the depth of the kernel's fragments in both, so that ties between pixels fall the same way."""
     pos, tri, size = scene
     frags = lg.rasterize(pos, tri, size)
@@ -92,8 +92,8 @@ def test_antialias(scene: Scene, unbounded: bool) -> None:
     topology = lg.edge_topology(tri)
     ours = color.clone().requires_grad_(), pos.clone().requires_grad_()
     theirs = color.double().requires_grad_(), pos.double().requires_grad_()
-    out = antialias_with(ours[0], frags, ours[1], tri, topology, unbounded)
-    expected = lg.reference.antialias(theirs[0], precise, theirs[1], tri, topology, unbounded=unbounded)
+    out = antialias_with(ours[0], frags, ours[1], tri, topology, own_edges)
+    expected = lg.reference.antialias(theirs[0], precise, theirs[1], tri, topology, own_edges=own_edges)
     assert torch.equal((out != color).any(-1), (expected != theirs[0]).any(-1))
     assert (out != color).any(-1).sum() > 100
     assert scaled_error(out, expected) < 1e-5

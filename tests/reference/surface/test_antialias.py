@@ -79,7 +79,7 @@ def test_where_the_walk_gives_up() -> None:
     for count, rows in ((32, 8), (33, 0)):  # every strip is two triangles to cross
         pos, tri = strips(place, count=count)
         assert (render(pos, tri, 8, one, zero) != sharp).sum() == rows
-        assert torch.equal(render(pos, tri, 8, one, zero, unbounded=True), sharp)
+        assert torch.equal(render(pos, tri, 8, one, zero, own_edges=True), sharp)
     # a third triangle, seen edge-on, on every edge between the last two strips
     pos, tri = strips(place)
     above, below, _ = tri.view(7, -1, 2, 3)[:, -1, 0].unbind(1)
@@ -223,7 +223,7 @@ def test_weights_of_a_small_triangle() -> None:
     color = (frags.tri < 0).double()[..., None]
     expected = color.clone()
     expected[0, 2, 2] = 1.3
-    assert torch.allclose(antialias(color, frags, pos, tri, unbounded=True), expected, atol=1e-12)
+    assert torch.allclose(antialias(color, frags, pos, tri, own_edges=True), expected, atol=1e-12)
     assert torch.allclose(antialias(color, frags, pos, tri), torch.ones_like(color), atol=1e-12)
 
 
@@ -234,7 +234,7 @@ def test_gradients() -> None:
     color = torch.rand(1, 6, 7, 1, dtype=torch.float64)
     changed = (antialias(color, frags, pos, tri) != color).any(-1)
     assert changed.sum() > 8
-    for options in ({}, {"unbounded": True}):
+    for options in ({}, {"own_edges": True}):
         assert torch.autograd.gradcheck(
             lambda c, p, options=options: antialias(c, frags, p, tri, **options),
             (color.requires_grad_(), pos.requires_grad_()),
@@ -247,7 +247,7 @@ def test_gradients_at_the_end_of_a_walk() -> None:
     frags = rasterize(pos, tri, (12, 12))
     color = (frags.tri >= 0).double()[..., None]
     blended = antialias(color, frags, pos, tri) != color
-    own = antialias(color, frags, pos, tri, unbounded=True) != color
+    own = antialias(color, frags, pos, tri, own_edges=True) != color
     assert (blended & ~own).sum() > 8
     touched = tri.long()[frags.tri[frags.tri >= 0].long()].unique()
     assert torch.autograd.gradcheck(

@@ -73,7 +73,7 @@ def antialias(
     if pos_gradient_boost != 1.0:
         pos = _ScaleGradient.apply(pos, float(pos_gradient_boost))  # type: ignore[no-untyped-call]
     links = None if topology_hash is None else topology_hash.links
-    return antialias_with(color, unpack(rast, tri.shape[0]), flip(pos), tri, links, unbounded=True)
+    return antialias_with(color, unpack(rast, tri.shape[0]), flip(pos), tri, links, own_edges=True)
 
 
 def antialias_construct_topology_hash(tri: Tensor) -> Any:

@@ -49,7 +49,7 @@ def antialias(
     Source: Laine et al. 2020, section 3.5; here in homogeneous coordinates, so that edges that reach behind
     the camera are handled, and with the walk to the outline.
     """
-    return antialias_with(color, frags, pos, tri, topology, unbounded=False)
+    return antialias_with(color, frags, pos, tri, topology, own_edges=False)
 
 
 def antialias_with(
@@ -58,9 +58,9 @@ def antialias_with(
     pos: torch.Tensor,
     tri: torch.Tensor,
     topology: torch.Tensor | None,
-    unbounded: bool,
+    own_edges: bool,
 ) -> torch.Tensor:
-    """:func:`antialias`; `unbounded` leaves a pixel's weights as they are even where they add up to over one."""
+    """:func:`antialias`; with `own_edges` by the rule of nvdiffrast (see :func:`lumigrad.reference.antialias`)."""
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     depth = check.floating("frags.depth", frags.depth, frags.bary, "frags.bary")
     check.shape("frags.depth", depth, frags.tri.shape)
@@ -74,9 +74,9 @@ def antialias_with(
         if topology.device != tri.device:
             raise ValueError(f"topology: expected device {tri.device} like tri, got {topology.device}")
     if needs_reference("antialias", color):
-        return reference.antialias(color, frags, pos, tri, topology, unbounded=unbounded)
+        return reference.antialias(color, frags, pos, tri, topology, own_edges=own_edges)
     return _op(color.contiguous(), frags.tri.contiguous(), depth.detach().contiguous(), pos.contiguous(), tri,
-               topology.contiguous(), unbounded)[0]  # fmt: skip
+               topology.contiguous(), own_edges)[0]  # fmt: skip
 
 
 def _sizes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ def _sizes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> tuple[i
 
 
 _op = declare(
-    "antialias(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, bool unbounded)",
+    "antialias(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, bool own_edges)",
     sizes=(f"{IMAGE_SIZES} note_bytes", _sizes),
     outputs={"out": "views height width channels", "notes": "note_bytes"},
 )

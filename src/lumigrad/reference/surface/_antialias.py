@@ -26,6 +26,7 @@ from lumigrad.types.fragments import Fragments
 
 TOLERANCE = 1 / 16  # pixels by which a crossing may miss the segment between two pixel centres
 WALK_LIMIT = 64  # triangles to cross at most beyond the one that the pixel sees
+CONTACT_DEPTH = 1e-6  # surfaces nearer to each other than this touch
 
 
 class _Pairs(NamedTuple):
@@ -34,19 +35,27 @@ class _Pairs(NamedTuple):
     first: Tensor  # int64 [M], flat index of p0, the left or upper pixel
     second: Tensor  # int64 [M], flat index of p1, the right or lower one
     image: Tensor  # int64 [M]
-    centre: Tensor  # float64 [M, 2], NDC of the pixel that sees the nearer triangle
-    tri: Tensor  # int64 [M], the nearer triangle, T
+    owner: Tensor  # int64 [M], flat index of the pixel that sees T, and from which distances are measured
+    centre: Tensor  # float64 [M, 2], NDC of the owner
+    tri: Tensor  # int64 [M], T; at first the nearer triangle
     beyond: Tensor  # int64 [M], the triangle of the other pixel, -1 for background
-    direction: Tensor  # float64 [M], +1 if T's pixel is p0, -1 if it is p1
+    direction: Tensor  # float64 [M], +1 if the owner is p0, -1 if it is p1
 
     def take(self, index: Tensor) -> _Pairs:
         return _Pairs(*(field[index] for field in self))
+
+    def reversed(self, height: int, width: int) -> _Pairs:
+        """The same pairs owned by their other pixels."""
+        owner = self.first + self.second - self.owner
+        centre = _centres(owner, height, width)
+        return self._replace(owner=owner, centre=centre, tri=self.beyond, beyond=self.tri, direction=-self.direction)
 
 
 class _Mesh(NamedTuple):
     """A mesh on the screen, and its pairs' axis."""
 
     corners: Tensor  # float64 [N, V, 3] = x, y, w
+    z: Tensor  # float64 [N, V]
     tri: Tensor  # int64 [T, 3]
     links: Tensor  # int64 [3 T], the topology
     facing: Tensor  # int64 [N, T]
@@ -71,7 +80,7 @@ def antialias(
     tri: Tensor,
     topology: Tensor | None = None,
     *,
-    unbounded: bool = False,
+    own_edges: bool = False,
 ) -> Tensor:
     """Blend colours across visible silhouette edges.
 
@@ -85,9 +94,14 @@ def antialias(
     its gradient is zero. There is none if the walk comes to the other pixel's triangle (the surface goes on),
     beyond 17/16, to an edge of three or more triangles, or through 64 triangles without an end.
 
+    Where this finds no blend, the search starts again from the other pixel, whose triangle then is T. Its
+    crossing counts if it lies in front of the plane of the nearer triangle, or within a depth of 1e-6 of it.
+    The foot of a wall needs this: the floor in front of it is nearer by depth, and has no outline there.
+
     With dc < 1/2 T's pixel receives the weight 1/2 - dc of the other colour, otherwise the other pixel
-    receives dc - 1/2 of T's. A pixel's up to four weights are divided by max(1, their sum), so it stays
-    within the range of the colours blended. All blends read the original colours.
+    receives dc - 1/2 of T's (with dc = 1/2 p1 receives nothing, though the derivative is not zero). A pixel's up
+    to four weights are divided by max(1, their sum), so it stays within the range of the colours blended. All
+    blends read the original colours.
 
     An edge is a silhouette of a triangle if no other triangle of the edge lies on its far side, as the
     orientations on the screen tell (homogeneous determinants, valid behind the eye too). A triangle seen
@@ -98,9 +112,9 @@ def antialias(
         frags: what `rasterize` gave for these positions.
         pos, tri: as given to `rasterize`.
         topology: what `edge_topology` gave for ``tri``; computed from the indices alone if None.
-        unbounded: the contract of nvdiffrast. No walk: of T's own silhouette edges that cross the line, are
-            steep enough and have T on their near side, the one of smallest clamped dc counts, the first of
-            equals, however far dc is from the pair. No division of weights.
+        own_edges: the contract of nvdiffrast. No walk: of T's own silhouette edges that cross the line within the
+            same distances, are steep enough and have T on their near side, the one of smallest clamped dc counts,
+            the first of equals. No division of weights.
 
     Returns:
         [N, H, W, C]. Gradients reach ``color``, and x, y, w of ``pos``.
@@ -111,19 +125,22 @@ def antialias(
     _check(color, frags, pos, tri)
     topology = edge_topology(tri) if topology is None else _check_topology(topology, tri)
     images, height, width, channels = color.shape
-    corners = pos[..., [0, 1, 3]].double()
-    corners = corners.expand(images, -1, -1) if pos.ndim == 2 else corners
+    points = pos.double().expand(images, -1, -1) if pos.ndim == 2 else pos.double()
+    corners, z = points[..., [0, 1, 3]], points[..., 2].detach()
     facing = _facing(corners.detach(), tri)
     not_drawn = ~pos.detach().isfinite().all(-1).expand(images, -1)[:, tri.long()].all(-1)
     facing = facing.masked_fill(not_drawn, 0)
 
     blends = []
     for vertical in (False, True):
-        mesh = _Mesh(corners, tri.long(), topology.flatten().long(), facing, (width / 2, height / 2), vertical)
+        mesh = _Mesh(corners, z, tri.long(), topology.flatten().long(), facing, (width / 2, height / 2), vertical)
         pairs = _candidates(frags, vertical)
         with torch.no_grad():
-            chosen, half_edge = (_own_edges if unbounded else _walk)(mesh, pairs)
-        pairs = pairs.take(chosen)
+            if own_edges:
+                chosen, half_edge = _own_edges(mesh, pairs)
+                pairs = pairs.take(chosen)
+            else:
+                pairs, half_edge = _outlines(mesh, pairs, height, width)
         dc = _lines(mesh, pairs, half_edge[:, None]).distance[:, 0]
         dc = torch.where((dc >= 0) & (dc <= 1), dc, dc.detach().clamp(0, 1))
         alpha = pairs.direction * (0.5 - dc)
@@ -132,7 +149,7 @@ def antialias(
         blends.append((target, pairs.first + pairs.second - target, torch.where(into_first, alpha, -alpha)))
     target, source, weight = (torch.cat(parts) for parts in zip(*blends))
 
-    if not unbounded:
+    if not own_edges:
         total = weight.new_zeros(images * height * width).index_add(0, target, weight)[target]
         weight = weight / torch.where(total > 1, total, 1.0)
     flat = color.reshape(-1, channels)
@@ -160,10 +177,15 @@ def _candidates(frags: Fragments, vertical: bool) -> _Pairs:
     first, second = first[differs], second[differs]
     nearer = (seen[first] >= 0) & ((seen[second] < 0) | (depth[first] <= depth[second]))
     over, other = torch.where(nearer, first, second), torch.where(nearer, second, first)
-    image, row, col = over // (height * width), over // width % height, over % width
-    centre = torch.stack(((2 * col + 1).double() / width - 1, 1 - (2 * row + 1).double() / height), 1)
     direction = torch.where(nearer, 1.0, -1.0).double()
-    return _Pairs(first, second, image, centre, seen[over], seen[other], direction)
+    image, centre = over // (height * width), _centres(over, height, width)
+    return _Pairs(first, second, image, over, centre, seen[over], seen[other], direction)
+
+
+def _centres(pixel: Tensor, height: int, width: int) -> Tensor:
+    """NDC [M, 2] of the centres of pixels, given by flat indices [M]."""
+    row, col = pixel // width % height, pixel % width
+    return torch.stack(((2 * col + 1).double() / width - 1, 1 - (2 * row + 1).double() / height), 1)
 
 
 def _own_edges(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
@@ -172,10 +194,40 @@ def _own_edges(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
     lines = _lines(mesh, pairs, half_edges)
     side = mesh.facing[pairs.image, pairs.tri] * pairs.direction
     counts = lines.crosses & lines.steep & (lines.outward * side[:, None] > 0)
+    counts &= (lines.distance >= -TOLERANCE) & (lines.distance <= 1 + TOLERANCE)
     counts &= _silhouettes(mesh, pairs.image.repeat_interleave(3), half_edges.flatten()).view(-1, 3)
     chosen = counts.any(1).nonzero().flatten()
     edge = torch.where(counts, lines.distance.clamp(0, 1), torch.inf)[chosen].argmin(1)  # the first of equals
     return chosen, half_edges[chosen, edge]
+
+
+def _outlines(mesh: _Mesh, pairs: _Pairs, height: int, width: int) -> tuple[_Pairs, Tensor]:
+    """The pairs with a blend, as seen by their owners, and the half-edges of silhouettes that they blend at."""
+    chosen, half_edge = _walk(mesh, pairs)
+    other = pairs.beyond >= 0
+    other[chosen] = False
+    back = pairs.take(other.nonzero().flatten()).reversed(height, width)
+    again, half_edge_back = _walk(mesh, back)
+    back = back.take(again)
+    distance = _lines(mesh, back, half_edge_back[:, None]).distance[:, 0].clamp(0, 1)
+    depth = _depth_on_axis(mesh, back, half_edge_back // 3, distance)
+    in_front = depth <= _depth_on_axis(mesh, back, back.beyond, distance) + CONTACT_DEPTH
+    found = _Pairs(*(torch.cat(fields) for fields in zip(pairs.take(chosen), back.take(in_front))))
+    return found, torch.cat((half_edge, half_edge_back[in_front]))
+
+
+def _depth_on_axis(mesh: _Mesh, pairs: _Pairs, triangle: Tensor, distance: Tensor) -> Tensor:
+    """Depth z / w [M] of the planes of triangles [M], at a distance [M] in pixels from the owners' centres."""
+    corner = mesh.tri[triangle]  # [M, 3]
+    x, y, w = mesh.corners[pairs.image[:, None], corner].unbind(-1)
+    x, y = x - pairs.centre[:, :1] * w, y - pairs.centre[:, 1:] * w
+    along, across, scale = (-y, x, mesh.scale[1]) if mesh.vertical else (x, y, mesh.scale[0])
+    a, b = [1, 2, 0], [2, 0, 1]
+    at = (pairs.direction * distance / scale)[:, None]
+    share = (across[:, a] * w[:, b] - across[:, b] * w[:, a]) * at
+    share = share + (along[:, a] * across[:, b] - across[:, a] * along[:, b])
+    z = mesh.z[pairs.image[:, None], corner]
+    return (z * share).sum(1) / (w * share).sum(1)
 
 
 def _walk(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:

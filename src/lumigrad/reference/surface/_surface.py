@@ -50,7 +50,8 @@ def neighbours(frags: Fragments, pos: Tensor, tri: Tensor, vertical: bool) -> Ne
     planes. Of a pair's triangles A (first) and B (second), A ends where B covers A's pixel as well, where it
     is hidden, and A does not cover B's; B ends in the reverse case. If both cover both, they intersect: each
     ends. If neither covers the other's pixel they are taken for neighbours on one surface and none ends.
-    Background is covered by everything and ends nothing.
+    Background is covered by everything and ends nothing. A triangle that is nearer at the other pixel than what
+    is seen there does not cover it: it ends before that centre, but by less than `rasterize` rounds positions.
     """
     images, height, width = frags.tri.shape
     pixel = torch.arange(images * height * width, device=frags.tri.device).view(images, height, width)
@@ -63,8 +64,8 @@ def neighbours(frags: Fragments, pos: Tensor, tri: Tensor, vertical: bool) -> Ne
     first, second = first[differs], second[differs]
     a, b = seen[first], seen[second]
     corners = image_positions(pos, images).detach().double()
-    a_covers = _covers(corners, tri, a, second, height, width)
-    b_covers = _covers(corners, tri, b, first, height, width)
+    a_covers = _goes_on(corners, tri, a, b, second, height, width)
+    b_covers = _goes_on(corners, tri, b, a, first, height, width)
     return Neighbours(
         first,
         second,
@@ -97,14 +98,25 @@ def edge_values(lines: Tensor, pixel: Tensor, height: int, width: int) -> Tensor
     return lines[..., 0] * x[:, None] + lines[..., 1] * y[:, None] + lines[..., 2]
 
 
-def _covers(corners: Tensor, tri: Tensor, triangle: Tensor, pixel: Tensor, height: int, width: int) -> Tensor:
-    """Whether triangles [M] cover pixels [M]. Background (-1) covers nothing."""
+def _goes_on(
+    corners: Tensor, tri: Tensor, triangle: Tensor, seen: Tensor, pixel: Tensor, height: int, width: int
+) -> Tensor:
+    """Whether triangles [M] cover pixels [M] which see the triangles `seen` [M]. Background (-1) covers nothing."""
     if not len(tri):
         return torch.zeros_like(triangle, dtype=torch.bool)
+    depth, inside = _depth_and_inside(corners, tri, triangle, pixel, height, width)
+    seen_depth, _ = _depth_and_inside(corners, tri, seen, pixel, height, width)
+    hides = (seen >= 0) & (depth < seen_depth)
+    return (triangle >= 0) & inside & (depth.abs() <= 1) & ~hides
+
+
+def _depth_and_inside(
+    corners: Tensor, tri: Tensor, triangle: Tensor, pixel: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Depth of triangles' planes at pixels' centres, and whether those lie strictly inside, both [M]."""
     lines, det, z = edge_lines(corners, tri, pixel // (height * width), triangle)
     a = edge_values(lines, pixel, height, width)
-    depth = (z * a).sum(-1) / det
-    return (triangle >= 0) & (a * det.sign()[:, None] > 0).all(-1) & (depth.abs() <= 1)
+    return (z * a).sum(-1) / det, (a * det.sign()[:, None] > 0).all(-1)
 
 
 def check_image(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> None:
