@@ -689,6 +689,8 @@ def crossing(pos, tri, edges, t, centre, axis, direction):
         inwards[axis] = -direction
         if np.sign(cross2(b - a, inwards)) != side(own):
             continue  # T ends on the other side of this edge
+        if not -1 / 16 < direction * at < 17 / 16:
+            continue  # the edge lies elsewhere
         found.append(min(max(direction * at, 0), 1))
     return min(found, default=None)
 
