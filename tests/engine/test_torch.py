@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -294,3 +295,60 @@ def test_size_may_be_anything_like_two_integers() -> None:
     pos, tri, frags = scene()
     for size in (list(SIZE), torch.Size(SIZE), torch.tensor(SIZE), frags.tri.shape[1:]):
         assert torch.equal(lg.rasterize(pos, tri, size).tri, frags.tri)
+
+
+# ---- Forward mode ----------------------------------------------------------------------------------------
+
+
+def forward_mode_programs() -> dict[str, Callable[[Tensor], Tensor]]:
+    """Name: an image of points [60, 4], by which it is differentiated."""
+    tri = torch.randint(60, (80, 3), generator=torch.Generator().manual_seed(1))
+    features = random(60, 3, seed=2, dtype=torch.float64)
+    harmonics = random(60, 4, 3, seed=3, dtype=torch.float64)
+    view = lg.View(torch.eye(4, dtype=torch.float64) + 0, 20.0, 20.0, 10.0, 10.0, (20, 20))
+    view.matrix[2, 3] = -3
+    texels = torch.arange(8.0, dtype=torch.float64)[:, None].expand(1, 8, 8, 3)
+
+    def antialiased(p: Tensor) -> Tensor:
+        frags = lg.rasterize(p, tri, (20, 20))
+        return lg.antialias(lg.interpolate(features, frags, tri), frags, p, tri)
+
+    def gaussians(p: Tensor) -> Tensor:
+        scales, opacities = p[:, :3].abs() / 10, p[:, 0].abs()
+        return lg.gaussians(p[:, :3], p, scales, opacities, harmonics, view, harmonics=True, antialiased=True).image
+
+    return {
+        "rasterize": lambda p: lg.rasterize(p, tri, (20, 20)).bary,
+        "antialias": antialiased,
+        "soft_silhouette": lambda p: lg.soft_silhouette(p, tri, (20, 20), 0.01),
+        "soft_colors": lambda p: lg.soft_colors(p, tri, features, (20, 20), 0.01, 0.1),
+        "gaussians": gaussians,
+        "surfels": lambda p: lg.surfels(p[:, :3], p, p[:, :2].abs() / 10, p[:, 0].abs(), features, view).image,
+        "points": lambda p: lg.points(p[:, :3], p[:, 0].abs() * 5, features, view).image,
+        "surface_splats": lambda p: lg.surface_splats(p[:, :3], p[:, 1:], p[:, 0].abs() / 10, features, view).image,
+        "spheres": lambda p: lg.spheres(p[:, :3], p[:, 0].abs() / 10, features, view).image,
+        "texture": lambda p: lg.texture(texels, p[None, None, :, :2]),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*no kernel for forward-mode:RuntimeWarning")
+@pytest.mark.parametrize("name", forward_mode_programs())
+def test_forward_mode_agrees_with_reverse_mode(name: str) -> None:
+    program = forward_mode_programs()[name]
+    pos = random(60, 4, seed=4, dtype=torch.float64).clamp(-1, 1)
+    pos[:, 3] = 1
+    tangent = random(60, 4, seed=5, dtype=torch.float64)
+    image, moved = torch.func.jvp(program, (pos,), (tangent,))
+    again = program(pos.requires_grad_())
+    weight = random(*again.shape, seed=6, dtype=torch.float64)
+    (grad,) = torch.autograd.grad((again * weight).sum(), pos)
+    assert scaled_error(image, again) < 1e-9
+    assert abs((weight * moved).sum() - (grad * tangent).sum()) < 1e-8 * (grad * tangent).abs().sum()
+    assert (grad * tangent).any()
+
+
+def test_ops_alone_refuse_forward_mode() -> None:
+    """Zeros would be wrong, and nobody would know."""
+    color, *others = next(case.arguments for case in cases() if case.op == "edge_gradient")
+    with pytest.raises(NotImplementedError, match=r"^lumigrad::edge_gradient: forward-mode derivatives are not"):
+        torch.func.jvp(lambda c: torch.ops.lumigrad.edge_gradient(c, *others), (color,), (color,))

@@ -6,10 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch.autograd import forward_ad
 
 from lumigrad._engine.arguments import picker
 
 _below_autograd = torch._C._AutoDispatchBelowAutograd
+
+
+def forward_mode() -> bool:
+    """Whether derivatives are being taken in forward mode, as by `torch.func.jvp`."""
+    return forward_ad._current_level >= 0
 
 
 class Links(NamedTuple):
@@ -58,10 +64,10 @@ def without_second_gradient(name: str, op: Any, tensors: Sequence[int]) -> Calla
                 "the gradient of this op cannot be differentiated again"
             )
 
-    return _recorded_if_needed(op, Function, tensors, None)
+    return _recorded_if_needed(name, op, Function, tensors, None)
 
 
-def with_gradient(op: Any, backward_op: Any, links: Links) -> Callable[..., Any]:
+def with_gradient(name: str, op: Any, backward_op: Any, links: Links) -> Callable[..., Any]:
     """The autograd of an op whose gradient `backward_op` computes."""
     take_tensors, take_outputs, take_numbers, take_fixed, take_given = map(
         picker, (links.kept_tensors, links.kept_outputs, links.kept_numbers, links.fixed_outputs, links.given)
@@ -108,14 +114,21 @@ def with_gradient(op: Any, backward_op: Any, links: Links) -> Callable[..., Any]
                 result[unchanged] = grads[0]
             return tuple(result)
 
-    return _recorded_if_needed(op, Function, links.tensors, list_at)
+    return _recorded_if_needed(name, op, Function, links.tensors, list_at)
 
 
-def _recorded_if_needed(op: Any, function: Any, tensors: Sequence[int], list_at: int | None) -> Callable[..., Any]:
+def _recorded_if_needed(
+    name: str, op: Any, function: Any, tensors: Sequence[int], list_at: int | None
+) -> Callable[..., Any]:
     """Calls `function`, which autograd records, where an input wants a gradient, and else the op alone."""
     take = picker(tensors)
 
     def run(*args: Any) -> Any:
+        if forward_mode() and any(map(_has_tangent, take(args))):
+            raise NotImplementedError(
+                f"lumigrad::{name}: forward-mode derivatives are not implemented; use reverse mode (torch.func.vjp, "
+                "jacrev, backward) or the function of the same name in lumigrad.reference"
+            )
         if torch.is_grad_enabled():
             for tensor in take(args):
                 if tensor is not None and tensor.requires_grad:
@@ -129,3 +142,7 @@ def _recorded_if_needed(op: Any, function: Any, tensors: Sequence[int], list_at:
         return args if list_at is None else (*args[:list_at], None, *args[list_at + 1 :], *args[list_at])
 
     return run
+
+
+def _has_tangent(tensor: torch.Tensor | None) -> bool:
+    return tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None

@@ -69,7 +69,7 @@ def declare(
         tensors = [i for i, type_ in enumerate(op.backward.inputs.values()) if kind_of(type_) == "tensor"]
         _on_autograd(op.backward, autograd.without_second_gradient(op.forward.name, backward, tensors))
         assert op.links is not None
-        _on_autograd(op.forward, autograd.with_gradient(forward, backward, op.links))
+        _on_autograd(op.forward, autograd.with_gradient(op.forward.name, forward, backward, op.links))
     return forward
 
 

@@ -1,4 +1,4 @@
-"""Devices that have no kernels of ours: there the reference serves."""
+"""Where no kernel of ours can serve, and the reference does: other devices, and forward-mode derivatives."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ import warnings
 import torch
 
 from lumigrad._engine import cuda
+from lumigrad._engine.autograd import forward_mode
 from lumigrad._engine.declare import DIRECTIONS
 
 _warned: set[str] = set()
 
 
 def needs_reference(name: str, tensor: torch.Tensor, op: str | None = None) -> bool:
-    """True where no kernel of ours serves the tensor's device; warns once per op and device type.
+    """True where no kernel of ours serves the tensor's device, and while derivatives are taken in forward mode, for
+    which there are no kernels; warns once per op and reason.
 
     op: the registered op behind the function `name`, where that is called otherwise.
     """
     device = tensor.device.type
+    if forward_mode():
+        _warn(f"{name}: no kernel for forward-mode derivatives")
+        return True
     if device in ("cpu", "meta"):
         return False
     if device == "cuda" and (op or name) in DIRECTIONS and cuda.available(tensor.device):
         return False
-    key = f"{name} on {device}"
-    if key not in _warned:
-        _warned.add(key)
-        warnings.warn(
-            f"lumigrad.{key}: no kernel for this device, the (slow) reference implementation is used",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    _warn(f"{name} on {device}: no kernel for this device")
     return True
+
+
+def _warn(what: str) -> None:
+    if what not in _warned:
+        _warned.add(what)
+        warnings.warn(f"lumigrad.{what}, the (slow) reference implementation is used", RuntimeWarning, stacklevel=4)
