@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "runtime/threads.h"
@@ -41,11 +42,26 @@ void to_world(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p,
   }
 }
 
+// Without a view, what all views share has no gradient.
+template <class T>
+void clear(const Scene<T>& scene, const Outputs<T>& out) {
+  const std::pair<const PerPrimitive<T>*, T*> values[] = {{&scene.positions, out.positions},
+                                                          {&scene.shapes, out.shapes},
+                                                          {&scene.depths, out.depths},
+                                                          {&scene.opacities, out.opacities},
+                                                          {&scene.features, out.features}};
+  for (const auto& [input, grad] : values) {
+    if (grad) std::fill_n(grad, input->views * input->primitives * input->channels, T(0));
+  }
+  if (out.background) std::fill_n(out.background, scene.background_views * scene.channels, T(0));
+}
+
 template <class T, class Footprint>
 void gather(int threads, const Scene<T>& scene, const Bins& bins, const T* records, const Outputs<T>& out) {
   constexpr int64_t per_task = 2048;
   using R = Record<Footprint>;
   const int64_t size = R::size(scene.channels), count = scene.primitives, views = scene.tiles.views;
+  if (views == 0) clear(scene, out);
   const int64_t tasks = divide_up(count, per_task);
   std::vector<double> grad_view(static_cast<size_t>(tasks * views * 12), 0.0);
   parallel_for(threads, tasks, [&](int64_t task, int) {

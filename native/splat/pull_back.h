@@ -122,12 +122,13 @@ struct BackwardPixel {
                          SampleGradient<V>& out) const {
     const V z = T(1) - (sample.depth - rules.min_depth) * rules.inverse_range;
     const V power = opacity * z * inverse_gamma;
-    const V per_height = only(out.used, opacity * exponential(power - rest) * scale);
+    const V per_strength = only(out.used, exponential(power - rest) * scale), per_height = opacity * per_strength;
     const V difference = only(out.used, seen - behind);
     out.weight = per_height * sample.height;
     out.height = per_height * difference;
     const V grad_power = out.weight * difference;
-    out.opacity = grad_power * (1 / opacity + z * inverse_gamma);
+    // Without dividing by the opacity, which may be tiny.
+    out.opacity = per_strength * sample.height * difference + grad_power * (z * inverse_gamma);
     out.depth = only(out.used, out.weight * grad_depth) - grad_power * (opacity * inverse_gamma * rules.inverse_range);
     out.gamma = grad_power * power * inverse_gamma;
   }

@@ -72,6 +72,9 @@ Scene<T> make_scene(const lg_splat_scene& in) {
   return scene;
 }
 
+// Spheres are as good as opaque from 1 on. Beyond this, sums over several of them would not be finite.
+constexpr double max_sphere_opacity = 1e9;
+
 // Uniform access to primitives, whether their footprint is in the world or in pixels.
 template <class T, class Footprint, bool InWorld = (Footprint::position == 3)>
 struct Primitives;
@@ -103,7 +106,8 @@ struct Primitives<T, Footprint, true> {
     double c[3];
     centre_of(scene, camera, v, p, c);
     const double front = Footprint::front(c, radius);
-    if (!(radius > 0) || !(opacity > 0) || !std::isfinite(c[0] + c[1] + c[2] + radius + opacity)) return false;
+    if (!(radius > 0) || !std::isfinite(c[0] + c[1] + c[2] + radius)) return false;
+    if (!(opacity > 0 && opacity <= max_sphere_opacity)) return false;
     if (!(front >= scene.settings.min_depth && front <= scene.settings.max_depth && front > 0)) return false;
     *depth = static_cast<float>(front);
     return Footprint::bound(c, radius, camera, out);

@@ -23,6 +23,10 @@ struct TinySphere {
   }
 };
 
+// Of smaller spheres nothing is seen but the pixel that their centre is in. Its square is finite.
+template <class T>
+constexpr double max_inverse_radius = sizeof(T) == 4 ? 1e18 : 1e150;
+
 template <class V>
 LG_HD V divided(const MaskOf<V>& where, const V& a, const V& b) {
   return only(where, a / select(where, b, V(1)));
@@ -95,7 +99,8 @@ struct Sphere {
     }
     item.t = T(Orthographic ? c[2] : t);
     for (int k = 0; k < 3; ++k) item.centre[k] = T(c[k]);
-    item.radius = T(radius), item.inverse_radius = T(1 / radius);
+    item.radius = T(radius);
+    item.inverse_radius = T(1 / radius < max_inverse_radius<T> ? 1 / radius : max_inverse_radius<T>);
     item.dot.tiny = is_tiny(c, radius, camera) && seen;
     return item;
   }

@@ -95,7 +95,11 @@ class Direction:
             if row[i] is not None:
                 row[i] = row[i].contiguous()
         outputs = self._allocate(row, core.empty)
-        if not self._wants or any(row[i] for i in self._wants):
+        if self._loose and all(row[i] is None for i in self._loose):
+            for output in outputs:
+                for tensor in output if isinstance(output, list) else (output,):
+                    tensor.zero_()
+        elif not self._wants or any(row[i] for i in self._wants):
             core.calls[self._symbol](*self._arguments([*row, *outputs, _FLOATS.get(row[self._like].dtype)]))
         return returned(outputs)
 

@@ -196,3 +196,20 @@ def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None
     scene = flat_scene("gaussian", dtype=torch.float32)
     with pytest.raises(error, match=message):
         lg.splat(**{**scene, "size": SIZE, **change})
+
+
+@pytest.mark.parametrize("shared", ["positions", "features", "background"])
+def test_gradients_without_a_view_are_zero(shared: str) -> None:
+    """Of what all views share. Memory that held something else is used for them."""
+    matrix = torch.zeros(0, 4, 4)
+    leaves = {"positions": random(50, 3), "features": random(50, 3), "background": random(3)}
+    leaf = leaves[shared].requires_grad_()
+    view = lg.View(matrix, 10.0, 10.0, 4.0, 4.0, (8, 8))
+    image = lg.spheres(
+        leaves["positions"], torch.ones(50), leaves["features"], view, background=leaves["background"]
+    ).image
+    for _ in range(3):
+        (grad,) = torch.autograd.grad(image, leaf, torch.zeros_like(image), retain_graph=True)
+        assert not grad.any()
+        grad.fill_(1e30)
+        del grad

@@ -11,6 +11,7 @@ from lumigrad.compat.gsplat._spherical_harmonics import coefficients_of
 from lumigrad.compat.gsplat._visible import MIN_ALPHA, Packing, screen_radii
 from lumigrad.ops import splat
 from lumigrad.ops.splat._spherical_harmonics import eyes
+from lumigrad.reference.splat._finite import finite_or_zero, finite_rows
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
@@ -110,7 +111,9 @@ def rasterization(
         near_plane, far_plane,
     )  # fmt: skip
     xy, conics, depths, compensations = splat.project_gaussians(means, quats, scales, view, blur=eps2d)
-    opacities = opacities * compensations if rasterize_mode == "antialiased" else opacities.expand(depths.shape)
+    opacities = (
+        finite_or_zero(opacities) * compensations if rasterize_mode == "antialiased" else opacities.expand(depths.shape)
+    )
     radii = screen_radii(xy, conics, depths, opacities, size, radius_clip)
     meta = {
         "width": width, "height": height, "tile_size": tile_size, "tile_width": -(-width // tile_size),
@@ -194,7 +197,7 @@ def _features(colors: Tensor, sh_degree: int | None, means: Tensor, viewmats: Te
     if sh_degree is None:
         return colors
     used = coefficients_of(sh_degree, colors, "sh_degree", "colors")
-    directions = means - eyes(viewmats)
+    directions = finite_rows(means) - eyes(viewmats)
     if used.dim() == 4:
         directions, used = directions.flatten(0, 1), used.flatten(0, 1)
     return (splat.spherical_harmonics(used, directions) + 0.5).clamp(min=0).view(views, count, -1)

@@ -8,6 +8,7 @@ from lumigrad.ops.splat._project_gaussians import PROJECTIONS, project_gaussians
 from lumigrad.ops.splat._spherical_harmonics import colors_seen
 from lumigrad.ops.splat._splat import splat
 from lumigrad.ops.splat._view import check_view
+from lumigrad.reference.splat._finite import finite_or_zero
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
@@ -55,7 +56,7 @@ def gaussians(
     opacities = check.floating("opacities", opacities, means, "means")
     check.shape("opacities", opacities, (count,))
     if antialiased:
-        opacities = opacities * projected.compensations
+        opacities = finite_or_zero(opacities) * projected.compensations
     if harmonics:
         checked, _ = check_view(view, means, "means", PROJECTIONS)
         features = colors_seen(features, means, checked.matrix)

@@ -6,6 +6,7 @@ import torch
 
 from lumigrad.ops.splat._splat import splat
 from lumigrad.ops.splat._view import check_view
+from lumigrad.reference.splat._finite import finite_or_zero, finite_rows
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
@@ -55,7 +56,10 @@ def points(
         if value not in known:
             raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}, got {value!r}")
     xy, depths, scale = _project(positions, view, intrinsics)
-    radii = radii * scale * intrinsics[:, :1] if units == "world" else radii.expand(len(view.matrix), -1)
+    if units == "world":
+        radii = finite_or_zero(radii) * scale * intrinsics[:, :1]
+    else:
+        radii = radii.expand(len(view.matrix), -1)
     return splat(
         xy, radii, depths, features, view.size, opacities, background, footprint=footprint, blend=blend,
         max_contributors=max_contributors, contributors=contributors,
@@ -66,9 +70,9 @@ def _project(
     positions: torch.Tensor, view: View, intrinsics: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pixel coordinates [N, V, 2], depths [N, V] (NaN where there is nothing to draw) and the scale by distance."""
-    camera = positions @ view.matrix[:, :3, :3].transpose(-1, -2) + view.matrix[:, None, :3, 3]
+    camera = finite_rows(positions) @ view.matrix[:, :3, :3].transpose(-1, -2) + view.matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]
-    seen = (z > view.near) & (z < view.far)
+    seen = (z > view.near) & (z < view.far) & positions.isfinite().all(-1)
     z = torch.where(seen, z, 1)
     scale = 1 / z if view.projection == "perspective" else torch.ones_like(z)
     fx, fy, cx, cy = (value[:, None] for value in intrinsics.unbind(-1))

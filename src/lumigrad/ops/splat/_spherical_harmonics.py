@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from lumigrad import reference
+from lumigrad.reference.splat._finite import finite_rows
 from lumigrad.types import validation as check
 
 COUNTS = (1, 4, 9, 16, 25)
@@ -45,7 +46,7 @@ def spherical_harmonics(coefficients: torch.Tensor, directions: torch.Tensor) ->
 
 def colors_seen(coefficients: torch.Tensor, positions: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """What cameras with matrices [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
-    return (spherical_harmonics(coefficients, positions - eyes(matrix)) + 0.5).clamp(min=0)
+    return (spherical_harmonics(coefficients, finite_rows(positions) - eyes(matrix)) + 0.5).clamp(min=0)
 
 
 def eyes(matrix: torch.Tensor) -> torch.Tensor:

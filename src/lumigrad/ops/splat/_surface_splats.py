@@ -83,12 +83,14 @@ def surface_splats(
             positions, normals, radii, features, view, background, blur=blur, cutoff=cutoff, merge=merge,
             visibility_gradient=visibility_gradient, reach=reach,
         )  # fmt: skip
-    valid = (radii > 0) & radii.isfinite() & (normals != 0).any(-1) & normals.isfinite().all(-1)
+    valid = (radii > 0) & radii.square().isfinite() & (normals != 0).any(-1) & normals.isfinite().all(-1)
     normals = torch.where(valid[:, None], normals, 1)
     extent = torch.where(valid, radii, torch.nan)[:, None].expand(-1, 2)
     xy, shapes, depths, _ = project_surfels(positions, _facing(normals), extent, view, intrinsics)
-    drawn = depths.isfinite()
     conics, weights, deviations = ellipses(shapes, torch.where(valid, radii, 1), blur)
+    # Of discs of less weight, the quotients below are not finite; they are 1e14 pixels large.
+    drawn = depths.isfinite() & (weights > 1e-30)
+    weights, depths = torch.where(drawn, weights, 0), torch.where(drawn, depths, torch.nan)
     beside = torch.stack((torch.where(drawn, depths, 0), torch.ones_like(weights)), -1)
     values = torch.cat((features.expand(len(xy), -1, -1), beside), -1) * weights[..., None]
     out = engine.composite(
@@ -121,15 +123,16 @@ def _facing(normals: torch.Tensor) -> torch.Tensor:
 
 def ellipses(shapes: torch.Tensor, radii: torch.Tensor, blur: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V]."""
-    # In units of their size, so that large discs do not overflow.
-    extent = (shapes[..., :4].square().sum(-1) + blur).sqrt()
+    # In units of their size, so that squares of large discs do not overflow.
+    unit = shapes[..., :4].detach().abs().amax(-1).clamp(min=math.sqrt(blur))
+    extent = unit * ((shapes[..., :4] / unit[..., None]).square().sum(-1) + (math.sqrt(blur) / unit).square()).sqrt()
     a, b, c, d = (shapes[..., :4] / extent[..., None]).unbind(-1)
-    low_pass = blur / extent.square()
+    low_pass = (math.sqrt(blur) / extent).square()
     xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
     # Not xx yy - xy^2, which loses the digits of long ellipses.
     det = (a * d - b * c).square() + low_pass * (xx + yy - low_pass)
-    conics = torch.stack((yy, -xy, xx), -1) / (det * extent.square())[..., None]
-    weights = (a * d - b * c).abs() / (2 * math.pi * radii.square() * det.sqrt())
+    conics = torch.stack((yy, -xy, xx), -1) / det[..., None] / extent[..., None] / extent[..., None]
+    weights = (a * d - b * c).abs() / (2 * math.pi * det.sqrt()) / radii / radii
     half = 0.5 * (xx - yy).detach()
     deviations = extent.detach() * (0.5 * (xx + yy).detach() + (half * half + xy.detach().square()).sqrt()).sqrt()
     return conics, weights, deviations

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.reference.splat._compositing import tensors_of
+from lumigrad.reference.splat._finite import finite_rows
 from lumigrad.types.splats import ProjectedGaussians
 from lumigrad.types.view import View
 
@@ -26,19 +27,17 @@ def project_gaussians(
     """
     matrix, fx, fy, cx, cy = tensors_of(view)
     size, projection, near, far = view[5:]
-    camera = means @ matrix[:, None, :3, :3].transpose(-1, -2).squeeze(1) + matrix[:, None, :3, 3]
+    camera = finite_rows(means) @ matrix[:, None, :3, :3].transpose(-1, -2).squeeze(1) + matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
     seen = (z > near) & (z < far) & means.isfinite().all(-1) & scales.isfinite().all(-1) & quats.isfinite().all(-1)
     x, y, z = (torch.where(seen, v, fill) for v, fill in ((x, 0), (y, 0), (z, 1)))
     intrinsics = fx[:, None], fy[:, None], cx[:, None], cy[:, None]
     xy, jacobian = _PROJECTIONS[projection](x, y, z, *intrinsics, size)
     turn = matrix[:, None, :3, :3] * matrix.new_tensor([1, -1, -1])[:, None]
-    half = jacobian @ turn @ (rotations(quats) * scales[:, None, :])  # [N, V, 2, 3]
-    cov = half @ half.transpose(-1, -2)
-    sharp = cov[..., 0, 0] * cov[..., 1, 1] - cov[..., 0, 1].square()
-    a, b, c = cov[..., 0, 0] + blur, cov[..., 0, 1], cov[..., 1, 1] + blur
-    det = a * c - b * b
+    half = jacobian @ turn @ (rotations(finite_rows(quats)) * finite_rows(scales)[:, None, :])  # [N, V, 2, 3]
+    det = _covariances(half.detach(), blur)[3]
     seen = seen & (det > 0) & det.isfinite()
+    a, b, c, det, sharp = _covariances(torch.where(seen[..., None, None], half, 0), blur)
     det = torch.where(seen, det, 1)
     ratio = (sharp / det).clamp(min=MIN_COMPENSATION**2)
     conics = torch.stack((c / det, -b / det, a / det), -1)
@@ -50,6 +49,14 @@ def project_gaussians(
 
 
 MIN_COMPENSATION = 0.005
+
+
+def _covariances(half: Tensor, blur: float) -> tuple[Tensor, ...]:
+    """a, b, c of the covariances [[a, b], [b, c]], their determinants, and these without the blur."""
+    cov = half @ half.transpose(-1, -2)
+    sharp = cov[..., 0, 0] * cov[..., 1, 1] - cov[..., 0, 1].square()
+    a, b, c = cov[..., 0, 0] + blur, cov[..., 0, 1], cov[..., 1, 1] + blur
+    return a, b, c, a * c - b * b, sharp
 
 
 def rotations(quats: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
 BACKGROUND_EXPONENT = 1e-6
+MAX_OPACITY = 1e9  # of spheres that are drawn
 
 
 def spheres(
@@ -50,7 +51,14 @@ def spheres(
         distance = centre[:, 2] if projection == "orthographic" else centre.norm(dim=-1)
         front = distance - radius
         valid = torch.cat((centre, radius[:, None], strength[:, None]), 1).isfinite().all(1)
-        valid = valid & (radius > 0) & (strength > 0) & (front >= min_depth) & (front <= max_depth)
+        valid = (
+            valid
+            & (radius > 0)
+            & (strength > 0)
+            & (strength <= MAX_OPACITY)
+            & (front >= min_depth)
+            & (front <= max_depth)
+        )
         if projection != "orthographic":
             valid = valid & (front > 0)
         kept = valid.nonzero()[:, 0]
