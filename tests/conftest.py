@@ -14,7 +14,11 @@ for folder in (TESTS / "ops", TESTS):  # helper modules: `from meshes import ...
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-import cuda_kernels  # noqa: E402 - found by the lines above
+import shape_checks  # noqa: E402 - found by the lines above
+
+shape_checks.install()  # before anything imports lumigrad
+
+import cuda_kernels  # noqa: E402
 
 # Tests in these folders say what the ops must do, whoever does it.
 FOR_ALL_KERNELS = ("ops", "compat")

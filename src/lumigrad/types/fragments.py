@@ -1,10 +1,10 @@
 """What a rasterizer hands on: for every pixel the triangle seen there, and where on it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor
+
+from lumigrad.types.shapes import Float, Int32
 
 
 class Fragments(NamedTuple):
@@ -20,10 +20,10 @@ class Fragments(NamedTuple):
             background.
     """
 
-    tri: Tensor
-    bary: Tensor
-    depth: Tensor
-    bary_d: Tensor | None = None
+    tri: Int32[Tensor, "views height width"]
+    bary: Float[Tensor, "views height width 2"]
+    depth: Float[Tensor, "views height width"]
+    bary_d: Float[Tensor, "views height width 2 2"] | None = None
 
 
 class SoftFragments(NamedTuple):
@@ -37,7 +37,7 @@ class SoftFragments(NamedTuple):
         bary: [N, H, W, K, 3], weights of the triangle's vertices. They sum to 1.
     """
 
-    tri: Tensor
-    z: Tensor
-    dist: Tensor
-    bary: Tensor
+    tri: Int32[Tensor, "views height width faces_per_pixel"]
+    z: Float[Tensor, "views height width faces_per_pixel"]
+    dist: Float[Tensor, "views height width faces_per_pixel"]
+    bary: Float[Tensor, "views height width faces_per_pixel 3"]

@@ -1,10 +1,10 @@
 """What the point-like primitives' renderers hand on: an image, and what is known beside it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor
+
+from lumigrad.types.shapes import Float, Int32
 
 
 class Splats(NamedTuple):
@@ -21,12 +21,12 @@ class Splats(NamedTuple):
         weights: [N, H, W, K] or None: how much of the features of each is in the image. No gradients.
     """
 
-    image: Tensor
-    alpha: Tensor
-    depth: Tensor | None = None
-    median: Tensor | None = None
-    ids: Tensor | None = None
-    weights: Tensor | None = None
+    image: Float[Tensor, "views height width channels"]
+    alpha: Float[Tensor, "views height width"]
+    depth: Float[Tensor, "views height width"] | None = None
+    median: Int32[Tensor, "views height width"] | None = None
+    ids: Int32[Tensor, "views height width listed"] | None = None
+    weights: Float[Tensor, "views height width listed"] | None = None
 
 
 class ProjectedGaussians(NamedTuple):
@@ -39,10 +39,10 @@ class ProjectedGaussians(NamedTuple):
         compensations: [N, V], by how much blurring has widened them: sqrt(det before / det after), at least .005.
     """
 
-    xy: Tensor
-    conics: Tensor
-    depths: Tensor
-    compensations: Tensor
+    xy: Float[Tensor, "views primitives 2"]
+    conics: Float[Tensor, "views primitives 3"]
+    depths: Float[Tensor, "views primitives"]
+    compensations: Float[Tensor, "views primitives"]
 
 
 class Surfels(NamedTuple):
@@ -62,12 +62,12 @@ class Surfels(NamedTuple):
         weights: [N, H, W, K] or None: how much of the features of each is in the image. No gradients.
     """
 
-    image: Tensor
-    alpha: Tensor
-    depth: Tensor
-    normals: Tensor
-    distortion: Tensor
-    median_depth: Tensor
-    median: Tensor
-    ids: Tensor | None = None
-    weights: Tensor | None = None
+    image: Float[Tensor, "views height width channels"]
+    alpha: Float[Tensor, "views height width"]
+    depth: Float[Tensor, "views height width"]
+    normals: Float[Tensor, "views height width 3"]
+    distortion: Float[Tensor, "views height width"]
+    median_depth: Float[Tensor, "views height width"]
+    median: Int32[Tensor, "views height width"]
+    ids: Int32[Tensor, "views height width listed"] | None = None
+    weights: Float[Tensor, "views height width listed"] | None = None

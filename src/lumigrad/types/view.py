@@ -1,10 +1,10 @@
 """How primitives are seen: what a camera tells the ops that project."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor
+
+from lumigrad.types.shapes import Float
 
 
 class View(NamedTuple):
@@ -24,11 +24,11 @@ class View(NamedTuple):
             between them is not drawn.
     """
 
-    matrix: Tensor
-    fx: Tensor | float
-    fy: Tensor | float
-    cx: Tensor | float
-    cy: Tensor | float
+    matrix: Float[Tensor, "views 4 4"] | Float[Tensor, "4 4"]
+    fx: Float[Tensor, " #views"] | Float[Tensor, ""] | float
+    fy: Float[Tensor, " #views"] | Float[Tensor, ""] | float
+    cx: Float[Tensor, " #views"] | Float[Tensor, ""] | float
+    cy: Float[Tensor, " #views"] | Float[Tensor, ""] | float
     size: tuple[int, int]
     projection: str = "perspective"
     near: float = 0.01

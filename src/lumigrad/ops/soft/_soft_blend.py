@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
@@ -17,18 +18,19 @@ from lumigrad.ops.soft._soft_rasterize import CLIP, CULL, PERSPECTIVE, number
 from lumigrad.ops.surface._rasterize import check_geometry, view_count
 from lumigrad.reference.soft import blending
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float, Int
 
 
 def soft_silhouette(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
     size: tuple[int, int],
     sigma: float,
     blur_radius: float | None = None,
     falloff: str = "sigmoid",
-    ranges: torch.Tensor | None = None,
+    ranges: Int[Tensor, "views 2"] | None = None,
     cull_backfaces: bool = False,
-) -> torch.Tensor:
+) -> Float[Tensor, "views height width 1"]:
     """The soft mask of all faces: one minus the product of what each of them lets through.
 
     Args:
@@ -61,20 +63,20 @@ def soft_silhouette(
 
 
 def soft_colors(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    attr: torch.Tensor,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
+    attr: Float[Tensor, "#views attr_vertices channels"] | Float[Tensor, "attr_vertices channels"],
     size: tuple[int, int],
     sigma: float,
     gamma: float,
-    background: torch.Tensor | Sequence[float] | float = 0.0,
+    background: Float[Tensor, ...] | Sequence[float] | float = 0.0,
     mode: str = "softras",
     blur_radius: float | None = None,
     depth_range: tuple[float, float] | None = None,
-    attr_tri: torch.Tensor | None = None,
-    ranges: torch.Tensor | None = None,
+    attr_tri: Int[Tensor, "triangles 3"] | None = None,
+    ranges: Int[Tensor, "views 2"] | None = None,
     cull_backfaces: bool = False,
-) -> torch.Tensor:
+) -> Float[Tensor, "views height width channels+1"]:
     """Vertex attributes of all faces, mixed by their distance to the pixel and by their depth.
 
     Args:
@@ -141,8 +143,8 @@ def _depth_range(value: Any) -> tuple[float, float]:
     return near, far
 
 
-def _background(value: Any, attr: torch.Tensor) -> torch.Tensor:
-    if isinstance(value, torch.Tensor):
+def _background(value: Any, attr: Tensor) -> Tensor:
+    if isinstance(value, Tensor):
         return check.floating("background", value, attr, "attr")
     try:
         return check.constant(value, attr)
@@ -150,9 +152,7 @@ def _background(value: Any, attr: torch.Tensor) -> torch.Tensor:
         raise TypeError(f"background: expected a number, numbers or a tensor, got {value!r}") from None
 
 
-def _sizes(
-    pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor | None, attr: torch.Tensor | None
-) -> tuple[int, ...]:
+def _sizes(pos: Tensor, tri: Tensor, ranges: Tensor | None, attr: Tensor | None) -> tuple[int, ...]:
     of_attr = (0, 0, 0) if attr is None else (1 if attr.dim() == 2 else attr.shape[0], *attr.shape[-2:])
     return view_count(pos, ranges), pos.shape[-2], tri.shape[0], *of_attr
 

@@ -9,7 +9,7 @@ import math
 import operator
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
@@ -18,18 +18,19 @@ from lumigrad.ops.surface._interpolate import interpolate
 from lumigrad.ops.surface._rasterize import check_geometry, geometry_sizes
 from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments, SoftFragments
+from lumigrad.types.shapes import Float, Int
 
 PERSPECTIVE, CLIP, CULL = 1, 2, 4  # the kernel's flags
 MAX_FACES_PER_PIXEL = 1024
 
 
 def soft_rasterize(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
     size: tuple[int, int],
     faces_per_pixel: int = 8,
     blur_radius: float = 0.0,
-    ranges: torch.Tensor | None = None,
+    ranges: Int[Tensor, "views 2"] | None = None,
     perspective_correct: bool = True,
     clip_barycentrics: bool = True,
     cull_backfaces: bool = False,
@@ -72,7 +73,11 @@ def soft_rasterize(
     return SoftFragments(*_op(pos, tri, ranges, height, width, faces, blur, flags))
 
 
-def soft_interpolate(attr: torch.Tensor, frags: SoftFragments, tri: torch.Tensor) -> torch.Tensor:
+def soft_interpolate(
+    attr: Float[Tensor, "#views vertices channels"] | Float[Tensor, "vertices channels"],
+    frags: SoftFragments,
+    tri: Int[Tensor, "triangles 3"],
+) -> Float[Tensor, "views height width faces_per_pixel channels"]:
     """Interpolate vertex attributes at soft fragments.
 
     Args:

@@ -20,11 +20,17 @@ from lumigrad.reference.soft.blending import (
     soft_blend,
 )
 from lumigrad.types.fragments import SoftFragments
+from lumigrad.types.shapes import Float, Int
 
 __all__ = ["FALLOFFS", "MODES", "default_blur_radius", "nearness", "probability", "silhouette", "soft_blend"]
 
 
-def nearness(frags: SoftFragments, pos: Tensor, tri: Tensor, depth_range: tuple[float, float] | None = None) -> Tensor:
+def nearness(
+    frags: SoftFragments,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
+    depth_range: tuple[float, float] | None = None,
+) -> Float[Tensor, "views height width faces_per_pixel"]:
     """How near each fragment is, for `soft_blend`: 1 at the near end and 0 at the far one, [N, H, W, K].
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from lumigrad.ops.splat._project_gaussians import PROJECTIONS, project_gaussians
 from lumigrad.ops.splat._spherical_harmonics import colors_seen
@@ -10,18 +10,21 @@ from lumigrad.ops.splat._splat import splat
 from lumigrad.ops.splat._view import check_view
 from lumigrad.reference.splat._finite import finite_or_zero
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
 
 def gaussians(
-    means: torch.Tensor,
-    quats: torch.Tensor,
-    scales: torch.Tensor,
-    opacities: torch.Tensor,
-    features: torch.Tensor,
+    means: Float[Tensor, "primitives 3"],
+    quats: Float[Tensor, "primitives 4"],
+    scales: Float[Tensor, "primitives 3"],
+    opacities: Float[Tensor, " primitives"],
+    features: Float[Tensor, "primitives coefficients channels"]
+    | Float[Tensor, "views primitives channels"]
+    | Float[Tensor, "primitives channels"],
     view: View,
-    background: torch.Tensor | None = None,
+    background: Float[Tensor, "views channels"] | Float[Tensor, " channels"] | None = None,
     *,
     harmonics: bool = False,
     antialiased: bool = False,

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from lumigrad.ops.splat._splat import splat
 from lumigrad.ops.splat._view import check_view
 from lumigrad.reference.splat._finite import finite_or_zero, finite_rows
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
 
 def points(
-    positions: torch.Tensor,
-    radii: torch.Tensor,
-    features: torch.Tensor,
+    positions: Float[Tensor, "primitives 3"],
+    radii: Float[Tensor, " primitives"],
+    features: Float[Tensor, "views primitives channels"] | Float[Tensor, "primitives channels"],
     view: View,
-    opacities: torch.Tensor | None = None,
-    background: torch.Tensor | None = None,
+    opacities: Float[Tensor, "views primitives"] | Float[Tensor, " primitives"] | None = None,
+    background: Float[Tensor, "views channels"] | Float[Tensor, " channels"] | None = None,
     *,
     footprint: str = "disc",
     blend: str = "alpha",
@@ -66,9 +68,7 @@ def points(
     )  # fmt: skip
 
 
-def _project(
-    positions: torch.Tensor, view: View, intrinsics: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _project(positions: Tensor, view: View, intrinsics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pixel coordinates [N, V, 2], depths [N, V] (NaN where there is nothing to draw) and the scale by distance."""
     camera = finite_rows(positions) @ view.matrix[:, :3, :3].transpose(-1, -2) + view.matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]

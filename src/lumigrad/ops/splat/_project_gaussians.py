@@ -5,13 +5,14 @@ Defined by :func:`lumigrad.reference.project_gaussians`; the kernel is ``native/
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat._view import PINHOLE, check_view
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.splats import ProjectedGaussians
 from lumigrad.types.view import View
 
@@ -19,9 +20,9 @@ PROJECTIONS = (*PINHOLE, "fisheye")
 
 
 def project_gaussians(
-    means: torch.Tensor,
-    quats: torch.Tensor,
-    scales: torch.Tensor,
+    means: Float[Tensor, "primitives 3"],
+    quats: Float[Tensor, "primitives 4"],
+    scales: Float[Tensor, "primitives 3"],
     view: View,
     *,
     blur: float = 0.3,
@@ -63,7 +64,7 @@ def project_gaussians(
     return ProjectedGaussians(*_op(*tensors, *view.size, blur, view.near, view.far, orthographic))
 
 
-def projection_sizes(means: torch.Tensor, matrix: torch.Tensor) -> tuple[int, ...]:
+def projection_sizes(means: Tensor, matrix: Tensor) -> tuple[int, ...]:
     """views, count"""
     return matrix.shape[0], means.shape[0]
 

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import math
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat import _compositing as engine
 from lumigrad.ops.splat._view import check_view
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
 
 def spheres(
-    positions: torch.Tensor,
-    radii: torch.Tensor,
-    features: torch.Tensor,
+    positions: Float[Tensor, "views primitives 3"] | Float[Tensor, "primitives 3"],
+    radii: Float[Tensor, "views primitives"] | Float[Tensor, " primitives"],
+    features: Float[Tensor, "views primitives channels"] | Float[Tensor, "primitives channels"],
     view: View,
-    opacities: torch.Tensor | None = None,
-    background: torch.Tensor | None = None,
+    opacities: Float[Tensor, "views primitives"] | Float[Tensor, " primitives"] | None = None,
+    background: Float[Tensor, "views channels"] | Float[Tensor, " channels"] | None = None,
     *,
-    gamma: torch.Tensor | float = 0.1,
+    gamma: Float[Tensor, ...] | float = 0.1,
     min_depth: float = 0.0,
     max_depth: float = 100.0,
     contributors: int = 0,
@@ -74,7 +75,7 @@ def spheres(
     )
     if not (0 <= min_depth < max_depth and math.isfinite(max_depth)):
         raise ValueError(f"min_depth, max_depth: expected 0 <= min_depth < max_depth, got {min_depth}, {max_depth}")
-    if not isinstance(gamma, torch.Tensor) and not gamma > 0:
+    if not isinstance(gamma, Tensor) and not gamma > 0:
         raise ValueError(f"gamma: expected a positive number, got {gamma}")
     gamma = check.constant(gamma, positions)
     if gamma.numel() != 1:

@@ -7,15 +7,20 @@ arithmetic that torch does well.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad.reference.splat._finite import finite_rows
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 
 COUNTS = (1, 4, 9, 16, 25)
 
 
-def spherical_harmonics(coefficients: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+def spherical_harmonics(
+    coefficients: Float[Tensor, "primitives coefficients channels"],
+    directions: Float[Tensor, "views primitives 3"] | Float[Tensor, "primitives 3"],
+) -> Float[Tensor, "views primitives channels"] | Float[Tensor, "primitives channels"]:
     """Evaluate real spherical harmonics of degree 0 to 4.
 
     Args:
@@ -44,12 +49,12 @@ def spherical_harmonics(coefficients: torch.Tensor, directions: torch.Tensor) ->
     return reference.spherical_harmonics(coefficients, directions)
 
 
-def colors_seen(coefficients: torch.Tensor, positions: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+def colors_seen(coefficients: Tensor, positions: Tensor, matrix: Tensor) -> Tensor:
     """What cameras with matrices [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
     return (spherical_harmonics(coefficients, finite_rows(positions) - eyes(matrix)) + 0.5).clamp(min=0)
 
 
-def eyes(matrix: torch.Tensor) -> torch.Tensor:
+def eyes(matrix: Tensor) -> Tensor:
     """Where cameras with matrices [N, 4, 4] are, [N, 1, 3]."""
     # `torch.linalg.inv` would wait for a device, to tell of singular matrices.
     inverse, _ = torch.linalg.inv_ex(matrix, check_errors=matrix.device.type == "cpu")

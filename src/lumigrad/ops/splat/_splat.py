@@ -5,23 +5,24 @@ Defined by :func:`lumigrad.reference.splat`; the kernel is ``native/splat``.
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat._compositing import BLENDS, FOOTPRINTS, check_appearance, check_contributors, composite, named
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.splats import Splats
 
 
 def splat(
-    xy: torch.Tensor,
-    shapes: torch.Tensor,
-    depths: torch.Tensor,
-    features: torch.Tensor,
+    xy: Float[Tensor, "views primitives 2"],
+    shapes: Float[Tensor, "views primitives 3"] | Float[Tensor, "views primitives"],
+    depths: Float[Tensor, "views primitives"],
+    features: Float[Tensor, "views primitives channels"] | Float[Tensor, "primitives channels"],
     size: tuple[int, int],
-    opacities: torch.Tensor | None = None,
-    background: torch.Tensor | None = None,
+    opacities: Float[Tensor, "views primitives"] | Float[Tensor, " primitives"] | None = None,
+    background: Float[Tensor, "views channels"] | Float[Tensor, " channels"] | None = None,
     *,
     footprint: str = "gaussian",
     blend: str = "alpha",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
@@ -16,17 +17,18 @@ from lumigrad.ops.splat._surfel_projection import project_surfels
 from lumigrad.ops.splat._view import check_view
 from lumigrad.ops.splat._visibility import pull_by_visibility
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
 
 def surface_splats(
-    positions: torch.Tensor,
-    normals: torch.Tensor,
-    radii: torch.Tensor,
-    features: torch.Tensor,
+    positions: Float[Tensor, "primitives 3"],
+    normals: Float[Tensor, "primitives 3"],
+    radii: Float[Tensor, " primitives"],
+    features: Float[Tensor, "views primitives channels"] | Float[Tensor, "primitives channels"],
     view: View,
-    background: torch.Tensor | None = None,
+    background: Float[Tensor, "views channels"] | Float[Tensor, " channels"] | None = None,
     *,
     blur: float = 1.0,
     cutoff: float = 2.0,
@@ -115,13 +117,13 @@ def _check_options(blur: float, cutoff: float, merge: float | None, reach: float
         raise ValueError(f"cutoff: expected a number above 0 and up to 4, got {cutoff}")
 
 
-def _facing(normals: torch.Tensor) -> torch.Tensor:
+def _facing(normals: Tensor) -> Tensor:
     """Quaternions that turn the z axis into the normals or their opposites, [V, 4]."""
     x, y, z = torch.where(normals[:, 2:] < 0, -normals, normals).unbind(-1)
     return torch.stack((z + normals.norm(dim=-1), -y, x, torch.zeros_like(x)), -1)
 
 
-def ellipses(shapes: torch.Tensor, radii: torch.Tensor, blur: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def ellipses(shapes: Tensor, radii: Tensor, blur: float) -> tuple[Tensor, Tensor, Tensor]:
     """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V]."""
     # In units of their size, so that squares of large discs do not overflow.
     unit = shapes[..., :4].detach().abs().amax(-1).clamp(min=math.sqrt(blur))

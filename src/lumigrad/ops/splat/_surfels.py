@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
@@ -17,18 +18,21 @@ from lumigrad.ops.splat._spherical_harmonics import colors_seen
 from lumigrad.ops.splat._surfel_projection import ProjectedSurfels, project_surfels
 from lumigrad.ops.splat._view import check_view
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.splats import Surfels
 from lumigrad.types.view import View
 
 
 def surfels(
-    means: torch.Tensor,
-    quats: torch.Tensor,
-    scales: torch.Tensor,
-    opacities: torch.Tensor,
-    features: torch.Tensor,
+    means: Float[Tensor, "primitives 3"],
+    quats: Float[Tensor, "primitives 4"],
+    scales: Float[Tensor, "primitives 2"],
+    opacities: Float[Tensor, " primitives"],
+    features: Float[Tensor, "primitives coefficients channels"]
+    | Float[Tensor, "views primitives channels"]
+    | Float[Tensor, "primitives channels"],
     view: View,
-    background: torch.Tensor | None = None,
+    background: Float[Tensor, "views channels"] | Float[Tensor, " channels"] | None = None,
     *,
     harmonics: bool = False,
     distortion_range: tuple[float, float] | None = None,
@@ -94,9 +98,9 @@ def surfels(
 
 def composite_surfels(
     projected: ProjectedSurfels,
-    opacities: torch.Tensor,
-    features: torch.Tensor,
-    background: torch.Tensor,
+    opacities: Tensor,
+    features: Tensor,
+    background: Tensor,
     size: tuple[int, int],
     distortion_range: tuple[float, float] | None = None,
     contributors: int = 0,

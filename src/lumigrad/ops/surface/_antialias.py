@@ -6,6 +6,7 @@ Defined by :func:`lumigrad.reference.antialias`; the kernel is ``native/surface/
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
@@ -14,15 +15,16 @@ from lumigrad.ops.surface._edge_topology import edge_topology
 from lumigrad.ops.surface._surface_image import IMAGE_SIZES, check_image, image_sizes
 from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.shapes import Float, Int, Int32
 
 
 def antialias(
-    color: torch.Tensor,
+    color: Float[Tensor, "views height width channels"],
     frags: Fragments,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    topology: torch.Tensor | None = None,
-) -> torch.Tensor:
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
+    topology: Int32[Tensor, "triangles 3"] | None = None,
+) -> Float[Tensor, "views height width channels"]:
     """Blend colours across silhouette edges, so that the image changes smoothly as edges move.
 
     Where two neighbouring pixels see different triangles and the outline of the nearer one's surface passes
@@ -53,13 +55,13 @@ def antialias(
 
 
 def antialias_with(
-    color: torch.Tensor,
+    color: Tensor,
     frags: Fragments,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    topology: torch.Tensor | None,
+    pos: Tensor,
+    tri: Tensor,
+    topology: Tensor | None,
     own_edges: bool,
-) -> torch.Tensor:
+) -> Tensor:
     """:func:`antialias`; with `own_edges` by the rule of nvdiffrast (see :func:`lumigrad.reference.antialias`)."""
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     depth = check.floating("frags.depth", frags.depth, frags.bary, "frags.bary")
@@ -79,7 +81,7 @@ def antialias_with(
                topology.contiguous(), own_edges)[0]  # fmt: skip
 
 
-def _sizes(color: torch.Tensor, pos: torch.Tensor, tri: torch.Tensor) -> tuple[int, ...]:
+def _sizes(color: Tensor, pos: Tensor, tri: Tensor) -> tuple[int, ...]:
     """Those of the image, and the bytes that the forward pass may leave for the backward pass: one for every triangle,
     eight for every crossing and every sixteen rows. Outlines rarely cross more than one or two pairs of pixels for each
     row and column of an image."""

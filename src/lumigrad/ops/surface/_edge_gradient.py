@@ -5,16 +5,22 @@ Defined by :func:`lumigrad.reference.edge_gradient`; the kernel is ``native/surf
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._surface_image import IMAGE_SIZES, check_image, image_sizes
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.shapes import Float, Int
 
 
-def edge_gradient(color: torch.Tensor, frags: Fragments, pos: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
+def edge_gradient(
+    color: Float[Tensor, "views height width channels"],
+    frags: Fragments,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
+) -> Float[Tensor, "views height width channels"]:
     """The same image, with gradients of visibility by finite overlap of neighbouring pixels.
 
     Where two neighbouring pixels see different triangles and one of them, in front, ends between the two

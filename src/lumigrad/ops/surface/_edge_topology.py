@@ -6,14 +6,18 @@ Defined by :func:`lumigrad.reference.edge_topology`; the kernel is ``native/surf
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float, Int, Int32
 
 
-def edge_topology(tri: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+def edge_topology(
+    tri: Int[Tensor, "triangles 3"], positions: Float[Tensor, "vertices axes"] | None = None
+) -> Int32[Tensor, "triangles 3"]:
     """Link the triangles that share an edge. Needed once per mesh; a function of the indices alone.
 
     Args:

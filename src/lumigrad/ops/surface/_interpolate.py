@@ -6,23 +6,46 @@ Defined by :func:`lumigrad.reference.interpolate`; the kernel is ``native/surfac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.shapes import Float, Int
+
+
+@overload
+def interpolate(
+    attr: Float[Tensor, "#views vertices channels"] | Float[Tensor, "vertices channels"],
+    frags: Fragments,
+    tri: Int[Tensor, "triangles 3"],
+    derivatives: Literal[False] = False,
+) -> Float[Tensor, "views height width channels"]: ...
+
+
+@overload
+def interpolate(
+    attr: Float[Tensor, "#views vertices channels"] | Float[Tensor, "vertices channels"],
+    frags: Fragments,
+    tri: Int[Tensor, "triangles 3"],
+    derivatives: Literal[True] | Sequence[int],
+) -> tuple[Float[Tensor, "views height width channels"], Float[Tensor, "views height width listed 2"]]: ...
 
 
 def interpolate(
-    attr: torch.Tensor,
+    attr: Float[Tensor, "#views vertices channels"] | Float[Tensor, "vertices channels"],
     frags: Fragments,
-    tri: torch.Tensor,
+    tri: Int[Tensor, "triangles 3"],
     derivatives: bool | Sequence[int] = False,
-) -> Any:
+) -> (
+    Float[Tensor, "views height width channels"]
+    | tuple[Float[Tensor, "views height width channels"], Float[Tensor, "views height width listed 2"]]
+):
     """Interpolate vertex attributes, perspective-correctly.
 
     Args:
@@ -94,9 +117,7 @@ def _channel_list(derivatives: bool | Sequence[int], channels: int) -> list[int]
     return listed
 
 
-def _sizes(
-    attr: torch.Tensor, tri: torch.Tensor, frag_tri: torch.Tensor, channel_list: Sequence[int] | None
-) -> tuple[int, ...]:
+def _sizes(attr: Tensor, tri: Tensor, frag_tri: Tensor, channel_list: Sequence[int] | None) -> tuple[int, ...]:
     attr_views = 1 if attr.dim() == 2 else attr.shape[0]
     listed = 0 if channel_list is None else len(channel_list)
     return attr_views, *attr.shape[-2:], tri.shape[0], *frag_tri.shape, listed

@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import operator
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._surface_image import IMAGE_SIZES, check_image, image_sizes
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.shapes import Float, Int
 
 EPSILON = 1e-4  # NDC, as in the authors' renderer
 
 
 def nmr_gradient(
-    color: torch.Tensor,
+    color: Float[Tensor, "views height width channels"],
     frags: Fragments,
-    pos: torch.Tensor,
-    tri: torch.Tensor,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
     reach: int | None = None,
     eps: float = EPSILON,
-) -> torch.Tensor:
+) -> Float[Tensor, "views height width channels"]:
     """The same image, with the position gradient of the Neural 3D Mesh Renderer.
 
     Every pixel on a row or column of the image pulls at the edges of the triangles seen there: the change of

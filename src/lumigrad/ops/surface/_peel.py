@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._rasterize import _op, check_geometry
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.shapes import Float, Int
 
 
 def peel(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
     size: tuple[int, int],
     layers: int,
-    ranges: torch.Tensor | None = None,
+    ranges: Int[Tensor, "views 2"] | None = None,
     derivatives: bool = True,
 ) -> Iterator[Fragments]:
     """Iterate over the layers of a scene, front to back.
@@ -41,9 +42,9 @@ def peel(
 
 
 def peel_layers(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
+    pos: Tensor,
+    tri: Tensor,
+    ranges: Tensor | None,
     size: tuple[int, int],
     layers: int,
     derivatives: bool,
@@ -64,16 +65,16 @@ def peel_layers(
 
 
 def _peel(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
+    pos: Tensor,
+    tri: Tensor,
+    ranges: Tensor | None,
     size: tuple[int, int],
     layers: int,
     derivatives: bool,
     options: tuple[int, bool],
     drop_coincident: bool,
 ) -> Iterator[Fragments]:
-    before: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
+    before: tuple[Tensor | None, Tensor | None] = (None, None)
     for _ in range(layers):
         out = _op(pos, tri, ranges, *size, derivatives, True, *options, *before, drop_coincident)
         before = out[0], out[4]

@@ -9,19 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.shapes import Float, Int
 
 
 def rasterize(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
     size: tuple[int, int],
-    ranges: torch.Tensor | None = None,
+    ranges: Int[Tensor, "views 2"] | None = None,
     derivatives: bool = True,
 ) -> Fragments:
     """Rasterize triangles given in clip space.
@@ -58,9 +60,9 @@ def rasterize(
 
 
 def rasterize_with(
-    pos: torch.Tensor,
-    tri: torch.Tensor,
-    ranges: torch.Tensor | None,
+    pos: Tensor,
+    tri: Tensor,
+    ranges: Tensor | None,
     size: tuple[int, int],
     derivatives: bool,
     subpixel_bits: int = 8,
@@ -75,9 +77,7 @@ def rasterize_with(
     return Fragments(out[0], out[1], out[2], out[3] if derivatives else None)
 
 
-def check_geometry(
-    pos: Any, tri: Any, ranges: Any, size: Any
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, int, int]:
+def check_geometry(pos: Any, tri: Any, ranges: Any, size: Any) -> tuple[Tensor, Tensor, Tensor | None, int, int]:
     """The arguments of :func:`rasterize`, checked and made contiguous; ranges as int64 on the CPU."""
     pos = check.floating("pos", pos)
     tri = check.triangles(tri, pos.device)
@@ -97,12 +97,12 @@ def check_geometry(
     return pos.contiguous(), tri, ranges, height, width
 
 
-def view_count(pos: torch.Tensor, ranges: torch.Tensor | None) -> int:
+def view_count(pos: Tensor, ranges: Tensor | None) -> int:
     """How many images there are."""
     return ranges.shape[0] if ranges is not None else 1 if pos.dim() == 2 else pos.shape[0]
 
 
-def geometry_sizes(pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor | None) -> tuple[int, ...]:
+def geometry_sizes(pos: Tensor, tri: Tensor, ranges: Tensor | None) -> tuple[int, ...]:
     """views, vertices, triangles, shared_positions"""
     return view_count(pos, ranges), pos.shape[-2], tri.shape[0], pos.dim() == 2
 

@@ -10,14 +10,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 
 
-def build_mips(tex: torch.Tensor, max_level: int | None = None, cube: bool = False) -> list[torch.Tensor]:
+def build_mips(
+    tex: Float[Tensor, "textures rows columns channels"] | Float[Tensor, "textures 6 side side channels"],
+    max_level: int | None = None,
+    cube: bool = False,
+) -> list[Float[Tensor, "textures ... channels"]]:
     """Build the mip levels of a texture.
 
     A level has half the sides of the one before, rounded down, but at least 1; each texel is the exact-area
@@ -45,7 +51,7 @@ def build_mips(tex: torch.Tensor, max_level: int | None = None, cube: bool = Fal
     return split_levels(_op(tex.contiguous(), levels), tex.shape, levels)
 
 
-def check_texture(tex: Any, cube: bool) -> torch.Tensor:
+def check_texture(tex: Any, cube: bool) -> Tensor:
     """`tex` if it can be a texture, or a cube map."""
     tex = check.floating("tex", tex)
     check.shape("tex", tex, ("N", 6, "S", "S", "C") if cube else ("N", "H", "W", "C"))
@@ -59,7 +65,7 @@ def check_texture(tex: Any, cube: bool) -> torch.Tensor:
     return tex
 
 
-def level_count(tex: torch.Tensor, max_level: int | None) -> int:
+def level_count(tex: Tensor, max_level: int | None) -> int:
     """How many levels besides the base to build."""
     full = max(tex.shape[-3:-1]).bit_length() - 1
     if max_level is None:
@@ -77,7 +83,7 @@ def level_shapes(shape: Sequence[int], levels: int) -> list[tuple[int, ...]]:
     return [(*images, max(height >> n, 1), max(width >> n, 1), channels) for n in range(1, levels + 1)]
 
 
-def split_levels(packed: torch.Tensor, shape: Sequence[int], levels: int) -> list[torch.Tensor]:
+def split_levels(packed: Tensor, shape: Sequence[int], levels: int) -> list[Tensor]:
     """The levels that lie one after another in `packed`, as views."""
     shapes = [torch.Size(level) for level in level_shapes(shape, levels)]
     parts = packed.split([level.numel() for level in shapes])
@@ -94,7 +100,7 @@ def packed_size(shape: Sequence[int], levels: int) -> int:
     return math.prod(images) * texels * channels
 
 
-def _sizes(tex: torch.Tensor, levels: int) -> tuple[int, ...]:
+def _sizes(tex: Tensor, levels: int) -> tuple[int, ...]:
     *images, height, width, channels = tex.shape
     return math.prod(images), height, width, channels, packed_size(tex.shape, levels)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.texture._build_mips import check_texture, level_count, level_shapes, packed_size
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 
 # The core's codes.
 FILTERS = {"nearest": 0, "linear": 1, "linear-mipmap-nearest": 2, "linear-mipmap-linear": 3}
@@ -24,16 +25,16 @@ MAX_ANISOTROPY = 16
 
 
 def texture(
-    tex: torch.Tensor,
-    uv: torch.Tensor,
-    uv_d: torch.Tensor | None = None,
-    mip_bias: torch.Tensor | None = None,
-    mips: Sequence[torch.Tensor] | None = None,
+    tex: Float[Tensor, "#views rows columns channels"],
+    uv: Float[Tensor, "views height width 2"],
+    uv_d: Float[Tensor, "views height width 2 2"] | None = None,
+    mip_bias: Float[Tensor, "views height width"] | None = None,
+    mips: Sequence[Float[Tensor, "#views _ _ channels"]] | None = None,
     filter: str = "auto",
     wrap: str = "repeat",
     max_level: int | None = None,
     anisotropy: int = 1,
-) -> torch.Tensor:
+) -> Float[Tensor, "views height width channels"]:
     """Look up a 2D texture.
 
     Texture coordinate (0, 0) is the outer corner of texel [0, 0]; v grows with the row. Coordinates that are
@@ -79,15 +80,15 @@ def texture(
 
 
 def look_up(
-    tex: torch.Tensor,
-    coord: torch.Tensor,
-    coord_d: torch.Tensor | None,
-    mip_bias: torch.Tensor | None,
-    levels: int | list[torch.Tensor],
+    tex: Tensor,
+    coord: Tensor,
+    coord_d: Tensor | None,
+    mip_bias: Tensor | None,
+    levels: int | list[Tensor],
     filter_code: int,
     wrap_code: int,
     anisotropy: int,
-) -> torch.Tensor:
+) -> Tensor:
     """The op behind `texture` and `texture_cube`. levels: the mips, or how many to build."""
     if not has_mips(filter_code):
         levels, coord_d, mip_bias = 0, None, None
@@ -109,8 +110,8 @@ def has_mips(filter_code: int) -> bool:
 
 
 def check_lookup(
-    tex: torch.Tensor, name: str, coord: Any, name_d: str, coord_d: Any, mip_bias: Any
-) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    tex: Tensor, name: str, coord: Any, name_d: str, coord_d: Any, mip_bias: Any
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Coordinates, derivatives and bias that fit one another and the texture."""
     components = 3 if tex.dim() == 5 else 2
     coord = check.floating(name, coord, tex, "tex")
@@ -126,7 +127,7 @@ def check_lookup(
     return coord, coord_d, mip_bias
 
 
-def check_filter(filter: str, name_d: str, coord_d: torch.Tensor | None, mip_bias: torch.Tensor | None) -> int:
+def check_filter(filter: str, name_d: str, coord_d: Tensor | None, mip_bias: Tensor | None) -> int:
     """The core's code of a filter."""
     has_level = coord_d is not None or mip_bias is not None
     if filter == "auto":
@@ -139,7 +140,7 @@ def check_filter(filter: str, name_d: str, coord_d: torch.Tensor | None, mip_bia
     return code
 
 
-def check_anisotropy(anisotropy: int, name_d: str, coord_d: torch.Tensor | None, filter_code: int) -> None:
+def check_anisotropy(anisotropy: int, name_d: str, coord_d: Tensor | None, filter_code: int) -> None:
     """Raises if a lookup cannot have this anisotropy."""
     if isinstance(anisotropy, bool) or not isinstance(anisotropy, int):
         raise TypeError(f"anisotropy: expected an integer, got {anisotropy!r}")
@@ -149,14 +150,12 @@ def check_anisotropy(anisotropy: int, name_d: str, coord_d: torch.Tensor | None,
         raise ValueError(f"anisotropy: {anisotropy} lookups need {name_d} and a filter with mip levels")
 
 
-def check_levels(
-    tex: torch.Tensor, mips: Sequence[torch.Tensor] | None, max_level: int | None
-) -> int | list[torch.Tensor]:
+def check_levels(tex: Tensor, mips: Sequence[Tensor] | None, max_level: int | None) -> int | list[Tensor]:
     """The given mips that may be used, or how many levels to build where none are given."""
     levels = level_count(tex, max_level)
     if mips is None:
         return levels
-    if isinstance(mips, torch.Tensor) or not isinstance(mips, Sequence):
+    if isinstance(mips, Tensor) or not isinstance(mips, Sequence):
         raise TypeError(f"mips: expected a list of tensors, got {type(mips).__name__}")
     full = level_count(tex, None)
     if len(mips) > full:
@@ -171,7 +170,7 @@ def check_levels(
 # ---- The op ---------------------------------------------------------------------------------------------
 
 
-def _sizes(tex: torch.Tensor, coord: torch.Tensor, mips: Sequence[torch.Tensor], built: int) -> tuple[int, ...]:
+def _sizes(tex: Tensor, coord: Tensor, mips: Sequence[Tensor], built: int) -> tuple[int, ...]:
     return tex.shape[0], *tex.shape[-3:], *coord.shape[:3], len(mips), packed_size(tex.shape, built)
 
 

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.texture._build_mips import check_texture
 from lumigrad.ops.texture._texture import CUBE, check_anisotropy, check_filter, check_levels, check_lookup, look_up
+from lumigrad.types.shapes import Float
 
 
 def texture_cube(
-    tex: torch.Tensor,
-    direction: torch.Tensor,
-    direction_d: torch.Tensor | None = None,
-    mip_bias: torch.Tensor | None = None,
-    mips: Sequence[torch.Tensor] | None = None,
+    tex: Float[Tensor, "#views 6 side side channels"],
+    direction: Float[Tensor, "views height width 3"],
+    direction_d: Float[Tensor, "views height width 3 2"] | None = None,
+    mip_bias: Float[Tensor, "views height width"] | None = None,
+    mips: Sequence[Float[Tensor, "#views 6 _ _ channels"]] | None = None,
     filter: str = "auto",
     max_level: int | None = None,
     anisotropy: int = 1,
-) -> torch.Tensor:
+) -> Float[Tensor, "views height width channels"]:
     """Look up a cube map.
 
     Linear filtering takes texels beyond a face's edge from the adjacent face; beyond a corner, where three

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lumigrad.reference.soft._soft_rasterize import soft_interpolate
 from lumigrad.types.fragments import SoftFragments
+from lumigrad.types.shapes import Float, Int
 
 FALLOFFS = ("sigmoid", "exponential")
 # mode: (weight of the background as if it were a face at this nearness, its smallest weight)
@@ -37,7 +38,9 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
 
 
-def probability(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> Tensor:
+def probability(
+    frags: SoftFragments, sigma: float, falloff: str = "sigmoid"
+) -> Float[Tensor, "views height width faces_per_pixel"]:
     """How much each face counts at each pixel by its distance d, [N, H, W, K]; zero at pads.
 
     Args:
@@ -56,7 +59,7 @@ def probability(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") ->
     return torch.where(present, torch.where(frags.dist > 0, torch.exp(-frags.dist.clamp(min=0) / sigma), 1), 0)
 
 
-def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> Tensor:
+def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> Float[Tensor, "views height width 1"]:
     """The soft mask 1 - prod(1 - p) of the faces' probabilities p, [N, H, W, 1].
 
     "sigmoid" is SoftRas' silhouette (Liu et al. 2019, equation 4) and PyTorch3D's sigmoid alpha blending,
@@ -74,28 +77,33 @@ def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> 
     return -torch.expm1(total).reshape(*image, 1)
 
 
-def nearness(frags: SoftFragments, pos: Tensor, tri: Tensor, depth_range: tuple[float, float] | None = None) -> Tensor:
+def nearness(
+    frags: SoftFragments,
+    pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
+    tri: Int[Tensor, "triangles 3"],
+    depth_range: tuple[float, float] | None = None,
+) -> Float[Tensor, "views height width faces_per_pixel"]:
     """The definition of :func:`lumigrad.blending.nearness`."""
     if depth_range is None:
         return (1 - frags.z) / 2
     return nearness_by_w(soft_interpolate(pos[..., 3:], frags, tri)[..., 0], depth_range)
 
 
-def nearness_by_w(w: Tensor, depth_range: tuple[float, float]) -> Tensor:
+def nearness_by_w(w: Float[Tensor, "*image"], depth_range: tuple[float, float]) -> Float[Tensor, "*image"]:
     """1 where the clip coordinate w is the near end of (near, far), 0 where it is the far one."""
     near, far = depth_range
     return (far - w) / (far - near)
 
 
 def soft_blend(
-    colors: Tensor,
+    colors: Float[Tensor, "views height width faces_per_pixel channels"],
     frags: SoftFragments,
-    nearness: Tensor,
+    nearness: Float[Tensor, "views height width faces_per_pixel"],
     sigma: float,
     gamma: float,
-    background: Tensor | float = 0.0,
+    background: Float[Tensor, ...] | float = 0.0,
     mode: str = "softras",
-) -> Tensor:
+) -> Float[Tensor, "views height width channels+1"]:
     """Mix the faces' colours by distance and nearness, [N, H, W, C + 1]: colours, then the silhouette.
 
     With the probabilities p and nearness s of a pixel's faces, their weights are w = p exp(s / gamma), the
