@@ -65,15 +65,32 @@ def checked_class(fields: Mapping[str, str]) -> Callable[[type], type]:
         if issubclass(cls, tuple):
             NAMED_TUPLES[cls] = dict(fields)
         elif dataclasses.is_dataclass(cls) and "__init__" in vars(cls) and hasattr(cls.__init__, "__annotations__"):
-            cls.__init__ = checked(cls.__init__)  # type: ignore[misc]
+            cls.__init__ = _checked_fields(cls)  # type: ignore[misc]
         return cls
 
     return decorate
 
 
+def _checked_fields(cls: type) -> Callable[..., None]:
+    """How a dataclass is made, its fields held to their annotations once they have been converted."""
+    make = cls.__init__
+
+    @functools.lru_cache(maxsize=1)
+    def hints() -> dict[str, Any]:
+        return _evaluated(make.__annotations__, vars(sys.modules[cls.__module__]))
+
+    @functools.wraps(make)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+            _check(f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in hints()}, hints())
+
+    return wrapper
+
+
 def _evaluated(annotations: Mapping[str, str], names: Mapping[str, Any]) -> dict[str, Any]:
     """The annotations that have shapes."""
-    known = {**names, **WORDS}
+    known = {**names, **WORDS, "Tensor": torch.Tensor}
     return {name: eval(text, known) for name, text in annotations.items() if _has_shapes(text)}
 
 

@@ -137,9 +137,9 @@ def test_a_wrong_result_is_found(wrong: ModuleType) -> None:
 
 
 def test_a_wrong_type_is_found(wrong: ModuleType) -> None:
-    with pytest.raises(ShapeError, match="count: return: expected .*Int.*, got float32"):
+    with pytest.raises(ShapeError, match=r"count: return: expected .*Int.*, got float32"):
         wrong.count(torch.zeros(2, 4))
-    with pytest.raises(ShapeError, match="count: image: expected .*Float.*, got int64"):
+    with pytest.raises(ShapeError, match=r"count: image: expected .*Float.*, got int64"):
         wrong.count(torch.zeros(2, 4, dtype=torch.int64))
 
 
@@ -164,9 +164,9 @@ def test_fields_of_named_tuples_are_arguments(wrong: ModuleType) -> None:
 def test_dataclasses_and_methods_are_checked(wrong: ModuleType) -> None:
     mesh = wrong.Mesh(torch.zeros(4, 3), colors=torch.zeros(4, 3)).moved(torch.ones(3))
     assert torch.equal(mesh.positions, torch.ones(4, 3))
-    with pytest.raises(ShapeError, match="Mesh.__init__: colors"):
+    with pytest.raises(ShapeError, match=r"\.Mesh: colors: expected"):
         wrong.Mesh(torch.zeros(4, 3), torch.zeros(5, 3))
-    with pytest.raises(ShapeError, match="Mesh.moved: by"):
+    with pytest.raises(ShapeError, match=r"\.Mesh\.moved: by"):
         mesh.moved(torch.ones(1, 3))
 
 

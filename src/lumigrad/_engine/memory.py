@@ -43,24 +43,49 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
 
 
 def stats() -> dict[str, int]:
-    """Bytes of large outputs and workspaces: `in_use` now, `cached` for reuse, `peak` use since the reset."""
+    """Bytes of large outputs and workspaces: `in_use` now, `cached` for reuse, `peak` use since the reset.
+
+    >>> import lumigrad.memory
+    >>> sorted(lumigrad.memory.stats())
+    ['cached', 'in_use', 'peak']
+    """
     values = [ctypes.c_int64() for _ in range(3)]
     cpu_library.lg_memory_stats(*(ctypes.byref(value) for value in values))
     return dict(zip(("in_use", "cached", "peak"), (value.value for value in values)))
 
 
 def reset_peak_memory() -> None:
-    """Let `stats()["peak"]` start again from what is in use now."""
+    """Let `stats()["peak"]` start again from what is in use now.
+
+    >>> import lumigrad.memory
+    >>> lumigrad.memory.reset_peak_memory()
+    >>> stats = lumigrad.memory.stats()
+    >>> stats["peak"] == stats["in_use"]
+    True
+    """
     cpu_library.lg_memory_reset_peak()
 
 
 def empty_cache() -> None:
-    """Give all cached memory back to the system."""
+    """Give all cached memory back to the system.
+
+    >>> import lumigrad.memory
+    >>> lumigrad.memory.empty_cache()
+    >>> lumigrad.memory.stats()["cached"]
+    0
+    """
     cpu_library.lg_memory_empty_cache()
 
 
 def set_cache_limit(megabytes: int) -> None:
-    """Keep at most this much freed memory for reuse; what is cached now goes back to the system."""
+    """Keep at most this much freed memory for reuse; what is cached now goes back to the system.
+
+    >>> import lumigrad.memory
+    >>> lumigrad.memory.set_cache_limit(256)
+    >>> lumigrad.memory.stats()["cached"] <= 256 * 2**20
+    True
+    >>> lumigrad.memory.set_cache_limit(1024)  # as at first
+    """
     if megabytes < 0:
         raise ValueError(f"megabytes: expected a non-negative number, got {megabytes}")
     cpu_library.lg_memory_set_limit(megabytes << 20)

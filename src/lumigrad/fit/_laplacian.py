@@ -31,6 +31,11 @@ def laplacian(faces: Tensor, count: int) -> scipy.sparse.csc_matrix:
     Args:
         faces: [F, 3].
         count: number of vertices.
+
+    >>> import torch
+    >>> from lumigrad.fit import laplacian
+    >>> laplacian(torch.tensor([[0, 1, 2], [2, 1, 3]]), 4).toarray().tolist()
+    [[2.0, -1.0, -1.0, 0.0], [-1.0, 3.0, -1.0, -1.0], [-1.0, -1.0, 3.0, -1.0], [0.0, -1.0, -1.0, 2.0]]
     """
     sparse = require("scipy.sparse", "lumigrad.fit.laplacian")
     a, b = unique_edges(faces).cpu().numpy().T
@@ -47,6 +52,12 @@ def laplacian_energy(values: Tensor, edges: Tensor) -> Tensor:
     Args:
         values: [V, A], differentiable.
         edges: [E, 2] from `unique_edges`.
+
+    >>> import torch
+    >>> from lumigrad.fit import laplacian_energy
+    >>> edges = torch.tensor([[0, 1], [1, 2]])  # a path of three vertices
+    >>> laplacian_energy(torch.tensor([[0.0], [3.0], [0.0]]), edges).item()  # (9 + 36 + 9) / 3
+    18.0
     """
     difference = values[edges[:, 0]] - values[edges[:, 1]]
     sums = torch.zeros_like(values).index_add(0, edges[:, 0], difference).index_add(0, edges[:, 1], -difference)

@@ -240,6 +240,13 @@ def remesh(
 
     Raises:
         ValueError: an edge length that is not positive, or a surface that is open or not manifold.
+
+    >>> from lumigrad.fit import remesh
+    >>> from lumigrad.scene import icosphere
+    >>> ball = icosphere(3)
+    >>> positions, faces, _ = remesh(ball.positions, ball.faces, edge_length=0.3)
+    >>> len(ball.faces), 350 < len(faces) < 650
+    (1280, True)
     """
     if not edge_length > 0:
         raise ValueError(f"edge_length: expected above 0, got {edge_length}")

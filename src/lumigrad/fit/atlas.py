@@ -132,6 +132,13 @@ def make_atlas(positions: Tensor, faces: Tensor, size: int, gutter: int | None =
 
     Raises:
         ValueError: no faces, or more charts than fit the texture.
+
+    >>> from lumigrad.fit import make_atlas
+    >>> from lumigrad.scene import icosphere
+    >>> ball = icosphere(2)
+    >>> uvs, uv_faces = make_atlas(ball.positions, ball.faces, size=64)
+    >>> uv_faces.shape, uvs.shape[1], bool((uvs >= 0).all() and (uvs <= 1).all())
+    (torch.Size([320, 3]), 2, True)
     """
     if not len(faces):
         raise ValueError("faces: expected at least one, got none")
@@ -186,7 +193,17 @@ def fill_gaps(image: Tensor, covered: Tensor) -> Tensor:
 
 
 def bake(mesh: Mesh, attributes: Tensor, size: int) -> Tensor:
-    """Texture [size, size, A] that shows attributes of vertices [V, A] through the mesh's coordinates."""
+    """Texture [size, size, A] that shows attributes of vertices [V, A] through the mesh's coordinates.
+
+    >>> from dataclasses import replace
+    >>> from lumigrad.fit import bake, make_atlas
+    >>> from lumigrad.scene import icosphere
+    >>> ball = icosphere(2)
+    >>> uvs, uv_faces = make_atlas(ball.positions, ball.faces, size=64)
+    >>> texture = bake(replace(ball, uvs=uvs, uv_faces=uv_faces), 0.5 + 0.5 * ball.positions, size=64)
+    >>> texture.shape
+    torch.Size([64, 64, 3])
+    """
     if mesh.uvs is None or mesh.uv_faces is None:
         raise ValueError("mesh: expected texture coordinates, got none")
     u, v = mesh.uvs.unbind(-1)

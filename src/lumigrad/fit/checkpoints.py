@@ -91,6 +91,18 @@ def run_with_checkpoints(
         loop: runs the fit. Its argument is to be called with the state after every step and returns False to stop.
         checkpoints: where the state is saved, at the end and every `interval` seconds.
         on_step: called with the state after every step, for example to show progress.
+
+    >>> from pathlib import Path
+    >>> from lumigrad.fit import Checkpoints, FitState, Stage, fibonacci_cameras, fit, render_views
+    >>> from lumigrad.fit import run_with_checkpoints
+    >>> from lumigrad.scene import Lighting, icosphere
+    >>> views = render_views(icosphere(1, radius=0.8), fibonacci_cameras(2, size=(32, 32)), Lighting())
+    >>> state = FitState.start(icosphere(1))
+    >>> checkpoints = Checkpoints(Path(), settings={"radius": 0.8}, inputs={})
+    >>> stages = [Stage(iterations=2, size=32, batch=2)]
+    >>> state = run_with_checkpoints(lambda go_on: fit(views, state, stages, Lighting(), on_step=go_on), checkpoints)
+    >>> FitState.from_dict(checkpoints.load()).iteration  # of the file state.pt
+    2
     """
     saved = time.monotonic()
     with Interruption() as interruption:

@@ -23,6 +23,12 @@ def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Returns:
         [N]; infinite for identical images.
+
+    >>> import torch
+    >>> from lumigrad.fit import psnr
+    >>> target = torch.zeros(1, 8, 8, 3)
+    >>> psnr(target + 0.1, target).round(decimals=2).item(), psnr(target, target).item()
+    (20.0, inf)
     """
     error = (image - target).square().mean(-1)
     if mask is None:
@@ -52,6 +58,13 @@ def chamfer_distance(mesh: Mesh, target: Mesh, count: int = 10_000, seed: int = 
     nearest sample of the other surface, averaged over the samples of each surface and then over both directions,
     divided by the diagonal of the target's bounding box. It is not zero for equal surfaces, but about
     0.25 * sqrt(area / count) / diagonal.
+
+    >>> from lumigrad.fit import chamfer_distance
+    >>> from lumigrad.scene import icosphere
+    >>> ball = icosphere(3)
+    >>> same, larger = (chamfer_distance(icosphere(3, radius), ball, count=2000) for radius in (1.0, 1.2))
+    >>> same < 0.02 < larger < 0.1  # of the target's diagonal
+    True
     """
     tree = require("scipy.spatial", "lumigrad.fit.chamfer_distance").cKDTree
     ours = sample_surface(mesh, count, seed).double().numpy()
@@ -74,6 +87,12 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
         [N]; 1 for identical images.
 
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
+
+    >>> import torch
+    >>> from lumigrad.fit import ssim
+    >>> image = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    >>> ssim(image, image).round(decimals=4).item(), (ssim(image, 1 - image) < 0).item()
+    (1.0, True)
     """
     count, height, width, channels = image.shape
     offsets = torch.arange(11, dtype=image.dtype, device=image.device) - 5
@@ -92,5 +111,14 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
 
 
 def write_metrics(values: dict[str, Any], path: Path) -> None:
-    """Write metrics as indented JSON."""
+    """Write metrics as indented JSON.
+
+    >>> from pathlib import Path
+    >>> from lumigrad.fit import write_metrics
+    >>> write_metrics({"psnr_db": 31.5}, Path("metrics.json"))
+    >>> print(Path("metrics.json").read_text().strip())
+    {
+      "psnr_db": 31.5
+    }
+    """
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

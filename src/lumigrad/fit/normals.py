@@ -22,6 +22,14 @@ def normals_from_depth(depth: Tensor, camera: Camera) -> Tensor:
 
     Raises:
         ValueError: depth is not of the camera's size.
+
+    >>> import torch
+    >>> from lumigrad.fit import normals_from_depth
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, fov_y=60.0, size=(8, 8))
+    >>> normals = normals_from_depth(torch.full((8, 8), 3.0), camera)  # a wall that faces the camera
+    >>> normals[4, 4, 2].round(decimals=4).item(), normals[0, 0].tolist()  # none on the border
+    (1.0, [0.0, 0.0, 0.0])
     """
     if depth.shape[-2:] != camera.size:
         raise ValueError(f"depth: expected shape [..., {camera.size[0]}, {camera.size[1]}], got {tuple(depth.shape)}")
@@ -55,6 +63,17 @@ def normal_consistency(surfels: Surfels, camera: Camera, median: bool = False) -
         ValueError: the images are not of the camera's size.
 
     Source: Huang et al. 2024, "2D Gaussian Splatting", section 5.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.fit import normal_consistency
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, fov_y=60.0, size=(16, 16))
+    >>> quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]])  # one surfel in the plane z = 0
+    >>> means, scales, opacities, colors = torch.zeros(1, 3), torch.full((1, 2), 5.0), torch.ones(1), torch.ones(1, 3)
+    >>> wall = lg.surfels(means, quats, scales, opacities, colors, camera.view())
+    >>> normal_consistency(wall, camera).item() < 1e-4
+    True
     """
     covered = surfels.alpha > 0
     expected = torch.where(covered, surfels.depth / torch.where(covered, surfels.alpha, 1), 0)

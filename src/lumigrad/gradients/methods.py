@@ -23,6 +23,19 @@ def antialias(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, topolog
     to .1 of the jump near 45 degrees. There is none at intersections of surfaces.
 
     Source: Laine, Hellsten, Karras, Seol, Lehtinen, Aila 2020, section 3.5.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = lg.gradients.antialias(mask, frags, pos, tri)
+    >>> image.unique().numel() > 2  # outlines are blended
+    True
+    >>> image[:, :, 8:].sum().backward()  # of the right half
+    >>> (pos.grad[1, 0] > 0).item()  # grows with the corner on the right
+    True
     """
     return surface.antialias(color, frags, pos, tri, topology)
 
@@ -36,6 +49,19 @@ def edge(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
     triangles smaller than a pixel are missed.
 
     Source: Pidhorskyi, Simon, Schwartz, Wen, Sheikh, Saragih 2024.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = lg.gradients.edge(mask, frags, pos, tri)
+    >>> torch.equal(image, mask)
+    True
+    >>> image[:, :, 8:].sum().backward()  # of the right half
+    >>> (pos.grad[1, 0] > 0).item()  # grows with the corner on the right
+    True
     """
     return surface.edge_gradient(color, frags, pos, tri)
 
@@ -50,6 +76,19 @@ def nmr(
     Shapes that do not overlap the target yet are pulled towards it from afar.
 
     Source: Kato, Ushiku, Harada 2018.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = lg.gradients.nmr(mask, frags, pos, tri, reach=4)
+    >>> torch.equal(image, mask)
+    True
+    >>> (-image[:, :, 8:].sum()).backward()  # the loss falls where more of the right half is covered
+    >>> (pos.grad[1, 0] < 0).item()  # as the corner on the right moves outwards
+    True
     """
     return surface.nmr_gradient(color, frags, pos, tri, reach, eps)
 
@@ -68,6 +107,19 @@ def opendr(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
         color, frags, pos, tri: as in :func:`lumigrad.gradients.apply`.
 
     Source: Loper, Black 2014, section 4; defined by :func:`lumigrad.reference.opendr_gradient`.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = lg.gradients.opendr(mask, frags, pos, tri)
+    >>> torch.equal(image, mask)
+    True
+    >>> image[:, :, 8:].sum().backward()  # of the right half
+    >>> (pos.grad[1, 0] > 0).item()  # grows with the corner on the right
+    True
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     return carry_along(color, frags, pos, tri, _surface_points(frags, pos, tri))
@@ -99,6 +151,19 @@ def splat(
             nothing is seen, spread likewise.
 
     Source: Cole, Genova, Sud, Vlasic, Zhang 2021; defined by :func:`lumigrad.reference.splat_gradient`.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = lg.gradients.splat(mask, frags, pos, tri)
+    >>> image.unique().numel() > 2  # blurred
+    True
+    >>> image[:, :, 8:].sum().backward()  # of the right half
+    >>> (pos.grad[1, 0] > 0).item()  # grows with the corner on the right
+    True
     """
     layers, points = [], []
     for layer_color, layer_frags in [(color, frags), *behind]:

@@ -42,6 +42,13 @@ def register(method: Method) -> Method:
 
     Raises:
         ValueError: the name is taken.
+
+    >>> import lumigrad as lg
+    >>> from lumigrad.gradients import METHODS, Method
+    >>> plain = Method("none", lambda color, frags, pos, tri: color, True, False, False, "no gradient of visibility")
+    >>> lg.gradients.register(plain) is lg.gradients.find("none")
+    True
+    >>> del METHODS["none"]
     """
     if method.name in METHODS:
         raise ValueError(f"method: {method.name!r} is registered already")
@@ -54,6 +61,12 @@ def find(method: str | Method) -> Method:
 
     Raises:
         ValueError: there is none; the message lists those there are.
+
+    >>> import lumigrad as lg
+    >>> lg.gradients.find("edge").source, lg.gradients.find("edge").forward_is_hard
+    ('Pidhorskyi et al. 2024', True)
+    >>> sorted(lg.gradients.METHODS)
+    ['antialias', 'dibr', 'edge', 'nmr', 'opendr', 'softras', 'splat']
     """
     if isinstance(method, Method):
         return method
@@ -81,6 +94,17 @@ def apply(
 
     Raises:
         TypeError, ValueError: for wrong types, shapes or devices, indices out of range, or an unknown method.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = lg.gradients.apply(mask, frags, pos, tri, method="edge")
+    >>> image[:, :, 8:].sum().backward()  # of the right half
+    >>> (pos.grad[1, 0] > 0).item()  # grows with the corner on the right
+    True
     """
     return find(method).function(color, frags, pos, tri, **options)
 
@@ -91,6 +115,17 @@ def shading_fragments(frags: Fragments, method: str | Method = "antialias") -> F
     Args:
         frags: what `rasterize` gave.
         method: as in `apply`.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> lg.gradients.shading_fragments(frags, "edge") is frags
+    True
+    >>> lg.gradients.shading_fragments(frags, "opendr").bary.requires_grad  # its own gradient covers shading
+    False
     """
     if not find(method).includes_shading:
         return frags

@@ -41,6 +41,19 @@ def softras(
         ranges: what was given to :func:`lumigrad.rasterize`.
 
     Source: Liu, Li, Chen, Li 2019, "Soft Rasterizer", section 3.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = lg.gradients.softras(mask, frags, pos, tri, sigma=1e-3)
+    >>> image.shape  # the only channel is the mask
+    torch.Size([1, 16, 16, 1])
+    >>> image[:, :, 8:].sum().backward()  # of the right half
+    >>> (pos.grad[1, 0] > 0).item()  # grows with the corner on the right
+    True
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     size = _image_size(color, pos, ranges)
@@ -74,6 +87,19 @@ def dibr(
 
     Source: Chen, Gao, Ling, Smith, Lehtinen, Jacobson, Fidler 2019, "Learning to Predict 3D Objects with an
     Interpolation-based Differentiable Renderer", section 3.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (16, 16))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = lg.gradients.dibr(mask, frags, pos, tri, sigma=1e-3)
+    >>> torch.equal(image == 1, mask == 1)  # soft only outside
+    True
+    >>> image[:, :, 8:].sum().backward()
+    >>> (pos.grad[1, 0] > 0).item()
+    True
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     size = _image_size(color, pos, ranges)

@@ -52,6 +52,14 @@ def load_colmap(folder: str | Path) -> ColmapModel:
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is cut short or malformed, or has a camera model that lumigrad does not know; names the file.
+
+    >>> from pathlib import Path
+    >>> from lumigrad.io import load_colmap
+    >>> _ = Path("cameras.txt").write_text("1 PINHOLE 640 480 500 500 320 240")
+    >>> _ = Path("images.txt").write_text("1 1 0 0 0 0 0 3 1 photo.png")  # number, rotation, translation, camera, name
+    >>> model = load_colmap(".")
+    >>> model.names, model.cameras[0].size, model.cameras[0].position[2].item()
+    (('photo.png',), (480, 640), -3.0)
     """
     folder = Path(folder)
     intrinsics = _read(folder, "cameras", _cameras_binary, _cameras_text)

@@ -86,6 +86,21 @@ def load_dataset(folder: str | Path) -> PosedPhotos:
     Raises:
         FileNotFoundError: there is no data set, or a photograph that it names is missing.
         ValueError: a file is cut short or malformed; the message names it and what is wrong.
+
+    >>> import json
+    >>> import math
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from lumigrad.io import load_dataset, save_image
+    >>> save_image(torch.rand(6, 8, 3), "photo.png")
+    >>> pose = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 4.0], [0.0, 0.0, 0.0, 1.0]]
+    >>> frame = {"file_path": "photo.png", "transform_matrix": pose}
+    >>> document = {"w": 8, "h": 6, "camera_angle_x": math.pi / 2, "frames": [frame]}
+    >>> _ = Path("transforms.json").write_text(json.dumps(document))
+    >>> photos = load_dataset(".")
+    >>> image, camera = photos.load(0)
+    >>> image.shape, camera.position.tolist()
+    (torch.Size([6, 8, 3]), [0.0, 0.0, 4.0])
     """
     folder = Path(folder)
     if folder.is_file():

@@ -25,6 +25,16 @@ def save_gaussians(cloud: GaussianCloud, path: str | Path) -> None:
 
     Raises:
         ValueError: another suffix than .ply.
+
+    >>> import torch
+    >>> from lumigrad.io import load_gaussians, save_gaussians
+    >>> from lumigrad.scene import GaussianCloud, constant_harmonics
+    >>> red = constant_harmonics(torch.tensor([[1.0, 0.0, 0.0]]))
+    >>> quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    >>> cloud = GaussianCloud(torch.zeros(1, 3), quats, torch.full((1, 3), 0.5), torch.tensor([0.5]), red)
+    >>> save_gaussians(cloud, "cloud.ply")
+    >>> torch.allclose(load_gaussians("cloud.ply").harmonics, red)
+    True
     """
     path = Path(path)
     if path.suffix.lower() != ".ply":
@@ -53,6 +63,17 @@ def load_gaussians(path: str | Path) -> GaussianCloud:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not a PLY file, is cut short, or lacks properties of Gaussians; the message names it.
+
+    >>> import torch
+    >>> from lumigrad.io import load_gaussians, save_gaussians
+    >>> from lumigrad.scene import GaussianCloud, constant_harmonics
+    >>> red = constant_harmonics(torch.tensor([[1.0, 0.0, 0.0]]))
+    >>> quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    >>> cloud = GaussianCloud(torch.zeros(1, 3), quats, torch.full((1, 3), 0.5), torch.tensor([0.5]), red)
+    >>> save_gaussians(cloud, "cloud.ply")
+    >>> loaded = load_gaussians("cloud.ply")
+    >>> len(loaded), [round(value, 4) for value in loaded.scales[0].tolist()], round(loaded.opacities.item(), 4)
+    (1, [0.5, 0.5, 0.5], 0.5)
     """
     columns = read_columns(Path(path), "Gaussians", "lumigrad.io.load_gaussians")
     rest = sum(name.startswith("f_rest_") for name in columns)

@@ -75,6 +75,12 @@ def load_image(path: str | Path, orient: bool = True) -> Tensor:
         FileNotFoundError: there is no such file.
         ValueError: the file is not a readable image, or has so many pixels that it may be an attack.
         MissingPackageError: the package that reads the format is not installed.
+
+    >>> import torch
+    >>> from lumigrad.io import load_image, save_image
+    >>> save_image(torch.tensor([[[1.0, 0.0, 0.2]]]), "pixel.png")
+    >>> load_image("pixel.png")
+    tensor([[[1.0000, 0.0000, 0.2000]]])
     """
     path = Path(path)
     if not path.is_file():
@@ -154,6 +160,14 @@ def save_image(image: Tensor, path: str | Path) -> None:
     Raises:
         ValueError: an unknown suffix or an unsuitable shape.
         MissingPackageError: the package that writes the format is not installed.
+
+    >>> import torch
+    >>> from lumigrad.io import load_image, save_image
+    >>> save_image(torch.full((2, 3, 1), 0.5), "grey.png")  # 128 of 255
+    >>> save_image(torch.full((2, 3, 1), 7.5), "bright.npy")  # any values
+    >>> grey, bright = load_image("grey.png"), load_image("bright.npy")
+    >>> grey.shape, round(grey[0, 0, 0].item() * 255), bright.max().item()
+    (torch.Size([2, 3, 3]), 128, 7.5)
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -197,7 +211,15 @@ def _save_pfm(values: np.ndarray, path: Path) -> None:
 
 
 def save_gif(frames: Sequence[Tensor], path: str | Path, frames_per_second: float = 20.0) -> None:
-    """Write frames [H, W, 3] as an endless GIF; they share one palette, so that colours do not flicker."""
+    """Write frames [H, W, 3] as an endless GIF; they share one palette, so that colours do not flicker.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from lumigrad.io import save_gif
+    >>> save_gif([torch.full((8, 8, 3), level) for level in (0.0, 0.5, 1.0)], "fade.gif", frames_per_second=10)
+    >>> Path("fade.gif").read_bytes()[:6]
+    b'GIF89a'
+    """
     if not frames:
         raise ValueError("frames: expected at least one image, got none")
     pillow = require("PIL.Image", "lumigrad.io.save_gif")

@@ -49,6 +49,13 @@ def load_mesh(path: str | Path, materials: bool = True) -> Mesh:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the format is unknown, or the file cannot be read or contains no triangle.
+
+    >>> from lumigrad.io import load_mesh, save_mesh
+    >>> from lumigrad.scene import icosphere
+    >>> save_mesh(icosphere(1), "ball.obj")
+    >>> mesh = load_mesh("ball.obj")
+    >>> len(mesh.positions), len(mesh.faces), mesh.normals.shape
+    (42, 80, torch.Size([42, 3]))
     """
     path = Path(path)
     if not path.is_file():
@@ -247,6 +254,13 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
 
     Raises:
         ValueError: an unknown suffix.
+
+    >>> from pathlib import Path
+    >>> from lumigrad.io import save_mesh
+    >>> from lumigrad.scene import icosphere
+    >>> save_mesh(icosphere(1), "ball.glb")
+    >>> Path("ball.glb").read_bytes()[:4]
+    b'glTF'
     """
     path = Path(path)
     if path.suffix.lower() not in WRITABLE:

@@ -27,6 +27,14 @@ def load_points(path: str | Path) -> PointCloud:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not a PLY file, or contains no points.
+
+    >>> import torch
+    >>> from lumigrad.io import load_points, save_points
+    >>> from lumigrad.scene import PointCloud
+    >>> save_points(PointCloud(torch.rand(5, 3), colors=torch.ones(5, 3)), "points.ply")
+    >>> cloud = load_points("points.ply")
+    >>> len(cloud), cloud.colors[0].tolist(), cloud.normals
+    (5, [1.0, 1.0, 1.0, 1.0], None)
     """
     columns = read_columns(Path(path), "a point cloud", "lumigrad.io.load_points")
     positions = _stack(columns, ("x", "y", "z"))
@@ -87,6 +95,13 @@ def save_points(cloud: PointCloud, path: str | Path) -> None:
 
     Raises:
         ValueError: another suffix than .ply, no points, or colours that have neither 3 nor 4 channels.
+
+    >>> import torch
+    >>> from lumigrad.io import load_points, save_points
+    >>> from lumigrad.scene import PointCloud
+    >>> save_points(PointCloud(torch.rand(5, 3), colors=torch.ones(5, 3)), "points.ply")
+    >>> load_points("points.ply").positions.shape
+    torch.Size([5, 3])
     """
     path = Path(path)
     if path.suffix.lower() != ".ply":

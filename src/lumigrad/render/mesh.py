@@ -13,13 +13,14 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Lighting
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.shapes import Int32
 
 
 def render_mesh(
     mesh: Mesh,
     camera: Camera,
     lighting: Lighting | None = None,
-    topology: Tensor | None = None,
+    topology: Int32[Tensor, "faces 3"] | None = None,
     mips: bool = True,
 ) -> Rendering:
     """Render one mesh from one camera or a batch of cameras.
@@ -41,6 +42,15 @@ def render_mesh(
     Raises:
         TypeError: no camera.
         ValueError: a camera batch of more than one dimension, or a texture or colours without three channels.
+
+    >>> from lumigrad.render import render_mesh
+    >>> from lumigrad.scene import PerspectiveCamera, icosphere
+    >>> camera = PerspectiveCamera.orbit(azimuth=30.0, elevation=20.0, distance=3.0, fov_y=45.0, size=(24, 32))
+    >>> shot = render_mesh(icosphere(2), camera)
+    >>> shot.image.shape, shot.mask[0, 12, 16].item(), shot.mask[0, 0, 0].item()
+    (torch.Size([1, 24, 32, 3]), 1.0, 0.0)
+    >>> shot.over(1.0)[0, 0, 0].tolist()  # in front of white
+    [1.0, 1.0, 1.0]
     """
     check_camera(camera)
     for name, value in (("texture", mesh.texture), ("colors", mesh.colors)):

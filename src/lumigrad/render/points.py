@@ -16,6 +16,7 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.view import View
 
 
@@ -24,7 +25,7 @@ def render_points(
     camera: Camera,
     background: Any = None,
     *,
-    radius: Tensor | float | None = None,
+    radius: Float[Tensor, " ..."] | float | None = None,
     footprint: str = "disc",
     blend: str = "alpha",
     max_contributors: int | None = None,

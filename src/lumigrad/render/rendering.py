@@ -13,6 +13,7 @@ from lumigrad.render.background import resolve_background
 from lumigrad.render.color import srgb_decode
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float, Int32
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +44,17 @@ class Rendering:
     motion carry gradients.
     """
 
-    color: Tensor
-    mask: Tensor
-    image: Tensor = None  # type: ignore[assignment]
-    depth: Tensor | None = None
-    normals: Tensor | None = None
-    uv: Tensor | None = None
-    motion: Tensor | None = None
-    primitive_ids: Tensor | None = None
-    shape_ids: Tensor | None = None
+    color: Float[Tensor, "views height width channels"]
+    mask: Float[Tensor, "views height width 1"]
+    image: Float[Tensor, "views height width image_channels"] = None  # type: ignore[assignment]
+    depth: Float[Tensor, "views height width 1"] | None = None
+    normals: Float[Tensor, "views height width 3"] | None = None
+    uv: Float[Tensor, "views height width 2"] | None = None
+    motion: Float[Tensor, "views height width 2"] | None = None
+    primitive_ids: Int32[Tensor, "views height width"] | None = None
+    shape_ids: Int32[Tensor, "views height width"] | None = None
     tone_mapping: Callable[[Tensor], Tensor] | None = None
-    transmittance: Tensor | None = None
+    transmittance: Float[Tensor, "views height width 1"] | None = None
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -62,7 +63,7 @@ class Rendering:
     def _displayed(self, color: Tensor) -> Tensor:
         return color if self.tone_mapping is None else self.tone_mapping(color)
 
-    def over(self, background: Any) -> Tensor:
+    def over(self, background: Any) -> Float[Tensor, "views height width channels"]:
         """Image [N, H, W, C] in front of a display-encoded colour, or anything that broadcasts to the image."""
         behind = check.constant(background, self.color)
         if self.tone_mapping is not None:
@@ -70,7 +71,7 @@ class Rendering:
         through = 1 - self.mask if self.transmittance is None else self.transmittance
         return self._displayed(self.color + through * behind)
 
-    def straight(self) -> Tensor:
+    def straight(self) -> Float[Tensor, "views height width channels"]:
         """Displayed colours not multiplied with coverage, and coverage [N, H, W, C + 1]: what PNG files hold."""
         share = self.mask if self.transmittance is None else 1 - self.transmittance
         color = self.color / share.where(share > 0, share.new_ones(()))

@@ -24,6 +24,7 @@ from lumigrad.scene._vectors import dot
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light, PunctualLight, SurroundingLight
 from lumigrad.scene.materials import PBRMaterial, PhongMaterial
+from lumigrad.types.shapes import Float
 
 Shader = Callable[[Surface, Sequence[Light], Camera], Tensor]
 
@@ -34,21 +35,21 @@ Shader = Callable[[Surface, Sequence[Light], Camera], Tensor]
 class PBRTerms(NamedTuple):
     """Linear base colour [P, 3], metallic, roughness, occlusion [P, 1], linear emitted light [P, 3]."""
 
-    base_color: Tensor
-    metallic: Tensor
-    roughness: Tensor
-    occlusion: Tensor
-    emissive: Tensor
+    base_color: Float[Tensor, "points 3"]
+    metallic: Float[Tensor, "points 1"]
+    roughness: Float[Tensor, "points 1"]
+    occlusion: Float[Tensor, "points 1"]
+    emissive: Float[Tensor, "points 3"]
 
 
 class PhongTerms(NamedTuple):
     """Ambient, diffuse and specular reflection [P, 3], shininess [P, 1], emitted light [P, 3]; display-encoded."""
 
-    ambient: Tensor
-    diffuse: Tensor
-    specular: Tensor
-    shininess: Tensor
-    emissive: Tensor
+    ambient: Float[Tensor, "points 3"]
+    diffuse: Float[Tensor, "points 3"]
+    specular: Float[Tensor, "points 3"]
+    shininess: Float[Tensor, "points 1"]
+    emissive: Float[Tensor, "points 3"]
 
 
 def pbr_terms(surface: Surface) -> PBRTerms:
@@ -118,7 +119,7 @@ def _tinted(surface: Surface, color: Tensor, linear: bool = False) -> Tensor:
 # ---- Shaders -------------------------------------------------------------------------------------------------------
 
 
-def pbr(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
+def pbr(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Tensor, "points 3"]:
     """Metallic-roughness materials under any lights; linear light [P, 3].
 
     Diffuse reflection is albedo / pi, so a `DirectionalLight` of intensity pi lights a white surface that faces it to
@@ -148,7 +149,7 @@ def pbr(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
     return color
 
 
-def phong(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
+def phong(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Tensor, "points 3"]:
     """Phong's reflection at every pixel [P, 3]: (ambient + diffuse) colour + specular highlights.
 
     Ambient light comes from surrounding lights; a punctual light adds its irradiance times n.l, and to the highlights
@@ -161,7 +162,7 @@ def phong(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
     return terms.ambient * ambient + terms.diffuse * diffuse + terms.specular * highlight + terms.emissive
 
 
-def flat(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
+def flat(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Tensor, "points 3"]:
     """As `phong`, with the light of each triangle evaluated once, at its centre, with its own normal [P, 3]."""
     if surface.center is None:
         raise ValueError("surface.center: flat shading needs the centres of triangles, got None")
@@ -170,7 +171,7 @@ def flat(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
     return phong(facet, lights, camera)
 
 
-def gouraud(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
+def gouraud(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Tensor, "points 3"]:
     """As `phong`, with light evaluated at the vertices and interpolated [P, 3]; textures are looked up at the pixels.
 
     Source: Gouraud 1971, "Continuous Shading of Curved Surfaces".
@@ -213,19 +214,19 @@ def _phong_light(surface: Surface, lights: Sequence[Light], shininess: Tensor) -
     return ambient, diffuse, highlight
 
 
-def unlit(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
+def unlit(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Tensor, "points 3"]:
     """Base or diffuse colours as they are, display-encoded [P, 3]."""
     if isinstance(surface.material, PhongMaterial):
         return phong_terms(surface).diffuse
     return srgb_encode(pbr_terms(surface).base_color)
 
 
-def normals(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
+def normals(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Tensor, "points 3"]:
     """Shading normals in world space as colours (n + 1) / 2 [P, 3]."""
     return 0.5 + 0.5 * surface.normal
 
 
-def depth(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
+def depth(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Tensor, "points 1"]:
     """Distance along the viewing direction, in world units [P, 1]."""
     return camera.depth(surface.position)[..., None] if surface.depth is None else surface.depth
 

@@ -17,6 +17,7 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
 from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
 from lumigrad.types.view import View
 
 
@@ -25,8 +26,8 @@ def render_spheres(
     camera: Camera,
     background: Any = None,
     *,
-    radius: Tensor | float | None = None,
-    gamma: Tensor | float = 1e-4,
+    radius: Float[Tensor, " ..."] | float | None = None,
+    gamma: Float[Tensor, " ..."] | float = 1e-4,
     depth_range: tuple[float, float] | None = None,
     tone_mapping: ToneMapping = None,
     buffers: bool = True,

@@ -16,6 +16,7 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.shapes import Bool, Float, Int
 
 
 class TextureStore:
@@ -63,23 +64,23 @@ class Surface:
         store: of decoded textures.
     """
 
-    position: Tensor
-    normal: Tensor
-    geometric_normal: Tensor
-    view: Tensor
+    position: Float[Tensor, "points 3"]
+    normal: Float[Tensor, "points 3"]
+    geometric_normal: Float[Tensor, "points 3"]
+    view: Float[Tensor, "points 3"]
     material: Material = field(default_factory=PBRMaterial)
-    depth: Tensor | None = None
-    uv: Tensor | None = None
-    uv_d: Tensor | None = None
-    color: Tensor | None = None
-    center: Tensor | None = None
-    back: Tensor | None = None
-    triangle: Tensor | None = None
+    depth: Float[Tensor, "points 1"] | None = None
+    uv: Float[Tensor, "points 2"] | None = None
+    uv_d: Float[Tensor, "points 2 2"] | None = None
+    color: Float[Tensor, "points channels"] | None = None
+    center: Float[Tensor, "points 3"] | None = None
+    back: Bool[Tensor, "points 1"] | None = None
+    triangle: Int[Tensor, " points"] | None = None
     mesh: int = 0
     patch: Patch | None = None
     store: TextureStore = field(default_factory=TextureStore)
 
-    def texel(self, name: str, linear: bool = False) -> Tensor | None:
+    def texel(self, name: str, linear: bool = False) -> Float[Tensor, "points channels"] | None:
         """The material's texture of that name at the points [P, C]; None where there is none.
 
         linear: decode sRGB, before filtering.
@@ -218,7 +219,7 @@ def default_material(mesh: Mesh) -> Material:
     return PBRMaterial(base_color_texture=mesh.texture) if mesh.uvs is not None else PBRMaterial()
 
 
-def surface_alpha(surface: Surface) -> Tensor:
+def surface_alpha(surface: Surface) -> Float[Tensor, "points 1"]:
     """How opaque the material says it is [P, 1], whatever its alpha mode."""
     material = surface.material
     alpha = surface.position.new_ones(()).expand(*surface.position.shape[:-1], 1)

@@ -14,6 +14,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from lumigrad.types.shapes import Float
+
 ALPHA_MODES = ("opaque", "mask", "blend")
 M = TypeVar("M", bound="Material")
 
@@ -102,16 +104,16 @@ class PhongMaterial(Material):
         alpha: how opaque, multiplied with the texture's.
     """
 
-    ambient: Tensor = field(default_factory=_ones)
-    diffuse: Tensor = field(default_factory=_ones)
-    specular: Tensor = field(default_factory=_ones)
-    shininess: float | Tensor = 64.0
-    diffuse_texture: Tensor | None = None
-    specular_texture: Tensor | None = None
-    normal_texture: Tensor | None = None
-    normal_scale: float | Tensor = 1.0
-    emissive: Tensor = field(default_factory=_zeros)
-    alpha: float | Tensor = 1.0
+    ambient: Float[Tensor, " 3"] = field(default_factory=_ones)
+    diffuse: Float[Tensor, " 3"] = field(default_factory=_ones)
+    specular: Float[Tensor, " 3"] = field(default_factory=_ones)
+    shininess: float | Float[Tensor, ""] = 64.0
+    diffuse_texture: Float[Tensor, "_ _ _"] | None = None
+    specular_texture: Float[Tensor, "_ _ _"] | None = None
+    normal_texture: Float[Tensor, "_ _ 3"] | None = None
+    normal_scale: float | Float[Tensor, ""] = 1.0
+    emissive: Float[Tensor, " 3"] = field(default_factory=_zeros)
+    alpha: float | Float[Tensor, ""] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -145,17 +147,17 @@ class PBRMaterial(Material):
     Source: Khronos, glTF 2.0 specification, section 3.9 and appendix B.
     """
 
-    base_color: Tensor = field(default_factory=_ones)
-    base_color_texture: Tensor | None = None
-    metallic: float | Tensor = 0.0
-    roughness: float | Tensor = 0.5
-    metallic_roughness_texture: Tensor | None = None
-    normal_texture: Tensor | None = None
-    normal_scale: float | Tensor = 1.0
-    occlusion_texture: Tensor | None = None
-    occlusion_strength: float | Tensor = 1.0
-    emissive: Tensor = field(default_factory=_zeros)
-    emissive_texture: Tensor | None = None
+    base_color: Float[Tensor, " 3"] | Float[Tensor, " 4"] = field(default_factory=_ones)
+    base_color_texture: Float[Tensor, "_ _ _"] | None = None
+    metallic: float | Float[Tensor, ""] = 0.0
+    roughness: float | Float[Tensor, ""] = 0.5
+    metallic_roughness_texture: Float[Tensor, "_ _ _"] | None = None
+    normal_texture: Float[Tensor, "_ _ 3"] | None = None
+    normal_scale: float | Float[Tensor, ""] = 1.0
+    occlusion_texture: Float[Tensor, "_ _ _"] | None = None
+    occlusion_strength: float | Float[Tensor, ""] = 1.0
+    emissive: Float[Tensor, " 3"] = field(default_factory=_zeros)
+    emissive_texture: Float[Tensor, "_ _ _"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,8 @@
 """Shapes in signatures, in the notation of jaxtyping: ``Float[Tensor, "views height width 3"]``.
 
 The string names the dimensions. The same name is the same size everywhere in a signature; ``#name`` may also be 1,
-``name+1`` is one more, ``...`` any number of dimensions, ``_`` any size, and a string of one name begins with a space.
+``name+1`` is one more, ``*name`` is any number of dimensions, ``...`` the same without a name, ``_`` is any size. A
+string that would be a Python expression, such as a single name, begins with a space, so that linters leave it alone.
 
 To type checkers these are tensors with a note, at run time tensors and nothing else. The tests hold every call to them.
 """

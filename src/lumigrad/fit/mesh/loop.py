@@ -156,6 +156,16 @@ def fit(
     Returns:
         The state, complete when `state.iteration` is the sum of all stages' iterations. A fit that is stopped
         and resumed takes the same steps as one that runs through.
+
+    >>> from lumigrad.fit import FitState, Stage, fibonacci_cameras, fit, render_views
+    >>> from lumigrad.scene import Lighting, icosphere
+    >>> views = render_views(icosphere(1, radius=0.8), fibonacci_cameras(2, size=(32, 32)), Lighting())
+    >>> stages = [Stage(iterations=4, size=32, batch=2, rate=0.05, smoothness=1.0)]
+    >>> state = fit(views, FitState.start(icosphere(1)), stages, Lighting())
+    >>> state.iteration, state.losses[-1] < state.losses[0]
+    (4, True)
+    >>> (state.mesh().positions.norm(dim=1).mean() < 0.97).item()  # the radius was 1
+    True
     """
     begin = 0
     for number, stage in enumerate(stages):

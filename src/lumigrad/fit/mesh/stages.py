@@ -43,6 +43,10 @@ def default_stages(size: int = 512, texture_size: int = 1024, effort: float = 1.
         texture_size: of the recovered texture.
         effort: scales the number of iterations.
         detail: scales the number of vertices per length.
+
+    >>> from lumigrad.fit import default_stages
+    >>> [(stage.iterations, stage.size) for stage in default_stages(size=512, effort=0.5)]
+    [(120, 64), (100, 128), (80, 256), (120, 512)]
     """
 
     def count(n: int) -> int:

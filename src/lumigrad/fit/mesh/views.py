@@ -26,6 +26,11 @@ def fibonacci_cameras(
         fov_y: vertical field of view in degrees.
         radius: of the ball at the origin that every camera sees entirely (in images at least as wide as high).
         turn: degrees added to all azimuths.
+
+    >>> from lumigrad.fit import fibonacci_cameras
+    >>> cameras = fibonacci_cameras(12, size=(64, 64))
+    >>> cameras.shape, cameras.position.norm(dim=1).std().item() < 1e-5
+    (torch.Size([12]), True)
     """
     if count < 1:
         raise ValueError(f"count: expected at least 1, got {count}")
@@ -64,7 +69,14 @@ class Views:
 
 @torch.no_grad()
 def render_views(mesh: Mesh, camera: PerspectiveCamera, lighting: Lighting, batch: int = 4) -> Views:
-    """Reference images of a mesh, stored in half precision (an eighth of the error of 8 bits)."""
+    """Reference images of a mesh, stored in half precision (an eighth of the error of 8 bits).
+
+    >>> from lumigrad.fit import fibonacci_cameras, render_views
+    >>> from lumigrad.scene import Lighting, icosphere
+    >>> views = render_views(icosphere(2), fibonacci_cameras(3, size=(32, 32)), Lighting())
+    >>> views.images.shape, views.images.dtype
+    (torch.Size([3, 32, 32, 4]), torch.float16)
+    """
     topology = edge_topology(mesh.faces)
     parts = []
     for first in range(0, camera.shape[0], batch):

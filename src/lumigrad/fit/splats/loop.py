@@ -80,7 +80,18 @@ class SplatState:
 
 
 def loss_of(image: Tensor, photo: Photo, structure: float) -> Tensor:
-    """Mean absolute error and structural dissimilarity where the photograph counts."""
+    """Mean absolute error and structural dissimilarity where the photograph counts.
+
+    >>> import torch
+    >>> from lumigrad.fit.splats import Photo, loss_of
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(torch.zeros(1), 0.0, 3.0, fov_y=45.0, size=(24, 32))
+    >>> photo = Photo(torch.full((1, 24, 32, 3), 0.5), torch.ones(1, 24, 32, 1), camera)
+    >>> round(loss_of(photo.image, photo, structure=0.2).item(), 4)
+    0.0
+    >>> round(loss_of(photo.image + 0.1, photo, structure=0.0).item(), 4)  # the mean absolute error alone
+    0.1
+    """
     shown, target = image * photo.covered, photo.image * photo.covered
     error = (shown - target).abs().mean()
     return (1 - structure) * error + structure * (1 - ssim(shown, target).mean())
@@ -90,7 +101,18 @@ def loss_of(image: Tensor, photo: Photo, structure: float) -> Tensor:
 def evaluate(
     model: Model, parameters: dict[str, Tensor], photos: list[Photo], background: float, progress: float = 1.0
 ) -> dict[str, float]:
-    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs."""
+    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs.
+
+    >>> import torch
+    >>> from lumigrad.fit.splats import Photo, Spheres, evaluate
+    >>> from lumigrad.scene import PerspectiveCamera, PointCloud
+    >>> camera = PerspectiveCamera.orbit(torch.zeros(1), 0.0, 3.0, fov_y=45.0, size=(24, 32))
+    >>> photo = Photo(torch.full((1, 24, 32, 3), 0.5), torch.ones(1, 24, 32, 1), camera)
+    >>> model = Spheres(3.0)
+    >>> parameters = model.start(PointCloud(torch.rand(50, 3) - 0.5, torch.full((50, 3), 0.5)))
+    >>> sorted(evaluate(model, parameters, [photo], background=0.5))
+    ['psnr_db', 'ssim']
+    """
     ratios, likenesses = [], []
     for photo in photos:
         image = model.draw(parameters, photo.camera, background, progress).clamp(0, 1)
@@ -138,6 +160,18 @@ def fit_splats(
     Returns:
         The state. With `schedule.iterations`, a fit that is stopped and resumed takes the same steps as one that runs
         through; on a CUDA device, only with torch's deterministic algorithms.
+
+    >>> import torch
+    >>> from lumigrad.fit.splats import MCMC, Photo, Schedule, Spheres, SplatState, fit_splats
+    >>> from lumigrad.scene import PerspectiveCamera, PointCloud
+    >>> camera = PerspectiveCamera.orbit(torch.zeros(1), 0.0, 3.0, fov_y=45.0, size=(24, 32))
+    >>> photo = Photo(torch.full((1, 24, 32, 3), 0.5), torch.ones(1, 24, 32, 1), camera)
+    >>> model, schedule = Spheres(3.0), Schedule(iterations=10, levels=((0.0, 1),))
+    >>> _ = torch.manual_seed(0)
+    >>> points = PointCloud(torch.rand(50, 3) - 0.5, colors=torch.full((50, 3), 0.2))
+    >>> state = fit_splats([photo], SplatState.start(model.start(points)), model, MCMC(100), schedule)
+    >>> state.iteration, state.losses[-1] < state.losses[0]
+    (10, True)
     """
     generator = torch.Generator(state.rows.device)
     generator.set_state(state.random)

@@ -44,6 +44,21 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
 
     Raises:
         FileNotFoundError, ValueError: see `PosedPhotos.load`; or fewer than 8 rows or columns of a photograph are left.
+
+    >>> import json
+    >>> import math
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from lumigrad.fit.splats import load_photos
+    >>> from lumigrad.io import load_dataset, save_image
+    >>> save_image(torch.rand(16, 24, 3), "photo.png")
+    >>> pose = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 4.0], [0.0, 0.0, 0.0, 1.0]]
+    >>> frame = {"file_path": "photo.png", "transform_matrix": pose}
+    >>> document = {"w": 24, "h": 16, "camera_angle_x": math.pi / 2, "frames": [frame]}
+    >>> _ = Path("transforms.json").write_text(json.dumps(document))
+    >>> photos = load_photos(load_dataset("."), [0], reduce=2)
+    >>> photos[0].image.shape, photos[0].covered.mean().item()
+    (torch.Size([1, 8, 12, 3]), 1.0)
     """
     photos = []
     for index in indices:

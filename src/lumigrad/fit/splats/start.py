@@ -19,6 +19,21 @@ def first_points(data: PosedPhotos, photos: list[Photo], count: int, generator: 
 
     Args:
         photos: at least two of the data set's.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from lumigrad.fit.splats import Photo, first_points
+    >>> from lumigrad.io import PosedPhotos
+    >>> from lumigrad.scene import PerspectiveCamera, PointCloud
+    >>> around = PerspectiveCamera.orbit(torch.tensor([0.0, 60.0, 120.0]), 0.0, 3.0, fov_y=45.0, size=(16, 16))
+    >>> image, covered = torch.full((1, 16, 16, 3), 0.5), torch.ones(1, 16, 16, 1)
+    >>> photos = [Photo(image, covered, around[n : n + 1]) for n in range(3)]
+    >>> reconstructed = PointCloud(torch.rand(600, 3), torch.rand(600, 3))
+    >>> data = PosedPhotos(Path(), (), (), reconstructed)
+    >>> first_points(data, photos, 30, torch.Generator()) is reconstructed
+    True
+    >>> len(first_points(PosedPhotos(Path(), (), ()), photos, 30, torch.Generator()))
+    30
     """
     if data.points is not None and data.points.colors is not None and len(data.points) >= _ENOUGH:
         return data.points
@@ -27,7 +42,18 @@ def first_points(data: PosedPhotos, photos: list[Photo], count: int, generator: 
 
 
 def focus(photos: list[Photo]) -> tuple[Tensor, float]:
-    """The point [3] nearest to all viewing directions, and the cameras' median distance from it."""
+    """The point [3] nearest to all viewing directions, and the cameras' median distance from it.
+
+    >>> import torch
+    >>> from lumigrad.fit.splats import Photo, focus
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> around = PerspectiveCamera.orbit(torch.tensor([0.0, 60.0, 120.0]), 0.0, 3.0, fov_y=45.0, size=(16, 16))
+    >>> image, covered = torch.full((1, 16, 16, 3), 0.5), torch.ones(1, 16, 16, 1)
+    >>> photos = [Photo(image, covered, around[n : n + 1]) for n in range(3)]
+    >>> centre, distance = focus(photos)
+    >>> centre.norm().item() < 1e-3, round(distance, 3)
+    (True, 3.0)
+    """
     eyes = torch.cat([photo.camera.position for photo in photos]).double()
     axes = -torch.cat([photo.camera.world_to_camera[:, 2, :3] for photo in photos]).double()
     one = torch.eye(3, dtype=torch.float64, device=eyes.device)
@@ -49,6 +75,16 @@ def agreeing_points(photos: list[Photo], count: int, generator: torch.Generator)
     Args:
         photos: at least two; of low resolution, so that single pixels can be compared.
         generator: on the photographs' device.
+
+    >>> import torch
+    >>> from lumigrad.fit.splats import Photo, agreeing_points
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> around = PerspectiveCamera.orbit(torch.tensor([0.0, 60.0, 120.0]), 0.0, 3.0, fov_y=45.0, size=(16, 16))
+    >>> image, covered = torch.full((1, 16, 16, 3), 0.5), torch.ones(1, 16, 16, 1)
+    >>> photos = [Photo(image, covered, around[n : n + 1]) for n in range(3)]
+    >>> cloud = agreeing_points(photos, 30, torch.Generator().manual_seed(0))
+    >>> cloud.positions.shape, cloud.colors[0].tolist()
+    (torch.Size([30, 3]), [0.5, 0.5, 0.5])
     """
     _, distance = focus(photos)
     per_photo = -(-count // len(photos))
@@ -90,7 +126,13 @@ def _disagreement(points: Tensor, colors: Tensor, photos: list[Photo]) -> Tensor
 
 
 def spacing(positions: Tensor) -> Tensor:
-    """Root mean square distance of each point [V, 3] to its three nearest others, [V]."""
+    """Root mean square distance of each point [V, 3] to its three nearest others, [V].
+
+    >>> import torch
+    >>> from lumigrad.fit.splats import spacing
+    >>> spacing(torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))[0].item()
+    1.0
+    """
     near = min(4, len(positions))
     if near < 2:
         return positions.new_full((len(positions),), 0.01)

@@ -49,6 +49,16 @@ def soft_silhouette(
 
     Source: Liu et al. 2019, "Soft Rasterizer", equations 1 and 4; Chen et al. 2019, "Learning to Predict 3D Objects
     with an Interpolation-based Differentiable Renderer", section 3.2.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> mask = lg.soft_silhouette(pos, tri, (8, 8), sigma=1e-2)
+    >>> mask.shape
+    torch.Size([1, 8, 8, 1])
+    >>> [round(value, 2) for value in mask[0, 4, :, 0].tolist()]
+    [0.0, 0.0, 0.42, 0.94, 0.94, 0.42, 0.0, 0.0]
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     sigma, blur = _softness(sigma, blur_radius, falloff)
@@ -69,7 +79,7 @@ def soft_colors(
     size: tuple[int, int],
     sigma: float,
     gamma: float,
-    background: Float[Tensor, ...] | Sequence[float] | float = 0.0,
+    background: Float[Tensor, " ..."] | Sequence[float] | float = 0.0,
     mode: str = "softras",
     blur_radius: float | None = None,
     depth_range: tuple[float, float] | None = None,
@@ -98,6 +108,19 @@ def soft_colors(
         TypeError, ValueError: for wrong types, shapes, devices, numbers, or indices out of range.
 
     Source: Liu et al. 2019, "Soft Rasterizer", equations 2 to 4.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> red = torch.tensor([[1.0, 0.0, 0.0]]).expand(3, 3)
+    >>> image = lg.soft_colors(pos, tri, red, (8, 8), sigma=1e-3, gamma=1e-2, background=(0.0, 0.0, 1.0))
+    >>> image.shape  # colours, then the silhouette
+    torch.Size([1, 8, 8, 4])
+    >>> [round(value, 2) for value in image[0, 4, 4].tolist()]
+    [1.0, 0.0, 0.0, 1.0]
+    >>> [round(value, 2) for value in image[0, 0, 0].tolist()]
+    [0.0, 0.0, 1.0, 0.0]
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     attr = check.floating("attr", attr, pos, "pos")

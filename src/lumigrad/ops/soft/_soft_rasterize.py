@@ -62,6 +62,18 @@ def soft_rasterize(
 
     Source: Liu et al. 2019, "Soft Rasterizer", section 3; Ravi et al. 2020, "Accelerating 3D Deep Learning with
     PyTorch3D", section 3.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.soft_rasterize(pos, tri, (8, 8), faces_per_pixel=2, blur_radius=0.1)
+    >>> frags.dist.shape
+    torch.Size([1, 8, 8, 2])
+    >>> frags.tri[0, 4, 4].tolist(), (frags.dist[0, 4, 4, 0] < 0).item()  # one face, and the pixel inside it
+    ([0, -1], True)
+    >>> frags.tri[0, 4, 6].tolist(), (frags.dist[0, 4, 6, 0] > 0).item()  # outside, but in reach
+    ([0, -1], True)
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     faces = faces_per_pixel_of(faces_per_pixel)
@@ -90,6 +102,17 @@ def soft_interpolate(
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices, or indices out of range.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.soft_rasterize(pos, tri, (8, 8), faces_per_pixel=2)
+    >>> colors = lg.soft_interpolate(torch.tensor([[1.0], [1.0], [0.0]]), frags, tri)
+    >>> colors.shape
+    torch.Size([1, 8, 8, 2, 1])
+    >>> colors[0, 4, 4].flatten().tolist()
+    [0.625, 0.0]
     """
     if not isinstance(frags, SoftFragments):
         raise TypeError(f"frags: expected lumigrad.SoftFragments as made by soft_rasterize, got {type(frags).__name__}")

@@ -38,6 +38,17 @@ def nearness(
         pos, tri: what was rasterized.
         depth_range: (near, far): (far - w) / (far - near), where w is the clip coordinate at the fragment, the
             distance in front of the camera for perspective projections. None: (1 - z) / 2, by the depth z.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.soft_rasterize(pos, tri, (8, 8), faces_per_pixel=2, blur_radius=0.1)
+    >>> nearness = lg.blending.nearness(frags, pos, tri)
+    >>> nearness[0, 4, 4].tolist()  # half way between the clip planes; what is no face counts as that too
+    [0.5, 0.5]
+    >>> lg.blending.nearness(frags, pos, tri, depth_range=(0.5, 2.5))[0, 4, 4, 0].item()  # w = 1
+    0.75
     """
     if depth_range is None:
         return (1 - frags.z) / 2

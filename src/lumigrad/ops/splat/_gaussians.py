@@ -53,6 +53,20 @@ def gaussians(
         TypeError, ValueError: for wrong types, shapes, devices or ranges.
 
     Source: Kerbl et al. 2023, "3D Gaussian Splatting"; antialiasing: Yu et al. 2024, "Mip-Splatting", the 2D filter.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=2.0, fov_y=90.0, size=(32, 32))
+    >>> quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    >>> means = torch.zeros(1, 3, requires_grad=True)
+    >>> blue = torch.tensor([[0.0, 0.0, 1.0]])
+    >>> out = lg.gaussians(means, quats, torch.full((1, 3), 0.5), torch.tensor([0.5]), blue, camera.view())
+    >>> out.image.shape, round(out.alpha.max().item(), 2)
+    (torch.Size([1, 32, 32, 3]), 0.49)
+    >>> out.image[..., :16, 2].sum().backward()  # the left half gets bluer when the Gaussian moves to the left
+    >>> (means.grad[0, 0] < 0).item()
+    True
     """
     projected = project_gaussians(means, quats, scales, view, blur=blur)
     count = projected.depths.shape[1]

@@ -45,6 +45,18 @@ def points(
         TypeError, ValueError: for wrong types, shapes, devices or names.
 
     Source: Wiles et al. 2020, "SynSin", section 3.2; Ravi et al. 2020, section on point clouds.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=2.0, fov_y=90.0, size=(32, 32))
+    >>> out = lg.points(torch.zeros(1, 3), torch.tensor([3.0]), torch.tensor([[1.0, 0.5, 0.0]]), camera.view())
+    >>> out.image.shape
+    torch.Size([1, 32, 32, 3])
+    >>> out.depth[0, 16, 16].item() / out.alpha[0, 16, 16].item()
+    2.0
+    >>> (out.alpha[0] > 0).sum(1).max().item()  # pixels from side to side
+    6
     """
     positions = check.floating("positions", positions)
     check.shape("positions", positions, ("V", 3))

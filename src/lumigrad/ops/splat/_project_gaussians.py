@@ -46,6 +46,18 @@ def project_gaussians(
         TypeError, ValueError: for wrong types, shapes, devices or ranges.
 
     Source: Zwicker et al. 2001, "EWA volume splatting", section 6; Kerbl et al. 2023, section 4.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=2.0, fov_y=90.0, size=(32, 32))
+    >>> quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    >>> means, scales = torch.zeros(1, 3), torch.tensor([[0.5, 0.25, 0.25]])
+    >>> projected = lg.project_gaussians(means, quats, scales, camera.view(), blur=0.0)
+    >>> projected.xy[0, 0].tolist(), projected.depths[0, 0].item()
+    ([16.0, 16.0], 2.0)
+    >>> (1 / projected.conics[0, 0, ::2]).tolist()  # variances in pixels: (16 / 2 * scale)^2
+    [16.0, 4.0]
     """
     means = check.floating("means", means)
     check.shape("means", means, ("V", 3))

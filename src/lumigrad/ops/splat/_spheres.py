@@ -27,7 +27,7 @@ def spheres(
     opacities: Float[Tensor, "views primitives"] | Float[Tensor, " primitives"] | None = None,
     background: Float[Tensor, "views channels"] | Float[Tensor, " channels"] | None = None,
     *,
-    gamma: Float[Tensor, ...] | float = 0.1,
+    gamma: Float[Tensor, " ..."] | float = 0.1,
     min_depth: float = 0.0,
     max_depth: float = 100.0,
     contributors: int = 0,
@@ -61,6 +61,17 @@ def spheres(
         TypeError, ValueError: for wrong types, shapes, devices or ranges.
 
     Source: Lassner and Zollhoefer 2021, "Pulsar", section 3; without its truncation of gradients.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=2.0, fov_y=90.0, size=(32, 32))
+    >>> ball = torch.zeros(1, 3), torch.tensor([0.5]), torch.tensor([[1.0, 0.5, 0.0]])
+    >>> out = lg.spheres(*ball, camera.view(), gamma=1e-3, max_depth=10.0)
+    >>> out.image.shape, [round(value, 2) for value in out.image[0, 16, 16].tolist()]
+    (torch.Size([1, 32, 32, 3]), [1.0, 0.5, 0.0])
+    >>> round(out.depth[0, 16, 16].item() / out.alpha[0, 16, 16].item(), 2)  # of its surface, 0.5 before its centre
+    1.51
     """
     positions = check.floating("positions", positions)
     view, intrinsics = check_view(view, positions, "positions", planes=False)

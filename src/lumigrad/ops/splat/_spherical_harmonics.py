@@ -35,6 +35,14 @@ def spherical_harmonics(
         TypeError, ValueError: for wrong types, shapes or devices.
 
     Source: Sloan 2013, "Efficient spherical harmonic evaluation".
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> coefficients = torch.zeros(1, 4, 1)
+    >>> coefficients[0, 2] = 1.0  # the function that grows with z
+    >>> up, down = torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([[0.0, 0.0, -1.0]])
+    >>> [round(lg.spherical_harmonics(coefficients, direction).item(), 4) for direction in (up, down)]
+    [0.4886, -0.4886]
     """
     coefficients = check.floating("coefficients", coefficients)
     check.shape("coefficients", coefficients, ("V", "K", "C"))

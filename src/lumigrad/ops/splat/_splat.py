@@ -64,6 +64,17 @@ def splat(
         TypeError, ValueError: for wrong types, shapes, devices or names.
 
     Source: front to back compositing as in Kerbl et al. 2023, section 6; discs as in Wiles et al. 2020.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> xy = torch.tensor([[[2.5, 1.5], [2.5, 1.5]]])  # both at the centre of the pixel in row 1, column 2
+    >>> radii, depths = torch.full((1, 2), 1.5), torch.tensor([[2.0, 1.0]])
+    >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> out = lg.splat(xy, radii, depths, features, (4, 4), torch.tensor([1.0, 0.75]), footprint="disc", contributors=2)
+    >>> out.image[0, 1, 2], out.alpha[0, 1, 2].item()  # the second one is in front
+    (tensor([0.2500, 0.7500]), 1.0)
+    >>> out.ids[0, 1, 2].tolist(), out.weights[0, 1, 2].tolist()
+    ([1, 0], [0.75, 0.25])
     """
     size = check.size(size)
     xy = check.floating("xy", xy)

@@ -67,6 +67,17 @@ def surface_splats(
         TypeError, ValueError: for wrong types, shapes, devices or ranges.
 
     Source: Yifan et al. 2019, "Differentiable Surface Splatting", section 3; Zwicker et al. 2001, "Surface splatting".
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=2.0, fov_y=90.0, size=(32, 32))
+    >>> positions = torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.0, 0.0], [0.0, 0.0, -1.0]])  # the last one lies behind
+    >>> normals = torch.tensor([[0.0, 0.0, 1.0]]).expand(3, 3)
+    >>> features = torch.tensor([[1.0], [1.0], [0.0]])
+    >>> out = lg.surface_splats(positions, normals, torch.full((3,), 0.2), features, camera.view())
+    >>> out.image[0, 16, 16].item(), out.depth[0, 16, 16].item()
+    (1.0, 2.0)
     """
     positions = check.floating("positions", positions)
     check.shape("positions", positions, ("V", 3))

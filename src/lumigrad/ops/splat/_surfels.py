@@ -69,6 +69,18 @@ def surfels(
 
     Source: Huang et al. 2024, "2D Gaussian Splatting for Geometrically Accurate Radiance Fields", section 4; the
     distortion with squared differences, as in its appendix.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=2.0, fov_y=90.0, size=(32, 32))
+    >>> quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]])  # in the plane z = 0
+    >>> means, scales, opacities = torch.zeros(1, 3), torch.full((1, 2), 0.5), torch.tensor([0.5])
+    >>> out = lg.surfels(means, quats, scales, opacities, torch.tensor([[0.0, 0.0, 1.0]]), camera.view())
+    >>> round(out.depth[0, 8, 16].item() / out.alpha[0, 8, 16].item(), 3)
+    2.0
+    >>> torch.nn.functional.normalize(out.normals[0, 16, 16], dim=0).tolist()
+    [0.0, 0.0, 1.0]
     """
     means = check.floating("means", means)
     check.shape("means", means, ("V", 3))

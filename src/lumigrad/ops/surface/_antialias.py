@@ -50,6 +50,22 @@ def antialias(
 
     Source: Laine et al. 2020, section 3.5; here in homogeneous coordinates, so that edges that reach behind
     the camera are handled, and with the walk to the outline.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> x = torch.tensor(0.125, requires_grad=True)  # the right edge of a rectangle: 4.5 pixels of 8
+    >>> left, right = -torch.ones(2), x.expand(2)
+    >>> corners = torch.stack([torch.cat([left, right]), torch.tensor([-2.0, 2.0, -2.0, 2.0])], -1)
+    >>> pos = torch.cat([corners, torch.zeros(4, 1), torch.ones(4, 1)], -1)
+    >>> tri = torch.tensor([[0, 2, 1], [1, 2, 3]])
+    >>> frags = lg.rasterize(pos, tri, (1, 8))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> smooth = lg.antialias(mask, frags, pos, tri)
+    >>> smooth[0, 0, :, 0].tolist()
+    [1.0, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0, 0.0]
+    >>> smooth.sum().backward()
+    >>> x.grad  # pixels that are covered more when the edge moves by 1, half of the image
+    tensor(4.)
     """
     return antialias_with(color, frags, pos, tri, topology, own_edges=False)
 

@@ -43,6 +43,20 @@ def edge_gradient(
     Source: Pidhorskyi, Simon, Schwartz, Wen, Sheikh, Saragih 2024, "Rasterized Edge Gradients: Handling
     Discontinuities Differentiably"; here with the line of an intersection followed on the screen, where depth
     is a plane, and with the last row and column.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.ops.surface import edge_gradient
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (32, 32))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = edge_gradient(mask, frags, pos, tri)
+    >>> torch.equal(image, mask)
+    True
+    >>> image.sum().backward()  # a larger triangle covers more
+    >>> (pos.grad[1, 0] > 0).item(), (pos.grad[2, 1] > 0).item()
+    (True, True)
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     if needs_reference("edge_gradient", color):

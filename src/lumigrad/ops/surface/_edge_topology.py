@@ -34,6 +34,16 @@ def edge_topology(
 
     Raises:
         TypeError, ValueError: for wrong types or shapes, or an index without a vertex.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> topology = lg.edge_topology(torch.tensor([[0, 1, 2], [2, 1, 3]]))  # two triangles that share the edge 1 2
+    >>> topology
+    tensor([[10,  3,  5],
+            [ 7,  9,  0]], dtype=torch.int32)
+    >>> next_half_edge, same_direction = topology[0, 0] // 2, topology[0, 0] % 2
+    >>> int(next_half_edge), int(same_direction)  # corner 2 of triangle 1
+    (5, 0)
     """
     tri = check.triangles(tri, check.tensor("tri", tri).device)
     weld = None

@@ -66,6 +66,20 @@ def interpolate(
         TypeError, ValueError: for wrong types, shapes, devices, channels, or indices out of range.
 
     Source: Laine et al. 2020, section 3.3.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-1.0, -1.0, 0.0, 1.0], [3.0, -1.0, 0.0, 1.0], [-1.0, 3.0, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (2, 4))
+    >>> uv = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, -1.0]])
+    >>> image, slope = lg.interpolate(uv, frags, tri, derivatives=True)
+    >>> image[0, :, :, 0]
+    tensor([[0.1250, 0.3750, 0.6250, 0.8750],
+            [0.1250, 0.3750, 0.6250, 0.8750]])
+    >>> slope[0, 0, 0]  # of u and v, to the right and down
+    tensor([[0.2500, 0.0000],
+            [0.0000, 0.5000]])
     """
     frags = check_fragments(frags)
     attr = check.floating("attr", attr, frags.bary, "frags.bary")

@@ -49,6 +49,20 @@ def nmr_gradient(
         TypeError, ValueError: for wrong types, shapes or devices, indices or numbers out of range.
 
     Source: Kato, Ushiku, Harada 2018, "Neural 3D Mesh Renderer", section 3.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.ops.surface import nmr_gradient
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]], requires_grad=True)
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (32, 32))
+    >>> mask = (frags.tri >= 0).float()[..., None]
+    >>> image = nmr_gradient(mask, frags, pos, tri)
+    >>> torch.equal(image, mask)
+    True
+    >>> (-image.sum()).backward()  # the loss falls where more is covered
+    >>> (pos.grad[1, 0] < 0).item(), (pos.grad[2, 1] < 0).item()
+    (True, True)
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     if reach is not None:

@@ -34,6 +34,15 @@ def peel(
     Raises: ValueError for a negative number of layers, and what ``rasterize`` raises.
 
     Source: Everitt 2001, "Interactive Order-Independent Transparency".
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> corners = torch.tensor([[-1.0, -1.0, 0.0, 1.0], [3.0, -1.0, 0.0, 1.0], [-1.0, 3.0, 0.0, 1.0]])
+    >>> behind, front = torch.tensor([0.0, 0.0, 0.5, 0.0]), torch.tensor([0.0, 0.0, -0.5, 0.0])
+    >>> pos = torch.cat([corners + behind, corners + front])
+    >>> tri = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    >>> [(int(frags.tri[0, 1, 1]), float(frags.depth[0, 1, 1])) for frags in lg.peel(pos, tri, (4, 4), layers=3)]
+    [(1, -0.5), (0, 0.5), (-1, 0.0)]
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     if not isinstance(layers, int) or layers < 0:

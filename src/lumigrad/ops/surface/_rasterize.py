@@ -54,6 +54,19 @@ def rasterize(
     Source: Laine et al. 2020, "Modular Primitives for High-Performance Differentiable Rendering", section 3.2;
     homogeneous barycentrics from Olano and Greer 1997, "Triangle Scan Conversion using 2D Homogeneous
     Coordinates".
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-1.0, -1.0, 0.0, 1.0], [1.0, -1.0, 0.0, 1.0], [-1.0, 1.0, 0.0, 1.0]])  # lower left half
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.rasterize(pos, tri, (4, 4))
+    >>> frags.tri[0]
+    tensor([[-1, -1, -1, -1],
+            [ 0, -1, -1, -1],
+            [ 0,  0, -1, -1],
+            [ 0,  0,  0, -1]], dtype=torch.int32)
+    >>> frags.bary[0, 3, 0], frags.bary_d.shape
+    (tensor([0.7500, 0.1250]), torch.Size([1, 4, 4, 2, 2]))
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     return rasterize_with(pos, tri, ranges, (height, width), derivatives)

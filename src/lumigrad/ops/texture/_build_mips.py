@@ -41,6 +41,15 @@ def build_mips(
 
     Raises:
         TypeError, ValueError: for a wrong type, shape or level.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> tex = torch.arange(8.0).reshape(1, 2, 4, 1)
+    >>> mips = lg.build_mips(tex)
+    >>> [tuple(level.shape) for level in mips]
+    [(1, 1, 2, 1), (1, 1, 1, 1)]
+    >>> mips[0].flatten().tolist(), mips[1].item()
+    ([2.5, 4.5], 3.5)
     """
     tex = check_texture(tex, cube)
     levels = level_count(tex, max_level)

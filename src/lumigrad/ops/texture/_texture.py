@@ -66,6 +66,18 @@ def texture(
         TypeError, ValueError: for wrong types, shapes, devices or options.
 
     Source: Laine et al. 2020, section 3.4; level from the longer axis of the footprint, not its bounds.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> tex = torch.tensor([[0.0, 1.0], [2.0, 3.0]]).reshape(1, 2, 2, 1)
+    >>> uv = torch.tensor([[0.25, 0.25], [0.5, 0.5], [0.75, 0.25]]).reshape(1, 1, 3, 2)
+    >>> lg.texture(tex, uv).flatten().tolist()
+    [0.0, 1.5, 1.0]
+    >>> lg.texture(tex, uv, filter="nearest", wrap="clamp").flatten().tolist()
+    [0.0, 3.0, 1.0]
+    >>> level = torch.ones(1, 1, 3)  # of the mip pyramid: the mean of all four texels
+    >>> lg.texture(tex, uv, mip_bias=level).flatten().tolist()
+    [1.5, 1.5, 1.5]
     """
     tex = check_texture(tex, cube=False)
     uv, uv_d, mip_bias = check_lookup(tex, "uv", uv, "uv_d", uv_d, mip_bias)

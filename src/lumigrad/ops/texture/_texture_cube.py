@@ -47,6 +47,13 @@ def texture_cube(
         TypeError, ValueError: for wrong types, shapes, devices or options.
 
     Source: OpenGL 4.6, sections 8.13 (face selection) and 8.14.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> tex = torch.arange(6.0).reshape(1, 6, 1, 1, 1)  # a texel a face: +x -x +y -y +z -z
+    >>> direction = torch.tensor([[1.0, 0.0, 0.0], [0.0, -2.0, 0.0], [0.0, 0.0, 1.0]]).reshape(1, 1, 3, 3)
+    >>> lg.texture_cube(tex, direction, filter="nearest").flatten().tolist()
+    [0.0, 3.0, 4.0]
     """
     tex = check_texture(tex, cube=True)
     direction, direction_d, mip_bias = check_lookup(tex, "direction", direction, "direction_d", direction_d, mip_bias)

@@ -23,7 +23,12 @@ NEGLIGIBLE = 1e-4  # a face's probability at the default blur radius
 
 
 def default_blur_radius(sigma: float, falloff: str = "sigmoid") -> float:
-    """The squared distance at which a face's probability has fallen to one in ten thousand."""
+    """The squared distance at which a face's probability has fallen to one in ten thousand.
+
+    >>> import lumigrad as lg
+    >>> round(lg.blending.default_blur_radius(1e-4), 6), round(lg.blending.default_blur_radius(1e-4, "exponential"), 6)
+    (0.000921, 0.000921)
+    """
     check_falloff(falloff)
     return sigma * math.log(1 / NEGLIGIBLE - 1) if falloff == "sigmoid" else -sigma * math.log(NEGLIGIBLE)
 
@@ -51,6 +56,17 @@ def probability(
 
     Raises:
         ValueError: another falloff.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.soft_rasterize(pos, tri, (8, 8), faces_per_pixel=2, blur_radius=0.1)
+    >>> p = lg.blending.probability(frags, sigma=1e-2)
+    >>> p.shape
+    torch.Size([1, 8, 8, 2])
+    >>> [round(value, 2) for value in p[0, 4, 1:5, 0].tolist()]
+    [0.0, 0.42, 0.94, 0.94]
     """
     check_falloff(falloff)
     present = frags.tri >= 0
@@ -64,6 +80,17 @@ def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> 
 
     "sigmoid" is SoftRas' silhouette (Liu et al. 2019, equation 4) and PyTorch3D's sigmoid alpha blending,
     "exponential" DIB-R's mask, which is 1 where a face covers the pixel (Chen et al. 2019, equation 7).
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.soft_rasterize(pos, tri, (8, 8), faces_per_pixel=2, blur_radius=0.1)
+    >>> mask = lg.blending.silhouette(frags, sigma=1e-2)
+    >>> mask.shape
+    torch.Size([1, 8, 8, 1])
+    >>> [round(value, 2) for value in mask[0, 4, 1:5, 0].tolist()]
+    [0.0, 0.42, 0.94, 0.94]
     """
     check_falloff(falloff)
     if falloff == "exponential":
@@ -101,7 +128,7 @@ def soft_blend(
     nearness: Float[Tensor, "views height width faces_per_pixel"],
     sigma: float,
     gamma: float,
-    background: Float[Tensor, ...] | float = 0.0,
+    background: Float[Tensor, " ..."] | float = 0.0,
     mode: str = "softras",
 ) -> Float[Tensor, "views height width channels+1"]:
     """Mix the faces' colours by distance and nearness, [N, H, W, C + 1]: colours, then the silhouette.
@@ -120,6 +147,19 @@ def soft_blend(
 
     Raises:
         ValueError: another mode.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    >>> tri = torch.tensor([[0, 1, 2]])
+    >>> frags = lg.soft_rasterize(pos, tri, (8, 8), faces_per_pixel=2, blur_radius=0.1)
+    >>> red = lg.soft_interpolate(torch.tensor([[1.0, 0.0, 0.0]]).expand(3, 3), frags, tri)
+    >>> nearness = lg.blending.nearness(frags, pos, tri)
+    >>> image = lg.blending.soft_blend(red, frags, nearness, sigma=1e-3, gamma=1e-2, background=1.0)
+    >>> image.shape
+    torch.Size([1, 8, 8, 4])
+    >>> [round(value, 2) for value in image[0, 4, 4].tolist()]
+    [1.0, 0.0, 0.0, 1.0]
     """
     check_mode(mode)
     eps, min_behind = MODES[mode]

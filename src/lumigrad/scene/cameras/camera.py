@@ -18,6 +18,7 @@ from torch import Tensor
 from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion
 from lumigrad.scene.cameras.pose import Scalar, Vector, affine_inverse, as_float, look_at, orbit_view
 from lumigrad.types import View
+from lumigrad.types.shapes import Float
 
 __all__ = ["Camera", "PerspectiveCamera", "look_at"]
 
@@ -43,11 +44,11 @@ class Camera:
         near, far: distances of the clip planes along the viewing direction.
     """
 
-    world_to_camera: Tensor
-    fx: Tensor
-    fy: Tensor
-    cx: Tensor
-    cy: Tensor
+    world_to_camera: Float[Tensor, "*batch 4 4"]
+    fx: Float[Tensor, "*batch"]
+    fy: Float[Tensor, "*batch"]
+    cx: Float[Tensor, "*batch"]
+    cy: Float[Tensor, "*batch"]
     size: tuple[int, int]
     near: float = 0.1
     far: float = 100.0
@@ -72,10 +73,10 @@ class Camera:
     @classmethod
     def from_ndc(
         cls: type[C],
-        focal: Tensor | Sequence[float],
+        focal: Float[Tensor, "... 2"] | Sequence[float],
         size: tuple[int, int],
-        principal: Tensor | Sequence[float] = (0.0, 0.0),
-        world_to_camera: Tensor | None = None,
+        principal: Float[Tensor, "... 2"] | Sequence[float] = (0.0, 0.0),
+        world_to_camera: Float[Tensor, "... 4 4"] | None = None,
         near: float = 0.1,
         far: float = 100.0,
     ) -> C:
@@ -107,12 +108,12 @@ class Camera:
         return self.world_to_camera.shape[:-2]
 
     @property
-    def camera_to_world(self) -> Tensor:
+    def camera_to_world(self) -> Float[Tensor, "... 4 4"]:
         """Inverse of `world_to_camera`, [..., 4, 4]."""
         return affine_inverse(self.world_to_camera)
 
     @property
-    def position(self) -> Tensor:
+    def position(self) -> Float[Tensor, "... 3"]:
         """Camera centres in world coordinates [..., 3]."""
         return self.camera_to_world[..., :3, 3]
 
@@ -153,15 +154,15 @@ class Camera:
         """What `View.projection` calls this camera."""
         raise NotImplementedError
 
-    def projection_matrix(self) -> Tensor:
+    def projection_matrix(self) -> Float[Tensor, "... 4 4"]:
         """Camera-to-clip matrix [..., 4, 4], OpenGL's: z = -w on the near plane, z = w on the far one."""
         raise NotImplementedError
 
-    def clip_matrix(self) -> Tensor:
+    def clip_matrix(self) -> Float[Tensor, "... 4 4"]:
         """World-to-clip matrix [..., 4, 4]: `projection_matrix() @ world_to_camera`."""
         return self.projection_matrix() @ self.world_to_camera
 
-    def project(self, points: Tensor) -> Tensor:
+    def project(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 4"]:
         """Clip-space positions of world points.
 
         Args:
@@ -177,22 +178,24 @@ class Camera:
         matrix = self.clip_matrix().to(points.dtype)
         return points @ matrix[..., :3].transpose(-1, -2) + matrix[..., None, :, 3]
 
-    def pixels(self, points: Tensor) -> Tensor:
+    def pixels(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 2"]:
         """Pixel coordinates (x, y) of world points, [..., V, 2]; meaningless behind the camera."""
         clip = self.project(points)
         ndc = clip[..., :2] / clip[..., 3:]
         height, width = self.size
         return torch.stack([(ndc[..., 0] + 1) * (0.5 * width), (1 - ndc[..., 1]) * (0.5 * height)], dim=-1)
 
-    def depth(self, points: Tensor) -> Tensor:
+    def depth(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points"]:
         """Distance of world points along the viewing direction, [..., V]; negative behind the camera."""
         return -self.local(points)[..., 2]
 
-    def linear_depth(self, ndc: Tensor) -> Tensor:
+    def linear_depth(self, ndc: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Distance along the viewing direction of depths z / w in [-1, 1], as `Fragments.depth` has them."""
         raise NotImplementedError
 
-    def unproject(self, pixels: Tensor, depth: Tensor) -> Tensor:
+    def unproject(
+        self, pixels: Float[Tensor, "... pixels 2"], depth: Float[Tensor, "... pixels"]
+    ) -> Float[Tensor, "... pixels 3"]:
         """World points [..., P, 3] seen at pixel coordinates; the inverse of `pixels` and `depth`.
 
         Args:
@@ -204,7 +207,9 @@ class Camera:
         """
         raise NotImplementedError
 
-    def rays(self, pixels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def rays(
+        self, pixels: Float[Tensor, "... pixels 2"] | None = None
+    ) -> tuple[Float[Tensor, "*shape 3"], Float[Tensor, "*shape 3"]]:
         """Rays in world space through pixel coordinates, or through the centres of all pixels.
 
         Args:
@@ -227,14 +232,14 @@ class Camera:
         origins, directions = self._rays(torch.stack([x, y], dim=-1).reshape(-1, 2))
         return origins.unflatten(-2, self.size), directions.unflatten(-2, self.size)
 
-    def towards(self, points: Tensor) -> Tensor:
+    def towards(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 3"]:
         """Unit directions from world points to the viewer, [..., V, 3]."""
         raise NotImplementedError
 
     def _rays(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def local(self, points: Tensor) -> Tensor:
+    def local(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 3"]:
         """World points in camera space, [..., V, 3]."""
         _check_points("points", points, 3)
         matrix = self.world_to_camera.to(points.dtype)
@@ -286,7 +291,7 @@ class PerspectiveCamera(Camera):
         cls,
         fov_y: Scalar,
         size: tuple[int, int],
-        world_to_camera: Tensor | None = None,
+        world_to_camera: Float[Tensor, "... 4 4"] | None = None,
         near: float = 0.1,
         far: float = 100.0,
     ) -> PerspectiveCamera:
@@ -337,7 +342,7 @@ class PerspectiveCamera(Camera):
         name = type(self.distortion).__name__
         raise ValueError(f"distortion: expected none or an equidistant fisheye, got {name}; undistort the image first")
 
-    def projection_matrix(self) -> Tensor:
+    def projection_matrix(self) -> Float[Tensor, "... 4 4"]:
         """Camera-to-clip matrix [..., 4, 4] without the distortion: z = -w on the near plane, z = w on the far one."""
         height, width = self.size
         zero, one = torch.zeros_like(self.fx), torch.ones_like(self.fx)
@@ -350,7 +355,7 @@ class PerspectiveCamera(Camera):
         ]
         return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
-    def project(self, points: Tensor) -> Tensor:
+    def project(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 4"]:
         if self.distortion is None:
             return super().project(points)
         local = _flipped(self.local(points))
@@ -358,21 +363,23 @@ class PerspectiveCamera(Camera):
         matrix = self.projection_matrix().to(points.dtype)
         return _flipped(bent) @ matrix[..., :3].transpose(-1, -2) + matrix[..., None, :, 3]
 
-    def pixels(self, points: Tensor) -> Tensor:
+    def pixels(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 2"]:
         if self.distortion is None:
             return super().pixels(points)
         plane = self.distortion.image(_flipped(self.local(points)))
         focal, centre = self._intrinsics(plane)
         return centre + focal * plane
 
-    def linear_depth(self, ndc: Tensor) -> Tensor:
+    def linear_depth(self, ndc: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return 2 * self.far * self.near / ((self.far + self.near) - ndc * (self.far - self.near))
 
-    def unproject(self, pixels: Tensor, depth: Tensor) -> Tensor:
+    def unproject(
+        self, pixels: Float[Tensor, "... pixels 2"], depth: Float[Tensor, "... pixels"]
+    ) -> Float[Tensor, "... pixels 3"]:
         direction = self._directions(pixels)
         return self._world(_flipped(direction / direction[..., 2:] * depth[..., None]))
 
-    def towards(self, points: Tensor) -> Tensor:
+    def towards(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 3"]:
         return torch.nn.functional.normalize(self.position.to(points.dtype)[..., None, :] - points, dim=-1)
 
     def _rays(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
 from lumigrad.scene.cameras.pose import Scalar, affine_inverse, homogeneous, matrix_to_quaternion, quaternion_to_matrix
+from lumigrad.types.shapes import Float
 
 # From OpenCV's camera space to OpenGL's, and back.
 _FLIP = (1.0, -1.0, -1.0)
@@ -44,9 +45,9 @@ COLMAP_MODELS: dict[str, tuple[int, type[Distortion] | None, tuple[str, ...]]] =
 
 
 def from_opencv(
-    R: Tensor,
-    t: Tensor,
-    intrinsics: Tensor,
+    R: Float[Tensor, "... 3 3"],
+    t: Float[Tensor, "... 3"] | Float[Tensor, "... 3 1"],
+    intrinsics: Float[Tensor, "... 3 3"],
     size: tuple[int, int],
     distortion: Distortion | None = None,
     near: float = 0.1,
@@ -66,6 +67,14 @@ def from_opencv(
 
     Raises:
         ValueError: shapes that do not fit, or intrinsics with skew.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, conventions
+    >>> intrinsics = torch.tensor([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]])
+    >>> camera = conventions.from_opencv(torch.eye(3), torch.zeros(3), intrinsics, size=(480, 640))
+    >>> camera.pixels(torch.tensor([[0.0, 0.0, 2.0], [0.5, 0.25, 2.0]]))  # x is to the right and y down, z ahead
+    tensor([[320.0000, 240.0000],
+            [445.0000, 302.5000]])
     """
     if R.shape[-2:] != (3, 3):
         raise ValueError(f"R: expected shape [..., 3, 3], got {list(R.shape)}")
@@ -82,8 +91,22 @@ def from_opencv(
     return PerspectiveCamera(_world_to_camera(R, translation), fx, fy, cx, cy, size, near, far, distortion)
 
 
-def to_opencv(camera: PerspectiveCamera, integer_centers: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """R [..., 3, 3], t [..., 3] and intrinsics [..., 3, 3] of a camera; the inverse of `from_opencv`."""
+def to_opencv(
+    camera: PerspectiveCamera, integer_centers: bool = False
+) -> tuple[Float[Tensor, "*batch 3 3"], Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3 3"]]:
+    """R [..., 3, 3], t [..., 3] and intrinsics [..., 3, 3] of a camera; the inverse of `from_opencv`.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, conventions
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, fov_y=90.0, size=(480, 640))
+    >>> R, t, intrinsics = conventions.to_opencv(camera)
+    >>> t[2].item()  # how far ahead the world's origin lies
+    3.0
+    >>> intrinsics.round(decimals=3)
+    tensor([[240.,   0., 320.],
+            [  0., 240., 240.],
+            [  0.,   0.,   1.]])
+    """
     shift = 0.5 if integer_centers else 0.0
     zero, one = torch.zeros_like(camera.fx), torch.ones_like(camera.fx)
     rows = [[camera.fx, zero, camera.cx - shift], [zero, camera.fy, camera.cy - shift], [zero, zero, one]]
@@ -93,10 +116,10 @@ def to_opencv(camera: PerspectiveCamera, integer_centers: bool = False) -> tuple
 
 
 def from_colmap(
-    qvec: Tensor,
-    tvec: Tensor,
+    qvec: Float[Tensor, "... 4"],
+    tvec: Float[Tensor, "... 3"],
     model: str,
-    params: Tensor | Sequence[Scalar],
+    params: Float[Tensor, "... count"] | Sequence[Scalar],
     size: tuple[int, int],
     near: float = 0.1,
     far: float = 100.0,
@@ -112,6 +135,13 @@ def from_colmap(
 
     Raises:
         ValueError: an unknown model, or another number of parameters than it has.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, conventions
+    >>> qvec, tvec = torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 3.0])
+    >>> camera = conventions.from_colmap(qvec, tvec, "SIMPLE_RADIAL", [500.0, 320.0, 240.0, 0.1], size=(480, 640))
+    >>> camera.position.tolist(), round(camera.distortion.k1.item(), 6)
+    ([0.0, 0.0, -3.0], 0.1)
     """
     if model not in COLMAP_MODELS:
         raise ValueError(f"model: expected one of {', '.join(COLMAP_MODELS)}, got {model!r}")
@@ -125,10 +155,21 @@ def from_colmap(
     return PerspectiveCamera(matrix, values[0], values[focals - 1], cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
 
 
-def to_colmap(camera: PerspectiveCamera) -> tuple[Tensor, Tensor, str, Tensor]:
+def to_colmap(
+    camera: PerspectiveCamera,
+) -> tuple[Float[Tensor, "*batch 4"], Float[Tensor, "*batch 3"], str, Float[Tensor, "*batch count"]]:
     """qvec [..., 4], tvec [..., 3], model and params [..., count] of a camera.
 
     The model is PINHOLE, FULL_OPENCV or OPENCV_FISHEYE.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, conventions
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, fov_y=90.0, size=(480, 640))
+    >>> qvec, tvec, model, params = conventions.to_colmap(camera)
+    >>> qvec.tolist(), tvec[2].item()  # half a turn about x: y points down and z ahead
+    ([0.0, 1.0, 0.0, 0.0], 3.0)
+    >>> model, [round(value, 2) for value in params.tolist()]
+    ('PINHOLE', [240.0, 240.0, 320.0, 240.0])
     """
     R, t, _ = to_opencv(camera)
     params = torch.stack([camera.fx, camera.fy, camera.cx, camera.cy], dim=-1)
@@ -140,7 +181,7 @@ def to_colmap(camera: PerspectiveCamera) -> tuple[Tensor, Tensor, str, Tensor]:
 
 
 def from_opengl(
-    camera_to_world: Tensor,
+    camera_to_world: Float[Tensor, "... 4 4"] | Float[Tensor, "... 3 4"],
     fx: Scalar,
     fy: Scalar,
     cx: Scalar,
@@ -160,6 +201,14 @@ def from_opengl(
 
     Raises:
         ValueError: a matrix of another shape or with scale or shear, or other shapes that do not fit.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, conventions
+    >>> pose = torch.eye(4)
+    >>> pose[:3, 3] = torch.tensor([0.0, 1.0, 5.0])
+    >>> camera = conventions.from_opengl(pose, fx=500.0, fy=500.0, cx=320.0, cy=240.0, size=(480, 640))
+    >>> camera.position.tolist()
+    [0.0, 1.0, 5.0]
     """
     if camera_to_world.shape[-2:] not in ((4, 4), (3, 4)):
         raise ValueError(f"camera_to_world: expected shape [..., 4, 4], got {list(camera_to_world.shape)}")
@@ -171,8 +220,18 @@ def from_opengl(
     return PerspectiveCamera(matrix, fx, fy, cx, cy, size, near, far, distortion)  # type: ignore[arg-type]
 
 
-def to_opengl(camera: PerspectiveCamera) -> Tensor:
-    """Camera-to-world matrix [..., 4, 4]; the intrinsics are the camera's own."""
+def to_opengl(camera: PerspectiveCamera) -> Float[Tensor, "... 4 4"]:
+    """Camera-to-world matrix [..., 4, 4]; the intrinsics are the camera's own.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, conventions
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, fov_y=90.0, size=(480, 640))
+    >>> conventions.to_opengl(camera)
+    tensor([[1., 0., 0., 0.],
+            [0., 1., 0., 0.],
+            [0., 0., 1., 3.],
+            [0., 0., 0., 1.]])
+    """
     return camera.camera_to_world
 
 
@@ -189,6 +248,14 @@ def from_transforms(document: Mapping[str, Any], near: float = 0.1, far: float =
 
     Raises:
         ValueError: entries that are missing or no numbers, or images of different sizes.
+
+    >>> import math
+    >>> from lumigrad.scene import conventions
+    >>> pose = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 4.0], [0.0, 0.0, 0.0, 1.0]]
+    >>> document = {"w": 800, "h": 600, "camera_angle_x": math.pi / 2, "frames": [{"transform_matrix": pose}]}
+    >>> cameras = conventions.from_transforms(document)
+    >>> cameras.shape, cameras.position.tolist(), round(cameras.fx.item(), 6)
+    (torch.Size([1]), [[0.0, 0.0, 4.0]], 400.0)
     """
     frames = [{**{k: v for k, v in document.items() if k != "frames"}, **frame} for frame in document.get("frames", [])]
     if not frames:
@@ -216,6 +283,13 @@ def to_transforms(camera: PerspectiveCamera, file_paths: Sequence[str]) -> dict[
 
     Raises:
         ValueError: cameras that are no batch of one dimension, or another number of file paths.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, conventions
+    >>> cameras = PerspectiveCamera.orbit(torch.tensor([0.0, 90.0]), 0.0, 3.0, fov_y=90.0, size=(480, 640))
+    >>> document = conventions.to_transforms(cameras, ["left.png", "right.png"])
+    >>> document["w"], document["h"], [frame["file_path"] for frame in document["frames"]]
+    (640, 480, ['left.png', 'right.png'])
     """
     if len(camera.shape) != 1 or camera.shape[0] != len(file_paths):
         raise ValueError(f"file_paths: expected one for each camera {list(camera.shape)}, got {len(file_paths)}")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lumigrad.scene.cameras.camera import Camera, check_size
 from lumigrad.scene.cameras.pose import Scalar, Vector, as_float, orbit_view
+from lumigrad.types.shapes import Float
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class OrthographicCamera(Camera):
         cls,
         height: Scalar,
         size: tuple[int, int],
-        world_to_camera: Tensor | None = None,
+        world_to_camera: Float[Tensor, "... 4 4"] | None = None,
         near: float = 0.1,
         far: float = 100.0,
     ) -> OrthographicCamera:
@@ -70,7 +71,7 @@ class OrthographicCamera(Camera):
     def _projection(self) -> str:
         return "orthographic"
 
-    def projection_matrix(self) -> Tensor:
+    def projection_matrix(self) -> Float[Tensor, "... 4 4"]:
         height, width = self.size
         zero, one = torch.zeros_like(self.fx), torch.ones_like(self.fx)
         depth = self.far - self.near
@@ -82,15 +83,17 @@ class OrthographicCamera(Camera):
         ]
         return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
-    def linear_depth(self, ndc: Tensor) -> Tensor:
+    def linear_depth(self, ndc: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return 0.5 * ((self.far + self.near) + ndc * (self.far - self.near))
 
-    def unproject(self, pixels: Tensor, depth: Tensor) -> Tensor:
+    def unproject(
+        self, pixels: Float[Tensor, "... pixels 2"], depth: Float[Tensor, "... pixels"]
+    ) -> Float[Tensor, "... pixels 3"]:
         plane = self._plane(pixels)
         local = torch.stack(torch.broadcast_tensors(plane[..., 0], -plane[..., 1], -depth), dim=-1)
         return self._world(local)
 
-    def towards(self, points: Tensor) -> Tensor:
+    def towards(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 3"]:
         return self._back(points).expand(*self.shape, points.shape[-2], 3)
 
     def _rays(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

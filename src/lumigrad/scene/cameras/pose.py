@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lumigrad.types.shapes import Float
+
 Vector = Tensor | Sequence[float]
 Scalar = Tensor | float
 
@@ -27,7 +29,7 @@ def as_float(value: object, name: str, like: Tensor | None = None) -> Tensor:
         raise TypeError(f"{name}: expected numbers or a tensor, got {type(value).__name__}") from error
 
 
-def look_at(eye: Vector, target: Vector = (0.0, 0.0, 0.0), up: Vector = (0.0, 1.0, 0.0)) -> Tensor:
+def look_at(eye: Vector, target: Vector = (0.0, 0.0, 0.0), up: Vector = (0.0, 1.0, 0.0)) -> Float[Tensor, "... 4 4"]:
     """World-to-camera matrix of a camera at `eye` that looks at `target`.
 
     Args:
@@ -39,6 +41,13 @@ def look_at(eye: Vector, target: Vector = (0.0, 0.0, 0.0), up: Vector = (0.0, 1.
 
     Raises:
         ValueError: a last dimension other than 3, or an eye that coincides with its target.
+
+    >>> from lumigrad.scene import look_at
+    >>> look_at(eye=(0.0, 0.0, 3.0))
+    tensor([[ 1.,  0.,  0.,  0.],
+            [ 0.,  1.,  0.,  0.],
+            [ 0.,  0.,  1., -3.],
+            [ 0.,  0.,  0.,  1.]])
     """
     at = as_float(eye, "eye")
     vectors = [at, as_float(target, "target", at).to(at), as_float(up, "up", at).to(at)]
@@ -62,13 +71,13 @@ def look_at(eye: Vector, target: Vector = (0.0, 0.0, 0.0), up: Vector = (0.0, 1.
     return homogeneous(upper)
 
 
-def homogeneous(upper: Tensor) -> Tensor:
+def homogeneous(upper: Float[Tensor, "*batch 3 4"]) -> Float[Tensor, "*batch 4 4"]:
     """[..., 3, 4] with the row (0, 0, 0, 1) below it, [..., 4, 4]."""
     last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=upper.dtype, device=upper.device)
     return torch.cat([upper, last.expand(*upper.shape[:-2], 1, 4)], dim=-2)
 
 
-def affine_inverse(matrix: Tensor) -> Tensor:
+def affine_inverse(matrix: Float[Tensor, "*batch _ 4"]) -> Float[Tensor, "*batch 4 4"]:
     """Inverse of an affine map [..., 4, 4], by cross products; infinite where it is singular."""
     a, b, c = matrix[..., :3, :3].unbind(-2)
     adjugate = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-1)
@@ -76,7 +85,9 @@ def affine_inverse(matrix: Tensor) -> Tensor:
     return homogeneous(torch.cat([inverse, -inverse @ matrix[..., :3, 3:]], dim=-1))
 
 
-def orbit_view(azimuth: Scalar, elevation: Scalar, distance: Scalar, target: Vector = (0.0, 0.0, 0.0)) -> Tensor:
+def orbit_view(
+    azimuth: Scalar, elevation: Scalar, distance: Scalar, target: Vector = (0.0, 0.0, 0.0)
+) -> Float[Tensor, "... 4 4"]:
     """World-to-camera matrix of a camera on a sphere around `target` that looks at it, y up.
 
     Args:
@@ -87,6 +98,15 @@ def orbit_view(azimuth: Scalar, elevation: Scalar, distance: Scalar, target: Vec
 
     Returns:
         [..., 4, 4], differentiable in all arguments, which broadcast against each other.
+
+    >>> import torch
+    >>> from lumigrad.scene import orbit_view
+    >>> views = orbit_view(azimuth=torch.tensor([0.0, 90.0]), elevation=0.0, distance=3.0)
+    >>> views.shape
+    torch.Size([2, 4, 4])
+    >>> views.inverse()[:, :3, 3].round(decimals=4) + 0.0  # positions: on +z, on +x
+    tensor([[0., 0., 3.],
+            [3., 0., 0.]])
     """
     angles = as_float(azimuth, "azimuth")
     azim, elev, dist = torch.broadcast_tensors(
@@ -104,11 +124,18 @@ def orbit_view(azimuth: Scalar, elevation: Scalar, distance: Scalar, target: Vec
     return look_at(centre + dist[..., None] * direction, centre, up)
 
 
-def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
+def quaternion_to_matrix(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotation matrix [..., 3, 3] of a quaternion [..., 4] = (w, x, y, z) of any length but 0.
 
     Raises:
         ValueError: a last dimension other than 4.
+
+    >>> import torch
+    >>> from lumigrad.scene import quaternion_to_matrix
+    >>> quaternion_to_matrix(torch.tensor([0.0, 0.0, 0.0, 2.0]))  # half a turn about z
+    tensor([[-1.,  0.,  0.],
+            [ 0., -1.,  0.],
+            [ 0.,  0.,  1.]])
     """
     if quaternion.ndim == 0 or quaternion.shape[-1] != 4:
         raise ValueError(f"quaternion: expected shape [..., 4], got {list(quaternion.shape)}")
@@ -121,7 +148,7 @@ def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def matrix_to_quaternion(rotation: Tensor) -> Tensor:
+def matrix_to_quaternion(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
     """Unit quaternion [..., 4] = (w, x, y, z) of a rotation matrix [..., 3, 3], its first nonzero part positive.
 
     All four products of one component with the others are read off the matrix, and the largest component's are
@@ -131,6 +158,11 @@ def matrix_to_quaternion(rotation: Tensor) -> Tensor:
 
     Raises:
         ValueError: a shape other than [..., 3, 3].
+
+    >>> import torch
+    >>> from lumigrad.scene import matrix_to_quaternion
+    >>> matrix_to_quaternion(torch.diag(torch.tensor([-1.0, -1.0, 1.0])))  # half a turn about z
+    tensor([0., 0., 0., 1.])
     """
     if rotation.shape[-2:] != (3, 3):
         raise ValueError(f"rotation: expected shape [..., 3, 3], got {list(rotation.shape)}")

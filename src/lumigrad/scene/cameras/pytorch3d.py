@@ -20,6 +20,7 @@ from torch import Tensor
 from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera, check_size
 from lumigrad.scene.cameras.orthographic import OrthographicCamera
 from lumigrad.scene.cameras.pose import Scalar, as_float, homogeneous
+from lumigrad.types.shapes import Float
 
 Pair = Tensor | Sequence[float] | float
 
@@ -28,8 +29,8 @@ _FLIP = (-1.0, 1.0, -1.0)
 
 
 def from_pytorch3d_fov(
-    R: Tensor,
-    T: Tensor,
+    R: Float[Tensor, "... 3 3"],
+    T: Float[Tensor, "... 3"],
     size: tuple[int, int],
     fov: Scalar = 60.0,
     degrees: bool = True,
@@ -47,6 +48,14 @@ def from_pytorch3d_fov(
 
     Raises:
         ValueError: shapes that do not fit.
+
+    >>> import torch
+    >>> from lumigrad.scene import pytorch3d
+    >>> R, T = torch.eye(3), torch.tensor([0.0, 0.0, 3.0])
+    >>> camera = pytorch3d.from_pytorch3d_fov(R, T, size=(256, 256), fov=60.0)
+    >>> camera.pixels(torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])).round(decimals=2)  # its x points to the left
+    tensor([[128.0000, 128.0000],
+            [ 54.1000, 128.0000]])
     """
     matrix = _world_to_camera(R, T)
     focal = fov_intrinsics(as_float(fov, "fov", matrix), as_float(aspect_ratio, "aspect_ratio", matrix), degrees)
@@ -55,8 +64,8 @@ def from_pytorch3d_fov(
 
 
 def from_pytorch3d_perspective(
-    R: Tensor,
-    T: Tensor,
+    R: Float[Tensor, "... 3 3"],
+    T: Float[Tensor, "... 3"],
     size: tuple[int, int],
     focal_length: Pair = 1.0,
     principal_point: Pair = (0.0, 0.0),
@@ -75,14 +84,21 @@ def from_pytorch3d_perspective(
 
     Raises:
         ValueError: shapes that do not fit.
+
+    >>> import torch
+    >>> from lumigrad.scene import pytorch3d
+    >>> R, T = torch.eye(3), torch.tensor([0.0, 0.0, 3.0])
+    >>> camera = pytorch3d.from_pytorch3d_perspective(R, T, (256, 256), focal_length=2.0)
+    >>> camera.fx.item(), camera.cx.item()
+    (256.0, 128.0)
     """
     matrix = _world_to_camera(R, T)
     return PerspectiveCamera(matrix, *_to_pixels(focal_length, principal_point, in_ndc, size, matrix), size, near, far)
 
 
 def from_pytorch3d_fov_orthographic(
-    R: Tensor,
-    T: Tensor,
+    R: Float[Tensor, "... 3 3"],
+    T: Float[Tensor, "... 3"],
     size: tuple[int, int],
     znear: float = 1.0,
     zfar: float = 100.0,
@@ -90,9 +106,19 @@ def from_pytorch3d_fov_orthographic(
     min_y: Scalar = -1.0,
     max_x: Scalar = 1.0,
     min_x: Scalar = -1.0,
-    scale_xyz: Tensor | Sequence[float] = (1.0, 1.0, 1.0),
+    scale_xyz: Float[Tensor, "... 3"] | Sequence[float] = (1.0, 1.0, 1.0),
 ) -> OrthographicCamera:
-    """Camera of `FoVOrthographicCameras`; its scale of z moves no pixel and is left out."""
+    """Camera of `FoVOrthographicCameras`; its scale of z moves no pixel and is left out.
+
+    >>> import torch
+    >>> from lumigrad.scene import pytorch3d
+    >>> R, T = torch.eye(3), torch.tensor([0.0, 0.0, 3.0])
+    >>> box = {"min_x": -2.0, "max_x": 2.0, "min_y": -2.0, "max_y": 2.0}
+    >>> camera = pytorch3d.from_pytorch3d_fov_orthographic(R, T, (256, 256), **box)
+    >>> camera.pixels(torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 5.0]]))
+    tensor([[128., 128.],
+            [  0., 128.]])
+    """
     matrix = _world_to_camera(R, T)
     scale = as_float(scale_xyz, "scale_xyz", matrix)
     left, right = as_float(min_x, "min_x", matrix), as_float(max_x, "max_x", matrix)
@@ -104,8 +130,8 @@ def from_pytorch3d_fov_orthographic(
 
 
 def from_pytorch3d_orthographic(
-    R: Tensor,
-    T: Tensor,
+    R: Float[Tensor, "... 3 3"],
+    T: Float[Tensor, "... 3"],
     size: tuple[int, int],
     focal_length: Pair = 1.0,
     principal_point: Pair = (0.0, 0.0),
@@ -113,7 +139,16 @@ def from_pytorch3d_orthographic(
     near: float = 0.1,
     far: float = 100.0,
 ) -> OrthographicCamera:
-    """Camera of `OrthographicCameras`; arguments as in `from_pytorch3d_perspective`."""
+    """Camera of `OrthographicCameras`; arguments as in `from_pytorch3d_perspective`.
+
+    >>> import torch
+    >>> from lumigrad.scene import pytorch3d
+    >>> R, T = torch.eye(3), torch.tensor([0.0, 0.0, 3.0])
+    >>> camera = pytorch3d.from_pytorch3d_orthographic(R, T, (256, 256), focal_length=0.5)
+    >>> camera.pixels(torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 5.0]]))
+    tensor([[128., 128.],
+            [  0., 128.]])
+    """
     matrix = _world_to_camera(R, T)
     return OrthographicCamera(matrix, *_to_pixels(focal_length, principal_point, in_ndc, size, matrix), size, near, far)
 
@@ -126,6 +161,14 @@ def to_pytorch3d(camera: Camera, in_ndc: bool = False) -> dict[str, Any]:
 
     Raises:
         ValueError: a camera with distortion, which PyTorch3D's have not.
+
+    >>> from lumigrad.scene import PerspectiveCamera, pytorch3d
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, fov_y=90.0, size=(240, 320))
+    >>> arguments = pytorch3d.to_pytorch3d(camera)
+    >>> sorted(arguments)
+    ['R', 'T', 'focal_length', 'image_size', 'in_ndc', 'principal_point']
+    >>> arguments["T"][2].item(), [round(value, 3) for value in arguments["focal_length"].tolist()]
+    (3.0, [120.0, 120.0])
     """
     if isinstance(camera, PerspectiveCamera) and camera.distortion is not None:
         raise ValueError("camera: expected one without distortion")
@@ -144,6 +187,12 @@ def to_pytorch3d_fov(camera: PerspectiveCamera) -> dict[str, Any]:
 
     Raises:
         ValueError: a camera with distortion, or whose principal point is not the centre of its image.
+
+    >>> from lumigrad.scene import PerspectiveCamera, pytorch3d
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, fov_y=90.0, size=(240, 320))
+    >>> arguments = pytorch3d.to_pytorch3d_fov(camera)
+    >>> round(arguments["fov"].item(), 3), arguments["znear"], arguments["zfar"]
+    (90.0, 0.1, 100.0)
     """
     ndc = to_pytorch3d(camera, in_ndc=True)
     if not bool((ndc["principal_point"].abs() < 1e-6).all()):
@@ -194,7 +243,13 @@ def _to_pixels(
 
 
 def fov_intrinsics(fov: Tensor, aspect_ratio: Tensor, degrees: bool = True) -> tuple[Tensor, Tensor]:
-    """Focal lengths along x and y in NDC, of a field of view along the shorter side of the image."""
+    """Focal lengths along x and y in NDC, of a field of view along the shorter side of the image.
+
+    >>> import torch
+    >>> from lumigrad.scene import pytorch3d
+    >>> [round(focal.item(), 4) for focal in pytorch3d.fov_intrinsics(torch.tensor(90.0), torch.tensor(2.0))]
+    [0.5, 1.0]
+    """
     focal = 1 / torch.tan((fov * (math.pi / 180) if degrees else fov) / 2)
     return focal / aspect_ratio, focal
 
@@ -202,17 +257,38 @@ def fov_intrinsics(fov: Tensor, aspect_ratio: Tensor, degrees: bool = True) -> t
 def box_intrinsics(
     min_x: Tensor, max_x: Tensor, min_y: Tensor, max_y: Tensor, scale_xyz: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Focal lengths and principal point in NDC, fx, fy, px, py, that take a box of camera space to [-1, 1]."""
+    """Focal lengths and principal point in NDC, fx, fy, px, py, that take a box of camera space to [-1, 1].
+
+    >>> import torch
+    >>> from lumigrad.scene import pytorch3d
+    >>> min_x, max_x, min_y, max_y = torch.tensor([0.0, 4.0, 0.0, 2.0])
+    >>> [value.item() for value in pytorch3d.box_intrinsics(min_x, max_x, min_y, max_y, torch.ones(3))]
+    [0.5, 1.0, -1.0, -1.0]
+    """
     width, height = max_x - min_x, max_y - min_y
     focal = (2 / width * scale_xyz[..., 0], 2 / height * scale_xyz[..., 1])
     return *focal, -(max_x + min_x) / width, -(max_y + min_y) / height
 
 
-def screen_to_ndc(xy: Tensor, width_height: Tensor) -> Tensor:
-    """NDC [..., 2] of pixel coordinates [..., 2] in images of (width, height) [..., 2]."""
+def screen_to_ndc(xy: Float[Tensor, "... 2"], width_height: Float[Tensor, "... 2"]) -> Float[Tensor, "... 2"]:
+    """NDC [..., 2] of pixel coordinates [..., 2] in images of (width, height) [..., 2].
+
+    >>> import torch
+    >>> from lumigrad.scene import pytorch3d
+    >>> pytorch3d.screen_to_ndc(torch.tensor([[0.0, 0.0], [160.0, 120.0]]), torch.tensor([320.0, 240.0]))
+    tensor([[1.3333, 1.0000],
+            [0.0000, 0.0000]])
+    """
     return (width_height / 2 - xy) / (width_height.amin(-1, keepdim=True) / 2)
 
 
-def ndc_to_screen(xy: Tensor, width_height: Tensor) -> Tensor:
-    """Pixel coordinates [..., 2] of NDC [..., 2] in images of (width, height) [..., 2]."""
+def ndc_to_screen(xy: Float[Tensor, "... 2"], width_height: Float[Tensor, "... 2"]) -> Float[Tensor, "... 2"]:
+    """Pixel coordinates [..., 2] of NDC [..., 2] in images of (width, height) [..., 2].
+
+    >>> import torch
+    >>> from lumigrad.scene import pytorch3d
+    >>> pytorch3d.ndc_to_screen(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([320.0, 240.0]))
+    tensor([[160., 120.],
+            [ 40.,   0.]])
+    """
     return width_height / 2 - xy * (width_height.amin(-1, keepdim=True) / 2)

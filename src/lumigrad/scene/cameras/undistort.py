@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.types.shapes import Bool, Float
 
 
 @torch.no_grad()
-def undistort_image(image: Tensor, camera: PerspectiveCamera) -> tuple[Tensor, Tensor, PerspectiveCamera]:
+def undistort_image(
+    image: Float[Tensor, "height width channels"], camera: PerspectiveCamera
+) -> tuple[Float[Tensor, "height width channels"], Bool[Tensor, "height width"], PerspectiveCamera]:
     """Resample one photograph (bicubic) so that straight lines are straight.
 
     Args:
@@ -25,6 +28,14 @@ def undistort_image(image: Tensor, camera: PerspectiveCamera) -> tuple[Tensor, T
 
     Raises:
         ValueError: a batch of cameras, or an image of another size.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, RadialTangentialDistortion, undistort_image
+    >>> barrel = RadialTangentialDistortion(k1=-0.2)
+    >>> camera = PerspectiveCamera(torch.eye(4), 30.0, 30.0, 20.0, 15.0, (30, 40), distortion=barrel)
+    >>> image, covered, plain = undistort_image(torch.rand(30, 40, 3), camera)
+    >>> image.shape, covered.all().item(), plain.distortion
+    (torch.Size([30, 40, 3]), True, None)
     """
     if camera.shape:
         raise ValueError(f"camera: expected one, got a batch {list(camera.shape)}")

@@ -15,9 +15,12 @@ from torch import Tensor
 
 from lumigrad.ops.texture import texture, texture_cube
 from lumigrad.ops.texture._build_mips import check_texture
+from lumigrad.types.shapes import Float
 
 
-def cube_directions(size: int, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Tensor:
+def cube_directions(
+    size: int, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+) -> Float[Tensor, "6 side side 3"]:
     """Directions through the texels' centres [6, S, S, 3], not of unit length: the largest component is 1 or -1."""
     s = (2 * torch.arange(size, dtype=dtype, device=device) + 1) / size - 1
     t, s = torch.meshgrid(s, s, indexing="ij")
@@ -28,7 +31,7 @@ def cube_directions(size: int, dtype: torch.dtype = torch.float32, device: torch
 
 def cube_solid_angles(
     size: int, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-) -> Tensor:
+) -> Float[Tensor, "side side"]:
     """Solid angle of each texel of a face [S, S], exactly; six faces add up to 4 pi.
 
     The rectangle from the centre of a face to its point (s, t) has the solid angle atan(s t / sqrt(1 + s^2 + t^2)).
@@ -41,7 +44,7 @@ def cube_solid_angles(
 
 def equirect_directions(
     height: int, width: int, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-) -> Tensor:
+) -> Float[Tensor, "height width 3"]:
     """Unit directions of the pixels of an equirectangular image [H, W, 3]."""
     theta = (torch.arange(height, dtype=dtype, device=device) + 0.5) * (math.pi / height)
     phi = (torch.arange(width, dtype=dtype, device=device) + 0.5) * (2 * math.pi / width) - math.pi
@@ -49,7 +52,9 @@ def equirect_directions(
     return torch.stack([theta.sin() * phi.sin(), theta.cos(), -theta.sin() * phi.cos()], -1)
 
 
-def sample_equirect(image: Tensor, directions: Tensor) -> Tensor:
+def sample_equirect(
+    image: Float[Tensor, "height width channels"], directions: Float[Tensor, "rows columns 3"]
+) -> Float[Tensor, "rows columns channels"]:
     """Look an equirectangular image up in unit directions [h, w, 3]; linear, seamless around and over the poles."""
     height, width = image.shape[:2]
     # What lies beyond a pole is the same row half way around; a repeating texture is right sideways as it is.
@@ -67,7 +72,9 @@ def _average(image: Tensor, step: int) -> Tensor:
     return image.reshape(*lead, height // step, step, width // step, step, channels).mean((-4, -2))
 
 
-def equirect_to_cube(image: Tensor, size: int | None = None) -> Tensor:
+def equirect_to_cube(
+    image: Float[Tensor, "height width channels"], size: int | None = None
+) -> Float[Tensor, "6 side side channels"]:
     """Cube map of an equirectangular image.
 
     Args:
@@ -79,6 +86,16 @@ def equirect_to_cube(image: Tensor, size: int | None = None) -> Tensor:
 
     Raises:
         ValueError: another shape, or a size below 1.
+
+    >>> import torch
+    >>> from lumigrad.scene import equirect_to_cube
+    >>> image = torch.zeros(8, 16, 1)
+    >>> image[:4] = 1.0  # the sky
+    >>> cube = equirect_to_cube(image)
+    >>> cube.shape
+    torch.Size([6, 4, 4, 1])
+    >>> [round(face.mean().item(), 2) for face in cube]  # +x -x +y -y +z -z
+    [0.5, 0.5, 1.0, 0.0, 0.5, 0.5]
     """
     if not isinstance(image, Tensor) or image.ndim != 3 or not image.is_floating_point() or 0 in image.shape:
         got = list(image.shape) if isinstance(image, Tensor) else type(image).__name__
@@ -91,11 +108,21 @@ def equirect_to_cube(image: Tensor, size: int | None = None) -> Tensor:
     return torch.stack([_average(sample_equirect(image, face), step) for face in directions])
 
 
-def cube_to_equirect(cube: Tensor, height: int | None = None) -> Tensor:
+def cube_to_equirect(
+    cube: Float[Tensor, "6 side side channels"], height: int | None = None
+) -> Float[Tensor, "height width channels"]:
     """Equirectangular image [height, 2 height, C] of a cube map [6, S, S, C]; 2 S rows by default.
 
     Raises:
         ValueError: another shape, or a height below 1.
+
+    >>> import torch
+    >>> from lumigrad.scene import cube_to_equirect
+    >>> cube = torch.zeros(6, 4, 4, 1)
+    >>> cube[2] = 1.0  # light from above
+    >>> image = cube_to_equirect(cube)
+    >>> image.shape, image[0, 0].item(), image[-1, 0].item()
+    (torch.Size([8, 16, 1]), 1.0, 0.0)
     """
     cube = check_texture(cube[None], cube=True)[0]
     height = 2 * cube.shape[1] if height is None else height

@@ -21,6 +21,7 @@ from lumigrad.ops.texture._build_mips import check_texture
 from lumigrad.scene._vectors import align
 from lumigrad.scene.light.cubemap import cube_directions, cube_solid_angles, equirect_to_cube
 from lumigrad.scene.light.lights import SurroundingLight
+from lumigrad.types.shapes import Float
 
 IRRADIANCE_SIZE = 16
 SMALLEST_LEVEL = 8
@@ -44,7 +45,7 @@ class EnvironmentLight(SurroundingLight):
 
     cube: Any
     intensity: Any = 1.0
-    rotation: Tensor | None = None
+    rotation: Float[Tensor, "3 3"] | None = None
     irradiance: Any = None
     levels: Any = None
 
@@ -67,7 +68,11 @@ class EnvironmentLight(SurroundingLight):
 
     @classmethod
     def from_equirect(
-        cls, image: Tensor, size: int = 128, intensity: float | Tensor = 1.0, rotation: Tensor | None = None
+        cls,
+        image: Float[Tensor, "height width 3"],
+        size: int = 128,
+        intensity: float | Float[Tensor, " ..."] = 1.0,
+        rotation: Float[Tensor, "3 3"] | None = None,
     ) -> EnvironmentLight:
         """From an equirectangular image [H, W, 3] of linear radiance; its convention is that of `scene.cubemap`."""
         return cls(equirect_to_cube(image, size), intensity, rotation)
@@ -86,16 +91,18 @@ class EnvironmentLight(SurroundingLight):
     def _outward(self, found: Tensor, directions: Tensor) -> Tensor:
         return found.reshape(directions.shape) * align(self.intensity, 0, directions).to(directions)
 
-    def sample(self, directions: Tensor) -> Tensor:
+    def sample(self, directions: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
         """Radiance [..., 3] from world directions [..., 3] of any length."""
         found = texture_cube(self.cube[None].to(directions), self._inward(directions), filter="linear")
         return self._outward(found, directions)
 
-    def diffuse(self, normals: Tensor) -> Tensor:
+    def diffuse(self, normals: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
         found = texture_cube(self.irradiance[None].to(normals), self._inward(normals), filter="linear")
         return self._outward(found, normals)
 
-    def specular(self, directions: Tensor, roughness: Tensor) -> Tensor:
+    def specular(
+        self, directions: Float[Tensor, "*shape 3"], roughness: Float[Tensor, "... 1"]
+    ) -> Float[Tensor, "*shape 3"]:
         level = roughness.expand(*directions.shape[:-1], 1).clamp(0, 1) * len(self.levels)
         found = texture_cube(
             self.cube[None].to(directions),
@@ -106,12 +113,16 @@ class EnvironmentLight(SurroundingLight):
         return self._outward(found, directions)
 
 
-def prefilter_diffuse(cube: Tensor, size: int = IRRADIANCE_SIZE) -> Tensor:
+def prefilter_diffuse(
+    cube: Float[Tensor, "6 side side channels"], size: int = IRRADIANCE_SIZE
+) -> Float[Tensor, "6 _ _ channels"]:
     """Irradiance over pi of surfaces facing every direction of a small cube [6, size, size, C]."""
     return _quadrature(cube, size, lambda cosine: cosine)
 
 
-def prefilter_specular(cube: Tensor, samples: int = 128) -> tuple[Tensor, ...]:
+def prefilter_specular(
+    cube: Float[Tensor, "6 side side channels"], samples: int = 128
+) -> tuple[Float[Tensor, "6 _ _ channels"], ...]:
     """Environment maps as reflected by rougher and rougher mirrors, seen and facing along the mirror direction.
 
     Level k of n is the mean of the environment weighted with D(h) (n.l), where D is the GGX distribution of roughness

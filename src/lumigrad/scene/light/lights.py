@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene._vectors import align, dot, unit
+from lumigrad.types.shapes import Float
 
 Number = float | Tensor
 Vector = Tensor | tuple[float, float, float]
@@ -87,7 +88,9 @@ class PunctualLight(Light):
         color = self.specular if highlight and self.specular is not None else self.color
         return align(color, 1, points).to(points) * align(self.intensity, 0, points).to(points)
 
-    def radiance(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def radiance(
+        self, points: Float[Tensor, "*shape 3"]
+    ) -> tuple[Float[Tensor, "*shape 3"], Float[Tensor, "*shape 3"]]:
         """What arrives at points.
 
         Args:
@@ -205,11 +208,13 @@ class SpotLight(PointLight):
 class SurroundingLight(Light):
     """Light from all around."""
 
-    def diffuse(self, normals: Tensor) -> Tensor:
+    def diffuse(self, normals: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
         """Irradiance over pi, per channel, of surfaces with unit normals [..., 3]; [..., 3]."""
         raise NotImplementedError
 
-    def specular(self, directions: Tensor, roughness: Tensor) -> Tensor:
+    def specular(
+        self, directions: Float[Tensor, "*shape 3"], roughness: Float[Tensor, "... 1"]
+    ) -> Float[Tensor, "*shape 3"]:
         """Mean radiance [..., 3] around mirror directions [..., 3], as wide as the GGX lobe of a roughness [..., 1]."""
         raise NotImplementedError
 
@@ -228,11 +233,13 @@ class AmbientLight(SurroundingLight):
 
     ranks = {"color": 1, "intensity": 0}  # noqa: RUF012
 
-    def diffuse(self, normals: Tensor) -> Tensor:
+    def diffuse(self, normals: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
         value = align(self.color, 1, normals).to(normals) * align(self.intensity, 0, normals).to(normals)
         return value.expand(normals.shape)
 
-    def specular(self, directions: Tensor, roughness: Tensor) -> Tensor:
+    def specular(
+        self, directions: Float[Tensor, "*shape 3"], roughness: Float[Tensor, "... 1"]
+    ) -> Float[Tensor, "*shape 3"]:
         return self.diffuse(directions)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lumigrad.scene._vectors import unit
 from lumigrad.scene.light.cubemap import cube_directions
+from lumigrad.types.shapes import Float
 
 
 def _smoothstep(low: float, high: float, value: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ def _softbox(
     return (inside[0] * inside[1] * (ahead > 0))[..., None]
 
 
-def studio(size: int = 128) -> Tensor:
+def studio(size: int = 128) -> Float[Tensor, "6 side side 3"]:
     """A photographer's studio: dim grey walls, a large key light, a cooler fill and a rim light from behind.
 
     Args:
@@ -40,6 +41,14 @@ def studio(size: int = 128) -> Tensor:
 
     Returns:
         [6, size, size, 3], on average about 0.5.
+
+    >>> from lumigrad.scene import EnvironmentLight, studio
+    >>> image = studio(16)
+    >>> image.shape
+    torch.Size([6, 16, 16, 3])
+    >>> light = EnvironmentLight(image, intensity=2.0)
+    >>> len(light.levels)  # prefiltered for rough surfaces
+    1
     """
     d = unit(cube_directions(size))
     height = d[..., 1:2]
@@ -55,7 +64,9 @@ def studio(size: int = 128) -> Tensor:
     return 0.6 * image
 
 
-def sky(size: int = 128, sun: tuple[float, float, float] = (0.5, 0.65, 0.55), sun_radiance: float = 60.0) -> Tensor:
+def sky(
+    size: int = 128, sun: tuple[float, float, float] = (0.5, 0.65, 0.55), sun_radiance: float = 60.0
+) -> Float[Tensor, "6 side side 3"]:
     """Blue sky over brown ground, with a sun larger and dimmer than ours (small ones need finer texels).
 
     Args:
@@ -65,6 +76,13 @@ def sky(size: int = 128, sun: tuple[float, float, float] = (0.5, 0.65, 0.55), su
 
     Returns:
         [6, size, size, 3].
+
+    >>> from lumigrad.scene import sky
+    >>> image = sky(16)
+    >>> image.shape
+    torch.Size([6, 16, 16, 3])
+    >>> (image[2].mean() > image[3].mean()).item()  # brighter above than below
+    True
     """
     d = unit(cube_directions(size))
     height = d[..., 1:2]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene.shapes._packed import same_kind
+from lumigrad.types.shapes import Float
 
 C = TypeVar("C", bound="Cloud")
 
@@ -27,7 +28,7 @@ class Cloud:
         return replace(self, **{name: value[index] for name, value in self.tensors().items()})  # type: ignore[type-var]
 
     @property
-    def centers(self) -> Tensor:
+    def centers(self) -> Float[Tensor, "primitives 3"]:
         """Where the primitives are, [V, 3]."""
         centers: Tensor = getattr(self, fields(self)[0].name)  # type: ignore[arg-type]
         return centers
@@ -41,7 +42,7 @@ class Cloud:
         """Copy with all tensors passed through `Tensor.to`."""
         return replace(self, **{name: value.to(*args) for name, value in self.tensors().items()})  # type: ignore[type-var]
 
-    def bounds(self) -> tuple[Tensor, Tensor]:
+    def bounds(self) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
         """Smallest and largest corner [3] of the box around the centres.
 
         Raises:

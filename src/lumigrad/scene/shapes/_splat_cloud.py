@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene.shapes._cloud import Cloud
+from lumigrad.types.shapes import Float
 
 # The constant function among the real spherical harmonics, 1 / (2 sqrt(pi)).
 CONSTANT = 0.28209479177387814
@@ -21,11 +22,11 @@ S = TypeVar("S", bound="SplatCloud")
 class SplatCloud(Cloud):
     """Base of `GaussianCloud` and `SurfelCloud`, which differ in the number of their axes."""
 
-    means: Tensor
-    quats: Tensor
-    scales: Tensor
-    opacities: Tensor
-    harmonics: Tensor
+    means: Float[Tensor, "primitives 3"]
+    quats: Float[Tensor, "primitives 4"]
+    scales: Float[Tensor, "primitives axes"]
+    opacities: Float[Tensor, " primitives"]
+    harmonics: Float[Tensor, "primitives coefficients 3"]
 
     @classmethod
     def join(cls: type[S], clouds: Sequence[S]) -> S:
@@ -54,10 +55,11 @@ class SplatCloud(Cloud):
             raise ValueError(f"harmonics: expected shape [{count}, 1, 4, 9, 16 or 25, 3], got {list(shape)}")
 
 
-def constant_harmonics(colors: Tensor) -> Tensor:
+def constant_harmonics(colors: Float[Tensor, "primitives channels"]) -> Float[Tensor, "primitives 1 channels"]:
     """Coefficients [V, 1, C] of primitives that have the same colours [V, C] from wherever they are seen.
 
     >>> import torch
+    >>> from lumigrad.scene import constant_harmonics
     >>> constant_harmonics(torch.tensor([[0.5, 0.5, 0.5]])).tolist()
     [[[0.0, 0.0, 0.0]]]
 

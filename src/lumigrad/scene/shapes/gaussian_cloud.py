@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lumigrad.scene.shapes._splat_cloud import SplatCloud
+from lumigrad.types.shapes import Float
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class GaussianCloud(SplatCloud):
             `constant_harmonics`. Their sum plus 0.5, not below 0, is the display-encoded colour.
     """
 
-    means: Tensor
-    quats: Tensor
-    scales: Tensor
-    opacities: Tensor
-    harmonics: Tensor
+    means: Float[Tensor, "primitives 3"]
+    quats: Float[Tensor, "primitives 4"]
+    scales: Float[Tensor, "primitives 3"]
+    opacities: Float[Tensor, " primitives"]
+    harmonics: Float[Tensor, "primitives coefficients 3"]
 
     def __post_init__(self) -> None:
         self._check(axes=3)

@@ -11,6 +11,7 @@ from torch import Tensor
 from lumigrad.scene._transform import mirrored, transform_directions, transform_points
 from lumigrad.scene.materials import Material
 from lumigrad.scene.shapes.tangents import corner_tangents
+from lumigrad.types.shapes import Bool, Float, Int
 
 
 def _check_indices(faces: Tensor, count: int, name: str) -> None:
@@ -45,16 +46,16 @@ class Mesh:
         face_materials: [F] integers into materials, or None where all faces have the first.
     """
 
-    positions: Tensor
-    faces: Tensor
-    uvs: Tensor | None = None
-    uv_faces: Tensor | None = None
-    texture: Tensor | None = None
-    colors: Tensor | None = None
-    normals: Tensor | None = None
-    normal_faces: Tensor | None = None
+    positions: Float[Tensor, "vertices 3"]
+    faces: Int[Tensor, "faces 3"]
+    uvs: Float[Tensor, "coordinates 2"] | None = None
+    uv_faces: Int[Tensor, "faces 3"] | None = None
+    texture: Float[Tensor, "height width channels"] | None = None
+    colors: Float[Tensor, "vertices color_channels"] | None = None
+    normals: Float[Tensor, "normals 3"] | None = None
+    normal_faces: Int[Tensor, "faces 3"] | None = None
     materials: tuple[Material, ...] = ()
-    face_materials: Tensor | None = None
+    face_materials: Int[Tensor, " faces"] | None = None
 
     def __post_init__(self) -> None:
         if self.positions.ndim != 2 or self.positions.shape[-1] != 3:
@@ -104,31 +105,31 @@ class Mesh:
                 changed[field.name] = value.to(*args) if value.is_floating_point() else value.to(device)
         return replace(self, **changed)
 
-    def bounds(self) -> tuple[Tensor, Tensor]:
+    def bounds(self) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
         """Smallest and largest corner [3] of the box around the vertices that faces use."""
         if not len(self.faces):
             raise ValueError("faces: an empty mesh has no bounds")
         used = self.positions[self.faces.reshape(-1).long()]
         return used.amin(0), used.amax(0)
 
-    def face_normals(self) -> Tensor:
+    def face_normals(self) -> Float[Tensor, "faces 3"]:
         """Normals [F, 3] whose length is twice the face's area."""
         corners = self.positions[self.faces.long()]
         normals: Tensor = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         return normals
 
-    def vertex_normals(self) -> Tensor:
+    def vertex_normals(self) -> Float[Tensor, "vertices 3"]:
         """Unit normals [V, 3], area weighted over the faces around each vertex; zero where there are none."""
         return vertex_normals(self.positions, self.faces)
 
-    def shading_normals(self) -> tuple[Tensor, Tensor]:
+    def shading_normals(self) -> tuple[Float[Tensor, "normals 3"], Int[Tensor, "faces 3"]]:
         """Normals [M, 3] and the faces [F, 3] that index them: the authored ones, or else `vertex_normals`."""
         if self.normals is not None:
             assert self.normal_faces is not None
             return self.normals, self.normal_faces
         return self.vertex_normals(), self.faces
 
-    def tangents(self) -> tuple[Tensor, Tensor]:
+    def tangents(self) -> tuple[Float[Tensor, "tangents 4"], Int[Tensor, "faces 3"]]:
         """Tangents [K, 4] for normal maps, and the faces [F, 3] that index them; see `corner_tangents`.
 
         Raises:
@@ -139,7 +140,7 @@ class Mesh:
         normals, normal_faces = self.shading_normals()
         return corner_tangents(self.positions, self.faces, self.uvs, self.uv_faces, normals, normal_faces)
 
-    def transformed(self, matrix: Tensor) -> Mesh:
+    def transformed(self, matrix: Float[Tensor, "_ 4"]) -> Mesh:
         """The mesh moved by an affine map [4, 4] (or [3, 4]) that acts on column vectors.
 
         Normals go with the inverse transpose. A map that mirrors also swaps two corners of every face, so that
@@ -157,7 +158,7 @@ class Mesh:
                 changed[name] = None if index is None else index[:, [0, 2, 1]]
         return replace(self, **changed)
 
-    def submesh(self, chosen: Tensor) -> Mesh:
+    def submesh(self, chosen: Bool[Tensor, " faces"] | Int[Tensor, " chosen"]) -> Mesh:
         """Some of the faces, with the vertices, texture coordinates and normals that they use; materials stay.
 
         Args:
@@ -177,7 +178,9 @@ class Mesh:
         return replace(self, **changed)
 
 
-def vertex_normals(positions: Tensor, faces: Tensor) -> Tensor:
+def vertex_normals(
+    positions: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
+) -> Float[Tensor, "vertices 3"]:
     """Unit normals [V, 3], area weighted over the faces around each vertex; zero where there are none."""
     index = faces.long()
     corners = positions[index]

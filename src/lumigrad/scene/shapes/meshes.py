@@ -13,6 +13,7 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.materials import Material, PhongMaterial
 from lumigrad.scene.shapes._packed import Index, Packing, numbers, same_kind
 from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.shapes import Float, Int
 
 Tensors = list[Tensor]  # the class has a method of the name list
 
@@ -45,7 +46,7 @@ class Meshes:
     normals: Packing
     textures: tuple[Tensor | None, ...]
     materials: tuple[tuple[Material, ...], ...]
-    face_materials: Tensor
+    face_materials: Int[Tensor, " faces"]
 
     @classmethod
     def join(cls, parts: Sequence[Mesh | Meshes]) -> Meshes:
@@ -132,27 +133,27 @@ class Meshes:
         return list(self)
 
     @property
-    def positions_packed(self) -> Tensor:
+    def positions_packed(self) -> Float[Tensor, "vertices 3"]:
         """[all vertices, 3]."""
         return self.packed.positions
 
     @property
-    def faces_packed(self) -> Tensor:
+    def faces_packed(self) -> Int[Tensor, "faces 3"]:
         """[all faces, 3] into `positions_packed`."""
         return self.packed.faces
 
     @property
-    def ranges(self) -> Tensor:
+    def ranges(self) -> Int[Tensor, "meshes 2"]:
         """(first face, number of faces) of each mesh, int64 [N, 2], as `lumigrad.rasterize` takes them."""
         return self.triangles.ranges()
 
     @property
-    def mesh_of_vertex(self) -> Tensor:
+    def mesh_of_vertex(self) -> Int[Tensor, " vertices"]:
         """Which mesh each packed vertex belongs to, int64."""
         return self.vertices.owner(self.packed.positions.device)
 
     @property
-    def mesh_of_face(self) -> Tensor:
+    def mesh_of_face(self) -> Int[Tensor, " faces"]:
         """Which mesh each packed face belongs to, int64."""
         return self.triangles.owner(self.packed.faces.device)
 
@@ -164,20 +165,20 @@ class Meshes:
         """[F_n, 3] of each mesh, into its own vertices."""
         return [faces - first for faces, first in zip(self.triangles.split(self.packed.faces), self.vertices.first)]
 
-    def positions_padded(self) -> Tensor:
+    def positions_padded(self) -> Float[Tensor, "meshes vertices 3"]:
         """[N, most vertices, 3], filled up with 0."""
         return self.vertices.padded(self.packed.positions)
 
-    def faces_padded(self) -> Tensor:
+    def faces_padded(self) -> Int[Tensor, "meshes faces 3"]:
         """[N, most faces, 3] into each mesh's own vertices, filled up with -1."""
         first = torch.tensor(self.vertices.first, dtype=self.packed.faces.dtype).to(self.packed.faces.device)
         return self.triangles.padded(self.packed.faces - first[self.mesh_of_face][:, None], -1)
 
-    def with_positions(self, positions: Tensor) -> Meshes:
+    def with_positions(self, positions: Float[Tensor, "vertices 3"]) -> Meshes:
         """The batch with other packed positions [all vertices, 3]; authored normals stay as they are."""
         return replace(self, packed=replace(self.packed, positions=positions))
 
-    def project(self, camera: Camera) -> Tensor:
+    def project(self, camera: Camera) -> Float[Tensor, "vertices 4"]:
         """Packed clip-space positions [all vertices, 4], each mesh seen by its own camera or by the only one.
 
         They are the same bit for bit as those of the single meshes.
@@ -190,7 +191,7 @@ class Meshes:
         cameras = [camera[i] if camera.shape else camera for i in range(len(self))]
         return torch.cat([one.project(points) for one, points in zip(cameras, self.positions_list())])
 
-    def local_triangles(self, tri: Tensor) -> Tensor:
+    def local_triangles(self, tri: Int[Tensor, "*image"]) -> Int[Tensor, "*image"]:
         """Triangle numbers [N, ...] of the whole batch counted from the first face of the image's mesh; -1 stays.
 
         Raises:
@@ -205,7 +206,7 @@ class Meshes:
         """Copy with floating tensors passed through `Tensor.to`; index buffers only follow a device."""
         return Meshes.join([mesh.to(*args) for mesh in self])
 
-    def transformed(self, matrix: Tensor) -> Meshes:
+    def transformed(self, matrix: Float[Tensor, "_ 4"] | Float[Tensor, "meshes _ 4"]) -> Meshes:
         """The meshes moved by an affine map [4, 4], or each by its own of [N, 4, 4]; see `Mesh.transformed`.
 
         Raises:

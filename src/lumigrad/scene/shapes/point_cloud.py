@@ -12,6 +12,7 @@ from torch import Tensor
 from lumigrad.scene._transform import check_matrix, transform_directions, transform_points
 from lumigrad.scene.shapes._cloud import Cloud
 from lumigrad.scene.shapes._packed import Index, Packing, numbers
+from lumigrad.types.shapes import Float, Int, Shaped
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class PointCloud(Cloud):
         opacities: in [0, 1], [P]; 1 where None.
     """
 
-    positions: Tensor
-    colors: Tensor | None = None
-    normals: Tensor | None = None
-    radii: Tensor | None = None
-    opacities: Tensor | None = None
+    positions: Float[Tensor, "points 3"]
+    colors: Float[Tensor, "points channels"] | None = None
+    normals: Float[Tensor, "points 3"] | None = None
+    radii: Float[Tensor, " points"] | None = None
+    opacities: Float[Tensor, " points"] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.positions) if self.positions.ndim else 0
@@ -42,7 +43,7 @@ class PointCloud(Cloud):
         if self.colors is not None and (self.colors.ndim != 2 or len(self.colors) != count):
             raise ValueError(f"colors: expected [{count}, C], got {list(self.colors.shape)}")
 
-    def transformed(self, matrix: Tensor) -> PointCloud:
+    def transformed(self, matrix: Float[Tensor, "... _ 4"]) -> PointCloud:
         """The cloud moved by an affine map [4, 4]. Radii grow with the cube root of the volume.
 
         Raises:
@@ -113,11 +114,11 @@ class PointClouds:
         return list(self)
 
     @property
-    def cloud_of_point(self) -> Tensor:
+    def cloud_of_point(self) -> Int[Tensor, " points"]:
         """Which cloud each packed point belongs to, int64."""
         return self.points.owner(self.packed.positions.device)
 
-    def padded(self, name: str = "positions", value: float = 0) -> Tensor:
+    def padded(self, name: str = "positions", value: float = 0) -> Shaped[Tensor, "clouds points ..."]:
         """One of the fields as [N, most points, ...], filled up with `value`.
 
         Raises:
@@ -132,7 +133,7 @@ class PointClouds:
         """Copy with all tensors passed through `Tensor.to`."""
         return replace(self, packed=self.packed.to(*args))
 
-    def transformed(self, matrix: Tensor) -> PointClouds:
+    def transformed(self, matrix: Float[Tensor, "_ 4"] | Float[Tensor, "clouds _ 4"]) -> PointClouds:
         """The clouds moved by an affine map [4, 4], or each by its own of [N, 4, 4]; see `PointCloud.transformed`.
 
         Raises:

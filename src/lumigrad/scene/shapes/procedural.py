@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.shapes import Float, Int
 
 
-def subdivide(positions: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+def subdivide(
+    positions: Float[Tensor, "vertices axes"], faces: Int[Tensor, "faces 3"]
+) -> tuple[Float[Tensor, "_ axes"], Int[Tensor, "4*faces 3"]]:
     """Split every triangle into four at its edge midpoints.
 
     Args:
@@ -34,6 +37,13 @@ def icosphere(level: int = 3, radius: float = 1.0) -> Mesh:
 
     Raises:
         ValueError: a level outside 0..8.
+
+    >>> from lumigrad.scene import icosphere
+    >>> ball = icosphere(2, radius=2.0)
+    >>> ball.positions.shape, ball.faces.shape
+    (torch.Size([162, 3]), torch.Size([320, 3]))
+    >>> ball.positions.norm(dim=1).mean().round(decimals=4).item()
+    2.0
     """
     if not 0 <= level <= 8:
         raise ValueError(f"level: expected 0 to 8, got {level}")
@@ -61,7 +71,9 @@ def icosphere(level: int = 3, radius: float = 1.0) -> Mesh:
     return Mesh((radius * positions).float(), faces)
 
 
-def sphere_uvs(directions: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+def sphere_uvs(
+    directions: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
+) -> tuple[Float[Tensor, "3*faces 2"], Int[Tensor, "faces 3"]]:
     """Latitude-longitude texture coordinates with a seam behind (at -z) that no triangle crosses.
 
     u is 0 at -z, 0.25 at -x, 0.5 at +z and 0.75 at +x; v runs from 0 at +y to 1 at -y. Triangles at the
@@ -135,6 +147,11 @@ def creature(level: int = 5, texture_height: int = 512) -> Mesh:
     Args:
         level: of the icosphere that is displaced.
         texture_height: rows of the texture, which is twice as wide.
+
+    >>> from lumigrad.scene import creature
+    >>> mesh = creature(level=2, texture_height=32)
+    >>> len(mesh.faces), mesh.texture.shape
+    (320, torch.Size([32, 64, 3]))
     """
     sphere = icosphere(level)
     directions = sphere.positions

@@ -5,10 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.types.shapes import Float, Int
+
 
 def corner_tangents(
-    positions: Tensor, faces: Tensor, uvs: Tensor, uv_faces: Tensor, normals: Tensor, normal_faces: Tensor
-) -> tuple[Tensor, Tensor]:
+    positions: Float[Tensor, "vertices 3"],
+    faces: Int[Tensor, "faces 3"],
+    uvs: Float[Tensor, "coordinates 2"],
+    uv_faces: Int[Tensor, "faces 3"],
+    normals: Float[Tensor, "normals 3"],
+    normal_faces: Int[Tensor, "faces 3"],
+) -> tuple[Float[Tensor, "tangents 4"], Int[Tensor, "faces 3"]]:
     """Tangents of the corners of triangles, as glTF and MikkTSpace have them.
 
     A triangle's tangent is dP/du, the direction in which u grows: with edges e1, e2 of the triangle and (u1, v1),
