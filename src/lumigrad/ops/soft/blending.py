@@ -39,6 +39,14 @@ def nearness(
         depth_range: (near, far): (far - w) / (far - near), where w is the clip coordinate at the fragment, the
             distance in front of the camera for perspective projections. None: (1 - z) / 2, by the depth z.
 
+    Returns:
+        [N, H, W, K], linear and not clamped; carries gradients to `pos`.
+
+    Raises:
+        TypeError, ValueError: with a `depth_range`, for wrong types, shapes or devices, or indices out of range.
+
+    Source: Liu et al. 2019, "Soft Rasterizer", the normalised depth of equation 3; by w as in PyTorch3D.
+
     >>> import torch
     >>> import lumigrad as lg
     >>> pos = torch.tensor([[-0.5, -0.5, 0.0, 1.0], [0.5, -0.5, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])

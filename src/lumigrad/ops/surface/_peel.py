@@ -27,11 +27,16 @@ def peel(
     surface behind the layer before it, pixel by pixel. Surfaces that coincide are separate layers (the later
     triangle first), so nothing is lost. Once a layer is empty at a pixel, all later ones are.
 
-    Args: as :func:`~lumigrad.rasterize`; `layers` is how many layers to make.
+    Args:
+        pos, tri, size, ranges, derivatives: as for :func:`~lumigrad.rasterize`.
+        layers: how many layers to make, 0 or more.
 
-    Returns: an iterator of `layers` :class:`~lumigrad.Fragments`.
+    Returns:
+        An iterator of `layers` :class:`~lumigrad.Fragments`, each made when it is asked for. They carry gradients as
+        those of `rasterize` do.
 
-    Raises: ValueError for a negative number of layers, and what ``rasterize`` raises.
+    Raises:
+        TypeError, ValueError: for what `rasterize` refuses, and a negative number of layers; before the first layer.
 
     Source: Everitt 2001, "Interactive Order-Independent Transparency".
 

@@ -25,6 +25,16 @@ NEGLIGIBLE = 1e-4  # a face's probability at the default blur radius
 def default_blur_radius(sigma: float, falloff: str = "sigmoid") -> float:
     """The squared distance at which a face's probability has fallen to one in ten thousand.
 
+    Args:
+        sigma: the width of the falloff, a squared distance in units of half the image's shorter side.
+        falloff: as for :func:`probability`.
+
+    Returns:
+        ``sigma * log(9999)`` for "sigmoid", ``sigma * log(10000)`` for "exponential".
+
+    Raises:
+        ValueError: another falloff.
+
     >>> import lumigrad as lg
     >>> round(lg.blending.default_blur_radius(1e-4), 6), round(lg.blending.default_blur_radius(1e-4, "exponential"), 6)
     (0.000921, 0.000921)
@@ -50,7 +60,7 @@ def probability(
 
     Args:
         frags: soft fragments.
-        sigma: the width of the falloff.
+        sigma: the width of the falloff, in the units of ``frags.dist``.
         falloff: "sigmoid": 1 / (1 + exp(d / sigma)), of SoftRas (Liu et al. 2019, equation 1) and PyTorch3D;
             "exponential": exp(-d / sigma) outside and 1 inside, of DIB-R (Chen et al. 2019, section 3.2).
 
@@ -80,6 +90,12 @@ def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> 
 
     "sigmoid" is SoftRas' silhouette (Liu et al. 2019, equation 4) and PyTorch3D's sigmoid alpha blending,
     "exponential" DIB-R's mask, which is 1 where a face covers the pixel (Chen et al. 2019, equation 7).
+
+    Args:
+        frags, sigma, falloff: as for :func:`probability`.
+
+    Raises:
+        ValueError: another falloff.
 
     >>> import torch
     >>> import lumigrad as lg

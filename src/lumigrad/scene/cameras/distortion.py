@@ -41,7 +41,7 @@ class Distortion:
             if not isinstance(value, (Tensor, float, int)):
                 raise TypeError(f"{field.name}: expected a number or a tensor, got {type(value).__name__}")
 
-    def distort(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 2"]:
+    def distort(self, points: Float[Tensor, "... points 2"]) -> Float[Tensor, "... points 2"]:
         """Where the lens images points [..., P, 2] of the ideal image plane.
 
         Raises:
@@ -49,18 +49,18 @@ class Distortion:
         """
         raise NotImplementedError
 
-    def undistort(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 2"]:
+    def undistort(self, points: Float[Tensor, "... points 2"]) -> Float[Tensor, "... points 2"]:
         """Inverse of `distort`, [..., P, 2].
 
         Points that the lens images nowhere give the nearest solution found, without gradients.
         """
         raise NotImplementedError
 
-    def image(self, directions: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 2"]:
+    def image(self, directions: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 2"]:
         """Distorted image [..., P, 2] of directions [..., P, 3] in OpenCV's camera space."""
         return self.distort(directions[..., :2] / directions[..., 2:])
 
-    def directions(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 3"]:
+    def directions(self, points: Float[Tensor, "... points 2"]) -> Float[Tensor, "... points 3"]:
         """Directions [..., P, 3] that the lens images at `points` [..., P, 2]; not of unit length."""
         ideal = self.undistort(points)
         return torch.cat([ideal, torch.ones_like(ideal[..., :1])], dim=-1)
@@ -151,10 +151,10 @@ class RadialTangentialDistortion(Distortion):
         """All eight coefficients in OpenCV's order, [..., 8]."""
         return _join(self)
 
-    def distort(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 2"]:
+    def distort(self, points: Float[Tensor, "... points 2"]) -> Float[Tensor, "... points 2"]:
         return self._forward(_checked(points))[0]
 
-    def undistort(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 2"]:
+    def undistort(self, points: Float[Tensor, "... points 2"]) -> Float[Tensor, "... points 2"]:
         return _newton(_checked(points), self._forward, self.max_radius(points)[..., None, None])
 
     def _forward(self, points: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -212,10 +212,10 @@ class FisheyeDistortion(Distortion):
         """The coefficients [..., 4]."""
         return _join(self)
 
-    def distort(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 2"]:
+    def distort(self, points: Float[Tensor, "... points 2"]) -> Float[Tensor, "... points 2"]:
         return self.image(torch.cat([_checked(points), torch.ones_like(points[..., :1])], dim=-1))
 
-    def image(self, directions: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 2"]:
+    def image(self, directions: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 2"]:
         xy, z = directions[..., :2], directions[..., 2]
         radius, central = _radius(xy)
         theta = torch.atan2(radius, z)
@@ -223,11 +223,11 @@ class FisheyeDistortion(Distortion):
         axial = torch.where(central, 1 / torch.where(central, z, 1.0), 0.0)
         return xy * torch.where(central, axial, self._bend(theta)[0] / radius)[..., None]
 
-    def undistort(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 2"]:
+    def undistort(self, points: Float[Tensor, "... points 2"]) -> Float[Tensor, "... points 2"]:
         directions = self.directions(points)
         return directions[..., :2] / directions[..., 2:]
 
-    def directions(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 3"]:
+    def directions(self, points: Float[Tensor, "... points 2"]) -> Float[Tensor, "... points 3"]:
         """Directions of unit length."""
         radius, central = _radius(_checked(points))
         theta = self._angle(radius)

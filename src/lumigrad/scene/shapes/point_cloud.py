@@ -28,7 +28,7 @@ class PointCloud(Cloud):
     """
 
     positions: Float[Tensor, "points 3"]
-    colors: Float[Tensor, "points channels"] | None = None
+    colors: Shaped[Tensor, "points channels"] | None = None
     normals: Float[Tensor, "points 3"] | None = None
     radii: Float[Tensor, " points"] | None = None
     opacities: Float[Tensor, " points"] | None = None
