@@ -9,7 +9,8 @@ from types import ModuleType
 # By the name that is imported: the package's own name, and the extra of lumigrad that installs it.
 _PACKAGES = {
     "PIL": ("Pillow", "files"),
-    "trimesh": ("trimesh", "files"),
+    "mapbox_earcut": ("mapbox_earcut", "files"),
+    "DracoPy": ("DracoPy", "draco"),
     "scipy": ("SciPy", "fit"),
     "tqdm": ("tqdm", "fit"),
     "matplotlib": ("Matplotlib", "plots"),

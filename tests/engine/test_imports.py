@@ -38,7 +38,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Only these rooms know the compiled libraries; `lumigrad.memory` makes the controls of their memory public.
 KNOW_THE_ENGINE = ("_engine", "ops", "memory")
 
-OPTIONAL_PACKAGES = ("scipy", "trimesh", "PIL", "matplotlib", "tqdm")
+OPTIONAL_PACKAGES = ("scipy", "mapbox_earcut", "DracoPy", "PIL", "matplotlib", "tqdm")
 
 
 def name_of(path: Path) -> str:
@@ -133,7 +133,8 @@ def run_without_optional_packages(code: str) -> subprocess.CompletedProcess[str]
 
 def test_torch_and_numpy_are_enough_to_import_everything(tmp_path: Path) -> None:
     (tmp_path / "image.png").touch()
-    (tmp_path / "mesh.obj").touch()
+    star = "v 0 0 0\nv 2 0 0\nv 1 1 0\nv 2 2 0\nv 0 2 0\nf 1 2 3 4 5\n"  # concave, which needs ear clipping
+    (tmp_path / "mesh.obj").write_text(star, encoding="utf-8")
     run = run_without_optional_packages(f"""
 import torch, lumigrad
 from lumigrad.cli import main
@@ -153,18 +154,18 @@ print(main(["doctor"]), main(["render", r"{tmp_path / "mesh.obj"}", "-o", r"{tmp
     lines = run.stdout.splitlines()
     assert lines[:3] == [
         "lumigrad.io.load_image needs Pillow: pip install 'lumigrad[files]'",
-        "lumigrad.io.load_mesh needs trimesh: pip install 'lumigrad[files]'",
+        "lumigrad.io.load_mesh, for concave polygons, needs mapbox_earcut: pip install 'lumigrad[files]'",
         "lumigrad.fit.LargeSteps needs SciPy: pip install 'lumigrad[fit]'",
     ]
     assert lines[-1] == "0 2"
-    assert run.stderr == "lumigrad: error: lumigrad.io.load_mesh needs trimesh: pip install 'lumigrad[files]'\n"
+    assert run.stderr == "lumigrad: error: lumigrad.io.load_mesh, for concave polygons, needs mapbox_earcut: pip install 'lumigrad[files]'\n"
 
 
 def test_a_package_that_lacks_something_itself_is_not_reported_as_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "trimesh.py").write_text("import no_such_package\n", encoding="utf-8")
+    (tmp_path / "mapbox_earcut.py").write_text("import no_such_package\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "trimesh", raising=False)
+    monkeypatch.delitem(sys.modules, "mapbox_earcut", raising=False)
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        require("trimesh", "a test")
+        require("mapbox_earcut", "a test")

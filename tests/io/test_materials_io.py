@@ -236,7 +236,8 @@ def test_colours_of_materials_without_materials(tmp_path: Path) -> None:
     save_mesh(sphere((PBRMaterial(base_color=torch.tensor([0.2, 0.4, 0.8])),), False), tmp_path / "a.glb")
     mesh = load_mesh(tmp_path / "a.glb", materials=False)
     assert mesh.colors is not None
-    torch.testing.assert_close(mesh.colors[0], torch.tensor([0.2, 0.4, 0.8]), atol=1e-6, rtol=0)
+    # Factors are linear light; what is shown is encoded: 1.055 x^(1/2.4) - 0.055.
+    torch.testing.assert_close(mesh.colors[0], torch.tensor([0.48453, 0.66519, 0.90633]), atol=1e-4, rtol=0)
     assert load_mesh(tmp_path / "a.glb").colors is None
 
 

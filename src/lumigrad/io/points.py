@@ -1,15 +1,16 @@
-"""Point clouds in PLY files, through trimesh."""
+"""Point clouds in PLY files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lumigrad._optional import require
+from lumigrad.io._problems import UnreadableError
+from lumigrad.io.ply.elements import read_ply
+from lumigrad.io.ply.write import color_columns, write
 from lumigrad.scene.shapes.point_cloud import PointCloud
 
 _COLORS = (("red", "green", "blue"), ("r", "g", "b"))
@@ -69,16 +70,12 @@ def read_columns(path: Path, kind: str, user: str) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"no such file of {kind.removeprefix('a ')}: {path}")
     if path.suffix.lower() != ".ply":
         raise ValueError(f"cannot read {path}: expected .ply")
-    ply = require("trimesh.exchange.ply", user)
     try:
-        with path.open("rb") as file:
-            # The parser is called directly, because trimesh's point clouds keep neither normals nor other properties.
-            read = ply.load_ply(file, fix_texture=False)
-        data: Any = read["metadata"]["_ply_raw"]["vertex"]["data"]
-        names = data.dtype.names if hasattr(data, "dtype") else data
-        columns = {name: np.asarray(data[name]).reshape(-1) for name in names}
-    except Exception as error:  # parsers of third-party formats can raise anything
+        vertex = read_ply(path).elements.get("vertex")
+    except UnreadableError as error:
         raise ValueError(f"cannot read {path} as {kind}: {error}") from error
+    found = {} if vertex is None else vertex.columns
+    columns = {name: column for name, column in found.items() if isinstance(column, np.ndarray)}
     if not columns or not all(map(len, columns.values())):
         raise ValueError(f"cannot read {path} as {kind}: it holds no points")
     return columns
@@ -110,19 +107,15 @@ def save_points(cloud: PointCloud, path: str | Path) -> None:
         raise ValueError("positions: expected at least one point to write")
     if cloud.colors is not None and cloud.colors.shape[1] not in (3, 4):
         raise ValueError(f"colors: expected 3 or 4 channels to write, got {cloud.colors.shape[1]}")
-    trimesh = require("trimesh", "lumigrad.io.save_points")
-    attributes: dict[str, Any] = {}
+    columns = {name: _column(cloud.positions[:, i]) for i, name in enumerate("xyz")}
     if cloud.normals is not None:
-        attributes |= {name: _column(cloud.normals[:, i]) for i, name in enumerate(("nx", "ny", "nz"))}
-    if cloud.radii is not None:
-        attributes["radius"] = _column(cloud.radii)
-    # A mesh without faces, because trimesh's point clouds have no properties but colour.
-    mesh = trimesh.Trimesh(cloud.positions.detach().double().cpu().numpy(), vertex_attributes=attributes, process=False)
+        columns |= {name: _column(cloud.normals[:, i]) for i, name in enumerate(("nx", "ny", "nz"))}
     if cloud.colors is not None:
-        colors = (cloud.colors.detach().float().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
-        mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=colors.numpy())
+        columns |= color_columns(cloud.colors.detach().float().cpu().numpy())
+    if cloud.radii is not None:
+        columns["radius"] = _column(cloud.radii)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(trimesh.exchange.ply.export_ply(mesh, vertex_normal=False))
+    write(path, columns)
 
 
 def _column(values: Tensor) -> np.ndarray:

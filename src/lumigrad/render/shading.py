@@ -127,6 +127,8 @@ def pbr(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Tens
     diffuse part, so that no energy is made. Occlusion dims surrounding lights alone.
     """
     terms = pbr_terms(surface)
+    if surface.material.unlit:
+        return terms.base_color
     normal, view = surface.normal, surface.view
     color = terms.emissive
     for light in lights:
@@ -157,6 +159,8 @@ def phong(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[Te
 
     Source: Phong 1975, "Illumination for Computer Generated Pictures".
     """
+    if surface.material.unlit:
+        return unlit(surface, lights, camera)
     terms = phong_terms(surface)
     ambient, diffuse, highlight = _phong_light(surface, lights, terms.shininess)
     return terms.ambient * ambient + terms.diffuse * diffuse + terms.specular * highlight + terms.emissive
@@ -178,6 +182,8 @@ def gouraud(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[
     """
     if surface.patch is None:
         raise ValueError("surface.patch: Gouraud shading needs the mesh's vertices, got None")
+    if surface.material.unlit:
+        return unlit(surface, lights, camera)
     terms = phong_terms(surface)
     at_vertices = surface.patch.interpolate_pairs(_vertex_light(surface, lights, camera, back=False))
     if surface.back is not None and bool(surface.back.any()):

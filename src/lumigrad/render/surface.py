@@ -216,7 +216,10 @@ class MeshShape:
 
 def default_material(mesh: Mesh) -> Material:
     """Of a mesh that has none: its texture, half rough, not metallic."""
-    return PBRMaterial(base_color_texture=mesh.texture) if mesh.uvs is not None else PBRMaterial()
+    if mesh.uvs is None or mesh.texture is None:
+        return PBRMaterial()
+    grey = mesh.texture.shape[-1] == 1
+    return PBRMaterial(base_color_texture=mesh.texture.expand(-1, -1, 3) if grey else mesh.texture)
 
 
 def surface_alpha(surface: Surface) -> Float[Tensor, "points 1"]:

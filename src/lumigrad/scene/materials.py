@@ -31,12 +31,14 @@ class Material:
         alpha_cutoff: threshold of "mask".
         double_sided: whether its back is drawn (lit with the normal turned to the viewer). Where it is not, faces seen
             from behind are left out. glTF files have False where they say nothing; here it is True.
+        unlit: whether it shows its base colour (or diffuse colour) whatever the lights.
     """
 
     name: str = ""
     alpha_mode: str = "opaque"
     alpha_cutoff: float = 0.5
     double_sided: bool = True
+    unlit: bool = False
 
     def __post_init__(self) -> None:
         if self.alpha_mode not in ALPHA_MODES:

@@ -1,77 +1,16 @@
-"""OBJ files with their material libraries (mtl).
-
-trimesh reads geometry, groups and diffuse images. It passes the other entries of a material library on as words, which
-are parsed here. Files are written here without trimesh, because it would merge the separate index buffers that both the
-format and `Mesh` have for positions, texture coordinates and normals.
-"""
+"""Meshes as OBJ files with material libraries."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lumigrad.io.image import from_pil, load_image, save_image
+from lumigrad.io.geometry.colors import encoded
+from lumigrad.io.image import save_image
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.shapes.mesh import Mesh
-
-
-def material_of(found: Any, folder: Path) -> PhongMaterial:
-    """The material of a trimesh material.
-
-    Reads Kd, Ks, Ka, Ke, Ns, d (or Tr), map_Kd, map_Ks, norm, and map_d if it is the alpha of map_Kd. By default, Kd is
-    white, Ka is Kd, and the other colours are black.
-    """
-    from PIL import Image
-
-    words: dict[str, Any] = found.kwargs
-    diffuse = _color(words.get("kd"), torch.ones(3))
-    alpha = _number(words.get("d"), 1 - _number(words.get("tr"), 0.0))
-    picture = from_pil(found.image) if isinstance(found.image, Image.Image) else None
-    if picture is not None and "map_d" not in words:
-        picture = picture[..., :3].contiguous()
-    transparent = alpha < 1 or (picture is not None and picture.shape[-1] == 4)
-    return PhongMaterial(
-        name=found.name,
-        alpha_mode="blend" if transparent else "opaque",
-        ambient=_color(words.get("ka"), diffuse),
-        diffuse=diffuse,
-        specular=_color(words.get("ks"), torch.zeros(3)),
-        shininess=_number(words.get("ns"), 1.0),
-        diffuse_texture=picture,
-        specular_texture=_image(words.get("map_ks"), folder),
-        normal_texture=_image(words.get("norm"), folder),
-        emissive=_color(words.get("ke"), torch.zeros(3)),
-        alpha=min(max(alpha, 0.0), 1.0),
-    )
-
-
-def _color(value: Any, default: Tensor) -> Tensor:
-    """A colour of three numbers, or of one for all three; the default for anything else."""
-    try:
-        numbers = [float(x) for x in (value if isinstance(value, (list, tuple)) else [value])]
-    except (TypeError, ValueError):
-        return default
-    return torch.tensor(numbers[:3] if len(numbers) >= 3 else numbers[:1] * 3)
-
-
-def _number(value: Any, default: float) -> float:
-    try:
-        return float(value[-1] if isinstance(value, (list, tuple)) else value)
-    except (TypeError, ValueError, IndexError):
-        return default
-
-
-def _image(words: Any, folder: Path) -> Tensor | None:
-    """The image of a map, or None where the file is missing, as trimesh does for diffuse images."""
-    if not words:
-        return None
-    for name in (" ".join(words), words[-1]):  # a name may contain spaces, or follow options
-        if (folder / name).is_file():
-            return load_image(folder / name)[..., :3].contiguous()
-    return None
 
 
 def write(mesh: Mesh, path: Path) -> None:
@@ -151,16 +90,16 @@ def as_phong(material: Material) -> PhongMaterial:
     metallic = min(max(float(material.metallic), 0.0), 1.0)
     base = material.base_color[:3]
     color = base.clamp(0, 1)
-    encoded = torch.where(color > 0.0031308, 1.055 * color.clamp_min(1e-3) ** (1 / 2.4) - 0.055, 12.92 * color)
+    shown = encoded(color)
     alpha = float(material.base_color[3].clamp(0, 1)) if len(material.base_color) == 4 else 1.0
     return PhongMaterial(
         name=material.name,
         alpha_mode=material.alpha_mode,
         alpha_cutoff=material.alpha_cutoff,
         double_sided=material.double_sided,
-        ambient=encoded,
-        diffuse=encoded * (1 - metallic),
-        specular=0.04 * (1 - metallic) + metallic * encoded,
+        ambient=shown,
+        diffuse=shown * (1 - metallic),
+        specular=0.04 * (1 - metallic) + metallic * shown,
         shininess=max(2 / max(float(material.roughness), 0.05) ** 4 - 2, 0.0),
         diffuse_texture=material.base_color_texture,
         normal_texture=material.normal_texture,

@@ -1,0 +1,183 @@
+"""Parts of a file, and the one mesh that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lumigrad.io._problems import UnreadableError
+from lumigrad.io.geometry.weld import weld
+from lumigrad.scene.materials import Material
+from lumigrad.scene.shapes.mesh import Mesh, vertex_normals
+
+LARGEST = 2**29  # faces; more of them come from a damaged file
+
+
+@dataclass
+class Part:
+    """Triangles of a file as arrays; index arrays are those of `Mesh`.
+
+    Attributes:
+        positions: [V, 3].
+        faces: [F, 3].
+        uvs, uv_faces: [U, 2] with v downwards, [F, 3], or None.
+        normals, normal_faces: [M, 3], [F, 3], or None. An index of -1 stands for a corner that has none.
+        colors: display-encoded [V, 3 or 4], or None.
+        materials: what its faces are made of; None is what the file does not say.
+        face_materials: [F] integers into materials, or None where all faces have the first.
+    """
+
+    positions: np.ndarray
+    faces: np.ndarray
+    uvs: np.ndarray | None = None
+    uv_faces: np.ndarray | None = None
+    normals: np.ndarray | None = None
+    normal_faces: np.ndarray | None = None
+    colors: np.ndarray | None = None
+    materials: Sequence[Material | None] = field(default_factory=lambda: [None])
+    face_materials: np.ndarray | None = None
+
+    def transformed(self, matrix: np.ndarray) -> Part:
+        """The part moved by an affine map [4, 4]; where it mirrors, faces are turned around."""
+        linear = matrix[:3, :3].astype(np.float64)
+        changed: dict[str, Any] = {"positions": self.positions @ linear.T + matrix[:3, 3]}
+        mirrored = np.linalg.det(linear) < 0
+        if self.normals is not None:
+            # Cofactors are the inverse transpose times the determinant, and exist for flat maps, too.
+            a, b, c = linear
+            cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
+            changed["normals"] = unit(self.normals @ cofactors.T * (-1 if mirrored else 1))
+        if mirrored:
+            for name in ("faces", "uv_faces", "normal_faces"):
+                index = getattr(self, name)
+                changed[name] = None if index is None else index[:, [0, 2, 1]]
+        return replace(self, **changed)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length 1; those of length 0 stay."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
+
+
+def flat_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit normals [F, 3] of the faces."""
+    a, b, c = (positions[faces[:, i]].astype(np.float64) for i in range(3))
+    return unit(np.cross(b - a, c - a))
+
+
+def assembled(parts: Sequence[Part], default: Callable[[], Material]) -> Mesh:
+    """One welded mesh of all parts, in their order.
+
+    Where some parts have texture coordinates, colours or normals and others have not, the others get the coordinate
+    (0, 0), white, and their smooth normals.
+
+    Args:
+        parts: at least one with faces.
+        default: makes the material of faces that have none, where other faces have one.
+    """
+    parts = [part for part in parts if len(part.faces)]
+    if sum(len(part.faces) for part in parts) > LARGEST:
+        raise UnreadableError(f"it has more than {LARGEST} faces")
+    names = [name for name in ("uvs", "normals", "colors") if any(getattr(part, name) is not None for part in parts)]
+    parts = [_completed(part, names, parts) for part in parts]
+    tensors: dict[str, Any] = {}
+    for name, index_name in (("positions", "faces"), ("uvs", "uv_faces"), ("normals", "normal_faces")):
+        if name != "positions" and name not in names:
+            continue
+        rows = _joined([getattr(part, name).astype(np.float32, copy=False) for part in parts])
+        faces = _joined(_shifted(parts, name, index_name))
+        key = rows
+        if name == "positions" and "colors" in names:
+            colors = _joined([np.asarray(part.colors, np.float32) for part in parts])
+            key = np.concatenate([rows, colors], axis=1)  # one place in two colours stays two vertices
+        kept, index = weld(key, faces)
+        tensors[name] = torch.from_numpy(_rows(rows, kept) + np.float32(0))
+        tensors[index_name] = torch.from_numpy(index)
+        if name == "positions" and "colors" in names:
+            tensors["colors"] = torch.from_numpy(_rows(colors, kept))
+    materials, chosen = _materials(parts, default)
+    return Mesh(**tensors, materials=materials, face_materials=chosen)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _rows(rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    return rows if len(kept) == len(rows) else rows[kept]
+
+
+def _shifted(parts: Sequence[Part], name: str, index_name: str) -> list[np.ndarray]:
+    result, first = [], 0
+    for part in parts:
+        index = getattr(part, index_name)
+        result.append(index + first if first else index)
+        first += len(getattr(part, name))
+    return result
+
+
+def _completed(part: Part, names: Sequence[str], parts: Sequence[Part]) -> Part:
+    """The part with all that one of the parts has; an index array that is missing is `faces`."""
+    changed: dict[str, Any] = {}
+    if "uvs" in names:
+        if part.uvs is None:
+            changed |= {"uvs": np.zeros((1, 2), np.float32), "uv_faces": np.zeros_like(part.faces)}
+        elif part.uv_faces is None:
+            changed["uv_faces"] = part.faces
+    if "normals" in names:
+        changed |= _all_normals(part)
+    if "colors" in names:
+        channels = max(other.colors.shape[1] for other in parts if other.colors is not None)
+        colors = np.ones((len(part.positions), channels), np.float32)
+        if part.colors is not None:
+            colors[:, : part.colors.shape[1]] = part.colors
+        changed["colors"] = colors
+    return replace(part, **changed)
+
+
+def _all_normals(part: Part) -> dict[str, Any]:
+    """Normals for all corners: smooth ones where the part has none."""
+    if part.normals is None:
+        return {"normals": _smooth(part), "normal_faces": part.faces}
+    index = part.faces if part.normal_faces is None else part.normal_faces
+    if not len(index) or index.min() >= 0:
+        return {"normals": part.normals, "normal_faces": index}
+    normals = np.concatenate([part.normals, _smooth(part)])
+    return {"normals": normals, "normal_faces": np.where(index < 0, part.faces + len(part.normals), index)}
+
+
+def _smooth(part: Part) -> np.ndarray:
+    """Normals [V, 3] that are the same for vertices in one place."""
+    kept, faces = weld(part.positions.astype(np.float32), part.faces)
+    positions = torch.from_numpy(part.positions[kept].astype(np.float64))
+    welded = vertex_normals(positions, torch.from_numpy(faces)).numpy()
+    result = np.zeros((len(part.positions), 3))
+    result[part.faces.reshape(-1)] = welded[faces.reshape(-1)]
+    return result
+
+
+def _materials(parts: Sequence[Part], default: Callable[[], Material]) -> tuple[tuple[Material, ...], Any]:
+    """The materials that faces use, in the order of their first use, and the choice of each face."""
+    slots: dict[int, int] = {}
+    found: list[Material | None] = []
+    chosen = []
+    for part in parts:
+        index = np.zeros(len(part.faces), np.int64) if part.face_materials is None else part.face_materials
+        values, first = np.unique(index, return_index=True)
+        table = np.zeros(len(part.materials), np.int64)
+        for number in values[np.argsort(first)].tolist():
+            material = part.materials[number]
+            if id(material) not in slots:
+                slots[id(material)] = len(found)
+                found.append(material)
+            table[number] = slots[id(material)]
+        chosen.append(table[index])
+    if all(material is None for material in found):
+        return (), None
+    materials = tuple(default() if material is None else material for material in found)
+    return materials, torch.from_numpy(np.concatenate(chosen)) if len(materials) > 1 else None

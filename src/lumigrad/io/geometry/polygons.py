@@ -1,0 +1,105 @@
+"""Triangles of polygons, concave ones included."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lumigrad._optional import require
+
+
+def triangulate(points: np.ndarray, counts: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut polygons into triangles.
+
+    Args:
+        points: [V, 3].
+        counts: [P] corners of each polygon; those of less than three corners give no triangles.
+        corners: [counts.sum()] integers into points, polygon after polygon.
+
+    Returns:
+        triangles: [T, 3] integers into `corners`, in the order of the polygons.
+        owner: [T] the polygon of each.
+
+    Convex polygons become fans around their first corner. Concave quadrilaterals are cut along the diagonal that lies
+    inside, other concave polygons by ear clipping (mapbox_earcut), in their mean plane.
+    """
+    starts = np.cumsum(counts) - counts
+    if len(counts) and bool((counts == 3).all()):
+        return np.arange(len(corners)).reshape(-1, 3), np.arange(len(counts))
+    pieces, owners = [], []
+    for size in np.unique(counts[counts >= 3]).tolist():
+        chosen = np.flatnonzero(counts == size)
+        index = starts[chosen, None] + np.arange(size)
+        triangles, of = _of_one_size(points, corners, index)
+        pieces.append(triangles)
+        owners.append(chosen[of])
+    if not pieces:
+        return np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
+    triangles, owner = np.concatenate(pieces), np.concatenate(owners)
+    order = np.argsort(owner, kind="stable")
+    return triangles[order], owner[order]
+
+
+def strips(counts: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles of strips, every second one turned around; -1 begins a strip anew.
+
+    Returns:
+        triangles: [T, 3] integers into `corners`.
+        owner: [T] the strip of each.
+    """
+    strip = np.repeat(np.arange(len(counts)), counts)
+    breaks = np.flatnonzero((corners < 0) | np.r_[True, strip[1:] != strip[:-1]])
+    begin = np.zeros(len(corners), np.int64)
+    begin[breaks] = np.where(corners[breaks] < 0, breaks + 1, breaks)
+    begin = np.maximum.accumulate(begin)
+    first = np.arange(max(len(corners) - 2, 0))
+    inside = (begin[first] <= first) & (begin[first + 2] == begin[first]) & (corners[first + 2] >= 0)
+    first = first[inside & (strip[first] == strip[first + 2])]
+    odd = (first - begin[first]) % 2
+    return np.stack([first, first + 1 + odd, first + 2 - odd], -1), strip[first]
+
+
+def _of_one_size(points: np.ndarray, corners: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles, and the row of `index` that each is from, of polygons [K, size] of one size."""
+    count, size = index.shape
+    if size == 3:
+        return index, np.arange(count)
+    places = points[corners[index]].astype(np.float64)
+    normal = _normals(places)
+    turn = np.cross(np.roll(places, -1, 1) - places, np.roll(places, -2, 1) - np.roll(places, -1, 1))
+    turn = np.roll((turn * normal[:, None]).sum(-1), 1, axis=1)  # at each corner, negative where it points inwards
+    lengths = (normal * normal).sum(-1, keepdims=True)
+    concave = (turn < -1e-9 * lengths).any(1)
+    shift = np.zeros(count, np.int64)
+    if size == 4:
+        shift[concave] = turn[concave].argmin(1)
+        concave = np.zeros(count, bool)
+    around = np.take_along_axis(index, (np.arange(size) + shift[:, None]) % size, axis=1)
+    fans = [around[:, [0, i, i + 1]] for i in range(1, size - 1)]
+    triangles, owner = np.stack(fans, 1).reshape(-1, 3), np.repeat(np.arange(count), size - 2)
+    if not concave.any():
+        return triangles, owner
+    convex = ~concave[owner]
+    clipped = [(index[i][ears], i) for i in np.flatnonzero(concave) for ears in [_ears(places[i], normal[i])]]
+    pieces = [triangles[convex], *(piece for piece, _ in clipped)]
+    owners = [owner[convex], *(np.full(len(piece), i) for piece, i in clipped)]
+    return np.concatenate(pieces), np.concatenate(owners)
+
+
+def _normals(places: np.ndarray) -> np.ndarray:
+    """Normals of polygons [K, size, 3], of twice their area (Newell's method)."""
+    around = places - places[:, :1]
+    return np.cross(around, np.roll(around, -1, 1)).sum(1)
+
+
+def _ears(places: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Triangles [T, 3] of one polygon [size, 3] by ear clipping, with its orientation."""
+    size = len(places)
+    drop = int(np.abs(normal).argmax())
+    flat = np.ascontiguousarray(np.delete(places - places[0], drop, axis=1))
+    library = require("mapbox_earcut", "lumigrad.io.load_mesh, for concave polygons,")
+    ears = library.triangulate_float64(flat, np.array([size], np.uint32)).reshape(-1, 3).astype(np.int64)
+    if not len(ears):  # it crosses itself so that no ear is left
+        return np.stack([np.zeros(size - 2, np.int64), np.arange(1, size - 1), np.arange(2, size)], -1)
+    edges = places[ears[:, 1:]] - places[ears[:, :1]]
+    facing = np.cross(edges[:, 0], edges[:, 1]).sum(0) @ normal
+    return ears if facing >= 0 else ears[:, ::-1]

@@ -1,0 +1,209 @@
+"""glTF materials: metallic-roughness, unlit, and specular-glossiness converted to metallic-roughness.
+
+Source: Khronos, glTF 2.0 specification, section 3.9, and the extensions that `SUPPORTED` names.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lumigrad._optional import require
+from lumigrad.io._named_files import check_kind
+from lumigrad.io._problems import UnreadableError
+from lumigrad.io.geometry.wrapping import WRAPS
+from lumigrad.io.gltf.document import Document
+from lumigrad.io.gltf.glossiness import metallic_roughness
+from lumigrad.io.image import from_pil
+from lumigrad.scene.materials import PBRMaterial
+
+_WRAP = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
+# Where an extension keeps a texture's image, most widely read first.
+_SOURCES = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")
+_GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
+SUPPORTED = (
+    "KHR_materials_unlit", "KHR_materials_emissive_strength", _GLOSSINESS, "KHR_texture_transform", *_SOURCES,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Which texture coordinates a material wants, and what is done to them.
+
+    Attributes:
+        set: number of the TEXCOORD attribute.
+        matrix: [2, 3] acting on (u, v, 1).
+        wrap: what lies outside [0, 1] in u and in v: names of `WRAPS`.
+    """
+
+    set: int = 0
+    matrix: tuple[tuple[float, ...], ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    wrap: tuple[str, str] = ("repeat", "repeat")
+
+    def applied(self, uvs: np.ndarray) -> np.ndarray:
+        """The coordinates [U, 2] that the material's textures are looked up with."""
+        matrix = np.array(self.matrix)
+        return uvs if self.matrix == Coordinates().matrix else uvs @ matrix[:, :2].T + matrix[:, 2]
+
+
+class Materials:
+    """The materials of a document, each made when it is first asked for, with the texture coordinates it wants."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self._made: dict[int, tuple[PBRMaterial, Coordinates]] = {}
+        self._images: dict[tuple[int, int], Tensor | None] = {}
+
+    def get(self, index: Any, user: str) -> tuple[PBRMaterial | None, Coordinates]:
+        """A material; None where a primitive has none."""
+        if index is None:
+            return None, Coordinates()
+        if index not in self._made:
+            self._made[index] = self._material(self.document.entry("materials", index, user), f"materials[{index}]")
+        return self._made[index]
+
+    def wraps(self) -> dict[int, tuple[str, str]]:
+        """What the textures of each material do outside [0, 1], by the `id` of the material."""
+        return {id(material): coordinates.wrap for material, coordinates in self._made.values()}
+
+    def _material(self, entry: dict[str, Any], where: str) -> tuple[PBRMaterial, Coordinates]:
+        extensions = entry.get("extensions", {})
+        self._note_unknown(extensions, where)
+        factors = entry.get("pbrMetallicRoughness", {})
+        glossy = extensions.get(_GLOSSINESS)
+        coordinates = self._coordinates(entry, factors, glossy)
+        look_up = _Lookup(self, where, coordinates)
+        strength = extensions.get("KHR_materials_emissive_strength", {}).get("emissiveStrength", 1.0)
+        normal, occlusion = entry.get("normalTexture", {}), entry.get("occlusionTexture", {})
+        material = PBRMaterial(
+            name=str(entry.get("name", "")),
+            alpha_mode=_alpha_mode(entry),
+            alpha_cutoff=float(entry.get("alphaCutoff", 0.5)),
+            double_sided=bool(entry.get("doubleSided", False)),
+            unlit="KHR_materials_unlit" in extensions,
+            normal_texture=look_up(entry, "normalTexture", 3),
+            normal_scale=float(normal.get("scale", 1.0)),
+            occlusion_texture=look_up(entry, "occlusionTexture", 1),
+            occlusion_strength=_fraction(occlusion.get("strength", 1.0)),
+            emissive=_floats(entry.get("emissiveFactor", (0, 0, 0)), 3) * float(strength),
+            emissive_texture=look_up(entry, "emissiveTexture", 3),
+        )
+        if glossy is not None:
+            return metallic_roughness(material, glossy, look_up), coordinates
+        material = replace(
+            material,
+            base_color=_base_color(factors.get("baseColorFactor", (1, 1, 1, 1))),
+            base_color_texture=look_up(factors, "baseColorTexture", 4),
+            metallic=_fraction(factors.get("metallicFactor", 1.0)),
+            roughness=_fraction(factors.get("roughnessFactor", 1.0)),
+            metallic_roughness_texture=look_up(factors, "metallicRoughnessTexture", 3),
+        )
+        return material, coordinates
+
+    def _note_unknown(self, extensions: dict[str, Any], where: str) -> None:
+        for name in extensions:
+            if name not in SUPPORTED and not name.startswith(("KHR_xmp", "ADOBE_", "EXT_structural")):
+                self.document.notes.add(f"the extension {name} is not supported", where)
+
+    def _coordinates(
+        self, entry: dict[str, Any], factors: dict[str, Any], glossy: dict[str, Any] | None
+    ) -> Coordinates:
+        """Those of the base colour's texture, or else of the first texture that there is."""
+        glossy = glossy or {}
+        infos = [glossy.get("diffuseTexture"), glossy.get("specularGlossinessTexture")]
+        infos += [factors.get("baseColorTexture"), factors.get("metallicRoughnessTexture")]
+        infos += [entry.get(name) for name in ("normalTexture", "emissiveTexture", "occlusionTexture")]
+        first = next((info for info in infos if info is not None), None)
+        return Coordinates() if first is None else self.coordinates_of(first)
+
+    def coordinates_of(self, info: dict[str, Any]) -> Coordinates:
+        """The texture coordinates that a texture is looked up with."""
+        moved = info.get("extensions", {}).get("KHR_texture_transform", {})
+        (x, y), (width, height) = moved.get("offset", (0, 0)), moved.get("scale", (1, 1))
+        cosine, sine = math.cos(moved.get("rotation", 0.0)), math.sin(moved.get("rotation", 0.0))
+        matrix = ((cosine * width, sine * height, float(x)), (-sine * width, cosine * height, float(y)))
+        texture = self.document.entry("textures", info.get("index"), "a material")
+        sampler = self.document.entry("samplers", texture["sampler"], "a texture") if "sampler" in texture else {}
+        wrap = tuple(_WRAP.get(sampler.get(name, 10497), "repeat") for name in ("wrapS", "wrapT"))
+        assert all(name in WRAPS for name in wrap)
+        return Coordinates(int(moved.get("texCoord", info.get("texCoord", 0))), matrix, (wrap[0], wrap[1]))
+
+    def image(self, info: dict[str, Any], channels: int) -> Tensor | None:
+        """A texture's image with at most so many channels; None, with a note, where it cannot be read."""
+        number = info.get("index")
+        texture = self.document.entry("textures", number, "a material")
+        source = texture.get("source")
+        extensions = texture.get("extensions", {})
+        for name in _SOURCES:
+            source = extensions.get(name, {}).get("source", source)
+        if source is None:
+            names = ", ".join(extensions) or "no extension"
+            self.document.notes.add(f"it has no image that can be read ({names})", f"textures[{number}]")
+            return None
+        if (source, channels) not in self._images:
+            self._images[source, channels] = self._decoded(source, channels)
+        return self._images[source, channels]
+
+    def _decoded(self, source: int, channels: int) -> Tensor | None:
+        where = f"images[{source}]"
+        entry = self.document.entry("images", source, "a texture")
+        pillow = require("PIL.Image", "lumigrad.io.load_mesh, for textures,")
+        try:
+            if "uri" in entry:
+                data = self.document.resource(entry["uri"], where)
+            else:
+                data = bytes(self.document.view(entry.get("bufferView"), where))
+            check_kind(data[:256])
+            with pillow.open(io.BytesIO(data)) as picture:
+                return from_pil(picture)[..., :channels].contiguous()
+        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+            text = str(error).replace(f"{where} ", "", 1)
+            self.document.notes.add(f"the image cannot be read: {text}", where)
+            return None
+
+
+class _Lookup:
+    """Textures of one material by name; those that want other coordinates than the material's are left out."""
+
+    def __init__(self, materials: Materials, where: str, coordinates: Coordinates) -> None:
+        self.materials, self.where, self.coordinates = materials, where, coordinates
+
+    def __call__(self, entry: dict[str, Any], name: str, channels: int) -> Tensor | None:
+        info = entry.get(name)
+        if info is None:
+            return None
+        if self.materials.coordinates_of(info) != self.coordinates:
+            self.materials.document.notes.add(
+                f"{name} is left out: it has other texture coordinates than the material's first texture", self.where
+            )
+            return None
+        return self.materials.image(info, channels)
+
+
+def _alpha_mode(entry: dict[str, Any]) -> str:
+    mode = str(entry.get("alphaMode", "OPAQUE")).lower()
+    if mode not in ("opaque", "mask", "blend"):
+        raise UnreadableError(f"alphaMode: expected OPAQUE, MASK or BLEND, got {entry['alphaMode']}")
+    return mode
+
+
+def _floats(values: Any, count: int) -> Tensor:
+    """JSON writes whole numbers without a point; colours are floating-point all the same."""
+    if not isinstance(values, (list, tuple)) or len(values) < count:
+        raise UnreadableError(f"a colour factor has {values}; expected {count} numbers")
+    return torch.tensor([float(value) for value in values[:count]])
+
+
+def _fraction(value: Any) -> float:
+    return min(max(float(value), 0.0), 1.0)
+
+
+def _base_color(values: Any) -> Tensor:
+    color = _floats(values, 4)
+    return color[:3] if float(color[3]) == 1 else color

@@ -1,0 +1,97 @@
+"""The geometry of a glTF scene: every primitive of every node, where it is in the world."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lumigrad.io._problems import Notes, UnreadableError
+from lumigrad.io.geometry.part import LARGEST, Part, assembled, flat_normals
+from lumigrad.io.geometry.wrapping import unwrapped
+from lumigrad.io.gltf.document import Document
+from lumigrad.io.gltf.materials import SUPPORTED as MATERIAL_EXTENSIONS
+from lumigrad.io.gltf.materials import Materials
+from lumigrad.io.gltf.nodes import INSTANCING, instances, joint_matrices, world_matrices
+from lumigrad.io.gltf.primitives import DRACO, read_primitive
+from lumigrad.scene.materials import PBRMaterial
+from lumigrad.scene.shapes.mesh import Mesh
+
+_SUPPORTED = {"KHR_mesh_quantization", "KHR_lights_punctual", INSTANCING, DRACO, *MATERIAL_EXTENSIONS}
+
+
+def read(path: Path, notes: Notes) -> Mesh | None:
+    """The mesh of a file; None where it has no triangles."""
+    document = Document(path, notes)
+    check_extensions(document)
+    return read_mesh(document)
+
+
+def check_extensions(document: Document) -> None:
+    """Refuse a file that cannot be read without an extension that is not supported."""
+    missing = [name for name in document.json.get("extensionsRequired", []) if name not in _SUPPORTED]
+    if missing:
+        raise UnreadableError(f"it requires the glTF extension {', '.join(missing)}, which is not supported")
+
+
+def read_mesh(document: Document) -> Mesh | None:
+    """All triangles of the scene as one mesh."""
+    materials = Materials(document)
+    parts, total = [], 0
+    for part in _parts(document, materials):
+        total += len(part.faces)
+        if total > LARGEST:
+            raise UnreadableError(f"the instances of its meshes have more than {LARGEST} faces")
+        parts.append(part)
+    if not total:
+        return None
+    # What glTF does not say is metal of full roughness, seen from the front only.
+    mesh = assembled(parts, lambda: PBRMaterial(metallic=1.0, roughness=1.0, double_sided=False))
+    return unwrapped(mesh, materials.wraps())
+
+
+def _parts(document: Document, materials: Materials) -> Any:
+    world = world_matrices(document)
+    nodes = document.json.get("nodes", [])
+    for number, matrix in world.items():
+        node = nodes[number]
+        if "mesh" not in node:
+            continue
+        where = f"nodes[{number}]"
+        joints = joint_matrices(document, node["skin"], world, where) if "skin" in node else None
+        local = read_node_mesh(document, materials, node, where, joints)
+        for placed in instances(document, node, where):
+            for part in local:
+                whole = matrix @ placed
+                # The joints of a skin place it in the world, whatever its node does.
+                moved = part if joints is not None or np.array_equal(whole, np.eye(4)) else part.transformed(whole)
+                yield moved if moved.normals is not None else _flat(moved)
+    if not nodes:
+        for index in range(len(document.json.get("meshes", []))):
+            yield from map(_flat, read_node_mesh(document, materials, {"mesh": index}, f"meshes[{index}]", None))
+
+
+def read_node_mesh(
+    document: Document, materials: Materials, node: dict[str, Any], where: str, joints: np.ndarray | None
+) -> list[Part]:
+    """The parts of a node's mesh, in the node's own space."""
+    index = node["mesh"]
+    mesh = document.entry("meshes", index, where)
+    weights = node.get("weights", mesh.get("weights", []))
+    found = []
+    for number, primitive in enumerate(mesh.get("primitives", [])):
+        place = f"meshes[{index}].primitives[{number}]"
+        part = read_primitive(document, materials, primitive, place, weights, joints)
+        if part is not None:
+            found.append(part)
+    return found
+
+
+def _flat(part: Part) -> Part:
+    """The part with the normals of its faces, which the format asks for where a file has none."""
+    if part.normals is not None:
+        return part
+    faces = np.repeat(np.arange(len(part.faces))[:, None], 3, 1)
+    return replace(part, normals=flat_normals(part.positions, part.faces), normal_faces=faces)

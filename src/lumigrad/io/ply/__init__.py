@@ -1,0 +1,1 @@
+"""PLY, the Stanford polygon format: text and binary of both byte orders."""

@@ -1,0 +1,282 @@
+"""The elements of a PLY file as arrays.
+
+Source: Greg Turk, "The PLY Polygon File Format".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lumigrad.io._named_files import decoded, read_bytes
+from lumigrad.io._problems import UnreadableError
+from lumigrad.io.obj.text import numbers, word_starts
+
+_TYPES = {
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
+    "float": "f4", "double": "f8",
+    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4",
+    "float64": "f8", "int64": "i8", "uint64": "u8",
+}  # fmt: skip
+_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+
+
+@dataclass
+class Lists:
+    """A list of numbers for each row: how many each has, and all of them one after the other."""
+
+    counts: np.ndarray
+    values: np.ndarray
+
+
+@dataclass
+class Element:
+    """A kind of thing in a PLY file.
+
+    Attributes:
+        name: such as "vertex" or "face".
+        count: how many there are.
+        properties: name, type of the number of values (None where it is always one), type of the values.
+        columns: the values of each property by name.
+    """
+
+    name: str
+    count: int
+    properties: list[tuple[str, str | None, str]] = field(default_factory=list)
+    columns: dict[str, np.ndarray | Lists] = field(default_factory=dict)
+
+    def column(self, *names: str) -> np.ndarray | None:
+        """The single values of the first of these names that there is."""
+        for name in names:
+            found = self.columns.get(name)
+            if isinstance(found, np.ndarray):
+                return found
+        return None
+
+    def lists(self, *names: str) -> Lists | None:
+        """The lists of the first of these names that there is."""
+        for name in names:
+            found = self.columns.get(name)
+            if isinstance(found, Lists):
+                return found
+        return None
+
+
+@dataclass
+class Ply:
+    """A file: its elements by name, and its comments."""
+
+    elements: dict[str, Element]
+    comments: list[str]
+
+
+def read_ply(path: Path) -> Ply:
+    """Read a file.
+
+    Raises:
+        UnreadableError: it is no PLY file, or shorter than its header says.
+    """
+    data = read_bytes(path)
+    order, elements, comments, begin = _header(data)
+    if order:
+        _read_binary(data, begin, order, elements)
+    else:
+        _read_text(data[begin:], elements)
+    return Ply({element.name: element for element in elements}, comments)
+
+
+def _header(data: bytes) -> tuple[str, list[Element], list[str], int]:
+    """Byte order ("" for text), elements, comments, and where the data begin."""
+    if data[:3] != b"ply":
+        raise UnreadableError("it is no PLY file: it does not begin with 'ply'")
+    end = data.find(b"end_header")
+    if end < 0:
+        raise UnreadableError("the file is cut short, or no PLY file: its header has no end_header")
+    begin = data.find(b"\n", end) + 1
+    if not begin or (data[end + 10 : end + 11] == b"\r" and data[end + 11 : end + 12] != b"\n"):
+        begin = end + 11
+    order, elements, comments = None, [], []
+    for line in decoded(data[:end]).splitlines():
+        words = line.split()
+        if not words:
+            continue
+        if words[0] == "format":
+            order = _ORDERS.get(words[1] if len(words) > 1 else "")
+        elif words[0] in ("comment", "obj_info"):
+            comments.append(line.partition(" ")[2].strip())
+        elif words[0] == "element" and len(words) >= 3 and words[2].isdigit():
+            elements.append(Element(words[1], int(words[2])))
+        elif words[0] == "property" and elements:
+            elements[-1].properties.append(_property(words, line))
+        elif words[0] != "ply":
+            raise UnreadableError(f"its header has the line '{line.strip()[:60]}', which is not understood")
+    if order is None:
+        raise UnreadableError("its header names no format: expected ascii, binary_little_endian or binary_big_endian")
+    return order, elements, comments, begin
+
+
+def _property(words: list[str], line: str) -> tuple[str, str | None, str]:
+    if len(words) >= 5 and words[1] == "list" and words[2] in _TYPES and words[3] in _TYPES:
+        return words[4], _TYPES[words[2]], _TYPES[words[3]]
+    if len(words) >= 3 and words[1] in _TYPES:
+        return words[2], None, _TYPES[words[1]]
+    raise UnreadableError(f"its header has the line '{line.strip()[:60]}', which is not understood")
+
+
+def _cut_short(element: Element, needed: int, there: int, unit: str) -> UnreadableError:
+    return UnreadableError(
+        f"the file is cut short: {element.count} rows of '{element.name}' need {needed} {unit}, it has {there} left"
+    )
+
+
+# ---- Binary --------------------------------------------------------------------------------------------------------
+
+
+def _read_binary(data: bytes, position: int, order: str, elements: list[Element]) -> None:
+    for element in elements:
+        if not element.count or not element.properties:
+            continue
+        least = sum(np.dtype(count or kind).itemsize for _, count, kind in element.properties)
+        if element.count * least > len(data) - position:
+            raise _cut_short(element, element.count * least, len(data) - position, "bytes")
+        end = _rows_of_one_size(data, position, order, element)
+        position = _rows_of_any_size(data, position, order, element) if end is None else end
+
+
+def _rows_of_one_size(data: bytes, position: int, order: str, element: Element) -> int | None:
+    """Read rows whose lists are as long as those of the first row; None where they are not."""
+    layout: list[tuple[Any, ...]] = []
+    offset = position
+    for i, (_, count, kind) in enumerate(element.properties):
+        size = np.dtype(kind).itemsize
+        if count is None:
+            layout.append((f"v{i}", order + kind))
+            offset += size
+            continue
+        width = np.dtype(count).itemsize
+        if offset + width > len(data):
+            return None
+        length = int(np.frombuffer(data, order + count, 1, offset)[0])
+        if length < 0 or offset + width + length * size > len(data):
+            return None
+        layout += [(f"n{i}", order + count), (f"v{i}", order + kind, (length,))]
+        offset += width + length * size
+    dtype = np.dtype(layout)
+    if position + dtype.itemsize * element.count > len(data):
+        return None
+    rows = np.frombuffer(data, dtype, element.count, position)
+    for i, (_, count, _) in enumerate(element.properties):
+        if count is not None and not bool((rows[f"n{i}"] == rows[f"n{i}"][0]).all()):
+            return None
+    for i, (name, count, kind) in enumerate(element.properties):
+        values = rows[f"v{i}"]
+        if count is None:
+            element.columns[name] = values.astype(kind)
+        else:
+            element.columns[name] = Lists(rows[f"n{i}"].astype(np.int64), values.astype(kind).reshape(-1))
+    return position + dtype.itemsize * element.count
+
+
+def _rows_of_any_size(data: bytes, position: int, order: str, element: Element) -> int:
+    """Read rows with lists of different lengths, whose places are found one after the other."""
+    sizes = [
+        (np.dtype(count).itemsize if count else 0, np.dtype(kind).itemsize) for _, count, kind in element.properties
+    ]
+    endian: Literal["big", "little"] = "big" if order == ">" else "little"
+    places: list[list[int]] = [[] for _ in sizes]
+    lengths: list[list[int]] = [[] for _ in sizes]
+    signed = [count is not None and count[0] == "i" for _, count, _ in element.properties]
+    end = len(data)
+    for row in range(element.count):
+        for i, (width, size) in enumerate(sizes):
+            length = 1
+            if width:
+                length = int.from_bytes(data[position : position + width], endian, signed=signed[i])
+                position += width
+            places[i].append(position)
+            lengths[i].append(length)
+            position += length * size
+            if length < 0 or position > end:
+                raise UnreadableError(
+                    f"the file is cut short or damaged: row {row} of '{element.name}' has a list of {length} values"
+                )
+    for i, (name, count, kind) in enumerate(element.properties):
+        counts, size = np.array(lengths[i], np.int64), sizes[i][1]
+        firsts = np.repeat(np.array(places[i], np.int64) - (np.cumsum(counts) - counts) * size, counts)
+        where = firsts + np.arange(len(firsts)) * size
+        raw = np.frombuffer(data, np.uint8)[where[:, None] + np.arange(size)]
+        values = np.ascontiguousarray(raw).view(order + kind)[:, 0].astype(kind) if len(raw) else np.zeros(0, kind)
+        element.columns[name] = values if count is None else Lists(counts, values)
+    return position
+
+
+# ---- Text ----------------------------------------------------------------------------------------------------------
+
+
+def _read_text(text: bytes, elements: list[Element]) -> None:
+    starts = word_starts(np.frombuffer(text, np.uint8))
+    values = numbers(text, starts, np.float64)
+    position = 0
+    for element in elements:
+        if not element.count or not element.properties:
+            continue
+        least = element.count * len(element.properties)
+        if least > len(values) - position:
+            raise _cut_short(element, least, len(values) - position, "numbers")
+        end = _text_of_one_size(values, position, element)
+        position = _text_of_any_size(values, position, element) if end is None else end
+
+
+def _text_of_one_size(values: np.ndarray, position: int, element: Element) -> int | None:
+    offset, columns = 0, []
+    for _, count, _ in element.properties:
+        length = 1
+        if count is not None:
+            if position + offset >= len(values):
+                return None
+            length = int(values[position + offset])
+            offset += 1
+        if length < 0:
+            return None
+        columns.append((offset, length))
+        offset += length
+    if position + offset * element.count > len(values):
+        return None
+    rows = values[position : position + offset * element.count].reshape(element.count, offset)
+    for (_, count, _), (first, length) in zip(element.properties, columns):
+        if count is not None and not bool((rows[:, first - 1] == length).all()):
+            return None
+    for (name, count, kind), (first, length) in zip(element.properties, columns):
+        part = rows[:, first : first + length].astype(kind)
+        counts = np.full(element.count, length)
+        element.columns[name] = part[:, 0] if count is None else Lists(counts, part.reshape(-1))
+    return position + offset * element.count
+
+
+def _text_of_any_size(values: np.ndarray, position: int, element: Element) -> int:
+    places: list[list[int]] = [[] for _ in element.properties]
+    lengths: list[list[int]] = [[] for _ in element.properties]
+    listed = [count is not None for _, count, _ in element.properties]
+    whole = values.tolist()
+    for row in range(element.count):
+        for i, has_length in enumerate(listed):
+            length = 1
+            if has_length and position < len(whole):
+                length = int(whole[position])
+                position += 1
+            places[i].append(position)
+            lengths[i].append(length)
+            position += length
+            if length < 0 or position > len(whole):
+                raise UnreadableError(
+                    f"the file is cut short or damaged: row {row} of '{element.name}' has a list of {length} values"
+                )
+    for i, (name, count, kind) in enumerate(element.properties):
+        counts = np.array(lengths[i], np.int64)
+        firsts = np.repeat(np.array(places[i], np.int64) - (np.cumsum(counts) - counts), counts)
+        found = values[firsts + np.arange(len(firsts))].astype(kind)
+        element.columns[name] = found if count is None else Lists(counts, found)
+    return position

@@ -1,0 +1,162 @@
+"""PLY files as meshes: polygons or triangle strips, colours of vertices or faces, texture coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lumigrad.io._named_files import find
+from lumigrad.io._problems import Notes, UnreadableError
+from lumigrad.io.geometry.colors import unit_range
+from lumigrad.io.geometry.palette import painted
+from lumigrad.io.geometry.part import Part, assembled, unit
+from lumigrad.io.geometry.polygons import strips, triangulate
+from lumigrad.io.image import load_image
+from lumigrad.io.obj.materials import default_material
+from lumigrad.io.ply.elements import Element, Lists, Ply, read_ply
+from lumigrad.scene.materials import Material, PhongMaterial
+from lumigrad.scene.shapes.mesh import Mesh
+
+_INDICES = ("vertex_indices", "vertex_index", "vertex_indexes", "indices")
+_COLORS = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
+_UVS = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
+_ALPHAS = ("alpha", "a", "diffuse_alpha")
+
+
+def read(path: Path, notes: Notes) -> Mesh | None:
+    """The mesh of a file; None where it has no faces."""
+    ply = read_ply(path)
+    vertex, face = ply.elements.get("vertex"), ply.elements.get("face")
+    if vertex is None or vertex.column("x") is None:
+        raise UnreadableError("it has no vertices with x, y and z")
+    if {"f_dc_0", "opacity"} <= vertex.columns.keys() or "packed_position" in vertex.columns:
+        raise UnreadableError(f"it holds {vertex.count} Gaussians; read it with lumigrad.io.load_gaussians")
+    positions = _stack(vertex, ("x", "y", "z"))
+    assert positions is not None
+    positions = positions.astype(np.float32)
+    corners, triangles, owner = _faces(ply, face, positions)
+    if not len(triangles):
+        if vertex.count and not any(
+            name in ply.elements and ply.elements[name].count for name in ("face", "tristrips")
+        ):
+            raise UnreadableError(f"it holds {vertex.count} points and no faces; read it with lumigrad.io.load_points")
+        return None
+    part = Part(positions, corners[triangles], colors=_colors(vertex))
+    normals = _stack(vertex, ("nx", "ny", "nz"))
+    part.normals = None if normals is None else unit(normals.astype(np.float32))
+    _add_uvs(part, vertex, face, triangles, owner, notes)
+    textures = _textures(ply, path, notes) if part.uvs is not None else []
+    number = None if face is None else face.column("texnumber")
+    if len(textures) > 1 and number is not None:
+        part.face_materials = np.clip(number[owner].astype(np.int64), 0, len(textures) - 1)
+        part.materials = [_shown(texture) for texture in textures]
+    mesh = assembled([part], default_material)
+    if textures and not mesh.materials:
+        mesh = replace(mesh, texture=textures[0])
+    colors = None if face is None else _colors(face)
+    if colors is None:
+        return mesh
+    if part.uvs is not None or part.colors is not None:
+        beside = "texture coordinates" if part.uvs is not None else "colours of vertices"
+        notes.add(f"its colours of faces are left out beside {beside}")
+        return mesh
+    return painted(mesh, colors[owner])
+
+
+def _faces(ply: Ply, face: Element | None, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All corners [C], triangles [T, 3] that index them, and the face of each."""
+    strip = ply.elements.get("tristrips")
+    if face is not None and face.count:
+        polygons = face.lists(*_INDICES) or _first_list(face)
+        if polygons is None:
+            return np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
+        corners = polygons.values.astype(np.int64)
+        _check(corners, len(positions), 0)
+        return corners, *triangulate(positions, polygons.counts, corners)
+    lists = None if strip is None else strip.lists(*_INDICES)
+    if lists is None:
+        return np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
+    corners = lists.values.astype(np.int64)
+    _check(corners, len(positions), -1)
+    return corners, *strips(lists.counts, corners)
+
+
+def _first_list(face: Element) -> Lists | None:
+    found = [c for name, c in face.columns.items() if isinstance(c, Lists) and "tex" not in name]
+    return found[0] if found else None
+
+
+def _check(corners: np.ndarray, count: int, lowest: int) -> None:
+    if len(corners) and (int(corners.min()) < lowest or int(corners.max()) >= count):
+        raise UnreadableError(f"its faces refer to vertices {int(corners.min())} to {int(corners.max())} of {count}")
+
+
+def _stack(element: Element, names: tuple[str, ...]) -> np.ndarray | None:
+    columns = [element.column(name) for name in names]
+    if any(column is None for column in columns):
+        return None
+    return np.stack(columns, -1)  # type: ignore[arg-type]
+
+
+def _colors(element: Element) -> np.ndarray | None:
+    for names in _COLORS:
+        colors = _stack(element, names)
+        if colors is not None:
+            alpha = element.column(*_ALPHAS)
+            colors = unit_range(colors)
+            if alpha is not None:
+                alpha = unit_range(alpha)
+                if bool((alpha != 1).any()):
+                    colors = np.concatenate([colors, alpha[:, None]], 1)
+            return colors
+    return None
+
+
+def _add_uvs(
+    part: Part, vertex: Element, face: Element | None, triangles: np.ndarray, owner: np.ndarray, notes: Notes
+) -> None:
+    """Texture coordinates of vertices, or of corners (texcoord, as MeshLab writes them)."""
+    wedge = None if face is None else face.lists("texcoord")
+    if wedge is not None and face is not None and bool((wedge.counts > 0).any()):
+        polygons = face.lists(*_INDICES) or _first_list(face)
+        assert polygons is not None
+        if bool((wedge.counts == 2 * polygons.counts).all()):
+            part.uvs, part.uv_faces = _flipped(wedge.values.reshape(-1, 2)), triangles
+            return
+        notes.add("its texcoord is left out: it has not two numbers for each corner")
+    for names in _UVS:
+        uvs = _stack(vertex, names)
+        if uvs is not None:
+            part.uvs = _flipped(uvs)
+            return
+
+
+def _flipped(uvs: np.ndarray) -> np.ndarray:
+    """v downwards of v upwards."""
+    return np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1).astype(np.float32)
+
+
+def _textures(ply: Ply, path: Path, notes: Notes) -> list[Tensor]:
+    """The images that comments name with TextureFile."""
+    found = []
+    for comment in ply.comments:
+        key, _, name = comment.partition(" ")
+        if key.lower() != "texturefile":
+            continue
+        file = find(name, path.parent)
+        try:
+            if file is None:
+                raise ValueError("there is no such file")
+            found.append(load_image(file, orient=False)[..., :3].contiguous())
+        except (OSError, ValueError) as error:
+            notes.add(f"TextureFile {name}: {error}")
+    return found
+
+
+def _shown(texture: Tensor) -> Material:
+    """A material that shows an image and has no highlights."""
+    return PhongMaterial(specular=torch.zeros(3), shininess=1.0, diffuse_texture=texture)
