@@ -11,6 +11,7 @@ _PACKAGES = {
     "PIL": ("Pillow", "files"),
     "mapbox_earcut": ("mapbox_earcut", "files"),
     "DracoPy": ("DracoPy", "draco"),
+    "meshoptimizer": ("meshoptimizer", "meshopt"),
     "scipy": ("SciPy", "fit"),
     "tqdm": ("tqdm", "fit"),
     "matplotlib": ("Matplotlib", "plots"),

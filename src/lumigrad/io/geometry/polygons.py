@@ -98,8 +98,40 @@ def _ears(places: np.ndarray, normal: np.ndarray) -> np.ndarray:
     flat = np.ascontiguousarray(np.delete(places - places[0], drop, axis=1))
     library = require("mapbox_earcut", "lumigrad.io.load_mesh, for concave polygons,")
     ears = library.triangulate_float64(flat, np.array([size], np.uint32)).reshape(-1, 3).astype(np.int64)
-    if not len(ears):  # it crosses itself so that no ear is left
-        return np.stack([np.zeros(size - 2, np.int64), np.arange(1, size - 1), np.arange(2, size)], -1)
+    if len(ears) != size - 2:  # corners on a straight line are left out: neighbours would no longer meet there
+        return _all_ears(flat if _turn(flat, np.arange(size)).sum() > 0 else flat * (1, -1))
     edges = places[ears[:, 1:]] - places[ears[:, :1]]
     facing = np.cross(edges[:, 0], edges[:, 1]).sum(0) @ normal
     return ears if facing >= 0 else ears[:, ::-1]
+
+
+def _all_ears(flat: np.ndarray) -> np.ndarray:
+    """Triangles [size - 2, 3] of one counter-clockwise polygon [size, 2], all corners used."""
+    left, found = list(range(len(flat))), []
+    while len(left) > 3:
+        turn = _turn(flat, np.array(left))
+        best = max(range(len(left)), key=lambda i: (_is_ear(flat, left, i, turn), turn[i]))
+        found.append([left[best - 1], left[best], left[(best + 1) % len(left)]])
+        del left[best]
+    return np.array([*found, left])
+
+
+def _turn(flat: np.ndarray, loop: np.ndarray) -> np.ndarray:
+    """Twice the signed area of the triangle at each corner of a loop."""
+    before, here, after = flat[np.roll(loop, 1)], flat[loop], flat[np.roll(loop, -1)]
+    (ax, ay), (bx, by) = (here - before).T, (after - here).T
+    return ax * by - ay * bx
+
+
+def _is_ear(flat: np.ndarray, left: list[int], i: int, turn: np.ndarray) -> bool:
+    """Whether the triangle at a corner is not turned over and holds no other corner."""
+    if turn[i] < 0:
+        return False
+    triangle = [left[i - 1], left[i], left[(i + 1) % len(left)]]
+    others = flat[[j for j in left if j not in triangle]]
+    corners = flat[triangle]
+    sides = []
+    for k in range(3):
+        (dx, dy), (x, y) = corners[(k + 1) % 3] - corners[k], (others - corners[k]).T
+        sides.append(dx * y - dy * x > 0)
+    return not bool(np.logical_and.reduce(sides).any())

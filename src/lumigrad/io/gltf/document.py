@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lumigrad._optional import installed
 from lumigrad.io._named_files import find, is_lfs_pointer, read_bytes
 from lumigrad.io._problems import Notes, UnreadableError
 from lumigrad.io.gltf.compression import meshopt_view
@@ -81,12 +82,19 @@ class Document:
             packed = next(
                 (e for name, e in entry.get("extensions", {}).items() if name.endswith("_meshopt_compression")), None
             )
-            if packed is None:
+            if packed is None or (not installed("meshoptimizer") and self._has_fallback(entry)):
                 self._views[index] = self._slice(entry, f"bufferViews[{index}]")
             else:
                 source = self._slice(packed, f"bufferViews[{index}]")
                 self._views[index] = memoryview(meshopt_view(packed, bytes(source), f"bufferViews[{index}]"))
         return self._views[index]
+
+    def _has_fallback(self, entry: dict[str, Any]) -> bool:
+        """Whether a compressed view is there uncompressed, too."""
+        buffer = self.entry("buffers", entry.get("buffer"), "a view")
+        return "uri" in buffer and (
+            buffer["uri"].startswith("data:") or find(buffer["uri"], self.path.parent) is not None
+        )
 
     def accessor(self, index: Any, user: str) -> np.ndarray:
         """The array [count, components] of an accessor; normalised integers as float32."""

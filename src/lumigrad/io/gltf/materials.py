@@ -26,6 +26,7 @@ from lumigrad.scene.materials import PBRMaterial
 _WRAP = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 # Where an extension keeps a texture's image, most widely read first.
 _SOURCES = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")
+_METADATA = ("KHR_xmp", "ADOBE_", "EXT_structural")
 _GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
 SUPPORTED = (
     "KHR_materials_unlit", "KHR_materials_emissive_strength", _GLOSSINESS, "KHR_texture_transform", *_SOURCES,
@@ -59,6 +60,7 @@ class Materials:
         self.document = document
         self._made: dict[int, tuple[PBRMaterial, Coordinates]] = {}
         self._images: dict[tuple[int, int], Tensor | None] = {}
+        self._unknown: set[str] = set()
 
     def get(self, index: Any, user: str) -> tuple[PBRMaterial | None, Coordinates]:
         """A material; None where a primitive has none."""
@@ -108,8 +110,9 @@ class Materials:
 
     def _note_unknown(self, extensions: dict[str, Any], where: str) -> None:
         for name in extensions:
-            if name not in SUPPORTED and not name.startswith(("KHR_xmp", "ADOBE_", "EXT_structural")):
-                self.document.notes.add(f"the extension {name} is not supported", where)
+            if name not in SUPPORTED and name not in self._unknown and not name.startswith(_METADATA):
+                self._unknown.add(name)
+                self.document.notes.add(f"the extension {name} is not supported, here and elsewhere", where)
 
     def _coordinates(
         self, entry: dict[str, Any], factors: dict[str, Any], glossy: dict[str, Any] | None

@@ -10,20 +10,27 @@ from lumigrad.io._problems import UnreadableError
 from lumigrad.io.gltf.document import Document
 
 INSTANCING = "EXT_mesh_gpu_instancing"
+_MOST_NODES = 10_000_000
 
 
-def world_matrices(document: Document) -> dict[int, np.ndarray]:
-    """The matrix [4, 4] of every node of the scene, by number, in the order of the file's tree."""
+def world_matrices(document: Document) -> list[tuple[int, np.ndarray]]:
+    """The nodes of the scene by number, each with its matrix [4, 4], in the order of the file's tree.
+
+    A node that several others have as a child, which the format forbids and files have, is there several times.
+    """
     nodes = document.json.get("nodes", [])
-    found: dict[int, np.ndarray] = {}
-    pending = [(root, np.eye(4)) for root in reversed(_roots(document, nodes))]
+    found: list[tuple[int, np.ndarray]] = []
+    pending = [(root, np.eye(4), 1) for root in reversed(_roots(document, nodes))]
     while pending:
-        number, parent = pending.pop()
+        number, parent, depth = pending.pop()
         node = document.entry("nodes", number, "the scene")
-        if number in found:
-            raise UnreadableError(f"nodes[{number}] has more than one parent")
-        found[number] = parent @ local_matrix(node, f"nodes[{number}]")
-        pending += [(child, found[number]) for child in reversed(node.get("children", []))]
+        if depth > len(nodes):
+            raise UnreadableError(f"nodes[{number}] is among its own children")
+        matrix = parent @ local_matrix(node, f"nodes[{number}]")
+        found.append((number, matrix))
+        if len(found) > _MOST_NODES:
+            raise UnreadableError(f"its scene has more than {_MOST_NODES} nodes")
+        pending += [(child, matrix, depth + 1) for child in reversed(node.get("children", []))]
     return found
 
 

@@ -19,14 +19,28 @@ from lumigrad.io.gltf.primitives import DRACO, read_primitive
 from lumigrad.scene.materials import PBRMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 
-_SUPPORTED = {"KHR_mesh_quantization", "KHR_lights_punctual", INSTANCING, DRACO, *MATERIAL_EXTENSIONS}
+_SUPPORTED = {
+    "KHR_mesh_quantization", "KHR_lights_punctual", "KHR_materials_variants", INSTANCING, DRACO, *MATERIAL_EXTENSIONS,
+    "EXT_meshopt_compression", "KHR_meshopt_compression",
+}  # fmt: skip
+_WRONG_KINDS = (AttributeError, TypeError, KeyError, IndexError)
 
 
 def read(path: Path, notes: Notes) -> Mesh | None:
     """The mesh of a file; None where it has no triangles."""
     document = Document(path, notes)
     check_extensions(document)
-    return read_mesh(document)
+    try:
+        mesh = read_mesh(document)
+    except _WRONG_KINDS as error:
+        raise UnreadableError(f"its JSON has a value of another kind than expected ({error})") from error
+    if mesh is None:
+        kinds = {
+            primitive.get("mode", 4) for entry in document.json.get("meshes", []) for primitive in entry["primitives"]
+        }
+        if kinds and max(kinds) < 4:
+            raise UnreadableError("it holds points or lines, and no triangles")
+    return mesh
 
 
 def check_extensions(document: Document) -> None:
@@ -53,9 +67,12 @@ def read_mesh(document: Document) -> Mesh | None:
 
 
 def _parts(document: Document, materials: Materials) -> Any:
-    world = world_matrices(document)
+    placed_nodes = world_matrices(document)
+    world = dict(reversed(placed_nodes))
     nodes = document.json.get("nodes", [])
-    for number, matrix in world.items():
+    if document.json.get("extensions", {}).get("KHR_materials_variants"):
+        document.notes.add("it has variants of its materials (KHR_materials_variants), of which the default is read")
+    for number, matrix in placed_nodes:
         node = nodes[number]
         if "mesh" not in node:
             continue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lumigrad.io._problems import UnreadableError
+from lumigrad.io._problems import Notes, UnreadableError
 from lumigrad.io.obj.text import Lines, line_ends, numbers, word_starts
 
 _SLASH = 47
@@ -28,12 +28,13 @@ class Corners:
     index: list[np.ndarray | None]
 
 
-def read_faces(lines: Lines, defined: list[np.ndarray]) -> Corners:
+def read_faces(lines: Lines, defined: list[np.ndarray], notes: Notes) -> Corners:
     """The corners of the file's faces.
 
     Args:
         lines: of the file.
         defined: numbers of the lines that define positions, texture coordinates and normals.
+        notes: where to say which texture coordinates and normals are not there.
     """
     rows = lines.beginning(b"f")
     text = lines.joined(rows, 1)
@@ -51,7 +52,7 @@ def read_faces(lines: Lines, defined: list[np.ndarray]) -> Corners:
         per_line = np.diff(np.searchsorted(starts[heads], ends), prepend=0)
         said = _by_slot(values, slots)
     index = [
-        None if one is None else _from_zero(one, where, rows, per_line, ["v", "vt", "vn"][slot])
+        None if one is None else _from_zero(one, where, rows, per_line, ("v", "vt", "vn")[slot], notes)
         for slot, (one, where) in enumerate(zip(said, defined))
     ]
     return Corners(rows, per_line, index)
@@ -86,7 +87,9 @@ def _by_slot(values: np.ndarray, slots: np.ndarray) -> list[np.ndarray | None]:
     return result
 
 
-def _from_zero(said: np.ndarray, defined: np.ndarray, rows: np.ndarray, per_line: np.ndarray, kind: str) -> np.ndarray:
+def _from_zero(
+    said: np.ndarray, defined: np.ndarray, rows: np.ndarray, per_line: np.ndarray, kind: str, notes: Notes
+) -> np.ndarray:
     """Indices counted from 0; negative ones count back from the last definition above the face."""
     negative = said < 0
     result = said - 1
@@ -101,5 +104,9 @@ def _from_zero(said: np.ndarray, defined: np.ndarray, rows: np.ndarray, per_line
     if wrong.any():
         corner = int(wrong.argmax())
         line = int(rows[np.searchsorted(np.cumsum(per_line), corner, side="right")]) + 1
-        raise UnreadableError(f"line {line}: a face refers to {kind} {int(said[corner])}; there are {len(defined)}")
+        what = f"a face refers to {kind} {int(said[corner])}; there are {len(defined)}"
+        if kind == "v":
+            raise UnreadableError(f"line {line}: {what}")
+        notes.add(f"{what}: such corners have none", f"line {line}")
+        result = np.where(wrong, -1, result)
     return result

@@ -33,10 +33,11 @@ def read(path: Path, notes: Notes) -> Mesh | None:
         rows = lines.beginning(word)
         if len(rows):
             notes.add(f"its {kind} ({word.decode()}) are left out", f"line {int(rows[0]) + 1}")
-    corners = read_faces(lines, defined)
+    corners = read_faces(lines, defined, notes)
     positions, colors = _positions(lines, defined[0])
-    assert corners.index[0] is not None or not len(corners.lines)
-    if corners.index[0] is None:
+    if corners.index[0] is None or not len(corners.index[0]):
+        if len(positions):
+            raise UnreadableError(f"it holds {len(positions)} vertices and no faces")
         return None
     if int(corners.counts.min(initial=3)) < 3:
         row = int(corners.lines[(corners.counts < 3).argmax()])
@@ -147,7 +148,7 @@ def _materials(
     for name, row in zip(names, statements.tolist()):
         if name not in made:
             entry = _entry(name, entries)
-            if entry is None and libraries and name.lower() not in ("", "none", "(null)"):
+            if entry is None and entries and name.lower() not in ("", "none", "(null)"):
                 notes.add(f"usemtl {name}: no material library has it", f"line {row + 1}")
             made[name] = len(placed) if entry is not None else 0
             if entry is not None:

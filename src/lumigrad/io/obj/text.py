@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from lumigrad.io._problems import UnreadableError
 
+_NOT_FINITE = re.compile(rb"\d\.#(\w+)")
 _SPACE, _TAB, _NEWLINE = 32, 9, 10
 
 
@@ -63,6 +65,8 @@ class Lines:
         inside[self.starts[lines] + skip] = 1
         inside[self.ends[lines] + 1] = -1
         text = self.array[np.cumsum(inside[:-1], dtype=np.int8).view(bool)].tobytes()
+        if b".#" in text:  # how old Microsoft libraries write what is no number, or infinite
+            text = _NOT_FINITE.sub(lambda found: b"nan" if found[1] != b"INF" else b"inf", text)
         if b"#" in text:
             text = b"\n".join(line.partition(b"#")[0] for line in text.split(b"\n"))
         return text

@@ -13,7 +13,7 @@ import numpy as np
 
 from lumigrad.io._named_files import decoded, read_bytes
 from lumigrad.io._problems import UnreadableError
-from lumigrad.io.obj.text import numbers, word_starts
+from lumigrad.io.obj.text import line_ends, numbers, word_starts
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -111,8 +111,6 @@ def _header(data: bytes) -> tuple[str, list[Element], list[str], int]:
             elements.append(Element(words[1], int(words[2])))
         elif words[0] == "property" and elements:
             elements[-1].properties.append(_property(words, line))
-        elif words[0] != "ply":
-            raise UnreadableError(f"its header has the line '{line.strip()[:60]}', which is not understood")
     if order is None:
         raise UnreadableError("its header names no format: expected ascii, binary_little_endian or binary_big_endian")
     return order, elements, comments, begin
@@ -217,63 +215,88 @@ def _rows_of_any_size(data: bytes, position: int, order: str, element: Element) 
 
 
 def _read_text(text: bytes, elements: list[Element]) -> None:
-    starts = word_starts(np.frombuffer(text, np.uint8))
-    values = numbers(text, starts, np.float64)
+    array = np.frombuffer(text, np.uint8)
+    words = word_starts(array)
+    values = numbers(text, words, np.float64)
+    ends = np.searchsorted(words, np.r_[line_ends(array), len(array)])
+    ends = ends[np.diff(ends, prepend=0) > 0]
+    elements = [element for element in elements if element.count and element.properties]
+    for element in elements:
+        least = element.count * len(element.properties)
+        if least > len(values):
+            raise _cut_short(element, least, len(values), "numbers")
+    # Rows are lines in nearly all files, and some lines have more numbers than the header says.
+    if sum(element.count for element in elements) <= len(ends) and _by_lines(values, np.r_[0, ends], elements):
+        return
     position = 0
     for element in elements:
-        if not element.count or not element.properties:
+        position = _row_by_row(values, element, None, position)
+
+
+def _by_lines(values: np.ndarray, bounds: np.ndarray, elements: list[Element]) -> bool:
+    """Read each row from a line of its own, between two `bounds`; False where lines are too short for it."""
+    row = 0
+    for element in elements:
+        begin, end = bounds[row : row + element.count], bounds[row + 1 : row + 1 + element.count]
+        row += element.count
+        if _rows_alike(values, element, begin, end):
             continue
-        least = element.count * len(element.properties)
-        if least > len(values) - position:
-            raise _cut_short(element, least, len(values) - position, "numbers")
-        end = _text_of_one_size(values, position, element)
-        position = _text_of_any_size(values, position, element) if end is None else end
+        try:
+            _row_by_row(values, element, (begin, end), 0)
+        except UnreadableError:
+            return False
+    return True
 
 
-def _text_of_one_size(values: np.ndarray, position: int, element: Element) -> int | None:
+def _rows_alike(values: np.ndarray, element: Element, begin: np.ndarray, end: np.ndarray) -> bool:
+    """Read rows whose lists are as long as those of the first row; False where they are not."""
     offset, columns = 0, []
     for _, count, _ in element.properties:
         length = 1
         if count is not None:
-            if position + offset >= len(values):
-                return None
-            length = int(values[position + offset])
+            if begin[0] + offset >= end[0]:
+                return False
+            length = int(values[begin[0] + offset])
+            if length < 0 or bool((begin + offset >= end).any()):
+                return False
+            if bool((values[begin + offset] != length).any()):
+                return False
             offset += 1
-        if length < 0:
-            return None
         columns.append((offset, length))
         offset += length
-    if position + offset * element.count > len(values):
-        return None
-    rows = values[position : position + offset * element.count].reshape(element.count, offset)
-    for (_, count, _), (first, length) in zip(element.properties, columns):
-        if count is not None and not bool((rows[:, first - 1] == length).all()):
-            return None
+    if bool((begin + offset > end).any()):
+        return False
     for (name, count, kind), (first, length) in zip(element.properties, columns):
-        part = rows[:, first : first + length].astype(kind)
+        part = values[(begin + first)[:, None] + np.arange(length)].astype(kind)
         counts = np.full(element.count, length)
         element.columns[name] = part[:, 0] if count is None else Lists(counts, part.reshape(-1))
-    return position + offset * element.count
+    return True
 
 
-def _text_of_any_size(values: np.ndarray, position: int, element: Element) -> int:
+def _row_by_row(
+    values: np.ndarray, element: Element, lines: tuple[np.ndarray, np.ndarray] | None, position: int
+) -> int:
+    """Read rows one after the other: from their lines, or as they follow each other from a position on."""
     places: list[list[int]] = [[] for _ in element.properties]
     lengths: list[list[int]] = [[] for _ in element.properties]
     listed = [count is not None for _, count, _ in element.properties]
     whole = values.tolist()
+    begins: list[int] = [] if lines is None else lines[0].tolist()
+    ends: list[int] = [] if lines is None else lines[1].tolist()
+    end = len(whole)
     for row in range(element.count):
+        if lines is not None:
+            position, end = begins[row], ends[row]
         for i, has_length in enumerate(listed):
             length = 1
-            if has_length and position < len(whole):
+            if has_length and position < end:
                 length = int(whole[position])
                 position += 1
             places[i].append(position)
             lengths[i].append(length)
             position += length
-            if length < 0 or position > len(whole):
-                raise UnreadableError(
-                    f"the file is cut short or damaged: row {row} of '{element.name}' has a list of {length} values"
-                )
+            if length < 0 or position > end:
+                raise UnreadableError(f"the file is cut short or damaged: it ends within row {row} of '{element.name}'")
     for i, (name, count, kind) in enumerate(element.properties):
         counts = np.array(lengths[i], np.int64)
         firsts = np.repeat(np.array(places[i], np.int64) - (np.cumsum(counts) - counts), counts)
