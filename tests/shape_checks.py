@@ -15,7 +15,7 @@ import importlib.abc
 import importlib.machinery
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any
@@ -42,6 +42,7 @@ class ShapeError(AssertionError):
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, its calls held to its annotations."""
     signature = inspect.signature(function)
+    passed: set[Any] = set()  # calls with the same shapes and types are checked once
 
     @functools.lru_cache(maxsize=1)
     def hints() -> dict[str, Any]:
@@ -51,8 +52,11 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
-            values = {**signature.bind(*args, **kwargs).arguments, "return": result}
-            _check(f"{function.__module__}.{function.__qualname__}", values, hints())
+            call = _shapes_of((args, *kwargs.values(), result)), *kwargs
+            if call not in passed:
+                values = {**signature.bind(*args, **kwargs).arguments, "return": result}
+                _check(f"{function.__module__}.{function.__qualname__}", values, hints())
+                passed.add(call)
         return result
 
     return wrapper
@@ -74,6 +78,7 @@ def checked_class(fields: Mapping[str, str]) -> Callable[[type], type]:
 def _checked_fields(cls: type) -> Callable[..., None]:
     """How a dataclass is made, its fields held to their annotations once they have been converted."""
     make = cls.__init__
+    passed: set[Any] = set()
 
     @functools.lru_cache(maxsize=1)
     def hints() -> dict[str, Any]:
@@ -83,7 +88,10 @@ def _checked_fields(cls: type) -> Callable[..., None]:
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
         if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
-            _check(f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in hints()}, hints())
+            values = {name: getattr(self, name) for name in hints()}
+            if (made := _shapes_of(values.values())) not in passed:
+                _check(f"{cls.__module__}.{cls.__qualname__}", values, hints())
+                passed.add(made)
 
     return wrapper
 
@@ -111,6 +119,18 @@ def _check(function: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -
         for name, value, hint in _parts(values, hints):
             if not is_bearable(value, hint, conf=INTEGERS_ARE_FLOATS):
                 raise ShapeError(f"{function}: {name}: expected {_in_words(hint)}, got {_in_words(value)}")
+
+
+def _shapes_of(values: Iterable[Any]) -> tuple[Any, ...]:
+    """All that a check depends on."""
+    return tuple(
+        (value.dtype, value.shape)
+        if isinstance(value, torch.Tensor)
+        else (type(value), *_shapes_of(value))
+        if isinstance(value, (tuple, list))
+        else type(value)
+        for value in values
+    )
 
 
 def _parts(values: Mapping[str, Any], hints: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

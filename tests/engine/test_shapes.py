@@ -103,6 +103,9 @@ def thirds(image: Float[Tensor, "height width channels"]) -> Float[Tensor, "heig
 def count(image: Float[Tensor, "height width"]) -> Int[Tensor, ""]:
     return image.sum()
 
+def total(images: Sequence[Float[Tensor, " size"]], weight: Float[Tensor, " size"] | float = 1) -> Float[Tensor, ""]:
+    return torch.stack(images).sum()
+
 def rows(a: Float[Tensor, "rows 2"] | Float[Tensor, " rows"] | float, b: Float[Tensor, " #rows"]) -> Tensor:
     return b
 
@@ -134,6 +137,17 @@ def test_a_wrong_result_is_found(wrong: ModuleType) -> None:
     assert wrong.thirds(torch.zeros(2, 4, 3)).shape == (2, 4, 3)
     with pytest.raises(ShapeError, match=r"thirds: return: expected .*height width 3.*, got float32 \[2, 4, 5\]"):
         wrong.thirds(torch.zeros(2, 4, 5))
+
+
+def test_what_passed_once_does_not_hide_another_call(wrong: ModuleType) -> None:
+    """Calls are told apart by shapes and types, in named tuples and sequences too."""
+    wrong.total([torch.zeros(2), torch.zeros(2)])
+    with pytest.raises(ShapeError, match="total: images"):
+        wrong.total([torch.zeros(2, 2), torch.zeros(2, 2)])
+    with pytest.raises(ShapeError, match="total: images"):
+        wrong.total([torch.zeros(2, dtype=torch.int32), torch.zeros(2, dtype=torch.int32)])
+    with pytest.raises(ShapeError, match="total: weight"):
+        wrong.total([torch.zeros(2)], weight=torch.zeros(3))
 
 
 def test_a_wrong_type_is_found(wrong: ModuleType) -> None:

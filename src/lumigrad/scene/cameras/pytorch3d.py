@@ -106,7 +106,7 @@ def from_pytorch3d_fov_orthographic(
     min_y: Scalar = -1.0,
     max_x: Scalar = 1.0,
     min_x: Scalar = -1.0,
-    scale_xyz: Float[Tensor, "... 3"] | Sequence[float] = (1.0, 1.0, 1.0),
+    scale_xyz: Float[Tensor, "... 3"] | Sequence[float] | Sequence[Sequence[float]] = (1.0, 1.0, 1.0),
 ) -> OrthographicCamera:
     """Camera of `FoVOrthographicCameras`; its scale of z moves no pixel and is left out.
 
