@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import lumigrad
+import lumigrad.scene
 
 # `compat` has the functions of other libraries, whose documentation has the examples; `cli` has commands.
 LEFT_OUT = ("lumigrad.compat", "lumigrad.cli", "lumigrad.__main__")
@@ -88,8 +89,19 @@ def public_functions(module: ModuleType) -> Iterator[tuple[str, Any]]:
             yield from public_functions(value)
 
 
+def test_what_scenes_are_made_of_has_examples() -> None:
+    """The classes of `lumigrad.scene`, but for those that only are bases of others."""
+    classes = [value for value in map(lumigrad.scene.__dict__.get, lumigrad.scene.__all__) if inspect.isclass(value)]
+    made = {value for value in classes if not any(value in other.__mro__[1:] for other in classes)}
+    made.add(lumigrad.scene.PointLight)
+    assert len(made) > 15
+    assert not sorted(value.__name__ for value in made if ">>> " not in (vars(value)["__doc__"] or ""))
+
+
 def test_public_functions_have_examples() -> None:
     functions = {name: f for module in PUBLIC for name, f in public_functions(importlib.import_module(module))}
     assert len(functions) > 90
     lacking = sorted(name for name, function in functions.items() if ">>> " not in (function.__doc__ or ""))
     assert not lacking
+    run = {test.name for name in MODULES for test in examples(importlib.import_module(name))}
+    assert {f"{function.__module__}.{function.__name__}" for function in functions.values()} <= run

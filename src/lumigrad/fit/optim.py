@@ -19,6 +19,15 @@ class AdamUniform(torch.optim.Optimizer):
         params: as for every torch optimiser.
         lr: largest step of any element, roughly.
         betas: decay of the first and second moment.
+
+    >>> import torch
+    >>> from lumigrad.fit import AdamUniform
+    >>> values = torch.tensor([1.0, 0.1], requires_grad=True)
+    >>> optimizer = AdamUniform([values], lr=0.1)
+    >>> values.square().sum().backward()
+    >>> optimizer.step()
+    >>> [round(value, 4) for value in values.tolist()]  # a tenth of the gradient makes a tenth of the step
+    [0.9, 0.09]
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float = 0.1, betas: tuple[float, float] = (0.9, 0.999)) -> None:

@@ -42,6 +42,19 @@ class Rendering:
     they are neither antialiased nor averaged over samples. Those of points, spheres, Gaussians and surfels are means of
     what contributes to the pixel, weighted like its colour; of ids each renderer says which. Depth, normals, uv and
     motion carry gradients.
+
+    >>> from lumigrad.render import render
+    >>> from lumigrad.scene import PerspectiveCamera, icosphere
+    >>> camera = PerspectiveCamera.orbit(azimuth=30.0, elevation=20.0, distance=3.0, fov_y=45.0, size=(24, 32))
+    >>> shot = render(icosphere(2), camera, shading="unlit")
+    >>> round(shot.mask[0, 12, 16, 0].item(), 2), round(shot.depth[0, 12, 16, 0].item(), 1)
+    (1.0, 2.0)
+    >>> shot.shape_ids[0, 12, 16].item(), shot.shape_ids[0, 0, 0].item()  # the only shape; nothing
+    (0, -1)
+    >>> shot.over((0.0, 0.0, 1.0))[0, 0, 0].tolist()  # the background
+    [0.0, 0.0, 1.0]
+    >>> shot.straight().shape  # with alpha, for a PNG file
+    torch.Size([1, 24, 32, 4])
     """
 
     color: Float[Tensor, "views height width channels"]

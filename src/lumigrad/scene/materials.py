@@ -104,6 +104,12 @@ class PhongMaterial(Material):
         normal_scale: multiplies x and y of those normals.
         emissive: colour [3] that is added.
         alpha: how opaque, multiplied with the texture's.
+
+    >>> import torch
+    >>> from lumigrad.scene import PhongMaterial
+    >>> matt = PhongMaterial(diffuse=torch.tensor([0.2, 0.4, 0.8]), specular=torch.zeros(3))
+    >>> matt.shininess, matt.diffuse_texture
+    (64.0, None)
     """
 
     ambient: Float[Tensor, " 3"] = field(default_factory=_ones)
@@ -147,6 +153,12 @@ class PBRMaterial(Material):
         emissive_texture: [H, W, 3], display-encoded, or None.
 
     Source: Khronos, glTF 2.0 specification, section 3.9 and appendix B.
+
+    >>> import torch
+    >>> from lumigrad.scene import PBRMaterial
+    >>> gold = PBRMaterial(base_color=torch.tensor([1.0, 0.8, 0.3]), metallic=1.0, roughness=0.3)
+    >>> gold.roughness, gold.alpha_mode, gold.base_color_texture
+    (0.3, 'opaque', None)
     """
 
     base_color: Float[Tensor, " 3"] | Float[Tensor, " 4"] = field(default_factory=_ones)

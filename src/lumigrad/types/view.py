@@ -22,6 +22,16 @@ class View(NamedTuple):
             length times the angle from the axis.
         near, far: the clip planes, as distances along the viewing direction. A primitive whose centre does not lie
             between them is not drawn.
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> view = PerspectiveCamera.orbit(torch.tensor([0.0, 90.0]), 0.0, 3.0, fov_y=90.0, size=(64, 64)).view()
+    >>> view.matrix.shape, [round(focal, 3) for focal in view.fx.tolist()], view.size
+    (torch.Size([2, 4, 4]), [32.0, 32.0], (64, 64))
+    >>> by_hand = lg.View(torch.eye(4), fx=32.0, fy=32.0, cx=32.0, cy=32.0, size=(64, 64))
+    >>> by_hand.projection, by_hand.near
+    ('perspective', 0.01)
     """
 
     matrix: Float[Tensor, "views 4 4"] | Float[Tensor, "4 4"]

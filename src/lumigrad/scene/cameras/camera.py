@@ -272,6 +272,18 @@ class PerspectiveCamera(Camera):
     `project` distorts vertices, on the normalised image plane: the edges between them stay straight in the image,
     so that meshes need to be fine compared with the bending of the lens. Beyond the radius where the distorted
     radius stops growing, `project` goes on linearly instead of folding back; `pixels` is the plain formula.
+
+    >>> import torch
+    >>> from lumigrad.scene import PerspectiveCamera, look_at
+    >>> camera = PerspectiveCamera.from_fov(90.0, size=(100, 200), world_to_camera=look_at(eye=(0.0, 0.0, 2.0)))
+    >>> camera.pixels(torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 0.0]]))  # y up in the world, rows down in the image
+    tensor([[100.,  50.],
+            [125.,  25.]])
+    >>> camera.depth(torch.zeros(1, 3)).item()
+    2.0
+    >>> around = PerspectiveCamera.orbit(torch.linspace(0.0, 270.0, 4), 20.0, 3.0, fov_y=45.0, size=(64, 64))
+    >>> around.shape, around.project(torch.zeros(5, 3)).shape
+    (torch.Size([4]), torch.Size([4, 5, 4]))
     """
 
     distortion: Distortion | None = None

@@ -125,6 +125,13 @@ class RadialTangentialDistortion(Distortion):
         y' = y g + p1 (r^2 + 2 y^2) + 2 p2 x y
 
     The fields are in OpenCV's order.
+
+    >>> import torch
+    >>> from lumigrad.scene import RadialTangentialDistortion
+    >>> lens = RadialTangentialDistortion(k1=-0.25)  # a barrel
+    >>> bent = lens.distort(torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    >>> bent.tolist(), lens.undistort(bent).round(decimals=6).tolist()
+    ([[0.75, 0.0]], [[1.0, 0.0]])
     """
 
     k1: Scalar = 0.0
@@ -192,6 +199,12 @@ class FisheyeDistortion(Distortion):
     A direction at the angle theta is imaged at the radius
     theta_d = theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8). `image` and `directions` work for
     all angles, `distort` and `undistort` (on the ideal image plane) for those below 90 degrees.
+
+    >>> import torch
+    >>> from lumigrad.scene import FisheyeDistortion
+    >>> lens = FisheyeDistortion()  # equidistant
+    >>> round(lens.image(torch.tensor([[1.0, 0.0, 1.0]]))[0, 0].item(), 4)  # the angle of 45 degrees
+    0.7854
     """
 
     k1: Scalar = 0.0

@@ -18,6 +18,14 @@ class OrthographicCamera(Camera):
 
     A camera-space point (X, Y, Z) lies at the pixel (cx + fx X, cy - fy Y): `fx, fy` are pixels per world unit. The
     clip planes may lie behind the camera's position (near < 0).
+
+    >>> import torch
+    >>> from lumigrad.scene import OrthographicCamera
+    >>> camera = OrthographicCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, height=4.0, size=(100, 200))
+    >>> camera.pixels(torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, -9.0]]))
+    tensor([[100.,  50.],
+            [125.,  25.],
+            [125.,  25.]])
     """
 
     @classmethod

@@ -41,6 +41,15 @@ class EnvironmentLight(SurroundingLight):
         rotation: [3, 3], turns environment directions into world directions; None leaves them as they are.
         irradiance: over pi, [6, 16, 16, 3]; computed where it is not given.
         levels: prefiltered maps of sizes S / 2, S / 4, ..., for roughness k / len(levels); computed where not given.
+
+    >>> import torch
+    >>> from lumigrad.scene import EnvironmentLight
+    >>> cube = torch.zeros(6, 8, 8, 3)
+    >>> cube[2] = 1.0  # light from above
+    >>> sky = EnvironmentLight(cube)
+    >>> up, down = torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([[0.0, -1.0, 0.0]])
+    >>> sky.sample(up)[0, 0].item(), sky.diffuse(up)[0, 0].item() > 0.3, sky.diffuse(down)[0, 0].item()
+    (1.0, True, 0.0)
     """
 
     cube: Any

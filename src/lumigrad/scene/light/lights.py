@@ -113,6 +113,13 @@ class DirectionalLight(PunctualLight):
         color: [3] or [N, 3].
         intensity: irradiance of a surface that faces the light, [] or [N].
         specular: colour of Phong highlights; `color` where it is None.
+
+    >>> import torch
+    >>> from lumigrad.scene import DirectionalLight
+    >>> sun = DirectionalLight(direction=(0.0, 2.0, 0.0), intensity=3.0)  # from above
+    >>> towards, radiance = sun.radiance(torch.zeros(1, 3))
+    >>> towards.tolist(), radiance.tolist()
+    ([[0.0, 1.0, 0.0]], [[3.0, 3.0, 3.0]])
     """
 
     direction: Any = (0.0, 1.0, 0.0)
@@ -142,6 +149,13 @@ class PointLight(PunctualLight):
         specular: colour of Phong highlights; `color` where it is None.
 
     Source: the fade is that of Khronos' glTF extension KHR_lights_punctual.
+
+    >>> import torch
+    >>> from lumigrad.scene import PointLight
+    >>> lamp = PointLight(position=(0.0, 2.0, 0.0), intensity=8.0)
+    >>> towards, radiance = lamp.radiance(torch.zeros(1, 3))
+    >>> towards.tolist(), radiance.tolist()  # falls with the square of the distance
+    ([[0.0, 1.0, 0.0]], [[2.0, 2.0, 2.0]])
     """
 
     position: Any = (0.0, 0.0, 0.0)
@@ -182,6 +196,13 @@ class SpotLight(PointLight):
         The others are those of `PointLight`.
 
     Source: Khronos' glTF extension KHR_lights_punctual.
+
+    >>> import torch
+    >>> from lumigrad.scene import SpotLight
+    >>> lamp = SpotLight(position=(0.0, 2.0, 0.0), direction=(0.0, -1.0, 0.0), inner=10.0, outer=30.0, intensity=4.0)
+    >>> _, radiance = lamp.radiance(torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0]]))  # in the cone, and out of it
+    >>> radiance[:, 0].tolist()
+    [1.0, 0.0]
     """
 
     direction: Any = (0.0, 0.0, -1.0)
@@ -226,6 +247,12 @@ class AmbientLight(SurroundingLight):
     Attributes:
         color: [3] or [N, 3].
         intensity: [] or [N].
+
+    >>> import torch
+    >>> from lumigrad.scene import AmbientLight
+    >>> light = AmbientLight(color=(1.0, 0.5, 0.25), intensity=0.5)
+    >>> light.diffuse(torch.tensor([[0.0, 0.0, 1.0]])).tolist()  # the same for all normals
+    [[0.5, 0.25, 0.125]]
     """
 
     color: Any = (1.0, 1.0, 1.0)
@@ -256,6 +283,13 @@ class Lighting:
         headlight: strength of a light at the camera.
         directions: world directions towards distant lights, each (x, y, z), not necessarily of unit length.
         intensities: one strength per direction.
+
+    >>> import torch
+    >>> from lumigrad.scene import Lighting
+    >>> ahead = torch.tensor([[0.0, 0.0, 1.0]])
+    >>> lighting = Lighting(ambient=0.5, headlight=0.5, directions=(), intensities=())
+    >>> lighting.shade(positions=0 * ahead, normals=ahead, eyes=3 * ahead).tolist()
+    [[[1.0]]]
     """
 
     ambient: float = 0.45

@@ -21,6 +21,20 @@ class GaussianCloud(SplatCloud):
         opacities: in [0, 1], [V].
         harmonics: coefficients of colour, [V, K, 3], K = 1, 4, 9, 16 or 25; see `lumigrad.spherical_harmonics` and
             `constant_harmonics`. Their sum plus 0.5, not below 0, is the display-encoded colour.
+
+    >>> import torch
+    >>> from lumigrad.scene import GaussianCloud, constant_harmonics
+    >>> cloud = GaussianCloud(
+    ...     means=torch.zeros(2, 3),
+    ...     quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]]).expand(2, 4),
+    ...     scales=torch.full((2, 3), 0.1),
+    ...     opacities=torch.ones(2),
+    ...     harmonics=constant_harmonics(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])),
+    ... )
+    >>> len(cloud), cloud.harmonics.shape
+    (2, torch.Size([2, 1, 3]))
+    >>> len(GaussianCloud.join([cloud, cloud]))
+    4
     """
 
     means: Float[Tensor, "primitives 3"]

@@ -44,6 +44,17 @@ class Mesh:
         normal_faces: [F, 3] integers into normals; `faces` when only normals are given.
         materials: what its faces are made of.
         face_materials: [F] integers into materials, or None where all faces have the first.
+
+    >>> import torch
+    >>> from lumigrad.scene import Mesh
+    >>> square = Mesh(
+    ...     positions=torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]),
+    ...     faces=torch.tensor([[0, 1, 2], [0, 2, 3]]),
+    ... )
+    >>> square.vertex_normals()[0].tolist(), [corner.tolist() for corner in square.bounds()]
+    ([0.0, 0.0, 1.0], [[0.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
+    >>> len(square.submesh(torch.tensor([True, False])).positions)
+    3
     """
 
     positions: Float[Tensor, "vertices 3"]

@@ -37,6 +37,13 @@ class Meshes:
         textures: texture of each mesh, or None.
         materials: materials of each mesh.
         face_materials: [faces] integers into its own mesh's materials.
+
+    >>> from lumigrad.scene import Meshes, icosphere
+    >>> batch = Meshes.join([icosphere(0), icosphere(1)])
+    >>> len(batch), batch.positions_packed.shape, batch.ranges.tolist()
+    (2, torch.Size([54, 3]), [[0, 20], [20, 80]])
+    >>> batch.positions_padded().shape, batch[1].faces.shape
+    (torch.Size([2, 42, 3]), torch.Size([80, 3]))
     """
 
     packed: Mesh

@@ -25,6 +25,15 @@ class PointCloud(Cloud):
         normals: unit, outwards, [P, 3].
         radii: world units, [P].
         opacities: in [0, 1], [P]; 1 where None.
+
+    >>> import torch
+    >>> from lumigrad.scene import PointCloud
+    >>> cloud = PointCloud(torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]), colors=torch.ones(2, 3))
+    >>> len(cloud), len(cloud[:1]), cloud.radii
+    (2, 1, None)
+    >>> moved = cloud.transformed(2 * torch.eye(4))  # twice as large
+    >>> moved.positions[1].tolist()
+    [2.0, 4.0, 6.0]
     """
 
     positions: Float[Tensor, "points 3"]
@@ -65,6 +74,12 @@ class PointClouds:
     Attributes:
         packed: all points.
         points: how many of them each cloud has.
+
+    >>> import torch
+    >>> from lumigrad.scene import PointCloud, PointClouds
+    >>> batch = PointClouds.join([PointCloud(torch.zeros(2, 3)), PointCloud(torch.zeros(5, 3))])
+    >>> len(batch), batch.cloud_of_point.tolist(), batch.padded().shape
+    (2, [0, 0, 1, 1, 1, 1, 1], torch.Size([2, 5, 3]))
     """
 
     packed: PointCloud
