@@ -35,7 +35,7 @@ def load_points(path: str | Path) -> PointCloud:
     >>> save_points(PointCloud(torch.rand(5, 3), colors=torch.ones(5, 3)), "points.ply")
     >>> cloud = load_points("points.ply")
     >>> len(cloud), cloud.colors[0].tolist(), cloud.normals
-    (5, [1.0, 1.0, 1.0, 1.0], None)
+    (5, [1.0, 1.0, 1.0], None)
     """
     columns = read_columns(Path(path), "a point cloud", "lumigrad.io.load_points")
     positions = _stack(columns, ("x", "y", "z"))
