@@ -12,7 +12,8 @@ from lumigrad's primitives:
 * `DepthPeeler` loses surfaces that coincide with the layer before.
 * `antialias` knows only the edges of the triangle that a pixel sees, and its result may leave the range of
   the colours it blends.
-* Mip levels exist for sides that can be halved only.
+* Mip levels exist for sides that can be halved only. Their gradients go to the texture that `texture` is given.
+* Triangles with an index that is no vertex's are not drawn; lumigrad's own ops raise an error.
 
 Beyond the original: float64 and int64 indices are accepted everywhere, triangles across the near plane are
 antialiased correctly, and there are no limits on resolution short of 32768 pixels a side. The original damps
@@ -50,3 +51,5 @@ __all__ = [
     "texture",
     "texture_construct_mip",
 ]
+
+from lumigrad.compat.nvdiffrast import ops as ops

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lumigrad.compat.nvdiffrast._packing import flip, unpack
+from lumigrad.compat.nvdiffrast._packing import flip, unpack, without_bad_rows
 from lumigrad.ops import surface
 from lumigrad.ops.surface._antialias import antialias_with
 from lumigrad.types import validation as check
@@ -65,6 +65,7 @@ def antialias(
     tri = check.triangles(tri, rast.device)
     if pos.dim() not in (2, 3) or pos.shape[-1] != 4:
         raise ValueError(f"pos: expected shape [N, V, 4] or [V, 4], got {tuple(pos.shape)}")
+    tri = without_bad_rows(tri, pos.shape[-2])
     if topology_hash is not None and not isinstance(topology_hash, _Topology):
         raise TypeError(
             "topology_hash: expected the result of antialias_construct_topology_hash, got "
@@ -86,6 +87,7 @@ def antialias_construct_topology_hash(tri: Tensor) -> Any:
         An opaque object for the argument `topology_hash`.
 
     Raises:
-        TypeError, ValueError: for a wrong type or shape, or a negative index.
+        TypeError, ValueError: for a wrong type or shape.
     """
-    return _Topology(surface.edge_topology(tri))
+    tri = check.triangles(tri, tri.device)
+    return _Topology(surface.edge_topology(without_bad_rows(tri, 2**31 - 1)))

@@ -26,7 +26,7 @@ def interpolate(
         rast: first output of `rasterize`.
         tri: vertex indices [T, 3] into `attr`; a negative one stands for zeros.
         rast_db: second output of `rasterize`, needed for `diff_attrs`.
-        diff_attrs: which attributes to differentiate: "all", a list of channels, or None.
+        diff_attrs: which attributes to differentiate: "all", a list of channels (-1 is the last one), or None.
 
     Returns:
         The attributes [N, H, W, A], zero on the background, and their derivatives [N, H, W, 2 K] for K
@@ -38,12 +38,13 @@ def interpolate(
     tri = check.triangles(tri, check.floating("rast", rast).device)
     frags = unpack(rast, tri.shape[0], rast_db)
     attr = check.floating("attr", attr, frags.bary, "rast")
-    if diff_attrs is None:
+    channels = [] if diff_attrs is None else _channels(diff_attrs, attr.shape[-1])
+    if not channels:
         out = surface.interpolate(attr, frags, tri)
         return out, out.new_empty((*out.shape[:-1], 0))
     if rast_db is None:
         raise ValueError("rast_db: expected the second output of rasterize, needed by diff_attrs; got None")
-    out, out_d = surface.interpolate(attr, frags, tri, _channels(diff_attrs, attr.shape[-1]))
+    out, out_d = surface.interpolate(attr, frags, tri, channels)
     return out, out_d.flatten(-2)
 
 
@@ -55,6 +56,6 @@ def _channels(diff_attrs: Any, count: int) -> list[int]:
     except (TypeError, AttributeError):
         expected = "'all', a list of channels, or None"
         raise TypeError(f"diff_attrs: expected {expected}, got {diff_attrs!r}") from None
-    if not all(0 <= channel < count for channel in channels):
-        raise ValueError(f"diff_attrs: expected channels from 0 to {count - 1}, got {channels}")
-    return channels
+    if not all(-count <= channel < count for channel in channels):
+        raise ValueError(f"diff_attrs: expected channels from {-count} to {count - 1}, got {channels}")
+    return [channel % count for channel in channels]

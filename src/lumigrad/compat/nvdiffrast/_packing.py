@@ -23,12 +23,33 @@ def flip(pos: Tensor) -> Tensor:
     return torch.stack((x, -y, z, w), -1)
 
 
+def without_bad_rows(tri: Tensor, vertices: int) -> Tensor:
+    """Triangles with an index that is no vertex's replaced by one without an area, which nothing draws."""
+    bad = ((tri < 0) | (tri >= vertices)).any(1, keepdim=True)
+    # On a device, asking whether there are any would wait for it.
+    return tri if tri.device.type == "cpu" and not bad.any() else torch.where(bad, 0, tri)
+
+
+class _WithoutGradient(torch.autograd.Function):
+    """Identity, whose gradient is zero."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return torch.zeros_like(grad)
+
+
 def pack(frags: Fragments, triangles: int, grad_db: bool) -> tuple[Tensor, Tensor]:
     ids = ids_to_floats(frags.tri + 1, triangles, frags.bary.dtype)
     rast = torch.cat((frags.bary, frags.depth.detach()[..., None], ids[..., None]), -1)
     assert frags.bary_d is not None
     rast_db = frags.bary_d.flatten(-2)
-    return rast, rast_db if grad_db else rast_db.detach()
+    if grad_db:
+        return rast, rast_db
+    return rast, _WithoutGradient.apply(rast_db)  # type: ignore[no-untyped-call]
 
 
 def unpack(rast: Any, triangles: int, rast_db: Any = None) -> Fragments:

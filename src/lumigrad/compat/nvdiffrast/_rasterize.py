@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lumigrad.compat.nvdiffrast._contexts import RasterizeCudaContext
-from lumigrad.compat.nvdiffrast._packing import MAX_IDS, flip, pack
+from lumigrad.compat.nvdiffrast._packing import MAX_IDS, flip, pack, without_bad_rows
 from lumigrad.ops.surface._peel import peel_layers
 from lumigrad.ops.surface._rasterize import check_geometry, rasterize_with
 from lumigrad.types import validation as check
@@ -31,11 +31,11 @@ def rasterize(
     Args:
         glctx: a context of either kind.
         pos: clip-space positions; [N, V, 4] (instanced mode), or [V, 4] (range mode).
-        tri: vertex indices [T, 3].
+        tri: vertex indices [T, 3]. Triangles with an index that is no vertex's are not drawn.
         resolution: (height, width) in pixels.
         ranges: in range mode integers [N, 2]: image n draws ``tri[start : start + count]`` with
-            (start, count) = ranges[n].
-        grad_db: whether the second output carries gradients.
+            (start, count) = ranges[n]. In instanced mode it has no meaning and is ignored.
+        grad_db: whether the second output carries gradients. Otherwise its gradient is zero.
 
     Returns:
         Two tensors [N, H, W, 4], row 0 at the bottom. The first is (u, v, z/w, id), id the index into `tri`
@@ -107,9 +107,10 @@ def _check_scene(
             "glctx: expected a RasterizeCudaContext or RasterizeGLContext of lumigrad.compat.nvdiffrast, got "
             f"{type(glctx).__name__}"
         )
-    scene = check_geometry(pos, tri, ranges, check.size(resolution, "resolution"))
+    instanced = isinstance(pos, Tensor) and pos.dim() == 3
+    scene = check_geometry(pos, tri, None if instanced else ranges, check.size(resolution, "resolution"))
     if scene[0].dim() == 2 and ranges is None:
         raise ValueError(f"ranges: expected shape [N, 2] with pos {tuple(pos.shape)} (range mode), got None")
     if scene[1].shape[0] >= MAX_IDS:
         raise ValueError(f"tri: expected fewer than {MAX_IDS} triangles, got {scene[1].shape[0]}")
-    return scene
+    return scene[0], without_bad_rows(scene[1], scene[0].shape[-2]), *scene[2:]

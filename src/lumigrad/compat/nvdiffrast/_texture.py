@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from lumigrad.ops import texture as lookups
@@ -15,10 +16,30 @@ WRAPS = {"wrap": "repeat", "clamp": "clamp", "zero": "zero"}  # nvdiffrast's nam
 
 
 class _Mips(NamedTuple):
-    """What `texture_construct_mip` returns."""
+    """What `texture_construct_mip` returns; without a gradient, which `texture` gives to its own `tex`."""
 
     levels: list[Tensor]
     cube: bool
+
+
+class _LevelsOf(torch.autograd.Function):
+    """The levels of a texture as they are, whose gradients go to the texture."""
+
+    @staticmethod
+    def forward(ctx: Any, tex: Tensor, cube: bool, *levels: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(tex)
+        ctx.cube = cube
+        return tuple(level.view_as(level) for level in levels)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        # Levels are linear in the texture: the gradient is that of levels of any texture of its size.
+        (tex,) = ctx.saved_tensors
+        with torch.enable_grad():
+            leaf = torch.zeros_like(tex).requires_grad_()
+            levels = lookups.build_mips(leaf, len(grads), ctx.cube)
+        (grad,) = torch.autograd.grad(levels, leaf, grads)
+        return (grad, None, *([None] * len(grads)))
 
 
 def texture(
@@ -29,7 +50,7 @@ def texture(
     mip: Any = None,
     filter_mode: str = "auto",
     boundary_mode: str = "wrap",
-    max_mip_level: int | None = None,
+    max_mip_level: Any = None,
 ) -> Tensor:
     """Look up a texture. Coordinate (0, 0) is the outer corner of texel [0, 0]; v grows with the row.
 
@@ -39,12 +60,12 @@ def texture(
         uv_da: their derivatives du/dX, du/dY, dv/dX, dv/dY, [N, h, w, 4]; for cube maps [N, h, w, 6].
         mip_level_bias: added to the mip level, [N, h, w]; without `uv_da` it is the mip level.
         mip: from `texture_construct_mip`, or a list of levels, the base not among them. By default the levels
-            are built from `tex`.
+            are built from `tex`. The gradient of what `texture_construct_mip` gave goes to `tex`, however it was made.
         filter_mode: "nearest", "linear", "linear-mipmap-nearest" (the level below, whole),
             "linear-mipmap-linear"; "auto" is the last one if `uv_da` or `mip_level_bias` is given, else
             "linear".
         boundary_mode: "wrap", "clamp", "zero" or "cube".
-        max_mip_level: the coarsest level to build and use.
+        max_mip_level: the coarsest level to build and use: a whole number of any kind.
 
     Returns:
         [N, h, w, C]. Coordinates that are not finite give 0.
@@ -68,7 +89,7 @@ def texture(
         if not has_level:
             raise ValueError(f"filter_mode: {filter_mode} needs uv_da or mip_level_bias, got neither")
         max_mip_level = _check_max_level(max_mip_level)
-        mips = _given_levels(mip, cube)
+        mips = _given_levels(mip, tex, cube)
         if mips is None:
             _check_halving(tex, max_mip_level)
     if cube:
@@ -76,7 +97,7 @@ def texture(
     return lookups.texture(tex, uv, uv_d, mip_level_bias, mips, filter_mode, WRAPS[boundary_mode], max_mip_level)
 
 
-def texture_construct_mip(tex: Tensor, max_mip_level: int | None = None, cube_mode: bool = False) -> Any:
+def texture_construct_mip(tex: Tensor, max_mip_level: Any = None, cube_mode: bool = False) -> Any:
     """Build the mip levels of a texture once, for several calls of `texture`.
 
     Args:
@@ -86,7 +107,8 @@ def texture_construct_mip(tex: Tensor, max_mip_level: int | None = None, cube_mo
         cube_mode: whether `tex` is a cube map.
 
     Returns:
-        An opaque object for the argument `mip`. Gradients reach `tex` through it.
+        An opaque object for the argument `mip` of `texture`, which takes care of gradients: this function may run
+        under `torch.no_grad`.
 
     Raises:
         TypeError, ValueError: for a wrong type or shape, and for an odd side above 1 that is to be halved.
@@ -94,7 +116,7 @@ def texture_construct_mip(tex: Tensor, max_mip_level: int | None = None, cube_mo
     tex = check_texture(tex, cube_mode)
     max_mip_level = _check_max_level(max_mip_level)
     _check_halving(tex, max_mip_level)
-    return _Mips(lookups.build_mips(tex, max_mip_level, cube_mode), cube_mode)
+    return _Mips(lookups.build_mips(tex.detach(), max_mip_level, cube_mode), cube_mode)
 
 
 def _check_lookup(
@@ -113,20 +135,32 @@ def _check_lookup(
     return uv, uv_da, bias
 
 
-def _given_levels(mip: Any, cube: bool) -> list[Tensor] | None:
+def _given_levels(mip: Any, tex: Tensor, cube: bool) -> list[Tensor] | None:
     if isinstance(mip, _Mips):
         if mip.cube != cube:
             raise ValueError(f"mip: made with cube_mode={mip.cube}, which boundary_mode contradicts")
-        return mip.levels
+        if not mip.levels or not tex.requires_grad:
+            return mip.levels
+        expected = [tuple(tex.shape[:-3]), tex.shape[-1]]
+        if any([tuple(level.shape[:-3]), level.shape[-1]] != expected for level in mip.levels):
+            raise ValueError(f"mip: expected levels of a texture {tuple(tex.shape)}, got {tuple(mip.levels[0].shape)}")
+        return list(_LevelsOf.apply(tex, cube, *mip.levels))  # type: ignore[no-untyped-call]
     if mip is not None and not isinstance(mip, (list, tuple)):
         raise TypeError(f"mip: expected texture_construct_mip's result or a list, got {type(mip).__name__}")
     return None if mip is None else list(mip)
 
 
 def _check_max_level(level: Any) -> int | None:
-    if level is not None and (isinstance(level, bool) or not isinstance(level, int) or level < 0):
+    """A whole number, be it of NumPy, a float or a tensor."""
+    if level is None:
+        return None
+    try:
+        whole = int(level)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        whole = -1
+    if isinstance(level, bool) or whole < 0 or whole != level:
         raise ValueError(f"max_mip_level: expected an integer of at least 0, or None, got {level!r}")
-    return level
+    return whole
 
 
 def _check_halving(tex: Tensor, max_level: int | None) -> None:
