@@ -15,6 +15,8 @@ _PACKAGES = {
     "scipy": ("SciPy", "fit"),
     "tqdm": ("tqdm", "fit"),
     "matplotlib": ("Matplotlib", "plots"),
+    "imageio": ("imageio", "video"),
+    "imageio_ffmpeg": ("imageio-ffmpeg", "video"),
     "OpenImageIO": ("OpenImageIO", "files"),
 }
 

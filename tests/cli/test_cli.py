@@ -162,7 +162,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
         (["render", "MESH", "-o", "a.abc"], "unknown image format"),
         (["render", "MESH", "-o", "a.png", "--distance", "0"], "--distance"),
         (["render", "MESH", "-o", "a.png", "--environment", "none.png", "--shading", "pbr"], "no such image"),
-        (["render", "MESH", "-o", "a.png", "--supersampling", "2"], "--shading"),
+        (["render", "MESH", "-o", "a.png", "--light", "0,0,1"], "--shading"),
         (["fit", "flat.obj"], "no extent"),
         (["fit", "plain.obj", "--texture", "MESH"], "no texture coordinates"),
         (["fit", "MESH", "--out", "flat.obj/x"], "cannot create"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def test_interrupted_and_resumed(
 def test_spheres_mcmc_and_minutes(dataset: Path, tmp_path: Path) -> None:
     assert main(["splat", str(dataset), *TINY, "--spheres", "--out", str(tmp_path / "a")]) == 0
     assert check_results(tmp_path / "a", "spheres")["primitives"] == len(load_points(tmp_path / "a" / "spheres.ply"))
-    options = ["--minutes", "0.005", "--points", "100", "--frames", "2", "--strategy", "mcmc", "--reduce", "2"]
+    options = ["--minutes", "0.005", "--points", "100", "--frames", "2", "--strategy", "mcmc", "--downscale", "2"]
     assert main(["splat", str(dataset), *options, "--out", str(tmp_path / "b")]) == 0
     assert check_results(tmp_path / "b")["image_size"] == [20, 24]
 
@@ -96,10 +97,33 @@ def test_mistakes_are_told(dataset: Path, tmp_path: Path, capsys: pytest.Capture
     assert "no such data set" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()  # nothing is left behind
     assert main(["splat", str(dataset), *TINY, *out, "--reduce", "6"]) == 2
-    assert "001.png: 48 x 40 pixels, reduced by 6, are less than 8" in capsys.readouterr().err
+    assert "001.png: 8 x 6 pixels are less than 8 rows or columns" in capsys.readouterr().err
     assert main(["splat", str(dataset), *TINY, *out, "--resume"]) == 2
     assert "no state to go on from" in capsys.readouterr().err
     damaged = write_colmap(tmp_path / "colmap", ring(3), True)
     (damaged / "sparse" / "0" / "images.bin").write_bytes(b"\3")
     assert main(["splat", str(damaged), *out]) == 2
     assert "images.bin: cut short" in capsys.readouterr().err
+
+
+def test_which_photographs(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["splat", str(dataset), *TINY, "--iterations", "1", "--out", str(tmp_path / "out")]
+    (tmp_path / "test.txt").write_text("000.png\n003.png\n005.png\n")
+    assert main([*command, "--test", str(tmp_path / "test.txt")]) == 0
+    assert "9 photographs in" in (said := capsys.readouterr().out)
+    assert "6 to fit, 3 held out" in said
+    shutil.copytree(dataset, tmp_path / "copy")
+    (tmp_path / "copy" / "images").rename(tmp_path / "copy" / "elsewhere")
+    (tmp_path / "copy" / "elsewhere" / "001.png").unlink()
+    command[1] = str(tmp_path / "copy")
+    assert main([*command, "--images", "elsewhere", "--test", "4"]) == 0
+    output = capsys.readouterr()
+    assert "8 photographs in" in output.out
+    assert "2 held out" in output.out
+    warning = next(line for line in output.err.splitlines() if "warning" in line)
+    assert warning.startswith("lumigrad: warning: ")
+    assert "1 of 9 photographs are missing and left out" in warning
+    mistakes = ((["none"], "no such folder"), (["elsewhere", "--test", "none.txt"], "a file with a name"))
+    for options, message in mistakes:
+        assert main([*command, "--images", *options]) == 2
+        assert message in capsys.readouterr().err

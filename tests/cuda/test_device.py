@@ -354,7 +354,7 @@ def test_fitting_splats() -> None:
     camera = PerspectiveCamera(torch.eye(4)[None], *intrinsics, (32, 32))
     cloud = PointCloud(random(200, 3) - torch.tensor([0.0, 0, 4]), 0.5 + 0.5 * random(200, 3, seed=1))
     photo = fit.Photo(torch.full((1, 32, 32, 3), 0.4), torch.ones(1, 32, 32, 1), camera).to(torch.device("cuda"))
-    for model, strategy in ((fit.Gaussians(1, 4.0), fit.MCMC(300, every=5)),
+    for model, strategy in ((fit.Gaussians(1, 4.0), fit.MCMC(4.0, 300, every=5)),
                             (fit.Spheres(4.0), fit.CloneSplitPrune(4.0, 300, every=5))):  # fmt: skip
         parameters = {name: value.cuda() for name, value in model.start(cloud).items()}
         schedule = fit.Schedule(80, levels=((0.0, 1),))

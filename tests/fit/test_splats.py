@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def model_of(kind: str) -> Model:
 
 def strategy_of(kind: str) -> Strategy:
     if kind == "mcmc":
-        return MCMC(max_primitives=400, every=5)
+        return MCMC(EXTENT, max_primitives=400, every=5)
     return CloneSplitPrune(EXTENT, max_primitives=400, every=5, threshold=1e-5)
 
 
@@ -99,6 +100,32 @@ def test_fit_explains_photographs_not_seen(photos: list[Photo], kind: str) -> No
     assert after["ssim"] > before["ssim"]
     assert len(state.rows) <= 400
     assert all(value.isfinite().all() for value in state.rows.parameters.values())
+
+
+@pytest.mark.parametrize("kind", ["gaussians", "mcmc", "spheres"])
+def test_units_do_not_matter(photos: list[Photo], kind: str) -> None:
+    """A scene of a thousandth or a thousand times the size is fitted as well: all but rounding is the same."""
+    found = []
+    for size in (1.0, 2.0**-10, 2.0**10):
+        scaled = [_scaled(photo, size) for photo in photos]
+        extent = focus(scaled)[1]
+        assert extent == pytest.approx(size * focus(photos)[1], rel=1e-3)
+        model: Model = Spheres(extent) if kind == "spheres" else Gaussians(1, extent)
+        strategy: Strategy = CloneSplitPrune(extent, max_primitives=400, every=5, threshold=1e-5)
+        if kind == "mcmc":
+            strategy = MCMC(extent, max_primitives=400, every=5)
+        cloud = agreeing_points([photo.reduced(2) for photo in scaled], 150, torch.Generator().manual_seed(0))
+        state = SplatState.start(model.start(cloud), seed=1)
+        fit_splats(scaled[1:], state, model, strategy, Schedule(iterations=60, levels=((0.0, 2), (0.3, 1))))
+        found.append(evaluate(model, state.rows.parameters, scaled[:1], 0.0)["psnr_db"])
+    assert max(found) - min(found) < 0.15
+
+
+def _scaled(photo: Photo, size: float) -> Photo:
+    """The photograph of the same scene in other units."""
+    matrix = photo.camera.world_to_camera.clone()
+    matrix[:, :3, 3] *= size
+    return replace(photo, camera=replace(photo.camera, world_to_camera=matrix))
 
 
 @pytest.mark.parametrize("kind", ["gaussians", "mcmc", "spheres"])

@@ -126,7 +126,6 @@ def test_binary_files_cut_short_anywhere(tmp_path: Path, name: str) -> None:
         ("cameras.txt", "5 PINHOLE", "55 PINHOLE", "names camera 5, which"),
         ("images.txt", " 5 000.png", "", "line 2: expected 10 values"),
         ("images.txt", "1 ", "1 nan", "line 2|no valid pose"),
-        ("images.txt", "000.png", "none.png", "names the photograph"),
         ("points3D.txt", " 255 0 51 0.3 1 0 2 1", "", "line 2: expected at least 8 values, got 4"),
         ("points3D.txt", "-0.25", "inf", "not finite"),
     ],
@@ -149,13 +148,22 @@ def test_malformed_text(tmp_path: Path, name: str, old: str, new: str, message: 
         (lambda document: document["frames"][1].pop("transform_matrix"), "no 4 x 4 transform_matrix"),
         (lambda document: document["frames"][1]["transform_matrix"].pop(0), "scale or shear|no 4 x 4"),
         (lambda document: document["frames"][1]["transform_matrix"].__setitem__(0, ["a"] * 4), "finite numbers"),
-        (lambda document: document["frames"][1].pop("fl_x"), "expected fl_x or camera_angle_x"),
+        (lambda document: [document["frames"][1].pop(name) for name in ("fl_x", "fl_y")], "expected fl_x or camera"),
+        (
+            lambda document: (
+                document["frames"][1].update(camera_angle_x=4.0, fl_x=1) or document["frames"][1].pop("fl_x")
+            ),
+            "camera_angle_x: expected an angle between",
+        ),
+        (lambda document: document.update(camera_model="EQUIRECTANGULAR"), "camera_model: .*, got 'EQUIRECTANGULAR'"),
+        (lambda document: document.update(distortion_params=[0, 0, 0, 0.5]), "expected k4 = 0 for a perspective"),
+        (lambda document: document.update(distortion_params="none"), "distortion_params: expected up to six"),
+        (lambda document: document.update(train_filenames=["images/none.png"]), "train, val or test_filenames name"),
         (lambda document: document["frames"][1].update(fl_x="wide"), "001.png'.*fl_x: expected a finite number"),
         (lambda document: document["frames"][1].update(fl_y=None), "fl_y: expected a finite number, got None"),
         (lambda document: document["frames"][1].update(fl_x=0), "fl_x: expected a focal length above zero, got 0"),
         (lambda document: document["frames"][1].update(cx=float("nan")), "cx: expected a finite number"),
         (lambda document: document["frames"][1].update(k1=[1]), "k1: expected a finite number"),
-        (lambda document: document["frames"][1].update(file_path="none.png"), "names the photograph .*none.png"),
     ],
 )
 def test_malformed_transforms(tmp_path: Path, change: object, message: str) -> None:
@@ -171,7 +179,7 @@ def test_malformed_transforms(tmp_path: Path, change: object, message: str) -> N
 def test_no_data_set_and_no_json(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such data set"):
         load_dataset(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"no transforms\.json and no COLMAP model"):
+    with pytest.raises(FileNotFoundError, match=r"no transforms\.json, no COLMAP model"):
         load_dataset(tmp_path)
     (tmp_path / "transforms.json").write_text('{"frames": [')
     with pytest.raises(ValueError, match=r"transforms\.json: not JSON, or cut short"):

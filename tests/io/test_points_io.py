@@ -16,14 +16,15 @@ def cloud(channels: int = 3) -> PointCloud:
     random = torch.Generator().manual_seed(0)
     normals = torch.nn.functional.normalize(torch.randn(9, 3, generator=random), dim=-1)
     colors = torch.randint(0, 256, (9, channels), generator=random).float() / 255
-    return PointCloud(torch.randn(9, 3, generator=random), colors, normals, torch.rand(9, generator=random))
+    radii, opacities = torch.rand(2, 9, generator=random)
+    return PointCloud(torch.randn(9, 3, generator=random), colors, normals, radii, opacities)
 
 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_round_trip(tmp_path: Path, channels: int) -> None:
     save_points(cloud(channels), tmp_path / "deep" / "a.ply")
     again = load_points(tmp_path / "deep" / "a.ply")
-    for name in ("positions", "normals", "radii"):
+    for name in ("positions", "normals", "radii", "opacities"):
         assert torch.equal(getattr(again, name), getattr(cloud(channels), name)), name
     assert again.colors is not None
     torch.testing.assert_close(again.colors[:, :channels], cloud(channels).colors)
@@ -33,7 +34,7 @@ def test_positions_alone(tmp_path: Path) -> None:
     save_points(PointCloud(torch.randn(1, 3)), tmp_path / "a.ply")
     again = load_points(tmp_path / "a.ply")
     assert len(again) == 1
-    assert (again.colors, again.normals, again.radii) == (None, None, None)
+    assert (again.colors, again.normals, again.radii, again.opacities) == (None, None, None, None)
 
 
 def test_text_with_float_colours(tmp_path: Path) -> None:

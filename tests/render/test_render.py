@@ -239,6 +239,33 @@ def test_supersampling_is_a_box_filter(factor: int) -> None:
         assert torch.equal(getattr(shot, name), getattr(fine, name)[:, factor // 2 :: factor, factor // 2 :: factor])
 
 
+def test_colours_behind_one_channel() -> None:
+    """Depth in front of a colour of three channels: white at depth 1, that colour where nothing is."""
+    camera = PerspectiveCamera.orbit(0.0, 0.0, 3.0, 45.0, (17, 19))
+    plain = render(icosphere(3), camera, shading="depth")
+    colored = render(icosphere(3), camera, shading="depth", background=(0.25, 0.5, 1.0))
+    assert plain.image.shape == (1, 17, 19, 1)
+    assert colored.image.shape == (1, 17, 19, 3)
+    torch.testing.assert_close(colored.image[0, 8, 9], plain.depth[0, 8, 9].expand(3))
+    assert colored.image[0, 0, 0].tolist() == [0.25, 0.5, 1.0]
+    picture = torch.rand(17, 19, 3)
+    behind = render(icosphere(3), camera, shading="depth", background=picture).image
+    torch.testing.assert_close(behind, plain.color + (1 - plain.mask) * picture)
+    with pytest.raises(ValueError, match="background: expected a number or one of"):
+        render(icosphere(3), camera, shading="depth", background=torch.zeros(5, 19, 3))
+
+
+def test_white_is_not_clipped_in_the_studio() -> None:
+    """Whichever way a white matt surface faces, it sends back less than it could; so does a floor in `pbr`."""
+    corners = torch.tensor([[-1.0, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]])
+    floor = Mesh(corners, torch.tensor([[0, 2, 1], [0, 3, 2]]))
+    seen = render(floor, PerspectiveCamera.orbit(30.0, 20.0, 4.0, 35.0, (32, 32))).straight()[0, 16, 16]
+    assert 0.6 < float(seen[:3].min()) < float(seen[:3].max()) < 0.97
+    light = EnvironmentLight(studio())
+    normals = torch.nn.functional.normalize(torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+    assert float(light.diffuse(normals).max()) < 0.8
+
+
 def test_backgrounds_are_composited_in_the_space_of_the_light() -> None:
     generator = torch.Generator().manual_seed(0)
     picture = torch.rand(16, 16, 3, generator=generator)

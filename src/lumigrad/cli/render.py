@@ -1,48 +1,90 @@
-"""`lumigrad render`: a mesh to an image."""
+"""`lumigrad render`: meshes, points and Gaussians to pictures and videos."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from lumigrad.cli.arguments import color_or_none, distant_light, image_size, number
-from lumigrad.cli.shared import UserError, read_mesh
-from lumigrad.io.image import LINEAR, load_image, save_image
-from lumigrad.render import render, render_mesh
-from lumigrad.render.color import srgb_decode
-from lumigrad.scene import AmbientLight, DirectionalLight, EnvironmentLight, Light, PerspectiveCamera, sky, studio
-from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.cli.arguments import color_or_none, distant_light, number, positive
+from lumigrad.cli.pictures import SHADINGS, Look, chosen_background, look_of, picture, sheet, shot_of, warn_if_empty
+from lumigrad.cli.shared import UserError, progress_bar
+from lumigrad.cli.subjects import Subject, ball_of, read_subject
+from lumigrad.cli.viewpoints import Viewpoint, add_view_options, from_centre, viewpoints
+from lumigrad.io.image import LINEAR, save_image
+from lumigrad.io.video import VIDEO_SUFFIXES, save_video
+from lumigrad.render.color import TONE_MAPPINGS
+from lumigrad.render.rendering import Rendering
+from lumigrad.scene.cameras.camera import Camera
 
 
 def add_parser(commands: Any) -> None:
     """The command's options."""
-    parser = commands.add_parser("render", help="render a mesh to an image")
-    parser.add_argument("mesh", type=Path, help="OBJ, glTF/GLB, PLY, STL or OFF")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="image to write")
-    parser.add_argument("--texture", type=Path, help="image to use as the mesh's texture")
-    parser.add_argument("--size", type=image_size, default=(512, 512), help="pixels: 512 or 640x480")
-    parser.add_argument("--azimuth", type=number(float, -1e6), default=30.0, help="degrees; 0 looks from +z")
-    parser.add_argument("--elevation", type=number(float, -90, 90), default=20.0, help="degrees upwards")
-    parser.add_argument("--distance", type=number(float, 0), help="from the mesh's centre; default: frame it")
-    parser.add_argument("--fov", type=number(float, 1, 170), default=35.0, help="vertical field of view, degrees")
-    parser.add_argument("--background", type=color_or_none, default=(1.0, 1.0, 1.0), help="colour or transparent")
-    parser.add_argument("--unlit", action="store_true", help="show colours as they are: the same as --shading unlit")
+    parser = commands.add_parser("render", help="render meshes, points or Gaussians to a picture or a video")
     parser.add_argument(
-        "--shading",
-        choices=("diffuse", "pbr", "phong", "gouraud", "flat", "unlit", "normals", "depth"),
-        default="diffuse",
-        help="how surfaces are lit (diffuse)",
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="mesh (OBJ, glTF/GLB, PLY, STL, OFF), point cloud (PLY) or Gaussians (PLY, .splat, .spz)",
     )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="picture to write, or video: .gif, .apng, .mp4, .webm, .mov, .mkv",
+    )
+    parser.add_argument("--together", action="store_true", help="show several files in one scene, not side by side")
+    parser.add_argument("--columns", type=positive, help="pictures side by side in one row of a sheet")
+    add_view_options(parser)
+    _add_surface_options(parser)
+    _add_light_options(parser)
+    parser.add_argument(
+        "--background",
+        type=_background,
+        default="auto",
+        help="colour, 'transparent', or 'auto': white, or dark grey behind bright things (auto)",
+    )
+    parser.add_argument(
+        "--supersampling", type=number(int, 1, 16), default=1, help="samples of a pixel along each axis (1)"
+    )
+    parser.add_argument("--fps", type=number(float, 0.1, 240), default=24.0, help="frames a second of a video (24)")
+    parser.set_defaults(run=run)
+
+
+def _add_surface_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--texture", type=Path, help="image to use as the mesh's texture")
+    parser.add_argument("--unlit", action="store_true", help="show colours as they are: the same as --shading unlit")
+    parser.add_argument("--shading", choices=SHADINGS, default="diffuse", help="how surfaces are lit (diffuse)")
+    parser.add_argument(
+        "--crease",
+        type=number(float, 0, 180),
+        metavar="DEGREES",
+        help="angle from which faces have an edge between them: 0 flat, 180 smooth "
+        "(default: the file's normals, or 40 where it has none)",
+    )
+    parser.add_argument("--double-sided", action="store_true", help="draw all faces from both sides")
+    parser.add_argument(
+        "--radius", type=number(float, 1e-3), help="of points, in pixels (default: their own, or one that suits them)"
+    )
+    parser.add_argument("--antialiased", action="store_true", help="Gaussians were fitted with antialiasing")
+
+
+def _add_light_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--environment",
         help="what lights the scene: studio, sky, or an equirectangular image; pbr takes the studio by default",
     )
+    parser.add_argument(
+        "--environment-rotation", type=number(float, -1e6), default=0.0, help="degrees about the upward axis (0)"
+    )
+    parser.add_argument("--environment-strength", type=number(float, 0), default=1.0, help="factor of its light (1)")
     parser.add_argument("--show-environment", action="store_true", help="use the environment as background")
     parser.add_argument(
         "--light",
@@ -53,91 +95,78 @@ def add_parser(commands: Any) -> None:
         help="a distant light in this direction; may be given several times",
     )
     parser.add_argument(
-        "--supersampling", type=number(int, 1, 16), default=1, help="samples a pixel along each axis (1)"
+        "--exposure", type=number(float, -30, 30), default=0.0, help="stops by which pbr is brighter (0)"
     )
-    parser.set_defaults(run=run)
+    parser.add_argument("--tone", choices=tuple(TONE_MAPPINGS), default="srgb", help="tone mapping of pbr (srgb)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Render, and write the image."""
-    mesh = read_mesh(arguments.mesh, arguments.texture, materials=arguments.shading != "diffuse")
-    camera = _framing(arguments, mesh)
-    with torch.no_grad():
-        image = _picture(arguments, mesh, camera)
+    """Render, and write the picture or video."""
+    suffix = arguments.output.suffix.lower()
+    video = suffix in VIDEO_SUFFIXES and suffix != ".webp"
+    if video and arguments.background is None:
+        raise UserError("--background transparent: videos have no transparency")
+    views, look = viewpoints(arguments, video), look_of(arguments)
+    subjects = [read_subject(f, arguments.texture, arguments.crease, arguments.double_sided) for f in arguments.files]
+    groups = [subjects] if arguments.together else [[subject] for subject in subjects]
+    cells = _drawn(groups, views, look, video)
+    background = _chosen(arguments.background, cells, look)
+    linear = suffix in LINEAR
+    pictures = [[picture(shot, camera, look, background, linear) for shot, camera in row] for row in cells]
     try:
-        save_image(image, arguments.output)
+        if video:
+            frames = [sheet(_arranged(list(column), arguments.columns)) for column in zip(*pictures)]
+            save_video(frames, arguments.output, arguments.fps)
+        else:
+            save_image(sheet(_grid(pictures, arguments.columns)), arguments.output)
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
     return 0
 
 
-def _framing(arguments: argparse.Namespace, mesh: Mesh) -> PerspectiveCamera:
-    """The camera asked for; at a distance from which it sees the whole mesh, if none is given."""
-    low, high = mesh.bounds()
-    centre = 0.5 * (low + high)
-    radius = float((mesh.positions[mesh.faces.reshape(-1)] - centre).norm(dim=-1).max())
-    if not (math.isfinite(radius) and radius > 0):
-        raise UserError(f"{arguments.mesh} has no extent, or positions that are not finite")
-    height, width = arguments.size
-    half = math.radians(arguments.fov / 2)
-    narrow = min(half, math.atan(math.tan(half) * width / height))
-    distance = 1.02 * radius / math.sin(narrow) if arguments.distance is None else arguments.distance
-    if not distance > 0:
-        raise UserError("--distance: expected a number above 0")
-    return PerspectiveCamera.orbit(
-        arguments.azimuth,
-        arguments.elevation,
-        distance,
-        arguments.fov,
-        arguments.size,
-        target=centre,
-        near=max(0.9 * (distance - radius), 0.001 * radius),
-        far=distance + 1.1 * radius,
-    )
+def _drawn(
+    groups: Sequence[Sequence[Subject]], views: Sequence[Viewpoint], look: Look, video: bool
+) -> list[list[tuple[Rendering, Camera]]]:
+    """What each view shows of each group of files, and the camera."""
+    cells = []
+    shown = progress_bar(total=len(groups) * len(views), desc="render", unit="view") if video else nullcontext()
+    with shown as bar:
+        for group in groups:
+            ball, row = ball_of(group), []
+            near = [subject.around(ball.centre) for subject in group]
+            for view in views:
+                camera = from_centre(view(ball), ball.centre)
+                row.append((shot_of(near, camera, look), camera))
+                if bar is not None:
+                    bar.update()
+            warn_if_empty([shot for shot, _ in row], ", ".join(str(subject.path) for subject in group))
+            cells.append(row)
+    return cells
 
 
-def _picture(arguments: argparse.Namespace, mesh: Mesh, camera: PerspectiveCamera) -> Tensor:
-    """The image [H, W, 3], or [H, W, 4] where the background is transparent."""
-    shading = "unlit" if arguments.unlit else arguments.shading
-    lights: list[Light] = [DirectionalLight(light[:3], intensity=light[3]) for light in arguments.light]
-    environment = _environment(arguments, shading)
-    if shading == "diffuse":
-        if lights or environment is not None or arguments.supersampling > 1 or arguments.show_environment:
-            raise UserError("--light, --environment, --supersampling: choose a --shading other than diffuse")
-        shot = render_mesh(mesh, camera)
-    else:
-        # Without anything around it, the side away from distant lights would be black.
-        around: list[Light] = [environment] if environment is not None else [AmbientLight(intensity=0.3)] * bool(lights)
-        shot = render(
-            mesh,
-            camera,
-            shading=shading,
-            lights=[*lights, *around] or None,
-            background=environment if arguments.show_environment else None,
-            supersampling=arguments.supersampling,
-            buffers=False,
-        )
-    if shading == "depth":
-        # White is near, black is far.
-        near, far = camera.near, camera.far
-        shot = replace(shot, color=((far * shot.mask - shot.color) / (far - near)).expand(-1, -1, -1, 3))
-    if arguments.show_environment:
-        return shot.image[0]
-    if arguments.background is None:
-        return shot.straight()[0]
-    return shot.over(torch.tensor(arguments.background))[0]
+def _chosen(
+    background: Any, cells: Sequence[Sequence[tuple[Rendering, Camera]]], look: Look
+) -> tuple[float, ...] | None:
+    """The background's colour, None for transparent."""
+    if background != "auto":
+        return background  # type: ignore[no-any-return]
+    if look.shading in ("depth", "ids", "normals"):
+        return (0.0, 0.0, 0.0) if look.shading == "depth" else (1.0, 1.0, 1.0)
+    return chosen_background([shot for row in cells for shot, _ in row])
 
 
-def _environment(arguments: argparse.Namespace, shading: str) -> EnvironmentLight | None:
-    name = arguments.environment
-    if name is None:
-        if not arguments.show_environment:
-            return EnvironmentLight(studio()) if shading == "pbr" and arguments.light else None
-        name = "studio"
-    if name in ("studio", "sky"):
-        return EnvironmentLight(studio() if name == "studio" else sky())
-    try:
-        image = load_image(name)[..., :3]
-        return EnvironmentLight.from_equirect(image if Path(name).suffix.lower() in LINEAR else srgb_decode(image))
-    except (OSError, ValueError) as error:
-        raise UserError(str(error)) from error
+def _grid(pictures: Sequence[Sequence[Tensor]], columns: int | None) -> Sequence[Sequence[Tensor]]:
+    """A row for each file; where each has one view, or there is one file, as many rows as look best."""
+    if columns is None and len(pictures) > 1 and len(pictures[0]) > 1:
+        return pictures
+    return _arranged([one for row in pictures for one in row], columns)
+
+
+def _arranged(pictures: list[Tensor], columns: int | None) -> list[list[Tensor]]:
+    """Rows of at most `columns` pictures, by default so many that the sheet is about square."""
+    count = columns or (len(pictures) if len(pictures) <= 4 else math.ceil(math.sqrt(len(pictures))))
+    return [pictures[i : i + count] for i in range(0, len(pictures), count)]
+
+
+def _background(text: str) -> Any:
+    return "auto" if text == "auto" else color_or_none(text)

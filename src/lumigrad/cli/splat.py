@@ -10,18 +10,19 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import number, positive
+from lumigrad.cli.photos import add_photo_options, read_photos
 from lumigrad.cli.shared import UserError, make_folder, progress_bar, report_interruption
 from lumigrad.fit.checkpoints import CheckpointError
 from lumigrad.fit.splats.job import SplatJob, SplatOptions
 from lumigrad.fit.splats.loop import SplatState
-from lumigrad.io.dataset import PosedPhotos, load_dataset
+from lumigrad.io.photos import PosedPhotos
 from lumigrad.ops import installation
 
 
 def add_parser(commands: Any) -> None:
     """The command's options."""
     parser = commands.add_parser("splat", help="recover Gaussians or spheres from posed photographs")
-    parser.add_argument("dataset", type=Path, help="folder with transforms.json or a COLMAP model")
+    add_photo_options(parser)
     parser.add_argument("--spheres", action="store_true", help="soft spheres instead of Gaussians")
     parser.add_argument("--out", type=Path, default=Path("splat-out"), help="folder for the results (splat-out)")
     length = parser.add_mutually_exclusive_group()
@@ -34,7 +35,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--limit", dest="max_primitives", type=positive, default=60_000, help="most primitives (60000)")
     parser.add_argument("--points", type=positive, default=12_000, help="to begin with, where there are none (12000)")
     parser.add_argument("--degree", type=number(int, 0, 4), default=2, help="of spherical harmonics (2)")
-    parser.add_argument("--reduce", type=positive, default=1, help="average photographs down by this factor (1)")
     parser.add_argument("--evaluate-every", type=positive, default=250, help="steps between points of the curve (250)")
     parser.add_argument("--seed", type=number(int, 0), default=0, help="of all that is random (0)")
     parser.add_argument("--frames", type=positive, default=60, help="of the fly-through (60)")
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.out
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    data = _dataset(arguments)
+    data = read_photos(arguments)
     make_folder(folder)
     if (folder / "state.pt").exists() and not arguments.resume:
         print(f"lumigrad: replacing the fit in {folder}; --resume would go on from its state", file=sys.stderr)
@@ -69,19 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _dataset(arguments: argparse.Namespace) -> PosedPhotos:
-    """The data set, checked and announced before anything is written."""
-    try:
-        data = load_dataset(arguments.dataset)
-        train, held_out = data.split()
-    except (OSError, ValueError) as error:
-        raise UserError(str(error)) from error
-    print(f"{len(data)} photographs in {arguments.dataset}: {len(train)} to fit, {len(held_out)} held out")
-    return data
-
-
 def _job(arguments: argparse.Namespace, data: PosedPhotos) -> SplatJob:
-    names = ("spheres", "iterations", "minutes", "strategy", "max_primitives", "points", "degree", "reduce", "seed")
+    names = ("spheres", "iterations", "minutes", "strategy", "max_primitives", "points", "degree", "seed")
     options = SplatOptions(**{name: getattr(arguments, name) for name in names})
     device = _device(arguments.device)
     try:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from lumigrad.io.colmap import load_colmap
-from lumigrad.io.dataset import PosedPhotos, load_dataset
+from lumigrad.io._transforms import save_transforms
+from lumigrad.io.colmap import ColmapModel, load_colmap, save_colmap
+from lumigrad.io.dataset import load_dataset
 from lumigrad.io.gaussians import load_gaussians, save_gaussians
 from lumigrad.io.image import load_image, save_gif, save_image
 from lumigrad.io.mesh import load_mesh, save_mesh
+from lumigrad.io.photos import PosedPhotos
 from lumigrad.io.points import load_points, save_points
+from lumigrad.io.video import save_video
 
 __all__ = [
+    "ColmapModel",
     "PosedPhotos",
     "load_colmap",
     "load_dataset",
@@ -17,9 +21,12 @@ __all__ = [
     "load_image",
     "load_mesh",
     "load_points",
+    "save_colmap",
     "save_gaussians",
     "save_gif",
     "save_image",
     "save_mesh",
     "save_points",
+    "save_transforms",
+    "save_video",
 ]

@@ -1,12 +1,13 @@
-"""Models that COLMAP writes: cameras, images and points3D, as text or binary files.
+"""COLMAP's models, in and out: cameras, images and points3D, as text or binary files.
 
 Source: COLMAP's documentation, "Output Format".
 """
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,14 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.cameras.camera import PerspectiveCamera
-from lumigrad.scene.cameras.conventions import COLMAP_MODELS, from_colmap
+from lumigrad.scene.cameras.conventions import COLMAP_MODELS, from_colmap, to_colmap
 from lumigrad.scene.shapes.point_cloud import PointCloud
 
 # Binary files give models by number. Models that lumigrad does not have are listed too, for the error message.
 _MODEL_OF_NUMBER = (
     "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV", "FOV",
-    "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE",
+    "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE", "RAD_TAN_THIN_PRISM_FISHEYE",
 )  # fmt: skip
 
 
@@ -44,6 +46,11 @@ class ColmapModel:
     names: tuple[str, ...]
     cameras: tuple[PerspectiveCamera, ...]
     points: PointCloud | None
+
+
+def has_colmap(folder: Path) -> bool:
+    """Whether a folder holds a model."""
+    return any((folder / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt"))
 
 
 def load_colmap(folder: str | Path) -> ColmapModel:
@@ -99,7 +106,7 @@ def _read(folder: Path, stem: str, binary: Callable[..., Any], text: Callable[..
             found = binary(source)
             source.end()
             return found
-        return text(path.read_text(encoding="utf-8").splitlines())
+        return text(path.read_text(encoding="utf-8-sig").splitlines())
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -229,3 +236,120 @@ def _images_text(lines: list[str]) -> list[tuple[str, list[float], int]]:
 
 def _points_text(lines: list[str]) -> PointCloud | None:
     return _cloud([_numbers(float, words[1:7], line) for line, words in _fields(lines, 8)])
+
+
+# ---- Writing -------------------------------------------------------------------------------------------------------
+
+
+class _Image(NamedTuple):
+    name: str
+    pose: list[float]
+    camera: int
+
+
+def save_colmap(data: ColmapModel | PosedPhotos, folder: str | Path, binary: bool = True) -> None:
+    """Write cameras, images and points3D; photographs stay where they are, and points have no tracks.
+
+    Cameras with the same intrinsics are one of COLMAP's. Images are named relative to the folder that all of them lie
+    in, which other programs are to be given as the folder of images.
+
+    Args:
+        data: a model, or photographs as `load_dataset` reads them.
+        folder: for the three files, such as `sparse/0`.
+        binary: .bin files; .txt files otherwise.
+
+    Raises:
+        ValueError: no cameras.
+    """
+    model = data if isinstance(data, ColmapModel) else ColmapModel(_names(data), data.cameras, data.points)
+    if not model.cameras:
+        raise ValueError("data: expected at least one camera")
+    intrinsics: dict[tuple[Any, ...], int] = {}
+    images = []
+    for name, camera in zip(model.names, model.cameras):
+        quaternion, translation, lens, params = to_colmap(camera.to(torch.float64))
+        key = (*_simplest(lens, params), camera.size)
+        number = intrinsics.setdefault(key, len(intrinsics) + 1)
+        images.append(_Image(name, [*quaternion.tolist(), *translation.tolist()], number))
+    files = {
+        "cameras": (_binary_cameras, _text_cameras)[not binary](intrinsics),
+        "images": (_binary_images, _text_images)[not binary](images),
+        "points3D": (_binary_points, _text_points)[not binary](model.points),
+    }
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, content in files.items():
+        (folder / f"{stem}.{'bin' if binary else 'txt'}").write_bytes(content)
+
+
+def _names(data: PosedPhotos) -> tuple[str, ...]:
+    """The photographs' names relative to the folder that all of them lie in."""
+    common = os.path.commonpath([path.resolve().parent for path in data.paths]) if data.paths else ""
+    return tuple(path.resolve().relative_to(common).as_posix() for path in data.paths)
+
+
+def _simplest(model: str, params: torch.Tensor) -> tuple[str, tuple[float, ...]]:
+    """The model with the fewest parameters that is the same camera: few programs read FULL_OPENCV."""
+    values = tuple(params.tolist())
+    for simpler in ("PINHOLE", "OPENCV"):
+        if model != "OPENCV_FISHEYE" and not any(values[_count(simpler) :]):
+            return simpler, values[: _count(simpler)]
+    return model, values
+
+
+def _binary_cameras(intrinsics: dict[tuple[Any, ...], int]) -> bytes:
+    parts = [struct.pack("<Q", len(intrinsics))]
+    for (model, params, (height, width)), number in intrinsics.items():
+        parts.append(struct.pack("<iiQQ", number, _MODEL_OF_NUMBER.index(model), width, height))
+        parts.append(struct.pack(f"<{len(params)}d", *params))
+    return b"".join(parts)
+
+
+def _text_cameras(intrinsics: dict[tuple[Any, ...], int]) -> bytes:
+    lines = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"]
+    for (model, params, (height, width)), number in intrinsics.items():
+        lines.append(f"{number} {model} {width} {height} {_words(params)}")
+    return _lines(lines)
+
+
+def _binary_images(images: list[_Image]) -> bytes:
+    parts = [struct.pack("<Q", len(images))]
+    for number, image in enumerate(images, start=1):
+        parts.append(struct.pack("<i7di", number, *image.pose, image.camera))
+        parts.append(image.name.encode() + b"\0" + struct.pack("<Q", 0))
+    return b"".join(parts)
+
+
+def _text_images(images: list[_Image]) -> bytes:
+    lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
+    for number, image in enumerate(images, start=1):
+        lines += [f"{number} {_words(image.pose)} {image.camera} {image.name}", ""]
+    return _lines(lines)
+
+
+def _rows(points: PointCloud | None) -> Iterator[tuple[int, list[float], list[int]]]:
+    """Number, position and 8-bit colour of each point; white where there are no colours."""
+    if points is None:
+        return
+    colors = torch.ones_like(points.positions) if points.colors is None else points.colors[:, :3]
+    levels = (colors.detach().float().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8).tolist()
+    positions = points.positions.detach().double().cpu().tolist()
+    yield from zip(range(1, len(positions) + 1), positions, levels)
+
+
+def _binary_points(points: PointCloud | None) -> bytes:
+    parts = [struct.pack("<Q3d3BdQ", number, *place, *level, 0.0, 0) for number, place, level in _rows(points)]
+    return struct.pack("<Q", len(parts)) + b"".join(parts)
+
+
+def _text_points(points: PointCloud | None) -> bytes:
+    lines = [f"{number} {_words(place)} {_words(level)} 0" for number, place, level in _rows(points)]
+    return _lines(["# POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[] as (IMAGE_ID, POINT2D_IDX)", *lines])
+
+
+def _words(values: Any) -> str:
+    return " ".join(f"{value:.17g}" for value in values)
+
+
+def _lines(lines: list[str]) -> bytes:
+    return "\n".join([*lines, ""]).encode()

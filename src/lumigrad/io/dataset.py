@@ -1,91 +1,64 @@
-"""Posed photographs: folders with a transforms.json (NeRF, Blender) or with a COLMAP model."""
+"""Data sets of posed photographs, of whatever program made them."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
+from lumigrad.io._captures import (
+    NEUS_CAMERAS,
+    POSES_BOUNDS,
+    is_record3d,
+    polycam_folder,
+    read_llff,
+    read_neus,
+    read_polycam,
+    read_record3d,
+)
+from lumigrad.io._photo_files import PhotoFolder, warn_missing
+from lumigrad.io._transforms import read_transforms
+from lumigrad.io.colmap import has_colmap, load_colmap
+from lumigrad.io.photos import PosedPhotos
 
-from lumigrad._optional import require
-from lumigrad.io.colmap import load_colmap
-from lumigrad.io.image import load_image
-from lumigrad.scene.cameras.camera import PerspectiveCamera
-from lumigrad.scene.cameras.conventions import from_transforms
-from lumigrad.scene.cameras.undistort import undistort_image
-from lumigrad.scene.shapes.point_cloud import PointCloud
+__all__ = ["PosedPhotos", "load_dataset"]
 
-_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
 # Where a COLMAP model usually lies.
-_MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+_MODEL_FOLDERS = (
+    "sparse/0", "sparse", "sparse/1", "colmap/sparse/0", "colmap/sparse", "colmap_sparse/0", "sparse_txt",
+    "colmap_text", ".",
+)  # fmt: skip
+_WANTED = (
+    "no transforms.json, no COLMAP model (cameras.bin or cameras.txt in sparse/0, sparse or sparse_txt), no "
+    "poses_bounds.npy (LLFF), no cameras_sphere.npz (NeuS), no keyframes (Polycam) and no metadata.json (Record3D)"
+)
 
 
-@dataclass(frozen=True)
-class PosedPhotos:
-    """Photographs, their cameras, and the points of the reconstruction.
-
-    Attributes:
-        folder: where the data set is.
-        paths: one file per photograph, in the order of the file names.
-        cameras: one float64 camera per photograph, with the lens distortion that the data set gives.
-        points: sparse points of the reconstruction, or None.
-    """
-
-    folder: Path
-    paths: tuple[Path, ...]
-    cameras: tuple[PerspectiveCamera, ...]
-    points: PointCloud | None = None
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def load(self, index: int) -> tuple[Tensor, PerspectiveCamera]:
-        """One photograph, float32 [H, W, 3 or 4] as it is in the file, and its camera at that resolution.
-
-        Raises:
-            FileNotFoundError, ValueError: the file is missing, no image, or has another aspect ratio than the camera.
-        """
-        image = load_image(self.paths[index], orient=False)  # poses are those of the stored pixels
-        size, camera = (image.shape[0], image.shape[1]), self.cameras[index]
-        if size == camera.size:
-            return image, camera
-        # Copies of lower resolution are common; their sizes are rounded.
-        scales = size[0] / camera.size[0], size[1] / camera.size[1]
-        if abs(scales[0] / scales[1] - 1) > 0.02:
-            expected = f"{camera.size[1]} x {camera.size[0]}"
-            raise ValueError(f"{self.paths[index]}: {size[1]} x {size[0]} pixels, but its camera has {expected}")
-        return image, camera.resized(size)
-
-    def load_undistorted(self, index: int) -> tuple[Tensor, Tensor, PerspectiveCamera]:
-        """One photograph without distortion: image, covered pixels and camera, as from `undistort_image`."""
-        return undistort_image(*self.load(index))
-
-    def split(self, every: int = 8) -> tuple[list[int], list[int]]:
-        """Indices to train on, and indices held out: every `every`-th, beginning with the first.
-
-        Raises:
-            ValueError: `every` below 2, or fewer than two photographs.
-        """
-        if every < 2:
-            raise ValueError(f"every: expected at least 2, got {every}")
-        if len(self) < 2:
-            raise ValueError(f"{self.folder}: expected at least two photographs, one to hold out, got {len(self)}")
-        held_out = list(range(0, len(self), every))
-        return sorted(set(range(len(self))) - set(held_out)), held_out
-
-
-def load_dataset(folder: str | Path) -> PosedPhotos:
+def load_dataset(
+    folder: str | Path,
+    images: str | Path | None = None,
+    test: int | str | Path | None = None,
+    downscale: int = 1,
+) -> PosedPhotos:
     """Find and read cameras and points; photographs are read on demand.
 
+    Photographs are looked for where the data set says, and else by name in the folders `images`, `input`, `image`,
+    `rgb` and `images_2`, `images_4`, `images_8`. Those that are missing are left out, with a warning that counts them.
+
     Args:
-        folder: with `transforms.json` (or the path of such a file), or with a COLMAP model in `sparse/0`, `sparse` or
-            the folder itself, and its photographs in `images` or the folder itself.
+        folder: with one of these, or the path of such a file: `transforms.json` or `transforms_train.json` (NeRF,
+            Blender, instant-ngp, nerfstudio); a COLMAP model in `sparse/0`, `sparse`, `sparse_txt`, ... or the folder
+            itself; `poses_bounds.npy` (LLFF); `cameras_sphere.npz` (NeuS: DTU, BlendedMVS); `keyframes` (Polycam's raw
+            data); `metadata.json` (Record3D).
+        images: folder of the photographs, in place of the data set's own: a path or a name in `folder`.
+        test: what is held out: every how many photographs one, or a text file with a name on each line, or "val" for
+            `transforms_val.json` in place of `transforms_test.json`. By default what the data set says, if it does.
+        downscale: load photographs at one over this of their camera's size: from a folder `images_<downscale>` if there
+            is one, otherwise by averaging.
 
     Raises:
-        FileNotFoundError: there is no data set, or a photograph that it names is missing.
-        ValueError: a file is cut short or malformed; the message names it and what is wrong.
+        FileNotFoundError: there is no data set, or all photographs are missing.
+        ValueError: a file is cut short or malformed, or has cameras of a kind that is not known; the message names it.
 
     >>> import json
     >>> import math
@@ -103,75 +76,96 @@ def load_dataset(folder: str | Path) -> PosedPhotos:
     (torch.Size([6, 8, 3]), [0.0, 0.0, 4.0])
     """
     folder = Path(folder)
-    if folder.is_file():
-        return _from_transforms(folder)
-    if not folder.is_dir():
+    if not folder.exists():
         raise FileNotFoundError(f"no such data set: {folder}")
-    if (folder / "transforms.json").is_file():
-        return _from_transforms(folder / "transforms.json")
-    if (folder / "transforms_train.json").is_file():
-        return _from_transforms(folder / "transforms_train.json")
-    for name in _MODEL_FOLDERS:
-        if any((folder / name / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
-            return _from_colmap(folder, folder / name)
-    raise FileNotFoundError(f"no transforms.json and no COLMAP model (cameras.bin or cameras.txt) in {folder}")
+    root = folder if folder.is_dir() else folder.parent
+    if images is None and downscale > 1 and (root / f"images_{downscale}").is_dir():
+        images = f"images_{downscale}"
+    data = _read(folder, PhotoFolder(root, images), "val" if test == "val" else "test")
+    data = replace(data, downscale=downscale)
+    return data if test is None or test == "val" else replace(data, held_out=_held_out(data, test))
 
 
-def _from_colmap(folder: Path, model: Path) -> PosedPhotos:
+def model_folders(folder: Path) -> list[Path]:
+    """Where a data set may have COLMAP's model."""
+    return [folder / name for name in _MODEL_FOLDERS]
+
+
+def _read(path: Path, photos: PhotoFolder, split: str) -> PosedPhotos:
+    """The data set at a path, by the files that are there."""
+    if path.is_file():
+        return _read_file(path, photos)
+    if (path / "transforms.json").is_file():
+        return read_transforms(path / "transforms.json", None, photos)
+    if (path / "transforms_train.json").is_file():
+        others = [split, *({"test", "val"} - {split})]
+        held_out = next((p for name in others if (p := path / f"transforms_{name}.json").is_file()), None)
+        return read_transforms(path / "transforms_train.json", held_out, photos)
+    models = [folder for folder in model_folders(path) if has_colmap(folder)]
+    if models:
+        return _read_colmap(path, models, photos)
+    if (path / POSES_BOUNDS).is_file():
+        return read_llff(path, photos)
+    for name in NEUS_CAMERAS:
+        if (path / name).is_file():
+            return read_neus(path / name, photos)
+    keyframes = polycam_folder(path)
+    if keyframes is not None:
+        return read_polycam(keyframes, photos)
+    if is_record3d(path / "metadata.json"):
+        return read_record3d(path / "metadata.json", photos)
+    raise FileNotFoundError(f"{_WANTED} in {path}")
+
+
+def _read_file(path: Path, photos: PhotoFolder) -> PosedPhotos:
+    if path.name == POSES_BOUNDS:
+        return read_llff(path.parent, photos)
+    if path.suffix.lower() == ".npz":
+        return read_neus(path, photos)
+    if path.name == "metadata.json" and is_record3d(path):
+        return read_record3d(path, photos)
+    if path.suffix.lower() != ".json":
+        raise ValueError(f"{path}: expected transforms.json, poses_bounds.npy, cameras_sphere.npz or a folder")
+    return read_transforms(path, None, photos)
+
+
+def _read_colmap(folder: Path, models: list[Path], photos: PhotoFolder) -> PosedPhotos:
+    model = models[0]
+    if {"0", "1"} <= {path.name for path in models if path.parent.name == "sparse"}:
+        warnings.warn(f"{folder}: COLMAP made several models; {model} is used, give another one's path", stacklevel=2)
+    if model == folder and photos.images is None and not photos.listed():
+        # The model's own folder was given: photographs lie beside it or above.
+        above = [folder, *folder.resolve().parents][:4]
+        photos = next((p for p in map(PhotoFolder, above) if p.listed()), photos)
     read = load_colmap(model)
-    images = folder / "images" if (folder / "images").is_dir() else folder
-    paths = tuple(_existing(images / name, model) for name in read.names)
-    return PosedPhotos(folder, paths, read.cameras, read.points)
+    paths = [photos.photo(name) for name in read.names]
+    warn_missing(model, [name for name, found in zip(read.names, paths) if found is None], len(paths))
+    kept = [i for i, found in enumerate(paths) if found is not None]
+    found = tuple(paths[i] for i in kept)
+    masks = tuple(photos.mask(path) for path in found)  # type: ignore[arg-type]
+    return PosedPhotos(
+        folder,
+        found,  # type: ignore[arg-type]
+        tuple(read.cameras[i] for i in kept),
+        read.points,
+        masks if any(mask is not None for mask in masks) else (),
+    )
 
 
-def _from_transforms(path: Path) -> PosedPhotos:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON, or cut short: {error}") from error
-    frames = document.get("frames") if isinstance(document, dict) else None
-    if not isinstance(frames, list) or not frames:
-        raise ValueError(f"{path}: expected a list 'frames' of at least one photograph")
-    for number, frame in enumerate(frames):
-        _check_frame(path, number, frame)
-    frames = sorted(frames, key=lambda frame: frame["file_path"])
-    paths = tuple(_existing(path.parent / frame["file_path"], path) for frame in frames)
-    cameras = []
-    for photo, frame in zip(paths, frames, strict=True):
-        merged = {**{k: v for k, v in document.items() if k != "frames"}, **frame}
-        if "w" not in merged or "h" not in merged:
-            merged["w"], merged["h"] = _pixels(photo)
-        try:
-            one = from_transforms({**merged, "frames": [{}]})
-        except (TypeError, ValueError, KeyError) as error:
-            raise ValueError(f"{path}: frame {frame['file_path']!r}: {error}") from error
-        cameras.append(one[0])
-    return PosedPhotos(path.parent, paths, tuple(cameras))
-
-
-def _check_frame(path: Path, number: int, frame: Any) -> None:
-    if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
-        raise ValueError(f"{path}: frame {number} has no file_path")
-    matrix = frame.get("transform_matrix")
-    rows = isinstance(matrix, list) and len(matrix) in (3, 4)
-    if not rows or not all(isinstance(row, list) and len(row) == 4 for row in matrix or []):
-        raise ValueError(f"{path}: frame {number} ({frame['file_path']}) has no 4 x 4 transform_matrix")
-    if not all(isinstance(value, (int, float)) and abs(value) < float("inf") for row in matrix or [] for value in row):
-        raise ValueError(f"{path}: frame {number} ({frame['file_path']}): transform_matrix is not all finite numbers")
-
-
-def _existing(path: Path, named_by: Path) -> Path:
-    for suffix in _SUFFIXES:
-        found = path.with_name(path.name + suffix)
-        if found.is_file():
-            return found
-    raise FileNotFoundError(f"{named_by} names the photograph {path}, which is missing")
-
-
-def _pixels(path: Path) -> tuple[int, int]:
-    pillow = require("PIL.Image", "lumigrad.io.load_dataset")
-    try:
-        with pillow.open(path) as picture:
-            return picture.size
-    except OSError as error:
-        raise ValueError(f"cannot read {path} as an image: {error}") from error
+def _held_out(data: PosedPhotos, test: int | str | Path) -> tuple[int, ...]:
+    """Numbers of the photographs that are held out."""
+    if isinstance(test, int):
+        if test < 2:
+            raise ValueError(f"test: expected a number of at least 2, got {test}")
+        return tuple(range(0, len(data), test))
+    path = Path(test)
+    if not path.is_file():
+        raise FileNotFoundError(f"test: expected a number, 'val' or a file with a name on each line, got {test}")
+    wanted = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    numbers: dict[str, int] = {}
+    for number, photo in enumerate(data.paths):
+        numbers |= {photo.name: number, photo.stem: number}
+    unknown = [name for name in wanted if Path(name).name not in numbers]
+    if unknown or not wanted:
+        raise ValueError(f"{path}: {unknown[0] if unknown else 'it is empty:'} is none of the photographs")
+    return tuple(sorted({numbers[Path(name).name] for name in wanted}))

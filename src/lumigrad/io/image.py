@@ -103,6 +103,18 @@ def load_image(path: str | Path, orient: bool = True) -> Tensor:
         raise ValueError(f"cannot read {path} as an image: {error}") from error
 
 
+def holds_linear(path: Path) -> bool:
+    """Whether an image file holds linear radiance: floating-point values of whatever format."""
+    if path.suffix.lower() in LINEAR:
+        return True
+    pillow = require("PIL.Image", "lumigrad.io.load_image")
+    try:
+        with pillow.open(path) as picture:
+            return bool(picture.mode == "F")
+    except (OSError, SyntaxError, pillow.DecompressionBombError):
+        return False
+
+
 _ORIENTATION = 0x0112  # EXIF's tag
 
 

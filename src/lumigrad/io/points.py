@@ -11,16 +11,17 @@ from torch import Tensor
 from lumigrad.io._problems import UnreadableError
 from lumigrad.io.ply.elements import read_ply
 from lumigrad.io.ply.write import color_columns, write
+from lumigrad.scene.shapes._splat_cloud import CONSTANT
 from lumigrad.scene.shapes.point_cloud import PointCloud
 
 _COLORS = (("red", "green", "blue"), ("r", "g", "b"))
 
 
 def load_points(path: str | Path) -> PointCloud:
-    """Read the vertices of a PLY file with their colours, normals (nx, ny, nz) and radii (radius).
+    """Read the vertices of a PLY file with their colours, normals (nx, ny, nz), radii (radius) and opacities (opacity).
 
     Args:
-        path: PLY, text or binary; faces are ignored.
+        path: PLY, text or binary; faces are ignored. Of 3D Gaussians, positions, colours and opacities are read.
 
     Returns:
         PointCloud on the CPU, float32, in the file's order; colours in [0, 1], with alpha if the file has it.
@@ -41,6 +42,8 @@ def load_points(path: str | Path) -> PointCloud:
     positions = _stack(columns, ("x", "y", "z"))
     if positions is None:
         raise ValueError(f"cannot read {path} as a point cloud: it holds no points")
+    if "f_dc_0" in columns:
+        return _centers(positions, columns)
     colors = None
     for names in _COLORS:
         if names[0] in columns:
@@ -50,8 +53,21 @@ def load_points(path: str | Path) -> PointCloud:
             if colors is not None and kind.kind in "iu":
                 colors = colors / float(np.iinfo(kind).max)
             break
-    radii = _stack(columns, ("radius",))
-    return PointCloud(positions, colors, _stack(columns, ("nx", "ny", "nz")), None if radii is None else radii[:, 0])
+    radii, opacities = (_stack(columns, (name,)) for name in ("radius", "opacity"))
+    return PointCloud(
+        positions,
+        colors,
+        _stack(columns, ("nx", "ny", "nz")),
+        None if radii is None else radii[:, 0],
+        None if opacities is None else opacities[:, 0],
+    )
+
+
+def _centers(positions: Tensor, columns: dict[str, np.ndarray]) -> PointCloud:
+    """The centres of 3D Gaussians, whose opacities are logits, and whose colours are spherical harmonics."""
+    constant, logits = _stack(columns, ("f_dc_0", "f_dc_1", "f_dc_2")), _stack(columns, ("opacity",))
+    colors = None if constant is None else (0.5 + CONSTANT * constant).clamp_min(0)
+    return PointCloud(positions, colors, opacities=None if logits is None else logits[:, 0].sigmoid())
 
 
 def read_columns(path: Path, kind: str, user: str) -> dict[str, np.ndarray]:
@@ -88,7 +104,7 @@ def _stack(columns: dict[str, np.ndarray], names: tuple[str, ...]) -> Tensor | N
 
 
 def save_points(cloud: PointCloud, path: str | Path) -> None:
-    """Write a binary PLY file: float32 positions, normals and radii, 8-bit colours. Opacities are not written.
+    """Write a binary PLY file: float32 positions, normals, radii and opacities, 8-bit colours.
 
     Raises:
         ValueError: another suffix than .ply, no points, or colours that have neither 3 nor 4 channels.
@@ -114,6 +130,8 @@ def save_points(cloud: PointCloud, path: str | Path) -> None:
         columns |= color_columns(cloud.colors.detach().float().cpu().numpy())
     if cloud.radii is not None:
         columns["radius"] = _column(cloud.radii)
+    if cloud.opacities is not None:
+        columns["opacity"] = _column(cloud.opacities)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, columns)
 

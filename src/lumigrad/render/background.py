@@ -36,7 +36,8 @@ def resolve_background(background: Any, cameras: Sequence[Camera], like: Tensor,
 
     Args:
         background: None (black), an `EnvironmentLight` (linear radiance), or display-encoded: a number, a colour [C]
-            or [N, C], an image [H, W, C] or [N, H, W, C].
+            or [N, C], an image [H, W, C] or [N, H, W, C]. Of images with one channel, such as depth, its channels are
+            any number, and the image has as many.
         cameras: of the N images, at their final resolution.
         like: the images' colours [N, H, W, C].
         linear: whether they are linear light.
@@ -58,6 +59,7 @@ def resolve_background(background: Any, cameras: Sequence[Camera], like: Tensor,
             f"background: expected a colour, an image or an EnvironmentLight, got {type(background).__name__}"
         ) from error
     images, height, width, channels = like.shape
+    channels = behind.shape[-1] if channels == 1 and behind.ndim else channels
     fits = {1: [channels], 2: [images, channels], 3: [height, width, channels], 4: [images, height, width, channels]}
     if behind.ndim and list(behind.shape) not in (fits.get(behind.ndim), [1]):
         wanted = ", ".join(str(shape) for shape in fits.values())

@@ -18,8 +18,8 @@ from lumigrad.fit.splats.models import Gaussians, Model, Spheres
 from lumigrad.fit.splats.photos import Photo, load_photos
 from lumigrad.fit.splats.start import first_points, focus
 from lumigrad.fit.splats.strategies import MCMC, CloneSplitPrune, Strategy
-from lumigrad.io.dataset import PosedPhotos
 from lumigrad.io.gaussians import save_gaussians
+from lumigrad.io.photos import PosedPhotos
 from lumigrad.io.points import save_points
 
 
@@ -106,7 +106,7 @@ class SplatJob:
         extent = focus(photos)[1]
         model = Spheres(extent) if options.spheres else Gaussians(options.degree, extent)
         strategy = (
-            MCMC(options.max_primitives)
+            MCMC(extent, options.max_primitives)
             if options.strategy == "mcmc"
             else CloneSplitPrune(extent, options.max_primitives)
         )

@@ -18,6 +18,8 @@ from lumigrad.types.splats import Splats
 Parameters = dict[str, Tensor]
 # The constant spherical harmonic.
 _CONSTANT = 0.28209479177387814
+# What is seen of a scene, relative to its extent: a photograph shows whatever is before its camera.
+_NEAR, _FAR = 2e-3, 1e10
 
 
 class Model(Protocol):
@@ -40,13 +42,13 @@ class Gaussians:
 
     Args:
         degree: of the spherical harmonics at the end, 0 to 4.
-        extent: size of the scene; the learning rate of positions is relative to it.
+        extent: size of the scene; the learning rate of positions and the near plane are relative to it.
     """
 
     def __init__(self, degree: int = 2, extent: float = 1.0) -> None:
         if degree not in range(5):
             raise ValueError(f"degree: expected 0 to 4, got {degree}")
-        self.degree = degree
+        self.degree, self.extent = degree, extent
         self.rates = {
             "means": 4e-4 * extent, "scales": 1e-2, "quats": 2e-3, "opacities": 5e-2, "constant": 5e-3, "rest": 5e-4,
         }  # fmt: skip
@@ -56,7 +58,7 @@ class Gaussians:
         count, like = len(cloud), cloud.positions
         return {
             "means": like.clone(),
-            "scales": spacing(like).log()[:, None].repeat(1, 3),
+            "scales": spacing(like, 0.01 * self.extent).log()[:, None].repeat(1, 3),
             "quats": like.new_tensor([1.0, 0, 0, 0]).repeat(count, 1),
             "opacities": like.new_full((count,), 0.2).logit(),
             "constant": (cloud.colors[:, :3] - 0.5) / _CONSTANT,
@@ -66,8 +68,7 @@ class Gaussians:
     def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
         used = (min(self.degree, int(progress * 2 * (self.degree + 1))) + 1) ** 2 - 1
         harmonics = torch.cat([parameters["constant"][:, None], parameters["rest"][:, :used]], dim=1)
-        # A photograph shows whatever is before its camera, whose clip planes are made up.
-        view = camera.view()._replace(near=0.01, far=1e10)
+        view = camera.view()._replace(near=_NEAR * self.extent, far=_FAR * self.extent)
         return gaussians(
             parameters["means"], parameters["quats"], parameters["scales"].exp(), parameters["opacities"].sigmoid(),
             harmonics, view, harmonics.new_full((3,), background), harmonics=True, antialiased=True,
@@ -104,7 +105,7 @@ class Spheres:
         assert cloud.colors is not None
         return {
             "means": cloud.positions.clone(),
-            "scales": spacing(cloud.positions).log()[:, None],
+            "scales": spacing(cloud.positions, 0.01 * self.extent).log()[:, None],
             "opacities": cloud.positions.new_full((len(cloud),), 0.5).logit(),
             "constant": cloud.colors[:, :3].clone(),
         }
@@ -117,8 +118,9 @@ class Spheres:
     ) -> Splats:
         """Render any features [V, C] of the spheres, over a background of one value."""
         first, last = self.gamma
+        view = camera.view()._replace(near=_NEAR * self.extent, far=_FAR * self.extent)
         return spheres(
-            parameters["means"], parameters["scales"][:, 0].exp(), features, camera.view(),
+            parameters["means"], parameters["scales"][:, 0].exp(), features, view,
             parameters["opacities"].sigmoid(), features.new_full(features.shape[1:], background),
             gamma=first * (last / first) ** progress, min_depth=0.02 * self.extent, max_depth=10 * self.extent,
         )  # fmt: skip
@@ -129,6 +131,6 @@ class Spheres:
 
     @staticmethod
     def cloud(parameters: Parameters) -> PointCloud:
-        """Positions, colours and radii, to be saved."""
-        radii = parameters["scales"][:, 0].exp()
-        return PointCloud(parameters["means"], parameters["constant"].clamp(0, 1), radii=radii)
+        """Positions, colours, radii and opacities, to be saved."""
+        radii, opacities = parameters["scales"][:, 0].exp(), parameters["opacities"].sigmoid()
+        return PointCloud(parameters["means"], parameters["constant"].clamp(0, 1), radii=radii, opacities=opacities)

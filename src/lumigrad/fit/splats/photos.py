@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lumigrad.io.dataset import PosedPhotos
+from lumigrad.io.photos import PosedPhotos, reduced
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
@@ -27,16 +27,12 @@ class Photo:
         """Averaged down by an integer factor; rows and columns that do not fill a block are dropped."""
         if factor == 1:
             return self
-        height, width = self.camera.size
-        rows, columns = height // factor, width // factor
 
         def pooled(values: Tensor) -> Tensor:
             return torch.nn.functional.avg_pool2d(values.permute(0, 3, 1, 2), factor).permute(0, 2, 3, 1)
 
         covered = (pooled(self.covered) > 0.999).to(self.covered)
-        whole = self.camera
-        intrinsics = {name: getattr(whole, name) / factor for name in ("fx", "fy", "cx", "cy")}
-        return Photo(pooled(self.image), covered, replace(whole, size=(rows, columns), **intrinsics))
+        return Photo(pooled(self.image), covered, reduced(self.camera, factor))
 
 
 def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, reduce: int = 1) -> list[Photo]:
@@ -65,11 +61,9 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
         image, covered, camera = data.load_undistorted(index)
         if image.shape[-1] == 4:
             image = image[..., :3] * image[..., 3:] + background * (1 - image[..., 3:])
-        height, width = camera.size
-        if min(height, width) // reduce < 8:
-            raise ValueError(
-                f"{data.paths[index]}: {width} x {height} pixels, reduced by {reduce}, are less than 8 rows or columns"
-            )
+        height, width = camera.size[0] // reduce, camera.size[1] // reduce
+        if min(height, width) < 8:
+            raise ValueError(f"{data.paths[index]}: {width} x {height} pixels are less than 8 rows or columns")
         tensors = {name: getattr(camera, name)[None].float() for name in ("world_to_camera", "fx", "fy", "cx", "cy")}
         one = PerspectiveCamera(**tensors, size=camera.size)
         photos.append(Photo(image[None], covered[None, ..., None].float(), one).reduced(reduce))

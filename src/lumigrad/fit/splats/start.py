@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lumigrad._optional import require
 from lumigrad.fit.splats.photos import Photo
-from lumigrad.io.dataset import PosedPhotos
+from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.shapes.point_cloud import PointCloud
 
 _DEPTHS = 24
@@ -125,8 +125,11 @@ def _disagreement(points: Tensor, colors: Tensor, photos: list[Photo]) -> Tensor
     return (total + 0.1) / seen.clamp_min(1) + 0.1 * (seen < 3)
 
 
-def spacing(positions: Tensor) -> Tensor:
+def spacing(positions: Tensor, alone: float = 0.01) -> Tensor:
     """Root mean square distance of each point [V, 3] to its three nearest others, [V].
+
+    Args:
+        alone: what a single point gets, and a ten-thousandth of which nearly equal points get.
 
     >>> import torch
     >>> from lumigrad.fit.splats import spacing
@@ -135,8 +138,8 @@ def spacing(positions: Tensor) -> Tensor:
     """
     near = min(4, len(positions))
     if near < 2:
-        return positions.new_full((len(positions),), 0.01)
+        return positions.new_full((len(positions),), alone)
     tree = require("scipy.spatial", "lumigrad.fit.splats.spacing").cKDTree
     places = positions.double().cpu().numpy()
     distances, _ = tree(places).query(places, k=near)
-    return torch.from_numpy(distances[:, 1:]).square().mean(-1).sqrt().to(positions).clamp_min(1e-6)
+    return torch.from_numpy(distances[:, 1:]).square().mean(-1).sqrt().to(positions).clamp_min(1e-4 * alone)

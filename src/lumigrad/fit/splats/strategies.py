@@ -110,27 +110,29 @@ class MCMC:
     """Primitives as samples of a distribution: noise moves faint ones, and dead ones are moved onto opaque ones.
 
     Attributes:
+        extent: size of the scene.
         max_primitives: number of primitives; each round adds up to 5 %.
         every: steps between two rounds.
         window: part of the fit in which primitives are added and moved.
         faint: opacity below which a primitive is dead.
-        noise: of positions, relative to their step.
-        opacity_weight, scale_weight: of the penalties on opacities and scales.
+        noise: of positions, relative to their step and to the primitives' covariance over the extent squared.
+        opacity_weight, scale_weight: of the penalties on opacities, and on scales relative to the extent.
 
     Source: Kheradmand et al. 2024, "3D Gaussian Splatting as Markov Chain Monte Carlo", equations 8 and 9.
     """
 
+    extent: float = 1.0
     max_primitives: int = 60_000
     every: int = 100
     window: tuple[float, float] = (0.02, 0.8)
     faint: float = 0.005
-    noise: float = 5e5
+    noise: float = 1.25e7
     opacity_weight: float = 0.01
-    scale_weight: float = 0.01
+    scale_weight: float = 0.05
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         opacity = parameters["opacities"].sigmoid().mean()
-        return self.opacity_weight * opacity + self.scale_weight * parameters["scales"].exp().mean()
+        return self.opacity_weight * opacity + self.scale_weight * parameters["scales"].exp().mean() / self.extent
 
     @torch.no_grad()
     def after_step(
@@ -143,7 +145,7 @@ class MCMC:
         spread = model.spread(rows.parameters)
         noise = torch.randn(len(rows), 3, 1, generator=generator, device=generator.device)
         freedom = torch.sigmoid(100 * (0.005 - rows.parameters["opacities"].sigmoid()))
-        moved = (spread @ (spread.transpose(1, 2) @ noise))[..., 0] * freedom[:, None]
+        moved = (spread @ (spread.transpose(1, 2) @ noise))[..., 0] * freedom[:, None] / self.extent**2
         rows.parameters["means"].add_(moved, alpha=self.noise * model.rates["means"] * 0.01**progress)
 
     def _relocate(self, rows: Rows, generator: torch.Generator) -> None:

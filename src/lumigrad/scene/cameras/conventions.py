@@ -43,6 +43,17 @@ COLMAP_MODELS: dict[str, tuple[int, type[Distortion] | None, tuple[str, ...]]] =
     "OPENCV_FISHEYE": (2, FisheyeDistortion, ("k1", "k2", "k3", "k4")),
 }
 
+# What `camera_model` is in files of instant-ngp and nerfstudio, and whether it is a fisheye lens.
+TRANSFORMS_MODELS = {
+    "OPENCV": False, "FULL_OPENCV": False, "PERSPECTIVE": False, "PINHOLE": False, "SIMPLE_PINHOLE": False,
+    "RADIAL": False, "SIMPLE_RADIAL": False, "OPENCV_FISHEYE": True, "FISHEYE": True, "RADIAL_FISHEYE": True,
+    "SIMPLE_RADIAL_FISHEYE": True,
+}  # fmt: skip
+# Names of the focal length along each axis: in pixels, as an angle in radians and in degrees.
+_FOCALS = (("fl_x", "camera_angle_x", "x_fov"), ("fl_y", "camera_angle_y", "y_fov"))
+# Cameras that instant-ngp describes by other means than a model and its coefficients.
+_UNKNOWN = ("ftheta_p0", "latlong", "equirectangular")
+
 
 def from_opencv(
     R: Float[Tensor, "... 3 3"],
@@ -240,14 +251,17 @@ def from_transforms(document: Mapping[str, Any], near: float = 0.1, far: float =
 
     Args:
         document: the parsed file: `frames` with `transform_matrix` (camera to world, OpenGL axes), and, for all or
-            frame by frame, `w`, `h`, and `fl_x, fl_y, cx, cy` in pixels or `camera_angle_x` in radians, and OpenCV's
-            k1, k2, k3, k4, p1, p2; with `camera_model` OPENCV_FISHEYE k1 to k4 are those of the fisheye model.
+            frame by frame, `w`, `h`; the focal lengths `fl_x, fl_y` in pixels, `camera_angle_x, camera_angle_y` in
+            radians or `x_fov, y_fov` in degrees; `cx, cy` in pixels; OpenCV's k1, k2, k3, k4, p1, p2, or
+            nerfstudio's `distortion_params`, the same in this order. `camera_model` is one of `TRANSFORMS_MODELS`;
+            with OPENCV_FISHEYE k1 to k4 are those of the fisheye model.
 
     Returns:
-        Float64 cameras in the file's order. Images without an own focal length fl_y have square pixels.
+        Float64 cameras in the file's order. Where one focal length is given, pixels are square.
 
     Raises:
-        ValueError: entries that are missing or no numbers, or images of different sizes.
+        ValueError: entries that are missing or no numbers, images of different sizes, a camera model that is not known,
+            or several ones.
 
     >>> import math
     >>> from lumigrad.scene import conventions
@@ -257,7 +271,7 @@ def from_transforms(document: Mapping[str, Any], near: float = 0.1, far: float =
     >>> cameras.shape, cameras.position.tolist(), round(cameras.fx.item(), 6)
     (torch.Size([1]), [[0.0, 0.0, 4.0]], 400.0)
     """
-    frames = [{**{k: v for k, v in document.items() if k != "frames"}, **frame} for frame in document.get("frames", [])]
+    frames = [_merged(document, frame) for frame in document.get("frames", [])]
     if not frames:
         raise ValueError("frames: expected at least one, got none")
     sizes = {(frame.get("h"), frame.get("w")) for frame in frames}
@@ -267,9 +281,12 @@ def from_transforms(document: Mapping[str, Any], near: float = 0.1, far: float =
     parsed = [_intrinsics(frame, height, width) for frame in frames]
     columns = torch.tensor([list(row.values()) for row in parsed], dtype=torch.float64)
     poses = torch.tensor([frame["transform_matrix"] for frame in frames], dtype=torch.float64)
-    fisheye = frames[0].get("camera_model") == "OPENCV_FISHEYE" or bool(frames[0].get("is_fisheye", False))
+    models = {_is_fisheye(frame) for frame in frames}
+    if len(models) != 1:
+        raise ValueError("camera_model: expected one for all frames, got perspective and fisheye ones")
+    fisheye = models.pop()
     names = ("k1", "k2", "k3", "k4") if fisheye else (*_OPENCV, "k3", "k4", "k5", "k6")
-    values = torch.tensor([[_number(frame, name) for name in names] for frame in frames], dtype=torch.float64)
+    values = torch.tensor([_coefficients(frame, names, fisheye) for frame in frames], dtype=torch.float64)
     distortion: Distortion | None = None
     if fisheye or bool((values != 0).any()):
         kind = FisheyeDistortion if fisheye else RadialTangentialDistortion
@@ -315,22 +332,69 @@ def _world_to_camera(rotation: Tensor, translation: Tensor) -> Tensor:
     return homogeneous(torch.cat([rotation.expand(*shape, 3, 3), translation.expand(*shape, 3, 1)], dim=-1))
 
 
+def _merged(document: Mapping[str, Any], frame: Mapping[str, Any]) -> dict[str, Any]:
+    """A frame with what the document says of all of them; its own focal length replaces any kind of that."""
+    common = {name: value for name, value in document.items() if name != "frames"}
+    for names in _FOCALS:
+        if any(name in frame for name in names):
+            common = {name: value for name, value in common.items() if name not in names}
+    return {**common, **frame}
+
+
 def _intrinsics(frame: Mapping[str, Any], height: int, width: int) -> dict[str, float]:
     """Focal lengths and principal point in pixels of one frame."""
-    if "fl_x" in frame:
-        focal = _number(frame, "fl_x")
-    elif "camera_angle_x" in frame:
-        focal = 0.5 * width / math.tan(0.5 * _number(frame, "camera_angle_x"))
-    else:
-        raise ValueError("frames: expected fl_x or camera_angle_x, got neither")
     if "transform_matrix" not in frame:
         raise ValueError("frames: expected a transform_matrix in each")
+    fx, fy = (_focal(frame, names, size) for names, size in zip(_FOCALS, (width, height)))
+    if fx is None and fy is None:
+        raise ValueError("frames: expected fl_x or camera_angle_x, got neither")
     cx, cy = _number(frame, "cx", 0.5 * width), _number(frame, "cy", 0.5 * height)
-    values = {"fl_x": focal, "fl_y": _number(frame, "fl_y", focal), "cx": cx, "cy": cy}
-    for name in ("fl_x", "fl_y"):
-        if not values[name] > 0:
-            raise ValueError(f"{name}: expected a focal length above zero, got {values[name]:g}")
-    return values
+    return {"fl_x": fy if fx is None else fx, "fl_y": fx if fy is None else fy, "cx": cx, "cy": cy}  # type: ignore[dict-item]
+
+
+def _focal(frame: Mapping[str, Any], names: Sequence[str], size: int) -> float | None:
+    """Focal length in pixels along an axis of `size` pixels, by the first of its names that the frame has."""
+    name = next((name for name in names if name in frame), None)
+    if name is None:
+        return None
+    value = _number(frame, name)
+    if name == names[0]:
+        if not value > 0:
+            raise ValueError(f"{name}: expected a focal length above zero, got {value:g}")
+        return value
+    angle = value if name == names[1] else math.radians(value)
+    if not 0 < angle < math.pi:
+        raise ValueError(f"{name}: expected an angle between 0 and 180 degrees, got {value:g}")
+    return 0.5 * size / math.tan(0.5 * angle)
+
+
+def _is_fisheye(frame: Mapping[str, Any]) -> bool:
+    """Whether a frame's camera model is a fisheye lens; an unknown model is an error."""
+    other = next((name for name in _UNKNOWN if frame.get(name)), None)
+    if other is not None:
+        raise ValueError(f"{other}: expected a camera model of {', '.join(TRANSFORMS_MODELS)}")
+    model = frame.get("camera_model", "OPENCV")
+    if not isinstance(model, str) or model.upper() not in TRANSFORMS_MODELS:
+        raise ValueError(f"camera_model: expected one of {', '.join(TRANSFORMS_MODELS)}, got {model!r}")
+    return TRANSFORMS_MODELS[model.upper()] or bool(frame.get("is_fisheye", False))
+
+
+def _coefficients(frame: Mapping[str, Any], names: Sequence[str], fisheye: bool) -> list[float]:
+    """The distortion coefficients of a frame, in the order of `names`."""
+    given = frame.get("distortion_params")
+    if given is None:
+        return [_number(frame, name) for name in names]
+    if not isinstance(given, (list, tuple)) or len(given) > 6:
+        raise ValueError(f"distortion_params: expected up to six numbers k1, k2, k3, k4, p1, p2, got {given!r}")
+    listed = dict(zip(("k1", "k2", "k3", "k4", "p1", "p2"), given))
+    values = {name: _number({"distortion_params": value}, "distortion_params") for name, value in listed.items()}
+    # nerfstudio's k4 multiplies the eighth power of the radius; OpenCV's is the first coefficient of a denominator.
+    refused = ("p1", "p2") if fisheye else ("k4",)
+    for name in refused:
+        if values.get(name, 0.0) != 0:
+            model = "fisheye" if fisheye else "perspective"
+            raise ValueError(f"distortion_params: expected {name} = 0 for a {model} camera, got {values[name]:g}")
+    return [values.get(name, 0.0) for name in names]
 
 
 def _number(frame: Mapping[str, Any], name: str, default: float = 0.0) -> float:
