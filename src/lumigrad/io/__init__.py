@@ -1,4 +1,4 @@
-"""Files in and out, through trimesh and Pillow."""
+"""Files in and out."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lumigrad.io._problems import UnreadableError
+from lumigrad.io.ply.elements import read_ply
 from lumigrad.io.points import read_columns
 from lumigrad.scene.shapes._splat_cloud import COUNTS, constant_harmonics
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
@@ -83,25 +85,15 @@ def _harmonics(path: Path, constant: Tensor, columns: Columns, rest: int) -> Ten
 
 
 def _tables(path: Path) -> dict[str, Columns]:
-    """The elements of a compressed file, which is little-endian and has no lists."""
-    header, _, data = path.read_bytes().partition(b"end_header\n")
-    kinds = {"float": "<f4", "uint": "<u4", "uchar": "u1"}
-    counts: dict[str, int] = {}
-    layouts: dict[str, list[tuple[str, str]]] = {}
-    for words in map(str.split, header.decode("ascii", "replace").splitlines()):
-        if len(words) == 3 and words[0] == "element" and words[2].isdigit():
-            counts[words[1]], layouts[words[1]] = int(words[2]), []
-        elif len(words) == 3 and words[0] == "property" and words[1] in kinds and layouts:
-            layouts[list(layouts)[-1]].append((words[2], kinds[words[1]]))
-    found, first = {}, 0
-    for name, layout in layouts.items():
-        row = np.dtype(layout)
-        if first + counts[name] * row.itemsize > len(data):
-            raise ValueError(f"cannot read {path} as {_KIND}: cut short, it announces {counts[name]} rows of {name}")
-        table = np.frombuffer(data, row, counts[name], first)
-        found[name] = {column: table[column] for column, _ in layout}
-        first += counts[name] * row.itemsize
-    return found
+    """The elements of a compressed file."""
+    try:
+        elements = read_ply(path).elements
+    except UnreadableError as error:
+        raise ValueError(f"cannot read {path} as {_KIND}: {error}") from error
+    return {
+        name: {column: values for column, values in element.columns.items() if isinstance(values, np.ndarray)}
+        for name, element in elements.items()
+    }
 
 
 def _unpacked(path: Path, elements: dict[str, Columns]) -> GaussianCloud:

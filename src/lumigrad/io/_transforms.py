@@ -164,6 +164,19 @@ def save_transforms(data: PosedPhotos, path: str | Path) -> None:
 
     Raises:
         ValueError: no photographs, or masks that are alpha channels.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from lumigrad.io import PosedPhotos, load_dataset, save_image, save_transforms
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> paths = (Path("a.png"), Path("b.png"))
+    >>> for path in paths:
+    ...     save_image(torch.rand(6, 8, 3), path)
+    >>> cameras = tuple(PerspectiveCamera.orbit(angle, 20.0, 4.0, 40.0, (6, 8)) for angle in (0.0, 90.0))
+    >>> save_transforms(PosedPhotos(Path("."), paths, cameras, held_out=(1,)), "transforms.json")
+    >>> photos = load_dataset("transforms.json")
+    >>> [path.name for path in photos.paths], photos.split()
+    (['a.png', 'b.png'], ([0], [1]))
     """
     path = Path(path)
     path = path if path.suffix.lower() == ".json" else path / "transforms.json"

@@ -260,6 +260,17 @@ def save_colmap(data: ColmapModel | PosedPhotos, folder: str | Path, binary: boo
 
     Raises:
         ValueError: no cameras.
+
+    >>> import torch
+    >>> from lumigrad.io import ColmapModel, load_colmap, save_colmap
+    >>> from lumigrad.scene import PerspectiveCamera, PointCloud
+    >>> cameras = tuple(PerspectiveCamera.orbit(angle, 20.0, 4.0, 40.0, (6, 8)) for angle in (0.0, 90.0))
+    >>> save_colmap(ColmapModel(("a.png", "b.png"), cameras, PointCloud(torch.rand(5, 3))), "model", binary=False)
+    >>> model = load_colmap("model")
+    >>> model.names, len(model.points)
+    (('a.png', 'b.png'), 5)
+    >>> torch.allclose(model.cameras[1].position.float(), cameras[1].position, atol=1e-5)
+    True
     """
     model = data if isinstance(data, ColmapModel) else ColmapModel(_names(data), data.cameras, data.points)
     if not model.cameras:

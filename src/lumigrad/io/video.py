@@ -28,6 +28,13 @@ def save_video(frames: Sequence[Tensor], path: str | Path, frames_per_second: fl
     Raises:
         ValueError: no frames, or an unknown suffix.
         MissingPackageError: the package that writes the format is not installed.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from lumigrad.io import save_video
+    >>> save_video([torch.full((8, 12, 3), value) for value in (0.0, 0.5, 1.0)], "fade.gif", frames_per_second=10)
+    >>> Path("fade.gif").stat().st_size > 0
+    True
     """
     path = Path(path)
     suffix = path.suffix.lower()
