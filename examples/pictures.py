@@ -72,7 +72,7 @@ def transparency(folder: Path) -> Tensor:
     inside = replace(icosphere(4, 0.27), materials=(red,))
     inside = replace(inside, positions=inside.positions + torch.tensor([0.1, -0.02, -0.25]))
     behind = placed(icosphere(4, 0.5), -0.75, yellow, z=-1.6)
-    scene = Scene([placed(mesh, 0.0, glass, turn=35.0), inside, behind], environment=EnvironmentLight(studio()))
+    scene = Scene([placed(mesh, 0.0, glass, turn=35.0), inside, behind], environment=EnvironmentLight(studio(), 1.5))
     camera = PerspectiveCamera.orbit(0.0, 12.0, 4.0, 30.0, (360, 480), target=(0.0, 0.1, 0.0))
     return render(scene, camera, supersampling=2, layers=8, background=(0.93, 0.94, 0.96)).image[0]
 
@@ -102,7 +102,7 @@ def batch(folder: Path) -> Tensor:
         (220, 220),
         target=(0.0, 0.1, 0.0),
     )
-    lights = [EnvironmentLight(studio(), 0.8), DirectionalLight((0.4, 0.8, 0.6), intensity=1.0)]
+    lights = [EnvironmentLight(studio(), 1.2), DirectionalLight((0.4, 0.8, 0.6), intensity=1.0)]
     backgrounds = torch.tensor([[0.86, 0.89, 0.93], [0.93, 0.9, 0.84], [0.85, 0.92, 0.88], [0.92, 0.87, 0.9]])
     images = render(meshes, camera, lights=lights, supersampling=2, background=backgrounds).image
     return torch.cat(list(images), dim=1)
