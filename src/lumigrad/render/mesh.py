@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from lumigrad.ops.surface import antialias, interpolate, rasterize
 from lumigrad.ops.texture import build_mips, texture
 from lumigrad.render.rendering import Rendering
+from lumigrad.render.scene import render
 from lumigrad.render.stage import check_camera
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Lighting
+from lumigrad.scene.materials import PhongMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Int32
@@ -30,7 +34,8 @@ def render_mesh(
     encoded, so what an unlit texture holds is what the image shows.
 
     Args:
-        mesh: colours are texture times vertex colours, white where it has neither.
+        mesh: colours are texture times vertex colours, white where it has neither. A fourth channel of either is
+            alpha: what is transparent is drawn in layers, by `render`, which takes longer.
         camera: batch shape [N] or [].
         lighting: `Lighting()` by default.
         topology: `edge_topology(mesh.faces)`, to save its computation when the same faces are rendered again.
@@ -41,7 +46,7 @@ def render_mesh(
 
     Raises:
         TypeError: no camera.
-        ValueError: a camera batch of more than one dimension, or a texture or colours without three channels.
+        ValueError: a camera batch of more than one dimension, or a texture or colours without three or four channels.
 
     >>> from lumigrad.render import render_mesh
     >>> from lumigrad.scene import PerspectiveCamera, icosphere
@@ -54,8 +59,10 @@ def render_mesh(
     """
     check_camera(camera)
     for name, value in (("texture", mesh.texture), ("colors", mesh.colors)):
-        if value is not None and value.shape[-1] != 3:
-            raise ValueError(f"mesh.{name}: expected 3 channels, got {value.shape[-1]}")
+        if value is not None and value.shape[-1] not in (3, 4):
+            raise ValueError(f"mesh.{name}: expected 3 or 4 channels, got {value.shape[-1]}")
+    if any(value is not None and value.shape[-1] == 4 for value in (mesh.texture, mesh.colors)):
+        return _in_layers(mesh, camera, lighting)
     clip = camera.project(mesh.positions).reshape(-1, len(mesh.positions), 4)
     textured = mesh.texture is not None and mesh.uvs is not None
     frags = rasterize(clip, mesh.faces, camera.size, derivatives=textured and mips)
@@ -74,6 +81,18 @@ def render_mesh(
     inside = (frags.tri >= 0)[..., None].to(color.dtype)
     blended = antialias(torch.cat([color * inside, inside], dim=-1), frags, clip, mesh.faces, topology)
     return Rendering(blended[..., :3], blended[..., 3:])
+
+
+def _in_layers(mesh: Mesh, camera: Camera, lighting: Lighting | None) -> Rendering:
+    """A mesh with alpha, in the same light."""
+    texture = None if mesh.uvs is None else mesh.texture
+    material = PhongMaterial(alpha_mode="blend", specular=torch.zeros(3), diffuse_texture=texture)
+    plain = replace(
+        mesh, materials=(material.to(mesh.positions),), face_materials=None, normals=None, normal_faces=None
+    )
+    lights = Lighting() if lighting is None else lighting
+    shot = render(plain, camera, shading="gouraud", lights=lights, buffers=False)
+    return Rendering(shot.color, shot.mask)
 
 
 def _sample(mesh: Mesh, frags: Fragments, mips: bool) -> Tensor:

@@ -19,7 +19,7 @@ from lumigrad.io.geometry.weld import weld
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 
-_GUTTER = 4  # texels around a cell, continued as the image repeats
+_GUTTER = 4  # least texels around a cell, continued as the image repeats; more around large ones, for their mip levels
 _SOLID = 4  # texels of a cell of one colour
 _LARGEST_CELL = 4096
 _LARGEST_ATLAS = 2**25  # texels
@@ -121,12 +121,12 @@ def _with_atlas(mesh: Mesh, looks: Sequence[Look], chosen: Tensor | None, notes:
         tiles.append((reach[0], reach[1]))
     channels = max(max(len(look.color), 0 if look.image is None else look.image.shape[-1]) for look in looks)
     cells = _cells(looks, tiles, channels, notes)
-    places, (height, width) = _packed([(cell.shape[0], cell.shape[1]) for cell in cells])
+    places, (height, width) = _packed([(cell.shape[0], cell.shape[1]) for cell, _ in cells])
     atlas = torch.zeros(height, width, channels)
-    for slot, (cell, (row, column)) in enumerate(zip(cells, places)):
+    for slot, ((cell, gutter), (row, column)) in enumerate(zip(cells, places)):
         atlas[row : row + cell.shape[0], column : column + cell.shape[1]] = cell
-        inner = torch.tensor([cell.shape[1] - 2 * _GUTTER, cell.shape[0] - 2 * _GUTTER], dtype=torch.float64)
-        corner = torch.tensor([column + _GUTTER, row + _GUTTER], dtype=torch.float64)
+        inner = torch.tensor([cell.shape[1] - 2 * gutter, cell.shape[0] - 2 * gutter], dtype=torch.float64)
+        corner = torch.tensor([column + gutter, row + gutter], dtype=torch.float64)
         mine = corners[chosen == slot] / torch.tensor(tiles[slot])
         corners[chosen == slot] = (corner + mine * inner) / torch.tensor([width, height])
     rows = corners.reshape(-1, 2).float()
@@ -134,8 +134,10 @@ def _with_atlas(mesh: Mesh, looks: Sequence[Look], chosen: Tensor | None, notes:
     return replace(mesh, texture=atlas, uvs=rows[torch.from_numpy(kept)], uv_faces=torch.from_numpy(index))
 
 
-def _cells(looks: Sequence[Look], tiles: list[tuple[int, int]], channels: int, notes: Notes) -> list[Tensor]:
-    """The images, repeated, with gutters; made smaller where they would not fit into an atlas."""
+def _cells(
+    looks: Sequence[Look], tiles: list[tuple[int, int]], channels: int, notes: Notes
+) -> list[tuple[Tensor, int]]:
+    """The images, repeated, with gutters and their widths; made smaller where they would not fit into an atlas."""
     sizes = []
     for look, repeats in zip(looks, tiles):
         if look.image is None:
@@ -155,7 +157,7 @@ def _cells(looks: Sequence[Look], tiles: list[tuple[int, int]], channels: int, n
     return [_cell(look, repeats, size, channels) for look, repeats, size in zip(looks, tiles, sizes)]
 
 
-def _cell(look: Look, tiles: tuple[int, int], size: tuple[int, int], channels: int) -> Tensor:
+def _cell(look: Look, tiles: tuple[int, int], size: tuple[int, int], channels: int) -> tuple[Tensor, int]:
     image = look.color.expand(1, 1, -1) if look.image is None else look.image
     if image.shape[-1] < channels:
         image = torch.cat([image, torch.ones_like(image[..., :1])], -1)
@@ -163,13 +165,10 @@ def _cell(look: Look, tiles: tuple[int, int], size: tuple[int, int], channels: i
     if one[0] < image.shape[0] or one[1] < image.shape[1]:
         planes = torch.nn.functional.interpolate(image.permute(2, 0, 1)[None], one, mode="area")
         image = planes[0].permute(1, 2, 0)
-    rows, columns = (
-        torch.arange(-_GUTTER, extent + _GUTTER) % image.shape[axis]
-        for axis, extent in enumerate(
-            (size[0], size[1]) if look.image is None else (one[0] * tiles[1], one[1] * tiles[0])
-        )
-    )
-    return image[rows][:, columns]
+    whole = size if look.image is None else (one[0] * tiles[1], one[1] * tiles[0])
+    gutter = max(_GUTTER, max(whole) // 32)
+    rows, columns = (torch.arange(-gutter, n + gutter) % image.shape[axis] for axis, n in enumerate(whole))
+    return image[rows][:, columns], gutter
 
 
 def _packed(sizes: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], tuple[int, int]]:

@@ -32,6 +32,7 @@ class Lines:
     @classmethod
     def of(cls, data: bytes) -> Lines:
         """Split a text."""
+        data = data.removeprefix(b"\xef\xbb\xbf")  # the mark of UTF-8
         if b"\r" in data:
             data = data.replace(b"\r", b" " if b"\n" in data else b"\n")
         for continuation in (b"\\\n", b"\\ \n"):

@@ -218,7 +218,7 @@ def _read_text(text: bytes, elements: list[Element]) -> None:
     array = np.frombuffer(text, np.uint8)
     words = word_starts(array)
     values = numbers(text, words, np.float64)
-    ends = np.atleast_1d(np.searchsorted(words, np.r_[line_ends(array), len(array)]))
+    ends = np.searchsorted(words, np.append(line_ends(array), len(array)))
     ends = ends[np.diff(ends, prepend=0) > 0]
     elements = [element for element in elements if element.count and element.properties]
     for element in elements:

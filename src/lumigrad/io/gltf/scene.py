@@ -1,0 +1,89 @@
+"""Lights and cameras of glTF scenes.
+
+Source: Khronos, glTF 2.0 specification, section 3.10 (cameras), and the extension KHR_lights_punctual.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from lumigrad.io._problems import UnreadableError
+from lumigrad.io.gltf.document import Document
+from lumigrad.io.gltf.nodes import world_matrices
+from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera
+from lumigrad.scene.cameras.orthographic import OrthographicCamera
+from lumigrad.scene.light.lights import DirectionalLight, Light, PointLight, SpotLight
+
+LIGHTS = "KHR_lights_punctual"
+_FAR = 1e4  # of cameras that see infinitely far, in multiples of their near distance
+
+
+def lights(document: Document) -> list[Light]:
+    """The lights of the scene; lux, and candela at a distance of 1, are the intensities of ours."""
+    entries = document.json.get("extensions", {}).get(LIGHTS, {}).get("lights", [])
+    found = []
+    for number, matrix in world_matrices(document):
+        said = document.json["nodes"][number].get("extensions", {}).get(LIGHTS)
+        if said is None:
+            continue
+        index = said.get("light")
+        if not isinstance(index, int) or not 0 <= index < len(entries):
+            raise UnreadableError(f"nodes[{number}] refers to lights[{index}]; there are {len(entries)}")
+        found.append(_light(entries[index], matrix, f"lights[{index}]"))
+    return found
+
+
+def _light(entry: dict[str, Any], matrix: np.ndarray, where: str) -> Light:
+    kind = entry.get("type")
+    common: dict[str, Any] = {
+        "color": torch.tensor([float(x) for x in entry.get("color", (1, 1, 1))]),
+        "intensity": float(entry.get("intensity", 1)),
+    }
+    ahead = torch.from_numpy(-matrix[:3, 2]).float()  # lights look along -z
+    if kind == "directional":
+        return DirectionalLight(-ahead, **common)
+    common |= {"position": torch.from_numpy(matrix[:3, 3].copy()).float()}
+    if "range" in entry:
+        common["range"] = float(entry["range"])
+    if kind == "point":
+        return PointLight(**common)
+    if kind != "spot":
+        raise UnreadableError(f"{where} is of the unknown type {kind}")
+    cone = entry.get("spot", {})
+    outer = math.degrees(cone.get("outerConeAngle", math.pi / 4))
+    inner = min(math.degrees(cone.get("innerConeAngle", 0.0)), outer - 1e-3)
+    return SpotLight(**common, direction=ahead, inner=inner, outer=outer)
+
+
+def cameras(document: Document, size: tuple[int, int]) -> list[Camera]:
+    """The cameras of the scene for images of (height, width); the vertical field of view is the file's."""
+    found = []
+    for number, matrix in world_matrices(document):
+        node = document.json["nodes"][number]
+        if "camera" in node:
+            entry = document.entry("cameras", node["camera"], f"nodes[{number}]")
+            found.append(_camera(entry, matrix, size, f"cameras[{node['camera']}]"))
+    return found
+
+
+def _camera(entry: dict[str, Any], matrix: np.ndarray, size: tuple[int, int], where: str) -> Camera:
+    axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)  # scales do not change what a camera sees
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = axes.T, -axes.T @ matrix[:3, 3]
+    view, aspect = torch.from_numpy(pose).float(), size[1] / size[0]
+    if entry.get("type") == "orthographic":
+        said = entry["orthographic"]
+        focal = (1 / float(said["ymag"]) / aspect, 1 / float(said["ymag"]))
+        near, far = float(said["znear"]), float(said["zfar"])
+        return OrthographicCamera.from_ndc(focal, size, world_to_camera=view, near=near, far=far)
+    if entry.get("type") != "perspective":
+        raise UnreadableError(f"{where} is of the unknown type {entry.get('type')}")
+    said = entry["perspective"]
+    scale = 1 / math.tan(float(said["yfov"]) / 2)
+    near = float(said["znear"])
+    far = float(said.get("zfar", _FAR * near))
+    return PerspectiveCamera.from_ndc((scale / aspect, scale), size, world_to_camera=view, near=near, far=far)

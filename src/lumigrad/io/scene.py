@@ -1,0 +1,57 @@
+"""Scenes in files: a mesh together with its lights, and cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from lumigrad.io._problems import Notes, UnreadableError
+from lumigrad.io.gltf import scene as gltf
+from lumigrad.io.gltf.document import Document
+from lumigrad.io.mesh import load_mesh
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.scene import Scene
+
+T = TypeVar("T")
+_GLTF = (".gltf", ".glb")
+
+
+def load_scene(path: str | Path) -> Scene:
+    """Read the mesh of a file, as `load_mesh` does, and its lights (KHR_lights_punctual of glTF).
+
+    Raises:
+        FileNotFoundError, ValueError, MissingPackageError: as `load_mesh`.
+    """
+    path = Path(path)
+    mesh = load_mesh(path)
+    lights = _of_document(path, gltf.lights) if path.suffix.lower() in _GLTF else []
+    return Scene(mesh, lights)
+
+
+def load_cameras(path: str | Path, size: tuple[int, int]) -> list[Camera]:
+    """Read the cameras of a glTF file, single ones, in the order of its nodes.
+
+    Args:
+        path: glTF or GLB.
+        size: (height, width) of the images. The vertical field of view is the file's, whatever aspect ratio it names.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another format, or a file that cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such scene: {path}")
+    if path.suffix.lower() not in _GLTF:
+        raise ValueError(f"cannot read cameras of {path}: expected one of {', '.join(_GLTF)}")
+    return _of_document(path, lambda document: gltf.cameras(document, size))
+
+
+def _of_document(path: Path, read: Callable[[Document], list[T]]) -> list[T]:
+    try:
+        return read(Document(path, Notes(path)))
+    except UnreadableError as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    except (AttributeError, TypeError, KeyError, IndexError) as error:
+        raise ValueError(f"cannot read {path}: its JSON has a value of another kind than expected ({error})") from error
