@@ -125,6 +125,14 @@ def test_corners_of_different_kinds(tmp_path: Path) -> None:
     assert mesh.uvs[mesh.uv_faces][1].tolist() == [[0, 1], [1, 0], [0, 0]]
 
 
+def test_normals_of_no_length_are_the_smooth_ones(tmp_path: Path) -> None:
+    text = QUAD + "vn 0 0 0\nvn 0 0 -1\nf 1//1 2//1 3//2\nf 1//1 3//1 4//1\n"
+    mesh = load_mesh(obj(tmp_path, None, text))
+    assert mesh.normals is not None
+    assert mesh.normal_faces is not None
+    assert mesh.normals[mesh.normal_faces][..., 2].tolist() == [[1, 1, -1], [1, 1, 1]]
+
+
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
@@ -210,6 +218,8 @@ def test_black_under_an_image_means_the_image(tmp_path: Path) -> None:
     picture(tmp_path / "t.png")
     assert material(tmp_path, "Kd 0 0 0\nmap_Kd t.png\n").diffuse.tolist() == [1, 1, 1]
     assert material(tmp_path, "Kd 0 0 0\n").diffuse.tolist() == [0, 0, 0]
+    with pytest.warns(FileWarning, match="gone"):
+        assert material(tmp_path, "Kd 0 0 0\nmap_Kd gone.png\n").diffuse.tolist() == [1, 1, 1]
 
 
 def test_physically_based_entries(tmp_path: Path) -> None:

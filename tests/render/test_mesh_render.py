@@ -125,4 +125,4 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="camera"):
         render_mesh(sphere, PerspectiveCamera.from_fov(40.0, (4, 4), view))
     with pytest.raises(ValueError, match=r"mesh\.colors"):
-        render_mesh(replace(sphere, colors=torch.ones(12, 4)), PerspectiveCamera.from_fov(40.0, (4, 4)))
+        render_mesh(replace(sphere, colors=torch.ones(12, 5)), PerspectiveCamera.from_fov(40.0, (4, 4)))

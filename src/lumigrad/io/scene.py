@@ -22,6 +22,15 @@ def load_scene(path: str | Path) -> Scene:
 
     Raises:
         FileNotFoundError, ValueError, MissingPackageError: as `load_mesh`.
+
+    >>> import tempfile
+    >>> from lumigrad.io import load_scene, save_mesh
+    >>> from lumigrad.scene import icosphere
+    >>> path = tempfile.mkdtemp() + "/ball.glb"
+    >>> save_mesh(icosphere(1), path)
+    >>> scene = load_scene(path)
+    >>> len(scene.meshes[0].faces), scene.lights
+    (80, ())
     """
     path = Path(path)
     mesh = load_mesh(path)
@@ -39,6 +48,18 @@ def load_cameras(path: str | Path, size: tuple[int, int]) -> list[Camera]:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: another format, or a file that cannot be read.
+
+    >>> import json, tempfile
+    >>> from pathlib import Path
+    >>> from lumigrad.io import load_cameras
+    >>> path = Path(tempfile.mkdtemp()) / "views.gltf"
+    >>> lens = {"type": "perspective", "perspective": {"yfov": 0.8, "znear": 0.1}}
+    >>> node = {"camera": 0, "translation": [0, 0, 5]}
+    >>> document = {"asset": {"version": "2.0"}, "cameras": [lens], "nodes": [node], "scenes": [{"nodes": [0]}]}
+    >>> _ = path.write_text(json.dumps(document))
+    >>> (camera,) = load_cameras(path, size=(48, 64))
+    >>> camera.position.tolist()
+    [0.0, 0.0, 5.0]
     """
     path = Path(path)
     if not path.is_file():

@@ -145,6 +145,9 @@ def _all_normals(part: Part) -> dict[str, Any]:
     if part.normals is None:
         return {"normals": _smooth(part), "normal_faces": part.faces}
     index = part.faces if part.normal_faces is None else part.normal_faces
+    void = ~((part.normals * part.normals).sum(1) > 0)  # of no length, or no numbers
+    if void.any():
+        index = np.where(void[index], -1, index)
     if not len(index) or index.min() >= 0:
         return {"normals": part.normals, "normal_faces": index}
     normals = np.concatenate([part.normals, _smooth(part)])

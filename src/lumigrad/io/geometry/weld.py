@@ -33,7 +33,8 @@ def weld(rows: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def first_equal(rows: np.ndarray) -> np.ndarray:
     """For each row the index of the first row that equals it; negative zero equals zero, and NaN itself."""
     columns = [_bits(rows[:, i]) for i in range(rows.shape[1])]
-    result = np.arange(len(rows))
+    kind = np.int32 if len(rows) < 2**31 else np.int64  # half the memory to look things up in
+    result = np.arange(len(rows), dtype=kind)
     hashes = np.zeros(len(rows), np.uint64)
     for column in columns:
         hashes ^= column
@@ -41,8 +42,8 @@ def first_equal(rows: np.ndarray) -> np.ndarray:
         hashes ^= hashes >> np.uint64(32)
     left = result.copy()
     while len(left):
-        table = np.empty(1 << max(4, (2 * len(left) - 1).bit_length()), np.int64)
-        slots = (hashes & np.uint64(len(table) - 1)).astype(np.int64)
+        table = np.empty(1 << max(4, len(left).bit_length()), kind)
+        slots = (hashes & np.uint64(len(table) - 1)).astype(kind)
         table[slots[::-1]] = left[::-1]  # of several rows in a slot, the first one is written last
         found = table[slots]
         same = np.ones(len(left), bool)

@@ -35,9 +35,8 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     except _WRONG_KINDS as error:
         raise UnreadableError(f"its JSON has a value of another kind than expected ({error})") from error
     if mesh is None:
-        kinds = {
-            primitive.get("mode", 4) for entry in document.json.get("meshes", []) for primitive in entry["primitives"]
-        }
+        meshes = document.json.get("meshes", [])
+        kinds = {primitive.get("mode", 4) for entry in meshes for primitive in entry.get("primitives", [])}
         if kinds and max(kinds) < 4:
             raise UnreadableError("it holds points or lines, and no triangles")
     return mesh

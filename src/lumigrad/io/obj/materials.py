@@ -73,7 +73,7 @@ class _Reader:
         if image is None:
             image = self._ambient_image()
         diffuse = self.color("kd", torch.ones(3))
-        if image is not None and not bool(diffuse.any()):
+        if entry.get("map_kd") is not None and not bool(diffuse.any()):
             diffuse = torch.ones(3)  # black times the image would be black: the image alone is meant
         opacity = self.opacity()
         texture, cutout = self.texture(image)

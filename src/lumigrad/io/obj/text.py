@@ -62,10 +62,21 @@ class Lines:
 
     def joined(self, lines: np.ndarray, skip: int) -> bytes:
         """Some of the lines, in order, without their first `skip` bytes and without comments."""
-        inside = np.zeros(len(self.array) + 1, np.int8)
-        inside[self.starts[lines] + skip] = 1
-        inside[self.ends[lines] + 1] = -1
-        text = self.array[np.cumsum(inside[:-1], dtype=np.int8).view(bool)].tobytes()
+        if not len(lines):
+            return b""
+        starts, ends = self.starts[lines], self.ends[lines] + 1
+        begin = int(starts[0])
+        span = self.array[begin : int(ends[-1])]
+        if int(lines[-1] - lines[0]) == len(lines) - 1:  # one after the other, as in most files: blank the first words
+            span = span.copy()
+            for i in range(skip):
+                span[starts - begin + i] = _SPACE
+            text = span.tobytes()
+        else:
+            inside = np.zeros(len(span) + 1, np.int8)
+            inside[starts - begin + skip] = 1
+            inside[ends - begin] = -1
+            text = span[np.cumsum(inside[:-1], dtype=np.int8).view(bool)].tobytes()
         if b".#" in text:  # how old Microsoft libraries write what is no number, or infinite
             text = _NOT_FINITE.sub(lambda found: b"nan" if found[1] != b"INF" else b"inf", text)
         if b"#" in text:

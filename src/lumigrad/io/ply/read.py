@@ -36,7 +36,8 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     if {"f_dc_0", "opacity"} <= vertex.columns.keys() or "packed_position" in vertex.columns:
         raise UnreadableError(f"it holds {vertex.count} Gaussians; read it with lumigrad.io.load_gaussians")
     positions = _stack(vertex, ("x", "y", "z"))
-    assert positions is not None
+    if positions is None:
+        raise UnreadableError("its vertices have no y or no z")
     positions = positions.astype(np.float32)
     corners, triangles, owner = _faces(ply, face, positions)
     if not len(triangles):
@@ -123,8 +124,7 @@ def _add_uvs(
     wedge = None if face is None else face.lists("texcoord")
     if wedge is not None and face is not None and bool((wedge.counts > 0).any()):
         polygons = face.lists(*_INDICES) or _first_list(face)
-        assert polygons is not None
-        if bool((wedge.counts == 2 * polygons.counts).all()):
+        if polygons is not None and bool((wedge.counts == 2 * polygons.counts).all()):
             part.uvs, part.uv_faces = _flipped(wedge.values.reshape(-1, 2)), triangles
             return
         notes.add("its texcoord is left out: it has not two numbers for each corner")
