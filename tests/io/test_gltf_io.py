@@ -7,6 +7,7 @@ import io
 import json
 import math
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -422,6 +423,47 @@ def test_draco(tmp_path: Path) -> None:
     file.json["extensionsRequired"] = ["KHR_draco_mesh_compression"]
     mesh = load_mesh(file.write(tmp_path / "a.gltf"))
     torch.testing.assert_close(mesh.face_normals(), torch.tensor([[0.0, 0, 4]] * 2), atol=1e-2, rtol=0)
+
+
+def compressed(folder: Path, vertices: bytes, indices: bytes, fallback: bool) -> Path:
+    """The square compressed by meshopt; with `fallback` also as it is, in a buffer of its own."""
+    file = File()
+    packed = [file.view(vertices), file.view(indices)]
+    plain = SQUARE.tobytes() + TWO.tobytes()
+    uri = {"uri": "data:;base64," + base64.b64encode(plain).decode()} if fallback else {}
+    views = file.json["bufferViews"]
+    file.json["bufferViews"] = [
+        {"buffer": 1, "byteOffset": 48 * i, "byteLength": length, "extensions": {"EXT_meshopt_compression": extension}}
+        for i, (length, extension) in enumerate(
+            [
+                (48, views[packed[0]] | {"byteStride": 12, "count": 4, "mode": "ATTRIBUTES"}),
+                (12, views[packed[1]] | {"byteStride": 2, "count": 6, "mode": "TRIANGLES"}),
+            ]
+        )
+    ]
+    file.json["accessors"] = [
+        {"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3"},
+        {"bufferView": 1, "componentType": 5123, "count": 6, "type": "SCALAR"},
+    ]
+    file.json["meshes"] = [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}]
+    path = file.write(folder / "a.gltf")
+    return edited(path, buffers=[*json.loads(path.read_text())["buffers"], {"byteLength": len(plain), **uri}])
+
+
+def test_meshopt(tmp_path: Path) -> None:
+    library = pytest.importorskip("meshoptimizer")
+    vertices = library.encode_vertex_buffer(SQUARE, 4, 12)
+    indices = library.encode_index_buffer(TWO.astype(np.uint32), 6, 4)
+    mesh = load_mesh(compressed(tmp_path, vertices, indices, fallback=False))
+    assert mesh.positions[mesh.faces].tolist() == SQUARE[TWO.reshape(-1, 3)].tolist()
+
+
+def test_meshopt_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "meshoptimizer", None)
+    mesh = load_mesh(compressed(tmp_path, b"?", b"?", fallback=True))
+    assert mesh.positions[mesh.faces].tolist() == SQUARE[TWO.reshape(-1, 3)].tolist()
+    with pytest.raises(ImportError, match=r"needs meshoptimizer: pip install 'lumigrad\[meshopt\]'"):
+        load_mesh(compressed(tmp_path, b"?", b"?", fallback=False))
 
 
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lumigrad.io import load_mesh, save_mesh
+from lumigrad.io import FileWarning, load_mesh, save_mesh
 from lumigrad.scene import Material, Mesh, PBRMaterial, PhongMaterial
 from lumigrad.scene.shapes.procedural import creature, icosphere, sphere_uvs
 
@@ -106,6 +106,14 @@ def test_several_materials_round_trip(tmp_path: Path, suffix: str) -> None:
     assert torch.equal(mesh.face_materials, original.face_materials)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("suffix", ["glb", "obj"])
+@pytest.mark.parametrize("kind", [PBRMaterial, PhongMaterial])
+def test_unlit_round_trip(tmp_path: Path, suffix: str, kind: Any) -> None:
+    for unlit in (True, False):
+        save_mesh(sphere((kind(unlit=unlit),)), tmp_path / f"a.{suffix}")
+        assert load_mesh(tmp_path / f"a.{suffix}").materials[0].unlit == unlit
+
+
 def test_names_in_libraries_are_distinct_words(tmp_path: Path) -> None:
     names = ("", "a b", "a_b", "", "a_b")
     materials = tuple(PhongMaterial(name=name, shininess=float(i)) for i, name in enumerate(names))
@@ -141,7 +149,8 @@ def test_mtl_written_by_hand(tmp_path: Path) -> None:
         "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nvt 0 0\nvt 1 0\nvt 0 1\n"
         "usemtl one\nf 1/1 2/2 3/3\nusemtl two\nf 2 4 3\n"
     )
-    mesh = load_mesh(tmp_path / "a.obj")
+    with pytest.warns(FileWarning, match=r"a\.mtl, line 12: map_ks gone\.png: there is no such file"):
+        mesh = load_mesh(tmp_path / "a.obj")
     assert mesh.positions.shape == (4, 3)
     by_name = {m.name: m for m in mesh.materials}
     one, two = by_name["one"], by_name["two"]

@@ -64,6 +64,8 @@ def _library(material: Material, name: str, path: Path) -> str:
     for key, value in (("Ka", phong.ambient), ("Kd", phong.diffuse), ("Ks", phong.specular), ("Ke", phong.emissive)):
         lines.append(" ".join([key, *(f"{x:.9g}" for x in value.tolist())]))
     lines += [f"Ns {float(phong.shininess):.9g}", f"d {float(phong.alpha):.9g}"]
+    if phong.unlit:
+        lines.append("illum 0")
     for key, image in (
         ("map_Kd", phong.diffuse_texture),
         ("map_Ks", phong.specular_texture),
@@ -97,6 +99,7 @@ def as_phong(material: Material) -> PhongMaterial:
         alpha_mode=material.alpha_mode,
         alpha_cutoff=material.alpha_cutoff,
         double_sided=material.double_sided,
+        unlit=material.unlit,
         ambient=shown,
         diffuse=shown * (1 - metallic),
         specular=0.04 * (1 - metallic) + metallic * shown,
