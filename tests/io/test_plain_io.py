@@ -84,6 +84,15 @@ def test_one_factor_is_a_vertex_colour() -> None:
     torch.testing.assert_close(bare.colors[0], torch.tensor([0.5029, 0.7354, 0.0]), atol=1e-3, rtol=0)
 
 
+def test_what_only_glows_shows_its_emission() -> None:
+    black = torch.zeros(3)
+    lamp = PBRMaterial(base_color=black, emissive=torch.tensor([0.0, 4.0, 0.216]))
+    bare = plain(replace(squares(1), materials=(lamp,)), Notes(Path("x")))
+    torch.testing.assert_close(bare.colors[0], torch.tensor([0.0, 1.0, 0.5029]), atol=1e-3, rtol=0)  # type: ignore[index]
+    screen = PBRMaterial(base_color=black, emissive=torch.ones(3), emissive_texture=image(0))
+    torch.testing.assert_close(plain(replace(squares(1), materials=(screen,)), Notes(Path("x"))).texture, image(0))
+
+
 def test_vertex_colours_stay() -> None:
     colors = torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
     factor = torch.tensor([0.5, 0.25, 1.0])

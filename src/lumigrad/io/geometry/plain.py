@@ -57,7 +57,7 @@ def plain(mesh: Mesh, notes: Notes) -> Mesh:
 
 
 def look_of(material: Material, textured: bool = True) -> Look:
-    """What a material shows without light."""
+    """What a material shows without light: its base or diffuse colour, or its emission where that is black."""
     if isinstance(material, PhongMaterial):
         color, image, linear = material.diffuse, material.diffuse_texture, False
         alpha = torch.as_tensor(material.alpha, dtype=color.dtype).reshape(1)
@@ -65,8 +65,10 @@ def look_of(material: Material, textured: bool = True) -> Look:
         assert isinstance(material, PBRMaterial)
         color, image, linear = material.base_color[:3], material.base_color_texture, True
         alpha = material.base_color[3:] if len(material.base_color) == 4 else torch.ones(1)
-    image = image if textured else None
     opaque = material.alpha_mode == "opaque"
+    if opaque and not bool(color.any()) and bool(material.emissive.any()):
+        color, image = material.emissive.clamp(0, 1), getattr(material, "emissive_texture", None)  # it only glows
+    image = image if textured else None
     shown = _visible(torch.cat([encoded(color) if linear else color, alpha]), material)
     if image is None:
         return Look(shown, None, linear)
