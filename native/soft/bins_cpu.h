@@ -17,29 +17,29 @@
 namespace lg::soft {
 
 template <class T>
-class SoftBins {
+class Bins {
  public:
-  SoftBins(const SoftScene<T>& scene, int32_t threads, int64_t tile_size)
+  Bins(const Scene<T>& scene, int32_t threads, int64_t tile_size)
       : scene_(scene),
         threads_(threads),
         tile_(tile_size),
-        across_(divide_up(scene.width, tile_size)),
-        tiles_(across_ * divide_up(scene.height, tile_size)) {
-    check_ranges(scene.ranges, scene.views, scene.triangles);
+        across_(divide_up(scene.image.width, tile_size)),
+        tiles_(across_ * divide_up(scene.image.height, tile_size)) {
+    check_ranges(scene.ranges, scene.image.views, scene.mesh.triangles);
   }
 
   int64_t tiles_per_view() const { return tiles_; }
 
   // Views that are binned together: as many as keep the tables small.
   int64_t group() const {
-    const int64_t chunks = std::max<int64_t>(1, std::min(max_chunks_per_view, scene_.triangles / min_chunk));
+    const int64_t chunks = std::max<int64_t>(1, std::min(max_chunks_per_view, scene_.mesh.triangles / min_chunk));
     return std::max<int64_t>(1, (int64_t{1} << 22) / (chunks * tiles_));
   }
 
   // Fills the bins of views [first, first + count).
   void build(int64_t first, int64_t count) {
     first_view_ = first;
-    if (!scene_.shared || !projected_) project(first, count);
+    if (!scene_.mesh.shared || !projected_) project(first, count);
     projected_ = true;
     make_chunks(count);
     const auto chunks = static_cast<int64_t>(chunks_.size());
@@ -64,13 +64,13 @@ class SoftBins {
   };
 
   void project(int64_t first, int64_t count) {
-    const int64_t vertices = (scene_.shared ? 1 : count) * scene_.vertices;
-    if (static_cast<int64_t>(screen_.size()) < vertices) screen_ = Buffer<SoftScreenVertex>(vertices);
-    const T* pos = scene_.pos + 4 * (scene_.shared ? 0 : first * scene_.vertices);
+    const int64_t vertices = (scene_.mesh.shared ? 1 : count) * scene_.mesh.vertices;
+    if (static_cast<int64_t>(screen_.size()) < vertices) screen_ = Buffer<ScreenVertex>(vertices);
+    const T* pos = scene_.pos + 4 * (scene_.mesh.shared ? 0 : first * scene_.mesh.vertices);
     parallel_for(threads_, divide_up(vertices, vertices_per_task), [&](int64_t task, int) {
       const int64_t end = std::min(vertices, (task + 1) * vertices_per_task);
       for (int64_t v = task * vertices_per_task; v < end; ++v) {
-        screen_[v] = soft_screen_vertex(pos + 4 * v, scene_.width, scene_.height);
+        screen_[v] = make_screen_vertex(pos + 4 * v, scene_.image.width, scene_.image.height);
       }
     });
   }
@@ -79,7 +79,7 @@ class SoftBins {
     chunks_.clear();
     for (int64_t view = 0; view < views; ++view) {
       const int64_t* range = scene_.ranges ? scene_.ranges + 2 * (first_view_ + view) : nullptr;
-      const int64_t begin = range ? range[0] : 0, count = range ? range[1] : scene_.triangles;
+      const int64_t begin = range ? range[0] : 0, count = range ? range[1] : scene_.mesh.triangles;
       const int64_t size = std::max(min_chunk, divide_up(count, max_chunks_per_view));
       for (int64_t i = 0; i < count; i += size) chunks_.push_back({view, begin + i, std::min(size, count - i)});
     }
@@ -89,20 +89,19 @@ class SoftBins {
 
   void bin(int64_t c) {
     const Chunk& chunk = chunks_[c];
-    check_indices(scene_.tri, chunk.first, chunk.first + chunk.count, scene_.vertices);
+    check_indices(scene_.mesh.tri, chunk.first, chunk.first + chunk.count, scene_.mesh.vertices);
     Array<BinnedFace>& binned = binned_[c];
     int64_t* counts = counts_.data() + c * tiles_;
     std::memset(counts, 0, sizeof(int64_t) * tiles_);
     binned.clear();
     binned.reserve(chunk.count);
-    const SoftScreenVertex* screen = screen_.data() + (scene_.shared ? 0 : chunk.view * scene_.vertices);
+    const ScreenVertex* screen = screen_.data() + (scene_.mesh.shared ? 0 : chunk.view * scene_.mesh.vertices);
     for (int64_t face = chunk.first; face < chunk.first + chunk.count; ++face) {
-      const int32_t* index = scene_.tri + 3 * face;
-      const SoftScreenVertex a = screen[index[0]], b = screen[index[1]], c = screen[index[2]];
+      const int32_t* index = scene_.mesh.tri + 3 * face;
+      const ScreenVertex a = screen[index[0]], b = screen[index[1]], c = screen[index[2]];
       const int32_t flags = a.flags | b.flags | c.flags;
-      if (flags & soft_vertex_unusable) continue;
-      const SoftBox box =
-          LG_UNLIKELY(flags) ? box_of_cut(first_view_ + chunk.view, face) : soft_box_of(scene_, a, b, c);
+      if (flags & vertex_unusable) continue;
+      const Box box = LG_UNLIKELY(flags) ? box_of_cut(first_view_ + chunk.view, face) : box_of(scene_, a, b, c);
       if (box.empty()) continue;
       const BinnedFace entry = {static_cast<int32_t>(face), static_cast<uint16_t>(box.x0 / tile_),
                                 static_cast<uint16_t>(box.y0 / tile_), static_cast<uint16_t>(box.x1 / tile_),
@@ -114,7 +113,7 @@ class SoftBins {
     }
   }
 
-  LG_NOINLINE SoftBox box_of_cut(int64_t view, int64_t face) const { return soft_box_of_cut(scene_, view, face); }
+  LG_NOINLINE Box box_of_cut(int64_t view, int64_t face) const { return box_of_cut_face(scene_, view, face); }
 
   // Turns the chunks' counts into places: tile by tile, and within a tile chunk by chunk.
   void place(int64_t views) {
@@ -149,12 +148,12 @@ class SoftBins {
     }
   }
 
-  const SoftScene<T>& scene_;
+  const Scene<T>& scene_;
   const int32_t threads_;
   const int64_t tile_, across_, tiles_;
   int64_t first_view_ = 0;
   bool projected_ = false;
-  Buffer<SoftScreenVertex> screen_;
+  Buffer<ScreenVertex> screen_;
   std::vector<Chunk> chunks_;
   std::vector<Array<BinnedFace>> binned_;  // of each chunk
   Buffer<int64_t> counts_;                 // [chunks, tiles]: numbers of faces, then places
@@ -164,12 +163,12 @@ class SoftBins {
 
 // Runs body(view, tile as numbered over all views, its pixels, faces, end of faces, worker) for every tile.
 template <class T, class Body>
-void for_soft_tiles(const SoftScene<T>& scene, int32_t threads, int64_t tile_size, Body&& body) {
-  SoftBins<T> bins(scene, threads, tile_size);
-  const TileGrid grid(scene.views, scene.height, scene.width, tile_size);
+void for_tiles(const Scene<T>& scene, int32_t threads, int64_t tile_size, Body&& body) {
+  Bins<T> bins(scene, threads, tile_size);
+  const TileGrid grid(scene.image.views, scene.image.height, scene.image.width, tile_size);
   const int64_t tiles = bins.tiles_per_view(), group = bins.group();
-  for (int64_t first = 0; first < scene.views; first += group) {
-    const int64_t count = std::min(group, scene.views - first);
+  for (int64_t first = 0; first < scene.image.views; first += group) {
+    const int64_t count = std::min(group, scene.image.views - first);
     bins.build(first, count);
     parallel_for(threads, count * tiles, [&](int64_t task, int worker) {
       const int64_t number = first * tiles + task;

@@ -1,67 +1,39 @@
 // What one face adds to one pixel of a soft image, and the way back. The definition is lumigrad.blending.
+//
+// Of a pixel with faces of probabilities p, nearness s and colours c:
+//   T = prod (1 - p)      D = sum w + b    w = p exp((s - m) / gamma)    b = max(exp((eps - m) / gamma), least)
+//   m = max(eps, s ...)   color = sum w c / D                            behind = b / D
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
+#include "math/exp.h"
+#include "math/scalar.h"
 #include "runtime/config.h"
-#include "soft/soft.h"
+#include "soft/pixel.h"
 
 namespace lg::soft {
 
-template <class T>
-struct SoftBits;
-template <>
-struct SoftBits<float> {
-  using Int = int32_t;
-  static constexpr int mantissa = 23, bias = 127, terms = 7;
-  static constexpr float lowest = -87.0f;
-};
-template <>
-struct SoftBits<double> {
-  using Int = int64_t;
-  static constexpr int mantissa = 52, bias = 1023, terms = 13;
-  static constexpr double lowest = -708.0;
-};
-
-// e^x for x <= 0, to some units in the last place; below `lowest` zero. The maths library's keeps loops from being
-// vectorised, and differs from machine to machine.
-template <class T>
-LG_HD T soft_exp(T x) {
-  using Int = typename SoftBits<T>::Int;
-  const T magic = T(1.5) * T(Int(1) << SoftBits<T>::mantissa);  // adding it rounds to an integer
-  const T limited = x > SoftBits<T>::lowest ? x : SoftBits<T>::lowest;
-  const T shifted = limited * T(1.4426950408889634074) + magic;
-  const T n = shifted - magic;
-  const T r = (limited - n * T(0.693145751953125)) - n * T(1.42860682030941723212e-6);
-  T sum = 1;
-  for (int k = SoftBits<T>::terms; k > 0; --k) sum = 1 + sum * r * (T(1) / T(k));
-  const Int bits = (static_cast<Int>(n) + SoftBits<T>::bias) << SoftBits<T>::mantissa;
-  T scale;
-  memcpy(&scale, &bits, sizeof scale);
-  return x < SoftBits<T>::lowest ? T(0) : sum * scale;
-}
-
-enum SoftFalloff : int32_t { soft_sigmoid, soft_exponential };
+enum Falloff : int32_t { falloff_sigmoid, falloff_exponential };
 
 // How a face's probability falls off with distance: p, and 1 - p without cancellation.
 template <class T>
-struct SoftProbability {
+struct Probability {
   T p, rest;
 };
 
-template <SoftFalloff Falloff, class T>
-LG_HD SoftProbability<T> soft_probability(T dist, bool inside, T inverse_sigma) {
-  const T e = soft_exp(-dist * inverse_sigma);
-  if (Falloff == soft_exponential) return {inside ? T(1) : e, inside ? T(0) : 1 - e};
+template <class T>
+LG_HD Probability<T> probability_of(Falloff falloff, T dist, bool inside, T inverse_sigma) {
+  const T e = exponential_decay(-dist * inverse_sigma);
+  if (falloff == falloff_exponential) return {inside ? T(1) : e, inside ? T(0) : 1 - e};
   const T large = 1 / (1 + e), small = e * large;
   return {inside ? large : small, inside ? small : large};
 }
 
 // How the transmittance, the product of all (1 - p), depends on a face's unsigned squared distance.
-template <SoftFalloff Falloff, class T>
-LG_HD T soft_transmittance_slope(const SoftProbability<T>& at, bool inside, T transmittance, T inverse_sigma) {
-  if (Falloff == soft_exponential) {
+template <class T>
+LG_HD T transmittance_slope(Falloff falloff, const Probability<T>& at, bool inside, T transmittance, T inverse_sigma) {
+  if (falloff == falloff_exponential) {
     const bool exists = !inside & (at.rest > 0);
     return exists ? transmittance * at.p * inverse_sigma / (exists ? at.rest : T(1)) : T(0);
   }
@@ -70,11 +42,11 @@ LG_HD T soft_transmittance_slope(const SoftProbability<T>& at, bool inside, T tr
 
 // Nearness of a point: 1 at the near end and 0 at the far one.
 template <class T>
-struct SoftNearness {
+struct Nearness {
   bool by_w;  // (far - w) / (far - near), else (1 - z) / 2
   T far, inverse_range;
 
-  LG_HD T operator()(const SoftWeights<T>& at) const {
+  LG_HD T operator()(const Weights<T>& at) const {
     return by_w ? (far - at.below) * inverse_range : (1 - at.z) * T(0.5);
   }
   LG_HD T grad_z(T grad) const { return by_w ? T(0) : -grad * T(0.5); }
@@ -86,7 +58,7 @@ struct SoftNearness {
 template <class T>
 struct BlendRequest {
   T inverse_sigma, inverse_gamma, eps, least;
-  SoftNearness<T> nearness;
+  Nearness<T> nearness;
   const T* attr;  // [attr_views, attr_vertices, channels]
   const int32_t* attr_tri;
   int64_t attr_views, attr_vertices, channels;
@@ -95,7 +67,12 @@ struct BlendRequest {
   LG_HD int64_t attr_row(int64_t view, int64_t vertex) const {
     return (attr_views == 1 ? 0 : view * attr_vertices) + vertex;
   }
-  LG_HD T weight_behind(T nearest) const { return soft_max(soft_exp((eps - nearest) * inverse_gamma), least); }
+
+  // A face's weight among the colours is its probability times this; nearest: m, the nearness of the nearest face.
+  LG_HD T decay(T nearness_of_face, T nearest) const {
+    return exponential_decay(minimum((nearness_of_face - nearest) * inverse_gamma, T(0)));
+  }
+  LG_HD T weight_behind(T nearest) const { return maximum(exponential_decay((eps - nearest) * inverse_gamma), least); }
 };
 
 template <class T>
@@ -119,6 +96,15 @@ BlendRequest<T> make_blend_request(double sigma, double gamma, double eps, doubl
 template <class T>
 struct BlendImages {
   T *transmittance, *color, *behind, *nearest, *total;
+
+  // The pixel's numbers, without its colour, from m and D. Returns 1 / D, by which the sums of colours are multiplied.
+  LG_HD T write_total(const BlendRequest<T>& r, int64_t pixel, T nearest_face, T total_weight) const {
+    const T inverse = total_weight > 0 ? 1 / total_weight : T(0);
+    nearest[pixel] = nearest_face;
+    total[pixel] = total_weight;
+    behind[pixel] = r.weight_behind(nearest_face) * inverse;
+    return inverse;
+  }
 };
 
 template <class T>
@@ -133,6 +119,15 @@ struct BlendGradients {
   const T *transmittance, *color, *behind;  // any may be null
   T *pos, *attr;                            // attr may be null
 };
+
+template <class T>
+BlendGradients<T> make_blend_gradients(const void* transmittance, const void* color, const void* behind, void* pos,
+                                       void* attr) {
+  return {static_cast<const T*>(transmittance), static_cast<const T*>(color), static_cast<const T*>(behind),
+          static_cast<T*>(pos), static_cast<T*>(attr)};
+}
+
+// ---- One pixel ----------------------------------------------------------------------------------------------------
 
 // What the backward pass has to know of a pixel.
 template <class T>
@@ -163,9 +158,42 @@ LG_HD BlendPixel<T> read_blend_pixel(const BlendRequest<T>& r, const BlendImages
   }
   out.base = mean + grad_behind * behind;
   // Only where the background's weight is at its least does the nearest face's nearness count by itself.
-  const bool least = r.least > 0 && soft_exp((r.eps - out.nearest) * r.inverse_gamma) <= r.least;
+  const bool least = r.least > 0 && exponential_decay((r.eps - out.nearest) * r.inverse_gamma) <= r.least;
   out.grad_nearest = least ? -r.inverse_gamma * behind * (mean - grad_behind * (1 - behind)) : T(0);
   return out;
+}
+
+// ---- One face at one pixel ----------------------------------------------------------------------------------------
+
+// A channel of the face's colour, from those of its corners.
+template <class T>
+LG_HD T mix_corners(const T bary[3], T a0, T a1, T a2) {
+  return (bary[0] * a0 + bary[1] * a1) + bary[2] * a2;
+}
+
+// What blending has made of a face at a pixel where it counts.
+template <class T>
+struct FaceBlend {
+  bool inside;
+  Probability<T> at;
+  T nearness, decay, weight;
+};
+
+template <class T>
+struct FaceBlendGradient {
+  T dist, nearness;  // of the unsigned squared distance and of the nearness
+};
+
+// dot: the gradient of the face's own colour less the pixel's base.
+template <class T>
+LG_HD FaceBlendGradient<T> blend_gradient(const BlendRequest<T>& r, Falloff falloff, const FaceBlend<T>& face,
+                                          const BlendPixel<T>& pixel, T dot) {
+  const T grad_weight = dot * pixel.inverse_total;
+  const T slope = transmittance_slope(falloff, face.at, face.inside, pixel.transmittance, r.inverse_sigma);
+  const T slope_p = face.at.p * face.at.rest * (face.inside ? r.inverse_sigma : -r.inverse_sigma);
+  const T grad_nearest = face.nearness == pixel.nearest ? pixel.grad_nearest : T(0);
+  return {pixel.grad * slope + grad_weight * face.decay * slope_p,
+          grad_weight * face.weight * r.inverse_gamma + grad_nearest};
 }
 
 }  // namespace lg::soft

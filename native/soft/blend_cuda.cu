@@ -4,11 +4,11 @@
 // Backward, the warp meets them again. What its pixels give a face is added up across the warp; then each lane brings
 // the sums of the face that it set up to its vertices, 32 faces side by side.
 #include "parallel/gradients_cuda.h"
-#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
 #include "soft/blend.h"
 #include "soft/fragments.h"
 #include "soft/near_faces_cuda.h"
+#include "soft/vertex_gradients.h"
 
 namespace lg::soft {
 namespace {
@@ -18,55 +18,43 @@ constexpr int summed_channels = 10;  // three values each in one addition across
 
 template <class T>
 struct Blend {
-  SoftScene<T> scene;
+  Scene<T> scene;
   BlendRequest<T> r;
-  SoftFalloff falloff;
+  Falloff falloff;
   T blur;
-
-  LG_DEVICE SoftProbability<T> probability(T dist, bool inside) const {
-    return falloff == soft_exponential ? soft_probability<soft_exponential>(dist, inside, r.inverse_sigma)
-                                       : soft_probability<soft_sigmoid>(dist, inside, r.inverse_sigma);
-  }
-  LG_DEVICE T transmittance_slope(const SoftProbability<T>& at, bool inside, T transmittance) const {
-    return falloff == soft_exponential
-               ? soft_transmittance_slope<soft_exponential>(at, inside, transmittance, r.inverse_sigma)
-               : soft_transmittance_slope<soft_sigmoid>(at, inside, transmittance, r.inverse_sigma);
-  }
 };
 
 // A face as one pixel sees it.
 template <class T>
 struct Sight {
-  SoftPlace<T> place;
-  SoftWeights<T> weights;  // only if asked for
-  bool inside;
-  SoftProbability<T> at;
-  T nearness, decay, weight;  // see weigh()
+  Place<T> place;
+  Weights<T> weights;  // only if asked for
+  FaceBlend<T> blend;  // nearness, decay and weight: see weigh_face()
 };
 
-// False where the face has no part in the pixel.
-template <bool Weights, class T>
-LG_DEVICE bool see(const Blend<T>& blend, const SoftFace<T>& face, const WarpPixels<T>& pixel, Sight<T>& out) {
-  soft_locate_in(face, pixel.x, pixel.y, out.place);
-  out.inside = out.place.inner >= 0;
-  if (!(out.inside || out.place.dist < blend.blur)) return false;
-  if (Weights || face.edges == 4) {
-    soft_weigh<true>(face, out.place.line, out.weights);
+// False where the face has no part in the pixel. Weighed: with weights.
+template <bool Weighed, class T>
+LG_DEVICE bool see(const Blend<T>& blend, const Face<T>& face, const WarpPixels<T>& pixel, Sight<T>& out) {
+  locate_any(face, pixel.x, pixel.y, out.place);
+  if (!out.place.is_near(blend.blur)) return false;
+  if (Weighed || face.edges == 4) {
+    weigh<true>(face, out.place.line, out.weights);
     if (!out.weights.valid) return false;
   }
-  out.at = blend.probability(out.place.dist, out.inside);
+  out.blend.inside = out.place.inner >= 0;
+  out.blend.at = probability_of(blend.falloff, out.place.dist, out.blend.inside, blend.r.inverse_sigma);
   return true;
 }
 
 // The face's weight among the colours.
 template <class T>
-LG_DEVICE void weigh(const BlendRequest<T>& r, T nearest, Sight<T>& out) {
-  out.nearness = r.nearness(out.weights);
-  out.decay = soft_exp(soft_min((out.nearness - nearest) * r.inverse_gamma, T(0)));
-  out.weight = out.at.p * out.decay;
+LG_DEVICE void weigh_face(const BlendRequest<T>& r, T nearest, Sight<T>& out) {
+  out.blend.nearness = r.nearness(out.weights);
+  out.blend.decay = r.decay(out.blend.nearness, nearest);
+  out.blend.weight = out.blend.at.p * out.blend.decay;
 }
 
-// The attributes of a face's corners; its indices are right, or it would have no box.
+// The attributes of a face's corners. Their indices are valid: other faces have no box.
 template <class T>
 struct CornerAttributes {
   const T* corner[3];
@@ -77,7 +65,7 @@ struct CornerAttributes {
     }
   }
   LG_DEVICE T mixed(const T* bary, int64_t c) const {
-    return (bary[0] * corner[0][c] + bary[1] * corner[1][c]) + bary[2] * corner[2][c];
+    return mix_corners(bary, corner[0][c], corner[1][c], corner[2][c]);
   }
 };
 
@@ -90,49 +78,45 @@ LG_DEVICE void mix(const Blend<T>& blend, const FaceBoxes& boxes, int64_t view, 
   for_near_faces(blend.scene, boxes, view, at, faces, [&](const WarpFace<T>& f) {
     Sight<T> sight;
     if (!see<true>(blend, f.face, at, sight)) return;
-    weigh(blend.r, nearest, sight);
-    if (total) *total += sight.weight;
+    weigh_face(blend.r, nearest, sight);
+    if (total) *total += sight.blend.weight;
     const CornerAttributes<T> attr(blend.r, view, f.number);
 #pragma unroll
     for (int i = 0; i < mixed_channels; ++i) {
-      if (first + i < blend.r.channels) sum[i] += sight.weight * attr.mixed(sight.weights.bary, first + i);
+      if (first + i < blend.r.channels) sum[i] += sight.blend.weight * attr.mixed(sight.weights.bary, first + i);
     }
   });
 }
 
 template <bool Colors, class T>
-__global__ void __launch_bounds__(soft_threads) blend_pixels(Blend<T> blend, FaceBoxes boxes, BlendImages<T> out) {
-  __shared__ WarpFaces<T> shared[soft_warps];
+__global__ void __launch_bounds__(threads_per_block) blend_pixels(Blend<T> blend, FaceBoxes boxes, BlendImages<T> out) {
+  __shared__ WarpFaces<T> shared[warps_per_block];
   WarpFaces<T>& faces = shared[threadIdx.x / warp_size];
-  const SoftScene<T>& scene = blend.scene;
+  const Scene<T>& scene = blend.scene;
   const BlendRequest<T>& r = blend.r;
-  const WarpPixels<T> at(scene, soft_blend_tile_size);
-  for (int64_t view = blockIdx.z; view < scene.views; view += gridDim.z) {
+  const WarpPixels<T> at(scene, blend_tile_size);
+  for (int64_t view = blockIdx.z; view < scene.image.views; view += gridDim.z) {
     const int64_t pixel = at.pixel(scene, view);
     T transmittance = 1, nearest = r.eps;
     for_near_faces(scene, boxes, view, at, faces, [&](const WarpFace<T>& f) {
       Sight<T> sight;
       if (!see<Colors>(blend, f.face, at, sight)) return;
-      transmittance *= sight.at.rest;
-      if (Colors) nearest = soft_max(nearest, r.nearness(sight.weights));
+      transmittance *= sight.blend.at.rest;
+      if (Colors) nearest = maximum(nearest, r.nearness(sight.weights));
     });
     if (at.inside) out.transmittance[pixel] = transmittance;
     if (!Colors) continue;
-    const T behind = r.weight_behind(nearest);
-    T total = behind, inverse = 0;
+    T total = r.weight_behind(nearest), inverse = 0;
     for (int64_t first = 0; first == 0 || first < r.channels; first += mixed_channels) {
       T sum[mixed_channels] = {};
       mix(blend, boxes, view, at, faces, nearest, first, sum, first == 0 ? &total : nullptr);
-      inverse = total > 0 ? 1 / total : T(0);
+      if (!at.inside) continue;
+      if (first == 0) inverse = out.write_total(r, pixel, nearest, total);
 #pragma unroll
       for (int i = 0; i < mixed_channels; ++i) {
-        if (at.inside && first + i < r.channels) out.color[pixel * r.channels + first + i] = sum[i] * inverse;
+        if (first + i < r.channels) out.color[pixel * r.channels + first + i] = sum[i] * inverse;
       }
     }
-    if (!at.inside) continue;
-    out.nearest[pixel] = nearest;
-    out.total[pixel] = total;
-    out.behind[pixel] = behind * inverse;
   }
 }
 
@@ -144,45 +128,48 @@ struct Forward {
 
   void plan(Workspace& workspace) { boxes.plan(workspace); }
   void run(Queue& queue) {
-    const SoftScene<T>& scene = blend.scene;
+    const Scene<T>& scene = blend.scene;
     const FaceBoxes found = boxes.run(queue, scene, blend.r.attr_tri, blend.r.attr_vertices);
     queue.launch(blend.r.colors() ? blend_pixels<true, T> : blend_pixels<false, T>,
-                 soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), blend, found, out);
+                 pixel_grid(scene.image.views, scene.image.height, scene.image.width), dim3(threads_per_block), blend,
+                 found, out);
   }
 };
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
 template <bool Colors>
-constexpr int face_sums = Colors ? 32 : soft_edge_sums;  // as many as warps add up at once
+constexpr int face_sums = Colors ? 32 : edge_sums;  // as many as warps add up at once
+
+// Adds the gradient of the squared distance to a face's sums.
+template <int N, class T>
+LG_DEVICE void add_distance_gradient(const Face<T>& face, const WarpPixels<T>& at, const Place<T>& place, T grad,
+                                     T (&value)[N]) {
+  const auto add = [&](int k, T part) { value[k] += part; };
+  face.edges == 3 ? distance_gradient<3>(face, at.x, at.y, place, grad, add)
+                  : distance_gradient<4>(face, at.x, at.y, place, grad, add);
+}
 
 // Sums of a silhouette's face from one pixel.
 template <class T>
-LG_DEVICE void pull_back_silhouette(const Blend<T>& blend, const SoftFace<T>& face, const WarpPixels<T>& at,
+LG_DEVICE void pull_back_silhouette(const Blend<T>& blend, const Face<T>& face, const WarpPixels<T>& at,
                                     const Sight<T>& sight, const BlendPixel<T>& pixel, T (&value)[face_sums<false>]) {
-  const T grad_dist = pixel.grad * blend.transmittance_slope(sight.at, sight.inside, pixel.transmittance);
-  const auto add = [&](int k, T part) { value[k] += part; };
-  face.edges == 3 ? soft_distance_gradient<3>(face, at.x, at.y, sight.place, grad_dist, add)
-                  : soft_distance_gradient<4>(face, at.x, at.y, sight.place, grad_dist, add);
+  const T slope = transmittance_slope(blend.falloff, sight.blend.at, sight.blend.inside, pixel.transmittance,
+                                      blend.r.inverse_sigma);
+  add_distance_gradient(face, at, sight.place, pixel.grad * slope, value);
 }
 
 // The same with colours. dot: the gradient of the face's own colour less `base`; grad_bary: that of its weights.
 template <class T>
-LG_DEVICE void pull_back_colors(const Blend<T>& blend, const SoftFace<T>& face, const WarpPixels<T>& at,
+LG_DEVICE void pull_back_colors(const Blend<T>& blend, const Face<T>& face, const WarpPixels<T>& at,
                                 const Sight<T>& sight, const BlendPixel<T>& pixel, T dot, const T (&grad_bary)[3],
                                 T (&value)[face_sums<true>]) {
   const BlendRequest<T>& r = blend.r;
-  const T grad_weight = dot * pixel.inverse_total;
-  const T slope_p = sight.at.p * sight.at.rest * (sight.inside ? r.inverse_sigma : -r.inverse_sigma);
-  const T grad_dist = pixel.grad * blend.transmittance_slope(sight.at, sight.inside, pixel.transmittance) +
-                      grad_weight * sight.decay * slope_p;
-  const auto add = [&](int k, T part) { value[k] += part; };
-  face.edges == 3 ? soft_distance_gradient<3>(face, at.x, at.y, sight.place, grad_dist, add)
-                  : soft_distance_gradient<4>(face, at.x, at.y, sight.place, grad_dist, add);
-  const T grad_nearness =
-      grad_weight * sight.weight * r.inverse_gamma + (sight.nearness == pixel.nearest ? pixel.grad_nearest : T(0));
-  soft_weight_gradient<true>(face, sight.place.line, sight.weights, at.px, at.py, grad_bary,
-                             r.nearness.grad_z(grad_nearness), r.nearness.grad_below(grad_nearness), add);
+  const FaceBlendGradient<T> grad = blend_gradient(r, blend.falloff, sight.blend, pixel, dot);
+  add_distance_gradient(face, at, sight.place, grad.dist, value);
+  weight_gradient<true>(face, sight.place.line, sight.weights, at.px, at.py, grad_bary,
+                        r.nearness.grad_z(grad.nearness), r.nearness.grad_below(grad.nearness),
+                        [&](int k, T part) { value[k] += part; });
 }
 
 template <class T>
@@ -191,8 +178,10 @@ struct BackwardPass {
   FaceBoxes boxes;
   BlendImages<T> images;
   BlendGradients<T> grads;
-  MeshIndex mesh;
   GradientSum<T> sum;
+
+  // The slots of sums: positions first, then attributes.
+  LG_HD int64_t first_attr_slot() const { return 4 * blend.scene.mesh.rows_in(blend.scene.image.views); }
 };
 
 // Gradients of a face's attributes, added up across the warp; and what its colours mean for its place. All lanes come
@@ -210,7 +199,7 @@ LG_DEVICE void pull_back_attributes(const BackwardPass<T>& pass, int64_t view, i
       const int64_t c = first + i;
       const T grad = counts && c < r.channels && pass.grads.color ? pass.grads.color[index * r.channels + c] : T(0);
       if (grad == 0) continue;
-      const T share = grad * sight.weight * pixel.inverse_total;
+      const T share = grad * sight.blend.weight * pixel.inverse_total;
       *dot += grad * attr.mixed(sight.weights.bary, c);
       for (int k = 0; k < 3; ++k) {
         grad_bary[k] += share * attr.corner[k][c];
@@ -224,32 +213,32 @@ LG_DEVICE void pull_back_attributes(const BackwardPass<T>& pass, int64_t view, i
     if (lane >= 3 * summed_channels || c >= r.channels) continue;
     const int32_t vertex = r.attr_tri[3 * static_cast<int64_t>(number) + lane % 3];
     const int64_t place = r.attr_row(view, vertex) * r.channels + c;
-    pass.sum.add(pass.grads.attr + place, 4 * pass.blend.scene.rows() + place, total);
+    pass.sum.add(pass.grads.attr + place, pass.first_attr_slot() + place, total);
   }
 }
 
 template <bool Colors, class T>
-__global__ void __launch_bounds__(soft_threads) backward_pixels(BackwardPass<T> pass) {
-  __shared__ WarpFaces<T> shared[soft_warps];
-  __shared__ T shared_sums[soft_warps][32][soft_sums];
+__global__ void __launch_bounds__(threads_per_block) backward_pixels(BackwardPass<T> pass) {
+  __shared__ WarpFaces<T> shared[warps_per_block];
+  __shared__ T shared_sums[warps_per_block][32][all_sums];
   WarpFaces<T>& faces = shared[threadIdx.x / warp_size];
-  T(&sums)[32][soft_sums] = shared_sums[threadIdx.x / warp_size];
+  T(&sums)[32][all_sums] = shared_sums[threadIdx.x / warp_size];
   const Blend<T>& blend = pass.blend;
-  const SoftScene<T>& scene = blend.scene;
-  const WarpPixels<T> at(scene, soft_blend_tile_size);
+  const Scene<T>& scene = blend.scene;
+  const WarpPixels<T> at(scene, blend_tile_size);
   const auto lane = static_cast<int>(lane_id());
-  for (int64_t view = blockIdx.z; view < scene.views; view += gridDim.z) {
+  for (int64_t view = blockIdx.z; view < scene.image.views; view += gridDim.z) {
     const int64_t index = at.pixel(scene, view);
     BlendPixel<T> pixel = {};
     if (at.inside) pixel = read_blend_pixel(blend.r, pass.images, pass.grads, index);
     if (!warp_any(pixel.live)) continue;
     NearFaces near(pass.boxes, view, at.part, faces.waiting);
-    SoftFrame frame;
+    FaceFrame frame;
     while (const int count = near.next()) {
       uint32_t met = 0;
       for (uint32_t mask = set_up(scene, view, at, count, faces, frame); mask; mask &= mask - 1) {
         const int i = lowest_bit(mask);
-        const SoftFace<T>& face = faces.face[i].face;
+        const Face<T>& face = faces.face[i].face;
         Sight<T> sight;
         const bool counts = pixel.live && see<Colors>(blend, face, at, sight);
         if (!warp_any(counts)) continue;
@@ -257,20 +246,20 @@ __global__ void __launch_bounds__(soft_threads) backward_pixels(BackwardPass<T> 
         T value[face_sums<Colors>] = {};
         if constexpr (Colors) {
           T dot = -pixel.base, grad_bary[3] = {0, 0, 0};
-          if (counts) weigh(blend.r, pixel.nearest, sight);
+          if (counts) weigh_face(blend.r, pixel.nearest, sight);
           pull_back_attributes(pass, view, faces.face[i].number, index, counts, sight, pixel, &dot, grad_bary);
           if (counts) pull_back_colors(blend, face, at, sight, pixel, dot, grad_bary, value);
         } else if (counts) {
           pull_back_silhouette(blend, face, at, sight, pixel, value);
         }
         const T total = warp_totals(value);
-        if (lane < (Colors ? soft_sums : soft_edge_sums)) sums[i][lane] = total;
+        if (lane < (Colors ? all_sums : edge_sums)) sums[i][lane] = total;
       }
       warp_sync();
       int64_t row[3];
-      if (!pass.grads.pos || !(met >> lane & 1) || !pass.mesh.rows(view, faces.face[lane].number, row)) continue;
+      if (!pass.grads.pos || !(met >> lane & 1) || !scene.mesh.rows(view, faces.face[lane].number, row)) continue;
       T vertex[12];
-      soft_finish(frame, scene.viewport, scene.flags, sums[lane], Colors, vertex);
+      sums_to_vertices(frame, scene.viewport, scene.flags, sums[lane], Colors, vertex);
       add_to_corners(pass.sum, pass.grads.pos, row, vertex);
     }
   }
@@ -284,7 +273,7 @@ struct Backward {
   BlendGradients<T> grads;
   GradientSums<T> sums;
 
-  int64_t places() const { return 4 * blend.scene.rows(); }
+  int64_t places() const { return 4 * blend.scene.mesh.rows_in(blend.scene.image.views); }
   int64_t attr_places() const { return grads.attr ? blend.r.attr_views * blend.r.attr_vertices * blend.r.channels : 0; }
 
   void plan(Workspace& workspace) {
@@ -292,16 +281,15 @@ struct Backward {
     sums.plan(workspace);
   }
   void run(Queue& queue) {
-    const SoftScene<T>& scene = blend.scene;
+    const Scene<T>& scene = blend.scene;
     const auto bytes = static_cast<int64_t>(sizeof(T));
     if (grads.pos) queue.fill_bytes(grads.pos, 0, places() * bytes);
     queue.fill_bytes(grads.attr, 0, attr_places() * bytes);
-    const MeshIndex mesh = {scene.tri, scene.vertices, scene.triangles, scene.shared};
     const FaceBoxes found = boxes.run(queue, scene, blend.r.attr_tri, blend.r.attr_vertices);
     sums.run(queue, [&](const GradientSum<T>& sum) {
-      const BackwardPass<T> pass = {blend, found, images, grads, mesh, sum};
+      const BackwardPass<T> pass = {blend, found, images, grads, sum};
       queue.launch(blend.r.colors() ? backward_pixels<true, T> : backward_pixels<false, T>,
-                   soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), pass);
+                   pixel_grid(scene.image.views, scene.image.height, scene.image.width), dim3(threads_per_block), pass);
     });
     if (grads.pos) sums.finish(queue, 0, places(), grads.pos);
     sums.finish(queue, places(), attr_places(), grads.attr);
@@ -309,16 +297,16 @@ struct Backward {
 };
 
 template <class T>
-GradientSums<T> gradient_sums(const lg_call& call, const SoftScene<T>& scene, const BlendRequest<T>& r,
-                              bool attributes) {
-  const int64_t slots = 4 * scene.rows() + (attributes ? r.attr_views * r.attr_vertices * r.channels : 0);
+GradientSums<T> gradient_sums(const lg_call& call, const Scene<T>& scene, const BlendRequest<T>& r, bool attributes) {
+  const int64_t slots =
+      4 * scene.mesh.rows_in(scene.image.views) + (attributes ? r.attr_views * r.attr_vertices * r.channels : 0);
   // Every warp may add to a vertex through every corner of every face: no bound of any use.
   return {call.deterministic != 0, slots, 0};
 }
 
 template <class T>
-Blend<T> make_blend(const SoftScene<T>& scene, const BlendRequest<T>& r, int32_t falloff) {
-  return {scene, r, falloff == soft_exponential ? soft_exponential : soft_sigmoid, static_cast<T>(scene.blur)};
+Blend<T> make_blend(const Scene<T>& scene, const BlendRequest<T>& r, int32_t falloff) {
+  return {scene, r, falloff == falloff_exponential ? falloff_exponential : falloff_sigmoid, static_cast<T>(scene.blur)};
 }
 
 }  // namespace
@@ -330,12 +318,12 @@ int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, con
                               double eps, double min_behind, double near, double far, const void* attr,
                               const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
                               void* transmittance, void* color, void* behind, void* nearest, void* total) {
-  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::soft_max_resolution);
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
-                                                    height, width, blur_radius, flags);
+    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
+                                               width, blur_radius, flags);
     const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, min_behind, near, far, attr, attr_tri,
                                                          attr_views, attr_vertices, channels);
     const auto images = lg::soft::make_blend_images<T>(transmittance, color, behind, nearest, total);
@@ -353,17 +341,16 @@ int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, co
                                const void* transmittance, const void* color, const void* behind, const void* nearest,
                                const void* total, const void* grad_transmittance, const void* grad_color,
                                const void* grad_behind, void* grad_pos, void* grad_attr) {
-  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::soft_max_resolution);
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
-                                                    height, width, blur_radius, flags);
+    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
+                                               width, blur_radius, flags);
     const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, min_behind, near, far, attr, attr_tri,
                                                          attr_views, attr_vertices, channels);
-    const lg::soft::BlendGradients<T> grads = {static_cast<const T*>(grad_transmittance),
-                                               static_cast<const T*>(grad_color), static_cast<const T*>(grad_behind),
-                                               static_cast<T*>(grad_pos), static_cast<T*>(grad_attr)};
+    const auto grads =
+        lg::soft::make_blend_gradients<T>(grad_transmittance, grad_color, grad_behind, grad_pos, grad_attr);
     return lg::run_op(
         call, lg::soft::Backward<T>{lg::soft::make_blend(scene, request, falloff),
                                     {ranges, views, triangles, height, width},

@@ -9,13 +9,13 @@
 namespace lg::soft {
 
 template <class T>
-LG_HD void soft_locate_in(const SoftFace<T>& face, T x, T y, SoftPlace<T>& at) {
-  face.edges == 3 ? soft_locate<3>(face, x, y, at) : soft_locate<4>(face, x, y, at);
+LG_HD void locate_any(const Face<T>& face, T x, T y, Place<T>& at) {
+  face.edges == 3 ? locate<3>(face, x, y, at) : locate<4>(face, x, y, at);
 }
 
 template <class T>
-LG_HD void soft_weigh_in(const SoftFace<T>& face, int32_t flags, const T* line, SoftWeights<T>& out) {
-  flags& soft_clip ? soft_weigh<true>(face, line, out) : soft_weigh<false>(face, line, out);
+LG_HD void weigh_any(const Face<T>& face, int32_t flags, const T* line, Weights<T>& out) {
+  flags& flag_clip ? weigh<true>(face, line, out) : weigh<false>(face, line, out);
 }
 
 template <class T>
@@ -30,12 +30,12 @@ struct FragmentOutputs {
   }
 
   // Fragment i: of face `number`, `column` and `row` pixels from the face's anchor.
-  LG_HD void write(int64_t i, const SoftFace<T>& face, int32_t number, int32_t flags, int32_t column, int32_t row,
+  LG_HD void write(int64_t i, const Face<T>& face, int32_t number, int32_t flags, int32_t column, int32_t row,
                    T step) const {
-    SoftPlace<T> at;
-    soft_locate_in(face, T(column) * step, -T(row) * step, at);
-    SoftWeights<T> weights;
-    soft_weigh_in(face, flags, at.line, weights);
+    Place<T> at;
+    locate_any(face, T(column) * step, -T(row) * step, at);
+    Weights<T> weights;
+    weigh_any(face, flags, at.line, weights);
     tri[i] = number;
     z[i] = weights.z;
     dist[i] = at.inner >= 0 ? -at.dist : at.dist;
@@ -56,27 +56,33 @@ struct FragmentGradients {
 
   // Calls add(which, value) for the parts of fragment i in its face's sums (soft.h).
   template <class Add>
-  LG_HD void pull_back(int64_t i, const SoftFace<T>& face, int32_t flags, int32_t column, int32_t row, T step,
+  LG_HD void pull_back(int64_t i, const Face<T>& face, int32_t flags, int32_t column, int32_t row, T step,
                        Add&& add) const {
     const T grad_dist = dist ? dist[i] : T(0), grad_z = z ? z[i] : T(0);
     T grad_bary[3] = {0, 0, 0};
     for (int k = 0; k < 3 && bary; ++k) grad_bary[k] = bary[3 * i + k];
     const T x = T(column) * step, y = -T(row) * step;
-    SoftPlace<T> at;
-    soft_locate_in(face, x, y, at);
+    Place<T> at;
+    locate_any(face, x, y, at);
     const T unsigned_grad = at.inner >= 0 ? -grad_dist : grad_dist;
     if (grad_dist != 0) {
-      face.edges == 3 ? soft_distance_gradient<3>(face, x, y, at, unsigned_grad, add)
-                      : soft_distance_gradient<4>(face, x, y, at, unsigned_grad, add);
+      face.edges == 3 ? distance_gradient<3>(face, x, y, at, unsigned_grad, add)
+                      : distance_gradient<4>(face, x, y, at, unsigned_grad, add);
     }
     if (grad_z == 0 && grad_bary[0] == 0 && grad_bary[1] == 0 && grad_bary[2] == 0) return;
-    SoftWeights<T> at_weights;
-    soft_weigh_in(face, flags, at.line, at_weights);
+    Weights<T> at_weights;
+    weigh_any(face, flags, at.line, at_weights);
     if (!at_weights.valid) return;
-    flags& soft_clip
-        ? soft_weight_gradient<true>(face, at.line, at_weights, T(column), T(row), grad_bary, grad_z, T(0), add)
-        : soft_weight_gradient<false>(face, at.line, at_weights, T(column), T(row), grad_bary, grad_z, T(0), add);
+    flags& flag_clip
+        ? weight_gradient<true>(face, at.line, at_weights, T(column), T(row), grad_bary, grad_z, T(0), add)
+        : weight_gradient<false>(face, at.line, at_weights, T(column), T(row), grad_bary, grad_z, T(0), add);
   }
 };
+
+template <class T>
+FragmentGradients<T> make_fragment_gradients(const int32_t* frag_tri, const void* z, const void* dist,
+                                             const void* bary) {
+  return {frag_tri, static_cast<const T*>(z), static_cast<const T*>(dist), static_cast<const T*>(bary)};
+}
 
 }  // namespace lg::soft

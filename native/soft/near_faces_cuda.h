@@ -21,9 +21,9 @@
 
 namespace lg::soft {
 
-constexpr int64_t soft_max_resolution = 32768;  // boxes are of 16-bit numbers
-constexpr int soft_warps = 2;                   // a block: 16 x 4 pixels
-constexpr int soft_threads = soft_warps * static_cast<int>(warp_size);
+constexpr int64_t max_resolution = 32768;  // boxes are of 16-bit numbers
+constexpr int warps_per_block = 2;         // a block: 16 x 4 pixels
+constexpr int threads_per_block = warps_per_block * static_cast<int>(warp_size);
 constexpr int64_t faces_per_node = 32 * 32;
 constexpr int64_t most_bins = 1024;
 #if defined(LG_CUDA_EMULATED)
@@ -36,13 +36,13 @@ struct alignas(8) FaceBox {
   uint16_t x0, y0, x1, y1;  // pixels, the last ones included; x0 > x1: none
 };
 
-LG_DEVICE FaceBox face_box(const SoftBox& box) {
+LG_DEVICE FaceBox face_box(const Box& box) {
   if (box.empty()) return {0xffff, 0xffff, 0, 0};
   return {static_cast<uint16_t>(box.x0), static_cast<uint16_t>(box.y0), static_cast<uint16_t>(box.x1),
           static_cast<uint16_t>(box.y1)};
 }
 
-LG_DEVICE bool meet(const FaceBox& a, const SoftBox& b) {
+LG_DEVICE bool meet(const FaceBox& a, const Box& b) {
   return a.x0 <= b.x1 && a.x1 >= b.x0 && a.y0 <= b.y1 && a.y1 >= b.y0;
 }
 
@@ -81,7 +81,7 @@ LG_DEVICE void write_bits(const FaceBoxes& boxes, int64_t group, const FaceBox& 
   const auto size = static_cast<int32_t>(boxes.bin_size);
   for (int32_t y = around.y0 / size; y <= around.y1 / size; ++y) {
     for (int32_t x = around.x0 / size; x <= around.x1 / size; ++x) {
-      const SoftBox bin = {x * size, y * size, (x + 1) * size - 1, (y + 1) * size - 1};
+      const Box bin = {x * size, y * size, (x + 1) * size - 1, (y + 1) * size - 1};
       const uint32_t word = warp_ballot(meet(box, bin));
       if (word && lane_id() == 0) boxes.words(group / 32, y * boxes.bins_across + x)[group % 32] = word;
     }
@@ -90,37 +90,37 @@ LG_DEVICE void write_bits(const FaceBoxes& boxes, int64_t group, const FaceBox& 
 
 // A face with a wrong index has no box.
 template <class T>
-LG_DEVICE bool has_vertices(const SoftScene<T>& scene, int64_t face, const int32_t* attr_tri, int64_t attr_vertices) {
+LG_DEVICE bool has_vertices(const Scene<T>& scene, int64_t face, const int32_t* attr_tri, int64_t attr_vertices) {
   bool valid = true;
   for (int k = 0; k < 3; ++k) {
-    const int32_t index = scene.tri[3 * face + k];
-    valid = valid && index >= 0 && index < scene.vertices;
+    const int32_t index = scene.mesh.tri[3 * face + k];
+    valid = valid && index >= 0 && index < scene.mesh.vertices;
     if (attr_tri) valid = valid && attr_tri[3 * face + k] >= 0 && attr_tri[3 * face + k] < attr_vertices;
   }
   return valid;
 }
 
 template <class T>
-LG_DEVICE_NOINLINE SoftBox box_of_cut(const SoftScene<T>& scene, int64_t view, int64_t face) {
-  return soft_box_of_cut(scene, view, face);
+LG_DEVICE_NOINLINE Box box_of_cut(const Scene<T>& scene, int64_t view, int64_t face) {
+  return box_of_cut_face(scene, view, face);
 }
 
 template <class T>
-LG_DEVICE SoftBox find_box(const SoftScene<T>& scene, int64_t view, int64_t face) {
-  SoftScreenVertex corner[3];
+LG_DEVICE Box find_box(const Scene<T>& scene, int64_t view, int64_t face) {
+  ScreenVertex corner[3];
   for (int k = 0; k < 3; ++k) {
-    const T* p = scene.pos + 4 * scene.row(view, scene.tri[3 * face + k]);
-    corner[k] = soft_screen_vertex(p, scene.width, scene.height);
+    const T* p = scene.pos + 4 * (scene.mesh.first_row(view) + scene.mesh.tri[3 * face + k]);
+    corner[k] = make_screen_vertex(p, scene.image.width, scene.image.height);
   }
   const int32_t flags = corner[0].flags | corner[1].flags | corner[2].flags;
-  if (flags & soft_vertex_unusable) return {0, 0, -1, -1};
-  return flags ? box_of_cut(scene, view, face) : soft_box_of(scene, corner[0], corner[1], corner[2]);
+  if (flags & vertex_unusable) return {0, 0, -1, -1};
+  return flags ? box_of_cut(scene, view, face) : box_of(scene, corner[0], corner[1], corner[2]);
 }
 
 template <class T>
 __global__ void __launch_bounds__(256)
-    make_face_boxes(SoftScene<T> scene, const int32_t* attr_tri, int64_t attr_vertices, FaceBoxes boxes) {
-  for (int64_t view = blockIdx.y; view < scene.views; view += gridDim.y) {
+    make_face_boxes(Scene<T> scene, const int32_t* attr_tri, int64_t attr_vertices, FaceBoxes boxes) {
+  for (int64_t view = blockIdx.y; view < scene.image.views; view += gridDim.y) {
     const ViewFaces faces = boxes.views[view];
     for (int64_t i = first_item(); i < faces.nodes() * faces_per_node; i += item_step()) {
       FaceBox box = face_box({0, 0, -1, -1});
@@ -174,11 +174,11 @@ class FaceBoxPass {
 
   // attr_tri: further indices, into attr_vertices, that a face has to have right; null: none.
   template <class T>
-  FaceBoxes run(Queue& queue, const SoftScene<T>& scene, const int32_t* attr_tri, int64_t attr_vertices) const {
+  FaceBoxes run(Queue& queue, const Scene<T>& scene, const int32_t* attr_tri, int64_t attr_vertices) const {
     queue.upload(views_.data(), words(), device_views_);
     queue.fill_bytes(boxes_.bits, 0, bit_bytes());
     const dim3 grid(static_cast<unsigned>(std::min(4 * most_nodes_, max_grid_x)),
-                    static_cast<unsigned>(std::min(scene.views, max_grid_yz)));
+                    static_cast<unsigned>(std::min(scene.image.views, max_grid_yz)));
     queue.launch(make_face_boxes<T>, grid, dim3(256), scene, attr_tri, attr_vertices, boxes_);
     queue.launch_items(make_node_boxes, nodes_ * 32, boxes_, nodes_ * 32);
     return boxes_;
@@ -196,7 +196,7 @@ class FaceBoxPass {
 
 // ---- A warp's pixels and faces ------------------------------------------------------------------------------------
 
-inline dim3 soft_grid(int64_t views, int64_t height, int64_t width) {
+inline dim3 pixel_grid(int64_t views, int64_t height, int64_t width) {
   const int64_t blocks = divide_up(width, image_block_width) * divide_up(height, 4);
   return dim3(static_cast<unsigned>(blocks), 1, static_cast<unsigned>(std::min(views, max_grid_yz)));
 }
@@ -206,19 +206,19 @@ template <class T>
 struct WarpPixels {
   int64_t column, row;
   bool inside;
-  SoftBox part;  // none where all pixels lie outside of the image
+  Box part;  // none where all pixels lie outside of the image
   int64_t anchor_x, anchor_y;
   T px, py, x, y;                // from the anchor: in pixels, and in isotropic units
   T center_x, center_y, margin;  // a circle around the part, widened by the blur
 
-  LG_DEVICE WarpPixels(const SoftScene<T>& scene, int64_t tile) {
-    const PixelPlace place = pixel_place_in_blocks({scene.views, scene.height, scene.width}, 4);
+  LG_DEVICE WarpPixels(const Scene<T>& scene, int64_t tile) {
+    const PixelPlace place = pixel_place_in_blocks({scene.image.views, scene.image.height, scene.image.width}, 4);
     column = place.column, row = place.row, inside = place.inside;
     const unsigned lane = lane_id();
     const auto x0 = static_cast<int32_t>(column - lane % 8), y0 = static_cast<int32_t>(row - lane / 8);
     part.x0 = x0, part.y0 = y0;
-    part.x1 = soft_min<int32_t>(x0 + 7, scene.viewport.width - 1);
-    part.y1 = soft_min<int32_t>(y0 + 3, scene.viewport.height - 1);
+    part.x1 = minimum<int32_t>(x0 + 7, scene.viewport.width - 1);
+    part.y1 = minimum<int32_t>(y0 + 3, scene.viewport.height - 1);
     anchor_x = x0 - x0 % tile, anchor_y = y0 - y0 % tile;
     const T step = static_cast<T>(scene.viewport.step);
     px = static_cast<T>(column - anchor_x), py = static_cast<T>(row - anchor_y);
@@ -228,16 +228,14 @@ struct WarpPixels {
     margin = (static_cast<T>(scene.reach) + T(3.81)) * step * T(1.0001);
   }
 
-  LG_DEVICE int64_t pixel(const SoftScene<T>& scene, int64_t view) const {
-    return (view * scene.height + row) * scene.width + column;
-  }
+  LG_DEVICE int64_t pixel(const Scene<T>& scene, int64_t view) const { return scene.image.pixel(view, row, column); }
 };
 
 // Deals out the faces whose boxes meet the warp's part, up to 32 at a time, in the order of their numbers.
 class NearFaces {
  public:
   // waiting: of this warp, shared by its lanes.
-  LG_DEVICE NearFaces(const FaceBoxes& boxes, int64_t view, const SoftBox& part, int32_t (&waiting)[64])
+  LG_DEVICE NearFaces(const FaceBoxes& boxes, int64_t view, const Box& part, int32_t (&waiting)[64])
       : boxes_(boxes),
         faces_(boxes.views[view]),
         part_(part),
@@ -296,7 +294,7 @@ class NearFaces {
 
   const FaceBoxes& boxes_;
   const ViewFaces faces_;
-  const SoftBox& part_;
+  const Box& part_;
   int32_t (&waiting_)[64];
   const int64_t bin_;
   int64_t next_nodes_ = 0, first_node_ = 0, node_ = 0, group_ = 0;
@@ -307,7 +305,7 @@ class NearFaces {
 // A face set up for a warp.
 template <class T>
 struct WarpFace {
-  SoftFace<T> face;
+  Face<T> face;
   T least_z;
   int32_t number;
 };
@@ -322,8 +320,8 @@ struct WarpFaces {
 // Sets up the first `count` of the waiting faces, one by each lane; `frame` is that of the lane's own face. The mask of
 // those that may show something.
 template <class T>
-LG_DEVICE uint32_t set_up(const SoftScene<T>& scene, int64_t view, const WarpPixels<T>& at, int count,
-                          WarpFaces<T>& faces, SoftFrame& frame) {
+LG_DEVICE uint32_t set_up(const Scene<T>& scene, int64_t view, const WarpPixels<T>& at, int count, WarpFaces<T>& faces,
+                          FaceFrame& frame) {
   const unsigned lane = lane_id();
   bool shows = static_cast<int>(lane) < count;
   if (shows) {
@@ -331,11 +329,11 @@ LG_DEVICE uint32_t set_up(const SoftScene<T>& scene, int64_t view, const WarpPix
     mine.number = faces.waiting[lane];
     double p[3][4];
     scene.corners(view, mine.number, p);
-    shows = make_soft_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame);
+    shows = make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame);
     if (shows) {
-      make_soft_face(frame, scene.flags, mine.face);
-      mine.least_z = soft_least_z(mine.face, scene.flags);
-      shows = soft_may_reach(mine.face, at.center_x, at.center_y, at.margin);
+      make_face(frame, scene.flags, mine.face);
+      mine.least_z = min_z_of(mine.face, scene.flags);
+      shows = may_reach(mine.face, at.center_x, at.center_y, at.margin);
     }
   }
   const uint32_t mask = warp_ballot(shows);
@@ -346,10 +344,10 @@ LG_DEVICE uint32_t set_up(const SoftScene<T>& scene, int64_t view, const WarpPix
 // Calls body(face) for all faces near the warp's pixels, in the order of their numbers. Lanes outside of the image sit
 // still; body calls no warp functions.
 template <class T, class Body>
-LG_DEVICE void for_near_faces(const SoftScene<T>& scene, const FaceBoxes& boxes, int64_t view, const WarpPixels<T>& at,
+LG_DEVICE void for_near_faces(const Scene<T>& scene, const FaceBoxes& boxes, int64_t view, const WarpPixels<T>& at,
                               WarpFaces<T>& faces, Body&& body) {
   NearFaces near(boxes, view, at.part, faces.waiting);
-  SoftFrame frame;
+  FaceFrame frame;
   while (const int count = near.next()) {
     for (uint32_t mask = set_up(scene, view, at, count, faces, frame); mask; mask &= mask - 1) {
       if (at.inside) body(static_cast<const WarpFace<T>&>(faces.face[lowest_bit(mask)]));

@@ -5,140 +5,141 @@
 #include <cmath>
 #include <cstdint>
 
+#include "math/scalar.h"
+#include "parallel/image_size.h"
+#include "parallel/mesh_index.h"
 #include "runtime/config.h"
-#include "soft/soft.h"
+#include "soft/face.h"
 
 namespace lg::soft {
 
 // A face is set up around the first pixel of the tile that it is seen in. The lists of many faces per pixel should stay
 // in a near cache of the CPU.
-LG_HD int64_t soft_tile_size(int64_t faces_per_pixel) { return faces_per_pixel <= 4 ? 32 : 16; }
-constexpr int64_t soft_blend_tile_size = 32;
+LG_HD int64_t fragment_tile_size(int64_t faces_per_pixel) { return faces_per_pixel <= 4 ? 32 : 16; }
+constexpr int64_t blend_tile_size = 32;
 
 template <class T>
-struct SoftScene {
+struct Scene {
   const T* pos;
-  const int32_t* tri;
+  MeshIndex mesh;
   const int64_t* ranges;  // on the host, or null
-  int64_t views, vertices, triangles, height, width;
-  bool shared;   // one set of positions for all views
+  ImageSize image;
   double blur;   // squared, in isotropic units
   double reach;  // pixels
   int32_t flags;
-  SoftViewport viewport;
-
-  LG_HD int64_t rows() const { return (shared ? 1 : views) * vertices; }
-  LG_HD int64_t row(int64_t view, int32_t vertex) const { return (shared ? 0 : view * vertices) + vertex; }
+  Viewport viewport;
 
   LG_HD void corners(int64_t view, int64_t face, double p[3][4]) const {
-    const int32_t* index = tri + 3 * face;
+    const int32_t* index = mesh.tri + 3 * face;
     for (int k = 0; k < 3; ++k) {
-      const T* corner = pos + 4 * row(view, index[k]);
+      const T* corner = pos + 4 * (mesh.first_row(view) + index[k]);
       for (int c = 0; c < 4; ++c) p[k][c] = corner[c];
     }
   }
 };
 
 template <class T>
-SoftScene<T> make_soft_scene(const void* pos, const int32_t* tri, const int64_t* ranges, bool shared, int64_t views,
-                             int64_t vertices, int64_t triangles, int64_t height, int64_t width, double blur,
-                             int32_t flags) {
-  const SoftViewport viewport = make_soft_viewport(width, height);
-  return {static_cast<const T*>(pos),      tri,   ranges,  views, vertices, triangles, height, width, shared, blur,
-          std::sqrt(blur) / viewport.step, flags, viewport};
+Scene<T> make_scene(const void* pos, const int32_t* tri, const int64_t* ranges, bool shared, int64_t views,
+                    int64_t vertices, int64_t triangles, int64_t height, int64_t width, double blur, int32_t flags) {
+  const Viewport viewport = make_viewport(width, height);
+  return {static_cast<const T*>(pos),
+          {tri, vertices, triangles, shared},
+          ranges,
+          {views, height, width},
+          blur,
+          std::sqrt(blur) / viewport.step,
+          flags,
+          viewport};
 }
 
 // ---- Boxes ----------------------------------------------------------------------------------------------------
 
 // Pixels [x0, x1] x [y0, y1], which may be none.
-struct SoftBox {
+struct Box {
   int32_t x0, y0, x1, y1;
   LG_HD bool empty() const { return x0 > x1 || y0 > y1; }
 };
 
 // What is not a number comes to all of the image.
-LG_HD int32_t soft_first_pixel(double low, int32_t size) {
-  return static_cast<int32_t>(soft_min<double>(soft_max(ceil(low - 0.5 - 1e-3), 0.0), size));
+LG_HD int32_t first_pixel(double low, int32_t size) {
+  return static_cast<int32_t>(minimum<double>(maximum(ceil(low - 0.5 - 1e-3), 0.0), size));
 }
-LG_HD int32_t soft_last_pixel(double high, int32_t size) {
-  return static_cast<int32_t>(soft_max(soft_min<double>(floor(high - 0.5 + 1e-3), size - 1), -1.0));
+LG_HD int32_t last_pixel(double high, int32_t size) {
+  return static_cast<int32_t>(maximum(minimum<double>(floor(high - 0.5 + 1e-3), size - 1), -1.0));
 }
 
 // Of the centres of the pixels within `reach` of [x_low, x_high] x [y_low, y_high], in pixels, limited to the image.
-LG_HD SoftBox soft_box(double x_low, double y_low, double x_high, double y_high, double reach, int32_t width,
-                       int32_t height) {
-  return {soft_first_pixel(x_low - reach, width), soft_first_pixel(y_low - reach, height),
-          soft_last_pixel(x_high + reach, width), soft_last_pixel(y_high + reach, height)};
+LG_HD Box make_box(double x_low, double y_low, double x_high, double y_high, double reach, int32_t width,
+                   int32_t height) {
+  return {first_pixel(x_low - reach, width), first_pixel(y_low - reach, height), last_pixel(x_high + reach, width),
+          last_pixel(y_high + reach, height)};
 }
 
 // The extent on the screen of a frame's visible part, in pixels; the anchor is the centre of pixel (0, 0).
-LG_HD SoftBox soft_frame_box(const SoftFrame& f, const SoftViewport& view, double reach) {
+LG_HD Box frame_box(const FaceFrame& f, const Viewport& view, double reach) {
   double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300};
   for (int e = 0; e < f.edges; ++e) {
-    for (int k = 0; k < 2 && soft_edge_present(f, e); ++k) {
+    for (int k = 0; k < 2 && has_edge(f, e); ++k) {
       double point[3], t;
-      soft_end_point(f, f.end[e][k], point, &t);
+      end_point(f, f.end[e][k], point, &t);
       const double place[2] = {0.5 + point[0] / point[2] / view.step, 0.5 - point[1] / point[2] / view.step};
       for (int c = 0; c < 2; ++c) {
-        low[c] = soft_min(low[c], place[c]);
-        high[c] = soft_max(high[c], place[c]);
+        low[c] = minimum(low[c], place[c]);
+        high[c] = maximum(high[c], place[c]);
       }
     }
   }
-  return soft_box(low[0], low[1], high[0], high[1], reach, view.width, view.height);
+  return make_box(low[0], low[1], high[0], high[1], reach, view.width, view.height);
 }
 
 // A vertex in pixels.
-struct SoftScreenVertex {
+struct ScreenVertex {
   float x, y;
   int32_t flags;
 };
-constexpr int32_t soft_vertex_coarse = 1, soft_vertex_unusable = 2;
+constexpr int32_t vertex_coarse = 1, vertex_unusable = 2;
 
 template <class T>
-LG_HD SoftScreenVertex soft_screen_vertex(const T* p, int64_t width, int64_t height) {
+LG_HD ScreenVertex make_screen_vertex(const T* p, int64_t width, int64_t height) {
   const T w = p[3], inverse = 1 / w;
   const T x = (p[0] * inverse + 1) * (T(width) / 2), y = (1 - p[1] * inverse) * (T(height) / 2);
-  const bool finite = soft_finite(p[0]) && soft_finite(p[1]) && soft_finite(p[2]) && soft_finite(p[3]);
+  const bool finite = is_finite(p[0]) && is_finite(p[1]) && is_finite(p[2]) && is_finite(p[3]);
   // Wherever float32 pixels are too coarse, or the face is cut, it is looked at more closely.
   const bool fine = x > -T(1 << 16) && x < T(1 << 16) && y > -T(1 << 16) && y < T(1 << 16) && w > 0 && p[2] + w >= 0;
-  return {static_cast<float>(x), static_cast<float>(y),
-          (fine ? 0 : soft_vertex_coarse) | (finite ? 0 : soft_vertex_unusable)};
+  return {static_cast<float>(x), static_cast<float>(y), (fine ? 0 : vertex_coarse) | (finite ? 0 : vertex_unusable)};
 }
 
 // The box of a face of vertices without flags.
 template <class T>
-LG_HD SoftBox soft_box_of(const SoftScene<T>& scene, const SoftScreenVertex& a, const SoftScreenVertex& b,
-                          const SoftScreenVertex& c) {
-  return soft_box(soft_min(a.x, soft_min(b.x, c.x)), soft_min(a.y, soft_min(b.y, c.y)),
-                  soft_max(a.x, soft_max(b.x, c.x)), soft_max(a.y, soft_max(b.y, c.y)), scene.reach,
-                  scene.viewport.width, scene.viewport.height);
+LG_HD Box box_of(const Scene<T>& scene, const ScreenVertex& a, const ScreenVertex& b, const ScreenVertex& c) {
+  return make_box(minimum(a.x, minimum(b.x, c.x)), minimum(a.y, minimum(b.y, c.y)), maximum(a.x, maximum(b.x, c.x)),
+                  maximum(a.y, maximum(b.y, c.y)), scene.reach, scene.viewport.width, scene.viewport.height);
 }
 
 // The box of any other face of finite coordinates.
 template <class T>
-LG_HD_LARGE SoftBox soft_box_of_cut(const SoftScene<T>& scene, int64_t view, int64_t face) {
+LG_HD_LARGE Box box_of_cut_face(const Scene<T>& scene, int64_t view, int64_t face) {
   double p[3][4];
   scene.corners(view, face, p);
-  SoftFrame frame;
-  if (!make_soft_frame(p, 0, 0, scene.viewport, scene.flags, frame)) return {0, 0, -1, -1};
-  return soft_frame_box(frame, scene.viewport, scene.reach);
+  FaceFrame frame;
+  if (!make_frame(p, 0, 0, scene.viewport, scene.flags, frame)) return {0, 0, -1, -1};
+  return frame_box(frame, scene.viewport, scene.reach);
 }
 
 // ---- A face and the pixels of a part of the image -----------------------------------------------------------------
 
 // No pixel sees the face nearer than this.
 template <class T>
-LG_HD T soft_least_z(const SoftFace<T>& face, int32_t flags) {
-  if (face.edges != 3 || !(flags & soft_clip)) return T(-1);
-  const T least = soft_min(face.z[0] / face.w[0], soft_min(face.z[1] / face.w[1], face.z[2] / face.w[2]));
+LG_HD T min_z_of(const Face<T>& face, int32_t flags) {
+  if (face.edges != 3 || !(flags & flag_clip)) return T(-1);
+  const T least = minimum(face.z[0] / face.w[0], minimum(face.z[1] / face.w[1], face.z[2] / face.w[2]));
   // Rounding may put a weighted mean slightly outside of what it is the mean of.
   return least - T(1e-5) * (least < 0 ? -least : least);
 }
 
 // Whether a face may reach some point within `margin` of (x, y), the pixel's own reach included in the margin.
 template <class T>
-LG_HD bool soft_may_reach(const SoftFace<T>& face, T x, T y, T margin) {
+LG_HD bool may_reach(const Face<T>& face, T x, T y, T margin) {
   bool reaches = true;
   for (int e = 0; e < face.edges; ++e) reaches &= face.nx[e] * x + face.ny[e] * y + face.c[e] >= -margin;
   return reaches;

@@ -16,12 +16,13 @@
 #include "soft/bins_cpu.h"
 #include "soft/fragments.h"
 #include "soft/tile_cpu.h"
+#include "soft/vertex_gradients.h"
 
 namespace lg::soft {
 namespace {
 
 constexpr int64_t max_tile = 32;
-constexpr int max_blocks = (max_tile / soft_block) * (max_tile / soft_block);
+constexpr int max_blocks = (max_tile / block_size) * (max_tile / block_size);
 
 template <class T>
 struct Entry {
@@ -32,11 +33,11 @@ struct Entry {
 // The nearest faces of the pixels of a tile.
 template <class T>
 struct TileLists {
-  explicit TileLists(int64_t most) : most(most), entries(max_blocks * soft_lanes * most) {}
+  explicit TileLists(int64_t most) : most(most), entries(max_blocks * block_lanes * most) {}
 
   void begin(int blocks) {
-    std::fill_n(count, blocks * soft_lanes, 0);
-    std::fill_n(limit, blocks * soft_lanes, std::numeric_limits<T>::infinity());
+    std::fill_n(count, blocks * block_lanes, 0);
+    std::fill_n(limit, blocks * block_lanes, std::numeric_limits<T>::infinity());
     std::fill_n(block_limit, blocks, std::numeric_limits<T>::infinity());
   }
 
@@ -55,16 +56,16 @@ struct TileLists {
   }
 
   void update_block(int block) {
-    T deepest = limit[block * soft_lanes];
-    for (int l = 1; l < soft_lanes; ++l) deepest = std::max(deepest, limit[block * soft_lanes + l]);
+    T deepest = limit[block * block_lanes];
+    for (int l = 1; l < block_lanes; ++l) deepest = std::max(deepest, limit[block * block_lanes + l]);
     block_limit[block] = deepest;
   }
 
   const int64_t most;
   Buffer<Entry<T>> entries;
-  alignas(64) T limit[max_blocks * soft_lanes];  // only what is nearer than this still counts
-  alignas(64) int32_t count[max_blocks * soft_lanes];
-  alignas(64) int32_t nearest[max_blocks * soft_lanes];  // the only entry where `most` is 1
+  alignas(64) T limit[max_blocks * block_lanes];  // only what is nearer than this still counts
+  alignas(64) int32_t count[max_blocks * block_lanes];
+  alignas(64) int32_t nearest[max_blocks * block_lanes];  // the only entry where `most` is 1
   T block_limit[max_blocks];
 };
 
@@ -78,31 +79,31 @@ struct Work {
 template <class T>
 class Forward {
  public:
-  Forward(const SoftScene<T>& scene, int64_t most, const FragmentOutputs<T>& out)
+  Forward(const Scene<T>& scene, int64_t most, const FragmentOutputs<T>& out)
       : scene_(scene),
         most_(most),
         out_(out),
-        size_(soft_tile_size(most)),
+        size_(fragment_tile_size(most)),
         step_(static_cast<T>(scene.viewport.step)),
         blur_(static_cast<T>(scene.blur)),
         reach_(static_cast<T>(std::sqrt(scene.blur))),
-        clip_((scene.flags & soft_clip) != 0) {}
+        clip_((scene.flags & flag_clip) != 0) {}
 
   void run(int32_t threads) {
     std::vector<Work<T>> work;
     for (int i = 0; i < std::max(1, threads); ++i) work.emplace_back(most_);
-    for_soft_tiles(scene_, threads, size_,
-                   [&](int64_t, const PixelTile& tile, const int32_t* face, const int32_t* end, int worker) {
-                     draw_tile(tile, face, end, work[worker]);
-                   });
+    for_tiles(scene_, threads, size_,
+              [&](int64_t, const PixelTile& tile, const int32_t* face, const int32_t* end, int worker) {
+                draw_tile(tile, face, end, work[worker]);
+              });
   }
 
  private:
   void draw_tile(const PixelTile& tile, const int32_t* face, const int32_t* end, Work<T>& work) const {
-    const auto across = static_cast<int>(size_ / soft_block);
+    const auto across = static_cast<int>(size_ / block_size);
     work.lists.begin(across * across);
     work.faces.clear();
-    SoftFrame frame;
+    FaceFrame frame;
     for (; face < end; ++face) {
       TileFace<T> tile_face;
       if (!make_tile_face(scene_, tile, *face, frame, tile_face)) continue;
@@ -125,20 +126,20 @@ class Forward {
   template <int Edges, bool Clip>
   LG_HD void add(const TileFace<T>& tile_face, int32_t number, int block, int32_t column, int32_t row,
                  TileLists<T>& lists) const {
-    const SoftFace<T> face = tile_face.face;
-    const int first = block * soft_lanes;
+    const Face<T> face = tile_face.face;
+    const int first = block * block_lanes;
     T* limit = lists.limit + first;
-    alignas(64) T z[soft_lanes];
-    alignas(64) int32_t keep[soft_lanes];
+    alignas(64) T z[block_lanes];
+    alignas(64) int32_t keep[block_lanes];
     const T step = step_, blur = blur_;
     LG_VECTORIZE
-    for (int l = 0; l < soft_lanes; ++l) {
-      const T x = T(column + SoftLanes::block_x[l]) * step, y = -T(row + SoftLanes::block_y[l]) * step;
-      SoftPlace<T> at;
-      soft_locate<Edges>(face, x, y, at);
-      SoftWeights<T> weights;
-      soft_weigh<Clip>(face, at.line, weights);
-      const bool near = (at.inner >= 0) | (at.dist < blur);
+    for (int l = 0; l < block_lanes; ++l) {
+      const T x = T(column + Offsets::block_x[l]) * step, y = -T(row + Offsets::block_y[l]) * step;
+      Place<T> at;
+      locate<Edges>(face, x, y, at);
+      Weights<T> weights;
+      weigh<Clip>(face, at.line, weights);
+      const bool near = at.is_near(blur);
       z[l] = weights.z;
       keep[l] = near & weights.valid & (weights.z < limit[l]);
     }
@@ -147,7 +148,7 @@ class Forward {
     if (most_ == 1) {
       int32_t* nearest = lists.nearest + first;
       int32_t* count = lists.count + first;
-      for (int l = 0; l < soft_lanes; ++l) {
+      for (int l = 0; l < block_lanes; ++l) {
         limit[l] = keep[l] ? z[l] : limit[l];
         nearest[l] = keep[l] ? number : nearest[l];
         count[l] |= keep[l];
@@ -164,14 +165,14 @@ class Forward {
   }
 
   void write_tile(const PixelTile& tile, const Work<T>& work) const {
-    const auto across = static_cast<int>(size_ / soft_block);
+    const auto across = static_cast<int>(size_ / block_size);
     for (int64_t row = tile.y0; row < tile.y1; ++row) {
       const auto y = static_cast<int32_t>(row - tile.y0);
       for (int64_t column = tile.x0; column < tile.x1; ++column) {
         const auto x = static_cast<int32_t>(column - tile.x0);
         const int lane =
-            ((y / soft_block) * across + x / soft_block) * soft_lanes + y % soft_block * soft_block + x % soft_block;
-        const int64_t first = ((tile.view * scene_.height + row) * scene_.width + column) * most_;
+            ((y / block_size) * across + x / block_size) * block_lanes + y % block_size * block_size + x % block_size;
+        const int64_t first = scene_.image.pixel(tile.view, row, column) * most_;
         const int64_t count = work.lists.count[lane];
         const Entry<T>* list = work.lists.entries.data() + lane * most_;
         for (int64_t k = 0; k < count; ++k) {
@@ -187,7 +188,7 @@ class Forward {
     }
   }
 
-  const SoftScene<T>& scene_;
+  const Scene<T>& scene_;
   const int64_t most_;
   const FragmentOutputs<T> out_;
   const int64_t size_;
@@ -201,19 +202,19 @@ class Forward {
 template <class T>
 struct FaceSums {
   // The number of a face; a new one if it has not been met (or was forgotten: then it has two numbers).
-  int32_t find(const SoftScene<T>& scene, const PixelTile& tile, int32_t face) {
+  int32_t find(const Scene<T>& scene, const PixelTile& tile, int32_t face) {
     const int32_t before = numbers.count(), number = numbers.find(face);
     if (number == before) {
       double p[3][4];
       scene.corners(tile.view, face, p);
-      SoftFrame& frame = *frames.extend(1);
-      SoftFace<T>& made = *faces.extend(1);
-      if (!make_soft_frame(p, tile.x0, tile.y0, scene.viewport, scene.flags & ~soft_cull, frame)) {
+      FaceFrame& frame = *frames.extend(1);
+      Face<T>& made = *faces.extend(1);
+      if (!make_frame(p, tile.x0, tile.y0, scene.viewport, scene.flags & ~flag_cull, frame)) {
         throw InvalidArgument("the fragments hold face %d, which shows nothing: they are not of these positions",
                               static_cast<int>(face));
       }
-      make_soft_face(frame, scene.flags, made);
-      std::fill_n(sums.extend(soft_sums), soft_sums, T(0));
+      make_face(frame, scene.flags, made);
+      std::fill_n(sums.extend(all_sums), all_sums, T(0));
     }
     return number;
   }
@@ -226,28 +227,28 @@ struct FaceSums {
   }
 
   TriangleNumbers numbers;
-  Array<SoftFrame> frames;
-  Array<SoftFace<T>> faces;
+  Array<FaceFrame> frames;
+  Array<Face<T>> faces;
   Array<T> sums;
 };
 
 template <class T>
-void backward_tile(const SoftScene<T>& scene, const FragmentGradients<T>& in, int64_t most, const PixelTile& tile,
+void backward_tile(const Scene<T>& scene, const FragmentGradients<T>& in, int64_t most, const PixelTile& tile,
                    FaceSums<T>& work) {
   const T step = static_cast<T>(scene.viewport.step);
   work.clear();
   for (int64_t row = tile.y0; row < tile.y1; ++row) {
     for (int64_t column = tile.x0; column < tile.x1; ++column) {
-      const int64_t first = ((tile.view * scene.height + row) * scene.width + column) * most;
+      const int64_t first = scene.image.pixel(tile.view, row, column) * most;
       for (int64_t i = first; i < first + most; ++i) {
         const int32_t face = in.tri[i];
         if (face < 0 || !in.matter(i)) continue;
-        if (face >= scene.triangles) {
+        if (face >= scene.mesh.triangles) {
           throw InvalidArgument("the fragments hold face %d, but tri has %lld triangles", static_cast<int>(face),
-                                static_cast<long long>(scene.triangles));
+                                static_cast<long long>(scene.mesh.triangles));
         }
         const int32_t number = work.find(scene, tile, face);
-        T* sums = work.sums.data() + static_cast<int64_t>(number) * soft_sums;
+        T* sums = work.sums.data() + static_cast<int64_t>(number) * all_sums;
         in.pull_back(i, work.faces[number], scene.flags, static_cast<int32_t>(column - tile.x0),
                      static_cast<int32_t>(row - tile.y0), step, [&](int k, T value) { sums[k] += value; });
       }
@@ -256,8 +257,8 @@ void backward_tile(const SoftScene<T>& scene, const FragmentGradients<T>& in, in
 }
 
 template <class T>
-void backward(int32_t threads, const SoftScene<T>& scene, const FragmentGradients<T>& in, int64_t most, T* grad_pos) {
-  const TileGrid tiles(scene.views, scene.height, scene.width, soft_tile_size(most));
+void backward(int32_t threads, const Scene<T>& scene, const FragmentGradients<T>& in, int64_t most, T* grad_pos) {
+  const TileGrid tiles(scene.image.views, scene.image.height, scene.image.width, fragment_tile_size(most));
   TriangleGradients<T> gradients(threads, tiles.count(), 12);
   std::vector<FaceSums<T>> work(static_cast<size_t>(std::max(1, threads)));
   parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {
@@ -268,11 +269,12 @@ void backward(int32_t threads, const SoftScene<T>& scene, const FragmentGradient
     const int64_t count = sums.numbers.count();
     T* out = gradients.append(worker, count, [&](int64_t k) { return sums.numbers[static_cast<int32_t>(k)]; });
     for (int64_t k = 0; k < count; ++k) {
-      soft_finish(sums.frames[k], scene.viewport, scene.flags, sums.sums.data() + k * soft_sums, true, out + 12 * k);
+      sums_to_vertices(sums.frames[k], scene.viewport, scene.flags, sums.sums.data() + k * all_sums, true,
+                       out + 12 * k);
     }
     gradients.end_chunk(i, worker);
   });
-  gradients.scatter(threads, scene.tri, scene.vertices, scene.views, scene.shared, 4, grad_pos);
+  gradients.scatter(threads, scene.mesh.tri, scene.mesh.vertices, scene.image.views, scene.mesh.shared, 4, grad_pos);
 }
 
 }  // namespace
@@ -284,8 +286,8 @@ int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos,
                                   int32_t flags, int32_t* frag_tri, void* z, void* dist, void* bary) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles,
-                                                    height, width, blur_radius, flags);
+    const auto scene = lg::soft::make_scene<T>(pos, tri, ranges, ranges != nullptr, views, vertices, triangles, height,
+                                               width, blur_radius, flags);
     lg::soft::Forward<T>(scene, faces_per_pixel,
                          {frag_tri, static_cast<T*>(z), static_cast<T*>(dist), static_cast<T*>(bary)})
         .run(call->threads);
@@ -299,10 +301,9 @@ int32_t lg_soft_rasterize_backward(lg_call* call, int32_t dtype, const void* pos
                                    const void* grad_bary, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices,
-                                                    triangles, height, width, 0.0, flags);
-    const lg::soft::FragmentGradients<T> in = {frag_tri, static_cast<const T*>(grad_z),
-                                               static_cast<const T*>(grad_dist), static_cast<const T*>(grad_bary)};
+    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
+                                               height, width, 0.0, flags);
+    const auto in = lg::soft::make_fragment_gradients<T>(frag_tri, grad_z, grad_dist, grad_bary);
     lg::soft::backward<T>(call->threads, scene, in, faces_per_pixel, static_cast<T*>(grad_pos));
   });
 }

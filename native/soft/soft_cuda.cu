@@ -7,10 +7,10 @@
 #include <limits>
 
 #include "parallel/gradients_cuda.h"
-#include "parallel/mesh_index.h"
 #include "runtime/cuda/launch.h"
 #include "soft/fragments.h"
 #include "soft/near_faces_cuda.h"
+#include "soft/vertex_gradients.h"
 
 namespace lg::soft {
 namespace {
@@ -89,22 +89,22 @@ class NearestList {
 template <class T>
 LG_DEVICE void offer(const WarpFace<T>& f, int32_t flags, T blur, const WarpPixels<T>& at, NearestList<T>& list) {
   if (!(f.least_z < list.limit())) return;
-  SoftPlace<T> place;
-  soft_locate_in(f.face, at.x, at.y, place);
-  if (!(place.inner >= 0 || place.dist < blur)) return;
-  SoftWeights<T> weights;
-  soft_weigh_in(f.face, flags, place.line, weights);
+  Place<T> place;
+  locate_any(f.face, at.x, at.y, place);
+  if (!place.is_near(blur)) return;
+  Weights<T> weights;
+  weigh_any(f.face, flags, place.line, weights);
   if (weights.valid && weights.z < list.limit()) list.insert(weights.z, f.number);
 }
 
 template <class T>
-__global__ void __launch_bounds__(soft_threads)
-    find_nearest(SoftScene<T> scene, FaceBoxes boxes, int most, int64_t tile, FragmentOutputs<T> out) {
-  __shared__ WarpFaces<T> shared[soft_warps];
+__global__ void __launch_bounds__(threads_per_block)
+    find_nearest(Scene<T> scene, FaceBoxes boxes, int most, int64_t tile, FragmentOutputs<T> out) {
+  __shared__ WarpFaces<T> shared[warps_per_block];
   WarpFaces<T>& faces = shared[threadIdx.x / warp_size];
   const WarpPixels<T> at(scene, tile);
   const T blur = static_cast<T>(scene.blur);
-  for (int64_t view = blockIdx.z; view < scene.views; view += gridDim.z) {
+  for (int64_t view = blockIdx.z; view < scene.image.views; view += gridDim.z) {
     const int64_t first = at.inside ? at.pixel(scene, view) * most : 0;
     NearestList<T> list(out.z + first, out.tri + first, most);
     for_near_faces(scene, boxes, view, at, faces, [&](const WarpFace<T>& f) { offer(f, scene.flags, blur, at, list); });
@@ -118,9 +118,9 @@ struct FragmentPlace {
   int32_t column, row;  // from the anchor
 
   template <class T>
-  LG_DEVICE FragmentPlace(const SoftScene<T>& scene, int64_t pixel, int64_t tile) {
-    const int64_t area = scene.height * scene.width, in_view = pixel % area;
-    const int64_t y = in_view / scene.width, x = in_view - y * scene.width;
+  LG_DEVICE FragmentPlace(const Scene<T>& scene, int64_t pixel, int64_t tile) {
+    const int64_t area = scene.image.height * scene.image.width, in_view = pixel % area;
+    const int64_t y = in_view / scene.image.width, x = in_view - y * scene.image.width;
     view = pixel / area;
     anchor_x = x - x % tile, anchor_y = y - y % tile;
     column = static_cast<int32_t>(x - anchor_x), row = static_cast<int32_t>(y - anchor_y);
@@ -129,26 +129,26 @@ struct FragmentPlace {
 
 template <class T>
 __global__ void __launch_bounds__(items_per_block)
-    measure_fragments(SoftScene<T> scene, int64_t most, int64_t tile, int64_t count, FragmentOutputs<T> out) {
+    measure_fragments(Scene<T> scene, int64_t most, int64_t tile, int64_t count, FragmentOutputs<T> out) {
   for (int64_t i = first_item(); i < count; i += item_step()) {
     const int32_t number = out.tri[i];
     const FragmentPlace at(scene, i / most, tile);
     double p[3][4];
-    SoftFrame frame;
+    FaceFrame frame;
     if (number >= 0) scene.corners(at.view, number, p);
-    if (number < 0 || !make_soft_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame)) {
+    if (number < 0 || !make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame)) {
       out.write_pad(i);
       continue;
     }
-    SoftFace<T> face;
-    make_soft_face(frame, scene.flags, face);
+    Face<T> face;
+    make_face(frame, scene.flags, face);
     out.write(i, face, number, scene.flags, at.column, at.row, static_cast<T>(scene.viewport.step));
   }
 }
 
 template <class T>
 struct Forward {
-  SoftScene<T> scene;
+  Scene<T> scene;
   FaceBoxPass boxes;
   int64_t most;
   FragmentOutputs<T> out;
@@ -156,9 +156,9 @@ struct Forward {
   void plan(Workspace& workspace) { boxes.plan(workspace); }
   void run(Queue& queue) {
     const FaceBoxes found = boxes.run(queue, scene, nullptr, 0);
-    const int64_t tile = soft_tile_size(most), fragments = scene.views * scene.height * scene.width * most;
-    queue.launch(find_nearest<T>, soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), scene, found,
-                 static_cast<int>(most), tile, out);
+    const int64_t tile = fragment_tile_size(most), fragments = scene.image.pixels() * most;
+    queue.launch(find_nearest<T>, pixel_grid(scene.image.views, scene.image.height, scene.image.width),
+                 dim3(threads_per_block), scene, found, static_cast<int>(most), tile, out);
     queue.launch_items(measure_fragments<T>, fragments, scene, most, tile, fragments, out);
   }
 };
@@ -168,27 +168,27 @@ struct Forward {
 // The neighbours' k-th fragments are mostly of the same face: their sums are added up, and one lane brings them to the
 // face's vertices.
 template <class T>
-__global__ void __launch_bounds__(soft_threads)
-    backward_fragments(SoftScene<T> scene, MeshIndex mesh, FragmentGradients<T> in, int64_t most, int64_t tile,
-                       GradientSum<T> sum, T* grad_pos) {
+__global__ void __launch_bounds__(threads_per_block)
+    backward_fragments(Scene<T> scene, FragmentGradients<T> in, int64_t most, int64_t tile, GradientSum<T> sum,
+                       T* grad_pos) {
   const WarpPixels<T> at(scene, tile);
-  const int32_t flags = scene.flags & ~soft_cull;
-  for (int64_t view = blockIdx.z; view < scene.views; view += gridDim.z) {
+  const int32_t flags = scene.flags & ~flag_cull;
+  for (int64_t view = blockIdx.z; view < scene.image.views; view += gridDim.z) {
     const int64_t first = at.pixel(scene, view) * most;
     for (int64_t i = first; i < first + most; ++i) {
       int32_t number = at.inside ? in.tri[i] : -1;
       int64_t row[3];
-      SoftFrame frame;
-      bool counts = number >= 0 && in.matter(i) && mesh.rows(view, number, row);
-      T value[soft_sums] = {};
+      FaceFrame frame;
+      bool counts = number >= 0 && in.matter(i) && scene.mesh.rows(view, number, row);
+      T value[all_sums] = {};
       if (counts) {
         double p[3][4];
         scene.corners(view, number, p);
-        counts = make_soft_frame(p, at.anchor_x, at.anchor_y, scene.viewport, flags, frame);
+        counts = make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, flags, frame);
       }
       if (counts) {
-        SoftFace<T> face;
-        make_soft_face(frame, flags, face);
+        Face<T> face;
+        make_face(frame, flags, face);
         in.pull_back(i, face, flags, static_cast<int32_t>(at.column - at.anchor_x),
                      static_cast<int32_t>(at.row - at.anchor_y), static_cast<T>(scene.viewport.step),
                      [&](int k, T part) { value[k] += part; });
@@ -200,29 +200,22 @@ __global__ void __launch_bounds__(soft_threads)
       add_up_peers(peers, value);
       if (!counts || !is_lowest(peers)) continue;
       T vertex[12];
-      soft_finish(frame, scene.viewport, flags, value, true, vertex);
+      sums_to_vertices(frame, scene.viewport, flags, value, true, vertex);
       add_to_corners(sum, grad_pos, row, vertex);
     }
   }
 }
 
 template <class T>
-struct Backward {
-  SoftScene<T> scene;
-  FragmentGradients<T> in;
-  int64_t most;
-  T* grad_pos;
-  GradientSums<T> sums;
-
-  void plan(Workspace& workspace) { sums.plan(workspace); }
-  void run(Queue& queue) {
-    const MeshIndex mesh = {scene.tri, scene.vertices, scene.triangles, scene.shared};
-    sums.run_whole(queue, 4 * scene.rows(), grad_pos, [&](const GradientSum<T>& sum) {
-      queue.launch(backward_fragments<T>, soft_grid(scene.views, scene.height, scene.width), dim3(soft_threads), scene,
-                   mesh, in, most, soft_tile_size(most), sum, grad_pos);
-    });
-  }
-};
+int32_t backward(lg_call* call, const Scene<T>& scene, const FragmentGradients<T>& in, int64_t most, T* grad_pos) {
+  const ImageSize& image = scene.image;
+  return run_position_gradients(
+      call, scene.mesh.rows_in(image.views), 3 * image.pixels() * most, grad_pos,
+      [&](Queue& queue, const GradientSum<T>& sum) {
+        queue.launch(backward_fragments<T>, pixel_grid(image.views, image.height, image.width), dim3(threads_per_block),
+                     scene, in, most, fragment_tile_size(most), sum, grad_pos);
+      });
+}
 
 }  // namespace
 }  // namespace lg::soft
@@ -231,12 +224,12 @@ int32_t lg_soft_rasterize_forward(lg_call* call, int32_t dtype, const void* pos,
                                   const int64_t* ranges, int64_t views, int64_t vertices, int64_t triangles,
                                   int64_t height, int64_t width, int64_t faces_per_pixel, double blur_radius,
                                   int32_t flags, int32_t* frag_tri, void* z, void* dist, void* bary) {
-  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::soft_max_resolution);
+  const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles,
-                                                    height, width, blur_radius, flags);
+    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
+                                               width, blur_radius, flags);
     return lg::run_op(
         call, lg::soft::Forward<T>{scene,
                                    {ranges, views, triangles, height, width},
@@ -252,14 +245,9 @@ int32_t lg_soft_rasterize_backward(lg_call* call, int32_t dtype, const void* pos
                                    const void* grad_bary, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::soft::make_soft_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices,
-                                                    triangles, height, width, 0.0, flags);
-    return lg::run_op(call, lg::soft::Backward<T>{scene,
-                                                  {frag_tri, static_cast<const T*>(grad_z),
-                                                   static_cast<const T*>(grad_dist), static_cast<const T*>(grad_bary)},
-                                                  faces_per_pixel,
-                                                  static_cast<T*>(grad_pos),
-                                                  {call->deterministic != 0, 4 * scene.rows(),
-                                                   3 * views * height * width * faces_per_pixel}});
+    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
+                                               height, width, 0.0, flags);
+    const auto in = lg::soft::make_fragment_gradients<T>(frag_tri, grad_z, grad_dist, grad_bary);
+    return lg::soft::backward(call, scene, in, faces_per_pixel, static_cast<T*>(grad_pos));
   });
 }

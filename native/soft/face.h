@@ -1,0 +1,188 @@
+// A face of soft rasterization, set up around an anchor pixel.
+//
+// The definition is lumigrad.reference.soft. A face is set up in float64, as the lines of its edges in units of half
+// the image's shorter side; pixels then evaluate them in the tensor's own type (pixel.h). The line of an edge is
+// computed alike from both sides of it (but for the sign), so that neighbours leave no gaps.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "runtime/config.h"
+
+namespace lg::soft {
+
+constexpr int max_edges = 4;     // three of the triangle and, where it is cut, one along the near plane
+constexpr double absent = 1e15;  // where an edge that does not exist lies
+constexpr int32_t flag_perspective = 1, flag_clip = 2, flag_cull = 4;
+
+// Where pixels lie: in NDC and in isotropic units, in which the shorter side spans [-1, 1].
+struct Viewport {
+  int32_t width, height;
+  double unit_x, unit_y;  // isotropic units per NDC unit
+  double step;            // isotropic units per pixel
+};
+
+LG_HD Viewport make_viewport(int64_t width, int64_t height) {
+  const double shorter = static_cast<double>(width < height ? width : height);
+  return {static_cast<int32_t>(width), static_cast<int32_t>(height), static_cast<double>(width) / shorter,
+          static_cast<double>(height) / shorter, 2 / shorter};
+}
+
+// An end of an edge: vertex `from`, or, when `to` differs, the point at which the edge from `from` (in front of the
+// near plane) to `to` (behind it) is cut.
+struct EdgeEnd {
+  int8_t from, to;
+};
+
+// The float64 geometry of a face seen from the anchor pixel.
+struct FaceFrame {
+  double x[3], y[3], w[3], z[3];          // x, y relative to the anchor, in isotropic units times w
+  double line[max_edges][3];              // x, y, constant; unit normal, positive inside
+  double from[max_edges], to[max_edges];  // along (ny, -nx)
+  EdgeEnd end[max_edges][2];
+  double weight[3];           // line i times this is c_i
+  double anchor_x, anchor_y;  // NDC
+  int edges;
+};
+
+// Every edge is `edges` floats of this; what is constant over the pixels.
+template <class T>
+struct Face {
+  T nx[max_edges], ny[max_edges], c[max_edges];
+  T from[max_edges], to[max_edges];
+  T weight[3], z[3], w[3];
+  int32_t edges;
+};
+
+LG_HD bool is_finite(double value) { return value - value == 0; }
+
+LG_HD bool has_edge(const FaceFrame& f, int e) { return f.end[e][0].from >= 0; }
+
+// The point at an end of an edge: homogeneous (x, y, w), and the parameter t of the cut.
+LG_HD void end_point(const FaceFrame& f, const EdgeEnd& end, double point[3], double* t) {
+  const int i = end.from, j = end.to;
+  const double near_i = f.z[i] + f.w[i], near_j = f.z[j] + f.w[j];
+  *t = i == j ? 0 : near_i / (near_i - near_j);
+  point[0] = f.x[i] + *t * (f.x[j] - f.x[i]);
+  point[1] = f.y[i] + *t * (f.y[j] - f.y[i]);
+  point[2] = f.w[i] + *t * (f.w[j] - f.w[i]);
+}
+
+// Normalises a line and places its ends. False where it has no direction or an end has no place.
+LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
+  double* line = f.line[e];
+  const double length = sqrt(line[0] * line[0] + line[1] * line[1]);
+  if (!(length > 0) || !is_finite(length)) return false;
+  for (int k = 0; k < 3; ++k) line[k] *= sign / length;
+  if (e < 3) f.weight[e] = length;
+  f.from[e] = absent;
+  f.to[e] = 2 * absent;
+  if (!has_edge(f, e)) return true;
+  double at[2];
+  for (int k = 0; k < 2; ++k) {
+    double point[3], t;
+    end_point(f, f.end[e][k], point, &t);
+    if (!(point[2] > 0)) return false;
+    at[k] = (line[1] * point[0] - line[0] * point[1]) / point[2];
+  }
+  const bool swap = at[0] > at[1];  // only where rounding decides, and for the near edge
+  const EdgeEnd first = f.end[e][0];
+  if (swap) f.end[e][0] = f.end[e][1], f.end[e][1] = first;
+  f.from[e] = at[swap ? 1 : 0];
+  f.to[e] = at[swap ? 0 : 1];
+  return true;
+}
+
+// Which ends the edges of the visible part have; `behind` is a bit per vertex.
+LG_HD void choose_ends(FaceFrame& f, unsigned behind) {
+  int cuts = 0;
+  EdgeEnd cut[2] = {{0, 0}, {0, 0}};
+  for (int e = 0; e < 3; ++e) {
+    const int8_t j = static_cast<int8_t>((e + 1) % 3), k = static_cast<int8_t>((e + 2) % 3);
+    const bool j_behind = behind >> j & 1, k_behind = behind >> k & 1;
+    f.end[e][0] = {j, j};
+    f.end[e][1] = {k, k};
+    if (j_behind && k_behind) {
+      f.end[e][0].from = -1;
+    } else if (j_behind || k_behind) {
+      const EdgeEnd end = j_behind ? EdgeEnd{k, j} : EdgeEnd{j, k};
+      f.end[e][j_behind ? 0 : 1] = end;
+      if (cuts < 2) cut[cuts++] = end;
+    }
+  }
+  f.edges = 3;
+  if (cuts == 2) {
+    f.end[3][0] = cut[0];
+    f.end[3][1] = cut[1];
+    f.edges = 4;
+  }
+}
+
+// p[corner][x, y, z, w]; the anchor is the centre of pixel (column, row). False where there is nothing to draw.
+LG_HD bool make_frame(const double p[3][4], int64_t column, int64_t row, const Viewport& view, int32_t flags,
+                      FaceFrame& f) {
+  unsigned behind = 0;
+  for (int i = 0; i < 3; ++i) {
+    for (int k = 0; k < 4; ++k) {
+      if (!is_finite(p[i][k])) return false;
+    }
+    if (p[i][2] + p[i][3] < 0) {
+      behind |= 1u << i;
+    } else if (!(p[i][3] > 0)) {
+      return false;
+    }
+  }
+  if (behind == 7) return false;
+  f.anchor_x = (2 * static_cast<double>(column) + 1) / view.width - 1;
+  f.anchor_y = 1 - (2 * static_cast<double>(row) + 1) / view.height;
+  for (int i = 0; i < 3; ++i) {
+    f.w[i] = p[i][3];
+    f.z[i] = p[i][2];
+    f.x[i] = (p[i][0] - f.anchor_x * p[i][3]) * view.unit_x;
+    f.y[i] = (p[i][1] - f.anchor_y * p[i][3]) * view.unit_y;
+  }
+  for (int i = 0; i < 3; ++i) {
+    const int j = (i + 1) % 3, k = (i + 2) % 3;
+    f.line[i][0] = f.y[j] * f.w[k] - f.w[j] * f.y[k];
+    f.line[i][1] = f.w[j] * f.x[k] - f.x[j] * f.w[k];
+    f.line[i][2] = f.x[j] * f.y[k] - f.y[j] * f.x[k];
+  }
+  const double det = f.w[0] * f.line[0][2] + f.w[1] * f.line[1][2] + f.w[2] * f.line[2][2];
+  const double size = det < 0 ? -det : det;
+  if (!(size > 0) || !is_finite(1 / size) || !is_finite(size)) return false;
+  if ((flags & flag_cull) && det < 0) return false;
+  choose_ends(f, behind);
+  for (int k = 0; k < 3 && f.edges == 4; ++k) {
+    f.line[3][k] = 0;
+    for (int i = 0; i < 3; ++i) f.line[3][k] += f.line[i][k] * (f.z[i] + f.w[i]);
+  }
+  for (int e = 0; e < f.edges; ++e) {
+    if (!finish_edge(f, e, det < 0 ? -1 : 1)) return false;
+  }
+  for (int i = 0; i < 3; ++i) f.weight[i] /= size;
+  return true;
+}
+
+// Weights are affine on the screen only where all vertices have a place on it.
+LG_HD bool is_affine(int edges, int32_t flags) { return !(flags & flag_perspective) && edges == 3; }
+
+template <class T>
+LG_HD void make_face(const FaceFrame& f, int32_t flags, Face<T>& face) {
+  const bool affine = is_affine(f.edges, flags);
+  face.edges = f.edges;
+  for (int e = 0; e < f.edges; ++e) {
+    face.nx[e] = static_cast<T>(f.line[e][0]);
+    face.ny[e] = static_cast<T>(f.line[e][1]);
+    face.c[e] = static_cast<T>(f.line[e][2]);
+    face.from[e] = static_cast<T>(f.from[e]);
+    face.to[e] = static_cast<T>(f.to[e]);
+  }
+  for (int i = 0; i < 3; ++i) {
+    face.weight[i] = static_cast<T>(affine ? f.weight[i] * f.w[i] : f.weight[i]);
+    face.z[i] = static_cast<T>(affine ? f.z[i] / f.w[i] : f.z[i]);
+    face.w[i] = affine ? T(1) : static_cast<T>(f.w[i]);
+  }
+}
+
+}  // namespace lg::soft
