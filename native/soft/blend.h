@@ -117,7 +117,7 @@ BlendImages<T> make_blend_images(const void* transmittance, const void* color, c
 template <class T>
 struct BlendGradients {
   const T *transmittance, *color, *behind;  // any may be null
-  T *pos, *attr;                            // attr may be null
+  T *pos, *attr;                            // either may be null
 };
 
 template <class T>

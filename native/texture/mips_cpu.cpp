@@ -1,11 +1,12 @@
-// Building mip levels on the CPU, and folding gradients of mip levels back into the texture. Rows first:
-// that part runs over contiguous memory, and leaves little to do across columns.
+// Building mip levels on the CPU, and folding gradients of mip levels back into the texture. Rows are mixed first: that
+// part runs over contiguous memory and leaves little to do across columns.
 #include "texture/mips_cpu.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "lumigrad.h"
+#include "parallel/with_constant.h"
 #include "runtime/memory.h"
 #include "runtime/status.h"
 #include "runtime/threads.h"
@@ -78,34 +79,6 @@ void spread_row(const T* LG_RESTRICT coarse, int64_t width, int64_t free_channel
 }
 
 template <class T>
-void halve_row_by_channels(const T* row, int64_t width, int64_t channels, T* out) {
-  switch (channels) {
-    case 1:
-      return halve_row<T, 1>(row, width, channels, out);
-    case 3:
-      return halve_row<T, 3>(row, width, channels, out);
-    case 4:
-      return halve_row<T, 4>(row, width, channels, out);
-    default:
-      return halve_row<T, 0>(row, width, channels, out);
-  }
-}
-
-template <class T>
-void spread_row_by_channels(const T* coarse, int64_t width, int64_t channels, bool add, T* out) {
-  switch (channels) {
-    case 1:
-      return spread_row<T, 1>(coarse, width, channels, add, out);
-    case 3:
-      return spread_row<T, 3>(coarse, width, channels, add, out);
-    case 4:
-      return spread_row<T, 4>(coarse, width, channels, add, out);
-    default:
-      return spread_row<T, 0>(coarse, width, channels, add, out);
-  }
-}
-
-template <class T>
 void halve_level(int32_t threads, const LevelSize& size, const T* fine, T* coarse) {
   const int64_t row = size.width * size.channels, coarse_row = size.next().width * size.channels;
   const int64_t rows = size.next().height;
@@ -114,7 +87,9 @@ void halve_level(int32_t threads, const LevelSize& size, const T* fine, T* coars
       const BoxTaps<T> taps = box_taps<T>(i % rows, size.height);
       const T* source = fine + (i / rows * size.height + taps.first) * row;
       mix_rows_by_count(source, row, taps.count, taps.weight, mixed);
-      halve_row_by_channels(mixed, size.width, size.channels, coarse + i * coarse_row);
+      with_constant<1, 3, 4>(size.channels, [&](auto channels) {
+        halve_row<T, channels>(mixed, size.width, size.channels, coarse + i * coarse_row);
+      });
     }
   });
 }
@@ -128,7 +103,9 @@ void spread_level(int32_t threads, const LevelSize& size, const T* coarse, bool 
       const SpreadTaps<T> taps = spread_taps<T>(j % rows, size.height);
       const T* source = coarse + (j / rows * coarse_rows + taps.first) * coarse_row;
       mix_rows_by_count(source, coarse_row, taps.count, taps.weight, mixed);
-      spread_row_by_channels(mixed, size.width, size.channels, add, fine + j * row);
+      with_constant<1, 3, 4>(size.channels, [&](auto channels) {
+        spread_row<T, channels>(mixed, size.width, size.channels, add, fine + j * row);
+      });
     }
   });
 }

@@ -1,7 +1,7 @@
 // Building mip levels on CUDA, and folding gradients of mip levels back into the texture.
 //
-// A large level is a launch of its own, a thread for each of its values. The small levels at the end of the pyramid are
-// too little work for that: one block sees to all of them, image by image.
+// A large level is a launch of its own, with a thread for each of its values. The small levels at the end of the
+// pyramid are too little work for that: one block computes all of them, image by image.
 #include "texture/mips_cuda.h"
 
 namespace lg::texture {

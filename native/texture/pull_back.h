@@ -2,31 +2,33 @@
 // block of lookups side by side.
 #pragma once
 
-#include "texture/lanes.h"
+#include "runtime/config.h"
+#include "texture/lookups.h"
+#include "texture/prepare.h"
 
 namespace lg::texture {
 
 // dot[which][k]: the product of the output gradient with the k-th corner texel, zero where there is none.
-template <class T>
+template <class T, int N>
 struct Dots {
-  T dot[2][4][block_lanes];
+  T dot[2][4][N];
 };
 
-template <class T>
+template <class T, int N>
 struct LookupGradients {
-  T u[block_lanes], v[block_lanes], level[block_lanes];
-  T axis_s[block_lanes], axis_t[block_lanes];
-  T s_x[block_lanes], s_y[block_lanes], t_x[block_lanes], t_y[block_lanes];
+  T u[N], v[N], level[N];
+  T axis_s[N], axis_t[N];
+  T s_x[N], s_y[N], t_x[N], t_y[N];
 };
 
-template <class T>
-LG_HD_LARGE void clear(LookupGradients<T>& g, int padded) {
+template <class T, int N>
+LG_HD_LARGE void clear(LookupGradients<T, N>& g, int padded) {
   for (int i = 0; i < padded; ++i) g.u[i] = g.v[i] = g.level[i] = g.axis_s[i] = g.axis_t[i] = 0;
 }
 
 // The texel that is missing at a cube's corner is the mean of the other three.
-template <class T>
-LG_HD_LARGE void fill_missing_corners(const Corners<T>& c, int count, T (*dot)[block_lanes]) {
+template <class T, int N>
+LG_HD_LARGE void fill_missing_corners(const Corners<T, N>& c, int count, T (*dot)[N]) {
   for (int i = 0; i < count; ++i) {
     const int32_t missing = c.missing[i];
     if (missing < 0) continue;
@@ -39,11 +41,11 @@ LG_HD_LARGE void fill_missing_corners(const Corners<T>& c, int count, T (*dot)[b
 }
 
 // Adds one tap's share to the gradients of position, level and axis. turned: taps may lie on other faces of a cube.
-template <bool turned, class T>
-LG_HD_LARGE void add_tap_gradient(const Request<T>& r, int32_t tap, int which, const Lanes<T>& b, const Dots<T>& dots,
-                                  LookupGradients<T>& g) {
-  const Corners<T>& c = b.corners[which];
-  const T(*dot)[block_lanes] = dots.dot[which];
+template <bool turned, class T, int N>
+LG_HD_LARGE void add_tap_gradient(const Request<T>& r, int32_t tap, int which, const Lookups<T, N>& b,
+                                  const Dots<T, N>& dots, LookupGradients<T, N>& g) {
+  const Corners<T, N>& c = b.corners[which];
+  const T(*dot)[N] = dots.dot[which];
   const bool mirror = r.wrap == wrap_mirror, spread = b.most_taps > 1;
   const T level_sign = which ? T(1) : T(-1), inverse_width = 1 / T(r.width), inverse_height = 1 / T(r.height);
   LG_VECTORIZE
@@ -67,12 +69,12 @@ LG_HD_LARGE void add_tap_gradient(const Request<T>& r, int32_t tap, int which, c
   }
 }
 
-template <class T>
-LG_HD_LARGE void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes<T>& b, Dots<T>& dots,
-                                   LookupGradients<T>& g) {
+template <class T, int N>
+LG_HD_LARGE void add_tap_gradients(const Request<T>& r, int32_t tap, const Lookups<T, N>& b, Dots<T, N>& dots,
+                                   LookupGradients<T, N>& g) {
   LG_UNROLL
   for (int which = 0; which < level_loops(b); ++which) {
-    if (block_lanes == 1 && which > b.any_moves) break;
+    if (N == 1 && which > b.any_moves) break;
     if (r.is_cube()) fill_missing_corners(b.corners[which], b.count, dots.dot[which]);
     if (r.is_cube() && b.most_taps > 1) {
       add_tap_gradient<true>(r, tap, which, b, dots, g);
@@ -83,8 +85,8 @@ LG_HD_LARGE void add_tap_gradients(const Request<T>& r, int32_t tap, const Lanes
 }
 
 // Gradients of the footprint, through the level.
-template <class T>
-LG_HD_LARGE void pull_back_level(const Lanes<T>& b, LookupGradients<T>& g) {
+template <class T, int N>
+LG_HD_LARGE void pull_back_level(const Lookups<T, N>& b, LookupGradients<T, N>& g) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const Footprint<T> j = b.footprint(i);
@@ -103,8 +105,8 @@ LG_HD_LARGE void pull_back_level(const Lanes<T>& b, LookupGradients<T>& g) {
 }
 
 // Gradients of the footprint, through the places of the taps.
-template <class T>
-LG_HD_LARGE void pull_back_axis(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g) {
+template <class T, int N>
+LG_HD_LARGE void pull_back_axis(const Request<T>& r, const Lookups<T, N>& b, LookupGradients<T, N>& g) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const Footprint<T> j = b.footprint(i);
@@ -126,8 +128,13 @@ struct InputGradients {
 };
 
 template <class T>
-LG_HD_LARGE void store_planar(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
-                              const InputGradients<T>& out) {
+InputGradients<T> make_input_gradients(void* coord, void* coord_d, void* bias) {
+  return {static_cast<T*>(coord), static_cast<T*>(coord_d), static_cast<T*>(bias)};
+}
+
+template <class T, int N>
+LG_HD_LARGE void store_planar(const Request<T>& r, RowOfPixels at, const Lookups<T, N>& b,
+                              const LookupGradients<T, N>& g, const InputGradients<T>& out) {
   const int count = out.coord ? b.count : 0, count_d = out.coord_d ? b.count : 0;
   LG_VECTORIZE
   for (int i = 0; i < count; ++i) {
@@ -156,8 +163,8 @@ LG_HD void pull_back_step(T grad, T ratio, T m, T a_d, T m_d, T* to_ratio, T* to
   *to_m -= h * (a_d - ratio * m_d) / m;
 }
 
-template <class T>
-LG_HD_LARGE void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>& b, const LookupGradients<T>& g,
+template <class T, int N>
+LG_HD_LARGE void store_cube(const Request<T>& r, RowOfPixels at, const Lookups<T, N>& b, const LookupGradients<T, N>& g,
                             const InputGradients<T>& out) {
   const T size = T(r.width);
   for (int i = 0; i < b.count; ++i) {
@@ -190,8 +197,8 @@ LG_HD_LARGE void store_cube(const Request<T>& r, RowOfPixels at, const Lanes<T>&
 
 // Writes the gradients of lookups that lie in a row. Those that are not valid have only zeros to give, as
 // their dots are zero.
-template <class T>
-LG_HD_LARGE void store_gradients(const Request<T>& r, const Lanes<T>& b, LookupGradients<T>& g,
+template <class T, int N>
+LG_HD_LARGE void store_gradients(const Request<T>& r, const Lookups<T, N>& b, LookupGradients<T, N>& g,
                                  const InputGradients<T>& out) {
   pull_back_level(b, g);
   if (b.most_taps > 1) pull_back_axis(r, b, g);

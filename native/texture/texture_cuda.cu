@@ -1,32 +1,30 @@
-// texture and texture_cube on CUDA: a thread per lookup, with the arithmetic of lanes.h for a single lane.
-#define LG_ONE_LANE
+// texture and texture_cube on CUDA: a thread per lookup, with the arithmetic of lookups.h for a single lane.
 #include <cstdint>
 
 #include "parallel/gradients_cuda.h"
+#include "parallel/with_constant.h"
 #include "runtime/cuda/launch.h"
-#include "texture/lanes.h"
+#include "texture/lookups.h"
 #include "texture/mips_cuda.h"
+#include "texture/place.h"
+#include "texture/prepare.h"
 #include "texture/pull_back.h"
 
 namespace lg::texture {
 namespace {
 
 template <class T>
-struct Call {
-  Request<T> request;
-  Levels<const T*> levels;  // each [texture_views, texels, channels]
-  int64_t texture_views;
-  ImageSize image;  // of lookups
-  bool aligned;     // four channels can be read at once
+using Lookup = Lookups<T, 1>;
 
-  // Where the texels of a view begin, in values.
-  LG_DEVICE int64_t view_offset(int64_t view, int32_t level) const {
-    return texture_views > 1 ? view * request.texels(level) * request.channels : 0;
-  }
+template <class T>
+struct Call : TextureCall<T> {
+  bool aligned;  // four channels can be read at once
+
   LG_DEVICE const T* texel(int64_t view, int32_t level, int32_t index) const {
-    return levels.level[level] + view_offset(view, level) + static_cast<int64_t>(index) * request.channels;
+    return this->levels.level[level] + this->view_offset(view, level) +
+           static_cast<int64_t>(index) * this->request.channels;
   }
-  LG_DEVICE int corners() const { return request.filter == filter_nearest ? 1 : 4; }
+  LG_DEVICE int corners() const { return this->request.filter == filter_nearest ? 1 : 4; }
 };
 
 // Levels that are not given: those below the base, one after another, or their gradients.
@@ -40,7 +38,7 @@ struct Mips {
 };
 
 template <class T>
-LG_DEVICE void read_lookup(const Call<T>& call, int64_t pixel, Lanes<T>& b) {
+LG_DEVICE void read_lookup(const Call<T>& call, int64_t pixel, Lookup<T>& b) {
   b.pixel[0] = pixel;
   b.in_a_row = true;
   prepare(call.request, b);
@@ -48,7 +46,7 @@ LG_DEVICE void read_lookup(const Call<T>& call, int64_t pixel, Lanes<T>& b) {
 
 // Whether the lookup has something to look up in tap `tap`, at the finer (0) or coarser (1) level.
 template <class T>
-LG_DEVICE bool takes(const Lanes<T>& b, int32_t tap, int which) {
+LG_DEVICE bool takes(const Lookup<T>& b, int32_t tap, int which) {
   return b.valid[0] && tap < b.most_taps && (which == 0 || b.moves[0]);
 }
 
@@ -88,7 +86,7 @@ LG_DEVICE void load_channels(const double* texel, int count, bool, double (&out)
 
 // Adds N channels from `first` on of all texels of the present tap.
 template <int N, class T>
-LG_DEVICE void add_texels(const Call<T>& call, int64_t view, const Lanes<T>& b, int32_t tap, int first, T (&sum)[N]) {
+LG_DEVICE void add_texels(const Call<T>& call, int64_t view, const Lookup<T>& b, int32_t tap, int first, T (&sum)[N]) {
   const int left = call.request.channels - first, count = left < N ? left : N;
 #pragma unroll
   for (int which = 0; which < 2; ++which) {
@@ -109,7 +107,7 @@ LG_DEVICE void add_texels(const Call<T>& call, int64_t view, const Lanes<T>& b, 
 template <class T, int Channels>
 __global__ void __launch_bounds__(128) forward_lookups(const __grid_constant__ Call<T> call, T* out) {
   for_lookups(call, [&](int64_t view, int64_t pixel) {
-    Lanes<T> b;
+    Lookup<T> b;
     read_lookup(call, pixel, b);
     T* target = out + pixel * call.request.channels;
     constexpr int group = Channels ? Channels : 4;
@@ -145,19 +143,9 @@ struct Forward {
   void run(Queue& queue) {
     build_mips(queue, mips.size, mips.built, call.levels.level[0], mips.packed);
     const dim3 grid = image_grid(call.image), block = image_block();
-    switch (call.request.channels) {
-      case 1:
-        queue.launch(forward_lookups<T, 1>, grid, block, call, out);
-        break;
-      case 3:
-        queue.launch(forward_lookups<T, 3>, grid, block, call, out);
-        break;
-      case 4:
-        queue.launch(forward_lookups<T, 4>, grid, block, call, out);
-        break;
-      default:
-        queue.launch(forward_lookups<T, 0>, grid, block, call, out);
-    }
+    with_constant<1, 3, 4>(call.request.channels, [&](auto channels) {
+      queue.launch(forward_lookups<T, decltype(channels)::value>, grid, block, call, out);
+    });
   }
 };
 
@@ -165,8 +153,8 @@ struct Forward {
 
 // The products of the output gradient with the texels of one level; zero where there is none.
 template <class T>
-LG_DEVICE void dot_texels(const Call<T>& call, int64_t view, const Lanes<T>& b, int which, bool used, const T* grad,
-                          Dots<T>& dots) {
+LG_DEVICE void dot_texels(const Call<T>& call, int64_t view, const Lookup<T>& b, int which, bool used, const T* grad,
+                          Dots<T, 1>& dots) {
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
     const int32_t index = used ? b.corners[which].index[k][0] : -1;
@@ -183,10 +171,10 @@ template <class T>
 __global__ void __launch_bounds__(128) pull_back_lookups(const __grid_constant__ Call<T> call, const T* grad_out,
                                                          const __grid_constant__ InputGradients<T> out) {
   for_lookups(call, [&](int64_t view, int64_t pixel) {
-    Lanes<T> b;
+    Lookup<T> b;
     read_lookup(call, pixel, b);
-    LookupGradients<T> gradients;
-    Dots<T> dots;
+    LookupGradients<T, 1> gradients;
+    Dots<T, 1> dots;
     clear(gradients, 1);
     const T* grad = grad_out + pixel * call.request.channels;
     for (int32_t tap = 0; tap < b.most_taps; ++tap) {
@@ -240,7 +228,7 @@ struct CornerTexel {
   int32_t level, index;
   T weight;
 
-  LG_DEVICE CornerTexel(const Lanes<T>& b, int which, int corner) {
+  LG_DEVICE CornerTexel(const Lookup<T>& b, int which, int corner) {
     level = which == 0 ? b.level[0][0] : b.level[1][0];
     index = -1;
     weight = 0;
@@ -263,7 +251,7 @@ __global__ void __launch_bounds__(128)
   for (int64_t view = blockIdx.z; view < call.image.views; view += gridDim.z) {
     const int64_t line = (view * call.image.height + (here.inside ? here.row : 0)) * call.image.width;
     const int64_t pixel = line + (here.inside ? here.column : 0);
-    Lanes<T> b;
+    Lookup<T> b;
     read_lookup(call, pixel, b);
     const T* grad = grad_out + pixel * call.request.channels;
     for (int32_t tap = 0; warp_any(here.inside && tap < b.most_taps); ++tap) {
@@ -336,39 +324,13 @@ struct Backward {
 
 // ---- Calls -------------------------------------------------------------------------------------------------
 
-LevelSize texture_size(int64_t texture_views, int64_t height, int64_t width, int64_t channels, int32_t wrap) {
-  return {(wrap == wrap_cube ? 6 : 1) * texture_views, height, width, channels};
-}
-
 template <class T>
-Call<T> make_call(const Levels<const T*>& levels, int32_t count, int64_t texture_views, const LevelSize& size,
-                  const void* coord, const void* coord_d, const void* bias, int64_t views, int64_t rows,
-                  int64_t columns, int32_t filter, int32_t wrap, int32_t anisotropy) {
-  Call<T> call = {};
-  call.request = {static_cast<const T*>(coord),
-                  static_cast<const T*>(coord_d),
-                  static_cast<const T*>(bias),
-                  static_cast<int32_t>(size.height),
-                  static_cast<int32_t>(size.width),
-                  static_cast<int32_t>(size.channels),
-                  count,
-                  filter,
-                  wrap,
-                  anisotropy};
-  call.levels = levels;
-  call.aligned = size.channels % 4 == 0;
-  for (int32_t l = 0; l < count; ++l) {
-    call.aligned = call.aligned && reinterpret_cast<uintptr_t>(levels.level[l]) % 16 == 0;
+Call<T> make_call(const TextureCall<T>& texture) {
+  bool aligned = texture.request.channels % 4 == 0;
+  for (int32_t l = 0; l < texture.request.levels; ++l) {
+    aligned = aligned && reinterpret_cast<uintptr_t>(texture.levels.level[l]) % 16 == 0;
   }
-  call.texture_views = texture_views;
-  call.image = {views, rows, columns};
-  return call;
-}
-
-// How many levels there are; 0 for numbers that are none.
-int32_t level_count(int64_t mip_count, int64_t built) {
-  const int64_t count = 1 + std::max(mip_count, built);
-  return mip_count < 0 || built < 0 || count > max_levels ? 0 : static_cast<int32_t>(count);
+  return {texture, aligned};
 }
 
 int32_t reject_levels(int64_t mip_count, int64_t built) {
@@ -392,11 +354,11 @@ int32_t lg_texture_forward(lg_call* call, int32_t dtype, const void* tex, const 
     auto* packed = static_cast<T*>(pyramid);
     const auto levels =
         lg::texture::levels_of<const T>(static_cast<const T*>(tex), mips, mip_count, built, packed, size);
-    return lg::run_op(
-        call, lg::texture::Forward<T>{lg::texture::make_call<T>(levels, count, texture_views, size, coord, coord_d,
-                                                                bias, views, rows, columns, filter, wrap, anisotropy),
-                                      static_cast<T*>(out),
-                                      {size, built, packed}});
+    return lg::run_op(call, lg::texture::Forward<T>{lg::texture::make_call(lg::texture::make_texture_call<T>(
+                                                        levels, count, texture_views, size, coord, coord_d, bias, views,
+                                                        rows, columns, filter, wrap, anisotropy)),
+                                                    static_cast<T*>(out),
+                                                    {size, built, packed}});
   });
 }
 
@@ -413,8 +375,8 @@ int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* tex, const
     const lg::texture::LevelSize size = lg::texture::texture_size(texture_views, height, width, channels, wrap);
     const auto levels = lg::texture::levels_of<const T>(static_cast<const T*>(tex), mips, mip_count, built,
                                                         static_cast<const T*>(pyramid), size);
-    const auto request = lg::texture::make_call<T>(levels, count, texture_views, size, coord, coord_d, bias, views,
-                                                   rows, columns, filter, wrap, anisotropy);
+    const auto request = lg::texture::make_call(lg::texture::make_texture_call<T>(
+        levels, count, texture_views, size, coord, coord_d, bias, views, rows, columns, filter, wrap, anisotropy));
     lg::texture::TexelGradients<T> texels = {};
     texels.levels =
         lg::texture::levels_of(static_cast<T*>(grad_tex), grad_mips, mip_count, 0, static_cast<T*>(nullptr), size);
@@ -427,13 +389,13 @@ int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* tex, const
     }
     // Each tap of a lookup may meet the same texel in all corners of both levels.
     const int64_t contributions = 8 * anisotropy * views * rows * columns;
-    return lg::run_op(call, lg::texture::Backward<T>{request,
-                                                     static_cast<const T*>(grad_out),
-                                                     grad_tex || grad_mips,
-                                                     texels,
-                                                     {size, folded, nullptr},
-                                                     {static_cast<T*>(grad_coord), static_cast<T*>(grad_coord_d),
-                                                      static_cast<T*>(grad_bias)},
-                                                     {call->deterministic != 0, slots, contributions}});
+    return lg::run_op(
+        call, lg::texture::Backward<T>{request,
+                                       static_cast<const T*>(grad_out),
+                                       grad_tex || grad_mips,
+                                       texels,
+                                       {size, folded, nullptr},
+                                       lg::texture::make_input_gradients<T>(grad_coord, grad_coord_d, grad_bias),
+                                       {call->deterministic != 0, slots, contributions}});
   });
 }
