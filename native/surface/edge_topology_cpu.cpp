@@ -1,8 +1,6 @@
-// The neighbours of every triangle edge, as cycles of half-edges.
-//
-// Half-edge 3 t + k is the edge of triangle t opposite to its corner k, from corner k+1 to corner k+2. All
-// half-edges on one undirected edge form a cycle: an entry holds 2 * next + (1 if next runs the same way).
-// A boundary edge is a cycle of one, a non-manifold edge a cycle of three or more.
+// edge_topology on the CPU: half-edges are sorted by their edge.
+#include "surface/edge_topology.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -13,16 +11,10 @@
 namespace lg::surface {
 namespace {
 
-struct HalfEdge {
-  int32_t low, high;  // the edge's vertices, sorted
-  int32_t code;       // 2 * half-edge + (1 if it runs from high to low)
+struct SortedHalfEdge {
+  int32_t low, high;
+  int32_t code;  // 2 * half-edge + downwards
 };
-
-// Vertex of corner k of triangle t after welding. weld may be null.
-int32_t corner(const int32_t* tri, const int32_t* weld, int64_t t, int k) {
-  const int32_t v = tri[3 * t + k];
-  return weld ? weld[v] : v;
-}
 
 void check(const int32_t* tri, const int32_t* weld, int64_t triangles, int64_t vertices) {
   for (int64_t v = 0; weld && v < vertices; ++v) {
@@ -39,44 +31,46 @@ void check(const int32_t* tri, const int32_t* weld, int64_t triangles, int64_t v
   }
 }
 
-void link(const std::vector<HalfEdge>& edges, size_t begin, size_t end, int32_t* topology) {
-  for (size_t i = begin; i < end; ++i) {
-    const HalfEdge& here = edges[i];
-    const HalfEdge& next = edges[i + 1 == end ? begin : i + 1];
-    const int32_t same_direction = ((here.code ^ next.code) & 1) ^ 1;
-    topology[here.code >> 1] = (next.code & ~1) | same_direction;
-  }
-}
-
-// Half-edges sorted by their edge, by counting on the lower vertex and sorting its few edges.
-std::vector<HalfEdge> sorted_half_edges(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
-                                        int32_t* topology) {
-  std::vector<HalfEdge> edges;
+// Half-edges sorted by their edge, by counting on the lower vertex and sorting its few edges. Those that are linked to
+// nothing get their entry at once. weld may be null.
+std::vector<SortedHalfEdge> sorted_half_edges(const int32_t* tri, const int32_t* weld, int64_t vertices,
+                                              int64_t triangles, int32_t* topology) {
+  std::vector<SortedHalfEdge> edges;
   edges.reserve(static_cast<size_t>(3 * triangles));
   std::vector<int64_t> place(static_cast<size_t>(vertices) + 1, 0);
   for (int64_t t = 0; t < triangles; ++t) {
-    const int32_t v[3] = {corner(tri, weld, t, 0), corner(tri, weld, t, 1), corner(tri, weld, t, 2)};
-    const bool degenerate = v[0] == v[1] || v[1] == v[2] || v[2] == v[0];
+    int32_t v[3];
+    for (int k = 0; k < 3; ++k) v[k] = weld ? weld[tri[3 * t + k]] : tri[3 * t + k];
     for (int k = 0; k < 3; ++k) {
-      const int32_t a = v[(k + 1) % 3], b = v[(k + 2) % 3], h = static_cast<int32_t>(3 * t + k);
-      if (degenerate) {
-        topology[h] = 2 * h + 1;
+      const auto h = static_cast<int32_t>(3 * t + k);
+      const HalfEdge edge = make_half_edge(v, k);
+      if (edge.linked) {
+        edges.push_back({edge.low, edge.high, 2 * h + edge.downwards});
+        ++place[edge.low + 1];
       } else {
-        edges.push_back({std::min(a, b), std::max(a, b), 2 * h + (a > b)});
-        ++place[std::min(a, b) + 1];
+        topology[h] = topology_entry(h, true);
       }
     }
   }
   for (int64_t v = 0; v < vertices; ++v) place[v + 1] += place[v];
-  std::vector<HalfEdge> sorted(edges.size());
+  std::vector<SortedHalfEdge> sorted(edges.size());
   std::vector<int64_t> cursor(place.begin(), place.end() - 1);
-  for (const HalfEdge& e : edges) sorted[cursor[e.low]++] = e;
+  for (const SortedHalfEdge& e : edges) sorted[cursor[e.low]++] = e;
   for (int64_t v = 0; v < vertices; ++v) {
-    std::sort(sorted.begin() + place[v], sorted.begin() + place[v + 1], [](const HalfEdge& a, const HalfEdge& b) {
-      return a.high != b.high ? a.high < b.high : a.code < b.code;
-    });
+    std::sort(sorted.begin() + place[v], sorted.begin() + place[v + 1],
+              [](const SortedHalfEdge& a, const SortedHalfEdge& b) {
+                return a.high != b.high ? a.high < b.high : a.code < b.code;
+              });
   }
   return sorted;
+}
+
+// Links the half-edges [begin, end) of one edge to a cycle.
+void link(const std::vector<SortedHalfEdge>& edges, size_t begin, size_t end, int32_t* topology) {
+  for (size_t i = begin; i < end; ++i) {
+    const int32_t here = edges[i].code, next = edges[i + 1 == end ? begin : i + 1].code;
+    topology[here >> 1] = topology_entry(next >> 1, ((here ^ next) & 1) == 0);
+  }
 }
 
 // The same triangles over vertices numbered from 0 on: a table of vertices is kept, and numbers may be any.
@@ -107,7 +101,7 @@ void build(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t tr
     }
   }
   check(tri, weld, triangles, vertices);
-  const std::vector<HalfEdge> edges = sorted_half_edges(tri, weld, vertices, triangles, topology);
+  const std::vector<SortedHalfEdge> edges = sorted_half_edges(tri, weld, vertices, triangles, topology);
   for (size_t begin = 0; begin < edges.size();) {
     size_t end = begin + 1;
     while (end < edges.size() && edges[end].low == edges[begin].low && edges[end].high == edges[begin].high) ++end;
@@ -122,9 +116,10 @@ void build(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t tr
 int32_t lg_edge_topology(lg_call*, const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                          int32_t* topology) {
   return lg::guarded([&] {
-    if (triangles > INT32_MAX / 6) {
+    if (triangles > lg::surface::max_topology_triangles) {
       throw lg::InvalidArgument("tri has %lld triangles; edge topology holds at most %d",
-                                static_cast<long long>(triangles), INT32_MAX / 6);
+                                static_cast<long long>(triangles),
+                                static_cast<int>(lg::surface::max_topology_triangles));
     }
     lg::surface::build(tri, weld, vertices, triangles, topology);
   });

@@ -1,6 +1,8 @@
-// edge_topology on CUDA: half-edges are gathered by their edge in a hash table, then each looks for the next one.
+// edge_topology on CUDA: half-edges are collected by their edge in a hash table, then each one searches for the next.
 //
-// The order in which half-edges come to the table is any; what is made of it does not depend on that.
+// Half-edges arrive at the table in any order; the result does not depend on it.
+#include "surface/edge_topology.h"
+
 #include "runtime/cuda/launch.h"
 
 namespace lg::surface {
@@ -27,23 +29,17 @@ struct Mesh {
   }
 };
 
-// The edge of a half-edge: its vertices in order of size, and whether it runs from the larger to the smaller one.
-struct HalfEdge {
+// A half-edge, with its edge as one number.
+struct KeyedHalfEdge {
   uint64_t edge;
   bool downwards, linked;
 };
 
-LG_DEVICE HalfEdge half_edge(const Mesh& mesh, int64_t h) {
+LG_DEVICE KeyedHalfEdge half_edge(const Mesh& mesh, int64_t h) {
   const int64_t t = h / 3;
-  const int k = static_cast<int>(h - 3 * t);
-  const int32_t opposite = mesh.corner(t, k), a = mesh.corner(t, (k + 1) % 3), b = mesh.corner(t, (k + 2) % 3);
-  HalfEdge out;
-  // Those of degenerate triangles, and of triangles with a wrong index, are linked to nothing.
-  out.linked = opposite >= 0 && a >= 0 && b >= 0 && a != b && a != opposite && b != opposite;
-  out.downwards = a > b;
-  const auto low = static_cast<uint64_t>(a < b ? a : b), high = static_cast<uint64_t>(a < b ? b : a);
-  out.edge = low << 32 | high;
-  return out;
+  const int32_t vertex[3] = {mesh.corner(t, 0), mesh.corner(t, 1), mesh.corner(t, 2)};
+  const HalfEdge found = make_half_edge(vertex, static_cast<int>(h - 3 * t));
+  return {static_cast<uint64_t>(found.low) << 32 | static_cast<uint64_t>(found.high), found.downwards, found.linked};
 }
 
 LG_DEVICE int64_t first_slot(uint64_t edge, int64_t capacity) {
@@ -60,7 +56,7 @@ constexpr uint64_t free_slot = ~uint64_t{0};
 
 __global__ void __launch_bounds__(items_per_block) insert_half_edges(Mesh mesh, EdgeTable table) {
   for (int64_t h = first_item(); h < 3 * mesh.triangles; h += item_step()) {
-    const HalfEdge mine = half_edge(mesh, h);
+    const KeyedHalfEdge mine = half_edge(mesh, h);
     if (!mine.linked) continue;
     int64_t slot = first_slot(mine.edge, table.capacity);
     for (;;) {
@@ -72,10 +68,10 @@ __global__ void __launch_bounds__(items_per_block) insert_half_edges(Mesh mesh, 
   }
 }
 
-// In a cycle half-edges follow one another by their number.
+// In a cycle, half-edges follow one another by their number.
 __global__ void __launch_bounds__(items_per_block) link_half_edges(Mesh mesh, EdgeTable table, int32_t* topology) {
   for (int64_t h = first_item(); h < 3 * mesh.triangles; h += item_step()) {
-    const HalfEdge mine = half_edge(mesh, h);
+    const KeyedHalfEdge mine = half_edge(mesh, h);
     const auto self = static_cast<int32_t>(h);
     int32_t following = INT32_MAX, smallest = self;
     if (mine.linked) {
@@ -88,7 +84,7 @@ __global__ void __launch_bounds__(items_per_block) link_half_edges(Mesh mesh, Ed
     }
     const int32_t next = following == INT32_MAX ? smallest : following;
     const bool same_direction = next == self || half_edge(mesh, next).downwards == mine.downwards;
-    topology[h] = 2 * next + static_cast<int32_t>(same_direction);
+    topology[h] = topology_entry(next, same_direction);
   }
 }
 
@@ -118,9 +114,9 @@ struct EdgeTopology {
 
 int32_t lg_edge_topology(lg_call* call, const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t triangles,
                          int32_t* topology) {
-  if (triangles > INT32_MAX / 6) {
+  if (triangles > lg::surface::max_topology_triangles) {
     return lg::reject("tri has %lld triangles; edge topology holds at most %d", static_cast<long long>(triangles),
-                      INT32_MAX / 6);
+                      static_cast<int>(lg::surface::max_topology_triangles));
   }
   return lg::run_op(call, lg::surface::EdgeTopology{{tri, weld, vertices, triangles}, topology});
 }
