@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "runtime/config.h"
+#include "soft/pixel.h"
 #include "soft/scene.h"
 
 namespace lg::soft {

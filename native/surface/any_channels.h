@@ -1,5 +1,5 @@
-// Interpolation of any number of channels, with derivatives. Neighbouring pixels mostly see the same triangle, so work
-// goes by runs of pixels.
+// Interpolation of any number of channels, with derivatives. Neighbouring pixels mostly show the same triangle, so work
+// is done by runs of pixels.
 #pragma once
 
 #include <algorithm>
@@ -47,7 +47,7 @@ void forward_pixels(const AttributeLookup<T>& in, int64_t view, int64_t begin, i
   }
 }
 
-// One run of pixels that see the same triangle. sum: the record's three vertices, or null.
+// One run of pixels that show the same triangle. sum: the record's three vertices, or null.
 template <class T>
 LG_INLINE void backward_run(const AttributeLookup<T>& in, const InterpolateGradients<T>& g,
                             const TriangleAttributes<T>& attr, int64_t first, int64_t count, T* LG_RESTRICT sum) {

@@ -1,4 +1,5 @@
-// The forward pass behind visibility: attributes, once per visible pixel. Tiles are shaded in blocks of 4x4 pixels.
+// What follows visibility in the forward pass: attributes, once per visible pixel. Tiles are shaded in blocks of 4x4
+// pixels.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,7 @@
 
 namespace lg::surface {
 
-// Attributes of a block all of whose lanes see one triangle.
+// Attributes of a block all of whose lanes show one triangle.
 template <class T, bool Derivatives>
 void shade_uniform(const Planes<T>& planes, int32_t column, int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
   const T x = static_cast<T>(column - planes.anchor_x), y = static_cast<T>(row - planes.anchor_y);
@@ -35,14 +36,14 @@ void shade_uniform(const Planes<T>& planes, int32_t column, int32_t row, BlockAt
   }
 }
 
-// The lanes of a block that see one triangle.
+// The lanes of a block that show one triangle.
 struct BlockPart {
   int32_t number;
   uint32_t lanes;
 };
 
-// Attributes of a block whose lanes see different triangles, or (where `seen` has no bit) none. parts: until all seen
-// lanes have had theirs; returns the end of them.
+// Attributes of a block whose lanes show different triangles, or (where `seen` has no bit) none. parts: those of the
+// block, which together are all seen lanes; returns their end.
 template <class T, bool Derivatives>
 const BlockPart* shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint32_t seen, int32_t column,
                              int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
@@ -97,21 +98,21 @@ class AttributeSink final : public TileSink {
   }
 
  private:
-  // The triangles of a tile, and which lanes of its blocks see them, block by block.
+  // The triangles of a tile, and which lanes of its blocks show them, block by block.
   struct Met {
     Met() {}  // does not clear `parts`
     TileTriangles<T> triangles;
     BlockPart parts[tile_blocks * block_lanes];
   };
 
-  // Where the lanes of the block at (x, y) of a tile begin.
+  // The first lane of the block at (x, y) of a tile.
   static int first_lane(int32_t x, int32_t y) {
     return ((y / block_size) * blocks_per_row + x / block_size) * block_lanes;
   }
 
   static constexpr uint32_t all_lanes = (1u << block_lanes) - 1;
 
-  // The lanes of a block that see a triangle.
+  // The lanes of a block that show a triangle.
   static uint32_t seen_lanes(const Tile& tile, const int32_t* ids, int32_t x, int32_t y) {
     return ~equal_lanes(ids, -1) & lanes_inside(tile, x, y);
   }
@@ -149,7 +150,7 @@ class AttributeSink final : public TileSink {
     }
   }
 
-  // By pieces that fill lines of memory.
+  // In pieces that fill cache lines.
   void write_row(const Tile& tile, int32_t y, uint64_t shaded_blocks, const FragmentImages<T>& row) const {
     constexpr int piece = 4 * block_size;
     for (int32_t x = 0; x < tile.width; x += piece) {

@@ -16,7 +16,7 @@
 namespace lg::surface {
 
 // Four quantities that are affine over the image: a0, a1, a2 and depth. Values at the anchor pixel and steps
-// per pixel (columns rightwards, rows downwards). Four of a kind: one vector register each.
+// per pixel (columns rightwards, rows downwards). Four of a kind fill one vector register.
 template <class T>
 struct Planes {
   T at[4], dx[4], dy[4];
@@ -92,7 +92,7 @@ LG_HD void make_planes(const TriangleFrame<V>& f, PlaneValues<V>& planes) {
   planes.dy[3] = f.z[0] * planes.dy[0] + f.z[1] * planes.dy[1] + f.z[2] * planes.dy[2];
 }
 
-// What the planes say at one pixel, before any clamping.
+// The planes' values at one pixel, before any clamping.
 template <class T>
 struct PixelPlanes {
   T u, v, inverse_s, depth;
@@ -149,8 +149,8 @@ LG_HD void derivatives(const Planes<T>& p, const PixelPlanes<T>& pixel, T out[4]
   out[3] = (p.dy[1] - pixel.v * sum_dy) * pixel.inverse_s;
 }
 
-// The gradients that reach the unclamped u, v and depth from those of the clamped ones. Where a clamp is
-// active its input has no influence: exactly zero.
+// The gradients of the unclamped u, v and depth from those of the clamped ones. Where a clamp is active, its input has
+// no influence: exactly zero.
 template <class T>
 LG_HD void unclamp_gradients(const PixelPlanes<T>& pixel, T* grad_u, T* grad_v, T* grad_depth) {
   const T u = clamp(pixel.u, T(0), T(1));
@@ -161,7 +161,7 @@ LG_HD void unclamp_gradients(const PixelPlanes<T>& pixel, T* grad_u, T* grad_v, 
   *grad_depth = (pixel.depth < -1) | (pixel.depth > 1) ? T(0) : *grad_depth;
 }
 
-// From the gradients of the unclamped u and v to those of a0, a1, a2; `shared` is what reaches S otherwise.
+// From the gradients of the unclamped u and v to those of a0, a1, a2; `shared` is the gradient of S from elsewhere.
 template <class T>
 LG_HD void project_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T shared, T grad_a[3]) {
   shared -= (grad_u * pixel.u + grad_v * pixel.v) * pixel.inverse_s;
@@ -170,8 +170,8 @@ LG_HD void project_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T 
   grad_a[2] = shared;
 }
 
-// Gradients grad_d of derivatives(): to the planes' steps, and further to u, v and S through `grad_u`,
-// `grad_v` and `shared`.
+// From the gradients grad_d of derivatives() to those of the planes' steps; what they add to the gradients of u, v and
+// S goes to `grad_u`, `grad_v` and `shared`.
 template <class T>
 LG_HD void derivative_gradients(const Planes<T>& p, const PixelPlanes<T>& pixel, const T* grad_d, T* grad_u, T* grad_v,
                                 T* shared, T grad_dx[3], T grad_dy[3]) {
@@ -199,7 +199,7 @@ LG_HD void vertex_gradients(const TriangleFrame<V>& f, const PlaneValues<V>& g, 
   const V inv = f.inverse_det;
   V gx[3], gy[3], gz[3], gw[3];
   for (int i = 0; i < 3; ++i) gz[i] = (g.at[3] * f.at[i] + g.dx[3] * f.dx[i] + g.dy[3] * f.dy[i]) * inv;
-  // Depth is the only quantity that feels the common factor 1/det.
+  // Depth is the only quantity that depends on the common factor 1/det.
   const V grad_det = -(f.z[0] * gz[0] + f.z[1] * gz[1] + f.z[2] * gz[2]) * inv;
   for (int i = 0; i < 3; ++i) {
     gx[i] = gy[i] = 0.0 * inv;

@@ -1,4 +1,4 @@
-// Triangles on their way to the tiles, judged and set up sixteen at a time.
+// Triangles before they are binned to tiles: tested and set up sixteen at a time.
 #pragma once
 
 #include <cstdint>
@@ -46,11 +46,11 @@ struct alignas(64) CandidateTriangles {
     for (int l = 0; l < capacity; ++l) flags[l] = a.flags[l] | b.flags[l] | c.flags[l];
   }
 
-  // keep: a small triangle that may cover pixels of its box. keep_tiny: it covers some, and tiny() has it.
+  // keep: a small triangle that may cover pixels of its box. keep_tiny: it covers some, and tiny() returns it.
   // look_closer: clipping or wider arithmetic is needed.
   void judge(const Viewport& view) {
     place_boxes(view);
-    // Numbers rather than truth values: loops over those are not vectorised.
+    // Integers rather than bools, since loops over bools are not vectorised.
     int32_t any_tiny = 0;
     for (int l = 0; l < capacity; ++l) {
       const int32_t is_tiny = static_cast<int32_t>(x1[l] - x0[l] < 4) & static_cast<int32_t>(y1[l] - y0[l] < 4);
@@ -125,7 +125,7 @@ struct alignas(64) CandidateTriangles {
     }
   }
 
-  // The masks of tiny triangles; those of others mean nothing.
+  // The masks of tiny triangles; those of others are undefined.
   void cover(int32_t bits) {
     alignas(64) Edges ab, bc, ca;
     prepare_edge(bits, a, b, ab);
@@ -153,7 +153,7 @@ struct alignas(64) CandidateTriangles {
     }
   }
 
-  // As coverage.h's make_depth_plane has it: turning a triangle round negates numerators and area alike.
+  // The formula of coverage.h's make_depth_plane: reversing a triangle negates both numerators and area.
   void make_depth_planes(int32_t bits) {
     const double size = static_cast<double>(1 << bits), half = size / 2;
     for (int l = 0; l < capacity; ++l) {

@@ -75,7 +75,7 @@ LG_HD uint32_t clip_flags(const ClipVertex& p, const Viewport& view) {
 struct SnappedVertex {
   int32_t x, y;    // sub-pixels, rows downwards
   float z;         // z/w
-  uint32_t flags;  // clip_flags of the vertex; x, y, z mean something only where it is zero
+  uint32_t flags;  // clip_flags of the vertex; x, y, z are defined only where it is zero
 };
 
 // Round half to even, for |value| < 2^51.
@@ -192,7 +192,7 @@ LG_HD Edge make_edge(const SnappedVertex& a, const SnappedVertex& b, int32_t col
   return {e >> bits, -dy, dx};  // all pixels share the remainder, so flooring keeps every sign
 }
 
-// The plane of the visibility depth, float32 as the rule demands.
+// The plane of the visibility depth, float32 as the rule requires.
 struct DepthPlane {
   float at_anchor, dx, dy, low, high;
   int32_t anchor_x, anchor_y;

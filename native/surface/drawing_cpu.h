@@ -24,7 +24,7 @@ LG_INLINE Lanes<int32_t> ramp(const PartEdge& edge) {
   return load(Offsets::block_x) * edge.step_x + load(Offsets::block_y) * edge.step_y;
 }
 
-// The visibility depth of a block's lanes, in the order of operations that the rule fixes.
+// The visibility depth of a block's lanes, in the order of operations that the rule requires.
 struct DepthLanes {
   explicit DepthLanes(const DepthPlane& p)
       : at_anchor(p.at_anchor),
@@ -194,7 +194,7 @@ class Drawing {
     if (prepare_large(corners, tile_, viewport_, &prepared)) draw<true>(prepared);
   }
 
-  // May come in any order.
+  // In any order.
   void draw(const TinyTriangle& t) const {
     const int32_t left = t.x - tile_.x, top = t.y - tile_.y;
     for (int32_t y = top >> 2; y <= (top + 3) >> 2; ++y) {
@@ -210,7 +210,7 @@ class Drawing {
   }
 
  private:
-  // SkipEmpty: pass over blocks without a covered pixel. In small boxes that is a guess that fails half the time and
+  // SkipEmpty: skips blocks without a covered pixel. In small boxes the branch is mispredicted half the time, which
   // costs more than drawing nothing.
   template <bool SkipEmpty>
   LG_INLINE void draw(const PreparedTriangle& t) const {
@@ -235,7 +235,7 @@ class Drawing {
     }
   }
 
-  // A mask of 4x4 pixels moved down or to the right (negative: up, to the left); what leaves it is gone.
+  // A mask of 4x4 pixels moved down or to the right (negative: up, to the left); pixels that leave it are dropped.
   static uint32_t shift_rows(uint32_t mask, int32_t by) {
     return by >= 0 ? mask << (4 * by) & 0xffffu : mask >> (-4 * by);
   }

@@ -24,7 +24,7 @@ LG_INLINE Lanes<T, 4> load_channels(const T* from) {
                     Channels > 3 ? from[3 * (Channels > 3)] : zero);
 }
 
-// The forward pass over pixels [begin, end) of a view. mesh: attributes(view, triangle), and how to ask for what it
+// The forward pass over pixels [begin, end) of a view. mesh: attributes(view, triangle), and how to prefetch what it
 // will read.
 template <int Channels, class T, class Mesh>
 class FewChannelsForward {
@@ -52,13 +52,13 @@ class FewChannelsForward {
     return static_cast<int>(std::min<int64_t>(chunk_lanes, end - first));
   }
 
-  // Where the chunks end that see nothing.
+  // The end of the chunks that show nothing.
   int64_t background_end(int64_t first, int64_t end) const {
     while (first < end && seen_lanes(frag_tri_ + first, count_at(first, end)) == 0) first += count_at(first, end);
     return first;
   }
 
-  // Calls use(triangle) for those that begin in the chunk at `first`, if it is all there.
+  // Calls use(triangle) for the runs that begin in the chunk at `first`, if it is complete.
   template <class Use>
   void for_triangles(int64_t first, int64_t end, Use&& use) const {
     if (first + chunk_lanes > end) return;
@@ -101,7 +101,8 @@ class FewChannelsForward {
   T* out_;
 };
 
-// The backward pass, tile by tile. Pixels go sixteen at a time; what is per triangle is done once a tile.
+// The backward pass, tile by tile. Pixels are processed sixteen at a time; what depends on the triangle alone is
+// computed once per tile.
 template <class T, int Channels>
 class FewChannelsBackward {
   static_assert(Channels >= 1 && Channels <= 4, "a pixel's channels fill at most one quad");
@@ -109,7 +110,7 @@ class FewChannelsBackward {
  public:
   FewChannelsBackward() {}  // does not clear `chunks_`
 
-  // Meets the triangles of a tile. mesh: attributes(view, triangle), and how to ask for what it will read.
+  // Collects the triangles of a tile. mesh: attributes(view, triangle), and how to prefetch what it will read.
   template <class Mesh>
   void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width, const int32_t* frag_tri) {
     numbers_.clear();
@@ -181,7 +182,7 @@ class FewChannelsBackward {
     T grad[Channels][chunk_lanes];
   };
 
-  // Gradients of u and v in the lanes that see a triangle, zero in others.
+  // Gradients of u and v in the lanes that show a triangle, zero in others.
   void pull_back_bary(const PixelChunk& chunk, const Values& lanes, T* grad_bary) const {
     Lanes<T> du[Channels], dv[Channels];
     for (int c = 0; c < Channels; ++c) du[c] = dv[c] = T(0);

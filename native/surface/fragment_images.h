@@ -22,8 +22,7 @@ struct FragmentImages {
   int32_t* tri;
   T *bary, *depth, *bary_d;
   float* zbuffer;
-  bool stream;  // whether to write zeros past the caches: of pixels that see nothing, hardly anybody reads more than
-                // `tri`
+  bool stream;  // whether to write zeros past the caches: of pixels that show nothing, little more than `tri` is read
 
   // Writes `count` pixels of a row from place `first` on; `from` has them from place `start` on.
   void write(int64_t first, int64_t count, const FragmentImages& from, int64_t start) const {
@@ -34,7 +33,7 @@ struct FragmentImages {
     if (zbuffer) std::copy_n(from.zbuffer + start, count, zbuffer + first);
   }
 
-  // The same for pixels that see nothing.
+  // The same for pixels that show nothing.
   void clear(int64_t first, int64_t count) const {
     std::fill_n(tri + first, count, -1);
     write_zeros(bary + 2 * first, 2 * count, stream);
@@ -44,7 +43,8 @@ struct FragmentImages {
   }
 };
 
-// The outputs of a tile's row of blocks, which go to the images when it is complete: whole lines of memory at once.
+// The outputs of a tile's row of blocks, which are written to the images when it is complete: whole cache lines at
+// once.
 template <class T>
 struct alignas(64) Strip {
   int32_t tri[block_size][tile_size];

@@ -1,4 +1,4 @@
-// The triangles of a batch of views, and the gradients that come in for what rasterization makes of them.
+// The triangles of a batch of views, and the incoming gradients of their rasterization.
 #pragma once
 
 #include <cstdint>

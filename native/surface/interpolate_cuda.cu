@@ -33,7 +33,7 @@ struct Inputs : InterpolateInputs<T> {
   }
 };
 
-// The values of one channel at a triangle's vertices, in the form that interpolate.h takes.
+// The values of one channel at a triangle's vertices, in the form that interpolate.h expects.
 template <class T>
 struct ChannelOfTriangle {
   T value[3];
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(items_per_block) forward_derivatives(Inputs<T>
 // Channels whose gradients a warp adds up together: three values each.
 constexpr int group = 4;
 
-// Adds the gradients of a group of channels, summed over the lanes that see the same triangle.
+// Adds the gradients of a group of channels, summed over the lanes that show the same triangle.
 template <class T>
 LG_DEVICE void add_group(const Inputs<T>& in, const GradientSum<T>& sum, T* grad_attr, uint32_t peers, bool seen,
                          const int64_t (&row)[3], const int64_t (&channel)[group], T (&value)[3 * group]) {

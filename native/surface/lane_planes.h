@@ -1,4 +1,4 @@
-// The planes of triangles (attributes.h) at sixteen pixels at once, which may see different triangles.
+// The planes of triangles (attributes.h) at sixteen pixels at once, which may show different triangles.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct LanePlanes {
     for (int k = 0; k < 4; ++k) at[k] = dx[k] = dy[k] = T(0);
   }
 
-  // Gives the lanes of the mask their triangle.
+  // Sets the triangle of the lanes of the mask.
   LG_INLINE void set(uint32_t lanes, const Planes<T>& p) {
     const auto mask = mask_of<T>(lanes);
     for (int k = 0; k < 4; ++k) at[k] = select(mask, Lanes<T>(p.at[k]), at[k]);

@@ -20,7 +20,7 @@
 namespace lg::surface {
 namespace {
 
-// A record: the gradients of the four planes while it is being summed, those of the three vertices in the end.
+// A record: the gradients of the four planes while it is being summed, those of the three vertices at the end.
 constexpr int64_t record_values = 12;
 
 // Gradients of the outputs, zero where there are none.
@@ -51,7 +51,7 @@ LG_HD void plane_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T gr
   out[3] = grad_depth;
 }
 
-// All lanes of the chunk see one triangle. record: its sums.
+// All lanes of the chunk show one triangle. record: its sums.
 template <bool StraightThrough, class T>
 void add_uniform(const PixelChunk& chunk, const LaneGradients<T>& in, const Planes<T>& planes, T* LG_RESTRICT record) {
   const Planes<T> p = planes;
@@ -73,7 +73,7 @@ void add_uniform(const PixelChunk& chunk, const LaneGradients<T>& in, const Plan
   }
 }
 
-// The lanes see different triangles, or none. records: rows of sums.
+// The lanes show different triangles, or none. records: rows of sums.
 template <bool StraightThrough, class T>
 void add_runs(const PixelChunk& chunk, const LaneGradients<T>& in, const TileTriangles<T>& triangles,
               T* LG_RESTRICT records) {

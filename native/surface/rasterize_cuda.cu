@@ -1,6 +1,6 @@
 // rasterize on CUDA: visibility first, then attributes once per pixel; and the backward pass.
 //
-// A pixel's planes are anchored at the pixel itself, so that only their values there count.
+// A pixel's planes are anchored at the pixel itself, so that only their values there matter.
 #include "parallel/gradients_cuda.h"
 #include "runtime/cuda/launch.h"
 #include "surface/attributes.h"
@@ -55,7 +55,7 @@ struct alignas(16) Quad {
   T a, b, c, d;
 };
 
-// A visibility key takes the place of the pixel's bary until the pixel is shaded: no memory of its own.
+// A visibility key is stored in the place of the pixel's bary until the pixel is shaded, so it needs no memory.
 template <class T>
 constexpr int32_t key_stride = 2 * sizeof(T) / sizeof(uint64_t);
 
@@ -102,7 +102,7 @@ struct Forward {
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
-// The gradients of the vertices of the triangle that one pixel sees: x, y, z, w of each.
+// The gradients of x, y, z, w of the vertices of the triangle that one pixel shows.
 template <class T>
 LG_DEVICE void pixel_gradients(const FragmentGradients<T>& in, const TriangleFrame<double>& frame, int64_t pixel,
                                T (&out)[12]) {

@@ -8,7 +8,7 @@
 namespace lg::surface {
 
 // First every chunk counts its entries of each tile, then it places them: tile by tile, and within a tile chunk by
-// chunk, so that the order does not depend on who binned what.
+// chunk, so that the order does not depend on the threads.
 class TileBins {
  public:
   void begin(int64_t chunks, int64_t tiles) {

@@ -27,7 +27,7 @@ class TileTriangles {
     anchor_.clear();
   }
 
-  // The number of a triangle; a new one if it has not been met (or was forgotten: then it has two numbers).
+  // The number of a triangle; a new one if it has not been met, or was overwritten since: then it has two numbers.
   int32_t find(const Geometry<T>& geometry, int32_t triangle, int32_t column, int32_t row) {
     const int32_t before = numbers_.count(), number = numbers_.find(triangle);
     if (number == before) {

@@ -1,6 +1,6 @@
-// The triangles of a group of views on their way to the tiles: vertices are snapped, triangles are sorted into tiles in
-// the order of their indices, whatever the number of threads. Tiny triangles are set up as they are binned, since they
-// rarely meet more than one tile; others when a tile draws them.
+// Binning the triangles of a group of views: vertices are snapped, triangles are sorted into tiles in the order of
+// their indices, whatever the number of threads. Tiny triangles are set up as they are binned, since they rarely touch
+// more than one tile; others are set up when a tile draws them.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +46,7 @@ class TriangleBins {
     parallel_for(threads_, chunks, [&](int64_t c, int) { fill_bins(c); });
   }
 
-  // What a tile holds; tiles are numbered over the views of the group.
+  // The entries of a tile; tiles are numbered over the views of the group.
   const int32_t* begin_of(int64_t tile) const { return bins_.begin_of(tile); }
   const int32_t* end_of(int64_t tile) const { return bins_.end_of(tile); }
   const int32_t* begin_of_tiny(int64_t tile) const { return tiny_bins_.begin_of(tile); }
@@ -85,7 +85,8 @@ class TriangleBins {
  private:
   static constexpr int64_t prefetch_distance = 12;  // triangles
   static constexpr int64_t min_triangles_per_chunk = 256, max_chunks_per_view = 64;
-  // A tiny triangle is kept at a place of a chunk of its view: so many bits of the 31 that int32 has are the place.
+  // A tiny triangle's entry is its chunk within the view and its place in that chunk. Of the 31 bits of an int32, this
+  // many hold the place.
   static constexpr int tiny_place_bits = 25;
   static constexpr int32_t tiny_place_mask = (1 << tiny_place_bits) - 1;
 

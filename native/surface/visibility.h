@@ -1,4 +1,4 @@
-// What the visibility pass is asked for, and what is the same for every vertex and triangle on the CPU and on CUDA.
+// The input of the visibility pass, and what it does with one vertex and one triangle, for CPU and CUDA.
 //
 // The rules of coverage.h applied to one triangle and a part of the image: which pixels of the part it covers, and the
 // plane of its depth.
@@ -83,8 +83,8 @@ struct SnappedTriangle {
   LG_HD PixelBox box(const Viewport& viewport) const { return pixel_box(a, b, c, viewport); }
 };
 
-// Whether some of a triangle is left by clipping, and some is not. any, all: of its vertices' clip flags, one of which
-// is set.
+// Whether a triangle some of whose vertices are flagged may still be partly visible. any, all: its vertices' clip
+// flags, combined by or and by and.
 LG_HD bool needs_clipping(uint32_t any, uint32_t all) {
   const bool outside_one_plane = (all & all_planes) != 0, unusable = (any & not_a_point) != 0;
   return !outside_one_plane && !unusable;

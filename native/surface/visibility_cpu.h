@@ -1,4 +1,4 @@
-// Finds the triangle that each pixel sees, tile by tile, and passes every finished tile to a sink.
+// Finds the visible triangle of every pixel, tile by tile, and passes every finished tile to a sink.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ constexpr int blocks_per_row = tile_size / block_size;
 constexpr int tile_blocks = blocks_per_row * blocks_per_row;
 
 // A finished tile. Pixel (column, row) of the tile is lane (column & 3) + 4 * (row & 3) of block
-// (row / 4) * blocks_per_row + column / 4. Pixels beyond the image hold garbage.
+// (row / 4) * blocks_per_row + column / 4. Pixels beyond the image are undefined.
 struct Tile {
   int64_t view;
   int32_t x, y, width, height;  // in pixels; the last tiles of a row or column are narrower

@@ -13,7 +13,7 @@
 
 namespace lg::surface {
 
-// A triangle that waits to be drawn. Its jobs follow those of the triangles before it.
+// A queued triangle. Its jobs follow those of the triangles before it.
 struct LargeTriangle {
   int64_t first_job;
   int32_t jobs, triangle, view;
@@ -23,14 +23,14 @@ struct LargeTriangle {
 namespace {
 
 constexpr int job_size = 32;          // pixels, square
-constexpr int32_t small_pixels = 64;  // boxes up to so many pixels are drawn by one thread
+constexpr int32_t small_pixels = 64;  // boxes of up to this many pixels are drawn by one thread
 #if defined(LG_CUDA_EMULATED)
-constexpr int64_t most_queued = 48;  // so that tests meet a full queue
+constexpr int64_t most_queued = 48;  // so that tests run into a full queue
 #else
 constexpr int64_t most_queued = 1 << 20;
 #endif
 constexpr int clipped_pieces = clip_planes + 1;
-// The queue's counter: triangles in the upper bits, jobs in the lower ones. Both fit by far (see enqueue()).
+// The queue's counter: triangles in the upper bits, jobs in the lower ones. Both fit easily (see enqueue()).
 constexpr int job_bits = 42;
 
 struct Scene {
@@ -78,7 +78,7 @@ LG_DEVICE float depth_at(const DepthPlane& p, int32_t column, int32_t row) {
   return p.low > below_high ? p.low : below_high;
 }
 
-// The pixel sees the triangle unless it sees something nearer, or this is not behind the layer in front.
+// The triangle becomes the pixel's unless there is a nearer one, or it is not behind the layer in front.
 LG_DEVICE void draw_pixel(const Scene& s, int64_t view, int32_t column, int32_t row, float depth, int32_t triangle) {
   const int64_t pixel = s.r.image.pixel(view, row, column);
   if (s.r.after_tri) {
@@ -142,13 +142,13 @@ LG_DEVICE void draw_job(const Scene& s, int64_t view, const SnappedTriangle& t, 
 
 // ---- All triangles -----------------------------------------------------------------------------------------
 
-// Queues the triangles of those lanes that have jobs for one. True where there is no room for a lane's. All lanes of a
-// warp come here: one addition is made for all of them.
+// Queues the triangles of the lanes with large.jobs > 0. True in lanes whose triangle found no room. Called by all
+// lanes of a warp, which need only one addition together.
 LG_DEVICE bool enqueue(const Scene& s, LargeTriangle large) {
   const uint32_t lanes = warp_ballot(large.jobs > 0);
   if (lanes == 0) return false;
   const auto lane = static_cast<int>(lane_id());
-  int64_t end = large.jobs;  // of my jobs among those of the warp
+  int64_t end = large.jobs;  // of this lane's jobs among those of the warp
   for (int step = 1; step < 32; step *= 2) {
     const int64_t before = warp_shuffle(end, static_cast<unsigned>(lane >= step ? lane - step : lane));
     end += lane >= step ? before : 0;
@@ -170,7 +170,7 @@ LG_DEVICE bool enqueue(const Scene& s, LargeTriangle large) {
   return false;
 }
 
-// A triangle's snapped corners, which mean something where no flag is set.
+// A triangle's snapped corners, which are defined where no flag is set.
 struct Fetched {
   SnappedTriangle corners;
   uint32_t any, all;  // of the clip flags
@@ -207,7 +207,7 @@ LG_DEVICE SnappedTriangle corners_of(const Scene& s, int64_t view, int64_t t, in
   return piece < 0 ? fetch(s, view, t).corners : clipped_corners(s, view, t, piece);
 }
 
-// Draws a triangle or piece if it is small. The number of its jobs if it is not.
+// Draws a triangle or piece if it is small, and returns the number of its jobs if it is not.
 LG_DEVICE int32_t draw_if_small(const Scene& s, int64_t view, const SnappedTriangle& corners, int64_t t) {
   const PixelBox box = corners.box(s.viewport);
   if (box.empty() || corners.area() == 0) return 0;
@@ -229,8 +229,8 @@ LG_DEVICE void draw_together(const Scene& s, int64_t view, bool waiting, int64_t
   }
 }
 
-// Calls body(view, t, is there) for all triangles of all views. All lanes of a warp go around equally often, so that
-// they can draw together.
+// Calls body(view, t, exists) for all triangles of all views. All lanes of a warp call it equally often, so that they
+// can draw together.
 template <class Body>
 LG_DEVICE void for_triangles(const Scene& s, int64_t most_triangles, Body&& body) {
   for (int64_t view = blockIdx.y; view < s.r.image.views; view += gridDim.y) {
@@ -259,7 +259,7 @@ __global__ void __launch_bounds__(256, 3) draw_triangles(const __grid_constant__
   });
 }
 
-// The triangles that straddle a clip plane. Few scenes have any, and then few.
+// The triangles that straddle a clip plane, which are few, if there are any at all.
 __global__ void __launch_bounds__(256) draw_clipped(const __grid_constant__ Scene s, int64_t most_triangles) {
   if (*s.any_clipped == 0) return;
   for_triangles(s, most_triangles, [&](int64_t view, int64_t t, bool there) {

@@ -1,4 +1,4 @@
-// Finds the triangle that each pixel sees, on CUDA.
+// Finds the visible triangle of every pixel, on CUDA.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace lg::surface {
 
-// Depth and triangle as one number, of which the smallest is seen. At equal depths that is the larger triangle.
+// Depth and triangle as one number: the smallest one is visible. At equal depths that is the larger triangle.
 constexpr uint64_t nothing_seen = ~uint64_t{0};
 
 LG_DEVICE uint64_t visibility_key(float depth, int32_t triangle) {
