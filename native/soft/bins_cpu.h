@@ -1,5 +1,5 @@
-// Which faces come near which tile of soft rasterization: bounding boxes widened by the blur radius, listed for
-// each tile in the order of the faces' numbers, whatever the number of threads.
+// The faces near each tile of a soft image: bounding boxes, widened by the blur radius, are listed for each tile in the
+// order of the faces' indices, whatever the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,7 @@ class Bins {
 
   int64_t tiles_per_view() const { return tiles_; }
 
-  // Views that are binned together: as many as keep the tables small.
+  // The number of views that are binned together: as many as keep the tables small.
   int64_t group() const {
     const int64_t chunks = std::max<int64_t>(1, std::min(max_chunks_per_view, scene_.mesh.triangles / min_chunk));
     return std::max<int64_t>(1, (int64_t{1} << 22) / (chunks * tiles_));
@@ -115,7 +115,7 @@ class Bins {
 
   LG_NOINLINE Box box_of_cut(int64_t view, int64_t face) const { return box_of_cut_face(scene_, view, face); }
 
-  // Turns the chunks' counts into places: tile by tile, and within a tile chunk by chunk.
+  // Turns the chunks' counts into offsets: tile by tile, and within a tile chunk by chunk.
   void place(int64_t views) {
     first_.resize(views * tiles_ + 1);
     int64_t place = 0;
@@ -156,12 +156,12 @@ class Bins {
   Buffer<ScreenVertex> screen_;
   std::vector<Chunk> chunks_;
   std::vector<Array<BinnedFace>> binned_;  // of each chunk
-  Buffer<int64_t> counts_;                 // [chunks, tiles]: numbers of faces, then places
+  Buffer<int64_t> counts_;                 // [chunks, tiles]: numbers of faces, then offsets
   std::vector<int64_t> first_;             // [views, tiles] + 1
   Buffer<int32_t> faces_;
 };
 
-// Runs body(view, tile as numbered over all views, its pixels, faces, end of faces, worker) for every tile.
+// Calls body(number of the tile over all views, its pixels, first face, end of faces, worker) for every tile.
 template <class T, class Body>
 void for_tiles(const Scene<T>& scene, int32_t threads, int64_t tile_size, Body&& body) {
   Bins<T> bins(scene, threads, tile_size);

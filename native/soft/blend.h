@@ -1,4 +1,4 @@
-// What one face adds to one pixel of a soft image, and the way back. The definition is lumigrad.blending.
+// The contribution of one face to one pixel of a soft image, and its gradient. The definition is lumigrad.blending.
 //
 // Of a pixel with faces of probabilities p, nearness s and colours c:
 //   T = prod (1 - p)      D = sum w + b    w = p exp((s - m) / gamma)    b = max(exp((eps - m) / gamma), least)
@@ -16,7 +16,7 @@ namespace lg::soft {
 
 enum Falloff : int32_t { falloff_sigmoid, falloff_exponential };
 
-// How a face's probability falls off with distance: p, and 1 - p without cancellation.
+// A face's probability at a pixel, as a function of the distance: p, and 1 - p without cancellation.
 template <class T>
 struct Probability {
   T p, rest;
@@ -30,7 +30,7 @@ LG_HD Probability<T> probability_of(Falloff falloff, T dist, bool inside, T inve
   return {inside ? large : small, inside ? small : large};
 }
 
-// How the transmittance, the product of all (1 - p), depends on a face's unsigned squared distance.
+// The derivative of the transmittance, the product of all (1 - p), with respect to a face's unsigned squared distance.
 template <class T>
 LG_HD T transmittance_slope(Falloff falloff, const Probability<T>& at, bool inside, T transmittance, T inverse_sigma) {
   if (falloff == falloff_exponential) {
@@ -40,7 +40,7 @@ LG_HD T transmittance_slope(Falloff falloff, const Probability<T>& at, bool insi
   return transmittance * at.p * (inside ? -inverse_sigma : inverse_sigma);
 }
 
-// Nearness of a point: 1 at the near end and 0 at the far one.
+// The nearness of a point: 1 at the near end and 0 at the far end.
 template <class T>
 struct Nearness {
   bool by_w;  // (far - w) / (far - near), else (1 - z) / 2
@@ -63,12 +63,12 @@ struct BlendRequest {
   const int32_t* attr_tri;
   int64_t attr_views, attr_vertices, channels;
 
-  LG_HD bool colors() const { return attr_views > 0; }  // else the silhouette alone
+  LG_HD bool colors() const { return attr_views > 0; }  // else only the silhouette
   LG_HD int64_t attr_row(int64_t view, int64_t vertex) const {
     return (attr_views == 1 ? 0 : view * attr_vertices) + vertex;
   }
 
-  // A face's weight among the colours is its probability times this; nearest: m, the nearness of the nearest face.
+  // A face's weight in the colour is its probability times this. nearest: m, the nearness of the nearest face.
   LG_HD T decay(T nearness_of_face, T nearest) const {
     return exponential_decay(minimum((nearness_of_face - nearest) * inverse_gamma, T(0)));
   }
@@ -92,12 +92,13 @@ BlendRequest<T> make_blend_request(double sigma, double gamma, double eps, doubl
           channels};
 }
 
-// Per pixel; all but the transmittance only with attributes.
+// Images with one entry per pixel. All but the transmittance exist only with attributes.
 template <class T>
 struct BlendImages {
   T *transmittance, *color, *behind, *nearest, *total;
 
-  // The pixel's numbers, without its colour, from m and D. Returns 1 / D, by which the sums of colours are multiplied.
+  // Writes a pixel's values other than transmittance and colour, given m and D. Returns 1 / D, the factor of the sums
+  // of colours.
   LG_HD T write_total(const BlendRequest<T>& r, int64_t pixel, T nearest_face, T total_weight) const {
     const T inverse = total_weight > 0 ? 1 / total_weight : T(0);
     nearest[pixel] = nearest_face;
@@ -129,12 +130,12 @@ BlendGradients<T> make_blend_gradients(const void* transmittance, const void* co
 
 // ---- One pixel ----------------------------------------------------------------------------------------------------
 
-// What the backward pass has to know of a pixel.
+// The inputs of the backward pass at one pixel.
 template <class T>
 struct BlendPixel {
-  T transmittance, grad;     // of all faces; its gradient
+  T transmittance, grad;     // of all faces, and its gradient
   T nearest, inverse_total;  // the nearest face's nearness; 1 / total
-  T base, grad_nearest;      // what every colour is compared with; gradient of `nearest`
+  T base, grad_nearest;      // subtracted from the products of faces' colours with the gradient; gradient of `nearest`
   bool live;                 // has any gradient
 };
 
@@ -157,7 +158,7 @@ LG_HD BlendPixel<T> read_blend_pixel(const BlendRequest<T>& r, const BlendImages
     out.live |= g != 0;
   }
   out.base = mean + grad_behind * behind;
-  // Only where the background's weight is at its least does the nearest face's nearness count by itself.
+  // The nearness of the nearest face matters by itself only where the background's weight is at its minimum.
   const bool least = r.least > 0 && exponential_decay((r.eps - out.nearest) * r.inverse_gamma) <= r.least;
   out.grad_nearest = least ? -r.inverse_gamma * behind * (mean - grad_behind * (1 - behind)) : T(0);
   return out;
@@ -165,13 +166,13 @@ LG_HD BlendPixel<T> read_blend_pixel(const BlendRequest<T>& r, const BlendImages
 
 // ---- One face at one pixel ----------------------------------------------------------------------------------------
 
-// A channel of the face's colour, from those of its corners.
+// A channel of the face's colour, interpolated between its corners.
 template <class T>
 LG_HD T mix_corners(const T bary[3], T a0, T a1, T a2) {
   return (bary[0] * a0 + bary[1] * a1) + bary[2] * a2;
 }
 
-// What blending has made of a face at a pixel where it counts.
+// The values of a face at a pixel that it contributes to.
 template <class T>
 struct FaceBlend {
   bool inside;

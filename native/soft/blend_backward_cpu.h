@@ -1,5 +1,5 @@
-// Soft images without fragments on the CPU, backward: tiles go through their faces again; a face's gradients are summed
-// in lanes over its pixels in the tile.
+// Soft images without fragments on the CPU, backward: tiles go through their faces again. A face's gradients are summed
+// over its pixels in the tile, lane by lane.
 #pragma once
 
 #include <algorithm>
@@ -59,7 +59,7 @@ class BlendBackward : BlendPass<T, falloff> {
   }
 
  private:
-  // False where no pixel of the tile has a gradient.
+  // Returns false if no pixel of the tile has a gradient.
   bool read_gradients(const PixelTile& tile, const BlendGradients<T>& grads, TilePixels<T>& pixels) const {
     std::fill_n(pixels.live, blend_blocks, false);
     for (T* lanes :
@@ -86,7 +86,7 @@ class BlendBackward : BlendPass<T, falloff> {
     return any;
   }
 
-  // Sums the face's gradients over the tile's pixels in lanes; false where there are none.
+  // Sums the face's gradients over the tile's pixels, lane by lane. Returns false if there are none.
   bool pull_back(const TileFace<T>& f, int64_t view, TilePixels<T>& pixels, T* sum) const {
     const T* corner[3] = {};
     for (int i = 0; i < 3 && r_.colors(); ++i) corner[i] = this->attributes_of(view, f.number, i);
@@ -175,7 +175,7 @@ class BlendBackward : BlendPass<T, falloff> {
                                [&](int k, T value) { sum[k * block_lanes + l] += value; });
       const T grad_nearness = near ? grad.nearness : T(0);
       const T grad_bary[3] = {b.grad_bary[0][l], b.grad_bary[1][l], b.grad_bary[2][l]};
-      // In lanes where the face does not count, weights may be anything.
+      // In lanes without a contribution of the face, `weights` may hold anything.
       weight_gradient<true>(f, at.line, weights, px, py, grad_bary, r.nearness.grad_z(grad_nearness),
                             r.nearness.grad_below(grad_nearness),
                             [&](int k, T value) { sum[k * block_lanes + l] += near ? value : T(0); });

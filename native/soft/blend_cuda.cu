@@ -1,8 +1,8 @@
-// Soft images without fragments on CUDA: a warp meets the faces near its 8 x 4 pixels in the order of their numbers, as
-// the CPU does, and mixes them into the pixels' numbers, which stay in registers.
+// Soft images without fragments on CUDA: a warp goes through the faces near its 8 x 4 pixels in the order of their
+// indices, as the CPU does, and blends them into the pixels' values, which stay in registers.
 //
-// Backward, the warp meets them again. What its pixels give a face is added up across the warp; then each lane brings
-// the sums of the face that it set up to its vertices, 32 faces side by side.
+// Backward, the warp goes through them again. The gradients of a face are summed over the pixels of the warp; then each
+// lane converts the sums of the face that it set up to gradients of the face's vertices, 32 faces in parallel.
 #include "parallel/gradients_cuda.h"
 #include "runtime/cuda/launch.h"
 #include "soft/blend.h"
@@ -13,8 +13,8 @@
 namespace lg::soft {
 namespace {
 
-constexpr int mixed_channels = 4;    // in one round over the faces
-constexpr int summed_channels = 10;  // three values each in one addition across the warp
+constexpr int mixed_channels = 4;    // per pass over the faces
+constexpr int summed_channels = 10;  // per sum over the warp, three values each
 
 template <class T>
 struct Blend {
@@ -24,15 +24,15 @@ struct Blend {
   T blur;
 };
 
-// A face as one pixel sees it.
+// The values of a face at one pixel.
 template <class T>
 struct Sight {
   Place<T> place;
-  Weights<T> weights;  // only if asked for
+  Weights<T> weights;  // only if requested
   FaceBlend<T> blend;  // nearness, decay and weight: see weigh_face()
 };
 
-// False where the face has no part in the pixel. Weighed: with weights.
+// Returns false if the face does not contribute to the pixel. Weighed: whether to compute the weights.
 template <bool Weighed, class T>
 LG_DEVICE bool see(const Blend<T>& blend, const Face<T>& face, const WarpPixels<T>& pixel, Sight<T>& out) {
   locate_any(face, pixel.x, pixel.y, out.place);
@@ -46,7 +46,7 @@ LG_DEVICE bool see(const Blend<T>& blend, const Face<T>& face, const WarpPixels<
   return true;
 }
 
-// The face's weight among the colours.
+// Computes the face's weight in the colour.
 template <class T>
 LG_DEVICE void weigh_face(const BlendRequest<T>& r, T nearest, Sight<T>& out) {
   out.blend.nearness = r.nearness(out.weights);
@@ -54,7 +54,7 @@ LG_DEVICE void weigh_face(const BlendRequest<T>& r, T nearest, Sight<T>& out) {
   out.blend.weight = out.blend.at.p * out.blend.decay;
 }
 
-// The attributes of a face's corners. Their indices are valid: other faces have no box.
+// The attributes of a face's corners. Their indices are valid, since a face with an invalid index has no box.
 template <class T>
 struct CornerAttributes {
   const T* corner[3];
@@ -71,7 +71,8 @@ struct CornerAttributes {
 
 // ---- Forward -----------------------------------------------------------------------------------------------
 
-// Colours [first, first + mixed_channels) of a pixel, not yet divided by the total; the weights if asked for.
+// Sums channels [first, first + mixed_channels) of a pixel, not yet divided by the total weight, and the total weight
+// if requested.
 template <class T>
 LG_DEVICE void mix(const Blend<T>& blend, const FaceBoxes& boxes, int64_t view, const WarpPixels<T>& at,
                    WarpFaces<T>& faces, T nearest, int64_t first, T (&sum)[mixed_channels], T* total) {
@@ -139,7 +140,7 @@ struct Forward {
 // ---- Backward ----------------------------------------------------------------------------------------------
 
 template <bool Colors>
-constexpr int face_sums = Colors ? 32 : edge_sums;  // as many as warps add up at once
+constexpr int face_sums = Colors ? 32 : edge_sums;  // as many as a warp sums at once
 
 // Adds the gradient of the squared distance to a face's sums.
 template <int N, class T>
@@ -150,7 +151,7 @@ LG_DEVICE void add_distance_gradient(const Face<T>& face, const WarpPixels<T>& a
                   : distance_gradient<4>(face, at.x, at.y, place, grad, add);
 }
 
-// Sums of a silhouette's face from one pixel.
+// Adds one pixel of a silhouette to a face's sums.
 template <class T>
 LG_DEVICE void pull_back_silhouette(const Blend<T>& blend, const Face<T>& face, const WarpPixels<T>& at,
                                     const Sight<T>& sight, const BlendPixel<T>& pixel, T (&value)[face_sums<false>]) {
@@ -159,7 +160,7 @@ LG_DEVICE void pull_back_silhouette(const Blend<T>& blend, const Face<T>& face, 
   add_distance_gradient(face, at, sight.place, pixel.grad * slope, value);
 }
 
-// The same with colours. dot: the gradient of the face's own colour less `base`; grad_bary: that of its weights.
+// The same with colours. dot: see blend_gradient(); grad_bary: the gradient of the face's weights.
 template <class T>
 LG_DEVICE void pull_back_colors(const Blend<T>& blend, const Face<T>& face, const WarpPixels<T>& at,
                                 const Sight<T>& sight, const BlendPixel<T>& pixel, T dot, const T (&grad_bary)[3],
@@ -180,12 +181,12 @@ struct BackwardPass {
   BlendGradients<T> grads;
   GradientSum<T> sum;
 
-  // The slots of sums: positions first, then attributes.
+  // The slots of sums hold positions first, then attributes.
   LG_HD int64_t first_attr_slot() const { return 4 * blend.scene.mesh.rows_in(blend.scene.image.views); }
 };
 
-// Gradients of a face's attributes, added up across the warp; and what its colours mean for its place. All lanes come
-// here, those with counts == false add nothing.
+// Adds the gradients of a face's attributes, summed over the warp, and computes those that reach its position through
+// the colours. Called by all lanes; lanes with counts == false add nothing.
 template <class T>
 LG_DEVICE void pull_back_attributes(const BackwardPass<T>& pass, int64_t view, int32_t number, int64_t index,
                                     bool counts, const Sight<T>& sight, const BlendPixel<T>& pixel, T* dot,
@@ -300,7 +301,7 @@ template <class T>
 GradientSums<T> gradient_sums(const lg_call& call, const Scene<T>& scene, const BlendRequest<T>& r, bool attributes) {
   const int64_t slots =
       4 * scene.mesh.rows_in(scene.image.views) + (attributes ? r.attr_views * r.attr_vertices * r.channels : 0);
-  // Every warp may add to a vertex through every corner of every face: no bound of any use.
+  // Every warp may contribute to a vertex through every corner of every face: there is no useful bound.
   return {call.deterministic != 0, slots, 0};
 }
 

@@ -1,4 +1,4 @@
-// The pixels of one tile of a soft image and what its faces are to them, sixteen lanes at a time.
+// The pixels of one tile of a soft image and the values of its faces there, sixteen lanes at a time.
 #pragma once
 
 #include <algorithm>
@@ -19,11 +19,11 @@ constexpr int blend_blocks_across = blend_tile_size / block_size;
 constexpr int blend_blocks = blend_blocks_across * blend_blocks_across;
 constexpr int blend_lanes = blend_blocks * block_lanes;
 
-// The state of a tile's pixels, lane by lane.
+// The state of a tile's pixels, one lane each.
 template <class T>
 struct alignas(64) TilePixels {
   T transmittance[blend_lanes], nearest[blend_lanes], total[blend_lanes];
-  // Backward only, see BlendPixel.
+  // For the backward pass only, see BlendPixel.
   T grad[blend_lanes], inverse_total[blend_lanes], base[blend_lanes], grad_nearest[blend_lanes];
   bool live[blend_blocks];  // backward: some pixel has a gradient
   Array<T> channel;         // [blend_blocks, channels, block_lanes]: sums of colours, or their gradients
@@ -53,7 +53,7 @@ void for_tile_pixels(const Scene<T>& scene, const PixelTile& tile, Body&& body) 
   }
 }
 
-// What the lanes of a block know of a face.
+// A face's values in the lanes of a block.
 template <class T>
 struct alignas(64) BlockFace {
   T p[block_lanes], rest[block_lanes], nearness[block_lanes], weight[block_lanes], decay[block_lanes];
@@ -64,7 +64,7 @@ struct alignas(64) BlockFace {
   }
 };
 
-// What the forward and the backward pass have in common.
+// The parts that the forward and the backward pass share.
 template <class T, Falloff falloff>
 class BlendPass {
  public:
@@ -77,7 +77,7 @@ class BlendPass {
         reach_(static_cast<T>(std::sqrt(scene.blur))) {}
 
  protected:
-  // Calls body(face, frame) for the faces [face, end) that show in the tile.
+  // Calls body(face, frame) for those of the faces [face, end) that may be visible in the tile.
   template <class Body>
   void for_faces(const PixelTile& tile, const int32_t* face, const int32_t* end, Body&& body) const {
     FaceFrame frame;
@@ -87,7 +87,7 @@ class BlendPass {
     }
   }
 
-  // Calls body(number of edges as a constant, block, column, row).
+  // Calls body(number of edges as a constant, block, column, row) for the blocks that the face may reach.
   template <class Body>
   void for_face_blocks(const TileFace<T>& f, Body&& body) const {
     for_blocks(f.face, f.box, step_, reach_, blend_blocks_across, [&](int block, int32_t column, int32_t row) {
@@ -99,7 +99,7 @@ class BlendPass {
     });
   }
 
-  // Weights of the lanes of a block; and, for the backward pass, what they came from.
+  // Computes the face's weight in each lane of a block, and the values it came from for the backward pass.
   template <int Edges>
   LG_INLINE void weigh_block(const Face<T> f, int32_t column, int32_t row, const T* nearest, BlockFace<T>& b) const {
     const T step = step_, blur = blur_;

@@ -1,8 +1,8 @@
 // A face of soft rasterization, set up around an anchor pixel.
 //
 // The definition is lumigrad.reference.soft. A face is set up in float64, as the lines of its edges in units of half
-// the image's shorter side; pixels then evaluate them in the tensor's own type (pixel.h). The line of an edge is
-// computed alike from both sides of it (but for the sign), so that neighbours leave no gaps.
+// the image's shorter side. Pixels then evaluate these lines in the tensor's own type (pixel.h). The line of an edge is
+// computed identically, up to its sign, for the faces on both of its sides, so that neighbours leave no gaps.
 #pragma once
 
 #include <cmath>
@@ -12,11 +12,11 @@
 
 namespace lg::soft {
 
-constexpr int max_edges = 4;     // three of the triangle and, where it is cut, one along the near plane
-constexpr double absent = 1e15;  // where an edge that does not exist lies
+constexpr int max_edges = 4;     // three of the triangle and, if it is clipped, one along the near plane
+constexpr double absent = 1e15;  // the position of an edge that does not exist
 constexpr int32_t flag_perspective = 1, flag_clip = 2, flag_cull = 4;
 
-// Where pixels lie: in NDC and in isotropic units, in which the shorter side spans [-1, 1].
+// The positions of pixels, in NDC and in isotropic units, in which the shorter side of the image spans [-1, 1].
 struct Viewport {
   int32_t width, height;
   double unit_x, unit_y;  // isotropic units per NDC unit
@@ -29,24 +29,24 @@ LG_HD Viewport make_viewport(int64_t width, int64_t height) {
           static_cast<double>(height) / shorter, 2 / shorter};
 }
 
-// An end of an edge: vertex `from`, or, when `to` differs, the point at which the edge from `from` (in front of the
-// near plane) to `to` (behind it) is cut.
+// An end of an edge: vertex `from`, or, if `to` differs, the point where the near plane cuts the edge from `from` (in
+// front of the plane) to `to` (behind it).
 struct EdgeEnd {
   int8_t from, to;
 };
 
-// The float64 geometry of a face seen from the anchor pixel.
+// The float64 geometry of a face relative to an anchor pixel.
 struct FaceFrame {
   double x[3], y[3], w[3], z[3];          // x, y relative to the anchor, in isotropic units times w
   double line[max_edges][3];              // x, y, constant; unit normal, positive inside
   double from[max_edges], to[max_edges];  // along (ny, -nx)
   EdgeEnd end[max_edges][2];
-  double weight[3];           // line i times this is c_i
+  double weight[3];           // times line i this is c_i
   double anchor_x, anchor_y;  // NDC
   int edges;
 };
 
-// Every edge is `edges` floats of this; what is constant over the pixels.
+// A face as pixels evaluate it: the values that are constant over the pixels.
 template <class T>
 struct Face {
   T nx[max_edges], ny[max_edges], c[max_edges];
@@ -69,7 +69,8 @@ LG_HD void end_point(const FaceFrame& f, const EdgeEnd& end, double point[3], do
   point[2] = f.w[i] + *t * (f.w[j] - f.w[i]);
 }
 
-// Normalises a line and places its ends. False where it has no direction or an end has no place.
+// Normalises a line and computes the positions of its ends. Returns false if the line has no direction or an end has no
+// position.
 LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
   double* line = f.line[e];
   const double length = sqrt(line[0] * line[0] + line[1] * line[1]);
@@ -86,7 +87,7 @@ LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
     if (!(point[2] > 0)) return false;
     at[k] = (line[1] * point[0] - line[0] * point[1]) / point[2];
   }
-  const bool swap = at[0] > at[1];  // only where rounding decides, and for the near edge
+  const bool swap = at[0] > at[1];  // happens only by rounding, and for the edge along the near plane
   const EdgeEnd first = f.end[e][0];
   if (swap) f.end[e][0] = f.end[e][1], f.end[e][1] = first;
   f.from[e] = at[swap ? 1 : 0];
@@ -94,7 +95,7 @@ LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
   return true;
 }
 
-// Which ends the edges of the visible part have; `behind` is a bit per vertex.
+// Chooses the ends of the edges of the visible part. `behind` holds a bit per vertex.
 LG_HD void choose_ends(FaceFrame& f, unsigned behind) {
   int cuts = 0;
   EdgeEnd cut[2] = {{0, 0}, {0, 0}};
@@ -119,7 +120,7 @@ LG_HD void choose_ends(FaceFrame& f, unsigned behind) {
   }
 }
 
-// p[corner][x, y, z, w]; the anchor is the centre of pixel (column, row). False where there is nothing to draw.
+// p[corner][x, y, z, w]; the anchor is the centre of pixel (column, row). Returns false if there is nothing to draw.
 LG_HD bool make_frame(const double p[3][4], int64_t column, int64_t row, const Viewport& view, int32_t flags,
                       FaceFrame& f) {
   unsigned behind = 0;
@@ -164,7 +165,7 @@ LG_HD bool make_frame(const double p[3][4], int64_t column, int64_t row, const V
   return true;
 }
 
-// Weights are affine on the screen only where all vertices have a place on it.
+// Weights are affine on the screen only if all vertices are in front of the near plane.
 LG_HD bool is_affine(int edges, int32_t flags) { return !(flags & flag_perspective) && edges == 3; }
 
 template <class T>

@@ -1,4 +1,4 @@
-// What is written of one fragment, and what comes back to its face.
+// The outputs of one fragment, and the gradients that it adds to its face.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct FragmentOutputs {
     for (int k = 0; k < 3; ++k) bary[3 * i + k] = T(0);
   }
 
-  // Fragment i: of face `number`, `column` and `row` pixels from the face's anchor.
+  // Writes fragment i, which shows face `number`; `column` and `row` count from the face's anchor.
   LG_HD void write(int64_t i, const Face<T>& face, int32_t number, int32_t flags, int32_t column, int32_t row,
                    T step) const {
     Place<T> at;
@@ -49,13 +49,13 @@ struct FragmentGradients {
   const int32_t* tri;
   const T *z, *dist, *bary;  // any may be null
 
-  // Whether any gradient of fragment i is not zero.
+  // Whether fragment i has a gradient other than zero.
   LG_HD bool matter(int64_t i) const {
     return (dist && dist[i] != 0) || (z && z[i] != 0) ||
            (bary && (bary[3 * i] != 0 || bary[3 * i + 1] != 0 || bary[3 * i + 2] != 0));
   }
 
-  // Calls add(which, value) for the parts of fragment i in its face's sums (soft.h).
+  // Calls add(which, value) for the contributions of fragment i to its face's sums (pixel.h).
   template <class Add>
   LG_HD void pull_back(int64_t i, const Face<T>& face, int32_t flags, int32_t column, int32_t row, T step,
                        Add&& add) const {

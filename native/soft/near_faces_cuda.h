@@ -1,17 +1,18 @@
 // How a warp finds and sets up the faces near its pixels, on CUDA.
 //
-// Lists of faces for each tile have a length that only the device knows, and nobody waits for the device here; and in
-// whatever order threads fill them, blending needs the order of the faces' numbers. So there are no lists.
+// The length of a list of faces per tile would be known only on the device, and the host must not wait for the device.
+// Threads would also fill such lists in any order, whereas blending needs the order of the faces' indices. So there are
+// no lists.
 //
-// - Every face has a box of pixels that it may reach; so have 32 faces that follow one another (a group), and 32 groups
-//   (a node). Meshes keep neighbours together, so that coarse boxes leave little to look at.
+// - Every face has a box: the pixels that it may reach. So have 32 consecutive faces (a group) and 32 groups (a node).
+//   Meshes keep neighbouring faces together, so that coarse boxes exclude most faces.
 // - For faces in any other order there is a bit for every face and bin, a square of 64 pixels or more: a word says
 //   which of a group's faces come near the bin.
 //
-// A warp with its 8 x 4 pixels looks at nodes, 32 at a time, then at those groups of the nodes it meets whose words for
-// its bin are not zero, then at their faces, and comes by its faces in order. The memory is 8.3 bytes a face and view,
-// and a bit for each bin, of which there are only so many as keeps all bits within 256 MB. Nothing depends on the
-// faces' sizes or the blur, and nothing can overflow.
+// A warp with its 8 x 4 pixels tests nodes, 32 at a time, then those groups of the overlapping nodes whose words for
+// its bin are not zero, then their faces, and so finds its faces in order. The memory is 8.3 bytes per face and view,
+// and a bit per face and bin; bins are large enough to keep all bits within 256 MB. Nothing depends on the faces' sizes
+// or the blur, and nothing can overflow.
 #pragma once
 
 #include <vector>
@@ -21,7 +22,7 @@
 
 namespace lg::soft {
 
-constexpr int64_t max_resolution = 32768;  // boxes are of 16-bit numbers
+constexpr int64_t max_resolution = 32768;  // boxes hold 16-bit numbers
 constexpr int warps_per_block = 2;         // a block: 16 x 4 pixels
 constexpr int threads_per_block = warps_per_block * static_cast<int>(warp_size);
 constexpr int64_t faces_per_node = 32 * 32;
@@ -46,7 +47,7 @@ LG_DEVICE bool meet(const FaceBox& a, const Box& b) {
   return a.x0 <= b.x1 && a.x1 >= b.x0 && a.y0 <= b.y1 && a.y1 >= b.y0;
 }
 
-// The box around those of all lanes of the warp.
+// The box around the boxes of all lanes of the warp.
 LG_DEVICE FaceBox box_of_warp(const FaceBox& box) {
   int32_t edge[4] = {box.x0, box.y0, -box.x1, -box.y1};
   for (unsigned step = 16; step; step /= 2) {
@@ -66,7 +67,7 @@ struct ViewFaces {
   LG_DEVICE int64_t nodes() const { return (count + faces_per_node - 1) / faces_per_node; }
 };
 
-// As kernels see it.
+// The boxes on the device.
 struct FaceBoxes {
   FaceBox *faces, *groups, *nodes;  // of one face, of 32, of 32 * 32
   const ViewFaces* views;
@@ -76,7 +77,7 @@ struct FaceBoxes {
   LG_DEVICE uint32_t* words(int64_t node, int64_t bin) const { return bits + (node * bins + bin) * 32; }
 };
 
-// Writes the bits of a group, whose faces' boxes the lanes hold; all of them are zero before.
+// Writes the bits of a group. Each lane passes its face's box; the bits are zero before.
 LG_DEVICE void write_bits(const FaceBoxes& boxes, int64_t group, const FaceBox& box, const FaceBox& around) {
   const auto size = static_cast<int32_t>(boxes.bin_size);
   for (int32_t y = around.y0 / size; y <= around.y1 / size; ++y) {
@@ -88,7 +89,7 @@ LG_DEVICE void write_bits(const FaceBoxes& boxes, int64_t group, const FaceBox& 
   }
 }
 
-// A face with a wrong index has no box.
+// Whether all indices of a face are valid. Other faces have no box.
 template <class T>
 LG_DEVICE bool has_vertices(const Scene<T>& scene, int64_t face, const int32_t* attr_tri, int64_t attr_vertices) {
   bool valid = true;
@@ -144,7 +145,7 @@ static __global__ void __launch_bounds__(items_per_block) make_node_boxes(FaceBo
   }
 }
 
-// The host's side of them.
+// Computes the boxes: the host side.
 class FaceBoxPass {
  public:
   // ranges: on the host, (first, count) of each view; null: all faces.
@@ -172,7 +173,7 @@ class FaceBoxPass {
     boxes_.views = reinterpret_cast<const ViewFaces*>(device_views_);
   }
 
-  // attr_tri: further indices, into attr_vertices, that a face has to have right; null: none.
+  // attr_tri: further indices, into attr_vertices, which must be valid too; may be null.
   template <class T>
   FaceBoxes run(Queue& queue, const Scene<T>& scene, const int32_t* attr_tri, int64_t attr_vertices) const {
     queue.upload(views_.data(), words(), device_views_);
@@ -201,14 +202,14 @@ inline dim3 pixel_grid(int64_t views, int64_t height, int64_t width) {
   return dim3(static_cast<unsigned>(blocks), 1, static_cast<unsigned>(std::min(views, max_grid_yz)));
 }
 
-// The pixel of a thread, and what its warp has in common: the part of the image and the anchor of faces.
+// The pixel of a thread, and what it shares with its warp: the part of the image and the anchor of faces.
 template <class T>
 struct WarpPixels {
   int64_t column, row;
   bool inside;
-  Box part;  // none where all pixels lie outside of the image
+  Box part;  // none if all pixels are outside the image
   int64_t anchor_x, anchor_y;
-  T px, py, x, y;                // from the anchor: in pixels, and in isotropic units
+  T px, py, x, y;                // relative to the anchor: in pixels, and in isotropic units
   T center_x, center_y, margin;  // a circle around the part, widened by the blur
 
   LG_DEVICE WarpPixels(const Scene<T>& scene, int64_t tile) {
@@ -231,20 +232,20 @@ struct WarpPixels {
   LG_DEVICE int64_t pixel(const Scene<T>& scene, int64_t view) const { return scene.image.pixel(view, row, column); }
 };
 
-// Deals out the faces whose boxes meet the warp's part, up to 32 at a time, in the order of their numbers.
+// Iterates over the faces whose boxes overlap the warp's part, up to 32 at a time, in the order of their indices.
 class NearFaces {
  public:
-  // waiting: of this warp, shared by its lanes.
+  // waiting: shared memory of this warp.
   LG_DEVICE NearFaces(const FaceBoxes& boxes, int64_t view, const Box& part, int32_t (&waiting)[64])
       : boxes_(boxes),
         faces_(boxes.views[view]),
         part_(part),
         waiting_(waiting),
         bin_(part.y0 / boxes.bin_size * boxes.bins_across + part.x0 / boxes.bin_size) {
-    if (part.x0 > part.x1 || part.y0 > part.y1) next_nodes_ = faces_.nodes();  // outside of the image
+    if (part.x0 > part.x1 || part.y0 > part.y1) next_nodes_ = faces_.nodes();  // outside the image
   }
 
-  // How many faces there are now, in the first places of `waiting`; 0: that was all.
+  // Returns the number of faces that are now in the first places of `waiting`; 0 at the end.
   LG_DEVICE int next() {
     drop_dealt();
     while (count_ < 32 && find_group()) gather();
@@ -262,7 +263,7 @@ class NearFaces {
     if (static_cast<int>(lane_id()) < count_) waiting_[lane_id()] = moved;
   }
 
-  // The next group of 32 faces whose box is met.
+  // Finds the next group of 32 faces whose box overlaps.
   LG_DEVICE bool find_group() {
     const int64_t nodes = faces_.nodes();
     while (groups_met_ == 0) {
@@ -310,15 +311,15 @@ struct WarpFace {
   int32_t number;
 };
 
-// What a warp keeps in shared memory.
+// The shared memory of a warp.
 template <class T>
 struct WarpFaces {
   int32_t waiting[64];
   WarpFace<T> face[32];
 };
 
-// Sets up the first `count` of the waiting faces, one by each lane; `frame` is that of the lane's own face. The mask of
-// those that may show something.
+// Sets up the first `count` of the waiting faces, one per lane; `frame` belongs to the lane's own face. Returns the
+// mask of the faces that may be visible.
 template <class T>
 LG_DEVICE uint32_t set_up(const Scene<T>& scene, int64_t view, const WarpPixels<T>& at, int count, WarpFaces<T>& faces,
                           FaceFrame& frame) {
@@ -341,8 +342,8 @@ LG_DEVICE uint32_t set_up(const Scene<T>& scene, int64_t view, const WarpPixels<
   return mask;
 }
 
-// Calls body(face) for all faces near the warp's pixels, in the order of their numbers. Lanes outside of the image sit
-// still; body calls no warp functions.
+// Calls body(face) for all faces near the warp's pixels, in the order of their indices, in the lanes inside the image.
+// body calls no warp functions.
 template <class T, class Body>
 LG_DEVICE void for_near_faces(const Scene<T>& scene, const FaceBoxes& boxes, int64_t view, const WarpPixels<T>& at,
                               WarpFaces<T>& faces, Body&& body) {

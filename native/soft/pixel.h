@@ -1,6 +1,6 @@
-// One pixel and one face: distance, weights and depth, and the gradients of what the face is made of.
+// One pixel and one face: distance, weights and depth, and the gradients of the values that a face consists of.
 //
-// There are no branches here, so that loops over pixels become vector code.
+// Nothing here branches, so that loops over pixels are vectorised.
 #pragma once
 
 #include "math/scalar.h"
@@ -9,7 +9,8 @@
 
 namespace lg::soft {
 
-// How far beyond an edge's ends a place along its line lies: negative before, positive behind, else zero.
+// How far a position along an edge's line lies beyond the ends of the edge: negative before the first, positive behind
+// the second, else zero.
 template <class T>
 LG_HD T overshoot(const Face<T>& f, int e, T s) {
   return minimum(s - f.from[e], T(0)) + maximum(s - f.to[e], T(0));
@@ -18,7 +19,7 @@ LG_HD T overshoot(const Face<T>& f, int e, T s) {
 template <class T>
 struct Place {
   T line[max_edges];  // distance from the edges' lines, positive inside
-  T inner;            // the least of them: the pixel is inside where it is not negative
+  T inner;            // the smallest of them; the pixel is inside the face if it is not negative
   T dist;             // squared distance to the nearest edge
 
   LG_HD bool is_near(T blur) const { return (inner >= 0) | (dist < blur); }
@@ -39,7 +40,7 @@ template <class T>
 struct Weights {
   T bary[3];
   T inverse_sum;  // of the unnormalised weights
-  T below;        // sum bary w: the clip coordinate w of the point, where weights are perspective-correct
+  T below;        // sum bary w: the clip coordinate w of the point if weights are perspective-correct
   T z;
   bool valid;
 };
@@ -61,12 +62,12 @@ LG_HD void weigh(const Face<T>& f, const T* line, Weights<T>& out) {
 
 // ---- Gradients ------------------------------------------------------------------------------------------------
 
-// The gradients of what a face is made of are summed over its pixels. These are the sums.
+// The gradients of a face's values are summed over its pixels. These are the sums.
 constexpr int edge_sums = 4 * max_edges;  // per edge: first end across and along it, second end likewise
 constexpr int weight_sums = 15;           // m_i times (1, column, row); z_i; w_i
 constexpr int all_sums = edge_sums + weight_sums;
 
-// From the gradient of the squared unsigned distance to that of the ends of the nearest edge.
+// Converts the gradient of the unsigned squared distance to that of the ends of the nearest edge.
 template <int Edges, class T, class Add>
 LG_HD void distance_gradient(const Face<T>& f, T x, T y, const Place<T>& at, T grad, Add&& add) {
   // Q = A + t (B - A) is the nearest point, p - Q = line n + beyond u; d |p - Q|^2 / dA = -2 (1 - t) (p - Q).
@@ -87,8 +88,8 @@ LG_HD void distance_gradient(const Face<T>& f, T x, T y, const Place<T>& at, T g
   }
 }
 
-// From gradients of bary, z and `below` to those of the unnormalised weights and of the vertices' z and w.
-// column, row: of the pixel, from the anchor.
+// Converts the gradients of bary, z and `below` to those of the unnormalised weights and of the vertices' z and w.
+// column, row: of the pixel, relative to the anchor.
 template <bool Clip, class T, class Add>
 LG_HD void weight_gradient(const Face<T>& f, const T* line, const Weights<T>& at, T column, T row, const T grad_bary[3],
                            T grad_z, T grad_below, Add&& add) {

@@ -1,5 +1,5 @@
-// What soft rasterization draws, where on the image a face may show, and the anchors that faces are seen from. For CPU
-// and CUDA alike: with the same anchors both come to the same numbers.
+// The input of soft rasterization, the part of the image that a face may reach, and the anchors of faces. For CPU and
+// CUDA: with the same anchors, both compute the same numbers.
 #pragma once
 
 #include <cmath>
@@ -13,8 +13,8 @@
 
 namespace lg::soft {
 
-// A face is set up around the first pixel of the tile that it is seen in. The lists of many faces per pixel should stay
-// in a near cache of the CPU.
+// The anchor of a face is the first pixel of the tile in which it is seen. With many faces per pixel, tiles are
+// smaller, so that their lists stay in a near cache of the CPU.
 LG_HD int64_t fragment_tile_size(int64_t faces_per_pixel) { return faces_per_pixel <= 4 ? 32 : 16; }
 constexpr int64_t blend_tile_size = 32;
 
@@ -54,13 +54,13 @@ Scene<T> make_scene(const void* pos, const int32_t* tri, const int64_t* ranges, 
 
 // ---- Boxes ----------------------------------------------------------------------------------------------------
 
-// Pixels [x0, x1] x [y0, y1], which may be none.
+// Pixels [x0, x1] x [y0, y1], possibly none.
 struct Box {
   int32_t x0, y0, x1, y1;
   LG_HD bool empty() const { return x0 > x1 || y0 > y1; }
 };
 
-// What is not a number comes to all of the image.
+// NaN bounds include the whole image.
 LG_HD int32_t first_pixel(double low, int32_t size) {
   return static_cast<int32_t>(minimum<double>(maximum(ceil(low - 0.5 - 1e-3), 0.0), size));
 }
@@ -68,14 +68,14 @@ LG_HD int32_t last_pixel(double high, int32_t size) {
   return static_cast<int32_t>(maximum(minimum<double>(floor(high - 0.5 + 1e-3), size - 1), -1.0));
 }
 
-// Of the centres of the pixels within `reach` of [x_low, x_high] x [y_low, y_high], in pixels, limited to the image.
+// The pixels whose centres are within `reach` of [x_low, x_high] x [y_low, y_high], in pixels, limited to the image.
 LG_HD Box make_box(double x_low, double y_low, double x_high, double y_high, double reach, int32_t width,
                    int32_t height) {
   return {first_pixel(x_low - reach, width), first_pixel(y_low - reach, height), last_pixel(x_high + reach, width),
           last_pixel(y_high + reach, height)};
 }
 
-// The extent on the screen of a frame's visible part, in pixels; the anchor is the centre of pixel (0, 0).
+// The extent on the screen of the visible part of a face, in pixels. The anchor is the centre of pixel (0, 0).
 LG_HD Box frame_box(const FaceFrame& f, const Viewport& view, double reach) {
   double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300};
   for (int e = 0; e < f.edges; ++e) {
@@ -104,19 +104,19 @@ LG_HD ScreenVertex make_screen_vertex(const T* p, int64_t width, int64_t height)
   const T w = p[3], inverse = 1 / w;
   const T x = (p[0] * inverse + 1) * (T(width) / 2), y = (1 - p[1] * inverse) * (T(height) / 2);
   const bool finite = is_finite(p[0]) && is_finite(p[1]) && is_finite(p[2]) && is_finite(p[3]);
-  // Wherever float32 pixels are too coarse, or the face is cut, it is looked at more closely.
+  // Faces that are clipped or whose position is too coarse in float32 pixels are examined in float64.
   const bool fine = x > -T(1 << 16) && x < T(1 << 16) && y > -T(1 << 16) && y < T(1 << 16) && w > 0 && p[2] + w >= 0;
   return {static_cast<float>(x), static_cast<float>(y), (fine ? 0 : vertex_coarse) | (finite ? 0 : vertex_unusable)};
 }
 
-// The box of a face of vertices without flags.
+// The box of a face none of whose vertices has a flag.
 template <class T>
 LG_HD Box box_of(const Scene<T>& scene, const ScreenVertex& a, const ScreenVertex& b, const ScreenVertex& c) {
   return make_box(minimum(a.x, minimum(b.x, c.x)), minimum(a.y, minimum(b.y, c.y)), maximum(a.x, maximum(b.x, c.x)),
                   maximum(a.y, maximum(b.y, c.y)), scene.reach, scene.viewport.width, scene.viewport.height);
 }
 
-// The box of any other face of finite coordinates.
+// The box of any other face with finite coordinates.
 template <class T>
 LG_HD_LARGE Box box_of_cut_face(const Scene<T>& scene, int64_t view, int64_t face) {
   double p[3][4];
@@ -128,16 +128,16 @@ LG_HD_LARGE Box box_of_cut_face(const Scene<T>& scene, int64_t view, int64_t fac
 
 // ---- A face and the pixels of a part of the image -----------------------------------------------------------------
 
-// No pixel sees the face nearer than this.
+// A lower bound of the depth of the face at all pixels.
 template <class T>
 LG_HD T min_z_of(const Face<T>& face, int32_t flags) {
   if (face.edges != 3 || !(flags & flag_clip)) return T(-1);
   const T least = minimum(face.z[0] / face.w[0], minimum(face.z[1] / face.w[1], face.z[2] / face.w[2]));
-  // Rounding may put a weighted mean slightly outside of what it is the mean of.
+  // By rounding, a weighted mean may lie slightly outside the range of its values.
   return least - T(1e-5) * (least < 0 ? -least : least);
 }
 
-// Whether a face may reach some point within `margin` of (x, y), the pixel's own reach included in the margin.
+// Whether a face may reach some point within `margin` of (x, y). The margin includes the blur radius.
 template <class T>
 LG_HD bool may_reach(const Face<T>& face, T x, T y, T margin) {
   bool reaches = true;

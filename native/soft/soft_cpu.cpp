@@ -1,5 +1,6 @@
-// Soft rasterization on the CPU, the K nearest faces of every pixel: faces are binned to tiles, a tile keeps depth and
-// face of each pixel's nearest ones, and what else is wanted of them is computed at the end, once per fragment kept.
+// Soft rasterization on the CPU, which finds the K nearest faces of every pixel. Faces are binned to tiles. A tile
+// keeps only the depth and the index of each pixel's nearest faces; the other outputs are computed at the end, once per
+// fragment kept.
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -27,7 +28,7 @@ constexpr int max_blocks = (max_tile / block_size) * (max_tile / block_size);
 template <class T>
 struct Entry {
   T z;
-  int32_t face;  // its number among the tile's
+  int32_t face;  // its index in the tile
 };
 
 // The nearest faces of the pixels of a tile.
@@ -41,7 +42,7 @@ struct TileLists {
     std::fill_n(block_limit, blocks, std::numeric_limits<T>::infinity());
   }
 
-  // Before all that is deeper, behind what is equally deep: that has a smaller number.
+  // Inserts a face before all deeper ones and behind those of equal depth, which have smaller indices.
   void insert(int lane, T z, int32_t face) {
     Entry<T>* list = entries.data() + lane * most;
     int64_t place = count[lane];
@@ -63,7 +64,7 @@ struct TileLists {
 
   const int64_t most;
   Buffer<Entry<T>> entries;
-  alignas(64) T limit[max_blocks * block_lanes];  // only what is nearer than this still counts
+  alignas(64) T limit[max_blocks * block_lanes];  // only faces nearer than this still count
   alignas(64) int32_t count[max_blocks * block_lanes];
   alignas(64) int32_t nearest[max_blocks * block_lanes];  // the only entry where `most` is 1
   T block_limit[max_blocks];
@@ -198,10 +199,11 @@ class Forward {
 
 // ---- Backward ---------------------------------------------------------------------------------------------------
 
-// The faces met in a tile, with their sums.
+// The faces found in a tile and their sums.
 template <class T>
 struct FaceSums {
-  // The number of a face; a new one if it has not been met (or was forgotten: then it has two numbers).
+  // The number of a face in the tile. A face gets a new number if it is not known (or was forgotten: then it has two
+  // numbers).
   int32_t find(const Scene<T>& scene, const PixelTile& tile, int32_t face) {
     const int32_t before = numbers.count(), number = numbers.find(face);
     if (number == before) {

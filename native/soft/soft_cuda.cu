@@ -1,9 +1,9 @@
-// Soft rasterization on CUDA: a warp finds the nearest K faces of its 8 x 4 pixels, then every fragment is measured by
+// Soft rasterization on CUDA: a warp finds the K nearest faces of its 8 x 4 pixels, then every fragment is computed by
 // a thread of its own; and the backward pass.
 //
-// While faces are met, a pixel's list lies where its fragments will be and costs no memory: depth and number, as a heap
-// with the last one on top. Faces are seen from the same anchors as on the CPU and the arithmetic is not fused, so that
-// the fragments are the CPU's, bit for bit.
+// While faces are collected, a pixel's list is stored in the place of its fragments and needs no memory: depths and
+// indices, as a heap with the last face on top. Faces have the same anchors as on the CPU, and the arithmetic is not
+// fused, so the fragments equal those of the CPU, bit for bit.
 #include <limits>
 
 #include "parallel/gradients_cuda.h"
@@ -17,8 +17,8 @@ namespace {
 
 // ---- Forward -----------------------------------------------------------------------------------------------
 
-// The nearest faces of one pixel, by depth and then by number. Once it is full, only what is nearer than `limit` still
-// counts: faces come in the order of their numbers.
+// The nearest faces of one pixel, ordered by depth and then by index. Once the list is full, only faces nearer than
+// `limit` still count, since faces come in the order of their indices.
 template <class T>
 class NearestList {
  public:
@@ -35,7 +35,7 @@ class NearestList {
     if (count_ == most_) limit_ = z_[0];
   }
 
-  // Brings the list into order and marks the places that are free.
+  // Sorts the list and marks the free places.
   LG_DEVICE void finish() {
     for (int last = count_ - 1; last > 0; --last) {
       const T z = z_[last];
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(threads_per_block)
   }
 }
 
-// A pixel's fragment, seen from the anchor.
+// The position of a pixel's fragment relative to the face's anchor.
 struct FragmentPlace {
   int64_t view, anchor_x, anchor_y;
   int32_t column, row;  // from the anchor
@@ -165,8 +165,8 @@ struct Forward {
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
-// The neighbours' k-th fragments are mostly of the same face: their sums are added up, and one lane brings them to the
-// face's vertices.
+// The k-th fragments of neighbouring pixels mostly show the same face: their sums are added together, and one lane
+// converts them to gradients of the vertices.
 template <class T>
 __global__ void __launch_bounds__(threads_per_block)
     backward_fragments(Scene<T> scene, FragmentGradients<T> in, int64_t most, int64_t tile, GradientSum<T> sum,

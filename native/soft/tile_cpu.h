@@ -1,4 +1,4 @@
-// A face within one tile, and the 4x4 blocks of pixels that it may reach.
+// A face within one tile, and the blocks of 4x4 pixels that it may reach.
 #pragma once
 
 #include <algorithm>
@@ -12,19 +12,19 @@
 
 namespace lg::soft {
 
-constexpr int block_lanes = 16, block_size = 4;  // a block of 4x4 pixels is sixteen lanes
+constexpr int block_lanes = 16, block_size = 4;  // a block of 4x4 pixels has sixteen lanes
 using Offsets = LaneOffsets<int32_t>;
 
-// A face seen from the tile's first pixel, and its box within the tile in pixels.
+// A face set up around the tile's first pixel, and its box within the tile in pixels.
 template <class T>
 struct TileFace {
   Face<T> face;
   Box box;
-  T least_z;  // no pixel sees the face nearer than this
+  T least_z;  // a lower bound of its depth
   int32_t number;
 };
 
-// Sets up a face for a tile. False where it has nothing to show there.
+// Sets up a face for a tile. Returns false if the face is not visible there.
 template <class T>
 bool make_tile_face(const Scene<T>& scene, const PixelTile& tile, int32_t number, FaceFrame& frame, TileFace<T>& out) {
   double p[3][4];
@@ -41,8 +41,8 @@ bool make_tile_face(const Scene<T>& scene, const PixelTile& tile, int32_t number
   return !out.box.empty();
 }
 
-// Calls body(block number, column, row) for the blocks of the face's box that it may reach. Blocks are numbered by
-// rows of `blocks_across`.
+// Calls body(block number, column, row) for the blocks of the face's box that it may reach. Blocks are numbered row by
+// row, `blocks_across` to a row.
 template <class T, class Body>
 void for_blocks(const Face<T>& face, const Box& box, T step, T reach, int blocks_across, Body&& body) {
   const int32_t bx0 = box.x0 / block_size, bx1 = box.x1 / block_size, by0 = box.y0 / block_size,

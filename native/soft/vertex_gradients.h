@@ -1,4 +1,4 @@
-// From the sums of a face's gradients over its pixels to the gradients of its three vertices.
+// Converts the sums of a face's gradients over its pixels to the gradients of its three vertices.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace lg::soft {
 
-// Adds the gradient of an end's place on the screen to its vertices: out[3][x, y, z, w].
+// Adds the gradient of the screen position of an edge's end to its vertices: out[3][x, y, z, w].
 LG_HD void end_gradient(const FaceFrame& f, const Viewport& view, const EdgeEnd& end, double gx, double gy,
                         double out[3][4]) {
   double point[3], t;
@@ -33,7 +33,7 @@ LG_HD void end_gradient(const FaceFrame& f, const Viewport& view, const EdgeEnd&
   out[j][2] += to_j, out[j][3] += to_j;
 }
 
-// The part of the edges, from a face's sums to its vertices.
+// The sums of the edges: from a face's sums to its vertices.
 LG_HD void edges_to_vertices(const FaceFrame& f, const Viewport& view, const double* sums, double out[3][4]) {
   for (int e = 0; e < f.edges; ++e) {
     if (!has_edge(f, e)) continue;
@@ -46,7 +46,8 @@ LG_HD void edges_to_vertices(const FaceFrame& f, const Viewport& view, const dou
   }
 }
 
-// The planes c_i(column, row) = a_i / det of the frame's face have the gradient plane[i][1, column, row]: to vertices.
+// Adds the vertex gradients that follow from the gradients plane[i][1, column, row] of the planes c_i(column, row) =
+// a_i / det of a face.
 LG_HD void planes_to_vertices(const FaceFrame& f, const Viewport& view, const double plane[3][3], double out[3][4]) {
   double a[3], ax[3], ay[3], det = 0;
   const double sx = view.step, sy = -view.step;
@@ -79,7 +80,7 @@ LG_HD void planes_to_vertices(const FaceFrame& f, const Viewport& view, const do
   }
 }
 
-// The part of the weights, from a face's sums to its vertices.
+// The sums of the weights: from a face's sums to its vertices.
 LG_HD void weights_to_vertices(const FaceFrame& f, const Viewport& view, int32_t flags, const double* sums,
                                double out[3][4]) {
   const bool affine = is_affine(f.edges, flags);
@@ -102,7 +103,8 @@ LG_HD void weights_to_vertices(const FaceFrame& f, const Viewport& view, int32_t
   planes_to_vertices(f, view, plane, out);
 }
 
-// From a face's sums to its three vertices' x, y, z, w. Sums of the weights are looked at only if asked for.
+// From a face's sums to the gradients of its three vertices' x, y, z, w. Sums of the weights are used only if `weights`
+// is set.
 template <class T>
 LG_HD void sums_to_vertices(const FaceFrame& f, const Viewport& view, int32_t flags, const T* sums, bool weights,
                             T* out) {

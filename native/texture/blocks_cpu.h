@@ -1,4 +1,4 @@
-// Blocks of lookups on the CPU: how an image of lookups is cut into them, and how their texels are fetched ahead.
+// Blocks of lookups on the CPU: how an image of lookups is divided into them, and how their texels are prefetched.
 #pragma once
 
 #include <algorithm>
@@ -20,9 +20,9 @@ using Block = Lookups<T, block_lanes>;
 template <class T>
 using BlockCorners = Corners<T, block_lanes>;
 
-// The cutting of all lookups into blocks. Blocks are pieces of a row of the image, and follow one another
-// down a tile of it before the next tile begins: lookups that are near in the image are mostly near in the
-// texture, so a tile's texels stay in the nearest cache. Narrow images are cut without regard to rows.
+// The division of an image of lookups into blocks. A block is a piece of a row. Blocks follow one another down a tile
+// of the image before the next tile begins: lookups close together in the image are mostly close together in the
+// texture, so a tile's texels stay in the nearest cache. Narrow images are divided without regard to rows.
 class BlockGrid {
  public:
   explicit BlockGrid(const ImageSize& image)
@@ -61,14 +61,14 @@ class BlockGrid {
   int64_t columns_, rows_, across_, per_view_, count_;
 };
 
-// The levels of the texture that a view sees.
+// The levels of a view's texture.
 template <class T>
 void levels_of(const TextureCall<T>& call, int64_t view, const T** out) {
   for (int32_t l = 0; l < call.request.levels; ++l) out[l] = call.levels.level[l] + call.view_offset(view, l);
 }
 
-// Calls body(channels, corners, holes) with compile-time constants: the number of channels, 0 if it is not
-// one of the usual ones; the number of texels that a level contributes; and whether some may not exist.
+// Calls body(channels, corners, holes) with compile-time constants: the number of channels (0 for an unusual one), the
+// number of texels that each level contributes, and whether some of them may be missing.
 template <class T, class Body>
 void specialise(const Request<T>& r, Body&& body) {
   const auto with_channels = [&](auto channels) {
@@ -83,20 +83,20 @@ void specialise(const Request<T>& r, Body&& body) {
   with_constant<1, 2, 3, 4>(r.channels, with_channels);
 }
 
-// Whether lane i has something to look up in tap `tap`.
+// Whether lane i's lookup has a tap number `tap`.
 template <class T>
 bool takes_tap(const Block<T>& b, int i, int32_t tap) {
   return b.valid[i] && (b.most_taps == 1 || T(tap) < b.taps[i]);
 }
 
-// Asks for the texels of a whole block long before they are needed (see Pipeline).
+// Prefetches the texels of a whole block long before they are needed (see Pipeline).
 template <class T>
 void prefetch_texels(const T* const* levels, const Block<T>& b, int corner_count, int64_t channels) {
   for (int which = 0; which < 1 + b.any_moves; ++which) {
     const BlockCorners<T>& c = b.corners[which];
-    for (int k = 0; k < corner_count; k += 2) {  // the texels of a row mostly share a cache line
+    for (int k = 0; k < corner_count; k += 2) {  // neighbours in a row mostly share a cache line
       for (int i = 0; i < b.count; ++i) {
-        // Integers: a level may be null, a texel missing.
+        // Integer arithmetic, since a level may be null and a texel missing.
         const int64_t offset = c.index[k][i] * channels * static_cast<int64_t>(sizeof(T));
         const uintptr_t address =
             reinterpret_cast<uintptr_t>(levels[b.level[which][i]]) + static_cast<uintptr_t>(offset);
@@ -106,9 +106,9 @@ void prefetch_texels(const T* const* levels, const Block<T>& b, int corner_count
   }
 }
 
-// Lookups wander through a texture in ways that no processor foresees, and would mostly wait for memory. So
-// every block of lookups is placed, and its texels asked for, while the block before is still waiting to be
-// worked on.
+// The order in which lookups read a texture defeats hardware prefetching, so that without help they would mostly wait
+// for memory. Each block is therefore staged, its texels located and prefetched, before the block staged previously is
+// processed.
 template <class T>
 class Pipeline {
  public:
@@ -117,7 +117,7 @@ class Pipeline {
   // The block to fill next.
   Block<T>& next() { return lanes_[turn_]; }
 
-  // Stages what next() was filled with, and works on what was staged before.
+  // Stages the block that next() returned and processes the one staged before it.
   template <class Stage, class Work>
   void push(Stage&& stage, Work&& work) {
     if (!lanes_[turn_].count) return;
@@ -125,7 +125,7 @@ class Pipeline {
     finish(work);
     turn_ = 1 - turn_;
   }
-  // Works on what was staged last.
+  // Processes the block staged last.
   template <class Work>
   void finish(Work&& work) {
     Block<T>& staged = lanes_[1 - turn_];
@@ -145,7 +145,7 @@ void fill_row(BlockGrid::Block range, Block<T>& b) {
   for (int i = 0; i < range.size; ++i) b.pixel[i] = range.begin + i;
 }
 
-// Places the first tap of a block's lookups and asks for its texels.
+// Locates the texels of the first tap of a block's lookups and prefetches them.
 template <class T>
 void stage_block(const Request<T>& r, const T* const* levels, Block<T>& b) {
   prepare(r, b);
@@ -153,7 +153,7 @@ void stage_block(const Request<T>& r, const T* const* levels, Block<T>& b) {
   prefetch_texels(levels, b, r.filter == filter_nearest ? 1 : 4, r.channels);
 }
 
-// Calls body(view, levels, lanes) for every block, its lookups prepared and their first tap placed.
+// Calls body(levels, lanes) for every block of lookups, prepared and with the first tap placed.
 template <class T, class Body>
 void for_blocks(int32_t threads, const TextureCall<T>& call, Body&& body) {
   constexpr int64_t blocks_per_task = 64;

@@ -1,4 +1,4 @@
-// Cube maps: which face a direction meets and where, and which texels lie beyond a face's edges.
+// Cube maps: the face that a direction hits and the position on it, and the texels beyond the edges of a face.
 //
 // Faces and orientations are OpenGL's (specification 4.6, table 8.19), order +x -x +y -y +z -z. A face is
 // described by its frame: the axis it lies on and the two axes (with signs) along which u and v grow.
@@ -106,10 +106,9 @@ struct CubeTexel {
   int32_t face, x, y;
 };
 
-// The texel at (x, y) of a face, where x or y (not both) may lie one texel outside: the one that touches it
-// on the adjacent face. In units of half a texel the centres of a face's texels have odd or even
-// coordinates on a cube of half side `size`; stepping over an edge turns the step into one down the
-// adjacent face.
+// The texel at (x, y) of a face, where x or y (not both) may lie one texel outside: it is then the adjacent texel on
+// the neighbouring face. In units of half a texel, the centres of a face's texels have odd or even coordinates on a
+// cube of half side `size`; a step over an edge becomes a step down the neighbouring face.
 LG_HD CubeTexel cube_texel(int32_t face, int32_t x, int32_t y, int32_t size) {
   const bool outside_x = (x < 0) | (x >= size), outside_y = (y < 0) | (y >= size);
   if (!outside_x && !outside_y) return {face, x, y};

@@ -1,5 +1,5 @@
-// How large the footprint of a pixel is in a texture, which mip levels that selects, and how many taps an
-// anisotropic lookup takes. All of it without branches, so that loops over lookups become vector code.
+// The size of a pixel's footprint in a texture, the mip levels that it selects, and the number of taps of an
+// anisotropic lookup. Nothing here branches, so that loops over lookups are vectorised.
 #pragma once
 
 #include <cmath>
@@ -33,8 +33,8 @@ struct FloatBits<double> {
   static constexpr double integers_from = 4503599627370496.0;
 };
 
-// Floor of any finite value, by rounding to the nearest integer first. std::floor is a call on some
-// instruction sets, which would keep loops from becoming vector code.
+// Floor of any finite value, by rounding to the nearest integer first. std::floor is a call on some instruction sets,
+// which would prevent vectorisation.
 template <class T>
 LG_HD T floor_of(T x) {
   const T magnitude = std::fabs(x), shift = std::copysign(FloatBits<T>::integers_from, x);
@@ -43,17 +43,17 @@ LG_HD T floor_of(T x) {
   return magnitude < FloatBits<T>::integers_from ? below : x;
 }
 
-// artanh(s) / s for s^2 = x <= 0.0295: the series 1 + x/3 + x^2/5 + ..., written out because a loop within a
-// loop over lookups would keep that from becoming vector code.
+// artanh(s) / s for s^2 = x <= 0.0295: the series 1 + x/3 + x^2/5 + ..., written out because a nested loop would
+// prevent the vectorisation of loops over lookups.
 LG_HD float artanh_series(float x) { return 1 + x * (1.f / 3 + x * (1.f / 5 + x * (1.f / 7 + x * (1.f / 9)))); }
 LG_HD double artanh_series(double x) {
   const double tail = 1. / 13 + x * (1. / 15 + x * (1. / 17 + x * (1. / 19 + x * (1. / 21))));
   return 1 + x * (1. / 3 + x * (1. / 5 + x * (1. / 7 + x * (1. / 9 + x * (1. / 11 + x * tail)))));
 }
 
-// Base 2 logarithm of a positive normal value, to about one unit in the last place. Our own, because those
-// of maths libraries differ between instruction sets.
-// x = m 2^e with m in [sqrt(1/2), sqrt(2)); log2 m = 2/ln 2 * artanh((m-1)/(m+1)).
+// Base 2 logarithm of a positive normal value, to about one unit in the last place. The results of maths libraries
+// differ between instruction sets; these do not. With x = m 2^e and m in [sqrt(1/2), sqrt(2)), log2 m = 2/ln 2 *
+// artanh((m-1)/(m+1)).
 template <class T>
 LG_HD T log2_of(T x) {
   using Bits = FloatBits<T>;
@@ -68,8 +68,8 @@ LG_HD T log2_of(T x) {
   return T(exponent) + T(2.885390081777926815) * (s * artanh_series(s * s));
 }
 
-// The squared length of the major axis of the footprint: the larger eigenvalue of J^T J, with what its
-// gradient needs. Values are kept within what a logarithm can take.
+// The squared length of the footprint's major axis, which is the larger eigenvalue of J^T J, and what its gradient
+// needs. It is limited to a range in which its logarithm exists.
 template <class T>
 struct Extent {
   T squared;
@@ -92,8 +92,8 @@ LG_HD Extent<T> footprint_extent(const Footprint<T>& j) {
   return e;
 }
 
-// Adds grad * d(squared) to the footprint's gradient. Where both axes are equally long the eigenvalue has a
-// kink; each axis then gets half.
+// Adds grad * d(squared) to the footprint's gradient. Where both axes are equally long, the eigenvalue has a kink, and
+// each axis gets half.
 template <class T>
 LG_HD void add_extent_gradient(const Footprint<T>& j, const Extent<T>& e, T grad, Footprint<T>* out) {
   const T inverse = e.radius > 0 ? 1 / e.radius : T(0);
@@ -113,7 +113,8 @@ struct LevelChoice {
   T fraction;     // weight of the next coarser level
 };
 
-// between_levels: 1, or 0 to take the level below, whole. (Products, as conditions would become branches.)
+// between_levels: 1 to interpolate between two levels, 0 to use the finer one alone. (It enters as a factor, since
+// conditions would become branches.)
 template <class T>
 LG_HD LevelChoice<T> choose_level(T level, int32_t max_level, int32_t between_levels) {
   const T top = T(max_level);
@@ -134,10 +135,10 @@ struct MajorAxis {
   T e_s, e_t;      // direction
   T length;        // sigma
   T eigen_radius;  // half of the difference of the eigenvalues
-  T taps;          // how many lookups are spread along it
+  T taps;          // the number of lookups spread along it
 };
 
-// Ratios within this of a whole number of taps do not take one more.
+// A ratio that exceeds a whole number by no more than this does not take another tap.
 constexpr double tap_tolerance = 1.0 / 1024;
 
 template <class T>
@@ -168,8 +169,8 @@ LG_HD T tap_position(int32_t tap, T taps) {
   return (T(tap) + T(0.5)) / taps - T(0.5);
 }
 
-// Adds what the gradient (g_s, g_t) of the vector sigma e means for the footprint. With S = J J^T:
-// d sigma = e'dS e / (2 sigma), d e = f (f'dS e) / (lambda1 - lambda2), f perpendicular to e.
+// Adds the footprint's gradient, given the gradient (g_s, g_t) of the vector sigma e. With S = J J^T: d sigma = e'dS e
+// / (2 sigma), d e = f (f'dS e) / (lambda1 - lambda2), f perpendicular to e.
 template <class T>
 LG_HD void add_axis_gradient(const Footprint<T>& j, const MajorAxis<T>& axis, T g_s, T g_t, Footprint<T>* out) {
   const T f_s = -axis.e_t, f_t = axis.e_s;

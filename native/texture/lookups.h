@@ -1,9 +1,9 @@
-// Lookups side by side, one a lane. The arithmetic of lookups is written once, as loops over the lanes of a block: on
-// the CPU they become vector code, on CUDA a block is a single lane, which lives in registers. Only fetching and
-// scattering texels goes lookup by lookup.
+// Blocks of lookups, one lookup per lane. The arithmetic is written once, as loops over the lanes of a block. On the
+// CPU these loops are vectorised; on CUDA a block is a single lane, which is kept in registers. Only texels are fetched
+// and scattered lookup by lookup.
 //
 // The steps: prepare() in prepare.h reads a block's lookups and chooses their levels and taps; place() in place.h finds
-// the texels of one tap. pull_back.h is the way back.
+// the texels of one tap. pull_back.h computes gradients.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace lg::texture {
 
 enum Filter : int32_t { filter_nearest, filter_linear, filter_linear_mipmap_nearest, filter_linear_mipmap_linear };
 
-// Everything a call is given besides texels and gradients.
+// The arguments of a call other than texels and gradients.
 template <class T>
 struct Request {
   const T* coord;    // [pixels, 2], or directions [pixels, 3] for a cube
@@ -43,7 +43,7 @@ struct TextureCall {
   int64_t texture_views;
   ImageSize image;  // of lookups
 
-  // Where the texels of a view begin at a level, in values.
+  // The offset of a view's texels at a level, in values.
   LG_HD int64_t view_offset(int64_t view, int32_t level) const {
     return texture_views > 1 ? view * request.texels(level) * request.channels : 0;
   }
@@ -53,7 +53,7 @@ inline LevelSize texture_size(int64_t texture_views, int64_t height, int64_t wid
   return {(wrap == wrap_cube ? 6 : 1) * texture_views, height, width, channels};
 }
 
-// How many levels there are, of which `mip_count` are given or `built` are made; 0 for numbers that are none.
+// The number of levels: the base, and `mip_count` given or `built` computed ones. 0 if these numbers are invalid.
 inline int32_t level_count(int64_t mip_count, int64_t built) {
   const int64_t count = 1 + std::max(mip_count, built);
   return mip_count < 0 || built < 0 || count > max_levels ? 0 : static_cast<int32_t>(count);
@@ -74,7 +74,7 @@ TextureCall<T> make_texture_call(const Levels<const T*>& levels, int32_t count, 
 
 // ---- Blocks ------------------------------------------------------------------------------------------------
 
-// The texels that a lookup mixes at one level, with their weights in the whole lookup.
+// The texels that a lookup combines at one level, and their weights in the whole lookup.
 template <class T, int N>
 struct Corners {
   int32_t index[4][N];  // (low, low), (high, low), (low, high), (high, high); -1: none
@@ -96,7 +96,7 @@ struct FaceVectors {
   }
 };
 
-// How many lanes are in use; padded: a multiple of a register's lanes, of which the last ones repeat the last lookup.
+// The number of lanes in use. `padded` rounds it up to whole registers, whose extra lanes repeat the last lookup.
 template <int N>
 struct LaneCounts {
   static constexpr int step = 16;
@@ -124,7 +124,7 @@ struct Lookups : LaneCounts<N> {
 
   int32_t level[2][N];  // finer and coarser
   T share[2][N];        // weight of each level in one tap
-  int32_t moves[N];     // the lookup mixes two levels
+  int32_t moves[N];     // the lookup combines two levels
   bool any_moves;
   int32_t most_taps;
   T taps[N], axis_s[N], axis_t[N];  // sigma e, see MajorAxis
@@ -136,8 +136,9 @@ struct Lookups : LaneCounts<N> {
   LG_HD_LARGE Footprint<T> footprint(int i) const { return {s_x[i], s_y[i], t_x[i], t_y[i]}; }
 };
 
-// How often to go around for the finer level and, where any lane needs it, the coarser one. A single lane goes around a
-// constant number of times, and leaves early: loops that can be unrolled keep their arrays in registers.
+// The number of iterations of a loop over levels: the finer one and, where any lane needs it, the coarser one. For a
+// single lane this number is constant, and the loop exits early: loops that can be unrolled keep their arrays in
+// registers.
 template <class T, int N>
 LG_HD int level_loops(const Lookups<T, N>& b) {
   return N == 1 ? 2 : 1 + b.any_moves;

@@ -1,5 +1,5 @@
-// Building mip levels on the CPU, and folding gradients of mip levels back into the texture. Rows are mixed first: that
-// part runs over contiguous memory and leaves little to do across columns.
+// Building mip levels on the CPU, and folding gradients of mip levels back into the texture. Rows are combined first:
+// this step reads contiguous memory and leaves little work across columns.
 #include "texture/mips_cpu.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace lg::texture {
 namespace {
 
-// Calls body(first, last, workspace) for spans of rows, with `values` values of workspace each.
+// Calls body(first, last, workspace) for ranges of rows, with `values` values of workspace each.
 template <class T, class Body>
 void for_rows(int32_t threads, int64_t rows, int64_t values_per_row, int64_t values, Body&& body) {
   const int64_t rows_per_task = std::max<int64_t>(1, 131072 / std::max<int64_t>(1, values_per_row));
@@ -63,7 +63,7 @@ void halve_row(const T* LG_RESTRICT row, int64_t width, int64_t free_channels, T
   }
 }
 
-// Adds a row of the coarser level to one of the finer level, or replaces that.
+// Adds a row of the coarser level to a row of the finer level, or overwrites it.
 template <class T, int Channels>
 void spread_row(const T* LG_RESTRICT coarse, int64_t width, int64_t free_channels, bool add, T* LG_RESTRICT out) {
   const int64_t channels = Channels ? Channels : free_channels;

@@ -7,12 +7,12 @@
 
 namespace lg::texture {
 
-// Levels below `tex`, of that size, one after another.
+// Computes the `below` levels below `tex`, which has the given size, and stores them one after another.
 template <class T>
 void build_mips(int32_t threads, LevelSize size, int64_t below, const T* tex, T* mips);
 
-// The transpose: adds the gradients of each level to the next finer one, and replaces those of `tex` or adds to them.
-// Changes `mips`.
+// The transpose: adds each level's gradients to those of the next finer level, and adds to the gradients of `tex` or
+// overwrites them. Changes `mips`.
 template <class T>
 void fold_mips(int32_t threads, LevelSize size, int64_t below, T* mips, bool add_to_tex, T* tex);
 

@@ -1,13 +1,13 @@
 // Building mip levels on CUDA, and folding gradients of mip levels back into the texture.
 //
-// A large level is a launch of its own, with a thread for each of its values. The small levels at the end of the
-// pyramid are too little work for that: one block computes all of them, image by image.
+// A large level is computed by one launch, with a thread per value. The small levels at the end of the pyramid are too
+// little work for that: one block computes all of them, image by image.
 #include "texture/mips_cuda.h"
 
 namespace lg::texture {
 namespace {
 
-// Values of one image's level up to which it belongs to the end of the pyramid.
+// Levels of up to this many values per image belong to the end of the pyramid.
 constexpr int64_t small_level = 4096;
 
 template <class T>
@@ -26,7 +26,7 @@ struct Pyramid {
 
 // ---- Building ----------------------------------------------------------------------------------------------
 
-// A value of level l + 1 of an image from level l: rows are mixed first, as on the CPU.
+// Computes a value of level l + 1 of an image from level l. Rows are combined first, as on the CPU.
 template <class T>
 LG_DEVICE void halve_value(const Pyramid<T>& p, int32_t l, int64_t image, int64_t i) {
   const int64_t coarse_columns = p.columns(l + 1), fine_row = p.columns(l) * p.channels;
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(512) build_end(const __grid_constant__ Pyramid
 
 // ---- Folding -----------------------------------------------------------------------------------------------
 
-// Adds to a value of level l of an image what level l + 1 holds for it, or replaces it.
+// Adds the contribution of level l + 1 to a value of level l of an image, or overwrites the value.
 template <class T>
 LG_DEVICE void spread_value(const Pyramid<T>& p, int32_t l, int64_t image, int64_t i, bool add) {
   const int64_t columns = p.columns(l), coarse_row = p.columns(l + 1) * p.channels;
@@ -128,7 +128,7 @@ Pyramid<T> pyramid_of(const LevelSize& size, int64_t below, T* tex, T* mips) {
   return out;
 }
 
-// From which level on levels are small; the base never counts as such.
+// The first small level. The base never counts as small.
 template <class T>
 int32_t small_from(const Pyramid<T>& p, int32_t last) {
   int32_t level = 1;
@@ -150,7 +150,7 @@ int32_t reject_levels(int64_t below) {
 
 template <class T>
 void build_mips(Queue& queue, const LevelSize& size, int64_t below, const T* tex, T* mips) {
-  // Building reads the base alone.
+  // The base is only read.
   const Pyramid<T> p = pyramid_of(size, below, const_cast<T*>(tex), mips);
   if (p.images * p.channels == 0) return;
   const auto last = static_cast<int32_t>(below);

@@ -55,7 +55,7 @@ LG_HD_LARGE void place_planar_nearest(const Request<T>& r, Lookups<T, N>& b) {
   }
 }
 
-// Fetching of texels beyond the edges of a face, for the few lookups that need it.
+// Finds the texels beyond the edges of a cube face, for the few lookups that need them.
 template <class T, int N>
 LG_HD_LARGE void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t size, int i, Corners<T, N>& c) {
   T spread = 0;
@@ -64,7 +64,7 @@ LG_HD_LARGE void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t siz
     const int32_t cx = x + (k & 1), cy = y + (k >> 1);
     const bool beyond_corner = ((cx < 0) | (cx >= size)) && ((cy < 0) | (cy >= size));
     if (beyond_corner) {
-      // Three faces meet here: this texel does not exist, the mean of the other three stands for it.
+      // Three faces meet here: this texel does not exist and is replaced by the mean of the other three.
       c.missing[i] = k;
       spread = c.weight[k][i] / 3;
       c.weight[k][i] = 0;
@@ -117,7 +117,7 @@ LG_HD_LARGE void place_cube_nearest(const Request<T>& r, Lookups<T, N>& b) {
   }
 }
 
-// Takes taps that have left their face to the face which they have come to.
+// Moves taps beyond the edges of their face to the face on which they lie.
 template <class T, int N>
 LG_HD_LARGE void turn_over_edges(Lookups<T, N>& b) {
   LG_VECTORIZE
@@ -129,7 +129,7 @@ LG_HD_LARGE void turn_over_edges(Lookups<T, N>& b) {
   }
 }
 
-// The positions of tap `tap`. Lanes with fewer taps get a position that nobody uses.
+// The positions of tap `tap`. Lanes with fewer taps get a position that is not used.
 template <class T, int N>
 LG_HD_LARGE void move_to_tap(const Request<T>& r, int32_t tap, Lookups<T, N>& b) {
   if (b.most_taps == 1) {

@@ -1,4 +1,4 @@
-// Texel coordinates of a 2D lookup along one axis: wrapping, and the two texels that linear filtering mixes.
+// Texel coordinates of a 2D lookup along one axis: wrapping, and the two texels that linear filtering combines.
 #pragma once
 
 #include <cmath>
@@ -18,7 +18,7 @@ struct AxisTaps {
   T fraction;  // weight of `high`
 };
 
-// The texture coordinate within the texture's domain [0, 1]; for wrap_zero it may leave that by one.
+// Maps a texture coordinate into the domain [0, 1]. With wrap_zero the result may lie up to one outside.
 template <int wrap, class T>
 LG_HD T fold(T u) {
   if (wrap == wrap_repeat) return u - floor_of(u);
@@ -30,7 +30,8 @@ LG_HD T fold(T u) {
   return u < low ? low : u > high ? high : u;
 }
 
-// The derivative of fold. That of clamping is left to the texels, which are equal where clamping acts.
+// The derivative of fold. Clamping counts as the identity: where it acts, both texels are equal and the gradient is
+// zero.
 template <int wrap, class T>
 LG_HD T fold_slope(T u) {
   if (wrap != wrap_mirror) return T(1);
@@ -62,7 +63,7 @@ LG_HD AxisTaps<T> linear_taps(T u, int32_t size) {
 template <int wrap, class T>
 LG_HD int32_t nearest_tap(T u, int32_t size) {
   const int32_t i = whole_part(fold<wrap>(u) * T(size));
-  // Folding may round up to the far end, which still belongs to the last texel.
+  // Folding may round up to 1, which still belongs to the last texel.
   return wrap == wrap_zero ? place_texel<wrap_zero>(i, size) : place_texel<wrap_clamp>(i, size);
 }
 

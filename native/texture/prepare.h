@@ -20,7 +20,7 @@ LG_HD bool is_finite(T x) {
   return std::fabs(x) <= std::numeric_limits<T>::max();
 }
 
-// The place of lane i's lookup among all lookups: contiguous lookups are read by vector loads.
+// The index of lane i's lookup among all lookups. Contiguous lookups are read by vector loads.
 struct RowOfPixels {
   int64_t first;
   LG_HD int64_t operator()(int i) const { return first + i; }
@@ -58,7 +58,7 @@ LG_HD_LARGE void read_cube(const Request<T>& r, At at, Lookups<T, N>& b) {
     b.face[i] = cube_face(d[0], d[1], d[2]);
     const FaceVector<T> n = to_face(b.face[i], d[0], d[1], d[2]);
     b.normal.set(i, n);
-    // Where there is no major axis, this makes u invalid.
+    // u becomes invalid if the direction has no major axis.
     b.u[i] = face_coordinate(n.a, n.m) + nothing;
     b.v[i] = face_coordinate(n.b, n.m);
   }
@@ -90,7 +90,7 @@ LG_HD_LARGE void read_lookups(const Request<T>& r, At at, Lookups<T, N>& b) {
   for (int i = 0; i < b.padded; ++i) b.s_x[i] = b.s_y[i] = b.t_x[i] = b.t_y[i] = 0;
 }
 
-// Marks lookups with a NaN or infinity and makes them harmless.
+// Marks lookups that contain a NaN or infinity as invalid and replaces their values by zeros.
 template <class T, int N>
 LG_HD_LARGE void replace_invalid(Lookups<T, N>& b) {
   LG_VECTORIZE
@@ -130,7 +130,7 @@ LG_HD_LARGE void choose_taps(const Request<T>& r, Lookups<T, N>& b) {
 
 template <class T, int N>
 LG_HD_LARGE void choose_levels(const Request<T>& r, Lookups<T, N>& b) {
-  const T by_extent = r.coord_d ? T(0.5) : T(0);  // without derivatives the bias is the level
+  const T by_extent = r.coord_d ? T(0.5) : T(0);  // without derivatives, the bias is the level
   const int32_t between_levels = r.filter == filter_linear_mipmap_linear ? 1 : 0;
   const int32_t max_level = r.levels - 1;
   LG_VECTORIZE
@@ -149,7 +149,7 @@ LG_HD_LARGE void choose_levels(const Request<T>& r, Lookups<T, N>& b) {
   b.any_moves = any != 0;
 }
 
-// Lookups that all see the base level.
+// For textures of a single level.
 template <class T, int N>
 LG_HD_LARGE void choose_base_level(Lookups<T, N>& b) {
   for (int i = 0; i < b.padded; ++i) {
@@ -160,7 +160,7 @@ LG_HD_LARGE void choose_base_level(Lookups<T, N>& b) {
   b.any_moves = false;
 }
 
-// Reads the lookups pixel[0 .. count) of the block and decides on their levels and taps.
+// Reads the lookups pixel[0 .. count) of the block and chooses their levels and taps.
 template <class T, int N>
 LG_HD_LARGE void prepare(const Request<T>& r, Lookups<T, N>& b) {
   b.pad();

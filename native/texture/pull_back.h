@@ -1,5 +1,4 @@
-// From gradients of texel weights back to texture coordinates, their derivatives and the level bias, for a
-// block of lookups side by side.
+// Gradients of texture coordinates, of their derivatives and of the level bias, for a block of lookups.
 #pragma once
 
 #include "runtime/config.h"
@@ -26,7 +25,7 @@ LG_HD_LARGE void clear(LookupGradients<T, N>& g, int padded) {
   for (int i = 0; i < padded; ++i) g.u[i] = g.v[i] = g.level[i] = g.axis_s[i] = g.axis_t[i] = 0;
 }
 
-// The texel that is missing at a cube's corner is the mean of the other three.
+// The texel missing at a cube's corner is the mean of the other three.
 template <class T, int N>
 LG_HD_LARGE void fill_missing_corners(const Corners<T, N>& c, int count, T (*dot)[N]) {
   for (int i = 0; i < count; ++i) {
@@ -84,7 +83,7 @@ LG_HD_LARGE void add_tap_gradients(const Request<T>& r, int32_t tap, const Looku
   }
 }
 
-// Gradients of the footprint, through the level.
+// Gradients of the footprint through the level.
 template <class T, int N>
 LG_HD_LARGE void pull_back_level(const Lookups<T, N>& b, LookupGradients<T, N>& g) {
   LG_VECTORIZE
@@ -104,7 +103,7 @@ LG_HD_LARGE void pull_back_level(const Lookups<T, N>& b, LookupGradients<T, N>& 
   }
 }
 
-// Gradients of the footprint, through the places of the taps.
+// Gradients of the footprint through the positions of the taps.
 template <class T, int N>
 LG_HD_LARGE void pull_back_axis(const Request<T>& r, const Lookups<T, N>& b, LookupGradients<T, N>& g) {
   LG_VECTORIZE
@@ -152,8 +151,8 @@ LG_HD_LARGE void store_planar(const Request<T>& r, RowOfPixels at, const Lookups
   }
 }
 
-// Adds what the gradients of one face coordinate's derivatives mean: a / m is `ratio`, and a_d - ratio m_d
-// over m, halved, is the derivative by a pixel step.
+// Adds the gradients that follow from the gradient of one derivative of a face coordinate. That derivative is (a_d -
+// ratio m_d) / (2 m), with ratio = a / m.
 template <class T>
 LG_HD void pull_back_step(T grad, T ratio, T m, T a_d, T m_d, T* to_ratio, T* to_m, T* to_a_d, T* to_m_d) {
   const T h = T(0.5) * grad / m;
@@ -195,8 +194,7 @@ LG_HD_LARGE void store_cube(const Request<T>& r, RowOfPixels at, const Lookups<T
   }
 }
 
-// Writes the gradients of lookups that lie in a row. Those that are not valid have only zeros to give, as
-// their dots are zero.
+// Writes the gradients of lookups that lie in a row. Those of invalid lookups are zero, since their dots are.
 template <class T, int N>
 LG_HD_LARGE void store_gradients(const Request<T>& r, const Lookups<T, N>& b, LookupGradients<T, N>& g,
                                  const InputGradients<T>& out) {

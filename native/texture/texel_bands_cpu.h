@@ -1,5 +1,6 @@
-// The gradient of texels on the CPU: every band of texels is the task of one thread, which adds what the lookups of its
-// band give, in the order of the lookups. The sums therefore depend neither on the bands nor on the threads.
+// The gradient of texels on the CPU. Each band of texels is one task, which adds the contributions of the lookups that
+// touch the band, in the order of the lookups. The sums therefore depend neither on the bands nor on the number of
+// threads.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +15,7 @@
 
 namespace lg::texture {
 
-// The cutting of a texture into bands: in every level, 2^shift consecutive texels belong to the same band.
+// The division of a texture into bands: in every level, 2^shift consecutive texels belong to the same band.
 struct Bands {
   int32_t count;  // 1 to 32
   int32_t shift[max_levels];
@@ -29,7 +30,7 @@ struct Bands {
   }
 };
 
-// Which bands a lookup touches, as bits, and those of its whole block together.
+// The bands that each lookup touches and those that each block touches, as bits.
 struct BandMasks {
   Buffer<uint32_t> lookup, block;
 };
@@ -66,7 +67,7 @@ void note_bands(const Request<T>& r, const Bands& bands, Block<T>& b, BandMasks&
   out.block[b.block] = all;
 }
 
-// The texels of one band: gradients of each level, and the range of texels that may be touched.
+// The texels of one band: the gradients of each level, and the range of texels that may be written.
 template <class T>
 struct BandTarget {
   T* level[max_levels];  // null: not wanted
@@ -100,7 +101,7 @@ LG_HD void scatter_texels(const BandTarget<T>& target, const BlockCorners<T>& c,
   T* texels = target.level[level];
   for (int k = 0; k < CornerCount; ++k) {
     const int32_t index = c.index[k][i];
-    if (static_cast<uint32_t>(index) - first >= size) continue;  // another band's, or none at all
+    if (static_cast<uint32_t>(index) - first >= size) continue;  // of another band, or missing
     const T weight = c.weight[k][i];
     T* LG_RESTRICT texel = texels + index * channels;
     for (int64_t ch = 0; ch < channels; ++ch) texel[ch] += weight * grad[ch];
@@ -128,13 +129,13 @@ bool is_row(const Block<T>& b) {
   return gaps == 0;
 }
 
-// Goes through the lookups of a band in order, in full blocks.
+// Processes the lookups that touch a band in order, in full blocks.
 template <class T, class Stage, class Work>
 void for_band(const TextureCall<T>& call, const Bands& bands, const BandMasks& masks, int64_t first_view,
               int64_t last_view, int32_t band, Stage&& stage, Work&& work) {
   const BlockGrid grid(call.image);
   const uint32_t bit = 1u << band;
-  // With several taps the order of sums goes by blocks, and blocks must not depend on the bands.
+  // With several taps, sums are ordered by block, so blocks must not depend on the bands.
   const bool keep_blocks = call.request.anisotropy > 1;
   Pipeline<T> pipeline;
   const auto flush = [&] {

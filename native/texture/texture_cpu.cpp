@@ -1,8 +1,8 @@
 // texture and texture_cube on the CPU.
 //
-// Forward: blocks of lookups are placed side by side (lookups.h); texels are fetched lookup by lookup.
-// Backward: a first pass over the lookups gives the gradients of coordinates, and notes for every lookup which bands of
-// texels it touches; a second one sums the gradients of texels, band by band (texel_bands_cpu.h).
+// Forward: the texels of a block of lookups are located together (lookups.h) and fetched lookup by lookup. Backward: a
+// first pass over the lookups computes the gradients of coordinates and records the bands of texels that each lookup
+// touches; a second pass sums the gradients of texels, band by band (texel_bands_cpu.h).
 #include <algorithm>
 
 #include "lumigrad.h"
@@ -81,7 +81,7 @@ LG_HD void clear_dots(int i, T (*dot)[block_lanes]) {
   for (int k = 0; k < 4; ++k) dot[k][i] = 0;
 }
 
-// Gradients of what a block of lookups was given. Nearest filtering has none.
+// The gradients of a block's coordinates, their derivatives and the bias. Nearest filtering has none.
 template <class T, int Channels, bool Holes>
 void pull_back_block(const Request<T>& r, const T* const* levels, const T* grad_out, Block<T>& b,
                      const InputGradients<T>& out) {
@@ -148,7 +148,7 @@ void backward(int32_t threads, const TextureCall<T>& call, const T* grad_out, bo
   if (want_levels) scatter(threads, call, bands, masks, grad_out, grad_levels);
 }
 
-// How many levels a texture has.
+// The number of levels of a texture.
 int32_t checked_level_count(int64_t mip_count, int64_t built) {
   const int32_t count = level_count(mip_count, built);
   if (count == 0) {
@@ -196,7 +196,7 @@ int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* tex, const
                                                           views, rows, columns, filter, wrap, anisotropy);
     const auto inputs = lg::texture::make_input_gradients<T>(grad_coord, grad_coord_d, grad_bias);
     auto* base = static_cast<T*>(grad_tex);
-    lg::Buffer<T> sums;  // gradients of levels that the forward pass has built go on to the base
+    lg::Buffer<T> sums;  // gradients of the levels built by the forward pass are folded into the base
     if (base && built) sums = lg::Buffer<T>(static_cast<size_t>(lg::texture::PackedLevels(size, built).first[built]));
     const auto grad_levels = lg::texture::levels_of(base, grad_mips, mip_count, built, sums.data(), size);
     lg::texture::backward<T>(call->threads, lookup, static_cast<const T*>(grad_out), base || grad_mips, grad_levels,

@@ -18,7 +18,7 @@ using Lookup = Lookups<T, 1>;
 
 template <class T>
 struct Call : TextureCall<T> {
-  bool aligned;  // four channels can be read at once
+  bool aligned;  // groups of four channels can be read at once
 
   LG_DEVICE const T* texel(int64_t view, int32_t level, int32_t index) const {
     return this->levels.level[level] + this->view_offset(view, level) +
@@ -27,7 +27,7 @@ struct Call : TextureCall<T> {
   LG_DEVICE int corners() const { return this->request.filter == filter_nearest ? 1 : 4; }
 };
 
-// Levels that are not given: those below the base, one after another, or their gradients.
+// The levels that are built below the base, stored one after another, or their gradients.
 template <class T>
 struct Mips {
   LevelSize size;  // of the base
@@ -44,7 +44,7 @@ LG_DEVICE void read_lookup(const Call<T>& call, int64_t pixel, Lookup<T>& b) {
   prepare(call.request, b);
 }
 
-// Whether the lookup has something to look up in tap `tap`, at the finer (0) or coarser (1) level.
+// Whether the lookup has a tap number `tap` at the finer (0) or coarser (1) level.
 template <class T>
 LG_DEVICE bool takes(const Lookup<T>& b, int32_t tap, int which) {
   return b.valid[0] && tap < b.most_taps && (which == 0 || b.moves[0]);
@@ -66,7 +66,7 @@ struct alignas(16) FourFloats {
   float value[4];
 };
 
-// The channels of a texel from `first` on, up to N.
+// Loads up to N channels of a texel.
 template <int N>
 LG_DEVICE void load_channels(const float* texel, int count, bool aligned, float (&out)[N]) {
   if (N == 4 && aligned) {
@@ -84,7 +84,7 @@ LG_DEVICE void load_channels(const double* texel, int count, bool, double (&out)
   for (int c = 0; c < N; ++c) out[c] = c < count ? texel[c] : 0.0;
 }
 
-// Adds N channels from `first` on of all texels of the present tap.
+// Adds the N channels from `first` on of all texels of the current tap.
 template <int N, class T>
 LG_DEVICE void add_texels(const Call<T>& call, int64_t view, const Lookup<T>& b, int32_t tap, int first, T (&sum)[N]) {
   const int left = call.request.channels - first, count = left < N ? left : N;
@@ -103,7 +103,7 @@ LG_DEVICE void add_texels(const Call<T>& call, int64_t view, const Lookup<T>& b,
   }
 }
 
-// Channels: their number where it is known, else 0.
+// Channels: the number of channels if it is known at compile time, else 0.
 template <class T, int Channels>
 __global__ void __launch_bounds__(128) forward_lookups(const __grid_constant__ Call<T> call, T* out) {
   for_lookups(call, [&](int64_t view, int64_t pixel) {
@@ -197,7 +197,8 @@ struct TexelGradients {
 
 constexpr int channel_group = 4;
 
-// Adds what the lanes of a warp give to one corner's texels, those of one texel together. All lanes come here.
+// Adds the contributions of a warp's lanes to one corner's texels; those to the same texel are added together first.
+// Called by all lanes.
 template <class T>
 LG_DEVICE void scatter_corner(const Call<T>& call, int64_t view, const TexelGradients<T>& out,
                               const GradientSum<T>& sum, int32_t level, int32_t index, T weight, const T* grad) {
@@ -222,7 +223,7 @@ LG_DEVICE void scatter_corner(const Call<T>& call, int64_t view, const TexelGrad
   }
 }
 
-// One of the eight texels of a lookup. Chosen by comparisons, as what is indexed does not stay in registers.
+// One of the eight texels of a lookup. It is selected by comparisons, since indexed arrays do not stay in registers.
 template <class T>
 struct CornerTexel {
   int32_t level, index;
@@ -268,7 +269,7 @@ __global__ void __launch_bounds__(128)
   }
 }
 
-// Gradients of levels that the forward pass has built go on to the base.
+// The gradients of the levels built by the forward pass are folded into the base.
 template <class T>
 struct Backward {
   Call<T> call;
@@ -387,7 +388,7 @@ int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* tex, const
       const bool wanted = texels.levels.level[l] || (l > 0 && folded > 0);
       if (wanted) slots += texture_views * request.request.texels(l) * channels;
     }
-    // Each tap of a lookup may meet the same texel in all corners of both levels.
+    // Each tap of a lookup may contribute to the same texel with all corners of both levels.
     const int64_t contributions = 8 * anisotropy * views * rows * columns;
     return lg::run_op(
         call, lg::texture::Backward<T>{request,
