@@ -35,7 +35,7 @@
 #else
 #define LG_NOINLINE __attribute__((noinline))
 #if defined(__clang__)
-#define LG_VECTORIZE _Pragma("clang loop vectorize(enable)")
+#define LG_VECTORIZE _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define LG_VECTORIZE _Pragma("GCC ivdep")
 #endif

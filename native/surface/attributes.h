@@ -156,9 +156,9 @@ LG_HD void unclamp_gradients(const PixelPlanes<T>& pixel, T* grad_u, T* grad_v, 
   const T u = clamp(pixel.u, T(0), T(1));
   const bool v_below = pixel.v < 0, v_above = pixel.v > 1 - u;
   *grad_u -= v_above ? *grad_v : T(0);  // v = 1 - u there
-  *grad_v = v_below | v_above ? T(0) : *grad_v;
-  *grad_u = (pixel.u < 0) | (pixel.u > 1) ? T(0) : *grad_u;
-  *grad_depth = (pixel.depth < -1) | (pixel.depth > 1) ? T(0) : *grad_depth;
+  *grad_v = (v_below | v_above) ? T(0) : *grad_v;
+  *grad_u = ((pixel.u < 0) | (pixel.u > 1)) ? T(0) : *grad_u;
+  *grad_depth = ((pixel.depth < -1) | (pixel.depth > 1)) ? T(0) : *grad_depth;
 }
 
 // From the gradients of the unclamped u and v to those of a0, a1, a2; `shared` is the gradient of S from elsewhere.

@@ -101,7 +101,7 @@ struct alignas(64) CandidateTriangles {
       const bool small = (right - left <= small_extent) & (bottom - top <= small_extent) & (bits <= 8);
       const bool hidden = (x0[l] > x1[l]) | (y0[l] > y1[l]);
       const int32_t ok = (small & (flags[l] == 0)) ? keep : look_closer;
-      verdict[l] = hidden & (flags[l] == 0) ? drop : ok;
+      verdict[l] = (hidden & (flags[l] == 0)) ? drop : ok;
     }
   }
 

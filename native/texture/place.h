@@ -23,8 +23,9 @@ template <int wrap, class T, int N>
 LG_HD_LARGE void place_planar(const Request<T>& r, int which, Lookups<T, N>& b) {
   Corners<T, N>& c = b.corners[which];
   const int32_t height = r.height, width = r.width;
+  const int padded = b.padded;  // a local copy, which stores through `c` cannot change
   LG_VECTORIZE
-  for (int i = 0; i < b.padded; ++i) {
+  for (int i = 0; i < padded; ++i) {
     const int32_t w = level_side(width, b.level[which][i]), h = level_side(height, b.level[which][i]);
     const AxisTaps<T> x = linear_taps<wrap>(b.tap_u[i], w), y = linear_taps<wrap>(b.tap_v[i], h);
     c.along_u[i] = x.fraction;
@@ -83,8 +84,9 @@ template <class T, int N>
 LG_HD_LARGE void place_cube(const Request<T>& r, int which, Lookups<T, N>& b) {
   Corners<T, N>& c = b.corners[which];
   int32_t low_x[N], low_y[N], at_edge[N];
+  const int padded = b.padded;  // a local copy, which stores through `c` cannot change
   LG_VECTORIZE
-  for (int i = 0; i < b.padded; ++i) {
+  for (int i = 0; i < padded; ++i) {
     const int32_t size = level_side(r.width, b.level[which][i]);
     const T s = b.tap_u[i] * T(size) - T(0.5), t = b.tap_v[i] * T(size) - T(0.5);
     const int32_t x = whole_part(s), y = whole_part(t), first = (b.tap_face[i] * size + y) * size + x;

@@ -48,7 +48,7 @@ LG_HD int32_t whole_part(T s) {
 template <int wrap>
 LG_HD int32_t place_texel(int32_t i, int32_t size) {
   if (wrap == wrap_repeat) return i < 0 ? size - 1 : i >= size ? 0 : i;
-  if (wrap == wrap_zero) return (i < 0) | (i >= size) ? -1 : i;
+  if (wrap == wrap_zero) return ((i < 0) | (i >= size)) ? -1 : i;
   return i < 0 ? 0 : i >= size ? size - 1 : i;
 }
 

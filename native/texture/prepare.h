@@ -15,9 +15,10 @@ namespace lg::texture {
 
 // ---- Reading lookups --------------------------------------------------------------------------------------
 
+// 1 or 0: several of them are combined without branches.
 template <class T>
-LG_HD bool is_finite(T x) {
-  return std::fabs(x) <= std::numeric_limits<T>::max();
+LG_HD int32_t is_finite(T x) {
+  return std::fabs(x) <= std::numeric_limits<T>::max() ? 1 : 0;
 }
 
 // The index of lane i's lookup among all lookups. Contiguous lookups are read by vector loads.
@@ -95,9 +96,9 @@ template <class T, int N>
 LG_HD_LARGE void replace_invalid(Lookups<T, N>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
-    const bool valid = is_finite(b.u[i]) & is_finite(b.v[i]) & is_finite(b.bias[i]) & is_finite(b.s_x[i]) &
-                       is_finite(b.s_y[i]) & is_finite(b.t_x[i]) & is_finite(b.t_y[i]);
-    b.valid[i] = valid ? 1 : 0;
+    b.valid[i] = is_finite(b.u[i]) & is_finite(b.v[i]) & is_finite(b.bias[i]) & is_finite(b.s_x[i]) &
+                 is_finite(b.s_y[i]) & is_finite(b.t_x[i]) & is_finite(b.t_y[i]);
+    const bool valid = b.valid[i] != 0;
     b.u[i] = valid ? b.u[i] : T(0);
     b.v[i] = valid ? b.v[i] : T(0);
     b.bias[i] = valid ? b.bias[i] : T(0);
