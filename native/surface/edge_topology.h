@@ -14,18 +14,18 @@ namespace lg::surface {
 // An entry has one bit more than a half-edge's number.
 constexpr int64_t max_topology_triangles = INT32_MAX / 6;
 
-// A half-edge by its edge.
+// A half-edge and the edge it belongs to.
 struct HalfEdge {
   int32_t low, high;  // the edge's vertices, sorted
   bool downwards;     // it runs from high to low
   bool linked;        // half-edges of degenerate triangles are linked to nothing
 };
 
-// Of edge k of a triangle with these vertices; negative: no vertex.
+// Edge k of a triangle with these vertices; a negative number stands for a missing vertex.
 LG_HD HalfEdge make_half_edge(const int32_t vertex[3], int k) {
   const int32_t a = vertex[(k + 1) % 3], b = vertex[(k + 2) % 3], opposite = vertex[k];
-  const bool exists = a >= 0 && b >= 0 && opposite >= 0;
-  return {a < b ? a : b, a < b ? b : a, a > b, exists && a != b && a != opposite && b != opposite};
+  const bool exists = (a | b | opposite) >= 0, distinct = (a != b) & (a != opposite) & (b != opposite);
+  return {a < b ? a : b, a < b ? b : a, a > b, exists && distinct};
 }
 
 LG_HD int32_t topology_entry(int32_t next, bool same_direction) {
