@@ -18,7 +18,13 @@ lumigrad_option_from_environment(LUMIGRAD_CUDA_ARCHITECTURES "GPU architectures 
 set_property(CACHE LUMIGRAD_CUDA PROPERTY STRINGS AUTO ON OFF)
 option(LUMIGRAD_CUDA_EMULATION "Build the CUDA kernels for a processor, for tests" OFF)
 
-set(LUMIGRAD_CUDA_SOURCES
+# Relative to native/, as the emulation includes them.
+file(GLOB LUMIGRAD_CUDA_SOURCES CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/native native/*/*_cuda.cu)
+list(APPEND LUMIGRAD_CUDA_SOURCES runtime/cuda/core_cuda.cu runtime/cuda/algorithms_cuda.cu)
+# With fused multiply-add. All others are without it, so that what hangs on a rounding comes out as on the CPU: which
+# pixels a triangle covers, what is clamped at its edges, which edge is an outline, between which texels a lookup lies,
+# which faces are in reach, which splat is in front, where surfaces meet.
+set(LUMIGRAD_CUDA_FUSED_SOURCES
   runtime/cuda/core_cuda.cu
   runtime/cuda/algorithms_cuda.cu
   surface/interpolate_cuda.cu
@@ -26,22 +32,6 @@ set(LUMIGRAD_CUDA_SOURCES
   texture/mips_cuda.cu
   splat/forward_cuda.cu
   splat/backward_cuda.cu
-)
-# Without fused multiply-add, so that what hangs on a rounding comes out as on the CPU: which pixels a triangle covers,
-# what is clamped at its edges, which edge is an outline, between which texels a lookup lies, which faces are in reach,
-# which splat is in front, where surfaces meet.
-set(LUMIGRAD_CUDA_EXACT_SOURCES
-  surface/visibility_cuda.cu
-  surface/rasterize_cuda.cu
-  surface/antialias_cuda.cu
-  texture/texture_cuda.cu
-  soft/soft_cuda.cu
-  soft/blend_cuda.cu
-  splat/project_cuda.cu
-  splat/binning_cuda.cu
-  splat/visibility_cuda.cu
-  surface/edge_gradient_cuda.cu
-  surface/nmr_gradient_cuda.cu
 )
 
 # The compute capabilities of this machine's GPUs, as 80, 90; empty where there is none.
@@ -76,10 +66,12 @@ function(lumigrad_choose_cuda_architectures result gpus)
 endfunction()
 
 function(lumigrad_add_cuda)
+  set(exact_sources ${LUMIGRAD_CUDA_SOURCES})
+  list(REMOVE_ITEM exact_sources ${LUMIGRAD_CUDA_FUSED_SOURCES})
   list(TRANSFORM LUMIGRAD_CUDA_SOURCES PREPEND native/)
-  list(TRANSFORM LUMIGRAD_CUDA_EXACT_SOURCES PREPEND native/)
-  add_library(lumigrad_cuda SHARED ${LUMIGRAD_CUDA_SOURCES} ${LUMIGRAD_CUDA_EXACT_SOURCES})
-  set_source_files_properties(${LUMIGRAD_CUDA_EXACT_SOURCES} PROPERTIES COMPILE_OPTIONS --fmad=false)
+  list(TRANSFORM exact_sources PREPEND native/)
+  add_library(lumigrad_cuda SHARED ${LUMIGRAD_CUDA_SOURCES})
+  set_source_files_properties(${exact_sources} PROPERTIES COMPILE_OPTIONS --fmad=false)
   set_target_properties(lumigrad_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_STANDARD 17
     CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden)
   target_include_directories(lumigrad_cuda PRIVATE native native/include)
@@ -100,7 +92,7 @@ endfunction()
 
 function(lumigrad_add_cuda_emulation)
   set(sources native/tests/cuda_emulation/emulation.cpp)
-  foreach(source IN LISTS LUMIGRAD_CUDA_SOURCES LUMIGRAD_CUDA_EXACT_SOURCES)
+  foreach(source IN LISTS LUMIGRAD_CUDA_SOURCES)
     string(REGEX REPLACE "[^a-z_]" "_" name "${source}")
     set(wrapper ${CMAKE_CURRENT_BINARY_DIR}/emulated/${name}.cpp)
     file(GENERATE OUTPUT ${wrapper} CONTENT "#include \"${source}\"\n")

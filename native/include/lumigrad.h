@@ -32,7 +32,7 @@
 #define LG_API_CPU LG_API
 
 /* Changes with every change of this file's meaning; lg_abi_version() is that of the file a library was compiled with. */
-#define LG_ABI_VERSION 7
+#define LG_ABI_VERSION 8
 
 enum { LG_OK = 0, LG_INVALID = 1, LG_OUT_OF_MEMORY = 2, LG_INTERNAL = 3, LG_NEEDS_WORKSPACE = 4 };
 enum { LG_FLOAT32 = 0, LG_FLOAT64 = 1 };
@@ -127,7 +127,7 @@ LG_API int32_t lg_soft_rasterize_backward(
  * nearest and total for the backward pass. */
 LG_API int32_t lg_soft_blend_forward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
-    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+    int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
     double blur_radius, int32_t flags, int32_t falloff,
     double sigma, double gamma, double eps, double min_behind, double near, double far,
     const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
@@ -135,7 +135,7 @@ LG_API int32_t lg_soft_blend_forward(
 
 LG_API int32_t lg_soft_blend_backward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
-    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
+    int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
     double blur_radius, int32_t flags, int32_t falloff,
     double sigma, double gamma, double eps, double min_behind, double near, double far,
     const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,

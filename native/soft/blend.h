@@ -3,6 +3,10 @@
 // Of a pixel with faces of probabilities p, nearness s and colours c:
 //   T = prod (1 - p)      D = sum w + b    w = p exp((s - m) / gamma)    b = max(exp((eps - m) / gamma), least)
 //   m = max(eps, s ...)   color = sum w c / D                            behind = b / D
+//
+// Without `least` any m gives the same image. m then is the maximum of eps and s - gamma x of all faces, where
+// p = scale exp(-x): of a near face that hardly counts here, s alone would leave nothing of all others. The exponents
+// of p and of the nearness are added, for either may be too small or too large by itself.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +20,19 @@ namespace lg::soft {
 
 enum Falloff : int32_t { falloff_sigmoid, falloff_exponential };
 
-// A face's probability at a pixel, as a function of the distance: p, and 1 - p without cancellation.
+// A face's probability at a pixel, as a function of the distance: p, and 1 - p without cancellation. From a face's
+// outline on outwards, p = scale exp(-dist / sigma).
 template <class T>
 struct Probability {
-  T p, rest;
+  T p, rest, scale;
 };
 
 template <class T>
 LG_HD Probability<T> probability_of(Falloff falloff, T dist, bool inside, T inverse_sigma) {
   const T e = exponential_decay(-dist * inverse_sigma);
-  if (falloff == falloff_exponential) return {inside ? T(1) : e, inside ? T(0) : 1 - e};
+  if (falloff == falloff_exponential) return {inside ? T(1) : e, inside ? T(0) : 1 - e, T(1)};
   const T large = 1 / (1 + e), small = e * large;
-  return {inside ? large : small, inside ? small : large};
+  return {inside ? large : small, inside ? small : large, large};
 }
 
 // The derivative of the transmittance, the product of all (1 - p), with respect to a face's unsigned squared distance.
@@ -58,6 +63,7 @@ struct Nearness {
 template <class T>
 struct BlendRequest {
   T inverse_sigma, inverse_gamma, eps, least;
+  T nearness_per_dist;  // gamma / sigma, or 0 if there is a least weight
   Nearness<T> nearness;
   const T* attr;  // [attr_views, attr_vertices, channels]
   const int32_t* attr_tri;
@@ -68,9 +74,13 @@ struct BlendRequest {
     return (attr_views == 1 ? 0 : view * attr_vertices) + vertex;
   }
 
-  // A face's weight in the colour is its probability times this. nearest: m, the nearness of the nearest face.
-  LG_HD T decay(T nearness_of_face, T nearest) const {
-    return exponential_decay(minimum((nearness_of_face - nearest) * inverse_gamma, T(0)));
+  // What m is the maximum of. outside: the squared distance from the face, 0 inside.
+  LG_HD T rank(T nearness_of_face, T outside) const { return nearness_of_face - outside * nearness_per_dist; }
+
+  // A face's weight in the colour. nearest: m.
+  LG_HD T weight(const Probability<T>& at, T nearness_of_face, T outside, T nearest) const {
+    const T exponent = (nearness_of_face - nearest) * inverse_gamma - outside * inverse_sigma;
+    return at.scale * exponential_decay(minimum(exponent, T(0)));
   }
   LG_HD T weight_behind(T nearest) const { return maximum(exponential_decay((eps - nearest) * inverse_gamma), least); }
 };
@@ -84,6 +94,7 @@ BlendRequest<T> make_blend_request(double sigma, double gamma, double eps, doubl
           static_cast<T>(1 / gamma),
           static_cast<T>(eps),
           static_cast<T>(least),
+          static_cast<T>(least > 0 ? 0 : gamma / sigma),
           {by_w, static_cast<T>(far), static_cast<T>(by_w ? 1 / (far - near) : 0)},
           static_cast<const T*>(attr),
           attr_tri,
@@ -134,7 +145,7 @@ BlendGradients<T> make_blend_gradients(const void* transmittance, const void* co
 template <class T>
 struct BlendPixel {
   T transmittance, grad;     // of all faces, and its gradient
-  T nearest, inverse_total;  // the nearest face's nearness; 1 / total
+  T nearest, inverse_total;  // m; 1 / total
   T base, grad_nearest;      // subtracted from the products of faces' colours with the gradient; gradient of `nearest`
   bool live;                 // has any gradient
 };
@@ -177,7 +188,7 @@ template <class T>
 struct FaceBlend {
   bool inside;
   Probability<T> at;
-  T nearness, decay, weight;
+  T nearness, weight;
 };
 
 template <class T>
@@ -191,10 +202,9 @@ LG_HD FaceBlendGradient<T> blend_gradient(const BlendRequest<T>& r, Falloff fall
                                           const BlendPixel<T>& pixel, T dot) {
   const T grad_weight = dot * pixel.inverse_total;
   const T slope = transmittance_slope(falloff, face.at, face.inside, pixel.transmittance, r.inverse_sigma);
-  const T slope_p = face.at.p * face.at.rest * (face.inside ? r.inverse_sigma : -r.inverse_sigma);
+  const T slope_weight = face.weight * face.at.rest * (face.inside ? r.inverse_sigma : -r.inverse_sigma);
   const T grad_nearest = face.nearness == pixel.nearest ? pixel.grad_nearest : T(0);
-  return {pixel.grad * slope + grad_weight * face.decay * slope_p,
-          grad_weight * face.weight * r.inverse_gamma + grad_nearest};
+  return {pixel.grad * slope + grad_weight * slope_weight, grad_weight * face.weight * r.inverse_gamma + grad_nearest};
 }
 
 }  // namespace lg::soft

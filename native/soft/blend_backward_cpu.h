@@ -168,7 +168,7 @@ class BlendBackward : BlendPass<T, falloff> {
       locate<Edges>(f, x, y, at);
       Weights<T> weights;
       weigh<true>(f, at.line, weights);
-      const bool near = b.p[l] > 0;
+      const bool near = (b.p[l] > 0) | (b.weight[l] > 0);
       const FaceBlendGradient<T> grad =
           blend_gradient(r, falloff, b.face(l, at.inner >= 0), pixels.pixel(first + l), b.dot[l]);
       distance_gradient<Edges>(f, x, y, at, near ? grad.dist : T(0),

@@ -29,7 +29,9 @@ template <class T>
 struct Sight {
   Place<T> place;
   Weights<T> weights;  // only if requested
-  FaceBlend<T> blend;  // nearness, decay and weight: see weigh_face()
+  FaceBlend<T> blend;  // nearness and weight: see weigh_face()
+
+  LG_DEVICE T outside() const { return blend.inside ? T(0) : place.dist; }
 };
 
 // Returns false if the face does not contribute to the pixel. Weighed: whether to compute the weights.
@@ -50,8 +52,7 @@ LG_DEVICE bool see(const Blend<T>& blend, const Face<T>& face, const WarpPixels<
 template <class T>
 LG_DEVICE void weigh_face(const BlendRequest<T>& r, T nearest, Sight<T>& out) {
   out.blend.nearness = r.nearness(out.weights);
-  out.blend.decay = r.decay(out.blend.nearness, nearest);
-  out.blend.weight = out.blend.at.p * out.blend.decay;
+  out.blend.weight = r.weight(out.blend.at, out.blend.nearness, out.outside(), nearest);
 }
 
 // The attributes of a face's corners. Their indices are valid, since a face with an invalid index has no box.
@@ -103,7 +104,7 @@ __global__ void __launch_bounds__(threads_per_block) blend_pixels(Blend<T> blend
       Sight<T> sight;
       if (!see<Colors>(blend, f.face, at, sight)) return;
       transmittance *= sight.blend.at.rest;
-      if (Colors) nearest = maximum(nearest, r.nearness(sight.weights));
+      if (Colors) nearest = maximum(nearest, r.rank(r.nearness(sight.weights), sight.outside()));
     });
     if (at.inside) out.transmittance[pixel] = transmittance;
     if (!Colors) continue;
@@ -314,17 +315,18 @@ Blend<T> make_blend(const Scene<T>& scene, const BlendRequest<T>& r, int32_t fal
 }  // namespace lg::soft
 
 int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
-                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
-                              double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
-                              double eps, double min_behind, double near, double far, const void* attr,
-                              const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
-                              void* transmittance, void* color, void* behind, void* nearest, void* total) {
+                              int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
+                              int64_t height, int64_t width, double blur_radius, int32_t flags, int32_t falloff,
+                              double sigma, double gamma, double eps, double min_behind, double near, double far,
+                              const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices,
+                              int64_t channels, void* transmittance, void* color, void* behind, void* nearest,
+                              void* total) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
-                                               width, blur_radius, flags);
+    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
+                                               height, width, blur_radius, flags);
     const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, min_behind, near, far, attr, attr_tri,
                                                          attr_views, attr_vertices, channels);
     const auto images = lg::soft::make_blend_images<T>(transmittance, color, behind, nearest, total);
@@ -335,19 +337,19 @@ int32_t lg_soft_blend_forward(lg_call* call, int32_t dtype, const void* pos, con
 }
 
 int32_t lg_soft_blend_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
-                               int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
-                               double blur_radius, int32_t flags, int32_t falloff, double sigma, double gamma,
-                               double eps, double min_behind, double near, double far, const void* attr,
-                               const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices, int64_t channels,
-                               const void* transmittance, const void* color, const void* behind, const void* nearest,
-                               const void* total, const void* grad_transmittance, const void* grad_color,
-                               const void* grad_behind, void* grad_pos, void* grad_attr) {
+                               int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
+                               int64_t height, int64_t width, double blur_radius, int32_t flags, int32_t falloff,
+                               double sigma, double gamma, double eps, double min_behind, double near, double far,
+                               const void* attr, const int32_t* attr_tri, int64_t attr_views, int64_t attr_vertices,
+                               int64_t channels, const void* transmittance, const void* color, const void* behind,
+                               const void* nearest, const void* total, const void* grad_transmittance,
+                               const void* grad_color, const void* grad_behind, void* grad_pos, void* grad_attr) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::soft::max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, ranges != nullptr, views, vertices, triangles, height,
-                                               width, blur_radius, flags);
+    const auto scene = lg::soft::make_scene<T>(pos, tri, nullptr, shared_positions != 0, views, vertices, triangles,
+                                               height, width, blur_radius, flags);
     const auto request = lg::soft::make_blend_request<T>(sigma, gamma, eps, min_behind, near, far, attr, attr_tri,
                                                          attr_views, attr_vertices, channels);
     const auto grads =

@@ -58,8 +58,8 @@ class BlendForward : BlendPass<T, falloff> {
 
   template <int Edges, bool Colors>
   LG_INLINE void measure_block(const Face<T> f, int32_t column, int32_t row, T* transmittance, T* nearest) const {
-    const T step = step_, blur = blur_, inverse_sigma = r_.inverse_sigma;
-    const Nearness<T> nearness = r_.nearness;
+    const T step = step_, blur = blur_;
+    const BlendRequest<T> r = r_;
     LG_VECTORIZE
     for (int l = 0; l < block_lanes; ++l) {
       const T x = T(column + Offsets::block_x[l]) * step, y = -T(row + Offsets::block_y[l]) * step;
@@ -70,9 +70,10 @@ class BlendForward : BlendPass<T, falloff> {
         Weights<T> weights;
         weigh<true>(f, at.line, weights);
         near &= weights.valid;
-        if (Colors) nearest[l] = near ? maximum(nearest[l], nearness(weights)) : nearest[l];
+        const T rank = r.rank(r.nearness(weights), at.inner >= 0 ? T(0) : at.dist);
+        if (Colors) nearest[l] = near ? maximum(nearest[l], rank) : nearest[l];
       }
-      const Probability<T> at_p = probability_of(falloff, at.dist, at.inner >= 0, inverse_sigma);
+      const Probability<T> at_p = probability_of(falloff, at.dist, at.inner >= 0, r.inverse_sigma);
       transmittance[l] *= near ? at_p.rest : T(1);
     }
   }

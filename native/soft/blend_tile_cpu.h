@@ -56,11 +56,11 @@ void for_tile_pixels(const Scene<T>& scene, const PixelTile& tile, Body&& body) 
 // A face's values in the lanes of a block.
 template <class T>
 struct alignas(64) BlockFace {
-  T p[block_lanes], rest[block_lanes], nearness[block_lanes], weight[block_lanes], decay[block_lanes];
+  T p[block_lanes], rest[block_lanes], nearness[block_lanes], weight[block_lanes];
   T bary[3][block_lanes], grad_bary[3][block_lanes], dot[block_lanes];
 
   LG_INLINE FaceBlend<T> face(int lane, bool inside) const {
-    return {inside, {p[lane], rest[lane]}, nearness[lane], decay[lane], weight[lane]};
+    return {inside, {p[lane], rest[lane], T(1)}, nearness[lane], weight[lane]};
   }
 };
 
@@ -112,13 +112,13 @@ class BlendPass {
       Weights<T> weights;
       weigh<true>(f, at.line, weights);
       const bool near = at.is_near(blur) & weights.valid;
-      const Probability<T> at_p = probability_of(falloff, at.dist, at.inner >= 0, r.inverse_sigma);
-      const T s = r.nearness(weights), decay = r.decay(s, nearest[l]);
+      const bool inside = at.inner >= 0;
+      const Probability<T> at_p = probability_of(falloff, at.dist, inside, r.inverse_sigma);
+      const T s = r.nearness(weights), weight = r.weight(at_p, s, inside ? T(0) : at.dist, nearest[l]);
       b.p[l] = near ? at_p.p : T(0);
       b.rest[l] = near ? at_p.rest : T(1);
       b.nearness[l] = s;
-      b.decay[l] = near ? decay : T(0);
-      b.weight[l] = near ? at_p.p * decay : T(0);
+      b.weight[l] = near ? weight : T(0);
       for (int i = 0; i < 3; ++i) b.bary[i][l] = near ? weights.bary[i] : T(0);
     }
   }

@@ -144,3 +144,61 @@ def test_memory_is_that_of_the_image() -> None:
         memory.reset_peak_memory()
         lg.soft_silhouette(moving, tri, (256, 256), 1e-5, 1e-4).sum().backward()
     assert memory.stats()["peak"] - before < 0.05 * 48 * 2 * 256 * 256 * 50
+
+
+def far_reaching(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """A near face that many pixels only reach through the blur, far out where its probability underflows, before a
+    large one: positions, faces, colours."""
+    near = [[0.5, -0.9, -0.5, 1], [0.9, -0.9, -0.5, 1], [0.5, 0.9, -0.5, 1]]
+    far = [[-0.9, -0.9, 0.5, 1], [0.4, -0.9, 0.5, 1], [-0.9, 0.9, 0.5, 1]]
+    color = torch.tensor([[1.0, 0, 0]] * 3 + [[0, 1.0, 0]] * 3, dtype=dtype)
+    return torch.tensor(near + far, dtype=dtype), torch.tensor([[0, 1, 2], [3, 4, 5]]), color
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("sigma", "gamma"), [(1e-4, 1e-4), (1e-5, 1e-4), (1e-5, 1e-3), (1e-3, 1e-2)])
+def test_weights_that_underflow(sigma: float, gamma: float, dtype: torch.dtype) -> None:
+    """Colours are the mean over a softmax of logarithms, which do not underflow."""
+    pos, tri, color = far_reaching(dtype)
+    pos.requires_grad_()
+    frags = lg.soft_rasterize(pos, tri, (16, 16), 2, blur_radius=0.05)
+    colors, nearness = lg.soft_interpolate(color, frags, tri), blending.nearness(frags, pos, tri)
+    present = frags.tri >= 0
+    logits = torch.where(present, nearness / gamma - torch.nn.functional.softplus(frags.dist / sigma), -torch.inf)
+    weights = torch.cat((logits, torch.full_like(logits[..., :1], 1e-3 / gamma)), -1).softmax(-1)
+    expected = (weights[..., :-1, None] * colors).sum(-2)
+    blended = blending.soft_blend(colors, frags, nearness, sigma, gamma)
+    fused = lg.soft_colors(pos, tri, color, (16, 16), sigma, gamma, blur_radius=0.05)
+    tolerance = 1e-3 if dtype == torch.float32 else 1e-9  # of exponents of up to 1e4
+    for image in (blended, fused):
+        assert scaled_error(image[..., :3], expected) < tolerance
+        (grad,) = torch.autograd.grad(image.sum(), pos, retain_graph=True)
+        assert grad.isfinite().all()
+    covered = (lg.rasterize(pos, tri, (16, 16)).tri >= 0).detach()
+    assert (fused[covered][:, :3].sum(-1) > 0.4).all()
+
+
+def test_gradcheck_where_weights_underflow() -> None:
+    pos, tri, color = far_reaching(torch.float64)
+
+    def run(p: Tensor, c: Tensor) -> Tensor:
+        return lg.soft_colors(p, tri, c, (5, 6), 1e-3, 1e-3, blur_radius=0.05)
+
+    assert gradcheck(run, (pos.requires_grad_(), color.requires_grad_()), eps=1e-7, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("what", ["silhouette", "colors"])
+def test_gradients_without_a_view_are_zero(what: str) -> None:
+    """Memory that held something else is used for them."""
+    pos, tri, color = far_reaching(torch.float32)
+    pos = pos.repeat(50, 1).requires_grad_()
+    ranges = torch.zeros(0, 2, dtype=torch.int64)
+    if what == "silhouette":
+        image = lg.soft_silhouette(pos, tri, (8, 8), 0.01, ranges=ranges)
+    else:
+        image = lg.soft_colors(pos, tri, color.repeat(50, 1), (8, 8), 0.01, 0.1, ranges=ranges)
+    for _ in range(3):
+        (grad,) = torch.autograd.grad(image, pos, torch.zeros_like(image), retain_graph=True)
+        assert not grad.any()
+        grad.fill_(1e30)
+        del grad

@@ -15,7 +15,7 @@ from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.soft._soft_rasterize import CLIP, CULL, PERSPECTIVE, number
-from lumigrad.ops.surface._rasterize import check_geometry, view_count
+from lumigrad.ops.surface._rasterize import check_geometry, geometry_sizes, view_count
 from lumigrad.reference.soft import blending
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float, Int
@@ -177,14 +177,14 @@ def _background(value: Any, attr: Tensor) -> Tensor:
 
 def _sizes(pos: Tensor, tri: Tensor, ranges: Tensor | None, attr: Tensor | None) -> tuple[int, ...]:
     of_attr = (0, 0, 0) if attr is None else (1 if attr.dim() == 2 else attr.shape[0], *attr.shape[-2:])
-    return view_count(pos, ranges), pos.shape[-2], tri.shape[0], *of_attr
+    return *geometry_sizes(pos, tri, ranges), *of_attr
 
 
 _op = declare(
     "soft_blend(Tensor pos, Tensor tri, Tensor? ranges, Tensor? attr, Tensor? attr_tri, SymInt height, SymInt width, "
     "float blur_radius, int flags, int falloff, float sigma, float gamma, float eps, float min_behind, float near, "
     "float far)",
-    sizes=("views vertices triangles attr_views attr_vertices channels", _sizes),
+    sizes=("views vertices triangles shared_positions attr_views attr_vertices channels", _sizes),
     outputs={
         "transmittance": "views height width",
         "color": "views height width channels if attr",

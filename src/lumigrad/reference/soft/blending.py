@@ -179,12 +179,17 @@ def soft_blend(
     """
     check_mode(mode)
     eps, min_behind = MODES[mode]
-    p = probability(frags, sigma)
     present = frags.tri >= 0
-    nearest = torch.where(present, nearness, -torch.inf).amax(-1, keepdim=True).clamp(min=eps)
-    # Pads are set before the exponential: an infinite one would make their gradient NaN.
-    weight = p * torch.exp(torch.where(present, nearness - nearest, 0) / gamma)
-    behind = torch.exp((eps - nearest) / gamma).clamp(min=min_behind)
+    # Pads are set before exponentials: an infinite one would make their gradient NaN.
+    log_p = torch.nn.functional.logsigmoid(torch.where(present, -frags.dist, 0) / sigma)
+    exponent = log_p + torch.where(present, nearness, 0) / gamma
+    if min_behind:
+        nearest = torch.where(present, nearness, -torch.inf).amax(-1, keepdim=True).clamp(min=eps) / gamma
+    else:  # nothing depends on what is subtracted; this leaves something of the face that counts most
+        largest = torch.where(present, exponent, -torch.inf).amax(-1, keepdim=True)
+        nearest = largest.clamp(min=eps / gamma).detach()
+    weight = torch.where(present, torch.exp(torch.where(present, exponent - nearest, 0)), 0)
+    behind = torch.exp(eps / gamma - nearest).clamp(min=min_behind)
     total = weight.sum(-1, keepdim=True) + behind
     mixed = ((weight[..., None] * colors).sum(-2) + behind * background) / total
     return torch.cat((mixed, silhouette(frags, sigma)), -1)
