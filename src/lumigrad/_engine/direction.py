@@ -91,11 +91,13 @@ class Direction:
 
     def run(self, core: Core, *args: Any) -> Any:
         row = list(args)
+        given = not self._loose
         for i in self._loose:
             if row[i] is not None:
                 row[i] = row[i].contiguous()
+                given = True
         outputs = self._allocate(row, core.empty)
-        if self._loose and all(row[i] is None for i in self._loose):
+        if not given:
             for output in outputs:
                 for tensor in output if isinstance(output, list) else (output,):
                     tensor.zero_()
