@@ -18,7 +18,8 @@ namespace lg::surface {
 
 // Attributes of a block all of whose lanes show one triangle.
 template <class T, bool Derivatives>
-void shade_uniform(const Planes<T>& planes, int32_t column, int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
+LG_INLINE void shade_uniform(const Planes<T>& planes, int32_t column, int32_t row,
+                             BlockAttributes<T>& LG_RESTRICT out) {
   const T x = static_cast<T>(column - planes.anchor_x), y = static_cast<T>(row - planes.anchor_y);
   const Planes<T> p = planes;
   LG_VECTORIZE
@@ -45,8 +46,8 @@ struct BlockPart {
 // Attributes of a block whose lanes show different triangles, or (where `seen` has no bit) none. parts: those of the
 // block, which together are all seen lanes; returns their end.
 template <class T, bool Derivatives>
-const BlockPart* shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint32_t seen, int32_t column,
-                             int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
+LG_INLINE const BlockPart* shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint32_t seen,
+                                       int32_t column, int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
   LanePlanes<T> planes(column, row);
   for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) planes.set(parts->lanes, triangles.planes(parts->number));
   alignas(64) T values[4][block_lanes], dx[3][block_lanes], dy[3][block_lanes];
