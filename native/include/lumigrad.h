@@ -66,6 +66,13 @@ LG_API_CPU const char* lg_best_isa(void);
 /* Run parallel work on the threads of GNU's OpenMP runtime, given its GOMP_parallel; null: on our own. */
 LG_API_CPU void lg_use_team(void* team_function);
 
+/* Have that runtime's idle threads sleep at once, in place of spinning, while other processes compete for the cores.
+   processors: how many that runtime sees; 0: leave it alone. */
+LG_API_CPU void lg_adapt_waiting(int32_t processors);
+
+/* Whether they sleep at once now. */
+LG_API_CPU int32_t lg_is_contended(void);
+
 /* ---- Memory for outputs -------------------------------------------------------------------------- */
 
 /* A DLManagedTensor (DLPack 0.x) of uninitialised recycled memory; its deleter gives the memory back.

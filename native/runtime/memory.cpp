@@ -8,6 +8,10 @@
 
 #include "lumigrad.h"
 
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -53,6 +57,14 @@ class Recycler {
   static Recycler& instance() {
     static Recycler* recycler = new Recycler;
     return *recycler;
+  }
+
+  Recycler() {
+#if !defined(_WIN32)
+    // A child is forked when no thread is in here: none would be left in the child to unlock the mutex.
+    pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                   [] { instance().mutex_.unlock(); });
+#endif
   }
 
   void* take(size_t bytes) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lumigrad.h"
+#include "runtime/contention.h"
 #include "runtime/stream.h"
 
 #if !defined(_WIN32)
@@ -27,8 +28,6 @@ void relax() {
 #endif
 }
 
-// GOMP_parallel of GNU's OpenMP runtime: runs body(data) on every thread of a team of num_threads.
-using TeamFunction = void (*)(void (*body)(void*), void* data, unsigned num_threads, unsigned flags);
 std::atomic<TeamFunction> team_function{nullptr};
 
 // A number for every thread that takes part in jobs, in the order of their first one.
@@ -65,11 +64,14 @@ struct Job {
   std::atomic<int> active{0};  // workers inside run()
   std::atomic<bool> failed{false};
   std::exception_ptr error{};
+  bool measured = false;
 
   void run(int worker) {
+    TaskClock clock(measured);
     const int own = number_of_this_thread() % parts;
     for (int i = 0; i < parts; ++i) run_part(part[(own + i) % parts], worker);
     finish_streams();
+    clock.stop();
   }
 
   void run_part(Part& p, int worker) {
@@ -89,6 +91,8 @@ void run_alone(int64_t tasks, TaskFunction function, void* context) {
   finish_streams();
 }
 
+void survive_fork();
+
 class Pool {
  public:
   // Leaked on purpose: tensors may be freed, and ops called, while static objects are being destroyed.
@@ -107,11 +111,13 @@ class Pool {
     publish(&job);
     job.run(0);
     retract();
-    while (job.active.load(std::memory_order_acquire) != 0) relax();
+    wait_for_helpers(job);
     if (job.error) std::rethrow_exception(job.error);
   }
 
  private:
+  friend void survive_fork();
+
   static std::mutex& creation() {
     static std::mutex* mutex = new std::mutex;
     return *mutex;
@@ -121,20 +127,7 @@ class Pool {
     return pool;
   }
 
-  Pool() {
-#if !defined(_WIN32)
-    // A forked child has no worker threads: it starts with a pool of its own.
-    static bool registered = false;
-    if (!registered) {
-      registered = true;
-      pthread_atfork([] { creation().lock(); }, [] { creation().unlock(); },
-                     [] {
-                       current() = nullptr;
-                       creation().unlock();
-                     });
-    }
-#endif
-  }
+  Pool() { survive_fork(); }
 
   void grow(int helpers) {
     while (static_cast<int>(workers_) < helpers) {
@@ -174,48 +167,90 @@ class Pool {
       int worker = 0;
       if (Job* job = join(&worker)) {
         job->run(worker);
-        job->active.fetch_sub(1, std::memory_order_release);
+        leave(job);
       }
     }
   }
 
+  // The job may end with this subtraction, but the pool stays.
+  void leave(Job* job) {
+    job->active.fetch_sub(1);
+    if (!caller_sleeps_.load()) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    left_.notify_all();
+  }
+
+  void wait_for_helpers(Job& job) {
+    if (spin_until([&] { return job.active.load(std::memory_order_acquire) == 0; })) return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    caller_sleeps_.store(true);
+    left_.wait(lock, [&] { return job.active.load() == 0; });
+    caller_sleeps_.store(false);
+  }
+
   void wait_for_news(uint64_t* seen) {
+    const auto news = [&] { return generation_.load(std::memory_order_acquire) != *seen; };
+    if (!spin_until(news)) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      sleeping_.fetch_add(1);
+      wake_.wait(lock, news);
+      sleeping_.fetch_sub(1);
+    }
+    *seen = generation_.load(std::memory_order_acquire);
+  }
+
+  // Waits for what is usually near; false if it is not. A thread that is missing for longer has lost its core to
+  // another one, perhaps to the one that waits for it.
+  template <class Condition>
+  static bool spin_until(Condition condition) {
     const auto patience = std::chrono::microseconds(60);
     const auto start = std::chrono::steady_clock::now();
     do {
       for (int spin = 0; spin < 64; ++spin) {
-        if (generation_.load(std::memory_order_acquire) != *seen) {
-          *seen = generation_.load(std::memory_order_acquire);
-          return;
-        }
+        if (condition()) return true;
         relax();
       }
     } while (std::chrono::steady_clock::now() - start < patience);
-    std::unique_lock<std::mutex> lock(mutex_);
-    sleeping_.fetch_add(1);
-    wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != *seen; });
-    sleeping_.fetch_sub(1);
-    *seen = generation_.load(std::memory_order_relaxed);
+    return false;
   }
 
   std::mutex busy_;   // held by the caller for the length of its job
   std::mutex mutex_;  // guards job_ and sleeping
   std::condition_variable wake_;
+  std::condition_variable left_;
+  std::atomic<bool> caller_sleeps_{false};
   std::atomic<uint64_t> generation_{0};
   std::atomic<int> sleeping_{0};
   Job* job_ = nullptr;
   int workers_ = 0;
 };
 
+// A forked child has no threads but the one that forked. A team that GNU's runtime believes to have would never come,
+// so the child uses a pool of its own, which starts without threads.
+void survive_fork() {
+#if !defined(_WIN32)
+  static const int registered = pthread_atfork([] { Pool::creation().lock(); }, [] { Pool::creation().unlock(); },
+                                               [] {
+                                                 Pool::current() = nullptr;
+                                                 team_function.store(nullptr);
+                                                 forget_contention();
+                                                 Pool::creation().unlock();
+                                               });
+  (void)registered;
+#endif
+}
+
 // The team always has the full number of threads: another size than torch's would make the runtime rebuild it.
 void run_on_team(TeamFunction team, int threads, int64_t tasks, TaskFunction function, void* context) {
   Job job(function, context, tasks, threads - 1);
+  job.measured = should_measure();
   team(
       [](void* data) {
         Job* shared = static_cast<Job*>(data);
         shared->run(shared->joined.fetch_add(1, std::memory_order_relaxed));
       },
       &job, static_cast<unsigned>(threads), 0);
+  if (job.measured) adapt_waiting(team, threads);
   if (job.error) std::rethrow_exception(job.error);
 }
 
@@ -232,4 +267,7 @@ void run_parallel(int threads, int64_t tasks, TaskFunction function, void* conte
 
 }  // namespace lg
 
-void lg_use_team(void* team_function) { lg::team_function.store(reinterpret_cast<lg::TeamFunction>(team_function)); }
+void lg_use_team(void* team_function) {
+  lg::survive_fork();
+  lg::team_function.store(reinterpret_cast<lg::TeamFunction>(team_function));
+}

@@ -147,7 +147,7 @@ def test_render_uses_the_materials_of_the_file(tmp_path: Path) -> None:
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     output = capsys.readouterr().out
-    for word in ("lumigrad", "python", "torch", "numpy", "threads", "instruction set", "cuda"):
+    for word in ("lumigrad", "python", "torch", "numpy", "threads", "load", "idle threads", "instruction set", "cuda"):
         assert word in output
 
 

@@ -17,6 +17,9 @@ from lumigrad._engine.loading import cpu_library
 
 thread_count = torch.get_num_threads
 
+# By these, users tell GNU's OpenMP runtime how its threads wait.
+_wait_variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+
 
 def _torch_openmp() -> ctypes.CDLL | None:
     """The GNU OpenMP runtime that torch has loaded, if it has."""
@@ -51,6 +54,15 @@ def use_team() -> None:
     cpu_library.lg_use_team(_openmp and ctypes.cast(_openmp.GOMP_parallel, ctypes.c_void_p))
 
 
+def adapt_waiting(adapt: bool = True) -> None:
+    """While other processes compete for the cores, have the idle threads of torch's team sleep in place of spinning.
+
+    Nothing is changed where the user has chosen a wait policy.
+    """
+    adapt = adapt and _openmp is not None and not any(name in os.environ for name in _wait_variables)
+    cpu_library.lg_adapt_waiting(_openmp.omp_get_num_procs() if adapt else 0)
+
+
 def use_own_pool() -> None:
     """Run kernels on threads of the library's own."""
     cpu_library.lg_use_team(None)
@@ -61,4 +73,45 @@ def thread_source() -> str:
     return "own pool" if _openmp is None else "torch's OpenMP team"
 
 
+def wait_policy() -> str:
+    """How idle threads wait."""
+    if _openmp is None:
+        return "spin for 60 us, then sleep"
+    chosen = [f"{name}={os.environ[name]}" for name in _wait_variables if name in os.environ]
+    if chosen:
+        return f"as {', '.join(chosen)} says"
+    return "spin; sleep while other processes compete for the cores"
+
+
+def contended() -> bool:
+    """Whether other processes have been found to compete for the cores, so that idle threads sleep at once."""
+    return bool(cpu_library.lg_is_contended())
+
+
+_PAUSE_HARD = 2  # omp_pause_hard
+_team_ended = False
+
+
+def _before_fork() -> None:
+    """A child has no team, but its OpenMP runtime would believe to have the parent's: so that is ended first."""
+    global _team_ended
+    try:
+        assert _openmp is not None
+        _team_ended = _openmp.omp_pause_resource_all(_PAUSE_HARD) == 0
+    except AttributeError:  # a runtime older than OpenMP 5
+        _team_ended = False
+
+
+def _after_fork_in_child() -> None:
+    """Where the team could not be ended, whatever torch gave to it would never come back: one thread has to do."""
+    if _team_ended:
+        use_team()
+    else:
+        use_own_pool()
+        torch.set_num_threads(1)
+
+
 use_team()
+adapt_waiting()
+if _openmp is not None:
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

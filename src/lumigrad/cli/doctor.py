@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("torch", torch.__version__),
         ("numpy", numpy.__version__),
         ("threads", f"{torch.get_num_threads()} used, {os.cpu_count()} in the machine"),
+        ("load", _load()),
     ]
     code = 0
     try:
@@ -35,9 +36,21 @@ def run(arguments: argparse.Namespace) -> int:
         isas = ", ".join(installation.available_isas())
         lines.append(("instruction set", f"{installation.isa()} (built: {isas})"))
         lines.append(("cuda", installation.cuda_status()))
+        lines.append(("idle threads", f"{installation.wait_policy()} ({installation.thread_source()})"))
     except (ImportError, OSError, RuntimeError) as error:
         lines.append(("native core", f"not usable: {error}"))
         code = 1
     for name, value in lines:
         print(f"{name:16} {value}")
     return code
+
+
+def _load() -> str:
+    """How many processes have wanted to run during the last minute, and what that means for measurements."""
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return "unknown"
+    processors = os.cpu_count() or 1
+    busy = ": busy, timings mean little and several threads may gain nothing" if load > 0.75 * processors else ""
+    return f"{load:.1f} on {processors} processors{busy}"

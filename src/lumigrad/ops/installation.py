@@ -6,9 +6,17 @@ from lumigrad._engine.core import cpu
 from lumigrad._engine.cuda import available as cuda_available
 from lumigrad._engine.cuda import status as cuda_status
 from lumigrad._engine.loading import available_isas
-from lumigrad._engine.threads import thread_source
+from lumigrad._engine.threads import contended, thread_source, wait_policy
 
-__all__ = ["available_isas", "cuda_available", "cuda_status", "isa", "thread_source"]
+__all__ = [
+    "available_isas",
+    "contended",
+    "cuda_available",
+    "cuda_status",
+    "isa",
+    "thread_source",
+    "wait_policy",
+]
 
 
 def isa() -> str:
