@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from ops_common import run_python
 
 from lumigrad._engine import threads as engine_threads
-from ops_common import run_python
 
 pytestmark = pytest.mark.skipif(engine_threads.thread_source() == "own pool", reason="needs GNU's OpenMP runtime")
 
@@ -58,7 +58,7 @@ def test_a_wait_policy_that_is_chosen_is_left_alone() -> None:
     output = _with_spinning_processes(
         "print(render_until(threads.contended, 2), threads.wait_policy())", OMP_WAIT_POLICY="passive"
     )
-    assert output == ["False", *"as OMP_WAIT_POLICY=passive says".split()]
+    assert output == ["False", *["as", "OMP_WAIT_POLICY=passive", "says"]]
 
 
 @pytest.mark.parametrize("runtime", ["as it is", "older than OpenMP 5"])
