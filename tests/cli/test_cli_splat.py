@@ -70,12 +70,14 @@ def test_interrupted_and_resumed(
     assert (part / "gaussians.ply").read_bytes() == (tmp_path / "whole" / "gaussians.ply").read_bytes()
 
 
-def test_spheres_mcmc_and_minutes(dataset: Path, tmp_path: Path) -> None:
+def test_spheres_mcmc_and_minutes(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["splat", str(dataset), *TINY, "--spheres", "--out", str(tmp_path / "a")]) == 0
     assert check_results(tmp_path / "a", "spheres")["primitives"] == len(load_points(tmp_path / "a" / "spheres.ply"))
     options = ["--minutes", "0.005", "--points", "100", "--frames", "2", "--strategy", "mcmc", "--downscale", "2"]
     assert main(["splat", str(dataset), *options, "--out", str(tmp_path / "b")]) == 0
     assert check_results(tmp_path / "b")["image_size"] == [20, 24]
+    steps = check_results(tmp_path / "b")["iterations"]
+    assert f"--minutes 0.005 ended the fit after {steps} of 4000 steps" in capsys.readouterr().err
 
 
 def test_devices(

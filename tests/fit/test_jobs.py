@@ -131,4 +131,5 @@ def test_splat_job(tmp_path: Path) -> None:
     assert len(load_gaussians(tmp_path / "gaussians.ply")) == numbers["primitives"]
     assert torch.equal(job.resume(tmp_path).rows.parameters["means"], state.rows.parameters["means"])
     assert job.schedule.minutes is None
-    assert SplatOptions().schedule().minutes == 10
+    assert SplatOptions().schedule().minutes is None
+    assert SplatOptions(minutes=5).schedule().iterations == SplatOptions().iterations

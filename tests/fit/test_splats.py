@@ -148,9 +148,23 @@ def test_minutes_end_a_fit(photos: list[Photo]) -> None:
         photos, begin(photos, "gaussians"), model_of("gaussians"), strategy_of("gaussians"), Schedule(minutes=0.01)
     )
     assert state.seconds >= 0.6
-    for wrong in ({}, {"iterations": 3, "minutes": 1.0}):
-        with pytest.raises(ValueError, match="exactly one"):
-            Schedule(**wrong)
+    with pytest.raises(ValueError, match="at least one"):
+        Schedule()
+
+
+def test_time_limits_a_schedule_of_steps(photos: list[Photo]) -> None:
+    """Progress counts steps, also by time: half of the levels' cost is spent in half of the time."""
+    state = begin(photos, "gaussians")
+    levels = ((0.0, 4), (0.5, 2), (0.75, 1))  # cost 1/8, 1/8 and 1/4
+    timed = Schedule(minutes=1.0, levels=levels)
+    for share, expected in [(0.0, 0.0), (0.125, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 0.875), (1.0, 1.0), (2.0, 1.0)]:
+        state.seconds = 60 * share
+        assert timed.progress(state) == pytest.approx(expected)
+    both = Schedule(iterations=100, minutes=1.0, levels=levels)
+    state.iteration, state.seconds = 90, 30.0
+    assert both.progress(state) == 0.9  # a fast machine ends by steps
+    state.iteration = 10
+    assert both.progress(state) == 0.75  # a slow one by time
 
 
 def test_focus_is_what_cameras_look_at(photos: list[Photo]) -> None:

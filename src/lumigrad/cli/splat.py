@@ -25,10 +25,11 @@ def add_parser(commands: Any) -> None:
     add_photo_options(parser)
     parser.add_argument("--spheres", action="store_true", help="soft spheres instead of Gaussians")
     parser.add_argument("--out", type=Path, default=Path("splat-out"), help="folder for the results (splat-out)")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=number(float, 1e-3), help="of fitting (10)")
-    length.add_argument(
-        "--iterations", type=positive, help="gradient steps instead of minutes: can be repeated exactly"
+    parser.add_argument("--iterations", type=positive, default=4000, help="gradient steps (4000)")
+    parser.add_argument(
+        "--minutes",
+        type=number(float, 1e-3),
+        help="fit for no longer than this, with fewer steps if need be (no limit)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the state kept in the folder")
     parser.add_argument("--strategy", choices=("clone", "mcmc"), default="clone", help="how primitives are added")
@@ -63,8 +64,15 @@ def run(arguments: argparse.Namespace) -> int:
     numbers = job.write_results(state, folder, arguments.frames)
     print(
         f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}, {numbers['primitives']} "
-        f"primitives, {numbers['seconds']:.1f} s of fitting"
+        f"primitives, {numbers['iterations']} steps in {numbers['seconds']:.1f} s"
     )
+    if state.iteration < arguments.iterations:
+        print(
+            f"lumigrad: warning: --minutes {arguments.minutes:g} ended the fit after {state.iteration} of "
+            f"{arguments.iterations} steps. If the result is blurred, allow more minutes, or make steps cheaper with "
+            "--reduce or --limit.",
+            file=sys.stderr,
+        )
     print(f"results in {folder}: comparison.png, fly_through.gif, metrics.json, {job.kind}.ply")
     return 0
 

@@ -29,8 +29,8 @@ class SplatOptions:
 
     Attributes:
         spheres: fit soft spheres instead of Gaussians.
-        iterations: gradient steps; a fit of so many steps can be repeated exactly.
-        minutes: of fitting, where no number of iterations is given; 10 by default.
+        iterations: gradient steps; a fit that ends by them can be repeated exactly.
+        minutes: of fitting at most; without a limit by default.
         strategy: how primitives are added.
         max_primitives: largest number of primitives.
         points: number to begin with, where the data set has no points.
@@ -40,7 +40,7 @@ class SplatOptions:
     """
 
     spheres: bool = False
-    iterations: int | None = None
+    iterations: int = 4000
     minutes: float | None = None
     strategy: Literal["clone", "mcmc"] = "clone"
     max_primitives: int = 60_000
@@ -51,12 +51,11 @@ class SplatOptions:
 
     def schedule(self) -> Schedule:
         """How long to fit."""
-        minutes = None if self.iterations else self.minutes or 10.0
-        return Schedule(self.iterations, minutes, seed=self.seed)
+        return Schedule(self.iterations, self.minutes, seed=self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """The values that a fit must have in common with the one it resumes."""
-        return {**vars(self), "minutes": self.schedule().minutes}
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class CloneSplitPrune:
     extent: float = 1.0
     max_primitives: int = 60_000
     every: int = 100
-    window: tuple[float, float] = (0.04, 0.7)
+    window: tuple[float, float] = (0.1, 0.85)
     threshold: float = 2e-4
     small: float = 0.01
     faint: float = 0.01
