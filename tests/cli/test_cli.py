@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
+import subprocess
+import sys
+import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from ops_common import SOURCE
 
 from lumigrad.cli import main
 from lumigrad.fit.mesh.loop import _Leg
@@ -184,6 +191,35 @@ def test_mistakes_are_told_in_one_line(
     assert message in error
     assert error.startswith("lumigrad: error: ")
     assert "\n" not in error
+
+
+@pytest.mark.parametrize("command", [["fit", "MESH", *TINY, "--resume"], ["fit", "MESH", *TINY]])
+def test_a_folder_that_cannot_be_written_to(
+    command: list[str], mesh_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def read_only(**options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    command = [str(mesh_file) if part == "MESH" else part for part in command]
+    assert main([*command, "--out", str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err.strip() == f"lumigrad: error: --out: cannot write to {tmp_path}: Read-only file system"
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_an_interrupt_while_torch_is_loaded() -> None:
+    """Ctrl-C ends the program before it has begun, without a traceback."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    program = subprocess.Popen([sys.executable, "-m", "lumigrad", "doctor"], env=environment, stderr=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while "libtorch" not in Path(f"/proc/{program.pid}/maps").read_text() and time.monotonic() < end:
+        time.sleep(0.001)
+    program.send_signal(signal.SIGINT)
+    assert program.communicate(timeout=60)[1] == b""
+    assert program.returncode == -signal.SIGINT
 
 
 def test_resume_with_a_damaged_state(mesh_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

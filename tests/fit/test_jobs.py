@@ -54,6 +54,49 @@ def test_checkpoints_come_back(tmp_path: Path) -> None:
         checkpoints.load()
 
 
+def _damages(value: Any) -> list[Any]:
+    """A value of a state in forms that it must not have."""
+    wrong: list[Any] = ["text", None]
+    if isinstance(value, dict):
+        wrong += [{}] if value else []
+        wrong += [{**value, "unknown": 1}, *({k: v for k, v in value.items() if k != key} for key in value)]
+        wrong += [{**value, key: changed} for key in value for changed in _damages(value[key])]
+    elif isinstance(value, torch.Tensor):
+        wrong += [value[:0], value[..., None]] if value.ndim else []
+        if value.is_floating_point() and value.numel():
+            wrong.append(torch.full_like(value, float("nan")))
+        elif value.numel() and value.dtype != torch.uint8:
+            wrong.append(value - 10_000)
+    elif isinstance(value, list) and value:
+        wrong += [["text"] * len(value)]
+    return wrong
+
+
+def _resume_damaged(job: Any, folder: Path, optional: set[str]) -> None:
+    """Whatever is wrong in a checkpoint is an error that names the file, and never an accepted state."""
+    saved = torch.load(folder / "state.pt", weights_only=True)
+    for key, value in saved["state"].items():
+        for wrong in _damages(value):
+            if wrong is None and key in optional:
+                continue
+            torch.save({**saved, "state": {**saved["state"], key: wrong}}, folder / "state.pt")
+            with pytest.raises(CheckpointError, match=r"state\.pt is damaged: ."):
+                assert not job.resume(folder), f"accepted: {key} = {wrong}"
+    for state in ("text", {}, None, {"unknown": 1}):
+        torch.save({**saved, "state": state}, folder / "state.pt")
+        with pytest.raises(CheckpointError, match=r"state\.pt"):
+            job.resume(folder)
+    torch.save(saved, folder / "state.pt")
+    job.resume(folder)
+
+
+def test_a_state_that_cannot_be_written(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, {}, {})
+    (tmp_path / "state.pt.part").mkdir()
+    with pytest.raises(CheckpointError, match=r"cannot write .*state\.pt: .*[Dd]irectory"):
+        checkpoints.save(Count(3))
+
+
 def test_a_signal_ends_the_loop_after_the_step(tmp_path: Path) -> None:
     def loop(after_step: Any) -> Count:
         state = Count()
@@ -109,6 +152,7 @@ def test_mesh_job(tmp_path: Path) -> None:
     again = job.resume(tmp_path)
     assert isinstance(again, FitState)
     assert torch.equal(again.positions, state.positions)
+    _resume_damaged(job, tmp_path, optional={"uvs", "uv_faces", "parameter"})
     with pytest.raises(CheckpointError, match="seed was 0, now 1"):
         MeshJob.prepare(mesh, replace(TINY, seed=1)).resume(tmp_path)
     with pytest.raises(CheckpointError, match="another mesh or texture"):
@@ -130,6 +174,9 @@ def test_splat_job(tmp_path: Path) -> None:
     numbers = job.write_results(state, tmp_path, frames=2)
     assert len(load_gaussians(tmp_path / "gaussians.ply")) == numbers["primitives"]
     assert torch.equal(job.resume(tmp_path).rows.parameters["means"], state.rows.parameters["means"])
+    state.rows.statistics.clear()  # a fit goes on without them
+    job.run(state, tmp_path)
+    _resume_damaged(job, tmp_path, optional=set())
     assert job.schedule.minutes is None
     assert SplatOptions().schedule().minutes is None
     assert SplatOptions(minutes=5).schedule().iterations == SplatOptions().iterations

@@ -59,8 +59,9 @@ def adapt_waiting(adapt: bool = True) -> None:
 
     Nothing is changed where the user has chosen a wait policy.
     """
-    adapt = adapt and _openmp is not None and not any(name in os.environ for name in _wait_variables)
-    cpu_library.lg_adapt_waiting(_openmp.omp_get_num_procs() if adapt else 0)
+    chosen = any(name in os.environ for name in _wait_variables)
+    processors = 0 if _openmp is None or chosen or not adapt else _openmp.omp_get_num_procs()
+    cpu_library.lg_adapt_waiting(processors)
 
 
 def use_own_pool() -> None:

@@ -70,7 +70,10 @@ def fit_and_report(mesh: Mesh, options: MeshOptions, arguments: argparse.Namespa
         state = job.resume(folder) if arguments.resume else job.begin()
     except CheckpointError as error:
         raise UserError(f"--resume: {error}") from error
-    _optimise(job, state, folder)
+    try:
+        _optimise(job, state, folder)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
     if not job.complete(state):
         return report_interruption(state.iteration, folder)
     numbers = job.write_results(state, folder, arguments.background, arguments.frames)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from lumigrad import __version__
 from lumigrad._optional import MissingPackageError
+from lumigrad._startup import handle_interrupts
 from lumigrad.cli import demo, doctor, fit, render, splat
 from lumigrad.cli.shared import INTERRUPTED, UserError
 
@@ -34,11 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 when done, 2 for wrong input, 130 when interrupted.
     """
     try:
+        handle_interrupts()
         arguments = _parser().parse_args(argv)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return int(arguments.run(arguments))
     except (UserError, MissingPackageError) as error:
+        print(f"lumigrad: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # such as a disk that becomes full
         print(f"lumigrad: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,16 @@ def read_mesh(path: Path, texture: Path | None, materials: bool = False) -> Mesh
 
 
 def make_folder(path: Path) -> None:
-    """Create the folder of `--out`."""
+    """Create the folder of `--out`, and make sure that files can be written to it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out: cannot create {path}: {error.strerror}") from error
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(f"--out: cannot write to {path}: {error.strerror}") from error
 
 
 def progress_bar(**options: Any) -> Any:

@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--minutes",
         type=number(float, 1e-3),
-        help="fit for no longer than this, with fewer steps if need be (no limit)",
+        help="fit no longer than this, with fewer steps if need be (no limit)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the state kept in the folder")
     parser.add_argument("--strategy", choices=("clone", "mcmc"), default="clone", help="how primitives are added")
@@ -58,7 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         state = job.resume(folder) if arguments.resume else job.begin()
     except CheckpointError as error:
         raise UserError(f"--resume: {error}") from error
-    _optimise(job, state, folder, arguments.evaluate_every)
+    try:
+        _optimise(job, state, folder, arguments.evaluate_every)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
     if not job.complete(state):
         return report_interruption(state.iteration, folder)
     numbers = job.write_results(state, folder, arguments.frames)

@@ -16,7 +16,11 @@ STATE_VERSION = 1
 
 
 class CheckpointError(ValueError):
-    """There is no state to resume from, or it belongs to another fit."""
+    """There is no state to resume from, it is damaged or belongs to another fit, or it cannot be written."""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 class State(Protocol):
@@ -43,11 +47,19 @@ class Checkpoints:
         self.settings, self.inputs = dict(settings), dict(inputs)
 
     def save(self, state: State) -> None:
-        """Replace the saved state."""
+        """Replace the saved state.
+
+        Raises:
+            CheckpointError: the folder cannot be written to.
+        """
         # A rename is atomic: whenever the process is killed, one complete state is left.
         part = self.path.with_name(self.path.name + ".part")
-        torch.save({"version": STATE_VERSION, "settings": self.settings, "state": state.to_dict()}, part)
-        os.replace(part, self.path)
+        try:
+            with part.open("wb") as file:
+                torch.save({"version": STATE_VERSION, "settings": self.settings, "state": state.to_dict()}, file)
+            os.replace(part, self.path)
+        except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+            raise CheckpointError(f"cannot write {self.path}: {_first_line(error)}") from error
 
     def load(self) -> dict[str, Any]:
         """The saved state, as `to_dict` returned it, on the CPU.
@@ -59,13 +71,25 @@ class Checkpoints:
             raise CheckpointError(f"no state to go on from in {self.path.parent}")
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
-            version, settings, state = saved["version"], saved["settings"], saved["state"]
+            version, settings, state = saved["version"], dict(saved["settings"]), dict(saved["state"])
         except Exception as error:  # a damaged file can fail in any layer of the reader
-            raise CheckpointError(f"cannot read {self.path}: {str(error).splitlines()[0]}") from error
+            raise CheckpointError(f"cannot read {self.path}: {_first_line(error)}") from error
         if version != STATE_VERSION:
             raise CheckpointError(f"{self.path} is of another version of lumigrad")
         self._compare(settings)
         return state
+
+    def restore(self, build: Callable[[dict[str, Any]], AnyState]) -> AnyState:
+        """The saved state, made by `build` from what `load` returns.
+
+        Raises:
+            CheckpointError: as `load`; or `build` raises an error.
+        """
+        values = self.load()
+        try:
+            return build(values)
+        except Exception as error:  # whatever is wrong with the values, the file is what has to be replaced
+            raise CheckpointError(f"{self.path} is damaged: {_first_line(error)}") from error
 
     def _compare(self, saved: dict[str, Any]) -> None:
         different = [name for name in self.settings if saved.get(name) != self.settings[name]]

@@ -119,7 +119,13 @@ class MeshJob:
         Raises:
             CheckpointError: there is none, or it is of another fit.
         """
-        return FitState.from_dict(self._checkpoints(folder).load())
+        return self._checkpoints(folder).restore(self._restored)
+
+    def _restored(self, values: dict[str, Any]) -> FitState:
+        state = FitState.from_dict(values)
+        if not -1 <= state.stage < len(self.stages):
+            raise ValueError(f"state.stage: expected one of {len(self.stages)} stages, got {state.stage}")
+        return state
 
     def run(self, state: FitState, folder: Path, on_step: Callable[[FitState], None] | None = None) -> FitState:
         """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder."""

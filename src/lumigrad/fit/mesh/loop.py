@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit._laplacian import LargeSteps, laplacian_energy, unique_edges
+from lumigrad.fit._plain import from_plain
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.atlas import bake, make_atlas
 from lumigrad.fit.mesh.stages import Stage
@@ -58,7 +59,24 @@ class FitState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FitState:
-        return cls(**values)
+        """What `to_dict` returned, read from a file.
+
+        Raises:
+            ValueError: values are missing, of another type, or not finite; or they are not those of a mesh.
+        """
+        state = from_plain(cls, values)
+        state.mesh()
+        fitted = [state.positions if state.parameter is None else state.parameter, state.appearance]
+        if fitted[0].shape != state.positions.shape:
+            raise ValueError(f"state.parameter: expected {[*state.positions.shape]}, got {[*fitted[0].shape]}")
+        if len(state.optimizers) not in (0, len(fitted)):
+            raise ValueError(f"state.optimizers: expected {len(fitted)}, got {len(state.optimizers)}")
+        for tensor, saved in zip(fitted, state.optimizers, strict=False):
+            torch.optim.Adam([tensor.detach()]).load_state_dict(saved)
+            for name, moment in saved["state"].get(0, {}).items():
+                if isinstance(moment, Tensor) and moment.ndim and moment.shape != tensor.shape:
+                    raise ValueError(f"state.optimizers: {name}: expected {[*tensor.shape]}, got {[*moment.shape]}")
+        return state
 
 
 class _Leg:

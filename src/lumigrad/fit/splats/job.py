@@ -124,8 +124,20 @@ class SplatJob:
         Raises:
             CheckpointError: there is none, or it is of another fit.
         """
-        state = SplatState.from_dict(self._checkpoints(folder).load())
+        return self._checkpoints(folder).restore(self._restored)
+
+    def _restored(self, values: dict[str, Any]) -> SplatState:
+        state = SplatState.from_dict(values)
+        if state.rows.parameters.keys() != self.model.rates.keys():
+            raise ValueError(f"state.rows.parameters: expected {', '.join(self.model.rates)}")
+        if not all(0 <= index < len(self.photos) for index in state.order):
+            raise ValueError(f"state.order: expected indices of {len(self.photos)} photographs")
         state.rows = state.rows.to(self.device)
+        if state.random.ndim != 1:
+            raise ValueError(f"state.random: expected one dimension, got {[*state.random.shape]}")
+        torch.Generator(self.device).set_state(state.random)
+        with torch.no_grad():  # shapes that do not fit together
+            self.model.draw(state.rows.parameters, self.photos[0].to(self.device).camera, 0.0, 0.0)
         return state
 
     def run(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad.fit._plain import from_plain
 from lumigrad.fit.metrics import psnr, ssim
 from lumigrad.fit.splats.models import Model
 from lumigrad.fit.splats.photos import Photo
@@ -97,7 +98,7 @@ class SplatState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SplatState:
-        return cls(**{**values, "rows": Rows(**values["rows"])})
+        return from_plain(cls, {**values, "rows": Rows.from_dict(values.get("rows"))})
 
 
 def loss_of(image: Tensor, photo: Photo, structure: float) -> Tensor:
@@ -179,8 +180,8 @@ def fit_splats(
         on_step: called after every step; returning False stops the fit.
 
     Returns:
-        The state. Unless `schedule.minutes` ends it, a fit that is stopped and resumed takes the same steps as one that runs
-        through; on a CUDA device, only with torch's deterministic algorithms.
+        The state. Unless `schedule.minutes` ends it, a fit that is stopped and resumed takes the same steps as one
+        that runs through; on a CUDA device, only with torch's deterministic algorithms.
 
     >>> import torch
     >>> from lumigrad.fit.splats import MCMC, Photo, Schedule, Spheres, SplatState, fit_splats

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad.fit._plain import check_plain
+
 _BETAS, _EPSILON = (0.9, 0.999), 1e-15
 
 
@@ -45,6 +47,30 @@ class Rows:
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Rows:
+        """What `to_dict` returned, read from a file.
+
+        Raises:
+            ValueError: values are missing, of another type, not finite, or not one for each primitive.
+        """
+        check_plain(cls, values, "state.rows")
+        names = values["parameters"].keys()
+        if "means" not in names or not values["first"].keys() == names == values["second"].keys():
+            raise ValueError("state.rows: expected means, and two moments of each parameter")
+        rows = cls(**values)
+        for group in (rows.first, rows.second):
+            for name, value in rows.parameters.items():
+                if group[name].shape != value.shape:
+                    raise ValueError(f"state.rows: moments of {name}: expected {[*value.shape]}")
+        for name, value in rows.parameters.items():
+            if value.shape[:1] != (len(rows),):
+                raise ValueError(f"state.rows: {name}: expected {len(rows)} rows, got {[*value.shape]}")
+        for name, value in rows.statistics.items():
+            if value.shape != (len(rows),):
+                raise ValueError(f"state.rows: {name}: expected {[len(rows)]}, got {[*value.shape]}")
+        return rows
 
     def statistic(self, name: str) -> Tensor:
         """One of the statistics, 0 at first."""

@@ -1,0 +1,59 @@
+"""States of fits as plain values, and back: what is read from a file is checked against the class's annotations."""
+
+from __future__ import annotations
+
+import math
+import types
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def from_plain(kind: type[T], values: Any) -> T:
+    """An instance of a dataclass of tensors and plain values; see `check_plain`."""
+    check_plain(kind, values, "state")
+    return kind(**values)
+
+
+def check_plain(kind: type[Any], values: Any, name: str) -> None:
+    """Whether a dataclass can be made from values.
+
+    Raises:
+        ValueError: a value is missing, unknown, of another type, or not finite.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{name}: expected a dict, got {type(values).__name__}")
+    hints = get_type_hints(kind)
+    unknown = sorted(str(key) for key in values if key not in hints)
+    if unknown:
+        raise ValueError(f"{name}: unknown {', '.join(unknown)}")
+    missing = sorted(key for key in hints if key not in values)
+    if missing:
+        raise ValueError(f"{name}: {', '.join(missing)} missing")
+    for key, value in values.items():
+        _check(f"{name}.{key}", value, hints[key])
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return
+    option = next(option for option in options if option is not type(None))
+    expected = get_origin(option) or option
+    accepted = (int, float) if expected is float else expected
+    if option is not Any and (not isinstance(value, accepted) or isinstance(value, bool)):
+        raise ValueError(f"{name}: expected {getattr(expected, '__name__', expected)}, got {type(value).__name__}")
+    if isinstance(value, Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{name}: holds values that are not finite")
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError(f"{name}: is not a number")
+    arguments = get_args(option)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check(f"{name}.{key}", item, arguments[1] if arguments else Any)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _check(f"{name}[{i}]", item, arguments[0] if arguments else Any)
