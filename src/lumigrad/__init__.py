@@ -1,10 +1,9 @@
 """lumigrad: differentiable rendering for PyTorch, fast on any CPU, with correct gradients everywhere."""
 
-from lumigrad import (
-    _startup,  # isort: split  # noqa: F401 (first: the rest takes a second)
-    gradients,
-    reference,
-)
+from lumigrad import _startup  # noqa: F401 (before all that takes long)
+
+# isort: split
+from lumigrad import gradients, reference
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,

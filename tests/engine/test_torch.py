@@ -15,6 +15,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import lumigrad as lg
 from lumigrad import Fragments
+from lumigrad.scene import PerspectiveCamera
 
 SIZE = (12, 14)
 # torch.library.opcheck's default
@@ -126,6 +127,20 @@ def test_autocast(low: torch.dtype) -> None:
     assert all(torch.equal(a, b) for a, b in zip(frags, expected))
     assert torch.equal(out, lg.interpolate(attr.to(low).float(), expected, tri))
     (image.sum() + frags.depth.sum()).backward()
+    assert all(value.grad.dtype == low and value.grad.any() for value in inputs)
+
+
+@pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_autocast_of_gaussians(low: torch.dtype, antialiased: bool) -> None:
+    cameras = PerspectiveCamera.orbit(20.0, 10.0, 3.0, 45.0, (24, 20))
+    shapes = ((9, 3), (9, 4), (9, 3), (9,), (9, 3))
+    inputs = [random(*shape, seed=i).to(low).requires_grad_() for i, shape in enumerate(shapes)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = lg.gaussians(*inputs, cameras.view(), antialiased=antialiased)
+    expected = lg.gaussians(*(value.detach().float() for value in inputs), cameras.view(), antialiased=antialiased)
+    assert torch.equal(out.image, expected.image)
+    out.image.sum().backward()
     assert all(value.grad.dtype == low and value.grad.any() for value in inputs)
 
 

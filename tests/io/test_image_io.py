@@ -139,3 +139,18 @@ def test_images_of_gigapixels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I4sI", 0, b"IDAT", 0))
     with pytest.raises(ValueError, match="cannot read"):
         load_image(tmp_path / "a.png")
+
+
+def test_a_gif_of_one_tensor(tmp_path: Path) -> None:
+    frames = torch.linspace(0, 1, 3)[:, None, None, None].expand(3, 4, 5, 3)
+    save_gif(frames, tmp_path / "tensor.gif")
+    save_gif(list(frames), tmp_path / "list.gif")
+    assert (tmp_path / "tensor.gif").read_bytes() == (tmp_path / "list.gif").read_bytes()
+    with pytest.raises(ValueError, match="at least one image"):
+        save_gif(frames[:0], tmp_path / "none.gif")
+
+
+@pytest.mark.parametrize("suffix", ["png", "npy"])
+def test_arrays_are_not_images(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(TypeError, match=r"image: expected a torch\.Tensor, got ndarray; torch\.from_numpy"):
+        save_image(np.zeros((2, 2, 3), np.float32), tmp_path / f"a.{suffix}")

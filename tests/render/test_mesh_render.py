@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lumigrad.render import render_mesh
-from lumigrad.scene import Lighting, Mesh, PerspectiveCamera
-from lumigrad.scene.shapes.procedural import icosphere
+from lumigrad.render import render, render_mesh
+from lumigrad.scene import Lighting, Mesh, Meshes, PerspectiveCamera, Scene
+from lumigrad.scene.shapes.procedural import creature, icosphere
 
 UNLIT = Lighting.unlit()
 
@@ -126,3 +126,61 @@ def test_wrong_arguments() -> None:
         render_mesh(sphere, PerspectiveCamera.from_fov(40.0, (4, 4), view))
     with pytest.raises(ValueError, match=r"mesh\.colors"):
         render_mesh(replace(sphere, colors=torch.ones(12, 5)), PerspectiveCamera.from_fov(40.0, (4, 4)))
+
+
+def _batch() -> Mesh:
+    ball = creature(1)
+    moved = ball.positions * torch.tensor([[[1.0, 1, 1]], [[0.5, 1, 1]], [[1, 1.2, 0.7]]])
+    return replace(ball, positions=moved.requires_grad_())
+
+
+@pytest.mark.parametrize("cameras", [1, 3])
+def test_a_batch_of_one_template(cameras: int) -> None:
+    """Positions [N, V, 3]: image n and the gradients are those of mesh n alone."""
+    mesh = _batch()
+    azimuths = torch.arange(cameras) * 40.0 if cameras > 1 else 20.0
+    camera = PerspectiveCamera.orbit(azimuths, 10.0, 4.0, 40.0, (24, 20))
+    shot = render_mesh(mesh, camera)
+    weights = torch.rand(shot.color.shape, generator=torch.Generator().manual_seed(0))
+    (whole,) = torch.autograd.grad((shot.color * weights).sum(), mesh.positions)
+    for n, single in enumerate(mesh.unbind()):
+        one = render_mesh(single, camera[n] if cameras > 1 else camera)
+        assert torch.equal(one.color[0], shot.color[n])
+        assert torch.equal(one.mask[0], shot.mask[n])
+        (alone,) = torch.autograd.grad((one.color[0] * weights[n]).sum(), mesh.positions)
+        torch.testing.assert_close(alone[n], whole[n], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shading", ["pbr", "flat"])
+def test_a_batch_of_one_template_in_render(shading: str) -> None:
+    mesh = _batch()
+    camera = PerspectiveCamera.orbit(20.0, 10.0, 4.0, 40.0, (24, 20))
+    shot = render(mesh, camera, shading=shading)
+    expected = render(Meshes.join(mesh.unbind()), camera, shading=shading)
+    assert shot.image.shape == (3, 24, 20, 3)
+    assert torch.equal(shot.image, expected.image)
+
+
+def test_batches_that_do_not_fit() -> None:
+    mesh = _batch()
+    cameras = PerspectiveCamera.orbit(torch.arange(2) * 9.0, 10.0, 4.0, 40.0, (24, 20))
+    with pytest.raises(ValueError, match="camera: expected one, or 3 like the meshes, got 2"):
+        render_mesh(mesh, cameras)
+    with pytest.raises(ValueError, match="camera: expected one, or 3 like the shapes, got 2"):
+        render(mesh, cameras)
+    with pytest.raises(TypeError, match=r"mesh: expected a Mesh, got Meshes; lumigrad\.render\.render draws batches"):
+        render_mesh(Meshes.join(mesh.unbind()), cameras)
+    with pytest.raises(ValueError, match="shapes: expected single meshes"):
+        Scene([mesh])
+
+
+def test_a_default_type_of_float64() -> None:
+    """The camera is float64 then, a mesh that brings its own type is not."""
+    mesh = creature(1)
+    expected = render_mesh(mesh, PerspectiveCamera.orbit(20.0, 10.0, 4.0, 40.0, (24, 20)))
+    torch.set_default_dtype(torch.float64)
+    try:
+        shot = render_mesh(mesh, PerspectiveCamera.orbit(20.0, 10.0, 4.0, 40.0, (24, 20)))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(shot.color.float(), expected.color, atol=2e-3, rtol=0)

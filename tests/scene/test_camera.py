@@ -160,3 +160,8 @@ def test_orbit_agrees_with_pytorch3d(shared: Path, number: int) -> None:
     camera = PerspectiveCamera.orbit(azimuth, elevation, distance, 55.0, tuple(numbers["image_size"]))
     pixels = camera.pixels(torch.from_numpy(numbers["points"]).double()).numpy()
     np.testing.assert_allclose(pixels, numbers[f"fov_persp_{number}_screen"][:, :2], atol=1e-4)
+
+
+def test_a_size_that_is_one_number() -> None:
+    with pytest.raises(TypeError, match=r"size: expected \(height, width\), got 64"):
+        PerspectiveCamera.orbit(0.0, 0.0, 3.0, 45.0, size=64)

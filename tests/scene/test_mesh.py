@@ -202,3 +202,29 @@ def test_wrong_normals_and_materials(change: dict, error: type[Exception], messa
     good = {"positions": torch.zeros(3, 3), "faces": torch.tensor([[0, 1, 2]])}
     with pytest.raises(error, match=message):
         Mesh(**{**good, **change})
+
+
+def test_batches_of_one_template() -> None:
+    ball = icosphere(1)
+    matrix = torch.tensor([[0.0, 2, 0, 1], [1, 0, 0, 0], [0, 0, 1, 3], [0, 0, 0, 1]])
+    batch = Mesh(torch.stack([ball.positions, 2 * ball.positions]), ball.faces, colors=ball.positions.abs())
+    assert batch.shape == (2,)
+    assert [mesh.shape for mesh in batch.unbind()] == [(), ()]
+    for n, mesh in enumerate(batch.unbind()):
+        torch.testing.assert_close(batch.vertex_normals()[n], mesh.vertex_normals())
+        torch.testing.assert_close(batch.face_normals()[n], mesh.face_normals())
+        torch.testing.assert_close(batch.transformed(matrix).unbind()[n].positions, mesh.transformed(matrix).positions)
+        part = torch.arange(3)
+        torch.testing.assert_close(batch.submesh(part).positions[n], mesh.submesh(part).positions)
+    assert torch.equal(batch.bounds()[1], 2 * ball.bounds()[1])
+    for call in (batch.shading_normals, lambda: batch.creased(30.0)):
+        with pytest.raises(ValueError, match=r"positions: .* needs a single mesh \[V, 3\], got a batch \[2, 42, 3\]"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["positions", "faces", "uvs", "colors", "texture"])
+def test_arrays_are_told_from_tensors(name: str) -> None:
+    ball = creature(1)
+    values = {key: getattr(ball, key) for key in ("positions", "faces", "uvs", "uv_faces", "texture")}
+    with pytest.raises(TypeError, match=rf"{name}: expected a torch\.Tensor, got ndarray; torch\.from_numpy"):
+        Mesh(**{**values, name: ball.positions.numpy()})

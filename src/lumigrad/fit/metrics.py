@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lumigrad._optional import require
 from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.validation import tensor
 
 
 def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -30,6 +31,7 @@ def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     >>> psnr(target + 0.1, target).round(decimals=2).item(), psnr(target, target).item()
     (20.0, inf)
     """
+    image, target = tensor("image", image), tensor("target", target)
     error = (image - target).square().mean(-1)
     if mask is None:
         mean = error.mean((1, 2))
@@ -94,6 +96,7 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     >>> ssim(image, image).round(decimals=4).item(), (ssim(image, 1 - image) < 0).item()
     (1.0, True)
     """
+    image, target = tensor("image", image), tensor("target", target)
     count, height, width, channels = image.shape
     offsets = torch.arange(11, dtype=image.dtype, device=image.device) - 5
     window = torch.exp(-offsets.square() / (2 * 1.5**2))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lumigrad._optional import installed, require
+from lumigrad.types.validation import tensor
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -183,6 +184,7 @@ def save_image(image: Tensor, path: str | Path) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    tensor("image", image)
     if suffix not in LINEAR:
         pillow = require("PIL.Image", "lumigrad.io.save_image")
         if suffix not in pillow.registered_extensions():
@@ -222,8 +224,10 @@ def _save_pfm(values: np.ndarray, path: Path) -> None:
     path.write_bytes(header.encode() + np.ascontiguousarray(rows, dtype="<f4").tobytes())
 
 
-def save_gif(frames: Sequence[Tensor], path: str | Path, frames_per_second: float = 20.0) -> None:
-    """Write frames [H, W, 3] as an endless GIF; they share one palette, so that colours do not flicker.
+def save_gif(frames: Sequence[Tensor] | Tensor, path: str | Path, frames_per_second: float = 20.0) -> None:
+    """Write frames [H, W, 3], or a tensor [N, H, W, 3], as an endless GIF.
+
+    The frames share one palette, so that colours do not flicker.
 
     >>> from pathlib import Path
     >>> import torch
@@ -232,7 +236,7 @@ def save_gif(frames: Sequence[Tensor], path: str | Path, frames_per_second: floa
     >>> Path("fade.gif").read_bytes()[:6]
     b'GIF89a'
     """
-    if not frames:
+    if not len(frames):
         raise ValueError("frames: expected at least one image, got none")
     pillow = require("PIL.Image", "lumigrad.io.save_gif")
     pictures = [to_pil(frame).convert("RGB") for frame in frames]

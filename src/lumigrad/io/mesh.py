@@ -129,7 +129,7 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
     Where the mesh has no normals and the format has, smooth normals of the surface are written.
 
     Raises:
-        ValueError: an unknown suffix.
+        ValueError: an unknown suffix, or a batch of meshes.
 
     >>> from pathlib import Path
     >>> from lumigrad.io import save_mesh
@@ -142,6 +142,8 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ValueError(f"cannot write {path}: expected one of {', '.join(WRITABLE)}")
+    if mesh.shape:
+        raise ValueError(f"mesh: expected a single one, got a batch of {mesh.shape[0]}; write each of mesh.unbind()")
     path.parent.mkdir(parents=True, exist_ok=True)
     mesh = _detached(replace(mesh, materials=tuple(_detached(m) for m in mesh.materials))).to("cpu")
     if suffix in (".obj", ".glb"):

@@ -16,6 +16,7 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Lighting
 from lumigrad.scene.materials import PhongMaterial
 from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Int32
 
@@ -27,7 +28,7 @@ def render_mesh(
     topology: Int32[Tensor, "faces 3"] | None = None,
     mips: bool = True,
 ) -> Rendering:
-    """Render one mesh from one camera or a batch of cameras.
+    """Render one mesh from one camera or a batch of cameras, or a batch of one template (positions [N, V, 3]).
 
     Antialiased silhouettes and shading carry gradients to positions, and through `camera` to its parameters;
     appearance gets them through texture and vertex colours. Light is multiplied with the colours as they are
@@ -36,7 +37,7 @@ def render_mesh(
     Args:
         mesh: colours are texture times vertex colours, white where it has neither. A fourth channel of either is
             alpha: what is transparent is drawn in layers, by `render`, which takes longer.
-        camera: batch shape [N] or [].
+        camera: batch shape [N] or []; mesh n of a batch is seen by camera n, or by the only one.
         lighting: `Lighting()` by default.
         topology: `edge_topology(mesh.faces)`, to save its computation when the same faces are rendered again.
         mips: look the texture up in a mip pyramid, which prevents aliasing where it is minified.
@@ -45,8 +46,9 @@ def render_mesh(
         Rendering with N images (N = 1 for a single camera).
 
     Raises:
-        TypeError: no camera.
-        ValueError: a camera batch of more than one dimension, or a texture or colours without three or four channels.
+        TypeError: no camera or no mesh; `render` draws `Meshes`, the batches of different meshes.
+        ValueError: a camera batch of more than one dimension or of another size than the mesh's, or a texture or
+            colours without three or four channels.
 
     >>> from lumigrad.render import render_mesh
     >>> from lumigrad.scene import PerspectiveCamera, icosphere
@@ -58,17 +60,22 @@ def render_mesh(
     [1.0, 1.0, 1.0]
     """
     check_camera(camera)
+    if not isinstance(mesh, Mesh):
+        advice = "; lumigrad.render.render draws batches of different meshes" if isinstance(mesh, Meshes) else ""
+        raise TypeError(f"mesh: expected a Mesh, got {type(mesh).__name__}{advice}")
+    if mesh.shape and camera.shape and mesh.shape != camera.shape and 1 not in (*mesh.shape, *camera.shape):
+        raise ValueError(f"camera: expected one, or {mesh.shape[0]} like the meshes, got {camera.shape[0]}")
     for name, value in (("texture", mesh.texture), ("colors", mesh.colors)):
         if value is not None and value.shape[-1] not in (3, 4):
             raise ValueError(f"mesh.{name}: expected 3 or 4 channels, got {value.shape[-1]}")
     if any(value is not None and value.shape[-1] == 4 for value in (mesh.texture, mesh.colors)):
         return _in_layers(mesh, camera, lighting)
-    clip = camera.project(mesh.positions).reshape(-1, len(mesh.positions), 4)
+    clip = camera.project(mesh.positions).reshape(-1, mesh.positions.shape[-2], 4)
     textured = mesh.texture is not None and mesh.uvs is not None
     frags = rasterize(clip, mesh.faces, camera.size, derivatives=textured and mips)
 
     lighting = Lighting() if lighting is None else lighting
-    eyes = camera.position.reshape(-1, 3)
+    eyes = camera.position.to(mesh.positions.dtype).reshape(-1, 3).expand(len(clip), 3)
     attributes = [lighting.shade(mesh.positions, mesh.vertex_normals(), eyes)]
     if mesh.colors is not None:
         attributes.append(mesh.colors.expand(len(eyes), -1, -1))

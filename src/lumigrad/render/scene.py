@@ -64,7 +64,8 @@ def render(
 
     Args:
         scene: a `Scene` or a shape, seen from every camera; or `Meshes`, `PointClouds`, or a sequence of shapes: a
-            batch, of which image n shows shape n, whatever their sizes and materials. All of one kind.
+            batch, of which image n shows shape n, whatever their sizes and materials. All of one kind. A mesh with
+            positions [N, V, 3] is a batch too.
         camera: batch shape [N] or []; one camera serves a whole batch of shapes.
         size: (height, width) in pixels; the camera's by default.
         shading: "pbr", "phong", "gouraud", "flat", "unlit", "normals", "depth", or a function

@@ -54,7 +54,7 @@ def stage_of(
     """A scene or a single shape, seen together; or a sequence of shapes, of which each has an image of its own.
 
     Args:
-        scene: `Scene`, a shape, `Meshes`, `PointClouds`, or a sequence of shapes.
+        scene: `Scene`, a shape, a mesh that is a batch, `Meshes`, `PointClouds`, or a sequence of shapes.
         camera: batch shape [N] or [].
         size: (height, width) in place of the camera's.
         name: what messages call the scene.
@@ -66,6 +66,8 @@ def stage_of(
         NotImplementedError: shapes of several kinds.
     """
     check_camera(camera)
+    if isinstance(scene, Mesh) and scene.shape:
+        scene = scene.unbind()
     camera = camera if size is None else camera.resized(size)
     together = isinstance(scene, (Scene, *SHAPES))
     shapes = tuple(listed(scene.shapes if isinstance(scene, Scene) else scene, name))

@@ -52,6 +52,8 @@ class Scene:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shapes", tuple(listed(self.shapes)))
+        if any(mesh.shape for mesh in self.meshes):
+            raise ValueError("shapes: expected single meshes, got a batch of them; a scene is shown as a whole")
         object.__setattr__(self, "lights", tuple(self.lights))
         for light in self.lights:
             if not isinstance(light, Light):

@@ -14,7 +14,8 @@ _LOW_PRECISION = (torch.float16, torch.bfloat16)
 def tensor(name: str, value: Any) -> torch.Tensor:
     """`value` if it is a dense tensor."""
     if not isinstance(value, torch.Tensor):
-        raise TypeError(f"{name}: expected a torch.Tensor, got {type(value).__name__}")
+        advice = "; torch.from_numpy makes a tensor of it" if type(value).__name__ == "ndarray" else ""
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(value).__name__}{advice}")
     if value.layout != torch.strided:
         raise TypeError(f"{name}: expected a dense tensor, got layout {value.layout}")
     return value

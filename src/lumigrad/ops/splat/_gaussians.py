@@ -68,6 +68,7 @@ def gaussians(
     >>> (means.grad[0, 0] < 0).item()
     True
     """
+    means = check.floating("means", means)
     projected = project_gaussians(means, quats, scales, view, blur=blur)
     count = projected.depths.shape[1]
     opacities = check.floating("opacities", opacities, means, "means")

@@ -27,6 +27,8 @@ C = TypeVar("C", bound="Camera")
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
     """(height, width), both at least 1."""
+    if not isinstance(size, (tuple, list, torch.Size)):
+        raise TypeError(f"size: expected (height, width), got {size!r}")
     if len(size) != 2 or int(size[0]) < 1 or int(size[1]) < 1:
         raise ValueError(f"size: expected (height, width), both at least 1, got {tuple(size)}")
     return int(size[0]), int(size[1])

@@ -312,20 +312,20 @@ class Lighting:
         """Irradiance at vertices.
 
         Args:
-            positions: [V, 3] world.
-            normals: [V, 3] unit, outwards.
+            positions: [V, 3] or [N, V, 3] world.
+            normals: unit, outwards, of the same shape.
             eyes: camera centres [N, 3].
 
         Returns:
             [N, V, 1], differentiable in all arguments.
         """
-        result = positions.new_full((eyes.shape[0], positions.shape[0], 1), self.ambient)
+        result = positions.new_full((eyes.shape[0], positions.shape[-2], 1), self.ambient)
         if self.headlight:
             to_eye = torch.nn.functional.normalize(eyes[:, None] - positions, dim=-1)
             result = result + self.headlight * (normals * to_eye).sum(-1, keepdim=True).clamp_min(0)
         for direction, intensity in zip(self.directions, self.intensities, strict=True):
             light = torch.nn.functional.normalize(positions.new_tensor(direction), dim=0)
-            result = result + intensity * (normals @ light).clamp_min(0)[:, None]
+            result = result + intensity * (normals @ light).clamp_min(0)[..., None]
         return result
 
     def lights(self, eye: Tensor) -> tuple[Light, ...]:

@@ -13,6 +13,9 @@ from lumigrad.scene.materials import Material
 from lumigrad.scene.shapes.creases import crease_normals
 from lumigrad.scene.shapes.tangents import corner_tangents
 from lumigrad.types.shapes import Bool, Float, Int
+from lumigrad.types.validation import tensor
+
+_REQUIRED = ("positions", "faces")
 
 
 def _check_indices(faces: Tensor, count: int, name: str) -> None:
@@ -34,8 +37,11 @@ class Mesh:
     [0, 0] and v grows with the row. A mesh without materials is drawn in its texture times its vertex colours, as
     they are encoded; with materials, vertex colours multiply the base colour and `texture` is not looked at.
 
+    A batch of one template, such as a network predicts it, has positions [N, V, 3], and all else in common. Renderers
+    show mesh n in image n; `unbind` gives single meshes to what else there is.
+
     Attributes:
-        positions: [V, 3].
+        positions: [V, 3], or [N, V, 3].
         faces: [F, 3] integers into positions.
         uvs: [U, 2], or None.
         uv_faces: [F, 3] integers into uvs; `faces` when only uvs are given.
@@ -56,9 +62,12 @@ class Mesh:
     ([0.0, 0.0, 1.0], [[0.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
     >>> len(square.submesh(torch.tensor([True, False])).positions)
     3
+    >>> batch = Mesh(square.positions + torch.rand(5, 1, 3), square.faces)
+    >>> batch.vertex_normals().shape, len(batch.unbind())
+    (torch.Size([5, 4, 3]), 5)
     """
 
-    positions: Float[Tensor, "vertices 3"]
+    positions: Float[Tensor, "*batch vertices 3"]
     faces: Int[Tensor, "faces 3"]
     uvs: Float[Tensor, "coordinates 2"] | None = None
     uv_faces: Int[Tensor, "faces 3"] | None = None
@@ -70,15 +79,19 @@ class Mesh:
     face_materials: Int[Tensor, " faces"] | None = None
 
     def __post_init__(self) -> None:
-        if self.positions.ndim != 2 or self.positions.shape[-1] != 3:
-            raise ValueError(f"positions: expected [V, 3], got {list(self.positions.shape)}")
-        _check_indices(self.faces, len(self.positions), "faces")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in _REQUIRED or (field.name != "materials" and value is not None):
+                tensor(field.name, value)
+        if self.positions.ndim not in (2, 3) or self.positions.shape[-1] != 3:
+            raise ValueError(f"positions: expected [V, 3] or [N, V, 3], got {list(self.positions.shape)}")
+        _check_indices(self.faces, self.positions.shape[-2], "faces")
         self._check_indexed("uvs", "uv_faces", 2, "U")
         self._check_indexed("normals", "normal_faces", 3, "M")
         if self.texture is not None and self.texture.ndim != 3:
             raise ValueError(f"texture: expected [H, W, C], got {list(self.texture.shape)}")
-        if self.colors is not None and (self.colors.ndim != 2 or len(self.colors) != len(self.positions)):
-            raise ValueError(f"colors: expected [{len(self.positions)}, C], got {list(self.colors.shape)}")
+        if self.colors is not None and (self.colors.ndim != 2 or len(self.colors) != self.positions.shape[-2]):
+            raise ValueError(f"colors: expected [{self.positions.shape[-2]}, C], got {list(self.colors.shape)}")
         self._check_materials()
 
     def _check_indexed(self, name: str, index_name: str, size: int, count: str) -> None:
@@ -117,25 +130,45 @@ class Mesh:
                 changed[field.name] = value.to(*args) if value.is_floating_point() else value.to(device)
         return replace(self, **changed)
 
+    @property
+    def shape(self) -> torch.Size:
+        """Batch shape: [N], or [] for a single mesh."""
+        return self.positions.shape[:-2]
+
+    def unbind(self) -> list[Mesh]:
+        """The meshes of a batch; a single mesh is a batch of one."""
+        if not self.shape:
+            return [self]
+        return [replace(self, positions=positions) for positions in self.positions]
+
+    def _check_single(self, what: str) -> None:
+        if self.shape:
+            raise ValueError(f"positions: {what} needs a single mesh [V, 3], got a batch {list(self.positions.shape)}")
+
     def bounds(self) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
         """Smallest and largest corner [3] of the box around the vertices that faces use."""
         if not len(self.faces):
             raise ValueError("faces: an empty mesh has no bounds")
-        used = self.positions[self.faces.reshape(-1).long()]
+        used = self.positions[..., self.faces.reshape(-1).long(), :].reshape(-1, 3)
+        if not len(used):
+            raise ValueError("positions: an empty batch has no bounds")
         return used.amin(0), used.amax(0)
 
-    def face_normals(self) -> Float[Tensor, "faces 3"]:
-        """Normals [F, 3] whose length is twice the face's area."""
-        corners = self.positions[self.faces.long()]
-        normals: Tensor = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        return normals
+    def face_normals(self) -> Float[Tensor, "*batch faces 3"]:
+        """Normals [..., F, 3] whose length is twice the face's area."""
+        return _face_normals(self.positions, self.faces)
 
-    def vertex_normals(self) -> Float[Tensor, "vertices 3"]:
-        """Unit normals [V, 3], area weighted over the faces around each vertex; zero where there are none."""
+    def vertex_normals(self) -> Float[Tensor, "*batch vertices 3"]:
+        """Unit normals [..., V, 3], area weighted over the faces around each vertex; zero where there are none."""
         return vertex_normals(self.positions, self.faces)
 
     def shading_normals(self) -> tuple[Float[Tensor, "normals 3"], Int[Tensor, "faces 3"]]:
-        """Normals [M, 3] and the faces [F, 3] that index them: the authored ones, or else `vertex_normals`."""
+        """Normals [M, 3] and the faces [F, 3] that index them: the authored ones, or else `vertex_normals`.
+
+        Raises:
+            ValueError: a batch of meshes.
+        """
+        self._check_single("shading_normals")
         if self.normals is not None:
             assert self.normal_faces is not None
             return self.normals, self.normal_faces
@@ -147,7 +180,7 @@ class Mesh:
         Authored normals are replaced. 0 gives flat faces, 180 smooth ones; CAD parts look right at about 30.
 
         Raises:
-            ValueError: an angle that is not between 0 and 180.
+            ValueError: an angle that is not between 0 and 180, or a batch of meshes.
 
         >>> from lumigrad.scene import icosphere
         >>> flat = icosphere(0).creased(0.0)  # each of 20 faces has three normals of its own
@@ -156,6 +189,7 @@ class Mesh:
         """
         if not 0 <= degrees <= 180:
             raise ValueError(f"degrees: expected 0 to 180, got {degrees}")
+        self._check_single("creased")
         normals, normal_faces = crease_normals(self.positions, self.faces, degrees)
         return replace(self, normals=normals, normal_faces=normal_faces)
 
@@ -163,8 +197,9 @@ class Mesh:
         """Tangents [K, 4] for normal maps, and the faces [F, 3] that index them; see `corner_tangents`.
 
         Raises:
-            ValueError: a mesh without texture coordinates.
+            ValueError: a mesh without texture coordinates, or a batch of meshes.
         """
+        self._check_single("tangents")
         if self.uvs is None or self.uv_faces is None:
             raise ValueError("uvs: tangents need texture coordinates, this mesh has none")
         normals, normal_faces = self.shading_normals()
@@ -179,7 +214,8 @@ class Mesh:
         Raises:
             ValueError: a matrix of another shape.
         """
-        changed: dict[str, Any] = {"positions": transform_points(self.positions, matrix)}
+        moved = transform_points(self.positions.reshape(-1, 3), matrix).reshape(self.positions.shape)
+        changed: dict[str, Any] = {"positions": moved}
         if self.normals is not None:
             changed["normals"] = transform_directions(self.normals, matrix)
         if bool(mirrored(matrix)):
@@ -200,7 +236,7 @@ class Mesh:
             if values is None:
                 continue
             used, inverse = torch.unique(index[chosen].long(), return_inverse=True)
-            changed |= {name: values[used], index_name: inverse.reshape(-1, 3).to(index.dtype)}
+            changed |= {name: values[..., used, :], index_name: inverse.reshape(-1, 3).to(index.dtype)}
             if name == "positions" and self.colors is not None:
                 changed["colors"] = self.colors[used]
         if self.face_materials is not None:
@@ -209,11 +245,15 @@ class Mesh:
 
 
 def vertex_normals(
-    positions: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
-) -> Float[Tensor, "vertices 3"]:
-    """Unit normals [V, 3], area weighted over the faces around each vertex; zero where there are none."""
-    index = faces.long()
-    corners = positions[index]
-    face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = torch.zeros_like(positions).index_add(0, index.reshape(-1), face.repeat_interleave(3, dim=0))
+    positions: Float[Tensor, "*batch vertices 3"], faces: Int[Tensor, "faces 3"]
+) -> Float[Tensor, "*batch vertices 3"]:
+    """Unit normals [..., V, 3], area weighted over the faces around each vertex; zero where there are none."""
+    shares = _face_normals(positions, faces).repeat_interleave(3, dim=-2)
+    total = torch.zeros_like(positions).index_add(-2, faces.long().reshape(-1), shares)
     return torch.nn.functional.normalize(total, dim=-1, eps=1e-20)
+
+
+def _face_normals(positions: Tensor, faces: Tensor) -> Tensor:
+    a, b, c = positions[..., faces.long(), :].unbind(-2)
+    normals: Tensor = torch.linalg.cross(b - a, c - a)
+    return normals

@@ -57,7 +57,7 @@ class Meshes:
 
     @classmethod
     def join(cls, parts: Sequence[Mesh | Meshes]) -> Meshes:
-        """A batch of meshes, and of the meshes in batches, in this order.
+        """A batch of meshes, and of the meshes in batches of either kind, in this order.
 
         Where some have vertex colours, texture coordinates or authored normals and others have not, the others get
         white, the coordinate (0, 0) for all corners, and their `vertex_normals`.
@@ -70,7 +70,7 @@ class Meshes:
         for part in parts:
             if not isinstance(part, (Mesh, Meshes)):
                 raise TypeError(f"parts: expected Mesh or Meshes, got {type(part).__name__}")
-            meshes.extend([part] if isinstance(part, Mesh) else part.list())
+            meshes.extend(part.unbind() if isinstance(part, Mesh) else part.list())
         if not meshes:
             raise ValueError("parts: expected at least one mesh, got none")
         same_kind([mesh.positions for mesh in meshes], "positions")
