@@ -9,6 +9,7 @@ import torch
 from ops_common import threads
 
 from lumigrad.scene import EnvironmentLight, cube_to_equirect, equirect_to_cube, sky, studio
+from lumigrad.scene.light import environment
 from lumigrad.scene.light.cubemap import cube_directions, cube_solid_angles, equirect_directions, sample_equirect
 from lumigrad.scene.light.environment import prefilter_diffuse, prefilter_specular
 
@@ -171,3 +172,19 @@ def test_to_and_at() -> None:
 def test_wrong_arguments(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_weights_are_made_once_for_each_size() -> None:
+    """Also where that was in inference mode, whose tensors autograd could not use later."""
+    environment._weights.cache_clear()
+    cube = torch.rand(6, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        first = EnvironmentLight(cube)
+    made = environment._weights.cache_info().misses
+    cube.requires_grad_()
+    again = EnvironmentLight(cube)
+    assert environment._weights.cache_info().misses == made > 0
+    assert torch.equal(again.irradiance, first.irradiance)
+    (grad,) = torch.autograd.grad(again.irradiance.sum(), cube)
+    # Every direction's weights add up to 1.
+    assert grad.sum().item() == pytest.approx(again.irradiance.numel(), rel=1e-4)

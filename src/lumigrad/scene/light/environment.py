@@ -8,6 +8,7 @@ Source: Karis 2013, "Real Shading in Unreal Engine 4".
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -126,7 +127,7 @@ def prefilter_diffuse(
     cube: Float[Tensor, "6 side side channels"], size: int = IRRADIANCE_SIZE
 ) -> Float[Tensor, "6 _ _ channels"]:
     """Irradiance over pi of surfaces facing every direction of a small cube [6, size, size, C]."""
-    return _quadrature(cube, size, lambda cosine: cosine)
+    return _quadrature(cube, size, None)
 
 
 def prefilter_specular(
@@ -153,32 +154,44 @@ def prefilter_specular(
     for k in range(1, count + 1):
         size, roughness = max(1, cube.shape[1] >> k), k / count
         if size <= QUADRATURE_SIZE:
-            levels.append(_quadrature(cube, size, _ggx_kernel(roughness)))
+            levels.append(_quadrature(cube, size, roughness))
             continue
         normals = torch.nn.functional.normalize(cube_directions(size, cube.dtype, cube.device), dim=-1)
         lobe, weight, level = _ggx_lobe(roughness, samples, cube)
-        directions = (_frames(normals.reshape(-1, 3))[:, None] * lobe[:, None, :]).sum(-1)  # [texels, samples, 3]
+        directions = lobe @ _frames(normals.reshape(-1, 3)).transpose(-1, -2)  # [texels, samples, 3]
         found = texture_cube(cube[None], directions[None], mip_bias=level.expand(1, *directions.shape[:2]), mips=mips)
         levels.append((found[0] * weight[:, None]).sum(1).reshape(6, size, size, -1))
     return tuple(levels)
 
 
-def _quadrature(cube: Tensor, size: int, kernel: Callable[[Tensor], Tensor]) -> Tensor:
-    """Means of a cube map around each direction of a smaller one, weighted with a kernel of the cosine in [0, 1].
+def _quadrature(cube: Tensor, size: int, roughness: float | None) -> Tensor:
+    """Means of a cube map around each direction of a smaller one, weighted as a rough or, with None, a matt surface.
 
-    Sums over the texels of a version of at most 32 x 32 a face. Weights are scaled to add up to 1, so a uniform
-    environment is reproduced exactly.
+    Sums over the texels of a version of at most 32 x 32 a face.
     """
     steps = max(0, (cube.shape[1] // 32).bit_length() - 1)
     source = build_mips(cube[None], steps, cube=True)[-1][0] if steps else cube
-    # Weights are made in double precision, so that their sum is 1 to the last bit of what is needed.
-    like: dict[str, Any] = {"dtype": torch.float64, "device": cube.device}
-    towards = torch.nn.functional.normalize(cube_directions(source.shape[1], **like), dim=-1).reshape(-1, 3)
-    normals = torch.nn.functional.normalize(cube_directions(size, **like), dim=-1).reshape(-1, 3)
-    weights = kernel((normals @ towards.T).clamp(0, 1))
-    weights = weights * cube_solid_angles(source.shape[1], **like).reshape(-1).repeat(6)
-    weights = (weights / weights.sum(1, keepdim=True)).to(cube.dtype)
+    weights = _weights(source.shape[1], size, roughness, cube.dtype, cube.device)
     return (weights @ source.reshape(-1, cube.shape[-1])).reshape(6, size, size, -1)
+
+
+# An optimisation of texels filters maps of the same size in every step. Up to 37 MB each.
+@functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)
+@torch.no_grad()
+def _weights(source: int, size: int, roughness: float | None, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Weights [6 size^2, 6 source^2] of texels, from a kernel of the cosine in [0, 1] and the texels' solid angles.
+
+    They are scaled to add up to 1, so a uniform environment is reproduced exactly.
+    """
+    # In double precision, so that their sum is 1 to the last bit of what is needed.
+    like: dict[str, Any] = {"dtype": torch.float64, "device": device}
+    towards = torch.nn.functional.normalize(cube_directions(source, **like), dim=-1).reshape(-1, 3)
+    normals = torch.nn.functional.normalize(cube_directions(size, **like), dim=-1).reshape(-1, 3)
+    cosine = (normals @ towards.T).clamp(0, 1)
+    weights = cosine if roughness is None else _ggx_kernel(roughness)(cosine)
+    weights = weights * cube_solid_angles(source, **like).reshape(-1).repeat(6)
+    return (weights / weights.sum(1, keepdim=True)).to(dtype)
 
 
 def _ggx_kernel(roughness: float) -> Callable[[Tensor], Tensor]:
