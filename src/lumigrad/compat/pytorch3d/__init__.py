@@ -1,52 +1,151 @@
-"""PyTorch3D's names and conventions for meshes: cameras, rasterizer, shaders, losses, all in one module.
+"""PyTorch3D's meshes, point clouds, cameras, renderers, losses and files, on lumigrad's kernels.
 
-Row vectors, X_view = X R + T; view and NDC have +X left, +Y up, +Z into the scene. Nothing here needs PyTorch3D.
+The modules have PyTorch3D's paths (`structures`, `renderer`, `transforms`, `ops`, `loss`, `io`, `utils`), and the names
+that programs use most are here, too. `install` puts them where `import pytorch3d` finds them. Nothing here needs
+PyTorch3D.
+
+Row vectors, X_view = X R + T; view and NDC have +X left, +Y up, +Z into the scene.
 """
 
-from lumigrad.compat.pytorch3d._blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
-from lumigrad.compat.pytorch3d._cameras import (
+from lumigrad.compat import _install
+from lumigrad.compat.pytorch3d._convert import (
+    meshes_from,
+)
+from lumigrad.compat.pytorch3d.io import (
+    IO,
+    load_obj,
+    load_objs_as_meshes,
+    load_ply,
+    save_obj,
+    save_ply,
+)
+from lumigrad.compat.pytorch3d.loss import (
+    chamfer_distance,
+    mesh_edge_loss,
+    mesh_laplacian_smoothing,
+    mesh_normal_consistency,
+)
+from lumigrad.compat.pytorch3d.ops import (
+    SubdivideMeshes,
+    ball_query,
+    interpolate_face_attributes,
+    knn_gather,
+    knn_points,
+    sample_points_from_meshes,
+)
+from lumigrad.compat.pytorch3d.renderer import (
+    AlphaCompositor,
+    AmbientLights,
+    BlendParams,
     CamerasBase,
+    DirectionalLights,
+    FishEyeCameras,
     FoVOrthographicCameras,
     FoVPerspectiveCameras,
-    OrthographicCameras,
-    PerspectiveCameras,
-)
-from lumigrad.compat.pytorch3d._interpolate import interpolate_face_attributes
-from lumigrad.compat.pytorch3d._io import ico_sphere, load_obj, load_objs_as_meshes, meshes_from
-from lumigrad.compat.pytorch3d._lighting import AmbientLights, DirectionalLights, Materials, PointLights
-from lumigrad.compat.pytorch3d._losses import mesh_edge_loss, mesh_laplacian_smoothing, mesh_normal_consistency
-from lumigrad.compat.pytorch3d._meshes import Meshes, join_meshes_as_batch
-from lumigrad.compat.pytorch3d._rasterize import Fragments, MeshRasterizer, RasterizationSettings, rasterize_meshes
-from lumigrad.compat.pytorch3d._shading import (
+    Fragments,
+    HardDepthShader,
     HardFlatShader,
     HardGouraudShader,
     HardPhongShader,
+    Materials,
+    MeshRasterizer,
     MeshRenderer,
     MeshRendererWithFragments,
+    NormWeightedCompositor,
+    OpenGLOrthographicCameras,
+    OpenGLPerspectiveCameras,
+    OrthographicCameras,
+    PerspectiveCameras,
+    PointFragments,
+    PointLights,
+    PointsRasterizationSettings,
+    PointsRasterizer,
+    PointsRenderer,
+    RasterizationSettings,
+    SfMOrthographicCameras,
+    SfMPerspectiveCameras,
     ShaderBase,
+    SoftDepthShader,
     SoftGouraudShader,
     SoftPhongShader,
     SoftSilhouetteShader,
-    flat_shading,
-    gouraud_shading,
-    phong_shading,
-)
-from lumigrad.compat.pytorch3d._textures import TexturesBase, TexturesUV, TexturesVertex
-from lumigrad.compat.pytorch3d._transform import Transform3d
-from lumigrad.compat.pytorch3d._view import (
+    SplatterBlender,
+    SplatterPhongShader,
+    TensorProperties,
+    TexturedSoftPhongShader,
+    Textures,
+    TexturesAtlas,
+    TexturesBase,
+    TexturesUV,
+    TexturesVertex,
+    alpha_composite,
     camera_position_from_spherical_angles,
+    camera_to_eye_at_up,
+    convert_to_tensors_and_broadcast,
+    diffuse,
+    flat_shading,
+    get_world_to_view_transform,
+    gouraud_shading,
+    hard_rgb_blend,
+    join_cameras_as_batch,
     look_at_rotation,
     look_at_view_transform,
+    ndc_grid_sample,
+    ndc_to_grid_sample_coords,
+    norm_weighted_sum,
+    phong_shading,
+    rasterize_meshes,
+    rasterize_points,
+    rotate_on_spot,
+    sigmoid_alpha_blend,
+    softmax_rgb_blend,
+    specular,
+    weighted_sum,
+)
+from lumigrad.compat.pytorch3d.structures import (
+    Meshes,
+    Pointclouds,
+    join_meshes_as_batch,
+    join_meshes_as_scene,
+    join_pointclouds_as_batch,
+    join_pointclouds_as_scene,
+)
+from lumigrad.compat.pytorch3d.transforms import (
+    Rotate,
+    RotateAxisAngle,
+    Scale,
+    Transform3d,
+    Translate,
+)
+from lumigrad.compat.pytorch3d.utils import (
+    ico_sphere,
+    torus,
 )
 
+__version__ = "0.7.9"  # of the interface
+
+
+def install() -> None:
+    """Let `import pytorch3d` and its modules find these. Call it before the first such import.
+
+    Raises:
+        RuntimeError: PyTorch3D itself has been imported already.
+    """
+    _install.install("pytorch3d", __name__)
+
+
 __all__ = [
+    "IO",
+    "AlphaCompositor",
     "AmbientLights",
     "BlendParams",
     "CamerasBase",
     "DirectionalLights",
+    "FishEyeCameras",
     "FoVOrthographicCameras",
     "FoVPerspectiveCameras",
     "Fragments",
+    "HardDepthShader",
     "HardFlatShader",
     "HardGouraudShader",
     "HardPhongShader",
@@ -55,35 +154,83 @@ __all__ = [
     "MeshRenderer",
     "MeshRendererWithFragments",
     "Meshes",
+    "NormWeightedCompositor",
+    "OpenGLOrthographicCameras",
+    "OpenGLPerspectiveCameras",
     "OrthographicCameras",
     "PerspectiveCameras",
+    "PointFragments",
     "PointLights",
+    "Pointclouds",
+    "PointsRasterizationSettings",
+    "PointsRasterizer",
+    "PointsRenderer",
     "RasterizationSettings",
+    "Rotate",
+    "RotateAxisAngle",
+    "Scale",
+    "SfMOrthographicCameras",
+    "SfMPerspectiveCameras",
     "ShaderBase",
+    "SoftDepthShader",
     "SoftGouraudShader",
     "SoftPhongShader",
     "SoftSilhouetteShader",
+    "SplatterBlender",
+    "SplatterPhongShader",
+    "SubdivideMeshes",
+    "TensorProperties",
+    "TexturedSoftPhongShader",
+    "Textures",
+    "TexturesAtlas",
     "TexturesBase",
     "TexturesUV",
     "TexturesVertex",
     "Transform3d",
+    "Translate",
+    "alpha_composite",
+    "ball_query",
     "camera_position_from_spherical_angles",
+    "camera_to_eye_at_up",
+    "chamfer_distance",
+    "convert_to_tensors_and_broadcast",
+    "diffuse",
     "flat_shading",
+    "get_world_to_view_transform",
     "gouraud_shading",
     "hard_rgb_blend",
     "ico_sphere",
+    "install",
     "interpolate_face_attributes",
+    "join_cameras_as_batch",
     "join_meshes_as_batch",
+    "join_meshes_as_scene",
+    "join_pointclouds_as_batch",
+    "join_pointclouds_as_scene",
+    "knn_gather",
+    "knn_points",
     "load_obj",
     "load_objs_as_meshes",
+    "load_ply",
     "look_at_rotation",
     "look_at_view_transform",
     "mesh_edge_loss",
     "mesh_laplacian_smoothing",
     "mesh_normal_consistency",
     "meshes_from",
+    "ndc_grid_sample",
+    "ndc_to_grid_sample_coords",
+    "norm_weighted_sum",
     "phong_shading",
     "rasterize_meshes",
+    "rasterize_points",
+    "rotate_on_spot",
+    "sample_points_from_meshes",
+    "save_obj",
+    "save_ply",
     "sigmoid_alpha_blend",
     "softmax_rgb_blend",
+    "specular",
+    "torus",
+    "weighted_sum",
 ]

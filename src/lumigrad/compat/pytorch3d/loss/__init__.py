@@ -1,0 +1,8 @@
+"""Losses: regularisers of meshes, each mesh's mean averaged over the batch, and distances between point clouds."""
+
+from lumigrad.compat.pytorch3d.loss.chamfer import chamfer_distance
+from lumigrad.compat.pytorch3d.loss.mesh_edge_loss import mesh_edge_loss
+from lumigrad.compat.pytorch3d.loss.mesh_laplacian_smoothing import mesh_laplacian_smoothing
+from lumigrad.compat.pytorch3d.loss.mesh_normal_consistency import mesh_normal_consistency
+
+__all__ = ["chamfer_distance", "mesh_edge_loss", "mesh_laplacian_smoothing", "mesh_normal_consistency"]

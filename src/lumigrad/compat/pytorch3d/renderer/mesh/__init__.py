@@ -1,0 +1,49 @@
+"""Meshes: textures, rasterizer, shaders, renderer."""
+
+from lumigrad.compat.pytorch3d.renderer.blending import BlendParams
+from lumigrad.compat.pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
+from lumigrad.compat.pytorch3d.renderer.mesh.rasterizer import Fragments, MeshRasterizer, RasterizationSettings
+from lumigrad.compat.pytorch3d.renderer.mesh.renderer import MeshRenderer, MeshRendererWithFragments
+from lumigrad.compat.pytorch3d.renderer.mesh.shader import (
+    HardDepthShader,
+    HardFlatShader,
+    HardGouraudShader,
+    HardPhongShader,
+    ShaderBase,
+    SoftDepthShader,
+    SoftGouraudShader,
+    SoftPhongShader,
+    SoftSilhouetteShader,
+    SplatterPhongShader,
+    TexturedSoftPhongShader,
+)
+from lumigrad.compat.pytorch3d.renderer.mesh.shading import flat_shading, gouraud_shading, phong_shading
+from lumigrad.compat.pytorch3d.renderer.mesh.textures import TexturesAtlas, TexturesBase, TexturesUV, TexturesVertex
+
+__all__ = [
+    "BlendParams",
+    "Fragments",
+    "HardDepthShader",
+    "HardFlatShader",
+    "HardGouraudShader",
+    "HardPhongShader",
+    "MeshRasterizer",
+    "MeshRenderer",
+    "MeshRendererWithFragments",
+    "RasterizationSettings",
+    "ShaderBase",
+    "SoftDepthShader",
+    "SoftGouraudShader",
+    "SoftPhongShader",
+    "SoftSilhouetteShader",
+    "SplatterPhongShader",
+    "TexturedSoftPhongShader",
+    "TexturesAtlas",
+    "TexturesBase",
+    "TexturesUV",
+    "TexturesVertex",
+    "flat_shading",
+    "gouraud_shading",
+    "phong_shading",
+    "rasterize_meshes",
+]
