@@ -80,7 +80,7 @@ def test_rotations() -> None:
 def one_sphere(where: list[float], vector: list[float], size: tuple[int, int] = (9, 9), **options: bool) -> list[float]:
     """Centre (row, column) of what is drawn of a sphere."""
     image = Renderer(size[1], size[0], n_channels=1, **options)(
-        torch.tensor([where]).float(), torch.ones(1, 1), torch.tensor([0.5]), torch.tensor(vector), 0.1, 20.0,
+        torch.tensor([where]).float(), torch.ones(1, 1), torch.tensor([0.5]), torch.tensor(vector), 0.1, 20.0, 0.1,
         bg_col=torch.zeros(1),
     )  # fmt: skip
     weight = image[..., 0] / image.sum()
@@ -90,7 +90,7 @@ def one_sphere(where: list[float], vector: list[float], size: tuple[int, int] = 
 
 def test_axes() -> None:
     """y is up, z goes into the scene, out of it in the right-handed system; camera axes are columns of the rotation;
-    offsets are pixels to the right and down; orthographic rays go through the top left corners of pixels."""
+    offsets are pixels to the left and up; orthographic rays go through the top left corners of pixels."""
     camera = [0.0, 0, 0, 0, 0, 0, 5, 9]  # five pixels per unit of x / z
     straight = one_sphere([0, 0, 5], camera)
     assert straight == [4.5, 4.5]
@@ -100,7 +100,7 @@ def test_axes() -> None:
     assert one_sphere([1, 0, 5], [1.0, 0, 0, 0, 0, 0, 5, 9]) == straight
     quarter = math.pi / 2  # about y: its column 2, the viewing direction, becomes +x
     assert one_sphere([5, 0, 0], [0.0, 0, 0, 0, quarter, 0, 5, 9]) == straight
-    assert one_sphere([0, 0, 5], [*camera, 2.0, 1.0]) == [5.5, 6.5]
+    assert one_sphere([0, 0, 5], [*camera, 2.0, 1.0]) == [3.5, 2.5]
     flat = [0.0, 0, 0, 0, 0, 0, 0, 3]  # three pixels per unit
     assert one_sphere([0, 0, 5], flat, orthogonal_projection=True) == [5.0, 5.0]
     assert one_sphere([0, 1, 5], flat, orthogonal_projection=True) == [2.0, 5.0]
@@ -205,3 +205,38 @@ def test_wrong_calls(change: dict, error: type[Exception], message: str) -> None
 def test_wrong_renderers(change: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Renderer(**{"width": 7, "height": 6, **change})
+
+
+def test_min_depth_zero_stands_for_the_focal_length() -> None:
+    """As in Pulsar; other values may be below it. With parallel rays there is nothing to stand for."""
+    camera = [0.0, 0, 0, 0, 0, 0, 5, 9]
+    sphere = (torch.tensor([[0.0, 0, 5]]), torch.ones(1, 1), torch.tensor([0.5]))
+    draw = Renderer(9, 9, n_channels=1)
+    arguments = (torch.tensor(camera), 0.1, 20.0)
+    assert draw(*sphere, *arguments, 0.0, bg_col=torch.zeros(1)).sum() == 0  # its nearest point is 4.5 away
+    assert draw(*sphere, *arguments, 4.4, bg_col=torch.zeros(1)).sum() > 0
+    flat = Renderer(9, 9, n_channels=1, orthogonal_projection=True)
+    assert flat(*sphere, torch.tensor([0.0, 0, 0, 0, 0, 0, 0, 3]), 0.1, 20.0, bg_col=torch.zeros(1)).sum() > 0
+
+
+def test_pulsar_gradients_are_scaled() -> None:
+    """A sphere's by 1 / its pixels, the camera's by 0.004 / pi / the spheres that are seen."""
+    positions = torch.tensor([[0.0, 0, 5], [1.0, 1, 6], [0.0, 0, -5]])
+    camera = torch.tensor([0.0, 0, 0, 0, 0, 0, 5, 9])
+    colours, radii = random(3, 1), torch.full((3,), 2.0)
+
+    def gradients(switch: bool) -> tuple[Tensor, Tensor, Tensor]:
+        leaves = (positions.clone().requires_grad_(), camera.clone().requires_grad_())
+        draw = Renderer(9, 9, n_channels=1, pulsar_gradients=switch)
+        image, info = draw(leaves[0], colours, radii, leaves[1], 0.1, 20.0, 0.1, return_forward_info=True)
+        (image * random(9, 9, 1, seed=1)).sum().backward()
+        assert leaves[0].grad is not None
+        assert leaves[1].grad is not None
+        pixels = torch.stack([(info.ids == sphere).sum() for sphere in range(3)])
+        return leaves[0].grad, leaves[1].grad, pixels
+
+    (of_positions, of_camera, pixels), (scaled_positions, scaled_camera, _) = gradients(False), gradients(True)
+    assert pixels[:2].min() > 1
+    assert pixels[2] == 0
+    assert torch.allclose(scaled_positions[:2] * pixels[:2, None], of_positions[:2])
+    assert torch.allclose(scaled_camera, of_camera * 0.004 / math.pi / 2)

@@ -15,7 +15,7 @@ def unpack_camera(vector: Tensor, size: tuple[int, int], orthographic: bool, rig
     """Camera vectors [B, 8, 10, 11 or 13] as lumigrad has cameras. Gradients reach all of it.
 
     Position (3), rotation (3 or 6), focal length and sensor width in world units, then, optionally, by how many pixels
-    the principal point is right of and below the image's centre.
+    the principal point is left of and above the image's centre.
     """
     turns = 6 if vector.shape[-1] in (11, 13) else 3
     position, turn, optics, offset = vector.split((3, turns, 2, vector.shape[-1] - 5 - turns), -1)
@@ -24,7 +24,7 @@ def unpack_camera(vector: Tensor, size: tuple[int, int], orthographic: bool, rig
     focal, sensor = optics.unbind(-1)
     pixels = width / sensor if orthographic else focal * width / sensor
     centre = vector.new_tensor([width / 2, height / 2]) + (0.5 if orthographic else 0.0)
-    centre = centre + offset if offset.shape[-1] else centre.expand(len(vector), 2)
+    centre = centre - offset if offset.shape[-1] else centre.expand(len(vector), 2)
     matrix = _world_to_camera(position, rotation, right_handed)
     cx, cy = centre.unbind(-1)
     return View(matrix, pixels, pixels, cx, cy, size, "orthographic" if orthographic else "perspective")

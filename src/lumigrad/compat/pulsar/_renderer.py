@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from lumigrad.compat.pulsar._camera import LENGTHS, unpack_camera
+from lumigrad.compat.pulsar._gradients import Scales, scaled
 from lumigrad.ops import splat
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
 BACKGROUND_DEPTH = 1e-6
 GAMMAS = (1e-5, 1.0)
+SMALL = 1e-6  # Pulsar's distance between the focal plane and the first depth, halved
 
 
 class Renderer(torch.nn.Module):
@@ -25,6 +27,10 @@ class Renderer(torch.nn.Module):
         background_normalized_depth: only its default is offered.
         n_channels: number of features.
         n_track: how many spheres of a pixel `return_forward_info` lists. Gradients reach all.
+        pulsar_gradients: scale gradients as Pulsar does, for programs whose learning rates were chosen for them:
+            those of a sphere are divided by the number of pixels that have it among their first `n_track`, and those
+            of the camera multiplied by 0.004 / pi and divided by the number of these spheres. They are then no
+            derivatives of the image. May be assigned later.
 
     Raises:
         TypeError, ValueError: for wrong types or ranges.
@@ -41,6 +47,8 @@ class Renderer(torch.nn.Module):
         background_normalized_depth: float = BACKGROUND_DEPTH,
         n_channels: int = 3,
         n_track: int = 5,
+        *,
+        pulsar_gradients: bool = False,
     ) -> None:
         super().__init__()
         self.size = check.size((height, width))
@@ -55,6 +63,7 @@ class Renderer(torch.nn.Module):
         self.right_handed_system = right_handed_system
         self.n_channels = n_channels
         self.n_track = n_track
+        self.pulsar_gradients = pulsar_gradients
 
     def forward(
         self,
@@ -81,10 +90,11 @@ class Renderer(torch.nn.Module):
             cam_params: [8, 10, 11 or 13] or [B, ...]: position (3), rotation (3: axis times angle in radians; 6: first
                 two rows of a matrix, made orthonormal; the matrix has the camera's axes in the world as columns), focal
                 length and sensor width (world units; the sensor is as wide as the image), and, if there are two
-                more, by how many pixels the principal point is right of and below the centre.
+                more, by how many pixels the principal point is left of and above the centre.
             gamma: softness of the depth test, 1e-5 to 1; a tensor of one gets a gradient.
             max_depth, min_depth: what depth is normalised by. A sphere whose nearest point is outside is left out.
-                min_depth may be below the focal length, and 0 is taken as it is.
+                min_depth=0 stands for the largest focal length plus 2e-6 (2e-6 with parallel rays), as in Pulsar.
+                Other values may be below the focal length.
             bg_col: background [n_channels] or [B, n_channels]; 1 by default.
             opacity: [V] or [B, V], 1 by default.
             percent_allowed_difference: from 0 to below 1, without effect: nothing is left out.
@@ -114,12 +124,28 @@ class Renderer(torch.nn.Module):
             cam_params.expand(views, cam_params.shape[-1]), self.size, self.orthogonal_projection,
             self.right_handed_system,
         )  # fmt: skip
+        spheres, scales = (vert_pos, vert_rad, vert_col, opacity), Scales()
+        if self.pulsar_gradients:
+            spheres, view = scaled(spheres, view, views, scales)
         out = splat.spheres(
-            vert_pos, vert_rad, vert_col, view, opacity, bg_col, gamma=gamma, min_depth=min_depth, max_depth=max_depth,
-            contributors=self.n_track if return_forward_info else 0,
+            spheres[0], spheres[1], spheres[2], view, spheres[3], bg_col, gamma=gamma,
+            min_depth=self._first_depth(cam_params, min_depth), max_depth=max_depth,
+            contributors=self.n_track if return_forward_info or self.pulsar_gradients else 0,
         )  # fmt: skip
+        if self.pulsar_gradients:
+            scales.count(out.ids, vert_pos.shape[-2])
         image = out.image if batched else out.image[0]
         return (image, out) if return_forward_info else image
+
+    def _first_depth(self, cam_params: Tensor, min_depth: float) -> float:
+        if min_depth != 0:
+            return min_depth
+        focal = 0.0 if self.orthogonal_projection else float(cam_params[..., self._focal_at(cam_params)].max())
+        return focal + 2 * SMALL
+
+    @staticmethod
+    def _focal_at(cam_params: Tensor) -> int:
+        return 9 if cam_params.shape[-1] in (11, 13) else 6
 
     @staticmethod
     def _views(vert_pos: Tensor, cam_params: Tensor) -> tuple[int, bool]:

@@ -80,6 +80,7 @@ from lumigrad.compat.pytorch3d.renderer.points import (
     PointsRasterizationSettings,
     PointsRasterizer,
     PointsRenderer,
+    PulsarPointsRenderer,
     rasterize_points,
 )
 from lumigrad.compat.pytorch3d.renderer.splatter_blend import (
@@ -120,6 +121,7 @@ __all__ = [
     "PointsRasterizationSettings",
     "PointsRasterizer",
     "PointsRenderer",
+    "PulsarPointsRenderer",
     "RasterizationSettings",
     "SfMOrthographicCameras",
     "SfMPerspectiveCameras",

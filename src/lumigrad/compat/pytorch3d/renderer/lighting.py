@@ -27,8 +27,8 @@ def _unit(vectors: Tensor) -> Tensor:
 
 
 def _expanded(values: Tensor, *rows: Tensor) -> Tensor:
-    """Values [N, ...] for the largest batch among them and the rows."""
-    return values.expand(max(len(values), *map(len, rows)), *values.shape[1:])
+    """Values [N, ...] for the largest batch among the rows, if there is one."""
+    return values.expand(max(map(len, rows)), *values.shape[1:]) if len(values) == 1 else values
 
 
 def diffuse(normals: Tensor, color: Tensor, direction: Tensor) -> Tensor:

@@ -1,6 +1,12 @@
 """Meshes: textures, rasterizer, shaders, renderer."""
 
 from lumigrad.compat.pytorch3d.renderer.blending import BlendParams
+from lumigrad.compat.pytorch3d.renderer.mesh.clip import (
+    ClipFrustum,
+    ClippedFaces,
+    clip_faces,
+    convert_clipped_rasterization_to_original_faces,
+)
 from lumigrad.compat.pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
 from lumigrad.compat.pytorch3d.renderer.mesh.rasterizer import Fragments, MeshRasterizer, RasterizationSettings
 from lumigrad.compat.pytorch3d.renderer.mesh.renderer import MeshRenderer, MeshRendererWithFragments
@@ -22,6 +28,8 @@ from lumigrad.compat.pytorch3d.renderer.mesh.textures import TexturesAtlas, Text
 
 __all__ = [
     "BlendParams",
+    "ClipFrustum",
+    "ClippedFaces",
     "Fragments",
     "HardDepthShader",
     "HardFlatShader",
@@ -42,6 +50,8 @@ __all__ = [
     "TexturesBase",
     "TexturesUV",
     "TexturesVertex",
+    "clip_faces",
+    "convert_clipped_rasterization_to_original_faces",
     "flat_shading",
     "gouraud_shading",
     "phong_shading",

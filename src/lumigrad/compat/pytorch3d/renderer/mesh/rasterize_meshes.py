@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lumigrad import reference
+from lumigrad.compat.pytorch3d.renderer._first import first_kept
+from lumigrad.compat.pytorch3d.renderer.mesh.clip import ClipFrustum, outside
 from lumigrad.compat.pytorch3d.renderer.utils import parse_image_size
 from lumigrad.ops.soft._soft_rasterize import MAX_FACES_PER_PIXEL, soft_interpolate, soft_rasterize
 from lumigrad.types.fragments import SoftFragments
@@ -44,7 +48,8 @@ def rasterize_meshes(
         cull_backfaces: leave out faces that are clockwise on the screen.
         z_clip_value: leave out what is nearer; by default what is behind the camera. With `perspective_correct` faces
             are cut at that plane, otherwise fragments are left out one by one.
-        cull_to_frustum: not looked at; what is outside of the image costs next to nothing.
+        cull_to_frustum: leave out faces that are wholly left of, right of, above or below the image, of which
+            there could be blur inside.
 
     Returns:
         pix_to_face int64 [N, H, W, K], zbuf, bary_coords [N, H, W, K, 3] and dists: see `Fragments`. Gradients reach
@@ -53,23 +58,64 @@ def rasterize_meshes(
     Raises:
         TypeError, ValueError: for settings out of range.
     """
+    return _rasterize(
+        soft_rasterize, meshes, image_size, blur_radius, faces_per_pixel, perspective_correct, clip_barycentric_coords,
+        cull_backfaces, z_clip_value, cull_to_frustum,
+    )  # fmt: skip
+
+
+def rasterize_meshes_python(
+    meshes: Any,
+    image_size: int | list[int] | tuple[int, int] = 256,
+    blur_radius: float = 0.0,
+    faces_per_pixel: int = 8,
+    perspective_correct: bool = False,
+    clip_barycentric_coords: bool = False,
+    cull_backfaces: bool = False,
+    z_clip_value: float | None = None,
+    cull_to_frustum: bool = True,
+    clipped_faces_neighbor_idx: Tensor | None = None,
+) -> Output:
+    """`rasterize_meshes` on lumigrad's definition in plain PyTorch, slow.
+
+    Args:
+        meshes, image_size, blur_radius, faces_per_pixel, perspective_correct, clip_barycentric_coords, cull_backfaces,
+            z_clip_value, cull_to_frustum: as there.
+        clipped_faces_neighbor_idx: not looked at.
+    """
+    return _rasterize(
+        reference.soft_rasterize, meshes, image_size, blur_radius, faces_per_pixel, perspective_correct,
+        clip_barycentric_coords, cull_backfaces, z_clip_value, cull_to_frustum,
+    )  # fmt: skip
+
+
+def _rasterize(
+    soft: Callable[..., SoftFragments], meshes: Any, image_size: Any, blur_radius: float, faces_per_pixel: int,
+    perspective_correct: bool, clip_barycentric_coords: bool, cull_backfaces: bool, z_clip_value: float | None,
+    cull_to_frustum: bool,
+) -> Output:  # fmt: skip
     size = parse_image_size(image_size)
     verts, faces = meshes.verts_packed(), meshes.faces_packed()
     near = max(z_clip_value or 0.0, NEAREST)
     kept = ~_edge_on(verts.detach(), faces) & (verts.detach()[:, 2] >= near)[faces].any(1)
+    if cull_to_frustum:
+        kept &= ~_beside(verts[faces], size, perspective_correct)
     # A face of one vertex three times is never seen, and keeps the numbers of the others.
     tri = torch.where(kept[:, None], faces, faces[:, :1])
     pos = _clip_positions(verts, size, near if perspective_correct else None)
 
     def fragments(count: int) -> Output:
-        frags = soft_rasterize(
+        frags = soft(
             pos, tri, size, count, blur_radius, meshes.face_ranges(), perspective_correct, clip_barycentric_coords,
             cull_backfaces,
         )  # fmt: skip
         return _with_pads(frags, soft_interpolate(verts[:, 2:], frags, tri)[..., 0])
 
-    # Without the perspective, depth is linear on the screen and faces are not cut.
-    return fragments(faces_per_pixel) if perspective_correct else _in_front(fragments, faces_per_pixel, near)
+    if perspective_correct:
+        return fragments(faces_per_pixel)
+    # Depth is linear on the screen, and faces are not cut.
+    first = first_kept(fragments, lambda out: out[1] < near, faces_per_pixel, faces_per_pixel, MAX_FACES_PER_PIXEL)
+    return first[0], first[1], first[2], first[3]
 
 
 def _with_pads(frags: SoftFragments, zbuf: Tensor) -> Output:
@@ -82,25 +128,9 @@ def _with_pads(frags: SoftFragments, zbuf: Tensor) -> Output:
     )
 
 
-def _in_front(fragments: Any, count: int, near: float) -> Output:
-    """The first fragments in front of a plane: as many are asked for as it takes."""
-    asked = count
-    while True:
-        out = fragments(asked)
-        found, behind = out[0] >= 0, out[1] < near
-        if not bool((found & behind).any()):
-            break
-        enough = (found & ~behind).sum(-1) >= count
-        if asked >= MAX_FACES_PER_PIXEL or bool((enough | ~found[..., -1]).all()):
-            break
-        asked = min(2 * asked, MAX_FACES_PER_PIXEL)
-    drop = found & behind
-    order = (drop | ~found).to(torch.uint8).argsort(dim=-1, stable=True)[..., :count]
-    drop = drop.gather(-1, order)
-    values = [value.gather(-1, order) for value in (out[0], out[1], out[3])]
-    bary = out[2].gather(-2, order[..., None].expand(*order.shape, 3))
-    face, zbuf, dists = (torch.where(drop, torch.full_like(value, -1), value) for value in values)
-    return face, zbuf, torch.where(drop[..., None], torch.full_like(bary, -1), bary), dists
+def _beside(face_verts: Tensor, size: tuple[int, int], perspective: bool) -> Tensor:
+    height, width = (side / min(size) for side in size)
+    return outside(face_verts, ClipFrustum(-width, width, -height, height, perspective_correct=perspective))
 
 
 def _edge_on(verts: Tensor, faces: Tensor) -> Tensor:

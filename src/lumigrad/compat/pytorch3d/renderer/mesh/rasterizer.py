@@ -116,5 +116,6 @@ class MeshRasterizer(nn.Module):
                 clip_barycentric_coords=settings.blur_radius > 0 if clip is None else clip,
                 cull_backfaces=settings.cull_backfaces,
                 z_clip_value=near,
+                cull_to_frustum=settings.cull_to_frustum,
             )
         )

@@ -1,6 +1,7 @@
 """Point clouds: rasterizer, compositors, renderer."""
 
 from lumigrad.compat.pytorch3d.renderer.points.compositor import AlphaCompositor, NormWeightedCompositor
+from lumigrad.compat.pytorch3d.renderer.points.pulsar.unified import PulsarPointsRenderer
 from lumigrad.compat.pytorch3d.renderer.points.rasterize_points import rasterize_points
 from lumigrad.compat.pytorch3d.renderer.points.rasterizer import (
     PointFragments,
@@ -16,5 +17,6 @@ __all__ = [
     "PointsRasterizationSettings",
     "PointsRasterizer",
     "PointsRenderer",
+    "PulsarPointsRenderer",
     "rasterize_points",
 ]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lumigrad import reference
+from lumigrad.compat.pytorch3d.renderer._first import first_kept
 from lumigrad.compat.pytorch3d.renderer.utils import parse_image_size
 from lumigrad.ops.splat._splat import splat
+from lumigrad.types.splats import Splats
+
+MOST = 1024  # points of a pixel
+
+Output = tuple[Tensor, Tensor, Tensor]
 
 
 def rasterize_points(
@@ -18,7 +26,7 @@ def rasterize_points(
     points_per_pixel: int = 8,
     bin_size: int | None = None,
     max_points_per_bin: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Output:
     """Find the points whose discs cover each pixel's centre, nearest first.
 
     Args:
@@ -36,15 +44,43 @@ def rasterize_points(
     Raises:
         TypeError, ValueError: for settings out of range.
     """
+    return _rasterize(splat, pointclouds, image_size, radius, points_per_pixel)
+
+
+def rasterize_points_python(
+    pointclouds: Any,
+    image_size: int | list[int] | tuple[int, int] = 256,
+    radius: Any = 0.01,
+    points_per_pixel: int = 8,
+) -> Output:
+    """`rasterize_points` on lumigrad's definition in plain PyTorch, slow; the same arguments."""
+    return _rasterize(reference.splat, pointclouds, image_size, radius, points_per_pixel)
+
+
+def _rasterize(discs: Callable[..., Splats], pointclouds: Any, image_size: Any, radius: Any, count: int) -> Output:
     height, width = parse_image_size(image_size)
+    if not 1 <= count <= MOST:
+        raise ValueError(f"points_per_pixel: expected 1 to {MOST}, got {count}")
     radii = _format_radius(radius, pointclouds).detach()
-    idx = _nearest(pointclouds, radii, (height, width), points_per_pixel)
-    points = pointclouds.points_packed()
-    found = idx >= 0
+    # Discs are wider by what rounding can do; whose centres are too far is seen by their distances.
+    wider = radii * (1 + 1e-5) + 1e-6
+
+    def fragments(asked: int) -> Output:
+        idx = _nearest(discs, pointclouds, wider, (height, width), asked)
+        return _with_distances(idx, pointclouds.points_packed(), height, width)
+
+    def missed(out: tuple[Tensor, ...]) -> Tensor:
+        return out[2] >= radii[out[0].long().clamp(min=0)].square() if len(radii) else out[2] > 0
+
+    first = first_kept(fragments, missed, count, min(count + 1, MOST), MOST)
+    return first[0], first[1], first[2]
+
+
+def _with_distances(idx: Tensor, points: Tensor, height: int, width: int) -> Output:
     if len(points) == 0:
         empty = torch.full(idx.shape, -1.0, dtype=points.dtype, device=points.device)
         return idx, empty, empty.clone()
-    near = points[idx.long().clamp(min=0)]
+    found, near = idx >= 0, points[idx.long().clamp(min=0)]
     short = min(height, width)
     x, y = (
         (side - 1 - 2 * torch.arange(side, dtype=points.dtype, device=points.device)) / short
@@ -55,7 +91,9 @@ def rasterize_points(
 
 
 @torch.no_grad()
-def _nearest(pointclouds: Any, radii: Tensor, size: tuple[int, int], count: int) -> Tensor:
+def _nearest(
+    discs: Callable[..., Splats], pointclouds: Any, radii: Tensor, size: tuple[int, int], count: int
+) -> Tensor:
     """Packed points int32 [N, H, W, K], by depth, then by their number."""
     points = pointclouds.points_padded()
     views, padded = points.shape[:2]
@@ -69,7 +107,7 @@ def _nearest(pointclouds: Any, radii: Tensor, size: tuple[int, int], count: int)
     depths = torch.where(there, points[..., 2], torch.nan)
     shapes = torch.zeros_like(depths).reshape(-1).index_copy(0, pointclouds.padded_to_packed_idx(), radii * half)
     features = points.new_zeros(padded, 1)
-    ids = splat(
+    ids = discs(
         xy, shapes.reshape(views, padded), depths, features, size, footprint="disc", blend="normalised",
         max_contributors=count, contributors=count,
     ).ids  # fmt: skip
