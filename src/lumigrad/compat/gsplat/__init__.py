@@ -16,8 +16,18 @@ the original's code.
 
 from __future__ import annotations
 
+from lumigrad.compat._install import install as _install
 from lumigrad.compat.gsplat._rasterization import rasterization
 from lumigrad.compat.gsplat._spherical_harmonics import spherical_harmonics
 from lumigrad.compat.gsplat._surfels import rasterization_2dgs
 
-__all__ = ["rasterization", "rasterization_2dgs", "spherical_harmonics"]
+__all__ = ["install", "rasterization", "rasterization_2dgs", "spherical_harmonics"]
+
+
+def install() -> None:
+    """Let `import gsplat` find this package, so that programs run without a change.
+
+    Raises:
+        RuntimeError: gsplat has been imported already.
+    """
+    _install("gsplat", __name__)

@@ -27,7 +27,17 @@ library's documentation. An independent implementation; it contains none of the 
 
 from __future__ import annotations
 
+from lumigrad.compat._install import install as _install
 from lumigrad.compat.nvdiffrast import ops
 from lumigrad.compat.nvdiffrast.ops import *  # noqa: F403
 
-__all__ = ops.__all__
+__all__ = [*ops.__all__, "install"]  # noqa: PLE0604
+
+
+def install() -> None:
+    """Let `import nvdiffrast.torch` find this package, so that programs run without a change.
+
+    Raises:
+        RuntimeError: nvdiffrast has been imported already.
+    """
+    _install("nvdiffrast.torch", __name__)

@@ -1,0 +1,60 @@
+"""Adapters where programs import the libraries that they imitate."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAMS = {
+    "pytorch3d": """
+        import lumigrad.compat.pytorch3d as adapter
+        adapter.install()
+        import pytorch3d, pytorch3d.renderer.mesh.shader
+        from pytorch3d.structures import Meshes
+        from pytorch3d.structures.meshes import Meshes as same
+        from pytorch3d.renderer.points.pulsar import Renderer
+        from pytorch3d.transforms.rotation_conversions import quaternion_to_matrix
+        assert pytorch3d is adapter and Meshes is same is adapter.Meshes
+        """,
+    "nvdiffrast": """
+        import lumigrad.compat.nvdiffrast as adapter
+        adapter.install()
+        import nvdiffrast.torch as dr
+        assert dr is adapter and dr.rasterize is adapter.rasterize
+        """,
+    "gsplat": """
+        import lumigrad.compat.gsplat as adapter
+        adapter.install()
+        from gsplat import rasterization
+        assert rasterization is adapter.rasterization
+        """,
+    "twice": """
+        from lumigrad.compat import gsplat
+        gsplat.install()
+        gsplat.install()
+        """,
+}
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    lines = "\n".join(line.strip() for line in program.splitlines())
+    return subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_find_the_adapter(name: str) -> None:
+    done = run(PROGRAMS[name])
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_library_is_not_replaced() -> None:
+    done = run("""
+        import sys, types
+        sys.modules["gsplat"] = types.ModuleType("gsplat")
+        from lumigrad.compat import gsplat
+        gsplat.install()
+        """)
+    assert "gsplat: " in done.stderr
+    assert "has been imported already" in done.stderr
