@@ -76,7 +76,7 @@ def rasterize_meshes_python(
     cull_to_frustum: bool = True,
     clipped_faces_neighbor_idx: Tensor | None = None,
 ) -> Output:
-    """`rasterize_meshes` on lumigrad's definition in plain PyTorch, slow.
+    """`rasterize_meshes` on lumigrad's definition in plain PyTorch, in float64; slow.
 
     Args:
         meshes, image_size, blur_radius, faces_per_pixel, perspective_correct, clip_barycentric_coords, cull_backfaces,
@@ -84,9 +84,14 @@ def rasterize_meshes_python(
         clipped_faces_neighbor_idx: not looked at.
     """
     return _rasterize(
-        reference.soft_rasterize, meshes, image_size, blur_radius, faces_per_pixel, perspective_correct,
+        _defined, meshes, image_size, blur_radius, faces_per_pixel, perspective_correct,
         clip_barycentric_coords, cull_backfaces, z_clip_value, cull_to_frustum,
     )  # fmt: skip
+
+
+def _defined(pos: Tensor, *options: Any) -> SoftFragments:
+    frags = reference.soft_rasterize(pos.double(), *options)
+    return SoftFragments(frags.tri, *(value.to(pos.dtype) for value in (frags.z, frags.dist, frags.bary)))
 
 
 def _rasterize(
