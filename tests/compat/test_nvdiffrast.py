@@ -429,7 +429,7 @@ def test_channels_from_the_end_and_none():
 
 
 def test_functions_under_ops():
-    assert all(getattr(dr.ops, name) is getattr(dr, name) for name in dr.__all__)
+    assert all(getattr(dr.ops, name) is getattr(dr, name) for name in dr.ops.__all__)
 
 
 def test_interpolate_negative_index_is_zero():
@@ -936,6 +936,7 @@ def test_pipeline_fits():
 
 def test_public_names():
     assert set(dr.__all__) == {
+        "install",
         "RasterizeCudaContext", "RasterizeGLContext", "rasterize", "DepthPeeler", "interpolate", "texture",
         "texture_construct_mip", "antialias", "antialias_construct_topology_hash", "get_log_level",
         "set_log_level",

@@ -31,7 +31,7 @@ from lumigrad.compat._install import install as _install
 from lumigrad.compat.nvdiffrast import ops
 from lumigrad.compat.nvdiffrast.ops import *  # noqa: F403
 
-__all__ = [*ops.__all__, "install"]  # noqa: PLE0604
+__all__ = [*ops.__all__, "install"]
 
 
 def install() -> None:
