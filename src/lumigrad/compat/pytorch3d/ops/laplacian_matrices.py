@@ -36,7 +36,7 @@ def cot_laplacian(verts: Tensor, faces: Tensor, eps: float = 1e-12) -> tuple[Ten
     rows, columns = faces[:, [1, 2, 0]].reshape(-1), faces[:, [2, 0, 1]].reshape(-1)
     places = torch.stack((torch.cat((rows, columns)), torch.cat((columns, rows))))
     values = cotangents.reshape(-1).repeat(2)
-    matrix = torch.sparse_coo_tensor(places, values, (len(verts), len(verts))).coalesce()
+    matrix = torch.sparse_coo_tensor(places, values, (len(verts), len(verts)), check_invariants=False).coalesce()
     around = area.new_zeros(len(verts)).index_add(0, faces.reshape(-1), area.repeat_interleave(3))
     return matrix, torch.where(around > 0, 1 / around, around)[:, None]
 
@@ -52,4 +52,4 @@ def norm_laplacian(verts: Tensor, edges: Tensor, eps: float = 1e-12) -> Tensor:
     ends = verts[edges]
     weights = 1 / ((ends[:, 0] - ends[:, 1]).norm(dim=1) + eps)
     places = torch.cat((edges, edges.flip(1))).T
-    return torch.sparse_coo_tensor(places, weights.repeat(2), (len(verts), len(verts)))
+    return torch.sparse_coo_tensor(places, weights.repeat(2), (len(verts), len(verts)), check_invariants=False)

@@ -31,4 +31,4 @@ def uniform_laplacian(verts: Tensor, edges: Tensor) -> Tensor:
     weights = torch.where(neighbours > 0, 1 / neighbours, 0.0)[pairs[0]]
     diagonal = torch.arange(count, device=verts.device).expand(2, -1)
     values = torch.cat((weights, -torch.ones_like(neighbours)))
-    return torch.sparse_coo_tensor(torch.cat((pairs, diagonal), 1), values, (count, count))
+    return torch.sparse_coo_tensor(torch.cat((pairs, diagonal), 1), values, (count, count), check_invariants=False)
