@@ -25,6 +25,7 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light, PunctualLight, SurroundingLight
 from lumigrad.scene.materials import PBRMaterial, PhongMaterial
 from lumigrad.types.shapes import Float
+from lumigrad.types.validation import values_can_be_checked
 
 Shader = Callable[[Surface, Sequence[Light], Camera], Tensor]
 
@@ -186,7 +187,7 @@ def gouraud(surface: Surface, lights: Sequence[Light], camera: Camera) -> Float[
         return unlit(surface, lights, camera)
     terms = phong_terms(surface)
     at_vertices = surface.patch.interpolate_pairs(_vertex_light(surface, lights, camera, back=False))
-    if surface.back is not None and bool(surface.back.any()):
+    if surface.back is not None and (not values_can_be_checked() or bool(surface.back.any())):
         from_behind = surface.patch.interpolate_pairs(_vertex_light(surface, lights, camera, back=True))
         at_vertices = torch.where(surface.back, from_behind, at_vertices)
     ambient, diffuse, highlight = at_vertices.split(3, dim=-1)

@@ -11,6 +11,11 @@ import torch
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 
+def values_can_be_checked() -> bool:
+    """Whether to look at values of tensors: torch.compile cannot trace what depends on them."""
+    return not torch.compiler.is_compiling()
+
+
 def tensor(name: str, value: Any) -> torch.Tensor:
     """`value` if it is a dense tensor."""
     if not isinstance(value, torch.Tensor):

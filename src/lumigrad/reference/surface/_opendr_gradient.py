@@ -83,8 +83,6 @@ def outlines(frags: Fragments, pos: Tensor, tri: Tensor, vertical: bool) -> tupl
 def _way_to_end(frags: Fragments, pos: Tensor, tri: Tensor, own: Tensor, other: Tensor) -> Tensor:
     """Where on the way [M], 0 to 1, from its own pixel's centre to the other's the triangle seen ends."""
     images, height, width = frags.tri.shape
-    if not len(own):
-        return own.double()
     corners = image_positions(pos, images).detach().double()
     lines, det, _ = edge_lines(corners, tri, own // (height * width), frags.tri.flatten().long()[own])
     inside = [(edge_values(lines, pixel, height, width) * det.sign()[:, None]) for pixel in (own, other)]

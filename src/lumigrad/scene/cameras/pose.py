@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.types.shapes import Float
+from lumigrad.types.validation import values_can_be_checked
 
 Vector = Tensor | Sequence[float]
 Scalar = Tensor | float
@@ -57,13 +58,14 @@ def look_at(eye: Vector, target: Vector = (0.0, 0.0, 0.0), up: Vector = (0.0, 1.
     centre, goal, upwards = torch.broadcast_tensors(*vectors)
     back = centre - goal
     length = back.norm(dim=-1, keepdim=True)
-    if bool((length == 0).any()):
+    if values_can_be_checked() and bool((length == 0).any()):
         raise ValueError("eye: coincides with target, the viewing direction is undefined")
     back = back / length
     shortest = torch.finfo(upwards.dtype).tiny
     upwards = upwards / upwards.norm(dim=-1, keepdim=True).clamp_min(shortest)
     parallel = torch.linalg.cross(upwards, back).norm(dim=-1, keepdim=True) < 1e-6
-    axis = torch.eye(3, dtype=back.dtype, device=back.device)[back.detach().abs().argmin(dim=-1)]
+    least = back.detach().abs().argmin(dim=-1, keepdim=True)
+    axis = (torch.arange(3, device=back.device) == least).to(back.dtype)
     right = torch.linalg.cross(torch.where(parallel, axis, upwards), back)
     right = right / right.norm(dim=-1, keepdim=True)
     rotation = torch.stack([right, torch.linalg.cross(back, right), back], dim=-2)
