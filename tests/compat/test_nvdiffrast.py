@@ -939,7 +939,7 @@ def test_public_names():
         "install",
         "RasterizeCudaContext", "RasterizeGLContext", "rasterize", "DepthPeeler", "interpolate", "texture",
         "texture_construct_mip", "antialias", "antialias_construct_topology_hash", "get_log_level",
-        "set_log_level", "install",
+        "set_log_level",
     }  # fmt: skip
     assert all(hasattr(dr, name) for name in dr.__all__)
 
