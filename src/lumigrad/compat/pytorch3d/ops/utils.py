@@ -44,8 +44,10 @@ def wmean(
     """
     if weight is None:
         return x.mean(dim=dim, keepdim=keepdim)
-    if any(have not in (1, want) for have, want in zip(reversed(weight.shape), reversed(x.shape[:-1]))):
-        raise ValueError(f"wmean: weights {tuple(weight.shape)} are not compatible with the tensor {tuple(x.shape)}")
+    if any(
+        have != want and 1 not in (have, want) for have, want in zip(reversed(weight.shape), reversed(x.shape[:-1]))
+    ):
+        raise ValueError(f"wmean: weights are not compatible with the tensor: {tuple(weight.shape)}, {tuple(x.shape)}")
     weights = weight[..., None]
     return (x * weights).sum(dim=dim, keepdim=keepdim) / weights.sum(dim=dim, keepdim=keepdim).clamp(min=eps)
 

@@ -34,8 +34,7 @@ def list_to_padded(
         raise ValueError(f"All items have to have the same number of dimensions! got {sorted({y.ndim for y in x})}")
     if pad_size is not None and len(pad_size) != ndim:
         raise ValueError(f"Pad size must contain target size for all dimensions: expected {ndim}, got {len(pad_size)}")
-    filled = [y for y in rows if len(y)]
-    sizes = [max((y.shape[k] for y in filled), default=0) for k in range(ndim)] if pad_size is None else list(pad_size)
+    sizes = [max(y.shape[k] for y in rows) for k in range(ndim)] if pad_size is None else list(pad_size)
     return torch.stack([_filled_up(y, sizes, pad_value) for y in rows])
 
 
