@@ -29,7 +29,7 @@ struct ImagePixel {
   LG_DEVICE void composite(const Compositing<T>& c, const Images<T>& out, T inverse_gamma, int64_t pixel,
                            const Stage<T, Footprint, Group>& stage, int at, int32_t place, const Pixels<T>& pixels) {
     const Sample<T> sample = Footprint::sample(stage.item[at], pixels);
-    Contribution<T> adds;
+    Contribution<T> adds = {};
     if (!x.take(c.rules, inverse_gamma, sample, stage.opacity[at], stage.primitive[at], adds) || !adds.used) return;
     if (adds.rescale) {
       x.depth = adds.scaled(x.depth);
