@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
 from lumigrad.io._problems import Notes, UnreadableError
 from lumigrad.io.gltf import scene as gltf
 from lumigrad.io.gltf.document import Document
@@ -34,7 +36,7 @@ def load_scene(path: str | Path) -> Scene:
     """
     path = Path(path)
     mesh = load_mesh(path)
-    lights = _of_document(path, gltf.lights) if path.suffix.lower() in _GLTF else []
+    lights = of_document(path, gltf.lights) if path.suffix.lower() in _GLTF else []
     return Scene(mesh, lights)
 
 
@@ -66,10 +68,11 @@ def load_cameras(path: str | Path, size: tuple[int, int]) -> list[Camera]:
         raise FileNotFoundError(f"no such scene: {path}")
     if path.suffix.lower() not in _GLTF:
         raise ValueError(f"cannot read cameras of {path}: expected one of {', '.join(_GLTF)}")
-    return _of_document(path, lambda document: gltf.cameras(document, size))
+    return [camera.to(torch.float32) for _, camera in of_document(path, lambda document: gltf.cameras(document, size))]
 
 
-def _of_document(path: Path, read: Callable[[Document], list[T]]) -> list[T]:
+def of_document(path: Path, read: Callable[[Document], list[T]]) -> list[T]:
+    """What `read` finds in a glTF file; what it cannot read is a ValueError that names the file."""
     try:
         return read(Document(path, Notes(path)))
     except UnreadableError as error:

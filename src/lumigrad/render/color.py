@@ -1,27 +1,14 @@
-"""Between linear light and what displays and image files hold (sRGB)."""
+"""Tone mappings: from linear light to what displays show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
+from lumigrad.scene.color import srgb_decode as srgb_decode
+from lumigrad.scene.color import srgb_encode as srgb_encode
 from lumigrad.types.shapes import Float
-
-
-def srgb_decode(encoded: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Linear light of display-encoded values; IEC 61966-2-1. Below zero the linear piece goes on."""
-    steep = encoded > 0.04045
-    curve = ((encoded.where(steep, encoded.new_ones(())) + 0.055) / 1.055) ** 2.4
-    return torch.where(steep, curve, encoded / 12.92)
-
-
-def srgb_encode(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Display-encoded values of linear light, the inverse of `srgb_decode`. Nothing is clamped."""
-    steep = linear > 0.0031308
-    curve = 1.055 * linear.where(steep, linear.new_ones(())) ** (1 / 2.4) - 0.055
-    return torch.where(steep, curve, 12.92 * linear)
 
 
 def reinhard(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

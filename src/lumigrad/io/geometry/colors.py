@@ -6,31 +6,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lumigrad.scene.color import srgb_decode, srgb_encode
+
 
 def encode(linear: np.ndarray) -> np.ndarray:
-    """Display-encoded (sRGB) values of linear light; below 0 they are 0, above 1 they go on as the curve does."""
-    linear = np.maximum(np.asarray(linear, dtype=np.float64), 0)
-    high = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(linear <= 0.0031308, 12.92 * linear, high)
+    """Display-encoded (sRGB) float64 values of linear light; 0 below 0, and as the curve goes on above 1."""
+    return encoded(torch.tensor(linear, dtype=torch.float64)).numpy()
 
 
 def decode(encoded: np.ndarray) -> np.ndarray:
-    """Linear light of display-encoded (sRGB) values."""
-    encoded = np.maximum(np.asarray(encoded, dtype=np.float64), 0)
-    high = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, encoded / 12.92, high)
+    """Linear light, float64, of display-encoded (sRGB) values."""
+    return decoded(torch.tensor(encoded, dtype=torch.float64)).numpy()
 
 
 def encoded(linear: Tensor) -> Tensor:
     """`encode` of a tensor."""
-    linear = linear.clamp_min(0)
-    return torch.where(linear > 0.0031308, 1.055 * linear.clamp_min(1e-4) ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return srgb_encode(linear.clamp_min(0))
 
 
 def decoded(encoded: Tensor) -> Tensor:
     """`decode` of a tensor."""
-    encoded = encoded.clamp_min(0)
-    return torch.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
+    return srgb_decode(encoded.clamp_min(0))
 
 
 def unit_range(values: np.ndarray) -> np.ndarray:

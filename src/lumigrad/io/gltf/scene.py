@@ -19,7 +19,7 @@ from lumigrad.scene.cameras.orthographic import OrthographicCamera
 from lumigrad.scene.light.lights import DirectionalLight, Light, PointLight, SpotLight
 
 LIGHTS = "KHR_lights_punctual"
-_FAR = 1e4  # of cameras that see infinitely far, in multiples of their near distance
+_FAR = 1e5  # of cameras that see infinitely far, in multiples of their near distance
 
 
 def lights(document: Document) -> list[Light]:
@@ -59,31 +59,37 @@ def _light(entry: dict[str, Any], matrix: np.ndarray, where: str) -> Light:
     return SpotLight(**common, direction=ahead, inner=inner, outer=outer)
 
 
-def cameras(document: Document, size: tuple[int, int]) -> list[Camera]:
-    """The cameras of the scene for images of (height, width); the vertical field of view is the file's."""
-    found = []
+def cameras(document: Document, size: tuple[int, int], own_aspect: bool = False) -> list[tuple[str, Camera]]:
+    """Names and float64 cameras of the scene for images of (height, width).
+
+    The vertical field of view is the file's. own_aspect: where a camera has an aspect ratio, the width follows from it.
+    """
+    found: list[tuple[str, Camera]] = []
     for number, matrix in world_matrices(document):
         node = document.json["nodes"][number]
         if "camera" in node:
             entry = document.entry("cameras", node["camera"], f"nodes[{number}]")
-            found.append(_camera(entry, matrix, size, f"cameras[{node['camera']}]"))
+            name = str(node.get("name") or entry.get("name") or f"camera {len(found)}")
+            found.append((name, _camera(entry, matrix, size, own_aspect, f"cameras[{node['camera']}]")))
     return found
 
 
-def _camera(entry: dict[str, Any], matrix: np.ndarray, size: tuple[int, int], where: str) -> Camera:
+def _camera(entry: dict[str, Any], matrix: np.ndarray, size: tuple[int, int], own_aspect: bool, where: str) -> Camera:
     axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)  # scales do not change what a camera sees
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = axes.T, -axes.T @ matrix[:3, 3]
-    view, aspect = torch.from_numpy(pose).float(), size[1] / size[0]
-    if entry.get("type") == "orthographic":
-        said = entry["orthographic"]
-        focal = (1 / float(said["ymag"]) / aspect, 1 / float(said["ymag"]))
-        near, far = float(said["znear"]), float(said["zfar"])
-        return OrthographicCamera.from_ndc(focal, size, world_to_camera=view, near=near, far=far)
-    if entry.get("type") != "perspective":
-        raise UnreadableError(f"{where} is of the unknown type {entry.get('type')}")
-    said = entry["perspective"]
-    scale = 1 / math.tan(float(said["yfov"]) / 2)
+    view, kind = torch.from_numpy(pose), entry.get("type")
+    if kind not in ("perspective", "orthographic"):
+        raise UnreadableError(f"{where} is of the unknown type {kind}")
+    said = entry[kind]
     near = float(said["znear"])
-    far = float(said.get("zfar", _FAR * near))
-    return PerspectiveCamera.from_ndc((scale / aspect, scale), size, world_to_camera=view, near=near, far=far)
+    if kind == "orthographic":
+        height, ratio, far = float(said["ymag"]), float(said["xmag"]) / float(said["ymag"]), float(said["zfar"])
+    else:
+        height, ratio = math.tan(float(said["yfov"]) / 2), float(said.get("aspectRatio", 0))
+        far = float(said.get("zfar", _FAR * near))
+    if own_aspect and ratio > 0:
+        size = (size[0], max(1, round(size[0] * ratio)))
+    focal = (size[0] / size[1] / height, 1 / height)
+    made = OrthographicCamera if kind == "orthographic" else PerspectiveCamera
+    return made.from_ndc(focal, size, world_to_camera=view, near=near, far=far)

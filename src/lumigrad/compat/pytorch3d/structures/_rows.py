@@ -92,6 +92,14 @@ class Rows:
         device = self.sample().device
         return torch.arange(width, device=device) < self.numbers(self.counts)[:, None]
 
+    def places(self) -> Tensor:
+        """Where packed rows lie among the flattened padded ones."""
+        return self.mask().reshape(-1).nonzero()[:, 0]
+
+    def ranges(self) -> Tensor:
+        """(first, count) of each element's packed rows [N, 2], on the CPU, as ops take them."""
+        return torch.tensor([self.first, self.counts], dtype=torch.int64).T.contiguous().reshape(-1, 2)
+
     def owner(self) -> Tensor:
         """The element of each packed row."""
         device = self.sample().device
@@ -163,6 +171,14 @@ def chosen(index: Any, count: int) -> list[int]:
         if not -count <= n < count:
             raise IndexError(f"index: {n} is out of range for {count} elements")
     return [n % count for n in numbers]
+
+
+def check_index(kind: str, index: Any, count: int) -> None:
+    """Raise ValueError unless an index is an integer within a batch of `count`; kind: of what."""
+    if not isinstance(index, int):
+        raise ValueError(f"{kind} index must be an integer, got {index!r}")
+    if not 0 <= index < count:
+        raise ValueError(f"{kind} index must be in the range [0, {count}), got {index}")
 
 
 def checked_repeats(N: Any) -> int:

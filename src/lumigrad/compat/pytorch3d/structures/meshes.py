@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lumigrad.compat.pytorch3d.common.datatypes import Device, make_device
 from lumigrad.compat.pytorch3d.structures._edges import uniform_laplacian, unique_edges
-from lumigrad.compat.pytorch3d.structures._rows import Batch, Rows, checked_repeats, chosen
+from lumigrad.compat.pytorch3d.structures._rows import Batch, Rows, check_index, checked_repeats, chosen
 from lumigrad.compat.pytorch3d.structures.utils import padded_to_packed
 
 EPSILON = 1e-6  # PyTorch3D's smallest length of what it normalises
@@ -158,10 +158,7 @@ class Meshes:
         Raises:
             ValueError: an index that is no integer, or beyond the batch.
         """
-        if not isinstance(index, int):
-            raise ValueError(f"Mesh index must be an integer, got {index!r}")
-        if index < 0 or index >= self._N:
-            raise ValueError(f"Mesh index must be in the range [0, {self._N}), got {index}")
+        check_index("Mesh", index, self._N)
         return self.verts_list()[index], self.faces_list()[index]
 
     def num_verts_per_mesh(self) -> Tensor:
@@ -188,12 +185,11 @@ class Meshes:
 
     def verts_padded_to_packed_idx(self) -> Tensor:
         """Where packed vertices [V] lie in the flattened padded ones."""
-        mask = self._verts.mask
-        return self._cached("_verts_padded_to_packed_idx", lambda: mask().reshape(-1).nonzero()[:, 0])
+        return self._cached("_verts_padded_to_packed_idx", self._verts.places)
 
     def face_ranges(self) -> Tensor:
         """(first, count) of each mesh's packed faces [N, 2], on the CPU, as ops take them. Not in PyTorch3D."""
-        return torch.tensor([self._faces.first, self._faces.counts], dtype=torch.int64).T.contiguous().reshape(-1, 2)
+        return self._faces.ranges()
 
     # ---- Edges
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lumigrad.compat.pytorch3d.common.datatypes import Device, make_device
 from lumigrad.compat.pytorch3d.ops.points_normals import estimate_pointcloud_normals
-from lumigrad.compat.pytorch3d.structures._rows import Batch, Rows, checked_repeats, chosen
+from lumigrad.compat.pytorch3d.structures._rows import Batch, Rows, check_index, checked_repeats, chosen
 
 _DERIVED = ("_packed_to_cloud_idx", "_cloud_to_packed_first_idx", "_padded_to_packed_idx")
 _FORMS = {"list": "listed", "packed": "packed_rows", "padded": "padded_rows"}
@@ -163,12 +163,11 @@ class Pointclouds:
 
     def padded_to_packed_idx(self) -> Tensor:
         """Where packed points [P] lie in the flattened padded ones."""
-        mask = self._points.mask
-        return self._cached("_padded_to_packed_idx", lambda: mask().reshape(-1).nonzero()[:, 0])
+        return self._cached("_padded_to_packed_idx", self._points.places)
 
     def point_ranges(self) -> Tensor:
         """(first, count) of each cloud's packed points [N, 2], on the CPU, as ops take them. Not in PyTorch3D."""
-        return torch.tensor([self._points.first, self._points.counts], dtype=torch.int64).T.contiguous().reshape(-1, 2)
+        return self._points.ranges()
 
     def _compute_packed(self, refresh: bool = False) -> None:
         for rows in self._rows():
@@ -187,10 +186,7 @@ class Pointclouds:
         Raises:
             ValueError: an index that is no integer, or beyond the batch.
         """
-        if not isinstance(index, int):
-            raise ValueError(f"Cloud index must be an integer, got {index!r}")
-        if not 0 <= index < self._N:
-            raise ValueError(f"Cloud index must be in the range [0, {self._N}), got {index}")
+        check_index("Cloud", index, self._N)
         normals, features = self.normals_list(), self.features_list()
         return (
             self.points_list()[index],
