@@ -213,7 +213,13 @@ def test_a_folder_that_cannot_be_written_to(
 def test_an_interrupt_while_torch_is_loaded() -> None:
     """Ctrl-C ends the program before it has begun, without a traceback."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    program = subprocess.Popen([sys.executable, "-m", "lumigrad", "doctor"], env=environment, stderr=subprocess.PIPE)
+    program = subprocess.Popen(
+        [sys.executable, "-m", "lumigrad", "doctor"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        # A job in the background of a script is started with interrupts ignored, and so would be what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     end = time.monotonic() + 60
     while "libtorch" not in Path(f"/proc/{program.pid}/maps").read_text() and time.monotonic() < end:
         time.sleep(0.001)
