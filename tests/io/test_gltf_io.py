@@ -8,6 +8,7 @@ import json
 import math
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ import pytest
 import torch
 from PIL import Image
 
-from lumigrad.io import FileWarning, load_cameras, load_mesh, load_scene
+from lumigrad.io import FileWarning, load_cameras, load_mesh, load_scene, save_mesh
 from lumigrad.render import render
 from lumigrad.scene import (
     AmbientLight,
     DirectionalLight,
+    Mesh,
+    Meshes,
     OrthographicCamera,
     PBRMaterial,
     PerspectiveCamera,
     PointLight,
     SpotLight,
+    icosphere,
 )
 
 SQUARE = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
@@ -301,21 +305,103 @@ def test_wrapping_outside_the_image(tmp_path: Path, wrap: int, seen: str) -> Non
     torch.testing.assert_close(shot.image[0, 32, 32], torch.tensor(expected), atol=0.02, rtol=0)
 
 
-def test_textures_with_other_coordinates_are_left_out_aloud(tmp_path: Path) -> None:
-    material = {
+def halves(left: tuple[int, ...], right: tuple[int, ...]) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(np.array([[left] * 4 + [right] * 4] * 4, np.uint8)).save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def seen(mesh: Mesh, **options: Any) -> torch.Tensor:
+    """The square from the front, in a picture that it nearly fills."""
+    camera = PerspectiveCamera.orbit(0.0, 0.0, 4.0, 35.0, (32, 32))
+    return render(mesh, camera, lights=[AmbientLight(intensity=0.0)], **options).image[0]
+
+
+@pytest.mark.parametrize("second", ["TEXCOORD_1", "offset"])
+def test_second_texture_coordinates(tmp_path: Path, second: str) -> None:
+    """A black square glows red and green, mirrored against its first coordinates, or moved by half the image."""
+    material: dict[str, Any] = {
         "pbrMetallicRoughness": {"baseColorTexture": {"index": 0}},
-        "occlusionTexture": {"index": 0, "texCoord": 1},
+        "emissiveTexture": {"index": 1},
+        "emissiveFactor": [1, 1, 1],
     }
-    path = square(tmp_path, {"TEXCOORD_0": UVS, "TEXCOORD_1": UVS * 2}, material)
-    edited(path, textures=[{"source": 0}], images=[{"uri": png((1, 2, 3))}])
-    with pytest.warns(FileWarning, match=r"materials\[0\]: occlusionTexture is left out"):
-        (found,) = load_mesh(path).materials
-    assert isinstance(found, PBRMaterial)
-    assert found.occlusion_texture is None
-    material["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = 1
-    mesh = load_mesh(edited(path, materials=[material]))
-    assert mesh.uvs is not None
-    assert float(mesh.uvs.max()) == 2
+    attributes = {"TEXCOORD_0": UVS}
+    if second == "offset":
+        material["emissiveTexture"]["extensions"] = {"KHR_texture_transform": {"offset": [0.5, 0]}}
+    else:
+        material["emissiveTexture"]["texCoord"] = 1
+        attributes["TEXCOORD_1"] = np.float32([1, 0]) + UVS * np.float32([-1, 1])
+    path = square(tmp_path, attributes, material)
+    images = [{"uri": png((0, 0, 0))}, {"uri": halves((255, 0, 0), (0, 255, 0))}]
+    mesh = load_mesh(edited(path, textures=[{"source": 0}, {"source": 1}], images=images))
+    save_mesh(mesh, tmp_path / "again.glb")
+    for one in (mesh, load_mesh(tmp_path / "again.glb")):
+        assert one.materials[0].second_uv_textures == ("emissive_texture",)
+        image = seen(one)
+        assert torch.allclose(image[16, 10], torch.tensor([0.0, 1, 0]), atol=0.02)
+        assert torch.allclose(image[16, 22], torch.tensor([1.0, 0, 0]), atol=0.02)
+    plain = load_mesh(path, materials=False)
+    assert plain.second_uvs is None
+    material["normalTexture"] = {"index": 1, "extensions": {"KHR_texture_transform": {"scale": [3, 3]}}}
+    with pytest.warns(FileWarning, match=r"materials\[0\]: (normal|emissive)Texture is left out"):
+        load_mesh(edited(path, materials=[material]))
+
+
+def test_normal_maps_at_second_coordinates(tmp_path: Path) -> None:
+    """They bend normals as they do at first coordinates of the same values."""
+    turned = np.ascontiguousarray(UVS[:, ::-1])
+    bumps = {"uri": halves((200, 128, 230), (128, 60, 230))}
+    shown = []
+    for texcoord in (0, 1):
+        material = {"normalTexture": {"index": 0, "texCoord": texcoord}}
+        attributes = {"NORMAL": FRONT, f"TEXCOORD_{texcoord}": turned}
+        if texcoord:
+            material["emissiveTexture"] = {"index": 1}
+            material["pbrMetallicRoughness"] = {"baseColorTexture": {"index": 1}}  # type: ignore[dict-item]
+            attributes["TEXCOORD_0"] = UVS
+        path = square(tmp_path, attributes, material)
+        images = [bumps, {"uri": png((255, 255, 255))}]
+        mesh = load_mesh(edited(path, textures=[{"source": 0}, {"source": 1}], images=images))
+        shown.append(seen(mesh, shading="normals"))
+    assert torch.allclose(shown[0], shown[1], atol=1e-6)
+    assert shown[0][4:28, 4:28].std(dim=(0, 1)).max() > 0.05
+
+
+def test_clamped_second_coordinates(tmp_path: Path) -> None:
+    """The first texture repeats, and the second, at the same coordinates, does not."""
+    material: dict[str, Any] = {
+        "pbrMetallicRoughness": {"baseColorTexture": {"index": 0}},
+        "emissiveTexture": {"index": 1},
+        "emissiveFactor": [1, 1, 1],
+    }
+    path = square(tmp_path, {"TEXCOORD_0": UVS * np.float32([2, 1])}, material)
+    images = [{"uri": png((0, 0, 0))}, {"uri": halves((255, 0, 0), (0, 255, 0))}]
+    edited(path, textures=[{"source": 0}, {"source": 1, "sampler": 0}], images=images, samplers=[{"wrapS": 33071}])
+    image = seen(load_mesh(path))
+    for column, color in ((6, [1.0, 0, 0]), (13, [0.0, 1, 0]), (20, [0.0, 1, 0]), (26, [0.0, 1, 0])):
+        assert torch.allclose(image[16, column], torch.tensor(color), atol=0.05), column
+
+
+def test_meshes_keep_second_coordinates(tmp_path: Path) -> None:
+    """In batches, parts and mirrored copies; where a format has none, that is said."""
+    ball = icosphere(1)
+    glow = torch.rand(8, 8, 3, generator=torch.Generator().manual_seed(0))
+    shown = PBRMaterial(
+        base_color_texture=1 - glow, normal_texture=glow, second_uv_textures=("base_color_texture", "normal_texture")
+    )
+    uvs = torch.rand(len(ball.positions), 2, generator=torch.Generator().manual_seed(1))
+    mesh = replace(ball, uvs=uvs, uv_faces=ball.faces, second_uvs=uvs.flip(1), materials=(shown,))
+    batch = Meshes.join([ball, mesh])[1]
+    for one in (batch, mesh.submesh(torch.arange(len(mesh.faces)))):
+        assert isinstance(one, Mesh)
+        assert torch.equal(one.second_uvs[one.second_uv_faces], uvs.flip(1)[ball.faces])  # type: ignore[index]
+    mirrored = mesh.transformed(torch.diag(torch.tensor([-1.0, 1, 1, 1])))
+    assert torch.equal(mirrored.second_uvs[mirrored.second_uv_faces], uvs.flip(1)[mirrored.faces])  # type: ignore[index]
+    with pytest.warns(FileWarning, match="material .material.: (diffuse|normal)_texture is left out"):
+        save_mesh(mesh, tmp_path / "a.obj")
+    assert load_mesh(tmp_path / "a.obj").materials[0].second_uv_textures == ()
+    with pytest.raises(ValueError, match="second_uv_textures: expected a tuple of"):
+        PBRMaterial(second_uv_textures=("nothing",))
 
 
 def test_unlit(tmp_path: Path) -> None:

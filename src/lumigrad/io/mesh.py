@@ -31,7 +31,7 @@ from lumigrad.io.ply import read as read_ply
 from lumigrad.io.ply.write import color_columns
 from lumigrad.io.ply.write import write as write_ply
 from lumigrad.scene.materials import Material, PBRMaterial
-from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.mesh import INDEXED, Mesh
 
 T = TypeVar("T", Mesh, Material)
 _READERS: dict[str, Callable[[Path, Notes], Mesh | None]] = {
@@ -174,7 +174,7 @@ def _save_with_materials(mesh: Mesh, path: Path) -> None:
 def _save_ply(mesh: Mesh, path: Path) -> None:
     comments = []
     if mesh.uvs is not None:
-        mesh = _split(replace(mesh, normals=None, normal_faces=None))
+        mesh = _split(replace(mesh, normals=None, normal_faces=None, second_uvs=None, second_uv_faces=None))
     columns = {name: mesh.positions[:, i].float().numpy() for i, name in enumerate("xyz")}
     if mesh.uvs is not None:
         columns |= {"s": mesh.uvs[:, 0].float().numpy(), "t": (1 - mesh.uvs[:, 1]).float().numpy()}
@@ -212,16 +212,14 @@ def _by_material(mesh: Mesh) -> list[Mesh]:
 
 
 def _split(mesh: Mesh) -> Mesh:
-    """The mesh with one vertex per combination of position, texture coordinate and normal."""
-    columns = [index for index in (mesh.faces, mesh.uv_faces, mesh.normal_faces) if index is not None]
-    corners = np.stack([index.numpy().reshape(-1) for index in columns], axis=1)
+    """The mesh with one vertex per combination of position, texture coordinates and normal."""
+    names = [name for name in INDEXED if getattr(mesh, name) is not None]
+    corners = np.stack([getattr(mesh, INDEXED[name]).numpy().reshape(-1) for name in names], axis=1)
     kept, index = weld(corners, np.arange(len(corners)).reshape(-1, 3))
     faces, picks = torch.from_numpy(index), [torch.from_numpy(column) for column in corners[kept].T.astype(np.int64)]
-    changed: dict[str, Any] = {"positions": mesh.positions[picks[0]], "faces": faces}
+    changed: dict[str, Any] = {}
+    for name, chosen in zip(names, picks):
+        changed |= {name: getattr(mesh, name)[chosen], INDEXED[name]: faces}
     if mesh.colors is not None:
         changed["colors"] = mesh.colors[picks[0]]
-    if mesh.uvs is not None:
-        changed |= {"uvs": mesh.uvs[picks[1]], "uv_faces": faces}
-    if mesh.normals is not None:
-        changed |= {"normals": mesh.normals[picks[-1]], "normal_faces": faces}
     return replace(mesh, **changed)

@@ -60,9 +60,9 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     if len(corners) and (int(corners.min()) < 0 or int(corners.max()) >= vertices):
         raise UnreadableError(f"its faces refer to vertices {int(corners.min())} to {int(corners.max())} of {vertices}")
     part = _part(table, textured, colored, normal)
-    triangles, owner = triangulate(part.positions, counts, corners)
-    part.faces = corners[triangles]
-    if not len(triangles):
+    triangles = triangulate(part.positions, counts, corners)
+    part.faces = triangles.of(corners)
+    if not len(part.faces):
         if vertices:
             raise UnreadableError(f"it holds {vertices} points and no faces")
         return None
@@ -72,7 +72,7 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     if part.uvs is not None or part.colors is not None:
         notes.add("its colours of faces are left out beside those of vertices")
         return mesh
-    return painted(mesh, colors[owner])
+    return painted(mesh, colors[triangles.owner])
 
 
 def write(positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None, path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lumigrad.io._named_files import read_bytes
 from lumigrad.io._problems import Notes, UnreadableError
-from lumigrad.io.geometry.part import Part, assembled
-from lumigrad.io.obj.materials import default_material
+from lumigrad.io.geometry.weld import weld
 from lumigrad.io.obj.text import Lines, table
 from lumigrad.scene.shapes.mesh import Mesh
 
@@ -24,7 +24,8 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     corners = _text(data, notes) if text else _binary(data, notes)
     if not len(corners):
         return None
-    return assembled([Part(corners, np.arange(len(corners)).reshape(-1, 3))], default_material)
+    kept, faces = weld(corners)
+    return Mesh(torch.from_numpy(corners[kept] + np.float32(0)), torch.from_numpy(faces))
 
 
 def write(positions: np.ndarray, faces: np.ndarray, normals: np.ndarray, path: Path) -> None:

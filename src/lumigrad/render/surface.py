@@ -55,6 +55,7 @@ class Surface:
         depth: distance along the viewing direction [P, 1].
         uv: texture coordinates [P, 2], or None.
         uv_d: their screen derivatives [P, 2, 2], or None.
+        second_uv, second_uv_d: the same of the mesh's second texture coordinates, where the material uses them.
         color: vertex colours [P, 3 or 4], display-encoded, or None.
         center: of each point's triangle [P, 3].
         back: whether the back of the triangle is seen, bool [P, 1].
@@ -79,6 +80,8 @@ class Surface:
     mesh: int = 0
     patch: Patch | None = None
     store: TextureStore = field(default_factory=TextureStore)
+    second_uv: Float[Tensor, "points 2"] | None = None
+    second_uv_d: Float[Tensor, "points 2 2"] | None = None
 
     def texel(self, name: str, linear: bool = False) -> Float[Tensor, "points channels"] | None:
         """The material's texture of that name at the points [P, C]; None where there is none.
@@ -86,9 +89,11 @@ class Surface:
         linear: decode sRGB, before filtering.
         """
         image = getattr(self.material, name, None)
-        if image is None or self.uv is None:
+        second = name in self.material.second_uv_textures
+        uv, uv_d = (self.second_uv, self.second_uv_d) if second else (self.uv, self.uv_d)
+        if image is None or uv is None:
             return None
-        return self.store.look_up(image, self.uv, self.uv_d, linear)
+        return self.store.look_up(image, uv, uv_d, linear)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +132,7 @@ class MeshShape:
         self.positions = mesh.positions
         self.faces = mesh.faces.to(torch.int32)
         self.uv_faces = None if mesh.uv_faces is None else mesh.uv_faces.to(torch.int32)
+        self.second_uv_faces = None if mesh.second_uv_faces is None else mesh.second_uv_faces.to(torch.int32)
         normals, normal_faces = mesh.shading_normals()
         # Around a vertex that is NaN there are no normals; its triangles are not drawn, their neighbours are.
         self.normals = torch.nan_to_num(normals.to(self.positions.dtype), nan=0.0)
@@ -140,7 +146,15 @@ class MeshShape:
     @functools.cached_property
     def tangents(self) -> tuple[Tensor, Tensor]:
         """Tangents with handedness [K, 4] and the faces that index them."""
-        values, faces = self.mesh.tangents()
+        return self._tangents(self.mesh)
+
+    @functools.cached_property
+    def second_tangents(self) -> tuple[Tensor, Tensor]:
+        """The same, of the second texture coordinates."""
+        return self._tangents(replace(self.mesh, uvs=self.mesh.second_uvs, uv_faces=self.mesh.second_uv_faces))
+
+    def _tangents(self, mesh: Mesh) -> tuple[Tensor, Tensor]:
+        values, faces = mesh.tangents()
         return values.to(self.positions.dtype), faces.to(torch.int32)
 
     @functools.cached_property
@@ -161,7 +175,10 @@ class MeshShape:
         triangle = frags.tri.reshape(-1).long()
         geometric = self.face_normals.index_select(0, triangle)
         view = camera.towards(position)
-        uv, uv_d = self._uv(frags)
+        uv, uv_d = self._uv(frags, self.mesh.uvs, self.uv_faces)
+        second: tuple[Tensor | None, Tensor | None] = (None, None)
+        if material.second_uv_textures:
+            second = self._uv(frags, self.mesh.second_uvs, self.second_uv_faces)
         back = dot(geometric, view) < 0
         sign = 1 - 2 * back.to(position.dtype)
         surface = Surface(
@@ -180,6 +197,7 @@ class MeshShape:
             number,
             Patch(self, frags),
             store,
+            *second,
         )
         return replace(surface, normal=self._bent(surface, frags) * sign)
 
@@ -192,13 +210,13 @@ class MeshShape:
         normal = values[:, 3:6] if self._together else interpolate(self.normals, frags, self.normal_faces)[0, 0]
         return values[:, :3], unit(normal), None if self.colors is None else values[:, start:]
 
-    def _uv(self, frags: Fragments) -> tuple[Tensor | None, Tensor | None]:
-        if self.mesh.uvs is None or self.uv_faces is None:
+    def _uv(self, frags: Fragments, uvs: Tensor | None, uv_faces: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if uvs is None or uv_faces is None:
             return None, None
-        uvs = self.mesh.uvs.to(self.positions.dtype)
+        uvs = uvs.to(self.positions.dtype)
         if frags.bary_d is None:
-            return interpolate(uvs, frags, self.uv_faces)[0, 0], None
-        uv, uv_d = interpolate(uvs, frags, self.uv_faces, derivatives=True)
+            return interpolate(uvs, frags, uv_faces)[0, 0], None
+        uv, uv_d = interpolate(uvs, frags, uv_faces, derivatives=True)
         return uv[0, 0], uv_d[0, 0]
 
     def _bent(self, surface: Surface, frags: Fragments) -> Tensor:
@@ -206,7 +224,9 @@ class MeshShape:
         texel = surface.texel("normal_texture")
         if texel is None:
             return surface.normal
-        tangent, hand = interpolate(self.tangents[0], frags, self.tangents[1])[0, 0].split((3, 1), dim=-1)
+        second = "normal_texture" in surface.material.second_uv_textures
+        tangents, faces = self.second_tangents if second else self.tangents
+        tangent, hand = interpolate(tangents, frags, faces)[0, 0].split((3, 1), dim=-1)
         tangent = unit(tangent - dot(tangent, surface.normal) * surface.normal)
         bitangent = torch.linalg.cross(surface.normal, tangent) * hand.sign()
         scale = getattr(surface.material, "normal_scale", 1.0)

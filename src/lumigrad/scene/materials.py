@@ -32,6 +32,8 @@ class Material:
         double_sided: whether its back is drawn (lit with the normal turned to the viewer). Where it is not, faces seen
             from behind are left out. glTF files have False where they say nothing; here it is True.
         unlit: whether it shows its base colour (or diffuse colour) whatever the lights.
+        second_uv_textures: names of the fields whose textures are looked up at `Mesh.second_uvs`; the others are looked
+            up at `Mesh.uvs`.
     """
 
     name: str = ""
@@ -39,10 +41,14 @@ class Material:
     alpha_cutoff: float = 0.5
     double_sided: bool = True
     unlit: bool = False
+    second_uv_textures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.alpha_mode not in ALPHA_MODES:
             raise ValueError(f"alpha_mode: expected one of {', '.join(ALPHA_MODES)}, got {self.alpha_mode!r}")
+        names = [f.name for f in fields(self) if f.name.endswith("_texture")]
+        if not isinstance(self.second_uv_textures, tuple) or not set(self.second_uv_textures) <= set(names):
+            raise ValueError(f"second_uv_textures: expected a tuple of {names}, got {self.second_uv_textures!r}")
 
     def to(self: M, *args: object) -> M:
         """Copy with all tensors passed through `Tensor.to`."""

@@ -12,9 +12,10 @@ import torch
 from lumigrad.io._problems import UnreadableError
 from lumigrad.io.geometry.weld import weld
 from lumigrad.scene.materials import Material
-from lumigrad.scene.shapes.mesh import Mesh, vertex_normals
+from lumigrad.scene.shapes.mesh import INDEXED, Mesh, vertex_normals
 
 LARGEST = 2**29  # faces; more of them come from a damaged file
+_BLOCK = 1 << 13  # faces whose normals are computed at a time, in the cache
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Part:
         uvs, uv_faces: [U, 2] with v downwards, [F, 3], or None.
         normals, normal_faces: [M, 3], [F, 3], or None. An index of -1 stands for a corner that has none.
         colors: display-encoded [V, 3 or 4], or None.
+        second_uvs, second_uv_faces: likewise, of textures that are looked up there.
         materials: what its faces are made of; None is what the file does not say.
         face_materials: [F] integers into materials, or None where all faces have the first.
     """
@@ -40,6 +42,8 @@ class Part:
     colors: np.ndarray | None = None
     materials: Sequence[Material | None] = field(default_factory=lambda: [None])
     face_materials: np.ndarray | None = None
+    second_uvs: np.ndarray | None = None
+    second_uv_faces: np.ndarray | None = None
 
     def transformed(self, matrix: np.ndarray) -> Part:
         """The part moved by an affine map [4, 4]; where it mirrors, faces are turned around."""
@@ -52,7 +56,7 @@ class Part:
             cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
             changed["normals"] = unit(self.normals @ cofactors.T * (-1 if mirrored else 1))
         if mirrored:
-            for name in ("faces", "uv_faces", "normal_faces"):
+            for name in INDEXED.values():
                 index = getattr(self, name)
                 changed[name] = None if index is None else index[:, [0, 2, 1]]
         return replace(self, **changed)
@@ -60,14 +64,19 @@ class Part:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors of length 1; those of length 0 stay."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    length[~(length > 0)] = 1
+    return vectors / length[:, None]
 
 
 def flat_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals [F, 3] of the faces."""
-    a, b, c = (positions[faces[:, i]].astype(np.float64) for i in range(3))
-    return unit(np.cross(b - a, c - a))
+    """Unit normals [F, 3] of the faces, float32."""
+    result = np.empty((len(faces), 3), np.float32)
+    for begin in range(0, len(faces), _BLOCK):
+        a, b, c = positions.take(faces[begin : begin + _BLOCK].T, axis=0).astype(np.float64)
+        (x, y, z), (u, v, w) = (b - a).T, (c - a).T
+        result[begin : begin + _BLOCK] = unit(np.stack([y * w - z * v, z * u - x * w, x * v - y * u], -1))
+    return result
 
 
 def assembled(parts: Sequence[Part], default: Callable[[], Material]) -> Mesh:
@@ -83,10 +92,10 @@ def assembled(parts: Sequence[Part], default: Callable[[], Material]) -> Mesh:
     parts = [part for part in parts if len(part.faces)]
     if sum(len(part.faces) for part in parts) > LARGEST:
         raise UnreadableError(f"it has more than {LARGEST} faces")
-    names = [name for name in ("uvs", "normals", "colors") if any(getattr(part, name) is not None for part in parts)]
+    names = [name for name in (*list(INDEXED)[1:], "colors") if any(getattr(part, name) is not None for part in parts)]
     parts = [_completed(part, names, parts) for part in parts]
     tensors: dict[str, Any] = {}
-    for name, index_name in (("positions", "faces"), ("uvs", "uv_faces"), ("normals", "normal_faces")):
+    for name, index_name in INDEXED.items():
         if name != "positions" and name not in names:
             continue
         rows = _joined([getattr(part, name).astype(np.float32, copy=False) for part in parts])
@@ -124,11 +133,11 @@ def _shifted(parts: Sequence[Part], name: str, index_name: str) -> list[np.ndarr
 def _completed(part: Part, names: Sequence[str], parts: Sequence[Part]) -> Part:
     """The part with all that one of the parts has; an index array that is missing is `faces`."""
     changed: dict[str, Any] = {}
-    if "uvs" in names:
-        if part.uvs is None:
-            changed |= {"uvs": np.zeros((1, 2), np.float32), "uv_faces": np.zeros_like(part.faces)}
-        elif part.uv_faces is None:
-            changed["uv_faces"] = part.faces
+    for name in {"uvs", "second_uvs"} & set(names):
+        if getattr(part, name) is None:
+            changed |= {name: np.zeros((1, 2), np.float32), INDEXED[name]: np.zeros_like(part.faces)}
+        elif getattr(part, INDEXED[name]) is None:
+            changed[INDEXED[name]] = part.faces
     if "normals" in names:
         changed |= _all_normals(part)
     if "colors" in names:
@@ -166,14 +175,18 @@ def _smooth(part: Part) -> np.ndarray:
 
 def _materials(parts: Sequence[Part], default: Callable[[], Material]) -> tuple[tuple[Material, ...], Any]:
     """The materials that faces use, in the order of their first use, and the choice of each face."""
+    if all(material is None for part in parts for material in part.materials):
+        return (), None
     slots: dict[int, int] = {}
     found: list[Material | None] = []
     chosen = []
     for part in parts:
         index = np.zeros(len(part.faces), np.int64) if part.face_materials is None else part.face_materials
-        values, first = np.unique(index, return_index=True)
+        first = np.full(len(part.materials), len(index))
+        first[index[::-1]] = np.arange(len(index))[::-1]  # of several faces, the first one is written last
+        used = np.flatnonzero(first < len(index))
         table = np.zeros(len(part.materials), np.int64)
-        for number in values[np.argsort(first)].tolist():
+        for number in used[np.argsort(first[used])].tolist():
             material = part.materials[number]
             if id(material) not in slots:
                 slots[id(material)] = len(found)

@@ -42,8 +42,13 @@ class Look:
 
 def plain(mesh: Mesh, notes: Notes) -> Mesh:
     """The mesh without materials and normals, in the colours of its materials."""
-    bare = replace(mesh, normals=None, normal_faces=None, materials=(), face_materials=None)
+    bare = replace(
+        mesh, normals=None, normal_faces=None, materials=(), face_materials=None, second_uvs=None, second_uv_faces=None
+    )
     looks = [look_of(material, mesh.uvs is not None) for material in mesh.materials]
+    for number, material in enumerate(mesh.materials):
+        if shown_texture(material) in material.second_uv_textures:
+            notes.add(f"the image of its material {number} is left out: it has the second texture coordinates")
     if all(material.alpha_mode == "opaque" for material in mesh.materials) and mesh.colors is not None:
         bare = replace(bare, colors=mesh.colors[:, :3].contiguous())
     if not looks:
@@ -59,16 +64,16 @@ def plain(mesh: Mesh, notes: Notes) -> Mesh:
 def look_of(material: Material, textured: bool = True) -> Look:
     """What a material shows without light: its base or diffuse colour, or its emission where that is black."""
     if isinstance(material, PhongMaterial):
-        color, image, linear = material.diffuse, material.diffuse_texture, False
+        color, linear = material.diffuse, False
         alpha = torch.as_tensor(material.alpha, dtype=color.dtype).reshape(1)
     else:
         assert isinstance(material, PBRMaterial)
-        color, image, linear = material.base_color[:3], material.base_color_texture, True
+        color, linear = material.base_color[:3], True
         alpha = material.base_color[3:] if len(material.base_color) == 4 else torch.ones(1)
-    opaque = material.alpha_mode == "opaque"
-    if opaque and not bool(color.any()) and bool(material.emissive.any()):
-        color, image = material.emissive.clamp(0, 1), getattr(material, "emissive_texture", None)  # it only glows
-    image = image if textured else None
+    opaque, name = material.alpha_mode == "opaque", shown_texture(material)
+    if _only_glows(material):
+        color = material.emissive.clamp(0, 1)
+    image = getattr(material, name, None) if textured and name not in material.second_uv_textures else None
     shown = _visible(torch.cat([encoded(color) if linear else color, alpha]), material)
     if image is None:
         return Look(shown, None, linear)
@@ -79,6 +84,19 @@ def look_of(material: Material, textured: bool = True) -> Look:
         opacity = image[..., 3:] if image.shape[-1] == 4 else torch.ones_like(image[..., :1])
         texels = _visible(torch.cat([texels, opacity * alpha], -1), material)
     return Look(shown, texels.clamp(0, 1).contiguous(), linear)
+
+
+def shown_texture(material: Material) -> str:
+    """The field of the texture that a material shows without light."""
+    if _only_glows(material):
+        return "emissive_texture"
+    return "diffuse_texture" if isinstance(material, PhongMaterial) else "base_color_texture"
+
+
+def _only_glows(material: Material) -> bool:
+    assert isinstance(material, (PhongMaterial, PBRMaterial))
+    color = material.diffuse if isinstance(material, PhongMaterial) else material.base_color[:3]
+    return material.alpha_mode == "opaque" and not bool(color.any()) and bool(material.emissive.any())
 
 
 def _visible(pixels: Tensor, material: Material) -> Tensor:

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lumigrad._optional import require
 
 
-def triangulate(points: np.ndarray, counts: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+@dataclass
+class Triangles:
+    """Triangles of polygons whose corners stand one after the other.
+
+    Attributes:
+        index: [T, 3] integers into the corners; None where every three corners are a triangle.
+        owner: [T] the polygon of each.
+    """
+
+    index: np.ndarray | None
+    owner: np.ndarray
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """What the corners have [C], for each triangle [T, 3]."""
+        return values.reshape(-1, 3) if self.index is None else values[self.index]
+
+
+NO_TRIANGLES = Triangles(np.zeros((0, 3), np.int64), np.zeros(0, np.int64))
+
+
+def triangulate(points: np.ndarray, counts: np.ndarray, corners: np.ndarray) -> Triangles:
     """Cut polygons into triangles.
 
     Args:
@@ -16,15 +38,14 @@ def triangulate(points: np.ndarray, counts: np.ndarray, corners: np.ndarray) -> 
         corners: [counts.sum()] integers into points, polygon after polygon.
 
     Returns:
-        triangles: [T, 3] integers into `corners`, in the order of the polygons.
-        owner: [T] the polygon of each.
+        Triangles in the order of the polygons.
 
     Convex polygons become fans around their first corner. Concave quadrilaterals are cut along the diagonal that lies
     inside, other concave polygons by ear clipping (mapbox_earcut), in their mean plane.
     """
-    starts = np.cumsum(counts) - counts
     if len(counts) and bool((counts == 3).all()):
-        return np.arange(len(corners)).reshape(-1, 3), np.arange(len(counts))
+        return Triangles(None, np.arange(len(counts)))
+    starts = np.cumsum(counts) - counts
     pieces, owners = [], []
     for size in np.unique(counts[counts >= 3]).tolist():
         chosen = np.flatnonzero(counts == size)
@@ -33,19 +54,23 @@ def triangulate(points: np.ndarray, counts: np.ndarray, corners: np.ndarray) -> 
         pieces.append(triangles)
         owners.append(chosen[of])
     if not pieces:
-        return np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
+        return NO_TRIANGLES
     triangles, owner = np.concatenate(pieces), np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
-    return triangles[order], owner[order]
+    return Triangles(triangles[order], owner[order])
 
 
-def strips(counts: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles of strips, every second one turned around; -1 begins a strip anew.
+def fans(counts: np.ndarray) -> Triangles:
+    """Triangles of polygons around their first corner, whatever their shape; see `triangulate`."""
+    sizes = np.maximum(counts - 2, 0)
+    owner = np.repeat(np.arange(len(counts)), sizes)
+    step = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    first = (np.cumsum(counts) - counts)[owner]
+    return Triangles(np.stack([first, first + step + 1, first + step + 2], -1), owner)
 
-    Returns:
-        triangles: [T, 3] integers into `corners`.
-        owner: [T] the strip of each.
-    """
+
+def strips(counts: np.ndarray, corners: np.ndarray) -> Triangles:
+    """Triangles of strips, every second one turned around; -1 begins a strip anew."""
     strip = np.repeat(np.arange(len(counts)), counts)
     breaks = np.flatnonzero((corners < 0) | np.r_[True, strip[1:] != strip[:-1]])
     begin = np.zeros(len(corners), np.int64)
@@ -55,7 +80,7 @@ def strips(counts: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndar
     inside = (begin[first] <= first) & (begin[first + 2] == begin[first]) & (corners[first + 2] >= 0)
     first = first[inside & (strip[first] == strip[first + 2])]
     odd = (first - begin[first]) % 2
-    return np.stack([first, first + 1 + odd, first + 2 - odd], -1), strip[first]
+    return Triangles(np.stack([first, first + 1 + odd, first + 2 - odd], -1), strip[first])
 
 
 def _of_one_size(points: np.ndarray, corners: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

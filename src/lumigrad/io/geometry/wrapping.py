@@ -6,7 +6,7 @@ texture is continued as far as they reach, and their texture coordinates are sca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -14,26 +14,29 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene.materials import Material
-from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.mesh import INDEXED, Mesh
 
 WRAPS = ("repeat", "clamp", "mirror")
 _LARGEST = 8192  # texels along an axis
 Wrap = tuple[str, str]
+REPEAT: Wrap = ("repeat", "repeat")
 
 
-def unwrapped(mesh: Mesh, wraps: Mapping[int, Wrap]) -> Mesh:
+def unwrapped(mesh: Mesh, wraps: Sequence[Wrap], second: bool = False) -> Mesh:
     """The mesh with textures that may be repeated.
 
     Args:
         mesh: with the materials of a file.
-        wraps: what textures do in u and in v, by the `id` of the material; where it says nothing, they repeat.
+        wraps: what the textures of each material do in u and in v.
+        second: whether of the textures at the second texture coordinates, in place of the first.
     """
-    if mesh.uvs is None or mesh.uv_faces is None:
+    name = "second_uvs" if second else "uvs"
+    whole, faces = getattr(mesh, name), getattr(mesh, INDEXED[name])
+    if whole is None:
         return mesh
-    materials, uvs, uv_faces = list(mesh.materials), mesh.uvs, mesh.uv_faces.clone()
-    for slot, material in enumerate(mesh.materials):
-        wrap = wraps.get(id(material), ("repeat", "repeat"))
-        if wrap == ("repeat", "repeat"):
+    materials, uvs, uv_faces = list(mesh.materials), whole, faces.clone()
+    for slot, (material, wrap) in enumerate(zip(mesh.materials, wraps)):
+        if wrap == REPEAT:
             continue
         chosen = torch.ones(len(uv_faces), dtype=torch.bool)
         if mesh.face_materials is not None:
@@ -43,15 +46,15 @@ def unwrapped(mesh: Mesh, wraps: Mapping[int, Wrap]) -> Mesh:
         ranges = [_tiles(corners[..., axis], wrap[axis]) for axis in (0, 1)]
         if ranges == [(0, 1), (0, 1)]:
             continue
-        materials[slot] = _continued(material, ranges, wrap)
+        materials[slot] = _continued(material, ranges, wrap, second)
         low = torch.tensor([float(first) for first, _ in ranges])
         extent = torch.tensor([float(last - first) for first, last in ranges])
         used, inverse = torch.unique(index, return_inverse=True)
         uv_faces[chosen] = inverse.reshape(-1, 3) + len(uvs)
         uvs = torch.cat([uvs, (uvs[used] - low) / extent])
-    if uvs is mesh.uvs:
+    if uvs is whole:
         return mesh
-    return replace(mesh, materials=tuple(materials), uvs=uvs, uv_faces=uv_faces)
+    return replace(mesh, materials=tuple(materials), **{name: uvs, INDEXED[name]: uv_faces})
 
 
 def _tiles(values: Tensor, wrap: str) -> tuple[int, int]:
@@ -64,11 +67,12 @@ def _tiles(values: Tensor, wrap: str) -> tuple[int, int]:
     return min(int((low + slack) // 1), 0), max(int(-((slack - high) // 1)), 1)
 
 
-def _continued(material: Material, ranges: list[tuple[int, int]], wrap: Wrap) -> Material:
+def _continued(material: Material, ranges: list[tuple[int, int]], wrap: Wrap, second: bool) -> Material:
     changed: dict[str, Any] = {}
     for field in fields(material):
         value = getattr(material, field.name)
-        if field.name.endswith("_texture") and value is not None:
+        there = (field.name in material.second_uv_textures) is second
+        if field.name.endswith("_texture") and there and value is not None:
             columns, rows = (_index(value.shape[1 - axis], ranges[axis], wrap[axis]) for axis in (0, 1))
             changed[field.name] = value[rows][:, columns].contiguous()
     return replace(material, **changed)

@@ -46,7 +46,7 @@ class Document:
     def __init__(self, path: Path, notes: Notes) -> None:
         self.path, self.notes = path, notes
         data = read_bytes(path)
-        self._chunk: bytes | None = None
+        self._chunk: memoryview | None = None
         text = data
         if data[:4] == b"glTF":
             text, self._chunk = _split(data)
@@ -131,7 +131,7 @@ class Document:
             entry = self.entry("buffers", index, user)
             uri = entry.get("uri")
             if uri is None and self._chunk is not None and index == 0:
-                data = self._chunk
+                data: bytes | memoryview = self._chunk
             elif uri is None:
                 raise UnreadableError(f"buffers[{index}] has no uri, and there is no binary chunk for it")
             else:
@@ -206,7 +206,7 @@ def _layout(entry: dict[str, Any], where: str) -> tuple[np.dtype, int, int]:
     return np.dtype(_COMPONENTS[component]), *_SHAPES[shape]
 
 
-def _split(data: bytes) -> tuple[bytes, bytes | None]:
+def _split(data: bytes) -> tuple[bytes, memoryview | None]:
     """The JSON and the binary chunk of a GLB file."""
     if len(data) < 20:
         raise UnreadableError("the file is cut short: a GLB file has at least 20 bytes")
@@ -215,18 +215,18 @@ def _split(data: bytes) -> tuple[bytes, bytes | None]:
         raise UnreadableError(f"it is glTF {version}.0; convert it to glTF 2.0, for example with gltf-pipeline")
     if length > len(data):
         raise UnreadableError(f"the file is cut short: it has {len(data)} bytes of {length}")
-    chunks: dict[int, bytes] = {}
+    chunks: dict[int, memoryview] = {}
     position = 12
     while position + 8 <= len(data):
         size, kind = struct.unpack_from("<II", data, position)
         position += 8
         if position + size > len(data):
             raise UnreadableError(f"the file is cut short: it has {len(data)} bytes of {position + size}")
-        chunks.setdefault(kind, data[position : position + size])
+        chunks.setdefault(kind, memoryview(data)[position : position + size])
         position += size
     if _JSON not in chunks:
         raise UnreadableError("it is no GLB file: it has no JSON chunk")
-    return chunks[_JSON], chunks.get(_BIN)
+    return bytes(chunks[_JSON]), chunks.get(_BIN)
 
 
 def _check_version(document: dict[str, Any]) -> None:

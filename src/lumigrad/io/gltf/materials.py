@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,15 +18,20 @@ from torch import Tensor
 from lumigrad._optional import require
 from lumigrad.io._named_files import check_kind
 from lumigrad.io._problems import UnreadableError
-from lumigrad.io.geometry.wrapping import WRAPS
+from lumigrad.io.geometry.wrapping import REPEAT, WRAPS, Wrap
 from lumigrad.io.gltf.document import Document
 from lumigrad.io.gltf.glossiness import metallic_roughness
 from lumigrad.io.image import from_pil
-from lumigrad.scene.materials import PBRMaterial
+from lumigrad.scene.materials import Material, PBRMaterial
 
 _WRAP = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 # Where an extension keeps a texture's image, most widely read first.
 _SOURCES = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")
+TEXTURES = {
+    "baseColorTexture": "base_color_texture", "metallicRoughnessTexture": "metallic_roughness_texture",
+    "normalTexture": "normal_texture", "occlusionTexture": "occlusion_texture", "emissiveTexture": "emissive_texture",
+}  # fmt: skip
+_CONVERTED = ("diffuseTexture", "specularGlossinessTexture")  # made into others, texel by texel
 _METADATA = ("KHR_xmp", "ADOBE_", "EXT_structural")
 _GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
 SUPPORTED = (
@@ -45,7 +51,7 @@ class Coordinates:
 
     set: int = 0
     matrix: tuple[tuple[float, ...], ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-    wrap: tuple[str, str] = ("repeat", "repeat")
+    wrap: Wrap = REPEAT
 
     def applied(self, uvs: np.ndarray) -> np.ndarray:
         """The coordinates [U, 2] that the material's textures are looked up with."""
@@ -53,34 +59,38 @@ class Coordinates:
         return uvs if self.matrix == Coordinates().matrix else uvs @ matrix[:, :2].T + matrix[:, 2]
 
 
+Wanted = tuple[Coordinates, Coordinates | None]  # of most textures of a material, and of its others
+
+
 class Materials:
     """The materials of a document, each made when it is first asked for, with the texture coordinates it wants."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self._made: dict[int, tuple[PBRMaterial, Coordinates]] = {}
+        self._made: dict[int, tuple[PBRMaterial, Wanted]] = {}
         self._images: dict[tuple[int, int], Tensor | None] = {}
         self._unknown: set[str] = set()
 
-    def get(self, index: Any, user: str) -> tuple[PBRMaterial | None, Coordinates]:
+    def get(self, index: Any, user: str) -> tuple[PBRMaterial | None, Wanted]:
         """A material; None where a primitive has none."""
         if index is None:
-            return None, Coordinates()
+            return None, (Coordinates(), None)
         if index not in self._made:
             self._made[index] = self._material(self.document.entry("materials", index, user), f"materials[{index}]")
         return self._made[index]
 
-    def wraps(self) -> dict[int, tuple[str, str]]:
-        """What the textures of each material do outside [0, 1], by the `id` of the material."""
-        return {id(material): coordinates.wrap for material, coordinates in self._made.values()}
+    def wraps(self, materials: Sequence[Material], second: bool) -> list[Wrap]:
+        """What the textures of materials do outside [0, 1] of the first or the second coordinates."""
+        made = {id(material): wanted[second] for material, wanted in self._made.values()}
+        found = [made.get(id(material)) for material in materials]
+        return [REPEAT if coordinates is None else coordinates.wrap for coordinates in found]
 
-    def _material(self, entry: dict[str, Any], where: str) -> tuple[PBRMaterial, Coordinates]:
+    def _material(self, entry: dict[str, Any], where: str) -> tuple[PBRMaterial, Wanted]:
         extensions = entry.get("extensions", {})
         self._note_unknown(extensions, where)
         factors = entry.get("pbrMetallicRoughness", {})
         glossy = extensions.get(_GLOSSINESS)
-        coordinates = self._coordinates(entry, factors, glossy)
-        look_up = _Lookup(self, where, coordinates)
+        look_up = _Lookup(self, where, self._coordinates(entry, factors, glossy))
         strength = extensions.get("KHR_materials_emissive_strength", {}).get("emissiveStrength", 1.0)
         normal, occlusion = entry.get("normalTexture", {}), entry.get("occlusionTexture", {})
         material = PBRMaterial(
@@ -97,7 +107,8 @@ class Materials:
             emissive_texture=look_up(entry, "emissiveTexture", 3),
         )
         if glossy is not None:
-            return metallic_roughness(material, glossy, look_up), coordinates
+            material = metallic_roughness(material, glossy, look_up)
+            return replace(material, second_uv_textures=look_up.second_textures()), look_up.wanted
         material = replace(
             material,
             base_color=_base_color(factors.get("baseColorFactor", (1, 1, 1, 1))),
@@ -106,7 +117,7 @@ class Materials:
             roughness=_fraction(factors.get("roughnessFactor", 1.0)),
             metallic_roughness_texture=look_up(factors, "metallicRoughnessTexture", 3),
         )
-        return material, coordinates
+        return replace(material, second_uv_textures=look_up.second_textures()), look_up.wanted
 
     def _note_unknown(self, extensions: dict[str, Any], where: str) -> None:
         for name in extensions:
@@ -172,21 +183,37 @@ class Materials:
 
 
 class _Lookup:
-    """Textures of one material by name; those that want other coordinates than the material's are left out."""
+    """Textures of one material by name, of which there may be two kinds by where they are looked up.
 
-    def __init__(self, materials: Materials, where: str, coordinates: Coordinates) -> None:
-        self.materials, self.where, self.coordinates = materials, where, coordinates
+    Attributes:
+        wanted: the coordinates of the first texture, and of the first one that has others.
+    """
+
+    def __init__(self, materials: Materials, where: str, first: Coordinates) -> None:
+        self.materials, self.where = materials, where
+        self.wanted: Wanted = (first, None)
+        self._second: list[str] = []
 
     def __call__(self, entry: dict[str, Any], name: str, channels: int) -> Tensor | None:
         info = entry.get(name)
         if info is None:
             return None
-        if self.materials.coordinates_of(info) != self.coordinates:
+        coordinates, (first, second) = self.materials.coordinates_of(info), self.wanted
+        if coordinates != first and (name in _CONVERTED or (second is not None and coordinates != second)):
             self.materials.document.notes.add(
-                f"{name} is left out: it has other texture coordinates than the material's first texture", self.where
+                f"{name} is left out: it has other texture coordinates than the material's textures before it",
+                self.where,
             )
             return None
-        return self.materials.image(info, channels)
+        image = self.materials.image(info, channels)
+        if image is not None and coordinates != first:
+            self.wanted = (first, coordinates)
+            self._second.append(name)
+        return image
+
+    def second_textures(self) -> tuple[str, ...]:
+        """The fields of the material whose textures are looked up at the second coordinates."""
+        return tuple(TEXTURES[name] for name in self._second)
 
 
 def _alpha_mode(entry: dict[str, Any]) -> str:

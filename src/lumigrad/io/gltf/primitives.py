@@ -15,7 +15,7 @@ from lumigrad.io.geometry.part import Part, unit
 from lumigrad.io.geometry.polygons import strips
 from lumigrad.io.gltf.compression import draco_arrays
 from lumigrad.io.gltf.document import Document, normalized
-from lumigrad.io.gltf.materials import Materials
+from lumigrad.io.gltf.materials import Coordinates, Materials
 
 _POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6
 DRACO = "KHR_draco_mesh_compression"
@@ -54,14 +54,12 @@ def read_primitive(
     _morph(document, primitive, attributes, weights, where)
     if joints is not None:
         _pose(attributes, joints, where)
-    material, coordinates = materials.get(primitive.get("material"), where)
-    uvs = attributes.get(f"TEXCOORD_{coordinates.set}")
-    if uvs is None and "TEXCOORD_0" in attributes and coordinates.set:
-        document.notes.add(f"it has no TEXCOORD_{coordinates.set}, which its material wants", where)
+    material, (first, second) = materials.get(primitive.get("material"), where)
     return Part(
         _floats(attributes["POSITION"], 3, where),
         faces.astype(np.int64),
-        uvs=None if uvs is None else coordinates.applied(_floats(uvs, 2, where)),
+        uvs=_uvs(document, attributes, first, where),
+        second_uvs=None if second is None else _uvs(document, attributes, second, where),
         normals=None if "NORMAL" not in attributes else unit(_floats(attributes["NORMAL"], 3, where)),
         colors=None if "COLOR_0" not in attributes else _colors(attributes["COLOR_0"]),
         materials=[material],
@@ -97,7 +95,7 @@ def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
     if len(indices) < 3:
         return np.zeros((0, 3), np.int64)
     if mode == _STRIP:
-        return indices[strips(np.array([len(indices)]), indices.astype(np.int64))[0]]
+        return strips(np.array([len(indices)]), indices.astype(np.int64)).of(indices)
     return np.stack([np.broadcast_to(indices[0], len(indices) - 2), indices[1:-1], indices[2:]], -1)
 
 
@@ -144,6 +142,16 @@ def _pose(attributes: dict[str, np.ndarray], joints: np.ndarray, where: str) -> 
         sign = np.sign(np.einsum("vi,vi->v", a, np.cross(b, c)))[:, None]
         normals = _floats(attributes["NORMAL"], 3, where).astype(np.float64)
         attributes["NORMAL"] = sign * np.einsum("vij,vj->vi", cofactors, normals)
+
+
+def _uvs(document: Document, attributes: dict[str, np.ndarray], wanted: Coordinates, where: str) -> np.ndarray | None:
+    """The texture coordinates that a material wants; None, with a note where there are others, if they are missing."""
+    uvs = attributes.get(f"TEXCOORD_{wanted.set}")
+    if uvs is None:
+        if "TEXCOORD_0" in attributes:
+            document.notes.add(f"it has no TEXCOORD_{wanted.set}, which its material wants", where)
+        return None
+    return wanted.applied(_floats(uvs, 2, where))
 
 
 def _floats(array: np.ndarray, columns: int, where: str) -> np.ndarray:

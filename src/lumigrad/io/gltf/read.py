@@ -62,7 +62,8 @@ def read_mesh(document: Document) -> Mesh | None:
         return None
     # What glTF does not say is metal of full roughness, seen from the front only.
     mesh = assembled(parts, lambda: PBRMaterial(metallic=1.0, roughness=1.0, double_sided=False))
-    return unwrapped(mesh, materials.wraps())
+    first, second = (materials.wraps(mesh.materials, which) for which in (False, True))
+    return unwrapped(unwrapped(mesh, first), second, second=True)
 
 
 def _parts(document: Document, materials: Materials) -> Any:

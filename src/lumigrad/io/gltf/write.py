@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.io.geometry.colors import decode, decoded, encode
+from lumigrad.io.gltf.materials import TEXTURES
 from lumigrad.io.image import to_pil
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.shapes.mesh import Mesh
@@ -36,7 +37,7 @@ class _Writer:
         self.views: list[dict[str, Any]] = []
         self.lists: dict[str, list[dict[str, Any]]] = {"accessors": [], "materials": [], "textures": [], "images": []}
         self.extensions: set[str] = set()
-        self.textures: dict[int, int] = {}
+        self.textures: dict[int, tuple[int, Tensor]] = {}  # images are kept: an id belongs to one as long as it lives
 
     def file(self, parts: Sequence[Mesh]) -> bytes:
         primitives = [self.primitive(part) for part in parts]
@@ -61,6 +62,7 @@ class _Writer:
     def primitive(self, part: Mesh) -> dict[str, Any]:
         """Vertices, faces and material of one part."""
         arrays = {"POSITION": part.positions, "NORMAL": part.normals, "TEXCOORD_0": part.uvs}
+        arrays |= {"TEXCOORD_1": part.second_uvs}
         attributes = {
             name: self.accessor(value.float().numpy(), _VERTICES, bounds=name == "POSITION")
             for name, value in arrays.items()
@@ -110,8 +112,8 @@ class _Writer:
             to_pil(image).save(stream, format="PNG")
             self.lists["images"].append({"bufferView": self.view(stream.getvalue()), "mimeType": "image/png"})
             self.lists["textures"].append({"source": len(self.lists["images"]) - 1})
-            self.textures[id(image)] = len(self.lists["textures"]) - 1
-        return self.textures[id(image)]
+            self.textures[id(image)] = len(self.lists["textures"]) - 1, image
+        return self.textures[id(image)][0]
 
     def material(self, material: PBRMaterial) -> dict[str, Any]:
         base = material.base_color.clamp(0, 1).tolist()
@@ -131,15 +133,18 @@ class _Writer:
         }
         if material.alpha_mode == "mask":
             entry["alphaCutoff"] = float(material.alpha_cutoff)
-        for place, name, image, more in (
-            (factors, "baseColorTexture", material.base_color_texture, {}),
-            (factors, "metallicRoughnessTexture", material.metallic_roughness_texture, {}),
-            (entry, "normalTexture", material.normal_texture, {"scale": float(material.normal_scale)}),
-            (entry, "occlusionTexture", material.occlusion_texture, {"strength": float(material.occlusion_strength)}),
-            (entry, "emissiveTexture", material.emissive_texture, {}),
-        ):
-            if image is not None:
-                place[name] = {"index": self.texture(image[..., :1] if image.shape[-1] == 2 else image), **more}
+        more: dict[str, dict[str, Any]] = {
+            "normal_texture": {"scale": float(material.normal_scale)},
+            "occlusion_texture": {"strength": float(material.occlusion_strength)},
+        }
+        for name, field in TEXTURES.items():
+            image = getattr(material, field)
+            if image is None:
+                continue
+            said = {"index": self.texture(image[..., :1] if image.shape[-1] == 2 else image), **more.get(field, {})}
+            if field in material.second_uv_textures:
+                said["texCoord"] = 1
+            (factors if name in ("baseColorTexture", "metallicRoughnessTexture") else entry)[name] = said
         extensions: dict[str, Any] = {}
         if strength > 1:
             extensions["KHR_materials_emissive_strength"] = {"emissiveStrength": strength}
@@ -190,4 +195,9 @@ def as_pbr(material: Material) -> PBRMaterial:
         normal_texture=material.normal_texture,
         normal_scale=material.normal_scale,
         emissive=material.emissive,
+        second_uv_textures=tuple(
+            {"diffuse_texture": "base_color_texture"}.get(name, name)
+            for name in material.second_uv_textures
+            if name != "specular_texture"
+        ),
     )

@@ -36,6 +36,16 @@ def read_faces(lines: Lines, defined: list[np.ndarray], notes: Notes) -> Corners
         defined: numbers of the lines that define positions, texture coordinates and normals.
         notes: where to say which texture coordinates and normals are not there.
     """
+    said = said_corners(lines)
+    index = [
+        None if one is None else _from_zero(one, where, said, ("v", "vt", "vn")[slot], notes)
+        for slot, (one, where) in enumerate(zip(said.index, defined))
+    ]
+    return Corners(said.lines, said.counts, index)
+
+
+def said_corners(lines: Lines) -> Corners:
+    """The corners as the file has them: counted from 1, or with negative numbers from the end; 0 for none."""
     rows = lines.beginning(b"f")
     text = lines.joined(rows, 1)
     array = np.frombuffer(text, np.uint8)
@@ -45,17 +55,14 @@ def read_faces(lines: Lines, defined: list[np.ndarray], notes: Notes) -> Corners
     slots = _slots(array, starts)
     ends = line_ends(array)
     if slots is None:
-        per_line = np.diff(np.searchsorted(starts, ends), prepend=0)
-        said: list[np.ndarray | None] = [values, None, None]
-    else:
-        heads = slots == 0
-        per_line = np.diff(np.searchsorted(starts[heads], ends), prepend=0)
-        said = _by_slot(values, slots)
-    index = [
-        None if one is None else _from_zero(one, where, rows, per_line, ("v", "vt", "vn")[slot], notes)
-        for slot, (one, where) in enumerate(zip(said, defined))
-    ]
-    return Corners(rows, per_line, index)
+        return Corners(rows, np.diff(np.searchsorted(starts, ends), prepend=0), [values, None, None])
+    per_line = np.diff(np.searchsorted(starts[slots == 0], ends), prepend=0)
+    return Corners(rows, per_line, _by_slot(values, slots))
+
+
+def before(defined: np.ndarray, corners: Corners) -> np.ndarray:
+    """How many definitions there are above each corner, from which negative numbers count back."""
+    return np.repeat(np.searchsorted(defined, corners.lines), corners.counts)
 
 
 def _slots(array: np.ndarray, starts: np.ndarray) -> np.ndarray | None:
@@ -81,21 +88,20 @@ def _by_slot(values: np.ndarray, slots: np.ndarray) -> list[np.ndarray | None]:
     result: list[np.ndarray | None] = []
     for slot in range(3):
         chosen = slots == slot
+        if slot == 2 and int(np.bincount(corner[chosen], minlength=1).max()) > 1:
+            raise UnreadableError("a corner of a face has more than three numbers")
         column = np.zeros(count, np.int64)
         column[corner[chosen]] = values[chosen]
         result.append(column if chosen.any() else None)
     return result
 
 
-def _from_zero(
-    said: np.ndarray, defined: np.ndarray, rows: np.ndarray, per_line: np.ndarray, kind: str, notes: Notes
-) -> np.ndarray:
+def _from_zero(said: np.ndarray, defined: np.ndarray, corners: Corners, kind: str, notes: Notes) -> np.ndarray:
     """Indices counted from 0; negative ones count back from the last definition above the face."""
     negative = said < 0
     result = said - 1
     if negative.any():
-        before = np.repeat(np.searchsorted(defined, rows), per_line)
-        result = np.where(negative, before + said, result)
+        result = np.where(negative, before(defined, corners) + said, result)
         missing = (said == 0) | (result < 0)
         result = np.where(said == 0, -1, result)
     else:
@@ -103,7 +109,7 @@ def _from_zero(
     wrong = (missing if kind == "v" else missing & (said != 0)) | (result >= len(defined))
     if wrong.any():
         corner = int(wrong.argmax())
-        line = int(rows[np.searchsorted(np.cumsum(per_line), corner, side="right")]) + 1
+        line = int(corners.lines[np.searchsorted(np.cumsum(corners.counts), corner, side="right")]) + 1
         what = f"a face refers to {kind} {int(said[corner])}; there are {len(defined)}"
         if kind == "v":
             raise UnreadableError(f"line {line}: {what}")

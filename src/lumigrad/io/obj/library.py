@@ -59,15 +59,15 @@ def read_libraries(names: list[tuple[int, str]], path: Path, notes: Notes) -> di
                 why = "there is no such file" if library is None else "it is a Git LFS pointer, not the file itself"
                 notes.add(f"mtllib {name}: {why}", f"line {line}")
                 continue
-            for entry in parse(library):
+            for entry in parse(library.read_bytes(), library):
                 found.setdefault(entry.name, entry)
     return found
 
 
-def parse(path: Path) -> list[Entry]:
-    """The materials of one library, in its order."""
+def parse(data: bytes, path: Path) -> list[Entry]:
+    """The materials of one library, in its order; `path` is where it is."""
     entries: list[Entry] = []
-    for number, raw in enumerate(decoded(path.read_bytes()).splitlines(), 1):
+    for number, raw in enumerate(decoded(data).splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue

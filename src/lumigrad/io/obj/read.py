@@ -10,8 +10,8 @@ from lumigrad.io._named_files import decoded, find, read_bytes
 from lumigrad.io._problems import Notes, UnreadableError
 from lumigrad.io.geometry.colors import unit_range
 from lumigrad.io.geometry.part import Part, assembled, unit
-from lumigrad.io.geometry.polygons import triangulate
-from lumigrad.io.geometry.wrapping import unwrapped
+from lumigrad.io.geometry.polygons import Triangles, triangulate
+from lumigrad.io.geometry.wrapping import REPEAT, unwrapped
 from lumigrad.io.obj.faces import Corners, read_faces
 from lumigrad.io.obj.library import Entry, read_libraries
 from lumigrad.io.obj.maps import Maps
@@ -42,16 +42,17 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     if int(corners.counts.min(initial=3)) < 3:
         row = int(corners.lines[(corners.counts < 3).argmax()])
         notes.add("a face of less than three corners is left out", f"line {row + 1}")
-    triangles, owner = triangulate(positions, corners.counts, corners.index[0])
-    if not len(triangles):
+    triangles = triangulate(positions, corners.counts, corners.index[0])
+    if not len(triangles.owner):
         return None
-    part = Part(positions, corners.index[0][triangles], colors=colors)
+    part = Part(positions, triangles.of(corners.index[0]), colors=colors)
     _add_normals(part, _vectors(lines, defined[2], 3), corners.index[2], triangles)
     uvs = _vectors(lines, defined[1], 2) if corners.index[1] is not None else None
-    placed = _materials(lines, path, notes, corners, owner, part)
+    placed = _materials(lines, path, notes, corners, triangles.owner, part)
     _add_uvs(part, uvs, corners.index[1], triangles, placed)
-    wraps = {id(one.material): ("clamp", "clamp") for one in placed if one is not None and one.clamp}
-    return unwrapped(assembled([part], default_material), wraps)
+    mesh = assembled([part], default_material)
+    clamped = {id(one.material) for one in placed if one is not None and one.clamp}
+    return unwrapped(mesh, [("clamp", "clamp") if id(m) in clamped else REPEAT for m in mesh.materials])
 
 
 def _positions(lines: Lines, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -103,18 +104,18 @@ def _rows(lines: Lines, rows: np.ndarray, word: bytes, fewest: int) -> tuple[np.
     return values, counts, starts
 
 
-def _add_normals(part: Part, normals: np.ndarray, index: np.ndarray | None, triangles: np.ndarray) -> None:
+def _add_normals(part: Part, normals: np.ndarray, index: np.ndarray | None, triangles: Triangles) -> None:
     if index is not None:
-        part.normals, part.normal_faces = unit(normals), index[triangles]
+        part.normals, part.normal_faces = unit(normals), triangles.of(index)
 
 
 def _add_uvs(
-    part: Part, uvs: np.ndarray | None, index: np.ndarray | None, triangles: np.ndarray, placed: list[Placed | None]
+    part: Part, uvs: np.ndarray | None, index: np.ndarray | None, triangles: Triangles, placed: list[Placed | None]
 ) -> None:
     """Texture coordinates, moved as the options of the materials' images say; (0, 0) for corners that have none."""
     if uvs is None or index is None:
         return
-    faces = index[triangles]
+    faces = triangles.of(index)
     if faces.min() < 0:
         faces = np.where(faces < 0, len(uvs), faces)
         uvs = np.concatenate([uvs, np.array([[0, 1]], np.float32)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lumigrad.io._problems import FileWarning
 from lumigrad.io.geometry.colors import encoded
 from lumigrad.io.image import save_image
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
@@ -66,12 +68,12 @@ def _library(material: Material, name: str, path: Path) -> str:
     lines += [f"Ns {float(phong.shininess):.9g}", f"d {float(phong.alpha):.9g}"]
     if phong.unlit:
         lines.append("illum 0")
-    for key, image in (
-        ("map_Kd", phong.diffuse_texture),
-        ("map_Ks", phong.specular_texture),
-        ("norm", phong.normal_texture),
-    ):
-        if image is not None:
+    for key, field in (("map_Kd", "diffuse_texture"), ("map_Ks", "specular_texture"), ("norm", "normal_texture")):
+        image = getattr(phong, field)
+        if image is not None and field in phong.second_uv_textures:
+            what = f"{path}, material '{name}': {field} is left out: OBJ has no second texture coordinates"
+            warnings.warn(what, FileWarning, stacklevel=5)
+        elif image is not None:
             file = f"{_word(path.stem)}_{name}_{key.removeprefix('map_')}.png"
             save_image(image, path.parent / file)
             lines.append(f"{key} {file}")
@@ -109,4 +111,9 @@ def as_phong(material: Material) -> PhongMaterial:
         normal_scale=material.normal_scale,
         emissive=material.emissive,
         alpha=alpha,
+        second_uv_textures=tuple(
+            {"base_color_texture": "diffuse_texture"}.get(name, name)
+            for name in material.second_uv_textures
+            if name in ("base_color_texture", "normal_texture")
+        ),
     )

@@ -15,7 +15,7 @@ from lumigrad.io._named_files import decoded, read_bytes
 from lumigrad.io._problems import UnreadableError
 from lumigrad.io.obj.text import line_ends, numbers, word_starts
 
-_TYPES = {
+TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
     "float": "f4", "double": "f8",
     "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4",
@@ -66,11 +66,34 @@ class Element:
 
 
 @dataclass
+class Header:
+    """What a file says about itself.
+
+    Attributes:
+        order: of bytes, "<" or ">"; "" for text.
+        elements: in their order, without values.
+        comments: lines of text.
+        begin: where the rows begin.
+    """
+
+    order: str
+    elements: list[Element]
+    comments: list[str]
+    begin: int
+
+    @property
+    def ascii(self) -> bool:
+        """Whether the rows are text."""
+        return not self.order
+
+
+@dataclass
 class Ply:
-    """A file: its elements by name, and its comments."""
+    """A file: its elements by name, its comments, and where its last row ends."""
 
     elements: dict[str, Element]
     comments: list[str]
+    end: int
 
 
 def read_ply(path: Path) -> Ply:
@@ -79,17 +102,26 @@ def read_ply(path: Path) -> Ply:
     Raises:
         UnreadableError: it is no PLY file, or shorter than its header says.
     """
-    data = read_bytes(path)
-    order, elements, comments, begin = _header(data)
-    if order:
-        _read_binary(data, begin, order, elements)
+    return parse_ply(read_bytes(path))
+
+
+def parse_ply(data: bytes) -> Ply:
+    """Read the bytes of a file; see `read_ply`."""
+    header = read_header(data)
+    end = len(data)
+    if header.order:
+        end = _read_binary(data, header.begin, header.order, header.elements)
     else:
-        _read_text(data[begin:], elements)
-    return Ply({element.name: element for element in elements}, comments)
+        _read_text(data[header.begin :], header.elements)
+    return Ply({element.name: element for element in header.elements}, header.comments, end)
 
 
-def _header(data: bytes) -> tuple[str, list[Element], list[str], int]:
-    """Byte order ("" for text), elements, comments, and where the data begin."""
+def read_header(data: bytes) -> Header:
+    """The header of a file.
+
+    Raises:
+        UnreadableError: it has none, or one that is not understood.
+    """
     if data[:3] != b"ply":
         raise UnreadableError("it is no PLY file: it does not begin with 'ply'")
     end = data.find(b"end_header")
@@ -113,14 +145,14 @@ def _header(data: bytes) -> tuple[str, list[Element], list[str], int]:
             elements[-1].properties.append(_property(words, line))
     if order is None:
         raise UnreadableError("its header names no format: expected ascii, binary_little_endian or binary_big_endian")
-    return order, elements, comments, begin
+    return Header(order, elements, comments, begin)
 
 
 def _property(words: list[str], line: str) -> tuple[str, str | None, str]:
-    if len(words) >= 5 and words[1] == "list" and words[2] in _TYPES and words[3] in _TYPES:
-        return words[4], _TYPES[words[2]], _TYPES[words[3]]
-    if len(words) >= 3 and words[1] in _TYPES:
-        return words[2], None, _TYPES[words[1]]
+    if len(words) >= 5 and words[1] == "list" and words[2] in TYPES and words[3] in TYPES:
+        return words[4], TYPES[words[2]], TYPES[words[3]]
+    if len(words) >= 3 and words[1] in TYPES:
+        return words[2], None, TYPES[words[1]]
     raise UnreadableError(f"its header has the line '{line.strip()[:60]}', which is not understood")
 
 
@@ -133,7 +165,8 @@ def _cut_short(element: Element, needed: int, there: int, unit: str) -> Unreadab
 # ---- Binary --------------------------------------------------------------------------------------------------------
 
 
-def _read_binary(data: bytes, position: int, order: str, elements: list[Element]) -> None:
+def _read_binary(data: bytes, position: int, order: str, elements: list[Element]) -> int:
+    """Read all elements from a position on; returns where they end."""
     for element in elements:
         if not element.count or not element.properties:
             continue
@@ -142,6 +175,7 @@ def _read_binary(data: bytes, position: int, order: str, elements: list[Element]
             raise _cut_short(element, element.count * least, len(data) - position, "bytes")
         end = _rows_of_one_size(data, position, order, element)
         position = _rows_of_any_size(data, position, order, element) if end is None else end
+    return position
 
 
 def _rows_of_one_size(data: bytes, position: int, order: str, element: Element) -> int | None:
@@ -172,9 +206,10 @@ def _rows_of_one_size(data: bytes, position: int, order: str, element: Element) 
     for i, (name, count, kind) in enumerate(element.properties):
         values = rows[f"v{i}"]
         if count is None:
-            element.columns[name] = values.astype(kind)
+            element.columns[name] = values.astype(kind, copy=False)
         else:
-            element.columns[name] = Lists(rows[f"n{i}"].astype(np.int64), values.astype(kind).reshape(-1))
+            counts = np.broadcast_to(np.int64(values.shape[1]), element.count)
+            element.columns[name] = Lists(counts, values.reshape(-1).astype(kind, copy=False))
     return position + dtype.itemsize * element.count
 
 

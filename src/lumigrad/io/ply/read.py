@@ -14,7 +14,7 @@ from lumigrad.io._problems import Notes, UnreadableError
 from lumigrad.io.geometry.colors import unit_range
 from lumigrad.io.geometry.palette import painted
 from lumigrad.io.geometry.part import Part, assembled, unit
-from lumigrad.io.geometry.polygons import strips, triangulate
+from lumigrad.io.geometry.polygons import NO_TRIANGLES, Triangles, strips, triangulate
 from lumigrad.io.image import load_image
 from lumigrad.io.obj.materials import default_material
 from lumigrad.io.ply.elements import Element, Lists, Ply, read_ply
@@ -38,22 +38,22 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     positions = _stack(vertex, ("x", "y", "z"))
     if positions is None:
         raise UnreadableError("its vertices have no y or no z")
-    positions = positions.astype(np.float32)
-    corners, triangles, owner = _faces(ply, face, positions)
-    if not len(triangles):
+    positions = positions.astype(np.float32, copy=False)
+    corners, triangles = _faces(ply, face, positions)
+    if not len(triangles.owner):
         if vertex.count and not any(
             name in ply.elements and ply.elements[name].count for name in ("face", "tristrips")
         ):
             raise UnreadableError(f"it holds {vertex.count} points and no faces; read it with lumigrad.io.load_points")
         return None
-    part = Part(positions, corners[triangles], colors=_colors(vertex))
+    part = Part(positions, triangles.of(corners), colors=_colors(vertex))
     normals = _stack(vertex, ("nx", "ny", "nz"))
     part.normals = None if normals is None else unit(normals.astype(np.float32))
-    _add_uvs(part, vertex, face, triangles, owner, notes)
+    _add_uvs(part, vertex, face, triangles, notes)
     textures = _textures(ply, path, notes) if part.uvs is not None else []
     number = None if face is None else face.column("texnumber")
     if len(textures) > 1 and number is not None:
-        part.face_materials = np.clip(number[owner].astype(np.int64), 0, len(textures) - 1)
+        part.face_materials = np.clip(number[triangles.owner].astype(np.int64), 0, len(textures) - 1)
         part.materials = [_shown(texture) for texture in textures]
     mesh = assembled([part], default_material)
     if textures and not mesh.materials:
@@ -65,25 +65,25 @@ def read(path: Path, notes: Notes) -> Mesh | None:
         beside = "texture coordinates" if part.uvs is not None else "colours of vertices"
         notes.add(f"its colours of faces are left out beside {beside}")
         return mesh
-    return painted(mesh, colors[owner])
+    return painted(mesh, colors[triangles.owner])
 
 
-def _faces(ply: Ply, face: Element | None, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All corners [C], triangles [T, 3] that index them, and the face of each."""
+def _faces(ply: Ply, face: Element | None, positions: np.ndarray) -> tuple[np.ndarray, Triangles]:
+    """All corners [C], and triangles of them."""
     strip = ply.elements.get("tristrips")
     if face is not None and face.count:
         polygons = face.lists(*_INDICES) or _first_list(face)
         if polygons is None:
-            return np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
+            return np.zeros(0, np.int64), NO_TRIANGLES
+        _check(polygons.values, len(positions), 0)
         corners = polygons.values.astype(np.int64)
-        _check(corners, len(positions), 0)
-        return corners, *triangulate(positions, polygons.counts, corners)
+        return corners, triangulate(positions, polygons.counts, corners)
     lists = None if strip is None else strip.lists(*_INDICES)
     if lists is None:
-        return np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
+        return np.zeros(0, np.int64), NO_TRIANGLES
     corners = lists.values.astype(np.int64)
     _check(corners, len(positions), -1)
-    return corners, *strips(lists.counts, corners)
+    return corners, strips(lists.counts, corners)
 
 
 def _first_list(face: Element) -> Lists | None:
@@ -117,15 +117,14 @@ def _colors(element: Element) -> np.ndarray | None:
     return None
 
 
-def _add_uvs(
-    part: Part, vertex: Element, face: Element | None, triangles: np.ndarray, owner: np.ndarray, notes: Notes
-) -> None:
+def _add_uvs(part: Part, vertex: Element, face: Element | None, triangles: Triangles, notes: Notes) -> None:
     """Texture coordinates of vertices, or of corners (texcoord, as MeshLab writes them)."""
     wedge = None if face is None else face.lists("texcoord")
     if wedge is not None and face is not None and bool((wedge.counts > 0).any()):
         polygons = face.lists(*_INDICES) or _first_list(face)
         if polygons is not None and bool((wedge.counts == 2 * polygons.counts).all()):
-            part.uvs, part.uv_faces = _flipped(wedge.values.reshape(-1, 2)), triangles
+            corner = triangles.of(np.arange(len(polygons.values)))
+            part.uvs, part.uv_faces = _flipped(wedge.values.reshape(-1, 2)), corner
             return
         notes.add("its texcoord is left out: it has not two numbers for each corner")
     for names in _UVS:

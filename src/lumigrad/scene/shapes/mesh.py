@@ -16,6 +16,10 @@ from lumigrad.types.shapes import Bool, Float, Int
 from lumigrad.types.validation import tensor, values_can_be_checked
 
 _REQUIRED = ("positions", "faces")
+# Values, and the index buffers into them.
+INDEXED = {
+    "positions": "faces", "uvs": "uv_faces", "normals": "normal_faces", "second_uvs": "second_uv_faces",
+}  # fmt: skip
 
 
 def _check_indices(faces: Tensor, count: int, name: str) -> None:
@@ -27,8 +31,13 @@ def _check_indices(faces: Tensor, count: int, name: str) -> None:
 def _check_range(indices: Tensor, count: int, name: str) -> None:
     if not values_can_be_checked():
         return
-    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= count):
-        raise ValueError(f"{name}: expected indices in [0, {count}), got {int(indices.min())} to {int(indices.max())}")
+    if not indices.numel():
+        return
+    # NumPy finds the extremes of integers in a fraction of torch's time.
+    values: Any = indices.numpy() if indices.device.type == "cpu" else indices
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= count:
+        raise ValueError(f"{name}: expected indices in [0, {count}), got {low} to {high}")
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class Mesh:
         normal_faces: [F, 3] integers into normals; `faces` when only normals are given.
         materials: what its faces are made of.
         face_materials: [F] integers into materials, or None where all faces have the first.
+        second_uvs: [W, 2] other texture coordinates, for the textures that materials look up there, or None.
+        second_uv_faces: [F, 3] integers into them; `faces` when only these are given.
 
     >>> import torch
     >>> from lumigrad.scene import Mesh
@@ -79,6 +90,8 @@ class Mesh:
     normal_faces: Int[Tensor, "faces 3"] | None = None
     materials: tuple[Material, ...] = ()
     face_materials: Int[Tensor, " faces"] | None = None
+    second_uvs: Float[Tensor, "second_coordinates 2"] | None = None
+    second_uv_faces: Int[Tensor, "faces 3"] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -90,6 +103,7 @@ class Mesh:
         _check_indices(self.faces, self.positions.shape[-2], "faces")
         self._check_indexed("uvs", "uv_faces", 2, "U")
         self._check_indexed("normals", "normal_faces", 3, "M")
+        self._check_indexed("second_uvs", "second_uv_faces", 2, "W")
         if self.texture is not None and self.texture.ndim != 3:
             raise ValueError(f"texture: expected [H, W, C], got {list(self.texture.shape)}")
         if self.colors is not None and (self.colors.ndim != 2 or len(self.colors) != self.positions.shape[-2]):
@@ -221,7 +235,7 @@ class Mesh:
         if self.normals is not None:
             changed["normals"] = transform_directions(self.normals, matrix)
         if bool(mirrored(matrix)):
-            for name in ("faces", "uv_faces", "normal_faces"):
+            for name in INDEXED.values():
                 index = getattr(self, name)
                 changed[name] = None if index is None else index[:, [0, 2, 1]]
         return replace(self, **changed)
@@ -233,7 +247,7 @@ class Mesh:
             chosen: faces, as a mask [F] or indices [K].
         """
         changed: dict[str, Any] = {}
-        for name, index_name in (("positions", "faces"), ("uvs", "uv_faces"), ("normals", "normal_faces")):
+        for name, index_name in INDEXED.items():
             values, index = getattr(self, name), getattr(self, index_name)
             if values is None:
                 continue

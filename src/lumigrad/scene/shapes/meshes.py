@@ -12,7 +12,7 @@ from torch import Tensor
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.materials import Material, PhongMaterial
 from lumigrad.scene.shapes._packed import Index, Packing, numbers, same_kind
-from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.scene.shapes.mesh import INDEXED, Mesh
 from lumigrad.types.shapes import Float, Int
 
 Tensors = list[Tensor]  # the class has a method of the name list
@@ -33,7 +33,8 @@ class Meshes:
     Attributes:
         packed: all vertices and faces, faces indexing the packed vertices; without texture or materials.
         vertices, triangles: how many of them each mesh has.
-        coordinates, normals: how many texture coordinates and authored normals each has.
+        coordinates, normals, second_coordinates: how many texture coordinates, authored normals and second texture
+            coordinates each has.
         textures: texture of each mesh, or None.
         materials: materials of each mesh.
         face_materials: [faces] integers into its own mesh's materials.
@@ -54,6 +55,7 @@ class Meshes:
     textures: tuple[Tensor | None, ...]
     materials: tuple[tuple[Material, ...], ...]
     face_materials: Int[Tensor, " faces"]
+    second_coordinates: Packing
 
     @classmethod
     def join(cls, parts: Sequence[Mesh | Meshes]) -> Meshes:
@@ -77,7 +79,7 @@ class Meshes:
         meshes = _completed(meshes)
         packed: dict[str, Any] = {}
         packings = {}
-        for name, index_name in (("positions", "faces"), ("uvs", "uv_faces"), ("normals", "normal_faces")):
+        for name, index_name in INDEXED.items():
             values = [getattr(mesh, name) for mesh in meshes]
             packings[name] = Packing(tuple(0 if v is None else len(v) for v in values))
             if values[0] is None:
@@ -98,6 +100,7 @@ class Meshes:
             tuple(mesh.texture for mesh in meshes),
             tuple(mesh.materials for mesh in meshes),
             torch.cat([_face_materials(mesh) for mesh in meshes]),
+            packings["second_uvs"],
         )
 
     def __len__(self) -> int:
@@ -124,6 +127,7 @@ class Meshes:
             ("positions", "faces", self.vertices),
             ("uvs", "uv_faces", self.coordinates),
             ("normals", "normal_faces", self.normals),
+            ("second_uvs", "second_uv_faces", self.second_coordinates),
         ):
             values = getattr(packed, name)
             if values is not None:
@@ -248,16 +252,16 @@ def _completed(meshes: list[Mesh]) -> list[Mesh]:
     """The meshes, all with colours, texture coordinates and normals if one has them."""
     painted = [mesh.colors for mesh in meshes if mesh.colors is not None]
     same_kind(painted, "colors")
-    textured = any(mesh.uvs is not None for mesh in meshes)
+    textured = [name for name in ("uvs", "second_uvs") if any(getattr(mesh, name) is not None for mesh in meshes)]
     shaped = any(mesh.normals is not None for mesh in meshes)
     result = []
     for mesh in meshes:
         changed: dict[str, Any] = {}
         if painted and mesh.colors is None:
             changed["colors"] = painted[0].new_ones(len(mesh.positions), painted[0].shape[1])
-        if textured and mesh.uvs is None:
-            changed["uvs"] = mesh.positions.new_zeros(1, 2)
-            changed["uv_faces"] = torch.zeros_like(mesh.faces)
+        for name in textured:
+            if getattr(mesh, name) is None:
+                changed |= {name: mesh.positions.new_zeros(1, 2), INDEXED[name]: torch.zeros_like(mesh.faces)}
         if shaped and mesh.normals is None:
             changed["normals"], changed["normal_faces"] = mesh.shading_normals()
         result.append(replace(mesh, **changed) if changed else mesh)

@@ -1,17 +1,26 @@
-"""The text of an OBJ file as tensors."""
+"""The text of an OBJ file as PyTorch3D gives it.
+
+`lumigrad.io` reads the lines. What differs here is PyTorch3D's contract: vertices stay as they are in the file,
+polygons become fans whatever their shape, numbers that do not exist are kept (`load_obj` warns of them), and lines that
+other programs tolerate are errors.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+import re
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Corner = tuple[int, int, int]
-NONE = np.iinfo(np.int64).min  # a texture coordinate or normal that a corner lacks
+from lumigrad.io._named_files import decoded
+from lumigrad.io.geometry.polygons import fans
+from lumigrad.io.obj.faces import Corners, before, said_corners
+from lumigrad.io.obj.text import Lines, table
+
+_TOO_MANY = re.compile(rb"[^\s/]+/[^\s/]*/[^\s/]*/[^\s]*")
+_NOWHERE = np.iinfo(np.int32).max  # a number that does not exist, which must not be taken for -1
 
 
 class ObjText(NamedTuple):
@@ -34,79 +43,82 @@ class ObjText(NamedTuple):
     libraries: list[str]
 
 
-def parse_obj(lines: Iterable[str | bytes]) -> ObjText:
-    """Read lines.
+def parse_obj(content: str | bytes) -> ObjText:
+    """Read a file's content.
 
     Raises:
         ValueError: a line that cannot be read.
     """
-    rows: dict[str, list[Sequence[str]]] = {"v": [], "vn": [], "vt": []}
-    triangles: list[tuple[Corner, Corner, Corner]] = []
-    materials: list[int] = []
-    names: list[str] = []
-    libraries: list[str] = []
-    material = -1
-    for raw in lines:
-        line = (raw.decode("utf-8") if isinstance(raw, bytes) else raw).strip()
-        tokens = line.split()
-        key = tokens[0] if tokens else ""
-        if key in rows:
-            rows[key].append(tokens[1:])
-        elif key == "f":
-            counts = (len(rows["v"]), len(rows["vt"]), len(rows["vn"]))
-            corners = _corners(tokens[1:], counts, line)
-            triangles += [(corners[0], b, c) for b, c in itertools.pairwise(corners[1:])]
-            materials += [material] * (len(corners) - 2)
-        elif key == "usemtl":
-            name = line[len(key) :].strip()
-            if name not in names:
-                names.append(name)
-            material = names.index(name)
-        elif key == "mtllib":
-            if len(tokens) < 2:
-                raise ValueError(f"material file name is not specified. Line: {line}")
-            libraries.append(line[len(key) :].strip())
-    numbers = torch.tensor(triangles, dtype=torch.int64).reshape(-1, 3, 3)
-    verts, uvs, normals = numbers.unbind(2)
-    return ObjText(
-        _floats(rows["v"], 3, "Vertex"), _floats(rows["vn"], 3, "Normal"), _floats(rows["vt"], 2, "Texture"),
-        (verts, normals, uvs), torch.tensor(materials, dtype=torch.int64), names, libraries,
-    )  # fmt: skip
+    lines = Lines.of(content.encode("utf-8") if isinstance(content, str) else content)
+    defined = [lines.beginning(word) for word in (b"v", b"vt", b"vn")]
+    verts = _floats(lines, defined[0], b"v", 3, "Vertex")
+    uvs = _floats(lines, defined[1], b"vt", 2, "Texture")
+    normals = _floats(lines, defined[2], b"vn", 3, "Normal")
+    many = _TOO_MANY.search(lines.joined(lines.beginning(b"f"), 1))
+    if many is not None:
+        raise ValueError(f"Face vertices can only have 3 properties. Face vert {decoded(many[0]).split('/')}")
+    corners = said_corners(lines)
+    _check_corners(lines, corners)
+    triangles = fans(corners.counts)
+    found = [triangles.of(_from_zero(corners, slot, where)) for slot, where in enumerate(defined)]
+    faces = (torch.from_numpy(found[0]), torch.from_numpy(found[2]), torch.from_numpy(found[1]))
+    chosen, names = _materials(lines, corners)
+    return ObjText(verts, normals, uvs, faces, torch.from_numpy(chosen[triangles.owner]), names, _libraries(lines))
 
 
-def _floats(rows: Sequence[Sequence[str]], width: int, name: str) -> Tensor:
-    for row in rows:
-        if len(row) < width:
-            raise ValueError(f"{name} {list(row)} does not have {width} values.")
-    flat = np.array([value for row in rows for value in row[:width]], dtype=np.float32)
-    return torch.from_numpy(flat.reshape(-1, width))
+def _floats(lines: Lines, rows: np.ndarray, word: bytes, width: int, name: str) -> Tensor:
+    """The first `width` numbers of lines [N, width]."""
+    if not len(rows):
+        return torch.zeros(0, width)
+    values, counts = table(lines.joined(rows, len(word)))
+    if int(counts.min()) < width:
+        said = decoded(lines.rest(int(rows[counts.argmin()]), len(word))).split()
+        raise ValueError(f"{name} {said} does not have {width} values.")
+    starts = np.cumsum(counts) - counts
+    return torch.from_numpy(values[starts[:, None] + np.arange(width)].astype(np.float32))
 
 
-def _corners(tokens: Sequence[str], counts: Corner, line: str) -> list[Corner]:
-    """Vertex, texture coordinate and normal of each corner of a face, counted from 0; -1 for none."""
-    corners = []
-    for token in tokens:
-        parts = token.split("/")
-        if len(parts) > 3:
-            raise ValueError(f"Face vertices can only have 3 properties. Face vert {parts}, Line: {line}")
-        parts += [""] * (3 - len(parts))
-        corners.append(tuple(_from_zero(part, count) for part, count in zip(parts, counts)))
-    for column in (1, 2):
-        given = [corner[column] != NONE for corner in corners]
-        if any(given) and not all(given):
+def _check_corners(lines: Lines, corners: Corners) -> None:
+    """Refuse faces of which some corners have texture coordinates or normals and others have not."""
+    starts = np.minimum(np.cumsum(corners.counts) - corners.counts, max(int(corners.counts.sum()) - 1, 0))
+    for index in corners.index[1:]:
+        if index is None:
+            continue
+        given = np.add.reduceat(index != 0, starts, dtype=np.int64) * (corners.counts > 0)
+        mixed = (given > 0) & (given < corners.counts)
+        if mixed.any():
+            line = decoded(lines.rest(int(corners.lines[mixed.argmax()]), 0)).strip()
             raise ValueError(
-                f"Face {list(tokens)} is an illegal statement. Vertex properties are inconsistent. Line: {line}"
+                f"Face {line.split()[1:]} is an illegal statement. Vertex properties are inconsistent. Line: {line}"
             )
-    return [(v, -1 if t == NONE else t, -1 if n == NONE else n) for v, t, n in corners]
 
 
-def _from_zero(text: str, count: int) -> int:
-    """A number from 0: those of a file count from 1, or negative ones back from the last one read.
+def _from_zero(corners: Corners, slot: int, defined: np.ndarray) -> np.ndarray:
+    """Numbers of all corners from 0: those of a file count from 1, or negative ones back from the last one above."""
+    said = corners.index[slot]
+    if said is None:
+        return np.full(int(corners.counts.sum()), -1, np.int64)
+    result = np.where(said > 0, said - 1, before(defined, corners) + said)
+    result[result < 0] = _NOWHERE
+    result[said == 0] = _NOWHERE if slot == 0 else -1
+    return result
 
-    One that does not exist is the number of rows or more, so that it is not taken for none.
-    """
-    if not text:
-        return NONE
-    number = int(text)
-    place = number - 1 if number > 0 else count + number
-    return place if place >= 0 and number != 0 else np.iinfo(np.int32).max
+
+def _materials(lines: Lines, corners: Corners) -> tuple[np.ndarray, list[str]]:
+    """The material of each face, -1 for none, and the names of all."""
+    rows = lines.beginning(b"usemtl")
+    used = [decoded(lines.rest(row, 6)).strip() for row in rows.tolist()]
+    names = list(dict.fromkeys(used))
+    number = {name: place for place, name in enumerate(names)}
+    numbers = np.array([-1, *(number[name] for name in used)], np.int64)
+    return numbers[np.searchsorted(rows, corners.lines)], names
+
+
+def _libraries(lines: Lines) -> list[str]:
+    found = []
+    for row in lines.beginning(b"mtllib").tolist():
+        name = decoded(lines.rest(row, 6)).strip()
+        if not name:
+            raise ValueError(f"material file name is not specified. Line: {decoded(lines.rest(row, 0))}")
+        found.append(name)
+    return found

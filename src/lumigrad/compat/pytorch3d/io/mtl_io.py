@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,31 +13,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lumigrad.compat.pytorch3d.io.utils import exists, open_file, read_image
+from lumigrad.io.obj.library import parse
 
 MaterialProperties = dict[str, dict[str, Tensor]]
 TextureFiles = dict[str, str]
 TextureImages = dict[str, Tensor]
 
-_COLORS = {"Kd": "diffuse_color", "Ka": "ambient_color", "Ks": "specular_color", "Ns": "shininess"}
+_COLORS = {"kd": "diffuse_color", "ka": "ambient_color", "ks": "specular_color", "ns": "shininess"}
 
 
 def _parse_mtl(f: Any, path_manager: Any = None, device: Any = "cpu") -> tuple[MaterialProperties, TextureFiles]:
     """Colours and image files of a file's materials, by their names."""
+    with open_file(f, path_manager, "rb") as file:
+        content = file.read()
     properties: MaterialProperties = {}
     files: TextureFiles = {}
-    name = ""
-    with open_file(f, path_manager) as file:
-        for line in file:
-            key, _, rest = line.strip().partition(" ")
-            rest = rest.strip()
-            if key == "newmtl":
-                name = rest
-                properties[name] = {}
-            elif key == "map_Kd":
-                files[name] = rest
-            elif key in _COLORS and rest:
-                values = [float(value) for value in rest.split()[:3]]
-                properties.setdefault(name, {})[_COLORS[key]] = torch.tensor(values, device=device)
+    for entry in parse(content.encode("utf-8") if isinstance(content, str) else content, Path()):
+        said = {_COLORS[key]: entry.statements[key].text for key in _COLORS if key in entry.statements}
+        properties[entry.name] = {
+            name: torch.tensor([float(value) for value in text.split()[:3]], device=device)
+            for name, text in said.items()
+            if text
+        }
+        if "map_kd" in entry.statements:
+            files[entry.name] = entry.statements["map_kd"].text
     return properties, files
 
 

@@ -66,8 +66,8 @@ def load_obj(
     if texture_wrap not in ("repeat", "clamp", None):
         raise ValueError(f"texture_wrap must be one of ['repeat', 'clamp'] or None, got {texture_wrap!r}")
     data_dir = os.path.dirname(f) if isinstance(f, (str, Path)) else "./"
-    with open_file(f, path_manager) as file:
-        text = parse_obj(file)
+    with open_file(f, path_manager, "rb") as file:
+        text = parse_obj(file.read())
     sizes = (len(text.verts), len(text.normals), len(text.uvs))
     faces = [_checked_numbers(n, size, k > 0) for k, (n, size) in enumerate(zip(text.faces, sizes))]
     names = list(text.material_names)

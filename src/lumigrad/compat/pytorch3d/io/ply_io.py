@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lumigrad.compat.pytorch3d.io._ply_parser import Header, load_ply_raw
+from lumigrad.compat.pytorch3d.io._ply_parser import is_constant, is_list, load_ply_raw
 from lumigrad.compat.pytorch3d.io.pluggable_formats import MeshFormatInterpreter, PointcloudFormatInterpreter
 from lumigrad.compat.pytorch3d.io.utils import PathOrStr, has_suffix, open_file, read_image
 from lumigrad.compat.pytorch3d.renderer.mesh.textures import TexturesBase, TexturesUV, TexturesVertex
 from lumigrad.compat.pytorch3d.structures.meshes import Meshes
 from lumigrad.compat.pytorch3d.structures.pointclouds import Pointclouds
+from lumigrad.io.ply.elements import Header
 
 
 class _PlyData(NamedTuple):
@@ -42,10 +43,10 @@ def _load_ply(f: Any, path_manager: Any = None) -> _PlyData:
     if "vertex" not in elements:
         raise ValueError("The ply file has no vertex element.")
     head = next(element for element in header.elements if element.name == "vertex")
-    if not head.is_constant():
+    if not is_constant(head):
         raise ValueError("Invalid vertices in file.")
     arrays = elements["vertex"]
-    columns = {p.name: n for n, p in enumerate(head.properties)}
+    columns = {name: n for n, (name, _, _) in enumerate(head.properties)}
     flat = [part[:, k] for part in arrays for k in range(part.shape[1])]
 
     def pick(*names: str) -> Tensor | None:
@@ -71,9 +72,9 @@ def _triangles(header: Header, elements: dict[str, Any]) -> Tensor | None:
     if face is None or not len(face):
         return None
     head = next(element for element in header.elements if element.name == "face")
-    if not head.is_list():
-        numbers = [n for n, p in enumerate(head.properties) if p.name in ("vertex_index", "vertex_indices")]
-        if not numbers or head.is_constant():
+    if not is_list(head):
+        numbers = [n for n, p in enumerate(head.properties) if p[0] in ("vertex_index", "vertex_indices")]
+        if not numbers or is_constant(head):
             raise ValueError("Unexpected form of faces data.")
         face = [[row[numbers[0]]] for row in face]
     if isinstance(face, np.ndarray):
