@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,6 +172,31 @@ def test_several_files(folder: Path) -> None:
     assert bool(dark[:28].any())
     assert bool(dark[36:].any())
     assert not bool(dark[31:33].any())  # two balls, with a gap between them
+
+
+def test_files_of_several_formats_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A ball of each mesh format in a row; of shapes of several kinds, an error says what to do."""
+    ball = icosphere(3)
+    names = ["a.obj", "b.glb", "c.ply", "d.stl", "e.off"]
+    for place, name in enumerate(names):
+        red = (PBRMaterial(base_color=torch.tensor([0.9, 0.0, 0.0]), roughness=1.0),) if name == "b.glb" else ()
+        save_mesh(Mesh(ball.positions + torch.tensor([4.0 * place, 0, 0]), ball.faces, materials=red), name)
+    for shading in ("diffuse", "pbr", "phong", "ids"):
+        image = shown(
+            *names, "--together", "--views", "front", "--shading", shading, "--background", "black", size="96x32"
+        )
+        seen = (image > 0.1).any(-1).any(0)
+        assert int((seen[1:] & ~seen[:-1]).sum()) == 5, shading
+    for name in ("p.ply", "q.ply"):
+        places = ball.positions + torch.tensor([4.0 * (name == "q.ply"), 0, 0])
+        save_points(PointCloud(places, torch.full_like(places, 0.2)), name)
+    image = shown("p.ply", "q.ply", "--together", "--views", "front", "--background", "white", size="64x32")
+    seen = (image < 0.9).any(-1).any(0)
+    assert bool(seen[:28].any())
+    assert bool(seen[36:].any())
+    assert "--together: the files hold shapes of several kinds" in error_of(
+        capsys, "p.ply", "a.obj", "--together", "-o", "x.png"
+    )
 
 
 def test_turntable(folder: Path) -> None:
@@ -374,6 +401,83 @@ def test_bad_vertices_do_not_hide_the_others(folder: Path) -> None:
     save_mesh(Mesh(bad.positions, broken), "bad.ply")
     same = (shown("bad.ply", "--crease", "0") - shown("ball.obj", "--crease", "0")).abs()
     assert same.mean() < 0.03
+
+
+def lit(name: str, light: dict[str, Any], node: dict[str, Any], mesh: Mesh | None = None) -> str:
+    """A file of a rough white ball and a light."""
+    ball = icosphere(4) if mesh is None else mesh
+    save_mesh(replace(ball, materials=(PBRMaterial(roughness=1.0),)), name)
+    data = Path(name).read_bytes()
+    length = struct.unpack_from("<I", data, 12)[0]
+    document = json.loads(data[20 : 20 + length])
+    document["extensions"] = {"KHR_lights_punctual": {"lights": [{"name": "lamp", **light}]}}
+    document["nodes"].append({"extensions": {"KHR_lights_punctual": {"light": 0}}, **node})
+    document["scenes"][0]["nodes"].append(len(document["nodes"]) - 1)
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    body = struct.pack("<II", len(text), 0x4E4F534A) + text + data[20 + length :]
+    Path(name).write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body)
+    return name
+
+
+HALF = math.sqrt(0.5)
+FRONT_VIEW = ("--views", "front", "--background", "black")
+SUN = {"rotation": [0, HALF, 0, HALF]}  # turns -z to -x: the light comes from +x
+
+
+def test_lights_of_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are used without an option, as --light is; --light is added to them."""
+    lit("sun.glb", {"type": "directional", "intensity": 3}, SUN)
+    dark = ("--environment", "studio", "--environment-strength", "0", *FRONT_VIEW)
+    image = shown("sun.glb", *dark)
+    assert image[24, 42].min() > 0.75
+    assert image[24, 5].max() < 0.01
+    save_mesh(replace(icosphere(4), materials=(PBRMaterial(roughness=1.0),)), "plain.glb")
+    assert torch.allclose(image, shown("plain.glb", "--shading", "pbr", "--light", "1,0,0,3", *dark), atol=0.01)
+    both = shown("sun.glb", "--light=-1,0,0,3", *dark)
+    assert both[24, 5].min() > 0.75
+    assert 0.05 < shown("sun.glb", *FRONT_VIEW)[24, 5].max() < 0.5  # faint light from all around
+    assert "warning" not in capsys.readouterr().err
+    shown("sun.glb", *FRONT_VIEW, "--shading", "diffuse")
+    assert "sun.glb: --shading diffuse does not use the lights of the file (lamp)" in capsys.readouterr().err
+    shown("sun.glb", *FRONT_VIEW, "--shading", "normals")
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_lamps_of_files(folder: Path, offset: float) -> None:
+    """A point light on the left; a narrow spot light in front, of which only the middle is lit."""
+    ball = icosphere(4)
+    moved = Mesh(ball.positions + torch.tensor([offset, 0, 0]), ball.faces)
+    lit("lamp.glb", {"type": "point", "intensity": 12}, {"translation": [offset - 3, 0, 0]}, moved)
+    image = shown("lamp.glb", *FRONT_VIEW)
+    assert image[24, 4].min() > image[24, 43].max() + 0.3
+    cone = {"innerConeAngle": 0.05, "outerConeAngle": 0.1}
+    lit("spot.glb", {"type": "spot", "intensity": 20, "spot": cone}, {"translation": [offset, 0, 4]}, moved)
+    image = shown("spot.glb", *FRONT_VIEW)
+    assert image[24, 24].min() > image[24, 34].max() + 0.3
+    assert image[24, 24].min() > image[34, 24].max() + 0.3
+
+
+def test_lights_that_are_far_too_strong_are_dimmed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lit("sun.glb", {"type": "directional", "intensity": 3e5}, SUN)
+    image = shown("sun.glb", *FRONT_VIEW)
+    error = capsys.readouterr().err
+    assert "sun.glb: the lights of the file (lamp) are multiplied with 1.1e-05" in error  # pi / 3e5 and a little
+    assert "--exposure 0" in error
+    lit("weak.glb", {"type": "directional", "intensity": math.pi}, SUN)
+    assert torch.allclose(image, shown("weak.glb", *FRONT_VIEW), atol=0.06)
+    assert "warning" not in capsys.readouterr().err
+    assert (shown("sun.glb", *FRONT_VIEW, "--exposure", "0")[24, 32:42] == 1).all()
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_lights_of_unknown_types_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lit("area.glb", {"type": "area"}, SUN)
+    shown("area.glb")
+    assert (
+        "area.glb, lights[0]: the light 'lamp' is left out: it is of the unknown type area" in capsys.readouterr().err
+    )
 
 
 def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

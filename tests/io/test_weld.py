@@ -12,7 +12,7 @@ def firsts(rows: np.ndarray) -> list[int]:
     seen: dict[tuple[object, ...], int] = {}
     found = []
     for number, row in enumerate(rows.tolist()):
-        found.append(seen.setdefault(tuple("nan" if x != x else x for x in row), number))  # noqa: PLR0124
+        found.append(seen.setdefault(tuple("nan" if x != x else x for x in row), number))
     return found
 
 

@@ -31,6 +31,7 @@ from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 
 SHADINGS = ("diffuse", "pbr", "phong", "gouraud", "flat", "unlit", "normals", "depth", "ids")
 _DATA = ("normals", "depth", "ids")  # shadings whose values are no colours
+_FAINT = 0.3  # display-encoded light from all around
 # What bright things are shown in front of, and others; the first is for most.
 _BACKGROUNDS = ((1.0, 1.0, 1.0), (0.2, 0.22, 0.26))
 
@@ -41,7 +42,9 @@ class Look:
 
     Attributes:
         shading: one of `SHADINGS`.
-        lights: of meshes.
+        lights: of meshes in files that bring none.
+        beside: what lights meshes beside the lights that their files bring.
+        as_they_are: whether these are neither dimmed nor strengthened.
         environment: what is seen past them, or None for a plain background.
         lighting: of the shading "diffuse".
         exposure: factor of linear light.
@@ -53,6 +56,8 @@ class Look:
 
     shading: str
     lights: tuple[Light, ...]
+    beside: tuple[Light, ...]
+    as_they_are: bool
     environment: EnvironmentLight | None
     lighting: Lighting
     exposure: float
@@ -62,26 +67,34 @@ class Look:
     antialiased: bool
 
 
-def look_of(arguments: argparse.Namespace) -> Look:
-    """The look that the options ask for."""
-    shading = "unlit" if arguments.unlit else arguments.shading
+def look_of(arguments: argparse.Namespace, lit: bool) -> Look:
+    """The look that the options ask for.
+
+    lit: whether a file brings lights.
+    """
+    shading = "unlit" if arguments.unlit else arguments.shading or ("pbr" if lit else "diffuse")
     turn = upright(arguments.up).T.float()
     lights: list[Light] = [DirectionalLight(light[:3], intensity=light[3]) for light in arguments.light]
     environment = _environment(arguments, shading, turn)
     if shading == "diffuse" and (lights or environment is not None):
         raise UserError("--light, --environment: choose a --shading other than diffuse")
-    if shading != "pbr" and (arguments.exposure or arguments.tone != "srgb"):
+    exposure = arguments.exposure or 0.0
+    if shading != "pbr" and (exposure or arguments.tone != "srgb"):
         raise UserError("--exposure, --tone: they need --shading pbr")
     # Without anything around it, the side away from distant lights would be black.
-    around: list[Light] = [environment] if environment is not None else [AmbientLight(intensity=0.3)] * bool(lights)
+    faint = AmbientLight(intensity=float(srgb_decode(torch.tensor(_FAINT))) if shading == "pbr" else _FAINT)
+    around: list[Light] = [environment] if environment is not None else [faint] * bool(lights)
+    asked_for = environment is not None and (arguments.environment is not None or arguments.show_environment)
     plain = Lighting()
     directions = tuple(tuple((turn @ torch.tensor(direction)).tolist()) for direction in plain.directions)
     return Look(
         shading,
         (*lights, *around),
+        (*lights, environment if asked_for and environment is not None else faint),
+        arguments.exposure is not None,
         environment if arguments.show_environment else None,
         replace(plain, directions=directions),
-        2.0**arguments.exposure,
+        2.0**exposure,
         arguments.tone,
         arguments.supersampling,
         arguments.radius,
@@ -114,13 +127,16 @@ def _environment(arguments: argparse.Namespace, shading: str, turn: Tensor) -> E
 
 
 @torch.no_grad()
-def shot_of(subjects: Sequence[Subject], camera: Camera, look: Look) -> Rendering:
-    """Everything in the files, seen together, before any background; "depth" and "ids" have one channel."""
+def shot_of(subjects: Sequence[Subject], camera: Camera, look: Look, own: Sequence[Light]) -> Rendering:
+    """Everything in the files, seen together, before any background; "depth" and "ids" have one channel.
+
+    own: the lights of the files.
+    """
     shapes = [subject.shape for subject in subjects]
     if len({type(shape) for shape in shapes}) > 1:
         raise UserError("--together: the files hold shapes of several kinds; leave it out to see them side by side")
     if isinstance(shapes[0], Mesh):
-        return _mesh_shot(Scene(shapes, look.lights), camera, look)
+        return _mesh_shot(Scene(shapes, (*own, *look.beside) if own else look.lights), camera, look)
     return _cloud_shot(Scene(shapes), camera, look)
 
 
@@ -129,9 +145,8 @@ def _mesh_shot(scene: Scene, camera: Camera, look: Look) -> Rendering:
         shot = render(scene, camera, shading="unlit")
         return _data_shot(shot, shot.primitive_ids[..., None].float())  # type: ignore[index]
     shading: str | Shader = _diffuse(look.lighting) if look.shading == "diffuse" else look.shading
-    lights = look.lights or None
     shot = render(
-        scene, camera, shading=shading, lights=lights, supersampling=look.supersampling, buffers=False,
+        scene, camera, shading=shading, supersampling=look.supersampling, buffers=False,
         tone_mapping=look.tone if look.shading == "pbr" else "auto",
     )  # fmt: skip
     return replace(shot, color=shot.color * look.exposure)

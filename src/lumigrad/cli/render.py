@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from lumigrad.cli.arguments import color_or_none, distant_light, number, positive
+from lumigrad.cli.lighting import file_lights
 from lumigrad.cli.pictures import SHADINGS, Look, chosen_background, look_of, picture, sheet, shot_of, warn_if_empty
 from lumigrad.cli.shared import UserError, progress_bar
 from lumigrad.cli.subjects import Subject, ball_of, read_subject
@@ -61,7 +62,9 @@ def add_parser(commands: Any) -> None:
 def _add_surface_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--texture", type=Path, help="image to use as the mesh's texture")
     parser.add_argument("--unlit", action="store_true", help="show colours as they are: the same as --shading unlit")
-    parser.add_argument("--shading", choices=SHADINGS, default="diffuse", help="how surfaces are lit (diffuse)")
+    parser.add_argument(
+        "--shading", choices=SHADINGS, help="how surfaces are lit (diffuse, or pbr where a file brings lights)"
+    )
     parser.add_argument(
         "--crease",
         type=number(float, 0, 180),
@@ -95,7 +98,9 @@ def _add_light_options(parser: argparse.ArgumentParser) -> None:
         help="a distant light in this direction; may be given several times",
     )
     parser.add_argument(
-        "--exposure", type=number(float, -30, 30), default=0.0, help="stops by which pbr is brighter (0)"
+        "--exposure",
+        type=number(float, -30, 30),
+        help="stops by which pbr is brighter (0); where it is given, lights of files are as strong as the file says",
     )
     parser.add_argument("--tone", choices=tuple(TONE_MAPPINGS), default="srgb", help="tone mapping of pbr (srgb)")
 
@@ -106,8 +111,9 @@ def run(arguments: argparse.Namespace) -> int:
     video = suffix in VIDEO_SUFFIXES and suffix != ".webp"
     if video and arguments.background is None:
         raise UserError("--background transparent: videos have no transparency")
-    views, look = viewpoints(arguments, video), look_of(arguments)
+    views = viewpoints(arguments, video)
     subjects = [read_subject(f, arguments.texture, arguments.crease, arguments.double_sided) for f in arguments.files]
+    look = look_of(arguments, lit=any(subject.lights for subject in subjects))
     groups = [subjects] if arguments.together else [[subject] for subject in subjects]
     cells = _drawn(groups, views, look, video)
     background = _chosen(arguments.background, cells, look)
@@ -134,9 +140,10 @@ def _drawn(
         for group in groups:
             ball, row = ball_of(group), []
             near = [subject.around(ball.centre) for subject in group]
+            own = file_lights(near, look.shading, look.as_they_are)
             for view in views:
                 camera = from_centre(view(ball), ball.centre)
-                row.append((shot_of(near, camera, look), camera))
+                row.append((shot_of(near, camera, look, own), camera))
                 if bar is not None:
                     bar.update()
             warn_if_empty([shot for shot, _ in row], ", ".join(str(subject.path) for subject in group))

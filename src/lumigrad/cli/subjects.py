@@ -14,6 +14,8 @@ from torch import Tensor
 from lumigrad.cli.shared import UserError, read_mesh
 from lumigrad.io.gaussians import load_gaussians
 from lumigrad.io.points import load_points
+from lumigrad.io.scene import named_lights
+from lumigrad.scene.light.lights import Light, PointLight
 from lumigrad.scene.scene import Shape
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
@@ -29,17 +31,23 @@ _CORE, _REACH = 0.9, 1.5
 
 @dataclass(frozen=True)
 class Subject:
-    """What a file holds."""
+    """What a file holds: a shape, and lights with their names."""
 
     path: Path
     shape: Shape
+    lights: tuple[tuple[str, Light], ...] = ()
 
     def around(self, centre: Tensor) -> Subject:
         """The same with `centre` as the origin: coordinates far from the origin have few digits for what is seen."""
         name = "means" if isinstance(self.shape, (GaussianCloud, SurfelCloud)) else "positions"
         places: Tensor = getattr(self.shape, name)
         moved: dict[str, Any] = {name: (places.double() - centre).to(places)}
-        return replace(self, shape=replace(self.shape, **moved))
+        lights = tuple((name, _moved(light, -centre)) for name, light in self.lights)
+        return replace(self, shape=replace(self.shape, **moved), lights=lights)
+
+
+def _moved(light: Light, by: Tensor) -> Light:
+    return replace(light, position=light.position + by.to(light.position)) if isinstance(light, PointLight) else light
 
 
 def read_subject(path: Path, texture: Path | None, crease: float | None, double_sided: bool) -> Subject:
@@ -55,11 +63,18 @@ def read_subject(path: Path, texture: Path | None, crease: float | None, double_
         mesh = read_mesh(path, texture, materials=True)
         if crease is not None or mesh.normals is None:
             mesh = mesh.creased(_CREASE if crease is None else crease)
-        return Subject(path, _two_sided(mesh) if double_sided else mesh)
+        return Subject(path, _two_sided(mesh) if double_sided else mesh, _lights(path))
     if texture is not None:
         raise UserError(f"--texture: {path} holds {kind}, no mesh")
     try:
         return Subject(path, _shown(load_points(path)) if kind == "points" else load_gaussians(path))
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def _lights(path: Path) -> tuple[tuple[str, Light], ...]:
+    try:
+        return tuple(named_lights(path))
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
 

@@ -13,6 +13,7 @@ from lumigrad.io.gltf import scene as gltf
 from lumigrad.io.gltf.document import Document
 from lumigrad.io.mesh import load_mesh
 from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.light.lights import Light
 from lumigrad.scene.scene import Scene
 
 T = TypeVar("T")
@@ -36,8 +37,16 @@ def load_scene(path: str | Path) -> Scene:
     """
     path = Path(path)
     mesh = load_mesh(path)
-    lights = of_document(path, gltf.lights) if path.suffix.lower() in _GLTF else []
-    return Scene(mesh, lights)
+    return Scene(mesh, [light for _, light in named_lights(path)])
+
+
+def named_lights(path: Path) -> list[tuple[str, Light]]:
+    """The lights of a file and their names; of other files than glTF none.
+
+    Raises:
+        ValueError: a file that cannot be read.
+    """
+    return of_document(path, gltf.lights) if path.suffix.lower() in _GLTF else []
 
 
 def load_cameras(path: str | Path, size: tuple[int, int]) -> list[Camera]:
@@ -73,9 +82,12 @@ def load_cameras(path: str | Path, size: tuple[int, int]) -> list[Camera]:
 
 def of_document(path: Path, read: Callable[[Document], list[T]]) -> list[T]:
     """What `read` finds in a glTF file; what it cannot read is a ValueError that names the file."""
+    notes = Notes(path)
     try:
-        return read(Document(path, Notes(path)))
+        return read(Document(path, notes))
     except UnreadableError as error:
         raise ValueError(f"cannot read {path}: {error}") from error
     except (AttributeError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"cannot read {path}: its JSON has a value of another kind than expected ({error})") from error
+    finally:
+        notes.warn(stacklevel=4)

@@ -22,22 +22,32 @@ LIGHTS = "KHR_lights_punctual"
 _FAR = 1e5  # of cameras that see infinitely far, in multiples of their near distance
 
 
-def lights(document: Document) -> list[Light]:
-    """The lights of the scene; lux, and candela at a distance of 1, are the intensities of ours."""
+def lights(document: Document) -> list[tuple[str, Light]]:
+    """Names and lights of the scene; lux, and candela at a distance of 1, are the intensities of ours."""
+    for name in document.json.get("extensions", {}):
+        if name.startswith("EXT_lights_"):
+            document.notes.add(f"its lights of the extension {name} are not supported")
     entries = document.json.get("extensions", {}).get(LIGHTS, {}).get("lights", [])
-    found = []
+    found: list[tuple[str, Light]] = []
     for number, matrix in world_matrices(document):
-        said = document.json["nodes"][number].get("extensions", {}).get(LIGHTS)
+        node = document.json["nodes"][number]
+        said = node.get("extensions", {}).get(LIGHTS)
         if said is None:
             continue
         index = said.get("light")
         if not isinstance(index, int) or not 0 <= index < len(entries):
             raise UnreadableError(f"nodes[{number}] refers to lights[{index}]; there are {len(entries)}")
-        found.append(_light(entries[index], matrix, f"lights[{index}]"))
+        name = str(node.get("name") or entries[index].get("name") or f"light {len(found)}")
+        light = _light(entries[index], matrix)
+        if light is None:
+            what = f"the light '{name}' is left out: it is of the unknown type {entries[index].get('type')}"
+            document.notes.add(what, f"lights[{index}]")
+        else:
+            found.append((name, light))
     return found
 
 
-def _light(entry: dict[str, Any], matrix: np.ndarray, where: str) -> Light:
+def _light(entry: dict[str, Any], matrix: np.ndarray) -> Light | None:
     kind = entry.get("type")
     common: dict[str, Any] = {
         "color": torch.tensor([float(x) for x in entry.get("color", (1, 1, 1))]),
@@ -52,7 +62,7 @@ def _light(entry: dict[str, Any], matrix: np.ndarray, where: str) -> Light:
     if kind == "point":
         return PointLight(**common)
     if kind != "spot":
-        raise UnreadableError(f"{where} is of the unknown type {kind}")
+        return None
     cone = entry.get("spot", {})
     outer = math.degrees(cone.get("outerConeAngle", math.pi / 4))
     inner = min(math.degrees(cone.get("innerConeAngle", 0.0)), outer - 1e-3)
