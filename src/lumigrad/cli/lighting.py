@@ -16,7 +16,7 @@ from lumigrad.scene.light.lights import Light, PunctualLight
 from lumigrad.scene.shapes.mesh import Mesh
 
 _SAMPLES = 20_000  # faces at which the light is measured
-_DARKEST, _BRIGHTEST = 1 / 16, 2.0  # of a white surface, before lights are dimmed or strengthened
+_DARKEST, _BRIGHTEST = 1 / 16, 4.0  # of a white surface, before lights are dimmed or strengthened
 
 
 def file_lights(subjects: Sequence[Subject], shading: str, as_they_are: bool) -> tuple[Light, ...]:
@@ -51,20 +51,26 @@ def _dimmed(light: Light, factor: float) -> Light:
 
 
 def _brightness(subjects: Sequence[Subject], lights: Sequence[Light]) -> float:
-    """The irradiance that only a twentieth of the lit surface exceeds."""
-    found = [_irradiance(subject.shape, lights) for subject in subjects if isinstance(subject.shape, Mesh)]
-    lit = torch.cat([values[values > 0] for values in found]) if found else torch.zeros(0)
-    return float(torch.quantile(lit, 0.95)) if len(lit) else 0.0
+    """The irradiance that a quarter of the lit surface exceeds: small bright spots do not count."""
+    meshes = [subject.shape for subject in subjects if isinstance(subject.shape, Mesh)]
+    found = [_irradiance(mesh, lights) for mesh in meshes]
+    if not found:
+        return 0.0
+    values, areas = (torch.cat(parts) for parts in zip(*found))
+    values, order = values.where(areas > 0, values.new_zeros(())).sort()
+    share = (areas[order] * (values > 0)).double().cumsum(0)
+    return float(values[torch.searchsorted(share, 0.75 * share[-1:]).clamp_max(len(values) - 1)])
 
 
-def _irradiance(mesh: Mesh, lights: Sequence[Light]) -> Tensor:
-    """The largest channel of the light that falls on the middle of some of the faces, from either side."""
+def _irradiance(mesh: Mesh, lights: Sequence[Light]) -> tuple[Tensor, Tensor]:
+    """The largest channel of the light that falls on the middle of some of the faces, from either side; their areas."""
     corners = mesh.positions[mesh.faces[:: max(1, len(mesh.faces) // _SAMPLES)]]
-    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = torch.nan_to_num(torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    areas = normals.norm(dim=-1)
     normals = torch.nn.functional.normalize(normals, dim=-1, eps=1e-30)
     total = torch.zeros_like(normals)
     for light in lights:
         if isinstance(light, PunctualLight):
             towards, radiance = light.radiance(corners.mean(1))
             total += radiance * (normals * towards).sum(-1, keepdim=True).abs()
-    return torch.nan_to_num(total).amax(-1)
+    return torch.nan_to_num(total).amax(-1), areas
