@@ -4,18 +4,18 @@ Usage:
     python -m benchmarks.loading                  # a sphere of 1.3 million triangles in every format
     python -m benchmarks.loading --quick          # a small one, to see that it runs
 
-Times are CPU seconds of the process, medians, with the files in the system's cache. trimesh reads each file as it
-stands (`process=False`), and with vertices in one place merged (`process=True`), which `load_mesh` always does.
+Times are CPU seconds of the process, the least of several runs in turns, with the files in the system's cache. trimesh
+reads each file as it stands (`process=False`), and with vertices in one place merged (`process=True`), as `load_mesh`
+always does.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,22 +50,25 @@ FORMATS = {
 }
 
 
-def cpu_seconds(task: Callable[[], object], repeats: int) -> float:
-    """Median processor time of a task, after one run that is not counted."""
-    task()
-    found = []
-    for _ in range(repeats):
-        start = time.process_time()
-        task()
-        found.append(time.process_time() - start)
-    return statistics.median(found)
+def cpu_seconds(tasks: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """The least processor time of each task, run in turns, after one run that is not counted."""
+    found: list[list[float]] = [[] for _ in tasks]
+    for _ in range(repeats + 1):
+        for task, times in zip(tasks, found):
+            start = time.process_time()
+            task()
+            times.append(time.process_time() - start)
+    return [min(times[1:]) for times in found]
 
 
 def measured(name: str, path: Path, repeats: int) -> dict[str, Any]:
     """The row of one file."""
-    ours = cpu_seconds(lambda: load_mesh(path), repeats)
-    theirs = cpu_seconds(lambda: trimesh.load(path, process=False), repeats)
-    merging = cpu_seconds(lambda: trimesh.load(path, process=True), repeats)
+    tasks = [
+        lambda: load_mesh(path),
+        lambda: trimesh.load(path, process=False),
+        lambda: trimesh.load(path, process=True),
+    ]
+    ours, theirs, merging = cpu_seconds(tasks, repeats)
     return {
         "file": name, "megabytes": path.stat().st_size / 1e6, "lumigrad": ours, "trimesh": theirs, "merging": merging,
         "ratio": ours / theirs, "merging_ratio": ours / merging,

@@ -96,6 +96,22 @@ def test_wrong_meshes_name_the_culprit(change: dict, message: str) -> None:
         Mesh(**{**good, **change})
 
 
+def test_meshes_are_made_within_torch_func() -> None:
+    """Indices are checked there, too: the volume of a ball grows with the area of its faces."""
+    ball = icosphere(1)
+
+    def volume(positions: torch.Tensor) -> torch.Tensor:
+        mesh = Mesh(positions, ball.faces)
+        return (mesh.positions[mesh.faces[:, 0]] * mesh.face_normals()).sum() / 6
+
+    gradient = torch.func.grad(volume)(ball.positions)
+    assert torch.allclose((gradient * ball.positions).sum(), 3 * volume(ball.positions), rtol=1e-4)  # Euler
+    _, along = torch.func.jvp(volume, (ball.positions,), (ball.positions,))
+    assert torch.allclose(along, 3 * volume(ball.positions), rtol=1e-4)
+    with pytest.raises(ValueError, match="faces: expected indices in"):
+        torch.func.grad(lambda positions: Mesh(positions, ball.faces + 40).positions.sum())(ball.positions)
+
+
 def test_conversion_keeps_indices() -> None:
     mesh = creature(level=1, texture_height=4).to(torch.float64)
     assert mesh.positions.dtype == torch.float64

@@ -47,14 +47,9 @@ def meshopt_view(entry: dict[str, Any], data: bytes, where: str) -> bytes:
         else:
             raise UnreadableError(f"{where} has the unknown meshopt mode {mode}")
         kind = entry.get("filter", "NONE")
-        filters = {
-            "OCTAHEDRAL": "decode_filter_oct",
-            "QUATERNION": "decode_filter_quat",
-            "EXPONENTIAL": "decode_filter_exp",
-        }
-        if kind not in ("NONE", *filters):
+        if kind not in ("NONE", *_FILTERS):
             raise UnreadableError(f"{where} has the unknown meshopt filter {kind}")
-        return (values if kind == "NONE" else getattr(library, filters[kind])(values.copy(), count, stride)).tobytes()
+        return (values if kind == "NONE" else getattr(library, _FILTERS[kind])(values.copy(), count, stride)).tobytes()
     except UnreadableError:
         raise
     except (RuntimeError, ValueError, OSError) as error:
