@@ -247,7 +247,7 @@ def test_empty() -> None:
         ({"tile_size": 0}, ValueError, "tile_size: expected"),
         ({"sparse_grad": True}, NotImplementedError, "sparse_grad: not offered"),
         ({"absgrad": True}, NotImplementedError, "absgrad: not offered"),
-        ({"covars": torch.zeros(5, 3, 3)}, NotImplementedError, "covars: not offered"),
+        ({"covars": torch.zeros(5, 5).double()}, ValueError, "covars: expected shape"),
         ({"radial_coeffs": torch.zeros(2, 6)}, NotImplementedError, "radial_coeffs: not offered"),
         ({"rolling_shutter": "TOP_TO_BOTTOM"}, NotImplementedError, "rolling_shutter: not offered"),
         ({"shade": True}, TypeError, "shade"),

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.compat.gsplat._rasterization import RENDER_MODES, _checked, _features, _image, _one_of, _refuse
+from lumigrad.compat.gsplat._arguments import one_of, refuse
+from lumigrad.compat.gsplat._features import features_of
+from lumigrad.compat.gsplat._projection import check_cameras, check_planes, view_of
+from lumigrad.compat.gsplat._rasterization import ADVICE, RENDER_MODES, image_of
 from lumigrad.compat.gsplat._visible import screen_radii
 from lumigrad.fit.normals import normals_from_depth
 from lumigrad.ops import installation
@@ -17,7 +20,6 @@ from lumigrad.ops.splat._surfels import composite_surfels
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
-from lumigrad.types.view import View
 
 LOW_PASS = 0.5  # square pixels
 DEPTH_MODES = ("expected", "median")
@@ -72,11 +74,15 @@ def rasterization_2dgs(
         TypeError, ValueError: for wrong types, shapes, devices or names.
         NotImplementedError: for packed, sparse_grad and absgrad; on devices that have no kernels.
     """
-    _refuse(packed=packed, sparse_grad=sparse_grad, absgrad=absgrad)
+    refuse(ADVICE, packed=packed, sparse_grad=sparse_grad, absgrad=absgrad)
     size = check.size((height, width))
-    _one_of("render_mode", render_mode, RENDER_MODES)
-    _one_of("depth_mode", depth_mode, DEPTH_MODES)
-    means, opacities, viewmats, Ks = _checked(means, opacities, viewmats, Ks)
+    one_of("render_mode", render_mode, RENDER_MODES)
+    one_of("depth_mode", depth_mode, DEPTH_MODES)
+    check_planes(near_plane, far_plane)
+    means, viewmats, Ks = check_cameras(means, viewmats, Ks)
+    check.shape("means", means, ("N", 3))
+    opacities = check.floating("opacities", opacities, means, "means")
+    check.shape("opacities", opacities, (len(means),))
     if means.device.type != "cpu" and not (means.is_cuda and installation.cuda_available(means.device)):
         raise NotImplementedError(
             f"means: rasterization_2dgs has no kernel for {means.device.type}; lumigrad.surfels runs there"
@@ -85,31 +91,25 @@ def rasterization_2dgs(
     if tuple(scales.shape) not in ((len(means), 3), (len(means), 2)):
         raise ValueError(f"scales: expected shape [{len(means)}, 3] or [{len(means)}, 2], got {tuple(scales.shape)}")
     check.shape("quats", quats, (len(means), 4))
-    features = _features(colors, sh_degree, means, viewmats)
-    if backgrounds is None:
-        backgrounds = features.new_zeros(features.shape[-1])
-    else:
-        backgrounds = check.floating("backgrounds", backgrounds, means, "means")
-        check.shape("backgrounds", backgrounds, (len(viewmats), features.shape[-1]))
-    matrix = viewmats.new_tensor([1.0, -1, -1, 1])[:, None] * viewmats
+    features, backgrounds, _ = features_of(
+        colors if "RGB" in render_mode else None, sh_degree, None, None, backgrounds, means, viewmats
+    )
+    backgrounds = features.new_zeros(features.shape[-1]) if backgrounds is None else backgrounds
+    view = view_of(viewmats, Ks, size, "pinhole", near_plane, far_plane)
     intrinsics = torch.stack((Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2]), -1)
-    fx, fy, cx, cy = intrinsics.unbind(-1)
-    view = View(matrix, fx, fy, cx, cy, size, near=near_plane, far=far_plane)
     projected = project_surfels(means, quats, scales[:, :2], view, intrinsics)
     xy, shapes, depths, facing = projected
     conics = ellipses(shapes.detach(), torch.ones_like(opacities), LOW_PASS)[0]
     strengths = opacities.expand(depths.shape)
     radii = screen_radii(xy, conics, depths, strengths, size, radius_clip)
     visible = (radii > 0).all(-1)
-    if "RGB" not in render_mode:
-        features, backgrounds = features[..., :0], backgrounds[..., :0]
     projected = projected._replace(depths=torch.where(visible, depths, torch.nan))
     out = composite_surfels(projected, opacities, features, backgrounds, size)
-    image = _image(Splats(out.image, out.alpha, out.depth), render_mode)
+    image = image_of(Splats(out.image, out.alpha, out.depth), render_mode)
     from_depth = None
     if render_mode != "RGB":
         expected = out.depth / out.alpha.clamp(min=1e-10)
-        camera = PerspectiveCamera(matrix, fx, fy, cx, cy, size)
+        camera = PerspectiveCamera(view.matrix, *view[1:5], size)
         from_depth = normals_from_depth(out.median_depth if depth_mode == "median" else expected, camera)
     meta = {
         "means2d": xy, "gradient_2dgs": xy, "radii": radii, "depths": torch.where(visible, depths, 0),

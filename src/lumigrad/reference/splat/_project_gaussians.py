@@ -25,35 +25,61 @@ def project_gaussians(
     J the Jacobian of the projection at the centre (for perspective cameras with x/z and y/z kept within the image
     and 15 % of its width on either side). What is not between near and far gets depth NaN and zeros.
     """
-    matrix, fx, fy, cx, cy = tensors_of(view)
-    size, projection, near, far = view[5:]
-    camera = finite_rows(means) @ matrix[:, None, :3, :3].transpose(-1, -2).squeeze(1) + matrix[:, None, :3, 3]
-    x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
-    seen = (z > near) & (z < far) & means.isfinite().all(-1) & scales.isfinite().all(-1) & quats.isfinite().all(-1)
-    x, y, z = (torch.where(seen, v, fill) for v, fill in ((x, 0), (y, 0), (z, 1)))
-    intrinsics = fx[:, None], fy[:, None], cx[:, None], cy[:, None]
-    xy, jacobian = _PROJECTIONS[projection](x, y, z, *intrinsics, size)
-    turn = matrix[:, None, :3, :3] * matrix.new_tensor([1, -1, -1])[:, None]
-    half = jacobian @ turn @ (rotations(finite_rows(quats)) * finite_rows(scales)[:, None, :])  # [N, V, 2, 3]
-    det = _covariances(half.detach(), blur)[3]
-    seen = seen & (det > 0) & det.isfinite()
-    a, b, c, det, sharp = _covariances(torch.where(seen[..., None, None], half, 0), blur)
+    finite = scales.isfinite().all(-1) & quats.isfinite().all(-1)
+    xy, jacobian, z, seen = linearised(means, finite, view)
+    half = jacobian @ (rotations(finite_rows(quats)) * finite_rows(scales)[:, None, :])  # [N, V, 2, 3]
+    covariances = half.detach() @ half.detach().transpose(-1, -2)
+    seen = seen & are_ellipses(covariances, blur)
+    half = torch.where(seen[..., None, None], half, 0)
+    return footprints(xy, half @ half.transpose(-1, -2), z, seen, blur)
+
+
+def are_ellipses(covariances: Tensor, blur: float) -> Tensor:
+    """Whether covariances [..., 2, 2] can be inverted once they are blurred."""
+    det = _blurred(covariances, blur)[3]
+    return (det > 0) & det.isfinite()
+
+
+def footprints(xy: Tensor, covariances: Tensor, depths: Tensor, seen: Tensor, blur: float) -> ProjectedGaussians:
+    """The result of `project_gaussians` for covariances on the image [N, V, 2, 2], zero where not `seen`."""
+    a, b, c, det, sharp = _blurred(covariances, blur)
     det = torch.where(seen, det, 1)
     ratio = (sharp / det).clamp(min=MIN_COMPENSATION**2)
     conics = torch.stack((c / det, -b / det, a / det), -1)
     keep = seen[..., None]
     return ProjectedGaussians(
-        torch.where(keep, xy, 0), torch.where(keep, conics, 0), torch.where(seen, z, torch.nan),
+        torch.where(keep, xy, 0), torch.where(keep, conics, 0), torch.where(seen, depths, torch.nan),
         torch.where(seen, ratio.sqrt(), 0),
     )  # fmt: skip
+
+
+def linearised(means: Tensor, finite: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where centres are on the image, and how that changes with them.
+
+    Args:
+        means: [V, 3]. finite: whether all else that is known of a Gaussian is finite [V].
+
+    Returns:
+        Pixels [N, V, 2], their derivatives by the world's coordinates [N, V, 2, 3], depths [N, V], and whether these
+        are between near and far, and all is finite. What is not counts as 1 straight ahead.
+    """
+    matrix, fx, fy, cx, cy = tensors_of(view)
+    size, projection, near, far = view[5:]
+    camera = finite_rows(means) @ matrix[:, None, :3, :3].transpose(-1, -2).squeeze(1) + matrix[:, None, :3, 3]
+    x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
+    seen = (z > near) & (z < far) & means.isfinite().all(-1) & finite
+    x, y, z = (torch.where(seen, v, fill) for v, fill in ((x, 0), (y, 0), (z, 1)))
+    intrinsics = fx[:, None], fy[:, None], cx[:, None], cy[:, None]
+    xy, jacobian = PROJECTIONS[projection](x, y, z, *intrinsics, size)
+    turn = matrix[:, None, :3, :3] * matrix.new_tensor([1, -1, -1])[:, None]
+    return xy, jacobian @ turn, z, seen
 
 
 MIN_COMPENSATION = 0.005
 
 
-def _covariances(half: Tensor, blur: float) -> tuple[Tensor, ...]:
-    """a, b, c of the covariances [[a, b], [b, c]], their determinants, and these without the blur."""
-    cov = half @ half.transpose(-1, -2)
+def _blurred(cov: Tensor, blur: float) -> tuple[Tensor, ...]:
+    """a, b, c of the blurred covariances [[a, b], [b, c]], their determinants, and these without the blur."""
     sharp = cov[..., 0, 0] * cov[..., 1, 1] - cov[..., 0, 1].square()
     a, b, c = cov[..., 0, 0] + blur, cov[..., 0, 1], cov[..., 1, 1] + blur
     return a, b, c, a * c - b * b, sharp
@@ -112,4 +138,4 @@ def _rows(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
     return torch.stack((torch.stack(first, -1), torch.stack(second, -1)), -2)
 
 
-_PROJECTIONS = {"perspective": _perspective, "orthographic": _orthographic, "fisheye": _fisheye}
+PROJECTIONS = {"perspective": _perspective, "orthographic": _orthographic, "fisheye": _fisheye}
