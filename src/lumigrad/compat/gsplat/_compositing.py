@@ -208,7 +208,8 @@ def _composite(flat: Flat, colors: Tensor, backgrounds: Tensor | None, tiles: Ti
 def _assemble(values: Tensor, dims: tuple[int, ...], side: int, size: tuple[int, int]) -> Tensor:
     """[T, side, side, C] as images [..., H, W, C]; `dims` are (..., rows, columns) of tiles."""
     *batch, rows, columns = dims
-    whole = values.reshape(-1, rows, columns, side, side, values.shape[-1]).transpose(2, 3)
+    images = torch.Size(batch).numel()
+    whole = values.reshape(images, rows, columns, side, side, values.shape[-1]).transpose(2, 3)
     whole = whole.reshape(*batch, rows * side, columns * side, values.shape[-1])
     if whole.shape[-3] < size[0] or whole.shape[-2] < size[1]:
         raise ValueError(
@@ -220,8 +221,8 @@ def _assemble(values: Tensor, dims: tuple[int, ...], side: int, size: tuple[int,
 def assemble(values: Tensor, dims: tuple[int, ...], side: int, size: tuple[int, int]) -> Tensor:
     """[T, side * side, ...] as images [..., H, W, ...]."""
     tail = values.shape[2:]
-    flat = values.reshape(len(values), side, side, -1)
-    return _assemble(flat, dims, side, size).unflatten(-1, tail) if tail else _assemble(flat, dims, side, size)[..., 0]
+    whole = _assemble(values.reshape(len(values), side, side, tail.numel()), dims, side, size)
+    return whole.unflatten(-1, tail) if tail else whole[..., 0]
 
 
 def pick(values: Tensor, layout: tuple[Tensor, Tensor], side: int) -> Tensor:

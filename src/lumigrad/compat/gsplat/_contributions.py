@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lumigrad.compat.gsplat._compositing import Flat, Tiles, assemble, pick
@@ -13,6 +14,7 @@ from lumigrad.compat.gsplat._visible import MAX_ALPHA, MIN_ALPHA, STOP
 from lumigrad.types import validation as check
 
 Put = Callable[[Tensor], Tensor]  # tiles' pixels [T, side * side, ...] to where they belong
+Pair = tuple[Tensor, Tensor]
 
 
 class _Contributions(NamedTuple):
@@ -24,10 +26,9 @@ class _Contributions(NamedTuple):
     weights: Tensor
 
 
-def _contributions(flat: Flat, tiles: Tiles, before: Tensor | None = None) -> list[_Contributions]:
+def _contributions(flat: Flat, tiles: Tiles, before: Tensor | None = None) -> Iterator[_Contributions]:
     """`before` [T, P] is the transmittance in front of the lists, 1 by default."""
     inside = torch.arange(tiles.side * tiles.side, device=flat.means2d.device)
-    found = []
     for chunk, rows, within in tiles.chunks(tiles.side * tiles.side * 4):
         x = tiles.x[chunk, None] * tiles.side + inside % tiles.side + 0.5
         y = tiles.y[chunk, None] * tiles.side + inside // tiles.side + 0.5
@@ -40,44 +41,43 @@ def _contributions(flat: Flat, tiles: Tiles, before: Tensor | None = None) -> li
         after = front[..., None] * (1 - alpha).cumprod(-1)
         counted = (alpha > 0) & (after > STOP)
         ahead = torch.cat((front[..., None], after), -1)[..., :-1]
-        found.append(_Contributions(chunk, rows, counted, torch.where(counted, alpha * ahead, 0)))
-    return found
+        yield _Contributions(chunk, rows, counted, torch.where(counted, alpha * ahead, 0))
 
 
-def _gather(found: list[_Contributions], values: list[Tensor], tiles: Tiles) -> Tensor:
-    """Values [T, P, ...] of the parts, in the order of the tiles."""
-    if not found:
-        return torch.zeros(0, tiles.side * tiles.side, device=tiles.x.device)
-    order = torch.argsort(torch.cat([part.chunk for part in found]))
-    return torch.cat(values)[order]
+def _each(flat: Flat, tiles: Tiles, put: Put, of: Callable[[_Contributions], Pair], empty: Pair) -> Pair:
+    """Two results [T, P, ...] of each part, put together; `empty` is what they are of no tiles."""
+    parts = [(part.chunk, *of(part)) for part in _contributions(flat, tiles)]
+    if not parts:
+        return put(empty[0]), put(empty[1])
+    chunks, first, second = map(torch.cat, zip(*parts))
+    order = torch.argsort(chunks)
+    return put(first[order]), put(second[order])
 
 
-def _count(flat: Flat, tiles: Tiles, put: Put) -> tuple[Tensor, Tensor]:
-    found = _contributions(flat, tiles)
-    counts = _gather(found, [part.counted.sum(-1) for part in found], tiles).int()
-    alphas = _gather(found, [part.weights.sum(-1) for part in found], tiles).to(flat.means2d.dtype)
-    return put(counts), put(alphas)
+def _count(flat: Flat, tiles: Tiles, put: Put) -> Pair:
+    def count(part: _Contributions) -> Pair:
+        return part.counted.sum(-1).int(), part.weights.sum(-1)
+
+    blank = flat.means2d.new_zeros(0, tiles.side * tiles.side)
+    return _each(flat, tiles, put, count, (blank.int(), blank))
 
 
-def _listed(flat: Flat, tiles: Tiles, put: Put, count: int, strongest: bool) -> tuple[Tensor, Tensor]:
+def _listed(flat: Flat, tiles: Tiles, put: Put, count: int, strongest: bool) -> Pair:
     """Indices and weights of the first or the strongest `count` contributors, near to far."""
-    found = _contributions(flat, tiles)
-    ids, weights = [], []
-    for part in found:
-        places = torch.argsort(part.weights if strongest else part.counted.int(), -1, descending=True, stable=True)
-        places = places[..., :count]
-        chosen = part.counted.gather(-1, places)
-        places = torch.where(chosen, places, part.counted.shape[-1]).sort(-1).values
-        blank = (0, count - places.shape[-1])
-        chosen, places = places < part.counted.shape[-1], places.clamp(max=max(part.counted.shape[-1] - 1, 0))
+
+    def listed(part: _Contributions) -> Pair:
+        length = part.counted.shape[-1]
+        keys = part.weights if strongest else part.counted.int()
+        places = torch.sort(keys, dim=-1, descending=True, stable=True).indices[..., :count]
+        places = torch.where(part.counted.gather(-1, places), places, length).sort(-1).values
+        chosen, places = places < length, places.clamp(max=max(length - 1, 0))
         rows = flat.own(part.rows)[:, None].expand_as(part.counted).gather(-1, places)
-        pad = torch.nn.functional.pad
-        ids.append(pad(torch.where(chosen, rows, -1), blank, value=-1))
-        weights.append(pad(torch.where(chosen, part.weights.gather(-1, places), 0), blank))
-    if not found:
-        empty = flat.means2d.new_zeros(0, tiles.side * tiles.side, count)
-        return put(empty.int()), put(empty)
-    return put(_gather(found, ids, tiles).int()), put(_gather(found, weights, tiles))
+        ids, weights = torch.where(chosen, rows, -1), torch.where(chosen, part.weights.gather(-1, places), 0)
+        missing = (0, count - places.shape[-1])
+        return F.pad(ids.int(), missing, value=-1), F.pad(weights, missing)
+
+    blank = flat.means2d.new_zeros(0, tiles.side * tiles.side, count)
+    return _each(flat, tiles, put, listed, (blank.int(), blank))
 
 
 @torch.no_grad()
@@ -90,7 +90,7 @@ def rasterize_num_contributing_gaussians(
     image_width: int,
     image_height: int,
     tile_size: int,
-) -> tuple[Tensor, Tensor]:
+) -> Pair:
     """How many Gaussians make up each pixel (int32), and its alpha: [..., image_height, image_width] both.
 
     Arguments: `rasterize_to_pixels`, whose `isect_offsets` are `tile_offsets` here.
@@ -115,7 +115,7 @@ def rasterize_num_contributing_gaussians_sparse(
     tile_size: int,
     tile_width: int,
     tile_height: int,
-) -> tuple[Tensor, Tensor]:
+) -> Pair:
     """As `rasterize_num_contributing_gaussians`, for some pixels: [P] both. Arguments: `rasterize_to_pixels_sparse`."""
     tiles, put = _sparse(
         active_tiles, tile_offsets, flatten_ids, tile_size, (tile_width, tile_height), tile_pixel_mask, pixel_map
@@ -134,7 +134,7 @@ def rasterize_contributing_gaussian_ids(
     image_height: int,
     tile_size: int,
     num_contributing_gaussians: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> Pair:
     """The Gaussians that make up each pixel, near to far, and their weights.
 
     Args:
@@ -167,7 +167,7 @@ def rasterize_contributing_gaussian_ids_sparse(
     tile_size: int,
     tile_width: int,
     tile_height: int,
-) -> tuple[Tensor, Tensor]:
+) -> Pair:
     """As `rasterize_contributing_gaussian_ids`, for some pixels: [P, K] both."""
     tiles, put = _sparse(
         active_tiles, tile_offsets, flatten_ids, tile_size, (tile_width, tile_height), tile_pixel_mask, pixel_map
@@ -187,7 +187,7 @@ def rasterize_top_contributing_gaussian_ids(
     image_height: int,
     tile_size: int,
     num_depth_samples: int,
-) -> tuple[Tensor, Tensor]:
+) -> Pair:
     """The `num_depth_samples` Gaussians with the largest weights in each pixel, near to far, and their weights.
 
     Of equal weights the nearer ones are taken. Shapes and arguments: `rasterize_contributing_gaussian_ids`.
@@ -213,7 +213,7 @@ def rasterize_top_contributing_gaussian_ids_sparse(
     tile_width: int,
     tile_height: int,
     num_depth_samples: int,
-) -> tuple[Tensor, Tensor]:
+) -> Pair:
     """As `rasterize_top_contributing_gaussian_ids`, for some pixels: [P, num_depth_samples] both."""
     tiles, put = _sparse(
         active_tiles, tile_offsets, flatten_ids, tile_size, (tile_width, tile_height), tile_pixel_mask, pixel_map
@@ -281,7 +281,7 @@ def accumulate(
     image_ids: Tensor,
     image_width: int,
     image_height: int,
-) -> tuple[Tensor, Tensor]:
+) -> Pair:
     """Composite pairs of Gaussians and pixels, as `rasterize_to_indices_in_range` gives them, by PyTorch's autograd.
 
     Args:
@@ -321,7 +321,7 @@ def _cut(values: Tensor, tiles: tuple[int, ...], side: int) -> Tensor:
     """Images [I, H, W] as tiles [T, side * side], zero outside the images."""
     rows, columns = tiles
     pad = (0, columns * side - values.shape[-1], 0, rows * side - values.shape[-2])
-    whole = torch.nn.functional.pad(values, pad).view(-1, rows, side, columns, side)
+    whole = F.pad(values, pad).view(-1, rows, side, columns, side)
     return whole.transpose(2, 3).reshape(-1, side * side)
 
 

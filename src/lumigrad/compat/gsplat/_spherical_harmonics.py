@@ -7,7 +7,6 @@ from torch import Tensor
 
 from lumigrad import reference
 from lumigrad.compat.gsplat._arguments import merged
-from lumigrad.ops.splat._spherical_harmonics import eyes
 from lumigrad.types import validation as check
 
 
@@ -117,7 +116,8 @@ def _from_cameras(
 
 
 def _eyes(viewmats: Tensor) -> Tensor:
-    return eyes(merged(viewmats, 2)).view(*viewmats.shape[:-2], 3)
+    """Where rigid cameras are [..., 3]: -R^T t, which decides what the gradient of a matrix is as a matrix."""
+    return -(viewmats[..., :3, :3].transpose(-1, -2) @ viewmats[..., :3, 3:])[..., 0]
 
 
 def _coefficients(name: str, coeffs: Tensor) -> Tensor:

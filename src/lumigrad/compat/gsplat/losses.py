@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lumigrad.compat.gsplat._loss_contracts import between, positive, same_shape, unit
-
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+# Whether to look at values, which waits for a device. Programs may set it.
+ENFORCE_CONTRACTS = os.environ.get("GSPLAT_ENFORCE_CONTRACTS") == "1"
+
+
+def _same_shape(function: str, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
+    for name, other in (("target", target), ("mask", mask)):
+        if other is not None and other.shape != pred.shape:
+            raise ValueError(f"{function}: expected {name} with shape {tuple(pred.shape)}, got {tuple(other.shape)}")
+
+
+def _between(name: str, values: Tensor, low: float, high: float) -> None:
+    if ENFORCE_CONTRACTS:
+        assert ((values >= low) & (values <= high)).all(), f"{name} must be in [{low}, {high}]"
+
+
+def _positive(name: str, values: Tensor, strictly: bool = False) -> None:
+    if ENFORCE_CONTRACTS:
+        fits = values > 0 if strictly else values >= 0
+        wanted = "positive" if strictly else "post-activation, 0 or more"
+        assert fits.all(), f"{name} must be {wanted}, got {values.min().item()}"
+
+
+def _unit(name: str, vectors: Tensor) -> None:
+    if ENFORCE_CONTRACTS:
+        length = vectors.norm(dim=-1)
+        assert torch.allclose(length, torch.ones_like(length), atol=1e-3), f"{name} must be unit-normalized"
 
 
 def l1_loss(pred: Tensor, target: Tensor) -> Tensor:
@@ -85,8 +111,8 @@ def torch_ssim_loss(img1: Tensor, img2: Tensor, window: Tensor, window_size: int
 
 def ssim_loss(img1: Tensor, img2: Tensor, window_size: int = 11) -> Tensor:
     """1 - the mean structural similarity of images [B, C, H, W] in [0, 1]."""
-    between("img1", img1, 0, 1)
-    between("img2", img2, 0, 1)
+    _between("img1", img1, 0, 1)
+    _between("img2", img2, 0, 1)
     channel = img1.shape[1]
     window = create_ssim_window(window_size, channel, img1.device).to(img1.dtype)
     return 1 - torch_ssim_loss(img1, img2, window, window_size, channel).mean()
@@ -102,7 +128,7 @@ def binocular_disparity_l1(
     pred_depth: Tensor, gt_depth: Tensor, mask: Tensor | None = None, eps: float = 1e-7
 ) -> Tensor:
     """The mean difference of inverse depths where both depths are larger than `eps` in size, and `mask` is not 0."""
-    same_shape("binocular_disparity_l1", pred_depth, gt_depth)
+    _same_shape("binocular_disparity_l1", pred_depth, gt_depth)
     known = (pred_depth.abs() > eps) & (gt_depth.abs() > eps)
     pred, target = (1 / torch.where(known, depth, 1) for depth in (pred_depth, gt_depth))
     return masked_l1(pred, target, known if mask is None else known & (mask != 0))
@@ -110,7 +136,7 @@ def binocular_disparity_l1(
 
 def pearson_depth_loss(pred_depth: Tensor, gt_depth: Tensor, mask: Tensor | None = None) -> Tensor:
     """1 - the correlation of depths where `mask` is not 0; 0 for fewer than two of them."""
-    same_shape("pearson_depth_loss", pred_depth, gt_depth)
+    _same_shape("pearson_depth_loss", pred_depth, gt_depth)
     pred, target = pred_depth.flatten(), gt_depth.flatten()
     if mask is not None:
         kept = (mask != 0).expand_as(pred_depth).flatten()
@@ -129,14 +155,14 @@ def depth_inverse_mse(pred: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor
 
 def masked_l1(pred: Tensor, gt: Tensor, mask: Tensor) -> Tensor:
     """The mean of |pred - gt| where `mask`, which is expanded, is not 0; 0 if it is 0 everywhere."""
-    same_shape("masked_l1", pred, gt)
+    _same_shape("masked_l1", pred, gt)
     chosen = (pred - gt).abs()[(mask != 0).expand_as(pred)]
     return chosen.mean() if chosen.numel() else 0 * pred.sum()
 
 
 def masked_ssim(pred: Tensor, gt: Tensor, mask: Tensor) -> Tensor:
     """`ssim_loss` of both images times `mask`; the mean is that of the whole image."""
-    same_shape("masked_ssim", pred, gt)
+    _same_shape("masked_ssim", pred, gt)
     return ssim_loss(pred * mask, gt * mask)
 
 
@@ -144,8 +170,8 @@ def normal_cosine_loss(pred_normal: Tensor, gt_normal: Tensor) -> Tensor:
     """1 - the cosine between unit vectors [..., 3]."""
     assert pred_normal.shape[-1] == 3, pred_normal.shape
     assert pred_normal.shape == gt_normal.shape, (pred_normal.shape, gt_normal.shape)
-    unit("pred_normal", pred_normal)
-    unit("gt_normal", gt_normal)
+    _unit("pred_normal", pred_normal)
+    _unit("gt_normal", gt_normal)
     return 1 - (pred_normal * gt_normal).sum(-1)
 
 
@@ -178,7 +204,7 @@ def lidar_distance_loss(
     pred_distance: Tensor, gt_distance: Tensor, valid_mask: Tensor | None = None, loss_fn: str | LossFunction = "l1"
 ) -> Tensor:
     """The mean loss of distances along rays, over those of `valid_mask`."""
-    same_shape("lidar_distance_loss", pred_distance, gt_distance, valid_mask)
+    _same_shape("lidar_distance_loss", pred_distance, gt_distance, valid_mask)
     return _mean_of(loss_fn, pred_distance, gt_distance, valid_mask)
 
 
@@ -186,7 +212,7 @@ def lidar_intensity_loss(
     pred_intensity: Tensor, gt_intensity: Tensor, valid_mask: Tensor | None = None, loss_fn: str | LossFunction = "l1"
 ) -> Tensor:
     """The mean loss of intensities, over the rays of `valid_mask`."""
-    same_shape("lidar_intensity_loss", pred_intensity, gt_intensity, valid_mask)
+    _same_shape("lidar_intensity_loss", pred_intensity, gt_intensity, valid_mask)
     return _mean_of(loss_fn, pred_intensity, gt_intensity, valid_mask)
 
 
@@ -197,7 +223,7 @@ def lidar_raydrop_loss(
     loss_fn: str | LossFunction = "bce_with_logits",
 ) -> Tensor:
     """The mean loss of whether rays come back, 1 for those that do not, over the rays of `valid_mask`."""
-    same_shape("lidar_raydrop_loss", pred_raydrop, gt_raydrop, valid_mask)
+    _same_shape("lidar_raydrop_loss", pred_raydrop, gt_raydrop, valid_mask)
     return _mean_of(loss_fn, pred_raydrop, gt_raydrop.float(), valid_mask)
 
 
@@ -208,7 +234,7 @@ def lidar_background_loss(
     loss_fn: str | LossFunction = "bce",
 ) -> Tensor:
     """The mean loss of opacities, held between 0 and 1, that should be 0 on `background_mask` and 1 elsewhere."""
-    same_shape("lidar_background_loss", pred_opacity, background_mask, valid_mask)
+    _same_shape("lidar_background_loss", pred_opacity, background_mask, valid_mask)
     return _mean_of(loss_fn, pred_opacity.clamp(0, 1), (~background_mask.bool()).float(), valid_mask)
 
 
@@ -241,13 +267,13 @@ def scale_reg_loss(log_scales: Tensor) -> Tensor:
 
 def gaussian_scale_reg(scales: Tensor, visibility: Tensor | None = None) -> Tensor:
     """Scales [N, 3], which are not negative, times `visibility` [N]."""
-    positive("scales", scales)
+    _positive("scales", scales)
     return _seen(scales.abs(), visibility)
 
 
 def gaussian_density_reg(densities: Tensor, visibility: Tensor | None = None) -> Tensor:
     """Densities [N], which are not negative, times `visibility` [N]."""
-    positive("densities", densities)
+    _positive("densities", densities)
     return _seen(densities.abs(), visibility)
 
 
@@ -257,13 +283,13 @@ def _seen(loss: Tensor, visibility: Tensor | None) -> Tensor:
 
 def gaussian_z_scale_reg(z_scales: Tensor, threshold: float) -> Tensor:
     """By how much scales exceed `threshold`."""
-    positive("z_scales", z_scales)
+    _positive("z_scales", z_scales)
     return (z_scales - threshold).relu()
 
 
 def out_of_bound_loss(positions: Tensor, cuboid_dims: Tensor) -> Tensor:
     """How far positions [N, 3] are outside boxes around 0 with sides `cuboid_dims`, along each axis."""
-    positive("cuboid_dims", cuboid_dims, strictly=True)
+    _positive("cuboid_dims", cuboid_dims, strictly=True)
     return (positions.abs() - cuboid_dims / 2).relu()
 
 
@@ -294,13 +320,13 @@ def reduce_mean(value: Tensor, mask: Tensor | None = None) -> Tensor:
     """The mean, with a mask of booleans or integers the weighted sum by the sum of the weights (at least 1)."""
     if mask is None:
         return value.mean()
-    assert not mask.is_floating_point(), f"mask: expected booleans or integers, got {mask.dtype}; use mask > 0"
+    assert not mask.is_floating_point(), f"mask must be bool or integer, got {mask.dtype}; use mask > 0"
     return (value * mask).sum() / mask.sum().clamp(min=1)
 
 
 def reduce_quantile(value: Tensor, quantile: float) -> Tensor:
     """The mean of the smallest `quantile` of the values, 0 if that is none of them."""
-    assert 0 < quantile <= 1, f"quantile: expected a number above 0, not above 1, got {quantile}"
+    assert 0 < quantile <= 1, f"quantile must be in (0, 1], got {quantile}"
     count = int(value.numel() * quantile)
     return value.flatten().topk(count, largest=False).values.mean() if count else 0 * value.sum()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lumigrad.compat.gsplat._loss_contracts import ENFORCE_CONTRACTS
 from lumigrad.io.image import load_image
+
+ENFORCE_CONTRACTS = os.environ.get("GSPLAT_ENFORCE_CONTRACTS") == "1"  # whether to look at values
 
 
 def compute_tv_loss_targeted(image: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -58,7 +60,7 @@ def create_invisible_mask(masks: Iterable[Tensor | str]) -> Tensor:
     tensors = []
     for i, mask in enumerate(masks):
         if not isinstance(mask, (Tensor, str)):
-            raise TypeError(f"masks: expected tensors or paths, got {type(mask).__name__} at index {i}")
+            raise TypeError(f"masks: expected Tensor or str, got {type(mask).__name__} at index {i}")
         tensors.append(mask.float() if isinstance(mask, Tensor) else 1 - load_image(mask)[..., 0])
         if tensors[i].shape != tensors[0].shape:
             raise ValueError(f"masks: expected shape {tuple(tensors[0].shape)} of all, got {tuple(tensors[i].shape)}")
