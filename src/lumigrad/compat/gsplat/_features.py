@@ -7,8 +7,7 @@ from torch import Tensor
 
 from lumigrad import reference
 from lumigrad.compat.gsplat._arguments import merged
-from lumigrad.compat.gsplat._spherical_harmonics import coefficients_of
-from lumigrad.ops.splat._spherical_harmonics import eyes
+from lumigrad.compat.gsplat._spherical_harmonics import coefficients_of, eyes_of
 from lumigrad.reference.splat._finite import finite_rows
 from lumigrad.types import validation as check
 
@@ -63,6 +62,6 @@ def evaluated(
         same = leading == (count,)
         return values if same else merged(values.expand(*batch, cameras, count, -1), 2)
     used = coefficients_of(degree, values, degree_name, name)
-    directions = finite_rows(means)[..., None, :, :] - eyes(merged(viewmats, 2)).view(*batch, cameras, 1, 3)
+    directions = finite_rows(means)[..., None, :, :] - eyes_of(viewmats)[..., None, :]
     colors = merged(reference.spherical_harmonics(used, directions), 2) + 0.5
     return colors if floor is None else colors.clamp(min=floor)

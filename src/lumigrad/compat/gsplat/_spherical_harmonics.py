@@ -99,10 +99,10 @@ def _from_cameras(
     viewmats = check.floating("viewmats", viewmats, means, "means")
     batch, count = tuple(means.shape[:-2]), means.shape[-2]
     check.shape("viewmats", viewmats, (*batch, "C", 4, 4))
-    eye = _eyes(viewmats)
+    eye = eyes_of(viewmats)
     if viewmats_rs is not None:
         check.shape("viewmats_rs", viewmats_rs, tuple(viewmats.shape))
-        eye = (eye + _eyes(viewmats_rs)) / 2
+        eye = (eye + eyes_of(viewmats_rs)) / 2
     coeffs = _coefficients("coeffs", coeffs).to(means.dtype)
     given = [name for name, value in zip(("batch_ids", "camera_ids", "gaussian_ids"), ids) if value is not None]
     if len(given) not in (0, 3):
@@ -115,7 +115,7 @@ def _from_cameras(
     return merged(means, 2)[scenes, rows] - merged(eye, 2)[scenes, cameras], coeffs
 
 
-def _eyes(viewmats: Tensor) -> Tensor:
+def eyes_of(viewmats: Tensor) -> Tensor:
     """Where rigid cameras are [..., 3]: -R^T t, which decides what the gradient of a matrix is as a matrix."""
     return -(viewmats[..., :3, :3].transpose(-1, -2) @ viewmats[..., :3, 3:])[..., 0]
 
