@@ -8,11 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gsplat_common import SIZE, covariances, small_scene
 from ops_common import gradcheck, random, scaled_error
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad.compat.gsplat import rasterization, rasterization_2dgs, spherical_harmonics
+from lumigrad.compat.gsplat import (
+    RendererConfig_MixedBatch,
+    RendererConfig_ParallelBatch,
+    rasterization,
+    rasterization_2dgs,
+    spherical_harmonics,
+    spherical_harmonics_l0,
+    spherical_harmonics_l1_plus,
+)
 
 NAMES = ["means", "quats_wxyz", "scales", "opacities", "sh", "viewmats", "Ks"]
 MODES = ["classic", "antialiased"]
@@ -36,25 +45,6 @@ def rigid(grad: Tensor, viewmats: Tensor) -> Tensor:
     """The part of a gradient of matrices that tells of rotations and translations, [C, 4, 3]."""
     turned = grad[:, :3, :3] @ viewmats[:, :3, :3].transpose(1, 2)
     return torch.cat((turned - turned.transpose(1, 2), grad[:, None, :3, 3]), 1)
-
-
-def small_scene(count: int = 5, views: int = 2) -> dict[str, Tensor]:
-    """Gaussians before cameras that look along +z, in float64."""
-    viewmats = torch.eye(4, dtype=torch.float64).repeat(views, 1, 1)
-    viewmats[:, :3, 3] = torch.tensor([0.1, -0.2, 4.0]) + 0.1 * random(views, 3, dtype=torch.float64)
-    Ks = torch.tensor([[9.0, 0, 5], [0, 8, 4], [0, 0, 1]], dtype=torch.float64).repeat(views, 1, 1)
-    return {
-        "means": random(count, 3, seed=1, dtype=torch.float64),
-        "quats": random(count, 4, seed=2, dtype=torch.float64),
-        "scales": 0.4 + 0.2 * random(count, 3, seed=3, dtype=torch.float64),
-        "opacities": 0.5 + 0.3 * random(count, seed=4, dtype=torch.float64),
-        "colors": random(count, 3, seed=5, dtype=torch.float64),
-        "viewmats": viewmats,
-        "Ks": Ks,
-    }
-
-
-SIZE = {"width": 10, "height": 8}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -234,6 +224,113 @@ def test_empty() -> None:
     assert meta["gaussian_ids"].numel() == 0
 
 
+@pytest.mark.parametrize("camera_model", ["pinhole", "ortho", "fisheye"])
+def test_covars(camera_model: str) -> None:
+    """Covariances in place of quaternions and scales: the same image, and gradients by finite differences."""
+    scene = small_scene(3)
+    covars = covariances(scene.pop("quats"), scene.pop("scales"))
+    options = {**SIZE, "camera_model": camera_model, "rasterize_mode": "antialiased", "render_mode": "RGB+D"}
+    image, alpha, meta = rasterization(quats=None, scales=None, **scene, **options, covars=covars, packed=False)
+    expected = rasterization(**small_scene(3), **options, packed=False)
+    assert scaled_error(image, expected[0]) < 1e-12
+    assert scaled_error(alpha, expected[1]) < 1e-12
+    assert torch.equal(meta["radii"], expected[2]["radii"])
+    weights = random(*image.shape, dtype=torch.float64)
+
+    def run(means: Tensor, covars: Tensor) -> Tensor:
+        symmetric = (covars + covars.transpose(1, 2)) / 2
+        moved = {**scene, "means": means, "covars": symmetric}
+        return (rasterization(quats=None, scales=None, **moved, **options)[0] * weights).sum()
+
+    assert gradcheck(run, (scene["means"].requires_grad_(), covars.requires_grad_()), 1e-7, 1e-5, 1e-4)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_batches(packed: bool) -> None:
+    """Scenes in a batch are the same as one by one, and so is what is said of their Gaussians."""
+    scenes = [small_scene(), small_scene()]
+    scenes[1] = {k: v if k in ("viewmats", "Ks") else v.flip(0) + 0.05 for k, v in scenes[1].items()}
+    batch = {k: torch.stack([scene[k] for scene in scenes])[None] for k in scenes[0]}
+    image, alpha, meta = rasterization(**batch, **SIZE, packed=packed, render_mode="RGB+ED")
+    assert image.shape == (1, 2, 2, 8, 10, 4)
+    for i, scene in enumerate(scenes):
+        single, single_alpha, rows = rasterization(**scene, **SIZE, packed=packed, render_mode="RGB+ED")
+        assert torch.equal(image[0, i], single)
+        assert torch.equal(alpha[0, i], single_alpha)
+        for name in ("means2d", "conics", "depths", "opacities", "radii"):
+            part = meta[name][meta["batch_ids"] == i] if packed else meta[name][0, i]
+            assert torch.equal(part, rows[name]), name
+        if packed:
+            assert torch.equal(meta["camera_ids"][meta["batch_ids"] == i], rows["camera_ids"])
+            assert torch.equal(meta["gaussian_ids"][meta["batch_ids"] == i], rows["gaussian_ids"])
+    assert meta["n_batches"] == 2
+    sh = random(5, 4, 3, dtype=torch.float64)
+    shared = rasterization(**{**batch, "colors": sh}, **SIZE, sh_degree=1)[0]
+    single = rasterization(**{**scenes[1], "colors": sh}, **SIZE, sh_degree=1)[0]
+    assert torch.allclose(shared[0, 1], single, atol=1e-14)
+
+
+def test_extra_signals() -> None:
+    """They are composited like colours, without a background, and those from harmonics are not clamped."""
+    scene, signals = small_scene(), random(2, 5, 4, seed=7, dtype=torch.float64)
+    back = random(2, 3, seed=8, dtype=torch.float64)
+    options = {**SIZE, "backgrounds": back, "render_mode": "RGB+D"}
+    image, _, meta = rasterization(**scene, **options, extra_signals=signals)
+    assert torch.equal(image, rasterization(**scene, **options)[0])
+    expected = rasterization(**{**scene, "colors": signals}, **SIZE)[0]
+    assert torch.equal(meta["render_extra_signals"], expected)
+    sh = random(5, 4, 2, seed=9, dtype=torch.float64)
+    values = spherical_harmonics(1, scene["means"], scene["viewmats"], sh) + 0.5
+    assert values.min() < 0
+    _, _, meta = rasterization(**scene, **SIZE, extra_signals=sh, extra_signals_sh_degree=1)
+    assert torch.allclose(meta["render_extra_signals"], rasterization(**{**scene, "colors": values}, **SIZE)[0])
+    depth = rasterization(**{**scene, "colors": None}, **SIZE, render_mode="D", extra_signals=signals)
+    assert depth[0].shape == (2, 8, 10, 1)
+    assert torch.equal(depth[2]["render_extra_signals"], expected)
+
+
+def test_defaults_that_say_nothing() -> None:
+    scene = small_scene()
+    image, _, meta = rasterization(**scene, **SIZE)
+    same = rasterization(**scene, **SIZE, renderer_config=RendererConfig_MixedBatch(), global_z_order=True, tile_size=4)
+    assert torch.equal(image, same[0])
+    assert (meta["tile_size"], same[2]["tile_size"]) == (16, 4)
+
+
+def test_harmonics_of_cameras() -> None:
+    """gsplat 1.6's arguments: those of 1.5 with the directions from the cameras, all at once or some of them."""
+    means, coeffs = random(2, 5, 3, dtype=torch.float64), random(5, 16, 4, seed=1, dtype=torch.float64)
+    viewmats = torch.linalg.matrix_exp(random(2, 3, 4, 4, seed=2, dtype=torch.float64))
+    viewmats[..., :3, :3] = torch.linalg.qr(viewmats[..., :3, :3])[0]
+    viewmats[..., 3, :] = torch.tensor([0.0, 0, 0, 1])
+    dirs = means[:, None] - torch.linalg.inv(viewmats)[..., None, :3, 3]
+    expected = spherical_harmonics(3, dirs, coeffs.expand(2, 3, -1, -1, -1))
+    out = spherical_harmonics(3, means, viewmats, coeffs)
+    assert torch.allclose(out, expected, atol=1e-12)
+    named = spherical_harmonics(degrees_to_use=3, dirs=dirs, coeffs=coeffs.expand(2, 3, -1, -1, -1))
+    assert torch.equal(named, expected)
+    ids = torch.tensor([[0, 1, 1], [2, 0, 1], [4, 3, 0]])
+    some = spherical_harmonics(3, means, viewmats, coeffs[ids[2]], None, *ids)
+    assert torch.allclose(some, expected[ids[0], ids[1], ids[2]], atol=1e-12)
+    constant, rest = (
+        spherical_harmonics_l0(coeffs[:, :1]),
+        spherical_harmonics_l1_plus(3, means, viewmats, coeffs[:, 1:]),
+    )
+    assert torch.allclose(constant + rest, expected, atol=1e-12)
+    half_way = viewmats.clone()
+    half_way[..., :3, 3] += random(2, 3, 3, seed=3, dtype=torch.float64)
+    middle = viewmats.clone()
+    middle[..., :3, 3] = (viewmats + half_way)[..., :3, 3] / 2
+    between = spherical_harmonics(3, means, viewmats, coeffs, viewmats_rs=half_way)
+    assert torch.allclose(between, spherical_harmonics(3, means, middle, coeffs), atol=1e-12)
+    halves = spherical_harmonics(3, means.float(), viewmats.float(), coeffs.half())
+    assert scaled_error(halves, expected) < 2e-3
+    with pytest.raises(ValueError, match="batch_ids, camera_ids, gaussian_ids: expected all or none"):
+        spherical_harmonics(3, means, viewmats, coeffs, camera_ids=ids[0])
+    with pytest.raises(ValueError, match=r"shN: expected shape .* at least 15"):
+        spherical_harmonics_l1_plus(3, means, viewmats, coeffs[:, 2:])
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -256,7 +353,21 @@ def test_empty() -> None:
         ({"sparse_grad": True}, NotImplementedError, "sparse_grad: not offered"),
         ({"absgrad": True}, NotImplementedError, "absgrad: not offered"),
         ({"covars": torch.zeros(5, 5).double()}, ValueError, "covars: expected shape"),
-        ({"radial_coeffs": torch.zeros(2, 6)}, NotImplementedError, "radial_coeffs: not offered"),
+        ({"radial_coeffs": torch.zeros(2, 6)}, NotImplementedError, "radial_coeffs: not offered.*undistort"),
+        ({"thin_prism_coeffs": torch.zeros(2, 4)}, NotImplementedError, "thin_prism_coeffs: not offered.*undistort"),
+        ({"with_ut": True}, NotImplementedError, "with_ut: not offered"),
+        ({"with_eval3d": True}, NotImplementedError, "with_eval3d: not offered"),
+        ({"return_normals": True}, NotImplementedError, "return_normals: not offered.*rasterization_2dgs"),
+        ({"global_z_order": False}, NotImplementedError, "global_z_order: not offered"),
+        ({"rays": torch.zeros(2, 8, 10, 6)}, NotImplementedError, "rays: not offered"),
+        ({"lidar_coeffs": object()}, NotImplementedError, "lidar_coeffs: not offered"),
+        ({"ut_params": object()}, NotImplementedError, "ut_params: not offered"),
+        ({"renderer_config": RendererConfig_ParallelBatch()}, NotImplementedError, "renderer_config: not offered"),
+        ({"distributed": True}, NotImplementedError, "distributed: not offered"),
+        ({"render_mode": "RGB-Ed"}, NotImplementedError, "render_mode: 'RGB-Ed' is not offered"),
+        ({"colors": None}, ValueError, "colors: expected a tensor"),
+        ({"quats": None}, ValueError, "quats, scales: expected both"),
+        ({"extra_signals": torch.zeros(4, 2).double()}, ValueError, "extra_signals: expected shape"),
         ({"rolling_shutter": "TOP_TO_BOTTOM"}, NotImplementedError, "rolling_shutter: not offered"),
         ({"shade": True}, TypeError, "shade"),
     ],
