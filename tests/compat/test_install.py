@@ -27,8 +27,12 @@ PROGRAMS = {
     "gsplat": """
         import lumigrad.compat.gsplat as adapter
         adapter.install()
-        from gsplat import rasterization
-        assert rasterization is adapter.rasterization
+        from gsplat import PngCompression, rasterization
+        from gsplat.losses import masked_l1
+        from gsplat.optimizers import SelectiveAdam
+        from gsplat.rendering import rasterization as same
+        from gsplat.strategy import DefaultStrategy
+        assert rasterization is same is adapter.rasterization
         """,
     "twice": """
         from lumigrad.compat import gsplat

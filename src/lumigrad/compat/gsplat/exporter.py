@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -50,6 +51,9 @@ def export_splats(
         check.shape(name, value, shape)
         finite &= value.isfinite().reshape(count, -1).all(-1)
     means, scales, quats, opacities, sh0, shN = (value.detach()[finite] for value in values.values())
+    if format == "splat" and shN.any():
+        warnings.warn("export_splats: .splat files have no view-dependent colours; shN is left out", stacklevel=2)
+        shN = shN[:, :0]
     cloud = GaussianCloud(means, quats, scales.exp(), opacities.sigmoid(), torch.cat((sh0, shN), 1))
     with TemporaryDirectory() as folder:
         path = Path(folder, "splats" + SUFFIXES[format])

@@ -113,7 +113,7 @@ class DefaultStrategy(Strategy):
         state["count"].index_add_(0, rows, torch.ones_like(lengths))
         if "radii" in state:
             sizes = radii.amax(-1).to(state["radii"].dtype) / max(sides)
-            state["radii"].index_reduce_(0, rows, sizes, "amax")
+            state["radii"].scatter_reduce_(0, rows, sizes, "amax")
 
     def _grow(
         self, params: Params, optimizers: Optimizers, state: dict[str, Any], step: int, scene: Any
