@@ -86,7 +86,7 @@ class Flat(NamedTuple):
     means2d: Tensor
     conics: Tensor
     opacities: Tensor
-    count: int  # of each image; 0 if packed
+    each: int  # how many an image has; 0 if packed
 
     @classmethod
     def of(cls, means2d: Tensor, conics: Tensor, opacities: Tensor) -> Flat:
@@ -101,7 +101,7 @@ class Flat(NamedTuple):
 
     def own(self, rows: Tensor) -> Tensor:
         """Indices among the Gaussians of an image."""
-        return rows % self.count if self.count else rows
+        return rows % self.each if self.each else rows
 
 
 def rasterize_to_pixels(

@@ -81,8 +81,7 @@ def proj(
     """
     one_of("camera_model", camera_model, tuple(CAMERA_MODELS))
     size = check.size((height, width))
-    intrinsics = (Ks[..., 0, 0], Ks[..., 1, 1], Ks[..., 0, 2], Ks[..., 1, 2])
-    xy, jacobian = PROJECTIONS[CAMERA_MODELS[camera_model]](
-        *means.unbind(-1), *(value[..., None] for value in intrinsics), size
-    )
+    fx, fy, cx, cy = (Ks[..., i, j, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    x, y, z = means.unbind(-1)
+    xy, jacobian = PROJECTIONS[CAMERA_MODELS[camera_model]](x, y, z, fx, fy, cx, cy, size)
     return xy, jacobian @ covars @ jacobian.transpose(-1, -2)

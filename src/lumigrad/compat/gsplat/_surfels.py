@@ -96,7 +96,8 @@ def rasterization_2dgs(
     )
     backgrounds = features.new_zeros(features.shape[-1]) if backgrounds is None else backgrounds
     view = view_of(viewmats, Ks, size, "pinhole", near_plane, far_plane)
-    intrinsics = torch.stack((Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2]), -1)
+    fx, fy, cx, cy = Ks[:, 0, 0], Ks[:, 1, 1], Ks[:, 0, 2], Ks[:, 1, 2]
+    intrinsics = torch.stack((fx, fy, cx, cy), -1)
     projected = project_surfels(means, quats, scales[:, :2], view, intrinsics)
     xy, shapes, depths, facing = projected
     conics = ellipses(shapes.detach(), torch.ones_like(opacities), LOW_PASS)[0]
@@ -109,7 +110,7 @@ def rasterization_2dgs(
     from_depth = None
     if render_mode != "RGB":
         expected = out.depth / out.alpha.clamp(min=1e-10)
-        camera = PerspectiveCamera(view.matrix, *view[1:5], size)
+        camera = PerspectiveCamera(view.matrix, fx, fy, cx, cy, size)
         from_depth = normals_from_depth(out.median_depth if depth_mode == "median" else expected, camera)
     meta = {
         "means2d": xy, "gradient_2dgs": xy, "radii": radii, "depths": torch.where(visible, depths, 0),

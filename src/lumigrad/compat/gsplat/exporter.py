@@ -45,10 +45,10 @@ def export_splats(
         raise ValueError(f"format: expected 'ply' or 'splat', got {format!r}")
     count = len(means)
     values = {"means": means, "scales": scales, "quats": quats, "opacities": opacities, "sh0": sh0, "shN": shN}
-    shapes = ((count, 3), (count, 3), (count, 4), (count,), (count, 1, 3), (count, "K - 1", 3))
+    tails: list[tuple[int | str, ...]] = [(3,), (3,), (4,), (), (1, 3), ("K - 1", 3)]
     finite = torch.ones(count, dtype=torch.bool, device=means.device)
-    for (name, value), shape in zip(values.items(), shapes):
-        check.shape(name, value, shape)
+    for (name, value), tail in zip(values.items(), tails):
+        check.shape(name, value, (count, *tail))
         finite &= value.isfinite().reshape(count, -1).all(-1)
     means, scales, quats, opacities, sh0, shN = (value.detach()[finite] for value in values.values())
     if format == "splat" and shN.any():

@@ -28,15 +28,15 @@ class SelectiveAdam(torch.optim.Adam):
             assert len(group["params"]) == 1, f"params: expected groups of one tensor, got {len(group['params'])}"
             param = group["params"][0]
             if param.grad is not None:
-                self._step(param, group, visibility.bool())
+                self._step(param, param.grad, group, visibility.bool())
 
-    def _step(self, param: Tensor, group: dict[str, Any], seen: Tensor) -> None:
+    def _step(self, param: Tensor, grad: Tensor, group: dict[str, Any], seen: Tensor) -> None:
         state = self.state[param]
         if not state:
             state["step"] = torch.zeros(())
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(param), torch.zeros_like(param)
         first, second = group["betas"]
-        grad = param.grad[seen]
+        grad = grad[seen]
         mean = state["exp_avg"][seen].lerp(grad, 1 - first)
         square = state["exp_avg_sq"][seen].lerp(grad.square(), 1 - second)
         state["exp_avg"][seen], state["exp_avg_sq"][seen] = mean, square

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,18 +62,20 @@ class DefaultStrategy(Strategy):
             state["radii"] = None
         return state
 
-    def check_sanity(self, params: Params, optimizers: Optimizers) -> None:  # type: ignore[override]
+    def check_sanity(
+        self, params: Mapping[str, torch.nn.Parameter], optimizers: Mapping[str, torch.optim.Optimizer]
+    ) -> None:
         super().check_sanity(params, optimizers)
         self.check_required(params)
 
-    def step_pre_backward(  # type: ignore[override]
+    def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: dict[str, Any], step: int, info: dict[str, Any]
     ) -> None:
         """Have the gradient on the image kept; `info` is what rendering returned last."""
         assert self.key_for_gradient in info, f"info: expected {self.key_for_gradient}"
         info[self.key_for_gradient].retain_grad()
 
-    def step_post_backward(  # type: ignore[override]
+    def step_post_backward(
         self, params: Params, optimizers: Optimizers, state: dict[str, Any], step: int, info: dict[str, Any],
         packed: bool = False, scene: Any = None,
     ) -> None:  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +55,13 @@ class MCMCStrategy(Strategy):
         table = [[float(math.comb(n, k)) for k in range(MOST_COPIES)] for n in range(MOST_COPIES)]
         return {"binoms": torch.tensor(table)}
 
-    def check_sanity(self, params: Params, optimizers: Optimizers) -> None:  # type: ignore[override]
+    def check_sanity(
+        self, params: Mapping[str, torch.nn.Parameter], optimizers: Mapping[str, torch.optim.Optimizer]
+    ) -> None:
         super().check_sanity(params, optimizers)
         self.check_required(params)
 
-    def step_post_backward(  # type: ignore[override]
+    def step_post_backward(
         self, params: Params, optimizers: Optimizers, state: dict[str, Any], step: int, info: dict[str, Any],
         lr: float, scene: Any = None,
     ) -> None:  # fmt: skip
