@@ -325,6 +325,9 @@ def test_harmonics_of_cameras() -> None:
     assert torch.allclose(between, spherical_harmonics(3, means, middle, coeffs), atol=1e-12)
     halves = spherical_harmonics(3, means.float(), viewmats.float(), coeffs.half())
     assert scaled_error(halves, expected) < 2e-3
+    leaves = (means.clone().requires_grad_(), viewmats.clone().requires_grad_())
+    for grad in torch.autograd.grad(spherical_harmonics(0, *leaves, coeffs).sum(), leaves):
+        assert not grad.any()
     with pytest.raises(ValueError, match="batch_ids, camera_ids, gaussian_ids: expected all or none"):
         spherical_harmonics(3, means, viewmats, coeffs, camera_ids=ids[0])
     with pytest.raises(ValueError, match=r"shN: expected shape .* at least 15"):

@@ -52,7 +52,7 @@ def spherical_harmonics(
     if dirs is not None:
         return _seen_along(degrees_to_use, dirs, coeffs, masks)
     directions, coeffs = _from_cameras(means, viewmats, coeffs, (batch_ids, camera_ids, gaussian_ids), viewmats_rs)
-    return _masked(reference.spherical_harmonics(_used(degrees_to_use, coeffs), directions), masks)
+    return _masked(_evaluate(_used(degrees_to_use, coeffs), directions), masks)
 
 
 def spherical_harmonics_l0(sh0: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def spherical_harmonics_l1_plus(
     check.shape("shN", shN, ("N", "K - 1", "D"))
     directions, shN = _from_cameras(means, viewmats, shN, (batch_ids, camera_ids, gaussian_ids), viewmats_rs)
     coeffs = torch.cat((shN.new_zeros(len(shN), 1, shN.shape[-1]), shN), -2)
-    return _masked(reference.spherical_harmonics(_used(degrees_to_use, coeffs, "shN", 1), directions), masks)
+    return _masked(_evaluate(_used(degrees_to_use, coeffs, "shN", 1), directions), masks)
 
 
 def _seen_along(degree: int, dirs: Tensor, coeffs: Tensor, masks: Tensor | None) -> Tensor:
@@ -113,6 +113,15 @@ def _from_cameras(
     scenes, cameras, rows = (value.long() for value in ids if value is not None)
     check.shape("coeffs", coeffs, (len(rows), "K", "D"))
     return merged(means, 2)[scenes, rows] - merged(eye, 2)[scenes, cameras], coeffs
+
+
+def _evaluate(coeffs: Tensor, directions: Tensor) -> Tensor:
+    colors = reference.spherical_harmonics(coeffs, directions)
+    if coeffs.shape[-2] > 1:
+        return colors
+    # The constant has a gradient of zero to where it is seen from, not none.
+    nowhere = torch.zeros_like(directions[..., :1], dtype=torch.bool)
+    return colors + torch.where(nowhere, directions[..., :1], 0)
 
 
 def eyes_of(viewmats: Tensor) -> Tensor:
