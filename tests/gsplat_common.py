@@ -1,4 +1,4 @@
-"""A small scene for the tests of `lumigrad.compat.gsplat`, and gsplat's tile lists written as loops."""
+"""A small scene for the tests of `lumigrad.compat.gsplat`, and covariances by another formula."""
 
 from __future__ import annotations
 
