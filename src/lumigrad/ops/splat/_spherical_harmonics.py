@@ -26,7 +26,8 @@ def spherical_harmonics(
     Args:
         coefficients: [V, K, C], K = (degree + 1)^2 one of 1, 4, 9, 16, 25; in the order and with the signs that
             radiance fields use (the first three of degree 1 go with -y, z, -x).
-        directions: [V, 3] or [N, V, 3], of any length but zero (which counts as no direction: only the constant).
+        directions: [V, 3] or [N, V, 3], of any length. Zero and what is not finite count as no direction: only the
+            constant.
 
     Returns:
         [V, C] or [N, V, C]: the sum of the coefficients times the functions. Gradients reach both.

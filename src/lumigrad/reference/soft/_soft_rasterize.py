@@ -87,7 +87,10 @@ def soft_attributes(
 
 
 def soft_interpolate(attr: Tensor, frags: SoftFragments, tri: Tensor) -> Tensor:
-    """Vertex attributes [V, A] or [N, V, A] at soft fragments: sum of bary_i attr_i, zero at pads."""
+    """Vertex attributes [V, A] or [N, V, A] at soft fragments: sum of bary_i attr_i, zero at pads.
+
+    Weights sum to 1: the third is taken to be what the others leave, and has no gradient of its own.
+    """
     present = frags.tri >= 0
     index = tri.long()[frags.tri.clamp(min=0).long()] if len(tri) else frags.tri.new_zeros((*frags.tri.shape, 3)).long()
     if not len(tri) or not attr.shape[-2]:
@@ -97,7 +100,9 @@ def soft_interpolate(attr: Tensor, frags: SoftFragments, tri: Tensor) -> Tensor:
     else:
         image = torch.arange(len(index), device=attr.device).view(-1, 1, 1, 1, 1)
         corners = attr.expand(len(index), -1, -1)[image, index]
-    return ((frags.bary[..., None] * corners).sum(-2)) * present[..., None]
+    u, v, _ = frags.bary.unbind(-1)
+    weights = torch.stack((u, v, 1 - u - v), -1)
+    return ((weights[..., None] * corners).sum(-2)) * present[..., None]
 
 
 def max_faces_per_pixel(

@@ -77,7 +77,8 @@ def blend(
     median = ids = kept = None
     if blending.kind == "alpha":
         below = used & (1 - weights.detach().cumsum(1) < 0.5)
-        median = torch.where(below.any(1), order[below.int().argmax(1)], -1).int().view(size)
+        first = below & (below.cumsum(1) == 1)
+        median = torch.where(first, order, 0).sum(1).sub((~first.any(1)).long()).int().view(size)
     if contributors:
         ids, kept = first_contributors(used, weights, order, contributors, size)
     shape = (*size, -1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.reference.splat._compositing import depth_order, first_contributors, pixel_centres, tensors_of
+from lumigrad.reference.splat._finite import finite_rows
 from lumigrad.reference.splat._splat import renumber, stack
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
@@ -46,11 +47,13 @@ def spheres(
     for i in range(views):
         one = (positions, radii, features, opacities)
         point, radius, value, strength = (_of_view(v, i, n) for v, n in zip(one, (2, 1, 2, 1)))
-        centre = (point @ matrix[i, :3, :3].T + matrix[i, :3, 3]) * point.new_tensor([1, 1, -1])  # z into the scene
+        centre = (finite_rows(point) @ matrix[i, :3, :3].T + matrix[i, :3, 3]) * point.new_tensor(
+            [1, 1, -1]
+        )  # z into the scene
         plane_x, plane_y = (x - cx[i]) / fx[i], (cy[i] - y) / fy[i]
         distance = centre[:, 2] if projection == "orthographic" else centre.norm(dim=-1)
         front = distance - radius
-        valid = torch.cat((centre, radius[:, None], strength[:, None]), 1).isfinite().all(1)
+        valid = torch.cat((point, centre, radius[:, None], strength[:, None]), 1).isfinite().all(1)
         valid = (
             valid
             & (radius > 0)

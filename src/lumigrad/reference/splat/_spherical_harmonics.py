@@ -5,11 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.reference.splat._finite import finite_rows
+
 
 def spherical_harmonics(coefficients: Tensor, directions: Tensor) -> Tensor:
     """sum_k coefficients[..., k, :] Y_k(direction). Arguments and result: `lumigrad.spherical_harmonics`."""
-    norm = directions.norm(dim=-1, keepdim=True)
-    unit = torch.where(norm > 0, directions / torch.where(norm > 0, norm, 1), 0)
+    directions = finite_rows(directions)
+    # In units of their largest component, so that squares neither over- nor underflow.
+    extent = directions.detach().abs().amax(-1, keepdim=True)
+    directions = directions / torch.where(extent > 0, extent, 1)
+    unit = directions / torch.where(extent > 0, directions, 1).norm(dim=-1, keepdim=True)
     return (basis(unit, coefficients.shape[-2])[..., None] * coefficients).sum(-2)
 
 

@@ -41,8 +41,16 @@ def splat(
     background = background.expand(views, features.shape[-1])
     x, y = pixel_centres(size, xy)
     images = []
-    for i in range(views):
-        fields = (xy[i], shapes[i].reshape(count, -1), depths[i][:, None], opacities[i][:, None])
+    if not views:
+        nothing = (v.new_zeros((1, *v.shape[1:])) for v in (xy, shapes, depths, features, opacities, background))
+        xy, shapes, depths, features, opacities, background = nothing
+    for i in range(max(1, views)):
+        fields = (
+            xy[i],
+            shapes[i].view(count, 3 if shapes.dim() == 3 else 1),
+            depths[i][:, None],
+            opacities[i][:, None],
+        )
         valid = torch.cat(fields, 1).isfinite().all(1).nonzero()[:, 0]
         dx, dy = x[:, None] - xy[i, valid, 0], y[:, None] - xy[i, valid, 1]
         strength = opacities[i, valid] * falloff(footprint, dx, dy, shapes[i, valid])
@@ -50,7 +58,7 @@ def splat(
         near = depth_order(depths[i, valid])
         image = _blend(strength, depths[i, valid], features[i, valid], background[i], near, rules, contributors, size)
         images.append(renumber(image, valid))
-    return stack(images)
+    return stack(images, views)
 
 
 _blend = blend  # `splat` has an argument of that name
@@ -79,6 +87,6 @@ def renumber(image: Splats, index: Tensor) -> Splats:
     return image._replace(median=all_of(image.median), ids=all_of(image.ids))
 
 
-def stack(images: list[Splats]) -> Splats:
-    """A batch of single images."""
-    return Splats(*(None if field[0] is None else torch.stack(field) for field in zip(*images)))  # type: ignore[arg-type]
+def stack(images: list[Splats], views: int | None = None) -> Splats:
+    """The first `views` of single images, by default all, as a batch. There must be at least one."""
+    return Splats(*(None if field[0] is None else torch.stack(field)[:views] for field in zip(*images)))  # type: ignore[arg-type]

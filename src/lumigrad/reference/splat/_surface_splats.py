@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.reference.splat._compositing import pixel_centres, tensors_of
+from lumigrad.reference.splat._finite import finite_rows
 from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
@@ -44,13 +45,13 @@ def surface_splats(
     background = background.expand(views, -1)
     features = features.expand(views, *features.shape[-2:])
     flip = matrix.new_tensor([1, -1, -1])
-    length = normals.norm(dim=-1, keepdim=True)
+    length = finite_rows(normals).norm(dim=-1, keepdim=True)
     finite = torch.cat((positions, normals, radii[:, None]), 1).isfinite().all(1) & (radii > 0) & (length[:, 0] > 0)
     columns, rows = pixel_centres(size, positions)
     images = []
     for i in range(views):
         turn = flip[:, None] * matrix[i, :3, :3]
-        centre = positions @ turn.T + flip * matrix[i, :3, 3]
+        centre = finite_rows(positions) @ turn.T + flip * matrix[i, :3, 3]
         kept = (finite & (centre[:, 2] > near) & (centre[:, 2] < far)).nonzero()[:, 0]
         p, normal, h = centre[kept], normals[kept] / length[kept], radii[kept].square()
         xy, jacobian = _projection(p, (fx[i], fy[i], cx[i], cy[i]), projection)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.reference.splat._compositing import Blending, alpha_weights, blend, depth_order, pixel_centres, tensors_of
+from lumigrad.reference.splat._finite import finite_rows
 from lumigrad.reference.splat._project_gaussians import rotations
 from lumigrad.reference.splat._splat import renumber, stack
 from lumigrad.types.splats import Surfels
@@ -42,7 +43,7 @@ def surfels(
     images, surveys = [], []
     for i in range(views):
         flip = matrix.new_tensor([1, -1, -1])
-        centre = (means @ matrix[i, :3, :3].T + matrix[i, :3, 3]) * flip
+        centre = (finite_rows(means) @ matrix[i, :3, :3].T + matrix[i, :3, 3]) * flip
         valid = finite & shared[i].isfinite() & (centre[:, 2] > near) & (centre[:, 2] < far)
         kept = valid.nonzero()[:, 0]
         centre, axes = centre[kept], rotations(quats[kept])

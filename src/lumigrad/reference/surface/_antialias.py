@@ -124,7 +124,7 @@ def antialias(
     """
     _check(color, frags, pos, tri)
     topology = edge_topology(tri) if topology is None else _check_topology(topology, tri)
-    images, height, width, channels = color.shape
+    images, height, width, _ = color.shape
     points = pos.double().expand(images, -1, -1) if pos.ndim == 2 else pos.double()
     corners, z = points[..., [0, 1, 3]], points[..., 2].detach()
     facing = _facing(corners.detach(), tri)
@@ -152,7 +152,7 @@ def antialias(
     if not own_edges:
         total = weight.new_zeros(images * height * width).index_add(0, target, weight)[target]
         weight = weight / torch.where(total > 1, total, 1.0)
-    flat = color.reshape(-1, channels)
+    flat = color.flatten(0, 2)
     change = weight.to(color.dtype)[:, None] * (flat[source] - flat[target])
     return flat.index_add(0, target, change).view(color.shape)
 
@@ -172,7 +172,7 @@ def _candidates(frags: Fragments, vertical: bool) -> _Pairs:
         first, second = pixel[:, :-1].flatten(), pixel[:, 1:].flatten()
     else:
         first, second = pixel[:, :, :-1].flatten(), pixel[:, :, 1:].flatten()
-    seen, depth = frags.tri.flatten().long(), frags.depth.detach().flatten()
+    seen, depth = frags.tri.flatten().long().clamp(min=-1), frags.depth.detach().flatten()
     differs = seen[first] != seen[second]
     first, second = first[differs], second[differs]
     nearer = (seen[first] >= 0) & ((seen[second] < 0) | (depth[first] <= depth[second]))

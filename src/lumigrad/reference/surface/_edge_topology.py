@@ -11,13 +11,12 @@ def edge_topology(tri: Tensor, positions: Tensor | None = None) -> Tensor:
 
     Half-edge h = 3t+k is the edge of triangle t opposite to its vertex k, running from vertex (k+1)%3 to
     vertex (k+2)%3. All half-edges between the same two vertices form one cycle, in ascending order, whatever
-    their number: two on an ordinary inner edge, one on a boundary, more where a mesh is not manifold. A
-        triangle with two equal
-    vertices takes no part: each of its half-edges is a cycle of its own.
+    their number: two on an ordinary inner edge, one on a boundary, more where a mesh is not manifold. A triangle
+    with two equal vertices takes no part: each of its half-edges is a cycle of its own.
 
     Args:
         tri: vertex indices [T, 3], int32 or int64, not negative.
-        positions: [V, 3], optional: vertices at exactly the same place count as one, so that a mesh whose
+        positions: [V, D], optional: vertices at exactly the same place count as one, so that a mesh whose
             vertices were duplicated along texture seams or creases is connected all the same.
 
     Returns:
@@ -65,7 +64,7 @@ def _check(tri: Tensor, positions: Tensor | None) -> None:
         return
     if not isinstance(positions, Tensor) or not positions.is_floating_point():
         raise TypeError(f"positions: expected a floating-point tensor, got {getattr(positions, 'dtype', positions)}")
-    if positions.ndim != 2 or positions.shape[1] != 3:
-        raise ValueError(f"positions: expected shape [V, 3], got {list(positions.shape)}")
+    if positions.ndim != 2 or positions.shape[1] < 1:
+        raise ValueError(f"positions: expected shape [V, D] with D at least 1, got {list(positions.shape)}")
     if tri.numel() and int(tri.max()) >= len(positions):
         raise ValueError(f"tri: expected indices below {len(positions)}, the rows of positions, got {int(tri.max())}")

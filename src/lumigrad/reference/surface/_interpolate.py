@@ -38,6 +38,9 @@ def interpolate(
     index = tri.long()[frags.tri[image, row, col].long()]
     present = (index >= 0)[..., None]
     source = attr if attr.ndim == 2 else attr.expand(images, -1, -1)
+    if not source.shape[-2]:  # a vertex for the indices that are negative
+        source = source.new_zeros((*source.shape[:-2], 1, source.shape[-1]))
+    index = index.clamp(min=0)
     corners = source[index] if attr.ndim == 2 else source[image[:, None], index]
     corners = torch.where(present, corners, torch.zeros_like(corners))  # [P, 3, A]
 

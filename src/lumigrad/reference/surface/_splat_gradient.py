@@ -123,4 +123,6 @@ def _spread_background(total: Tensor) -> Tensor:
 
 def _pad(image: Tensor) -> Tensor:
     """Repeat the border pixels once."""
+    if not image.shape[-1]:  # which torch does not pad
+        return image.new_zeros((image.shape[0], image.shape[1] + 2, image.shape[2] + 2, 0))
     return F.pad(image.movedim(-1, 1), (1, 1, 1, 1), mode="replicate").movedim(1, -1)
