@@ -217,6 +217,7 @@ template <class T>
 LG_HD Crossing find_own_edge(const SurfaceView<T>& surface, int64_t front, const PairView& view) {
   Crossing best;
   const uint8_t flags = surface.flags[front];
+  if (!(flags & (facing_positive | facing_negative))) return best;  // edge-on: it lies on no side of its edges
   for (int k = 0; k < 3; ++k) {
     if (!(flags & (1 << k))) continue;
     const EdgeLine e = make_edge_line(make_scan_vertex(surface.corner(front, (k + 1) % 3), view),

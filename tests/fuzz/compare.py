@@ -19,7 +19,7 @@ from .arguments import mapped
 # By dtype: relative bounds of outputs and of gradients.
 BOUNDS = {torch.float32: (1e-4, 1e-3), torch.float64: (1e-10, 1e-8)}
 # Inputs are moved by so many units of rounding; a result that moves by x may be off by `ALLOWANCE / units` times x.
-UNITS = (4, 4, 4, 64, 64, 1000, 1000)
+UNITS = (*6 * [4], *4 * [64], *4 * [1000])
 ALLOWANCE = 1000
 UNITS_OF_SUMS = 512  # of terms of about 1, whose sum may be nothing
 NARROW_ALLOWANCE = 100  # times the error of the definition in float32

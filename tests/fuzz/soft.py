@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,6 +29,17 @@ def soft_rasterize(draw: Draw) -> Call:
     return Call(lg.soft_rasterize, lg.reference.soft_rasterize, arguments, ties=equally_deep)
 
 
+def on_edges(arguments: dict[str, Any]) -> Callable[[dict[str, Tensor], float], Tensor]:
+    """Pixels whose centres lie on an edge but for rounding, as few do by chance: it decides which faces cover them."""
+
+    def ties(outputs: dict[str, Tensor], bound: float) -> Tensor:
+        shape = {name: arguments[name] for name in ("pos", "tri", "size", "ranges")}
+        frags = lg.reference.soft_rasterize(**shape | {"pos": shape["pos"].double()}, faces_per_pixel=40)
+        return ((frags.tri >= 0) & (frags.dist > -(bound**2))).any(-1)
+
+    return ties
+
+
 def equally_deep(outputs: dict[str, Tensor], bound: float) -> Tensor:
     """Pixels with faces so close in depth that rounding orders them: often those that share a corner."""
     tri, z = outputs["tri"], outputs["z"].detach()
@@ -44,7 +56,7 @@ def soft_silhouette(draw: Draw) -> Call:
         "falloff": draw.choice(("sigmoid", "exponential")),
         "cull_backfaces": draw.chance(0.3),
     }
-    return Call(lg.soft_silhouette, lg.reference.soft_silhouette, arguments)
+    return Call(lg.soft_silhouette, lg.reference.soft_silhouette, arguments, ties=on_edges(arguments))
 
 
 def soft_colors(draw: Draw) -> Call:
@@ -69,7 +81,7 @@ def soft_colors(draw: Draw) -> Call:
         "attr_tri": attr_tri,
         "cull_backfaces": draw.chance(0.3),
     }
-    return Call(lg.soft_colors, lg.reference.soft_colors, arguments)
+    return Call(lg.soft_colors, lg.reference.soft_colors, arguments, ties=on_edges(arguments))
 
 
 def view_count(shape: dict[str, Any]) -> int:

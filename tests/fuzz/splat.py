@@ -82,7 +82,7 @@ def splat(draw: Draw) -> Call:
         **appearance(draw, views, count),
         "footprint": footprint,
         "blend": draw.choice(("alpha", "alpha", "normalised", "nearest")),
-        "max_alpha": draw.choice((1.0, 0.99, 0.5)),
+        "max_alpha": draw.choice((1.0, 0.99, 0.45)),
         "min_alpha": draw.choice((0.0, 1 / 255, 0.1)),
         "stop": draw.choice((0.0, 1e-4, 0.1)),
         "max_contributors": draw.choice((None, None, 1, 3)),

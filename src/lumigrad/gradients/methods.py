@@ -11,6 +11,7 @@ from lumigrad.ops import surface
 from lumigrad.ops.surface._surface_image import check_image
 from lumigrad.reference.surface._opendr_gradient import carry_along
 from lumigrad.reference.surface._splat_gradient import splat_points
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 
 
@@ -170,6 +171,9 @@ def splat(
         layer_color, layer_frags, pos, tri = check_image(layer_color, layer_frags, pos, tri)
         layers.append((layer_color, layer_frags))
         points.append(_surface_points(layer_frags, pos, tri))
+    if background is not None:
+        background = check.floating("background", background, color, "color")
+        check.like_image("background", background, color.shape)
     return splat_points(layers, points, background)
 
 

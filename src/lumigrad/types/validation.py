@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -77,6 +78,43 @@ def triangles(value: Any, device: torch.device, name: str = "tri") -> torch.Tens
 def narrow_indices(name: str, value: torch.Tensor) -> torch.Tensor:
     """int64 indices as int32; an index beyond int32 becomes one that no buffer has."""
     return value.clamp(-1, 2**31 - 1).to(torch.int32)
+
+
+def number(name: str, value: Any, positive: bool = False) -> float:
+    """A finite number that is not negative, or positive."""
+    result = real(name, value)
+    if not math.isfinite(result) or result < 0 or (positive and result == 0):
+        raise ValueError(f"{name}: expected a {'positive' if positive else 'non-negative'} number, got {result}")
+    return result
+
+
+def real(name: str, value: Any) -> float:
+    """Any number, be it not finite."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+
+
+def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
+    """An integer from `low` to `high`."""
+    try:
+        result = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if not low <= result <= high:
+        raise ValueError(f"{name}: expected an integer from {low} to {high}, got {result}")
+    return result
+
+
+def like_image(name: str, value: torch.Tensor, image: Sequence[int]) -> torch.Tensor:
+    """A tensor that broadcasts with an image of that shape."""
+    fits = value.dim() <= len(image) and all(
+        have in (1, want) for have, want in zip(reversed(value.shape), reversed(image))
+    )
+    if not fits:
+        raise ValueError(f"{name}: expected a shape that broadcasts with {tuple(image)}, got {tuple(value.shape)}")
+    return value
 
 
 def shape(name: str, value: torch.Tensor, expected: Sequence[int | str]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
-from lumigrad.ops.soft._soft_rasterize import CLIP, CULL, PERSPECTIVE, number
+from lumigrad.ops.soft._soft_rasterize import CLIP, CULL, PERSPECTIVE
 from lumigrad.ops.surface._rasterize import check_geometry, geometry_sizes, view_count
 from lumigrad.reference.soft import blending
 from lumigrad.types import validation as check
@@ -130,10 +130,10 @@ def soft_colors(
     if attr.dim() not in (2, 3) or (attr.dim() == 3 and attr.shape[0] not in (1, views)):
         raise ValueError(f"attr: expected shape [V, C] or [{views}, V, C], got {tuple(attr.shape)}")
     sigma, blur = _softness(sigma, blur_radius, "sigmoid")
-    gamma = number("gamma", gamma, positive=True)
+    gamma = check.number("gamma", gamma, positive=True)
     blending.check_mode(mode)
-    near, far = (0.0, 0.0) if depth_range is None else _depth_range(depth_range)
-    background = _background(background, attr)
+    near, far = (0.0, 0.0) if depth_range is None else check_depth_range(depth_range)
+    background = check.like_image("background", _background(background, attr), (views, height, width, attr.shape[-1]))
     if needs_reference("soft_colors", pos, "soft_blend"):
         return reference.soft_colors(
             pos, tri, attr, (height, width), sigma, gamma, background, mode, blur,
@@ -148,19 +148,19 @@ def soft_colors(
 
 
 def _softness(sigma: Any, blur_radius: Any, falloff: Any) -> tuple[float, float]:
-    sigma = number("sigma", sigma, positive=True)
+    sigma = check.number("sigma", sigma, positive=True)
     if blur_radius is None:
         return sigma, blending.default_blur_radius(sigma, falloff)
     blending.check_falloff(falloff)
-    return sigma, number("blur_radius", blur_radius)
+    return sigma, check.number("blur_radius", blur_radius)
 
 
-def _depth_range(value: Any) -> tuple[float, float]:
+def check_depth_range(value: Any) -> tuple[float, float]:
     try:
         near, far = value
     except (TypeError, ValueError):
         raise TypeError(f"depth_range: expected (near, far), got {value!r}") from None
-    near, far = number("depth_range[0]", near), number("depth_range[1]", far)
+    near, far = check.number("depth_range[0]", near), check.number("depth_range[1]", far)
     if not near < far:
         raise ValueError(f"depth_range: expected near < far, got ({near}, {far})")
     return near, far

@@ -5,8 +5,6 @@ Defined by :func:`lumigrad.reference.soft_rasterize`; the kernel is ``native/sof
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +14,7 @@ from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._interpolate import interpolate
 from lumigrad.ops.surface._rasterize import check_geometry, geometry_sizes
+from lumigrad.reference.soft.blending import check_soft_fragments
 from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments, SoftFragments
 from lumigrad.types.shapes import Float, Int
@@ -77,7 +76,7 @@ def soft_rasterize(
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     faces = faces_per_pixel_of(faces_per_pixel)
-    blur = number("blur_radius", blur_radius)
+    blur = check.number("blur_radius", blur_radius)
     options = (bool(perspective_correct), bool(clip_barycentrics), bool(cull_backfaces))
     if needs_reference("soft_rasterize", pos):
         return reference.soft_rasterize(pos, tri, (height, width), faces, blur, ranges, *options)
@@ -114,12 +113,9 @@ def soft_interpolate(
     >>> colors[0, 4, 4].flatten().tolist()
     [0.625, 0.0]
     """
-    if not isinstance(frags, SoftFragments):
-        raise TypeError(f"frags: expected lumigrad.SoftFragments as made by soft_rasterize, got {type(frags).__name__}")
-    index = check.tensor("frags.tri", frags.tri)
-    check.shape("frags.tri", index, ("N", "H", "W", "K"))
+    frags = check_soft_fragments(frags)
+    index = frags.tri
     views, height, width, faces = index.shape
-    check.shape("frags.bary", check.tensor("frags.bary", frags.bary), (*index.shape, 3))
     # Weights sum to 1, so that two of them say all; a pixel's fragments lie side by side like pixels.
     flat = Fragments(
         index.reshape(views, height, width * faces),
@@ -130,24 +126,7 @@ def soft_interpolate(
 
 
 def faces_per_pixel_of(value: Any) -> int:
-    try:
-        faces = operator.index(value)
-    except TypeError:
-        raise TypeError(f"faces_per_pixel: expected an integer, got {value!r}") from None
-    if not 1 <= faces <= MAX_FACES_PER_PIXEL:
-        raise ValueError(f"faces_per_pixel: expected 1 to {MAX_FACES_PER_PIXEL}, got {faces}")
-    return faces
-
-
-def number(name: str, value: Any, positive: bool = False) -> float:
-    """A finite number that is not negative, or positive."""
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {value!r}") from None
-    if not math.isfinite(result) or result < 0 or (positive and result == 0):
-        raise ValueError(f"{name}: expected a {'positive' if positive else 'non-negative'} number, got {result}")
-    return result
+    return check.integer("faces_per_pixel", value, 1, MAX_FACES_PER_PIXEL)
 
 
 _op = declare(

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lumigrad.ops.soft._soft_blend import check_depth_range
 from lumigrad.ops.soft._soft_rasterize import soft_interpolate
 from lumigrad.reference.soft.blending import (
     FALLOFFS,
     MODES,
+    check_soft_fragments,
     default_blur_radius,
     nearness_by_w,
     probability,
     silhouette,
     soft_blend,
 )
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import SoftFragments
 from lumigrad.types.shapes import Float, Int
 
@@ -43,7 +46,7 @@ def nearness(
         [N, H, W, K], linear and not clamped; carries gradients to `pos`.
 
     Raises:
-        TypeError, ValueError: with a `depth_range`, for wrong types, shapes or devices, or indices out of range.
+        TypeError, ValueError: for wrong types, shapes or devices; with a `depth_range`, indices out of range.
 
     Source: Liu et al. 2019, "Soft Rasterizer", the normalised depth of equation 3; by w as in PyTorch3D.
 
@@ -58,6 +61,11 @@ def nearness(
     >>> lg.blending.nearness(frags, pos, tri, depth_range=(0.5, 2.5))[0, 4, 4, 0].item()  # w = 1
     0.75
     """
+    frags = check_soft_fragments(frags)
     if depth_range is None:
         return (1 - frags.z) / 2
+    depth_range = check_depth_range(depth_range)
+    pos = check.floating("pos", pos, frags.bary, "frags.bary")
+    if pos.dim() not in (2, 3) or pos.shape[-1] != 4 or (pos.dim() == 3 and len(pos) != len(frags.tri)):
+        raise ValueError(f"pos: expected shape [{len(frags.tri)}, V, 4] or [V, 4], got {tuple(pos.shape)}")
     return nearness_by_w(soft_interpolate(pos[..., 3:], frags, tri)[..., 0], depth_range)

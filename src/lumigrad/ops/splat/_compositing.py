@@ -25,7 +25,7 @@ EXTRA_CHANNELS = {SURFEL: 2}
 
 def named(name: str, value: Any, known: dict[str, Any]) -> Any:
     """What `known` has under the name `value`."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
     return known[value]
 
@@ -60,8 +60,7 @@ def check_appearance(
 
 
 def check_contributors(contributors: Any) -> None:
-    if not isinstance(contributors, int) or not 0 <= contributors <= 1024:
-        raise ValueError(f"contributors: expected an integer from 0 to 1024, got {contributors!r}")
+    check.integer("contributors", contributors, 0, 1024)
 
 
 def composite(

@@ -67,8 +67,7 @@ def project_gaussians(
     scales = check.floating("scales", scales, means, "means")
     check.shape("scales", scales, (count, 3))
     view, intrinsics = check_view(view, means, "means", PROJECTIONS)
-    if blur < 0:
-        raise ValueError(f"blur: expected a non-negative number, got {blur}")
+    blur = check.number("blur", blur)
     if view.projection == "fisheye" or needs_reference("project_gaussians", means):
         return reference.project_gaussians(means, quats, scales, view, blur=blur)
     tensors = (t.contiguous() for t in (means, quats, scales, view.matrix, intrinsics))

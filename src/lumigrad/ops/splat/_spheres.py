@@ -84,10 +84,13 @@ def spheres(
     features, opacities, background = engine.check_appearance(
         features, opacities, background, positions, "positions", views, count
     )
+    min_depth, max_depth = check.real("min_depth", min_depth), check.real("max_depth", max_depth)
     if not (0 <= min_depth < max_depth and math.isfinite(max_depth)):
         raise ValueError(f"min_depth, max_depth: expected 0 <= min_depth < max_depth, got {min_depth}, {max_depth}")
-    if not isinstance(gamma, Tensor) and not gamma > 0:
-        raise ValueError(f"gamma: expected a positive number, got {gamma}")
+    if not isinstance(gamma, Tensor):
+        gamma = check.number("gamma", gamma, positive=True)
+    elif check.floating("gamma", gamma).is_meta and not positions.is_meta:
+        raise ValueError(f"gamma: expected a tensor with data like positions on {positions.device}, got device meta")
     gamma = check.constant(gamma, positions)
     if gamma.numel() != 1:
         raise ValueError(f"gamma: expected one number, got shape {tuple(gamma.shape)}")

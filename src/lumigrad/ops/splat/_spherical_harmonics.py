@@ -45,10 +45,7 @@ def spherical_harmonics(
     >>> [round(lg.spherical_harmonics(coefficients, direction).item(), 4) for direction in (up, down)]
     [0.4886, -0.4886]
     """
-    coefficients = check.floating("coefficients", coefficients)
-    check.shape("coefficients", coefficients, ("V", "K", "C"))
-    if coefficients.shape[1] not in COUNTS:
-        raise ValueError(f"coefficients: expected 1, 4, 9, 16 or 25 of them, got shape {tuple(coefficients.shape)}")
+    coefficients = _check_coefficients("coefficients", check.floating("coefficients", coefficients))
     directions = check.floating("directions", directions, coefficients, "coefficients")
     if directions.dim() not in (2, 3) or tuple(directions.shape[-2:]) != (coefficients.shape[0], 3):
         raise ValueError(
@@ -60,7 +57,17 @@ def spherical_harmonics(
 
 def colors_seen(coefficients: Tensor, positions: Tensor, matrix: Tensor) -> Tensor:
     """What cameras with matrices [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
-    return (spherical_harmonics(coefficients, finite_rows(positions) - eyes(matrix)) + 0.5).clamp(min=0)
+    coefficients = _check_coefficients("features", check.floating("features", coefficients, positions, "means"))
+    check.shape("features", coefficients, (len(positions), "K", "C"))
+    directions = finite_rows(positions) - eyes(matrix)
+    return (reference.spherical_harmonics(coefficients, directions) + 0.5).clamp(min=0)
+
+
+def _check_coefficients(name: str, value: Tensor) -> Tensor:
+    check.shape(name, value, ("V", "K", "C"))
+    if value.shape[1] not in COUNTS:
+        raise ValueError(f"{name}: expected 1, 4, 9, 16 or 25 coefficients, got shape {tuple(value.shape)}")
+    return value
 
 
 def eyes(matrix: Tensor) -> Tensor:

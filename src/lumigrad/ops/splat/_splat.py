@@ -10,6 +10,7 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.splat._compositing import BLENDS, FOOTPRINTS, check_appearance, check_contributors, composite, named
+from lumigrad.reference.splat._splat import MIN_GAUSSIAN
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float
 from lumigrad.types.splats import Splats
@@ -41,8 +42,8 @@ def splat(
     Args:
         xy: centres in pixels [N, V, 2]; (0, 0) is the outer corner of the top left pixel.
         shapes: for footprint="gaussian" the conic (a, b, c) [N, V, 3]: height exp(-(a dx^2 + c dy^2) / 2 - b dx dy);
-            for "disc" and "square" the radius in pixels [N, V]: height 1 - distance^2 / radius^2, the distance
-            being the Euclidean or the longer one of |dx| and |dy|.
+            less than 1e-12 counts as nothing; for "disc" and "square" the radius in pixels [N, V]: height
+            1 - distance^2 / radius^2, the distance being the Euclidean or the longer one of |dx| and |dy|.
         depths: [N, V]. They decide the order; for ``Splats.depth`` they are differentiable.
         features: colours or any others [V, C] or [N, V, C].
         size: (height, width).
@@ -88,10 +89,13 @@ def splat(
     features, opacities, background = check_appearance(features, opacities, background, xy, "xy", views, count)
     rules = {"max_alpha": max_alpha, "min_alpha": min_alpha, "stop": stop}
     for name, value in rules.items():
-        if not 0 <= value <= 1:
+        rules[name] = check.real(name, value)
+        if not 0 <= rules[name] <= 1:
             raise ValueError(f"{name}: expected a number from 0 to 1, got {value}")
-    if max_contributors is not None and max_contributors < 1:
-        raise ValueError(f"max_contributors: expected a positive number or None, got {max_contributors}")
+    if footprint == "gaussian":
+        rules["min_alpha"] = max(rules["min_alpha"], MIN_GAUSSIAN)
+    if max_contributors is not None:
+        max_contributors = check.integer("max_contributors", max_contributors, 1)
     blend_code = named("blend", blend, BLENDS)
     check_contributors(contributors)
     if needs_reference("splat", xy):
@@ -100,6 +104,6 @@ def splat(
             max_contributors=max_contributors, contributors=contributors,
         )  # fmt: skip
     return composite(
-        xy, shapes, depths, opacities, features, background, code, blend_code, size, max_alpha=max_alpha,
-        min_alpha=min_alpha, stop=stop, max_contributors=max_contributors or 0, contributors=contributors,
+        xy, shapes, depths, opacities, features, background, code, blend_code, size, **rules,
+        max_contributors=max_contributors or 0, contributors=contributors,
     )  # fmt: skip

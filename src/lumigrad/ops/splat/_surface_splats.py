@@ -98,6 +98,7 @@ def surface_splats(
         )  # fmt: skip
     valid = (radii > 0) & radii.square().isfinite() & (normals != 0).any(-1) & normals.isfinite().all(-1)
     normals = torch.where(valid[:, None], normals, 1)
+    normals = normals / normals.detach().abs().amax(-1, keepdim=True)  # squares neither over- nor underflow
     extent = torch.where(valid, radii, torch.nan)[:, None].expand(-1, 2)
     xy, shapes, depths, _ = project_surfels(positions, _facing(normals), extent, view, intrinsics)
     conics, weights, deviations = ellipses(shapes, torch.where(valid, radii, 1), blur)
@@ -122,9 +123,8 @@ def surface_splats(
 
 def _check_options(blur: float, cutoff: float, merge: float | None, reach: float) -> None:
     for name, value in (("blur", blur), ("reach", reach), ("merge", 1.0 if merge is None else merge)):
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name}: expected a positive number, got {value}")
-    if not 0 < cutoff <= 4:
+        check.number(name, value, positive=True)
+    if not 0 < check.real("cutoff", cutoff) <= 4:
         raise ValueError(f"cutoff: expected a number above 0 and up to 4, got {cutoff}")
 
 

@@ -33,10 +33,11 @@ def check_view(
     if view.projection not in projections:
         known = ", ".join(map(repr, projections))
         raise ValueError(f"view.projection: expected one of {known}, got {view.projection!r}")
-    if planes and not 0 <= view.near < view.far:
-        raise ValueError(f"view.near, view.far: expected 0 <= near < far, got {view.near}, {view.far}")
+    near, far = check.real("view.near", view.near), check.real("view.far", view.far)
+    if planes and not 0 <= near < far:
+        raise ValueError(f"view.near, view.far: expected 0 <= near < far, got {near}, {far}")
     fx, fy, cx, cy = intrinsics.unbind(-1)
-    return View(matrix, fx, fy, cx, cy, size, view.projection, view.near, view.far), intrinsics
+    return View(matrix, fx, fy, cx, cy, size, view.projection, near, far), intrinsics
 
 
 def _intrinsic(name: str, value: Any, views: int, like: torch.Tensor, like_name: str) -> torch.Tensor:

@@ -5,14 +5,13 @@ Defined by :func:`lumigrad.reference.nmr_gradient`; the kernel is ``native/surfa
 
 from __future__ import annotations
 
-import operator
-
 from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._surface_image import IMAGE_SIZES, check_image, image_sizes
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Float, Int
 
@@ -66,19 +65,11 @@ def nmr_gradient(
     """
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     if reach is not None:
-        try:
-            reach = operator.index(reach)
-        except TypeError:
-            raise TypeError(f"reach: expected a number of pixels or None, got {type(reach).__name__}") from None
-        if reach < 1:
-            raise ValueError(f"reach: expected at least 1 pixel, got {reach}")
-    if not isinstance(eps, (int, float)):
-        raise TypeError(f"eps: expected a number, got {type(eps).__name__}")
-    if not 0 < eps < float("inf"):
-        raise ValueError(f"eps: expected a positive number, got {eps}")
+        reach = check.integer("reach", reach, 1)
+    eps = check.number("eps", eps, positive=True)
     if needs_reference("nmr_gradient", color):
         return reference.nmr_gradient(color, frags, pos, tri, reach, eps)
-    return _op(color.contiguous(), frags.tri.contiguous(), pos.contiguous(), tri, reach or 0, float(eps))
+    return _op(color.contiguous(), frags.tri.contiguous(), pos.contiguous(), tri, reach or 0, eps)
 
 
 _op = declare(

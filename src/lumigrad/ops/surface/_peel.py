@@ -52,7 +52,7 @@ def peel(
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
     if not isinstance(layers, int) or layers < 0:
         raise ValueError(f"layers: expected a non-negative integer, got {layers!r}")
-    return peel_layers(pos, tri, ranges, (height, width), layers, derivatives)
+    return peel_layers(pos, tri, ranges, (height, width), layers, bool(derivatives))
 
 
 def peel_layers(

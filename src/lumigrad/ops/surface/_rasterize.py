@@ -69,7 +69,7 @@ def rasterize(
     (tensor([0.7500, 0.1250]), torch.Size([1, 4, 4, 2, 2]))
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
-    return rasterize_with(pos, tri, ranges, (height, width), derivatives)
+    return rasterize_with(pos, tri, ranges, (height, width), bool(derivatives))
 
 
 def rasterize_with(

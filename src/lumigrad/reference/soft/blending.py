@@ -8,11 +8,13 @@ without storing fragments, and the place to start from for a shader of one's own
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lumigrad.reference.soft._soft_rasterize import soft_interpolate
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import SoftFragments
 from lumigrad.types.shapes import Float, Int
 
@@ -53,6 +55,24 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
 
 
+def check_soft_fragments(frags: Any) -> SoftFragments:
+    """`frags` if they are consistent in themselves."""
+    if not isinstance(frags, SoftFragments):
+        raise TypeError(f"frags: expected lumigrad.SoftFragments as made by soft_rasterize, got {type(frags).__name__}")
+    tri = check.tensor("frags.tri", frags.tri)
+    if tri.dtype != torch.int32:
+        raise TypeError(f"frags.tri: expected int32, got {tri.dtype}")
+    check.shape("frags.tri", tri, ("N", "H", "W", "K"))
+    bary = check.floating("frags.bary", frags.bary)
+    check.shape("frags.bary", bary, (*tri.shape, 3))
+    for name in ("z", "dist"):
+        value = check.floating(f"frags.{name}", getattr(frags, name), bary, "frags.bary")
+        check.shape(f"frags.{name}", value, tri.shape)
+    if tri.device != bary.device:
+        raise ValueError(f"frags.bary: expected device {tri.device} like frags.tri, got {bary.device}")
+    return frags
+
+
 def probability(
     frags: SoftFragments, sigma: float, falloff: str = "sigmoid"
 ) -> Float[Tensor, "views height width faces_per_pixel"]:
@@ -65,7 +85,7 @@ def probability(
             "exponential": exp(-d / sigma) outside and 1 inside, of DIB-R (Chen et al. 2019, section 3.2).
 
     Raises:
-        ValueError: another falloff.
+        TypeError, ValueError: for wrong types, shapes, devices or numbers, or another falloff.
 
     >>> import torch
     >>> import lumigrad as lg
@@ -78,6 +98,8 @@ def probability(
     >>> [round(value, 2) for value in p[0, 4, 1:5, 0].tolist()]
     [0.0, 0.42, 0.94, 0.94]
     """
+    frags = check_soft_fragments(frags)
+    sigma = check.number("sigma", sigma, positive=True)
     check_falloff(falloff)
     present = frags.tri >= 0
     if falloff == "sigmoid":
@@ -95,7 +117,7 @@ def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> 
         frags, sigma, falloff: as for :func:`probability`.
 
     Raises:
-        ValueError: another falloff.
+        TypeError, ValueError: for wrong types, shapes, devices or numbers, or another falloff.
 
     >>> import torch
     >>> import lumigrad as lg
@@ -108,6 +130,8 @@ def silhouette(frags: SoftFragments, sigma: float, falloff: str = "sigmoid") -> 
     >>> [round(value, 2) for value in mask[0, 4, 1:5, 0].tolist()]
     [0.0, 0.42, 0.94, 0.94]
     """
+    frags = check_soft_fragments(frags)
+    sigma = check.number("sigma", sigma, positive=True)
     check_falloff(falloff)
     if falloff == "exponential":
         return 1 - (1 - probability(frags, sigma, falloff)).prod(-1, keepdim=True)
@@ -162,7 +186,7 @@ def soft_blend(
             the nearest face counts at most.
 
     Raises:
-        ValueError: another mode.
+        TypeError, ValueError: for wrong types, shapes, devices or numbers, or another mode.
 
     >>> import torch
     >>> import lumigrad as lg
@@ -177,6 +201,18 @@ def soft_blend(
     >>> [round(value, 2) for value in image[0, 4, 4].tolist()]
     [1.0, 0.0, 0.0, 1.0]
     """
+    frags = check_soft_fragments(frags)
+    shape = frags.tri.shape
+    colors = check.floating("colors", colors, frags.bary, "frags.bary")
+    check.shape("colors", colors, (*shape, "C"))
+    nearness = check.floating("nearness", nearness, colors, "colors")
+    check.shape("nearness", nearness, shape)
+    sigma, gamma = check.number("sigma", sigma, positive=True), check.number("gamma", gamma, positive=True)
+    if isinstance(background, Tensor):
+        background = check.floating("background", background, colors, "colors")
+        check.like_image("background", background, (*shape[:3], colors.shape[-1]))
+    else:
+        background = check.real("background", background)
     check_mode(mode)
     eps, min_behind = MODES[mode]
     present = frags.tri >= 0

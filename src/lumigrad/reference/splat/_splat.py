@@ -8,6 +8,8 @@ from torch import Tensor
 from lumigrad.reference.splat._compositing import Blending, blend, depth_order, pixel_centres
 from lumigrad.types.splats import Splats
 
+MIN_GAUSSIAN = 1e-12
+
 
 def splat(
     xy: Tensor,
@@ -29,7 +31,8 @@ def splat(
     """Blend footprints given in pixels. Arguments, result and sources: `lumigrad.splat`.
 
     strength = opacity * falloff(pixel centre - xy):
-        gaussian: exp(-s), s = (a dx^2 + c dy^2) / 2 + b dx dy, shape = (a, b, c); nothing where s < 0
+        gaussian: exp(-s), s = (a dx^2 + c dy^2) / 2 + b dx dy, shape = (a, b, c); nothing where s < 0, and no strength
+                  below 1e-12, so that it ends somewhere
         disc:     1 - (dx^2 + dy^2) / r^2, shape = r
         square:   1 - max(dx^2, dy^2) / r^2, shape = r
     Primitives with a coordinate, shape, opacity or depth that is not finite are left out.
@@ -40,6 +43,8 @@ def splat(
     background = features.new_zeros(features.shape[-1]) if background is None else background
     background = background.expand(views, features.shape[-1])
     x, y = pixel_centres(size, xy)
+    if footprint == "gaussian":
+        min_alpha = max(min_alpha, MIN_GAUSSIAN)
     images = []
     if not views:
         nothing = (v.new_zeros((1, *v.shape[1:])) for v in (xy, shapes, depths, features, opacities, background))
