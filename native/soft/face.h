@@ -69,6 +69,9 @@ LG_HD void end_point(const FaceFrame& f, const EdgeEnd& end, double point[3], do
   point[2] = f.w[i] + *t * (f.w[j] - f.w[i]);
 }
 
+// A position that float32 holds: no pixel is so far away that the difference shows.
+LG_HD double bounded(double position) { return position < -absent ? -absent : position > absent ? absent : position; }
+
 // Normalises a line and computes the positions of its ends. Returns false if the line has no direction or an end has no
 // position.
 LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
@@ -90,8 +93,8 @@ LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
   const bool swap = at[0] > at[1];  // happens only by rounding, and for the edge along the near plane
   const EdgeEnd first = f.end[e][0];
   if (swap) f.end[e][0] = f.end[e][1], f.end[e][1] = first;
-  f.from[e] = at[swap ? 1 : 0];
-  f.to[e] = at[swap ? 0 : 1];
+  f.from[e] = bounded(at[swap ? 1 : 0]);
+  f.to[e] = bounded(at[swap ? 0 : 1]);
   return true;
 }
 
@@ -118,6 +121,13 @@ LG_HD void choose_ends(FaceFrame& f, unsigned behind) {
     f.end[3][1] = cut[1];
     f.edges = 4;
   }
+}
+
+// Whether the corners lie on one line of the screen, by a number that does not depend on the anchor's rounding.
+LG_HD bool is_edge_on(const double p[3][4]) {
+  const double a = p[1][0] * p[2][1] - p[1][1] * p[2][0], b = p[2][0] * p[0][1] - p[2][1] * p[0][0],
+               c = p[0][0] * p[1][1] - p[0][1] * p[1][0];
+  return p[0][3] * a + p[1][3] * b + p[2][3] * c == 0;
 }
 
 // p[corner][x, y, z, w]; the anchor is the centre of pixel (column, row). Returns false if there is nothing to draw.
@@ -149,6 +159,7 @@ LG_HD bool make_frame(const double p[3][4], int64_t column, int64_t row, const V
     f.line[i][1] = f.w[j] * f.x[k] - f.x[j] * f.w[k];
     f.line[i][2] = f.x[j] * f.y[k] - f.y[j] * f.x[k];
   }
+  if (is_edge_on(p)) return false;
   const double det = f.w[0] * f.line[0][2] + f.w[1] * f.line[1][2] + f.w[2] * f.line[2][2];
   const double size = det < 0 ? -det : det;
   if (!(size > 0) || !is_finite(1 / size) || !is_finite(size)) return false;

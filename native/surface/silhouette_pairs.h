@@ -14,8 +14,8 @@ namespace lg::surface {
 
 // The rows (or columns) that an edge runs over, and where it crosses them.
 struct LineSpan {
-  int64_t first, last;  // empty where first > last
-  double origin, across, slope;
+  int64_t first, last;           // empty where first > last
+  double origin, across, slope;  // at line `origin`, at place `across`, and by so much further with every line
 };
 
 // Crossings count up to 1/16 pixel beyond a pair's ends; the rest is for rounding.
@@ -58,19 +58,26 @@ LG_HD EdgeSpans make_edge_spans(const T* a, const T* b, int64_t height, int64_t 
   }
   if (!(a[3] > 0)) return spans;
   // An end behind the camera is replaced by a point of the edge just in front of it.
-  const double t = b[3] > 0 ? 1 : (1 - 1e-9) * a[3] / (static_cast<double>(a[3]) - b[3]);
-  const double w = a[3] + t * (static_cast<double>(b[3]) - a[3]);
+  double bx = b[0], by = b[1], bw = b[3];
+  if (!(b[3] > 0)) {
+    const double t = (1 - 1e-9) * a[3] / (static_cast<double>(a[3]) - b[3]);
+    bx = a[0] + t * (bx - a[0]), by = a[1] + t * (by - a[1]), bw = a[3] + t * (bw - a[3]);
+  }
   const double half_width = static_cast<double>(width) / 2, half_height = static_cast<double>(height) / 2;
   // In pixels, with pixel centres at whole numbers.
   const double px = (static_cast<double>(a[0]) / a[3] + 1) * half_width - 0.5;
   const double py = (1 - static_cast<double>(a[1]) / a[3]) * half_height - 0.5;
-  const double qx = ((a[0] + t * (static_cast<double>(b[0]) - a[0])) / w + 1) * half_width - 0.5;
-  const double qy = (1 - (a[1] + t * (static_cast<double>(b[1]) - a[1])) / w) * half_height - 0.5;
+  const double qx = (bx / bw + 1) * half_width - 0.5;
+  const double qy = (1 - by / bw) * half_height - 0.5;
   const double dx = qx - px, dy = qy - py;
   if (!(dx - dx == 0 && dy - dy == 0)) return spans;  // not a line in this image
   constexpr double slack = 1 - 1e-6;
-  if (magnitude(dy) >= slack * magnitude(dx)) spans.rows = make_line_span(py, qy, px, dx / dy, height);
-  if (magnitude(dx) >= slack * magnitude(dy)) spans.columns = make_line_span(px, qx, py, dy / dx, width);
+  // From the nearer end: near the eye, w approaches zero, and the other end can be so far away that counting from there
+  // loses every digit.
+  const bool from_q = magnitude(qx) + magnitude(qy) < magnitude(px) + magnitude(py);
+  const double x0 = from_q ? qx : px, y0 = from_q ? qy : py, x1 = from_q ? px : qx, y1 = from_q ? py : qy;
+  if (magnitude(dy) >= slack * magnitude(dx)) spans.rows = make_line_span(y0, y1, x0, dx / dy, height);
+  if (magnitude(dx) >= slack * magnitude(dy)) spans.columns = make_line_span(x0, x1, y0, dy / dx, width);
   return spans;
 }
 

@@ -21,7 +21,7 @@ BOUNDS = {torch.float32: (1e-4, 1e-3), torch.float64: (1e-10, 1e-8)}
 # Inputs are moved by so many units of rounding; a result that moves by x may be off by `ALLOWANCE / units` times x.
 UNITS = (*6 * [4], *4 * [64], *4 * [1000])
 ALLOWANCE = 1000
-UNITS_OF_SUMS = 512  # of terms of about 1, whose sum may be nothing
+UNITS_OF_SUMS = 2048  # of terms of about 1, whose sum may be nothing
 NARROW_ALLOWANCE = 100  # times the error of the definition in float32
 # Beyond these, products over- and underflow in float32 that do not in float64.
 LARGE, SMALL = 1e36, 1e-30
@@ -91,9 +91,10 @@ def spread(expected: Results, evaluate: Callable[[dict[str, Any]], Results], arg
     narrow = evaluate(mapped(arguments, lambda _, v: v.float() if v.is_floating_point() else v))
     rounded = evaluate(mapped(arguments, lambda _, v: v.float().double() if v.is_floating_point() else v))
     for name, value in expected.items():
-        if not value.is_floating_point():
-            continue
         error = _change(rounded[name], narrow[name])
+        if not value.is_floating_point():
+            found[name] += error if extreme and dtype == torch.float32 else 0
+            continue
         if dtype == torch.float64:  # what float32 alone cannot hold says nothing of it
             error = torch.where(error.isfinite(), error * (eps / torch.finfo(torch.float32).eps), 0)
         elif not extreme:

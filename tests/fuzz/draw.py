@@ -12,7 +12,8 @@ from torch import Tensor
 T = TypeVar("T")
 COUNTS = (0, 1, 2, 3, 4, 6, 9, 13)
 SIDES = (1, 1, 2, 3, 5, 7, 8, 9, 16, 17)
-TINY_OR_HUGE = (1e-40, -1e-40, 1e-20, 1e30, -1e30, 1e18, 0.0)
+TINY = (1e-40, -1e-40, 1e-20, 0.0)
+TINY_OR_HUGE = (*TINY, 1e30, -1e30, 1e18)
 NOT_FINITE = (torch.nan, torch.inf, -torch.inf)
 
 
@@ -93,15 +94,16 @@ class Draw:
             values = values[..., source, :]
         return values
 
-    def spoiled(self, values: Tensor, finite: bool = False) -> Tensor:
-        """In some cases with values that nobody would give, in one or a few places; `finite`: tiny and huge ones."""
+    def spoiled(self, values: Tensor, finite: bool = False, huge: bool = True) -> Tensor:
+        """In some cases with values that nobody would give, in one or a few places."""
         if not self._spoils or not values.numel() or self.chance(0.3):
             return values
         self.extreme = True
         values = values.clone()
         flat = values.view(-1)
         for _ in range(self.choice((1, 1, 2, 5))):
-            bad = self.choice(NOT_FINITE if self.chance(0.4) and not finite else TINY_OR_HUGE)
+            likely = TINY_OR_HUGE if huge else TINY
+            bad = self.choice(NOT_FINITE if self.chance(0.4) and not finite else likely)
             flat[self.integer(0, len(flat) - 1)] = bad
         return values
 

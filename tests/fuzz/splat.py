@@ -240,7 +240,7 @@ def surface_splats(draw: Draw) -> Call:
     arguments = {
         "positions": draw.expanded(draw.rows(count, 3)),
         "normals": draw.expanded(draw.spoiled(draw.uniform(count, 3))),
-        "radii": draw.expanded(draw.spoiled(draw.uniform(count, low=0.0, high=0.5))),
+        "radii": draw.expanded(draw.spoiled(draw.uniform(count, low=0.0, high=0.5), huge=False)),
         "view": seen,
         **seen_as,
         "blur": draw.choice((0.3, 1.0)),

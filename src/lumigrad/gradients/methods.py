@@ -169,6 +169,8 @@ def splat(
     layers, points = [], []
     for layer_color, layer_frags in [(color, frags), *behind]:
         layer_color, layer_frags, pos, tri = check_image(layer_color, layer_frags, pos, tri)
+        depth = check.floating("frags.depth", layer_frags.depth, layer_frags.bary, "frags.bary")
+        check.shape("frags.depth", depth, layer_frags.tri.shape)
         layers.append((layer_color, layer_frags))
         points.append(_surface_points(layer_frags, pos, tri))
     if background is not None:

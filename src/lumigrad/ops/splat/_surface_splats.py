@@ -99,6 +99,8 @@ def surface_splats(
     valid = (radii > 0) & radii.square().isfinite() & (normals != 0).any(-1) & normals.isfinite().all(-1)
     normals = torch.where(valid[:, None], normals, 1)
     normals = normals / normals.detach().abs().amax(-1, keepdim=True)  # squares neither over- nor underflow
+    # A disc this small is a dot, whatever its radius; its area would underflow.
+    radii = radii.clamp(min=torch.finfo(radii.dtype).tiny ** 0.4)
     extent = torch.where(valid, radii, torch.nan)[:, None].expand(-1, 2)
     xy, shapes, depths, _ = project_surfels(positions, _facing(normals), extent, view, intrinsics)
     conics, weights, deviations = ellipses(shapes, torch.where(valid, radii, 1), blur)

@@ -30,7 +30,7 @@ def check_view(
     names = ("fx", "fy", "cx", "cy")
     values = [_intrinsic(f"view.{name}", getattr(view, name), len(matrix), like, like_name) for name in names]
     intrinsics = torch.stack(values, -1)
-    if view.projection not in projections:
+    if not isinstance(view.projection, str) or view.projection not in projections:
         known = ", ".join(map(repr, projections))
         raise ValueError(f"view.projection: expected one of {known}, got {view.projection!r}")
     near, far = check.real("view.near", view.near), check.real("view.far", view.far)

@@ -82,7 +82,7 @@ def texture(
     tex = check_texture(tex, cube=False)
     uv, uv_d, mip_bias = check_lookup(tex, "uv", uv, "uv_d", uv_d, mip_bias)
     code = check_filter(filter, "uv_d", uv_d, mip_bias)
-    if wrap not in WRAPS:
+    if not isinstance(wrap, str) or wrap not in WRAPS:
         raise ValueError(f"wrap: expected one of {', '.join(WRAPS)}, got {wrap!r}")
     check_anisotropy(anisotropy, "uv_d", uv_d, code)
     levels = check_levels(tex, mips, max_level)
@@ -144,7 +144,7 @@ def check_filter(filter: str, name_d: str, coord_d: Tensor | None, mip_bias: Ten
     has_level = coord_d is not None or mip_bias is not None
     if filter == "auto":
         filter = "linear-mipmap-linear" if has_level else "linear"
-    if filter not in FILTERS:
+    if not isinstance(filter, str) or filter not in FILTERS:
         raise ValueError(f"filter: expected auto, {', '.join(FILTERS)}, got {filter!r}")
     code = FILTERS[filter]
     if has_mips(code) and not has_level:

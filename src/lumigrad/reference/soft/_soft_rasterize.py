@@ -53,6 +53,9 @@ def soft_rasterize(
     with (Z, W) = (z_i, w_i), or (z_i / w_i, 1). A pair for which one of these sums is not positive (the
     pixel sees the face's plane behind the eye) does not count.
 
+    Edge-on is a face whose determinant is zero as computed from (x, y, w) of its vertices, which is the same at every
+    pixel.
+
     A face with vertices on both sides of the near plane z = -w is a polygon of three or four edges; its
     weights are always perspective-correct. Inside means on the inner side of all edges or on them. `dist` is
     the squared distance to the nearest edge, negative inside.
@@ -178,6 +181,7 @@ def _meet(
     finite = corners.isfinite().all(-1).all(-1)
     corners = torch.where(finite[:, None, None], corners, torch.ones_like(corners))
     x, y, z, w = corners.unbind(-1)  # [P, 3]
+    edge_on = _edge_on(x, y, w)
     x = (x - ((2 * column.to(x.dtype) + 1) / width - 1)[:, None] * w) * (width / short)
     y = (y - (1 - (2 * row.to(x.dtype) + 1) / height)[:, None] * w) * (height / short)
 
@@ -189,7 +193,7 @@ def _meet(
     straddles = front.any(1) & ~front.all(1)
     begin, end, exists = _edges(torch.stack((x, y, w), -1), near)
     projects = ((begin[..., 2] > 0) & (end[..., 2] > 0) | ~exists).all(1)
-    valid = finite & projects & exists.any(1) & (det != 0) & det.isfinite()
+    valid = finite & projects & exists.any(1) & ~edge_on & (det != 0) & det.isfinite()
     valid = valid & (det > 0) if cull else valid
     c = planes / torch.where(valid, det, 1)[:, None]
     height_over_near = (c * near).sum(1)  # positive on the far side of the near plane
@@ -207,6 +211,13 @@ def _meet(
     depth = (bary * z / safe_w).sum(1) / torch.where(valid, below, 1)
     dist = _outline_distance(begin, end, exists & valid[:, None])
     return _Points(valid, inside, depth.clamp(min=-1), torch.where(inside, -dist, dist), bary)
+
+
+def _edge_on(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """Which corners [P, 3] lie on one line of the screen, by a number that is the same at all pixels."""
+    j, k = [1, 2, 0], [2, 0, 1]
+    a, b, c = (w * (x[:, j] * y[:, k] - y[:, j] * x[:, k])).unbind(1)
+    return (a + b) + c == 0
 
 
 def _edges(homogeneous: Tensor, near: Tensor) -> tuple[Tensor, Tensor, Tensor]:

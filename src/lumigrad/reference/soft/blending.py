@@ -51,7 +51,7 @@ def check_falloff(falloff: str) -> None:
 
 
 def check_mode(mode: str) -> None:
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
 
 

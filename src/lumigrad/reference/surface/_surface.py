@@ -37,6 +37,7 @@ def screen_motion(clip: Tensor) -> Tensor:
     height, width = clip.shape[1:3]
     x, y, z, w = clip.unbind(-1)
     seen = (clip.detach()[..., 3] > 0) & clip.detach().isfinite().all(-1)
+    seen = seen & (1 / clip.detach()[..., 3].square()).isfinite()  # or where it is too near the eye to have a gradient
     zero, one = torch.zeros_like(w), torch.ones_like(w)
     x, y, z, w = (torch.where(seen, v, other) for v, other in ((x, zero), (y, zero), (z, zero), (w, one)))
     place = torch.stack((0.5 * width * x / w, -0.5 * height * y / w, z / w), -1)
