@@ -76,11 +76,8 @@ def moved(arguments: dict[str, Any], units: float, eps: float, generator: torch.
 
 
 def spread(expected: Results, evaluate: Callable[[dict[str, Any]], Results], arguments: dict[str, Any],
-           dtype: torch.dtype, extreme: bool) -> Results:  # fmt: skip
-    """By how much each expected result may be off: infinite where it may be anything.
-
-    arguments: in `dtype`. extreme: values in them over- and underflow in float32.
-    """
+           dtype: torch.dtype) -> Results:  # fmt: skip
+    """By how much each expected result may be off: infinite where it may be anything. arguments: in `dtype`."""
     generator = torch.Generator().manual_seed(0)
     eps = torch.finfo(dtype).eps
     found = {name: torch.zeros(value.shape, dtype=torch.float64) for name, value in expected.items()}
@@ -93,12 +90,9 @@ def spread(expected: Results, evaluate: Callable[[dict[str, Any]], Results], arg
     for name, value in expected.items():
         error = _change(rounded[name], narrow[name])
         if not value.is_floating_point():
-            found[name] += error if extreme and dtype == torch.float32 else 0
             continue
-        if dtype == torch.float64:  # what float32 alone cannot hold says nothing of it
-            error = torch.where(error.isfinite(), error * (eps / torch.finfo(torch.float32).eps), 0)
-        elif not extreme:
-            error = torch.where(error.isfinite(), error, 0)
+        # What float32 cannot hold says nothing.
+        error = torch.where(error.isfinite(), error * (eps / torch.finfo(torch.float32).eps), 0)
         found[name] += NARROW_ALLOWANCE * error + UNITS_OF_SUMS * eps
     return found
 

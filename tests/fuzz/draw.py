@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ class Draw:
 
     Attributes:
         dtype: of all floating-point tensors of the case.
-        extreme: some values are tiny, huge or not finite, so that float32 cannot be held to float64.
+        extreme: some values are tiny or huge: in float32 they over- and underflow, and it cannot be held to float64.
     """
 
     def __init__(self, op: str, seed: int) -> None:
@@ -98,12 +99,12 @@ class Draw:
         """In some cases with values that nobody would give, in one or a few places."""
         if not self._spoils or not values.numel() or self.chance(0.3):
             return values
-        self.extreme = True
         values = values.clone()
         flat = values.view(-1)
         for _ in range(self.choice((1, 1, 2, 5))):
             likely = TINY_OR_HUGE if huge else TINY
             bad = self.choice(NOT_FINITE if self.chance(0.4) and not finite else likely)
+            self.extreme |= math.isfinite(bad) and bad != 0
             flat[self.integer(0, len(flat) - 1)] = bad
         return values
 

@@ -99,9 +99,7 @@ def surface_splats(
     valid = (radii > 0) & radii.square().isfinite() & (normals != 0).any(-1) & normals.isfinite().all(-1)
     normals = torch.where(valid[:, None], normals, 1)
     normals = normals / normals.detach().abs().amax(-1, keepdim=True)  # squares neither over- nor underflow
-    # A disc this small is a dot, whatever its radius; its area would underflow.
-    radii = radii.clamp(min=torch.finfo(radii.dtype).tiny ** 0.4)
-    extent = torch.where(valid, radii, torch.nan)[:, None].expand(-1, 2)
+    extent = torch.where(valid, 1, torch.nan).to(radii)[:, None].expand(-1, 2)
     xy, shapes, depths, _ = project_surfels(positions, _facing(normals), extent, view, intrinsics)
     conics, weights, deviations = ellipses(shapes, torch.where(valid, radii, 1), blur)
     # Of discs of less weight, the quotients below are not finite; they are 1e14 pixels large.
@@ -136,18 +134,24 @@ def _facing(normals: Tensor) -> Tensor:
     return torch.stack((z + normals.norm(dim=-1), -y, x, torch.zeros_like(x)), -1)
 
 
-def ellipses(shapes: Tensor, radii: Tensor, blur: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V]."""
+def ellipses(discs: Tensor, radii: Tensor, blur: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V].
+
+    discs: shapes of the same discs with a radius of one [N, V, 8].
+    """
+    a, b, c, d = discs[..., :4].unbind(-1)
+    area = (a * d - b * c).abs()
+    shapes = discs[..., :4] * radii[:, None]
     # In units of their size, so that squares of large discs do not overflow.
-    unit = shapes[..., :4].detach().abs().amax(-1).clamp(min=math.sqrt(blur))
-    extent = unit * ((shapes[..., :4] / unit[..., None]).square().sum(-1) + (math.sqrt(blur) / unit).square()).sqrt()
-    a, b, c, d = (shapes[..., :4] / extent[..., None]).unbind(-1)
+    unit = shapes.detach().abs().amax(-1).clamp(min=math.sqrt(blur))
+    extent = unit * ((shapes / unit[..., None]).square().sum(-1) + (math.sqrt(blur) / unit).square()).sqrt()
+    a, b, c, d = (shapes / extent[..., None]).unbind(-1)
     low_pass = (math.sqrt(blur) / extent).square()
     xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
     # Not xx yy - xy^2, which loses the digits of long ellipses.
     det = (a * d - b * c).square() + low_pass * (xx + yy - low_pass)
     conics = torch.stack((yy, -xy, xx), -1) / det[..., None] / extent[..., None] / extent[..., None]
-    weights = (a * d - b * c).abs() / (2 * math.pi * det.sqrt()) / radii / radii
+    weights = area / (2 * math.pi * det.sqrt()) / extent / extent
     half = 0.5 * (xx - yy).detach()
     deviations = extent.detach() * (0.5 * (xx + yy).detach() + (half * half + xy.detach().square()).sqrt()).sqrt()
     return conics, weights, deviations

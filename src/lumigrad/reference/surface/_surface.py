@@ -36,8 +36,9 @@ def screen_motion(clip: Tensor) -> Tensor:
     """
     height, width = clip.shape[1:3]
     x, y, z, w = clip.unbind(-1)
-    seen = (clip.detach()[..., 3] > 0) & clip.detach().isfinite().all(-1)
-    seen = seen & (1 / clip.detach()[..., 3].square()).isfinite()  # or where it is too near the eye to have a gradient
+    fixed = clip.detach()
+    # The derivative by w is place / w^2. Points at which that is not finite are too near the eye to have a gradient.
+    seen = (fixed[..., 3] > 0) & ((fixed.abs() + 1) / fixed[..., 3:] / fixed[..., 3:]).isfinite().all(-1)
     zero, one = torch.zeros_like(w), torch.ones_like(w)
     x, y, z, w = (torch.where(seen, v, other) for v, other in ((x, zero), (y, zero), (z, zero), (w, one)))
     place = torch.stack((0.5 * width * x / w, -0.5 * height * y / w, z / w), -1)
