@@ -146,7 +146,8 @@ template <class T>
 struct BlendPixel {
   T transmittance, grad;     // of all faces, and its gradient
   T nearest, inverse_total;  // m; 1 / total
-  T base, grad_nearest;      // subtracted from the products of faces' colours with the gradient; gradient of `nearest`
+  T base;                    // subtracted from the products of faces' colours with the gradient
+  T grad_nearest;            // of `nearest`; zero once a face has had it, so that only the first of equals does
   bool live;                 // has any gradient
 };
 

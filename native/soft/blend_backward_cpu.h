@@ -157,7 +157,7 @@ class BlendBackward : BlendPass<T, falloff> {
   }
 
   template <int Edges>
-  LG_INLINE void pull_back_places(const Face<T>& f, int32_t column, int32_t row, const TilePixels<T>& pixels, int first,
+  LG_INLINE void pull_back_places(const Face<T>& f, int32_t column, int32_t row, TilePixels<T>& pixels, int first,
                                   const BlockFace<T>& b, T* sum) const {
     const T step = step_;
     const BlendRequest<T> r = r_;
@@ -171,6 +171,8 @@ class BlendBackward : BlendPass<T, falloff> {
       const bool near = (b.p[l] > 0) | (b.weight[l] > 0);
       const FaceBlendGradient<T> grad =
           blend_gradient(r, falloff, b.face(l, at.inner >= 0), pixels.pixel(first + l), b.dot[l]);
+      const bool nearest = near & (b.nearness[l] == pixels.nearest[first + l]);
+      pixels.grad_nearest[first + l] = nearest ? T(0) : pixels.grad_nearest[first + l];
       distance_gradient<Edges>(f, x, y, at, near ? grad.dist : T(0),
                                [&](int k, T value) { sum[k * block_lanes + l] += value; });
       const T grad_nearness = near ? grad.nearness : T(0);

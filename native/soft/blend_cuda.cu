@@ -250,7 +250,10 @@ __global__ void __launch_bounds__(threads_per_block) backward_pixels(BackwardPas
           T dot = -pixel.base, grad_bary[3] = {0, 0, 0};
           if (counts) weigh_face(blend.r, pixel.nearest, sight);
           pull_back_attributes(pass, view, faces.face[i].number, index, counts, sight, pixel, &dot, grad_bary);
-          if (counts) pull_back_colors(blend, face, at, sight, pixel, dot, grad_bary, value);
+          if (counts) {
+            pull_back_colors(blend, face, at, sight, pixel, dot, grad_bary, value);
+            if (sight.blend.nearness == pixel.nearest) pixel.grad_nearest = 0;
+          }
         } else if (counts) {
           pull_back_silhouette(blend, face, at, sight, pixel, value);
         }

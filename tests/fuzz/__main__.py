@@ -21,6 +21,8 @@ try:
 except ImportError:
     tqdm = None
 
+PROGRESS = 5000  # calls from line to line where there is no bar
+
 
 def main() -> int:
     arguments = _arguments()
@@ -40,6 +42,8 @@ def main() -> int:
             write(f"\n{outcome.fault}\n  python -m tests.fuzz --replay {shlex.quote(str(outcome.name))}")
         if bar:
             bar.update()
+        if calls % PROGRESS == 0 and (bar is None or bar.disable):
+            print(f"{calls} of {total} calls, {faults} faults", file=sys.stderr)
         if time.monotonic() > until or faults >= arguments.faults:
             break
     if bar:

@@ -33,7 +33,9 @@ def view(draw: Draw, projections: tuple[str, ...] = ("perspective", "orthographi
         kind = draw.choice(("number", "scalar", "each", "each"))
         if kind == "number":
             return value
-        return draw.uniform(*(() if kind == "scalar" else (views,)), low=0.8 * value, high=1.2 * value)
+        count = 1 if kind == "scalar" else views
+        values = torch.tensor([draw.number(0.8, 1.2) * value for _ in range(count)], dtype=draw.dtype)
+        return values[0] if kind == "scalar" else values
 
     if views == 1 and draw.chance(0.5):
         matrix = matrix[0]
