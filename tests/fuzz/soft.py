@@ -19,25 +19,42 @@ from .surface import geometry, mesh
 
 def soft_rasterize(draw: Draw) -> Call:
     arguments = {
-        **geometry(draw),
+        **geometry(draw, huge=False),
         "faces_per_pixel": draw.choice((1, 2, 3, 8, 40)),
         "blur_radius": draw.choice((0.0, 1e-4, 0.01, 0.3)),
         "perspective_correct": draw.chance(0.6),
         "clip_barycentrics": draw.chance(0.6),
         "cull_backfaces": draw.chance(0.3),
     }
-    return Call(lg.soft_rasterize, lg.reference.soft_rasterize, arguments, ties=equally_deep)
-
-
-def on_edges(arguments: dict[str, Any]) -> Callable[[dict[str, Tensor], float], Tensor]:
-    """Pixels whose centres lie on an edge but for rounding, as few do by chance: it decides which faces cover them."""
 
     def ties(outputs: dict[str, Tensor], bound: float) -> Tensor:
-        shape = {name: arguments[name] for name in ("pos", "tri", "size", "ranges")}
-        frags = lg.reference.soft_rasterize(**shape | {"pos": shape["pos"].double()}, faces_per_pixel=40)
-        return ((frags.tri >= 0) & (frags.dist > -(bound**2))).any(-1)
+        return equally_deep(outputs, bound) | almost_edge_on(arguments["pos"].double(), arguments["tri"]).any()
+
+    return Call(lg.soft_rasterize, lg.reference.soft_rasterize, arguments, ties=ties)
+
+
+def on_edges(arguments: dict[str, Any], size: tuple[int, int]) -> Callable[[dict[str, Tensor], float], Tensor]:
+    """Pixels whose centres lie on an edge but for rounding, as few do by chance: it decides which faces cover them.
+
+    And all pixels, where a face is edge-on but for rounding: it decides whether the face is there.
+    """
+
+    def ties(outputs: dict[str, Tensor], bound: float) -> Tensor:
+        pos, tri, ranges = arguments["pos"].double(), arguments["tri"], arguments["ranges"]
+        frags = lg.reference.soft_rasterize(pos, tri, size, 40, ranges=ranges)
+        on_edge = ((frags.tri >= 0) & (frags.dist > -(bound**2))).any(-1)
+        return on_edge | almost_edge_on(pos, tri).any()
 
     return ties
+
+
+def almost_edge_on(pos: Tensor, tri: Tensor) -> Tensor:
+    """Which faces' determinants are what rounding leaves of the sum."""
+    x, y, _, w = pos[..., tri.long(), :].unbind(-1)
+    j, k = [1, 2, 0], [2, 0, 1]
+    terms = torch.stack((w * x[..., j] * y[..., k], -w * y[..., j] * x[..., k]))
+    det, size = terms.sum((0, -1)), terms.abs().sum((0, -1))
+    return (det.abs() <= 1e-13 * size) & (size > 0)
 
 
 def equally_deep(outputs: dict[str, Tensor], bound: float) -> Tensor:
@@ -50,17 +67,19 @@ def equally_deep(outputs: dict[str, Tensor], bound: float) -> Tensor:
 
 def soft_silhouette(draw: Draw) -> Call:
     arguments = {
-        **geometry(draw),
+        **geometry(draw, huge=False),
         "sigma": draw.power(-5, 0),
         "blur_radius": draw.choice((None, None, 0.0, 0.01)),
         "falloff": draw.choice(("sigmoid", "exponential")),
         "cull_backfaces": draw.chance(0.3),
     }
-    return Call(lg.soft_silhouette, lg.reference.soft_silhouette, arguments, ties=on_edges(arguments))
+    return Call(
+        lg.soft_silhouette, lg.reference.soft_silhouette, arguments, ties=on_edges(arguments, arguments["size"])
+    )
 
 
 def soft_colors(draw: Draw) -> Call:
-    shape = geometry(draw)
+    shape = geometry(draw, huge=False)
     views, channels = view_count(shape), draw.choice((0, 1, 3, 4, 9))
     tri, vertices = shape["tri"], shape["pos"].shape[-2]
     attr_tri = None
@@ -81,7 +100,7 @@ def soft_colors(draw: Draw) -> Call:
         "attr_tri": attr_tri,
         "cull_backfaces": draw.chance(0.3),
     }
-    return Call(lg.soft_colors, lg.reference.soft_colors, arguments, ties=on_edges(arguments))
+    return Call(lg.soft_colors, lg.reference.soft_colors, arguments, ties=on_edges(arguments, arguments["size"]))
 
 
 def view_count(shape: dict[str, Any]) -> int:
@@ -160,7 +179,7 @@ def softras(draw: Draw) -> Call:
         mask = lg.reference.soft_silhouette(pos, tri, color.shape[1:3], options["sigma"], ranges=ranges)
         return torch.cat((color[..., :-1], mask), -1)
 
-    return Call(gradients.softras, reference, arguments)
+    return Call(gradients.softras, reference, arguments, ties=on_edges(arguments, color.shape[1:3]))
 
 
 def dibr(draw: Draw) -> Call:
@@ -170,11 +189,12 @@ def dibr(draw: Draw) -> Call:
         mask = lg.reference.soft_silhouette(pos, tri, color.shape[1:3], sigma, falloff="exponential", ranges=ranges)
         return torch.cat((color[..., :-1], mask), -1)
 
-    return Call(gradients.dibr, reference, arguments)
+    size = arguments["color"].shape[1:3]
+    return Call(gradients.dibr, reference, arguments, ties=on_edges(arguments, size))
 
 
 def hard_image(draw: Draw) -> dict[str, Any]:
-    shape = geometry(draw)
+    shape = geometry(draw, huge=False)
     pos, tri, size = shape["pos"], shape["tri"], shape.pop("size")
     frags = lg.rasterize(pos, tri, size, shape["ranges"], derivatives=False)
     color = draw.expanded(draw.uniform(*frags.tri.shape, draw.choice((1, 2, 4))))

@@ -19,12 +19,12 @@ from .call import Call
 from .draw import Draw
 
 
-def geometry(draw: Draw) -> dict[str, Any]:
-    """pos, tri, size and ranges."""
+def geometry(draw: Draw, huge: bool = True) -> dict[str, Any]:
+    """pos, tri, size and ranges. huge: some coordinates are."""
     size = draw.size()
     tri, count = mesh(draw)
     shared = draw.chance(0.5)
-    pos = positions(draw, () if shared else (draw.views(),), count, size)
+    pos = positions(draw, () if shared else (draw.views(),), count, size, huge)
     values = {"pos": draw.expanded(pos), "tri": draw.laid_out(tri), "size": size, "ranges": None}
     if shared and draw.chance(0.5):
         values["ranges"] = some_ranges(draw, len(tri))
@@ -42,7 +42,7 @@ def mesh(draw: Draw) -> tuple[Tensor, int]:
     return tri.to(draw.choice((torch.int32, torch.int64))), len(points)
 
 
-def positions(draw: Draw, views: tuple[int, ...], count: int, size: tuple[int, int]) -> Tensor:
+def positions(draw: Draw, views: tuple[int, ...], count: int, size: tuple[int, int], huge: bool) -> Tensor:
     """Clip positions, some of them beyond the planes or behind the eye, some at centres and corners of pixels."""
     xy = draw.uniform(*views, count, 2, low=-1.3, high=1.3)
     if draw.chance(0.3):
@@ -51,7 +51,7 @@ def positions(draw: Draw, views: tuple[int, ...], count: int, size: tuple[int, i
     z = draw.uniform(*views, count, 1, low=-draw.choice((0.0, 0.9, 0.9, 1.5)), high=0.9)
     low, high = draw.choice(((1.0, 1.0), (1.0, 1.0), (0.5, 3.0), (-0.5, 2.0), (-1.0, 0.0)))
     w = draw.uniform(*views, count, 1, low=low, high=high)
-    return draw.spoiled(draw.coincident(torch.cat((xy * w, z * w, w), -1)))
+    return draw.spoiled(draw.coincident(torch.cat((xy * w, z * w, w), -1)), huge=huge)
 
 
 def some_ranges(draw: Draw, triangles: int) -> Tensor:
@@ -70,7 +70,7 @@ def rasterize(draw: Draw) -> Call:
 def rasterize_with_options(draw: Draw) -> Call:
     """What `compat.nvdiffrast` uses."""
     arguments = {**geometry(draw), "derivatives": draw.chance(0.7)}
-    arguments |= {"subpixel_bits": draw.choice((1, 4, 8, 12)), "straight_through": draw.chance(0.5)}
+    arguments |= {"subpixel_bits": draw.choice((1, 4, 8)), "straight_through": draw.chance(0.5)}
 
     def run(pos: Any, tri: Any, size: Any, ranges: Any, **options: Any) -> Fragments:
         pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
@@ -127,7 +127,7 @@ def image(draw: Draw) -> dict[str, Any]:
     shape = geometry(draw)
     pos, tri = shape["pos"], shape["tri"]
     frags = lg.rasterize(pos, tri, shape["size"], shape["ranges"], derivatives=draw.chance(0.3))
-    if draw.chance(0.15) and frags.tri.numel():
+    if draw.chance(0.15) and frags.tri.numel() and pos.isfinite().all():
         frags = hand_made(draw, len(frags.tri), shape["size"], len(tri), False)
     channels = draw.choice((0, 1, 3, 4, 9))
     color = draw.expanded(draw.uniform(*frags.tri.shape, channels))

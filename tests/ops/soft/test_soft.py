@@ -1,4 +1,5 @@
 """The soft rasterization kernel against the reference, PyTorch3D's results, differences and closed forms."""
+# ruff: noqa: E501 - a table reads best with one call per line
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from soft_common import SCENES, SIZE, Oracle, scene, weighted
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad import SoftFragments
+from lumigrad import SoftFragments, blending
 from lumigrad.ops.soft import _soft_rasterize as soft
 
 OPTIONS = [(True, True, False), (True, False, False), (False, True, False), (True, True, True)]
@@ -374,12 +375,13 @@ def test_fragments_of_other_positions() -> None:
 
 
 POS, TRI = random_triangles(2, seed=1)
+FRAGS = lg.soft_rasterize(POS, TRI, (8, 9), 2, 0.01)
 WRONG = [
     ("pos", lambda: lg.soft_rasterize(POS[:, :3], TRI, SIZE), ValueError, r"pos: expected shape \[N, V, 4\]"),
     ("tri", lambda: lg.soft_rasterize(POS, TRI + 1, SIZE), ValueError, r"tri\[1, 2\] is 6, but pos has 6 vertices"),
     ("tri negative", lambda: lg.soft_rasterize(POS, TRI - 1, SIZE), ValueError, r"tri\[0, 0\] is -1, but pos has 6"),
     ("ranges", lambda: lg.soft_rasterize(POS, TRI, SIZE, ranges=torch.tensor([[1, 2]])), ValueError, r"ranges\[0\] is"),
-    ("K 0", lambda: lg.soft_rasterize(POS, TRI, SIZE, 0), ValueError, r"faces_per_pixel: expected 1 to 1024, got 0"),
+    ("K 0", lambda: lg.soft_rasterize(POS, TRI, SIZE, 0), ValueError, r"faces_per_pixel: .*from 1 to 1024, got 0"),
     ("K 1025", lambda: lg.soft_rasterize(POS, TRI, SIZE, 1025), ValueError, r"faces_per_pixel: .*got 1025"),
     ("K 1.5", lambda: lg.soft_rasterize(POS, TRI, SIZE, 1.5), TypeError, r"faces_per_pixel: expected an integer"),
     ("blur", lambda: lg.soft_rasterize(POS, TRI, SIZE, 1, -1), ValueError, r"blur_radius: expected a non-negative"),
@@ -396,7 +398,20 @@ WRONG = [
     ("range", lambda: lg.soft_colors(POS, TRI, POS, SIZE, 1, 1, depth_range=(2, 1)), ValueError, r"depth_range: .*nea"),
     ("range 1", lambda: lg.soft_colors(POS, TRI, POS, SIZE, 1, 1, depth_range=1), TypeError, r"depth_range: expected"),
     ("ground", lambda: lg.soft_colors(POS, TRI, POS, SIZE, 1, 1, "x"), TypeError, r"background: expected a number"),
+    ("ground shape", lambda: lg.soft_colors(POS, TRI, POS, SIZE, 1, 1, torch.zeros(2, 4)), ValueError, r"background: .*broadcasts with"),
     ("frags", lambda: lg.soft_interpolate(POS, (1,), TRI), TypeError, r"frags: expected lumigrad.SoftFragments"),
+    ("frags z", lambda: lg.soft_interpolate(POS, FRAGS._replace(z=[1.0]), TRI), TypeError, r"frags.z: expected a torch.Tensor, got list"),
+    ("frags dist", lambda: blending.silhouette(FRAGS._replace(dist=FRAGS.dist[0]), 1), ValueError, r"frags.dist: expected shape \[1, 8, 9, 2\]"),
+    ("frags tri", lambda: blending.silhouette(FRAGS._replace(tri=FRAGS.tri.long()), 1), TypeError, r"frags.tri: expected int32"),
+    ("frags meta", lambda: blending.probability(FRAGS._replace(dist=FRAGS.dist.to("meta")), 1), ValueError, r"frags.dist: expected device cpu like frags.tri"),
+    ("frags None", lambda: blending.probability(None, 1), TypeError, r"frags: expected lumigrad.SoftFragments .*got NoneType"),
+    ("p sigma", lambda: blending.probability(FRAGS, 0), ValueError, r"sigma: expected a positive number"),
+    ("nearness pos", lambda: blending.nearness(FRAGS, POS[:, :3], TRI, (1, 2)), ValueError, r"pos: expected shape \[1, V, 4\] or \[V, 4\], got \(6, 3\)"),
+    ("nearness range", lambda: blending.nearness(FRAGS, POS, TRI, 3.0), TypeError, r"depth_range: expected \(near, far\), got 3.0"),
+    ("blend colors", lambda: blending.soft_blend(FRAGS.z, FRAGS, FRAGS.z, 1, 1), ValueError, r"colors: expected shape"),
+    ("blend nearness", lambda: blending.soft_blend(FRAGS.bary, FRAGS, FRAGS.z[0], 1, 1), ValueError, r"nearness: expected shape"),
+    ("blend ground", lambda: blending.soft_blend(FRAGS.bary, FRAGS, FRAGS.z, 1, 1, "x"), TypeError, r"background: expected a number, got 'x'"),
+    ("blend mode", lambda: blending.soft_blend(FRAGS.bary, FRAGS, FRAGS.z, 1, 1, mode=[1]), ValueError, r"mode: expected one of"),
     ("frags 3-D", lambda: lg.soft_interpolate(POS, SoftFragments(*[TRI] * 4), TRI), ValueError, r"frags.tri: expected"),
 ]  # fmt: skip
 
@@ -407,3 +422,44 @@ def test_wrong_calls(call, error: type[Exception], message: str, kernels: str) -
     with pytest.raises(error, match=message) as caught:
         call()
     assert caught.type is error
+
+
+@pytest.mark.parametrize("size", [(9, 9), (13, 10)])
+def test_faces_exactly_edge_on_are_left_out(size: tuple[int, int]) -> None:
+    """Whatever is rounded on the way from the image's corner to a pixel."""
+    pos = torch.tensor([[-0.5, -0.25, 0, 1], [0.25, 0.125, 0, 1], [1.0, 0.5, 0, 1], [0.75, -0.5, 0, 1]])
+    tri = torch.tensor([[0, 1, 2], [0, 3, 2], [1, 1, 3]])
+    for op in (lg.soft_rasterize, lg.reference.soft_rasterize):
+        for dtype in (torch.float32, torch.float64):
+            found = op(pos.to(dtype), tri, size, 3, 100.0).tri
+            assert (found[..., 0] == 1).all(), op
+            assert (found[..., 1:] == -1).all(), op
+
+
+@pytest.mark.parametrize("falloff", blending.FALLOFFS)
+@pytest.mark.parametrize("w", [1e-20, 1e-30, 1e-40])
+def test_corners_at_the_eye(w: float, falloff: str) -> None:
+    """A corner that is seen beyond what float32 holds: no NaN, and the faces beside it as they are without it."""
+    pos = torch.tensor([[-0.5, -1, 0, 1], [-1, 0, 0, w], [0, 1, 0, 1], [1, 0.5, 0.5, 1], [-1, -1, 0.5, 1]])
+    tri = torch.tensor([[0, 2, 1], [2, 4, 3]])
+    moving = pos.clone().requires_grad_()
+    mask = lg.soft_silhouette(moving, tri, (7, 17), 0.02, falloff=falloff)
+    assert mask.isfinite().all()
+    (grad,) = torch.autograd.grad(mask.sum(), moving)
+    assert not grad.isnan().any()
+    alone = lg.soft_silhouette(pos, tri[1:], (7, 17), 0.02, falloff=falloff)
+    assert (mask >= alone - 1e-6).all()
+
+
+def test_interpolation_takes_the_third_weight_from_the_others() -> None:
+    """By definition too, with the same gradients."""
+    attr = random(3, 2, dtype=torch.float64)
+    pos, tri = torch.tensor([[-1.0, -1, 0, 1], [3, -1, 0, 1], [-1, 3, 0, 1]]), torch.tensor([[0, 1, 2]])
+    frags = lg.soft_rasterize(pos.double(), tri, (2, 3), 1)
+    grads = []
+    for op in (lg.soft_interpolate, lg.reference.soft_interpolate):
+        bary = frags.bary.clone().requires_grad_()
+        out = op(attr, frags._replace(bary=bary), tri)
+        grads.append(torch.autograd.grad((out * random(*out.shape, dtype=torch.float64)).sum(), bary)[0])
+    assert torch.allclose(*grads, rtol=1e-12)
+    assert not grads[0][..., 2].any()

@@ -203,3 +203,20 @@ def test_gradients_without_a_view_are_zero(what: str) -> None:
         assert not grad.any()
         grad.fill_(1e30)
         del grad
+
+
+@pytest.mark.parametrize("copies", [1, 2, 5])
+def test_equally_near_faces_have_one_gradient_of_the_nearest(copies: int) -> None:
+    """Where the background's weight is limited, the nearest face's depth counts by itself: once, not for each copy.
+
+    The definition splits it among them, which is the same for faces of the same vertices.
+    """
+    pos = torch.tensor([[-0.5, -0.4, 0.1, 1], [0.6, -0.5, 0.2, 1], [0.1, 0.7, -0.1, 1]], dtype=torch.float64)
+    attr, tri = random(3, 2, dtype=torch.float64), torch.tensor([[0, 1, 2]]).repeat(copies, 1)
+    grads = []
+    for op in (lg.soft_colors, lg.reference.soft_colors):
+        moving = pos.clone().requires_grad_()
+        # Outside of the face it counts about as little as the background does at least.
+        image = op(moving, tri, attr, (15, 16), 0.01, 1e-3, 0.3, "pytorch3d", blur_radius=1.0)
+        grads.append(torch.autograd.grad(weighted(image), moving)[0])
+    assert scaled_error(*grads) < 1e-9

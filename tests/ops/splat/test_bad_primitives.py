@@ -145,3 +145,78 @@ def test_gradient_of_tiny_radii(radius: float) -> None:
     assert grads[1][0][BAD] == 0
     for expected, found in zip(*grads):
         assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
+@pytest.mark.parametrize("op", [lg.reference.spheres, lg.reference.surfels, lg.reference.surface_splats])
+def test_bad_primitive_by_definition(op: Callable, bad: float) -> None:
+    """The definitions serve where there are no kernels: they keep it away from gradients too."""
+    x = inputs()
+    if op is lg.reference.surfels:
+        shape = {"means": x["means"], "quats": x["quats"], "scales": x["scales"][:, :2], "opacities": x["opacities"]}
+    else:
+        shape = {"positions": x["means"], "radii": x["radii"]}
+    if op is lg.reference.surface_splats:
+        shape["normals"] = x["normals"]
+    for key in shape:
+        leaves = {name: value.clone().double().requires_grad_() for name, value in shape.items()}
+        with torch.no_grad():
+            leaves[key][BAD] = bad
+        matrix = x["matrix"].double().requires_grad_()
+        lens = x["lens"].double()
+        image = op(**leaves, features=x["features"].double(), view=lg.View(matrix, *lens, SIZE)).image
+        assert image.isfinite().all(), key
+        grads = torch.autograd.grad(image.square().sum(), (matrix, *leaves.values()))
+        assert all(grad.isfinite().all() for grad in grads), key
+        assert grads[0].any()
+
+
+def test_fisheye_far_aside() -> None:
+    """Where even the square of the distance overflows."""
+    x = inputs()
+    x["means"][BAD, 0] = 1e30
+    leaves = {name: value.requires_grad_() for name, value in x.items()}
+    image = gaussians(leaves, "fisheye")
+    assert image.isfinite().all()
+    grads = torch.autograd.grad(image.sum(), (leaves["means"], leaves["matrix"], leaves["scales"]))
+    assert all(grad.isfinite().all() for grad in grads)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 0.0])
+def test_harmonics_without_direction(bad: float) -> None:
+    """Zero and what is not finite have the constant alone, and no gradient."""
+    coefficients = torch.rand(3, 9, 2, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    directions = torch.tensor([[0.3, -0.5, 0.2], [bad, 0.0, 0.0], [0.1, 0.2, -0.7]]).requires_grad_()
+    out = lg.spherical_harmonics(coefficients, directions)
+    # The functions of degree 2 are not all zero at the origin, but those of degree 1 are.
+    alone = lg.spherical_harmonics(coefficients, torch.zeros(3, 3))
+    assert torch.equal(out[1], alone[1])
+    grads = torch.autograd.grad(out.sum(), (coefficients, directions))
+    assert all(grad.isfinite().all() for grad in grads)
+    assert not grads[1][1].any()
+
+
+@pytest.mark.parametrize("length", [1e-40, 1e-30, 1e18, 1e30])
+def test_harmonics_and_normals_of_any_length(length: float) -> None:
+    direction = torch.tensor([[0.25, -0.5, 1.0]])
+    coefficients = torch.rand(1, 9, 2, generator=torch.Generator().manual_seed(1))
+    expected = lg.spherical_harmonics(coefficients, direction)
+    assert torch.allclose(lg.spherical_harmonics(coefficients, direction * length), expected, rtol=1e-4)
+    x = inputs()
+    call = {"radii": x["radii"][:1], "features": x["features"][:1], "view": view(x)}
+    image, again = (lg.surface_splats(x["means"][:1], n, **call).image for n in (direction, direction * length))
+    assert torch.allclose(image, again, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("radius", [1e-6, 1e-12, 1e-25, 1e-38])
+def test_tiny_surface_splats(radius: float) -> None:
+    """A disc smaller than the blur is as the blur, however small, and its radius has next to no gradient."""
+    x = inputs()
+    radii = torch.full((1,), radius).requires_grad_()
+    made = [
+        lg.surface_splats(x["means"][:1], x["normals"][:1], r, x["features"][:1], view(x)).image
+        for r in (radii, torch.full((1,), 1e-4))
+    ]
+    assert torch.allclose(*made, rtol=1e-3, atol=1e-6)
+    (grad,) = torch.autograd.grad(made[0].sum(), radii)
+    assert grad.abs().item() < 1e-3

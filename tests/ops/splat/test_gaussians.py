@@ -151,6 +151,9 @@ def test_points(projection: str, units: str) -> None:
         ({"scales": torch.zeros(8, 3).double()}, TypeError, "scales: expected"),
         ({"projection": "panorama"}, ValueError, "view.projection: expected"),
         ({"blur": -1.0}, ValueError, "blur: expected"),
+        ({"blur": "none"}, TypeError, "blur: expected a number, got 'none'"),
+        ({"near": "here"}, TypeError, "view.near: expected a number, got 'here'"),
+        ({"projection": ["flat"]}, ValueError, "view.projection: expected"),
         ({"near": 3.0, "far": 2.0}, ValueError, "view.near, view.far: expected"),
         ({"fx": None}, TypeError, "view.fx: expected"),
     ],
@@ -166,3 +169,12 @@ def test_wrong_harmonics() -> None:
         lg.spherical_harmonics(torch.zeros(3, 5, 3), torch.zeros(3, 3))
     with pytest.raises(ValueError, match="directions: expected shape"):
         lg.spherical_harmonics(torch.zeros(3, 4, 3), torch.zeros(2, 3))
+    scene, camera = gaussian_scene(8, torch.float32), cameras_of("perspective", dtype=torch.float32)
+    scene["opacities"] = torch.ones(8)
+    for features, message in (
+        (torch.zeros(8, 5, 3), "features: expected 1, 4, 9, 16 or 25"),
+        (torch.zeros(7, 4, 3), "features: expected shape"),
+        (torch.zeros(8, 4, 3, device="meta"), "features: expected device cpu like means, got meta"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(lg.gaussians, **scene, **camera, size=SIZE, features=features, harmonics=True)

@@ -186,9 +186,14 @@ def test_threads(footprint: str) -> None:
         ({"background": torch.zeros(4)}, ValueError, "background: expected shape"),
         ({"footprint": "hexagon"}, ValueError, "footprint: expected one of"),
         ({"blend": "or"}, ValueError, "blend: expected one of"),
+        ({"blend": [1]}, ValueError, "blend: expected one of"),
         ({"max_contributors": 0}, ValueError, "max_contributors: expected"),
+        ({"max_contributors": 2**70}, ValueError, "max_contributors: expected an integer from 1"),
+        ({"max_contributors": "all"}, TypeError, "max_contributors: expected an integer, got 'all'"),
+        ({"min_alpha": "none"}, TypeError, "min_alpha: expected a number, got 'none'"),
         ({"stop": 2.0}, ValueError, "stop: expected"),
         ({"contributors": -1}, ValueError, "contributors: expected"),
+        ({"contributors": 1.5}, TypeError, "contributors: expected an integer, got 1.5"),
         ({"size": (0, 3)}, ValueError, "size: expected"),
     ],
 )
@@ -213,3 +218,24 @@ def test_gradients_without_a_view_are_zero(shared: str) -> None:
         assert not grad.any()
         grad.fill_(1e30)
         del grad
+
+
+def test_gaussians_end_where_they_are_negligible() -> None:
+    """At a strength of 1e-12, wherever the pixel lies in its tile: contributors do not depend on tiles."""
+    xy = torch.tensor([[[0.5, 0.5], [0.5, 0.5]]], dtype=torch.float64)
+    depths, features = torch.tensor([[1.0, 2.0]], dtype=torch.float64), torch.eye(2, dtype=torch.float64)
+    shapes = torch.tensor([[[1.0, 0, 1], [0.01, 0, 0.01]]], dtype=torch.float64)
+    out = lg.splat(xy, shapes, depths, features, (1, 40), contributors=2)
+    strength = torch.exp(-0.5 * torch.arange(40, dtype=torch.float64) ** 2)
+    first = torch.where(strength >= 1e-12, 0, 1)
+    assert torch.equal(out.ids[0, 0, :, 0].long(), first)
+    assert (first == 1).sum() > 20
+    assert torch.equal(out.ids, lg.reference.splat(xy, shapes, depths, features, (1, 40), contributors=2).ids)
+
+
+@pytest.mark.parametrize(("views", "count", "channels"), [(1, 0, 3), (0, 4, 3), (0, 0, 0), (1, 4, 0)])
+def test_empty_by_definition(views: int, count: int, channels: int) -> None:
+    scene = flat_scene("gaussian", count, views, torch.float32, channels)
+    for actual, expected in zip(*(op(**scene, size=(3, 1), contributors=2) for op in (lg.splat, lg.reference.splat))):
+        assert actual.shape == expected.shape
+        assert actual.dtype == expected.dtype

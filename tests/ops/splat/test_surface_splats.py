@@ -188,6 +188,7 @@ def test_threads() -> None:
         ({"merge": 0.0}, ValueError, "merge: expected a positive"),
         ({"reach": math.inf}, ValueError, "reach: expected a positive"),
         ({"cutoff": 5.0}, ValueError, "cutoff: expected"),
+        ({"cutoff": "far"}, TypeError, "cutoff: expected a number, got 'far'"),
         ({"projection": "fisheye"}, ValueError, "view.projection: expected"),
         ({"near": 3.0, "far": 2.0}, ValueError, "view.near, view.far: expected"),
     ],

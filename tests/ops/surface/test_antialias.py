@@ -277,3 +277,35 @@ def test_no_blend_where_no_edge_lies_between_the_centres(own_edges: bool) -> Non
     color = (frags.tri < 2).float()[..., None]
     assert 0 < color.sum() < color.numel()
     assert torch.equal(antialias_with(color, frags, pos, tri, None, own_edges), color)
+
+
+def test_triangles_seen_edge_on_have_no_edges_of_their_own() -> None:
+    """Fragments made by hand can show one; it lies on no side of its edges."""
+    pos = torch.tensor([[0.0, -1.25, -0.25, 1], [-0.5, 0.6875, 0.375, 1], [0.9375, -0.0625, -0.875, 1]])
+    tri = torch.tensor([[0, 0, 1], [0, 1, 2]], dtype=torch.int32)
+    frags = lg.Fragments(
+        torch.tensor([[[0, 1], [-1, 0]]], dtype=torch.int32), torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2)
+    )
+    color = random(1, 2, 2, 3)
+    for own_edges in (False, True):
+        out = antialias_with(color, frags, pos, tri, None, own_edges)
+        precise = frags._replace(bary=frags.bary.double(), depth=frags.depth.double())
+        expected = lg.reference.antialias(color.double(), precise, pos.double(), tri, own_edges=own_edges)
+        assert (out - expected).abs().max() < 1e-6
+    degenerate = frags._replace(tri=frags.tri.clamp(max=0))
+    assert torch.equal(antialias_with(color, degenerate, pos, tri, None, True), color)
+
+
+@pytest.mark.parametrize("own_edges", [False, True])
+@pytest.mark.parametrize("w", [1e-3, 1e-10, 1e-17, 1e-25, 1e-38])
+def test_outlines_that_reach_the_eye(w: float, own_edges: bool) -> None:
+    """A corner at almost no distance from the eye is seen 1 / w away; its edges cross the image all the same."""
+    pos = torch.tensor([[-0.9, -0.63, 0.0, 1.0], [0.7, -0.3, -w, w], [-0.8, 0.55, 0.1, 1.0]], dtype=torch.float64)
+    tri = torch.tensor([[0, 1, 2]])
+    size = (12, 14)
+    frags = lg.rasterize(pos, tri, size)
+    color = (frags.tri >= 0).double()[..., None]
+    out = antialias_with(color, frags, pos, tri, None, own_edges)
+    expected = lg.reference.antialias(color, frags, pos, tri, own_edges=own_edges)
+    assert (expected != color).sum() > 10
+    assert (out - expected).abs().max() < 1e-9

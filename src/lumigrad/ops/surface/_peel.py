@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
-from lumigrad.ops.surface._rasterize import _op, check_geometry
+from lumigrad.ops.surface._rasterize import MAX_SUBPIXEL_BITS, _op, check_geometry
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Float, Int
 
@@ -66,7 +67,8 @@ def peel_layers(
     straight_through: bool = False,
     drop_coincident: bool = False,
 ) -> Iterator[Fragments]:
-    """:func:`peel` on checked arguments, with the kernel's options."""
+    """:func:`peel` on checked arguments, with the kernel's options, those of `rasterize_with`."""
+    check.integer("subpixel_bits", subpixel_bits, 1, MAX_SUBPIXEL_BITS)
     if needs_reference("peel", pos, "rasterize"):
         return iter(
             reference.peel(

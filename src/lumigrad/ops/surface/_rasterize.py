@@ -18,6 +18,8 @@ from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Float, Int
 
+MAX_SUBPIXEL_BITS = 8
+
 
 def rasterize(
     pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
@@ -81,7 +83,11 @@ def rasterize_with(
     subpixel_bits: int = 8,
     straight_through: bool = False,
 ) -> Fragments:
-    """:func:`rasterize` on checked arguments, with the kernel's options."""
+    """:func:`rasterize` on checked arguments, with the kernel's options.
+
+    subpixel_bits: 1 to 8.
+    """
+    check.integer("subpixel_bits", subpixel_bits, 1, MAX_SUBPIXEL_BITS)
     if needs_reference("rasterize", pos):
         return reference.rasterize(
             pos, tri, size, ranges, derivatives, subpixel_bits=subpixel_bits, straight_through=straight_through

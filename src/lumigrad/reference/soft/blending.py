@@ -66,10 +66,11 @@ def check_soft_fragments(frags: Any) -> SoftFragments:
     bary = check.floating("frags.bary", frags.bary)
     check.shape("frags.bary", bary, (*tri.shape, 3))
     for name in ("z", "dist"):
-        value = check.floating(f"frags.{name}", getattr(frags, name), bary, "frags.bary")
-        check.shape(f"frags.{name}", value, tri.shape)
-    if tri.device != bary.device:
-        raise ValueError(f"frags.bary: expected device {tri.device} like frags.tri, got {bary.device}")
+        check.shape(f"frags.{name}", check.floating(f"frags.{name}", getattr(frags, name)), tri.shape)
+    for name in ("z", "dist", "bary"):
+        device = getattr(frags, name).device
+        if device != tri.device:
+            raise ValueError(f"frags.{name}: expected device {tri.device} like frags.tri, got {device}")
     return frags
 
 
@@ -203,7 +204,7 @@ def soft_blend(
     """
     frags = check_soft_fragments(frags)
     shape = frags.tri.shape
-    colors = check.floating("colors", colors, frags.bary, "frags.bary")
+    colors = check.floating("colors", colors, frags.dist, "frags.dist")
     check.shape("colors", colors, (*shape, "C"))
     nearness = check.floating("nearness", nearness, colors, "colors")
     check.shape("nearness", nearness, shape)

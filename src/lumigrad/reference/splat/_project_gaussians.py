@@ -68,6 +68,8 @@ def linearised(means: Tensor, finite: Tensor, view: View) -> tuple[Tensor, Tenso
     camera = finite_rows(means) @ matrix[:, None, :3, :3].transpose(-1, -2).squeeze(1) + matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
     seen = (z > near) & (z < far) & means.isfinite().all(-1) & finite
+    if projection == "fisheye":  # of centres so far aside that the distance overflows there is nothing to see
+        seen = seen & (x * x + y * y + z * z).isfinite()
     x, y, z = (torch.where(seen, v, fill) for v, fill in ((x, 0), (y, 0), (z, 1)))
     intrinsics = fx[:, None], fy[:, None], cx[:, None], cy[:, None]
     xy, jacobian = PROJECTIONS[projection](x, y, z, *intrinsics, size)

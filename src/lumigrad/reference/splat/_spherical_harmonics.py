@@ -14,7 +14,7 @@ def spherical_harmonics(coefficients: Tensor, directions: Tensor) -> Tensor:
     # In units of their largest component, so that squares neither over- nor underflow.
     extent = directions.detach().abs().amax(-1, keepdim=True)
     directions = directions / torch.where(extent > 0, extent, 1)
-    unit = directions / torch.where(extent > 0, directions, 1).norm(dim=-1, keepdim=True)
+    unit = torch.where(extent > 0, directions / torch.where(extent > 0, directions, 1).norm(dim=-1, keepdim=True), 0)
     return (basis(unit, coefficients.shape[-2])[..., None] * coefficients).sum(-2)
 
 

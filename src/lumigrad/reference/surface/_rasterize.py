@@ -62,7 +62,8 @@ def rasterize(
         size: (H, W) in pixels.
         ranges: integers [N, 2], (first, count) of the triangles that image n draws. Only with ``pos`` [V, 4].
         derivatives: whether to compute ``bary_d``.
-        subpixel_bits: fractional bits of the fixed-point screen coordinates.
+        subpixel_bits: fractional bits of the fixed-point screen coordinates, at most 8: with those of the guard band
+            they fill the kernels' integers.
         straight_through: let gradients pass the clamps of bary and depth unchanged (as nvdiffrast does);
             otherwise a clamped value has zero gradient.
 
@@ -181,8 +182,8 @@ def check_arguments(
     check_mesh(pos, tri)
     if len(size) != 2 or not all(1 <= side <= MAX_SIZE for side in size):
         raise ValueError(f"size: expected (H, W), each from 1 to {MAX_SIZE}, got {tuple(size)}")
-    if not 1 <= subpixel_bits <= 12:
-        raise ValueError(f"subpixel_bits: expected 1 to 12, got {subpixel_bits}")
+    if not 1 <= subpixel_bits <= 8:
+        raise ValueError(f"subpixel_bits: expected 1 to 8, got {subpixel_bits}")
     if ranges is None:
         return
     if pos.ndim != 2:
