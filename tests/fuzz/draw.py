@@ -24,13 +24,14 @@ class Draw:
     Attributes:
         dtype: of all floating-point tensors of the case.
         extreme: some values are tiny or huge: in float32 they over- and underflow, and it cannot be held to float64.
+        huge: some of them are huge: what is beside them is small differences of large values, in float64 as well.
     """
 
     def __init__(self, op: str, seed: int) -> None:
         self._random = random.Random(f"{op}:{seed}")
         self._generator = torch.Generator().manual_seed(self._random.getrandbits(62))
         self.dtype = self.choice((torch.float32, torch.float64))
-        self.extreme = False
+        self.extreme = self.huge = False
         self._spoils = self.chance(0.3)
         self._step = self.choice((0.0, 0.0, 0.0, 0.125, 0.5))
 
@@ -105,6 +106,7 @@ class Draw:
             likely = TINY_OR_HUGE if huge else TINY
             bad = self.choice(NOT_FINITE if self.chance(0.4) and not finite else likely)
             self.extreme |= math.isfinite(bad) and bad != 0
+            self.huge |= math.isfinite(bad) and abs(bad) > 1
             flat[self.integer(0, len(flat) - 1)] = bad
         return values
 

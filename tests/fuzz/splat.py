@@ -14,6 +14,7 @@ from lumigrad.types import Splats, Surfels
 from .call import Call
 from .draw import Draw
 
+BLURS = (0.01, 0.3, 0.3, 1.0)  # with none, whether a flat Gaussian can be inverted is up to rounding
 CHANNELS = (0, 1, 2, 3, 4, 5, 8, 9)
 
 
@@ -52,10 +53,12 @@ def appearance(draw: Draw, views: int, count: int, per_view: bool = True) -> dic
     """features, opacities and background."""
     channels = draw.choice(CHANNELS)
     leading = draw.choice(((), (views,))) if per_view else ()
-    strengths = draw.choice(((0.0, 1.0), (0.9, 1.0), (0.0, 0.01)))
+    # Never 1: twice the largest that counts, 0.99, and transmittance is 1e-4, where blending stops, but for rounding.
+    strengths = draw.choice(((0.0, 0.98), (0.9, 0.98), (0.0, 0.01)))
+    opacities = draw.uniform(*leading, count, low=strengths[0], high=strengths[1]).clamp(max=0.98)
     return {
         "features": draw.expanded(draw.uniform(*draw.choice(((), (views,))), count, channels)),
-        "opacities": draw.expanded(draw.spoiled(draw.uniform(*leading, count, low=strengths[0], high=strengths[1]))),
+        "opacities": draw.expanded(draw.spoiled(opacities)),
         "background": draw.optional(draw.uniform(*draw.choice(((), (views,))), channels)),
     }
 
@@ -86,7 +89,7 @@ def splat(draw: Draw) -> Call:
         "blend": draw.choice(("alpha", "alpha", "normalised", "nearest")),
         "max_alpha": draw.choice((1.0, 0.99, 0.45)),
         "min_alpha": draw.choice((0.0, 1 / 255, 0.1)),
-        "stop": draw.choice((0.0, 1e-4, 0.1)),
+        "stop": draw.choice((0.0, 1.3e-4, 0.13)),
         "max_contributors": draw.choice((None, None, 1, 3)),
         "contributors": listed(draw),
     }
@@ -168,7 +171,7 @@ def turned(draw: Draw, count: int, axes: int) -> dict[str, Any]:
 
 def project_gaussians(draw: Draw) -> Call:
     seen = view(draw, ("perspective", "orthographic", "fisheye"))
-    arguments = {**turned(draw, draw.count(), 3), "view": seen, "blur": draw.choice((0.0, 0.3, 0.3, 1.0))}
+    arguments = {**turned(draw, draw.count(), 3), "view": seen, "blur": draw.choice(BLURS)}
     return Call(lg.project_gaussians, lg.reference.project_gaussians, arguments)
 
 
@@ -179,7 +182,7 @@ def gaussians(draw: Draw) -> Call:
         "view": seen,
         **colored(draw, view_count(seen), count),
         "antialiased": draw.chance(0.3),
-        "blur": draw.choice((0.0, 0.3, 0.3, 1.0)),
+        "blur": draw.choice(BLURS),
         "contributors": listed(draw),
     }
     return Call(lg.gaussians, gaussians_reference, arguments)

@@ -181,6 +181,9 @@ def splat(
 
 def _surface_points(frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
     """As `reference._surface.surface_points`, by the kernel."""
+    if tri.numel() and tri.device.type == "cpu" and check.values_can_be_checked() and int(tri.min()) < 0:
+        # Interpolation takes them for vertices without attributes.
+        raise ValueError(f"tri: expected indices of vertices of pos, got {int(tri.min())}")
     return surface.interpolate(pos, frags._replace(bary=frags.bary.detach(), bary_d=None), tri)
 
 

@@ -113,6 +113,8 @@ def _image_size(color: Tensor, pos: Tensor, ranges: Tensor | None) -> tuple[int,
         raise ValueError(
             f"ranges: expected those given to rasterize, as {color.shape[0]} images share positions, got None"
         )
+    if isinstance(ranges, Tensor) and ranges.dim() == 2 and ranges.shape[0] != color.shape[0]:
+        raise ValueError(f"ranges: expected one for each of {color.shape[0]} images, got shape {tuple(ranges.shape)}")
     return color.shape[1], color.shape[2]
 
 

@@ -16,6 +16,7 @@ from lumigrad.ops.splat import _compositing as engine
 from lumigrad.ops.splat._surfel_projection import project_surfels
 from lumigrad.ops.splat._view import check_view
 from lumigrad.ops.splat._visibility import pull_by_visibility
+from lumigrad.reference.splat._surface_splats import MIN_WEIGHT
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float
 from lumigrad.types.splats import Splats
@@ -103,7 +104,7 @@ def surface_splats(
     xy, shapes, depths, _ = project_surfels(positions, _facing(normals), extent, view, intrinsics)
     conics, weights, deviations = ellipses(shapes, torch.where(valid, radii, 1), blur)
     # Of discs of less weight, the quotients below are not finite; they are 1e14 pixels large.
-    drawn = depths.isfinite() & (weights > 1e-30)
+    drawn = depths.isfinite() & (weights > MIN_WEIGHT)
     weights, depths = torch.where(drawn, weights, 0), torch.where(drawn, depths, torch.nan)
     beside = torch.stack((torch.where(drawn, depths, 0), torch.ones_like(weights)), -1)
     values = torch.cat((features.expand(len(xy), -1, -1), beside), -1) * weights[..., None]

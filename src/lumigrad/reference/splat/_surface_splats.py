@@ -14,6 +14,7 @@ from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
 MIN_DISTANCE2 = 1e-10
+MIN_WEIGHT = 1e-30  # of discs that are drawn
 
 
 def surface_splats(
@@ -63,7 +64,8 @@ def surface_splats(
         height = (fx[i] * fy[i] * along).abs() / (2 * math.pi * torch.linalg.det(covariance).sqrt())
         away = torch.stack((columns[:, None] - xy[:, 0], rows[:, None] - xy[:, 1]), -1)
         q = torch.einsum("pvi,vij,pvj->pv", away, torch.linalg.inv(covariance), away)
-        near_enough = q <= cutoff * cutoff
+        drawn = height.detach() > MIN_WEIGHT  # not exactly edge-on
+        near_enough = (q <= cutoff * cutoff) & drawn
         z = p[:, 2]
         if merge is not None:
             nearest = torch.where(near_enough, z.detach(), torch.inf).amin(1, keepdim=True) if len(z) else z.sum()
@@ -74,7 +76,7 @@ def surface_splats(
         weights = weights / torch.where(covered, total, 1)
         alpha = covered[:, 0].to(p.dtype)
         if visibility_gradient:
-            radius = reach * torch.linalg.eigvalsh(covariance.detach())[:, 1].sqrt()
+            radius = torch.where(drawn, reach * torch.linalg.eigvalsh(covariance.detach())[:, 1].sqrt(), -1)
             alpha = _VisibilityGradient.apply(alpha, xy, radius, columns, rows)  # type: ignore[no-untyped-call]
         image = torch.where(covered, weights @ features[i, kept], background[i])
         images.append((image.view(*size, -1), alpha.view(size), (weights @ z).view(size)))
@@ -110,5 +112,6 @@ class _VisibilityGradient(torch.autograd.Function):
         xy, radius, columns, rows = ctx.saved_tensors
         away = torch.stack((columns[:, None] - xy[:, 0], rows[:, None] - xy[:, 1]), -1)
         distance2 = away.square().sum(-1, keepdim=True)
-        part = torch.where(distance2 <= radius.square()[:, None], away / (distance2 + MIN_DISTANCE2), 0)
+        within = (distance2 <= radius.square()[:, None]) & (radius >= 0)[:, None]
+        part = torch.where(within, away / (distance2 + MIN_DISTANCE2), 0)
         return grad, (grad[:, None, None] * part).sum(0), None, None, None
