@@ -161,7 +161,9 @@ def spheres(draw: Draw) -> Call:
 
 def turned(draw: Draw, count: int, axes: int) -> dict[str, Any]:
     """means, quats and scales."""
-    scales = draw.uniform(count, axes, low=0.0, high=draw.choice((0.05, 0.5, 2.0)))
+    most = draw.choice((0.05, 0.5, 2.0))
+    # A determinant loses as many digits as a Gaussian is longer than wide; surfels have none.
+    scales = draw.uniform(count, axes, low=0.0, high=most).clamp(min=0.1 * most if axes == 3 else 0.0)
     return {
         "means": draw.expanded(draw.rows(count, 3)),
         "quats": draw.expanded(draw.spoiled(draw.uniform(count, 4))),

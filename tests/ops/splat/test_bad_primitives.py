@@ -208,6 +208,17 @@ def test_harmonics_and_normals_of_any_length(length: float) -> None:
     assert torch.allclose(image, again, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("aside", [1e8, 1e12, 1e15, 1e18, 1e25, 1e30])
+def test_surface_splats_far_aside(aside: float) -> None:
+    """Where the area that a disc has on the image overflows."""
+    x = inputs()
+    x["means"][BAD, 0] = aside
+    leaves = [x[name].requires_grad_() for name in ("means", "normals", "radii", "features", "matrix")]
+    image = lg.surface_splats(*leaves[:4], view(x)).image
+    assert image.isfinite().all()
+    assert all(grad.isfinite().all() for grad in torch.autograd.grad(image.square().sum(), leaves))
+
+
 @pytest.mark.parametrize("radius", [1e-6, 1e-12, 1e-25, 1e-38])
 def test_tiny_surface_splats(radius: float) -> None:
     """A disc smaller than the blur is as the blur, however small, and its radius has next to no gradient."""

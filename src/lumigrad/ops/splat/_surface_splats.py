@@ -138,21 +138,30 @@ def _facing(normals: Tensor) -> Tensor:
 def ellipses(discs: Tensor, radii: Tensor, blur: float) -> tuple[Tensor, Tensor, Tensor]:
     """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V].
 
-    discs: shapes of the same discs with a radius of one [N, V, 8].
+    discs: shapes of the same discs with a radius of one [N, V, 8]. Those so large that area or determinant leave no
+    digits have no weight, and no gradient.
     """
-    a, b, c, d = discs[..., :4].unbind(-1)
-    area = (a * d - b * c).abs()
-    shapes = discs[..., :4] * radii[:, None]
-    # In units of their size, so that squares of large discs do not overflow.
+    discs = discs[..., :4]
+    fixed = discs.detach()
+    det = _covariance(fixed * radii.detach()[:, None], blur)[-1]
+    usable = (4 * fixed.square()).isfinite().all(-1) & (det > torch.finfo(det.dtype).tiny ** 0.45)
+    discs = torch.where(usable[..., None], discs, 0)
+    extent, xx, xy, yy, det = _covariance(discs * radii[:, None], blur)
+    conics = torch.stack((yy, -xy, xx), -1) / det[..., None] / extent[..., None] / extent[..., None]
+    a, b, c, d = discs.unbind(-1)
+    weights = (a * d - b * c).abs() / (2 * math.pi * det.sqrt()) / extent / extent
+    half = 0.5 * (xx - yy).detach()
+    deviations = extent.detach() * (0.5 * (xx + yy).detach() + (half * half + xy.detach().square()).sqrt()).sqrt()
+    return conics, weights, deviations
+
+
+def _covariance(shapes: Tensor, blur: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The size [N, V] of ellipses, and their covariances xx, xy, yy and determinants in units of it."""
+    # So that squares of large discs do not overflow.
     unit = shapes.detach().abs().amax(-1).clamp(min=math.sqrt(blur))
     extent = unit * ((shapes / unit[..., None]).square().sum(-1) + (math.sqrt(blur) / unit).square()).sqrt()
     a, b, c, d = (shapes / extent[..., None]).unbind(-1)
     low_pass = (math.sqrt(blur) / extent).square()
     xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
     # Not xx yy - xy^2, which loses the digits of long ellipses.
-    det = (a * d - b * c).square() + low_pass * (xx + yy - low_pass)
-    conics = torch.stack((yy, -xy, xx), -1) / det[..., None] / extent[..., None] / extent[..., None]
-    weights = area / (2 * math.pi * det.sqrt()) / extent / extent
-    half = 0.5 * (xx - yy).detach()
-    deviations = extent.detach() * (0.5 * (xx + yy).detach() + (half * half + xy.detach().square()).sqrt()).sqrt()
-    return conics, weights, deviations
+    return extent, xx, xy, yy, (a * d - b * c).square() + low_pass * (xx + yy - low_pass)
