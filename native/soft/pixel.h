@@ -16,6 +16,12 @@ LG_HD T overshoot(const Face<T>& f, int e, T s) {
   return minimum(s - f.from[e], T(0)) + maximum(s - f.to[e], T(0));
 }
 
+// A squared distance that rounding may add to that of a place inside a face.
+template <class T>
+LG_HD constexpr T tip_tolerance() {
+  return sizeof(T) == 4 ? T(1e-9) : T(1e-24);
+}
+
 template <class T>
 struct Place {
   T line[max_edges];  // distance from the edges' lines, positive inside
@@ -34,6 +40,9 @@ LG_HD void locate(const Face<T>& f, T x, T y, Place<T>& at) {
     at.inner = e == 0 ? at.line[e] : minimum(at.inner, at.line[e]);
     at.dist = e == 0 ? d : minimum(at.dist, d);
   }
+  // From a place inside, the nearest line is met on its edge. Beyond the tip of a face as thin as rounding, all lines
+  // are as near as rounding, whatever their signs.
+  at.inner = at.dist <= at.inner * at.inner + tip_tolerance<T>() ? at.inner : T(-1);
 }
 
 template <class T>

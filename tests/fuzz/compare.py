@@ -93,7 +93,9 @@ def spread(expected: Results, evaluate: Callable[[dict[str, Any]], Results], arg
             continue
         # What float32 cannot hold says nothing.
         error = torch.where(error.isfinite(), error * (eps / torch.finfo(torch.float32).eps), 0)
-        found[name] += NARROW_ALLOWANCE * error + UNITS_OF_SUMS * eps
+        if found[name].dim() == 4:  # an image: what jumps in one channel may jump in all
+            found[name] = found[name].amax(-1, keepdim=True).expand(value.shape) if value.shape[-1] else found[name]
+        found[name] = found[name] + NARROW_ALLOWANCE * error + UNITS_OF_SUMS * eps
     return found
 
 

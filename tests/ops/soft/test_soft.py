@@ -463,3 +463,17 @@ def test_interpolation_takes_the_third_weight_from_the_others() -> None:
         grads.append(torch.autograd.grad((out * random(*out.shape, dtype=torch.float64)).sum(), bary)[0])
     assert torch.allclose(*grads, rtol=1e-12)
     assert not grads[0][..., 2].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_beyond_the_tip_of_a_sliver(dtype: torch.dtype) -> None:
+    """A face as thin as rounding covers no pixel on the line that it lies on, however near its lines come to it."""
+    x, y, w = torch.tensor(2 / 3), torch.tensor([[-0.6, 0.4, -1.2], [0.1, 0.2, 0.15]]), torch.tensor([2.7, 1.1, 0.9])
+    for turn in (1 - 6e-8, 1, 1 + 6e-8):
+        corners = torch.tensor([1, turn, 1]) * x * w
+        for heights in y:
+            pos = torch.stack((corners, heights * w, torch.zeros(3), w), -1).to(dtype)
+            mask = lg.soft_silhouette(pos, torch.tensor([[0, 1, 2]]), (16, 3), 1e-4, falloff="exponential")
+            rows = 1 - (2 * torch.arange(16) + 1) / 16
+            beyond = (rows > heights.max() + 0.02) | (rows < heights.min() - 0.02)
+            assert mask[0, beyond].max() < 1e-3

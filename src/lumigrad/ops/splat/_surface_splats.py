@@ -6,6 +6,7 @@ Defined by :func:`lumigrad.reference.surface_splats`; a composition of the proje
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +92,7 @@ def surface_splats(
     features, _, background = engine.check_appearance(
         features, None, background, positions, "positions", len(view.matrix), count
     )
-    _check_options(blur, cutoff, merge, reach)
+    blur, cutoff, merge, reach = _check_options(blur, cutoff, merge, reach)
     if needs_reference("surface_splats", positions, "project_surfels"):
         return reference.surface_splats(
             positions, normals, radii, features, view, background, blur=blur, cutoff=cutoff, merge=merge,
@@ -103,7 +104,7 @@ def surface_splats(
     extent = torch.where(valid, 1, torch.nan).to(radii)[:, None].expand(-1, 2)
     xy, shapes, depths, _ = project_surfels(positions, _facing(normals), extent, view, intrinsics)
     conics, weights, deviations = ellipses(shapes, torch.where(valid, radii, 1), blur)
-    # Of discs of less weight, the quotients below are not finite; they are 1e14 pixels large.
+    # Discs of less weight are seen edge-on or 1e14 pixels large.
     drawn = depths.isfinite() & (weights > MIN_WEIGHT)
     weights, depths = torch.where(drawn, weights, 0), torch.where(drawn, depths, torch.nan)
     beside = torch.stack((torch.where(drawn, depths, 0), torch.ones_like(weights)), -1)
@@ -122,11 +123,12 @@ def surface_splats(
     return Splats(torch.where(covered, mean[..., :-1], background[..., None, None, :]), alpha, mean[..., -1])
 
 
-def _check_options(blur: float, cutoff: float, merge: float | None, reach: float) -> None:
-    for name, value in (("blur", blur), ("reach", reach), ("merge", 1.0 if merge is None else merge)):
-        check.number(name, value, positive=True)
-    if not 0 < check.real("cutoff", cutoff) <= 4:
+def _check_options(blur: Any, cutoff: Any, merge: Any, reach: Any) -> tuple[float, float, float | None, float]:
+    cutoff = check.real("cutoff", cutoff)
+    if not 0 < cutoff <= 4:
         raise ValueError(f"cutoff: expected a number above 0 and up to 4, got {cutoff}")
+    merge = None if merge is None else check.number("merge", merge, positive=True)
+    return check.number("blur", blur, positive=True), cutoff, merge, check.number("reach", reach, positive=True)
 
 
 def _facing(normals: Tensor) -> Tensor:
