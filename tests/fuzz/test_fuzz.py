@@ -70,7 +70,7 @@ def test_the_same_seed_is_the_same_case() -> None:
 def test_crashes_and_endless_calls_are_reported() -> None:
     """And the cases after them still run."""
     names = [Name(op, 0) for op in ("right", "wrong", "crash", "raise", "sleep", "right")]
-    outcomes = list(isolate.run(names, limit=10.0, module="fuzz.faulty"))
+    outcomes = list(isolate.run(names, limit=3.0, module="fuzz.faulty"))
     assert [outcome.name for outcome in outcomes] == names
     for outcome, expected in zip(outcomes, (None, "values differ", "ended with -11", "KeyError", "no answer", None)):
         assert outcome.fault is None if expected is None else expected in str(outcome.fault)

@@ -104,6 +104,7 @@ def splat(
             max_contributors=max_contributors, contributors=contributors,
         )  # fmt: skip
     return composite(
-        xy, shapes, depths, opacities, features, background, code, blend_code, size, **rules,
-        max_contributors=max_contributors or 0, contributors=contributors,
+        xy, shapes, depths, opacities, features, background, code, blend_code, size, max_alpha=rules["max_alpha"],
+        min_alpha=rules["min_alpha"], stop=rules["stop"], max_contributors=max_contributors or 0,
+        contributors=contributors,
     )  # fmt: skip
