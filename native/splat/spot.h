@@ -28,7 +28,9 @@ struct Spot {
     return true;
   }
   static LG_HD Item load(const T* xy, const T* r, T depth, const Window& window) {
-    return {T(double(xy[0]) - window.x0), T(double(xy[1]) - window.y0), *r, T(1) / (*r * *r), depth};
+    const T inverse_square = T(1) / (*r * *r), largest = sizeof(T) == 4 ? T(1e37) : T(1e300);
+    const bool fits = inverse_square < largest;  // else a dot that only a pixel exactly at its centre sees
+    return {T(double(xy[0]) - window.x0), T(double(xy[1]) - window.y0), *r, fits ? inverse_square : largest, depth};
   }
   template <class V>
   static LG_HD Sample<V> sample(const Item& item, const Pixels<V>& pixels) {

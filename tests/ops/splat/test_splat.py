@@ -239,3 +239,14 @@ def test_empty_by_definition(views: int, count: int, channels: int) -> None:
     for actual, expected in zip(*(op(**scene, size=(3, 1), contributors=2) for op in (lg.splat, lg.reference.splat))):
         assert actual.shape == expected.shape
         assert actual.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("footprint", ["disc", "square"])
+@pytest.mark.parametrize("radius", [1e-15, 1e-25, 1e-40])
+def test_dots(footprint: str, radius: float) -> None:
+    """Footprints whose radius has no square are seen by a pixel exactly at their centres, with finite gradients."""
+    xy, radii = torch.tensor([[[2.5, 1.5]]]).requires_grad_(), torch.tensor([[radius]]).requires_grad_()
+    out = lg.splat(xy, radii, torch.ones(1, 1), torch.ones(1, 1), (3, 4), footprint=footprint)
+    assert out.alpha.nonzero().tolist() == [[0, 1, 2]]
+    grads = torch.autograd.grad(out.image.sum(), (xy, radii))
+    assert not any(grad.any() for grad in grads)
