@@ -46,20 +46,22 @@ class Timing:
         return cls(statistics.median(seconds), min(seconds), max(seconds), len(seconds))
 
 
-def measure(tasks: Mapping[str, Callable[[], object]], budget: Budget) -> dict[str, Timing]:
+def measure(
+    tasks: Mapping[str, Callable[[], object]], budget: Budget, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Timing]:
     """Times `tasks` in turns, round after round, so that a disturbance of the machine hits all of them alike.
 
     In its turn a task runs several times on end, as frames do in a fitting loop; the first of these, which
     finds the caches full of the other tasks' data, is not counted. Dropping what a task returns counts:
-    memory that goes back to the system is part of its price.
+    memory that goes back to the system is part of its price. clock: in seconds.
     """
-    first = {name: _clock(task) for name, task in tasks.items()}
+    first = {name: _time(task, clock) for name, task in tasks.items()}
     slow = {name for name, seconds in first.items() if seconds > budget.patience}
     # The first call of a quick task was its warm-up; of a slow one it is all we have.
     runs = {name: [seconds] if name in slow else [] for name, seconds in first.items()}
     quick = {name: task for name, task in tasks.items() if name not in slow}
     for task in quick.values():
-        _clock(task)
+        task()
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -69,7 +71,7 @@ def measure(tasks: Mapping[str, Callable[[], object]], budget: Budget) -> dict[s
         while quick and rounds < budget.max_rounds and (rounds < budget.repeats or time.perf_counter() < deadline):
             for name, task in quick.items():
                 task()
-                runs[name] += [_clock(task) for _ in range(_RUNS_IN_A_TURN)]
+                runs[name] += [_time(task, clock) for _ in range(_RUNS_IN_A_TURN)]
             rounds += 1
     finally:
         if collecting:
@@ -77,10 +79,10 @@ def measure(tasks: Mapping[str, Callable[[], object]], budget: Budget) -> dict[s
     return {name: Timing.of(seconds) for name, seconds in runs.items()}
 
 
-def _clock(task: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _time(task: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     task()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def copy_task() -> Callable[[], object]:

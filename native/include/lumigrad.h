@@ -32,7 +32,7 @@
 #define LG_API_CPU LG_API
 
 /* Changes with every change of this file's meaning; lg_abi_version() is that of the file a library was compiled with. */
-#define LG_ABI_VERSION 8
+#define LG_ABI_VERSION 9
 
 enum { LG_OK = 0, LG_INVALID = 1, LG_OUT_OF_MEMORY = 2, LG_INTERNAL = 3, LG_NEEDS_WORKSPACE = 4 };
 enum { LG_FLOAT32 = 0, LG_FLOAT64 = 1 };
@@ -97,18 +97,22 @@ LG_API_CPU void lg_memory_empty_cache(void);
  * Outputs [views, height, width, ...]: frag_tri, bary (2), depth, bary_d (2x2), and zbuffer: the depth that decided
  * visibility. after_tri/after_zbuffer: the previous layer of depth peeling; drop_coincident: a layer must be strictly
  * deeper than the previous one.
+ * rast (4): u, v, depth and frag_tri + 1 as nvdiffrast packs them, zeros where nothing is seen; float32 numbers of
+ * triangles above 2^24 are written as the number with the bits 0x4a800000 + frag_tri + 1. It takes the place of bary and
+ * depth here, and that of all three images in the ops below. Only u and v of it have gradients: of a given grad_rast
+ * the other two values do not count, and of a computed one they are zero.
  */
 LG_API int32_t lg_rasterize_forward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t subpixel_bits,
     const int32_t* after_tri, const float* after_zbuffer, int32_t drop_coincident,
-    int32_t* frag_tri, void* bary, void* depth, void* bary_d, float* zbuffer);
+    int32_t* frag_tri, void* bary, void* depth, void* bary_d, float* zbuffer, void* rast);
 
 LG_API int32_t lg_rasterize_backward(
     lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t straight_through,
     const int32_t* frag_tri, const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
-    void* grad_pos);
+    const void* grad_rast, void* grad_pos);
 
 /* ---- Soft rasterization (native/soft) ---------------------------------------------------------------
  * The faces_per_pixel nearest faces that cover a pixel centre or come closer to it than blur_radius, a squared
@@ -152,25 +156,25 @@ LG_API int32_t lg_soft_blend_backward(
 
 /* ---- Interpolation (native/surface) -----------------------------------------------------------------
  * attr [attr_views, vertices, channels], attr_views 1 or views; tri int32 [triangles, 3]
- * frag_tri [views, height, width], bary [.., 2], bary_d [.., 2, 2] or null
+ * frag_tri [views, height, width] and bary [.., 2], or rast [.., 4] in their place; bary_d [.., 2, 2] or null
  * channel_list int32 [listed]: the channels whose derivatives are wanted; out_d [.., listed, 2]
  */
 LG_API int32_t lg_interpolate_forward(
     lg_call* call, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
-    const void* bary, const void* bary_d, const int32_t* channel_list,
+    const void* bary, const void* bary_d, const void* rast, const int32_t* channel_list,
     int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
     int64_t height, int64_t width, int64_t listed, void* out, void* out_d);
 
 LG_API int32_t lg_interpolate_backward(
     lg_call* call, int32_t dtype, const void* attr, const int32_t* tri, const int32_t* frag_tri,
-    const void* bary, const void* bary_d, const int32_t* channel_list,
+    const void* bary, const void* bary_d, const void* rast, const int32_t* channel_list,
     int64_t attr_views, int64_t views, int64_t vertices, int64_t channels, int64_t triangles,
     int64_t height, int64_t width, int64_t listed, const void* grad_out, const void* grad_out_d,
-    void* grad_attr, void* grad_bary, void* grad_bary_d);
+    void* grad_attr, void* grad_bary, void* grad_bary_d, void* grad_rast);
 
 /* ---- Antialiasing (native/surface) ------------------------------------------------------------------
  * topology int32 [triangles, 3]: the cyclic half-edge links made by lg_edge_topology.
- * color [views, height, width, channels]; depth as made by rasterization.
+ * color [views, height, width, channels]; frag_tri and depth, or rast, as made by rasterization.
  * notes [note_bytes]: what the forward pass leaves for the backward pass. First [views, or 1 when positions are shared,
  * triangles] flags about each triangle's silhouette edges; then, from the next multiple of 8 bytes on, the pairs of pixels
  * with a crossing, if there is room for them: else the backward pass searches once more. CUDA knows only the flags.
@@ -182,13 +186,13 @@ LG_API int32_t lg_edge_topology(
 
 LG_API int32_t lg_antialias_forward(
     lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
-    const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
+    const void* rast, const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t own_edges, int64_t note_bytes, void* out, uint8_t* notes);
 
 LG_API int32_t lg_antialias_backward(
     lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri, const void* depth,
-    const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* notes,
+    const void* rast, const void* pos, const int32_t* tri, const int32_t* topology, const uint8_t* notes,
     int32_t shared_positions,
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t own_edges, int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos);

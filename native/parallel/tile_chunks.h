@@ -37,18 +37,23 @@ struct PixelChunk {
   }
 };
 
-// Sorts `count` rows of n values by place, sixteen lanes each; zeros beyond.
+// Sorts n values of `count` rows by place, sixteen lanes each; zeros beyond. stride: values from row to row.
 template <class T>
-LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes]) {
+LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes], int stride) {
   if (LG_LIKELY(count == chunk_lanes)) {
     for (int k = 0; k < n; ++k) {
-      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = from[l * n + k];
+      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = from[l * stride + k];
     }
   } else {
     for (int k = 0; k < n; ++k) {
-      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = l < count ? from[l * n + k] : T(0);
+      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = l < count ? from[l * stride + k] : T(0);
     }
   }
+}
+
+template <class T>
+LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes]) {
+  load_lanes(from, n, count, to, n);
 }
 
 // The other way.
@@ -67,18 +72,20 @@ LG_HD void store_lanes(const T (*from)[chunk_lanes], int n, int count, T* LG_RES
 
 class TileChunks {
  public:
-  // Goes through the tile once; find(triangle, column, row) gives the number that the tile has for a triangle.
-  template <class Find>
-  void number(const PixelTile& tile, int64_t height, int64_t width, const int32_t* frag_tri, Find&& find) {
+  // Goes through the tile once; find(triangle, column, row) gives the number that the tile has for a triangle. image:
+  // surface/fragments.h.
+  template <class Image, class Find>
+  void number(const PixelTile& tile, int64_t height, int64_t width, const Image& image, Find&& find) {
     tile_ = tile;
     start_ = tile.view * height * width;
     width_ = width;
     int32_t* next = numbers_;
     for_places([&](int64_t row, int64_t column, int place) {
       const int64_t first = start_ + row * width + column;
-      if (row + ids_ahead < tile_.y1) LG_PREFETCH(frag_tri + first + ids_ahead * width);
-      const int32_t* ids = frag_tri + first;
+      if (row + ids_ahead < tile_.y1) image.prefetch_triangles(first + ids_ahead * width);
       const int count = count_at(column);
+      int32_t buffer[chunk_lanes];
+      const int32_t* ids = image.triangles(first, count, buffer);
       const uint32_t seen = seen_lanes(ids, count), starts = run_starts(ids, count) & seen;
       for (uint32_t rest = starts; rest; rest &= rest - 1) {
         const int l = lowest_lane(rest);

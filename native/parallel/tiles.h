@@ -8,13 +8,15 @@
 
 namespace lg {
 
+constexpr int64_t usual_tile = 64;  // pixels a side
+
 struct PixelTile {
   int64_t view, x0, y0, x1, y1;  // pixels [x0, x1) x [y0, y1)
 };
 
 class TileGrid {
  public:
-  TileGrid(int64_t views, int64_t height, int64_t width, int64_t size = 64)
+  TileGrid(int64_t views, int64_t height, int64_t width, int64_t size = usual_tile)
       : height_(height),
         width_(width),
         size_(size),

@@ -11,6 +11,7 @@
 #include "parallel/mesh_index.h"
 #include "runtime/config.h"
 #include "surface/crossing.h"
+#include "surface/fragments.h"
 #include "surface/silhouettes.h"
 
 namespace lg::surface {
@@ -18,8 +19,7 @@ namespace lg::surface {
 template <class T>
 struct AntialiasScene {
   const T* color;
-  const int32_t* frag_tri;
-  const T* depth;
+  Fragments<T> fragments;
   const T* pos;
   MeshIndex mesh;
   const int32_t* topology;
@@ -39,13 +39,12 @@ struct AntialiasScene {
 };
 
 template <class T>
-AntialiasScene<T> make_antialias_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* pos,
-                                       const int32_t* tri, const int32_t* topology, int32_t shared, int64_t views,
-                                       int64_t vertices, int64_t triangles, int64_t height, int64_t width,
-                                       int64_t channels, int32_t own_edges, const uint8_t* flags) {
+AntialiasScene<T> make_antialias_scene(const void* color, const int32_t* frag_tri, const void* depth, const void* rast,
+                                       const void* pos, const int32_t* tri, const int32_t* topology, int32_t shared,
+                                       int64_t views, int64_t vertices, int64_t triangles, int64_t height,
+                                       int64_t width, int64_t channels, int32_t own_edges, const uint8_t* flags) {
   return {static_cast<const T*>(color),
-          frag_tri,
-          static_cast<const T*>(depth),
+          make_fragments<T>(frag_tri, nullptr, depth, rast),
           static_cast<const T*>(pos),
           {tri, vertices, triangles, shared != 0},
           topology,
@@ -87,9 +86,9 @@ LG_HD PairBlend blend_pair(const AntialiasScene<T>& s, const PixelPair& pair) {
   PairBlend blend;
   const int64_t first = s.image.pixel(pair.view, pair.row, pair.column);
   const int64_t second = first + (pair.vertical ? s.image.width : 1);
-  const int32_t t0 = s.mesh.seen(s.frag_tri[first]), t1 = s.mesh.seen(s.frag_tri[second]);
+  const int32_t t0 = s.mesh.seen(s.fragments.triangle(first)), t1 = s.mesh.seen(s.fragments.triangle(second));
   if (t0 == t1) return blend;
-  const bool first_is_nearer = t1 < 0 || (t0 >= 0 && s.depth[first] <= s.depth[second]);
+  const bool first_is_nearer = t1 < 0 || (t0 >= 0 && s.fragments.depth_at(first) <= s.fragments.depth_at(second));
   const int32_t nearer = first_is_nearer ? t0 : t1, farther = first_is_nearer ? t1 : t0;
   blend.crossing = find_crossing(s, pair, nearer, farther, first_is_nearer);
   if (!blend.crossing.found()) return blend;

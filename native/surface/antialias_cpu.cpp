@@ -132,14 +132,14 @@ void backward(int32_t threads, const AntialiasScene<T>& s, const PairNotes<const
 }  // namespace lg::surface
 
 int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
-                             const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
-                             int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
-                             int64_t height, int64_t width, int64_t channels, int32_t own_edges, int64_t note_bytes,
-                             void* out, uint8_t* notes) {
+                             const void* depth, const void* rast, const void* pos, const int32_t* tri,
+                             const int32_t* topology, int32_t shared_positions, int64_t views, int64_t vertices,
+                             int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t own_edges,
+                             int64_t note_bytes, void* out, uint8_t* notes) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
-        lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
+        lg::surface::make_antialias_scene<T>(color, frag_tri, depth, rast, pos, tri, topology, shared_positions, views,
                                              vertices, triangles, height, width, channels, own_edges, notes);
     lg::surface::make_flags(call->threads, scene, notes);
     lg::surface::forward(call->threads, scene, lg::surface::pair_notes<int64_t>(scene, notes, note_bytes),
@@ -148,14 +148,15 @@ int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, co
 }
 
 int32_t lg_antialias_backward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
-                              const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
-                              const uint8_t* notes, int32_t shared_positions, int64_t views, int64_t vertices,
-                              int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t own_edges,
-                              int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos) {
+                              const void* depth, const void* rast, const void* pos, const int32_t* tri,
+                              const int32_t* topology, const uint8_t* notes, int32_t shared_positions, int64_t views,
+                              int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+                              int32_t own_edges, int64_t note_bytes, const void* grad_out, void* grad_color,
+                              void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
-        lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
+        lg::surface::make_antialias_scene<T>(color, frag_tri, depth, rast, pos, tri, topology, shared_positions, views,
                                              vertices, triangles, height, width, channels, own_edges, notes);
     lg::surface::backward(call->threads, scene, lg::surface::pair_notes<const int64_t>(scene, notes, note_bytes),
                           static_cast<const T*>(grad_out), static_cast<T*>(grad_color), static_cast<T*>(grad_pos));

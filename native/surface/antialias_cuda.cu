@@ -220,28 +220,28 @@ struct Backward {
 }  // namespace lg::surface
 
 int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
-                             const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
-                             int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
-                             int64_t height, int64_t width, int64_t channels, int32_t own_edges, int64_t, void* out,
-                             uint8_t* notes) {
+                             const void* depth, const void* rast, const void* pos, const int32_t* tri,
+                             const int32_t* topology, int32_t shared_positions, int64_t views, int64_t vertices,
+                             int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t own_edges,
+                             int64_t, void* out, uint8_t* notes) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
-        lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
+        lg::surface::make_antialias_scene<T>(color, frag_tri, depth, rast, pos, tri, topology, shared_positions, views,
                                              vertices, triangles, height, width, channels, own_edges, notes);
     return lg::run_op(call, lg::surface::Forward<T>{scene, static_cast<T*>(out), notes, {scene.image, nullptr}});
   });
 }
 
 int32_t lg_antialias_backward(lg_call* call, int32_t dtype, const void* color, const int32_t* frag_tri,
-                              const void* depth, const void* pos, const int32_t* tri, const int32_t* topology,
-                              const uint8_t* notes, int32_t shared_positions, int64_t views, int64_t vertices,
-                              int64_t triangles, int64_t height, int64_t width, int64_t channels, int32_t own_edges,
-                              int64_t, const void* grad_out, void* grad_color, void* grad_pos) {
+                              const void* depth, const void* rast, const void* pos, const int32_t* tri,
+                              const int32_t* topology, const uint8_t* notes, int32_t shared_positions, int64_t views,
+                              int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+                              int32_t own_edges, int64_t, const void* grad_out, void* grad_color, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto scene =
-        lg::surface::make_antialias_scene<T>(color, frag_tri, depth, pos, tri, topology, shared_positions, views,
+        lg::surface::make_antialias_scene<T>(color, frag_tri, depth, rast, pos, tri, topology, shared_positions, views,
                                              vertices, triangles, height, width, channels, own_edges, notes);
     const int64_t slots = 4 * scene.mesh.rows_in(views);
     return lg::run_op(call, lg::surface::Backward<T>{scene,

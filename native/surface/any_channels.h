@@ -25,20 +25,23 @@ LG_INLINE void forward_run_d(const AttributeLookup<T>& in, const TriangleAttribu
   }
 }
 
-// Pixels [begin, end) of a view.
+// Pixels [begin, end) of a view. ids: their triangles.
 template <class T>
-void forward_pixels(const AttributeLookup<T>& in, int64_t view, int64_t begin, int64_t end, T* out, T* out_d) {
+void forward_pixels(const AttributeLookup<T>& in, int64_t view, int64_t begin, int64_t end, const int32_t* ids, T* out,
+                    T* out_d) {
   for (int64_t first = begin; first < end;) {
-    const int64_t last = run_end(in.frag_tri, first, end);
-    if (in.frag_tri[first] < 0) {
+    const int64_t last = begin + run_end(ids, first - begin, end - begin);
+    const int32_t triangle = ids[first - begin];
+    if (triangle < 0) {
       std::fill_n(out + first * in.channels, (last - first) * in.channels, T(0));
       if (out_d) std::fill_n(out_d + first * in.listed * 2, (last - first) * in.listed * 2, T(0));
       first = last;
       continue;
     }
-    const TriangleAttributes<T> attr = in.attributes(view, in.frag_tri[first]);
+    const TriangleAttributes<T> attr = in.attributes(view, triangle);
     for (int64_t i = first; i < last; ++i) {
-      const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
+      const T* bary = in.fragments.bary_at(i);
+      const T u = bary[0], v = bary[1];
       T* LG_RESTRICT pixel = out + i * in.channels;
       for (int64_t c = 0; c < in.channels; ++c) pixel[c] = interpolate_channel(attr, c, u, v);
     }
@@ -53,7 +56,8 @@ LG_INLINE void backward_run(const AttributeLookup<T>& in, const InterpolateGradi
                             const TriangleAttributes<T>& attr, int64_t first, int64_t count, T* LG_RESTRICT sum) {
   const int64_t channels = in.channels;
   for (int64_t i = first; i < first + count; ++i) {
-    const T u = in.bary[2 * i], v = in.bary[2 * i + 1];
+    const T* bary = in.fragments.bary_at(i);
+    const T u = bary[0], v = bary[1];
     const T* grads = g.out + i * channels;
     T grad_u = 0, grad_v = 0;
     for (int64_t c = 0; c < channels; ++c) add_bary_gradient(attr, c, grads[c], &grad_u, &grad_v);
@@ -64,9 +68,10 @@ LG_INLINE void backward_run(const AttributeLookup<T>& in, const InterpolateGradi
       sum[channels + c] += value[1];
       sum[2 * channels + c] += value[2];
     }
-    if (g.bary) {
-      g.bary[2 * i] = grad_u;
-      g.bary[2 * i + 1] = grad_v;
+    if (T* to = g.bary_at(i)) {
+      to[0] = grad_u;
+      to[1] = grad_v;
+      for (int64_t k = 2; k < g.bary_values(); ++k) to[k] = 0;
     }
   }
 }
@@ -89,13 +94,18 @@ LG_INLINE void backward_run_d(const AttributeLookup<T>& in, const InterpolateGra
   }
 }
 
+// Part of a row of a tile.
 template <class T>
 LG_INLINE void backward_line(const AttributeLookup<T>& in, const InterpolateGradients<T>& g, int64_t view,
                              int64_t begin, int64_t end, TriangleGradients<T>* records, int worker) {
+  int32_t buffer[usual_tile];
+  const int32_t* ids = in.fragments.triangles(begin, end - begin, buffer);
   for (int64_t first = begin; first < end;) {
-    const int32_t triangle = in.frag_tri[first];
-    const int64_t last = run_end(in.frag_tri, first, end), count = last - first;
-    if ((triangle < 0 || !g.out) && g.bary) std::fill_n(g.bary + 2 * first, 2 * count, T(0));
+    const int32_t triangle = ids[first - begin];
+    const int64_t last = begin + run_end(ids, first - begin, end - begin), count = last - first;
+    if ((triangle < 0 || !g.out) && g.bary_at(first)) {
+      std::fill_n(g.bary_at(first), g.bary_values() * count, T(0));
+    }
     if ((triangle < 0 || !g.out_d) && g.bary_d) std::fill_n(g.bary_d + 4 * first, 4 * count, T(0));
     if (triangle >= 0) {
       const TriangleAttributes<T> attr = in.attributes(view, triangle);

@@ -179,7 +179,7 @@ class AttributeSink final : public TileSink {
     } else {
       parts = shade_mixed<T, Derivatives>(triangles, parts, seen, tile.x + x, tile.y + y, out);
     }
-    strip.template set_block<Derivatives>(x, ids, out);
+    strip.template set_block<Derivatives>(x, ids, out, images_.rast != nullptr);
     if (images_.zbuffer) strip.set_zbuffer(x, ids, tile.depth + first_lane(x, y));
     return parts;
   }

@@ -24,23 +24,24 @@ LG_INLINE Lanes<T, 4> load_channels(const T* from) {
                     Channels > 3 ? from[3 * (Channels > 3)] : zero);
 }
 
-// The forward pass over pixels [begin, end) of a view. mesh: attributes(view, triangle), and how to prefetch what it
-// will read.
+// The forward pass over pixels of a view, from `start` on. ids: their triangles. mesh: attributes(view, triangle), and
+// how to prefetch what it will read.
 template <int Channels, class T, class Mesh>
 class FewChannelsForward {
  public:
-  FewChannelsForward(const Mesh& mesh, int64_t view, const int32_t* frag_tri, const T* bary, T* out)
-      : mesh_(mesh), view_(view), frag_tri_(frag_tri), bary_(bary), out_(out) {}
+  FewChannelsForward(const Mesh& mesh, int64_t view, const Fragments<T>& image, int64_t start, const int32_t* ids,
+                     T* out)
+      : mesh_(mesh), view_(view), image_(image), start_(start), ids_(ids), out_(out + start * Channels) {}
 
-  void run(int64_t begin, int64_t end) const {
-    for (int64_t first = begin; first < end;) {
+  void run(int64_t end) const {
+    for (int64_t first = 0; first < end;) {
       const int64_t covered = background_end(first, end);
       std::fill(out_ + first * Channels, out_ + covered * Channels, T(0));
       first = covered;
       if (first == end) return;
       prefetch(first, end);
       const int count = count_at(first, end);
-      fill(first, count, seen_lanes(frag_tri_ + first, count));
+      fill(first, count, seen_lanes(ids_ + first, count));
       first += count;
     }
   }
@@ -54,7 +55,7 @@ class FewChannelsForward {
 
   // The end of the chunks that show nothing.
   int64_t background_end(int64_t first, int64_t end) const {
-    while (first < end && seen_lanes(frag_tri_ + first, count_at(first, end)) == 0) first += count_at(first, end);
+    while (first < end && seen_lanes(ids_ + first, count_at(first, end)) == 0) first += count_at(first, end);
     return first;
   }
 
@@ -62,7 +63,7 @@ class FewChannelsForward {
   template <class Use>
   void for_triangles(int64_t first, int64_t end, Use&& use) const {
     if (first + chunk_lanes > end) return;
-    const int32_t* ids = frag_tri_ + first;
+    const int32_t* ids = ids_ + first;
     for (uint32_t rest = run_starts(ids, chunk_lanes) & seen_lanes(ids, chunk_lanes); rest; rest &= rest - 1) {
       use(ids[lowest_lane(rest)]);
     }
@@ -74,7 +75,7 @@ class FewChannelsForward {
   }
 
   void fill(int64_t first, int count, uint32_t seen) const {
-    const int32_t* ids = frag_tri_ + first;
+    const int32_t* ids = ids_ + first;
     Lanes<T> a[3][Channels];
     for (auto& corner : a) std::fill_n(corner, Channels, Lanes<T>(T(0)));
     for (uint32_t rest = run_starts(ids, count) & seen; rest; rest &= rest - 1) {
@@ -85,7 +86,7 @@ class FewChannelsForward {
       }
     }
     alignas(64) T uv[2][chunk_lanes], out[Channels][chunk_lanes];
-    load_lanes(bary_ + 2 * first, 2, count, &uv[0]);
+    image_.load_bary(start_ + first, count, &uv[0]);
     const Lanes<T> u = load(uv[0]), v = load(uv[1]), w = T(1) - u - v;
     const auto mask = mask_of<T>(seen);
     for (int c = 0; c < Channels; ++c) {
@@ -96,8 +97,9 @@ class FewChannelsForward {
 
   const Mesh& mesh_;
   const int64_t view_;
-  const int32_t* frag_tri_;
-  const T* bary_;
+  const Fragments<T>& image_;
+  const int64_t start_;
+  const int32_t* ids_;
   T* out_;
 };
 
@@ -112,9 +114,9 @@ class FewChannelsBackward {
 
   // Collects the triangles of a tile. mesh: attributes(view, triangle), and how to prefetch what it will read.
   template <class Mesh>
-  void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width, const int32_t* frag_tri) {
+  void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width, const Fragments<T>& image) {
     numbers_.clear();
-    chunks_.number(tile, height, width, frag_tri, [&](int32_t triangle, int32_t, int32_t) {
+    chunks_.number(tile, height, width, image, [&](int32_t triangle, int32_t, int32_t) {
       const int32_t before = numbers_.count(), number = numbers_.find(triangle);
       if (number == before) mesh.prefetch_indices(triangle);
       return number;
@@ -127,27 +129,28 @@ class FewChannelsBackward {
     }
   }
 
-  // Adds all pixels of the tile. grad_bary: null if not wanted. stream: whether to write its zeros past the caches.
-  void add_pixels(const T* bary, const T* grad_out, T* grad_bary, bool stream) {
+  // Adds all pixels of the tile. stream: whether to write zeros of the gradients of u and v past the caches.
+  void add_pixels(const Fragments<T>& image, const InterpolateGradients<T>& g, bool stream) {
     const auto ahead = [&](const PixelChunk& chunk) {
-      prefetch_values(grad_out + chunk.first * Channels, chunk.count * Channels);
-      prefetch_values(bary + 2 * chunk.first, 2 * chunk.count);
+      prefetch_values(g.out + chunk.first * Channels, chunk.count * Channels);
+      image.prefetch_bary(chunk.first, chunk.count);
     };
     chunks_.for_each(ahead, [&](const PixelChunk& chunk) {
-      T* to = grad_bary ? grad_bary + 2 * chunk.first : nullptr;
+      T* to = g.bary_at(chunk.first);
       if (chunk.seen == 0) {
-        if (to) write_zeros(to, 2 * chunk.count, stream);
+        if (to) write_zeros(to, g.bary_values() * chunk.count, stream);
         return;
       }
-      const T *at = bary + 2 * chunk.first, *grad = grad_out + chunk.first * Channels;
+      const T* grad = g.out + chunk.first * Channels;
       Values lanes;
       load_lanes(grad, Channels, chunk.count, &lanes.grad[0]);
+      image.load_bary(chunk.first, chunk.count, &lanes.uv[0]);
       if (chunk.uniform()) {
-        add_uniform(rows_.data() + chunk.numbers[0] * row_values, at, lanes);
+        add_uniform(rows_.data() + chunk.numbers[0] * row_values, lanes);
       } else {
-        add_runs(chunk, at, grad);
+        add_runs(chunk, lanes, grad);
       }
-      if (to) pull_back_bary(chunk, lanes, to);
+      if (to) pull_back_bary(chunk, lanes, g.bary_values(), to);
     });
   }
 
@@ -177,13 +180,13 @@ class FewChannelsBackward {
     for (const int place : {sum_g, sum_ug, sum_vg}) store(row + place, zero);
   }
 
-  // The gradients of a chunk's pixels, channel by channel.
+  // A chunk's pixels: their gradients, channel by channel, and u and v.
   struct alignas(64) Values {
-    T grad[Channels][chunk_lanes];
+    T grad[Channels][chunk_lanes], uv[2][chunk_lanes];
   };
 
-  // Gradients of u and v in the lanes that show a triangle, zero in others.
-  void pull_back_bary(const PixelChunk& chunk, const Values& lanes, T* grad_bary) const {
+  // Gradients of u and v in the lanes that show a triangle, zero in others. values: of a pixel, 2 or 4.
+  void pull_back_bary(const PixelChunk& chunk, const Values& lanes, int64_t values, T* grad_bary) const {
     Lanes<T> du[Channels], dv[Channels];
     for (int c = 0; c < Channels; ++c) du[c] = dv[c] = T(0);
     const int32_t* number = chunk.numbers;
@@ -199,21 +202,26 @@ class FewChannelsBackward {
       u = u + g * du[c];
       v = v + g * dv[c];
     }
-    alignas(64) T sums[2][chunk_lanes];
+    alignas(64) T sums[4][chunk_lanes];
     const auto mask = mask_of<T>(chunk.seen);
     store(sums[0], only(mask, u));
     store(sums[1], only(mask, v));
-    store_lanes(sums, 2, chunk.count, grad_bary);
+    if (values == 2) {
+      store_lanes(sums, 2, chunk.count, grad_bary);
+    } else {
+      for (int k = 2; k < 4; ++k) store(sums[k], Lanes<T>(T(0)));
+      store_lanes(sums, 4, chunk.count, grad_bary);
+    }
   }
 
-  void add_runs(const PixelChunk& chunk, const T* bary, const T* grad_out) {
+  void add_runs(const PixelChunk& chunk, const Values& lanes, const T* grad_out) {
     chunk.for_runs([&](int32_t number, int from, int to) {
       Lanes<T, 4> total = T(0), total_u = T(0), total_v = T(0);
       for (int l = from; l <= to; ++l) {
         const Lanes<T, 4> g = load_channels<Channels>(grad_out + l * Channels);
         total = total + g;
-        total_u = total_u + g * bary[2 * l];
-        total_v = total_v + g * bary[2 * l + 1];
+        total_u = total_u + g * lanes.uv[0][l];
+        total_v = total_v + g * lanes.uv[1][l];
       }
       T* row = rows_.data() + number * row_values;
       store(row + sum_g, Lanes<T, 4>::load(row + sum_g) + total);
@@ -222,10 +230,8 @@ class FewChannelsBackward {
     });
   }
 
-  static void add_uniform(T* row, const T* bary, const Values& lanes) {
-    alignas(64) T uv[2][chunk_lanes];
-    load_lanes(bary, 2, chunk_lanes, &uv[0]);
-    const Lanes<T> u = load(uv[0]), v = load(uv[1]);
+  static void add_uniform(T* row, const Values& lanes) {
+    const Lanes<T> u = load(lanes.uv[0]), v = load(lanes.uv[1]);
     for (int c = 0; c < Channels; ++c) {
       const Lanes<T> g = load(lanes.grad[c]);
       row[sum_g + c] += sum(g);

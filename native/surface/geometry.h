@@ -29,13 +29,23 @@ template <class T>
 struct FragmentGradients {
   const int32_t* frag_tri;
   const T *bary, *depth, *bary_d;
+  const T* rast;  // the first two of four values, in the place of bary
   bool straight_through;
+
+  // Of u and v of a pixel; null: zero.
+  LG_HD const T* bary_at(int64_t pixel) const {
+    return rast ? rast + 4 * pixel : (bary ? bary + 2 * pixel : static_cast<const T*>(nullptr));
+  }
 };
 
 template <class T>
 FragmentGradients<T> make_fragment_gradients(const int32_t* frag_tri, const void* bary, const void* depth,
-                                             const void* bary_d, int32_t straight_through) {
-  return {frag_tri, static_cast<const T*>(bary), static_cast<const T*>(depth), static_cast<const T*>(bary_d),
+                                             const void* bary_d, const void* rast, int32_t straight_through) {
+  return {frag_tri,
+          static_cast<const T*>(bary),
+          static_cast<const T*>(depth),
+          static_cast<const T*>(bary_d),
+          static_cast<const T*>(rast),
           straight_through != 0};
 }
 

@@ -7,27 +7,28 @@
 #include <cstdint>
 
 #include "runtime/config.h"
+#include "surface/fragments.h"
 
 namespace lg::surface {
 
 template <class T>
 struct InterpolateInputs {
   const T* attr;  // [attr_views, vertices, channels]
-  const int32_t *tri, *frag_tri;
-  const T *bary, *bary_d;
+  const int32_t* tri;
+  Fragments<T> fragments;
+  const T* bary_d;
   const int32_t* listed_channel;  // of those channels whose derivatives are wanted
   int64_t attr_views, views, vertices, channels, triangles, listed;
 };
 
 template <class T>
 InterpolateInputs<T> make_interpolate_inputs(const void* attr, const int32_t* tri, const int32_t* frag_tri,
-                                             const void* bary, const void* bary_d, const int32_t* listed_channel,
-                                             int64_t attr_views, int64_t views, int64_t vertices, int64_t channels,
-                                             int64_t triangles, int64_t listed) {
+                                             const void* bary, const void* bary_d, const void* rast,
+                                             const int32_t* listed_channel, int64_t attr_views, int64_t views,
+                                             int64_t vertices, int64_t channels, int64_t triangles, int64_t listed) {
   return {static_cast<const T*>(attr),
           tri,
-          frag_tri,
-          static_cast<const T*>(bary),
+          make_fragments<T>(frag_tri, bary, nullptr, rast),
           static_cast<const T*>(bary_d),
           listed_channel,
           attr_views,
@@ -40,15 +41,21 @@ InterpolateInputs<T> make_interpolate_inputs(const void* attr, const int32_t* tr
 
 template <class T>
 struct InterpolateGradients {
-  const T *out, *out_d;     // of the outputs, [.., channels] and [.., listed, 2]; null: zero
-  T *attr, *bary, *bary_d;  // of the inputs; null where not wanted
+  const T *out, *out_d;            // of the outputs, [.., channels] and [.., listed, 2]; null: zero
+  T *attr, *bary, *bary_d, *rast;  // of the inputs; null where not wanted
+
+  // Where the gradients of a pixel's u and v go, or null. There are so many values; those behind are zero.
+  LG_HD T* bary_at(int64_t pixel) const {
+    return rast ? rast + 4 * pixel : (bary ? bary + 2 * pixel : static_cast<T*>(nullptr));
+  }
+  LG_HD int64_t bary_values() const { return rast ? 4 : 2; }
 };
 
 template <class T>
 InterpolateGradients<T> make_interpolate_gradients(const void* out, const void* out_d, void* attr, void* bary,
-                                                   void* bary_d) {
-  return {static_cast<const T*>(out), static_cast<const T*>(out_d), static_cast<T*>(attr), static_cast<T*>(bary),
-          static_cast<T*>(bary_d)};
+                                                   void* bary_d, void* rast) {
+  return {static_cast<const T*>(out), static_cast<const T*>(out_d), static_cast<T*>(attr),
+          static_cast<T*>(bary),      static_cast<T*>(bary_d),      static_cast<T*>(rast)};
 }
 
 // The attributes of a triangle's three vertices. A missing vertex (negative index) points to zeros.

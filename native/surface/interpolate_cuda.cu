@@ -12,14 +12,14 @@ namespace {
 
 template <class T>
 struct Inputs : InterpolateInputs<T> {
-  using InterpolateInputs<T>::attr, InterpolateInputs<T>::tri, InterpolateInputs<T>::frag_tri;
+  using InterpolateInputs<T>::attr, InterpolateInputs<T>::tri, InterpolateInputs<T>::fragments;
   using InterpolateInputs<T>::listed_channel, InterpolateInputs<T>::attr_views, InterpolateInputs<T>::vertices;
   using InterpolateInputs<T>::triangles;
 
   int64_t pixels_per_view;
 
   LG_DEVICE int32_t triangle(int64_t pixel) const {
-    const int32_t t = frag_tri[pixel];
+    const int32_t t = fragments.triangle(pixel);
     return t < triangles ? t : -1;
   }
   LG_DEVICE int64_t channel(int64_t l) const { return listed_channel ? listed_channel[l] : l; }
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(items_per_block) forward_pixels(Inputs<T> in, 
     const int32_t triangle = in.triangle(pixel);
     T value[Channels] = {};
     if (triangle >= 0) {
-      const T u = in.bary[2 * pixel], v = in.bary[2 * pixel + 1];
+      const T *bary = in.fragments.bary_at(pixel), u = bary[0], v = bary[1];
       int64_t row[3];
       in.rows(pixel / in.pixels_per_view, triangle, row);
 #pragma unroll
@@ -79,7 +79,8 @@ __global__ void __launch_bounds__(items_per_block) forward_channels(Inputs<T> in
       int64_t row[3];
       in.rows(pixel / in.pixels_per_view, triangle, row);
       const ChannelOfTriangle<T> attr(in, row, c);
-      value = interpolate_channel(attr.attributes(), 0, in.bary[2 * pixel], in.bary[2 * pixel + 1]);
+      const T* bary = in.fragments.bary_at(pixel);
+      value = interpolate_channel(attr.attributes(), 0, bary[0], bary[1]);
     }
     out[item] = value;
   }
@@ -127,7 +128,9 @@ template <class T>
 LG_DEVICE void backward_values(const Inputs<T>& in, const InterpolateGradients<T>& g, const GradientSum<T>& sum,
                                int64_t pixel, bool seen, uint32_t peers, const int64_t (&row)[3], T* grad_u,
                                T* grad_v) {
-  const T u = seen ? in.bary[2 * pixel] : T(0), v = seen ? in.bary[2 * pixel + 1] : T(0);
+  const T* bary = in.fragments.bary_at(pixel);
+  const T u = seen ? bary[0] : T(0), v = seen ? bary[1] : T(0);
+  const bool wants_bary = g.bary || g.rast;
   for (int64_t first = 0; first < in.channels; first += group) {
     int64_t channel[group];
     T value[3 * group];
@@ -137,7 +140,7 @@ LG_DEVICE void backward_values(const Inputs<T>& in, const InterpolateGradients<T
       const bool there = c < in.channels;
       const T grad = seen && there ? g.out[pixel * in.channels + c] : T(0);
       channel[i] = there ? c : -1;
-      if (seen && there && g.bary) {
+      if (seen && there && wants_bary) {
         add_bary_gradient(ChannelOfTriangle<T>(in, row, c).attributes(), 0, grad, grad_u, grad_v);
       }
       T of_vertex[3];
@@ -194,7 +197,8 @@ __global__ void __launch_bounds__(128)
     if (g.out) backward_values(in, g, sum, pixel, seen, peers, row, grad_bary, grad_bary + 1);
     if (g.out_d) backward_derivatives(in, g, sum, pixel, seen, peers, row, grad_bary_d);
     if (!place.inside) continue;
-    for (int k = 0; g.bary && k < 2; ++k) g.bary[2 * pixel + k] = grad_bary[k];
+    T* to = g.bary_at(pixel);
+    for (int64_t k = 0; to && k < g.bary_values(); ++k) to[k] = k < 2 ? grad_bary[k] : T(0);
     for (int k = 0; g.bary_d && k < 4; ++k) g.bary_d[4 * pixel + k] = grad_bary_d[k];
   }
 }
@@ -287,15 +291,15 @@ struct Backward {
 }  // namespace lg::surface
 
 int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, const int32_t* tri,
-                               const int32_t* frag_tri, const void* bary, const void* bary_d,
+                               const int32_t* frag_tri, const void* bary, const void* bary_d, const void* rast,
                                const int32_t* channel_list, int64_t attr_views, int64_t views, int64_t vertices,
                                int64_t channels, int64_t triangles, int64_t height, int64_t width, int64_t listed,
                                void* out, void* out_d) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const lg::surface::Inputs<T> in = {
-        lg::surface::make_interpolate_inputs<T>(attr, tri, frag_tri, bary, bary_d, nullptr, attr_views, views, vertices,
-                                                channels, triangles, listed),
+        lg::surface::make_interpolate_inputs<T>(attr, tri, frag_tri, bary, bary_d, rast, nullptr, attr_views, views,
+                                                vertices, channels, triangles, listed),
         height * width};
     return lg::run_op(call, lg::surface::Forward<T>{in, lg::surface::ChannelList(channel_list, listed, channels),
                                                     static_cast<T*>(out), static_cast<T*>(out_d)});
@@ -303,18 +307,19 @@ int32_t lg_interpolate_forward(lg_call* call, int32_t dtype, const void* attr, c
 }
 
 int32_t lg_interpolate_backward(lg_call* call, int32_t dtype, const void* attr, const int32_t* tri,
-                                const int32_t* frag_tri, const void* bary, const void* bary_d,
+                                const int32_t* frag_tri, const void* bary, const void* bary_d, const void* rast,
                                 const int32_t* channel_list, int64_t attr_views, int64_t views, int64_t vertices,
                                 int64_t channels, int64_t triangles, int64_t height, int64_t width, int64_t listed,
                                 const void* grad_out, const void* grad_out_d, void* grad_attr, void* grad_bary,
-                                void* grad_bary_d) {
+                                void* grad_bary_d, void* grad_rast) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const lg::surface::Inputs<T> in = {
-        lg::surface::make_interpolate_inputs<T>(attr, tri, frag_tri, bary, bary_d, nullptr, attr_views, views, vertices,
-                                                channels, triangles, listed),
+        lg::surface::make_interpolate_inputs<T>(attr, tri, frag_tri, bary, bary_d, rast, nullptr, attr_views, views,
+                                                vertices, channels, triangles, listed),
         height * width};
-    const auto g = lg::surface::make_interpolate_gradients<T>(grad_out, grad_out_d, grad_attr, grad_bary, grad_bary_d);
+    const auto g =
+        lg::surface::make_interpolate_gradients<T>(grad_out, grad_out_d, grad_attr, grad_bary, grad_bary_d, grad_rast);
     // A pixel may add to a vertex through each corner of its triangle, and through values and derivatives.
     const int64_t contributions = 6 * views * height * width * lg::surface::most_listed(channel_list, listed, channels);
     return lg::run_op(

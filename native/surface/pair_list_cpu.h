@@ -131,10 +131,7 @@ class PairList {
   void prefetch(const PixelPair& pair) const {
     const int64_t first = s_.image.pixel(pair.view, pair.row, pair.column);
     const int64_t second = first + (pair.vertical ? s_.image.width : 1);
-    for (const int64_t pixel : {first, second}) {
-      LG_PREFETCH(s_.frag_tri + pixel);
-      LG_PREFETCH(s_.depth + pixel);
-    }
+    for (const int64_t pixel : {first, second}) s_.fragments.prefetch(pixel);
   }
 
   const AntialiasScene<T>& s_;

@@ -12,6 +12,7 @@
 #include "runtime/status.h"
 #include "surface/attribute_sink_cpu.h"
 #include "surface/attributes.h"
+#include "surface/fragments.h"
 #include "surface/geometry.h"
 #include "surface/lane_planes.h"
 #include "surface/tile_triangles.h"
@@ -29,9 +30,10 @@ struct alignas(64) LaneGradients {
   T bary[2][chunk_lanes], depth[1][chunk_lanes];
 
   LaneGradients(const FragmentGradients<T>& in, int64_t first, int count) {
-    std::fill_n(bary[0], in.bary ? 0 : 2 * chunk_lanes, T(0));
+    std::fill_n(bary[0], in.bary || in.rast ? 0 : 2 * chunk_lanes, T(0));
     std::fill_n(depth[0], in.depth ? 0 : chunk_lanes, T(0));
     if (in.bary) load_lanes(in.bary + 2 * first, 2, count, bary);
+    if (in.rast) load_lanes(in.rast + 4 * first, 2, count, bary, 4);
     if (in.depth) load_lanes(in.depth + first, 1, count, depth);
   }
 };
@@ -39,6 +41,7 @@ struct alignas(64) LaneGradients {
 template <class T>
 void prefetch_gradients(const FragmentGradients<T>& in, int64_t first, int count) {
   if (in.bary) prefetch_values(in.bary + 2 * first, 2 * count);
+  if (in.rast) prefetch_values(in.rast + 4 * first, 4 * count);
   if (in.depth) prefetch_values(in.depth + first, count);
   if (in.bary_d) prefetch_values(in.bary_d + 4 * first, 4 * count);
 }
@@ -136,7 +139,7 @@ void backward_tile(const Geometry<T>& geometry, const FragmentGradients<T>& in, 
                    int64_t chunk_number, int worker, TileWork<T>& work, TriangleGradients<T>& gradients) {
   work.triangles.begin_tile();
   work.chunks.number(
-      tile, geometry.image.height, geometry.image.width, in.frag_tri,
+      tile, geometry.image.height, geometry.image.width, make_fragments<T>(in.frag_tri, nullptr, nullptr, nullptr),
       [&](int32_t id, int32_t column, int32_t row) { return work.triangles.find(geometry, id, column, row); });
   work.triangles.set_up(geometry, tile.view, true);
   gradients.begin_chunk(chunk_number, worker, tile.view);
@@ -190,7 +193,7 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                              int32_t subpixel_bits, const int32_t* after_tri, const float* after_zbuffer,
                              int32_t drop_coincident, int32_t* frag_tri, void* bary, void* depth, void* bary_d,
-                             float* zbuffer) {
+                             float* zbuffer, void* rast) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     if (height > lg::surface::max_resolution || width > lg::surface::max_resolution) {
@@ -204,9 +207,9 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
     const auto geometry =
         lg::surface::make_geometry<T>(pos, tri, ranges != nullptr, views, vertices, triangles, height, width);
     const bool stream = lg::worth_streaming(static_cast<int64_t>(sizeof(T)) * views * height * width);
-    lg::surface::AttributeSink<T> sink(
-        geometry, call->threads,
-        {frag_tri, static_cast<T*>(bary), static_cast<T*>(depth), static_cast<T*>(bary_d), zbuffer, stream});
+    lg::surface::AttributeSink<T> sink(geometry, call->threads,
+                                       {frag_tri, static_cast<T*>(bary), static_cast<T*>(depth),
+                                        static_cast<T*>(bary_d), zbuffer, static_cast<T*>(rast), stream});
     lg::surface::resolve_visibility(call->threads, request, sink);
   });
 }
@@ -214,13 +217,14 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
 int32_t lg_rasterize_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
                               int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
                               int64_t height, int64_t width, int32_t straight_through, const int32_t* frag_tri,
-                              const void* grad_bary, const void* grad_depth, const void* grad_bary_d, void* grad_pos) {
+                              const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
+                              const void* grad_rast, void* grad_pos) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto geometry =
         lg::surface::make_geometry<T>(pos, tri, shared_positions != 0, views, vertices, triangles, height, width);
-    const auto in =
-        lg::surface::make_fragment_gradients<T>(frag_tri, grad_bary, grad_depth, grad_bary_d, straight_through);
+    const auto in = lg::surface::make_fragment_gradients<T>(frag_tri, grad_bary, grad_depth, grad_bary_d, grad_rast,
+                                                            straight_through);
     lg::surface::backward(call->threads, geometry, in, static_cast<T*>(grad_pos));
   });
 }

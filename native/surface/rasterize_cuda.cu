@@ -4,6 +4,7 @@
 #include "parallel/gradients_cuda.h"
 #include "runtime/cuda/launch.h"
 #include "surface/attributes.h"
+#include "surface/fragments.h"
 #include "surface/geometry.h"
 #include "surface/visibility_cuda.h"
 
@@ -39,10 +40,13 @@ LG_DEVICE Planes<T> planes_of(const TriangleFrame<double>& frame) {
 template <class T>
 struct Outputs {
   int32_t* tri;
-  T* bary;  // holds the keys before
-  T* depth;
-  T* bary_d;
+  T *bary, *depth, *bary_d;
   float* zbuffer;
+  T* rast;  // in the place of bary and depth, or null
+
+  // A visibility key is stored in the place of the pixel's bary until the pixel is shaded, so it needs no memory.
+  LG_HD uint64_t* keys() const { return reinterpret_cast<uint64_t*>(rast ? rast : bary); }
+  LG_HD int32_t key_stride() const { return static_cast<int32_t>((rast ? 4 : 2) * sizeof(T) / sizeof(uint64_t)); }
 };
 
 // Two and four values in one access.
@@ -55,15 +59,11 @@ struct alignas(16) Quad {
   T a, b, c, d;
 };
 
-// A visibility key is stored in the place of the pixel's bary until the pixel is shaded, so it needs no memory.
-template <class T>
-constexpr int32_t key_stride = 2 * sizeof(T) / sizeof(uint64_t);
-
 template <class T>
 __global__ void __launch_bounds__(items_per_block) shade_pixels(Geometry<T> geometry, Outputs<T> out) {
   const int64_t area = geometry.image.height * geometry.image.width;
   for (int64_t pixel = first_item(); pixel < geometry.image.pixels(); pixel += item_step()) {
-    const uint64_t key = load_fresh(reinterpret_cast<const uint64_t*>(out.bary) + pixel * key_stride<T>);
+    const uint64_t key = load_fresh(out.keys() + pixel * out.key_stride());
     const int32_t triangle = key == nothing_seen ? -1 : key_triangle(key);
     PixelAttributes<T> attributes = {0, 0, 0};
     T d[4] = {0, 0, 0, 0};
@@ -80,8 +80,13 @@ __global__ void __launch_bounds__(items_per_block) shade_pixels(Geometry<T> geom
       if (out.bary_d) derivatives(planes, values, d);
     }
     out.tri[pixel] = triangle;
-    reinterpret_cast<Pair<T>*>(out.bary)[pixel] = {attributes.u, attributes.v};
-    out.depth[pixel] = attributes.depth;
+    if (out.rast) {
+      const T number = pack_triangle<T>(triangle);
+      reinterpret_cast<Quad<T>*>(out.rast)[pixel] = {attributes.u, attributes.v, attributes.depth, number};
+    } else {
+      reinterpret_cast<Pair<T>*>(out.bary)[pixel] = {attributes.u, attributes.v};
+      out.depth[pixel] = attributes.depth;
+    }
     if (out.bary_d) reinterpret_cast<Quad<T>*>(out.bary_d)[pixel] = {d[0], d[1], d[2], d[3]};
     if (out.zbuffer) out.zbuffer[pixel] = triangle < 0 ? 0.0f : key_depth(key);
   }
@@ -95,7 +100,7 @@ struct Forward {
 
   void plan(Workspace& workspace) { visibility.plan(workspace); }
   void run(Queue& queue) {
-    visibility.run(queue, reinterpret_cast<uint64_t*>(out.bary), key_stride<T>);
+    visibility.run(queue, out.keys(), out.key_stride());
     queue.launch_items(shade_pixels<T>, geometry.image.pixels(), geometry, out);
   }
 };
@@ -108,7 +113,8 @@ LG_DEVICE void pixel_gradients(const FragmentGradients<T>& in, const TriangleFra
                                T (&out)[12]) {
   const Planes<T> planes = planes_of<T>(frame);
   const PixelPlanes<T> p = evaluate(planes, T(0), T(0));
-  T gu = in.bary ? in.bary[2 * pixel] : T(0), gv = in.bary ? in.bary[2 * pixel + 1] : T(0);
+  const T* bary = in.bary_at(pixel);
+  T gu = bary ? bary[0] : T(0), gv = bary ? bary[1] : T(0);
   T g[4] = {0, 0, 0, in.depth ? in.depth[pixel] : T(0)}, shared = 0, gdx[3] = {0, 0, 0}, gdy[3] = {0, 0, 0};
   if (!in.straight_through) unclamp_gradients(p, &gu, &gv, &g[3]);
   if (in.bary_d) {
@@ -167,7 +173,7 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                              int32_t subpixel_bits, const int32_t* after_tri, const float* after_zbuffer,
                              int32_t drop_coincident, int32_t* frag_tri, void* bary, void* depth, void* bary_d,
-                             float* zbuffer) {
+                             float* zbuffer, void* rast) {
   const int32_t failure = lg::reject_views(ranges, views, triangles, height, width, lg::surface::max_resolution);
   if (failure != LG_OK) return failure;
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
@@ -180,20 +186,21 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
     return lg::run_op(call, lg::surface::Forward<T>{lg::surface::VisibilityPass(request),
                                                     geometry,
                                                     {frag_tri, static_cast<T*>(bary), static_cast<T*>(depth),
-                                                     static_cast<T*>(bary_d), zbuffer}});
+                                                     static_cast<T*>(bary_d), zbuffer, static_cast<T*>(rast)}});
   });
 }
 
 int32_t lg_rasterize_backward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri,
                               int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
                               int64_t height, int64_t width, int32_t straight_through, const int32_t* frag_tri,
-                              const void* grad_bary, const void* grad_depth, const void* grad_bary_d, void* grad_pos) {
+                              const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
+                              const void* grad_rast, void* grad_pos) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto geometry =
         lg::surface::make_geometry<T>(pos, tri, shared_positions != 0, views, vertices, triangles, height, width);
-    const auto in =
-        lg::surface::make_fragment_gradients<T>(frag_tri, grad_bary, grad_depth, grad_bary_d, straight_through);
+    const auto in = lg::surface::make_fragment_gradients<T>(frag_tri, grad_bary, grad_depth, grad_bary_d, grad_rast,
+                                                            straight_through);
     return lg::surface::backward(call, geometry, in, static_cast<T*>(grad_pos));
   });
 }

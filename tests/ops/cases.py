@@ -129,18 +129,23 @@ def _surface(dtype: torch.dtype, large: bool) -> Calls:
     loose, faces = random_triangles(300 if large else 6, seed=3, behind=0.1)
     loose, half = loose.to(dtype), len(faces) // 2
     ranges = torch.tensor([[0, len(faces)], [half, 2], [1, 0]])
-    plain = (8, False, None, None, False)
-    frag_tri, bary, depth, bary_d, zbuffer = call("rasterize", pos, tri, None, *size, True, True, *plain)
+    plain, packed = (8, False, None, None, False, False), (4, True, None, None, False, True)
+    frag_tri, bary, depth, bary_d, zbuffer, _ = call("rasterize", pos, tri, None, *size, True, True, *plain)
     yield "rasterize", "views", (pos, tri, None, *size, True, False, *plain)
     yield "rasterize", "ranges", (loose, faces, ranges, *size, False, False, *plain)
-    yield "rasterize", "one view", (loose, faces, None, *size, True, True, 4, True, None, None, False)
-    yield "rasterize", "next layer", (pos, tri, None, *size, True, True, 8, False, frag_tri, zbuffer, False)
-    yield "rasterize", "deeper layer", (pos, tri, None, *size, True, True, 4, True, frag_tri, zbuffer, True)
+    yield "rasterize", "one view", (loose, faces, None, *size, True, True, 4, True, None, None, False, False)
+    yield "rasterize", "next layer", (pos, tri, None, *size, True, True, 8, False, frag_tri, zbuffer, False, False)
+    yield "rasterize", "deeper layer", (pos, tri, None, *size, True, True, 4, True, frag_tri, zbuffer, True, False)
+    yield "rasterize", "packed", (loose, faces, ranges, *size, True, False, *packed)
+    yield "rasterize", "packed layer", (pos, tri, None, *size, False, True, 4, True, frag_tri, zbuffer, True, True)
 
     attr = random(2, pos.shape[1], 5, dtype=dtype)
-    yield "interpolate", "derivatives", (attr, tri, frag_tri, bary, bary_d, [0, 3])
-    yield "interpolate", "shared", (attr[0, :, :3].contiguous(), tri, frag_tri, bary, None, None)
-    yield "interpolate", "no channels", (attr[0], tri, frag_tri, bary, bary_d, [])
+    yield "interpolate", "derivatives", (attr, tri, frag_tri, bary, bary_d, None, [0, 3])
+    yield "interpolate", "shared", (attr[0, :, :3].contiguous(), tri, frag_tri, bary, None, None, None)
+    yield "interpolate", "no channels", (attr[0], tri, frag_tri, bary, bary_d, None, [])
+    rast = call("rasterize", pos, tri, None, *size, True, False, *packed)[5]
+    yield "interpolate", "packed", (attr[0, :, :3].contiguous(), tri, None, None, None, rast, None)
+    yield "interpolate", "packed, derivatives", (attr, tri, None, None, bary_d, rast, [0, 3])
 
     weld = torch.arange(pos.shape[1], dtype=torch.int32) // 2
     topology = call("edge_topology", tri, None)
@@ -150,8 +155,9 @@ def _surface(dtype: torch.dtype, large: bool) -> Calls:
 
     color = random(2, *size, 3, dtype=dtype)
     shared = pos[0].contiguous()
-    yield "antialias", "views", (color, frag_tri, depth, pos, tri, topology, False)
-    yield "antialias", "own_edges", (color, frag_tri, depth, shared, tri, topology, True)
+    yield "antialias", "views", (color, frag_tri, depth, None, pos, tri, topology, False)
+    yield "antialias", "own_edges", (color, frag_tri, depth, None, shared, tri, topology, True)
+    yield "antialias", "packed", (color, None, None, rast, pos, tri, topology, True)
     yield "edge_gradient", "views", (color, frag_tri, bary, pos, tri)
     yield "edge_gradient", "shared", (color, frag_tri, bary, shared, tri)
     yield "nmr_gradient", "whole lines", (color, frag_tri, pos, tri, 0, 1e-4)

@@ -56,7 +56,8 @@ def declare(
 
     schema: as torch writes it, without what is returned.
     sizes: names in words, and the function that computes these numbers; it takes inputs by the names of its parameters.
-    outputs: their shapes in words: numbers, sizes, inputs; "... if shadows" is empty where `shadows` is None or False.
+    outputs: their shapes in words: numbers, sizes, inputs; "... if shadows" is empty where `shadows` is None or False,
+    "... unless shadows" where it is anything else.
     unchanged: in the place of outputs: the op returns this input as it is, and passes its gradient on; the gradients of
     other inputs are those of ``lg_<op>_backward``, to which `sizes` belong, and which calls the output `out`.
     """
@@ -222,4 +223,4 @@ def _of_kind(inputs: Mapping[str, str], *kinds: str) -> list[str]:
 
 def _words(outputs: Mapping[str, str]) -> set[str]:
     """What the shapes of outputs are made of."""
-    return set(" ".join(outputs.values()).split()) - {"if"}
+    return set(" ".join(outputs.values()).split()) - {"if", "unless"}

@@ -154,12 +154,12 @@ def _dtype(output: Output, function: Function, header: Header) -> torch.dtype | 
 
 def shape_in_words(text: str, places: Mapping[str, int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """The shape that `text` describes, of a row whose values have these places: "views height 2 if shadows"."""
-    words, _, condition = text.partition(" if ")
-    take = picker(places[word] for word in words.split())
-    if not condition:
-        return take
-    place = places[condition]
-    return lambda row: (0,) if row[place] is None or row[place] is False else take(row)
+    for conjunction, wanted in ((" if ", True), (" unless ", False)):
+        words, _, condition = text.partition(conjunction)
+        if condition:
+            take, place = picker(places[word] for word in words.split()), places[condition]
+            return lambda row: take(row) if (row[place] is not None and row[place] is not False) is wanted else (0,)
+    return picker(places[word] for word in text.split())
 
 
 def shape_of_gradient(place: int, wanted: int) -> Callable[[Sequence[Any]], Sequence[int]]:

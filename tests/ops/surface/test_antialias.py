@@ -130,7 +130,7 @@ def test_backward_searches_where_nothing_was_kept(faces: int, shared: bool) -> N
     pos = pos if shared else torch.stack((pos, pos.flip(0)))
     frags = lg.rasterize(pos, tri, shape[1:], torch.tensor([[0, faces]] * 2) if shared else None)
     color, grad_out, topology = random(*shape, 3), random(*shape, 3, seed=1), lg.edge_topology(tri)
-    scene = color, frags.tri, frags.depth, pos, tri, topology
+    scene = color, frags.tri, frags.depth, None, pos, tri, topology
     _, kept = torch.ops.lumigrad.antialias(*scene, False)
 
     def grads(notes: Tensor) -> list[Tensor]:
@@ -162,7 +162,7 @@ def test_kept_crossings_and_searched_ones_give_the_same_bits(name: str, own_edge
     height, width = 83, 97
     frags = lg.rasterize(pos, tri, (height, width))
     color = random(len(frags.tri), height, width, 3)
-    scene = color, frags.tri, frags.depth, pos, tri, lg.edge_topology(tri)
+    scene = color, frags.tri, frags.depth, None, pos, tri, lg.edge_topology(tri)
     _, notes = torch.ops.lumigrad.antialias(*scene, own_edges)
     flags = (len(pos) if pos.dim() == 3 else 1) * len(tri)
     grads = [

@@ -73,7 +73,7 @@ def test_gradient_through_clamps_is_zero() -> None:
     pos, tri = (t.double() if t.is_floating_point() else t for t in random_triangles(30, seed=2, size=0.4))
 
     def run(p: Tensor, through: bool) -> tuple[Tensor, ...]:
-        return torch.ops.lumigrad.rasterize(p, tri, None, 24, 24, True, False, 1, through, None, None, False)
+        return torch.ops.lumigrad.rasterize(p, tri, None, 24, 24, True, False, 1, through, None, None, False, False)
 
     for through in (False, True):
         ours, theirs = pos.clone().requires_grad_(), pos.clone().requires_grad_()

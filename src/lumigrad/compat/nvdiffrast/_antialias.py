@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lumigrad.compat.nvdiffrast._packing import flip, unpack, without_bad_rows
+from lumigrad.compat.nvdiffrast._geometry import flip, without_bad_rows
 from lumigrad.ops import surface
-from lumigrad.ops.surface._antialias import antialias_with
+from lumigrad.ops.surface._packed import antialias_packed, check_packed
 from lumigrad.types import validation as check
 
 
@@ -59,7 +59,7 @@ def antialias(
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices, or indices out of range.
     """
-    rast = check.floating("rast", rast)
+    rast, _ = check_packed(rast)
     color = check.floating("color", color, rast, "rast")
     pos = check.floating("pos", pos, rast, "rast")
     tri = check.triangles(tri, rast.device)
@@ -74,7 +74,7 @@ def antialias(
     if pos_gradient_boost != 1.0:
         pos = _ScaleGradient.apply(pos, float(pos_gradient_boost))  # type: ignore[no-untyped-call]
     links = None if topology_hash is None else topology_hash.links
-    return antialias_with(color, unpack(rast, tri.shape[0]), flip(pos), tri, links, own_edges=True)
+    return antialias_packed(color, rast, flip(pos), tri, links)
 
 
 def antialias_construct_topology_hash(tri: Tensor) -> Any:

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lumigrad.compat.nvdiffrast._packing import unpack
-from lumigrad.ops import surface
+from lumigrad.ops.surface._packed import check_packed, interpolate_packed
 from lumigrad.types import validation as check
 
 
@@ -35,17 +34,13 @@ def interpolate(
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices, channels, or indices out of range.
     """
-    tri = check.triangles(tri, check.floating("rast", rast).device)
-    frags = unpack(rast, tri.shape[0], rast_db)
-    attr = check.floating("attr", attr, frags.bary, "rast")
+    rast, rast_db = check_packed(rast, rast_db)
+    tri = check.triangles(tri, rast.device)
+    attr = check.floating("attr", attr, rast, "rast")
     channels = [] if diff_attrs is None else _channels(diff_attrs, attr.shape[-1])
-    if not channels:
-        out = surface.interpolate(attr, frags, tri)
-        return out, out.new_empty((*out.shape[:-1], 0))
-    if rast_db is None:
+    if channels and rast_db is None:
         raise ValueError("rast_db: expected the second output of rasterize, needed by diff_attrs; got None")
-    out, out_d = surface.interpolate(attr, frags, tri, channels)
-    return out, out_d.flatten(-2)
+    return interpolate_packed(attr, rast, tri, rast_db, channels)
 
 
 def _channels(diff_attrs: Any, count: int) -> list[int]:

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lumigrad.compat.nvdiffrast._contexts import RasterizeCudaContext
-from lumigrad.compat.nvdiffrast._packing import MAX_IDS, flip, pack, without_bad_rows
-from lumigrad.ops.surface._peel import peel_layers
-from lumigrad.ops.surface._rasterize import check_geometry, rasterize_with
+from lumigrad.compat.nvdiffrast._geometry import flip, without_bad_rows
+from lumigrad.ops.surface._packed import MAX_IDS, peel_packed, rasterize_packed
+from lumigrad.ops.surface._rasterize import check_geometry
 from lumigrad.types import validation as check
-from lumigrad.types.fragments import Fragments
 
 SUBPIXEL_BITS = 4
 
@@ -48,8 +48,8 @@ def rasterize(
         TypeError, ValueError: for wrong types, shapes, devices, or indices out of range.
     """
     pos, tri, ranges, height, width = _check_scene(glctx, pos, tri, ranges, resolution)
-    frags = rasterize_with(flip(pos), tri, ranges, (height, width), True, SUBPIXEL_BITS, straight_through=True)
-    return pack(frags, tri.shape[0], grad_db)
+    rast, rast_db = rasterize_packed(flip(pos), tri, ranges, (height, width), SUBPIXEL_BITS)
+    return rast, _with_gradient_if(grad_db, rast_db)
 
 
 class DepthPeeler:
@@ -75,14 +75,11 @@ class DepthPeeler:
     ) -> None:
         self._scene = _check_scene(glctx, pos, tri, ranges, resolution)
         self._grad_db = grad_db
-        self._layers: Iterator[Fragments] | None = None
+        self._layers: Iterator[tuple[Tensor, Tensor]] | None = None
 
     def __enter__(self) -> DepthPeeler:
         pos, tri, ranges, height, width = self._scene
-        self._layers = peel_layers(
-            flip(pos), tri, ranges, (height, width), sys.maxsize, True, SUBPIXEL_BITS, straight_through=True,
-            drop_coincident=True,
-        )  # fmt: skip
+        self._layers = peel_packed(flip(pos), tri, ranges, (height, width), sys.maxsize, SUBPIXEL_BITS)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,7 +93,24 @@ class DepthPeeler:
         """
         if self._layers is None:
             raise RuntimeError("rasterize_next_layer: works only inside `with DepthPeeler(...) as peeler:`")
-        return pack(next(self._layers), self._scene[1].shape[0], self._grad_db)
+        rast, rast_db = next(self._layers)
+        return rast, _with_gradient_if(self._grad_db, rast_db)
+
+
+def _with_gradient_if(wanted: bool, rast_db: Tensor) -> Tensor:
+    return rast_db if wanted else _WithoutGradient.apply(rast_db)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _WithoutGradient(torch.autograd.Function):
+    """Identity, whose gradient is zero."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return torch.zeros_like(grad)
 
 
 def _check_scene(

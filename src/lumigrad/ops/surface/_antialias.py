@@ -82,19 +82,24 @@ def antialias_with(
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     depth = check.floating("frags.depth", frags.depth, frags.bary, "frags.bary")
     check.shape("frags.depth", depth, frags.tri.shape)
-    if topology is None:
-        topology = edge_topology(tri)
-    else:
-        topology = check.tensor("topology", topology)
-        if topology.dtype != torch.int32:
-            raise TypeError(f"topology: expected int32 as made by edge_topology, got {topology.dtype}")
-        check.shape("topology", topology, (tri.shape[0], 3))
-        if topology.device != tri.device:
-            raise ValueError(f"topology: expected device {tri.device} like tri, got {topology.device}")
+    topology = topology_of(tri, topology)
     if needs_reference("antialias", color):
         return reference.antialias(color, frags, pos, tri, topology, own_edges=own_edges)
-    return _op(color.contiguous(), frags.tri.contiguous(), depth.detach().contiguous(), pos.contiguous(), tri,
-               topology.contiguous(), own_edges)[0]  # fmt: skip
+    return _op(color.contiguous(), frags.tri.contiguous(), depth.detach().contiguous(), None, pos.contiguous(), tri,
+               topology, own_edges)[0]  # fmt: skip
+
+
+def topology_of(tri: Tensor, given: Tensor | None) -> Tensor:
+    """The topology that was given, checked, or else that of `tri`."""
+    if given is None:
+        return edge_topology(tri)
+    topology = check.tensor("topology", given)
+    if topology.dtype != torch.int32:
+        raise TypeError(f"topology: expected int32 as made by edge_topology, got {topology.dtype}")
+    check.shape("topology", topology, (tri.shape[0], 3))
+    if topology.device != tri.device:
+        raise ValueError(f"topology: expected device {tri.device} like tri, got {topology.device}")
+    return topology.contiguous()
 
 
 def _sizes(color: Tensor, pos: Tensor, tri: Tensor) -> tuple[int, ...]:
@@ -108,7 +113,8 @@ def _sizes(color: Tensor, pos: Tensor, tri: Tensor) -> tuple[int, ...]:
 
 
 _op = declare(
-    "antialias(Tensor color, Tensor frag_tri, Tensor depth, Tensor pos, Tensor tri, Tensor topology, bool own_edges)",
+    "antialias(Tensor color, Tensor? frag_tri, Tensor? depth, Tensor? rast, Tensor pos, Tensor tri, Tensor topology, "
+    "bool own_edges)",
     sizes=(f"{IMAGE_SIZES} note_bytes", _sizes),
     outputs={"out": "views height width channels", "notes": "note_bytes"},
 )

@@ -84,19 +84,23 @@ def interpolate(
     frags = check_fragments(frags)
     attr = check.floating("attr", attr, frags.bary, "frags.bary")
     tri = check.triangles(tri, attr.device)
-    if attr.dim() not in (2, 3):
-        raise ValueError(f"attr: expected shape [V, A] or [N, V, A], got {tuple(attr.shape)}")
-    views = frags.tri.shape[0]
-    if attr.dim() == 3 and attr.shape[0] not in (1, views):
-        raise ValueError(f"attr: expected 1 or {views} images like frags, got shape {tuple(attr.shape)}")
+    check_attributes(attr, frags.tri.shape[0], "frags")
     channels = _channel_list(derivatives, attr.shape[-1])
     if channels is not None and frags.bary_d is None:
         raise ValueError("derivatives: frags.bary_d is missing; call rasterize with derivatives=True")
     if needs_reference("interpolate", attr):
         return reference.interpolate(attr, frags, tri, derivatives)
     bary_d = frags.bary_d.contiguous() if channels is not None and frags.bary_d is not None else None
-    out, out_d = _op(attr.contiguous(), tri, frags.tri.contiguous(), frags.bary.contiguous(), bary_d, channels)
+    out, out_d = _op(attr.contiguous(), tri, frags.tri.contiguous(), frags.bary.contiguous(), bary_d, None, channels)
     return out if channels is None else (out, out_d)
+
+
+def check_attributes(attr: Tensor, views: int, like: str) -> None:
+    """Raise ValueError unless `attr` has a shape that fits `views` images, those of the argument `like`."""
+    if attr.dim() not in (2, 3):
+        raise ValueError(f"attr: expected shape [V, A] or [N, V, A], got {tuple(attr.shape)}")
+    if attr.dim() == 3 and attr.shape[0] not in (1, views):
+        raise ValueError(f"attr: expected 1 or {views} images like {like}, got shape {tuple(attr.shape)}")
 
 
 def check_fragments(frags: Any) -> Fragments:
@@ -131,14 +135,19 @@ def _channel_list(derivatives: bool | Sequence[int], channels: int) -> list[int]
     return listed
 
 
-def _sizes(attr: Tensor, tri: Tensor, frag_tri: Tensor, channel_list: Sequence[int] | None) -> tuple[int, ...]:
+def _sizes(
+    attr: Tensor, tri: Tensor, frag_tri: Tensor | None, rast: Tensor | None, channel_list: Sequence[int] | None
+) -> tuple[int, ...]:
+    image = rast if frag_tri is None else frag_tri
+    assert image is not None
     attr_views = 1 if attr.dim() == 2 else attr.shape[0]
     listed = 0 if channel_list is None else len(channel_list)
-    return attr_views, *attr.shape[-2:], tri.shape[0], *frag_tri.shape, listed
+    return attr_views, *attr.shape[-2:], tri.shape[0], *image.shape[:3], listed
 
 
 _op = declare(
-    "interpolate(Tensor attr, Tensor tri, Tensor frag_tri, Tensor bary, Tensor? bary_d, int[]? channel_list)",
+    "interpolate(Tensor attr, Tensor tri, Tensor? frag_tri, Tensor? bary, Tensor? bary_d, Tensor? rast, "
+    "int[]? channel_list)",
     sizes=("attr_views vertices channels triangles views height width listed", _sizes),
     outputs={"out": "views height width channels", "out_d": "views height width listed 2 if channel_list"},
 )

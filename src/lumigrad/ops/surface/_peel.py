@@ -8,8 +8,7 @@ from torch import Tensor
 
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
-from lumigrad.ops.surface._rasterize import MAX_SUBPIXEL_BITS, _op, check_geometry
-from lumigrad.types import validation as check
+from lumigrad.ops.surface._rasterize import SUBPIXEL_BITS, _op, check_geometry
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Float, Int
 
@@ -63,21 +62,12 @@ def peel_layers(
     size: tuple[int, int],
     layers: int,
     derivatives: bool,
-    subpixel_bits: int = 8,
-    straight_through: bool = False,
     drop_coincident: bool = False,
 ) -> Iterator[Fragments]:
-    """:func:`peel` on checked arguments, with the kernel's options, those of `rasterize_with`."""
-    check.integer("subpixel_bits", subpixel_bits, 1, MAX_SUBPIXEL_BITS)
+    """:func:`peel` on checked arguments; with `drop_coincident` layers must be strictly deeper than those before."""
     if needs_reference("peel", pos, "rasterize"):
-        return iter(
-            reference.peel(
-                pos, tri, size, layers, ranges, derivatives, drop_coincident,
-                subpixel_bits=subpixel_bits, straight_through=straight_through,
-            )
-        )  # fmt: skip
-    options = subpixel_bits, straight_through
-    return _peel(pos, tri, ranges, size, layers, derivatives, options, drop_coincident)
+        return iter(reference.peel(pos, tri, size, layers, ranges, derivatives, drop_coincident))
+    return _peel(pos, tri, ranges, size, layers, derivatives, drop_coincident)
 
 
 def _peel(
@@ -87,11 +77,10 @@ def _peel(
     size: tuple[int, int],
     layers: int,
     derivatives: bool,
-    options: tuple[int, bool],
     drop_coincident: bool,
 ) -> Iterator[Fragments]:
     before: tuple[Tensor | None, Tensor | None] = (None, None)
     for _ in range(layers):
-        out = _op(pos, tri, ranges, *size, derivatives, True, *options, *before, drop_coincident)
+        out = _op(pos, tri, ranges, *size, derivatives, True, SUBPIXEL_BITS, False, *before, drop_coincident, False)
         before = out[0], out[4]
         yield Fragments(out[0], out[1], out[2], out[3] if derivatives else None)

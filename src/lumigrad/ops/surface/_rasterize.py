@@ -18,8 +18,7 @@ from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Float, Int
 
-MAX_SUBPIXEL_BITS = 8
-
+SUBPIXEL_BITS = 8
 
 def rasterize(
     pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
@@ -71,28 +70,9 @@ def rasterize(
     (tensor([0.7500, 0.1250]), torch.Size([1, 4, 4, 2, 2]))
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
-    return rasterize_with(pos, tri, ranges, (height, width), bool(derivatives))
-
-
-def rasterize_with(
-    pos: Tensor,
-    tri: Tensor,
-    ranges: Tensor | None,
-    size: tuple[int, int],
-    derivatives: bool,
-    subpixel_bits: int = 8,
-    straight_through: bool = False,
-) -> Fragments:
-    """:func:`rasterize` on checked arguments, with the kernel's options.
-
-    subpixel_bits: 1 to 8.
-    """
-    check.integer("subpixel_bits", subpixel_bits, 1, MAX_SUBPIXEL_BITS)
     if needs_reference("rasterize", pos):
-        return reference.rasterize(
-            pos, tri, size, ranges, derivatives, subpixel_bits=subpixel_bits, straight_through=straight_through
-        )
-    out = _op(pos, tri, ranges, *size, derivatives, False, subpixel_bits, straight_through, None, None, False)
+        return reference.rasterize(pos, tri, (height, width), ranges, derivatives)
+    out = _op(pos, tri, ranges, height, width, derivatives, False, SUBPIXEL_BITS, False, None, None, False, False)
     return Fragments(out[0], out[1], out[2], out[3] if derivatives else None)
 
 
@@ -129,13 +109,14 @@ def geometry_sizes(pos: Tensor, tri: Tensor, ranges: Tensor | None) -> tuple[int
 _op = declare(
     "rasterize(Tensor pos, Tensor tri, Tensor? ranges, SymInt height, SymInt width, bool derivatives, "
     "bool with_zbuffer, int subpixel_bits, bool straight_through, Tensor? after_tri, Tensor? after_zbuffer, "
-    "bool drop_coincident)",
+    "bool drop_coincident, bool packed)",
     sizes=("views vertices triangles shared_positions", geometry_sizes),
     outputs={
         "frag_tri": "views height width",
-        "bary": "views height width 2",
-        "depth": "views height width",
+        "bary": "views height width 2 unless packed",
+        "depth": "views height width unless packed",
         "bary_d": "views height width 2 2 if derivatives",
         "zbuffer": "views height width if with_zbuffer",
+        "rast": "views height width 4 if packed",
     },
 )

@@ -1,0 +1,29 @@
+"""Positions and triangles as lumigrad's ops take them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def flip(pos: Tensor) -> Tensor:
+    """Positions with y downwards: lumigrad's row 0, at the top, is then nvdiffrast's, at the bottom."""
+    # No product with a constant: autograd would keep that for one backward pass only, but the layers of a
+    # DepthPeeler share these positions and may each have their own.
+    x, y, z, w = pos.unbind(-1)
+    return torch.stack((x, -y, z, w), -1)
+
+
+def without_bad_rows(tri: Tensor, vertices: int) -> Tensor:
+    """Triangles with an index that is no vertex's replaced by one without an area, which nothing draws."""
+    # On a device, asking whether there are any would wait for it.
+    if tri.device.type == "cpu" and _within(tri, vertices):
+        return tri
+    return torch.where(((tri < 0) | (tri >= vertices)).any(1, keepdim=True), 0, tri)
+
+
+def _within(tri: Tensor, vertices: int) -> bool:
+    if tri.numel() == 0:
+        return True
+    low, high = torch.aminmax(tri)
+    return int(low) >= 0 and int(high) < vertices
