@@ -237,6 +237,23 @@ LG_INLINE Lanes<To, N> reinterpret(const Lanes<T, N>& a) {
   return Lanes<To, N>::make([&](int i) LG_INLINE_LAMBDA { return (typename Lanes<To, N>::Part)a.part[i]; });
 }
 
+// ---- What moves values between lanes -----------------------------------------------------------------------
+
+template <int first, class Part, int... i>
+LG_INLINE Part every_second(const Part& a, const Part& b, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(a, b, (first + 2 * i)...);
+}
+
+// Of two rows of lanes, one behind the other, the values at even (first = 0) or odd (first = 1) places.
+template <int first, class T, int N>
+LG_INLINE Lanes<T, N> every_second(const Lanes<T, N>& a, const Lanes<T, N>& b) {
+  using L = Lanes<T, N>;
+  const auto part = [&](int i) LG_INLINE_LAMBDA { return i < L::parts ? a.part[i] : b.part[i - L::parts]; };
+  return L::make([&](int i) LG_INLINE_LAMBDA {
+    return every_second<first>(part(2 * i), part(2 * i + 1), std::make_integer_sequence<int, L::per_part>{});
+  });
+}
+
 // ---- What takes all lanes together -------------------------------------------------------------------------
 
 template <int first, class Part, int... i>

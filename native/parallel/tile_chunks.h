@@ -37,23 +37,18 @@ struct PixelChunk {
   }
 };
 
-// Sorts n values of `count` rows by place, sixteen lanes each; zeros beyond. stride: values from row to row.
+// Sorts `count` rows of n values by place, sixteen lanes each; zeros beyond.
 template <class T>
-LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes], int stride) {
+LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes]) {
   if (LG_LIKELY(count == chunk_lanes)) {
     for (int k = 0; k < n; ++k) {
-      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = from[l * stride + k];
+      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = from[l * n + k];
     }
   } else {
     for (int k = 0; k < n; ++k) {
-      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = l < count ? from[l * stride + k] : T(0);
+      for (int l = 0; l < chunk_lanes; ++l) to[k][l] = l < count ? from[l * n + k] : T(0);
     }
   }
-}
-
-template <class T>
-LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes]) {
-  load_lanes(from, n, count, to, n);
 }
 
 // The other way.

@@ -206,10 +206,10 @@ class FewChannelsBackward {
     const auto mask = mask_of<T>(chunk.seen);
     store(sums[0], only(mask, u));
     store(sums[1], only(mask, v));
+    for (int k = 2; k < 4; ++k) store(sums[k], Lanes<T>(T(0)));
     if (values == 2) {
       store_lanes(sums, 2, chunk.count, grad_bary);
     } else {
-      for (int k = 2; k < 4; ++k) store(sums[k], Lanes<T>(T(0)));
       store_lanes(sums, 4, chunk.count, grad_bary);
     }
   }

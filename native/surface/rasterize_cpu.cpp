@@ -30,10 +30,10 @@ struct alignas(64) LaneGradients {
   T bary[2][chunk_lanes], depth[1][chunk_lanes];
 
   LaneGradients(const FragmentGradients<T>& in, int64_t first, int count) {
-    std::fill_n(bary[0], in.bary || in.rast ? 0 : 2 * chunk_lanes, T(0));
+    std::fill_n(bary[0], in.bary ? 0 : 2 * chunk_lanes, T(0));
     std::fill_n(depth[0], in.depth ? 0 : chunk_lanes, T(0));
     if (in.bary) load_lanes(in.bary + 2 * first, 2, count, bary);
-    if (in.rast) load_lanes(in.rast + 4 * first, 2, count, bary, 4);
+    if (in.rast) make_fragments<T>(nullptr, nullptr, nullptr, in.rast).load_bary(first, count, bary);
     if (in.depth) load_lanes(in.depth + first, 1, count, depth);
   }
 };
