@@ -68,7 +68,7 @@ LG_HD void store_lanes(const T (*from)[chunk_lanes], int n, int count, T* LG_RES
 class TileChunks {
  public:
   // Goes through the tile once; find(triangle, column, row) gives the number that the tile has for a triangle. image:
-  // surface/fragments.h.
+  // surface/fragment_lanes_cpu.h.
   template <class Image, class Find>
   void number(const PixelTile& tile, int64_t height, int64_t width, const Image& image, Find&& find) {
     tile_ = tile;

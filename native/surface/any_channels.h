@@ -10,6 +10,7 @@
 #include "parallel/triangle_gradients.h"
 #include "runtime/config.h"
 #include "surface/attribute_lookup_cpu.h"
+#include "surface/fragment_lanes_cpu.h"
 #include "surface/interpolate.h"
 
 namespace lg::surface {
@@ -99,7 +100,7 @@ template <class T>
 LG_INLINE void backward_line(const AttributeLookup<T>& in, const InterpolateGradients<T>& g, int64_t view,
                              int64_t begin, int64_t end, TriangleGradients<T>* records, int worker) {
   int32_t buffer[usual_tile];
-  const int32_t* ids = in.fragments.triangles(begin, end - begin, buffer);
+  const int32_t* ids = FragmentLanes<T>{in.fragments}.triangles(begin, end - begin, buffer);
   for (int64_t first = begin; first < end;) {
     const int32_t triangle = ids[first - begin];
     const int64_t last = begin + run_end(ids, first - begin, end - begin), count = last - first;

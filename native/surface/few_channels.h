@@ -13,6 +13,7 @@
 #include "runtime/memory.h"
 #include "runtime/prefetch.h"
 #include "runtime/stream.h"
+#include "surface/fragment_lanes_cpu.h"
 #include "surface/interpolate.h"
 
 namespace lg::surface {
@@ -29,7 +30,7 @@ LG_INLINE Lanes<T, 4> load_channels(const T* from) {
 template <int Channels, class T, class Mesh>
 class FewChannelsForward {
  public:
-  FewChannelsForward(const Mesh& mesh, int64_t view, const Fragments<T>& image, int64_t start, const int32_t* ids,
+  FewChannelsForward(const Mesh& mesh, int64_t view, const FragmentLanes<T>& image, int64_t start, const int32_t* ids,
                      T* out)
       : mesh_(mesh), view_(view), image_(image), start_(start), ids_(ids), out_(out + start * Channels) {}
 
@@ -97,7 +98,7 @@ class FewChannelsForward {
 
   const Mesh& mesh_;
   const int64_t view_;
-  const Fragments<T>& image_;
+  const FragmentLanes<T>& image_;
   const int64_t start_;
   const int32_t* ids_;
   T* out_;
@@ -114,7 +115,8 @@ class FewChannelsBackward {
 
   // Collects the triangles of a tile. mesh: attributes(view, triangle), and how to prefetch what it will read.
   template <class Mesh>
-  void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width, const Fragments<T>& image) {
+  void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width,
+                  const FragmentLanes<T>& image) {
     numbers_.clear();
     chunks_.number(tile, height, width, image, [&](int32_t triangle, int32_t, int32_t) {
       const int32_t before = numbers_.count(), number = numbers_.find(triangle);
@@ -130,7 +132,7 @@ class FewChannelsBackward {
   }
 
   // Adds all pixels of the tile. stream: whether to write zeros of the gradients of u and v past the caches.
-  void add_pixels(const Fragments<T>& image, const InterpolateGradients<T>& g, bool stream) {
+  void add_pixels(const FragmentLanes<T>& image, const InterpolateGradients<T>& g, bool stream) {
     const auto ahead = [&](const PixelChunk& chunk) {
       prefetch_values(g.out + chunk.first * Channels, chunk.count * Channels);
       image.prefetch_bary(chunk.first, chunk.count);

@@ -24,11 +24,12 @@ constexpr int64_t pixels_per_task = 8192;
 template <class T>
 void forward_part(const AttributeLookup<T>& in, int64_t view, int64_t begin, int64_t end, T* out, T* out_d) {
   int32_t buffer[pixels_per_task];
-  const int32_t* ids = in.fragments.triangles(begin, end - begin, buffer);
+  const FragmentLanes<T> image = {in.fragments};
+  const int32_t* ids = image.triangles(begin, end - begin, buffer);
   with_constant<1, 2, 3, 4>(out_d ? 0 : in.channels, [&](auto channels) {
     constexpr int n = decltype(channels)::value;
     if constexpr (n > 0) {
-      FewChannelsForward<n, T, AttributeLookup<T>>(in, view, in.fragments, begin, ids, out).run(end - begin);
+      FewChannelsForward<n, T, AttributeLookup<T>>(in, view, image, begin, ids, out).run(end - begin);
     } else {
       forward_pixels(in, view, begin, end, ids, out, out_d);
     }
@@ -52,9 +53,10 @@ void backward_tile_few(const AttributeLookup<T>& in, const InterpolateGradients<
   for (int64_t row = tile.y0; g.bary_d && row < tile.y1; ++row) {
     std::fill_n(g.bary_d + 4 * ((tile.view * height + row) * width + tile.x0), 4 * (tile.x1 - tile.x0), T(0));
   }
-  work.begin_tile(in, tile, height, width, in.fragments);
+  const FragmentLanes<T> image = {in.fragments};
+  work.begin_tile(in, tile, height, width, image);
   const bool stream = worth_streaming(static_cast<int64_t>(sizeof(T)) * in.views * height * width * g.bary_values());
-  work.add_pixels(in.fragments, g, stream);
+  work.add_pixels(image, g, stream);
   if (!records) return;
   T* out = records->append(worker, work.count(), [&](int64_t i) { return work.triangle(static_cast<int32_t>(i)); });
   for (int32_t i = 0; i < work.count(); ++i) work.vertex_gradients(i, out + i * 3 * Channels);

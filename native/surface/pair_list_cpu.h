@@ -8,6 +8,7 @@
 #include "runtime/memory.h"
 #include "surface/antialias.h"
 #include "surface/band_marks_cpu.h"
+#include "surface/fragment_lanes_cpu.h"
 #include "surface/pair_search_cpu.h"
 
 namespace lg::surface {
@@ -131,7 +132,7 @@ class PairList {
   void prefetch(const PixelPair& pair) const {
     const int64_t first = s_.image.pixel(pair.view, pair.row, pair.column);
     const int64_t second = first + (pair.vertical ? s_.image.width : 1);
-    for (const int64_t pixel : {first, second}) s_.fragments.prefetch(pixel);
+    for (const int64_t pixel : {first, second}) FragmentLanes<T>{s_.fragments}.prefetch(pixel);
   }
 
   const AntialiasScene<T>& s_;

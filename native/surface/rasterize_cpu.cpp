@@ -12,7 +12,7 @@
 #include "runtime/status.h"
 #include "surface/attribute_sink_cpu.h"
 #include "surface/attributes.h"
-#include "surface/fragments.h"
+#include "surface/fragment_lanes_cpu.h"
 #include "surface/geometry.h"
 #include "surface/lane_planes.h"
 #include "surface/tile_triangles.h"
@@ -33,7 +33,7 @@ struct alignas(64) LaneGradients {
     std::fill_n(bary[0], in.bary ? 0 : 2 * chunk_lanes, T(0));
     std::fill_n(depth[0], in.depth ? 0 : chunk_lanes, T(0));
     if (in.bary) load_lanes(in.bary + 2 * first, 2, count, bary);
-    if (in.rast) make_fragments<T>(nullptr, nullptr, nullptr, in.rast).load_bary(first, count, bary);
+    if (in.rast) PackedLanes<T>(in.rast + 4 * first, count).store_bary(bary);
     if (in.depth) load_lanes(in.depth + first, 1, count, depth);
   }
 };
@@ -139,7 +139,8 @@ void backward_tile(const Geometry<T>& geometry, const FragmentGradients<T>& in, 
                    int64_t chunk_number, int worker, TileWork<T>& work, TriangleGradients<T>& gradients) {
   work.triangles.begin_tile();
   work.chunks.number(
-      tile, geometry.image.height, geometry.image.width, make_fragments<T>(in.frag_tri, nullptr, nullptr, nullptr),
+      tile, geometry.image.height, geometry.image.width,
+      FragmentLanes<T>{make_fragments<T>(in.frag_tri, nullptr, nullptr, nullptr)},
       [&](int32_t id, int32_t column, int32_t row) { return work.triangles.find(geometry, id, column, row); });
   work.triangles.set_up(geometry, tile.view, true);
   gradients.begin_chunk(chunk_number, worker, tile.view);
