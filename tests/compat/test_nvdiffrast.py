@@ -343,12 +343,72 @@ def test_many_triangles():
     pos = torch.tensor([[-1.0, -1, 0, 1], [3, -1, 0, 1], [-1, 3, 0, 1], [-1, -1, -0.5, 1], [3, -1, -0.5, 1]])
     tri[-3:] = torch.tensor([[0, 1, 2], [3, 4, 2], [0, 0, 0]])
     ranges = torch.tensor([[count - 3, 1], [count - 3, 3]])
-    rast, _ = dr.rasterize(CTX, pos, tri, (4, 4), ranges)
+    rast, _ = dr.rasterize(CTX, pos, tri, (4, 21), ranges)
     assert (rast[0, ..., 3].view(torch.int32) == 0x4A800000 + count - 2).all()
     attr = torch.arange(5.0)[:, None]
     out, _ = dr.interpolate(attr, rast, tri)
     u, v = rast[1, ..., :1], rast[1, ..., 1:2]
     torch.testing.assert_close(out[1], u * 3 + v * 4 + (1 - u - v) * 2)
+
+
+# ---- Images that a program changes ------------------------------------------------------------------------
+
+
+def test_images_in_any_layout():
+    pos, tri = scene(1, dtype=torch.float64)
+    rast, rast_db = dr.rasterize(CTX, torch.cat((pos, pos.flip(0) * 0.8)), tri, (H, W))
+    attr = torch.rand(1, 15, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    color = torch.rand(2, H, W, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    plain, plain_da = dr.interpolate(attr, rast, tri, rast_db, "all")
+    part = (slice(1, None), slice(2, 9), slice(None, None, 3))
+    out, out_da = dr.interpolate(attr, rast[part], tri, rast_db[part], "all")
+    assert torch.equal(out, plain[part])
+    assert torch.equal(out_da, plain_da[part])
+    planes = rast.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
+    assert torch.equal(dr.interpolate(attr, planes, tri)[0], plain)
+    smooth = dr.antialias(color, planes, pos[0], tri)
+    assert torch.equal(smooth, dr.antialias(color, rast, pos[0], tri))
+
+
+def test_images_that_are_changed_in_place():
+    """What counts is what they hold when they are used."""
+    pos, tri = scene(1)
+    pos.requires_grad_()
+    rast, _ = dr.rasterize(CTX, pos, tri, (H, W))
+    rast[:, : H // 2] = 0
+    rast.detach().numpy()[:, :, : W // 2] = 0  # behind autograd's back
+    out, _ = dr.interpolate(torch.ones(15, 1), rast, tri)
+    assert out.any()
+    assert torch.equal(out > 0, rast[..., 3:] > 0)
+    assert not out[:, : H // 2].any()
+    assert not out[:, :, : W // 2].any()
+    (grad,) = torch.autograd.grad(rast[..., 0].sum(), pos)
+    fresh = dr.rasterize(CTX, pos, tri, (H, W))[0]
+    (expected,) = torch.autograd.grad(fresh[:, H // 2 :, :, 0].sum(), pos)
+    assert torch.equal(grad, expected)
+    color = torch.rand(1, H, W, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(dr.antialias(color, torch.zeros_like(rast), pos, tri), color)
+
+
+def test_gradients_reach_images_made_by_hand():
+    """By finite differences, of u, v and derivatives; the other two values have none."""
+    _, tri = scene(1, dtype=torch.float64)
+    random = torch.Generator().manual_seed(2)
+    rast, rast_db = (torch.rand(1, 2, 19, 4, generator=random, dtype=torch.float64) for _ in range(2))
+    rast[..., 3] = torch.randint(0, 6, (1, 2, 19), generator=random)
+    attr = torch.rand(1, 15, 2, generator=random, dtype=torch.float64)
+    inputs = [value.requires_grad_() for value in (attr, rast, rast_db)]
+
+    def values(attr, rast, rast_db):
+        # The step of finite differences must not turn a triangle into another.
+        fixed = torch.cat((rast[..., :3], rast[..., 3:].detach().round()), -1)
+        out, out_da = dr.interpolate(attr, fixed, tri, rast_db, "all")
+        return torch.cat((out, out_da), -1) + dr.interpolate(attr, fixed, tri)[0].sum(-1, keepdim=True)
+
+    assert torch.autograd.gradcheck(values, inputs)
+    (grad,) = torch.autograd.grad(values(*inputs).sum(), rast)
+    assert grad[..., :2].any()
+    assert not grad[..., 2:].any()
 
 
 # ---- Depth peeling --------------------------------------------------------------------------------------

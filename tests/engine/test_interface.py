@@ -11,7 +11,7 @@ import cuda_kernels
 import pytest
 
 from lumigrad._engine import declare as declarations
-from lumigrad._engine import loading
+from lumigrad._engine import direction, loading
 from lumigrad._engine.abi import Header, parse_header
 from lumigrad._engine.direction import Direction
 
@@ -102,3 +102,10 @@ def test_a_declaration_that_fits() -> None:
     op = declarations.plan(HEADER, "blur(Tensor image)", SIZES, {"out": "count"})
     assert op.backward is None
     assert op.forward.schema == "blur(Tensor image) -> (Tensor)"
+
+
+@pytest.mark.parametrize("value", [None, False, True, 0, [0]])
+def test_outputs_that_depend_on_an_input(value: object) -> None:
+    places, row, wanted = {"rows": 0, "2": 1, "mask": 2}, (7, 2, value), value is not None and value is not False
+    for text, full in (("rows 2", True), ("rows 2 if mask", wanted), ("rows 2 unless mask", not wanted)):
+        assert direction.shape_in_words(text, places)(row) == ((7, 2) if full else (0,))

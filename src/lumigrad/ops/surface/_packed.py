@@ -59,7 +59,7 @@ def peel_packed(
 def interpolate_packed(
     attr: Tensor, rast: Tensor, tri: Tensor, rast_db: Tensor | None, channels: Sequence[int] | None
 ) -> tuple[Tensor, Tensor]:
-    """The attributes, and the derivatives [.., 2 K] of K channels; `rast` and `rast_db` as `check_packed` returns them."""
+    """The attributes, and the derivatives [.., 2 K] of K channels; all images as `check_packed` returns them."""
     check_attributes(attr, rast.shape[0], "rast")
     if needs_reference("interpolate", attr):
         found = reference.interpolate(attr, unpack(rast, tri.shape[0], rast_db), tri, channels or False)

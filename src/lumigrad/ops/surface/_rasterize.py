@@ -20,6 +20,7 @@ from lumigrad.types.shapes import Float, Int
 
 SUBPIXEL_BITS = 8
 
+
 def rasterize(
     pos: Float[Tensor, "views vertices 4"] | Float[Tensor, "vertices 4"],
     tri: Int[Tensor, "triangles 3"],
