@@ -98,7 +98,7 @@ class DepthPeeler:
 
 
 def _with_gradient_if(wanted: bool, rast_db: Tensor) -> Tensor:
-    return rast_db if wanted else _WithoutGradient.apply(rast_db)  # type: ignore[no-untyped-call, no-any-return]
+    return rast_db if wanted else _WithoutGradient.apply(rast_db)  # type: ignore[no-untyped-call]
 
 
 class _WithoutGradient(torch.autograd.Function):

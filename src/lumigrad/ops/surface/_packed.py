@@ -61,13 +61,20 @@ def interpolate_packed(
 ) -> tuple[Tensor, Tensor]:
     """The attributes, and the derivatives [.., 2 K] of K channels; all images as `check_packed` returns them."""
     check_attributes(attr, rast.shape[0], "rast")
+    channels = channels or None
     if needs_reference("interpolate", attr):
-        found = reference.interpolate(attr, unpack(rast, tri.shape[0], rast_db), tri, channels or False)
-        out, out_d = found if channels else (found, found.new_empty((*found.shape[:-1], 0)))
-        return out, out_d.flatten(-2) if channels else out_d
-    db = rast_db.contiguous() if channels and rast_db is not None else None
-    out, out_d = _interpolate(attr.contiguous(), tri, None, None, db, rast.contiguous(), channels or None)
-    return out, out_d.flatten(-2) if channels else out.new_empty((*out.shape[:-1], 0))
+        out, *derivatives = _reference_interpolate(attr, unpack(rast, tri.shape[0], rast_db), tri, channels)
+    else:
+        db = rast_db.contiguous() if channels and rast_db is not None else None
+        out, *derivatives = _interpolate(attr.contiguous(), tri, None, None, db, rast.contiguous(), channels)
+    return out, derivatives[0].flatten(-2) if channels else out.new_empty((*out.shape[:-1], 0))
+
+
+def _reference_interpolate(
+    attr: Tensor, frags: Fragments, tri: Tensor, channels: Sequence[int] | None
+) -> tuple[Tensor, ...]:
+    found = reference.interpolate(attr, frags, tri, channels or False)
+    return (found,) if isinstance(found, Tensor) else found
 
 
 def antialias_packed(color: Tensor, rast: Tensor, pos: Tensor, tri: Tensor, topology: Tensor | None) -> Tensor:
