@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,14 @@ def _both(forward: Callable[[], Outputs], leaves: list[Tensor]) -> tuple[Task, T
     return torch.no_grad()(forward), backward
 
 
-def run(name: str, size: int, folder: Path | None, budget: Budget) -> Table:
+def run(name: str, size: int, zoom: float, folder: Path | None, budget: Budget) -> Table:
     mesh, note = meshes.load(name, folder)
+    work = meshes.workload(mesh, size)
+    work = replace(work, clip=work.clip * torch.tensor([zoom, zoom, 1, 1]))
+    covered = (lg.rasterize(work.clip, mesh.faces, (size, size)).tri >= 0).float().mean()
     table = Table(
-        f"nvdiffrast's interface: {mesh.name}, {mesh.triangles} triangles, {size}^2 (least processor time, one thread)",
+        f"nvdiffrast's interface: {mesh.name}, {mesh.triangles} triangles, {size}^2, {100 * covered:.0f} % covered "
+        "(least processor time, one thread)",
         [
             Column("op", "op"),
             Column("own", "lumigrad ms", milliseconds),
@@ -134,7 +139,6 @@ def run(name: str, size: int, folder: Path | None, budget: Budget) -> Table:
         ],
         notes=[note] if note else [],
     )
-    work = meshes.workload(mesh, size)
     tasks: dict[str, Task] = {}
     for kind, ops in (("own", Own(work)), ("compat", Compat(work))):
         for op, (forward, backward) in tasks_of(ops).items():
@@ -158,11 +162,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--meshes", type=Path, default=MESHES, help="folder of OBJ files")
     parser.add_argument("--names", default="suzanne,stanford-bunny", help="meshes, by file name")
     parser.add_argument("--size", type=int, default=1024, help="image side in pixels")
+    parser.add_argument("--zoom", type=float, default=1.0, help="how much larger the mesh is in the image")
     parser.add_argument("--seconds", type=float, default=1.0, help="seconds spent on each measurement")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for name in options.names.split(","):
-        print(run(name, options.size, options.meshes, Budget(seconds=options.seconds)).text(), flush=True)
+        table = run(name, options.size, options.zoom, options.meshes, Budget(seconds=options.seconds))
+        print(table.text(), flush=True)
 
 
 if __name__ == "__main__":
