@@ -416,7 +416,7 @@ def test_wrong_calls_are_rejected() -> None:
     """By the functions themselves: what only a program that calls them by hand could ask for."""
     with emulated_cuda() as core:
         with pytest.raises(ValueError, match="size: at most 32768"):
-            core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 5)
+            core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 6)
         with pytest.raises(ValueError, match="size: at most 32768"):
             core.calls["soft_rasterize_forward"](0, None, None, None, 1, 0, 0, 1, 40000, 1, 0.0, 0, *[None] * 4)
         scene = HEADER.structure("lg_splat_scene")
