@@ -11,9 +11,10 @@ from torch import Tensor
 import lumigrad as lg
 from lumigrad import Fragments, gradients
 from lumigrad.ops import surface
+from lumigrad.ops.surface import _packed
 from lumigrad.ops.surface._antialias import antialias_with
 from lumigrad.ops.surface._peel import peel_layers
-from lumigrad.ops.surface._rasterize import check_geometry, rasterize_with
+from lumigrad.ops.surface._rasterize import check_geometry
 
 from .call import Call
 from .draw import Draw
@@ -67,16 +68,20 @@ def rasterize(draw: Draw) -> Call:
     return Call(lg.rasterize, lg.reference.rasterize, arguments, exact=("tri",))
 
 
-def rasterize_with_options(draw: Draw) -> Call:
+def rasterize_packed(draw: Draw) -> Call:
     """What `compat.nvdiffrast` uses."""
-    arguments = {**geometry(draw), "derivatives": draw.chance(0.7)}
-    arguments |= {"subpixel_bits": draw.choice((1, 4, 8)), "straight_through": draw.chance(0.5)}
+    arguments = {**geometry(draw), "subpixel_bits": draw.choice((1, 4, 8))}
 
-    def run(pos: Any, tri: Any, size: Any, ranges: Any, **options: Any) -> Fragments:
+    def run(pos: Any, tri: Any, size: Any, ranges: Any, subpixel_bits: int) -> Fragments:
         pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
-        return rasterize_with(pos, tri, ranges, (height, width), **options)
+        rast, rast_db = _packed.rasterize_packed(pos, tri, ranges, (height, width), subpixel_bits)
+        return _packed.unpack(rast, len(tri), rast_db)
 
-    return Call(run, lg.reference.rasterize, arguments, exact=("tri",), checked=False)
+    def defined(pos: Any, tri: Any, size: Any, ranges: Any, subpixel_bits: int) -> Fragments:
+        frags = lg.reference.rasterize(pos, tri, size, ranges, subpixel_bits=subpixel_bits, straight_through=True)
+        return frags._replace(depth=frags.depth.detach())
+
+    return Call(run, defined, arguments, exact=("tri",), checked=False)
 
 
 def peel(draw: Draw) -> Call:
@@ -84,9 +89,10 @@ def peel(draw: Draw) -> Call:
     return Call(lg.peel, lg.reference.peel, arguments, exact=("tri",))
 
 
-def peel_with_options(draw: Draw) -> Call:
+def peel_dropping(draw: Draw) -> Call:
+    """What `compat.nvdiffrast` uses."""
     arguments = {**geometry(draw), "layers": draw.integer(0, 4), "derivatives": draw.chance(0.5)}
-    arguments |= {"drop_coincident": draw.chance(0.7), "subpixel_bits": draw.choice((4, 8))}
+    arguments |= {"drop_coincident": draw.chance(0.7)}
 
     def run(pos: Any, tri: Any, size: Any, ranges: Any, layers: Any, **options: Any) -> Any:
         pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
@@ -176,9 +182,9 @@ def splat_gradient(draw: Draw) -> Call:
 
 GENERATORS = {
     "rasterize": rasterize,
-    "rasterize, options": rasterize_with_options,
+    "rasterize, packed": rasterize_packed,
     "peel": peel,
-    "peel, options": peel_with_options,
+    "peel, dropping": peel_dropping,
     "interpolate": interpolate,
     "antialias": antialias,
     "antialias, own edges": antialias_own_edges,
