@@ -197,6 +197,48 @@ LG_API int32_t lg_antialias_backward(
     int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
     int32_t own_edges, int64_t note_bytes, const void* grad_out, void* grad_color, void* grad_pos);
 
+/* ---- Outlines (native/surface) ----------------------------------------------------------------------
+ * The visible outlines of every view, in pieces within pixels; topology and ranges as above; every_edge: all edges, not
+ * only silhouettes. count [views]: how many pieces there are; those beyond `capacity` are left out, unused rows hold pixel
+ * -1. Those of one pixel follow one another. Outputs [views, ...]: pixel (capacity), in the view, row by row; line
+ * (capacity, 2): (half-edge, -1), (triangle, triangle) for an intersection, (triangle, -2 or -3) for the near or far plane,
+ * (-1, -1) for the correction of a centre; length (capacity). sides, place (4, capacity): triangles to look up colours
+ * of, and where, from the pixel's centre: on the plus and on the minus side of the piece, and for the surfaces that these
+ * two sides stand for, -1 for none; weight (2, capacity): the parts of the pixel that such a surface covers; source (4,
+ * capacity), or null: pixels whose colours stand for those of sides.
+ */
+LG_API int32_t lg_outlines(
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges, const int32_t* topology,
+    const int32_t* frag_tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int32_t every_edge,
+    int64_t capacity, int64_t* count, int32_t* pixel, int32_t* sides, int32_t* line, int32_t* source,
+    void* place, void* weight, void* length);
+
+/* Fragments at given places: frag_tri [views, rows, samples], place [views, rows, samples, 2] and pixel [views, samples] as
+ * above, of images of height x width. Outputs [views, rows, samples, ...] as lg_rasterize_forward's. */
+LG_API int32_t lg_outline_fragments_forward(
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int32_t* frag_tri, const int32_t* pixel,
+    const void* place, int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
+    int64_t rows, int64_t samples, int64_t height, int64_t width, void* bary, void* depth, void* bary_d);
+
+LG_API int32_t lg_outline_fragments_backward(
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int32_t* frag_tri, const int32_t* pixel,
+    const void* place, int32_t shared_positions, int64_t views, int64_t vertices, int64_t triangles,
+    int64_t rows, int64_t samples, int64_t height, int64_t width,
+    const void* grad_bary, const void* grad_depth, const void* grad_bary_d, void* grad_pos);
+
+/* color [views, height, width, channels] and, at the pixels of pieces, weight * (side_color - color) for the last two rows of
+ * side_color [views, 4, samples, channels]; the gradient to pos is that of the jumps between the sides, times the areas that pieces sweep. */
+LG_API int32_t lg_blend_outlines_forward(
+    lg_call* call, int32_t dtype, const void* color, const void* side_color, const int32_t* pixel,
+    const void* weight, int64_t views, int64_t height, int64_t width, int64_t channels, int64_t samples, void* out);
+
+LG_API int32_t lg_blend_outlines_backward(
+    lg_call* call, int32_t dtype, const void* side_color, const void* pos, const int32_t* pixel, const int32_t* line,
+    const void* place, const void* weight, const void* length, const int32_t* tri, int32_t shared_positions,
+    int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width, int64_t channels,
+    int64_t samples, const void* grad_out, void* grad_color, void* grad_side_color, void* grad_pos);
+
 /* ---- Gradient methods (native/surface) ----------------------------------------------------------------
  * The position gradient that two methods give an image they leave as it is. color, grad_out [views, height,
  * width, channels]; bary as made by rasterization; reach: pixels, 0 for any number; eps: NDC.

@@ -15,25 +15,28 @@ from lumigrad.ops.splat import (
     surface_splats,
     surfels,
 )
-from lumigrad.ops.surface import antialias, edge_topology, interpolate, peel, rasterize
+from lumigrad.ops.surface import antialias, blend_outlines, edge_topology, interpolate, outlines, peel, rasterize
 from lumigrad.ops.texture import build_mips, texture, texture_cube
-from lumigrad.types import Fragments, ProjectedGaussians, SoftFragments, Splats, Surfels, View
+from lumigrad.types import Fragments, Outlines, ProjectedGaussians, SoftFragments, Splats, Surfels, View
 
 __version__ = "0.1.0"
 __all__ = [
     "Fragments",
+    "Outlines",
     "ProjectedGaussians",
     "SoftFragments",
     "Splats",
     "Surfels",
     "View",
     "antialias",
+    "blend_outlines",
     "blending",
     "build_mips",
     "edge_topology",
     "gaussians",
     "gradients",
     "interpolate",
+    "outlines",
     "peel",
     "points",
     "project_gaussians",

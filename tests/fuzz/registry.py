@@ -15,5 +15,15 @@ GENERATORS: dict[str, Callable[[Draw], Call]] = {
     **splat.GENERATORS,
 }
 OPS = tuple(GENERATORS)
+# Public ops without a generator, and what they register. Kernel and definition cut outlines into other pieces, so that
+# only images can be compared, with clipped polygons: tests/ops/surface/test_outlines.py does, on random triangles.
+ELSEWHERE = {"outlines", "blend_outlines", "exact"}
+REGISTERED_ELSEWHERE = {
+    "outlines",
+    "outline_fragments",
+    "outline_fragments_backward",
+    "blend_outlines",
+    "blend_outlines_backward",
+}
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}

@@ -158,6 +158,21 @@ def _surface(dtype: torch.dtype, large: bool) -> Calls:
     yield "antialias", "views", (color, frag_tri, depth, None, pos, tri, topology, False)
     yield "antialias", "own_edges", (color, frag_tri, depth, None, shared, tri, topology, True)
     yield "antialias", "packed", (color, None, None, rast, pos, tri, topology, True)
+    loose_topology = call("edge_topology", faces, None)
+    loose_frags = call("rasterize", loose, faces, ranges, *size, False, False, *plain)[0]
+    outlines = (pos, tri, None, topology, frag_tri)
+    yield "outlines", "views", (*outlines, False, True, 3000 if large else 300)
+    yield "outlines", "every edge", (*outlines, True, False, 6000 if large else 900)
+    yield (
+        "outlines",
+        "ranges",
+        (loose, faces, ranges, loose_topology, loose_frags, False, False, 9000 if large else 900),
+    )
+    _, pixel, sides, line, _, place, share, length = call("outlines", *outlines, False, False, 3000 if large else 300)
+    side_color = random(*sides.shape, 3, seed=3, dtype=dtype)
+    yield "outline_fragments", "views", (pos, tri, sides, pixel, place, *size, True)
+    yield "outline_fragments", "shared", (shared, tri, sides, pixel, place, *size, False)
+    yield "blend_outlines", "views", (color, side_color, pixel, line, place, share, length, pos, tri)
     yield "edge_gradient", "views", (color, frag_tri, bary, pos, tri)
     yield "edge_gradient", "shared", (color, frag_tri, bary, shared, tri)
     yield "nmr_gradient", "whole lines", (color, frag_tri, pos, tri, 0, 1e-4)

@@ -10,7 +10,7 @@
 
 namespace lg {
 
-// Sorts 32-bit keys and their values by the lowest `bits` bits of the keys. Equal ones keep their order.
+// Sorts 32-bit keys and their values by the lowest `bits` bits of the keys. Equal ones keep their order. May run again.
 class PairSort {
  public:
   PairSort(int64_t count, int bits) : count_(static_cast<int>(count)), bits_(bits) {}

@@ -19,11 +19,11 @@ void PairSort::plan(Workspace& workspace) {
 }
 
 void PairSort::run(Queue& queue) {
-  cub::DoubleBuffer<uint32_t> keys(keys_[0], keys_[1]), values(values_[0], values_[1]);
+  cub::DoubleBuffer<uint32_t> keys(keys_[now_], keys_[now_ ^ 1]), values(values_[now_], values_[now_ ^ 1]);
   queue.call([&](cudaStream_t stream) {
     return cub::DeviceRadixSort::SortPairs(temporary_, bytes_, keys, values, count_, 0, bits_, stream);
   });
-  now_ = keys.selector;
+  now_ ^= keys.selector;
 }
 
 void RunningSum::plan(Workspace& workspace) {

@@ -10,7 +10,7 @@ takes the colours of an ordinary, hard rendering and returns the image whose gra
 that method. ``docs/gradients.md`` says which is right when.
 """
 
-from lumigrad.gradients.methods import antialias, edge, nmr, opendr, splat
+from lumigrad.gradients.methods import antialias, edge, exact, nmr, opendr, splat
 from lumigrad.gradients.registry import METHODS, Method, apply, find, register, shading_fragments
 from lumigrad.gradients.soft import dibr, softras
 
@@ -21,6 +21,7 @@ __all__ = [
     "apply",
     "dibr",
     "edge",
+    "exact",
     "find",
     "nmr",
     "opendr",

@@ -66,7 +66,7 @@ def find(method: str | Method) -> Method:
     >>> lg.gradients.find("edge").source, lg.gradients.find("edge").forward_is_hard
     ('Pidhorskyi et al. 2024', True)
     >>> sorted(lg.gradients.METHODS)
-    ['antialias', 'dibr', 'edge', 'nmr', 'opendr', 'softras', 'splat']
+    ['antialias', 'dibr', 'edge', 'exact', 'nmr', 'opendr', 'softras', 'splat']
     """
     if isinstance(method, Method):
         return method

@@ -10,11 +10,13 @@ from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpola
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
     antialias,
+    blend_outlines,
     edge_gradient,
     edge_topology,
     interpolate,
     nmr_gradient,
     opendr_gradient,
+    outlines,
     peel,
     rasterize,
     splat_gradient,
@@ -24,12 +26,14 @@ from lumigrad.reference.texture import build_mips, texture, texture_cube
 
 __all__ = [
     "antialias",
+    "blend_outlines",
     "build_mips",
     "edge_gradient",
     "edge_topology",
     "interpolate",
     "nmr_gradient",
     "opendr_gradient",
+    "outlines",
     "peel",
     "project_gaussians",
     "rasterize",

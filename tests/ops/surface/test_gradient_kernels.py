@@ -188,11 +188,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"tri": TRI - 1}, ValueError, r"tri\[0, 0\] is -1, but pos has 3 vertices"),
 ]
 WRONG_NMR = [
-    ({"reach": 0}, ValueError, r"reach: expected at least 1 pixel, got 0"),
-    ({"reach": 2.5}, TypeError, r"reach: expected a number of pixels or None, got float"),
+    ({"reach": 0}, ValueError, r"reach: expected an integer from 1 to 2147483647, got 0"),
+    ({"reach": 2.5}, TypeError, r"reach: expected an integer, got 2.5"),
     ({"eps": 0}, ValueError, r"eps: expected a positive number, got 0"),
     ({"eps": float("nan")}, ValueError, r"eps: expected a positive number, got nan"),
-    ({"eps": "small"}, TypeError, r"eps: expected a number, got str"),
+    ({"eps": "small"}, TypeError, r"eps: expected a number, got 'small'"),
 ]
 
 

@@ -5,6 +5,8 @@ Defined by :func:`lumigrad.reference.edge_topology`; the kernel is ``native/surf
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,19 @@ def edge_topology(
     if positions is not None:
         weld = torch.unique(positions.detach(), dim=0, return_inverse=True)[1].to(torch.int32)
     return _op(tri, weld)
+
+
+def topology_of(tri: Tensor, given: Any) -> Tensor:
+    """The topology that was given, checked, or else that of `tri`."""
+    if given is None:
+        return edge_topology(tri)
+    topology = check.tensor("topology", given)
+    if topology.dtype != torch.int32:
+        raise TypeError(f"topology: expected int32 as made by edge_topology, got {topology.dtype}")
+    check.shape("topology", topology, (tri.shape[0], 3))
+    if topology.device != tri.device:
+        raise ValueError(f"topology: expected device {tri.device} like tri, got {topology.device}")
+    return topology.contiguous()
 
 
 _op = declare(

@@ -16,7 +16,7 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._antialias import _op as _antialias
-from lumigrad.ops.surface._antialias import topology_of
+from lumigrad.ops.surface._edge_topology import topology_of
 from lumigrad.ops.surface._interpolate import _op as _interpolate
 from lumigrad.ops.surface._interpolate import check_attributes
 from lumigrad.ops.surface._rasterize import _op as _rasterize

@@ -15,14 +15,17 @@ rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lumigrad.reference.surface._edge_topology import edge_topology
+from lumigrad.reference.surface._outlines import blend_outlines, outlines
 from lumigrad.reference.surface._rasterize import check_mesh
 from lumigrad.types.fragments import Fragments
+from lumigrad.types.outlines import Outlines
 
 TOLERANCE = 1 / 16  # pixels by which a crossing may miss the segment between two pixel centres
 WALK_LIMIT = 64  # triangles to cross at most beyond the one that the pixel sees
@@ -79,6 +82,10 @@ def antialias(
     pos: Tensor,
     tri: Tensor,
     topology: Tensor | None = None,
+    method: str = "fast",
+    shade: Callable[[Fragments], Tensor] | None = None,
+    ranges: Tensor | None = None,
+    every_edge: bool = False,
     *,
     own_edges: bool = False,
 ) -> Tensor:
@@ -112,6 +119,8 @@ def antialias(
         frags: what `rasterize` gave for these positions.
         pos, tri: as given to `rasterize`.
         topology: what `edge_topology` gave for ``tri``; computed from the indices alone if None.
+        method: "fast", which is described here, or "exact": `blend_outlines` of `outlines`, which take `ranges` and
+            `every_edge`, and whose sides `shade` makes colours of, or else pixels nearby.
         own_edges: the contract of nvdiffrast. No walk: of T's own silhouette edges that cross the line within the
             same distances, are steep enough and have T on their near side, the one of smallest clamped dc counts,
             the first of equals. No division of weights.
@@ -122,6 +131,10 @@ def antialias(
     Raises:
         TypeError, ValueError: an argument has the wrong type, dtype, shape or range.
     """
+    if method == "exact":
+        found = outlines(pos, tri, frags, topology, ranges, every_edge, sources=shade is None)
+        sides = _colors_nearby(color, found) if shade is None else shade(found.sides)
+        return blend_outlines(color, sides, found, pos, tri)
     _check(color, frags, pos, tri)
     topology = edge_topology(tri) if topology is None else _check_topology(topology, tri)
     images, height, width, _ = color.shape
@@ -303,6 +316,14 @@ def _lines(mesh: _Mesh, pairs: _Pairs, half_edges: Tensor) -> _Lines:
     crosses = changes & torch.where(sb < 0, line_t > 0, line_t < 0)  # that is, w > 0 where it crosses
     distance = pairs.direction[:, None] * (sa * tb - sb * ta) / torch.where(crosses, line_t, 1.0)
     return _Lines(changes, crosses, line_t.abs() >= line_s.abs(), -line_t, distance)
+
+
+def _colors_nearby(color: Tensor, found: Outlines) -> Tensor:
+    """Colours [N, 4, S, C] of the pixels that stand for the sides of outlines."""
+    assert found.source is not None
+    views, rows, pieces = found.source.shape
+    index = found.source.long().reshape(views, -1, 1).expand(-1, -1, color.shape[3])
+    return color.flatten(1, 2).gather(1, index).view(views, rows, pieces, -1)
 
 
 def _check(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> None:

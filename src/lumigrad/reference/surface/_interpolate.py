@@ -39,7 +39,7 @@ def interpolate(
     present = (index >= 0)[..., None]
     source = attr if attr.ndim == 2 else attr.expand(images, -1, -1)
     if not source.shape[-2]:  # a vertex for the indices that are negative
-        source = source.new_zeros((*source.shape[:-2], 1, source.shape[-1]))
+        source = torch.cat((source, source.new_zeros((*source.shape[:-2], 1, source.shape[-1]))), -2)
     index = index.clamp(min=0)
     corners = source[index] if attr.ndim == 2 else source[image[:, None], index]
     corners = torch.where(present, corners, torch.zeros_like(corners))  # [P, 3, A]
