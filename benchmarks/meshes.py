@@ -20,7 +20,14 @@ AZIMUTH_DEGREES = 30.0
 NEAR, FAR = 0.1, 10.0
 
 # Number of triangles of each classic mesh: decides which procedural sphere stands in for it.
-TRIANGLES = {"suzanne": 968, "cow": 5_804, "rocker-arm": 20_088, "stanford-bunny": 69_451, "ogre": 124_008}
+TRIANGLES = {
+    "suzanne": 968,
+    "cow": 5_804,
+    "spot": 5_856,
+    "rocker-arm": 20_088,
+    "stanford-bunny": 69_451,
+    "ogre": 124_008,
+}
 
 
 @dataclass(frozen=True)
@@ -133,11 +140,11 @@ def workload(mesh: Mesh, size: int) -> Workload:
     generator = torch.Generator().manual_seed(0)
     gradient = torch.randn(1, size, size, 3, generator=generator)
     homogeneous = torch.cat([mesh.vertices, torch.ones(len(mesh.vertices), 1)], -1).double()
-    clip = (homogeneous @ _camera().T).float()[None].contiguous()
+    clip = (homogeneous @ camera().T).float()[None].contiguous()
     return Workload(mesh, size, clip, gradient)
 
 
-def _camera() -> torch.Tensor:
+def camera() -> torch.Tensor:
     """World to clip space [4, 4], float64: the camera looks at the origin, y is up."""
     elevation, azimuth = math.radians(ELEVATION_DEGREES), math.radians(AZIMUTH_DEGREES)
     level = math.cos(elevation)

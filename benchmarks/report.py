@@ -45,9 +45,7 @@ class Table:
 
     def text(self) -> str:
         """Aligned lines: words to the left, numbers to the right, a dash where nothing was measured."""
-        shown = [column for column in self.columns if any(column.key in row for row in self.rows)]
-        cells = [[column.heading for column in shown]]
-        cells += [[_cell(column, row) for column in shown] for row in self.rows]
+        shown, cells = self._cells()
         widths = [max(len(line[k]) for line in cells) for k in range(len(shown))]
         words = [any(isinstance(row.get(column.key), str) for row in self.rows) for column in shown]
         aligned = [str.ljust if word else str.rjust for word in words]
@@ -56,6 +54,19 @@ class Table:
             for line in cells
         ]
         return "\n".join([f"\n{self.title}", *lines, *(f"  {note}" for note in self.notes)])
+
+    def markdown(self) -> str:
+        """The same as a table of Markdown."""
+        _, cells = self._cells()
+        lines = [f"| {' | '.join(line)} |" for line in cells]
+        rule = f"|{'---|' * len(cells[0])}"
+        return "\n".join([f"\n{self.title}:\n", lines[0], rule, *lines[1:], *(f"\n{note}" for note in self.notes)])
+
+    def _cells(self) -> tuple[list[Column], list[list[str]]]:
+        """The columns that hold anything, and their words: a line of headings, then the rows."""
+        shown = [column for column in self.columns if any(column.key in row for row in self.rows)]
+        headings = [column.heading for column in shown]
+        return shown, [headings, *([_cell(column, row) for column in shown] for row in self.rows)]
 
     def data(self) -> dict[str, Any]:
         return {"title": self.title, "rows": [_plain(row) for row in self.rows], "notes": self.notes}

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 TESTS = Path(__file__).resolve().parent
-for folder in (TESTS / "ops", TESTS):  # helper modules: `from meshes import ...`, `from cases import ...`
+# Helper modules (`from meshes import ...`, `from cases import ...`), and the benchmarks.
+for folder in (TESTS.parent, TESTS / "ops", TESTS):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
