@@ -154,7 +154,7 @@ def wrong_calls() -> dict[str, tuple[Callable[[], Any], type, str]]:
         "many": (
             lambda: p3d.rasterize_meshes(mesh, 4, faces_per_pixel=1025),
             ValueError,
-            "^faces_per_pixel: expected 1 to 1024",
+            "^faces_per_pixel: expected an integer from 1 to 1024",
         ),
     }
 
