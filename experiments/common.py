@@ -28,12 +28,18 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 class Run:
-    """The folder of outputs of one run. A state is only taken up by a run with the same arguments."""
+    """The folder of outputs of one run.
+
+    A state is only taken up by a run with the same arguments. A run without --resume removes what states there are.
+    """
 
     def __init__(self, name: str, args: argparse.Namespace) -> None:
         self.name, self.folder, self.resume = name, Path(args.out), bool(args.resume)
         self.settings = {k: repr(v) for k, v in sorted(vars(args).items()) if k not in ("out", "resume")}
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.resume:
+            for old in self.folder.glob("state*.pt"):
+                old.unlink()
 
     def path(self, file: str) -> Path:
         return self.folder / file

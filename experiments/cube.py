@@ -88,8 +88,15 @@ def picture(vertices: Tensor, colors: Tensor, camera: PerspectiveCamera, method:
     return lg.antialias(shade(frags), frags, pos, TRI, topology, method="exact", shade=shade, every_edge=jumps)
 
 
-def fit(run: Run, variant: Variant, settings: Settings, seed: int) -> Tensor:
-    """Mean distance of the vertices to the true ones [iterations + 1, runs], before each step and after the last.
+class Curves(NamedTuple):
+    """How the runs of a variant fared."""
+
+    errors: Tensor  # [iterations + 1, runs], mean distance of the vertices, before every step and after the last
+    folded: Tensor  # [runs], whether a triangle faces the wrong way in the end
+
+
+def fit(run: Run, variant: Variant, settings: Settings, seed: int) -> Curves:
+    """Adam on the squared difference of the images, each step from a new random view.
 
     All runs are one batch. The loss is a sum over them, so that each has the gradients that it would have alone.
     """
@@ -113,34 +120,45 @@ def fit(run: Run, variant: Variant, settings: Settings, seed: int) -> Tensor:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return torch.tensor([*errors, vertex_errors(vertices).tolist()])
+    return Curves(torch.tensor([*errors, vertex_errors(vertices).tolist()]), folded(vertices.detach()))
 
 
 def vertex_errors(vertices: Tensor) -> Tensor:
     return (vertices.detach() - CORNERS).norm(dim=-1).mean(1)
 
 
-def summary(errors: Tensor) -> dict[str, float | int]:
-    end = errors[-1]
+def normals(vertices: Tensor) -> Tensor:
+    """Of the triangles, [..., 12, 3], as long as twice their areas."""
+    a, b, c = vertices[..., TRI, :].unbind(-2)
+    return torch.linalg.cross(b - a, c - a)
+
+
+def folded(vertices: Tensor) -> Tensor:
+    return ((normals(vertices) * normals(CORNERS)).sum(-1) <= 0).any(-1)
+
+
+def summary(curves: Curves) -> dict[str, float | int]:
+    start, end = curves.errors[0], curves.errors[-1]
     good = end < CONVERGED
     return {
         "runs": end.numel(),
         "converged": int(good.sum()),
-        "start": errors[0].mean().item(),
+        "folded": int(curves.folded.sum()),
+        "start": start.mean().item(),
         "mean": end.mean().item(),
-        "median": end.median().item(),
+        "median": end.quantile(0.5).item(),
         "mean of the converged": end[good].mean().item() if good.any() else float("nan"),
     }
 
 
-def draw(curves: dict[Variant, Tensor], settings: Settings) -> Figure:
+def draw(curves: dict[Variant, Curves], settings: Settings) -> Figure:
     figure, axes = plt.subplots(1, len(settings.colors), figsize=(9, 3.6), dpi=90, layout="constrained",
                                 sharey=True, squeeze=False)  # fmt: skip
     for axis, colors in zip(axes[0], settings.colors):
         for (size, shade), method in itertools.product(zip(settings.sizes, plt.cm.tab10.colors), METHODS):
-            errors = curves[Variant(size, colors, method)]
+            errors = curves[Variant(size, colors, method)].errors
             style = "-" if method == "exact" else "--"
-            axis.semilogy(errors.mean(1), style, color=shade, label=f"{size} px, {method}", linewidth=1.3)
+            axis.semilogy(errors.mean(1).numpy(), style, color=shade, label=f"{size} px, {method}", linewidth=1.3)
         axis.set_title(f"{colors} colours, " + ("continuous" if colors == 8 else "discontinuous at edges"))
         axis.set_xlabel("iteration")
         axis.grid(alpha=0.3)
@@ -149,11 +167,11 @@ def draw(curves: dict[Variant, Tensor], settings: Settings) -> Figure:
     return figure
 
 
-def experiment(run: Run, settings: Settings, seed: int = 0) -> dict[Variant, Tensor]:
+def experiment(run: Run, settings: Settings, seed: int = 0) -> dict[Variant, Curves]:
     """Fits every variant, and writes ``results.json``, ``curves.pt`` and ``cube.png``."""
-    curves: dict[Variant, Tensor] = {}
+    curves: dict[Variant, Curves] = {}
     rows = {}
-    print(f"{'variant':28} {'start':>7} {'mean':>8} {'median':>8}  converged")
+    print(f"{'variant':28} {'start':>7} {'mean':>8} {'median':>8}  runs converged folded")
     for colors, size, method in itertools.product(settings.colors, settings.sizes, METHODS):
         variant = Variant(size, colors, method)
         began = time.perf_counter()
@@ -161,11 +179,11 @@ def experiment(run: Run, settings: Settings, seed: int = 0) -> dict[Variant, Ten
         row = rows[variant.name] = summary(curves[variant])
         print(
             f"{variant.name:28} {row['start']:7.3f} {row['mean']:8.4f} {row['median']:8.4f}  "
-            f"{row['converged']} of {row['runs']}  ({time.perf_counter() - began:.0f} s)",
+            f"{row['runs']:4} {row['converged']:9} {row['folded']:6}  ({time.perf_counter() - began:.0f} s)",
             flush=True,
         )
     run.save_json({"settings": asdict(settings), "seed": seed, "variants": rows})
-    torch.save({variant.name: errors for variant, errors in curves.items()}, run.path("curves.pt"))
+    torch.save({variant.name: found.errors for variant, found in curves.items()}, run.path("curves.pt"))
     figure = draw(curves, settings)
     run.save_figure(figure, "cube.png")
     plt.close(figure)
