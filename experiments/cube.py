@@ -155,10 +155,10 @@ def draw(curves: dict[Variant, Curves], settings: Settings) -> Figure:
     figure, axes = plt.subplots(1, len(settings.colors), figsize=(9, 3.6), dpi=90, layout="constrained",
                                 sharey=True, squeeze=False)  # fmt: skip
     for axis, colors in zip(axes[0], settings.colors):
-        for (size, shade), method in itertools.product(zip(settings.sizes, plt.cm.tab10.colors), METHODS):
+        for (k, size), method in itertools.product(enumerate(settings.sizes), METHODS):
             errors = curves[Variant(size, colors, method)].errors
             style = "-" if method == "exact" else "--"
-            axis.semilogy(errors.mean(1).numpy(), style, color=shade, label=f"{size} px, {method}", linewidth=1.3)
+            axis.semilogy(errors.mean(1).numpy(), style, color=f"C{k}", label=f"{size} px, {method}", linewidth=1.3)
         axis.set_title(f"{colors} colours, " + ("continuous" if colors == 8 else "discontinuous at edges"))
         axis.set_xlabel("iteration")
         axis.grid(alpha=0.3)
