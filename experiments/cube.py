@@ -37,7 +37,7 @@ CONVERGED = 0.05  # of the cube's side, mean over vertices
 class Settings:
     """What to run; the defaults are those of the paper."""
 
-    sizes: tuple[int, ...] = (4, 8, 16)
+    sizes: tuple[int, ...] = (2, 4, 8, 16)
     colors: tuple[int, ...] = (8, 24)
     runs: int = 10
     iterations: int = 5000
@@ -178,7 +178,7 @@ def experiment(run: Run, settings: Settings, seed: int = 0) -> dict[Variant, Cur
         curves[variant] = fit(run, variant, settings, seed)
         row = rows[variant.name] = summary(curves[variant])
         print(
-            f"{variant.name:28} {row['start']:7.3f} {row['mean']:8.4f} {row['median']:8.4f}  "
+            f"{variant.name:28} {row['start']:7.3f} {row['mean']:8.1e} {row['median']:8.1e}  "
             f"{row['runs']:4} {row['converged']:9} {row['folded']:6}  ({time.perf_counter() - began:.0f} s)",
             flush=True,
         )
