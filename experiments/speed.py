@@ -1,0 +1,55 @@
+"""Times of frames for the experiments on speed: one frame is rasterize, interpolate, antialias and all gradients."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks import gpu, meshes, peers
+from benchmarks.timing import Budget, measure
+
+FULL = Budget(repeats=5, seconds=2.0, patience=30.0)
+QUICK = Budget(repeats=1, seconds=0.1, patience=2.0, max_rounds=2)
+
+
+def devices() -> list[str]:
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def describe(device: str) -> str:
+    """What the times depend on besides the code."""
+    return torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def libraries(device: str) -> list[str]:
+    """lumigrad and those of its peers on `device` that can be imported."""
+    return gpu.importable() if device == "cuda" else peers.importable(list(peers.RENDERERS))[0]
+
+
+def frames(work: meshes.Workload, device: str, names: list[str], budget: Budget) -> dict[str, float]:
+    """Seconds of a frame by library, medians of runs in turns."""
+    tasks = {name: _frame(name, work, device) for name in names}
+    return {name: timing.median for name, timing in measure(tasks, budget, _clock(device)).items()}
+
+
+def _frame(name: str, work: meshes.Workload, device: str) -> Callable[[], Any]:
+    if device == "cpu":
+        return peers.RENDERERS[name](work).frame
+    tensors = (work.clip, work.mesh.faces, work.mesh.colors, work.gradient)
+    frame: Callable[[], Any] = gpu.LIBRARIES[name](gpu.Work(*(t.to(device) for t in tensors), work.size)).frame
+    return frame
+
+
+def _clock(device: str) -> Callable[[], float]:
+    """Reads the time when the device has done all that it was asked."""
+    if device == "cpu":
+        return time.perf_counter
+
+    def read() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return read
