@@ -286,12 +286,12 @@ def _plots(results: dict[str, Any]) -> Figure:
     left, right = drawn.subplots(1, 2)
     for method, result in results["methods"].items():
         left.plot(*zip(*result["curve"]), label=method)
-        errors = sorted(result["degrees"])
+        errors = sorted(max(value, 1e-3) for value in result["degrees"])
         right.step(errors, [(k + 1) / len(errors) for k in range(len(errors))], where="post", label=method)
     settings = results["settings"]
     left.set(xlabel="step", ylabel="mean error, degrees", ylim=(0, None))
     left.set_title(f"{settings['trials']} trials, {settings['size']}²")
-    right.set(xlabel="final error, degrees", ylabel="share of trials", xscale="log", ylim=(0, 1.02))
+    right.set(xlabel="final error, degrees (at least 0.001)", ylabel="share of trials", xscale="log", ylim=(0, 1.02))
     for axis in (left, right):
         axis.grid(alpha=0.3)
         axis.legend()

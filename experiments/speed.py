@@ -21,7 +21,10 @@ def devices() -> list[str]:
 
 def describe(device: str) -> str:
     """What the times depend on besides the code."""
-    return torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def libraries(device: str) -> list[str]:
