@@ -56,8 +56,9 @@ def rotate(q: Tensor, points: Tensor) -> Tensor:
     """points [..., V, 3] rotated by the unit quaternions q [..., 4]."""
     w, axis = q[..., None, :1], q[..., None, 1:]
     axis, points = torch.broadcast_tensors(axis, points)
-    twice = 2 * torch.linalg.cross(axis, points)
-    return points + w * twice + torch.linalg.cross(axis, twice)
+    twice: Tensor = 2 * torch.linalg.cross(axis, points)
+    turned: Tensor = points + w * twice + torch.linalg.cross(axis, twice)
+    return turned
 
 
 def power(q: Tensor, strength: float) -> Tensor:
@@ -108,11 +109,13 @@ class Cube:
         frags = lumigrad.rasterize(pos, self.faces, (size, size), derivatives=False)
         covered = (frags.tri >= 0)[..., None]
         shaded = torch.where(covered, lumigrad.interpolate(self.colors, frags, self.faces), 1.0)
-        return lumigrad.antialias(shaded, frags, pos, self.faces, topology=self.topology)
+        image: Tensor = lumigrad.antialias(shaded, frags, pos, self.faces, topology=self.topology)
+        return image
 
 
 def cube(device: str) -> Cube:
-    corners, faces = [], []
+    corners: list[list[float]] = []
+    faces: list[list[int]] = []
     for axis, sign in itertools.product(range(3), (-1.0, 1.0)):
         first = len(corners)
         for s, t in ((-1.0, -1.0), (sign, -sign), (1.0, 1.0), (-sign, sign)):
@@ -242,7 +245,7 @@ class Fit:
 
 def _between(ends: tuple[float, float], part: float) -> float:
     """Geometrically from the first end to the second."""
-    return ends[0] * (ends[1] / ends[0]) ** part
+    return ends[0] * math.exp(part * math.log(ends[1] / ends[0]))
 
 
 def experiment(args: argparse.Namespace) -> dict[str, Any]:

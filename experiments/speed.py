@@ -41,8 +41,9 @@ def frames(work: meshes.Workload, device: str, names: list[str], budget: Budget)
 def _frame(name: str, work: meshes.Workload, device: str) -> Callable[[], Any]:
     if device == "cpu":
         return peers.RENDERERS[name](work).frame
-    tensors = (work.clip, work.mesh.faces, work.mesh.colors, work.gradient)
-    frame: Callable[[], Any] = gpu.LIBRARIES[name](gpu.Work(*(t.to(device) for t in tensors), work.size)).frame
+    mesh = work.mesh
+    clip, faces, colors, gradient = (t.to(device) for t in (work.clip, mesh.faces, mesh.colors, work.gradient))
+    frame: Callable[[], Any] = gpu.LIBRARIES[name](gpu.Work(clip, faces, colors, gradient, work.size)).frame
     return frame
 
 
