@@ -30,7 +30,8 @@ from experiments.common import Run, parser
 METHODS = ["adam", "greedy", "symmetric"]
 PUBLISHED = {"adam": 48.62, "greedy": 22.49, "symmetric": 2.61}
 NOISE = (1.0, 0.003)
-RATE = (1e-2, 1e-4)  # of Adam, falling geometrically over its steps
+# Of Adam, falling geometrically over its steps: from a random start, and from what a search has found.
+RATE, RATE_AFTER_SEARCH = (5e-2, 1e-4), (1e-2, 1e-4)
 SAVED_EVERY = 100
 COLORS = [[0.9, 0.2, 0.2], [0.2, 0.8, 0.8], [0.2, 0.7, 0.2], [0.8, 0.3, 0.8], [0.2, 0.3, 0.9], [0.9, 0.8, 0.2]]
 DISTANCE, FIELD_OF_VIEW_DEGREES, HALF_EDGE = 4.0, 45.0, 0.7
@@ -231,7 +232,8 @@ class Fit:
 
     def _descend(self) -> None:
         part = (self.step - self.searching) / max(1, self.settings.steps - self.searching - 1)
-        self.optimizer.param_groups[0]["lr"] = _between(RATE, part)
+        rate = RATE_AFTER_SEARCH if self.searching else RATE
+        self.optimizer.param_groups[0]["lr"] = _between(rate, part)
         pose = torch.nn.functional.normalize(self.pose, dim=-1)
         if self.method == "adam":
             pose = product(self._noise(part), pose)
