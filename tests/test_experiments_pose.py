@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("matplotlib")
-if not (ROOT / "experiments").is_dir():
-    pytest.skip("experiments are not part of an installation", allow_module_level=True)
-sys.path.insert(0, str(ROOT))
+pytest.importorskip("experiments", reason="not part of source distributions")
 
-from experiments import pose  # noqa: E402
+from experiments import pose
 
 
 def _matrix(q: Tensor) -> Tensor:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("matplotlib")
-if not (ROOT / "experiments").is_dir():
-    pytest.skip("experiments are not part of an installation", allow_module_level=True)
-sys.path.insert(0, str(ROOT))
+pytest.importorskip("experiments", reason="not part of source distributions")
 
-import lumigrad as lg  # noqa: E402
-from benchmarks import meshes  # noqa: E402
-from experiments import depth, speed, triangles  # noqa: E402
+import lumigrad as lg
+from benchmarks import meshes
+from experiments import depth, speed, triangles
 
 QUICK = ["--quick", "--out"]
 
