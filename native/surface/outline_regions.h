@@ -16,6 +16,9 @@ namespace lg::surface {
 // The most triangles to cross on the way from one place to another.
 constexpr int longest_way = 32;
 
+// The most surfaces of a pixel to look for a way to. Where there are more, one of them may count as several.
+constexpr int most_walks = 16;
+
 // A place on a surface.
 struct SurfacePlace {
   int32_t triangle;
@@ -124,9 +127,13 @@ struct PixelRegions {
 
   LG_HD int32_t leader_of(int64_t first, int64_t s) const {
     const SurfacePlace from = place_of(s);
+    int walks = 0;
     for (int64_t other = first; other < s; ++other) {
       if (sides[other].leader != other - first) continue;
       const SurfacePlace to = place_of(other);
+      if (to.triangle == from.triangle) return sides[other].leader;
+      if (walks >= most_walks || to.triangle < 0 || from.triangle < 0) continue;
+      ++walks;
       if (walk_to(view, from, to.x, to.y, to.triangle).triangle == to.triangle) return sides[other].leader;
     }
     return static_cast<int32_t>(s - first);

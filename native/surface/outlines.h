@@ -282,8 +282,8 @@ class Crossings {
   LG_HD double after(double from) {
     if (run_ == 0) return 2;
     double at = (next_ * step_ - v0_) / run_;
-    while (at <= from) at = (++next_ * step_ - v0_) / run_;
-    return at;
+    for (int i = 0; i < 4 && at <= from; ++i) at = (++next_ * step_ - v0_) / run_;
+    return at > from ? at : 2;
   }
 
  private:
@@ -318,26 +318,33 @@ class OutlineWalk {
       : view_(view), around_{view, grid, scan}, sink_(sink) {}
 
   // All of an outline that lies in the image.
-  LG_HD void follow(const Outline& outline) {
-    const Segment& s = outline.segment;
+  LG_HD void follow(const Outline& whole) {
     Part inside = {0, 1};
-    inside.keep(s.x0, s.x1);
-    inside.keep(s.y0, s.y1);
-    inside.keep(static_cast<double>(view_.width) - s.x0, static_cast<double>(view_.width) - s.x1);
-    inside.keep(static_cast<double>(view_.height) - s.y0, static_cast<double>(view_.height) - s.y1);
+    const Segment& w = whole.segment;
+    inside.keep(w.x0, w.x1);
+    inside.keep(w.y0, w.y1);
+    inside.keep(static_cast<double>(view_.width) - w.x0, static_cast<double>(view_.width) - w.x1);
+    inside.keep(static_cast<double>(view_.height) - w.y0, static_cast<double>(view_.height) - w.y1);
     if (inside.empty()) return;
+    // Ends far outside would leave too few digits for what is inside. Those within stay as they are: outlines that meet
+    // at a vertex end at the very same place.
+    Outline outline = whole;
+    const Segment part = part_of(w, inside.low, inside.high);
+    Segment& s = outline.segment;
+    if (inside.low > 0) s.x0 = part.x0, s.y0 = part.y0;
+    if (inside.high < 1) s.x1 = part.x1, s.y1 = part.y1;
     const double side = static_cast<double>(int64_t{1} << around_.grid.shift);
-    Crossings across(s.x0, s.x1, inside.low, side), down(s.y0, s.y1, inside.low, side);
-    for (double from = inside.low; from < inside.high;) {
+    Crossings across(s.x0, s.x1, 0, side), down(s.y0, s.y1, 0, side);
+    for (double from = 0; from < 1;) {
       const double next_x = across.after(from), next_y = down.after(from);
-      double to = next_x < next_y ? next_x : next_y;
-      to = to < inside.high ? to : inside.high;
+      const double next = next_x < next_y ? next_x : next_y, to = next < 1 ? next : 1;
       follow_in_cell(outline, from, to);
       from = to;
     }
   }
 
-  // A part of an outline that lies within one cell, halved until there is room for what is seen beside it.
+  // A part of an outline that lies within one cell, halved until there is room for what is seen beside it; what is not
+  // seen then is left out.
   LG_HD void follow_in_cell(const Outline& outline, double from, double to) {
     const Segment whole = part_of(outline.segment, from, to);
     const double x = 0.5 * (whole.x0 + whole.x1), y = 0.5 * (whole.y0 + whole.y1);
@@ -345,7 +352,7 @@ class OutlineWalk {
     const int64_t cell = int64_t{grid.row(y)} * grid.columns + grid.column(x);
     for (double begin = from, end = to; begin < to;) {
       const Seen seen = look(outline, part_of(outline.segment, begin, end), cell);
-      if (seen == Seen::too_much && end - begin > 1e-9) {
+      if (seen == Seen::too_much && end - begin > (to - from) / 4096) {
         end = begin + 0.5 * (end - begin);
         continue;
       }

@@ -67,7 +67,8 @@ LG_HD bool make_pixel_triangle(const PixelCorner (&p)[3], PixelTriangle& t) {
     t.depth = {t.depth.a + z * e.a, t.depth.b + z * e.b, t.depth.c + z * e.c};
     t.clipped |= !(p[k].z + p[k].w >= 0) || !(p[k].w - p[k].z >= 0);
   }
-  return true;
+  const double sum = (t.depth.a + t.depth.b + t.depth.c) + (t.front.a + t.front.b + t.front.c);
+  return sum - sum == 0;
 }
 
 // Whether the place is covered, between the near and the far plane.

@@ -17,6 +17,7 @@ import lumigrad as lg
 from lumigrad import Fragments
 from lumigrad._engine import loading
 from lumigrad.ops import installation
+from lumigrad.ops.surface import _packed
 from lumigrad.ops.surface._antialias import antialias_with
 from lumigrad.ops.surface._peel import peel_layers
 
@@ -62,12 +63,18 @@ def mesh_ops(pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | N
     out, out_d = lg.interpolate(attr, frags, tri, listed)
     topology = lg.edge_topology(tri)
     smooth = [antialias_with(out, frags, pos, tri, topology, own_edges) for own_edges in (False, True)]
+    pieces = {"method": "exact", "topology": topology, "ranges": ranges}
+    if len(tri) <= 100:  # the time goes with the cube of how many triangles cross at one place
+        smooth += [lg.antialias(out, frags, pos, tri, every_edge=every_edge, **pieces) for every_edge in (False, True)]
     differentiate([*frags[1:], out, out_d, *smooth])
     lean = lg.rasterize(pos, tri, size, ranges, derivatives=False)
     differentiate([lean.depth, lg.interpolate(attr.detach(), lean, tri - (tri == 0).to(tri.dtype))])
     for bits, coincident in ((8, False), (4, True)):
-        for layer in peel_layers(pos, tri.int(), ranges, size, 2, bits == 8, bits, coincident, coincident):
+        for layer in peel_layers(pos, tri.int(), ranges, size, 2, bits == 8, coincident):
             differentiate([layer.depth])
+    rast, rast_db = _packed.rasterize_packed(pos, tri.int(), ranges, size, 4)
+    packed, packed_d = _packed.interpolate_packed(attr, rast, tri.int(), rast_db, listed)
+    differentiate([packed, packed_d, _packed.antialias_packed(packed, rast, pos, tri.int(), topology)])
 
 
 def soft_ops(pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | None) -> None:
@@ -128,6 +135,7 @@ def hand_made(size: tuple[int, int]) -> None:
     for high, own_edges in itertools.product((2, 72), (False, True)):
         topology = torch.randint(0, high, (12, 3), generator=random).int()
         differentiate([antialias_with(color, frags, moving, tri, topology, own_edges)])
+        differentiate([lg.antialias(color, frags, moving, tri, topology, "exact", every_edge=own_edges)])
     attr = uniform(9, 3).requires_grad_()
     differentiate(list(lg.interpolate(attr, frags, tri, True)))
 

@@ -119,7 +119,7 @@ def _exact(
         assert found.source is not None
         views, rows, pieces = found.source.shape
         index = found.source.long().reshape(views, -1, 1).expand(-1, -1, color.shape[3])
-        sides = color.flatten(1, 2).gather(1, index).view(views, rows, pieces, -1)
+        sides = color.flatten(1, 2).gather(1, index).view(views, rows, pieces, color.shape[3])
     return blend_outlines(color, sides, found, pos, tri)
 
 

@@ -323,7 +323,7 @@ def _colors_nearby(color: Tensor, found: Outlines) -> Tensor:
     assert found.source is not None
     views, rows, pieces = found.source.shape
     index = found.source.long().reshape(views, -1, 1).expand(-1, -1, color.shape[3])
-    return color.flatten(1, 2).gather(1, index).view(views, rows, pieces, -1)
+    return color.flatten(1, 2).gather(1, index).view(views, rows, pieces, color.shape[3])
 
 
 def _check(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> None:
