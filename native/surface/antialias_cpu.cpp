@@ -4,10 +4,10 @@
 #include "surface/antialias.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "lumigrad.h"
+#include "parallel/copy_values.h"
 #include "parallel/triangle_gradients.h"
 #include "runtime/memory.h"
 #include "runtime/status.h"
@@ -95,18 +95,9 @@ class PixelGradients {
 };
 
 template <class T>
-void copy_gradient(int32_t threads, int64_t count, const T* from, T* to) {
-  constexpr int64_t values_per_task = 1 << 15;
-  parallel_for(threads, divide_up(count, values_per_task), [&](int64_t task, int) {
-    const int64_t begin = task * values_per_task, end = std::min(count, begin + values_per_task);
-    std::memcpy(to + begin, from + begin, sizeof(T) * (end - begin));
-  });
-}
-
-template <class T>
 void backward(int32_t threads, const AntialiasScene<T>& s, const PairNotes<const int64_t>& notes, const T* grad_out,
               T* grad_color, T* grad_pos) {
-  if (grad_color) copy_gradient(threads, s.image.pixels() * s.channels, grad_out, grad_color);
+  if (grad_color) copy_values(threads, s.image.pixels() * s.channels, grad_out, grad_color);
   const PairList<T> pairs(threads, s, notes);
   const int64_t per_view = pairs.bands_per_view();
   TriangleGradients<T> records(threads, pairs.bands(), 12);

@@ -25,6 +25,14 @@ struct OutlineColors {
     const int32_t p = pixel[view * samples + sample], pixels = static_cast<int32_t>(image.height * image.width);
     return p >= 0 && p < pixels ? view * pixels + p : -1;
   }
+  // An item is a sample among those of all views.
+  struct Item {
+    int64_t view, sample, target;
+  };
+  LG_HD Item item(int64_t number) const {
+    const int64_t view = number / samples, sample = number - view * samples;
+    return {view, sample, target(view, sample)};
+  }
   LG_HD int64_t row(int64_t view, int64_t number, int64_t sample) const {
     return ((4 * view + number) * samples + sample) * channels;
   }
@@ -38,9 +46,10 @@ struct OutlineColors {
       body(i, share[0], share[samples]);
     }
   }
-  LG_HD bool is_first(int64_t view, int64_t sample) const {
-    const int32_t* pixels = pixel + view * samples;
-    return sample == 0 || pixels[sample - 1] != pixels[sample];
+  // Whether an item is the first piece of a pixel.
+  LG_HD bool leads(const Item& at) const {
+    const int32_t* pixels = pixel + at.view * samples;
+    return at.target >= 0 && (at.sample == 0 || pixels[at.sample - 1] != pixels[at.sample]);
   }
 };
 
@@ -62,13 +71,13 @@ struct BlendPixel {
   const T* color;
   T* out;
 
-  LG_HD void operator()(int64_t item) const {
-    const int64_t view = item / s.samples, sample = item - view * s.samples, target = s.target(view, sample);
-    if (target < 0 || !s.is_first(view, sample)) return;
-    const T* shown = color + target * s.channels;
-    T* result = out + target * s.channels;
-    s.for_pieces(view, sample, [&](int64_t i, T plus_share, T minus_share) {
-      const T *a = s.side_color + s.row(view, 2, i), *b = s.side_color + s.row(view, 3, i);
+  LG_HD void operator()(int64_t number) const {
+    const auto at = s.item(number);
+    if (!s.leads(at)) return;
+    const T* shown = color + at.target * s.channels;
+    T* result = out + at.target * s.channels;
+    s.for_pieces(at.view, at.sample, [&](int64_t i, T plus_share, T minus_share) {
+      const T *a = s.side_color + s.row(at.view, 2, i), *b = s.side_color + s.row(at.view, 3, i);
       for (int64_t c = 0; c < s.channels; ++c) {
         result[c] += plus_share * (a[c] - shown[c]) + minus_share * (b[c] - shown[c]);
       }
@@ -83,13 +92,13 @@ struct PullPixelColor {
   const T* grad_out;
   T* grad_color;
 
-  LG_HD void operator()(int64_t item) const {
-    const int64_t view = item / s.samples, sample = item - view * s.samples, target = s.target(view, sample);
-    if (target < 0 || !s.is_first(view, sample)) return;
+  LG_HD void operator()(int64_t number) const {
+    const auto at = s.item(number);
+    if (!s.leads(at)) return;
     T taken = 0;
-    s.for_pieces(view, sample, [&](int64_t, T plus_share, T minus_share) { taken += plus_share + minus_share; });
+    s.for_pieces(at.view, at.sample, [&](int64_t, T plus_share, T minus_share) { taken += plus_share + minus_share; });
     for (int64_t c = 0; c < s.channels; ++c) {
-      grad_color[target * s.channels + c] -= taken * grad_out[target * s.channels + c];
+      grad_color[at.target * s.channels + c] -= taken * grad_out[at.target * s.channels + c];
     }
   }
 };
@@ -102,15 +111,15 @@ struct PullSideColors {
   const T* grad_out;
   T* grad_side_color;
 
-  LG_HD void operator()(int64_t item) const {
-    const int64_t view = item / s.samples, sample = item - view * s.samples, target = s.target(view, sample);
+  LG_HD void operator()(int64_t number) const {
+    const auto at = s.item(number);
     for (int side = 0; side < 2; ++side) {
-      T* beside = grad_side_color + s.row(view, side, sample);
-      T* surface = grad_side_color + s.row(view, 2 + side, sample);
-      const T share = s.weight[(2 * view + side) * s.samples + sample];
+      T* beside = grad_side_color + s.row(at.view, side, at.sample);
+      T* surface = grad_side_color + s.row(at.view, 2 + side, at.sample);
+      const T share = s.weight[(2 * at.view + side) * s.samples + at.sample];
       for (int64_t c = 0; c < s.channels; ++c) {
         beside[c] = 0;
-        surface[c] = target < 0 ? T(0) : share * grad_out[target * s.channels + c];
+        surface[c] = at.target < 0 ? T(0) : share * grad_out[at.target * s.channels + c];
       }
     }
   }

@@ -1,27 +1,10 @@
 // blend_outlines on the CPU.
 #include "surface/blend_outlines.h"
 
-#include <algorithm>
-#include <cstring>
-
 #include "lumigrad.h"
+#include "parallel/copy_values.h"
 #include "parallel/for_each.h"
 #include "runtime/status.h"
-
-namespace lg::surface {
-namespace {
-
-template <class T>
-void copy_values(int32_t threads, int64_t count, const T* from, T* to) {
-  constexpr int64_t values_per_task = 1 << 15;
-  parallel_for(threads, divide_up(count, values_per_task), [&](int64_t task, int) {
-    const int64_t begin = task * values_per_task, end = std::min(count, begin + values_per_task);
-    std::memcpy(to + begin, from + begin, sizeof(T) * static_cast<size_t>(end - begin));
-  });
-}
-
-}  // namespace
-}  // namespace lg::surface
 
 int32_t lg_blend_outlines_forward(lg_call* call, int32_t dtype, const void* color, const void* side_color,
                                   const int32_t* pixel, const void* weight, int64_t views, int64_t height,
@@ -30,8 +13,7 @@ int32_t lg_blend_outlines_forward(lg_call* call, int32_t dtype, const void* colo
     using T = decltype(scalar);
     const auto s =
         lg::surface::make_outline_colors<T>(side_color, pixel, weight, views, height, width, channels, samples);
-    lg::surface::copy_values(call->threads, s.image.pixels() * channels, static_cast<const T*>(color),
-                             static_cast<T*>(out));
+    lg::copy_values(call->threads, s.image.pixels() * channels, static_cast<const T*>(color), static_cast<T*>(out));
     lg::for_each(call->threads, views * samples,
                  lg::surface::BlendPixel<T>{s, static_cast<const T*>(color), static_cast<T*>(out)});
   });
@@ -49,7 +31,7 @@ int32_t lg_blend_outlines_backward(lg_call* call, int32_t dtype, const void* sid
         lg::surface::make_outline_colors<T>(side_color, pixel, weight, views, height, width, channels, samples);
     const auto* grad = static_cast<const T*>(grad_out);
     if (grad_color) {
-      lg::surface::copy_values(call->threads, s.image.pixels() * channels, grad, static_cast<T*>(grad_color));
+      lg::copy_values(call->threads, s.image.pixels() * channels, grad, static_cast<T*>(grad_color));
       lg::for_each(call->threads, views * samples,
                    lg::surface::PullPixelColor<T>{s, grad, static_cast<T*>(grad_color)});
     }

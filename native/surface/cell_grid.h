@@ -39,9 +39,20 @@ struct CellGrid {
   LG_HD int64_t cells() const { return int64_t{columns} * rows; }
   LG_HD int32_t column(double x) const { return limit_to(x, columns); }
   LG_HD int32_t row(double y) const { return limit_to(y, rows); }
+  LG_HD int64_t cell(int32_t column, int32_t row) const { return int64_t{row} * columns + column; }
+  LG_HD int64_t cell_at(double x, double y) const { return cell(column(x), row(y)); }
   // Of a box within the image.
   LG_HD CellRange range(const TriangleBox& box) const {
     return {column(box.x0), row(box.y0), column(box.x1), row(box.y1)};
+  }
+  // Calls body(cell) for the cells that a box touches.
+  template <class Body>
+  LG_HD void for_cells(const TriangleBox& box, const Body& body) const {
+    if (box.empty()) return;
+    const CellRange cells = range(box);
+    for (int32_t r = cells.y0; r <= cells.y1; ++r) {
+      for (int32_t c = cells.x0; c <= cells.x1; ++c) body(cell(c, r));
+    }
   }
 
  private:

@@ -122,19 +122,14 @@ LG_HD uint8_t outlines_of(const OutlineView<T>& view, int64_t t) {
   const HalfEdgeLinks links = view.links();
   uint8_t edges = view.every_edge ? silhouette_edges : silhouettes_of(links, view.facing, t);
   for (int k = 0; k < 3; ++k) {
-    const int64_t start = 3 * t + k;
-    int64_t h = start;
-    for (int step = 0; step < 64 && (edges >> k & 1); ++step) {
-      h = links[h] >> 1;
-      if (h == start) break;
-      if (h < start && view.facing[h / 3] != 0) edges &= static_cast<uint8_t>(~(1 << k));
-    }
+    const int64_t own = 3 * t + k;
+    const auto is_before = [&](int64_t h) { return h < own && view.facing[h / 3] != 0; };
+    if ((edges >> k & 1) && any_half_edge(links, own, is_before)) edges &= static_cast<uint8_t>(~(1 << k));
   }
   return edges;
 }
 
-// ---- Vertices at which the surface lies flat on the screen
-// -----------------------------------------------------------
+// ---- Vertices that the surface surrounds ---------------------------------------------------------------------------
 
 // A vertex within a surface that turns no edge of its triangles away from the eye: on the screen they surround it, once
 // unless the surface folds over itself there. Those that surround it once do not cross one another, which spares the
@@ -242,7 +237,7 @@ struct Surroundings {
 
   // The triangle seen at a place.
   LG_HD int32_t seen(double x, double y) const {
-    const int64_t cell = int64_t{grid.row(y)} * grid.columns + grid.column(x);
+    const int64_t cell = grid.cell_at(x, y);
     int32_t nearest = -1;
     double depth = 0;
     scan(search_along(cell, {x, y, x, y, 0, 0}), [&](int32_t t) {
@@ -294,6 +289,19 @@ class Crossings {
   double v0_, run_, step_, next_ = 0;
 };
 
+// Where a segment passes from square to square of a grid, one square after another.
+class GridCrossings {
+ public:
+  LG_HD GridCrossings(const Segment& s, double from, double side)
+      : across_(s.x0, s.x1, from, side), down_(s.y0, s.y1, from, side) {}
+
+  // The next crossing after `from`, or `end` if that comes first.
+  LG_HD double after(double from, double end) { return minimum(minimum(across_.after(from), down_.after(from)), end); }
+
+ private:
+  Crossings across_, down_;
+};
+
 // Closer to a centre than this, in pixels, an outline may lie on its other side for the rasterizer, which snaps corners
 // to 1/256 pixel.
 constexpr double snapped_within = 1.0 / 128;
@@ -333,11 +341,9 @@ class OutlineWalk {
     Segment& s = outline.segment;
     if (inside.low > 0) s.x0 = part.x0, s.y0 = part.y0;
     if (inside.high < 1) s.x1 = part.x1, s.y1 = part.y1;
-    const double side = static_cast<double>(int64_t{1} << around_.grid.shift);
-    Crossings across(s.x0, s.x1, 0, side), down(s.y0, s.y1, 0, side);
+    GridCrossings cells(s, 0, static_cast<double>(int64_t{1} << around_.grid.shift));
     for (double from = 0; from < 1;) {
-      const double next_x = across.after(from), next_y = down.after(from);
-      const double next = next_x < next_y ? next_x : next_y, to = next < 1 ? next : 1;
+      const double to = cells.after(from, 1);
       follow_in_cell(outline, from, to);
       from = to;
     }
@@ -347,9 +353,7 @@ class OutlineWalk {
   // seen then is left out.
   LG_HD void follow_in_cell(const Outline& outline, double from, double to) {
     const Segment whole = part_of(outline.segment, from, to);
-    const double x = 0.5 * (whole.x0 + whole.x1), y = 0.5 * (whole.y0 + whole.y1);
-    const CellGrid& grid = around_.grid;
-    const int64_t cell = int64_t{grid.row(y)} * grid.columns + grid.column(x);
+    const int64_t cell = around_.grid.cell_at(0.5 * (whole.x0 + whole.x1), 0.5 * (whole.y0 + whole.y1));
     for (double begin = from, end = to; begin < to;) {
       const Seen seen = look(outline, part_of(outline.segment, begin, end), cell);
       if (seen == Seen::too_much && end - begin > (to - from) / 4096) {
@@ -416,14 +420,7 @@ class OutlineWalk {
     if (triangle < 0) return false;
     if (outline.second >= 0) return triangle == outline.first || triangle == outline.second;
     if (outline.second != of_edge) return triangle == outline.first;
-    const HalfEdgeLinks links = view_.links();
-    int64_t h = outline.first;
-    for (int step = 0; step < 64; ++step) {
-      if (h / 3 == triangle) return true;
-      h = links[h] >> 1;
-      if (h == outline.first) break;
-    }
-    return false;
+    return any_half_edge(view_.links(), outline.first, [&](int64_t h) { return h / 3 == triangle; });
   }
 
   // The part of a segment along which the surface beyond an edge ends there, too, closer than what is looked up beside
@@ -446,25 +443,16 @@ class OutlineWalk {
   }
 
   LG_HD bool is_outline(int32_t triangle, int k) const {
-    const HalfEdgeLinks links = view_.links();
-    const int64_t start = 3 * int64_t{triangle} + k;
-    int64_t h = start;
-    for (int step = 0; step < 64; ++step) {
-      if (view_.edges[h / 3] >> (h % 3) & 1) return true;
-      h = links[h] >> 1;
-      if (h == start) break;
-    }
-    return false;
+    const auto is_followed = [&](int64_t h) { return (view_.edges[h / 3] >> (h % 3) & 1) != 0; };
+    return any_half_edge(view_.links(), 3 * int64_t{triangle} + k, is_followed);
   }
 
   // Into pieces within pixels.
   LG_HD void cut(const Outline& outline, double from, double to, int32_t plus, int32_t minus, double share) {
     const Segment& s = outline.segment;
-    Crossings across(s.x0, s.x1, from, 1), down(s.y0, s.y1, from, 1);
+    GridCrossings pixels(s, from, 1);
     while (from < to) {
-      const double next_x = across.after(from), next_y = down.after(from);
-      double next = next_x < next_y ? next_x : next_y;
-      next = next < to ? next : to;
+      const double next = pixels.after(from, to);
       add(outline, part_of(s, from, next), plus, minus, share);
       from = next;
     }
@@ -667,7 +655,7 @@ LG_HD void follow_crossing(const OutlineView<T>& view, const PixelTriangle& a, c
 LG_HD Search search_crossings(const CellGrid& grid, const CellRange& range, int32_t column, int32_t row, int64_t t,
                               const TriangleBox& box) {
   const auto start = [&](int32_t cell) { return static_cast<float>(int64_t{cell} << grid.shift); };
-  return {int64_t{row} * grid.columns + column, static_cast<int32_t>(t), box, column > range.x0 ? start(column) : 0.0f,
+  return {grid.cell(column, row), static_cast<int32_t>(t), box, column > range.x0 ? start(column) : 0.0f,
           row > range.y0 ? start(row) : 0.0f};
 }
 

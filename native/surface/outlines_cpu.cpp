@@ -1,5 +1,5 @@
-// outlines on the CPU: triangles and cells are dealt out in chunks, each of which makes a list of its own; the lists
-// follow one another in the order of the chunks.
+// outlines on the CPU: triangles are dealt out in chunks, each of which makes a list of its own; the lists follow one
+// another in the order of the chunks.
 #include <algorithm>
 #include <vector>
 
@@ -171,21 +171,16 @@ class OutlineFinder {
     begin_.clear();
     int32_t* begin = begin_.extend(static_cast<size_t>(grid.cells() + 1));
     std::fill_n(begin, grid.cells() + 1, 0);
-    const auto for_cells_of = [&](auto&& body) {
-      for (int64_t t = view.first; t < view.last; ++t) {
-        if (view.boxes[t].empty()) continue;
-        const CellRange range = grid.range(view.boxes[t]);
-        for (int64_t row = range.y0; row <= range.y1; ++row) {
-          for (int64_t column = range.x0; column <= range.x1; ++column) body(row * grid.columns + column, t);
-        }
-      }
-    };
-    for_cells_of([&](int64_t cell, int64_t) { ++begin[cell]; });
+    for (int64_t t = view.first; t < view.last; ++t) {
+      grid.for_cells(view.boxes[t], [&](int64_t cell) { ++begin[cell]; });
+    }
     int32_t total = 0;
     for (int64_t cell = 0; cell <= grid.cells(); ++cell) total += std::exchange(begin[cell], total);
     entries_.clear();
     int32_t* entries = entries_.extend(static_cast<size_t>(total) + EntryBoxes::lanes);  // looked at beyond the end
-    for_cells_of([&](int64_t cell, int64_t t) { entries[begin[cell]++] = static_cast<int32_t>(t); });
+    for (int64_t t = view.first; t < view.last; ++t) {
+      grid.for_cells(view.boxes[t], [&](int64_t cell) { entries[begin[cell]++] = static_cast<int32_t>(t); });
+    }
     for (int64_t cell = grid.cells(); cell > 0; --cell) begin[cell] = begin[cell - 1];
     begin[0] = 0;
     return {grid, begin, entries};

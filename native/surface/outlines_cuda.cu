@@ -68,21 +68,12 @@ struct ChooseGrid {
   }
 };
 
-template <class T, class Body>
-LG_DEVICE void for_cells(const OutlineView<T>& view, const CellGrid& grid, int64_t t, const Body& body) {
-  if (view.boxes[t].empty()) return;
-  const CellRange range = grid.range(view.boxes[t]);
-  for (int64_t row = range.y0; row <= range.y1; ++row) {
-    for (int64_t column = range.x0; column <= range.x1; ++column) body(row * grid.columns + column);
-  }
-}
-
 template <class T>
 __global__ void __launch_bounds__(items_per_block)
     count_cells(const __grid_constant__ OutlineView<T> view, const __grid_constant__ DeviceLists lists) {
   const CellGrid grid = *lists.grid;
   for (int64_t t = first_item(); t < view.triangles; t += item_step()) {
-    for_cells(view, grid, t, [&](int64_t cell) { atomic_add(lists.numbers + cell, uint64_t{1}); });
+    grid.for_cells(view.boxes[t], [&](int64_t cell) { atomic_add(lists.numbers + cell, uint64_t{1}); });
   }
 }
 
@@ -96,7 +87,7 @@ __global__ void __launch_bounds__(items_per_block)
     fill_cells(const __grid_constant__ OutlineView<T> view, const __grid_constant__ DeviceLists lists) {
   const CellGrid grid = *lists.grid;
   for (int64_t t = first_item(); t < view.triangles; t += item_step()) {
-    for_cells(view, grid, t, [&](int64_t cell) {
+    grid.for_cells(view.boxes[t], [&](int64_t cell) {
       const uint32_t place = atomic_add(reinterpret_cast<uint32_t*>(lists.filled) + cell, 1u);
       lists.entries[lists.begin[cell] + static_cast<int32_t>(place)] = static_cast<int32_t>(t);
     });

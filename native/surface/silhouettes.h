@@ -37,6 +37,18 @@ struct HalfEdgeLinks {
   }
 };
 
+// Whether a condition holds for any half-edge of an edge, from half-edge `start` on. Looks at the first 64 of them.
+template <class Links, class Condition>
+LG_HD bool any_half_edge(const Links& topology, int64_t start, const Condition& condition) {
+  int64_t h = start;
+  for (int step = 0; step < 64; ++step) {
+    if (condition(h)) return true;
+    h = topology[h] >> 1;
+    if (h == start) break;
+  }
+  return false;
+}
+
 // In what follows `facing` holds the facing flags of all triangles of the view. Links: HalfEdgeLinks, or a pointer to
 // links that have been checked.
 

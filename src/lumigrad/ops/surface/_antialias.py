@@ -16,6 +16,7 @@ from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.surface._edge_topology import topology_of
 from lumigrad.ops.surface._outlines import blend_outlines, outlines
 from lumigrad.ops.surface._surface_image import IMAGE_SIZES, check_image, image_sizes
+from lumigrad.reference.surface._antialias import colors_nearby
 from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Float, Int, Int32
@@ -61,13 +62,13 @@ def antialias(
 
     Returns:
         The antialiased colours [N, H, W, C]. Gradients reach `color` and, through the places of the edges,
-        `pos` (x, y and w; z is zero).
+        `pos`: x, y and w, and z only by "exact", at crossings and cuts.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes or devices, or indices out of range.
 
     Source: Laine et al. 2020, section 3.5; here in homogeneous coordinates, so that edges that reach behind
-    the camera are handled, and with the walk to the outline.
+    the camera are handled, and with the walk to the outline. "exact": see :func:`~lumigrad.blend_outlines`.
 
     >>> import torch
     >>> import lumigrad as lg
@@ -116,10 +117,7 @@ def _exact(
             "shade(fragments)", check.tensor("shade(fragments)", sides), (*found.sides.tri.shape, color.shape[3])
         )
     else:
-        assert found.source is not None
-        views, rows, pieces = found.source.shape
-        index = found.source.long().reshape(views, -1, 1).expand(-1, -1, color.shape[3])
-        sides = color.flatten(1, 2).gather(1, index).view(views, rows, pieces, color.shape[3])
+        sides = colors_nearby(color, found)
     return blend_outlines(color, sides, found, pos, tri)
 
 

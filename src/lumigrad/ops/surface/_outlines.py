@@ -6,8 +6,6 @@ Defined by :func:`lumigrad.reference.outlines` and :func:`lumigrad.reference.ble
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from lumigrad import reference
@@ -103,13 +101,13 @@ def blend_outlines(
     Args:
         color: [N, H, W, C], the colours at the centres of pixels.
         side_color: [N, 4, S, C], the colours of ``outlines.sides``: what the shading of `color` makes of these
-        fragments.
+            fragments.
         outlines: from :func:`~lumigrad.outlines`.
         pos, tri: the geometry that was rasterized.
 
     Returns:
-        [N, H, W, C]: exact for colours that are constant on each surface; for others, a pixel's surfaces have the
-        colours at its centre and beside its outlines. Gradients reach `color`, `side_color` and, through the places
+        [N, H, W, C]: exact for colours that are constant on each surface; for others, each surface in a pixel has the
+        colour in the middle of its part. Gradients reach `color`, `side_color` and, through the places
         of the outlines, `pos`: the derivative of what is returned, for colours that are constant.
 
     Raises:
@@ -160,7 +158,7 @@ def _sample_sizes(pos: Tensor, tri: Tensor, frag_tri: Tensor) -> tuple[int, ...]
     return pos.dim() == 2, frag_tri.shape[0], pos.shape[-2], tri.shape[0], frag_tri.shape[1], frag_tri.shape[2]
 
 
-def _blend_sizes(color: Tensor, side_color: Tensor, pos: Tensor, tri: Tensor) -> tuple[Any, ...]:
+def _blend_sizes(color: Tensor, side_color: Tensor, pos: Tensor, tri: Tensor) -> tuple[int, ...]:
     views, height, width, channels = color.shape
     return pos.dim() == 2, views, pos.shape[-2], tri.shape[0], height, width, channels, side_color.shape[2]
 

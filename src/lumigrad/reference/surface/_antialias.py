@@ -133,7 +133,7 @@ def antialias(
     """
     if method == "exact":
         found = outlines(pos, tri, frags, topology, ranges, every_edge, sources=shade is None)
-        sides = _colors_nearby(color, found) if shade is None else shade(found.sides)
+        sides = colors_nearby(color, found) if shade is None else shade(found.sides)
         return blend_outlines(color, sides, found, pos, tri)
     _check(color, frags, pos, tri)
     topology = edge_topology(tri) if topology is None else _check_topology(topology, tri)
@@ -318,7 +318,7 @@ def _lines(mesh: _Mesh, pairs: _Pairs, half_edges: Tensor) -> _Lines:
     return _Lines(changes, crosses, line_t.abs() >= line_s.abs(), -line_t, distance)
 
 
-def _colors_nearby(color: Tensor, found: Outlines) -> Tensor:
+def colors_nearby(color: Tensor, found: Outlines) -> Tensor:
     """Colours [N, 4, S, C] of the pixels that stand for the sides of outlines."""
     assert found.source is not None
     views, rows, pieces = found.source.shape
