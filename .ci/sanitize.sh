@@ -23,7 +23,7 @@ for isa in ${ISAS-avx2}; do
   if grep -qwE "$isa|${isa}f" /proc/cpuinfo; then targets+=("$isa"); fi
 done
 
-cmake -S "$checkout" -B "$work/build" -DCMAKE_CXX_COMPILER="$compiler" -DLUMIGRAD_SANITIZE=ON \
+cmake -S "$checkout" -B "$work/build" -DCMAKE_CXX_COMPILER="$compiler" -DLUMIGRAD_SANITIZE=ON -DLUMIGRAD_ISAS=ALL \
   -DLUMIGRAD_CUDA=OFF -DLUMIGRAD_CUDA_EMULATION=ON >"$work/log" 2>&1 &&
   cmake --build "$work/build" --parallel 2 --target "${targets[@]/#/lumigrad_}" lumigrad_cuda_emulated >>"$work/log" 2>&1 ||
   { cat "$work/log" && exit 1; }

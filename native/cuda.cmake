@@ -5,14 +5,7 @@
 #                                has any, or else for all that are in use; and PTX for what comes later
 #   LUMIGRAD_CUDA_EMULATION      also build lumigrad_cuda_emulated: the same kernels for a processor, for tests
 #
-# The first two are also environment variables; pip passes those on (pyproject.toml).
-function(lumigrad_option_from_environment name description)
-  set(value AUTO)
-  if(DEFINED ENV{${name}} AND NOT "$ENV{${name}}" STREQUAL "")
-    set(value "$ENV{${name}}")
-  endif()
-  set(${name} "${value}" CACHE STRING "${description}")
-endfunction()
+# The first two are also environment variables (options.cmake).
 lumigrad_option_from_environment(LUMIGRAD_CUDA "Build the CUDA library: AUTO, ON or OFF")
 lumigrad_option_from_environment(LUMIGRAD_CUDA_ARCHITECTURES "GPU architectures of the CUDA library, or AUTO")
 set_property(CACHE LUMIGRAD_CUDA PROPERTY STRINGS AUTO ON OFF)

@@ -93,6 +93,17 @@ def test_only_what_is_installed_is_used(tmp_path: Path) -> None:
     assert run_python(code, LUMIGRAD_NATIVE_DIR=str(tmp_path)).split() == ["portable", "portable"]
 
 
+@pytest.mark.skipif(installation.best_isa() == "portable", reason="nothing better than portable for this processor")
+def test_slower_library_than_need_be_is_said(tmp_path: Path) -> None:
+    shutil.copy(library_path("portable"), tmp_path)
+    code = "import warnings; warnings.simplefilter('error'); import lumigrad"
+    assert run_python(code, LUMIGRAD_NATIVE_DIR=str(tmp_path), LUMIGRAD_ISA="portable") == ""
+    told = f"try:\n    exec({code!r})\nexcept UserWarning as warning:\n    print(warning)"
+    message = run_python(told, LUMIGRAD_NATIVE_DIR=str(tmp_path))
+    assert f"slower than the one for {installation.best_isa()}" in message
+    assert "LUMIGRAD_ISAS=ALL" in message
+
+
 def test_threads_of_our_own() -> None:
     code = "from lumigrad.ops import installation; print(installation.thread_source())"
     assert run_python(code, LUMIGRAD_THREADS="own").strip() == "own pool"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from lumigrad._engine.abi import Function, Header, read_header
@@ -76,10 +77,15 @@ def _declare(library: ctypes.CDLL, function: Function) -> None:
     native.restype = _RESULTS[function.result]
 
 
+def best_isa() -> str:
+    """The best instruction set that this processor can run, whether or not there is a library for it."""
+    best: str = open_library(library_path("portable"), of_cpu=True).lg_best_isa().decode()
+    return best
+
+
 def available_isas() -> list[str]:
     """Instruction sets that this installation has a library for and this processor can run."""
-    best = ISAS.index(open_library(library_path("portable"), of_cpu=True).lg_best_isa().decode())
-    return [isa for isa in ISAS[: best + 1] if library_path(isa).exists()]
+    return [isa for isa in ISAS[: ISAS.index(best_isa()) + 1] if library_path(isa).exists()]
 
 
 def _choose_isa() -> str:
@@ -87,6 +93,13 @@ def _choose_isa() -> str:
     wanted = os.environ.get("LUMIGRAD_ISA", usable[-1])
     if wanted not in usable:
         raise CoreNotFoundError(f"LUMIGRAD_ISA={wanted!r}: this machine has {', '.join(usable)}")
+    if "LUMIGRAD_ISA" not in os.environ and best_isa() not in usable:
+        # An installation by pip has what the machine needs on which it was made.
+        warnings.warn(
+            f"lumigrad runs its {wanted} library, which is slower than the one for {best_isa()} would be: install it "
+            "again on this machine, or for all machines with LUMIGRAD_ISAS=ALL in the environment",
+            stacklevel=2,
+        )
     return wanted
 
 

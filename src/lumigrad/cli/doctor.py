@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         from lumigrad.ops import installation
 
         isas = ", ".join(installation.available_isas())
-        lines.append(("instruction set", f"{installation.isa()} (built: {isas})"))
+        lines.append(("instruction set", f"{installation.isa()} (built: {isas}; of use: {installation.best_isa()})"))
         lines.append(("cuda", installation.cuda_status()))
         lines.append(("idle threads", f"{installation.wait_policy()} ({installation.thread_source()})"))
     except (ImportError, OSError, RuntimeError) as error:
