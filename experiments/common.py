@@ -107,6 +107,14 @@ def steps(
             )
 
 
+def generator(*numbers: int) -> torch.Generator:
+    """Random numbers that belong to these numbers: those of a step do not depend on the steps before it."""
+    mixed = 0
+    for number in numbers:
+        mixed = (mixed * 1_000_003 + number) % 2**63
+    return torch.Generator().manual_seed(mixed)
+
+
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = rate

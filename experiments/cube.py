@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import lumigrad as lg
-from experiments.common import Run, parser, set_rate, steps
+from experiments.common import Run, generator, parser, set_rate, steps
 from lumigrad.scene import PerspectiveCamera, quaternion_to_matrix
 
 METHODS = ("antialias", "exact")
@@ -54,14 +54,6 @@ class Variant(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.size}px-{self.colors}-colours-{self.method}"
-
-
-def generator(*numbers: int) -> torch.Generator:
-    """Random numbers that belong to these numbers: those of a step do not depend on the steps before it."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 1_000_003 + number) % 2**63
-    return torch.Generator().manual_seed(mixed)
 
 
 def views(runs: int, size: int, random: torch.Generator) -> PerspectiveCamera:
