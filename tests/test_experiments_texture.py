@@ -69,7 +69,7 @@ def test_distances_and_rotations_are_uniform() -> None:
     assert poses[:, 2, :3].mean(0).abs().max() < 0.04  # of directions towards the eye
 
 
-@pytest.mark.parametrize("name", ["planet"])
+@pytest.mark.parametrize("name", ["planet", "landscape"])
 def test_procedural_maps(name: str) -> None:
     """A function of the direction and the seed, with large shapes and small ones, and without seams."""
     make = getattr(procedural, name)
