@@ -21,12 +21,12 @@ from torch import Tensor
 
 import lumigrad as lg
 from experiments import procedural
-from experiments.common import Run, generator, parser, steps
+from experiments.common import Run, generator, parser, set_rate, steps
 from lumigrad.fit import psnr
 from lumigrad.scene import PerspectiveCamera, creature, cube_to_equirect, quaternion_to_matrix
 
 DISTANCE, FOV = 3.2, 40.0
-RATE = 1e-2
+RATE, FINAL_RATE = 1e-2, 1e-3  # constant in the first half, then falling
 CURVE_POINTS = 100
 
 
@@ -38,7 +38,7 @@ class Settings:
     device: str = "cpu"
 
 
-QUICK = Settings(faces=32, size=96, iterations=1000)
+QUICK = Settings(faces=32, size=96, iterations=1500)
 
 
 class Phong(NamedTuple):
@@ -57,11 +57,11 @@ class Phong(NamedTuple):
 
 
 def phong(diffuse: tuple[float, ...], specular: tuple[float, ...], shininess: float, device: str = "cpu") -> Phong:
-    colors = (torch.tensor(color, device=device) for color in (diffuse, specular))
-    return Phong(*colors, torch.tensor(math.log(shininess), device=device))
+    values = (diffuse, specular, math.log(shininess))
+    return Phong._make(torch.tensor(value, device=device) for value in values)
 
 
-TRUTH = ((0.35, 0.20, 0.10), (0.50, 0.45, 0.40), 30.0)
+TRUTH = ((0.35, 0.20, 0.10), (0.50, 0.45, 0.40), 30.0)  # diffuse, specular, shininess
 START = ((0.0, 0.0, 0.0), (0.2, 0.2, 0.2), 5.0)
 
 
@@ -171,6 +171,8 @@ def fit(run: Run, truth: Tensor, settings: Settings, seed: int) -> Fitted:
         with torch.no_grad():
             wanted = image(truth, right, seen, known)
         loss = ((image(environment, gloss, seen, known) - wanted) ** 2).sum()
+        fallen = max(0.0, 2 * step / settings.iterations - 1)
+        set_rate(optimiser, RATE * (FINAL_RATE / RATE) ** fallen)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -205,14 +207,13 @@ def draw(fitted: Fitted, truth: Tensor, settings: Settings, seed: int) -> Figure
         line[1].set_title(f"object: {name}", fontsize=10)
     at = [row[0] for row in fitted.curve]
     axes[0, 2].plot(at, [row[1] for row in fitted.curve])
-    axes[0, 2].set(xlabel="iteration", ylabel="PSNR of the environment, dB")
-    kinds = {"diffuse": "-", "specular": "--"}
-    for row, (kind, style) in enumerate(kinds.items()):
-        for k, color in enumerate("rgb"):
+    axes[0, 2].set(xlabel="iteration", ylabel="environment: PSNR, dB")
+    for first, kind, style, colors in ((2, "diffuse", "-", TRUTH[0]), (5, "specular", "--", TRUTH[1])):
+        for k, (color, value) in enumerate(zip("rgb", colors)):
             label = kind if k == 0 else None
-            values = [numbers[2 + 3 * row + k] for numbers in fitted.curve]
+            values = [numbers[first + k] for numbers in fitted.curve]
             axes[1, 2].plot(at, values, style, color=color, label=label, linewidth=1.2)
-            axes[1, 2].axhline(TRUTH[row][k], linestyle=style, color=color, linewidth=0.5)
+            axes[1, 2].axhline(value, linestyle=style, color=color, linewidth=0.5)
     axes[1, 2].plot(at, [numbers[8] / 100 for numbers in fitted.curve], "k", label="shininess / 100", linewidth=1.2)
     axes[1, 2].axhline(TRUTH[2] / 100, color="k", linewidth=0.5)
     axes[1, 2].set(xlabel="iteration", ylabel="parameters (thin: truth)", ylim=(-0.02, 0.68))
@@ -238,7 +239,7 @@ def experiment(args: argparse.Namespace) -> dict[str, Any]:
         truth = procedural.from_file(args.environment, settings.faces)
     fitted = fit(run, truth, settings, args.seed)
     chosen = {"quick": args.quick, "seed": args.seed, "environment": str(args.environment or "landscape")}
-    results = {
+    results: dict[str, Any] = {
         "settings": asdict(settings) | chosen,
         "environment psnr": fitted.curve[-1][1],
         "found": fitted.gloss.numbers(),

