@@ -34,7 +34,7 @@ def test_state_of_other_arguments(tmp_path: Path) -> None:
     assert run_in(tmp_path, resume=True).load_state() is None
 
 
-@pytest.mark.parametrize("name", ["cube", "estimators", "silhouettes"])
+@pytest.mark.parametrize("name", ["cube", "estimators", "silhouettes", "spheres"])
 def test_help(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", "--help"],
