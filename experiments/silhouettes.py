@@ -281,7 +281,7 @@ Fits = dict[tuple[str, str, str], Fit]  # by object, problem, method
 
 def pictures(truths: dict[str, Truth], fits: Fits, methods: list[str]) -> Figure:
     """The objects and the shapes, seen from where no training view is."""
-    camera = PerspectiveCamera.orbit(37.5, 15.0, DISTANCE, 0.9 * FIELD_OF_VIEW, (160, 160))
+    camera = PerspectiveCamera.orbit(37.5, 15.0, DISTANCE, FIELD_OF_VIEW, (160, 160))
     rows = [(name, problem) for name in truths for problem in PROBLEMS]
     figure = Figure(figsize=(1.15 * (len(methods) + 1) + 0.3, 1.2 * len(rows) + 0.2), dpi=90, layout="constrained")
     axes = figure.subplots(len(rows), len(methods) + 1, squeeze=False)
@@ -304,6 +304,8 @@ def curves(truths: dict[str, Truth], fits: Fits, methods: list[str]) -> Figure:
         for axis, name in zip(line, truths):
             for method in methods:
                 axis.plot(*zip(*fits[name, problem, method].curve), label=method, linewidth=1.3)
+            later = [quality for m in methods for step, quality in fits[name, problem, m].curve if step > 0]
+            axis.set_ylim(bottom=min(later) - 0.01)
             axis.set_title(f"{Path(name).stem}, {problem}", fontsize=9)
             axis.grid(alpha=0.3)
         line[0].set_ylabel("IoU of held-out silhouettes")
@@ -321,7 +323,10 @@ def experiment(
 ) -> dict[str, Any]:
     """Fits by every method, and writes ``results.json``, ``shapes.png`` and ``curves.png``."""
     methods = METHODS if methods is None else methods
-    truths = {name: Truth(load(name)) for name in (objects or OBJECTS)}
+    objects = list(OBJECTS) if objects is None else objects
+    if len({Path(name).stem for name in objects}) < len(objects):
+        raise ValueError(f"--objects: expected different names, as they name the states of the fits, got {objects}")
+    truths = {name: Truth(load(name)) for name in objects}
     fits: Fits = {}
     rows: list[dict[str, Any]] = []
     print(f"{'object':10} {'problem':10} {'method':10} {'voxel IoU':>9} {'held-out':>9} {'chamfer':>8} {'ms/step':>8}")

@@ -60,6 +60,11 @@ def test_a_file_is_an_object(tmp_path: Path) -> None:
     assert ball.positions.norm(dim=1).max().item() == pytest.approx(0.5, abs=0.02)
 
 
+def test_objects_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--objects: expected different names.*a/ball.obj"):
+        silhouettes.experiment(run_in(tmp_path), TINY, ["a/ball.obj", "b/ball.ply"])
+
+
 def test_voxels_are_the_inside() -> None:
     """Of a ball away from the middle on every axis, and of two balls that intersect."""
     one, in_one = _ball((0.2, -0.1, 0.3), 0.3)
