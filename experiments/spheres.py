@@ -296,7 +296,7 @@ def pictures(fits: dict[str, Fit], held_out: Views, columns: int = 4) -> Figure:
         if "features" in fits:
             features = fits["features"].spheres.splat(camera, GAMMAS[1])[0]
             rows["its channels\n4 to 6"].append((0.5 + features[..., 3:6]) * features[..., -1:])
-    figure = Figure(figsize=(1.5 * columns + 0.4, 1.5 * len(rows)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(1.5 * columns + 0.4, 1.5 * len(rows)), dpi=80, layout="constrained")
     for line, (name, images) in zip(figure.subplots(len(rows), columns, squeeze=False), rows.items()):
         for axis, image in zip(line, images):
             axis.imshow(image.clamp(0, 1).numpy())
