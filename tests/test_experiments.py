@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -11,34 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from experiments_common import StoppedError, run_in, stop_after
 from ops_common import SOURCE
 
-from experiments import common, cube, estimators
+from experiments import cube, estimators
 from lumigrad import gradients
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def run_in(folder: Path, resume: bool = False, seed: int = 0) -> common.Run:
-    return common.Run("test", argparse.Namespace(out=folder, resume=resume, seed=seed))
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Let the next steps of a fit stop after some of them, past a saved state."""
-    complete = common.steps
-
-    def stopped(*args: object, **options: object) -> object:
-        for done, step in enumerate(complete(*args, **{**options, "every": 4})):  # type: ignore[arg-type]
-            if done == count:
-                raise StoppedError
-            yield step
-
-    for module in (cube, estimators):
-        monkeypatch.setattr(module, "steps", stopped)
 
 
 # ---- What is shared ----------------------------------------------------------------------------------------------
@@ -56,7 +34,7 @@ def test_state_of_other_arguments(tmp_path: Path) -> None:
     assert run_in(tmp_path, resume=True).load_state() is None
 
 
-@pytest.mark.parametrize("name", ["cube", "estimators", "texture", "environment"])
+@pytest.mark.parametrize("name", ["cube", "estimators", "texture", "environment", "silhouettes", "spheres"])
 def test_help(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", "--help"],
@@ -138,7 +116,7 @@ def test_cube_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = cube.fit(run_in(tmp_path / "whole"), variant, settings, 5)
     resuming = run_in(tmp_path / "parts", resume=True)
     with monkeypatch.context() as patch:
-        stop_after(patch, 10)
+        stop_after(patch, cube, 10)
         with pytest.raises(StoppedError):
             cube.fit(run_in(tmp_path / "parts"), variant, settings, 5)
     for _ in range(2):  # the second time, nothing is left to do
@@ -174,7 +152,7 @@ def test_estimators_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     settings = estimators.Settings(size=32, starts=2, steps=14)
     whole = estimators.fit(run_in(tmp_path / "whole"), "antialias", settings, 5)
     with monkeypatch.context() as patch:
-        stop_after(patch, 10)
+        stop_after(patch, estimators, 10)
         with pytest.raises(StoppedError):
             estimators.fit(run_in(tmp_path / "parts"), "antialias", settings, 5)
     resumed = estimators.fit(run_in(tmp_path / "parts", resume=True), "antialias", settings, 5)
