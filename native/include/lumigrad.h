@@ -361,4 +361,40 @@ LG_API int32_t lg_splat_visibility_backward(
     lg_call* call, int32_t dtype, int64_t views, int64_t count, int64_t height, int64_t width, const void* xy,
     const void* radii, const void* grad_out, void* grad_xy);
 
+/* ---- Fields (native/field) ---------------------------------------------------------------------------
+ * Emission and absorption along rays. grid [slices, rows, columns, channels], density first, of the box [2, 3]: two
+ * corners, x y z. origins, directions [rays, 3]; limits [rays, 2]: where rays begin and end, in units of the direction,
+ * as is step; step 0: a segment per cell. activation of the density: 0 none, 1 relu, 2 softplus, 3 exp.
+ * occupancy: null, or bits of [occupied_slices, occupied_rows, occupied_columns] cells of the box in words of 4^3
+ * (native/field/occupancy.h). Outputs [rays, ..]: features (channels - 1), alpha, depth, median.
+ */
+LG_API int32_t lg_march_forward(
+    lg_call* call, int32_t dtype, const void* grid, const void* origins, const void* directions, const void* box,
+    const void* limits, const int64_t* occupancy, int64_t rays, int64_t slices, int64_t rows, int64_t columns,
+    int64_t channels, int64_t occupied_slices, int64_t occupied_rows, int64_t occupied_columns, double step,
+    int32_t activation, double min_transmittance, void* features, void* alpha, void* depth, void* median);
+
+LG_API int32_t lg_march_backward(
+    lg_call* call, int32_t dtype, const void* grid, const void* origins, const void* directions, const void* box,
+    const void* limits, const int64_t* occupancy, int64_t rays, int64_t slices, int64_t rows, int64_t columns,
+    int64_t channels, int64_t occupied_slices, int64_t occupied_rows, int64_t occupied_columns, double step,
+    int32_t activation, double min_transmittance, const void* grad_features, const void* grad_alpha,
+    const void* grad_depth, void* grad_grid, void* grad_origins, void* grad_directions, void* grad_box,
+    void* grad_limits);
+
+/* Samples of rays, one ray's behind another's: ray r has those from offsets[r], int64 [rays + 1], to offsets[r + 1].
+ * density [samples], an extinction per length or, where `opacity` is not 0, the sample's alpha; features [samples,
+ * channels]; t_start, t_end [samples] in units of the direction, whose length is norms [rays]. Outputs: features_out
+ * [rays, channels], alpha [rays], depth [rays], weights [samples]. */
+LG_API int32_t lg_composite_forward(
+    lg_call* call, int32_t dtype, const void* density, const void* features, const void* t_start, const void* t_end,
+    const void* norms, const int64_t* offsets, int64_t rays, int64_t samples, int64_t channels, int32_t opacity,
+    void* features_out, void* alpha, void* depth, void* weights);
+
+LG_API int32_t lg_composite_backward(
+    lg_call* call, int32_t dtype, const void* density, const void* features, const void* t_start, const void* t_end,
+    const void* norms, const int64_t* offsets, int64_t rays, int64_t samples, int64_t channels, int32_t opacity,
+    const void* grad_features_out, const void* grad_alpha, const void* grad_depth, const void* grad_weights,
+    void* grad_density, void* grad_features, void* grad_t_start, void* grad_t_end, void* grad_norms);
+
 #endif

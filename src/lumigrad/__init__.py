@@ -4,6 +4,7 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
+from lumigrad.ops.field import march, occupancy
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -17,13 +18,27 @@ from lumigrad.ops.splat import (
 )
 from lumigrad.ops.surface import antialias, blend_outlines, edge_topology, interpolate, outlines, peel, rasterize
 from lumigrad.ops.texture import build_mips, texture, texture_cube
-from lumigrad.types import Fragments, Outlines, ProjectedGaussians, SoftFragments, Splats, Surfels, View
+from lumigrad.types import (
+    Fragments,
+    Marched,
+    Occupancy,
+    Outlines,
+    ProjectedGaussians,
+    Rays,
+    SoftFragments,
+    Splats,
+    Surfels,
+    View,
+)
 
 __version__ = "0.1.0"
 __all__ = [
     "Fragments",
+    "Marched",
+    "Occupancy",
     "Outlines",
     "ProjectedGaussians",
+    "Rays",
     "SoftFragments",
     "Splats",
     "Surfels",
@@ -36,6 +51,8 @@ __all__ = [
     "gaussians",
     "gradients",
     "interpolate",
+    "march",
+    "occupancy",
     "outlines",
     "peel",
     "points",

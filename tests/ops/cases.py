@@ -13,6 +13,7 @@ from ops_common import random, sphere_views
 from splat_common import cameras, flat_scene, gaussian_scene, sphere_scene, surfel_scene
 from torch import Tensor
 
+import lumigrad
 from lumigrad._engine.declare import DIRECTIONS
 
 
@@ -32,7 +33,7 @@ class Case(NamedTuple):
 
 def cases(dtype: torch.dtype = torch.float32, large: bool = False) -> list[Case]:
     """The calls; `large`: on images of several tiles, and enough of everything for several threads."""
-    families = (_surface, _texture, _soft, _splat)
+    families = (_surface, _texture, _soft, _splat, _field)
     return [Case(*call) for family in families for call in family(dtype, large)]
 
 
@@ -251,6 +252,21 @@ def _splat(dtype: torch.dtype, large: bool) -> Calls:
     xy = _flat("disc", count, dtype, size)[0]
     reach = 6 + 6 * random(2, count, seed=1, dtype=dtype)
     yield "splat_visibility", "views", (random(2, *size, dtype=dtype), xy, reach)
+
+
+def _field(dtype: torch.dtype, large: bool) -> Calls:
+    size, count = ((21, 30, 25), 3000) if large else ((3, 5, 4), 20)
+    grid = random(*size, 4, dtype=dtype)
+    origins = random(count, 3, seed=1, dtype=dtype) + torch.tensor([0.0, 0.0, 2.0], dtype=dtype)
+    directions = random(count, 3, seed=2, dtype=dtype) - origins
+    box = torch.tensor([[-1.0, -0.9, -0.8], [0.9, 1.0, 1.1]], dtype=dtype)
+    limits = torch.tensor([[0.0, torch.inf]], dtype=dtype).repeat(count, 1)
+    words, cells = lumigrad.occupancy(random(*size, seed=4) > 0.3)
+    rays = (origins, directions, box, limits)
+    yield "march", "steps", (grid, *rays, None, 0, 0, 0, 0.05, 2, 0.0)
+    yield "march", "cells", (grid, *rays, None, 0, 0, 0, 0.0, 1, 1e-3)
+    yield "march", "occupancy", (grid[..., :1].contiguous(), *rays, words, *cells, 0.05, 3, 0.0)
+    yield "march", "many features", (random(*size, 10, dtype=dtype), *rays, words, *cells, 0.0, 1, 0.0)
 
 
 def _flat(footprint: str, count: int, dtype: torch.dtype, size: tuple[int, int]) -> list[Tensor]:

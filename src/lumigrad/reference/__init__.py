@@ -6,6 +6,7 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
+from lumigrad.reference.field import march, occupancy
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -31,7 +32,9 @@ __all__ = [
     "edge_gradient",
     "edge_topology",
     "interpolate",
+    "march",
     "nmr_gradient",
+    "occupancy",
     "opendr_gradient",
     "outlines",
     "peel",

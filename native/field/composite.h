@@ -1,0 +1,120 @@
+// Emission and absorption of samples that somebody else has evaluated, ray by ray, and its gradient.
+//
+// The gradient goes from back to front and divides by nothing: with h_i the derivative of the loss by the weight of
+// sample i and S_i that by the transmittance behind it, dL/da_i = T_i (h_i - S_i) and S_{i-1} = a_i h_i + (1 - a_i)
+// S_i. It needs T_i, which a ray's samples keep in the place of their weights until they are reached again.
+#pragma once
+
+#include <cstdint>
+
+#include "field/absorption.h"
+#include "runtime/config.h"
+
+namespace lg::field {
+
+template <class T>
+struct PackedSamples {
+  const T *density, *features, *t_start, *t_end, *norms;
+  const int64_t* offsets;
+  int64_t samples, channels;
+  bool opacity;  // density is alpha
+
+  // Samples of a ray; offsets that fit nothing have none.
+  LG_HD int64_t begin(int64_t ray) const { return within(offsets[ray]); }
+  LG_HD int64_t end(int64_t ray) const { return within(offsets[ray + 1]); }
+
+  LG_HD Absorption<T> absorption(int64_t i, T norm) const {
+    if (opacity) return {1 - density[i], density[i]};
+    return absorb(density[i] * norm * (t_end[i] - t_start[i]));
+  }
+  LG_HD T middle(int64_t i) const { return T(0.5) * (t_start[i] + t_end[i]); }
+
+ private:
+  LG_HD int64_t within(int64_t i) const { return i > 0 ? (i < samples ? i : samples) : 0; }
+};
+
+template <class T>
+struct CompositeForward {
+  PackedSamples<T> samples;
+  T *features, *alpha, *depth, *weights;
+
+  LG_HD void operator()(int64_t ray) const {
+    const int64_t channels = samples.channels;
+    T* out = features + ray * channels;
+    for (int64_t c = 0; c < channels; ++c) out[c] = 0;
+    const T norm = samples.norms[ray];
+    T passed = 1, sum_t = 0;
+    for (int64_t i = samples.begin(ray); i < samples.end(ray); ++i) {
+      const Absorption<T> absorption = samples.absorption(i, norm);
+      const T weight = passed * absorption.absorbed;
+      const T* values = samples.features + i * channels;
+      for (int64_t c = 0; c < channels; ++c) out[c] += weight * values[c];
+      sum_t += weight * samples.middle(i);
+      weights[i] = weight;
+      passed *= absorption.passed;
+    }
+    alpha[ray] = 1 - passed;
+    depth[ray] = sum_t;
+  }
+};
+
+template <class T>
+struct CompositeBackward {
+  PackedSamples<T> samples;
+  const T *grad_features_out, *grad_alpha, *grad_depth, *grad_weights;       // null: zero
+  T *grad_density, *grad_features, *grad_t_start, *grad_t_end, *grad_norms;  // null: not wanted, but density never is
+
+  LG_HD void operator()(int64_t ray) const {
+    const int64_t channels = samples.channels, begin = samples.begin(ray), end = samples.end(ray);
+    const T* given = grad_features_out ? grad_features_out + ray * channels : nullptr;
+    const T of_alpha = grad_alpha ? grad_alpha[ray] : T(0), of_depth = grad_depth ? grad_depth[ray] : T(0);
+    const T norm = samples.norms[ray];
+    T passed = 1;
+    for (int64_t i = begin; i < end; ++i) {
+      grad_density[i] = passed;
+      passed *= samples.absorption(i, norm).passed;
+    }
+    T behind = 0, sum_norm = 0;
+    for (int64_t i = end; i-- > begin;) {
+      const Absorption<T> absorption = samples.absorption(i, norm);
+      const T reaches = grad_density[i], weight = reaches * absorption.absorbed;
+      T gain = of_alpha + of_depth * samples.middle(i) + (grad_weights ? grad_weights[i] : T(0));
+      for (int64_t c = 0; c < channels && given; ++c) gain += given[c] * samples.features[i * channels + c];
+      for (int64_t c = 0; c < channels && grad_features; ++c) {
+        grad_features[i * channels + c] = given ? weight * given[c] : T(0);
+      }
+      const T change = reaches * (gain - behind);
+      behind = absorption.absorbed * gain + absorption.passed * behind;
+      T of_length = 0;
+      if (samples.opacity) {
+        grad_density[i] = change;
+      } else {
+        const T of_tau = absorption.passed * change, length = samples.t_end[i] - samples.t_start[i];
+        grad_density[i] = of_tau * norm * length;
+        of_length = of_tau * norm * samples.density[i];
+        sum_norm += of_tau * samples.density[i] * length;
+      }
+      const T of_middle = T(0.5) * weight * of_depth;
+      if (grad_t_start) grad_t_start[i] = of_middle - of_length;
+      if (grad_t_end) grad_t_end[i] = of_middle + of_length;
+    }
+    if (grad_norms) grad_norms[ray] = sum_norm;
+  }
+};
+
+template <class T>
+PackedSamples<T> make_packed_samples(const void* density, const void* features, const void* t_start, const void* t_end,
+                                     const void* norms, const int64_t* offsets, int64_t samples, int64_t channels,
+                                     int32_t opacity) {
+  return {static_cast<const T*>(density),
+          static_cast<const T*>(features),
+          static_cast<const T*>(t_start),
+          static_cast<const T*>(t_end),
+          static_cast<const T*>(norms),
+          offsets,
+          samples,
+          channels,
+          opacity != 0};
+}
+
+}  // namespace lg::field

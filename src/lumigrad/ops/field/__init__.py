@@ -1,0 +1,6 @@
+"""Ops on fields: what rays see of grids."""
+
+from lumigrad.ops.field._march import march
+from lumigrad.ops.field._occupancy import occupancy
+
+__all__ = ["march", "occupancy"]

@@ -1,0 +1,6 @@
+"""Definitions of the ops on fields."""
+
+from lumigrad.reference.field._march import march
+from lumigrad.reference.field._occupancy import occupancy
+
+__all__ = ["march", "occupancy"]
