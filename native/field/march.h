@@ -45,7 +45,7 @@ LG_HD Sample<T> sample_at(const March<T>& march, const Ray<T>& ray, T t, T share
   T point[3];
   ray.point(t, point);
   sample.place = locate(march.volume, point);
-  weights_of(sample.place, sample.weight);
+  weights_of(sample.place.fraction, sample.weight);
   sample.share = share;
   sample.extinction = extinction_of(march.activation, interpolate(march.volume, sample.place, sample.weight, 0));
   return sample;
@@ -220,7 +220,7 @@ class PullRay {
   LG_HD void pull_sample(const Sample<T>& sample, T t, T grad_extinction, T weight, T* grad_t, RayGradient<T>* out) {
     const T density = finite(grad_extinction * sample.share * sample.extinction.slope);
     if (density == 0 && weight == 0) return;
-    sink_.add(sample.place, sample.weight, density, weight, item_);
+    sink_.add(sample.place.cell, sample.place.fraction, density, weight, item_);
     if (!moves_) return;
     T corners[8], slope[3];
     const Volume<T>& v = march_.volume;

@@ -3,16 +3,103 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
+#include "field/block_cpu.h"
 #include "field/grid_gradient_cpu.h"
 #include "lumigrad.h"
 #include "parallel/for_each.h"
+#include "runtime/memory.h"
 #include "runtime/status.h"
 
 namespace lg::field {
 namespace {
 
 constexpr int64_t rays_per_task = 64;
+
+template <class T>
+struct MarchByBlocks {
+  MarchForward<T> one;
+
+  void operator()(int64_t item) const {
+    if (!march_blocks(one, item)) one(item);
+  }
+};
+
+template <class T>
+void march_rays(int32_t threads, const MarchForward<T>& one) {
+  const int64_t rays = one.march.rays;
+  if (fits_blocks(one.march)) {
+    for_each(threads, rays, MarchByBlocks<T>{one}, rays_per_task);
+  } else {
+    for_each(threads, rays, one, rays_per_task);
+  }
+}
+
+// The gradients of tasks of rays. Those of the box are added up by task.
+template <class T>
+class PullRays {
+ public:
+  PullRays(int32_t threads, const March<T>& march, const OutputGradients<T>& given, const MarchGradients<T>& out)
+      : threads_(threads),
+        march_(march),
+        given_(given),
+        out_(out),
+        tasks_(divide_up(march.rays, rays_per_task)),
+        blocks_(fits_blocks(march) && !out.moves()),
+        trails_(static_cast<size_t>(std::max(1, threads))),
+        boxes_(static_cast<size_t>(6 * tasks_)) {}
+
+  void run() {
+    if (out_.grid) {
+      sum_grid_gradient<T>(
+          threads_, march_.volume, given_.features, out_.grid, tasks_, [&](int64_t task) { return gifts_of(task); },
+          [&](int64_t task, int worker, auto& sink) { pull_task(task, worker, sink); });
+    } else {
+      NoGridGradient none;
+      parallel_for(threads_, tasks_, [&](int64_t task, int worker) { pull_task(task, worker, none); });
+    }
+    for (int k = 0; out_.box && k < 6; ++k) {
+      out_.box[k] = 0;
+      for (int64_t task = 0; task < tasks_; ++task) out_.box[k] += boxes_[static_cast<size_t>(6 * task + k)];
+    }
+  }
+
+ private:
+  int64_t end_of(int64_t task) const { return std::min(march_.rays, (task + 1) * rays_per_task); }
+
+  // At most so many.
+  int64_t gifts_of(int64_t task) const {
+    int64_t count = 0;
+    for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {
+      const Ray<T> ray = march_.ray(item);
+      count += Walk<T>(march_.volume, march_.occupancy, ray, march_.step).count();
+    }
+    return march_.step == 0 ? 3 * count : count;
+  }
+
+  template <class Sink>
+  void pull_task(int64_t task, int worker, Sink& sink) {
+    T* box = boxes_.data() + 6 * task;
+    std::fill_n(box, 6, T(0));
+    for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {
+      if (blocks_ && pull_blocks(march_, given_, item, trails_[static_cast<size_t>(worker)], sink)) continue;
+      RayGradient<T> ray;
+      PullRay<T, Sink>(march_, given_, item, out_.moves(), sink).run(&ray);
+      out_.write(item, ray);
+      for (int k = 0; k < 6; ++k) box[k] += finite(ray.box[k]);
+    }
+  }
+
+  const int32_t threads_;
+  const March<T>& march_;
+  const OutputGradients<T>& given_;
+  const MarchGradients<T>& out_;
+  const int64_t tasks_;
+  const bool blocks_;
+  std::vector<Trail<T>> trails_;
+  Buffer<T> boxes_;
+};
 
 }  // namespace
 }  // namespace lg::field
@@ -29,7 +116,7 @@ int32_t lg_march_forward(lg_call* call, int32_t dtype, const void* grid, const v
                                                 step, activation, min_transmittance);
     const lg::field::MarchForward<T> body = {march, static_cast<T*>(features), static_cast<T*>(alpha),
                                              static_cast<T*>(depth), static_cast<T*>(median)};
-    lg::for_each(call->threads, rays, body, lg::field::rays_per_task);
+    lg::field::march_rays(call->threads, body);
   });
 }
 
@@ -50,6 +137,6 @@ int32_t lg_march_backward(lg_call* call, int32_t dtype, const void* grid, const 
     const lg::field::MarchGradients<T> out = {static_cast<T*>(grad_grid), static_cast<T*>(grad_origins),
                                               static_cast<T*>(grad_directions), static_cast<T*>(grad_box),
                                               static_cast<T*>(grad_limits)};
-    lg::field::pull_rays(call->threads, march, given, out);
+    lg::field::PullRays<T>(call->threads, march, given, out).run();
   });
 }

@@ -20,10 +20,13 @@ struct AddToGrid {
   const T* features;
   const GradientSum<T>& sum;
 
-  LG_DEVICE void add(const Place<T>& place, const T* weight, T density, T scale, int64_t ray) const {
+  LG_DEVICE void add(const int32_t* cell, const T* fraction, T density, T scale, int64_t ray) const {
     if (!grid) return;
+    T weight[8];
+    weights_of(fraction, weight);
+    const int64_t first = first_value(volume, cell);
     for (int k = 0; k < 8; ++k) {
-      const int64_t slot = place.first + corner(volume, k);
+      const int64_t slot = first + corner(volume, k);
       sum.add(grid + slot, slot, weight[k] * density);
       for (int64_t c = 1; c < volume.channels && features && scale != 0; ++c) {
         sum.add(grid + slot + c, slot + c, weight[k] * scale * features[ray * (volume.channels - 1) + c - 1]);

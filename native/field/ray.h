@@ -113,8 +113,25 @@ class Walk {
   }
 
   LG_HD bool next(Segment<T>* out) { return exact_ ? next_cell(out) : next_step(out); }
+  // The next segments, at most `most`; returns how many there are.
+  LG_HD int32_t next_block(T* begin, T* end, int32_t most) {
+    int32_t n = 0;
+    if (exact_ || occupancy_.words) {
+      Segment<T> segment;
+      for (; n < most && next(&segment); ++n) begin[n] = segment.begin, end[n] = segment.end;
+      return n;
+    }
+    const int32_t first = next_;
+    n = count_ - first < most ? count_ - first : most;
+    for (int32_t i = 0; i < n; ++i) {
+      begin[i] = ray_.begin + static_cast<T>(first + i) * step_;
+      end[i] = ray_.begin + static_cast<T>(first + i + 1) * step_;
+    }
+    next_ += n;
+    if (n > 0 && next_ == count_) end[n - 1] = ray_.end;
+    return n;
+  }
   LG_HD int32_t count() const { return count_; }
-  LG_HD T step() const { return step_; }
 
  private:
   LG_HD bool next_step(Segment<T>* out) {

@@ -41,10 +41,16 @@ Volume<T> make_volume(const void* values, const void* box, int64_t slices, int64
   return v;
 }
 
+template <class T>
+LG_HD int64_t first_value(const Volume<T>& v, const int32_t* cell) {
+  return ((int64_t{1} * cell[2] * v.size[1] + cell[1]) * v.size[0] + cell[0]) * v.channels;
+}
+
 // The eight values around a point: the first one's place, and how far the point is on the way to the others.
 template <class T>
 struct Place {
   int64_t first;
+  int32_t cell[3];
   T fraction[3];
   T slope[3];  // of the fraction by the place in the box, in units of the box; 0 where outer values go on
 };
@@ -52,8 +58,6 @@ struct Place {
 template <class T>
 LG_HD Place<T> locate(const Volume<T>& v, const T* point) {
   Place<T> place;
-  place.first = 0;
-  const int64_t pitch[3] = {v.channels, v.size[0] * v.channels, int64_t{1} * v.size[1] * v.size[0] * v.channels};
   LG_UNROLL
   for (int a = 0; a < 3; ++a) {
     const T last = static_cast<T>(v.size[a] - 1), count = static_cast<T>(v.size[a]);
@@ -63,17 +67,18 @@ LG_HD Place<T> locate(const Volume<T>& v, const T* point) {
     int32_t cell = static_cast<int32_t>(kept);
     cell = cell < v.size[a] - 1 ? cell : v.size[a] - 2;
     cell = cell > 0 ? cell : 0;
+    place.cell[a] = cell;
     place.fraction[a] = kept - static_cast<T>(cell);
     place.slope[a] = inside ? count : T(0);
-    place.first += cell * pitch[a];
   }
+  place.first = first_value(v, place.cell);
   return place;
 }
 
 // Weights of the eight values; bit a of a value's number: the farther one along axis a.
 template <class T>
-LG_HD void weights_of(const Place<T>& place, T* weight) {
-  const T x = place.fraction[0], y = place.fraction[1], z = place.fraction[2];
+LG_HD void weights_of(const T* fraction, T* weight) {
+  const T x = fraction[0], y = fraction[1], z = fraction[2];
   const T yz[4] = {(1 - y) * (1 - z), y * (1 - z), (1 - y) * z, y * z};
   LG_UNROLL
   for (int k = 0; k < 4; ++k) {

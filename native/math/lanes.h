@@ -254,6 +254,28 @@ LG_INLINE Lanes<T, N> every_second(const Lanes<T, N>& a, const Lanes<T, N>& b) {
   });
 }
 
+// Two rows of four lanes one behind the other, and the two of a row of eight.
+template <class T>
+LG_INLINE Lanes<T, 8> joined(const Lanes<T, 4>& low, const Lanes<T, 4>& high) {
+  Lanes<T, 8> out;
+  if constexpr (out.parts == 1) {
+    out.part[0] = __builtin_shufflevector(low.part[0], high.part[0], 0, 1, 2, 3, 4, 5, 6, 7);
+  } else {
+    low.each([&](int i) LG_INLINE_LAMBDA { out.part[i] = low.part[i], out.part[low.parts + i] = high.part[i]; });
+  }
+  return out;
+}
+template <int half, class T>
+LG_INLINE Lanes<T, 4> half_of(const Lanes<T, 8>& a) {
+  Lanes<T, 4> out;
+  if constexpr (a.parts == 1) {
+    out.part[0] = __builtin_shufflevector(a.part[0], a.part[0], 4 * half, 4 * half + 1, 4 * half + 2, 4 * half + 3);
+  } else {
+    out.each([&](int i) LG_INLINE_LAMBDA { out.part[i] = a.part[half * out.parts + i]; });
+  }
+  return out;
+}
+
 // ---- What takes all lanes together -------------------------------------------------------------------------
 
 template <int first, class Part, int... i>
