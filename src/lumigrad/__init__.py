@@ -4,7 +4,7 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
-from lumigrad.ops.field import march, occupancy
+from lumigrad.ops.field import composite, march, occupancy
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -19,12 +19,14 @@ from lumigrad.ops.splat import (
 from lumigrad.ops.surface import antialias, blend_outlines, edge_topology, interpolate, outlines, peel, rasterize
 from lumigrad.ops.texture import build_mips, texture, texture_cube
 from lumigrad.types import (
+    Composited,
     Fragments,
     Marched,
     Occupancy,
     Outlines,
     ProjectedGaussians,
     Rays,
+    RaySamples,
     SoftFragments,
     Splats,
     Surfels,
@@ -33,11 +35,13 @@ from lumigrad.types import (
 
 __version__ = "0.1.0"
 __all__ = [
+    "Composited",
     "Fragments",
     "Marched",
     "Occupancy",
     "Outlines",
     "ProjectedGaussians",
+    "RaySamples",
     "Rays",
     "SoftFragments",
     "Splats",
@@ -47,6 +51,7 @@ __all__ = [
     "blend_outlines",
     "blending",
     "build_mips",
+    "composite",
     "edge_topology",
     "gaussians",
     "gradients",

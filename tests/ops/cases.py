@@ -266,6 +266,15 @@ def _field(dtype: torch.dtype, large: bool) -> Calls:
     yield "march", "steps", (grid, *rays, None, 0, 0, 0, 0.05, 2, 0.0)
     yield "march", "cells", (grid, *rays, None, 0, 0, 0, 0.0, 1, 1e-3)
     yield "march", "occupancy", (grid[..., :1].contiguous(), *rays, words, *cells, 0.05, 3, 0.0)
+    offsets = torch.arange(0, 5 * count, 5)
+    start = torch.arange(5 * count - 5).to(dtype)
+    density, colors = (
+        0.5 + 0.4 * random(5 * count - 5, seed=6, dtype=dtype),
+        random(5 * count - 5, 3, seed=7, dtype=dtype),
+    )
+    packed = (start, start + 0.7, 1 + 0.5 * random(count - 1, dtype=dtype), offsets)
+    yield "composite", "densities", (density, colors, *packed, False)
+    yield "composite", "alphas", (density, colors, *packed, True)
     yield "march", "many features", (random(*size, 10, dtype=dtype), *rays, words, *cells, 0.0, 1, 0.0)
 
 

@@ -6,7 +6,7 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
-from lumigrad.reference.field import march, occupancy
+from lumigrad.reference.field import composite, march, occupancy
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -29,6 +29,7 @@ __all__ = [
     "antialias",
     "blend_outlines",
     "build_mips",
+    "composite",
     "edge_gradient",
     "edge_topology",
     "interpolate",

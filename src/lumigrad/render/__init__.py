@@ -11,6 +11,7 @@ from lumigrad.render.soft import render_soft
 from lumigrad.render.spheres import render_spheres
 from lumigrad.render.surface import Surface
 from lumigrad.render.surfels import render_surfels
+from lumigrad.render.volume import render_volume
 
 __all__ = [
     "Rendering",
@@ -22,4 +23,5 @@ __all__ = [
     "render_soft",
     "render_spheres",
     "render_surfels",
+    "render_volume",
 ]

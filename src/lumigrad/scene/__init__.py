@@ -33,6 +33,7 @@ from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
 from lumigrad.scene.shapes.procedural import creature, icosphere
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 
 __all__ = [
     "AmbientLight",
@@ -61,6 +62,7 @@ __all__ = [
     "SpotLight",
     "SurfelCloud",
     "SurroundingLight",
+    "VoxelGrid",
     "constant_harmonics",
     "conventions",
     "creature",

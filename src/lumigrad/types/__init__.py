@@ -1,17 +1,19 @@
 """What ops return and take: named tuples of tensors."""
 
-from lumigrad.types.fields import Marched, Occupancy, Rays
+from lumigrad.types.fields import Composited, Marched, Occupancy, Rays, RaySamples
 from lumigrad.types.fragments import Fragments, SoftFragments
 from lumigrad.types.outlines import Outlines
 from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
 from lumigrad.types.view import View
 
 __all__ = [
+    "Composited",
     "Fragments",
     "Marched",
     "Occupancy",
     "Outlines",
     "ProjectedGaussians",
+    "RaySamples",
     "Rays",
     "SoftFragments",
     "Splats",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from lumigrad.types.shapes import Float, Int
@@ -64,3 +65,48 @@ class Occupancy(NamedTuple):
 
     words: Int[Tensor, "bricks_z bricks_y bricks_x"]
     size: tuple[int, int, int]
+
+
+class RaySamples(NamedTuple):
+    """Samples of R rays, one ray's behind another's, front to back.
+
+    Attributes:
+        t_start, t_end: [S], where each sample's segment begins and ends, in units of the ray's direction.
+        offsets: int64 [R + 1]: ray r has the samples from offsets[r] to offsets[r + 1].
+        norms: [R], the lengths of the rays' directions, which make true lengths of t; None for unit directions.
+    """
+
+    t_start: Float[Tensor, " samples"]
+    t_end: Float[Tensor, " samples"]
+    offsets: Int[Tensor, " bounds"]
+    norms: Float[Tensor, " rays"] | None = None
+
+    @property
+    def ray(self) -> Int[Tensor, " samples"]:
+        """The number of each sample's ray, int64 [S].
+
+        >>> import torch
+        >>> from lumigrad.types import RaySamples
+        >>> RaySamples(torch.zeros(3), torch.ones(3), torch.tensor([0, 2, 2, 3])).ray.tolist()
+        [0, 0, 2]
+        """
+        counts = self.offsets[1:] - self.offsets[:-1]
+        rays = torch.arange(len(counts), device=counts.device)
+        return torch.repeat_interleave(rays, counts, output_size=len(self.t_start))
+
+
+class Composited(NamedTuple):
+    """What rays see of their samples.
+
+    Attributes:
+        features: [R, C], blended with the background, where there is one.
+        alpha: [R], how much of it is not background.
+        depth: [R], distances of the segments' middles weighted like the features. Divided by alpha it is the expected
+            depth.
+        weights: [S], how much of each sample is seen.
+    """
+
+    features: Float[Tensor, "rays channels"]
+    alpha: Float[Tensor, " rays"]
+    depth: Float[Tensor, " rays"]
+    weights: Float[Tensor, " samples"]

@@ -1,6 +1,7 @@
 """Ops on fields: what rays see of grids."""
 
+from lumigrad.ops.field._composite import composite
 from lumigrad.ops.field._march import march
 from lumigrad.ops.field._occupancy import occupancy
 
-__all__ = ["march", "occupancy"]
+__all__ = ["composite", "march", "occupancy"]

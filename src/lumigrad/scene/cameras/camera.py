@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion
 from lumigrad.scene.cameras.pose import Scalar, Vector, affine_inverse, as_float, look_at, orbit_view
-from lumigrad.types import View
+from lumigrad.types import Rays, View, validation
 from lumigrad.types.shapes import Float
 from lumigrad.types.validation import values_can_be_checked
 
@@ -33,6 +33,14 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
     if len(size) != 2 or int(size[0]) < 1 or int(size[1]) < 1:
         raise ValueError(f"size: expected (height, width), both at least 1, got {tuple(size)}")
     return int(size[0]), int(size[1])
+
+
+def _mixed(number: Tensor) -> Tensor:
+    """64 bits that hang on all of an int64's: the finaliser of MurmurHash3 (A. Appleby), whose shifts are unsigned."""
+    for shift, factor in ((33, -49064778989728563), (33, -4265267296055464877), (33, None)):
+        number = number ^ (number >> shift & (1 << 64 - shift) - 1)
+        number = number if factor is None else number * factor
+    return number
 
 
 @dataclass(frozen=True)
@@ -210,30 +218,55 @@ class Camera:
         """
         raise NotImplementedError
 
-    def rays(
-        self, pixels: Float[Tensor, "... pixels 2"] | None = None
-    ) -> tuple[Float[Tensor, "*shape 3"], Float[Tensor, "*shape 3"]]:
+    def rays(self, pixels: Float[Tensor, "... pixels 2"] | None = None) -> Rays:
         """Rays in world space through pixel coordinates, or through the centres of all pixels.
 
         Args:
             pixels: (x, y), [P, 2] or [..., P, 2] with the camera's batch shape.
 
         Returns:
-            Origins and unit directions, both [..., P, 3], or [..., H, W, 3] without `pixels`. A point at the depth d
-            of a perspective camera lies d / cos(angle to the axis) along its ray.
+            Rays: origins and unit directions, both [..., P, 3], or [..., H, W, 3] without `pixels`. A point at the
+            depth d of a perspective camera lies d / cos(angle to the axis) along its ray.
 
         Raises:
             ValueError: pixels not [..., P, 2].
         """
         if pixels is not None:
-            return self._rays(pixels)
+            return Rays(*self._rays(pixels))
         height, width = self.size
         dtype, device = self.world_to_camera.dtype, self.world_to_camera.device
         rows = torch.arange(height, dtype=dtype, device=device) + 0.5
         columns = torch.arange(width, dtype=dtype, device=device) + 0.5
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         origins, directions = self._rays(torch.stack([x, y], dim=-1).reshape(-1, 2))
-        return origins.unflatten(-2, self.size), directions.unflatten(-2, self.size)
+        return Rays(origins.unflatten(-2, self.size), directions.unflatten(-2, self.size))
+
+    def random_pixels(self, count: int, seed: int = 0) -> Float[Tensor, "... pixels 2"]:
+        """Centres of `count` random pixels of each image, (x, y), [..., count, 2]; a pixel may come more than once.
+
+        Which these are depends on the seed, the image's number and the pixel's number alone: the first pixels of a
+        longer list are those of a shorter one, on any device.
+
+        Raises:
+            ValueError: a negative count.
+
+        >>> from lumigrad.scene import PerspectiveCamera
+        >>> camera = PerspectiveCamera.from_fov(40.0, size=(48, 64))
+        >>> pixels = camera.random_pixels(1000, seed=3)
+        >>> rays = camera.rays(pixels)  # a batch for training
+        >>> rays.directions.shape, bool((pixels[:10] == camera.random_pixels(10, seed=3)).all())
+        (torch.Size([1000, 3]), True)
+        """
+        count, seed = validation.integer("count", count, 0), validation.integer("seed", seed, 0, 2**62)
+        height, width = self.size
+        device = self.world_to_camera.device
+        image = torch.arange(self.shape.numel(), device=device)[:, None]
+        word = _mixed(_mixed(torch.arange(count, device=device) ^ _mixed(image + seed)) + seed)
+        # Two numbers of 31 bits: enough for any image.
+        x = ((word & 0x7FFFFFFF) * width) >> 31
+        y = ((word >> 32 & 0x7FFFFFFF) * height) >> 31
+        pixels = torch.stack((x, y), -1).to(self.world_to_camera.dtype) + 0.5
+        return pixels.reshape(*self.shape, count, 2)
 
     def towards(self, points: Float[Tensor, "... points 3"]) -> Float[Tensor, "... points 3"]:
         """Unit directions from world points to the viewer, [..., V, 3]."""

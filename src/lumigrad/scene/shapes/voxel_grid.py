@@ -1,0 +1,83 @@
+"""A grid of densities and colours as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.ops.field import occupancy
+from lumigrad.types import Occupancy
+from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
+
+
+@dataclass(frozen=True)
+class VoxelGrid:
+    """A box of voxels that absorb and shine, as `lumigrad.march` takes them.
+
+    Attributes:
+        values: [D, H, W, 1 + C]: the density of each voxel, then its features.
+        box: [2, 3], the corners with the smallest and the largest x, y, z; the unit cube's by default, around the
+            origin.
+        activation: what interpolated densities stand for: "none", "relu", "softplus" or "exp".
+        degree: of spherical harmonics that the features are coefficients of, or None.
+
+    >>> import torch
+    >>> from lumigrad.scene import VoxelGrid
+    >>> grid = VoxelGrid(torch.zeros(8, 16, 16, 4), box=((-1.0, -1.0, 0.0), (1.0, 1.0, 1.0)))
+    >>> grid.centers().shape, grid.centers()[0, 0, 0].tolist()
+    (torch.Size([8, 16, 16, 3]), [-0.9375, -0.9375, 0.0625])
+    """
+
+    values: Float[Tensor, "depth height width values"]
+    box: Float[Tensor, "2 3"] = None  # type: ignore[assignment]
+    activation: str = "relu"
+    degree: int | None = None
+
+    def __post_init__(self) -> None:
+        values = check.floating("values", self.values)
+        check.shape("values", values, ("D", "H", "W", "1 + C"))
+        box: Any = ((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5)) if self.box is None else self.box
+        if not isinstance(box, Tensor):
+            try:
+                box = torch.tensor(box, dtype=values.dtype, device=values.device)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"box: expected a tensor [2, 3] or two corners, got {box!r}") from error
+        check.shape("box", check.floating("box", box, values, "values"), (2, 3))
+        object.__setattr__(self, "box", box)
+
+    @classmethod
+    def from_function(
+        cls, function: Any, size: Sequence[int], box: Any = None, activation: str = "relu", degree: int | None = None
+    ) -> VoxelGrid:
+        """Values of a function of voxels' centres.
+
+        Args:
+            function: from points [D, H, W, 3] to values [D, H, W, 1 + C].
+            size: (D, H, W).
+            box, activation, degree: as above.
+        """
+        depth, height, width = (check.integer("size", side, 1) for side in size)
+        empty = cls(torch.zeros(depth, height, width, 1), box, activation)
+        return replace(empty, values=function(empty.centers()), degree=degree)
+
+    def centers(self) -> Float[Tensor, "depth height width 3"]:
+        """Voxels' centres in the world, [D, H, W, 3]."""
+        shares = [
+            (torch.arange(side, dtype=self.values.dtype, device=self.values.device) + 0.5) / side
+            for side in self.values.shape[:3]
+        ]
+        z, y, x = torch.meshgrid(*shares, indexing="ij")
+        return self.box[0] + torch.stack((x, y, z), -1) * (self.box[1] - self.box[0])
+
+    def occupancy(self, threshold: float = 0.0) -> Occupancy:
+        """Where interpolated densities can be above the threshold: what `render_volume` has to look at."""
+        return occupancy(self.values[..., 0], threshold)
+
+    def to(self, *args: Any) -> VoxelGrid:
+        """Copy with all tensors passed through `Tensor.to`."""
+        return replace(self, values=self.values.to(*args), box=self.box.to(*args))
