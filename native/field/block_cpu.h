@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "field/march.h"
@@ -150,26 +151,37 @@ LG_INLINE bool is_finite(T value) {
   return value - value == 0;
 }
 
-// Marches ray `item`. False where something was not finite: then nothing is written.
+// Rays that are marched side by side, a block of each at a time: what neighbours read is then still in the cache.
+constexpr int bundle_size = 32;
+
+// A ray on its way.
 template <class T>
-bool march_blocks(const MarchForward<T>& out, int64_t item) {
-  using Four = Lanes<T, 4>;
-  const March<T>& march = out.march;
-  const Ray<T> ray = march.ray(item);
-  BlockWalk<T> walk(march, ray);
-  Block<T> block;
-  Four sum(T(0)), other(T(0));
-  Lanes<T> sums_t(T(0));
+struct Traveller {
+  Ray<T> ray;
+  BlockWalk<T> walk;
+  Lanes<T, 4> sum = T(0);
+  Lanes<T> sums_t = T(0);
   T passed = 1, middle = 0;
-  alignas(64) T reaches[block_size + 1], weight[block_size];
-  while (passed > march.min_transmittance && walk.next(block)) {
+  bool done = false;
+
+  Traveller(const March<T>& march, int64_t item) : ray(march.ray(item)), walk(march, ray) {}
+  Traveller(const Traveller&) = delete;
+
+  void advance(const March<T>& march) {
+    using Four = Lanes<T, 4>;
+    Block<T> block;
+    done = !(passed > march.min_transmittance) || !walk.next(block);
+    if (done) return;
+    alignas(64) T reaches[block_size + 1], weight[block_size];
     const int count = reach_segments(block, march.min_transmittance, passed, reaches);
     LG_VECTORIZE
     for (int i = 0; i < block_size; ++i) weight[i] = i < count ? reaches[i] * block.absorbed[i] : T(0);
+    Four even(T(0)), odd(T(0));
     for (int i = 0; i < block_size; i += 2) {
-      sum += Four(weight[i]) * Four::load(block.values + 4 * i);
-      other += Four(weight[i + 1]) * Four::load(block.values + 4 * i + 4);
+      even += Four(weight[i]) * Four::load(block.values + 4 * i);
+      odd += Four(weight[i + 1]) * Four::load(block.values + 4 * i + 4);
     }
+    sum += even + odd;
     sums_t += load(weight) * load(block.middle);
     if (passed >= T(0.5) && reaches[count] < T(0.5)) {
       int i = 0;
@@ -179,15 +191,39 @@ bool march_blocks(const MarchForward<T>& out, int64_t item) {
     }
     passed = reaches[count];
   }
-  alignas(64) T values[4];
-  store(values, sum + other);
-  const T sum_t = lg::sum(sums_t);
-  if (!is_finite(values[1] + values[2] + values[3] + passed + sum_t)) return false;
-  for (int c = 0; c < 3; ++c) out.features[3 * item + c] = values[c + 1];
-  out.alpha[item] = 1 - passed;
-  out.depth[item] = sum_t;
-  out.median[item] = middle;
-  return true;
+
+  // False where something is not finite: then nothing is written.
+  bool arrive(const MarchForward<T>& out, int64_t item) const {
+    alignas(64) T values[4];
+    store(values, sum);
+    const T sum_t = lg::sum(sums_t);
+    if (!is_finite(values[1] + values[2] + values[3] + passed + sum_t)) return false;
+    for (int c = 0; c < 3; ++c) out.features[3 * item + c] = values[c + 1];
+    out.alpha[item] = 1 - passed;
+    out.depth[item] = sum_t;
+    out.median[item] = middle;
+    return true;
+  }
+};
+
+// Marches rays `first` to `end`, at most bundle_size.
+template <class T>
+void march_bundle(const MarchForward<T>& out, int64_t first, int64_t end) {
+  alignas(alignof(Traveller<T>)) unsigned char place[bundle_size * sizeof(Traveller<T>)];
+  auto* travellers = reinterpret_cast<Traveller<T>*>(place);
+  const int64_t count = end - first;
+  for (int64_t i = 0; i < count; ++i) new (travellers + i) Traveller<T>(out.march, first + i);
+  for (bool going = true; going;) {
+    going = false;
+    for (int64_t i = 0; i < count; ++i) {
+      if (travellers[i].done) continue;
+      travellers[i].advance(out.march);
+      going = true;
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    if (!travellers[i].arrive(out, first + i)) out(first + i);
+  }
 }
 
 // A ray's segments, kept for the way back.
@@ -198,64 +234,119 @@ struct Trail {
     alignas(64) T reaches[block_size + 1];
   };
   std::vector<Part> parts;
+  size_t count;
+  bool finite;
 };
 
-// The gradient of ray `item` to the grid; sink as in PullRay. False where something was not finite: then nothing has
-// been added.
-template <class T, class Sink>
-bool pull_blocks(const March<T>& march, const OutputGradients<T>& given, int64_t item, Trail<T>& trail, Sink& sink) {
-  const Ray<T> ray = march.ray(item);
-  BlockWalk<T> walk(march, ray);
-  size_t count = 0;
-  T passed = 1;
-  while (passed > march.min_transmittance) {
-    if (count == trail.parts.size()) trail.parts.resize(2 * count + 8);
-    auto& [block, reaches] = trail.parts[count];
-    if (!walk.next(block)) break;
-    block.count = reach_segments(block, march.min_transmittance, passed, reaches);
-    passed = reaches[block.count];
-    ++count;
+// Goes along ray `item` and back, to what its segments give the grid: their `slope` then is what goes to the density,
+// and `reaches` the features' weight.
+template <class T>
+class PullTrail {
+ public:
+  PullTrail(const March<T>& march, const OutputGradients<T>& given, int64_t item)
+      : march_(march), ray_(march.ray(item)), walk_(march, ray_) {
+    for (int c = 0; given.features && c < 3; ++c) features_[c] = given.features[3 * item + c];
+    alpha_ = given.alpha ? given.alpha[item] : T(0);
+    depth_ = given.depth ? given.depth[item] : T(0);
   }
-  const T* features = given.features ? given.features + 3 * item : nullptr;
-  const T red = features ? features[0] : T(0), green = features ? features[1] : T(0),
-          blue = features ? features[2] : T(0);
-  const T of_alpha = given.alpha ? given.alpha[item] : T(0), of_depth = given.depth ? given.depth[item] : T(0);
-  T behind = 0;
-  Lanes<T> all(red + green + blue);
-  for (size_t b = count; b-- > 0;) {
-    auto& [block, reaches] = trail.parts[b];
+  PullTrail(const PullTrail&) = delete;
+
+  // One block; false where the ray has ended.
+  bool advance(Trail<T>& trail) {
+    if (!(passed_ > march_.min_transmittance)) return false;
+    if (trail.count == trail.parts.size()) trail.parts.resize(2 * trail.count + 8);
+    auto& [block, reaches] = trail.parts[trail.count];
+    if (!walk_.next(block)) return false;
+    block.count = reach_segments(block, march_.min_transmittance, passed_, reaches);
+    passed_ = reaches[block.count];
+    ++trail.count;
+    return true;
+  }
+
+  void go_back(Trail<T>& trail) const {
+    T behind = 0;
+    Lanes<T> all(features_[0] + features_[1] + features_[2]);
+    for (size_t b = trail.count; b-- > 0;) {
+      auto& [block, reaches] = trail.parts[b];
+      pull_block(block, reaches, behind);
+      all += load(block.slope) + load(reaches);
+    }
+    trail.finite = is_finite(lg::sum(all));
+  }
+
+ private:
+  void pull_block(Block<T>& block, T* reaches, T& behind) const {
     alignas(64) T gain[block_size], after[block_size];
     LG_VECTORIZE
     for (int i = 0; i < block_size; ++i) {
       const T* values = block.values + 4 * i;
-      gain[i] = of_alpha + of_depth * block.middle[i] + (red * values[1] + green * values[2] + blue * values[3]);
+      gain[i] = alpha_ + depth_ * block.middle[i] +
+                (features_[0] * values[1] + features_[1] * values[2] + features_[2] * values[3]);
     }
     for (int i = block.count; i-- > 0;) {
       after[i] = behind;
       behind = block.absorbed[i] * gain[i] + block.passed[i] * behind;
     }
     for (int i = block.count; i < block_size; ++i) after[i] = gain[i] = 0;
+    const T norm = ray_.norm;
     LG_VECTORIZE
     for (int i = 0; i < block_size; ++i) {
       const T grad_tau = reaches[i] * block.passed[i] * (gain[i] - after[i]);
-      // From here on: what goes to the density, and the features' weight.
-      block.slope[i] = grad_tau * ray.norm * (block.end[i] - block.begin[i]) * block.slope[i];
+      block.slope[i] = grad_tau * norm * (block.end[i] - block.begin[i]) * block.slope[i];
       reaches[i] = reaches[i] * block.absorbed[i];
     }
     for (int i = block.count; i < block_size; ++i) block.slope[i] = reaches[i] = 0;
-    all += load(block.slope) + load(reaches);
   }
-  if (!is_finite(lg::sum(all))) return false;
-  for (size_t b = 0; b < count; ++b) {
-    const auto& [block, weight] = trail.parts[b];
-    for (int i = 0; i < block.count; ++i) {
-      if (block.slope[i] == 0 && weight[i] == 0) continue;
-      const int32_t cell[3] = {block.column[i], block.row[i], block.slice[i]};
-      const T fraction[3] = {block.x[i], block.y[i], block.z[i]};
-      sink.add(cell, fraction, block.slope[i], weight[i], item);
+
+  const March<T>& march_;
+  const Ray<T> ray_;
+  BlockWalk<T> walk_;
+  T features_[3] = {0, 0, 0}, alpha_, depth_, passed_ = 1;
+};
+
+template <class T, class Sink>
+void give_block(const typename Trail<T>::Part& part, int64_t item, Sink& sink) {
+  const auto& [block, weight] = part;
+  for (int i = 0; i < block.count; ++i) {
+    if (block.slope[i] == 0 && weight[i] == 0) continue;
+    const int32_t cell[3] = {block.column[i], block.row[i], block.slice[i]};
+    const T fraction[3] = {block.x[i], block.y[i], block.z[i]};
+    sink.add(cell, fraction, block.slope[i], weight[i], item);
+  }
+}
+
+// Fewer rays than on the way there alone: their trails have to stay in the cache.
+constexpr int trail_bundle_size = 16;
+
+// The gradients of rays `first` to `end`, at most trail_bundle_size, to the grid; sink as in PullRay. Those where
+// something is not finite are left to one_by_one(item).
+template <class T, class Sink, class OneByOne>
+void pull_bundle(const March<T>& march, const OutputGradients<T>& given, int64_t first, int64_t end,
+                 std::vector<Trail<T>>& trails, Sink& sink, OneByOne&& one_by_one) {
+  const auto count = static_cast<size_t>(end - first);
+  if (trails.size() < count) trails.resize(count);
+  alignas(alignof(PullTrail<T>)) unsigned char place[trail_bundle_size * sizeof(PullTrail<T>)];
+  auto* pulls = reinterpret_cast<PullTrail<T>*>(place);
+  size_t most = 0;
+  for (size_t r = 0; r < count; ++r) {
+    new (pulls + r) PullTrail<T>(march, given, first + static_cast<int64_t>(r));
+    trails[r].count = 0;
+  }
+  for (bool going = true; going;) {
+    going = false;
+    for (size_t r = 0; r < count; ++r) going |= trails[r].count == most && pulls[r].advance(trails[r]);
+    most += going ? 1 : 0;
+  }
+  for (size_t r = 0; r < count; ++r) pulls[r].go_back(trails[r]);
+  for (size_t b = 0; b < most; ++b) {
+    for (size_t r = 0; r < count; ++r) {
+      if (trails[r].finite && b < trails[r].count)
+        give_block<T>(trails[r].parts[b], first + static_cast<int64_t>(r), sink);
     }
   }
-  return true;
+  for (size_t r = 0; r < count; ++r) {
+    if (!trails[r].finite) one_by_one(first + static_cast<int64_t>(r));
+  }
 }
 
 }  // namespace lg::field

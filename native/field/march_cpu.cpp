@@ -18,19 +18,12 @@ namespace {
 constexpr int64_t rays_per_task = 64;
 
 template <class T>
-struct MarchByBlocks {
-  MarchForward<T> one;
-
-  void operator()(int64_t item) const {
-    if (!march_blocks(one, item)) one(item);
-  }
-};
-
-template <class T>
 void march_rays(int32_t threads, const MarchForward<T>& one) {
   const int64_t rays = one.march.rays;
   if (fits_blocks(one.march)) {
-    for_each(threads, rays, MarchByBlocks<T>{one}, rays_per_task);
+    parallel_for(threads, divide_up(rays, bundle_size), [&](int64_t bundle, int) {
+      march_bundle(one, bundle * bundle_size, std::min(rays, (bundle + 1) * bundle_size));
+    });
   } else {
     for_each(threads, rays, one, rays_per_task);
   }
@@ -82,12 +75,17 @@ class PullRays {
   void pull_task(int64_t task, int worker, Sink& sink) {
     T* box = boxes_.data() + 6 * task;
     std::fill_n(box, 6, T(0));
-    for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {
-      if (blocks_ && pull_blocks(march_, given_, item, trails_[static_cast<size_t>(worker)], sink)) continue;
+    const auto one_by_one = [&](int64_t item) {
       RayGradient<T> ray;
       PullRay<T, Sink>(march_, given_, item, out_.moves(), sink).run(&ray);
       out_.write(item, ray);
       for (int k = 0; k < 6; ++k) box[k] += finite(ray.box[k]);
+    };
+    const int64_t begin = task * rays_per_task, end = end_of(task);
+    for (int64_t item = begin; item < end && !blocks_; ++item) one_by_one(item);
+    for (int64_t item = begin; item < end && blocks_; item += trail_bundle_size) {
+      auto& trails = trails_[static_cast<size_t>(worker)];
+      pull_bundle(march_, given_, item, std::min(end, item + trail_bundle_size), trails, sink, one_by_one);
     }
   }
 
@@ -97,7 +95,7 @@ class PullRays {
   const MarchGradients<T>& out_;
   const int64_t tasks_;
   const bool blocks_;
-  std::vector<Trail<T>> trails_;
+  std::vector<std::vector<Trail<T>>> trails_;
   Buffer<T> boxes_;
 };
 

@@ -17,6 +17,7 @@ GENERATORS: dict[str, Callable[[Draw], Call]] = {
 OPS = tuple(GENERATORS)
 # Public ops without a generator, and what they register. Kernel and definition cut outlines into other pieces, so that
 # only images can be compared, with clipped polygons: tests/ops/surface/test_outlines.py does, on random triangles.
+# Ops on fields are compared with their definitions, on random rays and samples, in tests/ops/field.
 ELSEWHERE = {"outlines", "blend_outlines", "exact"}
 REGISTERED_ELSEWHERE = {
     "outlines",
@@ -24,6 +25,10 @@ REGISTERED_ELSEWHERE = {
     "outline_fragments_backward",
     "blend_outlines",
     "blend_outlines_backward",
+    "march",
+    "march_backward",
+    "composite",
+    "composite_backward",
 }
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}
