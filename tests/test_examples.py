@@ -144,3 +144,14 @@ def test_neural_shading_learns_features(neural_shading: ModuleType) -> None:
     assert losses[-1] < 0.8 * losses[0]  # by the network alone
     assert leaves["features"].grad.abs().max() > 0
     assert leaves["means"].grad.abs().max() > 0
+
+
+def test_volume(tmp_path: Path) -> None:
+    """Three views side by side: a coloured knot before white."""
+    out = tmp_path / "volume.png"
+    run("volume.py", "--output", out, "--size", 40, "--voxels", 24)
+    image = load_image(out)
+    assert image.shape[:2] == (40, 120)
+    for view in image[..., :3].split(40, 1):
+        assert (view[0] == 1).all()
+        assert (view.amax(-1) - view.amin(-1)).max() > 0.3

@@ -33,6 +33,35 @@ struct PackedSamples {
   LG_HD int64_t within(int64_t i) const { return i > 0 ? (i < samples ? i : samples) : 0; }
 };
 
+// What some samples, one behind another, absorb. Several at a time on the CPU, one on a GPU.
+#if defined(__CUDACC__) || defined(LG_CUDA_EMULATED)
+constexpr int64_t stretch_size = 1;
+#else
+constexpr int64_t stretch_size = 16;
+#endif
+
+template <class T>
+struct Stretch {
+  T passed[stretch_size], absorbed[stretch_size];
+
+  // Of samples `first` to `end`.
+  LG_HD void absorb_all(const PackedSamples<T>& samples, int64_t first, int64_t end, T norm) {
+    if (samples.opacity || end - first < stretch_size) {
+      for (int64_t i = first; i < end; ++i) set(i - first, samples.absorption(i, norm));
+      return;
+    }
+    const T *density = samples.density + first, *from = samples.t_start + first, *to = samples.t_end + first;
+    LG_VECTORIZE
+    for (int64_t i = 0; i < stretch_size; ++i) set(i, absorb(density[i] * norm * (to[i] - from[i])));
+  }
+
+ private:
+  LG_HD void set(int64_t i, const Absorption<T>& absorption) {
+    passed[i] = absorption.passed;
+    absorbed[i] = absorption.absorbed;
+  }
+};
+
 template <class T>
 struct CompositeForward {
   PackedSamples<T> samples;
@@ -44,14 +73,19 @@ struct CompositeForward {
     for (int64_t c = 0; c < channels; ++c) out[c] = 0;
     const T norm = samples.norms[ray];
     T passed = 1, sum_t = 0;
-    for (int64_t i = samples.begin(ray); i < samples.end(ray); ++i) {
-      const Absorption<T> absorption = samples.absorption(i, norm);
-      const T weight = passed * absorption.absorbed;
-      const T* values = samples.features + i * channels;
-      for (int64_t c = 0; c < channels; ++c) out[c] += weight * values[c];
-      sum_t += weight * samples.middle(i);
-      weights[i] = weight;
-      passed *= absorption.passed;
+    const int64_t end = samples.end(ray);
+    Stretch<T> stretch;
+    for (int64_t first = samples.begin(ray); first < end; first += stretch_size) {
+      const int64_t last = first + stretch_size < end ? first + stretch_size : end;
+      stretch.absorb_all(samples, first, last, norm);
+      for (int64_t i = first; i < last; ++i) {
+        const T weight = passed * stretch.absorbed[i - first];
+        const T* values = samples.features + i * channels;
+        for (int64_t c = 0; c < channels; ++c) out[c] += weight * values[c];
+        sum_t += weight * samples.middle(i);
+        weights[i] = weight;
+        passed *= stretch.passed[i - first];
+      }
     }
     alpha[ray] = 1 - passed;
     depth[ray] = sum_t;
@@ -65,40 +99,55 @@ struct CompositeBackward {
   T *grad_density, *grad_features, *grad_t_start, *grad_t_end, *grad_norms;  // null: not wanted, but density never is
 
   LG_HD void operator()(int64_t ray) const {
-    const int64_t channels = samples.channels, begin = samples.begin(ray), end = samples.end(ray);
-    const T* given = grad_features_out ? grad_features_out + ray * channels : nullptr;
+    const int64_t begin = samples.begin(ray), end = samples.end(ray);
+    const T* given = grad_features_out ? grad_features_out + ray * samples.channels : nullptr;
     const T of_alpha = grad_alpha ? grad_alpha[ray] : T(0), of_depth = grad_depth ? grad_depth[ray] : T(0);
     const T norm = samples.norms[ray];
-    T passed = 1;
-    for (int64_t i = begin; i < end; ++i) {
-      grad_density[i] = passed;
-      passed *= samples.absorption(i, norm).passed;
+    T passed = 1, behind = 0, sum_norm = 0;
+    Stretch<T> stretch;
+    for (int64_t first = begin; first < end; first += stretch_size) {
+      const int64_t last = first + stretch_size < end ? first + stretch_size : end;
+      stretch.absorb_all(samples, first, last, norm);
+      for (int64_t i = first; i < last; ++i) {
+        grad_density[i] = passed;
+        passed *= stretch.passed[i - first];
+      }
     }
-    T behind = 0, sum_norm = 0;
-    for (int64_t i = end; i-- > begin;) {
-      const Absorption<T> absorption = samples.absorption(i, norm);
-      const T reaches = grad_density[i], weight = reaches * absorption.absorbed;
-      T gain = of_alpha + of_depth * samples.middle(i) + (grad_weights ? grad_weights[i] : T(0));
-      for (int64_t c = 0; c < channels && given; ++c) gain += given[c] * samples.features[i * channels + c];
-      for (int64_t c = 0; c < channels && grad_features; ++c) {
-        grad_features[i * channels + c] = given ? weight * given[c] : T(0);
+    for (int64_t last = end; last > begin; last -= stretch_size) {
+      const int64_t first = last - begin > stretch_size ? last - stretch_size : begin;
+      stretch.absorb_all(samples, first, last, norm);
+      for (int64_t i = last; i-- > first;) {
+        const Absorption<T> absorption = {stretch.passed[i - first], stretch.absorbed[i - first]};
+        pull(i, absorption, given, of_alpha, of_depth, norm, &behind, &sum_norm);
       }
-      const T change = reaches * (gain - behind);
-      behind = absorption.absorbed * gain + absorption.passed * behind;
-      T of_length = 0;
-      if (samples.opacity) {
-        grad_density[i] = change;
-      } else {
-        const T of_tau = absorption.passed * change, length = samples.t_end[i] - samples.t_start[i];
-        grad_density[i] = of_tau * norm * length;
-        of_length = of_tau * norm * samples.density[i];
-        sum_norm += of_tau * samples.density[i] * length;
-      }
-      const T of_middle = T(0.5) * weight * of_depth;
-      if (grad_t_start) grad_t_start[i] = of_middle - of_length;
-      if (grad_t_end) grad_t_end[i] = of_middle + of_length;
     }
     if (grad_norms) grad_norms[ray] = sum_norm;
+  }
+
+ private:
+  LG_HD void pull(int64_t i, const Absorption<T>& absorption, const T* given, T of_alpha, T of_depth, T norm, T* behind,
+                  T* sum_norm) const {
+    const int64_t channels = samples.channels;
+    const T reaches = grad_density[i], weight = reaches * absorption.absorbed;
+    T gain = of_alpha + of_depth * samples.middle(i) + (grad_weights ? grad_weights[i] : T(0));
+    for (int64_t c = 0; c < channels && given; ++c) gain += given[c] * samples.features[i * channels + c];
+    for (int64_t c = 0; c < channels && grad_features; ++c) {
+      grad_features[i * channels + c] = given ? weight * given[c] : T(0);
+    }
+    const T change = reaches * (gain - *behind);
+    *behind = absorption.absorbed * gain + absorption.passed * *behind;
+    T of_length = 0;
+    if (samples.opacity) {
+      grad_density[i] = change;
+    } else {
+      const T of_tau = absorption.passed * change, length = samples.t_end[i] - samples.t_start[i];
+      grad_density[i] = of_tau * norm * length;
+      of_length = of_tau * norm * samples.density[i];
+      *sum_norm += of_tau * samples.density[i] * length;
+    }
+    const T of_middle = T(0.5) * weight * of_depth;
+    if (grad_t_start) grad_t_start[i] = of_middle - of_length;
+    if (grad_t_end) grad_t_end[i] = of_middle + of_length;
   }
 };
 
