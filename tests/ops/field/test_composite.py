@@ -171,9 +171,12 @@ WRONG = [
     ({"samples": (1, 2, 3)}, TypeError, r"^samples: expected RaySamples, got tuple"),
     ({"background": torch.zeros(2)}, ValueError, r"^background: expected a shape that broadcasts with \(1, 3\)"),
     ({"mode": "sigma"}, ValueError, r"^mode: expected one of density, alpha, got 'sigma'"),
-    ({"samples": RaySamples(torch.zeros(2), torch.ones(2), torch.tensor([0, 3]))}, ValueError, r"^samples.offsets: expected numbers that rise from 0 to 2"),
-    ({"samples": RaySamples(torch.zeros(2), torch.ones(2), torch.tensor([0, 2]).int())}, TypeError, r"^samples.offsets: expected int64, got int32"),
-    ({"samples": RaySamples(torch.zeros(1), torch.ones(2), torch.tensor([0, 2]))}, ValueError, r"^samples.t_start: expected shape \[2\], got \(1,\)"),
+    ({"samples": RaySamples(torch.zeros(2), torch.ones(2), torch.tensor([0, 3]))},
+     ValueError, r"^samples.offsets: expected numbers that rise from 0 to 2"),
+    ({"samples": RaySamples(torch.zeros(2), torch.ones(2), torch.tensor([0, 2]).int())},
+     TypeError, r"^samples.offsets: expected int64, got int32"),
+    ({"samples": RaySamples(torch.zeros(1), torch.ones(2), torch.tensor([0, 2]))},
+     ValueError, r"^samples.t_start: expected shape \[2\], got \(1,\)"),
 ]  # fmt: skip
 
 

@@ -264,7 +264,8 @@ def test_gradients(options) -> None:
 def test_rays_that_see_nothing(march, step) -> None:
     """They miss, have no direction, are not finite, or end before they begin: the background, and no gradient."""
     rays = torch.tensor(
-        [[0, 5, 0, 1, 0, 0], [0, 0, 3, 0, 0, 1], [0, 0, 0, 0, 0, 0], [math.nan, 0, 0, 1, 0, 0], [0, 0, 0, math.inf, 0, 0],
+        [[0, 5, 0, 1, 0, 0], [0, 0, 3, 0, 0, 1], [0, 0, 0, 0, 0, 0], [math.nan, 0, 0, 1, 0, 0],
+         [0, 0, 0, math.inf, 0, 0],
          [0, 0, 0, 0, math.nan, 1], [5, 5, 5, 0, 0, 1]], dtype=DOUBLE,
     )  # fmt: skip
     grid = some_grid(3, 3, 3).requires_grad_()
@@ -285,8 +286,8 @@ def test_rays_along_faces(march, step) -> None:
     """In a face of the box, in a plane of centres, and between: what is seen is what lies in them."""
     grid, box = some_grid(2, 2, 2, channels=1), torch.tensor([[0.0] * 3, [2.0] * 3], dtype=DOUBLE)
     for place, value in ((0.0, 0.5), (2.0, 1.5), (0.5, 0.5), (1.0, 1.0)):
-        moved = [march(grid, torch.tensor([[at, 0.7, -1.0]], dtype=DOUBLE), torch.tensor([[0.0, 0.0, 1.0]], dtype=DOUBLE),
-                       box, step).features for at in (place, value)]  # fmt: skip
+        origins = [torch.tensor([[at, 0.7, -1.0]], dtype=DOUBLE) for at in (place, value)]
+        moved = [march(grid, origin, up()[1], box, step).features for origin in origins]
         assert moved[0].item() != 0
         assert torch.allclose(*moved)
 
@@ -378,8 +379,10 @@ WRONG = [
     ({"step": 0.0}, ValueError, r"^step: expected a positive number, got 0.0"),
     ({"step": "fine"}, TypeError, r"^step: expected a number, got 'fine'"),
     ({"occupancy": torch.ones(2, 2, 2)}, TypeError, r"^occupancy: expected what lumigrad.occupancy returns, or None"),
-    ({"occupancy": lg.Occupancy(torch.zeros(1, 1, 1).long(), (4, 4, 9))}, ValueError, r"^occupancy.words: expected shape \[1, 1, 3\]"),
-    ({"background": torch.zeros(4)}, ValueError, r"^background: expected a shape that broadcasts with \(2, 3\), got \(4,\)"),
+    ({"occupancy": lg.Occupancy(torch.zeros(1, 1, 1).long(), (4, 4, 9))},
+     ValueError, r"^occupancy.words: expected shape \[1, 1, 3\]"),
+    ({"background": torch.zeros(4)},
+     ValueError, r"^background: expected a shape that broadcasts with \(2, 3\), got \(4,\)"),
     ({"t_max": torch.zeros(3)}, ValueError, r"^t_max: expected a shape that broadcasts with \(2,\), got \(3,\)"),
     ({"t_min": "near"}, TypeError, r"^t_min: expected a number, got 'near'"),
     ({"activation": "tanh"}, ValueError, r"^activation: expected one of none, relu, softplus, exp, got 'tanh'"),

@@ -42,8 +42,8 @@ def march(
     outer centres and the box they are those of the outer centres. Outside the box there is nothing.
 
     A ray is cut into segments, from where it enters the box. A segment of length l whose extinction is s absorbs
-    1 - exp(-s l) of what reaches it, and gives that much of the features at its middle. l is a true length, whatever the
-    direction's.
+    1 - exp(-s l) of what reaches it, and gives that much of the features at its middle. l is a true length, whatever
+    the direction's.
 
     Args:
         grid: [D, H, W, 1 + C], the density first; with `degree`, [D, H, W, 1 + (degree + 1)^2 C], coefficients of
@@ -91,7 +91,7 @@ def march(
     shape = directions.shape[:-1]
     box = check_box(box, grid)
     size = None if step is None else check.number("step", step, positive=True)
-    limits = [check_limit(name, value, shape, grid) for name, value in (("t_min", t_min), ("t_max", t_max))]
+    begin, end = check_limit("t_min", t_min, shape, grid), check_limit("t_max", t_max, shape, grid)
     check_occupancy(occupancy, grid)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
@@ -102,12 +102,12 @@ def march(
     stop = check.number("min_transmittance", min_transmittance)
     if needs_reference("march", grid):
         return reference.march(
-            grid, origins, directions, box, size, occupancy, background, *limits, activation, degree, stop
+            grid, origins, directions, box, size, occupancy, background, begin, end, activation, degree, stop
         )
     words, cells = (None, (0, 0, 0)) if occupancy is None else (occupancy.words.contiguous(), occupancy.size)
     features, alpha, depth, median = _op(
         grid.contiguous(), origins.reshape(-1, 3).contiguous(), directions.reshape(-1, 3).contiguous(),
-        box.contiguous(), torch.stack(limits, -1).reshape(-1, 2), words, *cells, size or 0.0, ACTIVATIONS[activation],
+        box.contiguous(), torch.stack((begin, end), -1).reshape(-1, 2), words, *cells, size or 0.0, ACTIVATIONS[activation],
         stop,
     )  # fmt: skip
     features = seen_features(features.reshape(*shape, features.shape[-1]), directions, degree)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,7 +18,7 @@ def composite(
     bounds = samples.offsets.tolist()
     norms = torch.ones(len(bounds) - 1).to(density) if samples.norms is None else samples.norms
     colors, alphas, depths, weights = [], [], [], []
-    for ray, (begin, end) in enumerate(zip(bounds, bounds[1:])):
+    for ray, (begin, end) in enumerate(itertools.pairwise(bounds)):
         t_start, t_end = samples.t_start[begin:end], samples.t_end[begin:end]
         if mode == "density":
             absorbed = -torch.expm1(-density[begin:end] * norms[ray] * (t_end - t_start))

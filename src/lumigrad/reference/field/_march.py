@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from lumigrad.reference.splat._spherical_harmonics import spherical_harmonics
 from lumigrad.types import Marched, Occupancy
 
 MAX_STEPS = 65536
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda value: value,
     "relu": torch.relu,
     "softplus": lambda value: value.clamp(min=0) + torch.log1p(torch.exp(-value.abs())),
