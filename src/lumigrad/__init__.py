@@ -4,7 +4,7 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
-from lumigrad.ops.field import composite, march, occupancy
+from lumigrad.ops.field import composite, contract, distortion_loss, march, occupancy
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -52,6 +52,8 @@ __all__ = [
     "blending",
     "build_mips",
     "composite",
+    "contract",
+    "distortion_loss",
     "edge_topology",
     "gaussians",
     "gradients",

@@ -6,7 +6,7 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
-from lumigrad.reference.field import composite, march, occupancy
+from lumigrad.reference.field import composite, contract, distortion_loss, march, occupancy
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -30,6 +30,8 @@ __all__ = [
     "blend_outlines",
     "build_mips",
     "composite",
+    "contract",
+    "distortion_loss",
     "edge_gradient",
     "edge_topology",
     "interpolate",

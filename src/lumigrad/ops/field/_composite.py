@@ -75,26 +75,24 @@ def composite(
     return Composited(color, alpha, depth, weights)
 
 
-def check_samples(samples: RaySamples, like: Tensor, count: int) -> RaySamples:
+def check_samples(samples: RaySamples, like: Tensor, count: int, name: str = "density") -> RaySamples:
     if not isinstance(samples, RaySamples):
         raise TypeError(f"samples: expected RaySamples, got {type(samples).__name__}")
-    for name in ("t_start", "t_end"):
-        check.shape(
-            f"samples.{name}", check.floating(f"samples.{name}", getattr(samples, name), like, "density"), (count,)
-        )
+    for end in ("t_start", "t_end"):
+        check.shape(f"samples.{end}", check.floating(f"samples.{end}", getattr(samples, end), like, name), (count,))
     offsets = check.tensor("samples.offsets", samples.offsets)
     if offsets.dtype != torch.int64:
         raise TypeError(f"samples.offsets: expected int64, got {str(offsets.dtype).removeprefix('torch.')}")
     if offsets.dim() != 1 or not len(offsets):
         raise ValueError(f"samples.offsets: expected shape [R + 1], got {tuple(offsets.shape)}")
     if offsets.device != like.device:
-        raise ValueError(f"samples.offsets: expected device {like.device} like density, got {offsets.device}")
+        raise ValueError(f"samples.offsets: expected device {like.device} like {name}, got {offsets.device}")
     if check.values_can_be_checked() and offsets.device.type == "cpu":
         rising = bool((offsets[1:] >= offsets[:-1]).all())
         if not rising or int(offsets[0]) != 0 or int(offsets[-1]) != count:
             raise ValueError(f"samples.offsets: expected numbers that rise from 0 to {count}, got {offsets}")
     if samples.norms is not None:
-        norms = check.floating("samples.norms", samples.norms, like, "density")
+        norms = check.floating("samples.norms", samples.norms, like, name)
         check.shape("samples.norms", norms, (len(offsets) - 1,))
     return samples
 

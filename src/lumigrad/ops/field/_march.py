@@ -107,8 +107,8 @@ def march(
     words, cells = (None, (0, 0, 0)) if occupancy is None else (occupancy.words.contiguous(), occupancy.size)
     features, alpha, depth, median = _op(
         grid.contiguous(), origins.reshape(-1, 3).contiguous(), directions.reshape(-1, 3).contiguous(),
-        box.contiguous(), torch.stack((begin, end), -1).reshape(-1, 2), words, *cells, size or 0.0, ACTIVATIONS[activation],
-        stop,
+        box.contiguous(), torch.stack((begin, end), -1).reshape(-1, 2), words, *cells, size or 0.0,
+        ACTIVATIONS[activation], stop,
     )  # fmt: skip
     features = seen_features(features.reshape(*shape, features.shape[-1]), directions, degree)
     alpha = alpha.reshape(shape)
