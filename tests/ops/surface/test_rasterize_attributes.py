@@ -116,14 +116,15 @@ def test_gradient_of_one_alone() -> None:
     def leaf(value: Tensor, asks: bool) -> Tensor:
         return value.detach().clone().requires_grad_(asks)
 
+    # Not the same bits: CUDA adds in any order.
     both = gradients("attributes", leaf(pos, True), leaf(attr, True))
-    assert torch.equal(gradients("attributes", leaf(pos, True), leaf(attr, False))[0], both[0])
-    assert torch.equal(gradients("attributes", leaf(pos, False), leaf(attr, True))[0], both[1])
+    assert scaled_error(gradients("attributes", leaf(pos, True), leaf(attr, False))[0], both[0]) < 1e-5
+    assert scaled_error(gradients("attributes", leaf(pos, False), leaf(attr, True))[0], both[1]) < 1e-5
     for name in ("bary", "depth", "bary_d"):
         of_pos, of_attr = gradients(name, leaf(pos, True), leaf(attr, True))
         plain = leaf(pos, True)
         expected = torch.autograd.grad(getattr(lg.rasterize(plain, tri, SIZE), name).sum(), plain)[0]
-        assert torch.equal(of_pos, expected)
+        assert scaled_error(of_pos, expected) < 1e-5
         assert not of_attr.any()
 
 
@@ -150,7 +151,7 @@ def test_zeros_of_a_large_image() -> None:
     """Over a megabyte, written past the caches, in memory that held something else."""
     pos, tri = sphere_views(1, 2)
     torch.full((512, 516, 4), torch.nan)
-    frags = lg.rasterize(pos[0] * torch.tensor([0.2, 0.2, 1.0, 1.0]), tri, (512, 516), attributes=torch.ones(162, 4))
+    frags = lg.rasterize(pos[0] * torch.tensor([0.2, 0.2, 1.0, 1.0]), tri, (512, 516), attributes=torch.ones(42, 4))
     seen = frags.tri >= 0
     assert not frags.attributes[~seen].any()
     assert (frags.attributes[seen] - 1).abs().max() < 1e-6
