@@ -84,7 +84,9 @@ def rasterize(
         return frags
     if attributes.shape[-2] != pos.shape[-2]:
         raise ValueError(f"attributes: expected {pos.shape[-2]} vertices like pos, got {list(attributes.shape)}")
-    return frags._replace(attributes=interpolate(attributes, frags, tri))
+    values = interpolate(attributes, frags, tri)
+    assert isinstance(values, Tensor)
+    return frags._replace(attributes=values)
 
 
 def visibility(
