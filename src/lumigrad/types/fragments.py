@@ -26,7 +26,7 @@ class Fragments(NamedTuple):
     bary: Float[Tensor, "views height width 2"]
     depth: Float[Tensor, "views height width"]
     bary_d: Float[Tensor, "views height width 2 2"] | None = None
-    attributes: Float[Tensor, "views height width channels"] | None = None
+    attributes: Float[Tensor, "views height width interpolated"] | None = None
 
 
 class SoftFragments(NamedTuple):

@@ -73,7 +73,7 @@ def test_closed_surface_has_an_even_number_of_layers() -> None:
 def test_first_layer_is_rasterize() -> None:
     pos, tri = sphere_views(2, 2)
     (first,) = lg.peel(pos, tri, (50, 60), 1)
-    assert all(torch.equal(a, b) for a, b in zip(first, lg.rasterize(pos, tri, (50, 60))))
+    assert all(torch.equal(a, b) for a, b in zip(first[:4], lg.rasterize(pos, tri, (50, 60))[:4]))
 
 
 @pytest.mark.parametrize("coincident", [False, True])

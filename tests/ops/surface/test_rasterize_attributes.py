@@ -189,6 +189,12 @@ def test_wrong_attributes(attributes: object, kind: type[Exception], message: st
         lg.rasterize(pos, tri, SIZE, attributes=attributes)
 
 
+def test_derivatives_are_wanted_or_not() -> None:
+    pos, tri, _ = scene("views", torch.float32)
+    with pytest.raises(TypeError, match="derivatives: expected a bool, got ''"):
+        lg.rasterize(pos, tri, SIZE, derivatives="")
+
+
 def test_the_op_takes_one_to_four_channels() -> None:
     pos, tri, _ = scene("views", torch.float32)
     for channels in (0, 5):

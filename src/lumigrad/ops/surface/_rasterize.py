@@ -80,6 +80,7 @@ def rasterize(
     tensor([0.0000, 0.6250, 0.3750, 0.1250])
     """
     pos, tri, ranges, height, width = check_geometry(pos, tri, ranges, size)
+    check.flag("derivatives", derivatives)
     if attributes is not None:
         attributes = check_vertex_attributes(attributes, pos, view_count(pos, ranges))
     if needs_reference("rasterize", pos):
