@@ -114,6 +114,21 @@ LG_API int32_t lg_rasterize_backward(
     const int32_t* frag_tri, const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
     const void* grad_rast, void* grad_pos);
 
+/* The same with attributes of the vertices, interpolated in the same pass, and their gradients in the same pass back.
+ * attr [attr_views, vertices, channels], attr_views 1 or views, channels 1 to 4; attributes [.., channels]
+ */
+LG_API int32_t lg_rasterize_attributes_forward(
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges, const void* attr,
+    int64_t attr_views, int64_t channels, int64_t views, int64_t vertices, int64_t triangles,
+    int64_t height, int64_t width, int32_t subpixel_bits,
+    int32_t* frag_tri, void* bary, void* depth, void* bary_d, void* attributes);
+
+LG_API int32_t lg_rasterize_attributes_backward(
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const void* attr, int32_t shared_positions,
+    int64_t attr_views, int64_t channels, int64_t views, int64_t vertices, int64_t triangles,
+    int64_t height, int64_t width, const int32_t* frag_tri, const void* grad_bary, const void* grad_depth,
+    const void* grad_bary_d, const void* grad_attributes, void* grad_pos, void* grad_attr);
+
 /* ---- Soft rasterization (native/soft) ---------------------------------------------------------------
  * The faces_per_pixel nearest faces that cover a pixel centre or come closer to it than blur_radius, a squared
  * distance in units of half the shorter side. flags: 1 perspective-correct weights, 2 weights clipped to be

@@ -141,6 +141,15 @@ def _surface(dtype: torch.dtype, large: bool) -> Calls:
     yield "rasterize", "packed layer", (pos, tri, None, *size, False, True, 4, True, frag_tri, zbuffer, True, True)
 
     attr = random(2, pos.shape[1], 5, dtype=dtype)
+    own, common = attr[..., :3].contiguous(), random(len(loose), 4, seed=1, dtype=dtype)
+    each = random(3, len(loose), 1, seed=1, dtype=dtype)
+    yield "rasterize_attributes", "views", (pos, tri, None, own, *size, True, 8)
+    yield "rasterize_attributes", "shared", (loose, faces, ranges, common, *size, False, 8)
+    yield (
+        "rasterize_attributes",
+        "of each range",
+        (loose, faces, ranges, each, *size, True, 8),
+    )
     yield "interpolate", "derivatives", (attr, tri, frag_tri, bary, bary_d, None, [0, 3])
     yield "interpolate", "shared", (attr[0, :, :3].contiguous(), tri, frag_tri, bary, None, None, None)
     yield "interpolate", "no channels", (attr[0], tri, frag_tri, bary, bary_d, None, [])
