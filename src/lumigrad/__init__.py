@@ -4,6 +4,7 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
+from lumigrad.ops.implicit import marching_cubes
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -36,6 +37,7 @@ __all__ = [
     "gaussians",
     "gradients",
     "interpolate",
+    "marching_cubes",
     "outlines",
     "peel",
     "points",

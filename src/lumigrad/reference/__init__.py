@@ -6,6 +6,7 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
+from lumigrad.reference.implicit import marching_cubes
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -31,6 +32,7 @@ __all__ = [
     "edge_gradient",
     "edge_topology",
     "interpolate",
+    "marching_cubes",
     "nmr_gradient",
     "opendr_gradient",
     "outlines",
