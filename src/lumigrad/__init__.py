@@ -4,7 +4,7 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
-from lumigrad.ops.implicit import marching_cubes
+from lumigrad.ops.implicit import marching_cubes, sphere_trace
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -18,7 +18,7 @@ from lumigrad.ops.splat import (
 )
 from lumigrad.ops.surface import antialias, blend_outlines, edge_topology, interpolate, outlines, peel, rasterize
 from lumigrad.ops.texture import build_mips, texture, texture_cube
-from lumigrad.types import Fragments, Outlines, ProjectedGaussians, SoftFragments, Splats, Surfels, View
+from lumigrad.types import Fragments, Outlines, ProjectedGaussians, SoftFragments, Splats, SurfaceHits, Surfels, View
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ProjectedGaussians",
     "SoftFragments",
     "Splats",
+    "SurfaceHits",
     "Surfels",
     "View",
     "antialias",
@@ -48,6 +49,7 @@ __all__ = [
     "soft_interpolate",
     "soft_rasterize",
     "soft_silhouette",
+    "sphere_trace",
     "spheres",
     "spherical_harmonics",
     "splat",

@@ -6,7 +6,7 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
-from lumigrad.reference.implicit import marching_cubes
+from lumigrad.reference.implicit import marching_cubes, sphere_trace, trace_grid
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -44,6 +44,7 @@ __all__ = [
     "soft_interpolate",
     "soft_rasterize",
     "soft_silhouette",
+    "sphere_trace",
     "spheres",
     "spherical_harmonics",
     "splat",
@@ -52,5 +53,6 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace_grid",
     "visibility",
 ]
