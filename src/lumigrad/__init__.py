@@ -4,7 +4,7 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
-from lumigrad.ops.implicit import marching_cubes, sphere_trace
+from lumigrad.ops.implicit import flexicubes, marching_cubes, marching_tetrahedra, sphere_trace
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -35,10 +35,12 @@ __all__ = [
     "blending",
     "build_mips",
     "edge_topology",
+    "flexicubes",
     "gaussians",
     "gradients",
     "interpolate",
     "marching_cubes",
+    "marching_tetrahedra",
     "outlines",
     "peel",
     "points",

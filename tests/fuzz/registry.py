@@ -17,13 +17,28 @@ GENERATORS: dict[str, Callable[[Draw], Call]] = {
 OPS = tuple(GENERATORS)
 # Public ops without a generator, and what they register. Kernel and definition cut outlines into other pieces, so that
 # only images can be compared, with clipped polygons: tests/ops/surface/test_outlines.py does, on random triangles.
-ELSEWHERE = {"outlines", "blend_outlines", "exact"}
+# Implicit surfaces: sizes of outputs depend on values, which do not reach a rounded comparison alike in both;
+# tests/ops/implicit goes through random grids and rays.
+ELSEWHERE = {
+    "outlines",
+    "blend_outlines",
+    "exact",
+    "flexicubes",
+    "marching_cubes",
+    "marching_tetrahedra",
+    "sphere_trace",
+    "trace_grid",
+}
 REGISTERED_ELSEWHERE = {
     "outlines",
     "outline_fragments",
     "outline_fragments_backward",
     "blend_outlines",
     "blend_outlines_backward",
+    "marching_cubes_count",
+    "marching_cubes",
+    "marching_cubes_backward",
+    "trace_grid",
 }
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}

@@ -6,7 +6,7 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
-from lumigrad.reference.implicit import marching_cubes, sphere_trace, trace_grid
+from lumigrad.reference.implicit import flexicubes, marching_cubes, marching_tetrahedra, sphere_trace, trace_grid
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -31,8 +31,10 @@ __all__ = [
     "build_mips",
     "edge_gradient",
     "edge_topology",
+    "flexicubes",
     "interpolate",
     "marching_cubes",
+    "marching_tetrahedra",
     "nmr_gradient",
     "opendr_gradient",
     "outlines",

@@ -1,8 +1,18 @@
 """Implicit surfaces: functions and grids whose zero level is a surface."""
 
+from lumigrad.reference.implicit._flexicubes import flexicubes
 from lumigrad.reference.implicit._marching_cubes import marching_cubes
+from lumigrad.reference.implicit._marching_tetrahedra import marching_tetrahedra
 from lumigrad.reference.implicit._sphere_trace import sphere_trace, sphere_trace_with
 from lumigrad.reference.implicit._trace_grid import trace_grid
 from lumigrad.reference.implicit._trilinear import trilinear
 
-__all__ = ["marching_cubes", "sphere_trace", "sphere_trace_with", "trace_grid", "trilinear"]
+__all__ = [
+    "flexicubes",
+    "marching_cubes",
+    "marching_tetrahedra",
+    "sphere_trace",
+    "sphere_trace_with",
+    "trace_grid",
+    "trilinear",
+]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad.reference.implicit._crossing import crossing
 from lumigrad.reference.implicit._cube_cases import CENTRE, EDGES, FACES, cube_cases
 from lumigrad.types.grids import check_box, check_values, from_voxels
 from lumigrad.types.shapes import Float, Int32
@@ -43,7 +44,7 @@ def _vertices(shifted: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         cut = inside.narrow(dim, 0, size) != inside.narrow(dim, inside.shape[dim] - size, size)
         z, y, x = place = cut.nonzero(as_tuple=True)
         end = tuple(index + (k == dim) for k, index in enumerate(place))
-        part = _crossing(shifted[place], shifted[end])
+        part = crossing(shifted[place], shifted[end])
         moved = [index.to(shifted) for index in (x, y, z)]
         moved[axis] = moved[axis] + part
         points.append(torch.stack(moved, -1))
@@ -53,17 +54,6 @@ def _vertices(shifted: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
     number = torch.full((3 * inside.numel(),), -1, device=inside.device)
     number[torch.cat(places)[order]] = torch.arange(len(order), device=inside.device)
     return number.view(3, *inside.shape), torch.cat(points)[order]
-
-
-def _crossing(a: Tensor, b: Tensor) -> Tensor:
-    """Where on an edge the values are zero; in the middle, without a gradient, if one of them is not finite."""
-    part = -a / (b - a)
-    slopes = (b / (b - a) / (b - a), a / (b - a) / (b - a))
-    good = (part >= 0) & (part <= 1) & a.isfinite() & b.isfinite()
-    smooth = good & slopes[0].isfinite() & slopes[1].isfinite()
-    safe_a, safe_b = torch.where(smooth, a, 0.0), torch.where(smooth, b, 1.0)
-    value = torch.where(good, part, 0.5).detach()
-    return torch.where(smooth, -safe_a / (safe_b - safe_a), value)
 
 
 def _triangles(shifted: Tensor, inside: Tensor, number: Tensor, vertices: int) -> tuple[Tensor, Tensor]:
