@@ -4,7 +4,15 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
-from lumigrad.ops.implicit import flexicubes, marching_cubes, marching_tetrahedra, sphere_trace
+from lumigrad.ops.implicit import (
+    flexicubes,
+    marching_cubes,
+    marching_tetrahedra,
+    neus_alpha,
+    redistance,
+    sphere_trace,
+    volsdf_density,
+)
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -41,11 +49,13 @@ __all__ = [
     "interpolate",
     "marching_cubes",
     "marching_tetrahedra",
+    "neus_alpha",
     "outlines",
     "peel",
     "points",
     "project_gaussians",
     "rasterize",
+    "redistance",
     "reference",
     "soft_colors",
     "soft_interpolate",
@@ -59,4 +69,5 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "volsdf_density",
 ]

@@ -26,8 +26,11 @@ ELSEWHERE = {
     "flexicubes",
     "marching_cubes",
     "marching_tetrahedra",
+    "neus_alpha",
+    "redistance",
     "sphere_trace",
     "trace_grid",
+    "volsdf_density",
 }
 REGISTERED_ELSEWHERE = {
     "outlines",

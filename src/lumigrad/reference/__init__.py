@@ -6,7 +6,16 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
-from lumigrad.reference.implicit import flexicubes, marching_cubes, marching_tetrahedra, sphere_trace, trace_grid
+from lumigrad.reference.implicit import (
+    flexicubes,
+    marching_cubes,
+    marching_tetrahedra,
+    neus_alpha,
+    redistance,
+    sphere_trace,
+    trace_grid,
+    volsdf_density,
+)
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -35,12 +44,14 @@ __all__ = [
     "interpolate",
     "marching_cubes",
     "marching_tetrahedra",
+    "neus_alpha",
     "nmr_gradient",
     "opendr_gradient",
     "outlines",
     "peel",
     "project_gaussians",
     "rasterize",
+    "redistance",
     "soft_attributes",
     "soft_colors",
     "soft_interpolate",
@@ -57,4 +68,5 @@ __all__ = [
     "texture_cube",
     "trace_grid",
     "visibility",
+    "volsdf_density",
 ]

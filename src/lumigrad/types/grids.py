@@ -1,4 +1,4 @@
-"""Grids of values over a box: between its two corners lie D x H x W voxels, and a value belongs to its voxel's centre."""
+"""Grids of values over a box: between its corners lie D x H x W voxels, and a value belongs to its voxel's centre."""
 
 from __future__ import annotations
 

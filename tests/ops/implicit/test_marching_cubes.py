@@ -42,7 +42,8 @@ def test_sphere(size: int) -> None:
     values = sphere(size, half, radius).requires_grad_()
     verts, faces = lg.marching_cubes(values, box=box(half))
     off = verts.detach().norm(dim=-1) - radius
-    assert -1.01 * h * h / (8 * radius) <= off.min() and off.max() < 1e-12
+    assert -1.01 * h * h / (8 * radius) <= off.min()
+    assert off.max() < 1e-12
     assert is_watertight(faces)
     assert euler_number(verts, faces) == 2
     found = volume(verts, faces)
@@ -91,7 +92,8 @@ def test_noise_is_watertight(seed: int, levels: int) -> None:
     assert len(faces.unique()) == faces.max() + 1 == len(verts)
     corners = faces.long().sort(1).values
     assert len(corners.unique(dim=0)) == len(corners)
-    assert (corners[:, 0] < corners[:, 1]).all() and (corners[:, 1] < corners[:, 2]).all()
+    assert (corners[:, 0] < corners[:, 1]).all()
+    assert (corners[:, 1] < corners[:, 2]).all()
 
 
 def test_noise_is_a_manifold() -> None:
@@ -103,18 +105,19 @@ def test_noise_is_a_manifold() -> None:
             following.setdefault(triangle[k], {})[triangle[(k + 1) % 3]] = triangle[(k + 2) % 3]
     assert len(following) == len(verts)
     for fan in following.values():
-        first = corner = next(iter(fan))
-        for count in range(1, len(fan) + 1):
-            corner = fan[corner]
-            if corner == first:
-                break
-        assert count == len(fan)
+        first = next(iter(fan))
+        corner, around = fan[first], 1
+        while corner != first:
+            corner, around = fan[corner], around + 1
+        assert around == len(fan)
 
 
 def test_every_case_of_a_cell() -> None:
     """All 256 cases of a cell, each among random neighbours."""
     for case in range(256):
-        values = noise((4, 4, 4), case).abs() * torch.randint(0, 2, (4, 4, 4), generator=torch.Generator().manual_seed(case)).mul(2).sub(1)
+        values = noise((4, 4, 4), case).abs() * torch.randint(
+            0, 2, (4, 4, 4), generator=torch.Generator().manual_seed(case)
+        ).mul(2).sub(1)
         for corner in range(8):
             x, y, z = corner & 1, corner >> 1 & 1, corner >> 2
             value = values[1 + z, 1 + y, 1 + x]
@@ -199,7 +202,9 @@ def test_values_that_are_not_finite(dtype: torch.dtype) -> None:
 
 def test_order_of_memory() -> None:
     values = noise((5, 6, 7), 6)
-    for ours, theirs in zip(lg.marching_cubes(values.permute(2, 0, 1)), lg.marching_cubes(values.permute(2, 0, 1).contiguous()), strict=True):
+    for ours, theirs in zip(
+        lg.marching_cubes(values.permute(2, 0, 1)), lg.marching_cubes(values.permute(2, 0, 1).contiguous()), strict=True
+    ):
         assert torch.equal(ours, theirs)
 
 

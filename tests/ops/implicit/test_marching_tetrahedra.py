@@ -19,7 +19,9 @@ def kuhn(size: int, half: float) -> tuple[Tensor, Tensor]:
     at = torch.linspace(-half, half, size + 1, dtype=torch.float64)
     z, y, x = torch.meshgrid(at, at, at, indexing="ij")
     stride = (1, size + 1, (size + 1) ** 2)
-    base = torch.tensor([a * stride[0] + b * stride[1] + c * stride[2] for a, b, c in itertools.product(range(size), repeat=3)])
+    base = torch.tensor(
+        [a * stride[0] + b * stride[1] + c * stride[2] for a, b, c in itertools.product(range(size), repeat=3)]
+    )
     tets = []
     for order in itertools.permutations(range(3)):
         steps = list(itertools.accumulate((stride[axis] for axis in order), initial=0))

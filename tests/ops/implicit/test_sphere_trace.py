@@ -166,7 +166,9 @@ def test_silhouette_of_a_function(radius: float) -> None:
     """Test 10, orthographic: the area is pi R^2, its derivative 2 pi R; the interior gives nothing."""
     origins, directions = beam(160, 1.0, 3.0)
     size = torch.tensor(radius, dtype=torch.float64, requires_grad=True)
-    hits = lg.sphere_trace(sphere_function(size, origins.new_zeros(3)), origins, directions, box=box(1.0), silhouette=0.05)
+    hits = lg.sphere_trace(
+        sphere_function(size, origins.new_zeros(3)), origins, directions, box=box(1.0), silhouette=0.05
+    )
     area = hits.alpha.sum() * (2 / 160) ** 2
     assert area.item() == pytest.approx(math.pi * radius**2, rel=0.01)
     (slope,) = torch.autograd.grad(area, size)

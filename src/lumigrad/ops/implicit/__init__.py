@@ -2,6 +2,14 @@
 
 from lumigrad.ops.implicit._marching_cubes import marching_cubes
 from lumigrad.ops.implicit._sphere_trace import sphere_trace
-from lumigrad.reference.implicit import flexicubes, marching_tetrahedra
+from lumigrad.reference.implicit import flexicubes, marching_tetrahedra, neus_alpha, redistance, volsdf_density
 
-__all__ = ["flexicubes", "marching_cubes", "marching_tetrahedra", "sphere_trace"]
+__all__ = [
+    "flexicubes",
+    "marching_cubes",
+    "marching_tetrahedra",
+    "neus_alpha",
+    "redistance",
+    "sphere_trace",
+    "volsdf_density",
+]

@@ -39,8 +39,8 @@ def sphere_trace(
     by spheres that overlap, in steps of up to `relaxation` times the distance, and the crossing is then found by the
     secant method.
 
-    With ``silhouette=0``, gradients are those of points that rays keep on hitting; that of visibility is missing. With a
-    positive width, ``alpha`` carries it: rays that pass the surface within this distance, on either side, share the
+    With ``silhouette=0``, gradients are those of points that rays keep on hitting; that of visibility is missing. With
+    a positive width, ``alpha`` carries it: rays that pass the surface within this distance, on either side, share the
     gradient of the silhouette. An image that is composited as :class:`~lumigrad.SurfaceHits` says then has the whole
     gradient. Its error is of second order in the width where a silhouette is smooth; rays must be closer to
     one another than the width, or few of them fall into the band.
@@ -59,7 +59,7 @@ def sphere_trace(
         lipschitz: how fast the function may change, per distance; 1 for a signed distance.
 
     Returns:
-        :class:`~lumigrad.SurfaceHits`. Gradients reach the grid, or whatever the function depends on, and the rays; those
+        :class:`~lumigrad.SurfaceHits`. Gradients reach the grid, or what the function depends on, and the rays; those
         of rays that all but touch the surface are left out, for they have no bound.
 
     Raises:

@@ -35,7 +35,7 @@ class CubeCases(NamedTuple):
 
     Attributes:
         ambiguous: bool [256, 6], the faces on which only opposite corners are alike.
-        first: [256], a case's first subcase; they are numbered by the bits of its ambiguous faces, the first the lowest:
+        first: [256], a case's first subcase; they are numbered by the bits of its ambiguous faces, lowest first:
             whether the inside corners are joined across the face.
         triangles: [656, 12, 3], edges or CENTRE; then -1.
         centre: [656, 12], the edges around the centre; then -1.

@@ -31,8 +31,8 @@ def flexicubes(
 ) -> tuple[Float[Tensor, "points 3"], Int32[Tensor, "triangles 3"], Float[Tensor, " cuts"]]:
     """Extract a surface from a grid of values by dual marching cubes with weights, which keeps sharp features.
 
-    A cell has a vertex for each part of the surface in it, the mean of where it cuts the cell's edges, and each edge that
-    is cut has a quadrilateral of the vertices around it. Weights move the vertices within their cells.
+    A cell has a vertex for each part of the surface in it, the mean of where it cuts the cell's edges. Each edge that is
+    cut has a quadrilateral of the vertices around it. Weights move the vertices within their cells.
 
     The inside is where values are at most `level`; NaN is outside. Triangles are counter-clockwise seen from outside.
     Ambiguous faces keep the inside apart, except where the cells on both sides would connect it to itself and four
@@ -40,8 +40,8 @@ def flexicubes(
 
     Args:
         values: [D, H, W], each at the centre of its voxel.
-        alpha: [D-1, H-1, W-1, 8], of the corners of cells, corner x + 2 y + 4 z: they move the cuts of edges. Any numbers:
-            1 + 0.99 tanh(alpha) is the weight.
+        alpha: [D-1, H-1, W-1, 8], of the corners of cells, corner x + 2 y + 4 z: they move the cuts of edges. Any
+            numbers: 1 + 0.99 tanh(alpha) is the weight.
         beta: [D-1, H-1, W-1, 12], of the edges of cells, those along x, y and z, each four in the order of their lower
             corners: weights of the mean, 1 + 0.99 tanh(beta).
         gamma: [D-1, H-1, W-1], of cells: a quadrilateral is divided along the diagonal whose ends have the larger
@@ -106,7 +106,7 @@ def flexicubes(
     points = _sum(importance[:, None] * moved, group, total) / _sum(importance, group, total)[:, None]
 
     ids = torch.full((*cells, 12), -1, device=values.device)
-    ids[tuple(index[cell] for index in chosen) + (edge,)] = group
+    ids[(*(index[cell] for index in chosen), edge)] = group
     quads, owners = _quads(inside, ids)
     gamma = ((1 - _SCALE) / 2 + _SCALE * torch.sigmoid(gamma)).flatten()[owners]
     verts, faces = _divide(points, quads, gamma, training)

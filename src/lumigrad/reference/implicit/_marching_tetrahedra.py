@@ -45,7 +45,8 @@ def marching_tetrahedra(
     >>> import torch
     >>> import lumigrad as lg
     >>> vertices = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    >>> verts, faces = lg.marching_tetrahedra(vertices, torch.tensor([[0, 1, 2, 3]]), torch.tensor([-1.0, 1.0, 3.0, 1.0]))
+    >>> values = torch.tensor([-1.0, 1.0, 3.0, 1.0])
+    >>> verts, faces = lg.marching_tetrahedra(vertices, torch.tensor([[0, 1, 2, 3]]), values)
     >>> verts, faces
     (tensor([[0.5000, 0.0000, 0.0000],
             [0.0000, 0.2500, 0.0000],
@@ -85,7 +86,7 @@ def _check(vertices: Tensor, tets: Tensor, values: Tensor) -> tuple[Tensor, Tens
     check.shape("tets", tets, ("T", 4))
     if tets.device != vertices.device:
         raise ValueError(f"tets: expected device {vertices.device} like vertices, got {tets.device}")
-    if tets.numel() and not (0 <= int(tets.min()) and int(tets.max()) < len(vertices)):
+    if tets.numel() and not (int(tets.min()) >= 0 and int(tets.max()) < len(vertices)):
         raise ValueError(
             f"tets: expected indices of {len(vertices)} vertices, got {int(tets.min())} to {int(tets.max())}"
         )

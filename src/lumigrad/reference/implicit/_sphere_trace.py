@@ -147,7 +147,7 @@ def values_of(sdf: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
 def _surface(
     field: Field, origins: Tensor, directions: Tensor, found: tuple[Tensor, Tensor, Tensor], band: float
 ) -> SurfaceHits:
-    """The points that were found, with their derivatives. Of hits and places near the surface, the first is in front."""
+    """The points that were found, with their derivatives: in front the first of a hit and a place near the surface."""
     hit, near, behind = found
     passes = near < hit  # the surface on its outside
     front = _points(field, origins, directions, hit, torch.where(passes, near, torch.inf))
