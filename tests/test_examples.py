@@ -144,3 +144,13 @@ def test_neural_shading_learns_features(neural_shading: ModuleType) -> None:
     assert losses[-1] < 0.8 * losses[0]  # by the network alone
     assert leaves["features"].grad.abs().max() > 0
     assert leaves["means"].grad.abs().max() > 0
+
+
+def test_implicit(tmp_path: Path) -> None:
+    """A fit by masks alone comes nearer to the shape."""
+    out = tmp_path / "implicit.png"
+    said = run("implicit.py", "--resolution", 12, "--steps", 16, "--size", 64, "--out", out).splitlines()
+    assert "marching cubes" in said[0]
+    first, _, last = (numbers(line)[0] for line in said[3:])
+    assert last < 0.8 * first
+    assert out.stat().st_size > 1_000

@@ -24,8 +24,8 @@ def marching_cubes(
     """Extract the surface on which a grid of values has a given level, as triangles.
 
     The inside is where values are at most `level`, as of a signed distance; triangles are counter-clockwise seen from
-    outside. A value that equals the level is inside, NaN is outside. Cells and their neighbours agree on every face they
-    share (an ambiguous one is decided by the sign at its saddle), so every edge of a triangle that does not lie
+    outside. A value that equals the level is inside, NaN is outside. Cells and their neighbours agree on every face
+    they share (an ambiguous one is decided by the sign at its saddle), so every edge of a triangle that does not lie
     on the border of the grid belongs to exactly two triangles. At the border the surface is open: pad the grid with
     values of the outside to close it.
 

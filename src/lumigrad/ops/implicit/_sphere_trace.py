@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
-from lumigrad.reference.implicit import sphere_trace_with, trace_grid
+from lumigrad.reference.implicit import trace_grid
+from lumigrad.reference.implicit._sphere_trace import sphere_trace_with
 from lumigrad.types.grids import Box
 from lumigrad.types.shapes import Float
 from lumigrad.types.surface_hits import SurfaceHits

@@ -5,7 +5,7 @@ from lumigrad.reference.implicit._flexicubes import flexicubes
 from lumigrad.reference.implicit._marching_cubes import marching_cubes
 from lumigrad.reference.implicit._marching_tetrahedra import marching_tetrahedra
 from lumigrad.reference.implicit._redistance import redistance
-from lumigrad.reference.implicit._sphere_trace import sphere_trace, sphere_trace_with
+from lumigrad.reference.implicit._sphere_trace import sphere_trace
 from lumigrad.reference.implicit._trace_grid import trace_grid
 from lumigrad.reference.implicit._trilinear import trilinear
 
@@ -16,7 +16,6 @@ __all__ = [
     "neus_alpha",
     "redistance",
     "sphere_trace",
-    "sphere_trace_with",
     "trace_grid",
     "trilinear",
     "volsdf_density",

@@ -31,7 +31,7 @@ def flexicubes(
 ) -> tuple[Float[Tensor, "points 3"], Int32[Tensor, "triangles 3"], Float[Tensor, " cuts"]]:
     """Extract a surface from a grid of values by dual marching cubes with weights, which keeps sharp features.
 
-    A cell has a vertex for each part of the surface in it, the mean of where it cuts the cell's edges. Each edge that is
+    A cell has a vertex for each part of the surface in it, the mean of where it cuts its edges. Each edge that is
     cut has a quadrilateral of the vertices around it. Weights move the vertices within their cells.
 
     The inside is where values are at most `level`; NaN is outside. Triangles are counter-clockwise seen from outside.
