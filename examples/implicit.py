@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad.fit import eikonal_loss, grid_gradients
+from lumigrad.fit import curvature_loss, eikonal_loss, grid_gradients
 from lumigrad.io import save_image
 from lumigrad.render import render, render_implicit
 from lumigrad.scene import Mesh, PerspectiveCamera, SignedDistanceGrid
@@ -60,7 +60,8 @@ def fit(grid: SignedDistanceGrid, resolution: int, steps: int, size: int) -> lis
         optimiser.zero_grad()
         shape = SignedDistanceGrid(values, CORNERS)
         mask = render_implicit(shape, cameras, shading="unlit").mask
-        loss = ((mask - masks) ** 2).mean() + 0.003 * eikonal_loss(grid_gradients(values, CORNERS))
+        rough = 0.003 * eikonal_loss(grid_gradients(values, CORNERS)) + 2e-5 * curvature_loss(values, CORNERS)
+        loss = ((mask - masks) ** 2).mean() + rough
         loss.backward()
         optimiser.step()
         if step % 10 == 0:
