@@ -157,4 +157,5 @@ def _mean(image: Tensor, finer: int) -> Tensor:
     """[H f, W f, C] to [H, W, C]."""
     if finer == 1:
         return image
-    return image.unflatten(1, (-1, finer)).unflatten(0, (-1, finer)).mean((1, 3))
+    height, width, channels = image.shape
+    return image.view(height // finer, finer, width // finer, finer, channels).mean((1, 3))

@@ -54,7 +54,12 @@ class CubeCases(NamedTuple):
 @functools.lru_cache(maxsize=1)
 def cube_cases() -> CubeCases:
     """The tables, on the CPU."""
-    ambiguous, first, triangles, centres, patches, counts = [], [], [], [], [], []
+    ambiguous: list[list[bool]] = []
+    first: list[int] = []
+    triangles: list[list[tuple[int, int, int]]] = []
+    centres: list[list[int]] = []
+    patches: list[list[int]] = []
+    counts: list[int] = []
     for case in range(256):
         faces = [is_ambiguous(case, face) for face in range(6)]
         ambiguous.append(faces)

@@ -106,7 +106,8 @@ def flexicubes(
     points = _sum(importance[:, None] * moved, group, total) / _sum(importance, group, total)[:, None]
 
     ids = torch.full((*cells, 12), -1, device=values.device)
-    ids[(*(index[cell] for index in chosen), edge)] = group
+    z, y, across = (index[cell] for index in chosen)
+    ids[z, y, across, edge] = group
     quads, owners = _quads(inside, ids)
     gamma = ((1 - _SCALE) / 2 + _SCALE * torch.sigmoid(gamma)).flatten()[owners]
     verts, faces = _divide(points, quads, gamma, training)
@@ -151,13 +152,13 @@ def _subcases(inside: Tensor, cases: CubeCases) -> Tensor:
         for axis in range(3):
             dim = 2 - axis
             size = case.shape[dim] - 1
-            low = (slice(None),) * dim + (slice(0, size),)
-            high = (slice(None),) * dim + (slice(1, None),)
-            both = pinched[(*low, ..., 2 * axis + 1)] & pinched[(*high, ..., 2 * axis)]
-            both = both & ~joined[(*low, ..., 2 * axis + 1)]
+            # The upper faces of cells, and the lower ones of the next.
+            upper, lower = 2 * axis + 1, 2 * axis
+            both = pinched[..., upper].narrow(dim, 0, size) & pinched[..., lower].narrow(dim, 1, size)
+            both = both & ~joined[..., upper].narrow(dim, 0, size)
             if bool(both.any()):
-                joined[(*low, ..., 2 * axis + 1)] |= both
-                joined[(*high, ..., 2 * axis)] |= both
+                joined[..., upper].narrow(dim, 0, size).logical_or_(both)
+                joined[..., lower].narrow(dim, 1, size).logical_or_(both)
                 changed = True
         if not changed:
             return subcase

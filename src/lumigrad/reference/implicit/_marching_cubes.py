@@ -62,8 +62,7 @@ def _triangles(shifted: Tensor, inside: Tensor, number: Tensor, vertices: int) -
         return number.new_zeros(0, 3), number.new_zeros(0, 12)
     cases = [table.to(inside.device) for table in cube_cases()]
     ambiguous, first, triangles, centre = cases[:4]
-    corners = [_at_corner(inside, c) for c in range(8)]
-    case = sum(corner.long() << c for c, corner in enumerate(corners))
+    case = torch.stack([_at_corner(inside, c).long() << c for c in range(8)]).sum(0)
     cells = ((case > 0) & (case < 255)).nonzero(as_tuple=True)
     case, values = case[cells], torch.stack([_at_corner(shifted, c)[cells] for c in range(8)], -1)
     joined = torch.stack([_is_joined(values, face) for face in FACES], -1)

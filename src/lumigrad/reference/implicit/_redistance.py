@@ -127,7 +127,7 @@ def _upwind(neighbours: list[Tensor], steps: list[Tensor]) -> Tensor:
     for count in (2, 3):
         # Of the first `count`: w u^2 - 2 p u + q = 1.
         first = torch.where(a[:count].isfinite(), a[:count] - a[0], torch.inf)
-        w, p, q = (sum(weight[k] * first[k] ** power for k in range(count)) for power in (0, 1, 2))
+        w, p, q = ((weight[:count] * first**power).sum(0) for power in (0, 1, 2))
         square = p * p - w * (q - 1)
         u = a[0] + (p + square.clamp(min=0).sqrt()) / w
         best = torch.where((best > a[count - 1]) & (square >= 0), u, best)
