@@ -411,5 +411,38 @@ LG_API int32_t lg_composite_backward(
     const void* norms, const int64_t* offsets, int64_t rays, int64_t samples, int64_t channels, int32_t opacity,
     const void* grad_features_out, const void* grad_alpha, const void* grad_depth, const void* grad_weights,
     void* grad_density, void* grad_features, void* grad_t_start, void* grad_t_end, void* grad_norms);
+/* ---- Implicit surfaces (native/implicit) -------------------------------------------------------------
+ * values [depth, height, width]: inside is where a value is at most the level; NaN is outside. A row of the grid is
+ * divided into `words` of 64 values. The two functions of marching cubes, the first of which counts:
+ * bits int64 [depth, height, words]: which values are inside.
+ * vertex_base int32 [depth * height * words * 3 + 1]: the number of vertices before those on the edges that begin at a
+ * word's points along x, along y, and along z. cell_base int32 [2, depth * height * words + 1]: the number of triangles
+ * and that of centres before those of a word's cells. totals int64 [3]: vertices on edges, triangles, centres; where
+ * one is 2^31 or more, the others are of no use.
+ */
+LG_API int32_t lg_marching_cubes_count(
+    lg_call* call, int32_t dtype, const void* values, double level, int64_t depth, int64_t height, int64_t width,
+    int64_t words, int64_t* bits, int32_t* vertex_base, int32_t* cell_base, int64_t* totals);
+
+/* verts [vertices, 3] in voxels: (x, y, z), the first value at 0. faces int32 [triangles, 3]; the number of a centre
+ * begins behind those of the vertices. loops int32 [centres, 12]: the vertices around a centre, then -1. */
+LG_API int32_t lg_marching_cubes_forward(
+    lg_call* call, int32_t dtype, const void* values, const int64_t* bits, const int32_t* vertex_base,
+    const int32_t* cell_base, double level, int64_t depth, int64_t height, int64_t width, int64_t words,
+    int64_t vertices, int64_t triangles, int64_t centres, void* verts, int32_t* faces, int32_t* loops);
+
+LG_API int32_t lg_marching_cubes_backward(
+    lg_call* call, int32_t dtype, const void* values, const int64_t* bits, const int32_t* vertex_base, double level,
+    int64_t depth, int64_t height, int64_t width, int64_t words, int64_t vertices, const void* grad_verts,
+    void* grad_values);
+
+/* Rays origins, directions [rays, 3] in voxels, through a grid that is trilinear between its values and constant in the
+ * half of a voxel around them. Outputs [rays]: hit, where the ray first enters the inside, behind, where it does so
+ * next, and near, where it comes closest to the surface if it passes within `band` of it: the lowest value where that is
+ * above -band and below band. Infinite where there is none; near and behind are looked for where band > 0. */
+LG_API int32_t lg_trace_grid(
+    lg_call* call, int32_t dtype, const void* grid, const void* origins, const void* directions, int64_t depth,
+    int64_t height, int64_t width, int64_t rays, double t_min, double t_max, double band, void* hit, void* near,
+    void* behind);
 
 #endif

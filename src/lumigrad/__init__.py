@@ -5,6 +5,15 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 # isort: split
 from lumigrad import gradients, reference
 from lumigrad.ops.field import composite, contract, distortion_loss, march, occupancy
+from lumigrad.ops.implicit import (
+    flexicubes,
+    marching_cubes,
+    marching_tetrahedra,
+    neus_alpha,
+    redistance,
+    sphere_trace,
+    volsdf_density,
+)
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -29,6 +38,7 @@ from lumigrad.types import (
     RaySamples,
     SoftFragments,
     Splats,
+    SurfaceHits,
     Surfels,
     View,
 )
@@ -45,6 +55,7 @@ __all__ = [
     "Rays",
     "SoftFragments",
     "Splats",
+    "SurfaceHits",
     "Surfels",
     "View",
     "antialias",
@@ -55,21 +66,27 @@ __all__ = [
     "contract",
     "distortion_loss",
     "edge_topology",
+    "flexicubes",
     "gaussians",
     "gradients",
     "interpolate",
     "march",
+    "marching_cubes",
+    "marching_tetrahedra",
+    "neus_alpha",
     "occupancy",
     "outlines",
     "peel",
     "points",
     "project_gaussians",
     "rasterize",
+    "redistance",
     "reference",
     "soft_colors",
     "soft_interpolate",
     "soft_rasterize",
     "soft_silhouette",
+    "sphere_trace",
     "spheres",
     "spherical_harmonics",
     "splat",
@@ -77,4 +94,5 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "volsdf_density",
 ]

@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
 def cases(dtype: torch.dtype = torch.float32, large: bool = False) -> list[Case]:
     """The calls; `large`: on images of several tiles, and enough of everything for several threads."""
-    families = (_surface, _texture, _soft, _splat, _field)
+    families = (_surface, _texture, _soft, _splat, _field, _implicit)
     return [Case(*call) for family in families for call in family(dtype, large)]
 
 
@@ -285,6 +285,18 @@ def _field(dtype: torch.dtype, large: bool) -> Calls:
     yield "composite", "densities", (density, colors, *packed, False)
     yield "composite", "alphas", (density, colors, *packed, True)
     yield "march", "many features", (random(*size, 10, dtype=dtype), *rays, words, *cells, 0.0, 1, 0.0)
+
+
+def _implicit(dtype: torch.dtype, large: bool) -> Calls:
+    for name, shape in (("noise", (20, 30, 140) if large else (3, 4, 5)), ("one layer", (1, 4, 70))):
+        values = random(*shape, seed=6, dtype=dtype)
+        bits, vertex_base, cell_base, totals = call("marching_cubes_count", values, 0.1)
+        yield "marching_cubes_count", name, (values, 0.1)
+        yield "marching_cubes", name, (values, bits, vertex_base, cell_base, 0.1, *totals.tolist())
+        size = torch.tensor(shape[::-1], dtype=dtype)
+        start, end = (size * (1.2 * random(700 if large else 9, 3, seed=seed, dtype=dtype)) for seed in (7, 8))
+        yield "trace_grid", name, (values, start, end - start, 0.0, torch.inf, 0.0)
+        yield "trace_grid", f"{name}, near", (values, start, end - start, 0.1, 2.0, 0.2)
 
 
 def _flat(footprint: str, count: int, dtype: torch.dtype, size: tuple[int, int]) -> list[Tensor]:

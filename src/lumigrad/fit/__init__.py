@@ -9,6 +9,7 @@ from lumigrad.fit._laplacian import LargeSteps, laplacian, laplacian_energy
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.atlas import bake, make_atlas
 from lumigrad.fit.checkpoints import CheckpointError, Checkpoints, run_with_checkpoints
+from lumigrad.fit.implicit import curvature_loss, eikonal_loss, grid_gradients
 from lumigrad.fit.interruption import Interruption
 from lumigrad.fit.mesh import (
     FitState,
@@ -38,9 +39,12 @@ __all__ = [
     "Views",
     "bake",
     "chamfer_distance",
+    "curvature_loss",
     "default_stages",
+    "eikonal_loss",
     "fibonacci_cameras",
     "fit",
+    "grid_gradients",
     "laplacian",
     "laplacian_energy",
     "make_atlas",
