@@ -26,19 +26,29 @@ def check_box(box: Any, values: Tensor) -> Tensor:
     """The corners [2, 3] of the box around a grid [D, H, W]; by default voxels are of size 1, from the origin on.
 
     Raises:
-        TypeError, ValueError: not two corners, or values in a box that is not finite or has no extent.
+        TypeError, ValueError: not two corners, or a box that is not finite or has no extent.
     """
     if box is None:
         return torch.tensor([[0.0, 0.0, 0.0], [*map(float, reversed(values.shape))]]).to(values)
+    return check_corners(box, values, "values")
+
+
+def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
+    """A lower and an upper corner [2, 3], of the dtype and on the device of the argument `name`. The values of a box on
+    another device than the CPU are not looked at.
+
+    Raises:
+        TypeError, ValueError: not two corners, or a box that is not finite or has no extent.
+    """
     if isinstance(box, Tensor):
-        corners = check.floating("box", box, values, "values")
+        corners = check.floating("box", box, like, name)
     else:
         try:
-            corners = torch.tensor(box, dtype=values.dtype, device=values.device)
+            corners = torch.tensor(box, dtype=like.dtype, device=like.device)
         except (TypeError, ValueError, RuntimeError):
             raise TypeError(f"box: expected two corners of three numbers, got {box!r}") from None
     check.shape("box", corners, (2, 3))
-    if check.values_can_be_checked() and corners.device.type != "meta":
+    if check.values_can_be_checked() and corners.device.type == "cpu":
         low, high = corners.detach().tolist()
         if not all(a < b and b - a < float("inf") for a, b in zip(low, high, strict=True)):
             raise ValueError(f"box: expected a lower and an upper corner, got {low} and {high}")

@@ -12,6 +12,7 @@ from torch import Tensor
 from lumigrad.ops.field import occupancy
 from lumigrad.types import Occupancy
 from lumigrad.types import validation as check
+from lumigrad.types.grids import check_corners
 from lumigrad.types.shapes import Float
 
 
@@ -42,13 +43,7 @@ class VoxelGrid:
         values = check.floating("values", self.values)
         check.shape("values", values, ("D", "H", "W", "1 + C"))
         box: Any = ((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5)) if self.box is None else self.box
-        if not isinstance(box, Tensor):
-            try:
-                box = torch.tensor(box, dtype=values.dtype, device=values.device)
-            except (TypeError, ValueError) as error:
-                raise TypeError(f"box: expected a tensor [2, 3] or two corners, got {box!r}") from error
-        check.shape("box", check.floating("box", box, values, "values"), (2, 3))
-        object.__setattr__(self, "box", box)
+        object.__setattr__(self, "box", check_corners(box, values, "values"))
 
     @classmethod
     def from_function(
