@@ -30,7 +30,6 @@ ELSEWHERE = {
     "neus_alpha",
     "redistance",
     "sphere_trace",
-    "trace_grid",
     "volsdf_density",
 }
 REGISTERED_ELSEWHERE = {
