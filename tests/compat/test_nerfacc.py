@@ -407,6 +407,17 @@ def test_proposals_find_the_surface(kind: Any) -> None:
     assert ((starts > 2.5) & (starts < 3.7)).sum() >= 8
 
 
+def test_bad_proposals() -> None:
+    estimator = nerfacc.PropNetEstimator()
+    options: dict[str, Any] = {"num_samples": 4, "n_rays": 2, "far_plane": 6.0}
+    with pytest.raises(ValueError, match="near_plane"):
+        estimator.sampling([], [], near_plane=0.0, **options)
+    with pytest.raises(ValueError, match="prop_sigma_fns"):
+        estimator.sampling([lambda a, b: a[:, :1]], [8], near_plane=1.0, **options)
+    with pytest.raises(ValueError, match="prop_samples"):
+        estimator.sampling([], [8], near_plane=1.0, **options)
+
+
 def test_when_proposals_are_trained() -> None:
     due = get_proposal_requires_grad_fn(target=4, num_steps=10)
     steps = [step for step in range(100) if due(step)]

@@ -136,6 +136,8 @@ def _distances(place: Tensor, near: float, far: float, kind: str) -> Tensor:
     if kind == "uniform":
         return near + place * (far - near)
     if kind == "lindisp":
+        if near <= 0:
+            raise ValueError(f"near_plane: expected a positive number for sampling_type 'lindisp', got {near}")
         return 1 / (place / far + (1 - place) / near)
     raise ValueError(f"sampling_type: expected 'uniform' or 'lindisp', got {kind!r}")
 
