@@ -145,6 +145,14 @@ def field_ops(dtype: torch.dtype, size: tuple[int, int, int]) -> None:
     start, features = uniform(int(offsets[-1]), dtype=dtype), uniform(int(offsets[-1]), 3, dtype=dtype).requires_grad_()
     density = (start.abs() + 0.5).requires_grad_()
     samples = lg.RaySamples(start.requires_grad_(), start.detach() + 0.1, offsets)
+    for step, seed in ((0.05, None), (0.7, 3)):
+        for occupied in (None, lg.occupancy(uniform(*size) > 0)):
+            lg.sample_rays(origins.detach(), directions.detach(), box.detach(), step, occupied, t_max=5.0, jitter=seed)
+    for channels, axes in ((1, 2), (2, 3), (5, 3)):
+        x = (2 * uniform(300, axes, dtype=dtype)).requires_grad_()
+        x.data[0, 0], x.data[1, 1], x.data[2] = torch.nan, torch.inf, 3e38
+        tables = uniform(3, 97, channels, dtype=dtype).requires_grad_()
+        differentiate([lg.hash_encode(x, tables, (1, 5, 2**20))])
     for mode, opacity in (("density", density), ("alpha", density.clamp(max=1))):
         out = lg.composite(samples, opacity, features, mode=mode)
         differentiate([out.features, out.alpha, out.depth, out.weights])
