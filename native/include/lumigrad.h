@@ -411,6 +411,35 @@ LG_API int32_t lg_composite_backward(
     const void* norms, const int64_t* offsets, int64_t rays, int64_t samples, int64_t channels, int32_t opacity,
     const void* grad_features_out, const void* grad_alpha, const void* grad_depth, const void* grad_weights,
     void* grad_density, void* grad_features, void* grad_t_start, void* grad_t_end, void* grad_norms);
+
+/* Packed samples of rays through a box: as many as there are, then the samples themselves. origins, directions [rays, 3];
+ * box [2, 3]; limits [rays, 2]: t_min and t_max; shifts [rays], or null: how much of the first step is left out, in [0,
+ * 1). occupancy: null, or words of `levels` grids of cells, one behind another, as for marching; the grid of level k
+ * covers the box scaled by 2^k about its centre, and the finest grid that has a point decides. counts int64 [rays];
+ * offsets int64 [rays + 1], their sums; t_start, t_end [samples]. */
+LG_API int32_t lg_sample_rays_count(
+    lg_call* call, int32_t dtype, const void* origins, const void* directions, const void* box, const void* limits,
+    const void* shifts, const int64_t* occupancy, int64_t rays, int64_t levels, int64_t occupied_slices,
+    int64_t occupied_rows, int64_t occupied_columns, double step, int64_t* counts);
+
+LG_API int32_t lg_sample_rays(
+    lg_call* call, int32_t dtype, const void* origins, const void* directions, const void* box, const void* limits,
+    const void* shifts, const int64_t* occupancy, const int64_t* offsets, int64_t rays, int64_t samples,
+    int64_t levels, int64_t occupied_slices, int64_t occupied_rows, int64_t occupied_columns, double step,
+    void* t_start, void* t_end);
+
+/* x [points, axes], 2 or 3 axes; tables [sum of entries, channels]: one level's rows behind another's. entries and
+ * resolutions: of each of at most 32 levels, in host memory: its rows, at most 2^31 - 1, and cells along an axis, at
+ * most 2^20. out [points, levels * channels]. */
+LG_API int32_t lg_hash_encode_forward(
+    lg_call* call, int32_t dtype, const void* x, const void* tables, const int64_t* entries,
+    const int64_t* resolutions, int64_t points, int64_t axes, int64_t levels, int64_t channels, void* out);
+
+LG_API int32_t lg_hash_encode_backward(
+    lg_call* call, int32_t dtype, const void* x, const void* tables, const int64_t* entries,
+    const int64_t* resolutions, int64_t points, int64_t axes, int64_t levels, int64_t channels, const void* grad_out,
+    void* grad_x, void* grad_tables);
+
 /* ---- Implicit surfaces (native/implicit) -------------------------------------------------------------
  * values [depth, height, width]: inside is where a value is at most the level; NaN is outside. A row of the grid is
  * divided into `words` of 64 values. The two functions of marching cubes, the first of which counts:

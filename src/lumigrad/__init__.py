@@ -4,7 +4,16 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
-from lumigrad.ops.field import composite, contract, distortion_loss, march, occupancy
+from lumigrad.ops.field import (
+    composite,
+    contract,
+    distortion_loss,
+    hash_encode,
+    march,
+    occupancy,
+    resample_rays,
+    sample_rays,
+)
 from lumigrad.ops.implicit import (
     flexicubes,
     marching_cubes,
@@ -69,6 +78,7 @@ __all__ = [
     "flexicubes",
     "gaussians",
     "gradients",
+    "hash_encode",
     "interpolate",
     "march",
     "marching_cubes",
@@ -82,6 +92,8 @@ __all__ = [
     "rasterize",
     "redistance",
     "reference",
+    "resample_rays",
+    "sample_rays",
     "soft_colors",
     "soft_interpolate",
     "soft_rasterize",

@@ -284,6 +284,20 @@ def _field(dtype: torch.dtype, large: bool) -> Calls:
     packed = (start, start + 0.7, 1 + 0.5 * random(count - 1, dtype=dtype), offsets)
     yield "composite", "densities", (density, colors, *packed, False)
     yield "composite", "alphas", (density, colors, *packed, True)
+    nested = (torch.stack((words, words.roll(1))), 2, *cells)
+    for name, shifts, grids in (
+        ("all", None, (None, 1, 0, 0, 0)),
+        ("occupancy", random(count, seed=8, dtype=dtype).abs(), nested),
+    ):
+        sampled = (*rays, shifts, grids[0])
+        counts = call("sample_rays_count", *sampled, *grids[1:], 0.06)
+        ends = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
+        yield "sample_rays_count", name, (*sampled, *grids[1:], 0.06)
+        yield "sample_rays", name, (*sampled, ends, int(ends[-1]), *grids[1:], 0.06)
+    for name, axes, channels in (("cube", 3, 2), ("square", 2, 3)):
+        tables = random(300, channels, seed=8, dtype=dtype)
+        places = 0.6 + 0.6 * random(count, axes, seed=9, dtype=dtype)
+        yield "hash_encode", name, (places, tables, [200, 37, 63], [4, 9, 300])
     yield "march", "many features", (random(*size, 10, dtype=dtype), *rays, words, *cells, 0.0, 1, 0.0)
 
 

@@ -6,7 +6,16 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
-from lumigrad.reference.field import composite, contract, distortion_loss, march, occupancy
+from lumigrad.reference.field import (
+    composite,
+    contract,
+    distortion_loss,
+    hash_encode,
+    march,
+    occupancy,
+    resample_rays,
+    sample_rays,
+)
 from lumigrad.reference.implicit import (
     flexicubes,
     marching_cubes,
@@ -45,6 +54,7 @@ __all__ = [
     "edge_gradient",
     "edge_topology",
     "flexicubes",
+    "hash_encode",
     "interpolate",
     "march",
     "marching_cubes",
@@ -58,6 +68,8 @@ __all__ = [
     "project_gaussians",
     "rasterize",
     "redistance",
+    "resample_rays",
+    "sample_rays",
     "soft_attributes",
     "soft_colors",
     "soft_interpolate",

@@ -147,10 +147,12 @@ def check_rays(origins: Tensor, directions: Tensor, like: Tensor, name: str = "g
     return origins.expand(shape), directions.expand(shape)
 
 
-def check_limit(name: str, value: float | Tensor, shape: Sequence[int], like: Tensor) -> Tensor:
+def check_limit(
+    name: str, value: float | Tensor, shape: Sequence[int], like: Tensor, like_name: str = "grid"
+) -> Tensor:
     """A distance for each ray, [...]."""
     if isinstance(value, Tensor):
-        value = check.like_image(name, check.floating(name, value, like, "grid"), shape)
+        value = check.like_image(name, check.floating(name, value, like, like_name), shape)
     else:
         value = check.constant(check.real(name, value), like)
     return value.expand(shape)
