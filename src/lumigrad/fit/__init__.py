@@ -24,6 +24,7 @@ from lumigrad.fit.mesh import (
 )
 from lumigrad.fit.metrics import chamfer_distance, psnr, ssim, write_metrics
 from lumigrad.fit.normals import normal_consistency, normals_from_depth
+from lumigrad.fit.occupancy import OccupancyGrid
 from lumigrad.fit.optim import AdamUniform
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "LargeSteps",
     "MeshJob",
     "MeshOptions",
+    "OccupancyGrid",
     "Stage",
     "Views",
     "bake",
