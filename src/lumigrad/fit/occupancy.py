@@ -109,7 +109,8 @@ class OccupancyGrid(nn.Module):
         limit = min(self.threshold, known.mean().item()) if len(known) else self.threshold
         filled = self.values > limit
         words = torch.stack([occupancy(level).words for level in filled])
-        return Occupancy(words, tuple(self.values.shape[1:]))
+        _, depth, height, width = self.values.shape
+        return Occupancy(words, (depth, height, width))
 
     def _points(self, cells: Tensor, word: Tensor) -> Float[Tensor, "cells 3"]:
         """A point in each of these cells, which are counted through all levels."""
