@@ -11,6 +11,7 @@ from torch import Tensor
 from lumigrad.ops.implicit import sphere_trace
 from lumigrad.render.background import choose_background
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
+from lumigrad.render.geometry import cameras_of
 from lumigrad.render.rendering import Rendering, finished
 from lumigrad.render.shading import LINEAR, Shader, resolve_shader
 from lumigrad.render.stage import check_camera, lights_of
@@ -80,7 +81,7 @@ def render_implicit(
         raise TypeError(f"shape: expected a SignedDistanceGrid or a function of points, got {type(shape).__name__}")
     if silhouette is None:
         silhouette = float(shape.voxel_size.detach().norm()) if isinstance(shape, SignedDistanceGrid) else 0.0
-    cameras = [camera[n] for n in range(camera.shape[0])] if camera.shape else [camera]
+    cameras = cameras_of(camera, camera.shape.numel())
     scene = Scene([])
     lit = [tuple(light.at(n) for light in lights_of(scene, lights, shader, camera)) for n in range(len(cameras))]
     height, width = camera.size

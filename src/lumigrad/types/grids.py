@@ -61,6 +61,15 @@ def voxel_size(box: Tensor, values: Tensor) -> Tensor:
     return (box[1] - box[0]) / counts.to(box)
 
 
+def voxel_centers(box: Tensor, size: Sequence[int]) -> Tensor:
+    """The centres [D, H, W, 3] of D x H x W voxels in a box."""
+    axes = [
+        box[0, k] + (torch.arange(n).to(box) + 0.5) * ((box[1, k] - box[0, k]) / n)
+        for k, n in zip((2, 1, 0), size, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)
+
+
 def from_voxels(points: Tensor, box: Tensor, values: Tensor) -> Tensor:
     """Points in the box, given in voxels from the centre of the first one on."""
     return box[0] + (points + 0.5) * voxel_size(box, values)

@@ -14,7 +14,7 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
-from lumigrad.reference.field._march import seen_features
+from lumigrad.reference.field._march import as_marched
 from lumigrad.types import Marched, Occupancy
 from lumigrad.types import validation as check
 from lumigrad.types.grids import Box, check_corners
@@ -111,11 +111,7 @@ def march(
         box.contiguous(), torch.stack((begin, end), -1).reshape(-1, 2), words, *cells, size or 0.0,
         ACTIVATIONS[activation], stop,
     )  # fmt: skip
-    features = seen_features(features.reshape(*shape, features.shape[-1]), directions, degree)
-    alpha = alpha.reshape(shape)
-    if background is not None:
-        features = features + (1 - alpha)[..., None] * background
-    return Marched(features, alpha, depth.reshape(shape), median.reshape(shape))
+    return as_marched(features, alpha, depth, median, directions, degree, background)
 
 
 def check_grid(grid: Tensor) -> Tensor:
@@ -130,8 +126,10 @@ def check_grid(grid: Tensor) -> Tensor:
 
 def check_rays(origins: Tensor, directions: Tensor, like: Tensor, name: str = "grid") -> tuple[Tensor, Tensor]:
     """Origins and directions of one shape [..., 3]."""
+    origins, directions = (
+        check.floating(*each, like, name) for each in (("origins", origins), ("directions", directions))
+    )
     for ray, value in (("origins", origins), ("directions", directions)):
-        value = check.floating(ray, value, like, name)
         if value.dim() < 1 or value.shape[-1] != 3:
             raise ValueError(f"{ray}: expected shape [..., 3], got {tuple(value.shape)}")
     try:
@@ -141,9 +139,6 @@ def check_rays(origins: Tensor, directions: Tensor, like: Tensor, name: str = "g
             f"directions: expected a shape that broadcasts with origins' {tuple(origins.shape)}, "
             f"got {tuple(directions.shape)}"
         ) from None
-    origins, directions = (
-        check.floating(*each, like, name) for each in (("origins", origins), ("directions", directions))
-    )
     return origins.expand(shape), directions.expand(shape)
 
 

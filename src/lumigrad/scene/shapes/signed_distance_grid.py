@@ -12,7 +12,7 @@ from lumigrad.ops.implicit import marching_cubes
 from lumigrad.reference.implicit import redistance, trilinear
 from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.shapes.mesh import Mesh
-from lumigrad.types.grids import Box, check_box, check_values, to_voxels, voxel_size
+from lumigrad.types.grids import Box, check_box, check_values, to_voxels, voxel_centers, voxel_size
 from lumigrad.types.shapes import Float, Shaped
 
 
@@ -55,12 +55,7 @@ class SignedDistanceGrid:
         """Values of a function from points [D, H, W, 3] to distances, at the centres of D x H x W voxels."""
         counts = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
         corners = check_box(box, torch.empty(0) if not isinstance(box, Tensor) else box)
-        axes = [
-            corners[0, k] + (torch.arange(n).to(corners) + 0.5) * ((corners[1, k] - corners[0, k]) / n)
-            for k, n in zip((2, 1, 0), counts, strict=True)
-        ]
-        points = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)
-        return cls(function(points), corners)
+        return cls(function(voxel_centers(corners, counts)), corners)
 
     @property
     def voxel_size(self) -> Float[Tensor, " 3"]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lumigrad.ops.field import occupancy
 from lumigrad.types import Occupancy
 from lumigrad.types import validation as check
-from lumigrad.types.grids import check_corners
+from lumigrad.types.grids import check_corners, voxel_centers
 from lumigrad.types.shapes import Float
 
 
@@ -62,12 +62,7 @@ class VoxelGrid:
 
     def centers(self) -> Float[Tensor, "depth height width 3"]:
         """Voxels' centres in the world, [D, H, W, 3]."""
-        shares = [
-            (torch.arange(side, dtype=self.values.dtype, device=self.values.device) + 0.5) / side
-            for side in self.values.shape[:3]
-        ]
-        z, y, x = torch.meshgrid(*shares, indexing="ij")
-        return self.box[0] + torch.stack((x, y, z), -1) * (self.box[1] - self.box[0])
+        return voxel_centers(self.box, self.values.shape[:3])
 
     def occupancy(self, threshold: float = 0.0) -> Occupancy:
         """Where interpolated densities can be above the threshold: what `render_volume` has to look at."""
