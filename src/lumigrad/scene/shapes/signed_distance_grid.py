@@ -11,8 +11,10 @@ from torch import Tensor
 from lumigrad.ops.implicit import marching_cubes
 from lumigrad.reference.implicit import redistance, trilinear
 from lumigrad.scene.materials import Material, PBRMaterial
+from lumigrad.scene.shapes._mesh_distance import finite_triangles, signed_distance_grid
 from lumigrad.scene.shapes.mesh import Mesh
-from lumigrad.types.grids import Box, check_box, check_values, to_voxels, voxel_centers, voxel_size
+from lumigrad.types import validation as check
+from lumigrad.types.grids import Box, check_box, check_corners, check_values, to_voxels, voxel_centers, voxel_size
 from lumigrad.types.shapes import Float, Shaped
 
 
@@ -56,6 +58,54 @@ class SignedDistanceGrid:
         counts = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
         corners = check_box(box, torch.empty(0) if not isinstance(box, Tensor) else box)
         return cls(function(voxel_centers(corners, counts)), corners)
+
+    @classmethod
+    def from_mesh(
+        cls, mesh: Mesh, resolution: int | tuple[int, int, int] = 64, box: Box | None = None, margin: float = 0.1
+    ) -> SignedDistanceGrid:
+        """The distances to a mesh, without gradients.
+
+        What the mesh winds around more than half is inside, by the generalised winding number, so that holes are closed
+        and pieces that overlap are joined; which way round its triangles are does not matter if it is the same for all.
+        The winding number is computed where six rays along the axes, which are counted first, do not agree. Distances
+        are those to the nearest point of any triangle, also of those that are within others. They are exact up to 1.5
+        voxels away, and too large by up to about a tenth of a voxel beyond.
+
+        Args:
+            mesh: a single mesh. Triangles that are not finite are left out. Colours and materials are left out.
+            resolution: voxels along each side, or (D, H, W).
+            box: the two corners [2, 3] of the grid; by default a cube around the mesh.
+            margin: what the cube has on both sides, as a part of the longest extent of the mesh.
+
+        Raises:
+            TypeError, ValueError: for wrong types, shapes or numbers, and a mesh without a finite triangle.
+
+        Sources: Jacobson et al. 2013, "Robust Inside-Outside Segmentation Using Generalized Winding Numbers"; Barill et
+        al. 2018, "Fast Winding Numbers for Soups and Clouds".
+
+        >>> import torch
+        >>> from lumigrad.scene import SignedDistanceGrid, icosphere
+        >>> ball = icosphere(3)
+        >>> bowl = ball.submesh(ball.face_normals()[:, 1] < 0)  # half of a ball, open at the top
+        >>> grid = SignedDistanceGrid.from_mesh(ball, 32)
+        >>> inside, outside = grid.distance(torch.tensor([[0.5, 0.0, 0.0], [1.1, 0.0, 0.0]]))
+        >>> round(inside.item(), 1), round(outside.item(), 1)
+        (-0.5, 0.1)
+        >>> closed = SignedDistanceGrid.from_mesh(bowl, 32, grid.box)
+        >>> round(closed.distance(torch.tensor([[0.0, -0.5, 0.0]])).item(), 1)
+        -0.5
+        """
+        sides = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
+        if len(sides) != 3:
+            raise ValueError(f"resolution: expected one number or three, got {resolution}")
+        size = [check.integer("resolution", side, 1, 2048) for side in sides]
+        corners = finite_triangles(mesh)
+        if box is None:
+            low, high = corners.amin((0, 1)), corners.amax((0, 1))
+            half = (0.5 + check.number("margin", margin, positive=True)) * (high - low).amax()
+            box = torch.stack((0.5 * (low + high) - half, 0.5 * (low + high) + half))
+        box = check_corners(box, corners, "mesh")
+        return cls(signed_distance_grid(corners, box, size), box)
 
     @property
     def voxel_size(self) -> Float[Tensor, " 3"]:
