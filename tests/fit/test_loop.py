@@ -18,7 +18,7 @@ from lumigrad.fit import (
     fit,
     render_views,
 )
-from lumigrad.fit.mesh.loop import _pick
+from lumigrad.fit.mesh.views import pick
 from lumigrad.scene import Lighting, Mesh
 from lumigrad.scene.shapes.procedural import creature, icosphere
 
@@ -79,9 +79,9 @@ def test_finished_fit_does_nothing_more(whole: FitState, views: Views) -> None:
 
 
 def test_every_view_is_used_equally_often() -> None:
-    picks = torch.cat([_pick(10, 4, step, seed=0) for step in range(25)])
+    picks = torch.cat([pick(10, 4, step, seed=0) for step in range(25)])
     assert (torch.bincount(picks, minlength=10) == 10).all()
-    assert _pick(3, 8, 0, seed=0).shape == (3,)
+    assert pick(3, 8, 0, seed=0).shape == (3,)
 
 
 def test_default_stages_fit_any_image_size() -> None:

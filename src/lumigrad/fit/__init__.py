@@ -26,6 +26,7 @@ from lumigrad.fit.metrics import chamfer_distance, psnr, ssim, write_metrics
 from lumigrad.fit.normals import normal_consistency, normals_from_depth
 from lumigrad.fit.occupancy import OccupancyGrid
 from lumigrad.fit.optim import AdamUniform
+from lumigrad.fit.sdf import SDFStage, default_sdf_stages, fit_sdf, largest_piece, visual_hull
 
 __all__ = [
     "AdamUniform",
@@ -37,18 +38,22 @@ __all__ = [
     "MeshJob",
     "MeshOptions",
     "OccupancyGrid",
+    "SDFStage",
     "Stage",
     "Views",
     "bake",
     "chamfer_distance",
     "curvature_loss",
+    "default_sdf_stages",
     "default_stages",
     "eikonal_loss",
     "fibonacci_cameras",
     "fit",
+    "fit_sdf",
     "grid_gradients",
     "laplacian",
     "laplacian_energy",
+    "largest_piece",
     "make_atlas",
     "normal_consistency",
     "normals_from_depth",
@@ -57,5 +62,6 @@ __all__ = [
     "render_views",
     "run_with_checkpoints",
     "ssim",
+    "visual_hull",
     "write_metrics",
 ]

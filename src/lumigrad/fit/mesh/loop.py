@@ -19,7 +19,7 @@ from lumigrad.fit._plain import from_plain
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.atlas import bake, make_atlas
 from lumigrad.fit.mesh.stages import Stage
-from lumigrad.fit.mesh.views import Views
+from lumigrad.fit.mesh.views import Views, pick
 from lumigrad.fit.optim import AdamUniform
 from lumigrad.ops.surface import edge_topology
 from lumigrad.render.mesh import render_mesh
@@ -143,16 +143,6 @@ def _prepare(stage: Stage, state: FitState) -> None:
     state.parameter, state.optimizers = None, []
 
 
-def _pick(count: int, batch: int, step: int, seed: int) -> Tensor:
-    """Views of one step, from random permutations laid end to end; depends on the seed and the step number alone."""
-    batch = min(batch, count)
-    picks = []
-    for position in range(step * batch, (step + 1) * batch):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + position // count)
-        picks.append(int(torch.randperm(count, generator=generator)[position % count]))
-    return torch.tensor(picks)
-
-
 def fit(
     views: Views,
     state: FitState,
@@ -196,7 +186,7 @@ def fit(
         while state.iteration < end:
             clock = time.perf_counter()
             local = state.iteration - begin
-            loss = leg.step(state, local / stage.iterations, _pick(len(views), stage.batch, local, seed + number))
+            loss = leg.step(state, local / stage.iterations, pick(len(views), stage.batch, local, seed + number))
             state.losses.append(loss)
             state.iteration += 1
             state.optimizers = [optimizer.state_dict() for optimizer in leg.optimizers]

@@ -83,3 +83,13 @@ def render_views(mesh: Mesh, camera: PerspectiveCamera, lighting: Lighting, batc
         shot = render_mesh(mesh, camera[first : first + batch], lighting, topology)
         parts.append(torch.cat([shot.color, shot.mask], dim=-1).half())
     return Views(camera, torch.cat(parts))
+
+
+def pick(count: int, batch: int, step: int, seed: int) -> Tensor:
+    """Views of one step, from random permutations laid end to end; depends on the seed and the step number alone."""
+    batch = min(batch, count)
+    picks = []
+    for position in range(step * batch, (step + 1) * batch):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + position // count)
+        picks.append(int(torch.randperm(count, generator=generator)[position % count]))
+    return torch.tensor(picks)

@@ -135,7 +135,8 @@ def nearest_triangles(corners: Tensor, points: Tensor, box: Tensor) -> Tensor:
     state = [v.reshape(*size, -1) for v in (spot, triangle)]
     for axis, backwards in itertools.product(range(3), (False, True)):
         state = _sweep(state, points, corners, axis, backwards)
-    return (points - state[0]).norm(dim=-1)
+    distances: Tensor = (points - state[0]).norm(dim=-1)
+    return distances
 
 
 def _close_pairs(corners: Tensor, box: Tensor, size: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
