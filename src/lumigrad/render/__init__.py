@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lumigrad.render.field import render_field
 from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.implicit import render_implicit
 from lumigrad.render.mesh import render_mesh
@@ -18,6 +19,7 @@ __all__ = [
     "Rendering",
     "Surface",
     "render",
+    "render_field",
     "render_gaussians",
     "render_implicit",
     "render_mesh",

@@ -80,7 +80,7 @@ def render_volume(
     for one in cameras:
         origins, directions = one.rays()
         origins, directions = origins.to(values), directions.to(values)
-        begin, end, cosine = _clip(one, directions)
+        begin, end, cosine = clip_rays(one, directions)
         out = march(values, origins, directions, grid.box, step, occupancy, None, begin, end, grid.activation,
                     grid.degree, min_transmittance)  # fmt: skip
         shots.append((out, cosine))
@@ -88,18 +88,14 @@ def render_volume(
     mask = torch.stack([out.alpha for out, _ in shots])[..., None]
     found: dict[str, Tensor] = {}
     if buffers:
-        seen = mask > FAINT
-        total = torch.where(seen, mask, 1)
-        depth = torch.stack([out.depth * cosine for out, cosine in shots])[..., None]
-        found["depth"] = torch.where(seen, depth / total, 0)
+        found["depth"] = mean_depth(torch.stack([out.depth * cosine for out, cosine in shots])[..., None], mask)
         if grid.degree is None:
             color, normals = color[..., :payload], color[..., payload:]
-            length = normals.norm(dim=-1, keepdim=True)
-            found["normals"] = torch.where(length > FAINT, normals / torch.where(length > FAINT, length, 1), 0)
+            found["normals"] = mean_normals(normals)
     return finished(color, mask, background, cameras, tone, found)
 
 
-def _clip(camera: Camera, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def clip_rays(camera: Camera, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where rays [H, W, 3] meet the clip planes, and the cosines of their angles to the viewing direction."""
     axis = -camera.camera_to_world[:3, 2].to(directions)
     cosine = (directions * (axis / axis.norm())).sum(-1)
@@ -108,6 +104,18 @@ def _clip(camera: Camera, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     begin = torch.where(ahead, camera.near / safe, 0)
     end = torch.where(ahead, camera.far / safe, camera.far)
     return begin, end, cosine
+
+
+def mean_depth(depth: Tensor, mask: Tensor) -> Tensor:
+    """Of sums of depths weighted like the coverage; 0 where next to nothing is covered."""
+    seen = mask > FAINT
+    return torch.where(seen, depth / torch.where(seen, mask, 1), 0)
+
+
+def mean_normals(normals: Tensor) -> Tensor:
+    """Weighted sums of unit vectors, made unit vectors; 0 where they are next to nothing."""
+    length = normals.norm(dim=-1, keepdim=True)
+    return torch.where(length > FAINT, normals / torch.where(length > FAINT, length, 1), 0)
 
 
 def _falling(density: Tensor, grid: VoxelGrid) -> Tensor:
