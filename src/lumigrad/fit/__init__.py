@@ -9,6 +9,7 @@ from lumigrad.fit._laplacian import LargeSteps, laplacian, laplacian_energy
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.atlas import bake, make_atlas
 from lumigrad.fit.checkpoints import CheckpointError, Checkpoints, run_with_checkpoints
+from lumigrad.fit.factorized import FactorizedGrid
 from lumigrad.fit.implicit import curvature_loss, eikonal_loss, grid_gradients
 from lumigrad.fit.interruption import Interruption
 from lumigrad.fit.mesh import (
@@ -32,6 +33,7 @@ __all__ = [
     "AdamUniform",
     "CheckpointError",
     "Checkpoints",
+    "FactorizedGrid",
     "FitState",
     "Interruption",
     "LargeSteps",
