@@ -16,7 +16,7 @@ import torch
 from ops_common import SOURCE, threads
 
 from lumigrad.fit.splats import Photo, Spheres, loss_of
-from lumigrad.io import load_image
+from lumigrad.io import load_image, load_mesh
 from lumigrad.scene import PerspectiveCamera, PointCloud
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -165,3 +165,15 @@ def test_implicit(tmp_path: Path) -> None:
     first, _, last = (numbers(line)[0] for line in said[3:])
     assert last < 0.8 * first
     assert out.stat().st_size > 1_000
+
+
+def test_sdf_from_images(tmp_path: Path) -> None:
+    """A coarse fit is closed, of one piece, and nearer than the hull of its few silhouettes."""
+    out, saved = tmp_path / "sdf.png", tmp_path / "fitted.ply"
+    options = ("--views", 8, "--size", 48, "--resolution", 24, "--effort", 0.3, "--out", out, "--save", saved)
+    said = run("sdf_from_images.py", *options).splitlines()
+    (floor, *_), (hull, *_), (fitted, *_) = (numbers(line) for line in (said[0], said[1], said[-1]))
+    assert floor < fitted < 0.8 * hull
+    assert said[-1].endswith("closed, Euler number 2")
+    assert load_image(out).shape == (640, 960, 3)
+    assert load_mesh(saved).positions.norm(dim=-1).max() < 1.1

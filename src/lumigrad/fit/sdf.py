@@ -45,7 +45,7 @@ class SDFStage:
     rate: float = 0.3
     smoothing: int = 4
     eikonal: float = 0.01
-    curvature: float = 1e-4
+    curvature: float = 1e-3
     mask: float = 1.0
     color_rate: float = 0.02
 
