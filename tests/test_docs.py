@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # All pages with snippets but architecture.md, whose snippet changes the memory cache of the whole process.
-PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.stem != "architecture")]
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.stem != "architecture"),
+    *sorted((ROOT / "docs" / "tutorials").glob("*.md")),
+]
 SNIPPETS = [
     pytest.param(match.group(1), id=f"{page.name} line {text[: match.start()].count(chr(10)) + 1}")
     for page in PAGES
@@ -19,5 +23,7 @@ SNIPPETS = [
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_snippets(snippet: str) -> None:
+def test_snippets(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are written in an empty folder."""
+    monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "snippet", "exec"), {})

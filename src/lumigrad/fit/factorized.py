@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
 from lumigrad.types import validation as check
-from lumigrad.types.grids import Box, check_corners
+from lumigrad.types.grids import Box, check_corners, check_resolution
 from lumigrad.types.shapes import Float
 
 # The axis of a vector, and those of its matrix: (x, y, z) are 0, 1, 2.
@@ -55,7 +55,7 @@ class FactorizedGrid(nn.Module):
         self, box: Box, size: int | tuple[int, int, int], rank: int, channels: int | None = None, scale: float = 0.1
     ) -> None:
         super().__init__()
-        counts = _check_size(size)
+        counts = check_resolution(size, "size")[::-1]  # along x, y and z
         rank, scale = check.integer("rank", rank, 1), check.number("scale", scale)
         like = box if isinstance(box, Tensor) else torch.zeros(())
         self.register_buffer("box", check_corners(box, like, "box").detach().clone())
@@ -96,7 +96,7 @@ class FactorizedGrid(nn.Module):
     @torch.no_grad()
     def resized(self, size: int | tuple[int, int, int]) -> FactorizedGrid:
         """A grid of another size that is nearly the same function: its vectors and matrices, interpolated."""
-        counts = _check_size(size)
+        counts = check_resolution(size, "size")[::-1]  # along x, y and z
         rank, channels = len(self.vectors[0]), None if self.mix is None else self.mix.shape[1]
         other = FactorizedGrid(self.box, size, rank, channels)
         for (axis, _), old, new in zip(_SPLITS, self.vectors, other.vectors, strict=True):
@@ -109,14 +109,6 @@ class FactorizedGrid(nn.Module):
 
     def _mixed(self, products: Tensor) -> Tensor:
         return products.sum(-1, keepdim=True) if self.mix is None else products @ self.mix
-
-
-def _check_size(size: int | tuple[int, int, int]) -> tuple[int, ...]:
-    """Voxels along x, y and z."""
-    sides = (size,) * 3 if isinstance(size, int) else tuple(size)
-    if len(sides) != 3:
-        raise ValueError(f"size: expected one number or three, got {size}")
-    return tuple(check.integer("size", side, 1, 2**15) for side in reversed(sides))
 
 
 def _sampled(images: Tensor, at: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from lumigrad.reference.field._occupancy import occupancy
 from lumigrad.types import Occupancy
 from lumigrad.types import validation as check
 from lumigrad.types.counters import mixed
-from lumigrad.types.grids import Box, check_corners
+from lumigrad.types.grids import Box, check_corners, check_resolution
 from lumigrad.types.shapes import Float
 
 MAX_LEVELS = 16
@@ -59,10 +59,7 @@ class OccupancyGrid(nn.Module):
         decay: float = 0.95,
     ) -> None:  # fmt: skip
         super().__init__()
-        sides = (size,) * 3 if isinstance(size, int) else tuple(size)
-        if len(sides) != 3:
-            raise ValueError(f"size: expected one number or three, got {size}")
-        depth, height, width = (check.integer("size", side, 1, 2048) for side in sides)
+        depth, height, width = check_resolution(size, "size")
         levels = check.integer("levels", levels, 1, MAX_LEVELS)
         self.threshold, self.decay = check.number("threshold", threshold), check.number("decay", decay)
         if self.decay > 1:

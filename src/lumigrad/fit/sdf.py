@@ -16,7 +16,7 @@ from lumigrad.render.implicit import render_implicit
 from lumigrad.scene.light.lights import Light, Lighting
 from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
 from lumigrad.types import validation as check
-from lumigrad.types.grids import Box, check_box, voxel_centers, voxel_size
+from lumigrad.types.grids import Box, check_box, check_resolution, voxel_centers, voxel_size
 
 SWEEPS = 4  # enough for distances near the surface
 
@@ -94,7 +94,7 @@ def visual_hull(views: Views, resolution: int | tuple[int, int, int], box: Box) 
     >>> 0.48 < hull.mesh().positions.norm(dim=-1).mean() < 0.6
     tensor(True)
     """
-    sides = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
+    sides = check_resolution(resolution)
     masks = views.images[..., 3].float()
     corners = check_box(box, masks)
     points = voxel_centers(corners, sides).reshape(-1, 3)
@@ -159,7 +159,14 @@ def fit_sdf(
     if not isinstance(views, Views):
         raise TypeError(f"views: expected Views, got {type(views).__name__}")
     check.shape("views.images", views.images, ("N", "H", "W", 4))
+    if start is not None and not isinstance(start, SignedDistanceGrid):
+        raise TypeError(f"start: expected a SignedDistanceGrid or None, got {type(start).__name__}")
     stages = default_sdf_stages(views.camera.size[0]) if stages is None else stages
+    if not stages:
+        raise ValueError("stages: expected at least one, got none")
+    for stage in stages:
+        if not isinstance(stage, SDFStage):
+            raise TypeError(f"stages: expected SDFStage, got {type(stage).__name__}")
     grid, step = start, 0
     for number, stage in enumerate(stages):
         grid = visual_hull(views, stage.resolution, box) if grid is None else _resampled(grid, stage.resolution)
@@ -183,7 +190,8 @@ def largest_piece(grid: SignedDistanceGrid) -> SignedDistanceGrid:
     """The piece of a shape with the deepest voxel, without the cavities in it: one closed surface.
 
     Voxels belong together that are next to each other, along diagonals too where they are inside. All others change
-    sides: their values become those of half a voxel, and then the whole is made distances again.
+    sides: their values become those of half a voxel, and then the whole is made distances again. A grid of one piece is
+    returned as it is.
 
     >>> import torch
     >>> from lumigrad.fit import largest_piece
@@ -194,6 +202,8 @@ def largest_piece(grid: SignedDistanceGrid) -> SignedDistanceGrid:
     >>> round(grid.mesh().positions.amax().item(), 1)
     0.5
     """
+    if not isinstance(grid, SignedDistanceGrid):
+        raise TypeError(f"grid: expected a SignedDistanceGrid, got {type(grid).__name__}")
     values = grid.values
     inside = values <= 0
     if not bool(inside.any()):
@@ -201,9 +211,12 @@ def largest_piece(grid: SignedDistanceGrid) -> SignedDistanceGrid:
     piece = _flooded(torch.zeros_like(inside).view(-1).index_fill(0, values.argmin(), True).view_as(inside), inside, 26)
     border = torch.nn.functional.pad(torch.zeros_like(inside)[1:-1, 1:-1, 1:-1], (1,) * 6, value=True)
     without = _flooded(border & ~piece, ~piece, 6)
+    loose, hollow = inside & without, ~inside & ~without
+    if not bool((loose | hollow).any()):
+        return grid
     half = 0.5 * float(grid.voxel_size.amin())
-    values = torch.where(inside & without, half, torch.where(~inside & ~without, -half, values))
-    return replace(grid, values=redistance(values, grid.corners))
+    values = torch.where(loose, half, torch.where(hollow, -half, values))
+    return replace(grid, values=redistance(values, grid.corners, SWEEPS))
 
 
 class _Leg:

@@ -55,6 +55,15 @@ def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
     return corners
 
 
+def check_resolution(resolution: Any, name: str = "resolution") -> tuple[int, int, int]:
+    """(D, H, W), given as such or as one number for all three."""
+    sides = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
+    if len(sides) != 3:
+        raise ValueError(f"{name}: expected one number or three, got {resolution}")
+    depth, height, width = (check.integer(name, side, 1, 2048) for side in sides)
+    return depth, height, width
+
+
 def voxel_size(box: Tensor, values: Tensor) -> Tensor:
     """Of a grid [D, H, W] in a box, along x, y and z."""
     counts = torch.tensor([max(count, 1) for count in reversed(values.shape)])

@@ -14,7 +14,16 @@ from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.shapes._mesh_distance import finite_triangles, signed_distance_grid
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types import validation as check
-from lumigrad.types.grids import Box, check_box, check_corners, check_values, to_voxels, voxel_centers, voxel_size
+from lumigrad.types.grids import (
+    Box,
+    check_box,
+    check_corners,
+    check_resolution,
+    check_values,
+    to_voxels,
+    voxel_centers,
+    voxel_size,
+)
 from lumigrad.types.shapes import Float, Shaped
 
 
@@ -55,7 +64,7 @@ class SignedDistanceGrid:
     @classmethod
     def from_function(cls, function: Any, resolution: int | tuple[int, int, int], box: Box) -> SignedDistanceGrid:
         """Values of a function from points [D, H, W, 3] to distances, at the centres of D x H x W voxels."""
-        counts = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
+        counts = check_resolution(resolution)
         corners = check_box(box, torch.empty(0) if not isinstance(box, Tensor) else box)
         return cls(function(voxel_centers(corners, counts)), corners)
 
@@ -95,10 +104,7 @@ class SignedDistanceGrid:
         >>> round(closed.distance(torch.tensor([[0.0, -0.5, 0.0]])).item(), 1)
         -0.5
         """
-        sides = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
-        if len(sides) != 3:
-            raise ValueError(f"resolution: expected one number or three, got {resolution}")
-        size = [check.integer("resolution", side, 1, 2048) for side in sides]
+        size = check_resolution(resolution)
         corners = finite_triangles(mesh)
         if box is None:
             low, high = corners.amin((0, 1)), corners.amax((0, 1))
