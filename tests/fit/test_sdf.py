@@ -139,6 +139,8 @@ def test_the_border_is_outside() -> None:
     mesh = visual_hull(Views(camera, torch.ones(4, 8, 8, 4)), 8, BOX).mesh()
     assert is_watertight(mesh.faces)
     assert euler_number(mesh.positions, mesh.faces) == 2
+    for size in (1, 2):
+        assert (visual_hull(Views(camera, torch.ones(4, 8, 8, 4)), size, BOX).values > 0).all()
 
 
 def test_largest_piece() -> None:
@@ -159,6 +161,8 @@ def test_largest_piece() -> None:
     assert largest_piece(whole) is whole
     empty = SignedDistanceGrid(torch.ones(4, 4, 4), BOX)
     assert largest_piece(empty) is empty
+    thin = SignedDistanceGrid(torch.tensor([[[-2.0, 1.0, -1.0]]]))
+    assert ((largest_piece(thin).values < 0) == torch.tensor([True, False, False])).all()
 
 
 def test_default_stages() -> None:
@@ -179,6 +183,16 @@ def test_default_stages() -> None:
         (lambda views: fit_sdf(views, start=3), TypeError, r"start: expected a SignedDistanceGrid or None, got int"),
         (lambda views: fit_sdf(views, stages=[3]), TypeError, r"stages: expected SDFStage, got int"),
         (lambda views: fit_sdf(views, stages=[]), ValueError, r"stages: expected at least one, got none"),
+        (
+            lambda views: fit_sdf(replace(views, images=0 * views.images), stages=STAGES),
+            ValueError,
+            r"views: expected masks that have a voxel inside, got none of 16",
+        ),
+        (
+            lambda views: fit_sdf(views, stages=STAGES, start=SignedDistanceGrid(torch.ones(9, 9, 9), BOX)),
+            ValueError,
+            r"stages: expected to keep a voxel inside, got none of 16",
+        ),
         (lambda views: visual_hull(views, 0, BOX), ValueError, r"resolution: expected an integer"),
         (lambda views: largest_piece(Mesh), TypeError, r"grid: expected a SignedDistanceGrid, got type"),
     ],

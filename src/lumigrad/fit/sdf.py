@@ -134,7 +134,8 @@ def fit_sdf(
     Args:
         views: premultiplied colours and coverage [N, H, W, 4], with their cameras.
         lights: of the images, as for `render_implicit`.
-        box: what the surface lies in. Its border is kept outside, so that the surface is closed.
+        box: what the surface lies in; that of the start, where one is given. Its border is kept outside, so that the
+            surface is closed.
         stages: the stages in order, `default_sdf_stages` for these images by default.
         start: where to begin, and its material; by default the visual hull, of the default material. Colours of a start
             are those of the result, unless they are fitted.
@@ -147,7 +148,8 @@ def fit_sdf(
         The grid of the last stage. ``grid.mesh()`` makes triangles of it.
 
     Raises:
-        TypeError, ValueError: for arguments of other types, shapes or ranges.
+        TypeError, ValueError: for arguments of other types, shapes or ranges; masks whose hull is empty; and a shape
+            that is too small for the voxels of a stage.
 
     >>> from lumigrad.fit import SDFStage, fibonacci_cameras, fit_sdf, render_views
     >>> from lumigrad.scene import Lighting, icosphere
@@ -170,6 +172,9 @@ def fit_sdf(
     grid, step = start, 0
     for number, stage in enumerate(stages):
         grid = visual_hull(views, stage.resolution, box) if grid is None else _resampled(grid, stage.resolution)
+        if not bool((grid.values <= 0).any()):
+            what = "views: expected masks that have" if step == 0 and start is None else "stages: expected to keep"
+            raise ValueError(f"{what} a voxel inside, got none of {stage.resolution} along a side")
         if colors and grid.colors is None:
             grid = replace(grid, colors=grid.values.new_full((*grid.values.shape, 3), 0.5))
         leg = _Leg(stage, grid, views.resized(stage.size), lights, shading, colors)
@@ -209,8 +214,7 @@ def largest_piece(grid: SignedDistanceGrid) -> SignedDistanceGrid:
     if not bool(inside.any()):
         return grid
     piece = _flooded(torch.zeros_like(inside).view(-1).index_fill(0, values.argmin(), True).view_as(inside), inside, 26)
-    border = torch.nn.functional.pad(torch.zeros_like(inside)[1:-1, 1:-1, 1:-1], (1,) * 6, value=True)
-    without = _flooded(border & ~piece, ~piece, 6)
+    without = _flooded(_border(values) & ~piece, ~piece, 6)
     loose, hollow = inside & without, ~inside & ~without
     if not bool((loose | hollow).any()):
         return grid
@@ -278,13 +282,19 @@ def _closed(values: Tensor, corners: Tensor) -> Tensor:
     """The values, with the border at least half a voxel outside."""
     half = 0.5 * float(voxel_size(corners, values).amin())
     values = values.nan_to_num(nan=half)
-    inner = torch.nn.functional.pad(torch.ones_like(values, dtype=torch.bool)[1:-1, 1:-1, 1:-1], (1,) * 6)
-    return torch.where(inner, values, values.clamp(min=half))
+    return torch.where(_border(values), values.clamp(min=half), values)
+
+
+def _border(values: Tensor) -> Tensor:
+    """Which voxels lie on the border of their grid."""
+    border = torch.ones_like(values, dtype=torch.bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    return border
 
 
 def _resampled(grid: SignedDistanceGrid, resolution: int) -> SignedDistanceGrid:
     """The grid with another number of voxels, and distances."""
-    size = (resolution,) * 3
+    size = check_resolution(resolution)
     points = voxel_centers(grid.corners, size)
     values = redistance(grid.distance(points), grid.corners, SWEEPS)
     colors = grid.color(points.reshape(-1, 3))
