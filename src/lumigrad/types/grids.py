@@ -55,6 +55,12 @@ def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
     return corners
 
 
+def scaled_box(box: Tensor, scale: float) -> Tensor:
+    """A box `scale` times as large about the same centre."""
+    more = 0.5 * (scale - 1) * (box[1] - box[0])
+    return torch.stack((box[0] - more, box[1] + more))
+
+
 def voxel_size(box: Tensor, values: Tensor) -> Tensor:
     """Of a grid [D, H, W] in a box, along x, y and z."""
     counts = torch.tensor([max(count, 1) for count in reversed(values.shape)])

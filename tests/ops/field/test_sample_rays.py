@@ -213,6 +213,21 @@ def test_nerfacc() -> None:
         assert torch.allclose(samples.t_end, known["t_max"][hits, k], rtol=1e-4, atol=1e-5)
 
 
+@SAMPLERS
+@pytest.mark.skipif(not ORACLE.exists(), reason="needs ../shared/oracles")
+def test_nerfacc_nested_grids(sample) -> None:
+    """Its lookup in three levels: a ray that is all but a point has a sample where the value there is not zero."""
+    known = {name: torch.from_numpy(value) for name, value in np.load(ORACLE).items()}
+    filled = known["levels"].transpose(1, 3) != 0
+    points, inside = known["points"].double(), known["inside"]
+    assert 0 < inside.sum() < len(points)
+    samples = sample(
+        points[inside], torch.ones(int(inside.sum()), 3, dtype=DOUBLE), known["base_box"].double().reshape(2, 3),
+        1e6, nested(*filled), t_max=1e-9,
+    )  # fmt: skip
+    assert torch.equal(samples.offsets.diff() > 0, known["values"][inside] != 0)
+
+
 @RESAMPLERS
 def test_equal_weights(resample) -> None:
     """Weights 1, 0, 3 of segments of lengths 1, 2, 1 behind a gap."""

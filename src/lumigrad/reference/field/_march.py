@@ -100,7 +100,7 @@ def _march(
         sigma = (ends[:, :-1] + 4 * sigma + ends[:, 1:]) / 6
     counts = hits[:, None] & (length > 0)
     if occupancy is not None:
-        counts = counts & occupied(occupancy, box, origins[:, None] + middle[..., None] * directions[:, None])
+        counts = counts & occupied(occupancy, [box], origins[:, None] + middle[..., None] * directions[:, None])
     tau = torch.where(counts, sigma * norm * length, 0)
     passed = torch.exp(-torch.cumsum(functional.pad(tau, (1, 0)), dim=-1))
     reached = torch.where(passed > min_transmittance, 1, 0)[:, :-1]  # what lies behind the last one does not count

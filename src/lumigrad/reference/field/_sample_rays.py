@@ -11,6 +11,7 @@ from lumigrad.reference.field._march import MAX_STEPS, _clip, _regular
 from lumigrad.reference.field._volume import occupied
 from lumigrad.types import Occupancy, RaySamples
 from lumigrad.types.counters import mixed
+from lumigrad.types.grids import scaled_box
 
 
 def sample_rays(
@@ -33,7 +34,7 @@ def sample_rays(
     origins, directions = origins.reshape(-1, 3), directions.reshape(-1, 3)
     norms = directions.norm(dim=-1)
     levels = 1 if occupancy is None or occupancy.words.dim() == 3 else len(occupancy.words)
-    boxes = [_scaled(box, 2**level) for level in range(levels)]
+    boxes = [scaled_box(box, 2**level) for level in range(levels)]
     with torch.no_grad():
         origins, directions, hits = _regular(origins, directions, boxes[-1])
         begin, end, hits = _clip(origins, directions, boxes[-1], begin, end, hits)
@@ -43,7 +44,7 @@ def sample_rays(
         counts = hits[:, None] & (times[:, 1:] > times[:, :-1])
         if occupancy is not None:
             points = origins[:, None] + middle[..., None] * directions[:, None]
-            counts = counts & _occupied(occupancy, boxes, points)
+            counts = counts & occupied(occupancy, boxes, points)
         offsets = torch.cat((counts.new_zeros(1, dtype=torch.int64), counts.sum(-1).cumsum(0)))
         return RaySamples(times[:, :-1][counts], times[:, 1:][counts], offsets, norms)
 
@@ -85,12 +86,6 @@ def shifts(seed: int, rays: int, like: Tensor) -> Tensor:
     return (word >> 40 & 0x7FFFFF).to(like.dtype) / 2**23
 
 
-def _scaled(box: Tensor, scale: int) -> Tensor:
-    """A box `scale` times as large about the same centre."""
-    more = 0.5 * (scale - 1) * (box[1] - box[0])
-    return torch.stack((box[0] - more, box[1] + more))
-
-
 def _edges(begin: Tensor, end: Tensor, step: float, shift: Tensor) -> Tensor:
     """Ends of segments [rays, N + 1]; those behind the last one are the ray's."""
     length = end - begin
@@ -101,15 +96,3 @@ def _edges(begin: Tensor, end: Tensor, step: float, shift: Tensor) -> Tensor:
     times = torch.minimum(begin[:, None] + (number - shift[:, None]) * size[:, None], end[:, None])
     times = torch.where(number < count[:, None], times, end[:, None])
     return torch.where(number == 0, begin[:, None], times)
-
-
-def _occupied(occupancy: Occupancy, boxes: list[Tensor], points: Tensor) -> Tensor:
-    """Whether points [..., 3] lie in occupied cells of the finest level that has them."""
-    words = occupancy.words.reshape(len(boxes), *occupancy.words.shape[-3:])
-    result = torch.zeros(points.shape[:-1], dtype=torch.bool, device=points.device)
-    for level in reversed(range(len(boxes))):
-        place = (points - boxes[level][0]) / (boxes[level][1] - boxes[level][0])
-        inside = ((place >= 0) & (place <= 1)).all(-1) | (level == len(boxes) - 1)
-        here = occupied(Occupancy(words[level], occupancy.size), boxes[level], points)
-        result = torch.where(inside, here, result)
-    return result
