@@ -115,6 +115,7 @@ def test_the_original(shared, mode: str) -> None:
     if mode == "plain":
         return
     found = {"volume": volume(verts, faces), "area": area(verts, faces), "L_dev_mean": deviation.mean()}
+    found["vertex_moment"] = (verts**2).sum()
     for name, value in found.items():
         assert value.item() == pytest.approx(stored[f"{mode}.{name}"].item(), rel=1e-5)
         for key, leaf in inputs.items():

@@ -54,8 +54,8 @@ def query(x: Tensor, data: Tensor, base_aabb: Tensor) -> tuple[Tensor, Tensor]:
     Level k covers the box scaled by 2^k about its centre. Values are zero outside.
     """
     boxes = [scaled_box(base_aabb.reshape(2, 3), 2**level) for level in range(len(data))]
-    level, cell, inside = nested_cells(boxes, x, data.shape[1:])
-    found = data[(level, *cell)]
+    level, (cx, cy, cz), inside = nested_cells(boxes, x, data.shape[1:])
+    found = data[level, cx, cy, cz]
     return torch.where(inside, found, torch.zeros_like(found)), inside
 
 

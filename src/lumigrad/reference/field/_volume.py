@@ -51,10 +51,8 @@ def nested_cells(
         inside = has if inside is None else inside | has
     assert place is not None
     assert inside is not None
-    x, y, z = (
-        (at * count).nan_to_num(0.0).clamp(0, count - 1).long()
-        for at, count in zip(place.unbind(-1), size, strict=True)
-    )
+    cells = place * torch.tensor(size, device=place.device)
+    x, y, z = (at.nan_to_num(0.0).clamp(0, count - 1).long() for at, count in zip(cells.unbind(-1), size, strict=True))
     return level, (x, y, z), inside
 
 

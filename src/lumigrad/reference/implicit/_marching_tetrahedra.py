@@ -104,6 +104,8 @@ def _triangles() -> Tensor:
         if len(inside) == 2:
             (a, b), (c, d) = inside, outside
             loop = [(a, c), (a, d), (b, d), (b, c)]
+            if a + b == 3:  # either diagonal would do: with this one, meshes are those of kaolin
+                loop = loop[1:] + loop[:1]
         elif inside and outside:
             alone, others = (inside[0], outside) if len(inside) == 1 else (outside[0], inside)
             loop = [(alone, other) for other in others]
