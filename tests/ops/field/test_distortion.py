@@ -25,6 +25,17 @@ def test_one_segment() -> None:
     assert torch.allclose(lg.distortion_loss(samples, torch.tensor([0.7])), torch.tensor([0.49 * 0.6 / 3, 0.0]))
 
 
+def test_two_thin_segments() -> None:
+    """2 w1 w2 |m1 - m2|, and the derivatives by either weight and either place."""
+    weights = torch.tensor([0.3, 0.6], dtype=DOUBLE, requires_grad=True)
+    at = torch.tensor([1.0, 3.5], dtype=DOUBLE, requires_grad=True)
+    loss = lg.distortion_loss(RaySamples(at, at, torch.tensor([0, 2])), weights)
+    assert math.isclose(loss.item(), 2 * 0.3 * 0.6 * 2.5)
+    by_weights, by_places = torch.autograd.grad(loss.sum(), (weights, at))
+    assert torch.allclose(by_weights, torch.tensor([2 * 0.6 * 2.5, 2 * 0.3 * 2.5], dtype=DOUBLE))
+    assert torch.allclose(by_places, torch.tensor([-1.0, 1.0], dtype=DOUBLE) * 2 * 0.3 * 0.6)
+
+
 def test_all_pairs() -> None:
     samples, weights = some_samples()
     middle = 0.5 * (samples.t_start + samples.t_end)
