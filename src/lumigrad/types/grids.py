@@ -19,7 +19,19 @@ def check_values(name: str, value: Any) -> Tensor:
     values = check.floating(name, value)
     if values.dim() != 3:
         raise ValueError(f"{name}: expected shape [D, H, W], got {tuple(values.shape)}")
+    if values.device.type == "meta":
+        raise ValueError(f"{name}: expected values, got a tensor on the device meta, which has none")
     return values
+
+
+def check_level(level: float | Tensor, values: Tensor) -> float | Tensor:
+    """A number, or a tensor of one number that asks for a gradient."""
+    if not isinstance(level, Tensor):
+        return check.real("level", level)
+    level = check.floating("level", level, values, "values")
+    if level.numel() != 1:
+        raise ValueError(f"level: expected one number, got shape {tuple(level.shape)}")
+    return level.reshape(()) if level.requires_grad else float(level)
 
 
 def check_box(box: Any, values: Tensor) -> Tensor:

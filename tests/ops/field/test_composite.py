@@ -241,3 +241,21 @@ def test_wrong_calls(wrong, error, message) -> None:
     right = {"samples": samples, "density": torch.zeros(2), "features": torch.zeros(2, 3)}
     with pytest.raises(error, match=message):
         lg.composite(**{**right, **wrong})
+
+
+@COMPOSITES
+@MODES
+def test_samples_that_are_no_numbers(composite, mode) -> None:
+    """They absorb nothing, and neither they nor their features, unseen, reach anything else; no gradient is NaN."""
+    samples, density, features = some_samples([20, 3, 4])
+    bad = torch.tensor([2, 21])
+    expected = composite(samples, density.index_fill(0, bad, 0.0), features, mode=mode)
+    broken, colors = density.index_fill(0, bad, torch.nan), features.index_fill(0, bad, torch.inf)
+    t_end = samples.t_end.index_fill(0, bad, torch.nan)
+    leaves = [v.clone().requires_grad_() for v in (samples.t_start, t_end, samples.norms, broken, colors)]
+    out = composite(RaySamples(leaves[0], leaves[1], samples.offsets, leaves[2]), *leaves[3:], mode=mode)
+    assert all(torch.allclose(a, b) for a, b in zip(out, expected))
+    slopes = torch.autograd.grad(sum(value.sum() for value in out), leaves, allow_unused=True)
+    assert all(slope.isfinite().all() for slope in slopes if slope is not None)
+    assert slopes[3] is not None
+    assert (slopes[3] != 0).sum() == len(density) - 2

@@ -79,3 +79,21 @@ def test_wrong_calls() -> None:
         lg.distortion_loss([], torch.zeros(2))
     with pytest.raises(TypeError, match=r"^weights: expected a torch.Tensor, got list"):
         lg.distortion_loss([], [])
+
+
+def test_numbers_that_are_not_finite_stay_in_their_ray() -> None:
+    samples, weights = some_samples()
+    expected = lg.distortion_loss(samples, weights)
+    broken = weights.clone()
+    broken[1] = torch.nan
+    broken.requires_grad_()
+    loss = lg.distortion_loss(samples, broken)
+    assert loss[0].isnan()
+    assert torch.equal(loss[1:], expected[1:])
+    (slope,) = torch.autograd.grad(loss[1:].sum(), broken)
+    assert slope.isfinite().all()
+    points = torch.tensor([[torch.nan, 0.0, 0.0], [torch.inf, 0.0, 0.0], [3e30, 4e30, 0.0]], requires_grad=True)
+    found = lg.contract(points)
+    assert found[0].isnan().any()
+    assert torch.allclose(found[2], torch.tensor([1.2, 1.6, 0.0]))
+    assert torch.autograd.grad(found.sum(), points)[0].isfinite().all()

@@ -474,3 +474,23 @@ def test_wrong_occupancy() -> None:
         lg.occupancy(torch.zeros(2, 2, 2).long())
     with pytest.raises(TypeError, match=r"^threshold: expected a number"):
         lg.occupancy(torch.zeros(2, 2, 2), "none")
+
+
+@MARCHES
+@pytest.mark.parametrize("step", [None, 0.05])
+def test_transmittance_that_rises(march, step) -> None:
+    """Densities may be negative without an activation: rays end where little passes, though more would later."""
+    density = torch.tensor([9.0, 9.0, -20.0, -20.0], dtype=DOUBLE)
+    grid = torch.stack((density, *[torch.ones_like(density)] * 3), -1)[:, None, None]
+    options = {"activation": "none", "min_transmittance": 0.5}
+    out = march(grid, *up(), long_box(4.0), step, **options)
+    assert 0.5 < out.alpha.item() < (0.7 if step else 1.0)
+    every = march(grid, *up(), long_box(4.0), step, activation="none")
+    assert every.alpha.item() < 0
+    assert abs(every.median.item() - 1 - math.log(2) / 9) < 0.01
+
+
+@MARCHES
+def test_harmonics_without_features(march) -> None:
+    out = march(fog(1.0)[..., :1], *up(3), long_box(2.0), degree=2)
+    assert out.features.shape == (3, 0)

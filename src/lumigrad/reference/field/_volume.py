@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lumigrad.reference._gradients import finite_gradient
 from lumigrad.types import Occupancy
 
 
@@ -17,7 +18,7 @@ def interpolate(grid: Tensor, box: Tensor, points: Tensor) -> Tensor:
     near, far, fraction = [], [], []
     for axis, size in enumerate(sizes):
         at = (points[..., axis] - box[0, axis]) / (box[1, axis] - box[0, axis]) * size - 0.5
-        at = at.nan_to_num(0.0).clamp(0, size - 1)
+        at = finite_gradient(at.nan_to_num(0.0).clamp(0, size - 1))
         first = at.detach().long().clamp(max=max(size - 2, 0))
         near.append(first)
         far.append((first + 1).clamp(max=size - 1))
