@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class _Finite(torch.autograd.Function):
-    """The values as they are, in a form that torch.func and torch.compile understand."""
+    """The values as they are."""
 
     generate_vmap_rule = True
 
@@ -25,6 +25,10 @@ class _Finite(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         return torch.where(grad.isfinite(), grad, 0)
 
+
+class _FiniteForward(_Finite):
+    """With forward-mode derivatives, which torch.compile does not take."""
+
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor) -> Tensor:
         return tangent.view_as(tangent)
@@ -32,7 +36,8 @@ class _Finite(torch.autograd.Function):
 
 def finite_gradient(values: Tensor) -> Tensor:
     """The values; where their gradient is not finite, it is zero."""
-    found: Tensor = _Finite.apply(values)  # type: ignore[no-untyped-call]
+    kind = _Finite if torch.compiler.is_compiling() else _FiniteForward
+    found: Tensor = kind.apply(values)  # type: ignore[no-untyped-call]
     return found
 
 

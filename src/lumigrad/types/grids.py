@@ -62,7 +62,8 @@ def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
     check.shape("box", corners, (2, 3))
     if check.values_can_be_checked() and corners.device.type == "cpu":
         low, high = corners.detach().tolist()
-        if not all(a < b and b - a < float("inf") for a, b in zip(low, high, strict=True)):
+        extents = (corners[1] - corners[0]).detach()
+        if not bool(((extents > 0) & extents.isfinite()).all()):
             raise ValueError(f"box: expected a lower and an upper corner, got {low} and {high}")
     return corners
 

@@ -92,6 +92,8 @@ def test_numbers_that_are_not_finite_stay_in_their_ray() -> None:
     assert torch.equal(loss[1:], expected[1:])
     (slope,) = torch.autograd.grad(loss[1:].sum(), broken)
     assert slope.isfinite().all()
+    both = torch.func.vmap(lambda row: lg.distortion_loss(samples, row))(torch.stack((weights, weights)))
+    assert torch.equal(both[1], expected)
     points = torch.tensor([[torch.nan, 0.0, 0.0], [torch.inf, 0.0, 0.0], [3e30, 4e30, 0.0]], requires_grad=True)
     found = lg.contract(points)
     assert found[0].isnan().any()

@@ -267,6 +267,16 @@ def test_function_that_grows_faster_than_a_distance() -> None:
     assert torch.allclose(fast.t, plain.t)
 
 
+def test_functions_of_another_type() -> None:
+    """As autocast and tables of float64 make them."""
+    origins, directions = rays(20, 5, torch.float32)
+    expected = lg.sphere_trace(lambda x: x.norm(dim=-1) - 0.8, origins, directions)
+    found = lg.sphere_trace(lambda x: x.double().norm(dim=-1) - 0.8, origins, directions)
+    assert found.t.dtype == torch.float32
+    assert torch.equal(found.mask, expected.mask)
+    assert torch.allclose(found.t, expected.t)
+
+
 def test_nothing_to_trace() -> None:
     for sdf in (torch.zeros(0, 2, 2), torch.ones(1, 1, 1), lambda x: x[..., :1] + 10):
         hits = lg.sphere_trace(sdf, torch.zeros(2, 0, 3), torch.zeros(2, 0, 3), box=box(1.0))
@@ -296,6 +306,8 @@ def test_nothing_to_trace() -> None:
         ({"relaxation": 2.0}, ValueError, r"relaxation: expected a number of at least 1.0 and below 2.0, got 2.0"),
         ({"lipschitz": 0.0}, ValueError, r"lipschitz: expected a positive number"),
         ({"box": [1, 2]}, ValueError, r"box: expected shape \[2, 3\]"),
+        ({"box": [[0, 0, 0], [1, 0, 1]]}, ValueError, r"box: expected a lower and an upper corner"),
+        ({"box": [[-3e38] * 3, [3e38] * 3]}, ValueError, r"box: expected a lower and an upper corner"),
     ],
 )
 def test_wrong_arguments(change: dict, error: type[Exception], message: str) -> None:

@@ -17,7 +17,7 @@ def distortion_loss(samples: RaySamples, weights: Tensor) -> Tensor:
     rays = len(first)
     # Sums go on from ray to ray, so what is not finite is taken out of them, and its ray has no loss.
     broken = ~(weights.isfinite() & start.isfinite() & end.isfinite())
-    lost = weights.new_zeros(rays, dtype=torch.bool).index_put((ray[broken],), broken.new_ones(()))
+    lost = weights.new_zeros(rays).index_add(0, ray, broken.to(weights)) > 0
     weights, middle, length = (torch.where(lost[ray], 0, value) for value in (weights, middle, length))
 
     def before(values: Tensor) -> Tensor:
