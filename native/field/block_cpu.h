@@ -140,15 +140,9 @@ template <class T>
 LG_INLINE int reach_segments(const Block<T>& block, T min_transmittance, T first, T* reaches) {
   reaches[0] = first;
   for (int i = 0; i < block_size; ++i) reaches[i + 1] = reaches[i] * block.passed[i];
-  if (reaches[block.count] > min_transmittance) return block.count;
-  int n = 1;
-  while (reaches[n] > min_transmittance) ++n;
+  int n = 1;  // transmittance need not fall: densities may be negative
+  while (n < block.count && reaches[n] > min_transmittance) ++n;
   return n;
-}
-
-template <class T>
-LG_INLINE bool is_finite(T value) {
-  return value - value == 0;
 }
 
 // Rays that are marched side by side, a block of each at a time: what neighbours read is then still in the cache.
@@ -183,9 +177,12 @@ struct Traveller {
     }
     sum += even + odd;
     sums_t += load(weight) * load(block.middle);
-    if (passed >= T(0.5) && reaches[count] < T(0.5)) {
-      int i = 0;
-      while (reaches[i + 1] >= T(0.5)) ++i;
+    int crossed = -1;
+    for (int i = 0; i < count; ++i) {
+      if (reaches[i] >= T(0.5) && reaches[i + 1] < T(0.5)) crossed = i;
+    }
+    if (crossed >= 0) {
+      const int i = crossed;
       const T length = block.end[i] - block.begin[i], tau = block.extinction[i] * ray.norm * length;
       middle = block.begin[i] + length * (std::log(2 * reaches[i]) / tau);
     }

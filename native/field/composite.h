@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "field/absorption.h"
+#include "field/finite.h"
 #include "runtime/config.h"
 
 namespace lg::field {
@@ -23,10 +24,6 @@ struct PackedSamples {
   LG_HD int64_t begin(int64_t ray) const { return within(offsets[ray]); }
   LG_HD int64_t end(int64_t ray) const { return within(offsets[ray + 1]); }
 
-  LG_HD Absorption<T> absorption(int64_t i, T norm) const {
-    if (opacity) return {1 - density[i], density[i]};
-    return absorb(density[i] * norm * (t_end[i] - t_start[i]));
-  }
   LG_HD T middle(int64_t i) const { return T(0.5) * (t_start[i] + t_end[i]); }
 
  private:
@@ -43,22 +40,29 @@ constexpr int64_t stretch_size = 16;
 template <class T>
 struct Stretch {
   T passed[stretch_size], absorbed[stretch_size];
+  T counts[stretch_size];  // 0 where what is absorbed is no number: nothing
 
   // Of samples `first` to `end`.
   LG_HD void absorb_all(const PackedSamples<T>& samples, int64_t first, int64_t end, T norm) {
-    if (samples.opacity || end - first < stretch_size) {
-      for (int64_t i = first; i < end; ++i) set(i - first, samples.absorption(i, norm));
-      return;
-    }
     const T *density = samples.density + first, *from = samples.t_start + first, *to = samples.t_end + first;
-    LG_VECTORIZE
-    for (int64_t i = 0; i < stretch_size; ++i) set(i, absorb(density[i] * norm * (to[i] - from[i])));
+    const int64_t count = end - first;
+    if (samples.opacity) {
+      for (int64_t i = 0; i < count; ++i) set(i, {1 - density[i], density[i]}, is_finite(density[i]));
+    } else if (count < stretch_size) {
+      for (int64_t i = 0; i < count; ++i) set(i, density[i] * norm * (to[i] - from[i]));
+    } else {
+      LG_VECTORIZE
+      for (int64_t i = 0; i < stretch_size; ++i) set(i, density[i] * norm * (to[i] - from[i]));
+    }
   }
 
  private:
-  LG_HD void set(int64_t i, const Absorption<T>& absorption) {
-    passed[i] = absorption.passed;
-    absorbed[i] = absorption.absorbed;
+  LG_HD void set(int64_t i, T tau) { set(i, absorb(tau), tau > 0 || is_finite(tau)); }
+
+  LG_HD void set(int64_t i, const Absorption<T>& absorption, bool good) {
+    passed[i] = good ? absorption.passed : T(1);
+    absorbed[i] = good ? absorption.absorbed : T(0);
+    counts[i] = good ? T(1) : T(0);
   }
 };
 
@@ -80,10 +84,12 @@ struct CompositeForward {
       stretch.absorb_all(samples, first, last, norm);
       for (int64_t i = first; i < last; ++i) {
         const T weight = passed * stretch.absorbed[i - first];
-        const T* values = samples.features + i * channels;
-        for (int64_t c = 0; c < channels; ++c) out[c] += weight * values[c];
-        sum_t += weight * samples.middle(i);
         weights[i] = weight;
+        if (weight != 0) {
+          const T* values = samples.features + i * channels;
+          for (int64_t c = 0; c < channels; ++c) out[c] += weight * values[c];
+          sum_t += weight * samples.middle(i);
+        }
         passed *= stretch.passed[i - first];
       }
     }
@@ -118,36 +124,37 @@ struct CompositeBackward {
       stretch.absorb_all(samples, first, last, norm);
       for (int64_t i = last; i-- > first;) {
         const Absorption<T> absorption = {stretch.passed[i - first], stretch.absorbed[i - first]};
-        pull(i, absorption, given, of_alpha, of_depth, norm, &behind, &sum_norm);
+        const bool counts = stretch.counts[i - first] != 0;
+        pull(i, absorption, counts, given, of_alpha, of_depth, norm, &behind, &sum_norm);
       }
     }
     if (grad_norms) grad_norms[ray] = sum_norm;
   }
 
  private:
-  LG_HD void pull(int64_t i, const Absorption<T>& absorption, const T* given, T of_alpha, T of_depth, T norm, T* behind,
-                  T* sum_norm) const {
+  LG_HD void pull(int64_t i, const Absorption<T>& absorption, bool counts, const T* given, T of_alpha, T of_depth,
+                  T norm, T* behind, T* sum_norm) const {
     const int64_t channels = samples.channels;
     const T reaches = grad_density[i], weight = reaches * absorption.absorbed;
-    T gain = of_alpha + of_depth * samples.middle(i) + (grad_weights ? grad_weights[i] : T(0));
-    for (int64_t c = 0; c < channels && given; ++c) gain += given[c] * samples.features[i * channels + c];
+    T gain = of_alpha + finite(of_depth * samples.middle(i)) + (grad_weights ? grad_weights[i] : T(0));
+    for (int64_t c = 0; c < channels && given; ++c) gain += finite(given[c] * samples.features[i * channels + c]);
     for (int64_t c = 0; c < channels && grad_features; ++c) {
-      grad_features[i * channels + c] = given ? weight * given[c] : T(0);
+      grad_features[i * channels + c] = given ? finite(weight * given[c]) : T(0);
     }
-    const T change = reaches * (gain - *behind);
+    const T change = counts ? reaches * (gain - *behind) : T(0);
     *behind = absorption.absorbed * gain + absorption.passed * *behind;
     T of_length = 0;
     if (samples.opacity) {
-      grad_density[i] = change;
+      grad_density[i] = finite(change);
     } else {
       const T of_tau = absorption.passed * change, length = samples.t_end[i] - samples.t_start[i];
-      grad_density[i] = of_tau * norm * length;
-      of_length = of_tau * norm * samples.density[i];
-      *sum_norm += of_tau * samples.density[i] * length;
+      grad_density[i] = finite(of_tau * norm * length);
+      of_length = finite(of_tau * norm * samples.density[i]);
+      *sum_norm += finite(of_tau * samples.density[i] * length);
     }
     const T of_middle = T(0.5) * weight * of_depth;
-    if (grad_t_start) grad_t_start[i] = of_middle - of_length;
-    if (grad_t_end) grad_t_end[i] = of_middle + of_length;
+    if (grad_t_start) grad_t_start[i] = finite(of_middle - of_length);
+    if (grad_t_end) grad_t_end[i] = finite(of_middle + of_length);
   }
 };
 

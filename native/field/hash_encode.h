@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "field/finite.h"
 #include "runtime/config.h"
 
 namespace lg::field {
@@ -227,7 +228,7 @@ struct HashPullPoints {
         const T* from = table + int64_t{block.row[k][i]} * channels;
         T sum = 0;
         for (int64_t c = 0; c < channels; ++c) sum += given[c] * from[c];
-        gain[k][i] = sum;
+        gain[k][i] = finite(sum);
       }
     }
     for (int i = 0; i < count; ++i) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "field/absorption.h"
+#include "field/finite.h"
 #include "field/occupancy.h"
 #include "field/ray.h"
 #include "field/volume.h"
@@ -117,11 +118,6 @@ struct RayGradient {
   T origin[3] = {0, 0, 0}, direction[3] = {0, 0, 0}, limits[2] = {0, 0}, box[6] = {0, 0, 0, 0, 0, 0}, norm = 0;
 };
 
-template <class T>
-LG_HD T finite(T value) {
-  return value - value == 0 ? value : T(0);
-}
-
 // end: 0 or 1, of the ray.
 template <class T>
 LG_HD void pull_event(const Ray<T>& ray, const Volume<T>& v, const Event& event, int end, T t, T grad,
@@ -219,6 +215,7 @@ class PullRay {
 
   LG_HD void pull_sample(const Sample<T>& sample, T t, T grad_extinction, T weight, T* grad_t, RayGradient<T>* out) {
     const T density = finite(grad_extinction * sample.share * sample.extinction.slope);
+    weight = finite(weight);
     if (density == 0 && weight == 0) return;
     sink_.add(sample.place.cell, sample.place.fraction, density, weight, item_);
     if (!moves_) return;

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lumigrad.compat import nerfacc
 from lumigrad.compat.nerfacc.estimators.prop_net import _pdf_loss, get_proposal_requires_grad_fn
-from lumigrad.compat.nerfacc.grid import _query
+from lumigrad.compat.nerfacc.grid import query
 
 
 def stored(shared: Path, name: str) -> dict[str, Tensor]:
@@ -117,6 +117,40 @@ def test_an_opaque_sample_has_its_gradient(packed: bool) -> None:
     color = nerfacc.accumulate_along_rays(weights, values, ray, 1 if packed else None).sum()
     assert color.item() == 3
     assert torch.autograd.grad(color, alphas)[0].tolist() == [2, 0, 0, 0]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_a_rendering_is_made_of(packed: bool) -> None:
+    """Sums of the weights, transmittances and opacities beside it, to the derivatives; in half precision too."""
+    starts = random(4, 5).cumsum(1)
+    values, rgbs, background = random(4, 5, seed=1), random(4, 5, 3, seed=2), random(4, 3, seed=3)
+    ray = torch.arange(4).repeat_interleave(5) if packed else None
+    shape = (20,) if packed else (4, 5)
+    for key in ("rgb_sigma_fn", "rgb_alpha_fn"):
+        leaves = [v.clone().requires_grad_() for v in (starts, values, rgbs, background)]
+        t, value, rgb = leaves[0].reshape(shape), leaves[1].reshape(shape), leaves[2].reshape(*shape, 3)
+        colors, opacities, depths, extras = nerfacc.rendering(
+            t, t + 0.1, ray, 4, render_bkgd=leaves[3], **{key: lambda *a, v=value, c=rgb: (c, v)}
+        )
+        weights = extras["trans"] * extras["alphas"]
+        assert torch.allclose(weights, extras["weights"])
+        total = nerfacc.accumulate_along_rays(weights, None, ray, 4)
+        depth = nerfacc.accumulate_along_rays(weights, t[..., None] + 0.05, ray, 4)
+        expected = nerfacc.accumulate_along_rays(weights, rgb, ray, 4) + leaves[3] * (1 - total)
+        assert torch.allclose(colors, expected)
+        assert torch.allclose(opacities, total)
+        assert torch.allclose(depths, depth / total)
+        factor = random(4, 3, seed=4)
+        slopes = [
+            torch.autograd.grad(((c + d / o) * factor).sum(), leaves, retain_graph=True)
+            for c, o, d in ((colors, opacities, depths), (expected, total, depth / total))
+        ]
+        assert all(torch.allclose(a, b) for a, b in zip(*slopes))
+    narrow = nerfacc.rendering(
+        starts[0].float()[None], starts[0].float()[None] + 0.1,
+        rgb_sigma_fn=lambda *a: (rgbs[:1].half(), values[:1].half()),
+    )  # fmt: skip
+    assert all(value.dtype == torch.float32 for value in narrow[:3])
 
 
 def test_no_samples() -> None:
@@ -231,7 +265,7 @@ def test_stored_grids(shared: Path) -> None:
     assert torch.equal(hits, data["hits"])
     for found, name in ((enter, "t_min"), (leave, "t_max")):
         assert torch.allclose(found[hits], data[name][hits], atol=1e-5)
-    values, inside = _query(data["points"], data["levels"], data["base_box"])
+    values, inside = query(data["points"], data["levels"], data["base_box"])
     assert torch.equal(inside, data["inside"])
     assert torch.equal(values, data["values"])
 

@@ -154,6 +154,8 @@ class Run:
     def gradients(self, masks: Results, ignored: list[bool]) -> Results:
         """Of a fixed sum of the masked elements of those outputs that are not ignored."""
         loss = torch.zeros(())
+        if any(masks[name].shape != value.shape for name, value in self.outputs.items()):
+            return {path: torch.full_like(leaf, torch.nan) for path, leaf in self._leaves.items()}
         for i, (name, value) in enumerate(self.outputs.items()):
             if value.requires_grad and not ignored[i % len(ignored)]:
                 mask = masks[name] & value.isfinite()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import soft, splat, surface, texture
+from . import field, implicit, soft, splat, surface, texture
 from .call import Call
 from .draw import Draw
 
@@ -13,43 +13,19 @@ GENERATORS: dict[str, Callable[[Draw], Call]] = {
     **texture.GENERATORS,
     **soft.GENERATORS,
     **splat.GENERATORS,
+    **field.GENERATORS,
+    **implicit.GENERATORS,
 }
 OPS = tuple(GENERATORS)
 # Public ops without a generator, and what they register. Kernel and definition cut outlines into other pieces, so that
 # only images can be compared, with clipped polygons: tests/ops/surface/test_outlines.py does, on random triangles.
-# Ops on fields are compared with their definitions, on random rays and samples, in tests/ops/field.
-# Implicit surfaces: sizes of outputs depend on values, which do not reach a rounded comparison alike in both;
-# tests/ops/implicit goes through random grids and rays.
-ELSEWHERE = {
-    "outlines",
-    "blend_outlines",
-    "exact",
-    "flexicubes",
-    "marching_cubes",
-    "marching_tetrahedra",
-    "neus_alpha",
-    "redistance",
-    "sphere_trace",
-    "volsdf_density",
-}
+ELSEWHERE = {"outlines", "blend_outlines", "exact"}
 REGISTERED_ELSEWHERE = {
     "outlines",
     "outline_fragments",
     "outline_fragments_backward",
     "blend_outlines",
     "blend_outlines_backward",
-    "march",
-    "march_backward",
-    "composite",
-    "composite_backward",
-    "hash_encode",
-    "hash_encode_backward",
-    "sample_rays_count",
-    "sample_rays",
-    "marching_cubes_count",
-    "marching_cubes",
-    "marching_cubes_backward",
-    "trace_grid",
 }
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}

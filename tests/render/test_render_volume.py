@@ -123,7 +123,7 @@ def test_random_pixels() -> None:
 
 
 def test_wrong_calls() -> None:
-    with pytest.raises(TypeError, match=r"^grid: expected a VoxelGrid, got Tensor"):
+    with pytest.raises(TypeError, match=r"^grid: expected VoxelGrid or a sequence of them, got Tensor"):
         render_volume(GRID.values, camera())
     with pytest.raises(TypeError, match=r"^camera: expected a Camera, got str"):
         render_volume(GRID, "front")

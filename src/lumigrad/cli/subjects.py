@@ -16,7 +16,6 @@ from lumigrad.io.gaussians import load_gaussians
 from lumigrad.io.points import load_points
 from lumigrad.io.scene import named_lights
 from lumigrad.scene.light.lights import Light, PointLight
-from lumigrad.scene.scene import Shape
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.point_cloud import PointCloud
@@ -27,6 +26,7 @@ _CREASE = 40.0
 # Gaussians are framed up to this many times the distance from their median within which 90 % of them lie: those farther
 # out are the blurred surroundings of what was photographed.
 _CORE, _REACH = 0.9, 1.5
+Shape = Mesh | PointCloud | GaussianCloud | SurfelCloud  # what files hold
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lumigrad.render.color import ToneMapping, resolve_tone_mapping
 from lumigrad.render.geometry import cameras_of
 from lumigrad.render.rendering import Rendering, finished
 from lumigrad.render.shading import LINEAR, Shader, resolve_shader
-from lumigrad.render.stage import check_camera, lights_of
+from lumigrad.render.stage import Stage, check_camera, lights_of, stage_of
 from lumigrad.render.surface import Surface
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light, Lighting
@@ -33,7 +33,7 @@ class _Picture(NamedTuple):
 
 
 def render_implicit(
-    shape: SignedDistanceGrid | Callable[[Tensor], Tensor],
+    shape: Scene | SignedDistanceGrid | Sequence[SignedDistanceGrid] | Callable[[Tensor], Tensor],
     camera: Camera,
     shading: str | Shader = "pbr",
     lights: Sequence[Light] | Lighting | None = None,
@@ -43,12 +43,14 @@ def render_implicit(
     supersampling: int = 1,
     material: Material | None = None,
     tone_mapping: ToneMapping = "auto",
+    buffers: bool = True,
     **tracing: Any,
 ) -> Rendering:
     """Render an implicit surface, by `lumigrad.sphere_trace`.
 
     Args:
-        shape: a `SignedDistanceGrid`, or a function from points [R, 3] to signed distances [R].
+        shape: a `SignedDistanceGrid`, a `Scene` of one, or a function from points [R, 3] to signed distances [R], seen
+            from every camera; or a sequence of grids: a batch, of which image n shows grid n.
         camera: batch shape [N] or [].
         shading, lights, background, tone_mapping: as for `render`.
         silhouette: the width of the band in which the gradient of the silhouette is collected, as a distance; pixels
@@ -56,6 +58,7 @@ def render_implicit(
         supersampling: rays per pixel, along each side. There is one ray for each of these: the image has no other
             antialiasing.
         material: in the place of the grid's.
+        buffers: whether to return depth and normals.
         tracing: `steps`, `tolerance`, `relaxation` and `lipschitz` of `sphere_trace`, for functions; and `box`.
 
     Returns:
@@ -64,6 +67,7 @@ def render_implicit(
 
     Raises:
         TypeError, ValueError: for arguments of other types, shapes or ranges.
+        NotImplementedError: a scene of several grids.
 
     >>> from lumigrad.render import render_implicit
     >>> from lumigrad.scene import PerspectiveCamera, SignedDistanceGrid
@@ -77,23 +81,30 @@ def render_implicit(
     shader = resolve_shader(shading)
     tone = resolve_tone_mapping(tone_mapping, shader in LINEAR)
     finer = check.integer("supersampling", supersampling, 1, 64)
-    if not isinstance(shape, SignedDistanceGrid) and not callable(shape):
-        raise TypeError(f"shape: expected a SignedDistanceGrid or a function of points, got {type(shape).__name__}")
-    if silhouette is None:
-        silhouette = float(shape.voxel_size.detach().norm()) if isinstance(shape, SignedDistanceGrid) else 0.0
-    cameras = cameras_of(camera, camera.shape.numel())
-    scene = Scene([])
+    shapes, cameras, scene = _set(shape, camera)
     lit = [tuple(light.at(n) for light in lights_of(scene, lights, shader, camera)) for n in range(len(cameras))]
     height, width = camera.size
     pictures = [
-        _draw(shape, one.resized((height * finer, width * finer)), shader, lit[n], silhouette, material, finer, tracing)
-        for n, one in enumerate(cameras)
+        _draw(one, seen.resized((height * finer, width * finer)), shader, lit[n], silhouette, material, finer, tracing)
+        for n, (one, seen) in enumerate(zip(shapes, cameras, strict=True))
     ]
     if not pictures:
         raise ValueError("camera: expected at least one, got none")
     color, mask, depth, normals = (torch.stack(part) for part in zip(*pictures, strict=True))
     behind = choose_background(background, scene, lit[0])
-    return finished(color, mask, behind, cameras, tone, {"depth": depth, "normals": normals})
+    found = {"depth": depth, "normals": normals} if buffers else {}
+    return finished(color, mask, behind, cameras, tone, found)
+
+
+def _set(shape: Any, camera: Camera) -> tuple[list[Any], list[Camera], Scene]:
+    """The shape and the camera of each image, and the scene around them."""
+    if callable(shape):
+        cameras = cameras_of(camera, camera.shape.numel())
+        return [shape] * len(cameras), cameras, Scene([])
+    if not isinstance(shape, (Scene, SignedDistanceGrid, Sequence)) or isinstance(shape, str):
+        raise TypeError(f"shape: expected a SignedDistanceGrid or a function of points, got {type(shape).__name__}")
+    stage: Stage = stage_of(shape, camera, name="shape", kinds=(SignedDistanceGrid,))
+    return stage.alone("shape"), stage.cameras, stage.scene
 
 
 def _draw(
@@ -101,13 +112,15 @@ def _draw(
     camera: Camera,
     shader: Shader,
     lights: tuple[Light, ...],
-    silhouette: float,
+    silhouette: float | None,
     material: Material | None,
     finer: int,
     tracing: dict[str, Any],
 ) -> _Picture:
     origins, directions = camera.rays()
     sdf: Any = shape
+    if silhouette is None:
+        silhouette = float(shape.voxel_size.detach().norm()) if isinstance(shape, SignedDistanceGrid) else 0.0
     if isinstance(shape, SignedDistanceGrid):
         sdf, tracing = shape.values, {**tracing, "box": shape.corners}
         material = shape.material if material is None else material

@@ -14,6 +14,7 @@ from lumigrad.render.background import choose_background
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
 from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.geometry import Geometry, assemble
+from lumigrad.render.implicit import render_implicit
 from lumigrad.render.painting import Layer, Painter
 from lumigrad.render.points import render_points
 from lumigrad.render.rendering import Rendering, finished
@@ -21,6 +22,7 @@ from lumigrad.render.shading import LINEAR, Shader, resolve_shader
 from lumigrad.render.stage import NAMES, lights_of, stage_of
 from lumigrad.render.surface import MeshShape, TextureStore
 from lumigrad.render.surfels import render_surfels
+from lumigrad.render.volume import render_volume
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light, Lighting
 from lumigrad.scene.scene import Scene, Shape
@@ -28,7 +30,9 @@ from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
+from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.validation import values_can_be_checked
 
@@ -37,6 +41,7 @@ RENDERERS: dict[type, Callable[..., Rendering]] = {
     PointCloud: render_points,
     GaussianCloud: render_gaussians,
     SurfelCloud: render_surfels,
+    VoxelGrid: render_volume,
 }
 
 
@@ -58,7 +63,9 @@ def render(
 
     Meshes are shaded as described here. Point clouds, Gaussians and surfels bring their colours with them: they are
     drawn by `render_points`, `render_gaussians` and `render_surfels` with the default options of these, and only
-    `size`, `background`, `tone_mapping` and `buffers` apply.
+    `size`, `background`, `tone_mapping` and `buffers` apply. So are voxel grids, by `render_volume`. Grids of signed
+    distances are shaded as meshes are, by `render_implicit`, and `shading`, `lights` and `supersampling` apply too. Of
+    grids, an image shows one.
 
     Gradients reach everything: positions, cameras, lights, materials, textures, environments, backgrounds; those of
     visibility come from `antialias`.
@@ -90,7 +97,7 @@ def render(
 
     Raises:
         TypeError, ValueError: for arguments that are none of the above, do not fit each other, or are for meshes only.
-        NotImplementedError: a scene of several kinds of shapes.
+        NotImplementedError: a scene of several kinds of shapes, or of several grids.
 
     >>> from lumigrad.render import render
     >>> from lumigrad.scene import PerspectiveCamera
@@ -107,12 +114,22 @@ def render(
             raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
     stage = stage_of(scene, camera, size)
     if stage.kind is not Mesh:
+        whole: Any = stage.scene if stage.together else stage.shapes
+        of_triangles = {"layers": layers is not None, "antialias": not antialias, "previous": previous is not None}
+        if stage.kind is SignedDistanceGrid:
+            _refuse(stage.kind, Mesh, **of_triangles)
+            return render_implicit(
+                whole, stage.camera, shader, lights, background, supersampling=supersampling, tone_mapping=tone,
+                buffers=buffers,
+            )  # fmt: skip
         _refuse(
-            stage.kind, shading=shading != "pbr", lights=lights is not None, supersampling=supersampling != 1,
-            layers=layers is not None, antialias=not antialias, previous=previous is not None,
+            stage.kind, Mesh, SignedDistanceGrid, shading=shading != "pbr", lights=lights is not None,
+            supersampling=supersampling != 1,
         )  # fmt: skip
-        whole = stage.scene if stage.together else stage.shapes
-        return RENDERERS[stage.kind](whole, stage.camera, background, tone_mapping=tone_mapping, buffers=buffers)
+        _refuse(stage.kind, Mesh, **of_triangles)
+        return RENDERERS[stage.kind](
+            whole, stage.camera, background=background, tone_mapping=tone_mapping, buffers=buffers
+        )
     meshes, cameras = stage.scene.meshes, stage.cameras
     lit = [tuple(light.at(n) for light in lights_of(stage.scene, lights, shader, camera)) for n in range(len(cameras))]
     height, width = cameras[0].size
@@ -134,11 +151,12 @@ def render(
     return finished(color, mask, behind, cameras, tone, found)
 
 
-def _refuse(kind: type[Shape], **given: bool) -> None:
-    """Refuse options that are for meshes alone, by whether they are set."""
+def _refuse(kind: type[Shape], *having: type[Shape], **given: bool) -> None:
+    """Refuse options that only shapes of the classes `having` have, by whether they are set."""
     for name, present in given.items():
         if present:
-            raise ValueError(f"{name}: only meshes have this option, the scene holds {NAMES[kind]}")
+            those = " and ".join(NAMES[one] for one in having)
+            raise ValueError(f"{name}: only {those} have this option, the scene holds {NAMES[kind]}")
 
 
 def _previous_clip(previous: Any, meshes: Sequence[Mesh], cameras: Sequence[Camera]) -> list[list[Tensor]]:

@@ -19,9 +19,18 @@ from lumigrad.scene.scene import SHAPES, Scene, Shape, listed
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.point_cloud import PointCloud
+from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 
-NAMES = {Mesh: "meshes", PointCloud: "point clouds", GaussianCloud: "Gaussians", SurfelCloud: "surfels"}
+NAMES = {
+    Mesh: "meshes",
+    PointCloud: "point clouds",
+    GaussianCloud: "Gaussians",
+    SurfelCloud: "surfels",
+    SignedDistanceGrid: "grids of signed distances",
+    VoxelGrid: "voxel grids",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,21 @@ class Stage:
         """The class of the shapes."""
         return next(kind for kind in SHAPES if isinstance(self.shapes[0], kind))
 
+    def alone(self, name: str) -> list[Shape]:
+        """The one shape that each image shows.
+
+        Raises:
+            NotImplementedError: there are several in one image; the message begins with `name`.
+        """
+        if not self.together:
+            return list(self.shapes)
+        if len(self.shapes) > 1:
+            raise NotImplementedError(
+                f"{name}: rendering several {NAMES[self.kind]} in one image is not implemented yet, got "
+                f"{len(self.shapes)}"
+            )
+        return list(self.shapes) * len(self.cameras)
+
 
 def stage_of(
     scene: Any, camera: Any, size: tuple[int, int] | None = None, name: str = "scene", kinds: Sequence[type] = SHAPES
@@ -70,7 +94,7 @@ def stage_of(
         scene = scene.unbind()
     camera = camera if size is None else camera.resized(size)
     together = isinstance(scene, (Scene, *SHAPES))
-    shapes = tuple(listed(scene.shapes if isinstance(scene, Scene) else scene, name))
+    shapes = tuple(listed(scene.shapes if isinstance(scene, Scene) else scene, name, kinds))
     _check_kinds(shapes, name, kinds)
     count = (camera.shape[0] if camera.shape else 1) if together else len(shapes)
     if not shapes or not count:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lumigrad.ops.field import march
+from lumigrad.render.background import choose_background
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
-from lumigrad.render.geometry import cameras_of
 from lumigrad.render.rendering import Rendering, finished
-from lumigrad.render.stage import check_camera
+from lumigrad.render.stage import stage_of
 from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types import Occupancy
 from lumigrad.types.grids import voxel_size
@@ -22,7 +24,7 @@ FAINT = 1e-6
 
 
 def render_volume(
-    grid: VoxelGrid,
+    grid: Scene | VoxelGrid | Sequence[VoxelGrid],
     camera: Camera,
     step: float | None = None,
     background: Any = None,
@@ -34,12 +36,14 @@ def render_volume(
     """Images of a voxel grid.
 
     Args:
-        grid: what is seen; its features are colours.
+        grid: what is seen; its features are colours. One, or a `Scene` of one, seen from every camera; or a sequence of
+            grids: a batch, of which image n shows grid n.
         camera: batch shape [N] or []. Any camera, with or without the distortion of a lens. Rays begin at the near
             plane and end at the far one.
         step: length of the segments that rays are cut into, in world units; None: one for each cell.
-        background: None for black; a display-encoded number, colour ([C], [N, C]) or image ([H, W, C], [N, H, W, C]);
-            an `EnvironmentLight`.
+        background: None for the scene's, which is black by default; a display-encoded number, colour ([C], [N, C]) or
+            image ([H, W, C], [N, H, W, C]);
+            an `EnvironmentLight`, or "environment" for the scene's.
         occupancy: from ``grid.occupancy()``: empty space is passed over.
         tone_mapping: None where colours are display-encoded. Given one ("srgb", "reinhard", "filmic", a function),
             colours are taken for linear light.
@@ -52,6 +56,7 @@ def render_volume(
 
     Raises:
         TypeError, ValueError: for arguments of other types, shapes or ranges.
+        NotImplementedError: a scene of several grids.
 
     >>> import torch
     >>> from lumigrad.render import render_volume
@@ -67,32 +72,42 @@ def render_volume(
     >>> round(shot.depth[0, 16, 16].item(), 1), round(shot.normals[0, 16, 16, 2].item(), 2)
     (1.7, 1.0)
     """
-    if not isinstance(grid, VoxelGrid):
-        raise TypeError(f"grid: expected a VoxelGrid, got {type(grid).__name__}")
-    check_camera(camera)
     tone = resolve_tone_mapping(tone_mapping)
-    cameras = cameras_of(camera, camera.shape.numel())
+    stage = stage_of(grid, camera, name="grid", kinds=(VoxelGrid,))
+    pictures: list[dict[str, Tensor]] = []
+    for shape, one in zip(stage.alone("grid"), stage.cameras, strict=True):
+        assert isinstance(shape, VoxelGrid)
+        pictures.append(_draw(shape, one, step, occupancy, min_transmittance, buffers))
+    names = [name for name in pictures[0] if all(name in picture for picture in pictures)]
+    found = {name: torch.stack([picture[name] for picture in pictures]) for name in names}
+    around = [] if stage.scene.environment is None else [stage.scene.environment]
+    behind = choose_background(background, stage.scene, around)
+    return finished(found.pop("color"), found.pop("mask"), behind, stage.cameras, tone, found)
+
+
+def _draw(
+    grid: VoxelGrid, camera: Camera, step: float | None, occupancy: Occupancy | None, min_transmittance: float,
+    buffers: bool,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Colour and mask of an image, and its buffers."""
     values = grid.values
     payload = values.shape[-1] - 1
-    if buffers and grid.degree is None:
+    normals_too = buffers and grid.degree is None
+    if normals_too:
         values = torch.cat((values, _falling(values[..., 0], grid)), -1)
-    shots = []
-    for one in cameras:
-        origins, directions = one.rays()
-        origins, directions = origins.to(values), directions.to(values)
-        begin, end, cosine = clip_rays(one, directions)
-        out = march(values, origins, directions, grid.box, step, occupancy, None, begin, end, grid.activation,
-                    grid.degree, min_transmittance)  # fmt: skip
-        shots.append((out, cosine))
-    color = torch.stack([out.features for out, _ in shots])
-    mask = torch.stack([out.alpha for out, _ in shots])[..., None]
-    found: dict[str, Tensor] = {}
-    if buffers:
-        found["depth"] = mean_depth(torch.stack([out.depth * cosine for out, cosine in shots])[..., None], mask)
-        if grid.degree is None:
-            color, normals = color[..., :payload], color[..., payload:]
-            found["normals"] = mean_normals(normals)
-    return finished(color, mask, background, cameras, tone, found)
+    origins, directions = camera.rays()
+    origins, directions = origins.to(values), directions.to(values)
+    begin, end, cosine = clip_rays(camera, directions)
+    out = march(values, origins, directions, grid.box, step, occupancy, None, begin, end, grid.activation,
+                grid.degree, min_transmittance)  # fmt: skip
+    color, mask = out.features, out.alpha[..., None]
+    if not buffers:
+        return {"color": color, "mask": mask}
+    depth = mean_depth((out.depth * cosine)[..., None], mask)
+    if not normals_too:
+        return {"color": color, "mask": mask, "depth": depth}
+    color, normals = color[..., :payload], color[..., payload:]
+    return {"color": color, "mask": mask, "depth": depth, "normals": mean_normals(normals)}
 
 
 def clip_rays(camera: Camera, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,10 +14,12 @@ from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
+from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 
-Shape = Mesh | PointCloud | GaussianCloud | SurfelCloud
-SHAPES = (Mesh, PointCloud, GaussianCloud, SurfelCloud)
+Shape = Mesh | PointCloud | GaussianCloud | SurfelCloud | SignedDistanceGrid | VoxelGrid
+SHAPES = (Mesh, PointCloud, GaussianCloud, SurfelCloud, SignedDistanceGrid, VoxelGrid)
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class Scene:
     """Shapes seen together, and what lights them.
 
     Attributes:
-        shapes: one or several, of any kinds, all in world space: `Mesh`, `PointCloud`, `GaussianCloud`, `SurfelCloud`.
-            `Meshes` and `PointClouds` count as what is in them. Kept as a tuple; `meshes`, `point_clouds`,
-            `gaussian_clouds` and `surfel_clouds` are those of one kind, in their order.
-        lights: any number; with none, and no environment, renderers use light of their own. They light meshes alone.
+        shapes: one or several, of any kinds, all in world space: `Mesh`, `PointCloud`, `GaussianCloud`, `SurfelCloud`,
+            `SignedDistanceGrid`, `VoxelGrid`. `Meshes` and `PointClouds` count as what is in them. Kept as a tuple;
+            `meshes`, `point_clouds`, `gaussian_clouds`, `surfel_clouds`, `signed_distance_grids` and `voxel_grids` are
+            those of one kind, in their order.
+        lights: any number; with none, and no environment, renderers use light of their own. They light meshes and grids
+            of signed distances alone.
         environment: an environment map that lights the scene besides `lights`, or None.
         background: what is seen past the shapes: a display-encoded colour or image, an `EnvironmentLight`, or
             "environment" for the scene's own; None for black.
@@ -81,6 +85,16 @@ class Scene:
         """The clouds of surfels among the shapes."""
         return tuple(shape for shape in listed(self.shapes) if isinstance(shape, SurfelCloud))
 
+    @property
+    def signed_distance_grids(self) -> tuple[SignedDistanceGrid, ...]:
+        """The grids of signed distances among the shapes."""
+        return tuple(shape for shape in listed(self.shapes) if isinstance(shape, SignedDistanceGrid))
+
+    @property
+    def voxel_grids(self) -> tuple[VoxelGrid, ...]:
+        """The voxel grids among the shapes."""
+        return tuple(shape for shape in listed(self.shapes) if isinstance(shape, VoxelGrid))
+
     def to(self, *args: object) -> Scene:
         """Copy with all tensors passed through `Tensor.to`; index buffers only follow a device."""
         background: Any = self.background
@@ -93,15 +107,15 @@ class Scene:
         )
 
 
-def listed(shapes: Any, name: str = "shapes") -> list[Shape]:
-    """One shape, a batch, or a sequence of shapes and batches, as a list of shapes.
+def listed(shapes: Any, name: str = "shapes", kinds: Sequence[type] = SHAPES) -> list[Shape]:
+    """One shape, a batch, or a sequence of shapes and batches, as a list of shapes. `kinds`: those that messages name.
 
     Raises:
         TypeError: anything else; the message begins with `name`.
     """
     if isinstance(shapes, SHAPES):
         return [shapes]
-    wanted = ", ".join(kind.__name__ for kind in SHAPES)
+    wanted = ", ".join(kind.__name__ for kind in kinds)
     if isinstance(shapes, (str, Tensor)) or not hasattr(shapes, "__iter__"):
         raise TypeError(f"{name}: expected {wanted} or a sequence of them, got {type(shapes).__name__}")
     found: list[Shape] = []

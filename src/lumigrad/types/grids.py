@@ -19,7 +19,19 @@ def check_values(name: str, value: Any) -> Tensor:
     values = check.floating(name, value)
     if values.dim() != 3:
         raise ValueError(f"{name}: expected shape [D, H, W], got {tuple(values.shape)}")
+    if values.device.type == "meta":
+        raise ValueError(f"{name}: expected values, got a tensor on the device meta, which has none")
     return values
+
+
+def check_level(level: float | Tensor, values: Tensor) -> float | Tensor:
+    """A number, or a tensor of one number that asks for a gradient."""
+    if not isinstance(level, Tensor):
+        return check.real("level", level)
+    level = check.floating("level", level, values, "values")
+    if level.numel() != 1:
+        raise ValueError(f"level: expected one number, got shape {tuple(level.shape)}")
+    return level.reshape(()) if level.requires_grad else float(level)
 
 
 def check_box(box: Any, values: Tensor) -> Tensor:
@@ -50,7 +62,8 @@ def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
     check.shape("box", corners, (2, 3))
     if check.values_can_be_checked() and corners.device.type == "cpu":
         low, high = corners.detach().tolist()
-        if not all(a < b and b - a < float("inf") for a, b in zip(low, high, strict=True)):
+        extents = (corners[1] - corners[0]).detach()
+        if not bool(((extents > 0) & extents.isfinite()).all()):
             raise ValueError(f"box: expected a lower and an upper corner, got {low} and {high}")
     return corners
 
@@ -62,6 +75,12 @@ def check_resolution(resolution: Any, name: str = "resolution") -> tuple[int, in
         raise ValueError(f"{name}: expected one number or three, got {resolution}")
     depth, height, width = (check.integer(name, side, 1, 2048) for side in sides)
     return depth, height, width
+
+
+def scaled_box(box: Tensor, scale: float) -> Tensor:
+    """A box `scale` times as large about the same centre."""
+    more = 0.5 * (scale - 1) * (box[1] - box[0])
+    return torch.stack((box[0] - more, box[1] + more))
 
 
 def voxel_size(box: Tensor, values: Tensor) -> Tensor:

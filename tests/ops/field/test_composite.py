@@ -68,6 +68,22 @@ def test_samples_of_equal_alpha(composite, alpha) -> None:
         assert not grad[1:].any()
 
 
+@COMPOSITES
+def test_a_ball_in_a_parallel_beam(composite) -> None:
+    """What passes of the beam as wide as it: pi / 2s^2 [1 - (1 + 2sR) e^(-2sR)]; d/dR = 2 pi R e^(-2sR)."""
+    s, count = 1.3, 2000
+    radius = torch.tensor(0.8, dtype=DOUBLE, requires_grad=True)
+    height = (torch.arange(count, dtype=DOUBLE) + 0.5) / count  # of the chord in the middle of a ring, of R
+    half, offsets = radius * height, torch.arange(count + 1)
+    rings = 2 * math.pi * radius**2 * height / count
+    fog = torch.full((count,), s, dtype=DOUBLE)
+    out = composite(RaySamples(-half, half, offsets), fog, fog[:, None])
+    passed = ((1 - out.alpha) * rings).sum()
+    assert math.isclose(passed.item(), 0.571820934, rel_tol=1e-6)
+    slope = torch.autograd.grad(passed, radius)[0]
+    assert math.isclose(slope, 2 * math.pi * 0.8 * math.exp(-2 * s * 0.8), rel_tol=1e-5)
+
+
 @MODES
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_matches_reference(mode, dtype) -> None:
@@ -116,6 +132,45 @@ def test_invariances() -> None:
     assert torch.allclose(whole.features, empty.features)
     longer = one_ray(0.0, 2.0, 5.0)._replace(norms=torch.tensor([3.0], dtype=DOUBLE))
     assert torch.allclose(whole.features, lg.composite(longer, density / 6, features).features)
+
+
+@MODES
+def test_invariances_of_gradients(mode) -> None:
+    """An empty segment in each ray, and another order of rays."""
+    samples, density, features = some_samples([2, 0, 4])
+    weight = random(3, 3, seed=9, dtype=DOUBLE)
+
+    def gradients(samples, density, features, weight):
+        leaves = [v.clone().requires_grad_() for v in (density, features)]
+        out = lg.composite(samples, *leaves, torch.ones(3, dtype=DOUBLE), mode)
+        return torch.autograd.grad((out.features * weight).sum() + out.depth.sum(), leaves)
+
+    plain = gradients(samples, density, features, weight)
+    at = [0, 1, 1, 2, 3, 4, 4, 5]  # with the second sample of each ray again, empty
+    again = torch.tensor([2, 6])
+    kept = torch.tensor([0, 1, 3, 4, 5, 7])
+    twice, end = density[at], samples.t_end[at]
+    twice[again] = 0
+    wider = RaySamples(samples.t_start[at], end, torch.tensor([0, 3, 3, 8]), samples.norms)
+    found = gradients(wider, twice, features[at], weight)
+    assert all(torch.allclose(a[kept], b) for a, b in zip(found, plain))
+
+    order = torch.tensor([2, 3, 4, 5, 0, 1])
+    moved = RaySamples(samples.t_start[order], samples.t_end[order], torch.tensor([0, 4, 4, 6]), samples.norms.flip(0))
+    found = gradients(moved, density[order], features[order], weight.flip(0))
+    assert all(torch.equal(a, b[order]) for a, b in zip(found, plain))
+
+
+def test_splitting_a_segment_keeps_its_gradient() -> None:
+    """Its two parts have the whole's density in common."""
+    density, features = torch.tensor([0.4, 1.1], dtype=DOUBLE), random(2, 3, dtype=DOUBLE)
+    slopes = []
+    for edges, at in (((0.0, 1.0, 2.5), [0, 1]), ((0.0, 1.0, 1.7, 2.5), [0, 1, 1])):
+        leaves = [v.clone().requires_grad_() for v in (density, features)]
+        out = lg.composite(one_ray(*edges), leaves[0][at], leaves[1][at], torch.ones(3, dtype=DOUBLE))
+        weighted = (out.features * random(1, 3, seed=9, dtype=DOUBLE)).sum()
+        slopes.append(torch.autograd.grad(weighted, leaves))
+    assert all(torch.allclose(a, b) for a, b in zip(*slopes))
 
 
 @pytest.mark.skipif(not ORACLE.exists(), reason="needs ../shared/oracles")
@@ -186,3 +241,21 @@ def test_wrong_calls(wrong, error, message) -> None:
     right = {"samples": samples, "density": torch.zeros(2), "features": torch.zeros(2, 3)}
     with pytest.raises(error, match=message):
         lg.composite(**{**right, **wrong})
+
+
+@COMPOSITES
+@MODES
+def test_samples_that_are_no_numbers(composite, mode) -> None:
+    """They absorb nothing, and neither they nor their features, unseen, reach anything else; no gradient is NaN."""
+    samples, density, features = some_samples([20, 3, 4])
+    bad = torch.tensor([2, 21])
+    expected = composite(samples, density.index_fill(0, bad, 0.0), features, mode=mode)
+    broken, colors = density.index_fill(0, bad, torch.nan), features.index_fill(0, bad, torch.inf)
+    t_end = samples.t_end.index_fill(0, bad, torch.nan)
+    leaves = [v.clone().requires_grad_() for v in (samples.t_start, t_end, samples.norms, broken, colors)]
+    out = composite(RaySamples(leaves[0], leaves[1], samples.offsets, leaves[2]), *leaves[3:], mode=mode)
+    assert all(torch.allclose(a, b) for a, b in zip(out, expected))
+    slopes = torch.autograd.grad(sum(value.sum() for value in out), leaves, allow_unused=True)
+    assert all(slope.isfinite().all() for slope in slopes if slope is not None)
+    assert slopes[3] is not None
+    assert (slopes[3] != 0).sum() == len(density) - 2

@@ -25,6 +25,17 @@ def test_one_segment() -> None:
     assert torch.allclose(lg.distortion_loss(samples, torch.tensor([0.7])), torch.tensor([0.49 * 0.6 / 3, 0.0]))
 
 
+def test_two_thin_segments() -> None:
+    """2 w1 w2 |m1 - m2|, and the derivatives by either weight and either place."""
+    weights = torch.tensor([0.3, 0.6], dtype=DOUBLE, requires_grad=True)
+    at = torch.tensor([1.0, 3.5], dtype=DOUBLE, requires_grad=True)
+    loss = lg.distortion_loss(RaySamples(at, at, torch.tensor([0, 2])), weights)
+    assert math.isclose(loss.item(), 2 * 0.3 * 0.6 * 2.5)
+    by_weights, by_places = torch.autograd.grad(loss.sum(), (weights, at))
+    assert torch.allclose(by_weights, torch.tensor([2 * 0.6 * 2.5, 2 * 0.3 * 2.5], dtype=DOUBLE))
+    assert torch.allclose(by_places, torch.tensor([-1.0, 1.0], dtype=DOUBLE) * 2 * 0.3 * 0.6)
+
+
 def test_all_pairs() -> None:
     samples, weights = some_samples()
     middle = 0.5 * (samples.t_start + samples.t_end)
@@ -68,3 +79,23 @@ def test_wrong_calls() -> None:
         lg.distortion_loss([], torch.zeros(2))
     with pytest.raises(TypeError, match=r"^weights: expected a torch.Tensor, got list"):
         lg.distortion_loss([], [])
+
+
+def test_numbers_that_are_not_finite_stay_in_their_ray() -> None:
+    samples, weights = some_samples()
+    expected = lg.distortion_loss(samples, weights)
+    broken = weights.clone()
+    broken[1] = torch.nan
+    broken.requires_grad_()
+    loss = lg.distortion_loss(samples, broken)
+    assert loss[0].isnan()
+    assert torch.equal(loss[1:], expected[1:])
+    (slope,) = torch.autograd.grad(loss[1:].sum(), broken)
+    assert slope.isfinite().all()
+    both = torch.func.vmap(lambda row: lg.distortion_loss(samples, row))(torch.stack((weights, weights)))
+    assert torch.equal(both[1], expected)
+    points = torch.tensor([[torch.nan, 0.0, 0.0], [torch.inf, 0.0, 0.0], [3e30, 4e30, 0.0]], requires_grad=True)
+    found = lg.contract(points)
+    assert found[0].isnan().any()
+    assert torch.allclose(found[2], torch.tensor([1.2, 1.6, 0.0]))
+    assert torch.autograd.grad(found.sum(), points)[0].isfinite().all()

@@ -100,8 +100,13 @@ def test_two_slabs_and_a_background(march) -> None:
 @MARCHES
 def test_mean_distance_and_median(march) -> None:
     s, length = 1.7, 2.3
-    out = march(fog(s), *up(), long_box(length), 1e-3)
-    assert math.isclose((out.depth / out.alpha).item() - 1, 0.541199521, rel_tol=1e-6)
+    grid = fog(s).requires_grad_()
+    out = march(grid, *up(), long_box(length), 1e-3)
+    mean = out.depth / out.alpha
+    assert math.isclose(mean.item() - 1, 0.541199521, rel_tol=1e-6)
+    e = math.exp(-s * length)
+    by_density = -1 / s**2 + length**2 * e / (1 - e) ** 2
+    assert math.isclose(torch.autograd.grad(mean.sum(), grid)[0][..., 0].sum(), by_density, rel_tol=1e-5)
     assert math.isclose(out.median.item() - 1, math.log(2) / s, rel_tol=1e-9)
     assert march(fog(0.2), *up(), long_box(length)).median == 0  # less than half of it
 
@@ -113,33 +118,60 @@ def test_linear_extinction(march) -> None:
     places = torch.linspace(-0.1, length + 0.1, 26, dtype=DOUBLE)
     half = 0.5 * (places[1] - places[0]).item()
     box = torch.tensor([[-1.0, -1.0, -0.1 - half], [1.0, 1.0, length + 0.1 + half]], dtype=DOUBLE)
+    rate = torch.tensor(a, dtype=DOUBLE, requires_grad=True)
+    e = math.exp(-a * length**2 / 2)
     for step in (None, 0.1, 0.37):  # middles are exact for optical depth
-        out = march(column(a * places), *up(), box, step, t_min=1.0, t_max=1 + length, activation="none")
+        out = march(column(rate * places), *up(), box, step, t_min=1.0, t_max=1 + length, activation="none")
         assert math.isclose(out.alpha.item(), 0.907495686, rel_tol=1e-8)
-    out = march(column(a * places), *up(), box, 1e-3, t_min=1.0, t_max=1 + length)
-    assert math.isclose(out.depth.item() - out.alpha.item(), 1.06988954, rel_tol=1e-6)
+        slope = torch.autograd.grad(out.alpha.sum(), rate)[0]
+        assert math.isclose(slope, length**2 / 2 * e, rel_tol=1e-8)
+    out = march(column(rate * places), *up(), box, 1e-3, t_min=1.0, t_max=1 + length)
+    depth = out.depth - out.alpha
+    assert math.isclose(depth.item(), 1.06988954, rel_tol=1e-6)
+    # of sqrt(pi / 2a) erf(L sqrt(a / 2)) - L e^(-a L^2 / 2)
+    root, bell = math.sqrt(math.pi / (2 * a)), math.erf(length * math.sqrt(a / 2))
+    expected = -root / (2 * a) * bell + length * e / (2 * a) + length**3 / 2 * e
+    assert math.isclose(torch.autograd.grad(depth.sum(), rate)[0], expected, rel_tol=1e-5)
 
 
 @MARCHES
 def test_a_ball_of_gaussian_density(march) -> None:
-    """tau = A s sqrt(2 pi) e^(-b^2 / 2 s^2) at the distance b; its derivative by b is -b tau / s^2."""
+    """tau = A s sqrt(2 pi) e^(-b^2 / 2 s^2) at the distance b; d/db = -b tau / s^2, d/ds = tau (1 / s + b^2 / s^3)."""
     strength, s, b = 2.1, 0.4, 0.3
+    width = torch.tensor(s, dtype=DOUBLE, requires_grad=True)
     size = 97
     place = (torch.arange(size, dtype=DOUBLE) + 0.5) / size * 4 - 2
     square = place[:, None, None] ** 2 + place[None, :, None] ** 2 + place[None, None] ** 2
-    grid = (strength * torch.exp(-square / (2 * s * s)))[..., None]
+    grid = (strength * torch.exp(-square / (2 * width**2)))[..., None]
     box = torch.tensor([[-2.0] * 3, [2.0] * 3], dtype=DOUBLE)
     origin = torch.tensor([[b, 0.0, -4.0]], dtype=DOUBLE, requires_grad=True)
     out = march(grid, origin, torch.tensor([[0.0, 0.0, 1.0]], dtype=DOUBLE), box)
     tau = -torch.log1p(-out.alpha)
     assert math.isclose(tau.item(), 1.58936592, rel_tol=2e-3)  # interpolation's error, of the second order
-    grad = torch.autograd.grad(tau.sum(), origin)[0]
-    assert math.isclose(grad[0, 0].item(), -b * 1.58936592 / s**2, rel_tol=0.02)
+    by_place, by_width = torch.autograd.grad(tau.sum(), (origin, width))
+    assert math.isclose(by_place[0, 0].item(), -b * 1.58936592 / s**2, rel_tol=0.02)
+    assert math.isclose(by_width, 1.58936592 * (1 / s + b**2 / s**3), rel_tol=2e-3)
+
+
+def test_a_ball_of_fog_in_a_parallel_beam() -> None:
+    """It takes away pi R^2 - pi / 2s^2 [1 - (1 + 2sR) e^(-2sR)] of the beam; d/dR = 2 pi R (1 - e^(-2sR))."""
+    s, radius, size, count = 1.3, 0.8, 64, 96
+    grown = torch.tensor(radius, dtype=DOUBLE, requires_grad=True)
+    place = (torch.arange(size, dtype=DOUBLE) + 0.5) / size * 2 - 1
+    distance = (place[:, None, None] ** 2 + place[None, :, None] ** 2 + place[None, None] ** 2).sqrt()
+    grid = s * (0.5 + (grown - distance) * size / 2).clamp(0, 1)[..., None]  # fades out over a voxel
+    at = (torch.arange(count, dtype=DOUBLE) + 0.5) / count * 2 - 1
+    origins = torch.stack((*torch.meshgrid(at, at, indexing="ij"), torch.full((count, count), -2.0, dtype=DOUBLE)), -1)
+    box = torch.tensor([[-1.0] * 3, [1.0] * 3], dtype=DOUBLE)
+    taken = lg.march(grid, origins, up()[1], box).alpha.sum() * (2 / count) ** 2
+    assert math.isclose(taken.item(), math.pi * radius**2 - 0.571820934, rel_tol=5e-3)  # of the order h^(3/2)
+    slope = torch.autograd.grad(taken, grown)[0]
+    assert math.isclose(slope, 2 * math.pi * radius * (1 - math.exp(-2 * s * radius)), rel_tol=2e-2)
 
 
 @MARCHES
 def test_an_atmosphere(march) -> None:
-    """tau = s0 H (1 - e^(-L mu / H)) / mu, by which activation "exp" of a linear height is tested."""
+    """tau = s0 H (1 - e^(-L mu / H)) / mu, d/ds0 = tau / s0, by which activation "exp" of a linear height is tested."""
     s0, height, mu, thick = 0.8, 0.5, 0.6, 2.0
     places = torch.linspace(-0.05, thick + 0.05, 22, dtype=DOUBLE)
     half = 0.5 * (places[1] - places[0]).item()
@@ -147,10 +179,13 @@ def test_an_atmosphere(march) -> None:
     slope = math.sqrt(1 - mu * mu)
     origins, directions = (torch.tensor([v], dtype=DOUBLE) for v in ((0.0, 0.0, 0.0), (slope, 0.0, mu)))
     length = thick / mu
-    grid = column(math.log(s0) - places / height)
+    strength = torch.tensor(s0, dtype=DOUBLE, requires_grad=True)
+    grid = column(strength.log() - places / height)
     out = march(grid, origins, directions, box, 2e-3, t_max=length, activation="exp")
     expected = s0 * height * (1 - math.exp(-length * mu / height)) / mu
-    assert math.isclose(-math.log1p(-out.alpha.item()), expected, rel_tol=1e-5)
+    tau = -torch.log1p(-out.alpha)
+    assert math.isclose(tau.item(), expected, rel_tol=1e-5)
+    assert math.isclose(torch.autograd.grad(tau.sum(), strength)[0], expected / s0, rel_tol=1e-5)
 
 
 @MARCHES
@@ -185,6 +220,39 @@ def test_invariances(march, step) -> None:
         rest = march(grid, origins, directions, BOX, None, t_min=1.0)
         # Features are taken at the middles, which differ; what is absorbed is not.
         assert torch.allclose(out.alpha, 1 - (1 - planes.alpha) * (1 - rest.alpha))
+
+
+@STEPS
+def test_invariances_of_gradients(step) -> None:
+    """A world in other units and turned by 90 degrees about z; rays in another order."""
+    grid, (origins, directions) = some_grid(4, 5, 6), some_rays(12)
+    weight = random(12, 3, seed=9, dtype=DOUBLE)
+
+    def gradients(grid: Tensor, origins: Tensor, directions: Tensor, box: Tensor, weight: Tensor) -> list[Tensor]:
+        leaves = [v.clone().requires_grad_() for v in (grid, origins, directions)]
+        out = lg.march(*leaves, box, step)
+        return list(torch.autograd.grad((out.features * weight).sum(), leaves))
+
+    of_grid, of_origins, of_directions = gradients(grid, origins, directions, BOX, weight)
+    thinner = torch.cat((grid[..., :1] / 2, grid[..., 1:]), -1)
+    larger = gradients(thinner, 2 * origins, 2 * directions, 2 * BOX, weight)
+    assert torch.allclose(larger[0], of_grid * torch.tensor([2.0, 1, 1, 1], dtype=DOUBLE))
+    assert torch.allclose(larger[1], of_origins / 2)
+    assert torch.allclose(larger[2], of_directions / 2)
+
+    turn = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=DOUBLE)  # x to y, y to -x
+    turned_box = torch.stack((BOX @ turn.T).aminmax(dim=0))
+    turned = gradients(
+        grid.transpose(1, 2).flip(2).contiguous(), origins @ turn.T, directions @ turn.T, turned_box, weight
+    )
+    assert torch.allclose(turned[0], of_grid.transpose(1, 2).flip(2))
+    assert torch.allclose(turned[1], of_origins @ turn.T)
+    assert torch.allclose(turned[2], of_directions @ turn.T)
+
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    shuffled = gradients(grid, origins[order], directions[order], BOX, weight[order])
+    assert torch.allclose(shuffled[0], of_grid)
+    assert torch.equal(shuffled[1], of_origins[order])
 
 
 @MARCHES
@@ -406,3 +474,23 @@ def test_wrong_occupancy() -> None:
         lg.occupancy(torch.zeros(2, 2, 2).long())
     with pytest.raises(TypeError, match=r"^threshold: expected a number"):
         lg.occupancy(torch.zeros(2, 2, 2), "none")
+
+
+@MARCHES
+@pytest.mark.parametrize("step", [None, 0.05])
+def test_transmittance_that_rises(march, step) -> None:
+    """Densities may be negative without an activation: rays end where little passes, though more would later."""
+    density = torch.tensor([9.0, 9.0, -20.0, -20.0], dtype=DOUBLE)
+    grid = torch.stack((density, *[torch.ones_like(density)] * 3), -1)[:, None, None]
+    options = {"activation": "none", "min_transmittance": 0.5}
+    out = march(grid, *up(), long_box(4.0), step, **options)
+    assert 0.5 < out.alpha.item() < (0.7 if step else 1.0)
+    every = march(grid, *up(), long_box(4.0), step, activation="none")
+    assert every.alpha.item() < 0
+    assert abs(every.median.item() - 1 - math.log(2) / 9) < 0.01
+
+
+@MARCHES
+def test_harmonics_without_features(march) -> None:
+    out = march(fog(1.0)[..., :1], *up(3), long_box(2.0), degree=2)
+    assert out.features.shape == (3, 0)

@@ -181,6 +181,14 @@ def test_steps_are_not_too_many(sample) -> None:
     assert samples.t_end[-1] == 4
 
 
+def test_norms_of_rays_that_are_not_finite() -> None:
+    directions = torch.tensor([[0.0, 3.0, 4.0], [torch.nan, 0.0, 0.0], [0.0, 0.0, 0.0]], requires_grad=True)
+    samples = lg.sample_rays(torch.zeros(3, 3), directions, CUBE.float(), 0.5)
+    assert samples.norms.tolist() == [5, 0, 0]
+    (slope,) = torch.autograd.grad(samples.norms.sum(), directions)
+    assert torch.allclose(slope, torch.tensor([[0.0, 0.6, 0.8], [0, 0, 0], [0, 0, 0]]))
+
+
 def test_norms_have_gradients() -> None:
     origins, directions = along_x(0.0)
     directions = (2 * directions).requires_grad_()
@@ -213,6 +221,21 @@ def test_nerfacc() -> None:
         assert torch.allclose(samples.t_end, known["t_max"][hits, k], rtol=1e-4, atol=1e-5)
 
 
+@SAMPLERS
+@pytest.mark.skipif(not ORACLE.exists(), reason="needs ../shared/oracles")
+def test_nerfacc_nested_grids(sample) -> None:
+    """Its lookup in three levels: a ray that is all but a point has a sample where the value there is not zero."""
+    known = {name: torch.from_numpy(value) for name, value in np.load(ORACLE).items()}
+    filled = known["levels"].transpose(1, 3) != 0
+    points, inside = known["points"].double(), known["inside"]
+    assert 0 < inside.sum() < len(points)
+    samples = sample(
+        points[inside], torch.ones(int(inside.sum()), 3, dtype=DOUBLE), known["base_box"].double().reshape(2, 3),
+        1e6, nested(*filled), t_max=1e-9,
+    )  # fmt: skip
+    assert torch.equal(samples.offsets.diff() > 0, known["values"][inside] != 0)
+
+
 @RESAMPLERS
 def test_equal_weights(resample) -> None:
     """Weights 1, 0, 3 of segments of lengths 1, 2, 1 behind a gap."""
@@ -237,6 +260,23 @@ def test_weights_of_zero_and_what_is_no_weight(resample) -> None:
     finer = resample(samples, torch.tensor([0.0, torch.nan, 2.0, -1.0]), 2)
     assert finer.t_start.tolist() == [0, 1, 0, 0.5]
     assert finer.t_end.tolist() == [1, 2, 0.5, 1]
+
+
+@RESAMPLERS
+def test_ends_do_not_lie_where_nothing_weighs(resample) -> None:
+    """Not before, behind or between; nor in segments without a place, which spoil no other ray."""
+    start = torch.arange(7, dtype=DOUBLE)
+    samples = RaySamples(start, start + 1, torch.tensor([0, 4, 7]))
+    weights = torch.tensor([0.0, 0.1, 0.7, 0.0, 1.0, 1.0, 1.0], dtype=DOUBLE)
+    finer = resample(samples, weights, 3)
+    assert finer.t_start[0] == 1
+    assert finer.t_end[2] == 3
+    broken = samples._replace(t_end=samples.t_end.index_fill(0, torch.tensor([2, 5]), torch.inf))
+    finer = resample(broken, weights, 2)
+    assert finer.t_start.tolist() == [1, 1.5, 4, 5]
+    assert finer.t_end.tolist() == [1.5, 2, 5, 7]
+    nowhere = resample(samples._replace(t_start=torch.full_like(start, torch.nan)), weights, 2)
+    assert (nowhere.t_start == 0).all()
 
 
 @RESAMPLERS
@@ -289,6 +329,7 @@ WRONG = [
     ({"box": torch.zeros(6)}, ValueError, r"^box: expected shape \[2, 3\], got \(6,\)"),
     ({"step": 0.0}, ValueError, r"^step: expected a positive number, got 0.0"),
     ({"occupancy": torch.zeros(2)}, TypeError, r"^occupancy: expected what lumigrad.occupancy returns"),
+    ({"occupancy": NO_GRID._replace(size=8)}, TypeError, r"^occupancy.size: expected \(D, H, W\), got 8"),
     ({"occupancy": NO_GRID}, ValueError, r"^occupancy.words: expected shape \[3, 2, 2\], got \(2, 2, 2\)"),
     ({"occupancy": Occupancy(torch.zeros(17, 2, 2, 2, dtype=torch.int64), (8, 8, 8))},
      ValueError, r"^occupancy.words: expected 1 to 16 levels, got 17"),

@@ -133,6 +133,7 @@ def test_regularisers() -> None:
         (lambda x: lg.volsdf_density(x, -x), ValueError, r"beta: expected positive numbers, got -1.0"),
         (lambda x: lg.neus_alpha(x, x[:1], 1.0), ValueError, r"back: expected shape \[2\], got \(1,\)"),
         (lambda x: lg.neus_alpha(x, x, "a"), TypeError, r"sharpness: expected a number, got 'a'"),
+        (lambda x: lg.redistance(x.reshape(1, 1, 2), sweeps=0.5), TypeError, r"sweeps: expected an integer, got 0.5"),
         (lambda x: lg.redistance(x), ValueError, r"values: expected shape \[D, H, W\], got \(2,\)"),
         (lambda x: eikonal_loss(x), ValueError, r"gradients: expected shape \[..., 3\], got \(2,\)"),
         (lambda x: curvature_loss(x), ValueError, r"values: expected shape \[D, H, W\]"),

@@ -115,6 +115,7 @@ def test_the_original(shared, mode: str) -> None:
     if mode == "plain":
         return
     found = {"volume": volume(verts, faces), "area": area(verts, faces), "L_dev_mean": deviation.mean()}
+    found["vertex_moment"] = (verts**2).sum()
     for name, value in found.items():
         assert value.item() == pytest.approx(stored[f"{mode}.{name}"].item(), rel=1e-5)
         for key, leaf in inputs.items():
@@ -133,6 +134,12 @@ def test_the_original(shared, mode: str) -> None:
         ({"values": torch.ones(3)}, ValueError, r"values: expected shape \[D, H, W\], got \(3,\)"),
         ({"alpha": torch.ones(2, 2, 2)}, ValueError, r"alpha: expected shape \[2, 2, 2, 8\], got \(2, 2, 2\)"),
         ({"beta": torch.ones(2, 2, 2, 12).int()}, TypeError, r"beta: expected float32 or float64, got int32"),
+        ({"level": "a"}, TypeError, r"level: expected a number, got 'a'"),
+        (
+            {"values": torch.ones(3, 3, 3, device="meta")},
+            ValueError,
+            r"values: expected values, got .* meta",
+        ),
         ({"gamma": torch.ones(2, 2, 2).double()}, TypeError, r"gamma: expected torch.float32 like values"),
         ({"vertices": torch.ones(3, 3, 3)}, ValueError, r"vertices: expected shape \[3, 3, 3, 3\], got \(3, 3, 3\)"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -61,6 +62,37 @@ def test_sphere() -> None:
         assert torch.allclose(slopes[3][i], -t[i] * n / cosine, rtol=1e-6)
 
 
+def test_rigid_motion_and_scale() -> None:
+    """Everything moved, turned and enlarged: hits, normals and derivatives go with it."""
+    origins, directions = rays(60, 3)
+    turn = torch.linalg.matrix_exp(torch.tensor([[0, -0.7, 0.2], [0.7, 0, -0.4], [-0.2, 0.4, 0]], dtype=torch.float64))
+    shift, scale = torch.tensor([0.3, -1.0, 0.5], dtype=torch.float64), 2.5
+    found = []
+    for matrix, offset, size in (
+        (torch.eye(3, dtype=torch.float64), torch.zeros(3).double(), 1.0),
+        (turn, shift, scale),
+    ):
+        o = (size * origins @ matrix.T + offset).requires_grad_()
+        d = (size * directions @ matrix.T).requires_grad_()
+
+        def two_balls(x: Tensor, m: Tensor = matrix, b: Tensor = offset, k: float = size) -> Tensor:
+            at = (x - b) @ m / k
+            near = torch.minimum(
+                at.norm(dim=-1) - 0.6, (at - torch.tensor([0.5, 0.4, 0.0]).double()).norm(dim=-1) - 0.4
+            )
+            return k * near
+
+        hits = lg.sphere_trace(two_balls, o, d)
+        slopes = torch.autograd.grad(hits.t[hits.mask].sum(), (o, d))
+        found.append((hits, [slope @ matrix * size for slope in slopes], hits.normals @ matrix))
+    (first, slopes, normals), (second, moved_slopes, moved_normals) = found
+    assert first.mask.sum() > 15
+    assert torch.equal(first.mask, second.mask)
+    assert torch.allclose(first.t, second.t)
+    assert torch.allclose(normals, moved_normals, atol=1e-7)
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(slopes, moved_slopes))
+
+
 def test_gradcheck_of_a_function() -> None:
     origins, directions = beam(3, 0.4, 2.0)
     origins = (origins + 0.01).requires_grad_()
@@ -108,6 +140,15 @@ def test_plane_in_a_grid(dtype: torch.dtype) -> None:
     (slope,) = torch.autograd.grad(hits.t.sum(), grid)
     assert slope.sum().item() == pytest.approx(float((-1 / (directions @ normal)).sum()), rel=1e-5)
     assert ((slope != 0).sum()) <= 8 * 25
+    # dt/ds of each voxel is minus its trilinear weight, over (g . d)
+    at = (hits.positions.detach() + 1) / 2 * torch.tensor([7, 8, 9]) - 0.5
+    expected = torch.zeros_like(grid)
+    for corner in itertools.product((0, 1), repeat=3):
+        x, y, z = (at.floor().long() + torch.tensor(corner)).unbind(-1)
+        part = at - at.floor()
+        weight = torch.where(torch.tensor(corner) > 0, part, 1 - part).prod(-1)
+        expected.index_put_((z, y, x), -weight / (directions @ normal), accumulate=True)
+    assert torch.allclose(slope, expected, atol=100 * close)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -226,6 +267,16 @@ def test_function_that_grows_faster_than_a_distance() -> None:
     assert torch.allclose(fast.t, plain.t)
 
 
+def test_functions_of_another_type() -> None:
+    """As autocast and tables of float64 make them."""
+    origins, directions = rays(20, 5, torch.float32)
+    expected = lg.sphere_trace(lambda x: x.norm(dim=-1) - 0.8, origins, directions)
+    found = lg.sphere_trace(lambda x: x.double().norm(dim=-1) - 0.8, origins, directions)
+    assert found.t.dtype == torch.float32
+    assert torch.equal(found.mask, expected.mask)
+    assert torch.allclose(found.t, expected.t)
+
+
 def test_nothing_to_trace() -> None:
     for sdf in (torch.zeros(0, 2, 2), torch.ones(1, 1, 1), lambda x: x[..., :1] + 10):
         hits = lg.sphere_trace(sdf, torch.zeros(2, 0, 3), torch.zeros(2, 0, 3), box=box(1.0))
@@ -255,6 +306,8 @@ def test_nothing_to_trace() -> None:
         ({"relaxation": 2.0}, ValueError, r"relaxation: expected a number of at least 1.0 and below 2.0, got 2.0"),
         ({"lipschitz": 0.0}, ValueError, r"lipschitz: expected a positive number"),
         ({"box": [1, 2]}, ValueError, r"box: expected shape \[2, 3\]"),
+        ({"box": [[0, 0, 0], [1, 0, 1]]}, ValueError, r"box: expected a lower and an upper corner"),
+        ({"box": [[-3e38] * 3, [3e38] * 3]}, ValueError, r"box: expected a lower and an upper corner"),
     ],
 )
 def test_wrong_arguments(change: dict, error: type[Exception], message: str) -> None:

@@ -1,4 +1,4 @@
-"""nerfacc 0.5 in plain PyTorch: compositing of samples along rays, occupancy grids, proposal networks.
+"""nerfacc 0.5: compositing of samples along rays, occupancy grids, proposal networks.
 
 Programs written for nerfacc run on the CPU after their imports are changed, or after `install()`. An independent
 implementation of documented behaviour; it contains none of the original's code.

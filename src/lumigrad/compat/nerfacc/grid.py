@@ -10,6 +10,8 @@ from torch import Tensor
 
 from lumigrad.compat.nerfacc.data_specs import RayIntervals, RaySamples
 from lumigrad.compat.nerfacc.pack import pack_info
+from lumigrad.reference.field._volume import nested_cells
+from lumigrad.types.grids import scaled_box
 
 CHUNK = 1 << 20  # places along rays that are looked at together
 
@@ -41,30 +43,19 @@ def ray_aabb_intersect(
     return torch.where(hits, enter, miss_value), torch.where(hits, leave, miss_value), hits
 
 
-def _enlarge_aabb(aabb: Tensor, factor: float) -> Tensor:
+def enlarged(aabb: Tensor, factor: int) -> Tensor:
     """A box [6] scaled about its centre."""
-    centre, half = (aabb[:3] + aabb[3:]) / 2, (aabb[3:] - aabb[:3]) / 2
-    return torch.cat((centre - half * factor, centre + half * factor))
+    return scaled_box(aabb.reshape(2, 3), factor).reshape(6)
 
 
-def _query(x: Tensor, data: Tensor, base_aabb: Tensor) -> tuple[Tensor, Tensor]:
+def query(x: Tensor, data: Tensor, base_aabb: Tensor) -> tuple[Tensor, Tensor]:
     """Values at points [..., 3] of the finest of nested grids [L, X, Y, Z] that has them, and whether any has.
 
     Level k covers the box scaled by 2^k about its centre. Values are zero outside.
     """
-    levels = len(data)
-    size = torch.tensor(data.shape[1:], device=x.device)
-    unit = (x - base_aabb[:3]) / (base_aabb[3:] - base_aabb[:3]) - 0.5
-    reach = unit.abs().amax(-1)
-    level = torch.ceil(torch.log2((2 * reach).clamp(min=1e-30))).clamp(min=0)
-    # The logarithm may be off by its last digit.
-    level = torch.where(reach > 0.5 * 2.0**level, level + 1, level)
-    inside = (level < levels) & torch.isfinite(reach)
-    level = torch.where(inside, level, 0.0)
-    place = unit / (2.0**level)[..., None] + 0.5
-    cell = torch.where(inside[..., None], place * size, 0.0).long().clamp(min=0)
-    cx, cy, cz = torch.minimum(cell, size - 1).unbind(-1)
-    found = data[level.long(), cx, cy, cz]
+    boxes = [scaled_box(base_aabb.reshape(2, 3), 2**level) for level in range(len(data))]
+    level, (cx, cy, cz), inside = nested_cells(boxes, x, data.shape[1:])
+    found = data[level, cx, cy, cz]
     return torch.where(inside, found, torch.zeros_like(found)), inside
 
 
@@ -222,6 +213,6 @@ def _occupied(
     middle = (starts + ends) / 2
     kept = (middle >= enter[:, None]) & (middle <= leave[:, None]) & (ends - starts > shortest)
     points = origin[:, None] + middle[..., None] * direction[:, None]
-    occupied, inside = _query(points, binaries, aabbs[0])
+    occupied, inside = query(points, binaries, aabbs[0])
     kept = kept & occupied & inside
     return starts[kept], ends[kept], index[:, None].expand_as(kept)[kept]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.types import RaySamples
+
 
 def pack_info(ray_indices: Tensor, n_rays: int | None = None) -> Tensor:
     """(first sample, number of samples) of each ray [R, 2].
@@ -16,6 +18,28 @@ def pack_info(ray_indices: Tensor, n_rays: int | None = None) -> Tensor:
     Raises:
         ValueError: rays that are not in order, or beyond `n_rays`.
     """
+    first = _offsets(ray_indices, n_rays)
+    return torch.stack((first[:-1], first.diff()), 1).to(ray_indices.dtype)
+
+
+def ray_samples(t_starts: Tensor, t_ends: Tensor, ray_indices: Tensor | None, n_rays: int | None) -> RaySamples:
+    """Samples of this library, of batched [..., P] or packed [S] ones. Arguments as of `pack_info`.
+
+    Raises:
+        ValueError: shapes that do not fit, and what `pack_info` raises.
+    """
+    if ray_indices is None:
+        count = t_starts.shape[-1]
+        offsets = count * torch.arange(t_starts.shape[:-1].numel() + 1, device=t_starts.device)
+    elif ray_indices.shape != t_starts.shape or t_starts.ndim != 1:
+        raise ValueError(f"ray_indices: expected packed samples {list(t_starts.shape)}, got {list(ray_indices.shape)}")
+    else:
+        offsets = _offsets(ray_indices, n_rays)
+    return RaySamples(t_starts.reshape(-1), t_ends.reshape(-1), offsets)
+
+
+def _offsets(ray_indices: Tensor, n_rays: int | None) -> Tensor:
+    """Where each ray's samples begin, and the last one's end [R + 1]."""
     if ray_indices.ndim != 1 or ray_indices.is_floating_point():
         raise ValueError(f"ray_indices: expected integers [S], got {ray_indices.dtype} {list(ray_indices.shape)}")
     check_order(ray_indices)
@@ -24,7 +48,7 @@ def pack_info(ray_indices: Tensor, n_rays: int | None = None) -> Tensor:
     if last >= n_rays or (len(ray_indices) and int(ray_indices[0]) < 0):
         raise ValueError(f"ray_indices: expected rays from 0 to {n_rays - 1}, got {int(ray_indices[0])} to {last}")
     count = torch.bincount(ray_indices.long(), minlength=n_rays)
-    return torch.stack((count.cumsum(0) - count, count), 1).to(ray_indices.dtype)
+    return torch.cat((count.new_zeros(1), count.cumsum(0)))
 
 
 def check_order(ray_indices: Tensor) -> None:

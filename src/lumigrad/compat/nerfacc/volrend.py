@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.compat.nerfacc.pack import check_order
+from lumigrad.compat.nerfacc.pack import check_order, ray_samples
 from lumigrad.compat.nerfacc.scan import exclusive_prod, exclusive_sum
+from lumigrad.ops.field import composite
 
 
 def rendering(
@@ -45,15 +46,18 @@ def rendering(
     _same_shape("sigmas" if rgb_alpha_fn is None else "alphas", values, t_starts)
     if rgbs.shape != (*t_starts.shape, 3):
         raise ValueError(f"rgbs: expected shape {[*t_starts.shape, 3]}, got {list(rgbs.shape)}")
+    start, end, density, features = as_one_type(t_starts, t_ends, values.reshape(-1), rgbs.reshape(-1, 3))
+    samples = ray_samples(start, end, ray_indices, n_rays)
+    seen = composite(samples, density, features, mode="alpha" if rgb_sigma_fn is None else "density")
+    shape = t_starts.shape[:-1] if ray_indices is None else (n_rays,)
+    colors = seen.features.reshape(*shape, 3)
+    opacities, depths = (value.reshape(*shape, 1) for value in (seen.alpha, seen.depth))
+    extras = {"weights": seen.weights.reshape(t_starts.shape), "rgbs": rgbs}
     if rgb_alpha_fn is None:
-        weights, trans, alphas = render_weight_from_density(t_starts, t_ends, values, ray_indices=ray_indices)
-        extras = {"weights": weights, "alphas": alphas, "trans": trans, "sigmas": values, "rgbs": rgbs}
+        trans, alphas = render_transmittance_from_density(t_starts, t_ends, values, ray_indices=ray_indices)
+        extras |= {"alphas": alphas, "trans": trans, "sigmas": values}
     else:
-        weights, trans = render_weight_from_alpha(values, ray_indices=ray_indices)
-        extras = {"weights": weights, "trans": trans, "rgbs": rgbs, "alphas": values}
-    colors = accumulate_along_rays(weights, rgbs, ray_indices, n_rays)
-    opacities = accumulate_along_rays(weights, None, ray_indices, n_rays)
-    depths = accumulate_along_rays(weights, (t_starts + t_ends)[..., None] / 2, ray_indices, n_rays)
+        extras |= {"alphas": values, "trans": render_transmittance_from_alpha(values, ray_indices=ray_indices)}
     if expected_depths:
         depths = depths / opacities.clamp(min=torch.finfo(opacities.dtype).eps)
     if render_bkgd is not None:
@@ -175,6 +179,12 @@ def accumulate_along_rays_(
     check_order(ray_indices)
     weighted = weights[:, None] if values is None else weights[:, None] * values
     return outputs.index_add_(0, ray_indices.long(), weighted)
+
+
+def as_one_type(*values: Tensor) -> list[Tensor]:
+    """Values as float64 where one of them is that, as float32 otherwise."""
+    double = any(value.dtype == torch.float64 for value in values)
+    return [value.to(torch.float64 if double else torch.float32) for value in values]
 
 
 def _same_shape(name: str, value: Tensor, like: Tensor) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
+from lumigrad.reference._gradients import finite_gradient
 from lumigrad.types import Composited, RaySamples
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float
@@ -37,7 +38,7 @@ def composite(
     Returns:
         Composited: features [R, C], alpha and depth [R], weights [S]. Gradients of all of them reach `density`,
         `features`, `background`, and `t_start`, `t_end` and `norms` of the samples. They are right where a sample's
-        alpha is 1 too.
+        alpha is 1 too. Samples whose alpha is not finite absorb nothing.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or options.
@@ -71,7 +72,7 @@ def composite(
         norms.contiguous(), samples.offsets.contiguous(), mode == "alpha",
     )  # fmt: skip
     if background is not None:
-        color = color + (1 - alpha)[:, None] * background
+        color = color + (1 - alpha)[:, None] * finite_gradient(background)
     return Composited(color, alpha, depth, weights)
 
 

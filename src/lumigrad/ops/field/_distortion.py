@@ -24,7 +24,7 @@ def distortion_loss(samples: RaySamples, weights: Float[Tensor, " samples"]) -> 
     Returns:
         [R]: the sum over pairs of samples of w_i w_j |m_i - m_j|, m the segments' middles, and over samples of
         w_i^2 (t_end - t_start) / 3. Gradients reach `weights`, `t_start` and `t_end`. It takes time in proportion to
-        the number of samples.
+        the number of samples. A ray with numbers that are not finite has NaN, and no gradient.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes or devices.
@@ -49,7 +49,7 @@ def contract(points: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
         points: [..., 3].
 
     Returns:
-        [..., 3]. Gradients reach `points`.
+        [..., 3]. Gradients reach `points`. Points that are not finite have NaN, and no gradient.
 
     Raises:
         TypeError, ValueError: for a wrong type or shape.

@@ -94,7 +94,7 @@ def march(
     size = None if step is None else check.number("step", step, positive=True)
     begin, end = check_limit("t_min", t_min, shape, grid), check_limit("t_max", t_max, shape, grid)
     check_occupancy(occupancy, grid)
-    if activation not in ACTIVATIONS:
+    if activation not in tuple(ACTIVATIONS):
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     channels = _channels(grid, degree)
     if background is not None:
@@ -161,9 +161,18 @@ def check_occupancy(value: Occupancy | None, like: Tensor) -> None:
     words = check.tensor("occupancy.words", value.words)
     if words.dtype != torch.int64:
         raise TypeError(f"occupancy.words: expected int64, got {str(words.dtype).removeprefix('torch.')}")
-    check.shape("occupancy.words", words, [-(-check.integer("occupancy.size", side, 1) // 4) for side in value.size])
+    check.shape("occupancy.words", words, bricks_of(value))
     if words.device != like.device:
         raise ValueError(f"occupancy.words: expected device {like.device} like grid, got {words.device}")
+
+
+def bricks_of(value: Occupancy) -> list[int]:
+    """How many words an occupancy has along z, y, x."""
+    try:
+        depth, height, width = value.size
+    except (TypeError, ValueError):
+        raise TypeError(f"occupancy.size: expected (D, H, W), got {value.size!r}") from None
+    return [-(-check.integer("occupancy.size", side, 1) // 4) for side in (depth, height, width)]
 
 
 def _channels(grid: Tensor, degree: int | None) -> int:

@@ -15,7 +15,8 @@ from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.field._composite import check_samples
-from lumigrad.ops.field._march import check_limit, check_rays
+from lumigrad.ops.field._march import bricks_of, check_limit, check_rays
+from lumigrad.reference._gradients import lengths
 from lumigrad.reference.field._sample_rays import shifts
 from lumigrad.types import Occupancy, RaySamples
 from lumigrad.types import validation as check
@@ -53,8 +54,8 @@ def sample_rays(
 
     Returns:
         RaySamples of all rays in a row, with the lengths of the directions as `norms`. Only these have gradients. Rays
-        that miss the box, have no direction, or are not finite have no samples. On CUDA, the host waits for the number
-        of samples.
+        that miss the box, have no direction, or are not finite have no samples; of the last, `norms` are 0. On CUDA,
+        the host waits for the number of samples.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or options.
@@ -84,7 +85,7 @@ def sample_rays(
     offsets = torch.zeros(len(directions) + 1, dtype=torch.int64, device=directions.device)
     torch.cumsum(_count(*rays, moved, words, levels, *cells, size), 0, out=offsets[1:])
     t_start, t_end = _op(*rays, moved, words, offsets, int(offsets[-1]), levels, *cells, size)
-    return RaySamples(t_start, t_end, offsets, directions.norm(dim=-1))
+    return RaySamples(t_start, t_end, offsets, lengths(directions))
 
 
 def resample_rays(
@@ -97,7 +98,7 @@ def resample_rays(
     sum is (i + u) / (count + 1) of all, for i = 0 to count and one random u in [0, 1).
 
     Args:
-        samples: of R rays, front to back.
+        samples: of R rays, front to back. Segments with an end that is not finite have no weight.
         weights: [S], such as those of :func:`~lumigrad.composite`, at least 0. What is negative or not finite counts as
             0.
         count: segments of each ray, 1 to 65536.
@@ -136,7 +137,7 @@ def check_levels(value: Occupancy | None, like: Tensor) -> int:
     words = check.tensor("occupancy.words", value.words)
     if words.dtype != torch.int64:
         raise TypeError(f"occupancy.words: expected int64, got {str(words.dtype).removeprefix('torch.')}")
-    bricks = [-(-check.integer("occupancy.size", side, 1) // 4) for side in value.size]
+    bricks = bricks_of(value)
     check.shape("occupancy.words", words, ["levels", *bricks] if words.dim() == 4 else bricks)
     levels = words.shape[0] if words.dim() == 4 else 1
     if not 1 <= levels <= 16:

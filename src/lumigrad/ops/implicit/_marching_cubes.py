@@ -11,8 +11,7 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
-from lumigrad.types import validation as check
-from lumigrad.types.grids import Box, check_box, check_values, from_voxels
+from lumigrad.types.grids import Box, check_box, check_level, check_values, from_voxels
 from lumigrad.types.shapes import Float, Int32
 
 _MOST = 2**31 - 1
@@ -54,7 +53,7 @@ def marching_cubes(
     """
     values = check_values("values", values)
     corners = check_box(box, values)
-    level = _check_level(level, values)
+    level = check_level(level, values)
     if needs_reference("marching_cubes", values):
         return reference.marching_cubes(values, level, corners)
     if isinstance(level, Tensor):
@@ -70,15 +69,6 @@ def marching_cubes(
         around = (points[loops.clamp(min=0)] * used).sum(1) / used.sum(1)
         points = torch.cat([points, around])
     return from_voxels(points, corners, values), faces
-
-
-def _check_level(level: float | Tensor, values: Tensor) -> float | Tensor:
-    if not isinstance(level, Tensor):
-        return check.real("level", level)
-    level = check.floating("level", level, values, "values")
-    if level.numel() != 1:
-        raise ValueError(f"level: expected one number, got shape {tuple(level.shape)}")
-    return level.reshape(()) if level.requires_grad else float(level)
 
 
 def _sizes(values: Tensor) -> tuple[int, ...]:

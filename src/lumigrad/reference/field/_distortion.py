@@ -5,14 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.reference._gradients import finite_gradient
 from lumigrad.types import RaySamples
 
 
 def distortion_loss(samples: RaySamples, weights: Tensor) -> Tensor:
     """Arguments and result: `lumigrad.distortion_loss`."""
     first, ray = samples.offsets[:-1], samples.ray
-    middle, length = 0.5 * (samples.t_start + samples.t_end), samples.t_end - samples.t_start
+    weights, start, end = map(finite_gradient, (weights, samples.t_start, samples.t_end))
+    middle, length = 0.5 * (start + end), end - start
     rays = len(first)
+    # Sums go on from ray to ray, so what is not finite is taken out of them, and its ray has no loss.
+    broken = ~(weights.isfinite() & start.isfinite() & end.isfinite())
+    lost = weights.new_zeros(rays).index_add(0, ray, broken.to(weights)) > 0
+    weights, middle, length = (torch.where(lost[ray], 0, value) for value in (weights, middle, length))
 
     def before(values: Tensor) -> Tensor:
         """The sum of a ray's values in front of each sample. In float64: sums go on from ray to ray."""
@@ -21,12 +27,17 @@ def distortion_loss(samples: RaySamples, weights: Tensor) -> Tensor:
 
     pairs = 2 * weights * (middle * before(weights) - before(weights * middle))
     own = weights.square() * length / 3
-    return weights.new_zeros(rays).index_add(0, ray, pairs + own)
+    loss = weights.new_zeros(rays).index_add(0, ray, pairs + own)
+    return torch.where(lost, torch.nan, loss)
 
 
 def contract(points: Tensor) -> Tensor:
     """Arguments and result: `lumigrad.contract`."""
-    radius = points.norm(dim=-1, keepdim=True)
-    outside = radius > 1
+    points = finite_gradient(points)
+    # In units of their largest component, so that squares do not overflow.
+    extent = points.detach().abs().amax(-1, keepdim=True).clamp(min=1)
+    scaled = points / extent
+    radius = scaled.norm(dim=-1, keepdim=True)
+    outside = extent * radius.detach() > 1
     safe = torch.where(outside, radius, 1)
-    return torch.where(outside, (2 - 1 / safe) * (points / safe), points)
+    return torch.where(outside, (2 - 1 / (extent * safe)) * (scaled / safe), points)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lumigrad.reference._gradients import finite_gradient
 from lumigrad.reference.field._volume import interpolate, occupied
 from lumigrad.reference.splat._spherical_harmonics import spherical_harmonics
 from lumigrad.types import Marched, Occupancy
@@ -62,7 +63,7 @@ def as_marched(
     features = seen_features(features.reshape(*shape, features.shape[-1]), directions, degree)
     alpha = alpha.reshape(shape)
     if background is not None:
-        features = features + (1 - alpha)[..., None] * background
+        features = features + (1 - alpha)[..., None] * finite_gradient(background)
     return Marched(features, alpha, depth.reshape(shape), median.reshape(shape))
 
 
@@ -71,7 +72,8 @@ def seen_features(features: Tensor, directions: Tensor, degree: int | None) -> T
     if degree is None:
         return features
     count = (degree + 1) ** 2
-    coefficients = features.reshape(-1, count, features.shape[-1] // count)
+    directions = finite_gradient(directions)
+    coefficients = features.reshape(features.shape[:-1].numel(), count, features.shape[-1] // count)
     seen = spherical_harmonics(coefficients, directions.reshape(-1, 3))
     return seen.reshape(*features.shape[:-1], seen.shape[-1])
 
@@ -80,6 +82,7 @@ def _march(
     grid: Tensor, origins: Tensor, directions: Tensor, box: Tensor, begin: Tensor, end: Tensor, step: float | None,
     occupancy: Occupancy | None, activation: str, min_transmittance: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    grid, origins, directions, box, begin, end = map(finite_gradient, (grid, origins, directions, box, begin, end))
     origins, directions, hits = _regular(origins, directions, box)
     begin, end, hits = _clip(origins, directions, box, begin, end, hits)
     times = _planes(grid, origins, directions, box, begin, end) if step is None else _steps(begin, end, step)
@@ -100,13 +103,13 @@ def _march(
         sigma = (ends[:, :-1] + 4 * sigma + ends[:, 1:]) / 6
     counts = hits[:, None] & (length > 0)
     if occupancy is not None:
-        counts = counts & occupied(occupancy, box, origins[:, None] + middle[..., None] * directions[:, None])
+        counts = counts & occupied(occupancy, [box], origins[:, None] + middle[..., None] * directions[:, None])
     tau = torch.where(counts, sigma * norm * length, 0)
     passed = torch.exp(-torch.cumsum(functional.pad(tau, (1, 0)), dim=-1))
-    reached = torch.where(passed > min_transmittance, 1, 0)[:, :-1]  # what lies behind the last one does not count
+    reached = (passed > min_transmittance)[:, :-1].cumprod(-1)  # what lies behind the last one does not count
     tau = tau * reached
     passed = torch.exp(-torch.cumsum(functional.pad(tau, (1, 0)), dim=-1))
-    weights = passed[:, :-1] * -torch.expm1(-tau)
+    weights = finite_gradient(passed[:, :-1] * -torch.expm1(-tau))
     lit = (weights != 0)[..., None]
     features = (weights[..., None] * torch.where(lit, values[..., 1:], 0)).sum(-2)
     depth = (weights * middle).sum(-1)

@@ -7,10 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from lumigrad.reference._gradients import lengths
 from lumigrad.reference.field._march import MAX_STEPS, _clip, _regular
 from lumigrad.reference.field._volume import occupied
 from lumigrad.types import Occupancy, RaySamples
 from lumigrad.types.counters import mixed
+from lumigrad.types.grids import scaled_box
 
 
 def sample_rays(
@@ -31,9 +33,9 @@ def sample_rays(
     )
     begin, end = begin.expand(shape).reshape(-1), end.expand(shape).reshape(-1)
     origins, directions = origins.reshape(-1, 3), directions.reshape(-1, 3)
-    norms = directions.norm(dim=-1)
+    norms = lengths(directions)
     levels = 1 if occupancy is None or occupancy.words.dim() == 3 else len(occupancy.words)
-    boxes = [_scaled(box, 2**level) for level in range(levels)]
+    boxes = [scaled_box(box, 2**level) for level in range(levels)]
     with torch.no_grad():
         origins, directions, hits = _regular(origins, directions, boxes[-1])
         begin, end, hits = _clip(origins, directions, boxes[-1], begin, end, hits)
@@ -43,7 +45,7 @@ def sample_rays(
         counts = hits[:, None] & (times[:, 1:] > times[:, :-1])
         if occupancy is not None:
             points = origins[:, None] + middle[..., None] * directions[:, None]
-            counts = counts & _occupied(occupancy, boxes, points)
+            counts = counts & occupied(occupancy, boxes, points)
         offsets = torch.cat((counts.new_zeros(1, dtype=torch.int64), counts.sum(-1).cumsum(0)))
         return RaySamples(times[:, :-1][counts], times[:, 1:][counts], offsets, norms)
 
@@ -55,22 +57,28 @@ def resample_rays(samples: RaySamples, weights: Tensor, count: int, jitter: int 
     ray = samples.ray
     start, end = samples.t_start.detach().double(), samples.t_end.detach().double()
     weight = weights.detach().double()
-    weight = torch.where((weight > 0) & weight.isfinite(), weight, 0)
+    placed = start.isfinite() & end.isfinite()
+    start, end = torch.where(placed, start, 0), torch.where(placed, end, 0)
+    weight = torch.where((weight > 0) & weight.isfinite() & placed, weight, 0)
     total = weight.new_zeros(rays).index_add(0, ray, weight)
     weight = torch.where(total[ray] > 0, weight, (end - start).clamp(min=0))
     total = weight.new_zeros(rays).index_add(0, ray, weight)
+    weight = torch.where(total[ray] > 0, weight, 1)
+    # Without those of no weight: an end never lies in one.
+    kept = weight > 0
+    start, end, weight, ray = start[kept], end[kept], weight[kept], ray[kept]
+    bounds = torch.searchsorted(ray, torch.arange(rays + 1, device=ray.device))
+    share = weight / weight.new_zeros(rays).index_add(0, ray, weight)[ray]
     # The sum of shares, in which ray r goes from r to r + 1: all rays are looked up in one row.
-    share = weight / torch.where(total > 0, total, 1)[ray]
     sums = share.cumsum(0)
-    before = torch.cat((sums.new_zeros(1), sums))[samples.offsets[:-1]]
-    upper = sums - before[ray] + ray
+    upper = sums - torch.cat((sums.new_zeros(1), sums))[bounds[:-1]][ray] + ray
     full = (counts > 0).nonzero()[:, 0]
     number = torch.arange(count + 1, dtype=torch.float64, device=weight.device)
     part = number / count if jitter is None else (number + shifts(jitter, rays, weight)[full, None]) / (count + 1)
     wanted = full[:, None] + part.expand(len(full), -1)
-    first, last = samples.offsets[:-1][full, None], samples.offsets[1:][full, None] - 1
+    first, last = bounds[:-1][full, None], bounds[1:][full, None] - 1
     found = torch.searchsorted(upper, wanted.contiguous()).clamp(first, last)
-    along = (wanted - (upper - share)[found]) / torch.where(share > 0, share, 1)[found]
+    along = (wanted - (upper - share)[found]) / share[found]
     times = (start[found] + along.clamp(0, 1) * (end - start)[found]).to(samples.t_start)
     offsets = torch.cat((counts.new_zeros(1), ((counts > 0) * count).cumsum(0)))
     return RaySamples(times[:, :-1].reshape(-1), times[:, 1:].reshape(-1), offsets, samples.norms)
@@ -85,12 +93,6 @@ def shifts(seed: int, rays: int, like: Tensor) -> Tensor:
     return (word >> 40 & 0x7FFFFF).to(like.dtype) / 2**23
 
 
-def _scaled(box: Tensor, scale: int) -> Tensor:
-    """A box `scale` times as large about the same centre."""
-    more = 0.5 * (scale - 1) * (box[1] - box[0])
-    return torch.stack((box[0] - more, box[1] + more))
-
-
 def _edges(begin: Tensor, end: Tensor, step: float, shift: Tensor) -> Tensor:
     """Ends of segments [rays, N + 1]; those behind the last one are the ray's."""
     length = end - begin
@@ -101,15 +103,3 @@ def _edges(begin: Tensor, end: Tensor, step: float, shift: Tensor) -> Tensor:
     times = torch.minimum(begin[:, None] + (number - shift[:, None]) * size[:, None], end[:, None])
     times = torch.where(number < count[:, None], times, end[:, None])
     return torch.where(number == 0, begin[:, None], times)
-
-
-def _occupied(occupancy: Occupancy, boxes: list[Tensor], points: Tensor) -> Tensor:
-    """Whether points [..., 3] lie in occupied cells of the finest level that has them."""
-    words = occupancy.words.reshape(len(boxes), *occupancy.words.shape[-3:])
-    result = torch.zeros(points.shape[:-1], dtype=torch.bool, device=points.device)
-    for level in reversed(range(len(boxes))):
-        place = (points - boxes[level][0]) / (boxes[level][1] - boxes[level][0])
-        inside = ((place >= 0) & (place <= 1)).all(-1) | (level == len(boxes) - 1)
-        here = occupied(Occupancy(words[level], occupancy.size), boxes[level], points)
-        result = torch.where(inside, here, result)
-    return result

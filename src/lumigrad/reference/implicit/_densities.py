@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.reference._gradients import finite_gradient
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float
 
@@ -30,8 +31,9 @@ def volsdf_density(distance: Float[Tensor, "*shape"], beta: float | Tensor) -> F
     tensor([2., 1., 0.])
     """
     distance = check.floating("distance", distance)
-    scale = _positive("beta", beta, distance)
+    distance, scale = finite_gradient(distance), _positive("beta", beta, distance)
     # -expm1 of minus the distance in scales, halved: exact for small ones and without overflow for large ones.
+    scale = finite_gradient(scale.expand(distance.shape))
     tail = -0.5 * torch.expm1(-distance.abs() / scale)
     return (0.5 - torch.sign(distance) * tail) / scale
 
@@ -61,7 +63,8 @@ def neus_alpha(
     front = check.floating("front", front)
     back = check.floating("back", back, front, "front")
     check.shape("back", back, tuple(front.shape))
-    scale = _positive("sharpness", sharpness, front)
+    scale = _positive("sharpness", sharpness, front).expand(front.shape)
+    front, back, scale = map(finite_gradient, (front, back, scale))
     # 1 - sigmoid(b) / sigmoid(a), of logarithms, so that deep inside nothing is divided by zero.
     logs = torch.nn.functional.logsigmoid(scale * back) - torch.nn.functional.logsigmoid(scale * front)
     return torch.expm1(logs.clamp(max=0.0)).abs()

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad.reference._gradients import finite_gradient
 from lumigrad.reference.implicit._cube_cases import EDGES, FACES, CubeCases, cube_cases
 from lumigrad.types import validation as check
-from lumigrad.types.grids import Box, check_box, check_values, from_voxels
+from lumigrad.types.grids import Box, check_box, check_level, check_values, from_voxels
 from lumigrad.types.shapes import Float, Int32
 
 # Weights are 1 + _SCALE tanh, of quadrilaterals (1 - _SCALE) / 2 + _SCALE sigmoid.
@@ -83,7 +84,9 @@ def flexicubes(
     if 0 in cells:
         return values.new_zeros(0, 3), torch.zeros(0, 3, dtype=torch.int32, device=values.device), values.new_zeros(0)
 
-    shifted = values - level
+    level = check_level(level, values)
+    values, alpha, beta, gamma, vertices = map(finite_gradient, (values, alpha, beta, gamma, vertices))
+    shifted = values - (finite_gradient(level) if isinstance(level, Tensor) else level)
     inside = shifted.detach() <= 0
     cases = CubeCases(*(table.to(values.device) for table in cube_cases()))
     subcase = _subcases(inside, cases)

@@ -8,8 +8,10 @@ import itertools
 import torch
 from torch import Tensor
 
+from lumigrad.reference._gradients import finite_gradient
 from lumigrad.reference.implicit._crossing import crossing
 from lumigrad.types import validation as check
+from lumigrad.types.grids import check_level
 from lumigrad.types.shapes import Float, Int, Int32
 
 # The corners at the ends of each edge.
@@ -53,7 +55,9 @@ def marching_tetrahedra(
             [0.0000, 0.0000, 0.5000]]), tensor([[0, 1, 2]], dtype=torch.int32))
     """
     vertices, tets, values = _check(vertices, tets, values)
-    shifted = values - level
+    level = check_level(level, values)
+    vertices, values = finite_gradient(vertices), finite_gradient(values)
+    shifted = values - (finite_gradient(level) if isinstance(level, Tensor) else level)
     inside = shifted.detach() <= 0
     case = (inside[tets].long() << torch.arange(4, device=tets.device)).sum(-1)
     chosen = ((case > 0) & (case < 15)).nonzero()[:, 0]
@@ -104,6 +108,8 @@ def _triangles() -> Tensor:
         if len(inside) == 2:
             (a, b), (c, d) = inside, outside
             loop = [(a, c), (a, d), (b, d), (b, c)]
+            if a + b == 3:  # either diagonal would do: with this one, meshes are those of kaolin
+                loop = loop[1:] + loop[:1]
         elif inside and outside:
             alone, others = (inside[0], outside) if len(inside) == 1 else (outside[0], inside)
             loop = [(alone, other) for other in others]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.types import validation as check
 from lumigrad.types.grids import Box, check_box, check_values, voxel_size
 from lumigrad.types.shapes import Float
 
@@ -40,6 +41,7 @@ def redistance(
     tensor([[[-0.7500,  0.2500,  1.2500,  2.2500]]])
     """
     values = check_values("values", values).detach()
+    sweeps = check.integer("sweeps", sweeps, 0)
     size = voxel_size(check_box(box, values).detach(), values)
     if values.numel() == 0:
         return values.clone()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ def march_function(
     directions: Tensor,
     t_min: float,
     t_max: float,
-    box: Any,
+    box: Tensor | None,
     band: float,
     steps: int,
     tolerance: float,
@@ -35,11 +34,7 @@ def march_function(
     start = torch.where(speed > 0, start, torch.inf)
 
     def along(t: Tensor, rays: Tensor) -> Tensor:
-        points = origins[rays] + t[:, None] * directions[rays]
-        value = check.tensor("sdf(points)", sdf(points))
-        if value.numel() != len(points):
-            raise ValueError(f"sdf: expected a function that returns shape [{len(points)}], got {tuple(value.shape)}")
-        return value.reshape(-1) / lipschitz
+        return values_of(sdf, origins[rays] + t[:, None] * directions[rays]) / lipschitz
 
     marcher = _Marcher(along, speed, end, steps, tolerance, relaxation)
     hit, near = marcher.first(start, band)
@@ -52,15 +47,23 @@ def march_function(
     return hit, near, behind
 
 
-def _clipped(origins: Tensor, directions: Tensor, t_min: float, t_max: float, box: Any) -> tuple[Tensor, Tensor]:
+def values_of(sdf: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """What a function gives for points [R, 3], as [R], in their type."""
+    value = check.tensor("sdf(points)", sdf(points))
+    if value.shape not in (points.shape[:-1], (*points.shape[:-1], 1)):
+        raise ValueError(f"sdf: expected a function that returns shape [{len(points)}], got {tuple(value.shape)}")
+    return value.reshape(points.shape[:-1]).to(points.dtype)
+
+
+def _clipped(
+    origins: Tensor, directions: Tensor, t_min: float, t_max: float, box: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The part of each ray in the box, if there is one; from infinity on where there is none."""
     start, end = torch.full_like(origins[:, 0], t_min), torch.full_like(origins[:, 0], t_max)
     if box is not None:
-        corners = torch.as_tensor(box, dtype=origins.dtype, device=origins.device)
-        check.shape("box", corners, (2, 3))
-        sides = (corners - origins[:, None]) / directions[:, None]
+        sides = (box - origins[:, None]) / directions[:, None]
         flat = directions == 0
-        inside = (origins >= corners[0]) & (origins <= corners[1])
+        inside = (origins >= box[0]) & (origins <= box[1])
         low = torch.where(flat, torch.where(inside, -torch.inf, torch.inf), sides.amin(1))
         high = torch.where(flat, torch.inf, sides.amax(1))
         start, end = torch.maximum(start, low.amax(1)), torch.minimum(end, high.amin(1))

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.reference.implicit._sphere_march import march_function
+from lumigrad.reference.implicit._sphere_march import march_function, values_of
 from lumigrad.reference.implicit._trace_grid import trace_grid
 from lumigrad.reference.implicit._trilinear import trilinear
 from lumigrad.types import validation as check
-from lumigrad.types.grids import Box, check_box, check_values, to_voxels, voxel_size
+from lumigrad.types.grids import Box, check_box, check_corners, check_values, to_voxels, voxel_size
 from lumigrad.types.shapes import Float
 from lumigrad.types.surface_hits import SurfaceHits
 
@@ -79,6 +79,7 @@ def sphere_trace_with(
             check.number("lipschitz", lipschitz, positive=True),
         )
         field = differentiated(sdf)
+        box = None if box is None else check_corners(box, origins, "origins").detach()
         with torch.no_grad():
             found = march_function(sdf, rays[0].detach(), rays[1].detach(), t_min, t_max, box, band, *how)
     else:
@@ -134,14 +135,6 @@ def differentiated(sdf: Callable[[Tensor], Tensor]) -> Field:
         return (value, slope) if wanted else (value.detach(), slope)
 
     return field
-
-
-def values_of(sdf: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """What a function gives for points [R, 3], as [R]."""
-    value = check.tensor("sdf(points)", sdf(points))
-    if value.shape not in (points.shape[:-1], (*points.shape[:-1], 1)):
-        raise ValueError(f"sdf: expected a function that returns shape [{len(points)}], got {tuple(value.shape)}")
-    return value.reshape(points.shape[:-1])
 
 
 def _surface(

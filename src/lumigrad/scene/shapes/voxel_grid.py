@@ -16,7 +16,7 @@ from lumigrad.types.grids import check_corners, voxel_centers
 from lumigrad.types.shapes import Float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VoxelGrid:
     """A box of voxels that absorb and shine, as `lumigrad.march` takes them.
 

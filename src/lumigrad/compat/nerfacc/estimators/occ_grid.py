@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.compat.nerfacc.estimators.base import AbstractEstimator
-from lumigrad.compat.nerfacc.grid import _enlarge_aabb, _query, traverse_grids
+from lumigrad.compat.nerfacc.grid import enlarged, query, traverse_grids
 from lumigrad.compat.nerfacc.volrend import render_visibility_from_alpha, render_visibility_from_density
 
 
@@ -49,7 +49,7 @@ class OccGridEstimator(AbstractEstimator):
         sides = size.tolist()
         coords = torch.stack(torch.meshgrid(*(torch.arange(side) for side in sides), indexing="ij"), -1).reshape(-1, 3)
         self.register_buffer("resolution", size)
-        self.register_buffer("aabbs", torch.stack([_enlarge_aabb(box, 2**k) for k in range(levels)]))
+        self.register_buffer("aabbs", torch.stack([enlarged(box, 2**k) for k in range(levels)]))
         self.register_buffer("occs", torch.zeros(levels * self.cells_per_lvl))
         self.register_buffer("binaries", torch.zeros((levels, *sides), dtype=torch.bool))
         self.register_buffer("grid_coords", coords, persistent=False)
@@ -182,4 +182,4 @@ class OccGridEstimator(AbstractEstimator):
 
     def query_occ(self, x: Tensor) -> Tensor:
         """Occupancies at points [..., 3]; zero outside. Not in nerfacc."""
-        return _query(x, self.occs.reshape(self.binaries.shape), self.aabbs[0])[0]
+        return query(x, self.occs.reshape(self.binaries.shape), self.aabbs[0])[0]
