@@ -1,0 +1,57 @@
+"""`lumigrad field`: a radiance field from posed photographs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import torch
+
+from lumigrad.cli.arguments import number, positive
+from lumigrad.cli.photo_fit import add_fit_options, run_fit
+from lumigrad.fit.fields import FieldJob, FieldOptions
+from lumigrad.io.photos import PosedPhotos
+
+
+def add_parser(commands: Any) -> None:
+    """The command's options."""
+    parser = commands.add_parser("field", help="recover a field of densities and colours from posed photographs")
+    add_fit_options(parser, "field-out", FieldOptions.iterations)
+    parser.add_argument("--kind", choices=("voxels",), default="voxels", help="what the field is made of (voxels)")
+    parser.add_argument(
+        "--voxels",
+        type=number(int, 8, 1024),
+        default=FieldOptions.voxels,
+        help=f"along a side of the innermost box, at the end ({FieldOptions.voxels})",
+    )
+    parser.add_argument(
+        "--boxes",
+        type=number(int, 1, 8),
+        default=FieldOptions.boxes,
+        help=f"one within the other, each half the size of the next ({FieldOptions.boxes})",
+    )
+    parser.add_argument(
+        "--degree", type=number(int, 0, 3), default=FieldOptions.degree, help="of spherical harmonics (1)"
+    )
+    parser.add_argument("--rays", type=positive, default=FieldOptions.rays, help="in each step (4096)")
+    parser.add_argument(
+        "--smoothness",
+        type=number(float, 0),
+        default=FieldOptions.smoothness,
+        help=f"weight of the total variation of densities ({FieldOptions.smoothness:g})",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fit, and write the results."""
+    names = ("iterations", "minutes", "voxels", "boxes", "degree", "rays", "smoothness", "seed")
+    options = FieldOptions(**{name: getattr(arguments, name) for name in names})
+
+    def prepare(data: PosedPhotos, device: torch.device) -> FieldJob:
+        return FieldJob.prepare(data, options, device)
+
+    def size(state: Any) -> str:
+        return f"{sum(grid[..., 0].numel() for grid in state.grids)} voxels"
+
+    return run_fit(arguments, prepare, size, "--downscale, --voxels or --rays")
