@@ -53,7 +53,7 @@ def test_interrupted_and_resumed(
     assert main([*command, str(tmp_path / "whole")]) == 0
     whole = check_results(tmp_path / "whole")
     assert [row["iteration"] for row in whole["curve"]] == [8, 16, 24]
-    assert whole["grids"] == [[16, 16, 16, 13], [12, 12, 12, 13]]
+    assert whole["grids"] == [[16, 16, 16, 4], [12, 12, 12, 4]]
 
     step, calls = loop._step, []
 
@@ -81,12 +81,12 @@ def test_interrupted_and_resumed(
 
 
 def test_minutes_and_options(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--minutes", "0.005", "--voxels", "12", "--boxes", "1", "--degree", "0", "--frames", "2"]
+    options = ["--minutes", "0.005", "--voxels", "12", "--boxes", "1", "--degree", "1", "--frames", "2"]
     command = ["field", str(dataset), *options, "--smoothness", "0", "--downscale", "2", "--out", str(tmp_path)]
     assert main(command) == 0
     found = check_results(tmp_path)
     assert found["image_size"] == [20, 24]
-    assert found["grids"] == [[12, 12, 12, 4]]
+    assert found["grids"] == [[12, 12, 12, 13]]
     output = capsys.readouterr()
     assert f"--minutes 0.005 ended the fit after {found['iterations']} of" in output.err
     assert "1728 voxels" in output.out

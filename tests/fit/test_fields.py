@@ -43,7 +43,7 @@ def test_interrupted_fit_goes_on_as_if_nothing_had_happened(photos: list[Photo])
     whole = go(begin(model), 999)
     assert whole.iteration == len(whole.losses) == 90
     assert [row["iteration"] for row in whole.curve] == [30, 60, 90]
-    assert [tuple(grid.shape) for grid in whole.grids] == [(20, 20, 20, 13), (15, 15, 15, 13)]
+    assert [tuple(grid.shape) for grid in whole.grids] == [(20, 20, 20, 13), (16, 16, 16, 13)]
     for stop in (17, 70):
         state = go(begin(model), stop)
         assert state.iteration == stop

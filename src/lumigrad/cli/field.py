@@ -30,9 +30,7 @@ def add_parser(commands: Any) -> None:
         default=FieldOptions.boxes,
         help=f"one within the other, each half the size of the next ({FieldOptions.boxes})",
     )
-    parser.add_argument(
-        "--degree", type=number(int, 0, 3), default=FieldOptions.degree, help="of spherical harmonics (1)"
-    )
+    parser.add_argument("--degree", type=number(int, 0, 3), default=0, help="of spherical harmonics (0)")
     parser.add_argument("--rays", type=positive, default=FieldOptions.rays, help="in each step (4096)")
     parser.add_argument(
         "--smoothness",

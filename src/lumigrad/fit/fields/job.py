@@ -38,7 +38,7 @@ class FieldOptions:
     minutes: float | None = None
     voxels: int = 128
     boxes: int = 3
-    degree: int = 1
+    degree: int = 0
     rays: int = 4096
     smoothness: float = 1e-4
     reduce: int = 1

@@ -26,7 +26,7 @@ _WARM_UP = 20
 # Part of the rates that is left at the end.
 _DECAY = 0.2
 # Rates of densities, of constant colours, and of the harmonics of higher degrees.
-_DENSITY, _COLOR, _REST = 0.2, 0.03, 0.003
+_DENSITY, _COLOR, _REST = 0.2, 0.06, 0.006
 # Differences of densities smaller than this are smoothed like squares.
 _BEND = 0.5
 
@@ -47,7 +47,7 @@ class Schedule:
 
     iterations: int | None = None
     minutes: float | None = None
-    levels: tuple[tuple[float, int, int], ...] = ((0.0, 32, 0), (0.2, 64, 0), (0.5, 96, 0), (0.75, 128, 1))
+    levels: tuple[tuple[float, int, int], ...] = ((0.0, 32, 0), (0.2, 64, 0), (0.5, 96, 0), (0.75, 128, 0))
     rays: int = 4096
     smoothness: float = 1e-4
     seed: int = 0
@@ -71,9 +71,7 @@ class Schedule:
 
     def level(self, progress: float) -> tuple[int, int]:
         """Voxels a side of the innermost grid, and degree."""
-        return next(
-            (voxels, degree) for begin, voxels, degree in reversed(self.levels) if progress >= begin
-        )  # fmt: skip
+        return next((voxels, degree) for begin, voxels, degree in reversed(self.levels) if progress >= begin)
 
 
 @dataclass

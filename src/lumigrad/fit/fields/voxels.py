@@ -19,19 +19,22 @@ _CONSTANT = 0.28209479177387814
 # Lengths in which the scene's extent is 100: extinctions before activation are of the same size in any scene.
 _UNITS = 100.0
 # Where rays begin, relative to the extent.
-_NEAR = 0.15
+_NEAR = 0.25
+# Half the side of the innermost box, relative to the extent.
+_HALF = 0.65
 # Extinction before "softplus": at the start, where no photograph sees a voxel, and the limit elsewhere.
 _START, HIDDEN, _LIMIT = -8.0, -20.0, -12.0
 # What a voxel must absorb to count as occupied.
 _FAINT = 0.003
 # Sides of the outer grids, relative to the innermost.
-_COARSE = 0.75
+_COARSE = 0.8
 # Rays that are marched together when images are drawn.
 _CHUNK = 1 << 14
 
 
 class Voxels:
-    """Nested boxes of voxels. The innermost has sides of the scene's extent, every further one of twice that.
+    """Nested boxes of voxels. The innermost has sides of 1.3 times the scene's extent (the distance of its cameras from
+    what they look at), every further one of twice that.
 
     A voxel has an extinction, before the activation "softplus", and spherical harmonics of three colours. Voxels that
     too few photographs see stay empty, because nothing says what is there.
@@ -66,7 +69,7 @@ class Voxels:
         if not self.extent > 1e-6 * float(self.centre.norm()):
             raise ValueError("photos: expected cameras at different places, which look at the same things")
         self.background = background
-        self.halves = [0.5 * _UNITS * 2**k for k in range(boxes)]
+        self.halves = [_HALF * _UNITS * 2**k for k in range(boxes)]
         self._cameras = [photo.camera for photo in photos]
         self._views = max(1, len(photos) // 10)
 
