@@ -30,6 +30,7 @@ class FieldOptions:
         degree: of the spherical harmonics, at the end.
         rays: in each step.
         smoothness: weight of the total variation of densities.
+        opaque: something is behind every pixel; see `Schedule`.
         reduce: factor by which photographs are averaged down.
         seed: of everything that is random.
     """
@@ -41,6 +42,7 @@ class FieldOptions:
     degree: int = 0
     rays: int = 4096
     smoothness: float = 1e-4
+    opaque: bool = True
     reduce: int = 1
     seed: int = 0
 
@@ -55,7 +57,7 @@ class FieldOptions:
         levels = tuple(
             (begin, max(2, round(share * self.voxels)), self.degree if share == 1 else 0) for begin, share in shares
         )
-        return Schedule(self.iterations, self.minutes, levels, self.rays, self.smoothness, self.seed)
+        return Schedule(self.iterations, self.minutes, levels, self.rays, self.smoothness, self.opaque, self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """The values that a fit must have in common with the one it resumes."""

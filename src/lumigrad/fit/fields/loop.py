@@ -23,6 +23,8 @@ from lumigrad.types import Occupancy
 _LOOK_EVERY, _LOOK_FROM = 30, 60
 # Steps in which rates rise to their full size, at the start and after every refinement.
 _WARM_UP = 20
+# Progress from which backgrounds are random: before, where something is matters more than that something is there.
+_OPAQUE_FROM = 0.1
 # Part of the rates that is left at the end.
 _DECAY = 0.2
 # Rates of densities, of constant colours, and of the harmonics of higher degrees.
@@ -42,6 +44,8 @@ class Schedule:
             spherical harmonics up to that degree; neither may fall.
         rays: of random pixels, in each step.
         smoothness: weight of the total variation of densities, relative to the squared error.
+        opaque: something is behind every pixel, as in photographs of rooms and landscapes, but not in renders of single
+            objects. Then the background is random in each step, so that nothing dark is mistaken for transparent.
         seed: of everything that is random.
     """
 
@@ -50,6 +54,7 @@ class Schedule:
     levels: tuple[tuple[float, int, int], ...] = ((0.0, 32, 0), (0.2, 64, 0), (0.5, 96, 0), (0.75, 128, 0))
     rays: int = 4096
     smoothness: float = 1e-4
+    opaque: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -175,9 +180,11 @@ def evaluate(model: Voxels, state: FieldState, photos: list[Photo]) -> dict[str,
 def _step(
     state: FieldState, pixels: PixelRays, model: Voxels, schedule: Schedule, progress: float, generator: torch.Generator
 ) -> float:
+    opaque = schedule.opaque and progress >= _OPAQUE_FROM
     rays, colors = pixels.draw(schedule.rays, generator)
     leaves = [grid.detach().requires_grad_() for grid in state.grids]
-    seen = model.see(leaves, state.occupancy(), *rays)
+    background = torch.rand(colors.shape, generator=generator, device=generator.device) if opaque else None
+    seen = model.see(leaves, state.occupancy(), *rays, background)
     loss = (seen.color - colors).square().mean()
     loss.backward()
     state.age += 1

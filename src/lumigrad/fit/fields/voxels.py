@@ -108,13 +108,19 @@ class Voxels:
         return found
 
     def see(
-        self, grids: Sequence[Tensor], occupied: Sequence[Occupancy | None], origins: Tensor, directions: Tensor
+        self,
+        grids: Sequence[Tensor],
+        occupied: Sequence[Occupancy | None],
+        origins: Tensor,
+        directions: Tensor,
+        background: Tensor | None = None,
     ) -> Seen:
-        """What rays [R, 3] in the world see, over the background; depth in the world's units."""
+        """What rays [R, 3] in the world see, over the model's background or another [R, 3]; depth in world units."""
         scale = _UNITS / self.extent
         degree = math.isqrt((grids[0].shape[-1] - 1) // 3) - 1
         out = see(grids, self.halves, (origins - self.centre) * scale, directions, _NEAR * _UNITS, degree, occupied)
-        return Seen(out.color + (1 - out.alpha)[:, None] * self.background, out.alpha, out.depth / scale)
+        behind = self.background if background is None else background
+        return Seen(out.color + (1 - out.alpha)[:, None] * behind, out.alpha, out.depth / scale)
 
     @torch.no_grad()
     def draw(self, grids: Sequence[Tensor], occupied: Sequence[Occupancy | None], camera: Camera) -> Seen:
