@@ -82,11 +82,23 @@ def test_interrupted_and_resumed(
 
 def test_minutes_and_options(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--minutes", "0.005", "--voxels", "12", "--boxes", "1", "--degree", "1", "--frames", "2"]
-    command = ["field", str(dataset), *options, "--smoothness", "0", "--downscale", "2", "--out", str(tmp_path)]
+    command = [
+        "field",
+        str(dataset),
+        *options,
+        "--smoothness",
+        "0",
+        "--downscale",
+        "2",
+        "--transparent",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(command) == 0
     found = check_results(tmp_path)
     assert found["image_size"] == [20, 24]
     assert found["grids"] == [[12, 12, 12, 13]]
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["settings"]["opaque"] is False
     output = capsys.readouterr()
     assert f"--minutes 0.005 ended the fit after {found['iterations']} of" in output.err
     assert "1728 voxels" in output.out

@@ -164,6 +164,19 @@ def test_refined_fields_look_the_same(photos: list[Photo]) -> None:
     assert (skipping - coarse).abs().mean() < 0.01
 
 
+def test_dark_is_not_transparent(photos: list[Photo]) -> None:
+    """Black photographs say nothing of densities, unless they are of a world that has no holes."""
+    black = [replace(photo, image=torch.zeros_like(photo.image)) for photo in photos]
+    model, alphas = Voxels(black, boxes=2), []
+    for opaque in (False, True):
+        state = FieldState.start(model.start(16, 0))
+        schedule = Schedule(iterations=120, levels=((0.0, 16, 0),), rays=200, opaque=opaque)
+        fit_field(black, state, model, schedule)
+        alphas.append(model.draw(state.grids, state.occupancy(), black[0].camera).alpha.mean().item())
+    assert alphas[0] < 0.3
+    assert alphas[1] > 0.8
+
+
 def test_rays_are_those_of_their_pixels(photos: list[Photo]) -> None:
     """Of photographs of two sizes, one with pixels that do not count."""
     covered = photos[1].covered.clone()

@@ -173,6 +173,9 @@ def test_field_job(tmp_path: Path) -> None:
     assert job.complete(state)
     assert [row["iteration"] for row in state.curve] == [3, 6]
     assert job.write_results(state, tmp_path, frames=2)["grids"] == [[12, 12, 12, 4], [9, 9, 9, 4]]
+    assert job.schedule.opaque
+    clear = FieldJob.prepare(replace(data, masks=data.paths, masks_are_alpha=True), FieldOptions(boxes=2))
+    assert not clear.schedule.opaque  # the alpha channel says where nothing is
     assert torch.equal(job.resume(tmp_path).grids[0], state.grids[0])
     _resume_damaged(job, tmp_path, optional=set())
     saved = torch.load(tmp_path / "state.pt", weights_only=True)

@@ -38,12 +38,18 @@ def add_parser(commands: Any) -> None:
         default=FieldOptions.smoothness,
         help=f"weight of the total variation of densities ({FieldOptions.smoothness:g})",
     )
+    parser.add_argument(
+        "--transparent",
+        dest="opaque",
+        action="store_false",
+        help="black pixels may be nothing, as in renders of objects (not needed where there is an alpha channel)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and write the results."""
-    names = ("iterations", "minutes", "voxels", "boxes", "degree", "rays", "smoothness", "seed")
+    names = ("iterations", "minutes", "voxels", "boxes", "degree", "rays", "smoothness", "opaque", "seed")
     options = FieldOptions(**{name: getattr(arguments, name) for name in names})
 
     def prepare(data: PosedPhotos, device: torch.device) -> FieldJob:

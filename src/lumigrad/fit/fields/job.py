@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class FieldOptions:
         degree: of the spherical harmonics, at the end.
         rays: in each step.
         smoothness: weight of the total variation of densities.
-        opaque: something is behind every pixel; see `Schedule`.
+        opaque: something is behind every pixel, unless photographs have an alpha channel; see `Schedule`.
         reduce: factor by which photographs are averaged down.
         seed: of everything that is random.
     """
@@ -51,9 +51,9 @@ class FieldOptions:
 
         >>> from lumigrad.fit.fields import FieldOptions
         >>> FieldOptions(voxels=160, degree=2).schedule().levels
-        ((0.0, 40, 0), (0.15, 80, 0), (0.4, 120, 0), (0.7, 160, 2))
+        ((0.0, 40, 0), (0.12, 80, 0), (0.3, 120, 0), (0.5, 160, 2))
         """
-        shares = ((0.0, 0.25), (0.15, 0.5), (0.4, 0.75), (0.7, 1.0))
+        shares = ((0.0, 0.25), (0.12, 0.5), (0.3, 0.75), (0.5, 1.0))
         levels = tuple(
             (begin, max(2, round(share * self.voxels)), self.degree if share == 1 else 0) for begin, share in shares
         )
@@ -105,7 +105,9 @@ class FieldJob:
         settings = {**options.to_dict(), "device": device.type, "photographs": digest(photos)}
         photos = [photo.to(device) for photo in photos]
         held_out = [photo.to(device) for photo in load_photos(data, kept, reduce=options.reduce)]
-        return cls(options, photos, held_out, Voxels(photos, options.boxes), options.schedule(), settings)
+        opaque = options.opaque and data.load(train[0])[0].shape[-1] == 3
+        schedule = replace(options.schedule(), opaque=opaque)
+        return cls(options, photos, held_out, Voxels(photos, options.boxes), schedule, settings)
 
     def begin(self) -> FieldState:
         """The state before the first step."""

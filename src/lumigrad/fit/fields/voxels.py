@@ -21,7 +21,7 @@ _UNITS = 100.0
 # Where rays begin, relative to the extent.
 _NEAR = 0.25
 # Half the side of the innermost box, relative to the extent.
-_HALF = 0.65
+_HALF = 0.5
 # Extinction before "softplus": at the start, where no photograph sees a voxel, and the limit elsewhere.
 _START, HIDDEN, _LIMIT = -8.0, -20.0, -12.0
 # What a voxel must absorb to count as occupied.
@@ -33,7 +33,7 @@ _CHUNK = 1 << 14
 
 
 class Voxels:
-    """Nested boxes of voxels. The innermost has sides of 1.3 times the scene's extent (the distance of its cameras from
+    """Nested boxes of voxels. The innermost has sides of the scene's extent (the distance of its cameras from
     what they look at), every further one of twice that.
 
     A voxel has an extinction, before the activation "softplus", and spherical harmonics of three colours. Voxels that
