@@ -24,7 +24,7 @@ _LOOK_EVERY, _LOOK_FROM = 30, 60
 # Steps in which rates rise to their full size, at the start and after every refinement.
 _WARM_UP = 20
 # Progress from which backgrounds are random: before, where something is matters more than that something is there.
-_OPAQUE_FROM = 0.1
+_OPAQUE_FROM = 0.12
 # Part of the rates that is left at the end.
 _DECAY = 0.2
 # Rates of densities, of constant colours, and of the harmonics of higher degrees.
