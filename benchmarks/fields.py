@@ -1,7 +1,9 @@
-"""Benchmark of marching through a grid, beside torch's grid_sample on the same samples.
+"""Benchmarks of marching through a grid, beside torch's grid_sample on the same samples, and of hash encoding, beside
+the same in torch's indexing.
 
 Usage:
-    python -m benchmarks.fields            # 512^2 rays, 128 samples each, through 128^3 voxels of 1 + 3 values
+    python -m benchmarks.fields            # 512^2 rays, 128 samples each, through 128^3 voxels of 1 + 3 values;
+                                           # 10^6 points in 16 levels of 2^19 rows of 2 values
     python -m benchmarks.fields --quick    # small, to see that it runs
 
 All rays cross the whole box, so that both take the same samples, and none of them is empty. Seconds are those of the
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -49,6 +51,28 @@ def main(arguments: list[str] | None = None) -> None:
             samples = rays * rays * SAMPLES / value / 1e6
             other = seconds.get(name.replace("lumigrad", "torch"), math.nan)
             print(f"  {name:32} {1e3 * value:9.1f} ms  {samples:7.1f} M samples/s  {other / value:6.1f} x torch")
+        compare_hash_encoding(20_000 if options.quick else options.points, threads, budget)
+
+
+def compare_hash_encoding(count: int, threads: int, budget: Budget) -> None:
+    """Forward, and forward and backward to the tables, of random points."""
+    generator = torch.Generator().manual_seed(0)
+    resolutions = [int(16 * 128 ** (level / 15)) for level in range(16)]
+    tables = torch.rand(16, 2**19, 2, generator=generator)
+    points = torch.rand(count, 3, generator=generator)
+    tasks = {}
+    for library, encode in (("torch", lg.reference.hash_encode), ("lumigrad", lg.hash_encode)):
+        tasks[f"{library}, forward"] = partial(encode, points, tables, resolutions)
+        tasks[f"{library}, forward and backward"] = partial(both, by_tables, tables, encode, points, resolutions)
+    seconds = {name: timing.fastest for name, timing in measure(tasks, budget, time.process_time).items()}
+    print(f"{threads} threads, hash encoding of {count} points")
+    for name, value in seconds.items():
+        other = seconds[name.replace("lumigrad", "torch")]
+        print(f"  {name:32} {1e3 * value:9.1f} ms  {count / value / 1e6:7.2f} M points/s  {other / value:6.1f} x torch")
+
+
+def by_tables(tables: Tensor, encode: Callable[..., Tensor], points: Tensor, resolutions: Sequence[int]) -> Tensor:
+    return encode(points, tables, resolutions)
 
 
 def scene(rays: int, voxels: int) -> tuple[Tensor, Tensor, Tensor, float]:
@@ -95,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fields", description=__doc__.split("\n")[0])
     parser.add_argument("--rays", type=int, default=512, help="a side of the image")
     parser.add_argument("--voxels", type=int, default=128, help="a side of the grid")
+    parser.add_argument("--points", type=int, default=1_000_000, help="points of the hash encoding")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--quick", action="store_true", help="small and short")
     return parser

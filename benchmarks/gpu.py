@@ -77,9 +77,8 @@ class Lumigrad:
 
     def frame(self) -> tuple[torch.Tensor, ...]:
         (pos, colors), work = self.inputs, self.work
-        frags = self.lg.rasterize(pos, work.faces, (work.size, work.size), derivatives=False)
-        shaded = self.lg.interpolate(colors, frags, work.faces)
-        image = self.lg.antialias(shaded, frags, pos, work.faces, topology=self.topology)
+        frags = self.lg.rasterize(pos, work.faces, (work.size, work.size), derivatives=False, attributes=colors)
+        image = self.lg.antialias(frags.attributes, frags, pos, work.faces, topology=self.topology)
         return torch.autograd.grad(image, self.inputs, work.gradient)
 
 

@@ -89,6 +89,7 @@ def _operations() -> tuple[dict[str, tuple[Call, list[torch.Tensor]]], list[str]
             lambda: lg.rasterize(pos, tri, (1, 1), derivatives=False),
             [pos],
         ),
+        "rasterize, attributes": ("rasterize", lambda: lg.rasterize(pos, tri, (1, 1), attributes=attr), [pos, attr]),
         "peel, one layer": ("peel", lambda: next(iter(lg.peel(pos, tri, (1, 1), layers=1))), [pos]),
         "interpolate": ("interpolate", lambda: lg.interpolate(attr, leaf_frags, tri), [attr, bary]),
         "antialias": (

@@ -29,7 +29,7 @@ class Renderer(Protocol):
 
 
 class Lumigrad:
-    """lumigrad: rasterize, interpolate, antialias."""
+    """lumigrad: rasterize with attributes, antialias."""
 
     def __init__(self, work: Workload) -> None:
         import lumigrad
@@ -57,9 +57,8 @@ class Lumigrad:
         return triangles[0] >= 0, image[0]
 
     def _forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        fragments = self.lg.rasterize(self.positions, self.faces, self.size, derivatives=False)
-        shaded = self.lg.interpolate(self.colors, fragments, self.faces)
-        image = self.lg.antialias(shaded, fragments, self.positions, self.faces, topology=self.topology)
+        fragments = self.lg.rasterize(self.positions, self.faces, self.size, derivatives=False, attributes=self.colors)
+        image = self.lg.antialias(fragments.attributes, fragments, self.positions, self.faces, topology=self.topology)
         return fragments.tri, image
 
 

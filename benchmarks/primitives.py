@@ -19,13 +19,14 @@ from typing import Any
 
 import torch
 
-from benchmarks import frame, memory, overhead, peers, texture, threads
+from benchmarks import frame, fused, memory, overhead, peers, texture, threads
 from benchmarks.report import Table
 from benchmarks.settings import Settings
 from benchmarks.timing import Budget, copy_task, measure, recycle_heap
 
 SECTIONS: dict[str, Callable[[Settings], Table]] = {
     "frame": frame.run,
+    "fused": fused.run,
     "texture": texture.run,
     "threads": threads.run_scaling,
     "alternation": threads.run_alternation,
@@ -33,7 +34,12 @@ SECTIONS: dict[str, Callable[[Settings], Table]] = {
     "memory": memory.run,
 }
 # lumigrad's functions without which a section cannot run at all.
-NEEDED = {"texture": ["texture", "build_mips"], "alternation": ["antialias"], "overhead": ["antialias"]}
+NEEDED = {
+    "fused": ["antialias"],
+    "texture": ["texture", "build_mips"],
+    "alternation": ["antialias"],
+    "overhead": ["antialias"],
+}
 
 
 MESHES = Path("../shared/data/meshes")

@@ -27,6 +27,16 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
+def add_device(made: argparse.ArgumentParser) -> None:
+    """The argument of experiments that run on one device; `device_of` reads it."""
+    made.add_argument("--device", help="cpu or cuda; by default cuda where there is one")
+
+
+def device_of(args: argparse.Namespace) -> str:
+    device: str = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return device
+
+
 class Run:
     """The folder of outputs of one run.
 

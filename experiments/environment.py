@@ -21,7 +21,7 @@ from torch import Tensor
 
 import lumigrad as lg
 from experiments import procedural
-from experiments.common import Run, generator, parser, set_rate, steps
+from experiments.common import Run, add_device, device_of, generator, parser, set_rate, steps
 from lumigrad.fit import psnr
 from lumigrad.scene import PerspectiveCamera, creature, cube_to_equirect, quaternion_to_matrix
 
@@ -231,7 +231,7 @@ def experiment(args: argparse.Namespace) -> dict[str, Any]:
         args.faces or base.faces,
         args.size or base.size,
         args.iterations or base.iterations,
-        args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device_of(args),
     )
     if args.environment is None:
         truth = procedural.landscape(settings.faces, args.seed)
@@ -266,7 +266,7 @@ def arguments() -> argparse.ArgumentParser:
     parsed.add_argument("--faces", type=int, help="texels along the edge of a face of the environment")
     parsed.add_argument("--size", type=int, help="width and height of the images")
     parsed.add_argument("--iterations", type=int, help="one image each")
-    parsed.add_argument("--device", help="cpu or cuda; by default cuda where there is one")
+    add_device(parsed)
     return parsed
 
 

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import lumigrad
-from experiments.common import Run, parser
+from experiments.common import Run, add_device, device_of, parser
 
 METHODS = ["adam", "greedy", "symmetric"]
 PUBLISHED = {"adam": 48.62, "greedy": 22.49, "symmetric": 2.61}
@@ -257,7 +257,7 @@ def experiment(args: argparse.Namespace) -> dict[str, Any]:
         args.trials or (24 if args.quick else 100),
         args.steps or (1200 if args.quick else 10_000),
         args.size or (64 if args.quick else 256),
-        args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device_of(args),
     )
     states: dict[str, Any] = run.load_state() or {}
     fits = {}
@@ -325,7 +325,7 @@ def arguments() -> argparse.ArgumentParser:
     parsed.add_argument("--trials", type=int, help="targets and starts")
     parsed.add_argument("--steps", type=int, help="of each method, one image each")
     parsed.add_argument("--size", type=int, help="width and height of the image")
-    parsed.add_argument("--device", help="cpu or cuda; by default cuda where there is one")
+    add_device(parsed)
     return parsed
 
 

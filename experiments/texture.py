@@ -21,7 +21,7 @@ from torch import Tensor
 
 import lumigrad as lg
 from experiments import procedural
-from experiments.common import Run, generator, parser, set_rate, steps
+from experiments.common import Run, add_device, device_of, generator, parser, set_rate, steps
 from lumigrad.fit import psnr
 from lumigrad.scene import PerspectiveCamera, icosphere, quaternion_to_matrix
 
@@ -184,7 +184,7 @@ def experiment(args: argparse.Namespace) -> dict[str, Any]:
         args.samples or base.samples,
         args.iterations or base.iterations,
         base.distances,
-        args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device_of(args),
     )
     if args.texture is None:
         truth = procedural.planet(settings.faces, args.seed)
@@ -215,7 +215,7 @@ def arguments() -> argparse.ArgumentParser:
     parsed.add_argument("--size", type=int, help="width and height of the images, and of the faces of the cube map")
     parsed.add_argument("--samples", type=int, help="of a reference along the edge of a pixel")
     parsed.add_argument("--iterations", type=int, help="images of each texture")
-    parsed.add_argument("--device", help="cpu or cuda; by default cuda where there is one")
+    add_device(parsed)
     return parsed
 
 

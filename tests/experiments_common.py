@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("experiments", reason="not part of source distributions")
 
 from experiments import common
 
@@ -30,3 +35,21 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, module: ModuleType, count: int) 
             yield step
 
     monkeypatch.setattr(module, "steps", stopped)
+
+
+def check_resuming(
+    experiment: Callable[..., dict[str, Any]], module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An experiment that is stopped and resumed ends as one that was not, and does not resume with other arguments.
+
+    experiment(folder, *arguments) runs it.
+    """
+    whole = experiment(folder / "whole", "--iterations", "14")
+    with monkeypatch.context() as patch:
+        stop_after(patch, module, 10)
+        with pytest.raises(StoppedError):
+            experiment(folder / "parts", "--iterations", "14")
+    for _ in range(2):  # the second time, nothing is left to do
+        assert experiment(folder / "parts", "--iterations", "14", "--resume") == whole
+    with pytest.raises(ValueError, match="resume"):
+        experiment(folder / "parts", "--iterations", "15", "--resume")

@@ -120,8 +120,8 @@ def mesh_outputs(
     color = random(*frags.tri.shape, channels, seed=2, dtype=pos.dtype).requires_grad_()
     smooth = lg.antialias(color, fixed, pos, tri)
     return {
-        **frags._asdict(),
-        **{f"rasterize {k}": v for k, v in _grads(frags[1:], {"pos": pos}, 10).items()},
+        **{name: value for name, value in frags._asdict().items() if value is not None},
+        **{f"rasterize {k}": v for k, v in _grads(frags[1:4], {"pos": pos}, 10).items()},
         "out": out,
         "out_d": out_d,
         **{
@@ -197,7 +197,9 @@ def all_outputs() -> dict[str, Tensor]:
         for scene, outputs in scenes.items():
             result.update({f"{scene} {dtype} {name}": value for name, value in outputs.items()})
         for i, layer in enumerate(lg.peel(triangles.to(dtype), faces, (64, 77), 3)):
-            result.update({f"layer {i} {dtype} {name}": value for name, value in layer._asdict().items()})
+            result.update(
+                {f"layer {i} {dtype} {name}": value for name, value in layer._asdict().items() if value is not None}
+            )
     result["topology"] = lg.edge_topology(sphere_tri)
     return result
 

@@ -155,3 +155,13 @@ def test_volume(tmp_path: Path) -> None:
     for view in image[..., :3].split(40, 1):
         assert (view[0] == 1).all()
         assert (view.amax(-1) - view.amin(-1)).max() > 0.3
+
+
+def test_implicit(tmp_path: Path) -> None:
+    """A fit by masks alone comes nearer to the shape."""
+    out = tmp_path / "implicit.png"
+    said = run("implicit.py", "--resolution", 12, "--steps", 16, "--size", 64, "--out", out).splitlines()
+    assert "marching cubes" in said[0]
+    first, _, last = (numbers(line)[0] for line in said[3:])
+    assert last < 0.8 * first
+    assert out.stat().st_size > 1_000

@@ -11,9 +11,6 @@ import torch
 from experiments_common import StoppedError, run_in, stop_after
 from torch import Tensor
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("experiments", reason="not part of source distributions")
-
 from experiments import silhouettes
 from lumigrad.io import save_mesh
 from lumigrad.scene import Mesh, icosphere

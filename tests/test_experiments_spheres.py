@@ -10,9 +10,6 @@ import pytest
 import torch
 from experiments_common import StoppedError, run_in, stop_after
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("experiments", reason="not part of source distributions")
-
 from benchmarks.timing import Budget
 from experiments import spheres
 

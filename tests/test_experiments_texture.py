@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-
-pytest.importorskip("matplotlib")
-pytest.importorskip("experiments", reason="not part of source distributions")
+from experiments_common import check_resuming
 
 from experiments import procedural, texture
 from lumigrad.io import save_image
@@ -121,20 +119,4 @@ def test_mipmaps_give_the_better_texture(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_resumed_fit_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = experiment(tmp_path / "whole", "--iterations", "14")
-    complete = texture.steps
-
-    def stopped(*args: object, **options: object) -> object:
-        for done, step in enumerate(complete(*args, **options, every=4)):
-            if done == 10:
-                raise KeyboardInterrupt
-            yield step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(texture, "steps", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            experiment(tmp_path / "parts", "--iterations", "14")
-    for _ in range(2):  # the second time, nothing is left to do
-        assert experiment(tmp_path / "parts", "--iterations", "14", "--resume") == whole
-    with pytest.raises(ValueError, match="resume"):
-        experiment(tmp_path / "parts", "--iterations", "15", "--resume")
+    check_resuming(experiment, texture, tmp_path, monkeypatch)

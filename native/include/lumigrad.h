@@ -114,6 +114,21 @@ LG_API int32_t lg_rasterize_backward(
     const int32_t* frag_tri, const void* grad_bary, const void* grad_depth, const void* grad_bary_d,
     const void* grad_rast, void* grad_pos);
 
+/* The same with attributes of the vertices, interpolated in the same pass, and their gradients in the same pass back.
+ * attr [attr_views, vertices, channels], attr_views 1 or views, channels 1 to 4; attributes [.., channels]
+ */
+LG_API int32_t lg_rasterize_attributes_forward(
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges, const void* attr,
+    int64_t attr_views, int64_t channels, int64_t views, int64_t vertices, int64_t triangles,
+    int64_t height, int64_t width, int32_t subpixel_bits,
+    int32_t* frag_tri, void* bary, void* depth, void* bary_d, void* attributes);
+
+LG_API int32_t lg_rasterize_attributes_backward(
+    lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const void* attr, int32_t shared_positions,
+    int64_t attr_views, int64_t channels, int64_t views, int64_t vertices, int64_t triangles,
+    int64_t height, int64_t width, const int32_t* frag_tri, const void* grad_bary, const void* grad_depth,
+    const void* grad_bary_d, const void* grad_attributes, void* grad_pos, void* grad_attr);
+
 /* ---- Soft rasterization (native/soft) ---------------------------------------------------------------
  * The faces_per_pixel nearest faces that cover a pixel centre or come closer to it than blur_radius, a squared
  * distance in units of half the shorter side. flags: 1 perspective-correct weights, 2 weights clipped to be
@@ -396,5 +411,67 @@ LG_API int32_t lg_composite_backward(
     const void* norms, const int64_t* offsets, int64_t rays, int64_t samples, int64_t channels, int32_t opacity,
     const void* grad_features_out, const void* grad_alpha, const void* grad_depth, const void* grad_weights,
     void* grad_density, void* grad_features, void* grad_t_start, void* grad_t_end, void* grad_norms);
+
+/* Packed samples of rays through a box: as many as there are, then the samples themselves. origins, directions [rays, 3];
+ * box [2, 3]; limits [rays, 2]: t_min and t_max; shifts [rays], or null: how much of the first step is left out, in [0,
+ * 1). occupancy: null, or words of `levels` grids of cells, one behind another, as for marching; the grid of level k
+ * covers the box scaled by 2^k about its centre, and the finest grid that has a point decides. counts int64 [rays];
+ * offsets int64 [rays + 1], their sums; t_start, t_end [samples]. */
+LG_API int32_t lg_sample_rays_count(
+    lg_call* call, int32_t dtype, const void* origins, const void* directions, const void* box, const void* limits,
+    const void* shifts, const int64_t* occupancy, int64_t rays, int64_t levels, int64_t occupied_slices,
+    int64_t occupied_rows, int64_t occupied_columns, double step, int64_t* counts);
+
+LG_API int32_t lg_sample_rays(
+    lg_call* call, int32_t dtype, const void* origins, const void* directions, const void* box, const void* limits,
+    const void* shifts, const int64_t* occupancy, const int64_t* offsets, int64_t rays, int64_t samples,
+    int64_t levels, int64_t occupied_slices, int64_t occupied_rows, int64_t occupied_columns, double step,
+    void* t_start, void* t_end);
+
+/* x [points, axes], 2 or 3 axes; tables [sum of entries, channels]: one level's rows behind another's. entries and
+ * resolutions: of each of at most 32 levels, in host memory: its rows, at most 2^31 - 1, and cells along an axis, at
+ * most 2^20. out [points, levels * channels]. */
+LG_API int32_t lg_hash_encode_forward(
+    lg_call* call, int32_t dtype, const void* x, const void* tables, const int64_t* entries,
+    const int64_t* resolutions, int64_t points, int64_t axes, int64_t levels, int64_t channels, void* out);
+
+LG_API int32_t lg_hash_encode_backward(
+    lg_call* call, int32_t dtype, const void* x, const void* tables, const int64_t* entries,
+    const int64_t* resolutions, int64_t points, int64_t axes, int64_t levels, int64_t channels, const void* grad_out,
+    void* grad_x, void* grad_tables);
+
+/* ---- Implicit surfaces (native/implicit) -------------------------------------------------------------
+ * values [depth, height, width]: inside is where a value is at most the level; NaN is outside. A row of the grid is
+ * divided into `words` of 64 values. The two functions of marching cubes, the first of which counts:
+ * bits int64 [depth, height, words]: which values are inside.
+ * vertex_base int32 [depth * height * words * 3 + 1]: the number of vertices before those on the edges that begin at a
+ * word's points along x, along y, and along z. cell_base int32 [2, depth * height * words + 1]: the number of triangles
+ * and that of centres before those of a word's cells. totals int64 [3]: vertices on edges, triangles, centres; where
+ * one is 2^31 or more, the others are of no use.
+ */
+LG_API int32_t lg_marching_cubes_count(
+    lg_call* call, int32_t dtype, const void* values, double level, int64_t depth, int64_t height, int64_t width,
+    int64_t words, int64_t* bits, int32_t* vertex_base, int32_t* cell_base, int64_t* totals);
+
+/* verts [vertices, 3] in voxels: (x, y, z), the first value at 0. faces int32 [triangles, 3]; the number of a centre
+ * begins behind those of the vertices. loops int32 [centres, 12]: the vertices around a centre, then -1. */
+LG_API int32_t lg_marching_cubes_forward(
+    lg_call* call, int32_t dtype, const void* values, const int64_t* bits, const int32_t* vertex_base,
+    const int32_t* cell_base, double level, int64_t depth, int64_t height, int64_t width, int64_t words,
+    int64_t vertices, int64_t triangles, int64_t centres, void* verts, int32_t* faces, int32_t* loops);
+
+LG_API int32_t lg_marching_cubes_backward(
+    lg_call* call, int32_t dtype, const void* values, const int64_t* bits, const int32_t* vertex_base, double level,
+    int64_t depth, int64_t height, int64_t width, int64_t words, int64_t vertices, const void* grad_verts,
+    void* grad_values);
+
+/* Rays origins, directions [rays, 3] in voxels, through a grid that is trilinear between its values and constant in the
+ * half of a voxel around them. Outputs [rays]: hit, where the ray first enters the inside, behind, where it does so
+ * next, and near, where it comes closest to the surface if it passes within `band` of it: the lowest value where that is
+ * above -band and below band. Infinite where there is none; near and behind are looked for where band > 0. */
+LG_API int32_t lg_trace_grid(
+    lg_call* call, int32_t dtype, const void* grid, const void* origins, const void* directions, int64_t depth,
+    int64_t height, int64_t width, int64_t rays, double t_min, double t_max, double band, void* hit, void* near,
+    void* behind);
 
 #endif

@@ -66,10 +66,21 @@ class TriangleGradients {
     chunks_[chunk].end = static_cast<int64_t>(workers_[worker].triangle.size());
   }
 
-  // out [views or 1, vertices, channels] = sums of the records' channels, of which a record has `stride`
-  // per vertex; channels beyond the record's get zero. shared: all views add into the one set of vertices.
+  // A part of the records: three vertices times `stride` values from `first` on.
+  struct Part {
+    int64_t first, stride;
+  };
+
+  // out [views or 1, vertices, channels] = sums of the records' channels. shared: all views add into the one set of
+  // vertices.
   void scatter(int threads, const int32_t* tri, int64_t vertices, int64_t views, bool shared, int64_t channels,
                T* out) const {
+    scatter(threads, tri, vertices, views, shared, channels, {0, values_ / 3}, out);
+  }
+
+  // The same of a part of the records. It may have fewer channels than `out`, where the others get zero, or more.
+  void scatter(int threads, const int32_t* tri, int64_t vertices, int64_t views, bool shared, int64_t channels,
+               const Part& of, T* out) const {
     const int64_t rows = (shared ? 1 : views) * vertices;
     const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, rows / 256));
     parallel_for(threads, parts, [&](int64_t part, int) {
@@ -79,15 +90,16 @@ class TriangleGradients {
         const int64_t base = shared ? 0 : chunk.view * vertices;
         if (base >= high || base + vertices <= low) continue;
         // The usual numbers of channels are known to the compiler.
-        switch (values_ / 3) {
+        const int64_t used = std::min(of.stride, channels);
+        switch (used) {
           case 3:
-            add_chunk(chunk, tri, base, low, high, channels, std::integral_constant<int64_t, 3>(), out);
+            add_chunk(chunk, tri, base, low, high, channels, of, std::integral_constant<int64_t, 3>(), out);
             break;
           case 4:
-            add_chunk(chunk, tri, base, low, high, channels, std::integral_constant<int64_t, 4>(), out);
+            add_chunk(chunk, tri, base, low, high, channels, of, std::integral_constant<int64_t, 4>(), out);
             break;
           default:
-            add_chunk(chunk, tri, base, low, high, channels, values_ / 3, out);
+            add_chunk(chunk, tri, base, low, high, channels, of, used, out);
         }
       }
     });
@@ -107,22 +119,22 @@ class TriangleGradients {
     int64_t first, end, view;
   };
 
-  // Adds a chunk's records to the rows [low, high) of `out`; base: the row of vertex 0.
-  template <class Stride>
+  // Adds a chunk's records to the rows [low, high) of `out`; base: the row of vertex 0; used: channels that are added.
+  template <class Used>
   void add_chunk(const Chunk& chunk, const int32_t* tri, int64_t base, int64_t low, int64_t high, int64_t channels,
-                 Stride stride, T* out) const {
+                 const Part& of, Used used, T* out) const {
     const Worker& w = workers_[chunk.worker];
     const int64_t count = static_cast<int64_t>(w.triangle.size());
     for (int64_t i = chunk.first; i < chunk.end; ++i) {
       // What a worker has is one list, whatever chunks it is in: looking ahead may go beyond the chunk.
       if (i + records_ahead < count) LG_PREFETCH(tri + 3 * static_cast<int64_t>(w.triangle[i + records_ahead]));
       const int32_t* index = tri + 3 * static_cast<int64_t>(w.triangle[i]);
-      const T* value = w.value.data() + i * values_;
+      const T* value = w.value.data() + i * values_ + of.first;
       for (int64_t k = 0; k < 3; ++k) {
         const int64_t row = base + index[k];
         if (index[k] < 0 || row < low || row >= high) continue;
         T* LG_RESTRICT target = out + row * channels;
-        for (int64_t c = 0; c < stride; ++c) target[c] += value[k * stride + c];
+        for (int64_t c = 0; c < used; ++c) target[c] += value[k * of.stride + c];
       }
     }
   }

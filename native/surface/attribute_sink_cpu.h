@@ -11,6 +11,7 @@
 #include "surface/attributes.h"
 #include "surface/fragment_images.h"
 #include "surface/lane_planes.h"
+#include "surface/tile_attributes_cpu.h"
 #include "surface/tile_triangles.h"
 #include "surface/visibility_cpu.h"
 
@@ -76,12 +77,36 @@ LG_INLINE const BlockPart* shade_mixed(const TileTriangles<T>& triangles, const 
   return parts;
 }
 
-// Computes the attributes of finished tiles and writes them to the images.
-template <class T>
+// Attributes of the vertices in a block's lanes, zero in those that show nothing. parts, seen: as above; in: of the
+// block.
+template <class T, int Channels>
+LG_INLINE void interpolate_block(const TileAttributes<T, Channels>& attributes, const BlockPart* parts, uint32_t seen,
+                                 const BlockAttributes<T>& in, BlockChannels<T, Channels>& LG_RESTRICT out) {
+  Lanes<T> corner[3 * Channels];
+  for (auto& lanes : corner) lanes = T(0);
+  for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) {
+    const auto mask = mask_of<T>(parts->lanes);
+    const T* of = attributes.corners(parts->number);
+    for (int k = 0; k < 3 * Channels; ++k) corner[k] = select(mask, Lanes<T>(of[k]), corner[k]);
+  }
+  const Lanes<T> u = load(in.u), v = load(in.v), w = T(1) - u - v;
+  for (int c = 0; c < Channels; ++c) {
+    const Lanes<T>&a = corner[c], &b = corner[Channels + c], &last = corner[2 * Channels + c];
+    store(out.value[c], only(mask_of<T>(seen), (u * a + v * b) + w * last));
+  }
+}
+
+// Computes the attributes of finished tiles and writes them to the images. Channels: of attributes of the vertices,
+// which are interpolated; 0: none.
+template <class T, int Channels = 0>
 class AttributeSink final : public TileSink {
  public:
-  AttributeSink(const Geometry<T>& geometry, int workers, const FragmentImages<T>& images)
-      : geometry_(geometry), met_(static_cast<size_t>(std::max(1, workers))), images_(images) {}
+  AttributeSink(const Geometry<T>& geometry, int workers, const FragmentImages<T>& images,
+                const VertexAttributes<T>& attributes = {})
+      : geometry_(geometry),
+        attributes_(attributes),
+        met_(static_cast<size_t>(std::max(1, workers))),
+        images_(images) {}
 
   void consume(const Tile& tile, int worker) override {
     if (tile.empty) {
@@ -91,6 +116,7 @@ class AttributeSink final : public TileSink {
     Met& met = met_[worker];
     meet(tile, met);
     met.triangles.set_up(geometry_, tile.view, false);
+    if constexpr (Channels > 0) met.attributes.set_up(attributes_, geometry_.mesh.tri, tile.view, met.triangles);
     if (images_.bary_d) {
       shade<true>(tile, met);
     } else {
@@ -103,6 +129,7 @@ class AttributeSink final : public TileSink {
   struct Met {
     Met() {}  // does not clear `parts`
     TileTriangles<T> triangles;
+    TileAttributes<T, Channels> attributes;
     BlockPart parts[tile_blocks * block_lanes];
   };
 
@@ -144,10 +171,11 @@ class AttributeSink final : public TileSink {
       uint64_t shaded = 0;  // blocks
       for (int32_t x = 0; x < tile.width; x += block_size) {
         const uint32_t seen = seen_lanes(tile, tile.triangle + first_lane(x, y), x, y);
-        parts = shade_block<Derivatives>(tile, x, y, seen, met.triangles, parts, strip);
+        parts = shade_block<Derivatives>(tile, x, y, seen, met, parts, strip);
         shaded |= static_cast<uint64_t>(seen != 0) << (x / block_size);
       }
-      for (int r = 0; r < std::min(block_size, tile.height - y); ++r) write_row(tile, y + r, shaded, strip.row(r));
+      for (int r = 0; r < std::min(block_size, tile.height - y); ++r)
+        write_row(tile, y + r, shaded, strip.row(r, Channels));
     }
   }
 
@@ -168,19 +196,25 @@ class AttributeSink final : public TileSink {
 
   // Returns the end of the block's parts.
   template <bool Derivatives>
-  const BlockPart* shade_block(const Tile& tile, int32_t x, int32_t y, uint32_t seen, const TileTriangles<T>& triangles,
+  const BlockPart* shade_block(const Tile& tile, int32_t x, int32_t y, uint32_t seen, const Met& met,
                                const BlockPart* parts, Strip<T>& strip) const {
     const int32_t* ids = tile.triangle + first_lane(x, y);
+    const BlockPart* first = parts;
     BlockAttributes<T> out;
     if (seen == 0) {
       std::memset(&out, 0, Derivatives ? sizeof out : sizeof out - sizeof out.d);
     } else if (parts->lanes == all_lanes) {
-      shade_uniform<T, Derivatives>(triangles.planes(parts++->number), tile.x + x, tile.y + y, out);
+      shade_uniform<T, Derivatives>(met.triangles.planes(parts++->number), tile.x + x, tile.y + y, out);
     } else {
-      parts = shade_mixed<T, Derivatives>(triangles, parts, seen, tile.x + x, tile.y + y, out);
+      parts = shade_mixed<T, Derivatives>(met.triangles, parts, seen, tile.x + x, tile.y + y, out);
     }
     strip.template set_block<Derivatives>(x, ids, out, images_.rast != nullptr);
     if (images_.zbuffer) strip.set_zbuffer(x, ids, tile.depth + first_lane(x, y));
+    if constexpr (Channels > 0) {
+      BlockChannels<T, Channels> channels;
+      interpolate_block(met.attributes, first, seen, out, channels);
+      strip.template set_attributes<Channels>(x, channels);
+    }
     return parts;
   }
 
@@ -194,6 +228,7 @@ class AttributeSink final : public TileSink {
   }
 
   const Geometry<T> geometry_;
+  const VertexAttributes<T> attributes_;
   std::vector<Met> met_;
   const FragmentImages<T> images_;
 };

@@ -10,6 +10,8 @@
 
 namespace lg::surface {
 
+constexpr int max_channels = 4;  // of attributes
+
 // The outputs of a block's lanes.
 template <class T>
 struct alignas(64) BlockAttributes {
@@ -17,15 +19,23 @@ struct alignas(64) BlockAttributes {
   T d[4][block_lanes];
 };
 
-// Where the outputs of all pixels go: bary and depth, or rast, which packs both with tri. bary_d and zbuffer are null
-// if not wanted.
+// Interpolated attributes of a block's lanes.
+template <class T, int Channels>
+struct alignas(64) BlockChannels {
+  T value[Channels][block_lanes];
+};
+
+// Where the outputs of all pixels go: bary and depth, or rast, which packs both with tri. bary_d, zbuffer and
+// attributes are null if not wanted.
 template <class T>
 struct FragmentImages {
   int32_t* tri;
   T *bary, *depth, *bary_d;
   float* zbuffer;
   T* rast;
-  bool stream;  // whether to write zeros past the caches: of pixels that show nothing, little more than `tri` is read
+  T* attributes;
+  int channels;  // of attributes
+  bool stream;   // whether to write zeros past the caches: of pixels that show nothing, little more than `tri` is read
 
   // Writes `count` pixels of a row from place `first` on; `from` has them from place `start` on.
   void write(int64_t first, int64_t count, const FragmentImages& from, int64_t start) const {
@@ -38,6 +48,7 @@ struct FragmentImages {
     }
     if (bary_d) std::copy_n(from.bary_d + 4 * start, 4 * count, bary_d + 4 * first);
     if (zbuffer) std::copy_n(from.zbuffer + start, count, zbuffer + first);
+    if (attributes) std::copy_n(from.attributes + channels * start, channels * count, attributes + channels * first);
   }
 
   // The same for pixels that show nothing.
@@ -51,6 +62,7 @@ struct FragmentImages {
     }
     if (bary_d) write_zeros(bary_d + 4 * first, 4 * count, stream);
     if (zbuffer) write_zeros(zbuffer + first, count, stream);
+    if (attributes) write_zeros(attributes + channels * first, channels * count, stream);
   }
 };
 
@@ -61,7 +73,7 @@ struct alignas(64) Strip {
   int32_t tri[block_size][tile_size];
   T bary[block_size][2 * tile_size], depth[block_size][tile_size], bary_d[block_size][4 * tile_size];
   float zbuffer[block_size][tile_size];
-  T rast[block_size][4 * tile_size];
+  T rast[block_size][4 * tile_size], attributes[block_size][max_channels * tile_size];
 
   // From the block that begins at `column`. packed: rast, in the place of bary and depth.
   template <bool Derivatives>
@@ -86,7 +98,20 @@ struct alignas(64) Strip {
     }
   }
 
-  FragmentImages<T> row(int r) { return {tri[r], bary[r], depth[r], bary_d[r], zbuffer[r], rast[r], false}; }
+  template <int Channels>
+  void set_attributes(int column, const BlockChannels<T, Channels>& a) {
+    for (int r = 0; r < block_size; ++r) {
+      T* row = attributes[r] + Channels * column;
+      for (int c = 0; c < block_size; ++c) {
+        for (int k = 0; k < Channels; ++k) row[Channels * c + k] = a.value[k][r * block_size + c];
+      }
+    }
+  }
+
+  // channels: of the attributes that were set.
+  FragmentImages<T> row(int r, int channels) {
+    return {tri[r], bary[r], depth[r], bary_d[r], zbuffer[r], rast[r], attributes[r], channels, false};
+  }
 
  private:
   void set_apart(int column, const BlockAttributes<T>& a) {

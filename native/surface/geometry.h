@@ -31,6 +31,7 @@ struct FragmentGradients {
   const T *bary, *depth, *bary_d;
   const T* rast;  // the first two of four values, in the place of bary
   bool straight_through;
+  const T* attributes = nullptr;  // of attributes that were interpolated in the same pass
 
   // Of u and v of a pixel; null: zero.
   LG_HD const T* bary_at(int64_t pixel) const {

@@ -54,11 +54,12 @@ class TileTriangles {
     }
   }
 
-  // From the gradients of the planes of `count` triangles from `first` (rows of 12) to those of its vertices.
-  void finish(int32_t first, int32_t count, T* values) const {
+  // From the gradients of the planes of `count` triangles from `first` to those of its vertices: the first 12 values of
+  // rows of `stride`.
+  void finish(int32_t first, int32_t count, T* values, int64_t stride) const {
     alignas(64) T rows[12][setup_lanes];
     for (int l = 0; l < setup_lanes; ++l) {
-      for (int k = 0; k < 12; ++k) rows[k][l] = l < count ? values[l * 12 + k] : T(0);
+      for (int k = 0; k < 12; ++k) rows[k][l] = l < count ? values[l * stride + k] : T(0);
     }
     PlaneValues<SetupLanes> sums;
     SetupLanes* const planes[3] = {sums.at, sums.dx, sums.dy};
@@ -67,7 +68,7 @@ class TileTriangles {
     vertex_gradients(frames_[first / setup_lanes], sums, out);
     for (int k = 0; k < 12; ++k) out[k / 4][k % 4].store(rows[k]);
     for (int l = 0; l < count; ++l) {
-      for (int k = 0; k < 12; ++k) values[l * 12 + k] = rows[k][l];
+      for (int k = 0; k < 12; ++k) values[l * stride + k] = rows[k][l];
     }
   }
 

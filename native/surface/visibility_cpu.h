@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "runtime/status.h"
 #include "surface/visibility.h"
 
 namespace lg::surface {
@@ -30,6 +31,12 @@ class TileSink {
  protected:
   ~TileSink() = default;
 };
+
+inline void check_resolution(int64_t height, int64_t width) {
+  if (height <= max_resolution && width <= max_resolution) return;
+  throw InvalidArgument("size: at most %d pixels a side, got (%lld, %lld)", static_cast<int>(max_resolution),
+                        static_cast<long long>(height), static_cast<long long>(width));
+}
 
 // Throws InvalidArgument for an index in tri that no vertex has.
 void resolve_visibility(int32_t threads, const VisibilityRequest& request, TileSink& sink);

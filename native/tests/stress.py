@@ -66,7 +66,9 @@ def mesh_ops(pos: Tensor, tri: Tensor, size: tuple[int, int], ranges: Tensor | N
     pieces = {"method": "exact", "topology": topology, "ranges": ranges}
     if len(tri) <= 100:  # the time goes with the cube of how many triangles cross at one place
         smooth += [lg.antialias(out, frags, pos, tri, every_edge=every_edge, **pieces) for every_edge in (False, True)]
-    differentiate([*frags[1:], out, out_d, *smooth])
+    differentiate([*frags[1:4], out, out_d, *smooth])
+    fused = lg.rasterize(pos, tri, size, ranges, channels % 2 == 0, attr)
+    differentiate([out for out in fused[1:] if out is not None])
     lean = lg.rasterize(pos, tri, size, ranges, derivatives=False)
     differentiate([lean.depth, lg.interpolate(attr.detach(), lean, tri - (tri == 0).to(tri.dtype))])
     for bits, coincident in ((8, False), (4, True)):
@@ -122,6 +124,51 @@ def splat_ops(dtype: torch.dtype, size: tuple[int, int]) -> None:
         if projection == "perspective":
             discs = lg.surface_splats(where, quats[:, 1:], radii, features, view, visibility_gradient=True)
             differentiate([discs.image, discs.alpha])
+
+
+def field_ops(dtype: torch.dtype, size: tuple[int, int, int]) -> None:
+    origins, directions = uniform(70, 3, dtype=dtype), uniform(70, 3, dtype=dtype)
+    origins[0, 0], origins[1, 2], directions[2, 1], directions[3] = torch.nan, torch.inf, torch.inf, 0
+    directions[4:20, :2], origins[10:30] = 0, 1  # along the sides of the box
+    box = torch.tensor([[-1.0, -1, -1], [1, 1, 1]], dtype=dtype)
+    moving = [value.requires_grad_() for value in (origins, directions, box)]
+    for channels, step, activation in ((4, 0.05, "relu"), (4, 0.3, "exp"), (1, None, "none"), (6, 0.1, "softplus")):
+        grid = 3 * uniform(*size, channels, dtype=dtype)
+        grid[0, 0, 0] = torch.nan
+        for rays in (moving, [value.detach() for value in moving]):
+            for occupied in (None, lg.occupancy(grid[..., 0])):
+                out = lg.march(grid.requires_grad_(), *rays, step, occupied, activation=activation, t_max=5.0)
+                differentiate([out.features, out.alpha, out.depth])
+    counts = torch.randint(0, 40, (70,), generator=random)
+    counts[5] = 700
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    start, features = uniform(int(offsets[-1]), dtype=dtype), uniform(int(offsets[-1]), 3, dtype=dtype).requires_grad_()
+    density = (start.abs() + 0.5).requires_grad_()
+    samples = lg.RaySamples(start.requires_grad_(), start.detach() + 0.1, offsets)
+    for step, seed in ((0.05, None), (0.7, 3)):
+        for occupied in (None, lg.occupancy(uniform(*size) > 0)):
+            lg.sample_rays(origins.detach(), directions.detach(), box.detach(), step, occupied, t_max=5.0, jitter=seed)
+    for channels, axes in ((1, 2), (2, 3), (5, 3)):
+        x = (2 * uniform(300, axes, dtype=dtype)).requires_grad_()
+        x.data[0, 0], x.data[1, 1], x.data[2] = torch.nan, torch.inf, 3e38
+        tables = uniform(3, 97, channels, dtype=dtype).requires_grad_()
+        differentiate([lg.hash_encode(x, tables, (1, 5, 2**20))])
+    for mode, opacity in (("density", density), ("alpha", density.clamp(max=1))):
+        out = lg.composite(samples, opacity, features, mode=mode)
+        differentiate([out.features, out.alpha, out.depth, out.weights])
+
+
+def implicit_ops(dtype: torch.dtype, size: tuple[int, int, int]) -> None:
+    values = uniform(*size, dtype=dtype)
+    values.view(-1)[::7], values.view(-1)[::11] = torch.nan, 0
+    verts, _ = lg.marching_cubes(values.requires_grad_())
+    differentiate([verts])
+    origins = 20 * uniform(70, 3, dtype=dtype)
+    origins[0, 0], origins[1, 2] = torch.nan, torch.inf
+    directions = uniform(70, 3, dtype=dtype)
+    directions[::5, 1], directions[7] = 0, 0
+    hits = lg.sphere_trace(values, origins.requires_grad_(), directions.requires_grad_(), silhouette=0.3)
+    differentiate([torch.where(hits.mask, hits.t, torch.zeros_like(hits.t)), hits.alpha])
 
 
 def hand_made(size: tuple[int, int]) -> None:
@@ -183,6 +230,10 @@ def wrong_calls() -> None:
     far = lg.edge_topology(tri)
     far[:900], far[2900] = 6 * 2900, 2**31 - 2  # one wrong link, behind many right ones
     calls += [lambda: lg.antialias(color, frags, pos, tri, far)]
+    samples = (uniform(9), uniform(9))
+    for offsets in ([0, 10], [0, 5, 3, 9], [-4, 9], [0, 2**62, 9]):
+        packed = lg.RaySamples(*samples, torch.tensor(offsets))
+        calls += [lambda packed=packed: lg.composite(packed, uniform(9).abs(), uniform(9, 2))]
     for call in calls:
         try:
             call()
@@ -206,6 +257,9 @@ def main() -> None:
         for size in SIZES:
             hand_made(size)
             splat_ops(dtype, size)
+        for size in ((1, 1, 1), (1, 5, 2), (3, 1, 70), (9, 17, 8)):
+            field_ops(dtype, size)
+            implicit_ops(dtype, size)
         texture_ops(dtype)
         wrong_calls()
     big = uniform(60, 4)

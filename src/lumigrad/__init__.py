@@ -4,7 +4,25 @@ from lumigrad import _startup  # noqa: F401 (before all that takes long)
 
 # isort: split
 from lumigrad import gradients, reference
-from lumigrad.ops.field import composite, contract, distortion_loss, march, occupancy
+from lumigrad.ops.field import (
+    composite,
+    contract,
+    distortion_loss,
+    hash_encode,
+    march,
+    occupancy,
+    resample_rays,
+    sample_rays,
+)
+from lumigrad.ops.implicit import (
+    flexicubes,
+    marching_cubes,
+    marching_tetrahedra,
+    neus_alpha,
+    redistance,
+    sphere_trace,
+    volsdf_density,
+)
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -29,6 +47,7 @@ from lumigrad.types import (
     RaySamples,
     SoftFragments,
     Splats,
+    SurfaceHits,
     Surfels,
     View,
 )
@@ -45,6 +64,7 @@ __all__ = [
     "Rays",
     "SoftFragments",
     "Splats",
+    "SurfaceHits",
     "Surfels",
     "View",
     "antialias",
@@ -55,21 +75,30 @@ __all__ = [
     "contract",
     "distortion_loss",
     "edge_topology",
+    "flexicubes",
     "gaussians",
     "gradients",
+    "hash_encode",
     "interpolate",
     "march",
+    "marching_cubes",
+    "marching_tetrahedra",
+    "neus_alpha",
     "occupancy",
     "outlines",
     "peel",
     "points",
     "project_gaussians",
     "rasterize",
+    "redistance",
     "reference",
+    "resample_rays",
+    "sample_rays",
     "soft_colors",
     "soft_interpolate",
     "soft_rasterize",
     "soft_silhouette",
+    "sphere_trace",
     "spheres",
     "spherical_harmonics",
     "splat",
@@ -77,4 +106,5 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "volsdf_density",
 ]

@@ -34,6 +34,15 @@ PROGRAMS = {
         from gsplat.strategy import DefaultStrategy
         assert rasterization is same is adapter.rasterization
         """,
+    "nerfacc": """
+        import lumigrad.compat.nerfacc as adapter
+        adapter.install()
+        import nerfacc
+        from nerfacc.estimators.occ_grid import OccGridEstimator
+        from nerfacc.estimators.prop_net import PropNetEstimator, get_proposal_requires_grad_fn
+        from nerfacc.volrend import accumulate_along_rays, rendering
+        assert nerfacc is adapter and OccGridEstimator is nerfacc.OccGridEstimator
+        """,
     "twice": """
         from lumigrad.compat import gsplat
         gsplat.install()

@@ -45,7 +45,7 @@ def test_opcheck(case: Case) -> None:
     """Schemas, mutation, fake tensors, autograd registration, and tracing with dynamic shapes."""
     op = getattr(torch.ops.lumigrad, case.op).default
     checks: tuple[str, ...] = CHECKS
-    if case.op in ("rasterize", "soft_rasterize"):
+    if case.op in ("rasterize", "rasterize_attributes", "soft_rasterize"):
         # opcheck sums up all outputs to differentiate them, which fails when the first one is integer.
         torch.library.opcheck(op, case.arguments)
         checks = CHECKS[:3]
@@ -124,7 +124,7 @@ def test_autocast(low: torch.dtype) -> None:
         image = lg.antialias(out.to(low), frags, inputs[0], tri)
     assert frags.bary.dtype == out.dtype == image.dtype == torch.float32
     expected = lg.rasterize(pos.to(low).float(), tri, SIZE)
-    assert all(torch.equal(a, b) for a, b in zip(frags, expected))
+    assert all(torch.equal(a, b) for a, b in zip(frags[:4], expected[:4]))
     assert torch.equal(out, lg.interpolate(attr.to(low).float(), expected, tri))
     (image.sum() + frags.depth.sum()).backward()
     assert all(value.grad.dtype == low and value.grad.any() for value in inputs)
@@ -264,7 +264,7 @@ def test_non_contiguous_tensors() -> None:
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
     frags = lg.rasterize(pos, tri, SIZE)
-    spread = Fragments(*map(strided, frags))
+    spread = Fragments(*map(strided, frags[:4]))
     attr, color = random(2, 42, 3), random(2, *SIZE, 3)
     topology = lg.edge_topology(tri)
     pairs = (
@@ -297,7 +297,7 @@ def test_offset_views() -> None:
     """Tensors that begin in the middle of their storage."""
     pos, tri = sphere_views(1, 3)
     expected = lg.rasterize(pos[1:2].clone(), tri[5:].clone(), SIZE)
-    assert all(torch.equal(a, b) for a, b in zip(lg.rasterize(pos[1:2], tri[5:], SIZE), expected))
+    assert all(torch.equal(a, b) for a, b in zip(lg.rasterize(pos[1:2], tri[5:], SIZE)[:4], expected[:4]))
 
 
 def test_int64_triangles() -> None:

@@ -18,7 +18,20 @@ OPS = tuple(GENERATORS)
 # Public ops without a generator, and what they register. Kernel and definition cut outlines into other pieces, so that
 # only images can be compared, with clipped polygons: tests/ops/surface/test_outlines.py does, on random triangles.
 # Ops on fields are compared with their definitions, on random rays and samples, in tests/ops/field.
-ELSEWHERE = {"outlines", "blend_outlines", "exact"}
+# Implicit surfaces: sizes of outputs depend on values, which do not reach a rounded comparison alike in both;
+# tests/ops/implicit goes through random grids and rays.
+ELSEWHERE = {
+    "outlines",
+    "blend_outlines",
+    "exact",
+    "flexicubes",
+    "marching_cubes",
+    "marching_tetrahedra",
+    "neus_alpha",
+    "redistance",
+    "sphere_trace",
+    "volsdf_density",
+}
 REGISTERED_ELSEWHERE = {
     "outlines",
     "outline_fragments",
@@ -29,6 +42,14 @@ REGISTERED_ELSEWHERE = {
     "march_backward",
     "composite",
     "composite_backward",
+    "hash_encode",
+    "hash_encode_backward",
+    "sample_rays_count",
+    "sample_rays",
+    "marching_cubes_count",
+    "marching_cubes",
+    "marching_cubes_backward",
+    "trace_grid",
 }
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}

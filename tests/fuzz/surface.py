@@ -68,6 +68,16 @@ def rasterize(draw: Draw) -> Call:
     return Call(lg.rasterize, lg.reference.rasterize, arguments, exact=("tri",))
 
 
+def rasterize_attributes(draw: Draw) -> Call:
+    arguments = {**geometry(draw), "derivatives": draw.chance(0.5)}
+    pos, ranges = arguments["pos"], arguments["ranges"]
+    views = len(ranges) if ranges is not None else 1 if pos.dim() == 2 else len(pos)
+    leading, channels = draw.choice(((), (1,), (views,))), draw.choice((0, 1, 2, 3, 3, 4, 5, 9))
+    attr = draw.spoiled(draw.uniform(*leading, pos.shape[-2], channels), finite=True)
+    arguments["attributes"] = draw.expanded(attr)
+    return Call(lg.rasterize, lg.reference.rasterize, arguments, exact=("tri",))
+
+
 def rasterize_packed(draw: Draw) -> Call:
     """What `compat.nvdiffrast` uses."""
     arguments = {**geometry(draw), "subpixel_bits": draw.choice((1, 4, 8))}
@@ -182,6 +192,7 @@ def splat_gradient(draw: Draw) -> Call:
 
 GENERATORS = {
     "rasterize": rasterize,
+    "rasterize, attributes": rasterize_attributes,
     "rasterize, packed": rasterize_packed,
     "peel": peel,
     "peel, dropping": peel_dropping,

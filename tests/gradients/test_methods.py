@@ -32,7 +32,7 @@ def test_reference(method: str, dtype: torch.dtype) -> None:
     color, weight = (random(2, 21, 24, 3, seed=seed, dtype=dtype) for seed in (1, 2))
     ours, theirs = pos.clone().requires_grad_(), pos.double().requires_grad_()
     out = gradients.apply(color, frags, ours, tri, method)
-    precise = lg.Fragments(frags.tri, *(value.double() for value in frags[1:]))
+    precise = lg.Fragments(frags.tri, *(value.double() for value in frags[1:4]))
     expected = getattr(lg.reference, DEFINITIONS[method])(color.double(), precise, theirs, tri)
     assert scaled_error(out, expected) < 1e-5
     grads = [torch.autograd.grad((image * weight).sum(), p)[0] for image, p in ((out, ours), (expected, theirs))]
@@ -51,7 +51,7 @@ def test_what_a_method_says_of_itself(method: str) -> None:
     assert out.requires_grad
     shading = gradients.shading_fragments(frags, method)
     assert shading.bary.requires_grad == (not known.includes_shading)
-    assert all(torch.equal(a, b) for a, b in zip(shading, frags))
+    assert all(torch.equal(a, b) for a, b in zip(shading[:4], frags[:4]))
     assert known.source
 
 

@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
 def cases(dtype: torch.dtype = torch.float32, large: bool = False) -> list[Case]:
     """The calls; `large`: on images of several tiles, and enough of everything for several threads."""
-    families = (_surface, _texture, _soft, _splat, _field)
+    families = (_surface, _texture, _soft, _splat, _field, _implicit)
     return [Case(*call) for family in families for call in family(dtype, large)]
 
 
@@ -141,6 +141,15 @@ def _surface(dtype: torch.dtype, large: bool) -> Calls:
     yield "rasterize", "packed layer", (pos, tri, None, *size, False, True, 4, True, frag_tri, zbuffer, True, True)
 
     attr = random(2, pos.shape[1], 5, dtype=dtype)
+    own, common = attr[..., :3].contiguous(), random(len(loose), 4, seed=1, dtype=dtype)
+    each = random(3, len(loose), 1, seed=1, dtype=dtype)
+    yield "rasterize_attributes", "views", (pos, tri, None, own, *size, True, 8)
+    yield "rasterize_attributes", "shared", (loose, faces, ranges, common, *size, False, 8)
+    yield (
+        "rasterize_attributes",
+        "of each range",
+        (loose, faces, ranges, each, *size, True, 8),
+    )
     yield "interpolate", "derivatives", (attr, tri, frag_tri, bary, bary_d, None, [0, 3])
     yield "interpolate", "shared", (attr[0, :, :3].contiguous(), tri, frag_tri, bary, None, None, None)
     yield "interpolate", "no channels", (attr[0], tri, frag_tri, bary, bary_d, None, [])
@@ -275,7 +284,33 @@ def _field(dtype: torch.dtype, large: bool) -> Calls:
     packed = (start, start + 0.7, 1 + 0.5 * random(count - 1, dtype=dtype), offsets)
     yield "composite", "densities", (density, colors, *packed, False)
     yield "composite", "alphas", (density, colors, *packed, True)
+    nested = (torch.stack((words, words.roll(1))), 2, *cells)
+    for name, shifts, grids in (
+        ("all", None, (None, 1, 0, 0, 0)),
+        ("occupancy", random(count, seed=8, dtype=dtype).abs(), nested),
+    ):
+        sampled = (*rays, shifts, grids[0])
+        counts = call("sample_rays_count", *sampled, *grids[1:], 0.06)
+        ends = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
+        yield "sample_rays_count", name, (*sampled, *grids[1:], 0.06)
+        yield "sample_rays", name, (*sampled, ends, int(ends[-1]), *grids[1:], 0.06)
+    for name, axes, channels in (("cube", 3, 2), ("square", 2, 3)):
+        tables = random(300, channels, seed=8, dtype=dtype)
+        places = 0.6 + 0.6 * random(count, axes, seed=9, dtype=dtype)
+        yield "hash_encode", name, (places, tables, [200, 37, 63], [4, 9, 300])
     yield "march", "many features", (random(*size, 10, dtype=dtype), *rays, words, *cells, 0.0, 1, 0.0)
+
+
+def _implicit(dtype: torch.dtype, large: bool) -> Calls:
+    for name, shape in (("noise", (20, 30, 140) if large else (3, 4, 5)), ("one layer", (1, 4, 70))):
+        values = random(*shape, seed=6, dtype=dtype)
+        bits, vertex_base, cell_base, totals = call("marching_cubes_count", values, 0.1)
+        yield "marching_cubes_count", name, (values, 0.1)
+        yield "marching_cubes", name, (values, bits, vertex_base, cell_base, 0.1, *totals.tolist())
+        size = torch.tensor(shape[::-1], dtype=dtype)
+        start, end = (size * (1.2 * random(700 if large else 9, 3, seed=seed, dtype=dtype)) for seed in (7, 8))
+        yield "trace_grid", name, (values, start, end - start, 0.0, torch.inf, 0.0)
+        yield "trace_grid", f"{name}, near", (values, start, end - start, 0.1, 2.0, 0.2)
 
 
 def _flat(footprint: str, count: int, dtype: torch.dtype, size: tuple[int, int]) -> list[Tensor]:

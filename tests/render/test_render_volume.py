@@ -129,7 +129,7 @@ def test_wrong_calls() -> None:
         render_volume(GRID, "front")
     with pytest.raises(ValueError, match=r"^values: expected shape \[D, H, W, 1 \+ C\], got \(2, 2\)"):
         VoxelGrid(torch.zeros(2, 2))
-    with pytest.raises(TypeError, match=r"^box: expected a tensor \[2, 3\] or two corners, got 'unit'"):
+    with pytest.raises(TypeError, match=r"^box: expected two corners of three numbers, got 'unit'"):
         VoxelGrid(torch.zeros(2, 2, 2, 4), box="unit")
     with pytest.raises(TypeError, match=r"^count: expected an integer"):
         camera().random_pixels(1.5)

@@ -16,7 +16,13 @@ from torch.utils.dlpack import from_dlpack
 from lumigrad._engine.loading import cpu_library
 
 # DLPack's (type code, bits).
-_DLPACK_TYPES = {torch.float32: (2, 32), torch.float64: (2, 64), torch.int32: (0, 32), torch.uint8: (1, 8)}
+_DLPACK_TYPES = {
+    torch.float32: (2, 32),
+    torch.float64: (2, 64),
+    torch.int32: (0, 32),
+    torch.int64: (0, 64),
+    torch.uint8: (1, 8),
+}
 # Below this many elements malloc reuses memory by itself, and torch.empty is quicker.
 _RECYCLED_ELEMENTS = 64 * 1024
 # More than any machine has memory for; the sizes of smaller buffers do not overflow 64 bits.

@@ -10,6 +10,7 @@ from lumigrad.fit._laplacian import LargeSteps, laplacian, laplacian_energy
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.atlas import bake, make_atlas
 from lumigrad.fit.checkpoints import CheckpointError, Checkpoints, run_with_checkpoints
+from lumigrad.fit.implicit import curvature_loss, eikonal_loss, grid_gradients
 from lumigrad.fit.interruption import Interruption
 from lumigrad.fit.mesh import (
     FitState,
@@ -24,6 +25,7 @@ from lumigrad.fit.mesh import (
 )
 from lumigrad.fit.metrics import chamfer_distance, psnr, ssim, write_metrics
 from lumigrad.fit.normals import normal_consistency, normals_from_depth
+from lumigrad.fit.occupancy import OccupancyGrid
 from lumigrad.fit.optim import AdamUniform
 
 __all__ = [
@@ -35,13 +37,17 @@ __all__ = [
     "LargeSteps",
     "MeshJob",
     "MeshOptions",
+    "OccupancyGrid",
     "Stage",
     "Views",
     "bake",
     "chamfer_distance",
+    "curvature_loss",
     "default_stages",
+    "eikonal_loss",
     "fibonacci_cameras",
     "fit",
+    "grid_gradients",
     "laplacian",
     "laplacian_energy",
     "make_atlas",

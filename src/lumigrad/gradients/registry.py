@@ -112,6 +112,9 @@ def apply(
 def shading_fragments(frags: Fragments, method: str | Method = "antialias") -> Fragments:
     """The fragments to make colours from: without gradients where the method's own cover shading.
 
+    These have no ``attributes`` either, whose gradients are those of positions and of attributes at once: interpolate
+    from what is returned.
+
     Args:
         frags: what `rasterize` gave.
         method: as in `apply`.

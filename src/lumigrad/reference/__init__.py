@@ -6,7 +6,26 @@ float32 and float64 on any device, and are tested against closed forms; the kern
 
 from __future__ import annotations
 
-from lumigrad.reference.field import composite, contract, distortion_loss, march, occupancy
+from lumigrad.reference.field import (
+    composite,
+    contract,
+    distortion_loss,
+    hash_encode,
+    march,
+    occupancy,
+    resample_rays,
+    sample_rays,
+)
+from lumigrad.reference.implicit import (
+    flexicubes,
+    marching_cubes,
+    marching_tetrahedra,
+    neus_alpha,
+    redistance,
+    sphere_trace,
+    trace_grid,
+    volsdf_density,
+)
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -34,8 +53,13 @@ __all__ = [
     "distortion_loss",
     "edge_gradient",
     "edge_topology",
+    "flexicubes",
+    "hash_encode",
     "interpolate",
     "march",
+    "marching_cubes",
+    "marching_tetrahedra",
+    "neus_alpha",
     "nmr_gradient",
     "occupancy",
     "opendr_gradient",
@@ -43,11 +67,15 @@ __all__ = [
     "peel",
     "project_gaussians",
     "rasterize",
+    "redistance",
+    "resample_rays",
+    "sample_rays",
     "soft_attributes",
     "soft_colors",
     "soft_interpolate",
     "soft_rasterize",
     "soft_silhouette",
+    "sphere_trace",
     "spheres",
     "spherical_harmonics",
     "splat",
@@ -56,5 +84,7 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace_grid",
     "visibility",
+    "volsdf_density",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lumigrad.render.gaussians import render_gaussians
+from lumigrad.render.implicit import render_implicit
 from lumigrad.render.mesh import render_mesh
 from lumigrad.render.points import render_points
 from lumigrad.render.rendering import Rendering
@@ -18,6 +19,7 @@ __all__ = [
     "Surface",
     "render",
     "render_gaussians",
+    "render_implicit",
     "render_mesh",
     "render_points",
     "render_soft",

@@ -72,14 +72,15 @@ def render_mesh(
         return _in_layers(mesh, camera, lighting)
     clip = camera.project(mesh.positions).reshape(-1, mesh.positions.shape[-2], 4)
     textured = mesh.texture is not None and mesh.uvs is not None
-    frags = rasterize(clip, mesh.faces, camera.size, derivatives=textured and mips)
-
     lighting = Lighting() if lighting is None else lighting
     eyes = camera.position.to(mesh.positions.dtype).reshape(-1, 3).expand(len(clip), 3)
     attributes = [lighting.shade(mesh.positions, mesh.vertex_normals(), eyes)]
     if mesh.colors is not None:
         attributes.append(mesh.colors.expand(len(eyes), -1, -1))
-    surface = interpolate(torch.cat(attributes, dim=-1), frags, mesh.faces)
+    at_vertices = torch.cat(attributes, dim=-1)
+    frags = rasterize(clip, mesh.faces, camera.size, derivatives=textured and mips, attributes=at_vertices)
+    surface = frags.attributes
+    assert surface is not None
     color = surface[..., :1].expand(*surface.shape[:-1], 3)
     if mesh.colors is not None:
         color = color * surface[..., 1:]

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from lumigrad.ops.field import march
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
+from lumigrad.render.geometry import cameras_of
 from lumigrad.render.rendering import Rendering, finished
+from lumigrad.render.stage import check_camera
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types import Occupancy
+from lumigrad.types.grids import voxel_size
 
 # Where less than this of a pixel is covered, nothing counts as seen: a mean would divide by almost nothing.
 FAINT = 1e-6
@@ -66,10 +69,9 @@ def render_volume(
     """
     if not isinstance(grid, VoxelGrid):
         raise TypeError(f"grid: expected a VoxelGrid, got {type(grid).__name__}")
-    if not isinstance(camera, Camera):
-        raise TypeError(f"camera: expected a Camera, got {type(camera).__name__}")
+    check_camera(camera)
     tone = resolve_tone_mapping(tone_mapping)
-    cameras = [camera[i] for i in range(camera.shape.numel())] if camera.shape else [camera]
+    cameras = cameras_of(camera, camera.shape.numel())
     values = grid.values
     payload = values.shape[-1] - 1
     if buffers and grid.degree is None:
@@ -110,7 +112,7 @@ def _clip(camera: Camera, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _falling(density: Tensor, grid: VoxelGrid) -> Tensor:
     """Unit vectors [D, H, W, 3] against the density's gradient by central differences, zero where it is flat."""
-    spacing = (grid.box[1] - grid.box[0]) / torch.tensor(density.shape[::-1]).to(density)
+    spacing = voxel_size(grid.box, density)
     slopes = []
     for axis, dim in enumerate((2, 1, 0)):
         if density.shape[dim] == 1:

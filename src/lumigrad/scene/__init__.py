@@ -32,6 +32,7 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
 from lumigrad.scene.shapes.procedural import creature, icosphere
+from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 
@@ -59,6 +60,7 @@ __all__ = [
     "RadialTangentialDistortion",
     "Scene",
     "Shape",
+    "SignedDistanceGrid",
     "SpotLight",
     "SurfelCloud",
     "SurroundingLight",

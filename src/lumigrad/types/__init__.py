@@ -4,6 +4,7 @@ from lumigrad.types.fields import Composited, Marched, Occupancy, Rays, RaySampl
 from lumigrad.types.fragments import Fragments, SoftFragments
 from lumigrad.types.outlines import Outlines
 from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
+from lumigrad.types.surface_hits import SurfaceHits
 from lumigrad.types.view import View
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Rays",
     "SoftFragments",
     "Splats",
+    "SurfaceHits",
     "Surfels",
     "View",
 ]

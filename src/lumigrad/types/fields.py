@@ -59,11 +59,12 @@ class Occupancy(NamedTuple):
 
     Attributes:
         words: int64 [D / 4, H / 4, W / 4], rounded up: the bits of 4 x 4 x 4 cells. Cell (z, y, x) of such a brick is
-            bit 16 z + 4 y + x.
-        size: (D, H, W), of cells.
+            bit 16 z + 4 y + x. Or [L, D / 4, H / 4, W / 4], of L nested grids for `lumigrad.sample_rays`: that of level
+            k covers the box scaled by 2^k about its centre, and the finest grid that has a point decides.
+        size: (D, H, W), of the cells of each grid.
     """
 
-    words: Int[Tensor, "bricks_z bricks_y bricks_x"]
+    words: Int[Tensor, "*levels bricks_z bricks_y bricks_x"]
     size: tuple[int, int, int]
 
 

@@ -18,12 +18,15 @@ class Fragments(NamedTuple):
         bary_d: [N, H, W, 2, 2] or None. ``bary_d[..., i, j]`` is the derivative of u (i=0) or v (i=1) with
             respect to the pixel column, rightwards (j=0), or the pixel row, downwards (j=1). Zero at
             background.
+        attributes: [N, H, W, C] or None: attributes of the vertices, interpolated as `interpolate` does. Zero at
+            background.
     """
 
     tri: Int32[Tensor, "views height width"]
     bary: Float[Tensor, "views height width 2"]
     depth: Float[Tensor, "views height width"]
     bary_d: Float[Tensor, "views height width 2 2"] | None = None
+    attributes: Float[Tensor, "views height width interpolated"] | None = None
 
 
 class SoftFragments(NamedTuple):

@@ -80,6 +80,13 @@ def narrow_indices(name: str, value: torch.Tensor) -> torch.Tensor:
     return value.clamp(-1, 2**31 - 1).to(torch.int32)
 
 
+def flag(name: str, value: Any) -> bool:
+    """A bool as it is."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected a bool, got {value!r}")
+    return value
+
+
 def number(name: str, value: Any, positive: bool = False) -> float:
     """A finite number that is not negative, or positive."""
     result = real(name, value)

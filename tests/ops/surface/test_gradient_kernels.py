@@ -52,7 +52,7 @@ def position_gradient(
 
 
 def doubled(frags: Fragments) -> Fragments:
-    return Fragments(frags.tri, *(value.double() for value in frags[1:]))
+    return Fragments(frags.tri, *(value.double() for value in frags[1:4]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -100,7 +100,7 @@ def test_instanced_images_and_shared_positions(method: str, kernels: str) -> Non
     copies = position_gradient(op, color, frags, pos.expand(3, -1, -1), tri, weight)
     assert scaled_error(shared, copies.double().sum(0)) < 1e-5
     for i in range(3):
-        part = Fragments(*(value[i : i + 1] for value in frags))
+        part = Fragments(*(value[i : i + 1] for value in frags[:4]))
         alone = position_gradient(op, color[i : i + 1], part, pos[None], tri, weight[i : i + 1])
         # A device adds up gradients in whatever order.
         assert torch.equal(alone[0], copies[i]) or (kernels == "cuda" and scaled_error(alone[0], copies[i]) < 1e-5)

@@ -66,7 +66,7 @@ def test_reference(dtype: torch.dtype, channels: int, derivatives: bool | list[i
         results = []
         for op, precise in ((lg.interpolate, False), (lg.reference.interpolate, True)):
             cast = torch.float64 if precise else dtype
-            fixed = leaves(Fragments(frags.tri, *(value.to(cast) for value in frags[1:])))
+            fixed = leaves(Fragments(frags.tri, *(value.to(cast) for value in frags[1:4])))
             inputs = [attr.detach().to(cast).requires_grad_(), fixed.bary, fixed.bary_d]
             outputs = op(inputs[0], fixed, tri, derivatives)
             outputs = (outputs,) if isinstance(outputs, Tensor) else outputs

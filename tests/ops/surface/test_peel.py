@@ -19,7 +19,7 @@ def test_gradients_of_all_layers() -> None:
     tri = torch.cat((tri, ground_tri + 15))
 
     def layers(p: Tensor) -> tuple[Tensor, ...]:
-        return tuple(value for frags in lg.peel(p, tri, (5, 6), 3) for value in frags[1:])
+        return tuple(value for frags in lg.peel(p, tri, (5, 6), 3) for value in frags[1:4])
 
     expected = [frags.tri for frags in lg.peel(pos, tri, (5, 6), 3)]
     assert all((found >= 0).sum() > 2 for found in expected)
@@ -42,7 +42,7 @@ def test_layers_are_those_of_the_reference(dtype: torch.dtype, ranged: bool) -> 
     layers = zip(lg.peel(ours, tri, (53, 60), 5, ranges), lg.reference.peel(theirs, tri, (53, 60), 5, ranges))
     for frags, expected in layers:
         assert torch.equal(frags.tri, expected.tri)
-        for i, (value, other) in enumerate(zip(frags[1:], expected[1:])):
+        for i, (value, other) in enumerate(zip(frags[1:4], expected[1:4])):
             assert scaled_error(value, other) < bound
             # The derivatives of slivers dwarf all other gradients: they are compared in test_rasterize.
             weight = random(*value.shape, seed=i, dtype=torch.float64) * (1 if i < 2 else 1e-3)
@@ -73,7 +73,7 @@ def test_closed_surface_has_an_even_number_of_layers() -> None:
 def test_first_layer_is_rasterize() -> None:
     pos, tri = sphere_views(2, 2)
     (first,) = lg.peel(pos, tri, (50, 60), 1)
-    assert all(torch.equal(a, b) for a, b in zip(first, lg.rasterize(pos, tri, (50, 60))))
+    assert all(torch.equal(a, b) for a, b in zip(first[:4], lg.rasterize(pos, tri, (50, 60))[:4]))
 
 
 @pytest.mark.parametrize("coincident", [False, True])

@@ -82,7 +82,7 @@ def test_gradient_through_clamps_is_zero() -> None:
         on_edge = ((bary == 0) | (bary.sum(-1, keepdim=True) == 1)).any(-1) & (expected.tri >= 0)
         assert on_edge.sum() > 10
         grads = []
-        for p, outputs in ((ours, (bary, depth, bary_d)), (theirs, expected[1:])):
+        for p, outputs in ((ours, (bary, depth, bary_d)), (theirs, expected[1:4])):
             loss = sum((o * random(*o.shape, seed=i, dtype=o.dtype)).sum() for i, o in enumerate(outputs))
             grads.append(torch.autograd.grad(loss, p)[0])
         assert scaled_error(*grads) < 1e-10
@@ -231,7 +231,7 @@ def test_empty(pos_shape: tuple[int, ...], faces: int, ranges: list | None, view
     assert frags.tri.shape == (views, 3, 5)
     assert frags.bary_d.shape == (views, 3, 5, 2, 2)
     assert (frags.tri == -1).all()
-    sum(value.sum() for value in frags[1:]).backward()
+    sum(value.sum() for value in frags[1:4]).backward()
     assert pos.grad.shape == pos.shape
     assert not pos.grad.any()
 

@@ -87,7 +87,7 @@ def test_antialias(scene: Scene, own_edges: bool) -> None:
     """With the depth of the kernel's fragments in both, so that ties between pixels fall the same way."""
     pos, tri, size = scene
     frags = lg.rasterize(pos, tri, size)
-    precise = lg.Fragments(frags.tri, *(value.double() for value in frags[1:]))
+    precise = lg.Fragments(frags.tri, *(value.double() for value in frags[1:4]))
     color = random(1, *size, 3, seed=8)
     topology = lg.edge_topology(tri)
     ours = color.clone().requires_grad_(), pos.clone().requires_grad_()

@@ -13,7 +13,7 @@ from meshes import grid, load_obj, perspective, random_triangles, to_clip, view_
 from torch import Tensor
 
 from lumigrad.reference import peel, rasterize, visibility
-from lumigrad.reference.surface._rasterize import attributes
+from lumigrad.reference.surface._rasterize import points_seen
 
 
 def clip_from_pixels(points: list[tuple[float, float]], height: int, width: int, z: float = 0.0) -> Tensor:
@@ -250,7 +250,7 @@ def test_gradients(straight_through: bool) -> None:
     assert (tri_id >= 0).sum() > 8
 
     def outputs(p: Tensor):
-        return attributes(p, tri, tri_id, straight_through=straight_through)[1:]
+        return points_seen(p, tri, tri_id, straight_through=straight_through)[1:4]
 
     exact = outputs(pos)[0]
     assert torch.equal(exact, rasterize(pos, tri, (5, 6)).bary)
@@ -263,13 +263,13 @@ def test_bary_d_is_the_derivative_of_bary() -> None:
     pos, step = pos.double(), 1e-6
     height, width = 9, 12
     tri_id = torch.zeros(1, height, width, dtype=torch.int32)
-    slopes = attributes(pos, tri, tri_id).bary_d
+    slopes = points_seen(pos, tri, tri_id).bary_d
     inside = visibility(pos, tri, (height, width))[0] == 0
     for axis, ndc in ((0, 2 / width), (1, -2 / height)):
         moved = [pos.clone(), pos.clone()]
         for p, sign in zip(moved, (1, -1)):
             p[:, axis] -= sign * step * ndc * p[:, 3]
-        ahead, back = (attributes(p, tri, tri_id).bary for p in moved)
+        ahead, back = (points_seen(p, tri, tri_id).bary for p in moved)
         assert torch.allclose((ahead - back)[inside] / (2 * step), slopes[..., axis][inside], atol=1e-7)
 
 
@@ -277,11 +277,11 @@ def test_clamped_values_have_no_gradient() -> None:
     """The pixel centre lies outside the exact triangle, on the side of vertex 0's opposite edge."""
     pos = clip_from_pixels([(-3.0, 0.5), (0.4, 3.0), (0.4, -3.0)], 1, 1).requires_grad_()
     tri, tri_id = torch.tensor([[0, 1, 2]]), torch.zeros(1, 1, 1, dtype=torch.int32)
-    frags = attributes(pos, tri, tri_id)
+    frags = points_seen(pos, tri, tri_id)
     assert frags.bary[0, 0, 0, 0] == 0
     (grad,) = torch.autograd.grad(frags.bary[..., 0].sum(), pos)
     assert not grad.any()
-    through = attributes(pos, tri, tri_id, straight_through=True)
+    through = points_seen(pos, tri, tri_id, straight_through=True)
     assert torch.equal(through.bary, frags.bary)
     (grad,) = torch.autograd.grad(through.bary[..., 0].sum(), pos)
     assert grad.any()
@@ -289,7 +289,7 @@ def test_clamped_values_have_no_gradient() -> None:
 
 def test_edge_on_triangles_give_zeros() -> None:
     pos = torch.tensor([[-1.0, 0, 0, 1], [0, 0, 0, 1], [1, 0, 0, 1]]).requires_grad_()
-    frags = attributes(pos, torch.tensor([[0, 1, 2]]), torch.zeros(1, 2, 2, dtype=torch.int32))
+    frags = points_seen(pos, torch.tensor([[0, 1, 2]]), torch.zeros(1, 2, 2, dtype=torch.int32))
     for values in (frags.bary, frags.depth, frags.bary_d):
         assert not values.any()
         (grad,) = torch.autograd.grad(values.sum(), pos, retain_graph=True)

@@ -1,4 +1,4 @@
-"""PyTorch3D's meshes, point clouds, cameras, renderers, losses and files, on lumigrad's kernels.
+"""PyTorch3D's meshes, point clouds, volumes, cameras, renderers, losses and files, on lumigrad's kernels.
 
 The modules have PyTorch3D's paths (`structures`, `renderer`, `transforms`, `ops`, `loss`, `io`, `utils`), and the names
 that programs use most are here, too. `install` puts them where `import pytorch3d` finds them. Nothing here needs
@@ -38,6 +38,7 @@ from lumigrad.compat.pytorch3d.renderer import *  # noqa: F403
 from lumigrad.compat.pytorch3d.structures import (
     Meshes,
     Pointclouds,
+    Volumes,
     join_meshes_as_batch,
     join_meshes_as_scene,
     join_pointclouds_as_batch,
@@ -78,6 +79,7 @@ __all__ = [
     "SubdivideMeshes",
     "Transform3d",
     "Translate",
+    "Volumes",
     "ball_query",
     "chamfer_distance",
     "ico_sphere",

@@ -14,9 +14,10 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
-from lumigrad.reference.field._march import seen_features
+from lumigrad.reference.field._march import as_marched
 from lumigrad.types import Marched, Occupancy
 from lumigrad.types import validation as check
+from lumigrad.types.grids import Box, check_corners
 from lumigrad.types.shapes import Float
 
 ACTIVATIONS = {"none": 0, "relu": 1, "softplus": 2, "exp": 3}
@@ -26,7 +27,7 @@ def march(
     grid: Float[Tensor, "depth height width values"],
     origins: Float[Tensor, "*#rays 3"],
     directions: Float[Tensor, "*#rays 3"],
-    box: Float[Tensor, "2 3"] | Sequence[Sequence[float]],
+    box: Box,
     step: float | None = None,
     occupancy: Occupancy | None = None,
     background: Float[Tensor, "*#rays channels"] | None = None,
@@ -89,7 +90,7 @@ def march(
     grid = check_grid(grid)
     origins, directions = check_rays(origins, directions, grid)
     shape = directions.shape[:-1]
-    box = check_box(box, grid)
+    box = check_corners(box, grid, "grid")
     size = None if step is None else check.number("step", step, positive=True)
     begin, end = check_limit("t_min", t_min, shape, grid), check_limit("t_max", t_max, shape, grid)
     check_occupancy(occupancy, grid)
@@ -110,11 +111,7 @@ def march(
         box.contiguous(), torch.stack((begin, end), -1).reshape(-1, 2), words, *cells, size or 0.0,
         ACTIVATIONS[activation], stop,
     )  # fmt: skip
-    features = seen_features(features.reshape(*shape, features.shape[-1]), directions, degree)
-    alpha = alpha.reshape(shape)
-    if background is not None:
-        features = features + (1 - alpha)[..., None] * background
-    return Marched(features, alpha, depth.reshape(shape), median.reshape(shape))
+    return as_marched(features, alpha, depth, median, directions, degree, background)
 
 
 def check_grid(grid: Tensor) -> Tensor:
@@ -129,8 +126,10 @@ def check_grid(grid: Tensor) -> Tensor:
 
 def check_rays(origins: Tensor, directions: Tensor, like: Tensor, name: str = "grid") -> tuple[Tensor, Tensor]:
     """Origins and directions of one shape [..., 3]."""
+    origins, directions = (
+        check.floating(*each, like, name) for each in (("origins", origins), ("directions", directions))
+    )
     for ray, value in (("origins", origins), ("directions", directions)):
-        value = check.floating(ray, value, like, name)
         if value.dim() < 1 or value.shape[-1] != 3:
             raise ValueError(f"{ray}: expected shape [..., 3], got {tuple(value.shape)}")
     try:
@@ -140,31 +139,15 @@ def check_rays(origins: Tensor, directions: Tensor, like: Tensor, name: str = "g
             f"directions: expected a shape that broadcasts with origins' {tuple(origins.shape)}, "
             f"got {tuple(directions.shape)}"
         ) from None
-    origins, directions = (
-        check.floating(*each, like, name) for each in (("origins", origins), ("directions", directions))
-    )
     return origins.expand(shape), directions.expand(shape)
 
 
-def check_box(box: Tensor | Sequence[Sequence[float]], like: Tensor, name: str = "grid") -> Tensor:
-    """Two corners [2, 3], the smaller coordinates first where that can be seen."""
-    if isinstance(box, Tensor):
-        box = check.floating("box", box, like, name)
-    else:
-        try:
-            box = torch.tensor(box, dtype=like.dtype, device=like.device)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"box: expected a tensor [2, 3] or two corners, got {box!r}") from error
-    check.shape("box", box, (2, 3))
-    if check.values_can_be_checked() and box.device.type == "cpu" and not bool((box[0] < box[1]).all()):
-        raise ValueError(f"box: expected the smaller coordinates first, got {box.tolist()}")
-    return box
-
-
-def check_limit(name: str, value: float | Tensor, shape: Sequence[int], like: Tensor) -> Tensor:
+def check_limit(
+    name: str, value: float | Tensor, shape: Sequence[int], like: Tensor, like_name: str = "grid"
+) -> Tensor:
     """A distance for each ray, [...]."""
     if isinstance(value, Tensor):
-        value = check.like_image(name, check.floating(name, value, like, "grid"), shape)
+        value = check.like_image(name, check.floating(name, value, like, like_name), shape)
     else:
         value = check.constant(check.real(name, value), like)
     return value.expand(shape)

@@ -45,6 +45,20 @@ def march(
         grid, origins.reshape(-1, 3), directions.reshape(-1, 3), box, begin.reshape(-1), end.reshape(-1), step,
         occupancy, activation, min_transmittance,
     )  # fmt: skip
+    return as_marched(features, alpha, depth, median, directions, degree, background)
+
+
+def as_marched(
+    features: Tensor,
+    alpha: Tensor,
+    depth: Tensor,
+    median: Tensor,
+    directions: Tensor,
+    degree: int | None,
+    background: Tensor | None,
+) -> Marched:
+    """What rays [R] saw, in the shape of their directions [..., 3] and before a background."""
+    shape = directions.shape[:-1]
     features = seen_features(features.reshape(*shape, features.shape[-1]), directions, degree)
     alpha = alpha.reshape(shape)
     if background is not None:

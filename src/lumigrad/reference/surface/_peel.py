@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from lumigrad.reference.surface._rasterize import attributes, check_arguments, visibility
+from lumigrad.reference.surface._rasterize import check_arguments, points_seen, visibility
 from lumigrad.types.fragments import Fragments
 
 
@@ -46,6 +46,6 @@ def peel(
         previous = None
         for _ in range(layers):
             previous = visibility(pos, tri, size, ranges, subpixel_bits, previous, drop_coincident=drop_coincident)
-            yield attributes(pos, tri, previous[0], derivatives, straight_through=straight_through)
+            yield points_seen(pos, tri, previous[0], derivatives, straight_through=straight_through)
 
     return generate()

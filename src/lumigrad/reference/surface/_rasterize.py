@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from lumigrad.reference.surface._interpolate import interpolate
 from lumigrad.types.fragments import Fragments
 
 MAX_SIZE = 32768  # pixels along a side of the image
@@ -48,6 +49,7 @@ def rasterize(
     size: tuple[int, int],
     ranges: Tensor | None = None,
     derivatives: bool = True,
+    attributes: Tensor | None = None,
     *,
     subpixel_bits: int = 8,
     straight_through: bool = False,
@@ -62,6 +64,7 @@ def rasterize(
         size: (H, W) in pixels.
         ranges: integers [N, 2], (first, count) of the triangles that image n draws. Only with ``pos`` [V, 4].
         derivatives: whether to compute ``bary_d``.
+        attributes: attributes of the vertices [V, C], [N, V, C] or [1, V, C], to be interpolated at the visible points.
         subpixel_bits: fractional bits of the fixed-point screen coordinates, at most 8: with those of the guard band
             they fill the kernels' integers.
         straight_through: let gradients pass the clamps of bary and depth unchanged (as nvdiffrast does);
@@ -76,7 +79,14 @@ def rasterize(
         TypeError, ValueError: an argument has the wrong type, dtype, shape, device or range.
     """
     tri_id, _ = visibility(pos, tri, size, ranges, subpixel_bits)
-    return attributes(pos, tri, tri_id, derivatives, straight_through=straight_through)
+    frags = points_seen(pos, tri, tri_id, derivatives, straight_through=straight_through)
+    if attributes is None:
+        return frags
+    if attributes.shape[-2] != pos.shape[-2]:
+        raise ValueError(f"attributes: expected {pos.shape[-2]} vertices like pos, got {list(attributes.shape)}")
+    values = interpolate(attributes, frags, tri)
+    assert isinstance(values, Tensor)
+    return frags._replace(attributes=values)
 
 
 def visibility(
@@ -132,7 +142,7 @@ def visibility(
     return tri_map.to(pos.device), depth_map.to(pos.device)
 
 
-def attributes(
+def points_seen(
     pos: Tensor, tri: Tensor, tri_id: Tensor, derivatives: bool = True, *, straight_through: bool = False
 ) -> Fragments:
     """Barycentrics, depth and screen derivatives of the triangles seen at the pixel centres, differentiably.

@@ -18,6 +18,7 @@ from torch import Tensor
 from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion
 from lumigrad.scene.cameras.pose import Scalar, Vector, affine_inverse, as_float, look_at, orbit_view
 from lumigrad.types import Rays, View, validation
+from lumigrad.types.counters import mixed
 from lumigrad.types.shapes import Float
 from lumigrad.types.validation import values_can_be_checked
 
@@ -33,14 +34,6 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
     if len(size) != 2 or int(size[0]) < 1 or int(size[1]) < 1:
         raise ValueError(f"size: expected (height, width), both at least 1, got {tuple(size)}")
     return int(size[0]), int(size[1])
-
-
-def _mixed(number: Tensor) -> Tensor:
-    """64 bits that hang on all of an int64's: the finaliser of MurmurHash3 (A. Appleby), whose shifts are unsigned."""
-    for shift, factor in ((33, -49064778989728563), (33, -4265267296055464877), (33, None)):
-        number = number ^ (number >> shift & (1 << 64 - shift) - 1)
-        number = number if factor is None else number * factor
-    return number
 
 
 @dataclass(frozen=True)
@@ -261,7 +254,7 @@ class Camera:
         height, width = self.size
         device = self.world_to_camera.device
         image = torch.arange(self.shape.numel(), device=device)[:, None]
-        word = _mixed(_mixed(torch.arange(count, device=device) ^ _mixed(image + seed)) + seed)
+        word = mixed(mixed(torch.arange(count, device=device) ^ mixed(image + seed)) + seed)
         # Two numbers of 31 bits: enough for any image.
         x = ((word & 0x7FFFFFFF) * width) >> 31
         y = ((word >> 32 & 0x7FFFFFFF) * height) >> 31

@@ -12,6 +12,7 @@ from torch import Tensor
 from lumigrad.ops.field import occupancy
 from lumigrad.types import Occupancy
 from lumigrad.types import validation as check
+from lumigrad.types.grids import check_corners, voxel_centers
 from lumigrad.types.shapes import Float
 
 
@@ -42,13 +43,7 @@ class VoxelGrid:
         values = check.floating("values", self.values)
         check.shape("values", values, ("D", "H", "W", "1 + C"))
         box: Any = ((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5)) if self.box is None else self.box
-        if not isinstance(box, Tensor):
-            try:
-                box = torch.tensor(box, dtype=values.dtype, device=values.device)
-            except (TypeError, ValueError) as error:
-                raise TypeError(f"box: expected a tensor [2, 3] or two corners, got {box!r}") from error
-        check.shape("box", check.floating("box", box, values, "values"), (2, 3))
-        object.__setattr__(self, "box", box)
+        object.__setattr__(self, "box", check_corners(box, values, "values"))
 
     @classmethod
     def from_function(
@@ -67,12 +62,7 @@ class VoxelGrid:
 
     def centers(self) -> Float[Tensor, "depth height width 3"]:
         """Voxels' centres in the world, [D, H, W, 3]."""
-        shares = [
-            (torch.arange(side, dtype=self.values.dtype, device=self.values.device) + 0.5) / side
-            for side in self.values.shape[:3]
-        ]
-        z, y, x = torch.meshgrid(*shares, indexing="ij")
-        return self.box[0] + torch.stack((x, y, z), -1) * (self.box[1] - self.box[0])
+        return voxel_centers(self.box, self.values.shape[:3])
 
     def occupancy(self, threshold: float = 0.0) -> Occupancy:
         """Where interpolated densities can be above the threshold: what `render_volume` has to look at."""

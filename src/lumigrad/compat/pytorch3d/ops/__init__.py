@@ -10,6 +10,10 @@ from lumigrad.compat.pytorch3d.ops.points_normals import (
     estimate_pointcloud_local_coord_frames,
     estimate_pointcloud_normals,
 )
+from lumigrad.compat.pytorch3d.ops.points_to_volumes import (
+    add_pointclouds_to_volumes,
+    add_points_features_to_volume_densities_features,
+)
 from lumigrad.compat.pytorch3d.ops.sample_points_from_meshes import sample_points_from_meshes
 from lumigrad.compat.pytorch3d.ops.subdivide_meshes import SubdivideMeshes
 from lumigrad.compat.pytorch3d.ops.utils import (
@@ -23,6 +27,8 @@ from lumigrad.compat.pytorch3d.ops.utils import (
 
 __all__ = [
     "SubdivideMeshes",
+    "add_pointclouds_to_volumes",
+    "add_points_features_to_volume_densities_features",
     "ball_query",
     "convert_pointclouds_to_tensor",
     "cot_laplacian",

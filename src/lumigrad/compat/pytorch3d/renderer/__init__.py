@@ -1,4 +1,4 @@
-"""Cameras, lights, materials, blending, and the renderers of meshes and point clouds."""
+"""Cameras, lights, materials, blending, and the renderers of meshes, point clouds, volumes and fields."""
 
 from lumigrad.compat.pytorch3d.renderer.blending import (
     BlendParams,
@@ -33,6 +33,23 @@ from lumigrad.compat.pytorch3d.renderer.compositing import (
 )
 from lumigrad.compat.pytorch3d.renderer.fisheyecameras import (
     FishEyeCameras,
+)
+from lumigrad.compat.pytorch3d.renderer.implicit import (
+    AbsorptionOnlyRaymarcher,
+    EmissionAbsorptionRaymarcher,
+    GridRaysampler,
+    HarmonicEmbedding,
+    HeterogeneousRayBundle,
+    ImplicitRenderer,
+    MonteCarloRaysampler,
+    MultinomialRaysampler,
+    NDCGridRaysampler,
+    NDCMultinomialRaysampler,
+    RayBundle,
+    VolumeRenderer,
+    VolumeSampler,
+    ray_bundle_to_ray_points,
+    ray_bundle_variables_to_ray_points,
 )
 from lumigrad.compat.pytorch3d.renderer.lighting import (
     AmbientLights,
@@ -94,23 +111,33 @@ from lumigrad.compat.pytorch3d.renderer.utils import (
 )
 
 __all__ = [
+    "AbsorptionOnlyRaymarcher",
     "AlphaCompositor",
     "AmbientLights",
     "BlendParams",
     "CamerasBase",
     "DirectionalLights",
+    "EmissionAbsorptionRaymarcher",
     "FishEyeCameras",
     "FoVOrthographicCameras",
     "FoVPerspectiveCameras",
     "Fragments",
+    "GridRaysampler",
     "HardDepthShader",
     "HardFlatShader",
     "HardGouraudShader",
     "HardPhongShader",
+    "HarmonicEmbedding",
+    "HeterogeneousRayBundle",
+    "ImplicitRenderer",
     "Materials",
     "MeshRasterizer",
     "MeshRenderer",
     "MeshRendererWithFragments",
+    "MonteCarloRaysampler",
+    "MultinomialRaysampler",
+    "NDCGridRaysampler",
+    "NDCMultinomialRaysampler",
     "NormWeightedCompositor",
     "OpenGLOrthographicCameras",
     "OpenGLPerspectiveCameras",
@@ -123,6 +150,7 @@ __all__ = [
     "PointsRenderer",
     "PulsarPointsRenderer",
     "RasterizationSettings",
+    "RayBundle",
     "SfMOrthographicCameras",
     "SfMPerspectiveCameras",
     "ShaderBase",
@@ -139,6 +167,8 @@ __all__ = [
     "TexturesBase",
     "TexturesUV",
     "TexturesVertex",
+    "VolumeRenderer",
+    "VolumeSampler",
     "alpha_composite",
     "camera_position_from_spherical_angles",
     "camera_to_eye_at_up",
@@ -157,6 +187,8 @@ __all__ = [
     "phong_shading",
     "rasterize_meshes",
     "rasterize_points",
+    "ray_bundle_to_ray_points",
+    "ray_bundle_variables_to_ray_points",
     "rotate_on_spot",
     "sigmoid_alpha_blend",
     "softmax_rgb_blend",

@@ -1,0 +1,264 @@
+// Features of points from tables of several resolutions, and their gradients (Müller et al. 2022, "Instant neural
+// graphics primitives with a multiresolution hash encoding").
+//
+// Level l divides the unit cube into N_l cells along each axis. A corner of a cell has a row of the level's table: one
+// of its own where all (N_l + 1)^axes of them fit, otherwise the row that a hash of its integer coordinates names.
+// Between the corners, rows are interpolated linearly along each axis.
+//
+// Points are located a block at a time: sixteen on the CPU, one on a GPU.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/config.h"
+
+namespace lg::field {
+
+constexpr int max_hash_levels = 32;
+
+#if defined(__CUDACC__) || defined(LG_CUDA_EMULATED)
+constexpr int hash_block = 1;
+#else
+constexpr int hash_block = 16;
+#endif
+
+struct HashLevel {
+  int64_t first;  // of its rows among those of all levels
+  uint32_t entries;
+  int32_t resolution;
+  bool dense;         // each corner has a row of its own
+  bool power_of_two;  // entries
+
+  // What a step along an axis adds to a corner's number or, by exclusive or, to its hash.
+  LG_HD uint32_t factor(int axis) const {
+    const auto side = static_cast<uint32_t>(resolution) + 1;
+    if (axis == 0) return 1;
+    if (axis == 1) return dense ? side : 2654435761u;
+    return dense ? side * side : 805459861u;
+  }
+};
+
+template <class T>
+struct HashGrid {
+  const T *x, *tables;
+  int64_t points, channels;
+  int32_t levels;
+  HashLevel level[max_hash_levels];
+
+  LG_HD const T* table(int32_t l) const { return tables + level[l].first * channels; }
+  // Where a level's features of a point are.
+  LG_HD int64_t feature(int64_t point, int32_t l) const { return (point * levels + l) * channels; }
+};
+
+template <class T>
+HashGrid<T> make_hash_grid(const void* x, const void* tables, const int64_t* entries, const int64_t* resolutions,
+                           int64_t points, int64_t axes, int64_t levels, int64_t channels) {
+  HashGrid<T> grid = {static_cast<const T*>(x), static_cast<const T*>(tables), points, channels, 0, {}};
+  int64_t first = 0;
+  for (; grid.levels < levels && grid.levels < max_hash_levels; ++grid.levels) {
+    const int64_t rows = entries[grid.levels], resolution = resolutions[grid.levels], side = resolution + 1;
+    const int64_t corners = axes == 2 ? side * side : side * side * side;
+    grid.level[grid.levels] = {first, static_cast<uint32_t>(rows), static_cast<int32_t>(resolution), corners <= rows,
+                               (rows & (rows - 1)) == 0};
+    first += rows;
+  }
+  return grid;
+}
+
+// Some points in a level: the rows of the corners around each of them, and how these are weighted. Bit a of a corner's
+// number: the farther one along axis a.
+template <class T, int Axes>
+struct HashBlock {
+  static constexpr int corners = 1 << Axes;
+
+  uint32_t row[corners][hash_block];
+  T weight[corners][hash_block];
+  T fraction[Axes][hash_block];
+  T slope[Axes][hash_block];  // of the fraction by the coordinate; 0 where the coordinate is clamped
+  bool finite[hash_block];
+
+  // The first `count` points at `x`.
+  LG_HD void locate(const HashLevel& level, const T* x, int count) {
+    uint32_t term[Axes][2][hash_block];
+    for (int i = 0; i < hash_block; ++i) finite[i] = i < count;
+    LG_UNROLL
+    for (int a = 0; a < Axes; ++a) {
+      T at[hash_block];
+      for (int i = 0; i < hash_block; ++i) at[i] = i < count ? x[i * Axes + a] : T(0);
+      locate_axis(level, a, at, term[a][0], term[a][1]);
+    }
+    LG_UNROLL
+    for (int k = 0; k < corners; ++k) {
+      if (level.dense) {
+        combine<true>(term, k);
+      } else {
+        combine<false>(term, k);
+        wrap(level, row[k]);
+      }
+      weigh(k);
+    }
+  }
+
+ private:
+  LG_HD void locate_axis(const HashLevel& level, int a, const T* at, uint32_t* near, uint32_t* far) {
+    const int32_t last = level.resolution - 1;
+    const T cells = static_cast<T>(level.resolution);
+    const uint32_t factor = level.factor(a);
+    LG_VECTORIZE
+    for (int i = 0; i < hash_block; ++i) {
+      const T kept = at[i] > 0 ? (at[i] < 1 ? at[i] : T(1)) : T(0);  // no number becomes 0
+      const T place = kept * cells;
+      const int32_t below = static_cast<int32_t>(place), cell = below < last ? below : last;
+      fraction[a][i] = place - static_cast<T>(cell);
+      slope[a][i] = at[i] == kept ? cells : T(0);
+      near[i] = static_cast<uint32_t>(cell) * factor;
+      far[i] = near[i] + factor;
+    }
+    for (int i = 0; i < hash_block; ++i) finite[i] = finite[i] && at[i] - at[i] == 0;
+  }
+
+  template <bool dense>
+  LG_HD void combine(const uint32_t (&term)[Axes][2][hash_block], int k) {
+    LG_VECTORIZE
+    for (int i = 0; i < hash_block; ++i) {
+      uint32_t number = term[0][k & 1][i];
+      LG_UNROLL
+      for (int a = 1; a < Axes; ++a) {
+        const uint32_t more = term[a][k >> a & 1][i];
+        number = dense ? number + more : number ^ more;
+      }
+      row[k][i] = number;
+    }
+  }
+
+  static LG_HD void wrap(const HashLevel& level, uint32_t* rows) {
+    const uint32_t entries = level.entries, mask = entries - 1;
+    if (level.power_of_two) {
+      LG_VECTORIZE
+      for (int i = 0; i < hash_block; ++i) rows[i] &= mask;
+    } else {
+      for (int i = 0; i < hash_block; ++i) rows[i] %= entries;
+    }
+  }
+
+  LG_HD void weigh(int k) {
+    LG_VECTORIZE
+    for (int i = 0; i < hash_block; ++i) {
+      T product = k & 1 ? fraction[0][i] : 1 - fraction[0][i];
+      LG_UNROLL
+      for (int a = 1; a < Axes; ++a) product *= k >> a & 1 ? fraction[a][i] : 1 - fraction[a][i];
+      weight[k][i] = product;
+    }
+  }
+};
+
+// Channels 0 here and below: the grid says how many.
+template <class T, int Axes, int Channels>
+struct HashForward {
+  HashGrid<T> grid;
+  T* out;
+
+  // `count` points, at most a block.
+  LG_HD void encode(int32_t level, int64_t first, int count) const {
+    HashBlock<T, Axes> block;
+    block.locate(grid.level[level], grid.x + first * Axes, count);
+    const T* table = grid.table(level);
+    for (int i = 0; i < count; ++i) {
+      T* to = out + grid.feature(first + i, level);
+      if constexpr (Channels > 0) {
+        T sum[Channels] = {};
+        for (int k = 0; k < block.corners; ++k) {
+          const T* from = table + int64_t{block.row[k][i]} * Channels;
+          LG_UNROLL
+          for (int c = 0; c < Channels; ++c) sum[c] += block.weight[k][i] * from[c];
+        }
+        LG_UNROLL
+        for (int c = 0; c < Channels; ++c) to[c] = block.finite[i] ? sum[c] : T(0);
+      } else {
+        for (int64_t c = 0; c < grid.channels; ++c) {
+          T sum = 0;
+          for (int k = 0; k < block.corners; ++k) {
+            sum += block.weight[k][i] * table[int64_t{block.row[k][i]} * grid.channels + c];
+          }
+          to[c] = block.finite[i] ? sum : T(0);
+        }
+      }
+    }
+  }
+
+  // An item: a point in a level.
+  LG_HD void operator()(int64_t item) const { encode(static_cast<int32_t>(item / grid.points), item % grid.points, 1); }
+};
+
+// Hands add(row, channel, value) what some points give a level's table.
+template <class T, int Axes, int Channels, class Add>
+LG_HD void pull_table(const HashGrid<T>& grid, const T* grad_out, int32_t level, int64_t first, int count, Add&& add) {
+  HashBlock<T, Axes> block;
+  block.locate(grid.level[level], grid.x + first * Axes, count);
+  const int64_t channels = Channels > 0 ? Channels : grid.channels;
+  for (int i = 0; i < count; ++i) {
+    if (!block.finite[i]) continue;
+    const T* given = grad_out + grid.feature(first + i, level);
+    for (int k = 0; k < block.corners; ++k) add(block.row[k][i], block.weight[k][i], given, channels);
+  }
+}
+
+// The gradient of points.
+template <class T, int Axes, int Channels>
+struct HashPullPoints {
+  HashGrid<T> grid;
+  const T* grad_out;
+  T* grad_x;
+
+  LG_HD void clear(int64_t first, int64_t count) const {
+    for (int64_t i = first * Axes; i < (first + count) * Axes; ++i) grad_x[i] = 0;
+  }
+
+  // Adds what a level gives `count` points, at most a block.
+  LG_HD void pull(int32_t level, int64_t first, int count) const {
+    HashBlock<T, Axes> block;
+    block.locate(grid.level[level], grid.x + first * Axes, count);
+    const T* table = grid.table(level);
+    const int64_t channels = Channels > 0 ? Channels : grid.channels;
+    T gain[HashBlock<T, Axes>::corners][hash_block] = {};  // the derivative by a corner's weight
+    for (int i = 0; i < count; ++i) {
+      const T* given = grad_out + grid.feature(first + i, level);
+      for (int k = 0; k < block.corners; ++k) {
+        const T* from = table + int64_t{block.row[k][i]} * channels;
+        T sum = 0;
+        for (int64_t c = 0; c < channels; ++c) sum += given[c] * from[c];
+        gain[k][i] = sum;
+      }
+    }
+    for (int i = 0; i < count; ++i) {
+      if (!block.finite[i]) continue;
+      LG_UNROLL
+      for (int a = 0; a < Axes; ++a) grad_x[(first + i) * Axes + a] += block.slope[a][i] * along(block, gain, i, a);
+    }
+  }
+
+  // An item: a point.
+  LG_HD void operator()(int64_t point) const {
+    clear(point, 1);
+    for (int32_t level = 0; level < grid.levels; ++level) pull(level, point, 1);
+  }
+
+ private:
+  // The derivative by the fraction along axis a.
+  static LG_HD T along(const HashBlock<T, Axes>& block, const T (&gain)[1 << Axes][hash_block], int i, int a) {
+    T sum = 0;
+    LG_UNROLL
+    for (int k = 0; k < block.corners; ++k) {
+      if (k >> a & 1) continue;
+      T weight = 1;
+      LG_UNROLL
+      for (int b = 0; b < Axes; ++b) {
+        if (b != a) weight *= k >> b & 1 ? block.fraction[b][i] : 1 - block.fraction[b][i];
+      }
+      sum += weight * (gain[k | 1 << a][i] - gain[k][i]);
+    }
+    return sum;
+  }
+};
+
+}  // namespace lg::field

@@ -1,0 +1,130 @@
+// Hash encoding on the CPU.
+//
+// A task has so many points that a level's table is read into the caches once for many of them. The gradient of the
+// tables is added up by level and, where threads are more than levels, by ranges of rows: each row adds what points
+// give it in their order, whatever the number of threads.
+#include "field/hash_encode.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "lumigrad.h"
+#include "math/divide_up.h"
+#include "parallel/with_constant.h"
+#include "runtime/status.h"
+#include "runtime/threads.h"
+
+namespace lg::field {
+namespace {
+
+constexpr int64_t most_points_per_task = 1 << 15, fewest_points_per_task = 256;
+
+// Calls body(first, count) for the blocks of some points.
+template <class Body>
+void for_blocks(int64_t begin, int64_t end, Body&& body) {
+  for (; begin < end; begin += hash_block) body(begin, static_cast<int>(std::min<int64_t>(hash_block, end - begin)));
+}
+
+// Calls body(begin, end) for ranges of points, in parallel.
+template <class Body>
+void for_points(int32_t threads, int64_t points, Body&& body) {
+  const int64_t share = divide_up(points, 4 * int64_t{std::max(threads, 1)});
+  const int64_t size =
+      divide_up(std::clamp(share, fewest_points_per_task, most_points_per_task), hash_block) * hash_block;
+  parallel_for(threads, divide_up(points, size),
+               [&](int64_t task, int) { body(task * size, std::min(points, (task + 1) * size)); });
+}
+
+template <class T, int Axes, int Channels>
+void encode(int32_t threads, const HashForward<T, Axes, Channels>& forward) {
+  for_points(threads, forward.grid.points, [&](int64_t begin, int64_t end) {
+    for (int32_t level = 0; level < forward.grid.levels; ++level) {
+      for_blocks(begin, end, [&](int64_t first, int count) { forward.encode(level, first, count); });
+    }
+  });
+}
+
+template <class T, int Axes, int Channels>
+void pull_points(int32_t threads, const HashPullPoints<T, Axes, Channels>& pull) {
+  for_points(threads, pull.grid.points, [&](int64_t begin, int64_t end) {
+    pull.clear(begin, end - begin);
+    for (int32_t level = 0; level < pull.grid.levels; ++level) {
+      for_blocks(begin, end, [&](int64_t first, int count) { pull.pull(level, first, count); });
+    }
+  });
+}
+
+// Adds to the rows of one level from `begin` to `end`.
+template <class T, int Axes, int Channels>
+void pull_rows(const HashGrid<T>& grid, const T* grad_out, int32_t level, uint32_t begin, uint32_t end, T* grad) {
+  const int64_t channels = Channels > 0 ? Channels : grid.channels;
+  T* table = grad + grid.level[level].first * channels;
+  std::fill(table + begin * channels, table + end * channels, T(0));
+  const uint32_t rows = end - begin;
+  const auto add = [&](uint32_t row, T weight, const T* given, int64_t) {
+    if (row - begin >= rows) return;
+    T* to = table + row * channels;
+    for (int64_t c = 0; c < channels; ++c) to[c] += weight * given[c];
+  };
+  for_blocks(0, grid.points, [&](int64_t first, int count) {
+    pull_table<T, Axes, Channels>(grid, grad_out, level, first, count, add);
+  });
+}
+
+template <class T, int Axes, int Channels>
+void pull_tables(int32_t threads, const HashGrid<T>& grid, const T* grad_out, T* grad) {
+  const int64_t levels = grid.levels;
+  const int64_t parts = threads > 1 ? divide_up(int64_t{threads}, std::max<int64_t>(levels, 1)) : 1;
+  parallel_for(threads, levels * parts, [&](int64_t task, int) {
+    const auto level = static_cast<int32_t>(task / parts);
+    const int64_t part = task % parts, rows = grid.level[level].entries;
+    pull_rows<T, Axes, Channels>(grid, grad_out, level, static_cast<uint32_t>(rows * part / parts),
+                                 static_cast<uint32_t>(rows * (part + 1) / parts), grad);
+  });
+}
+
+// Calls body(axes, channels) with constants.
+template <class Body>
+void with_sizes(int64_t axes, int64_t channels, Body&& body) {
+  with_constant<2, 4, 8>(channels, [&](auto fixed) {
+    if (axes == 2) {
+      body(Constant<2>(), fixed);
+    } else {
+      body(Constant<3>(), fixed);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace lg::field
+
+int32_t lg_hash_encode_forward(lg_call* call, int32_t dtype, const void* x, const void* tables, const int64_t* entries,
+                               const int64_t* resolutions, int64_t points, int64_t axes, int64_t levels,
+                               int64_t channels, void* out) {
+  return lg::dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto grid = lg::field::make_hash_grid<T>(x, tables, entries, resolutions, points, axes, levels, channels);
+    lg::field::with_sizes(axes, channels, [&](auto a, auto c) {
+      lg::field::encode(call->threads, lg::field::HashForward<T, a(), c()>{grid, static_cast<T*>(out)});
+    });
+  });
+}
+
+int32_t lg_hash_encode_backward(lg_call* call, int32_t dtype, const void* x, const void* tables, const int64_t* entries,
+                                const int64_t* resolutions, int64_t points, int64_t axes, int64_t levels,
+                                int64_t channels, const void* grad_out, void* grad_x, void* grad_tables) {
+  return lg::dispatch(dtype, [&](auto scalar) {
+    using T = decltype(scalar);
+    const auto grid = lg::field::make_hash_grid<T>(x, tables, entries, resolutions, points, axes, levels, channels);
+    const T* given = static_cast<const T*>(grad_out);
+    lg::field::with_sizes(axes, channels, [&](auto a, auto c) {
+      if (grad_x) {
+        lg::field::pull_points(call->threads,
+                               lg::field::HashPullPoints<T, a(), c()>{grid, given, static_cast<T*>(grad_x)});
+      }
+      if (grad_tables) {
+        lg::field::pull_tables<T, a(), c()>(call->threads, grid, given, static_cast<T*>(grad_tables));
+      }
+    });
+  });
+}

@@ -1,0 +1,115 @@
+"""Segments of rays in occupied cells, and segments of equal weights, defined in plain PyTorch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lumigrad.reference.field._march import MAX_STEPS, _clip, _regular
+from lumigrad.reference.field._volume import occupied
+from lumigrad.types import Occupancy, RaySamples
+from lumigrad.types.counters import mixed
+
+
+def sample_rays(
+    origins: Tensor,
+    directions: Tensor,
+    box: Tensor,
+    step: float,
+    occupancy: Occupancy | None = None,
+    t_min: float | Tensor = 0.0,
+    t_max: float | Tensor = math.inf,
+    jitter: int | None = None,
+) -> RaySamples:
+    """Arguments and result: `lumigrad.sample_rays`."""
+    origins, directions = torch.broadcast_tensors(origins, directions)
+    shape = directions.shape[:-1]
+    begin, end, box = (
+        torch.as_tensor(value, dtype=origins.dtype, device=origins.device).detach() for value in (t_min, t_max, box)
+    )
+    begin, end = begin.expand(shape).reshape(-1), end.expand(shape).reshape(-1)
+    origins, directions = origins.reshape(-1, 3), directions.reshape(-1, 3)
+    norms = directions.norm(dim=-1)
+    levels = 1 if occupancy is None or occupancy.words.dim() == 3 else len(occupancy.words)
+    boxes = [_scaled(box, 2**level) for level in range(levels)]
+    with torch.no_grad():
+        origins, directions, hits = _regular(origins, directions, boxes[-1])
+        begin, end, hits = _clip(origins, directions, boxes[-1], begin, end, hits)
+        shift = torch.zeros_like(begin) if jitter is None else shifts(jitter, len(begin), begin)
+        times = _edges(begin, end, step, shift)
+        middle = 0.5 * (times[:, :-1] + times[:, 1:])
+        counts = hits[:, None] & (times[:, 1:] > times[:, :-1])
+        if occupancy is not None:
+            points = origins[:, None] + middle[..., None] * directions[:, None]
+            counts = counts & _occupied(occupancy, boxes, points)
+        offsets = torch.cat((counts.new_zeros(1, dtype=torch.int64), counts.sum(-1).cumsum(0)))
+        return RaySamples(times[:, :-1][counts], times[:, 1:][counts], offsets, norms)
+
+
+def resample_rays(samples: RaySamples, weights: Tensor, count: int, jitter: int | None = None) -> RaySamples:
+    """Arguments and result: `lumigrad.resample_rays`."""
+    rays = len(samples.offsets) - 1
+    counts = samples.offsets[1:] - samples.offsets[:-1]
+    ray = samples.ray
+    start, end = samples.t_start.detach().double(), samples.t_end.detach().double()
+    weight = weights.detach().double()
+    weight = torch.where((weight > 0) & weight.isfinite(), weight, 0)
+    total = weight.new_zeros(rays).index_add(0, ray, weight)
+    weight = torch.where(total[ray] > 0, weight, (end - start).clamp(min=0))
+    total = weight.new_zeros(rays).index_add(0, ray, weight)
+    # The sum of shares, in which ray r goes from r to r + 1: all rays are looked up in one row.
+    share = weight / torch.where(total > 0, total, 1)[ray]
+    sums = share.cumsum(0)
+    before = torch.cat((sums.new_zeros(1), sums))[samples.offsets[:-1]]
+    upper = sums - before[ray] + ray
+    full = (counts > 0).nonzero()[:, 0]
+    number = torch.arange(count + 1, dtype=torch.float64, device=weight.device)
+    part = number / count if jitter is None else (number + shifts(jitter, rays, weight)[full, None]) / (count + 1)
+    wanted = full[:, None] + part.expand(len(full), -1)
+    first, last = samples.offsets[:-1][full, None], samples.offsets[1:][full, None] - 1
+    found = torch.searchsorted(upper, wanted.contiguous()).clamp(first, last)
+    along = (wanted - (upper - share)[found]) / torch.where(share > 0, share, 1)[found]
+    times = (start[found] + along.clamp(0, 1) * (end - start)[found]).to(samples.t_start)
+    offsets = torch.cat((counts.new_zeros(1), ((counts > 0) * count).cumsum(0)))
+    return RaySamples(times[:, :-1].reshape(-1), times[:, 1:].reshape(-1), offsets, samples.norms)
+
+
+def shifts(seed: int, rays: int, like: Tensor) -> Tensor:
+    """A number in [0, 1) for each ray: of the seed and the ray's number."""
+    ray = torch.arange(rays, device=like.device)
+    word = mixed(
+        mixed(ray) + seed
+    )  # by what is mixed, seeds that follow one another do not move the rays' numbers along
+    return (word >> 40 & 0x7FFFFF).to(like.dtype) / 2**23
+
+
+def _scaled(box: Tensor, scale: int) -> Tensor:
+    """A box `scale` times as large about the same centre."""
+    more = 0.5 * (scale - 1) * (box[1] - box[0])
+    return torch.stack((box[0] - more, box[1] + more))
+
+
+def _edges(begin: Tensor, end: Tensor, step: float, shift: Tensor) -> Tensor:
+    """Ends of segments [rays, N + 1]; those behind the last one are the ray's."""
+    length = end - begin
+    wanted = length.double() / torch.tensor(step, dtype=length.dtype).double()
+    size = torch.where(wanted <= MAX_STEPS, torch.full_like(length, step), length / MAX_STEPS)
+    count = (wanted.clamp(max=MAX_STEPS) + shift).ceil().clamp(min=1)
+    number = torch.arange(int(count.max()) + 1 if len(count) else 2, dtype=begin.dtype, device=begin.device)
+    times = torch.minimum(begin[:, None] + (number - shift[:, None]) * size[:, None], end[:, None])
+    times = torch.where(number < count[:, None], times, end[:, None])
+    return torch.where(number == 0, begin[:, None], times)
+
+
+def _occupied(occupancy: Occupancy, boxes: list[Tensor], points: Tensor) -> Tensor:
+    """Whether points [..., 3] lie in occupied cells of the finest level that has them."""
+    words = occupancy.words.reshape(len(boxes), *occupancy.words.shape[-3:])
+    result = torch.zeros(points.shape[:-1], dtype=torch.bool, device=points.device)
+    for level in reversed(range(len(boxes))):
+        place = (points - boxes[level][0]) / (boxes[level][1] - boxes[level][0])
+        inside = ((place >= 0) & (place <= 1)).all(-1) | (level == len(boxes) - 1)
+        here = occupied(Occupancy(words[level], occupancy.size), boxes[level], points)
+        result = torch.where(inside, here, result)
+    return result

@@ -1,0 +1,80 @@
+"""Grids of values over a box: between its corners lie D x H x W voxels, and a value belongs to its voxel's centre."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.types import validation as check
+
+# Two corners, the lower and the upper one, of (x, y, z) each.
+Box = Tensor | Sequence[Sequence[float]]
+
+
+def check_values(name: str, value: Any) -> Tensor:
+    """A grid of single values [D, H, W]."""
+    values = check.floating(name, value)
+    if values.dim() != 3:
+        raise ValueError(f"{name}: expected shape [D, H, W], got {tuple(values.shape)}")
+    return values
+
+
+def check_box(box: Any, values: Tensor) -> Tensor:
+    """The corners [2, 3] of the box around a grid [D, H, W]; by default voxels are of size 1, from the origin on.
+
+    Raises:
+        TypeError, ValueError: not two corners, or a box that is not finite or has no extent.
+    """
+    if box is None:
+        return torch.tensor([[0.0, 0.0, 0.0], [*map(float, reversed(values.shape))]]).to(values)
+    return check_corners(box, values, "values")
+
+
+def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
+    """A lower and an upper corner [2, 3], of the dtype and on the device of the argument `name`. The values of a box on
+    another device than the CPU are not looked at.
+
+    Raises:
+        TypeError, ValueError: not two corners, or a box that is not finite or has no extent.
+    """
+    if isinstance(box, Tensor):
+        corners = check.floating("box", box, like, name)
+    else:
+        try:
+            corners = torch.tensor(box, dtype=like.dtype, device=like.device)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"box: expected two corners of three numbers, got {box!r}") from None
+    check.shape("box", corners, (2, 3))
+    if check.values_can_be_checked() and corners.device.type == "cpu":
+        low, high = corners.detach().tolist()
+        if not all(a < b and b - a < float("inf") for a, b in zip(low, high, strict=True)):
+            raise ValueError(f"box: expected a lower and an upper corner, got {low} and {high}")
+    return corners
+
+
+def voxel_size(box: Tensor, values: Tensor) -> Tensor:
+    """Of a grid [D, H, W] in a box, along x, y and z."""
+    counts = torch.tensor([max(count, 1) for count in reversed(values.shape)])
+    return (box[1] - box[0]) / counts.to(box)
+
+
+def voxel_centers(box: Tensor, size: Sequence[int]) -> Tensor:
+    """The centres [D, H, W, 3] of D x H x W voxels in a box."""
+    axes = [
+        box[0, k] + (torch.arange(n).to(box) + 0.5) * ((box[1, k] - box[0, k]) / n)
+        for k, n in zip((2, 1, 0), size, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)
+
+
+def from_voxels(points: Tensor, box: Tensor, values: Tensor) -> Tensor:
+    """Points in the box, given in voxels from the centre of the first one on."""
+    return box[0] + (points + 0.5) * voxel_size(box, values)
+
+
+def to_voxels(points: Tensor, box: Tensor, values: Tensor) -> Tensor:
+    """Points in voxels from the centre of the first one on, given in the box."""
+    return (points - box[0]) / voxel_size(box, values) - 0.5
