@@ -11,10 +11,12 @@ import torch
 from dataset_common import ring, write_transforms
 
 from lumigrad.cli import main
-from lumigrad.fit.fields import loop
+from lumigrad.fit.fields import Voxels
 from lumigrad.io import load_image
 
 TINY = [
+    "--kind",
+    "voxels",
     "--iterations",
     "24",
     "--voxels",
@@ -53,9 +55,9 @@ def test_interrupted_and_resumed(
     assert main([*command, str(tmp_path / "whole")]) == 0
     whole = check_results(tmp_path / "whole")
     assert [row["iteration"] for row in whole["curve"]] == [8, 16, 24]
-    assert whole["grids"] == [[16, 16, 16, 4], [12, 12, 12, 4]]
+    assert whole["parameters"] == [[16, 16, 16, 4], [12, 12, 12, 4]]
 
-    step, calls = loop._step, []
+    step, calls = Voxels.step, []
 
     def interrupted(*arguments: object) -> float:
         calls.append(1)
@@ -63,7 +65,7 @@ def test_interrupted_and_resumed(
             signal.raise_signal(signal.SIGTERM)
         return step(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "_step", interrupted)
+    monkeypatch.setattr(Voxels, "step", interrupted)
     part = tmp_path / "part"
     assert main([*command, str(part)]) == 130
     said = capsys.readouterr()
@@ -76,12 +78,25 @@ def test_interrupted_and_resumed(
     assert "seed was 0, now 1" in capsys.readouterr().err
     assert main([*command, str(part), "--resume"]) == 0
     resumed = check_results(part)
-    for key in ("iterations", "psnr_db", "ssim", "grids"):
+    for key in ("iterations", "psnr_db", "ssim", "parameters"):
         assert resumed[key] == whole[key]
 
 
 def test_minutes_and_options(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--minutes", "0.005", "--voxels", "12", "--boxes", "1", "--degree", "1", "--frames", "2"]
+    options = [
+        "--kind",
+        "voxels",
+        "--minutes",
+        "0.005",
+        "--voxels",
+        "12",
+        "--boxes",
+        "1",
+        "--degree",
+        "1",
+        "--frames",
+        "2",
+    ]
     command = [
         "field",
         str(dataset),
@@ -97,7 +112,7 @@ def test_minutes_and_options(dataset: Path, tmp_path: Path, capsys: pytest.Captu
     assert main(command) == 0
     found = check_results(tmp_path)
     assert found["image_size"] == [20, 24]
-    assert found["grids"] == [[12, 12, 12, 13]]
+    assert found["parameters"] == [[12, 12, 12, 13]]
     assert torch.load(tmp_path / "state.pt", weights_only=True)["settings"]["opaque"] is False
     output = capsys.readouterr()
     assert f"--minutes 0.005 ended the fit after {found['iterations']} of" in output.err

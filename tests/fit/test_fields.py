@@ -43,7 +43,7 @@ def test_interrupted_fit_goes_on_as_if_nothing_had_happened(photos: list[Photo])
     whole = go(begin(model), 999)
     assert whole.iteration == len(whole.losses) == 90
     assert [row["iteration"] for row in whole.curve] == [30, 60, 90]
-    assert [tuple(grid.shape) for grid in whole.grids] == [(20, 20, 20, 13), (16, 16, 16, 13)]
+    assert [tuple(grid.shape) for grid in whole.parameters] == [(20, 20, 20, 13), (16, 16, 16, 13)]
     for stop in (17, 70):
         state = go(begin(model), stop)
         assert state.iteration == stop
@@ -52,7 +52,7 @@ def test_interrupted_fit_goes_on_as_if_nothing_had_happened(photos: list[Photo])
         file.seek(0)
         resumed = go(FieldState.from_dict(torch.load(file, weights_only=True)), 999)
         assert resumed.losses == whole.losses
-        for one, other in zip(resumed.grids, whole.grids, strict=True):
+        for one, other in zip(resumed.parameters, whole.parameters, strict=True):
             assert bool((one == other).all())
 
 
@@ -64,7 +64,7 @@ def test_fit_explains_photographs_not_seen(photos: list[Photo]) -> None:
     after = evaluate(model, state, photos[:1])
     assert after["psnr_db"] > max(before["psnr_db"] + 4, 18)
     assert after["ssim"] > before["ssim"] + 0.2
-    assert all(bool(grid.isfinite().all()) for grid in state.grids)
+    assert all(bool(grid.isfinite().all()) for grid in state.parameters)
 
 
 def test_units_do_not_matter(photos: list[Photo]) -> None:
@@ -76,7 +76,7 @@ def test_units_do_not_matter(photos: list[Photo]) -> None:
         assert model.extent == pytest.approx(size * focus(photos[1:])[1], rel=1e-3)
         state = begin(model)
         fit_field(scaled[1:], state, model, Schedule(iterations=60, levels=LEVELS, rays=300))
-        seen = model.draw(state.grids, state.occupancy(), scaled[0].camera)
+        seen = model.draw(state.parameters, state.occupancy(), scaled[0].camera)
         found.append((evaluate(model, state, scaled[:1])["psnr_db"], float(seen.depth.max()) / size))
     assert max(psnr for psnr, _ in found) - min(psnr for psnr, _ in found) < 0.1
     assert max(depth for _, depth in found) == pytest.approx(min(depth for _, depth in found), rel=0.1)
@@ -144,11 +144,11 @@ def test_voxels_that_no_photograph_sees_stay_empty(photos: list[Photo]) -> None:
     few = [replace(photos[n], camera=camera[n : n + 1]) for n in range(2)]
     model = Voxels(few, boxes=2)
     state = FieldState.start(model.start(16, 0))
-    hidden = [grid[..., 0] == HIDDEN for grid in state.grids]
+    hidden = [grid[..., 0] == HIDDEN for grid in state.parameters]
     assert 0.1 < hidden[0].float().mean() < 0.9
     assert not bool(hidden[0][8, 8, 8])  # what both look at
     fit_field(few, state, model, Schedule(iterations=20, levels=((0.0, 16, 0),), rays=200))
-    for grid, mask in zip(state.grids, hidden, strict=True):
+    for grid, mask in zip(state.parameters, hidden, strict=True):
         assert bool(((grid[..., 0] == HIDDEN) == mask).all())
 
 
@@ -156,11 +156,11 @@ def test_refined_fields_look_the_same(photos: list[Photo]) -> None:
     model = Voxels(photos, boxes=2)
     state = FieldState.start(model.start(16, 0))
     fit_field(photos, state, model, Schedule(iterations=80, levels=((0.0, 16, 0),), rays=500))
-    coarse = model.draw(state.grids, [None, None], photos[0].camera).color
-    fine = model.draw(model.refine(state.grids, 32, 2), [None, None], photos[0].camera).color
+    coarse = model.draw(state.parameters, [None, None], photos[0].camera).color
+    fine = model.draw(model.refine(state.parameters, 32, 2), [None, None], photos[0].camera).color
     assert (coarse - fine).abs().mean() < 0.02
     assert coarse.std() > 0.05
-    skipping = model.draw(state.grids, model.occupied(state.grids), photos[0].camera).color
+    skipping = model.draw(state.parameters, model.occupied(state.parameters), photos[0].camera).color
     assert (skipping - coarse).abs().mean() < 0.01
 
 
@@ -172,7 +172,7 @@ def test_dark_is_not_transparent(photos: list[Photo]) -> None:
         state = FieldState.start(model.start(16, 0))
         schedule = Schedule(iterations=120, levels=((0.0, 16, 0),), rays=200, opaque=opaque)
         fit_field(black, state, model, schedule)
-        alphas.append(model.draw(state.grids, state.occupancy(), black[0].camera).alpha.mean().item())
+        alphas.append(model.draw(state.parameters, state.occupancy(), black[0].camera).alpha.mean().item())
     assert alphas[0] < 0.3
     assert alphas[1] > 0.8
 
@@ -228,7 +228,7 @@ def test_nothing_is_made_on_a_device_of_its_own(photos: list[Photo], tmp_path: P
         report.comparison(state, model, photos[:1], tmp_path / "comparison.png")
         report.fly_through(state, model, photos, tmp_path / "fly_through.gif", 2)
     assert report.metrics(state, model, photos[:1])["device"] == "cpu"
-    assert all(grid.is_meta for grid in state.to(torch.device("meta")).grids)
+    assert all(grid.is_meta for grid in state.to(torch.device("meta")).parameters)
 
 
 def test_cameras_in_one_place_are_refused(photos: list[Photo]) -> None:

@@ -168,19 +168,21 @@ def test_mesh_without_extent() -> None:
 
 def test_field_job(tmp_path: Path) -> None:
     data = load_dataset(write_transforms(tmp_path / "data", ring(5, (24, 32))))
-    job = FieldJob.prepare(data, FieldOptions(iterations=6, voxels=12, boxes=2, rays=40))
+    job = FieldJob.prepare(data, FieldOptions(kind="voxels", iterations=6, voxels=12, boxes=2, rays=40))
     state = job.run(job.begin(), tmp_path, evaluate_every=3)
     assert job.complete(state)
     assert [row["iteration"] for row in state.curve] == [3, 6]
-    assert job.write_results(state, tmp_path, frames=2)["grids"] == [[12, 12, 12, 4], [9, 9, 9, 4]]
+    assert job.write_results(state, tmp_path, frames=2)["parameters"] == [[12, 12, 12, 4], [9, 9, 9, 4]]
     assert job.schedule.opaque
-    clear = FieldJob.prepare(replace(data, masks=data.paths, masks_are_alpha=True), FieldOptions(boxes=2))
+    clear = FieldJob.prepare(
+        replace(data, masks=data.paths, masks_are_alpha=True), FieldOptions(kind="voxels", boxes=2)
+    )
     assert not clear.schedule.opaque  # the alpha channel says where nothing is
-    assert torch.equal(job.resume(tmp_path).grids[0], state.grids[0])
+    assert torch.equal(job.resume(tmp_path).parameters[0], state.parameters[0])
     _resume_damaged(job, tmp_path, optional=set())
     saved = torch.load(tmp_path / "state.pt", weights_only=True)
     kept = saved["state"]
-    for name in ("grids", "first", "second", "occupied"):
+    for name in ("parameters", "first", "second", "occupied"):
         for wrong in ([], kept[name][:1], [kept[name][0][:1], kept[name][1]], [kept[name][0][None], kept[name][1]]):
             if name == "occupied" and not wrong:
                 continue  # nobody has looked yet

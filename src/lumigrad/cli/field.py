@@ -10,6 +10,7 @@ import torch
 from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.photo_fit import add_fit_options, run_fit
 from lumigrad.fit.fields import FieldJob, FieldOptions
+from lumigrad.fit.fields.job import RAYS
 from lumigrad.io.photos import PosedPhotos
 
 
@@ -17,26 +18,27 @@ def add_parser(commands: Any) -> None:
     """The command's options."""
     parser = commands.add_parser("field", help="recover a field of densities and colours from posed photographs")
     add_fit_options(parser, "field-out", FieldOptions.iterations)
-    parser.add_argument("--kind", choices=("voxels",), default="voxels", help="what the field is made of (voxels)")
+    parser.add_argument("--kind", choices=tuple(RAYS), default="hash", help="what the field is made of (hash)")
     parser.add_argument(
         "--voxels",
         type=number(int, 8, 1024),
         default=FieldOptions.voxels,
-        help=f"along a side of the innermost box, at the end ({FieldOptions.voxels})",
+        help=f"of --kind voxels, along a side of the innermost box, at the end ({FieldOptions.voxels})",
     )
     parser.add_argument(
         "--boxes",
         type=number(int, 1, 8),
         default=FieldOptions.boxes,
-        help=f"one within the other, each half the size of the next ({FieldOptions.boxes})",
+        help=f"of voxels, one within the other, each half the size of the next ({FieldOptions.boxes})",
     )
-    parser.add_argument("--degree", type=number(int, 0, 3), default=0, help="of spherical harmonics (0)")
-    parser.add_argument("--rays", type=positive, default=FieldOptions.rays, help="in each step (4096)")
+    parser.add_argument("--degree", type=number(int, 0, 3), default=0, help="of the voxels' spherical harmonics (0)")
+    rays = ", ".join(f"{kind} {count}" for kind, count in RAYS.items())
+    parser.add_argument("--rays", type=positive, help=f"in each step ({rays})")
     parser.add_argument(
         "--smoothness",
         type=number(float, 0),
         default=FieldOptions.smoothness,
-        help=f"weight of the total variation of densities ({FieldOptions.smoothness:g})",
+        help=f"weight of the total variation of the voxels' densities ({FieldOptions.smoothness:g})",
     )
     parser.add_argument(
         "--transparent",
@@ -49,13 +51,16 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and write the results."""
-    names = ("iterations", "minutes", "voxels", "boxes", "degree", "rays", "smoothness", "opaque", "seed")
+    names = ("kind", "iterations", "minutes", "voxels", "boxes", "degree", "rays", "smoothness", "opaque", "seed")
     options = FieldOptions(**{name: getattr(arguments, name) for name in names})
 
     def prepare(data: PosedPhotos, device: torch.device) -> FieldJob:
         return FieldJob.prepare(data, options, device)
 
     def size(state: Any) -> str:
-        return f"{sum(grid[..., 0].numel() for grid in state.grids)} voxels"
+        if arguments.kind == "hash":
+            return f"{sum(values.numel() for values in state.parameters)} parameters"
+        return f"{sum(grid[..., 0].numel() for grid in state.parameters)} voxels"
 
-    return run_fit(arguments, prepare, size, "--downscale, --voxels or --rays")
+    cheaper = "--downscale or --rays" if arguments.kind == "hash" else "--downscale, --voxels or --rays"
+    return run_fit(arguments, prepare, size, cheaper)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_BETAS, _EPSILON = (0.9, 0.99), 1e-9
+_BETAS = (0.9, 0.99)
 # Numbers in a piece.
 _PIECE = 200_000
 
@@ -36,15 +36,23 @@ def add_smoothness(grad: Tensor, grid: Tensor, weight: float, bend: float) -> No
 
 @torch.no_grad()
 def adam(
-    grid: Tensor, grad: Tensor, first: Tensor, second: Tensor, rates: Tensor, age: int, hidden: float | None = None
+    grid: Tensor,
+    grad: Tensor,
+    first: Tensor,
+    second: Tensor,
+    rates: Tensor,
+    age: int,
+    hidden: float | None = None,
+    epsilon: float = 1e-9,
 ) -> None:
     """One step of Adam, with a rate for each channel.
 
     Args:
-        grid, grad, first, second: [D, H, W, C]; all but `grad` are changed.
-        rates: [C].
+        grid, grad, first, second: [..., C]; all but `grad` are changed.
+        rates: [C], or [1] for all channels.
         age: of the moments, 1 in the first step.
         hidden: where channel 0 has this value, it keeps it.
+        epsilon: gradients smaller than this count as none.
 
     Source: Kingma and Ba 2015, algorithm 1.
 
@@ -62,6 +70,6 @@ def adam(
         kept = None if hidden is None else value[..., 0] == hidden
         mean.lerp_(slope, 1 - _BETAS[0])
         square.mul_(_BETAS[1]).addcmul_(slope, slope, value=1 - _BETAS[1])
-        value.addcdiv_(mean * scale, (square / (1 - _BETAS[1] ** age)).sqrt_().add_(_EPSILON))
+        value.addcdiv_(mean * scale, (square / (1 - _BETAS[1] ** age)).sqrt_().add_(epsilon))
         if kept is not None:
             value[..., 0].masked_fill_(kept, hidden)

@@ -11,11 +11,18 @@ import torch
 
 from lumigrad.fit.checkpoints import Checkpoints, run_with_checkpoints
 from lumigrad.fit.fields import report
-from lumigrad.fit.fields.loop import FieldState, Schedule, fit_field
+from lumigrad.fit.fields.hashed import HashField
+from lumigrad.fit.fields.loop import fit_field
+from lumigrad.fit.fields.model import FieldModel
+from lumigrad.fit.fields.schedule import Schedule
+from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.fields.voxels import Voxels
 from lumigrad.fit.metrics import write_metrics
 from lumigrad.fit.photos import Photo, digest, load_photos
 from lumigrad.io.photos import PosedPhotos
+
+# Rays of a step of each kind of field.
+RAYS = {"hash": 1024, "voxels": 4096}
 
 
 @dataclass(frozen=True)
@@ -23,41 +30,54 @@ class FieldOptions:
     """What determines the fit of a field to photographs.
 
     Attributes:
+        kind: "hash" for `HashField`, "voxels" for `Voxels`.
         iterations: gradient steps; a fit that ends by them can be repeated exactly.
         minutes: of fitting at most; without a limit by default.
-        voxels: of a side of the innermost grid, at the end.
+        voxels: of a side of the innermost grid, at the end. This and the next two, and `smoothness`, are for voxels.
         boxes: number of nested grids, each of twice the size of the one inside.
         degree: of the spherical harmonics, at the end.
-        rays: in each step.
+        rays: in each step; by default `RAYS` of the kind.
         smoothness: weight of the total variation of densities.
         opaque: something is behind every pixel, unless photographs have an alpha channel; see `Schedule`.
         reduce: factor by which photographs are averaged down.
         seed: of everything that is random.
     """
 
+    kind: str = "hash"
     iterations: int = 3000
     minutes: float | None = None
     voxels: int = 128
     boxes: int = 3
     degree: int = 0
-    rays: int = 4096
+    rays: int | None = None
     smoothness: float = 1e-4
     opaque: bool = True
     reduce: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.kind not in RAYS:
+            raise ValueError(f"kind: expected one of {', '.join(RAYS)}, got {self.kind!r}")
+
     def schedule(self) -> Schedule:
         """How long to fit, and with how many voxels when.
 
         >>> from lumigrad.fit.fields import FieldOptions
-        >>> FieldOptions(voxels=160, degree=2).schedule().levels
+        >>> FieldOptions(kind="voxels", voxels=160, degree=2).schedule().levels
         ((0.0, 40, 0), (0.12, 80, 0), (0.3, 120, 0), (0.5, 160, 2))
         """
+        rays = self.rays or RAYS[self.kind]
         shares = ((0.0, 0.25), (0.12, 0.5), (0.3, 0.75), (0.5, 1.0))
         levels = tuple(
             (begin, max(2, round(share * self.voxels)), self.degree if share == 1 else 0) for begin, share in shares
         )
-        return Schedule(self.iterations, self.minutes, levels, self.rays, self.smoothness, self.opaque, self.seed)
+        if self.kind == "hash":  # every step is like the others
+            levels = ((0.0, 1, 0),)
+        return Schedule(self.iterations, self.minutes, levels, rays, self.smoothness, self.opaque, self.seed)
+
+    def model(self, photos: list[Photo]) -> FieldModel:
+        """The field."""
+        return HashField(photos) if self.kind == "hash" else Voxels(photos, self.boxes)
 
     def to_dict(self) -> dict[str, Any]:
         """The values that a fit must have in common with the one it resumes."""
@@ -66,7 +86,7 @@ class FieldOptions:
 
 @dataclass(frozen=True)
 class FieldJob:
-    """A fit of voxels to posed photographs.
+    """A fit of a field to posed photographs.
 
     ::
 
@@ -86,7 +106,7 @@ class FieldJob:
     options: FieldOptions
     photos: list[Photo]
     held_out: list[Photo]
-    model: Voxels
+    model: FieldModel
     schedule: Schedule
     settings: dict[str, Any]
 
@@ -107,11 +127,11 @@ class FieldJob:
         held_out = [photo.to(device) for photo in load_photos(data, kept, reduce=options.reduce)]
         opaque = options.opaque and data.load(train[0])[0].shape[-1] == 3
         schedule = replace(options.schedule(), opaque=opaque)
-        return cls(options, photos, held_out, Voxels(photos, options.boxes), schedule, settings)
+        return cls(options, photos, held_out, options.model(photos), schedule, settings)
 
     def begin(self) -> FieldState:
         """The state before the first step."""
-        return FieldState.start(self.model.start(*self.schedule.level(0.0)), self.options.seed)
+        return self.model.begin(self.schedule)
 
     def resume(self, folder: Path) -> FieldState:
         """The state kept in a folder.
@@ -123,8 +143,7 @@ class FieldJob:
 
     def _restored(self, values: dict[str, Any]) -> FieldState:
         state = FieldState.from_dict(values).to(self.photos[0].image.device)
-        if len(state.grids) != self.options.boxes:
-            raise ValueError(f"state.grids: expected {self.options.boxes}, got {len(state.grids)}")
+        self.model.check(state)
         if min(state.age, state.iteration, state.seconds) < 0 or state.random.ndim != 1:
             raise ValueError("state: expected numbers of at least 0, and one dimension of state.random")
         torch.Generator(state.device).set_state(state.random)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lumigrad.fit.fields.model import Seen
 from lumigrad.ops.field import march
 from lumigrad.types import Occupancy
 
@@ -16,14 +16,6 @@ from lumigrad.types import Occupancy
 MIN_TRANSMITTANCE = 0.01
 # A segment's length, in voxels.
 _STEP = 0.7
-
-
-class Seen(NamedTuple):
-    """What R rays see: color [R, 3], alpha [R], and depth [R], distances weighted like the colour."""
-
-    color: Tensor
-    alpha: Tensor
-    depth: Tensor
 
 
 def see(

@@ -10,27 +10,28 @@ import torch
 from torch import Tensor
 
 from lumigrad._optional import require
-from lumigrad.fit.fields.loop import FieldState, evaluate
-from lumigrad.fit.fields.voxels import Voxels
+from lumigrad.fit.fields.loop import evaluate
+from lumigrad.fit.fields.model import FieldModel
+from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.normals import normals_from_depth
 from lumigrad.fit.photos import Photo, report
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
-def metrics(state: FieldState, model: Voxels, held_out: list[Photo]) -> dict[str, Any]:
+def metrics(state: FieldState, model: FieldModel, held_out: list[Photo]) -> dict[str, Any]:
     """All metrics of a fit; times are of fitting alone, without reading files and evaluation."""
     return {
         **evaluate(model, state, held_out),
-        "grids": [list(grid.shape) for grid in state.grids],
+        "parameters": [list(values.shape) for values in state.parameters],
         **report.times(state, held_out, state.device),
     }
 
 
-def comparison(state: FieldState, model: Voxels, photos: list[Photo], path: Path) -> None:
+def comparison(state: FieldState, model: FieldModel, photos: list[Photo], path: Path) -> None:
     """Picture of photographs, renders, their differences, depth and normals, one row for each photograph."""
 
     def more(camera: PerspectiveCamera) -> Sequence[Tensor]:
-        depth = model.draw(state.grids, state.occupancy(), camera).depth
+        depth = model.picture(state, camera).depth
         return colored(depth)[0], 0.5 + 0.5 * normals_from_depth(depth, camera)[0]
 
     report.comparison(_draw(state, model), photos, path, more, ("depth", "normals"))
@@ -56,13 +57,13 @@ def colored(depth: Tensor) -> Tensor:
     return torch.where(seen[..., None], colors, 0)
 
 
-def fly_through(state: FieldState, model: Voxels, photos: list[Photo], path: Path, frames: int = 60) -> None:
+def fly_through(state: FieldState, model: FieldModel, photos: list[Photo], path: Path, frames: int = 60) -> None:
     """Animated GIF of a flight along the photographs' cameras."""
     report.fly_through(_draw(state, model), photos, path, frames)
 
 
-def _draw(state: FieldState, model: Voxels) -> report.Draw:
+def _draw(state: FieldState, model: FieldModel) -> report.Draw:
     def draw(camera: PerspectiveCamera) -> Tensor:
-        return model.draw(state.grids, state.occupancy(), camera).color
+        return model.picture(state, camera).color
 
     return draw

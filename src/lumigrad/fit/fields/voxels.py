@@ -8,11 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lumigrad.fit.fields.nest import Seen, see
+from lumigrad.fit.fields.descent import adam, add_smoothness
+from lumigrad.fit.fields.model import Seen, as_picture
+from lumigrad.fit.fields.nest import see
+from lumigrad.fit.fields.schedule import Schedule
+from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.photos import Photo, focus
 from lumigrad.ops.field import occupancy
 from lumigrad.scene.cameras.camera import Camera
-from lumigrad.types import Occupancy
+from lumigrad.types import Occupancy, Rays
 
 # The constant spherical harmonic.
 _CONSTANT = 0.28209479177387814
@@ -30,6 +34,18 @@ _FAINT = 0.003
 _COARSE = 0.8
 # Rays that are marched together when images are drawn.
 _CHUNK = 1 << 14
+# Steps between two looks at what is occupied, and before the first: density has to grow until it says anything.
+_LOOK_EVERY, _LOOK_FROM = 30, 60
+# Steps in which rates rise to their full size, at the start and after every refinement.
+_WARM_UP = 20
+# Progress from which backgrounds are random: before, where something is matters more than that something is there.
+_OPAQUE_FROM = 0.12
+# Part of the rates that is left at the end.
+_DECAY = 0.2
+# Rates of densities, of constant colours, and of the harmonics of higher degrees.
+_DENSITY, _COLOR, _REST = 0.2, 0.06, 0.006
+# Differences of densities smaller than this are smoothed like squares.
+_BEND = 0.5
 
 
 class Voxels:
@@ -72,6 +88,64 @@ class Voxels:
         self.halves = [_HALF * _UNITS * 2**k for k in range(boxes)]
         self._cameras = [photo.camera for photo in photos]
         self._views = max(1, len(photos) // 10)
+
+    def begin(self, schedule: Schedule) -> FieldState:
+        """The state before the first step."""
+        return FieldState.start(self.start(*schedule.level(0.0)), schedule.seed)
+
+    def check(self, state: FieldState) -> None:
+        """Raise ValueError if a state is of another model."""
+        shapes = [tuple(grid.shape) for grid in state.parameters]
+        if len(shapes) != len(self.halves) or any(len(shape) != 4 or 0 in shape for shape in shapes):
+            raise ValueError(f"state.parameters: expected {len(self.halves)} grids [D, H, W, C]")
+        bricks = [tuple(-(-side // 4) for side in shape[:3]) for shape in shapes]
+        if state.occupied and [tuple(words.shape) for words in state.occupied] != bricks:
+            raise ValueError("state.occupied: expected words of each grid's bricks")
+
+    def prepare(self, state: FieldState, schedule: Schedule, progress: float) -> None:
+        """Refine the grids where the schedule says so, and look at what is occupied when it is time."""
+        voxels, degree = schedule.level(progress)
+        wanted = (voxels, 1 + 3 * (degree + 1) ** 2)
+        early = state.iteration < _LOOK_FROM
+        if (state.parameters[0].shape[0], state.parameters[0].shape[3]) != wanted:
+            grids = self.refine(state.parameters, voxels, degree)
+            state.replace(grids, self.occupied(grids, everything=early))
+        elif state.iteration % _LOOK_EVERY == 0:
+            state.occupied = [found.words for found in self.occupied(state.parameters, everything=early)]
+
+    def step(
+        self,
+        state: FieldState,
+        rays: Rays,
+        colors: Tensor,
+        schedule: Schedule,
+        progress: float,
+        generator: torch.Generator,
+    ) -> float:
+        """A step of Adam on the squared error, with smoother densities."""
+        opaque = schedule.opaque and progress >= _OPAQUE_FROM
+        leaves = [grid.detach().requires_grad_() for grid in state.parameters]
+        background = torch.rand(colors.shape, generator=generator, device=generator.device) if opaque else None
+        seen = self.see(leaves, state.occupancy(), *rays, background)
+        loss = (seen.color - colors).square().mean()
+        loss.backward()
+        state.age += 1
+        for grid, leaf, first, second in zip(state.parameters, leaves, state.first, state.second, strict=True):
+            if leaf.grad is None:
+                continue
+            if schedule.smoothness:
+                # Per face: a field of any resolution is as smooth for the same price.
+                weight = schedule.smoothness / grid.shape[0] ** 2
+                add_smoothness(leaf.grad[..., :1], grid[..., :1], weight, _BEND)
+            rates = grid.new_full(grid.shape[-1:], _REST)
+            rates[0], rates[1:4] = _DENSITY, _COLOR
+            rates *= _DECAY**progress * min(1.0, state.age / _WARM_UP)
+            adam(grid, leaf.grad, first, second, rates, state.age, HIDDEN)
+        return float(loss.detach())
+
+    def picture(self, state: FieldState, camera: Camera) -> Seen:
+        """Images of a camera [1]; see `FieldModel.picture`."""
+        return self.draw(state.parameters, state.occupancy(), camera)
 
     def start(self, voxels: int, degree: int) -> list[Tensor]:
         """Thin grey fog."""
@@ -124,16 +198,9 @@ class Voxels:
 
     @torch.no_grad()
     def draw(self, grids: Sequence[Tensor], occupied: Sequence[Occupancy | None], camera: Camera) -> Seen:
-        """Images of a camera [1]: color [1, H, W, 3], alpha and expected depth along the viewing direction [1, H, W].
-
-        Where less than half of a pixel is covered, its depth is 0.
-        """
+        """Images of a camera [1]; see `FieldModel.picture`."""
         rays = camera.rays()
-        parts = [self.see(grids, occupied, *part) for part in rays.chunks(_CHUNK)]
-        shape = (1, *camera.size)
-        color, alpha, depth = (torch.cat(values).reshape(*shape, *values[0].shape[1:]) for values in zip(*parts))
-        cosine = -(rays.directions * camera.world_to_camera[:, None, None, 2, :3]).sum(-1)
-        return Seen(color, alpha, torch.where(alpha > 0.5, depth * cosine / alpha.clamp_min(0.5), 0))
+        return as_picture([self.see(grids, occupied, *part) for part in rays.chunks(_CHUNK)], rays, camera)
 
     def _sides(self, voxels: int) -> list[int]:
         return [voxels, *[max(2, int(_COARSE * voxels))] * (len(self.halves) - 1)]
