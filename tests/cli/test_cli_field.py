@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from pathlib import Path
 
@@ -117,6 +118,18 @@ def test_minutes_and_options(dataset: Path, tmp_path: Path, capsys: pytest.Captu
     output = capsys.readouterr()
     assert f"--minutes 0.005 ended the fit after {found['iterations']} of" in output.err
     assert "1728 voxels" in output.out
+
+
+def test_hash_field(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is fitted without --kind."""
+    assert (
+        main(["field", str(dataset), "--iterations", "4", "--rays", "30", "--frames", "2", "--out", str(tmp_path)]) == 0
+    )
+    found = check_results(tmp_path)
+    assert found["iterations"] == 4
+    count = sum(math.prod(shape) for shape in found["parameters"])
+    assert f"{count} parameters" in capsys.readouterr().out
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["settings"]["kind"] == "hash"
 
 
 def test_mistakes_are_told(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,10 @@ import pytest
 import torch
 from dataset_common import ring, write_transforms
 
-from lumigrad.fit.fields import FieldState, Schedule, Voxels, evaluate, fit_field, report
+from lumigrad.fit.fields import FieldModel, FieldState, HashField, Schedule, Voxels, evaluate, fit_field, report
 from lumigrad.fit.fields.descent import adam, add_smoothness
 from lumigrad.fit.fields.nest import see
+from lumigrad.fit.fields.proposals import as_samples, cut, shortfall, unwarp, warp
 from lumigrad.fit.fields.rays import PixelRays
 from lumigrad.fit.fields.voxels import HIDDEN
 from lumigrad.fit.photos import Photo, focus, load_photos
@@ -54,6 +55,96 @@ def test_interrupted_fit_goes_on_as_if_nothing_had_happened(photos: list[Photo])
         assert resumed.losses == whole.losses
         for one, other in zip(resumed.parameters, whole.parameters, strict=True):
             assert bool((one == other).all())
+
+
+def small(photos: list[Photo]) -> HashField:
+    return HashField(photos, rows=2**10, finest=64)
+
+
+def test_interrupted_fit_of_a_hash_field_goes_on(photos: list[Photo]) -> None:
+    model, schedule = small(photos[1:]), Schedule(iterations=30, rays=60, opaque=True, seed=3)
+
+    def go(state: FieldState, stop: int) -> FieldState:
+        return fit_field(photos[1:], state, model, schedule, photos[:1], 15, lambda now: now.iteration < stop)
+
+    whole = go(model.begin(schedule), 999)
+    assert [row["iteration"] for row in whole.curve] == [15, 30]
+    state = go(model.begin(schedule), 17)
+    file = io.BytesIO()
+    torch.save(state.to_dict(), file)
+    file.seek(0)
+    read = FieldState.from_dict(torch.load(file, weights_only=True))
+    model.check(read)
+    resumed = go(read, 999)
+    assert resumed.losses == whole.losses
+    for one, other in zip(resumed.parameters, whole.parameters, strict=True):
+        assert bool((one == other).all())
+    with pytest.raises(ValueError, match="tables and layers of this model"):
+        HashField(photos[1:], rows=2**9, finest=64).check(read)
+
+
+def test_hash_field_explains_photographs_not_seen(photos: list[Photo]) -> None:
+    model, schedule = small(photos[1:]), Schedule(iterations=200, rays=100)
+    state = model.begin(schedule)
+    before = evaluate(model, state, photos[:1])
+    fit_field(photos[1:], state, model, schedule)
+    after = evaluate(model, state, photos[:1])
+    assert after["psnr_db"] > max(before["psnr_db"] + 4, 20)
+    assert after["ssim"] > before["ssim"] + 0.4
+
+
+def test_units_do_not_matter_to_a_hash_field(photos: list[Photo]) -> None:
+    found = []
+    for size in (1.0, 2.0**-10, 2.0**10):
+        scaled = [_scaled(photo, size) for photo in photos]
+        model, schedule = small(scaled[1:]), Schedule(iterations=40, rays=100)
+        state = fit_field(scaled[1:], model.begin(schedule), model, schedule)
+        seen = model.picture(state, scaled[0].camera)
+        found.append((evaluate(model, state, scaled[:1])["psnr_db"], float(seen.depth.max()) / size))
+    assert max(psnr for psnr, _ in found) - min(psnr for psnr, _ in found) < 0.1
+    assert max(depth for _, depth in found) == pytest.approx(min(depth for _, depth in found), rel=0.1)
+
+
+def test_hash_field_of_fog_absorbs_and_has_the_depth_of_its_formula(photos: list[Photo]) -> None:
+    """Without features, the density is what a fit begins with: 0.3 in units of the extent, from 0.2 to 20 extents."""
+    model = small(photos)
+    state = model.begin(Schedule(iterations=1))
+    for values in state.parameters:
+        values.zero_()
+    camera = PerspectiveCamera.orbit(torch.tensor([10.0]), 5.0, 4.0, 2.0, (8, 12))  # rays are along its axis
+    seen = model.picture(state, camera)
+    assert torch.allclose(seen.alpha, torch.tensor(1 - math.exp(-0.3 * 19.8)), atol=1e-4)
+    assert torch.allclose(seen.color, 0.5 * seen.alpha[..., None], atol=1e-4)
+    # The mean of an exponential distribution that is cut off.
+    mean = 0.2 + 1 / 0.3 - 19.8 / math.expm1(0.3 * 19.8)
+    assert torch.allclose(seen.depth / model.extent, torch.tensor(mean), rtol=0.02)
+
+
+def test_proposals_are_asked_for_what_lies_in_their_segments() -> None:
+    random = torch.Generator().manual_seed(0)
+    outer = cut(5, 7, 0.1, 9.0, torch.zeros(()), random)
+    assert bool((outer.diff(dim=1) > 0).all())
+    assert outer[:, 0].tolist() == pytest.approx([0.1] * 5)
+    assert outer[:, -1].tolist() == pytest.approx([9.0] * 5, rel=1e-4)
+    even = warp(cut(1, 7, 0.1, 9.0, torch.zeros(()), None)).diff(dim=1)
+    assert torch.allclose(even, even.mean(), atol=1e-6)
+    assert torch.allclose(unwarp(warp(outer)), outer, rtol=1e-4)
+    inner = (outer[:, :1] + (outer[:, -1:] - outer[:, :1]) * torch.rand(5, 4, generator=random)).sort(dim=1).values
+    bounds = torch.rand(5, 7, generator=random).mul(0.2).requires_grad_()
+    weights = torch.rand(5, 3, generator=random)
+    total = torch.zeros(())
+    for ray in range(5):
+        for sample in range(3):
+            low, high = inner[ray, sample], inner[ray, sample + 1]
+            proposed = sum(
+                bounds[ray, k] for k in range(7) if bool(outer[ray, k] < high) and bool(outer[ray, k + 1] > low)
+            )
+            lack = (weights[ray, sample] - proposed).clamp_min(0)
+            total = total + lack.square() / (weights[ray, sample] + 1e-5)
+    found = shortfall(as_samples(outer), bounds.flatten(), as_samples(inner), weights.flatten())
+    assert found.item() == pytest.approx(total.item() / 5, rel=1e-4)
+    assert found.item() > 0.01
+    assert torch.allclose(torch.autograd.grad(found, bounds)[0], torch.autograd.grad(total / 5, bounds)[0], atol=1e-5)
 
 
 def test_fit_explains_photographs_not_seen(photos: list[Photo]) -> None:
@@ -172,9 +263,21 @@ def test_dark_is_not_transparent(photos: list[Photo]) -> None:
         state = FieldState.start(model.start(16, 0))
         schedule = Schedule(iterations=120, levels=((0.0, 16, 0),), rays=200, opaque=opaque)
         fit_field(black, state, model, schedule)
-        alphas.append(model.draw(state.parameters, state.occupancy(), black[0].camera).alpha.mean().item())
+        alphas.append(model.picture(state, black[0].camera).alpha.mean().item())
     assert alphas[0] < 0.3
     assert alphas[1] > 0.8
+
+
+def test_dark_is_not_transparent_in_a_hash_field(photos: list[Photo]) -> None:
+    """Black over a background that may be anything is something; over black, it can be nothing."""
+    black = [replace(photo, image=torch.zeros_like(photo.image)) for photo in photos]
+    model, alphas = small(black), []
+    for opaque in (False, True):
+        schedule = Schedule(iterations=60, rays=100, opaque=opaque)
+        state = fit_field(black, model.begin(schedule), model, schedule)
+        alphas.append(model.picture(state, black[0].camera).alpha.mean().item())
+    assert alphas[1] > 0.98
+    assert 1 - alphas[0] > 4 * (1 - alphas[1])
 
 
 def test_rays_are_those_of_their_pixels(photos: list[Photo]) -> None:
@@ -221,19 +324,25 @@ def test_smoothness_has_the_gradient_of_its_definition() -> None:
 
 def test_nothing_is_made_on_a_device_of_its_own(photos: list[Photo], tmp_path: Path) -> None:
     """Tensors follow those of the fit: with another default device, one that does not would meet those of the CPU."""
-    with torch.device("meta"):
-        model = Voxels(photos, boxes=2)
-        state = begin(model)
-        fit_field(photos, state, model, Schedule(iterations=70, levels=LEVELS, rays=50), photos[:1], 35)
-        report.comparison(state, model, photos[:1], tmp_path / "comparison.png")
-        report.fly_through(state, model, photos, tmp_path / "fly_through.gif", 2)
-    assert report.metrics(state, model, photos[:1])["device"] == "cpu"
-    assert all(grid.is_meta for grid in state.to(torch.device("meta")).parameters)
+    schedule = Schedule(iterations=70, levels=LEVELS, rays=50, opaque=True)
+    models: tuple[FieldModel, ...] = (Voxels(photos, boxes=2), small(photos))
+    for model in models:
+        with torch.device("meta"):
+            state = model.begin(schedule)
+            fit_field(photos, state, model, schedule, photos[:1], 35)
+            report.comparison(state, model, photos[:1], tmp_path / "comparison.png")
+            report.fly_through(state, model, photos, tmp_path / "fly_through.gif", 2)
+        assert report.metrics(state, model, photos[:1])["device"] == "cpu"
+        assert all(values.is_meta for values in state.to(torch.device("meta")).parameters)
 
 
 def test_cameras_in_one_place_are_refused(photos: list[Photo]) -> None:
     with pytest.raises(ValueError, match="photos: expected cameras at different places"):
         Voxels(photos[:1])
+    with pytest.raises(ValueError, match="photos: expected cameras at different places"):
+        HashField(photos[:1])
+    with pytest.raises(ValueError, match="rows, finest: expected at least 1 and 16, got 0 and 64"):
+        HashField(photos, rows=0, finest=64)
     with pytest.raises(ValueError, match="boxes: expected at least 1, got 0"):
         Voxels(photos, boxes=0)
 

@@ -191,6 +191,24 @@ def test_field_job(tmp_path: Path) -> None:
                 job.resume(tmp_path)
 
 
+def test_hash_field_job(tmp_path: Path) -> None:
+    data = load_dataset(write_transforms(tmp_path / "data", ring(5, (24, 32))))
+    job = FieldJob.prepare(data, FieldOptions(iterations=2, rays=20))
+    state = job.run(job.begin(), tmp_path)
+    numbers = job.write_results(state, tmp_path, frames=2)
+    assert numbers["parameters"] == [list(values.shape) for values in state.parameters]
+    assert torch.equal(job.resume(tmp_path).parameters[0], state.parameters[0])
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    kept = saved["state"]
+    for name in ("parameters", "first", "second"):
+        for wrong in ([], kept[name][:1], [kept[name][0][:1], *kept[name][1:]]):
+            torch.save({**saved, "state": {**kept, name: wrong}}, tmp_path / "state.pt")
+            with pytest.raises(CheckpointError, match=r"state\.pt is damaged: ."):
+                job.resume(tmp_path)
+    with pytest.raises(ValueError, match="kind: expected one of hash, voxels, got 'clouds'"):
+        FieldOptions(kind="clouds")
+
+
 def test_splat_job(tmp_path: Path) -> None:
     data = load_dataset(write_transforms(tmp_path / "data", ring(5, (24, 32))))
     job = SplatJob.prepare(data, SplatOptions(iterations=6, points=60, degree=0))

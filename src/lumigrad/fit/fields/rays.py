@@ -35,9 +35,12 @@ class PixelRays:
         sizes = torch.tensor([photo.camera.size for photo in photos], device=device)
         self.widths = sizes[:, 1].contiguous()
         self.ends = sizes.prod(1).cumsum(0)
-        names = ("world_to_camera", "fx", "fy", "cx", "cy")
-        fields = {name: torch.cat([getattr(photo.camera, name) for photo in photos]) for name in names}
-        self.cameras = replace(photos[0].camera, **fields)
+
+        def all_of(name: str) -> Tensor:
+            return torch.cat([getattr(photo.camera, name) for photo in photos])
+
+        matrices, fx, fy, cx, cy = (all_of(name) for name in ("world_to_camera", "fx", "fy", "cx", "cy"))
+        self.cameras = replace(photos[0].camera, world_to_camera=matrices, fx=fx, fy=fy, cx=cx, cy=cy)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
         """Rays [count, 3] and colours [count, 3] of random pixels; one may come more than once."""

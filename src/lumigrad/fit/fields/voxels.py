@@ -17,6 +17,7 @@ from lumigrad.fit.photos import Photo, focus
 from lumigrad.ops.field import occupancy
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.types import Occupancy, Rays
+from lumigrad.types.grids import voxel_centers
 
 # The constant spherical harmonic.
 _CONSTANT = 0.28209479177387814
@@ -208,9 +209,9 @@ class Voxels:
     def _hide(self, grid: Tensor, half: float) -> Tensor:
         """Mark voxels that too few photographs see."""
         side = len(grid)
-        steps = ((torch.arange(side, device=grid.device) + 0.5) / side - 0.5) * (2 * half * self.extent / _UNITS)
-        z, y, x = torch.meshgrid(steps, steps, steps, indexing="ij")
-        points = torch.stack((x, y, z), -1).reshape(-1, 3) + self.centre
+        reach = half * self.extent / _UNITS
+        box = torch.stack((self.centre - reach, self.centre + reach))
+        points = voxel_centers(box, grid.shape[:3]).reshape(-1, 3)
         views = torch.zeros(len(points), device=grid.device)
         for camera in self._cameras:
             height, width = camera.size
