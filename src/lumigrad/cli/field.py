@@ -17,7 +17,8 @@ from lumigrad.io.photos import PosedPhotos
 def add_parser(commands: Any) -> None:
     """The command's options."""
     parser = commands.add_parser("field", help="recover a field of densities and colours from posed photographs")
-    add_fit_options(parser, "field-out", FieldOptions.iterations)
+    # Pictures of fields take seconds.
+    add_fit_options(parser, "field-out", FieldOptions.iterations, evaluate_every=1000, frames=30)
     parser.add_argument("--kind", choices=tuple(RAYS), default="hash", help="what the field is made of (hash)")
     parser.add_argument(
         "--voxels",

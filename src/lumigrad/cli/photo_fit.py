@@ -30,12 +30,14 @@ class Job(Protocol):
     def write_results(self, state: Any, folder: Path, frames: int) -> dict[str, Any]: ...
 
 
-def add_fit_options(parser: argparse.ArgumentParser, out: str, iterations: int) -> None:
+def add_fit_options(
+    parser: argparse.ArgumentParser, out: str, iterations: int, evaluate_every: int = 250, frames: int = 60
+) -> None:
     """The data set, and how long and where to fit.
 
     Args:
         out: default folder for the results.
-        iterations: by default.
+        iterations, evaluate_every, frames: by default.
     """
     add_photo_options(parser)
     parser.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results ({out})")
@@ -46,9 +48,14 @@ def add_fit_options(parser: argparse.ArgumentParser, out: str, iterations: int) 
         help="fit no longer than this, with fewer steps if need be (no limit)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the state kept in the folder")
-    parser.add_argument("--evaluate-every", type=positive, default=250, help="steps between points of the curve (250)")
+    parser.add_argument(
+        "--evaluate-every",
+        type=positive,
+        default=evaluate_every,
+        help=f"steps between points of the curve ({evaluate_every})",
+    )
     parser.add_argument("--seed", type=number(int, 0), default=0, help="of all that is random (0)")
-    parser.add_argument("--frames", type=positive, default=60, help="of the fly-through (60)")
+    parser.add_argument("--frames", type=positive, default=frames, help=f"of the fly-through ({frames})")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda where it can be")
     parser.add_argument("--threads", type=positive, help="CPU threads (default: torch's choice)")
 

@@ -154,7 +154,7 @@ class FieldJob:
         state: FieldState,
         folder: Path,
         on_step: Callable[[FieldState], None] | None = None,
-        evaluate_every: int = 250,
+        evaluate_every: int = 1000,
     ) -> FieldState:
         """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder.
 
@@ -174,7 +174,7 @@ class FieldJob:
         """Whether the schedule is at its end."""
         return self.schedule.progress(state) >= 1
 
-    def write_results(self, state: FieldState, folder: Path, frames: int = 60) -> dict[str, Any]:
+    def write_results(self, state: FieldState, folder: Path, frames: int = 30) -> dict[str, Any]:
         """Write metrics.json, comparison.png and fly_through.gif; returns the metrics.
 
         Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lumigrad._optional import require
 from lumigrad.fit.fields.loop import evaluate
-from lumigrad.fit.fields.model import FieldModel
+from lumigrad.fit.fields.model import FieldModel, Seen
 from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.normals import normals_from_depth
 from lumigrad.fit.photos import Photo, report
@@ -29,12 +29,17 @@ def metrics(state: FieldState, model: FieldModel, held_out: list[Photo]) -> dict
 
 def comparison(state: FieldState, model: FieldModel, photos: list[Photo], path: Path) -> None:
     """Picture of photographs, renders, their differences, depth and normals, one row for each photograph."""
+    pictures: dict[int, Seen] = {}  # each is asked for twice
+
+    def draw(camera: PerspectiveCamera) -> Tensor:
+        pictures[id(camera)] = model.picture(state, camera)
+        return pictures[id(camera)].color
 
     def more(camera: PerspectiveCamera) -> Sequence[Tensor]:
-        depth = model.picture(state, camera).depth
+        depth = pictures[id(camera)].depth
         return colored(depth)[0], 0.5 + 0.5 * normals_from_depth(depth, camera)[0]
 
-    report.comparison(_draw(state, model), photos, path, more, ("depth", "normals"))
+    report.comparison(draw, photos, path, more, ("depth", "normals"))
 
 
 def colored(depth: Tensor) -> Tensor:
@@ -57,7 +62,7 @@ def colored(depth: Tensor) -> Tensor:
     return torch.where(seen[..., None], colors, 0)
 
 
-def fly_through(state: FieldState, model: FieldModel, photos: list[Photo], path: Path, frames: int = 60) -> None:
+def fly_through(state: FieldState, model: FieldModel, photos: list[Photo], path: Path, frames: int = 30) -> None:
     """Animated GIF of a flight along the photographs' cameras."""
     report.fly_through(_draw(state, model), photos, path, frames)
 
