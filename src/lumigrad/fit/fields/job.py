@@ -50,7 +50,7 @@ class FieldOptions:
     boxes: int = 3
     degree: int = 0
     rays: int | None = None
-    smoothness: float = 1e-4
+    smoothness: float = 1e-5
     opaque: bool = True
     reduce: int = 1
     seed: int = 0

@@ -27,7 +27,7 @@ class Schedule:
     minutes: float | None = None
     levels: tuple[tuple[float, int, int], ...] = ((0.0, 32, 0), (0.2, 64, 0), (0.5, 96, 0), (0.75, 128, 0))
     rays: int = 4096
-    smoothness: float = 1e-4
+    smoothness: float = 1e-5
     opaque: bool = False
     seed: int = 0
 
