@@ -22,6 +22,8 @@ LEFT_OUT = ("lumigrad.compat", "lumigrad.cli", "lumigrad.__main__")
 PUBLIC = (
     "lumigrad",
     "lumigrad.fit",
+    "lumigrad.fit.fields",
+    "lumigrad.fit.photos",
     "lumigrad.fit.splats",
     "lumigrad.io",
     "lumigrad.memory",

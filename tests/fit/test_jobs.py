@@ -21,6 +21,7 @@ from lumigrad.fit import (
     MeshOptions,
     run_with_checkpoints,
 )
+from lumigrad.fit.fields import FieldJob, FieldOptions
 from lumigrad.fit.mesh import FitState
 from lumigrad.fit.splats import SplatJob, SplatOptions
 from lumigrad.io import load_dataset, load_gaussians, load_mesh
@@ -163,6 +164,49 @@ def test_mesh_without_extent() -> None:
     ball = icosphere(0)
     with pytest.raises(ValueError, match="no extent"):
         MeshJob.prepare(replace(ball, positions=0 * ball.positions))
+
+
+def test_field_job(tmp_path: Path) -> None:
+    data = load_dataset(write_transforms(tmp_path / "data", ring(5, (24, 32))))
+    job = FieldJob.prepare(data, FieldOptions(kind="voxels", iterations=6, voxels=12, boxes=2, rays=40))
+    state = job.run(job.begin(), tmp_path, evaluate_every=3)
+    assert job.complete(state)
+    assert [row["iteration"] for row in state.curve] == [3, 6]
+    assert job.write_results(state, tmp_path, frames=2)["parameters"] == [[12, 12, 12, 4], [9, 9, 9, 4]]
+    assert job.schedule.opaque
+    clear = FieldJob.prepare(
+        replace(data, masks=data.paths, masks_are_alpha=True), FieldOptions(kind="voxels", boxes=2)
+    )
+    assert not clear.schedule.opaque  # the alpha channel says where nothing is
+    assert torch.equal(job.resume(tmp_path).parameters[0], state.parameters[0])
+    _resume_damaged(job, tmp_path, optional=set())
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    kept = saved["state"]
+    for name in ("parameters", "first", "second", "occupied"):
+        for wrong in ([], kept[name][:1], [kept[name][0][:1], kept[name][1]], [kept[name][0][None], kept[name][1]]):
+            if name == "occupied" and not wrong:
+                continue  # nobody has looked yet
+            torch.save({**saved, "state": {**kept, name: wrong}}, tmp_path / "state.pt")
+            with pytest.raises(CheckpointError, match=r"state\.pt is damaged: ."):
+                job.resume(tmp_path)
+
+
+def test_hash_field_job(tmp_path: Path) -> None:
+    data = load_dataset(write_transforms(tmp_path / "data", ring(5, (24, 32))))
+    job = FieldJob.prepare(data, FieldOptions(iterations=2, rays=20))
+    state = job.run(job.begin(), tmp_path)
+    numbers = job.write_results(state, tmp_path, frames=2)
+    assert numbers["parameters"] == [list(values.shape) for values in state.parameters]
+    assert torch.equal(job.resume(tmp_path).parameters[0], state.parameters[0])
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    kept = saved["state"]
+    for name in ("parameters", "first", "second"):
+        for wrong in ([], kept[name][:1], [kept[name][0][:1], *kept[name][1:]]):
+            torch.save({**saved, "state": {**kept, name: wrong}}, tmp_path / "state.pt")
+            with pytest.raises(CheckpointError, match=r"state\.pt is damaged: ."):
+                job.resume(tmp_path)
+    with pytest.raises(ValueError, match="kind: expected one of hash, voxels, got 'clouds'"):
+        FieldOptions(kind="clouds")
 
 
 def test_splat_job(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Recovering scenes from images: parameterisations, losses, optimisers, metrics, checkpoints, and whole jobs.
 
-The jobs are `lumigrad.fit.mesh` (a mesh and its texture) and `lumigrad.fit.splats` (Gaussians or spheres).
+The jobs are `lumigrad.fit.mesh` (a mesh and its texture), `lumigrad.fit.splats` (Gaussians or spheres) and
+`lumigrad.fit.fields` (voxels of density and colour). The last two share `lumigrad.fit.photos`.
 """
 
 from __future__ import annotations

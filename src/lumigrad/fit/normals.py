@@ -34,7 +34,8 @@ def normals_from_depth(depth: Tensor, camera: Camera) -> Tensor:
     if depth.shape[-2:] != camera.size:
         raise ValueError(f"depth: expected shape [..., {camera.size[0]}, {camera.size[1]}], got {tuple(depth.shape)}")
     height, width = camera.size
-    y, x = torch.meshgrid(torch.arange(height).to(depth) + 0.5, torch.arange(width).to(depth) + 0.5, indexing="ij")
+    rows, columns = (torch.arange(side, dtype=depth.dtype, device=depth.device) + 0.5 for side in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     seen = depth > 0
     points = camera.unproject(torch.stack((x, y), -1).flatten(0, 1), torch.where(seen, depth, 1).flatten(-2))
     points = points.unflatten(-2, (height, width))

@@ -85,14 +85,14 @@ def scaled_box(box: Tensor, scale: float) -> Tensor:
 
 def voxel_size(box: Tensor, values: Tensor) -> Tensor:
     """Of a grid [D, H, W] in a box, along x, y and z."""
-    counts = torch.tensor([max(count, 1) for count in reversed(values.shape)])
-    return (box[1] - box[0]) / counts.to(box)
+    counts = box.new_tensor([max(count, 1) for count in reversed(values.shape)])
+    return (box[1] - box[0]) / counts
 
 
 def voxel_centers(box: Tensor, size: Sequence[int]) -> Tensor:
     """The centres [D, H, W, 3] of D x H x W voxels in a box."""
     axes = [
-        box[0, k] + (torch.arange(n).to(box) + 0.5) * ((box[1, k] - box[0, k]) / n)
+        box[0, k] + (torch.arange(n, device=box.device, dtype=box.dtype) + 0.5) * ((box[1, k] - box[0, k]) / n)
         for k, n in zip((2, 1, 0), size, strict=True)
     ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ import torch
 
 from lumigrad.fit.checkpoints import Checkpoints, run_with_checkpoints
 from lumigrad.fit.metrics import write_metrics
+from lumigrad.fit.photos import Photo, digest, focus, load_photos
 from lumigrad.fit.splats import report
 from lumigrad.fit.splats.loop import Schedule, SplatState, fit_splats
 from lumigrad.fit.splats.models import Gaussians, Model, Spheres
-from lumigrad.fit.splats.photos import Photo, load_photos
-from lumigrad.fit.splats.start import first_points, focus
+from lumigrad.fit.splats.start import first_points
 from lumigrad.fit.splats.strategies import MCMC, CloneSplitPrune, Strategy
 from lumigrad.io.gaussians import save_gaussians
 from lumigrad.io.photos import PosedPhotos
@@ -109,7 +108,7 @@ class SplatJob:
             if options.strategy == "mcmc"
             else CloneSplitPrune(extent, options.max_primitives)
         )
-        settings = {**options.to_dict(), "device": device.type, "photographs": _digest(photos)}
+        settings = {**options.to_dict(), "device": device.type, "photographs": digest(photos)}
         return cls(options, data, photos, kept, model, strategy, options.schedule(), device, settings)
 
     def begin(self) -> SplatState:
@@ -195,10 +194,3 @@ class SplatJob:
 
     def _checkpoints(self, folder: Path) -> Checkpoints:
         return Checkpoints(folder, self.settings, {"photographs": "other photographs"})
-
-
-def _digest(photos: list[Photo]) -> str:
-    digest = hashlib.sha256()
-    for photo in photos:
-        digest.update(photo.image.numpy().tobytes() + photo.camera.world_to_camera.numpy().tobytes())
-    return digest.hexdigest()

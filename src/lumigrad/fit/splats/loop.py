@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit._plain import from_plain
-from lumigrad.fit.metrics import psnr, ssim
+from lumigrad.fit.metrics import ssim
+from lumigrad.fit.photos import Photo
+from lumigrad.fit.photos.measure import measure
+from lumigrad.fit.photos.progress import check_limits, progress_of
 from lumigrad.fit.splats.models import Model
-from lumigrad.fit.splats.photos import Photo
 from lumigrad.fit.splats.rows import Rows
 from lumigrad.fit.splats.strategies import Strategy
 
@@ -39,8 +41,7 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.iterations is None and self.minutes is None:
-            raise ValueError("iterations, minutes: expected at least one of them")
+        check_limits(self.iterations, self.minutes)
 
     def progress(self, state: SplatState) -> float:
         """The part of the steps that is done, from 0 to 1.
@@ -54,21 +55,9 @@ class Schedule:
         >>> round(Schedule(minutes=0.5).progress(state), 6)  # a fifth of the time is worth more: its steps are cheap
         0.4
         """
-        by_steps = 0.0 if self.iterations is None else state.iteration / self.iterations
-        by_time = 0.0 if self.minutes is None else self._steps_of_time(state.seconds / (60 * self.minutes))
-        return min(1.0, max(by_steps, by_time))
-
-    def _steps_of_time(self, time: float) -> float:
-        """The part of the steps that fits into a part of the time, if a step at half the size costs half as much."""
-        begins = [begin for begin, _ in self.levels]
-        ends = [*begins[1:], 1.0]
-        costs = [(end - begin) / factor for begin, end, (_, factor) in zip(begins, ends, self.levels, strict=True)]
-        left = time * sum(costs)
-        for begin, cost, (_, factor) in zip(begins, costs, self.levels, strict=True):
-            if left < cost:
-                return begin + left * factor
-            left -= cost
-        return 1.0
+        # A step at half the size costs half as much.
+        costs = [(begin, 1 / factor) for begin, factor in self.levels]
+        return progress_of(state, self.iterations, self.minutes, costs)
 
     def factor(self, progress: float) -> int:
         """The factor by which photographs are averaged down."""
@@ -135,12 +124,7 @@ def evaluate(
     >>> sorted(evaluate(model, parameters, [photo], background=0.5))
     ['psnr_db', 'ssim']
     """
-    ratios, likenesses = [], []
-    for photo in photos:
-        image = model.draw(parameters, photo.camera, background, progress).clamp(0, 1)
-        ratios.append(float(psnr(image, photo.image, photo.covered[..., 0])))
-        likenesses.append(float(ssim(image * photo.covered, photo.image * photo.covered)))
-    return {"psnr_db": sum(ratios) / len(ratios), "ssim": sum(likenesses) / len(likenesses)}
+    return measure(lambda camera: model.draw(parameters, camera, background, progress), photos)
 
 
 def _step(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lumigrad._optional import require
-from lumigrad.fit.splats.photos import Photo
+from lumigrad.fit.photos import Photo, focus
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.shapes.point_cloud import PointCloud
 
@@ -39,30 +39,6 @@ def first_points(data: PosedPhotos, photos: list[Photo], count: int, generator: 
         return data.points
     height = min(photo.camera.size[0] for photo in photos)
     return agreeing_points([photo.reduced(max(1, min(4, height // 32))) for photo in photos], count, generator)
-
-
-def focus(photos: list[Photo]) -> tuple[Tensor, float]:
-    """The point [3] nearest to all viewing directions, and the cameras' median distance from it.
-
-    >>> import torch
-    >>> from lumigrad.fit.splats import Photo, focus
-    >>> from lumigrad.scene import PerspectiveCamera
-    >>> around = PerspectiveCamera.orbit(torch.tensor([0.0, 60.0, 120.0]), 0.0, 3.0, fov_y=45.0, size=(16, 16))
-    >>> image, covered = torch.full((1, 16, 16, 3), 0.5), torch.ones(1, 16, 16, 1)
-    >>> photos = [Photo(image, covered, around[n : n + 1]) for n in range(3)]
-    >>> centre, distance = focus(photos)
-    >>> centre.norm().item() < 1e-3, round(distance, 3)
-    (True, 3.0)
-    """
-    eyes = torch.cat([photo.camera.position for photo in photos]).double()
-    axes = -torch.cat([photo.camera.world_to_camera[:, 2, :3] for photo in photos]).double()
-    one = torch.eye(3, dtype=torch.float64, device=eyes.device)
-    across = one - axes[:, :, None] * axes[:, None, :]
-    # The cameras' mean, with a tiny weight, keeps the system regular when all cameras look the same way.
-    matrix = across.sum(0) + 1e-6 * len(eyes) * one
-    right = (across @ eyes[:, :, None]).sum(0)[:, 0] + 1e-6 * eyes.sum(0)
-    centre = torch.linalg.solve(matrix, right)
-    return centre.float(), float((eyes - centre).norm(dim=-1).median())
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
     >>> import math
     >>> from pathlib import Path
     >>> import torch
-    >>> from lumigrad.fit.splats import load_photos
+    >>> from lumigrad.fit.photos import load_photos
     >>> from lumigrad.io import load_dataset, save_image
     >>> save_image(torch.rand(16, 24, 3), "photo.png")
     >>> pose = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 4.0], [0.0, 0.0, 0.0, 1.0]]
@@ -68,3 +69,20 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
         one = PerspectiveCamera(**tensors, size=camera.size)
         photos.append(Photo(image[None], covered[None, ..., None].float(), one).reduced(reduce))
     return photos
+
+
+def digest(photos: list[Photo]) -> str:
+    """A name for the images and poses: other photographs have another one.
+
+    >>> import torch
+    >>> from lumigrad.fit.photos import Photo, digest
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(torch.zeros(1), 0.0, 3.0, fov_y=45.0, size=(8, 8))
+    >>> photo = Photo(torch.rand(1, 8, 8, 3), torch.ones(1, 8, 8, 1), camera)
+    >>> digest([photo]) == digest([photo]), digest([photo]) == digest([photo, photo])
+    (True, False)
+    """
+    found = hashlib.sha256()
+    for photo in photos:
+        found.update(photo.image.numpy().tobytes() + photo.camera.world_to_camera.numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,133 @@
+"""What commands that fit to photographs have in common: options, running with a progress bar, resuming, results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from lumigrad.cli.arguments import number, positive
+from lumigrad.cli.photos import add_photo_options, read_photos
+from lumigrad.cli.shared import UserError, make_folder, progress_bar, report_interruption
+from lumigrad.fit.checkpoints import CheckpointError
+from lumigrad.io.photos import PosedPhotos
+from lumigrad.ops import installation
+
+
+class Job(Protocol):
+    """A whole fit, such as `SplatJob`."""
+
+    @property
+    def schedule(self) -> Any: ...
+    def begin(self) -> Any: ...
+    def resume(self, folder: Path) -> Any: ...
+    def run(self, state: Any, folder: Path, on_step: Callable[[Any], None] | None, evaluate_every: int) -> Any: ...
+    def complete(self, state: Any) -> bool: ...
+    def write_results(self, state: Any, folder: Path, frames: int) -> dict[str, Any]: ...
+
+
+def add_fit_options(
+    parser: argparse.ArgumentParser, out: str, iterations: int, evaluate_every: int = 250, frames: int = 60
+) -> None:
+    """The data set, and how long and where to fit.
+
+    Args:
+        out: default folder for the results.
+        iterations, evaluate_every, frames: by default.
+    """
+    add_photo_options(parser)
+    parser.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results ({out})")
+    parser.add_argument("--iterations", type=positive, default=iterations, help=f"gradient steps ({iterations})")
+    parser.add_argument(
+        "--minutes",
+        type=number(float, 1e-3),
+        help="fit no longer than this, with fewer steps if need be (no limit)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the state kept in the folder")
+    parser.add_argument(
+        "--evaluate-every",
+        type=positive,
+        default=evaluate_every,
+        help=f"steps between points of the curve ({evaluate_every})",
+    )
+    parser.add_argument("--seed", type=number(int, 0), default=0, help="of all that is random (0)")
+    parser.add_argument("--frames", type=positive, default=frames, help=f"of the fly-through ({frames})")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda where it can be")
+    parser.add_argument("--threads", type=positive, help="CPU threads (default: torch's choice)")
+
+
+def run_fit(
+    arguments: argparse.Namespace,
+    prepare: Callable[[PosedPhotos, torch.device], Job],
+    size: Callable[[Any], str],
+    cheaper: str,
+    files: str = "",
+) -> int:
+    """Fit, and write the results.
+
+    Args:
+        prepare: makes the job.
+        size: of what is fitted, in words, given the state: "1000 primitives".
+        cheaper: options that make steps cheaper.
+        files: results besides those of every fit, each after a comma.
+    """
+    folder = arguments.out
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    data = read_photos(arguments)
+    make_folder(folder)
+    if (folder / "state.pt").exists() and not arguments.resume:
+        print(f"lumigrad: replacing the fit in {folder}; --resume would go on from its state", file=sys.stderr)
+    try:
+        job = prepare(data, _device(arguments.device))
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+    try:
+        state = job.resume(folder) if arguments.resume else job.begin()
+    except CheckpointError as error:
+        raise UserError(f"--resume: {error}") from error
+    try:
+        _optimise(arguments, job, state, size)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
+    if not job.complete(state):
+        return report_interruption(state.iteration, folder)
+    numbers = job.write_results(state, folder, arguments.frames)
+    print(
+        f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}, {size(state)}, "
+        f"{numbers['iterations']} steps in {numbers['seconds']:.1f} s"
+    )
+    if state.iteration < arguments.iterations:
+        print(
+            f"lumigrad: warning: --minutes {arguments.minutes:g} ended the fit after {state.iteration} of "
+            f"{arguments.iterations} steps. If the result is blurred, allow more minutes, or make steps cheaper with "
+            f"{cheaper}.",
+            file=sys.stderr,
+        )
+    print(f"results in {folder}: comparison.png, fly_through.gif, metrics.json{files}")
+    return 0
+
+
+def _device(wanted: str) -> torch.device:
+    """Where to fit: on a CUDA device where one and its kernels can be used."""
+    if wanted == "cuda" and not installation.cuda_available():
+        raise UserError(f"--device cuda: {installation.cuda_status().removeprefix('not used: ')}")
+    return torch.device("cuda" if wanted != "cpu" and installation.cuda_available() else "cpu")
+
+
+def _optimise(arguments: argparse.Namespace, job: Job, state: Any, size: Callable[[Any], str]) -> None:
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+    begin = 1000 * job.schedule.progress(state)
+    with progress_bar(total=1000, initial=begin, desc=arguments.command, bar_format=layout) as bar:
+
+        def show(now: Any) -> None:
+            measured = f", held out {now.curve[-1]['psnr_db']:.2f} dB" if now.curve else ""
+            text = f"step {now.iteration}, {size(now)}, loss {now.losses[-1]:.4f}{measured}"
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(1000 * job.schedule.progress(now) - bar.n)
+
+        job.run(state, arguments.out, show, arguments.evaluate_every)

@@ -1,0 +1,241 @@
+"""The model: hash grids of all of space, and small networks that make densities and colours of their features."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lumigrad.fit.fields.descent import adam
+from lumigrad.fit.fields.model import Seen, as_picture
+from lumigrad.fit.fields.proposals import as_samples, cut, shortfall, warp
+from lumigrad.fit.fields.schedule import Schedule
+from lumigrad.fit.fields.state import FieldState
+from lumigrad.fit.photos import Photo, focus
+from lumigrad.ops.field import composite, contract, distortion_loss, hash_encode, resample_rays
+from lumigrad.reference.splat._spherical_harmonics import basis
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.types import Rays, RaySamples
+
+# Levels of the tables, features of a row, and cells a side of the coarsest level.
+_LEVELS, _FEATURES, _COARSEST = 8, 4, 16
+# Cells a side of the levels that propose where samples are taken, and features of a row.
+_PROPOSING, _PROPOSING_FEATURES = (16, 32, 64, 128), 2
+# Units of the hidden layers; the density and what the colour is made of; spherical harmonics of the direction.
+_HIDDEN, _PROPOSING_HIDDEN, _GEOMETRY, _HARMONICS = 64, 16, 16, 16
+# Segments of a ray that are proposed, and samples in them.
+_SEGMENTS, _SAMPLES = 64, 32
+# Where rays begin and end, and the extinction at the start, in units of the scene's extent.
+_NEAR, _FAR, _FOG = 0.2, 20.0, 0.3
+# Part of the samples that is spread evenly over all segments.
+_EVERYWHERE = 0.01
+# The rate of all parameters, steps in which it rises to that, progress from which it falls, and what is left of it.
+_RATE, _WARM_UP, _FULL_UNTIL, _DECAY = 0.01, 50, 0.3, 0.03
+# Weight of the distortion of the samples' weights.
+_DISTORTION = 0.002
+# Steps in which samples go from evenly spread to where weights are.
+_SPREAD_UNTIL = 100
+# Gradients of rows that few rays meet are tiny.
+_EPSILON = 1e-15
+# Rays that are traced together when images are drawn.
+_CHUNK = 1 << 13
+
+
+class _Parts(NamedTuple):
+    """The parameters: tables, those that propose, and matrices of layers without offsets."""
+
+    tables: list[Tensor]
+    proposing: list[Tensor]
+    layers: list[Tensor]
+
+
+class _Traced(NamedTuple):
+    """What rays see, and how: samples with their weights, and the segments that were proposed for them with theirs."""
+
+    seen: Seen
+    samples: RaySamples
+    weights: Tensor
+    proposed: RaySamples
+    bounds: Tensor
+
+
+class HashField:
+    """A field over all of space. The scene within its extent (the distance of the cameras from what they look at) is
+    as it is, and everything beyond is contracted into a shell of the same thickness.
+
+    Features of a point come from `lumigrad.hash_encode`. A layer makes the density of them, and two more layers the
+    colour, together with spherical harmonics of the direction. Samples are where a smaller field of densities, which is
+    fitted along, has its weights.
+
+    Args:
+        photos: those that are fitted.
+        rows: of each level's table at most.
+        finest: cells a side of the finest level, which spans four extents.
+        background: grey behind everything.
+
+    Raises:
+        ValueError: all cameras are in the place that they look at.
+
+    Source: Müller, Evans, Schied and Keller 2022, "Instant neural graphics primitives"; Barron et al. 2022, "Mip-NeRF
+    360".
+
+    >>> import torch
+    >>> from lumigrad.fit.fields import HashField, Schedule
+    >>> from lumigrad.fit.photos import Photo
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> around = PerspectiveCamera.orbit(torch.tensor([0.0, 60.0, 120.0]), 0.0, 3.0, fov_y=45.0, size=(16, 16))
+    >>> image, covered = torch.full((1, 16, 16, 3), 0.5), torch.ones(1, 16, 16, 1)
+    >>> model = HashField([Photo(image, covered, around[n : n + 1]) for n in range(3)], rows=2**10)
+    >>> state = model.begin(Schedule(iterations=100))
+    >>> model.picture(state, around[:1]).color.shape
+    torch.Size([1, 16, 16, 3])
+    """
+
+    def __init__(self, photos: list[Photo], rows: int = 1 << 16, finest: int = 1024, background: float = 0.0) -> None:
+        self.centre, self.extent = focus(photos)
+        # A single camera, or several in one place, look at no point in particular.
+        if not self.extent > 1e-6 * float(self.centre.norm()):
+            raise ValueError("photos: expected cameras at different places, which look at the same things")
+        if rows < 1 or finest < _COARSEST:
+            raise ValueError(f"rows, finest: expected at least 1 and {_COARSEST}, got {rows} and {finest}")
+        self.background, self._rows = background, rows
+        growth = (finest / _COARSEST) ** (1 / (_LEVELS - 1))
+        self.resolutions = [round(_COARSEST * growth**level) for level in range(_LEVELS)]
+
+    def begin(self, schedule: Schedule) -> FieldState:
+        """Thin fog without features, before networks of random weights."""
+        device = self.centre.device
+        generator = torch.Generator(device).manual_seed(schedule.seed)
+        parameters = []
+        for shape in self._shapes():
+            if shape[0] > _HIDDEN:  # a table
+                random = torch.rand(shape, generator=generator, device=device)
+                parameters.append(1e-4 * (2 * random - 1))
+            else:
+                random = torch.randn(shape, generator=generator, device=device)
+                parameters.append(math.sqrt(2 / shape[1]) * random)
+        # Densities and colours that depend little on random features.
+        layers = _parts(parameters).layers
+        layers[1] *= 0.5
+        layers[5] *= 0.3
+        return FieldState.start(parameters, schedule.seed)
+
+    def check(self, state: FieldState) -> None:
+        """Raise ValueError if a state is of another model."""
+        if [tuple(values.shape) for values in state.parameters] != self._shapes() or state.occupied:
+            raise ValueError("state.parameters: expected tables and layers of this model")
+
+    def prepare(self, state: FieldState, schedule: Schedule, progress: float) -> None:
+        """Nothing is to be done between steps."""
+
+    def step(
+        self,
+        state: FieldState,
+        rays: Rays,
+        colors: Tensor,
+        schedule: Schedule,
+        progress: float,
+        generator: torch.Generator,
+    ) -> float:
+        """A step of Adam on the squared error, the distortion, and what the proposals lack."""
+        leaves = [values.detach().requires_grad_() for values in state.parameters]
+        behind = None
+        if schedule.opaque:
+            behind = torch.rand(colors.shape, generator=generator, device=generator.device)
+        trust = min(1.0, (state.iteration + 1) / _SPREAD_UNTIL)
+        traced = self._trace(_parts(leaves), rays, behind, generator, trust)
+        loss = (traced.seen.color - colors).square().mean()
+        lack = shortfall(traced.proposed, traced.bounds, traced.samples, traced.weights.detach())
+        samples = traced.samples
+        warped = samples._replace(t_start=warp(samples.t_start), t_end=warp(samples.t_end))
+        (loss + lack + _DISTORTION * distortion_loss(warped, traced.weights).mean()).backward()
+        state.age += 1
+        rate = _RATE * min(1.0, state.age / _WARM_UP)
+        rate *= _DECAY ** max(0.0, (progress - _FULL_UNTIL) / (1 - _FULL_UNTIL))
+        for values, leaf, first, second in zip(state.parameters, leaves, state.first, state.second, strict=True):
+            if leaf.grad is not None:
+                rates = values.new_full((1,), rate)
+                adam(values, leaf.grad, first, second, rates, state.age, epsilon=_EPSILON)
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def picture(self, state: FieldState, camera: Camera) -> Seen:
+        """Images of a camera [1]; see `FieldModel.picture`."""
+        parts, rays = _parts(state.parameters), camera.rays()
+        return as_picture([self._trace(parts, part).seen for part in rays.chunks(_CHUNK)], rays, camera)
+
+    def _trace(
+        self,
+        parts: _Parts,
+        rays: Rays,
+        background: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        trust: float = 1.0,
+    ) -> _Traced:
+        """What rays [R] in the world see over a background [R, 3] or the model's; random samples with a generator.
+
+        `trust` in what is proposed is an exponent of its weights.
+        """
+        origins, directions = (rays.origins - self.centre) / self.extent, rays.directions
+        ends = cut(len(origins), _SEGMENTS, _NEAR, _FAR, origins, generator)
+        proposed = as_samples(ends)
+        density = self._proposed(parts, _middles(origins, directions, proposed))
+        bounds = composite(proposed, density, density.new_zeros(len(density), 1)).weights
+        shares = bounds.detach() ** trust + _EVERYWHERE / _SEGMENTS
+        seed = None
+        if generator is not None:
+            seed = int(torch.randint(1 << 30, (1,), generator=generator, device=generator.device))
+        samples = resample_rays(proposed, shares, _SAMPLES, seed)
+        density, color = self._values(parts, _middles(origins, directions, samples), directions)
+        behind = origins.new_full((3,), self.background) if background is None else background
+        out = composite(samples, density, color, background=behind)
+        seen = Seen(out.features, out.alpha, out.depth * self.extent)
+        return _Traced(seen, samples, out.weights, proposed, bounds)
+
+    def _proposed(self, parts: _Parts, points: Tensor) -> Tensor:
+        """Densities of the smaller field."""
+        features = hash_encode(points, parts.proposing, _PROPOSING)
+        return _density((features @ parts.layers[6].T).relu() @ parts.layers[7].T)
+
+    def _values(self, parts: _Parts, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Densities and colours [M, 3] of points [M, 3], as many of each ray, seen along directions [R, 3]."""
+        inner, outer, shape, look, middle, last, *_ = parts.layers
+        found = (hash_encode(points, parts.tables, self.resolutions) @ inner.T).relu() @ outer.T
+        sight = (basis(directions, _HARMONICS) @ look.T).repeat_interleave(len(points) // len(directions), 0)
+        hidden = (found[:, 1:] @ shape.T + sight).relu()
+        return _density(found[:, :1]), ((hidden @ middle.T).relu() @ last.T).sigmoid()
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        tables = [(min(self._rows, (side + 1) ** 3), _FEATURES) for side in self.resolutions]
+        proposing = [(min(self._rows, (side + 1) ** 3), _PROPOSING_FEATURES) for side in _PROPOSING]
+        layers = [
+            (_HIDDEN, _LEVELS * _FEATURES),
+            (_GEOMETRY, _HIDDEN),
+            (_HIDDEN, _GEOMETRY - 1),
+            (_HIDDEN, _HARMONICS),
+            (_HIDDEN, _HIDDEN),
+            (3, _HIDDEN),
+            (_PROPOSING_HIDDEN, len(_PROPOSING) * _PROPOSING_FEATURES),
+            (1, _PROPOSING_HIDDEN),
+        ]
+        return [*tables, *proposing, *layers]
+
+
+def _parts(parameters: list[Tensor]) -> _Parts:
+    end = _LEVELS + len(_PROPOSING)
+    return _Parts(parameters[:_LEVELS], parameters[_LEVELS:end], parameters[end:])
+
+
+@torch.no_grad()
+def _middles(origins: Tensor, directions: Tensor, samples: RaySamples) -> Tensor:
+    """The middles of samples, as many of each ray, contracted into the unit cube."""
+    middle = (0.5 * (samples.t_start + samples.t_end)).view(len(origins), -1, 1)
+    points = origins[:, None] + middle * directions[:, None]
+    return 0.25 * contract(points.reshape(-1, 3)) + 0.5
+
+
+def _density(values: Tensor) -> Tensor:
+    """Extinction [M] of raw values [M, 1]: exponential, and never so large that gradients overflow."""
+    return _FOG * values[:, 0].clamp(max=15).exp()

@@ -1,0 +1,59 @@
+"""What the loop asks of a field, whatever it is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from lumigrad.fit.fields.schedule import Schedule
+from lumigrad.fit.fields.state import FieldState
+from lumigrad.scene.cameras.camera import Camera
+from lumigrad.types import Rays
+
+
+class Seen(NamedTuple):
+    """What rays see: color [..., 3], alpha [...], and depth [...], distances weighted like the colour."""
+
+    color: Tensor
+    alpha: Tensor
+    depth: Tensor
+
+
+class FieldModel(Protocol):
+    """A kind of field. The numbers that are fitted are in the state; the model knows what they mean."""
+
+    def begin(self, schedule: Schedule) -> FieldState:
+        """The state before the first step."""
+
+    def check(self, state: FieldState) -> None:
+        """Raise ValueError if a state, read from a file, is of another model."""
+
+    def prepare(self, state: FieldState, schedule: Schedule, progress: float) -> None:
+        """What is to be done before a step."""
+
+    def step(
+        self,
+        state: FieldState,
+        rays: Rays,
+        colors: Tensor,
+        schedule: Schedule,
+        progress: float,
+        generator: torch.Generator,
+    ) -> float:
+        """A step that brings what rays [R] see nearer to colours [R, 3]. Returns the loss before it."""
+
+    def picture(self, state: FieldState, camera: Camera) -> Seen:
+        """Images of a camera [1]: color [1, H, W, 3], alpha and expected depth along the viewing direction [1, H, W].
+
+        Where less than half of a pixel is covered, its depth is 0.
+        """
+
+
+def as_picture(parts: list[Seen], rays: Rays, camera: Camera) -> Seen:
+    """Images of a camera [1] from what its rays see, in chunks, as `FieldModel.picture` returns them."""
+    shape = (1, *camera.size)
+    color, alpha, depth = (torch.cat(values).reshape(*shape, *values[0].shape[1:]) for values in zip(*parts))
+    cosine = -(rays.directions * camera.world_to_camera[:, None, None, 2, :3]).sum(-1)
+    return Seen(color, alpha, torch.where(alpha > 0.5, depth * cosine / alpha.clamp_min(0.5), 0))

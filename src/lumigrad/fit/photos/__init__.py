@@ -1,0 +1,8 @@
+"""What fits to posed photographs have in common: the photographs, their cameras, progress, metrics and pictures."""
+
+from __future__ import annotations
+
+from lumigrad.fit.photos.cameras import flight, focus
+from lumigrad.fit.photos.photo import Photo, digest, load_photos
+
+__all__ = ["Photo", "digest", "flight", "focus", "load_photos"]
