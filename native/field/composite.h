@@ -39,8 +39,8 @@ constexpr int64_t stretch_size = 16;
 
 template <class T>
 struct Stretch {
-  T passed[stretch_size], absorbed[stretch_size];
-  T counts[stretch_size];  // 0 where what is absorbed is no number: nothing
+  T passed[stretch_size] = {}, absorbed[stretch_size] = {};
+  T counts[stretch_size] = {};  // 0 where what is absorbed is no number: nothing
 
   // Of samples `first` to `end`.
   LG_HD void absorb_all(const PackedSamples<T>& samples, int64_t first, int64_t end, T norm) {
