@@ -177,12 +177,12 @@ struct Traveller {
     }
     sum += even + odd;
     sums_t += load(weight) * load(block.middle);
-    int crossed = -1;
-    for (int i = 0; i < count; ++i) {
-      if (reaches[i] >= T(0.5) && reaches[i + 1] < T(0.5)) crossed = i;
-    }
-    if (crossed >= 0) {
-      const int i = crossed;
+    int crossed = 0;  // a bit for each segment: transmittance need not fall
+    for (int i = 0; i < block_size; ++i) crossed |= int((reaches[i] >= T(0.5)) & (reaches[i + 1] < T(0.5))) << i;
+    crossed &= (1 << count) - 1;
+    if (crossed) {
+      int i = count - 1;
+      while (!(crossed >> i & 1)) --i;
       const T length = block.end[i] - block.begin[i], tau = block.extinction[i] * ray.norm * length;
       middle = block.begin[i] + length * (std::log(2 * reaches[i]) / tau);
     }

@@ -39,8 +39,8 @@ constexpr int64_t stretch_size = 16;
 
 template <class T>
 struct Stretch {
-  T passed[stretch_size], absorbed[stretch_size];
-  T counts[stretch_size];  // 0 where what is absorbed is no number: nothing
+  T passed[stretch_size] = {}, absorbed[stretch_size] = {};
+  T counts[stretch_size] = {};  // 0 where what is absorbed is no number: nothing
 
   // Of samples `first` to `end`.
   LG_HD void absorb_all(const PackedSamples<T>& samples, int64_t first, int64_t end, T norm) {
@@ -51,8 +51,20 @@ struct Stretch {
     } else if (count < stretch_size) {
       for (int64_t i = 0; i < count; ++i) set(i, density[i] * norm * (to[i] - from[i]));
     } else {
+      T tau[stretch_size];
       LG_VECTORIZE
-      for (int64_t i = 0; i < stretch_size; ++i) set(i, density[i] * norm * (to[i] - from[i]));
+      for (int64_t i = 0; i < stretch_size; ++i) {
+        tau[i] = density[i] * norm * (to[i] - from[i]);
+        const Absorption<T> absorption = absorb(tau[i]);
+        passed[i] = absorption.passed;
+        absorbed[i] = absorption.absorbed;
+      }
+      LG_VECTORIZE
+      for (int64_t i = 0; i < stretch_size; ++i) {
+        counts[i] = tau[i] > T(0) ? T(1) : tau[i] - tau[i] == 0 ? T(1) : T(0);
+        passed[i] = counts[i] > T(0) ? passed[i] : T(1);
+        absorbed[i] = counts[i] > T(0) ? absorbed[i] : T(0);
+      }
     }
   }
 

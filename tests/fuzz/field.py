@@ -223,8 +223,8 @@ def _summary(samples: RaySamples, step: float) -> dict[str, Tensor]:
     return {
         "count": count,
         "covered": zero.index_add(0, ray, length),
-        "first": zero.index_reduce(0, ray, samples.t_start, "amin", include_self=False),
-        "last": zero.index_reduce(0, ray, samples.t_end, "amax", include_self=False),
+        "first": zero.scatter_reduce(0, ray, samples.t_start, "amin", include_self=False),
+        "last": zero.scatter_reduce(0, ray, samples.t_end, "amax", include_self=False),
         "norms": samples.norms if samples.norms is not None else zero,
     }
 

@@ -55,7 +55,7 @@ def closed_where_padded(extract: Callable[..., Any]) -> Callable[..., Any]:
     def run(values: Any, *args: Any, **options: Any) -> Any:
         found = extract(values, *args, **options)
         if isinstance(values, Tensor) and values.dim() == 3 and min(values.shape) > 2:
-            limit = float(options.get("level", 0.0))
+            limit = float(torch.as_tensor(options.get("level", 0.0), dtype=torch.float64).detach())
             border = ~torch.nn.functional.pad(torch.ones_like(values[1:-1, 1:-1, 1:-1]), (1,) * 6).bool()
             if bool(~(values[border] - limit <= 0).any()):
                 assert is_watertight(found[1]), "the surface is not closed"

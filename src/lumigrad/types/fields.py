@@ -68,6 +68,13 @@ class Occupancy(NamedTuple):
     size: tuple[int, int, int]
 
 
+def ray_numbers(offsets: Tensor, samples: int) -> Tensor:
+    """The number of each sample's ray; torch.compile does not trace properties of named tuples."""
+    counts = offsets[1:] - offsets[:-1]
+    rays = torch.arange(len(counts), device=counts.device)
+    return torch.repeat_interleave(rays, counts, output_size=samples)
+
+
 class RaySamples(NamedTuple):
     """Samples of R rays, one ray's behind another's, front to back.
 
@@ -91,9 +98,7 @@ class RaySamples(NamedTuple):
         >>> RaySamples(torch.zeros(3), torch.ones(3), torch.tensor([0, 2, 2, 3])).ray.tolist()
         [0, 0, 2]
         """
-        counts = self.offsets[1:] - self.offsets[:-1]
-        rays = torch.arange(len(counts), device=counts.device)
-        return torch.repeat_interleave(rays, counts, output_size=len(self.t_start))
+        return ray_numbers(self.offsets, len(self.t_start))
 
 
 class Composited(NamedTuple):

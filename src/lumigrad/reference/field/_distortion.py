@@ -7,11 +7,12 @@ from torch import Tensor
 
 from lumigrad.reference._gradients import finite_gradient
 from lumigrad.types import RaySamples
+from lumigrad.types.fields import ray_numbers
 
 
 def distortion_loss(samples: RaySamples, weights: Tensor) -> Tensor:
     """Arguments and result: `lumigrad.distortion_loss`."""
-    first, ray = samples.offsets[:-1], samples.ray
+    first, ray = samples.offsets[:-1], ray_numbers(samples.offsets, len(weights))
     weights, start, end = map(finite_gradient, (weights, samples.t_start, samples.t_end))
     middle, length = 0.5 * (start + end), end - start
     rays = len(first)

@@ -12,6 +12,7 @@ from lumigrad.reference.field._march import MAX_STEPS, _clip, _regular
 from lumigrad.reference.field._volume import occupied
 from lumigrad.types import Occupancy, RaySamples
 from lumigrad.types.counters import mixed
+from lumigrad.types.fields import ray_numbers
 from lumigrad.types.grids import scaled_box
 
 
@@ -54,7 +55,7 @@ def resample_rays(samples: RaySamples, weights: Tensor, count: int, jitter: int 
     """Arguments and result: `lumigrad.resample_rays`."""
     rays = len(samples.offsets) - 1
     counts = samples.offsets[1:] - samples.offsets[:-1]
-    ray = samples.ray
+    ray = ray_numbers(samples.offsets, len(weights))
     start, end = samples.t_start.detach().double(), samples.t_end.detach().double()
     weight = weights.detach().double()
     placed = start.isfinite() & end.isfinite()
