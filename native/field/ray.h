@@ -113,27 +113,32 @@ class Walk {
   }
 
   LG_HD bool next(Segment<T>* out) { return exact_ ? next_cell(out) : next_step(out); }
-  // The next segments, at most `most`; returns how many there are.
-  LG_HD int32_t next_block(T* begin, T* end, int32_t most) {
-    int32_t n = 0;
-    if (exact_ || occupancy_.words) {
-      Segment<T> segment;
-      for (; n < most && next(&segment); ++n) begin[n] = segment.begin, end[n] = segment.end;
-      return n;
-    }
-    const int32_t first = next_;
-    n = count_ - first < most ? count_ - first : most;
-    for (int32_t i = 0; i < n; ++i) {
-      begin[i] = ray_.begin + static_cast<T>(first + i) * step_;
-      end[i] = ray_.begin + static_cast<T>(first + i + 1) * step_;
+  // The next segments, at most `most`; returns how many there are. Those behind the last one have no length.
+  template <int32_t most>
+  LG_HD int32_t next_block(T* begin, T* end) {
+    if (exact_ || occupancy_.words) return next_of_some<most>(begin, end);
+    const int32_t first = next_, left = count_ - next_, n = left < most ? left : most;
+    const T from = ray_.begin, to = ray_.end, step = step_;
+    LG_VECTORIZE
+    for (int32_t i = 0; i < most; ++i) {
+      begin[i] = i < left ? from + static_cast<T>(first + i) * step : to;
+      end[i] = i + 1 < left ? from + static_cast<T>(first + i + 1) * step : to;
     }
     next_ += n;
-    if (n > 0 && next_ == count_) end[n - 1] = ray_.end;
     return n;
   }
   LG_HD int32_t count() const { return count_; }
 
  private:
+  template <int32_t most>
+  LG_HD int32_t next_of_some(T* begin, T* end) {
+    int32_t n = 0;
+    Segment<T> segment;
+    for (; n < most && next(&segment); ++n) begin[n] = segment.begin, end[n] = segment.end;
+    for (int32_t i = n; n > 0 && i < most; ++i) begin[i] = end[i] = end[n - 1];
+    return n;
+  }
+
   LG_HD bool next_step(Segment<T>* out) {
     while (next_ < count_) {
       const int32_t k = next_++;
