@@ -121,6 +121,7 @@ class AddToGrid {
       shares[g].set(one.y, one.z);
       most = std::max(most, one.count);
     }
+    typename Layout::Adder adder(volume_);
     T* const grid = grid_;
     const int64_t channels = volume_.channels;
     for (int i = 0; i < most; ++i) {
@@ -129,9 +130,10 @@ class AddToGrid {
         const T density = one.density[i], weight = one.weight[i];
         const unsigned rows = wanted(g, i);
         if (i >= one.count || (density == 0 && weight == 0) || rows == 0) continue;
-        given[g].add(shares[g], i, one.x[i], density, weight, rows, grid + one.voxel[i] * channels);
+        adder.add(given[g], shares[g], i, one.x[i], density, weight, rows, grid + one.voxel[i] * channels);
       }
     }
+    adder.flush();
     for (int g = 0; g < count; ++g) given[g].~Given();
   }
 
@@ -218,7 +220,7 @@ class GridTiles {
 };
 
 // Samples that a thread marches before it adds up: their notes should stay in its cache.
-constexpr int64_t samples_in_turn = 1 << 15;
+constexpr int64_t samples_in_turn = 1 << 14;
 
 // samples_of(task): at most how many it has. give(task, worker, sink): has it give sink.take() what it gives.
 template <class Layout, class T, class SamplesOf, class Give>

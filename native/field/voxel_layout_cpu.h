@@ -77,7 +77,7 @@ struct PairLayout {
   // The gradient of a ray's features, null: zero.
   class Given {
    public:
-    Given(const Volume<T>& v, const T* of_ray) : row_{0, v.stride[1], v.stride[2], v.stride[1] + v.stride[2]} {
+    Given(const Volume<T>&, const T* of_ray) {
       for (int c = 1; of_ray && c < channels; ++c) features_[c] = of_ray[c - 1];
     }
 
@@ -92,21 +92,49 @@ struct PairLayout {
       }
     }
 
-    // Adds to those of the four rows of values that are wanted.
-    LG_INLINE void add(const RowShares<T>& shares, int i, T x, T density, T weight, unsigned wanted, T* to) const {
+    // What a segment gives the nearest of the four rows of values; the others get as much.
+    LG_INLINE Pair to_row(T x, T density, T weight) const {
       Four given = four_lanes(density, T(0), T(0), T(0));
       if (LG_LIKELY(weight != 0)) given += Four(weight) * Four::load(features_);
-      const Pair pair = spread(given, x);
-      for (int k = 0; k < 4; ++k) {
-        if (!(wanted >> k & 1)) continue;
-        T* row = to + row_[k];
-        store(row, Pair::load(row) + Pair(shares.share[k][i]) * pair);
-      }
+      return spread(given, x);
     }
 
    private:
-    int64_t row_[4];
     alignas(64) T features_[4] = {0, 0, 0, 0};  // at its channel
+  };
+
+  // Adds to a gradient. What neighbouring rays give the same voxels is added up before it goes to memory.
+  class Adder {
+   public:
+    explicit Adder(const Volume<T>& v) : down_(v.stride[1]), behind_(v.stride[2]) {}
+
+    // wanted: the rows of values, by bits.
+    LG_INLINE void add(const Given& given, const RowShares<T>& shares, int i, T x, T density, T weight, unsigned wanted,
+                       T* to) {
+      const Pair pair = given.to_row(x, density, weight);
+      const auto share = [&](int k) LG_INLINE_LAMBDA { return Pair(shares.share[k][i]) * pair; };
+      if (to == to_) {
+        a_ += share(0), b_ += share(1), c_ += share(2), d_ += share(3);
+      } else {
+        flush();
+        to_ = to, wanted_ = wanted;
+        a_ = share(0), b_ = share(1), c_ = share(2), d_ = share(3);
+      }
+    }
+    LG_INLINE void flush() {
+      if (!to_) return;
+      const auto add_to = [](T* row, const Pair& sum) LG_INLINE_LAMBDA { store(row, Pair::load(row) + sum); };
+      if (wanted_ & 1) add_to(to_, a_);
+      if (wanted_ & 2) add_to(to_ + down_, b_);
+      if (wanted_ & 4) add_to(to_ + behind_, c_);
+      if (wanted_ & 8) add_to(to_ + behind_ + down_, d_);
+    }
+
+   private:
+    const int64_t down_, behind_;
+    T* to_ = nullptr;
+    unsigned wanted_ = 0;
+    Pair a_ = T(0), b_ = T(0), c_ = T(0), d_ = T(0);
   };
 
  private:
@@ -212,7 +240,7 @@ struct RowLayout {
 
   class Given {
    public:
-    Given(const Volume<T>& v, const T* of_ray) : volume_(v), features_(static_cast<size_t>(lanes * rows(v)), T(0)) {
+    Given(const Volume<T>& v, const T* of_ray) : features_(static_cast<size_t>(lanes * rows(v)), T(0)) {
       for (int64_t c = 1; of_ray && c < v.channels; ++c) {
         const int64_t row = c / lanes;
         features_[static_cast<size_t>(row * lanes + c - first(v, row))] = of_ray[c - 1];
@@ -231,14 +259,25 @@ struct RowLayout {
       }
     }
 
-    LG_INLINE void add(const RowShares<T>& shares, int i, T x, T density, T weight, unsigned wanted, T* to) const {
+    LG_INLINE Row features(int64_t row) const { return Row::load(features_.data() + lanes * row); }
+
+   private:
+    std::vector<T> features_;  // of rows: zero for the density and for what the row in front has
+  };
+
+  class Adder {
+   public:
+    explicit Adder(const Volume<T>& v) : volume_(v) {}
+
+    LG_INLINE void add(const Given& given, const RowShares<T>& shares, int i, T x, T density, T weight, unsigned wanted,
+                       T* to) {
       alignas(64) T of_density[lanes] = {density};
       const int64_t count = weight != 0 ? rows(volume_) : 1;
       for (int64_t r = 0; r < count; ++r) {
-        Row given(T(0));
-        if (LG_LIKELY(weight != 0)) given = Row(weight) * features(r);
-        if (r == 0) given += Row::load(of_density);
-        const Row high = given * Row(x), low = given - high;
+        Row sum(T(0));
+        if (LG_LIKELY(weight != 0)) sum = Row(weight) * given.features(r);
+        if (r == 0) sum += Row::load(of_density);
+        const Row high = sum * Row(x), low = sum - high;
         for (int k = 0; k < 4; ++k) {
           if (!(wanted >> k & 1)) continue;
           const Row share(shares.share[k][i]);
@@ -249,12 +288,10 @@ struct RowLayout {
         }
       }
     }
+    void flush() {}
 
    private:
-    LG_INLINE Row features(int64_t row) const { return Row::load(features_.data() + lanes * row); }
-
     const Volume<T>& volume_;
-    std::vector<T> features_;  // of rows: zero for the density and for what the row in front has
   };
 };
 
