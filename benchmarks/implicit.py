@@ -4,9 +4,9 @@ Usage:
     python -m benchmarks.implicit                # a bumpy ball of 256^3 values, by one thread and by two
     python -m benchmarks.implicit --quick        # small, to see that it runs
 
-Seconds by the clock say how threads share the work, on a machine without other users. Those of the processor, of all
-threads together, say it elsewhere too: what threads do in vain, or one after another, they do not show. "touch" reads
-every value once, the least that memory takes.
+Seconds are those of the processor: of all threads together, and of the calling thread, which waits for the others. If
+neither the one is more than with one thread nor the other more than its share, threads share the work well; unlike the
+clock, these tell it on a machine with other users too. "touch" reads every value once, the least that memory takes.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{size}^3 values, {len(verts)} vertices, {len(faces)} triangles")
     for threads in options.threads:
         torch.set_num_threads(threads)
-        for clock_name, clock in (("clock", time.perf_counter), ("processor", time.process_time)):
-            seconds = {name: timing.fastest for name, timing in measure(tasks_of(values), budget, clock).items()}
-            for name, value in seconds.items():
-                print(f"  {threads} threads, {name:34} {1e3 * value:9.2f} ms of the {clock_name}")
+        tasks = tasks_of(values)
+        total, own = (measure(tasks, budget, clock) for clock in (time.process_time, time.thread_time))
+        print(f"{threads} thread{'s' if threads > 1 else ''}: all together, the calling one")
+        for name in tasks:
+            print(f"  {name:34} {1e3 * total[name].median:9.2f} ms {1e3 * own[name].median:9.2f} ms")
 
 
 def tasks_of(values: Tensor) -> dict[str, Callable[[], object]]:

@@ -269,7 +269,7 @@ LG_INLINE Lanes<T, 8> joined(const Lanes<T, 4>& low, const Lanes<T, 4>& high) {
 template <int half, class T>
 LG_INLINE Lanes<T, 4> twice_half_of(const Lanes<T, 4>& a) {
   Lanes<T, 4> out;
-  if constexpr (a.parts == 1) {
+  if constexpr (Lanes<T, 4>::parts == 1) {
     out.part[0] = __builtin_shufflevector(a.part[0], a.part[0], 2 * half, 2 * half + 1, 2 * half, 2 * half + 1);
   } else {
     out.part[0] = out.part[1] = a.part[half];
@@ -279,7 +279,7 @@ LG_INLINE Lanes<T, 4> twice_half_of(const Lanes<T, 4>& a) {
 template <int half, class T>
 LG_INLINE Lanes<T, 4> half_of(const Lanes<T, 8>& a) {
   Lanes<T, 4> out;
-  if constexpr (a.parts == 1) {
+  if constexpr (Lanes<T, 8>::parts == 1) {
     out.part[0] = __builtin_shufflevector(a.part[0], a.part[0], 4 * half, 4 * half + 1, 4 * half + 2, 4 * half + 3);
   } else {
     out.each([&](int i) LG_INLINE_LAMBDA { out.part[i] = a.part[half * out.parts + i]; });
