@@ -128,8 +128,12 @@ class AddToGrid {
       for (int g = 0; g < count; ++g) {
         const Gifts<T>& one = *gifts[g];
         const T density = one.density[i], weight = one.weight[i];
+        if (i >= one.count || (density == 0 && weight == 0)) continue;
         const unsigned rows = wanted(g, i);
-        if (i >= one.count || (density == 0 && weight == 0) || rows == 0) continue;
+        if (rows == 0) {
+          adder.flush();  // as it would be if the whole grid were wanted
+          continue;
+        }
         adder.add(given[g], shares[g], i, one.x[i], density, weight, rows, grid + one.voxel[i] * channels);
       }
     }

@@ -125,7 +125,7 @@ struct HashBlock {
       far[i] = near[i] + factor;
     }
     LG_VECTORIZE_FIRST
-    for (int i = 0; i < hash_block; ++i) slope[a][i] = (at[i] >= 0) & (at[i] <= 1) ? cells : T(0);
+    for (int i = 0; i < hash_block; ++i) slope[a][i] = ((at[i] >= 0) & (at[i] <= 1)) ? cells : T(0);
     for (int i = 0; i < hash_block; ++i) finite[i] = finite[i] && at[i] - at[i] == 0;
   }
 

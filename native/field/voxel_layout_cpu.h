@@ -128,6 +128,7 @@ struct PairLayout {
       if (wanted_ & 2) add_to(to_ + down_, b_);
       if (wanted_ & 4) add_to(to_ + behind_, c_);
       if (wanted_ & 8) add_to(to_ + behind_ + down_, d_);
+      to_ = nullptr;
     }
 
    private:
