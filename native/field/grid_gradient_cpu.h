@@ -1,5 +1,5 @@
 // The gradient of a grid from many rays, the same bit for bit for any number of threads: every value adds up what rays
-// give it in the order of the rays.
+// give it in an order that depends on the rays alone.
 //
 // One thread adds as it marches. More of them work in turns on chunks of rays: first each marches some of the rays and
 // notes what they give; then each goes through the notes and adds up some tiles of the grid. A tile has all columns of
