@@ -97,7 +97,7 @@ function(lumigrad_add_cuda_emulation)
   target_compile_definitions(lumigrad_cuda_emulated PRIVATE LG_CUDA_EMULATED)
   # Kernels keep numbers of several types in one place, which C++ frowns upon and CUDA allows.
   target_compile_options(lumigrad_cuda_emulated PRIVATE -O2 -g1 -ffp-contract=off -fno-strict-aliasing -Wall -Wextra
-    -Wno-unknown-pragmas)
+    -Wno-unknown-pragmas ${LUMIGRAD_SAFE_ADDRESSES})
   if(LUMIGRAD_WARNINGS_AS_ERRORS)
     target_compile_options(lumigrad_cuda_emulated PRIVATE -Werror)
   endif()

@@ -13,6 +13,13 @@
 #include "field/finite.h"
 #include "runtime/config.h"
 
+// GCC would write these loops out before it looks at vectors.
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#define LG_VECTORIZE_FIRST LG_VECTORIZE _Pragma("GCC unroll 1")
+#else
+#define LG_VECTORIZE_FIRST LG_VECTORIZE
+#endif
+
 namespace lg::field {
 
 constexpr int max_hash_levels = 32;
@@ -105,22 +112,27 @@ struct HashBlock {
     const int32_t last = level.resolution - 1;
     const T cells = static_cast<T>(level.resolution);
     const uint32_t factor = level.factor(a);
-    LG_VECTORIZE
+    T place[hash_block];
+    LG_VECTORIZE_FIRST
     for (int i = 0; i < hash_block; ++i) {
-      const T kept = at[i] > 0 ? (at[i] < 1 ? at[i] : T(1)) : T(0);  // no number becomes 0
-      const T place = kept * cells;
-      const int32_t below = static_cast<int32_t>(place), cell = below < last ? below : last;
-      fraction[a][i] = place - static_cast<T>(cell);
-      slope[a][i] = at[i] == kept ? cells : T(0);
+      const T above = at[i] > 0 ? at[i] : T(0);  // no number becomes 0
+      place[i] = (above < 1 ? above : T(1)) * cells;
+    }
+    LG_VECTORIZE_FIRST
+    for (int i = 0; i < hash_block; ++i) {
+      const int32_t below = static_cast<int32_t>(place[i]), cell = below < last ? below : last;
+      fraction[a][i] = place[i] - static_cast<T>(cell);
       near[i] = static_cast<uint32_t>(cell) * factor;
       far[i] = near[i] + factor;
     }
+    LG_VECTORIZE_FIRST
+    for (int i = 0; i < hash_block; ++i) slope[a][i] = ((at[i] >= 0) & (at[i] <= 1)) ? cells : T(0);
     for (int i = 0; i < hash_block; ++i) finite[i] = finite[i] && at[i] - at[i] == 0;
   }
 
   template <bool dense>
   LG_HD void combine(const uint32_t (&term)[Axes][2][hash_block], int k) {
-    LG_VECTORIZE
+    LG_VECTORIZE_FIRST
     for (int i = 0; i < hash_block; ++i) {
       uint32_t number = term[0][k & 1][i];
       LG_UNROLL
@@ -135,7 +147,7 @@ struct HashBlock {
   static LG_HD void wrap(const HashLevel& level, uint32_t* rows) {
     const uint32_t entries = level.entries, mask = entries - 1;
     if (level.power_of_two) {
-      LG_VECTORIZE
+      LG_VECTORIZE_FIRST
       for (int i = 0; i < hash_block; ++i) rows[i] &= mask;
     } else {
       for (int i = 0; i < hash_block; ++i) rows[i] %= entries;
@@ -143,7 +155,7 @@ struct HashBlock {
   }
 
   LG_HD void weigh(int k) {
-    LG_VECTORIZE
+    LG_VECTORIZE_FIRST
     for (int i = 0; i < hash_block; ++i) {
       T product = k & 1 ? fraction[0][i] : 1 - fraction[0][i];
       LG_UNROLL
@@ -160,9 +172,7 @@ struct HashForward {
   T* out;
 
   // `count` points, at most a block.
-  LG_HD void encode(int32_t level, int64_t first, int count) const {
-    HashBlock<T, Axes> block;
-    block.locate(grid.level[level], grid.x + first * Axes, count);
+  LG_HD void encode(const HashBlock<T, Axes>& block, int32_t level, int64_t first, int count) const {
     const T* table = grid.table(level);
     for (int i = 0; i < count; ++i) {
       T* to = out + grid.feature(first + i, level);
@@ -188,19 +198,31 @@ struct HashForward {
   }
 
   // An item: a point in a level.
-  LG_HD void operator()(int64_t item) const { encode(static_cast<int32_t>(item / grid.points), item % grid.points, 1); }
+  LG_HD void operator()(int64_t item) const {
+    const auto level = static_cast<int32_t>(item / grid.points);
+    const int64_t point = item % grid.points;
+    HashBlock<T, Axes> block;
+    block.locate(grid.level[level], grid.x + point * Axes, 1);
+    encode(block, level, point, 1);
+  }
 };
 
-// Hands add(row, channel, value) what some points give a level's table.
+// Hands add(row, weight, given, channels) what some points give a level's table: the weight times `given`.
 template <class T, int Axes, int Channels, class Add>
-LG_HD void pull_table(const HashGrid<T>& grid, const T* grad_out, int32_t level, int64_t first, int count, Add&& add) {
-  HashBlock<T, Axes> block;
-  block.locate(grid.level[level], grid.x + first * Axes, count);
+LG_HD void pull_table(const HashGrid<T>& grid, const HashBlock<T, Axes>& block, const T* grad_out, int32_t level,
+                      int64_t first, int count, Add&& add) {
   const int64_t channels = Channels > 0 ? Channels : grid.channels;
   for (int i = 0; i < count; ++i) {
     if (!block.finite[i]) continue;
     const T* given = grad_out + grid.feature(first + i, level);
-    for (int k = 0; k < block.corners; ++k) add(block.row[k][i], block.weight[k][i], given, channels);
+    if constexpr (Channels > 0) {
+      T own[Channels];  // a copy, which no addition changes
+      LG_UNROLL
+      for (int c = 0; c < Channels; ++c) own[c] = given[c];
+      for (int k = 0; k < block.corners; ++k) add(block.row[k][i], block.weight[k][i], own, channels);
+    } else {
+      for (int k = 0; k < block.corners; ++k) add(block.row[k][i], block.weight[k][i], given, channels);
+    }
   }
 }
 
@@ -216,9 +238,7 @@ struct HashPullPoints {
   }
 
   // Adds what a level gives `count` points, at most a block.
-  LG_HD void pull(int32_t level, int64_t first, int count) const {
-    HashBlock<T, Axes> block;
-    block.locate(grid.level[level], grid.x + first * Axes, count);
+  LG_HD void pull(const HashBlock<T, Axes>& block, int32_t level, int64_t first, int count) const {
     const T* table = grid.table(level);
     const int64_t channels = Channels > 0 ? Channels : grid.channels;
     T gain[HashBlock<T, Axes>::corners][hash_block] = {};  // the derivative by a corner's weight
@@ -241,7 +261,11 @@ struct HashPullPoints {
   // An item: a point.
   LG_HD void operator()(int64_t point) const {
     clear(point, 1);
-    for (int32_t level = 0; level < grid.levels; ++level) pull(level, point, 1);
+    HashBlock<T, Axes> block;
+    for (int32_t level = 0; level < grid.levels; ++level) {
+      block.locate(grid.level[level], grid.x + point * Axes, 1);
+      pull(block, level, point, 1);
+    }
   }
 
  private:
@@ -263,3 +287,5 @@ struct HashPullPoints {
 };
 
 }  // namespace lg::field
+
+#undef LG_VECTORIZE_FIRST

@@ -19,10 +19,38 @@ namespace {
 
 constexpr int64_t most_points_per_task = 1 << 15, fewest_points_per_task = 256;
 
-// Calls body(first, count) for the blocks of some points.
-template <class Body>
-void for_blocks(int64_t begin, int64_t end, Body&& body) {
-  for (; begin < end; begin += hash_block) body(begin, static_cast<int>(std::min<int64_t>(hash_block, end - begin)));
+// Tables of fewer bytes stay in the nearest caches.
+constexpr int64_t small_table = 1 << 18;
+constexpr int64_t blocks_ahead = 4;
+
+// Calls body(block, first, count) for some points, a block of them at a time. The rows of `table` that a block needs
+// are asked for one block ahead, and of `points`, as many values a point as the stride says, those of some blocks
+// ahead.
+template <class T, int Axes, class Body>
+void for_blocks(const HashGrid<T>& grid, int32_t level, const T* table, const T* points, int64_t begin, int64_t end,
+                Body&& body) {
+  HashBlock<T, Axes> even, odd;
+  const int64_t channels = grid.channels;
+  const bool far = grid.level[level].entries * channels * int64_t{sizeof(T)} > small_table;
+  const auto count_at = [&](int64_t first) { return static_cast<int>(std::min<int64_t>(hash_block, end - first)); };
+  const auto locate = [&](HashBlock<T, Axes>& block, int64_t first) LG_INLINE_LAMBDA {
+    const int count = count_at(first);
+    block.locate(grid.level[level], grid.x + first * Axes, count);
+    for (int k = 0; far && k < block.corners; ++k) {
+      for (int i = 0; i < hash_block; ++i) LG_PREFETCH(table + int64_t{block.row[k][i]} * channels);
+    }
+    for (int i = 0; points && i < count; ++i) {
+      LG_PREFETCH(points + grid.feature(std::min(first + blocks_ahead * hash_block + i, end - 1), level));
+    }
+  };
+  if (begin < end) locate(even, begin);
+  for (int64_t first = begin; first < end; first += 2 * hash_block) {
+    const int64_t second = first + hash_block, after = second + hash_block;
+    if (second < end) locate(odd, second);
+    body(even, first, count_at(first));
+    if (after < end) locate(even, after);
+    if (second < end) body(odd, second, count_at(second));
+  }
 }
 
 // Calls body(begin, end) for ranges of points, in parallel.
@@ -39,7 +67,10 @@ template <class T, int Axes, int Channels>
 void encode(int32_t threads, const HashForward<T, Axes, Channels>& forward) {
   for_points(threads, forward.grid.points, [&](int64_t begin, int64_t end) {
     for (int32_t level = 0; level < forward.grid.levels; ++level) {
-      for_blocks(begin, end, [&](int64_t first, int count) { forward.encode(level, first, count); });
+      for_blocks<T, Axes>(forward.grid, level, forward.grid.table(level), static_cast<const T*>(nullptr), begin, end,
+                          [&](const HashBlock<T, Axes>& block, int64_t first, int count) {
+                            forward.encode(block, level, first, count);
+                          });
     }
   });
 }
@@ -49,7 +80,9 @@ void pull_points(int32_t threads, const HashPullPoints<T, Axes, Channels>& pull)
   for_points(threads, pull.grid.points, [&](int64_t begin, int64_t end) {
     pull.clear(begin, end - begin);
     for (int32_t level = 0; level < pull.grid.levels; ++level) {
-      for_blocks(begin, end, [&](int64_t first, int count) { pull.pull(level, first, count); });
+      for_blocks<T, Axes>(
+          pull.grid, level, pull.grid.table(level), pull.grad_out, begin, end,
+          [&](const HashBlock<T, Axes>& block, int64_t first, int count) { pull.pull(block, level, first, count); });
     }
   });
 }
@@ -61,14 +94,15 @@ void pull_rows(const HashGrid<T>& grid, const T* grad_out, int32_t level, uint32
   T* table = grad + grid.level[level].first * channels;
   std::fill(table + begin * channels, table + end * channels, T(0));
   const uint32_t rows = end - begin;
-  const auto add = [&](uint32_t row, T weight, const T* given, int64_t) {
+  const auto add = [&](uint32_t row, T weight, const T* given, int64_t) LG_INLINE_LAMBDA {
     if (row - begin >= rows) return;
     T* to = table + row * channels;
     for (int64_t c = 0; c < channels; ++c) to[c] += weight * given[c];
   };
-  for_blocks(0, grid.points, [&](int64_t first, int count) {
-    pull_table<T, Axes, Channels>(grid, grad_out, level, first, count, add);
-  });
+  for_blocks<T, Axes>(grid, level, table, grad_out, 0, grid.points,
+                      [&](const HashBlock<T, Axes>& block, int64_t first, int count) {
+                        pull_table<T, Axes, Channels>(grid, block, grad_out, level, first, count, add);
+                      });
 }
 
 template <class T, int Axes, int Channels>

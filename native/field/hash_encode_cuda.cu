@@ -32,8 +32,10 @@ struct PullTables {
 
   LG_DEVICE void operator()(int64_t item) const {
     const auto level = static_cast<int32_t>(item / grid.points);
-    pull_table<T, Axes, Channels>(grid, grad_out, level, item % grid.points, 1,
-                                  Add{sum, grad, grid.level[level].first});
+    const int64_t point = item % grid.points;
+    HashBlock<T, Axes> block;
+    block.locate(grid.level[level], grid.x + point * Axes, 1);
+    pull_table<T, Axes, Channels>(grid, block, grad_out, level, point, 1, Add{sum, grad, grid.level[level].first});
   }
 };
 

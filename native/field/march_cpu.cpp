@@ -5,8 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "field/block_cpu.h"
 #include "field/grid_gradient_cpu.h"
+#include "field/march_blocks_cpu.h"
+#include "field/pull_blocks_cpu.h"
 #include "lumigrad.h"
 #include "parallel/for_each.h"
 #include "runtime/memory.h"
@@ -21,8 +22,10 @@ template <class T>
 void march_rays(int32_t threads, const MarchForward<T>& one) {
   const int64_t rays = one.march.rays;
   if (fits_blocks(one.march)) {
-    parallel_for(threads, divide_up(rays, bundle_size), [&](int64_t bundle, int) {
-      march_bundle(one, bundle * bundle_size, std::min(rays, (bundle + 1) * bundle_size));
+    with_layout(one.march.volume, [&](auto layout) {
+      parallel_for(threads, divide_up(rays, bundle_size), [&](int64_t bundle, int) {
+        march_bundle<decltype(layout)>(one, bundle * bundle_size, std::min(rays, (bundle + 1) * bundle_size));
+      });
     });
   } else {
     for_each(threads, rays, one, rays_per_task);
@@ -45,12 +48,15 @@ class PullRays {
 
   void run() {
     if (out_.grid) {
-      sum_grid_gradient<T>(
-          threads_, march_.volume, given_.features, out_.grid, tasks_, [&](int64_t task) { return gifts_of(task); },
-          [&](int64_t task, int worker, auto& sink) { pull_task(task, worker, sink); });
+      with_layout(march_.volume, [&](auto layout) {
+        using Layout = decltype(layout);
+        sum_grid_gradient<Layout>(
+            threads_, march_.volume, given_.features, out_.grid, tasks_, [&](int64_t task) { return samples_of(task); },
+            [&](int64_t task, int worker, auto& sink) { pull_task<Layout>(task, worker, sink); });
+      });
     } else {
       NoGridGradient none;
-      parallel_for(threads_, tasks_, [&](int64_t task, int worker) { pull_task(task, worker, none); });
+      parallel_for(threads_, tasks_, [&](int64_t task, int) { pull_one_by_one(task, none); });
     }
     for (int k = 0; out_.box && k < 6; ++k) {
       out_.box[k] = 0;
@@ -62,7 +68,7 @@ class PullRays {
   int64_t end_of(int64_t task) const { return std::min(march_.rays, (task + 1) * rays_per_task); }
 
   // At most so many.
-  int64_t gifts_of(int64_t task) const {
+  int64_t samples_of(int64_t task) const {
     int64_t count = 0;
     for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {
       const Ray<T> ray = march_.ray(item);
@@ -71,22 +77,34 @@ class PullRays {
     return march_.step == 0 ? 3 * count : count;
   }
 
-  template <class Sink>
+  template <class Layout, class Sink>
   void pull_task(int64_t task, int worker, Sink& sink) {
+    if (!blocks_) return pull_one_by_one(task, sink);
+    const int64_t end = end_of(task);
+    for (int64_t item = task * rays_per_task; item < end; item += trail_bundle_size) {
+      pull_bundle<Layout>(march_, given_, item, std::min(end, item + trail_bundle_size),
+                          trails_[static_cast<size_t>(worker)], sink, [&](int64_t one) { pull_ray(one, sink); });
+    }
+  }
+
+  template <class Sink>
+  void pull_one_by_one(int64_t task, Sink& sink) {
     T* box = boxes_.data() + 6 * task;
     std::fill_n(box, 6, T(0));
-    const auto one_by_one = [&](int64_t item) {
-      RayGradient<T> ray;
-      PullRay<T, Sink>(march_, given_, item, out_.moves(), sink).run(&ray);
+    for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {
+      const RayGradient<T> ray = pull_ray(item, sink);
       out_.write(item, ray);
       for (int k = 0; k < 6; ++k) box[k] += finite(ray.box[k]);
-    };
-    const int64_t begin = task * rays_per_task, end = end_of(task);
-    for (int64_t item = begin; item < end && !blocks_; ++item) one_by_one(item);
-    for (int64_t item = begin; item < end && blocks_; item += trail_bundle_size) {
-      auto& trails = trails_[static_cast<size_t>(worker)];
-      pull_bundle(march_, given_, item, std::min(end, item + trail_bundle_size), trails, sink, one_by_one);
     }
+  }
+
+  template <class Sink>
+  RayGradient<T> pull_ray(int64_t item, Sink& sink) const {
+    CollectGifts<T, Sink> gifts(march_.volume, sink);
+    RayGradient<T> ray;
+    PullRay<T, decltype(gifts)>(march_, given_, item, out_.moves(), gifts).run(&ray);
+    gifts.finish();
+    return ray;
   }
 
   const int32_t threads_;

@@ -113,27 +113,80 @@ class Walk {
   }
 
   LG_HD bool next(Segment<T>* out) { return exact_ ? next_cell(out) : next_step(out); }
-  // The next segments, at most `most`; returns how many there are.
-  LG_HD int32_t next_block(T* begin, T* end, int32_t most) {
-    int32_t n = 0;
-    if (exact_ || occupancy_.words) {
-      Segment<T> segment;
-      for (; n < most && next(&segment); ++n) begin[n] = segment.begin, end[n] = segment.end;
-      return n;
-    }
-    const int32_t first = next_;
-    n = count_ - first < most ? count_ - first : most;
-    for (int32_t i = 0; i < n; ++i) {
-      begin[i] = ray_.begin + static_cast<T>(first + i) * step_;
-      end[i] = ray_.begin + static_cast<T>(first + i + 1) * step_;
-    }
+  // The next segments, at most `most`; returns how many there are. Those behind the last one have no length.
+  template <int32_t most>
+  LG_HD int32_t next_block(T* begin, T* end) {
+    if (exact_) return next_cells<most>(begin, end);
+    if (occupancy_.words) return next_occupied<most>(begin, end);
+    const int32_t left = count_ - next_, n = left < most ? left : most;
+    steps<most>(begin, end);
     next_ += n;
-    if (n > 0 && next_ == count_) end[n - 1] = ray_.end;
     return n;
   }
   LG_HD int32_t count() const { return count_; }
 
  private:
+  // The next steps, occupied or not. Behind the last one they have no length.
+  template <int32_t most>
+  LG_HD void steps(T* begin, T* end) const {
+    const int32_t first = next_, left = count_ - next_;
+    const T from = ray_.begin, to = ray_.end, step = step_;
+    LG_VECTORIZE
+    for (int32_t i = 0; i < most; ++i) {
+      begin[i] = i < left ? from + static_cast<T>(first + i) * step : to;
+      end[i] = i + 1 < left ? from + static_cast<T>(first + i + 1) * step : to;
+    }
+  }
+
+  // Asks for the cells of many steps at once: that is sooner done than leaping over empty bricks one by one.
+  template <int32_t most>
+  LG_HD int32_t next_occupied(T* begin, T* end) {
+    int32_t n = 0;
+    while (n < most && next_ < count_) {
+      T from[most], to[most];
+      int32_t cells[3][most];
+      steps<most>(from, to);
+      for (int a = 0; a < 3; ++a) cells_of<most>(a, from, to, cells[a]);
+      const int32_t left = count_ - next_, tried = left < most ? left : most;
+      int32_t i = 0;
+      for (; i < tried && n < most; ++i) {
+        const int32_t cell[3] = {cells[0][i], cells[1][i], cells[2][i]};
+        begin[n] = from[i], end[n] = to[i];
+        n += Occupancy::has(occupancy_.word(cell), cell) ? 1 : 0;
+      }
+      next_ += i;
+    }
+    fill<most>(n, begin, end);
+    return n;
+  }
+
+  template <int32_t most>
+  LG_HD int32_t next_cells(T* begin, T* end) {
+    int32_t n = 0;
+    Segment<T> segment;
+    for (; n < most && next_cell(&segment); ++n) begin[n] = segment.begin, end[n] = segment.end;
+    fill<most>(n, begin, end);
+    return n;
+  }
+
+  template <int32_t most>
+  LG_HD static void fill(int32_t n, T* begin, T* end) {
+    for (int32_t i = n; n > 0 && i < most; ++i) begin[i] = end[i] = end[n - 1];
+  }
+
+  // The cells along an axis in which the middles of segments lie.
+  template <int32_t most>
+  LG_HD void cells_of(int a, const T* begin, const T* end, int32_t* cell) const {
+    const T origin = ray_.origin[a], along = ray_.direction[a], low = v_.low(a), extent = v_.extent(a);
+    const T size = static_cast<T>(occupancy_.size[a]), last = static_cast<T>(occupancy_.size[a] - 1);
+    LG_VECTORIZE
+    for (int32_t i = 0; i < most; ++i) {
+      const T place = (origin + T(0.5) * (begin[i] + end[i]) * along - low) / extent, at = place * size;
+      const T below = at < last ? at : last;
+      cell[i] = static_cast<int32_t>(below > 0 ? below : T(0));
+    }
+  }
+
   LG_HD bool next_step(Segment<T>* out) {
     while (next_ < count_) {
       const int32_t k = next_++;

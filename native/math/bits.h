@@ -58,6 +58,7 @@ inline int count_lanes(uint32_t mask) { return __builtin_popcount(mask); }
 
 // The position of the lowest of 64 bits.
 inline int lowest_bit(uint64_t mask) { return __builtin_ctzll(mask); }
+inline int highest_bit(uint64_t mask) { return 63 - __builtin_clzll(mask); }
 
 // The end of the run of equal values that starts at `begin`, at most `end`.
 inline int64_t run_end(const int32_t* values, int64_t begin, int64_t end) {

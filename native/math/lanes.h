@@ -265,10 +265,21 @@ LG_INLINE Lanes<T, 8> joined(const Lanes<T, 4>& low, const Lanes<T, 4>& high) {
   }
   return out;
 }
+// The two lower or upper ones of four lanes, twice.
+template <int half, class T>
+LG_INLINE Lanes<T, 4> twice_half_of(const Lanes<T, 4>& a) {
+  Lanes<T, 4> out;
+  if constexpr (Lanes<T, 4>::parts == 1) {
+    out.part[0] = __builtin_shufflevector(a.part[0], a.part[0], 2 * half, 2 * half + 1, 2 * half, 2 * half + 1);
+  } else {
+    out.part[0] = out.part[1] = a.part[half];
+  }
+  return out;
+}
 template <int half, class T>
 LG_INLINE Lanes<T, 4> half_of(const Lanes<T, 8>& a) {
   Lanes<T, 4> out;
-  if constexpr (a.parts == 1) {
+  if constexpr (Lanes<T, 8>::parts == 1) {
     out.part[0] = __builtin_shufflevector(a.part[0], a.part[0], 4 * half, 4 * half + 1, 4 * half + 2, 4 * half + 3);
   } else {
     out.each([&](int i) LG_INLINE_LAMBDA { out.part[i] = a.part[half * out.parts + i]; });
@@ -286,7 +297,9 @@ LG_INLINE auto values_of(const Part& part, std::integer_sequence<int, i...>) {
 // Halves are added up until one value is left.
 template <class T, int N>
 LG_INLINE T sum(const Lanes<T, N>& a) {
-  if constexpr (N == 2) {
+  if constexpr (N == 1) {
+    return a[0];
+  } else if constexpr (N == 2) {
     return a[0] + a[1];
   } else if constexpr (N == 4) {
     return (a[0] + a[2]) + (a[1] + a[3]);

@@ -304,6 +304,25 @@ def test_matches_reference(size, options, dtype) -> None:
         assert scaled_error(actual, expected) < tolerance, name
 
 
+@pytest.mark.parametrize("payload", [0, 1, 2, 3, 4, 7, 8, 12])
+@pytest.mark.parametrize("size", [(2, 1, 1), (3, 4, 1), (6, 7, 9)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_grid_alone(payload, size, dtype) -> None:
+    """Without gradients to rays, steps go by blocks, which read other numbers of values in other ways."""
+    grid = some_grid(*size, channels=payload, dtype=dtype)
+    origins, directions = some_rays(45, dtype, seed=5)
+    for options in ({}, {"activation": "exp", "min_transmittance": 0.2}, {"activation": "softplus", "t_min": 0.7}):
+        results = []
+        for march, to in ((lg.march, dtype), (reference.march, torch.float64)):
+            leaf = grid.to(to).requires_grad_()
+            rays = origins.to(to), directions.to(to)
+            out = march(leaf, *rays, BOX.to(dtype).to(to), 0.03, **options)
+            loss = sum((v * random(*v.shape, seed=i, dtype=to)).sum() for i, v in enumerate(out[:3]))
+            results.append([*out[:3], *torch.autograd.grad(loss, leaf)])
+        for name, actual, expected in zip(("features", "alpha", "depth", "grid"), *results):
+            assert scaled_error(actual, expected) < (1e-10 if dtype == torch.float64 else 5e-4), (name, options)
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_gradients(options) -> None:
     options = dict(options)
@@ -428,6 +447,42 @@ def test_threads_do_not_matter() -> None:
             results.append([*out, *torch.autograd.grad(out.features.square().sum() + out.depth.sum(), leaves)])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+
+
+@pytest.mark.parametrize("payload", [0, 1, 3, 8])
+@STEPS
+def test_threads_do_not_matter_to_the_grid_alone(payload, step) -> None:
+    """Sums over samples that lie on both sides of the borders of what threads add up."""
+    grid = some_grid(21, 18, 11, channels=payload, dtype=torch.float32)
+    rays = some_rays(900, torch.float32)
+    gradients = []
+    for count in (1, 2, 5):
+        with threads(count):
+            leaf = grid.clone().requires_grad_()
+            out = lg.march(leaf, *rays, BOX.float(), step)
+            gradients += torch.autograd.grad(out.features.square().sum() + out.depth.sum(), leaf)
+    assert gradients[0].abs().sum() > 0
+    assert all(torch.equal(gradients[0], other) for other in gradients[1:])
+
+
+def test_features_that_are_not_finite() -> None:
+    """The gradient of one ray's features is infinite; the others' are what they are without it."""
+    grid, (origins, directions) = some_grid(5, 6, 7, dtype=torch.float32), some_rays(40, torch.float32)
+    weight = random(40, 3)
+    gradients = []
+    for infinite in (False, True):
+        weight[7] = math.inf if infinite else 0.0
+        leaf = grid.clone().requires_grad_()
+        out = lg.march(leaf, origins, directions, BOX.float(), 0.05)
+        gradients += torch.autograd.grad(out.features, leaf, weight)
+    alone = grid.clone().requires_grad_()
+    lg.march(alone, origins[7:8], directions[7:8], BOX.float(), 0.05).features.sum().backward()
+    met = alone.grad[..., 1:].abs().sum(-1) > 1e-3
+    assert met.any()
+    assert not gradients[1][..., 1:][met].isfinite().any()
+    kept = gradients[1].isfinite().all(-1)
+    assert kept.float().mean() > 0.5
+    assert scaled_error(gradients[1][kept], gradients[0][kept]) < 1e-5
 
 
 # ---- Wrong calls -----------------------------------------------------------------------------------------
