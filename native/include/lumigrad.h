@@ -474,4 +474,85 @@ LG_API int32_t lg_trace_grid(
     int64_t height, int64_t width, int64_t rays, double t_min, double t_max, double band, void* hit, void* near,
     void* behind);
 
+/* ---- Light transport (native/light) ------------------------------------------------------------------
+ * materials [.., 12]: color (3), roughness, metallic, ior, extinction (3), emission (3), see native/light/material.h.
+ * kinds int32 [items, 2]: of each item's material: 0 diffuse, 1 metallic-roughness, 2 conductor, 3 dielectric; whether
+ * it has two sides. wi, wo [items, 3]: unit directions away from the surface, whose normal is +z.
+ * value [items, 3]: what is sent to wi of the radiance from wo, with the cosine of wo; pdf [items]: of drawing wo.
+ */
+LG_API int32_t lg_bsdf_forward(
+    lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi, const void* wo,
+    int64_t items, void* value, void* pdf);
+
+LG_API int32_t lg_bsdf_backward(
+    lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi, const void* wo,
+    int64_t items, const void* grad_value, void* grad_materials);
+
+/* numbers [items, 3] in [0, 1). wo: zero where nothing is sent; weight [items, 3]: value / pdf; pdf: 0 of directions
+ * that are the only ones. */
+LG_API int32_t lg_sample_bsdf(
+    lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi, const void* numbers,
+    int64_t items, void* wo, void* weight, void* pdf);
+
+/* A scene for path tracing. Geometry: positions [vertices, 3], tri int32 [triangles, 3]; corner_normals [triangles, 3, 3],
+ * corner_uvs [triangles, 3, 2], corner_colors [triangles, 3, 3] (linear, they multiply the colour) or null;
+ * face_materials int32 [triangles].
+ * kinds int32 [material_count, 5]: kind, two sides, and the numbers of the textures of colour, of roughness and
+ * metallic (channels 1 and 2) and of emission, or -1. texels [texel_count, 3], linear: textures int64
+ * [texture_count, 3] have their first texel, height and width; they repeat.
+ * Lamps are points, spots and distant lights: lamps [lamp_count, 12] = position (3), or the direction towards a distant
+ * one; axis (3); cosines of the inner and the outer cone; reach; attenuation (3). lamp_intensities [lamp_count, 3];
+ * lamp_kinds int32 [lamp_count]: 0 distant, 1 at a point.
+ * emitter_faces int32 [emitter_count]: the triangles that emit, emitter_sums [emitter_count + 1] from 0 to 1: the sums
+ * of their probabilities, face_emitters int32 [triangles]: their numbers, or -1.
+ * environment [6, side, side, 3], or null, turned by environment_rotation [3, 3] into the world; the sums of
+ * probabilities of rows of its texels row_sums [6 side + 1] and, within a row, of texels texel_sums [6 side, side + 1].
+ */
+typedef struct {
+  const void* positions;
+  const int32_t* tri;
+  const void* corner_normals;
+  const void* corner_uvs;
+  const void* corner_colors;
+  const int32_t* face_materials;
+  const void* materials;
+  const int32_t* kinds;
+  const void* texels;
+  const int64_t* textures;
+  const void* lamps;
+  const void* lamp_intensities;
+  const int32_t* lamp_kinds;
+  const int32_t* emitter_faces;
+  const void* emitter_sums;
+  const int32_t* face_emitters;
+  const void* environment;
+  const void* environment_rotation;
+  const void* row_sums;
+  const void* texel_sums;
+  /* the tree over the triangles, see native/ray */
+  const float* boxes;
+  const int32_t* children;
+  const void* corners;
+  const int32_t* leaf_tri;
+  const float* bounds;
+  int64_t nodes, leaves;
+  int64_t vertices, triangles, material_count, texture_count, texel_count, lamp_count, emitter_count, side;
+} lg_lit_scene;
+
+/* Paths through the pixels of an image. origins, directions [height + 1, width + 1, 3]: the rays at the corners of
+ * pixels; those between are interpolated. `samples` paths a pixel, spread evenly over it, of at most max_depth segments.
+ * Means over all samples: radiance [height, width, 3] of what surfaces send, alpha: how many meet a surface; and of
+ * the surfaces met first, 0 where there is none, depth (in units of the direction), normal (3), albedo (3). */
+LG_API int32_t lg_trace_paths_forward(
+    lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
+    int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t seed,
+    void* radiance, void* alpha, void* depth, void* normal, void* albedo);
+
+/* Draws paths of its own, by gradient_seed. */
+LG_API int32_t lg_trace_paths_backward(
+    lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
+    int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t gradient_seed,
+    const void* grad_radiance, void* grad_corner_colors, void* grad_materials, void* grad_texels,
+    void* grad_lamp_intensities, void* grad_environment);
+
 #endif

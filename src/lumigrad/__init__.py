@@ -23,6 +23,7 @@ from lumigrad.ops.implicit import (
     sphere_trace,
     volsdf_density,
 )
+from lumigrad.ops.light import trace_paths
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -39,6 +40,7 @@ from lumigrad.ops.texture import build_mips, texture, texture_cube
 from lumigrad.types import (
     Composited,
     Fragments,
+    LitScene,
     Marched,
     Occupancy,
     Outlines,
@@ -49,6 +51,7 @@ from lumigrad.types import (
     Splats,
     SurfaceHits,
     Surfels,
+    TracedPaths,
     View,
 )
 
@@ -56,6 +59,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Composited",
     "Fragments",
+    "LitScene",
     "Marched",
     "Occupancy",
     "Outlines",
@@ -66,6 +70,7 @@ __all__ = [
     "Splats",
     "SurfaceHits",
     "Surfels",
+    "TracedPaths",
     "View",
     "antialias",
     "blend_outlines",
@@ -106,5 +111,6 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace_paths",
     "volsdf_density",
 ]

@@ -26,6 +26,7 @@ from lumigrad.reference.implicit import (
     trace_grid,
     volsdf_density,
 )
+from lumigrad.reference.light import trace_paths
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -84,6 +85,7 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace_paths",
     "trace_grid",
     "visibility",
     "volsdf_density",

@@ -2,6 +2,7 @@
 
 from lumigrad.types.fields import Composited, Marched, Occupancy, Rays, RaySamples
 from lumigrad.types.fragments import Fragments, SoftFragments
+from lumigrad.types.light import LitScene, TracedPaths
 from lumigrad.types.outlines import Outlines
 from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
 from lumigrad.types.surface_hits import SurfaceHits
@@ -10,6 +11,7 @@ from lumigrad.types.view import View
 __all__ = [
     "Composited",
     "Fragments",
+    "LitScene",
     "Marched",
     "Occupancy",
     "Outlines",
@@ -20,5 +22,6 @@ __all__ = [
     "Splats",
     "SurfaceHits",
     "Surfels",
+    "TracedPaths",
     "View",
 ]
