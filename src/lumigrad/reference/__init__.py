@@ -85,8 +85,8 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
-    "trace_paths",
     "trace_grid",
+    "trace_paths",
     "visibility",
     "volsdf_density",
 ]

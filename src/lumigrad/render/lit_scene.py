@@ -21,7 +21,7 @@ from lumigrad.types.validation import values_can_be_checked
 
 DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC = range(4)
 DISTANT, AT_POINT = range(2)
-EVERYWHERE = (2.0, -2.0)  # cosines of a cone that everything is in
+EVERYWHERE = (-1.0, -2.0)  # cosines of a cone that everything is in
 FLAT = 1e-5  # normals that differ from the faces' by no more than this are those of flat faces
 
 

@@ -289,7 +289,7 @@ def test_against_the_reference(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("function", [bsdf, reference.bsdf])
-def test_gradients(function) -> None:  # noqa: ANN001
+def test_gradients(function) -> None:
     count = 24
     rows, kind = mixture(count)
     wi, wo = directions(count, 61, whole=True), directions(count, 62, whole=True)

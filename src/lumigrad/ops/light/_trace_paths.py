@@ -159,7 +159,7 @@ def check_scene(scene: LitScene) -> LitScene:
     textures = tuple(scene.textures)
     for i, texture in enumerate(textures):
         check.shape(f"scene.textures[{i}]", _floating(f"scene.textures[{i}]", texture, positions), ("H", "W", 3))
-        if not 1 <= min(texture.shape[:2]) or max(texture.shape[:2]) > 32768:
+        if not min(texture.shape[:2]) >= 1 or max(texture.shape[:2]) > 32768:
             raise ValueError(f"scene.textures[{i}]: expected 1 to 32768 texels a side, got {tuple(texture.shape)}")
     count = len(scene.materials)
     kinds = _integers("scene.kinds", scene.kinds, positions, (count, 5))

@@ -127,8 +127,6 @@ class _Scene:
         u, v, t = (s * p).sum(-1) * inverse, (d * q).sum(-1) * inverse, ((b - c) * q).sum(-1) * inverse
         limit = torch.as_tensor(t_max, dtype=t.dtype).expand(len(t))[:, None]
         hit = (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0) & (t < limit)
-        if not t.shape[1]:
-            return (torch.full((len(o),), -1), *(o.new_zeros(len(o)) for _ in range(3)))
         nearest, face = torch.where(hit, t, math.inf).min(1)
         found = nearest < math.inf
         u, v = (torch.where(found, value.gather(1, face[:, None])[:, 0], 1 / 3) for value in (u, v))
@@ -302,8 +300,8 @@ def _trace(
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
     alive = torch.ones(len(rays), dtype=torch.bool)
-    first: tuple[Tensor, ...] = ()
-    for surface in range(max_depth):
+    first: tuple[Tensor, ...] = tuple(rays.new_zeros(len(rays), count) for count in (1, 1, 3, 3))
+    for surface in range(max_depth if len(scene.corners) else 0):
         face, u, v, t = scene.meet(origins, directions)
         hit = alive & (face >= 0)
         if surface and scene.cube is not None:
