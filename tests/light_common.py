@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -81,9 +83,7 @@ def mixed_scene() -> LitScene:
     low, left, right = (torch.tensor(v, dtype=DOUBLE) for v in ([0.0, -1, 0], [-1.2, -0.3, 0.6], [1.2, -0.3, 0.6]))
     up = torch.tensor([0.0, 3, 0], dtype=DOUBLE)
     meshes = [
-        Mesh(
-            ball.positions, ball.faces, uvs=random(count, 2), colors=0.5 + 0.5 * random(count, 3), materials=(painted,)
-        ),
+        replace(ball, uvs=random(count, 2), colors=0.5 + 0.5 * random(count, 3), materials=(painted,)),
         Mesh(ground + low, tri, materials=(DiffuseMaterial(base_color=(0.7, 0.5, 0.0)),)),
         Mesh(ground / 3 + up, tri[:, [0, 2, 1]], materials=(lamp,)),
         Mesh(0.5 * gem.positions + right, gem.faces, materials=(DielectricMaterial(roughness=0.5),)),

@@ -13,7 +13,7 @@ struct Dual {
   T value;
   T slope[N];
 
-  LG_HD Dual() = default;
+  Dual() = default;
   LG_HD Dual(T constant) : value(constant) {
     for (int i = 0; i < N; ++i) slope[i] = 0;
   }

@@ -52,9 +52,10 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light]) -> LitScene:
         numbers = [palette.add(material) for material in (mesh.materials or (default_material(mesh),))]
         rows = torch.zeros_like(mesh.faces[:, 0]) if mesh.face_materials is None else mesh.face_materials
         chosen.append(torch.tensor(numbers, device=like.device)[rows.long()])
+    kinds = torch.tensor(palette.kinds, device=like.device)
     return LitScene(
-        torch.cat(positions), torch.cat(tri), torch.stack(palette.rows), torch.tensor(palette.kinds, device=like.device),
-        torch.cat(chosen), tuple(palette.textures), _normals(meshes), _uvs(meshes), _colors(meshes),
+        torch.cat(positions), torch.cat(tri), torch.stack(palette.rows), kinds, torch.cat(chosen),
+        tuple(palette.textures), _normals(meshes), _uvs(meshes), _colors(meshes),
         *_lamps(lights, like), *_surroundings(lights, like),
     )  # fmt: skip
 

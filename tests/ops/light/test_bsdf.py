@@ -1,4 +1,4 @@
-"""Materials: closed forms, energy, reciprocity, densities of draws, another renderer's tables, the reference, gradients."""
+"""Materials: closed forms, energy, reciprocity, densities, another renderer's tables, the reference, gradients."""
 
 from __future__ import annotations
 
@@ -314,5 +314,5 @@ def test_wrong_calls() -> None:
         bsdf(rows, rows[:, :2], wi, wi)
     with pytest.raises(ValueError, match=r"wo: expected shape \[4, 3\], got \(3, 3\)"):
         bsdf(rows, kind, wi, wi[:3])
-    with pytest.raises(TypeError, match="numbers: expected torch.float64 like materials, got torch.float32"):
+    with pytest.raises(TypeError, match=r"numbers: expected torch\.float64 like materials, got torch\.float32"):
         sample_bsdf(rows, kind, wi, wi.float())

@@ -148,10 +148,11 @@ def test_furnace(kind: str) -> None:
     from lumigrad.scene import icosphere
 
     ball = icosphere(1)
-    material = row(1.0)
-    material[3] = 0.0 if kind == "smooth glass" else 1.0
+    glass, material = kind == "smooth glass", row(1.0)
+    material[3] = 0.0 if glass else 1.0
+    kinds = torch.tensor([[3 if glass else 0, 1, -1, -1, -1]])
     scene = LitScene(
-        ball.positions.double(), ball.faces, material[None], torch.tensor([[3 if kind == "smooth glass" else 0, 1, -1, -1, -1]]),
+        ball.positions.double(), ball.faces, material[None], kinds,
         torch.zeros(len(ball.faces), dtype=torch.long), environment=torch.full((6, 4, 4, 3), 0.6, dtype=DOUBLE),
     )  # fmt: skip
     found = torch.stack([
@@ -322,8 +323,9 @@ def test_a_pixel_does_not_depend_on_what_surrounds_it() -> None:
 
 @TRACERS
 def test_nothing_to_see(trace) -> None:
+    kinds = torch.tensor([[0, 0, -1, -1, -1]])
     scene = LitScene(
-        torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long), row(0.5)[None].float(), torch.tensor([[0, 0, -1, -1, -1]]),
+        torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long), row(0.5)[None].float(), kinds,
         torch.zeros(0, dtype=torch.long),
     )  # fmt: skip
     origins, directions = (v.float() for v in pixel_rays(2, 3))

@@ -49,8 +49,8 @@ def trace_paths(
 
     Returns:
         TracedPaths. Gradients of its radiance reach `materials` (but for the index of refraction of smooth
-        dielectrics), `textures`, `corner_colors`, `lamp_intensities` and `environment`. Positions, normals, coordinates,
-        lamps' places and rays have none.
+        dielectrics), `textures`, `corner_colors`, `lamp_intensities` and `environment`. Positions, normals,
+        coordinates, lamps' places and rays have none.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or numbers.
