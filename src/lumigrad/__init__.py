@@ -23,6 +23,7 @@ from lumigrad.ops.implicit import (
     sphere_trace,
     volsdf_density,
 )
+from lumigrad.ops.ray import build_bvh, occluded, refit_bvh, trace
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -37,8 +38,10 @@ from lumigrad.ops.splat import (
 from lumigrad.ops.surface import antialias, blend_outlines, edge_topology, interpolate, outlines, peel, rasterize
 from lumigrad.ops.texture import build_mips, texture, texture_cube
 from lumigrad.types import (
+    Bvh,
     Composited,
     Fragments,
+    Hits,
     Marched,
     Occupancy,
     Outlines,
@@ -54,8 +57,10 @@ from lumigrad.types import (
 
 __version__ = "0.1.0"
 __all__ = [
+    "Bvh",
     "Composited",
     "Fragments",
+    "Hits",
     "Marched",
     "Occupancy",
     "Outlines",
@@ -70,6 +75,7 @@ __all__ = [
     "antialias",
     "blend_outlines",
     "blending",
+    "build_bvh",
     "build_mips",
     "composite",
     "contract",
@@ -84,6 +90,7 @@ __all__ = [
     "marching_cubes",
     "marching_tetrahedra",
     "neus_alpha",
+    "occluded",
     "occupancy",
     "outlines",
     "peel",
@@ -92,6 +99,7 @@ __all__ = [
     "rasterize",
     "redistance",
     "reference",
+    "refit_bvh",
     "resample_rays",
     "sample_rays",
     "soft_colors",
@@ -106,5 +114,6 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace",
     "volsdf_density",
 ]

@@ -26,6 +26,7 @@ from lumigrad.reference.implicit import (
     trace_grid,
     volsdf_density,
 )
+from lumigrad.reference.ray import occluded, trace
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -61,6 +62,7 @@ __all__ = [
     "marching_tetrahedra",
     "neus_alpha",
     "nmr_gradient",
+    "occluded",
     "occupancy",
     "opendr_gradient",
     "outlines",
@@ -84,6 +86,7 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace",
     "trace_grid",
     "visibility",
     "volsdf_density",
