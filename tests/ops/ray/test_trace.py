@@ -22,7 +22,7 @@ def uniform(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tenso
 
 def soup(triangles: int, dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Triangles between random vertices of the unit cube."""
-    count = triangles // 2 + 3
+    count = triangles + 5
     return uniform(count, 3, seed=seed, dtype=dtype), uniform(triangles, count, seed=seed + 1).argsort(1)[:, :3]
 
 
