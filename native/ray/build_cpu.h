@@ -347,10 +347,94 @@ struct TreeSizes {
   int64_t nodes, leaves, levels;
 };
 
+// Chooses the binary nodes that become wide ones, so that rays meet as few nodes and leaves as possible (Ylitie, Karras
+// and Laine 2017, "Efficient Incoherent Ray Traversal on GPUs Through Compressed Wide BVHs").
+//
+// A subtree can stand below a wide node as one child, itself a wide node or a leaf, or as up to seven, which divide it.
+// From the leaves up, the least cost of each is known from those of its halves.
+class Widening {
+ public:
+  explicit Widening(const std::vector<BinaryNode>& binary) : binary_(binary), plans_(binary.size()) {
+    for (size_t i = binary.size(); i-- > 0;) {  // children come behind their parents
+      const float own = binary[i].box.area();
+      Plan& plan = plans_[i];
+      if (binary[i].is_leaf()) {
+        std::fill_n(plan.cost, node_width, own);
+        std::fill_n(plan.left, node_width, int8_t{0});
+        continue;
+      }
+      const Plan &left = plans_[static_cast<size_t>(binary[i].left)],
+                 &right = plans_[static_cast<size_t>(binary[i].right)];
+      for (int children = 2; children <= node_width; ++children) {
+        float best = std::numeric_limits<float>::infinity();
+        int8_t best_left = 1;
+        for (int k = 1; k < children; ++k) {
+          const float cost = left.cost[k - 1] + right.cost[children - k - 1];
+          if (!(cost < best)) continue;
+          best = cost;
+          best_left = static_cast<int8_t>(k);
+        }
+        plan.cost[children - 1] = best;
+        plan.left[children - 1] = best_left;
+      }
+      plan.root = plan.left[node_width - 1];
+      plan.cost[0] = own + plan.cost[node_width - 1];
+      plan.left[0] = 0;
+      for (int children = 2; children <= node_width; ++children) {
+        if (plan.cost[children - 1] < plan.cost[children - 2]) continue;
+        plan.cost[children - 1] = plan.cost[children - 2];
+        plan.left[children - 1] = plan.left[children - 2];
+      }
+    }
+  }
+
+  // The children of a wide node; returns how many they are.
+  int children_of(int32_t node, int32_t (&children)[node_width]) const {
+    const BinaryNode& binary = binary_[static_cast<size_t>(node)];
+    int count = 0;
+    if (binary.is_leaf()) {
+      children[count++] = node;
+    } else {
+      const int left = plans_[static_cast<size_t>(node)].root;
+      collect(binary.left, left, children, &count);
+      collect(binary.right, node_width - left, children, &count);
+    }
+    return count;
+  }
+
+ private:
+  struct Plan {
+    float cost[node_width];   // with 1, 2, ... children at the most
+    int8_t left[node_width];  // how many of them the left half has; 0: the subtree is one child
+    int8_t root;              // the same where the subtree is a wide node
+  };
+
+  void collect(int32_t node, int most, int32_t (&children)[node_width], int* count) const {
+    const int left = plans_[static_cast<size_t>(node)].left[most - 1];
+    if (left == 0) {
+      children[(*count)++] = node;
+      return;
+    }
+    collect(binary_[static_cast<size_t>(node)].left, left, children, count);
+    collect(binary_[static_cast<size_t>(node)].right, used(node, most) - left, children, count);
+  }
+
+  // Fewer children than there might be, where more would not be better.
+  int used(int32_t node, int most) const {
+    const Plan& plan = plans_[static_cast<size_t>(node)];
+    while (most > 1 && plan.cost[most - 1] == plan.cost[most - 2]) --most;
+    return most;
+  }
+
+  const std::vector<BinaryNode>& binary_;
+  std::vector<Plan> plans_;
+};
+
 // Writes children [nodes, node_width] and tri [leaves, leaf_size], for which the caller has room, and the first node of
-// each level. A node opens its largest child until it has enough.
+// each level.
 inline TreeSizes widen(const std::vector<BinaryNode>& binary, const Primitive* primitives, int32_t* children,
                        int32_t* tri, int64_t* level_starts) {
+  const Widening widening(binary);
   std::vector<int32_t> nodes = {0};
   int32_t leaves = 0;
   int64_t level = 0, level_end = 0;
@@ -359,23 +443,8 @@ inline TreeSizes widen(const std::vector<BinaryNode>& binary, const Primitive* p
       level_starts[level++] = level_end;
       level_end = static_cast<int64_t>(nodes.size());
     }
-    const BinaryNode& root = binary[static_cast<size_t>(nodes[i])];
-    int32_t own[node_width] = {root.is_leaf() ? nodes[i] : root.left, root.right};
-    int count = root.is_leaf() ? 1 : 2;
-    while (count < node_width) {
-      int widest = -1;
-      float area = -1;
-      for (int c = 0; c < count; ++c) {
-        const BinaryNode& node = binary[static_cast<size_t>(own[c])];
-        if (node.is_leaf() || !(node.box.area() > area)) continue;
-        widest = c;
-        area = node.box.area();
-      }
-      if (widest < 0) break;
-      const BinaryNode& node = binary[static_cast<size_t>(own[widest])];
-      own[widest] = node.left;
-      own[count++] = node.right;
-    }
+    int32_t own[node_width];
+    const int count = widening.children_of(nodes[i], own);
     int32_t* out = children + static_cast<int64_t>(i) * node_width;
     std::fill_n(out, node_width, no_child);
     for (int c = 0; c < count; ++c) {
