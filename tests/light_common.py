@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lumigrad import LitScene
+from lumigrad.ops.light._trace_paths import check_scene
 from lumigrad.render import lit_scene
 from lumigrad.scene import (
     ConductorMaterial,
@@ -64,7 +65,7 @@ def pixel_rays(
     return origin.expand_as(directions).contiguous(), directions
 
 
-def mixed_scene() -> LitScene:
+def mixed_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
     """Every kind of material, texture and light."""
     generator = torch.Generator().manual_seed(0)
 
@@ -95,4 +96,4 @@ def mixed_scene() -> LitScene:
         DirectionalLight((0.3, 1.0, 0.2), color=(1.0, 0.5, 0.2)),
         EnvironmentLight(0.5 * random(6, 4, 4, 3)),
     ]
-    return lit_scene(meshes, lights)
+    return check_scene(lit_scene([mesh.to(dtype) for mesh in meshes], lights))

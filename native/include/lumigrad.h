@@ -9,8 +9,8 @@
  * for the calling thread. Buffers are contiguous and row-major. A null pointer stands for an absent optional input or an
  * output that is not wanted. `dtype` is the type of a call's floating-point buffers.
  *
- * CUDA: buffers lie on the current device, except `ranges`, `channel_list`, structures and arrays of pointers, which are
- * read on the host before the function returns. A function enqueues kernels on the stream and returns. It does
+ * CUDA: buffers lie on the current device, except `ranges`, `level_starts`, `channel_list`, structures and arrays of
+ * pointers, which are read on the host before the function returns. A function enqueues kernels on the stream and returns. It does
  * not allocate, synchronise or read back, so calls can be captured into CUDA graphs. For the same reason an index out of
  * range cannot be reported: a triangle with a wrong vertex is not drawn, and a pixel with a wrong triangle is background.
  */
@@ -554,5 +554,42 @@ LG_API int32_t lg_trace_paths_backward(
     int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t gradient_seed,
     const void* grad_radiance, void* grad_corner_colors, void* grad_materials, void* grad_texels,
     void* grad_lamp_intensities, void* grad_environment);
+
+/* ---- Rays and triangles (native/ray) -----------------------------------------------------------------
+ * vertices [vertex_count, 3], faces int32 [triangles, 3]. A tree over the triangles, as native/ray/bvh.h describes it:
+ * children int32 [nodes, 8]; leaf_tri int32 [leaves, 4]; boxes [nodes, 6, 8]; corners [leaves, 9, 4]; bounds [2, 3].
+ * level_starts int64 [65]: the first node of each level, and behind the last level the number of nodes.
+ *
+ * The form of a tree, for the CPU. There is room for as many nodes and leaves as triangles, and one more node.
+ * totals int64 [3]: how many nodes, leaves and levels there are. */
+LG_API_CPU int32_t lg_bvh_topology(
+    lg_call* call, int32_t dtype, const void* vertices, const int32_t* faces, int64_t vertex_count, int64_t triangles,
+    int32_t* children, int32_t* leaf_tri, int64_t* level_starts, int64_t* totals);
+
+/* All else of a tree. cost [1]: how many nodes and leaves a ray that meets the mesh's box meets on average. */
+LG_API int32_t lg_bvh_refit(
+    lg_call* call, int32_t dtype, const void* vertices, const int32_t* faces, const int32_t* children,
+    const int32_t* leaf_tri, const int64_t* level_starts, int64_t vertex_count, int64_t triangles, int64_t nodes,
+    int64_t leaves, int64_t levels, float* boxes, void* corners, float* bounds, double* cost);
+
+/* origins, directions [rays, 3]; limits [rays, 2]: t_min and t_max of each ray, or null: those for all.
+ * hit_tri int32 [rays], -1 for none; bary [rays, 2]; t [rays], infinite for none. */
+LG_API int32_t lg_trace_forward(
+    lg_call* call, int32_t dtype, const void* origins, const void* directions, const void* limits, const float* boxes,
+    const int32_t* children, const void* corners, const int32_t* leaf_tri, const float* bounds, int64_t rays,
+    int64_t nodes, int64_t leaves, int64_t triangles, int64_t levels, double t_min, double t_max,
+    int32_t* hit_tri, void* bary, void* t);
+
+LG_API int32_t lg_trace_backward(
+    lg_call* call, int32_t dtype, const void* directions, const void* vertices,
+    const int32_t* faces, const int32_t* hit_tri, const void* bary, const void* t, int64_t rays, int64_t vertex_count,
+    int64_t triangles, const void* grad_bary, const void* grad_t,
+    void* grad_origins, void* grad_directions, void* grad_vertices);
+
+/* hit uint8 [rays]: 1 where a ray hits anything. */
+LG_API int32_t lg_occluded(
+    lg_call* call, int32_t dtype, const void* origins, const void* directions, const void* limits, const float* boxes,
+    const int32_t* children, const void* corners, const int32_t* leaf_tri, const float* bounds, int64_t rays,
+    int64_t nodes, int64_t leaves, int64_t triangles, int64_t levels, double t_min, double t_max, uint8_t* hit);
 
 #endif

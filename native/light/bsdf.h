@@ -7,6 +7,7 @@
 #include "light/diffuse.h"
 #include "light/material.h"
 #include "light/metallic_roughness.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
@@ -28,7 +29,7 @@ LG_HD bool turn_to_front(bool two_sided, Vec3<T>* wi, Vec3<T>* wo) {
 
 // f |cos wo|; zero for smooth materials.
 template <class V, class T>
-LG_HD_LARGE void bsdf_value(const Material<V>& m, Vec3<T> wi, Vec3<T> wo, V (&out)[3]) {
+LG_HD_CALL void bsdf_value(const Material<V>& m, Vec3<T> wi, Vec3<T> wo, V (&out)[3]) {
   for (int c = 0; c < 3; ++c) out[c] = V(T(0));
   const bool smooth = !(value_of(m.roughness) > 0);
   if (m.kind == kind_dielectric) {
@@ -43,7 +44,7 @@ LG_HD_LARGE void bsdf_value(const Material<V>& m, Vec3<T> wi, Vec3<T> wo, V (&ou
 
 // The density of wo per solid angle; zero for smooth materials.
 template <class T>
-LG_HD_LARGE T bsdf_pdf(const Material<T>& m, Vec3<T> wi, Vec3<T> wo) {
+LG_HD_CALL T bsdf_pdf(const Material<T>& m, Vec3<T> wi, Vec3<T> wo) {
   if (is_smooth(m)) return T(0);
   if (m.kind == kind_dielectric) return wi.z != 0 && wo.z != 0 ? dielectric_pdf(m, wi, wo) : T(0);
   if (!turn_to_front(m.two_sided, &wi, &wo)) return T(0);
@@ -54,7 +55,7 @@ LG_HD_LARGE T bsdf_pdf(const Material<T>& m, Vec3<T> wi, Vec3<T> wo) {
 
 // A direction; (0, 0, 0) where nothing is sent. choice, u, v in [0, 1).
 template <class T>
-LG_HD_LARGE Vec3<T> sample_direction(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
+LG_HD_CALL Vec3<T> sample_direction(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
   if (m.kind == kind_dielectric) return wi.z != 0 ? sample_dielectric(m, wi, choice, u, v) : Vec3<T>{0, 0, 0};
   const T side = wi.z < 0 ? T(-1) : T(1);
   if (wi.z == 0 || (side < 0 && !m.two_sided)) return {0, 0, 0};
@@ -81,7 +82,7 @@ struct BsdfSample {
 };
 
 template <class T>
-LG_HD_LARGE BsdfSample<T> sample_bsdf(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
+LG_HD_CALL BsdfSample<T> sample_bsdf(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
   BsdfSample<T> s = {sample_direction(m, wi, choice, u, v), {0, 0, 0}, 0, 1};
   if (s.wo.z == 0) return s;
   if (wi.z * s.wo.z < 0) s.eta = index_across(m.ior, wi);

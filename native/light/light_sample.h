@@ -7,6 +7,7 @@
 
 #include "light/random.h"
 #include "light/scene.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
@@ -35,12 +36,12 @@ struct LightSample {
 
 // A point of a triangle that emits, seen from `from`.
 template <class T>
-LG_HD_LARGE LightSample<T> sample_emitter(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice,
-                                          const Pair<T>& place) {
+LG_HD_CALL LightSample<T> sample_emitter(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice,
+                                         const Pair<T>& place) {
   LightSample<T> s = {};
   const int64_t number = find_interval(scene.emitter_sums, scene.emitter_count, choice.first);
   const int64_t face = scene.emitter_faces[number];
-  if (face < 0 || face >= scene.triangles) return s;
+  if (!scene.is_whole(face)) return s;
   const T root = std::sqrt(place.first);
   const Hit<T> hit = {face, 1 - root, root * place.second, 0};
   const T* sums = scene.emitter_sums + number;
@@ -61,7 +62,7 @@ LG_HD_LARGE LightSample<T> sample_emitter(const Scene<T>& scene, const Vec3<T>& 
 }
 
 template <class T>
-LG_HD_LARGE LightSample<T> sample_lamp(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice) {
+LG_HD_CALL LightSample<T> sample_lamp(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice) {
   LightSample<T> s = {};
   const int64_t last = scene.lamp_count - 1, found = static_cast<int64_t>(choice.first * T(scene.lamp_count));
   const int64_t lamp = found < last ? found : last;
@@ -77,7 +78,7 @@ LG_HD_LARGE LightSample<T> sample_lamp(const Scene<T>& scene, const Vec3<T>& fro
 }
 
 template <class T>
-LG_HD_LARGE LightSample<T> sample_environment(const Scene<T>& scene, const Pair<T>& choice, const Pair<T>& place) {
+LG_HD_CALL LightSample<T> sample_environment(const Scene<T>& scene, const Pair<T>& choice, const Pair<T>& place) {
   LightSample<T> s = {};
   s.source.kind = Source::environment;
   s.direction = scene.environment.sample(choice, place, &s.pdf);
@@ -90,8 +91,8 @@ LG_HD_LARGE LightSample<T> sample_environment(const Scene<T>& scene, const Pair<
 }
 
 template <class T>
-LG_HD_LARGE LightSample<T> sample_light(const Scene<T>& scene, const Vec3<T>& from, T group, const Pair<T>& choice,
-                                        const Pair<T>& place) {
+LG_HD_CALL LightSample<T> sample_light(const Scene<T>& scene, const Vec3<T>& from, T group, const Pair<T>& choice,
+                                       const Pair<T>& place) {
   int left = static_cast<int>(group * T(scene.light_groups()));
   if (scene.emitter_count > 0 && left-- == 0) return sample_emitter(scene, from, choice, place);
   if (scene.lamp_count > 0 && left-- == 0) return sample_lamp(scene, from, choice);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "light/vector.h"
+#include "runtime/call.h"
 #include "texture/place.h"
 #include "texture/planar.h"
 
@@ -18,6 +19,11 @@ struct Taps {
 };
 
 template <class T>
+LG_HD T finite_or(T value, T otherwise) {
+  return value - value == 0 ? value : otherwise;
+}
+
+template <class T>
 LG_HD Vec3<T> combine(const T* texels, const Taps<T>& taps) {
   Vec3<T> sum = {0, 0, 0};
   for (int k = 0; k < 4; ++k) sum = sum + taps.weight[k] * load3(texels + 3 * taps.texel[k]);
@@ -29,12 +35,21 @@ template <class T>
 struct Textures {
   const T* texels;
   const int64_t* table;  // of each: first texel, height, width
+  int64_t count, texel_count;
 
-  LG_HD_LARGE Taps<T> taps(int32_t texture, T u, T v) const {
-    const int64_t* place = table + 3 * texture;
+  // Whether there is a texture of that number.
+  LG_HD bool has(int32_t texture) const {
+    if (texture < 0 || texture >= count) return false;
+    const int64_t *place = table + 3 * int64_t{texture}, most = int64_t{1} << 15;
+    return place[0] >= 0 && place[1] > 0 && place[1] <= most && place[2] > 0 && place[2] <= most &&
+           place[0] <= texel_count - place[1] * place[2];
+  }
+
+  LG_HD_CALL Taps<T> taps(int32_t texture, T u, T v) const {
+    const int64_t* place = table + 3 * int64_t{texture};
     const int32_t height = static_cast<int32_t>(place[1]), width = static_cast<int32_t>(place[2]);
-    const auto x = texture::linear_taps<texture::wrap_repeat>(u, width);
-    const auto y = texture::linear_taps<texture::wrap_repeat>(v, height);
+    const auto x = texture::linear_taps<texture::wrap_repeat>(finite_or(u, T(0)), width);
+    const auto y = texture::linear_taps<texture::wrap_repeat>(finite_or(v, T(0)), height);
     const int64_t low = place[0] + int64_t{y.low} * width, high = place[0] + int64_t{y.high} * width;
     return {{low + x.low, low + x.high, high + x.low, high + x.high},
             {(1 - x.fraction) * (1 - y.fraction), x.fraction * (1 - y.fraction), (1 - x.fraction) * y.fraction,
@@ -47,11 +62,12 @@ template <class T>
 LG_HD texture::FacePoint<T> on_cube(const Vec3<T>& d) {
   const int32_t face = texture::cube_face(d.x, d.y, d.z);
   const auto n = texture::to_face(face, d.x, d.y, d.z);
-  return {face, texture::face_coordinate(n.a, n.m), texture::face_coordinate(n.b, n.m)};
+  return {face, finite_or(texture::face_coordinate(n.a, n.m), T(0.5)),
+          finite_or(texture::face_coordinate(n.b, n.m), T(0.5))};
 }
 
 template <class T>
-LG_HD_LARGE Taps<T> cube_taps(const texture::FacePoint<T>& point, int32_t side) {
+LG_HD_CALL Taps<T> cube_taps(const texture::FacePoint<T>& point, int32_t side) {
   texture::Corners<T, 1> c;
   const T s = point.u * T(side) - T(0.5), t = point.v * T(side) - T(0.5);
   const int32_t x = texture::whole_part(s), y = texture::whole_part(t), first = (point.face * side + y) * side + x;

@@ -19,6 +19,7 @@
 #include "light/light_sample.h"
 #include "light/random.h"
 #include "light/scene.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
@@ -75,7 +76,7 @@ class PathTracer {
   LG_HD PathTracer(const Scene<T>& scene, const Random<T>& random, int32_t max_depth, T darkest, Visitor& visitor)
       : scene_(scene), random_(random), max_depth_(max_depth), darkest_(darkest), visitor_(visitor) {}
 
-  LG_HD_LARGE void run(const PathRay<T>& ray) {
+  LG_HD void run(const PathRay<T>& ray) {
     Vec3<T> origin = ray.origin, direction = unit(ray.direction), carried = {1, 1, 1};
     const T scale = 1 / length(ray.direction);
     T pdf = 0, eta = 1;         // of the direction; 0: it was the only one
@@ -86,6 +87,7 @@ class PathTracer {
         if (surface > 0) escape(direction, carried, lights_drawn ? pdf : T(0));
         return;
       }
+      if (!scene_.is_whole(hit.face)) return;
       const SurfacePoint<T> point = surface_point(scene_, hit, direction);
       const Material<T> material = material_at(scene_, point, darkest_);
       if (surface == 0) visitor_.first(point, material, hit.t * scale);
@@ -135,8 +137,8 @@ class PathTracer {
   }
 
   // Light that a drawn point of a light sends to the surface.
-  LG_HD_LARGE void gather(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
-                          const Vec3<T>& wi, const Vec3<T>& carried, int32_t surface) {
+  LG_HD_CALL void gather(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
+                         const Vec3<T>& wi, const Vec3<T>& carried, int32_t surface) {
     // Only opaque surfaces are lit from the side of the viewer alone.
     const T group = draw(surface, draw_group).first;
     const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
@@ -223,7 +225,7 @@ struct TracePaths {
   uint64_t seed;
   T *radiance, *alpha, *depth, *normal, *albedo;
 
-  LG_HD_LARGE void operator()(int64_t pixel) const {
+  LG_HD void operator()(int64_t pixel) const {
     PixelSum<T> sum;
     for (int32_t s = 0; s < samples; ++s) {
       const Random<T> random(seed, static_cast<uint64_t>(pixel), static_cast<uint64_t>(s));

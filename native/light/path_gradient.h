@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "light/path.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
@@ -63,8 +64,8 @@ class PullPath {
     pull_source(source, given_ * scale);
   }
 
-  LG_HD_LARGE void lit(const SurfacePoint<T>& p, const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo,
-                       const Vec3<T>& carried, const LightSample<T>& light) {
+  LG_HD_CALL void lit(const SurfacePoint<T>& p, const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo,
+                      const Vec3<T>& carried, const LightSample<T>& light) {
     rest_ = rest_ - in_double(lit_radiance(m, wi, wo, carried, light));
     Dual<T, variables> value[3];
     bsdf_value(with_derivatives(m), wi, wo, value);
@@ -73,8 +74,8 @@ class PullPath {
     pull_source(light.source, of_value * Vec3<T>{value[0].value, value[1].value, value[2].value});
   }
 
-  LG_HD_LARGE void scattered(const SurfacePoint<T>& p, const Material<T>& m, const Vec3<T>& wi,
-                             const BsdfSample<T>& next) {
+  LG_HD_CALL void scattered(const SurfacePoint<T>& p, const Material<T>& m, const Vec3<T>& wi,
+                            const BsdfSample<T>& next) {
     Dual<T, variables> value[3];
     const auto parameters = with_derivatives(m);
     if (!is_smooth(m)) {
@@ -99,7 +100,7 @@ class PullPath {
     }
   }
 
-  LG_HD_LARGE void pull_source(const LightSource<T>& source, const Vec3<T>& given) const {
+  LG_HD_CALL void pull_source(const LightSource<T>& source, const Vec3<T>& given) const {
     if (source.kind == Source::environment) {
       add_taps(of_environment, scene_.environment.taps(source.direction), given);
     } else if (source.kind == Source::lamp) {
@@ -109,18 +110,18 @@ class PullPath {
     }
   }
 
-  LG_HD_LARGE void pull_emission(const SurfacePoint<T>& p, const Vec3<T>& given) const {
+  LG_HD_CALL void pull_emission(const SurfacePoint<T>& p, const Vec3<T>& given) const {
     const int64_t row = material_columns * int64_t{scene_.face_materials[p.face]} + column_emission;
     const Vec3<T> factor = emission_factor(scene_, p);
     for (int c = 0; c < 3; ++c) sink_.add(of_materials, row + c, part(given, c) * part(factor, c));
     const int32_t texture = scene_.kind_of(p.face)[emission_texture_column];
-    if (texture < 0) return;
+    if (!scene_.textures.has(texture)) return;
     const Vec3<T> emission = load3(scene_.row_of(p.face) + column_emission);
     add_taps(of_texels, scene_.textures.taps(texture, p.u, p.v), given * emission);
   }
 
-  LG_HD_LARGE void pull_material(const SurfacePoint<T>& p, const Material<T>& m, const Dual<T, variables> (&value)[3],
-                                 const Vec3<T>& given) const {
+  LG_HD_CALL void pull_material(const SurfacePoint<T>& p, const Material<T>& m, const Dual<T, variables> (&value)[3],
+                                const Vec3<T>& given) const {
     T row[material_columns] = {};
     pull_back(value, given, row);
     pull_color(p, load3(row + column_color));
@@ -131,15 +132,16 @@ class PullPath {
     for (int c = 0; c < 3; ++c) sink_.add(of_materials, first + column_extinction + c, row[column_extinction + c]);
   }
 
-  LG_HD_LARGE void pull_color(const SurfacePoint<T>& p, const Vec3<T>& given) const {
+  LG_HD_CALL void pull_color(const SurfacePoint<T>& p, const Vec3<T>& given) const {
     const int64_t first = material_columns * int64_t{scene_.face_materials[p.face]} + column_color;
     const Vec3<T> factor = color_factor(scene_, p);
     for (int c = 0; c < 3; ++c) sink_.add(of_materials, first + c, part(given, c) * part(factor, c));
     const int32_t texture = scene_.kind_of(p.face)[color_texture_column];
-    if (texture < 0 && !scene_.corner_colors) return;
+    const bool textured = scene_.textures.has(texture);
+    if (!textured && !scene_.corner_colors) return;
     Vec3<T> texel = {1, 1, 1}, painted = {1, 1, 1};
     Taps<T> taps = {};
-    if (texture >= 0) {
+    if (textured) {
       taps = scene_.textures.taps(texture, p.u, p.v);
       texel = combine(scene_.textures.texels, taps);
     }
@@ -152,16 +154,16 @@ class PullPath {
         sink_.add(of_corner_colors, 9 * p.face + k, value);
       }
     }
-    if (texture >= 0) add_taps(of_texels, taps, rest * painted);
+    if (textured) add_taps(of_texels, taps, rest * painted);
   }
 
-  LG_HD_LARGE void pull_roughness(const SurfacePoint<T>& p, T of_roughness, T of_metallic) const {
+  LG_HD_CALL void pull_roughness(const SurfacePoint<T>& p, T of_roughness, T of_metallic) const {
     const int64_t first = material_columns * int64_t{scene_.face_materials[p.face]};
     const Vec3<T> factor = roughness_factor(scene_, p);
     sink_.add(of_materials, first + column_roughness, of_roughness * factor.y);
     sink_.add(of_materials, first + column_metallic, of_metallic * factor.z);
     const int32_t texture = scene_.kind_of(p.face)[roughness_texture_column];
-    if (texture < 0) return;
+    if (!scene_.textures.has(texture)) return;
     const T* row = scene_.row_of(p.face);
     const Vec3<T> given = {0, of_roughness * row[column_roughness], of_metallic * row[column_metallic]};
     add_taps(of_texels, scene_.textures.taps(texture, p.u, p.v), given);
@@ -204,7 +206,7 @@ struct PullPaths {
   const T* given;  // [pixels, 3]
 
   template <class Sink>
-  LG_HD_LARGE void pull(int64_t pixel, const Sink& sink) const {
+  LG_HD_CALL void pull(int64_t pixel, const Sink& sink) const {
     const Vec3<T> share = (1 / T(samples)) * load3(given + 3 * pixel);
     if (share.x == 0 && share.y == 0 && share.z == 0) return;
     for (int32_t s = 0; s < samples; ++s) {

@@ -12,6 +12,9 @@
 #include "light/material.h"
 #include "light/vector.h"
 #include "lumigrad.h"
+#include "math/scalar.h"
+#include "ray/offset.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
@@ -31,9 +34,25 @@ struct Scene {
   const T* emitter_sums;
   const int32_t* face_emitters;
   Environment<T> environment;
-  int64_t triangles, lamp_count, emitter_count;
+  int64_t vertices, triangles, material_count, lamp_count, emitter_count;
+
+  // Whether a triangle has corners and a material.
+  LG_HD bool is_whole(int64_t face) const {
+    if (face < 0 || face >= triangles || face_materials[face] < 0 || face_materials[face] >= material_count) {
+      return false;
+    }
+    for (int k = 0; k < 3; ++k) {
+      if (tri[3 * face + k] < 0 || tri[3 * face + k] >= vertices) return false;
+    }
+    return true;
+  }
 
   LG_HD Vec3<T> corner(int64_t face, int k) const { return load3(positions + 3 * int64_t{tri[3 * face + k]}); }
+  LG_HD T largest_corner(int64_t face) const {
+    T most = 0;
+    for (int k = 0; k < 9; ++k) most = maximum(most, std::fabs(positions[3 * int64_t{tri[3 * face + k / 3]} + k % 3]));
+    return most;
+  }
   LG_HD const int32_t* kind_of(int64_t face) const { return kinds + kind_columns * face_materials[face]; }
   LG_HD const T* row_of(int64_t face) const { return materials + material_columns * face_materials[face]; }
 
@@ -56,7 +75,7 @@ struct SurfacePoint {
 
 // d: the ray's direction.
 template <class T>
-LG_HD_LARGE SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d) {
+LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d) {
   SurfacePoint<T> p;
   p.face = hit.face;
   p.weight[0] = hit.u;
@@ -90,9 +109,9 @@ LG_HD_LARGE SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& h
 
 // Where rays leave the surface, on the side of `towards`. On smooth meshes the origin moves out to where the curved
 // surface would be, which keeps facets from shadowing one another (Hanika 2021). Then it is moved off the triangle by
-// more than the rounding of its position.
+// more than the rounding of its position and of the test of the triangle, see ray/offset.h.
 template <class T>
-LG_HD_LARGE Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& towards) {
+LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& towards) {
   const T side = dot(p.geometric, towards) < 0 ? T(-1) : T(1);
   Vec3<T> origin = p.position;
   if (scene.corner_normals && side == p.side) {
@@ -102,8 +121,7 @@ LG_HD_LARGE Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>&
       if (below < 0) origin = origin - (p.weight[k] * below) * n;
     }
   }
-  const Vec3<T> size = {std::fabs(p.position.x), std::fabs(p.position.y), std::fabs(p.position.z)};
-  const T offset = 32 * std::numeric_limits<T>::epsilon() * (largest(size) + scene.intersector.extent);
+  const T offset = ray::offset_factor<T> * scene.largest_corner(p.face);
   return origin + (side * offset) * p.geometric;
 }
 
@@ -111,10 +129,10 @@ LG_HD_LARGE Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>&
 
 // The colour at a point without the material's factor: texture times vertex colours.
 template <class T>
-LG_HD_LARGE Vec3<T> color_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
+LG_HD_CALL Vec3<T> color_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
   const int32_t texture = scene.kind_of(p.face)[color_texture_column];
   Vec3<T> factor = {1, 1, 1};
-  if (texture >= 0) factor = combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
+  if (scene.textures.has(texture)) factor = combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
   if (scene.corner_colors) {
     const T* c = scene.corner_colors + 9 * p.face;
     factor = factor * (p.weight[0] * load3(c) + p.weight[1] * load3(c + 3) + p.weight[2] * load3(c + 6));
@@ -126,13 +144,13 @@ LG_HD_LARGE Vec3<T> color_factor(const Scene<T>& scene, const SurfacePoint<T>& p
 template <class T>
 LG_HD Vec3<T> roughness_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
   const int32_t texture = scene.kind_of(p.face)[roughness_texture_column];
-  if (texture < 0) return {1, 1, 1};
+  if (!scene.textures.has(texture)) return {1, 1, 1};
   return combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
 }
 
 // darkest: least colour of those whose values are in proportion to it, see path_gradient.h.
 template <class T>
-LG_HD_LARGE Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>& p, T darkest) {
+LG_HD_CALL Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>& p, T darkest) {
   const int32_t* kind = scene.kind_of(p.face);
   Material<T> m = load_material(scene.row_of(p.face), kind[kind_column], kind[two_sided_column] != 0);
   const Vec3<T> color = color_factor(scene, p);
@@ -140,7 +158,7 @@ LG_HD_LARGE Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>
     m.color[c] *= part(color, c);
     if (m.kind != kind_conductor && m.color[c] < darkest) m.color[c] = darkest;
   }
-  if (kind[roughness_texture_column] >= 0) {
+  if (scene.textures.has(kind[roughness_texture_column])) {
     const Vec3<T> factor = roughness_factor(scene, p);
     m.roughness *= factor.y;
     m.metallic *= factor.z;
@@ -151,7 +169,7 @@ LG_HD_LARGE Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>
 template <class T>
 LG_HD Vec3<T> emission_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
   const int32_t texture = scene.kind_of(p.face)[emission_texture_column];
-  if (texture < 0) return {1, 1, 1};
+  if (!scene.textures.has(texture)) return {1, 1, 1};
   return combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
 }
 
@@ -180,7 +198,7 @@ Scene<T> make_scene(const lg_lit_scene& s) {
   scene.face_materials = s.face_materials;
   scene.materials = floats(s.materials);
   scene.kinds = s.kinds;
-  scene.textures = {floats(s.texels), s.textures};
+  scene.textures = {floats(s.texels), s.textures, s.texture_count, s.texel_count};
   scene.lamps = floats(s.lamps);
   scene.lamp_intensities = floats(s.lamp_intensities);
   scene.lamp_kinds = s.lamp_kinds;
@@ -189,7 +207,9 @@ Scene<T> make_scene(const lg_lit_scene& s) {
   scene.face_emitters = s.face_emitters;
   scene.environment = {s.side > 0 ? floats(s.environment) : nullptr, floats(s.environment_rotation), floats(s.row_sums),
                        floats(s.texel_sums), static_cast<int32_t>(s.side)};
+  scene.vertices = s.vertices;
   scene.triangles = s.triangles;
+  scene.material_count = s.material_count;
   scene.lamp_count = s.lamp_count;
   scene.emitter_count = s.emitter_count;
   return scene;

@@ -24,6 +24,7 @@ from lumigrad.ops.implicit import (
     volsdf_density,
 )
 from lumigrad.ops.light import trace_paths
+from lumigrad.ops.ray import build_bvh, occluded, refit_bvh, trace
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -38,9 +39,11 @@ from lumigrad.ops.splat import (
 from lumigrad.ops.surface import antialias, blend_outlines, edge_topology, interpolate, outlines, peel, rasterize
 from lumigrad.ops.texture import build_mips, texture, texture_cube
 from lumigrad.types import (
+    Bvh,
     Composited,
     Fragments,
     LitScene,
+    Hits,
     Marched,
     Occupancy,
     Outlines,
@@ -57,9 +60,11 @@ from lumigrad.types import (
 
 __version__ = "0.1.0"
 __all__ = [
+    "Bvh",
     "Composited",
     "Fragments",
     "LitScene",
+    "Hits",
     "Marched",
     "Occupancy",
     "Outlines",
@@ -75,6 +80,7 @@ __all__ = [
     "antialias",
     "blend_outlines",
     "blending",
+    "build_bvh",
     "build_mips",
     "composite",
     "contract",
@@ -89,6 +95,7 @@ __all__ = [
     "marching_cubes",
     "marching_tetrahedra",
     "neus_alpha",
+    "occluded",
     "occupancy",
     "outlines",
     "peel",
@@ -97,6 +104,7 @@ __all__ = [
     "rasterize",
     "redistance",
     "reference",
+    "refit_bvh",
     "resample_rays",
     "sample_rays",
     "soft_colors",
@@ -112,5 +120,6 @@ __all__ = [
     "texture",
     "texture_cube",
     "trace_paths",
+    "trace",
     "volsdf_density",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+from light_common import mixed_scene, pixel_rays
 from meshes import random_triangles
 from ops_common import random, sphere_views
 from splat_common import cameras, flat_scene, gaussian_scene, sphere_scene, surfel_scene
@@ -15,6 +16,7 @@ from torch import Tensor
 
 import lumigrad
 from lumigrad._engine.declare import DIRECTIONS
+from lumigrad.ops.light._trace_paths import tensors_of
 
 
 class Case(NamedTuple):
@@ -33,7 +35,7 @@ class Case(NamedTuple):
 
 def cases(dtype: torch.dtype = torch.float32, large: bool = False) -> list[Case]:
     """The calls; `large`: on images of several tiles, and enough of everything for several threads."""
-    families = (_surface, _texture, _soft, _splat, _field, _implicit)
+    families = (_surface, _texture, _soft, _splat, _field, _light, _implicit)
     return [Case(*call) for family in families for call in family(dtype, large)]
 
 
@@ -299,6 +301,19 @@ def _field(dtype: torch.dtype, large: bool) -> Calls:
         places = 0.6 + 0.6 * random(count, axes, seed=9, dtype=dtype)
         yield "hash_encode", name, (places, tables, [200, 37, 63], [4, 9, 300])
     yield "march", "many features", (random(*size, 10, dtype=dtype), *rays, words, *cells, 0.0, 1, 0.0)
+
+
+def _light(dtype: torch.dtype, large: bool) -> Calls:
+    count = 2000 if large else 16
+    rows = random(count, 12, seed=1, dtype=dtype).abs() + 0.1
+    kinds = torch.stack((torch.arange(count) % 4, torch.arange(count) % 2), -1).to(torch.int32)
+    wi, wo = (torch.nn.functional.normalize(random(count, 3, seed=seed, dtype=dtype), dim=-1) for seed in (2, 3))
+    yield "bsdf", "all kinds", (rows, kinds, wi, wo)
+    yield "sample_bsdf", "all kinds", (rows, kinds, wi, random(count, 3, seed=4, dtype=dtype).abs() * 0.999)
+    scene = mixed_scene(dtype)
+    size = (20, 24) if large else (3, 4)
+    rays = (value.to(dtype) for value in pixel_rays(*size, distance=6.0))
+    yield "trace_paths", "all kinds", (*tensors_of(scene, lumigrad.build_bvh(scene.positions, scene.tri)), *rays, 2, 4, 5, 6)
 
 
 def _implicit(dtype: torch.dtype, large: bool) -> Calls:

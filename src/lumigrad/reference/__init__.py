@@ -27,6 +27,7 @@ from lumigrad.reference.implicit import (
     volsdf_density,
 )
 from lumigrad.reference.light import trace_paths
+from lumigrad.reference.ray import occluded, trace
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -62,6 +63,7 @@ __all__ = [
     "marching_tetrahedra",
     "neus_alpha",
     "nmr_gradient",
+    "occluded",
     "occupancy",
     "opendr_gradient",
     "outlines",
@@ -85,6 +87,7 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace",
     "trace_grid",
     "trace_paths",
     "visibility",

@@ -3,15 +3,18 @@
 from lumigrad.types.fields import Composited, Marched, Occupancy, Rays, RaySamples
 from lumigrad.types.fragments import Fragments, SoftFragments
 from lumigrad.types.light import LitScene, TracedPaths
+from lumigrad.types.hits import Bvh, Hits
 from lumigrad.types.outlines import Outlines
 from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
 from lumigrad.types.surface_hits import SurfaceHits
 from lumigrad.types.view import View
 
 __all__ = [
+    "Bvh",
     "Composited",
     "Fragments",
     "LitScene",
+    "Hits",
     "Marched",
     "Occupancy",
     "Outlines",

@@ -13,8 +13,10 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.ray import build_bvh
+from lumigrad.ops.ray._bvh import check_bvh
 from lumigrad.reference.light._sampling import emitters, environment_sums, mean_emission
-from lumigrad.types import LitScene, TracedPaths
+from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float
 
@@ -29,6 +31,7 @@ def trace_paths(
     max_depth: int | None = 6,
     seed: int = 0,
     gradient_seed: int | None = None,
+    bvh: Bvh | None = None,
 ) -> TracedPaths:
     """Trace paths of light through the pixels of an image.
 
@@ -46,6 +49,8 @@ def trace_paths(
         seed: of the random numbers; those of a path depend on it, the pixel and the sample alone.
         gradient_seed: of the paths that gradients are computed from, by default another than `seed`: then the gradient
             of a loss that is not linear in the image has no bias from noise that both have in common.
+        bvh: of the scene's triangles, from :func:`~lumigrad.build_bvh` or :func:`~lumigrad.refit_bvh`, to save building
+            it when the same triangles are traced again.
 
     Returns:
         TracedPaths. Gradients of its radiance reach `materials` (but for the index of refraction of smooth
@@ -88,12 +93,13 @@ def trace_paths(
     other = seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
     if needs_reference("trace_paths", positions):
         return reference.trace_paths(scene, origins, directions, samples, depth, seed, other)
+    tree = build_bvh(positions.detach(), scene.tri) if bvh is None else _checked_tree(bvh, scene)
     return TracedPaths(*_op(
-        *_tensors(scene), origins.detach().contiguous(), directions.detach().contiguous(), samples, depth, seed, other
+        *tensors_of(scene, tree), origins.detach().contiguous(), directions.detach().contiguous(), samples, depth, seed, other
     ))  # fmt: skip
 
 
-def _tensors(scene: LitScene) -> list[Tensor | None]:
+def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
     """The op's tensors."""
     positions, like = scene.positions.detach().contiguous(), scene.positions
     textures = list(scene.textures)
@@ -114,8 +120,20 @@ def _tensors(scene: LitScene) -> list[Tensor | None]:
         scene.materials.contiguous(), scene.kinds, texels, _table(textures, like), _plain(scene.lamps),
         None if scene.lamp_intensities is None else scene.lamp_intensities.contiguous(), scene.lamp_kinds,
         faces, face_sums, numbers, cube, rotation, row_sums, texel_sums,
-        like.new_zeros(0, dtype=torch.float32), torch.zeros(0, dtype=torch.int32), like.new_zeros(0), torch.zeros(0, dtype=torch.int32), like.new_zeros(6, dtype=torch.float32),
+        bvh.boxes, bvh.children, bvh.corners, bvh.tri, bvh.bounds,
     ]  # fmt: skip
+
+
+def _checked_tree(bvh: Bvh, scene: LitScene) -> Bvh:
+    check_bvh(bvh)
+    if len(bvh.faces) != len(scene.tri) or bvh.corners.dtype != scene.positions.dtype:
+        raise ValueError(
+            f"bvh: expected one of {len(scene.tri)} triangles of {scene.positions.dtype}, got {len(bvh.faces)} of "
+            f"{bvh.corners.dtype}"
+        )
+    if bvh.boxes.device != scene.positions.device:
+        raise ValueError(f"bvh: expected device {scene.positions.device} like scene.positions, got {bvh.boxes.device}")
+    return bvh
 
 
 def _plain(value: Tensor | None) -> Tensor | None:

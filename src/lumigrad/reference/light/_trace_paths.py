@@ -11,7 +11,7 @@ from torch import Tensor
 from lumigrad.reference.light import _bsdf as scattering
 from lumigrad.reference.light._sampling import emitters, environment_sums, mean_emission
 from lumigrad.reference.texture import texture, texture_cube
-from lumigrad.types import LitScene, TracedPaths
+from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types.counters import mixed
 
 ROULETTE_DEPTH, MOST_SURVIVAL = 5, 0.95
@@ -29,6 +29,7 @@ def trace_paths(
     max_depth: int | None = 6,
     seed: int = 0,
     gradient_seed: int | None = None,
+    bvh: Bvh | None = None,
 ) -> TracedPaths:
     """Arguments and result: `lumigrad.trace_paths`."""
     depth = 65535 if max_depth is None else max_depth
@@ -158,8 +159,8 @@ class _Scene:
             below = ((p.position[:, None] - self.corners[p.face]) * n).sum(-1, keepdim=True).clamp_max(0)
             lifted = origin - (p.weight[..., None] * below * n).sum(1)
             origin = torch.where(side == p.side, lifted, origin)
-        size = p.position.abs().amax(-1, keepdim=True) + self.positions.abs().max()
-        return origin + side * 32 * torch.finfo(origin.dtype).eps * size * p.geometric
+        size = self.corners[p.face].abs().amax((1, 2))[:, None]
+        return origin + side * 16 * torch.finfo(origin.dtype).eps * size * p.geometric
 
     def texels(self, p: _Points, column: int) -> Tensor:
         """What a texture multiplies [P, 3]: 1 where there is none."""

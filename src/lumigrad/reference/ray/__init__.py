@@ -1,0 +1,5 @@
+"""Rays and triangle meshes, defined in plain PyTorch."""
+
+from lumigrad.reference.ray._trace import occluded, trace
+
+__all__ = ["occluded", "trace"]
