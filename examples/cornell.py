@@ -33,8 +33,8 @@ GOLD = ConductorMaterial(eta=(0.14, 0.37, 1.44), k=(3.98, 2.38, 1.6), roughness=
 
 def quad(corner: tuple[float, ...], a: tuple[float, ...], b: tuple[float, ...], material: DiffuseMaterial) -> Mesh:
     """A parallelogram from a corner along two edges; it faces a x b."""
-    p, a, b = (torch.tensor(v) for v in (corner, a, b))  # type: ignore[assignment]
-    positions = torch.stack([p, p + a, p + a + b, p + b])  # type: ignore[call-overload, operator]
+    p, along, up = (torch.tensor(v, dtype=torch.float32) for v in (corner, a, b))
+    positions = torch.stack([p, p + along, p + along + up, p + up])
     return Mesh(positions, torch.tensor([[0, 1, 2], [0, 2, 3]]), materials=(material,))
 
 

@@ -85,6 +85,11 @@ template <class T>
 LG_HD_CALL BsdfSample<T> sample_bsdf(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
   BsdfSample<T> s = {sample_direction(m, wi, choice, u, v), {0, 0, 0}, 0, 1};
   if (s.wo.z == 0) return s;
+  if (m.kind == kind_diffuse) {
+    s.pdf = diffuse_pdf(Vec3<T>{s.wo.x, s.wo.y, std::fabs(s.wo.z)});
+    s.weight = load3(m.color);
+    return s;
+  }
   if (wi.z * s.wo.z < 0) s.eta = index_across(m.ior, wi);
   T value[3];
   if (is_smooth(m)) {

@@ -54,7 +54,7 @@ LG_HD_CALL LightSample<T> sample_emitter(const Scene<T>& scene, const Vec3<T>& f
   s.source.point = surface_point(scene, hit, s.direction);
   s.end = origin_towards(scene, s.source.point, -s.direction);
   const T narrowing = std::fabs(dot(cross(b - a, c - a), s.direction));  // twice the area as it is seen
-  if (!(squared > 0) || !(narrowing > 0)) return s;
+  if (!(squared > 0) || !(narrowing > 0) || !emits(scene, s.source.point)) return s;
   s.radiance = emission_at(scene, s.source.point);
   s.pdf = (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_groups());
   s.part = s.pdf > 0 ? 1 / s.pdf : T(0);

@@ -48,11 +48,6 @@ struct Scene {
   }
 
   LG_HD Vec3<T> corner(int64_t face, int k) const { return load3(positions + 3 * int64_t{tri[3 * face + k]}); }
-  LG_HD T largest_corner(int64_t face) const {
-    T most = 0;
-    for (int k = 0; k < 9; ++k) most = maximum(most, std::fabs(positions[3 * int64_t{tri[3 * face + k / 3]} + k % 3]));
-    return most;
-  }
   LG_HD const int32_t* kind_of(int64_t face) const { return kinds + kind_columns * face_materials[face]; }
   LG_HD const T* row_of(int64_t face) const { return materials + material_columns * face_materials[face]; }
 
@@ -71,7 +66,13 @@ struct SurfacePoint {
   Vec3<T> normal;     // shading normal, on the same side
   T side;             // 1 where the ray came from that side, or -1
   T u, v;
+  T offset;  // of rays that leave, see ray/offset.h
 };
+
+template <class T>
+LG_HD T largest_size(const Vec3<T>& a) {
+  return maximum(maximum(std::fabs(a.x), std::fabs(a.y)), std::fabs(a.z));
+}
 
 // d: the ray's direction.
 template <class T>
@@ -98,6 +99,7 @@ LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hi
       p.normal = p.side * unit(facing - lacking * d);
     }
   }
+  p.offset = ray::offset_factor<T> * maximum(maximum(largest_size(a), largest_size(b)), largest_size(c));
   p.u = p.v = 0;
   if (scene.corner_uvs) {
     const T* uv = scene.corner_uvs + 6 * hit.face;
@@ -109,7 +111,7 @@ LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hi
 
 // Where rays leave the surface, on the side of `towards`. On smooth meshes the origin moves out to where the curved
 // surface would be, which keeps facets from shadowing one another (Hanika 2021). Then it is moved off the triangle by
-// more than the rounding of its position and of the test of the triangle, see ray/offset.h.
+// more than the rounding of its position and of the test of the triangle.
 template <class T>
 LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& towards) {
   const T side = dot(p.geometric, towards) < 0 ? T(-1) : T(1);
@@ -121,8 +123,7 @@ LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& 
       if (below < 0) origin = origin - (p.weight[k] * below) * n;
     }
   }
-  const T offset = ray::offset_factor<T> * scene.largest_corner(p.face);
-  return origin + (side * offset) * p.geometric;
+  return origin + (side * p.offset) * p.geometric;
 }
 
 // ---- What surfaces are made of -----------------------------------------------------------------------------
