@@ -41,15 +41,18 @@ def main(arguments: list[str] | None = None) -> None:
             _measure(meshes, lights, camera, samples, budget)
 
 
-def _measure(
-    meshes: Sequence[Mesh], lights: Sequence[Light], camera: Camera, samples: int, budget: Budget
-) -> None:
+def _measure(meshes: Sequence[Mesh], lights: Sequence[Light], camera: Camera, samples: int, budget: Budget) -> None:
     scene = lit_scene(meshes, lights)
     rays = corner_rays(camera, scene.positions)
     tree = lg.build_bvh(scene.positions, scene.tri)
     learned = scene._replace(materials=scene.materials.clone().requires_grad_())
-    tasks = {f"depth {depth}": lambda depth=depth: lg.trace_paths(scene, *rays, samples, depth, bvh=tree) for depth in (1, 2, 6)}
-    tasks["depth 6 and gradient"] = lambda: lg.trace_paths(learned, *rays, samples, 6, bvh=tree).radiance.sum().backward()
+    tasks = {
+        f"depth {depth}": lambda depth=depth: lg.trace_paths(scene, *rays, samples, depth, bvh=tree)
+        for depth in (1, 2, 6)
+    }
+    tasks["depth 6 and gradient"] = lambda: (
+        lg.trace_paths(learned, *rays, samples, 6, bvh=tree).radiance.sum().backward()
+    )
     height, width = camera.size
     for name, timing in measure(tasks, budget, time.process_time).items():
         paths = height * width * samples / timing.fastest / 1e6

@@ -79,7 +79,9 @@ def with_balls() -> Scene:
         positions = radius * normals + torch.tensor(place)
         return Mesh(positions, ball.faces, normals=normals, materials=(material,))
 
-    return Scene([*walls(), at((-0.42, 0.45, -0.3), 0.45, GOLD), at((0.4, 0.35, 0.3), 0.35, DielectricMaterial(ior=1.5))])
+    return Scene(
+        [*walls(), at((-0.42, 0.45, -0.3), 0.45, GOLD), at((0.4, 0.35, 0.3), 0.35, DielectricMaterial(ior=1.5))]
+    )
 
 
 def camera(size: tuple[int, int]) -> PerspectiveCamera:

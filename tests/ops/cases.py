@@ -313,7 +313,11 @@ def _light(dtype: torch.dtype, large: bool) -> Calls:
     scene = mixed_scene(dtype)
     size = (20, 24) if large else (3, 4)
     rays = (value.to(dtype) for value in pixel_rays(*size, distance=6.0))
-    yield "trace_paths", "all kinds", (*tensors_of(scene, lumigrad.build_bvh(scene.positions, scene.tri)), *rays, 2, 4, 5, 6)
+    yield (
+        "trace_paths",
+        "all kinds",
+        (*tensors_of(scene, lumigrad.build_bvh(scene.positions, scene.tri)), *rays, 2, 4, 5, 6),
+    )
 
 
 def _implicit(dtype: torch.dtype, large: bool) -> Calls:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.implicit import render_implicit
-from lumigrad.render.lit_scene import lit_scene
 from lumigrad.render.mesh import render_mesh
 from lumigrad.render.path import render_path
+from lumigrad.render.paths_scene import lit_scene
 from lumigrad.render.points import render_points
 from lumigrad.render.rendering import Rendering
 from lumigrad.render.scene import render

@@ -11,7 +11,7 @@ from torch import Tensor
 from lumigrad.ops.light import trace_paths
 from lumigrad.render.background import choose_background
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
-from lumigrad.render.lit_scene import lit_scene
+from lumigrad.render.paths_scene import lit_scene
 from lumigrad.render.rendering import Rendering, finished
 from lumigrad.render.stage import default_environment, stage_of
 from lumigrad.scene.cameras.camera import Camera

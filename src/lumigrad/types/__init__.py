@@ -2,8 +2,8 @@
 
 from lumigrad.types.fields import Composited, Marched, Occupancy, Rays, RaySamples
 from lumigrad.types.fragments import Fragments, SoftFragments
-from lumigrad.types.light import LitScene, TracedPaths
 from lumigrad.types.hits import Bvh, Hits
+from lumigrad.types.light import LitScene, TracedPaths
 from lumigrad.types.outlines import Outlines
 from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
 from lumigrad.types.surface_hits import SurfaceHits
@@ -13,8 +13,8 @@ __all__ = [
     "Bvh",
     "Composited",
     "Fragments",
-    "LitScene",
     "Hits",
+    "LitScene",
     "Marched",
     "Occupancy",
     "Outlines",

@@ -94,9 +94,8 @@ def trace_paths(
     if needs_reference("trace_paths", positions):
         return reference.trace_paths(scene, origins, directions, samples, depth, seed, other)
     tree = build_bvh(positions.detach(), scene.tri) if bvh is None else _checked_tree(bvh, scene)
-    return TracedPaths(*_op(
-        *tensors_of(scene, tree), origins.detach().contiguous(), directions.detach().contiguous(), samples, depth, seed, other
-    ))  # fmt: skip
+    rays = origins.detach().contiguous(), directions.detach().contiguous()
+    return TracedPaths(*_op(*tensors_of(scene, tree), *rays, samples, depth, seed, other))
 
 
 def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
