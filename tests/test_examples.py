@@ -165,3 +165,15 @@ def test_implicit(tmp_path: Path) -> None:
     first, _, last = (numbers(line)[0] for line in said[3:])
     assert last < 0.8 * first
     assert out.stat().st_size > 1_000
+
+
+def test_cornell(tmp_path: Path) -> None:
+    """The left wall's red and the right wall's green, with blocks and with balls."""
+    out = tmp_path / "cornell.png"
+    run("cornell.py", "--size", 24, "--samples", 8, "--output", out)
+    image = load_image(out)
+    assert image.shape[:2] == (24, 48)
+    for left in (image[:, 1:4], image[:, 25:28]):
+        red, green, _ = left.mean((0, 1)).tolist()
+        assert red > 1.5 * green
+    assert image[:, 20:23, 1].mean() > 1.2 * image[:, 20:23, 0].mean()

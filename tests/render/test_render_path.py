@@ -179,7 +179,7 @@ def test_environment_of_another_renderer(depth: int) -> None:
 def test_spot_light_of_another_renderer() -> None:
     """Its cone fades linearly in the angle, ours as glTF's: within the inner and outside the outer cone, alike."""
     oracle = Oracle("mi_light_spot")
-    z, _ = oracle.scores(2, 16)
+    z, _ = oracle.scores(2, 64)
     light = oracle.text["lights"][0]
     points = _seen_points(oracle.scene, oracle.camera).numpy()
     axis = np.subtract(light["target"], light["position"])
@@ -266,7 +266,7 @@ def test_derivative_by_one_number(name: str) -> None:
     given = oracle.data["fd.scalar"]
     bound = 4 * math.hypot(error, oracle.data["fd.scalar_stderr"]) + abs(given - oracle.data["fd_half.scalar"])
     assert abs(mean - given) < bound
-    assert bound < 0.1 * abs(given)
+    assert bound < 0.3 * abs(given)
 
 
 # ---- The rasterizer -----------------------------------------------------------------------------------------------
