@@ -27,7 +27,7 @@ from lumigrad.scene import (
 WHITE = DiffuseMaterial(base_color=(0.73, 0.71, 0.68))
 RED = DiffuseMaterial(base_color=(0.63, 0.06, 0.05))
 GREEN = DiffuseMaterial(base_color=(0.14, 0.45, 0.09))
-LAMP = DiffuseMaterial(base_color=(0.0, 0.0, 0.0), emissive=(17.0, 12.0, 4.0))
+LAMP = DiffuseMaterial(base_color=(0.0, 0.0, 0.0), emissive=(17.0, 12.0, 4.0), double_sided=False)
 GOLD = ConductorMaterial(eta=(0.14, 0.37, 1.44), k=(3.98, 2.38, 1.6), roughness=0.3)
 
 

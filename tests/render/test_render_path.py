@@ -187,7 +187,10 @@ def test_spot_light_of_another_renderer() -> None:
     cosine = towards @ axis / np.linalg.norm(axis) / np.linalg.norm(towards, axis=-1)
     angle = np.degrees(np.arccos(cosine))
     alike = (angle < light["beam_width"] - 5) | ((angle > light["cutoff_angle"] + 3) & (angle < 40))
-    assert alike.mean() > 0.25
+    height, width = alike.shape
+    around = np.pad(alike, 1, constant_values=False)  # pixels at edges see several surfaces
+    alike = np.logical_and.reduce([around[i : i + height, j : j + width] for i in range(3) for j in range(3)])
+    assert alike.mean() > 0.15
     assert np.abs(z[alike]).max() < 8
     assert (z[alike] ** 2).mean() < 1.25
 
