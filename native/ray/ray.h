@@ -57,7 +57,7 @@ struct RayDirection {
 // t_max are scaled with it, and t = scaled t * unit.
 //
 // Triangles are tested in coordinates in which the ray is the z axis: axis[2] is the largest component of the
-// direction, and x and y are sheared along it. Roundings of that move a triangle by less than 8 R of them, where R is
+// direction, and x and y are sheared along it. Roundings of that move a triangle by less than 9 R of them, where R is
 // the distance of the farthest corner of the scene. A box that holds the triangle must still be hit, so boxes are
 // tested as if they were larger by that: entered from enter_origin, left from leave_origin.
 template <class V>
@@ -116,12 +116,13 @@ LG_HD PreparedRays<V> prepare(const V (&origin)[3], const V (&given)[3], const V
   const V lift = select(largest < tiny, V(1 / std::numeric_limits<T>::epsilon()), one);
   const V power = power_below(largest * lift);
   out.unit = lift / power;
-  out.t_min = maximum(t_min, zero) / out.unit;
-  out.t_max = t_max / out.unit;
-  out.valid = (zero < largest) & (all - all == zero) & (t_min <= t_max) & (out.t_min <= out.t_max);
+  const V scale = power * select(largest < tiny, V(std::numeric_limits<T>::epsilon()), one);  // 1 / unit
+  out.t_min = maximum(t_min, zero) * scale;
+  out.t_max = t_max * scale;
+  out.valid = (zero < largest) & (all - all == zero) & (out.unit <= huge) & (t_min <= t_max) & (out.t_min <= out.t_max);
   LG_UNROLL
   for (int a = 0; a < 3; ++a) {
-    direction[a] = given[a] * lift / power;
+    direction[a] = given[a] * out.unit;
     out.origin[a] = origin[a];
     radius = maximum(maximum(magnitude(V(bounds[a]) - origin[a]), magnitude(V(bounds[3 + a]) - origin[a])), radius);
     // In the place of an infinite one, a number of the sign with which the ray is taken.
@@ -130,15 +131,15 @@ LG_HD PreparedRays<V> prepare(const V (&origin)[3], const V (&given)[3], const V
   }
   LG_UNROLL
   for (int a = 0; a < 3; ++a) {
-    const V margin = V(rounding<T>) * (V(8) * radius + V(4) * magnitude(origin[a]));
+    const V margin = V(rounding<T>) * (V(9) * radius + V(4) * magnitude(origin[a]));
     out.enter_origin[a] = axes.backwards[a] ? origin[a] - margin : origin[a] + margin;
     out.leave_origin[a] = axes.backwards[a] ? origin[a] + margin : origin[a] - margin;
   }
   const auto component = [&](int32_t k) { return k == 0 ? direction[0] : k == 1 ? direction[1] : direction[2]; };
-  const V along = component(axes.axis[2]);
-  out.shear[0] = component(axes.axis[0]) / along;
-  out.shear[1] = component(axes.axis[1]) / along;
-  out.shear[2] = one / along;
+  const int32_t main = axes.axis[2];
+  out.shear[2] = main == 0 ? out.inverse[0] : main == 1 ? out.inverse[1] : out.inverse[2];
+  out.shear[0] = component(axes.axis[0]) * out.shear[2];
+  out.shear[1] = component(axes.axis[1]) * out.shear[2];
   out.axes = axes;
   return out;
 }

@@ -183,15 +183,16 @@ LG_HD Place<V> exact_place(const V (&origin)[3], const V (&d)[3], const V& t, co
   }
   const V p[3] = {d[1] * e1[2] - d[2] * e1[1], d[2] * e1[0] - d[0] * e1[2], d[0] * e1[1] - d[1] * e1[0]};
   const V q[3] = {s[1] * e0[2] - s[2] * e0[1], s[2] * e0[0] - s[0] * e0[2], s[0] * e0[1] - s[1] * e0[0]};
-  const V det = e0[0] * p[0] + e0[1] * p[1] + e0[2] * p[2];
-  const V u = (s[0] * p[0] + s[1] * p[1] + s[2] * p[2]) / det, v = (d[0] * q[0] + d[1] * q[1] + d[2] * q[2]) / det;
-  const V found = (e1[0] * q[0] + e1[1] * q[1] + e1[2] * q[2]) / det;
+  const V inverse = V(1) / (e0[0] * p[0] + e0[1] * p[1] + e0[2] * p[2]);
+  const V u = (s[0] * p[0] + s[1] * p[1] + s[2] * p[2]) * inverse;
+  const V v = (d[0] * q[0] + d[1] * q[1] + d[2] * q[2]) * inverse;
+  const V found = (e1[0] * q[0] + e1[1] * q[1] + e1[2] * q[2]) * inverse;
   // Not a number where the ray lies in the plane.
   const V zero(0), all = u + v + found;
   const MaskOf<V> known = all - all == zero;
   const V a = select(known, maximum(u, zero), V(1.0 / 3)), b = select(known, maximum(v, zero), V(1.0 / 3));
-  const V sum = maximum(a + b, V(1));
-  return {a / sum, b / sum, minimum(maximum(select(known, found, t), maximum(t_min, zero)), t_max)};
+  const V share = V(1) / maximum(a + b, V(1));
+  return {a * share, b * share, minimum(maximum(select(known, found, t), maximum(t_min, zero)), t_max)};
 }
 
 }  // namespace lg::ray
