@@ -8,7 +8,7 @@
 namespace lg::ray {
 
 constexpr int node_width = 8;  // children of a node
-constexpr int leaf_size = 4;   // triangles in a leaf
+constexpr int leaf_size = 8;   // triangles in a leaf
 constexpr int32_t no_child = INT32_MIN;
 // The builder makes no deeper tree.
 constexpr int max_levels = 64;
