@@ -101,7 +101,8 @@ LG_HD EdgeFunctions<double> exact_edge_functions(const Sheared<T>& s) {
 // Where a ray meets the plane of a triangle, in units of the scaled direction.
 template <class V>
 LG_HD V meeting(const EdgeFunctions<V>& f, const V& det, const V& z0, const V& z1, const V& z2, const V& scale) {
-  return (f.e[0] * z0 + f.e[1] * z1 + f.e[2] * z2) / det * scale;
+  const V inverse = V(1) / det;
+  return ((f.e[0] * inverse) * z0 + (f.e[1] * inverse) * z1 + (f.e[2] * inverse) * z2) * scale;
 }
 
 // The same of one triangle, or NaN if it is missed, where edge functions in T cannot decide.
@@ -112,6 +113,11 @@ LG_HD_LARGE T careful_meeting(const Sheared<T>& s, T scale) {
   const double t = meeting<double>(f, det, s.z[0], s.z[1], s.z[2], scale);
   return have_one_sign(f) && det != 0 ? static_cast<T>(t) : std::numeric_limits<T>::quiet_NaN();
 }
+
+template <class T>
+constexpr T largest_number = std::numeric_limits<T>::max();
+template <class T>
+constexpr T least_determinant = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
 
 template <class V>
 struct Meeting {
@@ -146,9 +152,11 @@ LG_HD Meeting<V> meet(const Rays& ray, Corner&& corner) {
   const EdgeFunctions<V> f = edge_functions(s);
   const V det = f.e[0] + f.e[1] + f.e[2];
   Meeting<V> met;
-  // A difference with itself is zero for numbers only. Corners that are not numbers are those of no triangle.
-  const MaskOf<V> doubtful =
-      ((f.e[0] == zero) | (f.e[1] == zero) | (f.e[2] == zero) | !(det - det == zero)) & (s.z[0] == s.z[0]);
+  // Small and large numbers have lost bits. Corners that are not numbers are those of no triangle.
+  const V size = magnitude(det);
+  const MaskOf<V> doubtful = ((f.e[0] == zero) | (f.e[1] == zero) | (f.e[2] == zero) |
+                              !((V(least_determinant<ScalarOf<V>>) <= size) & (size <= V(largest_number<ScalarOf<V>>)))) &
+                             (s.z[0] == s.z[0]);
   met.hit = have_one_sign(f);
   if (LG_LIKELY(!any(met.hit | doubtful))) return met;
   met.t = meeting(f, det, s.z[0], s.z[1], s.z[2], scale);

@@ -23,7 +23,7 @@ from lumigrad.ops.implicit import (
     sphere_trace,
     volsdf_density,
 )
-from lumigrad.ops.ray import build_bvh, occluded, refit_bvh, trace
+from lumigrad.ops.ray import build_bvh, occluded, offset_origins, refit_bvh, trace
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -92,6 +92,7 @@ __all__ = [
     "neus_alpha",
     "occluded",
     "occupancy",
+    "offset_origins",
     "outlines",
     "peel",
     "points",
