@@ -557,7 +557,7 @@ LG_API int32_t lg_trace_paths_backward(
 
 /* ---- Rays and triangles (native/ray) -----------------------------------------------------------------
  * vertices [vertex_count, 3], faces int32 [triangles, 3]. A tree over the triangles, as native/ray/bvh.h describes it:
- * children int32 [nodes, 8]; leaf_tri int32 [leaves, 4]; boxes [nodes, 6, 8]; corners [leaves, 9, 4]; bounds [2, 3].
+ * children int32 [nodes, 8]; leaf_tri int32 [leaves, 8]; boxes [nodes, 6, 8]; corners [leaves, 9, 8]; bounds [2, 3].
  * level_starts int64 [65]: the first node of each level, and behind the last level the number of nodes.
  *
  * The form of a tree, for the CPU. There is room for as many nodes and leaves as triangles, and one more node.

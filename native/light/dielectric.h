@@ -50,14 +50,14 @@ LG_HD void dielectric_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<
   const Facet<V> f = facet_between(wi, wo, eta);
   V value = V(T(0));
   if (f.valid) {
-    const V reflected = fresnel_dielectric(magnitude(f.cos_i), across);
+    const V reflected = fresnel_dielectric(absolute(f.cos_i), across);
     const V facets =
         ggx(f.cosine, alpha) * smith_visible(wi.z, alpha) * smith_visible(wo.z, alpha) * V(1 / std::fabs(wi.z));
     if (reflects) {
       value = reflected * facets * V(T(0.25));
     } else {
       const V sum = refraction_sum(f, eta);
-      value = (V(T(1)) - reflected) * facets * magnitude(f.cos_i * f.cos_o) / (sum * sum);
+      value = (V(T(1)) - reflected) * facets * absolute(f.cos_i * f.cos_o) / (sum * sum);
     }
   }
   for (int c = 0; c < 3; ++c) out[c] = m.color[c] * value;
@@ -69,7 +69,7 @@ LG_HD T dielectric_pdf(const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& w
   const T across = index_across(m.ior, wi), eta = reflects ? T(1) : across, alpha = alpha_of(m.roughness);
   const Facet<T> f = facet_between(wi, wo, eta);
   if (!f.valid) return T(0);
-  const T reflected = fresnel_dielectric(magnitude(f.cos_i), across);
+  const T reflected = fresnel_dielectric(absolute(f.cos_i), across);
   const T density = ggx(f.cosine, alpha) * smith_visible(wi.z, alpha) / std::fabs(wi.z);  // of facets, over |wi.h|
   if (reflects) return reflected * density * T(0.25);
   const T sum = refraction_sum(f, eta);

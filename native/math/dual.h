@@ -90,11 +90,11 @@ LG_HD Dual<T, N> clamped(const Dual<T, N>& a, T low, T high) {
 }
 
 template <class T>
-LG_HD T magnitude(T a) {
+LG_HD T absolute(T a) {
   return std::fabs(a);
 }
 template <class T, int N>
-LG_HD Dual<T, N> magnitude(const Dual<T, N>& a) {
+LG_HD Dual<T, N> absolute(const Dual<T, N>& a) {
   return a.value < 0 ? -a : a;
 }
 

@@ -1,17 +1,38 @@
 // Rays through a tree on the CPU.
+#include <algorithm>
 #include <cstdint>
 
 #include "lumigrad.h"
-#include "parallel/for_each.h"
+#include "math/divide_up.h"
 #include "parallel/tiles.h"
 #include "parallel/triangle_gradients.h"
+#include "ray/packet_cpu.h"
 #include "ray/trace.h"
 #include "runtime/status.h"
+#include "runtime/threads.h"
 
 namespace lg::ray {
 namespace {
 
-constexpr int64_t rays_per_task = 256, rays_per_chunk = 4096;
+constexpr int64_t rays_per_task = 512, rays_per_chunk = 4096;
+
+// Calls packet(first, packet) for sixteen rays that go together, one(i) for others.
+template <class T, class OfPacket, class OfOne>
+void for_rays(int threads, int64_t count, const RayBatch<T>& rays, const float* bounds, OfPacket&& of_packet,
+              OfOne&& of_one) {
+  parallel_for(threads, divide_up(count, rays_per_task), [&](int64_t task, int) {
+    const int64_t end = std::min(count, (task + 1) * rays_per_task);
+    Packet<T> packet;
+    for (int64_t first = task * rays_per_task; first < end; first += packet_size) {
+      const int64_t last = std::min(end, first + packet_size);
+      if (last - first == packet_size && packet.load([&](int l) { return rays[first + l]; }, bounds)) {
+        of_packet(first, packet);
+      } else {
+        for (int64_t i = first; i < last; ++i) of_one(i);
+      }
+    }
+  });
+}
 
 }  // namespace
 }  // namespace lg::ray
@@ -26,7 +47,12 @@ int32_t lg_trace_forward(lg_call* call, int32_t dtype, const void* origins, cons
         lg::ray::make_view<T>(boxes, children, corners, leaf_tri, bounds, nodes, leaves, triangles),
         lg::ray::make_batch<T>(origins, directions, limits, t_min, t_max),
         {hit_tri, static_cast<T*>(bary), static_cast<T*>(t)}};
-    lg::for_each(call->threads, rays, body, lg::ray::rays_per_task);
+    lg::ray::for_rays(
+        call->threads, rays, body.rays, bounds,
+        [&](int64_t first, lg::ray::Packet<T>& packet) {
+          packet.closest_hits(body.bvh, [&](int l, const lg::ray::Hit<T>& hit) { body.hits.write(first + l, hit); });
+        },
+        body);
   });
 }
 
@@ -65,6 +91,12 @@ int32_t lg_occluded(lg_call* call, int32_t dtype, const void* origins, const voi
     const lg::ray::FindOccluded<T, lg::ray::largest_stack> body = {
         lg::ray::make_view<T>(boxes, children, corners, leaf_tri, bounds, nodes, leaves, triangles),
         lg::ray::make_batch<T>(origins, directions, limits, t_min, t_max), hit};
-    lg::for_each(call->threads, rays, body, lg::ray::rays_per_task);
+    lg::ray::for_rays(
+        call->threads, rays, body.rays, bounds,
+        [&](int64_t first, lg::ray::Packet<T>& packet) {
+          const uint32_t found = packet.any_hits(body.bvh);
+          for (int l = 0; l < lg::ray::packet_size; ++l) hit[first + l] = found >> l & 1;
+        },
+        body);
   });
 }

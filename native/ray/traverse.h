@@ -57,19 +57,13 @@ LG_HD Nearest<T> nothing_yet(const PreparedRay<T>& ray) {
 // Which children's boxes a ray meets before `end`, as bits, and where.
 template <class T>
 LG_HD uint32_t meet_children(const PreparedRay<T>& ray, const float* boxes, T end, T (&enter)[node_width]) {
-  const float* first[3];
-  const float* last[3];
-  LG_UNROLL
-  for (int a = 0; a < 3; ++a) {
-    const bool backwards = ray.backwards(a);
-    first[a] = boxes + node_width * (backwards ? 3 + a : a);
-    last[a] = boxes + node_width * (backwards ? a : 3 + a);
-  }
+  const auto first = [&](int a) { return boxes + node_width * (ray.axes.backwards[a] ? 3 + a : a); };
+  const auto last = [&](int a) { return boxes + node_width * (ray.axes.backwards[a] ? a : 3 + a); };
 #if LG_RAY_LANES
   using V = Lanes<T, node_width>;
   const auto span = span_of<V>(
-      ray, [&](int a) LG_INLINE_LAMBDA { return V::load(first[a]); },
-      [&](int a) LG_INLINE_LAMBDA { return V::load(last[a]); });
+      ray, [&](int a) LG_INLINE_LAMBDA { return V::load(first(a)); },
+      [&](int a) LG_INLINE_LAMBDA { return V::load(last(a)); });
   const V from = maximum(span.enter, V(ray.t_min)), to = minimum(span.leave, V(end));
   from.store(enter);
   return bits_of(from <= to);
@@ -78,7 +72,7 @@ LG_HD uint32_t meet_children(const PreparedRay<T>& ray, const float* boxes, T en
   LG_UNROLL
   for (int c = 0; c < node_width; ++c) {
     const auto span = span_of<T>(
-        ray, [&](int a) { return static_cast<T>(first[a][c]); }, [&](int a) { return static_cast<T>(last[a][c]); });
+        ray, [&](int a) { return static_cast<T>(first(a)[c]); }, [&](int a) { return static_cast<T>(last(a)[c]); });
     enter[c] = maximum(span.enter, ray.t_min);
     bits |= static_cast<uint32_t>(enter[c] <= minimum(span.leave, end)) << c;
   }
@@ -110,11 +104,19 @@ LG_HD void meet_leaf(const PreparedRay<T>& ray, const T* corners, T end, Take&& 
 template <class T, int capacity>
 class WalkStack {
  public:
-  // The children in `hit`, the nearest last.
-  LG_HD void push(const int32_t* children, uint32_t hit, const T (&enter)[node_width]) {
+  // Keeps the children in `hit`, of which there is one at least, but for the nearest, which it returns.
+  LG_HD int32_t push(const BvhView<T>& bvh, const int32_t* children, uint32_t hit, const T (&enter)[node_width]) {
+    int nearest = lowest_set(hit);
+    hit &= hit - 1;
+    if (LG_LIKELY(hit == 0)) return children[nearest];
     const int bottom = size_;
     for (; hit && size_ < capacity; hit &= hit - 1) {
-      const int child = lowest_set(hit);
+      int child = lowest_set(hit);
+      if (enter[child] < enter[nearest]) {
+        const int other = child;
+        child = nearest;
+        nearest = other;
+      }
       int at = size_++;
       for (; at > bottom && enter_[at - 1] < enter[child]; --at) {
         enter_[at] = enter_[at - 1];
@@ -122,7 +124,9 @@ class WalkStack {
       }
       enter_[at] = enter[child];
       node_[at] = children[child];
+      bvh.prefetch(children[child]);
     }
+    return children[nearest];
   }
 
   // The next one that begins before `end`.
@@ -163,7 +167,10 @@ LG_HD void walk(const BvhView<T>& bvh, const PreparedRay<T>& ray, End&& end, Vis
     if (node >= 0) {
       if (node < bvh.nodes) {
         const uint32_t hit = meet_children(ray, bvh.boxes_of(node), end(), enter);
-        stack.push(bvh.children_of(node), hit, enter);
+        if (hit) {
+          node = stack.push(bvh, bvh.children_of(node), hit, enter);
+          continue;
+        }
       }
     } else {
       const int32_t leaf = -1 - node;
@@ -188,8 +195,12 @@ LG_HD Hit<T> closest_hit(const BvhView<T>& bvh, const Ray<T>& ray) {
       });
   if (!best.found()) return {-1, T(0), T(0), infinity<T>};
   const T* corners = bvh.corners_of(best.leaf) + best.place;
-  return exact_hit(ray, best.tri, best.t * prepared.unit,
-                   [&](int k, int a) -> double { return corners[leaf_size * (3 * k + a)]; });
+  const double origin[3] = {ray.origin[0], ray.origin[1], ray.origin[2]};
+  const double direction[3] = {ray.direction[0], ray.direction[1], ray.direction[2]};
+  const Place<double> place =
+      exact_place<double>(origin, direction, best.t * prepared.unit, ray.t_min, ray.t_max,
+                          [&](int k, int a) -> double { return corners[leaf_size * (3 * k + a)]; });
+  return {best.tri, static_cast<T>(place.u), static_cast<T>(place.v), static_cast<T>(place.t)};
 }
 
 template <int capacity = largest_stack, class T>

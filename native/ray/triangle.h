@@ -21,8 +21,7 @@
 
 namespace lg::ray {
 
-// V: a number, or lanes of a packet's rays or a leaf's triangles. Rays: a PreparedRay, or the same of several rays with
-// one axis, whose members are lanes.
+// V: a number, or lanes of a packet's rays or of a leaf's triangles. Rays: PreparedRays<V>, or one ray for all lanes.
 
 // Where a ray enters and leaves a box.
 template <class V>
@@ -59,9 +58,9 @@ LG_HD Sheared<V> shear(const Rays& ray, Corner&& corner) {
   Sheared<V> out;
   LG_UNROLL
   for (int k = 0; k < 3; ++k) {
-    out.z[k] = corner(k, ray.axis[2]) - V(ray.origin[ray.axis[2]]);
-    out.x[k] = (corner(k, ray.axis[0]) - V(ray.origin[ray.axis[0]])) - V(ray.shear[0]) * out.z[k];
-    out.y[k] = (corner(k, ray.axis[1]) - V(ray.origin[ray.axis[1]])) - V(ray.shear[1]) * out.z[k];
+    out.z[k] = corner(k, ray.axes.axis[2]) - V(ray.origin[ray.axes.axis[2]]);
+    out.x[k] = (corner(k, ray.axes.axis[0]) - V(ray.origin[ray.axes.axis[0]])) - V(ray.shear[0]) * out.z[k];
+    out.y[k] = (corner(k, ray.axes.axis[1]) - V(ray.origin[ray.axes.axis[1]])) - V(ray.shear[1]) * out.z[k];
   }
   return out;
 }
@@ -102,7 +101,8 @@ LG_HD EdgeFunctions<double> exact_edge_functions(const Sheared<T>& s) {
 // Where a ray meets the plane of a triangle, in units of the scaled direction.
 template <class V>
 LG_HD V meeting(const EdgeFunctions<V>& f, const V& det, const V& z0, const V& z1, const V& z2, const V& scale) {
-  return (f.e[0] * z0 + f.e[1] * z1 + f.e[2] * z2) / det * scale;
+  const V inverse = V(1) / det;
+  return ((f.e[0] * inverse) * z0 + (f.e[1] * inverse) * z1 + (f.e[2] * inverse) * z2) * scale;
 }
 
 // The same of one triangle, or NaN if it is missed, where edge functions in T cannot decide.
@@ -113,6 +113,11 @@ LG_HD_LARGE T careful_meeting(const Sheared<T>& s, T scale) {
   const double t = meeting<double>(f, det, s.z[0], s.z[1], s.z[2], scale);
   return have_one_sign(f) && det != 0 ? static_cast<T>(t) : std::numeric_limits<T>::quiet_NaN();
 }
+
+template <class T>
+constexpr T largest_number = std::numeric_limits<T>::max();
+template <class T>
+constexpr T least_determinant = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
 
 template <class V>
 struct Meeting {
@@ -147,55 +152,55 @@ LG_HD Meeting<V> meet(const Rays& ray, Corner&& corner) {
   const EdgeFunctions<V> f = edge_functions(s);
   const V det = f.e[0] + f.e[1] + f.e[2];
   Meeting<V> met;
-  // A difference with itself is zero for numbers only. Corners that are not numbers are those of no triangle.
-  const MaskOf<V> doubtful =
-      ((f.e[0] == zero) | (f.e[1] == zero) | (f.e[2] == zero) | !(det - det == zero)) & (s.z[0] == s.z[0]);
+  // Small and large numbers have lost bits. Corners that are not numbers are those of no triangle.
+  const V size = magnitude(det);
+  const MaskOf<V> doubtful = ((f.e[0] == zero) | (f.e[1] == zero) | (f.e[2] == zero) |
+                              !((V(least_determinant<ScalarOf<V>>) <= size) & (size <= V(largest_number<ScalarOf<V>>)))) &
+                             (s.z[0] == s.z[0]);
   met.hit = have_one_sign(f);
   if (LG_LIKELY(!any(met.hit | doubtful))) return met;
   met.t = meeting(f, det, s.z[0], s.z[1], s.z[2], scale);
   if (LG_UNLIKELY(any(doubtful))) decide(doubtful, s, scale, met);
   const auto low = [&](int a) { return minimum(minimum(corner(0, a), corner(1, a)), corner(2, a)); };
   const auto high = [&](int a) { return maximum(maximum(corner(0, a), corner(1, a)), corner(2, a)); };
-  const auto enter_at = [&](int a) { return ray.backwards(a) ? high(a) : low(a); };
-  const auto leave_at = [&](int a) { return ray.backwards(a) ? low(a) : high(a); };
+  const auto enter_at = [&](int a) { return ray.axes.backwards[a] ? high(a) : low(a); };
+  const auto leave_at = [&](int a) { return ray.axes.backwards[a] ? low(a) : high(a); };
   const Span<V> own = span_of<V>(ray, enter_at, leave_at);
   met.t = minimum(maximum(met.t, own.enter), own.leave);
   met.hit = met.hit & (own.enter <= own.leave);
   return met;
 }
 
-// The hit of a triangle that is known to be hit, in float64. corner(vertex, axis): coordinates. t: as the tests found
-// it.
-template <class T, class Corner>
-LG_HD Hit<T> exact_hit(const Ray<T>& ray, int32_t tri, T t, Corner&& corner) {
-  double e0[3], e1[3], s[3], d[3];
+// Weights of the first two corners, and where a ray meets a triangle that is known to be hit, in float64.
+template <class V>
+struct Place {
+  V u, v, t;
+};
+
+// V: a number of type double, or lanes of it. corner(vertex, axis): coordinates; t: as the tests found it.
+template <class V, class Corner>
+LG_HD Place<V> exact_place(const V (&origin)[3], const V (&d)[3], const V& t, const V& t_min, const V& t_max,
+                           Corner&& corner) {
+  V e0[3], e1[3], s[3];
   LG_UNROLL
   for (int a = 0; a < 3; ++a) {
-    const double last = corner(2, a);
+    const V last = corner(2, a);
     e0[a] = corner(0, a) - last;
     e1[a] = corner(1, a) - last;
-    s[a] = ray.origin[a] - last;
-    d[a] = ray.direction[a];
+    s[a] = origin[a] - last;
   }
-  const double p[3] = {d[1] * e1[2] - d[2] * e1[1], d[2] * e1[0] - d[0] * e1[2], d[0] * e1[1] - d[1] * e1[0]};
-  const double q[3] = {s[1] * e0[2] - s[2] * e0[1], s[2] * e0[0] - s[0] * e0[2], s[0] * e0[1] - s[1] * e0[0]};
-  const double det = e0[0] * p[0] + e0[1] * p[1] + e0[2] * p[2];
-  double u = (s[0] * p[0] + s[1] * p[1] + s[2] * p[2]) / det, v = (d[0] * q[0] + d[1] * q[1] + d[2] * q[2]) / det;
-  double found = (e1[0] * q[0] + e1[1] * q[1] + e1[2] * q[2]) / det;
-  if (LG_UNLIKELY(!is_finite(u + v + found))) {  // the ray lies in the plane
-    u = v = 1.0 / 3;
-    found = t;
-  }
-  u = maximum(u, 0.0);
-  v = maximum(v, 0.0);
-  const double sum = u + v;
-  if (sum > 1) {
-    u /= sum;
-    v /= sum;
-  }
-  const double low = maximum(static_cast<double>(ray.t_min), 0.0), high = ray.t_max;
-  found = minimum(maximum(found, low), high);
-  return {tri, static_cast<T>(u), static_cast<T>(v), static_cast<T>(found)};
+  const V p[3] = {d[1] * e1[2] - d[2] * e1[1], d[2] * e1[0] - d[0] * e1[2], d[0] * e1[1] - d[1] * e1[0]};
+  const V q[3] = {s[1] * e0[2] - s[2] * e0[1], s[2] * e0[0] - s[0] * e0[2], s[0] * e0[1] - s[1] * e0[0]};
+  const V inverse = V(1) / (e0[0] * p[0] + e0[1] * p[1] + e0[2] * p[2]);
+  const V u = (s[0] * p[0] + s[1] * p[1] + s[2] * p[2]) * inverse;
+  const V v = (d[0] * q[0] + d[1] * q[1] + d[2] * q[2]) * inverse;
+  const V found = (e1[0] * q[0] + e1[1] * q[1] + e1[2] * q[2]) * inverse;
+  // Not a number where the ray lies in the plane.
+  const V zero(0), all = u + v + found;
+  const MaskOf<V> known = all - all == zero;
+  const V a = select(known, maximum(u, zero), V(1.0 / 3)), b = select(known, maximum(v, zero), V(1.0 / 3));
+  const V share = V(1) / maximum(a + b, V(1));
+  return {a * share, b * share, minimum(maximum(select(known, found, t), maximum(t_min, zero)), t_max)};
 }
 
 }  // namespace lg::ray

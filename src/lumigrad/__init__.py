@@ -24,7 +24,7 @@ from lumigrad.ops.implicit import (
     volsdf_density,
 )
 from lumigrad.ops.light import trace_paths
-from lumigrad.ops.ray import build_bvh, occluded, refit_bvh, trace
+from lumigrad.ops.ray import build_bvh, occluded, offset_origins, refit_bvh, trace
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -97,6 +97,7 @@ __all__ = [
     "neus_alpha",
     "occluded",
     "occupancy",
+    "offset_origins",
     "outlines",
     "peel",
     "points",

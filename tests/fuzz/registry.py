@@ -20,6 +20,7 @@ OPS = tuple(GENERATORS)
 # Ops on fields are compared with their definitions, on random rays and samples, in tests/ops/field.
 # Implicit surfaces: sizes of outputs depend on values, which do not reach a rounded comparison alike in both;
 # tests/ops/implicit goes through random grids and rays.
+# Rays: what a ray hits at an edge depends on roundings; tests/ops/ray goes through random meshes and rays.
 ELSEWHERE = {
     "outlines",
     "blend_outlines",
@@ -28,6 +29,11 @@ ELSEWHERE = {
     "marching_cubes",
     "marching_tetrahedra",
     "neus_alpha",
+    "build_bvh",
+    "occluded",
+    "offset_origins",
+    "refit_bvh",
+    "trace",
     "redistance",
     "sphere_trace",
     "volsdf_density",
@@ -50,6 +56,11 @@ REGISTERED_ELSEWHERE = {
     "marching_cubes",
     "marching_cubes_backward",
     "trace_grid",
+    "bvh_topology",
+    "bvh_refit",
+    "trace",
+    "trace_backward",
+    "occluded",
 }
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}

@@ -27,7 +27,7 @@ from lumigrad.reference.implicit import (
     volsdf_density,
 )
 from lumigrad.reference.light import trace_paths
-from lumigrad.reference.ray import occluded, trace
+from lumigrad.reference.ray import occluded, offset_origins, trace
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -65,6 +65,7 @@ __all__ = [
     "nmr_gradient",
     "occluded",
     "occupancy",
+    "offset_origins",
     "opendr_gradient",
     "outlines",
     "peel",

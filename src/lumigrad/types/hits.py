@@ -31,8 +31,8 @@ class Bvh(NamedTuple):
     Attributes:
         boxes: float32 [N, 6, 8], those of the eight children of each node: the lower corner's x, y, z and the upper's.
         children: int32 [N, 8], numbers of nodes; -1 - k is leaf k.
-        corners: [L, 9, 4], coordinates of the four triangles of each leaf.
-        tri: int32 [L, 4], the numbers of these triangles, -1 for none.
+        corners: [L, 9, 8], coordinates of the eight triangles of each leaf.
+        tri: int32 [L, 8], the numbers of these triangles, -1 for none.
         bounds: float32 [2, 3], the box around all.
         cost: float64 [], the number of nodes and leaves that a ray which meets this box meets on average (the surface
             area heuristic). Time per ray is about in proportion.
@@ -45,8 +45,8 @@ class Bvh(NamedTuple):
 
     boxes: Float[Tensor, "nodes 6 8"]
     children: Int32[Tensor, "nodes 8"]
-    corners: Float[Tensor, "leaves 9 4"]
-    tri: Int32[Tensor, "leaves 4"]
+    corners: Float[Tensor, "leaves 9 8"]
+    tri: Int32[Tensor, "leaves 8"]
     bounds: Float[Tensor, "2 3"]
     cost: Float[Tensor, ""]
     built_cost: Float[Tensor, ""]

@@ -2,5 +2,6 @@
 
 from lumigrad.ops.ray._bvh import build_bvh, refit_bvh
 from lumigrad.ops.ray._trace import occluded, trace
+from lumigrad.reference.ray import offset_origins
 
-__all__ = ["build_bvh", "occluded", "refit_bvh", "trace"]
+__all__ = ["build_bvh", "occluded", "offset_origins", "refit_bvh", "trace"]

@@ -15,7 +15,7 @@ from lumigrad.types import Bvh
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float, Int
 
-_WIDTH, _LEAF, _LEVELS = 8, 4, 64
+_WIDTH, _LEAF, _LEVELS = 8, 8, 64
 _MOST = 2**30
 
 
@@ -159,10 +159,10 @@ def _tree_sizes(vertices: Tensor, faces: Tensor, children: Tensor, leaf_tri: Ten
 _topology = declare(
     "bvh_topology(Tensor vertices, Tensor faces)",
     sizes=("vertex_count triangles room", _mesh_sizes),
-    outputs={"children": "room 8", "leaf_tri": "triangles 4", "level_starts": "65", "totals": "3"},
+    outputs={"children": "room 8", "leaf_tri": "triangles 8", "level_starts": "65", "totals": "3"},
 )
 _refit = declare(
     "bvh_refit(Tensor vertices, Tensor faces, Tensor children, Tensor leaf_tri, Tensor level_starts, SymInt levels)",
     sizes=("vertex_count triangles nodes leaves", _tree_sizes),
-    outputs={"boxes": "nodes 6 8", "corners": "leaves 9 4", "bounds": "2 3", "cost": "1"},
+    outputs={"boxes": "nodes 6 8", "corners": "leaves 9 8", "bounds": "2 3", "cost": "1"},
 )

@@ -169,6 +169,7 @@ class _Scene:
         for i, image in enumerate(self.lit.textures):
             chosen = (number == i).nonzero()[:, 0]
             if len(chosen):
+                assert p.uv is not None
                 found = texture(image[None], p.uv[chosen][None, None], filter="linear", wrap="repeat")[0, 0]
                 out = out.index_put((chosen,), found)
         return out
@@ -193,6 +194,7 @@ class _Scene:
 
     def radiance(self, directions: Tensor) -> Tensor:
         """Of the environment."""
+        assert self.cube is not None
         inward = directions @ self.rotation
         return texture_cube(self.cube[None], inward[None, None], filter="linear")[0, 0]
 
@@ -208,6 +210,7 @@ class _Scene:
         return torch.where(narrowing > 0, share * 2 * squared / narrowing / self.groups, 0)
 
     def environment_pdf(self, directions: Tensor) -> Tensor:
+        assert self.cube is not None
         face, u, v = _on_cube(directions @ self.rotation)
         side = self.cube.shape[1]
         row = face * side + (v * side).long().clamp(0, side - 1)
@@ -215,12 +218,14 @@ class _Scene:
         return self._texel_pdf(row, column, u, v)
 
     def _texel_pdf(self, row: Tensor, column: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        assert self.cube is not None
         side = self.cube.shape[1]
         within = self.texel_sums.diff(dim=-1)[row, column]
         p, q = 2 * u - 1, 2 * v - 1
         return self.row_sums.diff()[row] * within * side**2 / 4 * (1 + p * p + q * q) ** 1.5 / self.groups
 
     def sample_environment(self, choice: tuple[Tensor, Tensor], place: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        assert self.cube is not None
         side = self.cube.shape[1]
         row = torch.searchsorted(self.row_sums, choice[0], right=True).clamp(1, 6 * side) - 1
         column = torch.searchsorted(self.texel_sums[row], choice[1][:, None], right=True)[:, 0].clamp(1, side) - 1
@@ -275,6 +280,9 @@ def _sample_emitters(
 
 def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor]) -> _Lights:
     lit, count = scene.lit, scene.lamp_count
+    assert lit.lamps is not None
+    assert lit.lamp_kinds is not None
+    assert lit.lamp_intensities is not None
     number = (choice[0] * count).long().clamp_max(count - 1)
     row, distant = lit.lamps.detach()[number], (lit.lamp_kinds[number] == DISTANT)[:, None]
     towards = row[:, :3] - origins
@@ -296,7 +304,7 @@ def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor])
 
 def _trace(
     scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Radiance, alpha, depth, normal and albedo of one path for each ray."""
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
