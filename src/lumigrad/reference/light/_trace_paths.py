@@ -302,9 +302,7 @@ def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor])
 # ---- Paths ---------------------------------------------------------------------------------------------------------
 
 
-def _trace(
-    scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int
-) -> tuple[Tensor, ...]:
+def _trace(scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int) -> tuple[Tensor, ...]:
     """Radiance, alpha, depth, normal and albedo of one path for each ray."""
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
