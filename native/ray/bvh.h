@@ -36,14 +36,6 @@ struct BvhView {
   LG_HD const float* boxes_of(int32_t node) const { return boxes + int64_t{6 * node_width} * node; }
   LG_HD const int32_t* children_of(int32_t node) const { return children + int64_t{node_width} * node; }
   LG_HD const T* corners_of(int32_t leaf) const { return corners + int64_t{9 * leaf_size} * leaf; }
-  // Asks for what a visit to a child will read.
-  LG_HD void prefetch(int32_t child) const {
-    if (child >= 0) {
-      for (int i = 0; i < 3; ++i) LG_PREFETCH(boxes_of(child) + 16 * i);
-    } else {
-      for (int i = 0; i < 3; ++i) LG_PREFETCH(corners_of(-1 - child) + 16 * i);
-    }
-  }
   LG_HD const int32_t* tri_of(int32_t leaf) const { return tri + int64_t{leaf_size} * leaf; }
 };
 

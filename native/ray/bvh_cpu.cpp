@@ -69,6 +69,9 @@ int32_t lg_bvh_topology(lg_call* call, int32_t dtype, const void* vertices, cons
         lg::ray::BinaryBuilder(call->threads, primitives.data(), count).build();
     std::fill_n(level_starts, lg::ray::max_levels + 1, int64_t{0});
     const lg::ray::TreeSizes sizes = lg::ray::widen(binary, primitives.data(), children, leaf_tri, level_starts);
+    std::fill(children + sizes.nodes * lg::ray::node_width, children + (triangles + 1) * lg::ray::node_width,
+              lg::ray::no_child);
+    std::fill(leaf_tri + sizes.leaves * lg::ray::leaf_size, leaf_tri + triangles * lg::ray::leaf_size, -1);
     totals[0] = sizes.nodes;
     totals[1] = sizes.leaves;
     totals[2] = sizes.levels;

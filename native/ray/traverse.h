@@ -105,7 +105,7 @@ template <class T, int capacity>
 class WalkStack {
  public:
   // Keeps the children in `hit`, of which there is one at least, but for the nearest, which it returns.
-  LG_HD int32_t push(const BvhView<T>& bvh, const int32_t* children, uint32_t hit, const T (&enter)[node_width]) {
+  LG_HD int32_t push(const int32_t* children, uint32_t hit, const T (&enter)[node_width]) {
     int nearest = lowest_set(hit);
     hit &= hit - 1;
     if (LG_LIKELY(hit == 0)) return children[nearest];
@@ -124,7 +124,6 @@ class WalkStack {
       }
       enter_[at] = enter[child];
       node_[at] = children[child];
-      bvh.prefetch(children[child]);
     }
     return children[nearest];
   }
@@ -168,7 +167,7 @@ LG_HD void walk(const BvhView<T>& bvh, const PreparedRay<T>& ray, End&& end, Vis
       if (node < bvh.nodes) {
         const uint32_t hit = meet_children(ray, bvh.boxes_of(node), end(), enter);
         if (hit) {
-          node = stack.push(bvh, bvh.children_of(node), hit, enter);
+          node = stack.push(bvh.children_of(node), hit, enter);
           continue;
         }
       }

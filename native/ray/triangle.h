@@ -82,13 +82,22 @@ LG_HD MaskOf<V> have_one_sign(const EdgeFunctions<V>& f) {
   return (zero <= minimum(minimum(f.e[0], f.e[1]), f.e[2])) | (maximum(maximum(f.e[0], f.e[1]), f.e[2]) <= zero);
 }
 
+// What rounding takes from a b (Dekker 1971). Without fused multiply-add, which not every processor has.
+LG_HD double lost_of_product(double a, double b, double product) {
+  constexpr double splitter = 134217729;  // 2^27 + 1
+  const double a_scaled = splitter * a, b_scaled = splitter * b;
+  const double a_high = a_scaled - (a_scaled - a), b_high = b_scaled - (b_scaled - b);
+  const double a_low = a - a_high, b_low = b - b_high;
+  return ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low;
+}
+
 // a b - c d with the sign of the exact value, and zero only where that is zero.
 LG_HD double signed_difference(float a, float b, float c, float d) {
   return static_cast<double>(a) * b - static_cast<double>(c) * d;
 }
 LG_HD double signed_difference(double a, double b, double c, double d) {
   const double first = a * b, second = c * d, difference = first - second;
-  return difference != 0 ? difference : std::fma(a, b, -first) - std::fma(c, d, -second);
+  return difference != 0 ? difference : lost_of_product(a, b, first) - lost_of_product(c, d, second);
 }
 
 // The same for one triangle, with signs that are right.
@@ -154,9 +163,10 @@ LG_HD Meeting<V> meet(const Rays& ray, Corner&& corner) {
   Meeting<V> met;
   // Small and large numbers have lost bits. Corners that are not numbers are those of no triangle.
   const V size = magnitude(det);
-  const MaskOf<V> doubtful = ((f.e[0] == zero) | (f.e[1] == zero) | (f.e[2] == zero) |
-                              !((V(least_determinant<ScalarOf<V>>) <= size) & (size <= V(largest_number<ScalarOf<V>>)))) &
-                             (s.z[0] == s.z[0]);
+  const MaskOf<V> doubtful =
+      ((f.e[0] == zero) | (f.e[1] == zero) | (f.e[2] == zero) |
+       !((V(least_determinant<ScalarOf<V>>) <= size) & (size <= V(largest_number<ScalarOf<V>>)))) &
+      (s.z[0] == s.z[0]);
   met.hit = have_one_sign(f);
   if (LG_LIKELY(!any(met.hit | doubtful))) return met;
   met.t = meeting(f, det, s.z[0], s.z[1], s.z[2], scale);
