@@ -26,12 +26,17 @@ from torch.utils._pytree import tree_map_only
 from lumigrad._engine import loading
 from lumigrad._engine.core import Call, Core
 from lumigrad._engine.declare import DIRECTIONS
+from lumigrad._engine.direction import Direction
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # What starts so says that an index is out of range, or no memory left; a device cannot say the one without being
 # waited for, and torch's allocator says the other in its own words.
 CPU_MESSAGES = ("tri[", "attr_tri[", "tri: expected indices below", "frags.tri holds", "topology[", "no memory")
+
+
+# Inputs that CUDA's functions read on the host.
+ON_HOST = ("ranges", "level_starts")
 
 
 def skip_where_devices_are_silent(kernels: str, message: str) -> None:
@@ -47,7 +52,9 @@ def _instead_of_cpu(kernel_of: Callable[[str], Callable]) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch says that a kernel is replaced, as it should be
-            for name in DIRECTIONS:
+            for name, direction in DIRECTIONS.items():
+                if isinstance(direction, Direction) and direction.function.cpu_only:
+                    continue
                 override.impl(name, kernel_of(name), "CPU", allow_override=True)
         yield
     finally:
@@ -63,7 +70,7 @@ def _moved(name: str) -> Callable:
 
     def run(*args: Any) -> Any:
         moved = [
-            arg if input == "ranges" else tree_map_only(torch.Tensor, torch.Tensor.cuda, arg)  # that stays on the host
+            arg if input in ON_HOST else tree_map_only(torch.Tensor, torch.Tensor.cuda, arg)
             for input, arg in zip(inputs, args)
         ]
         return tree_map_only(torch.Tensor, torch.Tensor.cpu, op(*moved))

@@ -27,6 +27,7 @@ PUBLIC = (
     "lumigrad.fit.splats",
     "lumigrad.io",
     "lumigrad.memory",
+    "lumigrad.ops.light",
     "lumigrad.ops.soft",
     "lumigrad.ops.splat",
     "lumigrad.ops.surface",

@@ -177,3 +177,15 @@ def test_sdf_from_images(tmp_path: Path) -> None:
     assert said[-1].endswith("closed, Euler number 2")
     assert load_image(out).shape == (640, 960, 3)
     assert load_mesh(saved).positions.norm(dim=-1).max() < 1.1
+
+
+def test_cornell(tmp_path: Path) -> None:
+    """The left wall's red and the right wall's green, with blocks and with balls."""
+    out = tmp_path / "cornell.png"
+    run("cornell.py", "--size", 24, "--samples", 8, "--output", out)
+    image = load_image(out)
+    assert image.shape[:2] == (24, 48)
+    for left in (image[:, 1:4], image[:, 25:28]):
+        red, green, _ = left.mean((0, 1)).tolist()
+        assert red > 1.5 * green
+    assert image[:, 20:23, 1].mean() > 1.2 * image[:, 20:23, 0].mean()

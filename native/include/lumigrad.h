@@ -9,8 +9,8 @@
  * for the calling thread. Buffers are contiguous and row-major. A null pointer stands for an absent optional input or an
  * output that is not wanted. `dtype` is the type of a call's floating-point buffers.
  *
- * CUDA: buffers lie on the current device, except `ranges`, `channel_list`, structures and arrays of pointers, which are
- * read on the host before the function returns. A function enqueues kernels on the stream and returns. It does
+ * CUDA: buffers lie on the current device, except `ranges`, `level_starts`, `channel_list`, structures and arrays of
+ * pointers, which are read on the host before the function returns. A function enqueues kernels on the stream and returns. It does
  * not allocate, synchronise or read back, so calls can be captured into CUDA graphs. For the same reason an index out of
  * range cannot be reported: a triangle with a wrong vertex is not drawn, and a pixel with a wrong triangle is background.
  */
@@ -473,5 +473,123 @@ LG_API int32_t lg_trace_grid(
     lg_call* call, int32_t dtype, const void* grid, const void* origins, const void* directions, int64_t depth,
     int64_t height, int64_t width, int64_t rays, double t_min, double t_max, double band, void* hit, void* near,
     void* behind);
+
+/* ---- Light transport (native/light) ------------------------------------------------------------------
+ * materials [.., 12]: color (3), roughness, metallic, ior, extinction (3), emission (3), see native/light/material.h.
+ * kinds int32 [items, 2]: of each item's material: 0 diffuse, 1 metallic-roughness, 2 conductor, 3 dielectric; whether
+ * it has two sides. wi, wo [items, 3]: unit directions away from the surface, whose normal is +z.
+ * value [items, 3]: what is sent to wi of the radiance from wo, with the cosine of wo; pdf [items]: of drawing wo.
+ */
+LG_API int32_t lg_bsdf_forward(
+    lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi, const void* wo,
+    int64_t items, void* value, void* pdf);
+
+LG_API int32_t lg_bsdf_backward(
+    lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi, const void* wo,
+    int64_t items, const void* grad_value, void* grad_materials);
+
+/* numbers [items, 3] in [0, 1). wo: zero where nothing is sent; weight [items, 3]: value / pdf; pdf: 0 of directions
+ * that are the only ones. */
+LG_API int32_t lg_sample_bsdf(
+    lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi, const void* numbers,
+    int64_t items, void* wo, void* weight, void* pdf);
+
+/* A scene for path tracing. Geometry: positions [vertices, 3], tri int32 [triangles, 3]; corner_normals [triangles, 3, 3],
+ * corner_uvs [triangles, 3, 2], corner_colors [triangles, 3, 3] (linear, they multiply the colour) or null;
+ * face_materials int32 [triangles].
+ * kinds int32 [material_count, 5]: kind, two sides, and the numbers of the textures of colour, of roughness and
+ * metallic (channels 1 and 2) and of emission, or -1. texels [texel_count, 3], linear: textures int64
+ * [texture_count, 3] have their first texel, height and width; they repeat.
+ * Lamps are points, spots and distant lights: lamps [lamp_count, 12] = position (3), or the direction towards a distant
+ * one; axis (3); cosines of the inner and the outer cone; reach; attenuation (3). lamp_intensities [lamp_count, 3];
+ * lamp_kinds int32 [lamp_count]: 0 distant, 1 at a point.
+ * emitter_faces int32 [emitter_count]: the triangles that emit, emitter_sums [emitter_count + 1] from 0 to 1: the sums
+ * of their probabilities, face_emitters int32 [triangles]: their numbers, or -1.
+ * environment [6, side, side, 3], or null, turned by environment_rotation [3, 3] into the world; the sums of
+ * probabilities of rows of its texels row_sums [6 side + 1] and, within a row, of texels texel_sums [6 side, side + 1].
+ */
+typedef struct {
+  const void* positions;
+  const int32_t* tri;
+  const void* corner_normals;
+  const void* corner_uvs;
+  const void* corner_colors;
+  const int32_t* face_materials;
+  const void* materials;
+  const int32_t* kinds;
+  const void* texels;
+  const int64_t* textures;
+  const void* lamps;
+  const void* lamp_intensities;
+  const int32_t* lamp_kinds;
+  const int32_t* emitter_faces;
+  const void* emitter_sums;
+  const int32_t* face_emitters;
+  const void* environment;
+  const void* environment_rotation;
+  const void* row_sums;
+  const void* texel_sums;
+  /* the tree over the triangles, see native/ray */
+  const float* boxes;
+  const int32_t* children;
+  const void* corners;
+  const int32_t* leaf_tri;
+  const float* bounds;
+  int64_t nodes, leaves;
+  int64_t vertices, triangles, material_count, texture_count, texel_count, lamp_count, emitter_count, side;
+} lg_lit_scene;
+
+/* Paths through the pixels of an image. origins, directions [height + 1, width + 1, 3]: the rays at the corners of
+ * pixels; those between are interpolated. `samples` paths a pixel, spread evenly over it, of at most max_depth segments.
+ * Means over all samples: radiance [height, width, 3] of what surfaces send, alpha: how many meet a surface; and of
+ * the surfaces met first, 0 where there is none, depth (in units of the direction), normal (3), albedo (3). */
+LG_API int32_t lg_trace_paths_forward(
+    lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
+    int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t seed,
+    void* radiance, void* alpha, void* depth, void* normal, void* albedo);
+
+/* Draws paths of its own, by gradient_seed. */
+LG_API int32_t lg_trace_paths_backward(
+    lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
+    int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t gradient_seed,
+    const void* grad_radiance, void* grad_corner_colors, void* grad_materials, void* grad_texels,
+    void* grad_lamp_intensities, void* grad_environment);
+
+/* ---- Rays and triangles (native/ray) -----------------------------------------------------------------
+ * vertices [vertex_count, 3], faces int32 [triangles, 3]. A tree over the triangles, as native/ray/bvh.h describes it:
+ * children int32 [nodes, 8]; leaf_tri int32 [leaves, 8]; boxes [nodes, 6, 8]; corners [leaves, 9, 8]; bounds [2, 3].
+ * level_starts int64 [65]: the first node of each level, and behind the last level the number of nodes.
+ *
+ * The form of a tree, for the CPU. There is room for as many nodes and leaves as triangles, and one more node.
+ * totals int64 [3]: how many nodes, leaves and levels there are. */
+LG_API_CPU int32_t lg_bvh_topology(
+    lg_call* call, int32_t dtype, const void* vertices, const int32_t* faces, int64_t vertex_count, int64_t triangles,
+    int32_t* children, int32_t* leaf_tri, int64_t* level_starts, int64_t* totals);
+
+/* All else of a tree. cost [1]: how many nodes and leaves a ray that meets the mesh's box meets on average. */
+LG_API int32_t lg_bvh_refit(
+    lg_call* call, int32_t dtype, const void* vertices, const int32_t* faces, const int32_t* children,
+    const int32_t* leaf_tri, const int64_t* level_starts, int64_t vertex_count, int64_t triangles, int64_t nodes,
+    int64_t leaves, int64_t levels, float* boxes, void* corners, float* bounds, double* cost);
+
+/* origins, directions [rays, 3]; limits [rays, 2]: t_min and t_max of each ray, or null: those for all.
+ * hit_tri int32 [rays], -1 for none; bary [rays, 2]; t [rays], infinite for none. */
+LG_API int32_t lg_trace_forward(
+    lg_call* call, int32_t dtype, const void* origins, const void* directions, const void* limits, const float* boxes,
+    const int32_t* children, const void* corners, const int32_t* leaf_tri, const float* bounds, int64_t rays,
+    int64_t nodes, int64_t leaves, int64_t triangles, int64_t levels, double t_min, double t_max,
+    int32_t* hit_tri, void* bary, void* t);
+
+LG_API int32_t lg_trace_backward(
+    lg_call* call, int32_t dtype, const void* directions, const void* vertices,
+    const int32_t* faces, const int32_t* hit_tri, const void* bary, const void* t, int64_t rays, int64_t vertex_count,
+    int64_t triangles, const void* grad_bary, const void* grad_t,
+    void* grad_origins, void* grad_directions, void* grad_vertices);
+
+/* hit uint8 [rays]: 1 where a ray hits anything. */
+LG_API int32_t lg_occluded(
+    lg_call* call, int32_t dtype, const void* origins, const void* directions, const void* limits, const float* boxes,
+    const int32_t* children, const void* corners, const int32_t* leaf_tri, const float* bounds, int64_t rays,
+    int64_t nodes, int64_t leaves, int64_t triangles, int64_t levels, double t_min, double t_max, uint8_t* hit);
 
 #endif

@@ -9,16 +9,18 @@
 
 namespace lg {
 
-// Throws if one of the indices of triangles [first, last) of `tri` is not below `vertices`.
-inline void check_indices(const int32_t* tri, int64_t first, int64_t last, int64_t vertices) {
+// Throws if one of the indices of triangles [first, last) of `tri` is not below `vertices`. argument: what has these.
+inline void check_indices(const int32_t* tri, int64_t first, int64_t last, int64_t vertices,
+                          const char* argument = "pos") {
   // Negative indices are beyond 2^31 here.
   const auto limit = static_cast<uint32_t>(std::min<int64_t>(vertices, int64_t{1} << 31));
   uint32_t wrong = 0;
   for (int64_t i = 3 * first; i < 3 * last; ++i) wrong |= static_cast<uint32_t>(tri[i]) >= limit;
   for (int64_t i = 3 * first; LG_UNLIKELY(wrong) && i < 3 * last; ++i) {
     if (static_cast<uint32_t>(tri[i]) < limit) continue;
-    throw InvalidArgument("tri[%lld, %d] is %d, but pos has %lld vertices", static_cast<long long>(i / 3),
-                          static_cast<int>(i % 3), static_cast<int>(tri[i]), static_cast<long long>(vertices));
+    throw InvalidArgument("tri[%lld, %d] is %d, but %s has %lld vertices", static_cast<long long>(i / 3),
+                          static_cast<int>(i % 3), static_cast<int>(tri[i]), argument,
+                          static_cast<long long>(vertices));
   }
 }
 

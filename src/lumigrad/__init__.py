@@ -23,6 +23,8 @@ from lumigrad.ops.implicit import (
     sphere_trace,
     volsdf_density,
 )
+from lumigrad.ops.light import trace_paths
+from lumigrad.ops.ray import build_bvh, occluded, offset_origins, refit_bvh, trace
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
     gaussians,
@@ -37,8 +39,11 @@ from lumigrad.ops.splat import (
 from lumigrad.ops.surface import antialias, blend_outlines, edge_topology, interpolate, outlines, peel, rasterize
 from lumigrad.ops.texture import build_mips, texture, texture_cube
 from lumigrad.types import (
+    Bvh,
     Composited,
     Fragments,
+    Hits,
+    LitScene,
     Marched,
     Occupancy,
     Outlines,
@@ -49,13 +54,17 @@ from lumigrad.types import (
     Splats,
     SurfaceHits,
     Surfels,
+    TracedPaths,
     View,
 )
 
 __version__ = "0.1.0"
 __all__ = [
+    "Bvh",
     "Composited",
     "Fragments",
+    "Hits",
+    "LitScene",
     "Marched",
     "Occupancy",
     "Outlines",
@@ -66,10 +75,12 @@ __all__ = [
     "Splats",
     "SurfaceHits",
     "Surfels",
+    "TracedPaths",
     "View",
     "antialias",
     "blend_outlines",
     "blending",
+    "build_bvh",
     "build_mips",
     "composite",
     "contract",
@@ -84,7 +95,9 @@ __all__ = [
     "marching_cubes",
     "marching_tetrahedra",
     "neus_alpha",
+    "occluded",
     "occupancy",
+    "offset_origins",
     "outlines",
     "peel",
     "points",
@@ -92,6 +105,7 @@ __all__ = [
     "rasterize",
     "redistance",
     "reference",
+    "refit_bvh",
     "resample_rays",
     "sample_rays",
     "soft_colors",
@@ -106,5 +120,7 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace",
+    "trace_paths",
     "volsdf_density",
 ]

@@ -19,13 +19,28 @@ GENERATORS: dict[str, Callable[[Draw], Call]] = {
 OPS = tuple(GENERATORS)
 # Public ops without a generator, and what they register. Kernel and definition cut outlines into other pieces, so that
 # only images can be compared, with clipped polygons: tests/ops/surface/test_outlines.py does, on random triangles.
-ELSEWHERE = {"outlines", "blend_outlines", "exact"}
+# Rays: what a ray hits at an edge depends on roundings; tests/ops/ray goes through random meshes and rays.
+ELSEWHERE = {
+    "outlines",
+    "blend_outlines",
+    "exact",
+    "build_bvh",
+    "occluded",
+    "offset_origins",
+    "refit_bvh",
+    "trace",
+}
 REGISTERED_ELSEWHERE = {
     "outlines",
     "outline_fragments",
     "outline_fragments_backward",
     "blend_outlines",
     "blend_outlines_backward",
+    "bvh_topology",
+    "bvh_refit",
+    "trace",
+    "trace_backward",
+    "occluded",
 }
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}

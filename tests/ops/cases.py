@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+from light_common import mixed_scene, pixel_rays
 from meshes import random_triangles
 from ops_common import random, sphere_views
 from splat_common import cameras, flat_scene, gaussian_scene, sphere_scene, surfel_scene
@@ -15,6 +16,7 @@ from torch import Tensor
 
 import lumigrad
 from lumigrad._engine.declare import DIRECTIONS
+from lumigrad.ops.light._trace_paths import tensors_of
 
 
 class Case(NamedTuple):
@@ -33,7 +35,7 @@ class Case(NamedTuple):
 
 def cases(dtype: torch.dtype = torch.float32, large: bool = False) -> list[Case]:
     """The calls; `large`: on images of several tiles, and enough of everything for several threads."""
-    families = (_surface, _texture, _soft, _splat, _field, _implicit)
+    families = (_surface, _texture, _soft, _splat, _field, _implicit, _light, _ray)
     return [Case(*call) for family in families for call in family(dtype, large)]
 
 
@@ -301,6 +303,23 @@ def _field(dtype: torch.dtype, large: bool) -> Calls:
     yield "march", "many features", (random(*size, 10, dtype=dtype), *rays, words, *cells, 0.0, 1, 0.0)
 
 
+def _light(dtype: torch.dtype, large: bool) -> Calls:
+    count = 2000 if large else 16
+    rows = random(count, 12, seed=1, dtype=dtype).abs() + 0.1
+    kinds = torch.stack((torch.arange(count) % 4, torch.arange(count) % 2), -1).to(torch.int32)
+    wi, wo = (torch.nn.functional.normalize(random(count, 3, seed=seed, dtype=dtype), dim=-1) for seed in (2, 3))
+    yield "bsdf", "all kinds", (rows, kinds, wi, wo)
+    yield "sample_bsdf", "all kinds", (rows, kinds, wi, random(count, 3, seed=4, dtype=dtype).abs() * 0.999)
+    scene = mixed_scene(dtype)
+    size = (20, 24) if large else (3, 4)
+    rays = (value.to(dtype) for value in pixel_rays(*size, distance=6.0))
+    yield (
+        "trace_paths",
+        "all kinds",
+        (*tensors_of(scene, lumigrad.build_bvh(scene.positions, scene.tri)), *rays, 2, 4, 5, 6),
+    )
+
+
 def _implicit(dtype: torch.dtype, large: bool) -> Calls:
     for name, shape in (("noise", (20, 30, 140) if large else (3, 4, 5)), ("one layer", (1, 4, 70))):
         values = random(*shape, seed=6, dtype=dtype)
@@ -311,6 +330,29 @@ def _implicit(dtype: torch.dtype, large: bool) -> Calls:
         start, end = (size * (1.2 * random(700 if large else 9, 3, seed=seed, dtype=dtype)) for seed in (7, 8))
         yield "trace_grid", name, (values, start, end - start, 0.0, torch.inf, 0.0)
         yield "trace_grid", f"{name}, near", (values, start, end - start, 0.1, 2.0, 0.2)
+
+
+def _ray(dtype: torch.dtype, large: bool) -> Calls:
+    """Rays that go together, and rays from all sides."""
+    positions, tri = random_triangles(30_000 if large else 40, seed=7)
+    vertices = (0.1 if large else 1.0) * positions[..., :3].reshape(-1, 3).to(dtype)
+    yield "bvh_topology", "triangles", (vertices, tri)
+    children, leaf_tri, level_starts, totals = call("bvh_topology", vertices, tri)
+    nodes, leaves, levels = totals.tolist()
+    children, leaf_tri = children[:nodes].clone(), leaf_tri[:leaves].clone()
+    tree = (children, leaf_tri, level_starts, levels)
+    yield "bvh_refit", "triangles", (vertices, tri, *tree)
+    boxes, corners, bounds, _ = call("bvh_refit", vertices, tri, *tree)
+    arrays = (boxes, children, corners, leaf_tri, bounds)
+    count = 5000 if large else 50
+    towards = torch.tensor([0.1, -0.2, -1.0], dtype=dtype) + 0.1 * random(count, 3, seed=8, dtype=dtype)
+    together = (torch.tensor([0.0, 0.0, 3.0], dtype=dtype).repeat(count, 1), towards)
+    origins = 3 * random(count, 3, seed=9, dtype=dtype)
+    from_all_sides = (origins, random(count, 3, seed=10, dtype=dtype) - origins)
+    limits = torch.tensor([[0.2, 1.5]], dtype=dtype).repeat(count, 1)
+    for name, rays, ends in (("together", together, None), ("from all sides", from_all_sides, limits)):
+        yield "trace", name, (*rays, vertices, tri, ends, *arrays, levels, 0.0, torch.inf)
+        yield "occluded", name, (*rays, ends, *arrays, len(tri), levels, 0.0, torch.inf)
 
 
 def _flat(footprint: str, count: int, dtype: torch.dtype, size: tuple[int, int]) -> list[Tensor]:

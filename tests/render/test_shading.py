@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,18 @@ from lumigrad.render.color import srgb_decode, srgb_encode
 from lumigrad.render.shading import SHADERS, flat, gouraud, pbr, pbr_terms, phong, phong_terms, unlit
 from lumigrad.scene import (
     AmbientLight,
+    ConductorMaterial,
+    DielectricMaterial,
+    DiffuseMaterial,
     DirectionalLight,
     EnvironmentLight,
+    Material,
     Mesh,
     PBRMaterial,
     PerspectiveCamera,
     PhongMaterial,
     PointLight,
+    icosphere,
 )
 
 F64 = torch.float64
@@ -204,3 +210,21 @@ def test_points_made_by_hand_cannot_be_shaded_at_vertices() -> None:
         gouraud(surface, [], CAMERA)
     with pytest.raises(ValueError, match=r"surface\.center"):
         flat(surface, [], CAMERA)
+
+
+@pytest.mark.parametrize(
+    ("material", "expected"),
+    [
+        (DiffuseMaterial(base_color=(0.2, 0.5, 0.8)), PBRMaterial(base_color=(0.2, 0.5, 0.8), roughness=1.0)),
+        (
+            ConductorMaterial(eta=(0.2, 0.9, 1.1), k=(3.9, 2.4, 2.1), roughness=0.4),
+            PBRMaterial(base_color=(0.951, 0.616, 0.502), metallic=1.0, roughness=0.4),
+        ),
+        (DielectricMaterial(roughness=0.3), PBRMaterial(roughness=0.3)),
+    ],
+)
+def test_what_the_rasterizer_makes_of_physical_materials(material: Material, expected: Material) -> None:
+    """Matt surfaces, metals and glass are drawn as the metallic-roughness materials that come nearest."""
+    camera = PerspectiveCamera.orbit(30.0, 20.0, 3.0, fov_y=45.0, size=(12, 16))
+    images = [render(replace(icosphere(2), materials=(each,)), camera).image for each in (material, expected)]
+    assert torch.allclose(*images, atol=2e-3)

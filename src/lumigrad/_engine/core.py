@@ -27,8 +27,8 @@ class Call(HEADER.structure("lg_call")):  # type: ignore[misc]
 class Core:
     """An opened library.
 
-    calls: its ops' functions by name, without "lg_". They take what the header says behind ``lg_call``, raise on
-    failure, and give the library the workspace that it asks for.
+    calls: the functions of those ops that it has, by name, without "lg_". They take what the header says behind
+    ``lg_call``, raise on failure, and give the library the workspace that it asks for.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Core:
         self.calls = {
             name.removeprefix("lg_"): self._caller(name)
             for name, function in HEADER.functions.items()
-            if function.is_op
+            if function.is_op and hasattr(library, name)
         }
 
     @property

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from lumigrad._engine import autograd, cuda
 from lumigrad._engine.abi import Header
@@ -88,13 +89,17 @@ def _on_autograd(direction: Direction | Copy, run: Callable[..., Any]) -> None:
 
 
 def _on_cuda(direction: Direction | Copy) -> Callable[..., Any]:
-    """The kernel for CUDA tensors, run on the device of the first one."""
+    """The kernel for CUDA tensors, run on the device of the first one, or by the CPU where CUDA has none."""
 
     def run(tensor: torch.Tensor, *args: Any) -> Any:
         with torch.cuda.device(tensor.device):
             return direction.run(cuda.core(), tensor, *args)
 
-    return run
+    def run_on_host(tensor: torch.Tensor, *args: Any) -> Any:
+        made = direction.run(cpu, *tree_map_only(torch.Tensor, torch.Tensor.cpu, (tensor, *args)))
+        return tree_map_only(torch.Tensor, lambda out: out.to(tensor.device), made)
+
+    return run_on_host if isinstance(direction, Direction) and direction.function.cpu_only else run
 
 
 # ---- What follows from a declaration -------------------------------------------------------------------------

@@ -15,7 +15,14 @@ from lumigrad._engine.loading import HEADER
 
 _FLOATS = {torch.float32: HEADER.constants["LG_FLOAT32"], torch.float64: HEADER.constants["LG_FLOAT64"]}
 # Of outputs, by what C calls them. None: the op's own type.
-_DTYPES = {"void": None, "float": torch.float32, "int32_t": torch.int32, "int64_t": torch.int64, "uint8_t": torch.uint8}
+_DTYPES = {
+    "void": None,
+    "float": torch.float32,
+    "double": torch.float64,
+    "int32_t": torch.int32,
+    "int64_t": torch.int64,
+    "uint8_t": torch.uint8,
+}
 _KINDS = {"Tensor": "tensor", "Tensor?": "tensor", "Tensor[]": "tensors"}
 _NUMBERS = ("int[]", "int[]?", "float[]", "float[]?")
 

@@ -26,6 +26,8 @@ from lumigrad.reference.implicit import (
     trace_grid,
     volsdf_density,
 )
+from lumigrad.reference.light import trace_paths
+from lumigrad.reference.ray import occluded, offset_origins, trace
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
 from lumigrad.reference.surface import (
@@ -61,7 +63,9 @@ __all__ = [
     "marching_tetrahedra",
     "neus_alpha",
     "nmr_gradient",
+    "occluded",
     "occupancy",
+    "offset_origins",
     "opendr_gradient",
     "outlines",
     "peel",
@@ -84,7 +88,9 @@ __all__ = [
     "surfels",
     "texture",
     "texture_cube",
+    "trace",
     "trace_grid",
+    "trace_paths",
     "visibility",
     "volsdf_density",
 ]

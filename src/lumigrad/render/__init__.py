@@ -6,6 +6,8 @@ from lumigrad.render.field import render_field
 from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.implicit import render_implicit
 from lumigrad.render.mesh import render_mesh
+from lumigrad.render.path import render_path
+from lumigrad.render.paths_scene import lit_scene
 from lumigrad.render.points import render_points
 from lumigrad.render.rendering import Rendering
 from lumigrad.render.scene import render
@@ -18,11 +20,13 @@ from lumigrad.render.volume import render_volume
 __all__ = [
     "Rendering",
     "Surface",
+    "lit_scene",
     "render",
     "render_field",
     "render_gaussians",
     "render_implicit",
     "render_mesh",
+    "render_path",
     "render_points",
     "render_soft",
     "render_spheres",

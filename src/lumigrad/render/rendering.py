@@ -36,6 +36,7 @@ class Rendering:
         tone_mapping: from linear light to display; None where colours are display-encoded already.
         transmittance: how much of the background is seen [N, H, W, 1]; None where it is 1 - mask, as it is but for
             `render_soft`.
+        albedo: the material's colour at what is seen first [N, H, W, 3]; of `render_path` alone.
 
     The buffers from `depth` to `shape_ids` are None where they were not asked for or are not known. They are zero where
     nothing is seen. Those of meshes tell of the first surface that is not wholly transparent, at the pixel's centre;
@@ -68,6 +69,7 @@ class Rendering:
     shape_ids: Int32[Tensor, "views height width"] | None = None
     tone_mapping: Callable[[Tensor], Tensor] | None = None
     transmittance: Float[Tensor, "views height width 1"] | None = None
+    albedo: Float[Tensor, "views height width 3"] | None = None
 
     def __post_init__(self) -> None:
         if self.image is None:

@@ -24,6 +24,7 @@ from lumigrad.scene._vectors import dot
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light, PunctualLight, SurroundingLight
 from lumigrad.scene.materials import PBRMaterial, PhongMaterial
+from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial
 from lumigrad.types.shapes import Float
 from lumigrad.types.validation import values_can_be_checked
 
@@ -65,6 +66,8 @@ def pbr_terms(surface: Surface) -> PBRTerms:
         phong = phong_terms(surface)
         roughness = (2 / (phong.shininess.clamp_min(0) + 2)) ** 0.25
         return PBRTerms(srgb_decode(phong.diffuse), 0 * one, roughness, one, srgb_decode(phong.emissive))
+    if isinstance(material, (DiffuseMaterial, ConductorMaterial, DielectricMaterial)):
+        return _physical_terms(surface, material)
     if not isinstance(material, PBRMaterial):
         return PBRTerms(_tinted(surface, one.expand_as(like), True), 0 * one, 0.5 * one, one, torch.zeros_like(like))
     base = material.base_color[:3].to(like).expand_as(like)
@@ -80,6 +83,25 @@ def pbr_terms(surface: Surface) -> PBRTerms:
     if (texel := surface.texel("emissive_texture", linear=True)) is not None:
         emissive = emissive * texel
     return PBRTerms(_tinted(surface, base, True), metallic, roughness, occlusion, emissive)
+
+
+def _physical_terms(surface: Surface, material: DiffuseMaterial | ConductorMaterial | DielectricMaterial) -> PBRTerms:
+    """What comes nearest: rough plastic for matt surfaces, metal of the same reflectance, white plastic for glass."""
+    like = surface.position
+    one = like.new_ones(()).expand(*like.shape[:-1], 1)
+    dark = torch.zeros_like(like)
+    if isinstance(material, ConductorMaterial):
+        color = material.at_normal.to(like).expand_as(like)
+        return PBRTerms(_tinted(surface, color, True), one, material.roughness * one, one, dark)
+    if isinstance(material, DielectricMaterial):
+        color = material.tint.to(like).expand_as(like)
+        return PBRTerms(_tinted(surface, color, True), 0 * one, material.roughness * one, one, dark)
+    color, emissive = (value.to(like).expand_as(like) for value in (material.base_color, material.emissive))
+    if (texel := surface.texel("base_color_texture", linear=True)) is not None:
+        color = color * texel[..., :3]
+    if (texel := surface.texel("emissive_texture", linear=True)) is not None:
+        emissive = emissive * texel
+    return PBRTerms(_tinted(surface, color, True), 0 * one, one, one, emissive)
 
 
 def phong_terms(surface: Surface, textured: bool = True) -> PhongTerms:

@@ -25,6 +25,7 @@ from lumigrad.scene.light.lights import (
 )
 from lumigrad.scene.light.skies import sky, studio
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
+from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial
 from lumigrad.scene.scene import Scene, Shape
 from lumigrad.scene.shapes._splat_cloud import constant_harmonics
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
@@ -39,6 +40,9 @@ from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 __all__ = [
     "AmbientLight",
     "Camera",
+    "ConductorMaterial",
+    "DielectricMaterial",
+    "DiffuseMaterial",
     "DirectionalLight",
     "Distortion",
     "EnvironmentLight",

@@ -2,14 +2,19 @@
 
 from lumigrad.types.fields import Composited, Marched, Occupancy, Rays, RaySamples
 from lumigrad.types.fragments import Fragments, SoftFragments
+from lumigrad.types.hits import Bvh, Hits
+from lumigrad.types.light import LitScene, TracedPaths
 from lumigrad.types.outlines import Outlines
 from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
 from lumigrad.types.surface_hits import SurfaceHits
 from lumigrad.types.view import View
 
 __all__ = [
+    "Bvh",
     "Composited",
     "Fragments",
+    "Hits",
+    "LitScene",
     "Marched",
     "Occupancy",
     "Outlines",
@@ -20,5 +25,6 @@ __all__ = [
     "Splats",
     "SurfaceHits",
     "Surfels",
+    "TracedPaths",
     "View",
 ]

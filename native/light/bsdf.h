@@ -1,0 +1,112 @@
+// What a material sends to wi of the light from wo, in the frame of the surface: values with the cosine of wo,
+// densities of drawn directions, and the draw itself. Directions point away from the surface, whose normal is +z.
+#pragma once
+
+#include "light/conductor.h"
+#include "light/dielectric.h"
+#include "light/diffuse.h"
+#include "light/material.h"
+#include "light/metallic_roughness.h"
+#include "runtime/call.h"
+
+namespace lg::light {
+
+// Whether it sends light in single directions, which no other way of sampling can meet.
+template <class T>
+LG_HD bool is_smooth(const Material<T>& m) {
+  return (m.kind == kind_conductor || m.kind == kind_dielectric) && !(m.roughness > 0);
+}
+
+// Both directions as an opaque material sees them. False where it shows nothing.
+template <class T>
+LG_HD bool turn_to_front(bool two_sided, Vec3<T>* wi, Vec3<T>* wo) {
+  if (two_sided && wi->z < 0) {
+    wi->z = -wi->z;
+    wo->z = -wo->z;
+  }
+  return wi->z > 0 && wo->z > 0;
+}
+
+// f |cos wo|; zero for smooth materials.
+template <class V, class T>
+LG_HD_CALL void bsdf_value(const Material<V>& m, Vec3<T> wi, Vec3<T> wo, V (&out)[3]) {
+  for (int c = 0; c < 3; ++c) out[c] = V(T(0));
+  const bool smooth = !(value_of(m.roughness) > 0);
+  if (m.kind == kind_dielectric) {
+    if (!smooth && wi.z != 0 && wo.z != 0) dielectric_value(m, wi, wo, out);
+    return;
+  }
+  if (!turn_to_front(m.two_sided, &wi, &wo)) return;
+  if (m.kind == kind_diffuse) diffuse_value(m, wi, wo, out);
+  if (m.kind == kind_metallic_roughness) metallic_roughness_value(m, wi, wo, out);
+  if (m.kind == kind_conductor && !smooth) conductor_value(m, wi, wo, out);
+}
+
+// The density of wo per solid angle; zero for smooth materials.
+template <class T>
+LG_HD_CALL T bsdf_pdf(const Material<T>& m, Vec3<T> wi, Vec3<T> wo) {
+  if (is_smooth(m)) return T(0);
+  if (m.kind == kind_dielectric) return wi.z != 0 && wo.z != 0 ? dielectric_pdf(m, wi, wo) : T(0);
+  if (!turn_to_front(m.two_sided, &wi, &wo)) return T(0);
+  if (m.kind == kind_diffuse) return diffuse_pdf(wo);
+  if (m.kind == kind_metallic_roughness) return metallic_roughness_pdf(m, wi, wo);
+  return reflected_pdf(wi, unit(wi + wo).z, alpha_of(m.roughness));
+}
+
+// A direction; (0, 0, 0) where nothing is sent. choice, u, v in [0, 1).
+template <class T>
+LG_HD_CALL Vec3<T> sample_direction(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
+  if (m.kind == kind_dielectric) return wi.z != 0 ? sample_dielectric(m, wi, choice, u, v) : Vec3<T>{0, 0, 0};
+  const T side = wi.z < 0 ? T(-1) : T(1);
+  if (wi.z == 0 || (side < 0 && !m.two_sided)) return {0, 0, 0};
+  const Vec3<T> front = {wi.x, wi.y, side * wi.z};
+  Vec3<T> wo;
+  if (m.kind == kind_diffuse) {
+    wo = to_cosine_hemisphere(u, v);
+  } else if (m.kind == kind_metallic_roughness) {
+    wo = sample_metallic_roughness(m, front, choice, u, v);
+  } else {
+    Vec3<T> h = {0, 0, 1};
+    if (!is_smooth(m)) h = sample_visible_normal(front, alpha_of(m.roughness), u, v);
+    wo = 2 * dot(front, h) * h - front;
+  }
+  return wo.z > 0 ? Vec3<T>{wo.x, wo.y, side * wo.z} : Vec3<T>{0, 0, 0};
+}
+
+// A drawn direction, what it is worth (value / density), and its density: 0 where the direction is the only one.
+template <class T>
+struct BsdfSample {
+  Vec3<T> wo, weight;
+  T pdf;
+  T eta;  // index of refraction behind the surface over that in front of it, where wo goes through; else 1
+};
+
+template <class T>
+LG_HD_CALL BsdfSample<T> sample_bsdf(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
+  BsdfSample<T> s = {sample_direction(m, wi, choice, u, v), {0, 0, 0}, 0, 1};
+  if (s.wo.z == 0) return s;
+  if (m.kind == kind_diffuse) {
+    s.pdf = diffuse_pdf(Vec3<T>{s.wo.x, s.wo.y, std::fabs(s.wo.z)});
+    s.weight = load3(m.color);
+    return s;
+  }
+  if (wi.z * s.wo.z < 0) s.eta = index_across(m.ior, wi);
+  T value[3];
+  if (is_smooth(m)) {
+    // Reflection and refraction are chosen by what they are worth.
+    if (m.kind == kind_conductor) {
+      mirror_value(m, Vec3<T>{wi.x, wi.y, std::fabs(wi.z)}, value);
+    } else {
+      const T scale = 1 / (s.eta * s.eta);
+      for (int c = 0; c < 3; ++c) value[c] = m.color[c] * scale;
+    }
+    s.weight = load3(value);
+    return s;
+  }
+  s.pdf = bsdf_pdf(m, wi, s.wo);
+  bsdf_value(m, wi, s.wo, value);
+  if (s.pdf > 0) s.weight = (1 / s.pdf) * load3(value);
+  return s;
+}
+
+}  // namespace lg::light

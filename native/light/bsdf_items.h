@@ -1,0 +1,74 @@
+// Materials by themselves: a value, a gradient or a draw for each item.
+#pragma once
+
+#include <cstdint>
+
+#include "light/bsdf.h"
+
+namespace lg::light {
+
+template <class T>
+struct BsdfItems {
+  const T* materials;
+  const int32_t* kinds;
+  const T* wi;
+
+  LG_HD Material<T> material(int64_t item) const {
+    return load_material(materials + material_columns * item, kinds[2 * item], kinds[2 * item + 1] != 0);
+  }
+};
+
+template <class T>
+struct BsdfForward {
+  BsdfItems<T> items;
+  const T* wo;
+  T *value, *pdf;
+
+  LG_HD void operator()(int64_t item) const {
+    const Material<T> m = items.material(item);
+    const Vec3<T> in = load3(items.wi + 3 * item), out = load3(wo + 3 * item);
+    T found[3];
+    bsdf_value(m, in, out, found);
+    for (int c = 0; c < 3; ++c) value[3 * item + c] = found[c];
+    pdf[item] = bsdf_pdf(m, in, out);
+  }
+};
+
+template <class T>
+struct BsdfBackward {
+  BsdfItems<T> items;
+  const T *wo, *grad_value;
+  T* grad_materials;
+
+  LG_HD void operator()(int64_t item) const {
+    Dual<T, variables> value[3];
+    bsdf_value(with_derivatives(items.material(item)), load3(items.wi + 3 * item), load3(wo + 3 * item), value);
+    T row[material_columns] = {};
+    pull_back(value, load3(grad_value + 3 * item), row);
+    for (int k = 0; k < material_columns; ++k) {
+      grad_materials[material_columns * item + k] = row[k] - row[k] == 0 ? row[k] : T(0);
+    }
+  }
+};
+
+template <class T>
+struct SampleBsdf {
+  BsdfItems<T> items;
+  const T* numbers;
+  T *wo, *weight, *pdf;
+
+  LG_HD void operator()(int64_t item) const {
+    const T* u = numbers + 3 * item;
+    const BsdfSample<T> s = sample_bsdf(items.material(item), load3(items.wi + 3 * item), u[0], u[1], u[2]);
+    store3(s.wo, wo + 3 * item);
+    store3(s.weight, weight + 3 * item);
+    pdf[item] = s.pdf;
+  }
+};
+
+template <class T>
+BsdfItems<T> make_bsdf_items(const void* materials, const int32_t* kinds, const void* wi) {
+  return {static_cast<const T*>(materials), kinds, static_cast<const T*>(wi)};
+}
+
+}  // namespace lg::light

@@ -1,0 +1,88 @@
+// Light from a cube map at infinity. Directions are drawn texel by texel: each of a row of texels and each row has a
+// probability, and within a texel all points of the cube's face are equally likely. Radiance is interpolated between
+// texels all the same; their probabilities are made from it (lumigrad.ops.light._sampling).
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "light/lookup.h"
+#include "light/random.h"
+#include "light/vector.h"
+
+namespace lg::light {
+
+// The number i with sums[i] <= u < sums[i + 1], of `count` >= 1.
+template <class T>
+LG_HD int64_t find_interval(const T* sums, int64_t count, T u) {
+  int64_t low = 0, high = count;
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    if (sums[middle] <= u) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+template <class T>
+struct Environment {
+  const T* texels;    // [6, side, side, 3] or null
+  const T* rotation;  // [3, 3] into the world
+  const T *row_sums, *texel_sums;
+  int32_t side;
+
+  LG_HD bool exists() const { return texels != nullptr; }
+
+  LG_HD Vec3<T> inward(const Vec3<T>& d) const {
+    const T* r = rotation;
+    return {r[0] * d.x + r[3] * d.y + r[6] * d.z, r[1] * d.x + r[4] * d.y + r[7] * d.z,
+            r[2] * d.x + r[5] * d.y + r[8] * d.z};
+  }
+  LG_HD Vec3<T> outward(const Vec3<T>& d) const {
+    const T* r = rotation;
+    return {r[0] * d.x + r[1] * d.y + r[2] * d.z, r[3] * d.x + r[4] * d.y + r[5] * d.z,
+            r[6] * d.x + r[7] * d.y + r[8] * d.z};
+  }
+
+  LG_HD Taps<T> taps(const Vec3<T>& direction) const { return cube_taps(on_cube(inward(direction)), side); }
+  LG_HD Vec3<T> radiance(const Vec3<T>& direction) const { return combine(texels, taps(direction)); }
+
+  // Of drawing a direction, per solid angle.
+  LG_HD T pdf(const Vec3<T>& direction) const {
+    const auto point = on_cube(inward(direction));
+    return probability(point.face * side + cell(point.v), cell(point.u)) * per_solid_angle(point);
+  }
+
+  LG_HD_LARGE Vec3<T> sample(const Pair<T>& choice, const Pair<T>& place, T* pdf) const {
+    const int64_t row = find_interval(row_sums, 6 * int64_t{side}, choice.first);
+    const int64_t column = find_interval(texel_sums + row * (side + 1), side, choice.second);
+    texture::FacePoint<T> point;
+    point.face = static_cast<int32_t>(row / side);
+    point.u = (T(column) + place.first) / T(side);
+    point.v = (T(row % side) + place.second) / T(side);
+    *pdf = probability(row, column) * per_solid_angle(point);
+    T d[3];
+    texture::from_face(point.face, texture::FaceVector<T>{1, 2 * point.u - 1, 2 * point.v - 1}, d);
+    return unit(outward(load3(d)));
+  }
+
+ private:
+  LG_HD int32_t cell(T u) const {
+    const int32_t i = texture::whole_part(u * T(side));
+    return i < 0 ? 0 : i >= side ? side - 1 : i;
+  }
+  LG_HD T probability(int64_t row, int64_t column) const {
+    const T* sums = texel_sums + row * (side + 1);
+    return (row_sums[row + 1] - row_sums[row]) * (sums[column + 1] - sums[column]);
+  }
+  // Texels of this size per solid angle.
+  LG_HD T per_solid_angle(const texture::FacePoint<T>& point) const {
+    const T p = 2 * point.u - 1, q = 2 * point.v - 1, squared = 1 + p * p + q * q;
+    return T(0.25) * T(side) * T(side) * squared * std::sqrt(squared);
+  }
+};
+
+}  // namespace lg::light

@@ -1,0 +1,120 @@
+// Drawing points of lights, and the density of what a ray happens to meet.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "light/random.h"
+#include "light/scene.h"
+#include "runtime/call.h"
+
+namespace lg::light {
+
+enum class Source : int32_t { none, surface, lamp, environment };
+
+// What light comes from, for gradients.
+template <class T>
+struct LightSource {
+  Source kind;
+  int64_t lamp;
+  SurfacePoint<T> point;  // of a surface
+  Vec3<T> direction;      // to the environment
+};
+
+// What is drawn: radiance over the density, from a direction.
+template <class T>
+struct LightSample {
+  LightSource<T> source;
+  Vec3<T> direction;  // unit
+  Vec3<T> end;        // of the shadow ray, where it is not infinite
+  T distance;
+  Vec3<T> radiance;  // or intensity of a lamp, without `part`
+  T part;            // of radiance that arrives, over the density; 0: nothing
+  T pdf;             // per solid angle; 0: a lamp, which no ray meets
+};
+
+// A point of a triangle that emits, seen from `from`.
+template <class T>
+LG_HD_CALL LightSample<T> sample_emitter(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice,
+                                         const Pair<T>& place) {
+  LightSample<T> s = {};
+  const int64_t number = find_interval(scene.emitter_sums, scene.emitter_count, choice.first);
+  const int64_t face = scene.emitter_faces[number];
+  if (!scene.is_whole(face)) return s;
+  const T root = std::sqrt(place.first);
+  const Hit<T> hit = {face, 1 - root, root * place.second, 0};
+  const T* sums = scene.emitter_sums + number;
+  const Vec3<T> a = scene.corner(face, 0), b = scene.corner(face, 1), c = scene.corner(face, 2);
+  const Vec3<T> towards = hit.u * a + hit.v * b + (1 - hit.u - hit.v) * c - from;
+  const T squared = dot(towards, towards);
+  s.distance = std::sqrt(squared);
+  s.direction = (1 / s.distance) * towards;
+  s.source.kind = Source::surface;
+  s.source.point = surface_point(scene, hit, s.direction);
+  s.end = origin_towards(scene, s.source.point, -s.direction);
+  const T narrowing = std::fabs(dot(cross(b - a, c - a), s.direction));  // twice the area as it is seen
+  if (!(squared > 0) || !(narrowing > 0) || !emits(scene, s.source.point)) return s;
+  s.radiance = emission_at(scene, s.source.point);
+  s.pdf = (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_groups());
+  s.part = s.pdf > 0 ? 1 / s.pdf : T(0);
+  return s;
+}
+
+template <class T>
+LG_HD_CALL LightSample<T> sample_lamp(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice) {
+  LightSample<T> s = {};
+  const int64_t last = scene.lamp_count - 1, found = static_cast<int64_t>(choice.first * T(scene.lamp_count));
+  const int64_t lamp = found < last ? found : last;
+  const LampLight<T> light = light_of(scene.lamps + lamp_columns * lamp, scene.lamp_kinds[lamp], from);
+  s.source.kind = Source::lamp;
+  s.source.lamp = lamp;
+  s.direction = light.direction;
+  s.distance = light.distance;
+  s.end = from + (light.distance < std::numeric_limits<T>::infinity() ? light.distance : T(0)) * light.direction;
+  s.radiance = load3(scene.lamp_intensities + 3 * lamp);
+  s.part = light.part * T(scene.lamp_count) * T(scene.light_groups());
+  return s;
+}
+
+template <class T>
+LG_HD_CALL LightSample<T> sample_environment(const Scene<T>& scene, const Pair<T>& choice, const Pair<T>& place) {
+  LightSample<T> s = {};
+  s.source.kind = Source::environment;
+  s.direction = scene.environment.sample(choice, place, &s.pdf);
+  s.source.direction = s.direction;
+  s.distance = std::numeric_limits<T>::infinity();
+  s.radiance = scene.environment.radiance(s.direction);
+  s.pdf /= T(scene.light_groups());
+  s.part = s.pdf > 0 ? 1 / s.pdf : T(0);
+  return s;
+}
+
+template <class T>
+LG_HD_CALL LightSample<T> sample_light(const Scene<T>& scene, const Vec3<T>& from, T group, const Pair<T>& choice,
+                                       const Pair<T>& place) {
+  int left = static_cast<int>(group * T(scene.light_groups()));
+  if (scene.emitter_count > 0 && left-- == 0) return sample_emitter(scene, from, choice, place);
+  if (scene.lamp_count > 0 && left-- == 0) return sample_lamp(scene, from, choice);
+  if (scene.environment.exists()) return sample_environment(scene, choice, place);
+  return {};
+}
+
+// The density with which sample_light() draws the point that a ray from `from` has met.
+template <class T>
+LG_HD T emitter_pdf(const Scene<T>& scene, const Vec3<T>& from, const SurfacePoint<T>& p) {
+  const int32_t number = scene.face_emitters ? scene.face_emitters[p.face] : -1;
+  if (number < 0 || number >= scene.emitter_count) return T(0);
+  const Vec3<T> a = scene.corner(p.face, 0), towards = p.position - from;
+  const Vec3<T> normal = cross(scene.corner(p.face, 1) - a, scene.corner(p.face, 2) - a);
+  const T squared = dot(towards, towards), narrowing = std::fabs(dot(normal, towards)) / std::sqrt(squared);
+  const T* sums = scene.emitter_sums + number;
+  return narrowing > 0 ? (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_groups()) : T(0);
+}
+
+template <class T>
+LG_HD T environment_pdf(const Scene<T>& scene, const Vec3<T>& direction) {
+  return scene.environment.pdf(direction) / T(scene.light_groups());
+}
+
+}  // namespace lg::light

@@ -1,0 +1,69 @@
+// Surfaces of microfacets with the GGX distribution of normals (Walter et al. 2007). Directions are in the frame of the
+// surface, whose normal is +z, and point away from it.
+#pragma once
+
+#include <cmath>
+
+#include "light/vector.h"
+#include "light/warp.h"
+#include "math/dual.h"
+#include "runtime/config.h"
+
+namespace lg::light {
+
+// Rougher than a mirror, smoother surfaces count as this smooth (lumigrad.render.brdf).
+constexpr double min_roughness = 0.04;
+
+template <class V>
+LG_HD V alpha_of(const V& roughness) {
+  using T = decltype(value_of(roughness));
+  const V r = clamped(roughness, T(min_roughness), T(1));
+  return r * r;
+}
+
+// Density of normals per solid angle.
+template <class V>
+LG_HD V ggx(const V& cosine, const V& alpha) {
+  using T = decltype(value_of(cosine));
+  const V squared = alpha * alpha, spread = cosine * cosine * (squared - V(T(1))) + V(T(1));
+  return squared / (V(T(pi)) * spread * spread);
+}
+
+// The part of facets that are visible from a direction (Smith). cosine: of its angle to the normal, not 0.
+template <class V, class T>
+LG_HD V smith_visible(T cosine, const V& alpha) {
+  const T cos2 = cosine * cosine, tan2 = cos2 < 1 ? (1 - cos2) / cos2 : T(0);
+  return V(T(2)) / (V(T(1)) + square_root(V(T(1)) + alpha * alpha * V(tan2)));
+}
+
+// Both directions, correlated by height (Heitz 2014), over 4 n.l n.v.
+template <class V, class T>
+LG_HD V smith_correlated(T nl, T nv, const V& alpha) {
+  const V squared = alpha * alpha, rest = V(T(1)) - squared;
+  const V sum = V(nv) * square_root(V(nl * nl) * rest + squared) + V(nl) * square_root(V(nv * nv) * rest + squared);
+  return V(T(0.5)) / (value_of(sum) > T(1e-7) ? sum : V(T(1e-7)));
+}
+
+// A facet's normal with the density of those visible from wi, wi.z > 0 (Dupuy and Benyoub 2023).
+template <class T>
+LG_HD Vec3<T> sample_visible_normal(const Vec3<T>& wi, T alpha, T u, T v) {
+  const Vec3<T> stretched = unit(Vec3<T>{alpha * wi.x, alpha * wi.y, wi.z});
+  const T angle = T(2 * pi) * u, z = (1 - v) * (1 + stretched.z) - stretched.z;
+  const T sine = std::sqrt(clamped(1 - z * z, T(0), T(1)));
+  const Vec3<T> half = Vec3<T>{sine * std::cos(angle), sine * std::sin(angle), z} + stretched;
+  return unit(Vec3<T>{alpha * half.x, alpha * half.y, half.z > 0 ? half.z : T(0)});
+}
+
+// Its density per solid angle of normals, over wi.h.
+template <class T>
+LG_HD T visible_normal_pdf(const Vec3<T>& wi, T nh, T alpha) {
+  return ggx(nh, alpha) * smith_visible(wi.z, alpha) / wi.z;
+}
+
+// The density of directions that are reflected by such normals.
+template <class T>
+LG_HD T reflected_pdf(const Vec3<T>& wi, T nh, T alpha) {
+  return T(0.25) * visible_normal_pdf(wi, nh, alpha);
+}
+
+}  // namespace lg::light

@@ -1,0 +1,245 @@
+// Paths of light from the camera on.
+//
+// At every surface a light is drawn and a direction in which the path goes on; what both can meet is weighted by the
+// power heuristic (Veach 1997). A path counts its segments: the first ends at the surface that is seen. From the fifth
+// surface on, it ends by Russian roulette with the probability that it carries little.
+//
+// trace_path() tells a visitor what it meets:
+//   first(point, material, t)                    the surface that the camera sees
+//   emitted(source, scale, radiance)             it adds scale * radiance
+//   lit(point, material, wi, wo, scale, light)   it adds scale * f |cos| * part * radiance of a light sample
+//   scattered(point, material, wi, sample)       it goes on, in the direction of a BSDF sample
+// so that image and gradients are computed from the same paths.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "light/bsdf.h"
+#include "light/light_sample.h"
+#include "light/random.h"
+#include "light/scene.h"
+#include "runtime/call.h"
+
+namespace lg::light {
+
+constexpr int32_t roulette_depth = 5;
+constexpr double most_survival = 0.95;
+// Pairs of random numbers: one for the place in the pixel, then those of each surface.
+enum Draw : uint32_t { draw_group, draw_light, draw_place, draw_direction, draw_lobe, draws_per_surface };
+
+template <class T>
+LG_HD T power_heuristic(T mine, T other) {
+  const T m = mine * mine;
+  return m / (m + other * other);
+}
+
+template <class T>
+struct PathRay {
+  Vec3<T> origin, direction;
+};
+
+// The rays of an image, by those at the corners of pixels.
+template <class T>
+struct RayGrid {
+  const T *origins, *directions;  // [height + 1, width + 1, 3]
+  int64_t width;
+
+  LG_HD Vec3<T> between(const T* corners, int64_t pixel, T x, T y) const {
+    const int64_t row = pixel / width, column = pixel % width;
+    const T* top = corners + 3 * (row * (width + 1) + column);
+    const T* bottom = top + 3 * (width + 1);
+    return (1 - y) * ((1 - x) * load3(top) + x * load3(top + 3)) +
+           y * ((1 - x) * load3(bottom) + x * load3(bottom + 3));
+  }
+  // A ray through a random point of a pixel, uniformly: the filter of the image is a box.
+  LG_HD PathRay<T> ray(int64_t pixel, const Random<T>& random) const {
+    const Pair<T> place = random.pair(0);
+    return {between(origins, pixel, place.first, place.second), between(directions, pixel, place.first, place.second)};
+  }
+};
+
+template <class T>
+RayGrid<T> make_ray_grid(const void* origins, const void* directions, int64_t width) {
+  return {static_cast<const T*>(origins), static_cast<const T*>(directions), width};
+}
+
+// Whether both normals agree on which side a direction is; where they do not, light would leak through.
+template <class T>
+LG_HD bool same_side(const SurfacePoint<T>& p, const Vec3<T>& world, const Vec3<T>& local) {
+  return dot(p.geometric, world) * local.z > 0;
+}
+
+template <class T, class Visitor>
+class PathTracer {
+ public:
+  LG_HD PathTracer(const Scene<T>& scene, const Random<T>& random, int32_t max_depth, T darkest, Visitor& visitor)
+      : scene_(scene), random_(random), max_depth_(max_depth), darkest_(darkest), visitor_(visitor) {}
+
+  LG_HD void run(const PathRay<T>& ray) {
+    Vec3<T> origin = ray.origin, direction = unit(ray.direction), carried = {1, 1, 1};
+    const T scale = 1 / length(ray.direction);
+    T pdf = 0, eta = 1;         // of the direction; 0: it was the only one
+    bool lights_drawn = false;  // at the surface before
+    for (int32_t surface = 0; surface < max_depth_; ++surface) {
+      const Hit<T> hit = scene_.intersector.closest(origin, direction);
+      if (hit.face < 0) {
+        if (surface > 0) escape(direction, carried, lights_drawn ? pdf : T(0));
+        return;
+      }
+      if (!scene_.is_whole(hit.face)) return;
+      const SurfacePoint<T> point = surface_point(scene_, hit, direction);
+      const Material<T> material = material_at(scene_, point, darkest_);
+      if (surface == 0) visitor_.first(point, material, hit.t * scale);
+      emit(origin, point, carried, lights_drawn ? pdf : T(0));
+      if (surface + 1 == max_depth_) return;
+      const Frame<T> frame = frame_around(point.normal);
+      const Vec3<T> wi = frame.to_local(-direction);
+      lights_drawn = scene_.light_groups() > 0 && !is_smooth(material);
+      if (lights_drawn) gather(point, material, frame, wi, carried, surface);
+      if (surface + 2 == max_depth_ && !scene_.can_be_hit()) return;
+      const Pair<T> place = draw(surface, draw_direction);
+      const BsdfSample<T> next = sample_bsdf(material, wi, draw(surface, draw_lobe).first, place.first, place.second);
+      const Vec3<T> onward = frame.to_world(next.wo);
+      if (next.wo.z == 0 || !same_side(point, onward, next.wo)) return;
+      carried = carried * next.weight;
+      if (!(largest(carried) > 0)) return;
+      visitor_.scattered(point, material, wi, next);
+      eta *= next.eta;
+      pdf = next.pdf;
+      if (!survives(surface, eta, &carried)) return;
+      origin = origin_towards(scene_, point, onward);
+      direction = onward;
+    }
+  }
+
+ private:
+  LG_HD Pair<T> draw(int32_t surface, Draw what) const {
+    return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
+  }
+
+  LG_HD void escape(const Vec3<T>& direction, const Vec3<T>& carried, T pdf) {
+    if (!scene_.environment.exists()) return;
+    LightSource<T> source;
+    source.kind = Source::environment;
+    source.direction = direction;
+    const T weight = pdf > 0 ? power_heuristic(pdf, environment_pdf(scene_, direction)) : T(1);
+    visitor_.emitted(source, weight * carried, scene_.environment.radiance(direction));
+  }
+
+  LG_HD void emit(const Vec3<T>& origin, const SurfacePoint<T>& point, const Vec3<T>& carried, T pdf) {
+    if (!emits(scene_, point)) return;
+    LightSource<T> source;
+    source.kind = Source::surface;
+    source.point = point;
+    const T weight = pdf > 0 ? power_heuristic(pdf, emitter_pdf(scene_, origin, point)) : T(1);
+    visitor_.emitted(source, weight * carried, emission_at(scene_, point));
+  }
+
+  // Light that a drawn point of a light sends to the surface.
+  LG_HD_CALL void gather(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
+                         const Vec3<T>& wi, const Vec3<T>& carried, int32_t surface) {
+    // Only opaque surfaces are lit from the side of the viewer alone.
+    const T group = draw(surface, draw_group).first;
+    const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
+    const Vec3<T> viewer = point.side * point.geometric;
+    Vec3<T> from = origin_towards(scene_, point, viewer);
+    LightSample<T> light = sample_light(scene_, from, group, choice, place);
+    if (material.kind == kind_dielectric && dot(light.direction, viewer) < 0) {
+      from = origin_towards(scene_, point, -viewer);
+      light = sample_light(scene_, from, group, choice, place);
+    }
+    const Vec3<T> wo = frame.to_local(light.direction);
+    if (!(light.part > 0) || !same_side(point, light.direction, wo)) return;
+    const T chance = bsdf_pdf(material, wi, wo);
+    if (!(chance > 0) || shadowed(from, light)) return;
+    if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
+    visitor_.lit(point, material, wi, wo, carried, light);
+  }
+
+  LG_HD bool shadowed(const Vec3<T>& from, const LightSample<T>& light) const {
+    const T infinite = std::numeric_limits<T>::infinity();
+    if (!(light.distance < infinite)) return scene_.intersector.blocked(from, light.direction, infinite);
+    return scene_.intersector.blocked(from, light.end - from, T(1));
+  }
+
+  LG_HD bool survives(int32_t surface, T eta, Vec3<T>* carried) const {
+    if (surface + 1 < roulette_depth) return true;
+    const T worth = largest(*carried) * eta * eta, chance = worth < T(most_survival) ? worth : T(most_survival);
+    if (!(draw(surface, draw_group).second < chance)) return false;
+    *carried = (1 / chance) * *carried;
+    return true;
+  }
+
+  const Scene<T>& scene_;
+  const Random<T>& random_;
+  int32_t max_depth_;
+  T darkest_;
+  Visitor& visitor_;
+};
+
+// ---- The image ---------------------------------------------------------------------------------------------
+
+// What a pixel adds up over its paths.
+template <class T>
+struct PixelSum {
+  Vec3<double> radiance = {0, 0, 0};
+  Vec3<T> normal = {0, 0, 0}, albedo = {0, 0, 0};
+  T hits = 0, depth = 0;
+
+  LG_HD void first(const SurfacePoint<T>& p, const Material<T>& m, T t) {
+    hits += 1;
+    depth += t;
+    normal = normal + p.side * p.normal;
+    albedo = albedo + shown_color(m);
+  }
+  LG_HD void emitted(const LightSource<T>&, const Vec3<T>& scale, const Vec3<T>& light) { add(scale * light); }
+  LG_HD void lit(const SurfacePoint<T>&, const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo,
+                 const Vec3<T>& carried, const LightSample<T>& light) {
+    T value[3];
+    bsdf_value(m, wi, wo, value);
+    add(carried * load3(value) * (light.part * light.radiance));
+  }
+  LG_HD void scattered(const SurfacePoint<T>&, const Material<T>&, const Vec3<T>&, const BsdfSample<T>&) {}
+
+  // A path that is not finite counts as black.
+  LG_HD void add(const Vec3<T>& v) {
+    const T sum = v.x + v.y + v.z;
+    if (!(sum - sum == 0)) return;
+    radiance = radiance + Vec3<double>{static_cast<double>(v.x), static_cast<double>(v.y), static_cast<double>(v.z)};
+  }
+
+ private:
+  LG_HD static Vec3<T> shown_color(const Material<T>& m) {
+    T color[3] = {m.color[0], m.color[1], m.color[2]};
+    if (m.kind == kind_conductor) mirror_value(m, Vec3<T>{0, 0, 1}, color);
+    return load3(color);
+  }
+};
+
+template <class T>
+struct TracePaths {
+  Scene<T> scene;
+  RayGrid<T> grid;
+  int32_t samples, max_depth;
+  uint64_t seed;
+  T *radiance, *alpha, *depth, *normal, *albedo;
+
+  LG_HD void operator()(int64_t pixel) const {
+    PixelSum<T> sum;
+    for (int32_t s = 0; s < samples; ++s) {
+      const Random<T> random(seed, static_cast<uint64_t>(pixel), static_cast<uint64_t>(s));
+      PathTracer<T, PixelSum<T>>(scene, random, max_depth, T(0), sum).run(grid.ray(pixel, random));
+    }
+    const T share = 1 / T(samples);
+    const double exact = 1.0 / samples;
+    const Vec3<double> mean = exact * sum.radiance;
+    store3(Vec3<T>{static_cast<T>(mean.x), static_cast<T>(mean.y), static_cast<T>(mean.z)}, radiance + 3 * pixel);
+    alpha[pixel] = share * sum.hits;
+    depth[pixel] = share * sum.depth;
+    store3(share * sum.normal, normal + 3 * pixel);
+    store3(share * sum.albedo, albedo + 3 * pixel);
+  }
+};
+
+}  // namespace lg::light

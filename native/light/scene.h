@@ -1,0 +1,219 @@
+// A scene as path tracing sees it: where rays meet surfaces, and what these are made of.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "light/environment.h"
+#include "light/intersect.h"
+#include "light/lamp.h"
+#include "light/lookup.h"
+#include "light/material.h"
+#include "light/vector.h"
+#include "lumigrad.h"
+#include "math/scalar.h"
+#include "ray/offset.h"
+#include "runtime/call.h"
+
+namespace lg::light {
+
+template <class T>
+struct Scene {
+  Intersector<T> intersector;
+  const T* positions;
+  const int32_t* tri;
+  const T *corner_normals, *corner_uvs, *corner_colors;  // or null
+  const int32_t* face_materials;
+  const T* materials;
+  const int32_t* kinds;
+  Textures<T> textures;
+  const T *lamps, *lamp_intensities;
+  const int32_t* lamp_kinds;
+  const int32_t* emitter_faces;
+  const T* emitter_sums;
+  const int32_t* face_emitters;
+  Environment<T> environment;
+  int64_t vertices, triangles, material_count, lamp_count, emitter_count;
+
+  // Whether a triangle has corners and a material.
+  LG_HD bool is_whole(int64_t face) const {
+    if (face < 0 || face >= triangles || face_materials[face] < 0 || face_materials[face] >= material_count) {
+      return false;
+    }
+    for (int k = 0; k < 3; ++k) {
+      if (tri[3 * face + k] < 0 || tri[3 * face + k] >= vertices) return false;
+    }
+    return true;
+  }
+
+  LG_HD Vec3<T> corner(int64_t face, int k) const { return load3(positions + 3 * int64_t{tri[3 * face + k]}); }
+  LG_HD const int32_t* kind_of(int64_t face) const { return kinds + kind_columns * face_materials[face]; }
+  LG_HD const T* row_of(int64_t face) const { return materials + material_columns * face_materials[face]; }
+
+  // Of three kinds of lights those that there are are chosen alike: triangles, lamps and the environment.
+  LG_HD int light_groups() const { return (emitter_count > 0) + (lamp_count > 0) + environment.exists(); }
+  LG_HD bool can_be_hit() const { return emitter_count > 0 || environment.exists(); }
+};
+
+// Where a ray meets a surface.
+template <class T>
+struct SurfacePoint {
+  int64_t face;
+  T weight[3];  // of the corners
+  Vec3<T> position;
+  Vec3<T> geometric;  // unit normal, on the side that the winding says
+  Vec3<T> normal;     // shading normal, on the same side
+  T side;             // 1 where the ray came from that side, or -1
+  T u, v;
+  T offset;  // of rays that leave, see ray/offset.h
+};
+
+template <class T>
+LG_HD T largest_size(const Vec3<T>& a) {
+  return maximum(maximum(std::fabs(a.x), std::fabs(a.y)), std::fabs(a.z));
+}
+
+// d: the ray's direction.
+template <class T>
+LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d) {
+  SurfacePoint<T> p;
+  p.face = hit.face;
+  p.weight[0] = hit.u;
+  p.weight[1] = hit.v;
+  p.weight[2] = 1 - hit.u - hit.v;
+  const Vec3<T> a = scene.corner(hit.face, 0), b = scene.corner(hit.face, 1), c = scene.corner(hit.face, 2);
+  p.position = p.weight[0] * a + p.weight[1] * b + p.weight[2] * c;
+  p.geometric = unit(cross(b - a, c - a));
+  p.side = dot(p.geometric, d) < 0 ? T(1) : T(-1);
+  p.normal = p.geometric;
+  if (scene.corner_normals) {
+    const T* n = scene.corner_normals + 9 * hit.face;
+    p.normal = unit(p.weight[0] * load3(n) + p.weight[1] * load3(n + 3) + p.weight[2] * load3(n + 6));
+    // Seen from behind, it is turned to where it can just be seen from the front.
+    const Vec3<T> facing = p.side * p.normal;
+    const T lacking = T(0.01) + dot(facing, d);
+    if (!(dot(p.normal, p.geometric) > 0)) {
+      p.normal = p.geometric;
+    } else if (lacking > 0) {
+      p.normal = p.side * unit(facing - lacking * d);
+    }
+  }
+  p.offset = ray::offset_factor<T> * maximum(maximum(largest_size(a), largest_size(b)), largest_size(c));
+  p.u = p.v = 0;
+  if (scene.corner_uvs) {
+    const T* uv = scene.corner_uvs + 6 * hit.face;
+    p.u = p.weight[0] * uv[0] + p.weight[1] * uv[2] + p.weight[2] * uv[4];
+    p.v = p.weight[0] * uv[1] + p.weight[1] * uv[3] + p.weight[2] * uv[5];
+  }
+  return p;
+}
+
+// Where rays leave the surface, on the side of `towards`. On smooth meshes the origin moves out to where the curved
+// surface would be, which keeps facets from shadowing one another (Hanika 2021). Then it is moved off the triangle by
+// more than the rounding of its position and of the test of the triangle.
+template <class T>
+LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& towards) {
+  const T side = dot(p.geometric, towards) < 0 ? T(-1) : T(1);
+  Vec3<T> origin = p.position;
+  if (scene.corner_normals && side == p.side) {
+    for (int k = 0; k < 3; ++k) {
+      const Vec3<T> n = side * load3(scene.corner_normals + 9 * p.face + 3 * k);
+      const T below = dot(p.position - scene.corner(p.face, k), n);
+      if (below < 0) origin = origin - (p.weight[k] * below) * n;
+    }
+  }
+  return origin + (side * p.offset) * p.geometric;
+}
+
+// ---- What surfaces are made of -----------------------------------------------------------------------------
+
+// The colour at a point without the material's factor: texture times vertex colours.
+template <class T>
+LG_HD_CALL Vec3<T> color_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
+  const int32_t texture = scene.kind_of(p.face)[color_texture_column];
+  Vec3<T> factor = {1, 1, 1};
+  if (scene.textures.has(texture)) factor = combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
+  if (scene.corner_colors) {
+    const T* c = scene.corner_colors + 9 * p.face;
+    factor = factor * (p.weight[0] * load3(c) + p.weight[1] * load3(c + 3) + p.weight[2] * load3(c + 6));
+  }
+  return factor;
+}
+
+// Factors of roughness (second) and metallic (third).
+template <class T>
+LG_HD Vec3<T> roughness_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
+  const int32_t texture = scene.kind_of(p.face)[roughness_texture_column];
+  if (!scene.textures.has(texture)) return {1, 1, 1};
+  return combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
+}
+
+// darkest: least colour of those whose values are in proportion to it, see path_gradient.h.
+template <class T>
+LG_HD_CALL Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>& p, T darkest) {
+  const int32_t* kind = scene.kind_of(p.face);
+  Material<T> m = load_material(scene.row_of(p.face), kind[kind_column], kind[two_sided_column] != 0);
+  const Vec3<T> color = color_factor(scene, p);
+  for (int c = 0; c < 3; ++c) {
+    m.color[c] *= part(color, c);
+    if (m.kind != kind_conductor && m.color[c] < darkest) m.color[c] = darkest;
+  }
+  if (scene.textures.has(kind[roughness_texture_column])) {
+    const Vec3<T> factor = roughness_factor(scene, p);
+    m.roughness *= factor.y;
+    m.metallic *= factor.z;
+  }
+  return m;
+}
+
+template <class T>
+LG_HD Vec3<T> emission_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
+  const int32_t texture = scene.kind_of(p.face)[emission_texture_column];
+  if (!scene.textures.has(texture)) return {1, 1, 1};
+  return combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
+}
+
+// Surfaces of one side emit from it alone.
+template <class T>
+LG_HD bool emits(const Scene<T>& scene, const SurfacePoint<T>& p) {
+  return p.side > 0 || scene.kind_of(p.face)[two_sided_column] != 0;
+}
+
+template <class T>
+LG_HD Vec3<T> emission_at(const Scene<T>& scene, const SurfacePoint<T>& p) {
+  if (!emits(scene, p)) return {0, 0, 0};
+  return load3(scene.row_of(p.face) + column_emission) * emission_factor(scene, p);
+}
+
+template <class T>
+Scene<T> make_scene(const lg_lit_scene& s) {
+  const auto floats = [](const void* values) { return static_cast<const T*>(values); };
+  Scene<T> scene;
+  scene.intersector = make_intersector<T>(s);
+  scene.positions = floats(s.positions);
+  scene.tri = s.tri;
+  scene.corner_normals = floats(s.corner_normals);
+  scene.corner_uvs = floats(s.corner_uvs);
+  scene.corner_colors = floats(s.corner_colors);
+  scene.face_materials = s.face_materials;
+  scene.materials = floats(s.materials);
+  scene.kinds = s.kinds;
+  scene.textures = {floats(s.texels), s.textures, s.texture_count, s.texel_count};
+  scene.lamps = floats(s.lamps);
+  scene.lamp_intensities = floats(s.lamp_intensities);
+  scene.lamp_kinds = s.lamp_kinds;
+  scene.emitter_faces = s.emitter_faces;
+  scene.emitter_sums = floats(s.emitter_sums);
+  scene.face_emitters = s.face_emitters;
+  scene.environment = {s.side > 0 ? floats(s.environment) : nullptr, floats(s.environment_rotation), floats(s.row_sums),
+                       floats(s.texel_sums), static_cast<int32_t>(s.side)};
+  scene.vertices = s.vertices;
+  scene.triangles = s.triangles;
+  scene.material_count = s.material_count;
+  scene.lamp_count = s.lamp_count;
+  scene.emitter_count = s.emitter_count;
+  return scene;
+}
+
+}  // namespace lg::light

@@ -1,0 +1,101 @@
+// Numbers with derivatives: a value and its derivatives by N variables, by which a formula that is written once for any
+// number type also gives its gradient. T stays the type of what does not depend on the variables.
+#pragma once
+
+#include <cmath>
+
+#include "runtime/config.h"
+
+namespace lg {
+
+template <class T, int N>
+struct Dual {
+  T value;
+  T slope[N];
+
+  Dual() = default;
+  LG_HD Dual(T constant) : value(constant) {
+    for (int i = 0; i < N; ++i) slope[i] = 0;
+  }
+  // Variable number i.
+  LG_HD Dual(T of, int i) : Dual(of) { slope[i] = 1; }
+};
+
+// The value at `value` of a function with the derivative `by`, along a.
+template <class T, int N>
+LG_HD Dual<T, N> chained(T value, T by, const Dual<T, N>& a) {
+  Dual<T, N> out;
+  out.value = value;
+  for (int i = 0; i < N; ++i) out.slope[i] = by * a.slope[i];
+  return out;
+}
+template <class T, int N>
+LG_HD Dual<T, N> chained(T value, T by_a, const Dual<T, N>& a, T by_b, const Dual<T, N>& b) {
+  Dual<T, N> out;
+  out.value = value;
+  for (int i = 0; i < N; ++i) out.slope[i] = by_a * a.slope[i] + by_b * b.slope[i];
+  return out;
+}
+
+template <class T, int N>
+LG_HD Dual<T, N> operator+(const Dual<T, N>& a, const Dual<T, N>& b) {
+  return chained(a.value + b.value, T(1), a, T(1), b);
+}
+template <class T, int N>
+LG_HD Dual<T, N> operator-(const Dual<T, N>& a, const Dual<T, N>& b) {
+  return chained(a.value - b.value, T(1), a, T(-1), b);
+}
+template <class T, int N>
+LG_HD Dual<T, N> operator*(const Dual<T, N>& a, const Dual<T, N>& b) {
+  return chained(a.value * b.value, b.value, a, a.value, b);
+}
+template <class T, int N>
+LG_HD Dual<T, N> operator/(const Dual<T, N>& a, const Dual<T, N>& b) {
+  const T share = a.value / b.value;
+  return chained(share, 1 / b.value, a, -share / b.value, b);
+}
+template <class T, int N>
+LG_HD Dual<T, N> operator-(const Dual<T, N>& a) {
+  return chained(-a.value, T(-1), a);
+}
+
+template <class T>
+LG_HD T value_of(T a) {
+  return a;
+}
+template <class T, int N>
+LG_HD T value_of(const Dual<T, N>& a) {
+  return a.value;
+}
+
+// Where the root is zero its derivative counts as zero.
+template <class T>
+LG_HD T square_root(T a) {
+  return a > 0 ? std::sqrt(a) : T(0);
+}
+template <class T, int N>
+LG_HD Dual<T, N> square_root(const Dual<T, N>& a) {
+  const T root = square_root(a.value);
+  return chained(root, root > 0 ? T(0.5) / root : T(0), a);
+}
+
+// Within [low, high]; outside the derivative is zero.
+template <class T>
+LG_HD T clamped(T a, T low, T high) {
+  return a < low ? low : a > high ? high : a;
+}
+template <class T, int N>
+LG_HD Dual<T, N> clamped(const Dual<T, N>& a, T low, T high) {
+  return a.value < low ? Dual<T, N>(low) : a.value > high ? Dual<T, N>(high) : a;
+}
+
+template <class T>
+LG_HD T absolute(T a) {
+  return std::fabs(a);
+}
+template <class T, int N>
+LG_HD Dual<T, N> absolute(const Dual<T, N>& a) {
+  return a.value < 0 ? -a : a;
+}
+
+}  // namespace lg

@@ -1,0 +1,258 @@
+// Coherent rays on the CPU: sixteen neighbours go through the tree together.
+//
+// A node's children are first tested with the whole packet, all eight at once, by bounds of what the test of any of its
+// rays can give; children that are left are tested with all rays when their turn comes. The arithmetic of a ray and a
+// triangle is that of a ray alone (traverse.h), and so is what it hits.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "math/lanes.h"
+#include "ray/bvh.h"
+#include "ray/ray.h"
+#include "ray/traverse.h"
+#include "ray/triangle.h"
+#include "runtime/config.h"
+
+namespace lg::ray {
+
+constexpr int packet_size = 16;
+
+template <class T>
+class Packet {
+ public:
+  using V = Lanes<T, packet_size>;
+  using I = typename V::Mask;
+
+  // Whether sixteen rays can go together: all are valid, and agree in which way the tests take.
+  template <class RayOf>
+  bool load(RayOf&& ray_of, const float* bounds) {
+    alignas(64) T o[3][packet_size], d[3][packet_size], low[packet_size], high[packet_size];
+    for (int l = 0; l < packet_size; ++l) {
+      const Ray<T> ray = ray_of(l);
+      for (int a = 0; a < 3; ++a) o[a][l] = ray.origin[a], d[a][l] = ray.direction[a];
+      low[l] = ray.t_min;
+      high[l] = ray.t_max;
+    }
+    const T first[3] = {d[0][0], d[1][0], d[2][0]};
+    const RayDirection axes = direction_of(first);
+    for (int a = 0; a < 3; ++a) {
+      origin_[a] = V::load(o[a]);
+      direction_[a] = V::load(d[a]);
+    }
+    if (!agree(axes)) return false;
+    t_min_ = V::load(low);
+    t_max_ = V::load(high);
+    rays_ = prepare(origin_, direction_, t_min_, t_max_, axes, bounds);
+    if (bits_of(rays_.valid) != all_rays) return false;
+    end_ = rays_.t_max;
+    bound();
+    return true;
+  }
+
+  // What each ray hits; write(l, hit) takes it.
+  template <class Write>
+  void closest_hits(const BvhView<T>& bvh, Write&& write) {
+    I tri(std::numeric_limits<int32_t>::max()), place(0);
+    walk(bvh, [&](int32_t leaf) LG_INLINE_LAMBDA {
+      for_triangles(bvh, leaf, [&](const Meeting<V>& met, int32_t number, int32_t k) LG_INLINE_LAMBDA {
+        const I id(number);
+        const I better = met.hit & (rays_.t_min <= met.t) & ((met.t < end_) | ((met.t == end_) & (id < tri)));
+        end_ = select(better, met.t, end_);
+        tri = select(better, id, tri);
+        place = select(better, I(leaf_size * leaf + k), place);
+      });
+      return false;
+    });
+    finish(bvh, tri, place, write);
+  }
+
+  // The rays that hit anything, as bits.
+  uint32_t any_hits(const BvhView<T>& bvh) {
+    uint32_t found = 0;
+    walk(bvh, [&](int32_t leaf) LG_INLINE_LAMBDA {
+      for_triangles(bvh, leaf, [&](const Meeting<V>& met, int32_t, int32_t) LG_INLINE_LAMBDA {
+        const I hit = met.hit & (rays_.t_min <= met.t) & (met.t <= end_);
+        found |= bits_of(hit);
+        end_ = select(hit, V(-infinity<T>), end_);
+      });
+      return found == all_rays;
+    });
+    return found;
+  }
+
+ private:
+  using Node = Lanes<T, node_width>;
+  static constexpr uint32_t all_rays = (1u << packet_size) - 1;
+
+  // Of a value of all rays, the least and the largest.
+  struct Range {
+    T low, high;
+  };
+  static Range range_of(const V& a) {
+    alignas(64) T values[packet_size];
+    a.store(values);
+    Range range = {values[0], values[0]};
+    for (int l = 1; l < packet_size; ++l) {
+      range.low = minimum(values[l], range.low);
+      range.high = maximum(values[l], range.high);
+    }
+    return range;
+  }
+
+  bool agree(const RayDirection& axes) const {
+    const V zero(T(0));
+    const V main = magnitude(direction_[axes.axis[2]]);
+    uint32_t rays = all_rays;
+    for (int a = 0; a < 3; ++a) {
+      const uint32_t negative = bits_of(direction_[a] < zero);
+      rays &= axes.backwards[a] ? negative : ~negative;
+      // Of components of the same size the first one is chosen.
+      const V size = magnitude(direction_[a]);
+      if (a < axes.axis[2]) rays &= bits_of(size < main);
+      if (a > axes.axis[2]) rays &= bits_of(size <= main);
+    }
+    return rays == all_rays;
+  }
+
+  void bound() {
+    for (int a = 0; a < 3; ++a) {
+      enter_origin_[a] = range_of(rays_.enter_origin[a]);
+      leave_origin_[a] = range_of(rays_.leave_origin[a]);
+      inverse_[a] = range_of(rays_.inverse[a]);
+    }
+    first_t_ = range_of(rays_.t_min).low;
+  }
+
+  const float* first_plane(const float* boxes, int a) const {
+    return boxes + node_width * (rays_.axes.backwards[a] ? 3 + a : a);
+  }
+  const float* last_plane(const float* boxes, int a) const {
+    return boxes + node_width * (rays_.axes.backwards[a] ? a : 3 + a);
+  }
+
+  // Children that rays may meet before `end`, as bits, and a bound of where. Every operation rounds to the same side
+  // for all rays, so that bounds hold for what is computed for each of them.
+  LG_INLINE uint32_t meet_children(const float* boxes, T end, T (&enter)[node_width]) const {
+    Node from(first_t_), to(end);
+    unrolled<3>([&](int a) LG_INLINE_LAMBDA {
+      const bool backwards = rays_.axes.backwards[a];
+      const Node in =
+          Node::load(first_plane(boxes, a)) - Node(backwards ? enter_origin_[a].low : enter_origin_[a].high);
+      const Node out =
+          Node::load(last_plane(boxes, a)) - Node(backwards ? leave_origin_[a].high : leave_origin_[a].low);
+      const Node low(inverse_[a].low), high(inverse_[a].high);
+      from = maximum(minimum(in * low, in * high), from);
+      to = minimum(maximum(out * low, out * high) * Node(leave_factor<T>), to);
+    });
+    from.store(enter);
+    return bits_of(from <= to);
+  }
+
+  // Whether any ray meets one child before its own end.
+  LG_INLINE bool meet_child(const float* boxes, int child) const {
+    const auto span = span_of<V>(
+        rays_, [&](int a) LG_INLINE_LAMBDA { return V(T(first_plane(boxes, a)[child])); },
+        [&](int a) LG_INLINE_LAMBDA { return V(T(last_plane(boxes, a)[child])); });
+    return any(maximum(span.enter, rays_.t_min) <= minimum(span.leave, end_));
+  }
+
+  // Calls visit(leaf) for leaves that rays meet, about from the nearest on, until it returns true.
+  template <class Visit>
+  LG_INLINE void walk(const BvhView<T>& bvh, Visit&& visit) {
+    if (bvh.nodes == 0) return;
+    struct Entry {
+      T enter;
+      int32_t node, child;
+    };
+    Entry stack[largest_stack];
+    int size = 0;
+    T enter[node_width];
+    int32_t node = 0;
+    for (int64_t visits = bvh.nodes + bvh.leaves; visits > 0; --visits) {
+      if (node >= 0) {
+        if (node < bvh.nodes) {
+          const int bottom = size;
+          for (uint32_t hit = meet_children(bvh.boxes_of(node), last_end(), enter); hit && size < largest_stack;
+               hit &= hit - 1) {
+            const int child = __builtin_ctz(hit);
+            int at = size++;
+            for (; at > bottom && stack[at - 1].enter < enter[child]; --at) stack[at] = stack[at - 1];
+            stack[at] = {enter[child], node, child};
+          }
+        }
+      } else {
+        const int32_t leaf = -1 - node;
+        if (leaf < bvh.leaves && visit(leaf)) return;
+      }
+      for (;;) {
+        if (size == 0) return;
+        const Entry& entry = stack[--size];
+        if (!meet_child(bvh.boxes_of(entry.node), entry.child)) continue;
+        node = bvh.children_of(entry.node)[entry.child];
+        break;
+      }
+    }
+  }
+
+  T last_end() const { return range_of(end_).high; }
+
+  template <class Take>
+  LG_INLINE void for_triangles(const BvhView<T>& bvh, int32_t leaf, Take&& take) const {
+    const T* corners = bvh.corners_of(leaf);
+    const int32_t* tri = bvh.tri_of(leaf);
+    for (int32_t k = 0; k < leaf_size; ++k) {
+      if (tri[k] < 0 || tri[k] >= bvh.triangles) continue;
+      const Meeting<V> met = meet<V>(
+          rays_, [&](int vertex, int a) LG_INLINE_LAMBDA { return V(corners[leaf_size * (3 * vertex + a) + k]); });
+      if (any(met.hit)) take(met, tri[k], k);
+    }
+  }
+
+  template <class Write>
+  void finish(const BvhView<T>& bvh, const I& tri, const I& place, Write&& write) const {
+    using D = Lanes<double, packet_size>;
+    const uint32_t found = bits_of(tri < I(std::numeric_limits<int32_t>::max()));
+    alignas(64) int32_t numbers[packet_size], places[packet_size];
+    tri.store(numbers);
+    place.store(places);
+    alignas(64) T corner[9][packet_size];
+    if (found) {
+      for (int l = 0; l < packet_size; ++l) {
+        const T* from = bvh.corners_of(places[l] / leaf_size) + places[l] % leaf_size;
+        for (int i = 0; i < 9; ++i) corner[i][l] = found >> l & 1 ? from[leaf_size * i] : T(0);
+      }
+    }
+    alignas(64) double u[packet_size], v[packet_size], t[packet_size];
+    if (found) {
+      const auto wide = [](const V& a) {
+        alignas(64) T values[packet_size];
+        a.store(values);
+        return D::load(values);
+      };
+      const D origin[3] = {wide(origin_[0]), wide(origin_[1]), wide(origin_[2])};
+      const D direction[3] = {wide(direction_[0]), wide(direction_[1]), wide(direction_[2])};
+      const Place<D> at = exact_place<D>(origin, direction, wide(end_ * rays_.unit), wide(t_min_), wide(t_max_),
+                                         [&](int k, int a) { return D::load(corner[3 * k + a]); });
+      at.u.store(u);
+      at.v.store(v);
+      at.t.store(t);
+    }
+    for (int l = 0; l < packet_size; ++l) {
+      if (found >> l & 1) {
+        write(l, Hit<T>{numbers[l], static_cast<T>(u[l]), static_cast<T>(v[l]), static_cast<T>(t[l])});
+      } else {
+        write(l, Hit<T>{-1, T(0), T(0), infinity<T>});
+      }
+    }
+  }
+
+  PreparedRays<V> rays_;
+  V origin_[3], direction_[3], t_min_, t_max_;
+  V end_;  // t of the best hit, or t_max, in units of the scaled direction
+  Range enter_origin_[3], leave_origin_[3], inverse_[3];
+  T first_t_;
+};
+
+}  // namespace lg::ray

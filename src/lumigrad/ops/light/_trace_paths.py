@@ -1,0 +1,263 @@
+"""Images of light that is traced from the camera on, with gradients to materials and lights.
+
+Defined by :func:`lumigrad.reference.trace_paths`; the kernels are ``native/light/path.h`` and ``path_gradient.h``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lumigrad import reference
+from lumigrad._engine.declare import declare
+from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.ray import build_bvh
+from lumigrad.ops.ray._bvh import check_bvh
+from lumigrad.reference.light._sampling import emitters, environment_sums, mean_emission
+from lumigrad.types import Bvh, LitScene, TracedPaths
+from lumigrad.types import validation as check
+from lumigrad.types.shapes import Float
+
+MAX_DEPTH = 65535
+
+
+def trace_paths(
+    scene: LitScene,
+    origins: Float[Tensor, "rows columns 3"],
+    directions: Float[Tensor, "rows columns 3"],
+    samples: int = 16,
+    max_depth: int | None = 6,
+    seed: int = 0,
+    gradient_seed: int | None = None,
+    bvh: Bvh | None = None,
+) -> TracedPaths:
+    """Trace paths of light through the pixels of an image.
+
+    A path goes from surface to surface. At each, a light is drawn, and the direction in which the path goes on; what
+    both ways of drawing can find is weighted by the power heuristic. From the fifth surface on, paths that carry little
+    end by Russian roulette. The image is unbiased but for rounding.
+
+    Args:
+        scene: see :class:`lumigrad.LitScene`.
+        origins, directions: rays at the corners of the pixels [H + 1, W + 1, 3]; those between are interpolated
+            linearly, for which directions of a pinhole camera should end on a plane. Of any length but zero.
+        samples: paths of each pixel, uniformly over it (a box filter).
+        max_depth: the largest number of segments: 1 shows lights that are seen directly, 2 direct light, 3 light that
+            has been reflected twice, and so on. None for no limit.
+        seed: of the random numbers; those of a path depend on it, the pixel and the sample alone.
+        gradient_seed: of the paths that gradients are computed from, by default another than `seed`: then the gradient
+            of a loss that is not linear in the image has no bias from noise that both have in common.
+        bvh: of the scene's triangles, from :func:`~lumigrad.build_bvh` or :func:`~lumigrad.refit_bvh`, to save building
+            it when the same triangles are traced again.
+
+    Returns:
+        TracedPaths. Gradients of its radiance reach `materials` (but for the index of refraction of smooth
+        dielectrics), `textures`, `corner_colors`, `lamp_intensities` and `environment`. Positions, normals,
+        coordinates, lamps' places and rays have none.
+
+    Raises:
+        TypeError, ValueError: for wrong types, shapes, devices or numbers.
+
+    Sources: Kajiya 1986 (paths); Veach 1997 (multiple importance sampling); Vicini et al. 2021 (gradients by replay);
+    Hanika 2021 (shadows on smooth meshes).
+
+    >>> import torch
+    >>> import lumigrad as lg
+    >>> # A wall of albedo 0.5 in a white environment
+    >>> wall = torch.tensor([[-9.0, -9.0, 0.0], [9.0, -9.0, 0.0], [0.0, 9.0, 0.0]])
+    >>> scene = lg.LitScene(
+    ...     wall, torch.tensor([[0, 1, 2]]), torch.tensor([[0.5, 0.5, 0.5, 1.0, 0.0, 1.5, 0, 0, 0, 0, 0, 0]]),
+    ...     torch.tensor([[0, 1, -1, -1, -1]]), torch.tensor([0]), environment=torch.ones(6, 2, 2, 3),
+    ... )
+    >>> y, x = torch.meshgrid(torch.tensor([0.1, -0.1]), torch.tensor([-0.1, 0.1]), indexing="ij")
+    >>> directions = torch.stack((x, y, -torch.ones(2, 2)), -1)  # of one pixel
+    >>> out = lg.trace_paths(scene, torch.tensor([0.0, 0.0, 2.0]).expand(2, 2, 3), directions, samples=4096)
+    >>> round(out.radiance[0, 0, 0].item(), 1), round(out.depth[0, 0].item(), 3)
+    (0.5, 2.0)
+    """
+    scene = check_scene(scene)
+    positions = scene.positions
+    origins, directions = (
+        check.floating(name, value, positions, "scene.positions")
+        for name, value in (("origins", origins), ("directions", directions))
+    )
+    check.shape("directions", directions, ("H + 1", "W + 1", 3))
+    check.shape("origins", origins, directions.shape)
+    if directions.shape[0] < 2 or directions.shape[1] < 2:
+        raise ValueError(f"directions: expected the corners of at least one pixel, got shape {tuple(directions.shape)}")
+    samples = check.integer("samples", samples, 1)
+    depth = MAX_DEPTH if max_depth is None else check.integer("max_depth", max_depth, 1, MAX_DEPTH)
+    seed = check.integer("seed", seed, 0, 2**62 - 1)
+    other = seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
+    if needs_reference("trace_paths", positions):
+        return reference.trace_paths(scene, origins, directions, samples, depth, seed, other)
+    tree = build_bvh(positions.detach(), scene.tri) if bvh is None else _checked_tree(bvh, scene)
+    rays = origins.detach().contiguous(), directions.detach().contiguous()
+    return TracedPaths(*_op(*tensors_of(scene, tree), *rays, samples, depth, seed, other))
+
+
+def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
+    """The op's tensors."""
+    positions, like = scene.positions.detach().contiguous(), scene.positions
+    textures = list(scene.textures)
+    texels = torch.cat([t.reshape(-1, 3) for t in textures]) if textures else like.new_zeros(0, 3)
+    faces, face_sums, numbers = emitters(
+        positions, scene.tri, mean_emission(scene.materials, scene.kinds, textures), scene.face_materials
+    )
+    cube = scene.environment
+    rotation = None
+    row_sums = texel_sums = None
+    if cube is not None:
+        row_sums, texel_sums = environment_sums(cube)
+        rotation = torch.eye(3).to(like) if scene.rotation is None else scene.rotation.detach().contiguous()
+        cube = cube.contiguous()
+    return [
+        positions, scene.tri, *(_plain(v) for v in (scene.corner_normals, scene.corner_uvs)),
+        None if scene.corner_colors is None else scene.corner_colors.contiguous(), scene.face_materials,
+        scene.materials.contiguous(), scene.kinds, texels, _table(textures, like), _plain(scene.lamps),
+        None if scene.lamp_intensities is None else scene.lamp_intensities.contiguous(), scene.lamp_kinds,
+        faces, face_sums, numbers, cube, rotation, row_sums, texel_sums,
+        bvh.boxes, bvh.children, bvh.corners, bvh.tri, bvh.bounds,
+    ]  # fmt: skip
+
+
+def _checked_tree(bvh: Bvh, scene: LitScene) -> Bvh:
+    check_bvh(bvh)
+    if len(bvh.faces) != len(scene.tri) or bvh.corners.dtype != scene.positions.dtype:
+        raise ValueError(
+            f"bvh: expected one of {len(scene.tri)} triangles of {scene.positions.dtype}, got {len(bvh.faces)} of "
+            f"{bvh.corners.dtype}"
+        )
+    if bvh.boxes.device != scene.positions.device:
+        raise ValueError(f"bvh: expected device {scene.positions.device} like scene.positions, got {bvh.boxes.device}")
+    return bvh
+
+
+def _plain(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.detach().contiguous()
+
+
+def _table(textures: Sequence[Tensor], like: Tensor) -> Tensor:
+    """First texel, height and width of each texture."""
+    rows, first = [], 0
+    for texture in textures:
+        rows.append((first, texture.shape[0], texture.shape[1]))
+        first += texture.shape[0] * texture.shape[1]
+    return torch.tensor(rows, dtype=torch.int64, device=like.device).reshape(-1, 3)
+
+
+# ---- Checks --------------------------------------------------------------------------------------------------------
+
+
+def check_scene(scene: LitScene) -> LitScene:
+    """The scene with int32 indices, and all of its numbers in range."""
+    if not isinstance(scene, LitScene):
+        raise TypeError(f"scene: expected a LitScene, got {type(scene).__name__}")
+    positions = check.floating("scene.positions", scene.positions)
+    check.shape("scene.positions", positions, ("V", 3))
+    tri = check.triangles(scene.tri, positions.device, "scene.tri")
+    _in_range("scene.tri", tri, 0, len(positions))
+    faces = len(tri)
+    shapes: dict[str, tuple[int | str, ...]] = {
+        "materials": ("M", 12), "corner_normals": (faces, 3, 3), "corner_uvs": (faces, 3, 2),
+        "corner_colors": (faces, 3, 3), "lamps": ("L", 12), "lamp_intensities": ("L", 3),
+        "environment": (6, "S", "S", 3), "rotation": (3, 3),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        value = getattr(scene, name)
+        if value is not None:
+            check.shape(f"scene.{name}", _floating(f"scene.{name}", value, positions), shape)
+    if scene.environment is not None and not 1 <= scene.environment.shape[1] == scene.environment.shape[2] <= 8192:
+        raise ValueError(
+            f"scene.environment: expected 1 to 8192 texels a side, got shape {tuple(scene.environment.shape)}"
+        )
+    textures = tuple(scene.textures)
+    for i, texture in enumerate(textures):
+        check.shape(f"scene.textures[{i}]", _floating(f"scene.textures[{i}]", texture, positions), ("H", "W", 3))
+        if not min(texture.shape[:2]) >= 1 or max(texture.shape[:2]) > 32768:
+            raise ValueError(f"scene.textures[{i}]: expected 1 to 32768 texels a side, got {tuple(texture.shape)}")
+    count = len(scene.materials)
+    kinds = _integers("scene.kinds", scene.kinds, positions, (count, 5))
+    _in_range("scene.kinds", kinds[:, 0], 0, 4)
+    _in_range("scene.kinds", kinds[:, 2:], -1, len(textures))
+    if scene.corner_uvs is None and check.values_can_be_checked() and bool((kinds[:, 2:] >= 0).any()):
+        raise ValueError("scene.corner_uvs: expected coordinates, as materials have textures, got None")
+    face_materials = _integers("scene.face_materials", scene.face_materials, positions, (faces,))
+    _in_range("scene.face_materials", face_materials, 0, count)
+    return scene._replace(
+        positions=positions, tri=tri, kinds=kinds, face_materials=face_materials, textures=textures,
+        lamp_kinds=_lamp_kinds(scene, positions),
+    )  # fmt: skip
+
+
+def _lamp_kinds(scene: LitScene, like: Tensor) -> Tensor | None:
+    if scene.lamps is None:
+        for name in ("lamp_intensities", "lamp_kinds"):
+            if getattr(scene, name) is not None:
+                raise ValueError(f"scene.{name}: expected None where there are no lamps")
+        return None
+    count = len(scene.lamps)
+    if scene.lamp_intensities is None or len(scene.lamp_intensities) != count:
+        got = None if scene.lamp_intensities is None else tuple(scene.lamp_intensities.shape)
+        raise ValueError(f"scene.lamp_intensities: expected shape [{count}, 3], got {got}")
+    kinds = _integers("scene.lamp_kinds", scene.lamp_kinds, like, (count,))
+    _in_range("scene.lamp_kinds", kinds, 0, 2)
+    return kinds
+
+
+def _floating(name: str, value: Tensor, like: Tensor) -> Tensor:
+    return check.floating(name, value, like, "scene.positions")
+
+
+def _integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    value = check.tensor(name, value)
+    if value.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"{name}: expected int32 or int64, got {str(value.dtype).removeprefix('torch.')}")
+    check.shape(name, value, shape)
+    if value.device != like.device:
+        raise ValueError(f"{name}: expected device {like.device} like scene.positions, got {value.device}")
+    return (check.narrow_indices(name, value) if value.dtype == torch.int64 else value).contiguous()
+
+
+def _in_range(name: str, value: Tensor, low: int, end: int) -> None:
+    if not check.values_can_be_checked() or value.is_cuda or not value.numel():
+        return
+    least, most = int(value.min()), int(value.max())
+    if least < low or most >= end:
+        raise ValueError(f"{name}: expected numbers in [{low}, {end}), got {least} to {most}")
+
+
+def _sizes(
+    positions: Tensor, tri: Tensor, materials: Tensor, texels: Tensor, textures: Tensor, lamps: Tensor | None,
+    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
+) -> tuple[int, ...]:  # fmt: skip
+    return (
+        positions.shape[0], tri.shape[0], materials.shape[0], textures.shape[0], texels.shape[0],
+        0 if lamps is None else lamps.shape[0], emitter_faces.shape[0],
+        0 if environment is None else environment.shape[1], boxes.shape[0], leaf_tri.shape[0],
+        directions.shape[0] - 1, directions.shape[1] - 1,
+    )  # fmt: skip
+
+
+_op = declare(
+    "trace_paths(Tensor positions, Tensor tri, Tensor? corner_normals, Tensor? corner_uvs, Tensor? corner_colors, "
+    "Tensor face_materials, Tensor materials, Tensor kinds, Tensor texels, Tensor textures, Tensor? lamps, "
+    "Tensor? lamp_intensities, Tensor? lamp_kinds, Tensor emitter_faces, Tensor emitter_sums, Tensor face_emitters, "
+    "Tensor? environment, Tensor? environment_rotation, Tensor? row_sums, Tensor? texel_sums, Tensor boxes, "
+    "Tensor children, Tensor corners, Tensor leaf_tri, Tensor bounds, Tensor origins, Tensor directions, "
+    "SymInt samples, int max_depth, int seed, int gradient_seed)",
+    sizes=(
+        "vertices triangles material_count texture_count texel_count lamp_count emitter_count side nodes leaves "
+        "height width",
+        _sizes,
+    ),
+    outputs={
+        "radiance": "height width 3",
+        "alpha": "height width",
+        "depth": "height width",
+        "normal": "height width 3",
+        "albedo": "height width 3",
+    },
+)

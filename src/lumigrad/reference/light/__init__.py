@@ -1,0 +1,6 @@
+"""Definitions of the ops of light transport."""
+
+from lumigrad.reference.light._bsdf import bsdf, sample_bsdf
+from lumigrad.reference.light._trace_paths import trace_paths
+
+__all__ = ["bsdf", "sample_bsdf", "trace_paths"]

@@ -1,0 +1,436 @@
+"""Paths of light, defined in plain PyTorch: one sample of all pixels at a time, every ray against every triangle."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lumigrad.reference.light import _bsdf as scattering
+from lumigrad.reference.light._sampling import emitters, environment_sums, mean_emission
+from lumigrad.reference.texture import texture, texture_cube
+from lumigrad.types import Bvh, LitScene, TracedPaths
+from lumigrad.types.counters import mixed
+
+ROULETTE_DEPTH, MOST_SURVIVAL = 5, 0.95
+DARKEST = 1e-6  # least colour of the paths that gradients are computed from
+GROUP, LIGHT, PLACE, DIRECTION, LOBE, DRAWS = range(6)
+CONDUCTOR, DIELECTRIC = scattering.CONDUCTOR, scattering.DIELECTRIC
+DISTANT = 0
+
+
+def trace_paths(
+    scene: LitScene,
+    origins: Tensor,
+    directions: Tensor,
+    samples: int = 16,
+    max_depth: int | None = 6,
+    seed: int = 0,
+    gradient_seed: int | None = None,
+    bvh: Bvh | None = None,
+) -> TracedPaths:
+    """Arguments and result: `lumigrad.trace_paths`."""
+    depth = 65535 if max_depth is None else max_depth
+    other = seed + 2**62 if gradient_seed is None else gradient_seed
+    rays = origins.detach(), directions.detach()
+    with torch.no_grad():
+        out = _image(_Scene(scene, 0.0), *rays, samples, depth, seed)
+    if not torch.is_grad_enabled():
+        return out
+    moving = _image(_Scene(scene, DARKEST), *rays, samples, depth, other).radiance
+    return out._replace(radiance=out.radiance + (moving - moving.detach()))
+
+
+def _image(scene: _Scene, origins: Tensor, directions: Tensor, samples: int, max_depth: int, seed: int) -> TracedPaths:
+    height, width = directions.shape[0] - 1, directions.shape[1] - 1
+    pixels = torch.arange(height * width, device=directions.device)
+    sums = [directions.new_zeros(height * width, count) for count in (3, 1, 1, 3, 3)]
+    for sample in range(samples):
+        random = _Random(seed, pixels, sample, directions.dtype)
+        x, y = random.pair(0)
+        found = _trace(scene, _between(origins, x, y), _between(directions, x, y), random, max_depth)
+        sums = [total + value for total, value in zip(sums, found, strict=True)]
+    means = [(total / samples).reshape(height, width, -1) for total in sums]
+    return TracedPaths(means[0], means[1][..., 0], means[2][..., 0], means[3], means[4])
+
+
+def _between(corners: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Within pixels, of the values at their corners: [P, 3]."""
+    a, b, c, d = (v.reshape(-1, 3) for v in (corners[:-1, :-1], corners[:-1, 1:], corners[1:, :-1], corners[1:, 1:]))
+    x, y = x[:, None], y[:, None]
+    return (1 - y) * ((1 - x) * a + x * b) + y * ((1 - x) * c + x * d)
+
+
+class _Random:
+    """Random numbers of the paths of one sample."""
+
+    def __init__(self, seed: int, pixels: Tensor, sample: int, dtype: torch.dtype) -> None:
+        first = mixed(torch.tensor(_signed(seed), device=pixels.device))
+        self.key = mixed(mixed(first + pixels) + sample)
+        self.dtype = dtype
+
+    def pair(self, draw: int) -> tuple[Tensor, Tensor]:
+        word = mixed(self.key + _signed(draw * 0x9E3779B97F4A7C15))
+        low, high = word >> 8 & 0xFFFFFF, word >> 40 & 0xFFFFFF
+        return low.to(self.dtype) / 2**24, high.to(self.dtype) / 2**24
+
+    def of(self, surface: int, what: int) -> tuple[Tensor, Tensor]:
+        return self.pair(1 + surface * DRAWS + what)
+
+
+def _signed(number: int) -> int:
+    """The int64 with the same last 64 bits."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+# ---- The scene -----------------------------------------------------------------------------------------------------
+
+
+class _Points(NamedTuple):
+    """Points of surfaces."""
+
+    face: Tensor
+    weight: Tensor  # of the corners [P, 3]
+    position: Tensor
+    geometric: Tensor
+    normal: Tensor
+    side: Tensor  # [P, 1]
+    uv: Tensor | None
+
+
+class _Scene:
+    def __init__(self, scene: LitScene, darkest: float) -> None:
+        self.lit, self.darkest = scene, darkest
+        self.positions = scene.positions.detach()
+        self.corners = self.positions[scene.tri.long()]
+        self.materials_of = scene.face_materials.long()
+        emission = mean_emission(scene.materials, scene.kinds, list(scene.textures))
+        self.emitters, self.emitter_sums, self.numbers = emitters(
+            self.positions, scene.tri, emission, scene.face_materials
+        )
+        self.cube = scene.environment
+        if self.cube is not None:
+            self.row_sums, self.texel_sums = environment_sums(self.cube)
+            self.rotation = torch.eye(3).to(self.positions) if scene.rotation is None else scene.rotation.detach()
+        self.lamp_count = 0 if scene.lamps is None else len(scene.lamps)
+        self.groups = (len(self.emitters) > 0) + (self.lamp_count > 0) + (self.cube is not None)
+
+    def meet(self, origins: Tensor, directions: Tensor, t_max: Tensor | float = math.inf) -> tuple[Tensor, ...]:
+        """The nearest triangle of each ray or -1, weights of its corners 0 and 1, and t."""
+        a, b, c = self.corners.unbind(1)
+        d, o = directions[:, None], origins[:, None]
+        p, s = torch.linalg.cross(d, (b - c)[None].expand(len(d), -1, -1)), o - c
+        det = ((a - c) * p).sum(-1)
+        inverse = 1 / torch.where(det == 0, math.nan, det)
+        q = torch.linalg.cross(s, (a - c)[None].expand_as(s))
+        u, v, t = (s * p).sum(-1) * inverse, (d * q).sum(-1) * inverse, ((b - c) * q).sum(-1) * inverse
+        limit = torch.as_tensor(t_max, dtype=t.dtype).expand(len(t))[:, None]
+        hit = (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0) & (t < limit)
+        nearest, face = torch.where(hit, t, math.inf).min(1)
+        found = nearest < math.inf
+        u, v = (torch.where(found, value.gather(1, face[:, None])[:, 0], 1 / 3) for value in (u, v))
+        return torch.where(found, face, -1), u, v, torch.where(found, nearest, 0)
+
+    def points(self, face: Tensor, u: Tensor, v: Tensor, directions: Tensor) -> _Points:
+        weight = torch.stack((u, v, 1 - u - v), -1)
+        a, b, c = self.corners[face].unbind(1)
+        geometric = _unit(torch.linalg.cross(b - a, c - a))
+        side = torch.where((geometric * directions).sum(-1, keepdim=True) < 0, 1.0, -1.0).to(u)
+        normal = geometric
+        if self.lit.corner_normals is not None:
+            normal = _unit((weight[..., None] * self.lit.corner_normals[face]).sum(1))
+            facing = side * normal
+            lacking = 0.01 + (facing * directions).sum(-1, keepdim=True)
+            bent = torch.where(lacking > 0, side * _unit(facing - lacking * directions), normal)
+            normal = torch.where((normal * geometric).sum(-1, keepdim=True) > 0, bent, geometric)
+        uvs = self.lit.corner_uvs
+        uv = None if uvs is None else (weight[..., None] * uvs[face].detach()).sum(1)
+        position = (weight[..., None] * self.corners[face]).sum(1)
+        return _Points(face, weight, position, geometric, normal.detach(), side, uv)
+
+    def origins(self, p: _Points, towards: Tensor) -> Tensor:
+        """Where rays leave the surface."""
+        side = torch.where((p.geometric * towards).sum(-1, keepdim=True) < 0, -1.0, 1.0).to(towards)
+        origin = p.position
+        if self.lit.corner_normals is not None:
+            n = side[:, None] * self.lit.corner_normals[p.face].detach()
+            below = ((p.position[:, None] - self.corners[p.face]) * n).sum(-1, keepdim=True).clamp_max(0)
+            lifted = origin - (p.weight[..., None] * below * n).sum(1)
+            origin = torch.where(side == p.side, lifted, origin)
+        size = self.corners[p.face].abs().amax((1, 2))[:, None]
+        return origin + side * 16 * torch.finfo(origin.dtype).eps * size * p.geometric
+
+    def texels(self, p: _Points, column: int) -> Tensor:
+        """What a texture multiplies [P, 3]: 1 where there is none."""
+        number = self.lit.kinds.long()[self.materials_of[p.face], column]
+        out = torch.ones_like(p.position)
+        for i, image in enumerate(self.lit.textures):
+            chosen = (number == i).nonzero()[:, 0]
+            if len(chosen):
+                assert p.uv is not None
+                found = texture(image[None], p.uv[chosen][None, None], filter="linear", wrap="repeat")[0, 0]
+                out = out.index_put((chosen,), found)
+        return out
+
+    def materials(self, p: _Points) -> tuple[Tensor, Tensor]:
+        """Rows [P, 12] and kinds [P, 2] of what points are made of."""
+        number = self.materials_of[p.face]
+        row, kinds = self.lit.materials[number], self.lit.kinds[number][:, :2]
+        factor = self.texels(p, 2)
+        if self.lit.corner_colors is not None:
+            factor = factor * (p.weight[..., None] * self.lit.corner_colors[p.face]).sum(1)
+        color = row[:, :3] * factor
+        darker = (color < self.darkest) & (kinds[:, :1] != CONDUCTOR)
+        color = torch.where(darker, color + (self.darkest - color).detach(), color)
+        rough = self.texels(p, 3)[:, 1:] * row[:, 3:5]
+        return torch.cat((color, rough, row[:, 5:]), -1), kinds
+
+    def emission(self, p: _Points) -> Tensor:
+        number = self.materials_of[p.face]
+        shows = (p.side[:, 0] > 0) | (self.lit.kinds[number, 1] != 0)
+        return torch.where(shows[:, None], self.lit.materials[number, 9:] * self.texels(p, 4), 0)
+
+    def radiance(self, directions: Tensor) -> Tensor:
+        """Of the environment."""
+        assert self.cube is not None
+        inward = directions @ self.rotation
+        return texture_cube(self.cube[None], inward[None, None], filter="linear")[0, 0]
+
+    def emitter_pdf(self, origins: Tensor, p: _Points) -> Tensor:
+        number = self.numbers[p.face].long()
+        share = (
+            torch.where(number >= 0, self.emitter_sums.diff()[number.clamp_min(0)], 0) if len(self.emitters) else 0.0
+        )
+        a, b, c = self.corners[p.face].unbind(1)
+        towards = p.position - origins
+        squared = (towards * towards).sum(-1)
+        narrowing = (torch.linalg.cross(b - a, c - a) * towards).sum(-1).abs() / squared.sqrt()
+        return torch.where(narrowing > 0, share * 2 * squared / narrowing / self.groups, 0)
+
+    def environment_pdf(self, directions: Tensor) -> Tensor:
+        assert self.cube is not None
+        face, u, v = _on_cube(directions @ self.rotation)
+        side = self.cube.shape[1]
+        row = face * side + (v * side).long().clamp(0, side - 1)
+        column = (u * side).long().clamp(0, side - 1)
+        return self._texel_pdf(row, column, u, v)
+
+    def _texel_pdf(self, row: Tensor, column: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        assert self.cube is not None
+        side = self.cube.shape[1]
+        within = self.texel_sums.diff(dim=-1)[row, column]
+        p, q = 2 * u - 1, 2 * v - 1
+        return self.row_sums.diff()[row] * within * side**2 / 4 * (1 + p * p + q * q) ** 1.5 / self.groups
+
+    def sample_environment(self, choice: tuple[Tensor, Tensor], place: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        assert self.cube is not None
+        side = self.cube.shape[1]
+        row = torch.searchsorted(self.row_sums, choice[0], right=True).clamp(1, 6 * side) - 1
+        column = torch.searchsorted(self.texel_sums[row], choice[1][:, None], right=True)[:, 0].clamp(1, side) - 1
+        u, v = (column + place[0]) / side, (row % side + place[1]) / side
+        directions = _unit(_from_cube(row // side, 2 * u - 1, 2 * v - 1))
+        return directions @ self.rotation.T, self._texel_pdf(row, column, u, v)
+
+
+class _Lights(NamedTuple):
+    """Drawn points of lights."""
+
+    direction: Tensor
+    end: Tensor
+    distance: Tensor
+    radiance: Tensor  # over the density
+    pdf: Tensor  # 0 of lamps
+
+
+def _sample_lights(scene: _Scene, origins: Tensor, random: _Random, surface: int) -> _Lights:
+    choice, place = random.of(surface, LIGHT), random.of(surface, PLACE)
+    left = (random.of(surface, GROUP)[0] * scene.groups).long()
+    found = []
+    if len(scene.emitters):
+        found.append(_sample_emitters(scene, origins, choice, place))
+    if scene.lamp_count:
+        found.append(_sample_lamps(scene, origins, choice))
+    if scene.cube is not None:
+        direction, pdf = scene.sample_environment(choice, place)
+        radiance = scene.radiance(direction) / pdf[:, None]
+        found.append(_Lights(direction, origins, torch.full_like(pdf, math.inf), radiance, pdf))
+    out = found[0]
+    for i, other in enumerate(found[1:], 1):
+        mine = left == i
+        out = _Lights(*(torch.where(mine if a.dim() == 1 else mine[:, None], b, a) for a, b in zip(out, other)))
+    return out
+
+
+def _sample_emitters(
+    scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor], place: tuple[Tensor, Tensor]
+) -> _Lights:
+    number = torch.searchsorted(scene.emitter_sums, choice[0], right=True).clamp(1, len(scene.emitters)) - 1
+    face, root = scene.emitters[number].long(), place[0].sqrt()
+    weight = torch.stack((1 - root, root * place[1], root * (1 - place[1])), -1)
+    towards = (weight[..., None] * scene.corners[face]).sum(1) - origins
+    distance = towards.norm(dim=-1)
+    direction = towards / distance[:, None]
+    points = scene.points(face, weight[:, 0], weight[:, 1], direction)
+    pdf = scene.emitter_pdf(origins, points)
+    radiance = scene.emission(points) / torch.where(pdf > 0, pdf, math.inf)[:, None]
+    return _Lights(direction, scene.origins(points, -direction), distance, radiance, pdf)
+
+
+def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor]) -> _Lights:
+    lit, count = scene.lit, scene.lamp_count
+    assert lit.lamps is not None
+    assert lit.lamp_kinds is not None
+    assert lit.lamp_intensities is not None
+    number = (choice[0] * count).long().clamp_max(count - 1)
+    row, distant = lit.lamps.detach()[number], (lit.lamp_kinds[number] == DISTANT)[:, None]
+    towards = row[:, :3] - origins
+    squared = (towards * towards).sum(-1, keepdim=True)
+    distance = squared.sqrt()
+    direction = torch.where(distant, _unit(row[:, :3]), towards / distance)
+    inner, outer, reach, attenuation = row[:, 6:7], row[:, 7:8], row[:, 8:9], row[:, 9:12]
+    cone = ((-(direction * row[:, 3:6]).sum(-1, keepdim=True) - outer) / (inner - outer)).clamp(0, 1)
+    fade = (1 - (squared / reach.square()).square()).clamp_min(0)
+    falloff = (attenuation * torch.cat((torch.ones_like(distance), distance, squared), -1)).sum(-1, keepdim=True)
+    part = torch.where(distant, 1, cone.square() * fade / falloff)
+    distance = torch.where(distant, math.inf, distance)[:, 0]
+    radiance = lit.lamp_intensities[number] * part * count * scene.groups
+    return _Lights(direction, row[:, :3], distance, radiance, torch.zeros_like(distance))
+
+
+# ---- Paths ---------------------------------------------------------------------------------------------------------
+
+
+def _trace(scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int) -> tuple[Tensor, ...]:
+    """Radiance, alpha, depth, normal and albedo of one path for each ray."""
+    directions, carried = _unit(rays), torch.ones_like(rays)
+    radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
+    alive = torch.ones(len(rays), dtype=torch.bool)
+    first: tuple[Tensor, ...] = tuple(rays.new_zeros(len(rays), count) for count in (1, 1, 3, 3))
+    for surface in range(max_depth if len(scene.corners) else 0):
+        face, u, v, t = scene.meet(origins, directions)
+        hit = alive & (face >= 0)
+        if surface and scene.cube is not None:
+            weight = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(directions)), 1)[:, None]
+            radiance = radiance + torch.where((alive & ~hit)[:, None], weight * carried * scene.radiance(directions), 0)
+        p = scene.points(face.clamp_min(0), u, v, directions)
+        materials, kinds = scene.materials(p)
+        if surface == 0:
+            first = _seen(p, materials, kinds, t / rays.norm(dim=-1), hit)
+        weight = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, p)), 1)[:, None]
+        radiance = radiance + torch.where(hit[:, None], weight * carried * scene.emission(p), 0)
+        alive = hit
+        if surface + 1 == max_depth or not alive.any():
+            break
+        frame = _frames(p.normal)
+        wi = -(frame * directions[:, None]).sum(-1)
+        smooth = scattering._smooth(materials, kinds)
+        drawn = ~smooth if scene.groups else torch.zeros_like(smooth)
+        if scene.groups:
+            gathered = _gather(scene, p, materials, kinds, frame, wi, random, surface)
+            radiance = radiance + torch.where((alive & drawn)[:, None], carried * gathered, 0)
+        wo, weight, pdf = _scatter(materials, kinds, wi, random, surface)
+        onward = (frame * wo[..., None]).sum(1)
+        alive = alive & (wo[:, 2] != 0) & (weight.detach().amax(-1) > 0) & _same_side(p, onward, wo)
+        pdf = torch.where(drawn, pdf, 0)
+        carried = carried * torch.where(alive[:, None], weight, 1)
+        through = (wi[:, 2:] * wo[:, 2:] < 0) & alive[:, None]
+        eta = torch.where(through, eta * scattering._across(materials, wi), eta).detach()
+        if surface + 1 >= ROULETTE_DEPTH:
+            chance = (carried.detach().amax(-1) * eta[:, 0] ** 2).clamp_max(MOST_SURVIVAL)
+            alive = alive & (random.of(surface, GROUP)[1] < chance)
+            carried = carried / torch.where(alive, chance, 1)[:, None]
+        origins, directions = scene.origins(p, onward), torch.where(alive[:, None], onward, directions)
+    return radiance, *first
+
+
+def _seen(p: _Points, materials: Tensor, kinds: Tensor, depth: Tensor, hit: Tensor) -> tuple[Tensor, ...]:
+    mirror = scattering._fresnel_conductor(torch.ones_like(p.side), materials[:, :3], materials[:, 6:9])
+    albedo = torch.where(kinds[:, :1] == CONDUCTOR, mirror, materials[:, :3]).detach()
+    values = (torch.ones_like(depth)[:, None], depth[:, None], p.side * p.normal, albedo)
+    return tuple(torch.where(hit[:, None], value, 0) for value in values)
+
+
+def _gather(
+    scene: _Scene,
+    p: _Points,
+    materials: Tensor,
+    kinds: Tensor,
+    frame: Tensor,
+    wi: Tensor,
+    random: _Random,
+    surface: int,
+) -> Tensor:
+    """Light from drawn points of lights [P, 3]."""
+    viewer = p.side * p.geometric
+    origins = scene.origins(p, viewer)
+    light = _sample_lights(scene, origins, random, surface)
+    behind = (kinds[:, 0] == DIELECTRIC) & ((light.direction * viewer).sum(-1) < 0)
+    if behind.any():
+        origins = torch.where(behind[:, None], scene.origins(p, -viewer), origins)
+        light = _sample_lights(scene, origins, random, surface)
+    wo = (frame * light.direction[:, None]).sum(-1)
+    value, chance = scattering.bsdf(materials, kinds, wi, wo)
+    distant = light.distance == math.inf
+    to_end = torch.where(distant[:, None], light.direction, light.end - origins)
+    dark = scene.meet(origins, to_end, torch.where(distant, math.inf, 1.0).to(to_end))[0] >= 0
+    weight = torch.where(light.pdf > 0, _power(light.pdf, chance), 1)[:, None]
+    arrives = ~dark & (chance > 0) & _same_side(p, light.direction, wo)
+    return torch.where(arrives[:, None], weight * value * light.radiance, 0)
+
+
+def _scatter(
+    materials: Tensor, kinds: Tensor, wi: Tensor, random: _Random, surface: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Directions, what they are worth, and densities."""
+    number = torch.stack((random.of(surface, LOBE)[0], *random.of(surface, DIRECTION)), -1)
+    wo = scattering.sample_direction(materials.detach(), kinds, wi, number)
+    value, pdf = scattering.bsdf(materials, kinds, wi, wo)
+    smooth = scattering._smooth(materials, kinds)[:, None]
+    only = scattering.only_value(materials, kinds, wi, wo)
+    return wo, torch.where(smooth, only, value / torch.where(pdf > 0, pdf, math.inf)[:, None]), pdf
+
+
+def _same_side(p: _Points, directions: Tensor, local: Tensor) -> Tensor:
+    return (p.geometric * directions).sum(-1) * local[:, 2] > 0
+
+
+def _power(mine: Tensor, other: Tensor) -> Tensor:
+    return mine**2 / (mine**2 + other**2)
+
+
+def _unit(a: Tensor) -> Tensor:
+    length = a.norm(dim=-1, keepdim=True)
+    return a / torch.where(length > 0, length, 1)
+
+
+def _frames(n: Tensor) -> Tensor:
+    """Orthonormal frames [P, 3, 3] whose last row is the normal (Duff et al. 2017)."""
+    x, y, z = n.unbind(-1)
+    sign = torch.where(z < 0, -1.0, 1.0).to(n)
+    a = -1 / (sign + z)
+    b = x * y * a
+    tangent = torch.stack((1 + sign * x * x * a, sign * b, -sign * x), -1)
+    return torch.stack((tangent, torch.stack((b, sign + y * y * a, -y), -1), n), 1)
+
+
+def _on_cube(d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Face and coordinates of directions on a cube map."""
+    x, y, z = d.unbind(-1)
+    ax, ay, az = x.abs(), y.abs(), z.abs()
+    axis = torch.where((az > ax) & (az > ay), 2, torch.where(ay > ax, 1, 0))
+    along = torch.where(axis == 2, z, torch.where(axis == 1, y, x))
+    sign = torch.where(along < 0, -1.0, 1.0).to(d)
+    a = torch.where(axis == 0, -sign * z, torch.where(axis == 1, x, sign * x))
+    b = torch.where(axis == 1, sign * z, -y)
+    return 2 * axis + (along < 0), 0.5 * (a / along.abs() + 1), 0.5 * (b / along.abs() + 1)
+
+
+def _from_cube(face: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Directions through points of a cube's faces, a and b from -1 to 1."""
+    one, axis, sign = torch.ones_like(a), face // 2, (1 - 2 * (face % 2)).to(a)
+    x = torch.where(axis == 0, sign * one, torch.where(axis == 1, a, sign * a))
+    y = torch.where(axis == 1, sign * one, -b)
+    z = torch.where(axis == 0, -sign * a, torch.where(axis == 1, sign * b, sign * one))
+    return torch.stack((x, y, z), -1)

@@ -1,0 +1,110 @@
+"""Materials with which physics begins: matt surfaces, metals and glass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lumigrad.scene.materials import Material
+from lumigrad.types.shapes import Float
+
+
+def _grey() -> Tensor:
+    return torch.full((3,), 0.5)
+
+
+def _ones() -> Tensor:
+    return torch.ones(3)
+
+
+def _zeros() -> Tensor:
+    return torch.zeros(3)
+
+
+@dataclass(frozen=True)
+class DiffuseMaterial(Material):
+    """A Lambertian surface: it reflects the same to all sides. Rasterizing renderers show it as rough plastic.
+
+    Attributes:
+        base_color: linear reflectance [3].
+        base_color_texture: [H, W, 3 or 4], display-encoded, or None.
+        emissive: linear radiance [3].
+        emissive_texture: [H, W, 3], display-encoded, or None.
+
+    >>> from lumigrad.scene import DiffuseMaterial
+    >>> lamp = DiffuseMaterial(base_color=(0.0, 0.0, 0.0), emissive=(17.0, 12.0, 4.0), double_sided=False)
+    >>> lamp.emissive.tolist()
+    [17.0, 12.0, 4.0]
+    """
+
+    base_color: Float[Tensor, " 3"] = field(default_factory=_grey)
+    base_color_texture: Float[Tensor, "_ _ _"] | None = None
+    emissive: Float[Tensor, " 3"] = field(default_factory=_zeros)
+    emissive_texture: Float[Tensor, "_ _ _"] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set_color("base_color")
+        self._set_color("emissive")
+        self._check_texture("base_color_texture", (3, 4))
+        self._check_texture("emissive_texture", (3,))
+
+
+@dataclass(frozen=True)
+class ConductorMaterial(Material):
+    """A metal, given by its complex index of refraction eta + i k. Rasterizing renderers show its reflectance.
+
+    Attributes:
+        eta, k: [3], of red, green and blue.
+        roughness: perceptual, in [0, 1]; its square is the width of the GGX distribution. 0 is a mirror.
+
+    >>> from lumigrad.scene import ConductorMaterial
+    >>> copper = ConductorMaterial(eta=(0.2, 0.92, 1.1), k=(3.9, 2.45, 2.14), roughness=0.3)
+    >>> [round(value, 2) for value in copper.at_normal.tolist()]
+    [0.95, 0.62, 0.51]
+    """
+
+    eta: Float[Tensor, " 3"] = field(default_factory=_ones)
+    k: Float[Tensor, " 3"] = field(default_factory=_ones)
+    roughness: float | Float[Tensor, ""] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set_color("eta")
+        self._set_color("k")
+        self._check_number("roughness", high=1.0)
+
+    @property
+    def at_normal(self) -> Float[Tensor, " 3"]:
+        """Reflectance at normal incidence."""
+        k2 = self.k.square()
+        return ((self.eta - 1).square() + k2) / ((self.eta + 1).square() + k2)
+
+
+@dataclass(frozen=True)
+class DielectricMaterial(Material):
+    """Glass, water: it reflects and refracts. Rasterizing renderers show it as opaque white plastic.
+
+    The surface is a border: normals point outside, where the index of refraction is 1.
+
+    Attributes:
+        ior: index of refraction inside, more than 0.
+        roughness: perceptual, in [0, 1]; its square is the width of the GGX distribution. 0 is smooth.
+        tint: [3], a factor of all that is reflected and transmitted.
+
+    >>> from lumigrad.scene import DielectricMaterial
+    >>> DielectricMaterial(ior=1.33).roughness
+    0.0
+    """
+
+    ior: float | Float[Tensor, ""] = 1.5
+    roughness: float | Float[Tensor, ""] = 0.0
+    tint: Float[Tensor, " 3"] = field(default_factory=_ones)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set_color("tint")
+        self._check_number("ior", low=1e-3)
+        self._check_number("roughness", high=1.0)

@@ -1,0 +1,460 @@
+"""Path-traced scenes: another renderer's images and derivatives, agreement with the rasterizer, what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lumigrad.render import lit_scene, render, render_path
+from lumigrad.scene import (
+    AmbientLight,
+    ConductorMaterial,
+    DielectricMaterial,
+    DiffuseMaterial,
+    DirectionalLight,
+    EnvironmentLight,
+    Mesh,
+    OrthographicCamera,
+    PBRMaterial,
+    PerspectiveCamera,
+    PhongMaterial,
+    PointCloud,
+    PointLight,
+    Scene,
+    SpotLight,
+    icosphere,
+)
+from lumigrad.scene.color import srgb_encode
+from lumigrad.scene.light.cubemap import cube_directions
+
+ORACLES = Path(__file__).resolve().parents[3] / "shared" / "oracles"
+needs_oracles = pytest.mark.skipif(not ORACLES.is_dir(), reason="the other renderer's images are not here")
+DOUBLE = torch.float64
+
+
+def linear(color: Tensor) -> Tensor:
+    """The tone mapping that shows linear light as it is."""
+    return color
+
+
+# ---- Another renderer's scenes -------------------------------------------------------------------------------------
+
+
+class Oracle:
+    """A scene of Mitsuba 3, its images, and their standard errors. Pixels are box filtered, as ours."""
+
+    def __init__(self, name: str, subdivisions: int = 4) -> None:
+        self.data = np.load(ORACLES / f"{name}.npz")
+        self.text = json.loads(str(self.data["scene_json"]))
+        self.subdivisions = subdivisions
+        meshes = {name: self._mesh(name, what) for name, what in self.text["meshes"].items()}
+        self.meshes = meshes | {name: self._sphere(what) for name, what in self.text["spheres"].items()}
+        found = [self._light(what) for what in self.text["lights"]]
+        lights = [light for light in found if not isinstance(light, EnvironmentLight)]
+        environment = next((light for light in found if isinstance(light, EnvironmentLight)), None)
+        self.scene = Scene(list(self.meshes.values()), lights=lights, environment=environment)
+        self.camera = self._camera()
+
+    def _mesh(self, name: str, what: dict[str, Any]) -> Mesh:
+        v, f = torch.from_numpy(self.data[f"{name}.v"]), torch.from_numpy(self.data[f"{name}.f"])
+        uv = torch.from_numpy(self.data[f"{name}.uv"]) if f"{name}.uv" in self.data else None
+        material = self._material(what["bsdf"], what["emission"] or (0.0, 0.0, 0.0))
+        return Mesh(v, f, uvs=uv, materials=(material,)).creased(0.0)
+
+    def _sphere(self, what: dict[str, Any]) -> Mesh:
+        ball = icosphere(self.subdivisions)
+        normals = torch.nn.functional.normalize(ball.positions, dim=-1)
+        material = self._material(what["bsdf"], (0.0, 0.0, 0.0))
+        positions = normals * what["r"] + torch.tensor(what["c"])
+        return Mesh(positions, ball.faces, normals=normals, materials=(material,))
+
+    def _material(self, bsdf: dict[str, Any], emission: tuple[float, ...]) -> Any:
+        if bsdf["type"] == "roughconductor":
+            return ConductorMaterial(eta=bsdf["eta"], k=bsdf["k"], roughness=math.sqrt(bsdf["alpha"]))
+        if bsdf["type"] == "dielectric":
+            return DielectricMaterial(ior=bsdf["int_ior"] / bsdf["ext_ior"])
+        if bsdf["type"] == "principled":  # which is not glTF's: those pixels are left out
+            return PBRMaterial(base_color=bsdf["base_color"], roughness=bsdf["roughness"], metallic=bsdf["metallic"])
+        options = {"emissive": [float(value) for value in emission], "double_sided": bsdf.get("twosided", False)}
+        if bsdf["reflectance"] == "@texture":
+            image = srgb_encode(torch.from_numpy(self.data["texture"]))
+            return DiffuseMaterial(base_color=(1.0, 1.0, 1.0), base_color_texture=image, **options)
+        return DiffuseMaterial(base_color=bsdf["reflectance"], **options)
+
+    def _light(self, what: dict[str, Any]) -> Any:
+        if what["type"] == "point":
+            return PointLight(what["position"], color=what["intensity"])
+        if what["type"] == "spot":
+            axis = np.subtract(what["target"], what["position"]).tolist()
+            return SpotLight(
+                what["position"], color=what["intensity"], direction=axis, inner=what["beam_width"],
+                outer=what["cutoff_angle"],
+            )  # fmt: skip
+        if what["type"] == "directional":
+            return DirectionalLight([-value for value in what["direction"]], color=what["irradiance"])
+        if what["type"] == "constant":
+            return AmbientLight(color=what["radiance"])
+        return EnvironmentLight(self._looked_up(cube_directions(64, DOUBLE)).float())
+
+    def _looked_up(self, d: Tensor) -> Tensor:
+        """Mitsuba's interpolation of its map: columns u W - 1/2, rows v (H - 1)."""
+        image = torch.from_numpy(self.data["env"]).double()
+        rows, columns = image.shape[:2]
+        x, y, z = torch.nn.functional.normalize(d, dim=-1).unbind(-1)
+        c, r = torch.atan2(x, -z) / (2 * math.pi) % 1 * columns - 0.5, torch.acos(y.clamp(-1, 1)) / math.pi * (rows - 1)
+        left, top = c.floor(), r.floor().clamp(0, rows - 2)
+        along, down = (c - left)[..., None], (r - top)[..., None]
+        i, j, k = top.long(), left.long() % columns, (left.long() + 1) % columns
+        upper, lower = ((1 - along) * image[row, j] + along * image[row, k] for row in (i, i + 1))
+        return (1 - down) * upper + down * lower
+
+    def _camera(self) -> PerspectiveCamera:
+        height, width = self.text["height"], self.text["width"]
+        focal = width / 2 / math.tan(math.radians(self.text["fov_x_deg"]) / 2)
+        matrix = torch.linalg.inv(torch.from_numpy(self.data["camera_to_world"])).float()
+        return PerspectiveCamera(matrix, focal, focal, width / 2, height / 2, (height, width), near=0.01)
+
+    def render(self, samples: int, max_depth: int, seed: int, scene: Scene | None = None) -> Tensor:
+        """An image [H, W, 3] of linear light, the surroundings included."""
+        scene = self.scene if scene is None else scene
+        behind = "environment" if scene.environment is not None else None
+        shot = render_path(scene, self.camera, samples, max_depth, seed, background=behind, tone_mapping=linear)
+        image = shot.image
+        for light in scene.lights:
+            if isinstance(light, AmbientLight):
+                image = image + (1 - shot.mask) * light.color
+        return image[0]
+
+    def scores(self, depth: int, samples: int, runs: int = 32) -> tuple[np.ndarray, np.ndarray]:
+        """Differences to its image in standard errors [H, W, 3], and those errors."""
+        images = torch.stack([self.render(samples, depth, 1000 + i).detach().double() for i in range(runs)])
+        mean, variance = images.mean(0).numpy(), images.var(0).numpy() / runs
+        expected, error = self.data[f"depth{depth}.image"], self.data[f"depth{depth}.stderr"]
+        rounding = (1e-5 * expected.max()) ** 2
+        total = np.sqrt(error**2 + variance + rounding)
+        return (mean - expected) / total, total
+
+
+def hold(z: np.ndarray, error: np.ndarray) -> None:
+    lit = error > 2 * error.min()  # but for pixels without noise, such as those that see nothing
+    z, error = z[lit], error[lit]
+    assert 0.8 < (z**2).mean() < 1.25
+    assert np.abs(z).max() < 8
+    assert abs((z * error).sum()) < 4 * np.sqrt((error**2).sum())  # the mean of the image
+
+
+@needs_oracles
+@pytest.mark.parametrize(
+    ("name", "depth", "samples"),
+    [
+        ("mi_cornell", 2, 64), ("mi_cornell", 6, 32), ("mi_light_point", 2, 64), ("mi_light_directional", 2, 64),
+        ("mi_light_area", 2, 64),
+    ],
+)  # fmt: skip
+def test_images_of_another_renderer(name: str, depth: int, samples: int) -> None:
+    hold(*Oracle(name).scores(depth, samples))
+
+
+@needs_oracles
+@pytest.mark.parametrize("depth", [2, 4])
+def test_environment_of_another_renderer(depth: int) -> None:
+    """Where surfaces fill a pixel. Its background is averaged over pixels, ours is that of their centres."""
+    oracle = Oracle("mi_env_mesh")
+    z, error = oracle.scores(depth, 16)
+    covered = render_path(oracle.scene, oracle.camera, 64, 1).mask[0, ..., 0].numpy() == 1
+    hold(z[covered], error[covered])
+    behind = render_path(oracle.scene, oracle.camera, 16, 1).mask[0, ..., 0].numpy() == 0
+    assert abs((z * error)[behind].mean()) < 1e-3 * oracle.data[f"depth{depth}.image"][behind].mean()
+
+
+@needs_oracles
+def test_spot_light_of_another_renderer() -> None:
+    """Its cone fades linearly in the angle, ours as glTF's: within the inner and outside the outer cone, alike."""
+    oracle = Oracle("mi_light_spot")
+    z, _ = oracle.scores(2, 64)
+    light = oracle.text["lights"][0]
+    points = _seen_points(oracle.scene, oracle.camera).numpy()
+    axis = np.subtract(light["target"], light["position"])
+    towards = points - np.array(light["position"])
+    cosine = towards @ axis / np.linalg.norm(axis) / np.linalg.norm(towards, axis=-1)
+    angle = np.degrees(np.arccos(cosine))
+    alike = (angle < light["beam_width"] - 5) | ((angle > light["cutoff_angle"] + 3) & (angle < 40))
+    height, width = alike.shape
+    around = np.pad(alike, 1, constant_values=False)  # pixels at edges see several surfaces
+    alike = np.logical_and.reduce([around[i : i + height, j : j + width] for i in range(3) for j in range(3)])
+    assert alike.mean() > 0.15
+    assert np.abs(z[alike]).max() < 8
+    assert (z[alike] ** 2).mean() < 1.25
+
+
+def _seen_points(scene: Scene, camera: PerspectiveCamera) -> Tensor:
+    """World positions at the centres of pixels [H, W, 3]."""
+    depth = render_path(scene, camera, 1, 1).depth[0, ..., 0]
+    height, width = camera.size
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return camera.unproject(torch.stack((x, y), -1).reshape(-1, 2), depth.reshape(-1)).reshape(height, width, 3)
+
+
+@needs_oracles
+def test_spheres_of_another_renderer() -> None:
+    """Its principled ball is another material, so only pixels far from it are compared: its light is dim there."""
+    oracle = Oracle("mi_spheres", subdivisions=5)
+    z, error = oracle.scores(2, 32)
+    columns = np.arange(z.shape[1])
+    alike = (columns < 14) | (columns > 33)
+    assert 0.8 < (z[:, alike] ** 2).mean() < 1.3
+    assert abs((z * error)[:, alike].sum()) < 5 * np.sqrt((error[:, alike] ** 2).sum())
+
+
+# ---- Its derivatives ---------------------------------------------------------------------------------------------
+
+
+def _accumulated(function: Any, runs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error of what function(seed) returns."""
+    found = torch.stack([function(2000 + i) for i in range(runs)]).double()
+    return found.mean(0).numpy(), (found.std(0) / math.sqrt(runs)).numpy()
+
+
+@needs_oracles
+def test_derivative_by_texels() -> None:
+    oracle = Oracle("mi_grad_albedo_texels_depth4")
+    torus = oracle.meshes["torus"]
+    texels = torch.from_numpy(oracle.data["texture"])
+    weight = torch.from_numpy(oracle.data["weight"])
+
+    def slope(seed: int) -> Tensor:
+        leaf = texels.clone().requires_grad_()
+        material = replace(torus.materials[0], base_color_texture=srgb_encode(leaf))
+        scene = replace(oracle.scene, shapes=[replace(torus, materials=(material,)), oracle.meshes["ground"]])
+        loss = (weight * oracle.render(32, 4, seed, scene)).sum()
+        return torch.autograd.grad(loss, leaf)[0]
+
+    mean, error = _accumulated(slope, 16)
+    given, given_error = oracle.data["prb.grad_texture"], oracle.data["prb.grad_texture_stderr"]
+    z = (mean - given) / np.sqrt(error**2 + given_error**2)
+    assert np.sqrt((z**2).mean()) < 1.3
+    assert np.corrcoef(mean.ravel(), given.ravel())[0, 1] > 0.995
+    assert abs(np.linalg.norm(mean) / np.linalg.norm(given) - 1) < 0.03
+
+
+@needs_oracles
+@pytest.mark.parametrize("name", ["light_radiance_red", "roughness_conductor"])
+def test_derivative_by_one_number(name: str) -> None:
+    oracle = Oracle(f"mi_grad_{name}", subdivisions=5)
+    weight = torch.from_numpy(oracle.data["weight"])
+    depth = oracle.text["max_depth"]
+    changed = "light" if name == "light_radiance_red" else "s0"
+    mesh = oracle.meshes[changed]
+
+    def slope(seed: int) -> Tensor:
+        if changed == "light":
+            leaf = mesh.materials[0].emissive.clone().requires_grad_()
+            material = replace(mesh.materials[0], emissive=leaf)
+        else:
+            leaf = torch.tensor(mesh.materials[0].roughness ** 2, requires_grad=True)  # alpha
+            material = replace(mesh.materials[0], roughness=leaf.sqrt())
+        shapes = [replace(m, materials=(material,)) if m is mesh else m for m in oracle.meshes.values()]
+        loss = (weight * oracle.render(32, depth, seed, replace(oracle.scene, shapes=shapes))).sum()
+        return torch.autograd.grad(loss, leaf)[0].reshape(-1)[0]
+
+    mean, error = _accumulated(slope, 24)
+    given = oracle.data["fd.scalar"]
+    bound = 4 * math.hypot(error, oracle.data["fd.scalar_stderr"]) + abs(given - oracle.data["fd_half.scalar"])
+    assert abs(mean - given) < bound
+    assert bound < 0.3 * abs(given)
+
+
+# ---- The rasterizer -----------------------------------------------------------------------------------------------
+
+
+def ball(material: Any = None) -> Mesh:
+    mesh = icosphere(3)
+    return mesh if material is None else replace(mesh, materials=(material,))
+
+
+def camera(size: tuple[int, int] = (24, 32)) -> PerspectiveCamera:
+    return PerspectiveCamera.orbit(azimuth=30.0, elevation=20.0, distance=3.0, fov_y=45.0, size=size)
+
+
+MATERIALS = {
+    "metal": PBRMaterial(base_color=(0.9, 0.6, 0.3), metallic=1.0, roughness=0.4),
+    "plastic": PBRMaterial(base_color=(0.2, 0.6, 0.3), roughness=0.6),
+    "phong": PhongMaterial(diffuse=torch.tensor([0.6, 0.4, 0.8]), specular=torch.zeros(3), shininess=20.0),
+    "emissive": PBRMaterial(base_color=(0.2, 0.6, 0.3), emissive=(0.5, 0.1, 0.2)),
+    "textured": PBRMaterial(
+        base_color_texture=torch.rand(8, 8, 3, generator=torch.Generator().manual_seed(1)), roughness=0.8
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(MATERIALS))
+def test_lamps_light_convex_shapes_as_the_rasterizer_does(name: str) -> None:
+    mesh = ball(MATERIALS[name])
+    if name == "textured":
+        d = mesh.positions
+        mesh = replace(mesh, uvs=0.5 + 0.3 * d[:, :2])
+    scene = Scene(mesh, lights=[PointLight((3.0, 4.0, 2.0), color=(1.0, 0.5, 0.8), intensity=30.0)])
+    traced = render_path(scene, camera(), 64, 2, tone_mapping=None)
+    drawn = render(scene, camera(), supersampling=4, tone_mapping=None)
+    assert (traced.mask - drawn.mask).abs().mean() < 0.01
+    inside = (drawn.mask[0, ..., 0] == 1) & (traced.mask[0, ..., 0] == 1)
+    assert inside.sum() > 100
+    difference = (traced.color - drawn.color)[0][inside]
+    assert difference.abs().mean() < 0.04 * drawn.color[0][inside].mean()
+    assert (traced.depth - drawn.depth)[0][inside].abs().mean() < 0.01
+    assert (traced.normals - drawn.normals)[0][inside].abs().mean() < 0.02
+
+
+def test_vertex_colours_and_the_default_material() -> None:
+    mesh = icosphere(2)
+    mesh = replace(mesh, colors=0.6 + 0.2 * mesh.positions)  # traced, they are interpolated as linear light
+    scene = Scene(mesh, lights=[DirectionalLight((0.3, 1.0, 2.0), intensity=3.0)])
+    traced = render_path(scene, camera(), 64, 2, tone_mapping=None)
+    drawn = render(scene, camera(), supersampling=4, tone_mapping=None)
+    inside = (drawn.mask[0, ..., 0] == 1) & (traced.mask[0, ..., 0] == 1)
+    assert (traced.color - drawn.color)[0][inside].abs().mean() < 0.05 * drawn.color[0][inside].mean()
+
+
+def test_unlit_materials_show_their_colour() -> None:
+    shot = render_path(ball(PBRMaterial(base_color=(0.2, 0.6, 0.3), unlit=True)), camera(), 2, 3, tone_mapping=None)
+    inside = shot.mask[0, ..., 0] == 1
+    assert torch.allclose(shot.color[0][inside], torch.tensor([0.2, 0.6, 0.3]))
+
+
+# ---- Scenes and cameras -------------------------------------------------------------------------------------------
+
+
+def test_depth_and_alpha_of_cameras() -> None:
+    """A square that fills a known part of the image, by a perspective and an orthographic camera."""
+    square = Mesh(
+        torch.tensor([[-0.5, -0.5, 0.0], [0.5, -0.5, 0.0], [0.5, 0.5, 0.0], [-0.5, 0.5, 0.0]]),
+        torch.tensor([[0, 1, 2], [0, 2, 3]]),
+    )
+    view = torch.eye(4)
+    view[2, 3] = -2.0
+    perspective = PerspectiveCamera(view, 20.0, 20.0, 8.0, 8.0, (16, 16))
+    orthographic = OrthographicCamera(view, 10.0, 10.0, 8.0, 8.0, (16, 16))
+    for each in (perspective, orthographic):
+        shot = render_path(square, each, 16, 1)
+        assert abs(shot.mask.sum() - 100) < 0.5  # 10 x 10 pixels
+        assert torch.allclose(shot.depth[shot.mask > 0], torch.tensor(2.0))
+        assert torch.allclose(shot.normals[0, 8, 8], torch.tensor([0.0, 0.0, 1.0]))
+
+
+def test_pixels_are_averaged_over_their_squares() -> None:
+    """The edge of a half-plane through the middle of a column of pixels covers half of it."""
+    wall = Mesh(
+        torch.tensor([[-9.0, -9.0, 0.0], [0.0, -9.0, 0.0], [0.0, 9.0, 0.0], [-9.0, 9.0, 0.0]]),
+        torch.tensor([[0, 1, 2], [0, 2, 3]]),
+    )
+    view = torch.eye(4)
+    view[2, 3] = -2.0
+    mask = render_path(wall, PerspectiveCamera(view, 20.0, 20.0, 7.5, 8.0, (16, 16)), 64, 1).mask[0, ..., 0]
+    assert (mask[:, :7] == 1).all()
+    assert (mask[:, 8:] == 0).all()
+    assert abs(mask[:, 7].mean() - 0.5) < 5 * 0.5 / math.sqrt(16 * 64)
+
+
+def test_batches() -> None:
+    """Images of a batch are those of single calls but for their seeds, of which each has its own."""
+    several = PerspectiveCamera.orbit(torch.tensor([10.0, 80.0]), 20.0, 3.0, fov_y=45.0, size=(12, 12))
+    scene = Scene(ball(), lights=[AmbientLight(intensity=torch.tensor([1.0, 2.0]))])
+    shot = render_path(scene, several, 32, 2, tone_mapping=None)
+    assert shot.image.shape == (2, 12, 12, 3)
+    assert abs(shot.color[1].mean() / shot.color[0].mean() - 2) < 0.1
+    alone = render_path(Scene(ball(), lights=[AmbientLight()]), several[0], 32, 2, tone_mapping=None)
+    assert torch.equal(shot.color[:1], alone.color)
+    small = replace(ball(), positions=0.5 * ball().positions)
+    each = render_path([ball(), small], camera((12, 12)), 4, 2)
+    assert each.mask[1].sum() < 0.5 * each.mask[0].sum()
+
+
+def test_seeds() -> None:
+    found = [render_path(ball(), camera(), 2, 3, seed).color for seed in (0, 0, 1)]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_light_where_there_is_none() -> None:
+    """The studio, as for `render`; not where something emits, and not where lights were taken away on purpose."""
+    assert render_path(ball(), camera(), 2, 2).color.max() > 0.1
+    glowing = render_path(ball(PBRMaterial(emissive=(0.1, 0.1, 0.1))), camera(), 2, 2, tone_mapping=None)
+    assert abs(glowing.color.max() - 0.1) < 1e-6
+
+
+def test_environment_as_background() -> None:
+    sky = EnvironmentLight(torch.rand(6, 4, 4, 3, generator=torch.Generator().manual_seed(1)))
+    shot = render_path(Scene(ball(), environment=sky, background="environment"), camera(), 2, 1, tone_mapping=linear)
+    towards = camera().rays().directions
+    outside = shot.mask[0, ..., 0] == 0
+    assert outside.any()
+    assert torch.allclose(shot.image[0][outside], sky.sample(towards)[outside])
+
+
+def test_gradients_reach_the_scene() -> None:
+    color = torch.tensor([0.5, 0.4, 0.3], requires_grad=True)
+    image = torch.rand(4, 4, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    metallic, roughness = torch.tensor(0.5, requires_grad=True), torch.tensor(0.5, requires_grad=True)
+    material = PBRMaterial(color, image, metallic, roughness)
+    mesh = icosphere(2)
+    mesh = replace(mesh, materials=(material,), uvs=mesh.positions[:, :2])
+    cube = torch.rand(6, 4, 4, 3, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    intensity = torch.tensor(2.0, requires_grad=True)
+    scene = Scene(mesh, lights=[PointLight((3.0, 4.0, 2.0), intensity=intensity)], environment=EnvironmentLight(cube))
+    shot = render_path(scene, camera(), 8, 3)
+    shot.image.sum().backward()
+    for leaf in (color, image, metallic, roughness, cube, intensity):
+        assert leaf.grad is not None
+        assert leaf.grad.isfinite().all()
+        assert leaf.grad.abs().max() > 0
+
+
+def test_lit_scene_shares_textures() -> None:
+    image = torch.rand(4, 4, 3)
+    mesh = icosphere(0)
+    painted = PBRMaterial(base_color_texture=image), PBRMaterial(base_color_texture=image, roughness=0.1)
+    lit = lit_scene([replace(mesh, uvs=mesh.positions[:, :2], materials=(each,)) for each in painted], [])
+    assert len(lit.textures) == 1
+    assert lit.kinds[:, 2].tolist() == [0, 0]
+    assert lit.tri.max() == 23
+
+
+# ---- What is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("material", "message"),
+    [
+        (PBRMaterial(alpha_mode="blend"), "alpha_mode 'opaque', got 'blend'"),
+        (PBRMaterial(normal_texture=torch.rand(2, 2, 3)), "no normal_texture"),
+        (PBRMaterial(base_color_texture=torch.rand(2, 2, 3), second_uv_textures=("base_color_texture",)), "second_uv"),
+    ],
+)
+def test_materials_that_cannot_be_traced(material: Any, message: str) -> None:
+    with pytest.raises(NotImplementedError, match=message):
+        render_path(ball(material), camera())
+
+
+def test_wrong_calls() -> None:
+    sky = EnvironmentLight(torch.rand(6, 2, 2, 3))
+    with pytest.raises(ValueError, match="lights: expected one EnvironmentLight at most, got 2"):
+        render_path(ball(), camera(), lights=[sky, sky])
+    with pytest.raises(TypeError, match="camera: expected a Camera"):
+        render_path(ball(), None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="samples: expected an integer from 1"):
+        render_path(ball(), camera(), 0)
+    with pytest.raises(ValueError, match="seed: expected an integer from 0"):
+        render_path(ball(), camera(), seed=-1)
+    with pytest.raises(TypeError, match="scene: expected Mesh, got PointCloud"):
+        render_path(PointCloud(torch.rand(3, 3)), camera())  # type: ignore[arg-type]
+    textured = PBRMaterial(base_color_texture=torch.rand(2, 2, 3))
+    with pytest.raises(ValueError, match=r"corner_uvs: expected coordinates"):
+        render_path(ball(textured), camera())
