@@ -166,9 +166,4 @@ struct Reach {
   T behind() const { return reaches[count]; }
 };
 
-template <class T>
-LG_INLINE bool is_finite(T value) {
-  return value - value == 0;
-}
-
 }  // namespace lg::field
