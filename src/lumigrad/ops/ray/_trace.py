@@ -43,8 +43,8 @@ def trace(
         tri: int [T, 3].
         bvh: from :func:`~lumigrad.build_bvh` or :func:`~lumigrad.refit_bvh`, for these triangles, with the vertices
             where they are now. By default one is built.
-        t_min, t_max: where rays begin and end, in units of the direction: numbers, or tensors that broadcast with the
-            rays. A `t_min` below 0 counts as 0. Where it is above `t_max`, nothing is hit.
+        t_min, t_max: where rays begin and end, in units of the direction: numbers, or tensors that expand to the
+            shape of the rays. A `t_min` below 0 counts as 0. Where it is above `t_max`, nothing is hit.
 
     Returns:
         Hits. Rays that have no direction, or are not finite, hit nothing. Gradients of `bary` and `t` reach origins,
@@ -91,8 +91,8 @@ def occluded(
     >>> import torch
     >>> import lumigrad as lg
     >>> vertices = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
-    >>> lg.occluded(torch.tensor([0.5, 0.25, 3.0]), torch.tensor([0.0, 0.0, -1.0]), vertices, torch.tensor([[0, 1, 2]]),
-    ...             t_max=torch.tensor([2.0, 4.0])).tolist()
+    >>> origins, down = torch.tensor([[0.5, 0.25, 3.0], [0.5, 0.25, 3.0]]), torch.tensor([0.0, 0.0, -1.0])
+    >>> lg.occluded(origins, down, vertices, torch.tensor([[0, 1, 2]]), t_max=torch.tensor([2.0, 4.0])).tolist()
     [False, True]
     """
     call = _checked(origins, directions, vertices, tri, bvh, t_min, t_max)
