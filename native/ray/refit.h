@@ -186,7 +186,7 @@ struct FinishTree {
   double* cost;
 
   LG_HD void operator()(int64_t) const {
-    const FloatBox all = children_box(boxes);
+    const FloatBox all = count > 0 ? children_box(boxes) : FloatBox::none();
     for (int a = 0; a < 3; ++a) {
       bounds[a] = all.is_none() ? 0.0f : all.low[a];
       bounds[3 + a] = all.is_none() ? 0.0f : all.high[a];
@@ -198,8 +198,8 @@ struct FinishTree {
   }
 };
 
-// The first node of each level and, behind the last one, the number of nodes, as the caller says; wrong numbers are
-// taken for right ones.
+// The nodes of a level. starts: the first node of each level and, behind the last one, the number of nodes, as the
+// caller says; a range that is wrong counts as empty.
 struct LevelRange {
   int64_t first, end;
 };

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import lumigrad as lg
 from lumigrad import LitScene, TracedPaths, reference
+from lumigrad.reference.light._sampling import emitters, mean_emission
 
 DOUBLE = torch.float64
 TRACERS = pytest.mark.parametrize("trace", [lg.trace_paths, reference.trace_paths])
@@ -334,6 +335,36 @@ def test_nothing_to_see(trace) -> None:
     assert all((value == 0).all() for value in out)
 
 
+def test_trees_of_any_layout() -> None:
+    scene, rays = mixed_scene(), pixel_rays(8, 8)
+    tree = lg.build_bvh(scene.positions, scene.tri)
+    loose = tree._replace(
+        boxes=tree.boxes.mT.contiguous().mT,
+        children=tree.children.T.contiguous().T,
+        corners=tree.corners.mT.contiguous().mT,
+        tri=tree.tri.T.contiguous().T,
+    )
+    out, same = (lg.trace_paths(scene, *rays, samples=2, bvh=each) for each in (tree, loose))
+    assert all(torch.equal(a, b) for a, b in zip(out, same))
+    assert out.alpha.max() == 1
+
+
+def test_triangles_with_wrong_indices_do_not_emit() -> None:
+    """Nobody looks at the values of indices on a device."""
+    positions, tri = plate(1.0)
+    emission = torch.tensor([[0.0] * 3, [2.0] * 3], dtype=DOUBLE)
+    tri = torch.cat((tri, tri, tri + 2, tri - 1))
+    of_faces = torch.tensor([1, 0, 1, 2, 1, 1, 1, 1])
+    faces, sums, numbers = emitters(positions, tri, emission, of_faces)
+    assert faces.tolist() == [0, 2]
+    assert numbers.tolist() == [0, -1, 1, -1, -1, -1, -1, -1]
+    assert sums.tolist() == [0.0, 0.5, 1.0]
+    kinds = torch.tensor([[0, 1, -1, -1, 0], [0, 1, -1, -1, 7]])
+    materials = torch.stack((row(0.5, emission=1.0), row(0.5, emission=1.0)))
+    dark = mean_emission(materials, kinds, [torch.full((2, 2, 3), 0.25, dtype=DOUBLE)])
+    assert dark.tolist() == [[0.25] * 3, [1.0] * 3]
+
+
 def test_wrong_calls() -> None:
     scene, rays = mixed_scene(), pixel_rays(2, 2)
     wrong = [
@@ -356,6 +387,9 @@ def test_wrong_calls() -> None:
             lg.trace_paths(value, *rays)
     with pytest.raises(ValueError, match=r"origins: expected shape \[3, 3, 3\]"):
         lg.trace_paths(scene, rays[0][:2], rays[1])
+    other = lg.build_bvh(*plate(1.0))
+    with pytest.raises(ValueError, match=r"bvh: expected a tree of \d+ triangles on cpu like tri, got one of 2 on cpu"):
+        lg.trace_paths(scene, *rays, bvh=other)
     with pytest.raises(ValueError, match="samples: expected an integer from 1"):
         lg.trace_paths(scene, *rays, samples=0)
     with pytest.raises(ValueError, match="max_depth: expected an integer from 1"):

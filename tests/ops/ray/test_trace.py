@@ -385,6 +385,11 @@ BVH = lg.build_bvh(SQUARE, SQUARE_TRI)
             ValueError,
             r"bvh.boxes: expected shape \[N, 6, 8\]",
         ),
+        (
+            (*RAYS, SQUARE, SQUARE_TRI, BVH._replace(boxes=BVH.boxes[:0], children=BVH.children[:0])),
+            ValueError,
+            "bvh.boxes: expected at least one node, got none",
+        ),
         ((*RAYS, SQUARE, SQUARE_TRI, BVH, "far"), TypeError, "t_min: expected a number, got 'far'"),
         ((*RAYS, SQUARE, SQUARE_TRI, BVH, 0.0, torch.ones(4)), ValueError, r"t_max: .*got \(4,\)"),
     ],

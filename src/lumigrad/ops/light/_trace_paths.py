@@ -14,7 +14,7 @@ from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.ray import build_bvh
-from lumigrad.ops.ray._bvh import check_bvh
+from lumigrad.ops.ray._bvh import check_tree, tree_arrays
 from lumigrad.reference.light._sampling import emitters, environment_sums, mean_emission
 from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types import validation as check
@@ -93,7 +93,7 @@ def trace_paths(
     other = seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
     if needs_reference("trace_paths", positions):
         return reference.trace_paths(scene, origins, directions, samples, depth, seed, other)
-    tree = build_bvh(positions.detach(), scene.tri) if bvh is None else _checked_tree(bvh, scene)
+    tree = build_bvh(positions.detach(), scene.tri) if bvh is None else check_tree(bvh, positions, scene.tri)
     rays = origins.detach().contiguous(), directions.detach().contiguous()
     return TracedPaths(*_op(*tensors_of(scene, tree), *rays, samples, depth, seed, other))
 
@@ -119,20 +119,8 @@ def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
         scene.materials.contiguous(), scene.kinds, texels, _table(textures, like), _plain(scene.lamps),
         None if scene.lamp_intensities is None else scene.lamp_intensities.contiguous(), scene.lamp_kinds,
         faces, face_sums, numbers, cube, rotation, row_sums, texel_sums,
-        bvh.boxes, bvh.children, bvh.corners, bvh.tri, bvh.bounds,
+        *tree_arrays(bvh),
     ]  # fmt: skip
-
-
-def _checked_tree(bvh: Bvh, scene: LitScene) -> Bvh:
-    check_bvh(bvh)
-    if len(bvh.faces) != len(scene.tri) or bvh.corners.dtype != scene.positions.dtype:
-        raise ValueError(
-            f"bvh: expected one of {len(scene.tri)} triangles of {scene.positions.dtype}, got {len(bvh.faces)} of "
-            f"{bvh.corners.dtype}"
-        )
-    if bvh.boxes.device != scene.positions.device:
-        raise ValueError(f"bvh: expected device {scene.positions.device} like scene.positions, got {bvh.boxes.device}")
-    return bvh
 
 
 def _plain(value: Tensor | None) -> Tensor | None:

@@ -114,12 +114,32 @@ def check_bvh(bvh: Any) -> Bvh:
             raise TypeError(f"bvh.{name}: expected {dtype}, got {value.dtype}")
         if value.device != device:
             raise ValueError(f"bvh.{name}: expected device {device} like bvh.boxes, got {value.device}")
+    if not len(bvh.boxes):
+        raise ValueError("bvh.boxes: expected at least one node, got none")
     starts = check.tensor("bvh.level_starts", bvh.level_starts)
     if starts.dtype != torch.int64 or starts.device.type != "cpu":
         raise TypeError(f"bvh.level_starts: expected int64 on cpu, got {starts.dtype} on {starts.device}")
     check.shape("bvh.level_starts", starts, (_LEVELS + 1,))
     check.integer("bvh.levels", bvh.levels, 0, _LEVELS)
     return bvh
+
+
+def check_tree(bvh: Any, vertices: Tensor, faces: Tensor) -> Bvh:
+    """A tree of these triangles, of the type of the vertices."""
+    check_bvh(bvh)
+    if bvh.corners.dtype != vertices.dtype:
+        raise TypeError(f"bvh.corners: expected {vertices.dtype} like vertices, got {bvh.corners.dtype}")
+    if bvh.faces.shape != faces.shape or bvh.faces.device != faces.device:
+        raise ValueError(
+            f"bvh: expected a tree of {faces.shape[0]} triangles on {faces.device} like tri, "
+            f"got one of {bvh.faces.shape[0]} on {bvh.faces.device}"
+        )
+    return bvh
+
+
+def tree_arrays(bvh: Bvh) -> tuple[Tensor, ...]:
+    """What walks through a tree read, contiguous."""
+    return tuple(each.contiguous() for each in (bvh.boxes, bvh.children, bvh.corners, bvh.tri, bvh.bounds))
 
 
 def _fitted(

@@ -16,7 +16,7 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
-from lumigrad.ops.ray._bvh import build_bvh, check_bvh, check_mesh
+from lumigrad.ops.ray._bvh import build_bvh, check_mesh, check_tree, tree_arrays
 from lumigrad.reference.ray._trace import check_limit, check_rays
 from lumigrad.types import Bvh, Hits
 from lumigrad.types.shapes import Bool, Float, Int
@@ -69,7 +69,7 @@ def trace(
         return reference.trace(call.origins, call.directions, call.vertices, call.faces, None, t_min, t_max)
     tree = call.tree()
     found, bary, t = _trace(
-        *call.rays(), call.vertices, call.faces, *call.limits(), *_arrays(tree), tree.levels, *call.numbers()
+        *call.rays(), call.vertices, call.faces, *call.limits(), *tree_arrays(tree), tree.levels, *call.numbers()
     )
     return Hits(found.view(call.shape), bary.view(*call.shape, 2), t.view(call.shape))
 
@@ -101,7 +101,7 @@ def occluded(
     tree = call.tree()
     origins, directions = (rays.detach() for rays in call.rays())
     hit: Tensor = _occluded(
-        origins, directions, *call.limits(), *_arrays(tree), tree.faces.shape[0], tree.levels, *call.numbers()
+        origins, directions, *call.limits(), *tree_arrays(tree), tree.faces.shape[0], tree.levels, *call.numbers()
     )
     return hit.view(torch.bool).view(call.shape)
 
@@ -145,19 +145,8 @@ def _checked(origins: Any, directions: Any, vertices: Any, tri: Any, bvh: Any, t
         check_limit(name, limit, shape, origins)
     t_min, t_max = (limit if isinstance(limit, Tensor) else float(limit) for limit in (t_min, t_max))
     if bvh is not None:
-        check_bvh(bvh)
-        if bvh.corners.dtype != vertices.dtype:
-            raise TypeError(f"bvh.corners: expected {vertices.dtype} like vertices, got {bvh.corners.dtype}")
-        if bvh.faces.shape != faces.shape or bvh.faces.device != faces.device:
-            raise ValueError(
-                f"bvh: expected a tree of {faces.shape[0]} triangles on {faces.device} like tri, "
-                f"got one of {bvh.faces.shape[0]} on {bvh.faces.device}"
-            )
+        check_tree(bvh, vertices, faces)
     return _Call(origins, directions, vertices, faces, bvh, t_min, t_max, shape)
-
-
-def _arrays(tree: Bvh) -> tuple[Tensor, ...]:
-    return tuple(each.contiguous() for each in (tree.boxes, tree.children, tree.corners, tree.tri, tree.bounds))
 
 
 def _trace_sizes(

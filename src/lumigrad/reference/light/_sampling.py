@@ -49,11 +49,15 @@ def solid_angles(side: int, like: Tensor) -> Tensor:
 def emitters(positions: Tensor, tri: Tensor, emission: Tensor, face_materials: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The triangles that emit [E], sums of their probabilities [E + 1], and the numbers of all among them [F] or -1.
 
-    Probabilities are in proportion to a triangle's area and the mean of its material's emission [M, 3].
+    Probabilities are in proportion to a triangle's area and the mean of its material's emission [M, 3]. Triangles whose
+    indices are out of range, which nobody has looked at where tensors are on a device, do not emit.
     """
-    a, b, c = positions.double()[tri.long()].unbind(1)
+    whole = ((tri >= 0) & (tri < len(positions))).all(-1) & (face_materials >= 0) & (face_materials < len(emission))
+    rows = whole.nonzero()[:, 0]
+    a, b, c = positions.double()[tri[rows].long()].unbind(1)
     area = 0.5 * torch.linalg.cross(b - a, c - a).norm(dim=-1).nan_to_num(0, 0, 0)
-    power = area * emission.double().clamp_min(0).mean(-1).nan_to_num(0, 0, 0)[face_materials.long()]
+    brightness = emission.double().clamp_min(0).mean(-1).nan_to_num(0, 0, 0)[face_materials[rows].long()]
+    power = area.new_zeros(len(tri)).index_copy(0, rows, area * brightness)
     faces = power.nonzero()[:, 0]
     numbers = torch.full_like(face_materials, -1, dtype=torch.int32)
     numbers[faces] = torch.arange(len(faces), dtype=torch.int32, device=tri.device)
@@ -65,6 +69,6 @@ def mean_emission(materials: Tensor, kinds: Tensor, textures: list[Tensor]) -> T
     """Of materials [M, 3]: their emission times the mean of its texture."""
     emission = materials[:, 9:12].detach().clone()
     for row, texture in enumerate(kinds[:, 4].tolist()):
-        if texture >= 0:
+        if 0 <= texture < len(textures):
             emission[row] *= textures[texture].detach().mean((0, 1)).to(emission)
     return emission
