@@ -1,6 +1,6 @@
 // Light from a cube map at infinity. Directions are drawn texel by texel: each of a row of texels and each row has a
 // probability, and within a texel all points of the cube's face are equally likely. Radiance is interpolated between
-// texels all the same; their probabilities are made from it (lumigrad.ops.light._sampling).
+// texels all the same; their probabilities are made from it (lumigrad.reference.light._sampling).
 #pragma once
 
 #include <cmath>

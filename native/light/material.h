@@ -12,11 +12,15 @@ namespace lg::light {
 enum Kind : int32_t { kind_diffuse = 0, kind_metallic_roughness = 1, kind_conductor = 2, kind_dielectric = 3 };
 
 // Columns of `materials`. What a kind has no use for is not read.
-//   color       diffuse: reflectance; metallic-roughness: base colour; conductor: index of refraction, real part;
-//               dielectric: factor of what it reflects and transmits
-//   roughness   perceptual: its square is the width of the GGX distribution. Of conductors and dielectrics, 0 is
-//   smooth. metallic    metallic-roughness ior         dielectric: index of refraction inside over that outside (where
-//   the normal points) extinction  conductor: index of refraction, imaginary part emission    radiance
+//
+//   - color: of diffuse materials the reflectance, of metallic-roughness ones the base colour, of conductors the real
+//     part of the index of refraction, of dielectrics the factor of what they reflect and transmit.
+//   - roughness: perceptual, its square is the width of the GGX distribution. Conductors and dielectrics of roughness 0
+//     are smooth.
+//   - metallic: of metallic-roughness ones.
+//   - ior: of dielectrics, the index of refraction inside over that outside, to where the normal points.
+//   - extinction: of conductors, the imaginary part of the index of refraction.
+//   - emission: radiance.
 enum Column {
   column_color = 0,
   column_roughness = 3,

@@ -4,7 +4,7 @@
 // power heuristic (Veach 1997). A path counts its segments: the first ends at the surface that is seen. From the fifth
 // surface on, it ends by Russian roulette with the probability that it carries little.
 //
-// trace_path() tells a visitor what it meets:
+// PathTracer::run() tells a visitor what it meets:
 //   first(point, material, t)                    the surface that the camera sees
 //   emitted(source, scale, radiance)             it adds scale * radiance
 //   lit(point, material, wi, wo, scale, light)   it adds scale * f |cos| * part * radiance of a light sample
@@ -14,6 +14,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "light/bsdf.h"
 #include "light/light_sample.h"
@@ -139,7 +140,7 @@ class PathTracer {
   // Light that a drawn point of a light sends to the surface.
   LG_HD_CALL void gather(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
                          const Vec3<T>& wi, const Vec3<T>& carried, int32_t surface) {
-    // Only opaque surfaces are lit from the side of the viewer alone.
+    // Opaque surfaces are lit from the side of the viewer alone.
     const T group = draw(surface, draw_group).first;
     const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
     const Vec3<T> viewer = point.side * point.geometric;
@@ -178,6 +179,15 @@ class PathTracer {
   Visitor& visitor_;
 };
 
+// What lit() adds.
+template <class T>
+LG_HD Vec3<T> lit_radiance(const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo, const Vec3<T>& carried,
+                           const LightSample<T>& light) {
+  T value[3];
+  bsdf_value(m, wi, wo, value);
+  return carried * load3(value) * (light.part * light.radiance);
+}
+
 // ---- The image ---------------------------------------------------------------------------------------------
 
 // What a pixel adds up over its paths.
@@ -196,9 +206,7 @@ struct PixelSum {
   LG_HD void emitted(const LightSource<T>&, const Vec3<T>& scale, const Vec3<T>& light) { add(scale * light); }
   LG_HD void lit(const SurfacePoint<T>&, const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo,
                  const Vec3<T>& carried, const LightSample<T>& light) {
-    T value[3];
-    bsdf_value(m, wi, wo, value);
-    add(carried * load3(value) * (light.part * light.radiance));
+    add(lit_radiance(m, wi, wo, carried, light));
   }
   LG_HD void scattered(const SurfacePoint<T>&, const Material<T>&, const Vec3<T>&, const BsdfSample<T>&) {}
 
@@ -241,5 +249,21 @@ struct TracePaths {
     store3(share * sum.albedo, albedo + 3 * pixel);
   }
 };
+
+template <class T>
+TracePaths<T> make_trace_paths(const lg_lit_scene& scene, const void* origins, const void* directions, int64_t width,
+                               int32_t samples, int32_t max_depth, int64_t seed, void* radiance, void* alpha,
+                               void* depth, void* normal, void* albedo) {
+  return {make_scene<T>(scene),
+          make_ray_grid<T>(origins, directions, width),
+          samples,
+          max_depth,
+          static_cast<uint64_t>(seed),
+          static_cast<T*>(radiance),
+          static_cast<T*>(alpha),
+          static_cast<T*>(depth),
+          static_cast<T*>(normal),
+          static_cast<T*>(albedo)};
+}
 
 }  // namespace lg::light

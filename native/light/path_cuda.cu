@@ -63,16 +63,8 @@ int32_t lg_trace_paths_forward(lg_call* call, int32_t dtype, const lg_lit_scene*
                                void* albedo) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::light::TracePaths<T> body = {lg::light::make_scene<T>(*scene),
-                                           lg::light::make_ray_grid<T>(origins, directions, width),
-                                           samples,
-                                           max_depth,
-                                           static_cast<uint64_t>(seed),
-                                           static_cast<T*>(radiance),
-                                           static_cast<T*>(alpha),
-                                           static_cast<T*>(depth),
-                                           static_cast<T*>(normal),
-                                           static_cast<T*>(albedo)};
+    const auto body = lg::light::make_trace_paths<T>(*scene, origins, directions, width, samples, max_depth, seed,
+                                                     radiance, alpha, depth, normal, albedo);
     return lg::run_for_each(call, height * width, body);
   });
 }
@@ -84,12 +76,8 @@ int32_t lg_trace_paths_backward(lg_call* call, int32_t dtype, const lg_lit_scene
                                 void* grad_lamp_intensities, void* grad_environment) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::light::PullPaths<T> paths = {lg::light::make_scene<T>(*scene),
-                                           lg::light::make_ray_grid<T>(origins, directions, width),
-                                           samples,
-                                           max_depth,
-                                           static_cast<uint64_t>(gradient_seed),
-                                           static_cast<const T*>(grad_radiance)};
+    const auto paths = lg::light::make_pull_paths<T>(*scene, origins, directions, width, samples, max_depth,
+                                                     gradient_seed, grad_radiance);
     const auto out = lg::light::make_path_gradients<T>(*scene, grad_corner_colors, grad_materials, grad_texels,
                                                        grad_lamp_intensities, grad_environment);
     const int64_t slots = out.first(lg::light::gradients);

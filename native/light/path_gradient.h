@@ -25,14 +25,6 @@ LG_HD Vec3<double> in_double(const Vec3<T>& a) {
   return {static_cast<double>(a.x), static_cast<double>(a.y), static_cast<double>(a.z)};
 }
 
-template <class T>
-LG_HD Vec3<T> lit_radiance(const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo, const Vec3<T>& carried,
-                           const LightSample<T>& light) {
-  T value[3];
-  bsdf_value(m, wi, wo, value);
-  return carried * load3(value) * (light.part * light.radiance);
-}
-
 // What a path carries in all.
 template <class T>
 struct PathTotal {
@@ -221,5 +213,16 @@ struct PullPaths {
     }
   }
 };
+
+template <class T>
+PullPaths<T> make_pull_paths(const lg_lit_scene& scene, const void* origins, const void* directions, int64_t width,
+                             int32_t samples, int32_t max_depth, int64_t seed, const void* given) {
+  return {make_scene<T>(scene),
+          make_ray_grid<T>(origins, directions, width),
+          samples,
+          max_depth,
+          static_cast<uint64_t>(seed),
+          static_cast<const T*>(given)};
+}
 
 }  // namespace lg::light
