@@ -11,7 +11,17 @@ import pytest
 import torch
 from dataset_common import ring, write_transforms
 
-from lumigrad.fit.fields import FieldModel, FieldState, HashField, Schedule, Voxels, evaluate, fit_field, report
+from lumigrad.fit.fields import (
+    FieldModel,
+    FieldOptions,
+    FieldState,
+    HashField,
+    Schedule,
+    Voxels,
+    evaluate,
+    fit_field,
+    report,
+)
 from lumigrad.fit.fields.descent import adam, add_smoothness
 from lumigrad.fit.fields.nest import see
 from lumigrad.fit.fields.proposals import as_samples, cut, shortfall, unwarp, warp
@@ -357,3 +367,12 @@ def test_time_limits_a_schedule_of_steps(photos: list[Photo]) -> None:
     assert [timed.level(progress) for progress in (0.0, 0.49, 0.5, 1.0)] == [(10, 0), (10, 0), (15, 1), (15, 1)]
     with pytest.raises(ValueError, match="at least one"):
         Schedule()
+    with pytest.raises(ValueError, match="rays: expected at least 1, got 0"):
+        FieldOptions(rays=0).schedule()
+
+
+def test_tables_of_few_rows_begin_like_others(photos: list[Photo]) -> None:
+    """They have no more rows than a layer."""
+    state = HashField(photos, rows=16, finest=64).begin(Schedule(iterations=1))
+    sizes = [float(values.abs().max()) for values in state.parameters]
+    assert max(sizes[:12]) <= 1e-4 < 0.1 < min(sizes[12:])

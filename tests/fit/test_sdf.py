@@ -194,6 +194,13 @@ def test_default_stages() -> None:
             r"stages: expected to keep a voxel inside, got none of 16",
         ),
         (lambda views: visual_hull(views, 0, BOX), ValueError, r"resolution: expected an integer"),
+        (lambda views: visual_hull(views, 2.5, BOX), TypeError, r"resolution: expected an integer, got 2.5"),
+        (lambda views: visual_hull(views.images, 8, BOX), TypeError, r"views: expected Views, got Tensor"),
+        (
+            lambda views: visual_hull(replace(views, images=views.images[..., :3]), 8, BOX),
+            ValueError,
+            r"views.images: expected",
+        ),
         (lambda views: largest_piece(Mesh), TypeError, r"grid: expected a SignedDistanceGrid, got type"),
     ],
 )

@@ -94,6 +94,7 @@ def visual_hull(views: Views, resolution: int | tuple[int, int, int], box: Box) 
     >>> 0.48 < hull.mesh().positions.norm(dim=-1).mean() < 0.6
     tensor(True)
     """
+    _check_views(views)
     sides = check_resolution(resolution)
     masks = views.images[..., 3].float()
     corners = check_box(box, masks)
@@ -158,9 +159,7 @@ def fit_sdf(
     >>> 0.57 < grid.mesh().positions.norm(dim=-1).mean() < 0.63
     tensor(True)
     """
-    if not isinstance(views, Views):
-        raise TypeError(f"views: expected Views, got {type(views).__name__}")
-    check.shape("views.images", views.images, ("N", "H", "W", 4))
+    _check_views(views)
     if start is not None and not isinstance(start, SignedDistanceGrid):
         raise TypeError(f"start: expected a SignedDistanceGrid or None, got {type(start).__name__}")
     stages = default_sdf_stages(views.camera.size[0]) if stages is None else stages
@@ -276,6 +275,12 @@ class _Leg:
     def redistance(self) -> None:
         """Make the values distances."""
         self.values.copy_(_closed(redistance(self.values, self.start.corners, SWEEPS), self.start.corners))
+
+
+def _check_views(views: Views) -> None:
+    if not isinstance(views, Views):
+        raise TypeError(f"views: expected Views, got {type(views).__name__}")
+    check.shape("views.images", views.images, ("N", "H", "W", 4))
 
 
 def _closed(values: Tensor, corners: Tensor) -> Tensor:

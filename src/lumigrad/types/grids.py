@@ -70,7 +70,7 @@ def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
 
 def check_resolution(resolution: Any, name: str = "resolution") -> tuple[int, int, int]:
     """(D, H, W), given as such or as one number for all three."""
-    sides = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
+    sides = tuple(resolution) if isinstance(resolution, Sequence) else (resolution,) * 3
     if len(sides) != 3:
         raise ValueError(f"{name}: expected one number or three, got {resolution}")
     depth, height, width = (check.integer(name, side, 1, 2048) for side in sides)

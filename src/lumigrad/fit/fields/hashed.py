@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit.fields.descent import adam
-from lumigrad.fit.fields.model import Seen, as_picture
+from lumigrad.fit.fields.model import Seen, as_picture, surroundings
 from lumigrad.fit.fields.proposals import as_samples, cut, shortfall, warp
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
-from lumigrad.fit.photos import Photo, focus
+from lumigrad.fit.photos import Photo
 from lumigrad.ops.field import composite, contract, distortion_loss, hash_encode, resample_rays
 from lumigrad.reference.splat._spherical_harmonics import basis
 from lumigrad.scene.cameras.camera import Camera
@@ -23,6 +23,8 @@ from lumigrad.types import Rays, RaySamples
 _LEVELS, _FEATURES, _COARSEST = 8, 4, 16
 # Cells a side of the levels that propose where samples are taken, and features of a row.
 _PROPOSING, _PROPOSING_FEATURES = (16, 32, 64, 128), 2
+# How many tables there are, before the layers among the parameters.
+_TABLES = _LEVELS + len(_PROPOSING)
 # Units of the hidden layers; the density and what the colour is made of; spherical harmonics of the direction.
 _HIDDEN, _PROPOSING_HIDDEN, _GEOMETRY, _HARMONICS = 64, 16, 16, 16
 # Segments of a ray that are proposed, and samples in them.
@@ -94,10 +96,7 @@ class HashField:
     """
 
     def __init__(self, photos: list[Photo], rows: int = 1 << 16, finest: int = 1024, background: float = 0.0) -> None:
-        self.centre, self.extent = focus(photos)
-        # A single camera, or several in one place, look at no point in particular.
-        if not self.extent > 1e-6 * float(self.centre.norm()):
-            raise ValueError("photos: expected cameras at different places, which look at the same things")
+        self.centre, self.extent = surroundings(photos)
         if rows < 1 or finest < _COARSEST:
             raise ValueError(f"rows, finest: expected at least 1 and {_COARSEST}, got {rows} and {finest}")
         self.background, self._rows = background, rows
@@ -108,9 +107,9 @@ class HashField:
         """Thin fog without features, before networks of random weights."""
         device = self.centre.device
         generator = torch.Generator(device).manual_seed(schedule.seed)
-        parameters = []
+        parameters: list[Tensor] = []
         for shape in self._shapes():
-            if shape[0] > _HIDDEN:  # a table
+            if len(parameters) < _TABLES:
                 random = torch.rand(shape, generator=generator, device=device)
                 parameters.append(1e-4 * (2 * random - 1))
             else:
@@ -224,8 +223,7 @@ class HashField:
 
 
 def _parts(parameters: list[Tensor]) -> _Parts:
-    end = _LEVELS + len(_PROPOSING)
-    return _Parts(parameters[:_LEVELS], parameters[_LEVELS:end], parameters[end:])
+    return _Parts(parameters[:_LEVELS], parameters[_LEVELS:_TABLES], parameters[_TABLES:])
 
 
 @torch.no_grad()

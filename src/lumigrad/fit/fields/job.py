@@ -66,7 +66,7 @@ class FieldOptions:
         >>> FieldOptions(kind="voxels", voxels=160, degree=2).schedule().levels
         ((0.0, 40, 0), (0.12, 80, 0), (0.3, 120, 0), (0.5, 160, 2))
         """
-        rays = self.rays or RAYS[self.kind]
+        rays = RAYS[self.kind] if self.rays is None else self.rays
         shares = ((0.0, 0.25), (0.12, 0.5), (0.3, 0.75), (0.5, 1.0))
         levels = tuple(
             (begin, max(2, round(share * self.voxels)), self.degree if share == 1 else 0) for begin, share in shares

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
+from lumigrad.fit.photos import Photo, focus
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.types import Rays
 
@@ -49,6 +50,19 @@ class FieldModel(Protocol):
 
         Where less than half of a pixel is covered, its depth is 0.
         """
+
+
+def surroundings(photos: list[Photo]) -> tuple[Tensor, float]:
+    """The point [3] that cameras look at, and the scene's extent, their distance from it.
+
+    Raises:
+        ValueError: all cameras are in the place that they look at.
+    """
+    centre, extent = focus(photos)
+    # A single camera, or several in one place, look at no point in particular.
+    if not extent > 1e-6 * float(centre.norm()):
+        raise ValueError("photos: expected cameras at different places, which look at the same things")
+    return centre, extent
 
 
 def as_picture(parts: list[Seen], rays: Rays, camera: Camera) -> Seen:

@@ -33,6 +33,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         check_limits(self.iterations, self.minutes)
+        if self.rays < 1:
+            raise ValueError(f"rays: expected at least 1, got {self.rays}")
 
     def progress(self, state: Timed) -> float:
         """The part of the steps that is done, from 0 to 1.

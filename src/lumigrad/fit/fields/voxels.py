@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit.fields.descent import adam, add_smoothness
-from lumigrad.fit.fields.model import Seen, as_picture
+from lumigrad.fit.fields.model import Seen, as_picture, surroundings
 from lumigrad.fit.fields.nest import see
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
-from lumigrad.fit.photos import Photo, focus
+from lumigrad.fit.photos import Photo
 from lumigrad.ops.field import occupancy
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.types import Occupancy, Rays
@@ -81,10 +81,7 @@ class Voxels:
     def __init__(self, photos: list[Photo], boxes: int = 3, background: float = 0.0) -> None:
         if boxes < 1:
             raise ValueError(f"boxes: expected at least 1, got {boxes}")
-        self.centre, self.extent = focus(photos)
-        # A single camera, or several in one place, look at no point in particular.
-        if not self.extent > 1e-6 * float(self.centre.norm()):
-            raise ValueError("photos: expected cameras at different places, which look at the same things")
+        self.centre, self.extent = surroundings(photos)
         self.background = background
         self.halves = [_HALF * _UNITS * 2**k for k in range(boxes)]
         self._cameras = [photo.camera for photo in photos]

@@ -84,5 +84,5 @@ def digest(photos: list[Photo]) -> str:
     """
     found = hashlib.sha256()
     for photo in photos:
-        found.update(photo.image.numpy().tobytes() + photo.camera.world_to_camera.numpy().tobytes())
+        found.update(photo.image.cpu().numpy().tobytes() + photo.camera.world_to_camera.cpu().numpy().tobytes())
     return found.hexdigest()
