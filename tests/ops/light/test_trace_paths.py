@@ -335,6 +335,16 @@ def test_nothing_to_see(trace) -> None:
     assert all((value == 0).all() for value in out)
 
 
+@TRACERS
+def test_everything_is_on_the_device_of_the_scene(trace) -> None:
+    """Not on torch's default one."""
+    scene, rays = mixed_scene(), pixel_rays(2, 2)
+    expected = trace(scene, *rays, samples=1, max_depth=3)
+    with torch.device("meta"):
+        out = trace(scene, *rays, samples=1, max_depth=3)
+    assert all(torch.equal(a, b) for a, b in zip(out, expected))
+
+
 def test_trees_of_any_layout() -> None:
     scene, rays = mixed_scene(), pixel_rays(8, 8)
     tree = lg.build_bvh(scene.positions, scene.tri)

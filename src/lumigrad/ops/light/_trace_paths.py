@@ -15,7 +15,7 @@ from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.ray import build_bvh
 from lumigrad.ops.ray._bvh import check_tree, tree_arrays
-from lumigrad.reference.light._sampling import emitters, environment_sums, mean_emission
+from lumigrad.reference.light._sampling import emitters, environment_sums, identity, mean_emission
 from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float
@@ -111,7 +111,7 @@ def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
     row_sums = texel_sums = None
     if cube is not None:
         row_sums, texel_sums = environment_sums(cube)
-        rotation = torch.eye(3).to(like) if scene.rotation is None else scene.rotation.detach().contiguous()
+        rotation = identity(like) if scene.rotation is None else scene.rotation.detach().contiguous()
         cube = cube.contiguous()
     return [
         positions, scene.tri, *(_plain(v) for v in (scene.corner_normals, scene.corner_uvs)),

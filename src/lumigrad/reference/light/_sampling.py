@@ -37,6 +37,11 @@ def environment_sums(cube: Tensor) -> tuple[Tensor, Tensor]:
     return sums_of(weights.sum(-1)).to(cube.dtype), sums_of(weights).to(cube.dtype)
 
 
+def identity(like: Tensor) -> Tensor:
+    """The rotation [3, 3] that changes nothing."""
+    return torch.eye(3, dtype=like.dtype, device=like.device)
+
+
 def solid_angles(side: int, like: Tensor) -> Tensor:
     """Of the texels of a face [S, S]."""
     edge = 2 * torch.arange(side + 1, dtype=torch.float64, device=like.device) / side - 1

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.reference.light import _bsdf as scattering
-from lumigrad.reference.light._sampling import emitters, environment_sums, mean_emission
+from lumigrad.reference.light._sampling import emitters, environment_sums, identity, mean_emission
 from lumigrad.reference.texture import texture, texture_cube
 from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types.counters import mixed
@@ -113,7 +113,7 @@ class _Scene:
         self.cube = scene.environment
         if self.cube is not None:
             self.row_sums, self.texel_sums = environment_sums(self.cube)
-            self.rotation = torch.eye(3).to(self.positions) if scene.rotation is None else scene.rotation.detach()
+            self.rotation = identity(self.positions) if scene.rotation is None else scene.rotation.detach()
         self.lamp_count = 0 if scene.lamps is None else len(scene.lamps)
         self.groups = (len(self.emitters) > 0) + (self.lamp_count > 0) + (self.cube is not None)
 
@@ -126,7 +126,7 @@ class _Scene:
         inverse = 1 / torch.where(det == 0, math.nan, det)
         q = torch.linalg.cross(s, (a - c)[None].expand_as(s))
         u, v, t = (s * p).sum(-1) * inverse, (d * q).sum(-1) * inverse, ((b - c) * q).sum(-1) * inverse
-        limit = torch.as_tensor(t_max, dtype=t.dtype).expand(len(t))[:, None]
+        limit = torch.as_tensor(t_max, dtype=t.dtype, device=t.device).expand(len(t))[:, None]
         hit = (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0) & (t < limit)
         nearest, face = torch.where(hit, t, math.inf).min(1)
         found = nearest < math.inf
@@ -306,7 +306,7 @@ def _trace(scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_de
     """Radiance, alpha, depth, normal and albedo of one path for each ray."""
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
-    alive = torch.ones(len(rays), dtype=torch.bool)
+    alive = torch.ones(len(rays), dtype=torch.bool, device=rays.device)
     first: tuple[Tensor, ...] = tuple(rays.new_zeros(len(rays), count) for count in (1, 1, 3, 3))
     for surface in range(max_depth if len(scene.corners) else 0):
         face, u, v, t = scene.meet(origins, directions)
