@@ -210,6 +210,37 @@ def texture_ops(dtype: torch.dtype) -> None:
         differentiate([lg.texture_cube(tex, way, way_d * 1000, anisotropy=16)])
 
 
+def ray_ops(vertices: Tensor, tri: Tensor) -> None:
+    vertices = vertices.requires_grad_()
+    tree = lg.refit_bvh(lg.build_bvh(vertices.detach().flip(0), tri), vertices.detach())
+    origins, directions = (uniform(70, 3, dtype=vertices.dtype) for _ in range(2))
+    directions[::7], directions[1], origins[3] = directions[0].clone(), 0, torch.nan
+    for bvh in (None, tree):
+        hits = lg.trace(origins.requires_grad_(), directions.requires_grad_(), vertices, tri, bvh, t_max=50.0)
+        lg.occluded(lg.offset_origins(hits, directions, vertices, tri), -directions, vertices, tri, bvh, 0.01)
+        differentiate([hits.bary, hits.t])
+
+
+def path_ops(vertices: Tensor, tri: Tensor) -> None:
+    dtype, count = vertices.dtype, len(tri)
+    kinds = torch.tensor([[0, 1, -1, 0, -1], [1, 0, 0, 1, -1], [2, 1, -1, -1, 1], [3, 0, 1, -1, -1]])
+    scene = lg.LitScene(
+        vertices, tri, uniform(4, 12, dtype=dtype).abs().requires_grad_(), kinds,
+        torch.randint(0, 4, (count,), generator=random),
+        textures=[uniform(*size, 3, dtype=dtype).abs().requires_grad_() for size in ((3, 5), (1, 1))],
+        corner_normals=uniform(count, 3, 3, dtype=dtype),
+        corner_uvs=9 * uniform(count, 3, 2, dtype=dtype),
+        corner_colors=uniform(count, 3, 3, dtype=dtype).abs().requires_grad_(),
+        lamps=uniform(2, 12, dtype=dtype),
+        lamp_intensities=uniform(2, 3, dtype=dtype).abs().requires_grad_(),
+        lamp_kinds=torch.arange(2),
+        environment=uniform(6, 4, 4, 3, dtype=dtype).abs().requires_grad_(),
+        rotation=torch.eye(3, dtype=dtype),
+    )  # fmt: skip
+    paths = lg.trace_paths(scene, *(uniform(4, 6, 3, dtype=dtype) for _ in range(2)), 2, 5, 1)
+    differentiate([paths.radiance])
+
+
 def wrong_calls() -> None:
     pos, tri = uniform(6, 4), torch.randint(0, 6, (3000, 3), generator=random)
     pos[:, 3] = 1
@@ -254,6 +285,8 @@ def main() -> None:
             soft_ops(views, tri, SIZES[(k + 2) % 8], None)
             soft_ops(pos, tri, SIZES[(k + 3) % 8], ranges)
             gradient_methods(views, tri, SIZES[(k + 4) % 8])
+            ray_ops(pos[:, :3].clone(), tri)
+            path_ops(pos[:, :3].clone(), tri)
         for size in SIZES:
             hand_made(size)
             splat_ops(dtype, size)

@@ -19,7 +19,8 @@ GENERATORS: dict[str, Callable[[Draw], Call]] = {
 OPS = tuple(GENERATORS)
 # Public ops without a generator, and what they register. Kernel and definition cut outlines into other pieces, so that
 # only images can be compared, with clipped polygons: tests/ops/surface/test_outlines.py does, on random triangles.
-# Rays: what a ray hits at an edge depends on roundings; tests/ops/ray goes through random meshes and rays.
+# Rays: what a ray hits at an edge depends on roundings; tests/ops/ray goes through random meshes and rays, and
+# tests/ops/light through paths.
 ELSEWHERE = {
     "outlines",
     "blend_outlines",
@@ -41,6 +42,11 @@ REGISTERED_ELSEWHERE = {
     "trace",
     "trace_backward",
     "occluded",
+    "bsdf",
+    "bsdf_backward",
+    "sample_bsdf",
+    "trace_paths",
+    "trace_paths_backward",
 }
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}
