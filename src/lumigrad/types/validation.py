@@ -114,6 +114,19 @@ def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
     return result
 
 
+def in_range(name: str, value: torch.Tensor, low: int, end: int) -> None:
+    """Integers from `low` on, below `end`. On another device than the CPU they are not looked at.
+
+    Raises:
+        ValueError: for others.
+    """
+    if not values_can_be_checked() or value.device.type != "cpu" or not value.numel():
+        return
+    least, most = int(value.min()), int(value.max())
+    if least < low or most >= end:
+        raise ValueError(f"{name}: expected numbers in [{low}, {end}), got {least} to {most}")
+
+
 def like_image(name: str, value: torch.Tensor, image: Sequence[int]) -> torch.Tensor:
     """A tensor that broadcasts with an image of that shape."""
     fits = value.dim() <= len(image) and all(

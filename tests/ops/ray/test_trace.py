@@ -451,3 +451,14 @@ def test_offset_gradients_are_those_of_the_points() -> None:
     (actual,) = torch.autograd.grad((weights * origins[hit]).sum(), leaf, retain_graph=True)
     (expected,) = torch.autograd.grad((weights * plain).sum(), leaf)
     torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-8 * float(expected.abs().max()))
+
+
+def test_offsets_of_hits_of_another_mesh_are_refused() -> None:
+    (vertices, tri), rays = soup(20, torch.float32), crossing(40, torch.float32)
+    hits = lg.trace(*rays, vertices, tri)
+    last = int(hits.tri.max())
+    for faces in (tri[:last], tri[:0]):
+        with pytest.raises(ValueError, match=r"^hits\.tri: expected numbers in "):
+            lg.offset_origins(hits, rays[1], vertices, faces)
+    with pytest.raises(ValueError, match=r"^tri: expected numbers in "):
+        lg.offset_origins(hits, rays[1], vertices[:3], tri)

@@ -146,7 +146,7 @@ def check_scene(scene: LitScene) -> LitScene:
     positions = check.floating("scene.positions", scene.positions)
     check.shape("scene.positions", positions, ("V", 3))
     tri = check.triangles(scene.tri, positions.device, "scene.tri")
-    _in_range("scene.tri", tri, 0, len(positions))
+    check.in_range("scene.tri", tri, 0, len(positions))
     faces = len(tri)
     shapes: dict[str, tuple[int | str, ...]] = {
         "materials": ("M", 12), "corner_normals": (faces, 3, 3), "corner_uvs": (faces, 3, 2),
@@ -168,12 +168,12 @@ def check_scene(scene: LitScene) -> LitScene:
             raise ValueError(f"scene.textures[{i}]: expected 1 to 32768 texels a side, got {tuple(texture.shape)}")
     count = len(scene.materials)
     kinds = _integers("scene.kinds", scene.kinds, positions, (count, 5))
-    _in_range("scene.kinds", kinds[:, 0], 0, 4)
-    _in_range("scene.kinds", kinds[:, 2:], -1, len(textures))
+    check.in_range("scene.kinds", kinds[:, 0], 0, 4)
+    check.in_range("scene.kinds", kinds[:, 2:], -1, len(textures))
     if scene.corner_uvs is None and check.values_can_be_checked() and bool((kinds[:, 2:] >= 0).any()):
         raise ValueError("scene.corner_uvs: expected coordinates, as materials have textures, got None")
     face_materials = _integers("scene.face_materials", scene.face_materials, positions, (faces,))
-    _in_range("scene.face_materials", face_materials, 0, count)
+    check.in_range("scene.face_materials", face_materials, 0, count)
     return scene._replace(
         positions=positions, tri=tri, kinds=kinds, face_materials=face_materials, textures=textures,
         lamp_kinds=_lamp_kinds(scene, positions),
@@ -191,7 +191,7 @@ def _lamp_kinds(scene: LitScene, like: Tensor) -> Tensor | None:
         got = None if scene.lamp_intensities is None else tuple(scene.lamp_intensities.shape)
         raise ValueError(f"scene.lamp_intensities: expected shape [{count}, 3], got {got}")
     kinds = _integers("scene.lamp_kinds", scene.lamp_kinds, like, (count,))
-    _in_range("scene.lamp_kinds", kinds, 0, 2)
+    check.in_range("scene.lamp_kinds", kinds, 0, 2)
     return kinds
 
 
@@ -207,14 +207,6 @@ def _integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int, .
     if value.device != like.device:
         raise ValueError(f"{name}: expected device {like.device} like scene.positions, got {value.device}")
     return (check.narrow_indices(name, value) if value.dtype == torch.int64 else value).contiguous()
-
-
-def _in_range(name: str, value: Tensor, low: int, end: int) -> None:
-    if not check.values_can_be_checked() or value.is_cuda or not value.numel():
-        return
-    least, most = int(value.min()), int(value.max())
-    if least < low or most >= end:
-        raise ValueError(f"{name}: expected numbers in [{low}, {end}), got {least} to {most}")
 
 
 def _sizes(

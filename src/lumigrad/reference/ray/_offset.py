@@ -33,7 +33,7 @@ def offset_origins(
         the surface.
 
     Raises:
-        TypeError, ValueError: for wrong types, shapes or devices.
+        TypeError, ValueError: for wrong types, shapes or devices, and hits of another mesh.
 
     Source: the idea of an error bound in the place of a distance to choose: Pharr, Jakob and Humphreys 2023,
     "Physically Based Rendering", 6.8.
@@ -55,10 +55,12 @@ def offset_origins(
     check.shape("hits.bary", bary, (*hits.tri.shape, 2))
     check.like_image("directions", directions, (*bary.shape[:-1], 3))
     faces = check.triangles(tri, vertices.device).long()
+    check.in_range("tri", faces, 0, len(vertices))
+    check.in_range("hits.tri", hits.tri, -1, len(faces))
     found = hits.tri >= 0
     if not faces.numel():
         return vertices.new_zeros(*hits.tri.shape, 3)
-    corners = vertices[faces[hits.tri.clamp(min=0).long()]]
+    corners = vertices[faces[hits.tri.clamp(0, len(faces) - 1).long()]]
     weights = torch.cat((bary, 1 - bary.sum(-1, keepdim=True)), -1)
     points = (weights[..., None] * corners).sum(-2)
     with torch.no_grad():
