@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lumigrad.render.geometry import Geometry
 from lumigrad.render.shading import Shader
+from lumigrad.render.shadows import Occluders
 from lumigrad.render.surface import MeshShape, Surface, TextureStore, surface_alpha
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light
@@ -38,6 +39,7 @@ class Painter:
     before: list[list[Tensor]] | None
     together: bool
     buffers: bool
+    occluders: list[Occluders] | None = None
 
     def paint(self, frags: Fragments) -> Layer:
         images = [value.unbind(0) for value in (frags.tri, frags.bary, frags.depth, frags.bary_d)]  # type: ignore[union-attr]
@@ -87,7 +89,10 @@ class Painter:
             frags.bary_d.flatten(0, 1).index_select(0, pixels)[None, None],
         )
         surface = shape.surface(part, material, self.cameras[n], self.store, mesh)
-        color = self.shader(surface, self.lights[n], self.cameras[n])
+        lights = self.lights[n]
+        if self.occluders is not None:
+            lights = self.occluders[n].shadow(surface, lights)
+        color = self.shader(surface, lights, self.cameras[n])
         if color.ndim != 2 or len(color) != len(pixels):
             raise ValueError(f"shading: expected colours [{len(pixels)}, C] of the shader, got {list(color.shape)}")
         alpha = _alpha(surface)

@@ -18,7 +18,8 @@ from lumigrad.render.implicit import render_implicit
 from lumigrad.render.painting import Layer, Painter
 from lumigrad.render.points import render_points
 from lumigrad.render.rendering import Rendering, finished
-from lumigrad.render.shading import LINEAR, Shader, resolve_shader
+from lumigrad.render.shading import LINEAR, Shader, gouraud, resolve_shader
+from lumigrad.render.shadows import Occluders
 from lumigrad.render.stage import NAMES, lights_of, stage_of
 from lumigrad.render.surface import MeshShape, TextureStore
 from lumigrad.render.surfels import render_surfels
@@ -33,8 +34,8 @@ from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
 from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
-from lumigrad.types.validation import values_can_be_checked
 
 DEFAULT_LAYERS = 4  # peeled where materials are transparent
 RENDERERS: dict[type, Callable[..., Rendering]] = {
@@ -58,6 +59,7 @@ def render(
     tone_mapping: ToneMapping = "auto",
     previous: tuple[Scene | Mesh | Meshes | Sequence[Mesh], Camera] | None = None,
     buffers: bool = True,
+    shadows: bool = False,
 ) -> Rendering:
     """Render a scene, a shape, or a batch of shapes, from one camera or a batch of cameras.
 
@@ -91,6 +93,8 @@ def render(
             backgrounds are decoded; blending and averaging are of linear light.
         previous: what `scene` and `camera` were before, for `Rendering.motion`; with the same faces.
         buffers: whether to return depth, normals, uv and ids.
+        shadows: whether meshes cast shadows in the light of punctual lights: hard ones, by rays. What is transparent
+            casts them, too. Their edges have no gradients. Not for "gouraud", which looks at lights from vertices.
 
     Returns:
         Rendering of N images.
@@ -112,10 +116,15 @@ def render(
     for name, value in (("supersampling", supersampling), ("layers", 1 if layers is None else layers)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+    if check.flag("shadows", shadows) and shader is gouraud:
+        raise ValueError("shadows: expected False for gouraud shading, which looks at lights from vertices")
     stage = stage_of(scene, camera, size)
     if stage.kind is not Mesh:
         whole: Any = stage.scene if stage.together else stage.shapes
-        of_triangles = {"layers": layers is not None, "antialias": not antialias, "previous": previous is not None}
+        of_triangles = {
+            "layers": layers is not None, "antialias": not antialias, "previous": previous is not None,
+            "shadows": shadows,
+        }  # fmt: skip
         if stage.kind is SignedDistanceGrid:
             _refuse(stage.kind, Mesh, **of_triangles)
             return render_implicit(
@@ -137,7 +146,8 @@ def render(
     geometry = assemble(meshes, fine, stage.together)
     before = None if previous is None else _previous_clip(previous, meshes, fine)
     shapes = [MeshShape(mesh) for mesh in meshes]
-    painter = Painter(geometry, shapes, shader, fine, lit, TextureStore(), before, stage.together, buffers)
+    occluders = _occluders(meshes, len(cameras), stage.together) if shadows else None
+    painter = Painter(geometry, shapes, shader, fine, lit, TextureStore(), before, stage.together, buffers, occluders)
     if layers is None:
         layers = 1 if all(g.material.alpha_mode == "opaque" for g in geometry.groups) else DEFAULT_LAYERS
     painted = [painter.paint(frags) for frags in _layers(geometry, fine[0].size, layers)]
@@ -149,6 +159,13 @@ def render(
     color, mask = _average(color, supersampling), _average(mask, supersampling)
     behind = choose_background(background, stage.scene, lit[0] if lit else ())
     return finished(color, mask, behind, cameras, tone, found)
+
+
+def _occluders(meshes: Sequence[Mesh], images: int, together: bool) -> list[Occluders]:
+    """What casts shadows in each image."""
+    if together:
+        return [Occluders(dict(enumerate(meshes)))] * images
+    return [Occluders({n: mesh}) for n, mesh in enumerate(meshes)]
 
 
 def _refuse(kind: type[Shape], *having: type[Shape], **given: bool) -> None:
@@ -182,7 +199,7 @@ def _layers(geometry: Geometry, size: tuple[int, int], layers: int) -> Iterator[
         yield rasterize(geometry.pos, geometry.tri, size, geometry.ranges)
         return
     for number, frags in enumerate(peel(geometry.pos, geometry.tri, size, layers, geometry.ranges)):
-        if number and values_can_be_checked() and not bool((frags.tri >= 0).any()):
+        if number and check.values_can_be_checked() and not bool((frags.tri >= 0).any()):
             return
         yield frags
 
@@ -222,7 +239,7 @@ def _front(painted: Sequence[Layer]) -> dict[str, Tensor]:
     through = (painted[0].alpha <= 0)[..., 0]
     if len(painted) == 1:
         hidden = through & (painted[0].frags.tri >= 0)
-        nothing_is = values_can_be_checked() and not bool(hidden.any())
+        nothing_is = check.values_can_be_checked() and not bool(hidden.any())
         return found if nothing_is else {k: _cleared(k, v, hidden) for k, v in found.items()}
     found = {name: _cleared(name, value, through) for name, value in found.items()}
     for layer in painted[1:]:

@@ -84,6 +84,10 @@ class PunctualLight(Light):
         """Unit directions from the points towards the light [..., 3], and which part of it arrives [..., 1]."""
         raise NotImplementedError
 
+    def distance(self, points: Tensor) -> Tensor:
+        """From the points to the light [..., 1]; infinite unless a subclass says otherwise."""
+        return points.new_full((*points.shape[:-1], 1), math.inf)
+
     def tint(self, points: Tensor, highlight: bool = False) -> Tensor:
         """Colour times intensity, ready to be multiplied with `falloff`; of the highlights where asked for."""
         color = self.specular if highlight and self.specular is not None else self.color
@@ -182,6 +186,10 @@ class PointLight(PunctualLight):
             constant, linear, quadratic = align(self.attenuation, 1, points).to(points).split(1, dim=-1)
             part = 1 / (constant + linear * squared.sqrt() + quadratic * squared)
         return to_light * squared.rsqrt(), part * apart
+
+    def distance(self, points: Tensor) -> Tensor:
+        distance: Tensor = (align(self.position, 1, points).to(points) - points).norm(dim=-1, keepdim=True)
+        return distance
 
 
 @dataclass(frozen=True)
