@@ -69,7 +69,7 @@ struct Extinction {
 
 template <Activation activation, class T>
 LG_HD Extinction<T> extinction_of(T value) {
-  const bool finite = value - value == 0;
+  const bool finite = is_finite(value);
   if constexpr (activation == Activation::none) {
     return {finite ? value : T(0), finite ? T(1) : T(0)};
   } else if constexpr (activation == Activation::relu) {

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "field/absorption.h"
-#include "field/finite.h"
+#include "math/scalar.h"
 #include "runtime/config.h"
 
 namespace lg::field {

@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "field/finite.h"
+#include "math/scalar.h"
 #include "runtime/config.h"
 
 // GCC would write these loops out before it looks at vectors.

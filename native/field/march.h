@@ -9,10 +9,10 @@
 #include <cstdint>
 
 #include "field/absorption.h"
-#include "field/finite.h"
 #include "field/occupancy.h"
 #include "field/ray.h"
 #include "field/volume.h"
+#include "math/scalar.h"
 #include "runtime/config.h"
 
 namespace lg::field {

@@ -113,7 +113,7 @@ class PullTrail {
   }
 
   // Of all that is given; known at the end of the way back.
-  bool is_finite() const { return field::is_finite(lg::sum(sum_) + all_); }
+  bool is_finite() const { return lg::is_finite(lg::sum(sum_) + all_); }
 
   const Gifts<T>& gifts(size_t number) const { return trail_.parts[number].gifts; }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "light/vector.h"
+#include "math/scalar.h"
 #include "runtime/call.h"
 #include "texture/place.h"
 #include "texture/planar.h"
@@ -20,7 +21,7 @@ struct Taps {
 
 template <class T>
 LG_HD T finite_or(T value, T otherwise) {
-  return value - value == 0 ? value : otherwise;
+  return is_finite(value) ? value : otherwise;
 }
 
 template <class T>

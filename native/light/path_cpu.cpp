@@ -29,7 +29,7 @@ struct PartSums {
   int64_t first[gradients];
 
   void add(Gradient gradient, int64_t number, T value) const {
-    if (out.values[gradient] && value - value == 0) sums[first[gradient] + number] += static_cast<double>(value);
+    if (out.values[gradient] && is_finite(value)) sums[first[gradient] + number] += static_cast<double>(value);
   }
 };
 

@@ -19,7 +19,7 @@ struct DeviceSums {
 
   LG_HD void add(Gradient gradient, int64_t number, T value) const {
 #if defined(__CUDA_ARCH__) || defined(LG_CUDA_EMULATED)
-    if (!out.values[gradient] || !(value - value == 0)) return;
+    if (!out.values[gradient] || !is_finite(value)) return;
     sum.add(out.values[gradient] + number, first[gradient] + number, value);
 #endif
   }

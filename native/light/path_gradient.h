@@ -104,7 +104,7 @@ class PullPath {
 
   LG_HD_CALL void pull_emission(const SurfacePoint<T>& p, const Vec3<T>& given) const {
     const int64_t row = material_columns * int64_t{scene_.face_materials[p.face]} + column_emission;
-    const Vec3<T> factor = emission_factor(scene_, p);
+    const Vec3<T> factor = texture_factor(scene_, p, emission_texture_column);
     for (int c = 0; c < 3; ++c) sink_.add(of_materials, row + c, part(given, c) * part(factor, c));
     const int32_t texture = scene_.kind_of(p.face)[emission_texture_column];
     if (!scene_.textures.has(texture)) return;
@@ -151,7 +151,7 @@ class PullPath {
 
   LG_HD_CALL void pull_roughness(const SurfacePoint<T>& p, T of_roughness, T of_metallic) const {
     const int64_t first = material_columns * int64_t{scene_.face_materials[p.face]};
-    const Vec3<T> factor = roughness_factor(scene_, p);
+    const Vec3<T> factor = texture_factor(scene_, p, roughness_texture_column);
     sink_.add(of_materials, first + column_roughness, of_roughness * factor.y);
     sink_.add(of_materials, first + column_metallic, of_metallic * factor.z);
     const int32_t texture = scene_.kind_of(p.face)[roughness_texture_column];

@@ -128,25 +128,23 @@ LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& 
 
 // ---- What surfaces are made of -----------------------------------------------------------------------------
 
+// What a texture multiplies a material with; `column` of the material's kinds holds its number.
+template <class T>
+LG_HD Vec3<T> texture_factor(const Scene<T>& scene, const SurfacePoint<T>& p, int column) {
+  const int32_t texture = scene.kind_of(p.face)[column];
+  if (!scene.textures.has(texture)) return {1, 1, 1};
+  return combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
+}
+
 // The colour at a point without the material's factor: texture times vertex colours.
 template <class T>
 LG_HD_CALL Vec3<T> color_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
-  const int32_t texture = scene.kind_of(p.face)[color_texture_column];
-  Vec3<T> factor = {1, 1, 1};
-  if (scene.textures.has(texture)) factor = combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
+  Vec3<T> factor = texture_factor(scene, p, color_texture_column);
   if (scene.corner_colors) {
     const T* c = scene.corner_colors + 9 * p.face;
     factor = factor * (p.weight[0] * load3(c) + p.weight[1] * load3(c + 3) + p.weight[2] * load3(c + 6));
   }
   return factor;
-}
-
-// Factors of roughness (second) and metallic (third).
-template <class T>
-LG_HD Vec3<T> roughness_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
-  const int32_t texture = scene.kind_of(p.face)[roughness_texture_column];
-  if (!scene.textures.has(texture)) return {1, 1, 1};
-  return combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
 }
 
 // darkest: least colour of those whose values are in proportion to it, see path_gradient.h.
@@ -160,18 +158,11 @@ LG_HD_CALL Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>&
     if (m.kind != kind_conductor && m.color[c] < darkest) m.color[c] = darkest;
   }
   if (scene.textures.has(kind[roughness_texture_column])) {
-    const Vec3<T> factor = roughness_factor(scene, p);
-    m.roughness *= factor.y;
+    const Vec3<T> factor = texture_factor(scene, p, roughness_texture_column);
+    m.roughness *= factor.y;  // the second and third channel, as in glTF
     m.metallic *= factor.z;
   }
   return m;
-}
-
-template <class T>
-LG_HD Vec3<T> emission_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
-  const int32_t texture = scene.kind_of(p.face)[emission_texture_column];
-  if (!scene.textures.has(texture)) return {1, 1, 1};
-  return combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
 }
 
 // Surfaces of one side emit from it alone.
@@ -183,7 +174,7 @@ LG_HD bool emits(const Scene<T>& scene, const SurfacePoint<T>& p) {
 template <class T>
 LG_HD Vec3<T> emission_at(const Scene<T>& scene, const SurfacePoint<T>& p) {
   if (!emits(scene, p)) return {0, 0, 0};
-  return load3(scene.row_of(p.face) + column_emission) * emission_factor(scene, p);
+  return load3(scene.row_of(p.face) + column_emission) * texture_factor(scene, p, emission_texture_column);
 }
 
 template <class T>

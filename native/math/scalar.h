@@ -40,6 +40,16 @@ using ScalarOf = typename ValueType<V>::Scalar;
 template <class T>
 using IfNumber = std::enable_if_t<std::is_arithmetic_v<T>, T>;
 
+// False for infinities and NaN.
+template <class T>
+LG_HD std::enable_if_t<std::is_arithmetic_v<T>, bool> is_finite(T a) {
+  return a - a == 0;
+}
+// Gradients that do not exist are zero.
+template <class T>
+LG_HD IfNumber<T> finite(T a) {
+  return is_finite(a) ? a : T(0);
+}
 template <class T>
 LG_HD IfNumber<T> root(T a) {
   return std::sqrt(a);

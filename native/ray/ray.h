@@ -40,11 +40,6 @@ constexpr T rounding = std::numeric_limits<T>::epsilon() / 2;
 template <class T>
 using BitsOf = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
-template <class T>
-LG_HD bool is_finite(T a) {
-  return a - a == 0;
-}
-
 // What of a direction decides which way the tests take: its largest component, and which are negative.
 struct RayDirection {
   int32_t axis[3];

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "math/scalar.h"
 #include "runtime/config.h"
 
 namespace lg::soft {
@@ -54,8 +55,6 @@ struct Face {
   T weight[3], z[3], w[3];
   int32_t edges;
 };
-
-LG_HD bool is_finite(double value) { return value - value == 0; }
 
 LG_HD bool has_edge(const FaceFrame& f, int e) { return f.end[e][0].from >= 0; }
 

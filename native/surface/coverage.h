@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "math/scalar.h"
 #include "runtime/config.h"
 
 namespace lg::surface {
@@ -60,8 +61,6 @@ LG_HD double clip_distance(const ClipVertex& p, const Viewport& view, int plane)
 // Bit k: outside plane k. not_a_point: NaN or infinite.
 constexpr uint32_t all_planes = (1u << clip_planes) - 1;
 constexpr uint32_t not_a_point = 1u << clip_planes;
-
-LG_HD bool is_finite(double value) { return value - value == 0; }
 
 LG_HD uint32_t clip_flags(const ClipVertex& p, const Viewport& view) {
   if (!(is_finite(p.x) && is_finite(p.y) && is_finite(p.z) && is_finite(p.w))) return not_a_point;
