@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 from dataset_common import ring, write_transforms
+from photo_fit_common import Results, check_interrupted_and_resumed, read_results
 
 from lumigrad.cli import main
 from lumigrad.fit.fields import Voxels
-from lumigrad.io import load_image
 
 TINY = [
     "--kind",
@@ -38,49 +36,18 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_transforms(tmp_path_factory.mktemp("data"), ring(9, (40, 48)))
 
 
-def check_results(folder: Path) -> dict:
-    names = {"metrics.json", "comparison.png", "fly_through.gif", "state.pt"}
-    assert names <= {path.name for path in folder.iterdir()}
-    metrics = json.loads((folder / "metrics.json").read_text())
-    for key in ("psnr_db", "ssim", "seconds", "seconds_per_iteration"):
-        assert metrics[key] > 0
-    assert {"seconds_to_20_db", "seconds_to_24_db", "seconds_to_26_db"} <= metrics.keys()
-    assert load_image(folder / "comparison.png").std() > 0.05
-    return metrics
+def check_results(folder: Path) -> Results:
+    return read_results(folder, set(), (20, 24, 26))
 
 
 def test_interrupted_and_resumed(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["field", str(dataset), *TINY, "--out"]
-    assert main([*command, str(tmp_path / "whole")]) == 0
-    whole = check_results(tmp_path / "whole")
-    assert [row["iteration"] for row in whole["curve"]] == [8, 16, 24]
+    keys = ("iterations", "psnr_db", "ssim", "parameters")
+    step = (Voxels, "step")
+    whole = check_interrupted_and_resumed(command, step, check_results, keys, tmp_path, monkeypatch, capsys)
     assert whole["parameters"] == [[16, 16, 16, 4], [12, 12, 12, 4]]
-
-    step, calls = Voxels.step, []
-
-    def interrupted(*arguments: object) -> float:
-        calls.append(1)
-        if len(calls) == 12:
-            signal.raise_signal(signal.SIGTERM)
-        return step(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Voxels, "step", interrupted)
-    part = tmp_path / "part"
-    assert main([*command, str(part)]) == 130
-    said = capsys.readouterr()
-    assert "--resume" in said.err
-    assert "9 photographs in" in said.out
-    assert torch.load(part / "state.pt", weights_only=True)["state"]["iteration"] == 12
-    assert not (part / "metrics.json").exists()
-
-    assert main([*command, str(part), "--resume", "--seed", "1"]) == 2
-    assert "seed was 0, now 1" in capsys.readouterr().err
-    assert main([*command, str(part), "--resume"]) == 0
-    resumed = check_results(part)
-    for key in ("iterations", "psnr_db", "ssim", "parameters"):
-        assert resumed[key] == whole[key]
 
 
 def test_minutes_and_options(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

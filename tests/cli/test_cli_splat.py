@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 from dataset_common import ring, write_colmap, write_transforms
+from photo_fit_common import Results, check_interrupted_and_resumed, read_results
 
 from lumigrad._engine import cuda as engine_cuda
 from lumigrad.cli import main
 from lumigrad.fit.splats import loop
-from lumigrad.io import load_gaussians, load_image, load_points
+from lumigrad.io import load_gaussians, load_points
 
 TINY = ["--iterations", "24", "--points", "120", "--frames", "2", "--degree", "1", "--evaluate-every", "8"]
 
@@ -24,50 +23,20 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_transforms(tmp_path_factory.mktemp("data"), ring(9, (40, 48)))
 
 
-def check_results(folder: Path, kind: str = "gaussians") -> dict:
-    names = {"metrics.json", f"{kind}.ply", "comparison.png", "fly_through.gif", "state.pt"}
-    assert names <= {path.name for path in folder.iterdir()}
-    metrics = json.loads((folder / "metrics.json").read_text())
-    for key in ("psnr_db", "ssim", "seconds", "seconds_per_iteration"):
-        assert metrics[key] > 0
-    assert {"seconds_to_20_db", "seconds_to_22_db", "seconds_to_24_db"} <= metrics.keys()
-    assert load_image(folder / "comparison.png").std() > 0.05
-    return metrics
+def check_results(folder: Path, kind: str = "gaussians") -> Results:
+    return read_results(folder, {f"{kind}.ply"}, (20, 22, 24))
 
 
 def test_interrupted_and_resumed(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["splat", str(dataset), *TINY, "--out"]
-    assert main([*command, str(tmp_path / "whole")]) == 0
-    whole = check_results(tmp_path / "whole")
-    assert len(load_gaussians(tmp_path / "whole" / "gaussians.ply")) == whole["primitives"]
-    assert [row["iteration"] for row in whole["curve"]] == [8, 16, 24]
-
-    step, calls = loop._step, []
-
-    def interrupted(*arguments: object) -> float:
-        calls.append(1)
-        if len(calls) == 12:
-            signal.raise_signal(signal.SIGTERM)
-        return step(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "_step", interrupted)
-    part = tmp_path / "part"
-    assert main([*command, str(part)]) == 130
-    said = capsys.readouterr()
-    assert "--resume" in said.err
-    assert "9 photographs in" in said.out
-    assert torch.load(part / "state.pt", weights_only=True)["state"]["iteration"] == 12
-    assert not (part / "metrics.json").exists()
-
-    assert main([*command, str(part), "--resume", "--seed", "1"]) == 2
-    assert "seed was 0, now 1" in capsys.readouterr().err
-    assert main([*command, str(part), "--resume"]) == 0
-    resumed = check_results(part)
-    for key in ("iterations", "psnr_db", "ssim", "primitives"):
-        assert resumed[key] == whole[key]
-    assert (part / "gaussians.ply").read_bytes() == (tmp_path / "whole" / "gaussians.ply").read_bytes()
+    keys = ("iterations", "psnr_db", "ssim", "primitives")
+    step = (loop, "_step")
+    whole = check_interrupted_and_resumed(command, step, check_results, keys, tmp_path, monkeypatch, capsys)
+    files = [tmp_path / run / "gaussians.ply" for run in ("whole", "part")]
+    assert len(load_gaussians(files[0])) == whole["primitives"]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_spheres_mcmc_and_minutes(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
