@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,6 +51,17 @@ def cameras_of(camera: Camera, count: int) -> list[Camera]:
     return [camera[n] for n in range(count)] if camera.shape else [camera] * count
 
 
+def starts(counts: Sequence[int]) -> list[int]:
+    """Where each of several parts begins that lie one after another."""
+    return list(itertools.accumulate(counts, initial=0))[:-1]
+
+
+def joined_faces(meshes: Sequence[Mesh]) -> list[Tensor]:
+    """The faces [F, 3] of each mesh, int32, numbered through the vertices of all."""
+    first = starts([len(mesh.positions) for mesh in meshes])
+    return [mesh.faces.to(torch.int32) + k for mesh, k in zip(meshes, first)]
+
+
 def assemble(meshes: Sequence[Mesh], cameras: Sequence[Camera], together: bool) -> Geometry:
     """Project meshes and lay their triangles out.
 
@@ -58,11 +70,8 @@ def assemble(meshes: Sequence[Mesh], cameras: Sequence[Camera], together: bool) 
         cameras: one for each image, single.
         together: whether every image shows all meshes; otherwise image n shows mesh n.
     """
-    faces, first, count, points = [], [], 0, 0
-    for mesh in meshes:
-        faces.append(mesh.faces.to(torch.int32) + (points if together else 0))
-        first.append(count)
-        count, points = count + len(mesh.faces), points + len(mesh.positions)
+    faces = joined_faces(meshes) if together else [mesh.faces.to(torch.int32) for mesh in meshes]
+    first = starts([len(mesh.faces) for mesh in meshes])
     group, groups = _group(meshes)
     start = torch.tensor(first, device=group.device)
     pairs = [(mesh, camera) for camera in cameras for mesh in meshes] if together else zip(meshes, cameras)
@@ -70,6 +79,7 @@ def assemble(meshes: Sequence[Mesh], cameras: Sequence[Camera], together: bool) 
     single_sided = [not g.material.double_sided for g in groups]
     culled = torch.tensor(single_sided, device=group.device)[group] if any(single_sided) else None
     if together and culled is None:
+        points = sum(len(mesh.positions) for mesh in meshes)
         pos = torch.cat(clip).reshape(len(cameras), points, 4)
         return Geometry(pos, torch.cat(faces), None, None, start, group, groups)
     if together:

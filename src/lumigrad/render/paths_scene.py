@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.render.color import srgb_decode
+from lumigrad.render.geometry import joined_faces
 from lumigrad.render.surface import default_material
 from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import AmbientLight, DirectionalLight, Light, PointLight, SpotLight
@@ -43,18 +44,15 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light]) -> LitScene:
     (torch.Size([80, 3]), torch.Size([1, 12]), torch.Size([1, 12]))
     """
     like = meshes[0].positions
-    palette, first_vertex = _Palette(like), 0
-    positions, tri, chosen = [], [], []
+    palette, chosen = _Palette(like), []
     for mesh in meshes:
-        positions.append(mesh.positions)
-        tri.append(mesh.faces.long() + first_vertex)
-        first_vertex += len(mesh.positions)
         numbers = [palette.add(material) for material in (mesh.materials or (default_material(mesh),))]
         rows = torch.zeros_like(mesh.faces[:, 0]) if mesh.face_materials is None else mesh.face_materials
         chosen.append(torch.tensor(numbers, device=like.device)[rows.long()])
     kinds = torch.tensor(palette.kinds, device=like.device)
     return LitScene(
-        torch.cat(positions), torch.cat(tri), torch.stack(palette.rows), kinds, torch.cat(chosen),
+        torch.cat([mesh.positions for mesh in meshes]), torch.cat(joined_faces(meshes)).long(),
+        torch.stack(palette.rows), kinds, torch.cat(chosen),
         tuple(palette.textures), _normals(meshes), _uvs(meshes), _colors(meshes),
         *_lamps(lights, like), *_surroundings(lights, like),
     )  # fmt: skip

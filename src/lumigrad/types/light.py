@@ -9,6 +9,8 @@ from torch import Tensor
 
 from lumigrad.types.shapes import Float, Int
 
+MAX_DEPTH = 65535  # segments of a path that has no limit
+
 
 class LitScene(NamedTuple):
     """Triangles, what they are made of, and lights, as plain tensors. `lumigrad.render.lit_scene` makes one of a scene.

@@ -18,9 +18,8 @@ from lumigrad.ops.ray._bvh import check_tree, tree_arrays
 from lumigrad.reference.light._sampling import emitters, environment_sums, identity, mean_emission
 from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types import validation as check
+from lumigrad.types.light import MAX_DEPTH
 from lumigrad.types.shapes import Float
-
-MAX_DEPTH = 65535
 
 
 def trace_paths(

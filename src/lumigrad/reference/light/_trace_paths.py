@@ -13,6 +13,7 @@ from lumigrad.reference.light._sampling import emitters, environment_sums, ident
 from lumigrad.reference.texture import texture, texture_cube
 from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types.counters import mixed
+from lumigrad.types.light import MAX_DEPTH
 
 ROULETTE_DEPTH, MOST_SURVIVAL = 5, 0.95
 DARKEST = 1e-6  # least colour of the paths that gradients are computed from
@@ -32,7 +33,7 @@ def trace_paths(
     bvh: Bvh | None = None,
 ) -> TracedPaths:
     """Arguments and result: `lumigrad.trace_paths`."""
-    depth = 65535 if max_depth is None else max_depth
+    depth = MAX_DEPTH if max_depth is None else max_depth
     other = seed + 2**62 if gradient_seed is None else gradient_seed
     rays = origins.detach(), directions.detach()
     with torch.no_grad():
