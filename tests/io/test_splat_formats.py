@@ -14,7 +14,7 @@ import torch
 import lumigrad as lg
 from lumigrad.io import load_gaussians, load_points, save_gaussians
 from lumigrad.scene import GaussianCloud, SurfelCloud
-from lumigrad.scene.cameras.pose import quaternion_to_matrix
+from lumigrad.scene.rotations import quaternion_to_matrix
 
 C0 = 0.5 / math.sqrt(math.pi)
 

@@ -15,9 +15,7 @@ from lumigrad.scene import (
     FisheyeDistortion,
     PerspectiveCamera,
     RadialTangentialDistortion,
-    matrix_to_quaternion,
     orbit_view,
-    quaternion_to_matrix,
 )
 from lumigrad.scene.cameras import conventions
 
@@ -84,24 +82,6 @@ def test_colmap_models() -> None:
         pixel("FOV", 1)
     with pytest.raises(ValueError, match="params: expected 4 for PINHOLE, got 3"):
         pixel("PINHOLE", 1, 2, 3)
-
-
-def test_quaternions() -> None:
-    half = math.sqrt(0.5)
-    turn = quaternion_to_matrix(torch.tensor([half, 0.0, 0.0, half], dtype=F64))  # 90 degrees about z
-    torch.testing.assert_close(turn, torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=F64))
-    random = torch.randn(200, 4, dtype=F64, generator=torch.Generator().manual_seed(0))
-    random[:4] = torch.eye(4, dtype=F64)  # half turns about each axis have w = 0
-    random = random / random.norm(dim=-1, keepdim=True)
-    again = matrix_to_quaternion(quaternion_to_matrix(random))
-    same = (again * random).sum(-1).abs()
-    torch.testing.assert_close(same, torch.ones_like(same))
-    assert (again[:, 0] >= 0).all()
-    assert torch.autograd.gradcheck(quaternion_to_matrix, random[4:8].clone().requires_grad_())
-    with pytest.raises(ValueError, match="quaternion"):
-        quaternion_to_matrix(torch.zeros(3))
-    with pytest.raises(ValueError, match="rotation"):
-        matrix_to_quaternion(torch.zeros(4, 4))
 
 
 def test_opengl_pose_by_hand() -> None:

@@ -14,7 +14,7 @@ from lumigrad.io._transforms import read_json
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.conventions import from_opencv, from_opengl
-from lumigrad.scene.cameras.pose import quaternion_to_matrix
+from lumigrad.scene.rotations import quaternion_to_matrix
 
 POSES_BOUNDS = "poses_bounds.npy"
 NEUS_CAMERAS = ("cameras_sphere.npz", "cameras.npz", "cameras_large.npz")

@@ -9,7 +9,7 @@ from lumigrad.scene.cameras import conventions, pytorch3d
 from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera
 from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
 from lumigrad.scene.cameras.orthographic import OrthographicCamera
-from lumigrad.scene.cameras.pose import look_at, matrix_to_quaternion, orbit_view, quaternion_to_matrix
+from lumigrad.scene.cameras.pose import look_at, orbit_view
 from lumigrad.scene.cameras.undistort import undistort_image
 from lumigrad.scene.light.cubemap import cube_to_equirect, equirect_to_cube
 from lumigrad.scene.light.environment import EnvironmentLight
@@ -26,6 +26,15 @@ from lumigrad.scene.light.lights import (
 from lumigrad.scene.light.skies import sky, studio
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial
+from lumigrad.scene.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_quaternion,
+    matrix_to_rotation_6d,
+    quaternion_to_matrix,
+    rotation_6d_to_matrix,
+    rotation_angle,
+)
 from lumigrad.scene.scene import Scene, Shape
 from lumigrad.scene.shapes._splat_cloud import constant_harmonics
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
@@ -69,6 +78,7 @@ __all__ = [
     "SurfelCloud",
     "SurroundingLight",
     "VoxelGrid",
+    "axis_angle_to_matrix",
     "constant_harmonics",
     "conventions",
     "creature",
@@ -76,10 +86,14 @@ __all__ = [
     "equirect_to_cube",
     "icosphere",
     "look_at",
+    "matrix_to_axis_angle",
     "matrix_to_quaternion",
+    "matrix_to_rotation_6d",
     "orbit_view",
     "pytorch3d",
     "quaternion_to_matrix",
+    "rotation_6d_to_matrix",
+    "rotation_angle",
     "sky",
     "studio",
     "undistort_image",

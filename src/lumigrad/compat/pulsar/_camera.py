@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.scene.cameras.pose import homogeneous
+from lumigrad.scene.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 from lumigrad.types.view import View
 
 # Without and with offsets of the principal point; the rotation an axis with an angle, or in six numbers.
@@ -19,7 +21,7 @@ def unpack_camera(vector: Tensor, size: tuple[int, int], orthographic: bool, rig
     """
     turns = 6 if vector.shape[-1] in (11, 13) else 3
     position, turn, optics, offset = vector.split((3, turns, 2, vector.shape[-1] - 5 - turns), -1)
-    rotation = rotation_6d(turn) if turns == 6 else axis_angle(turn)
+    rotation = rotation_6d_to_matrix(turn) if turns == 6 else axis_angle_to_matrix(turn)
     height, width = size
     focal, sensor = optics.unbind(-1)
     pixels = width / sensor if orthographic else focal * width / sensor
@@ -34,30 +36,4 @@ def _world_to_camera(position: Tensor, rotation: Tensor, right_handed: bool) -> 
     """World to camera, looking along -z; the rotation's columns are the camera's axes in the world."""
     mirror = rotation.new_tensor([1.0, 1.0, 1.0 if right_handed else -1.0])
     turn = mirror[:, None] * rotation.transpose(-1, -2)
-    upper = torch.cat((turn, -turn @ position[..., None]), -1)
-    last = upper.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(upper), 1, 4)
-    return torch.cat((upper, last), 1)
-
-
-def axis_angle(vector: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] about an axis [..., 3] by its length in radians (Rodrigues' formula)."""
-    square = vector.square().sum(-1)[..., None, None]
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).view(*vector.shape[:-1], 3, 3)
-    small = square < 1e-4  # where quotients lose digits, and at 0 have no gradient, their series do
-    angle = torch.where(small, 1, square).sqrt()
-    sine = torch.where(small, 1 - square / 6 + square.square() / 120, angle.sin() / angle)
-    cosine = torch.where(small, 0.5 - square / 24 + square.square() / 720, 2 * ((angle / 2).sin() / angle).square())
-    return torch.eye(3, dtype=vector.dtype, device=vector.device) + sine * cross + cosine * (cross @ cross)
-
-
-def rotation_6d(vector: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] whose first two rows are [..., :3] and [..., 3:], made orthonormal.
-
-    Source: Zhou et al. 2019, "On the Continuity of Rotation Representations in Neural Networks".
-    """
-    first = torch.nn.functional.normalize(vector[..., :3], dim=-1)
-    second = vector[..., 3:]
-    second = torch.nn.functional.normalize(second - (first * second).sum(-1, keepdim=True) * first, dim=-1)
-    return torch.stack((first, second, torch.linalg.cross(first, second)), -2)
+    return homogeneous(torch.cat((turn, -turn @ position[..., None]), -1))

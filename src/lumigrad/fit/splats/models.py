@@ -10,7 +10,7 @@ from torch import Tensor
 from lumigrad.fit.splats.start import spacing
 from lumigrad.ops.splat import gaussians, spheres
 from lumigrad.scene.cameras.camera import PerspectiveCamera
-from lumigrad.scene.cameras.pose import quaternion_to_matrix
+from lumigrad.scene.rotations import quaternion_to_matrix
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.point_cloud import PointCloud
 from lumigrad.types.splats import Splats

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
-from lumigrad.scene.cameras.pose import Scalar, affine_inverse, homogeneous, matrix_to_quaternion, quaternion_to_matrix
+from lumigrad.scene.cameras.pose import Scalar, affine_inverse, homogeneous
+from lumigrad.scene.rotations import matrix_to_quaternion, quaternion_to_matrix
 from lumigrad.types.shapes import Float
 
 # From OpenCV's camera space to OpenGL's, and back.

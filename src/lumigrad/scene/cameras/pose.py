@@ -1,4 +1,4 @@
-"""Where cameras stand: world-to-camera matrices and rotations.
+"""Where cameras stand: world-to-camera matrices.
 
 Camera space is OpenGL's: x right, y up, looking along -z. Matrices act on column vectors.
 """
@@ -124,59 +124,3 @@ def orbit_view(
     up = torch.where(pole, -outward * torch.sign(elev)[..., None], direction.new_tensor([0.0, 1.0, 0.0]))
     centre = as_float(target, "target", angles).to(angles)
     return look_at(centre + dist[..., None] * direction, centre, up)
-
-
-def quaternion_to_matrix(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rotation matrix [..., 3, 3] of a quaternion [..., 4] = (w, x, y, z) of any length but 0.
-
-    Raises:
-        ValueError: a last dimension other than 4.
-
-    >>> import torch
-    >>> from lumigrad.scene import quaternion_to_matrix
-    >>> quaternion_to_matrix(torch.tensor([0.0, 0.0, 0.0, 2.0]))  # half a turn about z
-    tensor([[-1.,  0.,  0.],
-            [ 0., -1.,  0.],
-            [ 0.,  0.,  1.]])
-    """
-    if quaternion.ndim == 0 or quaternion.shape[-1] != 4:
-        raise ValueError(f"quaternion: expected shape [..., 4], got {list(quaternion.shape)}")
-    w, x, y, z = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-
-
-def matrix_to_quaternion(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
-    """Unit quaternion [..., 4] = (w, x, y, z) of a rotation matrix [..., 3, 3], its first nonzero part positive.
-
-    All four products of one component with the others are read off the matrix, and the largest component's are
-    used, so that nothing is divided by a small number.
-
-    Source: Shepperd 1978, "Quaternion from rotation matrix".
-
-    Raises:
-        ValueError: a shape other than [..., 3, 3].
-
-    >>> import torch
-    >>> from lumigrad.scene import matrix_to_quaternion
-    >>> matrix_to_quaternion(torch.diag(torch.tensor([-1.0, -1.0, 1.0])))  # half a turn about z
-    tensor([0., 0., 0., 1.])
-    """
-    if rotation.shape[-2:] != (3, 3):
-        raise ValueError(f"rotation: expected shape [..., 3, 3], got {list(rotation.shape)}")
-    m = [[rotation[..., i, j] for j in range(3)] for i in range(3)]
-    a, b, c = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
-    d, e, f = m[1][0] + m[0][1], m[0][2] + m[2][0], m[2][1] + m[1][2]
-    x, y, z = m[0][0], m[1][1], m[2][2]
-    # Row i is 4 q_i q.
-    rows = [[1 + x + y + z, a, b, c], [a, 1 + x - y - z, d, e], [b, d, 1 - x + y - z, f], [c, e, f, 1 - x - y + z]]
-    products = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-    largest = products.detach().diagonal(dim1=-2, dim2=-1).argmax(dim=-1)
-    row = products.gather(-2, largest[..., None, None].expand(*largest.shape, 1, 4))[..., 0, :]
-    quaternion: Tensor = row / row.norm(dim=-1, keepdim=True)
-    first = (quaternion.detach() != 0).int().argmax(dim=-1, keepdim=True)
-    return quaternion * torch.sign(quaternion.detach().gather(-1, first))
