@@ -135,7 +135,7 @@ def rotation_6d_to_matrix(rows: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*ba
 
     >>> import torch
     >>> from lumigrad.scene import rotation_6d_to_matrix
-    >>> rotation_6d_to_matrix(torch.tensor([0.0, 2.0, 0.0, -3.0, 5.0, 0.0]))  # a quarter turn about -z
+    >>> rotation_6d_to_matrix(torch.tensor([0.0, 2.0, 0.0, -3.0, 5.0, 0.0])) + 0.0  # a quarter turn about -z
     tensor([[ 0.,  1.,  0.],
             [-1.,  0.,  0.],
             [ 0.,  0.,  1.]])
