@@ -56,16 +56,14 @@ LG_HD_CALL LightSample<T> sample_emitter(const Scene<T>& scene, const Vec3<T>& f
   const T narrowing = std::fabs(dot(cross(b - a, c - a), s.direction));  // twice the area as it is seen
   if (!(squared > 0) || !(narrowing > 0) || !emits(scene, s.source.point)) return s;
   s.radiance = emission_at(scene, s.source.point);
-  s.pdf = (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_groups());
+  s.pdf = (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_choices());
   s.part = s.pdf > 0 ? 1 / s.pdf : T(0);
   return s;
 }
 
 template <class T>
-LG_HD_CALL LightSample<T> sample_lamp(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice) {
+LG_HD_CALL LightSample<T> light_of_lamp(const Scene<T>& scene, const Vec3<T>& from, int64_t lamp) {
   LightSample<T> s = {};
-  const int64_t last = scene.lamp_count - 1, found = static_cast<int64_t>(choice.first * T(scene.lamp_count));
-  const int64_t lamp = found < last ? found : last;
   const LampLight<T> light = light_of(scene.lamps + lamp_columns * lamp, scene.lamp_kinds[lamp], from);
   s.source.kind = Source::lamp;
   s.source.lamp = lamp;
@@ -73,7 +71,15 @@ LG_HD_CALL LightSample<T> sample_lamp(const Scene<T>& scene, const Vec3<T>& from
   s.distance = light.distance;
   s.end = from + (light.distance < std::numeric_limits<T>::infinity() ? light.distance : T(0)) * light.direction;
   s.radiance = load3(scene.lamp_intensities + 3 * lamp);
-  s.part = light.part * T(scene.lamp_count) * T(scene.light_groups());
+  s.part = light.part;
+  return s;
+}
+
+template <class T>
+LG_HD_CALL LightSample<T> sample_lamp(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice) {
+  const int64_t last = scene.lamp_count - 1, found = static_cast<int64_t>(choice.first * T(scene.lamp_count));
+  LightSample<T> s = light_of_lamp(scene, from, found < last ? found : last);
+  s.part = s.part * T(scene.lamp_count) * T(scene.light_choices());
   return s;
 }
 
@@ -109,12 +115,12 @@ LG_HD T emitter_pdf(const Scene<T>& scene, const Vec3<T>& from, const SurfacePoi
   const Vec3<T> normal = cross(scene.corner(p.face, 1) - a, scene.corner(p.face, 2) - a);
   const T squared = dot(towards, towards), narrowing = std::fabs(dot(normal, towards)) / std::sqrt(squared);
   const T* sums = scene.emitter_sums + number;
-  return narrowing > 0 ? (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_groups()) : T(0);
+  return narrowing > 0 ? (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_choices()) : T(0);
 }
 
 template <class T>
 LG_HD T environment_pdf(const Scene<T>& scene, const Vec3<T>& direction) {
-  return scene.environment.pdf(direction) / T(scene.light_groups());
+  return scene.environment.pdf(direction) / T(scene.light_choices());
 }
 
 }  // namespace lg::light

@@ -71,6 +71,13 @@ LG_HD bool same_side(const SurfacePoint<T>& p, const Vec3<T>& world, const Vec3<
   return dot(p.geometric, world) * local.z > 0;
 }
 
+// A direction in which a path goes on.
+template <class T>
+struct Onward {
+  BsdfSample<T> sample;
+  Vec3<T> direction;
+};
+
 template <class T, class Visitor>
 class PathTracer {
  public:
@@ -99,25 +106,18 @@ class PathTracer {
       lights_drawn = scene_.light_groups() > 0 && !is_smooth(material);
       if (lights_drawn) gather(point, material, frame, wi, carried, surface);
       if (surface + 2 == max_depth_ && !scene_.can_be_hit()) return;
-      const Pair<T> place = draw(surface, draw_direction);
-      const BsdfSample<T> next = sample_bsdf(material, wi, draw(surface, draw_lobe).first, place.first, place.second);
-      const Vec3<T> onward = frame.to_world(next.wo);
-      if (next.wo.z == 0 || !same_side(point, onward, next.wo)) return;
-      carried = carried * next.weight;
-      if (!(largest(carried) > 0)) return;
-      visitor_.scattered(point, material, wi, next);
-      eta *= next.eta;
-      pdf = next.pdf;
+      Onward<T> next;
+      const T lobe = draw(surface, draw_lobe).first;
+      if (!scatter(point, material, frame, wi, lobe, draw(surface, draw_direction), &carried, &next)) return;
+      eta *= next.sample.eta;
+      pdf = next.sample.pdf;
       if (!survives(surface, eta, &carried)) return;
-      origin = origin_towards(scene_, point, onward);
-      direction = onward;
+      origin = origin_towards(scene_, point, next.direction);
+      direction = next.direction;
     }
   }
 
- private:
-  LG_HD Pair<T> draw(int32_t surface, Draw what) const {
-    return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
-  }
+  // ---- What paths are made of, for direct.h, too ----
 
   LG_HD void escape(const Vec3<T>& direction, const Vec3<T>& carried, T pdf) {
     if (!scene_.environment.exists()) return;
@@ -137,18 +137,29 @@ class PathTracer {
     visitor_.emitted(source, weight * carried, emission_at(scene_, point));
   }
 
-  // Light that a drawn point of a light sends to the surface.
-  LG_HD_CALL void gather(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
-                         const Vec3<T>& wi, const Vec3<T>& carried, int32_t surface) {
+  // Draws a direction from the material. False: the path ends here.
+  LG_HD bool scatter(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
+                     const Vec3<T>& wi, T lobe, const Pair<T>& place, Vec3<T>* carried, Onward<T>* next) {
+    next->sample = sample_bsdf(material, wi, lobe, place.first, place.second);
+    next->direction = frame.to_world(next->sample.wo);
+    if (next->sample.wo.z == 0 || !same_side(point, next->direction, next->sample.wo)) return false;
+    *carried = *carried * next->sample.weight;
+    if (!(largest(*carried) > 0)) return false;
+    visitor_.scattered(point, material, wi, next->sample);
+    return true;
+  }
+
+  // Light that a point of a light sends to the surface; light_from(place at the surface) draws it.
+  template <class LightFrom>
+  LG_HD_CALL void receive(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
+                          const Vec3<T>& wi, const Vec3<T>& carried, const LightFrom& light_from) {
     // Opaque surfaces are lit from the side of the viewer alone.
-    const T group = draw(surface, draw_group).first;
-    const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
     const Vec3<T> viewer = point.side * point.geometric;
     Vec3<T> from = origin_towards(scene_, point, viewer);
-    LightSample<T> light = sample_light(scene_, from, group, choice, place);
+    LightSample<T> light = light_from(from);
     if (material.kind == kind_dielectric && dot(light.direction, viewer) < 0) {
       from = origin_towards(scene_, point, -viewer);
-      light = sample_light(scene_, from, group, choice, place);
+      light = light_from(from);
     }
     const Vec3<T> wo = frame.to_local(light.direction);
     if (!(light.part > 0) || !same_side(point, light.direction, wo)) return;
@@ -156,6 +167,19 @@ class PathTracer {
     if (!(chance > 0) || shadowed(from, light)) return;
     if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
     visitor_.lit(point, material, wi, wo, carried, light);
+  }
+
+ private:
+  LG_HD Pair<T> draw(int32_t surface, Draw what) const {
+    return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
+  }
+
+  LG_HD void gather(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame, const Vec3<T>& wi,
+                    const Vec3<T>& carried, int32_t surface) {
+    const T group = draw(surface, draw_group).first;
+    const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
+    receive(point, material, frame, wi, carried,
+            [&](const Vec3<T>& from) { return sample_light(scene_, from, group, choice, place); });
   }
 
   LG_HD bool shadowed(const Vec3<T>& from, const LightSample<T>& light) const {

@@ -35,6 +35,7 @@ struct Scene {
   const int32_t* face_emitters;
   Environment<T> environment;
   int64_t vertices, triangles, material_count, lamp_count, emitter_count;
+  bool all_lights = false;  // are drawn at each surface, not one of them
 
   // Whether a triangle has corners and a material.
   LG_HD bool is_whole(int64_t face) const {
@@ -53,6 +54,8 @@ struct Scene {
 
   // Of three kinds of lights those that there are are chosen alike: triangles, lamps and the environment.
   LG_HD int light_groups() const { return (emitter_count > 0) + (lamp_count > 0) + environment.exists(); }
+  // How many of them one is chosen from.
+  LG_HD int light_choices() const { return all_lights ? 1 : light_groups(); }
   LG_HD bool can_be_hit() const { return emitter_count > 0 || environment.exists(); }
 };
 
