@@ -5,10 +5,12 @@
 // surface on, it ends by Russian roulette with the probability that it carries little.
 //
 // PathTracer::run() tells a visitor what it meets:
-//   first(point, material, t)                    the surface that the camera sees
-//   emitted(source, scale, radiance)             it adds scale * radiance
-//   lit(point, material, wi, wo, scale, light)   it adds scale * f |cos| * part * radiance of a light sample
-//   scattered(point, material, wi, sample)       it goes on, in the direction of a BSDF sample
+//   first(at, t)                        the surface that the camera sees; t: in units of the ray's direction
+//   next(at)                            a surface to which it has come from another one; its frame is not set yet
+//   escaped()                           there is none in the direction that was drawn last
+//   emitted(source, scale, radiance)    it adds scale * radiance
+//   lit(at, wo, scale, light)           it adds scale * f |cos| * part * radiance of a light sample
+//   scattered(at, sample)               it goes on, in the direction of a BSDF sample
 // so that image and gradients are computed from the same paths.
 #pragma once
 
@@ -78,6 +80,17 @@ struct Onward {
   Vec3<T> direction;
 };
 
+// Where a path is: a surface, how it was met, and the frame of its shading normal.
+template <class T>
+struct Stop {
+  SurfacePoint<T> point;
+  Material<T> material;
+  Vec3<T> direction;  // unit, in which the surface was met
+  T distance;         // from where that ray began
+  Frame<T> frame;
+  Vec3<T> wi;  // in this frame, back to where the path comes from
+};
+
 template <class T, class Visitor>
 class PathTracer {
  public:
@@ -96,31 +109,44 @@ class PathTracer {
         return;
       }
       if (!scene_.is_whole(hit.face)) return;
-      const SurfacePoint<T> point = surface_point(scene_, hit, direction);
-      const Material<T> material = material_at(scene_, point, darkest_);
-      if (surface == 0) visitor_.first(point, material, hit.t * scale);
-      emit(origin, point, carried, lights_drawn ? pdf : T(0));
+      Stop<T> at = stop(hit, direction);
+      if (surface == 0) {
+        visitor_.first(at, hit.t * scale);
+      } else {
+        visitor_.next(at);
+      }
+      emit(origin, at.point, carried, lights_drawn ? pdf : T(0));
       if (surface + 1 == max_depth_) return;
-      const Frame<T> frame = frame_around(point.normal);
-      const Vec3<T> wi = frame.to_local(-direction);
-      lights_drawn = scene_.light_groups() > 0 && !is_smooth(material);
-      if (lights_drawn) gather(point, material, frame, wi, carried, surface);
+      at.frame = frame_around(at.point.normal);
+      at.wi = at.frame.to_local(-direction);
+      lights_drawn = scene_.light_groups() > 0 && !is_smooth(at.material);
+      if (lights_drawn) gather(at, carried, surface);
       if (surface + 2 == max_depth_ && !scene_.can_be_hit()) return;
       Onward<T> next;
       const T lobe = draw(surface, draw_lobe).first;
-      if (!scatter(point, material, frame, wi, lobe, draw(surface, draw_direction), &carried, &next)) return;
+      if (!scatter(at, lobe, draw(surface, draw_direction), &carried, &next)) return;
       eta *= next.sample.eta;
       pdf = next.sample.pdf;
       if (!survives(surface, eta, &carried)) return;
-      origin = origin_towards(scene_, point, next.direction);
+      origin = origin_towards(scene_, at.point, next.direction);
       direction = next.direction;
     }
   }
 
   // ---- What paths are made of, for direct.h, too ----
 
+  LG_HD Stop<T> stop(const Hit<T>& hit, const Vec3<T>& direction) const {
+    Stop<T> at;
+    at.point = surface_point(scene_, hit, direction);
+    at.material = material_at(scene_, at.point, darkest_);
+    at.direction = direction;
+    at.distance = hit.t;
+    return at;
+  }
+
   LG_HD void escape(const Vec3<T>& direction, const Vec3<T>& carried, T pdf) {
     if (!scene_.environment.exists()) return;
+    visitor_.escaped();
     LightSource<T> source;
     source.kind = Source::environment;
     source.direction = direction;
@@ -138,35 +164,33 @@ class PathTracer {
   }
 
   // Draws a direction from the material. False: the path ends here.
-  LG_HD bool scatter(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
-                     const Vec3<T>& wi, T lobe, const Pair<T>& place, Vec3<T>* carried, Onward<T>* next) {
-    next->sample = sample_bsdf(material, wi, lobe, place.first, place.second);
-    next->direction = frame.to_world(next->sample.wo);
-    if (next->sample.wo.z == 0 || !same_side(point, next->direction, next->sample.wo)) return false;
+  LG_HD bool scatter(const Stop<T>& at, T lobe, const Pair<T>& place, Vec3<T>* carried, Onward<T>* next) {
+    next->sample = sample_bsdf(at.material, at.wi, lobe, place.first, place.second);
+    next->direction = at.frame.to_world(next->sample.wo);
+    if (next->sample.wo.z == 0 || !same_side(at.point, next->direction, next->sample.wo)) return false;
     *carried = *carried * next->sample.weight;
     if (!(largest(*carried) > 0)) return false;
-    visitor_.scattered(point, material, wi, next->sample);
+    visitor_.scattered(at, next->sample);
     return true;
   }
 
   // Light that a point of a light sends to the surface; light_from(place at the surface) draws it.
   template <class LightFrom>
-  LG_HD_CALL void receive(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame,
-                          const Vec3<T>& wi, const Vec3<T>& carried, const LightFrom& light_from) {
+  LG_HD_CALL void receive(const Stop<T>& at, const Vec3<T>& carried, const LightFrom& light_from) {
     // Opaque surfaces are lit from the side of the viewer alone.
-    const Vec3<T> viewer = point.side * point.geometric;
-    Vec3<T> from = origin_towards(scene_, point, viewer);
+    const Vec3<T> viewer = at.point.side * at.point.geometric;
+    Vec3<T> from = origin_towards(scene_, at.point, viewer);
     LightSample<T> light = light_from(from);
-    if (material.kind == kind_dielectric && dot(light.direction, viewer) < 0) {
-      from = origin_towards(scene_, point, -viewer);
+    if (at.material.kind == kind_dielectric && dot(light.direction, viewer) < 0) {
+      from = origin_towards(scene_, at.point, -viewer);
       light = light_from(from);
     }
-    const Vec3<T> wo = frame.to_local(light.direction);
-    if (!(light.part > 0) || !same_side(point, light.direction, wo)) return;
-    const T chance = bsdf_pdf(material, wi, wo);
+    const Vec3<T> wo = at.frame.to_local(light.direction);
+    if (!(light.part > 0) || !same_side(at.point, light.direction, wo)) return;
+    const T chance = bsdf_pdf(at.material, at.wi, wo);
     if (!(chance > 0) || shadowed(from, light)) return;
     if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
-    visitor_.lit(point, material, wi, wo, carried, light);
+    visitor_.lit(at, wo, carried, light);
   }
 
  private:
@@ -174,12 +198,10 @@ class PathTracer {
     return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
   }
 
-  LG_HD void gather(const SurfacePoint<T>& point, const Material<T>& material, const Frame<T>& frame, const Vec3<T>& wi,
-                    const Vec3<T>& carried, int32_t surface) {
+  LG_HD void gather(const Stop<T>& at, const Vec3<T>& carried, int32_t surface) {
     const T group = draw(surface, draw_group).first;
     const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
-    receive(point, material, frame, wi, carried,
-            [&](const Vec3<T>& from) { return sample_light(scene_, from, group, choice, place); });
+    receive(at, carried, [&](const Vec3<T>& from) { return sample_light(scene_, from, group, choice, place); });
   }
 
   LG_HD bool shadowed(const Vec3<T>& from, const LightSample<T>& light) const {
@@ -205,10 +227,9 @@ class PathTracer {
 
 // What lit() adds.
 template <class T>
-LG_HD Vec3<T> lit_radiance(const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo, const Vec3<T>& carried,
-                           const LightSample<T>& light) {
+LG_HD Vec3<T> lit_radiance(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
   T value[3];
-  bsdf_value(m, wi, wo, value);
+  bsdf_value(at.material, at.wi, wo, value);
   return carried * load3(value) * (light.part * light.radiance);
 }
 
@@ -221,18 +242,19 @@ struct PixelSum {
   Vec3<T> normal = {0, 0, 0}, albedo = {0, 0, 0};
   T hits = 0, depth = 0;
 
-  LG_HD void first(const SurfacePoint<T>& p, const Material<T>& m, T t) {
+  LG_HD void first(const Stop<T>& at, T t) {
     hits += 1;
     depth += t;
-    normal = normal + p.side * p.normal;
-    albedo = albedo + shown_color(m);
+    normal = normal + at.point.side * at.point.normal;
+    albedo = albedo + shown_color(at.material);
   }
+  LG_HD void next(const Stop<T>&) {}
+  LG_HD void escaped() {}
   LG_HD void emitted(const LightSource<T>&, const Vec3<T>& scale, const Vec3<T>& light) { add(scale * light); }
-  LG_HD void lit(const SurfacePoint<T>&, const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo,
-                 const Vec3<T>& carried, const LightSample<T>& light) {
-    add(lit_radiance(m, wi, wo, carried, light));
+  LG_HD void lit(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
+    add(lit_radiance(at, wo, carried, light));
   }
-  LG_HD void scattered(const SurfacePoint<T>&, const Material<T>&, const Vec3<T>&, const BsdfSample<T>&) {}
+  LG_HD void scattered(const Stop<T>&, const BsdfSample<T>&) {}
 
   // A path that is not finite counts as black.
   LG_HD void add(const Vec3<T>& v) {

@@ -11,14 +11,13 @@
 
 #include <cstdint>
 
+#include "light/gradients.h"
 #include "light/path.h"
 #include "runtime/call.h"
 
 namespace lg::light {
 
 constexpr double darkest_color = 1e-6;
-
-enum Gradient : int32_t { of_materials, of_texels, of_corner_colors, of_lamp_intensities, of_environment, gradients };
 
 template <class T>
 LG_HD Vec3<double> in_double(const Vec3<T>& a) {
@@ -30,15 +29,16 @@ template <class T>
 struct PathTotal {
   Vec3<double> total = {0, 0, 0};
 
-  LG_HD void first(const SurfacePoint<T>&, const Material<T>&, T) {}
+  LG_HD void first(const Stop<T>&, T) {}
+  LG_HD void next(const Stop<T>&) {}
+  LG_HD void escaped() {}
   LG_HD void emitted(const LightSource<T>&, const Vec3<T>& scale, const Vec3<T>& light) {
     total = total + in_double(scale * light);
   }
-  LG_HD void lit(const SurfacePoint<T>&, const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo,
-                 const Vec3<T>& carried, const LightSample<T>& light) {
-    total = total + in_double(lit_radiance(m, wi, wo, carried, light));
+  LG_HD void lit(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
+    total = total + in_double(lit_radiance(at, wo, carried, light));
   }
-  LG_HD void scattered(const SurfacePoint<T>&, const Material<T>&, const Vec3<T>&, const BsdfSample<T>&) {}
+  LG_HD void scattered(const Stop<T>&, const BsdfSample<T>&) {}
 };
 
 // sink.add(gradient, number of the value, what is added)
@@ -49,31 +49,31 @@ class PullPath {
   LG_HD PullPath(const Scene<T>& scene, const Vec3<double>& total, const Vec3<T>& given, const Sink& sink)
       : scene_(scene), rest_(total), given_(given), sink_(sink) {}
 
-  LG_HD void first(const SurfacePoint<T>&, const Material<T>&, T) {}
+  LG_HD void first(const Stop<T>&, T) {}
+  LG_HD void next(const Stop<T>&) {}
+  LG_HD void escaped() {}
 
   LG_HD void emitted(const LightSource<T>& source, const Vec3<T>& scale, const Vec3<T>& light) {
     rest_ = rest_ - in_double(scale * light);
     pull_source(source, given_ * scale);
   }
 
-  LG_HD_CALL void lit(const SurfacePoint<T>& p, const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo,
-                      const Vec3<T>& carried, const LightSample<T>& light) {
-    rest_ = rest_ - in_double(lit_radiance(m, wi, wo, carried, light));
+  LG_HD_CALL void lit(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
+    rest_ = rest_ - in_double(lit_radiance(at, wo, carried, light));
     Dual<T, variables> value[3];
-    bsdf_value(with_derivatives(m), wi, wo, value);
+    bsdf_value(with_derivatives(at.material), at.wi, wo, value);
     const Vec3<T> of_value = light.part * (given_ * carried);
-    pull_material(p, m, value, of_value * light.radiance);
+    pull_material(at, value, of_value * light.radiance);
     pull_source(light.source, of_value * Vec3<T>{value[0].value, value[1].value, value[2].value});
   }
 
-  LG_HD_CALL void scattered(const SurfacePoint<T>& p, const Material<T>& m, const Vec3<T>& wi,
-                            const BsdfSample<T>& next) {
+  LG_HD_CALL void scattered(const Stop<T>& at, const BsdfSample<T>& next) {
     Dual<T, variables> value[3];
-    const auto parameters = with_derivatives(m);
-    if (!is_smooth(m)) {
-      bsdf_value(parameters, wi, next.wo, value);
-    } else if (m.kind == kind_conductor) {
-      mirror_value(parameters, Vec3<T>{wi.x, wi.y, std::fabs(wi.z)}, value);
+    const auto parameters = with_derivatives(at.material);
+    if (!is_smooth(at.material)) {
+      bsdf_value(parameters, at.wi, next.wo, value);
+    } else if (at.material.kind == kind_conductor) {
+      mirror_value(parameters, Vec3<T>{at.wi.x, at.wi.y, std::fabs(at.wi.z)}, value);
     } else {
       for (int c = 0; c < 3; ++c) value[c] = parameters.color[c];
     }
@@ -82,7 +82,7 @@ class PullPath {
       const T v = value[c].value;
       part(of_value, c) = v > 0 ? static_cast<T>(part(given_, c) * part(rest_, c) / v) : T(0);
     }
-    pull_material(p, m, value, of_value);
+    pull_material(at, value, of_value);
   }
 
  private:
@@ -112,15 +112,15 @@ class PullPath {
     add_taps(of_texels, scene_.textures.taps(texture, p.u, p.v), given * emission);
   }
 
-  LG_HD_CALL void pull_material(const SurfacePoint<T>& p, const Material<T>& m, const Dual<T, variables> (&value)[3],
-                                const Vec3<T>& given) const {
+  LG_HD_CALL void pull_material(const Stop<T>& at, const Dual<T, variables> (&value)[3], const Vec3<T>& given) const {
+    const SurfacePoint<T>& p = at.point;
     T row[material_columns] = {};
     pull_back(value, given, row);
     pull_color(p, load3(row + column_color));
     pull_roughness(p, row[column_roughness], row[column_metallic]);
     const int64_t first = material_columns * int64_t{scene_.face_materials[p.face]};
-    if (m.kind == kind_dielectric) sink_.add(of_materials, first + column_ior, row[column_ior]);
-    if (m.kind != kind_conductor) return;
+    if (at.material.kind == kind_dielectric) sink_.add(of_materials, first + column_ior, row[column_ior]);
+    if (at.material.kind != kind_conductor) return;
     for (int c = 0; c < 3; ++c) sink_.add(of_materials, first + column_extinction + c, row[column_extinction + c]);
   }
 
@@ -166,28 +166,6 @@ class PullPath {
   Vec3<T> given_;
   const Sink& sink_;
 };
-
-// Where gradients go, and how many values each has; null where one is not wanted.
-template <class T>
-struct PathGradients {
-  T* values[gradients];
-  int64_t counts[gradients];
-
-  LG_HD int64_t first(int gradient) const {
-    int64_t slot = 0;
-    for (int k = 0; k < gradient; ++k) slot += values[k] ? counts[k] : 0;
-    return slot;
-  }
-};
-
-template <class T>
-PathGradients<T> make_path_gradients(const lg_lit_scene& scene, void* corner_colors, void* materials, void* texels,
-                                     void* lamp_intensities, void* environment) {
-  return {{static_cast<T*>(materials), static_cast<T*>(texels), static_cast<T*>(corner_colors),
-           static_cast<T*>(lamp_intensities), static_cast<T*>(environment)},
-          {material_columns * scene.material_count, 3 * scene.texel_count, 9 * scene.triangles, 3 * scene.lamp_count,
-           18 * scene.side * scene.side}};
-}
 
 template <class T>
 struct PullPaths {

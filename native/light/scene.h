@@ -48,7 +48,13 @@ struct Scene {
     return true;
   }
 
-  LG_HD Vec3<T> corner(int64_t face, int k) const { return load3(positions + 3 * int64_t{tri[3 * face + k]}); }
+  LG_HD const T* corner_values(int64_t face, int k) const { return positions + 3 * int64_t{tri[3 * face + k]}; }
+  LG_HD Vec3<T> corner(int64_t face, int k) const { return load3(corner_values(face, k)); }
+  // Of the length of twice the triangle's area.
+  LG_HD Vec3<T> face_normal(int64_t face) const {
+    const Vec3<T> a = corner(face, 0);
+    return cross(corner(face, 1) - a, corner(face, 2) - a);
+  }
   LG_HD const int32_t* kind_of(int64_t face) const { return kinds + kind_columns * face_materials[face]; }
   LG_HD const T* row_of(int64_t face) const { return materials + material_columns * face_materials[face]; }
 
@@ -77,6 +83,16 @@ LG_HD T largest_size(const Vec3<T>& a) {
   return maximum(maximum(std::fabs(a.x), std::fabs(a.y)), std::fabs(a.z));
 }
 
+// Shading normals that face the viewer by a smaller cosine are turned towards it.
+constexpr double least_facing = 0.01;
+
+// Of the normals of the corners, not a unit vector.
+template <class T>
+LG_HD Vec3<T> blended_normal(const Scene<T>& scene, const SurfacePoint<T>& p) {
+  const T* n = scene.corner_normals + 9 * p.face;
+  return p.weight[0] * load3(n) + p.weight[1] * load3(n + 3) + p.weight[2] * load3(n + 6);
+}
+
 // d: the ray's direction.
 template <class T>
 LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d) {
@@ -87,15 +103,14 @@ LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hi
   p.weight[2] = 1 - hit.u - hit.v;
   const Vec3<T> a = scene.corner(hit.face, 0), b = scene.corner(hit.face, 1), c = scene.corner(hit.face, 2);
   p.position = p.weight[0] * a + p.weight[1] * b + p.weight[2] * c;
-  p.geometric = unit(cross(b - a, c - a));
+  p.geometric = unit(scene.face_normal(p.face));
   p.side = dot(p.geometric, d) < 0 ? T(1) : T(-1);
   p.normal = p.geometric;
   if (scene.corner_normals) {
-    const T* n = scene.corner_normals + 9 * hit.face;
-    p.normal = unit(p.weight[0] * load3(n) + p.weight[1] * load3(n + 3) + p.weight[2] * load3(n + 6));
+    p.normal = unit(blended_normal(scene, p));
     // Seen from behind, it is turned to where it can just be seen from the front.
     const Vec3<T> facing = p.side * p.normal;
-    const T lacking = T(0.01) + dot(facing, d);
+    const T lacking = T(least_facing) + dot(facing, d);
     if (!(dot(p.normal, p.geometric) > 0)) {
       p.normal = p.geometric;
     } else if (lacking > 0) {

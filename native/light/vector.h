@@ -52,6 +52,13 @@ LG_HD Vec3<T> unit(const Vec3<T>& a) {
   const T squared = dot(a, a);
   return squared > 0 ? (1 / std::sqrt(squared)) * a : a;
 }
+// The gradient by a of what has the gradient `given` by unit(a).
+template <class T>
+LG_HD Vec3<T> pull_unit(const Vec3<T>& a, const Vec3<T>& given) {
+  const T squared = dot(a, a);
+  if (!(squared > 0)) return given;
+  return (1 / std::sqrt(squared)) * (given - (dot(a, given) / squared) * a);
+}
 template <class T>
 LG_HD T largest(const Vec3<T>& a) {
   const T xy = a.x > a.y ? a.x : a.y;
