@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,14 @@ def align(value: Tensor, rank: int, points: Tensor) -> Tensor:
         value = value[..., None]
     batch = value.shape[:-1]
     return value.reshape(*batch, *[1] * (points.ndim - 1 - len(batch)), value.shape[-1]) if batch else value
+
+
+def frames(normals: Tensor) -> Tensor:
+    """Rotations [P, 3, 3] that take +z to unit normals [P, 3]: columns tangent, bitangent, normal."""
+    x, y, z = normals.unbind(-1)
+    sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
+    a = -1 / (sign + z)
+    b = x * y * a
+    tangent = torch.stack([1 + sign * x * x * a, sign * b, -sign * x], -1)
+    bitangent = torch.stack([b, sign + y * y * a, -y], -1)
+    return torch.stack([tangent, bitangent, normals], -1)

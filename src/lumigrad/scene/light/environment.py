@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lumigrad.ops.texture import build_mips, texture_cube
 from lumigrad.ops.texture._build_mips import check_texture
-from lumigrad.scene._vectors import align
+from lumigrad.scene._vectors import align, frames
 from lumigrad.scene.light.cubemap import cube_directions, cube_solid_angles, equirect_to_cube
 from lumigrad.scene.light.lights import SurroundingLight
 from lumigrad.types.shapes import Float
@@ -158,7 +158,7 @@ def prefilter_specular(
             continue
         normals = torch.nn.functional.normalize(cube_directions(size, cube.dtype, cube.device), dim=-1)
         lobe, weight, level = _ggx_lobe(roughness, samples, cube)
-        directions = lobe @ _frames(normals.reshape(-1, 3)).transpose(-1, -2)  # [texels, samples, 3]
+        directions = lobe @ frames(normals.reshape(-1, 3)).transpose(-1, -2)  # [texels, samples, 3]
         found = texture_cube(cube[None], directions[None], mip_bias=level.expand(1, *directions.shape[:2]), mips=mips)
         levels.append((found[0] * weight[:, None]).sum(1).reshape(6, size, size, -1))
     return tuple(levels)
@@ -217,14 +217,3 @@ def _ggx_lobe(roughness: float, samples: int, cube: Tensor) -> tuple[Tensor, Ten
     # Half a level finer than the solid angle: trilinear lookups blur by themselves.
     level = (0.5 * torch.log2(1 / (samples * density * texel)) - 0.5).clamp_min(0)
     return lobe.to(cube.dtype), (weight / weight.sum()).to(cube.dtype), level.to(cube.dtype)
-
-
-def _frames(normals: Tensor) -> Tensor:
-    """Rotations [P, 3, 3] that take +z to unit normals [P, 3]: columns tangent, bitangent, normal."""
-    x, y, z = normals.unbind(-1)
-    sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
-    a = -1 / (sign + z)
-    b = x * y * a
-    tangent = torch.stack([1 + sign * x * x * a, sign * b, -sign * x], -1)
-    bitangent = torch.stack([b, sign + y * y * a, -y], -1)
-    return torch.stack([tangent, bitangent, normals], -1)

@@ -1,0 +1,188 @@
+"""From BSDFs, area lights and textures to lumigrad's materials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lumigrad.compat.mitsuba.objects import Object
+from lumigrad.scene import ConductorMaterial, DielectricMaterial, DiffuseMaterial, Material
+from lumigrad.scene.color import srgb_encode
+
+
+class Look(NamedTuple):
+    """A colour [3], and an image [H, W, 3] that it multiplies, display-encoded, or None."""
+
+    color: Tensor
+    image: Tensor | None
+
+
+def material_of(bsdf: Object | None, emitter: Object | None) -> Material:
+    """The material of a shape with a BSDF (by default diffuse, 0.5) that emits or does not."""
+    two_sided = bsdf is not None and bsdf.kind == "twosided"
+    if bsdf is not None and two_sided:
+        bsdf = bsdf.children["brdf_0"]
+        if bsdf.kind not in OPAQUE:
+            raise ValueError(f"{bsdf.path}: expected an opaque BSDF below 'twosided', got {bsdf.kind!r}")
+    if emitter is not None:
+        if emitter.kind != "area":
+            raise ValueError(f"{emitter.path}: expected an area light at a shape, got {emitter.kind!r}")
+        if bsdf is not None and bsdf.kind != "diffuse":
+            raise NotImplementedError(f"{bsdf.path}: surfaces that emit are diffuse, got {bsdf.kind!r}")
+        if two_sided and not _is_black(bsdf):
+            raise NotImplementedError(f"{emitter.path}: surfaces that emit to one side and reflect from both")
+        two_sided = False
+    options: dict[str, Any] = {"double_sided": two_sided}
+    if emitter is not None:
+        glow = look_of(emitter.children["radiance"])
+        options |= {"emissive": glow.color, "emissive_texture": glow.image}
+    if bsdf is None:
+        return DiffuseMaterial(**options)
+    return MATERIALS[bsdf.kind](bsdf, options)
+
+
+def _is_black(bsdf: Object | None) -> bool:
+    return bsdf is not None and not bool(look_of(bsdf.children["reflectance"]).color.any())
+
+
+# ---- Kinds of BSDFs ------------------------------------------------------------------------------------------------
+
+
+def _diffuse(bsdf: Object, options: dict[str, Any]) -> Material:
+    look = look_of(bsdf.children["reflectance"])
+    return DiffuseMaterial(base_color=look.color, base_color_texture=look.image, **options)
+
+
+def _conductor(bsdf: Object, options: dict[str, Any]) -> Material:
+    _check_facets(bsdf)
+    _refuse_factor(bsdf, "specular_reflectance")
+    eta, k = (_color(bsdf, name) for name in ("eta", "k"))
+    return ConductorMaterial(eta=eta, k=k, roughness=_roughness(bsdf), **options)
+
+
+def _dielectric(bsdf: Object, options: dict[str, Any]) -> Material:
+    _check_facets(bsdf)
+    tints = [_color(bsdf, name) for name in ("specular_reflectance", "specular_transmittance")]
+    if not torch.equal(*tints):
+        raise NotImplementedError(
+            f"{bsdf.path}: expected one factor of all light, got specular_reflectance {tints[0].tolist()} and "
+            f"specular_transmittance {tints[1].tolist()}"
+        )
+    return DielectricMaterial(ior=bsdf.values["eta"], roughness=_roughness(bsdf), tint=tints[0])
+
+
+MATERIALS: dict[str, Callable[[Object, dict[str, Any]], Material]] = {
+    "diffuse": _diffuse,
+    "conductor": _conductor,
+    "roughconductor": _conductor,
+    "dielectric": _dielectric,
+    "roughdielectric": _dielectric,
+}
+OPAQUE = ("diffuse", "conductor", "roughconductor")
+
+
+def _check_facets(bsdf: Object) -> None:
+    if bsdf.options.get("distribution", "ggx") != "ggx":
+        raise NotImplementedError(
+            f"{bsdf.path}.distribution: expected 'ggx', got {bsdf.options['distribution']!r}"
+            f"{' (the default)' if bsdf.options['distribution'] == 'beckmann' else ''}"
+        )
+    for name in ("alpha_u", "alpha_v"):
+        if bsdf.options.get(name) is not None:
+            raise NotImplementedError(f"{bsdf.path}.{name}: expected alpha, the same in all directions")
+
+
+def _refuse_factor(bsdf: Object, name: str) -> None:
+    if bool((_color(bsdf, name) != 1).any()):
+        raise NotImplementedError(f"{bsdf.path}.{name}: expected 1")
+
+
+def _roughness(bsdf: Object) -> float | Tensor:
+    """lumigrad's roughness, whose square is the width of the distribution."""
+    if "alpha" not in bsdf.children:
+        return 0.0
+    return _number(bsdf, "alpha").sqrt()
+
+
+# ---- Textures ------------------------------------------------------------------------------------------------------
+
+
+def _number(parent: Object, name: str) -> Tensor:
+    texture = parent.children[name]
+    if texture.kind == "bitmap" or texture.values["value"].numel() != 1:
+        raise NotImplementedError(f"{parent.path}.{name}: expected one number")
+    return texture.values["value"].reshape(())
+
+
+def _color(parent: Object, name: str) -> Tensor:
+    texture = parent.children[name]
+    if texture.kind == "bitmap":
+        raise NotImplementedError(f"{parent.path}.{name}: expected a colour, got a bitmap")
+    return texture.values["value"].expand(3)
+
+
+def look_of(texture: Object) -> Look:
+    if texture.kind != "bitmap":
+        return Look(texture.values["value"].expand(3), None)
+    image = texture.values["data"]
+    image = image.expand(*image.shape[:2], 3)
+    return Look(torch.ones(3), srgb_encode(_WRAPS[texture.options["wrap_mode"]](image)))
+
+
+def _mirrored(image: Tensor) -> Tensor:
+    """An image that repeats as the other one is mirrored."""
+    image = torch.cat([image, image.flip(0)])
+    return torch.cat([image, image.flip(1)], 1)
+
+
+def _framed(image: Tensor) -> Tensor:
+    """With a frame of one texel, so that lookups within the image find no other side."""
+    image = torch.cat([image[:1], image, image[-1:]])
+    return torch.cat([image[:, :1], image, image[:, -1:]], 1)
+
+
+_WRAPS: dict[str, Callable[[Tensor], Tensor]] = {"repeat": lambda image: image, "mirror": _mirrored, "clamp": _framed}
+
+
+def coordinates(shape: Object, uvs: Tensor) -> Tensor:
+    """Texture coordinates as the textures of a shape look them up.
+
+    Raises:
+        NotImplementedError: textures of one shape that are placed differently.
+    """
+    bitmaps = [texture for texture in _textures(shape) if texture.kind == "bitmap"]
+    if not bitmaps:
+        return uvs
+    first = bitmaps[0]
+    for other in bitmaps[1:]:
+        same = torch.equal(first.values["to_uv"], other.values["to_uv"])
+        same = same and first.options["wrap_mode"] == other.options["wrap_mode"]
+        same = same and (first.options["wrap_mode"] != "clamp" or _size(first) == _size(other))
+        if not same:
+            raise NotImplementedError(f"{shape.path}: expected textures of one to_uv and wrap_mode")
+    matrix = first.values["to_uv"].to(uvs)
+    uvs = uvs @ matrix[:2, :2].T + matrix[:2, 2]
+    if first.options["wrap_mode"] == "mirror":
+        return uvs / 2
+    if first.options["wrap_mode"] == "clamp":
+        if bool(((uvs < 0) | (uvs > 1)).any()):
+            raise NotImplementedError(f"{first.path}.wrap_mode: with 'clamp', expected coordinates in [0, 1]")
+        size = uvs.new_tensor(_size(first))
+        return (uvs * size + 1) / (size + 2)
+    return uvs
+
+
+def _size(bitmap: Object) -> list[int]:
+    height, width = bitmap.values["data"].shape[:2]
+    return [width, height]
+
+
+def _textures(shape: Object) -> Iterator[Object]:
+    for child in shape.children.values():
+        if child.family == "texture":
+            yield child
+        elif child.family in ("bsdf", "emitter"):
+            yield from _textures(child)
