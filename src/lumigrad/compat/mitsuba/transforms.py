@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene.cameras.pose import look_at
+from lumigrad.scene.rotations import axis_angle_to_matrix
 
 Numbers = Tensor | Sequence[float] | float
 
@@ -81,10 +82,8 @@ class Transform4f(_Transform):
     @_Step
     def rotate(self, axis: Numbers, angle: float | Tensor) -> Any:
         """By an angle in degrees about an axis through the origin, counter-clockwise seen against the axis."""
-        x, y, z = torch.nn.functional.normalize(self._vector(axis, "axis"), dim=0).unbind()
-        zero, turn = torch.zeros(()), as_tensor(angle, "angle") * (math.pi / 180)
-        cross = torch.stack([torch.stack(row) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))])
-        step = torch.eye(3) + turn.sin() * cross + (1 - turn.cos()) * (cross @ cross)
+        turn = as_tensor(angle, "angle") * (math.pi / 180)
+        step = axis_angle_to_matrix(turn * torch.nn.functional.normalize(self._vector(axis, "axis"), dim=0))
         return self._then(torch.block_diag(step, torch.ones(1, 1)))
 
     @_Step
