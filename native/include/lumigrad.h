@@ -486,7 +486,7 @@ LG_API int32_t lg_bsdf_forward(
 
 LG_API int32_t lg_bsdf_backward(
     lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi, const void* wo,
-    int64_t items, const void* grad_value, void* grad_materials);
+    int64_t items, const void* grad_value, void* grad_materials, void* grad_wi, void* grad_wo);
 
 /* numbers [items, 3] in [0, 1). wo: zero where nothing is sent; weight [items, 3]: value / pdf; pdf: 0 of directions
  * that are the only ones. */
@@ -552,8 +552,9 @@ LG_API int32_t lg_trace_paths_forward(
 LG_API int32_t lg_trace_paths_backward(
     lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
     int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t gradient_seed,
-    const void* grad_radiance, void* grad_corner_colors, void* grad_materials, void* grad_texels,
-    void* grad_lamp_intensities, void* grad_environment);
+    const void* grad_radiance, void* grad_positions, void* grad_corner_normals, void* grad_corner_uvs,
+    void* grad_corner_colors, void* grad_materials, void* grad_texels, void* grad_lamps, void* grad_lamp_intensities,
+    void* grad_environment, void* grad_environment_rotation, void* grad_origins, void* grad_directions);
 
 /* ---- Rays and triangles (native/ray) -----------------------------------------------------------------
  * vertices [vertex_count, 3], faces int32 [triangles, 3]. A tree over the triangles, as native/ray/bvh.h describes it:

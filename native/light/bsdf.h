@@ -1,5 +1,7 @@
 // What a material sends to wi of the light from wo, in the frame of the surface: values with the cosine of wo,
 // densities of drawn directions, and the draw itself. Directions point away from the surface, whose normal is +z.
+//
+// Values have derivatives by the material where V is a Dual, and also by the directions where T is the same Dual.
 #pragma once
 
 #include "light/conductor.h"

@@ -17,12 +17,16 @@ int32_t lg_bsdf_forward(lg_call* call, int32_t dtype, const void* materials, con
 }
 
 int32_t lg_bsdf_backward(lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi,
-                         const void* wo, int64_t items, const void* grad_value, void* grad_materials) {
+                         const void* wo, int64_t items, const void* grad_value, void* grad_materials, void* grad_wi,
+                         void* grad_wo) {
   return lg::dispatch_scalar(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const lg::light::BsdfBackward<T> body = {lg::light::make_bsdf_items<T>(materials, kinds, wi),
-                                             static_cast<const T*>(wo), static_cast<const T*>(grad_value),
-                                             static_cast<T*>(grad_materials)};
+                                             static_cast<const T*>(wo),
+                                             static_cast<const T*>(grad_value),
+                                             static_cast<T*>(grad_materials),
+                                             static_cast<T*>(grad_wi),
+                                             static_cast<T*>(grad_wo)};
     return lg::run_for_each(call, items, body);
   });
 }

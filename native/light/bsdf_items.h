@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "light/bsdf.h"
+#include "math/scalar.h"
 
 namespace lg::light {
 
@@ -38,16 +39,37 @@ template <class T>
 struct BsdfBackward {
   BsdfItems<T> items;
   const T *wo, *grad_value;
-  T* grad_materials;
+  T *grad_materials, *grad_wi, *grad_wo;  // each may be null
 
   LG_HD void operator()(int64_t item) const {
-    Dual<T, variables> value[3];
-    bsdf_value(with_derivatives(items.material(item)), load3(items.wi + 3 * item), load3(wo + 3 * item), value);
+    if (grad_wi || grad_wo) {
+      constexpr int all = variables + direction_variables;
+      Dual<T, all> value[3];
+      bsdf_value(with_derivatives<all>(items.material(item)),
+                 with_derivatives<all>(load3(items.wi + 3 * item), variables),
+                 with_derivatives<all>(load3(wo + 3 * item), variables + 3), value);
+      pull(item, value);
+      const Vec3<T> given = load3(grad_value + 3 * item);
+      if (grad_wi) store_finite(pull_direction(value, given, variables), grad_wi + 3 * item);
+      if (grad_wo) store_finite(pull_direction(value, given, variables + 3), grad_wo + 3 * item);
+    } else {
+      Dual<T, variables> value[3];
+      bsdf_value(with_derivatives<variables>(items.material(item)), load3(items.wi + 3 * item), load3(wo + 3 * item),
+                 value);
+      pull(item, value);
+    }
+  }
+
+ private:
+  template <int N>
+  LG_HD void pull(int64_t item, const Dual<T, N> (&value)[3]) const {
+    if (!grad_materials) return;
     T row[material_columns] = {};
     pull_back(value, load3(grad_value + 3 * item), row);
-    for (int k = 0; k < material_columns; ++k) {
-      grad_materials[material_columns * item + k] = row[k] - row[k] == 0 ? row[k] : T(0);
-    }
+    for (int k = 0; k < material_columns; ++k) grad_materials[material_columns * item + k] = finite(row[k]);
+  }
+  LG_HD static void store_finite(const Vec3<T>& v, T* to) {
+    store3(Vec3<T>{finite(v.x), finite(v.y), finite(v.z)}, to);
   }
 };
 

@@ -52,7 +52,7 @@ LG_HD void dielectric_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<
   if (f.valid) {
     const V reflected = fresnel_dielectric(absolute(f.cos_i), across);
     const V facets =
-        ggx(f.cosine, alpha) * smith_visible(wi.z, alpha) * smith_visible(wo.z, alpha) * V(1 / std::fabs(wi.z));
+        ggx(f.cosine, alpha) * smith_visible(wi.z, alpha) * smith_visible(wo.z, alpha) * V(1 / absolute(wi.z));
     if (reflects) {
       value = reflected * facets * V(T(0.25));
     } else {

@@ -50,6 +50,26 @@ struct Environment {
   LG_HD Taps<T> taps(const Vec3<T>& direction) const { return cube_taps(on_cube(inward(direction)), side); }
   LG_HD Vec3<T> radiance(const Vec3<T>& direction) const { return combine(texels, taps(direction)); }
 
+  // The gradient by the rotation, of the radiance from a direction of the world.
+  LG_HD_CALL void pull_rotation(const Vec3<T>& direction, const Vec3<T>& given, T (&by_rotation)[9]) const {
+    const Vec3<T> d = inward(direction);
+    const auto point = on_cube(d);
+    const Taps<T> at = cube_taps(point, side);
+    const TapSlopes<T> slopes = cube_slopes(point, side);
+    T by_u = 0, by_v = 0;
+    for (int k = 0; k < 4; ++k) {
+      const T along = dot(given, load3(texels + 3 * at.texel[k]));
+      by_u += slopes.u[k] * along;
+      by_v += slopes.v[k] * along;
+    }
+    // u = (a / m + 1) / 2 in the frame of the face, and v alike.
+    const auto n = texture::to_face(point.face, d.x, d.y, d.z);
+    const T by_a = T(0.5) * by_u / n.m, by_b = T(0.5) * by_v / n.m, by_m = -(by_a * n.a + by_b * n.b) / n.m;
+    T by_inward[3];
+    texture::from_face(point.face, texture::FaceVector<T>{by_m, by_a, by_b}, by_inward);
+    for (int k = 0; k < 9; ++k) by_rotation[k] = part(direction, k / 3) * by_inward[k % 3];
+  }
+
   // Of drawing a direction, per solid angle.
   LG_HD T pdf(const Vec3<T>& direction) const {
     const auto point = on_cube(inward(direction));

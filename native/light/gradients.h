@@ -10,7 +10,7 @@
 
 namespace lg::light {
 
-// Those of a scene, to which any path may add. Rays have theirs in rays_gradient.h.
+// Those of a scene, to which any path may add. Rays have theirs in ray_grid.h.
 enum Gradient : int32_t {
   of_positions,
   of_corner_normals,
@@ -21,6 +21,7 @@ enum Gradient : int32_t {
   of_lamps,
   of_lamp_intensities,
   of_environment,
+  of_environment_rotation,
   gradients
 };
 
@@ -35,21 +36,39 @@ struct PathGradients {
     for (int k = 0; k < gradient; ++k) slot += values[k] ? counts[k] : 0;
     return slot;
   }
+  // Whether any is asked for that moves points or directions.
+  bool move() const {
+    const Gradient moving[] = {of_positions, of_corner_normals, of_corner_uvs, of_lamps, of_environment_rotation};
+    for (const Gradient gradient : moving) {
+      if (values[gradient]) return true;
+    }
+    return false;
+  }
+};
+
+// Each may be null.
+struct GradientBuffers {
+  void *positions, *corner_normals, *corner_uvs, *corner_colors, *materials, *texels, *lamps, *lamp_intensities,
+      *environment, *environment_rotation;
 };
 
 template <class T>
-PathGradients<T> make_path_gradients(const lg_lit_scene& scene, void* corner_colors, void* materials, void* texels,
-                                     void* lamp_intensities, void* environment) {
+PathGradients<T> make_path_gradients(const lg_lit_scene& scene, const GradientBuffers& to) {
   PathGradients<T> out = {};
   const auto set = [&](Gradient gradient, void* values, int64_t count) {
     out.values[gradient] = static_cast<T*>(values);
     out.counts[gradient] = count;
   };
-  set(of_corner_colors, corner_colors, 9 * scene.triangles);
-  set(of_materials, materials, material_columns * scene.material_count);
-  set(of_texels, texels, 3 * scene.texel_count);
-  set(of_lamp_intensities, lamp_intensities, 3 * scene.lamp_count);
-  set(of_environment, environment, 18 * scene.side * scene.side);
+  set(of_positions, to.positions, 3 * scene.vertices);
+  set(of_corner_normals, to.corner_normals, 9 * scene.triangles);
+  set(of_corner_uvs, to.corner_uvs, 6 * scene.triangles);
+  set(of_corner_colors, to.corner_colors, 9 * scene.triangles);
+  set(of_materials, to.materials, material_columns * scene.material_count);
+  set(of_texels, to.texels, 3 * scene.texel_count);
+  set(of_lamps, to.lamps, lamp_columns * scene.lamp_count);
+  set(of_lamp_intensities, to.lamp_intensities, 3 * scene.lamp_count);
+  set(of_environment, to.environment, 18 * scene.side * scene.side);
+  set(of_environment_rotation, to.environment_rotation, 9);
   return out;
 }
 

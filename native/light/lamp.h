@@ -23,18 +23,51 @@ struct LampLight {
 
 // row: position or direction, axis, cosines of the inner and the outer cone, reach, attenuation by 1, d and d^2.
 // Outside of cones the square of (cos - outer) / (inner - outer) falls from 1 to 0; the reach fades by 1 - (d /
-// reach)^4.
+// reach)^4. V: a number, or a Dual.
+template <class V>
+LG_HD_LARGE LampLight<V> light_of_point(const V* row, const Vec3<V>& point) {
+  const Vec3<V> towards = load3(row) - point;
+  const V squared = dot(towards, towards), distance = square_root(squared);
+  if (!(squared > 0)) return {{V(0), V(0), V(1)}, V(0), V(0)};
+  const Vec3<V> direction = (1 / distance) * towards;
+  const V cone = clamped((-dot(direction, load3(row + 3)) - row[7]) / (row[6] - row[7]), V(0), V(1));
+  const V near = squared / row[8] / row[8], fade = clamped(1 - near * near, V(0), V(1));
+  return {direction, distance, cone * cone * fade / (row[9] + row[10] * distance + row[11] * squared)};
+}
+
 template <class T>
 LG_HD_LARGE LampLight<T> light_of(const T* row, int32_t kind, const Vec3<T>& point) {
   if (kind == lamp_distant) return {unit(load3(row)), std::numeric_limits<T>::infinity(), T(1)};
-  const Vec3<T> towards = load3(row) - point;
-  const T squared = dot(towards, towards), distance = std::sqrt(squared);
-  if (!(squared > 0)) return {{0, 0, 1}, 0, 0};
-  const Vec3<T> direction = (1 / distance) * towards;
-  const T cone = clamped((-dot(direction, load3(row + 3)) - row[7]) / (row[6] - row[7]), T(0), T(1));
-  const T near = squared / (row[8] * row[8]), fade = 1 - near * near;
-  const T falloff = 1 / (row[9] + row[10] * distance + row[11] * squared);
-  return {direction, distance, cone * cone * (fade > 0 ? fade : T(0)) * falloff};
+  return light_of_point(row, point);
+}
+
+// Gradients by the rows of lamps.
+template <class T>
+struct LampGradient {
+  T row[lamp_columns];
+};
+
+template <class T>
+LG_HD_CALL LampGradient<T> pull_distant_lamp(const T* row, const Vec3<T>& by_direction) {
+  LampGradient<T> g = {};
+  store3(pull_unit(load3(row), by_direction), g.row);
+  return g;
+}
+
+// by_log: by the logarithm of its part. The gradient by the point that is lit is the negative one by the position.
+template <class T>
+LG_HD_CALL LampGradient<T> pull_point_lamp(const T* row, const Vec3<T>& point, const Vec3<T>& by_direction, T by_log) {
+  using V = Dual<T, lamp_columns>;
+  V moving[lamp_columns];
+  for (int k = 0; k < lamp_columns; ++k) moving[k] = V(row[k], k);
+  const LampLight<V> light = light_of_point(moving, Vec3<V>{point.x, point.y, point.z});
+  const T by_part = light.part.value > 0 ? by_log / light.part.value : T(0);
+  LampGradient<T> g;
+  for (int k = 0; k < lamp_columns; ++k) {
+    const Vec3<T> slope = {light.direction.x.slope[k], light.direction.y.slope[k], light.direction.z.slope[k]};
+    g.row[k] = dot(by_direction, slope) + by_part * light.part.slope[k];
+  }
+  return g;
 }
 
 }  // namespace lg::light

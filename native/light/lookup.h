@@ -19,6 +19,19 @@ struct Taps {
   T weight[4];
 };
 
+// Derivatives of these weights by the coordinates.
+template <class T>
+struct TapSlopes {
+  T u[4], v[4];
+};
+
+// x, y: how far the place lies between the texels; width and height of the texture or face.
+template <class T>
+LG_HD TapSlopes<T> slopes_between(T x, T y, T width, T height) {
+  return {{-width * (1 - y), width * (1 - y), -width * y, width * y},
+          {-height * (1 - x), -height * x, height * (1 - x), height * x}};
+}
+
 template <class T>
 LG_HD T finite_or(T value, T otherwise) {
   return is_finite(value) ? value : otherwise;
@@ -46,15 +59,28 @@ struct Textures {
            place[0] <= texel_count - place[1] * place[2];
   }
 
+  LG_HD texture::AxisTaps<T> across(int32_t texture, T u) const {
+    const auto width = static_cast<int32_t>(table[3 * int64_t{texture} + 2]);
+    return texture::linear_taps<texture::wrap_repeat>(finite_or(u, T(0)), width);
+  }
+  LG_HD texture::AxisTaps<T> down(int32_t texture, T v) const {
+    const auto height = static_cast<int32_t>(table[3 * int64_t{texture} + 1]);
+    return texture::linear_taps<texture::wrap_repeat>(finite_or(v, T(0)), height);
+  }
+
   LG_HD_CALL Taps<T> taps(int32_t texture, T u, T v) const {
     const int64_t* place = table + 3 * int64_t{texture};
-    const int32_t height = static_cast<int32_t>(place[1]), width = static_cast<int32_t>(place[2]);
-    const auto x = texture::linear_taps<texture::wrap_repeat>(finite_or(u, T(0)), width);
-    const auto y = texture::linear_taps<texture::wrap_repeat>(finite_or(v, T(0)), height);
-    const int64_t low = place[0] + int64_t{y.low} * width, high = place[0] + int64_t{y.high} * width;
+    const int64_t width = place[2];
+    const auto x = across(texture, u), y = down(texture, v);
+    const int64_t low = place[0] + y.low * width, high = place[0] + y.high * width;
     return {{low + x.low, low + x.high, high + x.low, high + x.high},
             {(1 - x.fraction) * (1 - y.fraction), x.fraction * (1 - y.fraction), (1 - x.fraction) * y.fraction,
              x.fraction * y.fraction}};
+  }
+
+  LG_HD_CALL TapSlopes<T> slopes(int32_t texture, T u, T v) const {
+    const int64_t* place = table + 3 * int64_t{texture};
+    return slopes_between(across(texture, u).fraction, down(texture, v).fraction, T(place[2]), T(place[1]));
   }
 };
 
@@ -67,8 +93,9 @@ LG_HD texture::FacePoint<T> on_cube(const Vec3<T>& d) {
           finite_or(texture::face_coordinate(n.b, n.m), T(0.5))};
 }
 
+// The texels around a place on a cube map. Where three faces meet, one of the four is missing: it has a weight of 0.
 template <class T>
-LG_HD_CALL Taps<T> cube_taps(const texture::FacePoint<T>& point, int32_t side) {
+LG_HD texture::Corners<T, 1> cube_corners(const texture::FacePoint<T>& point, int32_t side) {
   texture::Corners<T, 1> c;
   const T s = point.u * T(side) - T(0.5), t = point.v * T(side) - T(0.5);
   const int32_t x = texture::whole_part(s), y = texture::whole_part(t), first = (point.face * side + y) * side + x;
@@ -79,12 +106,32 @@ LG_HD_CALL Taps<T> cube_taps(const texture::FacePoint<T>& point, int32_t side) {
   c.missing[0] = -1;
   texture::set_weights(c, 0, T(1));
   if (x < 0 || y < 0 || x + 1 >= side || y + 1 >= side) texture::place_cube_edge(point.face, x, y, side, 0, c);
+  return c;
+}
+
+template <class T>
+LG_HD_CALL Taps<T> cube_taps(const texture::FacePoint<T>& point, int32_t side) {
+  const auto c = cube_corners(point, side);
   Taps<T> taps;
   for (int k = 0; k < 4; ++k) {
     taps.texel[k] = c.index[k][0] < 0 ? 0 : c.index[k][0];
     taps.weight[k] = c.index[k][0] < 0 ? T(0) : c.weight[k][0];
   }
   return taps;
+}
+
+template <class T>
+LG_HD_CALL TapSlopes<T> cube_slopes(const texture::FacePoint<T>& point, int32_t side) {
+  const auto c = cube_corners(point, side);
+  TapSlopes<T> slopes = slopes_between(c.along_u[0], c.along_v[0], T(side), T(side));
+  const int32_t missing = c.missing[0];
+  for (int k = 0; missing >= 0 && k < 4; ++k) {
+    if (k == missing) continue;
+    slopes.u[k] += slopes.u[missing] / 3;
+    slopes.v[k] += slopes.v[missing] / 3;
+  }
+  if (missing >= 0) slopes.u[missing] = slopes.v[missing] = 0;
+  return slopes;
 }
 
 }  // namespace lg::light

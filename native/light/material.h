@@ -50,6 +50,8 @@ struct Material {
 };
 
 enum Variable { variable_color, variable_roughness, variable_metallic, variable_ior, variable_extinction, variables };
+// Behind those of a material there may be the components of both directions.
+constexpr int direction_variables = 6;
 
 template <class T>
 LG_HD Material<T> load_material(const T* row, int32_t kind, bool two_sided) {
@@ -64,9 +66,9 @@ LG_HD Material<T> load_material(const T* row, int32_t kind, bool two_sided) {
   return m;
 }
 
-template <class T>
-LG_HD Material<Dual<T, variables>> with_derivatives(const Material<T>& m) {
-  using V = Dual<T, variables>;
+template <int N, class T>
+LG_HD Material<Dual<T, N>> with_derivatives(const Material<T>& m) {
+  using V = Dual<T, N>;
   Material<V> out;
   out.kind = m.kind;
   out.two_sided = m.two_sided;
@@ -78,9 +80,26 @@ LG_HD Material<Dual<T, variables>> with_derivatives(const Material<T>& m) {
   return out;
 }
 
+// A direction whose components are three variables from `first` on.
+template <int N, class T>
+LG_HD Vec3<Dual<T, N>> with_derivatives(const Vec3<T>& d, int first) {
+  return {{d.x, first}, {d.y, first + 1}, {d.z, first + 2}};
+}
+
+// The gradient by such a direction.
+template <int N, class T>
+LG_HD Vec3<T> pull_direction(const Dual<T, N> (&value)[3], const Vec3<T>& given, int first) {
+  Vec3<T> sum = {0, 0, 0};
+  for (int c = 0; c < 3; ++c) {
+    const T* slope = value[c].slope + first;
+    sum = sum + part(given, c) * Vec3<T>{slope[0], slope[1], slope[2]};
+  }
+  return sum;
+}
+
 // Adds to a row what `given` (by the values of three channels) and their derivatives make of it.
-template <class T>
-LG_HD void pull_back(const Dual<T, variables> (&value)[3], const Vec3<T>& given, T (&row)[material_columns]) {
+template <int N, class T>
+LG_HD void pull_back(const Dual<T, N> (&value)[3], const Vec3<T>& given, T (&row)[material_columns]) {
   for (int c = 0; c < 3; ++c) {
     const T g = part(given, c);
     row[column_color + c] += g * value[c].slope[variable_color];

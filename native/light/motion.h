@@ -94,7 +94,7 @@ LG_HD_CALL Vec3<T> pull_lift(const Scene<T>& scene, const SurfacePoint<T>& p, co
     const Vec3<T> n = p.side * load3(scene.corner_normals + 9 * p.face + 3 * k);
     const Vec3<T> beside = p.position - scene.corner(p.face, k);
     const T below = dot(beside, n), along = dot(given, n);
-    if (!(below < 0)) continue;
+    if (!(below < -p.offset)) continue;
     by_weight[k] -= below * along;
     const Vec3<T> moved = (p.weight[k] * along) * n;
     by_position = by_position - moved;

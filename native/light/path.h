@@ -21,6 +21,7 @@
 #include "light/bsdf.h"
 #include "light/light_sample.h"
 #include "light/random.h"
+#include "light/ray_grid.h"
 #include "light/scene.h"
 #include "runtime/call.h"
 
@@ -35,36 +36,6 @@ template <class T>
 LG_HD T power_heuristic(T mine, T other) {
   const T m = mine * mine;
   return m / (m + other * other);
-}
-
-template <class T>
-struct PathRay {
-  Vec3<T> origin, direction;
-};
-
-// The rays of an image, by those at the corners of pixels.
-template <class T>
-struct RayGrid {
-  const T *origins, *directions;  // [height + 1, width + 1, 3]
-  int64_t width;
-
-  LG_HD Vec3<T> between(const T* corners, int64_t pixel, T x, T y) const {
-    const int64_t row = pixel / width, column = pixel % width;
-    const T* top = corners + 3 * (row * (width + 1) + column);
-    const T* bottom = top + 3 * (width + 1);
-    return (1 - y) * ((1 - x) * load3(top) + x * load3(top + 3)) +
-           y * ((1 - x) * load3(bottom) + x * load3(bottom + 3));
-  }
-  // A ray through a random point of a pixel, uniformly: the filter of the image is a box.
-  LG_HD PathRay<T> ray(int64_t pixel, const Random<T>& random) const {
-    const Pair<T> place = random.pair(0);
-    return {between(origins, pixel, place.first, place.second), between(directions, pixel, place.first, place.second)};
-  }
-};
-
-template <class T>
-RayGrid<T> make_ray_grid(const void* origins, const void* directions, int64_t width) {
-  return {static_cast<const T*>(origins), static_cast<const T*>(directions), width};
 }
 
 // Whether both normals agree on which side a direction is; where they do not, light would leak through.

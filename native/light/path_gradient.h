@@ -6,13 +6,14 @@
 // are at least `darkest_color`; sums in float64 lose nothing of what it lets through.
 //
 // Densities, weights and roulette have no derivatives: directions are drawn as they are, and it is their worth that
-// changes.
+// changes. How it changes with shapes, rays and lamps is told by path_motion.h.
 #pragma once
 
 #include <cstdint>
 
 #include "light/gradients.h"
 #include "light/path.h"
+#include "light/path_motion.h"
 #include "runtime/call.h"
 
 namespace lg::light {
@@ -41,78 +42,128 @@ struct PathTotal {
   LG_HD void scattered(const Stop<T>&, const BsdfSample<T>&) {}
 };
 
-// sink.add(gradient, number of the value, what is added)
-template <class T, class Sink>
+// sink.add(gradient, number of the value, what is added). Motion: Moving, or Still where nothing asks for it.
+template <class T, class Sink, class Motion = Still<T>>
 class PullPath {
+  static constexpr int all_variables = variables + (Motion::moves ? direction_variables : 0);
+  using Value = Dual<T, all_variables>[3];
+
  public:
   // given: the gradient by the path's radiance.
-  LG_HD PullPath(const Scene<T>& scene, const Vec3<double>& total, const Vec3<T>& given, const Sink& sink)
-      : scene_(scene), rest_(total), given_(given), sink_(sink) {}
+  LG_HD PullPath(const Scene<T>& scene, const Vec3<double>& total, const Vec3<T>& given, const Sink& sink,
+                 Motion* motion)
+      : scene_(scene), rest_(total), given_(given), sink_(sink), motion_(motion) {}
 
-  LG_HD void first(const Stop<T>&, T) {}
-  LG_HD void next(const Stop<T>&) {}
-  LG_HD void escaped() {}
+  LG_HD void first(const Stop<T>& at, T t) { motion_->first(at, t); }
+  LG_HD void next(const Stop<T>& at) { motion_->next(at); }
+  LG_HD void escaped() { motion_->escaped(); }
 
   LG_HD void emitted(const LightSource<T>& source, const Vec3<T>& scale, const Vec3<T>& light) {
     rest_ = rest_ - in_double(scale * light);
-    pull_source(source, given_ * scale);
+    pull_source(source, given_ * scale, motion_->here());
   }
 
   LG_HD_CALL void lit(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
     rest_ = rest_ - in_double(lit_radiance(at, wo, carried, light));
-    Dual<T, variables> value[3];
-    bsdf_value(with_derivatives(at.material), at.wi, wo, value);
-    const Vec3<T> of_value = light.part * (given_ * carried);
-    pull_material(at, value, of_value * light.radiance);
-    pull_source(light.source, of_value * Vec3<T>{value[0].value, value[1].value, value[2].value});
+    Value value;
+    find_value(at, wo, value);
+    const Vec3<T> plain = {value[0].value, value[1].value, value[2].value};
+    const Vec3<T> of_value = light.part * (given_ * carried), with_light = of_value * light.radiance;
+    pull_material(at, value, with_light);
+    PointGradient<T> of_light;
+    pull_source(light.source, of_value * plain, &of_light);
+    if constexpr (Motion::moves) motion_->lit(at, wo, light, value, with_light, dot(with_light, plain), &of_light);
   }
 
   LG_HD_CALL void scattered(const Stop<T>& at, const BsdfSample<T>& next) {
-    Dual<T, variables> value[3];
-    const auto parameters = with_derivatives(at.material);
-    if (!is_smooth(at.material)) {
-      bsdf_value(parameters, at.wi, next.wo, value);
-    } else if (at.material.kind == kind_conductor) {
-      mirror_value(parameters, Vec3<T>{at.wi.x, at.wi.y, std::fabs(at.wi.z)}, value);
+    const bool smooth = is_smooth(at.material);
+    Value value;
+    if (smooth) {
+      find_only_value(at, value);
     } else {
-      for (int c = 0; c < 3; ++c) value[c] = parameters.color[c];
+      find_value(at, next.wo, value);
     }
-    Vec3<T> of_value;
+    Vec3<T> of_value, of_log;
     for (int c = 0; c < 3; ++c) {
       const T v = value[c].value;
+      part(of_log, c) = v > 0 ? static_cast<T>(part(given_, c) * part(rest_, c)) : T(0);
       part(of_value, c) = v > 0 ? static_cast<T>(part(given_, c) * part(rest_, c) / v) : T(0);
     }
     pull_material(at, value, of_value);
+    if constexpr (Motion::moves) {
+      if (!smooth) motion_->scattered(at, next.wo, value, of_value, of_log.x + of_log.y + of_log.z);
+    }
   }
 
  private:
+  LG_HD void find_value(const Stop<T>& at, const Vec3<T>& wo, Value& value) const {
+    const auto material = with_derivatives<all_variables>(at.material);
+    if constexpr (Motion::moves) {
+      bsdf_value(material, with_derivatives<all_variables>(at.wi, variables),
+                 with_derivatives<all_variables>(wo, variables + 3), value);
+    } else {
+      bsdf_value(material, at.wi, wo, value);
+    }
+  }
+
+  // Of smooth materials, in the only direction.
+  LG_HD void find_only_value(const Stop<T>& at, Value& value) const {
+    const auto material = with_derivatives<all_variables>(at.material);
+    if (at.material.kind == kind_conductor) {
+      mirror_value(material, Vec3<T>{at.wi.x, at.wi.y, std::fabs(at.wi.z)}, value);
+    } else {
+      for (int c = 0; c < 3; ++c) value[c] = material.color[c];
+    }
+  }
+
   LG_HD void add_taps(Gradient gradient, const Taps<T>& taps, const Vec3<T>& given) const {
     for (int k = 0; k < 4; ++k) {
       for (int c = 0; c < 3; ++c) sink_.add(gradient, 3 * taps.texel[k] + c, taps.weight[k] * part(given, c));
     }
   }
 
-  LG_HD_CALL void pull_source(const LightSource<T>& source, const Vec3<T>& given) const {
-    if (source.kind == Source::environment) {
-      add_taps(of_environment, scene_.environment.taps(source.direction), given);
-    } else if (source.kind == Source::lamp) {
-      for (int c = 0; c < 3; ++c) sink_.add(of_lamp_intensities, 3 * source.lamp + c, part(given, c));
-    } else if (source.kind == Source::surface && emits(scene_, source.point)) {
-      pull_emission(source.point, given);
+  // By a texel that multiplies a material, and by where it is looked up; g: of that point.
+  LG_HD void pull_texture(const SurfacePoint<T>& p, int column, const Vec3<T>& given, PointGradient<T>* g) const {
+    const int32_t texture = scene_.kind_of(p.face)[column];
+    if (!scene_.textures.has(texture)) return;
+    const Taps<T> taps = scene_.textures.taps(texture, p.u, p.v);
+    add_taps(of_texels, taps, given);
+    if constexpr (Motion::moves) {
+      const TapSlopes<T> slopes = scene_.textures.slopes(texture, p.u, p.v);
+      for (int k = 0; k < 4; ++k) {
+        const T along = dot(given, load3(scene_.textures.texels + 3 * taps.texel[k]));
+        g->u += slopes.u[k] * along;
+        g->v += slopes.v[k] * along;
+      }
     }
   }
 
-  LG_HD_CALL void pull_emission(const SurfacePoint<T>& p, const Vec3<T>& given) const {
+  // g: of a light's point.
+  LG_HD_CALL void pull_source(const LightSource<T>& source, const Vec3<T>& given, PointGradient<T>* g) const {
+    if (source.kind == Source::environment) {
+      add_taps(of_environment, scene_.environment.taps(source.direction), given);
+      if constexpr (Motion::moves) pull_rotation(source.direction, given);
+    } else if (source.kind == Source::lamp) {
+      for (int c = 0; c < 3; ++c) sink_.add(of_lamp_intensities, 3 * source.lamp + c, part(given, c));
+    } else if (source.kind == Source::surface && emits(scene_, source.point)) {
+      pull_emission(source.point, given, g);
+    }
+  }
+
+  LG_HD_CALL void pull_rotation(const Vec3<T>& direction, const Vec3<T>& given) const {
+    T by_rotation[9];
+    scene_.environment.pull_rotation(direction, given, by_rotation);
+    for (int k = 0; k < 9; ++k) sink_.add(of_environment_rotation, k, by_rotation[k]);
+  }
+
+  LG_HD_CALL void pull_emission(const SurfacePoint<T>& p, const Vec3<T>& given, PointGradient<T>* g) const {
     const int64_t row = material_columns * int64_t{scene_.face_materials[p.face]} + column_emission;
     const Vec3<T> factor = texture_factor(scene_, p, emission_texture_column);
     for (int c = 0; c < 3; ++c) sink_.add(of_materials, row + c, part(given, c) * part(factor, c));
-    const int32_t texture = scene_.kind_of(p.face)[emission_texture_column];
-    if (!scene_.textures.has(texture)) return;
-    const Vec3<T> emission = load3(scene_.row_of(p.face) + column_emission);
-    add_taps(of_texels, scene_.textures.taps(texture, p.u, p.v), given * emission);
+    pull_texture(p, emission_texture_column, given * load3(scene_.row_of(p.face) + column_emission), g);
   }
 
-  LG_HD_CALL void pull_material(const Stop<T>& at, const Dual<T, variables> (&value)[3], const Vec3<T>& given) const {
+  LG_HD_CALL void pull_material(const Stop<T>& at, const Value& value, const Vec3<T>& given) const {
     const SurfacePoint<T>& p = at.point;
     T row[material_columns] = {};
     pull_back(value, given, row);
@@ -128,25 +179,20 @@ class PullPath {
     const int64_t first = material_columns * int64_t{scene_.face_materials[p.face]} + column_color;
     const Vec3<T> factor = color_factor(scene_, p);
     for (int c = 0; c < 3; ++c) sink_.add(of_materials, first + c, part(given, c) * part(factor, c));
-    const int32_t texture = scene_.kind_of(p.face)[color_texture_column];
-    const bool textured = scene_.textures.has(texture);
-    if (!textured && !scene_.corner_colors) return;
-    Vec3<T> texel = {1, 1, 1}, painted = {1, 1, 1};
-    Taps<T> taps = {};
-    if (textured) {
-      taps = scene_.textures.taps(texture, p.u, p.v);
-      texel = combine(scene_.textures.texels, taps);
+    Vec3<T> rest = given * load3(scene_.row_of(p.face) + column_color);
+    if (!scene_.corner_colors) {
+      pull_texture(p, color_texture_column, rest, motion_->here());
+      return;
     }
-    const Vec3<T> rest = given * load3(scene_.row_of(p.face) + column_color);
-    if (scene_.corner_colors) {
-      const T* c = scene_.corner_colors + 9 * p.face;
-      painted = p.weight[0] * load3(c) + p.weight[1] * load3(c + 3) + p.weight[2] * load3(c + 6);
-      for (int k = 0; k < 9; ++k) {
-        const T value = p.weight[k / 3] * part(rest, k % 3) * part(texel, k % 3);
-        sink_.add(of_corner_colors, 9 * p.face + k, value);
-      }
+    const T* c = scene_.corner_colors + 9 * p.face;
+    const Vec3<T> painted = p.weight[0] * load3(c) + p.weight[1] * load3(c + 3) + p.weight[2] * load3(c + 6);
+    pull_texture(p, color_texture_column, rest * painted, motion_->here());
+    rest = rest * texture_factor(scene_, p, color_texture_column);
+    for (int k = 0; k < 9; ++k) {
+      const T by_painted = part(rest, k % 3);
+      sink_.add(of_corner_colors, 9 * p.face + k, p.weight[k / 3] * by_painted);
+      if constexpr (Motion::moves) motion_->here()->weight[k / 3] += c[k] * by_painted;
     }
-    if (textured) add_taps(of_texels, taps, rest * painted);
   }
 
   LG_HD_CALL void pull_roughness(const SurfacePoint<T>& p, T of_roughness, T of_metallic) const {
@@ -154,53 +200,78 @@ class PullPath {
     const Vec3<T> factor = texture_factor(scene_, p, roughness_texture_column);
     sink_.add(of_materials, first + column_roughness, of_roughness * factor.y);
     sink_.add(of_materials, first + column_metallic, of_metallic * factor.z);
-    const int32_t texture = scene_.kind_of(p.face)[roughness_texture_column];
-    if (!scene_.textures.has(texture)) return;
     const T* row = scene_.row_of(p.face);
-    const Vec3<T> given = {0, of_roughness * row[column_roughness], of_metallic * row[column_metallic]};
-    add_taps(of_texels, scene_.textures.taps(texture, p.u, p.v), given);
+    pull_texture(p, roughness_texture_column,
+                 Vec3<T>{0, of_roughness * row[column_roughness], of_metallic * row[column_metallic]}, motion_->here());
   }
 
   const Scene<T>& scene_;
   Vec3<double> rest_;
   Vec3<T> given_;
   const Sink& sink_;
+  Motion* motion_;
 };
 
-template <class T>
+template <class T, bool moves>
 struct PullPaths {
   Scene<T> scene;
   RayGrid<T> grid;
   int32_t samples, max_depth;
   uint64_t seed;
   const T* given;  // [pixels, 3]
+  T* of_rays;      // [pixels, pixel_values], or null
 
   template <class Sink>
   LG_HD_CALL void pull(int64_t pixel, const Sink& sink) const {
     const Vec3<T> share = (1 / T(samples)) * load3(given + 3 * pixel);
-    if (share.x == 0 && share.y == 0 && share.z == 0) return;
-    for (int32_t s = 0; s < samples; ++s) {
-      const Random<T> random(seed, static_cast<uint64_t>(pixel), static_cast<uint64_t>(s));
-      const PathRay<T> ray = grid.ray(pixel, random);
-      PathTotal<T> whole;
-      PathTracer<T, PathTotal<T>>(scene, random, max_depth, T(darkest_color), whole).run(ray);
-      const double sum = whole.total.x + whole.total.y + whole.total.z;
-      if (!(sum - sum == 0)) continue;
-      PullPath<T, Sink> pull(scene, whole.total, share, sink);
-      PathTracer<T, PullPath<T, Sink>>(scene, random, max_depth, T(darkest_color), pull).run(ray);
+    PixelRays<T> of_pixel;
+    if (share.x != 0 || share.y != 0 || share.z != 0) {
+      for (int32_t s = 0; s < samples; ++s) pull_sample(pixel, s, share, sink, &of_pixel);
     }
+    if (of_rays) of_pixel.store(of_rays + pixel_values * pixel);
+  }
+
+ private:
+  template <class Sink>
+  LG_HD void pull_sample(int64_t pixel, int32_t sample, const Vec3<T>& share, const Sink& sink,
+                         PixelRays<T>* of_pixel) const {
+    const Random<T> random(seed, static_cast<uint64_t>(pixel), static_cast<uint64_t>(sample));
+    const Pair<T> place = random.pair(0);
+    const PathRay<T> ray = grid.ray(pixel, place);
+    PathTotal<T> whole;
+    PathTracer<T, PathTotal<T>>(scene, random, max_depth, T(darkest_color), whole).run(ray);
+    const double sum = whole.total.x + whole.total.y + whole.total.z;
+    if (!(sum - sum == 0)) return;
+    if constexpr (moves) {
+      Moving<T, Sink> motion(scene, ray.direction, sink);
+      pull_path(ray, random, whole.total, share, sink, &motion);
+      of_pixel->add(place, motion.finish());
+    } else {
+      Still<T> motion;
+      pull_path(ray, random, whole.total, share, sink, &motion);
+    }
+  }
+
+  template <class Sink, class Motion>
+  LG_HD void pull_path(const PathRay<T>& ray, const Random<T>& random, const Vec3<double>& total, const Vec3<T>& share,
+                       const Sink& sink, Motion* motion) const {
+    using Pull = PullPath<T, Sink, Motion>;
+    Pull pull(scene, total, share, sink, motion);
+    PathTracer<T, Pull>(scene, random, max_depth, T(darkest_color), pull).run(ray);
   }
 };
 
-template <class T>
-PullPaths<T> make_pull_paths(const lg_lit_scene& scene, const void* origins, const void* directions, int64_t width,
-                             int32_t samples, int32_t max_depth, int64_t seed, const void* given) {
+template <class T, bool moves>
+PullPaths<T, moves> make_pull_paths(const lg_lit_scene& scene, const void* origins, const void* directions,
+                                    int64_t width, int32_t samples, int32_t max_depth, int64_t seed,
+                                    const void* given) {
   return {make_scene<T>(scene),
           make_ray_grid<T>(origins, directions, width),
           samples,
           max_depth,
           static_cast<uint64_t>(seed),
-          static_cast<const T*>(given)};
+          static_cast<const T*>(given),
+          nullptr};
 }
 
 }  // namespace lg::light

@@ -8,7 +8,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "light/path_gradient.h"
+#include "light/gradients.h"
+#include "light/ray_grid.h"
 #include "math/scalar.h"
 #include "parallel/for_each.h"
 #include "runtime/memory.h"
@@ -58,6 +59,15 @@ void pull_paths(int32_t threads, const Paths& paths, int64_t pixels, const PathG
       }
     });
   }
+}
+
+// The same with gradients by the rays of pixels, which paths write to paths.of_rays.
+template <class T, class Paths>
+void pull_paths_and_rays(int32_t threads, Paths paths, const PathGradients<T>& out, GatherRays<T> rays) {
+  Buffer<T> of_rays(static_cast<size_t>(rays.exist() ? pixel_values * rays.pixels() : 0));
+  if (rays.exist()) rays.of_pixels = paths.of_rays = of_rays.data();
+  pull_paths(threads, paths, rays.pixels(), out);
+  if (rays.exist()) for_each(threads, rays.corners(), rays);
 }
 
 }  // namespace lg::light

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 
-#include "light/path_gradient.h"
+#include "light/gradients.h"
+#include "light/ray_grid.h"
 #include "math/scalar.h"
+#include "parallel/for_each.h"
 #include "parallel/gradients_cuda.h"
 #include "runtime/cuda/launch.h"
 
@@ -57,6 +59,28 @@ struct PullAll {
 template <class T, class Paths>
 int32_t pull_paths(lg_call* call, const Paths& paths, int64_t pixels, const PathGradients<T>& out) {
   return run_op(call, PullAll<T, Paths>{paths, pixels, out, {call->deterministic != 0, out.first(gradients), 0}});
+}
+
+// The same with gradients by the rays of pixels, which paths write to paths.of_rays.
+template <class T, class Paths>
+struct PullAllAndRays {
+  PullAll<T, Paths> all;
+  GatherRays<T> rays;
+
+  void plan(Workspace& workspace) {
+    all.plan(workspace);
+    if (rays.exist()) rays.of_pixels = all.paths.of_rays = workspace.take<T>(pixel_values * rays.pixels());
+  }
+  void run(Queue& queue) {
+    all.run(queue);
+    if (rays.exist()) for_each(queue, rays.corners(), rays);
+  }
+};
+
+template <class T, class Paths>
+int32_t pull_paths_and_rays(lg_call* call, const Paths& paths, const PathGradients<T>& out, const GatherRays<T>& rays) {
+  const PullAll<T, Paths> all = {paths, rays.pixels(), out, {call->deterministic != 0, out.first(gradients), 0}};
+  return run_op(call, PullAllAndRays<T, Paths>{all, rays});
 }
 
 }  // namespace lg::light

@@ -128,8 +128,9 @@ LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hi
 }
 
 // Where rays leave the surface, on the side of `towards`. On smooth meshes the origin moves out to where the curved
-// surface would be, which keeps facets from shadowing one another (Hanika 2021). Then it is moved off the triangle by
-// more than the rounding of its position and of the test of the triangle.
+// surface would be, which keeps facets from shadowing one another (Hanika 2021); where that is no more than a rounding,
+// the surface is flat. Then the origin is moved off the triangle by more than the rounding of its position and of the
+// test of the triangle.
 template <class T>
 LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& towards) {
   const T side = dot(p.geometric, towards) < 0 ? T(-1) : T(1);
@@ -138,7 +139,7 @@ LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& 
     for (int k = 0; k < 3; ++k) {
       const Vec3<T> n = side * load3(scene.corner_normals + 9 * p.face + 3 * k);
       const T below = dot(p.position - scene.corner(p.face, k), n);
-      if (below < 0) origin = origin - (p.weight[k] * below) * n;
+      if (below < -p.offset) origin = origin - (p.weight[k] * below) * n;
     }
   }
   return origin + (side * p.offset) * p.geometric;

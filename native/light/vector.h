@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "math/dual.h"
 #include "runtime/config.h"
 
 namespace lg::light {
@@ -50,7 +51,7 @@ LG_HD T length(const Vec3<T>& a) {
 template <class T>
 LG_HD Vec3<T> unit(const Vec3<T>& a) {
   const T squared = dot(a, a);
-  return squared > 0 ? (1 / std::sqrt(squared)) * a : a;
+  return squared > 0 ? (1 / square_root(squared)) * a : a;
 }
 // The gradient by a of what has the gradient `given` by unit(a).
 template <class T>

@@ -1,5 +1,6 @@
 // Numbers with derivatives: a value and its derivatives by N variables, by which a formula that is written once for any
-// number type also gives its gradient. T stays the type of what does not depend on the variables.
+// number type also gives its gradient. What does not depend on the variables may stay a T; comparisons are those of
+// values.
 #pragma once
 
 #include <cmath>
@@ -7,6 +8,11 @@
 #include "runtime/config.h"
 
 namespace lg {
+
+template <class T, int N>
+struct Dual;
+template <class T, int N>
+LG_HD Dual<T, N> chained(T value, T by, const Dual<T, N>& a);
 
 template <class T, int N>
 struct Dual {
@@ -19,6 +25,22 @@ struct Dual {
   }
   // Variable number i.
   LG_HD Dual(T of, int i) : Dual(of) { slope[i] = 1; }
+
+  friend LG_HD bool operator<(const Dual& a, const Dual& b) { return a.value < b.value; }
+  friend LG_HD bool operator>(const Dual& a, const Dual& b) { return a.value > b.value; }
+  friend LG_HD bool operator<=(const Dual& a, const Dual& b) { return a.value <= b.value; }
+  friend LG_HD bool operator>=(const Dual& a, const Dual& b) { return a.value >= b.value; }
+  friend LG_HD bool operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
+  friend LG_HD bool operator!=(const Dual& a, const Dual& b) { return a.value != b.value; }
+  // With constants.
+  friend LG_HD Dual operator+(const Dual& a, T b) { return chained(a.value + b, T(1), a); }
+  friend LG_HD Dual operator+(T a, const Dual& b) { return b + a; }
+  friend LG_HD Dual operator-(const Dual& a, T b) { return chained(a.value - b, T(1), a); }
+  friend LG_HD Dual operator-(T a, const Dual& b) { return chained(a - b.value, T(-1), b); }
+  friend LG_HD Dual operator*(const Dual& a, T b) { return chained(a.value * b, b, a); }
+  friend LG_HD Dual operator*(T a, const Dual& b) { return b * a; }
+  friend LG_HD Dual operator/(const Dual& a, T b) { return chained(a.value / b, 1 / b, a); }
+  friend LG_HD Dual operator/(T a, const Dual& b) { return chained(a / b.value, -a / (b.value * b.value), b); }
 };
 
 // The value at `value` of a function with the derivative `by`, along a.

@@ -228,16 +228,16 @@ def path_ops(vertices: Tensor, tri: Tensor) -> None:
         vertices, tri, uniform(4, 12, dtype=dtype).abs().requires_grad_(), kinds,
         torch.randint(0, 4, (count,), generator=random),
         textures=[uniform(*size, 3, dtype=dtype).abs().requires_grad_() for size in ((3, 5), (1, 1))],
-        corner_normals=uniform(count, 3, 3, dtype=dtype),
-        corner_uvs=9 * uniform(count, 3, 2, dtype=dtype),
+        corner_normals=uniform(count, 3, 3, dtype=dtype).requires_grad_(),
+        corner_uvs=(9 * uniform(count, 3, 2, dtype=dtype)).requires_grad_(),
         corner_colors=uniform(count, 3, 3, dtype=dtype).abs().requires_grad_(),
-        lamps=uniform(2, 12, dtype=dtype),
+        lamps=uniform(2, 12, dtype=dtype).requires_grad_(),
         lamp_intensities=uniform(2, 3, dtype=dtype).abs().requires_grad_(),
         lamp_kinds=torch.arange(2),
         environment=uniform(6, 4, 4, 3, dtype=dtype).abs().requires_grad_(),
-        rotation=torch.eye(3, dtype=dtype),
+        rotation=torch.eye(3, dtype=dtype).requires_grad_(),
     )  # fmt: skip
-    paths = lg.trace_paths(scene, *(uniform(4, 6, 3, dtype=dtype) for _ in range(2)), 2, 5, 1)
+    paths = lg.trace_paths(scene, *(uniform(4, 6, 3, dtype=dtype).requires_grad_() for _ in range(2)), 2, 5, 1)
     differentiate([paths.radiance])
 
 

@@ -417,6 +417,46 @@ def test_gradients_reach_the_scene() -> None:
         assert leaf.grad.abs().max() > 0
 
 
+def test_gradients_reach_cameras_and_shapes() -> None:
+    """A textured wall that glows fills the image: by finite differences of its corners and the camera."""
+    corners = torch.tensor([[-3.0, -3, 0], [3, -3, 0], [3, 3, 0], [-3, 3, 0]], dtype=DOUBLE)
+    image = torch.rand(7, 7, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(1))
+    material = PBRMaterial(base_color_texture=image, unlit=True)
+    uvs = torch.tensor([[0.1, 0.1], [0.8, 0.2], [0.9, 0.7], [0.2, 0.8]], dtype=DOUBLE)
+    view = torch.eye(4, dtype=DOUBLE)
+    view[2, 3] = -2.0
+    leaves = {"positions": corners, "uvs": uvs, "view": view, "focal": torch.tensor([9.0, 10.0], dtype=DOUBLE)}
+
+    def loss(positions: Tensor, uvs: Tensor, view: Tensor, focal: Tensor) -> Tensor:
+        mesh = Mesh(positions, torch.tensor([[0, 1, 2], [0, 2, 3]]), uvs=uvs, materials=(material,))
+        eye = PerspectiveCamera(view, focal[0], focal[1], 4.0, 3.0, (6, 8))
+        shot = render_path(mesh, eye, 4, 1, seed=3, gradient_seed=3, tone_mapping=None)
+        assert shot.mask.min() == 1
+        return shot.color.square().sum()
+
+    slopes = torch.autograd.grad(loss(**{k: v.requires_grad_() for k, v in leaves.items()}), list(leaves.values()))
+    for (name, value), slope in zip(leaves.items(), slopes):
+        towards = torch.randn(value.shape, dtype=DOUBLE, generator=torch.Generator().manual_seed(2))
+        if name == "view":
+            towards[3] = 0
+        h = 1e-6
+        with torch.no_grad():
+            ahead, behind = (loss(**leaves | {name: value + step * towards}) for step in (h, -h))
+        expected = (slope * towards).sum()
+        assert abs(expected) > 0.02
+        assert abs((ahead - behind) / (2 * h) - expected) < 1e-4 * abs(expected) + 1e-4
+
+
+def test_gradients_reach_places_of_lights() -> None:
+    place, axis = (torch.tensor(v, requires_grad=True) for v in ([1.0, 3.0, 2.0], [-1.0, -3.0, -2.0]))
+    inner, outer, reach = (torch.tensor(v, requires_grad=True) for v in (2.0, 30.0, 9.0))
+    lamp = SpotLight(place, direction=axis, intensity=9.0, inner=inner, outer=outer, range=reach)
+    shot = render_path(Scene(icosphere(2), lights=[lamp]), camera((12, 12)), 8, 3, tone_mapping=None)
+    for slope in torch.autograd.grad(shot.color.sum(), (place, axis, inner, outer, reach)):
+        assert slope.isfinite().all()
+        assert slope.abs().max() > 1e-4
+
+
 def test_lit_scene_shares_textures() -> None:
     image = torch.rand(4, 4, 3)
     mesh = icosphere(0)

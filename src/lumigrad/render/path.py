@@ -43,8 +43,8 @@ def render_path(
     Unbiased up to rounding: the mean of images with other seeds is the solution of the rendering equation. Materials
     are those of `render`, `DiffuseMaterial`, `ConductorMaterial` and `DielectricMaterial`; what emits lights the scene.
 
-    Gradients reach materials, textures, vertex colours, intensities of lights and environments. Those to shapes and
-    cameras, which need boundary terms, are not there yet: they are zero.
+    Gradients reach materials, textures, vertex colours, lights, environments, shapes and cameras. Those to shapes,
+    cameras and places of lights lack what edges cover and uncover.
 
     Args:
         scene: a `Scene` or a mesh, seen from every camera; or meshes, of which image n shows mesh n.

@@ -27,7 +27,7 @@ FLAT = 1e-5  # normals that differ from the faces' by no more than this are thos
 
 
 def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light]) -> LitScene:
-    """Everything that paths of light meet. Gradients reach positions, materials, textures, colours and lights.
+    """Everything that paths of light meet. Gradients reach all that meshes, materials and lights are made of.
 
     Args:
         meshes: at least one, none of them a batch; all of one type and on one device.
@@ -66,8 +66,8 @@ def _normals(meshes: Sequence[Mesh]) -> Tensor | None:
     corners, flat = [], True
     for mesh in meshes:
         values, faces = mesh.shading_normals()
-        shading = torch.nan_to_num(values.detach(), nan=0.0)[faces.long()]
-        facing = torch.nn.functional.normalize(mesh.face_normals().detach(), dim=-1, eps=1e-30)[:, None]
+        shading = torch.nan_to_num(values, nan=0.0)[faces.long()]
+        facing = torch.nn.functional.normalize(mesh.face_normals(), dim=-1, eps=1e-30)[:, None]
         shading = torch.where((shading * facing).sum(-1, keepdim=True) > 0, shading, facing)
         flat = flat and values_can_be_checked() and bool(((shading - facing).abs() <= FLAT).all())
         corners.append(shading)
@@ -233,14 +233,12 @@ def _place(light: DirectionalLight | PointLight, like: Tensor) -> Tensor:
     if isinstance(light, PointLight) and light.attenuation is not None:
         falloff = light.attenuation
     elif isinstance(light, PointLight) and light.range is not None:
-        reach = light.range.detach().to(like).reshape(1)
+        reach = light.range.to(like).reshape(1)
     if isinstance(light, SpotLight):
-        axis = torch.nn.functional.normalize(light.direction.detach().to(like), dim=-1)
-        cone = torch.stack(
-            [torch.cos(angle.detach().to(like) * (math.pi / 180)) for angle in (light.inner, light.outer)]
-        )
-    factors = torch.as_tensor(falloff, dtype=like.dtype, device=like.device).detach()
-    return torch.cat([start.detach().to(like), axis, cone, reach, factors])
+        axis = torch.nn.functional.normalize(light.direction.to(like), dim=-1)
+        cone = torch.stack([torch.cos(angle.to(like) * (math.pi / 180)) for angle in (light.inner, light.outer)])
+    factors = torch.as_tensor(falloff, dtype=like.dtype, device=like.device)
+    return torch.cat([start.to(like), axis, cone, reach, factors])
 
 
 def _surroundings(lights: Sequence[Light], like: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -39,7 +39,7 @@ def bsdf(
     Returns:
         f |cos wo| [N, 3], and the density of wo per solid angle [N], both 0 for smooth materials. Radiance that a
         dielectric transmits is divided by the square of the relative index of refraction. Gradients of the value reach
-        `materials`.
+        `materials`, `wi` and `wo`, of which each component counts as a variable.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes or devices.

@@ -1,4 +1,4 @@
-"""Images of light that is traced from the camera on, with gradients to materials and lights.
+"""Images of light that is traced from the camera on, with gradients to shapes, materials, lights and rays.
 
 Defined by :func:`lumigrad.reference.trace_paths`; the kernels are ``native/light/path.h`` and ``path_gradient.h``.
 """
@@ -52,9 +52,9 @@ def trace_paths(
             it when the same triangles are traced again.
 
     Returns:
-        TracedPaths. Gradients of its radiance reach `materials` (but for the index of refraction of smooth
-        dielectrics), `textures`, `corner_colors`, `lamp_intensities` and `environment`. Positions, normals,
-        coordinates, lamps' places and rays have none.
+        TracedPaths. Gradients of its radiance reach all that is not an integer: of the scene and of the rays. Those to
+        what moves (positions, normals, coordinates, lamps, rays) lack what edges cover and uncover, and how directions
+        change at smooth materials; the index of refraction of smooth dielectrics has none. docs/light.md says more.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or numbers.
@@ -93,13 +93,13 @@ def trace_paths(
     if needs_reference("trace_paths", positions):
         return reference.trace_paths(scene, origins, directions, samples, depth, seed, other)
     tree = build_bvh(positions.detach(), scene.tri) if bvh is None else check_tree(bvh, positions, scene.tri)
-    rays = origins.detach().contiguous(), directions.detach().contiguous()
+    rays = origins.contiguous(), directions.contiguous()
     return TracedPaths(*_op(*tensors_of(scene, tree), *rays, samples, depth, seed, other))
 
 
 def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
     """The op's tensors."""
-    positions, like = scene.positions.detach().contiguous(), scene.positions
+    positions, like = scene.positions.contiguous(), scene.positions
     textures = list(scene.textures)
     texels = torch.cat([t.reshape(-1, 3) for t in textures]) if textures else like.new_zeros(0, 3)
     faces, face_sums, numbers = emitters(
@@ -110,20 +110,19 @@ def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
     row_sums = texel_sums = None
     if cube is not None:
         row_sums, texel_sums = environment_sums(cube)
-        rotation = identity(like) if scene.rotation is None else scene.rotation.detach().contiguous()
+        rotation = identity(like) if scene.rotation is None else scene.rotation.contiguous()
         cube = cube.contiguous()
+    corners = (_contiguous(v) for v in (scene.corner_normals, scene.corner_uvs, scene.corner_colors))
     return [
-        positions, scene.tri, *(_plain(v) for v in (scene.corner_normals, scene.corner_uvs)),
-        None if scene.corner_colors is None else scene.corner_colors.contiguous(), scene.face_materials,
-        scene.materials.contiguous(), scene.kinds, texels, _table(textures, like), _plain(scene.lamps),
-        None if scene.lamp_intensities is None else scene.lamp_intensities.contiguous(), scene.lamp_kinds,
+        positions, scene.tri, *corners, scene.face_materials, scene.materials.contiguous(), scene.kinds, texels,
+        _table(textures, like), _contiguous(scene.lamps), _contiguous(scene.lamp_intensities), scene.lamp_kinds,
         faces, face_sums, numbers, cube, rotation, row_sums, texel_sums,
         *tree_arrays(bvh),
     ]  # fmt: skip
 
 
-def _plain(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.detach().contiguous()
+def _contiguous(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.contiguous()
 
 
 def _table(textures: Sequence[Tensor], like: Tensor) -> Tensor:

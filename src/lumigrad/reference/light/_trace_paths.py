@@ -1,4 +1,8 @@
-"""Paths of light, defined in plain PyTorch: one sample of all pixels at a time, every ray against every triangle."""
+"""Paths of light, defined in plain PyTorch: one sample of all pixels at a time, every ray against every triangle.
+
+Gradients are those that kernels compute by replay. What a ray meets, and the densities with which directions are drawn,
+are held fixed. The first point of a path slides over its triangle; the others keep their places in theirs.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +39,11 @@ def trace_paths(
     """Arguments and result: `lumigrad.trace_paths`."""
     depth = MAX_DEPTH if max_depth is None else max_depth
     other = seed + 2**62 if gradient_seed is None else gradient_seed
-    rays = origins.detach(), directions.detach()
     with torch.no_grad():
-        out = _image(_Scene(scene, 0.0), *rays, samples, depth, seed)
+        out = _image(_Scene(scene, 0.0), origins, directions, samples, depth, seed)
     if not torch.is_grad_enabled():
         return out
-    moving = _image(_Scene(scene, DARKEST), *rays, samples, depth, other).radiance
+    moving = _image(_Scene(scene, DARKEST), origins, directions, samples, depth, other).radiance
     return out._replace(radiance=out.radiance + (moving - moving.detach()))
 
 
@@ -104,7 +107,7 @@ class _Points(NamedTuple):
 class _Scene:
     def __init__(self, scene: LitScene, darkest: float) -> None:
         self.lit, self.darkest = scene, darkest
-        self.positions = scene.positions.detach()
+        self.positions = scene.positions
         self.corners = self.positions[scene.tri.long()]
         self.materials_of = scene.face_materials.long()
         emission = mean_emission(scene.materials, scene.kinds, list(scene.textures))
@@ -114,10 +117,11 @@ class _Scene:
         self.cube = scene.environment
         if self.cube is not None:
             self.row_sums, self.texel_sums = environment_sums(self.cube)
-            self.rotation = identity(self.positions) if scene.rotation is None else scene.rotation.detach()
+            self.rotation = identity(self.positions) if scene.rotation is None else scene.rotation
         self.lamp_count = 0 if scene.lamps is None else len(scene.lamps)
         self.groups = (len(self.emitters) > 0) + (self.lamp_count > 0) + (self.cube is not None)
 
+    @torch.no_grad()
     def meet(self, origins: Tensor, directions: Tensor, t_max: Tensor | float = math.inf) -> tuple[Tensor, ...]:
         """The nearest triangle of each ray or -1, weights of its corners 0 and 1, and t."""
         a, b, c = self.corners.unbind(1)
@@ -134,11 +138,22 @@ class _Scene:
         u, v = (torch.where(found, value.gather(1, face[:, None])[:, 0], 1 / 3) for value in (u, v))
         return torch.where(found, face, -1), u, v, torch.where(found, nearest, 0)
 
-    def points(self, face: Tensor, u: Tensor, v: Tensor, directions: Tensor) -> _Points:
-        weight = torch.stack((u, v, 1 - u - v), -1)
+    def slide(self, face: Tensor, u: Tensor, v: Tensor, origins: Tensor, rays: Tensor) -> Tensor:
+        """Weights of the corners [P, 3] where rays meet their triangles: u and v, with derivatives."""
         a, b, c = self.corners[face].unbind(1)
-        geometric = _unit(torch.linalg.cross(b - a, c - a))
-        side = torch.where((geometric * directions).sum(-1, keepdim=True) < 0, 1.0, -1.0).to(u)
+        p, q = torch.linalg.cross(rays, b - c), torch.linalg.cross(origins - c, a - c)
+        det = ((a - c) * p).sum(-1)
+        det = torch.where(det == 0, 1, det)
+        u = _with_slope_of(u, ((origins - c) * p).sum(-1) / det)
+        v = _with_slope_of(v, (rays * q).sum(-1) / det)
+        return torch.stack((u, v, 1 - u - v), -1)
+
+    def positions_of(self, face: Tensor, weight: Tensor) -> Tensor:
+        return (weight[..., None] * self.corners[face]).sum(1)
+
+    def points(self, face: Tensor, weight: Tensor, directions: Tensor) -> _Points:
+        geometric = _unit(self.face_normals(face))
+        side = torch.where((geometric * directions).sum(-1, keepdim=True) < 0, 1.0, -1.0).to(weight)
         normal = geometric
         if self.lit.corner_normals is not None:
             normal = _unit((weight[..., None] * self.lit.corner_normals[face]).sum(1))
@@ -147,21 +162,32 @@ class _Scene:
             bent = torch.where(lacking > 0, side * _unit(facing - lacking * directions), normal)
             normal = torch.where((normal * geometric).sum(-1, keepdim=True) > 0, bent, geometric)
         uvs = self.lit.corner_uvs
-        uv = None if uvs is None else (weight[..., None] * uvs[face].detach()).sum(1)
-        position = (weight[..., None] * self.corners[face]).sum(1)
-        return _Points(face, weight, position, geometric, normal.detach(), side, uv)
+        uv = None if uvs is None else (weight[..., None] * uvs[face]).sum(1)
+        return _Points(face, weight, self.positions_of(face, weight), geometric, normal, side, uv)
+
+    def face_normals(self, face: Tensor) -> Tensor:
+        """As long as twice the area."""
+        a, b, c = self.corners[face].unbind(1)
+        return torch.linalg.cross(b - a, c - a)
 
     def origins(self, p: _Points, towards: Tensor) -> Tensor:
         """Where rays leave the surface."""
         side = torch.where((p.geometric * towards).sum(-1, keepdim=True) < 0, -1.0, 1.0).to(towards)
+        offset = 16 * torch.finfo(p.position.dtype).eps * self.corners[p.face].detach().abs().amax((1, 2))[:, None]
         origin = p.position
         if self.lit.corner_normals is not None:
-            n = side[:, None] * self.lit.corner_normals[p.face].detach()
-            below = ((p.position[:, None] - self.corners[p.face]) * n).sum(-1, keepdim=True).clamp_max(0)
+            n = side[:, None] * self.lit.corner_normals[p.face]
+            below = ((p.position[:, None] - self.corners[p.face]) * n).sum(-1, keepdim=True)
+            below = torch.where(below < -offset[:, None], below, 0)
             lifted = origin - (p.weight[..., None] * below * n).sum(1)
             origin = torch.where(side == p.side, lifted, origin)
-        size = self.corners[p.face].abs().amax((1, 2))[:, None]
-        return origin + side * 16 * torch.finfo(origin.dtype).eps * size * p.geometric
+        return origin + (side * offset * p.geometric).detach()
+
+    def transfer(self, face: Tensor, spans: Tensor) -> Tensor:
+        """1, with the relative slope of |n.e| / |e|^3 [P, 1]: light from a triangle's points that are `spans` away."""
+        narrowing = (self.face_normals(face) * spans).sum(-1, keepdim=True)
+        size = narrowing / _length(spans) ** 3
+        return torch.where(narrowing != 0, size / torch.where(narrowing != 0, size, 1).detach(), 1)
 
     def texels(self, p: _Points, column: int) -> Tensor:
         """What a texture multiplies [P, 3]: 1 where there is none."""
@@ -199,17 +225,18 @@ class _Scene:
         inward = directions @ self.rotation
         return texture_cube(self.cube[None], inward[None, None], filter="linear")[0, 0]
 
+    @torch.no_grad()
     def emitter_pdf(self, origins: Tensor, p: _Points) -> Tensor:
         number = self.numbers[p.face].long()
         share = (
             torch.where(number >= 0, self.emitter_sums.diff()[number.clamp_min(0)], 0) if len(self.emitters) else 0.0
         )
-        a, b, c = self.corners[p.face].unbind(1)
         towards = p.position - origins
         squared = (towards * towards).sum(-1)
-        narrowing = (torch.linalg.cross(b - a, c - a) * towards).sum(-1).abs() / squared.sqrt()
+        narrowing = (self.face_normals(p.face) * towards).sum(-1).abs() / squared.sqrt()
         return torch.where(narrowing > 0, share * 2 * squared / narrowing / self.groups, 0)
 
+    @torch.no_grad()
     def environment_pdf(self, directions: Tensor) -> Tensor:
         assert self.cube is not None
         face, u, v = _on_cube(directions @ self.rotation)
@@ -225,6 +252,7 @@ class _Scene:
         p, q = 2 * u - 1, 2 * v - 1
         return self.row_sums.diff()[row] * within * side**2 / 4 * (1 + p * p + q * q) ** 1.5 / self.groups
 
+    @torch.no_grad()
     def sample_environment(self, choice: tuple[Tensor, Tensor], place: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         assert self.cube is not None
         side = self.cube.shape[1]
@@ -270,13 +298,12 @@ def _sample_emitters(
     number = torch.searchsorted(scene.emitter_sums, choice[0], right=True).clamp(1, len(scene.emitters)) - 1
     face, root = scene.emitters[number].long(), place[0].sqrt()
     weight = torch.stack((1 - root, root * place[1], root * (1 - place[1])), -1)
-    towards = (weight[..., None] * scene.corners[face]).sum(1) - origins
-    distance = towards.norm(dim=-1)
-    direction = towards / distance[:, None]
-    points = scene.points(face, weight[:, 0], weight[:, 1], direction)
+    spans = scene.positions_of(face, weight) - origins
+    direction = _unit(spans)
+    points = scene.points(face, weight, direction)
     pdf = scene.emitter_pdf(origins, points)
-    radiance = scene.emission(points) / torch.where(pdf > 0, pdf, math.inf)[:, None]
-    return _Lights(direction, scene.origins(points, -direction), distance, radiance, pdf)
+    radiance = scene.emission(points) / torch.where(pdf > 0, pdf, math.inf)[:, None] * scene.transfer(face, spans)
+    return _Lights(direction, scene.origins(points, -direction), _length(spans)[:, 0], radiance, pdf)
 
 
 def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor]) -> _Lights:
@@ -285,14 +312,15 @@ def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor])
     assert lit.lamp_kinds is not None
     assert lit.lamp_intensities is not None
     number = (choice[0] * count).long().clamp_max(count - 1)
-    row, distant = lit.lamps.detach()[number], (lit.lamp_kinds[number] == DISTANT)[:, None]
-    towards = row[:, :3] - origins
+    row, distant = lit.lamps[number], (lit.lamp_kinds[number] == DISTANT)[:, None]
+    placed = torch.where(distant, row.new_tensor([0, 0, 0, 0, 0, 0, -1, -2, 1, 1, 0, 0]), row)
+    towards = placed[:, :3] - origins
     squared = (towards * towards).sum(-1, keepdim=True)
     distance = squared.sqrt()
     direction = torch.where(distant, _unit(row[:, :3]), towards / distance)
-    inner, outer, reach, attenuation = row[:, 6:7], row[:, 7:8], row[:, 8:9], row[:, 9:12]
-    cone = ((-(direction * row[:, 3:6]).sum(-1, keepdim=True) - outer) / (inner - outer)).clamp(0, 1)
-    fade = (1 - (squared / reach.square()).square()).clamp_min(0)
+    inner, outer, reach, attenuation = placed[:, 6:7], placed[:, 7:8], placed[:, 8:9], placed[:, 9:12]
+    cone = ((-(direction * placed[:, 3:6]).sum(-1, keepdim=True) - outer) / (inner - outer)).clamp(0, 1)
+    fade = (1 - (squared / reach / reach).square()).clamp_min(0)
     falloff = (attenuation * torch.cat((torch.ones_like(distance), distance, squared), -1)).sum(-1, keepdim=True)
     part = torch.where(distant, 1, cone.square() * fade / falloff)
     distance = torch.where(distant, math.inf, distance)[:, 0]
@@ -307,21 +335,18 @@ def _trace(scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_de
     """Radiance, alpha, depth, normal and albedo of one path for each ray."""
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
-    alive = torch.ones(len(rays), dtype=torch.bool, device=rays.device)
     first: tuple[Tensor, ...] = tuple(rays.new_zeros(len(rays), count) for count in (1, 1, 3, 3))
-    for surface in range(max_depth if len(scene.corners) else 0):
-        face, u, v, t = scene.meet(origins, directions)
-        hit = alive & (face >= 0)
-        if surface and scene.cube is not None:
-            weight = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(directions)), 1)[:, None]
-            radiance = radiance + torch.where((alive & ~hit)[:, None], weight * carried * scene.radiance(directions), 0)
-        p = scene.points(face.clamp_min(0), u, v, directions)
+    if not len(scene.corners):
+        return radiance, *first
+    face, u, v, t = scene.meet(origins, directions)
+    weight, alive = scene.slide(face.clamp_min(0), u, v, origins, rays), face >= 0
+    for surface in range(max_depth):
+        p = scene.points(face.clamp_min(0), weight, directions)
         materials, kinds = scene.materials(p)
         if surface == 0:
-            first = _seen(p, materials, kinds, t / rays.norm(dim=-1), hit)
-        weight = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, p)), 1)[:, None]
-        radiance = radiance + torch.where(hit[:, None], weight * carried * scene.emission(p), 0)
-        alive = hit
+            first = _seen(p, materials, kinds, t / rays.norm(dim=-1), alive)
+        share = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, p)), 1)[:, None]
+        radiance = radiance + torch.where(alive[:, None], share * carried * scene.emission(p), 0)
         if surface + 1 == max_depth or not alive.any():
             break
         frame = _frames(p.normal)
@@ -331,18 +356,32 @@ def _trace(scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_de
         if scene.groups:
             gathered = _gather(scene, p, materials, kinds, frame, wi, random, surface)
             radiance = radiance + torch.where((alive & drawn)[:, None], carried * gathered, 0)
-        wo, weight, pdf = _scatter(materials, kinds, wi, random, surface)
-        onward = (frame * wo[..., None]).sum(1)
-        alive = alive & (wo[:, 2] != 0) & (weight.detach().amax(-1) > 0) & _same_side(p, onward, wo)
+        wo = _draw_direction(materials, kinds, wi, random, surface)
+        onward = (frame * wo[..., None]).sum(1).detach()
+        alive = alive & (wo[:, 2] != 0) & _same_side(p, onward, wo)
+        onward = torch.where(alive[:, None], onward, directions.detach())
+        origins = scene.origins(p, onward)
+        face, u, v, _ = scene.meet(origins, onward)
+        # The direction turns with the points at its ends.
+        spans, met = scene.positions_of(face.clamp_min(0), torch.stack((u, v, 1 - u - v), -1)) - origins, face >= 0
+        directions = torch.where(met[:, None], _with_slope_of(onward, _unit(spans)), onward)
+        turned = _with_slope_of(wo, (frame * directions[:, None]).sum(-1))
+        worth, pdf = _worth(materials, kinds, wi, turned)
+        alive = alive & (worth.detach().amax(-1) > 0)
         pdf = torch.where(drawn, pdf, 0)
-        carried = carried * torch.where(alive[:, None], weight, 1)
+        carried = carried * torch.where(alive[:, None], worth, 1)
         through = (wi[:, 2:] * wo[:, 2:] < 0) & alive[:, None]
         eta = torch.where(through, eta * scattering._across(materials, wi), eta).detach()
         if surface + 1 >= ROULETTE_DEPTH:
             chance = (carried.detach().amax(-1) * eta[:, 0] ** 2).clamp_max(MOST_SURVIVAL)
             alive = alive & (random.of(surface, GROUP)[1] < chance)
             carried = carried / torch.where(alive, chance, 1)[:, None]
-        origins, directions = scene.origins(p, onward), torch.where(alive[:, None], onward, directions)
+        if scene.cube is not None:
+            share = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(onward)), 1)[:, None]
+            radiance = radiance + torch.where((alive & ~met)[:, None], share * carried * scene.radiance(onward), 0)
+        alive, weight = alive & met, torch.stack((u, v, 1 - u - v), -1)
+        moves = (alive & ~smooth)[:, None]
+        carried = carried * torch.where(moves, scene.transfer(face.clamp_min(0), torch.where(moves, spans, 1)), 1)
     return radiance, *first
 
 
@@ -381,16 +420,18 @@ def _gather(
     return torch.where(arrives[:, None], weight * value * light.radiance, 0)
 
 
-def _scatter(
-    materials: Tensor, kinds: Tensor, wi: Tensor, random: _Random, surface: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions, what they are worth, and densities."""
+@torch.no_grad()
+def _draw_direction(materials: Tensor, kinds: Tensor, wi: Tensor, random: _Random, surface: int) -> Tensor:
     number = torch.stack((random.of(surface, LOBE)[0], *random.of(surface, DIRECTION)), -1)
-    wo = scattering.sample_direction(materials.detach(), kinds, wi, number)
+    return scattering.sample_direction(materials, kinds, wi, number)
+
+
+def _worth(materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
+    """Of drawn directions, and their densities. What smooth materials send does not change with directions."""
     value, pdf = scattering.bsdf(materials, kinds, wi, wo)
     smooth = scattering._smooth(materials, kinds)[:, None]
-    only = scattering.only_value(materials, kinds, wi, wo)
-    return wo, torch.where(smooth, only, value / torch.where(pdf > 0, pdf, math.inf)[:, None]), pdf
+    only = scattering.only_value(materials, kinds, wi.detach(), wo.detach())
+    return torch.where(smooth, only, value / torch.where(pdf > 0, pdf, math.inf)[:, None]), pdf
 
 
 def _same_side(p: _Points, directions: Tensor, local: Tensor) -> Tensor:
@@ -401,9 +442,19 @@ def _power(mine: Tensor, other: Tensor) -> Tensor:
     return mine**2 / (mine**2 + other**2)
 
 
-def _unit(a: Tensor) -> Tensor:
+def _length(a: Tensor) -> Tensor:
+    """[P, 1]; of a vector of no length, 1."""
     length = a.norm(dim=-1, keepdim=True)
-    return a / torch.where(length > 0, length, 1)
+    return torch.where(length > 0, length, 1)
+
+
+def _unit(a: Tensor) -> Tensor:
+    return a / _length(a)
+
+
+def _with_slope_of(value: Tensor, moving: Tensor) -> Tensor:
+    """The value, with the derivatives of another number that is the same up to rounding."""
+    return value.detach() + (moving - moving.detach())
 
 
 def _frames(n: Tensor) -> Tensor:
