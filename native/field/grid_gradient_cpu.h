@@ -68,19 +68,30 @@ struct Gifts {
 // there.
 constexpr int most_givers = 16;
 
-struct NoGridGradient {
-  template <class T>
-  void take(const Gifts<T>* const*, int) {}
+// What takes gifts. Virtual, as the code of the rays that give them is long and a call serves many samples.
+template <class T>
+class GiftSink {
+ public:
+  // gifts: `count` of them, at most most_givers.
+  virtual void take(const Gifts<T>* const* gifts, int count) const = 0;
+
+ protected:
+  ~GiftSink() = default;
+};
+
+template <class T>
+class NoGridGradient final : public GiftSink<T> {
+ public:
+  void take(const Gifts<T>* const*, int) const override {}
 };
 
 // Adds at once. features: the gradients of the rays' features, or null.
 template <class T, class Layout>
-class AddToGrid {
+class AddToGrid final : public GiftSink<T> {
  public:
   AddToGrid(const Volume<T>& volume, T* grid, const T* features) : volume_(volume), grid_(grid), features_(features) {}
 
-  // gifts: `count` of them, at most most_givers.
-  void take(const Gifts<T>* const* gifts, int count) const {
+  void take(const Gifts<T>* const* gifts, int count) const override {
     add(gifts, count, [](int, int) { return 15u; });
   }
 
@@ -194,11 +205,15 @@ class Notes {
 };
 
 template <class T>
-struct NoteForLater {
-  const Volume<T>& volume;
-  Notes<T>& notes;
+class NoteForLater final : public GiftSink<T> {
+ public:
+  NoteForLater(const Volume<T>& volume, Notes<T>& notes) : volume_(volume), notes_(notes) {}
 
-  void take(const Gifts<T>* const* gifts, int count) { notes.add(volume, gifts, count); }
+  void take(const Gifts<T>* const* gifts, int count) const override { notes_.add(volume_, gifts, count); }
+
+ private:
+  const Volume<T>& volume_;
+  Notes<T>& notes_;
 };
 
 // Tiles of a grid, at most 4 x 4 for few threads and 8 x 8 for many.
@@ -246,8 +261,7 @@ void sum_grid_gradient(int32_t threads, const Volume<T>& volume, const T* featur
     parallel_for(threads, count, [&](int64_t i, int worker) {
       Notes<T>& of_task = notes[static_cast<size_t>(i)];
       of_task.clear();
-      NoteForLater<T> later = {volume, of_task};
-      give(begin + i, worker, later);
+      give(begin + i, worker, NoteForLater<T>(volume, of_task));
     });
     parallel_for(threads, tiles.count(), [&](int64_t tile, int) {
       const Span span = tiles[static_cast<int32_t>(tile)];

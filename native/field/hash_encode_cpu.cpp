@@ -29,27 +29,26 @@ constexpr int64_t blocks_ahead = 4;
 template <class T, int Axes, class Body>
 void for_blocks(const HashGrid<T>& grid, int32_t level, const T* table, const T* points, int64_t begin, int64_t end,
                 Body&& body) {
-  HashBlock<T, Axes> even, odd;
+  HashBlock<T, Axes> blocks[2];
   const int64_t channels = grid.channels;
   const bool far = grid.level[level].entries * channels * int64_t{sizeof(T)} > small_table;
   const auto count_at = [&](int64_t first) { return static_cast<int>(std::min<int64_t>(hash_block, end - first)); };
-  const auto locate = [&](HashBlock<T, Axes>& block, int64_t first) LG_INLINE_LAMBDA {
-    const int count = count_at(first);
-    block.locate(grid.level[level], grid.x + first * Axes, count);
-    for (int k = 0; far && k < block.corners; ++k) {
-      for (int i = 0; i < hash_block; ++i) LG_PREFETCH(table + int64_t{block.row[k][i]} * channels);
+  // One place in the code for each of the two, which compile to thousands of instructions.
+  int now = 0;
+  for (int64_t first = begin - hash_block; first < end; first += hash_block, now ^= 1) {
+    const int64_t next = first + hash_block;
+    if (next < end) {
+      HashBlock<T, Axes>& block = blocks[now ^ 1];
+      const int count = count_at(next);
+      block.locate(grid.level[level], grid.x + next * Axes, count);
+      for (int k = 0; far && k < block.corners; ++k) {
+        for (int i = 0; i < hash_block; ++i) LG_PREFETCH(table + int64_t{block.row[k][i]} * channels);
+      }
+      for (int i = 0; points && i < count; ++i) {
+        LG_PREFETCH(points + grid.feature(std::min(next + blocks_ahead * hash_block + i, end - 1), level));
+      }
     }
-    for (int i = 0; points && i < count; ++i) {
-      LG_PREFETCH(points + grid.feature(std::min(first + blocks_ahead * hash_block + i, end - 1), level));
-    }
-  };
-  if (begin < end) locate(even, begin);
-  for (int64_t first = begin; first < end; first += 2 * hash_block) {
-    const int64_t second = first + hash_block, after = second + hash_block;
-    if (second < end) locate(odd, second);
-    body(even, first, count_at(first));
-    if (after < end) locate(even, after);
-    if (second < end) body(odd, second, count_at(second));
+    if (first >= begin) body(blocks[now], first, count_at(first));
   }
 }
 

@@ -52,10 +52,10 @@ class PullRays {
         using Layout = decltype(layout);
         sum_grid_gradient<Layout>(
             threads_, march_.volume, given_.features, out_.grid, tasks_, [&](int64_t task) { return samples_of(task); },
-            [&](int64_t task, int worker, auto& sink) { pull_task<Layout>(task, worker, sink); });
+            [&](int64_t task, int worker, const GiftSink<T>& sink) { pull_task<Layout>(task, worker, sink); });
       });
     } else {
-      NoGridGradient none;
+      const NoGridGradient<T> none;
       parallel_for(threads_, tasks_, [&](int64_t task, int) { pull_one_by_one(task, none); });
     }
     for (int k = 0; out_.box && k < 6; ++k) {
@@ -77,8 +77,8 @@ class PullRays {
     return march_.step == 0 ? 3 * count : count;
   }
 
-  template <class Layout, class Sink>
-  void pull_task(int64_t task, int worker, Sink& sink) {
+  template <class Layout>
+  void pull_task(int64_t task, int worker, const GiftSink<T>& sink) {
     if (!blocks_) return pull_one_by_one(task, sink);
     const int64_t end = end_of(task);
     for (int64_t item = task * rays_per_task; item < end; item += trail_bundle_size) {
@@ -87,8 +87,7 @@ class PullRays {
     }
   }
 
-  template <class Sink>
-  void pull_one_by_one(int64_t task, Sink& sink) {
+  void pull_one_by_one(int64_t task, const GiftSink<T>& sink) {
     T* box = boxes_.data() + 6 * task;
     std::fill_n(box, 6, T(0));
     for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {
@@ -98,11 +97,10 @@ class PullRays {
     }
   }
 
-  template <class Sink>
-  RayGradient<T> pull_ray(int64_t item, Sink& sink) const {
-    CollectGifts<T, Sink> gifts(march_.volume, sink);
+  RayGradient<T> pull_ray(int64_t item, const GiftSink<T>& sink) const {
+    CollectGifts<T> gifts(march_.volume, sink);
     RayGradient<T> ray;
-    PullRay<T, decltype(gifts)>(march_, given_, item, out_.moves(), gifts).run(&ray);
+    PullRay<T, CollectGifts<T>>(march_, given_, item, out_.moves(), gifts).run(&ray);
     gifts.finish();
     return ray;
   }

@@ -161,9 +161,9 @@ size_t go_along(const March<T>& march, PullTrail<T, Layout>* pulls, int count) {
 
 // The gradients of rays `first` to `end`, at most trail_bundle_size, to the grid. Those where something is not finite
 // are left to one_by_one(item).
-template <class Layout, class T, class Sink, class OneByOne>
+template <class Layout, class T, class OneByOne>
 void pull_bundle(const March<T>& march, const OutputGradients<T>& out, int64_t first, int64_t end,
-                 std::vector<Trail<T>>& trails, Sink& sink, OneByOne&& one_by_one) {
+                 std::vector<Trail<T>>& trails, const GiftSink<T>& sink, OneByOne&& one_by_one) {
   using Pull = PullTrail<T, Layout>;
   const auto count = static_cast<int>(end - first);
   if (trails.size() < trail_bundle_size) trails.resize(trail_bundle_size);
@@ -194,10 +194,10 @@ void pull_bundle(const March<T>& march, const OutputGradients<T>& out, int64_t f
 }
 
 // Hands a sink what PullRay gives, some at a time.
-template <class T, class Sink>
+template <class T>
 class CollectGifts {
  public:
-  CollectGifts(const Volume<T>& volume, Sink& sink) : volume_(volume), sink_(sink) { gifts_.count = 0; }
+  CollectGifts(const Volume<T>& volume, const GiftSink<T>& sink) : volume_(volume), sink_(sink) { gifts_.count = 0; }
 
   void add(const int32_t* cell, const T* fraction, T density, T weight, int64_t ray) {
     const int i = gifts_.count++;
@@ -218,7 +218,7 @@ class CollectGifts {
 
  private:
   const Volume<T>& volume_;
-  Sink& sink_;
+  const GiftSink<T>& sink_;
   Gifts<T> gifts_ = {};
 };
 

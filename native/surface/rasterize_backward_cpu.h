@@ -332,4 +332,8 @@ void backward(int32_t threads, const Geometry<T>& geometry, const FragmentGradie
   }
 }
 
+// Compiled once, in rasterize_cpu.cpp.
+extern template void backward(int32_t, const Geometry<float>&, const FragmentGradients<float>&, float*);
+extern template void backward(int32_t, const Geometry<double>&, const FragmentGradients<double>&, double*);
+
 }  // namespace lg::surface

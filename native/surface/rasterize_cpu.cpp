@@ -6,6 +6,11 @@
 #include "surface/rasterize_backward_cpu.h"
 #include "surface/visibility_cpu.h"
 
+namespace lg::surface {
+template void backward(int32_t, const Geometry<float>&, const FragmentGradients<float>&, float*);
+template void backward(int32_t, const Geometry<double>&, const FragmentGradients<double>&, double*);
+}  // namespace lg::surface
+
 int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, const int32_t* tri, const int64_t* ranges,
                              int64_t views, int64_t vertices, int64_t triangles, int64_t height, int64_t width,
                              int32_t subpixel_bits, const int32_t* after_tri, const float* after_zbuffer,
