@@ -556,6 +556,16 @@ LG_API int32_t lg_trace_paths_backward(
     void* grad_corner_colors, void* grad_materials, void* grad_texels, void* grad_lamps, void* grad_lamp_intensities,
     void* grad_environment, void* grad_environment_rotation, void* grad_origins, void* grad_directions);
 
+/* The gradient of what paths see of one another, which trace_paths leaves out, for an image of them. edge_ends int32
+ * [edge_count, 2]: vertices. edge_shapes [edge_count, 13]: the ends (3 each), unit normals of both faces, and a factor;
+ * edge_sums [edge_count + 1]: the sums of the probabilities with which edges are drawn; of each surface of a path as
+ * many points of edges as `candidates` says are looked at. */
+LG_API int32_t lg_path_edges_backward(
+    lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
+    int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t seed, const int32_t* edge_ends,
+    const void* edge_shapes, const void* edge_sums, int64_t edge_count, int32_t candidates,
+    const void* grad_out, void* grad_positions, void* grad_corner_normals, void* grad_origins, void* grad_directions);
+
 /* ---- Rays and triangles (native/ray) -----------------------------------------------------------------
  * vertices [vertex_count, 3], faces int32 [triangles, 3]. A tree over the triangles, as native/ray/bvh.h describes it:
  * children int32 [nodes, 8]; leaf_tri int32 [leaves, 8]; boxes [nodes, 6, 8]; corners [leaves, 9, 8]; bounds [2, 3].

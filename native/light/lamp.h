@@ -7,6 +7,7 @@
 
 #include "light/vector.h"
 #include "math/dual.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 

@@ -62,6 +62,16 @@ struct Stop {
   Vec3<T> wi;  // in this frame, back to where the path comes from
 };
 
+// Russian roulette.
+template <class T>
+LG_HD bool survives(int32_t surface, T eta, T number, Vec3<T>* carried) {
+  if (surface + 1 < roulette_depth) return true;
+  const T worth = largest(*carried) * eta * eta, chance = worth < T(most_survival) ? worth : T(most_survival);
+  if (!(number < chance)) return false;
+  *carried = (1 / chance) * *carried;
+  return true;
+}
+
 template <class T, class Visitor>
 class PathTracer {
  public:
@@ -69,12 +79,16 @@ class PathTracer {
       : scene_(scene), random_(random), max_depth_(max_depth), darkest_(darkest), visitor_(visitor) {}
 
   LG_HD void run(const PathRay<T>& ray) {
-    Vec3<T> origin = ray.origin, direction = unit(ray.direction), carried = {1, 1, 1};
-    const T scale = 1 / length(ray.direction);
+    const Vec3<T> direction = unit(ray.direction);
+    follow(ray.origin, direction, scene_.intersector.closest(ray.origin, direction), 0, 1 / length(ray.direction));
+  }
+
+  // Goes on along a ray that meets surface number `first`, or nothing; scale: of its parameter.
+  LG_HD void follow(Vec3<T> origin, Vec3<T> direction, Hit<T> hit, int32_t first, T scale = 1) {
+    Vec3<T> carried = {1, 1, 1};
     T pdf = 0, eta = 1;         // of the direction; 0: it was the only one
     bool lights_drawn = false;  // at the surface before
-    for (int32_t surface = 0; surface < max_depth_; ++surface) {
-      const Hit<T> hit = scene_.intersector.closest(origin, direction);
+    for (int32_t surface = first; surface < max_depth_; ++surface) {
       if (hit.face < 0) {
         if (surface > 0) escape(direction, carried, lights_drawn ? pdf : T(0));
         return;
@@ -98,9 +112,10 @@ class PathTracer {
       if (!scatter(at, lobe, draw(surface, draw_direction), &carried, &next)) return;
       eta *= next.sample.eta;
       pdf = next.sample.pdf;
-      if (!survives(surface, eta, &carried)) return;
+      if (!survives(surface, eta, draw(surface, draw_group).second, &carried)) return;
       origin = origin_towards(scene_, at.point, next.direction);
       direction = next.direction;
+      hit = scene_.intersector.closest(origin, direction);
     }
   }
 
@@ -179,14 +194,6 @@ class PathTracer {
     const T infinite = std::numeric_limits<T>::infinity();
     if (!(light.distance < infinite)) return scene_.intersector.blocked(from, light.direction, infinite);
     return scene_.intersector.blocked(from, light.end - from, T(1));
-  }
-
-  LG_HD bool survives(int32_t surface, T eta, Vec3<T>* carried) const {
-    if (surface + 1 < roulette_depth) return true;
-    const T worth = largest(*carried) * eta * eta, chance = worth < T(most_survival) ? worth : T(most_survival);
-    if (!(draw(surface, draw_group).second < chance)) return false;
-    *carried = (1 / chance) * *carried;
-    return true;
   }
 
   const Scene<T>& scene_;

@@ -47,6 +47,8 @@ REGISTERED_ELSEWHERE = {
     "sample_bsdf",
     "trace_paths",
     "trace_paths_backward",
+    "path_edges",
+    "path_edges_backward",
 }
 # What makes the calls of gradient methods whose functions have other names.
 METHODS = {"edge": "edge_gradient", "nmr": "nmr_gradient", "splat": "splat_gradient"}

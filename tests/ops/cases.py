@@ -17,6 +17,7 @@ from torch import Tensor
 import lumigrad
 from lumigrad._engine.declare import DIRECTIONS
 from lumigrad.ops.light._trace_paths import tensors_of
+from lumigrad.reference.light._edges import find_edges
 
 
 class Case(NamedTuple):
@@ -312,12 +313,11 @@ def _light(dtype: torch.dtype, large: bool) -> Calls:
     yield "sample_bsdf", "all kinds", (rows, kinds, wi, random(count, 3, seed=4, dtype=dtype).abs() * 0.999)
     scene = mixed_scene(dtype)
     size = (20, 24) if large else (3, 4)
-    rays = (value.to(dtype) for value in pixel_rays(*size, distance=6.0))
-    yield (
-        "trace_paths",
-        "all kinds",
-        (*tensors_of(scene, lumigrad.build_bvh(scene.positions, scene.tri)), *rays, 2, 4, 5, 6),
-    )
+    rays = [value.to(dtype) for value in pixel_rays(*size, distance=6.0)]
+    tensors = tensors_of(scene, lumigrad.build_bvh(scene.positions, scene.tri))
+    yield "trace_paths", "all kinds", (*tensors, *rays, 2, 4, 5, 6)
+    edges = find_edges(scene.positions, scene.tri, lumigrad.edge_topology(scene.tri, scene.positions))
+    yield "path_edges", "all kinds", (torch.zeros(*size, 3, dtype=dtype), *tensors, *rays, *edges, 2, 4, 6, 32)
 
 
 def _implicit(dtype: torch.dtype, large: bool) -> Calls:

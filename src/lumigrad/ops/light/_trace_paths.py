@@ -13,6 +13,8 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.light._path_edges import add_path_edges
+from lumigrad.ops.light._scene_tensors import SCENE_SIZES, SCENE_TENSORS, scene_sizes
 from lumigrad.ops.ray import build_bvh
 from lumigrad.ops.ray._bvh import check_tree, tree_arrays
 from lumigrad.reference.light._sampling import emitters, environment_sums, identity, mean_emission
@@ -52,15 +54,15 @@ def trace_paths(
             it when the same triangles are traced again.
 
     Returns:
-        TracedPaths. Gradients of its radiance reach all that is not an integer: of the scene and of the rays. Those to
-        what moves (positions, normals, coordinates, lamps, rays) lack what edges cover and uncover, and how directions
-        change at smooth materials; the index of refraction of smooth dielectrics has none. docs/light.md says more.
+        TracedPaths. Gradients of its radiance reach all that is not an integer: of the scene and of the rays. At smooth
+        materials, directions have none, nor has the index of refraction of smooth dielectrics; what lamps without a
+        size cover and uncover has none. docs/light.md says more.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or numbers.
 
     Sources: Kajiya 1986 (paths); Veach 1997 (multiple importance sampling); Vicini et al. 2021 (gradients by replay);
-    Hanika 2021 (shadows on smooth meshes).
+    Li et al. 2018 (edges); Hanika 2021 (shadows on smooth meshes).
 
     >>> import torch
     >>> import lumigrad as lg
@@ -90,11 +92,14 @@ def trace_paths(
     depth = MAX_DEPTH if max_depth is None else check.integer("max_depth", max_depth, 1, MAX_DEPTH)
     seed = check.integer("seed", seed, 0, 2**62 - 1)
     other = seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
+    moves = torch.is_grad_enabled() and any(value.requires_grad for value in (positions, origins, directions))
     if needs_reference("trace_paths", positions):
-        return reference.trace_paths(scene, origins, directions, samples, depth, seed, other)
+        out = reference.trace_paths(scene, origins, directions, samples, depth, seed, other)
+        return add_path_edges(out, scene, None, (origins, directions), samples, depth, other) if moves else out
     tree = build_bvh(positions.detach(), scene.tri) if bvh is None else check_tree(bvh, positions, scene.tri)
-    rays = origins.contiguous(), directions.contiguous()
-    return TracedPaths(*_op(*tensors_of(scene, tree), *rays, samples, depth, seed, other))
+    tensors, rays = tensors_of(scene, tree), (origins.contiguous(), directions.contiguous())
+    out = TracedPaths(*_op(*tensors, *rays, samples, depth, seed, other))
+    return add_path_edges(out, scene, tensors, rays, samples, depth, other) if moves else out
 
 
 def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
@@ -207,30 +212,10 @@ def _integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int, .
     return (check.narrow_indices(name, value) if value.dtype == torch.int64 else value).contiguous()
 
 
-def _sizes(
-    positions: Tensor, tri: Tensor, materials: Tensor, texels: Tensor, textures: Tensor, lamps: Tensor | None,
-    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
-) -> tuple[int, ...]:  # fmt: skip
-    return (
-        positions.shape[0], tri.shape[0], materials.shape[0], textures.shape[0], texels.shape[0],
-        0 if lamps is None else lamps.shape[0], emitter_faces.shape[0],
-        0 if environment is None else environment.shape[1], boxes.shape[0], leaf_tri.shape[0],
-        directions.shape[0] - 1, directions.shape[1] - 1,
-    )  # fmt: skip
-
-
 _op = declare(
-    "trace_paths(Tensor positions, Tensor tri, Tensor? corner_normals, Tensor? corner_uvs, Tensor? corner_colors, "
-    "Tensor face_materials, Tensor materials, Tensor kinds, Tensor texels, Tensor textures, Tensor? lamps, "
-    "Tensor? lamp_intensities, Tensor? lamp_kinds, Tensor emitter_faces, Tensor emitter_sums, Tensor face_emitters, "
-    "Tensor? environment, Tensor? environment_rotation, Tensor? row_sums, Tensor? texel_sums, Tensor boxes, "
-    "Tensor children, Tensor corners, Tensor leaf_tri, Tensor bounds, Tensor origins, Tensor directions, "
+    f"trace_paths({SCENE_TENSORS}, Tensor origins, Tensor directions, "
     "SymInt samples, int max_depth, int seed, int gradient_seed)",
-    sizes=(
-        "vertices triangles material_count texture_count texel_count lamp_count emitter_count side nodes leaves "
-        "height width",
-        _sizes,
-    ),
+    sizes=(SCENE_SIZES, scene_sizes),
     outputs={
         "radiance": "height width 3",
         "alpha": "height width",

@@ -1,6 +1,7 @@
 """Definitions of the ops of light transport."""
 
 from lumigrad.reference.light._bsdf import bsdf, sample_bsdf
+from lumigrad.reference.light._path_edges import path_edges
 from lumigrad.reference.light._trace_paths import trace_paths
 
-__all__ = ["bsdf", "sample_bsdf", "trace_paths"]
+__all__ = ["bsdf", "path_edges", "sample_bsdf", "trace_paths"]

@@ -331,8 +331,10 @@ def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor])
 # ---- Paths ---------------------------------------------------------------------------------------------------------
 
 
-def _trace(scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int) -> tuple[Tensor, ...]:
-    """Radiance, alpha, depth, normal and albedo of one path for each ray."""
+def _trace(
+    scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int, first_surface: int = 0
+) -> tuple[Tensor, ...]:
+    """Radiance, alpha, depth, normal and albedo of a path for each ray, which meets its surface `first_surface`."""
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
     first: tuple[Tensor, ...] = tuple(rays.new_zeros(len(rays), count) for count in (1, 1, 3, 3))
@@ -340,7 +342,7 @@ def _trace(scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_de
         return radiance, *first
     face, u, v, t = scene.meet(origins, directions)
     weight, alive = scene.slide(face.clamp_min(0), u, v, origins, rays), face >= 0
-    for surface in range(max_depth):
+    for surface in range(first_surface, max_depth):
         p = scene.points(face.clamp_min(0), weight, directions)
         materials, kinds = scene.materials(p)
         if surface == 0:

@@ -1,0 +1,63 @@
+"""Gradients of what paths of light see past the edges of surfaces.
+
+Defined by :func:`lumigrad.reference.light.path_edges`; the kernel is ``native/light/path_edges.h``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lumigrad._engine.declare import declare
+from lumigrad.ops.light._scene_tensors import SCENE_SIZES, SCENE_TENSORS, scene_sizes
+from lumigrad.ops.surface import edge_topology
+from lumigrad.reference.light._edges import find_edges
+from lumigrad.reference.light._path_edges import CANDIDATES, path_edges
+from lumigrad.types import LitScene, TracedPaths
+
+
+def add_path_edges(
+    out: TracedPaths,
+    scene: LitScene,
+    tensors: Sequence[Tensor | None] | None,
+    rays: tuple[Tensor, Tensor],
+    samples: int,
+    max_depth: int,
+    seed: int,
+    candidates: int = CANDIDATES,
+) -> TracedPaths:
+    """The same values; radiance has the gradients of what is seen past edges, by positions and rays.
+
+    tensors: of the scene and its tree, for the kernel; None: by the definition.
+    """
+    positions = scene.positions
+    edges = find_edges(positions, scene.tri, edge_topology(scene.tri, positions))
+    if len(edges.ends) == 0 or max_depth < 2:
+        return out
+    if tensors is None:
+        return out._replace(
+            radiance=out.radiance + path_edges(scene, *rays, samples, max_depth, seed, edges, candidates)
+        )
+    moving = positions.contiguous(), *tensors[1:]
+    radiance = _op(out.radiance.contiguous(), *moving, *rays, *edges, samples, max_depth, seed, candidates)
+    return out._replace(radiance=radiance)
+
+
+def _sizes(
+    positions: Tensor, tri: Tensor, materials: Tensor, texels: Tensor, textures: Tensor, lamps: Tensor | None,
+    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
+    edge_ends: Tensor,
+) -> tuple[int, ...]:  # fmt: skip
+    scene = scene_sizes(
+        positions, tri, materials, texels, textures, lamps, emitter_faces, environment, boxes, leaf_tri, directions
+    )
+    return *scene, edge_ends.shape[0]
+
+
+_op = declare(
+    f"path_edges(Tensor radiance, {SCENE_TENSORS}, Tensor origins, Tensor directions, Tensor edge_ends, "
+    "Tensor edge_shapes, Tensor edge_sums, SymInt samples, int max_depth, int seed, int candidates)",
+    sizes=(f"{SCENE_SIZES} edge_count", _sizes),
+    unchanged="radiance",
+)

@@ -1,0 +1,29 @@
+"""The tensors of a scene as ops of path tracing declare them, in this order, and what follows from their shapes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+SCENE_TENSORS = (
+    "Tensor positions, Tensor tri, Tensor? corner_normals, Tensor? corner_uvs, Tensor? corner_colors, "
+    "Tensor face_materials, Tensor materials, Tensor kinds, Tensor texels, Tensor textures, Tensor? lamps, "
+    "Tensor? lamp_intensities, Tensor? lamp_kinds, Tensor emitter_faces, Tensor emitter_sums, Tensor face_emitters, "
+    "Tensor? environment, Tensor? environment_rotation, Tensor? row_sums, Tensor? texel_sums, Tensor boxes, "
+    "Tensor children, Tensor corners, Tensor leaf_tri, Tensor bounds"
+)
+SCENE_SIZES = (
+    "vertices triangles material_count texture_count texel_count lamp_count emitter_count side nodes leaves "
+    "height width"
+)
+
+
+def scene_sizes(
+    positions: Tensor, tri: Tensor, materials: Tensor, texels: Tensor, textures: Tensor, lamps: Tensor | None,
+    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
+) -> tuple[int, ...]:  # fmt: skip
+    return (
+        positions.shape[0], tri.shape[0], materials.shape[0], textures.shape[0], texels.shape[0],
+        0 if lamps is None else lamps.shape[0], emitter_faces.shape[0],
+        0 if environment is None else environment.shape[1], boxes.shape[0], leaf_tri.shape[0],
+        directions.shape[0] - 1, directions.shape[1] - 1,
+    )  # fmt: skip
