@@ -13,7 +13,7 @@ from fuzz.isolate import Name
 from fuzz.registry import ELSEWHERE, GENERATORS, METHODS, OPS, REGISTERED_ELSEWHERE
 from lumigrad import blending, gradients
 from lumigrad._engine.declare import DIRECTIONS
-from lumigrad.ops import field, implicit, soft, splat, surface, texture
+from lumigrad.ops import field, implicit, light, ray, soft, splat, surface, texture
 
 CALLS = 12  # of each op
 pytestmark = pytest.mark.cpu_only
@@ -29,9 +29,9 @@ def test_calls(op: str) -> None:
 
 
 def test_every_public_op_has_a_generator() -> None:
-    public = {name for family in (field, implicit, soft, splat, surface, texture) for name in family.__all__} - {
-        "blending"
-    }
+    public = {
+        name for family in (field, implicit, light, ray, soft, splat, surface, texture) for name in family.__all__
+    } - {"blending"}
     public |= {name for name in blending.__all__ if callable(getattr(blending, name))} - {"default_blur_radius"}
     public |= {METHODS.get(name, name) for name in gradients.METHODS}
     assert public - ELSEWHERE <= GENERATORS.keys()

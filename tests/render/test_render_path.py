@@ -272,6 +272,26 @@ def test_derivative_by_one_number(name: str) -> None:
     assert bound < 0.3 * abs(given)
 
 
+@needs_oracles
+@pytest.mark.parametrize(("name", "mesh"), [("receiver_y", "ground"), ("silhouette_depth2", "object")])
+def test_derivative_within_what_is_seen(name: str, mesh: str) -> None:
+    """By the motion of a mesh, its part without edges: a ground that nears a lamp; and a body in even light."""
+    oracle = Oracle(f"mi_grad_{name}")
+    weight, direction = (torch.from_numpy(oracle.data[key]).float() for key in ("weight", "direction"))
+
+    def slope(seed: int) -> Tensor:
+        shift = torch.zeros((), requires_grad=True)
+        moved = replace(oracle.meshes[mesh], positions=oracle.meshes[mesh].positions + shift * direction)
+        shapes = [moved if key == mesh else one for key, one in oracle.meshes.items()]
+        image = oracle.render(32, 2, seed, replace(oracle.scene, shapes=shapes))
+        return torch.autograd.grad((weight * image).sum(), shift)[0]
+
+    mean, error = _accumulated(slope, 16)
+    given = oracle.data["interior.scalar"]
+    assert abs(mean - given) < 4 * math.hypot(error, oracle.data["interior.scalar_stderr"]) + 1e-5
+    assert error < 0.01 * abs(given) + 1e-5
+
+
 # ---- The rasterizer -----------------------------------------------------------------------------------------------
 
 

@@ -47,11 +47,17 @@ def turned_scene() -> LitScene:
     return mixed_scene()._replace(rotation=turn * torch.linalg.det(turn).sign())
 
 
+@pytest.fixture
+def without_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out what is covered and uncovered, which is drawn apart and has its own tests."""
+    monkeypatch.setattr("lumigrad.ops.light._trace_paths.add_path_edges", lambda out, *_: out)
+
+
 # ---- Definition ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [2, 7])
-def test_against_autograd(depth: int) -> None:
+def test_against_autograd(depth: int, without_edges: None) -> None:
     """Through the definition, of the same paths."""
     weight = torch.rand(3, 5, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(5))
     results = []
@@ -135,7 +141,7 @@ def test_moving_everything_changes_nothing(depth: int) -> None:
     assert all(slope.norm() < 1e-10 for slope in _slopes(moved, moved_rays, depth, shift, angles))
 
 
-def test_size_does_not_matter_to_lights_with_an_area() -> None:
+def test_size_does_not_matter_to_lights_with_an_area(without_edges: None) -> None:
     scene = mixed_scene()._replace(environment=None, lamps=None, lamp_intensities=None, lamp_kinds=None)
     rays, size = pixel_rays(4, 5, distance=6.0), torch.ones((), dtype=DOUBLE, requires_grad=True)
     larger = scene._replace(positions=size * scene.positions)
