@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from lumigrad.ops.light import trace_paths
+from lumigrad.ops.ray import build_bvh
 from lumigrad.render.background import choose_background
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
+from lumigrad.render.path_outlines import add_outlines
 from lumigrad.render.paths_scene import lit_scene
 from lumigrad.render.rendering import Rendering, finished
 from lumigrad.render.stage import default_environment, stage_of
@@ -19,7 +21,7 @@ from lumigrad.scene.light.lights import Light
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
-from lumigrad.types import LitScene
+from lumigrad.types import LitScene, TracedPaths
 from lumigrad.types import validation as check
 
 GRAZING = 0.02  # cosine to the viewing direction below which rays are not brought to a plane
@@ -43,8 +45,9 @@ def render_path(
     Unbiased up to rounding: the mean of images with other seeds is the solution of the rendering equation. Materials
     are those of `render`, `DiffuseMaterial`, `ConductorMaterial` and `DielectricMaterial`; what emits lights the scene.
 
-    Gradients reach materials, textures, vertex colours, lights, environments, shapes and cameras. Those to shapes,
-    cameras and places of lights lack what edges cover and uncover.
+    Gradients reach materials, textures, vertex colours, lights, environments, shapes and cameras, with what edges cover
+    and uncover: shadows by edge sampling, silhouettes by the rasterizer. Hard shadows of lights without a size, and
+    edges seen in mirrors and through smooth glass, have no such gradients.
 
     Args:
         scene: a `Scene` or a mesh, seen from every camera; or meshes, of which image n shows mesh n.
@@ -84,8 +87,7 @@ def render_path(
         if lit is None or not stage.together or _varies(stage.scene, lights):
             shapes = stage.scene.meshes if stage.together else stage.scene.meshes[n : n + 1]
             lit = _lit(shapes, stage.scene, lights, n)
-        corners = corner_rays(one, lit.positions)
-        found.append(trace_paths(lit, *corners, samples, max_depth, _of_image(seed, n), _of_image(other, n)))
+        found.append(_image(lit, one, samples, max_depth, _of_image(seed, n), _of_image(other, n)))
     color, mask, depth, normals, albedo = (torch.stack(values) for values in zip(*found, strict=True))
     mask = mask[..., None]
     seen = torch.where(mask > 0, mask, 1)
@@ -97,6 +99,17 @@ def render_path(
     }
     behind = choose_background(background, stage.scene, _lights(stage.scene, lights))
     return finished(color, mask, behind, stage.cameras, tone, buffers)
+
+
+def _image(
+    lit: LitScene, camera: Camera, samples: int, max_depth: int | None, seed: int, gradient_seed: int
+) -> TracedPaths:
+    corners = corner_rays(camera, lit.positions)
+    if not (torch.is_grad_enabled() and any(value.requires_grad for value in (lit.positions, *corners))):
+        return trace_paths(lit, *corners, samples, max_depth, seed, gradient_seed)
+    tree = build_bvh(lit.positions.detach(), lit.tri)
+    out = trace_paths(lit, *corners, samples, max_depth, seed, gradient_seed, tree)
+    return add_outlines(out, lit, camera, samples, max_depth, gradient_seed + SEEDS, tree)
 
 
 def _lights(scene: Scene, lights: Sequence[Light] | None) -> tuple[Light, ...]:
