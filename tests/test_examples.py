@@ -48,6 +48,13 @@ def test_camera_position(tmp_path: Path) -> None:
     assert out.stat().st_size > 1_000
 
 
+def test_pose(tmp_path: Path) -> None:
+    """Found from 60 degrees away, in noise and partly hidden."""
+    said = run("pose.py", "--size", 120, "--out", tmp_path / "pose.png")
+    assert numbers(said)[0] < 0.5
+    assert load_image(tmp_path / "pose.png").shape == (120, 360, 3)
+
+
 def test_fit_mesh(tmp_path: Path) -> None:
     """A few steps already improve views that were not seen."""
     out = tmp_path / "fit.png"

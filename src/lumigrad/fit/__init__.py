@@ -1,7 +1,8 @@
 """Recovering scenes from images: parameterisations, losses, optimisers, metrics, checkpoints, and whole jobs.
 
-The jobs are `lumigrad.fit.mesh` (a mesh and its texture), `lumigrad.fit.splats` (Gaussians or spheres) and
-`lumigrad.fit.fields` (voxels of density and colour). The last two share `lumigrad.fit.photos`.
+The jobs are `lumigrad.fit.mesh` (a mesh and its texture), `lumigrad.fit.pose` (where a known mesh is in a photograph),
+`lumigrad.fit.splats` (Gaussians or spheres) and `lumigrad.fit.fields` (voxels of density and colour). The last two
+share `lumigrad.fit.photos`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lumigrad.fit.metrics import chamfer_distance, psnr, ssim, write_metrics
 from lumigrad.fit.normals import normal_consistency, normals_from_depth
 from lumigrad.fit.occupancy import OccupancyGrid
 from lumigrad.fit.optim import AdamUniform
+from lumigrad.fit.pose import PoseEstimate, PoseWarning, fit_pose, fit_poses, track_pose
 from lumigrad.fit.sdf import SDFStage, default_sdf_stages, fit_sdf, largest_piece, visual_hull
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "MeshJob",
     "MeshOptions",
     "OccupancyGrid",
+    "PoseEstimate",
+    "PoseWarning",
     "SDFStage",
     "Stage",
     "Views",
@@ -52,6 +56,8 @@ __all__ = [
     "eikonal_loss",
     "fibonacci_cameras",
     "fit",
+    "fit_pose",
+    "fit_poses",
     "fit_sdf",
     "grid_gradients",
     "laplacian",
@@ -65,6 +71,7 @@ __all__ = [
     "render_views",
     "run_with_checkpoints",
     "ssim",
+    "track_pose",
     "visual_hull",
     "write_metrics",
 ]
