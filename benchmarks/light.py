@@ -50,13 +50,15 @@ def _measure(meshes: Sequence[Mesh], lights: Sequence[Light], camera: Camera, sa
         f"depth {depth}": lambda depth=depth: lg.trace_paths(scene, *rays, samples, depth, bvh=tree)
         for depth in (1, 2, 6)
     }
-    tasks["depth 6 and gradient"] = lambda: (
-        lg.trace_paths(learned, *rays, samples, 6, bvh=tree).radiance.sum().backward()
-    )
+    moving = scene._replace(positions=scene.positions.clone().requires_grad_())
+    for what, one in (("materials", learned), ("shapes", moving)):
+        tasks[f"depth 6, gradient to {what}"] = lambda one=one: (
+            lg.trace_paths(one, *rays, samples, 6, bvh=tree).radiance.sum().backward()
+        )
     height, width = camera.size
     for name, timing in measure(tasks, budget, time.process_time).items():
         paths = height * width * samples / timing.fastest / 1e6
-        print(f"  {name:24} {1e3 * timing.fastest:9.1f} ms  {paths:7.2f} M paths/s")
+        print(f"  {name:30} {1e3 * timing.fastest:9.1f} ms  {paths:7.2f} M paths/s")
 
 
 def _ball() -> tuple[list[Mesh], list[Light]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 import lumigrad as lg
 from lumigrad import LitScene, reference
 from lumigrad.scene import icosphere
+from lumigrad.scene.light.cubemap import cube_directions
 
 DOUBLE = torch.float64
 MOVING = ("positions", "corner_normals", "corner_uvs", "lamps", "rotation")
@@ -259,6 +260,28 @@ def test_polygon_light() -> None:
     wanted = torch.cat((expected[0].reshape(-1), expected[1][None]))
     assert (error < 0.05 * wanted.abs().max()).all()
     assert ((mean - wanted).abs() < 5 * error + 1e-4).all()
+
+
+def test_environment_that_turns() -> None:
+    """Over a plane, by quadrature over the map."""
+    cube = 1 + 0.6 * cube_directions(4, DOUBLE)  # red from x on, green from y on, blue from z on
+    angles = torch.tensor([0.2, -0.4, 0.3], dtype=DOUBLE, requires_grad=True)
+    count = 300
+    z = (torch.arange(count, dtype=DOUBLE) + 0.5) / count
+    phi = (torch.arange(2 * count, dtype=DOUBLE) + 0.5) / count * math.pi
+    z, phi = torch.meshgrid(z, phi, indexing="ij")
+    r = (1 - z**2).sqrt()
+    d = torch.stack((r * phi.cos(), z, r * phi.sin()), -1)
+    light = lg.texture_cube(cube[None], (d @ _turning(angles))[None], filter="linear")[0]
+    (expected,) = torch.autograd.grad(2 * math.pi * (light[..., 2] * z).mean(), angles)
+    found = []
+    for seed in range(12):
+        scene = matt(*plate(9.0), row(1.0), environment=cube, rotation=_turning(angles))
+        out = lg.trace_paths(scene, *rays_down(0.0), 2000, 2, seed=seed)
+        found.append(torch.autograd.grad(math.pi * out.radiance[..., 2].mean(), angles)[0])
+    mean, error = torch.stack(found).mean(0), torch.stack(found).std(0) / math.sqrt(len(found))
+    assert ((mean - expected).abs() < 5 * error + 1e-3).all()
+    assert (error < 0.05 * expected.norm()).all()
 
 
 def test_corners_of_an_enclosure_do_not_matter() -> None:
