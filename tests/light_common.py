@@ -18,6 +18,7 @@ from lumigrad.scene import (
     EnvironmentLight,
     Mesh,
     PBRMaterial,
+    PlasticMaterial,
     PointLight,
     SpotLight,
     icosphere,
@@ -96,4 +97,57 @@ def mixed_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
         DirectionalLight((0.3, 1.0, 0.2), color=(1.0, 0.5, 0.2)),
         EnvironmentLight(0.5 * random(6, 4, 4, 3)),
     ]
+    return check_scene(lit_scene([mesh.to(dtype) for mesh in meshes], lights))
+
+
+def layered_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
+    """Surfaces that are partly there, normal maps, second coordinates, coats, transmission, plastic."""
+    generator = torch.Generator().manual_seed(7)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(*shape, dtype=DOUBLE, generator=generator)
+
+    ball, gem = icosphere(1).to(DOUBLE), icosphere(0).to(DOUBLE)
+    bumps = 0.5 + 0.5 * torch.nn.functional.normalize(random(4, 5, 3) - torch.tensor([0.5, 0.5, -0.7]), dim=-1)
+    coated = PBRMaterial(
+        base_color=(0.8, 0.3, 0.2), roughness=0.6, metallic=0.3, clearcoat=0.8, clearcoat_roughness=0.5,
+        clearcoat_texture=0.5 + 0.5 * random(3, 3, 1), clearcoat_roughness_texture=0.5 + 0.5 * random(2, 4, 3),
+        normal_texture=bumps, normal_scale=0.7, ior=1.7, second_uv_textures=("normal_texture", "clearcoat_texture"),
+    )  # fmt: skip
+    leaf = PBRMaterial(
+        base_color=(0.3, 0.7, 0.2, 0.8), base_color_texture=random(4, 4, 4), alpha_mode="blend", roughness=0.7,
+        emissive=(0.2, 0.3, 0.1),
+    )  # fmt: skip
+    cut = DiffuseMaterial(
+        base_color=(0.5, 0.5, 0.9), base_color_texture=random(4, 4, 4), alpha_mode="mask", alpha_cutoff=0.4
+    )
+    sheet = PBRMaterial(
+        base_color=(0.9, 0.8, 0.6), roughness=0.5, transmission=0.7, transmission_texture=0.3 + 0.7 * random(3, 3, 1),
+        clearcoat=0.3, clearcoat_roughness=0.4,
+    )  # fmt: skip
+    solid = PBRMaterial(
+        base_color=(0.6, 0.8, 0.9), roughness=0.6, transmission=0.8, metallic=0.1, ior=1.4, solid=True,
+        clearcoat=0.5, clearcoat_roughness=0.6, absorption=(0.5, 0.1, 0.9),
+    )  # fmt: skip
+    plastic = PlasticMaterial(base_color=(0.6, 0.5, 0.1), roughness=0.5, ior=1.6)
+    ground, tri = plate(3.0)
+    uvs = random(4, 2)
+
+    def wall(x: float, z: float, material: PBRMaterial | DiffuseMaterial) -> Mesh:
+        flat = 0.2 * ground[:, [0, 2, 1]] + torch.tensor([x, 0.0, z], dtype=DOUBLE)
+        return Mesh(flat, tri, uvs=uvs, materials=(material,))
+
+    def beside(x: float, y: float, size: float, material: PBRMaterial) -> Mesh:
+        return Mesh(
+            size * gem.positions + torch.tensor([x, y, 0.5], dtype=DOUBLE), gem.faces, materials=(material,)
+        )  # fmt: skip
+
+    meshes = [
+        replace(ball, uvs=random(len(ball.positions), 2), second_uvs=random(len(ball.positions), 2),
+                second_uv_faces=ball.faces, materials=(coated,)),
+        Mesh(ground - torch.tensor([0.0, 1, 0], dtype=DOUBLE), tri, materials=(plastic,)),
+        wall(-0.4, 1.6, leaf), wall(0.5, 2.0, leaf), wall(0.2, 1.3, cut), wall(1.6, 1.0, sheet),
+        beside(-1.6, -0.2, 0.5, solid),
+    ]  # fmt: skip
+    lights = [PointLight((2.0, 3.0, 4.0), intensity=9.0), EnvironmentLight(0.5 * random(6, 4, 4, 3))]
     return check_scene(lit_scene([mesh.to(dtype) for mesh in meshes], lights))

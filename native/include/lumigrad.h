@@ -475,9 +475,11 @@ LG_API int32_t lg_trace_grid(
     void* behind);
 
 /* ---- Light transport (native/light) ------------------------------------------------------------------
- * materials [.., 12]: color (3), roughness, metallic, ior, extinction (3), emission (3), see native/light/material.h.
- * kinds int32 [items, 2]: of each item's material: 0 diffuse, 1 metallic-roughness, 2 conductor, 3 dielectric; whether
- * it has two sides. wi, wo [items, 3]: unit directions away from the surface, whose normal is +z.
+ * materials [.., 21]: color (3), roughness, metallic, ior, extinction (3), emission (3), alpha, alpha cutoff,
+ * transmission, coat, coat roughness, normal scale, attenuation (3), see native/light/material.h.
+ * kinds int32 [items, 2]: of each item's material: 0 diffuse, 1 metallic-roughness, 2 conductor, 3 dielectric,
+ * 4 plastic, 5 solid metallic-roughness; whether it has two sides. wi, wo [items, 3]: unit directions away from the
+ * surface, whose normal is +z.
  * value [items, 3]: what is sent to wi of the radiance from wo, with the cosine of wo; pdf [items]: of drawing wo.
  */
 LG_API int32_t lg_bsdf_forward(
@@ -495,11 +497,15 @@ LG_API int32_t lg_sample_bsdf(
     int64_t items, void* wo, void* weight, void* pdf);
 
 /* A scene for path tracing. Geometry: positions [vertices, 3], tri int32 [triangles, 3]; corner_normals [triangles, 3, 3],
- * corner_uvs [triangles, 3, 2], corner_colors [triangles, 3, 3] (linear, they multiply the colour) or null;
+ * corner_uvs and corner_second_uvs [triangles, 3, 2], corner_colors [triangles, 3, 3] (linear, they multiply the
+ * colour), corner_tangents [triangles, 3, 4] (for normal maps; the fourth is the handedness) or null;
  * face_materials int32 [triangles].
- * kinds int32 [material_count, 5]: kind, two sides, and the numbers of the textures of colour, of roughness and
- * metallic (channels 1 and 2) and of emission, or -1. texels [texel_count, 3], linear: textures int64
- * [texture_count, 3] have their first texel, height and width; they repeat.
+ * kinds int32 [material_count, 12]: kind, two sides, the numbers of the textures of colour, of roughness and
+ * metallic (channels 1 and 2), of emission, alpha (0), normals, transmission (0), coat (0) and coat roughness (1), or
+ * -1; alpha mode; and a bit for each of these columns whose texture is looked up at the second coordinates.
+ * alpha_modes int32 [material_count]: 0 opaque, 1 mask, 2 blend; null where all are opaque.
+ * texels [texel_count, 3], linear: textures int64 [texture_count, 3] have their first texel, height and width; they
+ * repeat.
  * Lamps are points, spots and distant lights: lamps [lamp_count, 12] = position (3), or the direction towards a distant
  * one; axis (3); cosines of the inner and the outer cone; reach; attenuation (3). lamp_intensities [lamp_count, 3];
  * lamp_kinds int32 [lamp_count]: 0 distant, 1 at a point.
@@ -513,10 +519,13 @@ typedef struct {
   const int32_t* tri;
   const void* corner_normals;
   const void* corner_uvs;
+  const void* corner_second_uvs;
   const void* corner_colors;
+  const void* corner_tangents;
   const int32_t* face_materials;
   const void* materials;
   const int32_t* kinds;
+  const int32_t* alpha_modes;
   const void* texels;
   const int64_t* textures;
   const void* lamps;
@@ -553,7 +562,7 @@ LG_API int32_t lg_trace_paths_backward(
     lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
     int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t gradient_seed,
     const void* grad_radiance, void* grad_positions, void* grad_corner_normals, void* grad_corner_uvs,
-    void* grad_corner_colors, void* grad_materials, void* grad_texels, void* grad_lamps, void* grad_lamp_intensities,
+    void* grad_corner_second_uvs,    void* grad_corner_colors, void* grad_materials, void* grad_texels, void* grad_lamps, void* grad_lamp_intensities,
     void* grad_environment, void* grad_environment_rotation, void* grad_origins, void* grad_directions);
 
 /* The gradient of what paths see of one another, which trace_paths leaves out, for an image of them. edge_ends int32

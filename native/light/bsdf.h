@@ -7,8 +7,10 @@
 #include "light/conductor.h"
 #include "light/dielectric.h"
 #include "light/diffuse.h"
+#include "light/layered.h"
 #include "light/material.h"
 #include "light/metallic_roughness.h"
+#include "light/plastic.h"
 #include "runtime/call.h"
 
 namespace lg::light {
@@ -19,14 +21,15 @@ LG_HD bool is_smooth(const Material<T>& m) {
   return (m.kind == kind_conductor || m.kind == kind_dielectric) && !(m.roughness > 0);
 }
 
-// Both directions as an opaque material sees them. False where it shows nothing.
-template <class T>
-LG_HD bool turn_to_front(bool two_sided, Vec3<T>* wi, Vec3<T>* wo) {
-  if (two_sided && wi->z < 0) {
+// Both directions as a material sees them that has no inside. False where it shows nothing.
+template <class V, class T>
+LG_HD bool turn_to_front(const Material<V>& m, Vec3<T>* wi, Vec3<T>* wo) {
+  const bool through = transmits(m);
+  if ((m.two_sided || through) && wi->z < 0) {
     wi->z = -wi->z;
     wo->z = -wo->z;
   }
-  return wi->z > 0 && wo->z > 0;
+  return wi->z > 0 && (through ? wo->z != 0 : wo->z > 0);
 }
 
 // f |cos wo|; zero for smooth materials.
@@ -34,45 +37,62 @@ template <class V, class T>
 LG_HD_CALL void bsdf_value(const Material<V>& m, Vec3<T> wi, Vec3<T> wo, V (&out)[3]) {
   for (int c = 0; c < 3; ++c) out[c] = V(T(0));
   const bool smooth = !(value_of(m.roughness) > 0);
-  if (m.kind == kind_dielectric) {
-    if (!smooth && wi.z != 0 && wo.z != 0) dielectric_value(m, wi, wo, out);
+  if (refracts(m)) {
+    if (wi.z == 0 || wo.z == 0) return;
+    if (m.kind == kind_solid) layered_value(m, wi, wo, out);
+    if (m.kind == kind_dielectric && !smooth) dielectric_value(m, wi, wo, out);
     return;
   }
-  if (!turn_to_front(m.two_sided, &wi, &wo)) return;
+  if (!turn_to_front(m, &wi, &wo)) return;
   if (m.kind == kind_diffuse) diffuse_value(m, wi, wo, out);
-  if (m.kind == kind_metallic_roughness) metallic_roughness_value(m, wi, wo, out);
   if (m.kind == kind_conductor && !smooth) conductor_value(m, wi, wo, out);
+  if (m.kind == kind_plastic) plastic_value(m, wi, wo, out);
+  if (!is_metallic_roughness(m.kind)) return;
+  if (has_layers(m)) {
+    layered_value(m, wi, wo, out);
+  } else {
+    metallic_roughness_value(m, wi, wo, V(T(1)), out);
+  }
 }
 
 // The density of wo per solid angle; zero for smooth materials.
 template <class T>
 LG_HD_CALL T bsdf_pdf(const Material<T>& m, Vec3<T> wi, Vec3<T> wo) {
   if (is_smooth(m)) return T(0);
-  if (m.kind == kind_dielectric) return wi.z != 0 && wo.z != 0 ? dielectric_pdf(m, wi, wo) : T(0);
-  if (!turn_to_front(m.two_sided, &wi, &wo)) return T(0);
+  if (refracts(m)) {
+    if (wi.z == 0 || wo.z == 0) return T(0);
+    return m.kind == kind_solid ? layered_pdf(m, wi, wo) : dielectric_pdf(m, wi, wo);
+  }
+  if (!turn_to_front(m, &wi, &wo)) return T(0);
   if (m.kind == kind_diffuse) return diffuse_pdf(wo);
-  if (m.kind == kind_metallic_roughness) return metallic_roughness_pdf(m, wi, wo);
-  return reflected_pdf(wi, unit(wi + wo).z, alpha_of(m.roughness));
+  if (m.kind == kind_conductor) return reflected_pdf(wi, unit(wi + wo).z, alpha_of(m.roughness));
+  if (m.kind == kind_plastic) return plastic_pdf(m, wi, wo);
+  return has_layers(m) ? layered_pdf(m, wi, wo) : metallic_roughness_pdf(m, wi, wo);
 }
 
 // A direction; (0, 0, 0) where nothing is sent. choice, u, v in [0, 1).
 template <class T>
 LG_HD_CALL Vec3<T> sample_direction(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
-  if (m.kind == kind_dielectric) return wi.z != 0 ? sample_dielectric(m, wi, choice, u, v) : Vec3<T>{0, 0, 0};
+  if (wi.z == 0) return {0, 0, 0};
+  if (m.kind == kind_dielectric) return sample_dielectric(m, wi, choice, u, v);
+  if (refracts(m)) return sample_layered(m, wi, choice, u, v);
   const T side = wi.z < 0 ? T(-1) : T(1);
-  if (wi.z == 0 || (side < 0 && !m.two_sided)) return {0, 0, 0};
+  const bool through = transmits(m);
+  if (side < 0 && !m.two_sided && !through) return {0, 0, 0};
   const Vec3<T> front = {wi.x, wi.y, side * wi.z};
   Vec3<T> wo;
   if (m.kind == kind_diffuse) {
     wo = to_cosine_hemisphere(u, v);
-  } else if (m.kind == kind_metallic_roughness) {
-    wo = sample_metallic_roughness(m, front, choice, u, v);
+  } else if (m.kind == kind_conductor) {
+    wo = is_smooth(m) ? Vec3<T>{-front.x, -front.y, front.z} : sample_reflection(front, alpha_of(m.roughness), u, v);
+  } else if (m.kind == kind_plastic) {
+    wo = sample_plastic(m, front, choice, u, v);
+  } else if (has_layers(m)) {
+    wo = sample_layered(m, front, choice, u, v);
   } else {
-    Vec3<T> h = {0, 0, 1};
-    if (!is_smooth(m)) h = sample_visible_normal(front, alpha_of(m.roughness), u, v);
-    wo = 2 * dot(front, h) * h - front;
+    wo = sample_metallic_roughness(m, front, choice, u, v);
   }
-  return wo.z > 0 ? Vec3<T>{wo.x, wo.y, side * wo.z} : Vec3<T>{0, 0, 0};
+  return wo.z > 0 || through ? Vec3<T>{wo.x, wo.y, side * wo.z} : Vec3<T>{0, 0, 0};
 }
 
 // A drawn direction, what it is worth (value / density), and its density: 0 where the direction is the only one.
@@ -80,7 +100,7 @@ template <class T>
 struct BsdfSample {
   Vec3<T> wo, weight;
   T pdf;
-  T eta;  // index of refraction behind the surface over that in front of it, where wo goes through; else 1
+  T eta;  // index of refraction behind the surface over that in front of it, where wo is refracted; else 1
 };
 
 template <class T>
@@ -92,7 +112,7 @@ LG_HD_CALL BsdfSample<T> sample_bsdf(const Material<T>& m, const Vec3<T>& wi, T 
     s.weight = load3(m.color);
     return s;
   }
-  if (wi.z * s.wo.z < 0) s.eta = index_across(m.ior, wi);
+  if (refracts(m) && wi.z * s.wo.z < 0) s.eta = index_across(m.ior, wi);
   T value[3];
   if (is_smooth(m)) {
     // Reflection and refraction are chosen by what they are worth.

@@ -42,30 +42,38 @@ struct BsdfBackward {
   T *grad_materials, *grad_wi, *grad_wo;  // each may be null
 
   LG_HD void operator()(int64_t item) const {
-    if (grad_wi || grad_wo) {
-      constexpr int all = variables + direction_variables;
-      Dual<T, all> value[3];
-      bsdf_value(with_derivatives<all>(items.material(item)),
-                 with_derivatives<all>(load3(items.wi + 3 * item), variables),
-                 with_derivatives<all>(load3(wo + 3 * item), variables + 3), value);
-      pull(item, value);
-      const Vec3<T> given = load3(grad_value + 3 * item);
-      if (grad_wi) store_finite(pull_direction(value, given, variables), grad_wi + 3 * item);
-      if (grad_wo) store_finite(pull_direction(value, given, variables + 3), grad_wo + 3 * item);
+    const Material<T> m = items.material(item);
+    if (has_layers(m)) {
+      pull<layered_variables>(item, m);
     } else {
-      Dual<T, variables> value[3];
-      bsdf_value(with_derivatives<variables>(items.material(item)), load3(items.wi + 3 * item), load3(wo + 3 * item),
-                 value);
-      pull(item, value);
+      pull<variables>(item, m);
     }
   }
 
  private:
-  template <int N>
-  LG_HD void pull(int64_t item, const Dual<T, N> (&value)[3]) const {
+  template <int base>
+  LG_HD void pull(int64_t item, const Material<T>& m) const {
+    const Vec3<T> in = load3(items.wi + 3 * item), out = load3(wo + 3 * item), given = load3(grad_value + 3 * item);
+    if (grad_wi || grad_wo) {
+      constexpr int all = base + direction_variables;
+      Dual<T, all> value[3];
+      bsdf_value(with_derivatives<base, all>(m), with_derivatives<all>(in, base), with_derivatives<all>(out, base + 3),
+                 value);
+      pull_row<base>(item, value, given);
+      if (grad_wi) store_finite(pull_direction(value, given, base), grad_wi + 3 * item);
+      if (grad_wo) store_finite(pull_direction(value, given, base + 3), grad_wo + 3 * item);
+    } else {
+      Dual<T, base> value[3];
+      bsdf_value(with_derivatives<base, base>(m), in, out, value);
+      pull_row<base>(item, value, given);
+    }
+  }
+
+  template <int base, int N>
+  LG_HD void pull_row(int64_t item, const Dual<T, N> (&value)[3], const Vec3<T>& given) const {
     if (!grad_materials) return;
     T row[material_columns] = {};
-    pull_back(value, load3(grad_value + 3 * item), row);
+    pull_back<base>(value, given, row);
     for (int k = 0; k < material_columns; ++k) grad_materials[material_columns * item + k] = finite(row[k]);
   }
   LG_HD static void store_finite(const Vec3<T>& v, T* to) {

@@ -43,30 +43,25 @@ LG_HD V refraction_sum(const Facet<V>& f, const V& eta) {
   return f.cos_i + eta * f.cos_o;
 }
 
+// f |cos wo| of a rough border, without its colour.
 template <class V, class T>
-LG_HD void dielectric_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
+LG_HD V border_value(const V& ior, const V& alpha, const Vec3<T>& wi, const Vec3<T>& wo) {
   const bool reflects = wi.z * wo.z > 0;
-  const V across = index_across(m.ior, wi), eta = reflects ? V(T(1)) : across, alpha = alpha_of(m.roughness);
+  const V across = index_across(ior, wi), eta = reflects ? V(T(1)) : across;
   const Facet<V> f = facet_between(wi, wo, eta);
-  V value = V(T(0));
-  if (f.valid) {
-    const V reflected = fresnel_dielectric(absolute(f.cos_i), across);
-    const V facets =
-        ggx(f.cosine, alpha) * smith_visible(wi.z, alpha) * smith_visible(wo.z, alpha) * V(1 / absolute(wi.z));
-    if (reflects) {
-      value = reflected * facets * V(T(0.25));
-    } else {
-      const V sum = refraction_sum(f, eta);
-      value = (V(T(1)) - reflected) * facets * absolute(f.cos_i * f.cos_o) / (sum * sum);
-    }
-  }
-  for (int c = 0; c < 3; ++c) out[c] = m.color[c] * value;
+  if (!f.valid) return V(T(0));
+  const V reflected = fresnel_dielectric(absolute(f.cos_i), across);
+  const V facets =
+      ggx(f.cosine, alpha) * smith_visible(wi.z, alpha) * smith_visible(wo.z, alpha) * V(1 / absolute(wi.z));
+  if (reflects) return reflected * facets * V(T(0.25));
+  const V sum = refraction_sum(f, eta);
+  return (V(T(1)) - reflected) * facets * absolute(f.cos_i * f.cos_o) / (sum * sum);
 }
 
 template <class T>
-LG_HD T dielectric_pdf(const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo) {
+LG_HD T border_pdf(T ior, T alpha, const Vec3<T>& wi, const Vec3<T>& wo) {
   const bool reflects = wi.z * wo.z > 0;
-  const T across = index_across(m.ior, wi), eta = reflects ? T(1) : across, alpha = alpha_of(m.roughness);
+  const T across = index_across(ior, wi), eta = reflects ? T(1) : across;
   const Facet<T> f = facet_between(wi, wo, eta);
   if (!f.valid) return T(0);
   const T reflected = fresnel_dielectric(absolute(f.cos_i), across);
@@ -74,6 +69,17 @@ LG_HD T dielectric_pdf(const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& w
   if (reflects) return reflected * density * T(0.25);
   const T sum = refraction_sum(f, eta);
   return (1 - reflected) * density * std::fabs(f.cos_i) * eta * eta * std::fabs(f.cos_o) / (sum * sum);
+}
+
+template <class V, class T>
+LG_HD void dielectric_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
+  const V value = border_value(m.ior, alpha_of(m.roughness), wi, wo);
+  for (int c = 0; c < 3; ++c) out[c] = m.color[c] * value;
+}
+
+template <class T>
+LG_HD T dielectric_pdf(const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo) {
+  return border_pdf(m.ior, alpha_of(m.roughness), wi, wo);
 }
 
 // What a facet with the normal h (on the side of wi) sends to wi: the reflected or the refracted direction.
@@ -86,16 +92,22 @@ LG_HD Vec3<T> reflect_or_refract(const Vec3<T>& wi, const Vec3<T>& h, T across, 
   return (cosine / across - other) * h - (1 / across) * wi;
 }
 
+// alpha: 0 where the border is smooth.
 template <class T>
-LG_HD Vec3<T> sample_dielectric(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
+LG_HD Vec3<T> sample_border(T ior, T alpha, const Vec3<T>& wi, T choice, T u, T v) {
   const T side = wi.z > 0 ? T(1) : T(-1);
   const Vec3<T> above = side * wi;
   Vec3<T> h = {0, 0, 1};
-  if (m.roughness > 0) h = sample_visible_normal(above, alpha_of(m.roughness), u, v);
+  if (alpha > 0) h = sample_visible_normal(above, alpha, u, v);
   bool reflects;
-  const Vec3<T> wo = reflect_or_refract(above, h, index_across(m.ior, wi), choice, &reflects);
+  const Vec3<T> wo = reflect_or_refract(above, h, index_across(ior, wi), choice, &reflects);
   // Directions on the wrong side of the surface carry no light.
   return side * ((wo.z > 0) == reflects ? wo : Vec3<T>{0, 0, 0});
+}
+
+template <class T>
+LG_HD Vec3<T> sample_dielectric(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
+  return sample_border(m.ior, m.roughness > 0 ? alpha_of(m.roughness) : T(0), wi, choice, u, v);
 }
 
 }  // namespace lg::light

@@ -15,6 +15,7 @@ enum Gradient : int32_t {
   of_positions,
   of_corner_normals,
   of_corner_uvs,
+  of_corner_second_uvs,
   of_corner_colors,
   of_materials,
   of_texels,
@@ -36,9 +37,11 @@ struct PathGradients {
     for (int k = 0; k < gradient; ++k) slot += values[k] ? counts[k] : 0;
     return slot;
   }
-  // Whether any is asked for that moves points or directions.
-  bool move() const {
-    const Gradient moving[] = {of_positions, of_corner_normals, of_corner_uvs, of_lamps, of_environment_rotation};
+  // Whether any is asked for that moves points, directions or normals.
+  bool move(const lg_lit_scene& scene) const {
+    if (scene.corner_tangents && (values[of_materials] || values[of_texels])) return true;
+    const Gradient moving[] = {of_positions,         of_corner_normals, of_corner_uvs,
+                               of_corner_second_uvs, of_lamps,          of_environment_rotation};
     for (const Gradient gradient : moving) {
       if (values[gradient]) return true;
     }
@@ -48,8 +51,8 @@ struct PathGradients {
 
 // Each may be null.
 struct GradientBuffers {
-  void *positions, *corner_normals, *corner_uvs, *corner_colors, *materials, *texels, *lamps, *lamp_intensities,
-      *environment, *environment_rotation;
+  void *positions, *corner_normals, *corner_uvs, *corner_second_uvs, *corner_colors, *materials, *texels, *lamps,
+      *lamp_intensities, *environment, *environment_rotation;
 };
 
 template <class T>
@@ -62,6 +65,7 @@ PathGradients<T> make_path_gradients(const lg_lit_scene& scene, const GradientBu
   set(of_positions, to.positions, 3 * scene.vertices);
   set(of_corner_normals, to.corner_normals, 9 * scene.triangles);
   set(of_corner_uvs, to.corner_uvs, 6 * scene.triangles);
+  set(of_corner_second_uvs, to.corner_second_uvs, 6 * scene.triangles);
   set(of_corner_colors, to.corner_colors, 9 * scene.triangles);
   set(of_materials, to.materials, material_columns * scene.material_count);
   set(of_texels, to.texels, 3 * scene.texel_count);

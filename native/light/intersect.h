@@ -21,8 +21,8 @@ template <class T>
 struct Intersector {
   ray::BvhView<T> bvh;
 
-  LG_HD_CALL Hit<T> closest(const Vec3<T>& o, const Vec3<T>& d) const {
-    const auto hit = ray::closest_hit(bvh, ray_of(o, d, ray::infinity<T>));
+  LG_HD_CALL Hit<T> closest(const Vec3<T>& o, const Vec3<T>& d, T t_max = ray::infinity<T>) const {
+    const auto hit = ray::closest_hit(bvh, ray_of(o, d, t_max));
     return {hit.tri, hit.u, hit.v, hit.t};
   }
   LG_HD_CALL bool blocked(const Vec3<T>& o, const Vec3<T>& d, T t_max) const {

@@ -26,8 +26,8 @@ struct LightSource {
 template <class T>
 struct LightSample {
   LightSource<T> source;
-  Vec3<T> direction;  // unit
-  Vec3<T> end;        // of the shadow ray, where it is not infinite
+  Vec3<T> direction;   // unit
+  Vec3<T> start, end;  // of the shadow ray; it has no end where it is infinite
   T distance;
   Vec3<T> radiance;  // or intensity of a lamp, without `part`
   T part;            // of radiance that arrives, over the density; 0: nothing

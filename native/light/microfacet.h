@@ -60,6 +60,13 @@ LG_HD T visible_normal_pdf(const Vec3<T>& wi, T nh, T alpha) {
   return ggx(nh, alpha) * smith_visible(wi.z, alpha) / wi.z;
 }
 
+// The direction that such a normal reflects to wi.
+template <class T>
+LG_HD Vec3<T> sample_reflection(const Vec3<T>& wi, T alpha, T u, T v) {
+  const Vec3<T> half = sample_visible_normal(wi, alpha, u, v);
+  return 2 * dot(wi, half) * half - wi;
+}
+
 // The density of directions that are reflected by such normals.
 template <class T>
 LG_HD T reflected_pdf(const Vec3<T>& wi, T nh, T alpha) {

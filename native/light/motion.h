@@ -24,7 +24,7 @@ struct PointGradient {
   Vec3<T> origin = {0, 0, 0};       // of rays that leave on the side of the viewer
   Vec3<T> blended = {0, 0, 0};      // what the normals of the corners come to, see pull_normal()
   Vec3<T> face_normal = {0, 0, 0};  // as long as twice the area
-  T u = 0, v = 0;
+  T u = 0, v = 0, second_u = 0, second_v = 0;
   T weight[3] = {0, 0, 0};  // of the corners, beyond what these have by all of the above
 };
 
@@ -36,17 +36,59 @@ struct RayGradient {
 
 // ---- What points depend on ---------------------------------------------------------------------------------
 
+// By the place where a texture of the material is looked up. given: by what is found there.
+template <class T>
+LG_HD void pull_place(const Scene<T>& scene, const SurfacePoint<T>& p, int column, const Vec3<T>& given,
+                      PointGradient<T>* g) {
+  const bool second = uses_second_uv(scene, p, column);
+  const Taps<T> taps = texture_taps(scene, p, column);
+  const TapSlopes<T> slopes =
+      scene.textures.slopes(scene.kind_of(p.face)[column], second ? p.second_u : p.u, second ? p.second_v : p.v);
+  T &u = second ? g->second_u : g->u, &v = second ? g->second_v : g->v;
+  for (int k = 0; k < 4; ++k) {
+    const T along = dot(given, load3(scene.textures.texels + 3 * taps.texel[k]));
+    u += slopes.u[k] * along;
+    v += slopes.v[k] * along;
+  }
+}
+
+// given: by the normal that a normal map makes of `smooth`; returns the gradient by that. Tangents are held fixed.
+template <class T, class Sink>
+LG_HD_CALL Vec3<T> pull_mapped_normal(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& smooth,
+                                      const Vec3<T>& given, PointGradient<T>* g, const Sink& sink) {
+  const NormalMap<T> map = normal_map(scene, p, smooth);
+  const int64_t row = material_columns * int64_t{scene.face_materials[p.face]};
+  const T scale = scene.row_of(p.face)[column_normal_scale];
+  const Vec3<T> by_sum = pull_unit(map.sum(scale), given);
+  const T by_x = dot(by_sum, map.tangent), by_y = dot(by_sum, map.bitangent);
+  sink.add(of_materials, row + column_normal_scale, map.bend.x * by_x + map.bend.y * by_y);
+  const Vec3<T> by_texel = {2 * scale * by_x, 2 * scale * by_y, 2 * dot(by_sum, smooth)};
+  const Taps<T> taps = texture_taps(scene, p, normal_texture_column);
+  for (int k = 0; k < 4; ++k) {
+    for (int c = 0; c < 3; ++c) sink.add(of_texels, 3 * taps.texel[k] + c, taps.weight[k] * part(by_texel, c));
+  }
+  pull_place(scene, p, normal_texture_column, by_texel, g);
+  const Vec3<T> by_bitangent = (scale * map.bend.y * map.hand) * by_sum;
+  const Vec3<T> by_tangent = (scale * map.bend.x) * by_sum + cross(by_bitangent, smooth);
+  const T off = dot(map.along, smooth);
+  const Vec3<T> by_flat = pull_unit(map.along - off * smooth, by_tangent);
+  return map.bend.z * by_sum + cross(map.tangent, by_bitangent) - off * by_flat - dot(by_flat, smooth) * map.along;
+}
+
 // given: by the shading normal. d: the direction in which the point was met, by which the gradient is returned: normals
 // that are seen from behind are turned towards the viewer.
-template <class T>
+template <class T, class Sink>
 LG_HD_CALL Vec3<T> pull_normal(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& d, const Vec3<T>& given,
-                               PointGradient<T>* g) {
-  Vec3<T> by_smooth = given, by_direction = {0, 0, 0}, blended = {0, 0, 0}, smooth = {0, 0, 0};
+                               PointGradient<T>* g, const Sink& sink) {
+  Vec3<T> by_smooth = given, by_direction = {0, 0, 0}, smooth = p.geometric, blended = {0, 0, 0};
   if (scene.corner_normals) {
     blended = blended_normal(scene, p);
     smooth = unit(blended);
   }
-  if (!(dot(smooth, p.geometric) > 0)) {
+  const bool mapped = has_normal_map(scene, p.face);
+  const Vec3<T> before_map = smooth;
+  if (mapped) smooth = mapped_normal(scene, p, smooth);
+  if ((!scene.corner_normals && !mapped) || !(dot(smooth, p.geometric) > 0)) {
     g->face_normal = g->face_normal + pull_unit(scene.face_normal(p.face), given);
     return by_direction;
   }
@@ -58,7 +100,12 @@ LG_HD_CALL Vec3<T> pull_normal(const Scene<T>& scene, const SurfacePoint<T>& p, 
     by_smooth = p.side * (by_turned - along * d);
     by_direction = -(along * facing) - lacking * by_turned;
   }
-  g->blended = g->blended + pull_unit(blended, by_smooth);
+  if (mapped) by_smooth = pull_mapped_normal(scene, p, before_map, by_smooth, g, sink);
+  if (scene.corner_normals) {
+    g->blended = g->blended + pull_unit(blended, by_smooth);
+  } else {
+    g->face_normal = g->face_normal + pull_unit(scene.face_normal(p.face), by_smooth);
+  }
   return by_direction;
 }
 
@@ -104,6 +151,17 @@ LG_HD_CALL Vec3<T> pull_lift(const Scene<T>& scene, const SurfacePoint<T>& p, co
   return by_position;
 }
 
+// To the texture coordinates of a corner; returns the gradient by its weight.
+template <class T, class Sink>
+LG_HD T pull_uv(const T* corners, Gradient gradient, const SurfacePoint<T>& p, int k, T by_u, T by_v,
+                const Sink& sink) {
+  if (!corners) return 0;
+  const int64_t first = 6 * p.face + 2 * k;
+  sink.add(gradient, first, p.weight[k] * by_u);
+  sink.add(gradient, first + 1, p.weight[k] * by_v);
+  return corners[first] * by_u + corners[first + 1] * by_v;
+}
+
 // Pulls to what the triangle's corners have, their weights held fixed. by_weight: the gradients by these weights.
 template <class T, class Sink>
 LG_HD_CALL void pull_corners(const Scene<T>& scene, const SurfacePoint<T>& p, const PointGradient<T>& g,
@@ -119,12 +177,8 @@ LG_HD_CALL void pull_corners(const Scene<T>& scene, const SurfacePoint<T>& p, co
       by_weight[k] += dot(load3(scene.corner_normals + 9 * p.face + 3 * k), g.blended);
       add_to_corner_normal(p.face, k, p.weight[k] * g.blended, sink);
     }
-    if (scene.corner_uvs) {
-      const T* uv = scene.corner_uvs + 6 * p.face + 2 * k;
-      by_weight[k] += uv[0] * g.u + uv[1] * g.v;
-      sink.add(of_corner_uvs, 6 * p.face + 2 * k, p.weight[k] * g.u);
-      sink.add(of_corner_uvs, 6 * p.face + 2 * k + 1, p.weight[k] * g.v);
-    }
+    by_weight[k] += pull_uv(scene.corner_uvs, of_corner_uvs, p, k, g.u, g.v, sink);
+    by_weight[k] += pull_uv(scene.corner_second_uvs, of_corner_second_uvs, p, k, g.second_u, g.second_v, sink);
   }
   pull_face_normal(scene, p.face, g.face_normal, sink);
 }

@@ -4,11 +4,16 @@
 // power heuristic (Veach 1997). A path counts its segments: the first ends at the surface that is seen. From the fifth
 // surface on, it ends by Russian roulette with the probability that it carries little.
 //
+// A path goes straight on through surfaces that are partly there with the probability that they are not; shadow rays
+// carry the part of light that passes all of them.
+//
 // PathTracer::run() tells a visitor what it meets:
+//   met(point, opacity, stays)          a surface that is partly there, at which it ends a segment or does not
 //   first(at, t)                        the surface that the camera sees; t: in units of the ray's direction
 //   next(at)                            a surface to which it has come from another one; its frame is not set yet
 //   escaped()                           there is none in the direction that was drawn last
 //   emitted(source, scale, radiance)    it adds scale * radiance
+//   absorbed(at)                        it came here through the inside of a material
 //   lit(at, wo, scale, light)           it adds scale * f |cos| * part * radiance of a light sample
 //   scattered(at, sample)               it goes on, in the direction of a BSDF sample
 // so that image and gradients are computed from the same paths.
@@ -29,13 +34,46 @@ namespace lg::light {
 
 constexpr int32_t roulette_depth = 5;
 constexpr double most_survival = 0.95;
-// Pairs of random numbers: one for the place in the pixel, then those of each surface.
+// Pairs of random numbers: one for the place in the pixel, then those of each surface; and far behind them those of
+// the surfaces that are partly there on the way to each surface.
 enum Draw : uint32_t { draw_group, draw_light, draw_place, draw_direction, draw_lobe, draws_per_surface };
+constexpr int32_t most_passes = 256;  // of such surfaces on the way; behind them all is black
+constexpr uint32_t first_pass_draw = 0x80000000u;
+constexpr double least_chance = 0.05;  // of both ways to go on, where gradients are computed
 
 template <class T>
 LG_HD T power_heuristic(T mine, T other) {
   const T m = mine * mine;
   return m / (m + other * other);
+}
+
+// The probability that a path ends its segment at a surface of this opacity. With gradients (darkest > 0), both cases
+// happen, for what each would bring if there were more of it.
+template <class T>
+LG_HD T chance_to_stay(T opacity, T darkest) {
+  return darkest > 0 ? clamped(opacity, T(least_chance), T(1 - least_chance)) : opacity;
+}
+
+// Walks along a shadow ray through all surfaces that are partly there. Calls visit(point, opacity) at each. Returns the
+// part of light that arrives.
+template <class T, class Visit>
+LG_HD T pass_shadows(const Scene<T>& scene, const LightSample<T>& light, T darkest, Visit visit) {
+  const bool distant = !(light.distance < std::numeric_limits<T>::infinity());
+  Vec3<T> origin = light.start;
+  T part = 1;
+  for (int32_t pass = 0; pass < most_passes; ++pass) {
+    const Vec3<T> direction = distant ? light.direction : light.end - origin;
+    const Hit<T> hit = scene.intersector.closest(origin, direction, distant ? light.distance : T(1));
+    if (hit.face < 0) return part;
+    if (!scene.is_whole(hit.face) || scene.alpha_mode(hit.face) == alpha_opaque) return 0;
+    const SurfacePoint<T> point = surface_point(scene, hit, direction);
+    const Opacity<T> opacity = opacity_at(scene, point, darkest);
+    visit(point, opacity);
+    part *= 1 - opacity.value;
+    if (!(part > 0)) return 0;
+    origin = origin_towards(scene, point, direction);
+  }
+  return 0;
 }
 
 // Whether both normals agree on which side a direction is; where they do not, light would leak through.
@@ -89,6 +127,7 @@ class PathTracer {
     T pdf = 0, eta = 1;         // of the direction; 0: it was the only one
     bool lights_drawn = false;  // at the surface before
     for (int32_t surface = first; surface < max_depth_; ++surface) {
+      if (scene_.alpha_modes && !meet(surface, direction, &hit, &carried)) return;
       if (hit.face < 0) {
         if (surface > 0) escape(direction, carried, lights_drawn ? pdf : T(0));
         return;
@@ -102,6 +141,7 @@ class PathTracer {
       }
       emit(origin, at.point, carried, lights_drawn ? pdf : T(0));
       if (surface + 1 == max_depth_) return;
+      if (at.point.side < 0 && refracts(at.material)) absorb(at, &carried);
       at.frame = frame_around(at.point.normal);
       at.wi = at.frame.to_local(-direction);
       lights_drawn = scene_.light_groups() > 0 && !is_smooth(at.material);
@@ -128,6 +168,38 @@ class PathTracer {
     at.direction = direction;
     at.distance = hit.t;
     return at;
+  }
+
+  // Goes on from the first hit to the surface at which the segment ends, or to none. False where the path ends.
+  LG_HD_CALL bool meet(int32_t surface, const Vec3<T>& direction, Hit<T>* hit, Vec3<T>* carried) {
+    const uint32_t first = first_pass_draw + static_cast<uint32_t>(surface) * most_passes;
+    for (int32_t pass = 0; pass < most_passes; ++pass) {
+      if (hit->face < 0 || !scene_.is_whole(hit->face)) return true;
+      const int32_t mode = scene_.alpha_mode(hit->face);
+      if (mode == alpha_opaque) return true;
+      const SurfacePoint<T> point = surface_point(scene_, *hit, direction);
+      const Opacity<T> opacity = opacity_at(scene_, point, darkest_);
+      if (mode == alpha_mask && opacity.value > 0) return true;
+      if (mode == alpha_blend) {
+        const T chance = chance_to_stay(opacity.value, darkest_);
+        const bool stays = random_.pair(first + static_cast<uint32_t>(pass)).first < chance;
+        *carried = (stays ? opacity.value / chance : (1 - opacity.value) / (1 - chance)) * *carried;
+        visitor_.met(point, opacity, stays);
+        if (stays) return true;
+      }
+      const T before = hit->t;
+      *hit = scene_.intersector.closest(origin_towards(scene_, point, direction), direction);
+      hit->t += before;
+    }
+    return false;
+  }
+
+  LG_HD void absorb(const Stop<T>& at, Vec3<T>* carried) {
+    const Vec3<T> depth = at.distance * load3(scene_.row_of(at.point.face) + column_attenuation);
+    if (depth.x != 0 || depth.y != 0 || depth.z != 0) {
+      *carried = *carried * Vec3<T>{std::exp(-depth.x), std::exp(-depth.y), std::exp(-depth.z)};
+    }
+    visitor_.absorbed(at);
   }
 
   LG_HD void escape(const Vec3<T>& direction, const Vec3<T>& carried, T pdf) {
@@ -167,14 +239,21 @@ class PathTracer {
     const Vec3<T> viewer = at.point.side * at.point.geometric;
     Vec3<T> from = origin_towards(scene_, at.point, viewer);
     LightSample<T> light = light_from(from);
-    if (at.material.kind == kind_dielectric && dot(light.direction, viewer) < 0) {
+    if (transmits(at.material) && dot(light.direction, viewer) < 0) {
       from = origin_towards(scene_, at.point, -viewer);
       light = light_from(from);
     }
     const Vec3<T> wo = at.frame.to_local(light.direction);
     if (!(light.part > 0) || !same_side(at.point, light.direction, wo)) return;
     const T chance = bsdf_pdf(at.material, at.wi, wo);
-    if (!(chance > 0) || shadowed(from, light)) return;
+    if (!(chance > 0)) return;
+    light.start = from;
+    if (scene_.alpha_modes) {
+      light.part *= arriving(light);
+      if (!(light.part > 0)) return;
+    } else if (shadowed(from, light)) {
+      return;
+    }
     if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
     visitor_.lit(at, wo, carried, light);
   }
@@ -194,6 +273,14 @@ class PathTracer {
     const T infinite = std::numeric_limits<T>::infinity();
     if (!(light.distance < infinite)) return scene_.intersector.blocked(from, light.direction, infinite);
     return scene_.intersector.blocked(from, light.end - from, T(1));
+  }
+
+  // The part of light that is there at all and passes what is on its way.
+  LG_HD_CALL T arriving(const LightSample<T>& light) const {
+    T part = 1;
+    if (light.source.kind == Source::surface) part = opacity_at(scene_, light.source.point, darkest_).value;
+    if (!(part > 0)) return 0;
+    return part * pass_shadows(scene_, light, darkest_, [](const SurfacePoint<T>&, const Opacity<T>&) {});
   }
 
   const Scene<T>& scene_;
@@ -220,6 +307,8 @@ struct PixelSum {
   Vec3<T> normal = {0, 0, 0}, albedo = {0, 0, 0};
   T hits = 0, depth = 0;
 
+  LG_HD void met(const SurfacePoint<T>&, const Opacity<T>&, bool) {}
+  LG_HD void absorbed(const Stop<T>&) {}
   LG_HD void first(const Stop<T>& at, T t) {
     hits += 1;
     depth += t;

@@ -25,14 +25,16 @@ int32_t lg_trace_paths_backward(lg_call* call, int32_t dtype, const lg_lit_scene
                                 const void* directions, int64_t height, int64_t width, int32_t samples,
                                 int32_t max_depth, int64_t gradient_seed, const void* grad_radiance,
                                 void* grad_positions, void* grad_corner_normals, void* grad_corner_uvs,
-                                void* grad_corner_colors, void* grad_materials, void* grad_texels, void* grad_lamps,
-                                void* grad_lamp_intensities, void* grad_environment, void* grad_environment_rotation,
-                                void* grad_origins, void* grad_directions) {
+                                void* grad_corner_second_uvs, void* grad_corner_colors, void* grad_materials,
+                                void* grad_texels, void* grad_lamps, void* grad_lamp_intensities,
+                                void* grad_environment, void* grad_environment_rotation, void* grad_origins,
+                                void* grad_directions) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
     const auto out = lg::light::make_path_gradients<T>(
-        *scene, {grad_positions, grad_corner_normals, grad_corner_uvs, grad_corner_colors, grad_materials, grad_texels,
-                 grad_lamps, grad_lamp_intensities, grad_environment, grad_environment_rotation});
+        *scene,
+        {grad_positions, grad_corner_normals, grad_corner_uvs, grad_corner_second_uvs, grad_corner_colors,
+         grad_materials, grad_texels, grad_lamps, grad_lamp_intensities, grad_environment, grad_environment_rotation});
     const lg::light::GatherRays<T> rays = {nullptr, static_cast<T*>(grad_origins), static_cast<T*>(grad_directions),
                                            height, width};
     const auto pull = [&](auto moves) {
@@ -40,7 +42,7 @@ int32_t lg_trace_paths_backward(lg_call* call, int32_t dtype, const lg_lit_scene
                                                                     max_depth, gradient_seed, grad_radiance);
       lg::light::pull_paths_and_rays(call->threads, paths, out, rays);
     };
-    if (out.move() || rays.exist()) {
+    if (out.move(*scene) || rays.exist()) {
       pull(std::true_type{});
     } else {
       pull(std::false_type{});

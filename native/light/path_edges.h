@@ -95,6 +95,7 @@ class PullEdges {
       view.at = tracer.stop(hit, direction);
       view.at.frame = frame_around(view.at.point.normal);
       view.at.wi = view.at.frame.to_local(-direction);
+      if (view.at.point.side < 0 && refracts(view.at.material)) tracer.absorb(view.at, &view.carried);
       if (!is_smooth(view.at.material)) look_around(view, ray);
       if (view.surface + 2 == all_.max_depth) break;
       Onward<T> next;
@@ -116,7 +117,7 @@ class PullEdges {
   LG_HD_CALL void look_around(EdgeView<T> view, const PathRay<T>& ray) {
     Vec3<T> side = view.at.point.side * view.at.point.geometric;
     view.behind = false;
-    if (view.at.material.kind == kind_dielectric) {  // sees edges on both sides
+    if (transmits(view.at.material)) {  // sees edges on both sides
       view.behind = draw(view.surface, draw_side).first < T(0.5);
       if (view.behind) side = -side;
       view.carried = T(2) * view.carried;

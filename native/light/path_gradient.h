@@ -6,7 +6,8 @@
 // are at least `darkest_color`; sums in float64 lose nothing of what it lets through.
 //
 // Densities, weights and roulette have no derivatives: directions are drawn as they are, and it is their worth that
-// changes. How it changes with shapes, rays and lamps is told by path_motion.h.
+// changes. How it changes with shapes, rays and lamps is told by path_motion.h. Surfaces that are partly there have
+// gradients by how much of them is; where their alpha textures are looked up is held fixed.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,10 @@ template <class T>
 struct PathTotal {
   Vec3<double> total = {0, 0, 0};
 
+  LG_HD void met(const SurfacePoint<T>&, const Opacity<T>&, bool) {}
   LG_HD void first(const Stop<T>&, T) {}
   LG_HD void next(const Stop<T>&) {}
+  LG_HD void absorbed(const Stop<T>&) {}
   LG_HD void escaped() {}
   LG_HD void emitted(const LightSource<T>&, const Vec3<T>& scale, const Vec3<T>& light) {
     total = total + in_double(scale * light);
@@ -45,8 +48,11 @@ struct PathTotal {
 // sink.add(gradient, number of the value, what is added). Motion: Moving, or Still where nothing asks for it.
 template <class T, class Sink, class Motion = Still<T>>
 class PullPath {
-  static constexpr int all_variables = variables + (Motion::moves ? direction_variables : 0);
-  using Value = Dual<T, all_variables>[3];
+  // base: variables, or layered_variables.
+  template <int base>
+  static constexpr int all_of = base + (Motion::moves ? direction_variables : 0);
+  template <int base>
+  using Value = Dual<T, all_of<base>>[3];
 
  public:
   // given: the gradient by the path's radiance.
@@ -58,30 +64,67 @@ class PullPath {
   LG_HD void next(const Stop<T>& at) { motion_->next(at); }
   LG_HD void escaped() { motion_->escaped(); }
 
+  LG_HD_CALL void met(const SurfacePoint<T>& p, const Opacity<T>& opacity, bool stays) {
+    pull_opacity(p, opacity, stays, in_double(given_) * rest_);
+  }
+
+  LG_HD_CALL void absorbed(const Stop<T>& at) {
+    const T* row = scene_.row_of(at.point.face) + column_attenuation;
+    const int64_t number = row - scene_.materials;
+    T by_length = 0;
+    for (int c = 0; c < 3; ++c) {
+      const T given = static_cast<T>(part(given_, c) * part(rest_, c));
+      sink_.add(of_materials, number + c, -at.distance * given);
+      by_length -= row[c] * given;
+    }
+    if constexpr (Motion::moves) motion_->stretched(by_length);
+  }
+
   LG_HD void emitted(const LightSource<T>& source, const Vec3<T>& scale, const Vec3<T>& light) {
     rest_ = rest_ - in_double(scale * light);
     pull_source(source, given_ * scale, motion_->here());
   }
 
   LG_HD_CALL void lit(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
-    rest_ = rest_ - in_double(lit_radiance(at, wo, carried, light));
-    Value value;
-    find_value(at, wo, value);
+    const Vec3<T> added = lit_radiance(at, wo, carried, light);
+    rest_ = rest_ - in_double(added);
+    if (has_layers(at.material)) {
+      pull_lit<layered_variables>(at, wo, carried, light);
+    } else {
+      pull_lit<variables>(at, wo, carried, light);
+    }
+    if (scene_.alpha_modes) pull_shadows(light, in_double(given_ * added));
+  }
+
+  LG_HD_CALL void scattered(const Stop<T>& at, const BsdfSample<T>& next) {
+    if (has_layers(at.material)) {
+      pull_scattered<layered_variables>(at, next);
+    } else {
+      pull_scattered<variables>(at, next);
+    }
+  }
+
+ private:
+  template <int base>
+  LG_HD void pull_lit(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
+    Value<base> value;
+    find_value<base>(at, wo, value);
     const Vec3<T> plain = {value[0].value, value[1].value, value[2].value};
     const Vec3<T> of_value = light.part * (given_ * carried), with_light = of_value * light.radiance;
-    pull_material(at, value, with_light);
+    pull_material<base>(at, value, with_light);
     PointGradient<T> of_light;
     pull_source(light.source, of_value * plain, &of_light);
     if constexpr (Motion::moves) motion_->lit(at, wo, light, value, with_light, dot(with_light, plain), &of_light);
   }
 
-  LG_HD_CALL void scattered(const Stop<T>& at, const BsdfSample<T>& next) {
+  template <int base>
+  LG_HD void pull_scattered(const Stop<T>& at, const BsdfSample<T>& next) {
     const bool smooth = is_smooth(at.material);
-    Value value;
+    Value<base> value;
     if (smooth) {
-      find_only_value(at, value);
+      find_only_value<base>(at, value);
     } else {
-      find_value(at, next.wo, value);
+      find_value<base>(at, next.wo, value);
     }
     Vec3<T> of_value, of_log;
     for (int c = 0; c < 3; ++c) {
@@ -89,26 +132,27 @@ class PullPath {
       part(of_log, c) = v > 0 ? static_cast<T>(part(given_, c) * part(rest_, c)) : T(0);
       part(of_value, c) = v > 0 ? static_cast<T>(part(given_, c) * part(rest_, c) / v) : T(0);
     }
-    pull_material(at, value, of_value);
+    pull_material<base>(at, value, of_value);
     if constexpr (Motion::moves) {
       if (!smooth) motion_->scattered(at, next.wo, value, of_value, of_log.x + of_log.y + of_log.z);
     }
   }
 
- private:
-  LG_HD void find_value(const Stop<T>& at, const Vec3<T>& wo, Value& value) const {
-    const auto material = with_derivatives<all_variables>(at.material);
+  template <int base>
+  LG_HD void find_value(const Stop<T>& at, const Vec3<T>& wo, Value<base>& value) const {
+    constexpr int all = all_of<base>;
+    const auto material = with_derivatives<base, all>(at.material);
     if constexpr (Motion::moves) {
-      bsdf_value(material, with_derivatives<all_variables>(at.wi, variables),
-                 with_derivatives<all_variables>(wo, variables + 3), value);
+      bsdf_value(material, with_derivatives<all>(at.wi, base), with_derivatives<all>(wo, base + 3), value);
     } else {
       bsdf_value(material, at.wi, wo, value);
     }
   }
 
   // Of smooth materials, in the only direction.
-  LG_HD void find_only_value(const Stop<T>& at, Value& value) const {
-    const auto material = with_derivatives<all_variables>(at.material);
+  template <int base>
+  LG_HD void find_only_value(const Stop<T>& at, Value<base>& value) const {
+    const auto material = with_derivatives<base, all_of<base>>(at.material);
     if (at.material.kind == kind_conductor) {
       mirror_value(material, Vec3<T>{at.wi.x, at.wi.y, std::fabs(at.wi.z)}, value);
     } else {
@@ -124,18 +168,43 @@ class PullPath {
 
   // By a texel that multiplies a material, and by where it is looked up; g: of that point.
   LG_HD void pull_texture(const SurfacePoint<T>& p, int column, const Vec3<T>& given, PointGradient<T>* g) const {
-    const int32_t texture = scene_.kind_of(p.face)[column];
-    if (!scene_.textures.has(texture)) return;
-    const Taps<T> taps = scene_.textures.taps(texture, p.u, p.v);
-    add_taps(of_texels, taps, given);
-    if constexpr (Motion::moves) {
-      const TapSlopes<T> slopes = scene_.textures.slopes(texture, p.u, p.v);
-      for (int k = 0; k < 4; ++k) {
-        const T along = dot(given, load3(scene_.textures.texels + 3 * taps.texel[k]));
-        g->u += slopes.u[k] * along;
-        g->v += slopes.v[k] * along;
-      }
+    if (!scene_.textures.has(scene_.kind_of(p.face)[column])) return;
+    add_taps(of_texels, texture_taps(scene_, p, column), given);
+    if constexpr (Motion::moves) pull_place(scene_, p, column, given, g);
+  }
+
+  // By a parameter that one channel of a texture multiplies. g may be null: where that is looked up is held fixed.
+  LG_HD void pull_channel(const SurfacePoint<T>& p, Column column, KindColumn texture, int channel, T given,
+                          PointGradient<T>* g) const {
+    const int64_t first = material_columns * int64_t{scene_.face_materials[p.face]};
+    sink_.add(of_materials, first + column, given * part(texture_factor(scene_, p, texture), channel));
+    Vec3<T> texel = {0, 0, 0};
+    part(texel, channel) = given * scene_.row_of(p.face)[column];
+    if (g) {
+      pull_texture(p, texture, texel, g);
+    } else if (scene_.textures.has(scene_.kind_of(p.face)[texture])) {
+      add_taps(of_texels, texture_taps(scene_, p, texture), texel);
     }
+  }
+
+  // light: the gradient by the logarithm of the factor, for each channel.
+  LG_HD_CALL void pull_opacity(const SurfacePoint<T>& p, const Opacity<T>& opacity, bool stays,
+                               const Vec3<double>& light) const {
+    if (opacity.slope == 0) return;
+    const double factor = stays ? static_cast<double>(opacity.value) : static_cast<double>(opacity.value - 1);
+    const T given = static_cast<T>((light.x + light.y + light.z) / factor);
+    pull_channel(p, column_alpha, alpha_texture_column, 0, given, nullptr);
+  }
+
+  // Of the light's own surface, and of those that its light passes.
+  LG_HD_CALL void pull_shadows(const LightSample<T>& light, const Vec3<double>& of_light) const {
+    if (light.source.kind == Source::surface) {
+      const SurfacePoint<T>& p = light.source.point;
+      pull_opacity(p, opacity_at(scene_, p, T(darkest_color)), true, of_light);
+    }
+    pass_shadows(scene_, light, T(darkest_color), [&](const SurfacePoint<T>& p, const Opacity<T>& opacity) {
+      pull_opacity(p, opacity, false, of_light);
+    });
   }
 
   // g: of a light's point.
@@ -163,14 +232,18 @@ class PullPath {
     pull_texture(p, emission_texture_column, given * load3(scene_.row_of(p.face) + column_emission), g);
   }
 
-  LG_HD_CALL void pull_material(const Stop<T>& at, const Value& value, const Vec3<T>& given) const {
+  template <int base>
+  LG_HD_CALL void pull_material(const Stop<T>& at, const Value<base>& value, const Vec3<T>& given) const {
     const SurfacePoint<T>& p = at.point;
     T row[material_columns] = {};
-    pull_back(value, given, row);
+    pull_back<base>(value, given, row);
     pull_color(p, load3(row + column_color));
     pull_roughness(p, row[column_roughness], row[column_metallic]);
     const int64_t first = material_columns * int64_t{scene_.face_materials[p.face]};
-    if (at.material.kind == kind_dielectric) sink_.add(of_materials, first + column_ior, row[column_ior]);
+    if (at.material.kind != kind_diffuse && at.material.kind != kind_conductor) {
+      sink_.add(of_materials, first + column_ior, row[column_ior]);
+    }
+    if (has_layers(at.material)) pull_layers(p, row);
     if (at.material.kind != kind_conductor) return;
     for (int c = 0; c < 3; ++c) sink_.add(of_materials, first + column_extinction + c, row[column_extinction + c]);
   }
@@ -203,6 +276,13 @@ class PullPath {
     const T* row = scene_.row_of(p.face);
     pull_texture(p, roughness_texture_column,
                  Vec3<T>{0, of_roughness * row[column_roughness], of_metallic * row[column_metallic]}, motion_->here());
+  }
+
+  LG_HD_CALL void pull_layers(const SurfacePoint<T>& p, const T (&by)[material_columns]) const {
+    PointGradient<T>* g = motion_->here();
+    pull_channel(p, column_transmission, transmission_texture_column, 0, by[column_transmission], g);
+    pull_channel(p, column_coat, coat_texture_column, 0, by[column_coat], g);
+    pull_channel(p, column_coat_roughness, coat_roughness_texture_column, 1, by[column_coat_roughness], g);
   }
 
   const Scene<T>& scene_;

@@ -82,6 +82,17 @@ class Moving {
 
   LG_HD void escaped() { continues_ = false; }
 
+  // by_length: the gradient by the length of the way to the point.
+  LG_HD void stretched(T by_length) {
+    const Vec3<T> by_span = by_length * here_.direction;
+    here_.gradient.position = here_.gradient.position + by_span;
+    if (points_ > 1) {
+      leave(before_, here_.direction, by_span);
+    } else {
+      by_start_ = by_start_ - by_span;
+    }
+  }
+
   // A sample of a light. given: the gradient by f of each channel; by_log: by the logarithm of the whole; g: of the
   // light's point.
   template <int N>
@@ -162,7 +173,7 @@ class Moving {
   // before is complete then.
   LG_HD void settle() {
     here_.by_direction =
-        here_.by_direction + pull_normal(scene_, here_.point, here_.direction, here_.by_normal, &here_.gradient);
+        here_.by_direction + pull_normal(scene_, here_.point, here_.direction, here_.by_normal, &here_.gradient, sink_);
     if (points_ < 2) return;
     const Vec3<T> by_span = pull_span(here_.direction, here_.distance, here_.by_direction);
     here_.gradient.position = here_.gradient.position + by_span;
@@ -177,6 +188,7 @@ class Moving {
     }
     by_ray_ = pull_sliding(scene_, before_.point, ray_, t_, before_.gradient, sink_);
     by_ray_.direction = by_ray_.direction + pull_unit(ray_, before_.by_direction);
+    by_ray_.origin = by_ray_.origin + by_start_;
   }
 
   LG_HD_CALL void pull_lamp(const LightSample<T>& light, const Vec3<T>& by_direction, T by_log) {
@@ -200,6 +212,7 @@ class Moving {
   bool continues_ = false;
   Vec3<T> by_onward_ = {0, 0, 0};
   T by_onward_log_ = 0;
+  Vec3<T> by_start_ = {0, 0, 0};  // by where the ray begins
   RayGradient<T> by_ray_ = {{0, 0, 0}, {0, 0, 0}};
 };
 

@@ -23,10 +23,10 @@ struct Scene {
   Intersector<T> intersector;
   const T* positions;
   const int32_t* tri;
-  const T *corner_normals, *corner_uvs, *corner_colors;  // or null
+  const T *corner_normals, *corner_uvs, *corner_second_uvs, *corner_colors, *corner_tangents;  // or null
   const int32_t* face_materials;
   const T* materials;
-  const int32_t* kinds;
+  const int32_t *kinds, *alpha_modes;  // alpha_modes: of each material, or null where all are opaque
   Textures<T> textures;
   const T *lamps, *lamp_intensities;
   const int32_t* lamp_kinds;
@@ -57,6 +57,9 @@ struct Scene {
   }
   LG_HD const int32_t* kind_of(int64_t face) const { return kinds + kind_columns * face_materials[face]; }
   LG_HD const T* row_of(int64_t face) const { return materials + material_columns * face_materials[face]; }
+  LG_HD int32_t alpha_mode(int64_t face) const {
+    return alpha_modes ? alpha_modes[face_materials[face]] : int32_t{alpha_opaque};
+  }
 
   // Of three kinds of lights those that there are are chosen alike: triangles, lamps and the environment.
   LG_HD int light_groups() const { return (emitter_count > 0) + (lamp_count > 0) + environment.exists(); }
@@ -74,13 +77,83 @@ struct SurfacePoint {
   Vec3<T> geometric;  // unit normal, on the side that the winding says
   Vec3<T> normal;     // shading normal, on the same side
   T side;             // 1 where the ray came from that side, or -1
-  T u, v;
+  T u, v, second_u, second_v;
   T offset;  // of rays that leave, see ray/offset.h
 };
 
 template <class T>
 LG_HD T largest_size(const Vec3<T>& a) {
   return maximum(maximum(std::fabs(a.x), std::fabs(a.y)), std::fabs(a.z));
+}
+
+template <class T>
+LG_HD void interpolate_uv(const T* corners, const SurfacePoint<T>& p, T* u, T* v) {
+  *u = *v = 0;
+  if (!corners) return;
+  const T* uv = corners + 6 * p.face;
+  *u = p.weight[0] * uv[0] + p.weight[1] * uv[2] + p.weight[2] * uv[4];
+  *v = p.weight[0] * uv[1] + p.weight[1] * uv[3] + p.weight[2] * uv[5];
+}
+
+template <class T>
+LG_HD bool uses_second_uv(const Scene<T>& scene, const SurfacePoint<T>& p, int column) {
+  return (scene.kind_of(p.face)[second_uv_column] >> column & 1) != 0;
+}
+
+// The texels that the material's texture of a column of its kinds has at a point.
+template <class T>
+LG_HD Taps<T> texture_taps(const Scene<T>& scene, const SurfacePoint<T>& p, int column) {
+  const bool second = uses_second_uv(scene, p, column);
+  return scene.textures.taps(scene.kind_of(p.face)[column], second ? p.second_u : p.u, second ? p.second_v : p.v);
+}
+
+// What a texture multiplies a material with; `column` of the material's kinds holds its number.
+template <class T>
+LG_HD Vec3<T> texture_factor(const Scene<T>& scene, const SurfacePoint<T>& p, int column) {
+  if (!scene.textures.has(scene.kind_of(p.face)[column])) return {1, 1, 1};
+  return combine(scene.textures.texels, texture_taps(scene, p, column));
+}
+
+template <class T>
+LG_HD bool has_normal_map(const Scene<T>& scene, int64_t face) {
+  return scene.corner_tangents && scene.textures.has(scene.kind_of(face)[normal_texture_column]);
+}
+
+// A normal map at a point: its axes are the tangent, made perpendicular to the normal, and the bitangent.
+template <class T>
+struct NormalMap {
+  Vec3<T> along;  // of the corners' tangents
+  T hand;         // 1 or -1
+  Vec3<T> tangent, bitangent, normal;
+  Vec3<T> bend;  // what the map holds, from -1 to 1
+
+  LG_HD Vec3<T> sum(T scale) const {
+    return (scale * bend.x) * tangent + (scale * bend.y) * bitangent + bend.z * normal;
+  }
+};
+template <class T>
+LG_HD NormalMap<T> normal_map(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& normal) {
+  const T* corners = scene.corner_tangents + 12 * p.face;
+  NormalMap<T> map;
+  map.normal = normal;
+  map.along = {0, 0, 0};
+  T hand = 0;
+  for (int k = 0; k < 3; ++k) {
+    map.along = map.along + p.weight[k] * load3(corners + 4 * k);
+    hand += p.weight[k] * corners[4 * k + 3];
+  }
+  map.hand = hand < 0 ? T(-1) : T(1);
+  map.tangent = unit(map.along - dot(map.along, normal) * normal);
+  map.bitangent = map.hand * cross(normal, map.tangent);
+  const Vec3<T> texel = combine(scene.textures.texels, texture_taps(scene, p, normal_texture_column));
+  map.bend = {2 * texel.x - 1, 2 * texel.y - 1, 2 * texel.z - 1};
+  return map;
+}
+
+// The normal that it makes of the shading normal.
+template <class T>
+LG_HD_CALL Vec3<T> mapped_normal(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& normal) {
+  return unit(normal_map(scene, p, normal).sum(scene.row_of(p.face)[column_normal_scale]));
 }
 
 // Shading normals that face the viewer by a smaller cosine are turned towards it.
@@ -105,9 +178,13 @@ LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hi
   p.position = p.weight[0] * a + p.weight[1] * b + p.weight[2] * c;
   p.geometric = unit(scene.face_normal(p.face));
   p.side = dot(p.geometric, d) < 0 ? T(1) : T(-1);
+  interpolate_uv(scene.corner_uvs, p, &p.u, &p.v);
+  interpolate_uv(scene.corner_second_uvs, p, &p.second_u, &p.second_v);
   p.normal = p.geometric;
-  if (scene.corner_normals) {
-    p.normal = unit(blended_normal(scene, p));
+  if (scene.corner_normals) p.normal = unit(blended_normal(scene, p));
+  const bool mapped = has_normal_map(scene, p.face);
+  if (mapped) p.normal = mapped_normal(scene, p, p.normal);
+  if (scene.corner_normals || mapped) {
     // Seen from behind, it is turned to where it can just be seen from the front.
     const Vec3<T> facing = p.side * p.normal;
     const T lacking = T(least_facing) + dot(facing, d);
@@ -118,12 +195,6 @@ LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hi
     }
   }
   p.offset = ray::offset_factor<T> * maximum(maximum(largest_size(a), largest_size(b)), largest_size(c));
-  p.u = p.v = 0;
-  if (scene.corner_uvs) {
-    const T* uv = scene.corner_uvs + 6 * hit.face;
-    p.u = p.weight[0] * uv[0] + p.weight[1] * uv[2] + p.weight[2] * uv[4];
-    p.v = p.weight[0] * uv[1] + p.weight[1] * uv[3] + p.weight[2] * uv[5];
-  }
   return p;
 }
 
@@ -146,14 +217,6 @@ LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& 
 }
 
 // ---- What surfaces are made of -----------------------------------------------------------------------------
-
-// What a texture multiplies a material with; `column` of the material's kinds holds its number.
-template <class T>
-LG_HD Vec3<T> texture_factor(const Scene<T>& scene, const SurfacePoint<T>& p, int column) {
-  const int32_t texture = scene.kind_of(p.face)[column];
-  if (!scene.textures.has(texture)) return {1, 1, 1};
-  return combine(scene.textures.texels, scene.textures.taps(texture, p.u, p.v));
-}
 
 // The colour at a point without the material's factor: texture times vertex colours.
 template <class T>
@@ -181,7 +244,28 @@ LG_HD_CALL Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>&
     m.roughness *= factor.y;  // the second and third channel, as in glTF
     m.metallic *= factor.z;
   }
+  if (has_layers(m)) {
+    m.transmission *= texture_factor(scene, p, transmission_texture_column).x;
+    m.coat *= texture_factor(scene, p, coat_texture_column).x;
+    m.coat_roughness *= texture_factor(scene, p, coat_roughness_texture_column).y;
+  }
   return m;
+}
+
+// How much of a surface is there, and the derivative of that by alpha. margin: the least distance from 0 and from 1,
+// see path_gradient.h.
+template <class T>
+struct Opacity {
+  T value, slope;
+};
+template <class T>
+LG_HD_CALL Opacity<T> opacity_at(const Scene<T>& scene, const SurfacePoint<T>& p, T margin) {
+  const int32_t mode = scene.alpha_mode(p.face);
+  if (mode == alpha_opaque) return {1, 0};
+  const T* row = scene.row_of(p.face);
+  const T alpha = row[column_alpha] * texture_factor(scene, p, alpha_texture_column).x;
+  if (mode == alpha_mask) return {alpha >= row[column_alpha_cutoff] ? T(1) : T(0), 0};
+  return {clamped(alpha, margin, 1 - margin), alpha >= 0 && alpha <= 1 ? T(1) : T(0)};
 }
 
 // Surfaces of one side emit from it alone.
@@ -205,10 +289,13 @@ Scene<T> make_scene(const lg_lit_scene& s) {
   scene.tri = s.tri;
   scene.corner_normals = floats(s.corner_normals);
   scene.corner_uvs = floats(s.corner_uvs);
+  scene.corner_second_uvs = floats(s.corner_second_uvs);
+  scene.corner_tangents = floats(s.corner_tangents);
   scene.corner_colors = floats(s.corner_colors);
   scene.face_materials = s.face_materials;
   scene.materials = floats(s.materials);
   scene.kinds = s.kinds;
+  scene.alpha_modes = s.alpha_modes;
   scene.textures = {floats(s.texels), s.textures, s.texture_count, s.texel_count};
   scene.lamps = floats(s.lamps);
   scene.lamp_intensities = floats(s.lamp_intensities);

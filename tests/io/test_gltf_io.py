@@ -429,6 +429,40 @@ def test_specular_glossiness(tmp_path: Path) -> None:
     assert gold.metallic == pytest.approx(1)
 
 
+def test_coats_and_transmission(tmp_path: Path) -> None:
+    said = {
+        "KHR_materials_clearcoat": {"clearcoatFactor": 0.75, "clearcoatRoughnessFactor": 0.5},
+        "KHR_materials_transmission": {"transmissionFactor": 0.25},
+        "KHR_materials_ior": {"ior": 1.25},
+    }
+    thin = material_of(tmp_path, {"extensions": said})
+    assert (thin.clearcoat, thin.clearcoat_roughness, thin.transmission, thin.ior) == (0.75, 0.5, 0.25, 1.25)
+    assert not thin.solid
+    volume = {"thicknessFactor": 0.1, "attenuationColor": [0.5, 0.25, 1], "attenuationDistance": 2}
+    solid = material_of(tmp_path, {"extensions": said | {"KHR_materials_volume": volume}})
+    assert solid.solid
+    torch.testing.assert_close((-2 * solid.absorption).exp(), torch.tensor([0.5, 0.25, 1.0]))
+    with pytest.warns(FileWarning, match="clearcoatNormalTexture is left out"):
+        material_of(tmp_path, {"extensions": {"KHR_materials_clearcoat": {"clearcoatNormalTexture": {"index": 0}}}})
+
+
+def test_coats_and_transmission_are_written(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    image = (torch.rand(4, 4, 3, generator=generator) * 255).round() / 255
+    material = PBRMaterial(
+        clearcoat=0.5, clearcoat_roughness=0.25, clearcoat_roughness_texture=image, transmission=0.75, ior=1.25,
+        solid=True, absorption=(0.5, 0.25, 0.0),
+    )  # fmt: skip
+    ball = icosphere(1)
+    save_mesh(replace(ball, uvs=ball.positions[:, :2], materials=(material,)), tmp_path / "ball.glb")
+    (read,) = load_mesh(tmp_path / "ball.glb").materials
+    for name in ("clearcoat", "clearcoat_roughness", "transmission", "ior", "solid"):
+        assert getattr(read, name) == getattr(material, name)
+    torch.testing.assert_close(read.absorption, material.absorption, atol=1e-5, rtol=0)
+    torch.testing.assert_close(read.clearcoat_roughness_texture, image)
+    assert read.clearcoat_texture is None
+
+
 def test_required_extensions_are_named(tmp_path: Path) -> None:
     path = edited(square(tmp_path), extensionsRequired=["VENDOR_x"], extensionsUsed=["VENDOR_x"])
     with pytest.raises(ValueError, match=r"a\.gltf.*requires the glTF extension VENDOR_x"):
@@ -436,8 +470,8 @@ def test_required_extensions_are_named(tmp_path: Path) -> None:
 
 
 def test_unknown_material_extensions_are_said_once(tmp_path: Path) -> None:
-    material = {"extensions": {"KHR_materials_clearcoat": {}}}
-    with pytest.warns(FileWarning, match=r"materials\[0\]: the extension KHR_materials_clearcoat") as said:
+    material = {"extensions": {"KHR_materials_sheen": {}}}
+    with pytest.warns(FileWarning, match=r"materials\[0\]: the extension KHR_materials_sheen") as said:
         load_mesh(square(tmp_path, material=material))
     assert len(said) == 1
 

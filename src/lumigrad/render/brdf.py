@@ -74,6 +74,20 @@ def metallic_roughness(
     return nl * (diffuse + schlick(vh, f0) * ggx(nh, alpha) * smith(nl, nv, alpha))
 
 
+def diffuse_fresnel(ior: Tensor) -> Tensor:
+    """The part of diffuse light that the smooth surface of a dielectric reflects, on its outside. ior: more than 1.
+
+    Source: Duntley 1942, "The optical properties of diffusing materials".
+    """
+    n, n2, n4 = ior, ior**2, ior**4
+    return (
+        0.5 + (n - 1) * (3 * n + 1) / (6 * (n + 1) ** 2)
+        + n2 * (n2 - 1) ** 2 / (n2 + 1) ** 3 * ((n - 1) / (n + 1)).log()
+        - 2 * n**3 * (n2 + 2 * n - 1) / ((n2 + 1) * (n4 - 1))
+        + 8 * n4 * (n4 + 1) / ((n2 + 1) * (n4 - 1) ** 2) * n.log()
+    )  # fmt: skip
+
+
 def white_reflection(nv: Tensor, roughness: Tensor) -> tuple[Tensor, Tensor]:
     """The part of uniform white light that microfacets reflect is f0 * scale + offset.
 

@@ -43,7 +43,8 @@ def render_path(
     """Render meshes with shadows, reflections and light that goes from surface to surface.
 
     Unbiased up to rounding: the mean of images with other seeds is the solution of the rendering equation. Materials
-    are those of `render`, `DiffuseMaterial`, `ConductorMaterial` and `DielectricMaterial`; what emits lights the scene.
+    are those of `render`, `DiffuseMaterial`, `ConductorMaterial`, `DielectricMaterial` and `PlasticMaterial`; what
+    emits lights the scene.
 
     Gradients reach materials, textures, vertex colours, lights, environments, shapes and cameras, with what edges cover
     and uncover: shadows by edge sampling, silhouettes by the rasterizer. Hard shadows of lights without a size, and
@@ -68,7 +69,7 @@ def render_path(
 
     Raises:
         TypeError, ValueError: for arguments that are none of the above, or do not fit each other.
-        NotImplementedError: transparent materials, normal maps, second texture coordinates.
+        NotImplementedError: materials of the user's own, vertex colours with alpha on materials that are partly there.
 
     >>> from lumigrad.render import render_path
     >>> from lumigrad.scene import PerspectiveCamera, icosphere
@@ -130,7 +131,7 @@ def _varies(scene: Scene, lights: Sequence[Light] | None) -> bool:
 def _lit(meshes: Sequence[Mesh], scene: Scene, lights: Sequence[Light] | None, image: int) -> LitScene:
     chosen = [light.at(image) for light in _lights(scene, lights)]
     lit = lit_scene(meshes, chosen)
-    if chosen or bool((lit.materials[:, 9:] > 0).any()):
+    if chosen or bool((lit.materials[:, 9:12] > 0).any()):
         return lit
     return lit_scene(meshes, [default_environment()])
 

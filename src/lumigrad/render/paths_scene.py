@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lumigrad.render.brdf import diffuse_fresnel
 from lumigrad.render.color import srgb_decode
 from lumigrad.render.geometry import joined_faces
 from lumigrad.render.surface import default_material
 from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import AmbientLight, DirectionalLight, Light, PointLight, SpotLight
-from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
-from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial
+from lumigrad.scene.materials import ALPHA_MODES, Material, PBRMaterial, PhongMaterial
+from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial, PlasticMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types import LitScene
+from lumigrad.types.light import (
+    ALPHA_MODE,
+    ALPHA_TEXTURE,
+    COAT_ROUGHNESS_TEXTURE,
+    COAT_TEXTURE,
+    COLOR_TEXTURE,
+    EMISSION_TEXTURE,
+    KINDS,
+    MORE_KINDS,
+    NORMAL_TEXTURE,
+    ROUGHNESS_TEXTURE,
+    SECOND_UV,
+    TRANSMISSION_TEXTURE,
+)
 from lumigrad.types.validation import values_can_be_checked
 
-DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC = range(4)
+DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC, PLASTIC, SOLID = range(KINDS)
 DISTANT, AT_POINT = range(2)
 EVERYWHERE = (-1.0, -2.0)  # cosines of a cone that everything is in
 FLAT = 1e-5  # normals that differ from the faces' by no more than this are those of flat faces
@@ -35,27 +51,40 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light]) -> LitScene:
 
     Raises:
         TypeError: lights of other kinds than those of `lumigrad.scene`.
-        NotImplementedError: materials that cannot be traced yet: transparent ones, normal maps, second coordinates.
+        NotImplementedError: materials of other kinds than those of `lumigrad.scene`; vertex colours with alpha on
+            materials that are partly there.
 
     >>> from lumigrad.render import lit_scene
     >>> from lumigrad.scene import PointLight, icosphere
     >>> lit = lit_scene([icosphere(1)], [PointLight((0.0, 3.0, 0.0), intensity=10.0)])
     >>> lit.tri.shape, lit.materials.shape, lit.lamps.shape
-    (torch.Size([80, 3]), torch.Size([1, 12]), torch.Size([1, 12]))
+    (torch.Size([80, 3]), torch.Size([1, 21]), torch.Size([1, 12]))
     """
     like = meshes[0].positions
     palette, chosen = _Palette(like), []
     for mesh in meshes:
-        numbers = [palette.add(material) for material in (mesh.materials or (default_material(mesh),))]
+        materials = mesh.materials or (default_material(mesh),)
+        _refuse(mesh, materials)
+        numbers = [palette.add(material) for material in materials]
         rows = torch.zeros_like(mesh.faces[:, 0]) if mesh.face_materials is None else mesh.face_materials
         chosen.append(torch.tensor(numbers, device=like.device)[rows.long()])
     kinds = torch.tensor(palette.kinds, device=like.device)
+    seconds = any(row[SECOND_UV] for row in palette.kinds)
     return LitScene(
         torch.cat([mesh.positions for mesh in meshes]), torch.cat(joined_faces(meshes)).long(),
         torch.stack(palette.rows), kinds, torch.cat(chosen),
-        tuple(palette.textures), _normals(meshes), _uvs(meshes), _colors(meshes),
+        tuple(palette.textures), _normals(meshes), _uvs(meshes, "uvs"), _colors(meshes),
         *_lamps(lights, like), *_surroundings(lights, like),
+        _uvs(meshes, "second_uvs") if seconds else None, _tangents(meshes, [kinds[rows] for rows in chosen]),
     )  # fmt: skip
+
+
+def _refuse(mesh: Mesh, materials: Sequence[Material]) -> None:
+    """Refuse what would come out wrong."""
+    if mesh.colors is None or mesh.colors.shape[-1] < 4 or all(m.alpha_mode == "opaque" for m in materials):
+        return
+    if not values_can_be_checked() or bool((mesh.colors[..., 3] != 1).any()):
+        raise NotImplementedError("colors: expected no alpha of vertices; paths see that of materials and textures")
 
 
 # ---- Corners -------------------------------------------------------------------------------------------------------
@@ -74,15 +103,37 @@ def _normals(meshes: Sequence[Mesh]) -> Tensor | None:
     return None if flat else torch.cat(corners)
 
 
-def _uvs(meshes: Sequence[Mesh]) -> Tensor | None:
-    if all(mesh.uvs is None for mesh in meshes):
+def _uvs(meshes: Sequence[Mesh], name: str) -> Tensor | None:
+    """The texture coordinates of that name [F, 3, 2]; None where no mesh has them."""
+    index = {"uvs": "uv_faces", "second_uvs": "second_uv_faces"}[name]
+    if all(getattr(mesh, name) is None for mesh in meshes):
         return None
     corners = []
     for mesh in meshes:
-        if mesh.uvs is None or mesh.uv_faces is None:
+        if getattr(mesh, name) is None:
             corners.append(mesh.positions.new_zeros(len(mesh.faces), 3, 2))
         else:
-            corners.append(mesh.uvs.to(mesh.positions)[mesh.uv_faces.long()])
+            corners.append(getattr(mesh, name).to(mesh.positions)[getattr(mesh, index).long()])
+    return torch.cat(corners)
+
+
+def _tangents(meshes: Sequence[Mesh], kinds: Sequence[Tensor]) -> Tensor | None:
+    """Of the faces [F, 3, 4] whose materials have normal maps, by the coordinates of these; None where there are none.
+
+    kinds: of the materials of each mesh's faces.
+    """
+    if not any(bool((rows[:, NORMAL_TEXTURE] >= 0).any()) for rows in kinds):
+        return None
+    corners = []
+    for mesh, rows in zip(meshes, kinds, strict=True):
+        found = mesh.positions.new_zeros(len(mesh.faces), 3, 4)
+        mapped, second = rows[:, NORMAL_TEXTURE] >= 0, (rows[:, SECOND_UV] >> NORMAL_TEXTURE & 1) != 0
+        other = replace(mesh, uvs=mesh.second_uvs, uv_faces=mesh.second_uv_faces)
+        for one, chosen in ((mesh, mapped & ~second), (other, mapped & second)):
+            if one.uvs is not None and bool(chosen.any()):
+                values, faces = one.tangents()
+                found = torch.where(chosen[:, None, None], values.detach().to(found)[faces.long()], found)
+        corners.append(found)
     return torch.cat(corners)
 
 
@@ -109,104 +160,146 @@ class _Palette:
         self.rows: list[Tensor] = []
         self.kinds: list[list[int]] = []
         self.textures: list[Tensor] = []
-        self._numbers: dict[tuple[int, bool], int] = {}
+        self._numbers: dict[tuple[int, str], int] = {}
         self._kept: list[Any] = []  # whose ids are in use
 
     def add(self, material: Material) -> int:
         """The material's number."""
-        _refuse(material)
         if material.unlit:
             self._add_unlit(material)
         elif isinstance(material, ConductorMaterial):
-            self._add(material, CONDUCTOR, material.eta, roughness=material.roughness, extinction=material.k)
+            self._add(material, CONDUCTOR, color=material.eta, roughness=material.roughness, extinction=material.k)
         elif isinstance(material, DielectricMaterial):
-            self._add(material, DIELECTRIC, material.tint, roughness=material.roughness, ior=material.ior)
-        elif isinstance(material, DiffuseMaterial):
-            textures = self._texture(material.base_color_texture), -1, self._texture(material.emissive_texture)
-            self._add(material, DIFFUSE, material.base_color, textures, emission=material.emissive)
-        elif isinstance(material, PBRMaterial):
-            textures = (
-                self._texture(material.base_color_texture),
-                self._texture(material.metallic_roughness_texture, decode=False),
-                self._texture(material.emissive_texture),
-            )
             self._add(
-                material, METALLIC_ROUGHNESS, material.base_color[:3], textures, roughness=material.roughness,
-                metallic=material.metallic, emission=material.emissive,
+                material, DIELECTRIC, color=material.tint, roughness=material.roughness, ior=material.ior,
+                attenuation=material.absorption,
             )  # fmt: skip
+        elif isinstance(material, DiffuseMaterial):
+            textures = {COLOR_TEXTURE: "base_color_texture", EMISSION_TEXTURE: "emissive_texture"}
+            self._add(material, DIFFUSE, textures, color=material.base_color, emission=material.emissive)
+        elif isinstance(material, PlasticMaterial):
+            self._add_plastic(material)
+        elif isinstance(material, PBRMaterial):
+            self._add_pbr(material)
         elif isinstance(material, PhongMaterial):
             self._add_phong(material)
         else:
             raise NotImplementedError(f"materials: {type(material).__name__} cannot be traced")
         return len(self.rows) - 1
 
+    def _add_pbr(self, material: PBRMaterial) -> None:
+        textures = {
+            COLOR_TEXTURE: "base_color_texture", ROUGHNESS_TEXTURE: "metallic_roughness_texture",
+            EMISSION_TEXTURE: "emissive_texture", TRANSMISSION_TEXTURE: "transmission_texture",
+            COAT_TEXTURE: "clearcoat_texture", COAT_ROUGHNESS_TEXTURE: "clearcoat_roughness_texture",
+        }  # fmt: skip
+        self._add(
+            material, SOLID if material.solid else METALLIC_ROUGHNESS, textures, color=material.base_color[:3],
+            roughness=material.roughness, metallic=material.metallic, ior=material.ior, emission=material.emissive,
+            transmission=material.transmission, coat=material.clearcoat, coat_roughness=material.clearcoat_roughness,
+            attenuation=material.absorption,
+        )  # fmt: skip
+
     def _add_phong(self, material: PhongMaterial) -> None:
         """As the shader `pbr` sees it."""
         shininess = torch.as_tensor(material.shininess).clamp_min(0)
-        color, textures = srgb_decode(material.diffuse), (-1, -1, -1)
+        color, image = srgb_decode(material.diffuse), None
         if material.diffuse_texture is not None:
             image = srgb_decode(material.diffuse.to(material.diffuse_texture) * material.diffuse_texture[..., :3])
-            color, textures = torch.ones(3), (self._store(image), -1, -1)
+            color = torch.ones(3)
         self._add(
-            material, METALLIC_ROUGHNESS, color, textures, roughness=(2 / (shininess + 2)) ** 0.25,
+            material, METALLIC_ROUGHNESS, color=color, roughness=(2 / (shininess + 2)) ** 0.25,
             emission=srgb_decode(material.emissive),
         )  # fmt: skip
+        self._set_texture(material, COLOR_TEXTURE, "diffuse_texture", image, "plain")
+
+    def _add_plastic(self, material: PlasticMaterial) -> None:
+        """The base's colour with all that is reflected within the coat."""
+        outside = diffuse_fresnel(torch.as_tensor(material.ior, dtype=torch.float64)).to(self.like)
+        inside = 1 - (1 - outside) / torch.as_tensor(material.ior).to(self.like) ** 2
+
+        def lit(color: Tensor) -> Tensor:
+            color = color.to(self.like)
+            return color * (1 - inside) / (1 - inside * color) / (1 - outside)
+
+        color, image = material.base_color.to(self.like), material.base_color_texture
+        if material.saturating and image is not None:
+            image, color = lit(color * srgb_decode(image[..., :3]).to(self.like)), torch.ones(3)
+        elif material.saturating:
+            color = lit(color)
+        else:
+            image, color = None if image is None else srgb_decode(image[..., :3]), color / (1 - outside)
+        self._add(material, PLASTIC, color=color, roughness=material.roughness, ior=material.ior)
+        self._set_texture(material, COLOR_TEXTURE, "base_color_texture", image, "plain")
 
     def _add_unlit(self, material: Material) -> None:
         """It sends its colour and reflects nothing."""
         if isinstance(material, PhongMaterial):
-            color, image = srgb_decode(material.diffuse), material.diffuse_texture
+            color, name = srgb_decode(material.diffuse), "diffuse_texture"
         else:
-            color, image = (
-                getattr(material, "base_color", torch.ones(3))[:3],
-                getattr(material, "base_color_texture", None),
-            )
-        self._add(material, DIFFUSE, torch.zeros(3), (-1, -1, self._texture(image)), emission=color)
+            color, name = getattr(material, "base_color", torch.ones(3))[:3], "base_color_texture"
+        self._add(material, DIFFUSE, {EMISSION_TEXTURE: name}, color=torch.zeros(3), emission=color)
 
     def _add(
         self,
         material: Material,
         kind: int,
+        textures: dict[int, str] | None = None,
+        *,
         color: Tensor,
-        textures: tuple[int, int, int] = (-1, -1, -1),
         roughness: Any = 1.0,
         metallic: Any = 0.0,
         ior: Any = 1.5,
-        extinction: Tensor | None = None,
-        emission: Tensor | None = None,
+        extinction: Any = (0.0, 0.0, 0.0),
+        emission: Any = (0.0, 0.0, 0.0),
+        transmission: Any = 0.0,
+        coat: Any = 0.0,
+        coat_roughness: Any = 0.0,
+        attenuation: Any = (0.0, 0.0, 0.0),
     ) -> None:
-        none = self.like.new_zeros(3)
-        parts = (color, roughness, metallic, ior, none if extinction is None else extinction,
-                 none if emission is None else emission)  # fmt: skip
+        parts = (
+            color, roughness, metallic, ior, extinction, emission, _alpha_factor(material), material.alpha_cutoff,
+            transmission, coat, coat_roughness, getattr(material, "normal_scale", 1.0), attenuation,
+        )  # fmt: skip
         row = [torch.as_tensor(part, dtype=self.like.dtype, device=self.like.device).reshape(-1) for part in parts]
         self.rows.append(torch.cat(row))
-        self.kinds.append([kind, int(material.double_sided), *textures])
+        kinds = [kind, int(material.double_sided), -1, -1, -1, *MORE_KINDS]
+        kinds[ALPHA_MODE] = ALPHA_MODES.index(material.alpha_mode)
+        self.kinds.append(kinds)
+        for column, name in {**(textures or {}), NORMAL_TEXTURE: "normal_texture"}.items():
+            form = "color" if column in (COLOR_TEXTURE, EMISSION_TEXTURE) else "plain"
+            self._set_texture(material, column, name, getattr(material, name, None), form)
+        if material.alpha_mode != "opaque":
+            name = "diffuse_texture" if isinstance(material, PhongMaterial) else "base_color_texture"
+            image = getattr(material, name, None)
+            if image is not None and image.shape[-1] == 4:
+                self._set_texture(material, ALPHA_TEXTURE, name, image, "alpha")
 
-    def _texture(self, image: Tensor | None, decode: bool = True) -> int:
+    def _set_texture(self, material: Material, column: int, name: str, image: Tensor | None, form: str) -> None:
+        """Give the last material a texture, which a field of it holds."""
         if image is None:
-            return -1
-        key = id(image), decode
+            return
+        self.kinds[-1][column] = self._texture(image, form)
+        if name in material.second_uv_textures:
+            self.kinds[-1][SECOND_UV] |= 1 << column
+
+    def _texture(self, image: Tensor, form: str) -> int:
+        """The number of an image as it is wanted: "color", decoded to linear light; "plain"; or its "alpha" alone."""
+        key = id(image), form
         if key not in self._numbers:
             self._kept.append(image)
-            self._numbers[key] = self._store(srgb_decode(image[..., :3]) if decode else image[..., :3])
+            plain = image[..., 3:] if form == "alpha" else image[..., :3]
+            self.textures.append((srgb_decode(plain) if form == "color" else plain).to(self.like).expand(-1, -1, 3))
+            self._numbers[key] = len(self.textures) - 1
         return self._numbers[key]
 
-    def _store(self, image: Tensor) -> int:
-        self.textures.append(image.to(self.like))
-        return len(self.textures) - 1
 
-
-def _refuse(material: Material) -> None:
-    """Refuse what would come out wrong."""
-    if material.alpha_mode != "opaque":
-        raise NotImplementedError(
-            f"materials: expected alpha_mode 'opaque', got {material.alpha_mode!r}; paths do not pass through surfaces "
-            "that are partly there yet"
-        )
-    if getattr(material, "normal_texture", None) is not None:
-        raise NotImplementedError("materials: expected no normal_texture; paths do not see normal maps yet")
-    if material.second_uv_textures:
-        raise NotImplementedError("materials: expected no second_uv_textures; paths see the first coordinates alone")
+def _alpha_factor(material: Material) -> Any:
+    """What multiplies the alpha of textures."""
+    base = getattr(material, "base_color", None)
+    if isinstance(base, Tensor) and len(base) == 4:
+        return base[3]
+    return getattr(material, "alpha", 1.0)
 
 
 # ---- Lights --------------------------------------------------------------------------------------------------------

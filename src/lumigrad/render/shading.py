@@ -24,7 +24,12 @@ from lumigrad.scene._vectors import dot
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light, PunctualLight, SurroundingLight
 from lumigrad.scene.materials import PBRMaterial, PhongMaterial
-from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial
+from lumigrad.scene.physical_materials import (
+    ConductorMaterial,
+    DielectricMaterial,
+    DiffuseMaterial,
+    PlasticMaterial,
+)
 from lumigrad.types.shapes import Float
 from lumigrad.types.validation import values_can_be_checked
 
@@ -66,7 +71,7 @@ def pbr_terms(surface: Surface) -> PBRTerms:
         phong = phong_terms(surface)
         roughness = (2 / (phong.shininess.clamp_min(0) + 2)) ** 0.25
         return PBRTerms(srgb_decode(phong.diffuse), 0 * one, roughness, one, srgb_decode(phong.emissive))
-    if isinstance(material, (DiffuseMaterial, ConductorMaterial, DielectricMaterial)):
+    if isinstance(material, (DiffuseMaterial, ConductorMaterial, DielectricMaterial, PlasticMaterial)):
         return _physical_terms(surface, material)
     if not isinstance(material, PBRMaterial):
         return PBRTerms(_tinted(surface, one.expand_as(like), True), 0 * one, 0.5 * one, one, torch.zeros_like(like))
@@ -85,7 +90,9 @@ def pbr_terms(surface: Surface) -> PBRTerms:
     return PBRTerms(_tinted(surface, base, True), metallic, roughness, occlusion, emissive)
 
 
-def _physical_terms(surface: Surface, material: DiffuseMaterial | ConductorMaterial | DielectricMaterial) -> PBRTerms:
+def _physical_terms(
+    surface: Surface, material: DiffuseMaterial | ConductorMaterial | DielectricMaterial | PlasticMaterial
+) -> PBRTerms:
     """What comes nearest: rough plastic for matt surfaces, metal of the same reflectance, white plastic for glass."""
     like = surface.position
     one = like.new_ones(()).expand(*like.shape[:-1], 1)
@@ -96,9 +103,12 @@ def _physical_terms(surface: Surface, material: DiffuseMaterial | ConductorMater
     if isinstance(material, DielectricMaterial):
         color = material.tint.to(like).expand_as(like)
         return PBRTerms(_tinted(surface, color, True), 0 * one, material.roughness * one, one, dark)
-    color, emissive = (value.to(like).expand_as(like) for value in (material.base_color, material.emissive))
+    color = material.base_color.to(like).expand_as(like)
     if (texel := surface.texel("base_color_texture", linear=True)) is not None:
         color = color * texel[..., :3]
+    if isinstance(material, PlasticMaterial):
+        return PBRTerms(_tinted(surface, color, True), 0 * one, material.roughness * one, one, dark)
+    emissive = material.emissive.to(like).expand_as(like)
     if (texel := surface.texel("emissive_texture", linear=True)) is not None:
         emissive = emissive * texel
     return PBRTerms(_tinted(surface, color, True), 0 * one, one, one, emissive)

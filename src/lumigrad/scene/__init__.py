@@ -25,7 +25,7 @@ from lumigrad.scene.light.lights import (
 )
 from lumigrad.scene.light.skies import sky, studio
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
-from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial
+from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial, PlasticMaterial
 from lumigrad.scene.rotations import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
@@ -66,6 +66,7 @@ __all__ = [
     "PBRMaterial",
     "PerspectiveCamera",
     "PhongMaterial",
+    "PlasticMaterial",
     "PointCloud",
     "PointClouds",
     "PointLight",

@@ -157,8 +157,20 @@ class PBRMaterial(Material):
         occlusion_strength: 0 ignores the occlusion texture, 1 applies it fully.
         emissive: linear factor [3] of emitted light.
         emissive_texture: [H, W, 3], display-encoded, or None.
+        ior: index of refraction of what is no metal, which reflects ((ior - 1) / (ior + 1))^2 at normal incidence.
+        clearcoat: how much of a clear coat of index 1.5 lies above the surface, in [0, 1].
+        clearcoat_roughness: its roughness; its normal is that of the surface.
+        clearcoat_texture: [H, W, 1 or 3], whose first channel multiplies `clearcoat`, or None.
+        clearcoat_roughness_texture: [H, W, 3], whose second channel multiplies `clearcoat_roughness`, or None.
+        transmission: the part of the light that the matt base would reflect that goes through in its place, coloured by
+            the base colour. Path tracing alone lets it through; rasterizing renderers show an opaque surface.
+        transmission_texture: [H, W, 1 or 3], whose first channel multiplies `transmission`, or None.
+        solid: whether light is refracted where it goes through, as by the surface of a solid of this index of
+            refraction; otherwise it goes straight on, as through a thin sheet.
+        absorption: [3], what the inside of a solid takes away per length: light falls by exp(-absorption length).
 
-    Source: Khronos, glTF 2.0 specification, section 3.9 and appendix B.
+    Source: Khronos, glTF 2.0 specification, section 3.9 and appendix B; and its extensions KHR_materials_ior,
+    KHR_materials_clearcoat, KHR_materials_transmission and KHR_materials_volume.
 
     >>> import torch
     >>> from lumigrad.scene import PBRMaterial
@@ -178,13 +190,27 @@ class PBRMaterial(Material):
     occlusion_strength: float | Float[Tensor, ""] = 1.0
     emissive: Float[Tensor, " 3"] = field(default_factory=_zeros)
     emissive_texture: Float[Tensor, "_ _ _"] | None = None
+    ior: float | Float[Tensor, ""] = 1.5
+    clearcoat: float | Float[Tensor, ""] = 0.0
+    clearcoat_roughness: float | Float[Tensor, ""] = 0.0
+    clearcoat_texture: Float[Tensor, "_ _ _"] | None = None
+    clearcoat_roughness_texture: Float[Tensor, "_ _ 3"] | None = None
+    transmission: float | Float[Tensor, ""] = 0.0
+    transmission_texture: Float[Tensor, "_ _ _"] | None = None
+    solid: bool = False
+    absorption: Float[Tensor, " 3"] = field(default_factory=_zeros)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set_color("base_color", (3, 4))
         self._set_color("emissive")
-        for name in ("metallic", "roughness", "occlusion_strength"):
+        self._set_color("absorption")
+        for name in ("metallic", "roughness", "occlusion_strength", "clearcoat", "clearcoat_roughness", "transmission"):
             self._check_number(name, high=1.0)
+        self._check_number("ior", low=1e-3)
+        self._check_texture("clearcoat_texture", (1, 3))
+        self._check_texture("clearcoat_roughness_texture", (3,))
+        self._check_texture("transmission_texture", (1, 3))
         self._check_number("normal_scale", low=-float("inf"))
         self._check_texture("base_color_texture", (3, 4))
         self._check_texture("metallic_roughness_texture", (3,))

@@ -1,4 +1,4 @@
-"""Materials with which physics begins: matt surfaces, metals and glass."""
+"""Materials with which physics begins: matt surfaces, metals, glass, and matt surfaces under a coat."""
 
 from __future__ import annotations
 
@@ -93,6 +93,7 @@ class DielectricMaterial(Material):
         ior: index of refraction inside, more than 0.
         roughness: perceptual, in [0, 1]; its square is the width of the GGX distribution. 0 is smooth.
         tint: [3], a factor of all that is reflected and transmitted.
+        absorption: [3], what the inside takes away per length: light falls by exp(-absorption length).
 
     >>> from lumigrad.scene import DielectricMaterial
     >>> DielectricMaterial(ior=1.33).roughness
@@ -102,9 +103,45 @@ class DielectricMaterial(Material):
     ior: float | Float[Tensor, ""] = 1.5
     roughness: float | Float[Tensor, ""] = 0.0
     tint: Float[Tensor, " 3"] = field(default_factory=_ones)
+    absorption: Float[Tensor, " 3"] = field(default_factory=_zeros)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set_color("tint")
+        self._set_color("absorption")
         self._check_number("ior", low=1e-3)
         self._check_number("roughness", high=1.0)
+
+
+@dataclass(frozen=True)
+class PlasticMaterial(Material):
+    """A matt base under a dielectric coat: plastic, varnish. Rasterizing renderers show it as a `PBRMaterial`.
+
+    Light that the base reflects comes back to it many times from within the coat.
+
+    Attributes:
+        base_color: linear reflectance of the base [3].
+        base_color_texture: [H, W, 3 or 4], display-encoded, or None.
+        ior: index of refraction of the coat, more than 1.
+        roughness: of the coat, perceptual, in [0, 1]; its square is the width of the GGX distribution. 0 counts as
+            0.04.
+        saturating: whether colours become deeper by what the base absorbs each time that light comes back to it.
+            Otherwise it is as if they were reflected once.
+
+    >>> from lumigrad.scene import PlasticMaterial
+    >>> PlasticMaterial(base_color=(0.6, 0.1, 0.1)).ior
+    1.5
+    """
+
+    base_color: Float[Tensor, " 3"] = field(default_factory=_grey)
+    base_color_texture: Float[Tensor, "_ _ _"] | None = None
+    ior: float | Float[Tensor, ""] = 1.5
+    roughness: float | Float[Tensor, ""] = 0.2
+    saturating: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set_color("base_color")
+        self._check_number("ior", low=1.001)
+        self._check_number("roughness", high=1.0)
+        self._check_texture("base_color_texture", (3, 4))

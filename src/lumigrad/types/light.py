@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from lumigrad.types.shapes import Float, Int
 
 MAX_DEPTH = 65535  # segments of a path that has no limit
+# Columns of `LitScene.materials` and of `LitScene.kinds` that may be left out, and what they then are.
+MATERIAL_COLUMNS, KIND_COLUMNS = 12, 5
+MORE_MATERIAL = (1.0, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+MORE_KINDS = (-1, -1, -1, -1, -1, 0, 0)
+KINDS = 6  # of materials
+# Columns of `kinds`: of textures, and others.
+COLOR_TEXTURE, ROUGHNESS_TEXTURE, EMISSION_TEXTURE, ALPHA_TEXTURE, NORMAL_TEXTURE = range(2, 7)
+TRANSMISSION_TEXTURE, COAT_TEXTURE, COAT_ROUGHNESS_TEXTURE, ALPHA_MODE, SECOND_UV = range(7, 12)
+OPAQUE, MASK, BLEND = range(3)
+
+
+def all_columns(rows: Tensor, more: tuple[float, ...], first: int) -> Tensor:
+    """Rows [M, K] of at least `first` columns, with the defaults `more` of those that they leave out."""
+    rest = rows.new_tensor(more[rows.shape[-1] - first :])
+    return rows if not len(rest) else torch.cat((rows, rest.expand(len(rows), -1)), -1)
 
 
 class LitScene(NamedTuple):
@@ -18,16 +34,24 @@ class LitScene(NamedTuple):
     Attributes:
         positions: [V, 3].
         tri: int [F, 3].
-        materials: [M, 12]: colour (3), roughness, metallic, index of refraction, extinction (3), emission (3), see
-            :func:`lumigrad.ops.light.bsdf`.
-        kinds: int [M, 5]: 0 diffuse, 1 metallic-roughness, 2 conductor, 3 dielectric; whether both sides are lit and
-            emit; and the numbers of the textures that multiply the colour, the roughness and metallic (channels 1 and
-            2), and the emission, or -1.
+        materials: [M, 12 to 21]: colour (3), roughness, metallic, index of refraction, extinction (3), emission (3),
+            see :func:`lumigrad.ops.light.bsdf`; and, where they are not the default, alpha (1), the alpha from which
+            on a masked material is there (0.5), transmission (0), coat (0), the coat's roughness (0), the scale of the
+            normal map (1), and what the inside of dielectrics and solids absorbs per length (3, 0).
+        kinds: int [M, 5 to 12]: 0 diffuse, 1 metallic-roughness, 2 conductor, 3 dielectric, 4 plastic, 5 solid
+            metallic-roughness; whether both sides are lit and emit; the numbers of the textures that multiply the
+            colour, the roughness and metallic (channels 1 and 2), and the emission, or -1; and, where they are not the
+            default, those of alpha (channel 0), of the normal map, of transmission (0), coat (0) and the coat's
+            roughness (1) (-1); the alpha mode, 0 opaque, 1 mask, 2 blend (0); and the sum of 2^k over the columns k
+            whose textures are looked up at the second coordinates (0).
         face_materials: int [F].
         textures: each [H, W, 3], linear. Coordinate (0, 0) is the outer corner of texel [0, 0], v grows with the row;
             they repeat and are interpolated linearly.
         corner_normals: [F, 3, 3] of the faces' corners, or None for flat faces.
         corner_uvs: [F, 3, 2], or None.
+        corner_second_uvs: [F, 3, 2], or None.
+        corner_tangents: [F, 3, 4], for normal maps: the direction in which u grows, and the handedness of the frame;
+            or None.
         corner_colors: [F, 3, 3], linear, which multiply the colour, or None.
         lamps: [L, 12], of points, spots and distant lights: position, or direction towards a distant one (3); axis of
             the cone, from the lamp on (3); cosines of its inner and outer angle; distance at which the light has faded
@@ -40,8 +64,8 @@ class LitScene(NamedTuple):
 
     positions: Float[Tensor, "vertices 3"]
     tri: Int[Tensor, "triangles 3"]
-    materials: Float[Tensor, "materials 12"]
-    kinds: Int[Tensor, "materials 5"]
+    materials: Float[Tensor, "materials parameters"]
+    kinds: Int[Tensor, "materials choices"]
     face_materials: Int[Tensor, " triangles"]
     textures: Sequence[Float[Tensor, "_ _ 3"]] = ()
     corner_normals: Float[Tensor, "triangles 3 3"] | None = None
@@ -52,6 +76,15 @@ class LitScene(NamedTuple):
     lamp_kinds: Int[Tensor, " lamps"] | None = None
     environment: Float[Tensor, "6 side side 3"] | None = None
     rotation: Float[Tensor, "3 3"] | None = None
+    corner_second_uvs: Float[Tensor, "triangles 3 2"] | None = None
+    corner_tangents: Float[Tensor, "triangles 3 4"] | None = None
+
+    def completed(self) -> LitScene:
+        """The scene with all columns of materials and kinds."""
+        return self._replace(
+            materials=all_columns(self.materials, MORE_MATERIAL, MATERIAL_COLUMNS),
+            kinds=all_columns(self.kinds, MORE_KINDS, KIND_COLUMNS),
+        )
 
 
 class TracedPaths(NamedTuple):

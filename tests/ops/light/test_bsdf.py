@@ -19,15 +19,38 @@ from lumigrad.render.brdf import metallic_roughness
 DOUBLE = torch.float64
 TABLES = Path(__file__).resolve().parents[4] / "shared" / "oracles" / "mi_bsdf_tables.npz"
 GOLD = ((0.2, 0.92, 1.1), (3.9, 2.45, 2.14))  # index of refraction of three channels
-DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC = range(4)
+DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC, PLASTIC, SOLID = range(6)
 OPAQUE = {
     "diffuse": (DIFFUSE, {"color": (0.2, 0.5, 0.8)}),
     "plastic": (METALLIC_ROUGHNESS, {"color": (0.8, 0.25, 0.1), "roughness": 0.4}),
     "half metal": (METALLIC_ROUGHNESS, {"color": (0.8, 0.25, 0.1), "roughness": 0.6, "metallic": 0.5}),
     "metal": (METALLIC_ROUGHNESS, {"color": (0.9, 0.7, 0.3), "roughness": 0.5, "metallic": 1.0}),
     "conductor": (CONDUCTOR, {"color": GOLD[0], "extinction": GOLD[1], "roughness": 0.5}),
+    "coat": (METALLIC_ROUGHNESS, {"color": (1.0, 0.9, 0.9), "roughness": 0.9, "coat": 1.0, "coat_roughness": 0.5}),
+    "coat on metal": (
+        METALLIC_ROUGHNESS,
+        {"color": (1.0, 0.7, 0.3), "roughness": 0.5, "metallic": 1.0, "coat": 0.6, "coat_roughness": 0.7},
+    ),
+    "shiny plastic": (PLASTIC, {"color": (1.101, 0.3, 0.1), "roughness": 0.3}),
+    "rough plastic": (PLASTIC, {"color": (1.101, 0.3, 0.1), "roughness": 0.8}),
 }
-MATERIALS = OPAQUE | {"rough glass": (DIELECTRIC, {"color": (1.0, 1.0, 1.0), "roughness": 0.6, "ior": 1.5})}
+REFRACTING = {
+    "rough glass": (DIELECTRIC, {"color": (1.0, 1.0, 1.0), "roughness": 0.6, "ior": 1.5}),
+    "solid": (
+        SOLID,
+        {"color": (1.0, 0.9, 0.8), "roughness": 0.6, "metallic": 0.2, "transmission": 0.8, "coat": 0.7,
+         "coat_roughness": 0.5},
+    ),
+}  # fmt: skip
+SHEETS = {
+    "sheet": (METALLIC_ROUGHNESS, {"color": (1.0, 0.9, 0.8), "roughness": 0.6, "transmission": 0.7}),
+    "coated sheet": (
+        METALLIC_ROUGHNESS,
+        {"color": (1.0, 0.9, 0.8), "roughness": 0.5, "metallic": 0.2, "transmission": 1.0, "coat": 1.0,
+         "coat_roughness": 0.6},
+    ),
+}  # fmt: skip
+MATERIALS = OPAQUE | REFRACTING | SHEETS
 EACH = pytest.mark.parametrize("name", list(MATERIALS))
 
 
@@ -38,8 +61,12 @@ def material(
     metallic: float = 0.0,
     ior: float = 1.5,
     extinction: tuple[float, ...] = (0.0, 0.0, 0.0),
+    transmission: float = 0.0,
+    coat: float = 0.0,
+    coat_roughness: float = 0.0,
 ) -> Tensor:
-    row = torch.tensor([*color, roughness, metallic, ior, *extinction, 0.0, 0.0, 0.0], dtype=DOUBLE)
+    layers = [1.0, 0.5, transmission, coat, coat_roughness]
+    row = torch.tensor([*color, roughness, metallic, ior, *extinction, 0.0, 0.0, 0.0, *layers], dtype=DOUBLE)
     return row.repeat(count, 1)
 
 
@@ -136,7 +163,8 @@ def test_metallic_roughness_is_that_of_the_rasterizer() -> None:
     wi, wo = directions(count, 1), directions(count, 2)
     base = random(count, 3, seed=3, dtype=DOUBLE).abs()
     metallic, roughness = random(count, 2, seed=4, dtype=DOUBLE).abs().split(1, dim=-1)
-    rows = torch.cat((base, roughness, metallic, torch.zeros(count, 7, dtype=DOUBLE)), -1)
+    rest = torch.tensor([1.5] + [0.0] * 6, dtype=DOUBLE).expand(count, 7)
+    rows = torch.cat((base, roughness, metallic, rest), -1)
     value, _ = bsdf(rows, kinds(count, METALLIC_ROUGHNESS), wi, wo)
     up = torch.tensor([0.0, 0.0, 1.0], dtype=DOUBLE).expand(count, 3)
     assert torch.allclose(value, metallic_roughness(up, wi, wo, base, metallic, roughness), rtol=1e-10)
@@ -149,11 +177,12 @@ def test_metallic_roughness_is_that_of_the_rasterizer() -> None:
 @pytest.mark.parametrize("cosine", [0.95, 0.5, 0.12])
 def test_no_material_makes_energy(name: str, cosine: float) -> None:
     count = 50_000
-    for side in (1.0, -1.0) if name == "rough glass" else (1.0,):
+    for side in (1.0, -1.0) if name not in OPAQUE else (1.0,):
         wi = at_cosine(cosine, count) * side
         wo, weight, _ = sample_bsdf(*of(name, count), wi, numbers(count, 7))
         # Within glass, radiance is larger by the square of the index.
-        energy = torch.where((wi[:, 2] * wo[:, 2] < 0)[:, None], weight * (1.5**2 if side > 0 else 1 / 1.5**2), weight)
+        across = (1.5**2 if side > 0 else 1 / 1.5**2) if name in REFRACTING else 1.0
+        energy = torch.where((wi[:, 2] * wo[:, 2] < 0)[:, None], weight * across, weight)
         mean, error = energy.mean(0), energy.std(0) / math.sqrt(count)
         assert (mean < 1 + 5 * error).all()
         assert (mean > 0.04).all()
@@ -163,14 +192,15 @@ def test_no_material_makes_energy(name: str, cosine: float) -> None:
 def test_reciprocity(name: str) -> None:
     """f(wi, wo) = f(wo, wi); of transmitted radiance, over the squares of the indices where it is."""
     count = 500
-    whole = name == "rough glass"
+    whole = name not in OPAQUE
     wi, wo = directions(count, 11, whole), directions(count, 12, whole)
     there = bsdf(*of(name, count), wi, wo)[0] / wo[:, 2:].abs()
     back = bsdf(*of(name, count), wo, wi)[0] / wi[:, 2:].abs()
     if whole:
         through = wi[:, 2:] * wo[:, 2:] < 0
-        there = torch.where(through & (wi[:, 2:] > 0), there * 1.5**2, there)
-        back = torch.where(through & (wo[:, 2:] > 0), back * 1.5**2, back)
+        across = 1.5**2 if name in REFRACTING else 1.0
+        there = torch.where(through & (wi[:, 2:] > 0), there * across, there)
+        back = torch.where(through & (wo[:, 2:] > 0), back * across, back)
         assert bool((there[through.expand_as(there)] > 0).any())
     assert torch.allclose(there, back, rtol=1e-9)
 
@@ -179,7 +209,7 @@ def test_reciprocity(name: str) -> None:
 @pytest.mark.parametrize("cosine", [0.9, 0.3])
 def test_draws_have_their_density(name: str, cosine: float) -> None:
     """Chi-square test over bins of the sphere, whose probabilities are the density's integral by quadrature."""
-    side = -1.0 if name == "rough glass" and cosine > 0.5 else 1.0
+    side = -1.0 if name not in OPAQUE and cosine > 0.5 else 1.0
     count, bins = 200_000, (12, 16)
     wi = at_cosine(cosine, 1) * side
     wo = sample_bsdf(*of(name, count), wi.expand(count, 3), numbers(count, 21))[0]
@@ -208,7 +238,7 @@ def test_draws_have_their_density(name: str, cosine: float) -> None:
 @EACH
 def test_what_draws_are_worth(name: str) -> None:
     count = 1000
-    wi = directions(count, 31, whole=name == "rough glass")
+    wi = directions(count, 31, whole=name not in OPAQUE)
     wo, weight, pdf = sample_bsdf(*of(name, count), wi, numbers(count, 32))
     value, density = bsdf(*of(name, count), wi, wo)
     used = wo[:, 2] != 0
@@ -266,11 +296,13 @@ def test_tables(name: str) -> None:
 
 
 def mixture(count: int, dtype: torch.dtype = DOUBLE) -> tuple[Tensor, Tensor]:
-    rows = random(count, 12, seed=51, dtype=DOUBLE).abs() * 0.9 + 0.05
-    rows[:, 5] += 0.7
+    rows = random(count, 21, seed=51, dtype=DOUBLE).abs() * 0.9 + 0.05
+    rows[:, 5] += 0.96
     rows[::7, 3] = 0.0
+    rows[::2, 14] = 0.0  # without transmission
+    rows[::3, 15] = 0.0  # without a coat
     index = torch.arange(count)
-    return rows.to(dtype), torch.stack((index % 4, index // 4 % 2), -1)
+    return rows.to(dtype), torch.stack((index * 7 // 6 % 6, index // 4 % 2), -1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
@@ -290,10 +322,12 @@ def test_against_the_reference(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("function", [bsdf, reference.bsdf])
 def test_gradients(function) -> None:
-    count = 8
+    count = 24
     rows, kind = mixture(count)
     wi, wo = directions(count, 61, whole=True), directions(count, 62, whole=True)
-    wo = torch.where((kind[:, :1] != DIELECTRIC) & (wi[:, 2:] * wo[:, 2:] < 0), -wo, wo)
+    opaque = ((kind[:, 0] != DIELECTRIC) & (rows[:, 14] == 0))[:, None]
+    wo = torch.where(opaque & (wi[:, 2:] * wo[:, 2:] < 0), -wo, wo)
+    rows[:, 14:16] = torch.where(rows[:, 14:16] == 0, -1, rows[:, 14:16])  # what is not there has no gradient
     rows[::7, 3] = 0.3  # at 0, where surfaces become smooth, the value jumps
     inputs = (rows.requires_grad_(), wi.requires_grad_(), wo.requires_grad_())
     assert torch.autograd.gradcheck(lambda *given: function(given[0], kind, *given[1:])[0], inputs, atol=1e-6)
@@ -322,7 +356,7 @@ def test_empty() -> None:
 def test_wrong_calls() -> None:
     rows, kind = mixture(4)
     wi = directions(4, 1)
-    with pytest.raises(ValueError, match=r"materials: expected shape \[N, 12\], got \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"materials: expected shape \[M, 12\] to \[M, 21\], got \(4, 3\)"):
         bsdf(wi, kind, wi, wi)
     with pytest.raises(TypeError, match="kinds: expected integers, got float64"):
         bsdf(rows, rows[:, :2], wi, wi)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from light_common import box_inside, mixed_scene, pixel_rays, plate, rays_down, row
+from light_common import box_inside, layered_scene, mixed_scene, pixel_rays, plate, rays_down, row
 from ops_common import scaled_error, threads
 from torch import Tensor
 
@@ -70,6 +70,20 @@ def test_against_autograd(depth: int, without_edges: None) -> None:
     for have, want in zip(*results):
         assert want.abs().max() > 0.1
         assert scaled_error(have, want) < 1e-9
+
+
+def test_normal_maps_second_coordinates_and_absorption_against_autograd() -> None:
+    names = ("positions", "corner_normals", "corner_uvs", "corner_second_uvs", "lamps")
+    weight = torch.rand(3, 5, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(5))
+    results = []
+    for trace in (lg.trace_paths, reference.trace_paths):
+        scene, leaves = leaves_of(layered_scene(), names)
+        rays = [ray.requires_grad_() for ray in pixel_rays(3, 5, distance=6.0)]
+        out = trace(scene, *rays, 6, 6, 3, 3)
+        results.append(torch.autograd.grad((out.radiance * weight).sum(), [*leaves, *rays]))
+    for have, want in zip(*results):
+        assert want.abs().max() > 1e-3
+        assert scaled_error(have, want) < 1e-8
 
 
 def test_float32() -> None:

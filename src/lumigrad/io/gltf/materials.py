@@ -30,12 +30,17 @@ _SOURCES = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")
 TEXTURES = {
     "baseColorTexture": "base_color_texture", "metallicRoughnessTexture": "metallic_roughness_texture",
     "normalTexture": "normal_texture", "occlusionTexture": "occlusion_texture", "emissiveTexture": "emissive_texture",
+    "clearcoatTexture": "clearcoat_texture", "clearcoatRoughnessTexture": "clearcoat_roughness_texture",
+    "transmissionTexture": "transmission_texture",
 }  # fmt: skip
 _CONVERTED = ("diffuseTexture", "specularGlossinessTexture")  # made into others, texel by texel
 _METADATA = ("KHR_xmp", "ADOBE_", "EXT_structural")
 _GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
+_IOR, _CLEARCOAT = "KHR_materials_ior", "KHR_materials_clearcoat"
+_TRANSMISSION, _VOLUME = "KHR_materials_transmission", "KHR_materials_volume"
 SUPPORTED = (
-    "KHR_materials_unlit", "KHR_materials_emissive_strength", _GLOSSINESS, "KHR_texture_transform", *_SOURCES,
+    "KHR_materials_unlit", "KHR_materials_emissive_strength", _GLOSSINESS, _IOR, _CLEARCOAT, _TRANSMISSION, _VOLUME,
+    "KHR_texture_transform", *_SOURCES,
 )  # fmt: skip
 
 
@@ -116,8 +121,32 @@ class Materials:
             metallic=_fraction(factors.get("metallicFactor", 1.0)),
             roughness=_fraction(factors.get("roughnessFactor", 1.0)),
             metallic_roughness_texture=look_up(factors, "metallicRoughnessTexture", 3),
+            **self._layers(extensions, look_up, where),
         )
         return replace(material, second_uv_textures=look_up.second_textures()), look_up.wanted
+
+    def _layers(self, extensions: dict[str, Any], look_up: _Lookup, where: str) -> dict[str, Any]:
+        """What a coat and light that goes through the material say, as fields of it."""
+        coat, sheet = extensions.get(_CLEARCOAT, {}), extensions.get(_TRANSMISSION, {})
+        volume = extensions.get(_VOLUME, {})
+        if "clearcoatNormalTexture" in coat:
+            self.document.notes.add("clearcoatNormalTexture is left out: a coat has the material's normal", where)
+        if "thicknessTexture" in volume:
+            self.document.notes.add("thicknessTexture is left out: shapes are as thick as they are", where)
+        solid = float(volume.get("thicknessFactor", 0.0)) > 0
+        distance = float(volume.get("attenuationDistance", math.inf))
+        absorption = -_floats(volume.get("attenuationColor", (1, 1, 1)), 3).clamp_min(1e-6).log() / distance
+        return {
+            "ior": max(float(extensions.get(_IOR, {}).get("ior", 1.5)), 1e-3),
+            "clearcoat": _fraction(coat.get("clearcoatFactor", 0.0)),
+            "clearcoat_texture": look_up(coat, "clearcoatTexture", 1),
+            "clearcoat_roughness": _fraction(coat.get("clearcoatRoughnessFactor", 0.0)),
+            "clearcoat_roughness_texture": look_up(coat, "clearcoatRoughnessTexture", 3),
+            "transmission": _fraction(sheet.get("transmissionFactor", 0.0)),
+            "transmission_texture": look_up(sheet, "transmissionTexture", 1),
+            "solid": solid,
+            "absorption": absorption.abs() if solid else torch.zeros(3),
+        }
 
     def _note_unknown(self, extensions: dict[str, Any], where: str) -> None:
         for name in extensions:

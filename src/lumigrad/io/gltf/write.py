@@ -22,6 +22,11 @@ _JSON, _BIN = 0x4E4F534A, 0x004E4942
 _CODES = {"float32": 5126, "uint8": 5121, "uint16": 5123, "uint32": 5125}
 _KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 _VERTICES, _INDICES = 34962, 34963
+_EXTENSION_OF = {
+    "clearcoatTexture": "KHR_materials_clearcoat",
+    "clearcoatRoughnessTexture": "KHR_materials_clearcoat",
+    "transmissionTexture": "KHR_materials_transmission",
+}
 
 
 def write(parts: Sequence[Mesh]) -> bytes:
@@ -133,6 +138,7 @@ class _Writer:
         }
         if material.alpha_mode == "mask":
             entry["alphaCutoff"] = float(material.alpha_cutoff)
+        extensions = _layers(material)
         more: dict[str, dict[str, Any]] = {
             "normal_texture": {"scale": float(material.normal_scale)},
             "occlusion_texture": {"strength": float(material.occlusion_strength)},
@@ -144,8 +150,11 @@ class _Writer:
             said = {"index": self.texture(image[..., :1] if image.shape[-1] == 2 else image), **more.get(field, {})}
             if field in material.second_uv_textures:
                 said["texCoord"] = 1
-            (factors if name in ("baseColorTexture", "metallicRoughnessTexture") else entry)[name] = said
-        extensions: dict[str, Any] = {}
+            extension = _EXTENSION_OF.get(name)
+            if extension is not None:
+                extensions.setdefault(extension, {})[name] = said
+            else:
+                (factors if name in ("baseColorTexture", "metallicRoughnessTexture") else entry)[name] = said
         if strength > 1:
             extensions["KHR_materials_emissive_strength"] = {"emissiveStrength": strength}
         if material.unlit:
@@ -154,6 +163,26 @@ class _Writer:
             entry["extensions"] = extensions
             self.extensions |= extensions.keys()
         return entry
+
+
+def _layers(material: PBRMaterial) -> dict[str, dict[str, Any]]:
+    """Extensions for a coat, transmission and the index of refraction, where they are not the default."""
+    found: dict[str, dict[str, Any]] = {}
+    if float(material.ior) != 1.5:
+        found["KHR_materials_ior"] = {"ior": float(material.ior)}
+    if float(material.clearcoat) > 0:
+        found["KHR_materials_clearcoat"] = {
+            "clearcoatFactor": float(material.clearcoat),
+            "clearcoatRoughnessFactor": float(material.clearcoat_roughness),
+        }
+    if float(material.transmission) > 0:
+        found["KHR_materials_transmission"] = {"transmissionFactor": float(material.transmission)}
+    if material.solid:
+        volume: dict[str, Any] = {"thicknessFactor": 1.0}
+        if bool((material.absorption > 0).any()):
+            volume |= {"attenuationDistance": 1.0, "attenuationColor": (-material.absorption).exp().tolist()}
+        found["KHR_materials_volume"] = volume
+    return found
 
 
 def linear_colors(colors: np.ndarray) -> np.ndarray:

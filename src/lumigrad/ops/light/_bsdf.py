@@ -10,13 +10,14 @@ from torch import Tensor
 
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.light._columns import completed_materials
 from lumigrad.reference.light import _bsdf as definition
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float, Int
 
 
 def bsdf(
-    materials: Float[Tensor, "items 12"],
+    materials: Float[Tensor, "items parameters"],
     kinds: Int[Tensor, "items 2"],
     wi: Float[Tensor, "items 3"],
     wo: Float[Tensor, "items 3"],
@@ -26,20 +27,23 @@ def bsdf(
     Directions are unit vectors in the frame of the surface, whose normal is +z, and point away from it.
 
     Args:
-        materials: rows of colour (3), roughness, metallic, index of refraction, extinction (3), emission (3). The
-            colour is the reflectance of diffuse materials, the base colour of metallic-roughness ones, the real part of
-            a conductor's index of refraction (with `extinction` as the imaginary part), and the tint of a dielectric.
-            The square of the roughness is the width of the GGX distribution; conductors and dielectrics of roughness 0
-            are smooth.
-        kinds: of each item's material, 0 diffuse, 1 metallic-roughness, 2 conductor, 3 dielectric; and whether it has
-            two sides (not 0). Opaque materials of one side are black from behind.
+        materials: rows of colour (3), roughness, metallic, index of refraction, extinction (3), emission (3), and the
+            further columns of :class:`lumigrad.LitScene`, of which transmission, coat and coat roughness count here.
+            The colour is the reflectance of diffuse materials, the base colour of metallic-roughness ones, the real
+            part of a conductor's index of refraction (with `extinction` as the imaginary part), the tint of a
+            dielectric, and of plastics the factor of light that comes through the coat twice. The square of the
+            roughness is the width of the GGX distribution; conductors and dielectrics of roughness 0 are smooth.
+        kinds: of each item's material, 0 diffuse, 1 metallic-roughness, 2 conductor, 3 dielectric, 4 plastic (a matt
+            base under a dielectric coat), 5 solid metallic-roughness (what it transmits is refracted; through kind 1 it
+            goes straight on); and whether it has two sides (not 0). Opaque materials of one side are black from behind.
         wi: to where light is sent.
         wo: from where it comes.
 
     Returns:
         f |cos wo| [N, 3], and the density of wo per solid angle [N], both 0 for smooth materials. Radiance that a
         dielectric transmits is divided by the square of the relative index of refraction. Gradients of the value reach
-        `materials`, `wi` and `wo`, of which each component counts as a variable.
+        `materials` (those of a coat and of transmission where there are any), `wi` and `wo`, of which each component
+        counts as a variable.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes or devices.
@@ -63,7 +67,7 @@ def bsdf(
 
 
 def sample_bsdf(
-    materials: Float[Tensor, "items 12"],
+    materials: Float[Tensor, "items parameters"],
     kinds: Int[Tensor, "items 2"],
     wi: Float[Tensor, "items 3"],
     numbers: Float[Tensor, "items 3"],
@@ -100,8 +104,7 @@ def sample_bsdf(
 
 
 def _check_materials(materials: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
-    materials = check.floating("materials", materials)
-    check.shape("materials", materials, ("N", 12))
+    materials = completed_materials("materials", check.floating("materials", materials))
     kinds = check.tensor("kinds", kinds)
     if kinds.is_floating_point() or kinds.is_complex():
         raise TypeError(f"kinds: expected integers, got {str(kinds.dtype).removeprefix('torch.')}")

@@ -15,6 +15,7 @@ from lumigrad.ops.surface import edge_topology
 from lumigrad.reference.light._edges import find_edges
 from lumigrad.reference.light._path_edges import CANDIDATES, path_edges
 from lumigrad.types import LitScene, TracedPaths
+from lumigrad.types.light import ALPHA_MODE, OPAQUE
 
 
 def add_path_edges(
@@ -29,11 +30,13 @@ def add_path_edges(
 ) -> TracedPaths:
     """The same values; radiance has the gradients of what is seen past edges, by positions and rays.
 
+    Not where surfaces are partly there: what is seen through these is not followed here.
+
     tensors: of the scene and its tree, for the kernel; None: by the definition.
     """
     positions = scene.positions
     edges = find_edges(positions, scene.tri, edge_topology(scene.tri, positions))
-    if len(edges.ends) == 0 or max_depth < 2:
+    if len(edges.ends) == 0 or max_depth < 2 or bool((scene.kinds[:, ALPHA_MODE] != OPAQUE).any()):
         return out
     if tensors is None:
         return out._replace(

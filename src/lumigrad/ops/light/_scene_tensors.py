@@ -5,11 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 SCENE_TENSORS = (
-    "Tensor positions, Tensor tri, Tensor? corner_normals, Tensor? corner_uvs, Tensor? corner_colors, "
-    "Tensor face_materials, Tensor materials, Tensor kinds, Tensor texels, Tensor textures, Tensor? lamps, "
-    "Tensor? lamp_intensities, Tensor? lamp_kinds, Tensor emitter_faces, Tensor emitter_sums, Tensor face_emitters, "
-    "Tensor? environment, Tensor? environment_rotation, Tensor? row_sums, Tensor? texel_sums, Tensor boxes, "
-    "Tensor children, Tensor corners, Tensor leaf_tri, Tensor bounds"
+    "Tensor positions, Tensor tri, Tensor? corner_normals, Tensor? corner_uvs, Tensor? corner_second_uvs, "
+    "Tensor? corner_colors, Tensor? corner_tangents, Tensor face_materials, Tensor materials, Tensor kinds, "
+    "Tensor? alpha_modes, Tensor texels, Tensor textures, Tensor? lamps, Tensor? lamp_intensities, "
+    "Tensor? lamp_kinds, Tensor emitter_faces, Tensor emitter_sums, Tensor face_emitters, Tensor? environment, "
+    "Tensor? environment_rotation, Tensor? row_sums, Tensor? texel_sums, Tensor boxes, Tensor children, "
+    "Tensor corners, Tensor leaf_tri, Tensor bounds"
 )
 SCENE_SIZES = (
     "vertices triangles material_count texture_count texel_count lamp_count emitter_count side nodes leaves "

@@ -13,6 +13,7 @@ from torch import Tensor
 from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
+from lumigrad.ops.light._columns import completed_kinds, completed_materials
 from lumigrad.ops.light._path_edges import add_path_edges
 from lumigrad.ops.light._scene_tensors import SCENE_SIZES, SCENE_TENSORS, scene_sizes
 from lumigrad.ops.ray import build_bvh
@@ -20,7 +21,7 @@ from lumigrad.ops.ray._bvh import check_tree, tree_arrays
 from lumigrad.reference.light._sampling import emitters, environment_sums, identity, mean_emission
 from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types import validation as check
-from lumigrad.types.light import MAX_DEPTH
+from lumigrad.types.light import ALPHA_MODE, KINDS, MAX_DEPTH, NORMAL_TEXTURE, OPAQUE, SECOND_UV
 from lumigrad.types.shapes import Float
 
 
@@ -117,11 +118,16 @@ def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
         row_sums, texel_sums = environment_sums(cube)
         rotation = identity(like) if scene.rotation is None else scene.rotation.contiguous()
         cube = cube.contiguous()
-    corners = (_contiguous(v) for v in (scene.corner_normals, scene.corner_uvs, scene.corner_colors))
+    modes = scene.kinds[:, ALPHA_MODE]
+    corners = (
+        _contiguous(v) for v in (scene.corner_normals, scene.corner_uvs, scene.corner_second_uvs, scene.corner_colors)
+    )
+    tangents = None if scene.corner_tangents is None else scene.corner_tangents.detach().contiguous()
     return [
-        positions, scene.tri, *corners, scene.face_materials, scene.materials.contiguous(), scene.kinds, texels,
-        _table(textures, like), _contiguous(scene.lamps), _contiguous(scene.lamp_intensities), scene.lamp_kinds,
-        faces, face_sums, numbers, cube, rotation, row_sums, texel_sums,
+        positions, scene.tri, *corners, tangents, scene.face_materials, scene.materials.contiguous(), scene.kinds,
+        modes.contiguous() if bool((modes != OPAQUE).any()) else None, texels, _table(textures, like),
+        _contiguous(scene.lamps), _contiguous(scene.lamp_intensities), scene.lamp_kinds, faces, face_sums, numbers,
+        cube, rotation, row_sums, texel_sums,
         *tree_arrays(bvh),
     ]  # fmt: skip
 
@@ -152,9 +158,9 @@ def check_scene(scene: LitScene) -> LitScene:
     check.in_range("scene.tri", tri, 0, len(positions))
     faces = len(tri)
     shapes: dict[str, tuple[int | str, ...]] = {
-        "materials": ("M", 12), "corner_normals": (faces, 3, 3), "corner_uvs": (faces, 3, 2),
-        "corner_colors": (faces, 3, 3), "lamps": ("L", 12), "lamp_intensities": ("L", 3),
-        "environment": (6, "S", "S", 3), "rotation": (3, 3),
+        "corner_normals": (faces, 3, 3), "corner_uvs": (faces, 3, 2), "corner_second_uvs": (faces, 3, 2),
+        "corner_tangents": (faces, 3, 4), "corner_colors": (faces, 3, 3), "lamps": ("L", 12),
+        "lamp_intensities": ("L", 3), "environment": (6, "S", "S", 3), "rotation": (3, 3),
     }  # fmt: skip
     for name, shape in shapes.items():
         value = getattr(scene, name)
@@ -169,18 +175,33 @@ def check_scene(scene: LitScene) -> LitScene:
         check.shape(f"scene.textures[{i}]", _floating(f"scene.textures[{i}]", texture, positions), ("H", "W", 3))
         if not min(texture.shape[:2]) >= 1 or max(texture.shape[:2]) > 32768:
             raise ValueError(f"scene.textures[{i}]: expected 1 to 32768 texels a side, got {tuple(texture.shape)}")
-    count = len(scene.materials)
-    kinds = _integers("scene.kinds", scene.kinds, positions, (count, 5))
-    check.in_range("scene.kinds", kinds[:, 0], 0, 4)
-    check.in_range("scene.kinds", kinds[:, 2:], -1, len(textures))
-    if scene.corner_uvs is None and check.values_can_be_checked() and bool((kinds[:, 2:] >= 0).any()):
-        raise ValueError("scene.corner_uvs: expected coordinates, as materials have textures, got None")
+    materials = completed_materials("scene.materials", _floating("scene.materials", scene.materials, positions))
+    count = len(materials)
+    kinds = _kinds(scene, count, textures)
     face_materials = _integers("scene.face_materials", scene.face_materials, positions, (faces,))
     check.in_range("scene.face_materials", face_materials, 0, count)
     return scene._replace(
-        positions=positions, tri=tri, kinds=kinds, face_materials=face_materials, textures=textures,
-        lamp_kinds=_lamp_kinds(scene, positions),
+        positions=positions, tri=tri, materials=materials, kinds=kinds, face_materials=face_materials,
+        textures=textures, lamp_kinds=_lamp_kinds(scene, positions),
     )  # fmt: skip
+
+
+def _kinds(scene: LitScene, count: int, textures: Sequence[Tensor]) -> Tensor:
+    kinds = completed_kinds("scene.kinds", _integers("scene.kinds", scene.kinds, scene.positions, (count, "columns")))
+    numbers, second = kinds[:, 2:ALPHA_MODE], kinds[:, SECOND_UV]
+    check.in_range("scene.kinds", kinds[:, 0], 0, KINDS)
+    check.in_range("scene.kinds", numbers, -1, len(textures))
+    check.in_range("scene.kinds", kinds[:, ALPHA_MODE], 0, 3)
+    check.in_range("scene.kinds", second, 0, 2**ALPHA_MODE)
+    if not check.values_can_be_checked():
+        return kinds
+    elsewhere = (second[:, None] >> torch.arange(2, ALPHA_MODE, device=kinds.device) & 1) != 0
+    for name, used in (("corner_uvs", ~elsewhere), ("corner_second_uvs", elsewhere)):
+        if getattr(scene, name) is None and bool(((numbers >= 0) & used).any()):
+            raise ValueError(f"scene.{name}: expected coordinates, as materials have textures, got None")
+    if scene.corner_tangents is None and bool((kinds[:, NORMAL_TEXTURE] >= 0).any()):
+        raise ValueError("scene.corner_tangents: expected tangents, as materials have normal maps, got None")
+    return kinds
 
 
 def _lamp_kinds(scene: LitScene, like: Tensor) -> Tensor | None:
@@ -202,7 +223,7 @@ def _floating(name: str, value: Tensor, like: Tensor) -> Tensor:
     return check.floating(name, value, like, "scene.positions")
 
 
-def _integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
     value = check.tensor(name, value)
     if value.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{name}: expected int32 or int64, got {str(value.dtype).removeprefix('torch.')}")

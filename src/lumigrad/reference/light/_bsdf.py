@@ -10,23 +10,31 @@ import math
 import torch
 from torch import Tensor
 
-DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC = range(4)
+from lumigrad.types.light import KINDS, MATERIAL_COLUMNS, MORE_MATERIAL, all_columns
+
+TRANSMISSION, COAT, COAT_ROUGHNESS = slice(14, 15), slice(15, 16), slice(16, 17)
+DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC, PLASTIC, SOLID = range(KINDS)
 MIN_ROUGHNESS = 0.04  # surfaces smoother than this that are no mirrors count as this smooth
-AT_NORMAL = 0.04  # what dielectrics of index 1.5 reflect at normal incidence
+COAT_AT_NORMAL = 0.04  # what a clear coat reflects at normal incidence
+FLIP = (1.0, 1.0, -1.0)
 
 
 def bsdf(materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
     """Arguments and result: `lumigrad.ops.light.bsdf`."""
+    m = _completed(materials)
     value, pdf = torch.zeros_like(wi), wi.new_zeros(len(wi), 1)
-    for kind, function in ((DIFFUSE, _diffuse), (METALLIC_ROUGHNESS, _metallic_roughness), (CONDUCTOR, _conductor)):
-        front, i, o = _front(kinds, wi, wo)
-        chosen = ((kinds[:, 0] == kind) & front & ~_smooth(materials, kinds)).nonzero()[:, 0]
-        found = function(materials[chosen], i[chosen], o[chosen])
-        value, pdf = value.index_put((chosen,), found[0]), pdf.index_put((chosen,), found[1].detach())
-    glass = (kinds[:, 0] == DIELECTRIC) & ~_smooth(materials, kinds) & (wi[:, 2] != 0) & (wo[:, 2] != 0)
-    chosen = glass.nonzero()[:, 0]
-    found = _dielectric(materials[chosen], wi[chosen], wo[chosen])
-    value, pdf = value.index_put((chosen,), found[0]), pdf.index_put((chosen,), found[1].detach())
+    shown, i, o = _turned(m, kinds, wi, wo)
+    shown = shown & ~smooth(m, kinds)
+    layers, kind = layered(m, kinds), kinds[:, 0]
+    plain = ((kind == METALLIC_ROUGHNESS) | (kind == SOLID)) & ~layers
+    for chosen, function in (
+        (kind == DIFFUSE, _diffuse), (plain, _metallic_roughness), (kind == CONDUCTOR, _conductor),
+        (kind == DIELECTRIC, _dielectric), (kind == PLASTIC, _plastic), (layers & ~refracts(m, kinds), _sheet),
+        (layers & refracts(m, kinds), _solid),
+    ):  # fmt: skip
+        rows = (chosen & shown).nonzero()[:, 0]
+        found = function(m[rows], i[rows], o[rows])
+        value, pdf = value.index_put((rows,), found[0]), pdf.index_put((rows,), found[1].detach())
     return value, pdf[:, 0]
 
 
@@ -36,60 +44,117 @@ def sample_bsdf(materials: Tensor, kinds: Tensor, wi: Tensor, numbers: Tensor) -
         wo = sample_direction(materials, kinds, wi, numbers)
         value, pdf = bsdf(materials, kinds, wi, wo)
         weight = torch.where(pdf[:, None] > 0, value / torch.where(pdf > 0, pdf, 1)[:, None], 0)
-        only = _smooth(materials, kinds) & (wo[:, 2] != 0)
+        only = smooth(materials, kinds) & (wo[:, 2] != 0)
         return wo, torch.where(only[:, None], only_value(materials, kinds, wi, wo), weight), pdf
 
 
 def sample_direction(materials: Tensor, kinds: Tensor, wi: Tensor, numbers: Tensor) -> Tensor:
     """Drawn directions [N, 3], zero where nothing is sent."""
-    choice, u, v = numbers.unbind(-1)
-    kind = kinds[:, 0]
-    side = torch.where(wi[:, 2:] < 0, -1.0, 1.0).to(wi)
-    front = wi * torch.cat((torch.ones_like(side), torch.ones_like(side), side), -1)
-    matt = _cosine_hemisphere(u, v)
-    half = torch.where(_smooth(materials, kinds)[:, None], _up(wi), _visible_normal(front, _alpha(materials), u, v))
-    mirrored = 2 * _dot(front, half) * half - front
-    facets = (kind == CONDUCTOR) | ((kind == METALLIC_ROUGHNESS) & (choice < _share(materials, front)[:, 0]))
-    wo = torch.where(facets[:, None], mirrored, matt)
-    shown = (wi[:, 2] != 0) & (wo[:, 2] > 0) & ((side[:, 0] > 0) | (kinds[:, 1] != 0))
-    opaque = torch.where(shown[:, None], torch.cat((wo[:, :2], wo[:, 2:] * side), -1), 0)
-    # Dielectrics are turned around with their normal.
-    above, half = (
-        side * wi,
-        torch.where(_smooth(materials, kinds)[:, None], _up(wi), half_of(wi, materials, side, u, v)),
-    )
-    across, cosine = _across(materials, wi), _dot(above, half)
-    reflects = choice[:, None] < _fresnel_dielectric(cosine, across)
+    m, (choice, u, v) = _completed(materials), numbers.split(1, -1)
+    kind, across = kinds[:, :1], refracts(m, kinds)[:, None]
+    side = torch.where((wi[:, 2:] < 0) & ~across, -1.0, 1.0).to(wi)
+    front = torch.cat((wi[:, :2], side * wi[:, 2:]), -1)
+    number = torch.cat((u, v), -1)
+    matt, mirrored = _cosine_hemisphere(u[:, 0], v[:, 0]), _reflection(front, _alpha(m), number)
+    conductor = torch.where(smooth(m, kinds)[:, None], torch.cat((-front[:, :2], front[:, 2:]), -1), mirrored)
+    glass = _border_direction(m, torch.where(smooth(m, kinds)[:, None], 0, _alpha(m)), wi, choice, number)
+    wo = torch.where(kind == DIFFUSE, matt, conductor)
+    wo = torch.where((kind == PLASTIC) & (choice >= _plastic_share(m, front)), matt, wo)
+    wo = torch.where(kind == METALLIC_ROUGHNESS, _opaque_direction(m, front, choice, matt, mirrored), wo)
+    wo = torch.where(kind == SOLID, _opaque_direction(m, front, choice, matt, mirrored), wo)
+    wo = torch.where(layered(m, kinds)[:, None], _layered_direction(m, kinds, front, choice, number), wo)
+    wo = torch.where(kind == DIELECTRIC, glass, wo)
+    through = transmits(m, kinds)[:, None]
+    shown = (wi[:, 2:] != 0) & ((wo[:, 2:] > 0) | through) & ((side > 0) | (kinds[:, 1:2] != 0) | through)
+    return torch.where(shown, torch.cat((wo[:, :2], side * wo[:, 2:]), -1), 0)
+
+
+def _opaque_direction(m: Tensor, wi: Tensor, choice: Tensor, matt: Tensor, mirrored: Tensor) -> Tensor:
+    return torch.where(choice < _share(m, wi), mirrored, matt)
+
+
+def _layered_direction(m: Tensor, kinds: Tensor, wi: Tensor, choice: Tensor, number: Tensor) -> Tensor:
+    matt, mirrored = _cosine_hemisphere(number[:, 0], number[:, 1]), _reflection(wi, _alpha(m), number)
+    on_coat, choice = _divided(_coat_share(m, wi), choice)
+    coat = _reflection(wi, _alpha(m, COAT_ROUGHNESS), number)
+    in_glass, within = _divided(_glass_share(m, wi), choice)
+    glass = _border_direction(m, _alpha(m), wi, within, number)
+    opaque = _opaque_direction(m, wi, within, matt, mirrored)
+    on_facets, below = _divided(_share(m, wi), choice)
+    through = below < m[:, TRANSMISSION].clamp(0, 1)
+    onward = torch.where(mirrored[:, 2:] > 0, mirrored * mirrored.new_tensor(FLIP), 0)
+    refracted, solid = refracts(m, kinds)[:, None], torch.where(in_glass, glass, _above(opaque))
+    sheet = torch.where(on_facets, _above(mirrored), torch.where(through, onward, matt))
+    return torch.where(on_coat, _above(coat), torch.where(refracted, solid, sheet))
+
+
+def _divided(share: Tensor, choice: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether numbers fall below a share, and both cases spread over [0, 1) again."""
+    below = choice < share
+    return below, torch.where(below, choice / torch.where(below, share, 1), (choice - share) / (1 - share))
+
+
+def _above(wo: Tensor) -> Tensor:
+    return torch.where(wo[:, 2:] > 0, wo, 0)
+
+
+def _border_direction(m: Tensor, alpha: Tensor, wi: Tensor, choice: Tensor, number: Tensor) -> Tensor:
+    """What dielectrics reflect and refract; they are turned around with their normal."""
+    side = torch.where(wi[:, 2:] > 0, 1.0, -1.0).to(wi)
+    above = side * wi
+    half = torch.where(alpha > 0, _visible_normal(above, alpha, number[:, 0], number[:, 1]), _up(wi))
+    across, cosine = index_across(m, wi), _dot(above, half)
+    reflects = choice < _fresnel_dielectric(cosine, across)
     refracted = (cosine / across - (1 - (1 - cosine**2) / across**2).clamp(0, 1).sqrt()) * half - above / across
-    through = torch.where(reflects, 2 * cosine * half - above, refracted)
-    valid = (through[:, 2:] > 0) == reflects
-    glass = torch.where(valid & (wi[:, 2:] != 0), side * through, 0)
-    return torch.where((kind == DIELECTRIC)[:, None], glass, opaque)
-
-
-def half_of(wi: Tensor, materials: Tensor, side: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """A visible normal of the side that wi points to."""
-    return _visible_normal(side * wi, _alpha(materials), u, v)
+    wo = torch.where(reflects, 2 * cosine * half - above, refracted)
+    return torch.where((wo[:, 2:] > 0) == reflects, side * wo, 0)
 
 
 def only_value(materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> Tensor:
     """What smooth materials send of light from the only direction, over the chance that it is drawn."""
     color, extinction = materials[:, :3], materials[:, 6:9]
-    eta = torch.where(wi[:, 2:] * wo[:, 2:] < 0, _across(materials, wi), 1)
-    mirror = _fresnel_conductor(wi[:, 2:].abs(), color, extinction)
+    eta = torch.where(wi[:, 2:] * wo[:, 2:] < 0, index_across(materials, wi), 1)
+    mirror = fresnel_conductor(wi[:, 2:].abs(), color, extinction)
     return torch.where(kinds[:, :1] == DIELECTRIC, color / eta**2, mirror)
 
 
-def _smooth(materials: Tensor, kinds: Tensor) -> Tensor:
-    return (kinds[:, 0] >= CONDUCTOR) & ~(materials[:, 3] > 0)
+# ---- What materials are ----------------------------------------------------------------------------------------
 
 
-def _front(kinds: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether an opaque material shows anything, and the directions as it sees them."""
-    turned = (kinds[:, 1:] != 0) & (wi[:, 2:] < 0)
-    flip = wi.new_tensor([1.0, 1.0, -1.0])
-    wi, wo = torch.where(turned, wi * flip, wi), torch.where(turned, wo * flip, wo)
-    return (wi[:, 2] > 0) & (wo[:, 2] > 0), wi, wo
+def _completed(materials: Tensor) -> Tensor:
+    return all_columns(materials, MORE_MATERIAL, MATERIAL_COLUMNS)
+
+
+def smooth(materials: Tensor, kinds: Tensor) -> Tensor:
+    """Whether they send light in single directions."""
+    return ((kinds[:, 0] == CONDUCTOR) | (kinds[:, 0] == DIELECTRIC)) & ~(materials[:, 3] > 0)
+
+
+def layered(m: Tensor, kinds: Tensor) -> Tensor:
+    """Whether there is more than a base that reflects."""
+    base = (kinds[:, 0] == METALLIC_ROUGHNESS) | (kinds[:, 0] == SOLID)
+    return base & ((m[:, 14] > 0) | (m[:, 15] > 0))
+
+
+def transmits(m: Tensor, kinds: Tensor) -> Tensor:
+    """Whether light goes through."""
+    base = (kinds[:, 0] == METALLIC_ROUGHNESS) | (kinds[:, 0] == SOLID)
+    return (kinds[:, 0] == DIELECTRIC) | (base & (m[:, 14] > 0))
+
+
+def refracts(m: Tensor, kinds: Tensor) -> Tensor:
+    """Whether what goes through is refracted."""
+    return (kinds[:, 0] == DIELECTRIC) | ((kinds[:, 0] == SOLID) & (m[:, 14] > 0))
+
+
+def _turned(m: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether materials show anything, and the directions as those see them that have no inside."""
+    through, inside = transmits(m, kinds), refracts(m, kinds)
+    behind = (((kinds[:, 1] != 0) | through) & ~inside)[:, None] & (wi[:, 2:] < 0)
+    flip = wi.new_tensor(FLIP)
+    wi, wo = torch.where(behind, wi * flip, wi), torch.where(behind, wo * flip, wo)
+    shown = (wi[:, 2] > 0) & torch.where(through, wo[:, 2] != 0, wo[:, 2] > 0)
+    return torch.where(inside, (wi[:, 2] != 0) & (wo[:, 2] != 0), shown), wi, wo
 
 
 # ---- Kinds: value and density ----------------------------------------------------------------------------------
@@ -99,38 +164,109 @@ def _diffuse(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
     return m[:, :3] * wo[:, 2:] / math.pi, wo[:, 2:] / math.pi
 
 
-def _metallic_roughness(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
-    half = _unit(wi + wo)
+def _metallic_roughness(m: Tensor, wi: Tensor, wo: Tensor, matt: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """matt: the part of the base that is Lambertian."""
     color, metallic, alpha = m[:, :3], m[:, 4:5], _alpha(m)
-    nl, nv, nh, vh = wo[:, 2:], wi[:, 2:].clamp_min(1e-4), half[:, 2:], _dot(wi, half).clamp(0, 1)
-    at_normal = AT_NORMAL + (color - AT_NORMAL) * metallic
-    squared = alpha**2
-    smith = nv * (nl**2 * (1 - squared) + squared).sqrt() + nl * (nv**2 * (1 - squared) + squared).sqrt()
-    facets = _ggx(nh, alpha) * 0.5 / smith.clamp_min(1e-7)
-    matt = (1 - _schlick(torch.minimum(nl, nv), at_normal)) * (1 - metallic) * color / math.pi
+    nl, nv, vh = wo[:, 2:], wi[:, 2:].clamp_min(1e-4), _dot(wi, _unit(wi + wo)).clamp(0, 1)
+    base = _at_normal(m)
+    at_normal = base + (color - base) * metallic
+    diffuse = (1 - _schlick(torch.minimum(nl, nv), at_normal)) * (1 - metallic) * matt * color / math.pi
     share = _share(m, wi)
-    pdf = share * _reflected_pdf(wi, nh, alpha) + (1 - share) * nl / math.pi
-    return nl * (matt + _schlick(vh, at_normal) * facets), pdf
+    pdf = share * _reflected_pdf(wi, wo, alpha) + (1 - share) * nl / math.pi
+    return nl * diffuse + _schlick(vh, at_normal) * _facets(wi, wo, alpha), pdf
+
+
+def _facets(wi: Tensor, wo: Tensor, alpha: Tensor) -> Tensor:
+    """GGX mirrors, with masking and shadowing correlated by height."""
+    nl, nv, squared = wo[:, 2:], wi[:, 2:].clamp_min(1e-4), alpha**2
+    smith = nv * (nl**2 * (1 - squared) + squared).sqrt() + nl * (nv**2 * (1 - squared) + squared).sqrt()
+    return nl * _ggx(_unit(wi + wo)[:, 2:], alpha) * 0.5 / smith.clamp_min(1e-7)
 
 
 def _share(m: Tensor, wi: Tensor) -> Tensor:
     """The part of directions drawn from the microfacets of a metallic-roughness material."""
     metallic, base = m[:, 4:5].clamp(0, 1), m[:, :3].mean(-1, keepdim=True).clamp(0, 1)
-    facets = _schlick(wi[:, 2:], AT_NORMAL * (1 - metallic) + base * metallic)
+    facets = _schlick(wi[:, 2:], _at_normal(m) * (1 - metallic) + base * metallic)
     matt = (1 - metallic) * base * (1 - facets)
     return torch.where(matt > 0, (facets / (facets + matt)).clamp(0.1, 0.9), 1)
+
+
+def _sheet(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
+    """A coat over a base that lets light go straight through."""
+    part, above, onward = m[:, TRANSMISSION], wo[:, 2:] > 0, wo * wo.new_tensor(FLIP)
+    alpha, share, through = _alpha(m), _share(m, wi), part.clamp(0, 1)
+    vh = _dot(wi, _unit(wi + onward)).clamp(0, 1)
+    sent = part * (1 - m[:, 4:5]) * (1 - _schlick(vh, _at_normal(m))) * _facets(wi, onward, alpha) * m[:, :3]
+    value = torch.where(above, _metallic_roughness(m, wi, wo, 1 - part)[0], torch.where(part > 0, sent, 0))
+    reflected = share * _reflected_pdf(wi, wo, alpha) + (1 - share) * (1 - through) * wo[:, 2:] / math.pi
+    pdf = torch.where(above, reflected, (1 - share) * through * _reflected_pdf(wi, onward, alpha))
+    return _coated(m, wi, wo, value, pdf)
+
+
+def _solid(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
+    """A coat over a mixture of glass and an opaque surface."""
+    part, share = m[:, TRANSMISSION] * (1 - m[:, 4:5]), _glass_share(m, wi)
+    above, reflects = (wi[:, 2:] > 0) & (wo[:, 2:] > 0), wi[:, 2:] * wo[:, 2:] > 0
+    glass, glass_pdf = _border(m, wi, wo)
+    flip = torch.where(above, 1, -1)  # what is not above is not looked at
+    opaque, opaque_pdf = _metallic_roughness(m, wi, torch.cat((wo[:, :2], flip * wo[:, 2:]), -1))
+    value = part * glass * torch.where(reflects, 1, m[:, :3]) + torch.where(above, (1 - part) * opaque, 0)
+    pdf = share * glass_pdf + torch.where(above, (1 - share) * opaque_pdf, 0)
+    return _coated(m, wi, wo, value, pdf)
+
+
+def _glass_share(m: Tensor, wi: Tensor) -> Tensor:
+    return torch.where(wi[:, 2:] > 0, (m[:, TRANSMISSION] * (1 - m[:, 4:5])).clamp(0, 1), 1)
+
+
+def _coat_share(m: Tensor, wi: Tensor) -> Tensor:
+    share = (m[:, COAT] * _schlick(wi[:, 2:], wi.new_tensor(COAT_AT_NORMAL))).clamp(0.1, 0.9)
+    return torch.where((m[:, COAT] > 0) & (wi[:, 2:] > 0), share, 0)
+
+
+def _coated(m: Tensor, wi: Tensor, wo: Tensor, value: Tensor, pdf: Tensor) -> tuple[Tensor, Tensor]:
+    coat, alpha, at_normal = m[:, COAT], _alpha(m, COAT_ROUGHNESS), wi.new_tensor(COAT_AT_NORMAL)
+    above, outside = (wi[:, 2:] > 0) & (wo[:, 2:] > 0), (wi[:, 2:] > 0) | (wo[:, 2:] > 0)
+    grazing = torch.minimum(wi[:, 2:].abs(), wo[:, 2:].abs())
+    vh = _dot(wi, _unit(wi + wo)).clamp(0, 1)
+    i, o = (torch.cat((w[:, :2], w[:, 2:].abs()), -1) for w in (wi, wo))
+    mirrored = torch.where(above, coat * _schlick(vh, at_normal) * _facets(i, o, alpha), 0)
+    covered = (1 - coat * _schlick(grazing, at_normal)) * value + mirrored
+    share = _coat_share(m, wi)
+    pdf = (1 - share) * pdf + torch.where(above, share * _reflected_pdf(i, o, alpha), 0)
+    return torch.where((coat > 0) & outside, covered, value), pdf
 
 
 def _conductor(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
     half, alpha = _unit(wi + wo), _alpha(m)
     facets = _ggx(half[:, 2:], alpha) * _smith(wi, alpha) * _smith(wo, alpha) / (4 * wi[:, 2:])
-    value = _fresnel_conductor(_dot(wi, half), m[:, :3], m[:, 6:9]) * facets
-    return value, _reflected_pdf(wi, half[:, 2:], alpha)
+    value = fresnel_conductor(_dot(wi, half), m[:, :3], m[:, 6:9]) * facets
+    return value, _reflected_pdf(wi, wo, alpha)
+
+
+def _plastic(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
+    half, alpha, ior, share = _unit(wi + wo), _alpha(m), m[:, 5:6], _plastic_share(m, wi)
+    facets = _ggx(half[:, 2:], alpha) * _smith(wi, alpha) * _smith(wo, alpha) / (4 * wi[:, 2:])
+    through = (1 - _fresnel_dielectric(wi[:, 2:], ior)) * (1 - _fresnel_dielectric(wo[:, 2:], ior))
+    value = _fresnel_dielectric(_dot(wi, half), ior) * facets + through * m[:, :3] * wo[:, 2:] / math.pi
+    return value, share * _reflected_pdf(wi, wo, alpha) + (1 - share) * wo[:, 2:] / math.pi
+
+
+def _plastic_share(m: Tensor, wi: Tensor) -> Tensor:
+    coat = _fresnel_dielectric(wi[:, 2:].abs(), m[:, 5:6])
+    base = (1 - coat) * m[:, :3].mean(-1, keepdim=True).clamp(0, 1)
+    return (coat / (coat + base)).clamp(0.1, 0.9)
 
 
 def _dielectric(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
+    value, pdf = _border(m, wi, wo)
+    return m[:, :3] * value, pdf
+
+
+def _border(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
+    """A rough border of dielectrics, without colour."""
     reflects = wi[:, 2:] * wo[:, 2:] > 0
-    across, alpha = _across(m, wi), _alpha(m)
+    across, alpha = index_across(m, wi), _alpha(m)
     eta = torch.where(reflects, 1, across)
     half = _unit(wi + eta * wo)
     half = half * torch.where(half[:, 2:] < 0, -1.0, 1.0).to(half)
@@ -142,7 +278,7 @@ def _dielectric(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
     narrowing = (cos_i * cos_o).abs() / total**2
     value = torch.where(reflects, reflected / 4, (1 - reflected) * narrowing) * density * _smith(wo, alpha)
     pdf = torch.where(reflects, reflected / 4, (1 - reflected) * narrowing * eta**2) * density
-    return m[:, :3] * torch.where(valid, value, 0), torch.where(valid, pdf, 0)
+    return torch.where(valid, value, 0), torch.where(valid, pdf, 0)
 
 
 # ---- Parts -----------------------------------------------------------------------------------------------------
@@ -160,11 +296,17 @@ def _up(like: Tensor) -> Tensor:
     return like.new_tensor([0.0, 0.0, 1.0]).expand_as(like)
 
 
-def _alpha(m: Tensor) -> Tensor:
-    return m[:, 3:4].clamp(MIN_ROUGHNESS, 1) ** 2
+def _alpha(m: Tensor, column: slice = slice(3, 4)) -> Tensor:
+    return m[:, column].clamp(MIN_ROUGHNESS, 1) ** 2
 
 
-def _across(m: Tensor, wi: Tensor) -> Tensor:
+def _at_normal(m: Tensor) -> Tensor:
+    """What a dielectric reflects at normal incidence."""
+    return ((m[:, 5:6] - 1) / (m[:, 5:6] + 1)) ** 2
+
+
+def index_across(m: Tensor, wi: Tensor) -> Tensor:
+    """The index of the side that wi does not point to, over that of the side it points to."""
     return torch.where(wi[:, 2:] > 0, m[:, 5:6], 1 / m[:, 5:6])
 
 
@@ -172,7 +314,7 @@ def _schlick(cosine: Tensor, at_normal: Tensor) -> Tensor:
     return at_normal + (1 - at_normal) * (1 - cosine).clamp(0, 1) ** 5
 
 
-def _fresnel_conductor(cosine: Tensor, eta: Tensor, k: Tensor) -> Tensor:
+def fresnel_conductor(cosine: Tensor, eta: Tensor, k: Tensor) -> Tensor:
     """Reflectance of unpolarised light, from the complex amplitudes (Born and Wolf, section 14.2)."""
     index = torch.complex(eta, k)
     other = (index**2 - (1 - cosine**2)).sqrt()
@@ -198,8 +340,13 @@ def _smith(w: Tensor, alpha: Tensor) -> Tensor:
     return 2 / (1 + (1 + alpha**2 * tan2).sqrt())
 
 
-def _reflected_pdf(wi: Tensor, nh: Tensor, alpha: Tensor) -> Tensor:
-    return _ggx(nh, alpha) * _smith(wi, alpha) / (4 * wi[:, 2:])
+def _reflected_pdf(wi: Tensor, wo: Tensor, alpha: Tensor) -> Tensor:
+    return _ggx(_unit(wi + wo)[:, 2:], alpha) * _smith(wi, alpha) / (4 * wi[:, 2:])
+
+
+def _reflection(wi: Tensor, alpha: Tensor, number: Tensor) -> Tensor:
+    half = _visible_normal(wi, alpha, number[:, 0], number[:, 1])
+    return 2 * _dot(wi, half) * half - wi
 
 
 def _visible_normal(wi: Tensor, alpha: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from torch import Tensor
 from lumigrad.reference.light import _bsdf as scattering
 from lumigrad.reference.light._edges import Edges
 from lumigrad.reference.light._trace_paths import (
-    DIELECTRIC,
     MOST_SURVIVAL,
     ROULETTE_DEPTH,
     _between,
@@ -25,6 +24,7 @@ from lumigrad.reference.light._trace_paths import (
     _Scene,
     _trace,
     _unit,
+    absorbed,
 )
 from lumigrad.types import LitScene
 
@@ -106,16 +106,17 @@ class _PathEdges:
         total = torch.zeros_like(at)
         for surface in range(self.max_depth - 1):
             with torch.no_grad():
-                face, u, v, _ = scene.meet(at, directions)
+                face, u, v, t = scene.meet(at, directions)
                 alive = alive & (face >= 0)
                 if not alive.any():
                     break
                 weight = torch.stack((u, v, 1 - u - v), -1)
                 p = scene.points(face.clamp_min(0), weight, directions)
                 materials, kinds = scene.materials(p)
+                carried = carried * absorbed(p, materials, kinds, t[:, None], alive)
                 frame = _frames(p.normal)
                 view = _View(p, materials, kinds, frame, -(frame * directions[:, None]).sum(-1), at, surface)
-                seeing = alive & ~scattering._smooth(materials, kinds)
+                seeing = alive & ~scattering.smooth(materials, kinds)
             found = self.look_around(view, carried, moving_rays)
             total = total + torch.where(seeing[:, None], found, 0)
             with torch.no_grad():
@@ -124,8 +125,8 @@ class _PathEdges:
                 onward = (frame * wo[..., None]).sum(1)
                 alive = alive & (wo[:, 2] != 0) & _same_side(p, onward, wo)
                 carried = carried * weight
-                through = view.wi[:, 2:] * wo[:, 2:] < 0
-                eta = torch.where(through, eta * scattering._across(materials, view.wi), eta)
+                through = (view.wi[:, 2:] * wo[:, 2:] < 0) & scattering.refracts(materials, kinds)[:, None]
+                eta = torch.where(through, eta * scattering.index_across(materials, view.wi), eta)
                 chance = carried.amax(-1)
                 alive = alive & (chance > 0)
                 if surface + 1 >= ROULETTE_DEPTH:
@@ -141,7 +142,7 @@ class _PathEdges:
     def look_around(self, view: _View, carried: Tensor, rays: tuple[Tensor, Tensor]) -> Tensor:
         p = view.points
         with torch.no_grad():
-            glass = view.kinds[:, 0] == DIELECTRIC
+            glass = scattering.transmits(view.materials, view.kinds)
             behind = glass & (self.draw(view.surface, SIDE)[0] < 0.5)
             carried = torch.where(glass[:, None], 2 * carried, carried)
             viewer = torch.where(behind[:, None], -p.side, p.side) * p.geometric

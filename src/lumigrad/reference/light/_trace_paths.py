@@ -1,7 +1,8 @@
 """Paths of light, defined in plain PyTorch: one sample of all pixels at a time, every ray against every triangle.
 
 Gradients are those that kernels compute by replay. What a ray meets, and the densities with which directions are drawn,
-are held fixed. The first point of a path slides over its triangle; the others keep their places in theirs.
+are held fixed; so are tangents, and where alpha textures are looked up. The first point of a path slides over its
+triangle; the others keep their places in theirs.
 """
 
 from __future__ import annotations
@@ -17,12 +18,29 @@ from lumigrad.reference.light._sampling import emitters, environment_sums, ident
 from lumigrad.reference.texture import texture, texture_cube
 from lumigrad.types import Bvh, LitScene, TracedPaths
 from lumigrad.types.counters import mixed
-from lumigrad.types.light import MAX_DEPTH
+from lumigrad.types.light import (
+    ALPHA_MODE,
+    ALPHA_TEXTURE,
+    BLEND,
+    COAT_ROUGHNESS_TEXTURE,
+    COAT_TEXTURE,
+    COLOR_TEXTURE,
+    EMISSION_TEXTURE,
+    MASK,
+    MAX_DEPTH,
+    NORMAL_TEXTURE,
+    OPAQUE,
+    ROUGHNESS_TEXTURE,
+    SECOND_UV,
+    TRANSMISSION_TEXTURE,
+)
 
 ROULETTE_DEPTH, MOST_SURVIVAL = 5, 0.95
 DARKEST = 1e-6  # least colour of the paths that gradients are computed from
 GROUP, LIGHT, PLACE, DIRECTION, LOBE, DRAWS = range(6)
-CONDUCTOR, DIELECTRIC = scattering.CONDUCTOR, scattering.DIELECTRIC
+MOST_PASSES, FIRST_PASS = 256, 2**31  # surfaces on a way that are partly there, and the first of their random numbers
+LEAST_CHANCE = 0.05  # to stay at such a surface and to pass it, in the paths that gradients are computed from
+CONDUCTOR = scattering.CONDUCTOR
 DISTANT = 0
 
 
@@ -102,11 +120,17 @@ class _Points(NamedTuple):
     normal: Tensor
     side: Tensor  # [P, 1]
     uv: Tensor | None
+    second_uv: Tensor | None
+
+    def fixed(self) -> _Points:
+        """The same points without derivatives."""
+        return _Points(*(None if value is None else value.detach() for value in self))
 
 
 class _Scene:
     def __init__(self, scene: LitScene, darkest: float) -> None:
-        self.lit, self.darkest = scene, darkest
+        self.lit, self.darkest = scene.completed(), darkest
+        self.opaque = not bool((self.lit.kinds[:, ALPHA_MODE] != OPAQUE).any())
         self.positions = scene.positions
         self.corners = self.positions[scene.tri.long()]
         self.materials_of = scene.face_materials.long()
@@ -157,13 +181,34 @@ class _Scene:
         normal = geometric
         if self.lit.corner_normals is not None:
             normal = _unit((weight[..., None] * self.lit.corner_normals[face]).sum(1))
-            facing = side * normal
-            lacking = 0.01 + (facing * directions).sum(-1, keepdim=True)
-            bent = torch.where(lacking > 0, side * _unit(facing - lacking * directions), normal)
-            normal = torch.where((normal * geometric).sum(-1, keepdim=True) > 0, bent, geometric)
-        uvs = self.lit.corner_uvs
-        uv = None if uvs is None else (weight[..., None] * uvs[face]).sum(1)
-        return _Points(face, weight, self.positions_of(face, weight), geometric, normal, side, uv)
+        uv, second_uv = (
+            None if uvs is None else (weight[..., None] * uvs[face]).sum(1)
+            for uvs in (self.lit.corner_uvs, self.lit.corner_second_uvs)
+        )
+        p = _Points(face, weight, self.positions_of(face, weight), geometric, normal, side, uv, second_uv)
+        return p._replace(normal=self._turned(p, self._mapped(p), directions))
+
+    def _mapped(self, p: _Points) -> Tensor:
+        """The shading normal, bent by a normal map."""
+        tangents, number = self.lit.corner_tangents, self.materials_of[p.face]
+        if tangents is None:
+            return p.normal
+        texel = 2 * self.texels(p, NORMAL_TEXTURE) - 1
+        along, hand = (p.weight[..., None] * tangents[p.face]).sum(1).detach().split((3, 1), -1)
+        tangent = _unit(along - (along * p.normal).sum(-1, keepdim=True) * p.normal)
+        bitangent = torch.where(hand < 0, -1, 1) * torch.linalg.cross(p.normal, tangent)
+        x, y = (self.lit.materials[number, 17:18] * texel[:, :2]).split(1, -1)
+        bent = _unit(x * tangent + y * bitangent + texel[:, 2:] * p.normal)
+        return torch.where(self.lit.kinds[number, NORMAL_TEXTURE][:, None] >= 0, bent, p.normal)
+
+    def _turned(self, p: _Points, normal: Tensor, directions: Tensor) -> Tensor:
+        """To where it can just be seen, if it is seen from behind."""
+        if normal is p.geometric:
+            return normal
+        facing = p.side * normal
+        lacking = 0.01 + (facing * directions).sum(-1, keepdim=True)
+        bent = torch.where(lacking > 0, p.side * _unit(facing - lacking * directions), normal)
+        return torch.where((normal * p.geometric).sum(-1, keepdim=True) > 0, bent, p.geometric)
 
     def face_normals(self, face: Tensor) -> Tensor:
         """As long as twice the area."""
@@ -191,33 +236,58 @@ class _Scene:
 
     def texels(self, p: _Points, column: int) -> Tensor:
         """What a texture multiplies [P, 3]: 1 where there is none."""
-        number = self.lit.kinds.long()[self.materials_of[p.face], column]
+        kinds = self.lit.kinds.long()[self.materials_of[p.face]]
+        number, second = kinds[:, column], (kinds[:, SECOND_UV] >> column & 1) != 0
         out = torch.ones_like(p.position)
         for i, image in enumerate(self.lit.textures):
-            chosen = (number == i).nonzero()[:, 0]
-            if len(chosen):
-                assert p.uv is not None
-                found = texture(image[None], p.uv[chosen][None, None], filter="linear", wrap="repeat")[0, 0]
-                out = out.index_put((chosen,), found)
+            for uv, there in ((p.uv, ~second), (p.second_uv, second)):
+                chosen = ((number == i) & there).nonzero()[:, 0]
+                if len(chosen):
+                    assert uv is not None
+                    found = texture(image[None], uv[chosen][None, None], filter="linear", wrap="repeat")[0, 0]
+                    out = out.index_put((chosen,), found)
         return out
+
+    def opacity(self, p: _Points) -> Tensor:
+        """How much of the surface is there [P, 1]; never all nor nothing of a blended one, with gradients."""
+        number = self.materials_of[p.face]
+        row, mode = self.lit.materials[number], self.lit.kinds[number, ALPHA_MODE][:, None]
+        alpha = row[:, 12:13] * self.texels(p.fixed(), ALPHA_TEXTURE)[:, :1]
+        part = alpha.clamp(0, 1)
+        part = part + (part.clamp(self.darkest, 1 - self.darkest) - part).detach()
+        there = (alpha >= row[:, 13:14]).to(alpha)
+        return torch.where(mode == BLEND, part, torch.where(mode == MASK, there, 1))
 
     def materials(self, p: _Points) -> tuple[Tensor, Tensor]:
         """Rows [P, 12] and kinds [P, 2] of what points are made of."""
         number = self.materials_of[p.face]
         row, kinds = self.lit.materials[number], self.lit.kinds[number][:, :2]
-        factor = self.texels(p, 2)
+        factor = self.texels(p, COLOR_TEXTURE)
         if self.lit.corner_colors is not None:
             factor = factor * (p.weight[..., None] * self.lit.corner_colors[p.face]).sum(1)
         color = row[:, :3] * factor
         darker = (color < self.darkest) & (kinds[:, :1] != CONDUCTOR)
         color = torch.where(darker, color + (self.darkest - color).detach(), color)
-        rough = self.texels(p, 3)[:, 1:] * row[:, 3:5]
-        return torch.cat((color, rough, row[:, 5:]), -1), kinds
+        rough = self.texels(p, ROUGHNESS_TEXTURE)[:, 1:] * row[:, 3:5]
+        columns = ((TRANSMISSION_TEXTURE, 0), (COAT_TEXTURE, 0), (COAT_ROUGHNESS_TEXTURE, 1))
+        layers = torch.cat([self.texels(p, column)[:, c : c + 1] for column, c in columns], -1) * row[:, 14:17]
+        return torch.cat((color, rough, row[:, 5:14], layers, row[:, 17:]), -1), kinds
 
     def emission(self, p: _Points) -> Tensor:
         number = self.materials_of[p.face]
         shows = (p.side[:, 0] > 0) | (self.lit.kinds[number, 1] != 0)
-        return torch.where(shows[:, None], self.lit.materials[number, 9:] * self.texels(p, 4), 0)
+        return torch.where(shows[:, None], self.lit.materials[number, 9:12] * self.texels(p, EMISSION_TEXTURE), 0)
+
+    # What surfaces do with light, in the frames of their normals.
+
+    def smooth(self, p: _Points, materials: Tensor, kinds: Tensor) -> Tensor:
+        return scattering.smooth(materials, kinds)
+
+    def bsdf(self, p: _Points, materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
+        return scattering.bsdf(materials, kinds, wi, wo)
+
+    def sample(self, p: _Points, materials: Tensor, kinds: Tensor, wi: Tensor, numbers: Tensor) -> Tensor:
+        return scattering.sample_direction(materials, kinds, wi, numbers)
 
     def radiance(self, directions: Tensor) -> Tensor:
         """Of the environment."""
@@ -303,6 +373,7 @@ def _sample_emitters(
     points = scene.points(face, weight, direction)
     pdf = scene.emitter_pdf(origins, points)
     radiance = scene.emission(points) / torch.where(pdf > 0, pdf, math.inf)[:, None] * scene.transfer(face, spans)
+    radiance = scene.opacity(points) * radiance
     return _Lights(direction, scene.origins(points, -direction), _length(spans)[:, 0], radiance, pdf)
 
 
@@ -340,7 +411,9 @@ def _trace(
     first: tuple[Tensor, ...] = tuple(rays.new_zeros(len(rays), count) for count in (1, 1, 3, 3))
     if not len(scene.corners):
         return radiance, *first
-    face, u, v, t = scene.meet(origins, directions)
+    everywhere = torch.ones(len(rays), dtype=torch.bool, device=rays.device)
+    face, u, v, t, passed = _arrive(scene, origins, directions, random, 0, everywhere)
+    carried = carried * passed
     weight, alive = scene.slide(face.clamp_min(0), u, v, origins, rays), face >= 0
     for surface in range(first_surface, max_depth):
         p = scene.points(face.clamp_min(0), weight, directions)
@@ -351,33 +424,36 @@ def _trace(
         radiance = radiance + torch.where(alive[:, None], share * carried * scene.emission(p), 0)
         if surface + 1 == max_depth or not alive.any():
             break
+        way = _with_slope_of(t[:, None], _length(p.position - origins))
+        carried = carried * absorbed(p, materials, kinds, way, alive)
         frame = _frames(p.normal)
         wi = -(frame * directions[:, None]).sum(-1)
-        smooth = scattering._smooth(materials, kinds)
+        smooth = scene.smooth(p, materials, kinds)
         drawn = ~smooth if scene.groups else torch.zeros_like(smooth)
         if scene.groups:
             gathered = _gather(scene, p, materials, kinds, frame, wi, random, surface)
             radiance = radiance + torch.where((alive & drawn)[:, None], carried * gathered, 0)
-        wo = _draw_direction(materials, kinds, wi, random, surface)
+        wo = _draw_direction(scene, p, materials, kinds, wi, random, surface)
         onward = (frame * wo[..., None]).sum(1).detach()
         alive = alive & (wo[:, 2] != 0) & _same_side(p, onward, wo)
         onward = torch.where(alive[:, None], onward, directions.detach())
         origins = scene.origins(p, onward)
-        face, u, v, _ = scene.meet(origins, onward)
+        face, u, v, t, passed = _arrive(scene, origins, onward, random, surface + 1, alive)
         # The direction turns with the points at its ends.
         spans, met = scene.positions_of(face.clamp_min(0), torch.stack((u, v, 1 - u - v), -1)) - origins, face >= 0
         directions = torch.where(met[:, None], _with_slope_of(onward, _unit(spans)), onward)
         turned = _with_slope_of(wo, (frame * directions[:, None]).sum(-1))
-        worth, pdf = _worth(materials, kinds, wi, turned)
+        worth, pdf = _worth(scene, p, materials, kinds, wi, turned)
         alive = alive & (worth.detach().amax(-1) > 0)
         pdf = torch.where(drawn, pdf, 0)
         carried = carried * torch.where(alive[:, None], worth, 1)
-        through = (wi[:, 2:] * wo[:, 2:] < 0) & alive[:, None]
-        eta = torch.where(through, eta * scattering._across(materials, wi), eta).detach()
+        through = (wi[:, 2:] * wo[:, 2:] < 0) & alive[:, None] & scattering.refracts(materials, kinds)[:, None]
+        eta = torch.where(through, eta * scattering.index_across(materials, wi), eta).detach()
         if surface + 1 >= ROULETTE_DEPTH:
             chance = (carried.detach().amax(-1) * eta[:, 0] ** 2).clamp_max(MOST_SURVIVAL)
             alive = alive & (random.of(surface, GROUP)[1] < chance)
             carried = carried / torch.where(alive, chance, 1)[:, None]
+        carried = carried * passed
         if scene.cube is not None:
             share = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(onward)), 1)[:, None]
             radiance = radiance + torch.where((alive & ~met)[:, None], share * carried * scene.radiance(onward), 0)
@@ -387,8 +463,67 @@ def _trace(
     return radiance, *first
 
 
+def absorbed(p: _Points, materials: Tensor, kinds: Tensor, way: Tensor, alive: Tensor) -> Tensor:
+    """The part of light [P, 3] that the inside of a material leaves of light that came this way to its surface."""
+    inside = alive & (p.side[:, 0] < 0) & scattering.refracts(materials, kinds)
+    return torch.where(inside[:, None], (-materials[:, 18:21] * way).exp(), 1)
+
+
+def _arrive(
+    scene: _Scene, origins: Tensor, directions: Tensor, random: _Random, surface: int, alive: Tensor
+) -> tuple[Tensor, ...]:
+    """The nearest surfaces at which paths end their segments, as `_Scene.meet` has them, and what they then carry.
+
+    Paths go on through surfaces that are partly there with the probability that they are not.
+    """
+    face, u, v, t = scene.meet(origins, directions)
+    carried = torch.ones_like(t)
+    going = alive & (face >= 0) & (not scene.opaque)
+    for number in range(MOST_PASSES):
+        if not going.any():
+            break
+        rows = going.nonzero()[:, 0]
+        p = scene.points(face[rows], torch.stack((u, v, 1 - u - v), -1)[rows], directions[rows]).fixed()
+        opacity = scene.opacity(p)[:, 0]
+        chance = opacity.detach()
+        blends = scene.lit.kinds[scene.materials_of[p.face], ALPHA_MODE] == BLEND
+        if scene.darkest > 0:
+            chance = torch.where(blends, chance.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE), chance)
+        draw = random.pair(FIRST_PASS + surface * MOST_PASSES + number)[0][rows]
+        stays = torch.where(blends, draw < chance, chance > 0)
+        weight = torch.where(stays, opacity / torch.where(stays, chance, 1), (1 - opacity) / (1 - chance * ~stays))
+        carried = carried.index_put((rows,), carried[rows] * weight)
+        rows, beyond = rows[~stays], scene.origins(p, directions[rows])[~stays].detach()
+        going = torch.zeros_like(going).index_put((rows,), rows >= 0)
+        if len(rows):
+            found = scene.meet(beyond, directions[rows])
+            before = t[rows]
+            face, u, v, t = (a.index_put((rows,), b) for a, b in zip((face, u, v, t), found))
+            t = t.index_put((rows,), before + t[rows])
+            going = going & (face >= 0)
+    return face, u, v, t, torch.where(going, 0, carried)[:, None]
+
+
+def _passes(scene: _Scene, origins: Tensor, ends: Tensor, distant: Tensor) -> Tensor:
+    """The part of light [P, 1] that passes what is between origins and ends, or directions to distant lights."""
+    part, rows, start = torch.ones_like(origins[:, :1]), torch.arange(len(origins), device=origins.device), origins
+    for _ in range(1 if scene.opaque else MOST_PASSES):
+        onward = torch.where(distant[rows, None], ends[rows], ends[rows] - start)
+        face, u, v, _ = scene.meet(start, onward, torch.where(distant[rows], math.inf, 1.0).to(origins))
+        met = (face >= 0).nonzero()[:, 0]
+        rows = rows[met]
+        if scene.opaque or not len(rows):
+            return part.index_put((rows,), part.new_zeros(()))
+        p = scene.points(face[met], torch.stack((u, v, 1 - u - v), -1)[met], onward[met]).fixed()
+        rest = 1 - scene.opacity(p)
+        part = part.index_put((rows,), part[rows] * rest)
+        going = (rest[:, 0] > 0).nonzero()[:, 0]
+        rows, start = rows[going], scene.origins(p, onward[met])[going]
+    return part.index_put((rows,), part.new_zeros(()))
+
+
 def _seen(p: _Points, materials: Tensor, kinds: Tensor, depth: Tensor, hit: Tensor) -> tuple[Tensor, ...]:
-    mirror = scattering._fresnel_conductor(torch.ones_like(p.side), materials[:, :3], materials[:, 6:9])
+    mirror = scattering.fresnel_conductor(torch.ones_like(p.side), materials[:, :3], materials[:, 6:9])
     albedo = torch.where(kinds[:, :1] == CONDUCTOR, mirror, materials[:, :3]).detach()
     values = (torch.ones_like(depth)[:, None], depth[:, None], p.side * p.normal, albedo)
     return tuple(torch.where(hit[:, None], value, 0) for value in values)
@@ -408,30 +543,34 @@ def _gather(
     viewer = p.side * p.geometric
     origins = scene.origins(p, viewer)
     light = _sample_lights(scene, origins, random, surface)
-    behind = (kinds[:, 0] == DIELECTRIC) & ((light.direction * viewer).sum(-1) < 0)
+    behind = scattering.transmits(materials, kinds) & ((light.direction * viewer).sum(-1) < 0)
     if behind.any():
         origins = torch.where(behind[:, None], scene.origins(p, -viewer), origins)
         light = _sample_lights(scene, origins, random, surface)
     wo = (frame * light.direction[:, None]).sum(-1)
-    value, chance = scattering.bsdf(materials, kinds, wi, wo)
+    value, chance = scene.bsdf(p, materials, kinds, wi, wo)
     distant = light.distance == math.inf
-    to_end = torch.where(distant[:, None], light.direction, light.end - origins)
-    dark = scene.meet(origins, to_end, torch.where(distant, math.inf, 1.0).to(to_end))[0] >= 0
+    ends = torch.where(distant[:, None], light.direction, light.end)
+    part = _passes(scene, origins.detach(), ends.detach(), distant)
     weight = torch.where(light.pdf > 0, _power(light.pdf, chance), 1)[:, None]
-    arrives = ~dark & (chance > 0) & _same_side(p, light.direction, wo)
-    return torch.where(arrives[:, None], weight * value * light.radiance, 0)
+    arrives = (part > 0) & ((chance > 0) & _same_side(p, light.direction, wo))[:, None]
+    return torch.where(arrives, part * weight * value * light.radiance, 0)
 
 
 @torch.no_grad()
-def _draw_direction(materials: Tensor, kinds: Tensor, wi: Tensor, random: _Random, surface: int) -> Tensor:
+def _draw_direction(
+    scene: _Scene, p: _Points, materials: Tensor, kinds: Tensor, wi: Tensor, random: _Random, surface: int
+) -> Tensor:
     number = torch.stack((random.of(surface, LOBE)[0], *random.of(surface, DIRECTION)), -1)
-    return scattering.sample_direction(materials, kinds, wi, number)
+    return scene.sample(p, materials, kinds, wi, number)
 
 
-def _worth(materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
+def _worth(
+    scene: _Scene, p: _Points, materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor
+) -> tuple[Tensor, Tensor]:
     """Of drawn directions, and their densities. What smooth materials send does not change with directions."""
-    value, pdf = scattering.bsdf(materials, kinds, wi, wo)
-    smooth = scattering._smooth(materials, kinds)[:, None]
+    value, pdf = scene.bsdf(p, materials, kinds, wi, wo)
+    smooth = scene.smooth(p, materials, kinds)[:, None]
     only = scattering.only_value(materials, kinds, wi.detach(), wo.detach())
     return torch.where(smooth, only, value / torch.where(pdf > 0, pdf, math.inf)[:, None]), pdf
 
