@@ -15,6 +15,7 @@ from lumigrad.ops.light import trace_paths
 from lumigrad.ops.surface import blend_outlines, edge_topology, outlines, rasterize
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.types import Bvh, LitScene, Outlines, TracedPaths
+from lumigrad.types.light import ALPHA_MODE
 
 INWARDS = 1e-3  # from a silhouette towards the middle of its triangle, in parts of that
 IN_FRONT = 1e-4  # of the surface that is seen, where rays begin, in parts of the distance
@@ -66,9 +67,10 @@ def _jumps(scene: LitScene) -> Tensor:
         normals = flat[:, None].expand(-1, 3, -1) if scene.corner_normals is None else scene.corner_normals.double()
         kinds = scene.kinds.long()[scene.face_materials.long()]
         rest = [normals / SAME]
-        if scene.corner_uvs is not None:
-            textured = (kinds[:, 2:] >= 0).any(-1)[:, None, None]
-            rest.append(torch.where(textured, scene.corner_uvs.double() / SAME, 0))
+        textured = (kinds[:, 2:ALPHA_MODE] >= 0).any(-1)[:, None, None]
+        for uvs in (scene.corner_uvs, scene.corner_second_uvs):
+            if uvs is not None:
+                rest.append(torch.where(textured, uvs.double() / SAME, 0))
         if scene.corner_colors is not None:
             rest.append(scene.corner_colors.double() / SAME)
         alike = [value.round() for value in rest]
