@@ -3,6 +3,7 @@
 Usage:
     python -m benchmarks.light            # 256^2 pixels, 16 paths each
     python -m benchmarks.light --quick    # small, to see that it runs
+    python -m benchmarks.light --peer mitsuba --mesh bunny.obj    # beside Mitsuba 3, where it is installed
 
 Scenes: the Cornell box (two blocks, a light in the ceiling), and a ball on a ground under a panel and uniform light.
 Depth 6 is the largest number of segments of a path. Seconds are those of the processor, of all threads together.
@@ -14,10 +15,12 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 import lumigrad as lg
+from benchmarks.light_peers import PEERS, compare
 from benchmarks.timing import Budget, measure
 from examples.cornell import camera as cornell_camera
 from examples.cornell import cornell_box
@@ -30,6 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     size, samples = (32, 2) if options.quick else (options.size, options.samples)
     budget = Budget(repeats=1, seconds=0.1, patience=0.0) if options.quick else Budget(3, 1.0, 2.0)
+    if options.peer is not None:
+        compare(size, samples, budget, options.mesh)
+        return
     scenes = {
         "Cornell box": (cornell_box().meshes, [], cornell_camera((size, size))),
         "ball, panel, uniform light": (*_ball(), _orbit(size)),
@@ -81,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--size", type=int, default=256, help="pixels of a side")
     parser.add_argument("--samples", type=int, default=16, help="paths of each pixel")
+    parser.add_argument("--peer", choices=PEERS, help="measure another library's path tracer beside")
+    parser.add_argument("--mesh", type=Path, help="an OBJ file for the second scene of --peer")
     parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     return parser
 

@@ -1,0 +1,38 @@
+"""What the examples of light transport share: figures of pictures and of how errors fell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from lumigrad._optional import require
+from lumigrad.scene.color import srgb_encode
+
+
+def save_figure(
+    path: Path, pictures: Sequence[Sequence[tuple[str, Tensor]]], errors: Mapping[str, Sequence[float]]
+) -> None:
+    """Rows of pictures of linear light [H, W, 3], each with its name, above curves of errors by steps."""
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    pyplot = require("matplotlib.pyplot", "save_figure")
+    rows, columns = len(pictures), max(map(len, pictures))
+    figure = pyplot.figure(figsize=(2.3 * columns, 2.5 * rows + 2.6), layout="constrained")
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[1.0] * rows, 0.9])
+    for i, row in enumerate(pictures):
+        for j, (name, picture) in enumerate(row):
+            axes = figure.add_subplot(grid[i, j])
+            axes.imshow(srgb_encode(picture.detach().clamp(0, 1)).numpy(), interpolation="nearest")
+            axes.set_title(name, fontsize=9)
+            axes.set_axis_off()
+    axes = figure.add_subplot(grid[rows, :])
+    for name, values in errors.items():
+        axes.plot(range(len(values)), values, label=name, linewidth=1)
+    axes.set_yscale("log")
+    axes.set_xlabel("step", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
