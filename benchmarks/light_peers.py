@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.timing import Budget, Timing, measure
 from lumigrad.compat import mitsuba as ours
-from lumigrad.io import load_mesh
+from lumigrad.io import load_mesh, save_mesh
+from lumigrad.scene import icosphere
 
 PEERS = ("mitsuba",)
 DEPTH = 6
@@ -38,6 +42,7 @@ def compare(size: int, samples: int, budget: Budget, mesh: Path | None) -> None:
         first = {name: _seconds(task) for name, task in tasks.items()}
         for name, timing in measure(tasks, budget, time.process_time).items():
             _say(name, timing, first[name], size * size * samples)
+    compare_shadows(size // 8, samples)
 
 
 def _seconds(task: Callable[[], object]) -> float:
@@ -163,4 +168,94 @@ def on_ground(api: Any, mesh: Path | None) -> dict[str, Any]:
         },
         "panel": {"type": "rectangle", "to_world": panel, "emitter": {"type": "area", "radiance": 6.0}},
         "light": {"type": "constant", "radiance": 0.4},
+    }  # fmt: skip
+
+
+# ---- Gradients of shadows -------------------------------------------------------------------------------------------
+
+
+def compare_shadows(size: int, samples: int, runs: int = 8) -> None:
+    """How noisy is the derivative of a picture's mean brightness, as a thing outside the picture moves its shadow?
+
+    Says the derivative's mean over runs and its standard deviation in one, the seconds of the processor of a run, and
+    what follows: the variance that a second would leave, deviation^2 * seconds.
+    """
+    theirs = importlib.import_module("mitsuba")
+    print(f"derivative of a shadow, {size}^2 x {samples}, direct light")
+    with tempfile.TemporaryDirectory() as folder:
+        # Without vertices in the same place, which Mitsuba takes for edges.
+        occluder = Path(folder) / "occluder.ply"
+        save_mesh(icosphere(2), occluder)
+        tasks = {"lumigrad": _our_shadow(occluder, size, samples)}
+        for guiding in ("octree", "none"):
+            task = _their_shadow(theirs, occluder, size, samples, guiding)
+            tasks[f"Mitsuba, prb_projective, guiding {guiding}"] = task
+    for name, task in tasks.items():
+        task(0)  # compiles
+        begin = time.process_time()
+        found = torch.tensor([task(1 + k) for k in range(runs)], dtype=torch.float64)
+        seconds, deviation = (time.process_time() - begin) / runs, found.std().item()
+        print(
+            f"  {name:40} {found.mean().item():9.5f}, deviation {deviation:.1e}, {seconds:6.2f} s, "
+            f"variance in a second {deviation**2 * seconds:.1e}"
+        )
+
+
+def _our_shadow(occluder: Path, size: int, samples: int) -> Callable[[int], float]:
+    parts = shadow(ours, occluder)
+    scene = ours.load_dict(parts | {"sensor": _sensor(parts, size)})
+    assert isinstance(scene, ours.Scene)
+    params, path = ours.traverse(scene), ours.load_dict({"type": "path", "max_depth": 2})
+    corners = params["occluder.vertex_positions"].reshape(-1, 3)
+
+    def derivative(seed: int) -> float:
+        shift = torch.zeros((), requires_grad=True)
+        params.update({"occluder.vertex_positions": corners + shift * torch.tensor([1.0, 0.0, 0.0])})
+        ours.render(scene, integrator=path, spp=samples, seed=seed).mean().backward()
+        assert shift.grad is not None
+        return shift.grad.item()
+
+    return derivative
+
+
+def _their_shadow(api: Any, occluder: Path, size: int, samples: int, guiding: str) -> Callable[[int], float]:
+    drjit = importlib.import_module("drjit")
+    parts = shadow(api, occluder)
+    scene = api.load_dict(parts | {"sensor": _sensor(parts, size)})
+    params = api.traverse(scene)
+    replay = api.load_dict({"type": "prb_projective", "max_depth": 2, "guiding": guiding})
+    key = "occluder.vertex_positions"
+    corners = drjit.unravel(api.Point3f, drjit.copy(params[key]))
+
+    def derivative(seed: int) -> float:
+        shift = api.Float(0.0)
+        drjit.enable_grad(shift)
+        params[key] = drjit.ravel(corners + api.Point3f(shift, 0, 0))
+        params.update()
+        drjit.backward(drjit.mean(api.render(scene, params, integrator=replay, spp=samples, seed=seed), axis=None))
+        return float(drjit.grad(shift)[0])
+
+    return derivative
+
+
+def shadow(api: Any, occluder: Path) -> dict[str, Any]:
+    """Something between a panel and the ground, of which the camera sees the shadow's edge alone."""
+    place = api.ScalarTransform4f
+    black = _diffuse(0.0, 0.0, 0.0)
+    return {
+        "type": "scene",
+        "sensor": {
+            "type": "perspective", "fov": 30, "to_world": place().look_at([0, 0.9, 0.2], [0, 0, 0], [0, 1, 0]),
+        },
+        "ground": {
+            "type": "rectangle", "bsdf": _diffuse(0.6, 0.6, 0.6), "to_world": place().rotate([1, 0, 0], -90).scale(3),
+        },
+        "occluder": {
+            "type": "ply", "filename": str(occluder), "bsdf": black,
+            "to_world": place().translate([0.3, 1.4, 0]).scale([0.25, 0.15, 0.25]),
+        },
+        "panel": {
+            "type": "rectangle", "bsdf": black, "emitter": {"type": "area", "radiance": _rgb(10, 9, 8)},
+            "to_world": place().translate([0, 3, 0]).rotate([1, 0, 0], 90).scale(0.4),
+        },
     }  # fmt: skip

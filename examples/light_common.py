@@ -19,8 +19,9 @@ def save_figure(
     os.environ.setdefault("MPLBACKEND", "Agg")
     pyplot = require("matplotlib.pyplot", "save_figure")
     rows, columns = len(pictures), max(map(len, pictures))
-    figure = pyplot.figure(figsize=(2.3 * columns, 2.5 * rows + 2.6), layout="constrained")
-    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[1.0] * rows, 0.9])
+    heights = [max(picture.shape[0] / picture.shape[1] for _, picture in row) for row in pictures]
+    figure = pyplot.figure(figsize=(2.3 * columns, 2.3 * sum(heights) + 0.3 * rows + 2.4), layout="constrained")
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*heights, 0.9])
     for i, row in enumerate(pictures):
         for j, (name, picture) in enumerate(row):
             axes = figure.add_subplot(grid[i, j])
@@ -34,5 +35,5 @@ def save_figure(
     axes.set_xlabel("step", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=90)
     pyplot.close(figure)

@@ -77,8 +77,12 @@ def things(metal: PBRMaterial, paint: Tensor, light: Tensor) -> Scene:
         replace(ball, positions=0.8 * normals + right, uvs=uvs, uv_faces=uv_faces, materials=(painted,)),
         table,
     ]
-    # Paths look at the cube map itself, so that it need not be filtered for rough reflections in every step.
-    return Scene(shapes, environment=EnvironmentLight(light, irradiance=light, levels=()))
+    return Scene(shapes, environment=around(light))
+
+
+def around(light: Tensor) -> EnvironmentLight:
+    """Paths look at the cube map itself, so that it need not be filtered for rough reflections in every step."""
+    return EnvironmentLight(light, irradiance=light, levels=())
 
 
 def stripes() -> Tensor:
@@ -149,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
     with torch.no_grad():
         found = {"truth": truth, "start": first, "found": guess.scene()}
         place = cameras(1, 2 * options.size)[0]
-        another = EnvironmentLight(sky(32, sun_radiance=20.0))
+        another = around(sky(32, sun_radiance=20.0))
         seen = {name: picture(scene, place, 64, 5)[0] for name, scene in found.items()}
         relit = {name: picture(replace(scene, environment=another), place, 64, 6)[0] for name, scene in found.items()}
         lights = {name: cube_to_equirect(scene.environment.cube, 48) / 4 for name, scene in found.items()}

@@ -196,3 +196,20 @@ def test_cornell(tmp_path: Path) -> None:
         red, green, _ = left.mean((0, 1)).tolist()
         assert red > 1.5 * green
     assert image[:, 20:23, 1].mean() > 1.2 * image[:, 20:23, 0].mean()
+
+
+def test_relight(tmp_path: Path) -> None:
+    """A few steps already show the things in another light more like they are."""
+    out = tmp_path / "relight.png"
+    options = ("--size", 20, "--views", 3, "--steps", 16, "--samples", 4, "--out", out)
+    before, after = numbers(run("relight.py", *options).splitlines()[-1])
+    assert after > before + 0.5
+    assert out.stat().st_size > 10_000
+
+
+def test_shadow_art(tmp_path: Path) -> None:
+    out = tmp_path / "shadow.png"
+    options = ("--size", 20, "--corners", 16, "--steps", 16, "--samples", 4, "--out", out)
+    before, after = numbers(run("shadow_art.py", *options).splitlines()[-1])
+    assert after < 0.7 * before
+    assert out.stat().st_size > 10_000
