@@ -394,6 +394,20 @@ def test_no_light_is_dark() -> None:
     assert mi.render(scene(ball={"type": "sphere"}), spp=2).max() == 0
 
 
+def test_spot_lights() -> None:
+    """Inside the inner cone as Mitsuba has them; between the cones by glTF's formula, which must be asked for."""
+    wall = {"type": "rectangle", "to_world": T().scale(9)}
+    spot = {
+        "type": "spot", "intensity": 8.0, "cutoff_angle": 30.0, "beam_width": 25.0, "falloff": "gltf",
+        "to_world": T().look_at([0, 0, 2], [0, 0, 0], [0, 1, 0]),
+    }  # fmt: skip
+    image = mi.render(scene(wall=wall, spot=spot), spp=16, integrator=mi.load_dict({"type": "direct"}))[..., 0]
+    assert abs(image[4, 6] - 8 / 4 * 0.5 / math.pi) < 0.01
+    assert image[0, 0] == 0
+    with pytest.raises(NotImplementedError, match=r"spot\.falloff: expected 'gltf', got 'linear'"):
+        mi.render(scene(wall=wall, spot={**spot, "falloff": "linear"}))
+
+
 def test_seeds() -> None:
     loaded = scene(ball={"type": "sphere"}, sky={"type": "constant"})
     first, again, other = (mi.render(loaded, spp=4, seed=seed) for seed in (0, 0, 1))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lumigrad.compat.mitsuba.materials import look_of
 from lumigrad.compat.mitsuba.objects import Object
-from lumigrad.scene import AmbientLight, DirectionalLight, EnvironmentLight, Light, PointLight
+from lumigrad.scene import AmbientLight, DirectionalLight, EnvironmentLight, Light, PointLight, SpotLight
 from lumigrad.scene.light.cubemap import cube_directions
 
 LARGEST_FACE = 1024
@@ -38,7 +38,20 @@ def _directional(emitter: Object) -> Light:
 
 
 def _spot(emitter: Object) -> Light:
-    raise NotImplementedError
+    """+z is the axis. Between the cones, Mitsuba's light fades with the angle, lumigrad's by glTF's formula."""
+    values = emitter.values
+    if emitter.options["falloff"] != "gltf":
+        raise NotImplementedError(
+            f"{emitter.path}.falloff: expected 'gltf', got {emitter.options['falloff']!r} (the default), by which "
+            "light fades linearly in the angle between beam_width and cutoff_angle"
+        )
+    if bool((_color(emitter, "texture") != 1).any()):
+        raise NotImplementedError(f"{emitter.path}.texture: expected none")
+    matrix = values["to_world"]
+    return SpotLight(
+        matrix[:3, 3], _color(emitter, "intensity"), direction=matrix[:3, 2], inner=values["beam_width"],
+        outer=values["cutoff_angle"],
+    )  # fmt: skip
 
 
 def _constant(emitter: Object) -> Light:

@@ -134,7 +134,9 @@ PLUGINS: dict[str, Plugin] = {
     "area": _emitter({"radiance": 1.0}),
     "point": _emitter({"intensity": 1.0}, vectors={"position": None, **PLACED}),
     "directional": _emitter({"irradiance": 1.0}, vectors=PLACED, direction=None),
-    "spot": _emitter({"intensity": 1.0, "texture": 1.0}, {"cutoff_angle": 20.0, "beam_width": None}, PLACED),
+    "spot": _emitter(
+        {"intensity": 1.0, "texture": 1.0}, {"cutoff_angle": 20.0, "beam_width": None}, PLACED, falloff="linear"
+    ),
     "constant": _emitter({"radiance": 1.0}),
     "envmap": _emitter({}, {"scale": 1.0}, PLACED, filename=None, bitmap=None, data=None),
     # ---- Textures
