@@ -14,7 +14,8 @@
 // At every surface, one point of an edge is drawn for all light, and another one for light that comes straight from
 // triangles that emit; both are weighted by the power heuristic. They are drawn by resampling (Talbot et al. 2005): of
 // several points of edges one is kept, by what they would be worth if all were visible and light were the same
-// everywhere. Candidates for light from triangles lie in front of one.
+// everywhere. Candidates for light from triangles lie in front of one. Surface number k, counted from 1, does all this
+// with the probability 1 / k, so that long paths are not much more work than short ones.
 #pragma once
 
 #include <cmath>
@@ -96,7 +97,7 @@ class PullEdges {
       view.at.frame = frame_around(view.at.point.normal);
       view.at.wi = view.at.frame.to_local(-direction);
       if (view.at.point.side < 0 && refracts(view.at.material)) tracer.absorb(view.at, &view.carried);
-      if (!is_smooth(view.at.material)) look_around(view, ray);
+      if (!is_smooth(view.at.material) && looks_around(view.surface)) look_around(view, ray);
       if (view.surface + 2 == all_.max_depth) break;
       Onward<T> next;
       const Pair<T> place = draw(view.surface, draw_onward), lobe = draw(view.surface, draw_onward_lobe);
@@ -114,7 +115,13 @@ class PullEdges {
     return random_.pair(1 + static_cast<uint32_t>(surface) * edge_draws_per_surface + what);
   }
 
+  // Later surfaces look around more seldom, and count for more when they do.
+  LG_HD bool looks_around(int32_t surface) const {
+    return draw(surface, draw_side).second * static_cast<T>(surface + 1) < 1;
+  }
+
   LG_HD_CALL void look_around(EdgeView<T> view, const PathRay<T>& ray) {
+    view.carried = static_cast<T>(view.surface + 1) * view.carried;
     Vec3<T> side = view.at.point.side * view.at.point.geometric;
     view.behind = false;
     if (transmits(view.at.material)) {  // sees edges on both sides

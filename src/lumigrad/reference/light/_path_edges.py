@@ -117,7 +117,8 @@ class _PathEdges:
                 frame = _frames(p.normal)
                 view = _View(p, materials, kinds, frame, -(frame * directions[:, None]).sum(-1), at, surface)
                 seeing = alive & ~scattering.smooth(materials, kinds)
-            found = self.look_around(view, carried, moving_rays)
+                seeing = seeing & (self.draw(surface, SIDE)[1] * (surface + 1) < 1)  # later surfaces more seldom
+            found = self.look_around(view, (surface + 1) * carried, moving_rays)
             total = total + torch.where(seeing[:, None], found, 0)
             with torch.no_grad():
                 lobe, place = (self.draw(surface, what) for what in (ONWARD_LOBE, ONWARD))
