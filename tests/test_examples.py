@@ -55,6 +55,14 @@ def test_pose(tmp_path: Path) -> None:
     assert load_image(tmp_path / "pose.png").shape == (120, 360, 3)
 
 
+def test_template(tmp_path: Path) -> None:
+    """A few steps halve the distance to the target."""
+    said = run("template.py", "--size", 48, "--iterations", 40, "--out", tmp_path / "template.png")
+    before, after = numbers(said)[:2]
+    assert after < 0.5 * before
+    assert load_image(tmp_path / "template.png").shape == (96, 144, 3)
+
+
 def test_fit_mesh(tmp_path: Path) -> None:
     """A few steps already improve views that were not seen."""
     out = tmp_path / "fit.png"

@@ -7,7 +7,7 @@ share `lumigrad.fit.photos`.
 
 from __future__ import annotations
 
-from lumigrad.fit._laplacian import LargeSteps, laplacian, laplacian_energy
+from lumigrad.fit._laplacian import LargeSteps, laplacian, laplacian_energy, unique_edges
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.atlas import bake, make_atlas
 from lumigrad.fit.checkpoints import CheckpointError, Checkpoints, run_with_checkpoints
@@ -31,14 +31,33 @@ from lumigrad.fit.occupancy import OccupancyGrid
 from lumigrad.fit.optim import AdamUniform
 from lumigrad.fit.pose import PoseEstimate, PoseWarning, fit_pose, fit_poses, track_pose
 from lumigrad.fit.sdf import SDFStage, default_sdf_stages, fit_sdf, largest_piece, visual_hull
+from lumigrad.fit.template import (
+    ArapEnergy,
+    Landmarks,
+    TemplateFit,
+    adjacent_faces,
+    barycentric_points,
+    bending_loss,
+    blend_shapes,
+    cotangent_weights,
+    edge_length_loss,
+    edge_lengths,
+    fit_template,
+    mean_value_coordinates,
+    mirror_vertices,
+    skin,
+    symmetry_loss,
+)
 
 __all__ = [
     "AdamUniform",
+    "ArapEnergy",
     "CheckpointError",
     "Checkpoints",
     "FactorizedGrid",
     "FitState",
     "Interruption",
+    "Landmarks",
     "LargeSteps",
     "MeshJob",
     "MeshOptions",
@@ -47,31 +66,45 @@ __all__ = [
     "PoseWarning",
     "SDFStage",
     "Stage",
+    "TemplateFit",
     "Views",
+    "adjacent_faces",
     "bake",
+    "barycentric_points",
+    "bending_loss",
+    "blend_shapes",
     "chamfer_distance",
+    "cotangent_weights",
     "curvature_loss",
     "default_sdf_stages",
     "default_stages",
+    "edge_length_loss",
+    "edge_lengths",
     "eikonal_loss",
     "fibonacci_cameras",
     "fit",
     "fit_pose",
     "fit_poses",
     "fit_sdf",
+    "fit_template",
     "grid_gradients",
     "laplacian",
     "laplacian_energy",
     "largest_piece",
     "make_atlas",
+    "mean_value_coordinates",
+    "mirror_vertices",
     "normal_consistency",
     "normals_from_depth",
     "psnr",
     "remesh",
     "render_views",
     "run_with_checkpoints",
+    "skin",
     "ssim",
+    "symmetry_loss",
     "track_pose",
+    "unique_edges",
     "visual_hull",
     "write_metrics",
 ]

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 def unique_edges(faces: Tensor) -> Tensor:
-    """Undirected edges [E, 2] of faces [F, 3], each once, smaller index first, in lexicographic order."""
+    """Undirected edges [E, 2] of faces [F, 3], each once, smaller index first, in lexicographic order.
+
+    >>> import torch
+    >>> from lumigrad.fit import unique_edges
+    >>> unique_edges(torch.tensor([[0, 1, 2], [2, 1, 3]])).tolist()
+    [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
+    """
     faces = faces.long()
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
     return torch.unique(edges[edges[:, 0] != edges[:, 1]], dim=0)
@@ -46,12 +52,13 @@ def laplacian(faces: Tensor, count: int) -> scipy.sparse.csc_matrix:
     return (sparse.diags(degree) - adjacency).tocsc()
 
 
-def laplacian_energy(values: Tensor, edges: Tensor) -> Tensor:
-    """Mean over vertices of the squared norm of the Laplacian (degree times value, minus neighbours).
+def laplacian_energy(values: Tensor, edges: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean over vertices of the squared norm of the Laplacian: the sum of differences to the neighbours.
 
     Args:
         values: [V, A], differentiable.
         edges: [E, 2] from `unique_edges`.
+        weights: of the edges [E], as `cotangent_weights` gives them; 1 by default.
 
     >>> import torch
     >>> from lumigrad.fit import laplacian_energy
@@ -60,6 +67,8 @@ def laplacian_energy(values: Tensor, edges: Tensor) -> Tensor:
     18.0
     """
     difference = values[edges[:, 0]] - values[edges[:, 1]]
+    if weights is not None:
+        difference = weights[:, None] * difference
     sums = torch.zeros_like(values).index_add(0, edges[:, 0], difference).index_add(0, edges[:, 1], -difference)
     return sums.square().sum(-1).mean()
 
