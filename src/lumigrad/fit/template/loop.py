@@ -84,7 +84,7 @@ def fit_template(
     >>> ball, camera = icosphere(2), fibonacci_cameras(3, (32, 32), radius=1.6)
     >>> masks = render_mesh(icosphere(2, 1.3), camera).mask
     >>> size = torch.ones((), requires_grad=True)
-    >>> found = fit_template(ball, lambda: size * ball.positions, [size], camera, masks=masks, iterations=50)
+    >>> found = fit_template(ball, lambda: size * ball.positions, [size], camera, masks, iterations=50, rate=0.03)
     >>> round(size.item(), 1)
     1.3
     """
