@@ -575,6 +575,22 @@ LG_API int32_t lg_path_edges_backward(
     const void* edge_shapes, const void* edge_sums, int64_t edge_count, int32_t candidates,
     const void* grad_out, void* grad_positions, void* grad_corner_normals, void* grad_origins, void* grad_directions);
 
+/* Direct light at points of triangles: hit_tri int32 [points], -1 for none, and bary [points, 2], the weights of vertices
+ * 0 and 1; directions [points, 3] of the rays that hit them. `samples` directions to lights and of materials; lamps are
+ * looked at once. Triangles block light of the environment up to the distance `reach`. radiance [points, 3] to where the
+ * rays come from, normal, albedo; 0 where there is no triangle. */
+LG_API int32_t lg_direct_light_forward(
+    lg_call* call, int32_t dtype, const lg_lit_scene* scene, const int32_t* hit_tri, const void* bary,
+    const void* directions, int64_t points, int32_t samples, double reach, int64_t seed,
+    void* radiance, void* normal, void* albedo);
+
+/* Draws directions of its own, by gradient_seed. */
+LG_API int32_t lg_direct_light_backward(
+    lg_call* call, int32_t dtype, const lg_lit_scene* scene, const int32_t* hit_tri, const void* bary,
+    const void* directions, int64_t points, int32_t samples, double reach, int64_t gradient_seed,
+    const void* grad_radiance, void* grad_corner_colors, void* grad_materials, void* grad_texels,
+    void* grad_lamp_intensities, void* grad_environment);
+
 /* ---- Rays and triangles (native/ray) -----------------------------------------------------------------
  * vertices [vertex_count, 3], faces int32 [triangles, 3]. A tree over the triangles, as native/ray/bvh.h describes it:
  * children int32 [nodes, 8]; leaf_tri int32 [leaves, 8]; boxes [nodes, 6, 8]; corners [leaves, 9, 8]; bounds [2, 3].

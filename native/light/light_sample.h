@@ -91,7 +91,7 @@ LG_HD_CALL LightSample<T> sample_environment(const Scene<T>& scene, const Pair<T
   s.source.direction = s.direction;
   s.distance = std::numeric_limits<T>::infinity();
   s.radiance = scene.environment.radiance(s.direction);
-  s.pdf /= T(scene.light_groups());
+  s.pdf /= T(scene.light_choices());
   s.part = s.pdf > 0 ? 1 / s.pdf : T(0);
   return s;
 }

@@ -110,56 +110,12 @@ LG_HD bool survives(int32_t surface, T eta, T number, Vec3<T>* carried) {
   return true;
 }
 
+// What paths are made of.
 template <class T, class Visitor>
-class PathTracer {
+class PathSteps {
  public:
-  LG_HD PathTracer(const Scene<T>& scene, const Random<T>& random, int32_t max_depth, T darkest, Visitor& visitor)
-      : scene_(scene), random_(random), max_depth_(max_depth), darkest_(darkest), visitor_(visitor) {}
-
-  LG_HD void run(const PathRay<T>& ray) {
-    const Vec3<T> direction = unit(ray.direction);
-    follow(ray.origin, direction, scene_.intersector.closest(ray.origin, direction), 0, 1 / length(ray.direction));
-  }
-
-  // Goes on along a ray that meets surface number `first`, or nothing; scale: of its parameter.
-  LG_HD void follow(Vec3<T> origin, Vec3<T> direction, Hit<T> hit, int32_t first, T scale = 1) {
-    Vec3<T> carried = {1, 1, 1};
-    T pdf = 0, eta = 1;         // of the direction; 0: it was the only one
-    bool lights_drawn = false;  // at the surface before
-    for (int32_t surface = first; surface < max_depth_; ++surface) {
-      if (scene_.alpha_modes && !meet(surface, direction, &hit, &carried)) return;
-      if (hit.face < 0) {
-        if (surface > 0) escape(direction, carried, lights_drawn ? pdf : T(0));
-        return;
-      }
-      if (!scene_.is_whole(hit.face)) return;
-      Stop<T> at = stop(hit, direction);
-      if (surface == 0) {
-        visitor_.first(at, hit.t * scale);
-      } else {
-        visitor_.next(at);
-      }
-      emit(origin, at.point, carried, lights_drawn ? pdf : T(0));
-      if (surface + 1 == max_depth_) return;
-      if (at.point.side < 0 && refracts(at.material)) absorb(at, &carried);
-      at.frame = frame_around(at.point.normal);
-      at.wi = at.frame.to_local(-direction);
-      lights_drawn = scene_.light_groups() > 0 && !is_smooth(at.material);
-      if (lights_drawn) gather(at, carried, surface);
-      if (surface + 2 == max_depth_ && !scene_.can_be_hit()) return;
-      Onward<T> next;
-      const T lobe = draw(surface, draw_lobe).first;
-      if (!scatter(at, lobe, draw(surface, draw_direction), &carried, &next)) return;
-      eta *= next.sample.eta;
-      pdf = next.sample.pdf;
-      if (!survives(surface, eta, draw(surface, draw_group).second, &carried)) return;
-      origin = origin_towards(scene_, at.point, next.direction);
-      direction = next.direction;
-      hit = scene_.intersector.closest(origin, direction);
-    }
-  }
-
-  // ---- What paths are made of, for direct.h, too ----
+  LG_HD PathSteps(const Scene<T>& scene, T darkest, Visitor& visitor)
+      : scene_(scene), darkest_(darkest), visitor_(visitor) {}
 
   LG_HD Stop<T> stop(const Hit<T>& hit, const Vec3<T>& direction) const {
     Stop<T> at;
@@ -168,30 +124,6 @@ class PathTracer {
     at.direction = direction;
     at.distance = hit.t;
     return at;
-  }
-
-  // Goes on from the first hit to the surface at which the segment ends, or to none. False where the path ends.
-  LG_HD_CALL bool meet(int32_t surface, const Vec3<T>& direction, Hit<T>* hit, Vec3<T>* carried) {
-    const uint32_t first = first_pass_draw + static_cast<uint32_t>(surface) * most_passes;
-    for (int32_t pass = 0; pass < most_passes; ++pass) {
-      if (hit->face < 0 || !scene_.is_whole(hit->face)) return true;
-      const int32_t mode = scene_.alpha_mode(hit->face);
-      if (mode == alpha_opaque) return true;
-      const SurfacePoint<T> point = surface_point(scene_, *hit, direction);
-      const Opacity<T> opacity = opacity_at(scene_, point, darkest_);
-      if (mode == alpha_mask && opacity.value > 0) return true;
-      if (mode == alpha_blend) {
-        const T chance = chance_to_stay(opacity.value, darkest_);
-        const bool stays = random_.pair(first + static_cast<uint32_t>(pass)).first < chance;
-        *carried = (stays ? opacity.value / chance : (1 - opacity.value) / (1 - chance)) * *carried;
-        visitor_.met(point, opacity, stays);
-        if (stays) return true;
-      }
-      const T before = hit->t;
-      *hit = scene_.intersector.closest(origin_towards(scene_, point, direction), direction);
-      hit->t += before;
-    }
-    return false;
   }
 
   LG_HD void absorb(const Stop<T>& at, Vec3<T>* carried) {
@@ -259,16 +191,6 @@ class PathTracer {
   }
 
  private:
-  LG_HD Pair<T> draw(int32_t surface, Draw what) const {
-    return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
-  }
-
-  LG_HD void gather(const Stop<T>& at, const Vec3<T>& carried, int32_t surface) {
-    const T group = draw(surface, draw_group).first;
-    const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
-    receive(at, carried, [&](const Vec3<T>& from) { return sample_light(scene_, from, group, choice, place); });
-  }
-
   LG_HD bool shadowed(const Vec3<T>& from, const LightSample<T>& light) const {
     const T infinite = std::numeric_limits<T>::infinity();
     if (!(light.distance < infinite)) return scene_.intersector.blocked(from, light.direction, infinite);
@@ -284,6 +206,101 @@ class PathTracer {
   }
 
   const Scene<T>& scene_;
+  T darkest_;
+  Visitor& visitor_;
+};
+
+template <class T, class Visitor>
+class PathTracer {
+ public:
+  LG_HD PathTracer(const Scene<T>& scene, const Random<T>& random, int32_t max_depth, T darkest, Visitor& visitor)
+      : scene_(scene),
+        steps_(scene, darkest, visitor),
+        random_(random),
+        max_depth_(max_depth),
+        darkest_(darkest),
+        visitor_(visitor) {}
+
+  LG_HD void run(const PathRay<T>& ray) {
+    const Vec3<T> direction = unit(ray.direction);
+    follow(ray.origin, direction, scene_.intersector.closest(ray.origin, direction), 0, 1 / length(ray.direction));
+  }
+
+  // Goes on along a ray that meets surface number `first`, or nothing; scale: of its parameter.
+  LG_HD void follow(Vec3<T> origin, Vec3<T> direction, Hit<T> hit, int32_t first, T scale = 1) {
+    Vec3<T> carried = {1, 1, 1};
+    T pdf = 0, eta = 1;         // of the direction; 0: it was the only one
+    bool lights_drawn = false;  // at the surface before
+    for (int32_t surface = first; surface < max_depth_; ++surface) {
+      if (scene_.alpha_modes && !meet(surface, direction, &hit, &carried)) return;
+      if (hit.face < 0) {
+        if (surface > 0) steps_.escape(direction, carried, lights_drawn ? pdf : T(0));
+        return;
+      }
+      if (!scene_.is_whole(hit.face)) return;
+      Stop<T> at = steps_.stop(hit, direction);
+      if (surface == 0) {
+        visitor_.first(at, hit.t * scale);
+      } else {
+        visitor_.next(at);
+      }
+      steps_.emit(origin, at.point, carried, lights_drawn ? pdf : T(0));
+      if (surface + 1 == max_depth_) return;
+      if (at.point.side < 0 && refracts(at.material)) steps_.absorb(at, &carried);
+      at.frame = frame_around(at.point.normal);
+      at.wi = at.frame.to_local(-direction);
+      lights_drawn = scene_.light_groups() > 0 && !is_smooth(at.material);
+      if (lights_drawn) gather(at, carried, surface);
+      if (surface + 2 == max_depth_ && !scene_.can_be_hit()) return;
+      Onward<T> next;
+      const T lobe = draw(surface, draw_lobe).first;
+      if (!steps_.scatter(at, lobe, draw(surface, draw_direction), &carried, &next)) return;
+      eta *= next.sample.eta;
+      pdf = next.sample.pdf;
+      if (!survives(surface, eta, draw(surface, draw_group).second, &carried)) return;
+      origin = origin_towards(scene_, at.point, next.direction);
+      direction = next.direction;
+      hit = scene_.intersector.closest(origin, direction);
+    }
+  }
+
+ private:
+  // Goes on from the first hit to the surface at which the segment ends, or to none. False where the path ends.
+  LG_HD_CALL bool meet(int32_t surface, const Vec3<T>& direction, Hit<T>* hit, Vec3<T>* carried) {
+    const uint32_t first = first_pass_draw + static_cast<uint32_t>(surface) * most_passes;
+    for (int32_t pass = 0; pass < most_passes; ++pass) {
+      if (hit->face < 0 || !scene_.is_whole(hit->face)) return true;
+      const int32_t mode = scene_.alpha_mode(hit->face);
+      if (mode == alpha_opaque) return true;
+      const SurfacePoint<T> point = surface_point(scene_, *hit, direction);
+      const Opacity<T> opacity = opacity_at(scene_, point, darkest_);
+      if (mode == alpha_mask && opacity.value > 0) return true;
+      if (mode == alpha_blend) {
+        const T chance = chance_to_stay(opacity.value, darkest_);
+        const bool stays = random_.pair(first + static_cast<uint32_t>(pass)).first < chance;
+        *carried = (stays ? opacity.value / chance : (1 - opacity.value) / (1 - chance)) * *carried;
+        visitor_.met(point, opacity, stays);
+        if (stays) return true;
+      }
+      const T before = hit->t;
+      *hit = scene_.intersector.closest(origin_towards(scene_, point, direction), direction);
+      hit->t += before;
+    }
+    return false;
+  }
+
+  LG_HD Pair<T> draw(int32_t surface, Draw what) const {
+    return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
+  }
+
+  LG_HD void gather(const Stop<T>& at, const Vec3<T>& carried, int32_t surface) {
+    const T group = draw(surface, draw_group).first;
+    const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
+    steps_.receive(at, carried, [&](const Vec3<T>& from) { return sample_light(scene_, from, group, choice, place); });
+  }
+
+  const Scene<T>& scene_;
+  PathSteps<T, Visitor> steps_;
   const Random<T>& random_;
   int32_t max_depth_;
   T darkest_;

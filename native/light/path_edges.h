@@ -84,7 +84,7 @@ class PullEdges {
   // Returns the gradient by the ray.
   LG_HD RayGradient<T> run(const PathRay<T>& ray) {
     PathTotal<T> unused;
-    PathTracer<T, PathTotal<T>> tracer(scene_, random_, all_.max_depth, T(0), unused);
+    PathSteps<T, PathTotal<T>> steps(scene_, T(0), unused);
     of_ray_ = {{0, 0, 0}, {0, 0, 0}};
     Vec3<T> origin = ray.origin, direction = unit(ray.direction);
     EdgeView<T> view;
@@ -93,15 +93,15 @@ class PullEdges {
     for (view.surface = 0; view.surface + 1 < all_.max_depth; ++view.surface) {
       const Hit<T> hit = scene_.intersector.closest(origin, direction);
       if (hit.face < 0 || !scene_.is_whole(hit.face)) break;
-      view.at = tracer.stop(hit, direction);
+      view.at = steps.stop(hit, direction);
       view.at.frame = frame_around(view.at.point.normal);
       view.at.wi = view.at.frame.to_local(-direction);
-      if (view.at.point.side < 0 && refracts(view.at.material)) tracer.absorb(view.at, &view.carried);
+      if (view.at.point.side < 0 && refracts(view.at.material)) steps.absorb(view.at, &view.carried);
       if (!is_smooth(view.at.material) && looks_around(view.surface)) look_around(view, ray);
       if (view.surface + 2 == all_.max_depth) break;
       Onward<T> next;
       const Pair<T> place = draw(view.surface, draw_onward), lobe = draw(view.surface, draw_onward_lobe);
-      if (!tracer.scatter(view.at, lobe.first, place, &view.carried, &next)) break;
+      if (!steps.scatter(view.at, lobe.first, place, &view.carried, &next)) break;
       eta *= next.sample.eta;
       if (!survives(view.surface, eta, lobe.second, &view.carried)) break;
       origin = origin_towards(scene_, view.at.point, next.direction);

@@ -239,6 +239,12 @@ def path_ops(vertices: Tensor, tri: Tensor) -> None:
     )  # fmt: skip
     paths = lg.trace_paths(scene, *(uniform(4, 6, 3, dtype=dtype).requires_grad_() for _ in range(2)), 2, 5, 1)
     differentiate([paths.radiance])
+    hits = lg.Hits(
+        torch.randint(-1, count, (5, 9), generator=random).to(torch.int32), uniform(5, 9, 2, dtype=dtype),
+        uniform(5, 9, dtype=dtype),
+    )  # fmt: skip
+    for reach in (torch.inf, 0.5):
+        differentiate([lg.direct_light(scene, hits, uniform(9, 3, dtype=dtype), 3, reach, 1).radiance])
 
 
 def wrong_calls() -> None:

@@ -23,7 +23,7 @@ from lumigrad.ops.implicit import (
     sphere_trace,
     volsdf_density,
 )
-from lumigrad.ops.light import trace_paths
+from lumigrad.ops.light import direct_light, trace_paths
 from lumigrad.ops.ray import build_bvh, occluded, offset_origins, refit_bvh, trace
 from lumigrad.ops.soft import blending, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.ops.splat import (
@@ -41,6 +41,7 @@ from lumigrad.ops.texture import build_mips, texture, texture_cube
 from lumigrad.types import (
     Bvh,
     Composited,
+    DirectLight,
     Fragments,
     Hits,
     LitScene,
@@ -62,6 +63,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Bvh",
     "Composited",
+    "DirectLight",
     "Fragments",
     "Hits",
     "LitScene",
@@ -84,6 +86,7 @@ __all__ = [
     "build_mips",
     "composite",
     "contract",
+    "direct_light",
     "distortion_loss",
     "edge_topology",
     "flexicubes",

@@ -484,6 +484,50 @@ def test_lights_of_unknown_types_are_named(folder: Path, capsys: pytest.CaptureF
     )
 
 
+LAMP_IN_FRONT = ({"type": "point", "intensity": 20}, {"translation": [0, 0, 4]})
+
+
+def test_traced_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same ball in the same light, by each method; what only one of them has."""
+    lit("lamp.glb", *LAMP_IN_FRONT)
+    raster, direct, path = (
+        shown("lamp.glb", *FRONT_VIEW, "--exposure", "0", *options, size="24")
+        for options in ((), ("--method", "direct"), ("--method", "path", "--samples", "64", "--max-depth", "2"))
+    )
+    assert raster[12, 12].min() > 0.3
+    assert (raster - direct).abs().amax(-1).quantile(0.8) < 0.12  # without the faint light from around
+    assert (direct - path).abs().mean() < 0.02
+    assert "paths" in capsys.readouterr().err  # the bar
+    rough = shown("lamp.glb", *FRONT_VIEW, "--method", "path", "--error", "0.1", "--samples", "32", size="16")
+    assert rough[8, 8].min() > 0.3
+    save_mesh(replace(icosphere(3), materials=(PBRMaterial(emissive=(0.2, 0.4, 0.6)),)), "glowing.glb")
+    glowing = shown("glowing.glb", "--method", "direct", "--background", "black", size="16")
+    assert torch.allclose(glowing[8, 8], srgb_encode(torch.tensor([0.2, 0.4, 0.6])), atol=0.01)  # no other light
+    dark = shown("ball.obj", "--method", "direct", "--ambient-occlusion", "0.5", size="16")
+    assert dark.isfinite().all()
+
+
+def test_mistakes_of_traced_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_points(PointCloud(torch.rand(10, 3), colors=torch.rand(10, 3)), "points.ply")
+    save_mesh(replace(icosphere(1), materials=(PBRMaterial(alpha_mode="blend"),)), "glass.glb")
+    for message, *options in (
+        ("--samples: it needs --method direct or path", "--samples", "3"),
+        ("--max-depth: it needs --method path", "--method", "direct", "--max-depth", "3"),
+        ("--error: it needs --method path", "--method", "direct", "--error", "0.1"),
+        ("--ambient-occlusion: it needs --method direct", "--method", "path", "--ambient-occlusion", "1"),
+        ("--method path: it needs --shading pbr", "--method", "path", "--shading", "phong"),
+        ("--method direct: it needs --shading pbr", "--method", "direct", "--unlit"),
+        ("--supersampling: --method path has --samples", "--method", "path", "--supersampling", "2"),
+    ):
+        assert message in error_of(capsys, "ball.obj", "-o", "a.png", *options)
+    assert "it is for meshes, points.ply" in error_of(capsys, "points.ply", "-o", "a.png", "--method", "path")
+    assert "alpha mode" in error_of(capsys, "glass.glb", "-o", "a.png", "--method", "direct", "--size", "8")
+    with pytest.raises(SystemExit):
+        main(["render", "ball.obj", "-o", "a.png", "--method", "photons"])
+    with pytest.raises(SystemExit):
+        main(["render", "ball.obj", "-o", "a.png", "--method", "path", "--samples", "0"])
+
+
 def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = ["ball.obj", "-o", "a.gif", "--background", "transparent", "--frames", "2", "--size", "16"]
     assert "videos have no transparency" in error_of(capsys, *video)

@@ -149,4 +149,21 @@ def trace_paths(draw: Draw) -> Call:
     return Call(lg.trace_paths, _with_edges, arguments)
 
 
-GENERATORS = {"bsdf": bsdf_call, "sample_bsdf": sample_bsdf_call, "trace_paths": trace_paths}
+def direct_light(draw: Draw) -> Call:
+    lit, count = scene(draw), draw.choice((0, 1, 4, 7))
+    places = draw.uniform(count, 2, low=0.05, high=0.45)
+    arguments = {
+        "scene": lit,
+        "hits": lg.Hits(draw.indices(count, below=len(lit.tri), low=-1).to(torch.int32), places, places[:, 0]),
+        "directions": draw.laid_out(draw.uniform(count, 3)),
+        "samples": draw.choice((1, 2, 3)),
+        "reach": draw.choice((torch.inf, 1.0)),
+        "seed": draw.integer(0, 10**6),
+        "gradient_seed": draw.optional(draw.integer(0, 10**6)),
+    }
+    return Call(lg.direct_light, reference.direct_light, arguments)
+
+
+GENERATORS = {
+    "bsdf": bsdf_call, "sample_bsdf": sample_bsdf_call, "trace_paths": trace_paths, "direct_light": direct_light,
+}  # fmt: skip

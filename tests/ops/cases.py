@@ -314,10 +314,15 @@ def _light(dtype: torch.dtype, large: bool) -> Calls:
     scene = mixed_scene(dtype)
     size = (20, 24) if large else (3, 4)
     rays = [value.to(dtype) for value in pixel_rays(*size, distance=6.0)]
-    tensors = tensors_of(scene, lumigrad.build_bvh(scene.positions, scene.tri))
+    tree = lumigrad.build_bvh(scene.positions, scene.tri)
+    tensors = tensors_of(scene, tree)
     yield "trace_paths", "all kinds", (*tensors, *rays, 2, 4, 5, 6)
     edges = find_edges(scene.positions, scene.tri, lumigrad.edge_topology(scene.tri, scene.positions))
     yield "path_edges", "all kinds", (torch.zeros(*size, 3, dtype=dtype), *tensors, *rays, *edges, 2, 4, 6, 32)
+    directions = rays[1].reshape(-1, 3)
+    hits = lumigrad.trace(rays[0].reshape(-1, 3), directions, scene.positions, scene.tri, tree)
+    yield "direct_light", "all kinds", (*tensors, *hits[:2], directions, 2, torch.inf, 5, 6)
+    yield "direct_light", "near", (*tensors, *hits[:2], directions, 1, 0.7, 5, 6)
 
 
 def _implicit(dtype: torch.dtype, large: bool) -> Calls:

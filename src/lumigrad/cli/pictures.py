@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lumigrad.cli.shared import UserError
 from lumigrad.cli.subjects import Subject
+from lumigrad.cli.tracing import Tracing, tracing_of
 from lumigrad.cli.viewpoints import upright
 from lumigrad.io.image import holds_linear, load_image
 from lumigrad.render import render, render_gaussians, render_points, render_surfels
@@ -52,6 +53,8 @@ class Look:
         supersampling: samples of a pixel along each axis.
         radius: of points without radii, in pixels; None for one that suits their number.
         antialiased: whether Gaussians keep their weight however small they are seen.
+        tracing: of meshes, None for rasterized ones.
+        plain: whether no light is asked for: where meshes emit, and are traced, they are the only light.
     """
 
     shading: str
@@ -65,14 +68,19 @@ class Look:
     supersampling: int
     radius: float | None
     antialiased: bool
+    tracing: Tracing | None
+    plain: bool
 
 
-def look_of(arguments: argparse.Namespace, lit: bool) -> Look:
+def look_of(arguments: argparse.Namespace, lit: bool, progress: bool = False) -> Look:
     """The look that the options ask for.
 
-    lit: whether a file brings lights.
+    Args:
+        lit: whether a file brings lights.
+        progress: whether pictures that take long show a bar.
     """
-    shading = "unlit" if arguments.unlit else arguments.shading or ("pbr" if lit else "diffuse")
+    tracing = tracing_of(arguments, progress)
+    shading = "unlit" if arguments.unlit else arguments.shading or ("pbr" if lit or tracing else "diffuse")
     turn = upright(arguments.up).T.float()
     lights: list[Light] = [DirectionalLight(light[:3], intensity=light[3]) for light in arguments.light]
     environment = _environment(arguments, shading, turn)
@@ -99,6 +107,8 @@ def look_of(arguments: argparse.Namespace, lit: bool) -> Look:
         arguments.supersampling,
         arguments.radius,
         arguments.antialiased,
+        tracing,
+        not (lights or asked_for),
     )
 
 
@@ -136,11 +146,28 @@ def shot_of(subjects: Sequence[Subject], camera: Camera, look: Look, own: Sequen
     if len({type(shape) for shape in shapes}) > 1:
         raise UserError("--together: the files hold shapes of several kinds; leave it out to see them side by side")
     if isinstance(shapes[0], Mesh):
-        return _mesh_shot(Scene(shapes, (*own, *look.beside) if own else look.lights), camera, look)
+        return _mesh_shot(Scene(shapes, _lights(shapes, own, look)), camera, look)
+    if look.tracing is not None:
+        raise UserError(f"--method {look.tracing.method}: it is for meshes, {subjects[0].path} holds none")
     return _cloud_shot(Scene(shapes), camera, look)
 
 
+def _lights(meshes: Sequence[Mesh], own: Sequence[Light], look: Look) -> tuple[Light, ...]:
+    """Those of files, and those that are asked for or make up for missing ones."""
+    if look.tracing and look.plain and (own or any(map(_emits, meshes))):
+        return tuple(own)
+    return (*own, *look.beside) if own else look.lights
+
+
+def _emits(mesh: Mesh) -> bool:
+    found = (getattr(material, "emissive", None) for material in mesh.materials)
+    return any(light is not None and bool((light > 0).any()) for light in found)
+
+
 def _mesh_shot(scene: Scene, camera: Camera, look: Look) -> Rendering:
+    if look.tracing is not None:
+        shot = look.tracing.shot(scene, camera, look.tone)
+        return replace(shot, color=shot.color * look.exposure)
     if look.shading == "ids":
         shot = render(scene, camera, shading="unlit")
         return _data_shot(shot, shot.primitive_ids[..., None].float())  # type: ignore[index]

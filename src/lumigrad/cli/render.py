@@ -16,6 +16,7 @@ from lumigrad.cli.lighting import file_lights
 from lumigrad.cli.pictures import SHADINGS, Look, chosen_background, look_of, picture, sheet, shot_of, warn_if_empty
 from lumigrad.cli.shared import UserError, progress_bar
 from lumigrad.cli.subjects import Subject, ball_of, read_subject
+from lumigrad.cli.tracing import add_tracing_options
 from lumigrad.cli.viewpoints import Viewpoint, add_view_options, from_centre, viewpoints
 from lumigrad.io.image import LINEAR, save_image
 from lumigrad.io.video import VIDEO_SUFFIXES, save_video
@@ -46,6 +47,7 @@ def add_parser(commands: Any) -> None:
     add_view_options(parser)
     _add_surface_options(parser)
     _add_light_options(parser)
+    add_tracing_options(parser)
     parser.add_argument(
         "--background",
         type=_background,
@@ -113,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--background transparent: videos have no transparency")
     views = viewpoints(arguments, video)
     subjects = [read_subject(f, arguments.texture, arguments.crease, arguments.double_sided) for f in arguments.files]
-    look = look_of(arguments, lit=any(subject.lights for subject in subjects))
+    look = look_of(arguments, lit=any(subject.lights for subject in subjects), progress=not video)
     groups = [subjects] if arguments.together else [[subject] for subject in subjects]
     cells = _drawn(groups, views, look, video)
     background = _chosen(arguments.background, cells, look)

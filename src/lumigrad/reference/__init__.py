@@ -26,7 +26,7 @@ from lumigrad.reference.implicit import (
     trace_grid,
     volsdf_density,
 )
-from lumigrad.reference.light import trace_paths
+from lumigrad.reference.light import direct_light, trace_paths
 from lumigrad.reference.ray import occluded, offset_origins, trace
 from lumigrad.reference.soft import soft_attributes, soft_colors, soft_interpolate, soft_rasterize, soft_silhouette
 from lumigrad.reference.splat import project_gaussians, spheres, spherical_harmonics, splat, surface_splats, surfels
@@ -52,6 +52,7 @@ __all__ = [
     "build_mips",
     "composite",
     "contract",
+    "direct_light",
     "distortion_loss",
     "edge_gradient",
     "edge_topology",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lumigrad.render.direct import render_direct
 from lumigrad.render.field import render_field
 from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.implicit import render_implicit
@@ -22,6 +23,7 @@ __all__ = [
     "Surface",
     "lit_scene",
     "render",
+    "render_direct",
     "render_field",
     "render_gaussians",
     "render_implicit",

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lumigrad.ops.light import trace_paths
-from lumigrad.ops.ray import build_bvh
 from lumigrad.render.background import choose_background
+from lumigrad.render.batches import Paths, traced, traced_until
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
 from lumigrad.render.path_outlines import add_outlines
-from lumigrad.render.paths_scene import lit_scene
+from lumigrad.render.paths_scene import SEEDS, given_lights, lit_images, seed_of_image
+from lumigrad.render.progress import shown_progress
 from lumigrad.render.rendering import Rendering, finished
-from lumigrad.render.stage import default_environment, stage_of
+from lumigrad.render.stage import stage_of
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
-from lumigrad.types import LitScene, TracedPaths
+from lumigrad.types import TracedPaths
 from lumigrad.types import validation as check
 
 GRAZING = 0.02  # cosine to the viewing direction below which rays are not brought to a plane
-SEEDS = 2**61
 
 
 def render_path(
@@ -39,6 +38,8 @@ def render_path(
     background: Any = None,
     tone_mapping: ToneMapping = "srgb",
     gradient_seed: int | None = None,
+    error: float | None = None,
+    progress: bool | Callable[[float], None] = False,
 ) -> Rendering:
     """Render meshes with shadows, reflections and light that goes from surface to surface.
 
@@ -62,10 +63,15 @@ def render_path(
         background: as for `render`. By default, black is seen past the surfaces, or what the scene has.
         tone_mapping: from linear light to display, see `render`.
         gradient_seed: of the paths that gradients are computed from; another than `seed` by default.
+        error: how noisy the image may be: the standard error of its pixels over their brightness, 0.02 for instance.
+            Squares of 16 x 16 pixels get as many samples as they need, in batches of at most 16, up to `samples`. Those
+            darker than a tenth of the image's mean may be as noisy as if they had that brightness. How many samples a
+            pixel needs is estimated from these samples, which biases the image a little.
+        progress: show a bar, or a function that is told which part of the work is done.
 
     Returns:
-        Rendering of N images, with depth, normals and albedo: means of what is seen first. A surface of one side
-        (`double_sided=False`) is black from behind.
+        Rendering of N images, with depth, normals and albedo: means of what is seen first; with `error`, also
+        `samples`. A surface of one side (`double_sided=False`) is black from behind.
 
     Raises:
         TypeError, ValueError: for arguments that are none of the above, or do not fit each other.
@@ -82,13 +88,19 @@ def render_path(
     stage = stage_of(scene, camera, size, kinds=(Mesh,))
     seed = check.integer("seed", seed, 0, SEEDS - 1)
     other = seed + SEEDS // 2 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, SEEDS - 1)
-    found = []
-    lit: LitScene | None = None
-    for n, one in enumerate(stage.cameras):
-        if lit is None or not stage.together or _varies(stage.scene, lights):
-            shapes = stage.scene.meshes if stage.together else stage.scene.meshes[n : n + 1]
-            lit = _lit(shapes, stage.scene, lights, n)
-        found.append(_image(lit, one, samples, max_depth, _of_image(seed, n), _of_image(other, n)))
+    samples = check.integer("samples", samples, 1)
+    error = None if error is None else check.number("error", error, True)
+    found, counts = [], []
+    with shown_progress(progress, len(stage.cameras)) as report:
+        for n, (one, lit, tree) in enumerate(lit_images(stage, lights)):
+            seeds = seed_of_image(seed, n), seed_of_image(other, n)
+            paths = Paths(lit, tree, *corner_rays(one, lit.positions), max_depth, *seeds)
+            if error is None:
+                image = traced(paths, samples, report(n))
+            else:
+                image, count = traced_until(paths, error, samples, report(n))
+                counts.append(count)
+            found.append(_with_outlines(image, paths, one, samples))
     color, mask, depth, normals, albedo = (torch.stack(values) for values in zip(*found, strict=True))
     mask = mask[..., None]
     seen = torch.where(mask > 0, mask, 1)
@@ -98,47 +110,18 @@ def render_path(
         "normals": normals / torch.where(length > 0, length, 1),
         "albedo": albedo / seen,
     }
-    behind = choose_background(background, stage.scene, _lights(stage.scene, lights))
+    if counts:
+        buffers["samples"] = torch.stack(counts)
+    behind = choose_background(background, stage.scene, given_lights(stage.scene, lights))
     return finished(color, mask, behind, stage.cameras, tone, buffers)
 
 
-def _image(
-    lit: LitScene, camera: Camera, samples: int, max_depth: int | None, seed: int, gradient_seed: int
-) -> TracedPaths:
-    corners = corner_rays(camera, lit.positions)
-    if not (torch.is_grad_enabled() and any(value.requires_grad for value in (lit.positions, *corners))):
-        return trace_paths(lit, *corners, samples, max_depth, seed, gradient_seed)
-    tree = build_bvh(lit.positions.detach(), lit.tri)
-    out = trace_paths(lit, *corners, samples, max_depth, seed, gradient_seed, tree)
-    return add_outlines(out, lit, camera, samples, max_depth, gradient_seed + SEEDS, tree)
-
-
-def _lights(scene: Scene, lights: Sequence[Light] | None) -> tuple[Light, ...]:
-    if lights is not None:
-        return tuple(lights)
-    return (*scene.lights, *(() if scene.environment is None else (scene.environment,)))
-
-
-def _varies(scene: Scene, lights: Sequence[Light] | None) -> bool:
-    """Whether images have lights of their own."""
-    return any(
-        getattr(light, name) is not None and getattr(light, name).ndim > rank
-        for light in _lights(scene, lights)
-        for name, rank in light.ranks.items()
-    )
-
-
-def _lit(meshes: Sequence[Mesh], scene: Scene, lights: Sequence[Light] | None, image: int) -> LitScene:
-    chosen = [light.at(image) for light in _lights(scene, lights)]
-    lit = lit_scene(meshes, chosen)
-    if chosen or bool((lit.materials[:, 9:12] > 0).any()):
-        return lit
-    return lit_scene(meshes, [default_environment()])
-
-
-def _of_image(seed: int, image: int) -> int:
-    """A seed for each image of a batch; that of the first is the seed itself."""
-    return (seed + image * 0x9E3779B97F4A7C15) % SEEDS
+def _with_outlines(image: TracedPaths, paths: Paths, camera: Camera, samples: int) -> TracedPaths:
+    """The image with gradients of what moves past what, where any are asked for."""
+    moving = paths.scene.positions, paths.origins, paths.directions
+    if not (torch.is_grad_enabled() and any(value.requires_grad for value in moving)):
+        return image
+    return add_outlines(image, paths.scene, camera, samples, paths.max_depth, paths.gradient_seed + SEEDS, paths.tree)
 
 
 def corner_rays(camera: Camera, like: Tensor) -> tuple[Tensor, Tensor]:

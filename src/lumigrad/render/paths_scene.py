@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lumigrad.ops.ray import build_bvh
 from lumigrad.render.brdf import diffuse_fresnel
 from lumigrad.render.color import srgb_decode
 from lumigrad.render.geometry import joined_faces
+from lumigrad.render.stage import Stage, default_environment
 from lumigrad.render.surface import default_material
+from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import AmbientLight, DirectionalLight, Light, PointLight, SpotLight
 from lumigrad.scene.materials import ALPHA_MODES, Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial, PlasticMaterial
+from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.mesh import Mesh
-from lumigrad.types import LitScene
+from lumigrad.types import Bvh, LitScene
 from lumigrad.types.light import (
     ALPHA_MODE,
     ALPHA_TEXTURE,
@@ -36,6 +40,7 @@ from lumigrad.types.light import (
 )
 from lumigrad.types.validation import values_can_be_checked
 
+SEEDS = 2**61
 DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC, PLASTIC, SOLID = range(KINDS)
 DISTANT, AT_POINT = range(2)
 EVERYWHERE = (-1.0, -2.0)  # cosines of a cone that everything is in
@@ -85,6 +90,54 @@ def _refuse(mesh: Mesh, materials: Sequence[Material]) -> None:
         return
     if not values_can_be_checked() or bool((mesh.colors[..., 3] != 1).any()):
         raise NotImplementedError("colors: expected no alpha of vertices; paths see that of materials and textures")
+
+
+# ---- Images --------------------------------------------------------------------------------------------------------
+
+
+def lit_images(stage: Stage, lights: Sequence[Light] | None) -> Iterator[tuple[Camera, LitScene, Bvh]]:
+    """Camera, scene and tree of each image; those that do not differ between images are made once.
+
+    lights: in place of those of the scene. Where there are none, and nothing emits, the built-in studio.
+    """
+    made: tuple[LitScene, Bvh] | None = None
+    for n, camera in enumerate(stage.cameras):
+        if made is None or not stage.together or _varies(stage.scene, lights):
+            meshes = stage.scene.meshes if stage.together else stage.scene.meshes[n : n + 1]
+            lit = _lit(meshes, [light.at(n) for light in given_lights(stage.scene, lights)])
+            made = lit, build_bvh(lit.positions.detach(), lit.tri)
+        yield camera, *made
+
+
+def given_lights(scene: Scene, lights: Sequence[Light] | None) -> tuple[Light, ...]:
+    """Those given, or all that the scene has."""
+    if lights is None:
+        return (*scene.lights, *(() if scene.environment is None else (scene.environment,)))
+    for light in lights:
+        if not isinstance(light, Light):
+            raise TypeError(f"lights: expected lights of lumigrad.scene, got {type(light).__name__}")
+    return tuple(lights)
+
+
+def seed_of_image(seed: int, image: int) -> int:
+    """A seed for each image of a batch; that of the first is the seed itself."""
+    return (seed + image * 0x9E3779B97F4A7C15) % SEEDS
+
+
+def _varies(scene: Scene, lights: Sequence[Light] | None) -> bool:
+    """Whether images have lights of their own."""
+    return any(
+        getattr(light, name) is not None and getattr(light, name).ndim > rank
+        for light in given_lights(scene, lights)
+        for name, rank in light.ranks.items()
+    )
+
+
+def _lit(meshes: Sequence[Mesh], lights: Sequence[Light]) -> LitScene:
+    lit = lit_scene(meshes, lights)
+    if lights or bool((lit.materials[:, 9:12] > 0).any()):
+        return lit
+    return lit_scene(meshes, [default_environment()])
 
 
 # ---- Corners -------------------------------------------------------------------------------------------------------

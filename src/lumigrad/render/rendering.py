@@ -36,7 +36,9 @@ class Rendering:
         tone_mapping: from linear light to display; None where colours are display-encoded already.
         transmittance: how much of the background is seen [N, H, W, 1]; None where it is 1 - mask, as it is but for
             `render_soft`.
-        albedo: the material's colour at what is seen first [N, H, W, 3]; of `render_path` alone.
+        albedo: the material's colour at what is seen first [N, H, W, 3]; of `render_path` and `render_direct`.
+
+        samples: with how many samples each pixel was computed, int32 [N, H, W]; of `render_path` with an `error` alone.
 
     The buffers from `depth` to `shape_ids` are None where they were not asked for or are not known. They are zero where
     nothing is seen. Those of meshes tell of the first surface that is not wholly transparent, at the pixel's centre;
@@ -70,6 +72,7 @@ class Rendering:
     tone_mapping: Callable[[Tensor], Tensor] | None = None
     transmittance: Float[Tensor, "views height width 1"] | None = None
     albedo: Float[Tensor, "views height width 3"] | None = None
+    samples: Int32[Tensor, "views height width"] | None = None
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -119,3 +122,11 @@ def finished(
         transmittance=transmittance,
         **buffers,
     )
+
+
+def averaged(image: Tensor, step: int) -> Tensor:
+    """Means of blocks of step x step pixels of images [N, H, W, C]."""
+    if step == 1:
+        return image
+    images, height, width, channels = image.shape
+    return image.reshape(images, height // step, step, width // step, step, channels).mean((2, 4))

@@ -17,7 +17,7 @@ from lumigrad.render.geometry import Geometry, assemble
 from lumigrad.render.implicit import render_implicit
 from lumigrad.render.painting import Layer, Painter
 from lumigrad.render.points import render_points
-from lumigrad.render.rendering import Rendering, finished
+from lumigrad.render.rendering import Rendering, averaged, finished
 from lumigrad.render.shading import LINEAR, Shader, gouraud, resolve_shader
 from lumigrad.render.shadows import Occluders
 from lumigrad.render.stage import NAMES, lights_of, stage_of
@@ -156,7 +156,7 @@ def render(
     found = {name: value[:, middle, middle] for name, value in _front(painted).items()}
     if previous is not None:
         found["motion"] = found["motion"] / supersampling  # from samples to pixels
-    color, mask = _average(color, supersampling), _average(mask, supersampling)
+    color, mask = averaged(color, supersampling), averaged(mask, supersampling)
     behind = choose_background(background, stage.scene, lit[0] if lit else ())
     return finished(color, mask, behind, cameras, tone, found)
 
@@ -254,11 +254,3 @@ def _front(painted: Sequence[Layer]) -> dict[str, Tensor]:
 def _cleared(name: str, value: Tensor, where: Tensor) -> Tensor:
     mask = where.reshape(*where.shape, *[1] * (value.ndim - 3))
     return value.masked_fill(mask, -1 if name.endswith("_ids") else 0)
-
-
-def _average(image: Tensor, step: int) -> Tensor:
-    """Means of blocks of step x step pixels."""
-    if step == 1:
-        return image
-    images, height, width, channels = image.shape
-    return image.reshape(images, height // step, step, width // step, step, channels).mean((2, 4))

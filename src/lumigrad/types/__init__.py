@@ -3,7 +3,7 @@
 from lumigrad.types.fields import Composited, Marched, Occupancy, Rays, RaySamples
 from lumigrad.types.fragments import Fragments, SoftFragments
 from lumigrad.types.hits import Bvh, Hits
-from lumigrad.types.light import LitScene, TracedPaths
+from lumigrad.types.light import DirectLight, LitScene, TracedPaths
 from lumigrad.types.outlines import Outlines
 from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
 from lumigrad.types.surface_hits import SurfaceHits
@@ -12,6 +12,7 @@ from lumigrad.types.view import View
 __all__ = [
     "Bvh",
     "Composited",
+    "DirectLight",
     "Fragments",
     "Hits",
     "LitScene",

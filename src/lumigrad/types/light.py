@@ -104,3 +104,17 @@ class TracedPaths(NamedTuple):
     depth: Float[Tensor, "height width"]
     normals: Float[Tensor, "height width 3"]
     albedo: Float[Tensor, "height width 3"]
+
+
+class DirectLight(NamedTuple):
+    """Light that comes straight from lights, at points of surfaces; zero where there is none.
+
+    Attributes:
+        radiance: [..., 3], what the point sends to where it is seen from: its own emission included.
+        normals: [..., 3], shading normals, turned to the viewer.
+        albedo: [..., 3], the material's colour; of conductors what they reflect at normal incidence.
+    """
+
+    radiance: Float[Tensor, "*points 3"]
+    normals: Float[Tensor, "*points 3"]
+    albedo: Float[Tensor, "*points 3"]

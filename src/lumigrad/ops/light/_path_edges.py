@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lumigrad._engine.declare import declare
-from lumigrad.ops.light._scene_tensors import SCENE_SIZES, SCENE_TENSORS, scene_sizes
+from lumigrad.ops.light._scene_tensors import IMAGE_SIZES, SCENE_TENSORS, image_sizes
 from lumigrad.ops.surface import edge_topology
 from lumigrad.reference.light._edges import find_edges
 from lumigrad.reference.light._path_edges import CANDIDATES, path_edges
@@ -52,7 +52,7 @@ def _sizes(
     emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
     edge_ends: Tensor,
 ) -> tuple[int, ...]:  # fmt: skip
-    scene = scene_sizes(
+    scene = image_sizes(
         positions, tri, materials, texels, textures, lamps, emitter_faces, environment, boxes, leaf_tri, directions
     )
     return *scene, edge_ends.shape[0]
@@ -61,6 +61,6 @@ def _sizes(
 _op = declare(
     f"path_edges(Tensor radiance, {SCENE_TENSORS}, Tensor origins, Tensor directions, Tensor edge_ends, "
     "Tensor edge_shapes, Tensor edge_sums, SymInt samples, int max_depth, int seed, int candidates)",
-    sizes=(f"{SCENE_SIZES} edge_count", _sizes),
+    sizes=(f"{IMAGE_SIZES} edge_count", _sizes),
     unchanged="radiance",
 )

@@ -12,19 +12,25 @@ SCENE_TENSORS = (
     "Tensor? environment_rotation, Tensor? row_sums, Tensor? texel_sums, Tensor boxes, Tensor children, "
     "Tensor corners, Tensor leaf_tri, Tensor bounds"
 )
-SCENE_SIZES = (
-    "vertices triangles material_count texture_count texel_count lamp_count emitter_count side nodes leaves "
-    "height width"
-)
+SCENE_SIZES = "vertices triangles material_count texture_count texel_count lamp_count emitter_count side nodes leaves"
+IMAGE_SIZES = f"{SCENE_SIZES} height width"
 
 
 def scene_sizes(
     positions: Tensor, tri: Tensor, materials: Tensor, texels: Tensor, textures: Tensor, lamps: Tensor | None,
-    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
+    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor,
 ) -> tuple[int, ...]:  # fmt: skip
     return (
         positions.shape[0], tri.shape[0], materials.shape[0], textures.shape[0], texels.shape[0],
         0 if lamps is None else lamps.shape[0], emitter_faces.shape[0],
         0 if environment is None else environment.shape[1], boxes.shape[0], leaf_tri.shape[0],
-        directions.shape[0] - 1, directions.shape[1] - 1,
     )  # fmt: skip
+
+
+def image_sizes(
+    positions: Tensor, tri: Tensor, materials: Tensor, texels: Tensor, textures: Tensor, lamps: Tensor | None,
+    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
+) -> tuple[int, ...]:  # fmt: skip
+    """The same with those of the image, by rays at the corners of its pixels."""
+    scene = scene_sizes(positions, tri, materials, texels, textures, lamps, emitter_faces, environment, boxes, leaf_tri)
+    return (*scene, directions.shape[0] - 1, directions.shape[1] - 1)

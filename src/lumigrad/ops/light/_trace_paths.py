@@ -15,7 +15,7 @@ from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.light._columns import completed_kinds, completed_materials
 from lumigrad.ops.light._path_edges import add_path_edges
-from lumigrad.ops.light._scene_tensors import SCENE_SIZES, SCENE_TENSORS, scene_sizes
+from lumigrad.ops.light._scene_tensors import IMAGE_SIZES, SCENE_TENSORS, image_sizes
 from lumigrad.ops.ray import build_bvh
 from lumigrad.ops.ray._bvh import check_tree, tree_arrays
 from lumigrad.reference.light._sampling import emitters, environment_sums, identity, mean_emission
@@ -178,7 +178,7 @@ def check_scene(scene: LitScene) -> LitScene:
     materials = completed_materials("scene.materials", _floating("scene.materials", scene.materials, positions))
     count = len(materials)
     kinds = _kinds(scene, count, textures)
-    face_materials = _integers("scene.face_materials", scene.face_materials, positions, (faces,))
+    face_materials = check_integers("scene.face_materials", scene.face_materials, positions, (faces,))
     check.in_range("scene.face_materials", face_materials, 0, count)
     return scene._replace(
         positions=positions, tri=tri, materials=materials, kinds=kinds, face_materials=face_materials,
@@ -187,7 +187,9 @@ def check_scene(scene: LitScene) -> LitScene:
 
 
 def _kinds(scene: LitScene, count: int, textures: Sequence[Tensor]) -> Tensor:
-    kinds = completed_kinds("scene.kinds", _integers("scene.kinds", scene.kinds, scene.positions, (count, "columns")))
+    kinds = completed_kinds(
+        "scene.kinds", check_integers("scene.kinds", scene.kinds, scene.positions, (count, "columns"))
+    )
     numbers, second = kinds[:, 2:ALPHA_MODE], kinds[:, SECOND_UV]
     check.in_range("scene.kinds", kinds[:, 0], 0, KINDS)
     check.in_range("scene.kinds", numbers, -1, len(textures))
@@ -214,7 +216,7 @@ def _lamp_kinds(scene: LitScene, like: Tensor) -> Tensor | None:
     if scene.lamp_intensities is None or len(scene.lamp_intensities) != count:
         got = None if scene.lamp_intensities is None else tuple(scene.lamp_intensities.shape)
         raise ValueError(f"scene.lamp_intensities: expected shape [{count}, 3], got {got}")
-    kinds = _integers("scene.lamp_kinds", scene.lamp_kinds, like, (count,))
+    kinds = check_integers("scene.lamp_kinds", scene.lamp_kinds, like, (count,))
     check.in_range("scene.lamp_kinds", kinds, 0, 2)
     return kinds
 
@@ -223,7 +225,7 @@ def _floating(name: str, value: Tensor, like: Tensor) -> Tensor:
     return check.floating(name, value, like, "scene.positions")
 
 
-def _integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
+def check_integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
     value = check.tensor(name, value)
     if value.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{name}: expected int32 or int64, got {str(value.dtype).removeprefix('torch.')}")
@@ -236,7 +238,7 @@ def _integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int | 
 _op = declare(
     f"trace_paths({SCENE_TENSORS}, Tensor origins, Tensor directions, "
     "SymInt samples, int max_depth, int seed, int gradient_seed)",
-    sizes=(SCENE_SIZES, scene_sizes),
+    sizes=(IMAGE_SIZES, image_sizes),
     outputs={
         "radiance": "height width 3",
         "alpha": "height width",

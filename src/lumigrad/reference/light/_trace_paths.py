@@ -7,7 +7,9 @@ triangle; the others keep their places in theirs.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -352,9 +354,7 @@ def _sample_lights(scene: _Scene, origins: Tensor, random: _Random, surface: int
     if scene.lamp_count:
         found.append(_sample_lamps(scene, origins, choice))
     if scene.cube is not None:
-        direction, pdf = scene.sample_environment(choice, place)
-        radiance = scene.radiance(direction) / pdf[:, None]
-        found.append(_Lights(direction, origins, torch.full_like(pdf, math.inf), radiance, pdf))
+        found.append(_sample_surroundings(scene, origins, choice, place))
     out = found[0]
     for i, other in enumerate(found[1:], 1):
         mine = left == i
@@ -377,12 +377,24 @@ def _sample_emitters(
     return _Lights(direction, scene.origins(points, -direction), _length(spans)[:, 0], radiance, pdf)
 
 
+def _sample_surroundings(
+    scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor], place: tuple[Tensor, Tensor]
+) -> _Lights:
+    direction, pdf = scene.sample_environment(choice, place)
+    return _Lights(direction, origins, torch.full_like(pdf, math.inf), scene.radiance(direction) / pdf[:, None], pdf)
+
+
 def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor]) -> _Lights:
-    lit, count = scene.lit, scene.lamp_count
+    count = scene.lamp_count
+    light = _lamps(scene, origins, (choice[0] * count).long().clamp_max(count - 1))
+    return light._replace(radiance=light.radiance * count * scene.groups)
+
+
+def _lamps(scene: _Scene, origins: Tensor, number: Tensor) -> _Lights:
+    lit = scene.lit
     assert lit.lamps is not None
     assert lit.lamp_kinds is not None
     assert lit.lamp_intensities is not None
-    number = (choice[0] * count).long().clamp_max(count - 1)
     row, distant = lit.lamps[number], (lit.lamp_kinds[number] == DISTANT)[:, None]
     placed = torch.where(distant, row.new_tensor([0, 0, 0, 0, 0, 0, -1, -2, 1, 1, 0, 0]), row)
     towards = placed[:, :3] - origins
@@ -395,8 +407,7 @@ def _sample_lamps(scene: _Scene, origins: Tensor, choice: tuple[Tensor, Tensor])
     falloff = (attenuation * torch.cat((torch.ones_like(distance), distance, squared), -1)).sum(-1, keepdim=True)
     part = torch.where(distant, 1, cone.square() * fade / falloff)
     distance = torch.where(distant, math.inf, distance)[:, 0]
-    radiance = lit.lamp_intensities[number] * part * count * scene.groups
-    return _Lights(direction, row[:, :3], distance, radiance, torch.zeros_like(distance))
+    return _Lights(direction, row[:, :3], distance, lit.lamp_intensities[number] * part, torch.zeros_like(distance))
 
 
 # ---- Paths ---------------------------------------------------------------------------------------------------------
@@ -431,7 +442,8 @@ def _trace(
         smooth = scene.smooth(p, materials, kinds)
         drawn = ~smooth if scene.groups else torch.zeros_like(smooth)
         if scene.groups:
-            gathered = _gather(scene, p, materials, kinds, frame, wi, random, surface)
+            drawn_light = functools.partial(_sample_lights, scene, random=random, surface=surface)
+            gathered = _receive(scene, p, materials, kinds, frame, wi, drawn_light)
             radiance = radiance + torch.where((alive & drawn)[:, None], carried * gathered, 0)
         wo = _draw_direction(scene, p, materials, kinds, wi, random, surface)
         onward = (frame * wo[..., None]).sum(1).detach()
@@ -529,24 +541,23 @@ def _seen(p: _Points, materials: Tensor, kinds: Tensor, depth: Tensor, hit: Tens
     return tuple(torch.where(hit[:, None], value, 0) for value in values)
 
 
-def _gather(
+def _receive(
     scene: _Scene,
     p: _Points,
     materials: Tensor,
     kinds: Tensor,
     frame: Tensor,
     wi: Tensor,
-    random: _Random,
-    surface: int,
+    light_from: Callable[[Tensor], _Lights],
 ) -> Tensor:
-    """Light from drawn points of lights [P, 3]."""
+    """Light from points of lights [P, 3], which light_from(origins [P, 3]) draws."""
     viewer = p.side * p.geometric
     origins = scene.origins(p, viewer)
-    light = _sample_lights(scene, origins, random, surface)
+    light = light_from(origins)
     behind = scattering.transmits(materials, kinds) & ((light.direction * viewer).sum(-1) < 0)
     if behind.any():
         origins = torch.where(behind[:, None], scene.origins(p, -viewer), origins)
-        light = _sample_lights(scene, origins, random, surface)
+        light = light_from(origins)
     wo = (frame * light.direction[:, None]).sum(-1)
     value, chance = scene.bsdf(p, materials, kinds, wi, wo)
     distant = light.distance == math.inf

@@ -1,0 +1,136 @@
+"""Path-traced images in batches of samples: as many as asked for, or as many as parts of the image need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lumigrad.ops.light import trace_paths
+from lumigrad.render.paths_scene import SEEDS
+from lumigrad.types import Bvh, LitScene, TracedPaths
+
+PATHS_PER_CALL = 2**19  # between calls, interruptions are answered and progress is shown
+TILE = 16  # pixels along a side of the tiles whose noise is measured
+MEASURED = 4  # batches from which on it is
+LARGEST_BATCH = 16  # samples
+DIM = 0.1  # of the image's mean brightness: what is darker may be as noisy as what has this brightness
+
+Report = Callable[[float], None]
+
+
+class Paths(NamedTuple):
+    """Paths through an image whose rays at the corners of pixels are [H + 1, W + 1, 3]."""
+
+    scene: LitScene
+    tree: Bvh
+    origins: Tensor
+    directions: Tensor
+    max_depth: int | None
+    seed: int
+    gradient_seed: int
+
+    def trace(self, origins: Tensor, directions: Tensor, samples: int, batch: int) -> TracedPaths:
+        """Those of other rays. Batch 0 has the seeds themselves, others have seeds of their own."""
+        seeds = (_of_batch(seed, batch) for seed in (self.seed, self.gradient_seed))
+        return trace_paths(self.scene, origins, directions, samples, self.max_depth, *seeds, self.tree)
+
+
+def _of_batch(seed: int, batch: int) -> int:
+    return (seed + batch * 0xD1B54A32D192ED03) % SEEDS
+
+
+def traced(paths: Paths, samples: int, report: Report) -> TracedPaths:
+    """Means of `samples` paths of each pixel. report: is told which part of the work is done."""
+    height, width = (size - 1 for size in paths.directions.shape[:2])
+    size = max(1, PATHS_PER_CALL // (height * width))
+    found: list[TracedPaths] = []
+    for batch, start in enumerate(range(0, samples, size)):
+        count = min(size, samples - start)
+        part = paths.trace(paths.origins, paths.directions, count, batch)
+        share = count / samples
+        parts = part if share == 1 else TracedPaths(*(share * value for value in part))
+        found = [parts] if not found else [TracedPaths(*(a + b for a, b in zip(found[0], parts, strict=True)))]
+        report((start + count) / samples)
+    return found[0]
+
+
+# ---- As many as needed ---------------------------------------------------------------------------------------------
+
+
+def traced_until(paths: Paths, error: float, samples: int, report: Report) -> tuple[TracedPaths, Tensor]:
+    """The image, and how many samples each pixel got [H, W]: at most `samples`, in batches.
+
+    A tile gets no more once its standard error, from how its batches differ, is at most `error` times its brightness.
+    """
+    tiles = _Tiles(paths)
+    fitting = PATHS_PER_CALL // (tiles.count * TILE**2)
+    size = max(1, min(samples // MEASURED, LARGEST_BATCH, fitting))
+    batches = max(1, samples // size)
+    sums = paths.directions.new_zeros(tiles.count, TILE, TILE, 11)
+    squares, counts = torch.zeros_like(sums[..., :3]), sums.new_zeros(tiles.count, 1, 1, 1)
+    active = torch.arange(tiles.count, device=sums.device)
+    for batch in range(batches):
+        found = tiles.trace(active, size, batch)
+        sums = sums.index_add(0, active, found)
+        squares.index_add_(0, active, found.detach()[..., :3] ** 2)
+        counts[active] += 1
+        if batch + 1 >= MEASURED:
+            active = active[_noisy(sums.detach()[..., :3], squares, counts, tiles.inside, error)[active]]
+        if not len(active):
+            break
+        report((batch + 1) / batches)
+    report(1.0)
+    image = tiles.image(sums / counts)
+    radiance, alpha, depth, normals, albedo = image.split((3, 1, 1, 3, 3), -1)
+    numbers = tiles.image((size * counts).expand(-1, TILE, TILE, 1))[..., 0].to(torch.int32)
+    return TracedPaths(radiance, alpha[..., 0], depth[..., 0], normals, albedo), numbers
+
+
+def _noisy(sums: Tensor, squares: Tensor, counts: Tensor, inside: Tensor, error: float) -> Tensor:
+    """Which tiles need more, bool [T], by sums and sums of squares [T, TILE, TILE, 3] over their batches."""
+    mean = sums / counts
+    variance = (squares / counts - mean**2).clamp_min(0) / (counts - 1).clamp_min(1)
+    pixels = inside.sum((1, 2))
+    noise, bright = ((inside * value.mean(-1)).sum((1, 2)) / pixels for value in (variance, mean))
+    whole = (bright * pixels).sum() / pixels.sum()
+    return noise.sqrt() > error * bright.clamp_min(DIM * whole)
+
+
+class _Tiles:
+    """The squares of TILE x TILE pixels of an image, traced one below the other as one image."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
+        self.size = [size - 1 for size in paths.directions.shape[:2]]
+        self.grid = [-(-size // TILE) for size in self.size]
+        self.count = self.grid[0] * self.grid[1]
+        device = paths.directions.device
+        rows, columns = (self._corners(axis).to(device) for axis in range(2))
+        self.rows = rows.repeat_interleave(self.grid[1], 0)
+        self.columns = columns.repeat(self.grid[0], 1)
+        height, width = self.size
+        self.inside = (self.rows[:, :-1, None] < height) & (self.columns[:, None, :-1] < width)
+
+    def _corners(self, axis: int) -> Tensor:
+        """Numbers of the corners of pixels along an axis [tiles, TILE + 1]. Past the image, pixels have no size."""
+        first = TILE * torch.arange(self.grid[axis])[:, None]
+        return (first + torch.arange(TILE + 1)).clamp_max(self.size[axis])
+
+    def trace(self, chosen: Tensor, samples: int, batch: int) -> Tensor:
+        """Radiance, alpha, depth, normal and albedo of some tiles [K, TILE, TILE, 11]."""
+        rows, columns = self.rows[chosen, :, None], self.columns[chosen, None]
+        rays = (ray[rows, columns].flatten(0, 1) for ray in (self.paths.origins, self.paths.directions))
+        found = self.paths.trace(*rays, samples, batch)
+        values = torch.cat([value if value.dim() == 3 else value[..., None] for value in found], -1)
+        # Between two tiles lies a row of pixels that belong to none.
+        values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, 1))
+        return values.unflatten(0, (len(chosen), TILE + 1))[:, :-1]
+
+    def image(self, values: Tensor) -> Tensor:
+        """The image [H, W, C] of the values of all tiles."""
+        rows, columns = self.grid
+        whole = values.unflatten(0, (rows, columns)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        return whole[: self.size[0], : self.size[1]]
