@@ -56,7 +56,7 @@ def picture(scene: Scene, size: int, samples: int, seed: int) -> Tensor:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Recovers colours and a block's place from one picture.")
     parser.add_argument("--size", type=int, default=48, help="pixels along a side of the picture")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--samples", type=int, default=8, help="paths of each pixel, in each step")
     parser.add_argument("--out", type=Path, default=Path("cornell_pose.png"))
     options = parser.parse_args(arguments)
@@ -64,11 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
     photo = picture(room(*truth), options.size, 32 * options.samples, 0)
     weight = 1 / (photo + 0.1)
 
-    place = torch.tensor([-0.1, -0.25], requires_grad=True)
-    tens = torch.tensor(0.5, requires_grad=True)  # of degrees
+    place = torch.tensor([-0.05, -0.2], requires_grad=True)
+    tens = torch.tensor(-0.4, requires_grad=True)  # of degrees
     logits = torch.full((2, 3), -1.0, requires_grad=True)
     start = room(place.detach().clone(), 10 * tens.detach().clone(), logits.detach().sigmoid())
-    optimiser = torch.optim.Adam([{"params": [place], "lr": 0.02}, {"params": [tens, logits], "lr": 0.1}])
+    optimiser = torch.optim.Adam([{"params": [place], "lr": 0.03}, {"params": [tens, logits], "lr": 0.2}])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.05 ** (step / options.steps))
     errors: dict[str, list[float]] = {"picture": [], "place": [], "turn in degrees": [], "colours": []}
     begin = time.process_time()

@@ -221,3 +221,13 @@ def test_shadow_art(tmp_path: Path) -> None:
     before, after = numbers(run("shadow_art.py", *options).splitlines()[-1])
     assert after < 0.7 * before
     assert out.stat().st_size > 10_000
+
+
+def test_cornell_pose(tmp_path: Path) -> None:
+    out = tmp_path / "pose.png"
+    said = run("cornell_pose.py", "--size", 16, "--steps", 12, "--samples", 4, "--out", out).splitlines()
+    errors = {line.split(":")[0]: numbers(line) for line in said[-4:]}
+    for name in ("place", "colours"):
+        before, after = errors[name]
+        assert after < 0.9 * before
+    assert out.stat().st_size > 10_000

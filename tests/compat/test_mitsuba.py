@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lumigrad.compat import mitsuba as mi
 from lumigrad.io import save_mesh
-from lumigrad.scene import Mesh, icosphere
+from lumigrad.scene import Mesh, PBRMaterial, PlasticMaterial, icosphere
 from lumigrad.scene.color import srgb_decode
 
 ORACLES = Path(__file__).resolve().parents[3] / "shared" / "oracles"
@@ -394,6 +394,49 @@ def test_no_light_is_dark() -> None:
     assert mi.render(scene(ball={"type": "sphere"}), spp=2).max() == 0
 
 
+def test_masks_and_nothing() -> None:
+    """A panel of opacity 0.25 before uniform light; by a bitmap, half of it is a hole; a shape of nothing is unseen."""
+    glow = {"type": "area", "radiance": 3.0}
+    panel = {"type": "rectangle", "to_world": T().scale(9), "glow": glow}
+    matt = {"type": "diffuse", "reflectance": 0.0}
+    sky, path = {"type": "constant", "radiance": 1.0}, mi.load_dict({"type": "path", "max_depth": 2})
+    found = scene(a={**panel, "bsdf": {"type": "mask", "opacity": 0.25, "inner": matt}}, sky=sky)
+    assert mi.traverse(found)["a.bsdf.opacity.value"] == 0.25
+    image = mi.render(found, integrator=path, spp=256)
+    assert abs(image.mean() - (0.25 * 3 + 0.75)) < 0.03
+    halves = {"type": "bitmap", "data": torch.tensor([0.0, 1.0]).repeat_interleave(8)[None, :, None], "raw": True}
+    image = mi.render(scene(a={**panel, "bsdf": {"type": "mask", "opacity": halves, "inner": matt}}, sky=sky), spp=16)
+    assert image[:, 0].mean() == 1
+    assert image[:, -1].mean() == 3
+    nothing = {"type": "sphere", "bsdf": {"type": "null"}}
+    image = mi.render(scene(a=nothing, b=panel), integrator=path, spp=1)
+    assert (image == 3).all()
+
+
+def test_plastic_and_principled() -> None:
+    """The parameters of their materials, and a metal in uniform light."""
+    sky = {"type": "constant"}
+    path = mi.load_dict({"type": "path", "max_depth": 2})
+    paint = {"type": "roughplastic", "diffuse_reflectance": rgb(0.6, 0.2, 0.1), "alpha": 0.09, "distribution": "ggx"}
+    made = mi.to_scene(scene(ball={"type": "sphere", "b": paint}, sky=sky)).meshes[0].materials[0]
+    assert isinstance(made, PlasticMaterial)
+    assert abs(made.roughness - 0.3) < 1e-6
+    assert abs(made.ior - 1.49 / 1.000277) < 1e-6
+    disney = {
+        "type": "principled",
+        "base_color": rgb(0.6, 0.2, 0.1),
+        "roughness": 0.4,
+        "metallic": 1.0,
+        "model": "gltf",
+    }
+    shot = scene(ball={"type": "sphere", "b": disney}, sky=sky)
+    metal = mi.to_scene(shot).meshes[0].materials[0]
+    assert isinstance(metal, PBRMaterial)
+    assert (metal.roughness, metal.metallic) == (torch.tensor(0.4), 1)
+    assert abs(metal.ior - 1.5) < 1e-6
+    assert torch.allclose(mi.render(shot, integrator=path, spp=256)[4, 6], torch.tensor([0.6, 0.2, 0.1]), atol=0.06)
+
+
 def test_spot_lights() -> None:
     """Inside the inner cone as Mitsuba has them; between the cones by glTF's formula, which must be asked for."""
     wall = {"type": "rectangle", "to_world": T().scale(9)}
@@ -657,6 +700,10 @@ def test_what_cannot_be_rendered() -> None:
             mi.render(scene(ball={"type": "sphere", **shape}, sky=sky), spp=1)
 
     shown("ball.bsdf.distribution: expected 'ggx', got 'beckmann'", bsdf={"type": "roughconductor", "material": "Au"})
+    shown("ball.bsdf.model: expected 'gltf', got 'disney'", bsdf={"type": "principled"})
+    sheen = {"type": "principled", "model": "gltf", "sheen": 0.5}
+    shown("ball.bsdf.sheen: expected 0", bsdf=sheen)
+    shown("something diffuse or plastic below 'mask'", bsdf={"type": "mask", "b": {"type": "conductor"}})
     shown("specular_reflectance: expected 1", bsdf={"type": "conductor", "specular_reflectance": 0.5})
     glow = {"type": "area"}
     shown("surfaces that emit are diffuse, got 'conductor'", bsdf={"type": "conductor"}, emitter=glow)

@@ -249,6 +249,19 @@ def _check_twosided(found: Object, loader: Loader) -> None:
         raise (ValueError if not count else NotImplementedError)(f"{at(found.path)}expected {what}, got {count}")
 
 
+def _check_mask(found: Object, loader: Loader) -> None:
+    if len(found.of_family("bsdf")) != 1:
+        raise ValueError(f"{at(found.path)}expected a BSDF, got {len(found.of_family('bsdf'))}")
+
+
+def _add_specular(found: Object, loader: Loader) -> None:
+    """By default 0.5; of specular and eta, one follows from the other."""
+    if "specular" in found.values and "eta" in found.values:
+        raise ValueError(f"{at(found.path)}expected specular or eta, got both")
+    if "eta" not in found.values:
+        found.values.setdefault("specular", torch.tensor(0.5))
+
+
 def _add_shape(found: Object, loader: Loader) -> None:
     add_geometry(found, loader.file(found) if "filename" in found.options else None)
 
@@ -260,6 +273,10 @@ _FINISH: dict[str, Callable[[Object, Loader], None]] = {
     "envmap": _add_map,
     "dielectric": _add_index,
     "roughdielectric": _add_index,
+    "plastic": _add_index,
+    "roughplastic": _add_index,
+    "principled": _add_specular,
+    "mask": _check_mask,
     "conductor": _add_metal,
     "roughconductor": _add_metal,
     "twosided": _check_twosided,

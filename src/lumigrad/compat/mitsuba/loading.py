@@ -179,6 +179,8 @@ def _check_option(found: Object, name: str, default: Any) -> None:
 def _role(found: Object, child: Object, name: str) -> str:
     if found.kind == "twosided":
         return f"brdf_{len(found.of_family('bsdf'))}"
+    if found.kind == "mask":
+        return "nested_bsdf"
     return ROLES.get(child.family, name)
 
 

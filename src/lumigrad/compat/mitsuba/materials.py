@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lumigrad.compat.mitsuba.objects import Object
-from lumigrad.scene import ConductorMaterial, DielectricMaterial, DiffuseMaterial, Material
+from lumigrad.scene import (
+    ConductorMaterial,
+    DielectricMaterial,
+    DiffuseMaterial,
+    Material,
+    PBRMaterial,
+    PlasticMaterial,
+)
 from lumigrad.scene.color import srgb_encode
 
 
@@ -22,6 +30,8 @@ class Look(NamedTuple):
 
 def material_of(bsdf: Object | None, emitter: Object | None) -> Material:
     """The material of a shape with a BSDF (by default diffuse, 0.5) that emits or does not."""
+    if bsdf is not None and bsdf.kind == "mask":
+        return _masked(bsdf, emitter)
     two_sided = bsdf is not None and bsdf.kind == "twosided"
     if bsdf is not None and two_sided:
         bsdf = bsdf.children["brdf_0"]
@@ -46,6 +56,26 @@ def material_of(bsdf: Object | None, emitter: Object | None) -> Material:
 
 def _is_black(bsdf: Object | None) -> bool:
     return bsdf is not None and not bool(look_of(bsdf.children["reflectance"]).color.any())
+
+
+def _masked(bsdf: Object, emitter: Object | None) -> Material:
+    """There in part: the opacity is the fourth channel of the texture."""
+    material = material_of(bsdf.children["nested_bsdf"], emitter)
+    if not isinstance(material, (DiffuseMaterial, PlasticMaterial)):
+        raise NotImplementedError(f"{bsdf.path}: expected something diffuse or plastic below 'mask'")
+    opacity = bsdf.children["opacity"]
+    if opacity.kind == "bitmap":
+        alpha = _WRAPS[opacity.options["wrap_mode"]](opacity.values["data"])[..., :1]
+    else:
+        alpha = _number(bsdf, "opacity").reshape(1, 1, 1)
+    image = material.base_color_texture
+    if image is None:
+        image = alpha.new_ones(*alpha.shape[:2], 3)
+    elif alpha.numel() == 1:
+        alpha = alpha.expand(*image.shape[:2], 1)
+    if image.shape[:2] != alpha.shape[:2]:
+        raise NotImplementedError(f"{bsdf.path}.opacity: expected the size of the reflectance's bitmap")
+    return replace(material, base_color_texture=torch.cat([image, alpha], -1), alpha_mode="blend")
 
 
 # ---- Kinds of BSDFs ------------------------------------------------------------------------------------------------
@@ -74,14 +104,48 @@ def _dielectric(bsdf: Object, options: dict[str, Any]) -> Material:
     return DielectricMaterial(ior=bsdf.values["eta"], roughness=_roughness(bsdf), tint=tints[0])
 
 
+def _plastic(bsdf: Object, options: dict[str, Any]) -> Material:
+    """Of a smooth coat, the reflection is a little rough."""
+    _check_facets(bsdf)
+    _refuse_factor(bsdf, "specular_reflectance")
+    look = look_of(bsdf.children["diffuse_reflectance"])
+    return PlasticMaterial(
+        base_color=look.color, base_color_texture=look.image, ior=bsdf.values["eta"], roughness=_roughness(bsdf),
+        saturating=bsdf.options["nonlinear"], **options,
+    )  # fmt: skip
+
+
+def _principled(bsdf: Object, options: dict[str, Any]) -> Material:
+    """glTF's formulas in place of Disney's, where that is asked for."""
+    if bsdf.options["model"] != "gltf":
+        raise NotImplementedError(
+            f"{bsdf.path}.model: expected 'gltf', got {bsdf.options['model']!r} (the default): Disney's formulas"
+        )
+    for name in ("anisotropic", "spec_tint", "sheen", "sheen_tint", "flatness"):
+        if bool(_number(bsdf, name) != 0):
+            raise NotImplementedError(f"{bsdf.path}.{name}: expected 0")
+    look, values = look_of(bsdf.children["base_color"]), bsdf.values
+    reflected = (0.08 * values["specular"]).sqrt() if "specular" in values else None
+    coat = 0.1 + (0.001 - 0.1) * _number(bsdf, "clearcoat_gloss")
+    return PBRMaterial(
+        base_color=look.color, base_color_texture=look.image, metallic=_number(bsdf, "metallic"),
+        roughness=_number(bsdf, "roughness"), clearcoat=_number(bsdf, "clearcoat"), clearcoat_roughness=coat.sqrt(),
+        ior=values["eta"] if reflected is None else (1 + reflected) / (1 - reflected),
+        transmission=_number(bsdf, "spec_trans"), solid=bool(_number(bsdf, "spec_trans") > 0), **options,
+    )  # fmt: skip
+
+
 MATERIALS: dict[str, Callable[[Object, dict[str, Any]], Material]] = {
     "diffuse": _diffuse,
     "conductor": _conductor,
     "roughconductor": _conductor,
     "dielectric": _dielectric,
     "roughdielectric": _dielectric,
+    "plastic": _plastic,
+    "roughplastic": _plastic,
+    "principled": _principled,
 }
-OPAQUE = ("diffuse", "conductor", "roughconductor")
+OPAQUE = ("diffuse", "conductor", "roughconductor", "plastic", "roughplastic", "principled")
 
 
 def _check_facets(bsdf: Object) -> None:
@@ -102,9 +166,9 @@ def _refuse_factor(bsdf: Object, name: str) -> None:
 
 def _roughness(bsdf: Object) -> float | Tensor:
     """lumigrad's roughness, whose square is the width of the distribution."""
-    if "alpha" not in bsdf.children:
-        return 0.0
-    return _number(bsdf, "alpha").sqrt()
+    if "alpha" in bsdf.values:
+        return bsdf.values["alpha"].sqrt()
+    return _number(bsdf, "alpha").sqrt() if "alpha" in bsdf.children else 0.0
 
 
 # ---- Textures ------------------------------------------------------------------------------------------------------
@@ -147,15 +211,18 @@ def _framed(image: Tensor) -> Tensor:
 _WRAPS: dict[str, Callable[[Tensor], Tensor]] = {"repeat": lambda image: image, "mirror": _mirrored, "clamp": _framed}
 
 
-def coordinates(shape: Object, uvs: Tensor) -> Tensor:
+def coordinates(shape: Object, uvs: Tensor | None) -> Tensor | None:
     """Texture coordinates as the textures of a shape look them up.
 
     Raises:
+        ValueError: textures on a mesh without coordinates.
         NotImplementedError: textures of one shape that are placed differently.
     """
     bitmaps = [texture for texture in _textures(shape) if texture.kind == "bitmap"]
     if not bitmaps:
         return uvs
+    if uvs is None:
+        raise ValueError(f"{shape.path}: expected texture coordinates for its bitmap, the mesh has none")
     first = bitmaps[0]
     for other in bitmaps[1:]:
         same = torch.equal(first.values["to_uv"], other.values["to_uv"])

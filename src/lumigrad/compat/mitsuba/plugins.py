@@ -55,6 +55,7 @@ def _integrator(max_depth: int, **options: Any) -> Plugin:
 
 
 _DIELECTRIC: dict[str, Any] = {"int_ior": "bk7", "ext_ior": "air"}
+_COATING: dict[str, Any] = {"int_ior": "polypropylene", "ext_ior": "air", "nonlinear": False}
 _FACETS: dict[str, Any] = {"distribution": "beckmann", "sample_visible": True, "alpha_u": None, "alpha_v": None}
 _MESH_FILE: dict[str, Any] = {"filename": REQUIRED, "face_normals": False}
 _LENS: dict[str, Any] = {
@@ -129,7 +130,22 @@ PLUGINS: dict[str, Plugin] = {
     "roughdielectric": _bsdf(
         {"alpha": 0.1, "specular_reflectance": 1.0, "specular_transmittance": 1.0}, **_DIELECTRIC, **_FACETS
     ),
+    "plastic": _bsdf({"diffuse_reflectance": 0.5, "specular_reflectance": 1.0}, **_COATING),
+    "roughplastic": _bsdf(
+        {"diffuse_reflectance": 0.5, "specular_reflectance": 1.0}, {"alpha": 0.1}, **_COATING, **_FACETS
+    ),
+    "principled": _bsdf(
+        {
+            "base_color": 0.5, "roughness": 0.5, "metallic": 0.0, "anisotropic": 0.0, "spec_tint": 0.0, "sheen": 0.0,
+            "sheen_tint": 0.0, "flatness": 0.0, "clearcoat": 0.0, "clearcoat_gloss": 0.0, "spec_trans": 0.0,
+        },
+        {"specular": None, "eta": None},
+        model="disney",
+        diffuse_reflectance_sampling_rate=1.0, main_specular_sampling_rate=1.0, clearcoat_sampling_rate=1.0,
+    ),
     "twosided": Plugin("bsdf", below=("bsdf",)),
+    "mask": Plugin("bsdf", textures={"opacity": 0.5}, below=("bsdf",)),
+    "null": Plugin("bsdf"),
     # ---- Lights
     "area": _emitter({"radiance": 1.0}),
     "point": _emitter({"intensity": 1.0}, vectors={"position": None, **PLACED}),
@@ -162,7 +178,7 @@ REFUSED = {
          "serialized", "merge", "gltf"), "shape",
     ),
     **dict.fromkeys(
-        ("plastic", "roughplastic", "principled", "principledthin", "thindielectric", "mask", "null", "blendbsdf",
+        ("principledthin", "thindielectric", "blendbsdf",
          "bumpmap", "normalmap", "hair", "measured", "measured_polarized", "pplastic", "polarizer", "retarder",
          "circular"), "bsdf",
     ),

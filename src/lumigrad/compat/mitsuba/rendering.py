@@ -192,7 +192,7 @@ def _maps(shot: Shot) -> dict[str, Callable[[Rendering], Tensor]]:
 
 def to_scene(scene: Scene) -> LumigradScene:
     """The meshes and lights of a scene as lumigrad has them, with the values of its parameters."""
-    shapes = [_mesh(shape) for shape in scene.shapes()]
+    shapes = [_mesh(shape) for shape in scene.shapes() if not _is_nothing(shape)]
     if not shapes:
         raise ValueError("scene: expected at least one shape")
     lights = [light_of(emitter) for emitter in scene.of_family("emitter")]
@@ -203,11 +203,17 @@ def to_scene(scene: Scene) -> LumigradScene:
     return LumigradScene(shapes, lights, environment)
 
 
+def _is_nothing(shape: Object) -> bool:
+    return "bsdf" in shape.children and shape.children["bsdf"].kind == "null" and "emitter" not in shape.children
+
+
 def _mesh(shape: Object) -> Mesh:
     mesh = mesh_of(shape)
     material = material_of(shape.children.get("bsdf"), shape.children.get("emitter"))
-    uvs = None if mesh.uvs is None else coordinates(shape, mesh.uvs)
-    return replace(mesh, uvs=uvs, materials=(material,))
+    uvs, uv_faces = coordinates(shape, mesh.uvs), mesh.uv_faces
+    if uvs is None:  # opacities are textures of one texel, wherever that is looked up
+        uvs, uv_faces = mesh.positions.new_zeros(1, 2), torch.zeros_like(mesh.faces)
+    return replace(mesh, uvs=uvs, uv_faces=uv_faces, materials=(material,))
 
 
 def to_camera(sensor: Object) -> PerspectiveCamera:
