@@ -194,6 +194,17 @@ def test_sdf_from_images(tmp_path: Path) -> None:
     assert load_mesh(saved).positions.norm(dim=-1).max() < 1.1
 
 
+def test_three_renderers(tmp_path: Path) -> None:
+    """The shadow is hardest in the first picture, and not black in the last."""
+    out = tmp_path / "three.png"
+    run("three_renderers.py", "--size", 48, "--samples", 8, "--output", out)
+    image = load_image(out)
+    assert image.shape[:2] == (48, 144)
+    under = [image[28:34, 48 * k + 14 : 48 * k + 36].mean(-1) for k in range(3)]
+    assert (under[0] == 0).float().mean() > (under[1] == 0).float().mean()
+    assert (under[2] == 0).float().mean() < 0.1
+
+
 def test_cornell(tmp_path: Path) -> None:
     """The left wall's red and the right wall's green, with blocks and with balls."""
     out = tmp_path / "cornell.png"
