@@ -205,6 +205,17 @@ def test_three_renderers(tmp_path: Path) -> None:
     assert (under[2] == 0).float().mean() < 0.1
 
 
+def test_material_balls(tmp_path: Path) -> None:
+    """Red paint on the left, gold on the right, and ground seen through the holes of the green ball."""
+    out = tmp_path / "balls.png"
+    run("material_balls.py", "--width", 56, "--samples", 4, "--output", out)
+    image = load_image(out)
+    assert image.shape[:2] == (16, 56)
+    paint, gold = (image[6:12, columns].mean((0, 1)).tolist() for columns in (slice(6, 12), slice(45, 51)))
+    assert paint[0] > 1.5 * paint[1]
+    assert gold[0] > 1.2 * gold[2]
+
+
 def test_cornell(tmp_path: Path) -> None:
     """The left wall's red and the right wall's green, with blocks and with balls."""
     out = tmp_path / "cornell.png"

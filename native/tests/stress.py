@@ -223,10 +223,14 @@ def ray_ops(vertices: Tensor, tri: Tensor) -> None:
 
 def path_ops(vertices: Tensor, tri: Tensor) -> None:
     dtype, count = vertices.dtype, len(tri)
-    kinds = torch.tensor([[0, 1, -1, 0, -1], [1, 0, 0, 1, -1], [2, 1, -1, -1, 1], [3, 0, 1, -1, -1]])
+    kinds = torch.tensor([
+        [0, 1, -1, 0, -1, 1, 0, -1, -1, -1, 2, 1 << 5], [1, 0, 0, 1, -1, -1, 1, 0, 1, 0, 0, 1 << 6],
+        [2, 1, -1, -1, 1, 0, -1, -1, -1, -1, 1, 0], [3, 0, 1, -1, -1, -1, 0, -1, -1, -1, 0, 0],
+        [4, 1, 1, 0, -1, -1, -1, -1, -1, -1, 0, 1 << 2], [5, 1, -1, 0, 0, 1, -1, 1, 0, 1, 2, 0],
+    ])  # fmt: skip
     scene = lg.LitScene(
-        vertices, tri, uniform(4, 12, dtype=dtype).abs().requires_grad_(), kinds,
-        torch.randint(0, 4, (count,), generator=random),
+        vertices, tri, uniform(6, 21, dtype=dtype).abs().requires_grad_(), kinds,
+        torch.randint(0, 6, (count,), generator=random),
         textures=[uniform(*size, 3, dtype=dtype).abs().requires_grad_() for size in ((3, 5), (1, 1))],
         corner_normals=uniform(count, 3, 3, dtype=dtype).requires_grad_(),
         corner_uvs=(9 * uniform(count, 3, 2, dtype=dtype)).requires_grad_(),
@@ -236,6 +240,8 @@ def path_ops(vertices: Tensor, tri: Tensor) -> None:
         lamp_kinds=torch.arange(2),
         environment=uniform(6, 4, 4, 3, dtype=dtype).abs().requires_grad_(),
         rotation=torch.eye(3, dtype=dtype).requires_grad_(),
+        corner_second_uvs=uniform(count, 3, 2, dtype=dtype).requires_grad_(),
+        corner_tangents=uniform(count, 3, 4, dtype=dtype),
     )  # fmt: skip
     paths = lg.trace_paths(scene, *(uniform(4, 6, 3, dtype=dtype).requires_grad_() for _ in range(2)), 2, 5, 1)
     differentiate([paths.radiance])

@@ -17,18 +17,21 @@ from lumigrad.types.light import MAX_DEPTH
 from .call import Call
 from .draw import Draw
 
-KINDS = 4
+KINDS = 6
 
 
 def materials(draw: Draw, count: int) -> Tensor:
-    """Rows: colours, roughness, metallic, index of refraction, extinction, emission."""
-    rows = draw.uniform(count, 12, low=0.05, high=0.95)
+    """Rows: colours, roughness, metallic, index of refraction, extinction, emission, and perhaps the columns behind."""
+    rows = draw.uniform(count, draw.choice((12, 17, 21)), low=0.05, high=0.95)
     rows[:, 5] += 1
+    for column in range(14, min(rows.shape[1], 16)):  # without transmission, without a coat
+        if draw.chance(0.5):
+            rows[:, column] = 0
     for row in range(count):
         if draw.chance(0.15):
             rows[row, 3] = draw.choice((0.0, 1.0))
         if draw.chance(0.1):
-            rows[row, 9:] = 0
+            rows[row, 9:12] = 0
     return rows
 
 
@@ -91,6 +94,13 @@ def lamps(draw: Draw) -> dict[str, Tensor]:
     }
 
 
+def more_kinds(draw: Draw, rows: int, images: int) -> Tensor:
+    """Textures of alpha, normals and layers, the alpha mode, and which textures have the second coordinates."""
+    numbers = [draw.indices(rows, below=images, low=-1) for _ in range(5)]
+    modes = draw.indices(rows, below=3) if draw.chance(0.7) else torch.zeros_like(numbers[0])
+    return torch.stack((*numbers, modes, draw.indices(rows, below=2**10)), -1)
+
+
 def scene(draw: Draw) -> LitScene:
     """Triangles around the origin, of any materials, with lights."""
     vertices, faces, rows = draw.choice((3, 4, 9)), draw.choice((0, 1, 2, 5, 9)), draw.integer(1, 4)
@@ -113,10 +123,12 @@ def scene(draw: Draw) -> LitScene:
         draw.laid_out(1.5 * draw.uniform(vertices, 3) + 0.1 * jitter),
         draw.laid_out(draw.indices(faces, 3, below=vertices)),
         draw.laid_out(materials(draw, rows)),
-        torch.cat((kinds, numbers), -1),
+        torch.cat((kinds, numbers, *([more_kinds(draw, rows, len(images))] if draw.chance(0.5) else [])), -1),
         draw.indices(faces, below=rows),
         textures=images,
         corner_uvs=draw.uniform(faces, 3, 2, low=-1.5, high=1.5),
+        corner_second_uvs=draw.uniform(faces, 3, 2, low=-1.5, high=1.5),
+        corner_tangents=draw.uniform(faces, 3, 4),
         **optional,
         **lamps(draw),
     )

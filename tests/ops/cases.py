@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from light_common import mixed_scene, pixel_rays
+from light_common import layered_scene, mixed_scene, pixel_rays
 from meshes import random_triangles
 from ops_common import random, sphere_views
 from splat_common import cameras, flat_scene, gaussian_scene, sphere_scene, surfel_scene
@@ -306,8 +306,10 @@ def _field(dtype: torch.dtype, large: bool) -> Calls:
 
 def _light(dtype: torch.dtype, large: bool) -> Calls:
     count = 2000 if large else 16
-    rows = random(count, 12, seed=1, dtype=dtype).abs() + 0.1
-    kinds = torch.stack((torch.arange(count) % 4, torch.arange(count) % 2), -1).to(torch.int32)
+    rows = random(count, 21, seed=1, dtype=dtype).abs() + 0.1
+    rows[:, 5] += 1.0
+    rows[::3, 14:16] = 0.0
+    kinds = torch.stack((torch.arange(count) % 6, torch.arange(count) % 2), -1).to(torch.int32)
     wi, wo = (torch.nn.functional.normalize(random(count, 3, seed=seed, dtype=dtype), dim=-1) for seed in (2, 3))
     yield "bsdf", "all kinds", (rows, kinds, wi, wo)
     yield "sample_bsdf", "all kinds", (rows, kinds, wi, random(count, 3, seed=4, dtype=dtype).abs() * 0.999)
@@ -317,6 +319,9 @@ def _light(dtype: torch.dtype, large: bool) -> Calls:
     tree = lumigrad.build_bvh(scene.positions, scene.tri)
     tensors = tensors_of(scene, tree)
     yield "trace_paths", "all kinds", (*tensors, *rays, 2, 4, 5, 6)
+    layered = layered_scene(dtype)
+    parts = tensors_of(layered, lumigrad.build_bvh(layered.positions, layered.tri))
+    yield "trace_paths", "layers and alpha", (*parts, *rays, 2, 4, 5, 6)
     edges = find_edges(scene.positions, scene.tri, lumigrad.edge_topology(scene.tri, scene.positions))
     yield "path_edges", "all kinds", (torch.zeros(*size, 3, dtype=dtype), *tensors, *rays, *edges, 2, 4, 6, 32)
     directions = rays[1].reshape(-1, 3)

@@ -7,6 +7,7 @@ from lumigrad.render.field import render_field
 from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.implicit import render_implicit
 from lumigrad.render.mesh import render_mesh
+from lumigrad.render.own_bsdf import Bsdf, BsdfPoints, trace_paths_with
 from lumigrad.render.path import render_path
 from lumigrad.render.paths_scene import lit_scene
 from lumigrad.render.points import render_points
@@ -19,6 +20,8 @@ from lumigrad.render.surfels import render_surfels
 from lumigrad.render.volume import render_volume
 
 __all__ = [
+    "Bsdf",
+    "BsdfPoints",
     "Rendering",
     "Surface",
     "lit_scene",
@@ -34,4 +37,5 @@ __all__ = [
     "render_spheres",
     "render_surfels",
     "render_volume",
+    "trace_paths_with",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,13 @@ from torch import Tensor
 from lumigrad.render.background import choose_background
 from lumigrad.render.batches import Paths, traced, traced_until
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
+from lumigrad.render.own_bsdf import Bsdf, trace_paths_with
 from lumigrad.render.path_outlines import add_outlines
 from lumigrad.render.paths_scene import SEEDS, given_lights, lit_images, seed_of_image
 from lumigrad.render.progress import shown_progress
 from lumigrad.render.rendering import Rendering, finished
 from lumigrad.render.stage import stage_of
+from lumigrad.render.surface import default_material
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light
 from lumigrad.scene.scene import Scene
@@ -40,6 +42,7 @@ def render_path(
     gradient_seed: int | None = None,
     error: float | None = None,
     progress: bool | Callable[[float], None] = False,
+    bsdfs: Mapping[str, Bsdf] | None = None,
 ) -> Rendering:
     """Render meshes with shadows, reflections and light that goes from surface to surface.
 
@@ -68,6 +71,9 @@ def render_path(
             darker than a tenth of the image's mean may be as noisy as if they had that brightness. How many samples a
             pixel needs is estimated from these samples, which biases the image a little.
         progress: show a bar, or a function that is told which part of the work is done.
+        bsdfs: of one's own, by the names of the materials that they take the place of, see
+            :class:`lumigrad.render.Bsdf`. Paths are then followed in PyTorch, much more slowly, and without gradients
+            of what edges cover.
 
     Returns:
         Rendering of N images, with depth, normals and albedo: means of what is seen first; with `error`, also
@@ -90,11 +96,18 @@ def render_path(
     other = seed + SEEDS // 2 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, SEEDS - 1)
     samples = check.integer("samples", samples, 1)
     error = None if error is None else check.number("error", error, True)
+    if bsdfs and error is not None:
+        raise ValueError("error: expected None where there are bsdfs, whose images have as many samples everywhere")
     found, counts = [], []
     with shown_progress(progress, len(stage.cameras)) as report:
         for n, (one, lit, tree) in enumerate(lit_images(stage, lights)):
             seeds = seed_of_image(seed, n), seed_of_image(other, n)
             paths = Paths(lit, tree, *corner_rays(one, lit.positions), max_depth, *seeds)
+            own = _numbered(bsdfs or {}, stage.scene.meshes if stage.together else stage.scene.meshes[n : n + 1])
+            if own:
+                corners = paths.origins, paths.directions
+                found.append(trace_paths_with(own, lit, *corners, samples, max_depth, *seeds, tree))
+                continue
             if error is None:
                 image = traced(paths, samples, report(n))
             else:
@@ -122,6 +135,15 @@ def _with_outlines(image: TracedPaths, paths: Paths, camera: Camera, samples: in
     if not (torch.is_grad_enabled() and any(value.requires_grad for value in moving)):
         return image
     return add_outlines(image, paths.scene, camera, samples, paths.max_depth, paths.gradient_seed + SEEDS, paths.tree)
+
+
+def _numbered(bsdfs: Mapping[str, Bsdf], meshes: Sequence[Mesh]) -> dict[int, Bsdf]:
+    """BSDFs by the numbers of materials in `lit_scene`."""
+    names = [material.name for mesh in meshes for material in (mesh.materials or (default_material(mesh),))]
+    for name in bsdfs:
+        if name not in names:
+            raise ValueError(f"bsdfs: expected names of materials, {sorted(set(names))}, got {name!r}")
+    return {number: bsdfs[name] for number, name in enumerate(names) if name in bsdfs}
 
 
 def corner_rays(camera: Camera, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -59,11 +59,19 @@ def trace_paths(
     """Arguments and result: `lumigrad.trace_paths`."""
     depth = MAX_DEPTH if max_depth is None else max_depth
     other = seed + 2**62 if gradient_seed is None else gradient_seed
+    return images_of(lambda darkest: _Scene(scene, darkest), origins, directions, samples, depth, seed, other)
+
+
+def images_of(
+    scene_with: Callable[[float], _Scene], origins: Tensor, directions: Tensor, samples: int, max_depth: int,
+    seed: int, gradient_seed: int,
+) -> TracedPaths:  # fmt: skip
+    """The image of a scene whose colours are at least what it is made with, and gradients by other paths."""
     with torch.no_grad():
-        out = _image(_Scene(scene, 0.0), origins, directions, samples, depth, seed)
+        out = _image(scene_with(0.0), origins, directions, samples, max_depth, seed)
     if not torch.is_grad_enabled():
         return out
-    moving = _image(_Scene(scene, DARKEST), origins, directions, samples, depth, other).radiance
+    moving = _image(scene_with(DARKEST), origins, directions, samples, max_depth, gradient_seed).radiance
     return out._replace(radiance=out.radiance + (moving - moving.detach()))
 
 
@@ -130,6 +138,8 @@ class _Points(NamedTuple):
 
 
 class _Scene:
+    """What rays meet, what surfaces do with light there, and where light comes from."""
+
     def __init__(self, scene: LitScene, darkest: float) -> None:
         self.lit, self.darkest = scene.completed(), darkest
         self.opaque = not bool((self.lit.kinds[:, ALPHA_MODE] != OPAQUE).any())
@@ -284,6 +294,9 @@ class _Scene:
 
     def smooth(self, p: _Points, materials: Tensor, kinds: Tensor) -> Tensor:
         return scattering.smooth(materials, kinds)
+
+    def transmits(self, p: _Points, materials: Tensor, kinds: Tensor) -> Tensor:
+        return scattering.transmits(materials, kinds)
 
     def bsdf(self, p: _Points, materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
         return scattering.bsdf(materials, kinds, wi, wo)
@@ -554,7 +567,7 @@ def _receive(
     viewer = p.side * p.geometric
     origins = scene.origins(p, viewer)
     light = light_from(origins)
-    behind = scattering.transmits(materials, kinds) & ((light.direction * viewer).sum(-1) < 0)
+    behind = scene.transmits(p, materials, kinds) & ((light.direction * viewer).sum(-1) < 0)
     if behind.any():
         origins = torch.where(behind[:, None], scene.origins(p, -viewer), origins)
         light = light_from(origins)
