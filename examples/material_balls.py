@@ -71,7 +71,7 @@ def balls() -> Scene:
     )
     square = torch.tensor([[-1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 0.0, -1.0]])
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
-    ground = Mesh(30 * square, faces, materials=(DiffuseMaterial(base_color=(0.4, 0.4, 0.4)),))
+    ground = Mesh(100 * square, faces, materials=(DiffuseMaterial(base_color=(0.4, 0.4, 0.4)),))
     lamp = DiffuseMaterial(base_color=(0.0, 0.0, 0.0), emissive=(9.0, 8.5, 8.0))
     panel = Mesh(1.2 * square + torch.tensor([-1.5, 4.0, 2.0]), faces.flip(1), materials=(lamp,))
     shapes = [globe((2.2 * (i - 1.5), 1.0, 0.0), 1.0, material) for i, material in enumerate(materials)]
@@ -81,8 +81,8 @@ def balls() -> Scene:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Renders four material balls by path tracing.")
     parser.add_argument("--output", type=Path, default=Path("material_balls.png"))
-    parser.add_argument("--width", type=int, default=560, help="pixels")
-    parser.add_argument("--samples", type=int, default=128, help="paths of each pixel")
+    parser.add_argument("--width", type=int, default=480, help="pixels")
+    parser.add_argument("--samples", type=int, default=96, help="paths of each pixel")
     options = parser.parse_args(arguments)
     view = look_at((0.0, 2.6, 11.0), (0.0, 0.85, 0.0))
     size = (max(options.width * 2 // 7, 1), options.width)
