@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lumigrad.ops.light import bsdf, sample_bsdf
 from lumigrad.reference import light as reference
-from lumigrad.render.brdf import metallic_roughness
+from lumigrad.render.brdf import diffuse_fresnel, metallic_roughness
 
 DOUBLE = torch.float64
 TABLES = Path(__file__).resolve().parents[4] / "shared" / "oracles" / "mi_bsdf_tables.npz"
@@ -290,6 +290,27 @@ def test_tables(name: str) -> None:
             (slope,) = torch.autograd.grad(ours[:, channel].sum(), rows, retain_graph=True)
             by_alpha = slope[:, 3] / (2 * math.sqrt(meta["alpha"]))
             assert (by_alpha - given[:, channel]).abs().max() < 1e-4 * given.abs().max()
+
+
+@pytest.mark.skipif(not TABLES.exists(), reason="the tables are not here")
+def test_rough_plastic_of_the_tables() -> None:
+    """The coat is the same. Light of the base there passes the rough coat, whose inside is taken to reflect less.
+
+    Not of these tables: Beckmann and anisotropic facets, which there are none of here, and the principled BSDF, whose
+    diffuse part, sheen, coat (GTR1) and masking are other formulas than glTF's.
+    """
+    tables = np.load(TABLES)
+    meta = json.loads(str(tables["meta_json"]))["rough_plastic"]
+    wi, wo, value = (torch.from_numpy(tables[f"rough_plastic.{k}"]).double() for k in ("wi", "wo", "value"))
+    outside = float(diffuse_fresnel(torch.tensor(meta["int_ior"], dtype=DOUBLE)))
+    base = torch.tensor(meta["diffuse_reflectance"], dtype=DOUBLE)
+    row = {"color": tuple((base / (1 - outside)).tolist()), "roughness": math.sqrt(meta["alpha"]), "ior": 1.49}
+    ours, _ = bsdf(material(len(wi), **row), kinds(len(wi), PLASTIC), wi, wo)
+    matt, theirs = ((v[:, 0] - v[:, 2]) / (base[0] - base[2]) for v in (ours, value))
+    coat, their_coat = ours[:, 0] - matt * base[0], value[:, 0] - theirs * base[0]
+    assert (coat - their_coat).abs().max() < 1e-5 * their_coat.max()
+    steep = torch.minimum(wi[:, 2], wo[:, 2]) > 0.4
+    assert (theirs[steep] / matt[steep] - 0.775).abs().max() < 0.02
 
 
 # ---- Definition and gradients ---------------------------------------------------------------------------------------
