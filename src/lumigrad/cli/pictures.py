@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.cli.shared import UserError
-from lumigrad.cli.subjects import Subject
+from lumigrad.cli.subjects import Shape, Subject
 from lumigrad.cli.tracing import Tracing, tracing_of
 from lumigrad.cli.viewpoints import upright
 from lumigrad.io.image import holds_linear, load_image
@@ -152,14 +152,15 @@ def shot_of(subjects: Sequence[Subject], camera: Camera, look: Look, own: Sequen
     return _cloud_shot(Scene(shapes), camera, look)
 
 
-def _lights(meshes: Sequence[Mesh], own: Sequence[Light], look: Look) -> tuple[Light, ...]:
+def _lights(meshes: Sequence[Shape], own: Sequence[Light], look: Look) -> tuple[Light, ...]:
     """Those of files, and those that are asked for or make up for missing ones."""
     if look.tracing and look.plain and (own or any(map(_emits, meshes))):
         return tuple(own)
     return (*own, *look.beside) if own else look.lights
 
 
-def _emits(mesh: Mesh) -> bool:
+def _emits(mesh: Shape) -> bool:
+    assert isinstance(mesh, Mesh)
     found = (getattr(material, "emissive", None) for material in mesh.materials)
     return any(light is not None and bool((light > 0).any()) for light in found)
 

@@ -34,8 +34,8 @@ class Paths(NamedTuple):
 
     def trace(self, origins: Tensor, directions: Tensor, samples: int, batch: int) -> TracedPaths:
         """Those of other rays. Batch 0 has the seeds themselves, others have seeds of their own."""
-        seeds = (_of_batch(seed, batch) for seed in (self.seed, self.gradient_seed))
-        return trace_paths(self.scene, origins, directions, samples, self.max_depth, *seeds, self.tree)
+        seed, other = _of_batch(self.seed, batch), _of_batch(self.gradient_seed, batch)
+        return trace_paths(self.scene, origins, directions, samples, self.max_depth, seed, other, self.tree)
 
 
 def _of_batch(seed: int, batch: int) -> int:
@@ -122,15 +122,15 @@ class _Tiles:
     def trace(self, chosen: Tensor, samples: int, batch: int) -> Tensor:
         """Radiance, alpha, depth, normal and albedo of some tiles [K, TILE, TILE, 11]."""
         rows, columns = self.rows[chosen, :, None], self.columns[chosen, None]
-        rays = (ray[rows, columns].flatten(0, 1) for ray in (self.paths.origins, self.paths.directions))
-        found = self.paths.trace(*rays, samples, batch)
+        origins, directions = (r[rows, columns].flatten(0, 1) for r in (self.paths.origins, self.paths.directions))
+        found = self.paths.trace(origins, directions, samples, batch)
         values = torch.cat([value if value.dim() == 3 else value[..., None] for value in found], -1)
         # Between two tiles lies a row of pixels that belong to none.
-        values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, 1))
-        return values.unflatten(0, (len(chosen), TILE + 1))[:, :-1]
+        padded: Tensor = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, 1))
+        return padded.reshape(len(chosen), TILE + 1, *padded.shape[1:])[:, :-1]
 
     def image(self, values: Tensor) -> Tensor:
         """The image [H, W, C] of the values of all tiles."""
         rows, columns = self.grid
-        whole = values.unflatten(0, (rows, columns)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        whole = values.reshape(rows, columns, *values.shape[1:]).transpose(1, 2).flatten(2, 3).flatten(0, 1)
         return whole[: self.size[0], : self.size[1]]
