@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.compat.mitsuba.materials import look_of
-from lumigrad.compat.mitsuba.objects import Object
+from lumigrad.compat.mitsuba.objects import Object, below
 from lumigrad.scene import AmbientLight, DirectionalLight, EnvironmentLight, Light, PointLight, SpotLight
 from lumigrad.scene.light.cubemap import cube_directions
 
@@ -24,7 +24,7 @@ def light_of(emitter: Object) -> Light:
 def _color(emitter: Object, name: str) -> Tensor:
     look = look_of(emitter.children[name])
     if look.image is not None:
-        raise NotImplementedError(f"{emitter.path}.{name}: expected a colour, got a bitmap")
+        raise NotImplementedError(f"{below(emitter.path, name)}: expected a colour, got a bitmap")
     return look.color
 
 
@@ -42,11 +42,11 @@ def _spot(emitter: Object) -> Light:
     values = emitter.values
     if emitter.options["falloff"] != "gltf":
         raise NotImplementedError(
-            f"{emitter.path}.falloff: expected 'gltf', got {emitter.options['falloff']!r} (the default), by which "
-            "light fades linearly in the angle between beam_width and cutoff_angle"
+            f"{below(emitter.path, 'falloff')}: expected 'gltf', got {emitter.options['falloff']!r} (the default): light "
+            "that fades linearly in the angle between beam_width and cutoff_angle"
         )
     if bool((_color(emitter, "texture") != 1).any()):
-        raise NotImplementedError(f"{emitter.path}.texture: expected none")
+        raise NotImplementedError(f"{below(emitter.path, 'texture')}: expected none")
     matrix = values["to_world"]
     return SpotLight(
         matrix[:3, 3], _color(emitter, "intensity"), direction=matrix[:3, 2], inner=values["beam_width"],

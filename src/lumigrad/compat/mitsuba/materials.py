@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lumigrad.compat.mitsuba.objects import Object
+from lumigrad.compat.mitsuba.objects import Object, at, below
 from lumigrad.scene import (
     ConductorMaterial,
     DielectricMaterial,
@@ -36,14 +36,14 @@ def material_of(bsdf: Object | None, emitter: Object | None) -> Material:
     if bsdf is not None and two_sided:
         bsdf = bsdf.children["brdf_0"]
         if bsdf.kind not in OPAQUE:
-            raise ValueError(f"{bsdf.path}: expected an opaque BSDF below 'twosided', got {bsdf.kind!r}")
+            raise ValueError(f"{at(bsdf.path)}expected an opaque BSDF below 'twosided', got {bsdf.kind!r}")
     if emitter is not None:
         if emitter.kind != "area":
-            raise ValueError(f"{emitter.path}: expected an area light at a shape, got {emitter.kind!r}")
+            raise ValueError(f"{at(emitter.path)}expected an area light at a shape, got {emitter.kind!r}")
         if bsdf is not None and bsdf.kind != "diffuse":
-            raise NotImplementedError(f"{bsdf.path}: surfaces that emit are diffuse, got {bsdf.kind!r}")
+            raise NotImplementedError(f"{at(bsdf.path)}surfaces that emit are diffuse, got {bsdf.kind!r}")
         if two_sided and not _is_black(bsdf):
-            raise NotImplementedError(f"{emitter.path}: surfaces that emit to one side and reflect from both")
+            raise NotImplementedError(f"{at(emitter.path)}surfaces that emit to one side and reflect from both")
         two_sided = False
     options: dict[str, Any] = {"double_sided": two_sided}
     if emitter is not None:
@@ -62,7 +62,7 @@ def _masked(bsdf: Object, emitter: Object | None) -> Material:
     """There in part: the opacity is the fourth channel of the texture."""
     material = material_of(bsdf.children["nested_bsdf"], emitter)
     if not isinstance(material, (DiffuseMaterial, PlasticMaterial)):
-        raise NotImplementedError(f"{bsdf.path}: expected something diffuse or plastic below 'mask'")
+        raise NotImplementedError(f"{at(bsdf.path)}expected something diffuse or plastic below 'mask'")
     opacity = bsdf.children["opacity"]
     if opacity.kind == "bitmap":
         alpha = _WRAPS[opacity.options["wrap_mode"]](opacity.values["data"])[..., :1]
@@ -74,7 +74,7 @@ def _masked(bsdf: Object, emitter: Object | None) -> Material:
     elif alpha.numel() == 1:
         alpha = alpha.expand(*image.shape[:2], 1)
     if image.shape[:2] != alpha.shape[:2]:
-        raise NotImplementedError(f"{bsdf.path}.opacity: expected the size of the reflectance's bitmap")
+        raise NotImplementedError(f"{below(bsdf.path, 'opacity')}: expected the size of the reflectance's bitmap")
     return replace(material, base_color_texture=torch.cat([image, alpha], -1), alpha_mode="blend")
 
 
@@ -98,7 +98,7 @@ def _dielectric(bsdf: Object, options: dict[str, Any]) -> Material:
     tints = [_color(bsdf, name) for name in ("specular_reflectance", "specular_transmittance")]
     if not torch.equal(*tints):
         raise NotImplementedError(
-            f"{bsdf.path}: expected one factor of all light, got specular_reflectance {tints[0].tolist()} and "
+            f"{at(bsdf.path)}expected one factor of all light, got specular_reflectance {tints[0].tolist()} and "
             f"specular_transmittance {tints[1].tolist()}"
         )
     return DielectricMaterial(ior=bsdf.values["eta"], roughness=_roughness(bsdf), tint=tints[0])
@@ -119,11 +119,11 @@ def _principled(bsdf: Object, options: dict[str, Any]) -> Material:
     """glTF's formulas in place of Disney's, where that is asked for."""
     if bsdf.options["model"] != "gltf":
         raise NotImplementedError(
-            f"{bsdf.path}.model: expected 'gltf', got {bsdf.options['model']!r} (the default): Disney's formulas"
+            f"{below(bsdf.path, 'model')}: expected 'gltf', got {bsdf.options['model']!r}: Disney's formulas"
         )
     for name in ("anisotropic", "spec_tint", "sheen", "sheen_tint", "flatness"):
         if bool(_number(bsdf, name) != 0):
-            raise NotImplementedError(f"{bsdf.path}.{name}: expected 0")
+            raise NotImplementedError(f"{below(bsdf.path, name)}: expected 0")
     look, values = look_of(bsdf.children["base_color"]), bsdf.values
     reflected = (0.08 * values["specular"]).sqrt() if "specular" in values else None
     coat = 0.1 + (0.001 - 0.1) * _number(bsdf, "clearcoat_gloss")
@@ -151,17 +151,17 @@ OPAQUE = ("diffuse", "conductor", "roughconductor", "plastic", "roughplastic", "
 def _check_facets(bsdf: Object) -> None:
     if bsdf.options.get("distribution", "ggx") != "ggx":
         raise NotImplementedError(
-            f"{bsdf.path}.distribution: expected 'ggx', got {bsdf.options['distribution']!r}"
+            f"{below(bsdf.path, 'distribution')}: expected 'ggx', got {bsdf.options['distribution']!r}"
             f"{' (the default)' if bsdf.options['distribution'] == 'beckmann' else ''}"
         )
     for name in ("alpha_u", "alpha_v"):
         if bsdf.options.get(name) is not None:
-            raise NotImplementedError(f"{bsdf.path}.{name}: expected alpha, the same in all directions")
+            raise NotImplementedError(f"{below(bsdf.path, name)}: expected alpha, the same in all directions")
 
 
 def _refuse_factor(bsdf: Object, name: str) -> None:
     if bool((_color(bsdf, name) != 1).any()):
-        raise NotImplementedError(f"{bsdf.path}.{name}: expected 1")
+        raise NotImplementedError(f"{below(bsdf.path, name)}: expected 1")
 
 
 def _roughness(bsdf: Object) -> float | Tensor:
@@ -177,14 +177,14 @@ def _roughness(bsdf: Object) -> float | Tensor:
 def _number(parent: Object, name: str) -> Tensor:
     texture = parent.children[name]
     if texture.kind == "bitmap" or texture.values["value"].numel() != 1:
-        raise NotImplementedError(f"{parent.path}.{name}: expected one number")
+        raise NotImplementedError(f"{below(parent.path, name)}: expected one number")
     return texture.values["value"].reshape(())
 
 
 def _color(parent: Object, name: str) -> Tensor:
     texture = parent.children[name]
     if texture.kind == "bitmap":
-        raise NotImplementedError(f"{parent.path}.{name}: expected a colour, got a bitmap")
+        raise NotImplementedError(f"{below(parent.path, name)}: expected a colour, got a bitmap")
     return texture.values["value"].expand(3)
 
 
@@ -222,21 +222,21 @@ def coordinates(shape: Object, uvs: Tensor | None) -> Tensor | None:
     if not bitmaps:
         return uvs
     if uvs is None:
-        raise ValueError(f"{shape.path}: expected texture coordinates for its bitmap, the mesh has none")
+        raise ValueError(f"{at(shape.path)}expected texture coordinates for its bitmap, the mesh has none")
     first = bitmaps[0]
     for other in bitmaps[1:]:
         same = torch.equal(first.values["to_uv"], other.values["to_uv"])
         same = same and first.options["wrap_mode"] == other.options["wrap_mode"]
         same = same and (first.options["wrap_mode"] != "clamp" or _size(first) == _size(other))
         if not same:
-            raise NotImplementedError(f"{shape.path}: expected textures of one to_uv and wrap_mode")
+            raise NotImplementedError(f"{at(shape.path)}expected textures of one to_uv and wrap_mode")
     matrix = first.values["to_uv"].to(uvs)
     uvs = uvs @ matrix[:2, :2].T + matrix[:2, 2]
     if first.options["wrap_mode"] == "mirror":
         return uvs / 2
     if first.options["wrap_mode"] == "clamp":
         if bool(((uvs < 0) | (uvs > 1)).any()):
-            raise NotImplementedError(f"{first.path}.wrap_mode: with 'clamp', expected coordinates in [0, 1]")
+            raise NotImplementedError(f"{below(first.path, 'wrap_mode')}: with 'clamp', expected coordinates in [0, 1]")
         size = uvs.new_tensor(_size(first))
         return (uvs * size + 1) / (size + 2)
     return uvs

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lumigrad.compat.mitsuba.lights import light_of, look_up
 from lumigrad.compat.mitsuba.materials import coordinates, material_of
-from lumigrad.compat.mitsuba.objects import Object, Scene
+from lumigrad.compat.mitsuba.objects import Object, Scene, below
 from lumigrad.compat.mitsuba.parameters import SceneParameters
 from lumigrad.compat.mitsuba.sensors import camera_of, filtered, fineness
 from lumigrad.compat.mitsuba.shapes import mesh_of
@@ -138,7 +138,7 @@ def _made(integrator: Object, shot: Shot) -> Tensor:
 def _picture(integrator: Object, shot: Shot) -> Tensor:
     depth, hidden = integrator.options["max_depth"], integrator.options["hide_emitters"]
     if hidden and any("emitter" in shape.children for shape in shot.scene.shapes()):
-        raise NotImplementedError(f"{integrator.path}.hide_emitters: expected false where shapes emit")
+        raise NotImplementedError(f"{below(integrator.path, 'hide_emitters')}: expected false where shapes emit")
     found = shot.render(None if depth < 0 else max(depth, 1))
     color, mask = found.color[0], found.mask[0]
     if depth == 0:
@@ -158,7 +158,9 @@ def _with_maps(integrator: Object, shot: Shot) -> Tensor:
     for entry in str(integrator.options["aovs"]).split(","):
         kind = entry.strip().rpartition(":")[2]
         if kind not in maps:
-            raise NotImplementedError(f"{integrator.path}.aovs: expected {', '.join(maps)}, got {entry.strip()!r}")
+            raise NotImplementedError(
+                f"{below(integrator.path, 'aovs')}: expected {', '.join(maps)}, got {entry.strip()!r}"
+            )
         parts.append(maps[kind](found))
     return torch.cat(parts, -1)
 

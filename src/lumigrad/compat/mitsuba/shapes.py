@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lumigrad.compat.mitsuba.objects import Object
+from lumigrad.compat.mitsuba.objects import Object, below
 from lumigrad.compat.mitsuba.transforms import as_tensor
 from lumigrad.io import load_mesh
 from lumigrad.scene._transform import transform_directions, transform_points
@@ -54,14 +54,14 @@ def add_geometry(found: Object, path: Path | None) -> None:
 def _matrix(found: Object) -> Tensor:
     matrix = found.values.setdefault("to_world", torch.eye(4))
     if matrix.shape != (4, 4):
-        raise ValueError(f"{found.path}.to_world: expected [4, 4], got {list(matrix.shape)}")
+        raise ValueError(f"{below(found.path, 'to_world')}: expected [4, 4], got {list(matrix.shape)}")
     return matrix
 
 
 def _of_file(found: Object, path: Path) -> Mesh:
     """Files of Mitsuba's have v as it is looked up, and OBJ has it upwards; `load_mesh` turns it for both."""
     if path.suffix.lower() != f".{found.kind}":
-        raise ValueError(f"{found.path}.filename: expected a .{found.kind} file, got {path}")
+        raise ValueError(f"{below(found.path, 'filename')}: expected a .{found.kind} file, got {path}")
     mesh = load_mesh(path)
     uvs = mesh.uvs
     if uvs is not None and not found.options["flip_tex_coords"]:
@@ -125,9 +125,9 @@ def _own_placement(found: Object) -> Tensor:
     """From the unit shape to that of the centre, the radius and so on that were given."""
     if found.kind not in ("sphere", "cylinder"):
         return torch.eye(4)
-    radius = as_tensor(found.options["radius"], f"{found.path}.radius")
+    radius = as_tensor(found.options["radius"], f"{below(found.path, 'radius')}")
     if not radius > 0:
-        raise ValueError(f"{found.path}.radius: expected more than 0, got {radius.item():g}")
+        raise ValueError(f"{below(found.path, 'radius')}: expected more than 0, got {radius.item():g}")
     if found.kind == "sphere":
         axes, centre = radius * torch.eye(3), _point(found, "center")
     else:
@@ -135,22 +135,22 @@ def _own_placement(found: Object) -> Tensor:
         along = _point(found, "p1") - centre
         length = along.norm()
         if not length > 0:
-            raise ValueError(f"{found.path}.p1: expected another point than p0")
+            raise ValueError(f"{below(found.path, 'p1')}: expected another point than p0")
         axes = frames((along / length)[None])[0] * torch.stack([radius, radius, length])
     return torch.cat([torch.cat([axes, centre[:, None]], 1), torch.tensor([[0.0, 0.0, 0.0, 1.0]])])
 
 
 def _point(found: Object, name: str) -> Tensor:
-    value = as_tensor(found.options[name], f"{found.path}.{name}")
+    value = as_tensor(found.options[name], f"{below(found.path, name)}")
     if value.shape != (3,):
-        raise ValueError(f"{found.path}.{name}: expected [3], got {list(value.shape)}")
+        raise ValueError(f"{below(found.path, name)}: expected [3], got {list(value.shape)}")
     return value
 
 
 def _segments(found: Object) -> int:
     count = found.options["segments"]
     if count < 8 or count % 2:
-        raise ValueError(f"{found.path}.segments: expected an even number from 8 on, got {count}")
+        raise ValueError(f"{below(found.path, 'segments')}: expected an even number from 8 on, got {count}")
     return int(count)
 
 
