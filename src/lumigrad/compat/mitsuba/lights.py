@@ -42,8 +42,8 @@ def _spot(emitter: Object) -> Light:
     values = emitter.values
     if emitter.options["falloff"] != "gltf":
         raise NotImplementedError(
-            f"{below(emitter.path, 'falloff')}: expected 'gltf', got {emitter.options['falloff']!r} (the default): light "
-            "that fades linearly in the angle between beam_width and cutoff_angle"
+            f"{below(emitter.path, 'falloff')}: expected 'gltf', got {emitter.options['falloff']!r} (the default): "
+            "light that fades linearly in the angle between beam_width and cutoff_angle"
         )
     if bool((_color(emitter, "texture") != 1).any()):
         raise NotImplementedError(f"{below(emitter.path, 'texture')}: expected none")
