@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -134,7 +134,8 @@ class _Points(NamedTuple):
 
     def fixed(self) -> _Points:
         """The same points without derivatives."""
-        return _Points(*(None if value is None else value.detach() for value in self))
+        values: list[Any] = [None if value is None else value.detach() for value in self]
+        return _Points(*values)
 
 
 class _Scene:
