@@ -13,6 +13,7 @@ from lumigrad.render.batches import Paths, traced, traced_until
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
 from lumigrad.render.own_bsdf import Bsdf, trace_paths_with
 from lumigrad.render.path_outlines import add_outlines
+from lumigrad.render.path_shadows import add_shadow_edges
 from lumigrad.render.paths_scene import SEEDS, given_lights, lit_images, seed_of_image
 from lumigrad.render.progress import shown_progress
 from lumigrad.render.rendering import Rendering, finished
@@ -51,8 +52,8 @@ def render_path(
     emits lights the scene.
 
     Gradients reach materials, textures, vertex colours, lights, environments, shapes and cameras, with what edges cover
-    and uncover: shadows by edge sampling, silhouettes by the rasterizer. Hard shadows of lights without a size, and
-    edges seen in mirrors and through smooth glass, have no such gradients.
+    and uncover: soft shadows by edge sampling, silhouettes by the rasterizer, hard shadows along their edges in the
+    image. Edges seen in mirrors and through smooth glass have no such gradients.
 
     Args:
         scene: a `Scene` or a mesh, seen from every camera; or meshes, of which image n shows mesh n.
@@ -113,7 +114,7 @@ def render_path(
             else:
                 image, count = traced_until(paths, error, samples, report(n))
                 counts.append(count)
-            found.append(_with_outlines(image, paths, one, samples))
+            found.append(_with_edges(image, paths, one, samples))
     color, mask, depth, normals, albedo = (torch.stack(values) for values in zip(*found, strict=True))
     mask = mask[..., None]
     seen = torch.where(mask > 0, mask, 1)
@@ -129,12 +130,19 @@ def render_path(
     return finished(color, mask, behind, stage.cameras, tone, buffers)
 
 
-def _with_outlines(image: TracedPaths, paths: Paths, camera: Camera, samples: int) -> TracedPaths:
+def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, samples: int) -> TracedPaths:
     """The image with gradients of what moves past what, where any are asked for."""
-    moving = paths.scene.positions, paths.origins, paths.directions
-    if not (torch.is_grad_enabled() and any(value.requires_grad for value in moving)):
+    scene, tree = paths.scene, paths.tree
+    moving = [scene.positions, paths.origins, paths.directions]
+    moves, casts = (
+        torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in values)
+        for values in (moving, [*moving, scene.lamps])
+    )
+    if casts and (paths.max_depth is None or paths.max_depth > 1):
+        image = add_shadow_edges(image, scene, camera, samples, tree)
+    if not moves:
         return image
-    return add_outlines(image, paths.scene, camera, samples, paths.max_depth, paths.gradient_seed + SEEDS, paths.tree)
+    return add_outlines(image, scene, camera, samples, paths.max_depth, paths.gradient_seed + SEEDS, tree)
 
 
 def _numbered(bsdfs: Mapping[str, Bsdf], meshes: Sequence[Mesh]) -> dict[int, Bsdf]:
