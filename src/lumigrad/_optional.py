@@ -18,6 +18,8 @@ _PACKAGES = {
     "imageio": ("imageio", "video"),
     "imageio_ffmpeg": ("imageio-ffmpeg", "video"),
     "OpenImageIO": ("OpenImageIO", "files"),
+    "xatlas": ("xatlas", "scan"),
+    "fast_simplification": ("fast-simplification", "scan"),
 }
 
 

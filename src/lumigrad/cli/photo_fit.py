@@ -31,13 +31,19 @@ class Job(Protocol):
 
 
 def add_fit_options(
-    parser: argparse.ArgumentParser, out: str, iterations: int, evaluate_every: int = 250, frames: int = 60
+    parser: argparse.ArgumentParser,
+    out: str,
+    iterations: int,
+    evaluate_every: int = 250,
+    frames: int = 60,
+    film: str = "fly-through",
 ) -> None:
     """The data set, and how long and where to fit.
 
     Args:
         out: default folder for the results.
         iterations, evaluate_every, frames: by default.
+        film: what the animation among the results is called.
     """
     add_photo_options(parser)
     parser.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results ({out})")
@@ -55,7 +61,7 @@ def add_fit_options(
         help=f"steps between points of the curve ({evaluate_every})",
     )
     parser.add_argument("--seed", type=number(int, 0), default=0, help="of all that is random (0)")
-    parser.add_argument("--frames", type=positive, default=frames, help=f"of the fly-through ({frames})")
+    parser.add_argument("--frames", type=positive, default=frames, help=f"of the {film} ({frames})")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda where it can be")
     parser.add_argument("--threads", type=positive, help="CPU threads (default: torch's choice)")
 
@@ -66,6 +72,7 @@ def run_fit(
     size: Callable[[Any], str],
     cheaper: str,
     files: str = "",
+    film: str = "fly_through.gif",
 ) -> int:
     """Fit, and write the results.
 
@@ -74,6 +81,7 @@ def run_fit(
         size: of what is fitted, in words, given the state: "1000 primitives".
         cheaper: options that make steps cheaper.
         files: results besides those of every fit, each after a comma.
+        film: the animation among the results.
     """
     folder = arguments.out
     if arguments.threads:
@@ -108,7 +116,7 @@ def run_fit(
             f"{cheaper}.",
             file=sys.stderr,
         )
-    print(f"results in {folder}: comparison.png, fly_through.gif, metrics.json{files}")
+    print(f"results in {folder}: comparison.png, {film}, metrics.json{files}")
     return 0
 
 

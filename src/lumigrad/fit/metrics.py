@@ -42,15 +42,22 @@ def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
 
 def sample_surface(mesh: Mesh, count: int, seed: int = 0) -> Tensor:
     """Points [count, 3] uniformly distributed over the surface's area."""
+    return sample_points(mesh, count, seed)[0]
+
+
+def sample_points(mesh: Mesh, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Points [count, 3] uniformly distributed over the surface's area, and the unit normals of their faces."""
     generator = torch.Generator().manual_seed(seed)
-    areas = mesh.face_normals().norm(dim=-1).double().cpu()
+    normals = mesh.face_normals().detach().double().cpu()
+    areas = normals.norm(dim=-1)
     if not len(areas) or float(areas.sum()) == 0:
         raise ValueError("mesh: expected a surface of positive area")
     face = torch.multinomial(areas, count, replacement=True, generator=generator)
     a, b = torch.rand(2, count, 1, generator=generator)
     root = a.sqrt()
     p0, p1, p2 = mesh.positions.detach().cpu()[mesh.faces.cpu()[face].long()].unbind(1)
-    return (1 - root) * p0 + root * (1 - b) * p1 + root * b * p2
+    points = (1 - root) * p0 + root * (1 - b) * p1 + root * b * p2
+    return points, (normals[face] / areas[face, None]).to(points)
 
 
 def chamfer_distance(mesh: Mesh, target: Mesh, count: int = 10_000, seed: int = 0) -> float:

@@ -95,12 +95,21 @@ def visual_hull(views: Views, resolution: int | tuple[int, int, int], box: Box) 
     tensor(True)
     """
     _check_views(views)
-    sides = check_resolution(resolution)
+    corners = check_box(box, views.images.float())
+    values = hull_values(views, check_resolution(resolution), corners)
+    return SignedDistanceGrid(_closed(redistance(values, corners, SWEEPS), corners), corners)
+
+
+@torch.no_grad()
+def hull_values(views: Views, sides: tuple[int, int, int], corners: Tensor, min_views: int = 1) -> Tensor:
+    """Half minus the least coverage that any mask gives each voxel's centre, [D, H, W]; below 0 inside of the hull.
+
+    Voxels in the pictures of fewer than `min_views` are outside.
+    """
     masks = views.images[..., 3].float()
-    corners = check_box(box, masks)
     points = voxel_centers(corners, sides).reshape(-1, 3)
     covered = torch.ones_like(points[:, 0])
-    seen = torch.zeros_like(covered, dtype=torch.bool)
+    seen = torch.zeros_like(covered)
     for n, mask in enumerate(masks):
         camera = views.camera[n]
         at = 2 * camera.pixels(points) / points.new_tensor([*reversed(camera.size)]) - 1
@@ -109,9 +118,8 @@ def visual_hull(views: Views, resolution: int | tuple[int, int, int], box: Box) 
             mask[None, None], at[None, None].nan_to_num(0), padding_mode="border", align_corners=False
         )
         covered = torch.where(there, torch.minimum(covered, found[0, 0, 0]), covered)
-        seen |= there
-    values = torch.where(seen, 0.5 - covered, 0.5).reshape(sides)
-    return SignedDistanceGrid(_closed(redistance(values, corners, SWEEPS), corners), corners)
+        seen += there
+    return torch.where(seen >= min_views, 0.5 - covered, 0.5).reshape(sides)
 
 
 def fit_sdf(

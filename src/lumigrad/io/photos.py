@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,6 +96,43 @@ class PosedPhotos:
         kept = undistort_image(mask[..., None].float(), camera)[0][..., 0] > 0.999
         return image, covered & kept, plain
 
+    def with_masks(self, folder: Path | None = None) -> PosedPhotos:
+        """The photographs with masks as their alpha channels; those that have no mask are left out, with a warning.
+
+        Args:
+            folder: of the masks, each named like its photograph (with the suffix of another kind of image, or another
+                one after its own); None for the masks that the data set has.
+
+        Raises:
+            FileNotFoundError: there are none.
+        """
+        masks = self.masks
+        if folder is not None:
+            place = next((path for path in (self.folder / folder, folder) if path.is_dir()), None)
+            if place is None:
+                raise FileNotFoundError(f"masks: no such folder: {folder}")
+            listed = {path.name.lower(): path for path in sorted(place.iterdir()) if path.is_file()}
+            masks = tuple(_mask_of(photo, listed) for photo in self.paths)
+        kept = [number for number, mask in enumerate(masks) if mask is not None]
+        if not kept:
+            where = self.folder if folder is None else folder
+            raise FileNotFoundError(f"masks: none of the {len(self)} photographs has one in {where}")
+        if len(kept) < len(self):
+            warnings.warn(
+                f"{len(self) - len(kept)} of {len(self)} photographs have no mask and are left out", stacklevel=2
+            )
+        held_out = None
+        if self.held_out is not None:
+            held_out = tuple(place for place, number in enumerate(kept) if number in self.held_out)
+        return replace(
+            self,
+            paths=tuple(self.paths[n] for n in kept),
+            cameras=tuple(self.cameras[n] for n in kept),
+            masks=tuple(masks[n] for n in kept),
+            masks_are_alpha=True,
+            held_out=held_out,
+        )
+
     def split(self, every: int | None = None) -> tuple[list[int], list[int]]:
         """Indices to train on, and indices held out.
 
@@ -142,6 +181,12 @@ class PosedPhotos:
         if tuple(values.shape) != size:
             values = torch.nn.functional.interpolate(values[None, None], size=size, mode="nearest-exact")[0, 0]
         return values > 0.5
+
+
+def _mask_of(photo: Path, listed: Mapping[str, Path]) -> Path | None:
+    """The mask of a photograph among files by their names in small letters."""
+    names = (photo.name + ".png", photo.stem + ".png", photo.name, photo.stem + ".jpg")
+    return next((listed[name.lower()] for name in names if name.lower() in listed), None)
 
 
 def averaged(image: Tensor, factor: int) -> Tensor:

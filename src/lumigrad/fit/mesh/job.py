@@ -106,7 +106,7 @@ class MeshJob:
         if options.start == "perturbed":
             start = perturbed(target)
             stages = [replace(stage, edge_length=0.0, smoothness=8.0) for stage in stages]
-        settings = {**options.to_dict(), "mesh": _digest(mesh), "stages": stages_to_dict(stages)}
+        settings = {**options.to_dict(), "mesh": digest_of_mesh(mesh), "stages": stages_to_dict(stages)}
         return cls(options, target, start, stages, settings, centre, scale, Lighting())
 
     def begin(self) -> FitState:
@@ -180,7 +180,8 @@ def perturbed(mesh: Mesh) -> Mesh:
     return Mesh(mesh.positions + 0.04 * waves, mesh.faces)
 
 
-def _digest(mesh: Mesh) -> str:
+def digest_of_mesh(mesh: Mesh) -> str:
+    """A name for the shape and the colours: another mesh has another one."""
     digest = hashlib.sha256()
     for value in vars(mesh).values():
         if isinstance(value, Tensor):

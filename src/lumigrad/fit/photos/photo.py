@@ -14,15 +14,24 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph: image [1, H, W, 3], which of its pixels count [1, H, W, 1] (0 or 1), and the camera [1]."""
+    """One photograph.
+
+    Attributes:
+        image: [1, H, W, 3].
+        covered: which of its pixels count, [1, H, W, 1] (0 or 1).
+        camera: [1].
+        alpha: how much of each pixel the object covers, [1, H, W, 1]; None where the photograph has no alpha channel.
+    """
 
     image: Tensor
     covered: Tensor
     camera: PerspectiveCamera
+    alpha: Tensor | None = None
 
     def to(self, device: torch.device) -> Photo:
         """The same on another device."""
-        return Photo(self.image.to(device), self.covered.to(device), self.camera.to(device))
+        alpha = None if self.alpha is None else self.alpha.to(device)
+        return Photo(self.image.to(device), self.covered.to(device), self.camera.to(device), alpha)
 
     def reduced(self, factor: int) -> Photo:
         """Averaged down by an integer factor; rows and columns that do not fill a block are dropped."""
@@ -33,7 +42,8 @@ class Photo:
             return torch.nn.functional.avg_pool2d(values.permute(0, 3, 1, 2), factor).permute(0, 2, 3, 1)
 
         covered = (pooled(self.covered) > 0.999).to(self.covered)
-        return Photo(pooled(self.image), covered, reduced(self.camera, factor))
+        alpha = None if self.alpha is None else pooled(self.alpha)
+        return Photo(pooled(self.image), covered, reduced(self.camera, factor), alpha)
 
 
 def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, reduce: int = 1) -> list[Photo]:
@@ -60,14 +70,15 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
     photos = []
     for index in indices:
         image, covered, camera = data.load_undistorted(index)
-        if image.shape[-1] == 4:
+        alpha = image[None, ..., 3:] if image.shape[-1] == 4 else None
+        if alpha is not None:
             image = image[..., :3] * image[..., 3:] + background * (1 - image[..., 3:])
         height, width = camera.size[0] // reduce, camera.size[1] // reduce
         if min(height, width) < 8:
             raise ValueError(f"{data.paths[index]}: {width} x {height} pixels are less than 8 rows or columns")
         tensors = {name: getattr(camera, name)[None].float() for name in ("world_to_camera", "fx", "fy", "cx", "cy")}
         one = PerspectiveCamera(**tensors, size=camera.size)
-        photos.append(Photo(image[None], covered[None, ..., None].float(), one).reduced(reduce))
+        photos.append(Photo(image[None], covered[None, ..., None].float(), one, alpha).reduced(reduce))
     return photos
 
 

@@ -1,0 +1,38 @@
+"""`lumigrad reconstruct`: a textured mesh from posed photographs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lumigrad.cli.arguments import number
+from lumigrad.cli.photo_fit import run_fit
+from lumigrad.cli.shared import read_mesh
+from lumigrad.cli.surface import FILES, FILM, add_surface_options, masked, surface_options
+from lumigrad.cli.texture import size
+from lumigrad.fit.reconstruct import ReconstructJob
+from lumigrad.fit.reconstruct.job import SURFACE_STEPS
+from lumigrad.io.photos import PosedPhotos
+
+
+def add_parser(commands: Any) -> None:
+    """The command's options."""
+    parser = commands.add_parser("reconstruct", help="recover a textured mesh from posed photographs")
+    add_surface_options(parser, "reconstruct-out", SURFACE_STEPS)
+    parser.add_argument("--detail", type=number(float, 0.1, 8), default=1.0, help="scales mesh fineness (1)")
+    parser.add_argument("--truth", type=Path, metavar="MESH", help="what the surface should be, to be measured against")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fit, and write the results."""
+    truth = None if arguments.truth is None else read_mesh(arguments.truth, None)
+    options = surface_options(arguments, detail=arguments.detail)
+
+    def prepare(data: PosedPhotos, device: torch.device) -> ReconstructJob:
+        return ReconstructJob.of_object(masked(data, arguments), options, device, truth)
+
+    return run_fit(arguments, prepare, size, "--downscale or --detail", FILES, FILM)

@@ -1,0 +1,56 @@
+"""What the commands that make textured meshes of photographs have in common."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from lumigrad.cli.arguments import number
+from lumigrad.cli.photo_fit import add_fit_options
+from lumigrad.fit.reconstruct import ReconstructOptions
+from lumigrad.fit.reconstruct.conventions import AXES, POSES
+from lumigrad.io.photos import PosedPhotos
+
+FILES = ", mesh.glb, report.html"
+FILM = "turntable.gif"
+
+
+def add_surface_options(parser: argparse.ArgumentParser, out: str, iterations: int) -> None:
+    """The options of both commands, and the data set."""
+    add_fit_options(parser, out, iterations, evaluate_every=100, frames=48, film="turntable")
+    parser.add_argument(
+        "--masks",
+        nargs="?",
+        const="",
+        metavar="FOLDER",
+        help="the masks of the data set, or those in FOLDER, show the object (not needed with an alpha channel)",
+    )
+    parser.add_argument(
+        "--texture-size",
+        type=number(int, 64, 8192),
+        help="rows and columns of the texture, about (default: what the photographs can show)",
+    )
+    parser.add_argument(
+        "--no-exposure",
+        dest="exposure",
+        action="store_false",
+        help="all photographs have the same exposure and white balance",
+    )
+    parser.add_argument(
+        "--axes", choices=AXES, default=AXES[0], help="what the axes of the cameras' matrices mean (opengl)"
+    )
+    parser.add_argument("--poses", choices=POSES, default=POSES[0], help="what their matrices do (camera-to-world)")
+
+
+def surface_options(arguments: argparse.Namespace, **others: float) -> ReconstructOptions:
+    """The options of the fit, as far as both commands have them."""
+    names = ("iterations", "minutes", "texture_size", "exposure", "axes", "poses", "seed")
+    return replace(ReconstructOptions(**{name: getattr(arguments, name) for name in names}), **others)  # type: ignore[arg-type]
+
+
+def masked(data: PosedPhotos, arguments: argparse.Namespace) -> PosedPhotos:
+    """The photographs, with their masks as alpha channels where the options say so."""
+    if arguments.masks is None:
+        return data
+    return data.with_masks(Path(arguments.masks) if arguments.masks else None)

@@ -1,0 +1,270 @@
+"""Whole fits of meshes to photographs: running with checkpoints, and the results as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lumigrad.fit.checkpoints import Checkpoints, run_with_checkpoints
+from lumigrad.fit.mesh.job import digest_of_mesh
+from lumigrad.fit.photos import Photo, digest, load_photos
+from lumigrad.fit.reconstruct import results
+from lumigrad.fit.reconstruct.conventions import AXES, GOOD, POSES, better_reading, reread
+from lumigrad.fit.reconstruct.hull import agreement, place_and_hull
+from lumigrad.fit.reconstruct.photo_set import PhotoSet
+from lumigrad.fit.reconstruct.placement import Placement
+from lumigrad.fit.reconstruct.refine import refine
+from lumigrad.fit.reconstruct.schedule import Schedule, object_stages, texture_stages
+from lumigrad.fit.reconstruct.state import ReconstructState
+from lumigrad.io.photos import PosedPhotos
+from lumigrad.scene.shapes.mesh import Mesh
+
+# Steps of a fit of a texture alone, and of a surface.
+TEXTURE_STEPS, SURFACE_STEPS = 300, 800
+# A mesh that fills less of the masks than this, or of photographs without masks less than the second number, lies
+# elsewhere.
+_SAME_PLACE, _SEEN = 0.3, 0.002
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """What determines a reconstruction.
+
+    Attributes:
+        iterations: gradient steps; a fit that ends by them can be repeated exactly.
+        minutes: of fitting at most; without a limit by default.
+        detail: scales the number of vertices per length.
+        texture_size: rows and columns of the texture, approximately; None for what the photographs can show.
+        exposure: fit a gain of each channel to each photograph.
+        reduce: factor by which photographs are averaged down.
+        axes, poses: what the matrices of the cameras mean, see `lumigrad.fit.reconstruct.conventions.reread`.
+        seed: of everything that is random.
+    """
+
+    iterations: int = SURFACE_STEPS
+    minutes: float | None = None
+    detail: float = 1.0
+    texture_size: int | None = None
+    exposure: bool = True
+    reduce: int = 1
+    axes: str = AXES[0]
+    poses: str = POSES[0]
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values that a fit must have in common with the one it resumes."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class ReconstructJob:
+    """A fit of a textured mesh to posed photographs.
+
+    ::
+
+        job = ReconstructJob.of_object(load_dataset("statue"))
+        state = job.run(job.begin(), folder)
+        if job.complete(state):
+            numbers = job.write_results(state, folder)
+
+    Attributes:
+        options: what was asked for.
+        photos: those to fit, in the space of the fit.
+        held_out: those held back for the metrics, in the same space.
+        place: where that space is in the world.
+        start: the mesh to begin from, in the same space.
+        schedule: as for `refine`.
+        settings: plain values that determine the fit, kept beside its state.
+        truth: what the surface should be, in the world, to be measured against.
+    """
+
+    options: ReconstructOptions
+    photos: PhotoSet
+    held_out: list[Photo]
+    place: Placement
+    start: Mesh
+    schedule: Schedule
+    settings: dict[str, Any]
+    truth: Mesh | None = None
+
+    @classmethod
+    def of_object(
+        cls,
+        data: PosedPhotos,
+        options: ReconstructOptions | None = None,
+        device: torch.device | None = None,
+        truth: Mesh | None = None,
+    ) -> ReconstructJob:
+        """Set up the reconstruction of an object whose photographs have an alpha channel.
+
+        Raises:
+            FileNotFoundError, ValueError: see `PosedPhotos.split` and `load_photos`; there is no alpha channel; or the
+                masks do not fit together.
+        """
+        options, device = options or ReconstructOptions(), device or torch.device("cpu")
+        photos, held_out, name = _load(data, options)
+        if photos.alpha is None:
+            raise ValueError(f"{data.folder}: expected photographs with an alpha channel or masks (--masks)")
+        hull = place_and_hull(photos)
+        if hull is None or hull.agreement < GOOD:
+            raise ValueError(
+                f"{data.folder}: {_no_hull(hull is None, better_reading(photos, options.axes, options.poses))}"
+            )
+        schedule = Schedule(
+            object_stages(options.detail),
+            options.iterations,
+            options.minutes,
+            options.exposure,
+            options.texture_size,
+            options.seed,
+        )
+        settings = {**options.to_dict(), "device": device.type, "photographs": name}
+        return cls(options, hull.photos, held_out, hull.place, hull.mesh, schedule, settings, truth)._on(device)
+
+    @classmethod
+    def of_texture(
+        cls,
+        mesh: Mesh,
+        data: PosedPhotos,
+        options: ReconstructOptions | None = None,
+        device: torch.device | None = None,
+    ) -> ReconstructJob:
+        """Set up a fit of a texture to a mesh that stays as it is.
+
+        Its texture coordinates, where it has any, are used: no two faces may share texels. Without them, it gets some.
+
+        Raises:
+            FileNotFoundError, ValueError: see `PosedPhotos.split` and `load_photos`; the mesh has no extent, or lies
+                where the photographs do not show it.
+        """
+        options, device = options or ReconstructOptions(iterations=TEXTURE_STEPS), device or torch.device("cpu")
+        photos, held_out, name = _load(data, options)
+        if not len(mesh.faces):
+            raise ValueError("mesh: expected at least one face, got none")
+        place = Placement.around(*mesh.bounds())
+        if not 0 < place.scale < float("inf"):
+            raise ValueError("mesh: it has no extent, or positions that are not finite")
+        photos = photos.with_camera(place.camera(photos.camera))
+        if mesh.uvs is not None and bool((mesh.uvs - 0.5).abs().max() > 0.5 + 1e-4):
+            raise ValueError("mesh: expected texture coordinates in [0, 1]: others repeat the texture")
+        start = Mesh(place.inward(mesh.positions.float()), mesh.faces, mesh.uvs, mesh.uv_faces)
+        _check_place(start, photos)
+        schedule = Schedule(
+            texture_stages(),
+            options.iterations,
+            options.minutes,
+            options.exposure,
+            options.texture_size,
+            options.seed,
+        )
+        settings = {**options.to_dict(), "device": device.type, "photographs": name, "mesh": digest_of_mesh(mesh)}
+        return cls(options, photos, held_out, place, start, schedule, settings)._on(device)
+
+    def _on(self, device: torch.device) -> ReconstructJob:
+        """The same with photographs held out in the fit's space, on a device."""
+        held_out = [self.place.photo(photo).to(device) for photo in self.held_out]
+        return ReconstructJob(
+            self.options,
+            self.photos.to(device),
+            held_out,
+            self.place,
+            self.start.to(device),
+            self.schedule,
+            self.settings,
+            self.truth,
+        )
+
+    def begin(self) -> ReconstructState:
+        """The state before the first step."""
+        return ReconstructState.begin(self.start, len(self.photos))
+
+    def resume(self, folder: Path) -> ReconstructState:
+        """The state kept in a folder.
+
+        Raises:
+            CheckpointError: there is none, or it is of another fit.
+        """
+        return self._checkpoints(folder).restore(self._restored)
+
+    def _restored(self, values: dict[str, Any]) -> ReconstructState:
+        state = ReconstructState.from_dict(values)
+        if not -1 <= state.stage < len(self.schedule.stages):
+            raise ValueError(f"state.stage: expected one of {len(self.schedule.stages)}, got {state.stage}")
+        if tuple(state.gains.shape) != (len(self.photos), 3):
+            raise ValueError(f"state.gains: expected [{len(self.photos)}, 3], got {list(state.gains.shape)}")
+        return state.to(self.photos.images.device)
+
+    def run(
+        self,
+        state: ReconstructState,
+        folder: Path,
+        on_step: Callable[[ReconstructState], None] | None = None,
+        evaluate_every: int = 100,
+    ) -> ReconstructState:
+        """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder.
+
+        Args:
+            on_step: called with the state after every step.
+            evaluate_every: steps between two measurements on the photographs held out.
+        """
+        return run_with_checkpoints(
+            lambda after_step: refine(self.photos, state, self.schedule, self.held_out, evaluate_every, after_step),
+            self._checkpoints(folder),
+            on_step,
+        )
+
+    def complete(self, state: ReconstructState) -> bool:
+        """Whether the schedule is at its end."""
+        return self.schedule.progress(state) >= 1
+
+    def write_results(self, state: ReconstructState, folder: Path, frames: int = 48) -> dict[str, Any]:
+        """Write mesh.glb, metrics.json, comparison.png, turntable.gif and report.html; returns the metrics.
+
+        Args:
+            frames: of the turntable.
+        """
+        return results.write(state, self.photos, self.held_out, self.place, self.settings, self.truth, folder, frames)
+
+    def _checkpoints(self, folder: Path) -> Checkpoints:
+        return Checkpoints(folder, self.settings, {"photographs": "other photographs", "mesh": "another mesh"})
+
+
+def _load(data: PosedPhotos, options: ReconstructOptions) -> tuple[PhotoSet, list[Photo], str]:
+    """Photographs to fit, those held out, and a name for the former."""
+    data = reread(data, options.axes, options.poses)
+    train, kept = data.split()
+    photos = load_photos(data, train, reduce=options.reduce)
+    return PhotoSet.of(photos), load_photos(data, kept, reduce=options.reduce), digest(photos)
+
+
+def _no_hull(empty: bool, options: str | None) -> str:
+    """What is wrong with masks or cameras."""
+    what = "the masks do not intersect" if empty else "the masks do not fit together"
+    if options is not None:
+        return f"{what}, but they do if the cameras' matrices mean something else: give {options}"
+    return (
+        f"{what}: no place in space is covered in all photographs that show it. Check that cameras belong to these "
+        "photographs, that masks are white (opaque) on the object, and that the object is whole in each of them"
+    )
+
+
+def _check_place(mesh: Mesh, photos: PhotoSet) -> None:
+    """Raise ValueError if photographs do not show a mesh."""
+    inside = torch.zeros(len(photos))
+    for n in range(len(photos)):
+        camera = photos.camera[n : n + 1]
+        pixels, depth = camera.pixels(mesh.positions)[0], camera.depth(mesh.positions)[0]
+        height, width = photos.size
+        there = (depth > 0) & (pixels >= 0).all(-1) & (pixels[:, 0] < width) & (pixels[:, 1] < height)
+        inside[n] = there.float().mean()
+    if float(inside.max()) < _SEEN:
+        raise ValueError("mesh: no photograph shows it; expected it in the coordinates of the cameras (see --axes)")
+    if photos.alpha is not None and agreement(mesh, photos) < _SAME_PLACE:
+        share = 100 * agreement(mesh, photos)
+        raise ValueError(
+            f"mesh: it fills {share:.0f} % of the masks; expected it in the coordinates of the cameras (see --axes)"
+        )

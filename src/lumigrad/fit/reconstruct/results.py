@@ -1,0 +1,163 @@
+"""The results of a reconstruction: the mesh, metrics, pictures, a turntable and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad._optional import installed
+from lumigrad.fit.mesh.report import detached
+from lumigrad.fit.metrics import psnr, write_metrics
+from lumigrad.fit.photos import Photo, report
+from lumigrad.fit.reconstruct.draw import Drawer
+from lumigrad.fit.reconstruct.exposure import best_gains
+from lumigrad.fit.reconstruct.measure import evaluate
+from lumigrad.fit.reconstruct.photo_set import PhotoSet
+from lumigrad.fit.reconstruct.placement import Placement
+from lumigrad.fit.reconstruct.state import ReconstructState
+from lumigrad.fit.reconstruct.truth import surface_errors
+from lumigrad.fit.report_page import Curve, Picture, write_page
+from lumigrad.io.image import save_gif
+from lumigrad.io.mesh import save_mesh
+from lumigrad.render.mesh import render_mesh
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.cameras.pose import look_at
+from lumigrad.scene.materials import PBRMaterial
+from lumigrad.scene.shapes.mesh import Mesh
+
+_SHOWN = 4  # photographs in the comparison
+_TURNTABLE = 320  # rows
+
+
+def write(
+    state: ReconstructState,
+    photos: PhotoSet,
+    held_out: list[Photo],
+    place: Placement,
+    settings: dict[str, Any],
+    truth: Mesh | None,
+    folder: Path,
+    frames: int,
+) -> dict[str, Any]:
+    """Write all files; returns the metrics."""
+    mesh = detached(state.mesh())
+    numbers = metrics(mesh, state, held_out, place, truth)
+    write_metrics(numbers, folder / "metrics.json")
+    save_mesh(exported(mesh, place), folder / "mesh.glb")
+    step = max(1, len(held_out) // _SHOWN)
+    comparison(mesh, held_out[::step][:_SHOWN], folder / "comparison.png")
+    turntable(mesh, photos, folder / "turntable.gif", frames)
+    curve = [(row["iteration"], row["psnr_db"]) for row in state.curve]
+    write_page(
+        folder / "report.html",
+        "Textured mesh from photographs",
+        numbers,
+        settings,
+        [
+            Picture("comparison.png", "Photographs that were held out, renders, differences, and the shape."),
+            Picture("turntable.gif", "Once around."),
+        ],
+        [
+            Curve("PSNR on the photographs held out, dB", [x for x, _ in curve], [y for _, y in curve]),
+            Curve("mean absolute error of a step", range(1, len(state.losses) + 1), state.losses),
+        ],
+        ("mesh.glb", "metrics.json"),
+    )
+    return numbers
+
+
+def metrics(
+    mesh: Mesh, state: ReconstructState, held_out: list[Photo], place: Placement, truth: Mesh | None
+) -> dict[str, Any]:
+    """All metrics of a reconstruction; distances are relative to the diagonal of the true mesh's bounding box."""
+    texture = None if mesh.texture is None else list(mesh.texture.shape[:2])
+    gains = state.gains.log().std(0) if len(state.gains) > 1 else torch.zeros(3)
+    return {
+        **evaluate(mesh, held_out),
+        "psnr_gain_db": psnr_with_gains(mesh, held_out),
+        **({} if truth is None else surface_errors(place.mesh(mesh.to("cpu")), truth)),
+        "vertices": len(mesh.positions),
+        "faces": len(mesh.faces),
+        "texture_size": texture,
+        "atlas": "xatlas" if installed("xatlas") else "lumigrad",
+        "exposure_spread": [round(float(value), 5) for value in gains],
+        **report.times(state, held_out, mesh.positions.device),
+    }
+
+
+def psnr_with_gains(mesh: Mesh, photos: list[Photo]) -> float:
+    """Mean PSNR of covered pixels in decibels, after each render has been given the photograph's exposure."""
+    draw, ratios = Drawer(mesh), []
+    for photo in photos:
+        shot = draw(photo.camera)
+        compared = (photo.covered > 0) & (shot.mask > 0)
+        if bool(compared.any()):
+            gains = best_gains(shot.color, photo.image, compared & (shot.mask > 0.99))
+            image = (shot.color * gains[:, None, None]).clamp(0, 1)
+            ratios.append(float(psnr(image, photo.image, compared[..., 0])))
+    return sum(ratios) / max(1, len(ratios))
+
+
+def exported(mesh: Mesh, place: Placement) -> Mesh:
+    """The mesh in the world; its colours have the light of the photographs in them, so that its material is unlit."""
+    material = PBRMaterial(name="photographs", unlit=True, base_color_texture=mesh.texture)
+    return place.mesh(replace(mesh, texture=None, materials=(material,)).to("cpu"))
+
+
+@torch.no_grad()
+def comparison(mesh: Mesh, photos: list[Photo], path: Path) -> None:
+    """Picture of photographs, renders, their differences and the shape, one row for each photograph."""
+    draw, shape = Drawer(mesh), _shape(mesh)
+
+    def more(camera: PerspectiveCamera) -> Sequence[Tensor]:
+        return (render_mesh(shape, camera, topology=draw.topology).over(0.0).clamp(0, 1)[0],)
+
+    report.comparison(lambda camera: draw(camera).color, photos, path, more, ("shape",))
+
+
+@torch.no_grad()
+def turntable(mesh: Mesh, photos: PhotoSet, path: Path, frames: int) -> None:
+    """Animated GIF once around the subject: its colours, and its shape beside them."""
+    draw, shape = Drawer(mesh), _shape(mesh)
+    camera = around(photos, frames)
+    pictures = []
+    for n in range(frames):
+        one = camera[n : n + 1]
+        grey = render_mesh(shape, one, topology=draw.topology).over(0.0)
+        pictures.append(torch.cat([draw(one).color, grey], dim=2).clamp(0, 1)[0])
+    save_gif(pictures, path, frames_per_second=16)
+
+
+def around(photos: PhotoSet, frames: int) -> PerspectiveCamera:
+    """Cameras [frames] on a circle about the origin, as far away and as upright as those of the photographs."""
+    camera = photos.camera
+    eyes = camera.position
+    up = camera.world_to_camera[:, 1, :3].mean(0)
+    up = torch.nn.functional.normalize(up if float(up.norm()) > 0.1 else up.new_tensor([0.0, 1.0, 0.0]), dim=0)
+    side = torch.linalg.cross(up, _across(up))
+    forward = torch.linalg.cross(side, up)
+    height = (eyes @ up).median().clamp(-1, 1)
+    distance = eyes.norm(dim=-1).median()
+    radius = (distance.square() - height.square()).clamp_min(1e-6).sqrt()
+    angle = torch.arange(frames, device=eyes.device) * (2 * torch.pi / frames)
+    ring = angle.cos()[:, None] * forward + angle.sin()[:, None] * side
+    places = radius * ring + height * up
+    view = look_at(places, torch.zeros_like(places), up.expand_as(places))
+    one = PerspectiveCamera(view, camera.fx[0], camera.fy[0], camera.cx[0], camera.cy[0], camera.size)
+    factor = min(1.0, _TURNTABLE / camera.size[0])
+    size = (max(1, round(camera.size[0] * factor)), max(1, round(camera.size[1] * factor)))
+    return replace(one, near=0.02, far=200.0).resized(size)
+
+
+def _across(up: Tensor) -> Tensor:
+    """A direction that is not parallel to another."""
+    return torch.eye(3, dtype=up.dtype, device=up.device)[int(up.abs().argmin())]
+
+
+def _shape(mesh: Mesh) -> Mesh:
+    return Mesh(mesh.positions, mesh.faces)

@@ -1,0 +1,58 @@
+"""How far a reconstruction is from the surface that it should be."""
+
+from __future__ import annotations
+
+import torch
+
+from lumigrad._optional import require
+from lumigrad.fit.metrics import sample_points
+from lumigrad.scene.shapes.mesh import Mesh
+
+# Distance within which a point counts as found, relative to the diagonal.
+_FOUND = 0.005
+
+
+def surface_errors(mesh: Mesh, truth: Mesh, count: int = 50_000, seed: int = 0) -> dict[str, float]:
+    """Distances between random points of two surfaces, relative to the diagonal of the true one's bounding box.
+
+    A point's distance is that to the plane of the nearest point of the other surface, if this is near, so that values
+    do not depend on how densely points lie.
+
+    Returns:
+        accuracy: mean distance from the reconstruction to the truth.
+        completeness: mean distance from the truth to the reconstruction.
+        chamfer: the mean of both.
+        f_score: harmonic mean of the shares of points, of either surface, that lie within 0.5 % of the other one.
+        normal_error_degrees: median angle between the normal at a true point and that at the nearest point of the
+            reconstruction.
+
+    >>> from lumigrad.fit.reconstruct import surface_errors
+    >>> from lumigrad.scene import icosphere
+    >>> found = surface_errors(icosphere(4, radius=1.02), icosphere(4), count=5000)
+    >>> round(found["chamfer"] * 12**0.5, 2), found["f_score"] < 0.1, found["normal_error_degrees"] < 5
+    (0.02, True, True)
+    """
+    ours, our_normals = sample_points(mesh, count, seed)
+    theirs, their_normals = sample_points(truth, count, seed + 1)
+    tree = require("scipy.spatial", "lumigrad.fit.reconstruct.surface_errors").cKDTree
+    low, high = truth.bounds()
+    diagonal = float((high - low).norm())
+    distances, normals = [], torch.zeros(0)
+    for points, others, other_normals in ((ours, theirs, their_normals), (theirs, ours, our_normals)):
+        far, nearest = tree(others.double().numpy()).query(points.double().numpy())
+        index = torch.from_numpy(nearest)
+        plane = ((points - others[index]) * other_normals[index]).sum(-1).abs()
+        straight = torch.from_numpy(far).to(plane)
+        # Points nearer than the spacing of samples are compared with the surface between them.
+        distances.append(torch.where(straight < 0.02 * diagonal, plane, straight) / diagonal)
+        normals = other_normals[index]
+    accuracy, completeness = (float(distance.mean()) for distance in distances)
+    precision, recall = (float((distance < _FOUND).double().mean()) for distance in distances)
+    cosine = (normals * their_normals).sum(-1).clamp(-1, 1)
+    return {
+        "accuracy": accuracy,
+        "completeness": completeness,
+        "chamfer": 0.5 * (accuracy + completeness),
+        "f_score": 2 * precision * recall / max(precision + recall, 1e-12),
+        "normal_error_degrees": float(torch.rad2deg(torch.acos(cosine)).median()),
+    }

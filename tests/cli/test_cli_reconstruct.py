@@ -1,0 +1,70 @@
+"""`lumigrad reconstruct` and `lumigrad texture`, in process, on tiny photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from photo_fit_common import Results, check_interrupted_and_resumed, read_results
+from reconstruct_common import ball, write_photos
+
+from lumigrad.cli import main
+from lumigrad.fit.reconstruct import refine
+from lumigrad.io import save_mesh
+
+TINY = ["--iterations", "24", "--frames", "2", "--evaluate-every", "8", "--texture-size", "64", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("data"), ball(), 9, (40, 40))
+
+
+def check_results(folder: Path) -> Results:
+    return read_results(folder, {"mesh.glb", "report.html"}, (20, 24, 26), "turntable.gif")
+
+
+def test_interrupted_and_resumed(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_mesh(ball(), tmp_path / "truth.ply")
+    truth = ["--truth", str(tmp_path / "truth.ply")]
+    command = ["reconstruct", str(dataset), *TINY, "--detail", "0.5", *truth, "--out"]
+    keys = ("iterations", "psnr_db", "ssim", "faces", "chamfer", "exposure_spread")
+    step = (refine._Leg, "step")
+    whole = check_interrupted_and_resumed(command, step, check_results, keys, tmp_path, monkeypatch, capsys)
+    assert whole["psnr_db"] > 18
+    assert whole["chamfer"] < 0.02
+    assert whole["texture_size"] is not None
+
+
+def test_texture(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A photograph that is missing is said to be."""
+    part = write_photos(tmp_path / "data", ball(), 9, (40, 40))
+    next((part / "images").iterdir()).unlink()
+    save_mesh(ball(), tmp_path / "ball.ply")
+    command = ["texture", str(tmp_path / "ball.ply"), str(part), *TINY, "--no-exposure", "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert "1 of 9 photographs are missing" in capsys.readouterr().err
+    numbers = check_results(tmp_path / "out")
+    assert numbers["psnr_db"] > 25
+    assert numbers["exposure_spread"] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--axes", "opencv", "--poses", "world-to-camera"], "give --axes opengl --poses camera-to-world"),
+        (["--masks"], "none of the 9 photographs has one"),
+    ],
+)
+def test_mistakes(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert main(["reconstruct", str(dataset), *TINY, *options, "--out", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_wrong_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconstruct", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2
+    assert "no such data set" in capsys.readouterr().err
