@@ -17,9 +17,9 @@ from lumigrad.io import load_image
 Results = dict[str, Any]
 
 
-def read_results(folder: Path, names: set[str], decibels: Sequence[int]) -> Results:
+def read_results(folder: Path, names: set[str], decibels: Sequence[int], film: str = "fly_through.gif") -> Results:
     """The metrics of a run, of which everything has been written: these files too, and when so many dB were reached."""
-    names = names | {"metrics.json", "comparison.png", "fly_through.gif", "state.pt"}
+    names = names | {"metrics.json", "comparison.png", film, "state.pt"}
     assert names <= {path.name for path in folder.iterdir()}
     metrics: Results = json.loads((folder / "metrics.json").read_text())
     for key in ("psnr_db", "ssim", "seconds", "seconds_per_iteration"):

@@ -16,7 +16,8 @@ import torch
 from ops_common import SOURCE, threads
 
 from lumigrad.fit.splats import Photo, Spheres, loss_of
-from lumigrad.io import load_image, load_mesh
+from lumigrad.io import load_dataset, load_image, load_mesh
+from lumigrad.render import render_mesh
 from lumigrad.scene import PerspectiveCamera, PointCloud
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -253,3 +254,14 @@ def test_cornell_pose(tmp_path: Path) -> None:
         before, after = errors[name]
         assert after < 0.9 * before
     assert out.stat().st_size > 10_000
+
+
+def test_object_photos(tmp_path: Path) -> None:
+    """Photographs with masks, whose cameras see the mesh beside them where it is in the photographs."""
+    run("object_photos.py", "--count", 3, "--size", 24, "--out", tmp_path)
+    data, mesh = load_dataset(tmp_path), load_mesh(tmp_path / "truth.glb")
+    for number in range(3):
+        image, camera = data.load(number)
+        assert image.shape == (24, 24, 4)
+        covered = render_mesh(mesh, camera.to(torch.float32)).mask[0, ..., 0]
+        assert (covered - image[..., 3]).abs().mean() < 0.03

@@ -19,7 +19,6 @@ _PACKAGES = {
     "imageio_ffmpeg": ("imageio-ffmpeg", "video"),
     "OpenImageIO": ("OpenImageIO", "files"),
     "xatlas": ("xatlas", "scan"),
-    "fast_simplification": ("fast-simplification", "scan"),
 }
 
 

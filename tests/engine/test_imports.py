@@ -38,7 +38,17 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Only these rooms know the compiled libraries; `lumigrad.memory` makes the controls of their memory public.
 KNOW_THE_ENGINE = ("_engine", "ops", "memory")
 
-OPTIONAL_PACKAGES = ("scipy", "mapbox_earcut", "DracoPy", "PIL", "matplotlib", "tqdm", "imageio", "imageio_ffmpeg")
+OPTIONAL_PACKAGES = (
+    "scipy",
+    "mapbox_earcut",
+    "DracoPy",
+    "PIL",
+    "matplotlib",
+    "tqdm",
+    "imageio",
+    "imageio_ffmpeg",
+    "xatlas",
+)
 
 
 def name_of(path: Path) -> str:

@@ -22,7 +22,7 @@ from lumigrad.fit.reconstruct import (
 )
 from lumigrad.fit.reconstruct.components import without_cavities
 from lumigrad.fit.reconstruct.conventions import better_reading, reread
-from lumigrad.fit.reconstruct.draw import Drawer
+from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.fit.reconstruct.exposure import best_gains, centred
 from lumigrad.fit.reconstruct.hull import agreement, place_and_hull
 from lumigrad.fit.reconstruct.results import around, exported
@@ -193,7 +193,7 @@ def test_surface_errors() -> None:
 @pytest.fixture(scope="module")
 def object_job(tmp_path_factory: pytest.TempPathFactory) -> ReconstructJob:
     folder = write_photos(tmp_path_factory.mktemp("ball"), ball(), 16, (64, 64))
-    return ReconstructJob.of_object(load_dataset(folder), replace(PLAIN, detail=0.6), truth=ball())
+    return ReconstructJob.of_object(load_dataset(folder), replace(PLAIN, detail=0.4), truth=ball())
 
 
 def test_object(object_job: ReconstructJob, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_texture_and_exposures(tmp_path: Path) -> None:
     for name, factors in (("same", None), ("differ", gains)):
         data = load_dataset(write_photos(tmp_path / name, ball(), 16, (64, 64), factors))
         for exposure in (True, False):
-            job = ReconstructJob.of_texture(ball(), data, replace(PLAIN, iterations=60, exposure=exposure))
+            job = ReconstructJob.of_texture(ball(), data, replace(PLAIN, iterations=36, exposure=exposure))
             (tmp_path / "out").mkdir(exist_ok=True)
             state = job.run(job.begin(), tmp_path / "out")
             assert torch.equal(state.positions, job.start.positions)

@@ -1,8 +1,9 @@
 """Recovering scenes from images: parameterisations, losses, optimisers, metrics, checkpoints, and whole jobs.
 
-The jobs are `lumigrad.fit.mesh` (a mesh and its texture), `lumigrad.fit.pose` (where a known mesh is in a photograph),
-`lumigrad.fit.splats` (Gaussians or spheres) and `lumigrad.fit.fields` (voxels of density and colour). The last two
-share `lumigrad.fit.photos`.
+The jobs are `lumigrad.fit.mesh` (a mesh and its texture from renders), `lumigrad.fit.reconstruct` (the same from
+photographs), `lumigrad.fit.pose` (where a known mesh is in a photograph), `lumigrad.fit.splats` (Gaussians or spheres)
+and `lumigrad.fit.fields` (fields of density and colour). `reconstruct`, `splats` and `fields` share
+`lumigrad.fit.photos`.
 """
 
 from __future__ import annotations

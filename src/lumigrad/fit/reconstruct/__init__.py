@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from lumigrad.fit.reconstruct.atlas import Atlas, unwrap
 from lumigrad.fit.reconstruct.components import without_crumbs
 from lumigrad.fit.reconstruct.job import ReconstructJob, ReconstructOptions
+from lumigrad.fit.reconstruct.loop import refine
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
 from lumigrad.fit.reconstruct.projection import project_colors, project_texture
-from lumigrad.fit.reconstruct.refine import refine
+from lumigrad.fit.reconstruct.resolution import texture_size
 from lumigrad.fit.reconstruct.schedule import Schedule, Stage, object_stages, texture_stages
 from lumigrad.fit.reconstruct.state import ReconstructState
-from lumigrad.fit.reconstruct.texture_size import texture_size
 from lumigrad.fit.reconstruct.truth import surface_errors
-from lumigrad.fit.reconstruct.unwrap import Atlas, unwrap
 
 __all__ = [
     "Atlas",

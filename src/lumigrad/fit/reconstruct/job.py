@@ -15,16 +15,18 @@ from lumigrad.fit.photos import Photo, digest, load_photos
 from lumigrad.fit.reconstruct import results
 from lumigrad.fit.reconstruct.conventions import AXES, GOOD, POSES, better_reading, reread
 from lumigrad.fit.reconstruct.hull import agreement, place_and_hull
+from lumigrad.fit.reconstruct.loop import refine
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
-from lumigrad.fit.reconstruct.refine import refine
 from lumigrad.fit.reconstruct.schedule import Schedule, object_stages, texture_stages
 from lumigrad.fit.reconstruct.state import ReconstructState
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.shapes.mesh import Mesh
 
 # Steps of a fit of a texture alone, and of a surface.
-TEXTURE_STEPS, SURFACE_STEPS = 300, 800
+TEXTURE_STEPS, SURFACE_STEPS = 300, 600
+# Voxels a side of the visual hull, which the first stage remeshes more coarsely.
+HULL_VOXELS = 64
 # A mesh that fills less of the masks than this, or of photographs without masks less than the second number, lies
 # elsewhere.
 _SAME_PLACE, _SEEN = 0.3, 0.002
@@ -109,7 +111,7 @@ class ReconstructJob:
         photos, held_out, name = _load(data, options)
         if photos.alpha is None:
             raise ValueError(f"{data.folder}: expected photographs with an alpha channel or masks (--masks)")
-        hull = place_and_hull(photos)
+        hull = place_and_hull(photos, max(16, round(HULL_VOXELS * options.detail)))
         if hull is None or hull.agreement < GOOD:
             raise ValueError(
                 f"{data.folder}: {_no_hull(hull is None, better_reading(photos, options.axes, options.poses))}"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lumigrad.fit.metrics import psnr, ssim
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.reconstruct.draw import Drawer
+from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.scene.shapes.mesh import Mesh
 
 

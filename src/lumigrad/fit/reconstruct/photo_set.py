@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ class PhotoSet:
 
         alpha = None if without else torch.cat([padded(photo.alpha).half() for photo in photos])  # type: ignore[arg-type]
         names = ("world_to_camera", "fx", "fy", "cx", "cy")
-        stacked = {name: torch.cat([getattr(photo.camera, name) for photo in photos]) for name in names}
+        stacked: dict[str, Any] = {name: torch.cat([getattr(photo.camera, name) for photo in photos]) for name in names}
         return cls(
             torch.cat([padded(photo.image).half() for photo in photos]),
             alpha,

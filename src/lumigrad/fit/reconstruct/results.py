@@ -14,7 +14,7 @@ from lumigrad._optional import installed
 from lumigrad.fit.mesh.report import detached
 from lumigrad.fit.metrics import psnr, write_metrics
 from lumigrad.fit.photos import Photo, report
-from lumigrad.fit.reconstruct.draw import Drawer
+from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.fit.reconstruct.exposure import best_gains
 from lumigrad.fit.reconstruct.measure import evaluate
 from lumigrad.fit.reconstruct.photo_set import PhotoSet

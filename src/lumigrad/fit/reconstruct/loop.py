@@ -13,16 +13,16 @@ from lumigrad.fit._remesh import remesh
 from lumigrad.fit.mesh.views import pick
 from lumigrad.fit.optim import AdamUniform
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.reconstruct.draw import draw
+from lumigrad.fit.reconstruct.atlas import unwrap
+from lumigrad.fit.reconstruct.drawing import draw
 from lumigrad.fit.reconstruct.exposure import centred, gains_of
 from lumigrad.fit.reconstruct.measure import evaluate
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.projection import project_colors, project_texture
+from lumigrad.fit.reconstruct.resolution import texture_size
 from lumigrad.fit.reconstruct.schedule import Schedule, Stage
 from lumigrad.fit.reconstruct.state import ReconstructState
-from lumigrad.fit.reconstruct.texture_size import texture_size
 from lumigrad.fit.reconstruct.topology import is_closed
-from lumigrad.fit.reconstruct.unwrap import unwrap
 from lumigrad.ops.surface import edge_topology
 from lumigrad.scene.shapes.mesh import Mesh
 
