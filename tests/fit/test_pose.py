@@ -250,8 +250,9 @@ def test_wrong_arguments() -> None:
     image, mask = picture(mesh, camera)
     for arguments, error, message in (
         ((mesh, image[..., :2], camera, mask), ValueError, r"image: expected shape \[H, W, 3 or 4\]"),
-        ((mesh, (255 * image).byte(), camera, mask), TypeError, "image: expected a floating-point tensor"),
+        ((mesh, (255 * image).byte(), camera, mask), TypeError, "image: expected floating-point values"),
         ((mesh, image[:50], camera, mask), ValueError, "image: expected the camera's size"),
+        ((mesh, image, camera, mask.numpy()), TypeError, r"mask: expected a torch\.Tensor, got ndarray"),
         ((mesh, image, camera, mask[:50]), ValueError, "mask: expected shape"),
         ((mesh, image, camera, 0 * mask), ValueError, "mask: expected at least 16 pixels"),
         ((mesh, image * math.nan, camera, mask), ValueError, "image: holds values that are not finite"),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.pose import look_at
+from lumigrad.types import validation
 
 # Of the border of an image without a mask: how far a pixel of the background may be from its colour, in multiples of
 # the border's own deviation, and how large that may be.
@@ -66,9 +67,8 @@ class Photograph:
         Raises:
             TypeError, ValueError: shapes that do not fit, an empty mask, or none where the border is not of one colour.
         """
-        if not isinstance(image, Tensor) or not image.is_floating_point():
-            got = f"{image.dtype}" if isinstance(image, Tensor) else type(image).__name__
-            raise TypeError(f"image: expected a floating-point tensor [H, W, 3 or 4] of values in [0, 1], got {got}")
+        if not validation.tensor("image", image).is_floating_point():
+            raise TypeError(f"image: expected floating-point values in [0, 1], got {image.dtype}")
         if image.ndim != 3 or image.shape[-1] not in (3, 4):
             raise ValueError(f"image: expected shape [H, W, 3 or 4], got {list(image.shape)}")
         if not isinstance(camera, PerspectiveCamera):
@@ -84,6 +84,7 @@ class Photograph:
             mask = image[..., 3]
         if mask is None:
             mask = foreground(colors)
+        mask = validation.tensor("mask", mask)
         mask = mask.squeeze(-1) if mask.ndim == 3 else mask
         if tuple(mask.shape) != tuple(camera.size):
             raise ValueError(f"mask: expected shape {list(camera.size)}, got {list(mask.shape)}")
