@@ -12,7 +12,7 @@ from lumigrad import LitScene, TracedPaths, reference
 from lumigrad.ops.light import bsdf, sample_bsdf
 from lumigrad.ops.light._path_edges import add_path_edges
 from lumigrad.ops.light._trace_paths import check_scene
-from lumigrad.types.light import MAX_DEPTH
+from lumigrad.types.light import ALPHA_MODE, MAX_DEPTH, OPAQUE
 
 from .call import Call
 from .draw import Draw
@@ -163,6 +163,9 @@ def trace_paths(draw: Draw) -> Call:
 
 def direct_light(draw: Draw) -> Call:
     lit, count = scene(draw), draw.choice((0, 1, 4, 7))
+    kinds = lit.kinds.clone()
+    kinds[:, ALPHA_MODE:][:, :1] = OPAQUE  # others are refused
+    lit = lit._replace(kinds=kinds)
     places = draw.uniform(count, 2, low=0.05, high=0.45)
     arguments = {
         "scene": lit,

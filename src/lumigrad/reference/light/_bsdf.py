@@ -84,7 +84,7 @@ def _layered_direction(m: Tensor, kinds: Tensor, wi: Tensor, choice: Tensor, num
     through = below < m[:, TRANSMISSION].clamp(0, 1)
     onward = torch.where(mirrored[:, 2:] > 0, mirrored * mirrored.new_tensor(FLIP), 0)
     refracted, solid = refracts(m, kinds)[:, None], torch.where(in_glass, glass, _above(opaque))
-    sheet = torch.where(on_facets, _above(mirrored), torch.where(through, onward, matt))
+    sheet = torch.where(on_facets, _above(mirrored), torch.where(through, onward, _above(matt)))
     return torch.where(on_coat, _above(coat), torch.where(refracted, solid, sheet))
 
 
