@@ -23,6 +23,7 @@ from lumigrad.scene import (
     SpotLight,
     icosphere,
 )
+from lumigrad.types import Media
 
 DOUBLE = torch.float64
 
@@ -151,3 +152,46 @@ def layered_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
     ]  # fmt: skip
     lights = [PointLight((2.0, 3.0, 4.0), intensity=9.0), EnvironmentLight(0.5 * random(6, 4, 4, 3))]
     return check_scene(lit_scene([mesh.to(dtype) for mesh in meshes], lights))
+
+
+def foggy_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
+    """Media in one another, around the camera, behind rough glass, on grids, and around everything."""
+    generator = torch.Generator().manual_seed(3)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(*shape, dtype=DOUBLE, generator=generator)
+
+    ball, gem, (cube, inwards) = icosphere(1).to(DOUBLE), icosphere(0).to(DOUBLE), box_inside()
+    cube_faces = inwards[:, [0, 2, 1]]
+    ground, tri = plate(3.0)
+    low, right, up = (torch.tensor(v, dtype=DOUBLE) for v in ([0.0, -1.2, 0], [1.4, 0.1, 0.6], [0.0, 3.0, 0]))
+    lamp = DiffuseMaterial(base_color=(0.1, 0.1, 0.1), emissive=(3.0, 2.0, 1.0), double_sided=False)
+    glass = DielectricMaterial(roughness=0.5)
+    meshes = [
+        Mesh(1.1 * cube, cube_faces).creased(0.0),
+        Mesh(0.5 * ball.positions, ball.faces),
+        Mesh(ground + low, tri, materials=(DiffuseMaterial(base_color=(0.7, 0.5, 0.0)),)),
+        Mesh(ground / 3 + up, tri[:, [0, 2, 1]], materials=(lamp,)),
+        Mesh(0.4 * gem.positions + right, gem.faces, materials=(glass,)),
+        Mesh(9.0 * cube, cube_faces).creased(0.0),
+    ]
+    lights = [PointLight((2.0, 3.0, 2.0), intensity=5.0), EnvironmentLight(0.5 * random(6, 4, 4, 3))]
+    lit = lit_scene([mesh.to(dtype) for mesh in meshes], lights)
+    behind = [(0, 1), (1, 1), (-1, 0), (-1, 0), (2, 0), (3, 1)]
+    faces = torch.cat([torch.tensor([row]).repeat(len(m.faces), 1) for row, m in zip(behind, meshes, strict=True)])
+    smoke = torch.cat((2 * random(3, 4, 5, 1), random(3, 4, 5, 3)), -1)
+    smoke[:2, :2, :2] = 0
+    parameters = torch.tensor(
+        [
+            [1.2, 0.8, 0.5, 0.9, 1.0, 0.8, 0.4], [0.9, 2.0, 3.0, 0.9, 0.7, 0.5, -0.3],
+            [1.0, 1.0, 2.0, 0.9, 0.0, 0.9, 0.0], [0.05, 0.02, 0.0, 0.8, 0.8, 0.8, 0.7],
+            [0.5, 0.5, 0.5, 0.6, 0.7, 0.8, 0.1],
+        ],
+        dtype=DOUBLE,
+    )  # fmt: skip
+    box = torch.tensor([[-1.1, -1.1, -1.1], [1.1, 1.0, 1.1]], dtype=DOUBLE)
+    media = Media(
+        parameters.to(dtype), faces, torch.tensor([0, -1, -1, -1, 1]), (smoke.to(dtype), random(2, 1, 3, 1).to(dtype)),
+        torch.stack((box, 20 * box)).to(dtype), 4,
+    )  # fmt: skip
+    return check_scene(lit._replace(media=media))

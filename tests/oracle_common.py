@@ -20,6 +20,10 @@ from lumigrad.scene import (
     DiffuseMaterial,
     DirectionalLight,
     EnvironmentLight,
+    GridMedium,
+    HomogeneousMedium,
+    Medium,
+    MediumBoundary,
     Mesh,
     PBRMaterial,
     PerspectiveCamera,
@@ -59,6 +63,8 @@ class Oracle:
     def _mesh(self, name: str, what: dict[str, Any]) -> Mesh:
         v, f = torch.from_numpy(self.data[f"{name}.v"]), torch.from_numpy(self.data[f"{name}.f"])
         uv = torch.from_numpy(self.data[f"{name}.uv"]) if f"{name}.uv" in self.data else None
+        if what["bsdf"] is None:
+            return Mesh(v, f, materials=(MediumBoundary(interior=self._medium(what["medium"])),)).creased(0.0)
         material = self._material(what["bsdf"], what["emission"] or (0.0, 0.0, 0.0))
         return Mesh(v, f, uvs=uv, materials=(material,)).creased(0.0)
 
@@ -81,6 +87,15 @@ class Oracle:
             image = srgb_encode(torch.from_numpy(self.data["texture"]))
             return DiffuseMaterial(base_color=(1.0, 1.0, 1.0), base_color_texture=image, **options)
         return DiffuseMaterial(base_color=bsdf["reflectance"], **options)
+
+    def _medium(self, name: str) -> Medium:
+        what = self.text["media"][name]
+        if "sigma_t" in what:
+            return HomogeneousMedium(extinction=what["sigma_t"], albedo=what["albedo"], g=what["g"])
+        place = torch.tensor(what["grid_to_world"])[:3]  # of the unit cube
+        box = torch.stack((place[:, 3], place.sum(-1)))
+        densities = torch.from_numpy(self.data[what["grid"]])
+        return GridMedium(densities=densities, box=box, extinction=what["scale"], albedo=what["albedo"], g=what["g"])
 
     def _light(self, what: dict[str, Any]) -> Any:
         if what["type"] == "point":
@@ -120,10 +135,10 @@ class Oracle:
         scene = self.scene if scene is None else scene
         behind = "environment" if scene.environment is not None else None
         shot = render_path(scene, self.camera, samples, max_depth, seed, background=behind, tone_mapping=linear)
-        image = shot.image
+        image, through = shot.image, 1 - shot.mask if shot.transmittance is None else shot.transmittance
         for light in scene.lights:
             if isinstance(light, AmbientLight):
-                image = image + (1 - shot.mask) * light.color
+                image = image + through * light.color
         return image[0]
 
     def scores(self, depth: int, samples: int, runs: int = 32) -> tuple[np.ndarray, np.ndarray]:

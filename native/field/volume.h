@@ -25,8 +25,8 @@ struct Volume {
 };
 
 template <class T>
-Volume<T> make_volume(const void* values, const void* box, int64_t slices, int64_t rows, int64_t columns,
-                      int64_t channels) {
+LG_HD Volume<T> make_volume(const void* values, const void* box, int64_t slices, int64_t rows, int64_t columns,
+                            int64_t channels) {
   Volume<T> v;
   v.values = static_cast<const T*>(values);
   v.box = static_cast<const T*>(box);

@@ -513,7 +513,13 @@ LG_API int32_t lg_sample_bsdf(
  * of their probabilities, face_emitters int32 [triangles]: their numbers, or -1.
  * environment [6, side, side, 3], or null, turned by environment_rotation [3, 3] into the world; the sums of
  * probabilities of rows of its texels row_sums [6 side + 1] and, within a row, of texels texel_sums [6 side, side + 1].
- */
+ * Media, or null: media [medium_count, 7] = extinction (3), of grids a factor of the density; albedo (3); g of the phase
+ * function. medium_grids int64 [medium_count, 5] = first value, depth, height, width and channels (1: density, 4: and an
+ * albedo that multiplies the medium's; 0: no grid) of a grid in medium_values [medium_value_count].
+ * medium_places [medium_count, 13] = corners of the grid's box (6), bounds of the medium's border (6), and how much more
+ * often than light the paths of gradients collide, per distance. medium_faces int32 [triangles + 1, 2] = number of the
+ * medium behind a triangle or -1, and whether light passes it as if it were not there; last, the medium that fills the
+ * scene. */
 typedef struct {
   const void* positions;
   const int32_t* tri;
@@ -538,6 +544,11 @@ typedef struct {
   const void* environment_rotation;
   const void* row_sums;
   const void* texel_sums;
+  const void* media;
+  const int64_t* medium_grids;
+  const void* medium_values;
+  const void* medium_places;
+  const int32_t* medium_faces;
   /* the tree over the triangles, see native/ray */
   const float* boxes;
   const int32_t* children;
@@ -546,24 +557,28 @@ typedef struct {
   const float* bounds;
   int64_t nodes, leaves;
   int64_t vertices, triangles, material_count, texture_count, texel_count, lamp_count, emitter_count, side;
+  int64_t medium_count, medium_value_count;
 } lg_lit_scene;
 
 /* Paths through the pixels of an image. origins, directions [height + 1, width + 1, 3]: the rays at the corners of
  * pixels; those between are interpolated. `samples` paths a pixel, spread evenly over it, of at most max_depth segments.
  * Means over all samples: radiance [height, width, 3] of what surfaces send, alpha: how many meet a surface; and of
- * the surfaces met first, 0 where there is none, depth (in units of the direction), normal (3), albedo (3). */
+ * the surfaces met first, 0 where there is none, depth (in units of the direction), normal (3), albedo (3).
+ * Where there are media: through [height, width, 3], what is seen of a background; and media count as surfaces. */
 LG_API int32_t lg_trace_paths_forward(
     lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
     int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t seed,
-    void* radiance, void* alpha, void* depth, void* normal, void* albedo);
+    void* radiance, void* alpha, void* depth, void* normal, void* albedo, void* through);
 
 /* Draws paths of its own, by gradient_seed. */
 LG_API int32_t lg_trace_paths_backward(
     lg_call* call, int32_t dtype, const lg_lit_scene* scene, const void* origins, const void* directions,
     int64_t height, int64_t width, int32_t samples, int32_t max_depth, int64_t gradient_seed,
-    const void* grad_radiance, void* grad_positions, void* grad_corner_normals, void* grad_corner_uvs,
-    void* grad_corner_second_uvs,    void* grad_corner_colors, void* grad_materials, void* grad_texels, void* grad_lamps, void* grad_lamp_intensities,
-    void* grad_environment, void* grad_environment_rotation, void* grad_origins, void* grad_directions);
+    const void* grad_radiance, const void* grad_through, void* grad_positions, void* grad_corner_normals,
+    void* grad_corner_uvs, void* grad_corner_second_uvs, void* grad_corner_colors, void* grad_materials,
+    void* grad_texels, void* grad_lamps, void* grad_lamp_intensities, void* grad_environment,
+    void* grad_environment_rotation, void* grad_media, void* grad_medium_values, void* grad_origins,
+    void* grad_directions);
 
 /* The gradient of what paths see of one another, which trace_paths leaves out, for an image of them. edge_ends int32
  * [edge_count, 2]: vertices. edge_shapes [edge_count, 13]: the ends (3 each), unit normals of both faces, and a factor;

@@ -5,6 +5,7 @@
 
 #include "light/lamp.h"
 #include "light/material.h"
+#include "light/medium.h"
 #include "lumigrad.h"
 #include "runtime/config.h"
 
@@ -23,6 +24,8 @@ enum Gradient : int32_t {
   of_lamp_intensities,
   of_environment,
   of_environment_rotation,
+  of_media,
+  of_voxels,
   gradients
 };
 
@@ -52,7 +55,7 @@ struct PathGradients {
 // Each may be null.
 struct GradientBuffers {
   void *positions, *corner_normals, *corner_uvs, *corner_second_uvs, *corner_colors, *materials, *texels, *lamps,
-      *lamp_intensities, *environment, *environment_rotation;
+      *lamp_intensities, *environment, *environment_rotation, *media, *voxels;
 };
 
 template <class T>
@@ -73,6 +76,8 @@ PathGradients<T> make_path_gradients(const lg_lit_scene& scene, const GradientBu
   set(of_lamp_intensities, to.lamp_intensities, 3 * scene.lamp_count);
   set(of_environment, to.environment, 18 * scene.side * scene.side);
   set(of_environment_rotation, to.environment_rotation, 9);
+  set(of_media, to.media, medium_columns * scene.medium_count);
+  set(of_voxels, to.voxels, scene.medium_value_count);
   return out;
 }
 

@@ -16,15 +16,25 @@
 //   absorbed(at)                        it came here through the inside of a material
 //   lit(at, wo, scale, light)           it adds scale * f |cos| * part * radiance of a light sample
 //   scattered(at, sample)               it goes on, in the direction of a BSDF sample
+// and of media, where the scene has any,
+//   first_in_medium(medium, point, distance)     it collides there before it meets a surface
+//   passed(carried)                              it goes past all surfaces, with a part of what it began with
+//   lit_in_medium(medium, cosine, scale, light)  it adds scale * phase function * part * radiance of a light sample
+//   dimmed(ray, inside, radiance)                that light, or that of lit(), has come through media
+//   turned(medium, cosine)                       it goes on, in a drawn direction
+// besides attenuated() and collided() of flight.h,
 // so that image and gradients are computed from the same paths.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "light/bsdf.h"
+#include "light/flight.h"
 #include "light/light_sample.h"
+#include "light/phase.h"
 #include "light/random.h"
 #include "light/ray_grid.h"
 #include "light/scene.h"
@@ -40,6 +50,8 @@ enum Draw : uint32_t { draw_group, draw_light, draw_place, draw_direction, draw_
 constexpr int32_t most_passes = 256;  // of such surfaces on the way; behind them all is black
 constexpr uint32_t first_pass_draw = 0x80000000u;
 constexpr double least_chance = 0.05;  // of both ways to go on, where gradients are computed
+// Those of the distances between surfaces are numbered from here on.
+constexpr uint32_t first_flight_draw = 0xc0000000u;
 
 template <class T>
 LG_HD T power_heuristic(T mine, T other) {
@@ -164,9 +176,11 @@ class PathSteps {
     return true;
   }
 
-  // Light that a point of a light sends to the surface; light_from(place at the surface) draws it.
+  // A point of a light that may send light to the surface, in the direction wo, and the chance of that direction
+  // among those of the material; light_from(place at the surface) draws it. False: there is none.
   template <class LightFrom>
-  LG_HD_CALL void receive(const Stop<T>& at, const Vec3<T>& carried, const LightFrom& light_from) {
+  LG_HD bool find_light(const Stop<T>& at, const LightFrom& light_from, LightSample<T>* found, Vec3<T>* wo,
+                        T* chance) const {
     // Opaque surfaces are lit from the side of the viewer alone.
     const Vec3<T> viewer = at.point.side * at.point.geometric;
     Vec3<T> from = origin_towards(scene_, at.point, viewer);
@@ -175,15 +189,25 @@ class PathSteps {
       from = origin_towards(scene_, at.point, -viewer);
       light = light_from(from);
     }
-    const Vec3<T> wo = at.frame.to_local(light.direction);
-    if (!(light.part > 0) || !same_side(at.point, light.direction, wo)) return;
-    const T chance = bsdf_pdf(at.material, at.wi, wo);
-    if (!(chance > 0)) return;
     light.start = from;
+    *found = light;
+    *wo = at.frame.to_local(light.direction);
+    if (!(light.part > 0) || !same_side(at.point, light.direction, *wo)) return false;
+    *chance = bsdf_pdf(at.material, at.wi, *wo);
+    return *chance > 0;
+  }
+
+  // Light that a point of a light sends to the surface.
+  template <class LightFrom>
+  LG_HD_CALL void receive(const Stop<T>& at, const Vec3<T>& carried, const LightFrom& light_from) {
+    LightSample<T> light;
+    Vec3<T> wo;
+    T chance;
+    if (!find_light(at, light_from, &light, &wo, &chance)) return;
     if (scene_.alpha_modes) {
       light.part *= arriving(light);
       if (!(light.part > 0)) return;
-    } else if (shadowed(from, light)) {
+    } else if (shadowed(light.start, light)) {
       return;
     }
     if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
@@ -307,6 +331,141 @@ class PathTracer {
   Visitor& visitor_;
 };
 
+// The same where there are media: paths may end their segments between surfaces, too.
+template <class T, class Visitor>
+class MediumPathTracer {
+ public:
+  LG_HD MediumPathTracer(const Scene<T>& scene, const Random<T>& random, int32_t max_depth, T darkest, Visitor& visitor)
+      : scene_(scene),
+        steps_(scene, darkest, visitor),
+        random_(random),
+        max_depth_(max_depth),
+        darkest_(darkest),
+        visitor_(visitor) {}
+
+  LG_HD void run(const PathRay<T>& ray) {
+    Vec3<T> origin = ray.origin, direction = unit(ray.direction);
+    const T scale = 1 / length(ray.direction);
+    Vec3<T> carried = {1, 1, 1};
+    T pdf = 0, eta = 1;
+    T way = 0;  // from the surface before, through collisions
+    bool lights_drawn = false;
+    inside_ = media_around(scene_, origin, direction);
+    for (int32_t segment = 0; segment < max_depth_; ++segment) {
+      const Pair<T> distance = random_.pair(first_flight_draw + static_cast<uint32_t>(segment));
+      const Flight<T> flight = fly(scene_, origin, direction, distance, darkest_, &carried, &inside_, visitor_);
+      if (!(largest(carried) > 0)) return;
+      if (flight.collides) {
+        if (segment == 0) visitor_.first_in_medium(flight.medium, flight.position, flight.distance * scale);
+        if (!turn(flight, segment, &direction, carried, &pdf)) return;
+        lights_drawn = scene_.light_groups() > 0;
+        way += flight.distance;
+        origin = flight.position;
+      } else if (flight.hit.face < 0) {
+        if (segment == 0) {
+          visitor_.passed(carried);
+        } else {
+          steps_.escape(direction, carried, lights_drawn ? pdf : T(0));
+        }
+        return;
+      } else {
+        if (!scene_.is_whole(flight.hit.face)) return;
+        Stop<T> at = steps_.stop(flight.hit, direction);
+        if (segment == 0) visitor_.first(at, flight.hit.t * scale);
+        steps_.emit(origin, at.point, carried, lights_drawn ? pdf : T(0));
+        if (segment + 1 == max_depth_) return;
+        at.distance = way + flight.hit.t;
+        way = 0;
+        if (at.point.side < 0 && refracts(at.material)) steps_.absorb(at, &carried);
+        at.frame = frame_around(at.point.normal);
+        at.wi = at.frame.to_local(-direction);
+        lights_drawn = scene_.light_groups() > 0 && !is_smooth(at.material);
+        if (lights_drawn) gather(at, carried, segment);
+        if (segment + 2 == max_depth_ && !scene_.can_be_hit()) return;
+        Onward<T> next;
+        const T lobe = draw(segment, draw_lobe).first;
+        if (!steps_.scatter(at, lobe, draw(segment, draw_direction), &carried, &next)) return;
+        eta *= next.sample.eta;
+        pdf = next.sample.pdf;
+        inside_ = beyond(at.point, next.direction);
+        origin = origin_towards(scene_, at.point, next.direction);
+        direction = next.direction;
+      }
+      if (!survives(segment, eta, draw(segment, draw_group).second, &carried)) return;
+    }
+  }
+
+ private:
+  LG_HD Pair<T> draw(int32_t segment, Draw what) const {
+    return random_.pair(1 + static_cast<uint32_t>(segment) * draws_per_surface + what);
+  }
+
+  LG_HD LightSample<T> light_from(const Vec3<T>& from, int32_t segment) const {
+    const Pair<T> choice = draw(segment, draw_light), place = draw(segment, draw_place);
+    return sample_light(scene_, from, draw(segment, draw_group).first, choice, place);
+  }
+
+  LG_HD_CALL void gather(const Stop<T>& at, const Vec3<T>& carried, int32_t segment) {
+    LightSample<T> light;
+    Vec3<T> wo;
+    T chance;
+    const auto draw_from = [&](const Vec3<T>& from) { return light_from(from, segment); };
+    if (!steps_.find_light(at, draw_from, &light, &wo, &chance)) return;
+    if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
+    const Course<T> ray = shadow_ray(light.start, light);
+    const MediumStack inside = beyond(at.point, light.direction);
+    const Vec3<T> arriving = carried * transmittance(scene_, ray, inside);
+    if (!(largest(arriving) > 0)) return;
+    visitor_.lit(at, wo, arriving, light);
+    if (Visitor::learns) visitor_.dimmed(ray, inside, lit_radiance(at, wo, arriving, light));
+  }
+
+  // The media on the side of a surface to which a direction points.
+  LG_HD MediumStack beyond(const SurfacePoint<T>& point, const Vec3<T>& direction) const {
+    MediumStack inside = inside_;
+    const T along = dot(point.geometric, direction);
+    if (along * point.side < 0) scene_.media.cross(point.face, along, &inside);
+    return inside;
+  }
+
+  // At a collision: light that is drawn, and the direction in which the path goes on. False: it ends there.
+  LG_HD bool turn(const Flight<T>& flight, int32_t segment, Vec3<T>* direction, const Vec3<T>& carried, T* pdf) {
+    if (segment + 1 == max_depth_) return false;
+    if (scene_.light_groups() > 0) gather_in_medium(flight, *direction, carried, segment);
+    if (segment + 2 == max_depth_ && !scene_.can_be_hit()) return false;
+    const Pair<T> place = draw(segment, draw_direction);
+    const T cosine = sample_phase_cosine(flight.medium.g, place.first);
+    visitor_.turned(flight.medium, cosine);
+    *direction = unit(direction_around(*direction, cosine, place.second));
+    *pdf = phase_value(flight.medium.g, cosine);
+    return true;
+  }
+
+  LG_HD_CALL void gather_in_medium(const Flight<T>& flight, const Vec3<T>& direction, const Vec3<T>& carried,
+                                   int32_t segment) {
+    LightSample<T> light = light_from(flight.position, segment);
+    if (!(light.part > 0)) return;
+    const T cosine = dot(direction, light.direction), chance = phase_value(flight.medium.g, cosine);
+    if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
+    const Course<T> ray = shadow_ray(flight.position, light);
+    const Vec3<T> arriving = carried * transmittance(scene_, ray, inside_);
+    if (!(largest(arriving) > 0)) return;
+    visitor_.lit_in_medium(flight.medium, cosine, arriving, light);
+    if (Visitor::learns) visitor_.dimmed(ray, inside_, lit_radiance(flight.medium, cosine, arriving, light));
+  }
+
+  const Scene<T>& scene_;
+  PathSteps<T, Visitor> steps_;
+  const Random<T>& random_;
+  int32_t max_depth_;
+  T darkest_;
+  Visitor& visitor_;
+  MediumStack inside_;  // the media where the path is
+};
+
+template <class T, class Visitor, bool with_media>
+using AnyPathTracer = std::conditional_t<with_media, MediumPathTracer<T, Visitor>, PathTracer<T, Visitor>>;
+
 // What lit() adds.
 template <class T>
 LG_HD Vec3<T> lit_radiance(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
@@ -315,13 +474,21 @@ LG_HD Vec3<T> lit_radiance(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& 
   return carried * load3(value) * (light.part * light.radiance);
 }
 
+// What lit_in_medium() adds.
+template <class T>
+LG_HD Vec3<T> lit_radiance(const Medium<T>& m, T cosine, const Vec3<T>& carried, const LightSample<T>& light) {
+  return phase_value(m.g, cosine) * carried * (light.part * light.radiance);
+}
+
 // ---- The image ---------------------------------------------------------------------------------------------
 
 // What a pixel adds up over its paths.
 template <class T>
 struct PixelSum {
+  static constexpr bool learns = false;
+
   Vec3<double> radiance = {0, 0, 0};
-  Vec3<T> normal = {0, 0, 0}, albedo = {0, 0, 0};
+  Vec3<T> normal = {0, 0, 0}, albedo = {0, 0, 0}, through = {0, 0, 0};
   T hits = 0, depth = 0;
 
   LG_HD void met(const SurfacePoint<T>&, const Opacity<T>&, bool) {}
@@ -340,6 +507,23 @@ struct PixelSum {
   }
   LG_HD void scattered(const Stop<T>&, const BsdfSample<T>&) {}
 
+  LG_HD void first_in_medium(const Medium<T>& m, const Vec3<T>& point, T t) {
+    hits += 1;
+    depth += t;
+    albedo = albedo + albedo_at(m, point);
+  }
+  LG_HD void passed(const Vec3<T>& carried) {
+    through = through + carried;
+    hits += 1 - mean(carried);
+  }
+  LG_HD void lit_in_medium(const Medium<T>& m, T cosine, const Vec3<T>& carried, const LightSample<T>& light) {
+    add(lit_radiance(m, cosine, carried, light));
+  }
+  LG_HD void turned(const Medium<T>&, T) {}
+  LG_HD void attenuated(const Medium<T>&, const Vec3<T>&, const Vec3<T>&, const Passage<T>&) {}
+  LG_HD void collided(const Medium<T>&, const Vec3<T>&) {}
+  LG_HD void dimmed(const Course<T>&, const MediumStack&, const Vec3<T>&) {}
+
   // A path that is not finite counts as black.
   LG_HD void add(const Vec3<T>& v) {
     const T sum = v.x + v.y + v.z;
@@ -355,19 +539,19 @@ struct PixelSum {
   }
 };
 
-template <class T>
+template <class T, bool with_media>
 struct TracePaths {
   Scene<T> scene;
   RayGrid<T> grid;
   int32_t samples, max_depth;
   uint64_t seed;
-  T *radiance, *alpha, *depth, *normal, *albedo;
+  T *radiance, *alpha, *depth, *normal, *albedo, *through;
 
   LG_HD void operator()(int64_t pixel) const {
     PixelSum<T> sum;
     for (int32_t s = 0; s < samples; ++s) {
       const Random<T> random(seed, static_cast<uint64_t>(pixel), static_cast<uint64_t>(s));
-      PathTracer<T, PixelSum<T>>(scene, random, max_depth, T(0), sum).run(grid.ray(pixel, random));
+      AnyPathTracer<T, PixelSum<T>, with_media>(scene, random, max_depth, T(0), sum).run(grid.ray(pixel, random));
     }
     const T share = 1 / T(samples);
     const double exact = 1.0 / samples;
@@ -377,13 +561,15 @@ struct TracePaths {
     depth[pixel] = share * sum.depth;
     store3(share * sum.normal, normal + 3 * pixel);
     store3(share * sum.albedo, albedo + 3 * pixel);
+    if constexpr (with_media) store3(share * sum.through, through + 3 * pixel);
   }
 };
 
-template <class T>
-TracePaths<T> make_trace_paths(const lg_lit_scene& scene, const void* origins, const void* directions, int64_t width,
-                               int32_t samples, int32_t max_depth, int64_t seed, void* radiance, void* alpha,
-                               void* depth, void* normal, void* albedo) {
+template <class T, bool with_media>
+TracePaths<T, with_media> make_trace_paths(const lg_lit_scene& scene, const void* origins, const void* directions,
+                                           int64_t width, int32_t samples, int32_t max_depth, int64_t seed,
+                                           void* radiance, void* alpha, void* depth, void* normal, void* albedo,
+                                           void* through) {
   return {make_scene<T>(scene),
           make_ray_grid<T>(origins, directions, width),
           samples,
@@ -393,7 +579,8 @@ TracePaths<T> make_trace_paths(const lg_lit_scene& scene, const void* origins, c
           static_cast<T*>(alpha),
           static_cast<T*>(depth),
           static_cast<T*>(normal),
-          static_cast<T*>(albedo)};
+          static_cast<T*>(albedo),
+          static_cast<T*>(through)};
 }
 
 }  // namespace lg::light

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "light/gradients.h"
+#include "light/medium_gradient.h"
 #include "light/path.h"
 #include "light/path_motion.h"
 #include "runtime/call.h"
@@ -29,7 +30,10 @@ LG_HD Vec3<double> in_double(const Vec3<T>& a) {
 // What a path carries in all.
 template <class T>
 struct PathTotal {
+  static constexpr bool learns = false;
+
   Vec3<double> total = {0, 0, 0};
+  Vec3<T> through = {0, 0, 0};  // of what lies behind everything
 
   LG_HD void met(const SurfacePoint<T>&, const Opacity<T>&, bool) {}
   LG_HD void first(const Stop<T>&, T) {}
@@ -43,6 +47,16 @@ struct PathTotal {
     total = total + in_double(lit_radiance(at, wo, carried, light));
   }
   LG_HD void scattered(const Stop<T>&, const BsdfSample<T>&) {}
+
+  LG_HD void passed(const Vec3<T>& carried) { through = carried; }
+  LG_HD void lit_in_medium(const Medium<T>& m, T cosine, const Vec3<T>& carried, const LightSample<T>& light) {
+    total = total + in_double(lit_radiance(m, cosine, carried, light));
+  }
+  LG_HD void first_in_medium(const Medium<T>&, const Vec3<T>&, T) {}
+  LG_HD void turned(const Medium<T>&, T) {}
+  LG_HD void attenuated(const Medium<T>&, const Vec3<T>&, const Vec3<T>&, const Passage<T>&) {}
+  LG_HD void collided(const Medium<T>&, const Vec3<T>&) {}
+  LG_HD void dimmed(const Course<T>&, const MediumStack&, const Vec3<T>&) {}
 };
 
 // sink.add(gradient, number of the value, what is added). Motion: Moving, or Still where nothing asks for it.
@@ -55,14 +69,58 @@ class PullPath {
   using Value = Dual<T, all_of<base>>[3];
 
  public:
-  // given: the gradient by the path's radiance.
+  static constexpr bool learns = true;
+
+  // given: the gradient by the path's radiance; of_through: that by what lies behind everything, times its part.
   LG_HD PullPath(const Scene<T>& scene, const Vec3<double>& total, const Vec3<T>& given, const Sink& sink,
-                 Motion* motion)
-      : scene_(scene), rest_(total), given_(given), sink_(sink), motion_(motion) {}
+                 Motion* motion, const Vec3<T>& of_through = {0, 0, 0})
+      : scene_(scene),
+        media_(scene.media, sink, of_media, of_voxels),
+        rest_(total),
+        given_(given),
+        of_through_(of_through),
+        sink_(sink),
+        motion_(motion) {}
 
   LG_HD void first(const Stop<T>& at, T t) { motion_->first(at, t); }
   LG_HD void next(const Stop<T>& at) { motion_->next(at); }
   LG_HD void escaped() { motion_->escaped(); }
+
+  // ---- Media ----
+
+  LG_HD void first_in_medium(const Medium<T>&, const Vec3<T>&, T) {}
+  LG_HD void passed(const Vec3<T>&) {}
+
+  LG_HD void attenuated(const Medium<T>& m, const Vec3<T>& origin, const Vec3<T>& direction, const Passage<T>& p) {
+    media_.pull_depth(m, origin, direction, p, -(rest() + of_through_));
+  }
+  LG_HD void collided(const Medium<T>& m, const Vec3<T>& point) { media_.pull_collision(m, point, rest()); }
+
+  LG_HD_CALL void lit_in_medium(const Medium<T>& m, T cosine, const Vec3<T>& carried, const LightSample<T>& light) {
+    const Vec3<T> radiance = lit_radiance(m, cosine, carried, light);
+    rest_ = rest_ - in_double(radiance);
+    media_.pull_phase(m, cosine, dot(given_, radiance));
+    PointGradient<T> of_light;
+    pull_source(light.source, (light.part * phase_value(m.g, cosine)) * (given_ * carried), &of_light);
+  }
+  LG_HD void turned(const Medium<T>& m, T cosine) {
+    const Vec3<T> of_all = rest();
+    media_.pull_phase(m, cosine, of_all.x + of_all.y + of_all.z);
+  }
+
+  // The part of a light sample that comes through media.
+  LG_HD_CALL void dimmed(const Course<T>& ray, MediumStack inside, const Vec3<T>& radiance) {
+    const Vec3<T> of_depth = -(given_ * radiance);
+    const auto take = [&](int32_t number, const Vec3<T>& from, T length) {
+      const Medium<T> m = scene_.media.medium(number, T(0));
+      const Passage<T> p = pass_through(m, from, ray.direction, length, T(1), std::numeric_limits<T>::infinity());
+      media_.pull_depth(m, from, ray.direction, p, of_depth);
+      return true;
+    };
+    through_borders(scene_, ray, &inside, take);
+  }
+
+  // ---- Surfaces ----
 
   LG_HD_CALL void met(const SurfacePoint<T>& p, const Opacity<T>& opacity, bool stays) {
     pull_opacity(p, opacity, stays, in_double(given_) * rest_);
@@ -105,6 +163,11 @@ class PullPath {
   }
 
  private:
+  // The gradient by the logarithm of all that is still to come.
+  LG_HD Vec3<T> rest() const {
+    return {static_cast<T>(given_.x * rest_.x), static_cast<T>(given_.y * rest_.y), static_cast<T>(given_.z * rest_.z)};
+  }
+
   template <int base>
   LG_HD void pull_lit(const Stop<T>& at, const Vec3<T>& wo, const Vec3<T>& carried, const LightSample<T>& light) {
     Value<base> value;
@@ -286,71 +349,84 @@ class PullPath {
   }
 
   const Scene<T>& scene_;
+  PullMedia<T, Sink, Gradient> media_;
   Vec3<double> rest_;
-  Vec3<T> given_;
+  Vec3<T> given_, of_through_;
   const Sink& sink_;
   Motion* motion_;
 };
 
-template <class T, bool moves>
+// moves: whether shapes, rays or lamps have gradients; where there are media, none of them has.
+template <class T, bool moves, bool with_media = false>
 struct PullPaths {
   Scene<T> scene;
   RayGrid<T> grid;
   int32_t samples, max_depth;
   uint64_t seed;
-  const T* given;  // [pixels, 3]
-  T* of_rays;      // [pixels, pixel_values], or null
+  const T *given, *given_through;  // [pixels, 3] or null
+  T* of_rays;                      // [pixels, pixel_values], or null
 
   template <class Sink>
   LG_HD_CALL void pull(int64_t pixel, const Sink& sink) const {
-    const Vec3<T> share = (1 / T(samples)) * load3(given + 3 * pixel);
+    const Given of = {given_of(given, pixel), with_media ? given_of(given_through, pixel) : Vec3<T>{0, 0, 0}};
     PixelRays<T> of_pixel;
-    if (share.x != 0 || share.y != 0 || share.z != 0) {
-      for (int32_t s = 0; s < samples; ++s) pull_sample(pixel, s, share, sink, &of_pixel);
+    if (!is_zero(of.radiance) || !is_zero(of.through)) {
+      for (int32_t s = 0; s < samples; ++s) pull_sample(pixel, s, of, sink, &of_pixel);
     }
     if (of_rays) of_pixel.store(of_rays + pixel_values * pixel);
   }
 
  private:
+  // The gradient by what a pixel shows.
+  struct Given {
+    Vec3<T> radiance, through;
+  };
+
   template <class Sink>
-  LG_HD void pull_sample(int64_t pixel, int32_t sample, const Vec3<T>& share, const Sink& sink,
+  LG_HD void pull_sample(int64_t pixel, int32_t sample, const Given& of, const Sink& sink,
                          PixelRays<T>* of_pixel) const {
     const Random<T> random(seed, static_cast<uint64_t>(pixel), static_cast<uint64_t>(sample));
     const Pair<T> place = random.pair(0);
     const PathRay<T> ray = grid.ray(pixel, place);
     PathTotal<T> whole;
-    PathTracer<T, PathTotal<T>>(scene, random, max_depth, T(darkest_color), whole).run(ray);
+    AnyPathTracer<T, PathTotal<T>, with_media>(scene, random, max_depth, T(darkest_color), whole).run(ray);
     const double sum = whole.total.x + whole.total.y + whole.total.z;
     if (!(sum - sum == 0)) return;
     if constexpr (moves) {
       Moving<T, Sink> motion(scene, ray.direction, sink);
-      pull_path(ray, random, whole.total, share, sink, &motion);
+      pull_path(ray, random, whole, of, sink, &motion);
       of_pixel->add(place, motion.finish());
     } else {
       Still<T> motion;
-      pull_path(ray, random, whole.total, share, sink, &motion);
+      pull_path(ray, random, whole, of, sink, &motion);
     }
   }
 
   template <class Sink, class Motion>
-  LG_HD void pull_path(const PathRay<T>& ray, const Random<T>& random, const Vec3<double>& total, const Vec3<T>& share,
+  LG_HD void pull_path(const PathRay<T>& ray, const Random<T>& random, const PathTotal<T>& whole, const Given& of,
                        const Sink& sink, Motion* motion) const {
     using Pull = PullPath<T, Sink, Motion>;
-    Pull pull(scene, total, share, sink, motion);
-    PathTracer<T, Pull>(scene, random, max_depth, T(darkest_color), pull).run(ray);
+    Pull pull(scene, whole.total, of.radiance, sink, motion, of.through * whole.through);
+    AnyPathTracer<T, Pull, with_media>(scene, random, max_depth, T(darkest_color), pull).run(ray);
   }
+
+  LG_HD Vec3<T> given_of(const T* from, int64_t pixel) const {
+    return from ? (1 / T(samples)) * load3(from + 3 * pixel) : Vec3<T>{0, 0, 0};
+  }
+  LG_HD static bool is_zero(const Vec3<T>& a) { return a.x == 0 && a.y == 0 && a.z == 0; }
 };
 
-template <class T, bool moves>
-PullPaths<T, moves> make_pull_paths(const lg_lit_scene& scene, const void* origins, const void* directions,
-                                    int64_t width, int32_t samples, int32_t max_depth, int64_t seed,
-                                    const void* given) {
+template <class T, bool moves, bool with_media>
+PullPaths<T, moves, with_media> make_pull_paths(const lg_lit_scene& scene, const void* origins, const void* directions,
+                                                int64_t width, int32_t samples, int32_t max_depth, int64_t seed,
+                                                const void* given, const void* given_through) {
   return {make_scene<T>(scene),
           make_ray_grid<T>(origins, directions, width),
           samples,
           max_depth,
           static_cast<uint64_t>(seed),
           static_cast<const T*>(given),
+          static_cast<const T*>(given_through),
           nullptr};
 }
 

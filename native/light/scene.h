@@ -10,6 +10,7 @@
 #include "light/lamp.h"
 #include "light/lookup.h"
 #include "light/material.h"
+#include "light/medium.h"
 #include "light/vector.h"
 #include "lumigrad.h"
 #include "math/scalar.h"
@@ -34,6 +35,7 @@ struct Scene {
   const T* emitter_sums;
   const int32_t* face_emitters;
   Environment<T> environment;
+  Media<T> media;
   int64_t vertices, triangles, material_count, lamp_count, emitter_count;
   bool all_lights = false;  // are drawn at each surface, not one of them
 
@@ -305,6 +307,7 @@ Scene<T> make_scene(const lg_lit_scene& s) {
   scene.face_emitters = s.face_emitters;
   scene.environment = {s.side > 0 ? floats(s.environment) : nullptr, floats(s.environment_rotation), floats(s.row_sums),
                        floats(s.texel_sums), static_cast<int32_t>(s.side)};
+  scene.media = make_media<T>(s);
   scene.vertices = s.vertices;
   scene.triangles = s.triangles;
   scene.material_count = s.material_count;

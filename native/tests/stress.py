@@ -20,6 +20,7 @@ from lumigrad.ops import installation
 from lumigrad.ops.surface import _packed
 from lumigrad.ops.surface._antialias import antialias_with
 from lumigrad.ops.surface._peel import peel_layers
+from lumigrad.types import Media
 
 SIZES = [(1, 1), (1, 7), (65, 1), (3, 2), (16, 17), (63, 66), (64, 64), (129, 70)]
 random = torch.Generator().manual_seed(0)
@@ -243,7 +244,8 @@ def path_ops(vertices: Tensor, tri: Tensor) -> None:
         corner_second_uvs=uniform(count, 3, 2, dtype=dtype).requires_grad_(),
         corner_tangents=uniform(count, 3, 4, dtype=dtype),
     )  # fmt: skip
-    paths = lg.trace_paths(scene, *(uniform(4, 6, 3, dtype=dtype).requires_grad_() for _ in range(2)), 2, 5, 1)
+    rays = [uniform(4, 6, 3, dtype=dtype).requires_grad_() for _ in range(2)]
+    paths = lg.trace_paths(scene, *rays, 2, 5, 1)
     differentiate([paths.radiance])
     hits = lg.Hits(
         torch.randint(-1, count, (5, 9), generator=random).to(torch.int32), uniform(5, 9, 2, dtype=dtype),
@@ -251,6 +253,13 @@ def path_ops(vertices: Tensor, tri: Tensor) -> None:
     )  # fmt: skip
     for reach in (torch.inf, 0.5):
         differentiate([lg.direct_light(scene, hits, uniform(9, 3, dtype=dtype), 3, reach, 1).radiance])
+    grids = [uniform(2, 3, 4, channels, dtype=dtype).requires_grad_() for channels in (1, 4)]
+    media = Media(
+        (0.9 * uniform(4, 7, dtype=dtype)).requires_grad_(), torch.randint(-1, 2, (count, 2), generator=random).abs(),
+        torch.tensor([0, -1, 1, -1]), grids, torch.tensor([[-1.0] * 3, [1.0] * 3], dtype=dtype).repeat(2, 1, 1), 3,
+    )  # fmt: skip
+    fog = lg.trace_paths(scene._replace(media=media), *rays, 2, 5, 1)
+    differentiate([fog.radiance, fog.through])
 
 
 def wrong_calls() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from light_common import layered_scene, mixed_scene, pixel_rays
+from light_common import foggy_scene, layered_scene, mixed_scene, pixel_rays
 from meshes import random_triangles
 from ops_common import random, sphere_views
 from splat_common import cameras, flat_scene, gaussian_scene, sphere_scene, surfel_scene
@@ -323,6 +323,9 @@ def _light(dtype: torch.dtype, large: bool) -> Calls:
     parts = tensors_of(layered, lumigrad.build_bvh(layered.positions, layered.tri))
     yield "trace_paths", "layers and alpha", (*parts, *rays, 2, 4, 5, 6)
     edges = find_edges(scene.positions, scene.tri, lumigrad.edge_topology(scene.tri, scene.positions))
+    foggy = foggy_scene(dtype)
+    in_media = tensors_of(foggy, lumigrad.build_bvh(foggy.positions, foggy.tri))
+    yield "trace_paths", "media", (*in_media, *rays, 2, 4, 5, 6)
     yield "path_edges", "all kinds", (torch.zeros(*size, 3, dtype=dtype), *tensors, *rays, *edges, 2, 4, 6, 32)
     directions = rays[1].reshape(-1, 3)
     hits = lumigrad.trace(rays[0].reshape(-1, 3), directions, scene.positions, scene.tri, tree)

@@ -17,6 +17,7 @@ from lumigrad.scene import (
     AmbientLight,
     DirectionalLight,
     EnvironmentLight,
+    MediumBoundary,
     Mesh,
     OrthographicCamera,
     PBRMaterial,
@@ -41,7 +42,8 @@ DOUBLE = torch.float64
     ("name", "depth", "samples"),
     [
         ("mi_cornell", 2, 64), ("mi_cornell", 6, 32), ("mi_light_point", 2, 64), ("mi_light_directional", 2, 64),
-        ("mi_light_area", 2, 64),
+        ("mi_light_area", 2, 64), ("mi_medium_homogeneous", 3, 32), ("mi_medium_homogeneous", 32, 32),
+        ("mi_medium_heterogeneous", 3, 32), ("mi_medium_heterogeneous", 32, 32),
     ],
 )  # fmt: skip
 def test_images_of_another_renderer(name: str, depth: int, samples: int) -> None:
@@ -128,6 +130,27 @@ def test_derivative_by_texels() -> None:
     assert np.sqrt((z**2).mean()) < 1.3
     assert np.corrcoef(mean.ravel(), given.ravel())[0, 1] > 0.995
     assert abs(np.linalg.norm(mean) / np.linalg.norm(given) - 1) < 0.03
+
+
+@needs_oracles
+@pytest.mark.parametrize("name", ["medium_density", "medium_grid_scale"])
+def test_derivative_by_extinction(name: str) -> None:
+    oracle = Oracle(f"mi_grad_{name}")
+    weight = torch.from_numpy(oracle.data["weight"])
+    cube = oracle.meshes["cube"]
+    medium = cube.materials[0].interior
+
+    def slope(seed: int) -> Tensor:
+        leaf = medium.extinction[0].clone().requires_grad_()
+        material = MediumBoundary(interior=replace(medium, extinction=leaf))
+        shapes = [replace(m, materials=(material,)) if m is cube else m for m in oracle.meshes.values()]
+        scene = replace(oracle.scene, shapes=shapes)
+        return torch.autograd.grad((weight * oracle.render(32, 8, seed, scene)).sum(), leaf)[0]
+
+    mean, error = _accumulated(slope, 16)
+    given = oracle.data["fd.scalar"]
+    bound = 4 * math.hypot(error, oracle.data["fd.scalar_stderr"]) + abs(given - oracle.data["fd_half.scalar"])
+    assert abs(mean - given) < bound < 0.12 * abs(given)
 
 
 @needs_oracles

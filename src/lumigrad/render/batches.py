@@ -69,7 +69,7 @@ def traced_until(paths: Paths, error: float, samples: int, report: Report) -> tu
     fitting = PATHS_PER_CALL // (tiles.count * TILE**2)
     size = max(1, min(samples // MEASURED, LARGEST_BATCH, fitting))
     batches = max(1, samples // size)
-    sums = paths.directions.new_zeros(tiles.count, TILE, TILE, 11)
+    sums = paths.directions.new_zeros(tiles.count, TILE, TILE, 14)
     squares, counts = torch.zeros_like(sums[..., :3]), sums.new_zeros(tiles.count, 1, 1, 1)
     active = torch.arange(tiles.count, device=sums.device)
     for batch in range(batches):
@@ -84,9 +84,9 @@ def traced_until(paths: Paths, error: float, samples: int, report: Report) -> tu
         report((batch + 1) / batches)
     report(1.0)
     image = tiles.image(sums / counts)
-    radiance, alpha, depth, normals, albedo = image.split((3, 1, 1, 3, 3), -1)
+    radiance, alpha, depth, normals, albedo, through = image.split((3, 1, 1, 3, 3, 3), -1)
     numbers = tiles.image((size * counts).expand(-1, TILE, TILE, 1))[..., 0].to(torch.int32)
-    return TracedPaths(radiance, alpha[..., 0], depth[..., 0], normals, albedo), numbers
+    return TracedPaths(radiance, alpha[..., 0], depth[..., 0], normals, albedo, through), numbers
 
 
 def _noisy(sums: Tensor, squares: Tensor, counts: Tensor, inside: Tensor, error: float) -> Tensor:
@@ -120,7 +120,7 @@ class _Tiles:
         return (first + torch.arange(TILE + 1)).clamp_max(self.size[axis])
 
     def trace(self, chosen: Tensor, samples: int, batch: int) -> Tensor:
-        """Radiance, alpha, depth, normal and albedo of some tiles [K, TILE, TILE, 11]."""
+        """Radiance, alpha, depth, normal, albedo and what passes of some tiles [K, TILE, TILE, 14]."""
         rows, columns = self.rows[chosen, :, None], self.columns[chosen, None]
         origins, directions = (r[rows, columns].flatten(0, 1) for r in (self.paths.origins, self.paths.directions))
         found = self.paths.trace(origins, directions, samples, batch)

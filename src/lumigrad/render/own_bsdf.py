@@ -81,6 +81,8 @@ def trace_paths_with(
         TypeError, ValueError: for wrong types, shapes, devices or numbers.
     """
     scene = check_scene(scene)
+    if scene.media is not None:
+        raise NotImplementedError("scene.media: expected None; BSDFs in Python do not see media yet")
     for number in bsdfs:
         check.integer("bsdfs", number, 0, len(scene.materials) - 1)
     depth = MAX_DEPTH if max_depth is None else check.integer("max_depth", max_depth, 1, MAX_DEPTH)

@@ -45,15 +45,18 @@ def render_path(
     progress: bool | Callable[[float], None] = False,
     bsdfs: Mapping[str, Bsdf] | None = None,
 ) -> Rendering:
-    """Render meshes with shadows, reflections and light that goes from surface to surface.
+    """Render meshes with shadows, reflections and light that goes from surface to surface, through fog and smoke.
 
     Unbiased up to rounding: the mean of images with other seeds is the solution of the rendering equation. Materials
     are those of `render`, `DiffuseMaterial`, `ConductorMaterial`, `DielectricMaterial` and `PlasticMaterial`; what
     emits lights the scene.
+    Media fill closed meshes (`MediumBoundary`, `DielectricMaterial.interior`), boxes (`GridMedium.boundary`) and the
+    scene (`Scene.medium`).
 
-    Gradients reach materials, textures, vertex colours, lights, environments, shapes and cameras, with what edges cover
-    and uncover: soft shadows by edge sampling, silhouettes by the rasterizer, hard shadows along their edges in the
-    image. Edges seen in mirrors and through smooth glass have no such gradients.
+    Gradients reach media, materials, textures, vertex colours, lights, environments, shapes and cameras, with what
+    edges cover and uncover: soft shadows by edge sampling, silhouettes by the rasterizer, hard shadows along their edges
+    in the image. Edges seen in mirrors and through smooth glass have no such gradients. Where there are media, shapes,
+    cameras and places of lights have none.
 
     Args:
         scene: a `Scene` or a mesh, seen from every camera; or meshes, of which image n shows mesh n.
@@ -92,16 +95,17 @@ def render_path(
     (torch.Size([1, 24, 32, 3]), 1.0, 0.0)
     """
     tone = resolve_tone_mapping(tone_mapping, True)
-    stage = stage_of(scene, camera, size, kinds=(Mesh,))
+    stage = stage_of(scene, camera, size, kinds=(Mesh,), media=True)
     seed = check.integer("seed", seed, 0, SEEDS - 1)
     other = seed + SEEDS // 2 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, SEEDS - 1)
     samples = check.integer("samples", samples, 1)
     error = None if error is None else check.number("error", error, True)
     if bsdfs and error is not None:
         raise ValueError("error: expected None where there are bsdfs, whose images have as many samples everywhere")
-    found, counts = [], []
+    found, counts, media = [], [], False
     with shown_progress(progress, len(stage.cameras)) as report:
         for n, (one, lit, tree) in enumerate(lit_images(stage, lights)):
+            media = media or lit.media is not None
             seeds = seed_of_image(seed, n), seed_of_image(other, n)
             paths = Paths(lit, tree, *corner_rays(one, lit.positions), max_depth, *seeds)
             own = _numbered(bsdfs or {}, stage.scene.meshes if stage.together else stage.scene.meshes[n : n + 1])
@@ -115,7 +119,7 @@ def render_path(
                 image, count = traced_until(paths, error, samples, report(n))
                 counts.append(count)
             found.append(_with_edges(image, paths, one, samples))
-    color, mask, depth, normals, albedo = (torch.stack(values) for values in zip(*found, strict=True))
+    color, mask, depth, normals, albedo, through = (torch.stack(values) for values in zip(*found, strict=True))
     mask = mask[..., None]
     seen = torch.where(mask > 0, mask, 1)
     length = normals.norm(dim=-1, keepdim=True)
@@ -127,7 +131,7 @@ def render_path(
     if counts:
         buffers["samples"] = torch.stack(counts)
     behind = choose_background(background, stage.scene, given_lights(stage.scene, lights))
-    return finished(color, mask, behind, stage.cameras, tone, buffers)
+    return finished(color, mask, behind, stage.cameras, tone, buffers, through if media else None)
 
 
 def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, samples: int) -> TracedPaths:
@@ -138,6 +142,8 @@ def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, samples: int) 
         torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in values)
         for values in (moving, [*moving, scene.lamps])
     )
+    if scene.media is not None:
+        return image
     if casts and (paths.max_depth is None or paths.max_depth > 1):
         image = add_shadow_edges(image, scene, camera, samples, tree)
     if not moves:

@@ -14,12 +14,14 @@ from lumigrad.ops.ray import build_bvh
 from lumigrad.render.brdf import diffuse_fresnel
 from lumigrad.render.color import srgb_decode
 from lumigrad.render.geometry import joined_faces
+from lumigrad.render.paths_media import Interior, media_of
 from lumigrad.render.stage import Stage, default_environment
 from lumigrad.render.surface import default_material
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import AmbientLight, DirectionalLight, Light, PointLight, SpotLight
 from lumigrad.scene.materials import ALPHA_MODES, Material, PBRMaterial, PhongMaterial
+from lumigrad.scene.media import Medium, MediumBoundary
 from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial, PlasticMaterial
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.mesh import Mesh
@@ -47,12 +49,13 @@ EVERYWHERE = (-1.0, -2.0)  # cosines of a cone that everything is in
 FLAT = 1e-5  # normals that differ from the faces' by no more than this are those of flat faces
 
 
-def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light]) -> LitScene:
-    """Everything that paths of light meet. Gradients reach all that meshes, materials and lights are made of.
+def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light], medium: Medium | None = None) -> LitScene:
+    """Everything that paths of light meet. Gradients reach all that meshes, materials, media and lights are made of.
 
     Args:
         meshes: at least one, none of them a batch; all of one type and on one device.
         lights: any number of them, with the parameters of one image; at most one of them an `EnvironmentLight`.
+        medium: what fills the scene, besides those that materials have as `interior`.
 
     Raises:
         TypeError: lights of other kinds than those of `lumigrad.scene`.
@@ -73,14 +76,15 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light]) -> LitScene:
         numbers = [palette.add(material) for material in materials]
         rows = torch.zeros_like(mesh.faces[:, 0]) if mesh.face_materials is None else mesh.face_materials
         chosen.append(torch.tensor(numbers, device=like.device)[rows.long()])
-    kinds = torch.tensor(palette.kinds, device=like.device)
+    kinds, numbers = torch.tensor(palette.kinds, device=like.device), torch.cat(chosen)
     seconds = any(row[SECOND_UV] for row in palette.kinds)
     return LitScene(
         torch.cat([mesh.positions for mesh in meshes]), torch.cat(joined_faces(meshes)).long(),
-        torch.stack(palette.rows), kinds, torch.cat(chosen),
+        torch.stack(palette.rows), kinds, numbers,
         tuple(palette.textures), _normals(meshes), _uvs(meshes, "uvs"), _colors(meshes),
         *_lamps(lights, like), *_surroundings(lights, like),
         _uvs(meshes, "second_uvs") if seconds else None, _tangents(meshes, [kinds[rows] for rows in chosen]),
+        media=media_of(palette.interiors, numbers, medium, like),
     )  # fmt: skip
 
 
@@ -104,7 +108,7 @@ def lit_images(stage: Stage, lights: Sequence[Light] | None) -> Iterator[tuple[C
     for n, camera in enumerate(stage.cameras):
         if made is None or not stage.together or _varies(stage.scene, lights):
             meshes = stage.scene.meshes if stage.together else stage.scene.meshes[n : n + 1]
-            lit = _lit(meshes, [light.at(n) for light in given_lights(stage.scene, lights)])
+            lit = _lit(meshes, [light.at(n) for light in given_lights(stage.scene, lights)], stage.scene.medium)
             made = lit, build_bvh(lit.positions.detach(), lit.tri)
         yield camera, *made
 
@@ -133,11 +137,11 @@ def _varies(scene: Scene, lights: Sequence[Light] | None) -> bool:
     )
 
 
-def _lit(meshes: Sequence[Mesh], lights: Sequence[Light]) -> LitScene:
-    lit = lit_scene(meshes, lights)
+def _lit(meshes: Sequence[Mesh], lights: Sequence[Light], medium: Medium | None) -> LitScene:
+    lit = lit_scene(meshes, lights, medium)
     if lights or bool((lit.materials[:, 9:12] > 0).any()):
         return lit
-    return lit_scene(meshes, [default_environment()])
+    return lit_scene(meshes, [default_environment()], medium)
 
 
 # ---- Corners -------------------------------------------------------------------------------------------------------
@@ -213,12 +217,16 @@ class _Palette:
         self.rows: list[Tensor] = []
         self.kinds: list[list[int]] = []
         self.textures: list[Tensor] = []
+        self.interiors: list[Interior] = []
         self._numbers: dict[tuple[int, str], int] = {}
         self._kept: list[Any] = []  # whose ids are in use
 
     def add(self, material: Material) -> int:
         """The material's number."""
-        if material.unlit:
+        self.interiors.append(Interior(getattr(material, "interior", None), isinstance(material, MediumBoundary)))
+        if isinstance(material, MediumBoundary):
+            self._add(material, DIFFUSE, color=torch.zeros(3))
+        elif material.unlit:
             self._add_unlit(material)
         elif isinstance(material, ConductorMaterial):
             self._add(material, CONDUCTOR, color=material.eta, roughness=material.roughness, extinction=material.k)

@@ -34,10 +34,9 @@ class Rendering:
             [N, H, W], -1 where nothing is seen.
         shape_ids: number of the mesh or cloud in the scene or batch, int32 [N, H, W], -1 where nothing is seen.
         tone_mapping: from linear light to display; None where colours are display-encoded already.
-        transmittance: how much of the background is seen [N, H, W, 1]; None where it is 1 - mask, as it is but for
-            `render_soft`.
+        transmittance: how much of the background is seen [N, H, W, 1], or of each of its channels; None where it is
+            1 - mask, as it is but for `render_soft`, and `render_path` with media.
         albedo: the material's colour at what is seen first [N, H, W, 3]; of `render_path` and `render_direct`.
-
         samples: with how many samples each pixel was computed, int32 [N, H, W]; of `render_path` with an `error` alone.
 
     The buffers from `depth` to `shape_ids` are None where they were not asked for or are not known. They are zero where
@@ -70,7 +69,7 @@ class Rendering:
     primitive_ids: Int32[Tensor, "views height width"] | None = None
     shape_ids: Int32[Tensor, "views height width"] | None = None
     tone_mapping: Callable[[Tensor], Tensor] | None = None
-    transmittance: Float[Tensor, "views height width 1"] | None = None
+    transmittance: Float[Tensor, "views height width _"] | None = None
     albedo: Float[Tensor, "views height width 3"] | None = None
     samples: Int32[Tensor, "views height width"] | None = None
 
@@ -91,7 +90,7 @@ class Rendering:
 
     def straight(self) -> Float[Tensor, "views height width channels"]:
         """Displayed colours not multiplied with coverage, and coverage [N, H, W, C + 1]: what PNG files hold."""
-        share = self.mask if self.transmittance is None else 1 - self.transmittance
+        share = self.mask if self.transmittance is None else 1 - self.transmittance.mean(-1, keepdim=True)
         color = self.color / share.where(share > 0, share.new_ones(()))
         return torch.cat([self._displayed(color), self.mask], -1)
 

@@ -73,7 +73,12 @@ class Stage:
 
 
 def stage_of(
-    scene: Any, camera: Any, size: tuple[int, int] | None = None, name: str = "scene", kinds: Sequence[type] = SHAPES
+    scene: Any,
+    camera: Any,
+    size: tuple[int, int] | None = None,
+    name: str = "scene",
+    kinds: Sequence[type] = SHAPES,
+    media: bool = False,
 ) -> Stage:
     """A scene or a single shape, seen together; or a sequence of shapes, of which each has an image of its own.
 
@@ -83,13 +88,18 @@ def stage_of(
         size: (height, width) in place of the camera's.
         name: what messages call the scene.
         kinds: the classes of shapes that the renderer takes.
+        media: whether it follows light through media.
 
     Raises:
         TypeError: something else than shapes of these kinds, or no camera.
         ValueError: a camera batch that does not fit, no shapes or no cameras.
-        NotImplementedError: shapes of several kinds.
+        NotImplementedError: shapes of several kinds; media, for a renderer that sees none.
     """
     check_camera(camera)
+    if isinstance(scene, Scene) and scene.medium is not None and not media:
+        raise NotImplementedError(
+            f"{name}.medium: expected None, got a medium; of the renderers, render_path sees media"
+        )
     if isinstance(scene, Mesh) and scene.shape:
         scene = scene.unbind()
     camera = camera if size is None else camera.resized(size)

@@ -25,6 +25,7 @@ from lumigrad.scene.light.lights import (
 )
 from lumigrad.scene.light.skies import sky, studio
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
+from lumigrad.scene.media import GridMedium, HomogeneousMedium, Medium, MediumBoundary
 from lumigrad.scene.physical_materials import ConductorMaterial, DielectricMaterial, DiffuseMaterial, PlasticMaterial
 from lumigrad.scene.rotations import (
     axis_angle_to_matrix,
@@ -57,9 +58,13 @@ __all__ = [
     "EnvironmentLight",
     "FisheyeDistortion",
     "GaussianCloud",
+    "GridMedium",
+    "HomogeneousMedium",
     "Light",
     "Lighting",
     "Material",
+    "Medium",
+    "MediumBoundary",
     "Mesh",
     "Meshes",
     "OrthographicCamera",

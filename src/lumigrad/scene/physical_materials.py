@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene.materials import Material
+from lumigrad.scene.media import Medium
 from lumigrad.types.shapes import Float
 
 
@@ -94,6 +95,7 @@ class DielectricMaterial(Material):
         roughness: perceptual, in [0, 1]; its square is the width of the GGX distribution. 0 is smooth.
         tint: [3], a factor of all that is reflected and transmitted.
         absorption: [3], what the inside takes away per length: light falls by exp(-absorption length).
+        interior: the medium that fills the mesh, such as milk; None for clear glass. Seen by `render_path` alone.
 
     >>> from lumigrad.scene import DielectricMaterial
     >>> DielectricMaterial(ior=1.33).roughness
@@ -104,9 +106,12 @@ class DielectricMaterial(Material):
     roughness: float | Float[Tensor, ""] = 0.0
     tint: Float[Tensor, " 3"] = field(default_factory=_ones)
     absorption: Float[Tensor, " 3"] = field(default_factory=_zeros)
+    interior: Medium | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.interior is not None and not isinstance(self.interior, Medium):
+            raise TypeError(f"interior: expected a Medium or None, got {type(self.interior).__name__}")
         self._set_color("tint")
         self._set_color("absorption")
         self._check_number("ior", low=1e-3)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import Light
+from lumigrad.scene.media import Medium
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
@@ -34,6 +35,7 @@ class Scene:
         lights: any number; with none, and no environment, renderers use light of their own. They light meshes and grids
             of signed distances alone.
         environment: an environment map that lights the scene besides `lights`, or None.
+        medium: what fills the scene around the shapes, such as mist; or None. Seen by `render_path` alone.
         background: what is seen past the shapes: a display-encoded colour or image, an `EnvironmentLight`, or
             "environment" for the scene's own; None for black.
 
@@ -53,6 +55,7 @@ class Scene:
     lights: Sequence[Light] = ()
     environment: EnvironmentLight | None = None
     background: Any = None
+    medium: Medium | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shapes", tuple(listed(self.shapes)))
@@ -62,6 +65,8 @@ class Scene:
         for light in self.lights:
             if not isinstance(light, Light):
                 raise TypeError(f"lights: expected Light, got {type(light).__name__}")
+        if self.medium is not None and not isinstance(self.medium, Medium):
+            raise TypeError(f"medium: expected a Medium or None, got {type(self.medium).__name__}")
         if isinstance(self.background, str) and (self.background != "environment" or self.environment is None):
             raise ValueError("background: expected 'environment' where there is one, a colour, an image or a light")
 
@@ -103,6 +108,7 @@ class Scene:
             shapes=tuple(shape.to(*args) for shape in listed(self.shapes)),
             lights=tuple(light.to(*args) for light in self.lights),
             environment=None if self.environment is None else self.environment.to(*args),
+            medium=None if self.medium is None else self.medium.to(*args),
             background=background.to(*args) if isinstance(background, (Tensor, EnvironmentLight)) else background,  # type: ignore[call-overload]
         )
 

@@ -3,7 +3,7 @@
 from lumigrad.types.fields import Composited, Marched, Occupancy, Rays, RaySamples
 from lumigrad.types.fragments import Fragments, SoftFragments
 from lumigrad.types.hits import Bvh, Hits
-from lumigrad.types.light import DirectLight, LitScene, TracedPaths
+from lumigrad.types.light import DirectLight, LitScene, Media, TracedPaths
 from lumigrad.types.outlines import Outlines
 from lumigrad.types.splats import ProjectedGaussians, Splats, Surfels
 from lumigrad.types.surface_hits import SurfaceHits
@@ -17,6 +17,7 @@ __all__ = [
     "Hits",
     "LitScene",
     "Marched",
+    "Media",
     "Occupancy",
     "Outlines",
     "ProjectedGaussians",

@@ -28,6 +28,32 @@ def all_columns(rows: Tensor, more: tuple[float, ...], first: int) -> Tensor:
     return rows if not len(rest) else torch.cat((rows, rest.expand(len(rows), -1)), -1)
 
 
+class Media(NamedTuple):
+    """What fills closed surfaces, boxes of voxels, or a scene: fog, smoke, milk.
+
+    A point is in the medium whose border was entered last on the way to it, and not left: of media in one another, in
+    the innermost. Borders are triangles; normals point out of them.
+
+    Attributes:
+        parameters: [K, 7]: extinction (3), of grids a factor of the density; albedo (3), the part of the light that
+            collides and is scattered; and g, the mean cosine of the phase function of Henyey and Greenstein.
+        faces: int [F, 2]: the number of the medium behind each triangle, or -1; and whether light passes the triangle
+            as if it were not there. Where it does not, the triangle's material says how much goes through.
+        numbers: int [K]: the number of each medium's grid, or -1: the density is 1 everywhere.
+        grids: each [D, H, W, 1] of densities, at least 0, or [D, H, W, 4], of densities and an albedo that multiplies
+            that of the medium. Values belong to voxels' centres, between which they are trilinear.
+        boxes: [G, 2, 3], the lower and the upper corner of each grid; outside of it nothing is.
+        surrounding: number of the medium in which everything else lies, or -1.
+    """
+
+    parameters: Float[Tensor, "media 7"]
+    faces: Int[Tensor, "triangles 2"]
+    numbers: Int[Tensor, " media"]
+    grids: Sequence[Float[Tensor, "_ _ _ _"]] = ()
+    boxes: Float[Tensor, "grids 2 3"] | None = None
+    surrounding: int = -1
+
+
 class LitScene(NamedTuple):
     """Triangles, what they are made of, and lights, as plain tensors. `lumigrad.render.lit_scene` makes one of a scene.
 
@@ -60,6 +86,7 @@ class LitScene(NamedTuple):
         lamp_kinds: int [L]: 0 distant, 1 at a point.
         environment: radiance from a cube map at infinity [6, S, S, 3], or None.
         rotation: [3, 3], from directions of the environment to those of the world, or None.
+        media: between the surfaces, or None.
     """
 
     positions: Float[Tensor, "vertices 3"]
@@ -78,6 +105,7 @@ class LitScene(NamedTuple):
     rotation: Float[Tensor, "3 3"] | None = None
     corner_second_uvs: Float[Tensor, "triangles 3 2"] | None = None
     corner_tangents: Float[Tensor, "triangles 3 4"] | None = None
+    media: Media | None = None
 
     def completed(self) -> LitScene:
         """The scene with all columns of materials and kinds."""
@@ -91,12 +119,14 @@ class TracedPaths(NamedTuple):
     """What paths through the pixels of an image bring back: means over all of them.
 
     Attributes:
-        radiance: [H, W, 3] of what surfaces send to the camera.
-        alpha: [H, W], how many paths meet a surface. What follows is of the surfaces that they meet first, and 0 of the
-            other paths: divided by alpha it is the mean of what is seen.
+        radiance: [H, W, 3] of what surfaces and media send to the camera.
+        alpha: [H, W], how many paths meet a surface or collide in a medium. What follows is of where they first do, and
+            0 of the other paths: divided by alpha it is the mean of what is seen.
         depth: [H, W], in units of the rays' directions.
         normals: [H, W, 3], shading normals, turned to the viewer.
         albedo: [H, W, 3], the material's colour; of conductors what they reflect at normal incidence.
+        through: [H, W, 3], how much is seen of what lies behind all surfaces: 1 - alpha, but for media that let more
+            pass of one colour than of another. Of these, 1 - alpha is the mean.
     """
 
     radiance: Float[Tensor, "height width 3"]
@@ -104,6 +134,7 @@ class TracedPaths(NamedTuple):
     depth: Float[Tensor, "height width"]
     normals: Float[Tensor, "height width 3"]
     albedo: Float[Tensor, "height width 3"]
+    through: Float[Tensor, "height width 3"]
 
 
 class DirectLight(NamedTuple):

@@ -80,6 +80,17 @@ def narrow_indices(name: str, value: torch.Tensor) -> torch.Tensor:
     return value.clamp(-1, 2**31 - 1).to(torch.int32)
 
 
+def indices(name: str, value: Any, expected: Sequence[int | str], like: torch.Tensor, like_name: str) -> torch.Tensor:
+    """Contiguous int32 numbers of a shape, on the device of another tensor."""
+    checked = tensor(name, value)
+    if checked.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"{name}: expected int32 or int64, got {str(checked.dtype).removeprefix('torch.')}")
+    shape(name, checked, expected)
+    if checked.device != like.device:
+        raise ValueError(f"{name}: expected device {like.device} like {like_name}, got {checked.device}")
+    return (narrow_indices(name, checked) if checked.dtype == torch.int64 else checked).contiguous()
+
+
 def flag(name: str, value: Any) -> bool:
     """A bool as it is."""
     if not isinstance(value, bool):

@@ -173,7 +173,7 @@ def both(scene: LitScene, rays: tuple[Tensor, ...], depth: int, candidates: int)
         leaves = [value.to(scene.positions).clone().requires_grad_() for value in (scene.positions, *rays)]
         moving = scene._replace(positions=leaves[0])
         tensors = tensors_of(moving, lg.build_bvh(scene.positions, scene.tri)) if kernel else None
-        nothing = TracedPaths(torch.zeros_like(weight), *[torch.zeros(0)] * 4)
+        nothing = TracedPaths(torch.zeros_like(weight), *[torch.zeros(0)] * 5)
         out = add_path_edges(nothing, moving, tensors, (leaves[1], leaves[2]), 1, depth, 5, candidates).radiance
         assert (out == 0).all()
         found.append(list(torch.autograd.grad((weight * out).sum(), leaves)))

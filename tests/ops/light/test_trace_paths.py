@@ -194,7 +194,7 @@ def test_buffers_tell_of_what_is_seen_first() -> None:
     assert torch.allclose(out.normals, torch.tensor([0.0, 1.0, 0.0], dtype=DOUBLE).expand_as(out.normals))
     assert torch.allclose(out.albedo, torch.full_like(out.albedo, 0.3))
     beside = lg.trace_paths(scene, *rays_down(5.0), 3, 1)
-    assert all((value == 0).all() for value in beside)
+    assert all((value == 0).all() for value in beside._replace(through=beside.through - 1))
 
 
 def test_textures_are_looked_up_as_by_the_op() -> None:
@@ -345,7 +345,7 @@ def test_nothing_to_see(trace) -> None:
     origins, directions = (v.float() for v in pixel_rays(2, 3))
     out = trace(scene, origins, directions, 2)
     assert out.radiance.shape == (2, 3, 3)
-    assert all((value == 0).all() for value in out)
+    assert all((value == 0).all() for value in out._replace(through=out.through - 1))
 
 
 @TRACERS

@@ -13,7 +13,7 @@ from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.light._scene_tensors import SCENE_SIZES, SCENE_TENSORS, scene_sizes
-from lumigrad.ops.light._trace_paths import check_integers, check_scene, tensors_of
+from lumigrad.ops.light._trace_paths import check_scene, tensors_of
 from lumigrad.ops.ray import build_bvh
 from lumigrad.ops.ray._bvh import check_tree
 from lumigrad.types import Bvh, DirectLight, Hits, LitScene
@@ -86,7 +86,7 @@ def direct_light(
     if check.values_can_be_checked() and bool((scene.kinds[:, ALPHA_MODE] != OPAQUE).any()):
         raise NotImplementedError("scene.kinds: expected opaque materials, got some with an alpha mode")
     shape = check.tensor("hits.tri", hits.tri).shape
-    tri = check_integers("hits.tri", hits.tri, positions, shape)
+    tri = check.indices("hits.tri", hits.tri, shape, positions, "scene.positions")
     check.in_range("hits.tri", tri, -1, len(scene.tri))
     bary = check.floating("hits.bary", hits.bary, positions, "scene.positions")
     check.shape("hits.bary", bary, (*shape, 2))
@@ -112,9 +112,13 @@ def direct_light(
 
 def _sizes(
     positions: Tensor, tri: Tensor, materials: Tensor, texels: Tensor, textures: Tensor, lamps: Tensor | None,
-    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
+    emitter_faces: Tensor, environment: Tensor | None, media: Tensor | None, medium_values: Tensor | None,
+    boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
 ) -> tuple[int, ...]:  # fmt: skip
-    scene = scene_sizes(positions, tri, materials, texels, textures, lamps, emitter_faces, environment, boxes, leaf_tri)
+    scene = scene_sizes(
+        positions, tri, materials, texels, textures, lamps, emitter_faces, environment, media, medium_values,
+        boxes, leaf_tri,
+    )  # fmt: skip
     return (*scene, directions.shape[0])
 
 

@@ -49,12 +49,13 @@ def add_path_edges(
 
 def _sizes(
     positions: Tensor, tri: Tensor, materials: Tensor, texels: Tensor, textures: Tensor, lamps: Tensor | None,
-    emitter_faces: Tensor, environment: Tensor | None, boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
-    edge_ends: Tensor,
+    emitter_faces: Tensor, environment: Tensor | None, media: Tensor | None, medium_values: Tensor | None,
+    boxes: Tensor, leaf_tri: Tensor, directions: Tensor, edge_ends: Tensor,
 ) -> tuple[int, ...]:  # fmt: skip
     scene = image_sizes(
-        positions, tri, materials, texels, textures, lamps, emitter_faces, environment, boxes, leaf_tri, directions
-    )
+        positions, tri, materials, texels, textures, lamps, emitter_faces, environment, media, medium_values,
+        boxes, leaf_tri, directions,
+    )  # fmt: skip
     return *scene, edge_ends.shape[0]
 
 

@@ -14,6 +14,7 @@ from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.light._columns import completed_kinds, completed_materials
+from lumigrad.ops.light._media import check_media, media_tensors
 from lumigrad.ops.light._path_edges import add_path_edges
 from lumigrad.ops.light._scene_tensors import IMAGE_SIZES, SCENE_TENSORS, image_sizes
 from lumigrad.ops.ray import build_bvh
@@ -38,8 +39,9 @@ def trace_paths(
     """Trace paths of light through the pixels of an image.
 
     A path goes from surface to surface. At each, a light is drawn, and the direction in which the path goes on; what
-    both ways of drawing can find is weighted by the power heuristic. From the fifth surface on, paths that carry little
-    end by Russian roulette. The image is unbiased but for rounding.
+    both ways of drawing can find is weighted by the power heuristic. In media, distances are drawn in proportion to the
+    transmittance of one channel, and weighted over all three; transmittances are exact, on grids, too. From the fifth
+    surface or collision on, paths that carry little end by Russian roulette. The image is unbiased but for rounding.
 
     Args:
         scene: see :class:`lumigrad.LitScene`.
@@ -57,13 +59,14 @@ def trace_paths(
     Returns:
         TracedPaths. Gradients of its radiance reach all that is not an integer: of the scene and of the rays. At smooth
         materials, directions have none, nor has the index of refraction of smooth dielectrics; what lamps without a
-        size cover and uncover has none. docs/light.md says more.
+        size cover and uncover has none. Where there are media, neither have positions, normals, coordinates, places of
+        lamps, the environment's rotation and rays. docs/light.md says more.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or numbers.
 
     Sources: Kajiya 1986 (paths); Veach 1997 (multiple importance sampling); Vicini et al. 2021 (gradients by replay);
-    Li et al. 2018 (edges); Hanika 2021 (shadows on smooth meshes).
+    Li et al. 2018 (edges); Hanika 2021 (shadows on smooth meshes); Henyey and Greenstein 1941 (phase function).
 
     >>> import torch
     >>> import lumigrad as lg
@@ -94,12 +97,16 @@ def trace_paths(
     seed = check.integer("seed", seed, 0, 2**62 - 1)
     other = seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
     moves = torch.is_grad_enabled() and any(value.requires_grad for value in (positions, origins, directions))
+    moves = moves and scene.media is None
     if needs_reference("trace_paths", positions):
         out = reference.trace_paths(scene, origins, directions, samples, depth, seed, other)
         return add_path_edges(out, scene, None, (origins, directions), samples, depth, other) if moves else out
     tree = build_bvh(positions.detach(), scene.tri) if bvh is None else check_tree(bvh, positions, scene.tri)
     tensors, rays = tensors_of(scene, tree), (origins.contiguous(), directions.contiguous())
-    out = TracedPaths(*_op(*tensors, *rays, samples, depth, seed, other))
+    radiance, alpha, *seen, through = _op(*tensors, *rays, samples, depth, seed, other)
+    if scene.media is not None:
+        return TracedPaths(radiance, 1 - through.mean(-1), *seen, through)
+    out = TracedPaths(radiance, alpha, *seen, (1 - alpha)[..., None].expand(*alpha.shape, 3))
     return add_path_edges(out, scene, tensors, rays, samples, depth, other) if moves else out
 
 
@@ -128,6 +135,7 @@ def tensors_of(scene: LitScene, bvh: Bvh) -> list[Tensor | None]:
         modes.contiguous() if bool((modes != OPAQUE).any()) else None, texels, _table(textures, like),
         _contiguous(scene.lamps), _contiguous(scene.lamp_intensities), scene.lamp_kinds, faces, face_sums, numbers,
         cube, rotation, row_sums, texel_sums,
+        *media_tensors(scene.media, positions, scene.tri),
         *tree_arrays(bvh),
     ]  # fmt: skip
 
@@ -178,18 +186,18 @@ def check_scene(scene: LitScene) -> LitScene:
     materials = completed_materials("scene.materials", _floating("scene.materials", scene.materials, positions))
     count = len(materials)
     kinds = _kinds(scene, count, textures)
-    face_materials = check_integers("scene.face_materials", scene.face_materials, positions, (faces,))
+    face_materials = check.indices("scene.face_materials", scene.face_materials, (faces,), positions, "scene.positions")
     check.in_range("scene.face_materials", face_materials, 0, count)
     return scene._replace(
         positions=positions, tri=tri, materials=materials, kinds=kinds, face_materials=face_materials,
         textures=textures, lamp_kinds=_lamp_kinds(scene, positions),
+        media=None if scene.media is None else check_media(scene.media, positions, faces, kinds),
     )  # fmt: skip
 
 
 def _kinds(scene: LitScene, count: int, textures: Sequence[Tensor]) -> Tensor:
-    kinds = completed_kinds(
-        "scene.kinds", check_integers("scene.kinds", scene.kinds, scene.positions, (count, "columns"))
-    )
+    found = check.indices("scene.kinds", scene.kinds, (count, "columns"), scene.positions, "scene.positions")
+    kinds = completed_kinds("scene.kinds", found)
     numbers, second = kinds[:, 2:ALPHA_MODE], kinds[:, SECOND_UV]
     check.in_range("scene.kinds", kinds[:, 0], 0, KINDS)
     check.in_range("scene.kinds", numbers, -1, len(textures))
@@ -216,23 +224,13 @@ def _lamp_kinds(scene: LitScene, like: Tensor) -> Tensor | None:
     if scene.lamp_intensities is None or len(scene.lamp_intensities) != count:
         got = None if scene.lamp_intensities is None else tuple(scene.lamp_intensities.shape)
         raise ValueError(f"scene.lamp_intensities: expected shape [{count}, 3], got {got}")
-    kinds = check_integers("scene.lamp_kinds", scene.lamp_kinds, like, (count,))
+    kinds = check.indices("scene.lamp_kinds", scene.lamp_kinds, (count,), like, "scene.positions")
     check.in_range("scene.lamp_kinds", kinds, 0, 2)
     return kinds
 
 
 def _floating(name: str, value: Tensor, like: Tensor) -> Tensor:
     return check.floating(name, value, like, "scene.positions")
-
-
-def check_integers(name: str, value: Tensor | None, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
-    value = check.tensor(name, value)
-    if value.dtype not in (torch.int32, torch.int64):
-        raise TypeError(f"{name}: expected int32 or int64, got {str(value.dtype).removeprefix('torch.')}")
-    check.shape(name, value, shape)
-    if value.device != like.device:
-        raise ValueError(f"{name}: expected device {like.device} like scene.positions, got {value.device}")
-    return (check.narrow_indices(name, value) if value.dtype == torch.int64 else value).contiguous()
 
 
 _op = declare(
@@ -245,5 +243,6 @@ _op = declare(
         "depth": "height width",
         "normal": "height width 3",
         "albedo": "height width 3",
+        "through": "height width 3 if media",
     },
 )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.reference.light import _bsdf as scattering
+from lumigrad.reference.light._media import Flights, Space, Stack
 from lumigrad.reference.light._sampling import emitters, environment_sums, identity, mean_emission
 from lumigrad.reference.texture import texture, texture_cube
 from lumigrad.types import Bvh, LitScene, TracedPaths
@@ -43,6 +44,7 @@ GROUP, LIGHT, PLACE, DIRECTION, LOBE, DRAWS = range(6)
 MOST_PASSES, FIRST_PASS = 256, 2**31  # surfaces on a way that are partly there, and the first of their random numbers
 LEAST_CHANCE = 0.05  # to stay at such a surface and to pass it, in the paths that gradients are computed from
 CONDUCTOR = scattering.CONDUCTOR
+FIRST_FLIGHT = 3 * 2**30  # number of the draw of the first distance in media
 DISTANT = 0
 
 
@@ -59,6 +61,8 @@ def trace_paths(
     """Arguments and result: `lumigrad.trace_paths`."""
     depth = MAX_DEPTH if max_depth is None else max_depth
     other = seed + 2**62 if gradient_seed is None else gradient_seed
+    if scene.media is not None:
+        scene, origins, directions = _at_rest(scene), origins.detach(), directions.detach()
     return images_of(lambda darkest: _Scene(scene, darkest), origins, directions, samples, depth, seed, other)
 
 
@@ -71,21 +75,36 @@ def images_of(
         out = _image(scene_with(0.0), origins, directions, samples, max_depth, seed)
     if not torch.is_grad_enabled():
         return out
-    moving = _image(scene_with(DARKEST), origins, directions, samples, max_depth, gradient_seed).radiance
-    return out._replace(radiance=out.radiance + (moving - moving.detach()))
+    moving = _image(scene_with(DARKEST), origins, directions, samples, max_depth, gradient_seed)
+    out = out._replace(radiance=_with_slope_of(out.radiance, moving.radiance))
+    if not moving.through.requires_grad:
+        return out
+    return out._replace(
+        alpha=_with_slope_of(out.alpha, moving.alpha), through=_with_slope_of(out.through, moving.through)
+    )
+
+
+def _at_rest(scene: LitScene) -> LitScene:
+    """Without gradients to what moves, which paths through media do not have."""
+    names = "corner_normals corner_uvs corner_second_uvs corner_tangents lamps rotation"
+    fixed = {name: getattr(scene, name) for name in names.split()}
+    fixed = {name: None if value is None else value.detach() for name, value in fixed.items()}
+    return scene._replace(positions=scene.positions.detach(), **fixed)
 
 
 def _image(scene: _Scene, origins: Tensor, directions: Tensor, samples: int, max_depth: int, seed: int) -> TracedPaths:
     height, width = directions.shape[0] - 1, directions.shape[1] - 1
     pixels = torch.arange(height * width, device=directions.device)
-    sums = [directions.new_zeros(height * width, count) for count in (3, 1, 1, 3, 3)]
+    sums = [directions.new_zeros(height * width, count) for count in (3, 1, 1, 3, 3, 3)]
+    trace = _trace if scene.space is None else _trace_through_media
     for sample in range(samples):
         random = _Random(seed, pixels, sample, directions.dtype)
         x, y = random.pair(0)
-        found = _trace(scene, _between(origins, x, y), _between(directions, x, y), random, max_depth)
+        found = trace(scene, _between(origins, x, y), _between(directions, x, y), random, max_depth)
         sums = [total + value for total, value in zip(sums, found, strict=True)]
     means = [(total / samples).reshape(height, width, -1) for total in sums]
-    return TracedPaths(means[0], means[1][..., 0], means[2][..., 0], means[3], means[4])
+    radiance, alpha, depth, normals, albedo, through = means
+    return TracedPaths(radiance, alpha[..., 0], depth[..., 0], normals, albedo, through)
 
 
 def _between(corners: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -156,6 +175,7 @@ class _Scene:
             self.row_sums, self.texel_sums = environment_sums(self.cube)
             self.rotation = identity(self.positions) if scene.rotation is None else scene.rotation
         self.lamp_count = 0 if scene.lamps is None else len(scene.lamps)
+        self.space = None if scene.media is None else Space(self, scene.media, darkest)
         self.groups = (len(self.emitters) > 0) + (self.lamp_count > 0) + (self.cube is not None)
 
     @torch.no_grad()
@@ -430,12 +450,13 @@ def _lamps(scene: _Scene, origins: Tensor, number: Tensor) -> _Lights:
 def _trace(
     scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int, first_surface: int = 0
 ) -> tuple[Tensor, ...]:
-    """Radiance, alpha, depth, normal and albedo of a path for each ray, which meets its surface `first_surface`."""
+    """Radiance, alpha, depth, normal, albedo and what passes of a path for each ray, which meets its surface
+    `first_surface`."""
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
     first: tuple[Tensor, ...] = tuple(rays.new_zeros(len(rays), count) for count in (1, 1, 3, 3))
     if not len(scene.corners):
-        return radiance, *first
+        return radiance, *first, torch.ones_like(rays)
     everywhere = torch.ones(len(rays), dtype=torch.bool, device=rays.device)
     face, u, v, t, passed = _arrive(scene, origins, directions, random, 0, everywhere)
     carried = carried * passed
@@ -486,7 +507,80 @@ def _trace(
         alive, weight = alive & met, torch.stack((u, v, 1 - u - v), -1)
         moves = (alive & ~smooth)[:, None]
         carried = carried * torch.where(moves, scene.transfer(face.clamp_min(0), torch.where(moves, spans, 1)), 1)
-    return radiance, *first
+    return radiance, *first, (1 - first[0]).expand_as(rays)
+
+
+def _trace_through_media(
+    scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int
+) -> tuple[Tensor, ...]:
+    """The same where paths may end their segments between surfaces, too. What moves has no gradients here."""
+    assert scene.space is not None
+    space, scale = scene.space, 1 / rays.norm(dim=-1)
+    directions, carried = _unit(rays), torch.ones_like(rays)
+    radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
+    alive = torch.ones(len(rays), dtype=torch.bool, device=rays.device)
+    first: tuple[Tensor, ...] = ()
+    way = torch.zeros_like(eta)  # from the surface before, through collisions
+    through, inside = torch.ones_like(rays), space.around(origins, directions)
+    for segment in range(max_depth):
+        flight = space.fly(origins, directions, random.pair(FIRST_FLIGHT + segment), carried, inside, alive)
+        carried, inside = flight.carried, flight.inside
+        alive = alive & (carried.detach().amax(-1) > 0)
+        collides = flight.collides & alive
+        hit = alive & (flight.face >= 0)
+        past = alive & ~hit & ~collides
+        if segment == 0:
+            through = torch.where(past[:, None], carried, 0)
+        elif scene.cube is not None:
+            share = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(directions)), 1)[:, None]
+            radiance = radiance + torch.where(past[:, None], share * carried * scene.radiance(directions), 0)
+        weight = torch.stack((flight.u, flight.v, 1 - flight.u - flight.v), -1)
+        p = scene.points(flight.face.clamp_min(0), weight, directions)
+        materials, kinds = scene.materials(p)
+        if segment == 0:
+            distance = (flight.position - origins).norm(dim=-1, keepdim=True) * scale[:, None]
+            colliding = distance, torch.zeros_like(rays), space.albedo(flight.medium, flight.position)
+            seen = _seen(p, materials, kinds, flight.t * scale, hit)[1:]
+            first = tuple(torch.where(collides[:, None], a, b) for a, b in zip(colliding, seen, strict=True))
+        share = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, p)), 1)[:, None]
+        radiance = radiance + torch.where(hit[:, None], share * carried * scene.emission(p), 0)
+        alive = hit | collides
+        if segment + 1 == max_depth or not alive.any():
+            break
+        flown = torch.where(collides, (flight.position - origins).norm(dim=-1), torch.where(hit, flight.t, 0))
+        way = way + flown[:, None]
+        carried = carried * absorbed(p, materials, kinds, way, hit)
+        way = torch.where(collides[:, None], way, 0)
+        frame = _frames(p.normal)
+        wi = -(frame * directions[:, None]).sum(-1)
+        smooth = scene.smooth(p, materials, kinds)
+        if scene.groups:
+            draw = functools.partial(_sample_lights, scene, random=random, surface=segment)
+            gathered = _receive(scene, p, materials, kinds, frame, wi, draw, inside, hit & ~smooth)
+            radiance = radiance + torch.where((hit & ~smooth)[:, None], carried * gathered, 0)
+            gathered = _gather_in_media(scene, flight, directions, random, segment, collides)
+            radiance = radiance + torch.where(collides[:, None], carried * gathered, 0)
+        wo = _draw_direction(scene, p, materials, kinds, wi, random, segment)
+        worth, pdf = _worth(scene, p, materials, kinds, wi, wo)
+        onward = (frame * wo[..., None]).sum(1)
+        scatters = hit & (wo[:, 2] != 0) & (worth.detach().amax(-1) > 0) & _same_side(p, onward, wo)
+        along = (p.geometric * onward).sum(-1)
+        inside = space.crossed(inside, flight.face, along, scatters & (along * p.side[:, 0] < 0))
+        turned, chance, worth_of_turn = space.turned(flight.medium, _frames(directions), random.of(segment, DIRECTION))
+        pdf = torch.where(collides, chance, torch.where(smooth, 0, pdf)) if scene.groups else torch.zeros_like(pdf)
+        origins = torch.where(collides[:, None], flight.position, scene.origins(p, onward))
+        onward = torch.where(collides[:, None], turned, onward)
+        worth = torch.where(collides[:, None], worth_of_turn[:, None], worth)
+        alive = scatters | collides
+        directions = torch.where(alive[:, None], onward, directions)
+        carried = carried * torch.where(alive[:, None], worth, 1)
+        across = (wi[:, 2:] * wo[:, 2:] < 0) & scatters[:, None] & scattering.refracts(materials, kinds)[:, None]
+        eta = torch.where(across, eta * scattering.index_across(materials, wi), eta).detach()
+        if segment + 1 >= ROULETTE_DEPTH:
+            chance = (carried.detach().amax(-1) * eta[:, 0] ** 2).clamp_max(MOST_SURVIVAL)
+            alive = alive & (random.of(segment, GROUP)[1] < chance)
+            carried = carried / torch.where(alive, chance, 1)[:, None]
+    return radiance, 1 - through.mean(-1, keepdim=True), *first, through
 
 
 def absorbed(p: _Points, materials: Tensor, kinds: Tensor, way: Tensor, alive: Tensor) -> Tensor:
@@ -563,8 +657,11 @@ def _receive(
     frame: Tensor,
     wi: Tensor,
     light_from: Callable[[Tensor], _Lights],
+    inside: Stack | None = None,
+    asked: Tensor | None = None,
 ) -> Tensor:
-    """Light from points of lights [P, 3], which light_from(origins [P, 3]) draws."""
+    """Light from points of lights [P, 3], which light_from(origins [P, 3]) draws; in a scene with media, of the
+    paths that are asked for."""
     viewer = p.side * p.geometric
     origins = scene.origins(p, viewer)
     light = light_from(origins)
@@ -574,12 +671,38 @@ def _receive(
         light = light_from(origins)
     wo = (frame * light.direction[:, None]).sum(-1)
     value, chance = scene.bsdf(p, materials, kinds, wi, wo)
-    distant = light.distance == math.inf
-    ends = torch.where(distant[:, None], light.direction, light.end)
-    part = _passes(scene, origins.detach(), ends.detach(), distant)
+    arrives = ((chance > 0) & _same_side(p, light.direction, wo))[:, None]
+    if inside is not None and asked is not None:
+        assert scene.space is not None
+        along = (p.geometric * light.direction).sum(-1)
+        inside = scene.space.crossed(inside, p.face, along, along * p.side[:, 0] < 0)
+        part = _through_media(scene, origins, light, inside, asked & arrives[:, 0])
+    else:
+        distant = light.distance == math.inf
+        ends = torch.where(distant[:, None], light.direction, light.end)
+        part = _passes(scene, origins.detach(), ends.detach(), distant)
     weight = torch.where(light.pdf > 0, _power(light.pdf, chance), 1)[:, None]
-    arrives = (part > 0) & ((chance > 0) & _same_side(p, light.direction, wo))[:, None]
-    return torch.where(arrives, part * weight * value * light.radiance, 0)
+    return torch.where((part > 0) & arrives, part * weight * value * light.radiance, 0)
+
+
+def _through_media(scene: _Scene, origins: Tensor, light: _Lights, inside: Stack, asked: Tensor) -> Tensor:
+    """How much of light samples arrives [P, 3]."""
+    assert scene.space is not None
+    distant = light.distance == math.inf
+    to_end = torch.where(distant[:, None], light.direction, light.end - origins)
+    return scene.space.transmittance(origins, to_end, distant, inside, asked)
+
+
+def _gather_in_media(
+    scene: _Scene, flight: Flights, directions: Tensor, random: _Random, surface: int, asked: Tensor
+) -> Tensor:
+    """Light from drawn points of lights, where paths have collided [P, 3]."""
+    assert scene.space is not None
+    light = _sample_lights(scene, flight.position, random, surface)
+    value = scene.space.phase(flight.medium, (directions * light.direction).sum(-1))
+    arriving = _through_media(scene, flight.position, light, flight.inside, asked)
+    weight = torch.where(light.pdf > 0, _power(light.pdf, value.detach()), 1)
+    return torch.where(asked[:, None], (weight * value)[:, None] * light.radiance * arriving, 0)
 
 
 @torch.no_grad()

@@ -1,0 +1,49 @@
+"""From media and the materials that they lie behind to the tensors of path tracing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lumigrad.scene.media import GridMedium, Medium
+from lumigrad.types import Media
+
+
+class Interior(NamedTuple):
+    """What lies behind a material, and whether light passes it as if it were not there."""
+
+    medium: Medium | None
+    is_border: bool
+
+
+def media_of(
+    interiors: Sequence[Interior], face_materials: Tensor, surrounding: Medium | None, like: Tensor
+) -> Media | None:
+    """All media, each once; None where there are none."""
+    media: list[Medium] = []
+    for medium in (surrounding, *(interior.medium for interior in interiors)):
+        if medium is not None and not any(medium is other for other in media):
+            media.append(medium)
+    if not media:
+        return None
+    places = {id(medium): place for place, medium in enumerate(media)}
+    rows = [[-1 if one.medium is None else places[id(one.medium)], int(one.is_border)] for one in interiors]
+    faces = torch.tensor(rows, device=like.device)[face_materials.long()]
+    grids = [medium for medium in media if isinstance(medium, GridMedium)]
+    numbers = [grids.index(medium) if isinstance(medium, GridMedium) else -1 for medium in media]
+    return Media(
+        torch.stack([_row(medium, like) for medium in media]),
+        faces,
+        torch.tensor(numbers, device=like.device),
+        tuple(grid.values.to(like) for grid in grids),
+        torch.stack([grid.box.detach().to(like) for grid in grids]) if grids else None,
+        -1 if surrounding is None else places[id(surrounding)],
+    )
+
+
+def _row(medium: Medium, like: Tensor) -> Tensor:
+    parts: tuple[Any, ...] = (medium.extinction, medium.albedo, medium.g)
+    return torch.cat([torch.as_tensor(part, dtype=like.dtype, device=like.device).reshape(-1) for part in parts])
