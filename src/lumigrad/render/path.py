@@ -54,9 +54,9 @@ def render_path(
     scene (`Scene.medium`).
 
     Gradients reach media, materials, textures, vertex colours, lights, environments, shapes and cameras, with what
-    edges cover and uncover: soft shadows by edge sampling, silhouettes by the rasterizer, hard shadows along their edges
-    in the image. Edges seen in mirrors and through smooth glass have no such gradients. Where there are media, shapes,
-    cameras and places of lights have none.
+    edges cover and uncover: soft shadows by edge sampling, silhouettes by the rasterizer, hard shadows along their
+    edges in the image. Edges seen in mirrors and through smooth glass have no such gradients. Where there are media,
+    shapes, cameras and places of lights have none.
 
     Args:
         scene: a `Scene` or a mesh, seen from every camera; or meshes, of which image n shows mesh n.
