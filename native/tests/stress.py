@@ -247,6 +247,9 @@ def path_ops(vertices: Tensor, tri: Tensor) -> None:
     rays = [uniform(4, 6, 3, dtype=dtype).requires_grad_() for _ in range(2)]
     paths = lg.trace_paths(scene, *rays, 2, 5, 1)
     differentiate([paths.radiance])
+    opaque = kinds.clone()
+    opaque[:, 10] = 0
+    scene = scene._replace(kinds=opaque)
     hits = lg.Hits(
         torch.randint(-1, count, (5, 9), generator=random).to(torch.int32), uniform(5, 9, 2, dtype=dtype),
         uniform(5, 9, dtype=dtype),

@@ -127,10 +127,11 @@ def _group(meshes: Sequence[Mesh]) -> tuple[Tensor, list[Group]]:
     for k, mesh in enumerate(meshes):
         materials = mesh.materials or (default_material(mesh),)
         for material in materials:
-            if getattr(material, "interior", None) is not None:
+            interior = getattr(material, "interior", None)
+            if interior is not None:
                 raise NotImplementedError(
                     f"materials: expected no interior, got {type(material).__name__} with a "
-                    f"{type(material.interior).__name__}; of the renderers, render_path sees media"
+                    f"{type(interior).__name__}; of the renderers, render_path sees media"
                 )
         chosen = mesh.face_materials if mesh.materials else None
         local = mesh.faces.new_zeros(len(mesh.faces)) if chosen is None else chosen

@@ -76,15 +76,15 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light], medium: Medium | 
         numbers = [palette.add(material) for material in materials]
         rows = torch.zeros_like(mesh.faces[:, 0]) if mesh.face_materials is None else mesh.face_materials
         chosen.append(torch.tensor(numbers, device=like.device)[rows.long()])
-    kinds, numbers = torch.tensor(palette.kinds, device=like.device), torch.cat(chosen)
+    kinds, face_materials = torch.tensor(palette.kinds, device=like.device), torch.cat(chosen)
     seconds = any(row[SECOND_UV] for row in palette.kinds)
     return LitScene(
         torch.cat([mesh.positions for mesh in meshes]), torch.cat(joined_faces(meshes)).long(),
-        torch.stack(palette.rows), kinds, numbers,
+        torch.stack(palette.rows), kinds, face_materials,
         tuple(palette.textures), _normals(meshes), _uvs(meshes, "uvs"), _colors(meshes),
         *_lamps(lights, like), *_surroundings(lights, like),
         _uvs(meshes, "second_uvs") if seconds else None, _tangents(meshes, [kinds[rows] for rows in chosen]),
-        media=media_of(palette.interiors, numbers, medium, like),
+        media=media_of(palette.interiors, face_materials, medium, like),
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ class Material:
     def to(self: M, *args: object) -> M:
         """Copy with all tensors passed through `Tensor.to`."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(*args) for k, v in found.items() if hasattr(v, "to")})  # type: ignore[call-overload]
+        return replace(self, **{k: v.to(*args) for k, v in found.items() if hasattr(v, "to")})
 
     def _set_color(self, name: str, sizes: tuple[int, ...] = (3,)) -> None:
         """Make a field a floating vector of one of `sizes`."""

@@ -70,11 +70,10 @@ def _color(name: str, value: Any) -> Tensor:
             value = torch.tensor(value, dtype=torch.get_default_dtype())
         except (TypeError, ValueError, RuntimeError):
             raise TypeError(f"{name}: expected a tensor or numbers, got {type(value).__name__}") from None
-    if value.ndim == 0:
-        value = value.expand(3)
-    if value.shape != (3,) or not value.is_floating_point():
-        raise ValueError(f"{name}: expected floating [3] or a number, got {value.dtype} {list(value.shape)}")
-    return value
+    color: Tensor = value.expand(3) if value.ndim == 0 else value
+    if color.shape != (3,) or not color.is_floating_point():
+        raise ValueError(f"{name}: expected floating [3] or a number, got {color.dtype} {list(color.shape)}")
+    return color
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

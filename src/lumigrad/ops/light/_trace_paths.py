@@ -103,10 +103,10 @@ def trace_paths(
         return add_path_edges(out, scene, None, (origins, directions), samples, depth, other) if moves else out
     tree = build_bvh(positions.detach(), scene.tri) if bvh is None else check_tree(bvh, positions, scene.tri)
     tensors, rays = tensors_of(scene, tree), (origins.contiguous(), directions.contiguous())
-    radiance, alpha, *seen, through = _op(*tensors, *rays, samples, depth, seed, other)
+    out = TracedPaths(*_op(*tensors, *rays, samples, depth, seed, other))
     if scene.media is not None:
-        return TracedPaths(radiance, 1 - through.mean(-1), *seen, through)
-    out = TracedPaths(radiance, alpha, *seen, (1 - alpha)[..., None].expand(*alpha.shape, 3))
+        return out._replace(alpha=1 - out.through.mean(-1))
+    out = out._replace(through=(1 - out.alpha)[..., None].expand(*out.alpha.shape, 3))
     return add_path_edges(out, scene, tensors, rays, samples, depth, other) if moves else out
 
 

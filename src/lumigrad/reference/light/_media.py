@@ -100,7 +100,7 @@ class Medium:
             low.append(first)
             weight.append(kept - first)
         for corner in range(8):
-            index, share = 0, torch.ones_like(weight[0])
+            index, share = torch.zeros_like(low[0]), torch.ones_like(weight[0])
             for axis in (2, 1, 0):
                 far = corner >> axis & 1
                 index = index * size[2 - axis] + (low[axis] + far).clamp_max(size[2 - axis] - 1)
