@@ -354,9 +354,11 @@ class MediumPathTracer {
     for (int32_t segment = 0; segment < max_depth_; ++segment) {
       const Pair<T> distance = random_.pair(first_flight_draw + static_cast<uint32_t>(segment));
       const Flight<T> flight = fly(scene_, origin, direction, distance, darkest_, &carried, &inside_, visitor_);
+      if (segment == 0 && flight.collides) {
+        visitor_.first_in_medium(flight.medium, flight.position, flight.distance * scale);
+      }
       if (!(largest(carried) > 0)) return;
       if (flight.collides) {
-        if (segment == 0) visitor_.first_in_medium(flight.medium, flight.position, flight.distance * scale);
         if (!turn(flight, segment, &direction, carried, &pdf)) return;
         lights_drawn = scene_.light_groups() > 0;
         way += flight.distance;

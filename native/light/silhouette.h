@@ -18,7 +18,7 @@ constexpr double touching = 1e-4;
 constexpr double beside_edge = 1e-6;
 
 // Columns of `edge_shapes`: the ends, in the order of the first face's winding; unit normals of both faces, the second
-// of which is the opposite of the first where there is only one face; and a factor, see ops/light/_edges.py.
+// of which is the opposite of the first where there is only one face; and a factor, see reference/light/_edges.py.
 constexpr int edge_columns = 13, share_column = 12;
 
 template <class T>

@@ -390,6 +390,12 @@ def test_pixel_formats_and_hidden_emitters() -> None:
     assert mi.render(loaded, integrator=hidden, spp=4)[0, 0].item() == 0
 
 
+def test_sensors_have_films_and_samplers_of_their_own() -> None:
+    scene = mi.load_dict({"type": "scene", **{name: {"type": "perspective", "fov": 40} for name in "ab"}})
+    kinds = [{child.family for child in sensor.children.values()} for sensor in scene.sensors()]
+    assert kinds == [{"film", "sampler"}] * 2
+
+
 def test_no_light_is_dark() -> None:
     assert mi.render(scene(ball={"type": "sphere"}), spp=2).max() == 0
 

@@ -256,6 +256,7 @@ def test_wrong_arguments() -> None:
         ((mesh, image, camera, mask[:50]), ValueError, "mask: expected shape"),
         ((mesh, image, camera, 0 * mask), ValueError, "mask: expected at least 16 pixels"),
         ((mesh, image * math.nan, camera, mask), ValueError, "image: holds values that are not finite"),
+        ((mesh, image, camera, mask * math.nan), ValueError, "mask: holds values that are not finite"),
         ((mesh, image, camera, mask, torch.eye(3)), ValueError, "start: expected object to camera"),
         ((mesh, image, camera, mask, None, 75.0, 3), ValueError, "views: expected"),
         ((mesh.positions, image, camera, mask), TypeError, "mesh: expected a Mesh"),

@@ -145,6 +145,10 @@ def test_cotangent_laplacian_is_the_gradient_of_the_area() -> None:
 
 
 def test_cotangents_of_a_degenerate_face_are_finite() -> None:
+    line = torch.tensor([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0], [20.0, 0.0, 0.0], [0.0, 10.0, 0.0]])
+    edges, weights = cotangent_weights(line, torch.tensor([[0, 1, 2], [0, 1, 3]]))
+    assert dict(zip(map(tuple, edges.tolist()), weights.tolist()))[(0, 2)] == 0
+    assert weights.abs().max() <= 1
     edges, weights = cotangent_weights(torch.zeros(3, 3), torch.tensor([[0, 1, 2], [1, 1, 2]]))
     assert edges.tolist() == [[0, 1], [0, 2], [1, 2]]
     assert weights.isfinite().all()

@@ -17,6 +17,8 @@ from lumigrad.scene import (
     DiffuseMaterial,
     DirectionalLight,
     EnvironmentLight,
+    HomogeneousMedium,
+    MediumBoundary,
     Mesh,
     OrthographicCamera,
     PBRMaterial,
@@ -223,3 +225,10 @@ def test_what_is_refused() -> None:
             render_direct(ball, **({"camera": camera((4, 5))} | options))
     with pytest.raises(NotImplementedError, match=r"alpha mode"):
         render_direct(replace(ball, materials=(PBRMaterial(alpha_mode="blend"),)), camera((4, 5)))
+
+
+def test_media_are_refused() -> None:
+    ball = replace(icosphere(1), materials=(MediumBoundary(interior=HomogeneousMedium()),))
+    camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=4.0, fov_y=40.0, size=(4, 4))
+    with pytest.raises(NotImplementedError, match="media"):
+        render_direct(Scene([ball]), camera, samples=1)

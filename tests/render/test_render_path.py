@@ -17,6 +17,7 @@ from lumigrad.scene import (
     AmbientLight,
     DirectionalLight,
     EnvironmentLight,
+    HomogeneousMedium,
     MediumBoundary,
     Mesh,
     OrthographicCamera,
@@ -433,3 +434,33 @@ def test_wrong_calls() -> None:
     textured = PBRMaterial(base_color_texture=torch.rand(2, 2, 3))
     with pytest.raises(ValueError, match=r"corner_uvs: expected coordinates"):
         render_path(ball(textured), camera())
+
+
+def test_a_medium_that_materials_share_stays_one_when_they_are_moved() -> None:
+    fog = HomogeneousMedium(extinction=(0.5, 0.5, 0.5))
+    ball = icosphere(2)
+    half = (torch.arange(len(ball.faces)) % 2).to(torch.int32)
+    ball = replace(ball, materials=tuple(MediumBoundary(interior=fog) for _ in range(2)), face_materials=half)
+    camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=4.0, fov_y=20.0, size=(6, 6))
+    here, moved = (
+        render_path(mesh, camera, samples=8, lights=[AmbientLight()], background=(0, 0, 0)).image
+        for mesh in (ball, ball.to("cpu"))
+    )
+    assert here.min() > 0.1
+    torch.testing.assert_close(moved, here, rtol=0, atol=0)
+
+
+def test_black_fog_is_seen_where_it_begins() -> None:
+    material = MediumBoundary(interior=HomogeneousMedium(extinction=(500.0,) * 3, albedo=(0.0,) * 3))
+    ball = replace(icosphere(3), materials=(material,))
+    camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=4.0, fov_y=2.0, size=(1, 1))
+    shot = render_path(ball, camera, samples=64, lights=[AmbientLight()])
+    assert shot.mask.item() == 1
+    assert abs(shot.depth.item() - 3) < 0.02
+
+
+def test_nothing_has_gradients_of_zero() -> None:
+    empty = Mesh(torch.zeros(0, 3, requires_grad=True), torch.zeros(0, 3, dtype=torch.int64))
+    camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=4.0, fov_y=20.0, size=(4, 4))
+    shot = render_path(empty, camera, samples=1, lights=[PointLight((0.0, 3.0, 0.0))])
+    assert (shot.mask == 0).all()

@@ -23,7 +23,7 @@ def test_to_converts_every_tensor_and_nothing_else() -> None:
     assert isinstance(moved, PBRMaterial)
     assert (moved.name, moved.alpha_mode, moved.metallic) == ("a", "blend", 0.0)
     tensors = [value for value in vars(moved).values() if isinstance(value, torch.Tensor)]
-    assert len(tensors) == 4
+    assert len(tensors) == 5
     assert all(value.dtype == torch.float64 for value in tensors)
     assert material.base_color.dtype == torch.float32
 

@@ -74,7 +74,8 @@ def render_direct(
 
     Raises:
         TypeError, ValueError: for arguments that are none of the above, or do not fit each other.
-        NotImplementedError: materials that are partly there (`alpha_mode`), and those that `render_path` refuses.
+        NotImplementedError: media, materials that are partly there (`alpha_mode`), and those that `render_path`
+            refuses.
 
     >>> from lumigrad.render import render_direct
     >>> from lumigrad.scene import PerspectiveCamera, PointLight, icosphere

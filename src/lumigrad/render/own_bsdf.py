@@ -79,6 +79,25 @@ def trace_paths_with(
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or numbers.
+        NotImplementedError: media.
+
+    >>> import torch
+    >>> from lumigrad.render import lit_scene, trace_paths_with
+    >>> from lumigrad.render.path import corner_rays
+    >>> from lumigrad.scene import AmbientLight, PerspectiveCamera, icosphere
+    >>> class Matt:
+    ...     def value(self, points, wi, wo):
+    ...         return (0.5 / torch.pi * wo[:, 2:].clamp_min(0)).expand(-1, 3)
+    ...     def pdf(self, points, wi, wo):
+    ...         return wo[:, 2].clamp_min(0) / torch.pi
+    ...     def sample(self, points, wi, numbers):
+    ...         radius, turn = numbers[:, 0].sqrt(), 2 * torch.pi * numbers[:, 1]
+    ...         return torch.stack((radius * turn.cos(), radius * turn.sin(), (1 - numbers[:, 0]).sqrt()), -1)
+    >>> scene = lit_scene([icosphere(2)], [AmbientLight()])
+    >>> camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=4.0, fov_y=20.0, size=(1, 1))
+    >>> out = trace_paths_with({0: Matt()}, scene, *corner_rays(camera, scene.positions), samples=64)
+    >>> round(out.radiance[0, 0, 0].item(), 1)  # a white sky, reflected by one half
+    0.5
     """
     scene = check_scene(scene)
     if scene.media is not None:

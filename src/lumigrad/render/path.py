@@ -142,7 +142,7 @@ def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, samples: int) 
         torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in values)
         for values in (moving, [*moving, scene.lamps])
     )
-    if scene.media is not None:
+    if scene.media is not None or len(scene.tri) == 0:
         return image
     if casts and (paths.max_depth is None or paths.max_depth > 1):
         image = add_shadow_edges(image, scene, camera, samples, tree)

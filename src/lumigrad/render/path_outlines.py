@@ -44,7 +44,11 @@ def add_outlines(
         still = color.new_zeros(1, *size, 4)
     change = blend_outlines(still, color, lines, clip, scene.tri)[0]
     change = change - change.detach()
-    return out._replace(radiance=out.radiance + change[..., :3], alpha=out.alpha + change[..., 3])
+    return out._replace(
+        radiance=out.radiance + change[..., :3],
+        alpha=out.alpha + change[..., 3],
+        through=out.through - change[..., 3:],
+    )
 
 
 def _without_clipping(camera: Camera, positions: Tensor) -> Camera:

@@ -25,12 +25,12 @@ def media_of(
     """All media, each once; None where there are none."""
     media: list[Medium] = []
     for medium in (surrounding, *(interior.medium for interior in interiors)):
-        if medium is not None and not any(medium is other for other in media):
+        if medium is not None and not any(medium.identity is other.identity for other in media):
             media.append(medium)
     if not media:
         return None
-    places = {id(medium): place for place, medium in enumerate(media)}
-    rows = [[-1 if one.medium is None else places[id(one.medium)], int(one.is_border)] for one in interiors]
+    places = {id(medium.identity): place for place, medium in enumerate(media)}
+    rows = [[-1 if one.medium is None else places[id(one.medium.identity)], int(one.is_border)] for one in interiors]
     faces = torch.tensor(rows, device=like.device)[face_materials.long()]
     grids = [medium for medium in media if isinstance(medium, GridMedium)]
     numbers = [grids.index(medium) if isinstance(medium, GridMedium) else -1 for medium in media]
@@ -40,7 +40,7 @@ def media_of(
         torch.tensor(numbers, device=like.device),
         tuple(grid.values.to(like) for grid in grids),
         torch.stack([grid.box.detach().to(like) for grid in grids]) if grids else None,
-        -1 if surrounding is None else places[id(surrounding)],
+        -1 if surrounding is None else places[id(surrounding.identity)],
     )
 
 

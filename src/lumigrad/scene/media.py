@@ -47,6 +47,8 @@ class Medium:
     extinction: Float[Tensor, " 3"] = field(default_factory=_ones)
     albedo: Float[Tensor, " 3"] = field(default_factory=_three_quarters)
     g: float | Float[Tensor, ""] = 0.0
+    # Kept by copies on other devices and of other types: media that several things share stay one.
+    identity: object = field(default_factory=object, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("extinction", "albedo"):
@@ -61,7 +63,9 @@ class Medium:
     def to(self: M, *args: object) -> M:
         """Copy with all tensors passed through `Tensor.to`."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(*args) for k, v in found.items() if isinstance(v, Tensor)})  # type: ignore[call-overload]
+        moved: M = replace(self, **{k: v.to(*args) for k, v in found.items() if isinstance(v, Tensor)})  # type: ignore[call-overload]
+        object.__setattr__(moved, "identity", self.identity)
+        return moved
 
 
 def _color(name: str, value: Any) -> Tensor:

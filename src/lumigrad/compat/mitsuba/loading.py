@@ -53,11 +53,12 @@ class Loader:
             raise TypeError(f"dict: expected a dictionary, got {type(properties).__name__}")
         self.folder = folder
         self.named = {name: found for name, found in _named(properties)}
-        self.made: dict[int, Object] = {}
+        # With the properties themselves, as ids of what is gone are given to others.
+        self.made: dict[int, tuple[Mapping[str, Any], Object]] = {}
 
     def load(self, properties: Mapping[str, Any], path: str) -> Object:
         if id(properties) in self.made:
-            return self.made[id(properties)]
+            return self.made[id(properties)][1]
         kind = properties.get("type")
         plugin = _plugin(kind, path)
         made = Scene if plugin.family == "scene" else Object
@@ -70,7 +71,7 @@ class Loader:
         finish(found, self)
         if found.kind == "scene":
             _check_scene(found)
-        self.made[id(properties)] = found
+        self.made[id(properties)] = properties, found
         return found
 
     # ---- Values

@@ -88,6 +88,8 @@ class Photograph:
         mask = mask.squeeze(-1) if mask.ndim == 3 else mask
         if tuple(mask.shape) != tuple(camera.size):
             raise ValueError(f"mask: expected shape {list(camera.size)}, got {list(mask.shape)}")
+        if not bool(mask.isfinite().all()):
+            raise ValueError("mask: holds values that are not finite")
         mask = mask.to(colors).clamp(0, 1)
         if int((mask > 0.5).sum()) < 16:
             raise ValueError(f"mask: expected at least 16 pixels of the object, got {int((mask > 0.5).sum())}")

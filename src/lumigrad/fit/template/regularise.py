@@ -30,11 +30,13 @@ def cotangent_weights(
     faces = faces.long()
     total = positions.new_zeros(len(edges))
     key = edges[:, 0] * len(positions) + edges[:, 1]
-    tiny = torch.finfo(positions.dtype).tiny
+    least = torch.finfo(positions.dtype).eps  # sine of an angle below which a face has no area
     for k in range(3):
         at, b, c = (faces[:, (k + i) % 3] for i in range(3))
         u, v = positions[b] - positions[at], positions[c] - positions[at]
-        cotangent = (u * v).sum(-1) / torch.linalg.cross(u, v).norm(dim=-1).clamp_min(tiny)
+        area = torch.linalg.cross(u, v).norm(dim=-1)
+        has_area = area > least * u.norm(dim=-1) * v.norm(dim=-1)
+        cotangent = torch.where(has_area, (u * v).sum(-1) / torch.where(has_area, area, 1), 0)
         ends = torch.stack([b, c], -1).sort(dim=-1).values
         proper = ends[:, 0] != ends[:, 1]
         place = torch.searchsorted(key, (ends[:, 0] * len(positions) + ends[:, 1])[proper])

@@ -58,7 +58,7 @@ def direct_light(
 
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or numbers.
-        NotImplementedError: for materials that are partly there.
+        NotImplementedError: for materials that are partly there, and media.
 
     Source: Veach 1997 (multiple importance sampling).
 
@@ -83,6 +83,8 @@ def direct_light(
     positions = scene.positions
     if not isinstance(hits, Hits):
         raise TypeError(f"hits: expected what lumigrad.trace returns, got {type(hits).__name__}")
+    if scene.media is not None:
+        raise NotImplementedError("scene.media: expected None; direct light does not see media, trace_paths does")
     if check.values_can_be_checked() and bool((scene.kinds[:, ALPHA_MODE] != OPAQUE).any()):
         raise NotImplementedError("scene.kinds: expected opaque materials, got some with an alpha mode")
     shape = check.tensor("hits.tri", hits.tri).shape

@@ -31,7 +31,7 @@ def check_media(media: Media, positions: Tensor, triangles: int, kinds: Tensor) 
     if not 1 <= count <= MOST_MEDIA:
         raise ValueError(f"scene.media.parameters: expected 1 to {MOST_MEDIA} media, got {count}")
     g = parameters[:, 6].detach()
-    if check.values_can_be_checked() and positions.device.type == "cpu" and bool((g.abs() >= 1).any()):
+    if check.values_can_be_checked() and positions.device.type == "cpu" and not bool((g.abs() < 1).all()):
         raise ValueError(f"scene.media.parameters: expected g between -1 and 1, got {g.tolist()}")
     grids = tuple(media.grids)
     for i, grid in enumerate(grids):

@@ -541,7 +541,7 @@ def _trace_through_media(
             distance = (flight.position - origins).norm(dim=-1, keepdim=True) * scale[:, None]
             colliding = distance, torch.zeros_like(rays), space.albedo(flight.medium, flight.position)
             seen = _seen(p, materials, kinds, flight.t * scale, hit)[1:]
-            first = tuple(torch.where(collides[:, None], a, b) for a, b in zip(colliding, seen, strict=True))
+            first = tuple(torch.where(flight.collides[:, None], a, b) for a, b in zip(colliding, seen, strict=True))
         share = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, p)), 1)[:, None]
         radiance = radiance + torch.where(hit[:, None], share * carried * scene.emission(p), 0)
         alive = hit | collides
