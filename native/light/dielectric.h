@@ -9,6 +9,7 @@
 #include "light/fresnel.h"
 #include "light/material.h"
 #include "light/microfacet.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
@@ -45,7 +46,7 @@ LG_HD V refraction_sum(const Facet<V>& f, const V& eta) {
 
 // f |cos wo| of a rough border, without its colour.
 template <class V, class T>
-LG_HD V border_value(const V& ior, const V& alpha, const Vec3<T>& wi, const Vec3<T>& wo) {
+LG_HD_CALL V border_value(const V& ior, const V& alpha, const Vec3<T>& wi, const Vec3<T>& wo) {
   const bool reflects = wi.z * wo.z > 0;
   const V across = index_across(ior, wi), eta = reflects ? V(T(1)) : across;
   const Facet<V> f = facet_between(wi, wo, eta);

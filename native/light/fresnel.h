@@ -3,6 +3,7 @@
 
 #include "light/vector.h"
 #include "math/dual.h"
+#include "runtime/call.h"
 #include "runtime/config.h"
 
 namespace lg::light {
@@ -16,7 +17,7 @@ LG_HD V schlick(T cosine, const V& at_normal) {
 
 // Of unpolarised light at a conductor with the index of refraction eta + i k.
 template <class V, class T>
-LG_HD V fresnel_conductor(T cosine, const V& eta, const V& k) {
+LG_HD_CALL V fresnel_conductor(T cosine, const V& eta, const V& k) {
   const T cos2 = cosine * cosine, sin2 = 1 - cos2;
   const V eta2 = eta * eta, k2 = k * k, t0 = eta2 - k2 - V(sin2);
   const V length = square_root(t0 * t0 + V(T(4)) * eta2 * k2);
@@ -30,7 +31,7 @@ LG_HD V fresnel_conductor(T cosine, const V& eta, const V& k) {
 // At the border of two dielectrics, exactly. cosine: at least 0, on the side that light comes from; eta: the index of
 // the other side over that of this side.
 template <class V>
-LG_HD V fresnel_dielectric(const V& cosine, const V& eta) {
+LG_HD_CALL V fresnel_dielectric(const V& cosine, const V& eta) {
   using T = decltype(value_of(cosine));
   const V one = V(T(1)), sin2 = (one - cosine * cosine) / (eta * eta);
   if (!(value_of(sin2) < 1)) return one;

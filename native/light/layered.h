@@ -12,6 +12,7 @@
 #include "light/dielectric.h"
 #include "light/material.h"
 #include "light/metallic_roughness.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
@@ -36,7 +37,7 @@ LG_HD Vec3<T> turned(const Vec3<T>& w) {
 
 // Light through a thin sheet, wo.z < 0: microfacets that send on to the other side what they would mirror.
 template <class V, class T>
-LG_HD void sheet_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
+LG_HD_CALL void sheet_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
   const Vec3<T> mirrored = turned(wo), half = unit(wi + mirrored);
   const T nl = mirrored.z, nv = wi.z > T(1e-4) ? wi.z : T(1e-4), vh = clamped(dot(wi, half), T(0), T(1));
   const V alpha = alpha_of(m.roughness), one = V(T(1));
@@ -53,7 +54,7 @@ LG_HD V glass_part(const Material<V>& m) {
 }
 
 template <class V, class T>
-LG_HD void solid_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
+LG_HD_CALL void solid_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
   const bool reflects = wi.z * wo.z > 0;
   const V one = V(T(1)), part = glass_part(m), glass = part * border_value(m.ior, alpha_of(m.roughness), wi, wo);
   for (int c = 0; c < 3; ++c) out[c] = V(T(0));
@@ -62,7 +63,7 @@ LG_HD void solid_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& w
 }
 
 template <class V, class T>
-LG_HD void add_coat(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
+LG_HD_CALL void add_coat(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
   const T nv = absolute(wi.z), nl = absolute(wo.z), grazing = nl < nv ? nl : nv;
   const V at_normal = V(T(coat_at_normal)), below = V(T(1)) - m.coat * schlick(grazing, at_normal);
   V above = V(T(0));

@@ -6,6 +6,7 @@
 #include "light/material.h"
 #include "light/microfacet.h"
 #include "light/warp.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
@@ -19,8 +20,8 @@ LG_HD V dielectric_at_normal(const V& ior) {
 
 // Both directions on the side of +z. matt: the part of the base that is Lambertian.
 template <class V, class T>
-LG_HD void metallic_roughness_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, const V& matt,
-                                    V (&out)[3]) {
+LG_HD_CALL void metallic_roughness_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, const V& matt,
+                                         V (&out)[3]) {
   const Vec3<T> half = unit(wi + wo);
   const T nl = wo.z, nv = wi.z > T(1e-4) ? wi.z : T(1e-4), vh = clamped(dot(wi, half), T(0), T(1));
   const T grazing = nl < nv ? nl : nv;

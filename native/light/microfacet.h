@@ -7,6 +7,7 @@
 #include "light/vector.h"
 #include "light/warp.h"
 #include "math/dual.h"
+#include "runtime/call.h"
 #include "runtime/config.h"
 
 namespace lg::light {
@@ -38,7 +39,7 @@ LG_HD V smith_visible(T cosine, const V& alpha) {
 
 // Both directions, correlated by height (Heitz 2014), over 4 n.l n.v.
 template <class V, class T>
-LG_HD V smith_correlated(T nl, T nv, const V& alpha) {
+LG_HD_CALL V smith_correlated(T nl, T nv, const V& alpha) {
   const V squared = alpha * alpha, rest = V(T(1)) - squared;
   const V sum = V(nv) * square_root(V(nl * nl) * rest + squared) + V(nl) * square_root(V(nv * nv) * rest + squared);
   return V(T(0.5)) / (value_of(sum) > T(1e-7) ? sum : V(T(1e-7)));

@@ -6,11 +6,12 @@
 #include "light/material.h"
 #include "light/microfacet.h"
 #include "light/warp.h"
+#include "runtime/call.h"
 
 namespace lg::light {
 
 template <class V, class T>
-LG_HD void plastic_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
+LG_HD_CALL void plastic_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
   const Vec3<T> half = unit(wi + wo);
   const V alpha = alpha_of(m.roughness), one = V(T(1));
   const V facets = ggx(V(half.z), alpha) * smith_visible(wi.z, alpha) * smith_visible(wo.z, alpha) * V(1 / (4 * wi.z));

@@ -256,6 +256,8 @@ def path_ops(vertices: Tensor, tri: Tensor) -> None:
     )  # fmt: skip
     for reach in (torch.inf, 0.5):
         differentiate([lg.direct_light(scene, hits, uniform(9, 3, dtype=dtype), 3, reach, 1).radiance])
+    if count == 0:  # media are refused
+        return
     grids = [uniform(2, 3, 4, channels, dtype=dtype).requires_grad_() for channels in (1, 4)]
     media = Media(
         (0.9 * uniform(4, 7, dtype=dtype)).requires_grad_(), torch.randint(-1, 2, (count, 2), generator=random).abs(),
