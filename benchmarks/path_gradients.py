@@ -53,9 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def compare(file: Path, name: str, samples: int) -> None:
-    from tests.render.test_render_path import Oracle
+    from tests.oracle_common import Oracle  # needs pytest
 
-    oracle = Oracle(file.stem)
+    oracle = Oracle(file.stem, folder=file.parent)
     data = oracle.data
     images, runs = [], []
     for half in range(2):

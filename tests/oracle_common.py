@@ -48,8 +48,8 @@ def linear(color: Tensor) -> Tensor:
 class Oracle:
     """A scene of Mitsuba 3, its images, and their standard errors. Pixels are box filtered, as ours."""
 
-    def __init__(self, name: str, subdivisions: int = 4) -> None:
-        self.data = np.load(ORACLES / f"{name}.npz")
+    def __init__(self, name: str, subdivisions: int = 4, folder: Path = ORACLES) -> None:
+        self.data = np.load(folder / f"{name}.npz")
         self.text = json.loads(str(self.data["scene_json"]))
         self.subdivisions = subdivisions
         meshes = {name: self._mesh(name, what) for name, what in self.text["meshes"].items()}

@@ -396,6 +396,12 @@ def test_sensors_have_films_and_samplers_of_their_own() -> None:
     assert kinds == [{"film", "sampler"}] * 2
 
 
+def test_an_area_light_belongs_to_a_shape() -> None:
+    scene = mi.load_dict({"type": "scene", "lamp": {"type": "area"}, "ball": {"type": "sphere"}})
+    with pytest.raises(ValueError, match="lamp: expected an area light to belong to a shape"):
+        mi.to_scene(scene)
+
+
 def test_no_light_is_dark() -> None:
     assert mi.render(scene(ball={"type": "sphere"}), spp=2).max() == 0
 

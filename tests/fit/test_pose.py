@@ -271,6 +271,16 @@ def test_wrong_arguments() -> None:
             fit_pose(*arguments)  # type: ignore[arg-type]
 
 
+def test_as_many_masks_and_cameras_as_photographs() -> None:
+    mesh = creature(2)
+    camera = PerspectiveCamera.orbit(torch.tensor([20.0, 26.0]), 10.0, 5.0, fov_y=35.0, size=(32, 32))
+    shots = render_mesh(mesh, camera)
+    with pytest.raises(ValueError, match="masks: expected one for each image, got 1"):
+        track_pose(mesh, shots.image, camera, shots.mask[:1], start=camera[0].world_to_camera)
+    with pytest.raises(ValueError, match="camera: expected one for each of 1 images, got 2"):
+        track_pose(mesh, shots.image[:1], camera, start=camera[0].world_to_camera)
+
+
 def test_no_warning_without_doubts() -> None:
     mesh, camera = creature(3), view()
     with warnings.catch_warnings():

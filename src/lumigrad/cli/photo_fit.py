@@ -100,7 +100,7 @@ def run_fit(
         raise UserError(f"--resume: {error}") from error
     try:
         _optimise(arguments, job, state, size)
-    except CheckpointError as error:
+    except ValueError as error:  # a state that cannot be written, an option that turns out not to do
         raise UserError(str(error)) from error
     if not job.complete(state):
         return report_interruption(state.iteration, folder)

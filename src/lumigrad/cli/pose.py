@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
     optics.add_argument("--fov", type=number(float, 0.1, 179), metavar="DEGREES", help="vertical field of view")
     parser.add_argument("--start", type=Path, metavar="JSON", help="a pose.json: search only around its pose")
     parser.add_argument(
-        "--within", type=number(float, 1, 180), default=75.0, metavar="DEGREES", help="of the rotation of --start (75)"
+        "--within", type=number(float, 1, 180), metavar="DEGREES", help="of the rotation of --start (75)"
     )
     parser.add_argument("--views", type=number(int, 12, 10_000), default=200, help="directions that are searched (200)")
     compared = parser.add_mutually_exclusive_group()
@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the pose, and write the results."""
     if (arguments.photo is None) == (arguments.video is None):
         raise UserError("expected a photograph, or --video FOLDER")
+    if arguments.within is not None and (arguments.start is None or arguments.video is not None):
+        raise UserError("--within: says how far from --start to look in one photograph")
     mesh = read_mesh(arguments.mesh, arguments.texture)
     paths = [arguments.photo] if arguments.video is None else _images_of(arguments.video, "--video")
     masks = _masks(arguments, paths)
@@ -73,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         lighting = Lighting() if arguments.shaded else None
         if arguments.video is None:
             mask = None if masks is None else _mask(masks[0])
-            options = {"within": arguments.within, "views": arguments.views, "colors": colors, "lighting": lighting}
+            within = 75.0 if arguments.within is None else arguments.within
+            options = {"within": within, "views": arguments.views, "colors": colors, "lighting": lighting}
             found = [fit_pose(mesh, first, camera, mask, start, **options)]
         else:
             frames = (_photo(path) for path in paths)

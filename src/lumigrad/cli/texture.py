@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lumigrad.cli.photo_fit import run_fit
-from lumigrad.cli.shared import read_mesh
+from lumigrad.cli.shared import UserError, read_mesh
 from lumigrad.cli.surface import FILES, FILM, add_surface_options, masked, surface_options
 from lumigrad.fit.reconstruct import ReconstructJob
 from lumigrad.fit.reconstruct.job import TEXTURE_STEPS
@@ -31,6 +31,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and write the results."""
     mesh = read_mesh(arguments.mesh, None)
+    if arguments.keep_uvs and mesh.uvs is None:
+        raise UserError(f"--keep-uvs: {arguments.mesh} has no texture coordinates")
     if not arguments.keep_uvs:
         mesh = replace(mesh, uvs=None, uv_faces=None, texture=None)
     options = surface_options(arguments)

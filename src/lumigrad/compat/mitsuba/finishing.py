@@ -125,12 +125,17 @@ def _pixels(found: Object, loader: Loader, decode: bool) -> Tensor:
         given = found.options.pop(sources[0])
         tensor = given if isinstance(given, Tensor) else torch.as_tensor(given)
         encoded = not tensor.is_floating_point() and sources == ["bitmap"]
-        image = tensor if tensor.is_floating_point() else tensor.float() / 255
+        image = tensor if tensor.is_floating_point() else tensor.float() / _largest(tensor)
         image = image[..., None] if image.ndim == 2 else image
         found.options[sources[0]] = None
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"{at(found.path)}expected an image [H, W, C], got {list(image.shape)}")
     return srgb_decode(image) if encoded and decode else image
+
+
+def _largest(tensor: Tensor) -> int:
+    """What stands for 1 in an image of integers."""
+    return 1 if tensor.dtype == torch.bool else torch.iinfo(tensor.dtype).max
 
 
 def _place_lamp(found: Object, loader: Loader) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.compat.mitsuba.materials import look_of
-from lumigrad.compat.mitsuba.objects import Object, below
+from lumigrad.compat.mitsuba.objects import Object, at, below
 from lumigrad.scene import AmbientLight, DirectionalLight, EnvironmentLight, Light, PointLight, SpotLight
 from lumigrad.scene.light.cubemap import cube_directions
 
@@ -16,6 +16,8 @@ LARGEST_FACE = 1024
 
 
 def light_of(emitter: Object) -> Light:
+    if emitter.kind == "area":
+        raise ValueError(f"{at(emitter.path)}expected an area light to belong to a shape")
     return {"point": _point, "directional": _directional, "spot": _spot, "constant": _constant, "envmap": _envmap}[
         emitter.kind
     ](emitter)

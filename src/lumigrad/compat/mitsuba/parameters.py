@@ -78,6 +78,7 @@ class SceneParameters(MutableMapping[str, Tensor]):
             for key in keys:
                 self._place(key)
         self._places = {key: place for key, place in self._places.items() if key in chosen}
+        self._new = {key: value for key, value in self._new.items() if key in chosen}
 
     def update(self, values: Mapping[str, Any] | None = None) -> None:  # type: ignore[override]
         """Put what was assigned, and `values`, into the scene. Normals of vertices that moved are computed anew."""

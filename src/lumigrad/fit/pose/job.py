@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 from torch import Tensor
 
@@ -27,6 +28,7 @@ _BEGUN = 20  # poses that the first level is given
 _DOUBTFUL, _MORE, _NEARER = 0.02, 32, (0.87, 0.75)
 # A track is searched anew where this much of the mask is uncovered, or the loss has grown by that factor and more.
 _LOST, _WORSE, _MUCH = 0.05, 1.5, 0.002
+_END: Any = object()
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,8 @@ def fit_poses(
     [0.0, 0.0]
     """
     return [
-        fit_pose(mesh, image, camera[number] if camera.shape else camera, mask, None, 75.0, views, colors, lighting)
-        for number, (image, mask) in enumerate(zip(images, repeat(None) if masks is None else masks))
+        fit_pose(mesh, image, seen, mask, None, 75.0, views, colors, lighting)
+        for image, mask, seen in _frames(images, masks, camera)
     ]
 
 
@@ -168,8 +170,7 @@ def track_pose(
     """
     subject = _subject(mesh, lighting, colors, camera)
     found: list[PoseEstimate] = []
-    for number, (image, mask) in enumerate(zip(images, repeat(None) if masks is None else masks)):
-        seen = camera[number] if camera.shape else camera
+    for image, mask, seen in _frames(images, masks, camera):
         photograph = Photograph.of(image, seen, mask)
         before = found[-1].object_to_camera if found else start
         followed = [] if before is None else [_refined(subject, photograph, subject.from_matrix(before[None]), seen)]
@@ -179,6 +180,29 @@ def track_pose(
         _warn(now)
         found.append(now)
     return found
+
+
+def _frames(
+    images: Iterable[Tensor], masks: Iterable[Tensor | None] | None, camera: PerspectiveCamera
+) -> Iterator[tuple[Tensor, Tensor | None, PerspectiveCamera]]:
+    """Each photograph with its mask and camera.
+
+    Raises:
+        ValueError: as many masks or cameras as photographs are wanted, and there are not.
+    """
+    of_images = iter(masks) if masks is not None else repeat(None)
+    number = -1
+    for number, image in enumerate(images):
+        mask = next(of_images, _END)
+        if mask is _END:
+            raise ValueError(f"masks: expected one for each image, got {number}")
+        if camera.shape and number >= camera.shape[0]:
+            raise ValueError(f"camera: expected one for each image, got {camera.shape[0]}")
+        yield image, mask, camera[number] if camera.shape else camera
+    if masks is not None and next(of_images, _END) is not _END:
+        raise ValueError(f"masks: expected one for each of {number + 1} images, got more")
+    if camera.shape and camera.shape[0] != number + 1:
+        raise ValueError(f"camera: expected one for each of {number + 1} images, got {camera.shape[0]}")
 
 
 def _subject(mesh: Mesh, lighting: Lighting | None, colors: bool | None, camera: PerspectiveCamera) -> Subject:
