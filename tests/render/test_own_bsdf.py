@@ -12,7 +12,7 @@ from ops_common import scaled_error
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad.render import BsdfPoints, render_path, trace_paths_with
+from lumigrad.render import BsdfPoints, lit_scene, render_path, trace_paths_with
 from lumigrad.scene import AmbientLight, DiffuseMaterial, PerspectiveCamera, Scene, icosphere
 
 DOUBLE = torch.float64
@@ -71,3 +71,12 @@ def test_materials_are_found_by_name() -> None:
     assert (slope > 0).all()
     with pytest.raises(ValueError, match=r"bsdfs: expected names of materials, \['ball'\], got 'box'"):
         render_path(scene, camera, bsdfs={"box": Matt(color)})
+
+
+def test_rays_and_seeds_are_checked_as_by_trace_paths() -> None:
+    scene = lit_scene([icosphere(1)], [AmbientLight()])
+    own = {0: Matt(torch.ones(3))}
+    with pytest.raises(ValueError, match=r"directions: expected shape \[H \+ 1, W \+ 1, 3\]"):
+        trace_paths_with(own, scene, torch.zeros(4, 3), torch.ones(4, 3))
+    with pytest.raises(TypeError, match="gradient_seed"):
+        trace_paths_with(own, scene, torch.zeros(2, 2, 3), torch.ones(2, 2, 3), gradient_seed="x")  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lumigrad.ops.light._trace_paths import check_scene
+from lumigrad.ops.light._trace_paths import check_corner_rays, check_scene, check_seeds
 from lumigrad.ops.ray import build_bvh, trace
 from lumigrad.reference.light._trace_paths import _Points, _Scene, images_of
 from lumigrad.types import Bvh, LitScene, TracedPaths
@@ -104,10 +104,11 @@ def trace_paths_with(
         raise NotImplementedError("scene.media: expected None; BSDFs in Python do not see media yet")
     for number in bsdfs:
         check.integer("bsdfs", number, 0, len(scene.materials) - 1)
+    origins, directions = check_corner_rays(origins, directions, scene.positions)
     depth = MAX_DEPTH if max_depth is None else check.integer("max_depth", max_depth, 1, MAX_DEPTH)
     samples = check.integer("samples", samples, 1)
     tree = build_bvh(scene.positions.detach(), scene.tri) if bvh is None else bvh
-    other = seed + 2**62 if gradient_seed is None else gradient_seed
+    seed, other = check_seeds(seed, gradient_seed)
     return images_of(
         lambda darkest: _OwnScene(scene, darkest, bsdfs, tree), origins, directions, samples, depth, seed, other
     )

@@ -13,7 +13,7 @@ from lumigrad import reference
 from lumigrad._engine.declare import declare
 from lumigrad._engine.devices import needs_reference
 from lumigrad.ops.light._scene_tensors import SCENE_SIZES, SCENE_TENSORS, scene_sizes
-from lumigrad.ops.light._trace_paths import check_scene, tensors_of
+from lumigrad.ops.light._trace_paths import check_scene, check_seeds, tensors_of
 from lumigrad.ops.ray import build_bvh
 from lumigrad.ops.ray._bvh import check_tree
 from lumigrad.types import Bvh, DirectLight, Hits, LitScene
@@ -98,8 +98,7 @@ def direct_light(
     reach = check.real("reach", reach)
     if not reach > 0:
         raise ValueError(f"reach: expected a positive number, got {reach}")
-    seed = check.integer("seed", seed, 0, 2**62 - 1)
-    other = seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
+    seed, other = check_seeds(seed, gradient_seed)
     if needs_reference("direct_light", positions):
         return reference.direct_light(scene, hits, directions, samples, reach, seed, other)
     tree = build_bvh(positions.detach(), scene.tri) if bvh is None else check_tree(bvh, positions, scene.tri)

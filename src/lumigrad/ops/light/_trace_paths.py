@@ -84,18 +84,10 @@ def trace_paths(
     """
     scene = check_scene(scene)
     positions = scene.positions
-    origins, directions = (
-        check.floating(name, value, positions, "scene.positions")
-        for name, value in (("origins", origins), ("directions", directions))
-    )
-    check.shape("directions", directions, ("H + 1", "W + 1", 3))
-    check.shape("origins", origins, directions.shape)
-    if directions.shape[0] < 2 or directions.shape[1] < 2:
-        raise ValueError(f"directions: expected the corners of at least one pixel, got shape {tuple(directions.shape)}")
+    origins, directions = check_corner_rays(origins, directions, positions)
     samples = check.integer("samples", samples, 1)
     depth = MAX_DEPTH if max_depth is None else check.integer("max_depth", max_depth, 1, MAX_DEPTH)
-    seed = check.integer("seed", seed, 0, 2**62 - 1)
-    other = seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
+    seed, other = check_seeds(seed, gradient_seed)
     moves = torch.is_grad_enabled() and any(value.requires_grad for value in (positions, origins, directions))
     moves = moves and scene.media is None
     if needs_reference("trace_paths", positions):
@@ -154,6 +146,25 @@ def _table(textures: Sequence[Tensor], like: Tensor) -> Tensor:
 
 
 # ---- Checks --------------------------------------------------------------------------------------------------------
+
+
+def check_corner_rays(origins: Tensor, directions: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Rays at the corners of pixels, of the type of the scene's positions."""
+    origins, directions = (
+        check.floating(name, value, positions, "scene.positions")
+        for name, value in (("origins", origins), ("directions", directions))
+    )
+    check.shape("directions", directions, ("H + 1", "W + 1", 3))
+    check.shape("origins", origins, directions.shape)
+    if directions.shape[0] < 2 or directions.shape[1] < 2:
+        raise ValueError(f"directions: expected the corners of at least one pixel, got shape {tuple(directions.shape)}")
+    return origins, directions
+
+
+def check_seeds(seed: int, gradient_seed: int | None) -> tuple[int, int]:
+    """Both seeds; that of gradients is another one by default."""
+    seed = check.integer("seed", seed, 0, 2**62 - 1)
+    return seed, seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
 
 
 def check_scene(scene: LitScene) -> LitScene:
