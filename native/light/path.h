@@ -234,16 +234,52 @@ class PathSteps {
   Visitor& visitor_;
 };
 
+// What tracers with and without media have in common: the steps of a path, and its random numbers.
 template <class T, class Visitor>
-class PathTracer {
+class TracerBase {
  public:
-  LG_HD PathTracer(const Scene<T>& scene, const Random<T>& random, int32_t max_depth, T darkest, Visitor& visitor)
+  LG_HD TracerBase(const Scene<T>& scene, const Random<T>& random, int32_t max_depth, T darkest, Visitor& visitor)
       : scene_(scene),
         steps_(scene, darkest, visitor),
         random_(random),
         max_depth_(max_depth),
         darkest_(darkest),
         visitor_(visitor) {}
+
+ protected:
+  // surface: number of the surface or of the segment.
+  LG_HD Pair<T> draw(int32_t surface, Draw what) const {
+    return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
+  }
+
+  LG_HD LightSample<T> light_from(const Vec3<T>& from, int32_t surface) const {
+    const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
+    return sample_light(scene_, from, draw(surface, draw_group).first, choice, place);
+  }
+
+  // Makes ready to scatter at a surface: light that leaves what absorbs is dimmed, and directions get their frame.
+  LG_HD void enter(Stop<T>* at, Vec3<T>* carried) {
+    if (at->point.side < 0 && refracts(at->material)) steps_.absorb(*at, carried);
+    at->frame = frame_around(at->point.normal);
+    at->wi = at->frame.to_local(-at->direction);
+  }
+
+  const Scene<T>& scene_;
+  PathSteps<T, Visitor> steps_;
+  const Random<T>& random_;
+  int32_t max_depth_;
+  T darkest_;
+  Visitor& visitor_;
+};
+
+template <class T, class Visitor>
+class PathTracer : TracerBase<T, Visitor> {
+  using Base = TracerBase<T, Visitor>;
+  using Base::darkest_, Base::draw, Base::enter, Base::light_from, Base::max_depth_, Base::random_, Base::scene_,
+      Base::steps_, Base::visitor_;
+
+ public:
+  using Base::Base;
 
   LG_HD void run(const PathRay<T>& ray) {
     const Vec3<T> direction = unit(ray.direction);
@@ -270,9 +306,7 @@ class PathTracer {
       }
       steps_.emit(origin, at.point, carried, lights_drawn ? pdf : T(0));
       if (surface + 1 == max_depth_) return;
-      if (at.point.side < 0 && refracts(at.material)) steps_.absorb(at, &carried);
-      at.frame = frame_around(at.point.normal);
-      at.wi = at.frame.to_local(-direction);
+      enter(&at, &carried);
       lights_drawn = scene_.light_groups() > 0 && !is_smooth(at.material);
       if (lights_drawn) gather(at, carried, surface);
       if (surface + 2 == max_depth_ && !scene_.can_be_hit()) return;
@@ -313,35 +347,20 @@ class PathTracer {
     return false;
   }
 
-  LG_HD Pair<T> draw(int32_t surface, Draw what) const {
-    return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
-  }
-
   LG_HD void gather(const Stop<T>& at, const Vec3<T>& carried, int32_t surface) {
-    const T group = draw(surface, draw_group).first;
-    const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
-    steps_.receive(at, carried, [&](const Vec3<T>& from) { return sample_light(scene_, from, group, choice, place); });
+    steps_.receive(at, carried, [&](const Vec3<T>& from) { return light_from(from, surface); });
   }
-
-  const Scene<T>& scene_;
-  PathSteps<T, Visitor> steps_;
-  const Random<T>& random_;
-  int32_t max_depth_;
-  T darkest_;
-  Visitor& visitor_;
 };
 
 // The same where there are media: paths may end their segments between surfaces, too.
 template <class T, class Visitor>
-class MediumPathTracer {
+class MediumPathTracer : TracerBase<T, Visitor> {
+  using Base = TracerBase<T, Visitor>;
+  using Base::darkest_, Base::draw, Base::enter, Base::light_from, Base::max_depth_, Base::random_, Base::scene_,
+      Base::steps_, Base::visitor_;
+
  public:
-  LG_HD MediumPathTracer(const Scene<T>& scene, const Random<T>& random, int32_t max_depth, T darkest, Visitor& visitor)
-      : scene_(scene),
-        steps_(scene, darkest, visitor),
-        random_(random),
-        max_depth_(max_depth),
-        darkest_(darkest),
-        visitor_(visitor) {}
+  using Base::Base;
 
   LG_HD void run(const PathRay<T>& ray) {
     Vec3<T> origin = ray.origin, direction = unit(ray.direction);
@@ -378,9 +397,7 @@ class MediumPathTracer {
         if (segment + 1 == max_depth_) return;
         at.distance = way + flight.hit.t;
         way = 0;
-        if (at.point.side < 0 && refracts(at.material)) steps_.absorb(at, &carried);
-        at.frame = frame_around(at.point.normal);
-        at.wi = at.frame.to_local(-direction);
+        enter(&at, &carried);
         lights_drawn = scene_.light_groups() > 0 && !is_smooth(at.material);
         if (lights_drawn) gather(at, carried, segment);
         if (segment + 2 == max_depth_ && !scene_.can_be_hit()) return;
@@ -398,15 +415,6 @@ class MediumPathTracer {
   }
 
  private:
-  LG_HD Pair<T> draw(int32_t segment, Draw what) const {
-    return random_.pair(1 + static_cast<uint32_t>(segment) * draws_per_surface + what);
-  }
-
-  LG_HD LightSample<T> light_from(const Vec3<T>& from, int32_t segment) const {
-    const Pair<T> choice = draw(segment, draw_light), place = draw(segment, draw_place);
-    return sample_light(scene_, from, draw(segment, draw_group).first, choice, place);
-  }
-
   LG_HD_CALL void gather(const Stop<T>& at, const Vec3<T>& carried, int32_t segment) {
     LightSample<T> light;
     Vec3<T> wo;
@@ -456,12 +464,6 @@ class MediumPathTracer {
     if (Visitor::learns) visitor_.dimmed(ray, inside_, lit_radiance(flight.medium, cosine, arriving, light));
   }
 
-  const Scene<T>& scene_;
-  PathSteps<T, Visitor> steps_;
-  const Random<T>& random_;
-  int32_t max_depth_;
-  T darkest_;
-  Visitor& visitor_;
   MediumStack inside_;  // the media where the path is
 };
 
