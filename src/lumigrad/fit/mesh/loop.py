@@ -48,11 +48,34 @@ class FitState:
         """State before the first step, painted a uniform grey."""
         return cls(mesh.faces.long(), mesh.positions.clone(), torch.full_like(mesh.positions, seed_color))
 
-    def mesh(self) -> Mesh:
-        """The mesh as it is now."""
+    def mesh(self, positions: Tensor | None = None) -> Mesh:
+        """The mesh as it is now, or with other positions."""
+        positions = self.positions if positions is None else positions
         if self.uvs is None:
-            return Mesh(self.positions, self.faces, colors=self.appearance)
-        return Mesh(self.positions, self.faces, self.uvs, self.uv_faces, self.appearance)
+            return Mesh(positions, self.faces, colors=self.appearance)
+        return Mesh(positions, self.faces, self.uvs, self.uv_faces, self.appearance)
+
+    def make_optimizers(
+        self, rate: float, appearance_rate: float, fresh: bool, moves: bool = True
+    ) -> list[torch.optim.Optimizer]:
+        """Those of the parameter of positions and of the appearance, which become leaves.
+
+        Args:
+            fresh: a stage begins; otherwise the optimisers go on from what the state has of them.
+            moves: whether the parameter needs a gradient.
+        """
+        assert self.parameter is not None
+        self.parameter = self.parameter.detach().requires_grad_(moves)
+        self.appearance = self.appearance.detach().requires_grad_()
+        # Moments decay fast, because large steps soon make old gradients irrelevant.
+        optimizers: list[torch.optim.Optimizer] = [
+            AdamUniform([self.parameter], lr=rate, betas=(0.9, 0.99)),
+            torch.optim.Adam([self.appearance], lr=appearance_rate, betas=(0.9, 0.99)),
+        ]
+        if not fresh:
+            for optimizer, saved in zip(optimizers, self.optimizers, strict=True):
+                optimizer.load_state_dict(saved)
+        return optimizers
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -92,16 +115,7 @@ class _Leg:
         self.topology = edge_topology(state.faces)
         if fresh or state.parameter is None:
             state.parameter = self.system.from_positions(state.positions)
-        state.parameter = state.parameter.detach().requires_grad_()
-        state.appearance = state.appearance.detach().requires_grad_()
-        # Moments decay fast, because large steps soon make old gradients irrelevant.
-        self.optimizers = [
-            AdamUniform([state.parameter], lr=stage.rate, betas=(0.9, 0.99)),
-            torch.optim.Adam([state.appearance], lr=stage.appearance_rate, betas=(0.9, 0.99)),
-        ]
-        if not fresh:
-            for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
-                optimizer.load_state_dict(saved)
+        self.optimizers = state.make_optimizers(stage.rate, stage.appearance_rate, fresh)
 
     def step(self, state: FitState, progress: float, picks: Tensor) -> float:
         """One gradient step at `progress` in [0, 1) of the stage; returns the mean absolute error."""
@@ -111,11 +125,7 @@ class _Leg:
             optimizer.param_groups[0]["lr"] = rate * 0.2**progress
             optimizer.zero_grad(set_to_none=True)
         positions = self.system.to_positions(state.parameter)
-        if state.uvs is None:
-            mesh = Mesh(positions, state.faces, colors=state.appearance)
-        else:
-            mesh = Mesh(positions, state.faces, state.uvs, state.uv_faces, state.appearance)
-        shot = render_mesh(mesh, self.views.camera[picks], self.lighting, self.topology)
+        shot = render_mesh(state.mesh(positions), self.views.camera[picks], self.lighting, self.topology)
         error = torch.cat([shot.color, shot.mask], dim=-1) - self.views.images[picks].float()
         loss = error.abs().mean()
         total = loss + stage.squares * error.square().mean() if stage.squares else loss

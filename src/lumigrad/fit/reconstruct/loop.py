@@ -11,7 +11,6 @@ from torch import Tensor
 from lumigrad.fit._laplacian import LargeSteps, laplacian_energy, unique_edges
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.mesh.views import pick
-from lumigrad.fit.optim import AdamUniform
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.reconstruct.atlas import unwrap
 from lumigrad.fit.reconstruct.drawing import draw
@@ -83,16 +82,8 @@ class _Leg:
             self.system = LargeSteps(state.faces, len(state.positions), self.stage.smoothness)
         if fresh or state.parameter is None:
             state.parameter = state.positions if self.system is None else self.system.from_positions(state.positions)
-        state.parameter = state.parameter.detach().requires_grad_(self.system is not None)
-        state.appearance = state.appearance.detach().requires_grad_()
-        # Moments decay fast, because large steps soon make old gradients irrelevant.
-        self.optimizers = [
-            AdamUniform([state.parameter], lr=self.stage.rate, betas=(0.9, 0.99)),
-            torch.optim.Adam([state.appearance], lr=self.stage.color_rate, betas=(0.9, 0.99)),
-        ]
-        if not fresh:
-            for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
-                optimizer.load_state_dict(saved)
+        moves = self.system is not None
+        self.optimizers = state.make_optimizers(self.stage.rate, self.stage.color_rate, fresh, moves)
 
     def step(self, state: ReconstructState, within: float, picks: Tensor) -> float:
         """One gradient step at a part `within` of the stage; returns the mean absolute error."""
@@ -103,8 +94,7 @@ class _Leg:
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
         positions = state.positions if self.system is None else self.system.to_positions(state.parameter)
-        mesh = _colored(state, positions)
-        shot = draw(mesh, self.photos.camera[picks], self.topology)
+        shot = draw(state.mesh(positions), self.photos.camera[picks], self.topology)
         error = self._error(shot.color * state.gains[picks][:, None, None], shot.mask, picks)
         loss = error.abs().mean()
         total = loss + stage.squares * error.square().mean() if stage.squares else loss
@@ -137,12 +127,6 @@ class _Leg:
             counts = counts & (photos.alpha[picks] > 0.99)
         state.gains[picks] = gains_of(color, photos.images[picks].float(), counts, state.gains[picks])
         state.gains = centred(state.gains)
-
-
-def _colored(state: ReconstructState, positions: Tensor) -> Mesh:
-    if state.uvs is None:
-        return Mesh(positions, state.faces, colors=state.appearance)
-    return Mesh(positions, state.faces, state.uvs, state.uv_faces, state.appearance)
 
 
 def _prepare(stage: Stage, state: ReconstructState, photos: PhotoSet, size: int | None) -> None:
