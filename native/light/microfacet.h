@@ -74,4 +74,15 @@ LG_HD T reflected_pdf(const Vec3<T>& wi, T nh, T alpha) {
   return T(0.25) * visible_normal_pdf(wi, nh, alpha);
 }
 
+// Of microfacets above a matt base: the density of directions of which the part `share` is reflected by the
+// microfacets, and a draw of one.
+template <class T>
+LG_HD T glossy_pdf(T share, const Vec3<T>& wi, const Vec3<T>& wo, T alpha) {
+  return share * reflected_pdf(wi, unit(wi + wo).z, alpha) + (1 - share) * wo.z * T(1 / pi);
+}
+template <class T>
+LG_HD Vec3<T> sample_glossy(T share, const Vec3<T>& wi, T alpha, T choice, T u, T v) {
+  return choice >= share ? to_cosine_hemisphere(u, v) : sample_reflection(wi, alpha, u, v);
+}
+
 }  // namespace lg::light

@@ -5,7 +5,6 @@
 #include "light/fresnel.h"
 #include "light/material.h"
 #include "light/microfacet.h"
-#include "light/warp.h"
 #include "runtime/call.h"
 
 namespace lg::light {
@@ -30,14 +29,12 @@ LG_HD T plastic_share(const Material<T>& m, const Vec3<T>& wi) {
 
 template <class T>
 LG_HD T plastic_pdf(const Material<T>& m, const Vec3<T>& wi, const Vec3<T>& wo) {
-  const T share = plastic_share(m, wi), nh = unit(wi + wo).z;
-  return share * reflected_pdf(wi, nh, alpha_of(m.roughness)) + (1 - share) * wo.z * T(1 / pi);
+  return glossy_pdf(plastic_share(m, wi), wi, wo, alpha_of(m.roughness));
 }
 
 template <class T>
 LG_HD Vec3<T> sample_plastic(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
-  if (choice >= plastic_share(m, wi)) return to_cosine_hemisphere(u, v);
-  return sample_reflection(wi, alpha_of(m.roughness), u, v);
+  return sample_glossy(plastic_share(m, wi), wi, alpha_of(m.roughness), choice, u, v);
 }
 
 }  // namespace lg::light
