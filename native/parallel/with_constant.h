@@ -10,14 +10,34 @@ namespace lg {
 template <int N>
 using Constant = std::integral_constant<int, N>;
 
-// Calls body(Constant<value>()) where the value is one of the candidates, else body(Constant<0>()).
+// Calls body(Constant<value>()) and returns true where the value is one of the candidates.
 template <int First, int... Others, class Body>
-void with_constant(int64_t value, Body&& body) {
+bool with_one_of(int64_t value, Body&& body) {
   if (value == First) {
     body(Constant<First>());
-  } else if constexpr (sizeof...(Others) > 0) {
-    with_constant<Others...>(value, body);
+    return true;
+  }
+  if constexpr (sizeof...(Others) > 0) {
+    return with_one_of<Others...>(value, body);
   } else {
+    return false;
+  }
+}
+
+// A library that is there for the rare machine only has the general bodies alone: the same bits, a little slower, and
+// compiled in half the time.
+#ifdef LG_GENERAL_BODIES_ONLY
+constexpr bool general_bodies_only = true;
+#else
+constexpr bool general_bodies_only = false;
+#endif
+
+// Calls body(Constant<value>()) where the value is one of the candidates, else body(Constant<0>()).
+template <int... Candidates, class Body>
+void with_constant(int64_t value, Body&& body) {
+  if constexpr (general_bodies_only) {
+    body(Constant<0>());
+  } else if (!with_one_of<Candidates...>(value, body)) {
     body(Constant<0>());
   }
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lumigrad.h"
+#include "parallel/with_constant.h"
 #include "runtime/memory.h"
 #include "runtime/status.h"
 #include "runtime/threads.h"
@@ -71,10 +72,10 @@ template <class T, class Body>
 void choose(const Scene<T>& scene, int32_t footprint, int32_t blend, Body&& body) {
   const bool found = with_blend<T>(footprint, blend, [&](auto shape, auto blending) {
     constexpr int usual = decltype(shape)::type::extras > 0 ? 6 : 3;  // a colour, of surfels also the normal
-    if (sizeof(T) == 4 && scene.channels == usual) {
-      body(shape, blending, std::integral_constant<int, sizeof(T) == 4 ? usual : 0>{});
+    if constexpr (sizeof(T) == 4) {
+      with_constant<usual>(scene.channels, [&](auto channels) { body(shape, blending, channels); });
     } else {
-      body(shape, blending, std::integral_constant<int, 0>{});
+      body(shape, blending, Constant<0>());
     }
   });
   if (!found) {

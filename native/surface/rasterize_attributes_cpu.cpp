@@ -15,14 +15,9 @@ namespace {
 // Calls body(Constant<channels>()).
 template <class Body>
 void with_channels(int64_t channels, Body&& body) {
-  with_constant<1, 2, 3, 4>(channels, [&](auto constant) {
-    if constexpr (decltype(constant)::value > 0) {
-      body(constant);
-    } else {
-      throw InvalidArgument("attr: expected 1 to %d channels, got %lld", max_channels,
-                            static_cast<long long>(channels));
-    }
-  });
+  if (!with_one_of<1, 2, 3, 4>(channels, body)) {
+    throw InvalidArgument("attr: expected 1 to %d channels, got %lld", max_channels, static_cast<long long>(channels));
+  }
 }
 
 template <class T>
