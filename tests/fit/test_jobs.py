@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import signal
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from dataset_common import ring, write_transforms
+from reconstruct_common import ball, write_photos
 
 from lumigrad.fit import (
     CheckpointError,
@@ -23,8 +27,9 @@ from lumigrad.fit import (
 )
 from lumigrad.fit.fields import FieldJob, FieldOptions
 from lumigrad.fit.mesh import FitState
+from lumigrad.fit.reconstruct import ReconstructJob, ReconstructOptions
 from lumigrad.fit.splats import SplatJob, SplatOptions
-from lumigrad.io import load_dataset, load_gaussians, load_mesh
+from lumigrad.io import PosedPhotos, load_dataset, load_gaussians, load_mesh, save_image
 from lumigrad.scene import creature, icosphere
 
 TINY = MeshOptions(size=32, views=4, test_views=2, texture_size=64, effort=0.02, detail=0.3)
@@ -36,6 +41,14 @@ class Count:
 
     def to_dict(self) -> dict[str, Any]:
         return {"number": self.number}
+
+
+@dataclass
+class Large:
+    values: torch.Tensor
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"values": self.values}
 
 
 def test_checkpoints_come_back(tmp_path: Path) -> None:
@@ -98,6 +111,48 @@ def test_a_state_that_cannot_be_written(tmp_path: Path) -> None:
         checkpoints.save(Count(3))
 
 
+def test_a_full_disk_leaves_the_state_that_was_saved(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, {}, {})
+    for large in (False, True):  # a small file is written when it is closed, a large one while it is made
+        checkpoints.save(Count(3))
+        (tmp_path / "state.pt.part").symlink_to("/dev/full")
+        with pytest.raises(CheckpointError, match=r"cannot write .*state\.pt: the disk is full; .*before is kept"):
+            checkpoints.save(Large(torch.zeros(10**6)) if large else Count(4))
+        assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+        assert checkpoints.load() == {"number": 3}
+
+
+def test_a_state_is_on_the_disk_before_it_replaces_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def noted(name: str, function: Any) -> Any:
+        return lambda *arguments: calls.append(name) or function(*arguments)  # type: ignore[func-returns-value]
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    Checkpoints(tmp_path, {}, {}).save(Count(3))
+    assert calls == ["fsync", "replace", "fsync"]  # the file, then its folder
+
+
+def test_whenever_a_process_is_killed_a_whole_state_is_left(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, {}, {})
+    for wait in (0.01, 0.02, 0.03, 0.05):
+        child = os.fork()
+        if not child:
+            for number in itertools.count():
+                checkpoints.save(Large(torch.full((10**6,), float(number))))
+        while not (tmp_path / "state.pt").exists():
+            time.sleep(0.001)
+        time.sleep(wait)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        values = checkpoints.load()["values"]
+        assert values.shape == (10**6,)
+        assert bool((values == values[0]).all())
+
+
 def test_a_signal_ends_the_loop_after_the_step(tmp_path: Path) -> None:
     def loop(after_step: Any) -> Count:
         state = Count()
@@ -158,6 +213,52 @@ def test_mesh_job(tmp_path: Path) -> None:
         MeshJob.prepare(mesh, replace(TINY, seed=1)).resume(tmp_path)
     with pytest.raises(CheckpointError, match="another mesh or texture"):
         MeshJob.prepare(creature(level=2, texture_height=16), TINY).resume(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> PosedPhotos:
+    """Photographs of a ball, with an alpha channel."""
+    return load_dataset(write_photos(tmp_path_factory.mktemp("shots"), ball(), count=5, size=(32, 32)))
+
+
+def _prepared(kind: str, data: PosedPhotos) -> Any:
+    if kind == "fields":
+        return FieldJob.prepare(data, FieldOptions(kind="voxels", iterations=2, voxels=12, boxes=2, rays=40))
+    if kind == "splats":
+        return SplatJob.prepare(data, SplatOptions(iterations=2, points=40, degree=0))
+    if kind == "texture":
+        return ReconstructJob.of_texture(icosphere(2, 0.8), data, ReconstructOptions(iterations=2, texture_size=64))
+    return ReconstructJob.of_object(data, ReconstructOptions(iterations=2, detail=0.3))
+
+
+@pytest.mark.parametrize("kind", ["fields", "splats", "texture", "object"])
+def test_a_fit_goes_on_with_the_same_photographs_only(kind: str, shots: PosedPhotos, tmp_path: Path) -> None:
+    job = _prepared(kind, shots)
+    begun = job.begin()
+    job.checkpoints(tmp_path).save(begun)
+    assert job.resume(tmp_path).iteration == 0
+
+    white, half = tmp_path / "white.png", tmp_path / "half.png"
+    save_image(torch.ones(32, 32, 3), white)
+    save_image(torch.cat([torch.ones(32, 31, 3), torch.zeros(32, 1, 3)], 1), half)
+    masked = replace(shots, masks=(white,) * 5)
+    _prepared(kind, masked).resume(tmp_path)  # masks by which all pixels count say nothing
+    longer = tuple(replace(camera, fx=1.01 * camera.fx) for camera in shots.cameras)
+    fitted, kept = shots.split()
+    for other, message in (
+        (replace(masked, masks=tuple(half if n == fitted[0] else white for n in range(5))), "belongs to other masks$"),
+        (replace(masked, masks=tuple(half if n in kept else white for n in range(5))), "belongs to .*held out$"),
+        (replace(shots, cameras=longer), "belongs to other focal lengths"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            _prepared(kind, other).resume(tmp_path)
+
+    path = tmp_path / "state.pt"
+    saved = torch.load(path, weights_only=True)
+    del saved["settings"]["masks"]
+    torch.save(saved, path)
+    with pytest.raises(CheckpointError, match="of another version of lumigrad: it does not say its masks"):
+        job.resume(tmp_path)
 
 
 def test_mesh_without_extent() -> None:

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import color, number, positive
-from lumigrad.cli.shared import UserError, make_folder, progress_bar, read_mesh, report_interruption
-from lumigrad.fit.checkpoints import CheckpointError
+from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, read_mesh, run_job
 from lumigrad.fit.mesh.job import MeshJob, MeshOptions
 from lumigrad.fit.mesh.loop import FitState
 from lumigrad.fit.mesh.report import BACKGROUND
@@ -66,16 +65,9 @@ def fit_and_report(mesh: Mesh, options: MeshOptions, arguments: argparse.Namespa
     except ValueError as error:
         raise UserError(str(error)) from error
     make_folder(folder)
-    try:
-        state = job.resume(folder) if arguments.resume else job.begin()
-    except CheckpointError as error:
-        raise UserError(f"--resume: {error}") from error
-    try:
-        _optimise(job, state, folder)
-    except CheckpointError as error:
-        raise UserError(str(error)) from error
-    if not job.complete(state):
-        return report_interruption(state.iteration, folder)
+    state = run_job(job, folder, arguments.resume, lambda state: _optimise(job, state, folder))
+    if state is None:
+        return INTERRUPTED
     numbers = job.write_results(state, folder, arguments.background, arguments.frames)
     print(
         f"held-back views {numbers['psnr_db']:.2f} dB (inside the mask {numbers['psnr_mask_db']:.2f} dB), "

@@ -12,8 +12,7 @@ import torch
 
 from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.photos import add_photo_options, read_photos
-from lumigrad.cli.shared import UserError, make_folder, progress_bar, report_interruption
-from lumigrad.fit.checkpoints import CheckpointError
+from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, run_job
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.ops import installation
 
@@ -94,16 +93,9 @@ def run_fit(
         job = prepare(data, _device(arguments.device))
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
-    try:
-        state = job.resume(folder) if arguments.resume else job.begin()
-    except CheckpointError as error:
-        raise UserError(f"--resume: {error}") from error
-    try:
-        _optimise(arguments, job, state, size)
-    except ValueError as error:  # a state that cannot be written, an option that turns out not to do
-        raise UserError(str(error)) from error
-    if not job.complete(state):
-        return report_interruption(state.iteration, folder)
+    state = run_job(job, folder, arguments.resume, lambda state: _optimise(arguments, job, state, size))
+    if state is None:
+        return INTERRUPTED
     numbers = job.write_results(state, folder, arguments.frames)
     print(
         f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}, {size(state)}, "

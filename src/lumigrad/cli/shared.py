@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lumigrad._optional import require
+from lumigrad.fit.checkpoints import CheckpointError
 from lumigrad.io.image import load_image
 from lumigrad.io.mesh import load_mesh
 from lumigrad.scene.shapes.mesh import Mesh
@@ -51,6 +53,31 @@ def progress_bar(**options: Any) -> Any:
     # A log file needs no animation.
     interval = 0.2 if sys.stderr.isatty() else 10.0
     return require("tqdm", "the progress bar").tqdm(dynamic_ncols=True, mininterval=interval, **options)
+
+
+def run_job(job: Any, folder: Path, resume: bool, run: Callable[[Any], None]) -> Any:
+    """Begin a job, or go on with it, and run it.
+
+    Args:
+        job: a `lumigrad.fit.Job`.
+        folder: that keeps its state.
+        run: runs the job from a state on, which it changes in place.
+
+    Returns:
+        The state at the end; None where the job was interrupted, after telling the user how it goes on.
+    """
+    try:
+        state = job.resume(folder) if resume else job.begin()
+    except CheckpointError as error:
+        raise UserError(f"--resume: {error}") from error
+    try:
+        run(state)
+    except ValueError as error:  # a state that cannot be written, an option that turns out not to do
+        raise UserError(str(error)) from error
+    if job.complete(state):
+        return state
+    report_interruption(state.iteration, folder)
+    return None
 
 
 def report_interruption(iterations: int, folder: Path) -> int:

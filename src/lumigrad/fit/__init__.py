@@ -15,6 +15,7 @@ from lumigrad.fit.checkpoints import CheckpointError, Checkpoints, run_with_chec
 from lumigrad.fit.factorized import FactorizedGrid
 from lumigrad.fit.implicit import curvature_loss, eikonal_loss, grid_gradients
 from lumigrad.fit.interruption import Interruption
+from lumigrad.fit.job import Job
 from lumigrad.fit.mesh import (
     FitState,
     MeshJob,
@@ -58,6 +59,7 @@ __all__ = [
     "FactorizedGrid",
     "FitState",
     "Interruption",
+    "Job",
     "Landmarks",
     "LargeSteps",
     "MeshJob",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from lumigrad.fit._replacing import replacing
 from lumigrad.fit.interruption import Interruption
 
 STATE_VERSION = 1
@@ -19,8 +20,18 @@ class CheckpointError(ValueError):
     """There is no state to resume from, it is damaged or belongs to another fit, or it cannot be written."""
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _why_not_written(error: BaseException) -> str:
+    """In words; torch may tell of a full disk by a RuntimeError of its own, behind which the system's lies."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return "the disk is full"
+        cause = cause.__cause__ or cause.__context__
+    return _first_line(error)
 
 
 class State(Protocol):
@@ -47,19 +58,17 @@ class Checkpoints:
         self.settings, self.inputs = dict(settings), dict(inputs)
 
     def save(self, state: State) -> None:
-        """Replace the saved state.
+        """Replace the saved state: whenever the process is killed, one complete state is left.
 
         Raises:
-            CheckpointError: the folder cannot be written to.
+            CheckpointError: the disk is full, or the folder cannot be written to; the saved state is as it was.
         """
-        # A rename is atomic: whenever the process is killed, one complete state is left.
-        part = self.path.with_name(self.path.name + ".part")
         try:
-            with part.open("wb") as file:
+            with replacing(self.path) as file:
                 torch.save({"version": STATE_VERSION, "settings": self.settings, "state": state.to_dict()}, file)
-            os.replace(part, self.path)
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
-            raise CheckpointError(f"cannot write {self.path}: {_first_line(error)}") from error
+        except (OSError, RuntimeError) as error:
+            kept = "; the state that was saved before is kept" if self.path.is_file() else ""
+            raise CheckpointError(f"cannot write {self.path}: {_why_not_written(error)}{kept}") from error
 
     def load(self) -> dict[str, Any]:
         """The saved state, as `to_dict` returned it, on the CPU.
@@ -93,9 +102,12 @@ class Checkpoints:
 
     def _compare(self, saved: dict[str, Any]) -> None:
         different = [name for name in self.settings if saved.get(name) != self.settings[name]]
-        for name, other in self.inputs.items():
-            if name in different:
-                raise CheckpointError(f"{self.path} belongs to {other}")
+        unknown = [name for name in self.inputs if name in self.settings and name not in saved]
+        if unknown:
+            raise CheckpointError(f"{self.path} is of another version of lumigrad: it does not say its {unknown[0]}")
+        others = [other for name, other in self.inputs.items() if name in different]
+        if others:
+            raise CheckpointError(f"{self.path} belongs to {', '.join(others)}")
         if different:
             # Stages follow from the other options; they are worth a mention only when nothing else differs.
             told = [name for name in different if name != "stages"] or different

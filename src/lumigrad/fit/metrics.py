@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lumigrad._optional import require
+from lumigrad.fit._replacing import replacing
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.validation import tensor
 
@@ -131,4 +132,5 @@ def write_metrics(values: dict[str, Any], path: Path) -> None:
       "psnr_db": 31.5
     }
     """
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    with replacing(path) as file:
+        file.write((json.dumps(values, indent=2) + "\n").encode())

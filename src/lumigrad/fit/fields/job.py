@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from lumigrad.fit.checkpoints import Checkpoints, run_with_checkpoints
 from lumigrad.fit.fields import report
 from lumigrad.fit.fields.hashed import HashField
 from lumigrad.fit.fields.loop import fit_field
@@ -18,7 +17,8 @@ from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.fields.voxels import Voxels
 from lumigrad.fit.metrics import write_metrics
-from lumigrad.fit.photos import Photo, digest, load_photos
+from lumigrad.fit.photos import Photo
+from lumigrad.fit.photos.job import PhotoJob, load_split
 from lumigrad.io.photos import PosedPhotos
 
 # Rays of a step of each kind of field.
@@ -85,7 +85,7 @@ class FieldOptions:
 
 
 @dataclass(frozen=True)
-class FieldJob:
+class FieldJob(PhotoJob[FieldState]):
     """A fit of a field to posed photographs.
 
     ::
@@ -120,28 +120,22 @@ class FieldJob:
             FileNotFoundError, ValueError: see `PosedPhotos.split` and `load_photos`.
         """
         options, device = options or FieldOptions(), device or torch.device("cpu")
-        train, kept = data.split()
-        photos = load_photos(data, train, reduce=options.reduce)
-        settings = {**options.to_dict(), "device": device.type, "photographs": digest(photos)}
-        photos = [photo.to(device) for photo in photos]
-        held_out = [photo.to(device) for photo in load_photos(data, kept, reduce=options.reduce)]
-        opaque = options.opaque and data.load(train[0])[0].shape[-1] == 3
+        read = load_split(data, options, device)
+        photos, held_out = ([photo.to(device) for photo in part] for part in (read.fitted, read.held_out))
+        opaque = options.opaque and photos[0].alpha is None
         schedule = replace(options.schedule(), opaque=opaque)
-        return cls(options, photos, held_out, options.model(photos), schedule, settings)
+        return cls(options, photos, held_out, options.model(photos), schedule, read.settings)
 
     def begin(self) -> FieldState:
         """The state before the first step."""
         return self.model.begin(self.schedule)
 
-    def resume(self, folder: Path) -> FieldState:
-        """The state kept in a folder.
+    def read(self, values: dict[str, Any]) -> FieldState:
+        """The state of a file.
 
         Raises:
-            CheckpointError: there is none, or it is of another fit.
+            ValueError, RuntimeError: it is none of this fit.
         """
-        return self._checkpoints(folder).restore(self._restored)
-
-    def _restored(self, values: dict[str, Any]) -> FieldState:
         state = FieldState.from_dict(values).to(self.photos[0].image.device)
         self.model.check(state)
         if min(state.age, state.iteration, state.seconds) < 0 or state.random.ndim != 1:
@@ -149,30 +143,9 @@ class FieldJob:
         torch.Generator(state.device).set_state(state.random)
         return state
 
-    def run(
-        self,
-        state: FieldState,
-        folder: Path,
-        on_step: Callable[[FieldState], None] | None = None,
-        evaluate_every: int = 1000,
-    ) -> FieldState:
-        """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder.
-
-        Args:
-            on_step: called with the state after every step.
-            evaluate_every: steps between two measurements on the photographs held out.
-        """
-        return run_with_checkpoints(
-            lambda after_step: fit_field(
-                self.photos, state, self.model, self.schedule, self.held_out, evaluate_every, after_step
-            ),
-            self._checkpoints(folder),
-            on_step,
-        )
-
-    def complete(self, state: FieldState) -> bool:
-        """Whether the schedule is at its end."""
-        return self.schedule.progress(state) >= 1
+    def fit(self, state: FieldState, go_on: Callable[[FieldState], bool], evaluate_every: int = 1000) -> FieldState:
+        """Go on to the end of the schedule."""
+        return fit_field(self.photos, state, self.model, self.schedule, self.held_out, evaluate_every, go_on)
 
     def write_results(self, state: FieldState, folder: Path, frames: int = 30) -> dict[str, Any]:
         """Write metrics.json, comparison.png and fly_through.gif; returns the metrics.
@@ -185,6 +158,3 @@ class FieldJob:
         report.comparison(state, self.model, self.held_out[:4], folder / "comparison.png")
         report.fly_through(state, self.model, self.photos, folder / "fly_through.gif", frames)
         return numbers
-
-    def _checkpoints(self, folder: Path) -> Checkpoints:
-        return Checkpoints(folder, self.settings, {"photographs": "other photographs"})

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from lumigrad.fit.checkpoints import Checkpoints, run_with_checkpoints
+from lumigrad.fit.job import Job
 from lumigrad.fit.mesh import report
 from lumigrad.fit.mesh.loop import FitState, fit
 from lumigrad.fit.mesh.stages import Stage, default_stages, stages_to_dict
@@ -58,7 +58,7 @@ class MeshOptions:
 
 
 @dataclass(frozen=True)
-class MeshJob:
+class MeshJob(Job[FitState]):
     """A fit that recovers a mesh and its texture from renders of it.
 
     ::
@@ -86,6 +86,7 @@ class MeshJob:
     centre: Tensor
     scale: float
     lighting: Lighting
+    inputs: ClassVar[Mapping[str, str]] = {"mesh": "another mesh or texture"}
 
     @classmethod
     def prepare(cls, mesh: Mesh, options: MeshOptions | None = None) -> MeshJob:
@@ -113,37 +114,29 @@ class MeshJob:
         """The state before the first step."""
         return FitState.start(self.start)
 
-    def resume(self, folder: Path) -> FitState:
-        """The state kept in a folder.
+    def read(self, values: dict[str, Any]) -> FitState:
+        """The state of a file.
 
         Raises:
-            CheckpointError: there is none, or it is of another fit.
+            ValueError: it is none of this fit.
         """
-        return self._checkpoints(folder).restore(self._restored)
-
-    def _restored(self, values: dict[str, Any]) -> FitState:
         state = FitState.from_dict(values)
         if not -1 <= state.stage < len(self.stages):
             raise ValueError(f"state.stage: expected one of {len(self.stages)} stages, got {state.stage}")
         return state
 
-    def run(self, state: FitState, folder: Path, on_step: Callable[[FitState], None] | None = None) -> FitState:
-        """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder."""
-        views = self._views(self.options.views)
-        return run_with_checkpoints(
-            lambda after_step: fit(views, state, self.stages, self.lighting, self.options.seed, after_step),
-            self._checkpoints(folder),
-            on_step,
-        )
+    def fit(self, state: FitState, go_on: Callable[[FitState], bool]) -> FitState:
+        """Take the steps that are left."""
+        return fit(self._views(self.options.views), state, self.stages, self.lighting, self.options.seed, go_on)
 
     @property
     def iterations(self) -> int:
         """Steps of all stages."""
         return sum(stage.iterations for stage in self.stages)
 
-    def complete(self, state: FitState) -> bool:
-        """Whether all steps have been taken."""
-        return state.iteration >= self.iterations
+    def progress(self, state: FitState) -> float:
+        """The part of all steps that has been taken, from 0 to 1."""
+        return state.iteration / self.iterations if state.iteration < self.iterations else 1.0
 
     def write_results(
         self, state: FitState, folder: Path, background: report.Color = report.BACKGROUND, frames: int = 48
@@ -169,9 +162,6 @@ class MeshJob:
     def _views(self, count: int, turn: float = 0.0) -> Views:
         cameras = fibonacci_cameras(count, (self.options.size, self.options.size), turn=turn)
         return render_views(self.target, cameras, self.lighting)
-
-    def _checkpoints(self, folder: Path) -> Checkpoints:
-        return Checkpoints(folder, self.settings, {"mesh": "another mesh or texture"})
 
 
 def perturbed(mesh: Mesh) -> Mesh:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from lumigrad.fit.photos.cameras import flight, focus
-from lumigrad.fit.photos.photo import Photo, digest, load_photos
+from lumigrad.fit.photos.photo import Photo, digest, digests, load_photos
 
-__all__ = ["Photo", "digest", "flight", "focus", "load_photos"]
+__all__ = ["Photo", "digest", "digests", "flight", "focus", "load_photos"]

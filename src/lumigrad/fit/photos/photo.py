@@ -83,7 +83,7 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
 
 
 def digest(photos: list[Photo]) -> str:
-    """A name for the images and poses: other photographs have another one.
+    """A name for photographs, their masks and cameras: others have another one.
 
     >>> import torch
     >>> from lumigrad.fit.photos import Photo, digest
@@ -94,6 +94,45 @@ def digest(photos: list[Photo]) -> str:
     (True, False)
     """
     found = hashlib.sha256()
-    for photo in photos:
-        found.update(photo.image.cpu().numpy().tobytes() + photo.camera.world_to_camera.cpu().numpy().tobytes())
+    for name in digests(photos, []).values():
+        found.update(name.encode())
+    return found.hexdigest()
+
+
+def digests(photos: list[Photo], held_out: list[Photo]) -> dict[str, str]:
+    """Names for what a fit to photographs depends on, so that a state is resumed with the same only.
+
+    Returns:
+        photographs: of the images and poses to fit.
+        intrinsics: of their focal lengths, principal points and sizes.
+        masks: of which of their pixels count, and what the object covers of them.
+        held_out: of all of this of the photographs held out.
+
+    >>> from dataclasses import replace
+    >>> import torch
+    >>> from lumigrad.fit.photos import Photo, digests
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> camera = PerspectiveCamera.orbit(torch.zeros(1), 0.0, 3.0, fov_y=45.0, size=(8, 8))
+    >>> photo = Photo(torch.rand(1, 8, 8, 3), torch.ones(1, 8, 8, 1), camera)
+    >>> one, other = digests([photo], []), digests([replace(photo, covered=0 * photo.covered)], [])
+    >>> [name for name in one if one[name] != other[name]]
+    ['masks']
+    """
+    return {
+        "photographs": _digest([value for photo in photos for value in (photo.image, photo.camera.world_to_camera)]),
+        "intrinsics": _digest([value for photo in photos for value in _intrinsics(photo)]),
+        "masks": _digest([value for photo in photos for value in (photo.covered > 0, photo.alpha)]),
+        "held_out": digest(held_out) if held_out else "",
+    }
+
+
+def _intrinsics(photo: Photo) -> tuple[Tensor, ...]:
+    camera = photo.camera
+    return (torch.tensor(camera.size), camera.fx, camera.fy, camera.cx, camera.cy)
+
+
+def _digest(values: list[Tensor | None]) -> str:
+    found = hashlib.sha256()
+    for value in values:
+        found.update(b"none" if value is None else value.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from lumigrad.fit.checkpoints import Checkpoints, run_with_checkpoints
 from lumigrad.fit.mesh.job import digest_of_mesh
-from lumigrad.fit.photos import Photo, digest, load_photos
+from lumigrad.fit.photos import Photo
+from lumigrad.fit.photos.job import PhotoJob, load_split
 from lumigrad.fit.reconstruct import results
 from lumigrad.fit.reconstruct.conventions import AXES, GOOD, POSES, better_reading, reread
 from lumigrad.fit.reconstruct.hull import agreement, place_and_hull
@@ -63,7 +63,7 @@ class ReconstructOptions:
 
 
 @dataclass(frozen=True)
-class ReconstructJob:
+class ReconstructJob(PhotoJob[ReconstructState]):
     """A fit of a textured mesh to posed photographs.
 
     ::
@@ -92,6 +92,7 @@ class ReconstructJob:
     schedule: Schedule
     settings: dict[str, Any]
     truth: Mesh | None = None
+    inputs: ClassVar[Mapping[str, str]] = {**PhotoJob.inputs, "mesh": "another mesh"}
 
     @classmethod
     def of_object(
@@ -108,7 +109,7 @@ class ReconstructJob:
                 masks do not fit together.
         """
         options, device = options or ReconstructOptions(), device or torch.device("cpu")
-        photos, held_out, name = _load(data, options)
+        photos, held_out, settings = _load(data, options, device)
         if photos.alpha is None:
             raise ValueError(f"{data.folder}: expected photographs with an alpha channel or masks (--masks)")
         hull = place_and_hull(photos, max(16, round(HULL_VOXELS * options.detail)))
@@ -124,7 +125,6 @@ class ReconstructJob:
             options.texture_size,
             options.seed,
         )
-        settings = {**options.to_dict(), "device": device.type, "photographs": name}
         return cls(options, hull.photos, held_out, hull.place, hull.mesh, schedule, settings, truth)._on(device)
 
     @classmethod
@@ -144,7 +144,7 @@ class ReconstructJob:
                 where the photographs do not show it.
         """
         options, device = options or ReconstructOptions(iterations=TEXTURE_STEPS), device or torch.device("cpu")
-        photos, held_out, name = _load(data, options)
+        photos, held_out, settings = _load(data, options, device)
         if not len(mesh.faces):
             raise ValueError("mesh: expected at least one face, got none")
         place = Placement.around(*mesh.bounds())
@@ -163,7 +163,7 @@ class ReconstructJob:
             options.texture_size,
             options.seed,
         )
-        settings = {**options.to_dict(), "device": device.type, "photographs": name, "mesh": digest_of_mesh(mesh)}
+        settings["mesh"] = digest_of_mesh(mesh)
         return cls(options, photos, held_out, place, start, schedule, settings)._on(device)
 
     def _on(self, device: torch.device) -> ReconstructJob:
@@ -184,15 +184,12 @@ class ReconstructJob:
         """The state before the first step."""
         return ReconstructState.begin(self.start, len(self.photos))
 
-    def resume(self, folder: Path) -> ReconstructState:
-        """The state kept in a folder.
+    def read(self, values: dict[str, Any]) -> ReconstructState:
+        """The state of a file.
 
         Raises:
-            CheckpointError: there is none, or it is of another fit.
+            ValueError: it is none of this fit.
         """
-        return self._checkpoints(folder).restore(self._restored)
-
-    def _restored(self, values: dict[str, Any]) -> ReconstructState:
         state = ReconstructState.from_dict(values)
         if not -1 <= state.stage < len(self.schedule.stages):
             raise ValueError(f"state.stage: expected one of {len(self.schedule.stages)}, got {state.stage}")
@@ -200,28 +197,11 @@ class ReconstructJob:
             raise ValueError(f"state.gains: expected [{len(self.photos)}, 3], got {list(state.gains.shape)}")
         return state.to(self.photos.images.device)
 
-    def run(
-        self,
-        state: ReconstructState,
-        folder: Path,
-        on_step: Callable[[ReconstructState], None] | None = None,
-        evaluate_every: int = 100,
+    def fit(
+        self, state: ReconstructState, go_on: Callable[[ReconstructState], bool], evaluate_every: int = 100
     ) -> ReconstructState:
-        """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder.
-
-        Args:
-            on_step: called with the state after every step.
-            evaluate_every: steps between two measurements on the photographs held out.
-        """
-        return run_with_checkpoints(
-            lambda after_step: refine(self.photos, state, self.schedule, self.held_out, evaluate_every, after_step),
-            self._checkpoints(folder),
-            on_step,
-        )
-
-    def complete(self, state: ReconstructState) -> bool:
-        """Whether the schedule is at its end."""
-        return self.schedule.progress(state) >= 1
+        """Go on to the end of the schedule."""
+        return refine(self.photos, state, self.schedule, self.held_out, evaluate_every, go_on)
 
     def write_results(self, state: ReconstructState, folder: Path, frames: int = 48) -> dict[str, Any]:
         """Write mesh.glb, metrics.json, comparison.png, turntable.gif and report.html; returns the metrics.
@@ -231,16 +211,13 @@ class ReconstructJob:
         """
         return results.write(state, self.photos, self.held_out, self.place, self.settings, self.truth, folder, frames)
 
-    def _checkpoints(self, folder: Path) -> Checkpoints:
-        return Checkpoints(folder, self.settings, {"photographs": "other photographs", "mesh": "another mesh"})
 
-
-def _load(data: PosedPhotos, options: ReconstructOptions) -> tuple[PhotoSet, list[Photo], str]:
-    """Photographs to fit, those held out, and a name for the former."""
-    data = reread(data, options.axes, options.poses)
-    train, kept = data.split()
-    photos = load_photos(data, train, reduce=options.reduce)
-    return PhotoSet.of(photos), load_photos(data, kept, reduce=options.reduce), digest(photos)
+def _load(
+    data: PosedPhotos, options: ReconstructOptions, device: torch.device
+) -> tuple[PhotoSet, list[Photo], dict[str, Any]]:
+    """Photographs to fit, those held out, and the settings of the fit."""
+    photos, held_out, settings = load_split(reread(data, options.axes, options.poses), options, device)
+    return PhotoSet.of(photos), held_out, settings
 
 
 def _no_hull(empty: bool, options: str | None) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import torch
 
-from lumigrad.fit.checkpoints import Checkpoints, run_with_checkpoints
 from lumigrad.fit.metrics import write_metrics
-from lumigrad.fit.photos import Photo, digest, focus, load_photos
+from lumigrad.fit.photos import Photo, focus
+from lumigrad.fit.photos.job import PhotoJob, load_split
 from lumigrad.fit.splats import report
 from lumigrad.fit.splats.loop import Schedule, SplatState, fit_splats
 from lumigrad.fit.splats.models import Gaussians, Model, Spheres
@@ -58,7 +58,7 @@ class SplatOptions:
 
 
 @dataclass(frozen=True)
-class SplatJob:
+class SplatJob(PhotoJob[SplatState]):
     """A fit of Gaussians or spheres to posed photographs.
 
     ::
@@ -98,9 +98,7 @@ class SplatJob:
             FileNotFoundError, ValueError: see `PosedPhotos.split` and `load_photos`.
         """
         options, device = options or SplatOptions(), device or torch.device("cpu")
-        train, held_out = data.split()
-        photos = load_photos(data, train, reduce=options.reduce)
-        kept = load_photos(data, held_out, reduce=options.reduce)
+        photos, held_out, settings = load_split(data, options, device)
         extent = focus(photos)[1]
         model = Spheres(extent) if options.spheres else Gaussians(options.degree, extent)
         strategy = (
@@ -108,8 +106,7 @@ class SplatJob:
             if options.strategy == "mcmc"
             else CloneSplitPrune(extent, options.max_primitives)
         )
-        settings = {**options.to_dict(), "device": device.type, "photographs": digest(photos)}
-        return cls(options, data, photos, kept, model, strategy, options.schedule(), device, settings)
+        return cls(options, data, photos, held_out, model, strategy, options.schedule(), device, settings)
 
     def begin(self) -> SplatState:
         """The state before the first step."""
@@ -117,15 +114,12 @@ class SplatJob:
         parameters = self.model.start(first_points(self.data, self.photos, self.options.points, generator))
         return SplatState.start({name: value.to(self.device) for name, value in parameters.items()}, self.options.seed)
 
-    def resume(self, folder: Path) -> SplatState:
-        """The state kept in a folder.
+    def read(self, values: dict[str, Any]) -> SplatState:
+        """The state of a file.
 
         Raises:
-            CheckpointError: there is none, or it is of another fit.
+            ValueError, RuntimeError: it is none of this fit.
         """
-        return self._checkpoints(folder).restore(self._restored)
-
-    def _restored(self, values: dict[str, Any]) -> SplatState:
         state = SplatState.from_dict(values)
         if state.rows.parameters.keys() != self.model.rates.keys():
             raise ValueError(f"state.rows.parameters: expected {', '.join(self.model.rates)}")
@@ -139,31 +133,10 @@ class SplatJob:
             self.model.draw(state.rows.parameters, self.photos[0].to(self.device).camera, 0.0, 0.0)
         return state
 
-    def run(
-        self,
-        state: SplatState,
-        folder: Path,
-        on_step: Callable[[SplatState], None] | None = None,
-        evaluate_every: int = 250,
-    ) -> SplatState:
-        """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder.
-
-        Args:
-            on_step: called with the state after every step.
-            evaluate_every: steps between two measurements on the photographs held out.
-        """
+    def fit(self, state: SplatState, go_on: Callable[[SplatState], bool], evaluate_every: int = 250) -> SplatState:
+        """Go on to the end of the schedule."""
         photos, held_out = self._on_device(self.photos), self._on_device(self.held_out)
-        return run_with_checkpoints(
-            lambda after_step: fit_splats(
-                photos, state, self.model, self.strategy, self.schedule, held_out, evaluate_every, after_step
-            ),
-            self._checkpoints(folder),
-            on_step,
-        )
-
-    def complete(self, state: SplatState) -> bool:
-        """Whether the schedule is at its end."""
-        return self.schedule.progress(state) >= 1
+        return fit_splats(photos, state, self.model, self.strategy, self.schedule, held_out, evaluate_every, go_on)
 
     @property
     def kind(self) -> str:
@@ -191,6 +164,3 @@ class SplatJob:
 
     def _on_device(self, photos: list[Photo]) -> list[Photo]:
         return [photo.to(self.device) for photo in photos]
-
-    def _checkpoints(self, folder: Path) -> Checkpoints:
-        return Checkpoints(folder, self.settings, {"photographs": "other photographs"})
