@@ -474,6 +474,17 @@ LG_API int32_t lg_trace_grid(
     int64_t height, int64_t width, int64_t rays, double t_min, double t_max, double band, void* hit, void* near,
     void* behind);
 
+/* Distances by rounds of sweeps. size [3]: that of a voxel along x, y and z. start [depth, height, width]: the distances
+ * of voxels that have a neighbour on the other side of the surface, which keep them; infinite elsewhere. */
+LG_API int32_t lg_redistance_start(
+    lg_call* call, int32_t dtype, const void* values, const void* size, int64_t depth, int64_t height, int64_t width,
+    void* start);
+
+/* distance, out [depth, height, width]: without signs, before and after a round. */
+LG_API int32_t lg_redistance_round(
+    lg_call* call, int32_t dtype, const void* distance, const void* start, const void* size, int64_t depth,
+    int64_t height, int64_t width, void* out);
+
 /* ---- Light transport (native/light) ------------------------------------------------------------------
  * materials [.., 21]: color (3), roughness, metallic, ior, extinction (3), emission (3), alpha, alpha cutoff,
  * transmission, coat, coat roughness, normal scale, attenuation (3), see native/light/material.h.

@@ -162,6 +162,7 @@ def field_ops(dtype: torch.dtype, size: tuple[int, int, int]) -> None:
 def implicit_ops(dtype: torch.dtype, size: tuple[int, int, int]) -> None:
     values = uniform(*size, dtype=dtype)
     values.view(-1)[::7], values.view(-1)[::11] = torch.nan, 0
+    lg.redistance(values, sweeps=3)
     verts, _ = lg.marching_cubes(values.requires_grad_())
     differentiate([verts])
     origins = 20 * uniform(70, 3, dtype=dtype)

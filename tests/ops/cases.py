@@ -340,6 +340,10 @@ def _implicit(dtype: torch.dtype, large: bool) -> Calls:
         yield "marching_cubes_count", name, (values, 0.1)
         yield "marching_cubes", name, (values, bits, vertex_base, cell_base, 0.1, *totals.tolist())
         size = torch.tensor(shape[::-1], dtype=dtype)
+        for voxel, steps in (("cubes", torch.ones_like(size)), ("boxes", 1 / size)):
+            yield "redistance_start", f"{name}, {voxel}", (values, steps)
+            start = call("redistance_start", values, steps)
+            yield "redistance_round", f"{name}, {voxel}", (start, start, steps)
         start, end = (size * (1.2 * random(700 if large else 9, 3, seed=seed, dtype=dtype)) for seed in (7, 8))
         yield "trace_grid", name, (values, start, end - start, 0.0, torch.inf, 0.0)
         yield "trace_grid", f"{name}, near", (values, start, end - start, 0.1, 2.0, 0.2)

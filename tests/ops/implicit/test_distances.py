@@ -93,6 +93,24 @@ def test_redistance_around_a_corner() -> None:
     assert torch.allclose(found, found.flip(0), atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("corners", [None, [[0.0, -1.0, 2.0], [0.7, 0.3, 9.0]]])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 17, 33), (1, 1, 9), (6, 1, 2), (18, 2, 1)])
+def test_redistance_is_its_definition(shape: tuple[int, ...], corners, dtype: torch.dtype) -> None:
+    """Of noise, in cubes and in boxes, round by round; a value that is not finite is anywhere."""
+    values = noise(shape, 3).to(dtype) - 0.3
+    values.view(-1)[0], values.view(-1)[-1] = torch.nan, -torch.inf
+    for sweeps in (0, 1, 2, 64):
+        found, expected = (f(values, corners, sweeps) for f in (lg.redistance, lg.reference.redistance))
+        torch.testing.assert_close(found, expected, rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=0)
+
+
+def test_redistance_of_any_layout() -> None:
+    values = noise((5, 6, 7), 4)
+    assert torch.equal(lg.redistance(values.permute(2, 0, 1)), lg.redistance(values.permute(2, 0, 1).contiguous()))
+    assert not lg.redistance(values.requires_grad_()).requires_grad
+
+
 @pytest.mark.parametrize("shape", [(0, 2, 3), (1, 1, 1), (3, 1, 2)])
 def test_redistance_without_a_surface(shape: tuple[int, int, int]) -> None:
     assert (lg.redistance(torch.ones(shape)) == torch.inf).all()

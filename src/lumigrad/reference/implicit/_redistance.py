@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,49 +19,45 @@ _TOLERANCE = 1e-5
 def redistance(
     values: Float[Tensor, "depth height width"], box: Box | None = None, sweeps: int = 64
 ) -> Float[Tensor, "depth height width"]:
-    """Signed distances to the surface on which a grid of values is zero.
+    """The definition of :func:`lumigrad.redistance`: signed distances, by rounds of sweeps along x, y and z, both ways.
 
-    Voxels beside the surface get their distance from where it cuts their edges and keep it, so the surface stays where
-    it is; from there, distances grow outwards and inwards by upwind differences. The error is of first order in the
-    size of a voxel. Values that are not finite count as outside.
-
-    Args:
-        values: [D, H, W], negative or zero inside.
-        box: two corners [2, 3] of the grid, by default with voxels of size 1 from the origin on.
-        sweeps: rounds of sweeps along the axes, both ways, at the most; a few are enough for most surfaces.
-
-    Returns:
-        [D, H, W], without gradients. Infinite, with the sign of the values, where there is no surface at all.
-
-    Raises:
-        TypeError, ValueError: for wrong types or shapes.
-
-    Source: Zhao 2005, "A Fast Sweeping Method for Eikonal Equations".
-
-    >>> import torch
-    >>> import lumigrad as lg
-    >>> lg.redistance(torch.tensor([[[-9.0, 3.0, 1.0, 5.0]]]))  # the surface is at 3/4 of the first edge
-    tensor([[[-0.7500,  0.2500,  1.2500,  2.2500]]])
+    A sweep goes plane by plane. In a plane every voxel learns from its neighbours twice.
     """
-    values = check_values("values", values).detach()
-    sweeps = check.integer("sweeps", sweeps, 0)
-    size = voxel_size(check_box(box, values).detach(), values)
+    values, sweeps, size = check_redistance(values, box, sweeps)
     if values.numel() == 0:
         return values.clone()
-    inside = values <= 0
-    start = _beside(values, inside, size)
-    fixed = start.isfinite()
+    start = _beside(values, values <= 0, size)
+    return signed(values, settled(start, size, sweeps, lambda distance: _round(distance, start.isfinite(), size)))
+
+
+def check_redistance(values: Any, box: Any, sweeps: Any) -> tuple[Tensor, int, Tensor]:
+    """The arguments, without gradients, and the size [3] of a voxel along x, y and z in the place of the box."""
+    values = check_values("values", values).detach()
+    sweeps = check.integer("sweeps", sweeps, 0)
+    return values, sweeps, voxel_size(check_box(box, values).detach(), values)
+
+
+def settled(start: Tensor, size: Tensor, sweeps: int, one_round: Callable[[Tensor], Tensor]) -> Tensor:
+    """Distances after as many rounds as are needed, `sweeps` at the most."""
     distance = start
-    if bool(fixed.any()):
-        for _ in range(sweeps):
-            before = distance
-            for axis in range(3):
-                for backwards in (False, True):
-                    distance = _sweep(distance, fixed, size, axis, backwards)
-            change = (before - distance).nan_to_num(nan=0.0)
-            if float(change.max()) <= _TOLERANCE * float(size.min()):
-                break
-    return torch.where(inside, -distance, distance)
+    for _ in range(sweeps):
+        before, distance = distance, one_round(distance)
+        # No number, the change of what stays infinite, is not more than anything.
+        if not bool((before - distance > _TOLERANCE * size.min()).any()):
+            break
+    return distance
+
+
+def signed(values: Tensor, distance: Tensor) -> Tensor:
+    """Distances with the signs of values."""
+    return torch.where(values <= 0, -distance, distance)
+
+
+def _round(distance: Tensor, fixed: Tensor, size: Tensor) -> Tensor:
+    for axis in range(3):
+        for backwards in (False, True):
+            distance = _sweep(distance, fixed, size, axis, backwards)
+    return distance
 
 
 def _beside(values: Tensor, inside: Tensor, size: Tensor) -> Tensor:
