@@ -218,9 +218,11 @@ def test_filters() -> None:
             torch.where(x.abs() < 2, -0.5 * x.abs() ** 3 + 2.5 * x**2 - 4 * x.abs() + 2, 0),
         ),
     }  # fmt: skip
+    profiles["box"] = lambda x: (x.abs() < 1.25).float()
     x = torch.linspace(-2, 2, 4001)
     for name, profile in profiles.items():
-        sensor = camera((6, 16), film=film((6, 16), rfilter={"type": name}))
+        options = {"radius": 1.25} if name == "box" else {}
+        sensor = camera((6, 16), film=film((6, 16), rfilter={"type": name, **options}))
         loaded = mi.load_dict({"type": "scene", "half": {**half, "glow": glow}, "camera": sensor})
         image = mi.render(loaded, spp=256)[3, :, 0]
         edge = 8 + 0.1 / 4 * 8 / math.tan(math.radians(20))  # its column
@@ -423,6 +425,12 @@ def test_masks_and_nothing() -> None:
     nothing = {"type": "sphere", "bsdf": {"type": "null"}}
     image = mi.render(scene(a=nothing, b=panel), integrator=path, spp=1)
     assert (image == 3).all()
+    hole = {"type": "sphere", "bsdf": {"type": "mask", "opacity": 0.5, "inner": {"type": "null"}}}
+    assert (mi.render(scene(a=hole, b=panel), integrator=path, spp=1) == 3).all()
+    assert (mi.render(scene(a=hole, sky=sky), integrator=path, spp=1) == 1).all()  # nothing but the sky
+    twice = {"type": "mask", "outer": {"type": "mask", "inner": matt}}
+    with pytest.raises(NotImplementedError, match=r"a\.bsdf: expected no other mask below 'mask'"):
+        mi.render(scene(a={**panel, "bsdf": twice}), spp=1)
 
 
 def test_plastic_and_principled() -> None:
@@ -547,6 +555,58 @@ def test_included_files(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(f'<scene version="3.0.0"><path value="parts"/>{body}</scene>')
     loaded = mi.load_file(tmp_path / "a.xml")
     assert list(loaded.children) == ["sky", "shape_0"]
+
+
+def test_folders_are_added_to_those_where_files_are_looked_up(tmp_path: Path) -> None:
+    """The scene's own and all that are named, the last of them first."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    save_mesh(icosphere(0), tmp_path / "own.ply")
+    save_mesh(icosphere(1), tmp_path / "first" / "both.ply")
+    save_mesh(icosphere(2), tmp_path / "second" / "both.ply")
+    paths = '<path value="first"/><path value="second"/>'
+    shapes = "".join(
+        f'<shape type="ply"><string name="filename" value="{name}.ply"/></shape>' for name in ("own", "both")
+    )
+    (tmp_path / "a.xml").write_text(f'<scene version="3.0.0">{paths}{shapes}</scene>')
+    meshes = mi.to_scene(mi.load_file(tmp_path / "a.xml")).meshes
+    assert [len(mesh.faces) for mesh in meshes] == [20, 320]
+    lost = shapes.replace("own", "lost")
+    (tmp_path / "b.xml").write_text(f'<scene version="3.0.0">{paths}{lost}</scene>')
+    with pytest.raises(
+        FileNotFoundError, match=r"no such file: .*second/lost\.ply or .*first/lost\.ply or .*lost\.ply"
+    ):
+        mi.load_file(tmp_path / "b.xml")
+    (tmp_path / "c.xml").write_text('<scene version="3.0.0"><path value="third"/></scene>')
+    with pytest.raises(FileNotFoundError, match=r"<path>: no such folder: .*third"):
+        mi.load_file(tmp_path / "c.xml")
+
+
+def test_files_that_include_themselves(tmp_path: Path) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.xml").write_text(f'<scene version="3.0.0"><include filename="{other}.xml"/></scene>')
+    with pytest.raises(ValueError, match=r"<include>: a file includes itself: .*a\.xml -> .*b\.xml -> .*a\.xml$"):
+        mi.load_file(tmp_path / "a.xml")
+    (tmp_path / "c.xml").write_text('<scene version="3.0.0"><emitter type="constant"/></scene>')
+    cube = '<shape type="cube"><include filename="d.xml"/></shape>'
+    (tmp_path / "d.xml").write_text('<scene version="3.0.0"><bsdf type="diffuse"/></scene>')
+    (tmp_path / "e.xml").write_text(f'<scene version="3.0.0"><include filename="c.xml"/>{cube}{cube}</scene>')
+    assert len(mi.load_file(tmp_path / "e.xml").children) == 3  # one file twice is no circle
+
+
+def test_integrators_that_would_be_ignored_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"inner: 'path' takes no integrator"):
+        mi.load_dict({"type": "path", "inner": {"type": "direct"}})
+    with pytest.raises(ValueError, match="a, b: expected one integrator at most"):
+        scene(a={"type": "aov", "aovs": "d:depth"}, b={"type": "path"})
+
+
+@pytest.mark.parametrize(
+    "rfilter", [{"type": "box", "radius": 0.0}, {"type": "gaussian", "stddev": -1.0}, {"type": "lanczos", "lobes": 0}]
+)
+def test_filters_of_no_width(rfilter: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"rfilter.*: expected more than 0, got"):
+        scene(camera=camera((2, 2), film=film((2, 2), rfilter=rfilter)))
 
 
 @pytest.mark.parametrize(
@@ -729,8 +789,6 @@ def test_what_cannot_be_rendered() -> None:
         mi.render(scene(ball={"type": "sphere"}), spp=4, spp_grad=8)
     with pytest.raises(TypeError, match="scene: expected a scene, got SceneParameters"):
         mi.render(mi.traverse(scene()))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="scene: expected at least one shape"):
-        mi.render(scene(sky=sky))
 
 
 def test_what_changes_only_noise_is_said() -> None:

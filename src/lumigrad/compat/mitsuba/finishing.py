@@ -236,6 +236,12 @@ def _check_film(found: Object, loader: Loader) -> None:
         found.children["rfilter"] = loader.load({"type": "gaussian"}, below(found.path, "rfilter"))
 
 
+def _check_filter(found: Object, loader: Loader) -> None:
+    for name in ("radius", "stddev", "lobes"):
+        if not found.options.get(name, 1) > 0:
+            raise ValueError(f"{below(found.path, name)}: expected more than 0, got {found.options[name]}")
+
+
 def _check_integrator(found: Object, loader: Loader) -> None:
     options = found.options
     if options["max_depth"] < -1:
@@ -290,6 +296,7 @@ _FINISH: dict[str, Callable[[Object, Loader], None]] = {
     "spot": _place_spot,
     "perspective": _add_film,
     "hdrfilm": _check_film,
+    **{name: _check_filter for name, plugin in PLUGINS.items() if plugin.family == "rfilter"},
     **{name: _check_integrator for name, plugin in PLUGINS.items() if plugin.family == "integrator"},
     **{name: _add_shape for name, plugin in PLUGINS.items() if plugin.family == "shape"},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from lumigrad.compat.mitsuba.transforms import as_tensor
 ROLES = {"bsdf": "bsdf", "emitter": "emitter", "film": "film", "sampler": "sampler", "rfilter": "rfilter"}
 
 
-def load_dict(dict: Mapping[str, Any], folder: str | Path = ".") -> Object:
+def load_dict(dict: Mapping[str, Any], folder: str | Path | Sequence[str | Path] = ".") -> Object:
     """A scene, or a part of one, from nested dictionaries as in Mitsuba 3.
 
     Args:
         dict: with a "type"; numbers, words, vectors, `Transform4f`, plugins made before, and dictionaries of others. A
             dictionary of the type "ref" stands for what has its "id".
-        folder: where relative names of files begin.
+        folder: where relative names of files begin; of several, the first one that has the file.
 
     Returns:
         `Scene` for the type "scene", otherwise the `Object`.
@@ -42,16 +42,27 @@ def load_dict(dict: Mapping[str, Any], folder: str | Path = ".") -> Object:
     >>> mi.traverse(scene)["ball.bsdf.reflectance.value"]
     tensor([1., 0., 0.])
     """
-    return Loader(dict, Path(folder)).load(dict, "")
+    folders = [folder] if isinstance(folder, (str, Path)) else folder
+    return Loader(dict, [Path(one) for one in folders]).load(dict, "")
+
+
+def first_of(folders: Sequence[Path], name: str, there: Callable[[Path], bool]) -> Path | None:
+    """The path of a name in the first of some folders in which it is there."""
+    return next((folder / name for folder in folders if there(folder / name)), None)
+
+
+def places(folders: Sequence[Path], name: str) -> str:
+    """Where it has been looked for, for messages."""
+    return " or ".join(dict.fromkeys(str(folder / name) for folder in folders))
 
 
 class Loader:
     """Makes each plugin once, however often it is named."""
 
-    def __init__(self, properties: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, properties: Mapping[str, Any], folders: Sequence[Path]) -> None:
         if not isinstance(properties, Mapping):
             raise TypeError(f"dict: expected a dictionary, got {type(properties).__name__}")
-        self.folder = folder
+        self.folders = folders
         self.named = {name: found for name, found in _named(properties)}
         # With the properties themselves, as ids of what is gone are given to others.
         self.made: dict[int, tuple[Mapping[str, Any], Object]] = {}
@@ -132,9 +143,10 @@ class Loader:
         return target if isinstance(target, Object) else self.load(target, str(name))
 
     def file(self, found: Object) -> Path:
-        path = self.folder / str(found.options["filename"])
-        if not path.is_file():
-            raise FileNotFoundError(f"{at(found.path)}no such file: {path}")
+        name = str(found.options["filename"])
+        path = first_of(self.folders, name, Path.is_file)
+        if path is None:
+            raise FileNotFoundError(f"{at(found.path)}no such file: {places(self.folders, name)}")
         return path
 
 
@@ -197,6 +209,9 @@ def _takes(plugin: Plugin) -> str:
 
 
 def _check_scene(scene: Object) -> None:
+    integrators = [name for name, child in scene.children.items() if child.family == "integrator"]
+    if len(integrators) > 1:
+        raise ValueError(f"{', '.join(integrators)}: expected one integrator at most")
     around = [name for name, child in scene.children.items() if child.kind in SURROUNDING]
     if len(around) > 1:
         raise ValueError(f"{', '.join(around)}: expected one emitter of the kinds {', '.join(SURROUNDING)} at most")

@@ -60,6 +60,8 @@ def _is_black(bsdf: Object | None) -> bool:
 
 def _masked(bsdf: Object, emitter: Object | None) -> Material:
     """There in part: the opacity is the fourth channel of the texture."""
+    if bsdf.children["nested_bsdf"].kind == "mask":
+        raise NotImplementedError(f"{at(bsdf.path)}expected no other mask below 'mask'")
     material = material_of(bsdf.children["nested_bsdf"], emitter)
     if not isinstance(material, (DiffuseMaterial, PlasticMaterial)):
         raise NotImplementedError(f"{at(bsdf.path)}expected something diffuse or plastic below 'mask'")

@@ -49,9 +49,9 @@ def _emitter(
     return Plugin("emitter", textures, numbers or {}, vectors or {}, {"sampling_weight": 1.0, **options})
 
 
-def _integrator(max_depth: int, **options: Any) -> Plugin:
+def _integrator(max_depth: int, below: tuple[str, ...] = (), **options: Any) -> Plugin:
     options = {"max_depth": max_depth, "rr_depth": 5, "hide_emitters": False, **options}
-    return Plugin("integrator", options=options, below=("integrator",))
+    return Plugin("integrator", options=options, below=below)
 
 
 _DIELECTRIC: dict[str, Any] = {"int_ior": "bk7", "ext_ior": "air"}
@@ -107,7 +107,7 @@ PLUGINS: dict[str, Plugin] = {
     "prb_projective": _integrator(6, **_VISIBILITY),
     "direct_projective": _integrator(2, **_VISIBILITY),
     "depth": _integrator(1),
-    "aov": _integrator(1, aovs=REQUIRED),
+    "aov": _integrator(1, ("integrator",), aovs=REQUIRED),
     # ---- Shapes
     "rectangle": _shape(PLACED),
     "cube": _shape(PLACED),

@@ -195,8 +195,6 @@ def _maps(shot: Shot) -> dict[str, Callable[[Rendering], Tensor]]:
 def to_scene(scene: Scene) -> LumigradScene:
     """The meshes and lights of a scene as lumigrad has them, with the values of its parameters."""
     shapes = [_mesh(shape) for shape in scene.shapes() if not _is_nothing(shape)]
-    if not shapes:
-        raise ValueError("scene: expected at least one shape")
     lights = [light_of(emitter) for emitter in scene.of_family("emitter")]
     environment = next((light for light in lights if isinstance(light, EnvironmentLight)), None)
     lights = [light for light in lights if light is not environment]
@@ -206,7 +204,11 @@ def to_scene(scene: Scene) -> LumigradScene:
 
 
 def _is_nothing(shape: Object) -> bool:
-    return "bsdf" in shape.children and shape.children["bsdf"].kind == "null" and "emitter" not in shape.children
+    """Whether light passes it as it is: what is null is so wherever a mask lets it be seen, too."""
+    bsdf = shape.children.get("bsdf")
+    while bsdf is not None and bsdf.kind == "mask":
+        bsdf = bsdf.children["nested_bsdf"]
+    return bsdf is not None and bsdf.kind == "null" and "emitter" not in shape.children
 
 
 def _mesh(shape: Object) -> Mesh:

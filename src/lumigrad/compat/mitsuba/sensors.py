@@ -29,9 +29,14 @@ def camera_of(sensor: Object, fine: int = 1) -> PerspectiveCamera:
 
 
 def fineness(sensor: Object, spp: int) -> int:
-    """Small pixels along a side of a pixel, for its filter: as many as samples allow, from 2 to 4."""
-    kind = sensor.children["film"].children["rfilter"].kind
-    return 1 if kind == "box" else min(max(math.isqrt(spp), 2), 4)
+    """Small pixels along a side of a pixel, for its filter: as many as samples allow, from 2 to 4.
+
+    1 where the filter is the pixel's own square.
+    """
+    rfilter = sensor.children["film"].children["rfilter"]
+    if rfilter.kind == "box" and rfilter.options["radius"] == 0.5:
+        return 1
+    return min(max(math.isqrt(spp), 2), 4)
 
 
 def filtered(image: Tensor, sensor: Object, fine: int) -> Tensor:
@@ -49,7 +54,11 @@ def _weights(rfilter: Object, count: int, fine: int) -> Tensor:
     """Of the small pixels for each pixel [count, fine count]; rows add up to 1."""
     centres = torch.arange(count, dtype=torch.float64) + 0.5
     small = (torch.arange(fine * count, dtype=torch.float64) + 0.5) / fine
-    weights = _profile(rfilter, (small - centres[:, None]).abs())
+    distance = (small - centres[:, None]).abs()
+    if rfilter.kind == "box":  # the part of a small pixel that it covers
+        weights = ((rfilter.options["radius"] - distance) * fine + 0.5).clamp(0, 1)
+    else:
+        weights = _profile(rfilter, distance)
     return weights / weights.sum(1, keepdim=True)
 
 

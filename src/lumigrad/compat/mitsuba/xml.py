@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lumigrad.compat.mitsuba.loading import load_dict
+from lumigrad.compat.mitsuba.loading import first_of, load_dict, places
 from lumigrad.compat.mitsuba.objects import Object
 from lumigrad.compat.mitsuba.transforms import Transform4f
 
@@ -28,7 +28,7 @@ def load_file(path: str | Path, **parameters: Any) -> Object:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such scene: {path}")
-    return _load(path.read_bytes(), path.parent, parameters)
+    return _load(path.read_bytes(), path, parameters)
 
 
 def load_string(string: str, **parameters: Any) -> Object:
@@ -39,17 +39,26 @@ def load_string(string: str, **parameters: Any) -> Object:
     >>> mi.traverse(mi.load_string(text, r=2))["ball.to_world"].diagonal().tolist()
     [2.0, 2.0, 2.0, 1.0]
     """
-    return _load(string.encode(), Path("."), parameters)
+    return _load(string.encode(), None, parameters)
 
 
-def _load(text: bytes, folder: Path, parameters: dict[str, Any]) -> Object:
-    reader = _Reader(folder, {name: str(value) for name, value in parameters.items()})
-    return load_dict(reader.plugin(reader.parse(text)), reader.folder)
+def _load(text: bytes, path: Path | None, parameters: dict[str, Any]) -> Object:
+    reader = _Reader(path, {name: str(value) for name, value in parameters.items()})
+    return load_dict(reader.plugin(reader.parse(text)), reader.folders)
 
 
 class _Reader:
-    def __init__(self, folder: Path, given: dict[str, str]) -> None:
-        self.folder = folder
+    """Reads a file, and those that it includes.
+
+    Attributes:
+        folders: where names of files are looked up, the first of them first.
+        open: the files that are being read, each included by the one before.
+        given: values of parameters.
+    """
+
+    def __init__(self, path: Path | None, given: dict[str, str]) -> None:
+        self.folders = [Path(".") if path is None else path.parent]
+        self.open = [] if path is None else [path]
         self.given = given
 
     def parse(self, text: bytes) -> Element:
@@ -76,7 +85,7 @@ class _Reader:
             if child.tag == "default":
                 self.given.setdefault(self.word(child, "name"), self.word(child, "value"))
             elif child.tag == "path":
-                self.folder = self.folder / self.word(child, "value")
+                self._add_folder(child)
             elif child.tag == "include":
                 self._include(child, found)
             else:
@@ -86,11 +95,25 @@ class _Reader:
                     raise ValueError(f"<{child.tag}>: there are two of the name {name!r}")
                 found[name] = value
 
+    def _add_folder(self, element: Element) -> None:
+        """One more place for names of files, before the others; itself looked up in these."""
+        word = self.word(element, "value")
+        path = first_of(self.folders, word, Path.is_dir)
+        if path is None:
+            raise FileNotFoundError(f"<path>: no such folder: {places(self.folders, word)}")
+        self.folders.insert(0, path)
+
     def _include(self, element: Element, found: dict[str, Any]) -> None:
-        path = self.folder / self.word(element, "filename")
-        if not path.is_file():
-            raise FileNotFoundError(f"<include>: no such file: {path}")
+        word = self.word(element, "filename")
+        path = first_of(self.folders, word, Path.is_file)
+        if path is None:
+            raise FileNotFoundError(f"<include>: no such file: {places(self.folders, word)}")
+        if any(path.samefile(other) for other in self.open):
+            chain = " -> ".join(str(other) for other in (*self.open, path))
+            raise ValueError(f"<include>: a file includes itself: {chain}")
+        self.open.append(path)
         self._read(self.parse(path.read_bytes()), found)
+        self.open.pop()
 
     def _free_name(self, element: Element, found: dict[str, Any]) -> str:
         """The id at the top level, or else the element's name and a number."""
