@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -244,3 +245,12 @@ def test_arrays_are_told_from_tensors(name: str) -> None:
     values = {key: getattr(ball, key) for key in ("positions", "faces", "uvs", "uv_faces", "texture")}
     with pytest.raises(TypeError, match=rf"{name}: expected a torch\.Tensor, got ndarray; torch\.from_numpy"):
         Mesh(**{**values, name: ball.positions.numpy()})
+
+
+@pytest.mark.parametrize("name", ["positions", "uvs", "normals", "second_uvs", "colors", "texture"])
+def test_whole_numbers_are_refused_by_name(name: str) -> None:
+    ball = creature(1)
+    other = {"normals": ball.vertex_normals(), "second_uvs": ball.uvs, "second_uv_faces": ball.uv_faces}
+    ball = replace(ball, **other, colors=torch.rand(len(ball.positions), 3))
+    with pytest.raises(TypeError, match=rf"{name}: expected a floating type, got int64; Tensor\.float"):
+        replace(ball, **{name: getattr(ball, name).long()})

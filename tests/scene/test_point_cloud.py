@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -80,3 +82,10 @@ def test_transforms() -> None:
 def test_wrong_clouds_name_the_culprit(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["positions", "normals", "radii", "opacities"])
+def test_whole_numbers_are_refused_by_name(name: str) -> None:
+    points = replace(cloud(3), opacities=torch.ones(3))
+    with pytest.raises(TypeError, match=rf"{name}: expected a floating type, got int64"):
+        replace(points, **{name: getattr(points, name).long()})

@@ -80,3 +80,10 @@ def test_constant_harmonics() -> None:
     with pytest.raises(ValueError, match="colors"):
         constant_harmonics(colors[0])
     assert not doctest.testmod(_splat_cloud).failed
+
+
+@pytest.mark.parametrize(("kind", "axes"), KINDS)
+def test_whole_numbers_are_refused_by_name(kind: Kind, axes: int) -> None:
+    for name, value in fields(axes).items():
+        with pytest.raises(TypeError, match=rf"{name}: expected a floating type, got int64"):
+            kind(**{**fields(axes), name: value.long()})

@@ -61,6 +61,15 @@ def floating(name: str, value: Any, like: torch.Tensor | None = None, like_name:
     return checked
 
 
+def fractional(name: str, value: Any) -> torch.Tensor:
+    """`value` if it is a dense tensor of a floating type of any precision."""
+    checked = tensor(name, value)
+    if not checked.is_floating_point():
+        got = str(checked.dtype).removeprefix("torch.")
+        raise TypeError(f"{name}: expected a floating type, got {got}; Tensor.float makes one of it")
+    return checked
+
+
 def triangles(value: Any, device: torch.device, name: str = "tri") -> torch.Tensor:
     """Triangle indices [T, 3] as contiguous int32."""
     checked = tensor(name, value)

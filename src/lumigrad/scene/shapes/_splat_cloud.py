@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lumigrad.scene.shapes._cloud import Cloud
 from lumigrad.types.shapes import Float
+from lumigrad.types.validation import fractional
 
 # The constant function among the real spherical harmonics, 1 / (2 sqrt(pi)).
 CONSTANT = 0.28209479177387814
@@ -43,8 +44,7 @@ class SplatCloud(Cloud):
 
     def _check(self, axes: int) -> None:
         for name in ("means", "quats", "scales", "opacities", "harmonics"):
-            if not isinstance(getattr(self, name), Tensor):
-                raise TypeError(f"{name}: expected a tensor, got {type(getattr(self, name)).__name__}")
+            fractional(name, getattr(self, name))
         count = len(self.means) if self.means.ndim else 0
         for name, last in (("means", [3]), ("quats", [4]), ("scales", [axes]), ("opacities", [])):
             got = list(getattr(self, name).shape)

@@ -14,13 +14,14 @@ from lumigrad.scene.materials import Material
 from lumigrad.scene.shapes.creases import crease_normals
 from lumigrad.scene.shapes.tangents import corner_tangents
 from lumigrad.types.shapes import Bool, Float, Int
-from lumigrad.types.validation import tensor, values_can_be_checked
+from lumigrad.types.validation import fractional, tensor, values_can_be_checked
 
 _REQUIRED = ("positions", "faces")
 # Values, and the index buffers into them.
 INDEXED = {
     "positions": "faces", "uvs": "uv_faces", "normals": "normal_faces", "second_uvs": "second_uv_faces",
 }  # fmt: skip
+_NUMBERS = (*INDEXED.values(), "face_materials")
 
 
 def _check_indices(faces: Tensor, count: int, name: str) -> None:
@@ -101,7 +102,7 @@ class Mesh:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in _REQUIRED or (field.name != "materials" and value is not None):
-                tensor(field.name, value)
+                (tensor if field.name in _NUMBERS else fractional)(field.name, value)
         if self.positions.ndim not in (2, 3) or self.positions.shape[-1] != 3:
             raise ValueError(f"positions: expected [V, 3] or [N, V, 3], got {list(self.positions.shape)}")
         _check_indices(self.faces, self.positions.shape[-2], "faces")

@@ -13,6 +13,7 @@ from lumigrad.scene._transform import check_matrix, transform_directions, transf
 from lumigrad.scene.shapes._cloud import Cloud
 from lumigrad.scene.shapes._packed import Index, Packing, numbers
 from lumigrad.types.shapes import Float, Int, Shaped
+from lumigrad.types.validation import fractional
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class PointCloud(Cloud):
     opacities: Float[Tensor, " points"] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("positions", "normals", "radii", "opacities"):
+            if name == "positions" or getattr(self, name) is not None:
+                fractional(name, getattr(self, name))
         count = len(self.positions) if self.positions.ndim else 0
         shapes = {"positions": (count, 3), "normals": (count, 3), "radii": (count,), "opacities": (count,)}
         for name, shape in shapes.items():
