@@ -116,7 +116,7 @@ struct Media {
     m.g = row[medium_g];
     m.darkest = darkest;
     m.floor = darkest > 0 ? place[place_floor] : T(0);
-    m.least = darkest * m.floor;
+    m.least = darkest * (m.floor > largest(m.extinction) ? m.floor : largest(m.extinction));
     m.is_grid = has_grid(number);
     m.is_colored = false;
     if (m.is_grid) {

@@ -7,6 +7,9 @@
 // Where nothing scatters, paths do not collide, but would if the density were a little larger. Paths that gradients are
 // computed from collide more often than light does, by `floor` a distance, and carry so much less: about one in five
 // that cross an empty box.
+//
+// Extinctions, densities and albedos below the least that they can be count as this, and have the derivative that is
+// there: an optimiser that has gone too far finds the way back.
 #pragma once
 
 #include <cstdint>
@@ -73,9 +76,7 @@ class PullMedia {
   }
 
   LG_HD_CALL void add_density(const Medium<T>& m, const Vec3<T>& point, T given) const {
-    each_voxel(m, point, [&](int64_t first, T weight) {
-      if (!(m.volume.values[first] < 0)) sink_.add(of_voxels_, offset(m) + first, weight * given);
-    });
+    each_voxel(m, point, [&](int64_t first, T weight) { sink_.add(of_voxels_, offset(m) + first, weight * given); });
   }
 
   LG_HD_CALL void add_colors(const Medium<T>& m, const Vec3<T>& point, const Vec3<T>& given) const {

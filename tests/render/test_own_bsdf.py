@@ -12,7 +12,7 @@ from ops_common import scaled_error
 from torch import Tensor
 
 import lumigrad as lg
-from lumigrad.render import BsdfPoints, lit_scene, render_path, trace_paths_with
+from lumigrad.render import BsdfPoints, batches, lit_scene, render_path, trace_paths_with
 from lumigrad.scene import AmbientLight, DiffuseMaterial, PerspectiveCamera, Scene, icosphere
 
 DOUBLE = torch.float64
@@ -71,6 +71,44 @@ def test_materials_are_found_by_name() -> None:
     assert (slope > 0).all()
     with pytest.raises(ValueError, match=r"bsdfs: expected names of materials, \['ball'\], got 'box'"):
         render_path(scene, camera, bsdfs={"box": Matt(color)})
+
+
+def test_progress_is_told_between_batches_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "OWN_PATHS_PER_CALL", 2 * 6 * 8)
+    ball = replace(icosphere(1), materials=(DiffuseMaterial(name="ball"),))
+    camera = PerspectiveCamera.orbit(azimuth=30.0, elevation=20.0, distance=3.0, fov_y=45.0, size=(6, 8))
+    parts: list[float] = []
+    matt = {"ball": Matt(torch.tensor([0.9, 0.5, 0.1]))}
+    shot = render_path(
+        Scene(ball, lights=[AmbientLight()]), camera, 5, 2, tone_mapping=None, bsdfs=matt, progress=parts.append
+    )
+    assert parts == pytest.approx([0.4, 0.8, 1.0])
+    seen = shot.mask[0, ..., 0] == 1
+    assert torch.allclose(shot.color[0][seen].mean(0), torch.tensor([0.9, 0.5, 0.1]), atol=0.15)
+
+
+def test_as_many_samples_as_tiles_need() -> None:
+    """As without BSDFs of one's own: what is even needs few."""
+    ball = replace(icosphere(1), materials=(DiffuseMaterial(name="ball"),))
+    camera = PerspectiveCamera.orbit(azimuth=30.0, elevation=20.0, distance=3.0, fov_y=45.0, size=(16, 16))
+    matt = {"ball": Matt(torch.tensor([0.9, 0.5, 0.1]))}
+    shot = render_path(Scene(ball, lights=[AmbientLight()]), camera, 96, 2, error=0.5, bsdfs=matt)
+    assert shot.samples is not None
+    assert shot.samples.min() < 96
+
+
+def test_meshes_of_images_have_different_materials() -> None:
+    """A BSDF is used in the images that show its material, and the others have what they have without."""
+    balls = [replace(icosphere(1), materials=(DiffuseMaterial((0.2, 0.2, 0.2), name=name),)) for name in "abc"]
+    camera = PerspectiveCamera.orbit(azimuth=30.0, elevation=20.0, distance=3.0, fov_y=45.0, size=(6, 8))
+    options = {"samples": 8, "max_depth": 2, "tone_mapping": None, "lights": [AmbientLight()]}
+    plain = render_path(balls, camera, **options)
+    shot = render_path(balls, camera, **options, bsdfs={"b": Matt(torch.ones(3)), "c": Matt(torch.zeros(3))})
+    assert torch.equal(shot.color[0], plain.color[0])
+    assert shot.color[1, 3, 4].min() > 3 * plain.color[1, 3, 4].max()
+    assert (shot.color[2] == 0).all()
+    with pytest.raises(ValueError, match=r"bsdfs: expected names of materials, \['a', 'b', 'c'\], got 'd'"):
+        render_path(balls, camera, **options, bsdfs={"d": Matt(torch.ones(3))})
 
 
 def test_rays_and_seeds_are_checked_as_by_trace_paths() -> None:

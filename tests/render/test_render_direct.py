@@ -153,6 +153,23 @@ def test_gradients_of_silhouettes(antialias: str, error: float) -> None:
     assert factor.grad.item() == pytest.approx(2 * 1.03 * 100, rel=error)
 
 
+def test_surfaces_that_move_have_gradients_of_their_depth_alone() -> None:
+    """Away from silhouettes: neither the light nor normals and colours change, as docs/light.md says."""
+    wall = torch.tensor([[-9.0, -9.0, 0.0], [9.0, -9.0, 0.0], [0.0, 9.0, 0.0]], requires_grad=True)
+    place = torch.tensor([0.5, 0.5, 2.0], requires_grad=True)
+    mesh = Mesh(wall, torch.tensor([[0, 1, 2]]), materials=(DiffuseMaterial(base_color=(0.5, 0.5, 0.5)),))
+    camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=3.0, fov_y=45.0, size=(4, 4))
+    shot = render_direct(mesh, camera, lights=[PointLight(place, intensity=3.0)])
+    assert shot.color.min() > 0
+    for buffer in (shot.color, shot.mask, shot.normals, shot.albedo):
+        if buffer is not None and buffer.requires_grad:
+            slopes = torch.autograd.grad(buffer.sum(), [wall, place], retain_graph=True, allow_unused=True)
+            assert not any(slope is not None and slope.any() for slope in slopes)
+    assert shot.depth is not None
+    (slope,) = torch.autograd.grad(shot.depth.sum(), wall)
+    assert slope[:, 2].sum() == pytest.approx(-16.0, rel=1e-4)
+
+
 def test_gradients_of_appearance() -> None:
     """What one number does to the image, by the same directions on both sides."""
     color = torch.tensor([0.8, 0.5, 0.3], dtype=torch.float64)

@@ -17,6 +17,7 @@ from lumigrad.scene import (
     AmbientLight,
     DirectionalLight,
     EnvironmentLight,
+    GridMedium,
     HomogeneousMedium,
     MediumBoundary,
     Mesh,
@@ -457,6 +458,31 @@ def test_black_fog_is_seen_where_it_begins() -> None:
     shot = render_path(ball, camera, samples=64, lights=[AmbientLight()])
     assert shot.mask.item() == 1
     assert abs(shot.depth.item() - 3) < 0.02
+
+
+def test_an_empty_scene_in_a_medium() -> None:
+    """A box of smoke around nothing, and a mist without end: as with a triangle that nothing sees."""
+    smoke = GridMedium(densities=torch.rand(3, 3, 3).requires_grad_(), extinction=2.0, albedo=0.8)
+    mist = HomogeneousMedium(extinction=0.2, albedo=0.8)
+    camera = PerspectiveCamera.orbit(azimuth=10.0, elevation=20.0, distance=2.0, fov_y=40.0, size=(6, 8))
+    far = Mesh(torch.tensor([[0.0, 0.0, 900.0], [1.0, 0.0, 900.0], [0.0, 1.0, 900.0]]), torch.tensor([[0, 1, 2]]))
+    for medium, light in ((smoke, AmbientLight()), (mist, PointLight((0.5, 1.0, 0.5)))):
+        shot, other = (
+            render_path(Scene(meshes, [light], medium=medium), camera, 4, 3, tone_mapping=None)
+            for meshes in ([], [far])
+        )
+        assert torch.equal(shot.color, other.color)
+        assert shot.color.max() > 0
+    shot = render_path(Scene([], [AmbientLight()], medium=smoke), camera, 4, 3)
+    (slope,) = torch.autograd.grad(shot.color.sum(), smoke.densities)
+    assert slope.abs().max() > 0
+
+
+def test_an_empty_scene_shows_its_environment() -> None:
+    sky = EnvironmentLight(torch.full((6, 4, 4, 3), 0.25))
+    shot = render_path(Scene([], environment=sky, background="environment"), camera(), 1, tone_mapping=None)
+    assert torch.allclose(shot.image, srgb_encode(torch.full_like(shot.image, 0.25)))
+    assert not shot.mask.any()
 
 
 def test_nothing_has_gradients_of_zero() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lumigrad.ops.light import trace_paths
+from lumigrad.render.own_bsdf import Bsdf, trace_paths_with
 from lumigrad.render.paths_scene import SEEDS
 from lumigrad.types import Bvh, LitScene, TracedPaths
 
 PATHS_PER_CALL = 2**19  # between calls, interruptions are answered and progress is shown
+OWN_PATHS_PER_CALL = 2**15  # with BSDFs in Python
 TILE = 16  # pixels along a side of the tiles whose noise is measured
 MEASURED = 4  # batches from which on it is
 LARGEST_BATCH = 16  # samples
@@ -22,7 +24,10 @@ Report = Callable[[float], None]
 
 
 class Paths(NamedTuple):
-    """Paths through an image whose rays at the corners of pixels are [H + 1, W + 1, 3]."""
+    """Paths through an image whose rays at the corners of pixels are [H + 1, W + 1, 3].
+
+    bsdfs: BSDFs in Python, by the numbers of materials.
+    """
 
     scene: LitScene
     tree: Bvh
@@ -31,11 +36,19 @@ class Paths(NamedTuple):
     max_depth: int | None
     seed: int
     gradient_seed: int
+    bsdfs: Mapping[int, Bsdf] = {}
+
+    def per_call(self, pixels: int) -> int:
+        """Samples of so many pixels that are traced at once; may be 0."""
+        return (OWN_PATHS_PER_CALL if self.bsdfs else PATHS_PER_CALL) // pixels
 
     def trace(self, origins: Tensor, directions: Tensor, samples: int, batch: int) -> TracedPaths:
         """Those of other rays. Batch 0 has the seeds themselves, others have seeds of their own."""
         seed, other = _of_batch(self.seed, batch), _of_batch(self.gradient_seed, batch)
-        return trace_paths(self.scene, origins, directions, samples, self.max_depth, seed, other, self.tree)
+        how = samples, self.max_depth, seed, other, self.tree
+        if self.bsdfs:
+            return trace_paths_with(self.bsdfs, self.scene, origins, directions, *how)
+        return trace_paths(self.scene, origins, directions, *how)
 
 
 def _of_batch(seed: int, batch: int) -> int:
@@ -45,7 +58,7 @@ def _of_batch(seed: int, batch: int) -> int:
 def traced(paths: Paths, samples: int, report: Report) -> TracedPaths:
     """Means of `samples` paths of each pixel. report: is told which part of the work is done."""
     height, width = (size - 1 for size in paths.directions.shape[:2])
-    size = max(1, PATHS_PER_CALL // (height * width))
+    size = max(1, paths.per_call(height * width))
     found: list[TracedPaths] = []
     for batch, start in enumerate(range(0, samples, size)):
         count = min(size, samples - start)
@@ -66,7 +79,7 @@ def traced_until(paths: Paths, error: float, samples: int, report: Report) -> tu
     A tile gets no more once its standard error, from how its batches differ, is at most `error` times its brightness.
     """
     tiles = _Tiles(paths)
-    fitting = PATHS_PER_CALL // (tiles.count * TILE**2)
+    fitting = paths.per_call(tiles.count * TILE**2)
     size = max(1, min(samples // MEASURED, LARGEST_BATCH, fitting))
     batches = max(1, samples // size)
     sums = paths.directions.new_zeros(tiles.count, TILE, TILE, 14)

@@ -11,7 +11,7 @@ from torch import Tensor
 from lumigrad.render.background import choose_background
 from lumigrad.render.batches import Paths, traced, traced_until
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
-from lumigrad.render.own_bsdf import Bsdf, trace_paths_with
+from lumigrad.render.own_bsdf import Bsdf
 from lumigrad.render.path_outlines import add_outlines
 from lumigrad.render.path_shadows import add_shadow_edges
 from lumigrad.render.paths_scene import SEEDS, given_lights, lit_images, seed_of_image
@@ -76,8 +76,8 @@ def render_path(
             pixel needs is estimated from these samples, which biases the image a little.
         progress: show a bar, or a function that is told which part of the work is done.
         bsdfs: of one's own, by the names of the materials that they take the place of, see
-            :class:`lumigrad.render.Bsdf`. Paths are then followed in PyTorch, much more slowly, and without gradients
-            of what edges cover.
+            :class:`lumigrad.render.Bsdf`. Images that show any of these are followed in PyTorch, much more slowly, and
+            without gradients of what edges cover.
 
     Returns:
         Rendering of N images, with depth, normals and albedo: means of what is seen first; with `error`, also
@@ -100,28 +100,23 @@ def render_path(
     other = seed + SEEDS // 2 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, SEEDS - 1)
     samples = check.integer("samples", samples, 1)
     error = None if error is None else check.number("error", error, True)
-    if bsdfs and error is not None:
-        raise ValueError("error: expected None where there are bsdfs, whose images have as many samples everywhere")
+    _check_names(bsdfs or {}, stage.scene.meshes)
     found, counts, media = [], [], False
     with shown_progress(progress, len(stage.cameras)) as report:
         for n, (one, lit, tree) in enumerate(lit_images(stage, lights)):
             media = media or lit.media is not None
             seeds = seed_of_image(seed, n), seed_of_image(other, n)
-            paths = Paths(lit, tree, *corner_rays(one, lit.positions), max_depth, *seeds)
             own = _numbered(bsdfs or {}, stage.scene.meshes if stage.together else stage.scene.meshes[n : n + 1])
-            if own:
-                corners = paths.origins, paths.directions
-                found.append(trace_paths_with(own, lit, *corners, samples, max_depth, *seeds, tree))
-                continue
+            paths = Paths(lit, tree, *corner_rays(one, lit.positions), max_depth, *seeds, own)
             if error is None:
                 image = traced(paths, samples, report(n))
             else:
                 image, count = traced_until(paths, error, samples, report(n))
                 counts.append(count)
-            found.append(_with_edges(image, paths, one, samples))
+            found.append(image if own else _with_edges(image, paths, one, samples))
     color, mask, depth, normals, albedo, through = (torch.stack(values) for values in zip(*found, strict=True))
     mask = mask[..., None]
-    seen = torch.where(mask > 0, mask, 1)
+    seen = torch.where(mask > 0, mask, 1).detach()  # means have no gradients
     length = normals.norm(dim=-1, keepdim=True)
     buffers = {
         "depth": depth[..., None] / seen,
@@ -151,13 +146,22 @@ def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, samples: int) 
     return add_outlines(image, scene, camera, samples, paths.max_depth, paths.gradient_seed + SEEDS, tree)
 
 
-def _numbered(bsdfs: Mapping[str, Bsdf], meshes: Sequence[Mesh]) -> dict[int, Bsdf]:
-    """BSDFs by the numbers of materials in `lit_scene`."""
-    names = [material.name for mesh in meshes for material in (mesh.materials or (default_material(mesh),))]
+def _names(meshes: Sequence[Mesh]) -> list[str]:
+    """Of materials, in the order of their numbers in `lit_scene`."""
+    return [material.name for mesh in meshes for material in (mesh.materials or (default_material(mesh),))]
+
+
+def _check_names(bsdfs: Mapping[str, Bsdf], meshes: Sequence[Mesh]) -> None:
+    """Refuse BSDFs of which no material of any image has the name."""
+    names = set(_names(meshes))
     for name in bsdfs:
         if name not in names:
-            raise ValueError(f"bsdfs: expected names of materials, {sorted(set(names))}, got {name!r}")
-    return {number: bsdfs[name] for number, name in enumerate(names) if name in bsdfs}
+            raise ValueError(f"bsdfs: expected names of materials, {sorted(names)}, got {name!r}")
+
+
+def _numbered(bsdfs: Mapping[str, Bsdf], meshes: Sequence[Mesh]) -> dict[int, Bsdf]:
+    """BSDFs by the numbers of materials in `lit_scene`."""
+    return {number: bsdfs[name] for number, name in enumerate(_names(meshes)) if name in bsdfs}
 
 
 def corner_rays(camera: Camera, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lumigrad.scene.media import GridMedium, Medium
+from lumigrad.scene.media import MOST_G, GridMedium, Medium, kept_within
 from lumigrad.types import Media
 
 
@@ -31,7 +32,7 @@ def media_of(
         return None
     places = {id(medium.identity): place for place, medium in enumerate(media)}
     rows = [[-1 if one.medium is None else places[id(one.medium.identity)], int(one.is_border)] for one in interiors]
-    faces = torch.tensor(rows, device=like.device)[face_materials.long()]
+    faces = torch.tensor(rows, dtype=torch.int64, device=like.device).reshape(-1, 2)[face_materials.long()]
     grids = [medium for medium in media if isinstance(medium, GridMedium)]
     numbers = [grids.index(medium) if isinstance(medium, GridMedium) else -1 for medium in media]
     return Media(
@@ -46,4 +47,10 @@ def media_of(
 
 def _row(medium: Medium, like: Tensor) -> Tensor:
     parts: tuple[Any, ...] = (medium.extinction, medium.albedo, medium.g)
-    return torch.cat([torch.as_tensor(part, dtype=like.dtype, device=like.device).reshape(-1) for part in parts])
+    ends = ((0.0, math.inf), (0.0, 1.0), (-MOST_G, MOST_G) if _is_fitted(medium.g) else (-1.0, 1.0))
+    values = (torch.as_tensor(part, dtype=like.dtype, device=like.device).reshape(-1) for part in parts)
+    return torch.cat([kept_within(value, *end) for value, end in zip(values, ends, strict=True)])
+
+
+def _is_fitted(value: float | Tensor) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad

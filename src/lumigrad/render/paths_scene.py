@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -33,8 +33,11 @@ from lumigrad.types.light import (
     COAT_TEXTURE,
     COLOR_TEXTURE,
     EMISSION_TEXTURE,
+    KIND_COLUMNS,
     KINDS,
+    MATERIAL_COLUMNS,
     MORE_KINDS,
+    MORE_MATERIAL,
     NORMAL_TEXTURE,
     ROUGHNESS_TEXTURE,
     SECOND_UV,
@@ -53,7 +56,8 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light], medium: Medium | 
     """Everything that paths of light meet. Gradients reach all that meshes, materials, media and lights are made of.
 
     Args:
-        meshes: at least one, none of them a batch; all of one type and on one device.
+        meshes: none of them a batch; all of one type and on one device. Without any, the medium's or the lights' are
+            those of the scene.
         lights: any number of them, with the parameters of one image; at most one of them an `EnvironmentLight`.
         medium: what fills the scene, besides those that materials have as `interior`.
 
@@ -68,7 +72,7 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light], medium: Medium | 
     >>> lit.tri.shape, lit.materials.shape, lit.lamps.shape
     (torch.Size([80, 3]), torch.Size([1, 21]), torch.Size([1, 12]))
     """
-    like = meshes[0].positions
+    like = meshes[0].positions if meshes else _without_meshes(lights, medium)
     palette, chosen = _Palette(like), []
     for mesh in meshes:
         materials = mesh.materials or (default_material(mesh),)
@@ -76,16 +80,37 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light], medium: Medium | 
         numbers = [palette.add(material) for material in materials]
         rows = torch.zeros_like(mesh.faces[:, 0]) if mesh.face_materials is None else mesh.face_materials
         chosen.append(torch.tensor(numbers, device=like.device)[rows.long()])
-    kinds, face_materials = torch.tensor(palette.kinds, device=like.device), torch.cat(chosen)
+    kinds = torch.tensor(palette.kinds, dtype=torch.int64, device=like.device).reshape(
+        -1, KIND_COLUMNS + len(MORE_KINDS)
+    )
+    face_materials = torch.cat(chosen) if chosen else torch.zeros(0, dtype=torch.int64, device=like.device)
     seconds = any(row[SECOND_UV] for row in palette.kinds)
     return LitScene(
-        torch.cat([mesh.positions for mesh in meshes]), torch.cat(joined_faces(meshes)).long(),
-        torch.stack(palette.rows), kinds, face_materials,
+        torch.cat([mesh.positions for mesh in meshes]) if meshes else like, _faces(meshes, like),
+        palette.table(), kinds, face_materials,
         tuple(palette.textures), _normals(meshes), _uvs(meshes, "uvs"), _colors(meshes),
         *_lamps(lights, like), *_surroundings(lights, like),
         _uvs(meshes, "second_uvs") if seconds else None, _tangents(meshes, [kinds[rows] for rows in chosen]),
         media=media_of(palette.interiors, face_materials, medium, like),
     )  # fmt: skip
+
+
+def _without_meshes(lights: Sequence[Light], medium: Medium | None) -> Tensor:
+    """No positions [0, 3], of the type and on the device of what there is."""
+    if medium is not None:
+        return medium.extinction.new_zeros(0, 3)
+    for light in lights:
+        for field in fields(light):
+            value = getattr(light, field.name)
+            if isinstance(value, Tensor):
+                return value.new_zeros(0, 3)
+    return torch.zeros(0, 3)
+
+
+def _faces(meshes: Sequence[Mesh], like: Tensor) -> Tensor:
+    return (
+        torch.cat(joined_faces(meshes)).long() if meshes else torch.zeros(0, 3, dtype=torch.int64, device=like.device)
+    )
 
 
 def _refuse(mesh: Mesh, materials: Sequence[Material]) -> None:
@@ -247,6 +272,11 @@ class _Palette:
         else:
             raise NotImplementedError(f"materials: {type(material).__name__} cannot be traced")
         return len(self.rows) - 1
+
+    def table(self) -> Tensor:
+        """All materials [M, K]."""
+        columns = MATERIAL_COLUMNS + len(MORE_MATERIAL)
+        return torch.stack(self.rows) if self.rows else self.like.new_zeros(0, columns)
 
     def _add_pbr(self, material: PBRMaterial) -> None:
         textures = {

@@ -38,7 +38,7 @@ class Stage:
     """What is rendered.
 
     Attributes:
-        shapes: at least one, all of the same class.
+        shapes: all of the same class; at least one, but for renderers of media.
         together: whether every image shows all of them; otherwise image n shows shape n.
         camera: as given, at the final size.
         cameras: one for each image, single.
@@ -88,7 +88,7 @@ def stage_of(
         size: (height, width) in place of the camera's.
         name: what messages call the scene.
         kinds: the classes of shapes that the renderer takes.
-        media: whether it follows light through media.
+        media: whether it follows light through media, which a scene may hold besides shapes, or instead of them.
 
     Raises:
         TypeError: something else than shapes of these kinds, or no camera.
@@ -107,7 +107,7 @@ def stage_of(
     shapes = tuple(listed(scene.shapes if isinstance(scene, Scene) else scene, name, kinds))
     _check_kinds(shapes, name, kinds)
     count = (camera.shape[0] if camera.shape else 1) if together else len(shapes)
-    if not shapes or not count:
+    if not count or not (shapes or (media and isinstance(scene, Scene))):
         raise ValueError(f"{name}, camera: expected at least one shape and one image, got none")
     if not together and camera.shape and camera.shape[0] != count:
         raise ValueError(f"camera: expected one, or {count} like the shapes, got {camera.shape[0]}")

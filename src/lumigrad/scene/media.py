@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from lumigrad.types.grids import check_corners
 from lumigrad.types.shapes import Float
 
 M = TypeVar("M", bound="Medium")
+MOST_G = 0.999  # of a g that is being optimised, which may reach the ends of its range
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda density: density,
     "relu": torch.relu,
@@ -39,9 +41,16 @@ class Medium:
 
     Attributes:
         extinction: [3] or a number, at least 0: collisions of light per unit of length, of red, green and blue.
-        albedo: [3] or a number: the part of the light that collides and is scattered, not absorbed.
-        g: the mean cosine of the angle by which scattered light turns (phase function of Henyey and Greenstein):
-            0 spreads it evenly, near 1 it goes on forwards, near -1 it goes back.
+        albedo: [3] or a number in [0, 1]: the part of the light that collides and is scattered, not absorbed.
+        g: the mean cosine of the angle by which scattered light turns (phase function of Henyey and Greenstein), in
+            (-1, 1): 0 spreads it evenly, near 1 it goes on forwards, near -1 it goes back.
+
+    Values outside of these ranges are refused, but for tensors that require gradients: a step of an optimiser may leave
+    the range. There, what is outside counts as the end of the range (of g, -0.999 or 0.999), and has the derivative
+    that is at this end, so that the optimiser finds the way back.
+
+    Raises:
+        TypeError, ValueError: for other types and shapes, numbers outside of these ranges, and what is not finite.
     """
 
     extinction: Float[Tensor, " 3"] = field(default_factory=_ones)
@@ -53,10 +62,13 @@ class Medium:
     def __post_init__(self) -> None:
         for name in ("extinction", "albedo"):
             object.__setattr__(self, name, _color(name, getattr(self, name)))
+        _check_range("extinction", self.extinction, 0.0, math.inf)
+        _check_range("albedo", self.albedo, 0.0, 1.0)
         g = self.g
         if isinstance(g, Tensor):
             if g.numel() != 1 or not g.is_floating_point():
                 raise ValueError(f"g: expected one floating value, got {g.dtype} {list(g.shape)}")
+            _check_range("g", g, -1.0, 1.0, ends=False)
         elif not -1 < check.real("g", g) < 1:
             raise ValueError(f"g: expected a number between -1 and 1, got {g:g}")
 
@@ -78,6 +90,33 @@ def _color(name: str, value: Any) -> Tensor:
     if color.shape != (3,) or not color.is_floating_point():
         raise ValueError(f"{name}: expected floating [3] or a number, got {color.dtype} {list(color.shape)}")
     return color
+
+
+def _check_range(name: str, value: Tensor, low: float, high: float, ends: bool = True) -> None:
+    """Refuse what is not finite, and what is outside of a range. `ends`: whether these are in it.
+
+    Values on other devices than the CPU are not looked at; those that gradients are asked of may be outside.
+    """
+    if not check.values_can_be_checked() or value.device.type != "cpu" or not value.numel():
+        return
+    least, most = (float(end) for end in torch.aminmax(value.detach()))
+    inside = low <= least and most <= high if ends else low < least and most < high
+    if not math.isfinite(least) or not math.isfinite(most) or not (inside or value.requires_grad):
+        wanted = f"at least {low:g}" if high == math.inf else f"values from {low:g} to {high:g}"
+        wanted = wanted if ends else f"values between {low:g} and {high:g}"
+        got = f"{least:g}" if least == most else f"{least:g} to {most:g}"
+        raise ValueError(f"{name}: expected finite values, {wanted}; got {got}")
+
+
+def kept_within(value: Tensor, low: float, high: float) -> Tensor:
+    """The value, or the end of the range that it has left, with the derivative of the value in any case.
+
+    Values that ask for no gradient are in the range.
+    """
+    if not value.requires_grad:
+        return value
+    end = value.detach().clamp(low, high)
+    return torch.where(value.detach() == end, value, end + (value - value.detach()))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,10 +157,10 @@ class GridMedium(Medium):
 
     Attributes:
         densities: [D, H, W], at least 0, of voxels' centres, between which they are trilinear; `extinction` is that of
-            a density of 1.
+            a density of 1. For densities and colours that require gradients, the same holds as for `extinction`.
         box: [2, 3], the corners with the smallest and the largest x, y, z; the unit cube's by default, around the
             origin.
-        colors: [D, H, W, 3], which multiply the albedo, or None.
+        colors: [D, H, W, 3] in [0, 1], which multiply the albedo, or None.
 
     >>> import torch
     >>> from lumigrad.scene import GridMedium
@@ -140,11 +179,11 @@ class GridMedium(Medium):
         check.shape("densities", densities, ("D", "H", "W"))
         if 0 in densities.shape:
             raise ValueError(f"densities: expected at least one voxel, got {tuple(densities.shape)}")
-        if check.values_can_be_checked() and densities.device.type == "cpu" and bool((densities.detach() < 0).any()):
-            raise ValueError(f"densities: expected at least 0, got {densities.detach().min():g}")
+        _check_range("densities", densities, 0.0, math.inf)
         if self.colors is not None:
             colors = check.floating("colors", self.colors, densities, "densities")
             check.shape("colors", colors, (*densities.shape, 3))
+            _check_range("colors", colors, 0.0, 1.0)
         box: Any = ((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5)) if self.box is None else self.box
         object.__setattr__(self, "box", check_corners(box, densities, "densities"))
 
@@ -174,4 +213,4 @@ class GridMedium(Medium):
     def values(self) -> Tensor:
         """Densities, and colours if there are any: [D, H, W, 1 or 4]."""
         density = self.densities[..., None]
-        return density if self.colors is None else torch.cat((density, self.colors), -1)
+        return density if self.colors is None else torch.cat((density, kept_within(self.colors, 0.0, 1.0)), -1)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from light_common import box_inside, foggy_scene, pixel_rays, row
+from light_common import box_inside, foggy_scene, layered_scene, pixel_rays, row
 from ops_common import scaled_error, threads
 from torch import Tensor
 
 import lumigrad as lg
 from lumigrad import LitScene, TracedPaths, reference
-from lumigrad.reference.light._media import Medium, media_places, phase, sample_cosine
+from lumigrad.reference.light._media import MOST_BORDERS, Medium, Space, media_places, phase, sample_cosine
 from lumigrad.types import Media
+from lumigrad.types.light import ALPHA_MODE, NORMAL_TEXTURE, OPAQUE
 
 ORACLES = Path(__file__).resolve().parents[4] / "shared" / "oracles"
 needs_oracles = pytest.mark.skipif(not ORACLES.is_dir(), reason="the other renderer's tables are not here")
@@ -268,6 +270,138 @@ def test_gradients_against_autograd() -> None:
         assert scaled_error(have, want) < 1e-8  # colours of at least 1e-6 are in the way of more
 
 
+@pytest.mark.parametrize("surrounding", [False, True])
+@pytest.mark.parametrize("kind", ["homogeneous", "grid"])
+def test_gradients_below_and_at_the_ends_of_ranges(kind: str, surrounding: bool) -> None:
+    """Extinctions, densities and albedos below zero count as zero, and have the derivative that zero has; also where
+    one colour alone collides. By the kernel and by definition."""
+    low = torch.tensor([-0.3, 0.0, 0.8, 0.5, -0.2, 0.0, 0.2], dtype=DOUBLE)
+    grid = None
+    if kind == "grid":
+        grid = 2 * torch.rand(2, 3, 2, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(2)) - 0.7
+    lamps = torch.tensor([[0.2, 3.0, 1, 0, 0, 0, -1, -2, math.inf, 1, 0, 0]], dtype=DOUBLE)
+    lamp = {"lamps": lamps, "lamp_intensities": torch.ones(1, 3, dtype=DOUBLE), "lamp_kinds": torch.tensor([1])}
+    rays = pixel_rays(6, 6, distance=3.0)
+    found = []
+    for at_zero in (False, True):
+        numbers, densities = low, grid
+        if at_zero:
+            numbers = low.index_fill(0, torch.tensor([0, 4]), 0.0)
+            densities = None if grid is None else grid.clamp_min(0)
+        for trace in (lg.trace_paths, reference.trace_paths):
+            leaf = numbers.clone().requires_grad_()
+            voxels = None if densities is None else densities.clone().requires_grad_()
+            scene = filled(leaf, voxels, **lamp)
+            if surrounding:
+                assert scene.media is not None
+                scene = scene._replace(
+                    media=scene.media._replace(faces=torch.tensor([[-1, 1]]).repeat(12, 1), surrounding=0)
+                )
+                scene = scene._replace(positions=0.01 * scene.positions)
+            out = trace(scene, *rays, 3, 3, 3, 11)
+            loss = out.radiance.sum() + 2 * out.through.sum()
+            found.append(torch.autograd.grad(loss, [leaf] if voxels is None else [leaf, voxels]))
+    for other in found[1:]:
+        for have, want in zip(other, found[0], strict=True):
+            assert scaled_error(have, want) < 1e-8
+    assert found[0][0][2] != 0
+    assert surrounding or (found[0][0][:2] < 0).all()
+
+
+def test_one_sided_derivative_of_an_extinction_below_zero() -> None:
+    """exp(-tau) of a background has the slope -length at tau = 0."""
+    parameters = numbers(-0.4).requires_grad_()
+    origins = torch.tensor([0.1, 0.2, 3.0], dtype=DOUBLE).expand(2, 2, 3)
+    directions = torch.tensor([0.0, 0.0, -1.0], dtype=DOUBLE).expand(2, 2, 3)
+    out = lg.trace_paths(filled(parameters), origins, directions, 100_000, 1)
+    assert out.through.min() == 1
+    (slope,) = torch.autograd.grad(out.through.sum(), parameters)
+    assert torch.allclose(slope[:3], torch.full((3,), -2.0, dtype=DOUBLE), atol=0.02)
+
+
+def test_normal_maps_have_no_gradient_beside_media() -> None:
+    """As nothing has that moves or turns: neither from the kernel nor by definition."""
+    scene, rays = layered_scene(), pixel_rays(6, 6, distance=5.0)
+    kinds = scene.kinds.clone()
+    kinds[:, ALPHA_MODE] = OPAQUE
+    far = torch.tensor([[-1, 0]]).repeat(len(scene.tri), 1)
+    scene = scene._replace(kinds=kinds, media=Media(numbers(0.2, 0.5)[None], far, torch.tensor([-1]), surrounding=0))
+    mapped = kinds[:, NORMAL_TEXTURE].max().item()
+    assert mapped >= 0
+    results = []
+    for trace in (lg.trace_paths, reference.trace_paths):
+        rows = scene.materials.clone().requires_grad_()
+        textures = tuple(image.clone().requires_grad_() for image in scene.textures)
+        out = trace(scene._replace(materials=rows, textures=textures), *rays, 2, 3, 3, 11)
+        leaves = [rows, *textures]
+        results.append(torch.autograd.grad(out.radiance.sum(), leaves, allow_unused=True, materialize_grads=True))
+    for have, want in zip(*results, strict=True):
+        assert scaled_error(have, want) < 1e-8
+    assert not results[1][0][:, 17].any()
+    assert not results[1][1 + mapped].any()
+
+
+def test_rays_that_never_leave_a_border_end() -> None:
+    """By definition, too: after as many borders as in the kernel, nothing is met."""
+
+    class Mirrors:
+        """Wherever a ray begins, it is in a border."""
+
+        lit = filled(numbers(0.0))
+        media, positions = lit.media, lit.positions
+        met = 0
+
+        def meet(self, origins: Tensor, directions: Tensor, t_max: Tensor | float = math.inf) -> tuple[Tensor, ...]:
+            self.met += 1
+            half = torch.full((len(origins),), 0.25, dtype=DOUBLE)
+            return torch.zeros(len(origins), dtype=torch.long), half, half, half * 0 + 1e-9
+
+        def points(self, face: Tensor, weight: Tensor, directions: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(face=face, side=torch.ones(len(face), 1, dtype=DOUBLE))
+
+        def origins(self, point: SimpleNamespace, directions: Tensor) -> Tensor:
+            return torch.zeros(len(point.face), 3, dtype=DOUBLE)
+
+    scene = Mirrors()
+    assert scene.media is not None
+    space = Space(scene, scene.media, 0.0)
+    origins, directions = torch.zeros(2, 3, dtype=DOUBLE), torch.ones(2, 3, dtype=DOUBLE)
+    inside = space.around(origins, directions)
+    assert scene.met == MOST_BORDERS
+    alive, endless = torch.ones(2, dtype=torch.bool), torch.full_like(origins, math.inf)
+    out = space.follow(origins, directions, endless, inside, alive, lambda n, o, length, which: which & False)
+    assert scene.met == 2 * MOST_BORDERS
+    assert (out[0] == -1).all()
+
+
+def test_an_empty_scene_in_a_medium() -> None:
+    """No triangles: an unbounded medium and a box of voxels around nothing, by the kernel and by definition."""
+    grid = torch.rand(2, 3, 2, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    box = torch.tensor([[[-1.0] * 3, [1.0] * 3]], dtype=DOUBLE)
+    lamps = torch.tensor([[0.2, 3.0, 1, 0, 0, 0, -1, -2, math.inf, 1, 0, 0]], dtype=DOUBLE)
+    parameters = torch.tensor([0.5, 0.9, 1.4, 0.9, 0.8, 0.7, 0.2], dtype=DOUBLE, requires_grad=True)
+    rays = pixel_rays(5, 5, distance=3.0)
+    for grids in ((), (grid,)):
+        media = Media(
+            parameters[None], torch.zeros(0, 2).long(), torch.tensor([len(grids) - 1]), grids, box if grids else None, 0
+        )
+        none = torch.zeros(0, dtype=torch.long)
+        scene = LitScene(
+            torch.zeros(0, 3, dtype=DOUBLE), none.reshape(0, 3), row(0.0)[None], torch.tensor([[0, 0, -1, -1, -1]]),
+            none, media=media, lamps=lamps, lamp_intensities=torch.ones(1, 3, dtype=DOUBLE),
+            lamp_kinds=torch.tensor([1]),
+        )  # fmt: skip
+        found = []
+        for trace in (lg.trace_paths, reference.trace_paths):
+            out = trace(scene, *rays, 2, 3, 3, 11)
+            slopes = torch.autograd.grad(out.radiance.sum() + out.through.sum(), [parameters, *grids])
+            found.append([*(value.detach() for value in out), *slopes])
+        for have, want in zip(*found, strict=True):
+            assert scaled_error(have, want) < 1e-8
+        assert found[0][-1].abs().max() > 0
+        assert found[0][1].max() > 0
+
+
 def test_bits_do_not_depend_on_threads() -> None:
     scene, rays = foggy_scene(), pixel_rays(12, 12, distance=6.0)
     assert scene.media is not None
@@ -298,9 +432,3 @@ def test_wrong_calls() -> None:
     for value, error, message in wrong:
         with pytest.raises(error, match=message):
             lg.trace_paths(scene._replace(media=value), *rays)
-    nothing = LitScene(
-        torch.zeros(0, 3, dtype=DOUBLE), torch.zeros(0, 3).long(), row(0.0)[None], scene.kinds[:1],
-        torch.zeros(0).long(), media=media,
-    )  # fmt: skip
-    with pytest.raises(ValueError, match=r"scene.media: expected a scene with triangles, got none"):
-        lg.trace_paths(nothing, *rays)

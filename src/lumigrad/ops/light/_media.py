@@ -23,8 +23,6 @@ def check_media(media: Media, positions: Tensor, triangles: int, kinds: Tensor) 
             "scene.kinds: expected opaque materials where there are media; paths through media do not pass surfaces "
             "that are partly there yet"
         )
-    if not triangles:
-        raise ValueError("scene.media: expected a scene with triangles, got none")
     parameters = check.floating("scene.media.parameters", media.parameters, positions, "scene.positions")
     check.shape("scene.media.parameters", parameters, ("K", 7))
     count = len(parameters)

@@ -13,6 +13,7 @@ from lumigrad.types import Media
 from lumigrad.types.grids import to_voxels
 
 STACK = 8  # media in one another that a path remembers
+MOST_BORDERS = 4096  # that a ray is followed through: one that lies in a border may have no end
 FLOOR = 0.25  # collisions that paths of gradients have more, along the diagonal of a medium
 ENDLESS = 1e30  # in the place of infinite optical depths, whose derivatives are no numbers
 
@@ -80,8 +81,9 @@ class Medium:
 
     def __init__(self, media: Media, places: Tensor, number: int, darkest: float) -> None:
         row = media.parameters[number]
-        self.extinction, self.albedo, self.g = row[:3].clamp_min(0), row[3:6], row[6]
+        self.extinction, self.albedo, self.g = _at_least(row[:3], 0), row[3:6], row[6]
         self.darkest, self.floor = darkest, places[number, 12] if darkest > 0 else row.new_zeros(())
+        self.least = darkest * torch.maximum(self.floor, self.extinction.max()).detach()
         grid = int(media.numbers[number])
         self.grid = media.grids[grid] if grid >= 0 else None
         self.box = places[number, :6].reshape(2, 3)
@@ -91,7 +93,7 @@ class Medium:
         assert self.grid is not None
         size = self.grid.shape[:3]
         at = to_voxels(points, self.box, self.grid[..., 0])
-        values = torch.cat((self.grid[..., :1].clamp_min(0), self.grid[..., 1:]), -1).flatten(0, 2)
+        values = torch.cat((_at_least(self.grid[..., :1], 0), self.grid[..., 1:]), -1).flatten(0, 2)
         out: Any = 0.0
         low, weight = [], []
         for axis, count in enumerate(reversed(size)):
@@ -112,7 +114,7 @@ class Medium:
         value = self.extinction.expand_as(points)
         if self.grid is not None:
             value = value * self.voxels(points)[..., :1]
-        return _at_least(value, self.darkest * self.floor)
+        return _at_least(value, self.least)
 
     def albedo_at(self, points: Tensor) -> Tensor:
         value = self.albedo.expand_as(points)
@@ -194,6 +196,7 @@ class Medium:
 
 
 def _at_least(value: Tensor, low: Any) -> Tensor:
+    """What is less counts as `low`, and has the derivative that is there."""
     return torch.where(value < low, value + (low - value).detach(), value)
 
 
@@ -259,7 +262,9 @@ class Space:
         before = torch.zeros_like(end[:, 0])
         third = torch.full_like(before, 1 / 3)
         out = torch.full_like(before, -1, dtype=torch.long), third, third, torch.full_like(before, math.inf)
-        while bool(alive.any()):
+        for _ in range(MOST_BORDERS):
+            if not alive.any():
+                break
             along = torch.where(endless, directions, end - origins)
             scale = torch.where(endless[:, 0], 1, along.norm(dim=-1))
             face, u, v, t = self.scene.meet(origins, along, torch.where(endless[:, 0], math.inf, 1.0).to(end))
@@ -282,7 +287,9 @@ class Space:
         none = torch.zeros(len(origins), STACK, dtype=torch.long, device=origins.device)
         found, entered = none, Stack(none)
         alive = torch.ones_like(origins[:, 0], dtype=torch.bool)
-        while bool(alive.any()):
+        for _ in range(MOST_BORDERS):
+            if not alive.any():
+                break
             face, u, v, _ = self.scene.meet(origins, directions)
             alive = alive & (face >= 0)
             p = self.scene.points(face.clamp_min(0), torch.stack((u, v, 1 - u - v), -1), directions)

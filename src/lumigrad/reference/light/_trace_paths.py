@@ -31,6 +31,7 @@ from lumigrad.types.light import (
     EMISSION_TEXTURE,
     MASK,
     MAX_DEPTH,
+    MORE_KINDS,
     NORMAL_TEXTURE,
     OPAQUE,
     ROUGHNESS_TEXTURE,
@@ -62,7 +63,7 @@ def trace_paths(
     depth = MAX_DEPTH if max_depth is None else max_depth
     other = seed + 2**62 if gradient_seed is None else gradient_seed
     if scene.media is not None:
-        scene, origins, directions = _at_rest(scene), origins.detach(), directions.detach()
+        scene, origins, directions = _at_rest(_with_a_triangle(scene)), origins.detach(), directions.detach()
     return images_of(lambda darkest: _Scene(scene, darkest), origins, directions, samples, depth, seed, other)
 
 
@@ -90,6 +91,23 @@ def _at_rest(scene: LitScene) -> LitScene:
     fixed = {name: getattr(scene, name) for name in names.split()}
     fixed = {name: None if value is None else value.detach() for name, value in fixed.items()}
     return scene._replace(positions=scene.positions.detach(), **fixed)
+
+
+def _with_a_triangle(scene: LitScene) -> LitScene:
+    """In the place of none, a black one without an area, which nothing meets."""
+    if len(scene.tri) or scene.media is None:
+        return scene
+    of_corners = "corner_normals corner_uvs corner_second_uvs corner_tangents corner_colors"
+    corners = {name: getattr(scene, name) for name in of_corners.split()}
+    corners = {name: None if value is None else value.new_zeros(1, *value.shape[1:]) for name, value in corners.items()}
+    black = scene.kinds.new_tensor([[0, 0, -1, -1, -1, *MORE_KINDS]])[:, : scene.kinds.shape[1]]
+    return scene._replace(
+        positions=scene.positions.new_zeros(3, 3), tri=scene.tri.new_tensor([[0, 1, 2]]),
+        face_materials=scene.tri.new_tensor([len(scene.materials)]),
+        materials=torch.cat((scene.materials, scene.materials.new_zeros(1, scene.materials.shape[1]))),
+        kinds=torch.cat((scene.kinds, black)),
+        media=scene.media._replace(faces=scene.media.faces.new_tensor([[-1, 0]])), **corners,
+    )  # fmt: skip
 
 
 def _image(scene: _Scene, origins: Tensor, directions: Tensor, samples: int, max_depth: int, seed: int) -> TracedPaths:
@@ -232,6 +250,7 @@ class _Scene:
         bitangent = torch.where(hand < 0, -1, 1) * torch.linalg.cross(p.normal, tangent)
         x, y = (self.lit.materials[number, 17:18] * texel[:, :2]).split(1, -1)
         bent = _unit(x * tangent + y * bitangent + texel[:, 2:] * p.normal)
+        bent = bent if self.lit.media is None else bent.detach()
         return torch.where(self.lit.kinds[number, NORMAL_TEXTURE][:, None] >= 0, bent, p.normal)
 
     def _turned(self, p: _Points, normal: Tensor, directions: Tensor) -> Tensor:
