@@ -69,6 +69,17 @@ def test_video(folder: Path) -> None:
     assert len(json.loads(Path("out/metrics.json").read_text())["frames"]) == 2
 
 
+def test_doubts_name_their_frames(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half of the object is hidden in the second frame."""
+    mask = load_image("masks/1.png")
+    save_image(mask * (torch.arange(100) < 48)[:, None], "masks/1.png")
+    command = ["pose", "mesh.glb", "--video", "frames", "--mask", "masks", "--fov", "35", "--views", "80"]
+    assert main([*command, "--out", "out"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert said
+    assert all(line.startswith("lumigrad: warning: 1.png: ") for line in said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit import PoseEstimate, PoseWarning, fit_pose, fit_poses, track_pose
+from lumigrad.fit.pose import job as pose_job
 from lumigrad.fit.pose.photograph import Photograph, foreground
 from lumigrad.fit.pose.refine import Comparison, moved
 from lumigrad.fit.pose.report import overlay, pose_values
@@ -121,6 +122,20 @@ def test_what_hides_the_object_is_found() -> None:
     assert found.occluded
     assert found.hidden == pytest.approx(share, abs=0.04)
     assert degrees(found, camera) < 1.5
+
+
+def test_warnings_say_which_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several, and of a video; of each, the second has a hidden object."""
+    mesh, camera = creature(2), view()
+    image, mask = picture(mesh, camera)
+    sure = PoseEstimate(camera.world_to_camera, camera, 0.0, 1.0, 0.0, 0.0, None, math.inf)
+    for function, which in ((fit_poses, "image"), (track_pose, "frame")):
+        found = iter([sure, replace(sure, hidden=0.5)])
+        monkeypatch.setattr(pose_job, "_estimate", lambda *arguments, found=found: next(found))
+        monkeypatch.setattr(pose_job, "_refined", lambda *arguments: replace(sure, loss=1.0, uncovered=1.0))
+        with pytest.warns(PoseWarning) as said:
+            function(mesh, [image, image], camera, [mask, mask])
+        assert [str(one.message) for one in said] == [f"{which} 1: occluded: 50% of the object cannot be seen"]
 
 
 def test_another_mesh_does_not_fit() -> None:

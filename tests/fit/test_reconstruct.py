@@ -9,8 +9,9 @@ import pytest
 import torch
 from reconstruct_common import ball, photographs, striped, subject, write_photos
 
-from lumigrad.fit import fibonacci_cameras
+from lumigrad.fit import CheckpointError, fibonacci_cameras
 from lumigrad.fit.photos import Photo, load_photos
+from lumigrad.fit.photos.measure import measure
 from lumigrad.fit.reconstruct import (
     PhotoSet,
     Placement,
@@ -20,14 +21,16 @@ from lumigrad.fit.reconstruct import (
     surface_errors,
     unwrap,
 )
+from lumigrad.fit.reconstruct import atlas as atlas_module
 from lumigrad.fit.reconstruct.components import without_cavities
 from lumigrad.fit.reconstruct.conventions import better_reading, reread
 from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.fit.reconstruct.exposure import best_gains, centred
 from lumigrad.fit.reconstruct.hull import agreement, place_and_hull
+from lumigrad.fit.reconstruct.measure import evaluate
 from lumigrad.fit.reconstruct.results import around, exported
 from lumigrad.fit.report_page import Curve, Picture, write_page
-from lumigrad.io import load_dataset, load_mesh, save_mesh
+from lumigrad.io import load_dataset, load_mesh, save_image, save_mesh
 from lumigrad.scene import Mesh, PerspectiveCamera, creature, icosphere
 
 PLAIN = ReconstructOptions(iterations=40, texture_size=128)
@@ -250,6 +253,44 @@ def test_texture_of_a_mesh_elsewhere(tmp_path: Path) -> None:
         ReconstructJob.of_texture(small, data, PLAIN)
 
 
+def test_held_out_photographs_without_a_pixel_to_compare(tmp_path: Path) -> None:
+    """One is left out of the means; where all are so, this is said before the fit."""
+    data = load_dataset(write_photos(tmp_path, ball(), 9))
+    black, white = tmp_path / "black.png", tmp_path / "white.png"
+    save_image(torch.zeros(48, 48, 3), black)
+    save_image(torch.ones(48, 48, 3), white)
+    some = replace(data, held_out=(0, 1), masks=(black,) + 8 * (white,))
+    job = ReconstructJob.of_texture(ball(), some, replace(PLAIN, iterations=1))
+    (blind, seen), mesh = job.held_out, job.begin().mesh()
+    assert evaluate(mesh, [blind, seen]) == evaluate(mesh, [seen])
+    assert measure(lambda camera: seen.image, [blind, seen]) == measure(lambda camera: seen.image, [seen])
+    for function in (lambda: evaluate(mesh, [blind]), lambda: measure(lambda camera: seen.image, [blind])):
+        with pytest.raises(ValueError, match="none of 1 has a pixel that counts"):
+            function()
+    none = replace(data, held_out=(0, 1), masks=2 * (black,) + 7 * (white,))
+    with pytest.raises(ValueError, match="none of the 2 photographs held out has a pixel"):
+        ReconstructJob.of_texture(ball(), none, PLAIN)
+    with pytest.raises(ValueError, match="none of the 7 photographs to fit has a pixel"):
+        ReconstructJob.of_texture(ball(), replace(none, masks=2 * (white,) + 7 * (black,)), PLAIN)
+
+
+@pytest.mark.parametrize("library", [False, pytest.param(True, id="xatlas")])
+def test_metrics_say_which_atlas_was_used(tmp_path: Path, library: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if library:
+        pytest.importorskip("xatlas")
+    monkeypatch.setattr(atlas_module, "installed", lambda name: library)
+    data = load_dataset(write_photos(tmp_path / "data", ball(), 5))
+    job = ReconstructJob.of_texture(icosphere(2, 0.8), data, replace(PLAIN, iterations=1))
+    state = job.run(job.begin(), tmp_path)
+    monkeypatch.setattr(atlas_module, "installed", lambda name: not library)  # when the results are written
+    assert job.resume(tmp_path).atlas == state.atlas
+    assert job.write_results(state, tmp_path, frames=1)["atlas"] == ("xatlas" if library else "lumigrad")
+    state.atlas = "something"
+    job.checkpoints(tmp_path).save(state)
+    with pytest.raises(CheckpointError, match=r"is damaged: state\.atlas: 'something'"):
+        job.resume(tmp_path)
+
+
 def test_own_texture_coordinates(tmp_path: Path) -> None:
     """They are kept, and refused where they repeat the texture."""
     data = load_dataset(write_photos(tmp_path, ball(), 9))
@@ -258,6 +299,7 @@ def test_own_texture_coordinates(tmp_path: Path) -> None:
     job = ReconstructJob.of_texture(mesh, data, replace(PLAIN, iterations=2))
     state = job.run(job.begin(), tmp_path)
     torch.testing.assert_close(state.uvs, atlas.uvs)
+    assert state.atlas == "mesh"
     assert state.appearance.shape == (128, 128, 3)
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
         ReconstructJob.of_texture(replace(mesh, uvs=3 * atlas.uvs), data, PLAIN)

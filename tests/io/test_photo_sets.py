@@ -37,6 +37,54 @@ def same(read: tuple[PerspectiveCamera, ...], camera: PerspectiveCamera) -> None
         torch.testing.assert_close(one.pixels(POINTS), camera[i].pixels(POINTS), rtol=1e-9, atol=1e-9)
 
 
+def in_folders(folder: Path, photos: tuple[str, ...]) -> Path:
+    """A data set with photographs at these places."""
+
+    def rename(document: dict) -> None:
+        for frame, photo in zip(document["frames"], photos, strict=True):
+            frame["file_path"] = photo
+            save_image(torch.rand(24, 32, 3), folder / photo)
+
+    return edited(write_transforms(folder, ring(len(photos))), rename)
+
+
+@pytest.mark.parametrize("name", ["{0}.png", "{0}.jpg.png", "{0}.JPG", "{0}.webp", "{0}.jpg.tif", "{0}.npy"])
+def test_masks_of_several_cameras(tmp_path: Path, name: str) -> None:
+    """Photographs of the same names in sub-folders get the masks of their own."""
+    photos = tuple(f"images/{place}/{number}.jpg" for place in ("left", "right") for number in ("a", "b"))
+    folder = in_folders(tmp_path / "data", photos)
+    for number, photo in enumerate(photos):
+        mask, place = torch.zeros(24, 32, 3), folder / "masks" / Path(photo).parent.name
+        mask[:, : 4 * (number + 1)] = 1
+        save_image(mask, place / name.format(Path(photo).stem))
+    data = load_dataset(folder)
+    for loaded in (data.with_masks(), data.with_masks(Path("masks"))):
+        shares = [float((loaded.load(number)[0][..., 3] > 0.5).float().mean()) for number in range(4)]
+        assert shares == [0.125, 0.25, 0.375, 0.5]
+
+
+def test_a_mask_that_several_photographs_could_claim(tmp_path: Path) -> None:
+    """It is left out, with a warning; one that a single photograph can claim is used."""
+    in_folders(tmp_path, ("images/l/a.png", "images/r/a.png", "images/r/b.png"))
+    for name in ("a", "b"):
+        save_image(torch.ones(24, 32, 3), tmp_path / "masks" / f"{name}.png")
+    with pytest.warns(UserWarning, match=r"1 masks are left out, such as .*a\.png: photographs in .*l and in .*r are"):
+        data = load_dataset(tmp_path)
+    assert [mask is None for mask in data.masks] == [True, True, False]
+
+
+def test_held_out_by_names_in_folders(tmp_path: Path) -> None:
+    in_folders(tmp_path, ("images/l/a.png", "images/r/a.png", "images/r/b.png"))
+    listed = tmp_path / "test.txt"
+    for text, held_out in (("r/a.png\nb\n", (1, 2)), ("elsewhere/images/l/a.png\n", (0,)), ("l\\a.png", (0,))):
+        listed.write_text(text)
+        assert load_dataset(tmp_path, test=listed).held_out == held_out
+    for text, message in (("a.png", r"a\.png may be .*l/a\.png or .*r/a\.png"), ("c.png", r"c\.png is none of the")):
+        listed.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_dataset(tmp_path, test=listed)
+
+
 # ---- transforms.json -----------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from lumigrad.cli.arguments import number
 from lumigrad.cli.shared import UserError, make_folder, read_mesh
 from lumigrad.fit.metrics import write_metrics
-from lumigrad.fit.pose.estimate import PoseEstimate
+from lumigrad.fit.pose.estimate import PoseEstimate, PoseWarning
 from lumigrad.fit.pose.job import fit_pose, track_pose
 from lumigrad.fit.pose.report import CONVENTION, overlay, pose_metrics, pose_values
 from lumigrad.io.image import LINEAR, load_image, save_gif, save_image
@@ -81,7 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             frames = (_photo(path) for path in paths)
             covered = None if masks is None else (_mask(path) for path in masks)
-            found = track_pose(mesh, frames, camera, covered, start, arguments.views, colors, lighting)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PoseWarning)  # said below, with the names of files
+                found = track_pose(mesh, frames, camera, covered, start, arguments.views, colors, lighting)
+            for path, one in zip(paths, found):
+                for doubt in one.doubts:
+                    warnings.warn(f"{path.name}: {doubt}", PoseWarning, stacklevel=2)
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
     _write(arguments, mesh, paths, found, time.perf_counter() - begin)

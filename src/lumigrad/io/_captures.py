@@ -39,7 +39,7 @@ def read_llff(folder: Path, photos: PhotoFolder) -> PosedPhotos:
         down, right, back, position, (height, width, focal) = row.unbind(1)
         pose = torch.stack([right, -down, back, position], dim=1)
         cameras.append(_camera(path, pose, (focal, focal, 0.5 * width, 0.5 * height), (int(height), int(width))))
-    return PosedPhotos(folder, tuple(paths), tuple(cameras), masks=_masks(paths, photos))
+    return PosedPhotos(folder, tuple(paths), tuple(cameras), masks=photos.masks(paths))
 
 
 def read_neus(path: Path, photos: PhotoFolder) -> PosedPhotos:
@@ -70,7 +70,7 @@ def read_neus(path: Path, photos: PhotoFolder) -> PosedPhotos:
             cameras.append(from_opencv(rotation, translation, intrinsics, (height, width), integer_centers=True))
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path}: world_mat_{number}: {error}") from error
-    return PosedPhotos(folder, tuple(paths), tuple(cameras), masks=_masks(paths, photos), masks_are_alpha=True)
+    return PosedPhotos(folder, tuple(paths), tuple(cameras), masks=photos.masks(paths), masks_are_alpha=True)
 
 
 def _decomposed(projection: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,7 +130,7 @@ def read_polycam(folder: Path, photos: PhotoFolder) -> PosedPhotos:
         paths.append(found)
         cameras.append(_camera(file, pose, intrinsics, size))
     warn_missing(source, missing, len(files))
-    return PosedPhotos(folder, tuple(paths), tuple(cameras), masks=_masks(paths, photos))
+    return PosedPhotos(folder, tuple(paths), tuple(cameras), masks=photos.masks(paths))
 
 
 def is_record3d(path: Path) -> bool:
@@ -165,7 +165,7 @@ def read_record3d(path: Path, photos: PhotoFolder) -> PosedPhotos:
         paths.append(found)
         cameras.append(_camera(path, torch.cat([rotation, pose[4:, None]], dim=1), lens, size))
     warn_missing(path, missing, len(poses))
-    return PosedPhotos(path.parent, tuple(paths), tuple(cameras), masks=_masks(paths, photos))
+    return PosedPhotos(path.parent, tuple(paths), tuple(cameras), masks=photos.masks(paths))
 
 
 def _camera(source: Path, pose: Tensor, intrinsics: Any, size: tuple[int, int]) -> PerspectiveCamera:
@@ -177,11 +177,6 @@ def _camera(source: Path, pose: Tensor, intrinsics: Any, size: tuple[int, int]) 
         return from_opengl(pose, fx, fy, cx, cy, size)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-
-
-def _masks(paths: list[Path], photos: PhotoFolder) -> tuple[Path | None, ...]:
-    masks = tuple(photos.mask(path) for path in paths)
-    return masks if any(mask is not None for mask in masks) else ()
 
 
 def _array(path: Path) -> np.ndarray:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lumigrad._optional import require
+from lumigrad.io._mask_files import IMAGE_SUFFIXES, find_masks
 
 # Folders of photographs, the first that has a file is taken. Reduced copies come last.
 IMAGE_FOLDERS = ("images", "input", "image", "rgb", "images_2", "images_4", "images_8")
 _MASK_FOLDERS = ("masks", "mask")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
 
 
 class PhotoFolder:
@@ -58,20 +58,16 @@ class PhotoFolder:
         """Another file of the data set, by its exact place."""
         return self._file(self.folder / _plain(name))
 
-    def mask(self, photo: Path) -> Path | None:
-        """The mask of a photograph in the folder `masks` (or `mask`): `a.png` or `a.jpg.png` for `a.jpg`."""
-        for place in (self.folder / sub for sub in _MASK_FOLDERS):
-            for name in (photo.name + ".png", photo.stem + ".png", photo.name):
-                found = self._listing(place).get(name.lower())
-                if found is not None and found != photo:
-                    return found
-        return None
+    def masks(self, photos: Sequence[Path]) -> tuple[Path | None, ...]:
+        """The mask of each photograph in the folder `masks` (or `mask`); empty where there are none at all."""
+        masks = find_masks(photos, self.folder, [self.folder / name for name in _MASK_FOLDERS])
+        return masks if any(mask is not None for mask in masks) else ()
 
     def listed(self) -> list[Path]:
         """All photographs of the first usual folder that has any, numbers in names in their order."""
         places = [self.images] if self.images is not None else [self.folder / sub for sub in IMAGE_FOLDERS]
         for place in places:
-            found = [path for path in self._listing(place).values() if path.suffix.lower() in _SUFFIXES]
+            found = [path for path in self._listing(place).values() if path.suffix.lower() in IMAGE_SUFFIXES]
             if found:
                 return sorted(found, key=natural)
         return []
@@ -93,7 +89,7 @@ class PhotoFolder:
             return path if path.is_file() else exact
         stems = (path.name,) if self.images is None else (path.name, path.stem)
         for stem in stems:
-            for suffix in _SUFFIXES:
+            for suffix in IMAGE_SUFFIXES:
                 if (stem + suffix).lower() in names:
                     return names[(stem + suffix).lower()]
         return None

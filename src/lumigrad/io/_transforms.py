@@ -125,10 +125,11 @@ def _camera(frame: _Frame, photo: Path | None) -> PerspectiveCamera:
 
 def _masks(frames: Sequence[tuple[_Frame, Path]], photos: PhotoFolder) -> tuple[Path | None, ...]:
     """The mask of each photograph: the one that its frame names, or else one in the folder of masks."""
+    listed = photos.masks([path for _, path in frames]) or (None,) * len(frames)
     masks, missing = [], []
-    for frame, path in frames:
+    for (frame, _), found in zip(frames, listed):
         name = frame.entry.get("mask_path")
-        mask = photos.mask(path) if name is None else photos.file(str(name))
+        mask = found if name is None else photos.file(str(name))
         if name is not None and mask is None:
             missing.append(name)
         masks.append(mask)

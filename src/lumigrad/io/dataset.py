@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,14 +142,13 @@ def _read_colmap(folder: Path, models: list[Path], photos: PhotoFolder) -> Posed
     paths = [photos.photo(name) for name in read.names]
     warn_missing(model, [name for name, found in zip(read.names, paths) if found is None], len(paths))
     kept = [i for i, found in enumerate(paths) if found is not None]
-    found = tuple(paths[i] for i in kept)
-    masks = tuple(photos.mask(path) for path in found)  # type: ignore[arg-type]
+    found = [path for path in paths if path is not None]
     return PosedPhotos(
         folder,
-        found,  # type: ignore[arg-type]
+        tuple(found),
         tuple(read.cameras[i] for i in kept),
         read.points,
-        masks if any(mask is not None for mask in masks) else (),
+        photos.masks(found),
     )
 
 
@@ -162,10 +162,21 @@ def _held_out(data: PosedPhotos, test: int | str | Path) -> tuple[int, ...]:
     if not path.is_file():
         raise FileNotFoundError(f"test: expected a number, 'val' or a file with a name on each line, got {test}")
     wanted = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    numbers: dict[str, int] = {}
-    for number, photo in enumerate(data.paths):
-        numbers |= {photo.name: number, photo.stem: number}
-    unknown = [name for name in wanted if Path(name).name not in numbers]
-    if unknown or not wanted:
-        raise ValueError(f"{path}: {unknown[0] if unknown else 'it is empty:'} is none of the photographs")
-    return tuple(sorted({numbers[Path(name).name] for name in wanted}))
+    if not wanted:
+        raise ValueError(f"{path}: it is empty: expected the name of a photograph on each line")
+    return tuple(sorted({_numbered(name, data.paths, path) for name in wanted}))
+
+
+def _numbered(name: str, photos: Sequence[Path], source: Path) -> int:
+    """The number of the photograph that a line of a file means; its folders count where names alone are not enough."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    found = [n for n, photo in enumerate(photos) if parts[-1] in (photo.name, photo.stem)]
+    for first in range(len(parts) - 2, -1, -1):
+        inner = tuple(parts[first:-1])
+        found = [n for n in found if photos[n].parent.parts[-len(inner) :] == inner] or found
+    if not found:
+        raise ValueError(f"{source}: {name} is none of the photographs")
+    if len(found) > 1:
+        one, other = (photos[n] for n in found[:2])
+        raise ValueError(f"{source}: {name} may be {one} or {other}; expected a name with its folder")
+    return found[0]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lumigrad.io._mask_files import find_masks
 from lumigrad.io.image import load_image
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.undistort import undistort_image
@@ -101,7 +101,7 @@ class PosedPhotos:
 
         Args:
             folder: of the masks, each named like its photograph (with the suffix of another kind of image, or another
-                one after its own); None for the masks that the data set has.
+                one after its own), in sub-folders where photographs are; None for the masks that the data set has.
 
         Raises:
             FileNotFoundError: there are none.
@@ -111,8 +111,7 @@ class PosedPhotos:
             place = next((path for path in (self.folder / folder, folder) if path.is_dir()), None)
             if place is None:
                 raise FileNotFoundError(f"masks: no such folder: {folder}")
-            listed = {path.name.lower(): path for path in sorted(place.iterdir()) if path.is_file()}
-            masks = tuple(_mask_of(photo, listed) for photo in self.paths)
+            masks = find_masks(self.paths, self.folder, [place])
         kept = [number for number, mask in enumerate(masks) if mask is not None]
         if not kept:
             where = self.folder if folder is None else folder
@@ -181,12 +180,6 @@ class PosedPhotos:
         if tuple(values.shape) != size:
             values = torch.nn.functional.interpolate(values[None, None], size=size, mode="nearest-exact")[0, 0]
         return values > 0.5
-
-
-def _mask_of(photo: Path, listed: Mapping[str, Path]) -> Path | None:
-    """The mask of a photograph among files by their names in small letters."""
-    names = (photo.name + ".png", photo.stem + ".png", photo.name, photo.stem + ".jpg")
-    return next((listed[name.lower()] for name in names if name.lower() in listed), None)
 
 
 def averaged(image: Tensor, factor: int) -> Tensor:

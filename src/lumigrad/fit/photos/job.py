@@ -39,12 +39,21 @@ def load_split(data: PosedPhotos, options: PhotoOptions, device: torch.device) -
         device: where the fit is to run, which is one of its settings; photographs stay on the CPU.
 
     Raises:
-        FileNotFoundError, ValueError: see `PosedPhotos.split` and `load_photos`.
+        FileNotFoundError, ValueError: see `PosedPhotos.split` and `load_photos`; or masks leave no pixel of the
+            photographs to fit, or of those held out.
     """
     train, kept = data.split()
     fitted, held_out = (load_photos(data, part, reduce=options.reduce) for part in (train, kept))
+    for photos, what in ((fitted, "photographs to fit"), (held_out, "photographs held out")):
+        if not any(_shows_something(photo) for photo in photos):
+            raise ValueError(f"{data.folder}: none of the {len(photos)} {what} has a pixel that its mask lets count")
     settings = {**options.to_dict(), "device": device.type, **digests(fitted, held_out)}
     return SplitPhotos(fitted, held_out, settings)
+
+
+def _shows_something(photo: Photo) -> bool:
+    counts = photo.covered > 0
+    return bool((counts if photo.alpha is None else counts & (photo.alpha > 0)).any())
 
 
 class Ending(Protocol):

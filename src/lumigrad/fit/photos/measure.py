@@ -14,10 +14,13 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 @torch.no_grad()
 def measure(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo]) -> dict[str, float]:
-    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs.
+    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs; those without such pixels are left out.
 
     Args:
         draw: the image [1, H, W, 3] that a camera [1] sees.
+
+    Raises:
+        ValueError: no photograph has a covered pixel.
 
     >>> import torch
     >>> from lumigrad.fit.photos import Photo
@@ -30,7 +33,11 @@ def measure(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo]) ->
     """
     ratios, likenesses = [], []
     for photo in photos:
+        if not bool(photo.covered.any()):
+            continue
         image = draw(photo.camera).clamp(0, 1)
         ratios.append(float(psnr(image, photo.image, photo.covered[..., 0])))
         likenesses.append(float(ssim(image * photo.covered, photo.image * photo.covered)))
+    if not ratios:
+        raise ValueError(f"photos: none of {len(photos)} has a pixel that counts")
     return {"psnr_db": sum(ratios) / len(ratios), "ssim": sum(likenesses) / len(likenesses)}

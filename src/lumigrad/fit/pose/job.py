@@ -132,10 +132,12 @@ def fit_poses(
     >>> [round(float((one.camera.position - eye).norm()), 1) for one, eye in zip(found, camera.position)]
     [0.0, 0.0]
     """
-    return [
-        fit_pose(mesh, image, seen, mask, None, 75.0, views, colors, lighting)
-        for image, mask, seen in _frames(images, masks, camera)
-    ]
+    subject = _subject(mesh, lighting, colors, camera)
+    found = []
+    for number, (image, mask, seen) in enumerate(_frames(images, masks, camera)):
+        found.append(_estimate(subject, Photograph.of(image, seen, mask), seen, None, 75.0, views))
+        _warn(found[-1], f"image {number}: ")
+    return found
 
 
 def track_pose(
@@ -177,7 +179,7 @@ def track_pose(
         if not followed or _lost(followed[0], found[-1].loss if found else math.inf):
             followed.append(_estimate(subject, photograph, seen, None, 180.0, views))
         now = min(followed, key=lambda estimate: estimate.loss)
-        _warn(now)
+        _warn(now, f"frame {len(found)}: ")
         found.append(now)
     return found
 
@@ -217,9 +219,10 @@ def _lost(now: PoseEstimate, loss_before: float) -> bool:
     return now.uncovered > _LOST or now.loss > _WORSE * loss_before + _MUCH
 
 
-def _warn(found: PoseEstimate) -> None:
+def _warn(found: PoseEstimate, which: str = "") -> None:
+    """Tell the caller of what calls this of doubts, and of which of several photographs they are."""
     for doubt in found.doubts:
-        warnings.warn(doubt, PoseWarning, stacklevel=3)
+        warnings.warn(which + doubt, PoseWarning, stacklevel=3)
 
 
 def _estimate(

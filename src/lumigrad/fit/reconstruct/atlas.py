@@ -15,11 +15,19 @@ _GUTTER = 4
 
 
 class Atlas(NamedTuple):
-    """uvs [U, 2], uv_faces [F, 3], and the (height, width) that the texture is to have."""
+    """Texture coordinates.
+
+    Attributes:
+        uvs: [U, 2].
+        uv_faces: [F, 3].
+        size: (height, width) that the texture is to have.
+        made_by: "xatlas" or "lumigrad".
+    """
 
     uvs: Tensor
     uv_faces: Tensor
     size: tuple[int, int]
+    made_by: str
 
 
 def unwrap(positions: Tensor, faces: Tensor, size: int, xatlas: bool | None = None) -> Atlas:
@@ -50,7 +58,7 @@ def unwrap(positions: Tensor, faces: Tensor, size: int, xatlas: bool | None = No
         xatlas = installed("xatlas")
     if xatlas:
         return _by_xatlas(positions, faces, size)
-    return Atlas(*make_atlas(positions, faces, size), (size, size))
+    return Atlas(*make_atlas(positions, faces, size), (size, size), "lumigrad")
 
 
 def _by_xatlas(positions: Tensor, faces: Tensor, size: int) -> Atlas:
@@ -67,4 +75,4 @@ def _by_xatlas(positions: Tensor, faces: Tensor, size: int) -> Atlas:
         raise ValueError(f"size: the charts of {len(faces)} faces do not fit a texture of {size} texels squared")
     _, indices, uvs = atlas[0]
     uvs, indices = torch.from_numpy(uvs).to(positions), torch.from_numpy(indices.astype("int64")).to(faces.device)
-    return Atlas(uvs, indices, (atlas.height, atlas.width))
+    return Atlas(uvs, indices, (atlas.height, atlas.width), "xatlas")

@@ -141,7 +141,7 @@ def _prepare(stage: Stage, state: ReconstructState, photos: PhotoSet, size: int 
         return
     size = texture_size(mesh, photos) if size is None else size
     if state.uvs is None:
-        state.uvs, state.uv_faces, shape = unwrap(state.positions, state.faces, size)
+        state.uvs, state.uv_faces, shape, state.atlas = unwrap(state.positions, state.faces, size)
         mesh = Mesh(state.positions, state.faces, state.uvs, state.uv_faces)
     else:
         shape = (size, size)

@@ -13,13 +13,16 @@ from lumigrad.scene.shapes.mesh import Mesh
 
 @torch.no_grad()
 def evaluate(mesh: Mesh, photos: list[Photo]) -> dict[str, float]:
-    """Means over photographs that a mesh was not fitted to.
+    """Means over photographs that a mesh was not fitted to; those without a pixel to compare are left out.
 
     Returns:
         psnr_db: of the pixels that count; with an alpha channel, of those that the object or the mesh covers.
         ssim: of the same pixels; all others are black in both.
         psnr_covered_db: of those that the mesh covers.
         covered: which part of the pixels that count (with an alpha channel, of those of the object) the mesh covers.
+
+    Raises:
+        ValueError: no photograph has a pixel to compare.
     """
     draw = Drawer(mesh)
     rows: list[dict[str, float]] = []
@@ -39,6 +42,8 @@ def evaluate(mesh: Mesh, photos: list[Photo]) -> dict[str, float]:
                 "covered": float((ours & theirs).sum() / theirs.sum().clamp_min(1)),
             }
         )
+    if not rows:
+        raise ValueError(f"photos: none of {len(photos)} has a pixel that counts and that mesh or object covers")
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad._optional import installed
 from lumigrad.fit.mesh.report import detached
 from lumigrad.fit.metrics import psnr, write_metrics
 from lumigrad.fit.photos import Photo, report
@@ -84,7 +83,7 @@ def metrics(
         "vertices": len(mesh.positions),
         "faces": len(mesh.faces),
         "texture_size": texture,
-        "atlas": "xatlas" if installed("xatlas") else "lumigrad",
+        "atlas": state.atlas or None,
         "exposure_spread": [round(float(value), 5) for value in gains],
         **report.times(state, held_out, mesh.positions.device),
     }

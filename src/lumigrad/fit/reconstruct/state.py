@@ -19,17 +19,21 @@ class ReconstructState(FitState):
     Attributes:
         gains: by which each photograph is brighter than the surface, of each channel, [N, 3].
         curve: measurements on the photographs held out.
+        atlas: what made the texture coordinates: "xatlas", "lumigrad", "mesh" for those that the mesh had; "" as long
+            as there are none.
     """
 
     gains: Tensor = field(default_factory=lambda: torch.ones(0, 3))
     curve: list[dict[str, float]] = field(default_factory=list)
+    atlas: str = ""
 
     @classmethod
     def begin(cls, mesh: Mesh, photographs: int) -> ReconstructState:
         """State before the first step, painted grey."""
         grey = mesh.positions.new_full((len(mesh.positions), 3) if mesh.uvs is None else (1, 1, 3), 0.5)
         gains = mesh.positions.new_ones(photographs, 3)
-        return cls(mesh.faces.long(), mesh.positions.clone(), grey, mesh.uvs, mesh.uv_faces, gains=gains)
+        atlas = "" if mesh.uvs is None else "mesh"
+        return cls(mesh.faces.long(), mesh.positions.clone(), grey, mesh.uvs, mesh.uv_faces, gains=gains, atlas=atlas)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ReconstructState:
@@ -40,6 +44,8 @@ class ReconstructState(FitState):
         """
         state = super().from_dict(values)
         assert isinstance(state, cls)
+        if state.atlas not in (("",) if state.uvs is None else ("xatlas", "lumigrad", "mesh")):
+            raise ValueError(f"state.atlas: {state.atlas!r} does not fit state.uvs")
         return state
 
     def to(self, device: torch.device) -> ReconstructState:
