@@ -18,7 +18,7 @@ from ops_common import SOURCE, threads
 from lumigrad.fit.splats import Photo, Spheres, loss_of
 from lumigrad.io import load_dataset, load_image, load_mesh
 from lumigrad.render import render_mesh
-from lumigrad.scene import PerspectiveCamera, PointCloud
+from lumigrad.scene import PerspectiveCamera, PointCloud, icosphere
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -265,3 +265,62 @@ def test_object_photos(tmp_path: Path) -> None:
         assert image.shape == (24, 24, 4)
         covered = render_mesh(mesh, camera.to(torch.float32)).mask[0, ..., 0]
         assert (covered - image[..., 3]).abs().mean() < 0.03
+
+
+@pytest.fixture
+def single_view(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("single_view")
+
+
+def test_single_view_learns(single_view: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A few steps with a worker bring silhouettes nearer, and write all files; so do soft silhouettes without one."""
+    for steps, options in ((24, "--workers 1"), (2, "--workers 0 --silhouettes soft")):
+        out = tmp_path / str(steps)
+        common = f"--steps {steps} --batch 8 --held-out 8 --every 12 {options} --out {out}"
+        with threads(1):
+            single_view.main(common.split())
+        written = json.loads((out / "metrics.json").read_text())
+        assert len(written["curve"]["loss"]) == steps
+        assert written["silhouette_iou"] > 0.3
+        assert load_image(out / "shapes.png").shape == (4 * 128, 2 * 6 * 128, 3)
+        assert {"curve.png", "model.pt"} <= {path.name for path in out.iterdir()}
+        if steps == 24:
+            first, last = (sum(part) / 6 for part in (written["curve"]["loss"][:6], written["curve"]["loss"][-6:]))
+            assert last < first - 0.03
+    assert "held-out shapes: voxel IoU" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        single_view.main(["--workers", "0", "--start", "spawn"])
+
+
+def test_single_view_workers_make_the_batches_of_one_process(single_view: ModuleType) -> None:
+    """In any number of workers; each mesh of a batch as by itself."""
+    loaders = [
+        torch.utils.data.DataLoader(range(8), 4, collate_fn=single_view.photograph, num_workers=workers)
+        for workers in (0, 2)
+    ]
+    for one, other in zip(*loaders, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    number = 2
+    shot = render_mesh(single_view.shape(4 + number).mesh(), one.camera[3 * number : 3 * number + 3])
+    assert (shot.mask[..., 0] - one.masks[number]).abs().mean() < 0.01
+
+
+def test_single_view_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ball off the centre has the voxels of its formula; of two that overlap, both count once."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    measure = importlib.import_module("single_view_measure")
+    ball, middle = icosphere(4, radius=0.5), torch.tensor([0.2, 0.3, -0.1])
+    centres = measure.centres()
+    expected = (centres - middle).norm(dim=-1) < 0.5
+    found = measure.occupancy((ball.positions + middle)[None], ball.faces)
+    assert float(measure.overlap(found, expected[None])) > 0.98
+    twice = torch.cat([ball.positions + middle, ball.positions - middle])
+    faces = torch.cat([ball.faces, ball.faces + len(ball.positions)])
+    both = measure.occupancy(twice[None], faces)
+    union = expected | ((centres + middle).norm(dim=-1) < 0.5)
+    assert float(measure.overlap(both, union[None])) > 0.98
+    mean = measure.MeanShape(torch.stack([union, union, expected]))
+    assert torch.equal(mean.occupancy, union)
+    surface = measure.occupancy(mean.mesh.positions[None], mean.mesh.faces)
+    assert float(measure.overlap(surface, union[None])) > 0.95
