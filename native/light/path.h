@@ -88,6 +88,19 @@ LG_HD T pass_shadows(const Scene<T>& scene, const LightSample<T>& light, T darke
   return 0;
 }
 
+// A ray that light comes along, from the surface on, which nothing must meet before t_max.
+template <class T>
+struct ShadowRay {
+  Vec3<T> origin, direction;
+  T t_max;
+};
+template <class T>
+LG_HD ShadowRay<T> shadow_ray_of(const LightSample<T>& light) {
+  const T infinite = std::numeric_limits<T>::infinity();
+  if (!(light.distance < infinite)) return {light.start, light.direction, infinite};
+  return {light.start, light.end - light.start, T(1)};
+}
+
 // Whether both normals agree on which side a direction is; where they do not, light would leak through.
 template <class T>
 LG_HD bool same_side(const SurfacePoint<T>& p, const Vec3<T>& world, const Vec3<T>& local) {
@@ -207,18 +220,16 @@ class PathSteps {
     if (scene_.alpha_modes) {
       light.part *= arriving(light);
       if (!(light.part > 0)) return;
-    } else if (shadowed(light.start, light)) {
+    } else if (shadowed(light)) {
       return;
     }
-    if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
-    visitor_.lit(at, wo, carried, light);
+    take_light(at, carried, wo, chance, &light);
   }
 
- private:
-  LG_HD bool shadowed(const Vec3<T>& from, const LightSample<T>& light) const {
-    const T infinite = std::numeric_limits<T>::infinity();
-    if (!(light.distance < infinite)) return scene_.intersector.blocked(from, light.direction, infinite);
-    return scene_.intersector.blocked(from, light.end - from, T(1));
+  // The same of light that find_light() has found, once it has arrived.
+  LG_HD void take_light(const Stop<T>& at, const Vec3<T>& carried, const Vec3<T>& wo, T chance, LightSample<T>* light) {
+    if (light->pdf > 0) light->part *= power_heuristic(light->pdf, chance);
+    visitor_.lit(at, wo, carried, *light);
   }
 
   // The part of light that is there at all and passes what is on its way.
@@ -227,6 +238,12 @@ class PathSteps {
     if (light.source.kind == Source::surface) part = opacity_at(scene_, light.source.point, darkest_).value;
     if (!(part > 0)) return 0;
     return part * pass_shadows(scene_, light, darkest_, [](const SurfacePoint<T>&, const Opacity<T>&) {});
+  }
+
+ private:
+  LG_HD bool shadowed(const LightSample<T>& light) const {
+    const ShadowRay<T> ray = shadow_ray_of(light);
+    return scene_.intersector.blocked(ray.origin, ray.direction, ray.t_max);
   }
 
   const Scene<T>& scene_;
@@ -272,14 +289,23 @@ class TracerBase {
   Visitor& visitor_;
 };
 
+// The ray along which a path goes on, and what it carries.
+template <class T>
+struct PathState {
+  Vec3<T> origin, direction;
+  Vec3<T> carried = {1, 1, 1};
+  T pdf = 0, eta = 1;         // of the direction; 0: it was the only one
+  bool lights_drawn = false;  // at the surface before
+};
+
 template <class T, class Visitor>
 class PathTracer : TracerBase<T, Visitor> {
   using Base = TracerBase<T, Visitor>;
-  using Base::darkest_, Base::draw, Base::enter, Base::light_from, Base::max_depth_, Base::random_, Base::scene_,
-      Base::steps_, Base::visitor_;
+  using Base::darkest_, Base::draw, Base::enter, Base::max_depth_, Base::random_, Base::scene_, Base::steps_,
+      Base::visitor_;
 
  public:
-  using Base::Base;
+  using Base::Base, Base::light_from;
 
   LG_HD void run(const PathRay<T>& ray) {
     const Vec3<T> direction = unit(ray.direction);
@@ -288,39 +314,56 @@ class PathTracer : TracerBase<T, Visitor> {
 
   // Goes on along a ray that meets surface number `first`, or nothing; scale: of its parameter.
   LG_HD void follow(Vec3<T> origin, Vec3<T> direction, Hit<T> hit, int32_t first, T scale = 1) {
-    Vec3<T> carried = {1, 1, 1};
-    T pdf = 0, eta = 1;         // of the direction; 0: it was the only one
-    bool lights_drawn = false;  // at the surface before
+    PathState<T> path;
+    path.origin = origin;
+    path.direction = direction;
     for (int32_t surface = first; surface < max_depth_; ++surface) {
-      if (scene_.alpha_modes && !meet(surface, direction, &hit, &carried)) return;
-      if (hit.face < 0) {
-        if (surface > 0) steps_.escape(direction, carried, lights_drawn ? pdf : T(0));
-        return;
-      }
-      if (!scene_.is_whole(hit.face)) return;
-      Stop<T> at = steps_.stop(hit, direction);
-      if (surface == 0) {
-        visitor_.first(at, hit.t * scale);
-      } else {
-        visitor_.next(at);
-      }
-      steps_.emit(origin, at.point, carried, lights_drawn ? pdf : T(0));
-      if (surface + 1 == max_depth_) return;
-      enter(&at, &carried);
-      lights_drawn = scene_.light_groups() > 0 && !is_smooth(at.material);
-      if (lights_drawn) gather(at, carried, surface);
-      if (surface + 2 == max_depth_ && !scene_.can_be_hit()) return;
-      Onward<T> next;
-      const T lobe = draw(surface, draw_lobe).first;
-      if (!steps_.scatter(at, lobe, draw(surface, draw_direction), &carried, &next)) return;
-      eta *= next.sample.eta;
-      pdf = next.sample.pdf;
-      if (!survives(surface, eta, draw(surface, draw_group).second, &carried)) return;
-      origin = origin_towards(scene_, at.point, next.direction);
-      direction = next.direction;
-      hit = scene_.intersector.closest(origin, direction);
+      Stop<T> at;
+      if (!arrive(surface, scale, &hit, &path, &at)) return;
+      if (path.lights_drawn) gather(at, path.carried, surface);
+      if (!leave(surface, at, &path)) return;
+      hit = scene_.intersector.closest(path.origin, path.direction);
     }
   }
+
+  // What happens where the ray ends. False: the path ends there.
+  LG_HD bool arrive(int32_t surface, T scale, Hit<T>* hit, PathState<T>* path, Stop<T>* at) {
+    if (scene_.alpha_modes && !meet(surface, path->direction, hit, &path->carried)) return false;
+    const T pdf = path->lights_drawn ? path->pdf : T(0);
+    if (hit->face < 0) {
+      if (surface > 0) steps_.escape(path->direction, path->carried, pdf);
+      return false;
+    }
+    if (!scene_.is_whole(hit->face)) return false;
+    *at = steps_.stop(*hit, path->direction);
+    if (surface == 0) {
+      visitor_.first(*at, hit->t * scale);
+    } else {
+      visitor_.next(*at);
+    }
+    steps_.emit(path->origin, at->point, path->carried, pdf);
+    if (surface + 1 == max_depth_) return false;
+    enter(at, &path->carried);
+    path->lights_drawn = scene_.light_groups() > 0 && !is_smooth(at->material);
+    return true;
+  }
+
+  // Draws the direction in which it goes on. False: the path ends there.
+  LG_HD bool leave(int32_t surface, const Stop<T>& at, PathState<T>* path) {
+    if (surface + 2 == max_depth_ && !scene_.can_be_hit()) return false;
+    Onward<T> next;
+    const T lobe = draw(surface, draw_lobe).first;
+    if (!steps_.scatter(at, lobe, draw(surface, draw_direction), &path->carried, &next)) return false;
+    path->eta *= next.sample.eta;
+    path->pdf = next.sample.pdf;
+    if (!survives(surface, path->eta, draw(surface, draw_group).second, &path->carried)) return false;
+    path->origin = origin_towards(scene_, at.point, next.direction);
+    path->direction = next.direction;
+    return true;
+  }
+
+  // For those that look themselves whether light arrives.
+  LG_HD PathSteps<T, Visitor>& steps() { return steps_; }
 
  private:
   // Goes on from the first hit to the surface at which the segment ends, or to none. False where the path ends.
@@ -557,6 +600,10 @@ struct TracePaths {
       const Random<T> random(seed, static_cast<uint64_t>(pixel), static_cast<uint64_t>(s));
       AnyPathTracer<T, PixelSum<T>, with_media>(scene, random, max_depth, T(0), sum).run(grid.ray(pixel, random));
     }
+    write(pixel, sum);
+  }
+
+  LG_HD void write(int64_t pixel, const PixelSum<T>& sum) const {
     const T share = 1 / T(samples);
     const double exact = 1.0 / samples;
     const Vec3<double> mean = exact * sum.radiance;

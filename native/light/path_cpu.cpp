@@ -4,6 +4,7 @@
 
 #include "light/path.h"
 #include "light/path_gradient.h"
+#include "light/path_stream_cpu.h"
 #include "light/pull_cpu.h"
 #include "lumigrad.h"
 #include "parallel/for_each.h"
@@ -19,7 +20,11 @@ int32_t lg_trace_paths_forward(lg_call* call, int32_t dtype, const lg_lit_scene*
       const auto body = lg::light::make_trace_paths<T, decltype(with_media)::value>(
           *scene, origins, directions, width, samples, max_depth, seed, radiance, alpha, depth, normal, albedo,
           through);
-      lg::for_each(call->threads, height * width, body, lg::light::pixels_per_task);
+      if constexpr (decltype(with_media)::value) {
+        lg::for_each(call->threads, height * width, body, lg::light::pixels_per_task);
+      } else {
+        lg::light::trace_streams(call->threads, height * width, body);
+      }
     });
   });
 }
@@ -43,7 +48,12 @@ int32_t lg_trace_paths_backward(lg_call* call, int32_t dtype, const lg_lit_scene
     const auto pull = [&](auto moves, auto with_media) {
       const auto paths = lg::light::make_pull_paths<T, decltype(moves)::value, decltype(with_media)::value>(
           *scene, origins, directions, width, samples, max_depth, gradient_seed, grad_radiance, grad_through);
-      lg::light::pull_paths_and_rays(call->threads, paths, out, rays);
+      if constexpr (decltype(with_media)::value) {
+        lg::light::pull_paths_and_rays(call->threads, paths, out, rays);
+      } else {
+        lg::light::pull_paths_and_rays(call->threads, lg::light::PullStreams<T, decltype(moves)::value>{paths}, out,
+                                       rays);
+      }
     };
     if (scene->media) {
       pull(std::false_type{}, std::true_type{});

@@ -376,6 +376,11 @@ struct PullPaths {
     if (of_rays) of_pixel.store(of_rays + pixel_values * pixel);
   }
 
+  LG_HD Vec3<T> given_of(const T* from, int64_t pixel) const {
+    return from ? (1 / T(samples)) * load3(from + 3 * pixel) : Vec3<T>{0, 0, 0};
+  }
+  LG_HD static bool is_zero(const Vec3<T>& a) { return a.x == 0 && a.y == 0 && a.z == 0; }
+
  private:
   // The gradient by what a pixel shows.
   struct Given {
@@ -409,11 +414,6 @@ struct PullPaths {
     Pull pull(scene, whole.total, of.radiance, sink, motion, of.through * whole.through);
     AnyPathTracer<T, Pull, with_media>(scene, random, max_depth, T(darkest_color), pull).run(ray);
   }
-
-  LG_HD Vec3<T> given_of(const T* from, int64_t pixel) const {
-    return from ? (1 / T(samples)) * load3(from + 3 * pixel) : Vec3<T>{0, 0, 0};
-  }
-  LG_HD static bool is_zero(const Vec3<T>& a) { return a.x == 0 && a.y == 0 && a.z == 0; }
 };
 
 template <class T, bool moves, bool with_media>

@@ -30,7 +30,20 @@ struct PartSums {
   }
 };
 
-// paths.pull(pixel, sink): adds what a pixel's gradient gives.
+// Calls pull(first, end, sink) of many pixels, or pull(pixel, sink) of one after the other: what a pixel's gradient
+// gives is added.
+template <class Paths, class Sink>
+auto pull_pixels(const Paths& paths, int64_t first, int64_t end, const Sink& sink)
+    -> decltype(paths.pull(first, end, sink)) {
+  paths.pull(first, end, sink);
+}
+template <class Paths, class Sink>
+auto pull_pixels(const Paths& paths, int64_t first, int64_t end, const Sink& sink)
+    -> decltype(paths.pull(first, sink)) {
+  for (int64_t pixel = first; pixel < end; ++pixel) paths.pull(pixel, sink);
+}
+
+// paths: see pull_pixels().
 template <class T, class Paths>
 void pull_paths(int32_t threads, const Paths& paths, int64_t pixels, const PathGradients<T>& out) {
   const int64_t slots = out.first(gradients), tasks = divide_up(pixels, pixels_per_task);
@@ -43,7 +56,7 @@ void pull_paths(int32_t threads, const Paths& paths, int64_t pixels, const PathG
     std::fill_n(sink.sums, slots, 0.0);
     for (int64_t task = part; task < tasks; task += parts) {
       const int64_t end = std::min(pixels, (task + 1) * pixels_per_task);
-      for (int64_t pixel = task * pixels_per_task; pixel < end; ++pixel) paths.pull(pixel, sink);
+      pull_pixels(paths, task * pixels_per_task, end, sink);
     }
   });
   for (int k = 0; k < gradients; ++k) {

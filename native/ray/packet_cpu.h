@@ -1,12 +1,15 @@
-// Coherent rays on the CPU: sixteen neighbours go through the tree together.
+// Sixteen rays that go through the tree together, on the CPU.
 //
-// A node's children are first tested with the whole packet, all eight at once, by bounds of what the test of any of its
-// rays can give; children that are left are tested with all rays when their turn comes. The arithmetic of a ray and a
-// triangle is that of a ray alone (traverse.h), and so is what it hits.
+// Coherent rays agree in which way the tests take. A node's children are first tested with the whole packet, all eight
+// at once, by bounds of what the test of any of its rays can give; children that are left are tested with all rays when
+// their turn comes. Mixed rays, which go through trees with a single node, are tested with each of its children.
+//
+// The arithmetic of a ray and a triangle is that of a ray alone (traverse.h), and so is what it hits.
 #pragma once
 
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "math/lanes.h"
 #include "ray/bvh.h"
@@ -19,31 +22,35 @@ namespace lg::ray {
 
 constexpr int packet_size = 16;
 
-template <class T>
+// mixed: only the largest component of all directions is the same one.
+template <class T, bool mixed = false>
 class Packet {
  public:
   using V = Lanes<T, packet_size>;
   using I = typename V::Mask;
+  using Axes = std::conditional_t<mixed, MixedDirection<V>, RayDirection>;
+
+  // Rays with their largest component in common; false if one of them is not valid.
+  template <class RayOf>
+  bool load_mixed(RayOf&& ray_of, const float* bounds) {
+    gather(ray_of);
+    const V zero(T(0));
+    const T first[3] = {direction_[0][0], direction_[1][0], direction_[2][0]};
+    const RayDirection one = direction_of(first);
+    Axes axes;
+    for (int a = 0; a < 3; ++a) axes.axis[a] = one.axis[a], axes.backwards[a] = direction_[a] < zero;
+    rays_ = prepare(origin_, direction_, t_min_, t_max_, axes, bounds);
+    end_ = rays_.t_max;
+    return bits_of(rays_.valid) == all_rays;
+  }
 
   // Whether sixteen rays can go together: all are valid, and agree in which way the tests take.
   template <class RayOf>
   bool load(RayOf&& ray_of, const float* bounds) {
-    alignas(64) T o[3][packet_size], d[3][packet_size], low[packet_size], high[packet_size];
-    for (int l = 0; l < packet_size; ++l) {
-      const Ray<T> ray = ray_of(l);
-      for (int a = 0; a < 3; ++a) o[a][l] = ray.origin[a], d[a][l] = ray.direction[a];
-      low[l] = ray.t_min;
-      high[l] = ray.t_max;
-    }
-    const T first[3] = {d[0][0], d[1][0], d[2][0]};
+    gather(ray_of);
+    const T first[3] = {direction_[0][0], direction_[1][0], direction_[2][0]};
     const RayDirection axes = direction_of(first);
-    for (int a = 0; a < 3; ++a) {
-      origin_[a] = V::load(o[a]);
-      direction_[a] = V::load(d[a]);
-    }
     if (!agree(axes)) return false;
-    t_min_ = V::load(low);
-    t_max_ = V::load(high);
     rays_ = prepare(origin_, direction_, t_min_, t_max_, axes, bounds);
     if (bits_of(rays_.valid) != all_rays) return false;
     end_ = rays_.t_max;
@@ -101,6 +108,23 @@ class Packet {
     return range;
   }
 
+  template <class RayOf>
+  void gather(RayOf&& ray_of) {
+    alignas(64) T o[3][packet_size], d[3][packet_size], low[packet_size], high[packet_size];
+    for (int l = 0; l < packet_size; ++l) {
+      const Ray<T> ray = ray_of(l);
+      for (int a = 0; a < 3; ++a) o[a][l] = ray.origin[a], d[a][l] = ray.direction[a];
+      low[l] = ray.t_min;
+      high[l] = ray.t_max;
+    }
+    for (int a = 0; a < 3; ++a) {
+      origin_[a] = V::load(o[a]);
+      direction_[a] = V::load(d[a]);
+    }
+    t_min_ = V::load(low);
+    t_max_ = V::load(high);
+  }
+
   bool agree(const RayDirection& axes) const {
     const V zero(T(0));
     const V main = magnitude(direction_[axes.axis[2]]);
@@ -152,9 +176,14 @@ class Packet {
 
   // Whether any ray meets one child before its own end.
   LG_INLINE bool meet_child(const float* boxes, int child) const {
-    const auto span = span_of<V>(
-        rays_, [&](int a) LG_INLINE_LAMBDA { return V(T(first_plane(boxes, a)[child])); },
-        [&](int a) LG_INLINE_LAMBDA { return V(T(last_plane(boxes, a)[child])); });
+    const auto plane = [&](int k) LG_INLINE_LAMBDA { return V(T(boxes[node_width * k + child])); };
+    const auto first = [&](int a) LG_INLINE_LAMBDA {
+      return either(rays_.axes.backwards[a], [&] { return plane(3 + a); }, [&] { return plane(a); });
+    };
+    const auto last = [&](int a) LG_INLINE_LAMBDA {
+      return either(rays_.axes.backwards[a], [&] { return plane(a); }, [&] { return plane(3 + a); });
+    };
+    const auto span = span_of<V>(rays_, first, last);
     return any(maximum(span.enter, rays_.t_min) <= minimum(span.leave, end_));
   }
 
@@ -162,6 +191,25 @@ class Packet {
   template <class Visit>
   LG_INLINE void walk(const BvhView<T>& bvh, Visit&& visit) {
     if (bvh.nodes == 0) return;
+    if constexpr (mixed) {
+      visit_children(bvh, visit);
+    } else {
+      walk_down(bvh, visit);
+    }
+  }
+
+  // Of a tree with a single node.
+  template <class Visit>
+  LG_INLINE void visit_children(const BvhView<T>& bvh, Visit&& visit) {
+    for (int child = 0; child < node_width; ++child) {
+      const int32_t leaf = -1 - bvh.children_of(0)[child];
+      if (leaf < 0 || leaf >= bvh.leaves || !meet_child(bvh.boxes_of(0), child)) continue;
+      if (visit(leaf)) return;
+    }
+  }
+
+  template <class Visit>
+  LG_INLINE void walk_down(const BvhView<T>& bvh, Visit&& visit) {
     struct Entry {
       T enter;
       int32_t node, child;
@@ -248,7 +296,7 @@ class Packet {
     }
   }
 
-  PreparedRays<V> rays_;
+  PreparedRays<V, Axes> rays_;
   V origin_[3], direction_[3], t_min_, t_max_;
   V end_;  // t of the best hit, or t_max, in units of the scaled direction
   Range enter_origin_[3], leave_origin_[3], inverse_[3];

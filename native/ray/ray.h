@@ -45,6 +45,22 @@ struct RayDirection {
   int32_t axis[3];
   bool backwards[3];
 };
+// The same of rays that have the largest component in common, but not the signs.
+template <class V>
+struct MixedDirection {
+  int32_t axis[3];
+  MaskOf<V> backwards[3];
+};
+
+// yes() or no(), of all rays or of each.
+template <class M, class Yes, class No>
+LG_HD auto either(const M& m, Yes&& yes, No&& no) {
+  if constexpr (std::is_same_v<M, bool>) {
+    return m ? yes() : no();
+  } else {
+    return select(m, yes(), no());
+  }
+}
 
 // A ray as the tests take it, or the rays of a packet. V: a number, or lanes of one for each ray.
 //
@@ -55,13 +71,13 @@ struct RayDirection {
 // direction, and x and y are sheared along it. Roundings of that move a triangle by less than 9 R of them, where R is
 // the distance of the farthest corner of the scene. A box that holds the triangle must still be hit, so boxes are
 // tested as if they were larger by that: entered from enter_origin, left from leave_origin.
-template <class V>
+template <class V, class Axes = RayDirection>
 struct PreparedRays {
   V origin[3], enter_origin[3], leave_origin[3], inverse[3];
   V shear[3];
   V t_min, t_max, unit;
-  MaskOf<V> valid;    // a ray that is not can hit nothing
-  RayDirection axes;  // of all rays
+  MaskOf<V> valid;  // a ray that is not can hit nothing
+  Axes axes;        // of all rays
 };
 template <class T>
 using PreparedRay = PreparedRays<T>;
@@ -95,11 +111,11 @@ LG_HD V power_below(const V& a) {
 }
 
 // bounds: [2, 3], the corners of the scene's box. axes: what direction_of() says of all directions.
-template <class V>
-LG_HD PreparedRays<V> prepare(const V (&origin)[3], const V (&given)[3], const V& t_min, const V& t_max,
-                              const RayDirection& axes, const float* bounds) {
+template <class V, class Axes>
+LG_HD PreparedRays<V, Axes> prepare(const V (&origin)[3], const V (&given)[3], const V& t_min, const V& t_max,
+                                    const Axes& axes, const float* bounds) {
   using T = ScalarOf<V>;
-  PreparedRays<V> out;
+  PreparedRays<V, Axes> out;
   const V zero(0), one(1), tiny(std::numeric_limits<T>::min()), huge(std::numeric_limits<T>::max());
   V direction[3], largest(0), radius(0), all(0);
   LG_UNROLL
@@ -122,13 +138,15 @@ LG_HD PreparedRays<V> prepare(const V (&origin)[3], const V (&given)[3], const V
     radius = maximum(maximum(magnitude(V(bounds[a]) - origin[a]), magnitude(V(bounds[3 + a]) - origin[a])), radius);
     // In the place of an infinite one, a number of the sign with which the ray is taken.
     const V inverse = one / direction[a];
-    out.inverse[a] = select(magnitude(inverse) <= huge, inverse, axes.backwards[a] ? -huge : huge);
+    const V infinite = either(axes.backwards[a], [&] { return -huge; }, [&] { return huge; });
+    out.inverse[a] = select(magnitude(inverse) <= huge, inverse, infinite);
   }
   LG_UNROLL
   for (int a = 0; a < 3; ++a) {
     const V margin = V(rounding<T>) * (V(9) * radius + V(4) * magnitude(origin[a]));
-    out.enter_origin[a] = axes.backwards[a] ? origin[a] - margin : origin[a] + margin;
-    out.leave_origin[a] = axes.backwards[a] ? origin[a] + margin : origin[a] - margin;
+    const V low = origin[a] - margin, high = origin[a] + margin;
+    out.enter_origin[a] = either(axes.backwards[a], [&] { return low; }, [&] { return high; });
+    out.leave_origin[a] = either(axes.backwards[a], [&] { return high; }, [&] { return low; });
   }
   const auto component = [&](int32_t k) { return k == 0 ? direction[0] : k == 1 ? direction[1] : direction[2]; };
   const int32_t main = axes.axis[2];

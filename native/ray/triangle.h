@@ -173,8 +173,12 @@ LG_HD Meeting<V> meet(const Rays& ray, Corner&& corner) {
   if (LG_UNLIKELY(any(doubtful))) decide(doubtful, s, scale, met);
   const auto low = [&](int a) { return minimum(minimum(corner(0, a), corner(1, a)), corner(2, a)); };
   const auto high = [&](int a) { return maximum(maximum(corner(0, a), corner(1, a)), corner(2, a)); };
-  const auto enter_at = [&](int a) { return ray.axes.backwards[a] ? high(a) : low(a); };
-  const auto leave_at = [&](int a) { return ray.axes.backwards[a] ? low(a) : high(a); };
+  const auto enter_at = [&](int a) {
+    return either(ray.axes.backwards[a], [&] { return high(a); }, [&] { return low(a); });
+  };
+  const auto leave_at = [&](int a) {
+    return either(ray.axes.backwards[a], [&] { return low(a); }, [&] { return high(a); });
+  };
   const Span<V> own = span_of<V>(ray, enter_at, leave_at);
   met.t = minimum(maximum(met.t, own.enter), own.leave);
   met.hit = met.hit & (own.enter <= own.leave);
