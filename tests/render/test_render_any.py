@@ -117,20 +117,22 @@ def test_voxel_grids() -> None:
     assert Scene(fog()).to(torch.float32).voxel_grids[0].values.dtype == torch.float32
 
 
-@pytest.mark.parametrize(("make", "name"), [(distances, "grids of signed distances"), (fog, "voxel grids")])
-def test_several_grids_in_one_image(make: Callable[[], Any], name: str) -> None:
-    with pytest.raises(
-        NotImplementedError, match=f"rendering several {name} in one image is not implemented yet, got 2"
-    ):
-        render(Scene([make(), make()]), camera())
-    with pytest.raises(NotImplementedError, match=f"rendering meshes and {name} in one image"):
-        render(Scene([make(), icosphere(0)]), camera())
+@pytest.mark.parametrize("make", [distances, fog])
+def test_options_of_grids(make: Callable[[], Any]) -> None:
     for options in ({"layers": 1}, {"antialias": False}, {"previous": (cloud(), camera())}):
         with pytest.raises(ValueError, match=f"{next(iter(options))}: only meshes have this option"):
             render(make(), camera(), **options)
+    with pytest.raises(ValueError, match="fragments: only scenes of several kinds"):
+        render(make(), camera(), fragments=4)
     if make is fog:
-        with pytest.raises(ValueError, match="shading: only meshes and grids of signed distances have this option"):
+        with pytest.raises(ValueError, match="shading: only meshes and grids of signed distances"):
             render(make(), camera(), shading="phong")
+
+
+@pytest.mark.parametrize(("make", "renderer"), [(distances, render_implicit), (fog, render_volume)])
+def test_renderers_of_one_grid(make: Callable[[], Any], renderer: Callable[..., Rendering]) -> None:
+    with pytest.raises(ValueError, match=r"expected one of the .* in an image, got 2; .*render shows several"):
+        renderer(Scene([make(), make()]), camera())
 
 
 def test_batches_of_point_clouds() -> None:
@@ -155,11 +157,8 @@ def test_options_of_meshes(shape: Any, renderer: Callable[..., Rendering], optio
         render(shape, camera(), **options)
 
 
-def test_mixtures() -> None:
-    mixed = [icosphere(0), splats(GaussianCloud), cloud()]
-    message = "scene: rendering meshes, point clouds and Gaussians in one image is not implemented yet"
-    for scene in (Scene(mixed), mixed):
-        with pytest.raises(NotImplementedError, match=message):
-            render(scene, camera(count=0))
-    with pytest.raises(NotImplementedError, match="point clouds and surfels"):
-        render(Scene([cloud(), splats(SurfelCloud)]), camera())
+def test_batches_are_of_one_kind() -> None:
+    with pytest.raises(ValueError, match="scene: expected shapes of one kind, got meshes, point clouds and Gaussians"):
+        render([icosphere(0), splats(GaussianCloud), cloud()], camera(count=0))
+    with pytest.raises(TypeError, match="cloud: expected PointCloud"):
+        render_points(Scene([cloud(), splats(SurfelCloud)]), camera())

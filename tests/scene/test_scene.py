@@ -71,7 +71,7 @@ def test_moved() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"shapes": [3]}, TypeError, "shapes: expected Mesh, .*VoxelGrid, got int"),
+        ({"shapes": [3]}, TypeError, "shapes: expected Mesh, .*VolumeField, got int"),
         ({"shapes": None}, TypeError, "shapes"),
         ({"shapes": "mesh"}, TypeError, "shapes"),
         ({"shapes": torch.zeros(3, 3)}, TypeError, "shapes"),

@@ -160,11 +160,11 @@ def _look_up(
 ) -> tuple[Tensor, Tensor]:
     """Densities [M] and colours, with normals behind them where these are asked for, [M, C or C + 3]."""
     if shade is None and not buffers:
-        return _checked(field(points, directions), points)
+        return checked_field(field(points, directions), points)
     wanted = torch.is_grad_enabled()
     with torch.enable_grad():
         points = points if points.requires_grad else points.detach().requires_grad_()
-        density, features = _checked(field(points, directions), points)
+        density, features = checked_field(field(points, directions), points)
         slope = None
         if density.requires_grad:
             (slope,) = torch.autograd.grad(
@@ -184,7 +184,7 @@ def _look_up(
     return density, torch.cat((features, normals), -1) if buffers else features
 
 
-def _checked(found: Any, points: Tensor) -> tuple[Tensor, Tensor]:
+def checked_field(found: Any, points: Tensor) -> tuple[Tensor, Tensor]:
     """What a field returned: density [M] and features [M, C]."""
     count = len(points)
     if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(v, Tensor) for v in found):

@@ -21,6 +21,7 @@ from lumigrad.scene.light.lights import Light, Lighting
 from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
+from lumigrad.types import Rays
 from lumigrad.types import validation as check
 from lumigrad.types.surface_hits import SurfaceHits
 
@@ -66,8 +67,8 @@ def render_implicit(
         values, or what the function depends on, the colours, the camera and, with a silhouette, go through the mask.
 
     Raises:
-        TypeError, ValueError: for arguments of other types, shapes or ranges.
-        NotImplementedError: a scene of several grids.
+        TypeError, ValueError: for arguments of other types, shapes or ranges, and a scene of several grids, which
+            `render` shows.
 
     >>> from lumigrad.render import render_implicit
     >>> from lumigrad.scene import PerspectiveCamera, SignedDistanceGrid
@@ -107,18 +108,34 @@ def _set(shape: Any, camera: Camera) -> tuple[list[Any], list[Camera], Scene]:
     return stage.alone("shape"), stage.cameras, stage.scene
 
 
-def _draw(
+class ShadedHits(NamedTuple):
+    """What rays meet of an implicit surface.
+
+    Attributes:
+        hits: where.
+        front: the colours there [..., C].
+        back: those of `hits.back`, or None.
+    """
+
+    hits: SurfaceHits
+    front: Tensor
+    back: Tensor | None
+
+
+def traced(
     shape: Any,
+    rays: Rays,
     camera: Camera,
     shader: Shader,
     lights: tuple[Light, ...],
-    silhouette: float | None,
-    material: Material | None,
-    finer: int,
-    tracing: dict[str, Any],
-) -> _Picture:
-    origins, directions = camera.rays()
+    silhouette: float | None = None,
+    material: Material | None = None,
+    tracing: dict[str, Any] | None = None,
+) -> ShadedHits:
+    """What rays [..., 3] meet of a grid or a function, shaded; arguments as for `render_implicit`."""
+    origins, directions = rays
     sdf: Any = shape
+    tracing = {} if tracing is None else tracing
     if silhouette is None:
         silhouette = float(shape.voxel_size.detach().norm()) if isinstance(shape, SignedDistanceGrid) else 0.0
     if isinstance(shape, SignedDistanceGrid):
@@ -140,11 +157,25 @@ def _draw(
         color = shader(surface, lights, camera)
         return color.new_zeros(*chosen.shape, color.shape[-1]).index_put((chosen,), color)
 
+    return ShadedHits(hits, shade(hits), None if hits.back is None else shade(hits.back))
+
+
+def _draw(
+    shape: Any,
+    camera: Camera,
+    shader: Shader,
+    lights: tuple[Light, ...],
+    silhouette: float | None,
+    material: Material | None,
+    finer: int,
+    tracing: dict[str, Any],
+) -> _Picture:
+    hits, color, behind = traced(shape, camera.rays(), camera, shader, lights, silhouette, material, tracing)
     alpha = hits.alpha[..., None]
-    color, mask, first = alpha * shade(hits), alpha, hits
-    if hits.back is not None:
+    color, mask, first = alpha * color, alpha, hits
+    if hits.back is not None and behind is not None:
         back = hits.back.alpha[..., None]
-        color = color + (1 - alpha) * back * shade(hits.back)
+        color = color + (1 - alpha) * back * behind
         mask = alpha + (1 - alpha) * back
         first = _first(hits, hits.back)
     share = first.mask[..., None].to(color)

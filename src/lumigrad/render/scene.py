@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lumigrad.ops.surface import antialias as blend_edges
-from lumigrad.ops.surface import edge_topology, peel, rasterize
+from lumigrad.ops.surface import edge_topology
 from lumigrad.render.background import choose_background
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
 from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.geometry import Geometry, assemble
 from lumigrad.render.implicit import render_implicit
+from lumigrad.render.layers import DEFAULT_FRAGMENTS, SHADED, Options, render_layers
 from lumigrad.render.painting import Layer, Painter
+from lumigrad.render.peeling import cut, layers_wanted, occluders_of, peeled
 from lumigrad.render.points import render_points
 from lumigrad.render.rendering import Rendering, averaged, finished
 from lumigrad.render.shading import LINEAR, Shader, gouraud, resolve_shader
-from lumigrad.render.shadows import Occluders
-from lumigrad.render.stage import NAMES, lights_of, stage_of
+from lumigrad.render.stage import NAMES, Stage, lights_of, stage_of
 from lumigrad.render.surface import MeshShape, TextureStore
 from lumigrad.render.surfels import render_surfels
 from lumigrad.render.volume import render_volume
@@ -31,13 +32,16 @@ from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
+from lumigrad.scene.shapes.signed_distance_function import SignedDistanceFunction
 from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
+from lumigrad.scene.shapes.sphere_cloud import SphereCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types import validation as check
-from lumigrad.types.fragments import Fragments
 
-DEFAULT_LAYERS = 4  # peeled where materials are transparent
+CLOUDS = (PointCloud, GaussianCloud, SurfelCloud, SphereCloud)
+MIXED_ONLY = (SphereCloud, SignedDistanceFunction, VolumeField)  # what has no other renderer here
 RENDERERS: dict[type, Callable[..., Rendering]] = {
     PointCloud: render_points,
     GaussianCloud: render_gaussians,
@@ -60,14 +64,20 @@ def render(
     previous: tuple[Scene | Mesh | Meshes | Sequence[Mesh], Camera] | None = None,
     buffers: bool = True,
     shadows: bool = False,
+    fragments: int | None = None,
 ) -> Rendering:
     """Render a scene, a shape, or a batch of shapes, from one camera or a batch of cameras.
 
     Meshes are shaded as described here. Point clouds, Gaussians and surfels bring their colours with them: they are
     drawn by `render_points`, `render_gaussians` and `render_surfels` with the default options of these, and only
     `size`, `background`, `tone_mapping` and `buffers` apply. So are voxel grids, by `render_volume`. Grids of signed
-    distances are shaded as meshes are, by `render_implicit`, and `shading`, `lights` and `supersampling` apply too. Of
-    grids, an image shows one.
+    distances are shaded as meshes are, by `render_implicit`, and `shading`, `lights` and `supersampling` apply too.
+
+    A `Scene` may mix shapes of all kinds: spheres, fields and functions of signed distances too, and several grids.
+    Each pixel's ray meets layers of meshes, points of surfaces and splats, and intervals of media, which are blended in
+    the order of their distances along the ray. Fog ends at an opaque surface and goes on behind glass; media that
+    overlap add their densities. See `docs/rendering.md`. Of buffers, such an image has the depth: the mean of what
+    contributes to the pixel, weighted like its colour.
 
     Gradients reach everything: positions, cameras, lights, materials, textures, environments, backgrounds; those of
     visibility come from `antialias`.
@@ -90,18 +100,20 @@ def render(
         antialias: blend silhouettes.
         tone_mapping: from linear light to display: "srgb", "reinhard", "filmic", a function, or None for none. "auto"
             is "srgb" for meshes in `pbr` and None otherwise. Given one, colours are taken for linear light, and
-            backgrounds are decoded; blending and averaging are of linear light.
+            backgrounds are decoded; blending and averaging are of linear light. "auto" encodes surfaces in `pbr` that
+            are mixed with shapes which bring displayed colours, and blends all as displayed.
         previous: what `scene` and `camera` were before, for `Rendering.motion`; with the same faces.
         buffers: whether to return depth, normals, uv and ids.
         shadows: whether meshes cast shadows in the light of punctual lights: hard ones, by rays. What is transparent
             casts them, too. Their edges have no gradients. Not for "gouraud", which looks at lights from vertices.
+        fragments: of a cloud whose points, Gaussians, surfels or spheres lie among other shapes: how many of the
+            nearest ones are put in order in each pixel, 16 by default. What is behind these counts as one.
 
     Returns:
         Rendering of N images.
 
     Raises:
-        TypeError, ValueError: for arguments that are none of the above, do not fit each other, or are for meshes only.
-        NotImplementedError: a scene of several kinds of shapes, or of several grids.
+        TypeError, ValueError: for arguments that are none of the above, do not fit each other, or are for other shapes.
 
     >>> from lumigrad.render import render
     >>> from lumigrad.scene import PerspectiveCamera
@@ -118,24 +130,32 @@ def render(
             raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
     if check.flag("shadows", shadows) and shader is gouraud:
         raise ValueError("shadows: expected False for gouraud shading, which looks at lights from vertices")
-    stage = stage_of(scene, camera, size)
+    stage = stage_of(scene, camera, size, mixed=True)
+    needed = {
+        "shading": (shading != "pbr", SHADED), "lights": (lights is not None, SHADED),
+        "layers": (layers is not None, (Mesh,)), "antialias": (not antialias, (Mesh,)), "shadows": (shadows, (Mesh,)),
+    }  # fmt: skip
+    if _is_mixture(stage):
+        _refuse(stage, **needed, fragments=(fragments is not None, CLOUDS))
+        if previous is not None:
+            raise ValueError("previous: only scenes of meshes alone have motion")
+        listed = DEFAULT_FRAGMENTS if fragments is None else check.integer("fragments", fragments, 1, 1024)
+        return render_layers(
+            stage,
+            Options(
+                shader, lights, background, supersampling, layers, antialias, tone_mapping, buffers, shadows, listed
+            ),
+        )
+    if fragments is not None:
+        raise ValueError("fragments: only scenes of several kinds of shapes, and of spheres, have this option")
     if stage.kind is not Mesh:
         whole: Any = stage.scene if stage.together else stage.shapes
-        of_triangles = {
-            "layers": layers is not None, "antialias": not antialias, "previous": previous is not None,
-            "shadows": shadows,
-        }  # fmt: skip
+        _refuse(stage, **needed, supersampling=(supersampling != 1, SHADED), previous=(previous is not None, (Mesh,)))
         if stage.kind is SignedDistanceGrid:
-            _refuse(stage.kind, Mesh, **of_triangles)
             return render_implicit(
                 whole, stage.camera, shader, lights, background, supersampling=supersampling, tone_mapping=tone,
                 buffers=buffers,
             )  # fmt: skip
-        _refuse(
-            stage.kind, Mesh, SignedDistanceGrid, shading=shading != "pbr", lights=lights is not None,
-            supersampling=supersampling != 1,
-        )  # fmt: skip
-        _refuse(stage.kind, Mesh, **of_triangles)
         return RENDERERS[stage.kind](
             whole, stage.camera, background=background, tone_mapping=tone_mapping, buffers=buffers
         )
@@ -146,11 +166,10 @@ def render(
     geometry = assemble(meshes, fine, stage.together)
     before = None if previous is None else _previous_clip(previous, meshes, fine)
     shapes = [MeshShape(mesh) for mesh in meshes]
-    occluders = _occluders(meshes, len(cameras), stage.together) if shadows else None
+    occluders = occluders_of(meshes, len(cameras), stage.together) if shadows else None
     painter = Painter(geometry, shapes, shader, fine, lit, TextureStore(), before, stage.together, buffers, occluders)
-    if layers is None:
-        layers = 1 if all(g.material.alpha_mode == "opaque" for g in geometry.groups) else DEFAULT_LAYERS
-    painted = [painter.paint(frags) for frags in _layers(geometry, fine[0].size, layers)]
+    count = layers_wanted(geometry, layers)
+    painted = [painter.paint(frags) for frags in peeled(geometry, fine[0].size, count)]
     color, mask = _composite(painted, geometry, antialias)
     middle = slice(supersampling // 2, None, supersampling)
     found = {name: value[:, middle, middle] for name, value in _front(painted).items()}
@@ -161,19 +180,24 @@ def render(
     return finished(color, mask, behind, cameras, tone, found)
 
 
-def _occluders(meshes: Sequence[Mesh], images: int, together: bool) -> list[Occluders]:
-    """What casts shadows in each image."""
-    if together:
-        return [Occluders(dict(enumerate(meshes)))] * images
-    return [Occluders({n: mesh}) for n, mesh in enumerate(meshes)]
+def _is_mixture(stage: Stage) -> bool:
+    """Whether the shapes need to be put in order, ray by ray."""
+    if not stage.together:
+        if any(kind in MIXED_ONLY for kind in stage.kinds):
+            names = " and ".join(NAMES[kind] for kind in MIXED_ONLY)
+            raise ValueError(f"scene: expected {names} in a Scene, got a batch of shapes, one for each image")
+        return False
+    several = len(stage.shapes) > 1 and stage.kind in (VoxelGrid, SignedDistanceGrid)
+    return len(stage.kinds) > 1 or several or stage.kind in MIXED_ONLY
 
 
-def _refuse(kind: type[Shape], *having: type[Shape], **given: bool) -> None:
-    """Refuse options that only shapes of the classes `having` have, by whether they are set."""
-    for name, present in given.items():
-        if present:
+def _refuse(stage: Stage, **given: tuple[bool, Sequence[type]]) -> None:
+    """Refuse options that the shapes do not have, by whether they are set and the classes of shapes that have them."""
+    for name, (present, having) in given.items():
+        if present and not any(kind in having for kind in stage.kinds):
             those = " and ".join(NAMES[one] for one in having)
-            raise ValueError(f"{name}: only {those} have this option, the scene holds {NAMES[kind]}")
+            held = " and ".join(NAMES[kind] for kind in stage.kinds)
+            raise ValueError(f"{name}: only {those} have this option, the scene holds {held}")
 
 
 def _previous_clip(previous: Any, meshes: Sequence[Mesh], cameras: Sequence[Camera]) -> list[list[Tensor]]:
@@ -194,16 +218,6 @@ def _previous_clip(previous: Any, meshes: Sequence[Mesh], cameras: Sequence[Came
 # ---- Layers --------------------------------------------------------------------------------------------------------
 
 
-def _layers(geometry: Geometry, size: tuple[int, int], layers: int) -> Iterator[Fragments]:
-    if layers == 1:
-        yield rasterize(geometry.pos, geometry.tri, size, geometry.ranges)
-        return
-    for number, frags in enumerate(peel(geometry.pos, geometry.tri, size, layers, geometry.ranges)):
-        if number and check.values_can_be_checked() and not bool((frags.tri >= 0).any()):
-            return
-        yield frags
-
-
 def _composite(painted: Sequence[Layer], geometry: Geometry, antialias: bool) -> tuple[Tensor, Tensor]:
     """All layers, the hindmost first: premultiplied colour [N, H, W, C] and coverage [N, H, W, 1].
 
@@ -219,18 +233,9 @@ def _composite(painted: Sequence[Layer], geometry: Geometry, antialias: bool) ->
         front, through = torch.cat([layer.color, layer.alpha], -1), 1 - layer.alpha
         plain, smooth = front + through * plain, front + through * smooth
         if antialias:
-            smooth = torch.where(_cut(layer.frags, geometry, topology), plain, smooth)
+            smooth = torch.where(cut(layer.frags, geometry, topology), plain, smooth)
             smooth = blend_edges(smooth, layer.frags, geometry.pos, geometry.tri, topology)
     return smooth[..., :-1], smooth[..., -1:]
-
-
-@torch.no_grad()
-def _cut(frags: Fragments, geometry: Geometry, topology: Tensor | None) -> Tensor:
-    """Whether a silhouette is blended into a pixel, bool [N, H, W, 1]: noise shows it."""
-    height, width = frags.tri.shape[1:]
-    noise = torch.rand(height, width, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    noise = noise.to(geometry.pos).expand(*frags.tri.shape, 1)
-    return blend_edges(noise, frags, geometry.pos, geometry.tri, topology) != noise
 
 
 def _front(painted: Sequence[Layer]) -> dict[str, Tensor]:

@@ -19,8 +19,11 @@ from lumigrad.scene.scene import SHAPES, Scene, Shape, listed
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.point_cloud import PointCloud
+from lumigrad.scene.shapes.signed_distance_function import SignedDistanceFunction
 from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
+from lumigrad.scene.shapes.sphere_cloud import SphereCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 
 NAMES = {
@@ -30,6 +33,9 @@ NAMES = {
     SurfelCloud: "surfels",
     SignedDistanceGrid: "grids of signed distances",
     VoxelGrid: "voxel grids",
+    SphereCloud: "spheres",
+    SignedDistanceFunction: "functions of signed distances",
+    VolumeField: "fields",
 }
 
 
@@ -38,7 +44,7 @@ class Stage:
     """What is rendered.
 
     Attributes:
-        shapes: all of the same class; at least one, but for renderers of media.
+        shapes: at least one, but for renderers of media; all of the same class, but for a stage of mixed shapes.
         together: whether every image shows all of them; otherwise image n shows shape n.
         camera: as given, at the final size.
         cameras: one for each image, single.
@@ -53,21 +59,26 @@ class Stage:
 
     @property
     def kind(self) -> type[Shape]:
-        """The class of the shapes."""
+        """The class of the shapes, where they are of one class."""
         return next(kind for kind in SHAPES if isinstance(self.shapes[0], kind))
+
+    @property
+    def kinds(self) -> list[type[Shape]]:
+        """The classes of the shapes, each once."""
+        return [kind for kind in SHAPES if any(isinstance(shape, kind) for shape in self.shapes)]
 
     def alone(self, name: str) -> list[Shape]:
         """The one shape that each image shows.
 
         Raises:
-            NotImplementedError: there are several in one image; the message begins with `name`.
+            ValueError: there are several in one image; the message begins with `name`.
         """
         if not self.together:
             return list(self.shapes)
         if len(self.shapes) > 1:
-            raise NotImplementedError(
-                f"{name}: rendering several {NAMES[self.kind]} in one image is not implemented yet, got "
-                f"{len(self.shapes)}"
+            raise ValueError(
+                f"{name}: expected one of the {NAMES[self.kind]} in an image, got {len(self.shapes)}; "
+                "lumigrad.render.render shows several"
             )
         return list(self.shapes) * len(self.cameras)
 
@@ -79,6 +90,7 @@ def stage_of(
     name: str = "scene",
     kinds: Sequence[type] = SHAPES,
     media: bool = False,
+    mixed: bool = False,
 ) -> Stage:
     """A scene or a single shape, seen together; or a sequence of shapes, of which each has an image of its own.
 
@@ -89,11 +101,12 @@ def stage_of(
         name: what messages call the scene.
         kinds: the classes of shapes that the renderer takes.
         media: whether it follows light through media, which a scene may hold besides shapes, or instead of them.
+        mixed: whether it puts shapes of several kinds into one image.
 
     Raises:
         TypeError: something else than shapes of these kinds, or no camera.
-        ValueError: a camera batch that does not fit, no shapes or no cameras.
-        NotImplementedError: shapes of several kinds; media, for a renderer that sees none.
+        ValueError: a camera batch that does not fit, no shapes or no cameras; shapes of several kinds, unless `mixed`.
+        NotImplementedError: media, for a renderer that sees none.
     """
     check_camera(camera)
     if isinstance(scene, Scene) and scene.medium is not None and not media:
@@ -105,7 +118,7 @@ def stage_of(
     camera = camera if size is None else camera.resized(size)
     together = isinstance(scene, (Scene, *SHAPES))
     shapes = tuple(listed(scene.shapes if isinstance(scene, Scene) else scene, name, kinds))
-    _check_kinds(shapes, name, kinds)
+    _check_kinds(shapes, name, kinds, mixed and together)
     count = (camera.shape[0] if camera.shape else 1) if together else len(shapes)
     if not count or not (shapes or (media and isinstance(scene, Scene))):
         raise ValueError(f"{name}, camera: expected at least one shape and one image, got none")
@@ -115,16 +128,16 @@ def stage_of(
     return Stage(shapes, together, camera, cameras_of(camera, count), whole)
 
 
-def _check_kinds(shapes: Sequence[Shape], name: str, kinds: Sequence[type]) -> None:
+def _check_kinds(shapes: Sequence[Shape], name: str, kinds: Sequence[type], mixed: bool) -> None:
     for shape in shapes:
         if not isinstance(shape, tuple(kinds)):
             wanted = ", ".join(kind.__name__ for kind in kinds)
             raise TypeError(f"{name}: expected {wanted}, got {type(shape).__name__}")
     found = [NAMES[kind] for kind in SHAPES if any(isinstance(shape, kind) for shape in shapes)]
-    if len(found) > 1:
-        raise NotImplementedError(
-            f"{name}: rendering {', '.join(found[:-1])} and {found[-1]} in one image is not implemented yet; "
-            "render them one by one, each kind as a scene of its own"
+    if len(found) > 1 and not mixed:
+        raise ValueError(
+            f"{name}: expected shapes of one kind, got {', '.join(found[:-1])} and {found[-1]}; a Scene of them is "
+            "rendered by lumigrad.render.render, in one image"
         )
 
 

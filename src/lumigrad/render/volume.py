@@ -55,8 +55,8 @@ def render_volume(
         normals point to where the density falls. Gradients reach the grid, the camera and the background.
 
     Raises:
-        TypeError, ValueError: for arguments of other types, shapes or ranges.
-        NotImplementedError: a scene of several grids.
+        TypeError, ValueError: for arguments of other types, shapes or ranges, and a scene of several grids, which
+            `render` shows.
 
     >>> import torch
     >>> from lumigrad.render import render_volume

@@ -43,8 +43,11 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
 from lumigrad.scene.shapes.procedural import creature, icosphere
+from lumigrad.scene.shapes.signed_distance_function import SignedDistanceFunction
 from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
+from lumigrad.scene.shapes.sphere_cloud import SphereCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 
 __all__ = [
@@ -79,10 +82,13 @@ __all__ = [
     "RadialTangentialDistortion",
     "Scene",
     "Shape",
+    "SignedDistanceFunction",
     "SignedDistanceGrid",
+    "SphereCloud",
     "SpotLight",
     "SurfelCloud",
     "SurroundingLight",
+    "VolumeField",
     "VoxelGrid",
     "axis_angle_to_matrix",
     "constant_harmonics",

@@ -15,12 +15,35 @@ from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
+from lumigrad.scene.shapes.signed_distance_function import SignedDistanceFunction
 from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
+from lumigrad.scene.shapes.sphere_cloud import SphereCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 
-Shape = Mesh | PointCloud | GaussianCloud | SurfelCloud | SignedDistanceGrid | VoxelGrid
-SHAPES = (Mesh, PointCloud, GaussianCloud, SurfelCloud, SignedDistanceGrid, VoxelGrid)
+Shape = (
+    Mesh
+    | PointCloud
+    | GaussianCloud
+    | SurfelCloud
+    | SignedDistanceGrid
+    | VoxelGrid
+    | SphereCloud
+    | SignedDistanceFunction
+    | VolumeField
+)
+SHAPES = (
+    Mesh,
+    PointCloud,
+    GaussianCloud,
+    SurfelCloud,
+    SignedDistanceGrid,
+    VoxelGrid,
+    SphereCloud,
+    SignedDistanceFunction,
+    VolumeField,
+)
 
 
 @dataclass(frozen=True)
@@ -29,11 +52,11 @@ class Scene:
 
     Attributes:
         shapes: one or several, of any kinds, all in world space: `Mesh`, `PointCloud`, `GaussianCloud`, `SurfelCloud`,
-            `SignedDistanceGrid`, `VoxelGrid`. `Meshes` and `PointClouds` count as what is in them. Kept as a tuple;
-            `meshes`, `point_clouds`, `gaussian_clouds`, `surfel_clouds`, `signed_distance_grids` and `voxel_grids` are
-            those of one kind, in their order.
-        lights: any number; with none, and no environment, renderers use light of their own. They light meshes and grids
-            of signed distances alone.
+            `SignedDistanceGrid`, `VoxelGrid`, `SphereCloud`, `SignedDistanceFunction`, `VolumeField`. `Meshes` and
+            `PointClouds` count as what is in them. Kept as a tuple; `meshes`, `point_clouds`, `gaussian_clouds`,
+            `surfel_clouds`, `signed_distance_grids` and `voxel_grids` are those of one kind, in their order.
+        lights: any number; with none, and no environment, renderers use light of their own. They light meshes and
+            implicit surfaces alone.
         environment: an environment map that lights the scene besides `lights`, or None.
         medium: what fills the scene around the shapes, such as mist; or None. Seen by `render_path` alone.
         background: what is seen past the shapes: a display-encoded colour or image, an `EnvironmentLight`, or

@@ -69,7 +69,7 @@ def points(
     ):
         if value not in known:
             raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}, got {value!r}")
-    xy, depths, scale = _project(positions, view, intrinsics)
+    xy, depths, scale = project_points(positions, view, intrinsics)
     if units == "world":
         radii = finite_or_zero(radii) * scale * intrinsics[:, :1]
     else:
@@ -80,7 +80,7 @@ def points(
     )  # fmt: skip
 
 
-def _project(positions: Tensor, view: View, intrinsics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def project_points(positions: Tensor, view: View, intrinsics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pixel coordinates [N, V, 2], depths [N, V] (NaN where there is nothing to draw) and the scale by distance."""
     camera = finite_rows(positions) @ view.matrix[:, :3, :3].transpose(-1, -2) + view.matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]
