@@ -49,7 +49,7 @@ def _mask_of(photo: Path, root: Path, places: Sequence[Path], listings: dict[Pat
         for folder in _folders(photo, root):
             listing = listings.get(place / folder)
             if listing is None:
-                listing = listings[place / folder] = _files(place / folder)
+                listing = listings[place / folder] = files_of(place / folder)
             found = next((listing[name] for name in names if name in listing), None)
             if found is not None and found != photo:
                 return found
@@ -66,7 +66,7 @@ def _folders(photo: Path, root: Path) -> Iterator[Path]:
         yield Path(*parts[first:])
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def files_of(folder: Path) -> dict[str, Path]:
     """The files of a folder by their names in small letters; none where there is no such folder."""
     try:
         return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}

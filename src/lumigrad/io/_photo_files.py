@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lumigrad._optional import require
-from lumigrad.io._mask_files import IMAGE_SUFFIXES, find_masks
+from lumigrad.io._mask_files import IMAGE_SUFFIXES, files_of, find_masks
 
 # Folders of photographs, the first that has a file is taken. Reduced copies come last.
 IMAGE_FOLDERS = ("images", "input", "image", "rgb", "images_2", "images_4", "images_8")
@@ -97,10 +97,7 @@ class PhotoFolder:
     def _listing(self, place: Path) -> dict[str, Path]:
         """The files in a folder by their names in small letters."""
         if place not in self._listings:
-            try:
-                self._listings[place] = {path.name.lower(): path for path in place.iterdir() if path.is_file()}
-            except OSError:
-                self._listings[place] = {}
+            self._listings[place] = files_of(place)
         return self._listings[place]
 
 
