@@ -1,4 +1,4 @@
-"""What the commands that make textured meshes of photographs have in common."""
+"""What the commands that fit surfaces to photographs of an object have in common."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from pathlib import Path
 
 from lumigrad.cli.arguments import number
 from lumigrad.cli.photo_fit import add_fit_options
+from lumigrad.cli.shared import UserError, read_mesh
 from lumigrad.fit.reconstruct import ReconstructOptions
 from lumigrad.fit.reconstruct.conventions import AXES, POSES
 from lumigrad.io.photos import PosedPhotos
+from lumigrad.scene.shapes.mesh import Mesh
 
 FILES = ", mesh.glb, report.html"
 FILM = "turntable.gif"
 
 
 def add_surface_options(parser: argparse.ArgumentParser, out: str, iterations: int) -> None:
-    """The options of both commands, and the data set."""
+    """The options of the commands that make coloured meshes, and the data set."""
+    add_object_options(parser, out, iterations)
+    parser.add_argument(
+        "--no-exposure",
+        dest="exposure",
+        action="store_false",
+        help="all photographs have the same exposure and white balance",
+    )
+
+
+def add_object_options(parser: argparse.ArgumentParser, out: str, iterations: int) -> None:
+    """The options of all commands that fit the surface of an object, and the data set."""
     add_fit_options(parser, out, iterations, evaluate_every=100, frames=48, film="turntable")
     parser.add_argument(
         "--masks",
@@ -32,15 +45,25 @@ def add_surface_options(parser: argparse.ArgumentParser, out: str, iterations: i
         help="rows and columns of the texture, about (default: what the photographs can show)",
     )
     parser.add_argument(
-        "--no-exposure",
-        dest="exposure",
-        action="store_false",
-        help="all photographs have the same exposure and white balance",
-    )
-    parser.add_argument(
         "--axes", choices=AXES, default=AXES[0], help="what the axes of the cameras' matrices mean (opengl)"
     )
     parser.add_argument("--poses", choices=POSES, default=POSES[0], help="what their matrices do (camera-to-world)")
+
+
+def add_mesh_options(parser: argparse.ArgumentParser) -> None:
+    """A mesh that is known, and what becomes of its texture coordinates."""
+    parser.add_argument("mesh", type=Path, help="OBJ, glTF/GLB, PLY, STL or OFF, in the coordinates of the cameras")
+    parser.add_argument(
+        "--keep-uvs", action="store_true", help="use the mesh's own texture coordinates, of which none may overlap"
+    )
+
+
+def known_mesh(arguments: argparse.Namespace) -> Mesh:
+    """The mesh that `add_mesh_options` asks for: with texture coordinates only where they are to be kept."""
+    mesh = read_mesh(arguments.mesh, None)
+    if arguments.keep_uvs and mesh.uvs is None:
+        raise UserError(f"--keep-uvs: {arguments.mesh} has no texture coordinates")
+    return mesh if arguments.keep_uvs else replace(mesh, uvs=None, uv_faces=None, texture=None)
 
 
 def surface_options(arguments: argparse.Namespace, **others: float) -> ReconstructOptions:

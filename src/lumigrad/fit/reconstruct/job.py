@@ -11,10 +11,11 @@ import torch
 
 from lumigrad.fit.mesh.job import digest_of_mesh
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.photos.job import PhotoJob, load_split
+from lumigrad.fit.photos.job import PhotoJob
 from lumigrad.fit.reconstruct import results
-from lumigrad.fit.reconstruct.conventions import AXES, GOOD, POSES, better_reading, reread
-from lumigrad.fit.reconstruct.hull import agreement, place_and_hull
+from lumigrad.fit.reconstruct.conventions import AXES, GOOD, POSES, better_reading
+from lumigrad.fit.reconstruct.hull import place_and_hull
+from lumigrad.fit.reconstruct.known_mesh import load, place_mesh
 from lumigrad.fit.reconstruct.loop import refine
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
@@ -27,9 +28,6 @@ from lumigrad.scene.shapes.mesh import Mesh
 TEXTURE_STEPS, SURFACE_STEPS = 300, 600
 # Voxels a side of the visual hull, which the first stage remeshes more coarsely.
 HULL_VOXELS = 64
-# A mesh that fills less of the masks than this, or of photographs without masks less than the second number, lies
-# elsewhere.
-_SAME_PLACE, _SEEN = 0.3, 0.002
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class ReconstructJob(PhotoJob[ReconstructState]):
                 masks do not fit together.
         """
         options, device = options or ReconstructOptions(), device or torch.device("cpu")
-        photos, held_out, settings = _load(data, options, device)
+        photos, held_out, settings = load(data, options, device)
         if photos.alpha is None:
             raise ValueError(f"{data.folder}: expected photographs with an alpha channel or masks (--masks)")
         hull = place_and_hull(photos, max(16, round(HULL_VOXELS * options.detail)))
@@ -144,17 +142,7 @@ class ReconstructJob(PhotoJob[ReconstructState]):
                 where the photographs do not show it.
         """
         options, device = options or ReconstructOptions(iterations=TEXTURE_STEPS), device or torch.device("cpu")
-        photos, held_out, settings = _load(data, options, device)
-        if not len(mesh.faces):
-            raise ValueError("mesh: expected at least one face, got none")
-        place = Placement.around(*mesh.bounds())
-        if not 0 < place.scale < float("inf"):
-            raise ValueError("mesh: it has no extent, or positions that are not finite")
-        photos = photos.with_camera(place.camera(photos.camera))
-        if mesh.uvs is not None and bool((mesh.uvs - 0.5).abs().max() > 0.5 + 1e-4):
-            raise ValueError("mesh: expected texture coordinates in [0, 1]: others repeat the texture")
-        start = Mesh(place.inward(mesh.positions.float()), mesh.faces, mesh.uvs, mesh.uv_faces)
-        _check_place(start, photos)
+        known = place_mesh(mesh, data, options, device)
         schedule = Schedule(
             texture_stages(),
             options.iterations,
@@ -163,8 +151,8 @@ class ReconstructJob(PhotoJob[ReconstructState]):
             options.texture_size,
             options.seed,
         )
-        settings["mesh"] = digest_of_mesh(mesh)
-        return cls(options, photos, held_out, place, start, schedule, settings)._on(device)
+        settings = {**known.settings, "mesh": digest_of_mesh(mesh)}
+        return cls(options, known.photos, known.held_out, known.place, known.mesh, schedule, settings)._on(device)
 
     def _on(self, device: torch.device) -> ReconstructJob:
         """The same with photographs held out in the fit's space, on a device."""
@@ -212,14 +200,6 @@ class ReconstructJob(PhotoJob[ReconstructState]):
         return results.write(state, self.photos, self.held_out, self.place, self.settings, self.truth, folder, frames)
 
 
-def _load(
-    data: PosedPhotos, options: ReconstructOptions, device: torch.device
-) -> tuple[PhotoSet, list[Photo], dict[str, Any]]:
-    """Photographs to fit, those held out, and the settings of the fit."""
-    photos, held_out, settings = load_split(reread(data, options.axes, options.poses), options, device)
-    return PhotoSet.of(photos), held_out, settings
-
-
 def _no_hull(empty: bool, options: str | None) -> str:
     """What is wrong with masks or cameras."""
     what = "the masks do not intersect" if empty else "the masks do not fit together"
@@ -229,21 +209,3 @@ def _no_hull(empty: bool, options: str | None) -> str:
         f"{what}: no place in space is covered in all photographs that show it. Check that cameras belong to these "
         "photographs, that masks are white (opaque) on the object, and that the object is whole in each of them"
     )
-
-
-def _check_place(mesh: Mesh, photos: PhotoSet) -> None:
-    """Raise ValueError if photographs do not show a mesh."""
-    inside = torch.zeros(len(photos))
-    for n in range(len(photos)):
-        camera = photos.camera[n : n + 1]
-        pixels, depth = camera.pixels(mesh.positions)[0], camera.depth(mesh.positions)[0]
-        height, width = photos.size
-        there = (depth > 0) & (pixels >= 0).all(-1) & (pixels[:, 0] < width) & (pixels[:, 1] < height)
-        inside[n] = there.float().mean()
-    if float(inside.max()) < _SEEN:
-        raise ValueError("mesh: no photograph shows it; expected it in the coordinates of the cameras (see --axes)")
-    if photos.alpha is not None and agreement(mesh, photos) < _SAME_PLACE:
-        share = 100 * agreement(mesh, photos)
-        raise ValueError(
-            f"mesh: it fills {share:.0f} % of the masks; expected it in the coordinates of the cameras (see --axes)"
-        )

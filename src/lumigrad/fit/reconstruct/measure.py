@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lumigrad.fit.metrics import psnr, ssim
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.reconstruct.drawing import Drawer
+from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
+
+# Colours as displayed, over black [1, H, W, 3], and coverage [1, H, W, 1].
+Draw = Callable[[PerspectiveCamera], tuple[Tensor, Tensor]]
+
+
+def evaluate(mesh: Mesh, photos: list[Photo]) -> dict[str, float]:
+    """Means over photographs that a textured mesh was not fitted to, see `evaluate_drawn`."""
+    draw = Drawer(mesh)
+    return evaluate_drawn(lambda camera: draw(camera)[:2], photos)
 
 
 @torch.no_grad()
-def evaluate(mesh: Mesh, photos: list[Photo]) -> dict[str, float]:
+def evaluate_drawn(draw: Draw, photos: list[Photo]) -> dict[str, float]:
     """Means over photographs that a mesh was not fitted to; those without a pixel to compare are left out.
+
+    Args:
+        draw: what a camera sees of the mesh.
 
     Returns:
         psnr_db: of the pixels that count; with an alpha channel, of those that the object or the mesh covers.
@@ -24,11 +39,10 @@ def evaluate(mesh: Mesh, photos: list[Photo]) -> dict[str, float]:
     Raises:
         ValueError: no photograph has a pixel to compare.
     """
-    draw = Drawer(mesh)
     rows: list[dict[str, float]] = []
     for photo in photos:
-        shot = draw(photo.camera)
-        image, ours = shot.color.clamp(0, 1), shot.mask > 0
+        color, mask = draw(photo.camera)
+        image, ours = color.clamp(0, 1), mask > 0
         counts = photo.covered > 0
         theirs = counts if photo.alpha is None else counts & (photo.alpha > 0)
         compared = counts if photo.alpha is None else counts & (ours | theirs)

@@ -117,6 +117,35 @@ def project_texture(mesh: Mesh, photos: PhotoSet, size: tuple[int, int], gains: 
 
     Texels that no photograph sees get colours of those around them.
     """
+    inside, points, normals = texels(mesh, size)
+    found = project_colors(mesh, photos, points, normals, gains)
+    texture = mesh.positions.new_zeros(*size, 3)
+    texture[inside] = found.colors
+    seen = torch.zeros_like(inside)
+    seen[inside] = found.weights > 0
+    return fill_gaps(texture, seen), seen
+
+
+class Texels(NamedTuple):
+    """Which texels of an atlas belong to the surface, bool [H, W]; their points and unit normals [P, 3]."""
+
+    inside: Tensor
+    points: Tensor
+    normals: Tensor
+
+
+@torch.no_grad()
+def texels(mesh: Mesh, size: tuple[int, int]) -> Texels:
+    """Where the texels of a mesh with texture coordinates lie.
+
+    >>> import torch
+    >>> from lumigrad.fit.reconstruct.projection import texels
+    >>> from lumigrad.scene import Mesh
+    >>> corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    >>> found = texels(Mesh(corners, torch.tensor([[0, 1, 2]]), uvs=corners[:, :2]), (4, 4))
+    >>> int(found.inside.sum()), found.points[0].tolist(), found.normals[0].tolist()
+    (10, [0.125, 0.125, 0.0], [0.0, 0.0, 1.0])
+    """
     assert mesh.uvs is not None
     assert mesh.uv_faces is not None
     u, v = mesh.uvs.unbind(-1)
@@ -124,10 +153,5 @@ def project_texture(mesh: Mesh, photos: PhotoSet, size: tuple[int, int], gains: 
     frags = rasterize(flat[None], mesh.uv_faces, size, derivatives=False)
     inside = frags.tri[0] >= 0
     points = interpolate(mesh.positions, frags, mesh.faces)[0][inside]
-    normals = torch.nn.functional.normalize(interpolate(mesh.vertex_normals(), frags, mesh.faces)[0][inside], dim=-1)
-    found = project_colors(mesh, photos, points, normals, gains)
-    texture = mesh.positions.new_zeros(*size, 3)
-    texture[inside] = found.colors
-    seen = torch.zeros_like(inside)
-    seen[inside] = found.weights > 0
-    return fill_gaps(texture, seen), seen
+    normals = interpolate(mesh.vertex_normals(), frags, mesh.faces)[0][inside]
+    return Texels(inside, points, torch.nn.functional.normalize(normals, dim=-1))

@@ -1,0 +1,144 @@
+"""Materials as textures, and the numbers that a fit changes to find them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lumigrad.scene.materials import PBRMaterial
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.shapes import Float
+
+MIN_ROUGHNESS = 0.05
+# Channels of the maps that are fitted.
+CHANNELS = {"base_color": 3, "roughness": 1, "metallic": 1, "normal": 2}
+# Rows of the levels of a map, relative to the finest; a level of one texel comes first.
+_FINER = (8, 4, 2, 1)
+
+Parameters = Mapping[str, Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class MaterialMaps:
+    """What a surface is made of, as textures in one atlas, and the light around it.
+
+    Attributes:
+        base_color: display-encoded, in [0, 1], [H, W, 3].
+        roughness: in [0.05, 1], [H, W, 1].
+        metallic: in [0, 1], [H, W, 1].
+        light: linear radiance of a cube map, at least 0, [6, S, S, 3].
+        normal: tangent-space normals n = 2 t - 1, [H, W, 3]; None for those of the mesh.
+        occlusion: how much of the light around arrives, [H, W, 1]; None for all of it.
+
+    >>> import torch
+    >>> from lumigrad.fit.materials import MaterialMaps
+    >>> grey = torch.full((4, 4, 1), 0.5)
+    >>> maps = MaterialMaps(grey.expand(4, 4, 3), grey, 0 * grey, torch.ones(6, 8, 8, 3))
+    >>> maps.material().metallic_roughness_texture[0, 0].tolist()  # occlusion, roughness, metallic
+    [1.0, 0.5, 0.0]
+    """
+
+    base_color: Float[Tensor, "height width 3"]
+    roughness: Float[Tensor, "height width 1"]
+    metallic: Float[Tensor, "height width 1"]
+    light: Float[Tensor, "6 side side 3"]
+    normal: Float[Tensor, "height width 3"] | None = None
+    occlusion: Float[Tensor, "height width 1"] | None = None
+
+    def material(self) -> PBRMaterial:
+        """The glTF material: occlusion, roughness and metallic are the channels of one texture."""
+        occlusion = torch.ones_like(self.roughness) if self.occlusion is None else self.occlusion
+        packed = torch.cat((occlusion, self.roughness, self.metallic), -1)
+        return PBRMaterial(
+            name="photographs",
+            base_color_texture=self.base_color,
+            metallic=1.0,
+            roughness=1.0,
+            metallic_roughness_texture=packed,
+            occlusion_texture=packed if self.occlusion is not None else None,
+            normal_texture=self.normal,
+        )
+
+    def on(self, mesh: Mesh) -> Mesh:
+        """A mesh that has the atlas's texture coordinates, made of this material."""
+        return replace(mesh, texture=None, colors=None, materials=(self.material(),), face_materials=None)
+
+
+def start_parameters(
+    size: tuple[int, int], light_size: int, albedo: float, brightness: Tensor, normals: bool
+) -> dict[str, list[Tensor]]:
+    """Parameters of a grey, half rough surface that is no metal, in grey light from everywhere.
+
+    Maps are sums of levels from one texel to full size, which are looked up bilinearly: coarse levels carry what large
+    parts of the surface have in common, so that it is found in few steps and spreads to where little is seen.
+
+    Args:
+        size: of the maps.
+        light_size: texels along a side of the light's faces.
+        albedo: linear base colour.
+        brightness: of the photographs, linear, [].
+        normals: whether there is a normal map.
+    """
+    values: dict[str, list[Tensor]] = {}
+    for name, channels in CHANNELS.items():
+        if name == "normal" and not normals:
+            continue
+        shapes = [(1, 1), *((max(1, size[0] // n), max(1, size[1] // n)) for n in _FINER)]
+        # Roughness and metallic are seen in few photographs of a place: their finest level is half the size.
+        shapes = shapes[:-1] if name in ("roughness", "metallic") else shapes
+        values[name] = [torch.zeros(*shape, channels) for shape in shapes]
+    encoded = torch.tensor(albedo) ** (1 / 2.2)
+    values["base_color"][0] += torch.logit(encoded)
+    values["metallic"][0] -= 2.5
+    values["light"] = [(brightness / albedo).clamp_min(1e-4).log().expand(6, light_size, light_size, 3).clone()]
+    return values
+
+
+def maps_of(
+    parameters: Parameters, size: tuple[int, int], occlusion: Tensor | None = None, coarse: bool = False
+) -> MaterialMaps:
+    """The maps that parameters stand for; what is not physical is not to be had.
+
+    Args:
+        parameters: see `start_parameters`.
+        size: of the maps.
+        occlusion: see `MaterialMaps`.
+        coarse: leave all but the coarsest level of each map out: the surface is the same everywhere.
+
+    >>> import torch
+    >>> from lumigrad.fit.materials import maps_of, start_parameters
+    >>> parameters = start_parameters((8, 8), 4, albedo=0.3, brightness=torch.tensor(0.15), normals=False)
+    >>> maps = maps_of(parameters, (8, 8))
+    >>> round(maps.roughness[0, 0].item(), 3), round(maps.light[0, 0, 0, 0].item(), 3)
+    (0.525, 0.5)
+    """
+    levels = {name: found[:1] if coarse else found for name, found in parameters.items()}
+    normal = None
+    if "normal" in levels:
+        slope = _summed(levels["normal"], size)
+        up = torch.cat((slope, torch.ones_like(slope[..., :1])), -1)
+        normal = 0.5 + 0.5 * torch.nn.functional.normalize(up, dim=-1)
+    return MaterialMaps(
+        _summed(levels["base_color"], size).sigmoid(),
+        MIN_ROUGHNESS + (1 - MIN_ROUGHNESS) * _summed(levels["roughness"], size).sigmoid(),
+        _summed(levels["metallic"], size).sigmoid(),
+        levels["light"][0].exp(),
+        normal,
+        occlusion,
+    )
+
+
+def _summed(levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """The sum [H, W, C] of levels of any sizes."""
+    total = levels[0].new_zeros(*size, levels[0].shape[-1])
+    for level in levels:
+        if max(level.shape[:2]) == 1 or tuple(level.shape[:2]) == size:
+            total = total + level
+        else:
+            image = level.permute(2, 0, 1)[None]
+            fine = torch.nn.functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
+            total = total + fine[0].permute(1, 2, 0)
+    return total

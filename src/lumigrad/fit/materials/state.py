@@ -1,0 +1,139 @@
+"""The state of a fit of materials, which can be kept in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lumigrad.fit._plain import from_plain
+from lumigrad.fit.materials.maps import MaterialMaps, maps_of, start_parameters
+from lumigrad.fit.materials.occlusion import bake_occlusion
+from lumigrad.fit.reconstruct.atlas import unwrap
+from lumigrad.fit.reconstruct.photo_set import PhotoSet
+from lumigrad.fit.reconstruct.projection import texels
+from lumigrad.fit.reconstruct.resolution import texture_size
+from lumigrad.scene.color import srgb_decode
+from lumigrad.scene.shapes.mesh import Mesh
+
+# Photographs that the brightness is measured on.
+_MEASURED = 16
+
+
+@dataclass
+class MaterialsState:
+    """Everything needed to resume a fit: tensors and plain values only, so that it can be loaded safely.
+
+    Attributes:
+        uvs, uv_faces: of the atlas.
+        occlusion: see `MaterialMaps`, [H, W, 1]; its size is that of the maps.
+        parameters: see `start_parameters`.
+        gains: by which each photograph is brighter than the renders, of each channel, [N, 3].
+        iteration, seconds, losses: so far; errors are root mean squares.
+        curve: measurements on the photographs held out.
+        optimizer: the state of the optimiser.
+    """
+
+    uvs: Tensor
+    uv_faces: Tensor
+    occlusion: Tensor
+    parameters: dict[str, list[Tensor]]
+    gains: Tensor
+    iteration: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls,
+        mesh: Mesh,
+        photos: PhotoSet,
+        size: int | None = None,
+        light_size: int = 32,
+        albedo: float = 0.3,
+        normals: bool = False,
+    ) -> MaterialsState:
+        """State before the first step: a grey surface in grey light.
+
+        Args:
+            mesh: in the ball of radius one; it gets texture coordinates unless it has some.
+            photos: that show it.
+            size: rows and columns of the maps, approximately; None for what the photographs can show.
+            light_size: texels along a side of the faces of the light's cube map.
+            albedo: mean linear base colour that is expected.
+            normals: fit a normal map, too.
+        """
+        size = texture_size(mesh, photos) if size is None else size
+        if mesh.uvs is None or mesh.uv_faces is None:
+            uvs, uv_faces, shape, _ = unwrap(mesh.positions, mesh.faces, size)
+            mesh = replace(mesh, uvs=uvs, uv_faces=uv_faces)
+        else:
+            uvs, uv_faces, shape = mesh.uvs, mesh.uv_faces, (size, size)
+        values = start_parameters(shape, light_size, albedo, _brightness(photos), normals)
+        device = mesh.positions.device
+        parameters = {name: [level.to(device) for level in levels] for name, levels in values.items()}
+        gains = mesh.positions.new_ones(len(photos), 3)
+        return cls(uvs, uv_faces, bake_occlusion(mesh, shape), parameters, gains)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the maps."""
+        return (self.occlusion.shape[0], self.occlusion.shape[1])
+
+    def maps(self, coarse: bool = False) -> MaterialMaps:
+        """The maps as they are now, see `maps_of`."""
+        return maps_of(self.parameters, self.size, self.occlusion, coarse)
+
+    def on(self, mesh: Mesh) -> Mesh:
+        """A mesh with the atlas's texture coordinates."""
+        return replace(mesh, uvs=self.uvs, uv_faces=self.uv_faces)
+
+    def covered(self, mesh: Mesh) -> Tensor:
+        """Which texels belong to the surface, bool [H, W]."""
+        return texels(self.on(mesh), self.size).inside
+
+    def leaves(self) -> Sequence[Tensor]:
+        """All parameters, in a fixed order."""
+        return [level for name in sorted(self.parameters) for level in self.parameters[name]]
+
+    def to(self, device: torch.device) -> MaterialsState:
+        """The same on another device; moments of the optimiser follow where they are used."""
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        levels = {name: [level.to(device) for level in found] for name, found in self.parameters.items()}
+        return replace(self, **moved, parameters=levels)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> MaterialsState:
+        """What `to_dict` returned, read from a file.
+
+        Raises:
+            ValueError: values are missing, of another type, or not finite; or they do not fit together.
+        """
+        state = from_plain(cls, values)
+        if state.occlusion.ndim != 3 or state.occlusion.shape[-1] != 1:
+            raise ValueError(f"state.occlusion: expected [H, W, 1], got {list(state.occlusion.shape)}")
+        missing = {"base_color", "roughness", "metallic", "light"} - state.parameters.keys()
+        if missing or not all(state.parameters.values()):
+            raise ValueError(f"state.parameters: {', '.join(sorted(missing)) or 'levels'} missing")
+        state.maps()
+        return state
+
+
+def _brightness(photos: PhotoSet) -> Tensor:
+    """Mean linear value of what photographs show of the object, or of all that counts, []."""
+    total = count = torch.zeros(())
+    for n in range(0, len(photos), max(1, len(photos) // _MEASURED)):
+        inside = photos.counts[n] if photos.alpha is None else photos.counts[n] & (photos.alpha[n] > 0.99)
+        total = total + (srgb_decode(photos.images[n].float()) * inside).mean(-1).sum().cpu()
+        count = count + inside.sum().cpu()
+    return total / count.clamp_min(1)
