@@ -202,7 +202,7 @@ class SpotLight(PointLight):
     Attributes:
         direction: of the cone's axis, **from** the light into the scene, [3] or [N, 3], of any length.
         inner, outer: half angles of the cones in degrees, inner < outer <= 90, [] or [N].
-        The others are those of `PointLight`.
+        position, color, intensity, range, attenuation, specular: those of `PointLight`.
 
     Source: Khronos' glTF extension KHR_lights_punctual.
 
