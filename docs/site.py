@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,11 @@ from mkdocs.structure.files import File, Files
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 PAGES_OF_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
-# What each package is for, in the order of the navigation.
-PACKAGES = {
-    "lumigrad": "The primitives: functions on tensors, and what they return.",
-    "lumigrad.scene": "Cameras, shapes, materials, lights, and scenes of them.",
-    "lumigrad.render": "Renderers: from a shape or a scene and a camera to an image.",
-    "lumigrad.gradients": "Methods for the gradient of visibility.",
-    "lumigrad.fit": "Losses, regularisers, optimisers, and the loops that fit things to images.",
-    "lumigrad.fit.photos": "Photographs with cameras, for fits.",
-    "lumigrad.fit.reconstruct": "Textured meshes from photographs.",
-    "lumigrad.fit.splats": "Gaussians and spheres from photographs.",
-    "lumigrad.fit.fields": "Radiance fields from photographs.",
-    "lumigrad.io": "Files in and out.",
-    "lumigrad.ops.light": "The ops of light transport.",
-    "lumigrad.ops.soft": "The parts of soft rasterisation.",
-    "lumigrad.ops.splat": "The parts of splatting.",
-    "lumigrad.ops.surface": "The parts of antialiasing.",
-    "lumigrad.memory": "The memory that results of ops lie in.",
-}
-
-
+# The order of the reference; a star stands for the packages inside.
+PACKAGES = (
+    "lumigrad", "lumigrad.scene", "lumigrad.render", "lumigrad.gradients", "lumigrad.fit", "lumigrad.fit.*",
+    "lumigrad.io", "lumigrad.memory", "lumigrad.ops.*",
+)  # fmt: skip
 # A picture of a page, and what is said under it.
 PICTURE = re.compile(r"^!\[([^]]*)\]\(((?:\.\./)?images/[^)]*)\)\n\n\*((?:[^*]|\n(?!\n))*?)\*\n", re.MULTILINE)
 
@@ -54,7 +40,7 @@ class ExamplesAsCode(griffe.Extension):
 
 
 def on_config(config: Any) -> Any:
-    reference = [{package: f"reference/{package}.md"} for package in PACKAGES]
+    reference = [{package: f"reference/{package}.md"} for package in _contents()]
     at = next(n for n, entry in enumerate(config.nav) if "Experiments" in entry)
     config.nav.insert(at, {"Reference": ["reference/index.md", *reference]})
     return config
@@ -65,8 +51,8 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, page, content=(ROOT / file).read_text(encoding="utf-8")))
     files.append(File.generated(config, "gallery.md", content=_gallery()))
     files.append(File.generated(config, "reference/index.md", content=_overview()))
-    for package, purpose in PACKAGES.items():
-        files.append(File.generated(config, f"reference/{package}.md", content=_reference(package, purpose)))
+    for package, names in _contents().items():
+        files.append(File.generated(config, f"reference/{package}.md", content=_reference(package, names)))
     return files
 
 
@@ -102,21 +88,55 @@ def _gallery() -> str:
 
 
 def _overview() -> str:
-    rows = [f"| [`{package}`]({package}.md) | {purpose} |" for package, purpose in PACKAGES.items()]
+    rows = [f"| [`{package}`]({package}.md) | {_purpose(package)} |" for package in _contents()]
     return "\n".join(["# Reference", "", "From the docstrings.", "", "| package | contents |", "|---|---|", *rows, ""])
 
 
-def _reference(package: str, purpose: str) -> str:
-    names = ", ".join(f'"{name}"' for name in _public(package))
-    return f"# {package}\n\n{purpose}\n\n::: {package}\n    options:\n      members: [{names}]\n"
+def _reference(package: str, names: list[str]) -> str:
+    listed = ", ".join(f'"{name}"' for name in names)
+    return f"# {package}\n\n{_purpose(package)}\n\n::: {package}\n    options:\n      members: [{listed}]\n"
+
+
+@cache
+def _contents() -> dict[str, list[str]]:
+    """The public names of each package that no package before it has: `lumigrad` has most of `lumigrad.ops`."""
+    contents, shown = {}, set()
+    for package in _packages():
+        family = {"lumigrad": "ops"}.get(package, ".".join(package.split(".")[1:2]))
+        names = [name for name in _public(package) if (family, name) not in shown]
+        shown |= {(family, name) for name in names}
+        if names:
+            contents[package] = names
+    return contents
+
+
+def _packages() -> list[str]:
+    found = []
+    for package in PACKAGES:
+        if package.endswith("*"):
+            inside = _file(package[:-2]).parent
+            found += [package[:-1] + file.parent.name for file in sorted(inside.glob("[a-z]*/__init__.py"))]
+        else:
+            found.append(package)
+    return found
 
 
 def _public(package: str) -> list[str]:
     """The names in `__all__` that are no packages themselves, found without importing lumigrad."""
-    folder = ROOT / "src" / Path(*package.split("."))
-    file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    file = _file(package)
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             names = [str(name) for name in ast.literal_eval(node.value)]
-            return [name for name in names if not (folder / name).is_dir()]
+            return [name for name in names if not (file.parent / name).is_dir()]
     raise ValueError(f"{file}: there is no __all__")
+
+
+def _purpose(package: str) -> str:
+    """The first sentence of the package's docstring."""
+    text = ast.get_docstring(ast.parse(_file(package).read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _file(package: str) -> Path:
+    folder = ROOT / "src" / Path(*package.split("."))
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
