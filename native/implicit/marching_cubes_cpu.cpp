@@ -1,7 +1,11 @@
 // marching_cubes on the CPU: words are marked, counted, and, with their places known, written; all in parallel.
 #include "implicit/marching_cubes.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 #include "lumigrad.h"
 #include "parallel/for_each.h"
@@ -10,16 +14,25 @@
 namespace lg::implicit {
 namespace {
 
-// Replaces counts by the sums of those before them, and returns the sum of all.
-int64_t add_up(int32_t* counts, int64_t count) {
-  int64_t sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t own = counts[i];
-    counts[i] = static_cast<int32_t>(sum);
-    sum += own;
-  }
-  counts[count] = static_cast<int32_t>(sum);
-  return sum;
+// Replaces counts by the sums of those before them, and returns the sum of all. Sums of parts come first, so that all
+// parts can be written in parallel.
+int64_t add_up(int32_t threads, int32_t* counts, int64_t count) {
+  constexpr int64_t part = 1 << 14;
+  const int64_t parts = divide_up(count, part);
+  std::vector<int64_t> before(static_cast<size_t>(parts) + 1, 0);
+  const auto in_parts = [&](auto&& body) {
+    parallel_for(threads, parts, [&](int64_t p, int) { body(p, p * part, std::min(count, (p + 1) * part)); });
+  };
+  in_parts([&](int64_t p, int64_t begin, int64_t end) {
+    before[static_cast<size_t>(p) + 1] = std::accumulate(counts + begin, counts + end, int64_t{0});
+  });
+  std::partial_sum(before.begin(), before.end(), before.begin());
+  in_parts([&](int64_t p, int64_t begin, int64_t end) {
+    int64_t sum = before[static_cast<size_t>(p)];
+    for (int64_t i = begin; i < end; ++i) sum += std::exchange(counts[i], static_cast<int32_t>(sum));
+  });
+  counts[count] = static_cast<int32_t>(before.back());
+  return before.back();
 }
 
 template <class T>
@@ -42,9 +55,9 @@ int32_t lg_marching_cubes_count(lg_call* call, int32_t dtype, const void* values
     lg::for_each(call->threads, items,
                  lg::implicit::CountWord<T, int32_t>{grid, &lg::implicit::CubeCasesBuilder::cases(), bits, vertex_base,
                                                      cell_base, centre_base});
-    totals[0] = lg::implicit::add_up(vertex_base, 3 * items);
-    totals[1] = lg::implicit::add_up(cell_base, items);
-    totals[2] = lg::implicit::add_up(centre_base, items);
+    totals[0] = lg::implicit::add_up(call->threads, vertex_base, 3 * items);
+    totals[1] = lg::implicit::add_up(call->threads, cell_base, items);
+    totals[2] = lg::implicit::add_up(call->threads, centre_base, items);
   });
 }
 

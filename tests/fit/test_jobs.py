@@ -28,6 +28,7 @@ from lumigrad.fit import (
 from lumigrad.fit.fields import FieldJob, FieldOptions
 from lumigrad.fit.mesh import FitState
 from lumigrad.fit.reconstruct import ReconstructJob, ReconstructOptions
+from lumigrad.fit.silhouettes import SilhouetteJob, SilhouetteOptions
 from lumigrad.fit.splats import SplatJob, SplatOptions
 from lumigrad.io import PosedPhotos, load_dataset, load_gaussians, load_mesh, save_image
 from lumigrad.scene import creature, icosphere
@@ -226,12 +227,14 @@ def _prepared(kind: str, data: PosedPhotos) -> Any:
         return FieldJob.prepare(data, FieldOptions(kind="voxels", iterations=2, voxels=12, boxes=2, rays=40))
     if kind == "splats":
         return SplatJob.prepare(data, SplatOptions(iterations=2, points=40, degree=0))
+    if kind == "silhouettes":
+        return SilhouetteJob.prepare(data, SilhouetteOptions(iterations=2, voxels=16))
     if kind == "texture":
         return ReconstructJob.of_texture(icosphere(2, 0.8), data, ReconstructOptions(iterations=2, texture_size=64))
     return ReconstructJob.of_object(data, ReconstructOptions(iterations=2, detail=0.3))
 
 
-@pytest.mark.parametrize("kind", ["fields", "splats", "texture", "object"])
+@pytest.mark.parametrize("kind", ["fields", "splats", "texture", "object", "silhouettes"])
 def test_a_fit_goes_on_with_the_same_photographs_only(kind: str, shots: PosedPhotos, tmp_path: Path) -> None:
     job = _prepared(kind, shots)
     begun = job.begin()
@@ -325,3 +328,16 @@ def test_splat_job(tmp_path: Path) -> None:
     assert job.schedule.minutes is None
     assert SplatOptions().schedule().minutes is None
     assert SplatOptions(minutes=5).schedule().iterations == SplatOptions().iterations
+
+
+def test_silhouette_job(shots: PosedPhotos, tmp_path: Path) -> None:
+    job = SilhouetteJob.prepare(shots, SilhouetteOptions(iterations=4, voxels=16))
+    assert [stage.iterations for stage in job.schedule.stages] == [1, 1, 2]
+    state = job.run(job.begin(), tmp_path, evaluate_every=2)
+    assert job.complete(state)
+    assert [row["iteration"] for row in state.curve] == [2, 4]
+    assert torch.equal(job.resume(tmp_path).values, state.values)
+    _resume_damaged(job, tmp_path, optional={"colors"})
+    assert SilhouetteJob.prepare(shots, SilhouetteOptions(iterations=1, voxels=16)).schedule.iterations == 1
+    timed = SilhouetteJob.prepare(shots, SilhouetteOptions(minutes=1e-4, voxels=16))
+    assert timed.fit(timed.begin(), lambda state: True).iteration < timed.options.iterations

@@ -30,19 +30,24 @@ def add_surface_options(parser: argparse.ArgumentParser, out: str, iterations: i
 
 
 def add_object_options(parser: argparse.ArgumentParser, out: str, iterations: int) -> None:
-    """The options of all commands that fit the surface of an object, and the data set."""
+    """The options of all commands that fit an object's texture, and the data set."""
     add_fit_options(parser, out, iterations, evaluate_every=100, frames=48, film="turntable")
+    parser.add_argument(
+        "--texture-size",
+        type=number(int, 64, 8192),
+        help="rows and columns of the texture, about (default: what the photographs can show)",
+    )
+    add_reading_options(parser)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """What shows the object, and what cameras mean."""
     parser.add_argument(
         "--masks",
         nargs="?",
         const="",
         metavar="FOLDER",
         help="the masks of the data set, or those in FOLDER, show the object (not needed with an alpha channel)",
-    )
-    parser.add_argument(
-        "--texture-size",
-        type=number(int, 64, 8192),
-        help="rows and columns of the texture, about (default: what the photographs can show)",
     )
     parser.add_argument(
         "--axes", choices=AXES, default=AXES[0], help="what the axes of the cameras' matrices mean (opengl)"

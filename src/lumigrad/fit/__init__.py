@@ -1,9 +1,9 @@
 """Recovering scenes from images: parameterisations, losses, optimisers, metrics, checkpoints, and whole jobs.
 
 The jobs are `lumigrad.fit.mesh` (a mesh and its texture from renders), `lumigrad.fit.reconstruct` (the same from
-photographs), `lumigrad.fit.pose` (where a known mesh is in a photograph), `lumigrad.fit.splats` (Gaussians or spheres)
-and `lumigrad.fit.fields` (fields of density and colour). `reconstruct`, `splats` and `fields` share
-`lumigrad.fit.photos`.
+photographs), `lumigrad.fit.pose` (where a known mesh is in a photograph), `lumigrad.fit.splats` (Gaussians or spheres),
+`lumigrad.fit.fields` (fields of density and colour), `lumigrad.fit.silhouettes` (a closed surface from masks) and
+`lumigrad.fit.materials` (materials and light of a known mesh). All but `mesh` and `pose` share `lumigrad.fit.photos`.
 """
 
 from __future__ import annotations

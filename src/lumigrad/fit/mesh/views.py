@@ -44,10 +44,14 @@ def fibonacci_cameras(
 
 @dataclass(frozen=True)
 class Views:
-    """Reference images: premultiplied colour and coverage [N, H, W, 4] with their cameras [N]."""
+    """Reference images: premultiplied colour and coverage [N, H, W, 4] with their cameras [N].
+
+    `fit_sdf` compares those pixels only that count, [N, H, W, 1], by default all.
+    """
 
     camera: PerspectiveCamera
     images: Tensor
+    counts: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,11 +64,13 @@ class Views:
         step = height // size
         if step == 1:
             return self
-        pooled = [
-            torch.nn.functional.avg_pool2d(image.float().permute(2, 0, 1), step).permute(1, 2, 0).to(image)
-            for image in self.images
-        ]
-        return Views(self.camera.resized((height // step, width // step)), torch.stack(pooled))
+
+        def pooled(images: Tensor) -> Tensor:
+            rows = [torch.nn.functional.avg_pool2d(image.float().permute(2, 0, 1), step) for image in images]
+            return torch.stack([row.permute(1, 2, 0).to(images) for row in rows])
+
+        counts = None if self.counts is None else pooled(self.counts)
+        return Views(self.camera.resized((height // step, width // step)), pooled(self.images), counts)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from lumigrad.fit.photos.photo import Photo
 from lumigrad.fit.reconstruct.components import without_cavities, without_crumbs
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
-from lumigrad.fit.sdf import hull_values
+from lumigrad.fit.sdf.hull import hull_values
 from lumigrad.ops.implicit import marching_cubes
 from lumigrad.ops.surface import rasterize
 from lumigrad.scene.shapes.mesh import Mesh

@@ -13,9 +13,9 @@ from lumigrad.fit.mesh.job import digest_of_mesh
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.photos.job import PhotoJob
 from lumigrad.fit.reconstruct import results
-from lumigrad.fit.reconstruct.conventions import AXES, GOOD, POSES, better_reading
-from lumigrad.fit.reconstruct.hull import place_and_hull
-from lumigrad.fit.reconstruct.known_mesh import load, place_mesh
+from lumigrad.fit.reconstruct.conventions import AXES, POSES
+from lumigrad.fit.reconstruct.known_mesh import place_mesh
+from lumigrad.fit.reconstruct.located import located
 from lumigrad.fit.reconstruct.loop import refine
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
@@ -107,14 +107,7 @@ class ReconstructJob(PhotoJob[ReconstructState]):
                 masks do not fit together.
         """
         options, device = options or ReconstructOptions(), device or torch.device("cpu")
-        photos, held_out, settings = load(data, options, device)
-        if photos.alpha is None:
-            raise ValueError(f"{data.folder}: expected photographs with an alpha channel or masks (--masks)")
-        hull = place_and_hull(photos, max(16, round(HULL_VOXELS * options.detail)))
-        if hull is None or hull.agreement < GOOD:
-            raise ValueError(
-                f"{data.folder}: {_no_hull(hull is None, better_reading(photos, options.axes, options.poses))}"
-            )
+        hull, held_out, settings = located(data, options, device, max(16, round(HULL_VOXELS * options.detail)))
         schedule = Schedule(
             object_stages(options.detail),
             options.iterations,
@@ -198,14 +191,3 @@ class ReconstructJob(PhotoJob[ReconstructState]):
             frames: of the turntable.
         """
         return results.write(state, self.photos, self.held_out, self.place, self.settings, self.truth, folder, frames)
-
-
-def _no_hull(empty: bool, options: str | None) -> str:
-    """What is wrong with masks or cameras."""
-    what = "the masks do not intersect" if empty else "the masks do not fit together"
-    if options is not None:
-        return f"{what}, but they do if the cameras' matrices mean something else: give {options}"
-    return (
-        f"{what}: no place in space is covered in all photographs that show it. Check that cameras belong to these "
-        "photographs, that masks are white (opaque) on the object, and that the object is whole in each of them"
-    )

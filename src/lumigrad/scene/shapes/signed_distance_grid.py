@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.ops.implicit import marching_cubes
-from lumigrad.reference.implicit import redistance, trilinear
+from lumigrad.ops.implicit import marching_cubes, redistance
+from lumigrad.reference.implicit import trilinear
 from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.shapes._mesh_distance import finite_triangles, signed_distance_grid
 from lumigrad.scene.shapes.mesh import Mesh
