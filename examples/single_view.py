@@ -38,6 +38,7 @@ from lumigrad.io import save_image
 from lumigrad.render import render_mesh
 from lumigrad.scene import Mesh, icosphere
 
+SHOWN = 8  # held-out shapes in the picture
 HELD_OUT = 10**6  # number of the first shape that is not trained with
 SIGMA = 1e-4  # of soft silhouettes: a squared distance, half the picture's side being 1
 # Weights of the losses besides that of silhouettes.
@@ -222,7 +223,7 @@ def summary(measured: Measured, network: Network, template: Template, mean: Mean
 
 
 @torch.no_grad()
-def picture(measured: Measured, network: Network, template: Template, path: Path, count: int = 8) -> None:
+def picture(measured: Measured, network: Network, template: Template, path: Path, count: int = SHOWN) -> None:
     """Held-out pictures; silhouettes found and true, from the camera found and from another side; the shape found."""
     batch = measured.batch
     network.eval()
@@ -279,6 +280,8 @@ def main(options: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the network's weights (0)")
     parser.add_argument("--out", type=Path, default=Path("single-view-out"), help="folder for the results")
     arguments = parser.parse_args(options)
+    if arguments.held_out < SHOWN:
+        parser.error(f"--held-out: expected at least {SHOWN}, which the picture shows")
     if arguments.start and not arguments.workers:
         parser.error("--start: there are no workers")
     torch.set_num_threads(arguments.threads)
