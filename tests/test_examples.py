@@ -18,7 +18,7 @@ from ops_common import SOURCE, threads
 from lumigrad.fit.splats import Photo, Spheres, loss_of
 from lumigrad.io import load_dataset, load_image, load_mesh
 from lumigrad.render import render_mesh
-from lumigrad.scene import PerspectiveCamera, PointCloud, icosphere
+from lumigrad.scene import PBRMaterial, PerspectiveCamera, PointCloud, icosphere
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -324,3 +324,17 @@ def test_single_view_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(mean.occupancy, union)
     surface = measure.occupancy(mean.mesh.positions[None], mean.mesh.faces)
     assert float(measure.overlap(surface, union[None])) > 0.95
+
+
+def test_material_photos(tmp_path: Path) -> None:
+    """Photographs in two lights, and the mesh with the materials that they show."""
+    run("material_photos.py", "--size", 24, "--count", 2, "--relit", 2, "--samples", 4, "--out", tmp_path)
+    first, other = (load_dataset(folder).load(0)[0] for folder in (tmp_path, tmp_path / "relit"))
+    assert first.shape == other.shape == (24, 24, 4)
+    assert 0.2 < float(first[..., 3].mean()) < 0.8
+    assert float((first - other).abs().mean()) > 0.01
+    assert load_image(tmp_path / "relit" / "environment.exr").shape == (64, 128, 3)
+    material = load_mesh(tmp_path / "truth.glb").materials[0]
+    assert isinstance(material, PBRMaterial)
+    assert material.metallic_roughness_texture is not None
+    assert sorted(material.metallic_roughness_texture[..., 2].unique().tolist()) == [0.0, 1.0]  # gold or paint

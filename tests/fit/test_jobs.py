@@ -26,6 +26,7 @@ from lumigrad.fit import (
     run_with_checkpoints,
 )
 from lumigrad.fit.fields import FieldJob, FieldOptions
+from lumigrad.fit.materials import MaterialsJob, MaterialsOptions
 from lumigrad.fit.mesh import FitState
 from lumigrad.fit.reconstruct import ReconstructJob, ReconstructOptions
 from lumigrad.fit.silhouettes import SilhouetteJob, SilhouetteOptions
@@ -229,12 +230,15 @@ def _prepared(kind: str, data: PosedPhotos) -> Any:
         return SplatJob.prepare(data, SplatOptions(iterations=2, points=40, degree=0))
     if kind == "silhouettes":
         return SilhouetteJob.prepare(data, SilhouetteOptions(iterations=2, voxels=16))
+    if kind == "materials":
+        options = MaterialsOptions(iterations=2, texture_size=64, light_size=4)
+        return MaterialsJob.of(icosphere(2, 0.8), data, options)
     if kind == "texture":
         return ReconstructJob.of_texture(icosphere(2, 0.8), data, ReconstructOptions(iterations=2, texture_size=64))
     return ReconstructJob.of_object(data, ReconstructOptions(iterations=2, detail=0.3))
 
 
-@pytest.mark.parametrize("kind", ["fields", "splats", "texture", "object", "silhouettes"])
+@pytest.mark.parametrize("kind", ["fields", "splats", "texture", "object", "silhouettes", "materials"])
 def test_a_fit_goes_on_with_the_same_photographs_only(kind: str, shots: PosedPhotos, tmp_path: Path) -> None:
     job = _prepared(kind, shots)
     begun = job.begin()

@@ -34,6 +34,10 @@ class Tracing(NamedTuple):
     samples: int = 4
     bounces: int = 1
 
+    def at_least(self, samples: int) -> Tracing:
+        """The same with no fewer samples."""
+        return self._replace(samples=max(samples, self.samples))
+
 
 class Lit(NamedTuple):
     """Linear light over black [N, H, W, 3], and coverage [N, H, W, 1]."""

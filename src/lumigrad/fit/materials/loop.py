@@ -26,6 +26,8 @@ _FALL = 0.1
 _CLIPPED = 0.995
 # Values below this count as if they were as bright: the display's curve is steep near black, where noise is.
 _DARK = 0.02
+# Samples of each pixel of renders that are measured, where light is traced.
+_MEASURED = 16
 
 
 def fit_materials(
@@ -106,7 +108,7 @@ class _Step:
         """How like photographs the present state is."""
         traced = self.schedule.stages[self.schedule.stage(progress)].traced
         with torch.no_grad():
-            drawer = LitDrawer(self.mesh, state.maps(), self.schedule.tracing if traced else None)
+            drawer = LitDrawer(self.mesh, state.maps(), self.schedule.tracing.at_least(_MEASURED) if traced else None)
         return evaluate_drawn(drawer.shown, photos)
 
     def _inside(self, shot: Lit, picks: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lumigrad.fit.materials.drawing import Tracing
 from lumigrad.fit.materials.regularise import Weights
-from lumigrad.fit.photos.progress import Timed, check_limits, progress_of
+from lumigrad.fit.photos.progress import Timed, check_limits, progress_of, stage_at
 
 LIGHTS = ("fast", "traced")
 
@@ -78,14 +78,15 @@ class Schedule:
 
     def stage(self, progress: float) -> int:
         """Number of the stage at a progress in [0, 1)."""
-        return max(number for number, stage in enumerate(self.stages) if progress >= stage.begin)
+        return stage_at(self._begins, progress)[0]
 
     def within(self, progress: float) -> float:
         """The part of its stage that is done, from 0 to 1."""
-        ends = [*(stage.begin for stage in self.stages[1:]), 1.0]
-        number = self.stage(progress)
-        begin = self.stages[number].begin
-        return (progress - begin) / (ends[number] - begin)
+        return stage_at(self._begins, progress)[1]
+
+    @property
+    def _begins(self) -> list[float]:
+        return [stage.begin for stage in self.stages]
 
     @property
     def final_tracing(self) -> Tracing | None:

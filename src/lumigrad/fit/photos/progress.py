@@ -48,3 +48,18 @@ def _steps_of_time(time: float, costs: Sequence[tuple[float, float]]) -> float:
             return begin + left / cost
         left -= length * cost
     return 1.0
+
+
+def stage_at(begins: Sequence[float], progress: float) -> tuple[int, float]:
+    """Number of the stage at a progress in [0, 1), and the part of it that is done.
+
+    Args:
+        begins: at which progress each stage begins; rising from 0.
+
+    >>> from lumigrad.fit.photos.progress import stage_at
+    >>> stage_at([0.0, 0.5], 0.75)
+    (1, 0.5)
+    """
+    number = max(number for number, begin in enumerate(begins) if progress >= begin)
+    end = begins[number + 1] if number + 1 < len(begins) else 1.0
+    return number, (progress - begins[number]) / (end - begins[number])

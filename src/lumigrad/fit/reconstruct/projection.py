@@ -144,7 +144,7 @@ def texels(mesh: Mesh, size: tuple[int, int]) -> Texels:
     >>> corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     >>> found = texels(Mesh(corners, torch.tensor([[0, 1, 2]]), uvs=corners[:, :2]), (4, 4))
     >>> int(found.inside.sum()), found.points[0].tolist(), found.normals[0].tolist()
-    (10, [0.125, 0.125, 0.0], [0.0, 0.0, 1.0])
+    (6, [0.125, 0.125, 0.0], [0.0, 0.0, 1.0])
     """
     assert mesh.uvs is not None
     assert mesh.uv_faces is not None
