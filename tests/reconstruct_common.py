@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,6 +44,23 @@ def photographs(mesh: Mesh, camera: PerspectiveCamera) -> Tensor:
     return torch.cat([torch.where(mask > 0, color / mask.clamp_min(1e-6), 0), mask], dim=-1).clamp(0, 1)
 
 
+def room() -> Mesh:
+    """A ball in a larger one that is seen from inside, both in stripes."""
+    inner, walls = striped(icosphere(3, radius=0.5)), striped(icosphere(4, radius=2.5))
+    return Mesh(
+        torch.cat([inner.positions, walls.positions]),
+        torch.cat([inner.faces, walls.faces.flip(1) + len(inner.positions)]),
+        colors=torch.cat([inner.colors, walls.colors]),  # type: ignore[list-item]
+    )
+
+
+def write_room(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """A data set of photographs without masks, from within the room."""
+    camera = PerspectiveCamera.orbit(torch.arange(count) * (360.0 / count), 20.0, 1.5, fov_y=60.0, size=size)
+    camera = replace(camera, near=0.02)
+    return _write(folder, camera, photographs(room(), camera)[..., :3])
+
+
 def write_photos(
     folder: Path, mesh: Mesh, count: int = 9, size: tuple[int, int] = (48, 48), gains: Tensor | None = None
 ) -> Path:
@@ -51,7 +69,11 @@ def write_photos(
     images = photographs(mesh, camera)
     if gains is not None:
         images = torch.cat([images[..., :3] * gains[:, None, None], images[..., 3:]], dim=-1).clamp(0, 1)
-    names = [f"images/{i:03d}.png" for i in range(count)]
+    return _write(folder, camera, images)
+
+
+def _write(folder: Path, camera: PerspectiveCamera, images: Tensor) -> Path:
+    names = [f"images/{i:03d}.png" for i in range(len(images))]
     for name, image in zip(names, images, strict=True):
         save_image(image, folder / name)
     (folder / "transforms.json").write_text(json.dumps(to_transforms(camera, names)))

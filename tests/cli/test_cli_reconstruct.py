@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from photo_fit_common import Results, check_interrupted_and_resumed, read_results
-from reconstruct_common import ball, write_photos
+from reconstruct_common import ball, write_photos, write_room
 
 from lumigrad.cli import main
+from lumigrad.fit.fields import HashField
 from lumigrad.fit.reconstruct import loop
+from lumigrad.fit.reconstruct import scene as fit_of_scene
 from lumigrad.io import save_mesh
 
 TINY = ["--iterations", "24", "--frames", "2", "--evaluate-every", "8", "--texture-size", "64", "--threads", "1"]
@@ -68,3 +72,55 @@ def test_mistakes(
 def test_wrong_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reconstruct", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2
     assert "no such data set" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A striped ball in a striped room, photographed from within, without masks."""
+    return write_room(tmp_path_factory.mktemp("room"), 9, (32, 32))
+
+
+SMALL = ["--detail", "0.17", *TINY]
+
+
+def test_scene_interrupted_and_resumed(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Interrupted in the field and again in the surface, results are those of a fit that ran through."""
+    monkeypatch.setattr(fit_of_scene, "RAYS", 64)
+    command = ["reconstruct", str(scene), *SMALL, "--refine-cameras", "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    whole = check_results(tmp_path / "whole")
+    part = [*command, str(tmp_path / "part")]
+    for owner in (HashField, loop._Leg):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, "step", interrupted_at(12, owner.step))
+            assert main(part) == 130
+        part = [*command, str(tmp_path / "part"), "--resume"]
+        assert "--resume" in capsys.readouterr().err
+    assert main(part) == 0
+    resumed = check_results(tmp_path / "part")
+    keys = ("iterations", "field_steps", "psnr_db", "psnr_refined_db", "faces", "exposure_spread", "camera_shift")
+    assert [resumed[key] for key in keys] == [whole[key] for key in keys]
+    assert whole["covered"] > 0.7  # of a field after so few steps
+    assert whole["camera_shift"] > 0
+
+
+def interrupted_at(count: int, take: Callable[..., float]) -> Callable[..., float]:
+    """A function that does what another one does, and gets a signal when it is called for the n-th time."""
+    calls = []
+
+    def step(*arguments: object) -> float:
+        calls.append(1)
+        if len(calls) == count:
+            signal.raise_signal(signal.SIGTERM)
+        return take(*arguments)
+
+    return step
+
+
+def test_scene_mistakes(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cameras of another convention, and a truth that is elsewhere."""
+    command = ["reconstruct", str(scene), *SMALL, "--out", str(tmp_path)]
+    assert main([*command, "--axes", "opencv"]) == 2
+    assert "give --axes opengl" in capsys.readouterr().err

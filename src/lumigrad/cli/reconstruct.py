@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import number
-from lumigrad.cli.photo_fit import run_fit
+from lumigrad.cli.photo_fit import Job, run_fit
 from lumigrad.cli.shared import read_mesh
 from lumigrad.cli.surface import FILES, FILM, add_surface_options, masked, surface_options
 from lumigrad.cli.texture import size
-from lumigrad.fit.reconstruct import ReconstructJob
+from lumigrad.fit.reconstruct import ReconstructJob, SceneJob, SceneState
 from lumigrad.fit.reconstruct.job import SURFACE_STEPS
 from lumigrad.io.photos import PosedPhotos
 
@@ -32,7 +32,17 @@ def run(arguments: argparse.Namespace) -> int:
     truth = None if arguments.truth is None else read_mesh(arguments.truth, None)
     options = surface_options(arguments, detail=arguments.detail)
 
-    def prepare(data: PosedPhotos, device: torch.device) -> ReconstructJob:
-        return ReconstructJob.of_object(masked(data, arguments), options, device, truth)
+    def prepare(data: PosedPhotos, device: torch.device) -> Job:
+        data = masked(data, arguments)
+        opaque = data.load(data.split()[0][0])[0].shape[-1] == 3
+        make = SceneJob.prepare if opaque else ReconstructJob.of_object
+        return make(data, options, device, truth)
 
-    return run_fit(arguments, prepare, size, "--downscale or --detail", FILES, FILM)
+    return run_fit(arguments, prepare, _size, "--downscale or --detail", FILES, FILM)
+
+
+def _size(state: Any) -> str:
+    """What is fitted, in words."""
+    if not isinstance(state, SceneState):
+        return size(state)
+    return "field" if state.surface is None else size(state.surface)

@@ -11,6 +11,7 @@ from lumigrad.cli.photo_fit import add_fit_options
 from lumigrad.cli.shared import UserError, read_mesh
 from lumigrad.fit.reconstruct import ReconstructOptions
 from lumigrad.fit.reconstruct.conventions import AXES, POSES
+from lumigrad.fit.reconstruct.schedule import CAMERAS
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.shapes.mesh import Mesh
 
@@ -26,6 +27,16 @@ def add_surface_options(parser: argparse.ArgumentParser, out: str, iterations: i
         dest="exposure",
         action="store_false",
         help="all photographs have the same exposure and white balance",
+    )
+    parser.add_argument(
+        "--refine-cameras",
+        nargs="?",
+        dest="cameras",
+        choices=CAMERAS[1:],
+        const=CAMERAS[1],
+        default=CAMERAS[0],
+        metavar="focal",
+        help="correct the poses of the photographs, and with 'focal' the focal length that they share, too",
     )
 
 
@@ -73,7 +84,7 @@ def known_mesh(arguments: argparse.Namespace) -> Mesh:
 
 def surface_options(arguments: argparse.Namespace, **others: float) -> ReconstructOptions:
     """The options of the fit, as far as both commands have them."""
-    names = ("iterations", "minutes", "texture_size", "exposure", "axes", "poses", "seed")
+    names = ("iterations", "minutes", "texture_size", "exposure", "cameras", "axes", "poses", "seed")
     return replace(ReconstructOptions(**{name: getattr(arguments, name) for name in names}), **others)  # type: ignore[arg-type]
 
 

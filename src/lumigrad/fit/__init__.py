@@ -11,6 +11,7 @@ from __future__ import annotations
 from lumigrad.fit._laplacian import LargeSteps, laplacian, laplacian_energy, unique_edges
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.atlas import bake, make_atlas
+from lumigrad.fit.cameras import CameraRefinement
 from lumigrad.fit.checkpoints import CheckpointError, Checkpoints, run_with_checkpoints
 from lumigrad.fit.factorized import FactorizedGrid
 from lumigrad.fit.implicit import curvature_loss, eikonal_loss, grid_gradients
@@ -54,6 +55,7 @@ from lumigrad.fit.template import (
 __all__ = [
     "AdamUniform",
     "ArapEnergy",
+    "CameraRefinement",
     "CheckpointError",
     "Checkpoints",
     "FactorizedGrid",

@@ -12,6 +12,8 @@ from lumigrad.fit.atlas import make_atlas
 
 # Texels kept free around charts, so that filtering at the first mip levels does not mix them.
 _GUTTER = 4
+# Faces of a mesh for which xatlas takes minutes.
+_LARGE = 50_000
 
 
 class Atlas(NamedTuple):
@@ -33,13 +35,14 @@ class Atlas(NamedTuple):
 def unwrap(positions: Tensor, faces: Tensor, size: int, xatlas: bool | None = None) -> Atlas:
     """Texture coordinates by the library xatlas, or where it is not installed by `lumigrad.fit.make_atlas`.
 
-    xatlas makes fewer charts with less distortion and packs them more tightly.
+    xatlas makes fewer charts with less distortion and packs them more tightly. For meshes of more than 50 000 faces it
+    takes minutes, and is used only where lumigrad's own charts do not fit.
 
     Args:
         positions: [V, 3].
         faces: [F, 3], at least one.
         size: rows and columns of the texture, approximately.
-        xatlas: whether to use it; None for whether it is installed.
+        xatlas: whether to use it; None for whether it is installed and the mesh no larger than that.
 
     Raises:
         ValueError: no faces; or more charts than fit a texture of this size.
@@ -54,6 +57,11 @@ def unwrap(positions: Tensor, faces: Tensor, size: int, xatlas: bool | None = No
     """
     if not len(faces):
         raise ValueError("faces: expected at least one, got none")
+    if xatlas is None and len(faces) > _LARGE and installed("xatlas"):
+        try:
+            return unwrap(positions, faces, size, xatlas=False)
+        except ValueError:  # too many charts, of which xatlas makes fewer
+            xatlas = True
     if xatlas is None:
         xatlas = installed("xatlas")
     if xatlas:

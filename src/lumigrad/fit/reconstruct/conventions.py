@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lumigrad.fit.photos import Photo
 from lumigrad.fit.reconstruct.hull import place_and_hull
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.io.photos import PosedPhotos
@@ -56,6 +57,11 @@ def _unread(camera: PerspectiveCamera, axes: str, poses: str) -> PerspectiveCame
 
 def _turned(world_to_camera: Tensor) -> Tensor:
     return world_to_camera.new_tensor([1.0, -1.0, -1.0, 1.0])[:, None] * world_to_camera
+
+
+def read_otherwise(photo: Photo, was: tuple[str, str], now: tuple[str, str]) -> Photo:
+    """A photograph whose matrix was read by one (axes, poses) and is to be read by another one."""
+    return replace(photo, camera=_reread(_unread(photo.camera, *was), *now))
 
 
 def better_reading(photos: PhotoSet, axes: str = AXES[0], poses: str = POSES[0]) -> str | None:

@@ -56,11 +56,14 @@ def draw(mesh: Mesh, camera: PerspectiveCamera, topology: Tensor, exact: bool = 
 
 
 class Drawer:
-    """Draws one mesh from one camera after the other, outside of autograd."""
+    """Draws one mesh from one camera after the other, outside of autograd, over a colour [3] or black."""
 
-    def __init__(self, mesh: Mesh) -> None:
-        self.mesh, self.topology = mesh, edge_topology(mesh.faces)
+    def __init__(self, mesh: Mesh, background: Tensor | None = None) -> None:
+        self.mesh, self.topology, self.background = mesh, edge_topology(mesh.faces), background
 
     @torch.no_grad()
     def __call__(self, camera: PerspectiveCamera) -> Drawn:
-        return draw(self.mesh, camera, self.topology, exact=True)
+        shot = draw(self.mesh, camera, self.topology, exact=True)
+        if self.background is None:
+            return shot
+        return shot._replace(color=shot.color + (1 - shot.mask) * self.background)

@@ -19,7 +19,7 @@ from lumigrad.fit.reconstruct.located import located
 from lumigrad.fit.reconstruct.loop import refine
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
-from lumigrad.fit.reconstruct.schedule import Schedule, object_stages, texture_stages
+from lumigrad.fit.reconstruct.schedule import CAMERAS, Schedule, Stage, object_stages, texture_stages
 from lumigrad.fit.reconstruct.state import ReconstructState
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.shapes.mesh import Mesh
@@ -40,6 +40,7 @@ class ReconstructOptions:
         detail: scales the number of vertices per length.
         texture_size: rows and columns of the texture, approximately; None for what the photographs can show.
         exposure: fit a gain of each channel to each photograph.
+        cameras: "fixed"; "poses" or "focal" to fit the cameras of the photographs, see `Schedule`.
         reduce: factor by which photographs are averaged down.
         axes, poses: what the matrices of the cameras mean, see `lumigrad.fit.reconstruct.conventions.reread`.
         seed: of everything that is random.
@@ -50,10 +51,17 @@ class ReconstructOptions:
     detail: float = 1.0
     texture_size: int | None = None
     exposure: bool = True
+    cameras: str = CAMERAS[0]
     reduce: int = 1
     axes: str = AXES[0]
     poses: str = POSES[0]
     seed: int = 0
+
+    def schedule(self, stages: tuple[Stage, ...]) -> Schedule:
+        """These stages, with what the options say of them."""
+        return Schedule(
+            stages, self.iterations, self.minutes, self.exposure, self.texture_size, self.cameras, self.seed
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The values that a fit must have in common with the one it resumes."""
@@ -108,14 +116,7 @@ class ReconstructJob(PhotoJob[ReconstructState]):
         """
         options, device = options or ReconstructOptions(), device or torch.device("cpu")
         hull, held_out, settings = located(data, options, device, max(16, round(HULL_VOXELS * options.detail)))
-        schedule = Schedule(
-            object_stages(options.detail),
-            options.iterations,
-            options.minutes,
-            options.exposure,
-            options.texture_size,
-            options.seed,
-        )
+        schedule = options.schedule(object_stages(options.detail))
         return cls(options, hull.photos, held_out, hull.place, hull.mesh, schedule, settings, truth)._on(device)
 
     @classmethod
@@ -136,14 +137,7 @@ class ReconstructJob(PhotoJob[ReconstructState]):
         """
         options, device = options or ReconstructOptions(iterations=TEXTURE_STEPS), device or torch.device("cpu")
         known = place_mesh(mesh, data, options, device)
-        schedule = Schedule(
-            texture_stages(),
-            options.iterations,
-            options.minutes,
-            options.exposure,
-            options.texture_size,
-            options.seed,
-        )
+        schedule = options.schedule(texture_stages())
         settings = {**known.settings, "mesh": digest_of_mesh(mesh)}
         return cls(options, known.photos, known.held_out, known.place, known.mesh, schedule, settings)._on(device)
 
@@ -172,10 +166,7 @@ class ReconstructJob(PhotoJob[ReconstructState]):
             ValueError: it is none of this fit.
         """
         state = ReconstructState.from_dict(values)
-        if not -1 <= state.stage < len(self.schedule.stages):
-            raise ValueError(f"state.stage: expected one of {len(self.schedule.stages)}, got {state.stage}")
-        if tuple(state.gains.shape) != (len(self.photos), 3):
-            raise ValueError(f"state.gains: expected [{len(self.photos)}, 3], got {list(state.gains.shape)}")
+        check_state(state, len(self.photos), self.schedule)
         return state.to(self.photos.images.device)
 
     def fit(
@@ -191,3 +182,14 @@ class ReconstructJob(PhotoJob[ReconstructState]):
             frames: of the turntable.
         """
         return results.write(state, self.photos, self.held_out, self.place, self.settings, self.truth, folder, frames)
+
+
+def check_state(state: ReconstructState, count: int, schedule: Schedule) -> None:
+    """Raise ValueError if a state is not one of a schedule for a number of photographs."""
+    if not -1 <= state.stage < len(schedule.stages):
+        raise ValueError(f"state.stage: expected one of {len(schedule.stages)}, got {state.stage}")
+    if tuple(state.gains.shape) != (count, 3):
+        raise ValueError(f"state.gains: expected [{count}, 3], got {list(state.gains.shape)}")
+    for name, values in state.cameras.items():
+        if name != "focal" and len(values) != count:
+            raise ValueError(f"state.cameras.{name}: expected {count} rows, got {len(values)}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lumigrad.fit._laplacian import LargeSteps, laplacian_energy, unique_edges
 from lumigrad.fit._remesh import remesh
+from lumigrad.fit.cameras import CameraRefinement
 from lumigrad.fit.mesh.views import pick
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.reconstruct.atlas import unwrap
@@ -20,9 +22,12 @@ from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.projection import project_colors, project_texture
 from lumigrad.fit.reconstruct.resolution import texture_size
 from lumigrad.fit.reconstruct.schedule import Schedule, Stage
+from lumigrad.fit.reconstruct.space import Space, Straight
 from lumigrad.fit.reconstruct.state import ReconstructState
 from lumigrad.fit.reconstruct.topology import is_closed
+from lumigrad.io.photos import reduced
 from lumigrad.ops.surface import edge_topology
+from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 
 
@@ -33,8 +38,10 @@ def refine(
     held_out: list[Photo] | None = None,
     evaluate_every: int = 250,
     on_step: Callable[[ReconstructState], bool] | None = None,
+    space: Space | None = None,
+    background: Tensor | None = None,
 ) -> ReconstructState:
-    """Fit a mesh, its colours and the photographs' exposures by gradient descent.
+    """Fit a mesh, its colours, the photographs' exposures and, if the schedule says so, their cameras by descent.
 
     Args:
         photos: to fit, on the device of the state.
@@ -42,46 +49,71 @@ def refine(
             is the same as before when resuming.
         held_out: photographs that `state.curve` is measured on, every `evaluate_every` steps; this time does not count.
         on_step: called after every step; returning False stops the fit.
+        space: in which the stages' lengths are, and vertices move; `Straight` by default.
+        background: as for the measurements on the photographs held out, [3].
 
     Returns:
         The state. Unless `schedule.minutes` ends it, a fit that is stopped and resumed takes the same steps as one
         that runs through.
     """
     clock, leg = time.perf_counter(), None
+    cameras = None if schedule.cameras == "fixed" else CameraRefinement(photos.camera, schedule.cameras == "focal")
+    if cameras is not None and state.cameras:
+        cameras.load(state.cameras)
+    surroundings = _Surroundings(photos, schedule, space or Straight(), cameras)
     while (progress := schedule.progress(state)) < 1:
         number = schedule.stage(progress)
         if leg is None or number != leg.number:
-            leg = _Leg(number, schedule, state, photos, fresh=number != state.stage)
+            leg = _Leg(number, surroundings, state, fresh=number != state.stage)
             state.stage = number
         picks = pick(len(photos), leg.stage.batch, state.iteration, schedule.seed)
         state.losses.append(leg.step(state, schedule.within(progress), picks))
         state.iteration += 1
         state.optimizers = [optimizer.state_dict() for optimizer in leg.optimizers]
+        state.cameras = {} if cameras is None else cameras.to_dict()
         state.seconds += time.perf_counter() - clock
         if held_out and state.iteration % evaluate_every == 0:
             place = {"iteration": state.iteration, "seconds": state.seconds}
-            state.curve.append({**place, **evaluate(state.mesh(), held_out)})
+            state.curve.append({**place, **evaluate(state.mesh(), held_out, background)})
         if on_step is not None and not on_step(state):
             break
         clock = time.perf_counter()
     return state
 
 
+class _Surroundings(NamedTuple):
+    """What all stages have in common."""
+
+    photos: PhotoSet
+    schedule: Schedule
+    space: Space
+    cameras: CameraRefinement | None
+
+    @torch.no_grad()
+    def seen(self) -> PhotoSet:
+        """The photographs with their cameras as these are now."""
+        return self.photos if self.cameras is None else self.photos.with_camera(self.cameras.camera())
+
+
 class _Leg:
     """What a stage needs throughout: photographs of its size, the system of large steps, optimisers."""
 
-    def __init__(self, number: int, schedule: Schedule, state: ReconstructState, photos: PhotoSet, fresh: bool) -> None:
+    def __init__(self, number: int, around: _Surroundings, state: ReconstructState, fresh: bool) -> None:
+        schedule = around.schedule
         self.number, self.stage, self.exposure = number, schedule.stages[number], schedule.exposure
+        self.space, self.cameras = around.space, around.cameras
         if fresh and (state.stage < 0 or not schedule.stages[state.stage].textured):
-            _prepare(self.stage, state, photos, schedule.texture_size)
-        self.photos = photos.reduced(self.stage.factor)
+            _prepare(self.stage, state, around)
+        self.photos = around.photos.reduced(self.stage.factor)
         self.topology = edge_topology(state.faces)
         self.edges = unique_edges(state.faces)
         self.system = None
         if self.stage.rate:
             self.system = LargeSteps(state.faces, len(state.positions), self.stage.smoothness)
         if fresh or state.parameter is None:
-            state.parameter = state.positions if self.system is None else self.system.from_positions(state.positions)
+            state.parameter = state.positions
+            if self.system is not None:
+                state.parameter = self.system.from_positions(self.space.inward(state.positions))
         moves = self.system is not None
         self.optimizers = state.make_optimizers(self.stage.rate, self.stage.color_rate, fresh, moves)
 
@@ -93,23 +125,31 @@ class _Leg:
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-        positions = state.positions if self.system is None else self.system.to_positions(state.parameter)
-        shot = draw(state.mesh(positions), self.photos.camera[picks], self.topology)
+        inner = None if self.system is None else self.system.to_positions(state.parameter)
+        positions = state.positions if inner is None else self.space.outward(inner)
+        shot = draw(state.mesh(positions), self._camera(picks), self.topology)
         error = self._error(shot.color * state.gains[picks][:, None, None], shot.mask, picks)
         loss = error.abs().mean()
         total = loss + stage.squares * error.square().mean() if stage.squares else loss
-        if self.system is not None and stage.laplacian:
-            total = total + stage.laplacian * laplacian_energy(positions, self.edges)
+        if inner is not None and stage.laplacian:
+            total = total + stage.laplacian * laplacian_energy(inner, self.edges)
         total.backward()
         for optimizer in self.optimizers:
             optimizer.step()
+        if self.cameras is not None:
+            self.cameras.step(picks, stage.camera_rate * 0.2**within / float(self.photos.camera.fx.median()))
         with torch.no_grad():
             state.appearance.clamp_(0, 1)
             if self.system is not None:
-                state.positions = self.system.solve(state.parameter)
+                state.positions = self.space.outward(self.system.solve(state.parameter))
             if self.exposure:
                 self._expose(state, shot.color, shot.mask, picks)
         return float(loss.detach())
+
+    def _camera(self, picks: Tensor) -> PerspectiveCamera:
+        if self.cameras is None:
+            return self.photos.camera[picks]
+        return reduced(self.cameras.camera(picks), self.stage.factor)
 
     def _error(self, color: Tensor, mask: Tensor, picks: Tensor) -> Tensor:
         """Differences of colour, and of coverage where photographs have it, [B, H, W, 3 or 4]."""
@@ -129,11 +169,12 @@ class _Leg:
         state.gains = centred(state.gains)
 
 
-def _prepare(stage: Stage, state: ReconstructState, photos: PhotoSet, size: int | None) -> None:
+def _prepare(stage: Stage, state: ReconstructState, around: _Surroundings) -> None:
     """Remesh, and paint with what photographs show, as the stage requires."""
+    photos, size = around.seen(), around.schedule.texture_size
     if stage.edge_length > 0 and is_closed(state.faces):
-        positions, faces, _ = remesh(state.positions, state.faces, stage.edge_length)
-        state.positions, state.faces = positions, faces
+        inner, faces, _ = remesh(around.space.inward(state.positions), state.faces, stage.edge_length)
+        state.positions, state.faces = around.space.outward(inner), faces
     mesh = Mesh(state.positions, state.faces, state.uvs, state.uv_faces)
     if not stage.textured:
         found = project_colors(mesh, photos, mesh.positions, mesh.vertex_normals(), state.gains)
@@ -141,7 +182,8 @@ def _prepare(stage: Stage, state: ReconstructState, photos: PhotoSet, size: int 
         return
     size = texture_size(mesh, photos) if size is None else size
     if state.uvs is None:
-        state.uvs, state.uv_faces, shape, state.atlas = unwrap(state.positions, state.faces, size)
+        inner = around.space.inward(state.positions)
+        state.uvs, state.uv_faces, shape, state.atlas = unwrap(inner, state.faces, size)
         mesh = Mesh(state.positions, state.faces, state.uvs, state.uv_faces)
     else:
         shape = (size, size)

@@ -17,9 +17,13 @@ from lumigrad.scene.shapes.mesh import Mesh
 Draw = Callable[[PerspectiveCamera], tuple[Tensor, Tensor]]
 
 
-def evaluate(mesh: Mesh, photos: list[Photo]) -> dict[str, float]:
-    """Means over photographs that a textured mesh was not fitted to, see `evaluate_drawn`."""
-    draw = Drawer(mesh)
+def evaluate(mesh: Mesh, photos: list[Photo], background: Tensor | None = None) -> dict[str, float]:
+    """Means over photographs that a textured mesh was not fitted to, see `evaluate_drawn`.
+
+    Args:
+        background: [3], what is seen where there is no mesh; black by default.
+    """
+    draw = Drawer(mesh, background)
     return evaluate_drawn(lambda camera: draw(camera)[:2], photos)
 
 

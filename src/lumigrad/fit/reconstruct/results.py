@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lumigrad.fit.mesh.report import detached
 from lumigrad.fit.metrics import psnr, write_metrics
-from lumigrad.fit.photos import Photo, report
+from lumigrad.fit.photos import Photo, flight, report
 from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.fit.reconstruct.exposure import best_gains
+from lumigrad.fit.reconstruct.held_out import corrections, with_cameras_found
 from lumigrad.fit.reconstruct.measure import evaluate
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
@@ -29,6 +30,30 @@ from lumigrad.scene.cameras.pose import look_at
 from lumigrad.scene.materials import PBRMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 
+
+class Scene(NamedTuple):
+    """What an open scene has besides its mesh.
+
+    Attributes:
+        background: [3], of pixels that the mesh does not cover.
+        field_steps, field_seconds: of the field, and the seconds of making a surface of it.
+    """
+
+    background: Tensor
+    field_steps: int
+    field_seconds: float
+
+    def numbers(self, state: ReconstructState) -> dict[str, Any]:
+        """Metrics, of which some take the place of those of the surface alone."""
+        return {
+            "background": [round(float(value), 4) for value in self.background],
+            "depths": "hash field",
+            "field_steps": self.field_steps,
+            "field_seconds": self.field_seconds,
+            "seconds": self.field_seconds + state.seconds,
+        }
+
+
 _SHOWN = 4  # photographs in the comparison
 _TURNTABLE = 320  # rows
 
@@ -42,15 +67,18 @@ def write(
     truth: Mesh | None,
     folder: Path,
     frames: int,
+    scene: Scene | None = None,
 ) -> dict[str, Any]:
     """Write all files; returns the metrics."""
     mesh = detached(state.mesh())
-    numbers = metrics(mesh, state, held_out, place, truth)
+    numbers = metrics(mesh, state, held_out, place, truth, scene)
     write_metrics(numbers, folder / "metrics.json")
-    save_mesh(exported(mesh, place), folder / "mesh.glb")
+    save_mesh(exported(mesh, place, scene is None), folder / "mesh.glb")
     step = max(1, len(held_out) // _SHOWN)
-    comparison(mesh, held_out[::step][:_SHOWN], folder / "comparison.png")
-    turntable(mesh, photos, folder / "turntable.gif", frames)
+    draw = Drawer(mesh, None if scene is None else scene.background)
+    comparison(draw, held_out[::step][:_SHOWN], folder / "comparison.png")
+    path = around(photos, frames) if scene is None else along(photos, frames)
+    turntable(draw, path, folder / "turntable.gif")
     curve = [(row["iteration"], row["psnr_db"]) for row in state.curve]
     write_page(
         folder / "report.html",
@@ -59,7 +87,7 @@ def write(
         settings,
         [
             Picture("comparison.png", "Photographs that were held out, renders, differences, and the shape."),
-            Picture("turntable.gif", "Once around."),
+            Picture("turntable.gif", "Around the object, or along the cameras of the photographs."),
         ],
         [
             Curve("PSNR on the photographs held out, dB", [x for x, _ in curve], [y for _, y in curve]),
@@ -71,22 +99,41 @@ def write(
 
 
 def metrics(
-    mesh: Mesh, state: ReconstructState, held_out: list[Photo], place: Placement, truth: Mesh | None
+    mesh: Mesh,
+    state: ReconstructState,
+    held_out: list[Photo],
+    place: Placement,
+    truth: Mesh | None,
+    scene: Scene | None = None,
 ) -> dict[str, Any]:
     """All metrics of a reconstruction; distances are relative to the diagonal of the true mesh's bounding box."""
     texture = None if mesh.texture is None else list(mesh.texture.shape[:2])
     gains = state.gains.log().std(0) if len(state.gains) > 1 else torch.zeros(3)
+    background = None if scene is None else scene.background
+    world, part = place.mesh(mesh.to("cpu")), scene is not None
     return {
-        **evaluate(mesh, held_out),
+        **evaluate(mesh, held_out, background),
         "psnr_gain_db": psnr_with_gains(mesh, held_out),
-        **({} if truth is None else surface_errors(place.mesh(mesh.to("cpu")), truth)),
+        **({} if truth is None else surface_errors(world, truth, part=part)),
         "vertices": len(mesh.positions),
         "faces": len(mesh.faces),
         "texture_size": texture,
         "atlas": state.atlas or None,
         "exposure_spread": [round(float(value), 5) for value in gains],
+        **_of_cameras(mesh, state, held_out, place, background),
         **report.times(state, held_out, mesh.positions.device),
+        **({} if scene is None else scene.numbers(state)),
     }
+
+
+def _of_cameras(
+    mesh: Mesh, state: ReconstructState, held_out: list[Photo], place: Placement, background: Tensor | None
+) -> dict[str, Any]:
+    """What there is to say of cameras that were fitted. All other numbers are of held-out cameras as they are given."""
+    if not state.cameras:
+        return {}
+    again = evaluate(mesh, with_cameras_found(mesh, held_out), background)
+    return {"psnr_refined_db": again["psnr_db"], **corrections(state.cameras, place)}
 
 
 def psnr_with_gains(mesh: Mesh, photos: list[Photo]) -> float:
@@ -102,16 +149,20 @@ def psnr_with_gains(mesh: Mesh, photos: list[Photo]) -> float:
     return sum(ratios) / max(1, len(ratios))
 
 
-def exported(mesh: Mesh, place: Placement) -> Mesh:
-    """The mesh in the world; its colours have the light of the photographs in them, so that its material is unlit."""
-    material = PBRMaterial(name="photographs", unlit=True, base_color_texture=mesh.texture)
+def exported(mesh: Mesh, place: Placement, double_sided: bool = True) -> Mesh:
+    """The mesh in the world; its colours have the light of the photographs in them, so that its material is unlit.
+
+    Args:
+        double_sided: whether viewers show the backs of faces. Those of a scene hide it from without.
+    """
+    material = PBRMaterial(name="photographs", unlit=True, base_color_texture=mesh.texture, double_sided=double_sided)
     return place.mesh(replace(mesh, texture=None, materials=(material,)).to("cpu"))
 
 
 @torch.no_grad()
-def comparison(mesh: Mesh, photos: list[Photo], path: Path) -> None:
+def comparison(draw: Drawer, photos: list[Photo], path: Path) -> None:
     """Picture of photographs, renders, their differences and the shape, one row for each photograph."""
-    draw, shape = Drawer(mesh), _shape(mesh)
+    shape = _shape(draw.mesh)
 
     def more(camera: PerspectiveCamera) -> Sequence[Tensor]:
         return (render_mesh(shape, camera, topology=draw.topology).over(0.0).clamp(0, 1)[0],)
@@ -120,16 +171,23 @@ def comparison(mesh: Mesh, photos: list[Photo], path: Path) -> None:
 
 
 @torch.no_grad()
-def turntable(mesh: Mesh, photos: PhotoSet, path: Path, frames: int) -> None:
-    """Animated GIF once around the subject: its colours, and its shape beside them."""
-    draw, shape = Drawer(mesh), _shape(mesh)
-    camera = around(photos, frames)
+def turntable(draw: Drawer, camera: PerspectiveCamera, path: Path) -> None:
+    """Animated GIF of what cameras [F] see, one after the other: colours, and the shape beside them."""
+    shape = _shape(draw.mesh)
     pictures = []
-    for n in range(frames):
+    for n in range(camera.shape[0]):
         one = camera[n : n + 1]
         grey = render_mesh(shape, one, topology=draw.topology).over(0.0)
         pictures.append(torch.cat([draw(one).color, grey], dim=2).clamp(0, 1)[0])
     save_gif(pictures, path, frames_per_second=16)
+
+
+def along(photos: PhotoSet, frames: int) -> PerspectiveCamera:
+    """Cameras [frames] on a path along those of the photographs, and back."""
+    ones = [
+        Photo(photos.images[n : n + 1], photos.counts[n : n + 1], photos.camera[n : n + 1]) for n in range(len(photos))
+    ]
+    return _shown(flight(ones, frames))
 
 
 def around(photos: PhotoSet, frames: int) -> PerspectiveCamera:
@@ -148,9 +206,14 @@ def around(photos: PhotoSet, frames: int) -> PerspectiveCamera:
     places = radius * ring + height * up
     view = look_at(places, torch.zeros_like(places), up.expand_as(places))
     one = PerspectiveCamera(view, camera.fx[0], camera.fy[0], camera.cx[0], camera.cy[0], camera.size)
+    return _shown(one)
+
+
+def _shown(camera: PerspectiveCamera) -> PerspectiveCamera:
+    """The same cameras, with images of the turntable's size."""
     factor = min(1.0, _TURNTABLE / camera.size[0])
     size = (max(1, round(camera.size[0] * factor)), max(1, round(camera.size[1] * factor)))
-    return replace(one, near=0.02, far=200.0).resized(size)
+    return replace(camera, near=0.02, far=200.0).resized(size)
 
 
 def _across(up: Tensor) -> Tensor:

@@ -7,6 +7,9 @@ from typing import Any
 
 from lumigrad.fit.photos.progress import Timed, check_limits, progress_of, stage_at
 
+# What of the cameras is fitted.
+CAMERAS = ("fixed", "poses", "focal")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -23,6 +26,7 @@ class Stage:
         color_rate: step of colours or texels, which falls to a tenth over the stage.
         squares: weight of the mean squared error beside the mean absolute error.
         textured: a texture instead of vertex colours.
+        camera_rate: step of cameras, where these are fitted, in pixels of the stage's images; it falls like `rate`.
     """
 
     begin: float
@@ -35,6 +39,7 @@ class Stage:
     color_rate: float = 0.02
     squares: float = 0.0
     textured: bool = False
+    camera_rate: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Schedule:
         minutes: of fitting at most. The schedule is run through in this time if it does not suffice for all steps.
         exposure: fit a gain of each channel to each photograph.
         texture_size: rows and columns of the texture, approximately; None for what the photographs can show.
+        cameras: "fixed"; or "poses" or "focal", to fit the photographs' poses, or these and the focal length that they
+            share, see `CameraRefinement`.
         seed: of the order of photographs.
     """
 
@@ -55,10 +62,13 @@ class Schedule:
     minutes: float | None = None
     exposure: bool = True
     texture_size: int | None = None
+    cameras: str = CAMERAS[0]
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_limits(self.iterations, self.minutes)
+        if self.cameras not in CAMERAS:
+            raise ValueError(f"cameras: expected one of {', '.join(CAMERAS)}, got {self.cameras!r}")
         begins = [stage.begin for stage in self.stages]
         if not begins or begins[0] != 0 or sorted(begins) != begins or begins[-1] >= 1:
             raise ValueError(f"stages: expected beginnings that rise from 0 and stay below 1, got {begins}")
@@ -103,4 +113,14 @@ def object_stages(detail: float = 1.0) -> tuple[Stage, ...]:
         Stage(0.4, 1, edge_length=0.03 / detail, rate=0.005),
         Stage(0.6, 1, rate=0.002, smoothness=4.0, squares=4.0, textured=True),
         Stage(0.85, 1, squares=8.0, textured=True),
+    )
+
+
+def scene_stages() -> tuple[Stage, ...]:
+    """For all of space around cameras, without masks, in `Contracted` space; the mesh is as fine as the fused grid."""
+    return (
+        Stage(0.0, 2, rate=0.002, smoothness=4.0),
+        Stage(0.3, 1, rate=0.001, smoothness=4.0),
+        Stage(0.5, 1, rate=0.0005, smoothness=4.0, squares=4.0, textured=True),
+        Stage(0.8, 1, squares=8.0, textured=True),
     )

@@ -21,11 +21,13 @@ class ReconstructState(FitState):
         curve: measurements on the photographs held out.
         atlas: what made the texture coordinates: "xatlas", "lumigrad", "mesh" for those that the mesh had; "" as long
             as there are none.
+        cameras: corrections of the photographs' cameras, `CameraRefinement.to_dict`; empty where they are not fitted.
     """
 
     gains: Tensor = field(default_factory=lambda: torch.ones(0, 3))
     curve: list[dict[str, float]] = field(default_factory=list)
     atlas: str = ""
+    cameras: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, mesh: Mesh, photographs: int) -> ReconstructState:
@@ -51,4 +53,5 @@ class ReconstructState(FitState):
     def to(self, device: torch.device) -> ReconstructState:
         """The same on another device; moments of optimisers follow where they are used."""
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **moved)  # type: ignore[arg-type]
+        cameras = {name: value.to(device) for name, value in self.cameras.items()}
+        return replace(self, cameras=cameras, **moved)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from lumigrad._optional import require
 from lumigrad.fit.metrics import sample_points
@@ -12,11 +13,16 @@ from lumigrad.scene.shapes.mesh import Mesh
 _FOUND = 0.005
 
 
-def surface_errors(mesh: Mesh, truth: Mesh, count: int = 50_000, seed: int = 0) -> dict[str, float]:
+def surface_errors(mesh: Mesh, truth: Mesh, count: int = 50_000, seed: int = 0, part: bool = False) -> dict[str, float]:
     """Distances between random points of two surfaces, relative to the diagonal of the true one's bounding box.
 
     A point's distance is that to the plane of the nearest point of the other surface, if this is near, so that values
     do not depend on how densely points lie.
+
+    Args:
+        count: random points of each surface.
+        part: the truth is a part of what was reconstructed, such as a statue in a garden. Points of the mesh that are
+            not inside of the truth's bounding box, by 0.5 % of its diagonal or more, are left out, and no others.
 
     Returns:
         accuracy: mean distance from the reconstruction to the truth.
@@ -32,11 +38,16 @@ def surface_errors(mesh: Mesh, truth: Mesh, count: int = 50_000, seed: int = 0) 
     >>> round(found["chamfer"] * 12**0.5, 2), found["f_score"] < 0.1, found["normal_error_degrees"] < 5
     (0.02, True, True)
     """
-    ours, our_normals = sample_points(mesh, count, seed)
-    theirs, their_normals = sample_points(truth, count, seed + 1)
-    tree = require("scipy.spatial", "lumigrad.fit.reconstruct.surface_errors").cKDTree
     low, high = truth.bounds()
     diagonal = float((high - low).norm())
+    if part:
+        mesh = _near(mesh, low, high)
+    ours, our_normals = sample_points(mesh, count, seed)
+    theirs, their_normals = sample_points(truth, count, seed + 1)
+    if part:
+        inside = ((ours > low + _FOUND * diagonal) & (ours < high - _FOUND * diagonal)).all(-1)
+        ours, our_normals = ours[inside], our_normals[inside]
+    tree = require("scipy.spatial", "lumigrad.fit.reconstruct.surface_errors").cKDTree
     distances, normals = [], torch.zeros(0)
     for points, others, other_normals in ((ours, theirs, their_normals), (theirs, ours, our_normals)):
         far, nearest = tree(others.double().numpy()).query(points.double().numpy())
@@ -56,3 +67,12 @@ def surface_errors(mesh: Mesh, truth: Mesh, count: int = 50_000, seed: int = 0) 
         "f_score": 2 * precision * recall / max(precision + recall, 1e-12),
         "normal_error_degrees": float(torch.rad2deg(torch.acos(cosine)).median()),
     }
+
+
+def _near(mesh: Mesh, low: Tensor, high: Tensor) -> Mesh:
+    """The faces of a mesh whose boxes meet a box of two corners [3]."""
+    corners = mesh.positions[mesh.faces.long()]
+    meets = ((corners.amax(1) > low) & (corners.amin(1) < high)).all(-1)
+    if not bool(meets.any()):
+        raise ValueError("truth: no part of the mesh is where it is; expected it in the coordinates of the cameras")
+    return mesh.submesh(meets)

@@ -13,10 +13,11 @@ from torch import Tensor
 from lumigrad.fit._laplacian import unique_edges
 from lumigrad.fit.metrics import psnr, ssim, write_metrics
 from lumigrad.fit.photos import Photo, report
+from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
 from lumigrad.fit.reconstruct.projection import project_colors
-from lumigrad.fit.reconstruct.results import comparison, turntable
+from lumigrad.fit.reconstruct.results import around, comparison, turntable
 from lumigrad.fit.reconstruct.truth import surface_errors
 from lumigrad.fit.report_page import Curve, Picture, write_page
 from lumigrad.fit.sdf.pieces import largest_piece
@@ -80,8 +81,9 @@ def write(
     save_mesh(place.mesh(mesh.to("cpu")), folder / "mesh.glb")
     save_grid(outward(grid, place), folder / "grid.npz")
     step = max(1, len(held_out) // _SHOWN)
-    comparison(mesh, held_out[::step][:_SHOWN], folder / "comparison.png")
-    turntable(mesh, photos, folder / "turntable.gif", frames)
+    draw = Drawer(mesh)
+    comparison(draw, held_out[::step][:_SHOWN], folder / "comparison.png")
+    turntable(draw, around(photos, frames), folder / "turntable.gif")
     curve = [(row["iteration"], row["overlap"]) for row in state.curve]
     write_page(
         folder / "report.html",

@@ -1,0 +1,129 @@
+"""Open scenes from photographs: fusing exact depths of a known room, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from lumigrad.fit.photos import Photo
+from lumigrad.fit.reconstruct import Contracted, fuse_depths, fused_surface, seen_faces, surface_errors
+from lumigrad.fit.reconstruct.overlap import check_overlap
+from lumigrad.fit.reconstruct.topology import is_closed
+from lumigrad.ops.surface import rasterize
+from lumigrad.scene import Mesh, PerspectiveCamera, icosphere, look_at
+
+
+def cube(half: float) -> Mesh:
+    """The walls of a room, seen from inside."""
+    corners = torch.cartesian_prod(*[torch.tensor([-half, half])] * 3)
+    quads = torch.tensor([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
+    return Mesh(corners, torch.cat([quads[:, [0, 2, 1]], quads[:, [0, 3, 2]]]))
+
+
+def room() -> Mesh:
+    """A ball of radius 0.5 in a cube with sides of 4."""
+    walls, ball = cube(2.0), icosphere(4, radius=0.5)
+    faces = torch.cat([walls.faces, ball.faces + len(walls.positions)])
+    return Mesh(torch.cat([walls.positions, ball.positions]), faces)
+
+
+def around(count: int = 14, size: int = 48) -> PerspectiveCamera:
+    """Cameras at a distance of 1.5 that look at the ball from all sides."""
+    heights = torch.linspace(-0.9, 0.9, count)
+    angles = 2.399963 * torch.arange(count)
+    flat = (1 - heights.square()).sqrt()
+    eyes = 1.5 * torch.stack([flat * angles.cos(), heights, flat * angles.sin()], -1)
+    view = look_at(eyes, torch.zeros_like(eyes), torch.tensor([0.0, 1.0, 0.0]).expand_as(eyes))
+    return PerspectiveCamera(view, size, size, size / 2, size / 2, (size, size), near=0.02, far=200.0)
+
+
+def depths_of(mesh: Mesh, camera: PerspectiveCamera) -> Tensor:
+    """Exact depths, 0 where nothing is."""
+    frags = rasterize(camera.project(mesh.positions), mesh.faces, camera.size, derivatives=False)
+    depth = torch.stack([camera[n : n + 1].linear_depth(frags.depth[n]) for n in range(camera.shape[0])])
+    return torch.where(frags.tri >= 0, depth, 0)
+
+
+def photos_of(camera: PerspectiveCamera) -> list[Photo]:
+    height, width = camera.size
+    image, covered = torch.full((1, height, width, 3), 0.5), torch.ones(1, height, width, 1)
+    return [Photo(image, covered, camera[n : n + 1]) for n in range(camera.shape[0])]
+
+
+def test_fused_room() -> None:
+    """The ball and the walls are where they were, the surface is closed, and faces look to the cameras."""
+    camera = around()
+    mesh = fused_surface(fuse_depths(depths_of(room(), camera), camera, 96))
+    assert is_closed(mesh.faces)
+    seen = mesh.submesh(seen_faces(mesh, camera, rings=0))
+    middles = seen.positions[seen.faces.long()].mean(1)
+    towards = torch.where((middles.norm(dim=1) < 1)[:, None], middles, -middles)
+    facing = (seen.face_normals() * towards).sum(-1) > 0
+    assert facing.float().mean() > 0.97
+    ball = middles.norm(dim=1) < 1
+    assert (middles[ball].norm(dim=1) - 0.5).abs().mean() < 0.015
+    assert (middles[~ball].abs().amax(1) - 2).abs().median() < 0.06  # voxels are 0.17 wide there
+    # What a camera sees agrees with what it saw.
+    found = depths_of(mesh, camera)
+    assert (found - depths_of(room(), camera)).abs().median() < 0.03
+
+
+def test_nothing_near() -> None:
+    """Without surfaces, all is free up to the horizon; where nothing is known, nothing is solid."""
+    camera = around(4, 16)
+    for depth in (torch.inf, 0.0):
+        mesh = fused_surface(fuse_depths(torch.full((4, 16, 16), depth), camera, 32))
+        assert is_closed(mesh.faces)
+        assert Contracted().inward(mesh.positions).norm(dim=1).min() > 1.8  # voxels are 0.12 wide
+
+
+def test_depths_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"depths: expected \[4, 16, 16\]"):
+        fuse_depths(torch.zeros(4, 16, 8), around(4, 16))
+    with pytest.raises(ValueError, match="resolution: expected a multiple of 4"):
+        fuse_depths(torch.zeros(4, 16, 16), around(4, 16), resolution=30)
+
+
+def test_contracted_space() -> None:
+    """There and back, with the derivative of a finite difference."""
+    points = torch.tensor([[0.3, -0.2, 0.1], [2.0, -1.0, 0.5], [10.0, 20.0, -5.0]], dtype=torch.float64)
+    space = Contracted()
+    torch.testing.assert_close(space.outward(space.inward(points)), points)
+    inner = space.inward(points).requires_grad_()
+    assert torch.autograd.gradcheck(space.outward, inner)
+    assert bool(space.outward(torch.tensor([[0.0, 0.0, 0.0], [0.0, 3.0, 0.0]])).isfinite().all())
+
+
+def test_errors_of_a_part() -> None:
+    """A floor below a ball is no error of the ball; without saying so, it is."""
+    ball = icosphere(4)
+    floor = torch.tensor([[-3.0, -1.0, -3.0], [-3.0, -1.0, 3.0], [3.0, -1.0, -3.0], [3.0, -1.0, 3.0]])
+    faces = torch.cat([ball.faces, torch.tensor([[0, 1, 2], [2, 1, 3]]) + len(ball.positions)])
+    both = Mesh(torch.cat([ball.positions, floor]), faces)
+    assert surface_errors(both, ball, count=20_000)["accuracy"] > 0.05
+    part = surface_errors(both, ball, count=20_000, part=True)
+    assert part["chamfer"] < 0.002
+    with pytest.raises(ValueError, match="truth: no part of the mesh is where it is"):
+        surface_errors(both, replace(ball, positions=ball.positions + 10), count=20_000, part=True)
+
+
+def test_cameras_that_look_at_nothing_in_common() -> None:
+    camera = around(6, 16)
+    check_overlap(photos_of(camera))
+    with pytest.raises(ValueError, match="at least 3 photographs to fit, beside those held out, got 2"):
+        check_overlap(photos_of(camera)[:2])
+    flip = torch.tensor([1.0, -1.0, -1.0, 1.0])[:, None]
+    away = replace(camera, world_to_camera=flip * camera.world_to_camera)
+    with pytest.raises(ValueError, match=r"give --axes opencv$"):
+        check_overlap(photos_of(away))
+    inverse = replace(camera, world_to_camera=torch.linalg.inv(camera.world_to_camera))
+    with pytest.raises(ValueError, match=r"give --poses world-to-camera$"):
+        check_overlap(photos_of(inverse))
+    apart = camera.world_to_camera.clone()
+    apart[:] = torch.eye(4)
+    apart[:, 0, 3] = 10.0 * torch.arange(6)  # side by side, ten units apart
+    with pytest.raises(ValueError, match="look at no common place"):
+        check_overlap(photos_of(replace(camera, world_to_camera=apart)))
