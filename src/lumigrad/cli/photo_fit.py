@@ -37,14 +37,21 @@ def add_fit_options(
     frames: int = 60,
     film: str = "fly-through",
 ) -> None:
-    """The data set, and how long and where to fit.
+    """The data set, and how long and where to fit; see `add_run_options`."""
+    add_photo_options(parser)
+    add_run_options(parser, out, iterations, evaluate_every, frames, film)
+
+
+def add_run_options(
+    parser: argparse.ArgumentParser, out: str, iterations: int, evaluate_every: int, frames: int, film: str
+) -> None:
+    """How long and where to fit.
 
     Args:
         out: default folder for the results.
         iterations, evaluate_every, frames: by default.
         film: what the animation among the results is called.
     """
-    add_photo_options(parser)
     parser.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results ({out})")
     parser.add_argument("--iterations", type=positive, default=iterations, help=f"gradient steps ({iterations})")
     parser.add_argument(
@@ -73,11 +80,26 @@ def run_fit(
     files: str = "",
     film: str = "fly_through.gif",
 ) -> int:
+    """Fit to photographs, and write the results; see `fit_and_report`."""
+    data = read_photos(arguments)
+    return fit_and_report(arguments, lambda device: prepare(data, device), size, _of_photographs, cheaper, files, film)
+
+
+def fit_and_report(
+    arguments: argparse.Namespace,
+    prepare: Callable[[torch.device], Job],
+    size: Callable[[Any], str],
+    summary: Callable[[dict[str, Any]], str],
+    cheaper: str,
+    files: str,
+    film: str,
+) -> int:
     """Fit, and write the results.
 
     Args:
         prepare: makes the job.
         size: of what is fitted, in words, given the state: "1000 primitives".
+        summary: the most important metrics, in words.
         cheaper: options that make steps cheaper.
         files: results besides those of every fit, each after a comma.
         film: the animation among the results.
@@ -85,22 +107,18 @@ def run_fit(
     folder = arguments.out
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    data = read_photos(arguments)
     make_folder(folder)
     if (folder / "state.pt").exists() and not arguments.resume:
         print(f"lumigrad: replacing the fit in {folder}; --resume would go on from its state", file=sys.stderr)
     try:
-        job = prepare(data, _device(arguments.device))
+        job = prepare(_device(arguments.device))
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
     state = run_job(job, folder, arguments.resume, lambda state: _optimise(arguments, job, state, size))
     if state is None:
         return INTERRUPTED
     numbers = job.write_results(state, folder, arguments.frames)
-    print(
-        f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}, {size(state)}, "
-        f"{numbers['iterations']} steps in {numbers['seconds']:.1f} s"
-    )
+    print(f"{summary(numbers)}, {size(state)}, {numbers['iterations']} steps in {numbers['seconds']:.1f} s")
     if state.iteration < arguments.iterations:
         print(
             f"lumigrad: warning: --minutes {arguments.minutes:g} ended the fit after {state.iteration} of "
@@ -110,6 +128,10 @@ def run_fit(
         )
     print(f"results in {folder}: comparison.png, {film}, metrics.json{files}")
     return 0
+
+
+def _of_photographs(numbers: dict[str, Any]) -> str:
+    return f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}"
 
 
 def _device(wanted: str) -> torch.device:
@@ -125,8 +147,8 @@ def _optimise(arguments: argparse.Namespace, job: Job, state: Any, size: Callabl
     with progress_bar(total=1000, initial=begin, desc=arguments.command, bar_format=layout) as bar:
 
         def show(now: Any) -> None:
-            measured = f", held out {now.curve[-1]['psnr_db']:.2f} dB" if now.curve else ""
-            text = f"step {now.iteration}, {size(now)}, loss {now.losses[-1]:.4f}{measured}"
+            measured = f", {now.curve[-1]['psnr_db']:.2f} dB" if now.curve else ""
+            text = f"step {now.iteration}, {size(now)}, loss {now.losses[-1]:.4g}{measured}"
             bar.set_postfix_str(text, refresh=False)
             bar.update(1000 * job.schedule.progress(now) - bar.n)
 

@@ -2,8 +2,9 @@
 
 The jobs are `lumigrad.fit.mesh` (a mesh and its texture from renders), `lumigrad.fit.reconstruct` (the same from
 photographs), `lumigrad.fit.pose` (where a known mesh is in a photograph), `lumigrad.fit.splats` (Gaussians or spheres),
-`lumigrad.fit.fields` (fields of density and colour), `lumigrad.fit.silhouettes` (a closed surface from masks) and
-`lumigrad.fit.materials` (materials and light of a known mesh). All but `mesh` and `pose` share `lumigrad.fit.photos`.
+`lumigrad.fit.fields` (fields of density and colour), `lumigrad.fit.silhouettes` (a closed surface from masks),
+`lumigrad.fit.materials` (materials and light of a known mesh) and `lumigrad.fit.capture` (a face over time from several
+cameras). All but `mesh` and `pose` share `lumigrad.fit.photos`.
 """
 
 from __future__ import annotations

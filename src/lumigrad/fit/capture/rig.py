@@ -1,0 +1,246 @@
+"""What several synchronised cameras recorded of a mesh with fixed faces, as a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lumigrad.io._camera_files import named_cameras
+from lumigrad.io._photo_files import IMAGE_SUFFIXES, natural, pixels
+from lumigrad.io.mesh import READABLE, load_mesh
+from lumigrad.io.photos import PosedPhotos
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.shapes import Float, Int
+
+CAMERA_FILES = ("cameras.json", "transforms.json")
+# Images that are kept in memory, as bytes; others are read again when they are needed.
+_KEPT_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Take:
+    """A sequence: images [frame][camera] of one name, in order."""
+
+    name: str
+    paths: tuple[tuple[Path, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass
+class CaptureRig:
+    """Cameras, the base mesh, and sequences of images; `load_rig` reads it from a folder.
+
+    Attributes:
+        folder: where it is.
+        base: the mesh of which every frame is a deformation, with texture coordinates.
+        names: of the cameras, [C].
+        camera: the cameras [C], without distortion, at the size of the images, in the world of the mesh.
+        takes: the sequences.
+        background: what is seen past the mesh: a display-encoded colour.
+        downscale: images are averaged down by this factor.
+    """
+
+    folder: Path
+    base: Mesh
+    names: tuple[str, ...]
+    camera: PerspectiveCamera
+    takes: tuple[Take, ...]
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    downscale: int = 1
+    _cameras: tuple[PerspectiveCamera, ...] = ()
+    _kept: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _kept_bytes: int = 0
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Frames of each sequence."""
+        return tuple(len(take) for take in self.takes)
+
+    @property
+    def frames(self) -> int:
+        """How many there are in all sequences; they are numbered one sequence after the other."""
+        return sum(self.counts)
+
+    def images(self, frames: Int[Tensor, " n"], cameras: Int[Tensor, " n"]) -> Float[Tensor, "n height width 4"]:
+        """Colours over the background, and which pixels count (0 or 1).
+
+        Raises:
+            FileNotFoundError, ValueError: a file is missing, or no image.
+        """
+        found = [self._image(int(f), int(c)) for f, c in zip(frames, cameras, strict=True)]
+        return torch.stack(found).float() / 255
+
+    def _image(self, frame: int, camera: int) -> Tensor:
+        key = (frame, camera)
+        if key not in self._kept:
+            image = self._read(frame, camera)
+            if self._kept_bytes + image.numel() > _KEPT_BYTES:
+                return image
+            self._kept[key] = image
+            self._kept_bytes += image.numel()
+        return self._kept[key]
+
+    def _read(self, frame: int, camera: int) -> Tensor:
+        """One image, uint8 [H, W, 4]."""
+        take = 0
+        while frame >= len(self.takes[take]):
+            frame, take = frame - len(self.takes[take]), take + 1
+        path = self.takes[take].paths[frame][camera]
+        one = PosedPhotos(path.parent, (path,), (self._cameras[camera],), downscale=self.downscale)
+        image, covered, _ = one.load_undistorted(0)
+        color = image[..., :3]
+        if image.shape[-1] == 4:
+            color = color * image[..., 3:] + color.new_tensor(self.background) * (1 - image[..., 3:])
+        if tuple(color.shape[:2]) != self.camera.size:
+            height, width = self.camera.size
+            raise ValueError(f"{path}: expected {width} x {height} pixels, got {color.shape[1]} x {color.shape[0]}")
+        return (torch.cat([color, covered[..., None].to(color)], -1) * 255).round().clamp(0, 255).byte()
+
+    def digest(self) -> str:
+        """A name for cameras, the files' names and sizes, and the first frames: another recording has another one."""
+        found = hashlib.sha256(self.camera.world_to_camera.numpy().tobytes())
+        for take in self.takes:
+            for number, row in enumerate(take.paths):
+                for path in row:
+                    found.update(f"{take.name}/{path.name}:{path.stat().st_size}".encode())
+                    if number == 0:
+                        found.update(path.read_bytes())
+        return found.hexdigest()
+
+
+def load_rig(
+    folder: str | Path, downscale: int = 1, background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> CaptureRig:
+    """Read a recording::
+
+        RIG/cameras.json            or transforms.json: a frame for each camera, whose file_path is the camera's name
+        RIG/base.obj                or .glb, .gltf, .ply: the mesh, with texture coordinates
+        RIG/CAMERA/0000.png         one folder for each camera; or, for several sequences,
+        RIG/SEQUENCE/CAMERA/0000.png
+
+    Cameras are those of a transforms.json, as instant-ngp and nerfstudio write it, with the size of the images. All
+    cameras of a sequence have the same number of images, in the order of the numbers in their names, and all images of
+    the recording have one size. Folders without any camera's folder are left alone.
+
+    Args:
+        downscale: by which images are averaged down.
+        background: what is seen past the mesh, display-encoded.
+
+    Raises:
+        FileNotFoundError: no folder, cameras, mesh, or images; a camera that has none.
+        ValueError: a mesh without texture coordinates; cameras without images of the same number; images of several
+            sizes, or of another aspect ratio than their camera's.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    base = _base(folder)
+    names, cameras = _cameras(folder)
+    takes = _takes(folder, names)
+    size = _size(takes)
+    fitted = tuple(_fitted(camera, size, name) for name, camera in zip(names, cameras, strict=True))
+    rig = CaptureRig(folder, base, names, _stacked(fitted, downscale), takes, background, downscale, fitted)
+    height, width = rig.camera.size
+    if min(height, width) < 8:
+        raise ValueError(f"downscale: {width} x {height} pixels are less than 8 rows or columns")
+    return rig
+
+
+def _base(folder: Path) -> Mesh:
+    found = [path for path in sorted(folder.glob("base.*")) if path.suffix.lower() in READABLE]
+    if len(found) != 1:
+        got = ", ".join(path.name for path in found) or "none"
+        raise FileNotFoundError(f"{folder}: expected one mesh base.obj, .glb, .gltf or .ply, got {got}")
+    mesh = load_mesh(found[0], materials=False)
+    if mesh.uvs is None:
+        raise ValueError(f"{found[0]}: expected a mesh with texture coordinates")
+    return Mesh(mesh.positions, mesh.faces, mesh.uvs, mesh.uv_faces)
+
+
+def _cameras(folder: Path) -> tuple[tuple[str, ...], tuple[PerspectiveCamera, ...]]:
+    path = next((folder / name for name in CAMERA_FILES if (folder / name).is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"{folder}: expected {' or '.join(CAMERA_FILES)}")
+    listed, cameras = named_cameras(path)
+    names = tuple(_camera_name(name) for name in listed)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path}: camera {twice} is listed more than once; expected one frame for each camera")
+    return names, tuple(camera for camera in cameras if isinstance(camera, PerspectiveCamera))
+
+
+def _camera_name(file_path: str) -> str:
+    """The camera of a file_path: its last part, or, of an image, the folder that it is in."""
+    parts = [part for part in re.split(r"[/\\]", file_path) if part not in ("", ".")]
+    return parts[-2] if len(parts) > 1 and Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES else parts[-1]
+
+
+def _takes(folder: Path, names: tuple[str, ...]) -> tuple[Take, ...]:
+    """The sequences: the folder itself, or those in it that have cameras' folders."""
+    if any((folder / name).is_dir() for name in names):
+        return (_take(folder, "sequence", names),)
+    places = [place for place in sorted(folder.iterdir(), key=natural) if place.is_dir()]
+    found = [place for place in places if any((place / name).is_dir() for name in names)]
+    if not found:
+        raise FileNotFoundError(f"{folder}: expected folders named like the cameras, such as {names[0]}")
+    return tuple(_take(place, place.name, names) for place in found)
+
+
+def _take(place: Path, name: str, names: tuple[str, ...]) -> Take:
+    columns = []
+    for camera in names:
+        if not (place / camera).is_dir():
+            raise FileNotFoundError(f"{place}: no folder of camera {camera}")
+        images = [path for path in (place / camera).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
+            raise FileNotFoundError(f"{place / camera}: no images of camera {camera}")
+        columns.append(sorted(images, key=natural))
+    counts = [len(column) for column in columns]
+    for camera, count in zip(names, counts, strict=True):
+        if count != counts[0]:
+            raise ValueError(
+                f"{place}: camera {camera} has {count} images, and camera {names[0]} has {counts[0]}; expected one of "
+                "each frame from every camera"
+            )
+    return Take(name, tuple(zip(*columns, strict=True)))
+
+
+def _size(takes: tuple[Take, ...]) -> tuple[int, int]:
+    """(height, width) of all images."""
+    first = takes[0].paths[0][0]
+    width, height = pixels(first)
+    for take in takes:
+        for path in take.paths[0]:
+            if pixels(path) != (width, height):
+                other = "{} x {}".format(*pixels(path))
+                raise ValueError(f"{path}: {other} pixels, and {first} has {width} x {height}; expected one size")
+    return height, width
+
+
+def _fitted(camera: PerspectiveCamera, size: tuple[int, int], name: str) -> PerspectiveCamera:
+    """A camera at the size of the images."""
+    if abs(size[0] * camera.size[1] / (size[1] * camera.size[0]) - 1) > 0.02:
+        raise ValueError(
+            f"camera {name}: expected images like {camera.size[1]} x {camera.size[0]}, got {size[1]} x {size[0]}"
+        )
+    return camera if camera.size == size else camera.resized(size)
+
+
+def _stacked(cameras: tuple[PerspectiveCamera, ...], downscale: int) -> PerspectiveCamera:
+    """All cameras [C], float32, without distortion."""
+    matrix, *intrinsics = (
+        torch.stack([getattr(camera, name) for camera in cameras]).double()
+        for name in ("world_to_camera", "fx", "fy", "cx", "cy")
+    )
+    fx, fy, cx, cy = (values / downscale for values in intrinsics)
+    height, width = cameras[0].size
+    size = (height // downscale, width // downscale)
+    return PerspectiveCamera(matrix, fx, fy, cx, cy, size).to(torch.float32)
