@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lumigrad.io._camera_files import named_cameras
-from lumigrad.io._photo_files import IMAGE_SUFFIXES, natural, pixels
+from lumigrad.io._mask_files import IMAGE_SUFFIXES
+from lumigrad.io._photo_files import natural, pixels
 from lumigrad.io.mesh import READABLE, load_mesh
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.cameras.camera import PerspectiveCamera
