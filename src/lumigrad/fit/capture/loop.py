@@ -11,7 +11,7 @@ from torch import Tensor
 from lumigrad.fit.capture._high_pass import high_pass
 from lumigrad.fit.capture.drawing import draw_frames
 from lumigrad.fit.capture.rig import CaptureRig
-from lumigrad.fit.capture.schedule import CaptureSchedule
+from lumigrad.fit.capture.schedule import LAPLACIAN_UNITS, CaptureSchedule
 from lumigrad.fit.capture.smoothness import UniformLaplacian
 from lumigrad.fit.capture.state import CaptureState
 from lumigrad.fit.mesh.views import pick
@@ -85,7 +85,7 @@ class _Steps:
         loss = high_pass(error, amount, max(1, blur // factor)).square().mean()
         total = loss
         if schedule.laplacian:
-            total = loss + schedule.laplacian * self.smooth.energy(deltas)
+            total = loss + schedule.laplacian * self.smooth.energy(LAPLACIAN_UNITS * deltas)
         total.backward()
         optimizer.step()
         model.settle()

@@ -11,6 +11,8 @@ from lumigrad.fit.photos.progress import Timed, check_limits, progress_of
 # From coarse to fine, so that what has moved by many pixels is found; coarse images have at least so many rows.
 _STAGES = ((0.0, 4), (0.3, 2), (0.6, 1))
 _COARSE_ROWS = 40
+# The Laplacian measures offsets in tenths of the length that is 1 in the space of the fit.
+LAPLACIAN_UNITS = 10.0
 
 
 def coarse_to_fine(size: tuple[int, int]) -> tuple[tuple[float, int], ...]:
@@ -32,7 +34,7 @@ class CaptureSchedule:
         iterations: gradient steps; a fit that ends by them can be repeated exactly.
         minutes: of fitting at most.
         batch: images per step, each a random frame seen by a random camera.
-        laplacian: weight of the uniform Laplacian of offsets, see `UniformLaplacian`.
+        laplacian: weight of the uniform Laplacian of offsets, see `UniformLaplacian`, in tenths of those units.
         high_pass: which part of the blurred images is taken away, and by what factor they are reduced for it.
         stages: (progress, factor): by what factor images are averaged down from that progress on.
         basis_rate, weight_rate, offset_rate, rigid_rate, texture_rate, exposure_rate: Adam's rates: of M3, of weights,

@@ -60,7 +60,7 @@ class RigOptions:
     sequences: int = 1
     cameras: int = 9
     level: int = 4
-    supersampling: int = 3
+    supersampling: int = 2
     exposures: bool = True
     nod: float = 0.0
     wrong: float = 1.0
@@ -83,7 +83,7 @@ def write_rig(
         The folder.
     """
     folder, options = Path(folder), options or RigOptions()
-    mesh = head(options.level, texture_height=min(1024, max(64, 2 * options.size)))
+    mesh = head(options.level, texture_height=max(64, min(512, 4 * options.size)))
     camera = arc(options.cameras, (options.size, options.size))
     names = [f"camera{number}" for number in range(options.cameras)]
     folder.mkdir(parents=True, exist_ok=True)
