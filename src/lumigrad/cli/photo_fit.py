@@ -6,27 +6,18 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.photos import add_photo_options, read_photos
 from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, run_job
+from lumigrad.fit.photos.job import PhotoJob
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.ops import installation
 
-
-class Job(Protocol):
-    """A whole fit, such as `SplatJob`."""
-
-    @property
-    def schedule(self) -> Any: ...
-    def begin(self) -> Any: ...
-    def resume(self, folder: Path) -> Any: ...
-    def run(self, state: Any, folder: Path, on_step: Callable[[Any], None] | None, evaluate_every: int) -> Any: ...
-    def complete(self, state: Any) -> bool: ...
-    def write_results(self, state: Any, folder: Path, frames: int) -> dict[str, Any]: ...
+Job = PhotoJob[Any]
 
 
 def add_fit_options(

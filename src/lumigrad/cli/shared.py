@@ -11,6 +11,7 @@ from typing import Any
 
 from lumigrad._optional import require
 from lumigrad.fit.checkpoints import CheckpointError
+from lumigrad.fit.job import Job
 from lumigrad.io.image import load_image
 from lumigrad.io.mesh import load_mesh
 from lumigrad.scene.shapes.mesh import Mesh
@@ -55,11 +56,10 @@ def progress_bar(**options: Any) -> Any:
     return require("tqdm", "the progress bar").tqdm(dynamic_ncols=True, mininterval=interval, **options)
 
 
-def run_job(job: Any, folder: Path, resume: bool, run: Callable[[Any], None]) -> Any:
+def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None]) -> Any:
     """Begin a job, or go on with it, and run it.
 
     Args:
-        job: a `lumigrad.fit.Job`.
         folder: that keeps its state.
         run: runs the job from a state on, which it changes in place.
 

@@ -106,6 +106,14 @@ class PhotoJob(Job[AnyState]):
         fit = self.fit if evaluate_every is None else partial(self.fit, evaluate_every=evaluate_every)
         return run_with_checkpoints(lambda go_on: fit(state, go_on), self.checkpoints(folder), on_step)
 
+    @abstractmethod
+    def write_results(self, state: AnyState, folder: Path, frames: int = 60) -> dict[str, Any]:
+        """Write metrics.json, pictures and what was fitted; returns the metrics.
+
+        Args:
+            frames: of the animation.
+        """
+
     def progress(self, state: AnyState) -> float:
         """The part of the schedule that is done, from 0 to 1."""
         return self.schedule.progress(state)
