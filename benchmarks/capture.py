@@ -31,7 +31,7 @@ from lumigrad.fit.capture import (
     shape_errors,
     write_rig,
 )
-from lumigrad.fit.capture.job import quick
+from lumigrad.fit.capture.job import QUICK
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "everything": {},
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("capture-ablation"), help="folder (capture-ablation)")
     parser.add_argument("--size", type=int, default=192, help="rows of the images of the built-in head (192)")
     parser.add_argument("--frames", type=int, default=16, help="of the built-in head (16)")
-    parser.add_argument("--iterations", type=int, default=500, help="steps of each fit (500)")
+    parser.add_argument("--iterations", type=int, default=400, help="steps of each fit (400)")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="variants (all)")
     arguments = parser.parse_args(argv)
     folder = arguments.rig
@@ -88,8 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table(f"capture, {rig.frames} frames, {len(rig.names)} cameras, {rig.camera.size[0]} rows", COLUMNS)
     row = {name: float(values.mean()) for name, values in start.items()}
     table.rows.append({"name": "start", **row, "worst": float(start["motion"].max())})
-    options = quick(CaptureOptions(iterations=arguments.iterations))
-    options = replace(options, iterations=arguments.iterations)
+    options = replace(QUICK, iterations=arguments.iterations)
     for name in arguments.only or VARIANTS:
         place = arguments.out / name.replace(" ", "-")
         table.rows.append({"name": name, **fitted(rig, truth, replace(options, **VARIANTS[name]), place)})

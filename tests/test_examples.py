@@ -15,6 +15,7 @@ import pytest
 import torch
 from ops_common import SOURCE, threads
 
+from lumigrad.fit.capture import load_rig
 from lumigrad.fit.splats import Photo, Spheres, loss_of
 from lumigrad.io import load_dataset, load_image, load_mesh
 from lumigrad.render import render_mesh
@@ -193,6 +194,16 @@ def test_sdf_from_images(tmp_path: Path) -> None:
     assert said[-1].endswith("closed, Euler number 2")
     assert load_image(out).shape == (640, 960, 3)
     assert load_mesh(saved).positions.norm(dim=-1).max() < 1.1
+
+
+def test_capture_rig(tmp_path: Path) -> None:
+    """The recording can be read, with a head in each of its images."""
+    run("capture_rig.py", "--size", 24, "--frames", 2, "--cameras", 2, "--level", 2, "--out", tmp_path / "rig")
+    rig = load_rig(tmp_path / "rig")
+    assert rig.counts == (2,)
+    images = rig.images(torch.tensor([0, 1]), torch.tensor([0, 1]))
+    assert bool((images[:, 12, 12, 0] > 0.2).all())
+    assert bool((images[:, 0, 0, :3] < 0.1).all())
 
 
 def test_three_renderers(tmp_path: Path) -> None:

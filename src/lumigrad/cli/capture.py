@@ -13,7 +13,7 @@ from lumigrad.cli.arguments import color, number, positive
 from lumigrad.cli.photo_fit import add_run_options, fit_and_report
 from lumigrad.cli.shared import UserError
 from lumigrad.fit.capture import CaptureJob, CaptureOptions, CaptureRig, load_rig
-from lumigrad.fit.capture.job import STEPS, quick
+from lumigrad.fit.capture.job import QUICK, STEPS
 from lumigrad.fit.capture.truth import load_truth
 
 _DEFAULTS = CaptureOptions()
@@ -31,11 +31,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--millimetres", type=number(float, 1e-9), default=1.0, metavar="L", help="of a unit of the mesh (1)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer steps and weights, a smaller texture: minutes")
-    parser.add_argument("--batch", type=positive, default=_DEFAULTS.batch, help=f"images per step ({_DEFAULTS.batch})")
     parser.add_argument(
-        "--widths", type=_widths, default=_DEFAULTS.widths, metavar="N,N,N", help="of the three linear maps (64,64,64)"
+        "--quick", action="store_true", help="other defaults: 500 steps, maps of 32, a texture of 256 (minutes)"
     )
+    parser.add_argument("--batch", type=positive, default=_DEFAULTS.batch, help=f"images per step ({_DEFAULTS.batch})")
+    parser.add_argument("--widths", type=_widths, metavar="N,N,N", help="of the three linear maps (64,64,64)")
     parser.add_argument(
         "--no-maps", dest="decompose", action="store_false", help="an offset of each vertex in each frame instead"
     )
@@ -51,11 +51,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--rigid", choices=("sequence", "frame", "none"), default="sequence", help="what moves as a whole (sequence)"
     )
-    parser.add_argument(
-        "--texture-size", type=number(int, 16, 8192), default=_DEFAULTS.texture_size, help="rows and columns (1024)"
-    )
+    parser.add_argument("--texture-size", type=number(int, 16, 8192), help="rows and columns (1024)")
     add_run_options(parser, "capture-out", STEPS, evaluate_every=100, frames=96, film="animation")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, iterations=None)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,8 +86,8 @@ def _options(arguments: argparse.Namespace) -> CaptureOptions:
         "iterations", "minutes", "batch", "widths", "decompose", "laplacian", "high_pass", "blur_factor", "rigid",
         "texture_size", "seed",
     )  # fmt: skip
-    options = replace(_DEFAULTS, **{name: getattr(arguments, name) for name in names})
-    return quick(options) if arguments.quick else options
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return replace(QUICK if arguments.quick else _DEFAULTS, **given)
 
 
 def _size(rig: CaptureRig, options: CaptureOptions) -> str:

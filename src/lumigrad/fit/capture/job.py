@@ -21,8 +21,8 @@ from lumigrad.fit.photos.job import PhotoJob
 from lumigrad.fit.reconstruct.placement import Placement
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 
-# Steps of a whole fit, and of a quick one.
-STEPS, QUICK_STEPS = 5000, 500
+# Steps of a whole fit.
+STEPS = 5000
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,8 @@ class CaptureOptions:
         )
 
 
-def quick(options: CaptureOptions) -> CaptureOptions:
-    """The same for minutes on two cores: fewer steps, a smaller texture, and fewer weights."""
-    one, two, three = (min(32, width) for width in options.widths)
-    return replace(
-        options,
-        iterations=min(QUICK_STEPS, options.iterations),
-        texture_size=min(256, options.texture_size),
-        widths=(one, two, three),
-    )
+# For minutes on two cores.
+QUICK = CaptureOptions(iterations=500, widths=(32, 32, 32), texture_size=256)
 
 
 @dataclass(frozen=True)
