@@ -349,3 +349,15 @@ def test_material_photos(tmp_path: Path) -> None:
     assert isinstance(material, PBRMaterial)
     assert material.metallic_roughness_texture is not None
     assert sorted(material.metallic_roughness_texture[..., 2].unique().tolist()) == [0.0, 1.0]  # gold or paint
+
+
+def test_mixture(tmp_path: Path) -> None:
+    run("mixture.py", "--size", 27, "--supersampling", 1, "--output", tmp_path / "mixture.png")
+    assert load_image(tmp_path / "mixture.png").shape == (27, 48, 3)
+
+
+def test_fog_fit(tmp_path: Path) -> None:
+    """From one picture, to a tenth of where the search began, along the viewing direction too."""
+    said = run("fog_fit.py", "--size", 24, "--steps", 15, "--output", tmp_path / "fog.png").splitlines()
+    assert numbers(said[1])[0] < 0.1 * numbers(said[0])[0]
+    assert load_image(tmp_path / "fog.png").shape == (24, 72, 3)

@@ -175,8 +175,31 @@ def test_several_files(folder: Path) -> None:
     assert not bool(dark[31:33].any())  # two balls, with a gap between them
 
 
+def test_files_of_several_kinds_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Red Gaussians in front of a ball, green points around it, of which it hides those behind."""
+    front = torch.tensor([[0.0, 0.0, 1.5], [0.0, 0.4, 1.5]])
+    red = constant_harmonics(torch.tensor([[0.9, 0.0, 0.0]]).expand(2, 3))
+    quats = torch.tensor([[1.0, 0, 0, 0]]).expand(2, 4)
+    save_gaussians(GaussianCloud(front, quats, torch.full((2, 3), 0.15), torch.ones(2), red), "g.ply")
+    around = torch.tensor([[1.4, 0.0, 0.0], [-1.4, 0.0, 0.0], [0.3, -0.4, -1.4], [-0.3, 0.4, -1.4]])
+    save_points(PointCloud(around, torch.tensor([[0.0, 0.8, 0.0]]).expand(4, 3)), "p.ply")
+    seen = ["--together", "--views", "front", "--background", "white"]
+    for shading in ("diffuse", "pbr"):
+        image = shown("ball.obj", "g.ply", "p.ply", *seen, "--shading", shading, "--radius", "2")
+        is_red = (image[..., 0] > 0.7) & (image[..., 1] < 0.3)
+        is_green = (image[..., 1] > 0.6) & (image[..., 0] < 0.4)
+        assert is_red[16:32, 20:28].sum() > 8, shading
+        assert bool(is_green[:, :12].any())
+        assert bool(is_green[:, 36:].any())
+        assert not bool(is_green[:, 15:33].any())
+    assert shown("ball.obj", "g.ply", *seen, "--shading", "depth").shape == (48, 48, 3)
+    both = ("ball.obj", "g.ply", "--together", "-o", "x.png")
+    for option in (["--shading", "ids"], ["--method", "direct"], ["--shading", "pbr", "--exposure", "1"]):
+        assert "not where files of several kinds are shown --together" in error_of(capsys, *both, *option)
+
+
 def test_files_of_several_formats_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A ball of each mesh format in a row; of shapes of several kinds, an error says what to do."""
+    """A ball of each mesh format in a row."""
     ball = icosphere(3)
     names = ["a.obj", "b.glb", "c.ply", "d.stl", "e.off"]
     for place, name in enumerate(names):
@@ -195,9 +218,6 @@ def test_files_of_several_formats_together(folder: Path, capsys: pytest.CaptureF
     seen = (image < 0.9).any(-1).any(0)
     assert bool(seen[:28].any())
     assert bool(seen[36:].any())
-    assert "--together: the files hold shapes of several kinds" in error_of(
-        capsys, "p.ply", "a.obj", "--together", "-o", "x.png"
-    )
 
 
 def test_turntable(folder: Path) -> None:
@@ -321,8 +341,6 @@ def test_points(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (shown("p.ply", "--radius", "0.3", "--background", "white")[..., 1] < 0.1).float().mean() < 0.1
     assert "the points have no normals" in error_of(capsys, "p.ply", "-o", "a.png", "--shading", "normals")
     assert "p.ply holds points, no mesh" in error_of(capsys, "p.ply", "-o", "a.png", "--texture", "out.png")
-    message = error_of(capsys, "p.ply", "ball.obj", "-o", "a.png", "--together")
-    assert "several kinds" in message
 
 
 def test_values_in_files_of_numbers(folder: Path) -> None:

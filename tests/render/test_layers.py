@@ -301,6 +301,20 @@ def smoke(scale: float, color: Tensor, step: float = 0.02) -> VolumeField:
     return VolumeField(field, torch.tensor([[-2.0] * 3, [2.0] * 3], dtype=F64), step)
 
 
+def test_brute_force_of_a_surface_in_fog() -> None:
+    """Uniform fog needs no fine steps; what is behind the surface, or at infinity, does not count."""
+    t = torch.tensor([[2.5, 4.0, torch.inf]], dtype=F64)
+    alpha = torch.tensor([[1.0, 1.0, 0.5]], dtype=F64)
+    ends = torch.tensor([0.5], dtype=F64), torch.tensor([3.0], dtype=F64)
+    uniform_fog = lambda t: (torch.full_like(t, 0.4), BLUE.expand(*t.shape, 3))  # noqa: E731
+    found = mixed_rays(t, alpha, torch.stack((RED, GREEN, GREEN))[None], [uniform_fog], *ends, 7, SKY)
+    passed = math.exp(-0.8)
+    close(found.features[0], passed * RED + (1 - passed) * BLUE, 1e-12)
+    assert found.alpha.item() == 1.0
+    clear = mixed_rays(t, 0 * alpha, torch.stack((RED, GREEN, GREEN))[None], [uniform_fog] * 2, *ends, 7, SKY)
+    assert math.isclose(clear.alpha.item(), 1 - math.exp(-2.0), rel_tol=1e-12)
+
+
 @pytest.mark.parametrize("kind", [PointCloud, GaussianCloud, SurfelCloud])
 def test_brute_force(kind: type) -> None:
     """Clouds and fields that overlap, beside dense samples of everything; errors fall with the square of the step."""

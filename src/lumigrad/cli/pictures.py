@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -144,7 +145,7 @@ def shot_of(subjects: Sequence[Subject], camera: Camera, look: Look, own: Sequen
     """
     shapes = [subject.shape for subject in subjects]
     if len({type(shape) for shape in shapes}) > 1:
-        raise UserError("--together: the files hold shapes of several kinds; leave it out to see them side by side")
+        return _mixed_shot(shapes, own, camera, look)
     if isinstance(shapes[0], Mesh):
         return _mesh_shot(Scene(shapes, _lights(shapes, own, look)), camera, look)
     if look.tracing is not None:
@@ -212,6 +213,43 @@ def _cloud_shot(scene: Scene, camera: Camera, look: Look) -> Rendering:
         data = _data_shot(shot, 0.5 + 0.5 * found if look.shading == "normals" else found)
         return _subsampled(data, look.supersampling)
     return _averaged(shot, look.supersampling)
+
+
+def _mixed_shot(shapes: Sequence[Shape], own: Sequence[Light], camera: Camera, look: Look) -> Rendering:
+    """Shapes of several kinds, each in front of what lies behind it."""
+    refused = {
+        f"--method {look.tracing.method if look.tracing else ''}": look.tracing is not None,
+        f"--shading {look.shading}": look.shading in ("normals", "ids"), "--antialiased": look.antialiased,
+        "--exposure, --tone": look.exposure != 1 or look.tone != "srgb",
+    }  # fmt: skip
+    for option, present in refused.items():
+        if present:
+            raise UserError(f"{option}: not where files of several kinds are shown --together")
+    meshes = [shape for shape in shapes if isinstance(shape, Mesh)]
+    options: dict[str, Any] = {"supersampling": look.supersampling} if meshes else {}
+    if meshes:
+        plain = {"diffuse": _diffuse(look.lighting), "depth": "unlit"}
+        options["shading"] = plain.get(look.shading, look.shading)
+    sized = [_sized(shape, camera, look) if isinstance(shape, PointCloud) else shape for shape in shapes]
+    shot = render(Scene(sized, _lights(meshes, own, look) if meshes else ()), camera, **options)
+    if look.shading == "depth":
+        assert shot.depth is not None
+        seen = (shot.depth > 0).float()
+        return Rendering(shot.depth * seen, seen)
+    if look.shading != "pbr":
+        return shot
+    # The pictures of this shading are made of linear light.
+    color = srgb_decode(shot.straight()[..., :-1]) * shot.mask
+    return Rendering(color, shot.mask, tone_mapping=TONE_MAPPINGS["srgb"])
+
+
+def _sized(cloud: PointCloud, camera: Camera, look: Look) -> PointCloud:
+    """Points with radii in the world: what is in pixels is so in the middle of the picture."""
+    if cloud.radii is not None and look.radius is None:
+        return cloud
+    distance = 1.0 if camera.view().projection == "orthographic" else float(camera.position.norm())
+    radius = _radius(cloud, camera, look) / look.supersampling * distance / float(camera.fx)
+    return replace(cloud, radii=torch.full_like(cloud.positions[:, 0], radius))
 
 
 def _radius(cloud: PointCloud, camera: Camera, look: Look) -> float:

@@ -138,7 +138,7 @@ class _Image:
     listed: int
 
     def segments(self, shapes: Sequence[Any], walls: Sequence[Tensor], stop: Tensor | None) -> Tensor:
-        """What is seen before, between and behind the walls [R, D + 1, C + 2]; without such shapes, 0 channels."""
+        """What is seen before, between and behind the walls [R, D + 1, C + 2]."""
         parts = []
         for shape in shapes:
             if isinstance(shape, IMPLICIT):
@@ -202,7 +202,7 @@ class _Image:
     @torch.no_grad()
     def _among(self, cloud: Splatted, others: Sequence[Fragments], limits: Limits, walls: Sequence[Tensor]) -> Tensor:
         """The pixels [R] at which something lies between the nearest and the farthest part of a cloud."""
-        low, high = cloud.nearest / self.rays.cosine, cloud.farthest / self.rays.cosine
+        low, high = cloud.nearest / self.rays.ahead, cloud.farthest / self.rays.ahead
         found = torch.zeros_like(low, dtype=torch.bool)
         for wall in walls:
             found |= (wall >= low) & (wall <= high)
@@ -279,7 +279,7 @@ class _Meshes:
         topology = edge_topology(geometry.tri) if options.antialias else None
         hiding = opaque(geometry)
         count = 1 if hiding else layers_wanted(geometry, options.layers)
-        cosine = torch.stack([each.cosine for each in rays]).unflatten(1, size)
+        cosine = torch.stack([each.ahead for each in rays]).unflatten(1, size)
         layers, distances, splits, cuts = [], [], [], []
         before = None
         for frags in peeled(geometry, size, count):

@@ -28,9 +28,14 @@ class PixelRays:
     end: Tensor
     size: tuple[int, int]
 
+    @property
+    def ahead(self) -> Tensor:
+        """The cosine, or 1 for rays that lead sideways or back, on which no depth lies [R]."""
+        return torch.where(self.cosine > 0, self.cosine, 1)
+
     def distance(self, depth: Tensor, pixel: Tensor) -> Tensor:
         """Distances [M] along the rays of pixels [M] of points at depths [M]."""
-        return depth / self.cosine[pixel]
+        return depth / self.ahead.index_select(0, pixel)
 
 
 class Fragments(NamedTuple):
@@ -123,17 +128,23 @@ def merge(
     events = _events(fragments, limits, walls)
     group = (events.pixel * segments + events.wall + 1).cummax(0).values if len(events.pixel) else events.pixel
     point = (events.fragment >= 0).nonzero()[:, 0]
-    values, where = fragments.values.index_select(0, events.fragment[point]), 2 * point
-    belongs = group[point]
+    values, rows, belongs = fragments.values, events.fragment[point], group[point]
     if limits.media:
         interval, inside = _intervals(rays, events, limits)
+        order = _sorted(torch.cat((2 * point, 2 * interval + 1)), 2 * len(events.pixel))
+        number = torch.arange(len(values), len(values) + len(inside), device=rows.device)
         values = torch.cat((values, inside))
-        where, belongs = torch.cat((where, 2 * interval + 1)), torch.cat((belongs, group[interval]))
-        order = where.argsort()
-        values, belongs = values.index_select(0, order), belongs[order]
-    seen = blend_groups(belongs, values, count * segments).view(count, segments, -1)
+        rows, belongs = torch.cat((rows, number))[order], torch.cat((belongs, group[interval]))[order]
+    seen = blend_groups(belongs, values, count * segments, rows).view(count, segments, -1)
     color, distance, alpha = seen.split((seen.shape[-1] - 2, 1, 1), -1)
     return torch.cat((color, distance * rays.cosine[:, None, None], alpha), -1)
+
+
+def _sorted(numbers: Tensor, end: int) -> Tensor:
+    """The order [M] of different numbers [M] below `end`."""
+    at = torch.full((end,), -1, dtype=torch.int64, device=numbers.device)
+    at[numbers] = torch.arange(len(numbers), device=numbers.device)
+    return at[at >= 0]
 
 
 class _Events(NamedTuple):
@@ -244,25 +255,30 @@ def over(front: Tensor, behind: Tensor) -> Tensor:
     return front + (1 - front[..., -1:]) * behind
 
 
-def blend_groups(group: Tensor, values: Tensor, count: int) -> Tensor:
+def blend_groups(group: Tensor, values: Tensor, count: int, rows: Tensor | None = None) -> Tensor:
     """Blend each group's values front to back.
 
     Args:
         group: int64 [M], rising.
-        values: [M, C + 2], those of a group front to back.
+        values: [M, C + 2], those of a group front to back; with `rows`, in any order.
         count: how many groups there are.
+        rows: int64 [M], where in `values` those of the groups are.
 
     Returns:
         [count, C + 2], zero for groups without values. Works from the back: with every pass, the groups that have as
         many values get one more of them in front. Nothing is divided, so gradients are right for any alpha.
     """
     sizes = torch.bincount(group, minlength=count)
-    order = sizes.argsort(descending=True, stable=True)
+    order = (-sizes).argsort(stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(count, device=order.device)
-    rank = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
-    by_rank = (rank * count + place[group]).argsort()
-    layers = values.index_select(0, by_rank).split(torch.bincount(rank).tolist())
+    number = torch.arange(len(group), device=group.device)
+    rank = number - (sizes.cumsum(0) - sizes)[group]
+    # The groups that have a value of some rank are the first ones in the order, so ranks and places need no sorting.
+    counts = torch.bincount(rank)
+    by_rank = torch.empty_like(number)
+    by_rank[(counts.cumsum(0) - counts)[rank] + place[group]] = number
+    layers = values.index_select(0, by_rank if rows is None else rows[by_rank]).split(counts.tolist())
     seen = values.new_zeros(0, values.shape[1])
     for layer in reversed(layers):
         behind = torch.nn.functional.pad(seen, (0, 0, 0, len(layer) - len(seen)))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from lumigrad.ops.splat import gaussians, points, spheres, surfels
+from lumigrad.ops.splat import points, spheres, splat, surfels
 from lumigrad.ops.splat._points import project_points
 from lumigrad.ops.splat._project_gaussians import project_gaussians
 from lumigrad.ops.splat._spherical_harmonics import colors_seen
@@ -74,7 +74,10 @@ def joined(clouds: Sequence[C]) -> list[C]:
     for cloud in clouds:
         key = type(cloud).__name__, *((field.name, _width(cloud, field.name)) for field in fields(cloud))  # type: ignore[arg-type]
         alike.setdefault(key, []).append(cloud)
-    return [many[0] if len(many) == 1 else type(many[0]).join(many) for _, many in sorted(alike.items(), key=str)]
+    return [
+        many[0] if len(many) == 1 else type(many[0]).join(many)
+        for _, many in sorted(alike.items(), key=lambda item: str(item[0]))
+    ]
 
 
 def _width(cloud: Cloud, name: str) -> tuple[int, ...] | None:
@@ -103,7 +106,7 @@ def fragments_of(cloud: Splatted, drawn: Drawn, rays: PixelRays, apart: Tensor) 
     seen = alpha > FAINT
     alone = (seen & ~apart).nonzero()[:, 0]
     mean = (whole[:, -2].detach() / torch.where(seen, alpha, 1))[alone]
-    cosine = rays.cosine.detach()[alone]
+    cosine = rays.ahead.detach()[alone]
     between = torch.minimum(torch.maximum(mean, cloud.nearest / cosine), cloud.farthest / cosine)
     parts = [Fragments(alone, between, whole.index_select(0, alone))]
     several = (seen & apart).nonzero()[:, 0]
@@ -154,7 +157,7 @@ def _centres(pixel: Tensor, rays: PixelRays) -> tuple[Tensor, Tensor]:
 
 def _values(image: Tensor, depth: Tensor, alpha: Tensor, rays: PixelRays) -> Tensor:
     """Of an op's image of one view, [R, C + 2]; depths are along the viewing direction."""
-    distance = depth.reshape(-1) / rays.cosine
+    distance = depth.reshape(-1) / rays.ahead
     return torch.cat((image[0].flatten(0, 1), distance[:, None], alpha.reshape(-1, 1)), -1)
 
 
@@ -202,20 +205,23 @@ class _Gaussians:
     """Gaussians; their distance is that of the plane through their centre that faces the camera."""
 
     def __init__(self, cloud: GaussianCloud, view: View) -> None:
-        self.cloud, self.view = cloud, view
-        projected = project_gaussians(cloud.means, cloud.quats, cloud.scales, view)
+        self.opacities, self.projected = (
+            cloud.opacities,
+            project_gaussians(cloud.means, cloud.quats, cloud.scales, view),
+        )
         self.colors = colors_seen(cloud.harmonics, cloud.means, view.matrix.reshape(-1, 4, 4))
-        columns = (
-            projected.xy[0], projected.depths[0, :, None], projected.conics[0], cloud.opacities[:, None], self.colors[0]
-        )  # fmt: skip
+        xy, conics, depths, _ = self.projected
+        columns = xy[0], depths[0, :, None], conics[0], cloud.opacities[:, None], self.colors[0]
         self.table = torch.cat(columns, -1)
-        self.nearest, self.farthest = _range(projected.depths)
+        self.nearest, self.farthest = _range(depths)
 
     def drawn(self, rays: PixelRays, listed: int) -> Drawn:
-        cloud = self.cloud
-        out = gaussians(
-            cloud.means, cloud.quats, cloud.scales, cloud.opacities, self.colors, self.view, contributors=listed
-        )
+        """As `lumigrad.gaussians` does, which would project them once more."""
+        xy, conics, depths, _ = self.projected
+        out = splat(
+            xy, conics, depths, self.colors, rays.size, self.opacities, max_alpha=MAX_ALPHA, min_alpha=1 / 255,
+            stop=1e-4, contributors=listed,
+        )  # fmt: skip
         assert out.depth is not None
         return Drawn(_values(out.image, out.depth, out.alpha, rays), _ids(out.ids))
 
