@@ -20,7 +20,7 @@ PAGES_OF_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIB
 # The order of the reference; a star stands for the packages inside.
 PACKAGES = (
     "lumigrad", "lumigrad.scene", "lumigrad.render", "lumigrad.gradients", "lumigrad.fit", "lumigrad.fit.*",
-    "lumigrad.io", "lumigrad.memory", "lumigrad.ops.*",
+    "lumigrad.io", "lumigrad.view", "lumigrad.memory", "lumigrad.ops.*",
 )  # fmt: skip
 # A picture of a page, and what is said under it.
 PICTURE = re.compile(r"^!\[([^]]*)\]\(((?:\.\./)?images/[^)]*)\)\n\n\*((?:[^*]|\n(?!\n))*?)\*\n", re.MULTILINE)

@@ -19,6 +19,7 @@ _PACKAGES = {
     "imageio_ffmpeg": ("imageio-ffmpeg", "video"),
     "OpenImageIO": ("OpenImageIO", "files"),
     "xatlas": ("xatlas", "scan"),
+    "viser": ("viser", "view"),
 }
 
 

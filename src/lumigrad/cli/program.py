@@ -10,7 +10,21 @@ from collections.abc import Sequence
 from lumigrad import __version__
 from lumigrad._optional import MissingPackageError
 from lumigrad._startup import handle_interrupts
-from lumigrad.cli import capture, demo, doctor, field, fit, materials, pose, reconstruct, render, sdf, splat, texture
+from lumigrad.cli import (
+    capture,
+    demo,
+    doctor,
+    field,
+    fit,
+    materials,
+    pose,
+    reconstruct,
+    render,
+    sdf,
+    splat,
+    texture,
+    view,
+)
 from lumigrad.cli.shared import INTERRUPTED, UserError
 
 
@@ -18,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lumigrad", description="Differentiable rendering: fit, render, examine.")
     parser.add_argument("--version", action="version", version=f"lumigrad {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (fit, demo, reconstruct, texture, sdf, materials, splat, field, pose, capture, render, doctor):
+    for command in (fit, demo, reconstruct, texture, sdf, materials, splat, field, pose, capture, render, view, doctor):
         command.add_parser(commands)
     return parser
 

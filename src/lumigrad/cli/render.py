@@ -45,8 +45,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--together", action="store_true", help="show several files in one scene, not side by side")
     parser.add_argument("--columns", type=positive, help="pictures side by side in one row of a sheet")
     add_view_options(parser)
-    _add_surface_options(parser)
-    _add_light_options(parser)
+    add_surface_options(parser)
+    add_light_options(parser)
     add_tracing_options(parser)
     parser.add_argument(
         "--background",
@@ -61,7 +61,8 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _add_surface_options(parser: argparse.ArgumentParser) -> None:
+def add_surface_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what surfaces look like."""
     parser.add_argument("--texture", type=Path, help="image to use as the mesh's texture")
     parser.add_argument("--unlit", action="store_true", help="show colours as they are: the same as --shading unlit")
     parser.add_argument(
@@ -81,7 +82,8 @@ def _add_surface_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--antialiased", action="store_true", help="Gaussians were fitted with antialiasing")
 
 
-def _add_light_options(parser: argparse.ArgumentParser) -> None:
+def add_light_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what lights them."""
     parser.add_argument(
         "--environment",
         help="what lights the scene: studio, sky, or an equirectangular image; pbr takes the studio by default",

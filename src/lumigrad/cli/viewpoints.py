@@ -27,7 +27,7 @@ _NAMED = {
     "bottom": (0.0, -90.0), "iso": (45.0, 35.264),
 }  # fmt: skip
 # For each axis that points up (or down) in a file, the rows of the rotation that turns upwards to +y.
-_UPRIGHT = {
+UPRIGHT = {
     "y": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "y-down": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
     "z": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
@@ -47,7 +47,7 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--distance", type=number(float, 0), help="from the middle of what is shown; default: frame it")
     parser.add_argument("--fov", type=number(float, 1, 170), default=35.0, help="vertical field of view, degrees (35)")
     parser.add_argument("--orthographic", action="store_true", help="parallel projection")
-    parser.add_argument("--up", choices=tuple(_UPRIGHT), default="y", help="axis that points up, or down (y)")
+    parser.add_argument("--up", choices=tuple(UPRIGHT), default="y", help="axis that points up, or down (y)")
     parser.add_argument(
         "--views",
         type=_views,
@@ -69,7 +69,7 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
 
 def upright(axis: str) -> Tensor:
     """The rotation [3, 3] that turns the upward axis of a file to +y."""
-    return torch.tensor(_UPRIGHT[axis], dtype=torch.float64)
+    return torch.tensor(UPRIGHT[axis], dtype=torch.float64)
 
 
 def from_centre(camera: Camera, centre: Tensor) -> Camera:

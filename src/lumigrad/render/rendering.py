@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad._optional import require
 from lumigrad.render.background import resolve_background
 from lumigrad.render.color import srgb_decode
 from lumigrad.scene.cameras.camera import Camera
@@ -93,6 +95,16 @@ class Rendering:
         share = self.mask if self.transmittance is None else 1 - self.transmittance.mean(-1, keepdim=True)
         color = self.color / share.where(share > 0, share.new_ones(()))
         return torch.cat([self._displayed(color), self.mask], -1)
+
+    def _repr_png_(self) -> bytes | None:
+        """What notebooks show of it: the images side by side, on white; None where they are no colours."""
+        if self.color.shape[-1] not in (1, 3) or not self.color.numel():
+            return None
+        row = torch.cat(list(self.over(1.0).detach()), dim=1)
+        pixels = (row.clamp(0, 1) * 255).round().to(torch.uint8).expand(-1, -1, 3)
+        file = io.BytesIO()
+        require("PIL.Image", "the picture of a Rendering").fromarray(pixels.cpu().numpy()).save(file, "png")
+        return file.getvalue()
 
 
 def finished(

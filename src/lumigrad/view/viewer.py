@@ -1,0 +1,238 @@
+"""The page: a server, the things around the picture, and a thread for each browser that looks at it."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lumigrad._optional import require
+from lumigrad.scene.cameras.camera import PerspectiveCamera
+from lumigrad.view.pace import Pace
+from lumigrad.view.poses import camera_of, pose_of
+
+# From a camera and the name of a shading to an image [H, W, 3] in [0, 1] as it is displayed, and depths [H, W] along
+# the viewing direction (infinite where nothing is), or None.
+Draw = Callable[[PerspectiveCamera, str], tuple[Tensor, Tensor | None]]
+
+_REST = 0.15  # seconds without motion after which a whole frame is drawn
+
+
+class Viewer:
+    """Shows in the browser what a function draws, as the camera moves.
+
+    The address is `viewer.address`. While the camera moves, frames are as large as the speed allows; when it rests,
+    they are whole. Several browsers may look at once, each with its own camera.
+
+    Args:
+        draw: called with a camera and one of `shadings`, from other threads; returns an image [H, W, 3] in [0, 1] as it
+            is displayed, and depths [H, W] along the viewing direction (infinite where nothing is), or None.
+        centre, radius: of a ball that holds what there is to see.
+        shadings: names among which the page has a choice.
+        up: the direction that points up, [3].
+        host: whom to answer: this machine alone by default, "0.0.0.0" for everybody.
+        port: where; the next free one if it is taken.
+
+    Raises:
+        MissingPackageError: viser is not installed.
+
+    Example:
+        viewer = Viewer(draw, centre=(0.0, 0.0, 0.0), radius=1.0)
+        viewer.wait()  # until Ctrl+C
+    """
+
+    def __init__(
+        self,
+        draw: Draw,
+        centre: Sequence[float],
+        radius: float,
+        shadings: Sequence[str] = ("colors",),
+        up: Sequence[float] = (0.0, 1.0, 0.0),
+        host: str = "127.0.0.1",
+        port: int = 8080,
+    ) -> None:
+        if not shadings:
+            raise ValueError("shadings: expected at least one name, got none")
+        self._draw, self._centre, self._radius = draw, tuple(map(float, centre)), float(radius)
+        self._server = require("viser", "Viewer").ViserServer(host=host, port=port, label="lumigrad", verbose=False)
+        self._windows: dict[int, _Window] = {}
+        self._lock = threading.Lock()
+        self._frames: list[Any] = []
+        self._server.scene.set_up_direction(tuple(map(float, up)))
+        self._begin_at(up)
+        self._add_controls(shadings)
+        self._server.on_client_connect(self._welcome)
+        self._server.on_client_disconnect(self._dismiss)
+
+    @property
+    def address(self) -> str:
+        """Of the page."""
+        return f"http://{self._server.get_host()}:{self._server.get_port()}"
+
+    @property
+    def frames_drawn(self) -> int:
+        """How many frames all browsers together have got."""
+        with self._lock:
+            return sum(window.frames_drawn for window in self._windows.values())
+
+    def show(self, draw: Draw) -> None:
+        """Draw with another function from now on, such as that of a newer state of a fit."""
+        self._draw = draw
+        self._redraw()
+
+    def add_photographs(self, cameras: Sequence[PerspectiveCamera], images: Sequence[Tensor | None]) -> None:
+        """Show cameras where they are, with small pictures [H, W, 3] in [0, 1]; a click moves the view there."""
+        for number, (camera, image) in enumerate(zip(cameras, images, strict=True)):
+            pose = pose_of(camera)
+            shown = None if image is None else _bytes(image)
+            frame = self._server.scene.add_camera_frustum(
+                f"/photographs/{number}", scale=0.08 * self._radius, image=shown, **pose
+            )
+            frame.on_click(partial(_move, pose))
+            self._frames.append(frame)
+        self._photographs.visible = True
+        self._redraw()
+
+    def wait(self) -> None:
+        """Until the program is interrupted."""
+        self._server.sleep_forever()
+
+    def close(self) -> None:
+        """Stop answering."""
+        with self._lock:
+            windows = list(self._windows.values())
+        for window in windows:
+            window.close()
+        self._server.stop()
+
+    def _begin_at(self, up: Sequence[float]) -> None:
+        """The first view: from the front, the side and above."""
+        upward = torch.nn.functional.normalize(torch.tensor(up, dtype=torch.float64), dim=0)
+        side = torch.eye(3, dtype=torch.float64)[int((upward.abs() < 0.9).nonzero()[0])]
+        side = torch.nn.functional.normalize(side - (side @ upward) * upward, dim=0)
+        forward = torch.linalg.cross(side, upward)
+        away = torch.nn.functional.normalize(0.5 * side + 0.35 * upward + 0.85 * forward, dim=0)
+        begin = self._server.initial_camera
+        begin.fov, begin.near, begin.far = 0.7, 1e-3 * self._radius, 1e3 * self._radius
+        begin.look_at = self._centre
+        begin.position = tuple((torch.tensor(self._centre, dtype=torch.float64) + 3.2 * self._radius * away).tolist())
+
+    def _add_controls(self, shadings: Sequence[str]) -> None:
+        gui = self._server.gui
+        self._shading = gui.add_dropdown("Shading", tuple(shadings), initial_value=shadings[0])
+        self._largest = gui.add_slider("Pixels", min=128, max=2048, step=64, initial_value=768)
+        self._photographs = gui.add_checkbox("Photographs", initial_value=True, visible=False)
+        screenshot = gui.add_button("Screenshot")
+        self._speed = gui.add_markdown("")
+        self._shading.on_update(lambda _: self._redraw())
+        self._largest.on_update(lambda _: self._redraw())
+        self._photographs.on_update(lambda _: self._show_photographs())
+        screenshot.on_click(lambda event: self._save(event.client))
+
+    def _show_photographs(self) -> None:
+        for frame in self._frames:
+            frame.visible = self._photographs.value
+
+    def _welcome(self, client: Any) -> None:
+        window = _Window(client, self._frame, self._tell)
+        with self._lock:
+            self._windows[client.client_id] = window
+
+    def _dismiss(self, client: Any) -> None:
+        with self._lock:
+            window = self._windows.pop(client.client_id, None)
+        if window is not None:
+            window.close()
+
+    def _redraw(self) -> None:
+        with self._lock:
+            for window in self._windows.values():
+                window.look()
+
+    def _frame(self, seen: Any, pace: Pace | None, moving: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """A picture, and depths where photographs may be behind it or in front."""
+        full = _full_size(seen, int(self._largest.value))
+        size = full if pace is None else pace.size(full, moving)
+        camera = camera_of(seen, size, self._centre, self._radius)
+        began = time.perf_counter()
+        with torch.no_grad():
+            image, depth = self._draw(camera, self._shading.value)
+        if pace is not None:
+            pace.measured(size, time.perf_counter() - began)
+        far = None if depth is None or not self._frames else depth.float().nan_to_num(posinf=1e6).numpy()
+        return _bytes(image), far
+
+    def _tell(self, size: tuple[int, int], seconds: float) -> None:
+        self._speed.content = f"{size[1]} x {size[0]}, {1 / max(seconds, 1e-6):.1f} frames/s"
+
+    def _save(self, client: Any) -> None:
+        image, _ = self._frame(client.camera, None, False)
+        file = io.BytesIO()
+        require("PIL.Image", "Viewer").fromarray(image).save(file, "png")
+        client.send_file_download("lumigrad.png", file.getvalue())
+
+
+class _Window:
+    """One browser: draws anew whenever its camera has moved."""
+
+    def __init__(self, client: Any, frame: Callable[..., Any], tell: Callable[..., None]) -> None:
+        self._client, self._frame, self._tell = client, frame, tell
+        self._pace = Pace()
+        self._moved, self._closed = threading.Event(), threading.Event()
+        self.frames_drawn = 0
+        client.camera.on_update(lambda _: self.look())
+        self._moved.set()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def look(self) -> None:
+        """Something has changed."""
+        self._moved.set()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._moved.set()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._moved.wait()
+            while self._moved.is_set() and not self._closed.is_set():
+                self._moved.clear()
+                whole = self._draw(moving=True)
+                self._moved.wait(_REST)
+            if not whole and not self._closed.is_set():
+                self._draw(moving=False)
+
+    def _draw(self, moving: bool) -> bool:
+        """Draw and send a frame; whether it was a whole one."""
+        began = time.perf_counter()
+        image, depth = self._frame(self._client.camera, self._pace, moving)
+        self._client.scene.set_background_image(image, format="jpeg", jpeg_quality=75 if moving else 92, depth=depth)
+        self._client.flush()
+        self.frames_drawn += 1
+        size = image.shape[0], image.shape[1]
+        self._tell(size, time.perf_counter() - began)
+        return not moving or max(size) >= 0.9 * max(self._client.camera.image_height, self._client.camera.image_width)
+
+
+def _full_size(seen: Any, largest: int) -> tuple[int, int]:
+    """That of the browser's window, with at most so many pixels a side."""
+    height, width = max(1, int(seen.image_height)), max(1, int(seen.image_width))
+    scale = min(1.0, largest / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _bytes(image: Tensor) -> np.ndarray:
+    return (image[..., :3].detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def _move(pose: dict[str, Any], event: Any) -> None:
+    client = event.client
+    with client.atomic():
+        client.camera.wxyz, client.camera.position, client.camera.fov = pose["wxyz"], pose["position"], pose["fov"]

@@ -1,0 +1,88 @@
+"""`lumigrad view`: what it finds and draws. The page is tested in tests/view."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from reconstruct_common import ball, write_photos
+
+from lumigrad.cli import main, view
+from lumigrad.cli.shared import UserError
+from lumigrad.io import save_mesh
+from lumigrad.scene import Mesh, PerspectiveCamera, icosphere
+
+
+def options(*given: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    view.add_parser(parser.add_subparsers())
+    return parser.parse_args(["view", *map(str, given)])
+
+
+CAMERA = PerspectiveCamera.orbit(torch.tensor(30.0, dtype=torch.float64), 20.0, 3.0, 45.0, (24, 32), near=1.0, far=5.0)
+
+
+def test_every_shading_of_a_mesh(tmp_path: Path) -> None:
+    save_mesh(icosphere(2), tmp_path / "ball.ply")
+    shown = view.Shown(options(tmp_path / "ball.ply"), [tmp_path / "ball.ply"], None)
+    assert shown.shadings[0] == "diffuse"
+    assert "pbr" in shown.shadings
+    assert shown.ball.radius == pytest.approx(1.0)
+    for shading in shown.shadings:
+        image, _ = shown.draw(CAMERA, shading)
+        assert image.shape == (24, 32, 3)
+        assert image.isfinite().all()
+        assert (image - image[0, 0]).abs().max() > 0.02, shading  # the ball is not the background
+
+
+def test_files_that_change_are_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.ply"
+    save_mesh(icosphere(2), file)
+    shown = view.Shown(options(file), [file], None)
+    before, _ = shown.draw(CAMERA, "ids")
+    assert not shown.changed()
+    ball = icosphere(2)
+    save_mesh(Mesh(0.3 * ball.positions + torch.tensor([0.0, 0.9, 0.0]), ball.faces), file)
+    os.utime(file, (1e9, 1e9))
+    assert shown.changed()
+    shown.read_again()
+    after, _ = shown.draw(CAMERA, "ids")
+    assert not shown.changed()
+    assert not torch.equal(before, after)
+    file.write_bytes(file.read_bytes()[:50])  # as if it were being written
+    with pytest.warns(UserWarning, match="not read again"):
+        shown.read_again()
+    torch.testing.assert_close(shown.draw(CAMERA, "ids")[0], after)
+
+
+def test_folders(tmp_path: Path) -> None:
+    """Results of a fit come before the data set that may be beside them."""
+    data = write_photos(tmp_path / "data", ball(), 3, (16, 16))
+    files, photos = view._found([data], None)
+    assert files == []
+    assert photos is not None
+    assert len(photos) == 3
+    with pytest.raises(UserError, match="no points"):
+        view.Shown(options(data), files, photos)
+    run = tmp_path / "run"
+    run.mkdir()
+    save_mesh(icosphere(1), run / "mesh.glb")
+    files, photos = view._found([run], data)
+    assert files == [run / "mesh.glb"]
+    assert photos is not None
+    thumbnail = view._thumbnail(photos, 0)
+    assert thumbnail is not None
+    assert thumbnail.shape == (16, 16, 3)
+    with pytest.raises(UserError, match="one data set"):
+        view._found([data], data)
+
+
+def test_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(tmp_path / "none.obj"), "--no-browser"]) == 2
+    assert main(["view", str(tmp_path), "--no-browser"]) == 2
+    said = capsys.readouterr().err
+    assert "none.obj" in said
+    assert "no results of a fit" in said
