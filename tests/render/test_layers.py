@@ -505,3 +505,13 @@ def test_wrong_shapes() -> None:
         SphereCloud(torch.zeros(3, 3), torch.ones(2))
     with pytest.raises(ValueError, match="in a Scene, got a batch"):
         render([SphereCloud(torch.zeros(1, 3), torch.ones(1))], facing((5, 6)))
+
+
+@pytest.mark.parametrize(("kind", "renderer"), CLOUDS)
+def test_clouds_on_both_sides_of_a_wall(kind: type, renderer: Any) -> None:
+    """Only what is in front of it counts, however long the list."""
+    seen, one = facing((12, 14)), cloud(kind)
+    front = one[one.centers[:, 2] > 0.1]
+    shots = [picture([shape, wall(0.1)], seen, fragments=40).image for shape in (one, front)]
+    close(*shots, 1e-12)
+    close(shots[0], renderer(front, seen, RED).image)

@@ -152,7 +152,7 @@ class _Image:
             parts += [sphere_fragments(one, self.camera, view, self.rays, self.listed) for one in joined(balls)]
         limits = Limits.of([medium_of(shape) for shape in shapes if isinstance(shape, MEDIA)], self.rays)
         if clouds:
-            parts += self._clouds([splatted(one, view) for one in joined(clouds)], parts, limits, walls)
+            parts += self._clouds([splatted(one, view) for one in joined(clouds)], parts, limits, walls, stop)
         parts += [_nothing(medium, self.rays) for medium in limits.media]
         _same_channels([part.values.shape[1] - 2 for part in parts])
         return merge(self.rays, Fragments.join(parts), limits, walls, stop)
@@ -176,7 +176,12 @@ class _Image:
         return Fragments.join(parts), _hides(hits)
 
     def _clouds(
-        self, clouds: Sequence[Splatted], others: Sequence[Fragments], limits: Limits, walls: Sequence[Tensor]
+        self,
+        clouds: Sequence[Splatted],
+        others: Sequence[Fragments],
+        limits: Limits,
+        walls: Sequence[Tensor],
+        stop: Tensor | None,
     ) -> list[Fragments]:
         """Clouds, primitive by primitive where something else lies among them."""
         apart = [self._among(cloud, others, limits, walls) for cloud in clouds]
@@ -196,7 +201,7 @@ class _Image:
             for j, image in enumerate(images):
                 if meets[i][j]:
                     apart[i] |= image.values[:, -1].detach() > 0
-            parts.append(fragments_of(cloud, images[i], self.rays, apart[i]))
+            parts.append(fragments_of(cloud, images[i], self.rays, apart[i], stop))
         return parts
 
     @torch.no_grad()

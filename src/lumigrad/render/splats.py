@@ -56,10 +56,12 @@ class Splatted(Protocol):
 
     Attributes:
         nearest, farthest: depths between which all that is seen of it lies.
+        before: depths [V] before which nothing is seen of each primitive.
     """
 
     nearest: float
     farthest: float
+    before: Tensor
 
     def drawn(self, rays: PixelRays, listed: int) -> Drawn:
         """The image of all, and the first primitives of each pixel."""
@@ -95,11 +97,13 @@ def splatted(cloud: Cloud, view: View) -> Splatted:
     return found
 
 
-def fragments_of(cloud: Splatted, drawn: Drawn, rays: PixelRays, apart: Tensor) -> Fragments:
+def fragments_of(
+    cloud: Splatted, drawn: Drawn, rays: PixelRays, apart: Tensor, stop: Tensor | None = None
+) -> Fragments:
     """The cloud as fragments: one for each pixel, or one for each primitive at the pixels that `apart` [R] marks.
 
-    What is behind a full list of primitives is one more fragment there, such that all of them together give the colour
-    and alpha of the whole cloud.
+    Primitives behind the distances `stop` [R], where nothing is seen, are left out of lists. What is behind a full list
+    is one more fragment there, such that all of them together give the colour and alpha of the whole cloud.
     """
     whole = drawn.values
     alpha = whole[:, -1].detach()
@@ -113,6 +117,8 @@ def fragments_of(cloud: Splatted, drawn: Drawn, rays: PixelRays, apart: Tensor) 
     if drawn.ids is None or not len(several):
         return parts[0]
     ids = drawn.ids[several]
+    if stop is not None:
+        ids = _unhidden(ids, cloud.before, (stop.detach() * rays.ahead.detach())[several])
     row, place = (ids >= 0).nonzero(as_tuple=True)
     listed = cloud.at(rays, several[row], ids[row, place].long())
     parts.append(Fragments.of(several[row], *listed))
@@ -124,6 +130,14 @@ def fragments_of(cloud: Splatted, drawn: Drawn, rays: PixelRays, apart: Tensor) 
         lists = (v.index_select(0, places.flatten()).unflatten(0, places.shape) for v in listed)
         parts.append(_rest(several[full], whole, Listed(*lists)))
     return Fragments.join(parts)
+
+
+def _unhidden(ids: Tensor, before: Tensor, stop: Tensor) -> Tensor:
+    """Lists of primitives [P, K] with -1 in the place of those that are wholly behind depths [P]."""
+    # What is at a wall within the rounding of distances is left to the order of events.
+    far = stop[:, None] * (1 + 1e-5)
+    depths = before.index_select(0, ids.flatten().clamp(min=0)).view(ids.shape)
+    return torch.where(depths <= far, ids, -1)
 
 
 def _rest(pixel: Tensor, whole: Tensor, listed: Listed) -> Fragments:
@@ -184,6 +198,7 @@ class _Points:
         opacities = torch.ones_like(self.radii) if cloud.opacities is None else cloud.opacities
         columns = (xy[0], depths[0, :, None], drawn[0, :, None], opacities[:, None], self.colors)
         self.table = torch.cat(columns, -1)
+        self.before = depths[0].detach()
         self.nearest, self.farthest = _range(depths)
 
     def drawn(self, rays: PixelRays, listed: int) -> Drawn:
@@ -213,6 +228,7 @@ class _Gaussians:
         xy, conics, depths, _ = self.projected
         columns = xy[0], depths[0, :, None], conics[0], cloud.opacities[:, None], self.colors[0]
         self.table = torch.cat(columns, -1)
+        self.before = depths[0].detach()
         self.nearest, self.farthest = _range(depths)
 
     def drawn(self, rays: PixelRays, listed: int) -> Drawn:
@@ -249,7 +265,9 @@ class _Surfels:
         )  # fmt: skip
         self.table = torch.cat(columns, -1)
         # Strengths below 1/255 are not drawn: none is farther away than this many standard deviations.
-        self.nearest, self.farthest = _range(depths, 3.4 * cloud.scales.detach().abs().amax(-1))
+        reach = 3.4 * cloud.scales.detach().abs().amax(-1)
+        self.before = depths[0].detach() - reach
+        self.nearest, self.farthest = _range(depths, reach)
 
     def drawn(self, rays: PixelRays, listed: int) -> Drawn:
         cloud = self.cloud
