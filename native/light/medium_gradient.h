@@ -36,9 +36,7 @@ class PullMedia {
     const DensityRay<T> ray = {m.volume, origin, direction};
     ray.each_cell(p.distance, [&](T begin, T end) {
       const GaussPoints<T> s = gauss_points(begin, end);
-      const T half = T(0.5) * (end - begin) * of_amount;
-      add_density(m, origin + s.first * direction, half);
-      add_density(m, origin + s.second * direction, half);
+      add_densities(m, origin + s.first * direction, origin + s.second * direction, T(0.5) * (end - begin) * of_amount);
       return true;
     });
   }
@@ -77,6 +75,24 @@ class PullMedia {
 
   LG_HD_CALL void add_density(const Medium<T>& m, const Vec3<T>& point, T given) const {
     each_voxel(m, point, [&](int64_t first, T weight) { sink_.add(of_voxels_, offset(m) + first, weight * given); });
+  }
+
+  // By the densities of two points, which are in one cell but for rounding.
+  LG_HD_CALL void add_densities(const Medium<T>& m, const Vec3<T>& a, const Vec3<T>& b, T given) const {
+    const T points[2][3] = {{a.x, a.y, a.z}, {b.x, b.y, b.z}};
+    const field::Place<T> place = field::locate(m.volume, points[0]), other = field::locate(m.volume, points[1]);
+    if (place.first != other.first) {
+      add_density(m, a, given);
+      add_density(m, b, given);
+      return;
+    }
+    T weight[8], more[8];
+    field::weights_of(place.fraction, weight);
+    field::weights_of(other.fraction, more);
+    for (int k = 0; k < 8; ++k) {
+      const int64_t value = offset(m) + place.first + field::corner(m.volume, k);
+      sink_.add(of_voxels_, value, (weight[k] + more[k]) * given);
+    }
   }
 
   LG_HD_CALL void add_colors(const Medium<T>& m, const Vec3<T>& point, const Vec3<T>& given) const {

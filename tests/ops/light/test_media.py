@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -400,6 +401,31 @@ def test_an_empty_scene_in_a_medium() -> None:
             assert scaled_error(have, want) < 1e-8
         assert found[0][-1].abs().max() > 0
         assert found[0][1].max() > 0
+
+
+def test_gradients_of_large_grids() -> None:
+    """More values than each thread could have sums of: voxel by voxel as by definition; of many paths, by Euler's
+    theorem, as the density and the extinction are a product; and the same bits for any number of threads."""
+    grid = torch.rand(102, 103, 104, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(6))
+    row = torch.tensor([1.5, 1.0, 0.5, 0.9, 0.8, 0.7, 0.2], dtype=DOUBLE)
+    lamps = torch.tensor([[0.2, 3.0, 1, 0, 0, 0, -1, -2, math.inf, 1, 0, 0]], dtype=DOUBLE)
+    lamp = {"lamps": lamps, "lamp_intensities": torch.ones(1, 3, dtype=DOUBLE), "lamp_kinds": torch.tensor([1])}
+    rays = pixel_rays(1, 2, distance=4.0)
+
+    def slopes(trace: Callable[..., TracedPaths], samples: int) -> list[Tensor]:
+        leaves = [row.clone().requires_grad_(), grid.clone().requires_grad_()]
+        out = trace(filled(*leaves, **lamp), *rays, samples, 3, 3, 11)
+        return list(torch.autograd.grad(out.radiance.sum() + out.through.sum(), leaves))
+
+    for have, want in zip(slopes(lg.trace_paths, 1), slopes(reference.trace_paths, 1), strict=True):
+        assert scaled_error(have, want) < 1e-8
+    found = []
+    for count in (1, 3):
+        with threads(count):
+            found.append(slopes(lg.trace_paths, 700))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    of_row, of_grid = found[0]
+    assert (grid * of_grid).sum().item() == pytest.approx((row * of_row)[:3].sum().item(), rel=1e-6)
 
 
 def test_bits_do_not_depend_on_threads() -> None:
