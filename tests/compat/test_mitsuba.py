@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lumigrad.compat import mitsuba as mi
 from lumigrad.io import save_mesh
-from lumigrad.scene import Mesh, PBRMaterial, PlasticMaterial, icosphere
+from lumigrad.render import render_path
+from lumigrad.scene import Mesh, PBRMaterial, PlasticMaterial, ThinLens, icosphere
 from lumigrad.scene.color import srgb_decode
 
 ORACLES = Path(__file__).resolve().parents[3] / "shared" / "oracles"
@@ -580,6 +581,30 @@ def test_folders_are_added_to_those_where_files_are_looked_up(tmp_path: Path) ->
     (tmp_path / "c.xml").write_text('<scene version="3.0.0"><path value="third"/></scene>')
     with pytest.raises(FileNotFoundError, match=r"<path>: no such folder: .*third"):
         mi.load_file(tmp_path / "c.xml")
+
+
+def test_thin_lenses() -> None:
+    """As `render_path` with a `ThinLens`, whose numbers are parameters of the scene."""
+    ball = {"type": "sphere", "bsdf": {"type": "diffuse"}}
+    place = T().look_at(origin=[0, 0, 4], target=[0, 0, 0], up=[0, 1, 0])
+    lens = {"type": "thinlens", "fov": 40, "to_world": place, "film": film((6, 8)), "aperture_radius": 0.5}
+    loaded = mi.load_dict(
+        {"type": "scene", "a": ball, "sky": {"type": "constant"}, "camera": {**lens, "focus_distance": 2.0}}
+    )
+    params = mi.traverse(loaded)
+    params["camera.focus_distance"] = torch.tensor(2.0, requires_grad=True)
+    params.update()
+    path = mi.load_dict({"type": "path", "max_depth": 2})
+    image = mi.render(loaded, params, integrator=path, spp=16)
+    camera = mi.to_camera(loaded.sensors()[0])
+    shot = render_path(mi.to_scene(loaded), camera, 16, 2, tone_mapping=None, lens=ThinLens(0.5, 2.0))
+    assert torch.allclose(image, shot.color[0] + 1 - shot.mask[0])
+    (slope,) = torch.autograd.grad(image.square().sum(), params["camera.focus_distance"])
+    assert slope != 0
+    with pytest.raises(ValueError, match="'thinlens' needs 'focus_distance'"):
+        mi.load_dict(lens)
+    with pytest.raises(NotImplementedError, match="expected 'perspective' for maps of what is seen, got 'thinlens'"):
+        mi.render(loaded, integrator=mi.load_dict({"type": "depth"}), spp=1)
 
 
 def test_files_that_include_themselves(tmp_path: Path) -> None:

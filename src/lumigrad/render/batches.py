@@ -10,11 +10,12 @@ from torch import Tensor
 
 from lumigrad.ops.light import trace_paths
 from lumigrad.render.own_bsdf import Bsdf, trace_paths_with
+from lumigrad.render.path_lens import Aperture, traced_through
 from lumigrad.render.paths_scene import SEEDS
 from lumigrad.types import Bvh, LitScene, TracedPaths
 
 PATHS_PER_CALL = 2**19  # between calls, interruptions are answered and progress is shown
-OWN_PATHS_PER_CALL = 2**15  # with BSDFs in Python
+OWN_PATHS_PER_CALL, LENS_PATHS_PER_CALL = 2**15, 2**17  # with BSDFs in Python; through a lens
 TILE = 16  # pixels along a side of the tiles whose noise is measured
 MEASURED = 4  # batches from which on it is
 LARGEST_BATCH = 16  # samples
@@ -27,6 +28,7 @@ class Paths(NamedTuple):
     """Paths through an image whose rays at the corners of pixels are [H + 1, W + 1, 3].
 
     bsdfs: BSDFs in Python, by the numbers of materials.
+    aperture: of the lens, in the place of a pinhole.
     """
 
     scene: LitScene
@@ -37,18 +39,45 @@ class Paths(NamedTuple):
     seed: int
     gradient_seed: int
     bsdfs: Mapping[int, Bsdf] = {}
+    aperture: Aperture | None = None
 
     def per_call(self, pixels: int) -> int:
         """Samples of so many pixels that are traced at once; may be 0."""
-        return (OWN_PATHS_PER_CALL if self.bsdfs else PATHS_PER_CALL) // pixels
+        if self.bsdfs:
+            return OWN_PATHS_PER_CALL // pixels
+        return (PATHS_PER_CALL if self.aperture is None else LENS_PATHS_PER_CALL) // pixels
 
     def trace(self, origins: Tensor, directions: Tensor, samples: int, batch: int) -> TracedPaths:
         """Those of other rays. Batch 0 has the seeds themselves, others have seeds of their own."""
         seed, other = _of_batch(self.seed, batch), _of_batch(self.gradient_seed, batch)
-        how = samples, self.max_depth, seed, other, self.tree
+        if self.aperture is None:
+            return self._trace(origins, directions, samples, seed, other)
+        return self._trace_through(self.aperture, origins, directions, samples, seed, other)
+
+    def _trace(self, origins: Tensor, directions: Tensor, samples: int, seed: int, other: int) -> TracedPaths:
+        scene, depth, tree = self.scene, self.max_depth, self.tree
         if self.bsdfs:
-            return trace_paths_with(self.bsdfs, self.scene, origins, directions, *how)
-        return trace_paths(self.scene, origins, directions, *how)
+            return trace_paths_with(self.bsdfs, scene, origins, directions, samples, depth, seed, other, tree)
+        return trace_paths(scene, origins, directions, samples, depth, seed, other, tree)
+
+    def _trace_through(
+        self, aperture: Aperture, origins: Tensor, directions: Tensor, samples: int, seed: int, other: int
+    ) -> TracedPaths:
+        """Gradients are those of other paths, through other points of the lens."""
+
+        def trace(begin: Tensor, onward: Tensor) -> TracedPaths:
+            return self._trace(begin, onward, 1, seed, other)
+
+        with torch.no_grad():
+            image = traced_through(aperture, origins, directions, samples, seed, trace)
+        if not torch.is_grad_enabled():
+            return image
+        moving = traced_through(aperture, origins, directions, samples, other, trace)
+        return TracedPaths(*(_with_slope(a, b) for a, b in zip(image, moving, strict=True)))
+
+
+def _with_slope(value: Tensor, moving: Tensor) -> Tensor:
+    return value + (moving - moving.detach()) if moving.requires_grad else value
 
 
 def _of_batch(seed: int, batch: int) -> int:

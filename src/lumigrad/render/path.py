@@ -12,6 +12,7 @@ from lumigrad.render.background import choose_background
 from lumigrad.render.batches import Paths, traced, traced_until
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
 from lumigrad.render.own_bsdf import Bsdf
+from lumigrad.render.path_lens import aperture_of, lens_cameras
 from lumigrad.render.path_outlines import add_outlines
 from lumigrad.render.path_shadows import add_shadow_edges
 from lumigrad.render.paths_scene import SEEDS, given_lights, lit_images, seed_of_image
@@ -20,6 +21,7 @@ from lumigrad.render.rendering import Rendering, finished
 from lumigrad.render.stage import stage_of
 from lumigrad.render.surface import default_material
 from lumigrad.scene.cameras.camera import Camera
+from lumigrad.scene.cameras.lens import ThinLens
 from lumigrad.scene.light.lights import Light
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.mesh import Mesh
@@ -44,6 +46,7 @@ def render_path(
     error: float | None = None,
     progress: bool | Callable[[float], None] = False,
     bsdfs: Mapping[str, Bsdf] | None = None,
+    lens: ThinLens | None = None,
 ) -> Rendering:
     """Render meshes with shadows, reflections and light that goes from surface to surface, through fog and smoke.
 
@@ -78,6 +81,8 @@ def render_path(
         bsdfs: of one's own, by the names of the materials that they take the place of, see
             :class:`lumigrad.render.Bsdf`. Images that show any of these are followed in PyTorch, much more slowly, and
             without gradients of what edges cover.
+        lens: in the place of a pinhole, for a depth of field; the camera is a `PerspectiveCamera` without distortion.
+            Gradients reach the radius of its aperture and its distance. What lies past the surfaces stays sharp.
 
     Returns:
         Rendering of N images, with depth, normals and albedo: means of what is seen first; with `error`, also
@@ -101,19 +106,22 @@ def render_path(
     samples = check.integer("samples", samples, 1)
     error = None if error is None else check.number("error", error, True)
     _check_names(bsdfs or {}, stage.scene.meshes)
+    _check_lens(lens, len(stage.cameras))
     found, counts, media = [], [], False
     with shown_progress(progress, len(stage.cameras)) as report:
         for n, (one, lit, tree) in enumerate(lit_images(stage, lights)):
             media = media or lit.media is not None
             seeds = seed_of_image(seed, n), seed_of_image(other, n)
             own = _numbered(bsdfs or {}, stage.scene.meshes if stage.together else stage.scene.meshes[n : n + 1])
-            paths = Paths(lit, tree, *corner_rays(one, lit.positions), max_depth, *seeds, own)
+            glass = None if lens is None else lens.at(n)
+            aperture = None if glass is None else aperture_of(glass, one, lit.positions)
+            paths = Paths(lit, tree, *corner_rays(one, lit.positions), max_depth, *seeds, own, aperture)
             if error is None:
                 image = traced(paths, samples, report(n))
             else:
                 image, count = traced_until(paths, error, samples, report(n))
                 counts.append(count)
-            found.append(image if own else _with_edges(image, paths, one, samples))
+            found.append(image if own else _with_edges(image, paths, one, glass, samples))
     color, mask, depth, normals, albedo, through = (torch.stack(values) for values in zip(*found, strict=True))
     mask = mask[..., None]
     seen = torch.where(mask > 0, mask, 1).detach()  # means have no gradients
@@ -129,10 +137,26 @@ def render_path(
     return finished(color, mask, behind, stage.cameras, tone, buffers, through if media else None)
 
 
-def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, samples: int) -> TracedPaths:
-    """The image with gradients of what moves past what, where any are asked for."""
+def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, lens: ThinLens | None, samples: int) -> TracedPaths:
+    """The image with gradients of what moves past what, where any are asked for.
+
+    Through a lens, they are the means of those of some pinhole cameras.
+    """
+    if lens is None:
+        return _seen_by(camera, image, paths, samples)
+    cameras = lens_cameras(camera, lens, paths.gradient_seed)
+    still = TracedPaths(*(torch.zeros_like(value) for value in image))
+    for one in cameras:
+        change = _seen_by(one, still, paths, max(samples // len(cameras), 1))
+        image = TracedPaths(*(a + b / len(cameras) for a, b in zip(image, change, strict=True)))
+    return image
+
+
+def _seen_by(camera: Camera, image: TracedPaths, paths: Paths, samples: int) -> TracedPaths:
+    """The image with the gradients of the edges that a pinhole camera sees."""
     scene, tree = paths.scene, paths.tree
-    moving = [scene.positions, paths.origins, paths.directions]
+    moving = [scene.positions, camera.world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy]
+    moving += [paths.origins, paths.directions]
     moves, casts = (
         torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in values)
         for values in (moving, [*moving, scene.lamps])
@@ -144,6 +168,15 @@ def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, samples: int) 
     if not moves:
         return image
     return add_outlines(image, scene, camera, samples, paths.max_depth, paths.gradient_seed + SEEDS, tree)
+
+
+def _check_lens(lens: ThinLens | None, images: int) -> None:
+    if lens is None:
+        return
+    if not isinstance(lens, ThinLens):
+        raise TypeError(f"lens: expected a ThinLens or None, got {type(lens).__name__}")
+    if lens.count not in (None, images):
+        raise ValueError(f"lens: expected one, or {images} like the images, got {lens.count}")
 
 
 def _names(meshes: Sequence[Mesh]) -> list[str]:

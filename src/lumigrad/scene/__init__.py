@@ -8,6 +8,7 @@ from __future__ import annotations
 from lumigrad.scene.cameras import conventions, pytorch3d
 from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera
 from lumigrad.scene.cameras.distortion import Distortion, FisheyeDistortion, RadialTangentialDistortion
+from lumigrad.scene.cameras.lens import ThinLens
 from lumigrad.scene.cameras.orthographic import OrthographicCamera
 from lumigrad.scene.cameras.pose import look_at, orbit_view
 from lumigrad.scene.cameras.undistort import undistort_image
@@ -88,6 +89,7 @@ __all__ = [
     "SpotLight",
     "SurfelCloud",
     "SurroundingLight",
+    "ThinLens",
     "VolumeField",
     "VoxelGrid",
     "axis_angle_to_matrix",

@@ -295,6 +295,7 @@ _FINISH: dict[str, Callable[[Object, Loader], None]] = {
     "point": _place_point,
     "spot": _place_spot,
     "perspective": _add_film,
+    "thinlens": _add_film,
     "hdrfilm": _check_film,
     **{name: _check_filter for name, plugin in PLUGINS.items() if plugin.family == "rfilter"},
     **{name: _check_integrator for name, plugin in PLUGINS.items() if plugin.family == "integrator"},

@@ -77,6 +77,10 @@ PLUGINS: dict[str, Plugin] = {
     ),
     # ---- Cameras
     "perspective": Plugin("sensor", {}, _LENS_NUMBERS, PLACED, _LENS, ("film", "sampler")),
+    "thinlens": Plugin(
+        "sensor", {}, {**_LENS_NUMBERS, "aperture_radius": REQUIRED, "focus_distance": REQUIRED}, PLACED, _LENS,
+        ("film", "sampler"),
+    ),
     "hdrfilm": Plugin(
         "film",
         options={
@@ -171,7 +175,7 @@ SAME = {"spectrum": "uniform", "d65": "uniform", "srgb": "rgb"}
 
 # Plugins that exist in Mitsuba, and why they are not here.
 REFUSED = {
-    **dict.fromkeys(("orthographic", "thinlens", "irradiancemeter", "radiancemeter", "distant", "batch"), "sensor"),
+    **dict.fromkeys(("orthographic", "irradiancemeter", "radiancemeter", "distant", "batch"), "sensor"),
     **dict.fromkeys(("ptracer", "stokes", "moment", "particle"), "integrator"),
     **dict.fromkeys(
         ("instance", "shapegroup", "sdfgrid", "bsplinecurve", "linearcurve", "ellipsoids", "ellipsoidsmesh",

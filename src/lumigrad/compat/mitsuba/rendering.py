@@ -14,7 +14,7 @@ from lumigrad.compat.mitsuba.lights import light_of, look_up
 from lumigrad.compat.mitsuba.materials import coordinates, material_of
 from lumigrad.compat.mitsuba.objects import Object, Scene, below
 from lumigrad.compat.mitsuba.parameters import SceneParameters
-from lumigrad.compat.mitsuba.sensors import camera_of, filtered, fineness
+from lumigrad.compat.mitsuba.sensors import camera_of, filtered, fineness, lens_of
 from lumigrad.compat.mitsuba.shapes import mesh_of
 from lumigrad.render import Rendering, render_path
 from lumigrad.scene import AmbientLight, EnvironmentLight, Mesh, PerspectiveCamera
@@ -95,7 +95,9 @@ class Shot:
     def __init__(self, scene: Scene, sensor: Object, fine: int, samples: int, seed: int, gradient_seed: int | None):
         self.scene, self.sensor = scene, sensor
         self.camera = camera_of(sensor, fine)
-        self.options: dict[str, Any] = {"samples": samples, "seed": seed, "gradient_seed": gradient_seed}
+        self.options: dict[str, Any] = {
+            "samples": samples, "seed": seed, "gradient_seed": gradient_seed, "lens": lens_of(sensor)
+        }  # fmt: skip
 
     def render(self, max_depth: int | None) -> Rendering:
         return render_path(to_scene(self.scene), self.camera, max_depth=max_depth, tone_mapping=_linear, **self.options)
@@ -167,6 +169,8 @@ def _with_maps(integrator: Object, shot: Shot) -> Tensor:
 
 def _maps(shot: Shot) -> dict[str, Callable[[Rendering], Tensor]]:
     """Means over pixels of what is seen first, 0 where nothing is."""
+    if shot.sensor.kind == "thinlens":
+        raise NotImplementedError("sensor: expected 'perspective' for maps of what is seen, got 'thinlens'")
 
     def position(found: Rendering) -> Tensor:
         assert found.depth is not None

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from lumigrad.compat.mitsuba.objects import Object
-from lumigrad.scene import PerspectiveCamera
+from lumigrad.compat.mitsuba.objects import Object, at
+from lumigrad.scene import PerspectiveCamera, ThinLens
 from lumigrad.scene.cameras.pose import affine_inverse
 
 
@@ -26,6 +26,16 @@ def camera_of(sensor: Object, fine: int = 1) -> PerspectiveCamera:
     near, far = (float(values[name]) for name in ("near_clip", "far_clip"))
     camera = PerspectiveCamera(affine_inverse(matrix), focal, focal, cx, cy, size, near, far)
     return camera.resized((fine * size[0], fine * size[1]))
+
+
+def lens_of(sensor: Object) -> ThinLens | None:
+    """The lens of a sensor that has one."""
+    if sensor.kind != "thinlens":
+        return None
+    try:
+        return ThinLens(*(sensor.values[name].reshape(()) for name in ("aperture_radius", "focus_distance")))
+    except ValueError as error:
+        raise ValueError(f"{at(sensor.path)}{error}") from error
 
 
 def fineness(sensor: Object, spp: int) -> int:
