@@ -21,7 +21,7 @@ from lumigrad.scene.color import srgb_decode
 from lumigrad.scene.shapes.mesh import Mesh
 
 # Steps of the parameters (logits and logarithms) at first; they fall to a tenth over a stage.
-_RATES = {"base_color": 0.1, "roughness": 0.1, "metallic": 0.1, "normal": 0.01, "light": 0.1}
+_RATES = {"base_color": 0.1, "roughness": 0.1, "metallic": 0.1, "normal": 0.03, "light": 0.1}
 _FALL = 0.1
 _CLIPPED = 0.995
 # Values below this count as if they were as bright: the display's curve is steep near black, where noise is.

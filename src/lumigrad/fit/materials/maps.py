@@ -89,6 +89,8 @@ def start_parameters(
         shapes = [(1, 1), *((max(1, size[0] // n), max(1, size[1] // n)) for n in _FINER)]
         # Roughness and metallic are seen in few photographs of a place: their finest level is half the size.
         shapes = shapes[:-1] if name in ("roughness", "metallic") else shapes
+        # A normal map is detail: what bends the surface over large parts would make up for a light that is wrong.
+        shapes = [shapes[0], *shapes[-2:]] if name == "normal" else shapes
         values[name] = [torch.zeros(*shape, channels) for shape in shapes]
     encoded = torch.tensor(albedo) ** (1 / 2.2)
     values["base_color"][0] += torch.logit(encoded)
