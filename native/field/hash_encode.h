@@ -165,6 +165,11 @@ struct HashBlock {
   }
 };
 
+// What is done before each point of a block.
+struct NothingAhead {
+  LG_HD void operator()(int) const {}
+};
+
 // Channels 0 here and below: the grid says how many.
 template <class T, int Axes, int Channels>
 struct HashForward {
@@ -172,9 +177,12 @@ struct HashForward {
   T* out;
 
   // `count` points, at most a block.
-  LG_HD void encode(const HashBlock<T, Axes>& block, int32_t level, int64_t first, int count) const {
+  template <class Ahead = NothingAhead>
+  LG_HD void encode(const HashBlock<T, Axes>& block, int32_t level, int64_t first, int count,
+                    const Ahead& ahead = {}) const {
     const T* table = grid.table(level);
     for (int i = 0; i < count; ++i) {
+      ahead(i);
       T* to = out + grid.feature(first + i, level);
       if constexpr (Channels > 0) {
         T sum[Channels] = {};
@@ -208,11 +216,12 @@ struct HashForward {
 };
 
 // Hands add(row, weight, given, channels) what some points give a level's table: the weight times `given`.
-template <class T, int Axes, int Channels, class Add>
+template <class T, int Axes, int Channels, class Add, class Ahead = NothingAhead>
 LG_HD void pull_table(const HashGrid<T>& grid, const HashBlock<T, Axes>& block, const T* grad_out, int32_t level,
-                      int64_t first, int count, Add&& add) {
+                      int64_t first, int count, Add&& add, const Ahead& ahead = {}) {
   const int64_t channels = Channels > 0 ? Channels : grid.channels;
   for (int i = 0; i < count; ++i) {
+    ahead(i);
     if (!block.finite[i]) continue;
     const T* given = grad_out + grid.feature(first + i, level);
     if constexpr (Channels > 0) {
@@ -238,11 +247,14 @@ struct HashPullPoints {
   }
 
   // Adds what a level gives `count` points, at most a block.
-  LG_HD void pull(const HashBlock<T, Axes>& block, int32_t level, int64_t first, int count) const {
+  template <class Ahead = NothingAhead>
+  LG_HD void pull(const HashBlock<T, Axes>& block, int32_t level, int64_t first, int count,
+                  const Ahead& ahead = {}) const {
     const T* table = grid.table(level);
     const int64_t channels = Channels > 0 ? Channels : grid.channels;
     T gain[HashBlock<T, Axes>::corners][hash_block] = {};  // the derivative by a corner's weight
     for (int i = 0; i < count; ++i) {
+      ahead(i);
       const T* given = grad_out + grid.feature(first + i, level);
       for (int k = 0; k < block.corners; ++k) {
         const T* from = table + int64_t{block.row[k][i]} * channels;

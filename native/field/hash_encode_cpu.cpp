@@ -23,9 +23,10 @@ constexpr int64_t most_points_per_task = 1 << 15, fewest_points_per_task = 256;
 constexpr int64_t small_table = 1 << 18;
 constexpr int64_t blocks_ahead = 4;
 
-// Calls body(block, first, count) for some points, a block of them at a time. The rows of `table` that a block needs
-// are asked for one block ahead, and of `points`, as many values a point as the stride says, those of some blocks
-// ahead.
+// Calls body(block, first, count, ahead) for some points, a block of them at a time. The rows of `table` that a block
+// needs are asked for one block ahead: those of its point i by ahead(i), which the body calls before each of its own
+// points, so that asking, of which there can only be so much at a time, and computing go together. The points' values
+// of `points`, as many as the stride says, are asked for some blocks ahead.
 template <class T, int Axes, class Body>
 void for_blocks(const HashGrid<T>& grid, int32_t level, const T* table, const T* points, int64_t begin, int64_t end,
                 Body&& body) {
@@ -37,18 +38,20 @@ void for_blocks(const HashGrid<T>& grid, int32_t level, const T* table, const T*
   int now = 0;
   for (int64_t first = begin - hash_block; first < end; first += hash_block, now ^= 1) {
     const int64_t next = first + hash_block;
-    if (next < end) {
-      HashBlock<T, Axes>& block = blocks[now ^ 1];
-      const int count = count_at(next);
+    HashBlock<T, Axes>& block = blocks[now ^ 1];
+    const int count = next < end ? count_at(next) : 0;
+    if (count > 0) {
       block.locate(grid.level[level], grid.x + next * Axes, count);
-      for (int k = 0; far && k < block.corners; ++k) {
-        for (int i = 0; i < hash_block; ++i) LG_PREFETCH(table + int64_t{block.row[k][i]} * channels);
-      }
       for (int i = 0; points && i < count; ++i) {
         LG_PREFETCH(points + grid.feature(std::min(next + blocks_ahead * hash_block + i, end - 1), level));
       }
     }
-    if (first >= begin) body(blocks[now], first, count_at(first));
+    if (first < begin) continue;
+    const bool asks = far && count > 0;
+    body(blocks[now], first, count_at(first), [&](int i) LG_INLINE_LAMBDA {
+      if (!asks) return;
+      for (int k = 0; k < block.corners; ++k) LG_PREFETCH(table + int64_t{block.row[k][i]} * channels);
+    });
   }
 }
 
@@ -67,8 +70,8 @@ void encode(int32_t threads, const HashForward<T, Axes, Channels>& forward) {
   for_points(threads, forward.grid.points, [&](int64_t begin, int64_t end) {
     for (int32_t level = 0; level < forward.grid.levels; ++level) {
       for_blocks<T, Axes>(forward.grid, level, forward.grid.table(level), static_cast<const T*>(nullptr), begin, end,
-                          [&](const HashBlock<T, Axes>& block, int64_t first, int count) {
-                            forward.encode(block, level, first, count);
+                          [&](const HashBlock<T, Axes>& block, int64_t first, int count, const auto& ahead) {
+                            forward.encode(block, level, first, count, ahead);
                           });
     }
   });
@@ -79,9 +82,10 @@ void pull_points(int32_t threads, const HashPullPoints<T, Axes, Channels>& pull)
   for_points(threads, pull.grid.points, [&](int64_t begin, int64_t end) {
     pull.clear(begin, end - begin);
     for (int32_t level = 0; level < pull.grid.levels; ++level) {
-      for_blocks<T, Axes>(
-          pull.grid, level, pull.grid.table(level), pull.grad_out, begin, end,
-          [&](const HashBlock<T, Axes>& block, int64_t first, int count) { pull.pull(block, level, first, count); });
+      for_blocks<T, Axes>(pull.grid, level, pull.grid.table(level), pull.grad_out, begin, end,
+                          [&](const HashBlock<T, Axes>& block, int64_t first, int count, const auto& ahead) {
+                            pull.pull(block, level, first, count, ahead);
+                          });
     }
   });
 }
@@ -99,8 +103,8 @@ void pull_rows(const HashGrid<T>& grid, const T* grad_out, int32_t level, uint32
     for (int64_t c = 0; c < channels; ++c) to[c] += weight * given[c];
   };
   for_blocks<T, Axes>(grid, level, table, grad_out, 0, grid.points,
-                      [&](const HashBlock<T, Axes>& block, int64_t first, int count) {
-                        pull_table<T, Axes, Channels>(grid, block, grad_out, level, first, count, add);
+                      [&](const HashBlock<T, Axes>& block, int64_t first, int count, const auto& ahead) {
+                        pull_table<T, Axes, Channels>(grid, block, grad_out, level, first, count, add, ahead);
                       });
 }
 
