@@ -104,13 +104,14 @@ struct BsdfSample {
 };
 
 template <class T>
-LG_HD_CALL BsdfSample<T> sample_bsdf(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
-  BsdfSample<T> s = {sample_direction(m, wi, choice, u, v), {0, 0, 0}, 0, 1};
-  if (s.wo.z == 0) return s;
+LG_HD_CALL void sample_bsdf(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v, BsdfSample<T>* sample) {
+  BsdfSample<T>& s = *sample;
+  s = {sample_direction(m, wi, choice, u, v), {0, 0, 0}, 0, 1};
+  if (s.wo.z == 0) return;
   if (m.kind == kind_diffuse) {
     s.pdf = diffuse_pdf(Vec3<T>{s.wo.x, s.wo.y, std::fabs(s.wo.z)});
     s.weight = load3(m.color);
-    return s;
+    return;
   }
   if (refracts(m) && wi.z * s.wo.z < 0) s.eta = index_across(m.ior, wi);
   T value[3];
@@ -123,12 +124,11 @@ LG_HD_CALL BsdfSample<T> sample_bsdf(const Material<T>& m, const Vec3<T>& wi, T 
       for (int c = 0; c < 3; ++c) value[c] = m.color[c] * scale;
     }
     s.weight = load3(value);
-    return s;
+    return;
   }
   s.pdf = bsdf_pdf(m, wi, s.wo);
   bsdf_value(m, wi, s.wo, value);
   if (s.pdf > 0) s.weight = (1 / s.pdf) * load3(value);
-  return s;
 }
 
 }  // namespace lg::light

@@ -89,7 +89,8 @@ struct SampleBsdf {
 
   LG_HD void operator()(int64_t item) const {
     const T* u = numbers + 3 * item;
-    const BsdfSample<T> s = sample_bsdf(items.material(item), load3(items.wi + 3 * item), u[0], u[1], u[2]);
+    BsdfSample<T> s;
+    sample_bsdf(items.material(item), load3(items.wi + 3 * item), u[0], u[1], u[2], &s);
     store3(s.wo, wo + 3 * item);
     store3(s.weight, weight + 3 * item);
     pdf[item] = s.pdf;

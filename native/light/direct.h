@@ -45,11 +45,8 @@ class DirectTracer {
  public:
   LG_HD DirectTracer(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& direction, T reach, T darkest,
                      Visitor& visitor)
-      : scene_(scene),
-        steps_(scene, darkest, visitor),
-        visitor_(visitor),
-        at_(steps_.stop(hit, direction)),
-        reach_(reach) {
+      : scene_(scene), steps_(scene, darkest, visitor), visitor_(visitor), reach_(reach) {
+    steps_.stop(hit, direction, &at_);
     at_.frame = frame_around(at_.point.normal);
     at_.wi = at_.frame.to_local(-direction);
   }
@@ -61,7 +58,8 @@ class DirectTracer {
     steps_.emit(at_.point.position, at_.point, whole, T(0));
     if (is_smooth(at_.material)) return;
     for (int64_t lamp = 0; lamp < scene_.lamp_count; ++lamp) {
-      steps_.receive(at_, whole, [&](const Vec3<T>& from) { return light_of_lamp(scene_, from, lamp); });
+      steps_.receive(at_, whole,
+                     [&](const Vec3<T>& from, LightSample<T>* sample) { light_of_lamp(scene_, from, lamp, sample); });
     }
   }
 
@@ -72,12 +70,15 @@ class DirectTracer {
     const bool lights_drawn = !is_smooth(at_.material);
     if (lights_drawn && scene_.emitter_count > 0) {
       const Pair<T> choice = random.pair(even_emitter), place = place_on_emitter(choice);
-      steps_.receive(at_, carried, [&](const Vec3<T>& from) { return sample_emitter(scene_, from, choice, place); });
+      steps_.receive(at_, carried, [&](const Vec3<T>& from, LightSample<T>* sample) {
+        sample_emitter(scene_, from, choice, place, sample);
+      });
     }
     if (lights_drawn && scene_.environment.exists()) {
       const Pair<T> choice = random.pair(even_texel), place = place_in_texel(choice);
-      steps_.receive(at_, carried, [&](const Vec3<T>& from) {
-        return within_reach(from, sample_environment(scene_, choice, place));
+      steps_.receive(at_, carried, [&](const Vec3<T>& from, LightSample<T>* sample) {
+        sample_environment(scene_, choice, place, sample);
+        keep_within_reach(from, sample);
       });
     }
     if (scene_.can_be_hit()) follow_material(random, carried, lights_drawn);
@@ -96,12 +97,10 @@ class DirectTracer {
     return {rest_within(sums + column, choice.second), rest_within(around.row_sums + row, choice.first)};
   }
 
-  LG_HD LightSample<T> within_reach(const Vec3<T>& from, LightSample<T> light) const {
-    if (reach_ < std::numeric_limits<T>::infinity()) {
-      light.distance = reach_;
-      light.end = from + reach_ * light.direction;
-    }
-    return light;
+  LG_HD void keep_within_reach(const Vec3<T>& from, LightSample<T>* light) const {
+    if (!(reach_ < std::numeric_limits<T>::infinity())) return;
+    light->distance = reach_;
+    light->end = from + reach_ * light->direction;
   }
 
   LG_HD void follow_material(const EvenRandom<T>& random, Vec3<T> carried, bool lights_drawn) {
@@ -113,7 +112,8 @@ class DirectTracer {
     const Hit<T> hit = scene_.intersector.closest(origin, next.direction);
     if (hit.face < 0 || !(hit.t < reach_)) steps_.escape(next.direction, carried, pdf);
     if (hit.face < 0 || !scene_.is_whole(hit.face)) return;
-    const Stop<T> met = steps_.stop(hit, next.direction);
+    Stop<T> met;
+    steps_.stop(hit, next.direction, &met);
     visitor_.next(met);
     steps_.emit(origin, met.point, carried, pdf);
   }

@@ -73,8 +73,10 @@ struct Environment {
     return probability(point.face * side + cell(point.v), cell(point.u)) * per_solid_angle(point);
   }
 
-  LG_HD_LARGE Vec3<T> sample(const Pair<T>& choice, const Pair<T>& place, T* pdf) const {
-    const int64_t row = find_interval(row_sums, 6 * int64_t{side}, choice.first);
+  LG_HD int64_t sample_row(const Pair<T>& choice) const {
+    return find_interval(row_sums, 6 * int64_t{side}, choice.first);
+  }
+  LG_HD Vec3<T> sample_in_row(int64_t row, const Pair<T>& choice, const Pair<T>& place, T* pdf) const {
     const int64_t column = find_interval(texel_sums + row * (side + 1), side, choice.second);
     texture::FacePoint<T> point;
     point.face = static_cast<int32_t>(row / side);
@@ -84,6 +86,16 @@ struct Environment {
     T d[3];
     texture::from_face(point.face, texture::FaceVector<T>{1, 2 * point.u - 1, 2 * point.v - 1}, d);
     return unit(outward(load3(d)));
+  }
+  LG_HD_LARGE Vec3<T> sample(const Pair<T>& choice, const Pair<T>& place, T* pdf) const {
+    return sample_in_row(sample_row(choice), choice, place, pdf);
+  }
+
+  // Asks for what sample_in_row() will read.
+  void fetch_row(int64_t row) const {
+    constexpr int64_t values = 64 / sizeof(T);
+    const T* sums = texel_sums + row * (side + 1);
+    for (int64_t column = 0; column <= side && column < 16 * values; column += values) LG_PREFETCH(sums + column);
   }
 
  private:

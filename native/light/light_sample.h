@@ -36,12 +36,13 @@ struct LightSample {
 
 // A point of a triangle that emits, seen from `from`.
 template <class T>
-LG_HD_CALL LightSample<T> sample_emitter(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice,
-                                         const Pair<T>& place) {
-  LightSample<T> s = {};
+LG_HD_CALL void sample_emitter(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice, const Pair<T>& place,
+                               LightSample<T>* sample) {
+  LightSample<T>& s = *sample;
+  s.part = 0;
   const int64_t number = find_interval(scene.emitter_sums, scene.emitter_count, choice.first);
   const int64_t face = scene.emitter_faces[number];
-  if (!scene.is_whole(face)) return s;
+  if (!scene.is_whole(face)) return;
   const T root = std::sqrt(place.first);
   const Hit<T> hit = {face, 1 - root, root * place.second, 0};
   const T* sums = scene.emitter_sums + number;
@@ -51,19 +52,18 @@ LG_HD_CALL LightSample<T> sample_emitter(const Scene<T>& scene, const Vec3<T>& f
   s.distance = std::sqrt(squared);
   s.direction = (1 / s.distance) * towards;
   s.source.kind = Source::surface;
-  s.source.point = surface_point(scene, hit, s.direction);
+  set_surface_point(scene, hit, s.direction, &s.source.point);
   s.end = origin_towards(scene, s.source.point, -s.direction);
   const T narrowing = std::fabs(dot(cross(b - a, c - a), s.direction));  // twice the area as it is seen
-  if (!(squared > 0) || !(narrowing > 0) || !emits(scene, s.source.point)) return s;
+  if (!(squared > 0) || !(narrowing > 0) || !emits(scene, s.source.point)) return;
   s.radiance = emission_at(scene, s.source.point);
   s.pdf = (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_choices());
   s.part = s.pdf > 0 ? 1 / s.pdf : T(0);
-  return s;
 }
 
 template <class T>
-LG_HD_CALL LightSample<T> light_of_lamp(const Scene<T>& scene, const Vec3<T>& from, int64_t lamp) {
-  LightSample<T> s = {};
+LG_HD_CALL void light_of_lamp(const Scene<T>& scene, const Vec3<T>& from, int64_t lamp, LightSample<T>* sample) {
+  LightSample<T>& s = *sample;
   const LampLight<T> light = light_of(scene.lamps + lamp_columns * lamp, scene.lamp_kinds[lamp], from);
   s.source.kind = Source::lamp;
   s.source.lamp = lamp;
@@ -72,38 +72,50 @@ LG_HD_CALL LightSample<T> light_of_lamp(const Scene<T>& scene, const Vec3<T>& fr
   s.end = from + (light.distance < std::numeric_limits<T>::infinity() ? light.distance : T(0)) * light.direction;
   s.radiance = load3(scene.lamp_intensities + 3 * lamp);
   s.part = light.part;
-  return s;
+  s.pdf = 0;
 }
 
 template <class T>
-LG_HD_CALL LightSample<T> sample_lamp(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice) {
+LG_HD_CALL void sample_lamp(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice, LightSample<T>* s) {
   const int64_t last = scene.lamp_count - 1, found = static_cast<int64_t>(choice.first * T(scene.lamp_count));
-  LightSample<T> s = light_of_lamp(scene, from, found < last ? found : last);
-  s.part = s.part * T(scene.lamp_count) * T(scene.light_choices());
-  return s;
+  light_of_lamp(scene, from, found < last ? found : last, s);
+  s->part = s->part * T(scene.lamp_count) * T(scene.light_choices());
+}
+
+// Light from a drawn direction; pdf: of drawing it from the environment.
+template <class T>
+LG_HD void light_from_around(const Scene<T>& scene, const Vec3<T>& direction, T pdf, LightSample<T>* s) {
+  s->source.kind = Source::environment;
+  s->direction = s->source.direction = direction;
+  s->distance = std::numeric_limits<T>::infinity();
+  s->radiance = scene.environment.radiance(direction);
+  s->pdf = pdf / T(scene.light_choices());
+  s->part = s->pdf > 0 ? 1 / s->pdf : T(0);
 }
 
 template <class T>
-LG_HD_CALL LightSample<T> sample_environment(const Scene<T>& scene, const Pair<T>& choice, const Pair<T>& place) {
-  LightSample<T> s = {};
-  s.source.kind = Source::environment;
-  s.direction = scene.environment.sample(choice, place, &s.pdf);
-  s.source.direction = s.direction;
-  s.distance = std::numeric_limits<T>::infinity();
-  s.radiance = scene.environment.radiance(s.direction);
-  s.pdf /= T(scene.light_choices());
-  s.part = s.pdf > 0 ? 1 / s.pdf : T(0);
-  return s;
+LG_HD_CALL void sample_environment(const Scene<T>& scene, const Pair<T>& choice, const Pair<T>& place,
+                                   LightSample<T>* s) {
+  T pdf;
+  const Vec3<T> direction = scene.environment.sample(choice, place, &pdf);
+  light_from_around(scene, direction, pdf, s);
+}
+
+// Whether sample_light() draws from the environment.
+template <class T>
+LG_HD bool chooses_environment(const Scene<T>& scene, T group) {
+  const int others = (scene.emitter_count > 0) + (scene.lamp_count > 0);
+  return scene.environment.exists() && static_cast<int>(group * T(scene.light_groups())) >= others;
 }
 
 template <class T>
-LG_HD_CALL LightSample<T> sample_light(const Scene<T>& scene, const Vec3<T>& from, T group, const Pair<T>& choice,
-                                       const Pair<T>& place) {
+LG_HD_CALL void sample_light(const Scene<T>& scene, const Vec3<T>& from, T group, const Pair<T>& choice,
+                             const Pair<T>& place, LightSample<T>* s) {
   int left = static_cast<int>(group * T(scene.light_groups()));
-  if (scene.emitter_count > 0 && left-- == 0) return sample_emitter(scene, from, choice, place);
-  if (scene.lamp_count > 0 && left-- == 0) return sample_lamp(scene, from, choice);
-  if (scene.environment.exists()) return sample_environment(scene, choice, place);
-  return {};
+  if (scene.emitter_count > 0 && left-- == 0) return sample_emitter(scene, from, choice, place, s);
+  if (scene.lamp_count > 0 && left-- == 0) return sample_lamp(scene, from, choice, s);
+  if (scene.environment.exists()) return sample_environment(scene, choice, place, s);
+  s->part = 0;
 }
 
 // The density with which sample_light() draws the point that a ray from `from` has met.

@@ -142,13 +142,11 @@ class PathSteps {
   LG_HD PathSteps(const Scene<T>& scene, T darkest, Visitor& visitor)
       : scene_(scene), darkest_(darkest), visitor_(visitor) {}
 
-  LG_HD Stop<T> stop(const Hit<T>& hit, const Vec3<T>& direction) const {
-    Stop<T> at;
-    at.point = surface_point(scene_, hit, direction);
-    at.material = material_at(scene_, at.point, darkest_);
-    at.direction = direction;
-    at.distance = hit.t;
-    return at;
+  LG_HD void stop(const Hit<T>& hit, const Vec3<T>& direction, Stop<T>* at) const {
+    set_surface_point(scene_, hit, direction, &at->point);
+    set_material(scene_, at->point, darkest_, &at->material);
+    at->direction = direction;
+    at->distance = hit.t;
   }
 
   LG_HD void absorb(const Stop<T>& at, Vec3<T>* carried) {
@@ -180,7 +178,7 @@ class PathSteps {
 
   // Draws a direction from the material. False: the path ends here.
   LG_HD bool scatter(const Stop<T>& at, T lobe, const Pair<T>& place, Vec3<T>* carried, Onward<T>* next) {
-    next->sample = sample_bsdf(at.material, at.wi, lobe, place.first, place.second);
+    sample_bsdf(at.material, at.wi, lobe, place.first, place.second, &next->sample);
     next->direction = at.frame.to_world(next->sample.wo);
     if (next->sample.wo.z == 0 || !same_side(at.point, next->direction, next->sample.wo)) return false;
     *carried = *carried * next->sample.weight;
@@ -190,20 +188,20 @@ class PathSteps {
   }
 
   // A point of a light that may send light to the surface, in the direction wo, and the chance of that direction
-  // among those of the material; light_from(place at the surface) draws it. False: there is none.
+  // among those of the material; light_from(place at the surface, sample) draws it. False: there is none.
   template <class LightFrom>
   LG_HD bool find_light(const Stop<T>& at, const LightFrom& light_from, LightSample<T>* found, Vec3<T>* wo,
                         T* chance) const {
     // Opaque surfaces are lit from the side of the viewer alone.
     const Vec3<T> viewer = at.point.side * at.point.geometric;
     Vec3<T> from = origin_towards(scene_, at.point, viewer);
-    LightSample<T> light = light_from(from);
+    LightSample<T>& light = *found;
+    light_from(from, found);
     if (transmits(at.material) && dot(light.direction, viewer) < 0) {
       from = origin_towards(scene_, at.point, -viewer);
-      light = light_from(from);
+      light_from(from, found);
     }
     light.start = from;
-    *found = light;
     *wo = at.frame.to_local(light.direction);
     if (!(light.part > 0) || !same_side(at.point, light.direction, *wo)) return false;
     *chance = bsdf_pdf(at.material, at.wi, *wo);
@@ -251,6 +249,12 @@ class PathSteps {
   Visitor& visitor_;
 };
 
+// surface: number of the surface or of the segment.
+template <class T>
+LG_HD Pair<T> draw_at(const Random<T>& random, int32_t surface, Draw what) {
+  return random.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
+}
+
 // What tracers with and without media have in common: the steps of a path, and its random numbers.
 template <class T, class Visitor>
 class TracerBase {
@@ -264,14 +268,11 @@ class TracerBase {
         visitor_(visitor) {}
 
  protected:
-  // surface: number of the surface or of the segment.
-  LG_HD Pair<T> draw(int32_t surface, Draw what) const {
-    return random_.pair(1 + static_cast<uint32_t>(surface) * draws_per_surface + what);
-  }
+  LG_HD Pair<T> draw(int32_t surface, Draw what) const { return draw_at(random_, surface, what); }
 
-  LG_HD LightSample<T> light_from(const Vec3<T>& from, int32_t surface) const {
+  LG_HD void light_from(const Vec3<T>& from, int32_t surface, LightSample<T>* sample) const {
     const Pair<T> choice = draw(surface, draw_light), place = draw(surface, draw_place);
-    return sample_light(scene_, from, draw(surface, draw_group).first, choice, place);
+    sample_light(scene_, from, draw(surface, draw_group).first, choice, place, sample);
   }
 
   // Makes ready to scatter at a surface: light that leaves what absorbs is dimmed, and directions get their frame.
@@ -335,7 +336,7 @@ class PathTracer : TracerBase<T, Visitor> {
       return false;
     }
     if (!scene_.is_whole(hit->face)) return false;
-    *at = steps_.stop(*hit, path->direction);
+    steps_.stop(*hit, path->direction, at);
     if (surface == 0) {
       visitor_.first(*at, hit->t * scale);
     } else {
@@ -391,7 +392,8 @@ class PathTracer : TracerBase<T, Visitor> {
   }
 
   LG_HD void gather(const Stop<T>& at, const Vec3<T>& carried, int32_t surface) {
-    steps_.receive(at, carried, [&](const Vec3<T>& from) { return light_from(from, surface); });
+    steps_.receive(at, carried,
+                   [&](const Vec3<T>& from, LightSample<T>* sample) { light_from(from, surface, sample); });
   }
 };
 
@@ -434,7 +436,8 @@ class MediumPathTracer : TracerBase<T, Visitor> {
         return;
       } else {
         if (!scene_.is_whole(flight.hit.face)) return;
-        Stop<T> at = steps_.stop(flight.hit, direction);
+        Stop<T> at;
+        steps_.stop(flight.hit, direction, &at);
         if (segment == 0) visitor_.first(at, flight.hit.t * scale);
         steps_.emit(origin, at.point, carried, lights_drawn ? pdf : T(0));
         if (segment + 1 == max_depth_) return;
@@ -462,7 +465,7 @@ class MediumPathTracer : TracerBase<T, Visitor> {
     LightSample<T> light;
     Vec3<T> wo;
     T chance;
-    const auto draw_from = [&](const Vec3<T>& from) { return light_from(from, segment); };
+    const auto draw_from = [&](const Vec3<T>& from, LightSample<T>* sample) { light_from(from, segment, sample); };
     if (!steps_.find_light(at, draw_from, &light, &wo, &chance)) return;
     if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);
     const Course<T> ray = shadow_ray(light.start, light);
@@ -496,7 +499,8 @@ class MediumPathTracer : TracerBase<T, Visitor> {
 
   LG_HD_CALL void gather_in_medium(const Flight<T>& flight, const Vec3<T>& direction, const Vec3<T>& carried,
                                    int32_t segment) {
-    LightSample<T> light = light_from(flight.position, segment);
+    LightSample<T> light;
+    light_from(flight.position, segment, &light);
     if (!(light.part > 0)) return;
     const T cosine = dot(direction, light.direction), chance = phase_value(flight.medium.g, cosine);
     if (light.pdf > 0) light.part *= power_heuristic(light.pdf, chance);

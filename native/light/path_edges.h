@@ -93,7 +93,7 @@ class PullEdges {
     for (view.surface = 0; view.surface + 1 < all_.max_depth; ++view.surface) {
       const Hit<T> hit = scene_.intersector.closest(origin, direction);
       if (hit.face < 0 || !scene_.is_whole(hit.face)) break;
-      view.at = steps.stop(hit, direction);
+      steps.stop(hit, direction, &view.at);
       view.at.frame = frame_around(view.at.point.normal);
       view.at.wi = view.at.frame.to_local(-direction);
       if (view.at.point.side < 0 && refracts(view.at.material)) steps.absorb(view.at, &view.carried);

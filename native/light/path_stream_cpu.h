@@ -10,9 +10,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
-#include <type_traits>
-#include <utility>
 
 #include "light/path.h"
 #include "light/path_gradient.h"
@@ -49,6 +46,10 @@ struct StreamPath {
   Pair<T> place;
   PathState<T> state;
   Hit<T> hit;
+  bool drawn_from_around;  // whether the light at the next surface comes from the environment: from where
+  int64_t around_row;
+  Vec3<T> around;
+  T around_pdf;
 };
 
 // Tells a visitor what it is told itself, and keeps it.
@@ -132,6 +133,8 @@ class PathStream {
     }
     for (int32_t surface = 0; active > 0 && surface < max_depth_; ++surface) {
       trace(active);
+      fetch_surfaces(active);
+      if (scene_.environment.exists() && surface + 1 < max_depth_) draw_from_around(surface, active);
       active = keep(active, [&](int i) {
         Visit<T>& at = visit(i, surface);
         return arrive(surface, paths_[i], at, visitor(i, at));
@@ -165,6 +168,44 @@ class PathStream {
                       [&](int k, const ray::Hit<T>& hit) { paths_[active_[k]].hit = {hit.tri, hit.u, hit.v, hit.t}; });
   }
 
+  // Asks for what shading reads of the triangles that are hit.
+  void fetch_surfaces(int active) const {
+    for (int k = 0; k < active; ++k) {
+      const int64_t face = paths_[active_[k]].hit.face;
+      if (face < 0 || face >= scene_.triangles) continue;
+      LG_PREFETCH(scene_.tri + 3 * face);
+      LG_PREFETCH(scene_.face_materials + face);
+      if (scene_.corner_uvs) LG_PREFETCH(scene_.corner_uvs + 6 * face);
+      if (scene_.corner_normals) LG_PREFETCH(scene_.corner_normals + 9 * face);
+    }
+    for (int k = 0; k < active; ++k) {
+      const int64_t face = paths_[active_[k]].hit.face;
+      if (!scene_.is_whole(face)) continue;
+      for (int corner = 0; corner < 3; ++corner) LG_PREFETCH(scene_.corner_values(face, corner));
+    }
+  }
+
+  // Draws directions to the environment, which are looked for in large tables: of all paths one after the other, so
+  // that none waits for memory for long.
+  void draw_from_around(int32_t surface, int active) {
+    const Environment<T>& around = scene_.environment;
+    for (int k = 0; k < active; ++k) {
+      StreamPath<T>& p = paths_[active_[k]];
+      p.drawn_from_around = false;
+      if (p.hit.face < 0) continue;
+      p.drawn_from_around = chooses_environment(scene_, draw_at(p.random, surface, draw_group).first);
+      if (!p.drawn_from_around) continue;
+      p.around_row = around.sample_row(draw_at(p.random, surface, draw_light));
+      around.fetch_row(p.around_row);
+    }
+    for (int k = 0; k < active; ++k) {
+      StreamPath<T>& p = paths_[active_[k]];
+      if (!p.drawn_from_around) continue;
+      const Pair<T> choice = draw_at(p.random, surface, draw_light), place = draw_at(p.random, surface, draw_place);
+      p.around = around.sample_in_row(p.around_row, choice, place, &p.around_pdf);
+    }
+  }
+
   void trace_shadows(int32_t surface, int active) {
     if (scene_.alpha_modes) return;
     int count = 0;
@@ -184,7 +225,13 @@ class PathStream {
   bool arrive(int32_t surface, StreamPath<T>& p, Visit<T>& visit, Visitor& visitor) {
     PathTracer<T, Visitor> tracer(scene_, p.random, max_depth_, darkest_, visitor);
     if (!tracer.arrive(surface, p.scale, &p.hit, &p.state, &visit.at)) return false;
-    const auto light_from = [&](const Vec3<T>& from) { return tracer.light_from(from, surface); };
+    const auto light_from = [&](const Vec3<T>& from, LightSample<T>* sample) {
+      if (scene_.environment.exists() && p.drawn_from_around) {
+        light_from_around(scene_, p.around, p.around_pdf, sample);
+      } else {
+        tracer.light_from(from, surface, sample);
+      }
+    };
     visit.is_lit =
         p.state.lights_drawn && tracer.steps().find_light(visit.at, light_from, &visit.light, &visit.wo, &visit.chance);
     if (visit.is_lit && scene_.alpha_modes) {

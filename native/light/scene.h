@@ -168,10 +168,11 @@ LG_HD Vec3<T> blended_normal(const Scene<T>& scene, const SurfacePoint<T>& p) {
   return p.weight[0] * load3(n) + p.weight[1] * load3(n + 3) + p.weight[2] * load3(n + 6);
 }
 
-// d: the ray's direction.
+// d: the ray's direction. What is as large as this is made where it is needed: copies of what has just been written in
+// parts are slow.
 template <class T>
-LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d) {
-  SurfacePoint<T> p;
+LG_HD_CALL void set_surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d, SurfacePoint<T>* point) {
+  SurfacePoint<T>& p = *point;
   p.face = hit.face;
   p.weight[0] = hit.u;
   p.weight[1] = hit.v;
@@ -197,6 +198,11 @@ LG_HD_CALL SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hi
     }
   }
   p.offset = ray::offset_factor<T> * maximum(maximum(largest_size(a), largest_size(b)), largest_size(c));
+}
+template <class T>
+LG_HD SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d) {
+  SurfacePoint<T> p;
+  set_surface_point(scene, hit, d, &p);
   return p;
 }
 
@@ -233,9 +239,10 @@ LG_HD_CALL Vec3<T> color_factor(const Scene<T>& scene, const SurfacePoint<T>& p)
 
 // darkest: least colour of those whose values are in proportion to it, see path_gradient.h.
 template <class T>
-LG_HD_CALL Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>& p, T darkest) {
+LG_HD_CALL void set_material(const Scene<T>& scene, const SurfacePoint<T>& p, T darkest, Material<T>* material) {
+  Material<T>& m = *material;
   const int32_t* kind = scene.kind_of(p.face);
-  Material<T> m = load_material(scene.row_of(p.face), kind[kind_column], kind[two_sided_column] != 0);
+  m = load_material(scene.row_of(p.face), kind[kind_column], kind[two_sided_column] != 0);
   const Vec3<T> color = color_factor(scene, p);
   for (int c = 0; c < 3; ++c) {
     m.color[c] *= part(color, c);
@@ -251,7 +258,6 @@ LG_HD_CALL Material<T> material_at(const Scene<T>& scene, const SurfacePoint<T>&
     m.coat *= texture_factor(scene, p, coat_texture_column).x;
     m.coat_roughness *= texture_factor(scene, p, coat_roughness_texture_column).y;
   }
-  return m;
 }
 
 // How much of a surface is there, and the derivative of that by alpha. margin: the least distance from 0 and from 1,

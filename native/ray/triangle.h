@@ -161,14 +161,14 @@ LG_HD Meeting<V> meet(const Rays& ray, Corner&& corner) {
   const EdgeFunctions<V> f = edge_functions(s);
   const V det = f.e[0] + f.e[1] + f.e[2];
   Meeting<V> met;
-  // Small and large numbers have lost bits. Corners that are not numbers are those of no triangle.
-  const V size = magnitude(det);
-  const MaskOf<V> doubtful =
-      ((f.e[0] == zero) | (f.e[1] == zero) | (f.e[2] == zero) |
-       !((V(least_determinant<ScalarOf<V>>) <= size) & (size <= V(largest_number<ScalarOf<V>>)))) &
-      (s.z[0] == s.z[0]);
-  met.hit = have_one_sign(f);
-  if (LG_LIKELY(!any(met.hit | doubtful))) return met;
+  // Edge functions have the right signs, or are zero: where two differ, the triangle is missed.
+  met.hit = zero <= maximum(minimum(minimum(f.e[0], f.e[1]), f.e[2]), -maximum(maximum(f.e[0], f.e[1]), f.e[2]));
+  // But small and large numbers have lost bits. Corners that are not numbers are those of no triangle.
+  const V size = magnitude(det), least(least_determinant<ScalarOf<V>>), largest(largest_number<ScalarOf<V>>);
+  const MaskOf<V> rounded = without(s.z[0] == s.z[0], minimum(maximum(size, least), largest) == size);
+  if (LG_LIKELY(!any(met.hit | rounded))) return met;
+  const V nearest = minimum(minimum(magnitude(f.e[0]), magnitude(f.e[1])), magnitude(f.e[2]));
+  const MaskOf<V> doubtful = rounded | (met.hit & (nearest == zero));
   met.t = meeting(f, det, s.z[0], s.z[1], s.z[2], scale);
   if (LG_UNLIKELY(any(doubtful))) decide(doubtful, s, scale, met);
   const auto low = [&](int a) { return minimum(minimum(corner(0, a), corner(1, a)), corner(2, a)); };

@@ -276,6 +276,19 @@ def test_gradients_against_autograd(make_scene: Callable[[], LitScene], gradient
     assert without == (1 if make_scene is layered_scene else 0)  # the alpha of a mask
 
 
+def test_gradients_of_long_paths() -> None:
+    """Of more surfaces than the CPU keeps (native/light/path_stream_cpu.h), beside shorter ones."""
+    bright = torch.tensor([0.98, 0.97, 0.96, 1.0, 0.0, 1.5, 0, 0, 0, 0.7, 0.7, 0.7], dtype=DOUBLE)
+    rays, slopes = pixel_rays(3, 4), []
+    for trace in (lg.trace_paths, reference.trace_paths):
+        material = bright.clone().requires_grad_()
+        scene = matt(*box_inside(), material)
+        slopes.append(torch.autograd.grad(trace(scene, *rays, 4, 20, 3, 11).radiance.sum(), material)[0])
+    assert scaled_error(*slopes) < 1e-9
+    shorter = lg.trace_paths(scene, *rays, 4, 12, 3).radiance
+    assert (lg.trace_paths(scene, *rays, 4, 20, 3).radiance > shorter).all()
+
+
 def test_gradients_against_finite_differences() -> None:
     """The same random numbers on both sides; of roughness the paths change, so it is looked at on the mean of many."""
     scene, rays = mixed_scene(), pixel_rays(4, 4, distance=6.0)
