@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from reconstruct_common import photographs, subject
 from torch import Tensor
 
 from lumigrad.fit import CameraRefinement, fibonacci_cameras
 from lumigrad.fit.cameras import corrected
-from lumigrad.scene import PerspectiveCamera, axis_angle_to_matrix, rotation_angle
+from lumigrad.fit.reconstruct import PhotoSet, ReconstructState, Schedule, Stage, refine
+from lumigrad.scene import Mesh, PerspectiveCamera, axis_angle_to_matrix, rotation_angle
 
 POINTS = torch.randn(200, 3, generator=torch.Generator().manual_seed(1))
 
@@ -125,3 +127,28 @@ def test_no_cameras() -> None:
         CameraRefinement(camera[0])
     with pytest.raises(ValueError, match="picks: expected cameras that `camera` was asked for"):
         CameraRefinement(camera).step([0], 1e-3)
+
+
+def test_surface_and_cameras_are_fitted_together() -> None:
+    """Photographs of a creature with disturbed cameras: poses come nearer to the true ones."""
+    truth = fibonacci_cameras(10, (64, 64))
+    images = photographs(subject(), truth)
+    alpha = images[..., 3:]
+    photos = PhotoSet(images[..., :3] * alpha, alpha, torch.ones_like(alpha, dtype=torch.bool), truth)
+    start = disturbed(truth, 0.7, 0.02)
+    stages = (
+        Stage(0.0, 2, rate=0.002, color_rate=0.03),
+        Stage(0.4, 1, rate=0.001, color_rate=0.03, textured=True),
+    )
+    state = ReconstructState.begin(Mesh(subject().positions, subject().faces), 10)
+    schedule = Schedule(stages, 140, texture_size=128, cameras="poses", exposure=False)
+    state = refine(photos.with_camera(start), state, schedule)
+    found = CameraRefinement(start)
+    found.load(state.cameras)
+    with torch.no_grad():
+        angle, distance = aligned_errors(found.camera(), truth)
+    before = aligned_errors(start, truth)
+    assert angle < 0.5 * before[0]
+    assert distance < 0.7 * before[1]
+    # What was taken out of the corrections is what all cameras have in common.
+    assert found.values[:, 3:].mean(0).norm() < 1e-5

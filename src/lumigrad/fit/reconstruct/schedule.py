@@ -39,7 +39,7 @@ class Stage:
     color_rate: float = 0.02
     squares: float = 0.0
     textured: bool = False
-    camera_rate: float = 0.2
+    camera_rate: float = 0.4
 
 
 @dataclass(frozen=True)
