@@ -45,7 +45,9 @@ class Scene(NamedTuple):
 
     def numbers(self, state: ReconstructState) -> dict[str, Any]:
         """Metrics, of which some take the place of those of the surface alone."""
+        levels = {f"seconds_to_{level}_db": report.seconds_to(state, level) for level in report.LEVELS_DB}
         return {
+            **{name: None if found is None else self.field_seconds + found for name, found in levels.items()},
             "background": [round(float(value), 4) for value in self.background],
             "depths": "hash field",
             "field_steps": self.field_steps,
