@@ -29,7 +29,7 @@ FLOORS = (
     ("lumigrad", "memory"),
     ("scene",),
     ("io", "render"),
-    ("fit",),
+    ("fit", "view"),
     ("compat", "cli"),
     ("__main__",),
 )
