@@ -123,7 +123,7 @@ void pull_tables(int32_t threads, const HashGrid<T>& grid, const T* grad_out, T*
 // Calls body(axes, channels) with constants.
 template <class Body>
 void with_sizes(int64_t axes, int64_t channels, Body&& body) {
-  with_constant<2, 4, 8>(channels, [&](auto fixed) {
+  with_constant_for_speed<2, 4, 8>(channels, [&](auto fixed) {
     if (axes == 2) {
       body(Constant<2>(), fixed);
     } else {

@@ -43,7 +43,7 @@ struct StartOfDistances {
       if (has_low || has_high) steep += slope * slope;
     }
     const T own = values[item], by_cuts = 1 / root(inverse), by_slope = std::abs(own) / root(steep);
-    const bool both = is_finite(by_slope) && is_finite(by_cuts) && is_finite(own);
+    const bool both = is_finite(steep) && is_finite(by_slope) && is_finite(by_cuts) && is_finite(own);
     start[item] = both ? minimum(by_slope, by_cuts) : by_cuts;
   }
 

@@ -42,6 +42,7 @@ LG_HD_CALL void sample_emitter(const Scene<T>& scene, const Vec3<T>& from, const
   s.part = 0;
   const int64_t number = find_interval(scene.emitter_sums, scene.emitter_count, choice.first);
   const int64_t face = scene.emitter_faces[number];
+  s.direction = {0, 0, 0};
   if (!scene.is_whole(face)) return;
   const T root = std::sqrt(place.first);
   const Hit<T> hit = {face, 1 - root, root * place.second, 0};
@@ -116,6 +117,7 @@ LG_HD_CALL void sample_light(const Scene<T>& scene, const Vec3<T>& from, T group
   if (scene.lamp_count > 0 && left-- == 0) return sample_lamp(scene, from, choice, s);
   if (scene.environment.exists()) return sample_environment(scene, choice, place, s);
   s->part = 0;
+  s->direction = {0, 0, 0};
 }
 
 // The density with which sample_light() draws the point that a ray from `from` has met.

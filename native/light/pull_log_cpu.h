@@ -42,8 +42,9 @@ class PullLog {
       sums[entry.slot] += static_cast<double>(entry.value);
     }
   }
+  // Memory goes back, too: the next paths fill other ranges, and each would keep the most that it has ever held.
   void clear() {
-    for (auto& range : ranges_) range.clear();
+    for (auto& range : ranges_) range = Array<LogEntry<T>>();
     count_ = 0;
     limit_ = log_limit;
   }

@@ -73,7 +73,7 @@ void choose(const Scene<T>& scene, int32_t footprint, int32_t blend, Body&& body
   const bool found = with_blend<T>(footprint, blend, [&](auto shape, auto blending) {
     constexpr int usual = decltype(shape)::type::extras > 0 ? 6 : 3;  // a colour, of surfels also the normal
     if constexpr (sizeof(T) == 4) {
-      with_constant<usual>(scene.channels, [&](auto channels) { body(shape, blending, channels); });
+      with_constant_for_speed<usual>(scene.channels, [&](auto channels) { body(shape, blending, channels); });
     } else {
       body(shape, blending, Constant<0>());
     }

@@ -26,7 +26,7 @@ void forward_part(const AttributeLookup<T>& in, int64_t view, int64_t begin, int
   int32_t buffer[pixels_per_task];
   const FragmentLanes<T> image = {in.fragments};
   const int32_t* ids = image.triangles(begin, end - begin, buffer);
-  with_constant<1, 2, 3, 4>(out_d ? 0 : in.channels, [&](auto channels) {
+  with_constant_for_speed<1, 2, 3, 4>(out_d ? 0 : in.channels, [&](auto channels) {
     constexpr int n = decltype(channels)::value;
     if constexpr (n > 0) {
       FewChannelsForward<n, T, AttributeLookup<T>>(in, view, image, begin, ids, out).run(end - begin);

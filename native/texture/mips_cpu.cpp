@@ -87,7 +87,7 @@ void halve_level(int32_t threads, const LevelSize& size, const T* fine, T* coars
       const BoxTaps<T> taps = box_taps<T>(i % rows, size.height);
       const T* source = fine + (i / rows * size.height + taps.first) * row;
       mix_rows_by_count(source, row, taps.count, taps.weight, mixed);
-      with_constant<1, 3, 4>(size.channels, [&](auto channels) {
+      with_constant_for_speed<1, 3, 4>(size.channels, [&](auto channels) {
         halve_row<T, channels>(mixed, size.width, size.channels, coarse + i * coarse_row);
       });
     }
@@ -103,7 +103,7 @@ void spread_level(int32_t threads, const LevelSize& size, const T* coarse, bool 
       const SpreadTaps<T> taps = spread_taps<T>(j % rows, size.height);
       const T* source = coarse + (j / rows * coarse_rows + taps.first) * coarse_row;
       mix_rows_by_count(source, coarse_row, taps.count, taps.weight, mixed);
-      with_constant<1, 3, 4>(size.channels, [&](auto channels) {
+      with_constant_for_speed<1, 3, 4>(size.channels, [&](auto channels) {
         spread_row<T, channels>(mixed, size.width, size.channels, add, fine + j * row);
       });
     }

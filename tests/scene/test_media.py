@@ -69,3 +69,21 @@ def test_values_within_the_range_are_not_touched() -> None:
 
 def _holding(medium: Medium) -> Mesh:
     return replace(icosphere(0), materials=(MediumBoundary(interior=medium),))
+
+
+def test_values_that_left_their_ranges_count_the_same_without_gradients() -> None:
+    """A picture made under `no_grad` in the middle of a fit; in double precision, beside a mesh in single."""
+    wanted = {"dtype": torch.float64, "requires_grad": True}
+    medium = HomogeneousMedium(
+        extinction=torch.tensor([1.0, -2.0, 3.0], **wanted),
+        albedo=torch.tensor([1.4, 0.5, -0.1], **wanted),
+        g=torch.tensor(1.5, **wanted),
+    )
+    rows = []
+    for context in (torch.enable_grad(), torch.no_grad()):
+        with context:
+            media = lit_scene([_holding(medium)], []).media
+            assert media is not None
+            rows.append(media.parameters.detach())
+    assert torch.equal(*rows)
+    torch.testing.assert_close(rows[0], torch.tensor([[1.0, 0.0, 3.0, 1.0, 0.5, 0.0, MOST_G]]))

@@ -48,8 +48,9 @@ def media_of(
 def _row(medium: Medium, like: Tensor) -> Tensor:
     parts: tuple[Any, ...] = (medium.extinction, medium.albedo, medium.g)
     ends = ((0.0, math.inf), (0.0, 1.0), (-MOST_G, MOST_G) if _is_fitted(medium.g) else (-1.0, 1.0))
-    values = (torch.as_tensor(part, dtype=like.dtype, device=like.device).reshape(-1) for part in parts)
-    return torch.cat([kept_within(value, *end) for value, end in zip(values, ends, strict=True)])
+    # Before they are converted: under `no_grad`, a conversion forgets that a value asks for gradients.
+    kept = (kept_within(v, *end) if isinstance(v, Tensor) else v for v, end in zip(parts, ends, strict=True))
+    return torch.cat([torch.as_tensor(v, dtype=like.dtype, device=like.device).reshape(-1) for v in kept])
 
 
 def _is_fitted(value: float | Tensor) -> bool:

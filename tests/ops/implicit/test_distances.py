@@ -160,3 +160,12 @@ def test_regularisers() -> None:
 def test_wrong_arguments(call, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call(torch.ones(2))
+
+
+def test_beside_infinite_values_the_surface_is_in_the_middle() -> None:
+    """And where a voxel's own side has one, its finite neighbour decides."""
+    inf = torch.inf
+    for redistance in (lg.redistance, lg.reference.redistance):
+        assert redistance(torch.tensor([[[-1.0, inf]]])).tolist() == [[[-0.5, 0.5]]]
+        beside = redistance(torch.tensor([[[-1.0, 1.0], [-1.0, inf]]]))
+        assert beside[0, 0].tolist() == [-0.5, 0.5]

@@ -83,7 +83,7 @@ def _beside(values: Tensor, inside: Tensor, size: Tensor) -> Tensor:
             steep = steep + torch.gradient(values, spacing=float(size[axis]), dim=2 - axis)[0] ** 2
     by_slope = values.abs() / steep.sqrt()
     by_cuts = inverse**-0.5
-    better = by_slope.isfinite() & by_cuts.isfinite() & values.isfinite()
+    better = steep.isfinite() & by_slope.isfinite() & by_cuts.isfinite() & values.isfinite()
     return torch.where(better, torch.minimum(by_slope, by_cuts), by_cuts)
 
 
