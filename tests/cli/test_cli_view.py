@@ -35,7 +35,7 @@ def test_every_shading_of_a_mesh(tmp_path: Path) -> None:
         image, _ = shown.draw(CAMERA, shading)
         assert image.shape == (24, 32, 3)
         assert image.isfinite().all()
-        assert (image - image[0, 0]).abs().max() > 0.02, shading  # the ball is not the background
+        assert (image[12, 16] - image[0, 0]).abs().max() > 0.02, shading  # the ball is not the background
 
 
 def test_files_that_change_are_read_again(tmp_path: Path) -> None:
@@ -78,6 +78,18 @@ def test_folders(tmp_path: Path) -> None:
     assert thumbnail.shape == (16, 16, 3)
     with pytest.raises(UserError, match="one data set"):
         view._found([data], data)
+
+
+def test_options_that_have_no_effect_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_mesh(icosphere(1), tmp_path / "ball.ply")
+    ball = str(tmp_path / "ball.ply")
+    assert main(["view", ball, "--shading", "unlit", "--exposure", "1", "--no-browser"]) == 2
+    assert main(["view", ball, "--environment", str(tmp_path / "none.hdr"), "--no-browser"]) == 2
+    said = capsys.readouterr().err
+    assert "need --shading pbr" in said
+    assert "none.hdr" in said
+    shown = view.Shown(options(ball, "--light", "1,0,0,5"), [tmp_path / "ball.ply"], None)
+    assert shown.shadings[0] == "pbr"
 
 
 def test_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -305,6 +305,13 @@ def chosen_background(shots: Sequence[Rendering]) -> tuple[float, float, float]:
     return _BACKGROUNDS[0] if contrasts[0] > min(0.8, contrasts[1]) else _BACKGROUNDS[1]
 
 
+def background_of(shots: Sequence[Rendering], look: Look) -> tuple[float, float, float]:
+    """The background that suits: of values, black behind depths and white behind others."""
+    if look.shading in _DATA:
+        return (0.0, 0.0, 0.0) if look.shading == "depth" else (1.0, 1.0, 1.0)
+    return chosen_background(shots)
+
+
 @torch.no_grad()
 def picture(shot: Rendering, camera: Camera, look: Look, background: tuple[float, ...] | None, linear: bool) -> Tensor:
     """The picture [H, W, 1, 3 or 4] for a file.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lumigrad.cli.arguments import color_or_none, distant_light, number, positive
 from lumigrad.cli.lighting import file_lights
-from lumigrad.cli.pictures import SHADINGS, Look, chosen_background, look_of, picture, sheet, shot_of, warn_if_empty
+from lumigrad.cli.pictures import SHADINGS, Look, background_of, look_of, picture, sheet, shot_of, warn_if_empty
 from lumigrad.cli.shared import UserError, progress_bar
 from lumigrad.cli.subjects import Subject, ball_of, read_subject
 from lumigrad.cli.tracing import add_tracing_options
@@ -161,9 +161,7 @@ def _chosen(
     """The background's colour, None for transparent."""
     if background != "auto":
         return background  # type: ignore[no-any-return]
-    if look.shading in ("depth", "ids", "normals"):
-        return (0.0, 0.0, 0.0) if look.shading == "depth" else (1.0, 1.0, 1.0)
-    return chosen_background([shot for row in cells for shot, _ in row])
+    return background_of([shot for row in cells for shot, _ in row], look)
 
 
 def _grid(pictures: Sequence[Sequence[Tensor]], columns: int | None) -> Sequence[Sequence[Tensor]]:

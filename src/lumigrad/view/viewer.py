@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -82,9 +83,11 @@ class Viewer:
         with self._lock:
             return sum(window.frames_drawn for window in self._windows.values())
 
-    def show(self, draw: Draw) -> None:
-        """Draw with another function from now on, such as that of a newer state of a fit."""
+    def show(self, draw: Draw, centre: Sequence[float] | None = None, radius: float | None = None) -> None:
+        """Draw with another function from now on, such as that of a newer state of a fit, and in another ball."""
         self._draw = draw
+        self._centre = self._centre if centre is None else tuple(map(float, centre))
+        self._radius = self._radius if radius is None else float(radius)
         self._redraw()
 
     def add_photographs(self, cameras: Sequence[PerspectiveCamera], images: Sequence[Tensor | None]) -> None:
@@ -141,7 +144,7 @@ class Viewer:
             frame.visible = self._photographs.value
 
     def _welcome(self, client: Any) -> None:
-        window = _Window(client, self._frame, self._tell)
+        window = _Window(client, self._frame, self._tell, lambda: _full_size(client.camera, int(self._largest.value)))
         with self._lock:
             self._windows[client.client_id] = window
 
@@ -166,7 +169,7 @@ class Viewer:
             image, depth = self._draw(camera, self._shading.value)
         if pace is not None:
             pace.measured(size, time.perf_counter() - began)
-        far = None if depth is None or not self._frames else depth.float().nan_to_num(posinf=1e6).numpy()
+        far = None if depth is None or not self._frames else depth.float().nan_to_num(posinf=1e6).cpu().numpy()
         return _bytes(image), far
 
     def _tell(self, size: tuple[int, int], seconds: float) -> None:
@@ -182,14 +185,21 @@ class Viewer:
 class _Window:
     """One browser: draws anew whenever its camera has moved."""
 
-    def __init__(self, client: Any, frame: Callable[..., Any], tell: Callable[..., None]) -> None:
-        self._client, self._frame, self._tell = client, frame, tell
+    def __init__(
+        self,
+        client: Any,
+        frame: Callable[..., Any],
+        tell: Callable[..., None],
+        full_size: Callable[[], tuple[int, int]],
+    ) -> None:
+        self._client, self._frame, self._tell, self._full_size = client, frame, tell, full_size
         self._pace = Pace()
         self._moved, self._closed = threading.Event(), threading.Event()
         self.frames_drawn = 0
         client.camera.on_update(lambda _: self.look())
         self._moved.set()
-        threading.Thread(target=self._run, daemon=True).start()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
 
     def look(self) -> None:
         """Something has changed."""
@@ -202,23 +212,34 @@ class _Window:
     def _run(self) -> None:
         while not self._closed.is_set():
             self._moved.wait()
-            while self._moved.is_set() and not self._closed.is_set():
+            try:
+                self._follow()
+            except Exception as error:  # of what draws: the next motion or another shading tries again
                 self._moved.clear()
-                whole = self._draw(moving=True)
-                self._moved.wait(_REST)
-            if not whole and not self._closed.is_set():
-                self._draw(moving=False)
+                if not self._closed.is_set():
+                    warnings.warn(f"not drawn: {error}", stacklevel=2)
+
+    def _follow(self) -> None:
+        """Draw while the camera moves, and once more when it rests."""
+        whole = True
+        while self._moved.is_set() and not self._closed.is_set():
+            self._moved.clear()
+            whole = self._draw(moving=True)
+            self._moved.wait(_REST)
+        if not (whole or self._closed.is_set()):
+            self._draw(moving=False)
 
     def _draw(self, moving: bool) -> bool:
         """Draw and send a frame; whether it was a whole one."""
         began = time.perf_counter()
         image, depth = self._frame(self._client.camera, self._pace, moving)
-        self._client.scene.set_background_image(image, format="jpeg", jpeg_quality=75 if moving else 92, depth=depth)
+        size = image.shape[0], image.shape[1]
+        whole = not moving or size == self._full_size()
+        self._client.scene.set_background_image(image, format="jpeg", jpeg_quality=92 if whole else 75, depth=depth)
         self._client.flush()
         self.frames_drawn += 1
-        size = image.shape[0], image.shape[1]
         self._tell(size, time.perf_counter() - began)
-        return not moving or max(size) >= 0.9 * max(self._client.camera.image_height, self._client.camera.image_width)
+        return whole
 
 
 def _full_size(seen: Any, largest: int) -> tuple[int, int]:
