@@ -515,3 +515,21 @@ def test_clouds_on_both_sides_of_a_wall(kind: type, renderer: Any) -> None:
     shots = [picture([shape, wall(0.1)], seen, fragments=40).image for shape in (one, front)]
     close(*shots, 1e-12)
     close(shots[0], renderer(front, seen, RED).image)
+
+
+def test_points_without_radii_keep_their_size_with_more_samples() -> None:
+    """They are a pixel in radius, not a sample."""
+    generator = torch.Generator().manual_seed(0)
+    cloud = PointCloud(torch.rand(40, 3, dtype=F64, generator=generator) - 0.5)
+    far = SignedDistanceFunction(
+        lambda x: (x - 40.0).norm(dim=-1) - 0.1, torch.tensor([[39.0] * 3, [41.0] * 3]).to(F64)
+    )
+    view = PerspectiveCamera.orbit(torch.tensor(20.0, dtype=F64), 10.0, 4.0, 30.0, (48, 48))
+    once, often = (render(Scene([cloud, far]), view, supersampling=n).mask.sum().item() for n in (1, 4))
+    assert often == pytest.approx(once, rel=0.1)
+
+
+def test_whole_numbers_as_colours_are_refused() -> None:
+    ball = SphereCloud(torch.zeros(1, 3), torch.ones(1), torch.tensor([[255, 0, 0]], dtype=torch.uint8))
+    with pytest.raises(TypeError, match="colors: expected float32 or float64, got uint8"):
+        render(Scene([ball, wall(-2.0)]), facing((5, 6)))

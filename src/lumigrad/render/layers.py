@@ -35,6 +35,7 @@ from lumigrad.scene.shapes.sphere_cloud import SphereCloud
 from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types import Rays
+from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments as Triangles
 
 DEFAULT_FRAGMENTS = 16
@@ -61,6 +62,9 @@ class Options:
 
 def render_layers(stage: Stage, options: Options) -> Rendering:
     """All shapes of a stage in each of its images; see `lumigrad.render.render`."""
+    for shape in stage.shapes:  # a conversion to the widest type would hide whole numbers
+        if isinstance(shape, Cloud) and getattr(shape, "colors", None) is not None:
+            check.floating("colors", shape.colors)
     shader, tone = _colors(stage.shapes, options)
     dtype = _dtype(stage)
     shapes = [shape.to(dtype) for shape in stage.shapes]
@@ -74,7 +78,7 @@ def render_layers(stage: Stage, options: Options) -> Rendering:
     meshes = _Meshes.of([s for s in shapes if isinstance(s, Mesh)], cameras, rays, shader, lit, options)
     pictures = []
     for n, camera in enumerate(cameras):
-        beside = _Image(camera, rays[n], shader, lit[n], options.fragments)
+        beside = _Image(camera, rays[n], shader, lit[n], options.fragments, finer)
         pictures.append(beside.segments(shapes, meshes.walls(n), meshes.stop(n)))
     image = averaged(meshes.assembled(torch.stack(pictures)), finer)
     color, depth, mask = image.split((image.shape[-1] - 2, 1, 1), -1)
@@ -136,6 +140,7 @@ class _Image:
     shader: Shader
     lights: tuple[Light, ...]
     listed: int
+    finer: int
 
     def segments(self, shapes: Sequence[Any], walls: Sequence[Tensor], stop: Tensor | None) -> Tensor:
         """What is seen before, between and behind the walls [R, D + 1, C + 2]."""
@@ -152,7 +157,9 @@ class _Image:
             parts += [sphere_fragments(one, self.camera, view, self.rays, self.listed) for one in joined(balls)]
         limits = Limits.of([medium_of(shape) for shape in shapes if isinstance(shape, MEDIA)], self.rays)
         if clouds:
-            parts += self._clouds([splatted(one, view) for one in joined(clouds)], parts, limits, walls, stop)
+            parts += self._clouds(
+                [splatted(one, view, self.finer) for one in joined(clouds)], parts, limits, walls, stop
+            )
         parts += [_nothing(medium, self.rays) for medium in limits.media]
         _same_channels([part.values.shape[1] - 2 for part in parts])
         return merge(self.rays, Fragments.join(parts), limits, walls, stop)

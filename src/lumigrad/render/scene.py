@@ -107,7 +107,8 @@ def render(
         shadows: whether meshes cast shadows in the light of punctual lights: hard ones, by rays. What is transparent
             casts them, too. Their edges have no gradients. Not for "gouraud", which looks at lights from vertices.
         fragments: of a cloud whose points, Gaussians, surfels or spheres lie among other shapes: how many of the
-            nearest ones are put in order in each pixel, 16 by default. What is behind these counts as one.
+            nearest ones are put in order in each pixel, 16 by default. What is behind these counts as one; solid
+            spheres there are left out.
 
     Returns:
         Rendering of N images.

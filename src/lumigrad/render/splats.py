@@ -90,9 +90,11 @@ def _width(cloud: Cloud, name: str) -> tuple[int, ...] | None:
     return tuple(value.shape[1:])
 
 
-def splatted(cloud: Cloud, view: View) -> Splatted:
-    """A cloud as a camera sees it."""
-    kinds: dict[type, Any] = {PointCloud: _Points, GaussianCloud: _Gaussians, SurfelCloud: _Surfels}
+def splatted(cloud: Cloud, view: View, finer: int = 1) -> Splatted:
+    """A cloud as a camera sees it; `finer`: samples along a side of a pixel, the radius of points without radii."""
+    if isinstance(cloud, PointCloud):
+        return _Points(cloud, view, finer)
+    kinds: dict[type, Any] = {GaussianCloud: _Gaussians, SurfelCloud: _Surfels}
     found: Splatted = kinds[type(cloud)](cloud, view)
     return found
 
@@ -137,7 +139,9 @@ def _unhidden(ids: Tensor, before: Tensor, stop: Tensor) -> Tensor:
     # What is at a wall within the rounding of distances is left to the order of events.
     far = stop[:, None] * (1 + 1e-5)
     depths = before.index_select(0, ids.flatten().clamp(min=0)).view(ids.shape)
-    return torch.where(depths <= far, ids, -1)
+    # Those at the end alone: each has a reach of its own, and a list has no holes.
+    hidden = (depths > far).flip(1).cumprod(1).flip(1).bool()
+    return torch.where(hidden, -1, ids)
 
 
 def _rest(pixel: Tensor, whole: Tensor, listed: Listed) -> Fragments:
@@ -187,11 +191,11 @@ def _range(depths: Tensor, reach: Tensor | float = 0.0) -> tuple[float, float]:
 class _Points:
     """Points as `render_points` draws them by default; their distance is that of the plane through their centre."""
 
-    def __init__(self, cloud: PointCloud, view: View) -> None:
+    def __init__(self, cloud: PointCloud, view: View, finer: int) -> None:
         self.cloud, self.view = cloud, view
         self.colors = torch.ones_like(cloud.positions) if cloud.colors is None else cloud.colors
         radii, self.units = cloud.radii, "pixels" if cloud.radii is None else "world"
-        self.radii = torch.ones_like(cloud.positions[:, 0]) if radii is None else radii
+        self.radii = torch.full_like(cloud.positions[:, 0], float(finer)) if radii is None else radii
         checked, intrinsics = _placed(view, cloud.positions)
         xy, depths, scale = project_points(cloud.positions, checked, intrinsics)
         drawn = self.radii[None] if radii is None else finite_or_zero(radii) * scale * intrinsics[:, :1]

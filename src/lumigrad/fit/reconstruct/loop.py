@@ -57,7 +57,11 @@ def refine(
         that runs through.
     """
     clock, leg = time.perf_counter(), None
-    cameras = None if schedule.cameras == "fixed" else CameraRefinement(photos.camera, schedule.cameras == "focal")
+    cameras = None
+    if schedule.cameras != "fixed":
+        # A surface that stays has its place already: a motion that all cameras share is then an error of theirs.
+        moves = any(stage.rate for stage in schedule.stages)
+        cameras = CameraRefinement(photos.camera, schedule.cameras == "focal", gauge=moves)
     if cameras is not None and state.cameras:
         cameras.load(state.cameras)
     surroundings = _Surroundings(photos, schedule, space or Straight(), cameras)
