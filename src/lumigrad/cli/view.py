@@ -174,7 +174,7 @@ def _shadings(subjects: Sequence[Subject], a: argparse.Namespace) -> tuple[str, 
     usual = "unlit" if a.unlit else a.shading or ("pbr" if lit else "diffuse")
     if asked and usual != "pbr":
         raise UserError("--light, --environment, --exposure, --tone: they need --shading pbr")
-    others = SHADINGS if all(meshes) else ("depth",)
+    others: tuple[str, ...] = SHADINGS if all(meshes) else ("depth",)
     if len(shapes) == 1 and isinstance(shapes[0], SurfelCloud):
         others = ("normals", "depth")
     if len({type(shape) for shape in shapes}) > 1:

@@ -63,8 +63,8 @@ class Options:
 def render_layers(stage: Stage, options: Options) -> Rendering:
     """All shapes of a stage in each of its images; see `lumigrad.render.render`."""
     for shape in stage.shapes:  # a conversion to the widest type would hide whole numbers
-        if isinstance(shape, Cloud) and getattr(shape, "colors", None) is not None:
-            check.floating("colors", shape.colors)
+        if (colors := getattr(shape, "colors", None)) is not None:
+            check.floating("colors", colors)
     shader, tone = _colors(stage.shapes, options)
     dtype = _dtype(stage)
     shapes = [shape.to(dtype) for shape in stage.shapes]
