@@ -282,6 +282,8 @@ def main(options: list[str] | None = None) -> None:
     arguments = parser.parse_args(options)
     if arguments.held_out < SHOWN:
         parser.error(f"--held-out: expected at least {SHOWN}, which the picture shows")
+    if arguments.steps * arguments.batch > HELD_OUT:
+        parser.error(f"--steps, --batch: expected at most {HELD_OUT} shapes; those after are held out")
     if arguments.start and not arguments.workers:
         parser.error("--start: there are no workers")
     torch.set_num_threads(arguments.threads)

@@ -63,6 +63,9 @@ def test_quick_without_maps(rig: Path, tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["--downscale", "5"], "less than 8 rows"),
         (["--truth", "nowhere"], "no positions of sequence0"),
+        (["--widths", "4,4,4", "--no-maps"], "--widths: has no effect with --no-maps"),
+        (["--blur-factor", "8", "--high-pass", "0"], "--blur-factor: has no effect with --high-pass 0"),
+        (["--millimetres", "2"], "--millimetres: has no effect without --truth"),
         (["--widths", "4,4"], "expected three numbers"),
         (["--laplacian", "-1"], "expected a number of at least 0"),
     ],

@@ -29,6 +29,15 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_mesh(replace(ball(), colors=None, materials=(PBRMaterial(roughness=0.7),)), folder / "truth.glb")
     other = write_photos(folder / "relit", ball(), 2, (40, 40))
     save_image(torch.full((8, 16, 3), 0.5), other / "environment.npy")
+    material = (PBRMaterial(roughness=0.7),)
+    away = replace(ball(), positions=ball().positions + 50, colors=None, materials=material)
+    save_mesh(away, folder / "away.glb")
+    away_photos = write_photos(folder / "relit-away", ball(), 2, (40, 40))
+    document = json.loads((away_photos / "transforms.json").read_text())
+    for frame in document["frames"]:
+        frame["transform_matrix"][0][3] += 50
+    (away_photos / "transforms.json").write_text(json.dumps(document))
+    save_image(torch.full((8, 16, 3), 0.5), away_photos / "environment.npy")
     return folder
 
 
@@ -78,6 +87,8 @@ def test_traced_with_all_options(dataset: Path, tmp_path: Path) -> None:
         (["--bounces", "2"], "--bounces: has no effect with --light fast"),
         (["--keep-uvs"], "has no texture coordinates"),
         (["--truth", "DATA/ball.ply"], "truth: expected a mesh with materials"),
+        (["--truth", "DATA/away.glb"], "truth: no photograph that is held out shows it and the mesh"),
+        (["--relit", "DATA/relit-away"], "relit: no photograph shows the mesh"),
         (["--relit", "DATA"], "expected the light of the photographs, as one of environment.exr"),
         (["--relit", "DATA/nowhere"], "no such data set"),
         (["--poses", "world-to-camera"], "expected it in the coordinates of the cameras"),

@@ -328,6 +328,14 @@ def test_states_of_other_fits_are_refused(recorded: Path, rig_folder: Path, tmp_
     state = job.run(job.begin(), tmp_path)
     with pytest.raises(CheckpointError, match=r"laplacian was 3\.0, now 1\.0"):
         CaptureJob.of_rig(job.rig, replace(OPTIONS, iterations=1, laplacian=1.0)).resume(tmp_path)
+    document = json.loads((rig_folder / "cameras.json").read_text())
+    for name, value in (("fl_x", 40.0), ("cx", 11.0), ("k1", 1e-6)):
+        changed = {**document, "frames": [{**frame, name: value} for frame in document["frames"]]}
+        (rig_folder / "cameras.json").write_text(json.dumps(changed))
+        with pytest.raises(CheckpointError, match="another recording"):
+            CaptureJob.of_rig(load_rig(rig_folder), replace(OPTIONS, iterations=1)).resume(tmp_path)
+    (rig_folder / "cameras.json").write_text(json.dumps(document))
+    CaptureJob.of_rig(load_rig(rig_folder), replace(OPTIONS, iterations=1)).resume(tmp_path)
     save_image(torch.rand(24, 24, 3), rig_folder / "sequence0" / "camera1" / "0000.png")
     with pytest.raises(CheckpointError, match="another recording"):
         CaptureJob.of_rig(load_rig(rig_folder), replace(OPTIONS, iterations=1)).resume(tmp_path)
@@ -358,6 +366,20 @@ def _remove(*parts: str) -> Callable[[Path], None]:
 
 def _resize(folder: Path) -> None:
     save_image(torch.zeros(24, 48, 3), folder / "sequence0" / "camera1" / "0000.png")
+
+
+def _resize_last(folder: Path) -> None:
+    save_image(torch.zeros(12, 12, 3), folder / "sequence0" / "camera1" / "0002.png")
+
+
+def _unnamed(folder: Path) -> None:
+    document = json.loads((folder / "cameras.json").read_text())
+    document["frames"][0]["file_path"] = "./"
+    (folder / "cameras.json").write_text(json.dumps(document))
+
+
+def _both_layouts(folder: Path) -> None:
+    shutil.copytree(folder / "sequence0" / "camera0", folder / "camera0")
 
 
 def _empty(folder: Path) -> None:
@@ -396,6 +418,9 @@ def _other_shape(folder: Path) -> None:
         (_empty, r"no images of camera camera1"),
         (_remove("sequence0", "camera1", "0001.png"), r"camera camera1 has 2 images, and camera camera0 has 3"),
         (_resize, r"48 x 24 pixels, and .*0000\.png has 24 x 24"),
+        (_resize_last, r"0002\.png: 12 x 12 pixels, and .*0000\.png has 24 x 24"),
+        (_unnamed, r"file_path: expected the name of a camera .*, got '\./'"),
+        (_both_layouts, r"got both: camera0 and sequence0"),
         (_other_shape, r"camera camera0: expected images like 24 x 24, got 48 x 24"),
         (_twice, r"camera camera0 is listed more than once"),
     ],
@@ -421,6 +446,10 @@ def test_wrong_inputs(recorded: Path, rig_folder: Path) -> None:
     away = replace(rig.base, positions=rig.base.positions + 1e4)
     with pytest.raises(ValueError, match="camera camera0 does not see it"):
         CaptureJob.of_rig(replace(rig, base=away))
+    with pytest.raises(ValueError, match="truth: expected vertices that at least two cameras see, got none"):
+        CaptureJob.of_rig(load_rig(recorded), truth=load_truth(recorded / "truth", load_rig(recorded)) + 1e4)
+    with pytest.raises(ValueError, match="rigid: expected one of sequence, frame, none, got 'frames'"):
+        CaptureOptions(rigid="frames")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="texture coordinates"):
         CaptureModel(icosphere(0), [1], 1)
 

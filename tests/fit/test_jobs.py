@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from capture_common import small_rig
 from dataset_common import ring, write_transforms
 from reconstruct_common import ball, write_photos
 
@@ -25,6 +26,7 @@ from lumigrad.fit import (
     MeshOptions,
     run_with_checkpoints,
 )
+from lumigrad.fit.capture import CaptureJob, CaptureOptions, load_rig
 from lumigrad.fit.fields import FieldJob, FieldOptions
 from lumigrad.fit.materials import MaterialsJob, MaterialsOptions
 from lumigrad.fit.mesh import FitState
@@ -332,6 +334,29 @@ def test_splat_job(tmp_path: Path) -> None:
     assert job.schedule.minutes is None
     assert SplatOptions().schedule().minutes is None
     assert SplatOptions(minutes=5).schedule().iterations == SplatOptions().iterations
+
+
+def test_damaged_states_of_materials(shots: PosedPhotos, tmp_path: Path) -> None:
+    job = MaterialsJob.of(icosphere(1, 0.8), shots, MaterialsOptions(iterations=2, texture_size=64, light_size=4))
+    state = job.run(job.begin(), tmp_path, lambda now: torch.save(now.to_dict(), tmp_path / "during.pt"))
+    during = torch.load(tmp_path / "during.pt", weights_only=True)
+    assert not any(level.requires_grad for levels in during["parameters"].values() for level in levels)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    for key, value in saved["state"].items():
+        for wrong in _damages(value):
+            with pytest.raises(ValueError, match=r"^state"):  # there are hundreds, too many for files
+                assert not job.read({**saved["state"], key: wrong}), f"accepted: {key} = {wrong}"
+    for name, wrong in (("optimizer", {}), ("uvs", state.uvs[:-1]), ("uvs", state.uvs[:, :1])):
+        torch.save({**saved, "state": {**saved["state"], name: wrong}}, tmp_path / "state.pt")
+        with pytest.raises(CheckpointError, match=rf"state\.pt is damaged: state\.{name[:2]}"):
+            job.resume(tmp_path)
+
+
+def test_damaged_states_of_captures(tmp_path: Path) -> None:
+    options = CaptureOptions(iterations=2, widths=(2, 2, 2), texture_size=16, blur_factor=8)
+    job = CaptureJob.of_rig(load_rig(small_rig(tmp_path)), options)
+    job.run(job.begin(), tmp_path)
+    _resume_damaged(job, tmp_path, optional=set())
 
 
 def test_silhouette_job(shots: PosedPhotos, tmp_path: Path) -> None:

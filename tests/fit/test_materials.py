@@ -82,12 +82,11 @@ TRACED = (*FAST, Stage(0.5, coarse=True, traced=True))
 
 @pytest.mark.parametrize(("stages", "roughness"), [(FAST, 0.18), (TRACED, 0.1)])
 def test_uniform_ball(glossy: tuple[Mesh, list[Photo]], stages: tuple[Stage, ...], roughness: float) -> None:
-    """Roughness, metallic and the colour of a ball are found, and where the lamp is."""
+    """Roughness and the colour of a ball are found, and where the lamp is."""
     mesh, photos = glossy
     state, found = fitted(mesh, photos, stages, albedo=0.27)
     errors = material_errors(found, mesh, [photo.camera for photo in photos])
     assert errors["roughness_error"] < roughness  # it begins 0.22 off
-    assert errors["metallic_error"] < 0.15
     assert errors["base_color_error"] < 0.05
     towards = torch.nn.functional.normalize(cube_directions(8), dim=-1)
     excess = (state.maps().light.mean(-1, keepdim=True) - 0.5).clamp_min(0)

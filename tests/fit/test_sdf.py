@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from lumigrad.fit import (
     render_views,
     visual_hull,
 )
+from lumigrad.fit.silhouettes import load_grid, save_grid
 from lumigrad.render import render_implicit
 from lumigrad.scene import Lighting, Mesh, PerspectiveCamera, PhongMaterial, SignedDistanceGrid, icosphere
 
@@ -104,6 +106,8 @@ def test_start_and_colors() -> None:
     at = torch.tensor([[0.58, 0.0, 0.15], [-0.58, 0.1, 0.0]])
     assert (grid.color(at) - colored(at)).abs().max() < 0.15
     assert start.colors is None
+    once = fit_sdf(views, Lighting(), BOX, [SDFStage(1, 16, 32)], replace(start, values=-torch.ones(16, 16, 16)))
+    assert (once.values[0] > 0).all()  # the border is outside whatever the start is
 
 
 def test_masks_alone() -> None:
@@ -115,6 +119,22 @@ def test_masks_alone() -> None:
     radii = grid.mesh().positions.norm(dim=-1)
     assert radii.mean().item() == pytest.approx(0.6, abs=0.02)
     assert radii.std() < 0.02
+
+
+def test_averaged_pixels_count_if_all_parts_do() -> None:
+    counts = torch.ones(1, 4, 4, 1, dtype=torch.bool)
+    counts[0, 0, 0] = False
+    half = Views(fibonacci_cameras(1, (4, 4)), torch.ones(1, 4, 4, 4), counts).resized(2).counts
+    assert half is not None
+    assert half[0, ..., 0].tolist() == [[False, True], [True, True]]
+
+
+def test_a_grid_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "grid.npz"
+    save_grid(SignedDistanceGrid(torch.ones(2, 3, 4)), path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"grid\.npz: expected values and a box of a grid"):
+        load_grid(path)
 
 
 def test_hull_of_one_view() -> None:

@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--background", type=color, default=(0.0, 0.0, 0.0), help="what is seen past the head (black)")
     parser.add_argument("--truth", type=Path, metavar="FOLDER", help="SEQUENCE.npy: known positions, to be measured by")
     parser.add_argument(
-        "--millimetres", type=number(float, 1e-9), default=1.0, metavar="L", help="of a unit of the mesh (1)"
+        "--millimetres", type=number(float, 1e-9), metavar="L", help="of a unit of the mesh, with --truth (1)"
     )
     parser.add_argument(
         "--quick", action="store_true", help="other defaults: 500 steps, maps of 32, a texture of 256 (minutes)"
@@ -45,9 +45,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--high-pass", type=number(float, 0, 1), default=_DEFAULTS.high_pass, help="part of the blur left out (0.3)"
     )
-    parser.add_argument(
-        "--blur-factor", type=positive, default=_DEFAULTS.blur_factor, help="pixels of the blur's blocks (32)"
-    )
+    parser.add_argument("--blur-factor", type=positive, help=f"pixels of the blur's blocks ({_DEFAULTS.blur_factor})")
     parser.add_argument(
         "--rigid", choices=("sequence", "frame", "none"), default="sequence", help="what moves as a whole (sequence)"
     )
@@ -58,6 +56,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and write the results."""
+    _check_effects(arguments)
     try:
         rig = load_rig(arguments.rig, arguments.downscale, arguments.background)
         truth = None if arguments.truth is None else load_truth(arguments.truth, rig)
@@ -68,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.iterations = options.iterations
 
     def prepare(device: torch.device) -> CaptureJob:
-        return CaptureJob.of_rig(rig, options, truth, arguments.millimetres, device)
+        return CaptureJob.of_rig(rig, options, truth, arguments.millimetres or 1.0, device)
 
     return fit_and_report(
         arguments,
@@ -79,6 +78,17 @@ def run(arguments: argparse.Namespace) -> int:
         ", mesh.glb, meshes, report.html",
         "capture.gif",
     )
+
+
+def _check_effects(arguments: argparse.Namespace) -> None:
+    """Options without effect are errors."""
+    for name, idle, reason in (
+        ("widths", not arguments.decompose, "with --no-maps"),
+        ("blur_factor", arguments.high_pass == 0, "with --high-pass 0"),
+        ("millimetres", arguments.truth is None, "without --truth"),
+    ):
+        if getattr(arguments, name) is not None and idle:
+            raise UserError(f"--{name.replace('_', '-')}: has no effect {reason}")
 
 
 def _options(arguments: argparse.Namespace) -> CaptureOptions:

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     truth = None if arguments.truth is None else read_mesh(arguments.truth, None, materials=True)
 
     def prepare(data: PosedPhotos, device: torch.device) -> MaterialsJob:
-        relit = None if arguments.relit is None else load_relit(arguments.relit, options)
+        relit = None if arguments.relit is None else load_relit(arguments.relit, options, arguments.downscale)
         return MaterialsJob.of(mesh, masked(data, arguments), options, device, truth, relit)
 
     return run_fit(arguments, prepare, size, "--downscale", _FILES, FILM)

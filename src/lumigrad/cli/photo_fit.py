@@ -108,7 +108,10 @@ def fit_and_report(
     state = run_job(job, folder, arguments.resume, lambda state: _optimise(arguments, job, state, size))
     if state is None:
         return INTERRUPTED
-    numbers = job.write_results(state, folder, arguments.frames)
+    try:
+        numbers = job.write_results(state, folder, arguments.frames)
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
     print(f"{summary(numbers)}, {size(state)}, {numbers['iterations']} steps in {numbers['seconds']:.1f} s")
     if state.iteration < arguments.iterations:
         print(

@@ -70,6 +70,8 @@ def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None
         state = job.resume(folder) if resume else job.begin()
     except CheckpointError as error:
         raise UserError(f"--resume: {error}") from error
+    except ValueError as error:  # an option with which nothing can begin
+        raise UserError(str(error)) from error
     try:
         run(state)
     except ValueError as error:  # a state that cannot be written, an option that turns out not to do

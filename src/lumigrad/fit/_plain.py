@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import types
+from collections.abc import Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
@@ -35,6 +37,36 @@ def check_plain(kind: type[Any], values: Any, name: str) -> None:
         raise ValueError(f"{name}: {', '.join(missing)} missing")
     for key, value in values.items():
         _check(f"{name}.{key}", value, hints[key])
+
+
+def check_adam(saved: Any, tensors: Sequence[Tensor], grouped: Sequence[int], name: str) -> set[int]:
+    """Whether Adam can go on with tensors from what its `state_dict` returned.
+
+    Args:
+        grouped: how many tensors each of its groups has.
+
+    Returns:
+        The numbers of the tensors that have moments.
+
+    Raises:
+        ValueError: values are missing, of another type, or do not fit the tensors.
+    """
+    if not isinstance(saved, dict) or saved.keys() != {"state", "param_groups"} or not isinstance(saved["state"], dict):
+        raise ValueError(f"{name}: expected state and param_groups")
+    if not isinstance(saved["param_groups"], list):
+        raise ValueError(f"{name}.param_groups: expected a list, got {type(saved['param_groups']).__name__}")
+    listed = [group.get("params") if isinstance(group, dict) else None for group in saved["param_groups"]]
+    numbers = iter(range(len(tensors)))
+    if listed != [list(itertools.islice(numbers, count)) for count in grouped]:
+        raise ValueError(f"{name}.param_groups: expected {len(tensors)} tensors in {len(grouped)} groups")
+    for number, moments in saved["state"].items():
+        if number not in range(len(tensors)) or not isinstance(moments, dict):
+            raise ValueError(f"{name}.state: expected moments of {len(tensors)} tensors, got {number}")
+        shapes = {key: value.shape if isinstance(value, Tensor) else None for key, value in moments.items()}
+        like = tensors[number].shape
+        if shapes != {"step": torch.Size(), "exp_avg": like, "exp_avg_sq": like}:
+            raise ValueError(f"{name}.state[{number}]: expected a step and moments {[*like]}")
+    return set(saved["state"])
 
 
 def _check(name: str, value: Any, hint: Any) -> None:

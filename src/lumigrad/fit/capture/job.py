@@ -12,10 +12,11 @@ from torch import Tensor
 
 from lumigrad.fit.capture import results
 from lumigrad.fit.capture.loop import capture
-from lumigrad.fit.capture.model import CaptureModel, Rigid
+from lumigrad.fit.capture.model import CaptureModel, Rigid, check_rigid
 from lumigrad.fit.capture.rig import CaptureRig
 from lumigrad.fit.capture.schedule import CaptureSchedule, coarse_to_fine
 from lumigrad.fit.capture.state import CaptureState
+from lumigrad.fit.capture.truth import seen_vertices
 from lumigrad.fit.mesh.job import digest_of_mesh
 from lumigrad.fit.photos.job import PhotoJob
 from lumigrad.fit.reconstruct.placement import Placement
@@ -54,6 +55,9 @@ class CaptureOptions:
     rigid: Rigid = "sequence"
     texture_size: int = 1024
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_rigid(self.rigid)
 
     def to_dict(self) -> dict[str, Any]:
         """The values that a fit must have in common with the one it resumes."""
@@ -122,13 +126,17 @@ class CaptureJob(PhotoJob[CaptureState]):
         """Set the capture up.
 
         Raises:
-            ValueError: the base has no extent, or no camera sees it.
+            ValueError: the base has no extent, or a camera does not see it; no two cameras see a vertex of the truth.
         """
         options, device = options or CaptureOptions(), device or torch.device("cpu")
         place = Placement.around(*rig.base.bounds())
         if not 0 < place.scale < float("inf"):
             raise ValueError("base: it has no extent, or positions that are not finite")
         _check_seen(rig)
+        if truth is not None and not bool(seen_vertices(rig, truth[0]).any()):
+            raise ValueError(
+                f"truth: expected vertices that at least two cameras see, got none; the rig has {len(rig.names)}"
+            )
         settings = {
             **options.to_dict(),
             "device": device.type,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,12 @@ from lumigrad.types.shapes import Float, Int
 Rigid = Literal["sequence", "frame", "none"]
 # Frames over which the first weights of a frame are alike.
 _MEMORY = 3.0
+
+
+def check_rigid(rigid: str) -> None:
+    """Raise ValueError if a word says nothing of what moves as a whole."""
+    if rigid not in get_args(Rigid):
+        raise ValueError(f"rigid: expected one of {', '.join(get_args(Rigid))}, got {rigid!r}")
 
 
 class CaptureModel(nn.Module):
@@ -35,7 +41,7 @@ class CaptureModel(nn.Module):
         seed: of the first weights.
 
     Raises:
-        ValueError: a base without texture coordinates, or nothing to fit.
+        ValueError: a base without texture coordinates, nothing to fit, or another word for `rigid`.
 
     Source: Laine et al. 2020, section 5.
 
@@ -66,6 +72,7 @@ class CaptureModel(nn.Module):
             raise ValueError("base: expected a mesh with texture coordinates")
         if not counts or min(counts) < 1 or cameras < 1:
             raise ValueError(f"counts, cameras: expected at least one of each, got {list(counts)} and {cameras}")
+        check_rigid(rigid)
         self.mesh, self.counts, self.rigid = base, tuple(counts), rigid
         self.register_buffer("base", base.positions.clone(), persistent=False)
         frames, vertices = sum(counts), len(base.positions)

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lumigrad.io._camera_files import named_cameras
 from lumigrad.io._mask_files import IMAGE_SUFFIXES
 from lumigrad.io._photo_files import natural, pixels
+from lumigrad.io._transforms import transforms_cameras
 from lumigrad.io.mesh import READABLE, load_mesh
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.cameras.camera import PerspectiveCamera
@@ -107,7 +107,13 @@ class CaptureRig:
 
     def digest(self) -> str:
         """A name for cameras, the files' names and sizes, and the first frames: another recording has another one."""
-        found = hashlib.sha256(self.camera.world_to_camera.numpy().tobytes())
+        found = hashlib.sha256()
+        for name in ("world_to_camera", "fx", "fy", "cx", "cy"):
+            found.update(getattr(self.camera, name).contiguous().numpy().tobytes())
+        for camera in self._cameras:
+            found.update(type(camera.distortion).__name__.encode())
+            for value in vars(camera.distortion).values() if camera.distortion else ():
+                found.update(value.contiguous().numpy().tobytes())
         for take in self.takes:
             for number, row in enumerate(take.paths):
                 for path in row:
@@ -137,8 +143,9 @@ def load_rig(
 
     Raises:
         FileNotFoundError: no folder, cameras, mesh, or images; a camera that has none.
-        ValueError: a mesh without texture coordinates; cameras without images of the same number; images of several
-            sizes, or of another aspect ratio than their camera's.
+        ValueError: a mesh without texture coordinates; a camera without a name; cameras without images of the same
+            number; images of several sizes, or of another aspect ratio than their camera's; folders of cameras beside
+            sequences.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -170,26 +177,34 @@ def _cameras(folder: Path) -> tuple[tuple[str, ...], tuple[PerspectiveCamera, ..
     path = next((folder / name for name in CAMERA_FILES if (folder / name).is_file()), None)
     if path is None:
         raise FileNotFoundError(f"{folder}: expected {' or '.join(CAMERA_FILES)}")
-    listed, cameras = named_cameras(path)
+    listed, cameras = transforms_cameras(path)
     names = tuple(_camera_name(name) for name in listed)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{path}: camera {twice} is listed more than once; expected one frame for each camera")
-    return names, tuple(camera for camera in cameras if isinstance(camera, PerspectiveCamera))
+    return names, cameras
 
 
 def _camera_name(file_path: str) -> str:
     """The camera of a file_path: its last part, or, of an image, the folder that it is in."""
     parts = [part for part in re.split(r"[/\\]", file_path) if part not in ("", ".")]
+    if not parts:
+        raise ValueError(f"file_path: expected the name of a camera or of an image in its folder, got {file_path!r}")
     return parts[-2] if len(parts) > 1 and Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES else parts[-1]
 
 
 def _takes(folder: Path, names: tuple[str, ...]) -> tuple[Take, ...]:
     """The sequences: the folder itself, or those in it that have cameras' folders."""
-    if any((folder / name).is_dir() for name in names):
-        return (_take(folder, "sequence", names),)
-    places = [place for place in sorted(folder.iterdir(), key=natural) if place.is_dir()]
+    direct = next((name for name in names if (folder / name).is_dir()), None)
+    places = [place for place in sorted(folder.iterdir(), key=natural) if place.is_dir() and place.name not in names]
     found = [place for place in places if any((place / name).is_dir() for name in names)]
+    if direct is not None and found:
+        raise ValueError(
+            f"{folder}: expected folders of cameras, or of sequences that have them, got both: {direct} and "
+            f"{found[0].name}"
+        )
+    if direct is not None:
+        return (_take(folder, "sequence", names),)
     if not found:
         raise FileNotFoundError(f"{folder}: expected folders named like the cameras, such as {names[0]}")
     return tuple(_take(place, place.name, names) for place in found)
@@ -218,8 +233,8 @@ def _size(takes: tuple[Take, ...]) -> tuple[int, int]:
     """(height, width) of all images."""
     first = takes[0].paths[0][0]
     width, height = pixels(first)
-    for take in takes:
-        for path in take.paths[0]:
+    for row in (row for take in takes for row in take.paths):
+        for path in row:
             if pixels(path) != (width, height):
                 other = "{} x {}".format(*pixels(path))
                 raise ValueError(f"{path}: {other} pixels, and {first} has {width} x {height}; expected one size")

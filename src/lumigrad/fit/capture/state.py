@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.fit._plain import check_plain
+from lumigrad.fit._plain import check_adam, check_plain
 from lumigrad.fit.capture.model import CaptureModel
 from lumigrad.fit.capture.schedule import CaptureSchedule
 
@@ -70,6 +70,10 @@ class CaptureState:
                 raise ValueError(f"state.parameters.{name}: expected {[*value.shape]}, got {got}")
             with torch.no_grad():
                 value.copy_(saved)
+        parameters = list(self.model.parameters())
+        found = check_adam(values["moments"], parameters, [1] * len(parameters), "state.moments")
+        if values["iteration"] < 0 or len(found) != (len(parameters) if values["iteration"] else 0):
+            raise ValueError(f"state.moments: expected those of {values['iteration']} steps, got {len(found)}")
         self.optimizer.load_state_dict(values["moments"])
         for name in ("iteration", "seconds", "losses", "curve"):
             setattr(self, name, values[name])

@@ -12,9 +12,10 @@ import torch
 from lumigrad.fit.materials import results
 from lumigrad.fit.materials.drawing import Tracing
 from lumigrad.fit.materials.loop import fit_materials
-from lumigrad.fit.materials.relit import RelitPhotos
+from lumigrad.fit.materials.relit import RelitPhotos, check_shown
 from lumigrad.fit.materials.schedule import Schedule, stages_of
 from lumigrad.fit.materials.state import MaterialsState
+from lumigrad.fit.materials.truth import check_same_place
 from lumigrad.fit.mesh.job import digest_of_mesh
 from lumigrad.fit.photos.job import PhotoJob
 from lumigrad.fit.reconstruct.conventions import AXES, POSES
@@ -60,6 +61,13 @@ class MaterialsOptions:
     axes: str = AXES[0]
     poses: str = POSES[0]
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = Tracing(self.samples, self.bounces)
+        if min(given) < 1:
+            raise ValueError(f"samples, bounces: expected at least 1, got {self.samples} and {self.bounces}")
+        if self.light == "fast" and given != Tracing():
+            raise ValueError("samples, bounces: expected none with light='fast', which traces no rays")
 
     def to_dict(self) -> dict[str, Any]:
         """The values that a fit must have in common with the one it resumes."""
@@ -110,12 +118,19 @@ class MaterialsJob(PhotoJob[MaterialsState]):
 
         Raises:
             FileNotFoundError, ValueError: see `PosedPhotos.split` and `load_photos`; the mesh has no extent, or lies
-                where the photographs do not show it; the truth has no materials.
+                where the photographs, or those in another light, do not show it; the truth has no materials, or lies
+                elsewhere.
         """
         options, device = options or MaterialsOptions(), device or torch.device("cpu")
         if truth is not None and not truth.materials:
             raise ValueError("truth: expected a mesh with materials, got one without")
         known = place_mesh(mesh, data, options, device)
+        place, held_out = known.place, [known.place.photo(photo) for photo in known.held_out]
+        if truth is not None:
+            inward = replace(truth, positions=place.inward(truth.positions))
+            check_same_place(known.mesh, inward, (photo.camera for photo in held_out))
+        if relit is not None:
+            check_shown(known.mesh, (place.photo(photo) for photo in relit.photos))
         schedule = Schedule(
             stages_of(options.light),
             options.iterations,
@@ -126,7 +141,7 @@ class MaterialsJob(PhotoJob[MaterialsState]):
             seed=options.seed,
         )
         settings = {**known.settings, "mesh": digest_of_mesh(mesh)}
-        held_out = [known.place.photo(photo).to(device) for photo in known.held_out]
+        held_out = [photo.to(device) for photo in held_out]
         known = known._replace(mesh=known.mesh.to(device), photos=known.photos.to(device), held_out=held_out)
         return cls(options, known, schedule, settings, truth, relit)
 
@@ -151,6 +166,11 @@ class MaterialsJob(PhotoJob[MaterialsState]):
         state, photos = MaterialsState.from_dict(values), self.known.photos
         if tuple(state.gains.shape) != (len(photos), 3):
             raise ValueError(f"state.gains: expected [{len(photos)}, 3], got {list(state.gains.shape)}")
+        if len(state.uv_faces) != len(self.known.mesh.faces):
+            raise ValueError(f"state.uv_faces: expected {len(self.known.mesh.faces)}, got {len(state.uv_faces)}")
+        side, options = state.parameters["light"][0].shape[1], self.options
+        if side != options.light_size or ("normal" in state.parameters) != options.normals:
+            raise ValueError(f"state.parameters: expected those of {options.light_size} texels of light, got {side}")
         return state.to(photos.images.device)
 
     def fit(
@@ -166,7 +186,9 @@ class MaterialsJob(PhotoJob[MaterialsState]):
         Args:
             frames: of the turntable.
         """
-        place = self.known.place
-        truth = None if self.truth is None else replace(self.truth, positions=place.inward(self.truth.positions))
+        truth = None
+        if self.truth is not None:
+            truth = replace(self.truth, positions=self.known.place.inward(self.truth.positions))
+            truth = truth.to(self.known.mesh.positions.device)
         subject = results.Subject(state, self.known, self.schedule.final_tracing, truth, self.relit)
         return results.write(subject, self.settings, folder, frames)

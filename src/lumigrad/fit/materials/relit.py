@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from lumigrad.fit.reconstruct.conventions import reread
 from lumigrad.fit.reconstruct.known_mesh import Reading
 from lumigrad.io.dataset import load_dataset
 from lumigrad.io.image import load_image
+from lumigrad.render.mesh import render_mesh
 from lumigrad.scene.color import srgb_decode, srgb_encode
 from lumigrad.scene.light.cubemap import equirect_to_cube
+from lumigrad.scene.shapes.mesh import Mesh
 
 ENVIRONMENTS = ("environment.exr", "environment.hdr", "environment.pfm", "environment.npy")
 # Rows of the environment from which on the cube map is no finer.
@@ -31,13 +34,16 @@ class RelitPhotos:
     light: Tensor
 
 
-def load_relit(folder: Path, options: Reading) -> RelitPhotos:
+def load_relit(folder: Path, options: Reading, downscale: int = 1) -> RelitPhotos:
     """The photographs of a data set, and the light in the file `environment.exr`, `.hdr`, `.pfm` or `.npy` beside it.
+
+    Args:
+        downscale: as for `load_dataset`.
 
     Raises:
         FileNotFoundError, ValueError: there is no such data set or no such file.
     """
-    data = reread(load_dataset(folder), options.axes, options.poses)
+    data = reread(load_dataset(folder, downscale=downscale), options.axes, options.poses)
     path = next((folder / name for name in ENVIRONMENTS if (folder / name).is_file()), None)
     if path is None:
         raise FileNotFoundError(f"{folder}: expected the light of the photographs, as one of {', '.join(ENVIRONMENTS)}")
@@ -46,6 +52,13 @@ def load_relit(folder: Path, options: Reading) -> RelitPhotos:
         raise ValueError(f"{path}: expected an equirectangular image, twice as wide as high, got {list(image.shape)}")
     light = equirect_to_cube(image, max(2, min(_FINEST, image.shape[0] // 2)))
     return RelitPhotos(load_photos(data, list(range(len(data))), reduce=options.reduce), light)
+
+
+@torch.no_grad()
+def check_shown(mesh: Mesh, photos: Iterable[Photo]) -> None:
+    """Raise ValueError if no photograph in another light shows a mesh in the space of its camera."""
+    if not any(bool(_inside(photo, render_mesh(mesh, photo.camera).mask).any()) for photo in photos):
+        raise ValueError("relit: no photograph shows the mesh; expected them to have its cameras' coordinates")
 
 
 @torch.no_grad()

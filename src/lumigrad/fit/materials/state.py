@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.fit._plain import from_plain
+from lumigrad.fit._plain import check_adam, from_plain
 from lumigrad.fit.materials.maps import MaterialMaps, maps_of, start_parameters
 from lumigrad.fit.materials.occlusion import bake_occlusion
 from lumigrad.fit.reconstruct.atlas import unwrap
@@ -110,7 +110,8 @@ class MaterialsState:
         return replace(self, **moved, parameters=levels)
 
     def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        levels = {name: [level.detach() for level in found] for name, found in self.parameters.items()}
+        return {**vars(self), "parameters": levels}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MaterialsState:
@@ -125,8 +126,38 @@ class MaterialsState:
         missing = {"base_color", "roughness", "metallic", "light"} - state.parameters.keys()
         if missing or not all(state.parameters.values()):
             raise ValueError(f"state.parameters: {', '.join(sorted(missing)) or 'levels'} missing")
-        state.maps()
+        state._check_sizes()
+        state._check_optimizer()
         return state
+
+    def _check_sizes(self) -> None:
+        if self.uvs.ndim != 2 or self.uvs.shape[1] != 2 or not self.uvs.is_floating_point():
+            raise ValueError(f"state.uvs: expected [V, 2], got {list(self.uvs.shape)}")
+        if self.uv_faces.ndim != 2 or self.uv_faces.shape[1] != 3 or self.uv_faces.is_floating_point():
+            raise ValueError(f"state.uv_faces: expected [F, 3], got {list(self.uv_faces.shape)}")
+        if self.uv_faces.numel() and not 0 <= int(self.uv_faces.min()) <= int(self.uv_faces.max()) < len(self.uvs):
+            raise ValueError(f"state.uv_faces: expected numbers of {len(self.uvs)} texture coordinates")
+        light = self.parameters["light"][0]
+        side = light.shape[1] if light.ndim == 4 else 0
+        right = start_parameters(self.size, side, 0.5, torch.tensor(0.5), "normal" in self.parameters)
+        if self.parameters.keys() != right.keys():
+            raise ValueError(f"state.parameters: expected {', '.join(right)}, got {', '.join(self.parameters)}")
+        for name, levels in right.items():
+            expected, got = ([list(level.shape) for level in found] for found in (levels, self.parameters[name]))
+            if got != expected:
+                raise ValueError(f"state.parameters.{name}: expected {expected}, got {got}")
+
+    def _check_optimizer(self) -> None:
+        if self.iteration < 0 or bool(self.optimizer) != (self.iteration > 0):
+            raise ValueError(f"state.optimizer: expected that of {self.iteration} steps")
+        if not self.optimizer:
+            return
+        leaves, names = self.leaves(), sorted(self.parameters)
+        found = check_adam(self.optimizer, leaves, [1] * len(leaves), "state.optimizer")
+        coarse = {sum(len(self.parameters[name]) for name in names[:number]) for number in range(len(names))}
+        # Fine levels rest at first, all of them.
+        if found not in (coarse, set(range(len(leaves)))):
+            raise ValueError(f"state.optimizer.state: expected moments of {len(leaves)} tensors, got {len(found)}")
 
 
 def _brightness(photos: PhotoSet) -> Tensor:

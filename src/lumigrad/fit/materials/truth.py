@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from lumigrad.render.mesh import render_mesh
 from lumigrad.render.scene import render
 from lumigrad.render.shading import pbr_terms
 from lumigrad.render.surface import Surface
@@ -28,6 +29,16 @@ def material_image(mesh: Mesh, camera: PerspectiveCamera) -> tuple[Tensor, Tenso
     """Linear base colour, roughness and metallic that a camera [N] sees [N, H, W, 5], and coverage [N, H, W, 1]."""
     shot = render(Scene(mesh), camera, shading=material_channels, lights=(), tone_mapping=None, buffers=False)
     return shot.color, shot.mask
+
+
+@torch.no_grad()
+def check_same_place(mesh: Mesh, truth: Mesh, cameras: Iterable[PerspectiveCamera]) -> None:
+    """Raise ValueError if no camera [1] sees both a mesh and the one that it is to be measured against."""
+    for camera in cameras:
+        mask, there = (render_mesh(Mesh(one.positions, one.faces), camera).mask for one in (mesh, truth))
+        if bool(((mask > 0.99) & (there > 0.99)).any()):
+            return
+    raise ValueError("truth: no photograph that is held out shows it and the mesh; expected it where the mesh is")
 
 
 @torch.no_grad()

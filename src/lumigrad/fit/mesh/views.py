@@ -69,7 +69,8 @@ class Views:
             rows = [torch.nn.functional.avg_pool2d(image.float().permute(2, 0, 1), step) for image in images]
             return torch.stack([row.permute(1, 2, 0).to(images) for row in rows])
 
-        counts = None if self.counts is None else pooled(self.counts)
+        # A pixel counts if all that it is made of do.
+        counts = None if self.counts is None else pooled(self.counts.float()) > 0.999
         return Views(self.camera.resized((height // step, width // step)), pooled(self.images), counts)
 
 

@@ -81,6 +81,8 @@ def fit_sdf(
     if start is None:
         start = visual_hull(views, stages[0].resolution, box)
         _check_inside(start, "views: expected masks that have", stages[0].resolution)
+    else:
+        start = _resampled(start, check_resolution(stages[0].resolution))
     target = SDFTarget(views, start, lights, shading, colors)
     after_step = None if on_step is None else lambda state: on_step(state.iteration, state.losses[-1])
     return target.grid(descend(target, SDFState(), SDFSchedule(stages, seed=seed), after_step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,24 @@ _SHOWN = 4  # photographs in the comparison
 
 @torch.no_grad()
 def measured(grid: SignedDistanceGrid, photos: list[Photo]) -> dict[str, float]:
-    """Means over photographs that the surface was not fitted to.
+    """Means over photographs that the surface was not fitted to; those without a pixel that counts are left out.
 
     Returns:
         psnr_db, ssim: of the coverage of the pixels that count.
         overlap: intersection over union of the silhouette and the mask.
+
+    Raises:
+        ValueError: no photograph has a pixel that counts.
     """
     rows = []
     for photo in photos:
         assert photo.alpha is not None
+        counts = photo.covered[..., 0] > 0
+        if not bool(counts.any()):
+            continue
         ours = render_implicit(grid, photo.camera, "unlit").mask * photo.covered
         theirs = photo.alpha * photo.covered
         both, either = torch.minimum(ours, theirs).sum(), torch.maximum(ours, theirs).sum()
-        counts = photo.covered[..., 0] > 0
         rows.append(
             {
                 "psnr_db": float(psnr(ours, theirs, counts)),
@@ -52,6 +58,8 @@ def measured(grid: SignedDistanceGrid, photos: list[Photo]) -> dict[str, float]:
                 "overlap": float(both / either) if either > 0 else 1.0,
             }
         )
+    if not rows:
+        raise ValueError("photos: no photograph that is held out has a pixel that counts")
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 
@@ -154,5 +162,5 @@ def load_grid(path: str | Path) -> SignedDistanceGrid:
     try:
         with np.load(path) as saved:
             return SignedDistanceGrid(torch.from_numpy(saved["values"]), torch.from_numpy(saved["box"]))
-    except (KeyError, TypeError, EOFError) as error:
+    except (KeyError, TypeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: expected values and a box of a grid: {error}") from error
