@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lumigrad.fit.materials.drawing import Tracing
 from lumigrad.fit.materials.regularise import Weights
-from lumigrad.fit.photos.progress import Timed, check_limits, progress_of, stage_at
+from lumigrad.fit.photos.progress import Staged, Timed, check_limits, progress_of
 
 LIGHTS = ("fast", "traced")
 
@@ -43,7 +43,7 @@ def stages_of(light: str) -> tuple[Stage, ...]:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Staged):
     """Length and settings of a fit. At least one of `iterations` and `minutes` is given.
 
     Attributes:
@@ -75,18 +75,6 @@ class Schedule:
         """The part of the steps that is done, from 0 to 1."""
         costs = [(stage.begin, 4.0 if stage.traced else 1.0) for stage in self.stages]
         return progress_of(state, self.iterations, self.minutes, costs)
-
-    def stage(self, progress: float) -> int:
-        """Number of the stage at a progress in [0, 1)."""
-        return stage_at(self._begins, progress)[0]
-
-    def within(self, progress: float) -> float:
-        """The part of its stage that is done, from 0 to 1."""
-        return stage_at(self._begins, progress)[1]
-
-    @property
-    def _begins(self) -> list[float]:
-        return [stage.begin for stage in self.stages]
 
     @property
     def final_tracing(self) -> Tracing | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Timed(Protocol):
@@ -63,3 +63,29 @@ def stage_at(begins: Sequence[float], progress: float) -> tuple[int, float]:
     number = max(number for number, begin in enumerate(begins) if progress >= begin)
     end = begins[number + 1] if number + 1 < len(begins) else 1.0
     return number, (progress - begins[number]) / (end - begins[number])
+
+
+class Staged:
+    """A schedule with `stages`, each of which begins at a progress.
+
+    >>> from types import SimpleNamespace
+    >>> from lumigrad.fit.photos.progress import Staged
+    >>> schedule = Staged()
+    >>> schedule.stages = (SimpleNamespace(begin=0.0), SimpleNamespace(begin=0.5))
+    >>> schedule.stage(0.75), schedule.within(0.75)
+    (1, 0.5)
+    """
+
+    stages: Sequence[Any]
+
+    def stage(self, progress: float) -> int:
+        """Number of the stage at a progress in [0, 1)."""
+        return stage_at(self._begins, progress)[0]
+
+    def within(self, progress: float) -> float:
+        """The part of its stage that is done, from 0 to 1."""
+        return stage_at(self._begins, progress)[1]
+
+    @property
+    def _begins(self) -> list[float]:
+        return [stage.begin for stage in self.stages]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lumigrad.fit.photos.progress import Timed, check_limits, progress_of, stage_at
+from lumigrad.fit.photos.progress import Staged, Timed, check_limits, progress_of
 
 # What of the cameras is fitted.
 CAMERAS = ("fixed", "poses", "focal")
@@ -43,7 +43,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Staged):
     """Length and settings of a fit. At least one of `iterations` and `minutes` is given.
 
     Attributes:
@@ -78,18 +78,6 @@ class Schedule:
         # Half of a step's time does not depend on the number of pixels.
         costs = [(stage.begin, stage.batch * (1 + 1 / stage.factor**2)) for stage in self.stages]
         return progress_of(state, self.iterations, self.minutes, costs)
-
-    def stage(self, progress: float) -> int:
-        """Number of the stage at a progress in [0, 1)."""
-        return stage_at(self._begins, progress)[0]
-
-    def within(self, progress: float) -> float:
-        """The part of its stage that is done, from 0 to 1."""
-        return stage_at(self._begins, progress)[1]
-
-    @property
-    def _begins(self) -> list[float]:
-        return [stage.begin for stage in self.stages]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, to be stored beside a state and compared before it is resumed."""
