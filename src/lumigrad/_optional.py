@@ -7,7 +7,7 @@ import importlib.util
 from types import ModuleType
 
 # By the name that is imported: the package's own name, and the extra of lumigrad that installs it.
-_PACKAGES = {
+PACKAGES = {
     "PIL": ("Pillow", "files"),
     "mapbox_earcut": ("mapbox_earcut", "files"),
     "DracoPy": ("DracoPy", "draco"),
@@ -43,7 +43,7 @@ def require(module: str, user: str) -> ModuleType:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise  # the package is there, and lacks something itself
-        name, extra = _PACKAGES[package]
+        name, extra = PACKAGES[package]
         raise MissingPackageError(f"{user} needs {name}: pip install 'lumigrad[{extra}]'") from error
 
 

@@ -1,4 +1,5 @@
-"""While the program `lumigrad` starts, which takes a second or two, Ctrl-C ends it without a traceback.
+"""While the program `lumigrad` starts, which takes a second or two: Ctrl-C ends it without a traceback, and an
+installation that does not load is told in one line, or by `lumigrad doctor` at length.
 
 Must be imported before everything that takes long.
 """
@@ -9,6 +10,9 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from types import TracebackType
+
+from lumigrad import _diagnosis
 
 
 def _is_program() -> bool:
@@ -17,10 +21,23 @@ def _is_program() -> bool:
     return name == "lumigrad" or (name == "-m" and module == ["lumigrad"])
 
 
-def handle_interrupts() -> None:
-    """From now on, Ctrl-C raises KeyboardInterrupt again."""
+def has_started() -> None:
+    """From now on, Ctrl-C raises KeyboardInterrupt again, and exceptions are shown as everywhere."""
     if _waiting:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.excepthook is _tell:
+        sys.excepthook = sys.__excepthook__
+
+
+def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Say what does not load, in place of a traceback."""
+    if not isinstance(error, (ImportError, OSError)):
+        sys.__excepthook__(kind, error, traceback)
+    elif sys.argv[1:2] == ["doctor"]:
+        installed = [("folder", str(Path(__file__).parent)), ("check", f"FAILED: {kind.__name__}: {error}")]
+        print(_diagnosis.report({"lumigrad": installed, **_diagnosis.surroundings()}))
+    else:
+        print(f"lumigrad: error: {error}", file=sys.stderr)
 
 
 _waiting = (
@@ -30,3 +47,5 @@ _waiting = (
 )
 if _waiting:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+if _is_program() and sys.excepthook is sys.__excepthook__:
+    sys.excepthook = _tell

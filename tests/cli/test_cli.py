@@ -17,6 +17,7 @@ import pytest
 import torch
 from ops_common import SOURCE
 
+import lumigrad as lg
 from lumigrad.cli import main
 from lumigrad.fit.mesh.loop import _Leg
 from lumigrad.io import load_image, load_mesh, save_image, save_mesh
@@ -156,6 +157,63 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     output = capsys.readouterr().out
     for word in ("lumigrad", "python", "torch", "numpy", "threads", "load", "idle threads", "instruction set", "cuda"):
         assert word in output
+    assert "an image and its gradients are right" in output
+
+
+def test_doctor_reports_what_matters_and_nothing_private(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(SOURCE.parent))
+    monkeypatch.setenv("USERPROFILE", str(SOURCE.parent))
+    monkeypatch.setenv("LUMIGRAD_CACHE_MB", "77")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(SOURCE / "libraries"))
+    monkeypatch.setenv("SECRET_TOKEN", "hidden")
+    assert main(["doctor", "--report"]) == 0
+    output = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert lines[0] == "```text"
+    assert lines[-1] == "```"
+    assert [line for line in lines if line.startswith("[")] == [
+        f"[{heading}]" for heading in ("lumigrad", "machine", "python", "torch", "packages", "environment")
+    ]
+    assert any(line.startswith(f"torch {torch.__version__}, built for") for line in lines)
+    assert "LUMIGRAD_CACHE_MB 77" in lines
+    assert f"LD_LIBRARY_PATH ~{os.sep}{SOURCE.name}{os.sep}libraries" in lines
+    assert str(SOURCE.parent) not in output
+    assert "hidden" not in output
+
+
+def test_doctor_finds_kernels_that_are_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def brighter(*arguments: object) -> torch.Tensor:
+        return right(*arguments) + 0.01
+
+    right = lg.interpolate
+    monkeypatch.setattr(lg, "interpolate", brighter)
+    assert main(["doctor"]) == 1
+    assert "FAILED: of a triangle, the image on cpu, gradients" in capsys.readouterr().out
+    monkeypatch.setattr(lg, "interpolate", lambda *arguments: 1 / 0)
+    assert main(["doctor", "--report"]) == 1
+    assert "FAILED: ZeroDivisionError: division by zero" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["render", "none.obj", "-o", "a.png"]])
+def test_an_installation_that_does_not_load(command: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "LUMIGRAD_NATIVE_DIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-m", "lumigrad", *command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    fault = "lumigrad's compiled core is not at "
+    if command == ["doctor"]:
+        assert f"FAILED: CoreNotFoundError: {fault}" in run.stdout
+        assert torch.__version__ in run.stdout
+        assert run.stderr == ""
+    else:
+        assert run.stdout == ""
+        assert run.stderr.startswith(f"lumigrad: error: {fault}")
+        assert run.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from lumigrad import __version__
 from lumigrad._optional import MissingPackageError
-from lumigrad._startup import handle_interrupts
+from lumigrad._startup import has_started
 from lumigrad.cli import (
     capture,
     demo,
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 when done, 2 for wrong input, 130 when interrupted.
     """
     try:
-        handle_interrupts()
+        has_started()
         arguments = _parser().parse_args(argv)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

@@ -5,16 +5,18 @@ from __future__ import annotations
 from lumigrad._engine.core import cpu
 from lumigrad._engine.cuda import available as cuda_available
 from lumigrad._engine.cuda import status as cuda_status
-from lumigrad._engine.loading import available_isas, best_isa
+from lumigrad._engine.loading import ISAS, available_isas, best_isa, library_path
 from lumigrad._engine.threads import contended, thread_source, wait_policy
 
 __all__ = [
+    "ISAS",
     "available_isas",
     "best_isa",
     "contended",
     "cuda_available",
     "cuda_status",
     "isa",
+    "library_path",
     "thread_source",
     "wait_policy",
 ]
