@@ -659,24 +659,42 @@ LG_HD Search search_crossings(const CellGrid& grid, const CellRange& range, int3
           row > range.y0 ? start(row) : 0.0f};
 }
 
+// The crossings of one triangle with others that are no neighbours.
+template <class T, class Walk>
+class TriangleCrossings {
+ public:
+  LG_HD TriangleCrossings(const OutlineView<T>& view, int64_t t, Walk& walk)
+      : view_(view), walk_(walk), t_(static_cast<int32_t>(t)) {
+    sides_.triangle = -1;
+  }
+
+  LG_HD void follow(int32_t other) {
+    if (sides_.triangle < 0) {
+      if (!view_.triangle(t_, triangle_)) return;
+      sides_ = make_sides(triangle_, t_);
+    }
+    if (!separated(view_, sides_, other)) follow_crossing(view_, triangle_, sides_, other, walk_);
+  }
+
+ private:
+  const OutlineView<T>& view_;
+  Walk& walk_;
+  const int32_t t_;
+  PixelTriangle triangle_ = {};
+  TriangleSides sides_ = {};  // made with the first other triangle; until then of none
+};
+
 // All crossings with triangles of higher numbers.
 template <class T, class Scan, class Walk>
 LG_HD void follow_crossings(const OutlineView<T>& view, const CellGrid& grid, int64_t t, const Scan& scan, Walk& walk) {
   const TriangleBox box = view.boxes[t];
   if (box.empty()) return;
   const CellRange range = grid.range(box);
-  PixelTriangle triangle = {};
-  TriangleSides sides = {};
-  sides.triangle = -1;
+  TriangleCrossings<T, Walk> crossings(view, t, walk);
   for (int32_t row = range.y0; row <= range.y1; ++row) {
     for (int32_t column = range.x0; column <= range.x1; ++column) {
       scan(search_crossings(grid, range, column, row, t, box), [&](int32_t other) {
-        if (are_neighbours(view, t, other)) return;
-        if (sides.triangle < 0) {
-          if (!view.triangle(t, triangle)) return;
-          sides = make_sides(triangle, static_cast<int32_t>(t));
-        }
-        if (!separated(view, sides, other)) follow_crossing(view, triangle, sides, other, walk);
+        if (!are_neighbours(view, t, other)) crossings.follow(other);
       });
     }
   }

@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "lumigrad.h"
-#include "math/bits.h"
 #include "runtime/check_indices.h"
 #include "runtime/memory.h"
 #include "runtime/status.h"
 #include "runtime/threads.h"
+#include "surface/entry_boxes_cpu.h"
 #include "surface/outline_scene.h"
 
 namespace lg::surface {
@@ -31,57 +31,6 @@ struct PieceLists {
 
   explicit PieceLists(int64_t tasks) : pieces(static_cast<size_t>(tasks)), checks(static_cast<size_t>(tasks)) {}
   ListSink operator[](int64_t task) { return {&pieces[static_cast<size_t>(task)], &checks[static_cast<size_t>(task)]}; }
-};
-
-// As ScanEntries, sixteen entries at a time: boxes lie side by side in the order of the lists.
-class EntryBoxes {
- public:
-  static constexpr int lanes = 16;
-
-  template <class T>
-  EntryBoxes(int32_t threads, const OutlineView<T>& view, const CellLists& lists)
-      : lists_(lists), stride_(lists.begin[lists.grid.cells()] + lanes), values_(static_cast<size_t>(6 * stride_)) {
-    constexpr int64_t entries_per_task = 8192;
-    parallel_for(threads, divide_up(stride_, entries_per_task), [&](int64_t task, int) {
-      const int64_t end = std::min(stride_, (task + 1) * entries_per_task);
-      for (int64_t i = task * entries_per_task; i < end; ++i) {
-        const bool exists = i < stride_ - lanes;
-        const TriangleBox box = exists ? view.boxes[lists.entries[i]] : empty_box();
-        const float value[6] = {box.x0, box.y0, box.z0, box.x1, box.y1, box.z1};
-        for (int k = 0; k < 6; ++k) values_[static_cast<size_t>(k * stride_ + i)] = value[k];
-      }
-    });
-  }
-
-  template <class Body>
-  void operator()(const Search& s, const Body& body) const {
-    const int64_t end = lists_.begin[s.cell + 1];
-    for (int64_t at = lists_.begin[s.cell]; at < end; at += lanes) {
-      for (uint32_t hits = find_hits(s, at); hits != 0; hits &= hits - 1) {
-        const int64_t i = at + lowest_lane(hits);
-        if (i < end) body(lists_.entries[i]);
-      }
-    }
-  }
-
- private:
-  uint32_t find_hits(const Search& s, int64_t at) const {
-    const float *low = values_.data() + at, *high = low + 3 * stride_;
-    const int32_t* triangle = lists_.entries + at;
-    int32_t hit[lanes];
-    LG_VECTORIZE
-    for (int l = 0; l < lanes; ++l) {
-      const bool found = (triangle[l] > s.triangle) & (low[l] <= s.box.x1) & (low[stride_ + l] <= s.box.y1) &
-                         (low[2 * stride_ + l] <= s.box.z1) & (high[l] >= s.box.x0) & (high[stride_ + l] >= s.box.y0) &
-                         (high[2 * stride_ + l] >= s.box.z0) & (low[l] >= s.begin_x) & (low[stride_ + l] >= s.begin_y);
-      hit[l] = found ? -1 : 0;
-    }
-    return sign_lanes(hit);
-  }
-
-  const CellLists& lists_;
-  const int64_t stride_;
-  Buffer<float> values_;
 };
 
 // Buffers of one view; used again for the next.
@@ -110,6 +59,7 @@ class OutlineFinder {
     const int64_t tasks = divide_up(scene_.triangles, triangles_per_task);
     const CellLists lists = prepare(view, tasks);
     const EntryBoxes scan(threads_, view, lists);
+    const CrossingPairs pairs(threads_, view, lists, scan);
     PieceLists found(tasks + 1);
     parallel_for(threads_, tasks, [&](int64_t task, int) {
       ListSink sink = found[task];
@@ -117,7 +67,8 @@ class OutlineFinder {
       const int64_t end = std::min(scene_.triangles, (task + 1) * triangles_per_task);
       for (int64_t t = task * triangles_per_task; t < end; ++t) {
         follow_borders(view, t, walk);
-        follow_crossings(view, lists.grid, t, scan, walk);
+        TriangleCrossings<T, OutlineWalk<T, EntryBoxes, ListSink>> crossings(view, t, walk);
+        pairs.for_others(t, [&](int32_t other) { crossings.follow(other); });
       }
     });
     correct_centres(view, lists.grid, scan, found);
