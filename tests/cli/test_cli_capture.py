@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from capture_common import small_rig
 
-from lumigrad.cli import main
-from lumigrad.fit.capture import loop
+from lumigrad.cli import capture, main
+from lumigrad.fit.capture import CaptureJob, CaptureOptions, loop
 
 TINY = ["--iterations", "8", "--frames", "2", "--evaluate-every", "4", "--texture-size", "32", "--threads", "1"]
 
@@ -56,6 +58,22 @@ def test_quick_without_maps(rig: Path, tmp_path: Path, capsys: pytest.CaptureFix
     numbers = json.loads((tmp_path / "metrics.json").read_text())
     assert numbers["image_size"] == [12, 12]
     assert "vertex_mm" not in numbers
+
+
+def test_quick_is_used(rig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings, where no option says otherwise; and those of whole fits without it."""
+    prepared = []
+
+    def note(arguments: object, prepare: Callable[[torch.device], CaptureJob], *rest: object) -> int:
+        prepared.append(prepare(torch.device("cpu")).options)
+        return 0
+
+    monkeypatch.setattr(capture, "fit_and_report", note)
+    for options in ([], ["--quick"], ["--quick", "--iterations", "7", "--widths", "4,5,6"]):
+        assert main(["capture", str(rig), *options, "--out", str(tmp_path)]) == 0
+    assert prepared[0] == CaptureOptions(iterations=5000, widths=(64, 64, 64), texture_size=1024)
+    assert prepared[1] == CaptureOptions(iterations=500, widths=(32, 32, 32), texture_size=256)
+    assert prepared[2] == CaptureOptions(iterations=7, widths=(4, 5, 6), texture_size=256)
 
 
 @pytest.mark.parametrize(

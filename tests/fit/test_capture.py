@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +32,9 @@ from lumigrad.fit.capture import (
     seen_vertices,
     shape_errors,
 )
+from lumigrad.fit.capture.pairing import paired
 from lumigrad.fit.capture.synthetic import wrong_base
-from lumigrad.io import load_image, load_mesh, save_image
+from lumigrad.io import load_image, load_mesh, save_image, save_mesh
 from lumigrad.scene import Mesh, axis_angle_to_matrix, icosphere
 
 OPTIONS = CaptureOptions(iterations=30, widths=(4, 4, 4), texture_size=32, blur_factor=8)
@@ -85,18 +87,27 @@ def test_shapes_are_the_product_of_the_maps() -> None:
     for shape, frame, take in zip(shapes, (4, 0, 1), (1, 0, 0), strict=True):
         offset = model.m3 @ (model.m2 @ (model.m1 @ model.weights[frame]))
         plain = model.base + offset.reshape(-1, 3)
-        turned = torch.stack([axis_angle_to_matrix(model.turns[take]) @ point for point in plain])
-        torch.testing.assert_close(shape, turned + model.shifts[take])
+        if take == 0:  # the first sequence stays
+            torch.testing.assert_close(shape, plain)
+            continue
+        turned = torch.stack([axis_angle_to_matrix(model.turns[take - 1]) @ point for point in plain])
+        torch.testing.assert_close(shape, turned + model.shifts[take - 1])
 
 
 @pytest.mark.parametrize("rigid", ["none", "sequence", "frame"])
 def test_what_moves_as_a_whole(rigid: str) -> None:
     model = small_model(None, rigid)
     expected = {"none": None, "sequence": 2, "frame": 5}[rigid]
-    assert (len(model.turns) if rigid != "none" else None) == expected
+    assert (len(model.turns) + 1 if rigid != "none" else None) == expected  # the first of several is held
     moved = model.moved(model.base.expand(5, -1, -1), torch.arange(5))
     distinct = len({tuple(shape.reshape(-1).tolist()) for shape in moved})
     assert distinct == (expected or 1)
+    assert rigid == "none" or torch.equal(moved[0], model.base)
+
+
+def test_one_sequence_moves_freely() -> None:
+    """There is nothing that it could be held against."""
+    assert CaptureModel(head(level=0, texture_height=8), [4], 1, texture_size=4).turns.shape == (1, 3)
 
 
 def test_cameras_have_contrast_and_brightness() -> None:
@@ -416,7 +427,10 @@ def _other_shape(folder: Path) -> None:
         (_remove("sequence0"), r"expected folders named like the cameras, such as camera0"),
         (_remove("sequence0", "camera1"), r"no folder of camera camera1"),
         (_empty, r"no images of camera camera1"),
-        (_remove("sequence0", "camera1", "0001.png"), r"camera camera1 has 2 images, and camera camera0 has 3"),
+        (
+            _remove("sequence0", "camera1", "0001.png"),
+            r"camera1 has no image of the frame 0001\.png of camera camera0",
+        ),
         (_resize, r"48 x 24 pixels, and .*0000\.png has 24 x 24"),
         (_resize_last, r"0002\.png: 12 x 12 pixels, and .*0000\.png has 24 x 24"),
         (_unnamed, r"file_path: expected the name of a camera .*, got '\./'"),
@@ -429,6 +443,90 @@ def test_wrong_folders(rig_folder: Path, spoil: Callable[[Path], None], message:
     spoil(rig_folder)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         load_rig(rig_folder)
+
+
+def _renamed(folder: Path, names: dict[str, list[str]]) -> Path:
+    """A rig whose images have other names, in the order of the frames."""
+    for camera, new in names.items():
+        place = folder / "sequence0" / camera
+        for old, name in zip(sorted(place.iterdir()), new, strict=True):
+            old.rename(place / name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["a.png", "c.png", "b.png"], ["a.jpg", "c.jpg", "b.jpg"]),  # the same names, in their own order
+        (["cam0_9.png", "cam0_11.png", "cam0_10.png"], ["v2 cam1 09.png", "v2 cam1 011.png", "v2 cam1 010.png"]),
+        (["9_left.png", "11_left.png", "10_left.png"], ["9_right3.png", "11_right3.png", "10_right3.png"]),
+    ],
+)
+def test_images_of_a_frame_are_found_by_name(rig_folder: Path, first: list[str], second: list[str]) -> None:
+    take = load_rig(_renamed(rig_folder, {"camera0": first, "camera1": second})).takes[0]
+    order = (0, 2, 1)  # of the numbers, or of the letters
+    assert [[path.name for path in row] for row in take.paths] == [[first[n], second[n]] for n in order]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            ["0.png", "1.png", "2.png"],
+            ["1.png", "2.png", "3.png"],
+            r"camera1 has no image of the frame 0\.png",
+        ),
+        (
+            ["a.png", "b.png", "c.png"],
+            ["d.png", "e.png", "f.png"],
+            r"camera0: expected images whose .* a\.png",
+        ),
+        (["0.png", "1.png", "2.png"], ["1.png", "01.jpg", "2.png"], r"camera1: expected one image of each frame, got"),
+        (["0_7.png", "1_8.png", "2_9.png"], ["0.png", "1.png", "2.png"], r"camera0: expected images whose names are"),
+    ],
+)
+def test_images_that_cannot_be_paired(rig_folder: Path, first: list[str], second: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_rig(_renamed(rig_folder, {"camera0": first, "camera1": second}))
+
+
+def test_one_image_of_each_camera(tmp_path: Path) -> None:
+    names = {camera: [tmp_path / camera / f"{camera}_{n:04d}.png"] for camera, n in (("cam1", 5), ("cam2", 5))}
+    assert paired(tmp_path, names) == ((names["cam1"][0], names["cam2"][0]),)
+    names["cam2"] = [tmp_path / "cam2" / "cam2_0006.png"]
+    with pytest.raises(ValueError, match="no image of the frame"):
+        paired(tmp_path, names)
+
+
+def test_few_images_are_opened_before_they_are_needed(rig_folder: Path) -> None:
+    """One in the middle that is no image is found when it is read."""
+    path = rig_folder / "sequence0" / "camera1" / "0001.png"
+    path.write_bytes(b"no image")
+    rig = load_rig(rig_folder)
+    with pytest.raises(ValueError, match=r"0001\.png"):
+        rig.images(torch.tensor([1]), torch.tensor([1]))
+
+
+def test_morph_targets_of_the_base_are_said_to_be_left(rig_folder: Path) -> None:
+    base = load_rig(rig_folder).base
+    (rig_folder / "base.obj").unlink()
+    save_mesh(replace(base, texture=torch.rand(2, 2, 3)), rig_folder / "base.glb")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_rig(rig_folder)
+    data = (rig_folder / "base.glb").read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    document = json.loads(data[20 : 20 + length])
+    primitive = document["meshes"][0]["primitives"][0]
+    primitive["targets"] = [{"POSITION": primitive["attributes"]["POSITION"]}]
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    head_size = len(data) - length + len(text)
+    header = data[:8] + head_size.to_bytes(4, "little") + len(text).to_bytes(4, "little") + data[16:20]
+    (rig_folder / "base.glb").write_bytes(header + text + data[20 + length :])
+    with pytest.warns(UserWarning, match=r"base\.glb: it has morph targets; the capture begins with the shape"):
+        again = load_rig(rig_folder)
+    torch.testing.assert_close(torch.stack(again.base.bounds()), torch.stack(base.bounds()))
 
 
 def test_wrong_inputs(recorded: Path, rig_folder: Path) -> None:

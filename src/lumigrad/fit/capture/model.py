@@ -26,6 +26,9 @@ def check_rigid(rigid: str) -> None:
 class CaptureModel(nn.Module):
     """Shapes V_i = V_base + M3 M2 M1 w_i of frames, each moved by a rotation and a translation.
 
+    Of several transforms, the first stays the identity, so that the base and the texture are where the first sequence
+    (or frame) has them: a motion common to all would be the base's.
+
     Weights w_i begin as noise that changes smoothly from frame to frame, the first of them as 1, M1 and M2 as the
     identity, and M3 as zero: the first shapes are those of the base. One texture and, for each camera, contrast and
     brightness belong to it.
@@ -85,7 +88,9 @@ class CaptureModel(nn.Module):
             self.m2 = nn.Parameter(torch.eye(widths[2], widths[1], dtype=kind))
             self.m3 = nn.Parameter(torch.zeros(3 * vertices, widths[2], dtype=kind))
         if rigid != "none":
-            self.turns = nn.Parameter(torch.zeros(frames if rigid == "frame" else len(counts), 3, dtype=kind))
+            movers = frames if rigid == "frame" else len(counts)
+            self.held = int(movers > 1)
+            self.turns = nn.Parameter(torch.zeros(movers - self.held, 3, dtype=kind))
             self.shifts = nn.Parameter(torch.zeros_like(self.turns))
         self.texture = nn.Parameter(torch.full((texture_size, texture_size, channels), 0.5, dtype=kind))
         self.contrast = nn.Parameter(torch.zeros(cameras, dtype=kind))  # logarithm
@@ -112,8 +117,8 @@ class CaptureModel(nn.Module):
         if self.rigid == "none":
             return shapes
         mover = self.mover[frames]  # type: ignore[index]
-        rotation = axis_angle_to_matrix(self.turns[mover])
-        return shapes @ rotation.transpose(1, 2) + self.shifts[mover][:, None]
+        turns, shifts = (nn.functional.pad(values, (0, 0, self.held, 0)) for values in (self.turns, self.shifts))
+        return shapes @ axis_angle_to_matrix(turns[mover]).transpose(1, 2) + shifts[mover][:, None]
 
     def positions(self, frames: Int[Tensor, " frames"]) -> Float[Tensor, "frames vertices 3"]:
         """Shapes of frames, in the world."""

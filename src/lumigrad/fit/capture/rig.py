@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lumigrad.fit.capture.pairing import paired
 from lumigrad.io._mask_files import IMAGE_SUFFIXES
 from lumigrad.io._photo_files import natural, pixels
+from lumigrad.io._problems import Notes
 from lumigrad.io._transforms import transforms_cameras
+from lumigrad.io.gltf.document import Document
 from lumigrad.io.mesh import READABLE, load_mesh
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.cameras.camera import PerspectiveCamera
@@ -26,7 +30,7 @@ _KEPT_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class Take:
-    """A sequence: images [frame][camera] of one name, in order."""
+    """A sequence: images [frame][camera], in order."""
 
     name: str
     paths: tuple[tuple[Path, ...], ...]
@@ -133,9 +137,13 @@ def load_rig(
         RIG/CAMERA/0000.png         one folder for each camera; or, for several sequences,
         RIG/SEQUENCE/CAMERA/0000.png
 
-    Cameras are those of a transforms.json, as instant-ngp and nerfstudio write it, with the size of the images. All
-    cameras of a sequence have the same number of images, in the order of the numbers in their names, and all images of
-    the recording have one size. Folders without any camera's folder are left alone.
+    Cameras are those of a transforms.json, as instant-ngp and nerfstudio write it, with the size of the images. Images
+    of one frame have the same name in the folders of all cameras, or the same number: the one that differs within a
+    folder. All images of the recording have one size; of large recordings, only the first and the last of each camera
+    are opened before they are needed. Folders without any camera's folder are left alone.
+
+    The shape of a glTF file with morph targets or a skin is that of its default weights and of its joints as they
+    stand; that they are not used beyond this is said.
 
     Args:
         downscale: by which images are averaged down.
@@ -143,9 +151,12 @@ def load_rig(
 
     Raises:
         FileNotFoundError: no folder, cameras, mesh, or images; a camera that has none.
-        ValueError: a mesh without texture coordinates; a camera without a name; cameras without images of the same
-            number; images of several sizes, or of another aspect ratio than their camera's; folders of cameras beside
-            sequences.
+        ValueError: a mesh without texture coordinates; a camera without a name; images that cannot be paired by their
+            names, or a camera that lacks one; images of several sizes, or of another aspect ratio than their camera's;
+            folders of cameras beside sequences.
+
+    Warns:
+        UserWarning: the mesh has morph targets or a skin.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -170,7 +181,29 @@ def _base(folder: Path) -> Mesh:
     mesh = load_mesh(found[0], materials=False)
     if mesh.uvs is None:
         raise ValueError(f"{found[0]}: expected a mesh with texture coordinates")
+    if found[0].suffix.lower() in (".glb", ".gltf"):
+        _say_what_is_left(found[0])
     return Mesh(mesh.positions, mesh.faces, mesh.uvs, mesh.uv_faces)
+
+
+def _say_what_is_left(path: Path) -> None:
+    """Warn of deformations that a glTF file has, and that a capture does not use."""
+    document = Document(path, Notes(path)).json
+    primitives = [part for mesh in document.get("meshes", []) for part in mesh.get("primitives", [])]
+    has = [
+        name
+        for name, there in (
+            ("morph targets", any(part.get("targets") for part in primitives)),
+            ("a skin", any("skin" in node for node in document.get("nodes", []))),
+        )
+        if there
+    ]
+    if has:
+        warnings.warn(
+            f"{path}: it has {' and '.join(has)}; the capture begins with the shape as it stands in the file, and "
+            "finds deformations of its own",
+            stacklevel=4,
+        )
 
 
 def _cameras(folder: Path) -> tuple[tuple[str, ...], tuple[PerspectiveCamera, ...]]:
@@ -211,33 +244,24 @@ def _takes(folder: Path, names: tuple[str, ...]) -> tuple[Take, ...]:
 
 
 def _take(place: Path, name: str, names: tuple[str, ...]) -> Take:
-    columns = []
+    images = {}
     for camera in names:
         if not (place / camera).is_dir():
             raise FileNotFoundError(f"{place}: no folder of camera {camera}")
-        images = [path for path in (place / camera).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-        if not images:
+        images[camera] = [path for path in (place / camera).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not images[camera]:
             raise FileNotFoundError(f"{place / camera}: no images of camera {camera}")
-        columns.append(sorted(images, key=natural))
-    counts = [len(column) for column in columns]
-    for camera, count in zip(names, counts, strict=True):
-        if count != counts[0]:
-            raise ValueError(
-                f"{place}: camera {camera} has {count} images, and camera {names[0]} has {counts[0]}; expected one of "
-                "each frame from every camera"
-            )
-    return Take(name, tuple(zip(*columns, strict=True)))
+    return Take(name, paired(place, images))
 
 
 def _size(takes: tuple[Take, ...]) -> tuple[int, int]:
-    """(height, width) of all images."""
+    """(height, width) of all images. Here, the first and last of every camera are opened; others when they are read."""
     first = takes[0].paths[0][0]
     width, height = pixels(first)
-    for row in (row for take in takes for row in take.paths):
-        for path in row:
-            if pixels(path) != (width, height):
-                other = "{} x {}".format(*pixels(path))
-                raise ValueError(f"{path}: {other} pixels, and {first} has {width} x {height}; expected one size")
+    for path in (path for take in takes for row in {take.paths[0], take.paths[-1]} for path in row):
+        if pixels(path) != (width, height):
+            other = "{} x {}".format(*pixels(path))
+            raise ValueError(f"{path}: {other} pixels, and {first} has {width} x {height}; expected one size")
     return height, width
 
 
