@@ -33,7 +33,7 @@ from lumigrad.fit.splats import (
     spacing,
 )
 from lumigrad.fit.splats.rows import Rows
-from lumigrad.fit.splats.strategies import shared_shape
+from lumigrad.fit.splats.strategies import Seen, shared_shape
 from lumigrad.io import load_dataset
 from lumigrad.ops.splat import splat
 from lumigrad.scene import PointCloud
@@ -252,8 +252,8 @@ def test_large_ones_split_small_ones_double_faint_ones_go() -> None:
     rows = Rows(parameters)
     camera = ring(1, (8, 8)).to(torch.float32)
     strategy = CloneSplitPrune(1.0, every=1, threshold=1e-3)
-    grads = {"means": torch.tensor([[0.1, 0, 0], [0.1, 0, 0], [0.0, 0, 0]])}
-    strategy.after_step(rows, grads, camera, model, 1, 0.5, torch.Generator().manual_seed(0))
+    seen = [Seen(camera, torch.tensor([0.1, 0.1, 0.0]))]
+    strategy.after_step(rows, seen, model, 1, 0.5, torch.Generator().manual_seed(0))
     assert len(rows) == 4
     # The small one is where it was, twice; the large one has become two smaller ones within it.
     at = rows.parameters["means"]
@@ -270,8 +270,7 @@ def test_the_maximum_holds() -> None:
     rows = Rows(model.start(PointCloud(torch.rand(9, 3), torch.rand(9, 3))))
     strategy = CloneSplitPrune(1.0, every=1, threshold=0.0, max_primitives=12)
     camera = ring(1, (8, 8)).to(torch.float32)
-    pull = {"means": torch.arange(1.0, 10.0)[:, None].expand(9, 3)}
-    strategy.after_step(rows, pull, camera, model, 1, 0.5, torch.Generator())
+    strategy.after_step(rows, [Seen(camera, torch.arange(1.0, 10.0))], model, 1, 0.5, torch.Generator())
     assert len(rows) == 12
 
 
@@ -304,3 +303,34 @@ def test_photographs_are_covered_and_reduced(photos: list[Photo], tmp_path: Path
     torch.testing.assert_close(half.camera.pixels(points), 0.5 * photo.camera.pixels(points))
     with pytest.raises(ValueError, match="degree"):
         Gaussians(5)
+
+
+def test_a_step_takes_the_mean_of_its_photographs(photos: list[Photo]) -> None:
+    """The gradient of a batch is the mean of those of its photographs, and each photograph comes once in a round."""
+    model, schedule = Gaussians(1, EXTENT), Schedule(iterations=6, levels=((0.0, 2),), batch=4)
+    state = fit_splats(photos[:8], begin(photos, "gaussians"), model, strategy_of("mcmc"), schedule,
+                       on_step=lambda now: now.iteration < 2)  # fmt: skip
+    assert state.order == []
+
+    class Watch:
+        looks = True
+        rows: Rows | None = None
+
+        def penalty(self, parameters: dict[str, torch.Tensor]) -> None: ...
+
+        def after_step(self, rows: Rows, seen: list[Seen], *more: object) -> None:
+            self.first, self.seen = rows.first, seen
+
+    def step_on(part: list[Photo]) -> Watch:
+        watch, every = Watch(), Schedule(iterations=6, levels=((0.0, 2),), batch=len(part))
+        fit_splats(part, begin(photos, "gaussians"), model, watch, every, on_step=lambda now: False)
+        return watch
+
+    whole, parts = step_on(photos[:3]), [step_on([photo]) for photo in photos[:3]]
+    for name in ("means", "scales", "opacities", "constant"):  # those of quaternions of balls are rounding alone
+        mean = torch.stack([part.first[name] for part in parts]).mean(0)
+        torch.testing.assert_close(whole.first[name], mean, atol=3e-6 * float(mean.abs().max()), rtol=1e-5)
+    for seen in whole.seen:  # what is told of a photograph does not depend on the others
+        camera = seen.camera.world_to_camera
+        alone = next(part.seen[0] for part in parts if torch.equal(part.seen[0].camera.world_to_camera, camera))
+        torch.testing.assert_close(seen.pull, alone.pull, atol=0, rtol=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.photos import add_photo_options, read_photos
 from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, run_job
+from lumigrad.fit.distributed import ALONE
 from lumigrad.fit.photos.job import PhotoJob
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.ops import installation
@@ -98,16 +100,20 @@ def fit_and_report(
     folder = arguments.out
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    make_folder(folder)
+    if arguments.group.is_first:
+        make_folder(folder)
     if (folder / "state.pt").exists() and not arguments.resume:
         print(f"lumigrad: replacing the fit in {folder}; --resume would go on from its state", file=sys.stderr)
     try:
         job = prepare(_device(arguments.device))
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
-    state = run_job(job, folder, arguments.resume, lambda state: _optimise(arguments, job, state, size))
+    run = partial(_optimise, arguments, job, size=size)
+    state = run_job(job, folder, arguments.resume, run, arguments.group)
     if state is None:
         return INTERRUPTED
+    if not arguments.group.is_first:
+        return 0
     try:
         numbers = job.write_results(state, folder, arguments.frames)
     except (OSError, ValueError) as error:
@@ -146,4 +152,5 @@ def _optimise(arguments: argparse.Namespace, job: Job, state: Any, size: Callabl
             bar.set_postfix_str(text, refresh=False)
             bar.update(1000 * job.schedule.progress(now) - bar.n)
 
-        job.run(state, arguments.out, show, arguments.evaluate_every)
+        divided = {} if arguments.group is ALONE else {"group": arguments.group}
+        job.run(state, arguments.out, show, arguments.evaluate_every, **divided)

@@ -25,7 +25,9 @@ from lumigrad.cli import (
     texture,
     view,
 )
+from lumigrad.cli.several import LOST, parsed, run_in_group
 from lumigrad.cli.shared import INTERRUPTED, UserError
+from lumigrad.fit.distributed import LostProcessError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,17 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0 when done, 2 for wrong input, 130 when interrupted.
+        The exit code: 0 when done, 1 where a process of several is lost, 2 for wrong input, 130 when interrupted.
     """
     try:
         has_started()
-        arguments = _parser().parse_args(argv)
+        arguments = parsed(_parser(), argv)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return int(arguments.run(arguments))
+            return run_in_group(arguments)
     except (UserError, MissingPackageError) as error:
         print(f"lumigrad: error: {error}", file=sys.stderr)
         return 2
+    except LostProcessError as error:
+        print(f"lumigrad: error: {error}", file=sys.stderr)
+        return LOST
     except OSError as error:  # such as a disk that becomes full
         print(f"lumigrad: error: {error}", file=sys.stderr)
         return 2

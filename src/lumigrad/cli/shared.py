@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,10 @@ from typing import Any
 
 from lumigrad._optional import require
 from lumigrad.fit.checkpoints import CheckpointError
+from lumigrad.fit.distributed import ALONE, Group, LostProcessError
+from lumigrad.fit.interruption import Interruption
 from lumigrad.fit.job import Job
+from lumigrad.fit.photos.job import DividedJob
 from lumigrad.io.image import load_image
 from lumigrad.io.mesh import load_mesh
 from lumigrad.scene.shapes.mesh import Mesh
@@ -56,24 +60,35 @@ def progress_bar(**options: Any) -> Any:
     return require("tqdm", "the progress bar").tqdm(dynamic_ncols=True, mininterval=interval, **options)
 
 
-def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None]) -> Any:
+def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None], group: Group = ALONE) -> Any:
     """Begin a job, or go on with it, and run it.
 
     Args:
         folder: that keeps its state.
         run: runs the job from a state on, which it changes in place.
+        group: the processes that do this together, each with the same state.
 
     Returns:
         The state at the end; None where the job was interrupted, after telling the user how it goes on.
     """
     try:
-        state = job.resume(folder) if resume else job.begin()
+        if isinstance(job, DividedJob):
+            state = job.begin_together(group, folder if resume else None)
+        else:
+            state = job.resume(folder) if resume else job.begin()
     except CheckpointError as error:
         raise UserError(f"--resume: {error}") from error
     except ValueError as error:  # an option with which nothing can begin
         raise UserError(str(error)) from error
     try:
-        run(state)
+        # Where a process is lost, the launcher ends the others by signals, which must not cut their last words short.
+        with contextlib.nullcontext() if group is ALONE else Interruption():
+            run(state)
+    except LostProcessError as error:
+        if error.saved:
+            kept = f"the state after {state.iteration} iterations is in {folder}"
+            error.args = (f"{error}; {kept}. The same command with --resume goes on, in any number of processes.",)
+        raise
     except ValueError as error:  # a state that cannot be written, an option that turns out not to do
         raise UserError(str(error)) from error
     if job.complete(state):

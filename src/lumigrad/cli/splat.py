@@ -22,12 +22,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--limit", dest="max_primitives", type=positive, default=60_000, help="most primitives (60000)")
     parser.add_argument("--points", type=positive, default=12_000, help="to begin with, where there are none (12000)")
     parser.add_argument("--degree", type=number(int, 0, 4), default=2, help="of spherical harmonics (2)")
-    parser.set_defaults(run=run)
+    parser.add_argument("--batch", type=positive, default=1, help="photographs per step (1)")
+    parser.set_defaults(run=run, divided=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and write the results."""
-    names = ("spheres", "iterations", "minutes", "strategy", "max_primitives", "points", "degree", "seed")
+    names = ("spheres", "iterations", "minutes", "strategy", "max_primitives", "points", "degree", "seed", "batch")
     options = SplatOptions(**{name: getattr(arguments, name) for name in names})
 
     def prepare(data: PosedPhotos, device: torch.device) -> SplatJob:

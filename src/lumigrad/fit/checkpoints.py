@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from lumigrad.fit._replacing import replacing
+from lumigrad.fit.distributed import ALONE, Group, LostProcessError
 from lumigrad.fit.interruption import Interruption
 
 STATE_VERSION = 1
@@ -120,6 +121,7 @@ def run_with_checkpoints(
     checkpoints: Checkpoints,
     on_step: Callable[[AnyState], None] | None = None,
     interval: float = 30.0,
+    group: Group = ALONE,
 ) -> AnyState:
     """Run a fitting loop until it ends or SIGINT or SIGTERM asks it to stop, and save its state.
 
@@ -127,6 +129,10 @@ def run_with_checkpoints(
         loop: runs the fit. Its argument is to be called with the state after every step and returns False to stop.
         checkpoints: where the state is saved, at the end and every `interval` seconds.
         on_step: called with the state after every step, for example to show progress.
+        group: processes that run the loop together: all stop after the same step, and the first one saves the state.
+
+    Raises:
+        LostProcessError: a process of the group is lost; one of those left has saved the state after the last step.
 
     >>> from pathlib import Path
     >>> from lumigrad.fit import Checkpoints, FitState, Stage, fibonacci_cameras, fit, render_views
@@ -140,18 +146,26 @@ def run_with_checkpoints(
     >>> FitState.from_dict(checkpoints.load()).iteration  # of the file state.pt
     2
     """
-    saved = time.monotonic()
+    saved, last = time.monotonic(), None
     with Interruption() as interruption:
 
         def after_step(state: AnyState) -> bool:
-            nonlocal saved
+            nonlocal saved, last
+            last = state
             if on_step is not None:
                 on_step(state)
-            if time.monotonic() - saved > interval:
+            if group.is_first and time.monotonic() - saved > interval:
                 checkpoints.save(state)
                 saved = time.monotonic()
-            return not interruption.requested
+            return not group.any(interruption.requested)
 
-        state = loop(after_step)
-        checkpoints.save(state)
+        try:
+            state = loop(after_step)
+        except LostProcessError as error:
+            if last is not None and group.saves():
+                checkpoints.save(last)
+                error.saved = True
+            raise
+        if group.is_first:
+            checkpoints.save(state)
     return state

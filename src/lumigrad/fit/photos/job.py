@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 
 from lumigrad.fit.checkpoints import AnyState, run_with_checkpoints
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.job import Job
 from lumigrad.fit.photos.photo import Photo, digests, load_photos
 from lumigrad.io.photos import PosedPhotos
@@ -117,3 +118,77 @@ class PhotoJob(Job[AnyState]):
     def progress(self, state: AnyState) -> float:
         """The part of the schedule that is done, from 0 to 1."""
         return self.schedule.progress(state)
+
+
+class DividedJob(PhotoJob[AnyState]):
+    """A fit to photographs that several processes can do together, see `lumigrad.fit.distributed`.
+
+    ::
+
+        group = join()
+        state = job.begin_together(group)
+        state = job.run(state, folder, group=group)
+        if group.is_first and job.complete(state):
+            numbers = job.write_results(state, folder)
+    """
+
+    @abstractmethod
+    def fit(
+        self, state: AnyState, go_on: Callable[[AnyState], bool], evaluate_every: int = 250, group: Group = ALONE
+    ) -> AnyState:
+        """Go on from a state to the end; returns the state.
+
+        Args:
+            go_on: to be called with the state after every step; where it returns False, the fit stops.
+            evaluate_every: steps between two measurements on the photographs held out.
+            group: the processes that fit; all begin with the same state. Where one is lost in the middle of a step, the
+                state of the others is that before the step.
+        """
+
+    def begin_together(self, group: Group, folder: Path | None = None) -> AnyState:
+        """The state that all processes of a group begin with, made or read by the first one.
+
+        Args:
+            folder: with the state to go on from; None for the state before the first step.
+
+        Raises:
+            CheckpointError: there is no such state, or it is of another fit.
+            ValueError: this process has other photographs or options than the first one.
+        """
+        own: list[AnyState] = []
+
+        def make() -> dict[str, Any]:
+            own.append(self.begin() if folder is None else self.resume(folder))
+            return {"settings": self.settings, "state": own[0].to_dict()}
+
+        told = group.copied(make)
+        if own:
+            return own[0]
+        others = [name for name, value in self.settings.items() if told["settings"].get(name) != value]
+        if others:
+            raise ValueError(f"{', '.join(others)}: process {group.rank} has others than the first one")
+        return self.read(told["state"])
+
+    def run(
+        self,
+        state: AnyState,
+        folder: Path,
+        on_step: Callable[[AnyState], None] | None = None,
+        evaluate_every: int | None = None,
+        group: Group = ALONE,
+    ) -> AnyState:
+        """Fit until the end or until SIGINT or SIGTERM, keeping the state in an existing folder.
+
+        Args:
+            on_step: called with the state after every step.
+            evaluate_every: steps between two measurements on the photographs held out; by default as `fit` has it.
+            group: the processes that fit; all begin with the same state. The first one writes.
+
+        Raises:
+            CheckpointError: the state cannot be written; the one that was written last is still there.
+            LostProcessError: a process of the group is lost.
+        """
+        fit = partial(self.fit, group=group)
+        if evaluate_every is not None:
+            fit = partial(fit, evaluate_every=evaluate_every)
+        return run_with_checkpoints(lambda go_on: fit(state, go_on), self.checkpoints(folder), on_step, group=group)

@@ -7,17 +7,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.metrics import psnr, ssim
 from lumigrad.fit.photos.photo import Photo
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
 @torch.no_grad()
-def measure(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo]) -> dict[str, float]:
+def measure(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo], group: Group = ALONE) -> dict[str, float]:
     """Mean PSNR (decibels, of covered pixels) and SSIM over photographs; those without such pixels are left out.
 
     Args:
         draw: the image [1, H, W, 3] that a camera [1] sees.
+        group: processes among which the photographs are divided.
 
     Raises:
         ValueError: no photograph has a covered pixel.
@@ -31,13 +33,16 @@ def measure(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo]) ->
     >>> round(measure(lambda camera: torch.full((1, *camera.size, 3), 0.6), [photo])["psnr_db"], 3)
     20.0
     """
-    ratios, likenesses = [], []
-    for photo in photos:
+    found = torch.zeros(len(photos), 3, dtype=torch.float64, device="cpu")
+    for number in range(group.rank, len(photos), group.size):
+        photo = photos[number]
         if not bool(photo.covered.any()):
             continue
         image = draw(photo.camera).clamp(0, 1)
-        ratios.append(float(psnr(image, photo.image, photo.covered[..., 0])))
-        likenesses.append(float(ssim(image * photo.covered, photo.image * photo.covered)))
-    if not ratios:
+        ratio = float(psnr(image, photo.image, photo.covered[..., 0]))
+        likeness = float(ssim(image * photo.covered, photo.image * photo.covered))
+        found[number, 0], found[number, 1], found[number, 2] = 1.0, ratio, likeness
+    count, ratios, likenesses = (sum(values) for values in group.sum([found])[0].T.tolist())
+    if not count:
         raise ValueError(f"photos: none of {len(photos)} has a pixel that counts")
-    return {"psnr_db": sum(ratios) / len(ratios), "ssim": sum(likenesses) / len(likenesses)}
+    return {"psnr_db": ratios / count, "ssim": likenesses / count}

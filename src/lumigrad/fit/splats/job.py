@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import torch
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.metrics import write_metrics
 from lumigrad.fit.photos import Photo, focus
-from lumigrad.fit.photos.job import PhotoJob, load_split
+from lumigrad.fit.photos.job import DividedJob, load_split
 from lumigrad.fit.splats import report
 from lumigrad.fit.splats.loop import Schedule, SplatState, fit_splats
 from lumigrad.fit.splats.models import Gaussians, Model, Spheres
@@ -36,6 +37,7 @@ class SplatOptions:
         degree: of the spherical harmonics.
         reduce: factor by which photographs are averaged down.
         seed: of everything that is random.
+        batch: photographs of each step.
     """
 
     spheres: bool = False
@@ -47,10 +49,11 @@ class SplatOptions:
     degree: int = 2
     reduce: int = 1
     seed: int = 0
+    batch: int = 1
 
     def schedule(self) -> Schedule:
         """How long to fit."""
-        return Schedule(self.iterations, self.minutes, seed=self.seed)
+        return Schedule(self.iterations, self.minutes, seed=self.seed, batch=self.batch)
 
     def to_dict(self) -> dict[str, Any]:
         """The values that a fit must have in common with the one it resumes."""
@@ -58,7 +61,7 @@ class SplatOptions:
 
 
 @dataclass(frozen=True)
-class SplatJob(PhotoJob[SplatState]):
+class SplatJob(DividedJob[SplatState]):
     """A fit of Gaussians or spheres to posed photographs.
 
     ::
@@ -133,10 +136,14 @@ class SplatJob(PhotoJob[SplatState]):
             self.model.draw(state.rows.parameters, self.photos[0].to(self.device).camera, 0.0, 0.0)
         return state
 
-    def fit(self, state: SplatState, go_on: Callable[[SplatState], bool], evaluate_every: int = 250) -> SplatState:
+    def fit(
+        self, state: SplatState, go_on: Callable[[SplatState], bool], evaluate_every: int = 250, group: Group = ALONE
+    ) -> SplatState:
         """Go on to the end of the schedule."""
         photos, held_out = self._on_device(self.photos), self._on_device(self.held_out)
-        return fit_splats(photos, state, self.model, self.strategy, self.schedule, held_out, evaluate_every, go_on)
+        return fit_splats(
+            photos, state, self.model, self.strategy, self.schedule, held_out, evaluate_every, go_on, group
+        )
 
     @property
     def kind(self) -> str:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit._plain import from_plain
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.metrics import ssim
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.photos.measure import measure
 from lumigrad.fit.photos.progress import check_limits, progress_of
 from lumigrad.fit.splats.models import Model
 from lumigrad.fit.splats.rows import Rows
-from lumigrad.fit.splats.strategies import Strategy
+from lumigrad.fit.splats.strategies import Seen, Strategy
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Schedule:
         structure: weight of 1 - SSIM in the loss; the rest is the weight of the mean absolute error.
         background: grey behind everything.
         seed: of everything that is random.
+        batch: photographs of each step, whose gradients are averaged.
     """
 
     iterations: int | None = None
@@ -39,9 +41,12 @@ class Schedule:
     structure: float = 0.2
     background: float = 0.0
     seed: int = 0
+    batch: int = 1
 
     def __post_init__(self) -> None:
         check_limits(self.iterations, self.minutes)
+        if self.batch < 1:
+            raise ValueError(f"batch: expected at least 1, got {self.batch}")
 
     def progress(self, state: SplatState) -> float:
         """The part of the steps that is done, from 0 to 1.
@@ -110,9 +115,14 @@ def loss_of(image: Tensor, photo: Photo, structure: float) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    model: Model, parameters: dict[str, Tensor], photos: list[Photo], background: float, progress: float = 1.0
+    model: Model,
+    parameters: dict[str, Tensor],
+    photos: list[Photo],
+    background: float,
+    progress: float = 1.0,
+    group: Group = ALONE,
 ) -> dict[str, float]:
-    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs.
+    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs, which are divided among a group's processes.
 
     >>> import torch
     >>> from lumigrad.fit.splats import Photo, Spheres, evaluate
@@ -124,24 +134,60 @@ def evaluate(
     >>> sorted(evaluate(model, parameters, [photo], background=0.5))
     ['psnr_db', 'ssim']
     """
-    return measure(lambda camera: model.draw(parameters, camera, background, progress), photos)
+    return measure(lambda camera: model.draw(parameters, camera, background, progress), photos, group)
 
 
 def _step(
-    state: SplatState, photo: Photo, model: Model, strategy: Strategy, schedule: Schedule, progress: float,
-    generator: torch.Generator,
+    state: SplatState, photos: list[Photo], model: Model, strategy: Strategy, schedule: Schedule, progress: float,
+    generator: torch.Generator, group: Group,
 ) -> float:  # fmt: skip
     leaves = {name: value.detach().requires_grad_() for name, value in state.rows.parameters.items()}
-    image = model.draw(leaves, photo.camera, schedule.background, progress)
-    loss = loss_of(image, photo, schedule.structure)
+    grads: dict[str, Tensor] = {}
+    losses = leaves["means"].new_zeros(len(photos))
+    pulls = leaves["means"].new_zeros(len(photos) if strategy.looks else 0, len(leaves["means"]))
+    for number in range(len(photos))[group.share(len(photos), "batch")]:
+        image = model.draw(leaves, photos[number].camera, schedule.background, progress)
+        loss = loss_of(image, photos[number], schedule.structure)
+        found = _gradients(loss / len(photos), leaves)
+        if strategy.looks:
+            pulls[number] = len(photos) * found["means"].norm(dim=-1)
+        losses[number] = loss.detach()
+        grads = _sums(grads, found)
+    grads = {name: grads[name] if name in grads else torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    *summed, pulls, losses = group.sum([*grads.values(), pulls, losses])
+    grads = dict(zip(grads, summed, strict=True))
     penalty = strategy.penalty(leaves)
-    (loss if penalty is None else loss + penalty).backward()
-    grads = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
+    if penalty is not None:
+        grads = _sums(grads, _gradients(penalty, leaves))
     # Positions must converge, so their rate falls to a hundredth; other rates fall to a fifth.
     rates = {name: rate * (0.01 if name == "means" else 0.2) ** progress for name, rate in model.rates.items()}
     state.rows.adam(grads, rates, state.iteration + 1)
-    strategy.after_step(state.rows, grads, photo.camera, model, state.iteration + 1, progress, generator)
-    return float(loss.detach())
+    seen = [Seen(photo.camera, pull) for photo, pull in zip(photos, pulls)]
+    strategy.after_step(state.rows, seen, model, state.iteration + 1, progress, generator)
+    return float(sum(losses.tolist()) / len(photos))
+
+
+def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those that there are; a model that has parameters of its own finds theirs where `backward` leaves them."""
+    for leaf in leaves.values():
+        leaf.grad = None
+    loss.backward()
+    return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+
+
+def _sums(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**one, **{name: one[name] + value if name in one else value for name, value in other.items()}}
+
+
+def _drawn(order: list[int], count: int, batch: int, generator: torch.Generator) -> tuple[list[int], list[int]]:
+    """The photographs of a step, and those that come after them in this round; all come once in each round."""
+    picks: list[int] = []
+    left = list(order)
+    while len(picks) < batch:
+        if not left:
+            left = torch.randperm(count, generator=generator, device=generator.device).tolist()
+        picks.append(left.pop())
+    return picks, left
 
 
 def fit_splats(
@@ -153,6 +199,7 @@ def fit_splats(
     held_out: list[Photo] | None = None,
     evaluate_every: int = 250,
     on_step: Callable[[SplatState], bool] | None = None,
+    group: Group = ALONE,
 ) -> SplatState:
     """Fit primitives to photographs by gradient descent.
 
@@ -162,6 +209,7 @@ def fit_splats(
             place. Model, strategy and schedule are the same as before when resuming.
         held_out: photographs that `state.curve` is measured on, every `evaluate_every` steps; this time does not count.
         on_step: called after every step; returning False stops the fit.
+        group: processes among which the photographs of a step are divided; all begin with the same state.
 
     Returns:
         The state. Unless `schedule.minutes` ends it, a fit that is stopped and resumed takes the same steps as one
@@ -187,15 +235,14 @@ def fit_splats(
         factor = schedule.factor(progress)
         if factor not in reduced:
             reduced = {factor: [photo.reduced(factor) for photo in photos]}
-        if not state.order:
-            state.order = torch.randperm(len(photos), generator=generator, device=generator.device).tolist()
-        photo = reduced[factor][state.order.pop()]
-        state.losses.append(_step(state, photo, model, strategy, schedule, progress, generator))
-        state.iteration += 1
+        picks, left = _drawn(state.order, len(photos), schedule.batch, generator)
+        chosen = [reduced[factor][pick] for pick in picks]
+        state.losses.append(_step(state, chosen, model, strategy, schedule, progress, generator, group))
+        state.order, state.iteration = left, state.iteration + 1
         state.random = generator.get_state()
-        state.seconds += time.perf_counter() - clock
+        state.seconds = group.first(state.seconds + time.perf_counter() - clock)
         if held_out and state.iteration % evaluate_every == 0:
-            numbers = evaluate(model, state.rows.parameters, held_out, schedule.background, progress)
+            numbers = evaluate(model, state.rows.parameters, held_out, schedule.background, progress, group)
             place = {"iteration": state.iteration, "seconds": state.seconds, "primitives": len(state.rows)}
             state.curve.append({**place, **numbers})
         if on_step is not None and not on_step(state):

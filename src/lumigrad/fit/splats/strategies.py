@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,29 +15,47 @@ from lumigrad.fit.splats.rows import Rows
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
+class Seen(NamedTuple):
+    """What a photograph of a step says of the primitives.
+
+    Attributes:
+        camera: [1].
+        pull: lengths [V] of the gradients of its loss with respect to their positions.
+    """
+
+    camera: PerspectiveCamera
+    pull: Tensor
+
+
 class Strategy(Protocol):
-    """Called by the loop. What it records of each primitive is in `rows.statistics`, and is saved with the rows."""
+    """Called by the loop. What it records of each primitive is in `rows.statistics`, and is saved with the rows.
+
+    Attributes:
+        looks: whether it wants to know what photographs say of primitives.
+    """
+
+    looks: ClassVar[bool]
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         """A term that is added to the loss."""
 
     def after_step(
-        self, rows: Rows, grads: Parameters, camera: PerspectiveCamera, model: Model, step: int, progress: float,
-        generator: torch.Generator,
-    ) -> None:  # fmt: skip
+        self, rows: Rows, seen: Sequence[Seen], model: Model, step: int, progress: float, generator: torch.Generator
+    ) -> None:
         """Change the rows after a step of the optimiser.
 
         Args:
+            seen: the photographs of the step, if the strategy looks.
             step: counted from 1.
             progress: of the fit, in (0, 1].
             generator: on the rows' device.
         """
 
 
-def _screen_gradient(means: Tensor, grad: Tensor, camera: PerspectiveCamera) -> Tensor:
+def _screen_gradient(means: Tensor, seen: Seen) -> Tensor:
     """Length [V] of the gradient of the position in the image, in units of half the longer side."""
-    pixels = grad.norm(dim=-1) * camera.depth(means)[0].clamp_min(0) / camera.fx
-    return pixels * (0.5 * max(camera.size))
+    pixels = seen.pull * seen.camera.depth(means)[0].clamp_min(0) / seen.camera.fx
+    return pixels * (0.5 * max(seen.camera.size))
 
 
 @dataclass
@@ -62,18 +81,19 @@ class CloneSplitPrune:
     threshold: float = 2e-4
     small: float = 0.01
     faint: float = 0.01
+    looks: ClassVar[bool] = True
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         return None
 
     @torch.no_grad()
     def after_step(
-        self, rows: Rows, grads: Parameters, camera: PerspectiveCamera, model: Model, step: int, progress: float,
-        generator: torch.Generator,
-    ) -> None:  # fmt: skip
-        pull = _screen_gradient(rows.parameters["means"], grads["means"], camera)
-        rows.statistic("pull").add_(pull)
-        rows.statistic("views").add_(pull > 0)
+        self, rows: Rows, seen: Sequence[Seen], model: Model, step: int, progress: float, generator: torch.Generator
+    ) -> None:
+        for one in seen:
+            pull = _screen_gradient(rows.parameters["means"], one)
+            rows.statistic("pull").add_(pull)
+            rows.statistic("views").add_(pull > 0)
         if step % self.every or not self.window[0] <= progress <= self.window[1]:
             return
         self._grow(rows, model, generator)
@@ -129,6 +149,7 @@ class MCMC:
     noise: float = 1.25e7
     opacity_weight: float = 0.01
     scale_weight: float = 0.05
+    looks: ClassVar[bool] = False
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         opacity = parameters["opacities"].sigmoid().mean()
@@ -136,9 +157,8 @@ class MCMC:
 
     @torch.no_grad()
     def after_step(
-        self, rows: Rows, grads: Parameters, camera: PerspectiveCamera, model: Model, step: int, progress: float,
-        generator: torch.Generator,
-    ) -> None:  # fmt: skip
+        self, rows: Rows, seen: Sequence[Seen], model: Model, step: int, progress: float, generator: torch.Generator
+    ) -> None:
         if step % self.every == 0 and self.window[0] <= progress <= self.window[1]:
             self._relocate(rows, generator)
             self._add(rows, generator)

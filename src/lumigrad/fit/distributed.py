@@ -1,0 +1,247 @@
+"""Several processes that fit one thing together: what they exchange, and what happens when one of them is lost.
+
+This is the only module that knows torch.distributed, which it imports where there are several processes.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# How long the others wait for a process that says nothing and whose connection stands.
+_PATIENCE = timedelta(minutes=10)
+# How long they wait for the first process to say that it is there, after one was lost.
+_ROLL_CALL = timedelta(seconds=3)
+
+
+class LostProcessError(RuntimeError):
+    """A process of the group has ended, or cannot be reached.
+
+    Attributes:
+        saved: whether this process has saved the state after the last step.
+    """
+
+    saved: bool = False
+
+
+class Group:
+    """The processes of a fit. All hold the same state and take the same steps, each with a part of the step's work.
+    Every method that exchanges something is to be called by all, and raises LostProcessError where one is lost.
+
+    The group of this class is one process, which has all of the work and exchanges nothing. `join` makes groups of
+    several.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes.
+
+    >>> import torch
+    >>> from lumigrad.fit.distributed import ALONE
+    >>> ALONE.share(8), ALONE.is_first, ALONE.sum([torch.ones(2)])
+    (slice(0, 8, None), True, [tensor([1., 1.])])
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and tells the user."""
+        return self.rank == 0
+
+    def share(self, count: int, what: str = "count") -> slice:
+        """Which of `count` things are this process's: parts that are as equal as can be, in the order of ranks.
+
+        Raises:
+            ValueError: there are fewer things than processes.
+
+        >>> from lumigrad.fit.distributed import Group
+        >>> second = Group()
+        >>> second.rank, second.size = 1, 3
+        >>> second.share(8)
+        slice(2, 5, None)
+        """
+        if count < self.size:
+            raise ValueError(f"{what}: expected at least one for each of {self.size} processes, got {count}")
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The sums of tensors over all processes, the same bits in each."""
+        return list(tensors)
+
+    def first(self, value: float) -> float:
+        """The first process's value."""
+        return value
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
+        return flag
+
+    def copied(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` returns in the first process, where alone it is called: tensors (on the CPU) and plain values.
+
+        Raises:
+            LostProcessError: in the others, where `make` raises an error in the first one.
+        """
+        return make()
+
+    def saves(self) -> bool:
+        """After a process was lost: whether it is this one that keeps the state.
+
+        It is the first one, or another where the first one is lost.
+        """
+        return True
+
+    def speaks(self) -> bool:
+        """Whether it is this process, out of those that ask, that tells the user of an error."""
+        return True
+
+    def leave(self) -> None:
+        """End the exchange; the process is alone from now on."""
+
+
+ALONE = Group()
+
+
+def group_size() -> int:
+    """How many processes torchrun, or another launcher that sets RANK and WORLD_SIZE, has started."""
+    size = os.environ.get("WORLD_SIZE", "1")
+    return int(size) if "RANK" in os.environ and size.isdigit() else 1
+
+
+def join() -> Group:
+    """The group of the processes that torchrun, or another launcher that sets its variables, has started.
+
+    Tensors on the CPU are exchanged by gloo, those on CUDA devices by NCCL; each process has the device of its
+    LOCAL_RANK. A process that no launcher has started is alone.
+
+    Raises:
+        LostProcessError: the processes do not find each other.
+
+    >>> from lumigrad.fit.distributed import join
+    >>> join().size
+    1
+    """
+    return ALONE if group_size() < 2 else _Joined()
+
+
+class _Joined(Group):
+    """Several processes."""
+
+    def __init__(self) -> None:
+        import torch.distributed
+
+        self._torch = torch.distributed
+        backend = "gloo"
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+            backend = "cpu:gloo,cuda:nccl"
+        with _connected():
+            self._torch.init_process_group(backend, timeout=_PATIENCE)
+        self.rank, self.size = self._torch.get_rank(), self._torch.get_world_size()
+
+    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        # One message for all tensors of a kind: a message costs more than what is in it.
+        summed = [tensor.detach() for tensor in tensors]
+        kinds = [(tensor.dtype, tensor.device) for tensor in summed]
+        for kind in dict.fromkeys(kinds):
+            numbers = [number for number, other in enumerate(kinds) if other == kind]
+            flat = torch.cat([summed[number].reshape(-1) for number in numbers])
+            self._check_length(len(flat))
+            with _connected():
+                self._torch.all_reduce(flat)
+            parts = flat.split([summed[number].numel() for number in numbers])
+            for number, part in zip(numbers, parts, strict=True):
+                summed[number] = part.view(summed[number].shape)
+        return summed
+
+    def first(self, value: float) -> float:
+        told = torch.tensor([value], dtype=torch.float64, device="cpu")
+        with _connected():
+            self._torch.broadcast(told, 0)
+        return float(told)
+
+    def any(self, flag: bool) -> bool:
+        told = torch.tensor([int(flag)], device="cpu")
+        with _connected():
+            self._torch.all_reduce(told, self._torch.ReduceOp.MAX)
+        return bool(told)
+
+    def copied(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if not self.is_first:
+            return self._received()
+        try:
+            values = make()
+        except BaseException:
+            self.first(-1)
+            raise
+        file = io.BytesIO()
+        torch.save(values, file)
+        content = torch.frombuffer(file.getbuffer(), dtype=torch.uint8)
+        self.first(len(content))
+        with _connected():
+            self._torch.broadcast(content, 0)
+        return values
+
+    def saves(self) -> bool:
+        store = self._store()
+        try:
+            if self.is_first:
+                store.set("lumigrad/first", "here")
+                return True
+            store.wait(["lumigrad/first"], _ROLL_CALL)
+            return False
+        except RuntimeError:  # it is not there, or the store itself is lost
+            return self._asks_first("deputies")
+
+    def speaks(self) -> bool:
+        return self._asks_first("speakers")
+
+    def leave(self) -> None:
+        self._torch.destroy_process_group()
+
+    def _received(self) -> dict[str, Any]:
+        count = int(self.first(0))
+        if count < 0:
+            raise LostProcessError("the first process could not begin")
+        content = torch.empty(count, dtype=torch.uint8, device="cpu")
+        with _connected():
+            self._torch.broadcast(content, 0)
+        values: dict[str, Any] = torch.load(
+            io.BytesIO(content.numpy().tobytes()), map_location="cpu", weights_only=True
+        )
+        return values
+
+    def _asks_first(self, what: str) -> bool:
+        try:
+            return bool(self._store().add(f"lumigrad/{what}", 1) == 1)
+        except RuntimeError:
+            return self.is_first
+
+    def _store(self) -> Any:
+        """What the launcher keeps for all processes, also where some are lost."""
+        return self._torch.distributed_c10d._get_default_store()
+
+    def _check_length(self, count: int) -> None:
+        """All processes must send as much: gloo would mix what does not belong together."""
+        ends = torch.tensor([count, -count], device="cpu")
+        with _connected():
+            self._torch.all_reduce(ends, self._torch.ReduceOp.MAX)
+        if int(ends[0]) != -int(ends[1]):
+            raise LostProcessError("the processes have come apart; run them on processors of one kind")
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Errors of torch.distributed, which have a type for each of its backends, as one."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise LostProcessError("another process has ended, or cannot be reached") from error
