@@ -73,7 +73,7 @@ def test_folders(tmp_path: Path) -> None:
     files, photos = view._found([run], data)
     assert files == [run / "mesh.glb"]
     assert photos is not None
-    thumbnail = view._thumbnail(photos, 0)
+    thumbnail = view._photograph(photos, 0)
     assert thumbnail is not None
     assert thumbnail.shape == (16, 16, 3)
     with pytest.raises(UserError, match="one data set"):

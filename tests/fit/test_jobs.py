@@ -16,6 +16,7 @@ import pytest
 import torch
 from capture_common import small_rig
 from dataset_common import ring, write_transforms
+from jobs_common import KINDS, prepared
 from reconstruct_common import ball, write_photos
 
 from lumigrad.fit import (
@@ -30,7 +31,6 @@ from lumigrad.fit.capture import CaptureJob, CaptureOptions, load_rig
 from lumigrad.fit.fields import FieldJob, FieldOptions
 from lumigrad.fit.materials import MaterialsJob, MaterialsOptions
 from lumigrad.fit.mesh import FitState
-from lumigrad.fit.reconstruct import ReconstructJob, ReconstructOptions
 from lumigrad.fit.silhouettes import SilhouetteJob, SilhouetteOptions
 from lumigrad.fit.splats import SplatJob, SplatOptions
 from lumigrad.io import PosedPhotos, load_dataset, load_gaussians, load_mesh, save_image
@@ -225,24 +225,9 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> PosedPhotos:
     return load_dataset(write_photos(tmp_path_factory.mktemp("shots"), ball(), count=5, size=(32, 32)))
 
 
-def _prepared(kind: str, data: PosedPhotos) -> Any:
-    if kind == "fields":
-        return FieldJob.prepare(data, FieldOptions(kind="voxels", iterations=2, voxels=12, boxes=2, rays=40))
-    if kind == "splats":
-        return SplatJob.prepare(data, SplatOptions(iterations=2, points=40, degree=0))
-    if kind == "silhouettes":
-        return SilhouetteJob.prepare(data, SilhouetteOptions(iterations=2, voxels=16))
-    if kind == "materials":
-        options = MaterialsOptions(iterations=2, texture_size=64, light_size=4)
-        return MaterialsJob.of(icosphere(2, 0.8), data, options)
-    if kind == "texture":
-        return ReconstructJob.of_texture(icosphere(2, 0.8), data, ReconstructOptions(iterations=2, texture_size=64))
-    return ReconstructJob.of_object(data, ReconstructOptions(iterations=2, detail=0.3))
-
-
-@pytest.mark.parametrize("kind", ["fields", "splats", "texture", "object", "silhouettes", "materials"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_fit_goes_on_with_the_same_photographs_only(kind: str, shots: PosedPhotos, tmp_path: Path) -> None:
-    job = _prepared(kind, shots)
+    job = prepared(kind, shots)
     begun = job.begin()
     job.checkpoints(tmp_path).save(begun)
     assert job.resume(tmp_path).iteration == 0
@@ -251,7 +236,7 @@ def test_a_fit_goes_on_with_the_same_photographs_only(kind: str, shots: PosedPho
     save_image(torch.ones(32, 32, 3), white)
     save_image(torch.cat([torch.ones(32, 31, 3), torch.zeros(32, 1, 3)], 1), half)
     masked = replace(shots, masks=(white,) * 5)
-    _prepared(kind, masked).resume(tmp_path)  # masks by which all pixels count say nothing
+    prepared(kind, masked).resume(tmp_path)  # masks by which all pixels count say nothing
     longer = tuple(replace(camera, fx=1.01 * camera.fx) for camera in shots.cameras)
     fitted, kept = shots.split()
     for other, message in (
@@ -260,7 +245,7 @@ def test_a_fit_goes_on_with_the_same_photographs_only(kind: str, shots: PosedPho
         (replace(shots, cameras=longer), "belongs to other focal lengths"),
     ):
         with pytest.raises(CheckpointError, match=message):
-            _prepared(kind, other).resume(tmp_path)
+            prepared(kind, other).resume(tmp_path)
 
     path = tmp_path / "state.pt"
     saved = torch.load(path, weights_only=True)

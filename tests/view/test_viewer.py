@@ -141,6 +141,17 @@ def test_in_chromium(tmp_path: Path) -> None:
         viewer.close()
 
 
+def test_browsers_begin_at_a_photograph() -> None:
+    viewer = Viewer(_stripes, (0.0, 0.0, 0.0), 1.0, port=18481)
+    camera = PerspectiveCamera.orbit(torch.tensor(40.0, dtype=torch.float64), 10.0, 2.5, 50.0, (30, 40))
+    viewer.begin_at(camera)
+    begin = viewer._server.initial_camera
+    viewer.close()
+    np.testing.assert_allclose(begin.position, camera.position, atol=1e-12)
+    np.testing.assert_allclose(begin.look_at, (0, 0, 0), atol=1e-12)  # what it orbits
+    assert begin.fov == pytest.approx(np.radians(50))
+
+
 def test_two_servers() -> None:
     """The next port is taken where one is in use."""
     first, second = (Viewer(_stripes, (0.0, 0.0, 0.0), 1.0, port=18491) for _ in range(2))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import color, number, positive
+from lumigrad.cli.live import add_live_option, live
 from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, read_mesh, run_job
 from lumigrad.fit.mesh.job import MeshJob, MeshOptions
 from lumigrad.fit.mesh.loop import FitState
@@ -40,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser, size: int, views: int, texture:
     parser.add_argument("--seed", type=number(int, 0), default=0, help="of the order of views (0)")
     parser.add_argument("--frames", type=positive, default=48, help="of the turntable (48)")
     parser.add_argument("--threads", type=positive, help="CPU threads (default: torch's choice)")
+    add_live_option(parser)
     parser.add_argument("--background", type=color, default=BACKGROUND, help="colour behind images")
 
 
@@ -65,7 +67,7 @@ def fit_and_report(mesh: Mesh, options: MeshOptions, arguments: argparse.Namespa
     except ValueError as error:
         raise UserError(str(error)) from error
     make_folder(folder)
-    state = run_job(job, folder, arguments.resume, lambda state: _optimise(job, state, folder))
+    state = run_job(job, folder, arguments.resume, lambda state: _optimise(job, state, arguments))
     if state is None:
         return INTERRUPTED
     numbers = job.write_results(state, folder, arguments.background, arguments.frames)
@@ -78,12 +80,14 @@ def fit_and_report(mesh: Mesh, options: MeshOptions, arguments: argparse.Namespa
     return 0
 
 
-def _optimise(job: MeshJob, state: FitState, folder: Path) -> None:
-    with progress_bar(total=job.iterations, initial=state.iteration, desc="fit", unit="it") as bar:
+def _optimise(job: MeshJob, state: FitState, arguments: argparse.Namespace) -> None:
+    bar_options = {"total": job.iterations, "initial": state.iteration, "desc": "fit", "unit": "it"}
+    with live(arguments, job, state) as page, progress_bar(**bar_options) as bar:
 
         def show(now: FitState) -> None:
+            page(now)
             bar.update()
             if now.iteration % 10 == 0:
                 bar.set_postfix_str(f"{job.stages[now.stage].size} px, error {now.losses[-1]:.5f}", refresh=False)
 
-        job.run(state, folder, show)
+        job.run(state, arguments.out, show)

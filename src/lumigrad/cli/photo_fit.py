@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import number, positive
+from lumigrad.cli.live import add_live_option, live
 from lumigrad.cli.photos import add_photo_options, read_photos
 from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, run_job
 from lumigrad.fit.distributed import ALONE
@@ -63,6 +64,7 @@ def add_run_options(
     parser.add_argument("--frames", type=positive, default=frames, help=f"of the {film} ({frames})")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda where it can be")
     parser.add_argument("--threads", type=positive, help="CPU threads (default: torch's choice)")
+    add_live_option(parser)
 
 
 def run_fit(
@@ -144,9 +146,11 @@ def _device(wanted: str) -> torch.device:
 def _optimise(arguments: argparse.Namespace, job: Job, state: Any, size: Callable[[Any], str]) -> None:
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
     begin = 1000 * job.schedule.progress(state)
-    with progress_bar(total=1000, initial=begin, desc=arguments.command, bar_format=layout) as bar:
+    bar_options = {"total": 1000, "initial": begin, "desc": arguments.command, "bar_format": layout}
+    with live(arguments, job, state) as page, progress_bar(**bar_options) as bar:
 
         def show(now: Any) -> None:
+            page(now)
             measured = f", {now.curve[-1]['psnr_db']:.2f} dB" if now.curve else ""
             text = f"step {now.iteration}, {size(now)}, loss {now.losses[-1]:.4g}{measured}"
             bar.set_postfix_str(text, refresh=False)

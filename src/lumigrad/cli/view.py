@@ -30,7 +30,6 @@ from lumigrad.view import Viewer
 
 # What fits leave in their folders, the first that is there being shown.
 _RESULTS = ("mesh.glb", "gaussians.ply", "spheres.ply")
-_THUMBNAIL = 160  # pixels of the longer side of photographs
 _LOOK_AGAIN = 1.0  # seconds
 
 
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.port,
     )  # fmt: skip
     if photos is not None:
-        viewer.add_photographs(photos.cameras, [_thumbnail(photos, i) for i in range(len(photos))])
+        viewer.add_photographs(photos.cameras, [_photograph(photos, i) for i in range(len(photos))])
     print(f"lumigrad: {', '.join(map(str, arguments.paths))} at {viewer.address} (Ctrl+C ends it)", flush=True)
     if not arguments.no_browser:
         webbrowser.open(viewer.address)
@@ -223,11 +222,10 @@ def _points_of(photos: PosedPhotos) -> Subject:
     return Subject(photos.folder, photos.points)
 
 
-def _thumbnail(photos: PosedPhotos, index: int) -> Tensor | None:
+def _photograph(photos: PosedPhotos, index: int) -> Tensor | None:
     try:
         image, _ = photos.load(index)
     except (OSError, ValueError) as error:
         warnings.warn(str(error), stacklevel=2)
         return None
-    step = max(1, round(max(image.shape[:2]) / _THUMBNAIL))
-    return image[::step, ::step, :3]
+    return image[..., :3]

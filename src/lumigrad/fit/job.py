@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic
 
 from lumigrad.fit.checkpoints import AnyState, Checkpoints, run_with_checkpoints
+from lumigrad.fit.preview import Preview
 
 
 class Job(ABC, Generic[AnyState]):
@@ -104,6 +105,14 @@ class Job(ABC, Generic[AnyState]):
             CheckpointError: the state cannot be written; the one that was written last is still there.
         """
         return run_with_checkpoints(lambda go_on: self.fit(state, go_on), self.checkpoints(folder), on_step)
+
+    def preview(self, state: AnyState) -> Preview:
+        """What there is to see of a state while the fit runs.
+
+        Raises:
+            NotImplementedError: the job has no pictures.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no pictures to show while it runs")
 
     def complete(self, state: AnyState) -> bool:
         """Whether the fit is at its end."""

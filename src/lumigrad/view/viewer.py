@@ -24,6 +24,7 @@ from lumigrad.view.poses import camera_of, pose_of
 Draw = Callable[[PerspectiveCamera, str], tuple[Tensor, Tensor | None]]
 
 _REST = 0.15  # seconds without motion after which a whole frame is drawn
+_THUMBNAIL = 160  # pixels of the longer side of photographs
 
 
 class Viewer:
@@ -67,7 +68,7 @@ class Viewer:
         self._lock = threading.Lock()
         self._frames: list[Any] = []
         self._server.scene.set_up_direction(tuple(map(float, up)))
-        self._begin_at(up)
+        self._begin_in_front(up)
         self._add_controls(shadings)
         self._server.on_client_connect(self._welcome)
         self._server.on_client_disconnect(self._dismiss)
@@ -83,6 +84,12 @@ class Viewer:
         with self._lock:
             return sum(window.frames_drawn for window in self._windows.values())
 
+    @property
+    def watched(self) -> bool:
+        """Whether a browser looks."""
+        with self._lock:
+            return bool(self._windows)
+
     def show(self, draw: Draw, centre: Sequence[float] | None = None, radius: float | None = None) -> None:
         """Draw with another function from now on, such as that of a newer state of a fit, and in another ball."""
         self._draw = draw
@@ -91,10 +98,10 @@ class Viewer:
         self._redraw()
 
     def add_photographs(self, cameras: Sequence[PerspectiveCamera], images: Sequence[Tensor | None]) -> None:
-        """Show cameras where they are, with small pictures [H, W, 3] in [0, 1]; a click moves the view there."""
+        """Show cameras where they are, with their pictures [H, W, 3] in [0, 1], small; a click moves the view there."""
         for number, (camera, image) in enumerate(zip(cameras, images, strict=True)):
             pose = pose_of(camera)
-            shown = None if image is None else _bytes(image)
+            shown = None if image is None else _bytes(_thumbnail(image))
             frame = self._server.scene.add_camera_frustum(
                 f"/photographs/{number}", scale=0.08 * self._radius, image=shown, **pose
             )
@@ -102,6 +109,15 @@ class Viewer:
             self._frames.append(frame)
         self._photographs.visible = True
         self._redraw()
+
+    def begin_at(self, camera: PerspectiveCamera) -> None:
+        """Where browsers that open the page stand at first, in place of in front of everything."""
+        begin, pose = self._server.initial_camera, pose_of(camera)
+        position = torch.tensor(pose["position"], dtype=torch.float64)
+        forward = -camera.world_to_camera[2, :3].double()
+        apart = (torch.tensor(self._centre, dtype=torch.float64) - position) @ forward
+        begin.position, begin.fov = pose["position"], pose["fov"]
+        begin.look_at = tuple((position + max(float(apart), 0.1 * self._radius) * forward).tolist())
 
     def wait(self) -> None:
         """Until the program is interrupted."""
@@ -115,7 +131,7 @@ class Viewer:
             window.close()
         self._server.stop()
 
-    def _begin_at(self, up: Sequence[float]) -> None:
+    def _begin_in_front(self, up: Sequence[float]) -> None:
         """The first view: from the front, the side and above."""
         upward = torch.nn.functional.normalize(torch.tensor(up, dtype=torch.float64), dim=0)
         side = torch.eye(3, dtype=torch.float64)[int((upward.abs() < 0.9).nonzero()[0])]
@@ -247,6 +263,11 @@ def _full_size(seen: Any, largest: int) -> tuple[int, int]:
     height, width = max(1, int(seen.image_height)), max(1, int(seen.image_width))
     scale = min(1.0, largest / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _thumbnail(image: Tensor) -> Tensor:
+    step = max(1, -(-max(image.shape[:2]) // _THUMBNAIL))
+    return image[::step, ::step]
 
 
 def _bytes(image: Tensor) -> np.ndarray:

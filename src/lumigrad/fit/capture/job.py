@@ -19,6 +19,8 @@ from lumigrad.fit.capture.state import CaptureState
 from lumigrad.fit.capture.truth import seen_vertices
 from lumigrad.fit.mesh.job import digest_of_mesh
 from lumigrad.fit.photos.job import PhotoJob
+from lumigrad.fit.preview import Preview, frozen
+from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.fit.reconstruct.placement import Placement
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 
@@ -182,6 +184,18 @@ class CaptureJob(PhotoJob[CaptureState]):
         """Shapes of all frames in the world, [frames, V, 3]."""
         parts = [state.model.positions(part) for part in torch.arange(self.rig.frames).split(64)]
         return self.place.outward(torch.cat(parts)).cpu()
+
+    @torch.no_grad()
+    def preview(self, state: CaptureState) -> Preview:
+        """The first frame in its texture; see `Job.preview`."""
+        model, first = frozen(state.model), torch.zeros(1, dtype=torch.long)
+        drawer = Drawer(replace(model.mesh, positions=model.positions(first)[0], texture=model.texture.detach()))
+        images = self.rig.images(first.expand(len(self.rig.names)), torch.arange(len(self.rig.names)))
+
+        def draw(camera: PerspectiveCamera) -> Tensor:
+            return drawer(camera).color
+
+        return Preview.of_ball(draw, self.camera, images[..., :3])
 
     def write_results(self, state: CaptureState, folder: Path, frames: int = 48) -> dict[str, Any]:
         """Write mesh.glb, meshes/, metrics.json, comparison.png, capture.gif and report.html; returns the metrics.

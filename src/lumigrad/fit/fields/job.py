@@ -19,6 +19,8 @@ from lumigrad.fit.fields.voxels import Voxels
 from lumigrad.fit.metrics import write_metrics
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.photos.job import PhotoJob, load_split
+from lumigrad.fit.photos.preview import preview_of
+from lumigrad.fit.preview import Preview, frozen
 from lumigrad.io.photos import PosedPhotos
 
 # Rays of a step of each kind of field.
@@ -146,6 +148,10 @@ class FieldJob(PhotoJob[FieldState]):
     def fit(self, state: FieldState, go_on: Callable[[FieldState], bool], evaluate_every: int = 1000) -> FieldState:
         """Go on to the end of the schedule."""
         return fit_field(self.photos, state, self.model, self.schedule, self.held_out, evaluate_every, go_on)
+
+    def preview(self, state: FieldState) -> Preview:
+        """What photographs show; see `Job.preview`."""
+        return preview_of(self.photos, report.drawn(frozen(state), self.model), state.device)
 
     def write_results(self, state: FieldState, folder: Path, frames: int = 30) -> dict[str, Any]:
         """Write metrics.json, comparison.png and fly_through.gif; returns the metrics.

@@ -64,10 +64,12 @@ def colored(depth: Tensor) -> Tensor:
 
 def fly_through(state: FieldState, model: FieldModel, photos: list[Photo], path: Path, frames: int = 30) -> None:
     """Animated GIF of a flight along the photographs' cameras."""
-    report.fly_through(_draw(state, model), photos, path, frames)
+    report.fly_through(drawn(state, model), photos, path, frames)
 
 
-def _draw(state: FieldState, model: FieldModel) -> report.Draw:
+def drawn(state: FieldState, model: FieldModel) -> report.Draw:
+    """From a camera to its image."""
+
     def draw(camera: PerspectiveCamera) -> Tensor:
         return model.picture(state, camera).color
 

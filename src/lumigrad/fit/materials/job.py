@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from lumigrad.fit.materials import results
-from lumigrad.fit.materials.drawing import Tracing
+from lumigrad.fit.materials.drawing import LitDrawer, Tracing
 from lumigrad.fit.materials.loop import fit_materials
 from lumigrad.fit.materials.relit import RelitPhotos, check_shown
 from lumigrad.fit.materials.schedule import Schedule, stages_of
@@ -18,9 +19,11 @@ from lumigrad.fit.materials.state import MaterialsState
 from lumigrad.fit.materials.truth import check_same_place
 from lumigrad.fit.mesh.job import digest_of_mesh
 from lumigrad.fit.photos.job import PhotoJob
+from lumigrad.fit.preview import Preview, frozen
 from lumigrad.fit.reconstruct.conventions import AXES, POSES
 from lumigrad.fit.reconstruct.known_mesh import KnownMesh, place_mesh
 from lumigrad.io.photos import PosedPhotos
+from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 
 STEPS = 400
@@ -179,6 +182,16 @@ class MaterialsJob(PhotoJob[MaterialsState]):
         """Go on to the end of the schedule."""
         known = self.known
         return fit_materials(known.mesh, known.photos, state, self.schedule, known.held_out, evaluate_every, go_on)
+
+    def preview(self, state: MaterialsState) -> Preview:
+        """The mesh in the light that was found, without shadows; see `Job.preview`."""
+        photos = self.known.photos
+        drawer = LitDrawer(state.on(self.known.mesh), frozen(state.maps()))
+
+        def draw(camera: PerspectiveCamera) -> Tensor:
+            return drawer.shown(camera)[0]
+
+        return Preview.of_ball(draw, photos.camera, photos.images)
 
     def write_results(self, state: MaterialsState, folder: Path, frames: int = 48) -> dict[str, Any]:
         """Write the mesh with its materials, the light, metrics, pictures and a page; returns the metrics.

@@ -18,7 +18,10 @@ from lumigrad.fit.mesh.loop import FitState, fit
 from lumigrad.fit.mesh.stages import Stage, default_stages, stages_to_dict
 from lumigrad.fit.mesh.views import Views, fibonacci_cameras, render_views
 from lumigrad.fit.metrics import write_metrics
+from lumigrad.fit.preview import Preview, frozen
 from lumigrad.io.mesh import save_mesh
+from lumigrad.render.mesh import render_mesh
+from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.light.lights import Lighting
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.procedural import icosphere
@@ -128,6 +131,15 @@ class MeshJob(Job[FitState]):
     def fit(self, state: FitState, go_on: Callable[[FitState], bool]) -> FitState:
         """Take the steps that are left."""
         return fit(self._views(self.options.views), state, self.stages, self.lighting, self.options.seed, go_on)
+
+    def preview(self, state: FitState) -> Preview:
+        """The mesh as it is; see `Job.preview`."""
+        mesh, views = frozen(report.detached(state.mesh())), self._views(self.options.views)
+
+        def draw(camera: PerspectiveCamera) -> Tensor:
+            return render_mesh(mesh, camera, self.lighting).over(report.BACKGROUND)
+
+        return Preview.of_ball(draw, views.camera, report.over(views.images, report.BACKGROUND))
 
     @property
     def iterations(self) -> int:

@@ -12,6 +12,7 @@ import torch
 from lumigrad.fit.mesh.job import digest_of_mesh
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.photos.job import PhotoJob
+from lumigrad.fit.preview import Preview
 from lumigrad.fit.reconstruct import results
 from lumigrad.fit.reconstruct.conventions import AXES, POSES
 from lumigrad.fit.reconstruct.known_mesh import place_mesh
@@ -19,6 +20,7 @@ from lumigrad.fit.reconstruct.located import located
 from lumigrad.fit.reconstruct.loop import refine
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
+from lumigrad.fit.reconstruct.preview import preview_of_mesh
 from lumigrad.fit.reconstruct.schedule import CAMERAS, Schedule, Stage, object_stages, texture_stages
 from lumigrad.fit.reconstruct.state import ReconstructState
 from lumigrad.io.photos import PosedPhotos
@@ -174,6 +176,10 @@ class ReconstructJob(PhotoJob[ReconstructState]):
     ) -> ReconstructState:
         """Go on to the end of the schedule."""
         return refine(self.photos, state, self.schedule, self.held_out, evaluate_every, go_on)
+
+    def preview(self, state: ReconstructState) -> Preview:
+        """The mesh in its colours; see `Job.preview`."""
+        return preview_of_mesh(state, self.photos)
 
     def write_results(self, state: ReconstructState, folder: Path, frames: int = 48) -> dict[str, Any]:
         """Write mesh.glb, metrics.json, comparison.png, turntable.gif and report.html; returns the metrics.

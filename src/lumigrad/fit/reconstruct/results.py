@@ -13,6 +13,7 @@ from torch import Tensor
 from lumigrad.fit.mesh.report import detached
 from lumigrad.fit.metrics import psnr, write_metrics
 from lumigrad.fit.photos import Photo, flight, report
+from lumigrad.fit.preview import upright
 from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.fit.reconstruct.exposure import best_gains
 from lumigrad.fit.reconstruct.held_out import corrections, with_cameras_found
@@ -196,8 +197,7 @@ def around(photos: PhotoSet, frames: int) -> PerspectiveCamera:
     """Cameras [frames] on a circle about the origin, as far away and as upright as those of the photographs."""
     camera = photos.camera
     eyes = camera.position
-    up = camera.world_to_camera[:, 1, :3].mean(0)
-    up = torch.nn.functional.normalize(up if float(up.norm()) > 0.1 else up.new_tensor([0.0, 1.0, 0.0]), dim=0)
+    up = upright(camera.world_to_camera)
     side = torch.linalg.cross(up, _across(up))
     forward = torch.linalg.cross(side, up)
     height = (eyes @ up).median().clamp(-1, 1)

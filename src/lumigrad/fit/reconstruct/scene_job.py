@@ -11,14 +11,18 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit.fields import HashField
+from lumigrad.fit.fields import report as field_report
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.photos.job import PhotoJob, load_split
+from lumigrad.fit.photos.preview import preview_of
+from lumigrad.fit.preview import Preview, frozen
 from lumigrad.fit.reconstruct import results
 from lumigrad.fit.reconstruct.conventions import reread
 from lumigrad.fit.reconstruct.job import ReconstructOptions, check_state
 from lumigrad.fit.reconstruct.overlap import check_overlap
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
+from lumigrad.fit.reconstruct.preview import preview_of_mesh
 from lumigrad.fit.reconstruct.scene import SceneSchedule, SceneState, fit_scene, place_of
 from lumigrad.fit.reconstruct.schedule import scene_stages
 from lumigrad.io.photos import PosedPhotos
@@ -129,6 +133,14 @@ class SceneJob(PhotoJob[SceneState]):
     def background(self) -> Tensor:
         """The mean colour [3] of the photographs, seen where there is no mesh."""
         return torch.stack([photo.image.mean((0, 1, 2)) for photo in self.photos]).mean(0)
+
+    def preview(self, state: SceneState) -> Preview:
+        """The field as long as there is no surface, then the mesh; see `Job.preview`."""
+        if state.surface is None:
+            draw = field_report.drawn(frozen(state.field), self.model)
+            return preview_of(self.photos, draw, state.field.device)
+        photos = PhotoSet.of([self.place.photo(photo) for photo in self.photos])
+        return preview_of_mesh(state.surface, photos, self.background())
 
     def write_results(self, state: SceneState, folder: Path, frames: int = 48) -> dict[str, Any]:
         """Write mesh.glb, metrics.json, comparison.png, turntable.gif and report.html; returns the metrics.

@@ -13,6 +13,7 @@ from torch import Tensor
 from lumigrad.fit.mesh.views import Views
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.photos.job import PhotoJob
+from lumigrad.fit.preview import Preview
 from lumigrad.fit.reconstruct.conventions import AXES, POSES
 from lumigrad.fit.reconstruct.hull import Hull
 from lumigrad.fit.reconstruct.located import located
@@ -24,6 +25,8 @@ from lumigrad.fit.sdf.stages import SDFSchedule, SDFStage, default_sdf_stages
 from lumigrad.fit.sdf.state import SDFState
 from lumigrad.fit.silhouettes import results
 from lumigrad.io.photos import PosedPhotos
+from lumigrad.render.implicit import render_implicit
+from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.grids import scaled_box
 
@@ -142,6 +145,15 @@ class SilhouetteJob(PhotoJob[SDFState]):
             return results.measured(self.target.grid(now), self.held_out)
 
         return descend(self.target, state, self.schedule, go_on, measure, evaluate_every)
+
+    def preview(self, state: SDFState) -> Preview:
+        """The surface in the light of the camera; see `Job.preview`."""
+        grid, photos = self.target.grid(state), self.photos
+
+        def draw(camera: PerspectiveCamera) -> Tensor:
+            return render_implicit(grid, camera, "phong", background=0.0).image
+
+        return Preview.of_ball(draw, photos.camera, photos.images)
 
     def write_results(self, state: SDFState, folder: Path, frames: int = 48) -> dict[str, Any]:
         """Write mesh.glb, grid.npz, metrics.json, comparison.png, turntable.gif and report.html; returns the metrics.

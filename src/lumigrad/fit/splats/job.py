@@ -13,6 +13,8 @@ from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.metrics import write_metrics
 from lumigrad.fit.photos import Photo, focus
 from lumigrad.fit.photos.job import DividedJob, load_split
+from lumigrad.fit.photos.preview import preview_of
+from lumigrad.fit.preview import Preview, frozen
 from lumigrad.fit.splats import report
 from lumigrad.fit.splats.loop import Schedule, SplatState, fit_splats
 from lumigrad.fit.splats.models import Gaussians, Model, Spheres
@@ -144,6 +146,10 @@ class SplatJob(DividedJob[SplatState]):
         return fit_splats(
             photos, state, self.model, self.strategy, self.schedule, held_out, evaluate_every, go_on, group
         )
+
+    def preview(self, state: SplatState) -> Preview:
+        """What photographs show; see `Job.preview`."""
+        return preview_of(self.photos, report.drawn(frozen(state), self.model, self.schedule), self.device)
 
     @property
     def kind(self) -> str:

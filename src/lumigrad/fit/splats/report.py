@@ -24,17 +24,19 @@ def metrics(state: SplatState, model: Model, held_out: list[Photo], schedule: Sc
 
 def comparison(state: SplatState, model: Model, photos: list[Photo], schedule: Schedule, path: Path) -> None:
     """Picture of photographs, renders and their differences, one row for each."""
-    report.comparison(_draw(state, model, schedule), photos, path)
+    report.comparison(drawn(state, model, schedule), photos, path)
 
 
 def fly_through(
     state: SplatState, model: Model, photos: list[Photo], schedule: Schedule, path: Path, frames: int = 60
 ) -> None:
     """Animated GIF of a flight along the photographs' cameras."""
-    report.fly_through(_draw(state, model, schedule), photos, path, frames)
+    report.fly_through(drawn(state, model, schedule), photos, path, frames)
 
 
-def _draw(state: SplatState, model: Model, schedule: Schedule) -> report.Draw:
+def drawn(state: SplatState, model: Model, schedule: Schedule) -> report.Draw:
+    """From a camera to its image."""
+
     def draw(camera: PerspectiveCamera) -> Tensor:
         return model.draw(state.rows.parameters, camera, schedule.background, 1.0)
 
