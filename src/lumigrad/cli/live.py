@@ -44,7 +44,7 @@ def live(arguments: argparse.Namespace, job: Job[Any], state: Any) -> Iterator[C
     Yields:
         What is to be called with the state after every step.
     """
-    if arguments.live is None:
+    if arguments.live is None or not arguments.group.is_first:
         yield lambda _: None
         return
     page = LivePage(job, state, arguments.live)
