@@ -472,6 +472,46 @@ def test_spot_lights() -> None:
         mi.render(scene(wall=wall, spot={**spot, "falloff": "linear"}))
 
 
+def test_instances_are_copies() -> None:
+    """Shapes of a group at two places, one of them mirrored; gradients reach both places and what is in common."""
+    red, grey = ({"type": "diffuse", "reflectance": rgb(*color)} for color in ((0.8, 0.1, 0.1), (0.4, 0.4, 0.4)))
+    ball = {"type": "sphere", "radius": 0.4, "center": [0.0, 0.5, 0.0], "segments": 16, "bsdf": red}
+    stand = {"type": "cube", "to_world": T().scale(0.3), "bsdf": grey}
+    places = [T().translate([-0.8, 0.2, 0]).rotate([0, 0, 1], 20), T().translate([0.8, 0, 0]).scale([-1, 1, 1])]
+    sky, group = {"type": "constant"}, {"type": "shapegroup", "ball": ball, "stand": stand}
+    below = {"type": "instance", "shapegroup": {"type": "ref", "id": "group"}}
+    placed = scene(group=group, a={**below, "to_world": places[0]}, b={**below, "to_world": places[1]}, sky=sky)
+    copies = {}
+    for k, place in enumerate(places):
+        copies[f"ball_{k}"] = {**ball, "to_world": place.translate([0.0, 0.5, 0.0]), "center": [0.0, 0.0, 0.0]}
+        # A cube is its own mirror image; by itself, a mirrored one is inside out, as in Mitsuba.
+        copies[f"stand_{k}"] = {**stand, "to_world": (places[0], T().translate([0.8, 0, 0]))[k] @ T().scale(0.3)}
+    path = mi.load_dict({"type": "path", "max_depth": 3})
+    image = mi.render(placed, integrator=path, spp=64)
+    assert torch.allclose(image, mi.render(scene(sky=sky, **copies), integrator=path, spp=64), rtol=0, atol=1e-4)
+    assert image[4, 6].mean() == 1  # between them
+    params = mi.traverse(placed)
+    for name in ("a.to_world", "b.to_world", "group.ball.to_world", "group.ball.bsdf.reflectance.value"):
+        params[name] = params[name].clone().requires_grad_()
+    params.update()
+    mi.render(placed, integrator=path, spp=4).square().sum().backward()
+    for name in ("a.to_world", "b.to_world", "group.ball.to_world", "group.ball.bsdf.reflectance.value"):
+        assert params[name].grad.abs().max() > 0, name
+
+
+def test_instances_that_mitsuba_has_not_either() -> None:
+    below = {"type": "instance", "group": {"type": "shapegroup", "ball": {"type": "sphere"}}}
+    assert not mi.to_scene(scene(group=below["group"])).meshes  # a group by itself is nothing
+    with pytest.raises(NotImplementedError, match=r"g\.a: expected no 'instance' below a 'shapegroup'"):
+        scene(g={"type": "shapegroup", "a": below})
+    with pytest.raises(NotImplementedError, match=r"g\.a: shapes of a 'shapegroup' do not emit"):
+        scene(g={"type": "shapegroup", "a": {"type": "sphere", "emitter": {"type": "area"}}})
+    with pytest.raises(ValueError, match=r"g: expected at least one shape in a 'shapegroup', got none"):
+        scene(g={"type": "shapegroup"})
+    with pytest.raises(ValueError, match=r"a: expected one 'shapegroup', got sphere"):
+        scene(a={"type": "instance", "ball": {"type": "sphere"}})
+
+
 def test_seeds() -> None:
     loaded = scene(ball={"type": "sphere"}, sky={"type": "constant"})
     first, again, other = (mi.render(loaded, spp=4, seed=seed) for seed in (0, 0, 1))

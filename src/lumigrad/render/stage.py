@@ -17,6 +17,7 @@ from lumigrad.scene.light.lights import Light, Lighting
 from lumigrad.scene.light.skies import studio
 from lumigrad.scene.scene import SHAPES, Scene, Shape, listed
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
+from lumigrad.scene.shapes.instances import Instances
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.point_cloud import PointCloud
 from lumigrad.scene.shapes.signed_distance_function import SignedDistanceFunction
@@ -115,6 +116,8 @@ def stage_of(
         )
     if isinstance(scene, Mesh) and scene.shape:
         scene = scene.unbind()
+    if isinstance(scene, Instances):
+        scene = scene.flattened()
     camera = camera if size is None else camera.resized(size)
     together = isinstance(scene, (Scene, *SHAPES))
     shapes = tuple(listed(scene.shapes if isinstance(scene, Scene) else scene, name, kinds))

@@ -40,6 +40,7 @@ from lumigrad.scene.rotations import (
 from lumigrad.scene.scene import Scene, Shape
 from lumigrad.scene.shapes._splat_cloud import constant_harmonics
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
+from lumigrad.scene.shapes.instances import Instances
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
@@ -64,6 +65,7 @@ __all__ = [
     "GaussianCloud",
     "GridMedium",
     "HomogeneousMedium",
+    "Instances",
     "Light",
     "Lighting",
     "Material",

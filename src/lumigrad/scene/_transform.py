@@ -26,10 +26,17 @@ def transform_directions(normals: Tensor, matrix: Tensor) -> Tensor:
     They go with the matrix of cofactors (the inverse transpose, up to scale), which singular maps have as well, with
     the sign that keeps them outside.
     """
-    a, b, c = check_matrix(matrix).to(normals)[..., :3].unbind(-2)
+    return torch.nn.functional.normalize(
+        _apply(normal_matrix(check_matrix(matrix).to(normals)), normals), dim=-1, eps=1e-20
+    )
+
+
+def normal_matrix(matrix: Tensor) -> Tensor:
+    """What turns normals [..., 3, 3] where maps [..., 4, 4] move surfaces, up to scale; see `transform_directions`."""
+    a, b, c = check_matrix(matrix)[..., :3].unbind(-2)
     cofactors = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-2)
-    sign = torch.where(mirrored(matrix), -1.0, 1.0).to(normals)[..., None]
-    return torch.nn.functional.normalize(sign * _apply(cofactors, normals), dim=-1, eps=1e-20)
+    sign = torch.where(mirrored(matrix), -1.0, 1.0).to(cofactors)[..., None, None]
+    return sign * cofactors
 
 
 def mirrored(matrix: Tensor) -> Tensor:

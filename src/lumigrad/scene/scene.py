@@ -12,6 +12,7 @@ from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import Light
 from lumigrad.scene.media import Medium
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
+from lumigrad.scene.shapes.instances import Instances
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
@@ -53,8 +54,9 @@ class Scene:
     Attributes:
         shapes: one or several, of any kinds, all in world space: `Mesh`, `PointCloud`, `GaussianCloud`, `SurfelCloud`,
             `SignedDistanceGrid`, `VoxelGrid`, `SphereCloud`, `SignedDistanceFunction`, `VolumeField`. `Meshes` and
-            `PointClouds` count as what is in them. Kept as a tuple; `meshes`, `point_clouds`, `gaussian_clouds`,
-            `surfel_clouds`, `signed_distance_grids` and `voxel_grids` are those of one kind, in their order.
+            `PointClouds` count as what is in them, `Instances` as one mesh. Kept as a tuple; `meshes`, `point_clouds`,
+            `gaussian_clouds`, `surfel_clouds`, `signed_distance_grids` and `voxel_grids` are those of one kind, in
+            their order.
         lights: any number; with none, and no environment, renderers use light of their own. They light meshes and
             implicit surfaces alone.
         environment: an environment map that lights the scene besides `lights`, or None.
@@ -74,7 +76,7 @@ class Scene:
     (2, 1, 1)
     """
 
-    shapes: Sequence[Shape | Meshes | PointClouds] | Shape | Meshes | PointClouds
+    shapes: Sequence[Shape | Meshes | PointClouds | Instances] | Shape | Meshes | PointClouds | Instances
     lights: Sequence[Light] = ()
     environment: EnvironmentLight | None = None
     background: Any = None
@@ -144,6 +146,8 @@ def listed(shapes: Any, name: str = "shapes", kinds: Sequence[type] = SHAPES) ->
     """
     if isinstance(shapes, SHAPES):
         return [shapes]
+    if isinstance(shapes, Instances):
+        return [shapes.flattened()]
     wanted = ", ".join(kind.__name__ for kind in kinds)
     if isinstance(shapes, (str, Tensor)) or not hasattr(shapes, "__iter__"):
         raise TypeError(f"{name}: expected {wanted} or a sequence of them, got {type(shapes).__name__}")
@@ -151,6 +155,8 @@ def listed(shapes: Any, name: str = "shapes", kinds: Sequence[type] = SHAPES) ->
     for shape in shapes:
         if isinstance(shape, (Meshes, PointClouds)):
             found.extend(shape)
+        elif isinstance(shape, Instances):
+            found.append(shape.flattened())
         elif isinstance(shape, SHAPES):
             found.append(shape)
         else:

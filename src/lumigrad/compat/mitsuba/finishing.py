@@ -273,6 +273,24 @@ def _add_specular(found: Object, loader: Loader) -> None:
         found.values.setdefault("specular", torch.tensor(0.5))
 
 
+def _check_group(found: Object, loader: Loader) -> None:
+    """As in Mitsuba, what is placed many times emits nothing and holds no instances."""
+    if not found.children:
+        raise ValueError(f"{at(found.path)}expected at least one shape in a 'shapegroup', got none")
+    for shape in found.children.values():
+        if shape.kind in ("instance", "shapegroup"):
+            raise NotImplementedError(f"{at(shape.path)}expected no {shape.kind!r} below a 'shapegroup'")
+        if "emitter" in shape.children:
+            raise NotImplementedError(f"{at(shape.path)}shapes of a 'shapegroup' do not emit")
+
+
+def _place_instance(found: Object, loader: Loader) -> None:
+    kinds = [child.kind for child in found.children.values()]
+    if kinds != ["shapegroup"]:
+        raise ValueError(f"{at(found.path)}expected one 'shapegroup', got {', '.join(kinds) or 'none'}")
+    _identity(found, loader)
+
+
 def _add_shape(found: Object, loader: Loader) -> None:
     add_geometry(found, loader.file(found) if "filename" in found.options else None)
 
@@ -300,4 +318,6 @@ _FINISH: dict[str, Callable[[Object, Loader], None]] = {
     **{name: _check_filter for name, plugin in PLUGINS.items() if plugin.family == "rfilter"},
     **{name: _check_integrator for name, plugin in PLUGINS.items() if plugin.family == "integrator"},
     **{name: _add_shape for name, plugin in PLUGINS.items() if plugin.family == "shape"},
+    "shapegroup": _check_group,
+    "instance": _place_instance,
 }

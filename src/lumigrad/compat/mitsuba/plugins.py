@@ -124,6 +124,8 @@ PLUGINS: dict[str, Plugin] = {
         {**PLACED, "vertex_positions": REQUIRED, "vertex_normals": None, "vertex_texcoords": None},
         faces=REQUIRED, face_normals=False,
     ),
+    "shapegroup": Plugin("shape", below=("shape",)),
+    "instance": Plugin("shape", vectors=PLACED, below=("shape",)),
     # ---- Materials
     "diffuse": _bsdf({"reflectance": 0.5}),
     "conductor": _bsdf({"eta": None, "k": None, "specular_reflectance": 1.0}, material="none"),
@@ -178,7 +180,7 @@ REFUSED = {
     **dict.fromkeys(("orthographic", "irradiancemeter", "radiancemeter", "distant", "batch"), "sensor"),
     **dict.fromkeys(("ptracer", "stokes", "moment", "particle"), "integrator"),
     **dict.fromkeys(
-        ("instance", "shapegroup", "sdfgrid", "bsplinecurve", "linearcurve", "ellipsoids", "ellipsoidsmesh",
+        ("sdfgrid", "bsplinecurve", "linearcurve", "ellipsoids", "ellipsoidsmesh",
          "serialized", "merge", "gltf"), "shape",
     ),
     **dict.fromkeys(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from lumigrad.compat.mitsuba.parameters import SceneParameters
 from lumigrad.compat.mitsuba.sensors import camera_of, filtered, fineness, lens_of
 from lumigrad.compat.mitsuba.shapes import mesh_of
 from lumigrad.render import Rendering, render_path
-from lumigrad.scene import AmbientLight, EnvironmentLight, Mesh, PerspectiveCamera
+from lumigrad.scene import AmbientLight, EnvironmentLight, Instances, Mesh, PerspectiveCamera
 from lumigrad.scene import Scene as LumigradScene
 
 LUMINANCE = (0.212671, 0.715160, 0.072169)
@@ -198,7 +198,8 @@ def _maps(shot: Shot) -> dict[str, Callable[[Rendering], Tensor]]:
 
 def to_scene(scene: Scene) -> LumigradScene:
     """The meshes and lights of a scene as lumigrad has them, with the values of its parameters."""
-    shapes = [_mesh(shape) for shape in scene.shapes() if not _is_nothing(shape)]
+    shapes: list[Mesh | Instances] = [_mesh(shape) for shape in scene.shapes() if _is_something(shape)]
+    shapes += _placed([shape for shape in scene.shapes() if shape.kind == "instance"])
     lights = [light_of(emitter) for emitter in scene.of_family("emitter")]
     environment = next((light for light in lights if isinstance(light, EnvironmentLight)), None)
     lights = [light for light in lights if light is not environment]
@@ -207,12 +208,28 @@ def to_scene(scene: Scene) -> LumigradScene:
     return LumigradScene(shapes, lights, environment)
 
 
-def _is_nothing(shape: Object) -> bool:
-    """Whether light passes it as it is: what is null is so wherever a mask lets it be seen, too."""
+def _is_something(shape: Object) -> bool:
+    """Whether a shape is seen by itself: light passes what is null as it is, wherever a mask lets it be seen, too."""
+    if shape.kind in ("instance", "shapegroup"):
+        return False
     bsdf = shape.children.get("bsdf")
     while bsdf is not None and bsdf.kind == "mask":
         bsdf = bsdf.children["nested_bsdf"]
-    return bsdf is not None and bsdf.kind == "null" and "emitter" not in shape.children
+    return bsdf is None or bsdf.kind != "null" or "emitter" in shape.children
+
+
+def _placed(instances: Sequence[Object]) -> list[Instances]:
+    """Each shape of each group, at all places of its group."""
+    groups: dict[int, tuple[Object, list[Tensor]]] = {}
+    for one in instances:
+        group = one.children[next(iter(one.children))]
+        groups.setdefault(id(group), (group, []))[1].append(one.values["to_world"])
+    return [
+        Instances(_mesh(shape), torch.stack(matrices))
+        for group, matrices in groups.values()
+        for shape in group.children.values()
+        if _is_something(shape)
+    ]
 
 
 def _mesh(shape: Object) -> Mesh:
