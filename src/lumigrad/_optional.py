@@ -18,6 +18,7 @@ PACKAGES = {
     "imageio": ("imageio", "video"),
     "imageio_ffmpeg": ("imageio-ffmpeg", "video"),
     "OpenImageIO": ("OpenImageIO", "files"),
+    "zstandard": ("zstandard", "files"),
     "xatlas": ("xatlas", "scan"),
     "viser": ("viser", "view"),
 }

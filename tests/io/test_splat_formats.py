@@ -105,6 +105,54 @@ def test_spz_by_hand(tmp_path: Path, version: int) -> None:
     torch.testing.assert_close(read.harmonics[0, 1:], stored * torch.tensor([[-1.0], [-1], [1]]))
 
 
+def spz_of_streams(path: Path) -> bytes:
+    """Version 4 of a file of version 3: a header of 32 bytes, a table of sizes, streams of Zstandard."""
+    zstandard = pytest.importorskip("zstandard")
+    content = gzip.decompress(path.read_bytes())
+    _, _, count, degree, fraction, _, _ = struct.unpack_from("<4sIIBBBB", content)
+    place, streams = 16, []
+    for width in (9, 1, 3, 3, 4, 3 * ((degree + 1) ** 2 - 1)):
+        if width:
+            streams.append(content[place : place + count * width])
+            place += count * width
+    packed = [zstandard.ZstdCompressor().compress(stream) for stream in streams]
+    table = b"".join(struct.pack("<QQ", len(p), len(s)) for p, s in zip(packed, streams))
+    header = struct.pack("<4sIIBBBBI12x", b"NGSP", 4, count, degree, fraction, 0, len(streams), 32)
+    return header + table + b"".join(packed)
+
+
+@pytest.mark.parametrize("coefficients", [1, 9])
+def test_spz_of_streams(tmp_path: Path, coefficients: int) -> None:
+    save_gaussians(cloud(coefficients), tmp_path / "a.spz")
+    whole = spz_of_streams(tmp_path / "a.spz")
+    (tmp_path / "b.spz").write_bytes(whole)
+    before, after = load_gaussians(tmp_path / "a.spz"), load_gaussians(tmp_path / "b.spz")
+    for name in ("means", "quats", "scales", "opacities", "harmonics"):
+        assert torch.equal(getattr(after, name), getattr(before, name))
+    extended = bytearray(whole)
+    extended[14] = 2
+    (tmp_path / "b.spz").write_bytes(extended)
+    with pytest.warns(UserWarning, match=r"b\.spz: its extensions are not read"):
+        load_gaussians(tmp_path / "b.spz")
+
+
+def test_spz_of_streams_damaged(tmp_path: Path) -> None:
+    save_gaussians(cloud(), tmp_path / "a.spz")
+    whole = spz_of_streams(tmp_path / "a.spz")
+    claims = bytearray(whole)
+    claims[8:12] = struct.pack("<I", 2**31)
+    for content in (whole[:20], whole[:60], whole[:-5], bytes(claims), whole[:32] + bytes(len(whole) - 32)):
+        (tmp_path / "b.spz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"b\.spz as Gaussians"):
+            load_gaussians(tmp_path / "b.spz")
+
+
+def test_spz_that_is_not_compressed(tmp_path: Path) -> None:
+    save_gaussians(cloud(), tmp_path / "a.spz")
+    (tmp_path / "b.spz").write_bytes(gzip.decompress((tmp_path / "a.spz").read_bytes()))
+    assert torch.equal(load_gaussians(tmp_path / "b.spz").quats, load_gaussians(tmp_path / "a.spz").quats)
+
+
 def test_spz_turns_harmonics_with_the_scene(tmp_path: Path) -> None:
     """Colours seen along a direction are those along the turned one of what the file holds."""
     ours = cloud(25, 3)
@@ -241,8 +289,8 @@ def test_wrong_files(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"cannot read .*a\.spz as Gaussians"):
             load_gaussians(path)
     path.write_bytes(spz(9))
-    with pytest.raises(ValueError, match=r"expected spz version 1, 2 or 3 .* got version 9"):
+    with pytest.raises(ValueError, match=r"expected spz version 1, 2, 3 or 4 .* got version 9"):
         load_gaussians(path)
     path.write_bytes(b"NGSP" + bytes(60))
-    with pytest.raises(ValueError, match="expected version 1, 2 or 3 of the format, got a later"):
+    with pytest.raises(ValueError, match=r"expected spz version 1, 2, 3 or 4 .* got version 0"):
         load_gaussians(path)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from lumigrad.cli.shared import UserError, read_mesh
-from lumigrad.io.gaussians import load_gaussians
+from lumigrad.io.gaussians import READERS, load_gaussians
+from lumigrad.io.mesh import READABLE
 from lumigrad.io.points import load_points
 from lumigrad.io.scene import named_lights
 from lumigrad.scene.light.lights import Light, PointLight
@@ -82,6 +83,8 @@ def _lights(path: Path) -> tuple[tuple[str, Light], ...]:
 def _kind(path: Path) -> str:
     """ "mesh", "points" or "Gaussians"; of a PLY file by its header."""
     suffix = path.suffix.lower()
+    if suffix not in (*READABLE, *READERS):
+        raise UserError(f"cannot read {path}: expected one of {', '.join(dict.fromkeys((*READABLE, *READERS)))}")
     if suffix in (".splat", ".spz"):
         return "Gaussians"
     if suffix != ".ply" or not path.is_file():

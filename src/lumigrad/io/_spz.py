@@ -1,24 +1,30 @@
-"""Gaussians in .spz files: gzip-compressed, 8 to 24 bits for each number.
+"""Gaussians in .spz files: compressed, 8 to 24 bits for each number.
 
 The format's axes are OpenGL's (x right, y up, z backwards), those of PLY files by convention x right, y down, z
 forwards. Reading and writing turn by half a turn about x, so that a scene is the same in both kinds of files.
 
-Source: Niantic Labs, "spz", file format, versions 1 to 3.
+Versions 1 to 3 are one stream, compressed by gzip (or, of some programs, not at all). In version 4 each kind of number
+is a stream of its own, compressed by Zstandard; the streams come in the same order.
+
+Source: Niantic Labs, "spz", file format, versions 1 to 4.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lumigrad._optional import MissingPackageError, require
 from lumigrad.io._splat_file import to_bytes
 from lumigrad.io._splat_ply import with_largest
 from lumigrad.scene.shapes._splat_cloud import COUNTS
@@ -29,6 +35,7 @@ _MAGIC, _VERSION = b"NGSP", 3
 _COLOR = 0.15  # one unit of a byte's range for each unit of the constant coefficient
 _LOWEST, _STEPS = -10.0, 16.0  # logarithms of scales
 _MOST_BITS = 30
+_EXTENDED = 2  # the flag of a file with extensions
 
 # How the real spherical harmonics change their sign when y and z do.
 _SIGNS = (1, -1, -1, 1, -1, 1, 1, -1, 1, -1, 1, -1, -1, 1, -1, 1, -1, 1, -1, 1, 1, -1, 1, -1, 1)
@@ -36,43 +43,89 @@ _AXES = (1.0, -1.0, -1.0)
 _ROTATION = (1.0, 1.0, -1.0, -1.0)
 
 
+class _DamagedError(Exception):
+    """What a file holds is not what it says."""
+
+
 def load(path: Path) -> GaussianCloud:
     """Read a .spz file; see `load_gaussians`."""
     try:
         return _load(path)
-    except (OSError, EOFError, zlib.error, struct.error) as error:
+    except MissingPackageError:
+        raise
+    except (OSError, EOFError, zlib.error, struct.error, _DamagedError) as error:
         raise ValueError(f"cannot read {path} as Gaussians: {error}") from error
 
 
 def _load(path: Path) -> GaussianCloud:
-    with path.open("rb") as plain:
-        if plain.read(4) == _MAGIC:
-            raise ValueError(f"cannot read {path} as Gaussians: expected version 1, 2 or 3 of the format, got a later")
-    with gzip.open(path) as file:
-        magic, version, count, degree, fraction, _, _ = _HEADER.unpack(file.read(_HEADER.size))
-        if magic != _MAGIC or version not in (1, 2, 3) or degree > 4:
+    with _opened(path) as file:
+        magic, version, count, degree, fraction, flags, streams = _HEADER.unpack(file.read(_HEADER.size))
+        if magic != _MAGIC or version not in (1, 2, 3, 4) or degree > 4:
             raise ValueError(
-                f"cannot read {path} as Gaussians: expected spz version 1, 2 or 3 and harmonics of up to degree 4, "
+                f"cannot read {path} as Gaussians: expected spz version 1, 2, 3 or 4 and harmonics of up to degree 4, "
                 f"got version {version} and degree {degree}"
             )
+        rotation = 3 if version < 3 else 4
+        widths = [6 if version == 1 else 9, 1, 3, 3, rotation, 3 * (COUNTS[degree] - 1)]
+        if version == 4:
+            if flags & _EXTENDED:
+                warnings.warn(f"{path}: its extensions are not read; its axes may be others", stacklevel=4)
+            numbers: IO[bytes] = io.BytesIO(_streams(path.read_bytes(), [count * w for w in widths if w], streams))
+        else:
+            numbers = file
 
-        def take(width: int, dtype: str = "u1") -> np.ndarray:
-            size = count * width * np.dtype(dtype).itemsize
-            data = file.read(size)
-            if len(data) < size:
+        def take(width: int) -> np.ndarray:
+            data = numbers.read(count * width)
+            if len(data) < count * width:
                 raise ValueError(f"cannot read {path} as Gaussians: cut short, it announces {count} of them")
-            return np.frombuffer(data, dtype).reshape(count, width)
+            return np.frombuffer(data, "u1").reshape(count, width)
 
-        positions = take(3, "<f2").astype(np.float32) if version == 1 else _fixed(take(9), fraction)
-        opacities = take(1)[:, 0] / np.float32(255)
-        constant = (take(3) / np.float32(255) - np.float32(0.5)) / np.float32(_COLOR)
-        scales = np.exp(take(3) / np.float32(_STEPS) + np.float32(_LOWEST))
-        quats = _smallest_three(take(4)) if version >= 3 else _first_three(take(3))
-        rest = (take(3 * (COUNTS[degree] - 1)).astype(np.float32) - 128) / 128
+        first, alphas, colors, sizes, turns, others = (take(width) for width in widths)
     if not count:
         raise ValueError(f"cannot read {path} as Gaussians: it holds none")
+    positions = first.view("<f2").astype(np.float32) if version == 1 else _fixed(first, fraction)
+    opacities = alphas[:, 0] / np.float32(255)
+    constant = (colors / np.float32(255) - np.float32(0.5)) / np.float32(_COLOR)
+    scales = np.exp(sizes / np.float32(_STEPS) + np.float32(_LOWEST))
+    quats = _smallest_three(turns) if version >= 3 else _first_three(turns)
+    rest = (others.astype(np.float32) - 128) / 128
     harmonics = np.concatenate([constant[:, None], rest.reshape(count, -1, 3)], axis=1)
     return _turned(GaussianCloud(*(torch.from_numpy(v) for v in (positions, quats, scales, opacities, harmonics))))
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The file, uncompressed where gzip compressed it as a whole."""
+    with path.open("rb") as plain:
+        whole = plain.read(4) != _MAGIC
+    return gzip.open(path) if whole else path.open("rb")
+
+
+def _streams(data: bytes, sizes: list[int], announced: int) -> bytes:
+    """The streams of version 4 one after the other, uncompressed.
+
+    Args:
+        data: the file.
+        sizes: bytes of each stream that is to be there.
+        announced: how many there are by the header.
+    """
+    (begin,) = struct.unpack_from("<I", data, _HEADER.size)
+    if begin < 2 * _HEADER.size or announced < len(sizes):
+        raise _DamagedError(f"expected {len(sizes)} streams listed behind the header, got {announced} at byte {begin}")
+    zstandard = require("zstandard", "reading .spz files of version 4")
+    table = [struct.unpack_from("<QQ", data, begin + 16 * i) for i in range(announced)]
+    place, found = begin + 16 * announced, []
+    for (packed, size), expected in zip(table, sizes):
+        stream = data[place : place + packed]
+        # The size is compared before memory is taken: a few bytes may claim to be terabytes.
+        try:
+            claimed = zstandard.frame_content_size(stream)
+            if len(stream) < packed or size != expected or claimed not in (-1, expected):
+                raise _DamagedError(f"cut short or damaged: expected a stream of {expected} bytes, got {size}")
+            found.append(zstandard.ZstdDecompressor().decompress(stream, max_output_size=expected))
+        except zstandard.ZstdError as error:
+            raise _DamagedError(f"damaged: {error}") from error
+        place += packed
+    return b"".join(found)
 
 
 def save(cloud: GaussianCloud, path: Path) -> None:

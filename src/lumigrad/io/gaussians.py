@@ -18,7 +18,7 @@ def load_gaussians(path: str | Path) -> GaussianCloud | SurfelCloud:
 
     Args:
         path: PLY, as 3D Gaussian splatting writes it, or compressed by PlayCanvas or SuperSplat; .splat; .spz (versions
-            1 to 3). A PLY file of 2D Gaussian splatting, whose Gaussians have two scales, gives a `SurfelCloud`.
+            1 to 4). A PLY file of 2D Gaussian splatting, whose Gaussians have two scales, gives a `SurfelCloud`.
 
     Returns:
         The cloud. Axes are those of the file; those of .spz files are turned by half a turn about x, so that they are
@@ -27,6 +27,7 @@ def load_gaussians(path: str | Path) -> GaussianCloud | SurfelCloud:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is of another format, is cut short, or lacks properties of Gaussians; the message names it.
+        MissingPackageError: zstandard is not installed, for .spz files of version 4.
 
     >>> import torch
     >>> from lumigrad.io import load_gaussians, save_gaussians

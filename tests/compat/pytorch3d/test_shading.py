@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,21 @@ def test_blending_in_closed_form() -> None:
 
 
 # ---- Losses -----------------------------------------------------------------------------------------------
+
+
+def test_blending_takes_no_weights_of_corners() -> None:
+    """Programs that blend fragments of their own leave them empty."""
+    K, H, W = 3, 4, 5
+    dists, zbuf, colors = random(1, H, W, K) * 1e-4, 1 + random(1, H, W, K), random(1, H, W, K, 3)
+    faces = torch.arange(K).expand(1, H, W, K)
+    weights = torch.full((1, H, W, K, 3), 1 / 3, dtype=zbuf.dtype)
+    params = p3d.BlendParams()
+    for blend in (p3d.sigmoid_alpha_blend, p3d.softmax_rgb_blend):
+        whole, empty = (
+            blend(colors, SimpleNamespace(pix_to_face=faces, bary_coords=bary, zbuf=zbuf, dists=dists), params)
+            for bary in (weights, torch.empty(0))
+        )
+        assert torch.equal(whole, empty)
 
 
 def test_losses_of_a_cube_and_a_sphere() -> None:

@@ -21,7 +21,9 @@ class BlendParams(NamedTuple):
 
 
 def _soft(fragments: Any) -> SoftFragments:
-    return SoftFragments(fragments.pix_to_face.int(), fragments.zbuf, fragments.dists, fragments.bary_coords)
+    """Fragments for blending, which takes no weights of corners: callers put in what they like there."""
+    bary = fragments.zbuf.new_zeros(()).expand(*fragments.zbuf.shape, 3)
+    return SoftFragments(fragments.pix_to_face.int(), fragments.zbuf, fragments.dists, bary)
 
 
 def background_color_of(blend_params: BlendParams, colors: Tensor) -> Tensor:
