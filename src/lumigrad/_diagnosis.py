@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -51,7 +52,9 @@ def report(sections: Mapping[str, Section]) -> str:
 def without_home(text: str) -> str:
     """The text with ~ in place of the home folder, which may tell who somebody is."""
     home = str(Path.home())
-    return text if len(home) < 2 else text.replace(home, "~")
+    if len(home) < 2:
+        return text
+    return re.sub(rf"(?<![\w.~/\\-]){re.escape(home)}(?![\w.-])", "~", text)
 
 
 def surroundings() -> dict[str, Section]:

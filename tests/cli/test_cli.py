@@ -167,6 +167,7 @@ def test_doctor_reports_what_matters_and_nothing_private(
     monkeypatch.setenv("USERPROFILE", str(SOURCE.parent))
     monkeypatch.setenv("LUMIGRAD_CACHE_MB", "77")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(SOURCE / "libraries"))
+    monkeypatch.setenv("PYTHONPATH", f"/other{SOURCE.parent}")  # a folder of another place
     monkeypatch.setenv("SECRET_TOKEN", "hidden")
     assert main(["doctor", "--report"]) == 0
     output = capsys.readouterr().out
@@ -178,8 +179,9 @@ def test_doctor_reports_what_matters_and_nothing_private(
     ]
     assert any(line.startswith(f"torch {torch.__version__}, built for") for line in lines)
     assert "LUMIGRAD_CACHE_MB 77" in lines
+    assert f"PYTHONPATH /other{SOURCE.parent}" in lines
     assert f"LD_LIBRARY_PATH ~{os.sep}{SOURCE.name}{os.sep}libraries" in lines
-    assert str(SOURCE.parent) not in output
+    assert str(SOURCE.parent) not in output.replace(f"/other{SOURCE.parent}", "")
     assert "hidden" not in output
 
 
