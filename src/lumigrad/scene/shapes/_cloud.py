@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from lumigrad.scene.shapes._displayed import Displayed
 from lumigrad.scene.shapes._packed import same_kind
 from lumigrad.types.shapes import Float
 
 C = TypeVar("C", bound="Cloud")
 
 
-class Cloud:
+class Cloud(Displayed):
     """Base of frozen dataclasses whose fields are tensors [V, ...] or None; the first one holds the centres [V, 3]."""
 
     def __len__(self) -> int:

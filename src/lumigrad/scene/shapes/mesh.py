@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lumigrad.scene._transform import mirrored, transform_directions, transform_points
 from lumigrad.scene.materials import Material
+from lumigrad.scene.shapes._displayed import Displayed
 from lumigrad.scene.shapes.creases import crease_normals
 from lumigrad.scene.shapes.tangents import corner_tangents
 from lumigrad.types.shapes import Bool, Float, Int
@@ -46,7 +47,7 @@ def _check_range(indices: Tensor, count: int, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Mesh:
+class Mesh(Displayed):
     """A triangle mesh; texture coordinates and authored normals have index buffers of their own.
 
     Vertices are counter-clockwise seen from outside. Texture coordinate (0, 0) is the outer corner of texel
