@@ -42,12 +42,12 @@ class EntryBoxes {
 
   // As ScanEntries, sixteen entries at a time.
   template <class Body>
-  void operator()(const Search& s, const Body& body) const {
+  void operator()(const SegmentSearch& s, const Body& body) const {
     const int64_t end = lists_.begin[s.cell + 1];
     for (int64_t at = lists_.begin[s.cell]; at < end; at += lanes) {
       for (uint32_t hits = find_hits(s, at); hits != 0; hits &= hits - 1) {
         const int64_t i = at + lowest_lane(hits);
-        if (i < end) body(lists_.entries[i]);
+        if (i < end) body(lists_.entries[i], values_[static_cast<size_t>(2 * stride_ + i)]);
       }
     }
   }
@@ -91,15 +91,13 @@ class EntryBoxes {
     }
   };
 
-  uint32_t find_hits(const Search& s, int64_t at) const {
+  uint32_t find_hits(const SegmentSearch& s, int64_t at) const {
     const float *low = values_.data() + at, *high = low + 3 * stride_;
-    const int32_t* triangle = lists_.entries + at;
     int32_t hit[lanes];
     LG_VECTORIZE
     for (int l = 0; l < lanes; ++l) {
-      const bool found = (triangle[l] > s.triangle) & (low[l] <= s.box.x1) & (low[stride_ + l] <= s.box.y1) &
-                         (low[2 * stride_ + l] <= s.box.z1) & (high[l] >= s.box.x0) & (high[stride_ + l] >= s.box.y0) &
-                         (high[2 * stride_ + l] >= s.box.z0) & (low[l] >= s.begin_x) & (low[stride_ + l] >= s.begin_y);
+      const bool found =
+          (low[l] <= s.x1) & (low[stride_ + l] <= s.y1) & (high[l] >= s.x0) & (high[stride_ + l] >= s.y0);
       hit[l] = found ? -1 : 0;
     }
     return sign_lanes(hit);

@@ -162,27 +162,24 @@ LG_HD void count_turns(const OutlineView<T>& view, int64_t t, const Add& add) {
 
 // ---- Finding triangles in the lists ------------------------------------------------------------------------------
 
-// What to look for in a cell: triangles of numbers above `triangle` whose boxes meet `box` and begin at or after a
-// place.
-struct Search {
+// What to look for in a cell: triangles that a segment may touch.
+struct SegmentSearch {
+  int64_t cell;
+  float x0, y0, x1, y1;
+};
+
+LG_HD SegmentSearch search_along(int64_t cell, const Segment& s) {
+  return {cell, static_cast<float>(minimum(s.x0, s.x1)), static_cast<float>(minimum(s.y0, s.y1)),
+          static_cast<float>(maximum(s.x0, s.x1)), static_cast<float>(maximum(s.y0, s.y1))};
+}
+
+// Triangles of numbers above `triangle` whose boxes meet `box` and begin at or after a place.
+struct CrossingSearch {
   int64_t cell;
   int32_t triangle;
   TriangleBox box;
   float begin_x, begin_y;
 };
-
-// Those that a segment may touch.
-LG_HD Search search_along(int64_t cell, const Segment& s) {
-  const double low_x = minimum(s.x0, s.x1), high_x = maximum(s.x0, s.x1);
-  const double low_y = minimum(s.y0, s.y1), high_y = maximum(s.y0, s.y1);
-  constexpr float deep = 2;  // boxes are wider than what they hold by more than a rounding to float32
-  return {cell,
-          -1,
-          {static_cast<float>(low_x), static_cast<float>(low_y), static_cast<float>(high_x), static_cast<float>(high_y),
-           -deep, deep},
-          0,
-          0};
-}
 
 // One after another.
 template <class T>
@@ -190,8 +187,18 @@ struct ScanEntries {
   const OutlineView<T>& view;
   const CellLists& lists;
 
+  // Calls body(triangle, its least depth).
   template <class Body>
-  LG_HD void operator()(const Search& s, const Body& body) const {
+  LG_HD void operator()(const SegmentSearch& s, const Body& body) const {
+    for (int32_t i = lists.begin[s.cell]; i < lists.begin[s.cell + 1]; ++i) {
+      const TriangleBox& box = view.boxes[lists.entries[i]];
+      if (box.x0 <= s.x1 && box.x1 >= s.x0 && box.y0 <= s.y1 && box.y1 >= s.y0) body(lists.entries[i], box.z0);
+    }
+  }
+
+  // Calls body(triangle).
+  template <class Body>
+  LG_HD void operator()(const CrossingSearch& s, const Body& body) const {
     for (int32_t i = lists.begin[s.cell]; i < lists.begin[s.cell + 1]; ++i) {
       const int32_t other = lists.entries[i];
       const TriangleBox& theirs = view.boxes[other];
@@ -212,9 +219,9 @@ struct Surroundings {
   // `depth` or less, or those that lie behind it. False where there is no room.
   LG_HD bool look(const Segment& s, int64_t cell, double depth, bool behind, Envelope& plus, Envelope& minus) const {
     bool room = true;
-    scan(search_along(cell, s), [&](int32_t t) {
+    scan(search_along(cell, s), [&](int32_t t, float least_depth) {
       PixelTriangle triangle;
-      if (!room || (view.boxes[t].z0 > depth) != behind || lies_beyond(t, s) || !view.triangle(t, triangle)) return;
+      if (!room || (least_depth > depth) != behind || lies_beyond(t, s) || !view.triangle(t, triangle)) return;
       room = plus.insert(cover(triangle, s, 1), t) && minus.insert(cover(triangle, s, -1), t);
     });
     return room;
@@ -240,7 +247,7 @@ struct Surroundings {
     const int64_t cell = grid.cell_at(x, y);
     int32_t nearest = -1;
     double depth = 0;
-    scan(search_along(cell, {x, y, x, y, 0, 0}), [&](int32_t t) {
+    scan(search_along(cell, {x, y, x, y, 0, 0}), [&](int32_t t, float) {
       PixelTriangle triangle;
       if (!view.triangle(t, triangle) || !covers(triangle, x, y)) return;
       const double z = triangle.depth.at(x, y);
@@ -652,8 +659,8 @@ LG_HD void follow_crossing(const OutlineView<T>& view, const PixelTriangle& a, c
 
 // Triangles of higher numbers than t whose boxes meet its own, in the first cell that both touch: there, one of the
 // boxes begins.
-LG_HD Search search_crossings(const CellGrid& grid, const CellRange& range, int32_t column, int32_t row, int64_t t,
-                              const TriangleBox& box) {
+LG_HD CrossingSearch search_crossings(const CellGrid& grid, const CellRange& range, int32_t column, int32_t row,
+                                      int64_t t, const TriangleBox& box) {
   const auto start = [&](int32_t cell) { return static_cast<float>(int64_t{cell} << grid.shift); };
   return {grid.cell(column, row), static_cast<int32_t>(t), box, column > range.x0 ? start(column) : 0.0f,
           row > range.y0 ? start(row) : 0.0f};
