@@ -18,7 +18,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ def _opened(path: Path) -> IO[bytes]:
     """The file, uncompressed where gzip compressed it as a whole."""
     with path.open("rb") as plain:
         whole = plain.read(4) != _MAGIC
-    return gzip.open(path) if whole else path.open("rb")
+    return cast(IO[bytes], gzip.open(path) if whole else path.open("rb"))
 
 
 def _streams(data: bytes, sizes: list[int], announced: int) -> bytes:

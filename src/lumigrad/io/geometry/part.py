@@ -72,14 +72,20 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def flat_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Unit normals [F, 3] of the faces, float32."""
     result = np.empty((len(faces), 3), np.float32)
+    axes = [np.ascontiguousarray(column, np.float64) for column in positions.T]
     for begin in range(0, len(faces), _BLOCK):
-        a, b, c = positions.take(faces[begin : begin + _BLOCK].T, axis=0).astype(np.float64)
-        (x, y, z), (u, v, w) = (b - a).T, (c - a).T
-        result[begin : begin + _BLOCK] = unit(np.stack([y * w - z * v, z * u - x * w, x * v - y * u], -1))
+        corners = np.ascontiguousarray(faces[begin : begin + _BLOCK].T)
+        starts, *ends = ([axis.take(corner) for axis in axes] for corner in corners)
+        (x, y, z), (u, v, w) = ([end - start for end, start in zip(others, starts)] for others in ends)
+        normal = [y * w - z * v, z * u - x * w, x * v - y * u]
+        length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
+        length[~(length > 0)] = 1
+        for axis, values in enumerate(normal):
+            np.divide(values, length, out=result[begin : begin + _BLOCK, axis], casting="unsafe")
     return result
 
 
-def assembled(parts: Sequence[Part], default: Callable[[], Material]) -> Mesh:
+def assembled(parts: Sequence[Part], default: Callable[[], Material], flat: bool = False) -> Mesh:
     """One welded mesh of all parts, in their order.
 
     Where some parts have texture coordinates, colours or normals and others have not, the others get the coordinate
@@ -88,8 +94,12 @@ def assembled(parts: Sequence[Part], default: Callable[[], Material]) -> Mesh:
     Args:
         parts: at least one with faces.
         default: makes the material of faces that have none, where other faces have one.
+        flat: parts without normals get those of their faces, in place of smooth ones or none.
     """
     parts = [part for part in parts if len(part.faces)]
+    # Each face has a normal of its own: looking for equal ones would take longer than it saves.
+    facets = flat and all(part.normals is None for part in parts)
+    parts = [_flat(part) for part in parts] if flat else parts
     if sum(len(part.faces) for part in parts) > LARGEST:
         raise UnreadableError(f"it has more than {LARGEST} faces")
     names = [name for name in (*list(INDEXED)[1:], "colors") if any(getattr(part, name) is not None for part in parts)]
@@ -104,6 +114,9 @@ def assembled(parts: Sequence[Part], default: Callable[[], Material]) -> Mesh:
         if name == "positions" and "colors" in names:
             colors = _joined([np.asarray(part.colors, np.float32) for part in parts])
             key = np.concatenate([rows, colors], axis=1)  # one place in two colours stays two vertices
+        if name == "normals" and facets and len(faces) == len(rows):
+            tensors |= {name: torch.from_numpy(rows), index_name: torch.from_numpy(faces)}
+            continue
         kept, index = weld(key, faces)
         tensors[name] = torch.from_numpy(_rows(rows, kept) + np.float32(0))
         tensors[index_name] = torch.from_numpy(index)
@@ -111,6 +124,14 @@ def assembled(parts: Sequence[Part], default: Callable[[], Material]) -> Mesh:
             tensors["colors"] = torch.from_numpy(_rows(colors, kept))
     materials, chosen = _materials(parts, default)
     return Mesh(**tensors, materials=materials, face_materials=chosen)
+
+
+def _flat(part: Part) -> Part:
+    """The part with the normals of its faces where it has none."""
+    if part.normals is not None:
+        return part
+    faces = np.repeat(np.arange(len(part.faces))[:, None], 3, 1)
+    return replace(part, normals=flat_normals(part.positions, part.faces), normal_faces=faces)
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -154,7 +175,7 @@ def _all_normals(part: Part) -> dict[str, Any]:
     if part.normals is None:
         return {"normals": _smooth(part), "normal_faces": part.faces}
     index = part.faces if part.normal_faces is None else part.normal_faces
-    void = ~((part.normals * part.normals).sum(1) > 0)  # of no length, or no numbers
+    void = ~(np.einsum("ij,ij->i", part.normals, part.normals) > 0)  # of no length, or no numbers
     if void.any():
         index = np.where(void[index], -1, index)
     if not len(index) or index.min() >= 0:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lumigrad.io._problems import Notes, UnreadableError
-from lumigrad.io.geometry.part import LARGEST, Part, assembled, flat_normals
+from lumigrad.io.geometry.part import LARGEST, Part, assembled
 from lumigrad.io.geometry.wrapping import unwrapped
 from lumigrad.io.gltf.document import Document
 from lumigrad.io.gltf.materials import SUPPORTED as MATERIAL_EXTENSIONS
@@ -60,8 +59,8 @@ def read_mesh(document: Document) -> Mesh | None:
         parts.append(part)
     if not total:
         return None
-    # What glTF does not say is metal of full roughness, seen from the front only.
-    mesh = assembled(parts, lambda: PBRMaterial(metallic=1.0, roughness=1.0, double_sided=False))
+    # What glTF does not say is metal of full roughness, seen from the front only, and flat where it has no normals.
+    mesh = assembled(parts, lambda: PBRMaterial(metallic=1.0, roughness=1.0, double_sided=False), flat=True)
     first, second = (materials.wraps(mesh.materials, which) for which in (False, True))
     return unwrapped(unwrapped(mesh, first), second, second=True)
 
@@ -84,10 +83,10 @@ def _parts(document: Document, materials: Materials) -> Any:
                 whole = matrix @ placed
                 # The joints of a skin place it in the world, whatever its node does.
                 moved = part if joints is not None or np.array_equal(whole, np.eye(4)) else part.transformed(whole)
-                yield moved if moved.normals is not None else _flat(moved)
+                yield moved
     if not nodes:
         for index in range(len(document.json.get("meshes", []))):
-            yield from map(_flat, read_node_mesh(document, materials, {"mesh": index}, f"meshes[{index}]", None))
+            yield from read_node_mesh(document, materials, {"mesh": index}, f"meshes[{index}]", None)
 
 
 def read_node_mesh(
@@ -104,11 +103,3 @@ def read_node_mesh(
         if part is not None:
             found.append(part)
     return found
-
-
-def _flat(part: Part) -> Part:
-    """The part with the normals of its faces, which the format asks for where a file has none."""
-    if part.normals is not None:
-        return part
-    faces = np.repeat(np.arange(len(part.faces))[:, None], 3, 1)
-    return replace(part, normals=flat_normals(part.positions, part.faces), normal_faces=faces)

@@ -20,10 +20,10 @@ class BlendParams(NamedTuple):
     background_color: Tensor | Sequence[float] = (1.0, 1.0, 1.0)
 
 
-def _soft(fragments: Any) -> SoftFragments:
-    """Fragments for blending, which takes no weights of corners: callers put in what they like there."""
-    bary = fragments.zbuf.new_zeros(()).expand(*fragments.zbuf.shape, 3)
-    return SoftFragments(fragments.pix_to_face.int(), fragments.zbuf, fragments.dists, bary)
+def _soft(fragments: Any, zbuf: Tensor) -> SoftFragments:
+    """Fragments for blending, which takes no weights of corners: callers leave empty there what they do not have."""
+    bary = zbuf.new_zeros(()).expand(*zbuf.shape, 3)
+    return SoftFragments(fragments.pix_to_face.int(), zbuf, fragments.dists, bary)
 
 
 def background_color_of(blend_params: BlendParams, colors: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def sigmoid_alpha_blend(colors: Tensor, fragments: Any, blend_params: BlendParam
 
     Alpha is 1 - prod(1 - p) with p = sigmoid(-dist / sigma).
     """
-    alpha = blending.silhouette(_soft(fragments), blend_params.sigma)
+    alpha = blending.silhouette(_soft(fragments, fragments.dists), blend_params.sigma)  # of no depth
     return torch.cat((colors[..., 0, :], alpha), -1)
 
 
@@ -67,6 +67,6 @@ def softmax_rgb_blend(
     near, far = (v[:, None, None, None] if isinstance(v, Tensor) and v.ndim == 1 else v for v in (znear, zfar))
     nearness = (far - fragments.zbuf) / (far - near)
     return blending.soft_blend(
-        colors, _soft(fragments), nearness, blend_params.sigma, blend_params.gamma,
+        colors, _soft(fragments, fragments.zbuf), nearness, blend_params.sigma, blend_params.gamma,
         background_color_of(blend_params, colors), "pytorch3d",
     )  # fmt: skip
