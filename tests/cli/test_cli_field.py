@@ -37,7 +37,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_results(folder: Path) -> Results:
-    return read_results(folder, set(), (20, 24, 26))
+    return read_results(folder, {"field.npz"}, (20, 24, 26))
 
 
 def test_interrupted_and_resumed(

@@ -12,6 +12,7 @@ from reconstruct_common import ball, write_photos
 
 from lumigrad.cli import main, view
 from lumigrad.cli.shared import UserError
+from lumigrad.cli.shown import ShownShapes, shown_of
 from lumigrad.io import save_mesh
 from lumigrad.scene import Mesh, PerspectiveCamera, icosphere
 
@@ -27,7 +28,7 @@ CAMERA = PerspectiveCamera.orbit(torch.tensor(30.0, dtype=torch.float64), 20.0, 
 
 def test_every_shading_of_a_mesh(tmp_path: Path) -> None:
     save_mesh(icosphere(2), tmp_path / "ball.ply")
-    shown = view.Shown(options(tmp_path / "ball.ply"), [tmp_path / "ball.ply"], None)
+    shown = ShownShapes(options(tmp_path / "ball.ply"), [tmp_path / "ball.ply"], None)
     assert shown.shadings[0] == "diffuse"
     assert "pbr" in shown.shadings
     assert shown.ball.radius == pytest.approx(1.0)
@@ -41,7 +42,7 @@ def test_every_shading_of_a_mesh(tmp_path: Path) -> None:
 def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     file = tmp_path / "mesh.ply"
     save_mesh(icosphere(2), file)
-    shown = view.Shown(options(file), [file], None)
+    shown = ShownShapes(options(file), [file], None)
     before, _ = shown.draw(CAMERA, "ids")
     assert not shown.changed()
     ball = icosphere(2)
@@ -66,7 +67,7 @@ def test_folders(tmp_path: Path) -> None:
     assert photos is not None
     assert len(photos) == 3
     with pytest.raises(UserError, match="no points"):
-        view.Shown(options(data), files, photos)
+        ShownShapes(options(data), files, photos)
     run = tmp_path / "run"
     run.mkdir()
     save_mesh(icosphere(1), run / "mesh.glb")
@@ -88,7 +89,7 @@ def test_options_that_have_no_effect_are_refused(tmp_path: Path, capsys: pytest.
     said = capsys.readouterr().err
     assert "need --shading pbr" in said
     assert "none.hdr" in said
-    shown = view.Shown(options(ball, "--light", "1,0,0,5"), [tmp_path / "ball.ply"], None)
+    shown = ShownShapes(options(ball, "--light", "1,0,0,5"), [tmp_path / "ball.ply"], None)
     assert shown.shadings[0] == "pbr"
 
 
@@ -98,3 +99,40 @@ def test_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().err
     assert "none.obj" in said
     assert "no results of a fit" in said
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a short fit of a field."""
+    folder = tmp_path_factory.mktemp("field")
+    data = write_photos(folder / "data", ball(), 4, (16, 16))
+    few = ["--iterations", "2", "--frames", "2", "--kind", "voxels", "--voxels", "8", "--boxes", "2"]
+    assert main(["field", str(data), *few, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_fields(field: Path, tmp_path: Path) -> None:
+    files, photos = view._found([field], None)
+    assert files == [field / "field.npz"]
+    shown = shown_of(options(field), files, photos)
+    assert shown.shadings == ("colors", "depth")
+    assert shown.first is not None
+    for shading in shown.shadings:
+        image, depth = shown.draw(CAMERA, shading)
+        assert image.shape == (24, 32, 3)
+        assert image.isfinite().all()
+        assert depth is not None
+        assert depth.shape == (24, 32)
+    assert float(shown.up[1]) > 0.9
+
+
+def test_what_does_not_go_with_a_field(field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_mesh(icosphere(1), tmp_path / "ball.ply")
+    (tmp_path / "other.npz").write_bytes(b"none")
+    for given, message in (
+        ([field, "--light", "1,0,0"], "options of surfaces and lights do not apply"),
+        ([field, tmp_path / "ball.ply"], "a field is shown alone"),
+        ([tmp_path / "other.npz"], "no field that lumigrad wrote"),
+    ):
+        assert main(["view", *map(str, given), "--no-browser"]) == 2
+        assert message in capsys.readouterr().err

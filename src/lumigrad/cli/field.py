@@ -64,4 +64,4 @@ def run(arguments: argparse.Namespace) -> int:
         return f"{sum(grid[..., 0].numel() for grid in state.parameters)} voxels"
 
     cheaper = "--downscale or --rays" if arguments.kind == "hash" else "--downscale, --voxels or --rays"
-    return run_fit(arguments, prepare, size, cheaper)
+    return run_fit(arguments, prepare, size, cheaper, ", field.npz")

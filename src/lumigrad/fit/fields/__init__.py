@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lumigrad.fit.fields.file import FittedField, load_field, save_field
 from lumigrad.fit.fields.hashed import HashField
 from lumigrad.fit.fields.job import FieldJob, FieldOptions
 from lumigrad.fit.fields.loop import evaluate, fit_field
@@ -15,9 +16,12 @@ __all__ = [
     "FieldModel",
     "FieldOptions",
     "FieldState",
+    "FittedField",
     "HashField",
     "Schedule",
     "Voxels",
     "evaluate",
     "fit_field",
+    "load_field",
+    "save_field",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit.fields.descent import adam
-from lumigrad.fit.fields.model import Seen, as_picture, surroundings
+from lumigrad.fit.fields.model import Seen, Surroundings, as_picture, surroundings
 from lumigrad.fit.fields.proposals import as_samples, cut, shortfall, warp
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
@@ -72,7 +72,7 @@ class HashField:
     fitted along, has its weights.
 
     Args:
-        photos: those that are fitted.
+        photos: those that are fitted, or the surroundings of those that were.
         rows: of each level's table at most.
         finest: cells a side of the finest level, which spans four extents.
         background: grey behind everything.
@@ -95,11 +95,17 @@ class HashField:
     torch.Size([1, 16, 16, 3])
     """
 
-    def __init__(self, photos: list[Photo], rows: int = 1 << 16, finest: int = 1024, background: float = 0.0) -> None:
-        self.centre, self.extent = surroundings(photos)
+    def __init__(
+        self,
+        photos: list[Photo] | Surroundings,
+        rows: int = 1 << 16,
+        finest: int = 1024,
+        background: float = 0.0,
+    ) -> None:
+        self.centre, self.extent = photos if isinstance(photos, Surroundings) else surroundings(photos)
         if rows < 1 or finest < _COARSEST:
             raise ValueError(f"rows, finest: expected at least 1 and {_COARSEST}, got {rows} and {finest}")
-        self.background, self._rows = background, rows
+        self.background, self._rows, self.options = background, rows, (rows, finest)
         growth = (finest / _COARSEST) ** (1 / (_LEVELS - 1))
         self.resolutions = [round(_COARSEST * growth**level) for level in range(_LEVELS)]
 

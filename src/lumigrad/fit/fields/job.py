@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from lumigrad.fit.fields import report
+from lumigrad.fit.fields.file import save_field
 from lumigrad.fit.fields.hashed import HashField
 from lumigrad.fit.fields.loop import fit_field
-from lumigrad.fit.fields.model import FieldModel
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.fields.voxels import Voxels
@@ -77,7 +77,7 @@ class FieldOptions:
             levels = ((0.0, 1, 0),)
         return Schedule(self.iterations, self.minutes, levels, rays, self.smoothness, self.opaque, self.seed)
 
-    def model(self, photos: list[Photo]) -> FieldModel:
+    def model(self, photos: list[Photo]) -> Voxels | HashField:
         """The field."""
         return HashField(photos) if self.kind == "hash" else Voxels(photos, self.boxes)
 
@@ -108,7 +108,7 @@ class FieldJob(PhotoJob[FieldState]):
     options: FieldOptions
     photos: list[Photo]
     held_out: list[Photo]
-    model: FieldModel
+    model: Voxels | HashField
     schedule: Schedule
     settings: dict[str, Any]
 
@@ -154,13 +154,14 @@ class FieldJob(PhotoJob[FieldState]):
         return preview_of(self.photos, report.drawn(frozen(state), self.model), state.device)
 
     def write_results(self, state: FieldState, folder: Path, frames: int = 30) -> dict[str, Any]:
-        """Write metrics.json, comparison.png and fly_through.gif; returns the metrics.
+        """Write metrics.json, field.npz, comparison.png and fly_through.gif; returns the metrics.
 
         Args:
             frames: of the fly-through.
         """
         numbers = report.metrics(state, self.model, self.held_out)
         write_metrics(numbers, folder / "metrics.json")
+        save_field(self.model, state, self.photos, folder / "field.npz")
         report.comparison(state, self.model, self.held_out[:4], folder / "comparison.png")
         report.fly_through(state, self.model, self.photos, folder / "fly_through.gif", frames)
         return numbers

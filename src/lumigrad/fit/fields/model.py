@@ -52,8 +52,15 @@ class FieldModel(Protocol):
         """
 
 
-def surroundings(photos: list[Photo]) -> tuple[Tensor, float]:
-    """The point [3] that cameras look at, and the scene's extent, their distance from it.
+class Surroundings(NamedTuple):
+    """The point [3] that cameras look at, and the scene's extent, their distance from it."""
+
+    centre: Tensor
+    extent: float
+
+
+def surroundings(photos: list[Photo]) -> Surroundings:
+    """Those of the cameras of photographs.
 
     Raises:
         ValueError: all cameras are in the place that they look at.
@@ -62,7 +69,7 @@ def surroundings(photos: list[Photo]) -> tuple[Tensor, float]:
     # A single camera, or several in one place, look at no point in particular.
     if not extent > 1e-6 * float(centre.norm()):
         raise ValueError("photos: expected cameras at different places, which look at the same things")
-    return centre, extent
+    return Surroundings(centre, extent)
 
 
 def as_picture(parts: list[Seen], rays: Rays, camera: Camera) -> Seen:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit.fields.descent import adam, add_smoothness
-from lumigrad.fit.fields.model import Seen, as_picture, surroundings
+from lumigrad.fit.fields.model import Seen, Surroundings, as_picture, surroundings
 from lumigrad.fit.fields.nest import see
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
@@ -57,7 +57,7 @@ class Voxels:
     too few photographs see stay empty, because nothing says what is there.
 
     Args:
-        photos: those that are fitted.
+        photos: those that are fitted, or the surroundings of those that were; then, the field is for looking only.
         boxes: number of grids.
         background: grey behind the outermost box.
 
@@ -78,14 +78,14 @@ class Voxels:
     torch.Size([1, 16, 16, 3])
     """
 
-    def __init__(self, photos: list[Photo], boxes: int = 3, background: float = 0.0) -> None:
+    def __init__(self, photos: list[Photo] | Surroundings, boxes: int = 3, background: float = 0.0) -> None:
         if boxes < 1:
             raise ValueError(f"boxes: expected at least 1, got {boxes}")
-        self.centre, self.extent = surroundings(photos)
-        self.background = background
+        self.centre, self.extent = photos if isinstance(photos, Surroundings) else surroundings(photos)
+        self.background, self.options = background, (boxes,)
         self.halves = [_HALF * _UNITS * 2**k for k in range(boxes)]
-        self._cameras = [photo.camera for photo in photos]
-        self._views = max(1, len(photos) // 10)
+        self._cameras = [] if isinstance(photos, Surroundings) else [photo.camera for photo in photos]
+        self._views = max(1, len(self._cameras) // 10)
 
     def begin(self, schedule: Schedule) -> FieldState:
         """The state before the first step."""
