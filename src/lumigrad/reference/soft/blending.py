@@ -219,14 +219,16 @@ def soft_blend(
     present = frags.tri >= 0
     # Pads are set before exponentials: an infinite one would make their gradient NaN.
     log_p = torch.nn.functional.logsigmoid(torch.where(present, -frags.dist, 0) / sigma)
-    exponent = log_p + torch.where(present, nearness, 0) / gamma
-    if min_behind:
-        nearest = torch.where(present, nearness, -torch.inf).amax(-1, keepdim=True).clamp(min=eps) / gamma
-    else:  # nothing depends on what is subtracted; this leaves something of the face that counts most
-        largest = torch.where(present, exponent, -torch.inf).amax(-1, keepdim=True)
-        nearest = largest.clamp(min=eps / gamma).detach()
-    weight = torch.where(present, torch.exp(torch.where(present, exponent - nearest, 0)), 0)
-    behind = torch.exp(eps / gamma - nearest).clamp(min=min_behind)
+    # Nearness is compared with the nearest face's before it is divided: s / gamma has few digits left for p.
+    top = torch.where(present, nearness, -torch.inf).amax(-1, keepdim=True).clamp(min=eps)
+    top = top if min_behind else top.detach()  # without the least, nothing depends on what is subtracted
+    exponent = log_p + torch.where(present, nearness - top, 0) / gamma
+    behind = (eps - top) / gamma
+    if not min_behind:  # this leaves something of the face that counts most
+        largest = torch.where(present, exponent, -torch.inf).amax(-1, keepdim=True).maximum(behind).detach()
+        exponent, behind = exponent - largest, behind - largest
+    weight = torch.where(present, torch.exp(torch.where(present, exponent, 0)), 0)
+    behind = torch.exp(behind).clamp(min=min_behind)
     total = weight.sum(-1, keepdim=True) + behind
     mixed = ((weight[..., None] * colors).sum(-2) + behind * background) / total
     return torch.cat((mixed, silhouette(frags, sigma)), -1)
