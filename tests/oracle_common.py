@@ -104,7 +104,7 @@ class Oracle:
             axis = np.subtract(what["target"], what["position"]).tolist()
             return SpotLight(
                 what["position"], color=what["intensity"], direction=axis, inner=what["beam_width"],
-                outer=what["cutoff_angle"],
+                outer=what["cutoff_angle"], fade="angle",
             )  # fmt: skip
         if what["type"] == "directional":
             return DirectionalLight([-value for value in what["direction"]], color=what["irradiance"])

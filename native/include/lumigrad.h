@@ -519,7 +519,7 @@ LG_API int32_t lg_sample_bsdf(
  * repeat.
  * Lamps are points, spots and distant lights: lamps [lamp_count, 12] = position (3), or the direction towards a distant
  * one; axis (3); cosines of the inner and the outer cone; reach; attenuation (3). lamp_intensities [lamp_count, 3];
- * lamp_kinds int32 [lamp_count]: 0 distant, 1 at a point.
+ * lamp_kinds int32 [lamp_count]: 0 distant, 1 at a point; 2 likewise, cones by angle.
  * emitter_faces int32 [emitter_count]: the triangles that emit, emitter_sums [emitter_count + 1] from 0 to 1: the sums
  * of their probabilities, face_emitters int32 [triangles]: their numbers, or -1.
  * environment [6, side, side, 3], or null, turned by environment_rotation [3, 3] into the world; the sums of

@@ -194,10 +194,12 @@ class Moving {
   LG_HD_CALL void pull_lamp(const LightSample<T>& light, const Vec3<T>& by_direction, T by_log) {
     const T* row = scene_.lamps + lamp_columns * light.source.lamp;
     LampGradient<T> g;
-    if (scene_.lamp_kinds[light.source.lamp] == lamp_distant) {
+    const int32_t kind = scene_.lamp_kinds[light.source.lamp];
+    if (kind == lamp_distant) {
       g = pull_distant_lamp(row, by_direction);
     } else {
-      g = pull_point_lamp(row, load3(row) - light.distance * light.direction, by_direction, by_log);
+      const Vec3<T> point = load3(row) - light.distance * light.direction;
+      g = pull_point_lamp(row, kind == lamp_linear, point, by_direction, by_log);
       leave(here_, light.direction, load3(g.row));
     }
     for (int k = 0; k < lamp_columns; ++k) sink_.add(of_lamps, lamp_columns * light.source.lamp + k, g.row[k]);

@@ -15,7 +15,7 @@ from torch import Tensor
 from lumigrad.compat import mitsuba as mi
 from lumigrad.io import save_mesh
 from lumigrad.render import render_path
-from lumigrad.scene import Mesh, PBRMaterial, PlasticMaterial, ThinLens, icosphere
+from lumigrad.scene import Mesh, PBRMaterial, PlasticMaterial, SpotLight, ThinLens, icosphere
 from lumigrad.scene.color import srgb_decode
 
 ORACLES = Path(__file__).resolve().parents[3] / "shared" / "oracles"
@@ -459,7 +459,7 @@ def test_plastic_and_principled() -> None:
 
 
 def test_spot_lights() -> None:
-    """Inside the inner cone as Mitsuba has them; between the cones by glTF's formula, which must be asked for."""
+    """By default they fade linearly in the angle; by glTF's formula where that is asked for."""
     wall = {"type": "rectangle", "to_world": T().scale(9)}
     spot = {
         "type": "spot", "intensity": 8.0, "cutoff_angle": 30.0, "beam_width": 25.0, "falloff": "gltf",
@@ -468,8 +468,21 @@ def test_spot_lights() -> None:
     image = mi.render(scene(wall=wall, spot=spot), spp=16, integrator=mi.load_dict({"type": "direct"}))[..., 0]
     assert abs(image[4, 6] - 8 / 4 * 0.5 / math.pi) < 0.01
     assert image[0, 0] == 0
-    with pytest.raises(NotImplementedError, match=r"spot\.falloff: expected 'gltf', got 'linear'"):
-        mi.render(scene(wall=wall, spot={**spot, "falloff": "linear"}))
+    light = mi.to_scene(scene(wall=wall, spot={**spot, "falloff": "gltf"})).lights[0]
+    assert isinstance(light, SpotLight)
+    assert light.fade == "cosine"
+    del spot["falloff"]
+    wide = {**spot, "cutoff_angle": 60.0, "beam_width": 20.0}
+    loaded = scene(wall=wall, spot=wide, camera=camera((1, 1), fov=0.01))
+    light = mi.to_scene(loaded).lights[0]
+    assert isinstance(light, SpotLight)
+    assert light.fade == "angle"
+    for angle, part in ((10, 1), (30, 0.75), (40, 0.5), (50, 0.25), (61, 0)):
+        turned = T().translate([0, 0, 2]).rotate([0, 1, 0], 180 + angle)
+        found = mi.render(scene(wall=wall, spot={**wide, "to_world": turned}, camera=camera((1, 1), fov=0.01)), spp=1)
+        assert abs(found[0, 0, 0] - 8 / 4 * 0.5 / math.pi * part) < 1e-4
+    with pytest.raises(ValueError, match=r"spot\.falloff: expected 'linear' or 'gltf', got 'cubic'"):
+        mi.render(scene(wall=wall, spot={**spot, "falloff": "cubic"}))
 
 
 def test_instances_are_copies() -> None:

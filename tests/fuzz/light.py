@@ -87,10 +87,12 @@ def lamps(draw: Draw) -> dict[str, Tensor]:
     place[:, 6:7], place[:, 7:8] = 0.9, draw.choice((-2.0, 0.3))
     place[:, 8] = draw.choice((torch.inf, 6.0))
     place[:, 9:] = place[:, 9:].abs() + 0.2
+    kinds = draw.indices(count, below=3)
+    place[kinds == 2, 6:8] = torch.tensor([0.1, 0.8], dtype=place.dtype)  # angles, not cosines
     return {
         "lamps": place,
         "lamp_intensities": draw.uniform(count, 3, low=0.5, high=2.0),
-        "lamp_kinds": draw.indices(count, below=2),
+        "lamp_kinds": kinds,
     }
 
 

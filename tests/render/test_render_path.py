@@ -29,6 +29,7 @@ from lumigrad.scene import (
     PointLight,
     Scene,
     SpotLight,
+    ThinLens,
     icosphere,
 )
 from lumigrad.scene.color import srgb_encode
@@ -44,7 +45,8 @@ DOUBLE = torch.float64
     ("name", "depth", "samples"),
     [
         ("mi_cornell", 2, 64), ("mi_cornell", 6, 32), ("mi_light_point", 2, 64), ("mi_light_directional", 2, 64),
-        ("mi_light_area", 2, 64), ("mi_medium_homogeneous", 3, 32), ("mi_medium_homogeneous", 32, 32),
+        ("mi_light_spot", 2, 64), ("mi_light_area", 2, 64), ("mi_medium_homogeneous", 3, 32),
+        ("mi_medium_homogeneous", 32, 32),
         ("mi_medium_heterogeneous", 3, 32), ("mi_medium_heterogeneous", 32, 32),
     ],
 )  # fmt: skip
@@ -62,34 +64,6 @@ def test_environment_of_another_renderer(depth: int) -> None:
     hold(z[covered], error[covered])
     behind = render_path(oracle.scene, oracle.camera, 16, 1).mask[0, ..., 0].numpy() == 0
     assert abs((z * error)[behind].mean()) < 1e-3 * oracle.data[f"depth{depth}.image"][behind].mean()
-
-
-@needs_oracles
-def test_spot_light_of_another_renderer() -> None:
-    """Its cone fades linearly in the angle, ours as glTF's: within the inner and outside the outer cone, alike."""
-    oracle = Oracle("mi_light_spot")
-    z, _ = oracle.scores(2, 64)
-    light = oracle.text["lights"][0]
-    points = _seen_points(oracle.scene, oracle.camera).numpy()
-    axis = np.subtract(light["target"], light["position"])
-    towards = points - np.array(light["position"])
-    cosine = towards @ axis / np.linalg.norm(axis) / np.linalg.norm(towards, axis=-1)
-    angle = np.degrees(np.arccos(cosine))
-    alike = (angle < light["beam_width"] - 5) | ((angle > light["cutoff_angle"] + 3) & (angle < 40))
-    height, width = alike.shape
-    around = np.pad(alike, 1, constant_values=False)  # pixels at edges see several surfaces
-    alike = np.logical_and.reduce([around[i : i + height, j : j + width] for i in range(3) for j in range(3)])
-    assert alike.mean() > 0.15
-    assert np.abs(z[alike]).max() < 8
-    assert (z[alike] ** 2).mean() < 1.25
-
-
-def _seen_points(scene: Scene, camera: PerspectiveCamera) -> Tensor:
-    """World positions at the centres of pixels [H, W, 3]."""
-    depth = render_path(scene, camera, 1, 1).depth[0, ..., 0]
-    height, width = camera.size
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    return camera.unproject(torch.stack((x, y), -1).reshape(-1, 2), depth.reshape(-1)).reshape(height, width, 3)
 
 
 @needs_oracles
@@ -388,10 +362,11 @@ def test_gradients_reach_cameras_and_shapes() -> None:
         assert abs((ahead - behind) / (2 * h) - expected) < 1e-4 * abs(expected) + 1e-4
 
 
-def test_gradients_reach_places_of_lights() -> None:
+@pytest.mark.parametrize("fade", ["cosine", "angle"])
+def test_gradients_reach_places_of_lights(fade: str) -> None:
     place, axis = (torch.tensor(v, requires_grad=True) for v in ([1.0, 3.0, 2.0], [-1.0, -3.0, -2.0]))
     inner, outer, reach = (torch.tensor(v, requires_grad=True) for v in (2.0, 30.0, 9.0))
-    lamp = SpotLight(place, direction=axis, intensity=9.0, inner=inner, outer=outer, range=reach)
+    lamp = SpotLight(place, direction=axis, intensity=9.0, inner=inner, outer=outer, range=reach, fade=fade)
     shot = render_path(Scene(icosphere(2), lights=[lamp]), camera((12, 12)), 8, 3, tone_mapping=None)
     for slope in torch.autograd.grad(shot.color.sum(), (place, axis, inner, outer, reach)):
         assert slope.isfinite().all()
@@ -483,6 +458,26 @@ def test_an_empty_scene_shows_its_environment() -> None:
     shot = render_path(Scene([], environment=sky, background="environment"), camera(), 1, tone_mapping=None)
     assert torch.allclose(shot.image, srgb_encode(torch.full_like(shot.image, 0.25)))
     assert not shot.mask.any()
+
+
+def test_gradients_beside_media_are_refused_where_there_are_none() -> None:
+    """By name, and only while gradients are computed."""
+    mist, seen = HomogeneousMedium(extinction=0.2, albedo=0.5), camera((4, 4))
+    place = torch.tensor([1.0, 3.0, 2.0], requires_grad=True)
+    moved = replace(icosphere(0), positions=icosphere(0).positions.requires_grad_())
+    turned = replace(seen, fx=seen.fx.clone().requires_grad_())
+    lens = ThinLens(radius=torch.tensor(0.1, requires_grad=True), focus_distance=3.0)
+    for what, shape, lamp, view, options in (
+        ("positions, normals or texture coordinates of meshes", moved, PointLight(), seen, {}),
+        ("the camera", icosphere(0), PointLight(), turned, {}),
+        ("the lens", icosphere(0), PointLight(), seen, {"lens": lens}),
+        ("places of lights", icosphere(0), PointLight(place), seen, {}),
+    ):  # fmt: skip
+        scene = Scene(shape, lights=[lamp], medium=mist)
+        with pytest.raises(NotImplementedError, match=f"scene: paths through media have no gradients to {what};"):
+            render_path(scene, view, 1, 2, **options)
+        with torch.no_grad():
+            render_path(scene, view, 1, 2, **options)
 
 
 def test_nothing_has_gradients_of_zero() -> None:

@@ -53,6 +53,31 @@ def test_spot_light_cones() -> None:
     torch.testing.assert_close(incoming[:, 1], torch.tensor([1, 1, between**2, 0, 0, 0], dtype=F64))
 
 
+def test_spot_light_that_fades_with_the_angle() -> None:
+    """As Mitsuba has it: half the light at half the way."""
+    angle = torch.tensor([0.0, 19.9, 25.0, 30.0, 40.1, 180.0], dtype=F64).deg2rad()
+    at = torch.stack([angle.sin(), torch.zeros_like(angle), 2 - angle.cos()], -1)
+    spot = SpotLight((0.0, 0.0, 2.0), direction=(0.0, 0.0, -2.0), inner=20.0, outer=40.0, fade="angle").to(F64)
+    torch.testing.assert_close(spot.radiance(at)[1][:, 1], torch.tensor([1, 1, 0.75, 0.5, 0, 0], dtype=F64))
+    inner, outer = (torch.tensor(v, dtype=F64, requires_grad=True) for v in (20.0, 40.0))
+
+    def light(inner: torch.Tensor, outer: torch.Tensor) -> torch.Tensor:
+        cone = SpotLight((0.0, 0.0, 2.0), direction=(0.0, 0.1, -2.0), inner=inner, outer=outer, fade="angle")
+        return cone.to(F64).radiance(at)[1]
+
+    assert torch.autograd.gradcheck(light, (inner, outer))
+
+
+def test_gradients_on_the_axis_of_a_spot_light_are_finite() -> None:
+    """The arc cosine has no derivative there."""
+    at = torch.zeros(1, 3, dtype=F64, requires_grad=True)
+    spot = SpotLight((0.0, 0.0, 2.0), inner=0.0, outer=40.0, fade="angle").to(F64)
+    spot.radiance(at)[1].sum().backward()
+    assert bool(at.grad is not None and at.grad.isfinite().all())
+    with pytest.raises(ValueError, match="fade: expected 'cosine' or 'angle', got 'linear'"):
+        SpotLight(fade="linear")
+
+
 def test_ambient_light() -> None:
     light = AmbientLight((0.2, 0.4, 0.6), 0.5)
     expected = torch.tensor([0.1, 0.2, 0.3], dtype=F64).expand(5, 3)

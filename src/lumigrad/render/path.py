@@ -90,7 +90,8 @@ def render_path(
 
     Raises:
         TypeError, ValueError: for arguments that are none of the above, or do not fit each other.
-        NotImplementedError: materials of the user's own, vertex colours with alpha on materials that are partly there.
+        NotImplementedError: materials of the user's own, vertex colours with alpha on materials that are partly there;
+            where there are media, shapes, cameras, lenses and places of lights that require gradients.
 
     >>> from lumigrad.render import render_path
     >>> from lumigrad.scene import PerspectiveCamera, icosphere
@@ -116,6 +117,8 @@ def render_path(
             glass = None if lens is None else lens.at(n)
             aperture = None if glass is None else aperture_of(glass, one, lit.positions)
             paths = Paths(lit, tree, *corner_rays(one, lit.positions), max_depth, *seeds, own, aperture)
+            if lit.media is not None:
+                _check_nothing_moves(paths, glass)
             if error is None:
                 image = traced(paths, samples, report(n))
             else:
@@ -168,6 +171,27 @@ def _seen_by(camera: Camera, image: TracedPaths, paths: Paths, samples: int) -> 
     if not moves:
         return image
     return add_outlines(image, scene, camera, samples, paths.max_depth, paths.gradient_seed + SEEDS, tree)
+
+
+def _check_nothing_moves(paths: Paths, lens: ThinLens | None) -> None:
+    """Refuse to leave out gradients in silence."""
+    scene = paths.scene
+    wanted = {
+        "positions, normals or texture coordinates of meshes": (
+            scene.positions, scene.corner_normals, scene.corner_uvs, scene.corner_second_uvs
+        ),
+        "the camera": (paths.origins, paths.directions),
+        "the lens": () if lens is None else (lens.radius, lens.focus_distance),
+        "places of lights": (scene.lamps, scene.rotation),
+    }  # fmt: skip
+    if not torch.is_grad_enabled():
+        return
+    for what, values in wanted.items():
+        if any(isinstance(value, Tensor) and value.requires_grad for value in values):
+            raise NotImplementedError(
+                f"scene: paths through media have no gradients to {what}; expected tensors that do not require "
+                "gradients there (detach them), or a scene without media"
+            )
 
 
 def _check_lens(lens: ThinLens | None, images: int) -> None:

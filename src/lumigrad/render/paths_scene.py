@@ -47,7 +47,7 @@ from lumigrad.types.validation import values_can_be_checked
 
 SEEDS = 2**61
 DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC, PLASTIC, SOLID = range(KINDS)
-DISTANT, AT_POINT = range(2)
+DISTANT, AT_POINT, LINEAR = range(3)
 EVERYWHERE = (-1.0, -2.0)  # cosines of a cone that everything is in
 FLAT = 1e-5  # normals that differ from the faces' by no more than this are those of flat faces
 
@@ -404,10 +404,16 @@ def _lamps(lights: Sequence[Light], like: Tensor) -> tuple[Tensor | None, Tensor
             raise TypeError(f"lights: expected lights of lumigrad.scene, got {type(light).__name__}")
     if not found:
         return None, None, None
-    kinds = [DISTANT if isinstance(light, DirectionalLight) else AT_POINT for light in found]
+    kinds = [_lamp_kind(light) for light in found]
     intensities = torch.stack([(light.color * light.intensity).to(like) for light in found])
     places = torch.stack([_place(light, like) for light in found])
     return places, intensities, torch.tensor(kinds, device=like.device)
+
+
+def _lamp_kind(light: DirectionalLight | PointLight) -> int:
+    if isinstance(light, DirectionalLight):
+        return DISTANT
+    return LINEAR if isinstance(light, SpotLight) and light.fade == "angle" else AT_POINT
 
 
 def _place(light: DirectionalLight | PointLight, like: Tensor) -> Tensor:
@@ -420,7 +426,8 @@ def _place(light: DirectionalLight | PointLight, like: Tensor) -> Tensor:
         reach = light.range.to(like).reshape(1)
     if isinstance(light, SpotLight):
         axis = torch.nn.functional.normalize(light.direction.to(like), dim=-1)
-        cone = torch.stack([torch.cos(angle.to(like) * (math.pi / 180)) for angle in (light.inner, light.outer)])
+        cone = torch.stack([light.inner.to(like), light.outer.to(like)]) * (math.pi / 180)
+        cone = cone if light.fade == "angle" else cone.cos()
     factors = torch.as_tensor(falloff, dtype=like.dtype, device=like.device)
     return torch.cat([start.to(like), axis, cone, reach, factors])
 

@@ -83,7 +83,8 @@ class LitScene(NamedTuple):
             the cone, from the lamp on (3); cosines of its inner and outer angle; distance at which the light has faded
             to nothing; and a, b, c of the falloff 1 / (a + b d + c d^2); or None.
         lamp_intensities: [L, 3]: irradiance at a falloff of 1, of surfaces that face the lamp.
-        lamp_kinds: int [L]: 0 distant, 1 at a point.
+        lamp_kinds: int [L]: 0 distant; 1 at a point, where the square of a cosine fades light from cone to cone; 2 at a
+            point, with angles of cones in radians in the place of cosines, between which light fades linearly.
         environment: radiance from a cube map at infinity [6, S, S, 3], or None.
         rotation: [3, 3], from directions of the environment to those of the world, or None.
         media: between the surfaces, or None.

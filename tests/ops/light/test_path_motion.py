@@ -72,6 +72,24 @@ def test_against_autograd(depth: int, without_edges: None) -> None:
         assert scaled_error(have, want) < 1e-9
 
 
+def test_cones_that_fade_with_the_angle_against_autograd(without_edges: None) -> None:
+    """Of all columns of the lamp, and of what it lights."""
+    ground, tri = plate(3.0)
+    positions = torch.stack((ground[:, 0], -ground[:, 2], ground[:, 1]), -1)  # faces the rays
+    results = []
+    for trace in (lg.trace_paths, reference.trace_paths):
+        lights = lamp(torch.tensor([0.3, 0.1, 2.0], dtype=DOUBLE), lamp_kinds=torch.tensor([2]))
+        lights["lamps"][0, 3:9] = torch.tensor([0.1, 0.2, -1.0, 0.1, 0.9, 7.0], dtype=DOUBLE)
+        scene, leaves = leaves_of(matt(positions, tri, row(0.8), **lights), ("positions", "lamps"))
+        rays = [ray.requires_grad_() for ray in pixel_rays(3, 5, distance=6.0)]
+        out = trace(scene, *rays, 2, 2, 3, 3)
+        results.append(torch.autograd.grad(out.radiance.square().sum(), [*leaves, *rays]))
+    for have, want in zip(*results):
+        assert want.abs().max() > 1e-3
+        assert scaled_error(have, want) < 1e-9
+    assert (results[0][1][0, 6:8] != 0).all()
+
+
 def test_normal_maps_second_coordinates_and_absorption_against_autograd() -> None:
     names = ("positions", "corner_normals", "corner_uvs", "corner_second_uvs", "lamps")
     weight = torch.rand(3, 5, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(5))

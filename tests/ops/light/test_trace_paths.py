@@ -55,6 +55,17 @@ def test_light_at_a_point(height: float, x: float) -> None:
     assert abs(irradiance(scene, x)[0] - expected) < 1e-4 * expected  # the pixel has a size
 
 
+def test_cones_that_fade_with_the_angle() -> None:
+    """Half the light half way between the cones, none outside, all inside; on the axis without a bright cone, too."""
+    lights = lamp((0.0, 2.0, 0.0), inner=0.2, outer=0.6) | {"lamp_kinds": torch.tensor([2])}
+    for angle, part in ((0.0, 1.0), (0.1, 1.0), (0.3, 0.75), (0.4, 0.5), (0.5, 0.25), (0.7, 0.0)):
+        expected = part * math.cos(angle) ** 3 / 4
+        found = irradiance(matt(*plate(9.0), row(1.0), **lights), 2 * math.tan(angle))[0]
+        assert abs(found - expected) < 2e-3 * expected + 1e-12, angle
+    lights["lamps"][0, 6] = 0.0
+    assert abs(irradiance(matt(*plate(9.0), row(1.0), **lights))[0] - 0.25) < 0.25 * 2e-2
+
+
 def test_cones_reach_and_falloff_of_lamps() -> None:
     lights = lamp((0.0, 2.0, 0.0), inner=math.cos(0.2), outer=math.cos(0.6), reach=4.0)
     scene = matt(*plate(9.0), row(1.0), **lights)

@@ -40,19 +40,19 @@ def _directional(emitter: Object) -> Light:
 
 
 def _spot(emitter: Object) -> Light:
-    """+z is the axis. Between the cones, Mitsuba's light fades with the angle, lumigrad's by glTF's formula."""
-    values = emitter.values
-    if emitter.options["falloff"] != "gltf":
-        raise NotImplementedError(
-            f"{below(emitter.path, 'falloff')}: expected 'gltf', got {emitter.options['falloff']!r} (the default): "
-            "light that fades linearly in the angle between beam_width and cutoff_angle"
+    """+z is the axis. Between the cones, light fades with the angle, or by glTF's formula where that is asked for."""
+    values, fades = emitter.values, {"linear": "angle", "gltf": "cosine"}
+    if emitter.options["falloff"] not in fades:
+        raise ValueError(
+            f"{below(emitter.path, 'falloff')}: expected {' or '.join(map(repr, fades))}, "
+            f"got {emitter.options['falloff']!r}"
         )
     if bool((_color(emitter, "texture") != 1).any()):
         raise NotImplementedError(f"{below(emitter.path, 'texture')}: expected none")
     matrix = values["to_world"]
     return SpotLight(
         matrix[:3, 3], _color(emitter, "intensity"), direction=matrix[:3, 2], inner=values["beam_width"],
-        outer=values["cutoff_angle"],
+        outer=values["cutoff_angle"], fade=fades[emitter.options["falloff"]],
     )  # fmt: skip
 
 

@@ -236,7 +236,7 @@ def _lamp_kinds(scene: LitScene, like: Tensor) -> Tensor | None:
         got = None if scene.lamp_intensities is None else tuple(scene.lamp_intensities.shape)
         raise ValueError(f"scene.lamp_intensities: expected shape [{count}, 3], got {got}")
     kinds = check.indices("scene.lamp_kinds", scene.lamp_kinds, (count,), like, "scene.positions")
-    check.in_range("scene.lamp_kinds", kinds, 0, 2)
+    check.in_range("scene.lamp_kinds", kinds, 0, 3)
     return kinds
 
 

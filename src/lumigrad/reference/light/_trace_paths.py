@@ -38,6 +38,7 @@ from lumigrad.types.light import (
     SECOND_UV,
     TRANSMISSION_TEXTURE,
 )
+from lumigrad.types.maths import arc_cosine
 
 ROULETTE_DEPTH, MOST_SURVIVAL = 5, 0.95
 DARKEST = 1e-6  # least colour of the paths that gradients are computed from
@@ -46,7 +47,7 @@ MOST_PASSES, FIRST_PASS = 256, 2**31  # surfaces on a way that are partly there,
 LEAST_CHANCE = 0.05  # to stay at such a surface and to pass it, in the paths that gradients are computed from
 CONDUCTOR = scattering.CONDUCTOR
 FIRST_FLIGHT = 3 * 2**30  # number of the draw of the first distance in media
-DISTANT = 0
+DISTANT, LINEAR = 0, 2
 
 
 def trace_paths(
@@ -455,10 +456,11 @@ def _lamps(scene: _Scene, origins: Tensor, number: Tensor) -> _Lights:
     distance = squared.sqrt()
     direction = torch.where(distant, _unit(row[:, :3]), towards / distance)
     inner, outer, reach, attenuation = placed[:, 6:7], placed[:, 7:8], placed[:, 8:9], placed[:, 9:12]
-    cone = ((-(direction * placed[:, 3:6]).sum(-1, keepdim=True) - outer) / (inner - outer)).clamp(0, 1)
+    linear, cosine = (lit.lamp_kinds[number] == LINEAR)[:, None], -(direction * placed[:, 3:6]).sum(-1, keepdim=True)
+    cone = ((torch.where(linear, arc_cosine(cosine), cosine) - outer) / (inner - outer)).clamp(0, 1)
     fade = (1 - (squared / reach / reach).square()).clamp_min(0)
     falloff = (attenuation * torch.cat((torch.ones_like(distance), distance, squared), -1)).sum(-1, keepdim=True)
-    part = torch.where(distant, 1, cone.square() * fade / falloff)
+    part = torch.where(distant, 1, torch.where(linear, cone, cone.square()) * fade / falloff)
     distance = torch.where(distant, math.inf, distance)[:, 0]
     return _Lights(direction, row[:, :3], distance, lit.lamp_intensities[number] * part, torch.zeros_like(distance))
 

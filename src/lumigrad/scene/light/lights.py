@@ -19,12 +19,14 @@ import torch
 from torch import Tensor
 
 from lumigrad.scene._vectors import align, dot, unit
+from lumigrad.types.maths import arc_cosine
 from lumigrad.types.shapes import Float
 from lumigrad.types.validation import values_can_be_checked
 
 Number = float | Tensor
 Vector = Tensor | tuple[float, float, float]
 L = TypeVar("L", bound="Light")
+FADES = ("cosine", "angle")  # of spots
 
 
 def _parameter(name: str, value: object, rank: int) -> Tensor:
@@ -196,15 +198,16 @@ class PointLight(PunctualLight):
 class SpotLight(PointLight):
     """A point light confined to a cone.
 
-    Inside the inner cone it is a point light, outside the outer one it is dark, between them it changes with the
-    square of (cos a - cos outer) / (cos inner - cos outer).
+    Inside the inner cone it is a point light, outside the outer one it is dark, between them it fades.
 
     Attributes:
         direction: of the cone's axis, **from** the light into the scene, [3] or [N, 3], of any length.
         inner, outer: half angles of the cones in degrees, inner < outer <= 90, [] or [N].
+        fade: between the cones, at the angle a from the axis: "cosine", the square of (cos a - cos outer) /
+            (cos inner - cos outer), as in glTF; or "angle", (outer - a) / (outer - inner), as in Mitsuba.
         position, color, intensity, range, attenuation, specular: those of `PointLight`.
 
-    Source: Khronos' glTF extension KHR_lights_punctual.
+    Source: Khronos' glTF extension KHR_lights_punctual; Mitsuba 3's plugin `spot`.
 
     >>> import torch
     >>> from lumigrad.scene import SpotLight
@@ -217,22 +220,26 @@ class SpotLight(PointLight):
     direction: Any = (0.0, 0.0, -1.0)
     inner: Any = 0.0
     outer: Any = 45.0
+    fade: str = "cosine"
 
     ranks = PointLight.ranks | {"direction": 1, "inner": 0, "outer": 0}
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.fade not in FADES:
+            raise ValueError(f"fade: expected {' or '.join(map(repr, FADES))}, got {self.fade!r}")
         if values_can_be_checked() and not bool((self.inner < self.outer).all()):
             raise ValueError(f"inner: expected less than outer, got {self.inner.tolist()} and {self.outer.tolist()}")
 
     def falloff(self, points: Tensor) -> tuple[Tensor, Tensor]:
         direction, part = super().falloff(points)
         axis = align(unit(self.direction), 1, points).to(points)
-        inner, outer = (
-            torch.cos(align(angle, 0, points).to(points) * (math.pi / 180)) for angle in (self.inner, self.outer)
-        )
-        inside = ((-dot(direction, axis) - outer) / (inner - outer)).clamp(0, 1)
-        return direction, part * inside.square()
+        inner, outer = (align(angle, 0, points).to(points) * (math.pi / 180) for angle in (self.inner, self.outer))
+        cosine = -dot(direction, axis)
+        if self.fade == "angle":
+            return direction, part * ((arc_cosine(cosine) - outer) / (inner - outer)).clamp(0, 1)
+        inner, outer = inner.cos(), outer.cos()
+        return direction, part * ((cosine - outer) / (inner - outer)).clamp(0, 1).square()
 
 
 class SurroundingLight(Light):
