@@ -12,6 +12,8 @@ from torch import Tensor
 
 from lumigrad.fit import PoseEstimate, PoseWarning, fit_pose, fit_poses, track_pose
 from lumigrad.fit.pose import job as pose_job
+from lumigrad.fit.pose import search
+from lumigrad.fit.pose.clusters import clustered
 from lumigrad.fit.pose.photograph import Photograph, foreground
 from lumigrad.fit.pose.refine import Comparison, moved
 from lumigrad.fit.pose.report import overlay, pose_values
@@ -221,6 +223,84 @@ def test_blur_keeps_constants() -> None:
     photograph = Photograph.of(*_swap(picture(creature(2), camera), camera))
     comparison = Comparison(Subject.of(creature(2), None, None), photograph.crop(photograph.box(), 32), blur=1.5)
     torch.testing.assert_close(comparison._blurred(torch.ones(1, 32, 32, 2)), torch.ones(1, 32, 32, 2))
+
+
+def test_each_pose_has_its_own_hidden_part() -> None:
+    """Losses of poses together are those of each alone; coverage far from the mask costs the same as when it counts."""
+    mesh, camera = creature(2), view()
+    image, mask = picture(mesh, camera)
+    mask[:, : int((mask > 0).any(0).nonzero()[:, 0].float().mean())] = 0  # the left half
+    subject = Subject.of(mesh, None, None)
+    photograph = Photograph.of(image, camera, mask)
+    poses = subject.from_matrix(torch.stack([camera.world_to_camera, turned(camera.world_to_camera, 20)]))
+    comparison = Comparison(subject, photograph.crop((0.0, 0.0, 96.0, 96.0), 96))
+    together = comparison.without_hidden(poses)
+    found = together.losses(together.residuals(poses))
+    for number in range(2):
+        alone = comparison.without_hidden(poses.take([number]))
+        torch.testing.assert_close(alone.losses(alone.residuals(poses.take([number])))[0], found[number])
+    assert not torch.equal(together.counts[0], together.counts[1])
+    # At the true pose all that is left is the part given up.
+    excess = ((subject.images(poses, comparison.crop.camera)[0, ..., 3] > 0.5) & (mask < 0.5)).sum()
+    most = 0.15**2 * (math.sqrt(1 + (0.4 / 0.15) ** 2) - 1) * float(excess) / float(mask.sum())
+    assert 0.8 * most < float(found[0]) < 1.3 * most
+
+
+def test_one_sided_differences() -> None:
+    """Against sums over pixels, one pair after the other."""
+    generator = torch.Generator().manual_seed(0)
+    images, targets = (torch.rand(count, 5, 6, 4, generator=generator, dtype=torch.float64) for count in (3, 2))
+    found = search._one_sided(images, targets, colors=True)
+    for v, image in enumerate(images):
+        for a, target in enumerate(targets):
+            cover, mask = image[..., 3], target[..., 3]
+            ours, theirs = image[..., :3], target[..., :3]
+            square = (mask[..., None] * ours.square()).sum()
+            gain = ((ours * theirs).sum() / square).clamp(1 / 3, 3)
+            colors = (cover[..., None] * theirs.square()).sum() - 2 * gain * (ours * theirs).sum() + gain**2 * square
+            expected = (mask * (1 - cover)).sum() + 0.3 * (cover * (1 - mask)).sum() + 4 * colors.clamp_min(0)
+            torch.testing.assert_close(found[v, a], expected)
+
+
+def test_moved_images_are_those_of_moved_poses() -> None:
+    subject = Subject.of(creature(2), None, None)
+    eye = torch.eye(3)[None]
+    focal, middle = torch.tensor(60.0), torch.tensor(20.0)
+    camera = PerspectiveCamera(torch.eye(4), focal, focal, middle, middle, (40, 40))
+    poses, images = search._spread(subject, Poses(eye, torch.tensor([[0.0, 0.0, -12.0]])), camera)
+    assert len(poses) == len(images) == 27
+    again = subject.images(poses, camera)
+    apart = (again[..., 3] - images[..., 3]).abs().sum((1, 2)) / again[..., 3].sum((1, 2))
+    assert float(apart.max()) < 0.25  # a pose at the side is also seen a little from the side
+
+
+def test_fewer_faces_look_the_same() -> None:
+    """A fine ball, drawn together for images of 48 pixels; a mesh of few faces stays."""
+    ball = icosphere(6)
+    painted = Mesh(ball.positions, ball.faces, colors=0.5 + 0.5 * ball.positions)
+    subject = Subject.of(painted, None, None)
+    coarse = subject.coarse(48)
+    assert len(coarse.mesh.faces) < len(ball.faces) / 2
+    assert coarse is subject.coarse(48)
+    camera = PerspectiveCamera.from_fov(30.0, (48, 48))
+    poses = Poses(torch.eye(3)[None], torch.tensor([[0.0, 0.0, -4.5]]))
+    torch.testing.assert_close(coarse.images(poses, camera), subject.images(poses, camera), atol=0.12, rtol=0)
+    small = Subject.of(icosphere(2), None, None)
+    assert small.coarse(48) is small
+
+
+def test_vertices_of_a_cell_become_their_mean() -> None:
+    positions = torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.1, 0.1], [2.5, 0.5, 0.5], [0.5, 2.5, 0.5]])
+    faces = torch.tensor([[0, 2, 3], [0, 1, 2], [3, 1, 2]])
+    uvs, texture = torch.tensor([[0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]]), torch.rand(2, 2, 3)
+    mesh = clustered(Mesh(positions, faces, uvs, faces, texture), 1.0)
+    places = mesh.positions[mesh.faces]
+    assert mesh.faces.shape == (1, 3)  # two have become the same, and one has vanished
+    expected = torch.tensor([[0.2, 0.1, 0.1], [2.5, 0.5, 0.5], [0.5, 2.5, 0.5]])
+    order = [int((places[0] - place).norm(dim=1).argmin()) for place in expected]
+    torch.testing.assert_close(places[0, order], expected)
+    colors = torch.stack([texture[0].mean(0), texture[1, 0], texture[1, 1]])
+    torch.testing.assert_close(mesh.colors[mesh.faces[0]][order], colors)
 
 
 def test_distinct() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lumigrad.fit.pose.estimate import PoseEstimate, PoseWarning, judged
 from lumigrad.fit.pose.photograph import Crop, Photograph
-from lumigrad.fit.pose.refine import Comparison, refine
+from lumigrad.fit.pose.refine import EXCESS, HIDDEN_EXCESS, Comparison, refine
 from lumigrad.fit.pose.search import APART, distinct, starts
 from lumigrad.fit.pose.subject import Poses, Subject
 from lumigrad.scene.cameras.camera import PerspectiveCamera
@@ -24,24 +24,30 @@ from lumigrad.types.shapes import Float
 
 _BEGUN = 20  # poses that the first level is given
 # Where more of the mask than this stays uncovered, something may hide the object: a second search begins with more
-# poses, and with nearer ones, because the area of a part is too small.
-_DOUBTFUL, _MORE, _NEARER = 0.02, 32, (0.87, 0.75)
+# poses, nearer ones among them.
+_DOUBTFUL, _MORE = 0.02, 48
 # A track is searched anew where this much of the mask is uncovered, or the loss has grown by that factor and more.
 _LOST, _WORSE, _MUCH = 0.05, 1.5, 0.002
 _END: Any = object()
+_COARSE = 48  # cells along the mesh whose vertices are one, for the first search
 
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution: pixels of the crop, the blur of differences in pixels, updates, and poses that go on."""
+    """One resolution: pixels of the crop, the blur of differences in pixels, and poses that go on.
+
+    `updates` are made while coverage beyond the mask counts little, then twice `visible` ones without what is hidden in
+    each pose.
+    """
 
     size: int
     blur: float
-    iterations: int
+    updates: int
+    visible: int
     keep: int
 
 
-_LEVELS = (Level(48, 1.5, 6, 6), Level(96, 0.7, 6, 2), Level(224, 0.0, 4, 2))
+_LEVELS = (Level(48, 1.5, 4, 3, 6), Level(96, 0.7, 0, 3, 2), Level(224, 0.0, 0, 3, 2))
 
 
 def fit_pose(
@@ -60,8 +66,8 @@ def fit_pose(
     The mesh is rendered from `views` directions at low resolution, in one batch, and each view is compared with the
     photograph in all rolls, at the place and distance where its area and centroid are the mask's. The best 20 poses are
     refined together, by Levenberg and Marquardt's method on robust differences of colours and outlines, in crops of
-    48, 96 and 224 pixels; fewer go on each time. Parts of the object that something hides are found, and left out at
-    the end.
+    48, 96 and 224 pixels; fewer go on each time. Parts of the object that something hides are found for each pose, and
+    left out.
 
     Args:
         mesh: of any size, in any units; colours as `render_mesh` shows them.
@@ -235,36 +241,35 @@ def _estimate(
             raise ValueError(f"start: expected object to camera [4, 4], got {list(start.shape)}")
         given = [subject.from_matrix(start[None])]
         near = (given[0].rotation[0], math.radians(validation.number("within", within)))
-    begun = starts(subject, photograph, views, _BEGUN, near)
+    begun = starts(subject.coarse(_COARSE), photograph, views, _BEGUN, near)
     found = _refined(subject, photograph, Poses.cat([begun, *given]), camera)
     if found.uncovered > _DOUBTFUL:
-        more = starts(subject, photograph, 2 * views, _MORE, near)
-        nearer = [Poses(more.rotation, more.translation * factor) for factor in _NEARER]
-        again = _refined(subject, photograph, Poses.cat([more, *nearer]), camera)
+        more = starts(subject.coarse(_COARSE), photograph, 2 * views, _MORE, near, hidden=True)
+        again = _refined(subject, photograph, more, camera, HIDDEN_EXCESS)
         found = min(found, again, key=lambda estimate: estimate.loss)
     return found
 
 
 def _refined(
-    subject: Subject,
-    photograph: Photograph,
-    poses: Poses,
-    camera: PerspectiveCamera,
-    levels: Sequence[Level] = _LEVELS,
+    subject: Subject, photograph: Photograph, poses: Poses, camera: PerspectiveCamera, excess: float = EXCESS
 ) -> PoseEstimate:
     """The best of starts, refined from coarse to fine."""
-    for level in levels:
-        comparison = Comparison(subject, _crop(subject, photograph, poses, level.size), level.blur)
-        poses, losses = refine(poses, comparison, level.iterations)
+    for level in _LEVELS:
+        coarse, crop = subject.coarse(level.size), _crop(subject, photograph, poses, level.size)
+        comparison = Comparison(coarse, crop, level.blur, excess)
+        if level.updates:
+            poses, losses = refine(poses, comparison, level.updates)
+        for _ in range(2):
+            poses, losses = refine(poses, comparison.without_hidden(poses), level.visible)
         order = losses.argsort()
         poses, losses = poses.take(order), losses[order]
         chosen = distinct(poses.rotation, APART, level.keep)
         poses, losses = poses.take(chosen), losses[chosen]
     best = poses.take([0])
     for _ in range(2):  # what is hidden is known better the second time
-        visible, hidden = comparison.without_hidden(best)
+        visible = comparison.without_hidden(best)
         best, _ = refine(best, visible, iterations=4, both_sides=True)
-        if not hidden:
+        if not bool(visible.given_up.any()):
             break
     runner_up = poses.take([1]) if len(poses) > 1 else None
     runner_up_loss = float(losses[1]) if len(poses) > 1 else math.inf

@@ -14,7 +14,7 @@ from lumigrad.scene.rotations import axis_angle_to_matrix
 # Differences beyond this count linearly, so that what hides the object has a limited pull.
 ROBUST = 0.15
 # Of coverage where there is no mask, against a mask that is not covered: the object may be behind something there.
-EXCESS = 0.4
+EXCESS, HIDDEN_EXCESS = 0.4, 0.1  # in general, and where it is known that something is hidden
 _STEP = 0.6  # pixels, by which a pose is moved to take its derivatives
 _FURTHEST = 4.0  # pixels, of one update
 
@@ -22,10 +22,12 @@ _FURTHEST = 4.0  # pixels, of one update
 class Comparison:
     """Images of poses against a crop."""
 
-    def __init__(self, subject: Subject, crop: Crop, blur: float = 0.0) -> None:
-        self.subject, self.crop, self.blur = subject, crop, blur
-        self.excess, self.counts = EXCESS, crop.valid
+    def __init__(self, subject: Subject, crop: Crop, blur: float = 0.0, excess: float = EXCESS) -> None:
+        self.subject, self.crop, self.blur, self.excess = subject, crop, blur, excess
+        # What counts is the same for all poses, [1, H, W, 1], or each has its own, [N, H, W, 1].
+        self.counts = crop.valid[None]
         self.area = float(crop.image[..., 3].sum())
+        self.given_up = crop.image.new_zeros(1)
         places = torch.arange(crop.camera.size[0], dtype=crop.image.dtype, device=crop.image.device)
         weights = torch.exp(-0.5 * ((places - places[:, None]) / max(blur, 0.1)).square())
         self.kernel = weights / weights.sum(1, keepdim=True)
@@ -36,7 +38,8 @@ class Comparison:
 
     def differences(self, images: Tensor) -> Tensor:
         """Of images [N, H, W, 4], after the gain of each channel that brings them closest."""
-        target, valid = self.crop.image, self.counts
+        target = self.crop.image
+        valid = self.counts.repeat_interleave(len(images) // len(self.counts), 0)
         outline = (images[..., 3:] - target[..., 3:]) * valid
         outline = torch.where(outline > 0, self.excess * outline, outline)
         if not self.subject.colors:
@@ -48,19 +51,23 @@ class Comparison:
         ours = ours * gain.clamp(1 / 3, 3)[:, None, None]
         return self._blurred(torch.cat([ours - theirs * images[..., 3:], outline], -1))
 
-    def without_hidden(self, pose: Poses) -> tuple[Comparison, bool]:
-        """The same, both sides of an outline counting alike, without where something hides the object in a pose [1].
+    def without_hidden(self, poses: Poses) -> Comparison:
+        """The same, both sides of an outline counting alike, without where something hides the object in each pose.
 
-        That is where coverage without a mask is at least three pixels wide, and two pixels around. Also whether there
-        is any.
+        That is where coverage is more than two pixels from the mask, and three pixels around. What is left out so
+        costs what it would cost otherwise (`given_up`), so that poses that hide more are not better for it.
         """
-        images = self.subject.images(pose, self.crop.camera)
+        images = self.subject.images(poses, self.crop.camera)
         excess = ((images[..., 3] > 0.5) & (self.crop.image[..., 3] < 0.5)).to(images)[:, None]
-        core = -torch.nn.functional.max_pool2d(-excess, 3, stride=1, padding=1)
-        hidden = torch.nn.functional.max_pool2d(core, 7, stride=1, padding=3)[0, 0, :, :, None]
-        found = Comparison(self.subject, self.crop, self.blur)
-        found.excess, found.counts = 1.0, self.counts * (1 - hidden)
-        return found, bool(hidden.any())
+        mask = (self.crop.image[None, None, ..., 3] > 0.5).to(images)
+        core = excess * (1 - torch.nn.functional.max_pool2d(mask, 5, stride=1, padding=2))
+        hidden = torch.nn.functional.max_pool2d(core, 7, stride=1, padding=3)[:, 0, :, :, None]
+        found = Comparison(self.subject, self.crop, self.blur, excess=1.0)
+        found.counts = self.crop.valid * (1 - hidden)
+        found.given_up = (
+            _robust(EXCESS**2 * (excess[:, 0, :, :, None] * self.crop.valid * hidden)).sum((1, 2, 3)) / self.area
+        )
+        return found
 
     def _blurred(self, images: Tensor) -> Tensor:
         if not self.blur:
@@ -70,8 +77,12 @@ class Comparison:
 
     def losses(self, residuals: Tensor) -> Tensor:
         """Robust sums [N], per pixel of the mask."""
-        square = residuals.square().sum(-1)
-        return (ROBUST**2 * ((1 + square / ROBUST**2).sqrt() - 1)).sum(-1) / self.area
+        return _robust(residuals.square().sum(-1)).sum(-1) / self.area + self.given_up
+
+
+def _robust(squares: Tensor) -> Tensor:
+    """Of squared differences: half of them where they are small, linear where they are large."""
+    return ROBUST**2 * ((1 + squares / ROBUST**2).sqrt() - 1)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -16,11 +17,20 @@ from lumigrad.scene.rotations import rotation_angle
 _SIZE = 40  # pixels, of the images that are compared
 _FILLED = 0.75  # of half of such an image, by the mask
 APART = math.radians(12)  # between poses that are told apart
+# Of what something hides, area and centroid are those of a part: distances and places that are tried for it.
+_NEARER, _ASIDE = (1.0, 0.87, 0.75), (-6, 0, 6)  # factors, pixels
+_COLORS = 4.0  # of squared differences of colour
+_EXCESS = 0.3  # of coverage where there is no mask, beside a mask that is not covered
 
 
 @torch.no_grad()
 def starts(
-    subject: Subject, photograph: Photograph, views: int, count: int, near: tuple[Tensor, float] | None
+    subject: Subject,
+    photograph: Photograph,
+    views: int,
+    count: int,
+    near: tuple[Tensor, float] | None,
+    hidden: bool = False,
 ) -> Poses:
     """The `count` most promising poses, at least 12 degrees apart, best first.
 
@@ -29,6 +39,8 @@ def starts(
 
     Args:
         near: a rotation [3, 3], and radians: only poses within that angle.
+        hidden: something may hide a part of the object: nearer poses and other places are tried, too, and coverage
+            where there is no mask counts less.
     """
     axis, cone = photograph.axis()
     half = 0.5 * _SIZE
@@ -44,7 +56,11 @@ def starts(
     some = allowed.any(1)
     rotations, allowed = rotations[some], allowed[some]
     poses, images = _centred(subject, rotations, targets, camera, cone)
-    differences = _differences(images, targets, subject.colors).masked_fill(~allowed, math.inf)
+    if hidden:
+        poses, images = _spread(subject, poses, camera)
+        allowed = allowed.repeat(len(poses) // len(allowed), 1)
+    compare = _one_sided if hidden else _differences
+    differences = compare(images, targets, subject.colors).masked_fill(~allowed, math.inf)
     order = differences.flatten().argsort()[: min(400, int(allowed.sum()))]
     view, roll = order // rolls, order % rolls
     back = turns.transpose(-1, -2)[roll]
@@ -92,6 +108,20 @@ def _centred(
     return Poses(rotations, torch.cat([offset, -distance[:, None]], -1)), images
 
 
+def _spread(subject: Subject, poses: Poses, camera: PerspectiveCamera) -> tuple[Poses, Tensor]:
+    """Poses at several distances and places, and images of nearly them: at other places, images are moved."""
+    found, images = [], []
+    for factor in _NEARER:
+        nearer = Poses(poses.rotation, poses.translation * factor)
+        seen = subject.images(nearer, camera)
+        pixel = nearer.translation.norm(dim=-1, keepdim=True) / camera.fx
+        for right, down in itertools.product(_ASIDE, _ASIDE):
+            aside = pixel * pixel.new_tensor([right, -down, 0.0])
+            found.append(Poses(nearer.rotation, nearer.translation + aside))
+            images.append(torch.nn.functional.pad(seen, (0, 0, right, -right, down, -down)))
+    return Poses.cat(found), torch.cat(images)
+
+
 def moments(masks: Tensor) -> tuple[Tensor, Tensor]:
     """Area [N] in pixels, and centroid (x, y) [N, 2], of masks [N, H, W]."""
     height, width = masks.shape[1:]
@@ -116,3 +146,18 @@ def _differences(images: Tensor, targets: Tensor, colors: bool) -> Tensor:
         for mask, target in zip(masks, targets[..., :3])
     ]
     return differences + torch.stack(within, -1)
+
+
+def _one_sided(images: Tensor, targets: Tensor, colors: bool) -> Tensor:
+    """As `_differences`, for objects of which a part is hidden: squares, as products of matrices [V, A]."""
+    masks, cover = targets[..., 3].flatten(1), images[..., 3].flatten(1)
+    both = cover @ masks.T
+    found = masks.sum(1) - both + _EXCESS * (cover.sum(1)[:, None] - both)
+    if not colors:
+        return found
+    ours, theirs = images[..., :3], targets[..., :3]
+    square = ours.square().sum(-1).flatten(1) @ masks.T
+    product = ours.flatten(1) @ theirs.flatten(1).T
+    gain = (product / square.clamp_min(1e-6)).clamp(1 / 3, 3)
+    target = cover @ theirs.square().sum(-1).flatten(1).T
+    return found + _COLORS * (target - 2 * gain * product + gain.square() * square).clamp_min(0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lumigrad.fit.pose.clusters import clustered
 from lumigrad.ops.surface import edge_topology
 from lumigrad.render.mesh import render_mesh
 from lumigrad.scene.cameras.camera import PerspectiveCamera
@@ -17,6 +18,8 @@ from lumigrad.scene.shapes.mesh import Mesh
 
 # What one call renders at most, for the sake of memory.
 _PIXELS, _VERTICES = 2_000_000, 20_000_000
+# Below that, faces cost less than pixels.
+_MANY_FACES = 10_000
 
 
 class Poses(NamedTuple):
@@ -59,6 +62,7 @@ class Subject:
     lighting: Lighting | None
     topology: Tensor
     colors: bool
+    _coarse: dict[int, Subject] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, mesh: Mesh, lighting: Lighting | None, colors: bool | None) -> Subject:
@@ -77,6 +81,21 @@ class Subject:
             textured = mesh.uvs is not None and mesh.texture is not None
             colors = textured or mesh.colors is not None or lighting is not None
         return cls(centred, centre, radius, lighting, edge_topology(mesh.faces), colors)
+
+    def coarse(self, cells: int) -> Subject:
+        """The same with fewer faces, for images in which the mesh is `cells` pixels wide at most.
+
+        The vertices in each cell of a grid become one, in their middle. Meshes that would not lose half of their faces
+        stay as they are.
+        """
+        if len(self.mesh.faces) < _MANY_FACES:
+            return self
+        if cells not in self._coarse:
+            mesh = clustered(self.mesh, 2 * self.radius / cells)
+            fewer = len(mesh.faces) < len(self.mesh.faces) // 2
+            topology = edge_topology(mesh.faces) if fewer else self.topology
+            self._coarse[cells] = replace(self, mesh=mesh, topology=topology) if fewer else self
+        return self._coarse[cells]
 
     @torch.no_grad()
     def images(self, poses: Poses, camera: PerspectiveCamera) -> Tensor:
