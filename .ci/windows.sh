@@ -31,8 +31,8 @@ build() {
   library=$(dirname "$(x86_64-w64-mingw32-g++-posix -print-file-name=libstdc++.a)")
   cmake -G Ninja -S "$checkout" -B "$folder" -DLUMIGRAD_ISAS="$isas" -DLUMIGRAD_CUDA=OFF \
     -DLUMIGRAD_WARNINGS_AS_ERRORS=ON -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_SYSTEM_PROCESSOR=AMD64 \
-    -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_COMPILER_TARGET=x86_64-w64-mingw32 -DCMAKE_SHARED_LIBRARY_PREFIX= \
-    -DCMAKE_CXX_FLAGS="-nostdinc++ -isystem $library/include/c++ -isystem $library/include/c++/x86_64-w64-mingw32" \
+    -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_COMPILER_TARGET=x86_64-w64-mingw32 \
+    -DCMAKE_CXX_FLAGS="--start-no-unused-arguments -nostdinc++ --end-no-unused-arguments -isystem $library/include/c++ -isystem $library/include/c++/x86_64-w64-mingw32" \
     -DCMAKE_EXE_LINKER_FLAGS="-L$library -fuse-ld=lld -static" \
     -DCMAKE_SHARED_LINKER_FLAGS="-L$library -fuse-ld=lld -static" -DCMAKE_CXX_STANDARD_LIBRARIES=-lwinpthread \
     >"$folder/cmake.log"
