@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import divided_fits
 import pytest
 import torch
 from dataset_common import ring, write_transforms
@@ -95,6 +97,23 @@ def test_a_killed_process_ends_the_fit_which_goes_on_in_one(dataset: Path, tmp_p
     assert main([*command, "--out", str(out), "--resume"]) == 0
     assert main([*command, "--out", str(whole)]) == 0
     assert_same_losses(out, whole)
+
+
+def test_three_processes_fit_as_one_does(tmp_path: Path) -> None:
+    """Every kind of fit: losses and measurements to rounding, and the same bits in all processes."""
+    divided_fits.prepare(tmp_path)
+    launcher = launch(3, divided_fits.__file__, str(tmp_path))
+    text, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0, text
+    found = json.loads((tmp_path / "losses-3.json").read_text())
+    for name, job in divided_fits.jobs(tmp_path).items():
+        state, divided = divided_fits.run(job, ALONE), found[name]
+        assert divided["same"], name
+        one, three = (torch.tensor(losses, dtype=torch.float64) for losses in (state.losses, divided["losses"]))
+        torch.testing.assert_close(three, one, rtol=1e-6, atol=0, msg=lambda text, name=name: f"{name}: {text}")
+        assert len(state.curve) == len(divided["curve"]) > 0
+        for mine, theirs in zip(state.curve, divided["curve"], strict=True):
+            assert theirs["psnr_db"] == pytest.approx(mine["psnr_db"], abs=1e-4), name
 
 
 def test_a_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from lumigrad.fit.fields import (
 )
 from lumigrad.fit.fields.descent import adam, add_smoothness
 from lumigrad.fit.fields.nest import see
-from lumigrad.fit.fields.proposals import as_samples, cut, shortfall, unwarp, warp
+from lumigrad.fit.fields.proposals import RayNoise, as_samples, cut, shortfall, unwarp, warp
 from lumigrad.fit.fields.rays import PixelRays
 from lumigrad.fit.fields.voxels import HIDDEN
 from lumigrad.fit.photos import Photo, focus, load_photos
@@ -132,7 +132,7 @@ def test_hash_field_of_fog_absorbs_and_has_the_depth_of_its_formula(photos: list
 
 def test_proposals_are_asked_for_what_lies_in_their_segments() -> None:
     random = torch.Generator().manual_seed(0)
-    outer = cut(5, 7, 0.1, 9.0, torch.zeros(()), random)
+    outer = cut(5, 7, 0.1, 9.0, torch.zeros(()), RayNoise(random, 5, slice(0, 5)))
     assert bool((outer.diff(dim=1) > 0).all())
     assert outer[:, 0].tolist() == pytest.approx([0.1] * 5)
     assert outer[:, -1].tolist() == pytest.approx([9.0] * 5, rel=1e-4)

@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--texture-size", type=number(int, 16, 8192), help="rows and columns (1024)")
     add_run_options(parser, "capture-out", STEPS, evaluate_every=100, frames=96, film="animation")
-    parser.set_defaults(run=run, iterations=None)
+    parser.set_defaults(divided=True, run=run, iterations=None)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
         action="store_false",
         help="black pixels may be nothing, as in renders of objects (not needed where there is an alpha channel)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(divided=True, run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     add_surface_options(parser, "reconstruct-out", SURFACE_STEPS)
     parser.add_argument("--detail", type=number(float, 0.1, 8), default=1.0, help="scales mesh fineness (1)")
     parser.add_argument("--truth", type=Path, metavar="MESH", help="what the surface should be, to be measured against")
-    parser.set_defaults(run=run)
+    parser.set_defaults(divided=True, run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

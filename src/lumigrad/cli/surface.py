@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from lumigrad.cli.arguments import number
+from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.photo_fit import add_fit_options
 from lumigrad.cli.shared import UserError, read_mesh
 from lumigrad.fit.reconstruct import ReconstructOptions
@@ -22,6 +22,8 @@ FILM = "turntable.gif"
 def add_surface_options(parser: argparse.ArgumentParser, out: str, iterations: int) -> None:
     """The options of the commands that make coloured meshes, and the data set."""
     add_object_options(parser, out, iterations)
+    default = ReconstructOptions.batch
+    parser.add_argument("--batch", type=positive, default=default, help=f"photographs per step ({default})")
     parser.add_argument(
         "--no-exposure",
         dest="exposure",
@@ -84,7 +86,7 @@ def known_mesh(arguments: argparse.Namespace) -> Mesh:
 
 def surface_options(arguments: argparse.Namespace, **others: float) -> ReconstructOptions:
     """The options of the fit, as far as both commands have them."""
-    names = ("iterations", "minutes", "texture_size", "exposure", "cameras", "axes", "poses", "seed")
+    names = ("iterations", "minutes", "texture_size", "exposure", "cameras", "axes", "poses", "seed", "batch")
     return replace(ReconstructOptions(**{name: getattr(arguments, name) for name in names}), **others)  # type: ignore[arg-type]
 
 

@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("texture", help="recover the texture of a mesh from posed photographs")
     add_mesh_options(parser)
     add_surface_options(parser, "texture-out", TEXTURE_STEPS)
-    parser.set_defaults(run=run)
+    parser.set_defaults(divided=True, run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

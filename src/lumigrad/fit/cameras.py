@@ -67,6 +67,11 @@ class CameraRefinement:
         self._leaves = (values, focal)
         return corrected(self.start[picks], values, self.unit, focal)
 
+    @property
+    def leaves(self) -> list[Tensor]:
+        """What has the gradients of the cameras that were last asked for."""
+        return [] if self._leaves is None else [leaf for leaf in self._leaves if leaf is not None]
+
     @torch.no_grad()
     def step(self, picks: Any, rate: float) -> None:
         """A step along the gradients of the cameras that were last asked for.

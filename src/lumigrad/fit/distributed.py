@@ -76,6 +76,13 @@ class Group:
         """The sums of tensors over all processes, the same bits in each."""
         return list(tensors)
 
+    def sum_gradients(self, parameters: Sequence[Tensor], more: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Replace the gradients of parameters by their sums; returns the sums of more tensors.
+
+        A parameter that has a gradient in one process has one in all.
+        """
+        return list(more)
+
     def first(self, value: float) -> float:
         """The first process's value."""
         return value
@@ -161,6 +168,14 @@ class _Joined(Group):
             for number, part in zip(numbers, parts, strict=True):
                 summed[number] = part.view(summed[number].shape)
         return summed
+
+    def sum_gradients(self, parameters: Sequence[Tensor], more: Sequence[Tensor] = ()) -> list[Tensor]:
+        given = parameters[0].new_tensor([float(parameter.grad is not None) for parameter in parameters])
+        grads = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
+        given, *summed = self.sum([given, *grads, *more])
+        for parameter, count, grad in zip(parameters, given.tolist(), summed[: len(grads)], strict=True):
+            parameter.grad = grad if count else None
+        return summed[len(grads) :]
 
     def first(self, value: float) -> float:
         told = torch.tensor([value], dtype=torch.float64, device="cpu")

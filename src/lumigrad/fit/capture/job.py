@@ -17,8 +17,9 @@ from lumigrad.fit.capture.rig import CaptureRig
 from lumigrad.fit.capture.schedule import CaptureSchedule, coarse_to_fine
 from lumigrad.fit.capture.state import CaptureState
 from lumigrad.fit.capture.truth import seen_vertices
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.mesh.job import digest_of_mesh
-from lumigrad.fit.photos.job import PhotoJob
+from lumigrad.fit.photos.job import DividedJob
 from lumigrad.fit.preview import Preview, frozen
 from lumigrad.fit.reconstruct.drawing import Drawer
 from lumigrad.fit.reconstruct.placement import Placement
@@ -83,7 +84,7 @@ QUICK = CaptureOptions(iterations=500, widths=(32, 32, 32), texture_size=256)
 
 
 @dataclass(frozen=True)
-class CaptureJob(PhotoJob[CaptureState]):
+class CaptureJob(DividedJob[CaptureState]):
     """A capture of a rig.
 
     ::
@@ -169,15 +170,20 @@ class CaptureJob(PhotoJob[CaptureState]):
         return self.begin().restore(values)
 
     def fit(
-        self, state: CaptureState, go_on: Callable[[CaptureState], bool], evaluate_every: int = 100
+        self,
+        state: CaptureState,
+        go_on: Callable[[CaptureState], bool],
+        evaluate_every: int = 100,
+        group: Group = ALONE,
     ) -> CaptureState:
         """Go on from a state to the end; returns the state.
 
         Args:
             go_on: to be called with the state after every step; where it returns False, the fit stops.
             evaluate_every: steps between two measurements of the curve.
+            group: the processes that fit.
         """
-        return capture(self.rig, self.camera, state, self.schedule, evaluate_every, go_on)
+        return capture(self.rig, self.camera, state, self.schedule, evaluate_every, go_on, group)
 
     @torch.no_grad()
     def positions(self, state: CaptureState) -> Tensor:

@@ -14,6 +14,7 @@ from lumigrad.fit.capture.rig import CaptureRig
 from lumigrad.fit.capture.schedule import LAPLACIAN_UNITS, CaptureSchedule
 from lumigrad.fit.capture.smoothness import UniformLaplacian
 from lumigrad.fit.capture.state import CaptureState
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.mesh.views import pick
 from lumigrad.io.photos import reduced
 from lumigrad.ops.surface import edge_topology
@@ -30,6 +31,7 @@ def capture(
     schedule: CaptureSchedule,
     evaluate_every: int = 250,
     on_step: Callable[[CaptureState], bool] | None = None,
+    group: Group = ALONE,
 ) -> CaptureState:
     """Fit the shapes of all frames, the texture, and the cameras' exposures by gradient descent.
 
@@ -39,17 +41,18 @@ def capture(
         state: where to begin; changed in place. The schedule is the same as before when resuming.
         evaluate_every: steps between points of `state.curve`; this time does not count.
         on_step: called after every step; returning False stops the fit.
+        group: processes among which the images of a step are divided; all begin with the same state.
 
     Returns:
         The state. Unless `schedule.minutes` ends it, a fit that is stopped and resumed takes the same steps as one
         that runs through.
     """
-    steps = _Steps(rig, camera, state, schedule)
+    steps = _Steps(rig, camera, state, schedule, group)
     clock = time.perf_counter()
     while (progress := schedule.progress(state)) < 1:
         state.losses.append(steps.take(progress))
         state.iteration += 1
-        state.seconds += time.perf_counter() - clock
+        state.seconds = group.first(state.seconds + time.perf_counter() - clock)
         if state.iteration % evaluate_every == 0:
             error = steps.mean_square()
             place = {"iteration": state.iteration, "seconds": state.seconds}
@@ -64,8 +67,14 @@ class _Steps:
     """Gradient steps, and what they need throughout."""
 
     def __init__(
-        self, rig: CaptureRig, camera: PerspectiveCamera, state: CaptureState, schedule: CaptureSchedule
+        self,
+        rig: CaptureRig,
+        camera: PerspectiveCamera,
+        state: CaptureState,
+        schedule: CaptureSchedule,
+        group: Group,
     ) -> None:
+        self.group = group
         self.rig, self.camera, self.state, self.schedule = rig, camera, state, schedule
         faces = state.model.mesh.faces
         self.topology = edge_topology(faces)
@@ -75,10 +84,13 @@ class _Steps:
         """One step; returns the mean squared difference of filtered images."""
         schedule, optimizer, model = self.schedule, self.state.optimizer, self.state.model
         rates = schedule.rates(progress)
-        for group in optimizer.param_groups:
-            group["lr"] = rates[group["name"]]
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = rates[parameters["name"]]
         optimizer.zero_grad(set_to_none=True)
         frames, cameras = self._picked(schedule.batch, self.state.iteration)
+        part = self.group.share(len(frames), "batch")
+        weight = (part.stop - part.start) / len(frames)
+        frames, cameras = frames[part], cameras[part]
         deltas, factor = model.deltas(frames), schedule.factor(progress)
         amount, blur = schedule.high_pass
         error = self._error(deltas, frames, cameras, factor)
@@ -86,10 +98,11 @@ class _Steps:
         total = loss
         if schedule.laplacian:
             total = loss + schedule.laplacian * self.smooth.energy(LAPLACIAN_UNITS * deltas)
-        total.backward()
+        (weight * total).backward()
+        (summed,) = self.group.sum_gradients(list(model.parameters()), [weight * loss.detach()])
         optimizer.step()
         model.settle()
-        return float(loss.detach())
+        return float(summed)
 
     @torch.no_grad()
     def mean_square(self) -> Tensor:

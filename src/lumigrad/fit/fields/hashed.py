@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.fields.descent import adam
 from lumigrad.fit.fields.model import Seen, Surroundings, as_picture, surroundings
-from lumigrad.fit.fields.proposals import as_samples, cut, shortfall, warp
+from lumigrad.fit.fields.proposals import RayNoise, as_samples, cut, shortfall, warp
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.photos import Photo
@@ -143,19 +144,22 @@ class HashField:
         schedule: Schedule,
         progress: float,
         generator: torch.Generator,
+        group: Group = ALONE,
     ) -> float:
         """A step of Adam on the squared error, the distortion, and what the proposals lack."""
         leaves = [values.detach().requires_grad_() for values in state.parameters]
-        behind = None
-        if schedule.opaque:
-            behind = torch.rand(colors.shape, generator=generator, device=generator.device)
+        part = group.share(len(colors), "rays")
+        noise, weight = RayNoise(generator, len(colors), part), (part.stop - part.start) / len(colors)
+        behind = noise.uniform(3) if schedule.opaque else None
         trust = min(1.0, (state.iteration + 1) / _SPREAD_UNTIL)
-        traced = self._trace(_parts(leaves), rays, behind, generator, trust)
-        loss = (traced.seen.color - colors).square().mean()
+        traced = self._trace(_parts(leaves), Rays(*(values[part] for values in rays)), behind, noise, trust)
+        loss = (traced.seen.color - colors[part]).square().mean()
         lack = shortfall(traced.proposed, traced.bounds, traced.samples, traced.weights.detach())
         samples = traced.samples
         warped = samples._replace(t_start=warp(samples.t_start), t_end=warp(samples.t_end))
-        (loss + lack + _DISTORTION * distortion_loss(warped, traced.weights).mean()).backward()
+        total = loss + lack + _DISTORTION * distortion_loss(warped, traced.weights).mean()
+        (weight * total).backward()
+        (error,) = group.sum_gradients(leaves, [weight * loss.detach()])
         state.age += 1
         rate = _RATE * min(1.0, state.age / _WARM_UP)
         rate *= _DECAY ** max(0.0, (progress - _FULL_UNTIL) / (1 - _FULL_UNTIL))
@@ -163,7 +167,7 @@ class HashField:
             if leaf.grad is not None:
                 rates = values.new_full((1,), rate)
                 adam(values, leaf.grad, first, second, rates, state.age, epsilon=_EPSILON)
-        return float(loss.detach())
+        return float(error)
 
     @torch.no_grad()
     def picture(self, state: FieldState, camera: Camera) -> Seen:
@@ -203,15 +207,15 @@ class HashField:
         parts: _Parts,
         rays: Rays,
         background: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        noise: RayNoise | None = None,
         trust: float = 1.0,
     ) -> _Traced:
-        """What rays [R] in the world see over a background [R, 3] or the model's; random samples with a generator.
+        """What rays [R] in the world see over a background [R, 3] or the model's; random samples with noise.
 
         `trust` in what is proposed is an exponent of its weights.
         """
         origins, directions = (rays.origins - self.centre) / self.extent, rays.directions
-        samples, proposed, bounds = self._sampled(parts, origins, directions, generator, trust)
+        samples, proposed, bounds = self._sampled(parts, origins, directions, noise, trust)
         density, color = self._values(parts, _middles(origins, directions, samples), directions)
         behind = origins.new_full((3,), self.background) if background is None else background
         out = composite(samples, density, color, background=behind)
@@ -223,19 +227,19 @@ class HashField:
         parts: _Parts,
         origins: Tensor,
         directions: Tensor,
-        generator: torch.Generator | None = None,
+        noise: RayNoise | None = None,
         trust: float = 1.0,
     ) -> tuple[RaySamples, RaySamples, Tensor]:
         """Samples of rays in units of the extent, and the segments that were proposed for them with their weights."""
-        ends = cut(len(origins), _SEGMENTS, _NEAR, _FAR, origins, generator)
+        ends = cut(len(origins), _SEGMENTS, _NEAR, _FAR, origins, noise)
         proposed = as_samples(ends)
         density = self._proposed(parts, _middles(origins, directions, proposed))
         bounds = composite(proposed, density, density.new_zeros(len(density), 1)).weights
         shares = bounds.detach() ** trust + _EVERYWHERE / _SEGMENTS
-        seed = None
-        if generator is not None:
-            seed = int(torch.randint(1 << 30, (1,), generator=generator, device=generator.device))
-        return resample_rays(proposed, shares, _SAMPLES, seed), proposed, bounds
+        found = (
+            resample_rays(proposed, shares, _SAMPLES) if noise is None else noise.resample(proposed, shares, _SAMPLES)
+        )
+        return found, proposed, bounds
 
     def _proposed(self, parts: _Parts, points: Tensor) -> Tensor:
         """Densities of the smaller field."""

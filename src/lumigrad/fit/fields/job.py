@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.fields import report
 from lumigrad.fit.fields.file import save_field
 from lumigrad.fit.fields.hashed import HashField
@@ -18,7 +19,7 @@ from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.fields.voxels import Voxels
 from lumigrad.fit.metrics import write_metrics
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.photos.job import PhotoJob, load_split
+from lumigrad.fit.photos.job import DividedJob, load_split
 from lumigrad.fit.photos.preview import preview_of
 from lumigrad.fit.preview import Preview, frozen
 from lumigrad.io.photos import PosedPhotos
@@ -87,7 +88,7 @@ class FieldOptions:
 
 
 @dataclass(frozen=True)
-class FieldJob(PhotoJob[FieldState]):
+class FieldJob(DividedJob[FieldState]):
     """A fit of a field to posed photographs.
 
     ::
@@ -145,9 +146,11 @@ class FieldJob(PhotoJob[FieldState]):
         torch.Generator(state.device).set_state(state.random)
         return state
 
-    def fit(self, state: FieldState, go_on: Callable[[FieldState], bool], evaluate_every: int = 1000) -> FieldState:
+    def fit(
+        self, state: FieldState, go_on: Callable[[FieldState], bool], evaluate_every: int = 1000, group: Group = ALONE
+    ) -> FieldState:
         """Go on to the end of the schedule."""
-        return fit_field(self.photos, state, self.model, self.schedule, self.held_out, evaluate_every, go_on)
+        return fit_field(self.photos, state, self.model, self.schedule, self.held_out, evaluate_every, go_on, group)
 
     def preview(self, state: FieldState) -> Preview:
         """What photographs show; see `Job.preview`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.fields.model import FieldModel
 from lumigrad.fit.fields.rays import PixelRays
 from lumigrad.fit.fields.schedule import Schedule
@@ -16,8 +17,8 @@ from lumigrad.fit.photos.measure import measure
 
 
 @torch.no_grad()
-def evaluate(model: FieldModel, state: FieldState, photos: list[Photo]) -> dict[str, float]:
-    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs.
+def evaluate(model: FieldModel, state: FieldState, photos: list[Photo], group: Group = ALONE) -> dict[str, float]:
+    """Mean PSNR (decibels, of covered pixels) and SSIM over photographs, which are divided among a group's processes.
 
     >>> import torch
     >>> from lumigrad.fit.fields import FieldState, Voxels, evaluate
@@ -30,7 +31,7 @@ def evaluate(model: FieldModel, state: FieldState, photos: list[Photo]) -> dict[
     >>> sorted(evaluate(model, FieldState.start(model.start(voxels=16, degree=0)), photos))
     ['psnr_db', 'ssim']
     """
-    return measure(lambda camera: model.picture(state, camera).color, photos)
+    return measure(lambda camera: model.picture(state, camera).color, photos, group)
 
 
 def fit_field(
@@ -41,6 +42,7 @@ def fit_field(
     held_out: list[Photo] | None = None,
     evaluate_every: int = 250,
     on_step: Callable[[FieldState], bool] | None = None,
+    group: Group = ALONE,
 ) -> FieldState:
     """Fit a field to photographs by gradient descent.
 
@@ -50,6 +52,7 @@ def fit_field(
             Model and schedule are the same as before when resuming.
         held_out: photographs that `state.curve` is measured on, every `evaluate_every` steps; this time does not count.
         on_step: called after every step; returning False stops the fit.
+        group: processes among which the rays of a step are divided; all begin with the same state.
 
     Returns:
         The state. Unless `schedule.minutes` ends it, a fit that is stopped and resumed takes the same steps as one
@@ -73,13 +76,14 @@ def fit_field(
     while (progress := schedule.progress(state)) < 1:
         clock = time.perf_counter()
         model.prepare(state, schedule, progress)
-        state.losses.append(model.step(state, *pixels.draw(schedule.rays, generator), schedule, progress, generator))
+        rays, colors = pixels.draw(schedule.rays, generator)
+        state.losses.append(model.step(state, rays, colors, schedule, progress, generator, group))
         state.iteration += 1
         state.random = generator.get_state()
-        state.seconds += time.perf_counter() - clock
+        state.seconds = group.first(state.seconds + time.perf_counter() - clock)
         if held_out and state.iteration % evaluate_every == 0:
             place = {"iteration": state.iteration, "seconds": state.seconds}
-            state.curve.append({**place, **evaluate(model, state, held_out)})
+            state.curve.append({**place, **evaluate(model, state, held_out, group)})
         if on_step is not None and not on_step(state):
             break
     return state

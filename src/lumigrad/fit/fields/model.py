@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.photos import Photo, focus
@@ -42,8 +43,12 @@ class FieldModel(Protocol):
         schedule: Schedule,
         progress: float,
         generator: torch.Generator,
+        group: Group = ALONE,
     ) -> float:
-        """A step that brings what rays [R] see nearer to colours [R, 3]. Returns the loss before it."""
+        """A step that brings what rays [R] see nearer to colours [R, 3]. Returns the loss before it.
+
+        A group's processes divide the rays, and change nothing before they have exchanged gradients.
+        """
 
     def picture(self, state: FieldState, camera: Camera) -> Seen:
         """Images of a camera [1]: color [1, H, W, 3], alpha and expected depth along the viewing direction [1, H, W].

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.ops.field import resample_rays
 from lumigrad.types import RaySamples
 
 _EPSILON = 1e-5
@@ -31,11 +32,44 @@ def unwarp(s: Tensor) -> Tensor:
     return torch.where(s < 0.5, 2 * s, 0.5 / (1 - s.clamp(0.5, 0.9999)))
 
 
-def cut(rays: int, count: int, near: float, far: float, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Ends [R, count + 1] of segments of rays, of the same length when warped; with a generator, moved a little."""
+class RayNoise:
+    """Random numbers of the rays of a step, or of a part of them, which has those that it has among all.
+
+    Args:
+        generator: on the rays' device; its next numbers do not depend on the part.
+        rays: number of all rays.
+        part: which of them are those that are traced.
+
+    >>> import torch
+    >>> from lumigrad.fit.fields.proposals import RayNoise
+    >>> every, last = (RayNoise(torch.Generator().manual_seed(0), 5, part) for part in (slice(0, 5), slice(3, 5)))
+    >>> torch.equal(every.uniform(2)[3:], last.uniform(2))
+    True
+    """
+
+    def __init__(self, generator: torch.Generator, rays: int, part: slice) -> None:
+        self._generator, self._rays, self._part = generator, rays, part
+
+    def uniform(self, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Numbers [R, columns] in [0, 1)."""
+        random = torch.rand(self._rays, columns, generator=self._generator, device=self._generator.device, dtype=dtype)
+        return random[self._part]
+
+    def resample(self, samples: RaySamples, weights: Tensor, count: int) -> RaySamples:
+        """`resample_rays` with the jitter of each ray."""
+        seed = int(torch.randint(1 << 30, (1,), generator=self._generator, device=self._generator.device))
+        # A ray's jitter follows from its number, so those before the part are there, without samples.
+        before = self._part.start
+        offsets = torch.cat((samples.offsets.new_zeros(before), samples.offsets)) if before else samples.offsets
+        found = resample_rays(samples._replace(offsets=offsets), weights, count, seed)
+        return found._replace(offsets=found.offsets[before:])
+
+
+def cut(rays: int, count: int, near: float, far: float, like: Tensor, noise: RayNoise | None) -> Tensor:
+    """Ends [R, count + 1] of segments of rays, of the same length when warped; with noise, moved a little."""
     ends = torch.linspace(0, 1, count + 1, device=like.device, dtype=like.dtype).expand(rays, -1)
-    if generator is not None:
-        random = torch.rand(rays, count - 1, generator=generator, device=like.device, dtype=like.dtype)
+    if noise is not None:
+        random = noise.uniform(count - 1, like.dtype)
         ends = torch.cat((ends[:, :1], ends[:, 1:-1] + (random - 0.5) / count, ends[:, -1:]), 1)
     first, last = warp(like.new_tensor([near, far])).tolist()
     return unwarp(first + (last - first) * ends)

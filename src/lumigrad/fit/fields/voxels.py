@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.fields.descent import adam, add_smoothness
 from lumigrad.fit.fields.model import Seen, Surroundings, as_picture, surroundings
 from lumigrad.fit.fields.nest import see
+from lumigrad.fit.fields.proposals import RayNoise
 from lumigrad.fit.fields.schedule import Schedule
 from lumigrad.fit.fields.state import FieldState
 from lumigrad.fit.photos import Photo
@@ -119,14 +121,17 @@ class Voxels:
         schedule: Schedule,
         progress: float,
         generator: torch.Generator,
+        group: Group = ALONE,
     ) -> float:
         """A step of Adam on the squared error, with smoother densities."""
         opaque = schedule.opaque and progress >= _OPAQUE_FROM
         leaves = [grid.detach().requires_grad_() for grid in state.parameters]
-        background = torch.rand(colors.shape, generator=generator, device=generator.device) if opaque else None
-        seen = self.see(leaves, state.occupancy(), *rays, background)
-        loss = (seen.color - colors).square().mean()
+        part = group.share(len(colors), "rays")
+        background = RayNoise(generator, len(colors), part).uniform(3) if opaque else None
+        seen = self.see(leaves, state.occupancy(), rays.origins[part], rays.directions[part], background)
+        loss = (seen.color - colors[part]).square().mean() * ((part.stop - part.start) / len(colors))
         loss.backward()
+        (error,) = group.sum_gradients(leaves, [loss.detach()])
         state.age += 1
         for grid, leaf, first, second in zip(state.parameters, leaves, state.first, state.second, strict=True):
             if leaf.grad is None:
@@ -139,7 +144,7 @@ class Voxels:
             rates[0], rates[1:4] = _DENSITY, _COLOR
             rates *= _DECAY**progress * min(1.0, state.age / _WARM_UP)
             adam(grid, leaf.grad, first, second, rates, state.age, HIDDEN)
-        return float(loss.detach())
+        return float(error)
 
     def picture(self, state: FieldState, camera: Camera) -> Seen:
         """Images of a camera [1]; see `FieldModel.picture`."""

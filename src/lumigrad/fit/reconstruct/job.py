@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.mesh.job import digest_of_mesh
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.photos.job import PhotoJob
+from lumigrad.fit.photos.job import DividedJob
 from lumigrad.fit.preview import Preview
 from lumigrad.fit.reconstruct import results
 from lumigrad.fit.reconstruct.conventions import AXES, POSES
@@ -46,6 +47,7 @@ class ReconstructOptions:
         reduce: factor by which photographs are averaged down.
         axes, poses: what the matrices of the cameras mean, see `lumigrad.fit.reconstruct.conventions.reread`.
         seed: of everything that is random.
+        batch: photographs of each step.
     """
 
     iterations: int = SURFACE_STEPS
@@ -58,9 +60,11 @@ class ReconstructOptions:
     axes: str = AXES[0]
     poses: str = POSES[0]
     seed: int = 0
+    batch: int = Stage.batch
 
     def schedule(self, stages: tuple[Stage, ...]) -> Schedule:
         """These stages, with what the options say of them."""
+        stages = tuple(replace(stage, batch=self.batch) for stage in stages)
         return Schedule(
             stages, self.iterations, self.minutes, self.exposure, self.texture_size, self.cameras, self.seed
         )
@@ -71,7 +75,7 @@ class ReconstructOptions:
 
 
 @dataclass(frozen=True)
-class ReconstructJob(PhotoJob[ReconstructState]):
+class ReconstructJob(DividedJob[ReconstructState]):
     """A fit of a textured mesh to posed photographs.
 
     ::
@@ -100,7 +104,7 @@ class ReconstructJob(PhotoJob[ReconstructState]):
     schedule: Schedule
     settings: dict[str, Any]
     truth: Mesh | None = None
-    inputs: ClassVar[Mapping[str, str]] = {**PhotoJob.inputs, "mesh": "another mesh"}
+    inputs: ClassVar[Mapping[str, str]] = {**DividedJob.inputs, "mesh": "another mesh"}
 
     @classmethod
     def of_object(
@@ -172,10 +176,14 @@ class ReconstructJob(PhotoJob[ReconstructState]):
         return state.to(self.photos.images.device)
 
     def fit(
-        self, state: ReconstructState, go_on: Callable[[ReconstructState], bool], evaluate_every: int = 100
+        self,
+        state: ReconstructState,
+        go_on: Callable[[ReconstructState], bool],
+        evaluate_every: int = 100,
+        group: Group = ALONE,
     ) -> ReconstructState:
         """Go on to the end of the schedule."""
-        return refine(self.photos, state, self.schedule, self.held_out, evaluate_every, go_on)
+        return refine(self.photos, state, self.schedule, self.held_out, evaluate_every, go_on, group=group)
 
     def preview(self, state: ReconstructState) -> Preview:
         """The mesh in its colours; see `Job.preview`."""

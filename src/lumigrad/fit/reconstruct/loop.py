@@ -12,6 +12,7 @@ from torch import Tensor
 from lumigrad.fit._laplacian import LargeSteps, laplacian_energy, unique_edges
 from lumigrad.fit._remesh import remesh
 from lumigrad.fit.cameras import CameraRefinement
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.mesh.views import pick
 from lumigrad.fit.photos import Photo
 from lumigrad.fit.reconstruct.atlas import unwrap
@@ -40,6 +41,7 @@ def refine(
     on_step: Callable[[ReconstructState], bool] | None = None,
     space: Space | None = None,
     background: Tensor | None = None,
+    group: Group = ALONE,
 ) -> ReconstructState:
     """Fit a mesh, its colours, the photographs' exposures and, if the schedule says so, their cameras by descent.
 
@@ -51,6 +53,7 @@ def refine(
         on_step: called after every step; returning False stops the fit.
         space: in which the stages' lengths are, and vertices move; `Straight` by default.
         background: as for the measurements on the photographs held out, [3].
+        group: processes among which the photographs of a step are divided; all begin with the same state.
 
     Returns:
         The state. Unless `schedule.minutes` ends it, a fit that is stopped and resumed takes the same steps as one
@@ -71,14 +74,14 @@ def refine(
             leg = _Leg(number, surroundings, state, fresh=number != state.stage)
             state.stage = number
         picks = pick(len(photos), leg.stage.batch, state.iteration, schedule.seed)
-        state.losses.append(leg.step(state, schedule.within(progress), picks))
+        state.losses.append(leg.step(state, schedule.within(progress), picks, group))
         state.iteration += 1
         state.optimizers = [optimizer.state_dict() for optimizer in leg.optimizers]
         state.cameras = {} if cameras is None else cameras.to_dict()
-        state.seconds += time.perf_counter() - clock
+        state.seconds = group.first(state.seconds + time.perf_counter() - clock)
         if held_out and state.iteration % evaluate_every == 0:
             place = {"iteration": state.iteration, "seconds": state.seconds}
-            state.curve.append({**place, **evaluate(state.mesh(), held_out, background)})
+            state.curve.append({**place, **evaluate(state.mesh(), held_out, background, group)})
         if on_step is not None and not on_step(state):
             break
         clock = time.perf_counter()
@@ -120,8 +123,10 @@ class _Leg:
                 state.parameter = self.system.from_positions(self.space.inward(state.positions))
         moves = self.system is not None
         self.optimizers = state.make_optimizers(self.stage.rate, self.stage.color_rate, fresh, moves)
+        if fresh:  # a state between two stages is one to go on from, too
+            state.optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
 
-    def step(self, state: ReconstructState, within: float, picks: Tensor) -> float:
+    def step(self, state: ReconstructState, within: float, picks: Tensor, group: Group) -> float:
         """One gradient step at a part `within` of the stage; returns the mean absolute error."""
         assert state.parameter is not None
         stage = self.stage
@@ -131,13 +136,20 @@ class _Leg:
             optimizer.zero_grad(set_to_none=True)
         inner = None if self.system is None else self.system.to_positions(state.parameter)
         positions = state.positions if inner is None else self.space.outward(inner)
-        shot = draw(state.mesh(positions), self._camera(picks), self.topology)
-        error = self._error(shot.color * state.gains[picks][:, None, None], shot.mask, picks)
+        part = group.share(len(picks), "batch")
+        own, weight = picks[part], (part.stop - part.start) / len(picks)
+        shot = draw(state.mesh(positions), self._camera(picks)[part], self.topology)
+        error = self._error(shot.color * state.gains[own][:, None, None], shot.mask, own)
         loss = error.abs().mean()
         total = loss + stage.squares * error.square().mean() if stage.squares else loss
         if inner is not None and stage.laplacian:
             total = total + stage.laplacian * laplacian_energy(inner, self.edges)
-        total.backward()
+        (weight * total).backward()
+        gains = state.gains.new_zeros(len(picks), 3)
+        if self.exposure:
+            gains[part] = self._gains(state, shot.color, shot.mask, own)
+        leaves = [*self._parameters(), *([] if self.cameras is None else self.cameras.leaves)]
+        summed, gains = group.sum_gradients(leaves, [weight * loss.detach(), gains])
         for optimizer in self.optimizers:
             optimizer.step()
         if self.cameras is not None:
@@ -147,8 +159,13 @@ class _Leg:
             if self.system is not None:
                 state.positions = self.space.outward(self.system.solve(state.parameter))
             if self.exposure:
-                self._expose(state, shot.color, shot.mask, picks)
-        return float(loss.detach())
+                state.gains[picks] = gains
+                state.gains = centred(state.gains)
+        return float(summed)
+
+    def _parameters(self) -> list[Tensor]:
+        groups = (group for optimizer in self.optimizers for group in optimizer.param_groups)
+        return [parameter for group in groups for parameter in group["params"]]
 
     def _camera(self, picks: Tensor) -> PerspectiveCamera:
         if self.cameras is None:
@@ -164,13 +181,13 @@ class _Leg:
             return (color - mask.detach() * target) * counts
         return torch.cat([color - target, mask - photos.alpha[picks].float()], dim=-1) * counts
 
-    def _expose(self, state: ReconstructState, color: Tensor, mask: Tensor, picks: Tensor) -> None:
+    @torch.no_grad()
+    def _gains(self, state: ReconstructState, color: Tensor, mask: Tensor, picks: Tensor) -> Tensor:
         photos = self.photos
         counts = photos.counts[picks] & (mask > 0.99)
         if photos.alpha is not None:
             counts = counts & (photos.alpha[picks] > 0.99)
-        state.gains[picks] = gains_of(color, photos.images[picks].float(), counts, state.gains[picks])
-        state.gains = centred(state.gains)
+        return gains_of(color, photos.images[picks].float(), counts, state.gains[picks])
 
 
 def _prepare(stage: Stage, state: ReconstructState, around: _Surroundings) -> None:

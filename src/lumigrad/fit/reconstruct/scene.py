@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lumigrad.fit._laplacian import LargeSteps
 from lumigrad.fit._plain import from_plain
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.fields import FieldState, HashField, fit_field
 from lumigrad.fit.fields import Schedule as FieldSchedule
 from lumigrad.fit.photos import Photo
@@ -175,6 +176,7 @@ def fit_scene(
     evaluate_every: int = 100,
     on_step: Callable[[SceneState], bool] | None = None,
     background: Tensor | None = None,
+    group: Group = ALONE,
 ) -> SceneState:
     """Fit a field, make a surface of its depths, and refine that with a texture.
 
@@ -184,6 +186,7 @@ def fit_scene(
         held_out: photographs that the curve of the surface is measured on, in the space of `place_of`.
         on_step: called after every step; returning False stops the fit.
         background: as for `evaluate`.
+        group: processes among which rays and photographs of a step are divided; all begin with the same state.
 
     Raises:
         ValueError: depths that make no surface.
@@ -192,7 +195,7 @@ def fit_scene(
     if state.surface is None:
         factor = max(1, round(max(photos[0].camera.size) / _FIELD_SIDE))
         small = [photo.reduced(factor) for photo in photos]
-        fit_field(small, state.field, model, schedule.field, on_step=lambda _: go_on(state))
+        fit_field(small, state.field, model, schedule.field, on_step=lambda _: go_on(state), group=group)
         if schedule.field.progress(state.field) < 1:
             return state
     every = PhotoSet.of(photos)
@@ -211,5 +214,6 @@ def fit_scene(
         lambda _: go_on(state),
         Contracted(),
         background,
+        group,
     )
     return state

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.fields import HashField
 from lumigrad.fit.fields import report as field_report
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.photos.job import PhotoJob, load_split
+from lumigrad.fit.photos.job import DividedJob, load_split
 from lumigrad.fit.photos.preview import preview_of
 from lumigrad.fit.preview import Preview, frozen
 from lumigrad.fit.reconstruct import results
@@ -33,7 +34,7 @@ VOXELS = 192
 
 
 @dataclass(frozen=True)
-class SceneJob(PhotoJob[SceneState]):
+class SceneJob(DividedJob[SceneState]):
     """A fit of a textured mesh of all that posed photographs show, without masks.
 
     ::
@@ -117,7 +118,9 @@ class SceneJob(PhotoJob[SceneState]):
             state.surface = state.surface.to(device)
         return state
 
-    def fit(self, state: SceneState, go_on: Callable[[SceneState], bool], evaluate_every: int = 100) -> SceneState:
+    def fit(
+        self, state: SceneState, go_on: Callable[[SceneState], bool], evaluate_every: int = 100, group: Group = ALONE
+    ) -> SceneState:
         """Go on to the end of both schedules."""
         return fit_scene(
             self.photos,
@@ -128,6 +131,7 @@ class SceneJob(PhotoJob[SceneState]):
             evaluate_every,
             go_on,
             self.background(),
+            group,
         )
 
     def background(self) -> Tensor:
