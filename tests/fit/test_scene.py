@@ -9,11 +9,21 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.reconstruct import Contracted, fuse_depths, fused_surface, seen_faces, surface_errors
+from lumigrad.fit.reconstruct import (
+    Contracted,
+    PhotoSet,
+    fuse_depths,
+    fused_surface,
+    mesh_depths,
+    seen_faces,
+    surface_errors,
+    sweep_depths,
+)
 from lumigrad.fit.reconstruct.overlap import check_overlap
 from lumigrad.fit.reconstruct.topology import is_closed
 from lumigrad.ops.surface import rasterize
 from lumigrad.scene import Mesh, PerspectiveCamera, icosphere, look_at
+from lumigrad.types.grids import voxel_centers
 
 
 def cube(half: float) -> Mesh:
@@ -85,6 +95,64 @@ def test_depths_that_do_not_fit() -> None:
         fuse_depths(torch.zeros(4, 16, 8), around(4, 16))
     with pytest.raises(ValueError, match="resolution: expected a multiple of 4"):
         fuse_depths(torch.zeros(4, 16, 16), around(4, 16), resolution=30)
+    with pytest.raises(ValueError, match=r"weights: expected \[4, 16, 16\], got \[4, 16\]"):
+        fuse_depths(torch.zeros(4, 16, 16), around(4, 16), 32, torch.ones(4, 16))
+    with pytest.raises(ValueError, match="reach: expected voxels from 1 on"):
+        fuse_depths(torch.zeros(4, 16, 16), around(4, 16), 32, reach=0.5)
+    photos = PhotoSet.of(photos_of(around(4, 16)))
+    with pytest.raises(ValueError, match=r"depths: expected \[4, 16, 16\], got \[4, 16, 8\]"):
+        sweep_depths(torch.zeros(4, 16, 8), photos, 0.1)
+    with pytest.raises(ValueError, match="an odd number of 5 or more steps, got 6"):
+        sweep_depths(torch.zeros(4, 16, 16), photos, 0.1, steps=6)
+
+
+def test_weights_of_depths() -> None:
+    """Photographs whose depths weigh next to nothing count as if they were not there, near what others see."""
+    camera = around()
+    depths = depths_of(room(), camera)
+    wrong, weights = depths.clone(), torch.ones_like(depths)
+    wrong[::3] *= 0.9
+    weights[::3] = 1e-7
+    good = torch.arange(14) % 3 > 0
+    without = fuse_depths(depths[good], camera[good], 32).values
+    inside = voxel_centers(torch.tensor([[-2.0] * 3, [2.0] * 3]), (32,) * 3).norm(dim=-1) < 1
+    near = inside & (without.abs() < 0.9)
+    errors = [(fuse_depths(wrong, camera, 32, given).values - without)[near].abs() for given in (None, weights)]
+    assert errors[0].mean() > 0.05
+    assert errors[1].mean() < 1e-3
+
+
+def painted_room(camera: PerspectiveCamera, gains: Tensor) -> PhotoSet:
+    """Photographs of the room in coloured waves that are a function of the place, of unequal exposure."""
+    depths = depths_of(room(), camera)
+    origins, rays = camera.rays()
+    along = (rays * -camera.world_to_camera[:, None, None, 2, :3]).sum(-1)
+    points = origins + rays * (depths / along)[..., None]
+    images = (0.5 + 0.3 * torch.sin(9 * points + torch.arange(3.0))) * gains[:, None, None, None]
+    ones = torch.ones(1, *camera.size, 1)
+    return PhotoSet.of([Photo(images[n : n + 1], ones, camera[n : n + 1]) for n in range(len(images))])
+
+
+def test_swept_depths() -> None:
+    """A ball that is too small gets the right size by colours alone, and where there are none, nothing moves."""
+    camera = around(20, 64)
+    gains = torch.linspace(0.8, 1.2, 20)
+    walls, ball = cube(2.0), icosphere(4, radius=0.46)
+    small = Mesh(
+        torch.cat([walls.positions, ball.positions]), torch.cat([walls.faces, ball.faces + len(walls.positions)])
+    )
+    begin, true = mesh_depths(small, camera), depths_of(room(), camera)
+    on_ball = (begin < 1.5) & (true < 1.3)
+    swept = sweep_depths(begin, painted_room(camera, gains), reach=0.08, neighbours=5)
+    before, after = ((depths - true)[on_ball].abs().median() for depths in (begin, swept.depths))
+    assert before > 0.04
+    assert after < 0.4 * before
+    assert swept.weights.min() > 0
+    assert swept.weights[on_ball].mean() > 0.3
+    grey = PhotoSet.of(photos_of(camera))
+    still = sweep_depths(begin, grey, reach=0.08, neighbours=5)
+    assert (still.depths / begin - 1).abs().max() < 1e-3
+    assert still.weights.max() < 0.05
 
 
 def test_contracted_space() -> None:

@@ -24,17 +24,24 @@ def add_parser(commands: Any) -> None:
     add_surface_options(parser, "reconstruct-out", SURFACE_STEPS)
     parser.add_argument("--detail", type=number(float, 0.1, 8), default=1.0, help="scales mesh fineness (1)")
     parser.add_argument("--truth", type=Path, metavar="MESH", help="what the surface should be, to be measured against")
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="of photographs without masks: make depths more exact by comparing photographs before they are fused",
+    )
     parser.set_defaults(divided=True, run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and write the results."""
     truth = None if arguments.truth is None else read_mesh(arguments.truth, None)
-    options = surface_options(arguments, detail=arguments.detail)
+    options = surface_options(arguments, detail=arguments.detail, sweep=arguments.sweep)
 
     def prepare(data: PosedPhotos, device: torch.device) -> Job:
         data = masked(data, arguments)
         opaque = data.load(data.split()[0][0])[0].shape[-1] == 3
+        if arguments.sweep and not opaque:
+            raise ValueError("--sweep: expected photographs without masks; silhouettes show where an object is")
         make = SceneJob.prepare if opaque else ReconstructJob.of_object
         return make(data, options, device, truth)
 

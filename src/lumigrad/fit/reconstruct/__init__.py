@@ -16,6 +16,7 @@ from lumigrad.fit.reconstruct.scene_job import SceneJob
 from lumigrad.fit.reconstruct.schedule import Schedule, Stage, object_stages, scene_stages, texture_stages
 from lumigrad.fit.reconstruct.space import Contracted
 from lumigrad.fit.reconstruct.state import ReconstructState
+from lumigrad.fit.reconstruct.sweep import Swept, mesh_depths, sweep_depths
 from lumigrad.fit.reconstruct.truth import surface_errors
 from lumigrad.fit.reconstruct.visible import seen_faces
 
@@ -33,10 +34,12 @@ __all__ = [
     "SceneState",
     "Schedule",
     "Stage",
+    "Swept",
     "first_surface",
     "fit_scene",
     "fuse_depths",
     "fused_surface",
+    "mesh_depths",
     "object_stages",
     "project_colors",
     "project_texture",
@@ -44,6 +47,7 @@ __all__ = [
     "scene_stages",
     "seen_faces",
     "surface_errors",
+    "sweep_depths",
     "texture_size",
     "texture_stages",
     "unwrap",

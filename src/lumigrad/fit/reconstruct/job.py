@@ -44,6 +44,7 @@ class ReconstructOptions:
         texture_size: rows and columns of the texture, approximately; None for what the photographs can show.
         exposure: fit a gain of each channel to each photograph.
         cameras: "fixed"; "poses" or "focal" to fit the cameras of the photographs, see `Schedule`.
+        sweep: of open scenes, make depths more exact by `sweep_depths` before they are fused.
         reduce: factor by which photographs are averaged down.
         axes, poses: what the matrices of the cameras mean, see `lumigrad.fit.reconstruct.conventions.reread`.
         seed: of everything that is random.
@@ -56,6 +57,7 @@ class ReconstructOptions:
     texture_size: int | None = None
     exposure: bool = True
     cameras: str = CAMERAS[0]
+    sweep: bool = False
     reduce: int = 1
     axes: str = AXES[0]
     poses: str = POSES[0]

@@ -16,14 +16,16 @@ from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.fields import FieldState, HashField, fit_field
 from lumigrad.fit.fields import Schedule as FieldSchedule
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.reconstruct.fusion import fuse_depths, fused_surface
+from lumigrad.fit.reconstruct.fusion import Fused, fuse_depths, fused_surface
 from lumigrad.fit.reconstruct.loop import refine
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.placement import Placement
 from lumigrad.fit.reconstruct.schedule import Schedule
 from lumigrad.fit.reconstruct.space import Contracted
 from lumigrad.fit.reconstruct.state import ReconstructState
+from lumigrad.fit.reconstruct.sweep import mesh_depths, sweep_depths
 from lumigrad.fit.reconstruct.visible import seen_faces
+from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 
 # Of each step of the field.
@@ -36,6 +38,10 @@ _DEPTH_SIDE, _FIELD_SIDE = 160, 320
 _WIDER = 1.25
 # How much the fused surface is smoothed: the lambda of `LargeSteps`.
 _SMOOTHING = 1.0
+# How depths are compared with photographs, one after the other: longest side of these, the reach, and neighbours.
+_SWEEPS = ((160, 0.06, 8), (320, 0.03, 6))
+# Reach of `fuse_depths` for depths that photographs agree on.
+_EXACT = 2.5
 # The parts of all time that the field takes, of a fit that is limited by its time.
 _FIELD_TIME = 0.4
 
@@ -57,12 +63,13 @@ def median_depths(model: HashField, state: FieldState, photos: PhotoSet) -> tupl
 
 
 @torch.no_grad()
-def first_surface(model: HashField, state: FieldState, photos: PhotoSet, resolution: int) -> Mesh:
+def first_surface(model: HashField, state: FieldState, photos: PhotoSet, resolution: int, sweep: bool = False) -> Mesh:
     """The part of the surface that photographs show, from the depths of a fitted field, in the space of `place_of`.
 
     Args:
         photos: in the world.
         resolution: of `fuse_depths`.
+        sweep: make the depths more exact by `sweep_depths`.
 
     Raises:
         ValueError: photographs show nothing of it.
@@ -70,15 +77,31 @@ def first_surface(model: HashField, state: FieldState, photos: PhotoSet, resolut
     place = place_of(model)
     depths, small = median_depths(model, state, photos)
     camera = place.camera(small.camera)
-    mesh = fused_surface(fuse_depths(depths / place.scale, camera, resolution))
+    mesh = _seen_surface(fuse_depths(depths / place.scale, camera, resolution), camera)
+    for side, reach, neighbours in _SWEEPS if sweep else ():
+        near = photos.reduced(max(1, -(-max(photos.size) // side)))
+        near = near.with_camera(place.camera(near.camera))
+        found = sweep_depths(mesh_depths(mesh, near.camera), near, reach, neighbours=neighbours)
+        mesh = _seen_surface(fuse_depths(found.depths, near.camera, resolution, found.weights, _EXACT), near.camera)
+    space = Contracted()
+    positions = space.inward(mesh.positions)
+    smooth = LargeSteps(mesh.faces, len(positions), _SMOOTHING)
+    once = smooth.solve(positions)
+    if sweep:
+        # Smoothing makes limbs thinner; what it takes away of exact surfaces is smoothed, too, and given back.
+        once = once + smooth.solve(positions - once)
+    return Mesh(space.outward(once), mesh.faces)
+
+
+def _seen_surface(fused: Fused, camera: PerspectiveCamera) -> Mesh:
+    """The part of a surface that photographs show."""
+    mesh = fused_surface(fused)
     if len(mesh.faces):
         wide = replace(camera, fx=camera.fx / _WIDER, fy=camera.fy / _WIDER)
         mesh = mesh.submesh(seen_faces(mesh, wide))
     if not len(mesh.faces):
         raise ValueError("photographs: the depths found in them make no surface; see that their cameras are right")
-    space = Contracted()
-    smooth = LargeSteps(mesh.faces, len(mesh.positions), _SMOOTHING).solve(space.inward(mesh.positions))
-    return Mesh(space.outward(smooth), mesh.faces)
+    return mesh
 
 
 @dataclass(frozen=True)
@@ -89,11 +112,13 @@ class SceneSchedule:
         field: of `fit_field`.
         surface: of `refine`.
         resolution: of the grid between them.
+        sweep: as for `first_surface`.
     """
 
     field: FieldSchedule
     surface: Schedule
     resolution: int = 192
+    sweep: bool = False
 
     @classmethod
     def of(
@@ -201,7 +226,7 @@ def fit_scene(
     every = PhotoSet.of(photos)
     if state.surface is None:
         clock = time.perf_counter()
-        mesh = first_surface(model, state.field, every, schedule.resolution)
+        mesh = first_surface(model, state.field, every, schedule.resolution, schedule.sweep)
         state.surface = ReconstructState.begin(mesh, len(photos))
         state.field_seconds = state.field.seconds + time.perf_counter() - clock
     placed = every.with_camera(place_of(model).camera(every.camera))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,7 @@ class SceneJob(DividedJob[SceneState]):
         model = HashField(photos)
         resolution = 4 * max(4, round(VOXELS * options.detail / 4))
         schedule = SceneSchedule.of(options.schedule(scene_stages()), options.iterations, options.minutes, resolution)
+        schedule = replace(schedule, sweep=options.sweep)
         settings["scene"] = True
         place = place_of(model)
         kept = [place.photo(photo).to(device) for photo in held_out]
