@@ -19,7 +19,7 @@ from lumigrad.io.photos import PosedPhotos
 
 FILES = ", mesh.glb, grid.npz, report.html"
 # What a mesh needs of the options; no other one has an effect on it.
-_OF_MESHES = {"command", "dataset", "out", "voxels", "truth", "largest", "threads"}
+_OF_MESHES = {"command", "dataset", "out", "voxels", "truth", "largest", "threads", "group"}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
