@@ -21,15 +21,15 @@ LG_HD bool is_smooth(const Material<T>& m) {
   return (m.kind == kind_conductor || m.kind == kind_dielectric) && !(m.roughness > 0);
 }
 
-// Both directions as a material sees them that has no inside. False where it shows nothing.
-template <class V, class T>
-LG_HD bool turn_to_front(const Material<V>& m, Vec3<T>* wi, Vec3<T>* wo) {
-  const bool through = transmits(m);
-  if ((m.two_sided || through) && wi->z < 0) {
-    wi->z = -wi->z;
-    wo->z = -wo->z;
-  }
-  return wi->z > 0 && (through ? wo->z != 0 : wo->z > 0);
+// Both directions as a material sees them that has no inside. False where it shows nothing. through: whether it
+// transmits light. T: a number, or lanes of one for each of many materials.
+template <class T>
+LG_HD MaskOf<T> turn_to_front(const MaskOf<T>& two_sided, bool through, Vec3<T>* wi, Vec3<T>* wo) {
+  const MaskOf<T> behind = wi->z < T(0), turns = through ? behind : two_sided & behind;
+  wi->z = select(turns, -wi->z, wi->z);
+  wo->z = select(turns, -wo->z, wo->z);
+  const MaskOf<T> seen = through ? !(wo->z == T(0)) : T(0) < wo->z;
+  return (T(0) < wi->z) & seen;
 }
 
 // f |cos wo|; zero for smooth materials.
@@ -43,7 +43,7 @@ LG_HD_CALL void bsdf_value(const Material<V>& m, Vec3<T> wi, Vec3<T> wo, V (&out
     if (m.kind == kind_dielectric && !smooth) dielectric_value(m, wi, wo, out);
     return;
   }
-  if (!turn_to_front(m, &wi, &wo)) return;
+  if (!turn_to_front<T>(m.two_sided, transmits(m), &wi, &wo)) return;
   if (m.kind == kind_diffuse) diffuse_value(m, wi, wo, out);
   if (m.kind == kind_conductor && !smooth) conductor_value(m, wi, wo, out);
   if (m.kind == kind_plastic) plastic_value(m, wi, wo, out);
@@ -63,7 +63,7 @@ LG_HD_CALL T bsdf_pdf(const Material<T>& m, Vec3<T> wi, Vec3<T> wo) {
     if (wi.z == 0 || wo.z == 0) return T(0);
     return m.kind == kind_solid ? layered_pdf(m, wi, wo) : dielectric_pdf(m, wi, wo);
   }
-  if (!turn_to_front(m, &wi, &wo)) return T(0);
+  if (!turn_to_front<T>(m.two_sided, transmits(m), &wi, &wo)) return T(0);
   if (m.kind == kind_diffuse) return diffuse_pdf(wo);
   if (m.kind == kind_conductor) return reflected_pdf(wi, unit(wi + wo).z, alpha_of(m.roughness));
   if (m.kind == kind_plastic) return plastic_pdf(m, wi, wo);
@@ -74,6 +74,7 @@ LG_HD_CALL T bsdf_pdf(const Material<T>& m, Vec3<T> wi, Vec3<T> wo) {
 template <class T>
 LG_HD_CALL Vec3<T> sample_direction(const Material<T>& m, const Vec3<T>& wi, T choice, T u, T v) {
   if (wi.z == 0) return {0, 0, 0};
+  if (m.kind == kind_diffuse) return sample_diffuse<T>(m.two_sided, wi, u, v);
   if (m.kind == kind_dielectric) return sample_dielectric(m, wi, choice, u, v);
   if (refracts(m)) return sample_layered(m, wi, choice, u, v);
   const T side = wi.z < 0 ? T(-1) : T(1);
@@ -81,9 +82,7 @@ LG_HD_CALL Vec3<T> sample_direction(const Material<T>& m, const Vec3<T>& wi, T c
   if (side < 0 && !m.two_sided && !through) return {0, 0, 0};
   const Vec3<T> front = {wi.x, wi.y, side * wi.z};
   Vec3<T> wo;
-  if (m.kind == kind_diffuse) {
-    wo = to_cosine_hemisphere(u, v);
-  } else if (m.kind == kind_conductor) {
+  if (m.kind == kind_conductor) {
     wo = is_smooth(m) ? Vec3<T>{-front.x, -front.y, front.z} : sample_reflection(front, alpha_of(m.roughness), u, v);
   } else if (m.kind == kind_plastic) {
     wo = sample_plastic(m, front, choice, u, v);

@@ -16,4 +16,14 @@ LG_HD T diffuse_pdf(const Vec3<T>& wo) {
   return wo.z * T(1 / pi);
 }
 
+// A direction on the side of wi; (0, 0, 0) where nothing is sent. T: a number, or lanes of one for each of many
+// directions.
+template <class T>
+LG_HD Vec3<T> sample_diffuse(const MaskOf<T>& two_sided, const Vec3<T>& wi, const T& u, const T& v) {
+  const Vec3<T> wo = to_cosine_hemisphere(u, v), none = {T(0), T(0), T(0)};
+  const MaskOf<T> behind = wi.z < T(0), front = T(0) < wi.z;
+  const MaskOf<T> sends = (front | (behind & two_sided)) & (T(0) < wo.z);
+  return select(sends, Vec3<T>{wo.x, wo.y, select(behind, -wo.z, wo.z)}, none);
+}
+
 }  // namespace lg::light

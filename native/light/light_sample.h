@@ -34,6 +34,39 @@ struct LightSample {
   T pdf;             // per solid angle; 0: a lamp, which no ray meets
 };
 
+// A point that is drawn uniformly on a triangle, as it is seen from another point. V: a number, or lanes of one for
+// each of many draws.
+template <class V>
+struct TrianglePoint {
+  V u, v;             // weights of the first two corners
+  Vec3<V> direction;  // to the point, unit
+  V distance, squared;
+  V narrowing;  // twice the triangle's area as it is seen
+
+  LG_HD MaskOf<V> is_seen() const { return (V(0) < squared) & (V(0) < narrowing); }
+  // Per solid angle, of drawing this triangle of several with a chance.
+  LG_HD V density(const V& chance) const { return chance * V(2) * squared / narrowing; }
+};
+template <class V>
+LG_HD TrianglePoint<V> point_on_triangle(const Triangle<V>& corners, const Vec3<V>& from, const Pair<V>& place) {
+  TrianglePoint<V> p;
+  const V side = root(place.first);
+  p.u = 1 - side;
+  p.v = side * place.second;
+  const Vec3<V> towards = p.u * corners.a + p.v * corners.b + (1 - p.u - p.v) * corners.c - from;
+  p.squared = dot(towards, towards);
+  p.distance = root(p.squared);
+  p.direction = (1 / p.distance) * towards;
+  p.narrowing = absolute(dot(corners.normal(), p.direction));
+  return p;
+}
+
+// The part of radiance that a sample of a density brings.
+template <class V>
+LG_HD V part_of_density(const V& pdf) {
+  return select(V(0) < pdf, 1 / pdf, V(0));
+}
+
 // A point of a triangle that emits, seen from `from`.
 template <class T>
 LG_HD_CALL void sample_emitter(const Scene<T>& scene, const Vec3<T>& from, const Pair<T>& choice, const Pair<T>& place,
@@ -44,22 +77,17 @@ LG_HD_CALL void sample_emitter(const Scene<T>& scene, const Vec3<T>& from, const
   const int64_t face = scene.emitter_faces[number];
   s.direction = {0, 0, 0};
   if (!scene.is_whole(face)) return;
-  const T root = std::sqrt(place.first);
-  const Hit<T> hit = {face, 1 - root, root * place.second, 0};
   const T* sums = scene.emitter_sums + number;
-  const Vec3<T> a = scene.corner(face, 0), b = scene.corner(face, 1), c = scene.corner(face, 2);
-  const Vec3<T> towards = hit.u * a + hit.v * b + (1 - hit.u - hit.v) * c - from;
-  const T squared = dot(towards, towards);
-  s.distance = std::sqrt(squared);
-  s.direction = (1 / s.distance) * towards;
+  const TrianglePoint<T> drawn = point_on_triangle(scene.corners(face), from, place);
+  s.distance = drawn.distance;
+  s.direction = drawn.direction;
   s.source.kind = Source::surface;
-  set_surface_point(scene, hit, s.direction, &s.source.point);
+  set_surface_point(scene, Hit<T>{face, drawn.u, drawn.v, 0}, s.direction, &s.source.point);
   s.end = origin_towards(scene, s.source.point, -s.direction);
-  const T narrowing = std::fabs(dot(cross(b - a, c - a), s.direction));  // twice the area as it is seen
-  if (!(squared > 0) || !(narrowing > 0) || !emits(scene, s.source.point)) return;
+  if (!drawn.is_seen() || !emits(scene, s.source.point)) return;
   s.radiance = emission_at(scene, s.source.point);
-  s.pdf = (sums[1] - sums[0]) * 2 * squared / narrowing / T(scene.light_choices());
-  s.part = s.pdf > 0 ? 1 / s.pdf : T(0);
+  s.pdf = drawn.density(sums[1] - sums[0]) / T(scene.light_choices());
+  s.part = part_of_density(s.pdf);
 }
 
 template <class T>
@@ -91,7 +119,7 @@ LG_HD void light_from_around(const Scene<T>& scene, const Vec3<T>& direction, T 
   s->distance = std::numeric_limits<T>::infinity();
   s->radiance = scene.environment.radiance(direction);
   s->pdf = pdf / T(scene.light_choices());
-  s->part = s->pdf > 0 ? 1 / s->pdf : T(0);
+  s->part = part_of_density(s->pdf);
 }
 
 template <class T>
@@ -102,20 +130,26 @@ LG_HD_CALL void sample_environment(const Scene<T>& scene, const Pair<T>& choice,
   light_from_around(scene, direction, pdf, s);
 }
 
-// Whether sample_light() draws from the environment.
+// What sample_light() draws from.
+template <class T>
+LG_HD Source chosen_source(const Scene<T>& scene, T group) {
+  int left = static_cast<int>(group * T(scene.light_groups()));
+  if (scene.emitter_count > 0 && left-- == 0) return Source::surface;
+  if (scene.lamp_count > 0 && left-- == 0) return Source::lamp;
+  return scene.environment.exists() ? Source::environment : Source::none;
+}
 template <class T>
 LG_HD bool chooses_environment(const Scene<T>& scene, T group) {
-  const int others = (scene.emitter_count > 0) + (scene.lamp_count > 0);
-  return scene.environment.exists() && static_cast<int>(group * T(scene.light_groups())) >= others;
+  return chosen_source(scene, group) == Source::environment;
 }
 
 template <class T>
 LG_HD_CALL void sample_light(const Scene<T>& scene, const Vec3<T>& from, T group, const Pair<T>& choice,
                              const Pair<T>& place, LightSample<T>* s) {
-  int left = static_cast<int>(group * T(scene.light_groups()));
-  if (scene.emitter_count > 0 && left-- == 0) return sample_emitter(scene, from, choice, place, s);
-  if (scene.lamp_count > 0 && left-- == 0) return sample_lamp(scene, from, choice, s);
-  if (scene.environment.exists()) return sample_environment(scene, choice, place, s);
+  const Source source = chosen_source(scene, group);
+  if (source == Source::surface) return sample_emitter(scene, from, choice, place, s);
+  if (source == Source::lamp) return sample_lamp(scene, from, choice, s);
+  if (source == Source::environment) return sample_environment(scene, choice, place, s);
   s->part = 0;
   s->direction = {0, 0, 0};
 }

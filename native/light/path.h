@@ -59,6 +59,13 @@ LG_HD T power_heuristic(T mine, T other) {
   return m / (m + other * other);
 }
 
+// The part of a light sample that counts beside the rays of materials, which meet the same light with the density
+// `other`; those of density 0 no ray meets.
+template <class T>
+LG_HD T weighted_part(const T& part, const T& pdf, const T& other) {
+  return select(T(0) < pdf, part * power_heuristic(pdf, other), part);
+}
+
 // The probability that a path ends its segment at a surface of this opacity. With gradients (darkest > 0), both cases
 // happen, for what each would bring if there were more of it.
 template <class T>
@@ -103,8 +110,8 @@ LG_HD ShadowRay<T> shadow_ray_of(const LightSample<T>& light) {
 
 // Whether both normals agree on which side a direction is; where they do not, light would leak through.
 template <class T>
-LG_HD bool same_side(const SurfacePoint<T>& p, const Vec3<T>& world, const Vec3<T>& local) {
-  return dot(p.geometric, world) * local.z > 0;
+LG_HD MaskOf<T> same_side(const SurfacePlace<T>& p, const Vec3<T>& world, const Vec3<T>& local) {
+  return T(0) < dot(p.geometric, world) * local.z;
 }
 
 // A direction in which a path goes on.
@@ -127,12 +134,12 @@ struct Stop {
 
 // Russian roulette.
 template <class T>
-LG_HD bool survives(int32_t surface, T eta, T number, Vec3<T>* carried) {
-  if (surface + 1 < roulette_depth) return true;
-  const T worth = largest(*carried) * eta * eta, chance = worth < T(most_survival) ? worth : T(most_survival);
-  if (!(number < chance)) return false;
-  *carried = (1 / chance) * *carried;
-  return true;
+LG_HD MaskOf<T> survives(int32_t surface, const T& eta, const T& number, Vec3<T>* carried) {
+  if (surface + 1 < roulette_depth) return MaskOf<T>(-1);
+  const T chance = minimum(largest(*carried) * eta * eta, T(ScalarOf<T>(most_survival)));
+  const MaskOf<T> goes_on = number < chance;
+  *carried = select(goes_on, (1 / chance) * *carried, *carried);
+  return goes_on;
 }
 
 // What paths are made of.
@@ -226,7 +233,7 @@ class PathSteps {
 
   // The same of light that find_light() has found, once it has arrived.
   LG_HD void take_light(const Stop<T>& at, const Vec3<T>& carried, const Vec3<T>& wo, T chance, LightSample<T>* light) {
-    if (light->pdf > 0) light->part *= power_heuristic(light->pdf, chance);
+    light->part = weighted_part(light->part, light->pdf, chance);
     visitor_.lit(at, wo, carried, *light);
   }
 
@@ -544,11 +551,12 @@ struct PixelSum {
 
   LG_HD void met(const SurfacePoint<T>&, const Opacity<T>&, bool) {}
   LG_HD void absorbed(const Stop<T>&) {}
-  LG_HD void first(const Stop<T>& at, T t) {
+  LG_HD void first(const Stop<T>& at, T t) { see(t, at.point.side * at.point.normal, shown_color(at.material)); }
+  LG_HD void see(T t, const Vec3<T>& facing, const Vec3<T>& color) {
     hits += 1;
     depth += t;
-    normal = normal + at.point.side * at.point.normal;
-    albedo = albedo + shown_color(at.material);
+    normal = normal + facing;
+    albedo = albedo + color;
   }
   LG_HD void next(const Stop<T>&) {}
   LG_HD void escaped() {}

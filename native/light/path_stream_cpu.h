@@ -89,6 +89,24 @@ struct Keeper : PathTotal<T> {
   }
 };
 
+// Asks for what shading reads of the triangles that are hit; face_of(k) is one of `count`, or -1.
+template <class T, class FaceOf>
+void fetch_surfaces(const Scene<T>& scene, int count, FaceOf&& face_of) {
+  for (int k = 0; k < count; ++k) {
+    const int64_t face = face_of(k);
+    if (face < 0 || face >= scene.triangles) continue;
+    LG_PREFETCH(scene.tri + 3 * face);
+    LG_PREFETCH(scene.face_materials + face);
+    if (scene.corner_uvs) LG_PREFETCH(scene.corner_uvs + 6 * face);
+    if (scene.corner_normals) LG_PREFETCH(scene.corner_normals + 9 * face);
+  }
+  for (int k = 0; k < count; ++k) {
+    const int64_t face = face_of(k);
+    if (!scene.is_whole(face)) continue;
+    for (int corner = 0; corner < 3; ++corner) LG_PREFETCH(scene.corner_values(face, corner));
+  }
+}
+
 template <class T>
 class PathStream {
  public:
@@ -133,7 +151,7 @@ class PathStream {
     }
     for (int32_t surface = 0; active > 0 && surface < max_depth_; ++surface) {
       trace(active);
-      fetch_surfaces(active);
+      fetch_surfaces(scene_, active, [&](int k) { return paths_[active_[k]].hit.face; });
       if (scene_.environment.exists() && surface + 1 < max_depth_) draw_from_around(surface, active);
       active = keep(active, [&](int i) {
         Visit<T>& at = visit(i, surface);
@@ -166,23 +184,6 @@ class PathStream {
     }
     ray::closest_hits(scene_.intersector.bvh, rays_, active,
                       [&](int k, const ray::Hit<T>& hit) { paths_[active_[k]].hit = {hit.tri, hit.u, hit.v, hit.t}; });
-  }
-
-  // Asks for what shading reads of the triangles that are hit.
-  void fetch_surfaces(int active) const {
-    for (int k = 0; k < active; ++k) {
-      const int64_t face = paths_[active_[k]].hit.face;
-      if (face < 0 || face >= scene_.triangles) continue;
-      LG_PREFETCH(scene_.tri + 3 * face);
-      LG_PREFETCH(scene_.face_materials + face);
-      if (scene_.corner_uvs) LG_PREFETCH(scene_.corner_uvs + 6 * face);
-      if (scene_.corner_normals) LG_PREFETCH(scene_.corner_normals + 9 * face);
-    }
-    for (int k = 0; k < active; ++k) {
-      const int64_t face = paths_[active_[k]].hit.face;
-      if (!scene_.is_whole(face)) continue;
-      for (int corner = 0; corner < 3; ++corner) LG_PREFETCH(scene_.corner_values(face, corner));
-    }
   }
 
   // Draws directions to the environment, which are looked for in large tables: of all paths one after the other, so
@@ -259,13 +260,13 @@ class PathStream {
   int count_ = 0;
 };
 
-// The image.
+// The image, of some pixels.
 template <class T>
-void trace_streams(int32_t threads, int64_t pixels, const TracePaths<T, false>& body) {
-  parallel_for(threads, divide_up(pixels, pixels_per_task), [&](int64_t task, int) {
-    const int64_t first = task * pixels_per_task, end = std::min(pixels, first + pixels_per_task);
+struct ImageStream {
+  const TracePaths<T, false>& body;
+
+  void trace(int64_t first, int64_t end, PixelSum<T>* sums) const {
     PathStream<T> stream(body.scene, body.max_depth, T(0), 1);
-    PixelSum<T> sums[pixels_per_task];
     const auto flush = [&] {
       stream.run([](int) { return true; },
                  [&](int i, const Visit<T>&) -> PixelSum<T>& { return sums[stream[i].pixel - first]; });
@@ -278,9 +279,8 @@ void trace_streams(int32_t threads, int64_t pixels, const TracePaths<T, false>& 
       }
     }
     flush();
-    for (int64_t pixel = first; pixel < end; ++pixel) body.write(pixel, sums[pixel - first]);
-  });
-}
+  }
+};
 
 // Gradients.
 template <class T, bool moves>

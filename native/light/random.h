@@ -32,6 +32,7 @@ struct Pair {
 template <class T>
 class Random {
  public:
+  Random() = default;
   LG_HD Random(uint64_t seed, uint64_t pixel, uint64_t sample) : key_(mixed(mixed(mixed(seed) + pixel) + sample)) {}
 
   // Two numbers in [0, 1).

@@ -19,6 +19,14 @@
 
 namespace lg::light {
 
+// The corners of a triangle; V: a number, or lanes of one for each of many triangles.
+template <class V>
+struct Triangle {
+  Vec3<V> a, b, c;
+
+  LG_HD Vec3<V> normal() const { return cross(b - a, c - a); }
+};
+
 template <class T>
 struct Scene {
   Intersector<T> intersector;
@@ -52,11 +60,9 @@ struct Scene {
 
   LG_HD const T* corner_values(int64_t face, int k) const { return positions + 3 * int64_t{tri[3 * face + k]}; }
   LG_HD Vec3<T> corner(int64_t face, int k) const { return load3(corner_values(face, k)); }
+  LG_HD Triangle<T> corners(int64_t face) const { return {corner(face, 0), corner(face, 1), corner(face, 2)}; }
   // Of the length of twice the triangle's area.
-  LG_HD Vec3<T> face_normal(int64_t face) const {
-    const Vec3<T> a = corner(face, 0);
-    return cross(corner(face, 1) - a, corner(face, 2) - a);
-  }
+  LG_HD Vec3<T> face_normal(int64_t face) const { return corners(face).normal(); }
   LG_HD const int32_t* kind_of(int64_t face) const { return kinds + kind_columns * face_materials[face]; }
   LG_HD const T* row_of(int64_t face) const { return materials + material_columns * face_materials[face]; }
   LG_HD int32_t alpha_mode(int64_t face) const {
@@ -70,22 +76,48 @@ struct Scene {
   LG_HD bool can_be_hit() const { return emitter_count > 0 || environment.exists(); }
 };
 
-// Where a ray meets a surface.
+// Where a ray meets a triangle. V: a number, or lanes of one for each of many rays.
+template <class V>
+struct SurfacePlace {
+  V weight[3];  // of the corners
+  Vec3<V> position;
+  Vec3<V> geometric;  // unit normal, on the side that the winding says
+  Vec3<V> normal;     // shading normal, on the same side
+  V side;             // 1 where the ray came from that side, or -1
+  V offset;           // of rays that leave, see ray/offset.h
+};
+
+// The same of a scene's triangle.
 template <class T>
-struct SurfacePoint {
+struct SurfacePoint : SurfacePlace<T> {
   int64_t face;
-  T weight[3];  // of the corners
-  Vec3<T> position;
-  Vec3<T> geometric;  // unit normal, on the side that the winding says
-  Vec3<T> normal;     // shading normal, on the same side
-  T side;             // 1 where the ray came from that side, or -1
   T u, v, second_u, second_v;
-  T offset;  // of rays that leave, see ray/offset.h
 };
 
 template <class T>
 LG_HD T largest_size(const Vec3<T>& a) {
-  return maximum(maximum(std::fabs(a.x), std::fabs(a.y)), std::fabs(a.z));
+  return maximum(maximum(absolute(a.x), absolute(a.y)), absolute(a.z));
+}
+
+// What the corners have, by their weights.
+template <class V>
+LG_HD Vec3<V> blend(const V (&weight)[3], const Vec3<V>& a, const Vec3<V>& b, const Vec3<V>& c) {
+  return weight[0] * a + weight[1] * b + weight[2] * c;
+}
+
+// With the triangle's own normal as that for shading. u and v: weights of the first two corners; d: the ray's
+// direction.
+template <class V>
+LG_HD void set_place(const Triangle<V>& corners, const V& u, const V& v, const Vec3<V>& d, SurfacePlace<V>* place) {
+  SurfacePlace<V>& p = *place;
+  p.weight[0] = u;
+  p.weight[1] = v;
+  p.weight[2] = 1 - u - v;
+  p.position = blend(p.weight, corners.a, corners.b, corners.c);
+  p.geometric = p.normal = unit(corners.normal());
+  p.side = select(dot(p.geometric, d) < V(0), V(1), V(-1));
+  p.offset = V(ray::offset_factor<ScalarOf<V>>) *
+             maximum(maximum(largest_size(corners.a), largest_size(corners.b)), largest_size(corners.c));
 }
 
 template <class T>
@@ -161,11 +193,22 @@ LG_HD_CALL Vec3<T> mapped_normal(const Scene<T>& scene, const SurfacePoint<T>& p
 // Shading normals that face the viewer by a smaller cosine are turned towards it.
 constexpr double least_facing = 0.01;
 
+// Of these a normal that, seen from behind, is turned to where it can just be seen from the front.
+template <class V>
+LG_HD Vec3<V> facing_normal(const SurfacePlace<V>& p, const Vec3<V>& normal, const Vec3<V>& d) {
+  const Vec3<V> facing = p.side * normal;
+  const V lacking = V(ScalarOf<V>(least_facing)) + dot(facing, d);
+  const MaskOf<V> in_front = V(0) < dot(normal, p.geometric), turns = V(0) < lacking;
+  Vec3<V> turned = normal;
+  if (any(turns)) turned = select(turns, p.side * unit(facing - lacking * d), normal);
+  return select(in_front, turned, p.geometric);
+}
+
 // Of the normals of the corners, not a unit vector.
 template <class T>
 LG_HD Vec3<T> blended_normal(const Scene<T>& scene, const SurfacePoint<T>& p) {
   const T* n = scene.corner_normals + 9 * p.face;
-  return p.weight[0] * load3(n) + p.weight[1] * load3(n + 3) + p.weight[2] * load3(n + 6);
+  return blend(p.weight, load3(n), load3(n + 3), load3(n + 6));
 }
 
 // d: the ray's direction. What is as large as this is made where it is needed: copies of what has just been written in
@@ -174,30 +217,13 @@ template <class T>
 LG_HD_CALL void set_surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d, SurfacePoint<T>* point) {
   SurfacePoint<T>& p = *point;
   p.face = hit.face;
-  p.weight[0] = hit.u;
-  p.weight[1] = hit.v;
-  p.weight[2] = 1 - hit.u - hit.v;
-  const Vec3<T> a = scene.corner(hit.face, 0), b = scene.corner(hit.face, 1), c = scene.corner(hit.face, 2);
-  p.position = p.weight[0] * a + p.weight[1] * b + p.weight[2] * c;
-  p.geometric = unit(scene.face_normal(p.face));
-  p.side = dot(p.geometric, d) < 0 ? T(1) : T(-1);
+  set_place(scene.corners(hit.face), hit.u, hit.v, d, point);
   interpolate_uv(scene.corner_uvs, p, &p.u, &p.v);
   interpolate_uv(scene.corner_second_uvs, p, &p.second_u, &p.second_v);
-  p.normal = p.geometric;
   if (scene.corner_normals) p.normal = unit(blended_normal(scene, p));
   const bool mapped = has_normal_map(scene, p.face);
   if (mapped) p.normal = mapped_normal(scene, p, p.normal);
-  if (scene.corner_normals || mapped) {
-    // Seen from behind, it is turned to where it can just be seen from the front.
-    const Vec3<T> facing = p.side * p.normal;
-    const T lacking = T(least_facing) + dot(facing, d);
-    if (!(dot(p.normal, p.geometric) > 0)) {
-      p.normal = p.geometric;
-    } else if (lacking > 0) {
-      p.normal = p.side * unit(facing - lacking * d);
-    }
-  }
-  p.offset = ray::offset_factor<T> * maximum(maximum(largest_size(a), largest_size(b)), largest_size(c));
+  if (scene.corner_normals || mapped) p.normal = facing_normal<T>(p, p.normal, d);
 }
 template <class T>
 LG_HD SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hit, const Vec3<T>& d) {
@@ -210,18 +236,29 @@ LG_HD SurfacePoint<T> surface_point(const Scene<T>& scene, const Hit<T>& hit, co
 // surface would be, which keeps facets from shadowing one another (Hanika 2021); where that is no more than a rounding,
 // the surface is flat. Then the origin is moved off the triangle by more than the rounding of its position and of the
 // test of the triangle.
-template <class T>
-LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& towards) {
-  const T side = dot(p.geometric, towards) < 0 ? T(-1) : T(1);
-  Vec3<T> origin = p.position;
-  if (scene.corner_normals && side == p.side) {
+//
+// smooth: whether corners have normals; corner(k), normal(k): of them.
+template <class V, class CornerOf, class NormalOf>
+LG_HD Vec3<V> origin_beside(const SurfacePlace<V>& p, const Vec3<V>& towards, bool smooth, CornerOf&& corner,
+                            NormalOf&& normal) {
+  const V side = select(dot(p.geometric, towards) < V(0), V(-1), V(1));
+  Vec3<V> origin = p.position;
+  const MaskOf<V> seen = side == p.side;
+  if (smooth && any(seen)) {
     for (int k = 0; k < 3; ++k) {
-      const Vec3<T> n = side * load3(scene.corner_normals + 9 * p.face + 3 * k);
-      const T below = dot(p.position - scene.corner(p.face, k), n);
-      if (below < -p.offset) origin = origin - (p.weight[k] * below) * n;
+      const Vec3<V> n = side * normal(k);
+      const V below = dot(p.position - corner(k), n);
+      const MaskOf<V> curved = seen & (below < -p.offset);
+      if (any(curved)) origin = select(curved, origin - (p.weight[k] * below) * n, origin);
     }
   }
   return origin + (side * p.offset) * p.geometric;
+}
+template <class T>
+LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& towards) {
+  return origin_beside<T>(
+      p, towards, scene.corner_normals != nullptr, [&](int k) { return scene.corner(p.face, k); },
+      [&](int k) { return load3(scene.corner_normals + 9 * p.face + 3 * k); });
 }
 
 // ---- What surfaces are made of -----------------------------------------------------------------------------
@@ -232,7 +269,7 @@ LG_HD_CALL Vec3<T> color_factor(const Scene<T>& scene, const SurfacePoint<T>& p)
   Vec3<T> factor = texture_factor(scene, p, color_texture_column);
   if (scene.corner_colors) {
     const T* c = scene.corner_colors + 9 * p.face;
-    factor = factor * (p.weight[0] * load3(c) + p.weight[1] * load3(c + 3) + p.weight[2] * load3(c + 6));
+    factor = factor * blend(p.weight, load3(c), load3(c + 3), load3(c + 6));
   }
   return factor;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "math/dual.h"
+#include "math/scalar.h"
 #include "runtime/config.h"
 
 namespace lg::light {
@@ -45,13 +46,19 @@ LG_HD Vec3<T> cross(const Vec3<T>& a, const Vec3<T>& b) {
 }
 template <class T>
 LG_HD T length(const Vec3<T>& a) {
-  return std::sqrt(dot(a, a));
+  return root(dot(a, a));
+}
+// yes where the mask is set, else no.
+using lg::select;
+template <class T>
+LG_HD Vec3<T> select(const MaskOf<T>& m, const Vec3<T>& yes, const Vec3<T>& no) {
+  return {select(m, yes.x, no.x), select(m, yes.y, no.y), select(m, yes.z, no.z)};
 }
 // A vector of no length stays as it is.
 template <class T>
 LG_HD Vec3<T> unit(const Vec3<T>& a) {
   const T squared = dot(a, a);
-  return squared > 0 ? (1 / square_root(squared)) * a : a;
+  return select(T(0) < squared, 1 / square_root(squared), T(1)) * a;
 }
 // The gradient by a of what has the gradient `given` by unit(a).
 template <class T>
@@ -62,8 +69,7 @@ LG_HD Vec3<T> pull_unit(const Vec3<T>& a, const Vec3<T>& given) {
 }
 template <class T>
 LG_HD T largest(const Vec3<T>& a) {
-  const T xy = a.x > a.y ? a.x : a.y;
-  return xy > a.z ? xy : a.z;
+  return maximum(maximum(a.x, a.y), a.z);
 }
 template <class T>
 LG_HD T mean(const Vec3<T>& a) {
@@ -98,7 +104,7 @@ struct Frame {
 };
 template <class T>
 LG_HD Frame<T> frame_around(const Vec3<T>& n) {
-  const T sign = n.z < 0 ? T(-1) : T(1), a = -1 / (sign + n.z), b = n.x * n.y * a;
+  const T sign = select(n.z < T(0), T(-1), T(1)), a = -1 / (sign + n.z), b = n.x * n.y * a;
   return {{1 + sign * n.x * n.x * a, sign * b, -sign * n.x}, {b, sign + n.y * n.y * a, -n.y}, n};
 }
 

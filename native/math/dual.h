@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
+#include "math/scalar.h"
 #include "runtime/config.h"
 
 namespace lg {
@@ -81,6 +83,17 @@ LG_HD Dual<T, N> operator-(const Dual<T, N>& a) {
   return chained(-a.value, T(-1), a);
 }
 
+template <class T, int N>
+struct ValueType<Dual<T, N>> {
+  using Mask = bool;
+  using Index = int32_t;
+  using Scalar = T;
+};
+template <class T, int N>
+LG_HD Dual<T, N> select(bool m, const Dual<T, N>& yes, const Dual<T, N>& no) {
+  return m ? yes : no;
+}
+
 template <class T>
 LG_HD T value_of(T a) {
   return a;
@@ -93,7 +106,7 @@ LG_HD T value_of(const Dual<T, N>& a) {
 // Where the root is zero its derivative counts as zero.
 template <class T>
 LG_HD T square_root(T a) {
-  return a > 0 ? std::sqrt(a) : T(0);
+  return select(T(0) < a, root(a), T(0));
 }
 template <class T, int N>
 LG_HD Dual<T, N> square_root(const Dual<T, N>& a) {
@@ -104,7 +117,7 @@ LG_HD Dual<T, N> square_root(const Dual<T, N>& a) {
 // Within [low, high]; outside the derivative is zero.
 template <class T>
 LG_HD T clamped(T a, T low, T high) {
-  return a < low ? low : a > high ? high : a;
+  return select(a < low, low, select(high < a, high, a));
 }
 template <class T, int N>
 LG_HD Dual<T, N> clamped(const Dual<T, N>& a, T low, T high) {

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -182,6 +183,12 @@ struct Lanes {
       Part out;  // compilers make one instruction of it
       for (int l = 0; l < per_part; ++l) out[l] = std::sqrt(a.part[i][l]);
       return out;
+    });
+  }
+  friend LG_INLINE Lanes absolute(const Lanes& a) {
+    return make([&](int i) LG_INLINE_LAMBDA {
+      using Bits = typename Mask::Part;
+      return (Part)((Bits)a.part[i] & std::numeric_limits<Integer<T>>::max());
     });
   }
   friend LG_INLINE Lanes select(const Mask& m, const Lanes& yes, const Lanes& no) {

@@ -11,7 +11,7 @@
 
 namespace lg::ray {
 
-constexpr int most_in_stream = 64;
+constexpr int most_in_stream = 512;
 
 // Packets of few rays are slower than these alone.
 constexpr int least_in_packet = 4;

@@ -351,6 +351,23 @@ def test_bits_do_not_depend_on_threads() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*found))
 
 
+def test_side_by_side_as_one_by_one() -> None:
+    """Paths in lanes are those that are shaded alone, as all are where any material lets light pass."""
+    scene, *rays = _in_float(mixed_scene(), pixel_rays(20, 21, distance=6.0))
+    scene = scene.completed()
+    unused = torch.zeros(1, scene.kinds.shape[1], dtype=torch.long)
+    unused[0, 2:10] = -1
+    unused[0, 10] = 2  # the alpha mode "blend"
+    alone = scene._replace(
+        materials=torch.cat((scene.materials, scene.materials[:1])), kinds=torch.cat((scene.kinds, unused))
+    )
+    for samples, depth in ((1, 1), (3, 2), (5, 7)):
+        together = lg.trace_paths(scene, *rays, samples, depth, seed=5)
+        expected = lg.trace_paths(alone, *rays, samples, depth, seed=5)
+        for name in TracedPaths._fields:  # sums over a pixel's paths have another order
+            assert scaled_error(getattr(together, name), getattr(expected, name)) < 1e-6, name
+
+
 def test_a_pixel_does_not_depend_on_what_surrounds_it() -> None:
     """Random numbers are those of the pixel's number."""
     scene, (origins, directions) = mixed_scene(), pixel_rays(6, 6, distance=6.0)
