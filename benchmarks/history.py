@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"written: {path}")
         return
     torch.set_num_threads(options.threads)
-    entry = record(make_ops(options.scale), Budget(repeats=options.repeats, seconds=options.seconds))
+    entry = commit_of_checkout() | record(
+        make_ops(options.scale), Budget(repeats=options.repeats, seconds=options.seconds)
+    )
     name = "-".join([entry["date"], entry["commit"], _slug(entry["machine"]["processor"])])
     path = options.folder / f"{name}{'-changed' if entry['changed'] else ''}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def record(ops: dict[str, Op], budget: Budget) -> dict[str, Any]:
-    """One entry of the history: the commit, the machine, and what each op took."""
+    """What an entry of the history tells beside its commit: the machine, and what each op took."""
     tasks = {name: op.run for name, op in ops.items()}
     times = measure({"copy": copy_task(), **tasks}, budget, time.process_time)
     second_per_byte = times["copy"].fastest / (2 * COPY_BYTES)
@@ -67,13 +69,19 @@ def record(ops: dict[str, Op], budget: Budget) -> dict[str, Any]:
         floor = op.bytes * second_per_byte
         rows[name] = {"seconds": times[name].fastest, "floor": floor, "ratio": times[name].fastest / floor}
     return {
-        "commit": _git("rev-parse", "--short=8", "HEAD"),
-        "date": _git("show", "--no-patch", "--format=%cs", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--untracked-files=no", "src", "native")),
         "version": lg.__version__,
         "machine": {**machine(), "isa": installation.isa(), "system": f"{platform.system()} {platform.machine()}"},
         "copy": times["copy"].fastest,
         "ops": rows,
+    }
+
+
+def commit_of_checkout() -> dict[str, Any]:
+    """What is measured: the commit, its date, and whether sources have changed since."""
+    return {
+        "commit": _git("rev-parse", "--short=8", "HEAD"),
+        "date": _git("show", "--no-patch", "--format=%cs", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--untracked-files=no", "src", "native")),
     }
 
 

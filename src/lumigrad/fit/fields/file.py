@@ -75,6 +75,19 @@ def load_field(path: str | Path) -> FittedField:
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is none of a field.
+
+    >>> import torch
+    >>> from lumigrad.fit.fields import HashField, Schedule, load_field, save_field
+    >>> from lumigrad.fit.photos import Photo
+    >>> from lumigrad.scene import PerspectiveCamera
+    >>> around = PerspectiveCamera.orbit(torch.tensor([0.0, 60.0, 120.0]), 0.0, 3.0, fov_y=45.0, size=(16, 16))
+    >>> image, covered = torch.full((1, 16, 16, 3), 0.5), torch.ones(1, 16, 16, 1)
+    >>> photos = [Photo(image, covered, around[n : n + 1]) for n in range(3)]
+    >>> model = HashField(photos, rows=2**8)
+    >>> save_field(model, model.begin(Schedule(iterations=1)), photos, "field.npz")
+    >>> field = load_field("field.npz")
+    >>> field.cameras.shape, field.up
+    (torch.Size([3]), tensor([0., 1., 0.]))
     """
     try:
         with np.load(path) as saved:
