@@ -7,7 +7,6 @@ import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from lumigrad.cli.subjects import Ball, Subject, ball_of, read_subject
 from lumigrad.cli.viewpoints import from_centre, upright
 from lumigrad.fit.fields import load_field
 from lumigrad.fit.fields.report import colored
+from lumigrad.fit.preview import one_of
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.render.rendering import Rendering
 from lumigrad.scene.cameras.camera import PerspectiveCamera
@@ -119,8 +119,7 @@ class ShownField(Shown):
         """What `Viewer` asks for."""
         with self._lock:
             field = self._field
-        single = camera.to(torch.float32)
-        seen = field.picture(replace(single, world_to_camera=single.world_to_camera[None]))
+        seen = field.picture(one_of(camera))
         depth = seen.depth[0]
         return colored(depth) if shading == "depth" else seen.color[0], torch.where(depth > 0, depth, torch.inf)
 

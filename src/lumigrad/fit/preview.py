@@ -40,8 +40,13 @@ class Preview(NamedTuple):
     @torch.no_grad()
     def picture(self, camera: PerspectiveCamera) -> Tensor:
         """The image [H, W, 3] of a camera that is no batch, in single precision."""
-        single = camera.to(self.centre.device, torch.float32)
-        return self.draw(replace(single, world_to_camera=single.world_to_camera[None]))[0]
+        return self.draw(one_of(camera, self.centre.device))[0]
+
+
+def one_of(camera: PerspectiveCamera, device: torch.device | None = None) -> PerspectiveCamera:
+    """A camera that is no batch as a batch [1], in single precision."""
+    single = camera.to(device or camera.world_to_camera.device, torch.float32)
+    return replace(single, world_to_camera=single.world_to_camera[None])
 
 
 def frozen(value: T) -> T:

@@ -104,8 +104,21 @@ class PhotoJob(Job[AnyState]):
         Raises:
             CheckpointError: the state cannot be written; the one that was written last is still there.
         """
-        fit = self.fit if evaluate_every is None else partial(self.fit, evaluate_every=evaluate_every)
-        return run_with_checkpoints(lambda go_on: fit(state, go_on), self.checkpoints(folder), on_step)
+        return self._run(self.fit, state, folder, on_step, evaluate_every)
+
+    def _run(
+        self,
+        fit: Callable[..., AnyState],
+        state: AnyState,
+        folder: Path,
+        on_step: Callable[[AnyState], None] | None,
+        evaluate_every: int | None,
+        group: Group = ALONE,
+    ) -> AnyState:
+        """`run` with a form of `fit`."""
+        if evaluate_every is not None:
+            fit = partial(fit, evaluate_every=evaluate_every)
+        return run_with_checkpoints(lambda go_on: fit(state, go_on), self.checkpoints(folder), on_step, group=group)
 
     @abstractmethod
     def write_results(self, state: AnyState, folder: Path, frames: int = 60) -> dict[str, Any]:
@@ -188,7 +201,4 @@ class DividedJob(PhotoJob[AnyState]):
             CheckpointError: the state cannot be written; the one that was written last is still there.
             LostProcessError: a process of the group is lost.
         """
-        fit = partial(self.fit, group=group)
-        if evaluate_every is not None:
-            fit = partial(fit, evaluate_every=evaluate_every)
-        return run_with_checkpoints(lambda go_on: fit(state, go_on), self.checkpoints(folder), on_step, group=group)
+        return self._run(partial(self.fit, group=group), state, folder, on_step, evaluate_every, group)
