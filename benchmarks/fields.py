@@ -25,7 +25,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -152,10 +152,16 @@ def scene(rays: int, voxels: int, payload: int = 3) -> tuple[Tensor, Tensor, Ten
     return grid, origins, directions, 2 / SAMPLES * (1 + 1e-6)
 
 
+@lru_cache
+def _box(device: torch.device) -> Tensor:
+    """Copied once: a CUDA graph cannot hold a copy from the host."""
+    return BOX.to(device)
+
+
 def by_lumigrad(
     grid: Tensor, origins: Tensor, directions: Tensor, step: float | None, activation: str = "relu"
 ) -> Tensor:
-    return lg.march(grid, origins, directions, BOX, step, activation=activation).features
+    return lg.march(grid, origins, directions, _box(grid.device), step, activation=activation).features
 
 
 def by_torch(grid: Tensor, origins: Tensor, directions: Tensor, step: float, rows: int = 64) -> Tensor:

@@ -1,4 +1,4 @@
-"""Benchmarks on a CUDA device: lumigrad, nvdiffrast and DRTK, where they can be imported.
+"""Benchmarks on a CUDA device: lumigrad, and nvdiffrast, DRTK and gsplat where they can be imported.
 
 Usage:
     python -m benchmarks.gpu                        # everything
@@ -18,13 +18,15 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import meshes, splats
+from benchmarks import fields, meshes, ray, splats
 from benchmarks.report import Column, Table, megabytes, milliseconds, ratio
 
 NAMES = ["suzanne", "cow", "rocker-arm", "stanford-bunny", "ogre"]
@@ -417,15 +419,19 @@ def run_splats(_: list[str], options: Options) -> Table:
         task = splats.sphere_passes(count, side, 0.1, device=options.device)
         table.rows.append({"scene": "spheres", "primitives": count, "image": f"{side}^2"} | _passes(task, options))
     if options.cloud.is_file():
-        task, count, size = splats.gaussian_passes(options.cloud, options.quick, options.device)
-        row = {"scene": options.cloud.stem, "primitives": count, "image": f"{size[0]}x{size[1]}"}
-        table.rows.append(row | _passes(task, options))
+        makers = {"": splats.gaussian_passes}
+        if options.device != "cpu" and find_spec("gsplat"):
+            makers[", gsplat"] = splats.gsplat_passes
+        for library, make in makers.items():
+            task, count, size = make(options.cloud, options.quick, options.device)
+            row = {"scene": options.cloud.stem + library, "primitives": count, "image": f"{size[0]}x{size[1]}"}
+            table.rows.append(row | _passes(task, options, graphs=not library))
     else:
         table.notes.append(f"there is no {options.cloud}")
     return table
 
 
-def _passes(task: splats.Passes, options: Options) -> dict[str, Any]:
+def _passes(task: splats.Passes, options: Options, graphs: bool = True) -> dict[str, Any]:
     forward, backward = task
     row: dict[str, Any] = {"forward": measure(forward, options), "backward": measure(backward, options)}
     torch.use_deterministic_algorithms(True)
@@ -433,10 +439,53 @@ def _passes(task: splats.Passes, options: Options) -> dict[str, Any]:
         row["deterministic"] = measure(backward, options)
     finally:
         torch.use_deterministic_algorithms(False)
-    return row | {"graph": replay(forward, options), "peak": peak(backward, options)}
+    return row | {"graph": replay(forward, options) if graphs else None, "peak": peak(backward, options)}
 
 
-SECTIONS = {"frame": run_frame, "depth": run_depth, "soft": run_soft, "splats": run_splats}
+def run_rays(_: list[str], options: Options) -> Table:
+    """Rays through a mesh, and marching through a grid: those of benchmarks.ray and benchmarks.fields."""
+    table = Table(
+        "Rays (medians)",
+        [Column("task", "task"), Column("seconds", "ms", milliseconds), Column("graph", "graph ms", milliseconds),
+         Column("rate", "M/s", ratio), Column("of", "of")],
+    )  # fmt: skip
+    for name, (task, count, what) in (_ray_tasks(options) | _march_tasks(options)).items():
+        seconds = measure(task, options)
+        row = {"task": name, "seconds": seconds, "rate": count / seconds / 1e6, "of": what}
+        # A tree is built on the host.
+        table.rows.append(row | {"graph": None if name.endswith("build") else replay(task, options)})
+    return table
+
+
+RayTasks = dict[str, tuple[Callable[[], object], int, str]]
+
+
+def _ray_tasks(options: Options) -> RayTasks:
+    side = 64 if options.quick else 1000
+    mesh = _load("suzanne" if options.quick else "stanford-bunny", options)
+    kinds = {
+        name: tuple(each.to(options.device) for each in rays)
+        for name, rays in (("coherent", ray.pinhole(side)), ("incoherent", ray.from_all_sides(side * side)))
+    }
+    placed = replace(mesh, vertices=mesh.vertices.to(options.device), faces=mesh.faces.to(options.device))
+    tasks = ray.by_lumigrad(placed, kinds)
+    rays, triangles = (side * side, "rays"), (mesh.triangles, "triangles")
+    return {name: (task, *(triangles if "build" in name or "refit" in name else rays)) for name, task in tasks.items()}
+
+
+def _march_tasks(options: Options) -> RayTasks:
+    side, voxels = (32, 16) if options.quick else (512, 128)
+    *tensors, step = fields.scene(side, voxels)
+    given = [each.to(options.device) for each in tensors] + [step]
+    count = side * side * fields.SAMPLES
+    return {
+        "march, forward": (partial(fields.by_lumigrad, *given), count, "samples"),
+        "march, forward and backward": (partial(fields.both, fields.by_lumigrad, *given), count, "samples"),
+        "march, backward to rays too": (partial(fields.to_rays, *given), count, "samples"),
+    }
+
+
+SECTIONS = {"frame": run_frame, "depth": run_depth, "soft": run_soft, "splats": run_splats, "rays": run_rays}
 
 
 # ---- Program ---------------------------------------------------------------------------------------------

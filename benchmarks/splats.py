@@ -59,24 +59,50 @@ def sphere_passes(count: int, side: int, max_radius: float, spread: float = 1.0,
 
 
 def gaussian_passes(cloud: Path, quick: bool, device: str = "cpu") -> tuple[Passes, int, tuple[int, int]]:
-    """A point cloud as Gaussians as wide as the distance to the nearest neighbours, seen by its first camera at about
-    one megapixel; projection included."""
-    from scipy.spatial import cKDTree
-
-    data = np.load(cloud)
-    points = data["means3d"]
-    near = cKDTree(points).query(points, k=4)[0][:, 1:].mean(1).clip(1e-4)
-    scale = (0.02 if quick else 1.0) * 1e6 / (int(data["height"]) * int(data["width"]))
-    size = tuple(round(int(data[side]) * scale**0.5) for side in ("height", "width"))
-    matrix = torch.diag(torch.tensor([1.0, -1, -1, 1])) @ torch.tensor(data["viewmats"][:1])
-    intrinsics = torch.tensor(data["Ks"][:1]) * scale**0.5
-    inputs = {
-        "means": torch.tensor(points), "quats": torch.tensor([1.0, 0, 0, 0]).repeat(len(points), 1),
-        "scales": torch.tensor(near, dtype=torch.float32)[:, None].repeat(1, 3),
-        "opacities": torch.full((len(points),), 0.7), "features": torch.tensor(data["colors"]) / 255, "matrix": matrix,
+    """A point cloud as Gaussians, seen by its first camera at about one megapixel; projection included."""
+    points, view, intrinsics, size = _cloud(cloud, quick)
+    inputs = points | {
+        "matrix": torch.diag(torch.tensor([1.0, -1, -1, 1])) @ view,
         "fx": intrinsics[:, 0, 0], "fy": intrinsics[:, 1, 1], "cx": intrinsics[:, 0, 2], "cy": intrinsics[:, 1, 2],
     }  # fmt: skip
-    return passes(lambda leaves: draw(lg.gaussians, leaves, size).image, inputs, device), len(points), size
+    count = len(points["means"])
+    return passes(lambda leaves: draw(lg.gaussians, leaves, size).image, inputs, device), count, size
+
+
+def gsplat_passes(cloud: Path, quick: bool, device: str = "cuda") -> tuple[Passes, int, tuple[int, int]]:
+    """The same scene by gsplat, with gradients to the Gaussians and the camera's pose, the ones that it has."""
+    from gsplat import rasterization
+
+    points, view, intrinsics, size = _cloud(cloud, quick)
+    intrinsics = intrinsics.to(device)
+    points |= {"colors": points.pop("features"), "viewmats": view}
+
+    def render(leaves: dict[str, torch.Tensor]) -> torch.Tensor:
+        return rasterization(**leaves, Ks=intrinsics, width=size[1], height=size[0], packed=False)[0]
+
+    return passes(render, points, device), len(points["means"]), size
+
+
+def _cloud(
+    path: Path, quick: bool
+) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, tuple[int, int]]:
+    """Gaussians as wide as the distance to the nearest neighbours; the camera's matrix (x right, y down, z ahead) and
+    intrinsics [1, 3, 3], and the image's size."""
+    from scipy.spatial import cKDTree
+
+    data = np.load(path)
+    means = data["means3d"]
+    near = cKDTree(means).query(means, k=4)[0][:, 1:].mean(1).clip(1e-4)
+    scale = (0.02 if quick else 1.0) * 1e6 / (int(data["height"]) * int(data["width"]))
+    height, width = (round(int(data[side]) * scale**0.5) for side in ("height", "width"))
+    intrinsics = torch.tensor(data["Ks"][:1])
+    intrinsics[:, :2] *= scale**0.5
+    points = {
+        "means": torch.tensor(means), "quats": torch.tensor([1.0, 0, 0, 0]).repeat(len(means), 1),
+        "scales": torch.tensor(near, dtype=torch.float32)[:, None].repeat(1, 3),
+        "opacities": torch.full((len(means),), 0.7), "features": torch.tensor(data["colors"]) / 255,
+    }  # fmt: skip
+    return points, torch.tensor(data["viewmats"][:1]), intrinsics, (height, width)
 
 
 def disc_passes(kind: str, count: int, side: int, device: str = "cpu") -> Passes:

@@ -20,7 +20,6 @@ list(APPEND LUMIGRAD_CUDA_SOURCES runtime/cuda/core_cuda.cu runtime/cuda/algorit
 set(LUMIGRAD_CUDA_FUSED_SOURCES
   runtime/cuda/core_cuda.cu
   runtime/cuda/algorithms_cuda.cu
-  surface/interpolate_cuda.cu
   surface/edge_topology_cuda.cu
   texture/mips_cuda.cu
   splat/forward_cuda.cu

@@ -69,6 +69,7 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
             pytest.skip("needs a CUDA device")
         with cuda_kernels.on_device():
             yield name
+        cuda_kernels.leave_if_the_device_is_lost(request.node.nodeid)
     else:
         if cuda_kernels.library() is None:
             pytest.skip("needs the emulation of the CUDA kernels (see tests/cuda_kernels.py)")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,18 @@ def _moved(name: str) -> Callable:
 def on_device() -> Any:
     """Within this block, the ops of CPU tensors go to the CUDA device and back."""
     return _instead_of_cpu(_moved)
+
+
+def leave_if_the_device_is_lost(test: str) -> None:
+    """A kernel that reads out of bounds leaves its process without a device. One of several workers of pytest then
+    ends, and another takes its place; without, every later test would fail with it."""
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            print(f"{test}: {str(error).splitlines()[0]}", file=sys.__stderr__, flush=True)
+            os._exit(1)
+        raise
 
 
 # ---- Emulation -------------------------------------------------------------------------------------------

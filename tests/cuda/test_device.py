@@ -133,7 +133,8 @@ def test_same_splats_as_on_the_cpu(kind: str, dtype: torch.dtype) -> None:
     ours, theirs = (Splatted(kind, device, dtype)() for device in ("cuda", "cpu"))
     # The device's own exponential moves what is faint over the threshold in single pixels of float32.
     assert (ours[0].cpu() == theirs[0]).float().mean() > (0.999 if dtype == torch.float32 else 0.99999)
-    assert_close(ours[1:], theirs[1:], 2e-4 if dtype == torch.float32 else 1e-8)
+    # Gradients to the camera add up those of 60 000 pixels, in whatever order atomics come: 2.03e-4 on an H200.
+    assert_close(ours[1:], theirs[1:], 3e-4 if dtype == torch.float32 else 1e-8)
 
 
 @pytest.mark.parametrize("kind", SPLATTED)
@@ -151,16 +152,22 @@ def test_splats_are_deterministic(kind: str) -> None:
 
 def test_splats_in_a_graph_and_without_synchronisation() -> None:
     frame, *others = (Splatted(kind, "cuda") for kind in SPLATTED)
-    expected = frame()
-    for other in others:
-        other()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        frame()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # autograd remembers the stream of a leaf, and a graph cannot wait for the default one
+        expected = [value.detach() for value in frame()]
         for other in others:
             other()
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.cuda.stream(side):
+            frame()
+            for other in others:
+                other()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         captured = frame()
@@ -212,7 +219,8 @@ def test_coverage_pixel_for_pixel(size: tuple[int, int]) -> None:
     for pos, tri in (inside_sphere(3), random_triangles(5000, seed=5, behind=0.1), sphere_views(6, 1)):
         ours, theirs = lg.rasterize(pos.cuda(), tri.cuda(), size), lg.rasterize(pos, tri, size)
         assert torch.equal(ours.tri.cpu(), theirs.tri)
-        assert_close(list(ours[1:3]), list(theirs[1:3]))
+        # The CPU's lanes divide otherwise: 1.2e-5 in barycentrics of slivers, at 2048 pixels a side on an H200.
+        assert_close(list(ours[1:3]), list(theirs[1:3]), 2e-5)
 
 
 @pytest.mark.parametrize("kind", FRAMES)

@@ -110,6 +110,7 @@ def test_the_reference_serves_where_the_library_does_not(monkeypatch: pytest.Mon
         device = torch.device("cuda")
 
     monkeypatch.setattr(devices, "_warned", set())
+    monkeypatch.setattr(cuda, "available", lambda device: False)
     with pytest.warns(RuntimeWarning, match=r"lumigrad.peel on cuda: no kernel for this device"):
         assert devices.needs_reference("peel", OnCuda(), "rasterize")  # type: ignore[arg-type]
     monkeypatch.setattr(cuda, "available", lambda device: True)

@@ -175,7 +175,7 @@ def _surface(dtype: torch.dtype, large: bool) -> Calls:
     loose_frags = call("rasterize", loose, faces, ranges, *size, False, False, *plain)[0]
     outlines = (pos, tri, None, topology, frag_tri)
     yield "outlines", "views", (*outlines, False, True, 3000 if large else 300)
-    yield "outlines", "every edge", (*outlines, True, False, 6000 if large else 900)
+    yield "outlines", "every edge", (*outlines, True, False, 7500 if large else 900)
     yield (
         "outlines",
         "ranges",

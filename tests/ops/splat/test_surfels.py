@@ -203,6 +203,7 @@ def test_contributors_and_harmonics() -> None:
     assert torch.equal(one.image, other.image)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_threads(projection: str) -> None:
     scene, size = surfel_scene(2000, torch.float32), (150, 170)
