@@ -83,9 +83,7 @@ def gsplat_passes(cloud: Path, quick: bool, device: str = "cuda") -> tuple[Passe
     return passes(render, points, device), len(points["means"]), size
 
 
-def _cloud(
-    path: Path, quick: bool
-) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, tuple[int, int]]:
+def _cloud(path: Path, quick: bool) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, tuple[int, int]]:
     """Gaussians as wide as the distance to the nearest neighbours; the camera's matrix (x right, y down, z ahead) and
     intrinsics [1, 3, 3], and the image's size."""
     from scipy.spatial import cKDTree

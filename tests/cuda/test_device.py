@@ -154,7 +154,8 @@ def test_splats_in_a_graph_and_without_synchronisation() -> None:
     frame, *others = (Splatted(kind, "cuda") for kind in SPLATTED)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # autograd remembers the stream of a leaf, and a graph cannot wait for the default one
+    # Autograd remembers the stream of a leaf, and a graph cannot wait for the default one.
+    with torch.cuda.stream(side):
         expected = [value.detach() for value in frame()]
         for other in others:
             other()
