@@ -1,14 +1,14 @@
 // antialias on CUDA.
 //
 // Silhouette edges are followed across the image and mark the pairs of neighbouring pixels that they pass between, one
-// bit each. Warps then go through the marks, 1024 pixels at a time, and distribute the marked pixels among their lanes:
-// few pixels are marked, and each is much work. Colours are gathered, forward and backward, so that only positions need
-// atomics.
+// bit each. How the pixels of a marked pair blend is found once and kept (pair_blends_cuda.h). Colours are gathered,
+// forward and backward, by warps that go through the marks, 1024 pixels at a time, and distribute the marked pixels
+// among their lanes; only positions need atomics, and a thread for each pair.
 #include "surface/antialias.h"
 
 #include "parallel/gradients_cuda.h"
 #include "runtime/cuda/launch.h"
-#include "surface/pair_marks_cuda.h"
+#include "surface/pair_blends_cuda.h"
 #include "surface/silhouettes.h"
 
 namespace lg::surface {
@@ -41,21 +41,16 @@ __global__ void __launch_bounds__(items_per_block)
 
 // ---- One pixel ---------------------------------------------------------------------------------------------
 
-// Not inlined: it is called from several places, and is large.
-template <class T>
-LG_DEVICE_NOINLINE PairBlend blend_of(const AntialiasScene<T>& s, const PixelPair& pair) {
-  return blend_pair(s, pair);
-}
-
 // What a pixel takes from its four neighbours. crossings: null, or where to keep those of the sides that it takes from.
 template <class T>
-LG_DEVICE_NOINLINE void find_weights(const AntialiasScene<T>& s, const PairMarks& marks, int64_t view, int64_t row,
-                                     int64_t column, double (&weight)[4], Crossing* crossings) {
+LG_DEVICE void find_weights(const AntialiasScene<T>& s, const PairBlends& found, int64_t view, int64_t row,
+                            int64_t column, double (&weight)[4], Crossing* crossings) {
+#pragma unroll
   for (int side = 0; side < 4; ++side) {
     const PixelPair pair = pair_on_side(view, row, column, side);
     weight[side] = 0;
-    if (!marks.has(pair)) continue;
-    const PairBlend blend = blend_of(s, pair);
+    if (!found.marks.has(pair)) continue;
+    const PairBlend blend = blend_of(s, found, pair);
     if (!blend.crossing.found() || blend.first_takes != (side == right || side == below)) continue;
     weight[side] = blend.weight;
     if (crossings) crossings[side] = blend.crossing;
@@ -67,11 +62,11 @@ LG_DEVICE_NOINLINE void find_weights(const AntialiasScene<T>& s, const PairMarks
 // The colours of pixels that take nothing have been copied before.
 template <class T>
 __global__ void __launch_bounds__(items_per_block)
-    blend_pixels(const __grid_constant__ AntialiasScene<T> s, const __grid_constant__ PairMarks marks, T* out) {
-  for_marked_pixels(marks, [&](int64_t view, int64_t row, int64_t column, bool exists) {
+    blend_pixels(const __grid_constant__ AntialiasScene<T> s, const __grid_constant__ PairBlends found, T* out) {
+  for_marked_pixels(found.marks, [&](int64_t view, int64_t row, int64_t column, bool exists) {
     if (!exists) return;
     double weight[4];
-    find_weights(s, marks, view, row, column, weight, nullptr);
+    find_weights(s, found, view, row, column, weight, nullptr);
     const int64_t pixel = s.image.pixel(view, row, column);
     blend_pixel(s, pixel, weight, out + pixel * s.channels);
   });
@@ -82,26 +77,29 @@ struct Forward {
   AntialiasScene<T> s;
   T* out;
   uint8_t* flags;
-  PairMarks marks;
+  PairBlends found;
   uint8_t* facing = nullptr;
 
   // Without vertices or triangles there is nothing but background.
   bool has_mesh() const { return s.mesh.vertices > 0 && s.mesh.triangles > 0 && s.image.height * s.image.width > 0; }
 
   void plan(Workspace& workspace) {
-    marks.bits = workspace.take<uint32_t>(marks.all_words());
+    found.plan(workspace);
     facing = workspace.take<uint8_t>(s.geometry_views() * s.mesh.triangles);
   }
 
   void run(Queue& queue) {
     const int64_t meshes = s.geometry_views() * s.mesh.triangles;
     queue.copy(out, s.color, s.image.pixels() * s.channels * static_cast<int64_t>(sizeof(T)));
-    queue.fill_bytes(flags, 0, meshes);
-    if (!has_mesh()) return;
+    if (!has_mesh()) {
+      queue.fill_bytes(flags, 0, meshes);
+      return;
+    }
+    found.clear(queue);
     queue.launch_items(find_facing<T>, meshes, s, meshes, facing);
     queue.launch_items(find_silhouettes<T>, meshes, s, meshes, facing, flags);
-    mark_pairs(queue, s, marks);
-    queue.launch_items(blend_pixels<T>, marked_items(marks), s, marks, out);
+    find_blends(queue, s, found);
+    queue.launch_items(blend_pixels<T>, marked_items(found.marks), s, found, out);
   }
 };
 
@@ -116,37 +114,63 @@ struct Gradients {
 
 // The gradient of a pixel's colour: of what it keeps, and of what its neighbours take from it.
 template <class T>
-LG_DEVICE_NOINLINE void write_color_gradient(const AntialiasScene<T>& s, const PairMarks& marks, const Gradients<T>& g,
-                                             int64_t view, int64_t row, int64_t column, const double (&weight)[4]) {
-  const int64_t pixel = s.image.pixel(view, row, column);
-  const double divisor = weight_divisor(weight, s.own_edges);
-  T keeps = 1, gives[4] = {0, 0, 0, 0};
-  for (int side = 0; side < 4; ++side) {
-    keeps -= static_cast<T>(weight[side] / divisor);
-    if (!marks.has(pair_on_side(view, row, column, side))) continue;
-    const int64_t r = row + (side == below) - (side == above), c = column + (side == right) - (side == left);
-    double theirs[4];
-    find_weights(s, marks, view, r, c, theirs, nullptr);
-    gives[side] = static_cast<T>(theirs[side ^ 1] / weight_divisor(theirs, s.own_edges));
-  }
-  for (int64_t c = 0; c < s.channels; ++c) {
-    T sum = keeps * g.out[pixel * s.channels + c];
+__global__ void __launch_bounds__(128)
+    pull_colors(const __grid_constant__ AntialiasScene<T> s, const __grid_constant__ PairBlends found,
+                const __grid_constant__ Gradients<T> g) {
+  for_marked_pixels(found.marks, [&](int64_t view, int64_t row, int64_t column, bool exists) {
+    if (!exists) return;
+    double weight[4];
+    find_weights(s, found, view, row, column, weight, nullptr);
+    const double divisor = weight_divisor(weight, s.own_edges);
+    T keeps = 1, gives[4] = {0, 0, 0, 0};
     for (int side = 0; side < 4; ++side) {
-      if (gives[side] != 0) sum += gives[side] * g.out[neighbour(pixel, side, s.image.width) * s.channels + c];
+      keeps -= static_cast<T>(weight[side] / divisor);
+      if (!found.marks.has(pair_on_side(view, row, column, side))) continue;
+      const int64_t r = row + (side == below) - (side == above), c = column + (side == right) - (side == left);
+      double theirs[4];
+      find_weights(s, found, view, r, c, theirs, nullptr);
+      gives[side] = static_cast<T>(theirs[side ^ 1] / weight_divisor(theirs, s.own_edges));
     }
-    g.color[pixel * s.channels + c] = sum;
-  }
+    const int64_t pixel = s.image.pixel(view, row, column);
+    for (int64_t c = 0; c < s.channels; ++c) {
+      T sum = keeps * g.out[pixel * s.channels + c];
+      for (int side = 0; side < 4; ++side) {
+        if (gives[side] != 0) sum += gives[side] * g.out[neighbour(pixel, side, s.image.width) * s.channels + c];
+      }
+      g.color[pixel * s.channels + c] = sum;
+    }
+  });
 }
 
-// Adds the gradients of both ends of the lanes' edges, those of one edge together. edge: 3 * triangle + number; -1:
-// none. Called by all lanes of a warp.
+// The gradients of both ends of the silhouette edge that a marked pair's pixels see. False where there is none.
 template <class T>
-LG_DEVICE void add_edge(const AntialiasScene<T>& s, int64_t view, int64_t edge, T (&value)[8],
+LG_DEVICE bool pair_gradient(const AntialiasScene<T>& s, const PairBlends& found, const T* grad_out,
+                             const PixelPair& pair, int64_t* edge, T (&value)[8]) {
+  const PairBlend blend = blend_of(s, found, pair);
+  if (!blend.crossing.found()) return false;
+  const bool first = blend.first_takes;
+  const int side = pair.vertical ? (first ? below : above) : (first ? right : left);
+  const int64_t row = pair.row + (pair.vertical && !first), column = pair.column + (!pair.vertical && !first);
+  Crossing crossings[4];
+  double weight[4], grad[4];
+  find_weights(s, found, pair.view, row, column, weight, crossings);
+  weight_gradients(s, grad_out, s.image.pixel(pair.view, row, column), weight, crossings, grad);
+  double wanted = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) wanted = i == side ? grad[i] : wanted;
+  *edge = 3 * int64_t{blend.crossing.triangle} + blend.crossing.edge;
+  return edge_gradient(s, pair, side, blend.crossing, wanted, value);
+}
+
+// Adds the gradients of both ends of the lanes' edges, those of one edge together. edge: 3 * triangle + number.
+// Called by all lanes of a warp.
+template <class T>
+LG_DEVICE void add_edge(const AntialiasScene<T>& s, int64_t view, int64_t edge, bool exists, T (&value)[8],
                         const GradientSum<T>& sum, T* grad_pos) {
-  if (!warp_any(edge >= 0)) return;
-  const uint32_t peers = warp_match(edge);
+  if (!warp_any(exists)) return;
+  const uint32_t peers = warp_match(exists ? edge + 3 * s.mesh.triangles * view : int64_t{-1});
   add_up_peers(peers, value);
-  if (edge < 0 || !is_lowest(peers)) return;
+  if (!exists || !is_lowest(peers)) return;
   const SurfaceView<T> surface = s.surface(view);
   for (int end = 0; end < 2; ++end) {
     const int64_t vertex = surface.vertex(edge / 3, static_cast<int>(edge % 3 + 1 + end) % 3);
@@ -157,41 +181,30 @@ LG_DEVICE void add_edge(const AntialiasScene<T>& s, int64_t view, int64_t edge, 
 
 template <class T>
 __global__ void __launch_bounds__(128)
-    backward_pixels(const __grid_constant__ AntialiasScene<T> s, const __grid_constant__ PairMarks marks,
-                    const __grid_constant__ Gradients<T> g, const __grid_constant__ GradientSum<T> sum) {
-  for_marked_pixels(marks, [&](int64_t view, int64_t row, int64_t column, bool exists) {
-    Crossing crossings[4];
-    double weight[4] = {0, 0, 0, 0}, grad[4] = {0, 0, 0, 0};
-    if (exists) {
-      find_weights(s, marks, view, row, column, weight, crossings);
-      if (g.pos) weight_gradients(s, g.out, s.image.pixel(view, row, column), weight, crossings, grad);
-      if (g.color) write_color_gradient(s, marks, g, view, row, column, weight);
-    }
-    for (int side = 0; g.pos && side < 4; ++side) {
-      int64_t edge = -1;
-      T value[8] = {};
-      if (crossings[side].found()) {
-        const PixelPair pair = pair_on_side(view, row, column, side);
-        const Crossing& crossing = crossings[side];
-        if (edge_gradient(s, pair, side, crossing, grad[side], value))
-          edge = 3 * int64_t{crossing.triangle} + crossing.edge;
-      }
-      add_edge(s, view, edge, value, sum, g.pos);
-    }
-  });
+    pull_positions(const __grid_constant__ AntialiasScene<T> s, const __grid_constant__ PairBlends found,
+                   const __grid_constant__ Gradients<T> g, const __grid_constant__ GradientSum<T> sum) {
+  __shared__ BlockPairs pairs;
+  for_marked_pairs(
+      found.marks, pairs, [](int64_t, BlockPairs&) {},
+      [&](const PixelPair& pair, int, bool exists) {
+        int64_t edge = 0;
+        T value[8] = {};
+        const bool moves = exists && pair_gradient(s, found, g.out, pair, &edge, value);
+        add_edge(s, pair.view, edge, moves, value, sum, g.pos);
+      });
 }
 
 template <class T>
 struct Backward {
   AntialiasScene<T> s;
   Gradients<T> g;
-  PairMarks marks;
+  PairBlends found;
   GradientSums<T> sums;
 
   int64_t places() const { return 4 * s.mesh.rows_in(s.image.views); }
 
   void plan(Workspace& workspace) {
-    marks.bits = workspace.take<uint32_t>(marks.all_words());
+    found.plan(workspace);
     if (g.pos) sums.plan(workspace);
   }
 
@@ -200,19 +213,17 @@ struct Backward {
     if (g.color) queue.copy(g.color, g.out, values * static_cast<int64_t>(sizeof(T)));
     if (g.pos) queue.fill_bytes(g.pos, 0, places() * static_cast<int64_t>(sizeof(T)));
     if (s.mesh.vertices == 0 || s.mesh.triangles == 0 || s.image.height * s.image.width == 0) return;
-    mark_pairs(queue, s, marks);
-    if (!g.pos) {
-      pass(queue, GradientSum<T>{});
-      return;
+    found.clear(queue);
+    find_blends(queue, s, found);
+    if (g.color) {
+      const int64_t blocks = std::min(divide_up(marked_items(found.marks), 128), max_grid_x);
+      queue.launch(pull_colors<T>, dim3(static_cast<unsigned>(blocks)), dim3(128), s, found, g);
     }
-    sums.run(queue, [&](const GradientSum<T>& sum) { pass(queue, sum); });
+    if (!g.pos) return;
+    sums.run(queue, [&](const GradientSum<T>& sum) {
+      queue.launch(pull_positions<T>, pair_blocks(found.marks), dim3(128), s, found, g, sum);
+    });
     sums.finish(queue, 0, places(), g.pos);
-  }
-
- private:
-  void pass(Queue& queue, const GradientSum<T>& sum) {
-    const int64_t blocks = std::min(divide_up(marked_items(marks), 128), max_grid_x);
-    queue.launch(backward_pixels<T>, dim3(static_cast<unsigned>(blocks)), dim3(128), s, marks, g, sum);
   }
 };
 
@@ -229,7 +240,8 @@ int32_t lg_antialias_forward(lg_call* call, int32_t dtype, const void* color, co
     const auto scene =
         lg::surface::make_antialias_scene<T>(color, frag_tri, depth, rast, pos, tri, topology, shared_positions, views,
                                              vertices, triangles, height, width, channels, own_edges, notes);
-    return lg::run_op(call, lg::surface::Forward<T>{scene, static_cast<T*>(out), notes, {scene.image, nullptr}});
+    return lg::run_op(
+        call, lg::surface::Forward<T>{scene, static_cast<T*>(out), notes, lg::surface::PairBlends(scene.image)});
   });
 }
 
@@ -247,7 +259,7 @@ int32_t lg_antialias_backward(lg_call* call, int32_t dtype, const void* color, c
     return lg::run_op(call, lg::surface::Backward<T>{scene,
                                                      {static_cast<const T*>(grad_out), static_cast<T*>(grad_color),
                                                       static_cast<T*>(grad_pos)},
-                                                     {scene.image, nullptr},
+                                                     lg::surface::PairBlends(scene.image),
                                                      {call->deterministic != 0, slots, 4 * scene.image.pixels()}});
   });
 }

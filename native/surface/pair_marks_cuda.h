@@ -17,21 +17,24 @@ struct PairMarks {
   LG_HD int64_t words() const { return (image.width + 31) / 32; }  // of a row
   LG_HD int64_t all_words() const { return 2 * image.views * image.height * words(); }
 
-  LG_DEVICE uint32_t* word(int64_t view, int64_t row, int64_t column, bool vertical) const {
+  LG_DEVICE int64_t number_of_word(int64_t view, int64_t row, int64_t column, bool vertical) const {
     const int64_t line = ((vertical ? image.views : 0) + view) * image.height + row;
-    return bits + line * words() + column / 32;
+    return line * words() + column / 32;
   }
+  LG_DEVICE uint32_t* word(int64_t view, int64_t row, int64_t column, bool vertical) const {
+    return bits + number_of_word(view, row, column, vertical);
+  }
+  // Nobody waits for it: an edge sets its bits one after another, and a look at what is there would make each of them
+  // wait for memory.
   LG_DEVICE void set(int64_t view, int64_t row, int64_t column, bool vertical) const {
-    uint32_t* place = word(view, row, column, vertical);
-    const uint32_t bit = 1u << (column % 32);
-    if (!(load_fresh(place) & bit)) atomic_or(place, bit);
+    atomic_or(word(view, row, column, vertical), 1u << (column % 32));
+  }
+  LG_DEVICE bool exists(const PixelPair& p) const {
+    return p.row >= 0 && p.column >= 0 && p.row + p.vertical < image.height && p.column + !p.vertical < image.width;
   }
   // Whether there is such a pair and it is marked.
   LG_DEVICE bool has(const PixelPair& p) const {
-    if (p.row < 0 || p.column < 0 || p.row + p.vertical >= image.height || p.column + !p.vertical >= image.width) {
-      return false;
-    }
-    return *word(p.view, p.row, p.column, p.vertical) >> (p.column % 32) & 1;
+    return exists(p) && (*word(p.view, p.row, p.column, p.vertical) >> (p.column % 32) & 1);
   }
 
   // The pixels with a marked pair, among the 32 that a word stands for.
@@ -95,9 +98,9 @@ __global__ void __launch_bounds__(256)
   }
 }
 
+// The marks have been cleared.
 template <class T>
 void mark_pairs(Queue& queue, const AntialiasScene<T>& s, const PairMarks& marks) {
-  queue.fill_bytes(marks.bits, 0, 4 * marks.all_words());
   const dim3 grid(static_cast<unsigned>(std::min(divide_up(s.mesh.triangles, 256), max_grid_x)),
                   static_cast<unsigned>(std::min(s.image.views, max_grid_yz)));
   queue.launch(mark_silhouettes<T>, grid, dim3(256), s, marks);
