@@ -7,6 +7,7 @@
 #   compare     every op on the device against the CPU, forward and backward, on the cases of tests/ops/cases.py
 #   tests       tests/cuda, and the tests of the ops and of the compatibility layers with CUDA's kernels
 #   benchmark   benchmarks.gpu, beside nvdiffrast, DRTK and gsplat where they can be imported
+#   kernels     benchmarks.gpu_kernels: which kernels the time goes to, and what the host spends
 #   sanitizer   compute-sanitizer's memcheck, racecheck, initcheck and synccheck on small cases
 #
 # Each stage has a limit ($SECONDS_EACH, 170 seconds), writes its log and its numbers into $OUT (out/cuda), and stops no
@@ -22,7 +23,7 @@ workers=${WORKERS:-$(nproc)}
 out=${OUT:-out/cuda}
 mkdir -p "$out"
 stages=("$@")
-if [ ${#stages[@]} = 0 ]; then stages=(compare tests benchmark sanitizer); fi
+if [ ${#stages[@]} = 0 ]; then stages=(compare tests benchmark kernels sanitizer); fi
 
 if [ "$kernels" = cuda ]; then
   "$python" -c 'from lumigrad.ops import installation as i; print(i.cuda_status()); raise SystemExit(not i.cuda_available())'
@@ -59,6 +60,9 @@ for stage in "${stages[@]}"; do
       if [ "$kernels" = cuda ]; then where=(); else where=(--device cpu --quick); fi
       step benchmark "$python" -m benchmarks.gpu --json "$out/benchmark.json" ${QUICK:+--quick} "${where[@]}"
       ;;
+    kernels)
+      if [ "$kernels" = cuda ]; then step kernels "$python" -m benchmarks.gpu_kernels --json "$out/kernels.json"; fi
+      ;;
     sanitizer)
       if ! command -v compute-sanitizer >/dev/null; then
         echo "skipped: there is no compute-sanitizer"
@@ -77,7 +81,7 @@ for stage in "${stages[@]}"; do
         grep -q 'SUMMARY: 0 ' "$out/$tool.log" || failed+=("$tool")
       done
       ;;
-    *) echo "unknown stage: $stage (expected compare, tests, benchmark or sanitizer)" && exit 2 ;;
+    *) echo "unknown stage: $stage (expected compare, tests, benchmark, kernels or sanitizer)" && exit 2 ;;
   esac
 done
 for name in "${failed[@]}"; do echo "failed: $name, see $out/$name.log"; done
