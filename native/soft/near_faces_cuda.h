@@ -5,14 +5,15 @@
 // no lists.
 //
 // - Every face has a box: the pixels that it may reach. So have 32 consecutive faces (a group) and 32 groups (a node).
-//   Meshes keep neighbouring faces together, so that coarse boxes exclude most faces.
-// - For faces in any other order there is a bit for every face and bin, a square of 64 pixels or more: a word says
-//   which of a group's faces come near the bin.
+//   Meshes that keep neighbouring faces together have boxes that exclude most faces.
+// - For faces in any other order there is a bit for every face and bin, a square of 8 pixels or more: a word says which
+//   of a group's faces come near the bin. A further word per node and bin says which of the node's groups have any.
 //
-// A warp with its 8 x 4 pixels tests nodes, 32 at a time, then those groups of the overlapping nodes whose words for
-// its bin are not zero, then their faces, and so finds its faces in order. The memory is 8.3 bytes per face and view,
-// and a bit per face and bin; bins are large enough to keep all bits within 256 MB. Nothing depends on the faces' sizes
-// or the blur, and nothing can overflow.
+// A warp with its 8 x 4 pixels reads the words of its bin, those of 32 nodes at a time, lists the groups, reads the
+// words of 32 groups at a time, tests the boxes of their faces, and so finds its faces in order. Each step costs the
+// latency of the memory, so it is their number that matters. The memory is 8.3 bytes per face and view, and a bit per
+// face and bin; bins are large enough to keep all bits within 256 MB. Nothing depends on the faces' sizes or the blur,
+// and nothing can overflow.
 #pragma once
 
 #include <vector>
@@ -28,9 +29,9 @@ constexpr int threads_per_block = warps_per_block * static_cast<int>(warp_size);
 constexpr int64_t faces_per_node = 32 * 32;
 constexpr int64_t most_bins = 1024;
 #if defined(LG_CUDA_EMULATED)
-constexpr int64_t smallest_bin = 16, most_bin_bytes = 1 << 12;  // so that small scenes have several bins, and too many
+constexpr int64_t smallest_bin = 8, most_bin_bytes = 1 << 12;  // so that small scenes have several bins, and too many
 #else
-constexpr int64_t smallest_bin = 64, most_bin_bytes = 1 << 28;
+constexpr int64_t smallest_bin = 8, most_bin_bytes = 1 << 28;
 #endif
 
 struct alignas(8) FaceBox {
@@ -71,21 +72,51 @@ struct ViewFaces {
 struct FaceBoxes {
   FaceBox *faces, *groups, *nodes;  // of one face, of 32, of 32 * 32
   const ViewFaces* views;
-  uint32_t* bits;                       // [nodes, bins, 32]: of the node's groups
+  uint32_t* bits;                       // [nodes, bins, 32]: of the node's groups, a bit per face
+  uint32_t* marks;                      // [bins, nodes]: a bit per group whose word is not zero
   int64_t bin_size, bins_across, bins;  // size in pixels
+  int64_t all_nodes;                    // of all views
 
-  LG_DEVICE uint32_t* words(int64_t node, int64_t bin) const { return bits + (node * bins + bin) * 32; }
+  LG_DEVICE uint32_t* word(int64_t group, int64_t bin) const {
+    return bits + (group / 32 * bins + bin) * 32 + group % 32;
+  }
+  LG_DEVICE uint32_t* mark(int64_t node, int64_t bin) const { return marks + bin * all_nodes + node; }
 };
 
-// Writes the bits of a group. Each lane passes its face's box; the bits are zero before.
-LG_DEVICE void write_bits(const FaceBoxes& boxes, int64_t group, const FaceBox& box, const FaceBox& around) {
+// The bins [x0, x1] x [y0, y1] that a box overlaps; none if the box is empty.
+LG_DEVICE Box bins_of(const FaceBoxes& boxes, const FaceBox& box) {
   const auto size = static_cast<int32_t>(boxes.bin_size);
-  for (int32_t y = around.y0 / size; y <= around.y1 / size; ++y) {
-    for (int32_t x = around.x0 / size; x <= around.x1 / size; ++x) {
-      const Box bin = {x * size, y * size, (x + 1) * size - 1, (y + 1) * size - 1};
-      const uint32_t word = warp_ballot(meet(box, bin));
-      if (word && lane_id() == 0) boxes.words(group / 32, y * boxes.bins_across + x)[group % 32] = word;
-    }
+  if (box.x0 > box.x1) return {0, 0, -1, -1};
+  return {box.x0 / size, box.y0 / size, box.x1 / size, box.y1 / size};
+}
+LG_DEVICE int32_t area_of(const Box& box) { return (box.x1 - box.x0 + 1) * (box.y1 - box.y0 + 1); }
+
+// Calls body(x, y, bin) for bins.
+template <class Body>
+LG_DEVICE void for_bins(const FaceBoxes& boxes, const Box& bins, Body&& body) {
+  for (int32_t y = bins.y0; y <= bins.y1; ++y) {
+    for (int32_t x = bins.x0; x <= bins.x1; ++x) body(x, y, y * boxes.bins_across + x);
+  }
+}
+
+// Writes the bits of a group. Each lane passes its face's box; the bits are zero before. The warp goes through the bins
+// together, or, where the group's faces are far apart, each lane goes through the bins of its own face.
+LG_DEVICE void write_bits(const FaceBoxes& boxes, int64_t group, const FaceBox& box, const FaceBox& around) {
+  const Box mine = bins_of(boxes, box), all = bins_of(boxes, around);
+  const uint32_t group_bit = 1u << group % 32;
+  if (warp_any(4 * area_of(mine) > area_of(all))) {
+    for_bins(boxes, all, [&](int32_t x, int32_t y, int64_t bin) {
+      const bool meets = x >= mine.x0 && x <= mine.x1 && y >= mine.y0 && y <= mine.y1;
+      const uint32_t word = warp_ballot(meets);
+      if (word == 0 || lane_id() != 0) return;
+      *boxes.word(group, bin) = word;
+      atomic_or(boxes.mark(group / 32, bin), group_bit);
+    });
+  } else {
+    for_bins(boxes, mine, [&](int32_t, int32_t, int64_t bin) {
+      atomic_or(boxes.word(group, bin), 1u << lane_id());
+      atomic_or(boxes.mark(group / 32, bin), group_bit);
+    });
   }
 }
 
@@ -156,6 +187,7 @@ class FaceBoxPass {
       nodes_ += divide_up(faces.count, faces_per_node);
       most_nodes_ = std::max(most_nodes_, divide_up(faces.count, faces_per_node));
     }
+    boxes_.all_nodes = nodes_;
     boxes_.bin_size = smallest_bin / 2;
     do {
       boxes_.bin_size *= 2;
@@ -169,6 +201,7 @@ class FaceBoxPass {
     boxes_.groups = workspace.take<FaceBox>(nodes_ * 32);
     boxes_.nodes = workspace.take<FaceBox>(nodes_);
     boxes_.bits = workspace.take<uint32_t>(bit_bytes() / 4);
+    if (boxes_.bits) boxes_.marks = boxes_.bits + nodes_ * boxes_.bins * 32;
     device_views_ = workspace.take<uint32_t>(words());
     boxes_.views = reinterpret_cast<const ViewFaces*>(device_views_);
   }
@@ -186,7 +219,7 @@ class FaceBoxPass {
   }
 
  private:
-  int64_t bit_bytes() const { return nodes_ * boxes_.bins * 128; }
+  int64_t bit_bytes() const { return nodes_ * boxes_.bins * 33 * 4; }  // of words and marks
   int64_t words() const { return static_cast<int64_t>(views_.size() * sizeof(ViewFaces) / sizeof(uint32_t)); }
 
   std::vector<ViewFaces> views_;
@@ -232,75 +265,139 @@ struct WarpPixels {
   LG_DEVICE int64_t pixel(const Scene<T>& scene, int64_t view) const { return scene.image.pixel(view, row, column); }
 };
 
-// Iterates over the faces whose boxes overlap the warp's part, up to 32 at a time, in the order of their indices.
-class NearFaces {
+// Numbers in order, of which a warp takes up to 32 at a time. The numbers wait in 64 places of shared memory; further
+// ones are bits of a word per lane.
+class WaitingNumbers {
  public:
-  // waiting: shared memory of this warp.
-  LG_DEVICE NearFaces(const FaceBoxes& boxes, int64_t view, const Box& part, int32_t (&waiting)[64])
-      : boxes_(boxes),
-        faces_(boxes.views[view]),
-        part_(part),
-        waiting_(waiting),
-        bin_(part.y0 / boxes.bin_size * boxes.bins_across + part.x0 / boxes.bin_size) {
-    if (part.x0 > part.x1 || part.y0 > part.y1) next_nodes_ = faces_.nodes();  // outside the image
-  }
+  LG_DEVICE explicit WaitingNumbers(int32_t (&waiting)[64]) : waiting_(waiting) {}
 
-  // Returns the number of faces that are now in the first places of `waiting`; 0 at the end.
-  LG_DEVICE int next() {
+  // Returns how many numbers are now in the first places; 0 at the end. refill(first, bits) gets the next words: the
+  // lane's bits are the numbers first + 0, ... first + 31, which follow those of the lane below. It returns false if
+  // there are no more.
+  template <class Refill>
+  LG_DEVICE int next(Refill&& refill) {
     drop_dealt();
-    while (count_ < 32 && find_group()) gather();
+    while (count_ < 32) {
+      if (!warp_any(bits_ != 0)) {
+        if (!refill(first_, bits_)) break;
+        continue;
+      }
+      take_bits();
+    }
     warp_sync();
     dealt_ = count_ < 32 ? count_ : 32;
     return dealt_;
   }
 
+  LG_DEVICE int32_t of_lane() const { return waiting_[lane_id()]; }
+
  private:
   LG_DEVICE void drop_dealt() {
     count_ -= dealt_;
+    dealt_ = 0;
     if (count_ == 0) return;
     const int32_t moved = waiting_[32 + lane_id()];
     warp_sync();
     if (static_cast<int>(lane_id()) < count_) waiting_[lane_id()] = moved;
   }
 
-  // Finds the next group of 32 faces whose box overlaps.
-  LG_DEVICE bool find_group() {
-    const int64_t nodes = faces_.nodes();
-    while (groups_met_ == 0) {
-      while (nodes_met_ == 0) {
-        if (next_nodes_ >= nodes) return false;
-        const int64_t mine = next_nodes_ + lane_id();
-        nodes_met_ = warp_ballot(mine < nodes && meet(boxes_.nodes[faces_.node + mine], part_));
-        first_node_ = next_nodes_;
-        next_nodes_ += 32;
-      }
-      node_ = first_node_ + lowest_bit(nodes_met_);
-      nodes_met_ &= nodes_met_ - 1;
-      const int64_t node = faces_.node + node_;
-      groups_met_ =
-          warp_ballot(boxes_.words(node, bin_)[lane_id()] != 0 && meet(boxes_.groups[node * 32 + lane_id()], part_));
+  // Moves numbers from the lanes' words to the free places, as many as fit.
+  LG_DEVICE void take_bits() {
+    const int mine = bit_count(bits_);
+    int through = mine;  // this lane's and those of the lanes below
+    for (unsigned step = 1; step < 32; step *= 2) {
+      const int below = warp_shuffle(through, lane_id() >= step ? lane_id() - step : lane_id());
+      if (lane_id() >= step) through += below;
     }
-    group_ = node_ * 32 + lowest_bit(groups_met_);
-    groups_met_ &= groups_met_ - 1;
+    for (int place = count_ + through - mine; bits_ != 0 && place < 64; ++place) {
+      waiting_[place] = first_ + lowest_bit(bits_);
+      bits_ &= bits_ - 1;
+    }
+    count_ = minimum<int>(count_ + warp_shuffle(through, 31), 64);
+  }
+
+  int32_t (&waiting_)[64];
+  int32_t first_ = 0;
+  uint32_t bits_ = 0;
+  int count_ = 0, dealt_ = 0;
+};
+
+// The shared memory that a warp needs to find faces: groups and faces that wait for their turn.
+struct WaitingFaces {
+  int32_t groups[64], faces[64];
+};
+
+// Iterates over the faces whose boxes overlap the warp's part, up to 32 at a time, in the order of their indices.
+class NearFaces {
+ public:
+  LG_DEVICE NearFaces(const FaceBoxes& boxes, int64_t view, const Box& part, WaitingFaces& waiting)
+      : boxes_(boxes),
+        in_view_(boxes.views[view]),
+        part_(part),
+        bin_(part.y0 / boxes.bin_size * boxes.bins_across + part.x0 / boxes.bin_size),
+        groups_(waiting.groups),
+        faces_(waiting.faces) {
+    if (part.x0 > part.x1 || part.y0 > part.y1) next_node_ = in_view_.nodes();  // outside the image
+  }
+
+  // Returns the number of faces that are now in the first places of waiting.faces; 0 at the end.
+  LG_DEVICE int next() {
+    return faces_.next([&](int32_t& first, uint32_t& bits) { return read_groups(first, bits); });
+  }
+
+ private:
+  // The groups of the next 32 nodes.
+  LG_DEVICE bool read_nodes(int32_t& first, uint32_t& bits) {
+    const int64_t nodes = in_view_.nodes();
+    if (next_node_ >= nodes) return false;
+    const int64_t mine = next_node_ + lane_id();
+    bits = 0;
+    if (mine < nodes && meet(boxes_.nodes[in_view_.node + mine], part_))
+      bits = *boxes_.mark(in_view_.node + mine, bin_);
+    first = static_cast<int32_t>(mine * 32);
+    next_node_ += 32;
     return true;
   }
 
-  LG_DEVICE void gather() {
-    const int64_t i = group_ * 32 + lane_id();
-    const bool met = meet(boxes_.faces[faces_.node * faces_per_node + i], part_);
-    const uint32_t mask = warp_ballot(met);
-    if (met) waiting_[count_ + bit_count(mask & lanes_below())] = static_cast<int32_t>(faces_.first + i);
-    count_ += bit_count(mask);
+  // The faces of the next 32 groups.
+  LG_DEVICE bool read_groups(int32_t& first, uint32_t& bits) {
+    const int count = groups_.next([&](int32_t& group, uint32_t& marks) { return read_nodes(group, marks); });
+    bits = 0;
+    if (count == 0) return false;
+    const bool mine = static_cast<int>(lane_id()) < count;
+    const int32_t group = mine ? groups_.of_lane() : 0;
+    const int64_t slot = in_view_.node * 32 + group;
+    if (mine && meet(boxes_.groups[slot], part_)) bits = *boxes_.word(slot, bin_);
+    test_faces(slot, bits);
+    first = static_cast<int32_t>(in_view_.first + 32 * static_cast<int64_t>(group));
+    return true;
+  }
+
+  // Clears the bits of faces whose boxes do not overlap: a group's faces are tested by all lanes, or all groups' faces
+  // one by one, whatever takes fewer steps.
+  LG_DEVICE void test_faces(int64_t slot, uint32_t& bits) const {
+    const uint32_t groups = warp_ballot(bits != 0);
+    if (warp_any(bit_count(bits) > bit_count(groups))) {
+      for (uint32_t left = groups; left; left &= left - 1) {
+        const auto lane = static_cast<unsigned>(lowest_bit(left));
+        const int64_t tested = warp_shuffle(slot, lane);
+        const uint32_t met = warp_ballot(meet(boxes_.faces[tested * 32 + lane_id()], part_));
+        if (lane_id() == lane) bits &= met;
+      }
+    } else {
+      for (uint32_t left = bits; left; left &= left - 1) {
+        const int face = lowest_bit(left);
+        if (!meet(boxes_.faces[slot * 32 + face], part_)) bits &= ~(1u << face);
+      }
+    }
   }
 
   const FaceBoxes& boxes_;
-  const ViewFaces faces_;
+  const ViewFaces in_view_;
   const Box& part_;
-  int32_t (&waiting_)[64];
   const int64_t bin_;
-  int64_t next_nodes_ = 0, first_node_ = 0, node_ = 0, group_ = 0;
-  uint32_t nodes_met_ = 0, groups_met_ = 0;
-  int count_ = 0, dealt_ = 0;
+  WaitingNumbers groups_, faces_;
+  int64_t next_node_ = 0;
 };
 
 // A face set up for a warp.
@@ -314,7 +411,7 @@ struct WarpFace {
 // The shared memory of a warp.
 template <class T>
 struct WarpFaces {
-  int32_t waiting[64];
+  WaitingFaces waiting;
   WarpFace<T> face[32];
 };
 
@@ -327,7 +424,7 @@ LG_DEVICE uint32_t set_up(const Scene<T>& scene, int64_t view, const WarpPixels<
   bool shows = static_cast<int>(lane) < count;
   if (shows) {
     WarpFace<T>& mine = faces.face[lane];
-    mine.number = faces.waiting[lane];
+    mine.number = faces.waiting.faces[lane];
     double p[3][4];
     scene.corners(view, mine.number, p);
     shows = make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame);
