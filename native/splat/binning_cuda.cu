@@ -9,6 +9,7 @@
 
 #include "splat/footprints.h"
 #include "splat/scene.h"
+#include "splat/shared_rows_cuda.h"
 
 namespace lg {
 namespace splat {
@@ -22,7 +23,8 @@ constexpr int64_t min_room = 1000, ample_room = 0, ample_per_item = 0,
 constexpr int64_t min_room = int64_t{1} << 16, ample_room = int64_t{1} << 22, ample_per_item = 32, room_per_item = 8;
 #endif
 constexpr int64_t max_room = 0x7fffffff;
-constexpr uint32_t few_tiles = 32;  // that a thread lists by itself
+constexpr int64_t pairs_per_warp = 512;    // that a warp lists at a time
+constexpr uint32_t no_tile = 0xffffffffu;  // sorted behind all tiles
 
 int64_t room_for(int64_t items, int64_t tiles) {
   const int64_t ample = std::min(ample_room, ample_per_item * items);
@@ -46,24 +48,30 @@ template <class T, class Footprint>
 __global__ void __launch_bounds__(items_per_block)
     place_primitives(const __grid_constant__ Scene<T> scene, Placing out) {
   const int width = static_cast<int>(scene.tiles.width), height = static_cast<int>(scene.tiles.height);
-  for (int64_t i = first_item(); i < scene.tiles.views * scene.primitives; i += item_step()) {
-    const int64_t v = i / scene.primitives, p = i - v * scene.primitives;
+  const int64_t lane = lane_id(), items = scene.tiles.views * scene.primitives;
+  for (int64_t first = first_item() - lane; first < items; first += item_step()) {
+    const int64_t i = first + lane;
     Bound bound{};
     float depth = 0;
-    const bool seen =
-        Primitives<T, Footprint>::bound(scene, scene.camera(v), v, p, &bound, &depth) && depth - depth == 0;
-    uint32_t tiles = 0;
-    if (seen) {
-      TileRows<cuda_tile> rows(bound, width, height);
-      for (int first, last; rows.next(&first, &last);) tiles += static_cast<uint32_t>(last - first + 1);
+    bool seen = false;
+    if (i < items) {
+      const int64_t v = i / scene.primitives, p = i - v * scene.primitives;
+      seen = Primitives<T, Footprint>::bound(scene, scene.camera(v), v, p, &bound, &depth) && depth - depth == 0;
       const auto opacity = static_cast<float>(*scene.opacities.at(v, p));
-      if (opacity > 1) atomic_max(out.max_opacity, float_bits(opacity));
+      if (seen && opacity > 1) atomic_max(out.max_opacity, float_bits(opacity));
     }
+    const uint32_t tiles = SharedRows(bound, seen, width, height).tiles();
+    if (i >= items) continue;
     out.bounds[i] = bound;
     out.keys[i] = tiles ? depth_key(depth) : hidden_key;
     out.items[i] = static_cast<uint32_t>(i);
     out.tile_counts[i] = tiles;
   }
+}
+
+__global__ void __launch_bounds__(items_per_block)
+    count_pairs(const uint32_t* items, const uint32_t* tile_counts, int64_t count, uint64_t* pairs) {
+  for (int64_t rank = first_item(); rank < count; rank += item_step()) pairs[rank] = tile_counts[items[rank]];
 }
 
 struct Listing {
@@ -74,45 +82,85 @@ struct Listing {
   uint32_t *listed, *pairs;      // out: how many ranks they are of, and how many they are
   int64_t count, room, primitives, across, per_view;
   int width, height;
+
+  LG_DEVICE int64_t before(int64_t rank) const { return static_cast<int64_t>(pairs_before[rank]); }
 };
 
-__global__ void __launch_bounds__(items_per_block)
-    count_pairs(const uint32_t* items, const uint32_t* tile_counts, int64_t count, uint64_t* pairs) {
-  for (int64_t rank = first_item(); rank < count; rank += item_step()) pairs[rank] = tile_counts[items[rank]];
+// The last rank with no more than `place` pairs before it. Called by all lanes of a warp, which ask 32 ranks at a time.
+LG_DEVICE int64_t rank_at(const Listing& listing, int64_t place) {
+  int64_t first = 0;
+  for (int64_t count = listing.count; count > 1;) {
+    const int64_t step = divide_up(count, int64_t{warp_size}), mine = step * lane_id();
+    const uint32_t reached = warp_ballot(mine < count && listing.before(first + mine) <= place);
+    const int64_t last = step * highest_bit(reached | 1u);
+    first += last;
+    count = step < count - last ? step : count - last;
+  }
+  return first;
 }
 
-// The pairs of one rank, from `place` on, by one thread (step 1) or by all lanes of a warp.
-LG_DEVICE void list_tiles(const Listing& listing, int64_t rank, int64_t place, int lane, int step) {
-  const uint32_t item = listing.items[rank];
-  const int64_t first_tile = item / listing.primitives * listing.per_view;
-  TileRows<cuda_tile> rows(listing.bounds[item], listing.width, listing.height);
-  for (int first, last; rows.next(&first, &last); place += last - first + 1) {
-    const int64_t row = first_tile + rows.row() * listing.across;
-    for (int column = first + lane; column <= last; column += step) {
-      listing.tiles[place + column - first] = static_cast<uint32_t>(row + column);
-      listing.ranks[place + column - first] = static_cast<uint32_t>(rank);
+// What there is room for: the first so many ranks, with so many pairs.
+struct Fitting {
+  int64_t ranks, pairs;
+
+  LG_DEVICE Fitting(const Listing& listing) {
+    ranks = listing.count;
+    pairs = listing.before(ranks - 1) + listing.tile_counts[listing.items[ranks - 1]];
+    if (pairs <= listing.room) return;
+    ranks = rank_at(listing, listing.room);
+    pairs = listing.before(ranks);
+  }
+};
+
+// The pairs of 32 rows of tiles, of which the first is at `place`; those at [begin, end) are to be listed. Returns how
+// many pairs these rows have.
+LG_DEVICE int64_t list_rows(const Listing& listing, const SharedRows::Row& row, int64_t rank, int64_t first_tile,
+                            int64_t place, int64_t begin, int64_t end) {
+  const int64_t running = running_sum(static_cast<int64_t>(row.tiles)), count = warp_shuffle(running, warp_size - 1);
+  const int64_t tile = first_tile + row.row * listing.across + row.first - (running - row.tiles);
+  const int64_t from = begin > place ? begin - place : 0, to = end - place < count ? end - place : count;
+  for (int64_t base = from; base < to; base += warp_size) {
+    const int64_t pair = base + lane_id();
+    const unsigned owner = lane_with(running, pair);
+    const auto of_tile = static_cast<uint32_t>(warp_shuffle(tile, owner) + pair);
+    const auto of_rank = static_cast<uint32_t>(warp_shuffle(rank, owner));
+    if (pair >= to) continue;
+    listing.tiles[place + pair] = of_tile;
+    listing.ranks[place + pair] = of_rank;
+  }
+  return count;
+}
+
+// The pairs at [begin, end), by a warp: rank by rank, row by row.
+LG_DEVICE void list_stretch(const Listing& listing, int64_t begin, int64_t end) {
+  int64_t first = rank_at(listing, begin), place = listing.before(first);
+  for (; place < end && first < listing.count; first += warp_size) {
+    const int64_t rank = first + lane_id();
+    const uint32_t item = rank < listing.count ? listing.items[rank] : 0;
+    const bool there = rank < listing.count && listing.tile_counts[item] > 0;
+    const SharedRows rows(there ? listing.bounds[item] : Bound{}, there, listing.width, listing.height);
+    const int64_t first_tile = item / listing.primitives * listing.per_view, count = rows.count();
+    for (int64_t base = 0; base < count && place < end; base += warp_size) {
+      const SharedRows::Row row = rows.at(base + lane_id());
+      place += list_rows(listing, row, first + row.owner, warp_shuffle(first_tile, row.owner), place, begin, end);
     }
   }
 }
 
+// Each warp lists a stretch of pairs, and not the pairs of some ranks: the nearest primitives, which may be large, are
+// next to one another. What is not used of the room has a tile that comes last.
 __global__ void __launch_bounds__(items_per_block) list_pairs(const __grid_constant__ Listing listing) {
-  const auto lane = static_cast<int64_t>(lane_id());
-  for (int64_t first = first_item() - lane; first < listing.count; first += item_step()) {
-    const int64_t rank = first + lane;
-    const bool there = rank < listing.count;
-    const uint32_t tiles = there ? listing.tile_counts[listing.items[rank]] : 0;
-    const int64_t place = there ? static_cast<int64_t>(listing.pairs_before[rank]) : 0;
-    const bool fits = place + tiles <= listing.room, is_last = rank == listing.count - 1;
-    // The first one that does not fit says how many do, or else the last one.
-    if (there && ((!fits && place <= listing.room) || (fits && is_last))) {
-      *listing.listed = static_cast<uint32_t>(fits ? listing.count : rank);
-      *listing.pairs = static_cast<uint32_t>(fits ? place + tiles : place);
-    }
-    if (fits && tiles && tiles <= few_tiles) list_tiles(listing, rank, place, 0, 1);
-    for (uint32_t large = warp_ballot(fits && tiles > few_tiles); large; large &= large - 1) {
-      const auto from = static_cast<unsigned>(lowest_bit(large));
-      list_tiles(listing, warp_shuffle(rank, from), warp_shuffle(place, from), static_cast<int>(lane), 32);
-    }
+  const Fitting fitting(listing);
+  if (first_item() == 0) {
+    *listing.listed = static_cast<uint32_t>(fitting.ranks);
+    *listing.pairs = static_cast<uint32_t>(fitting.pairs);
+  }
+  const int64_t warp = first_item() / warp_size, warps = item_step() / warp_size;
+  for (int64_t begin = warp * pairs_per_warp; begin < listing.room; begin += warps * pairs_per_warp) {
+    const int64_t end = begin + pairs_per_warp < listing.room ? begin + pairs_per_warp : listing.room;
+    const int64_t used = fitting.pairs < begin ? begin : fitting.pairs < end ? fitting.pairs : end;
+    if (begin < used) list_stretch(listing, begin, used);
+    for (int64_t place = used + lane_id(); place < end; place += warp_size) listing.tiles[place] = no_tile;
   }
 }
 
@@ -170,7 +218,6 @@ void BinningPass::list_all(Queue& queue, int64_t primitives) {
   const uint32_t* items = by_depth_.values();
   queue.launch_items(count_pairs, items_, items, tile_counts_, items_, pairs_before_.numbers());
   pairs_before_.run(queue);
-  queue.fill_bytes(by_tile_.keys(), 0xff, by_tile_.count() * static_cast<int64_t>(sizeof *by_tile_.keys()));
   const Listing listing = {bounds_,
                            items,
                            tile_counts_,
@@ -186,7 +233,7 @@ void BinningPass::list_all(Queue& queue, int64_t primitives) {
                            per_view(),
                            static_cast<int>(width_),
                            static_cast<int>(height_)};
-  queue.launch_items(list_pairs, items_, listing);
+  queue.launch_items(list_pairs, warp_size * divide_up(by_tile_.count(), pairs_per_warp), listing);
   by_tile_.run(queue);
   // Mostly far fewer pairs than there is room for: no more threads than run at a time.
   const int64_t threads = std::min(by_tile_.count(), 8 * items_per_block * multiprocessors());

@@ -81,23 +81,28 @@ class TileRows {
   // Goes on to the next row that has any: those in columns [*first, *last]. False where there is none.
   LG_HD bool next(int* first, int* last) {
     while (row_ < last_row_) {
-      ++row_;
-      const int y0 = row_ * Side, y1 = (y0 + Side < height_ ? y0 + Side : height_) - 1;
-      if (!columns_of(bound_, static_cast<float>(y0) + 0.5f, static_cast<float>(y1) + 0.5f, 0, width_ - 1, first,
-                      last)) {
-        continue;
-      }
-      *first /= Side;
-      *last /= Side;
-      return true;
+      if (columns(bound_, width_, height_, ++row_, first, last)) return true;
     }
     return false;
   }
   LG_HD int row() const { return row_; }
+  // How many rows are still to come.
+  LG_HD int left() const { return last_row_ - row_; }
+
+  // The tiles of one row that a bound meets, those in columns [*first, *last]. False where there are none.
+  static LG_HD bool columns(const Bound& bound, int width, int height, int row, int* first, int* last) {
+    const int y0 = row * Side, y1 = (y0 + Side < height ? y0 + Side : height) - 1;
+    if (!columns_of(bound, static_cast<float>(y0) + 0.5f, static_cast<float>(y1) + 0.5f, 0, width - 1, first, last)) {
+      return false;
+    }
+    *first /= Side;
+    *last /= Side;
+    return true;
+  }
 
  private:
   Bound bound_;
-  int width_, height_, row_ = 0, last_row_ = -1;
+  int width_, height_, row_ = -1, last_row_ = -1;
 };
 
 }  // namespace splat

@@ -141,10 +141,11 @@ def test_order_of_splats(name: str, count: int, channels: int) -> None:
             assert scaled_error(ours, theirs) < (1e-4 if name == "sphere" else 1e-5)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (17, 15), (1, 300), (300, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (17, 15), (1, 300), (300, 2), (1100, 20)])
 def test_sizes_of_splat_images(size: tuple[int, int]) -> None:
+    """One primitive is everywhere: in more rows of tiles than a warp has lanes, too."""
     scene = flat_scene("disc", 30, 1, torch.float32, 3, size)
-    scene["shapes"][0, 0] = 1e6  # everywhere
+    scene["shapes"][0, 0] = 1e6
     expected = lg.splat(**scene, size=size, footprint="disc")
     with emulated_cuda():
         assert scaled_error(lg.splat(**scene, size=size, footprint="disc").image, expected.image) < 1e-5

@@ -147,6 +147,28 @@ LG_DEVICE void add_up_warp(T (&values)[N]) {
   }
 }
 
+// The sum of the values of this lane and of those below it.
+template <class V>
+LG_DEVICE V running_sum(V value) {
+#pragma unroll
+  for (unsigned step = 1; step < warp_size; step *= 2) {
+    const V before = warp_shuffle(value, lane_id() >= step ? lane_id() - step : lane_id());
+    value += lane_id() >= step ? before : V(0);
+  }
+  return value;
+}
+// The first lane whose running sum is beyond `place`; the last lane where there is none. Lanes that give 0, 1, 2, ...
+// so share out what the lanes of a warp have among all of them.
+template <class V>
+LG_DEVICE unsigned lane_with(V running, V place) {
+  unsigned lane = 0;
+#pragma unroll
+  for (unsigned step = warp_size / 2; step > 0; step /= 2) {
+    if (warp_shuffle(running, lane + step - 1) <= place) lane += step;
+  }
+  return lane;
+}
+
 LG_DEVICE bool is_lowest(uint32_t peers) { return (peers & lanes_below()) == 0; }
 
 }  // namespace lg
