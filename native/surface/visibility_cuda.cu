@@ -50,25 +50,46 @@ struct Scene {
 
 // ---- One triangle ------------------------------------------------------------------------------------------
 
+// Pixels that a thread draws at a time: it waits once for all of their numbers.
+constexpr int pixels_at_once = 4;
+
 // A triangle ready to be drawn into a part of the image, at most job_size (or small_pixels) pixels wide and high.
 struct Prepared {
   PartEdge edge[3];
-  int32_t x0, y0, columns, rows;
+  DepthPlane plane;
+  int64_t first_pixel;  // of the part, among those of all views
+  int32_t x0, y0, columns, rows, triangle;
+  int32_t row_factor;  // see place_in_part()
 };
 
-// False where the part is outside one of the edges.
-LG_DEVICE bool prepare(const SnappedTriangle& t, const PixelBox& part, int32_t bits, Prepared* out) {
-  out->x0 = part.x0;
-  out->y0 = part.y0;
-  out->columns = part.x1 - part.x0 + 1;
-  out->rows = part.y1 - part.y0 + 1;
-  return make_part_edges(t, part.x0, part.y0, out->columns, out->rows, bits, out->edge);
+// Edges first: false where the part is outside one of them.
+LG_DEVICE bool prepare_edges(const Scene& s, int64_t view, const SnappedTriangle& t, const PixelBox& part,
+                             int32_t triangle, Prepared& out) {
+  out.first_pixel = s.r.image.pixel(view, part.y0, part.x0);
+  out.x0 = part.x0;
+  out.y0 = part.y0;
+  out.columns = part.x1 - part.x0 + 1;
+  out.rows = part.y1 - part.y0 + 1;
+  out.triangle = triangle;
+  out.row_factor = (65536 + out.columns - 1) / out.columns;
+  return make_part_edges(t, part.x0, part.y0, out.columns, out.rows, s.viewport.subpixel_bits, out.edge);
 }
 
-LG_DEVICE bool covers(const Prepared& p, int32_t column, int32_t row) {
+struct PlaceInPart {
+  int32_t column, row;
+};
+
+// The place of pixel i of a part, counted along its rows. No division: row_factor = ceil(65536 / columns) gives the
+// exact quotient where i (columns - 1) < 65536, and a part has at most 1024 pixels in at most 64 columns.
+LG_DEVICE PlaceInPart place_in_part(const Prepared& p, int32_t i) {
+  const int32_t row = i * p.row_factor >> 16;
+  return {i - row * p.columns, row};
+}
+
+LG_DEVICE bool covers(const Prepared& p, const PlaceInPart& at) {
   int32_t outside = 0;  // its sign
 #pragma unroll
-  for (int k = 0; k < 3; ++k) outside |= p.edge[k].at(column, row);
+  for (int k = 0; k < 3; ++k) outside |= p.edge[k].at(at.column, at.row);
   return outside >= 0;
 }
 
@@ -78,65 +99,101 @@ LG_DEVICE float depth_at(const DepthPlane& p, int32_t column, int32_t row) {
   return p.low > below_high ? p.low : below_high;
 }
 
-// The triangle becomes the pixel's unless there is a nearer one, or it is not behind the layer in front.
-LG_DEVICE void draw_pixel(const Scene& s, int64_t view, int32_t column, int32_t row, float depth, int32_t triangle) {
-  const int64_t pixel = s.r.image.pixel(view, row, column);
-  if (s.r.after_tri) {
-    const int32_t front_triangle = s.r.after_tri[pixel];
-    if (front_triangle < 0) return;
-    const float front = s.r.after_zbuffer[pixel];
-    const bool next_of_equals = !s.r.drop_coincident && front <= depth && triangle < front_triangle;
-    if (!(front < depth || next_of_equals)) return;
+// Whether a pixel's fragment is behind the layer in front, if there is one.
+LG_DEVICE bool is_next_layer(const Scene& s, int64_t pixel, float depth, int32_t triangle) {
+  if (!s.r.after_tri) return true;
+  const int32_t front_triangle = s.r.after_tri[pixel];
+  if (front_triangle < 0) return false;
+  const float front = s.r.after_zbuffer[pixel];
+  return front < depth || (!s.r.drop_coincident && front <= depth && triangle < front_triangle);
+}
+
+// A triangle's number at a pixel, and where it is to go: so far behind the part's first one. nothing_seen: nowhere.
+struct Fragment {
+  int32_t offset;
+  uint64_t mine;
+};
+LG_DEVICE Fragment no_fragment() { return {0, nothing_seen}; }
+
+LG_DEVICE Fragment fragment_at(const Scene& s, const Prepared& p, const PlaceInPart& at) {
+  const int32_t pixel = at.row * s.viewport.width + at.column;
+  const float depth = depth_at(p.plane, p.x0 + at.column, p.y0 + at.row);
+  if (!is_next_layer(s, p.first_pixel + pixel, depth, p.triangle)) return no_fragment();
+  return {pixel * s.stride, visibility_key(depth, p.triangle)};
+}
+
+// The triangle becomes the pixels' unless there is a nearer one. All loads come before the first atomic, so that they
+// are under way together.
+LG_DEVICE void draw(const Scene& s, const Prepared& p, const Fragment (&fragment)[pixels_at_once]) {
+  uint64_t* const keys = s.keys + p.first_pixel * s.stride;
+  uint64_t nearest[pixels_at_once];
+#pragma unroll
+  for (int k = 0; k < pixels_at_once; ++k) {
+    nearest[k] = fragment[k].mine == nothing_seen ? 0 : load_fresh(keys + fragment[k].offset);
   }
-  uint64_t* key = s.keys + pixel * s.stride;
-  const uint64_t mine = visibility_key(depth, triangle);
-  if (mine < load_fresh(key)) atomic_min(key, mine);
+#pragma unroll
+  for (int k = 0; k < pixels_at_once; ++k) {
+    if (fragment[k].mine < nearest[k]) atomic_min(keys + fragment[k].offset, fragment[k].mine);
+  }
 }
 
 LG_DEVICE void draw_small(const Scene& s, int64_t view, const SnappedTriangle& t, const PixelBox& box,
                           int32_t triangle) {
-  const int32_t bits = s.viewport.subpixel_bits;
   Prepared p;
-  if (!prepare(t, box, bits, &p)) return;
+  if (!prepare_edges(s, view, t, box, triangle, p)) return;
   uint64_t covered = 0;  // pixel by pixel, along the rows of the box
   int32_t bit = 0;
   for (int32_t row = 0; row < p.rows; ++row) {
     for (int32_t column = 0; column < p.columns; ++column, ++bit) {
-      covered |= static_cast<uint64_t>(covers(p, column, row)) << bit;
+      covered |= static_cast<uint64_t>(covers(p, {column, row})) << bit;
     }
   }
   if (covered == 0) return;
-  const DepthPlane plane = depth_plane_of(t, box, bits);
-  for (; covered; covered &= covered - 1) {
-    const int32_t i = lowest_bit(covered), row = i / p.columns;
-    const int32_t x = box.x0 + i - row * p.columns, y = box.y0 + row;
-    draw_pixel(s, view, x, y, depth_at(plane, x, y), triangle);
+  p.plane = depth_plane_of(t, box, s.viewport.subpixel_bits);
+  while (covered != 0) {
+    Fragment fragment[pixels_at_once];
+#pragma unroll
+    for (int k = 0; k < pixels_at_once; ++k) {
+      fragment[k] = no_fragment();
+      if (covered != 0) fragment[k] = fragment_at(s, p, place_in_part(p, lowest_bit(covered)));
+      covered &= covered - 1;
+    }
+    draw(s, p, fragment);
   }
 }
 
 LG_DEVICE int32_t jobs_across(const PixelBox& box) { return (box.x1 - box.x0) / job_size + 1; }
 LG_DEVICE int32_t jobs_of(const PixelBox& box) { return jobs_across(box) * ((box.y1 - box.y0) / job_size + 1); }
 
-// A warp draws one job of a triangle: a square part of its box. Lanes lie side by side along rows, or on several
-// rows where the part is narrow.
-LG_DEVICE void draw_job(const Scene& s, int64_t view, const SnappedTriangle& t, const PixelBox& box, int32_t job,
-                        int32_t triangle) {
-  const int32_t bits = s.viewport.subpixel_bits, across = jobs_across(box);
+// One job of a triangle: a square part of its box. Nothing to draw: no rows.
+LG_DEVICE void prepare_job(const Scene& s, int64_t view, const SnappedTriangle& t, const PixelBox& box, int32_t job,
+                           int32_t triangle, Prepared& out) {
+  const int32_t across = jobs_across(box);
   PixelBox part;
   part.x0 = box.x0 + job % across * job_size;
   part.y0 = box.y0 + job / across * job_size;
   part.x1 = part.x0 + job_size - 1 < box.x1 ? part.x0 + job_size - 1 : box.x1;
   part.y1 = part.y0 + job_size - 1 < box.y1 ? part.y0 + job_size - 1 : box.y1;
-  Prepared p;
-  if (!prepare(t, part, bits, &p)) return;
-  const DepthPlane plane = depth_plane_of(t, box, bits);
-  const int32_t shift = p.columns <= 8 ? 3 : p.columns <= 16 ? 4 : 5;
-  const auto lane = static_cast<int32_t>(lane_id());
-  const int32_t column = lane & ((1 << shift) - 1), step = static_cast<int32_t>(warp_size) >> shift;
-  if (column >= p.columns) return;
-  for (int32_t row = lane >> shift; row < p.rows; row += step) {
-    if (!covers(p, column, row)) continue;
-    draw_pixel(s, view, p.x0 + column, p.y0 + row, depth_at(plane, p.x0 + column, p.y0 + row), triangle);
+  if (!prepare_edges(s, view, t, part, triangle, out)) {
+    out.rows = 0;
+    return;
+  }
+  out.plane = depth_plane_of(t, box, s.viewport.subpixel_bits);
+}
+
+// A warp draws a job; its lanes lie side by side along the rows.
+LG_DEVICE void draw_job(const Scene& s, const Prepared& p) {
+  const int32_t pixels = p.columns * p.rows;
+  constexpr auto lanes = static_cast<int32_t>(warp_size);
+  for (auto i = static_cast<int32_t>(lane_id()); i < pixels; i += pixels_at_once * lanes) {
+    Fragment fragment[pixels_at_once];
+#pragma unroll
+    for (int k = 0; k < pixels_at_once; ++k) {
+      const PlaceInPart at = place_in_part(p, i + k * lanes);
+      fragment[k] = no_fragment();
+      if (at.row < p.rows && covers(p, at)) fragment[k] = fragment_at(s, p, at);
+    }
+    draw(s, p, fragment);
   }
 }
 
@@ -216,17 +273,24 @@ LG_DEVICE int32_t draw_if_small(const Scene& s, int64_t view, const SnappedTrian
   return 0;
 }
 
-// The triangles that the lanes in `waiting` could not queue, drawn by the whole warp one after another.
-LG_DEVICE void draw_together(const Scene& s, int64_t view, bool waiting, int64_t t, int32_t piece) {
-  for (uint32_t lanes = warp_ballot(waiting); lanes; lanes &= lanes - 1) {
-    const auto from = static_cast<unsigned>(lowest_bit(lanes));
-    const int64_t theirs = warp_shuffle(t, from);
+// The triangles that lanes could not queue, drawn by the whole warp one after another.
+LG_DEVICE void draw_together(const Scene& s, int64_t view, uint32_t lanes, int64_t t, int32_t piece) {
+  for (; lanes; lanes &= lanes - 1) {
+    const int64_t theirs = warp_shuffle(t, static_cast<unsigned>(lowest_bit(lanes)));
     const SnappedTriangle corners = corners_of(s, view, theirs, piece);
     const PixelBox box = corners.box(s.viewport);
     for (int32_t job = 0; job < jobs_of(box); ++job) {
-      draw_job(s, view, corners, box, job, static_cast<int32_t>(theirs));
+      Prepared p;
+      prepare_job(s, view, corners, box, job, static_cast<int32_t>(theirs), p);
+      draw_job(s, p);
     }
   }
+}
+
+// Queues the triangles of the lanes with large.jobs > 0, or has the warp draw them. Called by all lanes of a warp.
+LG_DEVICE void draw_later(const Scene& s, int64_t view, const LargeTriangle& large) {
+  const uint32_t waiting = warp_ballot(enqueue(s, large));
+  if (waiting) draw_together(s, view, waiting, large.triangle, large.piece);
 }
 
 // Calls body(view, t, exists) for all triangles of all views. All lanes of a warp call it equally often, so that they
@@ -244,7 +308,10 @@ LG_DEVICE void for_triangles(const Scene& s, int64_t most_triangles, Body&& body
   }
 }
 
-__global__ void __launch_bounds__(256, 3) draw_triangles(const __grid_constant__ Scene s, int64_t most_triangles) {
+constexpr int triangles_block = 128;
+
+__global__ void __launch_bounds__(triangles_block, 5)
+    draw_triangles(const __grid_constant__ Scene s, int64_t most_triangles) {
   for_triangles(s, most_triangles, [&](int64_t view, int64_t t, bool there) {
     LargeTriangle large = {0, 0, static_cast<int32_t>(t), static_cast<int32_t>(view), -1};
     if (there) {
@@ -255,12 +322,13 @@ __global__ void __launch_bounds__(256, 3) draw_triangles(const __grid_constant__
         *s.any_clipped = 1;
       }
     }
-    draw_together(s, view, enqueue(s, large), t, -1);
+    draw_later(s, view, large);
   });
 }
 
 // The triangles that straddle a clip plane, which are few, if there are any at all.
-__global__ void __launch_bounds__(256) draw_clipped(const __grid_constant__ Scene s, int64_t most_triangles) {
+__global__ void __launch_bounds__(triangles_block)
+    draw_clipped(const __grid_constant__ Scene s, int64_t most_triangles) {
   if (*s.any_clipped == 0) return;
   for_triangles(s, most_triangles, [&](int64_t view, int64_t t, bool there) {
     Polygon polygon;
@@ -273,7 +341,7 @@ __global__ void __launch_bounds__(256) draw_clipped(const __grid_constant__ Scen
     for (int32_t piece = 0; piece < clipped_pieces; ++piece) {
       LargeTriangle large = {0, 0, static_cast<int32_t>(t), static_cast<int32_t>(view), piece};
       if (piece + 2 < polygon.count) large.jobs = draw_if_small(s, view, piece_of(polygon, piece, s.viewport), t);
-      draw_together(s, view, enqueue(s, large), t, piece);
+      draw_later(s, view, large);
     }
   });
 }
@@ -292,18 +360,34 @@ LG_DEVICE int64_t find_queued(const LargeTriangle* queue, int64_t count, int64_t
   return low;
 }
 
-__global__ void __launch_bounds__(256) draw_queued(const __grid_constant__ Scene s) {
+LG_DEVICE void prepare_queued(const Scene& s, int64_t count, int64_t job, Prepared& out) {
+  const LargeTriangle large = s.queue[find_queued(s.queue, count, job)];
+  const SnappedTriangle corners = corners_of(s, large.view, large.triangle, large.piece);
+  const auto job_of_triangle = static_cast<int32_t>(job - large.first_job);
+  prepare_job(s, large.view, corners, corners.box(s.viewport), job_of_triangle, large.triangle, out);
+}
+
+constexpr int queued_block = 256;
+
+// Warps take several jobs at a time. Each lane prepares one of them, which takes many loads that depend on each other;
+// then all lanes draw one job after another.
+__global__ void __launch_bounds__(queued_block, 4) draw_queued(const __grid_constant__ Scene s) {
   const uint64_t counter = *s.queue_counter;
   const auto claimed = static_cast<int64_t>(counter >> job_bits);
   const int64_t count = claimed < s.queue_capacity ? claimed : s.queue_capacity;
   if (count == 0) return;
+  __shared__ Prepared prepared[queued_block];
+  const unsigned lane = lane_id();
+  Prepared* const of_warp = prepared + (threadIdx.x - lane);
   const int64_t jobs = s.queue[count - 1].first_job + s.queue[count - 1].jobs;
-  const int64_t warps = item_step() / warp_size;
-  for (int64_t job = first_item() / warp_size; job < jobs; job += warps) {
-    const LargeTriangle large = s.queue[find_queued(s.queue, count, job)];
-    const SnappedTriangle corners = corners_of(s, large.view, large.triangle, large.piece);
-    const PixelBox box = corners.box(s.viewport);
-    draw_job(s, large.view, corners, box, static_cast<int32_t>(job - large.first_job), large.triangle);
+  const int64_t warps = item_step() / warp_size, share = (jobs + warps - 1) / warps;
+  const int64_t taken = share < warp_size ? share : warp_size;  // at a time: no warp is idle where there are few
+  for (int64_t first = first_item() / warp_size * taken; first < jobs; first += warps * taken) {
+    const int64_t here = jobs - first < taken ? jobs - first : taken;
+    if (lane < here) prepare_queued(s, count, first + lane, of_warp[lane]);
+    warp_barrier();
+    for (int64_t i = 0; i < here; ++i) draw_job(s, of_warp[i]);
+    warp_barrier();
   }
 }
 
@@ -339,11 +423,11 @@ void VisibilityPass::run(Queue& queue, uint64_t* keys, int32_t stride) {
       r_,     r_.viewport(), snapped_,       reinterpret_cast<const int64_t*>(ranges_),      keys,
       stride, queue_,        queue_counter_, reinterpret_cast<int32_t*>(queue_counter_ + 1), queue_capacity_};
   for_each(queue, geometry_views() * r_.mesh.vertices, SnapVertices{r_.positions, 0, scene.viewport, snapped_});
-  const dim3 grid(static_cast<unsigned>(std::min(divide_up(most_triangles_, 256), max_grid_x)),
+  const dim3 grid(static_cast<unsigned>(std::min(divide_up(most_triangles_, triangles_block), max_grid_x)),
                   static_cast<unsigned>(std::min(r_.image.views, max_grid_yz)));
-  queue.launch(draw_triangles, grid, dim3(256), scene, most_triangles_);
-  queue.launch(draw_clipped, grid, dim3(256), scene, most_triangles_);
-  queue.launch(draw_queued, dim3(static_cast<unsigned>(8 * multiprocessors())), dim3(256), scene);
+  queue.launch(draw_triangles, grid, dim3(triangles_block), scene, most_triangles_);
+  queue.launch(draw_clipped, grid, dim3(triangles_block), scene, most_triangles_);
+  queue.launch(draw_queued, dim3(static_cast<unsigned>(8 * multiprocessors())), dim3(queued_block), scene);
 }
 
 }  // namespace lg::surface
