@@ -165,8 +165,11 @@ struct Forward {
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
+constexpr int64_t blocks_per_pixel = 16;
+
 // The k-th fragments of neighbouring pixels mostly show the same face: their sums are added together, and one lane
-// converts them to gradients of the vertices.
+// converts them to gradients of the vertices. The fragments of a pixel are dealt out to the blocks of a column of the
+// grid: a face takes long to set up, and the pixels of an image alone do not occupy the device.
 template <class T>
 __global__ void __launch_bounds__(threads_per_block)
     backward_fragments(Scene<T> scene, FragmentGradients<T> in, int64_t most, int64_t tile, GradientSum<T> sum,
@@ -175,7 +178,7 @@ __global__ void __launch_bounds__(threads_per_block)
   const int32_t flags = scene.flags & ~flag_cull;
   for (int64_t view = blockIdx.z; view < scene.image.views; view += gridDim.z) {
     const int64_t first = at.pixel(scene, view) * most;
-    for (int64_t i = first; i < first + most; ++i) {
+    for (int64_t i = first + blockIdx.y; i < first + most; i += gridDim.y) {
       int32_t number = at.inside ? in.tri[i] : -1;
       int64_t row[3];
       FaceFrame frame;
@@ -209,12 +212,13 @@ __global__ void __launch_bounds__(threads_per_block)
 template <class T>
 int32_t backward(lg_call* call, const Scene<T>& scene, const FragmentGradients<T>& in, int64_t most, T* grad_pos) {
   const ImageSize& image = scene.image;
-  return run_position_gradients(
-      call, scene.mesh.rows_in(image.views), 3 * image.pixels() * most, grad_pos,
-      [&](Queue& queue, const GradientSum<T>& sum) {
-        queue.launch(backward_fragments<T>, pixel_grid(image.views, image.height, image.width), dim3(threads_per_block),
-                     scene, in, most, fragment_tile_size(most), sum, grad_pos);
-      });
+  dim3 grid = pixel_grid(image.views, image.height, image.width);
+  grid.y = static_cast<unsigned>(std::min<int64_t>(most, blocks_per_pixel));
+  return run_position_gradients(call, scene.mesh.rows_in(image.views), 3 * image.pixels() * most, grad_pos,
+                                [&](Queue& queue, const GradientSum<T>& sum) {
+                                  queue.launch(backward_fragments<T>, grid, dim3(threads_per_block), scene, in, most,
+                                               fragment_tile_size(most), sum, grad_pos);
+                                });
 }
 
 }  // namespace

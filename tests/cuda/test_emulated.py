@@ -387,7 +387,8 @@ def test_workspaces_are_asked_for_and_used() -> None:
         finally:
             core.empty = empty
     assert 0 < asked_by_rasterize < 16 * pos.shape[1] + 24 * 7 * len(tri) + 2048
-    assert 0 < max(asked) < 9 * 1024 + 2048  # one node of boxes, whatever the image and the blur
+    # One node of boxes, and its bits in at most 4 kB of bins, whatever the image and the blur.
+    assert 0 < max(asked) < 9 * 1024 + 4096
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
