@@ -53,7 +53,8 @@ def test_devices(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(engine_cuda, "_opened", None)
+    monkeypatch.setattr(engine_cuda, "_cores", {})
+    monkeypatch.setattr(engine_cuda, "_missing", None)
     command = ["splat", str(dataset), *TINY, "--out", str(tmp_path)]
     assert main([*command, "--device", "cuda"]) == 2
     assert "--device cuda: this torch finds no CUDA device" in capsys.readouterr().err

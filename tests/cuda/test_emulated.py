@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from cases import cases, evaluate
-from cuda_kernels import emulated_cuda, library, set_order
+from cuda_kernels import emulated_core, emulated_cuda, library, set_order
 from meshes import random_triangles
 from ops_common import (
     inside_sphere,
@@ -27,6 +27,8 @@ from splat_common import call, cameras, flat_scene, sphere_scene, splat_outputs
 from torch import Tensor
 
 import lumigrad as lg
+from lumigrad._engine.core import Core
+from lumigrad._engine.declare import DIRECTIONS
 from lumigrad._engine.loading import HEADER
 from lumigrad.ops import surface
 
@@ -389,6 +391,30 @@ def test_workspaces_are_asked_for_and_used() -> None:
     assert 0 < asked_by_rasterize < 16 * pos.shape[1] + 24 * 7 * len(tri) + 2048
     # One node of boxes, and its bits in at most 4 kB of bins, whatever the image and the blur.
     assert 0 < max(asked) < 9 * 1024 + 4096
+
+
+def test_workspaces_asked_for_before_are_given_at_once() -> None:
+    """Up to a limit; what is given so may be too small, and larger than need be."""
+    plain, asked = emulated_core(), []
+
+    def noting(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        if dtype == torch.uint8:
+            asked.append(shape[0])
+        return plain.empty(shape, dtype)
+
+    core, needs = Core(plain.library, noting, plain.settings, likely_workspace=20_000), {}
+    rasterize = DIRECTIONS["rasterize_attributes"].run
+    for count, times in ((10, 2), (100, 2), (10, 1), (3000, 2), (100, 1)):
+        pos, tri = random_triangles(count, seed=1)
+        args = pos, tri, None, pos[:, :3].contiguous(), 20, 30, True, 8
+        expected = rasterize(plain, *args)
+        for _ in range(times):
+            for ours, theirs in zip(rasterize(core, *args), expected):
+                assert torch.equal(ours, theirs)
+        needs.setdefault(count, asked[-1])
+    small, middle, large = needs.values()
+    assert small < middle <= 20_000 < large
+    assert asked == [small, small, small, middle, middle, middle, middle, large, middle, large, middle]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

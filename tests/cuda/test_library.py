@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import lumigrad
-from lumigrad._engine import cuda, devices, loading
-from lumigrad._engine.core import Core
+from lumigrad._engine import cuda, declare, devices, loading
+from lumigrad._engine.core import Core, cpu
 from lumigrad._engine.declare import DIRECTIONS
 
 LIBRARY = loading.library_path("cuda")
@@ -51,23 +51,114 @@ def test_without_a_device() -> None:
     assert cuda.status() == "not used: this torch finds no CUDA device"
 
 
+def forget_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were a device, and nothing had been asked for."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "_cores", {})
+    monkeypatch.setattr(cuda, "_missing", None)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.skipif(not LIBRARY.exists(), reason="this installation has no CUDA library")
 def test_the_library_says_that_nothing_can_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It loads without a driver, and is not used then."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(cuda, "_opened", None)
+    forget_library(monkeypatch)
     assert re.match(r"not used: .* cannot run here: .*(driver|device)", cuda.status())
 
 
 def test_missing_and_damaged_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    forget_library(monkeypatch)
     monkeypatch.setattr(loading, "DIRECTORY", tmp_path)
-    monkeypatch.setattr(cuda, "_opened", None)
     assert cuda.status().startswith("not used: this installation of lumigrad has no CUDA library")
     (tmp_path / LIBRARY.name).write_bytes(b"not a library")
-    monkeypatch.setattr(cuda, "_opened", None)
+    forget_library(monkeypatch)
     assert "does not load" in cuda.status()
+
+
+def use_devices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """In the place of torch's switching between devices: those that were switched to, the last one current."""
+
+    class On:
+        def __init__(self, index: int) -> None:
+            self.index = index
+
+        def __enter__(self) -> None:
+            current.append(self.index)
+
+        def __exit__(self, *_: object) -> None:
+            current.pop()
+
+    current = [0]
+    monkeypatch.setattr(torch.cuda, "device", On)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    return current
+
+
+class OnDevice:
+    """A tensor of a device, as far as dispatching looks at it."""
+
+    def __init__(self, index: int) -> None:
+        self.get_device = lambda: index
+
+
+def test_ops_run_on_the_device_of_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which becomes the current one only where it is not, and which has its own core."""
+
+    class Op:
+        def run(self, core: str, *args: object) -> tuple[object, ...]:
+            return core, len(current), current[-1], *args
+
+    current = use_devices(monkeypatch)
+    monkeypatch.setattr(cuda, "_cores", {0: "core 0", 1: "core 1"})
+    run, first, second = declare._on_cuda(Op()), OnDevice(0), OnDevice(1)  # type: ignore[arg-type]
+    assert run(first, 5, None) == ("core 0", 1, 0, first, 5, None)
+    assert run(second, 5, None) == ("core 1", 2, 1, second, 5, None)
+    assert current == [0]
+    current.append(1)
+    assert run(second) == ("core 1", 2, 1, second)
+    assert run(first) == ("core 0", 3, 0, first)
+
+
+def test_cores_of_devices_share_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(cuda, "_cores", {})
+    monkeypatch.setattr(cuda, "_missing", None)
+    monkeypatch.setattr(cuda, "_load", lambda: opened.append("once") or cpu.library)
+    assert cuda.core(1) is cuda.core(1)
+    assert cuda.core(1) is not cuda.core(0)
+    assert cuda.core(1).library is cuda.core(0).library
+    assert opened == ["once"]
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_how_a_call_runs(monkeypatch: pytest.MonkeyPatch, raw: bool) -> None:
+    """On the current stream of the device, by the short way to ask for it or, where torch has none, the usual one."""
+
+    class Stream:
+        def __init__(self, device: int) -> None:
+            self.cuda_stream = 1000 + device
+
+    if raw:
+        monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda index: 1000 + index, raising=False)
+    else:
+        monkeypatch.delattr(torch._C, "_cuda_getCurrentRawStream", raising=False)
+        monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    settings = cuda._settings_on(3)
+    for deterministic in (True, False):
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            how = settings()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        assert (how.stream, how.deterministic, how.workspace, how.workspace_bytes) == (1003, deterministic, None, 0)
+
+
+def test_empty_tensors_are_made_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[object, ...]] = []
+    monkeypatch.setattr(torch, "empty", lambda *shape, dtype, device: made.append((shape, dtype, device)))
+    for shape in ((2, 3), (0,), (), torch.Size((4, 5))):
+        cuda._empty_on(3)(shape, torch.int32)
+    assert made == [(shape, torch.int32, torch.device("cuda:3")) for shape in ((2, 3), (0,), ((),), (4, 5))]
 
 
 def test_every_device_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,21 +172,9 @@ def test_every_device_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
             self.asked.append(current[-1])
             return "out of memory" if current[-1] in full else None
 
-    class On:
-        def __init__(self, index: int) -> None:
-            self.index = index
-
-        def __enter__(self) -> None:
-            current.append(self.index)
-
-        def __exit__(self, *_: object) -> None:
-            current.pop()
-
-    current, full, library = [0], {0}, Library()
-    monkeypatch.setattr(cuda, "_opened", library)
+    current, full, library = use_devices(monkeypatch), {0}, Library()
+    monkeypatch.setattr(cuda, "_cores", {0: library})
     monkeypatch.setattr(cuda, "_runs_on", set())
-    monkeypatch.setattr(torch.cuda, "device", On)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
     assert cuda.available(torch.device("cuda:1"))
     assert not cuda.available(torch.device("cuda:0"))
     assert not cuda.available()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from ctypes import byref
 from typing import Any
 
 import torch
@@ -17,11 +18,7 @@ _OK, _INVALID, _OUT_OF_MEMORY, _NEEDS_WORKSPACE = (
 
 
 class Call(HEADER.structure("lg_call")):  # type: ignore[misc]
-    """lg_call, how a call runs: its fields by name, and its address."""
-
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(**fields)
-        self.address = ctypes.addressof(self)
+    """lg_call, how a call runs: its fields in the order of the header, or by name."""
 
 
 class Core:
@@ -36,11 +33,17 @@ class Core:
         library: ctypes.CDLL,
         empty: Callable[[Sequence[int], torch.dtype], torch.Tensor],
         settings: Callable[[], Call],
+        likely_workspace: int = 0,
     ) -> None:
-        """empty(shape, dtype): a new tensor where the library's functions work. settings(): how a call is to run."""
+        """empty(shape, dtype): a new tensor where the library's functions work. settings(): how a call is to run.
+
+        likely_workspace: where a function has asked for at most this many bytes of workspace, its next calls get as
+        many at once, which saves asking again; the others always ask first.
+        """
         self.library = library
         self.empty = empty
         self.settings = settings
+        self._likely_workspace = likely_workspace
         self.calls = {
             name.removeprefix("lg_"): self._caller(name)
             for name, function in HEADER.functions.items()
@@ -65,15 +68,23 @@ class Core:
 
     def _caller(self, name: str) -> Callable[..., None]:
         native = getattr(self.library, name)
+        likely = 0  # bytes of workspace
 
         def call(*arguments: Any) -> None:
+            nonlocal likely
             how = self.settings()
-            status = native(how.address, *arguments)
+            # A workspace is given back on return: work that is put on the stream later cannot overtake that which uses
+            # it.
+            if likely:
+                workspace = self.empty((likely,), torch.uint8)
+                how.workspace, how.workspace_bytes = workspace.data_ptr(), likely
+            status = native(byref(how), *arguments)
             if status == _NEEDS_WORKSPACE:
-                # Given back on return: work that is put on the stream later cannot overtake that which uses it.
                 workspace = self.empty((how.workspace_bytes,), torch.uint8)
                 how.workspace = workspace.data_ptr()
-                status = native(how.address, *arguments)
+                status = native(byref(how), *arguments)
+                if how.workspace_bytes <= self._likely_workspace:
+                    likely = how.workspace_bytes
             if status != _OK:
                 self._raise(status)
 
@@ -100,7 +111,7 @@ _settings: dict[int, Call] = {}
 def _cpu_settings() -> Call:
     count = threads.thread_count()
     if count not in _settings:
-        _settings[count] = Call(threads=count)
+        _settings[count] = Call(count)
     return _settings[count]
 
 

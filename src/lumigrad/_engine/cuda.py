@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Sequence
 
 import torch
 
-from lumigrad._engine import loading
+from lumigrad._engine import loading, memory
 from lumigrad._engine.core import Call, Core
 from lumigrad._engine.loading import CoreNotFoundError
 
-# The library, or why there is none, once that has been asked for.
-_opened: Core | str | None = None
+# More than almost all ops ask for whose time counts in microseconds, and little for a device.
+_LIKELY_WORKSPACE = 16 << 20
+# The library as tensors of each device see it, once it is open.
+_cores: dict[int, Core] = {}
+# Why there is no library, once it has been asked for.
+_missing: str | None = None
 # Devices that can run it. Only yes is remembered: a device may be full for a while.
 _runs_on: set[int] = set()
 
 
-def core() -> Core:
-    """The CUDA library. Raises CoreNotFoundError, saying why, where there is none."""
-    global _opened
-    if _opened is None:
+def core(index: int = 0) -> Core:
+    """The CUDA library for tensors of a device, which has to be the current one whenever it is called.
+
+    Raises CoreNotFoundError, saying why, where there is none.
+    """
+    if index not in _cores:
+        library = next(iter(_cores.values())).library if _cores else _open()
+        _cores[index] = Core(library, _empty_on(index), _settings_on(index), _LIKELY_WORKSPACE)
+    return _cores[index]
+
+
+def _open() -> ctypes.CDLL:
+    """The library, opened; asked again for one that is not there, it remembers why."""
+    global _missing
+    if _missing is None:
         try:
-            _opened = _open()
+            return _load()
         except CoreNotFoundError as error:
-            _opened = str(error)
-    if isinstance(_opened, str):
-        raise CoreNotFoundError(_opened)
-    return _opened
+            _missing = str(error)
+    raise CoreNotFoundError(_missing)
 
 
-def _open() -> Core:
+def _load() -> ctypes.CDLL:
     if not torch.cuda.is_available():
         raise CoreNotFoundError("this torch finds no CUDA device")
     path = loading.library_path("cuda")
@@ -38,17 +52,25 @@ def _open() -> Core:
             "this installation of lumigrad has no CUDA library (LUMIGRAD_CUDA=ON pip install builds it); "
             "CUDA tensors use the reference"
         )
-    return Core(loading.open_library(path, of_cpu=False), _empty, _settings)
+    return loading.open_library(path, of_cpu=False)
 
 
-def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty(shape, dtype=dtype, device="cuda")
+# An op on CUDA is over in tens of microseconds, and what torch takes for the usual ways of asking is of that order.
 
 
-def _settings() -> Call:
-    return Call(
-        deterministic=torch.are_deterministic_algorithms_enabled(), stream=torch.cuda.current_stream().cuda_stream
-    )
+def _empty_on(index: int) -> Callable[[Sequence[int], torch.dtype], torch.Tensor]:
+    device = torch.device("cuda", index)
+    return lambda shape, dtype: memory.plain_empty(shape, dtype, device)
+
+
+def _settings_on(index: int) -> Callable[[], Call]:
+    """How a call runs on the current stream of a device."""
+    is_deterministic = torch.are_deterministic_algorithms_enabled
+    # The stream as a number: what torch.compile's own kernels are launched with, forty times as quick as an object.
+    raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+    if raw is None:
+        return lambda: Call(0, is_deterministic(), torch.cuda.current_stream(index).cuda_stream)
+    return lambda: Call(0, is_deterministic(), raw(index))
 
 
 def available(device: torch.device | None = None) -> bool:

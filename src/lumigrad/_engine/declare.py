@@ -92,8 +92,12 @@ def _on_cuda(direction: Direction | Copy) -> Callable[..., Any]:
     """The kernel for CUDA tensors, run on the device of the first one, or by the CPU where CUDA has none."""
 
     def run(tensor: torch.Tensor, *args: Any) -> Any:
-        with torch.cuda.device(tensor.device):
-            return direction.run(cuda.core(), tensor, *args)
+        index = tensor.get_device()
+        core = cuda.core(index)
+        if index == torch.cuda.current_device():
+            return direction.run(core, tensor, *args)
+        with torch.cuda.device(index):
+            return direction.run(core, tensor, *args)
 
     def run_on_host(tensor: torch.Tensor, *args: Any) -> Any:
         made = direction.run(cpu, *tree_map_only(torch.Tensor, torch.Tensor.cpu, (tensor, *args)))

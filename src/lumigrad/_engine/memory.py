@@ -25,6 +25,7 @@ _DLPACK_TYPES = {
 }
 # Below this many elements malloc reuses memory by itself, and torch.empty is quicker.
 _RECYCLED_ELEMENTS = 64 * 1024
+_CPU = torch.device("cpu")
 # More than any machine has memory for; the sizes of smaller buffers do not overflow 64 bits.
 _MAX_ELEMENTS = 1 << 48
 
@@ -37,7 +38,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """An uninitialised CPU tensor, from recycled memory when it is large."""
     count = math.prod(shape)
     if count < _RECYCLED_ELEMENTS:
-        return torch.empty(shape, dtype=dtype)
+        return plain_empty(shape, dtype, _CPU)
     code, bits = _DLPACK_TYPES[dtype]
     if count > _MAX_ELEMENTS:
         raise MemoryError(f"no memory for an output of shape {tuple(shape)} and type {dtype}")
@@ -46,6 +47,13 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     if not managed:
         raise MemoryError(f"no memory for an output of shape {tuple(shape)} and type {dtype}")
     return from_dlpack(_capsule_new(managed, b"dltensor", None))
+
+
+def plain_empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """`torch.empty`, called in the way that takes torch the least time."""
+    if not shape:
+        return torch.empty((), dtype=dtype, device=device)
+    return torch.empty(*shape, dtype=dtype, device=device)
 
 
 def stats() -> dict[str, int]:
