@@ -237,8 +237,9 @@ __global__ void __launch_bounds__(threads_per_block) backward_pixels(BackwardPas
     NearFaces near(pass.boxes, view, at.part, faces.waiting);
     FaceFrame frame;
     while (const int count = near.next()) {
-      uint32_t met = 0;
-      for (uint32_t mask = set_up(scene, view, at, count, faces, frame); mask; mask &= mask - 1) {
+      uint32_t met = 0, mask = warp_ballot(set_up(scene, view, at, count, faces, frame));
+      warp_sync();
+      for (; mask; mask &= mask - 1) {
         const int i = lowest_bit(mask);
         const Face<T>& face = faces.face[i].face;
         Sight<T> sight;

@@ -213,7 +213,12 @@ class FaceBoxPass {
     queue.fill_bytes(boxes_.bits, 0, bit_bytes());
     const dim3 grid(static_cast<unsigned>(std::min(4 * most_nodes_, max_grid_x)),
                     static_cast<unsigned>(std::min(scene.image.views, max_grid_yz)));
-    queue.launch(make_face_boxes<T>, grid, dim3(256), scene, attr_tri, attr_vertices, boxes_);
+    // Boxes tell for every single pixel whether it needs a face, so they also cover what rounding may add: to positions
+    // in float32, and to the tip of a face (tip_tolerance()).
+    Scene<T> wider = scene;
+    wider.reach += 1e-6 * (scene.reach + static_cast<double>(std::max(scene.image.width, scene.image.height))) +
+                   1.01 * std::sqrt(tip_tolerance<float>()) / scene.viewport.step;
+    queue.launch(make_face_boxes<T>, grid, dim3(256), wider, attr_tri, attr_vertices, boxes_);
     queue.launch_items(make_node_boxes, nodes_ * 32, boxes_, nodes_ * 32);
     return boxes_;
   }
@@ -340,6 +345,10 @@ class NearFaces {
     if (part.x0 > part.x1 || part.y0 > part.y1) next_node_ = in_view_.nodes();  // outside the image
   }
 
+  LG_DEVICE const FaceBox& box(int32_t face) const {
+    return boxes_.faces[in_view_.node * faces_per_node + (face - in_view_.first)];
+  }
+
   // Returns the number of faces that are now in the first places of waiting.faces; 0 at the end.
   LG_DEVICE int next() {
     return faces_.next([&](int32_t& first, uint32_t& bits) { return read_groups(first, bits); });
@@ -406,7 +415,9 @@ struct WarpFace {
   Face<T> face;
   T least_z;
   int32_t number;
+  T unused;  // so that lanes which read different faces read from different banks of shared memory
 };
+static_assert(sizeof(WarpFace<float>) % 8 == 4 && sizeof(WarpFace<double>) % 16 == 8, "an odd number of values");
 
 // The shared memory of a warp.
 template <class T>
@@ -415,41 +426,55 @@ struct WarpFaces {
   WarpFace<T> face[32];
 };
 
-// Sets up the first `count` of the waiting faces, one per lane; `frame` belongs to the lane's own face. Returns the
-// mask of the faces that may be visible.
+// Sets up the first `count` of the waiting faces, one per lane; `frame` belongs to the lane's own face. Returns whether
+// that face may be visible. The caller synchronises the warp.
 template <class T>
-LG_DEVICE uint32_t set_up(const Scene<T>& scene, int64_t view, const WarpPixels<T>& at, int count, WarpFaces<T>& faces,
-                          FaceFrame& frame) {
+LG_DEVICE bool set_up(const Scene<T>& scene, int64_t view, const WarpPixels<T>& at, int count, WarpFaces<T>& faces,
+                      FaceFrame& frame) {
   const unsigned lane = lane_id();
-  bool shows = static_cast<int>(lane) < count;
-  if (shows) {
-    WarpFace<T>& mine = faces.face[lane];
-    mine.number = faces.waiting.faces[lane];
-    double p[3][4];
-    scene.corners(view, mine.number, p);
-    shows = make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame);
-    if (shows) {
-      make_face(frame, scene.flags, mine.face);
-      mine.least_z = min_z_of(mine.face, scene.flags);
-      shows = may_reach(mine.face, at.center_x, at.center_y, at.margin);
-    }
-  }
-  const uint32_t mask = warp_ballot(shows);
-  warp_sync();
-  return mask;
+  if (static_cast<int>(lane) >= count) return false;
+  WarpFace<T>& mine = faces.face[lane];
+  mine.number = faces.waiting.faces[lane];
+  double p[3][4];
+  scene.corners(view, mine.number, p);
+  if (!make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame)) return false;
+  make_face(frame, scene.flags, mine.face);
+  mine.least_z = min_z_of(mine.face, scene.flags);
+  return may_reach(mine.face, at.center_x, at.center_y, at.margin);
 }
 
-// Calls body(face) for all faces near the warp's pixels, in the order of their indices, in the lanes inside the image.
-// body calls no warp functions.
+// The pixels of a warp's part that a box holds, which overlaps the part: a bit per lane.
+LG_DEVICE uint32_t pixels_of(const FaceBox& box, const Box& part) {
+  const int32_t x0 = maximum<int32_t>(box.x0 - part.x0, 0), x1 = minimum<int32_t>(box.x1 - part.x0, 7);
+  const int32_t y0 = maximum<int32_t>(box.y0 - part.y0, 0), y1 = minimum<int32_t>(box.y1 - part.y0, 3);
+  const uint32_t line = 0xffu >> (7 - (x1 - x0)) << x0;
+  return line * (0x01010101u >> 8 * (3 - (y1 - y0)) << 8 * y0);
+}
+
+// Lane i passes a bit for every lane; lane k gets bit k of every lane's.
+LG_DEVICE uint32_t transpose_bits(uint32_t bits) {
+  uint32_t low = 0x0000ffffu;
+  for (unsigned step = 16; step > 0; step /= 2, low ^= low << step) {
+    const uint32_t theirs = warp_shuffle(bits, lane_id() ^ step);
+    bits = lane_id() & step ? (theirs >> step & low) | (bits & ~low) : (bits & low) | (theirs & low) << step;
+  }
+  return bits;
+}
+
+// Calls body(face) in each lane for all faces near its pixel, in the order of their indices. Boxes hold no pixels
+// outside the image. body calls no warp functions.
 template <class T, class Body>
 LG_DEVICE void for_near_faces(const Scene<T>& scene, const FaceBoxes& boxes, int64_t view, const WarpPixels<T>& at,
                               WarpFaces<T>& faces, Body&& body) {
   NearFaces near(boxes, view, at.part, faces.waiting);
   FaceFrame frame;
   while (const int count = near.next()) {
-    for (uint32_t mask = set_up(scene, view, at, count, faces, frame); mask; mask &= mask - 1) {
-      if (at.inside) body(static_cast<const WarpFace<T>&>(faces.face[lowest_bit(mask)]));
-    }
+    uint32_t pixels = 0;
+    if (set_up(scene, view, at, count, faces, frame))
+      pixels = pixels_of(near.box(faces.face[lane_id()].number), at.part);
+    uint32_t mine = transpose_bits(pixels);
+    warp_sync();
+    for (; mine; mine &= mine - 1) body(static_cast<const WarpFace<T>&>(faces.face[lowest_bit(mine)]));
   }
 }
 
