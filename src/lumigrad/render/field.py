@@ -24,6 +24,7 @@ from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.scene import Scene
 from lumigrad.types import Occupancy
 from lumigrad.types import validation as check
+from lumigrad.types.functions import evaluated
 from lumigrad.types.grids import Box, check_corners
 
 Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -160,11 +161,11 @@ def _look_up(
 ) -> tuple[Tensor, Tensor]:
     """Densities [M] and colours, with normals behind them where these are asked for, [M, C or C + 3]."""
     if shade is None and not buffers:
-        return checked_field(field(points, directions), points)
+        return looked_up("field", field, points, directions)
     wanted = torch.is_grad_enabled()
     with torch.enable_grad():
         points = points if points.requires_grad else points.detach().requires_grad_()
-        density, features = checked_field(field(points, directions), points)
+        density, features = looked_up("field", field, points, directions)
         slope = None
         if density.requires_grad:
             (slope,) = torch.autograd.grad(
@@ -184,13 +185,14 @@ def _look_up(
     return density, torch.cat((features, normals), -1) if buffers else features
 
 
-def checked_field(found: Any, points: Tensor) -> tuple[Tensor, Tensor]:
-    """What a field returned: density [M] and features [M, C]."""
+def looked_up(name: str, field: Field, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Density [M] and features [M, C] of a field, the argument or attribute of that name."""
+    found: Any = evaluated(name, field, points, directions)
     count = len(points)
     if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(v, Tensor) for v in found):
-        raise TypeError(f"field: expected it to return a density and features, got {type(found).__name__}")
+        raise TypeError(f"{name}: expected it to return a density and features, got {type(found).__name__}")
     density, features = found
     if density.shape not in ((count,), (count, 1)) or features.dim() != 2 or len(features) != count:
         shapes = f"{list(density.shape)} and {list(features.shape)}"
-        raise ValueError(f"field: expected it to return shapes [{count}] and [{count}, C], got {shapes}")
+        raise ValueError(f"{name}: expected it to return shapes [{count}] and [{count}, C], got {shapes}")
     return density.reshape(-1).to(points), features.to(points)

@@ -22,7 +22,7 @@ from lumigrad.render.peeling import cut, layers_wanted, occluders_of, opaque, pe
 from lumigrad.render.rendering import Rendering, averaged, finished
 from lumigrad.render.shading import LINEAR, Shader
 from lumigrad.render.splats import Splatted, fragments_of, joined, sphere_fragments, splatted
-from lumigrad.render.stage import Stage, lights_of
+from lumigrad.render.stage import Stage, check_colors, floating_type, lights_of
 from lumigrad.render.surface import MeshShape, Surface, TextureStore
 from lumigrad.render.volume import clip_rays, mean_depth
 from lumigrad.scene.cameras.camera import Camera
@@ -35,7 +35,6 @@ from lumigrad.scene.shapes.sphere_cloud import SphereCloud
 from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types import Rays
-from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments as Triangles
 
 DEFAULT_FRAGMENTS = 16
@@ -62,11 +61,11 @@ class Options:
 
 def render_layers(stage: Stage, options: Options) -> Rendering:
     """All shapes of a stage in each of its images; see `lumigrad.render.render`."""
-    for shape in stage.shapes:  # a conversion to the widest type would hide whole numbers
-        if (colors := getattr(shape, "colors", None)) is not None:
-            check.floating("colors", colors)
+    for shape in stage.shapes:
+        check_colors(shape)
     shader, tone = _colors(stage.shapes, options)
-    dtype = _dtype(stage)
+    types = [found for shape in stage.shapes if (found := floating_type(shape)) is not None]
+    dtype = types[0] if types else stage.camera.world_to_camera.dtype
     shapes = [shape.to(dtype) for shape in stage.shapes]
     given = [camera.to(dtype) for camera in stage.cameras]
     lights = lights_of(stage.scene, options.lights, options.shader, stage.camera)
@@ -102,23 +101,6 @@ def _colors(shapes: Sequence[Any], options: Options) -> tuple[Shader, Any]:
         return srgb_encode(shader(surface, lights, camera))
 
     return displayed, None
-
-
-def _dtype(stage: Stage) -> torch.dtype:
-    """The widest type among the shapes, or the camera's."""
-    found = []
-    for shape in stage.shapes:
-        if isinstance(shape, Mesh):
-            found.append(shape.positions.dtype)
-        elif isinstance(shape, Cloud):
-            found.append(shape.centers.dtype)
-        elif isinstance(shape, (VoxelGrid, SignedDistanceGrid)):
-            found.append(shape.values.dtype)
-        elif isinstance(shape.box, Tensor):
-            found.append(shape.box.dtype)
-    if not found:
-        return stage.camera.world_to_camera.dtype
-    return torch.float64 if torch.float64 in found else found[0]
 
 
 def _rays(camera: Camera, dtype: torch.dtype) -> PixelRays:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.ops.field import composite, march, sample_rays
-from lumigrad.render.field import checked_field
+from lumigrad.render.field import looked_up
 from lumigrad.render.merging import Medium, PixelRays
 from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
@@ -66,7 +66,7 @@ class FieldMedium:
             chosen = ray[first : first + CHUNK]
             along = directions.index_select(0, chosen)
             points = origins.index_select(0, chosen) + middle[first : first + CHUNK, None] * along
-            parts.append(checked_field(self.field.function(points, along), points))
+            parts.append(looked_up("function", self.field.function, points, along))
         density, color = (torch.cat(part) for part in zip(*parts, strict=True))
         out = composite(samples._replace(norms=None), density, color)
         return torch.cat((out.features, out.depth[:, None], out.alpha[:, None]), -1)

@@ -177,7 +177,7 @@ def _normals(meshes: Sequence[Mesh]) -> Tensor | None:
     corners, flat = [], True
     for mesh in meshes:
         values, faces = mesh.shading_normals()
-        shading = torch.nan_to_num(values, nan=0.0)[faces.long()]
+        shading = torch.nan_to_num(values, nan=0.0).to(mesh.positions)[faces.long()]
         facing = torch.nn.functional.normalize(mesh.face_normals(), dim=-1, eps=1e-30)[:, None]
         shading = torch.where((shading * facing).sum(-1, keepdim=True) > 0, shading, facing)
         flat = flat and values_can_be_checked() and bool(((shading - facing).abs() <= FLAT).all())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lumigrad.render.geometry import cameras_of
 from lumigrad.render.shading import LINEAR, Shader
@@ -16,6 +17,7 @@ from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.light.lights import Light, Lighting
 from lumigrad.scene.light.skies import studio
 from lumigrad.scene.scene import SHAPES, Scene, Shape, listed
+from lumigrad.scene.shapes._cloud import Cloud
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.instances import Instances
 from lumigrad.scene.shapes.mesh import Mesh
@@ -26,6 +28,7 @@ from lumigrad.scene.shapes.sphere_cloud import SphereCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
+from lumigrad.types import validation as check
 
 NAMES = {
     Mesh: "meshes",
@@ -127,8 +130,39 @@ def stage_of(
         raise ValueError(f"{name}, camera: expected at least one shape and one image, got none")
     if not together and camera.shape and camera.shape[0] != count:
         raise ValueError(f"camera: expected one, or {count} like the shapes, got {camera.shape[0]}")
-    whole = scene if isinstance(scene, Scene) else Scene(shapes)
-    return Stage(shapes, together, camera, cameras_of(camera, count), whole)
+    drawn = of_one_type(shapes) if together else shapes
+    whole = scene if isinstance(scene, Scene) else Scene(drawn)
+    if drawn is not shapes and isinstance(scene, Scene):
+        whole = replace(scene, shapes=drawn)
+    return Stage(drawn, together, camera, cameras_of(camera, count), whole)
+
+
+def of_one_type(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """The shapes in the widest of their floating types; as they are where they have no more than one."""
+    types = [floating_type(shape) for shape in shapes]
+    if len({found for found in types if found is not None}) < 2:
+        return shapes
+    for shape in shapes:
+        check_colors(shape)
+    return tuple(shape if found in (None, torch.float64) else shape.to(torch.float64)
+                 for shape, found in zip(shapes, types, strict=True))  # fmt: skip
+
+
+def floating_type(shape: Shape) -> torch.dtype | None:
+    """The type in which a shape is drawn by itself; None where the camera's decides."""
+    if isinstance(shape, Mesh):
+        return shape.positions.dtype
+    if isinstance(shape, Cloud):
+        return shape.centers.dtype
+    if isinstance(shape, (VoxelGrid, SignedDistanceGrid)):
+        return shape.values.dtype
+    return shape.box.dtype if isinstance(shape.box, Tensor) else None
+
+
+def check_colors(shape: Shape) -> None:
+    """Refuse whole numbers as colours, which a conversion to another type would hide."""
+    if (colors := getattr(shape, "colors", None)) is not None:
+        check.floating("colors", colors)
 
 
 def _check_kinds(shapes: Sequence[Shape], name: str, kinds: Sequence[type], mixed: bool) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.types import validation as check
+from lumigrad.types.functions import evaluated
 
 _SECANT_STEPS = 24
 _GOLDEN_STEPS = 32
@@ -49,7 +50,7 @@ def march_function(
 
 def values_of(sdf: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     """What a function gives for points [R, 3], as [R], in their type."""
-    value = check.tensor("sdf(points)", sdf(points))
+    value = check.tensor("sdf(points)", evaluated("sdf", sdf, points))
     if value.shape not in (points.shape[:-1], (*points.shape[:-1], 1)):
         raise ValueError(f"sdf: expected a function that returns shape [{len(points)}], got {tuple(value.shape)}")
     return value.reshape(points.shape[:-1]).to(points.dtype)

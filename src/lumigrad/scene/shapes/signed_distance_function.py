@@ -19,7 +19,8 @@ class SignedDistanceFunction:
     """Signed distances given by a function, with what the surface looks like. See `lumigrad.sphere_trace`.
 
     Attributes:
-        function: from points [R, 3] to signed distances [R], negative inside.
+        function: from points [R, 3] to signed distances [R], negative inside. Points are of the widest type among the
+            shapes that are drawn together, or of the camera's where no shape has one.
         box: the two corners [2, 3] of where to look for the surface; None for everywhere.
         material: of the whole surface; its textures are not used.
         silhouette: the width of the band in which the gradient of the silhouette is collected, as a distance; 0 for no

@@ -14,6 +14,7 @@ from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.shapes._mesh_distance import finite_triangles, signed_distance_grid
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types import validation as check
+from lumigrad.types.functions import evaluated
 from lumigrad.types.grids import (
     Box,
     check_box,
@@ -66,7 +67,7 @@ class SignedDistanceGrid:
         """Values of a function from points [D, H, W, 3] to distances, at the centres of D x H x W voxels."""
         counts = check_resolution(resolution)
         corners = check_box(box, torch.empty(0) if not isinstance(box, Tensor) else box)
-        return cls(function(voxel_centers(corners, counts)), corners)
+        return cls(evaluated("function", function, voxel_centers(corners, counts)), corners)
 
     @classmethod
     def from_mesh(

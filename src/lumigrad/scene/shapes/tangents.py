@@ -31,13 +31,14 @@ def corner_tangents(
         faces, uv_faces, normal_faces: integers [F, 3] into them.
 
     Returns:
-        tangents [K, 4] = (t, w), perpendicular to their normals, and faces [F, 3] that index them. Where texture
-        coordinates or triangles are degenerate, t is some unit vector perpendicular to the normal, without gradient.
-        Differentiable in positions, uvs and normals.
+        tangents [K, 4] = (t, w), of the type of the positions, perpendicular to their normals, and faces [F, 3] that
+        index them. Where texture coordinates or triangles are degenerate, t is some unit vector perpendicular to the
+        normal, without gradient. Differentiable in positions, uvs and normals.
 
     Source: Mikkelsen 2008, "Simulation of Wrinkled Surfaces Revisited"; Khronos, glTF 2.0 specification, section 3.7.2.
     """
     faces, uv_faces, normal_faces = faces.long(), uv_faces.long(), normal_faces.long()
+    uvs, normals = uvs.to(positions), normals.to(positions)
     tangent, sign = _face_tangents(positions[faces], uvs[uv_faces])
     normal = normals[normal_faces]
     flat = tangent[:, None] - normal * (normal * tangent[:, None]).sum(-1, keepdim=True)

@@ -20,7 +20,8 @@ class VolumeField:
 
     Attributes:
         function: from points [M, 3] and unit viewing directions [M, 3], away from the camera, to densities [M] (or
-            [M, 1]) that are not negative, and colours [M, C], display-encoded. It is called with no points too.
+            [M, 1]) that are not negative, and colours [M, C], display-encoded. It is called with no points too. Points
+            are of the widest type among the shapes that are drawn together.
         box: the two corners [2, 3] of where it is looked at; the unit cube's by default, around the origin.
         step: the longest segment that rays are cut into, in world units; None for a 128th of the box's diagonal.
         occupancy: from `lumigrad.occupancy`, or of a `lumigrad.fit.OccupancyGrid`: empty space is passed over.

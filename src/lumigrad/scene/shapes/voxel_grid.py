@@ -12,6 +12,7 @@ from torch import Tensor
 from lumigrad.ops.field import occupancy
 from lumigrad.types import Occupancy
 from lumigrad.types import validation as check
+from lumigrad.types.functions import evaluated
 from lumigrad.types.grids import check_corners, voxel_centers
 from lumigrad.types.shapes import Float
 
@@ -58,7 +59,7 @@ class VoxelGrid:
         """
         depth, height, width = (check.integer("size", side, 1) for side in size)
         empty = cls(torch.zeros(depth, height, width, 1), box, activation)
-        return replace(empty, values=function(empty.centers()), degree=degree)
+        return replace(empty, values=evaluated("function", function, empty.centers()), degree=degree)
 
     def centers(self) -> Float[Tensor, "depth height width 3"]:
         """Voxels' centres in the world, [D, H, W, 3]."""
