@@ -1,9 +1,9 @@
 // Soft rasterization on CUDA: a warp finds the K nearest faces of its 8 x 4 pixels, then every fragment is computed by
 // a thread of its own; and the backward pass.
 //
-// While faces are collected, a pixel's list is stored in the place of its fragments and needs no memory: depths and
-// indices, as a heap with the last face on top. Faces have the same anchors as on the CPU, and the arithmetic is not
-// fused, so the fragments equal those of the CPU, bit for bit.
+// While faces are collected, a pixel's list is in shared memory, or, if it is long, in the place of its fragments:
+// depths and indices, as a heap with the last face on top. Faces have the same anchors as on the CPU, and the
+// arithmetic is not fused, so the fragments equal those of the CPU, bit for bit.
 #include <limits>
 
 #include "parallel/gradients_cuda.h"
@@ -18,8 +18,8 @@ namespace {
 // ---- Forward -----------------------------------------------------------------------------------------------
 
 // The nearest faces of one pixel, ordered by depth and then by index. Once the list is full, only faces nearer than
-// `limit` still count, since faces come in the order of their indices.
-template <class T>
+// `limit` still count, since faces come in the order of their indices. Its places in memory are Stride apart.
+template <class T, int Stride>
 class NearestList {
  public:
   LG_DEVICE NearestList(T* z, int32_t* face, int most) : z_(z), face_(face), most_(most) {}
@@ -35,15 +35,15 @@ class NearestList {
     if (count_ == most_) limit_ = z_[0];
   }
 
-  // Sorts the list and marks the free places.
-  LG_DEVICE void finish() {
+  // Sorts the list and writes the indices, -1 in the free places.
+  LG_DEVICE void finish(int32_t* out) {
     for (int last = count_ - 1; last > 0; --last) {
-      const T z = z_[last];
-      const int32_t face = face_[last];
-      z_[last] = z_[0], face_[last] = face_[0];
+      const T z = z_[last * Stride];
+      const int32_t face = face_[last * Stride];
+      put(last, z_[0], face_[0]);
       sink(last, z, face);
     }
-    for (int k = count_; k < most_; ++k) face_[k] = -1;
+    for (int k = 0; k < most_; ++k) out[k] = k < count_ ? face_[k * Stride] : -1;
   }
 
  private:
@@ -51,17 +51,21 @@ class NearestList {
     return z < other_z || (z == other_z && face < other_face);
   }
 
+  LG_DEVICE bool is_before(int place, T z, int32_t face) const {
+    return before(z_[place * Stride], face_[place * Stride], z, face);
+  }
+
   LG_DEVICE void put(int place, T z, int32_t face) {
-    z_[place] = z;
-    face_[place] = face;
+    z_[place * Stride] = z;
+    face_[place * Stride] = face;
   }
 
   // From a free place towards the top.
   LG_DEVICE void rise(int place, T z, int32_t face) {
     while (place > 0) {
       const int above = (place - 1) / 2;
-      if (!before(z_[above], face_[above], z, face)) break;
-      put(place, z_[above], face_[above]);
+      if (!is_before(above, z, face)) break;
+      put(place, z_[above * Stride], face_[above * Stride]);
       place = above;
     }
     put(place, z, face);
@@ -71,9 +75,9 @@ class NearestList {
   LG_DEVICE void sink(int count, T z, int32_t face) {
     int place = 0;
     for (int below = 1; below < count; below = 2 * place + 1) {
-      if (below + 1 < count && before(z_[below], face_[below], z_[below + 1], face_[below + 1])) ++below;
-      if (!before(z, face, z_[below], face_[below])) break;
-      put(place, z_[below], face_[below]);
+      if (below + 1 < count && is_before(below, z_[(below + 1) * Stride], face_[(below + 1) * Stride])) ++below;
+      if (!before(z, face, z_[below * Stride], face_[below * Stride])) break;
+      put(place, z_[below * Stride], face_[below * Stride]);
       place = below;
     }
     put(place, z, face);
@@ -86,8 +90,8 @@ class NearestList {
   T limit_ = std::numeric_limits<T>::infinity();
 };
 
-template <class T>
-LG_DEVICE void offer(const WarpFace<T>& f, int32_t flags, T blur, const WarpPixels<T>& at, NearestList<T>& list) {
+template <class T, class List>
+LG_DEVICE void offer(const WarpFace<T>& f, int32_t flags, T blur, const WarpPixels<T>& at, List& list) {
   if (!(f.least_z < list.limit())) return;
   Place<T> place;
   locate_any(f.face, at.x, at.y, place);
@@ -97,18 +101,34 @@ LG_DEVICE void offer(const WarpFace<T>& f, int32_t flags, T blur, const WarpPixe
   if (weights.valid && weights.z < list.limit()) list.insert(weights.z, f.number);
 }
 
+// The longest lists in shared memory, in a kernel for short ones and in one for others.
+constexpr int short_list = 8;
 template <class T>
+constexpr int long_list = 256 / sizeof(T);
+
+// Places: of a list in shared memory; 0: lists are in the places of their fragments.
+template <int Places, class T>
 __global__ void __launch_bounds__(threads_per_block)
     find_nearest(Scene<T> scene, FaceBoxes boxes, int most, int64_t tile, FragmentOutputs<T> out) {
+  constexpr int in_shared = Places > 0 ? Places : 1;
   __shared__ WarpFaces<T> shared[warps_per_block];
+  __shared__ T shared_z[in_shared][threads_per_block];
+  __shared__ int32_t shared_face[in_shared][threads_per_block];
   WarpFaces<T>& faces = shared[threadIdx.x / warp_size];
   const WarpPixels<T> at(scene, tile);
   const T blur = static_cast<T>(scene.blur);
+  const auto find = [&](int64_t view, int32_t* tri, auto list) {
+    for_near_faces(scene, boxes, view, at, faces, [&](const WarpFace<T>& f) { offer(f, scene.flags, blur, at, list); });
+    if (at.inside) list.finish(tri);
+  };
   for (int64_t view = blockIdx.z; view < scene.image.views; view += gridDim.z) {
     const int64_t first = at.inside ? at.pixel(scene, view) * most : 0;
-    NearestList<T> list(out.z + first, out.tri + first, most);
-    for_near_faces(scene, boxes, view, at, faces, [&](const WarpFace<T>& f) { offer(f, scene.flags, blur, at, list); });
-    if (at.inside) list.finish();
+    if constexpr (Places > 0) {
+      find(view, out.tri + first,
+           NearestList<T, threads_per_block>(&shared_z[0][threadIdx.x], &shared_face[0][threadIdx.x], most));
+    } else {
+      find(view, out.tri + first, NearestList<T, 1>(out.z + first, out.tri + first, most));
+    }
   }
 }
 
@@ -157,8 +177,11 @@ struct Forward {
   void run(Queue& queue) {
     const FaceBoxes found = boxes.run(queue, scene, nullptr, 0);
     const int64_t tile = fragment_tile_size(most), fragments = scene.image.pixels() * most;
-    queue.launch(find_nearest<T>, pixel_grid(scene.image.views, scene.image.height, scene.image.width),
-                 dim3(threads_per_block), scene, found, static_cast<int>(most), tile, out);
+    const auto find = most <= short_list     ? find_nearest<short_list, T>
+                      : most <= long_list<T> ? find_nearest<long_list<T>, T>
+                                             : find_nearest<0, T>;
+    queue.launch(find, pixel_grid(scene.image.views, scene.image.height, scene.image.width), dim3(threads_per_block),
+                 scene, found, static_cast<int>(most), tile, out);
     queue.launch_items(measure_fragments<T>, fragments, scene, most, tile, fragments, out);
   }
 };
