@@ -29,6 +29,11 @@ struct MeshIndex {
     return -1;
   }
 
+  // The row of one corner of a triangle; both numbers are known to be right.
+  LG_HD int64_t row(int64_t view, int32_t triangle, int32_t corner) const {
+    return first_row(view) + tri[3 * static_cast<int64_t>(triangle) + corner];
+  }
+
   // The rows of a triangle's corners. False for -1, and for a wrong number.
   LG_HD bool rows(int64_t view, int32_t triangle, int64_t (&row)[3]) const {
     if (seen(triangle) < 0) return false;

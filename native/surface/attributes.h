@@ -39,14 +39,9 @@ struct TriangleFrame {
   V inverse_det;             // zero for a triangle seen edge-on
 };
 
-// p[corner][x, y, z, w]; the anchor is the centre of pixel (column, row).
+// p[corner][x, y, z, w]; f.fx, f.fy, f.sx and f.sy are set already.
 template <class V>
-LG_HD void make_frame(const V p[3][4], const V& column, const V& row, int64_t width, int64_t height,
-                      TriangleFrame<V>& f) {
-  f.sx = 2.0 / static_cast<double>(width);
-  f.sy = -2.0 / static_cast<double>(height);
-  f.fx = (2.0 * column + 1.0) / static_cast<double>(width) - 1.0;
-  f.fy = 1.0 - (2.0 * row + 1.0) / static_cast<double>(height);
+LG_HD void make_frame(const V p[3][4], TriangleFrame<V>& f) {
   for (int i = 0; i < 3; ++i) {
     f.w[i] = p[i][3];
     f.z[i] = p[i][2];
@@ -72,6 +67,17 @@ LG_HD void make_frame(const V p[3][4], const V& column, const V& row, int64_t wi
     f.dx[i] = zero_unless_finite(usable, f.dx[i]);
     f.dy[i] = zero_unless_finite(usable, f.dy[i]);
   }
+}
+
+// The same where the anchor is the centre of pixel (column, row).
+template <class V>
+LG_HD void make_frame(const V p[3][4], const V& column, const V& row, int64_t width, int64_t height,
+                      TriangleFrame<V>& f) {
+  f.sx = 2.0 / static_cast<double>(width);
+  f.sy = -2.0 / static_cast<double>(height);
+  f.fx = (2.0 * column + 1.0) / static_cast<double>(width) - 1.0;
+  f.fy = 1.0 - (2.0 * row + 1.0) / static_cast<double>(height);
+  make_frame(p, f);
 }
 
 // The four planes: a0, a1, a2 divided by det, and depth.

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "parallel/gradients_cuda.h"
+#include "parallel/lane_sums_cuda.h"
 #include "parallel/with_constant.h"
 #include "runtime/cuda/launch.h"
 #include "surface/interpolate.h"
@@ -25,11 +26,12 @@ struct Inputs : InterpolateInputs<T> {
   LG_DEVICE int64_t channel(int64_t l) const { return listed_channel ? listed_channel[l] : l; }
 
   // Where a triangle's vertices lie among all rows of attr; -1: a vertex of zeros.
-  LG_DEVICE void rows(int64_t view, int32_t triangle, int64_t (&row)[3]) const {
-    for (int k = 0; k < 3; ++k) {
-      const int32_t index = tri[3 * static_cast<int64_t>(triangle) + k];
-      row[k] = index < 0 || index >= vertices ? -1 : (attr_views > 1 ? view * vertices : 0) + index;
-    }
+  LG_DEVICE int64_t row(int64_t view, int32_t triangle, int32_t corner) const {
+    const int32_t index = tri[3 * static_cast<int64_t>(triangle) + corner];
+    return index < 0 || index >= vertices ? -1 : (attr_views > 1 ? view * vertices : 0) + index;
+  }
+  LG_DEVICE void rows(int64_t view, int32_t triangle, int64_t (&out)[3]) const {
+    for (int k = 0; k < 3; ++k) out[k] = row(view, triangle, k);
   }
 };
 
@@ -109,93 +111,98 @@ __global__ void __launch_bounds__(items_per_block) forward_derivatives(Inputs<T>
 // Channels whose gradients a warp adds up together: three values each.
 constexpr int group = 4;
 
-// Adds the gradients of a group of channels, summed over the lanes that show the same triangle.
+// A lane of a warp whose lanes add up what they give to the same triangle.
 template <class T>
-LG_DEVICE void add_group(const Inputs<T>& in, const GradientSum<T>& sum, T* grad_attr, uint32_t peers, bool seen,
-                         const int64_t (&row)[3], const int64_t (&channel)[group], T (&value)[3 * group]) {
-  add_up_peers(peers, value);
-  if (!seen || !is_lowest(peers)) return;
-  for (int k = 0; k < 3; ++k) {
-    if (row[k] < 0) continue;
-    for (int i = 0; i < group; ++i) {
-      const int64_t place = row[k] * in.channels + channel[i];
-      if (channel[i] >= 0) sum.add(grad_attr + place, place, value[k * group + i]);
-    }
+struct Lane {
+  int64_t view, pixel;
+  int32_t triangle;
+  bool seen;
+  int64_t row[3];
+  uint32_t peers;
+  LaneValues<T, 3 * group>& of_warp;
+
+  // Adds the gradients of a group of channels: value[k * group + i], of corner k and of channel_of(i), which is
+  // negative for none.
+  template <class ChannelOf>
+  LG_DEVICE void add_group(const Inputs<T>& in, const GradientSum<T>& sum, T* grad_attr, const T (&value)[3 * group],
+                           const ChannelOf& channel_of) const {
+    add_up_triangles(of_warp, peers, triangle, seen, value, [&](int32_t theirs, int32_t i, T total) {
+      const int64_t to = in.row(view, theirs, i / group), c = channel_of(i % group);
+      if (to >= 0 && c >= 0) sum.add(grad_attr + to * in.channels + c, to * in.channels + c, total);
+    });
   }
-}
+};
 
 template <class T>
 LG_DEVICE void backward_values(const Inputs<T>& in, const InterpolateGradients<T>& g, const GradientSum<T>& sum,
-                               int64_t pixel, bool seen, uint32_t peers, const int64_t (&row)[3], T* grad_u,
-                               T* grad_v) {
-  const T* bary = in.fragments.bary_at(pixel);
-  const T u = seen ? bary[0] : T(0), v = seen ? bary[1] : T(0);
+                               const Lane<T>& lane, T* grad_u, T* grad_v) {
+  const T* bary = in.fragments.bary_at(lane.pixel);
+  const T u = lane.seen ? bary[0] : T(0), v = lane.seen ? bary[1] : T(0);
   const bool wants_bary = g.bary || g.rast;
   for (int64_t first = 0; first < in.channels; first += group) {
-    int64_t channel[group];
     T value[3 * group];
 #pragma unroll
     for (int i = 0; i < group; ++i) {
       const int64_t c = first + i;
-      const bool there = c < in.channels;
-      const T grad = seen && there ? g.out[pixel * in.channels + c] : T(0);
-      channel[i] = there ? c : -1;
-      if (seen && there && wants_bary) {
-        add_bary_gradient(ChannelOfTriangle<T>(in, row, c).attributes(), 0, grad, grad_u, grad_v);
+      const bool there = lane.seen && c < in.channels;
+      const T grad = there ? g.out[lane.pixel * in.channels + c] : T(0);
+      if (there && wants_bary) {
+        add_bary_gradient(ChannelOfTriangle<T>(in, lane.row, c).attributes(), 0, grad, grad_u, grad_v);
       }
       T of_vertex[3];
       vertex_gradients(u, v, grad, of_vertex);
 #pragma unroll
       for (int k = 0; k < 3; ++k) value[k * group + i] = of_vertex[k];
     }
-    if (g.attr) add_group(in, sum, g.attr, peers, seen, row, channel, value);
+    if (!g.attr) continue;
+    lane.add_group(in, sum, g.attr, value,
+                   [&](int32_t i) { return first + i < in.channels ? first + i : int64_t{-1}; });
   }
 }
 
 template <class T>
 LG_DEVICE void backward_derivatives(const Inputs<T>& in, const InterpolateGradients<T>& g, const GradientSum<T>& sum,
-                                    int64_t pixel, bool seen, uint32_t peers, const int64_t (&row)[3], T* grad_bary_d) {
+                                    const Lane<T>& lane, T* grad_bary_d) {
   T bary_d[4];
-  for (int k = 0; k < 4; ++k) bary_d[k] = seen ? in.bary_d[4 * pixel + k] : T(0);
+  for (int k = 0; k < 4; ++k) bary_d[k] = lane.seen ? in.bary_d[4 * lane.pixel + k] : T(0);
   for (int64_t first = 0; first < in.listed; first += group) {
-    int64_t channel[group];
     T value[3 * group];
 #pragma unroll
     for (int i = 0; i < group; ++i) {
       const int64_t l = first + i;
-      const bool there = l < in.listed;
-      channel[i] = there ? in.channel(l) : -1;
       T grad[2] = {0, 0}, of_vertex[3];
-      if (seen && there) {
-        grad[0] = g.out_d[2 * (pixel * in.listed + l)];
-        grad[1] = g.out_d[2 * (pixel * in.listed + l) + 1];
+      if (lane.seen && l < in.listed) {
+        grad[0] = g.out_d[2 * (lane.pixel * in.listed + l)];
+        grad[1] = g.out_d[2 * (lane.pixel * in.listed + l) + 1];
         if (g.bary_d) {
-          add_bary_d_gradient(ChannelOfTriangle<T>(in, row, channel[i]).attributes(), 0, grad, grad_bary_d);
+          add_bary_d_gradient(ChannelOfTriangle<T>(in, lane.row, in.channel(l)).attributes(), 0, grad, grad_bary_d);
         }
       }
       vertex_gradients_d(bary_d, grad, of_vertex);
 #pragma unroll
       for (int k = 0; k < 3; ++k) value[k * group + i] = of_vertex[k];
     }
-    if (g.attr) add_group(in, sum, g.attr, peers, seen, row, channel, value);
+    if (!g.attr) continue;
+    lane.add_group(in, sum, g.attr, value,
+                   [&](int32_t i) { return first + i < in.listed ? in.channel(first + i) : int64_t{-1}; });
   }
 }
 
 template <class T>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(image_block_pixels)
     backward_pixels(Inputs<T> in, InterpolateGradients<T> g, GradientSum<T> sum, ImageSize image) {
+  __shared__ LaneValues<T, 3 * group> of_warp[image_block_pixels / warp_size];
   const PixelPlace place = pixel_place(image);
   for (int64_t view = blockIdx.z; view < image.views; view += gridDim.z) {
     const int64_t pixel = (view * image.height + place.row) * image.width + place.column;
     const int32_t triangle = place.inside ? in.triangle(pixel) : -1;
-    const bool seen = triangle >= 0;
     if (!warp_any(place.inside)) continue;
-    const uint32_t peers = warp_match(triangle);
-    int64_t row[3] = {-1, -1, -1};
-    if (seen) in.rows(view, triangle, row);
+    Lane<T> lane = {
+        view, pixel, triangle, triangle >= 0, {-1, -1, -1}, warp_match(triangle), of_warp[threadIdx.x / warp_size]};
+    if (lane.seen) in.rows(view, triangle, lane.row);
     T grad_bary[2] = {0, 0}, grad_bary_d[4] = {0, 0, 0, 0};
-    if (g.out) backward_values(in, g, sum, pixel, seen, peers, row, grad_bary, grad_bary + 1);
-    if (g.out_d) backward_derivatives(in, g, sum, pixel, seen, peers, row, grad_bary_d);
+    if (g.out) backward_values(in, g, sum, lane, grad_bary, grad_bary + 1);
+    if (g.out_d) backward_derivatives(in, g, sum, lane, grad_bary_d);
     if (!place.inside) continue;
     T* to = g.bary_at(pixel);
     for (int64_t k = 0; to && k < g.bary_values(); ++k) to[k] = k < 2 ? grad_bary[k] : T(0);

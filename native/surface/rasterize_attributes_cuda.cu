@@ -1,5 +1,6 @@
 // rasterize with interpolated attributes on CUDA, in one pass each way.
 #include "parallel/gradients_cuda.h"
+#include "parallel/lane_sums_cuda.h"
 #include "surface/rasterize_cuda.h"
 
 namespace lg::surface {
@@ -15,18 +16,15 @@ struct PixelChannels {
   }
 };
 
-// What a pixel gives to the corners of its triangle: to positions, and to attributes, channel by channel.
-template <class T>
-struct CornerGradients {
-  T pos[12], attr[3][max_channels];
-};
+// What a pixel gives to the corners of its triangle: to positions, then to attributes, channel by channel.
+constexpr int pos_values = 12, corner_values = pos_values + 3 * max_channels;
 
-template <class T>
-LG_DEVICE void pixel_gradients(const Geometry<T>& geometry, const VertexAttributes<T>& vertices,
+template <bool Derivatives, class T>
+LG_DEVICE void pixel_gradients(const Geometry<T>& geometry, const VertexAttributes<T>& vertices, const PixelSteps& step,
                                const FragmentGradients<T>& in, const PixelPlace& place, int64_t view, int64_t pixel,
-                               const int64_t (&row)[3], CornerGradients<T>& out) {
+                               const int64_t (&row)[3], T (&out)[corner_values]) {
   TriangleFrame<double> frame;
-  frame_at(geometry, row, static_cast<int32_t>(place.column), static_cast<int32_t>(place.row), frame);
+  frame_at(geometry, step, row, static_cast<int32_t>(place.column), static_cast<int32_t>(place.row), frame);
   const PixelChannels<T> channels(in.attributes, vertices.channels, pixel);
   const TriangleAttributes<T> corners = corner_attributes(vertices, geometry, view, row);
   const auto through_attributes = [&](const PixelPlanes<T>& p, T* grad_u, T* grad_v) {
@@ -35,37 +33,38 @@ LG_DEVICE void pixel_gradients(const Geometry<T>& geometry, const VertexAttribut
       if (c < vertices.channels) add_bary_gradient(corners, c, channels.grad[c], grad_u, grad_v);
       T of_vertex[3];
       vertex_gradients(at.u, at.v, channels.grad[c], of_vertex);
-      for (int k = 0; k < 3; ++k) out.attr[k][c] = of_vertex[k];
+      for (int k = 0; k < 3; ++k) out[pos_values + k * max_channels + c] = of_vertex[k];
     }
   };
-  pixel_gradients(in, frame, pixel, through_attributes, out.pos);
-}
-
-// Adds up what the lanes of a warp give, and adds that to the corners' places.
-template <class T>
-LG_DEVICE void add_attributes(const Geometry<T>& geometry, const VertexAttributes<T>& vertices,
-                              const GradientSum<T>& sum, T* grad_attr, uint32_t peers, bool seen, int64_t view,
-                              const int64_t (&row)[3], const T (&attr)[3][max_channels]) {
-  T value[3 * max_channels];
-  for (int i = 0; i < 3 * max_channels; ++i) value[i] = attr[i / max_channels][i % max_channels];
-  add_up_peers(peers, value);
-  if (!seen || !is_lowest(peers)) return;
-  const TriangleAttributes<T> corners = corner_attributes(vertices, geometry, view, row);
-  for (int i = 0; i < 3 * max_channels; ++i) {
-    const int64_t c = i % max_channels, slot = corners.a[i / max_channels] - vertices.attr + c;
-    if (c < vertices.channels) sum.add(grad_attr + slot, slot, value[i]);
-  }
+  pixel_gradients<Derivatives>(in, frame, pixel, through_attributes, out);
 }
 
 template <class T>
 struct Gradients {
   T *pos, *attr;  // null: not wanted
   GradientSum<T> of_pos, of_attr;
+
+  // Adds one of the values of a triangle.
+  LG_DEVICE void add(const Geometry<T>& geometry, const VertexAttributes<T>& vertices, int64_t view, int32_t triangle,
+                     int32_t i, T value) const {
+    if (i < pos_values) {
+      if (!pos) return;
+      const int64_t slot = 4 * geometry.mesh.row(view, triangle, i / 4) + i % 4;
+      of_pos.add(pos + slot, slot, value);
+    } else {
+      const int32_t corner = (i - pos_values) / max_channels, c = (i - pos_values) % max_channels;
+      if (!attr || c >= vertices.channels) return;
+      const int64_t slot = vertices.first(geometry, view, triangle, corner) + c;
+      of_attr.add(attr + slot, slot, value);
+    }
+  }
 };
 
-template <class T>
-__global__ void __launch_bounds__(128)
-    backward_pixels(Geometry<T> geometry, VertexAttributes<T> vertices, FragmentGradients<T> in, Gradients<T> out) {
+template <class T, bool Derivatives>
+__global__ void __launch_bounds__(image_block_pixels)
+    backward_pixels(Geometry<T> geometry, VertexAttributes<T> vertices, PixelSteps step, FragmentGradients<T> in,
+                    Gradients<T> out) {
+  __shared__ LaneValues<T, corner_values> of_warp[image_block_pixels / warp_size];
   const ImageSize& image = geometry.image;
   const PixelPlace place = pixel_place(image);
   for (int64_t view = blockIdx.z; view < image.views; view += gridDim.z) {
@@ -74,15 +73,10 @@ __global__ void __launch_bounds__(128)
     int64_t row[3];
     const bool seen = geometry.mesh.rows(view, triangle, row);
     if (!warp_any(seen)) continue;
-    CornerGradients<T> value = {};
-    if (seen) pixel_gradients(geometry, vertices, in, place, view, pixel, row, value);
-    const uint32_t peers = warp_match(triangle);
-    if (out.attr) {
-      add_attributes(geometry, vertices, out.of_attr, out.attr, peers, seen, view, row, value.attr);
-    }
-    if (!out.pos) continue;
-    add_up_peers(peers, value.pos);
-    if (seen && is_lowest(peers)) add_to_corners(out.of_pos, out.pos, row, value.pos);
+    T value[corner_values] = {};
+    if (seen) pixel_gradients<Derivatives>(geometry, vertices, step, in, place, view, pixel, row, value);
+    const auto add = [&](int32_t theirs, int32_t i, T total) { out.add(geometry, vertices, view, theirs, i, total); };
+    add_up_triangles(of_warp[threadIdx.x / warp_size], warp_match(triangle), triangle, seen, value, add);
   }
 }
 
@@ -107,7 +101,9 @@ struct Backward {
     of_attr.clear(queue);
     of_pos.run(queue, [&](const GradientSum<T>& sum) {
       const Gradients<T> out = {grad_pos, grad_attr, sum, of_attr.in_round(sum.round)};
-      queue.launch(backward_pixels<T>, image_grid(geometry.image), image_block(), geometry, vertices, in, out);
+      const auto kernel = in.bary_d ? backward_pixels<T, true> : backward_pixels<T, false>;
+      queue.launch(kernel, image_grid(geometry.image), image_block(), geometry, vertices, PixelSteps(geometry.image),
+                   in, out);
     });
     if (grad_pos) of_pos.finish(queue, 0, pos_places(), grad_pos);
     if (grad_attr) of_attr.finish(queue, 0, vertices.places(geometry), grad_attr);

@@ -1,13 +1,15 @@
 // rasterize on CUDA: visibility first, then attributes once per pixel; and the backward pass.
 #include "parallel/gradients_cuda.h"
+#include "parallel/lane_sums_cuda.h"
 #include "surface/rasterize_cuda.h"
 
 namespace lg::surface {
 namespace {
 
-template <class T>
-__global__ void __launch_bounds__(128)
-    backward_pixels(Geometry<T> geometry, FragmentGradients<T> in, GradientSum<T> sum, T* grad_pos) {
+template <class T, bool Derivatives>
+__global__ void __launch_bounds__(image_block_pixels)
+    backward_pixels(Geometry<T> geometry, PixelSteps step, FragmentGradients<T> in, GradientSum<T> sum, T* grad_pos) {
+  __shared__ LaneValues<T, 12> of_warp[image_block_pixels / warp_size];
   const ImageSize& image = geometry.image;
   const PixelPlace place = pixel_place(image);
   for (int64_t view = blockIdx.z; view < image.views; view += gridDim.z) {
@@ -19,13 +21,14 @@ __global__ void __launch_bounds__(128)
     T value[12] = {};
     if (seen) {
       TriangleFrame<double> frame;
-      frame_at(geometry, row, static_cast<int32_t>(place.column), static_cast<int32_t>(place.row), frame);
-      pixel_gradients(in, frame, pixel, [](const PixelPlanes<T>&, T*, T*) {}, value);
+      frame_at(geometry, step, row, static_cast<int32_t>(place.column), static_cast<int32_t>(place.row), frame);
+      pixel_gradients<Derivatives>(in, frame, pixel, [](const PixelPlanes<T>&, T*, T*) {}, value);
     }
-    const uint32_t peers = warp_match(triangle);
-    add_up_peers(peers, value);
-    if (!seen || !is_lowest(peers)) continue;
-    add_to_corners(sum, grad_pos, row, value);
+    const auto add = [&](int32_t theirs, int32_t i, T total) {
+      const int64_t slot = 4 * geometry.mesh.row(view, theirs, i / 4) + i % 4;
+      sum.add(grad_pos + slot, slot, total);
+    };
+    add_up_triangles(of_warp[threadIdx.x / warp_size], warp_match(triangle), triangle, seen, value, add);
   }
 }
 
@@ -34,8 +37,9 @@ int32_t backward(lg_call* call, const Geometry<T>& geometry, const FragmentGradi
   const ImageSize& image = geometry.image;
   return run_position_gradients(call, geometry.mesh.rows_in(image.views), 3 * image.pixels(), grad_pos,
                                 [&](Queue& queue, const GradientSum<T>& sum) {
-                                  queue.launch(backward_pixels<T>, image_grid(image), image_block(), geometry, in, sum,
-                                               grad_pos);
+                                  const auto kernel = in.bary_d ? backward_pixels<T, true> : backward_pixels<T, false>;
+                                  queue.launch(kernel, image_grid(image), image_block(), geometry, PixelSteps(image),
+                                               in, sum, grad_pos);
                                 });
 }
 
