@@ -2,9 +2,17 @@
 #include <cstdint>
 
 #include "light/bsdf_items.h"
+#include "light/shared_cpu.h"
 #include "lumigrad.h"
 #include "parallel/for_each.h"
 #include "runtime/status.h"
+
+namespace lg::light {
+
+LG_MATERIALS(, float)
+LG_MATERIALS(, double)
+
+}  // namespace lg::light
 
 int32_t lg_bsdf_forward(lg_call* call, int32_t dtype, const void* materials, const int32_t* kinds, const void* wi,
                         const void* wo, int64_t items, void* value, void* pdf) {

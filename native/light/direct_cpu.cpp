@@ -3,6 +3,7 @@
 
 #include "light/direct.h"
 #include "light/pull_cpu.h"
+#include "light/shared_cpu.h"
 #include "lumigrad.h"
 #include "parallel/for_each.h"
 #include "runtime/status.h"

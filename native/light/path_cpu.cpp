@@ -5,6 +5,7 @@
 #include "light/path.h"
 #include "light/path_lanes_cpu.h"
 #include "light/pull_cpu.h"
+#include "light/shared_cpu.h"
 #include "lumigrad.h"
 #include "parallel/for_each.h"
 #include "runtime/status.h"

@@ -3,6 +3,7 @@
 
 #include "light/path_edges.h"
 #include "light/pull_cpu.h"
+#include "light/shared_cpu.h"
 #include "lumigrad.h"
 #include "runtime/status.h"
 

@@ -6,6 +6,7 @@
 #include "light/path_gradient.h"
 #include "light/path_stream_cpu.h"
 #include "light/pull_cpu.h"
+#include "light/shared_cpu.h"
 #include "lumigrad.h"
 #include "runtime/status.h"
 

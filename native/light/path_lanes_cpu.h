@@ -156,8 +156,9 @@ class LanePaths {
 
   void trace_rays() {
     for (int k = 0; k < active_; ++k) rays_[k] = ray_of(origin_[numbers_[k]], direction_[numbers_[k]]);
-    ray::closest_hits(scene_.intersector.bvh, rays_, active_,
-                      [&](int k, const ray::Hit<T>& hit) { hit_[numbers_[k]] = {hit.tri, hit.u, hit.v, hit.t}; });
+    ray::Hit<T> hits[lane_stream_size];
+    ray::closest_hits(scene_.intersector.bvh, rays_, active_, hits);
+    for (int k = 0; k < active_; ++k) hit_[numbers_[k]] = {hits[k].tri, hits[k].u, hits[k].v, hits[k].t};
   }
   static ray::Ray<T> ray_of(const Vec3<T>& o, const Vec3<T>& d, T t_max = ray::infinity<T>) {
     return {{o.x, o.y, o.z}, {d.x, d.y, d.z}, T(0), t_max};
@@ -214,7 +215,7 @@ class LanePaths {
 
   void trace_shadows() {
     bool hit[lane_stream_size];
-    ray::any_hits(scene_.intersector.bvh, rays_, shadows_, [&](int k, bool blocked) { hit[k] = blocked; });
+    ray::any_hits(scene_.intersector.bvh, rays_, shadows_, hit);
     for (int k = 0; k < shadows_; ++k) {
       if (!hit[k]) sum_of(waiting_[k]).add(light_[k]);
     }

@@ -182,8 +182,9 @@ class PathStream {
       const Vec3<T>&o = paths_[active_[k]].state.origin, &d = paths_[active_[k]].state.direction;
       rays_[k] = {{o.x, o.y, o.z}, {d.x, d.y, d.z}, T(0), ray::infinity<T>};
     }
-    ray::closest_hits(scene_.intersector.bvh, rays_, active,
-                      [&](int k, const ray::Hit<T>& hit) { paths_[active_[k]].hit = {hit.tri, hit.u, hit.v, hit.t}; });
+    ray::Hit<T> hits[stream_size];
+    ray::closest_hits(scene_.intersector.bvh, rays_, active, hits);
+    for (int k = 0; k < active; ++k) paths_[active_[k]].hit = {hits[k].tri, hits[k].u, hits[k].v, hits[k].t};
   }
 
   // Draws directions to the environment, which are looked for in large tables: of all paths one after the other, so
@@ -219,7 +220,9 @@ class PathStream {
       rays_[count] = {{o.x, o.y, o.z}, {d.x, d.y, d.z}, T(0), ray.t_max};
       waiting[count++] = &at;
     }
-    ray::any_hits(scene_.intersector.bvh, rays_, count, [&](int k, bool hit) { waiting[k]->is_lit = !hit; });
+    bool hit[stream_size];
+    ray::any_hits(scene_.intersector.bvh, rays_, count, hit);
+    for (int k = 0; k < count; ++k) waiting[k]->is_lit = !hit[k];
   }
 
   template <class Visitor>

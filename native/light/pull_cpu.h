@@ -24,15 +24,32 @@ constexpr int64_t most_parts = 64, most_sums = int64_t{1} << 24;
 constexpr int64_t most_values_of_parts = int64_t{1} << 20;
 constexpr int64_t most_logs = 32;
 
+// What paths tell what they add: to sums, or where there are none, to a log. One type for both, and called, not
+// inlined: copies of all that paths do would take the compiler as long as everything else here.
 template <class T>
-struct PartSums {
-  const PathGradients<T>& out;
-  double* sums;
-  int64_t first[gradients];
-
-  void add(Gradient gradient, int64_t number, T value) const {
-    if (out.values[gradient] && is_finite(value)) sums[first[gradient] + number] += static_cast<double>(value);
+class PullSink {
+ public:
+  PullSink(const PathGradients<T>& out, double* sums, PullLog<T>* log = nullptr, int shift = 0)
+      : out_(out), sums_(sums), log_(log), shift_(shift) {
+    for (int k = 0; k < gradients; ++k) first_[k] = out.first(k);
   }
+
+  LG_NOINLINE void add(Gradient gradient, int64_t number, T value) const {
+    if (!out_.values[gradient] || !is_finite(value)) return;
+    const int64_t slot = first_[gradient] + number;
+    if (sums_) {
+      sums_[slot] += static_cast<double>(value);
+    } else if (value != 0) {
+      log_->add(slot, shift_, value);
+    }
+  }
+
+ private:
+  const PathGradients<T>& out_;
+  double* sums_;
+  PullLog<T>* log_;
+  int shift_;
+  int64_t first_[gradients];
 };
 
 // Calls pull(first, end, sink) of many pixels, or pull(pixel, sink) of one after the other: what a pixel's gradient
@@ -97,8 +114,7 @@ void pull_by_logs(int32_t threads, const Paths& paths, int64_t pixels, const Pat
   for (bool goes_on = true; goes_on;) {
     parallel_for(threads, parts, [&](int64_t part, int) {
       PullLog<T>& log = log_of(part);
-      LogSink<T> sink = {out, &log, shift, {}};
-      for (int k = 0; k < gradients; ++k) sink.first[k] = out.first(k);
+      const PullSink<T> sink(out, nullptr, &log, shift);
       log.clear();
       const int64_t step = pixels_at_once(paths, sink);
       for (int64_t at; (at = next_of(part)) < pixels && !log.is_full(); log.next += step) {
@@ -126,9 +142,9 @@ void pull_paths(int32_t threads, const Paths& paths, int64_t pixels, const PathG
   const int64_t parts = std::max<int64_t>(std::min({most_parts, room, tasks}), 1);
   Buffer<double> sums(static_cast<size_t>(parts * slots));
   parallel_for(threads, parts, [&](int64_t part, int) {
-    PartSums<T> sink = {out, sums.data() + part * slots, {}};
-    for (int k = 0; k < gradients; ++k) sink.first[k] = out.first(k);
-    std::fill_n(sink.sums, slots, 0.0);
+    double* const of_part = sums.data() + part * slots;
+    std::fill_n(of_part, slots, 0.0);
+    const PullSink<T> sink(out, of_part);
     for (int64_t task = part; task < tasks; task += parts) {
       const int64_t end = std::min(pixels, (task + 1) * pixels_per_task);
       pull_pixels(paths, task * pixels_per_task, end, sink);

@@ -11,7 +11,6 @@
 #include <cstdint>
 
 #include "light/gradients.h"
-#include "math/scalar.h"
 #include "runtime/memory.h"
 
 namespace lg::light {
@@ -75,18 +74,6 @@ class PullLog {
 
   Array<LogEntry<T>> ranges_[log_ranges];
   int64_t count_ = 0, limit_ = log_limit;
-};
-
-template <class T>
-struct LogSink {
-  const PathGradients<T>& out;
-  PullLog<T>* log;
-  int shift;
-  int64_t first[gradients];
-
-  void add(Gradient gradient, int64_t number, T value) const {
-    if (out.values[gradient] && value != 0 && is_finite(value)) log->add(first[gradient] + number, shift, value);
-  }
 };
 
 }  // namespace lg::light

@@ -56,29 +56,36 @@ void in_packets(const BvhView<T>& bvh, const Ray<T>* rays, int count, OfPacket&&
   }
 }
 
-// Calls take(i, hit) with what ray i hits, of at most most_in_stream rays.
-template <class T, class Take>
-void closest_hits(const BvhView<T>& bvh, const Ray<T>* rays, int count, Take&& take) {
+// What rays hit, at most most_in_stream of them.
+template <class T>
+void closest_hits(const BvhView<T>& bvh, const Ray<T>* rays, int count, Hit<T>* hits) {
   in_packets(
       bvh, rays, count,
       [&](auto& packet, const int* numbers, int size) {
         packet.closest_hits(bvh, [&](int l, const Hit<T>& hit) {
-          if (l < size) take(numbers[l], hit);
+          if (l < size) hits[numbers[l]] = hit;
         });
       },
-      [&](int i) { take(i, closest_hit(bvh, rays[i])); });
+      [&](int i) { hits[i] = closest_hit(bvh, rays[i]); });
 }
 
-// Calls take(i, whether ray i hits anything).
-template <class T, class Take>
-void any_hits(const BvhView<T>& bvh, const Ray<T>* rays, int count, Take&& take) {
+// Whether they hit anything.
+template <class T>
+void any_hits(const BvhView<T>& bvh, const Ray<T>* rays, int count, bool* hits) {
   in_packets(
       bvh, rays, count,
       [&](auto& packet, const int* numbers, int size) {
         const uint32_t found = packet.any_hits(bvh);
-        for (int l = 0; l < size; ++l) take(numbers[l], (found >> l & 1) != 0);
+        for (int l = 0; l < size; ++l) hits[numbers[l]] = (found >> l & 1) != 0;
       },
-      [&](int i) { take(i, any_hit(bvh, rays[i])); });
+      [&](int i) { hits[i] = any_hit(bvh, rays[i]); });
 }
+
+// stream_cpu.cpp compiles them for all.
+#define LG_STREAMS(prefix, T)                                                        \
+  prefix template void closest_hits(const BvhView<T>&, const Ray<T>*, int, Hit<T>*); \
+  prefix template void any_hits(const BvhView<T>&, const Ray<T>*, int, bool*);
+LG_STREAMS(extern, float)
+LG_STREAMS(extern, double)
 
 }  // namespace lg::ray
