@@ -236,8 +236,15 @@ __global__ void __launch_bounds__(threads_per_block) backward_pixels(BackwardPas
     if (!warp_any(pixel.live)) continue;
     NearFaces near(pass.boxes, view, at.part, faces.waiting);
     FaceFrame frame;
+    const auto make = [&](int32_t number, Face<T>& face) {
+      double p[3][4];
+      scene.corners(view, number, p);
+      if (!make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame)) return false;
+      make_face(frame, scene.flags, face);
+      return true;
+    };
     while (const int count = near.next()) {
-      uint32_t met = 0, mask = warp_ballot(set_up(scene, view, at, count, faces, frame));
+      uint32_t met = 0, mask = warp_ballot(set_up(scene, at, count, faces, make));
       warp_sync();
       for (; mask; mask &= mask - 1) {
         const int i = lowest_bit(mask);

@@ -72,7 +72,8 @@ LG_HD void end_point(const FaceFrame& f, const EdgeEnd& end, double point[3], do
 LG_HD double bounded(double position) { return position < -absent ? -absent : position > absent ? absent : position; }
 
 // Normalises a line and computes the positions of its ends. Returns false if the line has no direction or an end has no
-// position.
+// position. Without Cut, edge e has the ends (e + 1) % 3 and (e + 2) % 3, whatever f.end says.
+template <bool Cut>
 LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
   double* line = f.line[e];
   const double length = sqrt(line[0] * line[0] + line[1] * line[1]);
@@ -81,17 +82,21 @@ LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
   if (e < 3) f.weight[e] = length;
   f.from[e] = absent;
   f.to[e] = 2 * absent;
-  if (!has_edge(f, e)) return true;
+  if (Cut && !has_edge(f, e)) return true;
   double at[2];
+  LG_UNROLL
   for (int k = 0; k < 2; ++k) {
-    double point[3], t;
-    end_point(f, f.end[e][k], point, &t);
+    const int corner = (e + 1 + k) % 3;
+    double point[3] = {f.x[corner], f.y[corner], f.w[corner]}, t;
+    if (Cut) end_point(f, f.end[e][k], point, &t);
     if (!(point[2] > 0)) return false;
     at[k] = (line[1] * point[0] - line[0] * point[1]) / point[2];
   }
   const bool swap = at[0] > at[1];  // happens only by rounding, and for the edge along the near plane
-  const EdgeEnd first = f.end[e][0];
-  if (swap) f.end[e][0] = f.end[e][1], f.end[e][1] = first;
+  if (Cut && swap) {
+    const EdgeEnd first = f.end[e][0];
+    f.end[e][0] = f.end[e][1], f.end[e][1] = first;
+  }
   f.from[e] = bounded(at[swap ? 1 : 0]);
   f.to[e] = bounded(at[swap ? 0 : 1]);
   return true;
@@ -129,10 +134,9 @@ LG_HD bool is_edge_on(const double p[3][4]) {
   return p[0][3] * a + p[1][3] * b + p[2][3] * c == 0;
 }
 
-// p[corner][x, y, z, w]; the anchor is the centre of pixel (column, row). Returns false if there is nothing to draw.
-LG_HD bool make_frame(const double p[3][4], int64_t column, int64_t row, const Viewport& view, int32_t flags,
-                      FaceFrame& f) {
-  unsigned behind = 0;
+// Sets a bit for every corner p[corner][x, y, z, w] behind the near plane. Returns false if there is nothing to draw.
+LG_HD bool find_behind(const double p[3][4], unsigned& behind) {
+  behind = 0;
   for (int i = 0; i < 3; ++i) {
     for (int k = 0; k < 4; ++k) {
       if (!is_finite(p[i][k])) return false;
@@ -143,15 +147,24 @@ LG_HD bool make_frame(const double p[3][4], int64_t column, int64_t row, const V
       return false;
     }
   }
-  if (behind == 7) return false;
+  return behind != 7;
+}
+
+// The rest of make_frame(). Without Cut, for a face without a vertex behind the near plane: f.end is left out, and no
+// index is known only at run time, so that a GPU keeps the frame in registers.
+template <bool Cut>
+LG_HD bool make_frame_of(const double p[3][4], unsigned behind, int64_t column, int64_t row, const Viewport& view,
+                         int32_t flags, FaceFrame& f) {
   f.anchor_x = (2 * static_cast<double>(column) + 1) / view.width - 1;
   f.anchor_y = 1 - (2 * static_cast<double>(row) + 1) / view.height;
+  LG_UNROLL
   for (int i = 0; i < 3; ++i) {
     f.w[i] = p[i][3];
     f.z[i] = p[i][2];
     f.x[i] = (p[i][0] - f.anchor_x * p[i][3]) * view.unit_x;
     f.y[i] = (p[i][1] - f.anchor_y * p[i][3]) * view.unit_y;
   }
+  LG_UNROLL
   for (int i = 0; i < 3; ++i) {
     const int j = (i + 1) % 3, k = (i + 2) % 3;
     f.line[i][0] = f.y[j] * f.w[k] - f.w[j] * f.y[k];
@@ -163,32 +176,59 @@ LG_HD bool make_frame(const double p[3][4], int64_t column, int64_t row, const V
   const double size = det < 0 ? -det : det;
   if (!(size > 0) || !is_finite(1 / size) || !is_finite(size)) return false;
   if ((flags & flag_cull) && det < 0) return false;
-  choose_ends(f, behind);
-  for (int k = 0; k < 3 && f.edges == 4; ++k) {
-    f.line[3][k] = 0;
-    for (int i = 0; i < 3; ++i) f.line[3][k] += f.line[i][k] * (f.z[i] + f.w[i]);
-  }
-  for (int e = 0; e < f.edges; ++e) {
-    if (!finish_edge(f, e, det < 0 ? -1 : 1)) return false;
+  const double sign = det < 0 ? -1 : 1;
+  if constexpr (Cut) {
+    choose_ends(f, behind);
+    for (int k = 0; k < 3 && f.edges == 4; ++k) {
+      f.line[3][k] = 0;
+      for (int i = 0; i < 3; ++i) f.line[3][k] += f.line[i][k] * (f.z[i] + f.w[i]);
+    }
+    for (int e = 0; e < f.edges; ++e) {
+      if (!finish_edge<true>(f, e, sign)) return false;
+    }
+  } else {
+    f.edges = 3;
+    LG_UNROLL
+    for (int e = 0; e < 3; ++e) {
+      if (!finish_edge<false>(f, e, sign)) return false;
+    }
   }
   for (int i = 0; i < 3; ++i) f.weight[i] /= size;
   return true;
+}
+
+// p[corner][x, y, z, w]; the anchor is the centre of pixel (column, row). Returns false if there is nothing to draw.
+LG_HD bool make_frame(const double p[3][4], int64_t column, int64_t row, const Viewport& view, int32_t flags,
+                      FaceFrame& f) {
+  unsigned behind;
+  return find_behind(p, behind) && make_frame_of<true>(p, behind, column, row, view, flags, f);
 }
 
 // Weights are affine on the screen only if all vertices are in front of the near plane.
 LG_HD bool is_affine(int edges, int32_t flags) { return !(flags & flag_perspective) && edges == 3; }
 
 template <class T>
+LG_HD void set_edge(const FaceFrame& f, int e, Face<T>& face) {
+  face.nx[e] = static_cast<T>(f.line[e][0]);
+  face.ny[e] = static_cast<T>(f.line[e][1]);
+  face.c[e] = static_cast<T>(f.line[e][2]);
+  face.from[e] = static_cast<T>(f.from[e]);
+  face.to[e] = static_cast<T>(f.to[e]);
+}
+
+// Cut: as for the frame.
+template <bool Cut = true, class T>
 LG_HD void make_face(const FaceFrame& f, int32_t flags, Face<T>& face) {
-  const bool affine = is_affine(f.edges, flags);
-  face.edges = f.edges;
-  for (int e = 0; e < f.edges; ++e) {
-    face.nx[e] = static_cast<T>(f.line[e][0]);
-    face.ny[e] = static_cast<T>(f.line[e][1]);
-    face.c[e] = static_cast<T>(f.line[e][2]);
-    face.from[e] = static_cast<T>(f.from[e]);
-    face.to[e] = static_cast<T>(f.to[e]);
+  const int edges = Cut ? f.edges : 3;
+  const bool affine = is_affine(edges, flags);
+  face.edges = edges;
+  if constexpr (Cut) {
+    for (int e = 0; e < edges; ++e) set_edge(f, e, face);
+  } else {
+    LG_UNROLL
+    for (int e = 0; e < 3; ++e) set_edge(f, e, face);
   }
+  LG_UNROLL
   for (int i = 0; i < 3; ++i) {
     face.weight[i] = static_cast<T>(affine ? f.weight[i] * f.w[i] : f.weight[i]);
     face.z[i] = static_cast<T>(affine ? f.z[i] / f.w[i] : f.z[i]);

@@ -426,19 +426,45 @@ struct WarpFaces {
   WarpFace<T> face[32];
 };
 
-// Sets up the first `count` of the waiting faces, one per lane; `frame` belongs to the lane's own face. Returns whether
-// that face may be visible. The caller synchronises the warp.
+// A face of which some vertex is behind the near plane; without edges if there is nothing to draw.
 template <class T>
-LG_DEVICE bool set_up(const Scene<T>& scene, int64_t view, const WarpPixels<T>& at, int count, WarpFaces<T>& faces,
-                      FaceFrame& frame) {
+LG_DEVICE_NOINLINE Face<T> make_cut_face(Scene<T> scene, int64_t view, int32_t number, int64_t column, int64_t row) {
+  double p[3][4];
+  scene.corners(view, number, p);
+  FaceFrame frame;
+  Face<T> face = {};
+  if (make_frame(p, column, row, scene.viewport, scene.flags, frame)) make_face(frame, scene.flags, face);
+  return face;
+}
+
+// Sets up a face around the centre of pixel (column, row). Returns false if there is nothing to draw. Of a face in
+// front of the near plane it is known beforehand which corners end which edges, and all its numbers stay in registers.
+template <class T>
+LG_DEVICE bool make_face_near(const Scene<T>& scene, int64_t view, int32_t number, int64_t column, int64_t row,
+                              Face<T>& face) {
+  double p[3][4];
+  scene.corners(view, number, p);
+  unsigned behind;
+  if (!find_behind(p, behind)) return false;
+  if (behind != 0) {
+    face = make_cut_face(scene, view, number, column, row);
+    return face.edges > 0;
+  }
+  FaceFrame frame;
+  if (!make_frame_of<false>(p, 0, column, row, scene.viewport, scene.flags, frame)) return false;
+  make_face<false>(frame, scene.flags, face);
+  return true;
+}
+
+// Sets up the first `count` of the waiting faces, one per lane, by make(number, face), which returns false if there is
+// nothing to draw. Returns whether the lane's face may be visible. The caller synchronises the warp.
+template <class T, class Make>
+LG_DEVICE bool set_up(const Scene<T>& scene, const WarpPixels<T>& at, int count, WarpFaces<T>& faces, Make&& make) {
   const unsigned lane = lane_id();
   if (static_cast<int>(lane) >= count) return false;
   WarpFace<T>& mine = faces.face[lane];
   mine.number = faces.waiting.faces[lane];
-  double p[3][4];
-  scene.corners(view, mine.number, p);
-  if (!make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame)) return false;
-  make_face(frame, scene.flags, mine.face);
+  if (!make(mine.number, mine.face)) return false;
   mine.least_z = min_z_of(mine.face, scene.flags);
   return may_reach(mine.face, at.center_x, at.center_y, at.margin);
 }
@@ -467,11 +493,12 @@ template <class T, class Body>
 LG_DEVICE void for_near_faces(const Scene<T>& scene, const FaceBoxes& boxes, int64_t view, const WarpPixels<T>& at,
                               WarpFaces<T>& faces, Body&& body) {
   NearFaces near(boxes, view, at.part, faces.waiting);
-  FaceFrame frame;
+  const auto make = [&](int32_t number, Face<T>& face) {
+    return make_face_near(scene, view, number, at.anchor_x, at.anchor_y, face);
+  };
   while (const int count = near.next()) {
     uint32_t pixels = 0;
-    if (set_up(scene, view, at, count, faces, frame))
-      pixels = pixels_of(near.box(faces.face[lane_id()].number), at.part);
+    if (set_up(scene, at, count, faces, make)) pixels = pixels_of(near.box(faces.face[lane_id()].number), at.part);
     uint32_t mine = transpose_bits(pixels);
     warp_sync();
     for (; mine; mine &= mine - 1) body(static_cast<const WarpFace<T>&>(faces.face[lowest_bit(mine)]));

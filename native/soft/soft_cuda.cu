@@ -153,15 +153,11 @@ __global__ void __launch_bounds__(items_per_block)
   for (int64_t i = first_item(); i < count; i += item_step()) {
     const int32_t number = out.tri[i];
     const FragmentPlace at(scene, i / most, tile);
-    double p[3][4];
-    FaceFrame frame;
-    if (number >= 0) scene.corners(at.view, number, p);
-    if (number < 0 || !make_frame(p, at.anchor_x, at.anchor_y, scene.viewport, scene.flags, frame)) {
+    Face<T> face;
+    if (number < 0 || !make_face_near(scene, at.view, number, at.anchor_x, at.anchor_y, face)) {
       out.write_pad(i);
       continue;
     }
-    Face<T> face;
-    make_face(frame, scene.flags, face);
     out.write(i, face, number, scene.flags, at.column, at.row, static_cast<T>(scene.viewport.step));
   }
 }
