@@ -254,6 +254,42 @@ def test_shapes(shape: dict[str, Any], area: float) -> None:
     assert torch.allclose(flipped.face_normals(), -normals, atol=1e-6)
 
 
+TRIANGLE = {"type": "mesh", "vertex_positions": [[-1, -1, 0], [1, -1, 0], [0, 2, 0]], "faces": [[0, 1, 2]]}
+WITH_NORMALS = {**TRIANGLE, "vertex_normals": [[0, 0, 1]] * 3}
+
+
+@pytest.mark.parametrize(
+    ("shape", "mirror", "outside"),
+    [
+        ({"type": "cube"}, [-1, 1, 1], 1), ({"type": "cube"}, [-1, -1, -1], 1),
+        ({"type": "cube", "flip_normals": True}, [-1, 1, 1], 0),
+        ({"type": "cylinder", "p0": [0, -1, 0], "p1": [0, 1, 0]}, [-1, 1, 1], 1),
+        ({"type": "sphere"}, [-1, 1, 1], 0), ({"type": "sphere", "flip_normals": True}, [-1, 1, 1], 1),
+        ({"type": "rectangle"}, [-1, 1, 1], 1), ({"type": "rectangle"}, [1, 1, -1], 0),
+        ({"type": "disk"}, [-1, 1, 1], 1), ({"type": "disk"}, [1, 1, -1], 0),
+        (TRIANGLE, [-1, 1, 1], 0), (TRIANGLE, [1, 1, -1], 1), (TRIANGLE, [-1, -1, 1], 1),
+        (WITH_NORMALS, [-1, 1, 1], 1), (WITH_NORMALS, [1, 1, -1], 0), (WITH_NORMALS, [-1, -1, 1], 1),
+        ({**WITH_NORMALS, "face_normals": True}, [-1, 1, 1], 0),
+    ],
+)  # fmt: skip
+def test_mirrored_shapes(shape: dict[str, Any], mirror: list[float], outside: int) -> None:
+    """The side that the camera sees shines, and is lit, as in Mitsuba 3.9.1.
+
+    There, normals of vertices go with the inverse transpose of `to_world`, and sides with them. Convex things of
+    reflectance r under a sky of radiance 1 are seen as r.
+    """
+    placed = {**shape, "to_world": T().scale(mirror), "bsdf": {"type": "diffuse", "reflectance": 0.25}}
+    at = camera((1, 1), fov=1.0)
+    shining = scene(camera=at, a={**placed, "emitter": {"type": "area", "radiance": rgb(2, 2, 2)}})
+    lit = scene(camera=at, a=placed, sky={"type": "constant", "radiance": rgb(1, 1, 1)})
+    seen, shown = (
+        mi.render(one, integrator=mi.load_dict({"type": "path", "max_depth": 2}), spp=16) for one in (shining, lit)
+    )
+    assert torch.allclose(seen, torch.full_like(seen, 2.0 * outside), atol=1e-6)
+    # Sixteen samples have a standard deviation of about 0.01; a side that is not lit is exactly black.
+    assert torch.allclose(shown, torch.full_like(shown, 0.25 * outside), atol=0.04 * outside)
+
+
 def test_texture_coordinates_of_spheres() -> None:
     """u is the angle around z over 2 pi, v that from +z over pi."""
     mesh = mi.to_scene(scene(a={"type": "sphere"})).meshes[0]
@@ -495,10 +531,10 @@ def test_instances_are_copies() -> None:
     below = {"type": "instance", "shapegroup": {"type": "ref", "id": "group"}}
     placed = scene(group=group, a={**below, "to_world": places[0]}, b={**below, "to_world": places[1]}, sky=sky)
     copies = {}
-    for k, place in enumerate(places):
+    # Both are their own mirror images; by itself, a mirrored sphere is inside out, as in Mitsuba.
+    for k, place in enumerate((places[0], T().translate([0.8, 0, 0]))):
         copies[f"ball_{k}"] = {**ball, "to_world": place.translate([0.0, 0.5, 0.0]), "center": [0.0, 0.0, 0.0]}
-        # A cube is its own mirror image; by itself, a mirrored one is inside out, as in Mitsuba.
-        copies[f"stand_{k}"] = {**stand, "to_world": (places[0], T().translate([0.8, 0, 0]))[k] @ T().scale(0.3)}
+        copies[f"stand_{k}"] = {**stand, "to_world": place @ T().scale(0.3)}
     path = mi.load_dict({"type": "path", "max_depth": 3})
     image = mi.render(placed, integrator=path, spp=64)
     assert torch.allclose(image, mi.render(scene(sky=sky, **copies), integrator=path, spp=64), rtol=0, atol=1e-4)

@@ -3,6 +3,9 @@
 Rectangles, disks, spheres and cylinders keep their `to_world` as a parameter; the vertices of cubes and of files are in
 the world. Spheres, disks and cylinders are made of `segments` strips around (128 by default): vertices lie on the
 surface, normals are the surface's, and a circle is 3e-4 of its radius too small at most.
+
+Mitsuba's sides go with shading normals. A `to_world` that mirrors leaves cubes, cylinders, and meshes with normals of
+their own the right way round; it turns spheres, and meshes without normals, inside out.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from torch import Tensor
 from lumigrad.compat.mitsuba.objects import Object, below
 from lumigrad.compat.mitsuba.transforms import as_tensor
 from lumigrad.io import load_mesh
-from lumigrad.scene._transform import transform_directions, transform_points
+from lumigrad.scene._transform import mirrored, transform_directions, transform_points
 from lumigrad.scene._vectors import frames
 from lumigrad.scene.shapes.mesh import Mesh, vertex_normals
 
@@ -34,6 +37,9 @@ def add_geometry(found: Object, path: Path | None) -> None:
     mesh = _cube() if found.kind == "cube" else _of_file(found, path) if path is not None else _of_arrays(found)
     matrix = _matrix(found)
     del found.values["to_world"]
+    own_normals = found.kind == "cube" or not (mesh.normals is None or found.options.get("face_normals", False))
+    if own_normals and bool(mirrored(matrix)):
+        mesh = _turned(mesh)
     normals = None
     if not found.options.get("face_normals", False):
         positions = transform_points(mesh.positions, matrix)
@@ -86,6 +92,8 @@ def mesh_of(shape: Object) -> Mesh:
     assert shape.mesh is not None
     if shape.kind in ANALYTIC:
         mesh = shape.mesh.transformed(shape.values["to_world"])
+        if shape.kind == "sphere" and bool(mirrored(shape.values["to_world"])):
+            mesh = _flipped(mesh)
     else:
         found = shape.values
         faces = found["faces"].reshape(-1, 3)
@@ -113,9 +121,14 @@ def renew_normals(shape: Object) -> None:
 
 
 def _flipped(mesh: Mesh) -> Mesh:
+    """Seen from the other side."""
+    return replace(_turned(mesh), normals=None if mesh.normals is None else -mesh.normals)
+
+
+def _turned(mesh: Mesh) -> Mesh:
+    """The corners of faces in the other order; normals stay."""
     indices = {name: getattr(mesh, name) for name in ("faces", "uv_faces", "normal_faces")}
-    turned = {name: index[:, [0, 2, 1]] for name, index in indices.items() if index is not None}
-    return replace(mesh, normals=None if mesh.normals is None else -mesh.normals, **turned)
+    return replace(mesh, **{name: index[:, [0, 2, 1]] for name, index in indices.items() if index is not None})
 
 
 # ---- Shapes of formulas --------------------------------------------------------------------------------------------
