@@ -83,7 +83,7 @@ function(lumigrad_add_cuda)
 endfunction()
 
 function(lumigrad_add_cuda_emulation)
-  set(sources native/tests/cuda_emulation/emulation.cpp)
+  set(sources native/tests/cuda_emulation/emulation.cpp native/tests/cuda_emulation/moves.cpp)
   foreach(source IN LISTS LUMIGRAD_CUDA_SOURCES)
     string(REGEX REPLACE "[^a-z_]" "_" name "${source}")
     set(wrapper ${CMAKE_CURRENT_BINARY_DIR}/emulated/${name}.cpp)

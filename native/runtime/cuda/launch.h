@@ -42,7 +42,22 @@ class Workspace {
   int64_t size_, used_ = 0;
 };
 
-// A stream to put work on. Remembers the first failure.
+// Bytes that are filled or copied.
+struct Move {
+  char* to;
+  const char* from;  // null: filled
+  int64_t bytes;
+  uint32_t word;  // what is filled in, four times the same byte
+};
+
+constexpr int most_moves = 8;
+struct Moves {
+  Move move[most_moves];
+  int32_t count;
+};
+
+// A stream to put work on. Remembers the first failure. Fills and copies wait for the next launch, before which one
+// kernel does them all: most are small, and a call for each would take longer than they do.
 class Queue {
  public:
   explicit Queue(void* stream) : stream_(static_cast<cudaStream_t>(stream)) {}
@@ -51,6 +66,7 @@ class Queue {
   template <class... Parameters, class... Arguments>
   void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments&&... arguments) {
     if (failed_ || grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    flush();
 #if defined(LG_CUDA_EMULATED)
     auto body = [&] { kernel(arguments...); };
     emulation::run(grid, block, [](void* data) { (*static_cast<decltype(body)*>(data))(); }, &body);
@@ -72,6 +88,7 @@ class Queue {
   template <class Library>
   void call(Library&& library) {
     if (failed_) return;
+    flush();
 #if defined(LG_CUDA_EMULATED)
     library(stream_);
 #else
@@ -80,22 +97,15 @@ class Queue {
   }
 
   void fill_bytes(void* place, int value, int64_t bytes) {
-    if (failed_ || bytes == 0) return;
-#if defined(LG_CUDA_EMULATED)
-    std::memset(place, value, static_cast<size_t>(bytes));
-#else
-    note(cudaMemsetAsync(place, value, static_cast<size_t>(bytes), stream_));
-#endif
+    add({static_cast<char*>(place), nullptr, bytes, 0x01010101u * static_cast<uint8_t>(value)});
   }
 
   void copy(void* to, const void* from, int64_t bytes) {
-    if (failed_ || bytes == 0) return;
-#if defined(LG_CUDA_EMULATED)
-    std::memcpy(to, from, static_cast<size_t>(bytes));
-#else
-    note(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_));
-#endif
+    add({static_cast<char*>(to), static_cast<const char*>(from), bytes, 0});
   }
+
+  // Launches what waits.
+  void flush();
 
   // Copies words of the host to the device as parameters of launches: nothing has to wait for the copy, the words
   // may change as soon as this returns, and a CUDA graph holds them itself.
@@ -104,6 +114,8 @@ class Queue {
   bool failed() const { return failed_; }
 
  private:
+  void add(const Move& move);
+
 #if !defined(LG_CUDA_EMULATED)
   void note(cudaError_t error) {
     if (error == cudaSuccess || failed_) return;
@@ -114,6 +126,7 @@ class Queue {
 #endif
 
   cudaStream_t stream_;
+  Moves waiting_ = {};
   bool failed_ = false;
 };
 
@@ -159,6 +172,7 @@ int32_t run_op(lg_call* call, Op&& op) {
   }
   Queue queue(call->stream);
   op.run(queue);
+  queue.flush();
   return queue.failed() ? LG_INTERNAL : LG_OK;
 }
 

@@ -1,6 +1,7 @@
 // Fibers, barriers and warps of the emulation (emulation.h).
 #include "emulation.h"
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <vector>
@@ -21,6 +22,7 @@ namespace {
 constexpr size_t stack_bytes = 256 << 10;
 // How blocks and threads take turns: 0 in order, 1 backwards.
 int order = 0;
+std::atomic<int64_t> launches{0};
 
 [[noreturn]] void fail(const char* text, const char* a = "", const char* b = "") {
   std::fprintf(stderr, "CUDA emulation: %s %s %s (block %u %u %u, thread %u)\n", text, a, b, now.block.x, now.block.y,
@@ -267,6 +269,7 @@ void run(dim3 grid, dim3 size, void (*body)(void*), void* data) {
       grid.z > 65535 || grid.x > 0x7fffffffu) {
     fail("a launch that no device takes");
   }
+  ++launches;
   now.grid = grid;
   now.block_size = size;
   const uint64_t count = uint64_t{grid.x} * grid.y * grid.z;
@@ -287,3 +290,5 @@ unsigned lane() { return block.lane(); }
 
 // For tests of determinism: 1 lets blocks and threads start in the opposite order.
 LG_EMULATION_API void lg_emulation_set_order(int32_t order) { lg::emulation::order = order; }
+// For tests of what an op launches: how often anything has been launched.
+LG_EMULATION_API int64_t lg_emulation_launches(void) { return lg::emulation::launches; }
