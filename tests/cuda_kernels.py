@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from lumigrad._engine import loading
 from lumigrad._engine.core import Call, Core
 from lumigrad._engine.declare import DIRECTIONS
 from lumigrad._engine.direction import Direction
+from lumigrad.ops.splat import _compositing
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -129,7 +131,12 @@ def set_order(backwards: bool) -> None:
 
 @contextmanager
 def emulated_cuda() -> Iterator[Core]:
-    """Within this block, the ops of CPU tensors run the CUDA kernels on this processor."""
+    """Within this block, the ops of CPU tensors run the CUDA kernels on this processor. Its lists of splats have as
+    little room as the emulation gives them."""
     core = emulated_core()
-    with _instead_of_cpu(lambda name: functools.partial(DIRECTIONS[name].run, core)):
+    small = _compositing.Room(least=1000, ample=0, ample_for_each=0, for_each=3)
+    with (
+        mock.patch.multiple(_compositing, ROOM=small, keeps_lists=lambda tensor: True),
+        _instead_of_cpu(lambda name: functools.partial(DIRECTIONS[name].run, core)),
+    ):
         yield core

@@ -17,19 +17,18 @@ struct Tensor {
 template <class T>
 class Backward {
  public:
-  Backward(const Scene<T>& scene, const ImageGradients<T>& images, const T* gamma, int32_t footprint, int32_t blend,
-           void* const* grads, bool deterministic)
+  Backward(const Scene<T>& scene, const ImageGradients<T>& images, const TileLists& lists, const T* gamma,
+           int32_t footprint, int32_t blend, void* const* grads, bool deterministic)
       : scene_(scene),
         images_(images),
         gamma_(gamma),
         footprint_(footprint),
         blend_(blend),
         deterministic_(deterministic),
-        items_(scene.tiles.views * scene.primitives),
-        binning_(items_, scene.tiles),
+        lists_(lists),
         stride_(background_value + scene.channels),
-        sums_(deterministic, std::max<int64_t>(1, slots(grads)), binning_.tiles() * tile_warps * launches()),
-        view_sums_(deterministic, scene.tiles.views * stride_, binning_.tiles() * launches()),
+        sums_(deterministic, std::max<int64_t>(1, slots(grads)), lists.tiles * tile_warps * launches()),
+        view_sums_(deterministic, scene.tiles.views * stride_, lists.tiles * launches()),
         matrix_sums_(deterministic, scene.tiles.views * matrix_values, scene.primitives) {
     const auto to = [&](int i) { return static_cast<T*>(grads[i]); };
     position_ = to(0);
@@ -37,8 +36,7 @@ class Backward {
   }
 
   void plan(Workspace& workspace) {
-    binning_.plan(workspace);
-    if (in_world()) in_view_ = workspace.take<T>(3 * items_);
+    if (in_world()) in_view_ = workspace.take<T>(3 * lists_.count);
     views_ = workspace.take<double>(scene_.tiles.views * stride_);
     matrices_ = workspace.take<double>(scene_.tiles.views * matrix_values);
     sums_.plan(workspace);
@@ -54,8 +52,7 @@ class Backward {
     clear(queue, views_, scene_.tiles.views * stride_);
     clear(queue, matrices_, scene_.tiles.views * matrix_values);
     if (deterministic_) view_sums_.clear(queue);
-    const TileLists lists = binning_.run(queue, scene_, footprint_);
-    sums_.run(queue, [&](const GradientSum<T>& sum) { pull(queue, lists, sum); });
+    sums_.run(queue, [&](const GradientSum<T>& sum) { pull(queue, sum); });
     for (const Tensor<T>& tensor : tensors_) {
       if (tensor.data) sums_.finish(queue, tensor.first_slot, tensor.size, tensor.data);
     }
@@ -93,8 +90,8 @@ class Backward {
     return {tensors_[i].data, tensors_[i].first_slot, input.channels, input.views > 1 || (i == 0 && in_world())};
   }
 
-  void pull(Queue& queue, const TileLists& lists, const GradientSum<T>& sum) {
-    Compositing<T> c = {scene_, lists, gamma_, Rules<T>(scene_.settings, false, false), 0};
+  void pull(Queue& queue, const GradientSum<T>& sum) {
+    Compositing<T> c = {scene_, lists_, gamma_, Rules<T>(scene_.settings, false, false), 0};
     const Targets<T> targets = {target(0, scene_.positions), target(1, scene_.shapes), target(2, scene_.depths),
                                 target(3, scene_.opacities), target(4, scene_.features)};
     const Pulling<T> g = {
@@ -102,8 +99,8 @@ class Backward {
     choose<T>(footprint_, blend_, scene_.channels, [&](auto shape, auto blending, auto group) {
       using Footprint = typename decltype(shape)::type;
       do {
-        queue.launch(pull_tiles<T, Footprint, blending.value, group.value>,
-                     dim3(static_cast<unsigned>(binning_.tiles())), dim3(tile_threads), c, g, binning_.tiles());
+        queue.launch(pull_tiles<T, Footprint, blending.value, group.value>, dim3(static_cast<unsigned>(lists_.tiles)),
+                     dim3(tile_threads), c, g, lists_.tiles);
         c.first_channel += group.value;
       } while (c.first_channel < scene_.channels);
     });
@@ -130,8 +127,7 @@ class Backward {
   const T* gamma_;
   int32_t footprint_, blend_;
   bool deterministic_;
-  int64_t items_;
-  BinningPass binning_;
+  TileLists lists_;
   int64_t stride_;
   Tensor<T> tensors_[5];
   GradientSums<T> sums_;
@@ -160,9 +156,10 @@ int32_t lg_splat_backward(lg_call* call, int32_t dtype, const lg_splat_scene* sc
     const ImageGradients<T> given = {in(grad_image), in(grad_alpha), in(grad_depth),
                                      in(image),      in(alpha),      in(depth),
                                      in(state),      last,           grad_intrinsics != nullptr};
+    const TileLists lists(last, of_call.tiles.views * of_call.primitives, of_call.tiles);
     void* const grads[9] = {grad_positions,  grad_shapes, grad_depths,     grad_opacities, grad_features,
                             grad_background, grad_matrix, grad_intrinsics, grad_gamma};
-    return lg::run_op(call, Backward<T>(of_call, given, static_cast<const T*>(scene->gamma), scene->footprint,
+    return lg::run_op(call, Backward<T>(of_call, given, lists, static_cast<const T*>(scene->gamma), scene->footprint,
                                         scene->blend, grads, call->deterministic != 0));
   });
 }

@@ -1,6 +1,6 @@
 // Binning on CUDA: one sort of all primitives by depth, then a stable sort of pairs by tile.
 //
-// How many pairs of tile and primitive there are only the device knows. They get a workspace of fixed size: those of
+// How many pairs of tile and primitive there are only the device knows. They get room of fixed size: those of
 // the nearest primitives, as many as fit. Compositing goes through the rest tile by tile (see TileLists); so nothing is
 // lost, and nobody waits for the host. All of the room is sorted; what is not used of it has a key that comes last.
 //
@@ -15,7 +15,8 @@ namespace lg {
 namespace splat {
 namespace {
 
-// Room for pairs: so many per primitive, up to `ample_room`; for more primitives fewer. 16 bytes each.
+// Room for pairs: so many per primitive, up to `ample_room`; for more primitives fewer. 4 bytes each are kept, and 12
+// are needed for sorting.
 #if defined(LG_CUDA_EMULATED)
 constexpr int64_t min_room = 1000, ample_room = 0, ample_per_item = 0,
                   room_per_item = 3;  // so that tests meet full lists
@@ -25,6 +26,8 @@ constexpr int64_t min_room = int64_t{1} << 16, ample_room = int64_t{1} << 22, am
 constexpr int64_t max_room = 0x7fffffff;
 constexpr int64_t pairs_per_warp = 512;    // that a warp lists at a time
 constexpr uint32_t no_tile = 0xffffffffu;  // sorted behind all tiles
+constexpr int64_t bound_words = 8;
+static_assert(sizeof(Bound) == 4 * bound_words, "bounds are kept among words");
 
 int64_t room_for(int64_t items, int64_t tiles) {
   const int64_t ample = std::min(ample_room, ample_per_item * items);
@@ -69,17 +72,22 @@ __global__ void __launch_bounds__(items_per_block)
   }
 }
 
+// How many pairs each rank has, and the items of ranks as tiles are to see them.
 __global__ void __launch_bounds__(items_per_block)
-    count_pairs(const uint32_t* items, const uint32_t* tile_counts, int64_t count, uint64_t* pairs) {
-  for (int64_t rank = first_item(); rank < count; rank += item_step()) pairs[rank] = tile_counts[items[rank]];
+    count_pairs(const uint32_t* items, const uint32_t* tile_counts, int64_t count, uint64_t* pairs, uint32_t* drawn) {
+  for (int64_t rank = first_item(); rank < count; rank += item_step()) {
+    const uint32_t item = items[rank], tiles = tile_counts[item];
+    pairs[rank] = tiles;
+    drawn[rank] = tiles ? item : TileLists::no_item;
+  }
 }
 
 struct Listing {
   const Bound* bounds;
   const uint32_t *items, *tile_counts;
   const uint64_t* pairs_before;  // [ranks]
-  uint32_t *tiles, *ranks;       // out: the pairs
-  uint32_t *listed, *pairs;      // out: how many ranks they are of, and how many they are
+  uint32_t *tiles, *entries;     // out: the pairs
+  uint32_t* number;              // out: TileLists::listed and TileLists::pairs
   int64_t count, room, primitives, across, per_view;
   int width, height;
 
@@ -114,7 +122,7 @@ struct Fitting {
 
 // The pairs of 32 rows of tiles, of which the first is at `place`; those at [begin, end) are to be listed. Returns how
 // many pairs these rows have.
-LG_DEVICE int64_t list_rows(const Listing& listing, const SharedRows::Row& row, int64_t rank, int64_t first_tile,
+LG_DEVICE int64_t list_rows(const Listing& listing, const SharedRows::Row& row, uint32_t item, int64_t first_tile,
                             int64_t place, int64_t begin, int64_t end) {
   const int64_t running = running_sum(static_cast<int64_t>(row.tiles)), count = warp_shuffle(running, warp_size - 1);
   const int64_t tile = first_tile + row.row * listing.across + row.first - (running - row.tiles);
@@ -123,10 +131,10 @@ LG_DEVICE int64_t list_rows(const Listing& listing, const SharedRows::Row& row, 
     const int64_t pair = base + lane_id();
     const unsigned owner = lane_with(running, pair);
     const auto of_tile = static_cast<uint32_t>(warp_shuffle(tile, owner) + pair);
-    const auto of_rank = static_cast<uint32_t>(warp_shuffle(rank, owner));
+    const uint32_t of_item = warp_shuffle(item, owner);
     if (pair >= to) continue;
     listing.tiles[place + pair] = of_tile;
-    listing.ranks[place + pair] = of_rank;
+    listing.entries[place + pair] = of_item;
   }
   return count;
 }
@@ -142,7 +150,8 @@ LG_DEVICE void list_stretch(const Listing& listing, int64_t begin, int64_t end) 
     const int64_t first_tile = item / listing.primitives * listing.per_view, count = rows.count();
     for (int64_t base = 0; base < count && place < end; base += warp_size) {
       const SharedRows::Row row = rows.at(base + lane_id());
-      place += list_rows(listing, row, first + row.owner, warp_shuffle(first_tile, row.owner), place, begin, end);
+      place += list_rows(listing, row, warp_shuffle(item, row.owner), warp_shuffle(first_tile, row.owner), place, begin,
+                         end);
     }
   }
 }
@@ -152,8 +161,8 @@ LG_DEVICE void list_stretch(const Listing& listing, int64_t begin, int64_t end) 
 __global__ void __launch_bounds__(items_per_block) list_pairs(const __grid_constant__ Listing listing) {
   const Fitting fitting(listing);
   if (first_item() == 0) {
-    *listing.listed = static_cast<uint32_t>(fitting.ranks);
-    *listing.pairs = static_cast<uint32_t>(fitting.pairs);
+    listing.number[TileLists::listed] = static_cast<uint32_t>(fitting.ranks);
+    listing.number[TileLists::pairs] = static_cast<uint32_t>(fitting.pairs);
   }
   const int64_t warp = first_item() / warp_size, warps = item_step() / warp_size;
   for (int64_t begin = warp * pairs_per_warp; begin < listing.room; begin += warps * pairs_per_warp) {
@@ -164,84 +173,101 @@ __global__ void __launch_bounds__(items_per_block) list_pairs(const __grid_const
   }
 }
 
+// Where the lists of tiles begin and end in the sorted pairs, whose items are brought to where they are kept.
 __global__ void __launch_bounds__(items_per_block)
-    find_ranges(const uint32_t* tiles, const uint32_t* count, uint32_t* begin, uint32_t* end) {
-  const int64_t pairs = *count;
+    find_ranges(const uint32_t* tiles, const uint32_t* sorted, const TileLists lists) {
+  const int64_t pairs = lists.number[TileLists::pairs];
   for (int64_t i = first_item(); i < pairs; i += item_step()) {
     const uint32_t tile = tiles[i];
-    if (i == 0 || tiles[i - 1] != tile) begin[tile] = static_cast<uint32_t>(i);
-    if (i == pairs - 1 || tiles[i + 1] != tile) end[tile] = static_cast<uint32_t>(i + 1);
+    if (i == 0 || tiles[i - 1] != tile) lists.begin[tile] = static_cast<uint32_t>(i);
+    if (i == pairs - 1 || tiles[i + 1] != tile) lists.end[tile] = static_cast<uint32_t>(i + 1);
+    if (sorted != lists.entries) lists.entries[i] = sorted[i];
   }
 }
 
 }  // namespace
 
-BinningPass::BinningPass(int64_t items, const Tiles& image)
-    : items_(items),
-      views_(image.views),
+// The sizes are those of `last` in ops/splat/_compositing.py.
+TileLists::TileLists(const int32_t* last, int64_t item_count, const Tiles& image) {
+  across = divide_up(image.width, cuda_tile);
+  per_view = across * divide_up(image.height, cuda_tile);
+  tiles = image.views * per_view;
+  count = item_count;
+  room = room_for(count, per_view);
+  // The backward pass, to which the memory is constant, does not write.
+  auto* next = reinterpret_cast<uint32_t*>(const_cast<int32_t*>(last)) + image.views * image.height * image.width;
+  const auto take = [&next](int64_t length) {
+    uint32_t* taken = next;
+    next += length;
+    return taken;
+  };
+  bounds = reinterpret_cast<Bound*>(take(bound_words * count));
+  items = take(count);
+  begin = take(tiles);
+  end = take(tiles);
+  number = take(numbers);
+  entries = take(room);
+}
+
+BinningPass::BinningPass(const TileLists& lists, const Tiles& image)
+    : lists_(lists),
       height_(image.height),
       width_(image.width),
-      across_(divide_up(image.width, cuda_tile)),
-      by_depth_(items, 32),
-      by_tile_(room_for(items, per_view()), bits_of(tiles())),
-      pairs_before_(items) {}
+      by_depth_(lists.count, 32),
+      by_tile_(lists.room, bits_of(lists.tiles)),
+      pairs_before_(lists.count) {}
 
 void BinningPass::plan(Workspace& workspace) {
-  bounds_ = workspace.take<Bound>(items_);
-  tile_counts_ = workspace.take<uint32_t>(items_);
-  numbers_ = workspace.take<uint32_t>(3);
-  begin_ = workspace.take<uint32_t>(tiles());
-  end_ = workspace.take<uint32_t>(tiles());
+  tile_counts_ = workspace.take<uint32_t>(lists_.count);
   by_depth_.plan(workspace);
   pairs_before_.plan(workspace);
-  by_tile_.plan(workspace);
+  by_tile_.plan(workspace, lists_.entries);
 }
 
 template <class T>
-TileLists BinningPass::run(Queue& queue, const Scene<T>& scene, int32_t footprint) {
-  queue.fill_bytes(numbers_, 0, 3 * sizeof *numbers_);
-  queue.fill_bytes(begin_, 0, tiles() * static_cast<int64_t>(sizeof *begin_));
-  queue.fill_bytes(end_, 0, tiles() * static_cast<int64_t>(sizeof *end_));
+void BinningPass::run(Queue& queue, const Scene<T>& scene, int32_t footprint) {
+  queue.fill_bytes(lists_.number, 0, TileLists::numbers * static_cast<int64_t>(sizeof *lists_.number));
+  queue.fill_bytes(lists_.begin, 0, lists_.tiles * static_cast<int64_t>(sizeof *lists_.begin));
+  queue.fill_bytes(lists_.end, 0, lists_.tiles * static_cast<int64_t>(sizeof *lists_.end));
   with_footprint<T>(footprint, [&](auto shape) {
     using Footprint = typename decltype(shape)::type;
-    const Placing out = {bounds_, by_depth_.keys(), by_depth_.values(), tile_counts_, numbers_ + 2};
-    queue.launch_items(place_primitives<T, Footprint>, items_, scene, out);
+    const Placing out = {lists_.bounds, by_depth_.keys(), by_depth_.values(), tile_counts_,
+                         lists_.number + TileLists::max_opacity};
+    queue.launch_items(place_primitives<T, Footprint>, lists_.count, scene, out);
   });
   by_depth_.run(queue);
   list_all(queue, scene.primitives);
-  return {bounds_, by_depth_.keys(), by_depth_.values(), by_tile_.values(), begin_, end_, numbers_, numbers_ + 2,
-          items_,  across_,          per_view()};
 }
 
 // From ranks to the lists of tiles.
 void BinningPass::list_all(Queue& queue, int64_t primitives) {
   const uint32_t* items = by_depth_.values();
-  queue.launch_items(count_pairs, items_, items, tile_counts_, items_, pairs_before_.numbers());
+  queue.launch_items(count_pairs, lists_.count, items, tile_counts_, lists_.count, pairs_before_.numbers(),
+                     lists_.items);
   pairs_before_.run(queue);
-  const Listing listing = {bounds_,
+  const Listing listing = {lists_.bounds,
                            items,
                            tile_counts_,
                            pairs_before_.numbers(),
                            by_tile_.keys(),
                            by_tile_.values(),
-                           numbers_,
-                           numbers_ + 1,
-                           items_,
-                           by_tile_.count(),
+                           lists_.number,
+                           lists_.count,
+                           lists_.room,
                            primitives,
-                           across_,
-                           per_view(),
+                           lists_.across,
+                           lists_.per_view,
                            static_cast<int>(width_),
                            static_cast<int>(height_)};
-  queue.launch_items(list_pairs, warp_size * divide_up(by_tile_.count(), pairs_per_warp), listing);
+  queue.launch_items(list_pairs, warp_size * divide_up(lists_.room, pairs_per_warp), listing);
   by_tile_.run(queue);
   // Mostly far fewer pairs than there is room for: no more threads than run at a time.
-  const int64_t threads = std::min(by_tile_.count(), 8 * items_per_block * multiprocessors());
-  queue.launch_items(find_ranges, threads, by_tile_.keys(), numbers_ + 1, begin_, end_);
+  const int64_t threads = std::min(lists_.room, 8 * items_per_block * multiprocessors());
+  queue.launch_items(find_ranges, threads, by_tile_.keys(), by_tile_.values(), lists_);
 }
 
-template TileLists BinningPass::run<float>(Queue&, const Scene<float>&, int32_t);
-template TileLists BinningPass::run<double>(Queue&, const Scene<double>&, int32_t);
+template void BinningPass::run<float>(Queue&, const Scene<float>&, int32_t);
+template void BinningPass::run<double>(Queue&, const Scene<double>&, int32_t);
 
 }  // namespace splat
 }  // namespace lg

@@ -10,42 +10,44 @@ namespace splat {
 
 constexpr int cuda_tile = 16;  // pixels a side
 
-// Handed to kernels. An item is a primitive of a view, view * primitives + p; a rank is an item's place among those of
-// all views, sorted front to back. What is not drawn comes last, with hidden_key.
+// Which primitives each tile has to composite. They lie behind the pixels of `last`, so that the backward pass finds
+// them again. Handed to kernels. An item is a primitive of a view, view * primitives + p; a rank is an item's place
+// among those of all views, sorted front to back.
 //
-// The items of the first *listed ranks are in the lists of the tiles that they meet. There was no room for the lists of
-// the others, if any: a tile has to go through them by itself.
+// The items of the first `listed` ranks are in the lists of the tiles that they meet. There was no room for the lists
+// of the others, if any: a tile has to go through them by itself.
 struct TileLists {
-  const Bound* bounds;          // [items]
-  const uint32_t* keys;         // [ranks]: depths
-  const uint32_t* items;        // [ranks]
-  const uint32_t* ranks;        // tile by tile
-  const uint32_t *begin, *end;  // [tiles]: which of them
-  const uint32_t* listed;
-  const uint32_t* max_opacity;  // as bits of a float
-  int64_t count, across, per_view;
+  enum { listed, pairs, max_opacity, numbers };  // listed ranks, their pairs, and an opacity as bits of a float
+  static constexpr uint32_t no_item = 0xffffffffu;
+
+  Bound* bounds;          // [count]
+  uint32_t* items;        // [count]: of ranks; no_item for those that are not drawn, which come last
+  uint32_t *begin, *end;  // [tiles]: which of the entries
+  uint32_t* number;       // [numbers]
+  uint32_t* entries;      // [room]: items, tile by tile
+  int64_t count, tiles, room, across, per_view;
+
+  TileLists(const int32_t* last, int64_t items, const Tiles& image);
 };
 
 class BinningPass {
  public:
-  BinningPass(int64_t items, const Tiles& image);
+  BinningPass(const TileLists& lists, const Tiles& image);
 
   void plan(Workspace& workspace);
   template <class T>
-  TileLists run(Queue& queue, const Scene<T>& scene, int32_t footprint);
+  void run(Queue& queue, const Scene<T>& scene, int32_t footprint);
 
-  int64_t tiles() const { return views_ * per_view(); }
+  const TileLists& lists() const { return lists_; }
 
  private:
   void list_all(Queue& queue, int64_t primitives);
-  int64_t per_view() const { return across_ * divide_up(height_, cuda_tile); }
 
-  int64_t items_, views_, height_, width_, across_;
+  TileLists lists_;
+  int64_t height_, width_;
   PairSort by_depth_, by_tile_;
   RunningSum pairs_before_;
-  Bound* bounds_ = nullptr;
-  uint32_t *tile_counts_ = nullptr, *begin_ = nullptr, *end_ = nullptr;
-  uint32_t* numbers_ = nullptr;  // listed, pairs, max_opacity
+  uint32_t* tile_counts_ = nullptr;
 };
 
 // Items and tiles are counted with 31 bits.

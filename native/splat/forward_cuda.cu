@@ -73,7 +73,7 @@ LG_DEVICE T closing_exponent_of(const Compositing<T>& c, T inverse_gamma, const 
                                 int64_t left) {
   const bool known = stage.bound[0].half_height >= 0;
   const T front = known ? stage.item[0].t - stage.item[0].radius : c.rules.min_depth;
-  const T max_opacity = maximum(T(1), T(bits_float(*c.lists.max_opacity)));
+  const T max_opacity = maximum(T(1), T(bits_float(c.lists.number[TileLists::max_opacity])));
   return T(closing_margin) +
          closing_exponent<T>(front, c.rules.min_depth, c.rules.inverse_range, inverse_gamma, max_opacity, T(left));
 }
@@ -145,15 +145,17 @@ struct Forward {
 
   void run(Queue& queue) {
     const Rules<T> rules(scene.settings, out.ids != nullptr, out.median != nullptr);
-    Compositing<T> c = {scene, binning.run(queue, scene, footprint), gamma, rules, 0};
-    const dim3 grid(static_cast<unsigned>(binning.tiles()));
+    const TileLists& lists = binning.lists();
+    binning.run(queue, scene, footprint);
+    Compositing<T> c = {scene, lists, gamma, rules, 0};
+    const dim3 grid(static_cast<unsigned>(lists.tiles));
     choose<T>(footprint, blend, scene.channels, [&](auto shape, auto blending, auto group) {
       using Footprint = typename decltype(shape)::type;
       do {
         Images<T> now = out;
         if (c.first_channel > 0) now.ids = nullptr, now.contributors = 0;
         queue.launch(composite_tiles<T, Footprint, blending.value, group.value>, grid, dim3(tile_threads), c, now,
-                     binning.tiles());
+                     lists.tiles);
         c.first_channel += group.value;
       } while (c.first_channel < scene.channels);
     });
@@ -176,7 +178,8 @@ int32_t lg_splat_forward(lg_call* call, int32_t dtype, const lg_splat_scene* sce
     const Images<T> out = {static_cast<T*>(image),   static_cast<T*>(alpha), static_cast<T*>(depth), median, ids,
                            static_cast<T*>(weights), contributors,           static_cast<T*>(state), last};
     const auto* gamma = static_cast<const T*>(scene->gamma);
-    const BinningPass binning(of_call.tiles.views * of_call.primitives, of_call.tiles);
+    const TileLists lists(last, of_call.tiles.views * of_call.primitives, of_call.tiles);
+    const BinningPass binning(lists, of_call.tiles);
     return lg::run_op(call, Forward<T>{of_call, out, gamma, scene->footprint, scene->blend, binning});
   });
 }

@@ -69,22 +69,29 @@ struct TilePlace {
   }
 };
 
-// The ranks that a tile may have to composite, front to back: those of its list, then those that are in no list.
+// The items that a tile may have to composite, front to back: those of its list, then those that are in no list.
 struct Sequence {
   int64_t begin, in_list, unlisted, length;
 
+  // Whatever the lists hold, no place lies beyond them: the backward pass's are an input.
   LG_DEVICE Sequence(const TileLists& lists, int64_t tile) {
-    begin = lists.begin[tile];
-    in_list = lists.end[tile] - begin;
-    unlisted = *lists.listed;
+    begin = limited(lists.begin[tile], 0, lists.room);
+    in_list = limited(lists.end[tile], begin, lists.room) - begin;
+    unlisted = limited(lists.number[TileLists::listed], 0, lists.count);
     length = in_list + lists.count - unlisted;
   }
-  LG_DEVICE int64_t rank(const TileLists& lists, int64_t place) const {
-    return place < in_list ? lists.ranks[begin + place] : unlisted + place - in_list;
+  // Of a place below `length`.
+  LG_DEVICE uint32_t item(const TileLists& lists, int64_t place) const {
+    return place < in_list ? lists.entries[begin + place] : lists.items[unlisted + place - in_list];
   }
   // Whether nothing is drawn from this place on.
   LG_DEVICE bool is_over(const TileLists& lists, int64_t place) const {
-    return place >= length || (place >= in_list && lists.keys[rank(lists, place)] == hidden_key);
+    return place >= length || (place >= in_list && item(lists, place) == TileLists::no_item);
+  }
+
+ private:
+  static LG_DEVICE int64_t limited(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value > high ? high : value;
   }
 };
 
@@ -101,11 +108,10 @@ struct Stage {
   // Fills place k with what lies at `place` of the sequence.
   LG_DEVICE void load(const Compositing<T>& c, const TilePlace& tile, const Sequence& sequence, int64_t place, int k) {
     bound[k] = {0, 0, 0, -1e30f, 0, 0, 0, 0};
-    if (place < 0 || sequence.is_over(c.lists, place)) return;
-    const uint32_t item_number = c.lists.items[sequence.rank(c.lists, place)];
-    const int64_t v = item_number / c.scene.primitives, p = item_number - v * c.scene.primitives;
-    if (v != tile.view) return;
-    Bound b = c.lists.bounds[item_number];
+    if (place < 0 || place >= sequence.length) return;
+    const int64_t v = tile.view, of_view = v * c.scene.primitives, p = sequence.item(c.lists, place) - of_view;
+    if (p < 0 || p >= c.scene.primitives) return;  // of another view, or not drawn
+    Bound b = c.lists.bounds[of_view + p];
     if (place >= sequence.in_list && !meets(b, c.scene.tiles, tile)) return;
     b.x -= static_cast<float>(tile.x0);
     b.y -= static_cast<float>(tile.y0);

@@ -15,7 +15,8 @@ class PairSort {
  public:
   PairSort(int64_t count, int bits) : count_(static_cast<int>(count)), bits_(bits) {}
 
-  void plan(Workspace& workspace);
+  // values: where there is room for those to be sorted; null: in the workspace. They may end up there or not.
+  void plan(Workspace& workspace, uint32_t* values = nullptr);
   void run(Queue& queue);
 
   int64_t count() const { return count_; }

@@ -10,9 +10,10 @@
 
 namespace lg {
 
-void PairSort::plan(Workspace& workspace) {
+void PairSort::plan(Workspace& workspace, uint32_t* values_there) {
   for (uint32_t*& keys : keys_) keys = workspace.take<uint32_t>(count_);
-  for (uint32_t*& values : values_) values = workspace.take<uint32_t>(count_);
+  values_[0] = values_there ? values_there : workspace.take<uint32_t>(count_);
+  values_[1] = workspace.take<uint32_t>(count_);
   cub::DoubleBuffer<uint32_t> keys(keys_[0], keys_[1]), values(values_[0], values_[1]);
   cub::DeviceRadixSort::SortPairs(nullptr, bytes_, keys, values, count_, 0, bits_);
   temporary_ = workspace.take<char>(static_cast<int64_t>(bytes_));

@@ -5,7 +5,7 @@ The kernel is ``native/splat``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,6 +21,30 @@ SOFTMAX = 1
 # Its image has two more channels: the distortion of depth and the depth at the median.
 SURFEL = 5
 EXTRA_CHANNELS = {SURFEL: 2}
+
+
+class Room(NamedTuple):
+    """For how many pairs of a tile and a primitive CUDA's kernels have room, as native/splat/binning_cuda.cu says."""
+
+    least: int = 1 << 16
+    ample: int = 1 << 22
+    ample_for_each: int = 32
+    for_each: int = 8
+
+    def pairs(self, items: int, tiles: int) -> int:
+        """items: primitives in all views; tiles: of one view."""
+        wanted = max(self.least, min(self.ample, self.ample_for_each * items), self.for_each * items)
+        return min((1 << 31) - 1, wanted, items * tiles)
+
+
+ROOM = Room()
+_TILE = 16  # pixels a side
+
+
+def keeps_lists(tensor: torch.Tensor) -> bool:
+    """Whether the kernels for a tensor note behind the pixels of `last` which primitives each tile has, so that the
+    backward pass need not sort again: those for CUDA."""
+    return tensor.device.type == "cuda"
 
 
 def named(name: str, value: Any, known: dict[str, Any]) -> Any:
@@ -110,24 +134,34 @@ def _sizes(
     matrix: torch.Tensor | None,
     footprint: int,
     blend: int,
+    height: int,
+    width: int,
 ) -> tuple[int, ...]:
     """_SIZES"""
     channels = features.shape[-1]
     scalar_shapes = matrix is not None or shapes.dim() == positions.dim() - 1
+    views, count = positions.shape[0] if matrix is None else matrix.shape[0], positions.shape[-2]
     return (
-        positions.shape[0] if matrix is None else matrix.shape[0], positions.shape[-2], channels,
+        views, count, channels,
         _views_of(positions, 2), _views_of(shapes, 1 if scalar_shapes else 2), _views_of(depths, 1),
         _views_of(opacities, 1), _views_of(features, 2), _views_of(background, 1),
         positions.shape[-1], 1 if scalar_shapes else shapes.shape[-1],
         channels + EXTRA_CHANNELS.get(footprint, 0), blend == BLENDS["alpha"],
+        views * height * width + (_list_words(views, count, height, width) if keeps_lists(positions) else 0),
     )  # fmt: skip
+
+
+def _list_words(views: int, count: int, height: int, width: int) -> int:
+    """What TileLists of native/splat/binning_cuda.cu takes."""
+    tiles = -(-height // _TILE) * -(-width // _TILE)
+    return views * (9 * count + 2 * tiles) + 3 + ROOM.pairs(views * count, tiles)
 
 
 _SIZES = (
     "views primitives channels "
     "position_views shape_views depth_views opacity_views feature_views background_views "
     "position_components shape_components "
-    "image_channels has_median"
+    "image_channels has_median last_words"
 )
 _op = declare(
     "splat(Tensor positions, Tensor shapes, Tensor? depths, Tensor opacities, Tensor features, Tensor background, "
@@ -143,6 +177,6 @@ _op = declare(
         "ids": "views height width contributors",
         "weights": "views height width contributors",
         "state": "views height width 2",
-        "last": "views height width",
+        "last": "last_words",
     },
 )
