@@ -190,8 +190,12 @@ struct Forward {
   void plan(Workspace& workspace) { visibility.plan(workspace); }
   void run(Queue& queue) {
     visibility.run(queue, out.keys(), out.key_stride());
-    const auto shade = out.bary_d ? shade_pixels<T, true> : shade_pixels<T, false>;
-    queue.launch_items(shade, geometry.image.pixels(), geometry, vertices, PixelSteps(geometry.image), out);
+    const PixelSteps steps(geometry.image);
+    if (out.bary_d) {
+      queue.launch_items(shade_pixels<T, true>, geometry.image.pixels(), geometry, vertices, steps, out);
+    } else {
+      queue.launch_items(shade_pixels<T, false>, geometry.image.pixels(), geometry, vertices, steps, out);
+    }
   }
 };
 
