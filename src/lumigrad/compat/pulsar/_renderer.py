@@ -140,7 +140,7 @@ class Renderer(torch.nn.Module):
     def _first_depth(self, cam_params: Tensor, min_depth: float) -> float:
         if min_depth != 0:
             return min_depth
-        focal = 0.0 if self.orthogonal_projection else float(cam_params[..., self._focal_at(cam_params)].max())
+        focal = 0.0 if self.orthogonal_projection else float(cam_params.detach()[..., self._focal_at(cam_params)].max())
         return focal + 2 * SMALL
 
     @staticmethod
