@@ -2,7 +2,7 @@
 # Everything that needs a CUDA device, in stages that a device lent for a quarter of an hour has time for.
 #
 #   bash .ci/cuda_device.sh                     # all of them
-#   bash .ci/cuda_device.sh compare tests       # or some of: compare tests benchmark sanitizer
+#   bash .ci/cuda_device.sh compare tests       # or some of: compare tests benchmark kernels sanitizer
 #
 #   compare     every op on the device against the CPU, forward and backward, on the cases of tests/ops/cases.py
 #   tests       tests/cuda, and the tests of the ops and of the compatibility layers with CUDA's kernels

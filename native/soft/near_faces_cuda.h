@@ -309,11 +309,7 @@ class WaitingNumbers {
   // Moves numbers from the lanes' words to the free places, as many as fit.
   LG_DEVICE void take_bits() {
     const int mine = bit_count(bits_);
-    int through = mine;  // this lane's and those of the lanes below
-    for (unsigned step = 1; step < 32; step *= 2) {
-      const int below = warp_shuffle(through, lane_id() >= step ? lane_id() - step : lane_id());
-      if (lane_id() >= step) through += below;
-    }
+    const int through = running_sum(mine);  // this lane's and those of the lanes below
     for (int place = count_ + through - mine; bits_ != 0 && place < 64; ++place) {
       waiting_[place] = first_ + lowest_bit(bits_);
       bits_ &= bits_ - 1;

@@ -111,11 +111,7 @@ LG_DEVICE void count_pairs(const PairMarks& marks, int64_t first_word, BlockPair
     pairs.words[2 * lane + i] = bits;
     count[i] = bit_count(bits);
   }
-  int end = count[0] + count[1];
-  for (int step = 1; step < 32; step *= 2) {
-    const int before = warp_shuffle(end, static_cast<unsigned>(lane >= step ? lane - step : lane));
-    end += lane >= step ? before : 0;
-  }
+  const int end = running_sum(count[0] + count[1]);
   pairs.end[2 * lane] = end - count[1];
   pairs.end[2 * lane + 1] = end;
 }

@@ -124,21 +124,13 @@ LG_DEVICE void for_marked_pixels(const PairMarks& marks, Body&& body) {
     const int64_t line = unit / groups, first_word = unit % groups * 32;
     const int64_t view = line / image.height, row = line % image.height;
     const uint32_t mine = marks.pixels_of_word(view, row, first_word + lane);
-    int end = bit_count(mine);  // of my pixels among those of all lanes
-    for (int step = 1; step < 32; step *= 2) {
-      const int before = warp_shuffle(end, static_cast<unsigned>(lane >= step ? lane - step : lane));
-      end += lane >= step ? before : 0;
-    }
+    const int end = running_sum(bit_count(mine));  // of my pixels among those of all lanes
     const int count = warp_shuffle(end, 31);
     for (int base = 0; base < count; base += 32) {
       const int wanted = base + lane;
-      int owner = 0;  // the first lane whose pixels end beyond the wanted one
-      for (int step = 16; step > 0; step /= 2) {
-        if (warp_shuffle(end, static_cast<unsigned>(owner + step - 1)) <= wanted) owner += step;
-      }
-      owner = owner < 31 ? owner : 31;
-      const uint32_t pixels = warp_shuffle(mine, static_cast<unsigned>(owner));
-      const int first = warp_shuffle(end, static_cast<unsigned>(owner)) - bit_count(pixels);
+      const unsigned owner = lane_with(end, wanted);
+      const uint32_t pixels = warp_shuffle(mine, owner);
+      const int first = warp_shuffle(end, owner) - bit_count(pixels);
       const bool exists = wanted < count;
       const int64_t column = exists ? 32 * (first_word + owner) + nth_bit(pixels, wanted - first) : 0;
       body(view, row, column, exists);

@@ -204,12 +204,7 @@ LG_DEVICE void draw_job(const Scene& s, const Prepared& p) {
 LG_DEVICE bool enqueue(const Scene& s, LargeTriangle large) {
   const uint32_t lanes = warp_ballot(large.jobs > 0);
   if (lanes == 0) return false;
-  const auto lane = static_cast<int>(lane_id());
-  int64_t end = large.jobs;  // of this lane's jobs among those of the warp
-  for (int step = 1; step < 32; step *= 2) {
-    const int64_t before = warp_shuffle(end, static_cast<unsigned>(lane >= step ? lane - step : lane));
-    end += lane >= step ? before : 0;
-  }
+  const int64_t end = running_sum(int64_t{large.jobs});  // of this lane's jobs among those of the warp
   const auto all_jobs = static_cast<uint64_t>(warp_shuffle(end, 31));
   const auto leader = static_cast<unsigned>(lowest_bit(lanes));
   uint64_t start = static_cast<uint64_t>(s.queue_capacity) << job_bits;  // no room
