@@ -325,11 +325,14 @@ def test_options_of_images(tmp_path: Path) -> None:
         ('mtllib "b.mtl"\n', "usemtl b\n"),
         ("mtllib .\\b.mtl\n", "usemtl b\n"),
         ("mtllib two words.mtl\n", "usemtl b\n"),
+        ("mtllib two words.mtl # here\n", "usemtl b # as there\n"),
+        ("mtllib noted.mtl\t#here\n", "usemtl B#1\n"),
     ],
 )
 def test_libraries(tmp_path: Path, head: str, use: str) -> None:
     (tmp_path / "b.mtl").write_text("newmtl b\nKd 0 1 0\n")
     (tmp_path / "two words.mtl").write_text("newmtl b\nKd 0 1 0\n")
+    (tmp_path / "noted.mtl").write_text("newmtl b#1 # the first\nKd 0 1 0 # green\nd 1.0 # opaque\nNs 7 # dull\n")
     (found,) = load_mesh(obj(tmp_path, "Kd 0 1 0\n", head + QUAD + use + FACE)).materials
     assert isinstance(found, PhongMaterial)
     assert found.diffuse.tolist() == [0, 1, 0]
@@ -360,6 +363,14 @@ def test_materials_that_no_library_has(tmp_path: Path) -> None:
     with pytest.warns(FileWarning, match=r"a\.obj, line 12: usemtl b: no material library has it"):
         mesh = load_mesh(obj(tmp_path, "Kd 1 0 0\n", text))
     assert [m.diffuse.tolist() for m in mesh.materials] == [[1, 0, 0], [1, 1, 1]]  # type: ignore[attr-defined]
+
+
+def test_comments_behind_names_of_images(tmp_path: Path) -> None:
+    picture(tmp_path / "t.png", GREEN)
+    for said in ("t.png # green", "-s 2 2 2 t.png # green", '"t.png" #green'):
+        assert material(tmp_path, f"map_Kd {said}\n").diffuse_texture[0, 0].tolist() == [0, 1, 0]
+    picture(tmp_path / "t.png # red.png", RED)
+    assert material(tmp_path, "map_Kd t.png # red.png\n").diffuse_texture[0, 0].tolist() == [1, 0, 0]
 
 
 def test_names_of_folders_do_not_lead_astray(tmp_path: Path) -> None:

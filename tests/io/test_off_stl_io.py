@@ -28,6 +28,9 @@ def read(path: Path, text: str) -> Mesh:
         "OFF 4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n3 0 1 2\n3 0 2 3\n",
         "OFF4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n3 0 1 2\n3 0 2 3\n",  # as in ModelNet
         "# made by hand\nOFF\n# more\n4 1 5\n\n0 0 0 # here\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n",
+        "OFF\n\n4 2\n\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n\n3 0 1 2\n3 0 2 3",  # no number of edges
+        "OFF 4 1\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n",
+        "OFF\n4 1\n0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n",
         "OFF\n4\n1 0\n0 0 0 1 0 0\n1 1 0 0\n1 0 4 0 1\n2 3\n",
         "4 1 0\r\n0 0 0\r\n1 0 0\r\n1 1 0\r\n0 1 0\r\n4 0 1 2 3",
         "NOFF\n4 1 0\n0 0 0 0 0 1\n1 0 0 0 0 1\n1 1 0 0 0 1\n0 1 0 0 0 1\n4 0 1 2 3\n",
@@ -58,14 +61,17 @@ def test_coff(tmp_path: Path, rows: tuple[str, str]) -> None:
 
 
 def test_colours_of_faces_in_off(tmp_path: Path) -> None:
-    text = "OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n3 0 1 2 255 0 0\n3 0 2 3 0 51 0\n"
-    mesh = read(tmp_path, text)
-    assert mesh.texture is not None
-    assert mesh.uvs is not None
-    assert mesh.uv_faces is not None
-    size = torch.tensor([mesh.texture.shape[1], mesh.texture.shape[0]])
-    column, row = (mesh.uvs[mesh.uv_faces[:, 0]] * size).floor().long().unbind(-1)
-    torch.testing.assert_close(mesh.texture[row, column], torch.tensor([[1.0, 0, 0], [0, 0.2, 0]]))
+    faces = "3 0 1 2 255 0 0\n3 0 2 3 0 51 0\n"
+    plain = "OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n"
+    textured = "STOFF\n4 2\n0 0 0 0 0\n1 0 0 1 0\n1 1 0 1 1\n0 1 0 0 1\n"  # beside coordinates of no texture
+    for vertices in (plain, textured):
+        mesh = read(tmp_path, vertices + faces)
+        assert mesh.texture is not None
+        assert mesh.uvs is not None
+        assert mesh.uv_faces is not None
+        size = torch.tensor([mesh.texture.shape[1], mesh.texture.shape[0]])
+        column, row = (mesh.uvs[mesh.uv_faces[:, 0]] * size).floor().long().unbind(-1)
+        torch.testing.assert_close(mesh.texture[row, column], torch.tensor([[1.0, 0, 0], [0, 0.2, 0]]))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +110,13 @@ def test_stl(tmp_path: Path) -> None:
     )
     text = f"solid x\n{loops}endsolid x\n"
     for data in (binary, binary + b"more", text.encode(), text.upper().encode()):
+        (tmp_path / "a.stl").write_bytes(data)
+        mesh = load_mesh(tmp_path / "a.stl")
+        assert mesh.positions.tolist() == CORNERS
+        assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+    commented = text.replace("\n", " # made by hand\n")
+    header = b"solid, made of facets".ljust(80) + struct.pack("<I", 2) + facets()
+    for data in (header, ("# by hand\n " + commented).encode(), b"\n" + text.encode(), loops.encode() + b"endsolid"):
         (tmp_path / "a.stl").write_bytes(data)
         mesh = load_mesh(tmp_path / "a.stl")
         assert mesh.positions.tolist() == CORNERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from pathlib import Path
 
@@ -41,6 +42,10 @@ def test_binary_files_of_triangles_and_quads(tmp_path: Path, order: str) -> None
 def test_texts_and_stray_numbers(tmp_path: Path) -> None:
     """Lines may have more numbers than the header says, rows may be spread over lines, and headers have odd lines."""
     text = header("ascii", more="comment made by\nhand, in two lines\n") + rows(FIVE)
+    remarked = header("ascii", more="property bool seen\n")
+    remarked += "".join(f"comment row {i}\n{line} {i % 2}\n" for i, line in enumerate(rows(FIVE).splitlines()))
+    (tmp_path / "a.ply").write_text(remarked + "\n comment faces\n4 0 1 2 3\n3 1 4 2\ncomment that is all\n")
+    torch.testing.assert_close(load_mesh(tmp_path / "a.ply").positions, torch.from_numpy(FIVE))
     for faces in ("4 0 1 2 3 9 9\n3 1 4 2 9\n", "4 0 1\n2 3\n3 1 4 2\n", "4 0 1 2 3\r\n3 1 4 2"):
         (tmp_path / "a.ply").write_bytes((text + faces).encode())
         assert load_mesh(tmp_path / "a.ply").faces.tolist() == [[0, 1, 2], [0, 2, 3], [1, 4, 2]]
@@ -58,9 +63,13 @@ def test_strips(tmp_path: Path) -> None:
 def test_colours_of_faces(tmp_path: Path) -> None:
     """They are seen as they are, and vertices stay shared."""
     faces = "element face 2\nproperty list uchar int vertex_indices\n"
-    faces += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
-    (tmp_path / "a.ply").write_text(header("ascii", faces) + rows(FIVE) + "4 0 1 2 3 255 0 51\n3 1 4 2 0 102 255\n")
-    for materials in (True, False):
+    textured = faces + "property list uchar float texcoord\n"  # coordinates of no texture, as MeshLab writes them
+    places = ("", ""), ("8 0 0 1 0 1 1 0 1 ", "6 0 0 1 0 1 1 ")
+    for kind, materials in itertools.product(("uchar", "int", "ushort", "float"), (True, False)):
+        head, (first, second) = (faces, places[0]) if kind != "int" else (textured, places[1])
+        head += "".join(f"property {kind} {name}\n" for name in ("red", "green", "blue"))
+        body = f"4 0 1 2 3 {first}255 0 51\n3 1 4 2 {second}0 102 255\n"
+        (tmp_path / "a.ply").write_text(header("ascii", head) + rows(FIVE) + body)
         mesh = load_mesh(tmp_path / "a.ply", materials)
         assert len(mesh.positions) == 5
         camera = PerspectiveCamera.orbit(0.0, 0.0, 8.0, 60.0, (64, 64))

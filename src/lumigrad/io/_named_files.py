@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from lumigrad.io._problems import UnreadableError
 
+_COMMENT = re.compile(r"\s#")
 _LFS = b"version https://git-lfs"
 _IMAGE_FOLDERS = ("textures", "Textures", "texture", "images", "maps", "tex")
 
@@ -51,11 +53,16 @@ def decoded(data: bytes) -> str:
         return data.decode("latin-1")
 
 
+def without_comment(text: str) -> str:
+    """The text before a comment: a # after a blank. (Names may hold a #.)"""
+    return _COMMENT.split(text, maxsplit=1)[0].strip()
+
+
 def find(name: str, folder: Path) -> Path | None:
     """The file that a name means, seen from a folder; None where there is none.
 
-    Exporters write backslashes, quotes, percent signs, absolute paths of other machines, and names in another case than
-    the file's. The name as it stands comes first. Symbolic links are followed.
+    Exporters write backslashes, quotes, percent signs, absolute paths of other machines, comments behind names, and
+    names in another case than the file's. The name as it stands comes first. Symbolic links are followed.
     """
     for candidate in _spellings(name):
         found = _existing(candidate, folder)
@@ -76,6 +83,7 @@ def _spellings(name: str) -> Iterator[str]:
     yield urllib.parse.unquote(plain)
     yield plain.replace("\\", "/")
     yield urllib.parse.unquote(plain.replace("\\", "/"))
+    yield without_comment(plain).strip("\"'").replace("\\", "/")
 
 
 def _existing(name: str, folder: Path) -> Path | None:

@@ -39,8 +39,12 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     values = numbers(text, starts, np.float64)
     per_line = np.diff(np.searchsorted(starts, line_ends(np.frombuffer(text, np.uint8))), prepend=0)
     per_line = per_line[per_line > 0]
-    if len(values) < 3:
+    if len(values) < 2:
         raise UnreadableError("the file is cut short: it has no numbers of vertices and faces")
+    if per_line[0] == 2 and per_line[1:2].tolist() != [
+        1
+    ]:  # some writers leave out the number of edges, which nothing depends on
+        values, per_line[0] = np.insert(values, 2, 0), 3
     vertices, faces = int(values[0]), int(values[1])
     if vertices < 0 or faces < 0 or 3 * vertices + faces > len(values):
         raise UnreadableError(
@@ -69,7 +73,7 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     mesh = assembled([part], default_material)
     if colors is None:
         return mesh
-    if part.uvs is not None or part.colors is not None:
+    if part.colors is not None:
         notes.add("its colours of faces are left out beside those of vertices")
         return mesh
     return painted(mesh, colors[triangles.owner])

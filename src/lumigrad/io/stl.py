@@ -20,8 +20,7 @@ _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribut
 def read(path: Path, notes: Notes) -> Mesh | None:
     """The mesh of a file; None where it has no facets. Normals of facets are not kept: they follow from the corners."""
     data = read_bytes(path)
-    text = data[:5].lower() == b"solid" and b"facet" in data[:4096].lower()
-    corners = _text(data, notes) if text else _binary(data, notes)
+    corners = _text(data, notes) if _is_text(data) else _binary(data, notes)
     if not len(corners):
         return None
     kept, faces = weld(corners)
@@ -33,6 +32,14 @@ def write(positions: np.ndarray, faces: np.ndarray, normals: np.ndarray, path: P
     records = np.zeros(len(faces), _RECORD)
     records["corners"], records["normal"] = positions[faces], normals
     path.write_bytes(b"lumigrad".ljust(80) + np.uint32(len(faces)).tobytes() + records.tobytes())
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a file is text. Headers of binary files may begin with "solid", and texts with blanks or comments."""
+    head = data[:4096].lower()
+    if b"facet" not in head or b"\0" in head:
+        return False
+    return len(data) != _HEADER + _FACET * int.from_bytes(data[80:_HEADER], "little")
 
 
 def _binary(data: bytes, notes: Notes) -> np.ndarray:

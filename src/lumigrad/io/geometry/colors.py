@@ -30,12 +30,13 @@ def decoded(encoded: Tensor) -> Tensor:
 
 
 def unit_range(values: np.ndarray) -> np.ndarray:
-    """Float32 colours in [0, 1] of integers of any width, or of floats, which some programs write from 0 to 255.
+    """Float32 colours in [0, 1] of integers of any width, or of floats.
 
-    What is no number is black.
+    Some programs write numbers from 0 to 255 as wider integers, or as floats. What is no number is black.
     """
     if values.dtype.kind in "iu":
-        return (values / np.iinfo(values.dtype).max).astype(np.float32)
+        bytes_in_words = values.dtype.itemsize > 1 and int(values.max(initial=0)) <= 255
+        return (values / (255 if bytes_in_words else np.iinfo(values.dtype).max)).astype(np.float32)
     values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
     high = values.max(initial=0.0)
     return values / np.float32(255) if high > 2 else values

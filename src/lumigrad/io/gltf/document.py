@@ -235,7 +235,7 @@ def _check_version(document: dict[str, Any]) -> None:
         raise UnreadableError("it is glTF 1.0; convert it to glTF 2.0, for example with gltf-pipeline")
     minimum = str(document.get("asset", {}).get("minVersion", "2.0"))
     if not version.startswith("2") or minimum > "2.0":
-        raise UnreadableError(f"it is glTF {max(version, minimum)}; expected 2.0")
+        raise UnreadableError(f"it is of the glTF version '{max(version, minimum) if version else ''}'; expected 2.0")
     if "asset" not in document and "meshes" not in document:
         raise UnreadableError("it is no glTF: its JSON has neither an asset nor meshes")
 

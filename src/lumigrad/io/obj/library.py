@@ -6,8 +6,10 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lumigrad.io._named_files import decoded, find, is_lfs_pointer
+from lumigrad.io._named_files import decoded, find, is_lfs_pointer, without_comment
 from lumigrad.io._problems import Notes
+
+_IMAGES = ("map_", "bump", "norm", "refl", "disp", "decal")  # what is followed by the name of a file
 
 
 @dataclass
@@ -76,5 +78,6 @@ def parse(data: bytes, path: Path) -> list[Entry]:
         if key.lower() == "newmtl":
             entries.append(Entry(rest, path, number))
         elif entries:
-            entries[-1].statements[key.lower()] = Statement(number, rest)
+            text = rest if key.lower().startswith(_IMAGES) else without_comment(rest)
+            entries[-1].statements[key.lower()] = Statement(number, text)
     return entries

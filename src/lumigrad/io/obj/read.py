@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lumigrad.io._named_files import decoded, find, read_bytes
+from lumigrad.io._named_files import decoded, find, read_bytes, without_comment
 from lumigrad.io._problems import Notes, UnreadableError
 from lumigrad.io.geometry.colors import unit_range
 from lumigrad.io.geometry.part import Part, assembled, unit
@@ -163,8 +163,12 @@ def _materials(
 
 
 def _entry(name: str, entries: dict[str, Entry]) -> Entry | None:
-    """The material of a name, or else of one that differs in case or quotes."""
+    """The material of a name, or else of one that differs in case, in quotes or in a comment behind it."""
     if name in entries:
         return entries[name]
-    alike = [entry for key, entry in entries.items() if key.strip('"').lower() == name.strip('"').lower()]
-    return alike[0] if alike else None
+    plain = _plain(name)
+    return next((entry for key, entry in entries.items() if _plain(key) == plain), None)
+
+
+def _plain(name: str) -> str:
+    return without_comment(name).strip('"').lower()

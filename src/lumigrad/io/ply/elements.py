@@ -5,6 +5,7 @@ Source: Greg Turk, "The PLY Polygon File Format".
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +20,9 @@ TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
     "float": "f4", "double": "f8",
     "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4",
-    "float64": "f8", "int64": "i8", "uint64": "u8",
+    "float64": "f8", "int64": "i8", "uint64": "u8", "bool": "u1",
 }  # fmt: skip
+_COMMENT = re.compile(rb"^[ \t]*comment\b[^\r\n]*", re.MULTILINE)
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -250,6 +252,7 @@ def _rows_of_any_size(data: bytes, position: int, order: str, element: Element) 
 
 
 def _read_text(text: bytes, elements: list[Element]) -> None:
+    text = _COMMENT.sub(b"", text) if b"comment" in text else text
     array = np.frombuffer(text, np.uint8)
     words = word_starts(array)
     values = numbers(text, words, np.float64)

@@ -61,8 +61,8 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     colors = None if face is None else _colors(face)
     if colors is None:
         return mesh
-    if part.uvs is not None or part.colors is not None:
-        beside = "texture coordinates" if part.uvs is not None else "colours of vertices"
+    if textures or part.colors is not None:
+        beside = "a texture" if textures else "colours of vertices"
         notes.add(f"its colours of faces are left out beside {beside}")
         return mesh
     return painted(mesh, colors[triangles.owner])
