@@ -1,27 +1,35 @@
 """How well `fit_pose` finds poses: random trials on renders of meshes, in front of grey, with hard masks.
 
-    python -m benchmarks.pose --meshes FOLDER --trials 100
+    python -m benchmarks.pose --meshes FOLDER               # 100 trials of each kind on each mesh: an hour
+    python -m benchmarks.pose --meshes FOLDER --trials 10   # the first ten of each
+    python -m benchmarks.pose --meshes FOLDER --resume      # those that an earlier run has not come to
 
 In each trial a mesh is seen in a random rotation, from 4 to 8 radii away, beside the middle of an image of 256 x 256
-pixels. The start is up to 60 degrees and 20 % of the distance away. Kinds of trials: `start`, with noise of 0 and 0.1
-on every channel; `anywhere`, without a start; `outline`, a start and the silhouette alone; `hidden`, a start and a
-vertical strip of 30 % of the mask's width masked out.
+pixels. The start is up to 60 degrees and 20 % of the distance away. Kinds of trials: `start`, without noise;
+`noisy`, with noise of 0.1 on every channel; `anywhere`, without a start; `outline`, a start and the silhouette alone;
+`hidden`, a start and a vertical strip of 30 % of the mask's width masked out.
+
+What is random in a trial depends on its number and the seed alone. Each is written to `--json` when it has ended.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import math
+import os
 import statistics
 import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from benchmarks.primitives import machine
 from benchmarks.report import Column, Table
 from lumigrad.fit import PoseEstimate, PoseWarning, fit_pose
 from lumigrad.io import load_image, load_mesh
@@ -42,14 +50,16 @@ KINDS = ("start", "noisy", "anywhere", "outline", "hidden")
 COLUMNS = [
     Column("mesh", "mesh"),
     Column("kind", "kind"),
+    Column("trials", "trials"),
     Column("median", "median, degrees", lambda v: f"{v:.3f}"),
     Column("within", "within 1 degree", lambda v: f"{v:.0%}"),
+    Column("worst", "worst, degrees", lambda v: f"{v:.2f}"),
     Column("unsure", "said to be ambiguous", lambda v: f"{v:.0%}"),
     Column("occluded", "said to be occluded", lambda v: f"{v:.0%}"),
     Column("silent", "wrong without a word", lambda v: f"{v:.0%}"),
     Column("seconds", "seconds, median", lambda v: f"{v:.1f}"),
+    Column("processor", "processor seconds, median", lambda v: f"{v:.1f}"),
     Column("longest", "longest", lambda v: f"{v:.1f}"),
-    Column("processor", "processor seconds", lambda v: f"{v:.1f}"),
 ]
 
 
@@ -124,49 +134,107 @@ def fitted(mesh: Mesh, one: Trial, kind: str) -> PoseEstimate:
     )
 
 
-def row(name: str, mesh: Mesh, kind: str, trials: int, seed: int) -> dict[str, object]:
-    """What trials of one kind give."""
-    generator = torch.Generator().manual_seed(seed)
-    errors, seconds, processor, found = [], [], [], []
-    for _ in range(trials):
-        one = trial(mesh, 0.1 if kind == "noisy" else 0.0, kind == "hidden", generator)
-        wall, used = time.perf_counter(), time.process_time()
-        found.append(fitted(mesh, one, kind))
-        seconds.append(time.perf_counter() - wall)
-        processor.append(time.process_time() - used)
-        turn = rotation_angle(found[-1].object_to_camera[:3, :3], one.camera.world_to_camera[:3, :3])
-        errors.append(math.degrees(turn))
+def measured(name: str, mesh: Mesh, kind: str, number: int, seed: int) -> dict[str, Any]:
+    """One trial: how far off the pose is, what is said about it, and the time it took."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + number)
+    one = trial(mesh, 0.1 if kind == "noisy" else 0.0, kind == "hidden", generator)
+    wall, used = time.perf_counter(), time.process_time()
+    found = fitted(mesh, one, kind)
+    wall, used = time.perf_counter() - wall, time.process_time() - used
+    pose, truth = found.object_to_camera, one.camera.world_to_camera
+    centre = torch.cat([0.5 * (mesh.bounds()[0] + mesh.bounds()[1]), torch.ones(1)])
+    place, right = (pose @ centre)[:3], (truth @ centre)[:3]
     return {
         "mesh": name,
         "kind": kind,
-        "median": statistics.median(errors),
-        "within": sum(error <= 1 for error in errors) / trials,
-        "unsure": sum(one.ambiguous for one in found) / trials,
-        "occluded": sum(one.occluded for one in found) / trials,
-        "silent": sum(error > 1 and not one.doubts for error, one in zip(errors, found)) / trials,
-        "seconds": statistics.median(seconds),
-        "longest": max(seconds),
-        "processor": statistics.median(processor),
-        "errors": errors,
+        "trial": number,
+        "degrees": math.degrees(rotation_angle(pose[:3, :3], truth[:3, :3])),
+        "shift": float((place - right).norm() / right.norm()),
+        "start_degrees": math.degrees(rotation_angle(one.start[:3, :3], truth[:3, :3])),
+        "hidden": found.hidden,
+        "ambiguous": found.ambiguous,
+        "occluded": found.occluded,
+        "doubts": list(found.doubts),
+        "seconds": wall,
+        "processor": used,
     }
 
 
-def main() -> None:
+def row(trials: list[dict[str, Any]]) -> dict[str, object]:
+    """What trials of one kind on one mesh say together."""
+    columns = {key: [one[key] for one in trials] for key in trials[0]}
+    wrong = [degrees > 1 for degrees in columns["degrees"]]
+    return {
+        "mesh": trials[0]["mesh"],
+        "kind": trials[0]["kind"],
+        "trials": len(trials),
+        "median": statistics.median(columns["degrees"]),
+        "within": 1 - statistics.fmean(wrong),
+        "worst": max(columns["degrees"]),
+        "unsure": statistics.fmean(columns["ambiguous"]),
+        "occluded": statistics.fmean(columns["occluded"]),
+        "silent": statistics.fmean(is_wrong and not doubts for is_wrong, doubts in zip(wrong, columns["doubts"])),
+        "seconds": statistics.median(columns["seconds"]),
+        "processor": statistics.median(columns["processor"]),
+        "longest": max(columns["processor"]),
+    }
+
+
+def table(trials: list[dict[str, Any]]) -> Table:
+    """A row for each mesh and kind, in the order in which they come."""
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in trials:
+        rows.setdefault((one["mesh"], one["kind"]), []).append(one)
+    return Table("poses from one image", COLUMNS, [row(found) for found in rows.values()])
+
+
+class Trials:
+    """The trials that have ended, in a file. An interruption leaves it whole."""
+
+    def __init__(self, path: Path, seed: int, resume: bool) -> None:
+        self.path, self.seed, self.machine = path, seed, machine()
+        self.done: list[dict[str, Any]] = []
+        if resume and path.exists():
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            if earlier["seed"] != seed:
+                raise ValueError(f"--seed: expected that of {path}, {earlier['seed']}, got {seed}")
+            self.done = earlier["trials"]
+
+    def has(self, name: str, kind: str, number: int) -> bool:
+        return any((one["mesh"], one["kind"], one["trial"]) == (name, kind, number) for one in self.done)
+
+    def add(self, one: dict[str, Any]) -> None:
+        self.done.append(one)
+        values = {"machine": self.machine, "seed": self.seed, "rows": table(self.done).data(), "trials": self.done}
+        unfinished = self.path.with_suffix(".part")
+        unfinished.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        os.replace(unfinished, self.path)
+
+
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Random trials of fit_pose.")
     parser.add_argument("--meshes", type=Path, help="folder of OBJ files; the built-in creature without one")
     parser.add_argument("--names", default="spot,cow,suzanne", help="of meshes in the folder (spot,cow,suzanne)")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of trials ({','.join(KINDS)})")
     parser.add_argument("--trials", type=int, default=100, help="of each kind and mesh (100)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (0)")
-    arguments = parser.parse_args()
+    parser.add_argument("--json", type=Path, default=Path("benchmark-pose.json"), help="where to write")
+    parser.add_argument("--resume", action="store_true", help="keep the trials that are in --json, and do the others")
+    options = parser.parse_args(argv)
     warnings.simplefilter("ignore", PoseWarning)
-    table = Table("poses from one image", COLUMNS)
-    for name in arguments.names.split(",") if arguments.meshes else ["creature"]:
-        mesh = mesh_of(name, arguments.meshes)
-        for kind in arguments.kinds.split(","):
-            table.rows.append(row(name, mesh, kind, arguments.trials, arguments.seed))
-            print(table.text(), flush=True)
-    print(table.markdown())
+    kinds = options.kinds.split(",")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        parser.error(f"--kinds: expected some of {', '.join(KINDS)}, got {', '.join(unknown)}")
+    names = options.names.split(",") if options.meshes else ["creature"]
+    meshes = {name: mesh_of(name, options.meshes) for name in names}
+    trials = Trials(options.json, options.seed, options.resume)
+    # One of each kind and mesh after the other, so that an interrupted run has nearly as many of all.
+    for number, name, kind in itertools.product(range(options.trials), names, kinds):
+        if not trials.has(name, kind, number):
+            trials.add(one := measured(name, meshes[name], kind, number, options.seed))
+            print(f"{name}, {kind}, {number}: {one['degrees']:.3f} degrees, {one['processor']:.1f} s", flush=True)
+    print(table(trials.done).markdown())
+    print(f"\nwritten: {options.json}")
 
 
 if __name__ == "__main__":

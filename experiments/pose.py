@@ -33,6 +33,7 @@ NOISE = (1.0, 0.003)
 # Of Adam, falling geometrically over its steps: from a random start, and from what a search has found.
 RATE, RATE_AFTER_SEARCH = (5e-2, 1e-4), (1e-2, 1e-4)
 SAVED_EVERY = 100
+CHUNK_PIXELS = 250_000  # of the images that are drawn at once: they stay in the cache
 COLORS = [[0.9, 0.2, 0.2], [0.2, 0.8, 0.8], [0.2, 0.7, 0.2], [0.8, 0.3, 0.8], [0.2, 0.3, 0.9], [0.9, 0.8, 0.2]]
 DISTANCE, FIELD_OF_VIEW_DEGREES, HALF_EDGE = 4.0, 45.0, 0.7
 
@@ -99,19 +100,33 @@ class Cube:
     colors: Tensor
     topology: Tensor
 
-    def images(self, rotations: Tensor, size: int) -> Tensor:
-        """[N, size, size, 3] in the rotations [N, 4], on white."""
+    def images(self, rotations: Tensor, size: int, window: int | None = None) -> Tensor:
+        """[N, size, size, 3] in the rotations [N, 4], on white; or only `window` x `window` pixels around their middle.
+
+        Faces have one colour each, so that only the outlines of `antialias` depend on rotations: nothing else has a
+        gradient.
+        """
+        window = window or size
         eye = rotate(rotations, self.vertices) - rotations.new_tensor([0.0, 0.0, DISTANCE])
-        focal = 1 / math.tan(math.radians(FIELD_OF_VIEW_DEGREES) / 2)
+        focal = size / window / math.tan(math.radians(FIELD_OF_VIEW_DEGREES) / 2)
         x, y, z = eye.unbind(-1)
         near, far = DISTANCE - 2, DISTANCE + 2
         depth = ((far + near) * z + 2 * far * near) / (near - far)
         pos = torch.stack([focal * x, focal * y, depth, -z], -1)
-        frags = lumigrad.rasterize(pos, self.faces, (size, size), derivatives=False)
-        covered = (frags.tri >= 0)[..., None]
-        shaded = torch.where(covered, lumigrad.interpolate(self.colors, frags, self.faces), 1.0)
+        # Where there is no cube, attributes are zero: what they say is how much is missing from white.
+        missing = 1 - self.colors
+        frags = lumigrad.rasterize(pos.detach(), self.faces, (window, window), derivatives=False, attributes=missing)
+        shaded = 1 - frags.attributes
         image: Tensor = lumigrad.antialias(shaded, frags, pos, self.faces, topology=self.topology)
         return image
+
+
+def window_of(size: int) -> int:
+    """How many pixels in the middle of an image show the cube in any rotation; all others are white."""
+    radius = HALF_EDGE * math.sqrt(3)
+    outline = radius / math.sqrt(DISTANCE**2 - radius**2) / math.tan(math.radians(FIELD_OF_VIEW_DEGREES) / 2)
+    margin = math.floor((1 - outline) * size / 2) - 1  # one pixel is for the smoothing
+    return size - 2 * max(0, margin)
 
 
 def cube(device: str) -> Cube:
@@ -152,8 +167,11 @@ class Fit:
         self.symmetries = cube_symmetries()
         self.target = random_rotations(settings.trials, generator).to(device)
         self.start = random_rotations(settings.trials, generator).to(device)
+        self.window = window_of(settings.size)
+        chunk = max(1, CHUNK_PIXELS // self.window**2)
+        self.chunks = [slice(k, k + chunk) for k in range(0, settings.trials, chunk)]
         with torch.no_grad():
-            self.reference = self.cube.images(self.target, settings.size)
+            self.reference = torch.cat([self._images(self.target[chunk]) for chunk in self.chunks])
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.step = 0
         self.pose = self.start.clone().requires_grad_()
@@ -208,8 +226,18 @@ class Fit:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
 
+    def _images(self, rotations: Tensor) -> Tensor:
+        """What of the images is not always white."""
+        return self.cube.images(rotations, self.settings.size, self.window)
+
+    @torch.no_grad()
     def _losses(self, rotations: Tensor) -> Tensor:
-        return (self.cube.images(rotations, self.settings.size) - self.reference).square().mean((1, 2, 3))
+        """Sums of squared differences [trials]."""
+        losses = []
+        for chunk in self.chunks:
+            difference = self._images(rotations[chunk]).sub_(self.reference[chunk])
+            losses.append(difference.square_().sum((1, 2, 3)))
+        return torch.cat(losses)
 
     def _noise(self, part: float) -> Tensor:
         """Perturbations [trials, 4] when `part` of the steps is over."""
@@ -234,12 +262,14 @@ class Fit:
         part = (self.step - self.searching) / max(1, self.settings.steps - self.searching - 1)
         rate = RATE_AFTER_SEARCH if self.searching else RATE
         self.optimizer.param_groups[0]["lr"] = _between(rate, part)
-        pose = torch.nn.functional.normalize(self.pose, dim=-1)
-        if self.method == "adam":
-            pose = product(self._noise(part), pose)
+        noise = self._noise(part) if self.method == "adam" else None
         self.optimizer.zero_grad()
-        # Adam does not ask for the scale, so that the sum over trials is as good as each of them by itself.
-        self._losses(pose).sum().backward()
+        for chunk in self.chunks:
+            pose = torch.nn.functional.normalize(self.pose[chunk], dim=-1)
+            image = self._images(pose if noise is None else product(noise[chunk], pose))
+            # The gradient of half the sum of squared differences. Adam does not ask for the scale, so that the sum over
+            # trials and pixels is as good as the mean of each trial by itself.
+            image.backward(image.detach() - self.reference[chunk])
         self.optimizer.step()
         with torch.no_grad():
             self.pose.copy_(torch.nn.functional.normalize(self.pose, dim=-1))

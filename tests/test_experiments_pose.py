@@ -12,6 +12,7 @@ from torch import Tensor
 pytest.importorskip("matplotlib")
 pytest.importorskip("experiments", reason="not part of source distributions")
 
+import lumigrad
 from experiments import pose
 
 
@@ -72,6 +73,42 @@ def test_cube_faces_look_outwards_and_have_their_colours() -> None:
     image = cube.images(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), 32)[0]
     torch.testing.assert_close(image[16, 16], torch.tensor(pose.COLORS[5]))
     torch.testing.assert_close(image[0, 0], torch.ones(3))
+
+
+@pytest.mark.parametrize("size", [33, 64])
+def test_the_window_shows_all_of_the_cube(size: int) -> None:
+    cube, window = pose.cube("cpu"), pose.window_of(size)
+    turned = pose.random_rotations(40, torch.Generator().manual_seed(6))
+    whole = cube.images(turned, size)
+    edge = (size - window) // 2
+    assert 2 <= edge < size // 4
+    inside = whole[:, edge:-edge, edge:-edge]
+    torch.testing.assert_close(cube.images(turned, size, window), inside, atol=2e-3, rtol=0)
+    inside[:] = 1
+    assert (whole == 1).all()
+
+
+def test_steps_follow_the_gradient_of_the_mean_squared_difference() -> None:
+    """Of whole images, through everything that has a gradient."""
+    fit = pose.Fit("greedy", pose.Settings(3, 10, 40, "cpu"), seed=4)
+    cube = fit.cube
+    rotations = fit.start.clone().requires_grad_()
+    eye = pose.rotate(torch.nn.functional.normalize(rotations, dim=-1), cube.vertices)
+    eye = eye - torch.tensor([0.0, 0.0, pose.DISTANCE])
+    focal = 1 / torch.tensor(pose.FIELD_OF_VIEW_DEGREES / 2).deg2rad().tan()
+    x, y, z = eye.unbind(-1)
+    pos = torch.stack([focal * x, focal * y, -(z + pose.DISTANCE) / 2 * -z, -z], -1)
+    frags = lumigrad.rasterize(pos, cube.faces, (40, 40))
+    shaded = torch.where(frags.tri[..., None] >= 0, lumigrad.interpolate(cube.colors, frags, cube.faces), 1.0)
+    image = lumigrad.antialias(shaded, frags, pos, cube.faces)
+    (image - cube.images(fit.target, 40)).square().mean((1, 2, 3)).sum().backward()
+    fit.step = fit.searching
+    fit.advance()
+    assert rotations.grad is not None
+    assert fit.pose.grad is not None
+    expected = rotations.grad * (40 * 40 * 3) / 2
+    assert float(expected.abs().max()) > 1
+    torch.testing.assert_close(fit.pose.grad, expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
 
 
 def _run(folder: Path, trials: int, steps: int, *more: str) -> dict[str, dict[str, float]]:
