@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "math/bits.h"
+#include "math/unrolled.h"
 #include "surface/attributes.h"
 #include "surface/fragment_images.h"
 #include "surface/lane_planes.h"
@@ -17,12 +18,29 @@
 
 namespace lg::surface {
 
+// All that the triangles met in a tile bring along.
+template <class T, int Channels>
+struct MetTriangles {
+  TileTriangles<T> planes;
+  TileAttributes<T, Channels> attributes;
+};
+
+// Attributes of the vertices at the block's lanes: the corners' values by u and v. corners: channels of vertex 0, then
+// of 1 and 2.
+template <class T, int Channels>
+LG_INLINE void interpolate_block(const Lanes<T>* corners, BlockAttributes<T, Channels>& LG_RESTRICT out) {
+  const Lanes<T> u = load(out.u), v = load(out.v), w = T(1) - u - v;
+  unrolled<Channels>([&](int c) LG_INLINE_LAMBDA {
+    store(out.attributes[c], (u * corners[c] + v * corners[Channels + c]) + w * corners[2 * Channels + c]);
+  });
+}
+
 // Attributes of a block all of whose lanes show one triangle.
-template <class T, bool Derivatives>
-LG_INLINE void shade_uniform(const Planes<T>& planes, int32_t column, int32_t row,
-                             BlockAttributes<T>& LG_RESTRICT out) {
-  const T x = static_cast<T>(column - planes.anchor_x), y = static_cast<T>(row - planes.anchor_y);
-  const Planes<T> p = planes;
+template <class T, bool Derivatives, int Channels>
+LG_INLINE void shade_uniform(const MetTriangles<T, Channels>& met, int32_t number, int32_t column, int32_t row,
+                             BlockAttributes<T, Channels>& LG_RESTRICT out) {
+  const Planes<T> p = met.planes.planes(number);
+  const T x = static_cast<T>(column - p.anchor_x), y = static_cast<T>(row - p.anchor_y);
   LG_VECTORIZE
   for (int l = 0; l < block_lanes; ++l) {
     const PixelPlanes<T> pixel = evaluate(p, x + static_cast<T>(l & 3), y + static_cast<T>(l >> 2));
@@ -36,21 +54,30 @@ LG_INLINE void shade_uniform(const Planes<T>& planes, int32_t column, int32_t ro
       for (int k = 0; k < 4; ++k) out.d[k][l] = d[k];
     }
   }
+  if constexpr (Channels > 0) {
+    Lanes<T> corners[3 * Channels];
+    const T* from = met.attributes.corners(number);
+    unrolled<3 * Channels>([&](int k) LG_INLINE_LAMBDA { corners[k] = Lanes<T>(from[k]); });
+    interpolate_block<T, Channels>(corners, out);
+  }
 }
-
-// The lanes of a block that show one triangle.
-struct BlockPart {
-  int32_t number;
-  uint32_t lanes;
-};
 
 // Attributes of a block whose lanes show different triangles, or (where `seen` has no bit) none. parts: those of the
 // block, which together are all seen lanes; returns their end.
-template <class T, bool Derivatives>
-LG_INLINE const BlockPart* shade_mixed(const TileTriangles<T>& triangles, const BlockPart* parts, uint32_t seen,
-                                       int32_t column, int32_t row, BlockAttributes<T>& LG_RESTRICT out) {
+template <class T, bool Derivatives, int Channels>
+LG_INLINE const BlockPart* shade_mixed(const MetTriangles<T, Channels>& met, const BlockPart* parts, uint32_t seen,
+                                       int32_t column, int32_t row, BlockAttributes<T, Channels>& LG_RESTRICT out) {
   LanePlanes<T> planes(column, row);
-  for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) planes.set(parts->lanes, triangles.planes(parts->number));
+  Lanes<T> corners[std::max(1, 3 * Channels)];
+  unrolled<3 * Channels>([&](int k) LG_INLINE_LAMBDA { corners[k] = Lanes<T>(T(0)); });
+  for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) {
+    const auto mask = mask_of<T>(parts->lanes);
+    planes.set(mask, met.planes.planes(parts->number));
+    if constexpr (Channels > 0) {
+      const T* from = met.attributes.corners(parts->number);
+      unrolled<3 * Channels>([&](int k) LG_INLINE_LAMBDA { corners[k] = select(mask, Lanes<T>(from[k]), corners[k]); });
+    }
+  }
   alignas(64) T values[4][block_lanes], dx[3][block_lanes], dy[3][block_lanes];
   planes.evaluate(LaneOffsets<T>::block_x, LaneOffsets<T>::block_y, values);
   for (int k = 0; Derivatives && k < 3; ++k) {
@@ -74,26 +101,8 @@ LG_INLINE const BlockPart* shade_mixed(const TileTriangles<T>& triangles, const 
       for (int k = 0; k < 4; ++k) out.d[k][l] = mine ? d[k] : T(0);
     }
   }
+  if constexpr (Channels > 0) interpolate_block<T, Channels>(corners, out);
   return parts;
-}
-
-// Attributes of the vertices in a block's lanes, zero in those that show nothing. parts, seen: as above; in: of the
-// block.
-template <class T, int Channels>
-LG_INLINE void interpolate_block(const TileAttributes<T, Channels>& attributes, const BlockPart* parts, uint32_t seen,
-                                 const BlockAttributes<T>& in, BlockChannels<T, Channels>& LG_RESTRICT out) {
-  Lanes<T> corner[3 * Channels];
-  for (auto& lanes : corner) lanes = T(0);
-  for (uint32_t rest = seen; rest; rest &= ~parts++->lanes) {
-    const auto mask = mask_of<T>(parts->lanes);
-    const T* of = attributes.corners(parts->number);
-    for (int k = 0; k < 3 * Channels; ++k) corner[k] = select(mask, Lanes<T>(of[k]), corner[k]);
-  }
-  const Lanes<T> u = load(in.u), v = load(in.v), w = T(1) - u - v;
-  for (int c = 0; c < Channels; ++c) {
-    const Lanes<T>&a = corner[c], &b = corner[Channels + c], &last = corner[2 * Channels + c];
-    store(out.value[c], only(mask_of<T>(seen), (u * a + v * b) + w * last));
-  }
 }
 
 // Computes the attributes of finished tiles and writes them to the images. Channels: of attributes of the vertices,
@@ -101,7 +110,7 @@ LG_INLINE void interpolate_block(const TileAttributes<T, Channels>& attributes, 
 template <class T, int Channels = 0>
 class AttributeSink final : public TileSink {
  public:
-  AttributeSink(const Geometry<T>& geometry, int workers, const FragmentImages<T>& images,
+  AttributeSink(const Geometry<T>& geometry, int workers, const FragmentImages<T, Channels>& images,
                 const VertexAttributes<T>& attributes = {})
       : geometry_(geometry),
         attributes_(attributes),
@@ -115,8 +124,8 @@ class AttributeSink final : public TileSink {
     }
     Met& met = met_[worker];
     meet(tile, met);
-    met.triangles.set_up(geometry_, tile.view, false);
-    if constexpr (Channels > 0) met.attributes.set_up(attributes_, geometry_.mesh.tri, tile.view, met.triangles);
+    met.planes.set_up(geometry_, tile.view, false);
+    if constexpr (Channels > 0) met.attributes.set_up(attributes_, geometry_.mesh.tri, tile.view, met.planes);
     if (images_.bary_d) {
       shade<true>(tile, met);
     } else {
@@ -126,10 +135,8 @@ class AttributeSink final : public TileSink {
 
  private:
   // The triangles of a tile, and which lanes of its blocks show them, block by block.
-  struct Met {
+  struct Met : MetTriangles<T, Channels> {
     Met() {}  // does not clear `parts`
-    TileTriangles<T> triangles;
-    TileAttributes<T, Channels> attributes;
     BlockPart parts[tile_blocks * block_lanes];
   };
 
@@ -138,23 +145,20 @@ class AttributeSink final : public TileSink {
     return ((y / block_size) * blocks_per_row + x / block_size) * block_lanes;
   }
 
-  static constexpr uint32_t all_lanes = (1u << block_lanes) - 1;
-
   // The lanes of a block that show a triangle.
   static uint32_t seen_lanes(const Tile& tile, const int32_t* ids, int32_t x, int32_t y) {
-    return ~equal_lanes(ids, -1) & lanes_inside(tile, x, y);
+    return seen_of(load(ids)) & lanes_inside(x, y, tile.width, tile.height);
   }
 
   void meet(const Tile& tile, Met& met) const {
-    met.triangles.begin_tile();
+    met.planes.begin_tile();
     BlockPart* next = met.parts;
     for (int32_t y = 0; y < tile.height; y += block_size) {
       for (int32_t x = 0; x < tile.width; x += block_size) {
         const int32_t* ids = tile.triangle + first_lane(x, y);
-        for (uint32_t rest = seen_lanes(tile, ids, x, y); rest; rest &= ~next++->lanes) {
-          const int32_t id = ids[lowest_lane(rest)];
-          *next = {met.triangles.find(geometry_, id, tile.x + x, tile.y + y), equal_lanes(ids, id) & rest};
-        }
+        next = cut_block(load(ids), seen_lanes(tile, ids, x, y), next, [&](int32_t triangle) LG_INLINE_LAMBDA {
+          return met.planes.find(geometry_, triangle, tile.x + x, tile.y + y);
+        });
       }
     }
   }
@@ -164,73 +168,60 @@ class AttributeSink final : public TileSink {
   }
 
   template <bool Derivatives>
-  void shade(const Tile& tile, const Met& met) {
-    Strip<T> strip;
+  void shade(const Tile& tile, const Met& met) const {
     const BlockPart* parts = met.parts;
     for (int32_t y = 0; y < tile.height; y += block_size) {
-      uint64_t shaded = 0;  // blocks
-      for (int32_t x = 0; x < tile.width; x += block_size) {
-        const uint32_t seen = seen_lanes(tile, tile.triangle + first_lane(x, y), x, y);
-        parts = shade_block<Derivatives>(tile, x, y, seen, met, parts, strip);
-        shaded |= static_cast<uint64_t>(seen != 0) << (x / block_size);
-      }
-      for (int r = 0; r < std::min(block_size, tile.height - y); ++r)
-        write_row(tile, y + r, shaded, strip.row(r, Channels));
-    }
-  }
-
-  // In pieces that fill cache lines.
-  void write_row(const Tile& tile, int32_t y, uint64_t shaded_blocks, const FragmentImages<T>& row) const {
-    constexpr int piece = 4 * block_size;
-    for (int32_t x = 0; x < tile.width; x += piece) {
-      const int64_t first = pixel(tile, x, y), count = std::min(piece, tile.width - x);
-      if ((shaded_blocks >> (x / block_size) & 0xfu) == 0) {
-        images_.clear(first, count);
-      } else if (LG_LIKELY(count == piece)) {
-        images_.write(first, piece, row, x);
-      } else {
-        images_.write(first, count, row, x);
+      for (int32_t x = 0; x < tile.width; x += Piece<T>::width) {
+        parts = shade_piece<Derivatives>(tile, x, y, met, parts);
       }
     }
   }
 
-  // Returns the end of the block's parts.
+  // Returns the end of the piece's parts.
   template <bool Derivatives>
-  const BlockPart* shade_block(const Tile& tile, int32_t x, int32_t y, uint32_t seen, const Met& met,
-                               const BlockPart* parts, Strip<T>& strip) const {
-    const int32_t* ids = tile.triangle + first_lane(x, y);
-    const BlockPart* first = parts;
-    BlockAttributes<T> out;
-    if (seen == 0) {
-      std::memset(&out, 0, Derivatives ? sizeof out : sizeof out - sizeof out.d);
-    } else if (parts->lanes == all_lanes) {
-      shade_uniform<T, Derivatives>(met.triangles.planes(parts++->number), tile.x + x, tile.y + y, out);
-    } else {
-      parts = shade_mixed<T, Derivatives>(met.triangles, parts, seen, tile.x + x, tile.y + y, out);
+  const BlockPart* shade_piece(const Tile& tile, int32_t x, int32_t y, const Met& met, const BlockPart* parts) const {
+    constexpr int blocks = Piece<T>::width / block_size;
+    uint32_t seen[blocks], any = 0;
+    for (int b = 0; b < blocks; ++b) {
+      const int32_t column = x + b * block_size;
+      seen[b] = seen_lanes(tile, tile.triangle + first_lane(column, y), column, y);
+      any |= seen[b];
     }
-    strip.template set_block<Derivatives>(x, ids, out, images_.rast != nullptr);
-    if (images_.zbuffer) strip.set_zbuffer(x, ids, tile.depth + first_lane(x, y));
-    if constexpr (Channels > 0) {
-      BlockChannels<T, Channels> channels;
-      interpolate_block(met.attributes, first, seen, out, channels);
-      strip.template set_attributes<Channels>(x, channels);
+    const int count = std::min(Piece<T>::width, tile.width - x), rows = std::min(block_size, tile.height - y);
+    if (any == 0) {
+      for (int r = 0; r < rows; ++r) images_.clear(pixel(tile, x, y + r), count);
+      return parts;
     }
+    Piece<T> piece;
+    for (int b = 0; b < blocks; ++b) {
+      parts = shade_block<Derivatives>(tile, x + b * block_size, y, seen[b], met, parts, b * block_size, piece);
+    }
+    for (int r = 0; r < rows; ++r) images_.write(pixel(tile, x, y + r), count, piece.row[r]);
     return parts;
   }
 
-  static uint32_t lanes_inside(const Tile& tile, int32_t x, int32_t y) {
-    if (x + block_size <= tile.width && y + block_size <= tile.height) return 0xffffu;
-    uint32_t lanes = 0;
-    for (int l = 0; l < block_lanes; ++l) {
-      lanes |= static_cast<uint32_t>(x + (l & 3) < tile.width && y + (l >> 2) < tile.height) << l;
+  // column: of the block in the piece. Returns the end of the block's parts.
+  template <bool Derivatives>
+  LG_INLINE const BlockPart* shade_block(const Tile& tile, int32_t x, int32_t y, uint32_t seen, const Met& met,
+                                         const BlockPart* parts, int column, Piece<T>& piece) const {
+    const int32_t* ids = tile.triangle + first_lane(x, y);
+    BlockAttributes<T, Channels> out;
+    if (seen == 0) {
+      std::memset(static_cast<void*>(&out), 0, Derivatives ? sizeof out : sizeof out - sizeof out.d);
+    } else if (parts->lanes == all_lanes) {
+      shade_uniform<T, Derivatives, Channels>(met, parts++->number, tile.x + x, tile.y + y, out);
+    } else {
+      parts = shade_mixed<T, Derivatives, Channels>(met, parts, seen, tile.x + x, tile.y + y, out);
     }
-    return lanes;
+    piece.template set_block<Derivatives, Channels>(column, ids, out, images_.rast != nullptr);
+    if (images_.zbuffer) piece.set_zbuffer(column, ids, tile.depth + first_lane(x, y));
+    return parts;
   }
 
   const Geometry<T> geometry_;
   const VertexAttributes<T> attributes_;
   std::vector<Met> met_;
-  const FragmentImages<T> images_;
+  const FragmentImages<T, Channels> images_;
 };
 
 }  // namespace lg::surface

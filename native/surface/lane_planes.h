@@ -20,8 +20,7 @@ struct LanePlanes {
   }
 
   // Sets the triangle of the lanes of the mask.
-  LG_INLINE void set(uint32_t lanes, const Planes<T>& p) {
-    const auto mask = mask_of<T>(lanes);
+  LG_INLINE void set(const typename Lanes<T>::Mask& mask, const Planes<T>& p) {
     for (int k = 0; k < 4; ++k) at[k] = select(mask, Lanes<T>(p.at[k]), at[k]);
     for (int k = 0; k < 4; ++k) dx[k] = select(mask, Lanes<T>(p.dx[k]), dx[k]);
     for (int k = 0; k < 4; ++k) dy[k] = select(mask, Lanes<T>(p.dy[k]), dy[k]);
@@ -30,7 +29,7 @@ struct LanePlanes {
   }
 
   // The planes' values, plane by plane. Offsets: of the lanes from lane 0.
-  void evaluate(const T* offset_x, const T* offset_y, T (*values)[plane_lanes]) {
+  LG_INLINE void evaluate(const T* offset_x, const T* offset_y, T (*values)[plane_lanes]) {
     x = x + load(offset_x);
     y = y + load(offset_y);
     for (int k = 0; k < 4; ++k) store(values[k], (at[k] + dy[k] * y) + dx[k] * x);

@@ -54,7 +54,7 @@ int32_t lg_rasterize_attributes_forward(lg_call* call, int32_t dtype, const void
       lg::surface::AttributeSink<T, n> sink(
           geometry, call->threads,
           {frag_tri, static_cast<T*>(bary), static_cast<T*>(depth), static_cast<T*>(bary_d), nullptr, nullptr,
-           static_cast<T*>(attributes), n, stream},
+           static_cast<T*>(attributes), stream},
           {static_cast<const T*>(attr), attr_views, vertices, channels});
       lg::surface::resolve_visibility(call->threads, request, sink);
     });

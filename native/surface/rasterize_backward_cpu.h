@@ -7,16 +7,17 @@
 
 #include "math/bits.h"
 #include "math/lanes.h"
-#include "parallel/tile_chunks.h"
+#include "math/unrolled.h"
 #include "parallel/tiles.h"
 #include "parallel/triangle_gradients.h"
 #include "runtime/prefetch.h"
 #include "surface/attributes.h"
-#include "surface/few_channels.h"
-#include "surface/fragment_lanes_cpu.h"
+#include "surface/block_values_cpu.h"
 #include "surface/geometry.h"
 #include "surface/lane_planes.h"
+#include "surface/part_sums_cpu.h"
 #include "surface/tile_attributes_cpu.h"
+#include "surface/tile_blocks_cpu.h"
 #include "surface/tile_triangles.h"
 
 namespace lg::surface {
@@ -29,35 +30,39 @@ struct PixelRecord {
   enum : int64_t { planes = 0, sum_ug = 12, sum_vg = 16, sum_g = 20, values = Channels > 0 ? 24 : 12 };
 };
 
-// Gradients of the outputs, zero where there are none, and what they lead to: gradients of the planes, and weights of
-// the attributes of vertices 0 and 1.
-template <class T, int Channels>
-struct alignas(64) LaneGradients {
-  static constexpr int channels = std::max(1, Channels);
-  T bary[2][chunk_lanes], depth[1][chunk_lanes], attributes[channels][chunk_lanes];
-
-  LaneGradients(const FragmentGradients<T>& in, int64_t first, int count) {
-    std::fill_n(bary[0], in.bary ? 0 : 2 * chunk_lanes, T(0));
-    std::fill_n(depth[0], in.depth ? 0 : chunk_lanes, T(0));
-    if (in.bary) load_lanes(in.bary + 2 * first, 2, count, bary);
-    if (in.rast) PackedLanes<T>(in.rast + 4 * first, count).store_bary(bary);
-    if (in.depth) load_lanes(in.depth + first, 1, count, depth);
-    if constexpr (Channels > 0) load_lanes(in.attributes + Channels * first, Channels, count, attributes);
-  }
+// Where a block lies: its first pixel and that pixel's place in the image, whose rows are `width` pixels long.
+struct BlockPlace {
+  int64_t first, width;
+  int32_t column, row;
+  uint32_t inside;  // the lanes within the image
 };
 
+// Gradients of u, v and depth at a block, zero where there are none.
 template <class T>
-struct alignas(64) LaneWeights {
-  T u[chunk_lanes], v[chunk_lanes];
-};
+LG_INLINE void load_gradients(const FragmentGradients<T>& in, const BlockPlace& place, Lanes<T>& u, Lanes<T>& v,
+                              Lanes<T>& depth) {
+  u = v = depth = Lanes<T>(T(0));
+  if (in.bary) {
+    const BlockValues<T, 2> bary(in.bary + 2 * place.first, 2 * place.width, place.inside);
+    u = bary.value[0], v = bary.value[1];
+  }
+  if (in.rast) {
+    const BlockValues<T, 4> packed(in.rast + 4 * place.first, 4 * place.width, place.inside);
+    u = packed.value[0], v = packed.value[1];
+  }
+  if (in.depth) depth = BlockValues<T, 1>(in.depth + place.first, place.width, place.inside).value[0];
+}
 
 template <int Channels, class T>
-void prefetch_gradients(const FragmentGradients<T>& in, int64_t first, int count) {
-  if (in.bary) prefetch_values(in.bary + 2 * first, 2 * count);
-  if (in.rast) prefetch_values(in.rast + 4 * first, 4 * count);
-  if (in.depth) prefetch_values(in.depth + first, count);
-  if (in.bary_d) prefetch_values(in.bary_d + 4 * first, 4 * count);
-  if (Channels > 0) prefetch_values(in.attributes + Channels * first, Channels * count);
+void prefetch_gradients(const FragmentGradients<T>& in, const PixelPiece& piece, int64_t width) {
+  for (int r = 0; r < piece.rows; ++r) {
+    const int64_t first = piece.first + r * width;
+    if (in.bary) prefetch_values(in.bary + 2 * first, 2 * piece.columns);
+    if (in.rast) prefetch_values(in.rast + 4 * first, 4 * piece.columns);
+    if (in.depth) prefetch_values(in.depth + first, piece.columns);
+    if (in.bary_d) prefetch_values(in.bary_d + 4 * first, 4 * piece.columns);
+    if (Channels > 0) prefetch_values(in.attributes + Channels * first, Channels * piece.columns);
+  }
 }
 
 // The gradients of the four planes at a pixel from those of u, v and depth.
@@ -68,137 +73,76 @@ LG_HD void plane_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T gr
   out[3] = grad_depth;
 }
 
-// The differences a0 - a2 and a1 - a2 of a triangle's attributes, channel by channel.
-template <class T, int Channels>
-struct AttributeSides {
-  T u[std::max(1, Channels)], v[std::max(1, Channels)];
-
-  AttributeSides(const TileAttributes<T, Channels>& attributes, int32_t number) {
-    if constexpr (Channels > 0) {
-      const T* a = attributes.corners(number);
-      for (int c = 0; c < Channels; ++c) {
-        u[c] = a[c] - a[2 * Channels + c];
-        v[c] = a[Channels + c] - a[2 * Channels + c];
-      }
-    }
-  }
-};
-
-// All lanes of the chunk show one triangle. record: its sums.
+// Adds a block to the records of its triangles. seen: the lanes of all of its parts. Returns the end of these.
 template <bool StraightThrough, class T, int Channels>
-void add_uniform(const PixelChunk& chunk, const LaneGradients<T, Channels>& in, const Planes<T>& planes,
-                 const AttributeSides<T, Channels>& sides, T* LG_RESTRICT record) {
-  const Planes<T> p = planes;
-  const AttributeSides<T, Channels> d = sides;
-  const T first_x = static_cast<T>(chunk.column - p.anchor_x), y = static_cast<T>(chunk.row - p.anchor_y);
-  alignas(64) T g[4][chunk_lanes], gx[4][chunk_lanes];
-  LaneWeights<T> weights;
-  LG_VECTORIZE
-  for (int l = 0; l < chunk_lanes; ++l) {
-    const T x = first_x + static_cast<T>(l);
-    const PixelPlanes<T> pixel = evaluate(p, x, y);
-    T grad_u = in.bary[0][l], grad_v = in.bary[1][l], out[4];
-    for (int c = 0; c < Channels; ++c) grad_u += in.attributes[c][l] * d.u[c];
-    for (int c = 0; c < Channels; ++c) grad_v += in.attributes[c][l] * d.v[c];
-    if (Channels > 0) {
-      const PixelAttributes<T> at = clamp_attributes(pixel);
-      weights.u[l] = at.u;
-      weights.v[l] = at.v;
-    }
-    plane_gradients<StraightThrough>(pixel, grad_u, grad_v, in.depth[0][l], out);
-    for (int k = 0; k < 4; ++k) g[k][l] = out[k];
-    for (int k = 0; k < 4; ++k) gx[k][l] = out[k] * x;
-  }
-  for (int k = 0; k < 4; ++k) {
-    const T total = sum(load(g[k]));
-    record[k] += total;
-    record[4 + k] += sum(load(gx[k]));
-    record[8 + k] += total * y;
-  }
-  if constexpr (Channels > 0) {
-    using Record = PixelRecord<Channels>;
-    const Lanes<T> u = load(weights.u), v = load(weights.v);
-    for (int c = 0; c < Channels; ++c) {
-      const Lanes<T> grad = load(in.attributes[c]);
-      record[Record::sum_ug + c] += sum(grad * u);
-      record[Record::sum_vg + c] += sum(grad * v);
-      record[Record::sum_g + c] += sum(grad);
-    }
-  }
-}
-
-template <class T>
-LG_INLINE void add_to(T* record, const Lanes<T, 4>& value) {
-  store(record, Lanes<T, 4>::load(record) + value);
-}
-
-// The lanes show different triangles, or none. records: rows of sums; attributes: gradients of the chunk's pixels.
-template <bool StraightThrough, class T, int Channels>
-void add_runs(const PixelChunk& chunk, const LaneGradients<T, Channels>& in, const TileTriangles<T>& triangles,
-              const TileAttributes<T, Channels>& corners, const T* attributes, T* LG_RESTRICT records) {
+LG_INLINE const BlockPart* add_block(const FragmentGradients<T>& in, const BlockPlace& place, uint32_t seen,
+                                     const BlockPart* parts, const TileTriangles<T>& triangles,
+                                     const TileAttributes<T, Channels>& sides, T* LG_RESTRICT records) {
   using Record = PixelRecord<Channels>;
   constexpr int channels = std::max(1, Channels);
-  LanePlanes<T> planes(chunk.column, chunk.row);
-  Lanes<T> to_u[channels], to_v[channels];
-  for (int c = 0; c < Channels; ++c) to_u[c] = to_v[c] = T(0);
-  const int32_t* number = chunk.numbers;
-  for (uint32_t rest = chunk.starts; rest; rest &= rest - 1, ++number) {
-    const uint32_t lanes = lanes_from_lowest(rest);
-    planes.set(lanes, triangles.planes(*number));
-    const AttributeSides<T, Channels> sides(corners, *number);
-    const auto mask = mask_of<T>(lanes);
-    for (int c = 0; c < Channels; ++c) to_u[c] = select(mask, Lanes<T>(sides.u[c]), to_u[c]);
-    for (int c = 0; c < Channels; ++c) to_v[c] = select(mask, Lanes<T>(sides.v[c]), to_v[c]);
+  LanePlanes<T> planes(place.column, place.row);
+  Lanes<T> to_u[channels], to_v[channels];  // how u and v change the attributes
+  unrolled<channels>([&](int c) LG_INLINE_LAMBDA { to_u[c] = to_v[c] = Lanes<T>(T(0)); });
+  const BlockPart* end = parts;
+  for (uint32_t rest = seen; rest; rest &= ~end++->lanes) {
+    const auto mask = mask_of<T>(end->lanes);
+    planes.set(mask, triangles.planes(end->number));
+    if constexpr (Channels > 0) {
+      const T* side = sides.corners(end->number);
+      unrolled<Channels>([&](int c) LG_INLINE_LAMBDA {
+        to_u[c] = select(mask, Lanes<T>(side[c]), to_u[c]);
+        to_v[c] = select(mask, Lanes<T>(side[Channels + c]), to_v[c]);
+      });
+    }
   }
-  alignas(64) T a[4][chunk_lanes], g[4][chunk_lanes], gradients[chunk_lanes][4], x[chunk_lanes], bary[2][chunk_lanes];
-  planes.evaluate(LaneOffsets<T>::ahead, LaneOffsets<T>::none, a);
-  store(x, planes.x);
-  Lanes<T> grad_u = load(in.bary[0]), grad_v = load(in.bary[1]);
-  for (int c = 0; c < Channels; ++c) grad_u = grad_u + load(in.attributes[c]) * to_u[c];
-  for (int c = 0; c < Channels; ++c) grad_v = grad_v + load(in.attributes[c]) * to_v[c];
+  const Lanes<T> zero = T(0);
+  alignas(64) T a[4][block_lanes], g[4][block_lanes], bary[2][block_lanes], depth[block_lanes], weights[2][block_lanes];
+  planes.evaluate(LaneOffsets<T>::block_x, LaneOffsets<T>::block_y, a);
+  Lanes<T> grad_u, grad_v, grad_depth, grad[channels];
+  load_gradients(in, place, grad_u, grad_v, grad_depth);
+  if constexpr (Channels > 0) {
+    const BlockValues<T, Channels> values(in.attributes + Channels * place.first, Channels * place.width, place.inside);
+    unrolled<Channels>([&](int c) LG_INLINE_LAMBDA {
+      grad[c] = values.value[c];
+      grad_u = grad_u + grad[c] * to_u[c];
+      grad_v = grad_v + grad[c] * to_v[c];
+    });
+  }
   store(bary[0], grad_u);
   store(bary[1], grad_v);
-  LaneWeights<T> weights;
+  store(depth, grad_depth);
   LG_VECTORIZE
-  for (int l = 0; l < chunk_lanes; ++l) {
+  for (int l = 0; l < block_lanes; ++l) {
     const T at[4] = {a[0][l], a[1][l], a[2][l], a[3][l]};
     const PixelPlanes<T> pixel = project(at);
     T out[4];
-    plane_gradients<StraightThrough>(pixel, bary[0][l], bary[1][l], in.depth[0][l], out);
+    plane_gradients<StraightThrough>(pixel, bary[0][l], bary[1][l], depth[l], out);
     for (int k = 0; k < 4; ++k) g[k][l] = out[k];
     if (Channels > 0) {
       const PixelAttributes<T> clamped = clamp_attributes(pixel);
-      weights.u[l] = clamped.u;
-      weights.v[l] = clamped.v;
+      weights[0][l] = clamped.u;
+      weights[1][l] = clamped.v;
     }
   }
-  for (int l = 0; l < chunk_lanes; ++l) {
-    for (int k = 0; k < 4; ++k) gradients[l][k] = g[k][l];
+  BlockQuads<T> quads[Record::values / 4 - 2];
+  quads[0].set(load(g[0]), load(g[1]), load(g[2]), load(g[3]));
+  if constexpr (Channels > 0) {
+    unrolled<2>([&](int k) LG_INLINE_LAMBDA {
+      const Lanes<T> weight = load(weights[k]);
+      quads[1 + k].set(grad[0] * weight, Channels > 1 ? grad[1 % channels] * weight : zero,
+                       Channels > 2 ? grad[2 % channels] * weight : zero,
+                       Channels > 3 ? grad[3 % channels] * weight : zero);
+    });
+    quads[3].set(grad[0], Channels > 1 ? grad[1 % channels] : zero, Channels > 2 ? grad[2 % channels] : zero,
+                 Channels > 3 ? grad[3 % channels] : zero);
   }
-  chunk.for_runs([&](int32_t n, int from, int to) {
-    Lanes<T, 4> sum = T(0), sum_x = T(0), sum_g = T(0), sum_ug = T(0), sum_vg = T(0);
-    for (int l = from; l <= to; ++l) {
-      const auto here = Lanes<T, 4>::load(gradients[l]);
-      sum = sum + here;
-      sum_x = sum_x + here * x[l];
-      if constexpr (Channels > 0) {
-        const Lanes<T, 4> grad = load_channels<Channels>(attributes + l * Channels);
-        sum_g = sum_g + grad;
-        sum_ug = sum_ug + grad * weights.u[l];
-        sum_vg = sum_vg + grad * weights.v[l];
-      }
-    }
-    const T y = static_cast<T>(chunk.row - triangles.planes(n).anchor_y);
-    T* record = records + n * Record::values;
-    add_to(record, sum);
-    add_to(record + 4, sum_x);
-    add_to(record + 8, sum * y);
-    if constexpr (Channels > 0) {
-      add_to(record + Record::sum_ug, sum_ug);
-      add_to(record + Record::sum_vg, sum_vg);
-      add_to(record + Record::sum_g, sum_g);
-    }
-  });
+  const PartSums<T, Record::values / 4 - 2> sums(quads);
+  for (; parts != end; ++parts) {
+    const Planes<T>& p = triangles.planes(parts->number);
+    sums.add(parts->lanes, static_cast<T>(place.column - p.anchor_x), static_cast<T>(place.row - p.anchor_y),
+             records + parts->number * Record::values);
+  }
+  return end;
 }
 
 // What the gradients of the screen derivatives at one pixel add to its triangle's record.
@@ -264,28 +208,29 @@ class RasterizeBackward {
   using Record = PixelRecord<Channels>;
 
   struct Work {
-    Work() {}  // does not clear `chunks`
+    Work() {}  // does not clear `blocks`
     TileTriangles<T> triangles;
-    TileAttributes<T, Channels> attributes;
-    TileChunks chunks;
+    TileAttributes<T, Channels> sides;
+    TileBlocks blocks;
   };
 
   void add_tile(const PixelTile& tile, int worker) {
     Work& work = work_[worker];
     work.triangles.begin_tile();
-    work.chunks.number(
-        tile, geometry_.image.height, geometry_.image.width,
-        FragmentLanes<T>{make_fragments<T>(in_.frag_tri, nullptr, nullptr, nullptr)},
-        [&](int32_t id, int32_t column, int32_t row) { return work.triangles.find(geometry_, id, column, row); });
+    const ImageSize& image = geometry_.image;
+    work.blocks.number(tile, image.height, image.width, in_.frag_tri, [&](int32_t id, int32_t column, int32_t row) {
+      return work.triangles.find(geometry_, id, column, row);
+    });
     work.triangles.set_up(geometry_, tile.view, true);
-    if constexpr (Channels > 0) work.attributes.set_up(attributes_, geometry_.mesh.tri, tile.view, work.triangles);
+    if constexpr (Channels > 0) {
+      work.sides.set_up(attributes_, geometry_.mesh.tri, tile.view, work.triangles);
+      work.sides.subtract_last();
+    }
     const int32_t count = work.triangles.count();
     T* records =
         records_.append(worker, count, [&](int64_t i) { return work.triangles.triangle(static_cast<int32_t>(i)); });
-    const auto ahead = [&](const PixelChunk& chunk) { prefetch_gradients<Channels>(in_, chunk.first, chunk.count); };
-    work.chunks.for_each(ahead, [&](const PixelChunk& chunk) {
-      if (chunk.seen != 0) add_chunk(chunk, work, records);
-    });
+    const auto ahead = [&](const PixelPiece& piece) { prefetch_gradients<Channels>(in_, piece, image.width); };
+    work.blocks.for_each(ahead, [&](const PixelPiece& piece) { return add_piece(piece, work, records); });
     for (int32_t first = 0; first < count; first += setup_lanes) {
       work.triangles.finish(first, std::min(setup_lanes, count - first), records + first * Record::values,
                             Record::values);
@@ -293,24 +238,27 @@ class RasterizeBackward {
     for (int32_t i = 0; Channels > 0 && i < count; ++i) finish_attributes(records + i * Record::values);
   }
 
-  void add_chunk(const PixelChunk& chunk, const Work& work, T* records) const {
-    const LaneGradients<T, Channels> lanes(in_, chunk.first, chunk.count);
-    if (chunk.uniform()) {
-      const int32_t number = chunk.numbers[0];
-      add_uniform<StraightThrough>(chunk, lanes, work.triangles.planes(number),
-                                   AttributeSides<T, Channels>(work.attributes, number),
-                                   records + number * Record::values);
-    } else {
-      add_runs<StraightThrough>(chunk, lanes, work.triangles, work.attributes, in_.attributes + Channels * chunk.first,
-                                records);
+  // Returns the end of the piece's parts.
+  const BlockPart* add_piece(const PixelPiece& piece, const Work& work, T* records) const {
+    const BlockPart* part = piece.parts;
+    for (int b = 0; b < PixelPiece::blocks; ++b) {
+      if (piece.seen[b] == 0) continue;
+      const int32_t in_piece = b * block_size;
+      const BlockPlace place = {piece.first + in_piece, geometry_.image.width, piece.column + in_piece, piece.row,
+                                lanes_inside(in_piece, 0, piece.columns, piece.rows)};
+      const BlockPart* first = part;
+      part = add_block<StraightThrough>(in_, place, piece.seen[b], part, work.triangles, work.sides, records);
+      for (; in_.bary_d && first != part; ++first) add_derivatives_of(*first, place, work, records);
     }
-    if (!in_.bary_d) return;
-    chunk.for_runs([&](int32_t number, int from, int to) {
-      for (int l = from; l <= to; ++l) {
-        add_derivatives(in_, work.triangles.planes(number), chunk.first + l, chunk.column + l, chunk.row,
-                        records + number * Record::values);
-      }
-    });
+    return part;
+  }
+
+  void add_derivatives_of(const BlockPart& part, const BlockPlace& place, const Work& work, T* records) const {
+    for (uint32_t rest = part.lanes; rest; rest &= rest - 1) {
+      const int l = lowest_lane(rest), x = l % block_size, y = l / block_size;
+      add_derivatives(in_, work.triangles.planes(part.number), place.first + y * place.width + x, place.column + x,
+                      place.row + y, records + part.number * Record::values);
+    }
   }
 
   const int32_t threads_;

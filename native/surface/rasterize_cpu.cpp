@@ -27,7 +27,7 @@ int32_t lg_rasterize_forward(lg_call* call, int32_t dtype, const void* pos, cons
     const bool stream = lg::worth_streaming(static_cast<int64_t>(sizeof(T)) * views * height * width);
     lg::surface::AttributeSink<T> sink(geometry, call->threads,
                                        {frag_tri, static_cast<T*>(bary), static_cast<T*>(depth),
-                                        static_cast<T*>(bary_d), zbuffer, static_cast<T*>(rast), nullptr, 0, stream});
+                                        static_cast<T*>(bary_d), zbuffer, static_cast<T*>(rast), nullptr, stream});
     lg::surface::resolve_visibility(call->threads, request, sink);
   });
 }

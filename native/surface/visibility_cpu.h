@@ -4,13 +4,13 @@
 #include <cstdint>
 
 #include "runtime/status.h"
+#include "surface/block_parts.h"
 #include "surface/visibility.h"
 
 namespace lg::surface {
 
 constexpr int tile_size = 64;
-constexpr int block_size = 4;  // tiles store pixels in 4x4 blocks of 16 lanes
-constexpr int block_lanes = block_size * block_size;
+// Tiles store pixels in blocks of 16 lanes.
 constexpr int blocks_per_row = tile_size / block_size;
 constexpr int tile_blocks = blocks_per_row * blocks_per_row;
 

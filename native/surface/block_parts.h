@@ -1,0 +1,62 @@
+// Blocks of 4x4 pixels, and the triangles that their pixels show. Lane (column & 3) + 4 * (row & 3) of a block is the
+// pixel at (column, row).
+#pragma once
+
+#include <cstdint>
+
+#include "math/bits.h"
+#include "math/lanes.h"
+#include "runtime/config.h"
+
+namespace lg::surface {
+
+constexpr int block_size = 4;
+constexpr int block_lanes = block_size * block_size;
+constexpr uint32_t all_lanes = (1u << block_lanes) - 1;
+
+// The lanes of a block that show one triangle.
+struct BlockPart {
+  int32_t number;
+  uint32_t lanes;
+};
+
+// Those of sixteen triangle numbers that are the wanted one, and that are triangles.
+LG_INLINE uint32_t equal_to(const Lanes<int32_t>& ids, int32_t wanted) {
+#if defined(__AVX512F__)
+  return _mm512_cmpeq_epi32_mask((__m512i)ids.part[0], _mm512_set1_epi32(wanted));
+#else
+  return bits_of(ids == wanted);
+#endif
+}
+LG_INLINE uint32_t seen_of(const Lanes<int32_t>& ids) {
+#if defined(__AVX512F__)
+  return _mm512_cmpge_epi32_mask((__m512i)ids.part[0], _mm512_setzero_si512());
+#else
+  return bits_of(0 <= ids);
+#endif
+}
+
+// The lanes of a block that begins at place (x, y) and of which only those before (width, height) are there.
+inline uint32_t lanes_inside(int64_t x, int64_t y, int64_t width, int64_t height) {
+  if (x + block_size <= width && y + block_size <= height) return all_lanes;
+  uint32_t lanes = 0;
+  for (int l = 0; l < block_lanes; ++l) {
+    lanes |= static_cast<uint32_t>(x + (l & 3) < width && y + (l >> 2) < height) << l;
+  }
+  return lanes;
+}
+
+// Cuts the seen lanes of a block into parts; numbers them by number_of(triangle). ids: of the lanes. Returns the end of
+// the parts.
+template <class NumberOf>
+LG_INLINE BlockPart* cut_block(const Lanes<int32_t>& ids, uint32_t seen, BlockPart* next, NumberOf&& number_of) {
+  alignas(64) int32_t id[block_lanes];
+  store(id, ids);
+  for (uint32_t rest = seen; rest; rest &= ~next++->lanes) {
+    const int32_t triangle = id[lowest_lane(rest)];
+    *next = {number_of(triangle), equal_to(ids, triangle) & rest};
+  }
+  return next;
+}
+
+}  // namespace lg::surface
