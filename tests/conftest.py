@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Workers of pytest-xdist share the cores: a thread that spins while it waits would hold up another worker's. OpenMP's
+# runtime reads this when torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 TESTS = Path(__file__).resolve().parent

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 from ops_common import run_python
@@ -31,24 +29,29 @@ def render_until(condition, seconds):
 """
 
 
+# Processes that compete for the cores, and end by themselves should nobody end them.
+_spin = f"""
+import subprocess, sys
+spin = "import time; end = time.monotonic() + 60\\nwhile time.monotonic() < end: pass"
+spinning = [subprocess.Popen([sys.executable, "-S", "-c", spin]) for _ in range({4 * (os.cpu_count() or 1)})]
+"""
+
+
 def _with_spinning_processes(code: str, **environment: str) -> list[str]:
-    count = 4 * (os.cpu_count() or 1)
-    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        return run_python(_render + code, timeout=120, **environment).split()
-    finally:
-        for process in spinning:
-            process.kill()
-            process.wait()
+    end = "\nfor process in spinning: process.kill(); process.wait()"
+    return run_python(_render + _spin + code + end, timeout=120, **environment).split()
 
 
 def test_idle_threads_sleep_on_a_busy_machine() -> None:
     """The further team by which GNU's runtime is told to spin less is there, and goes when it is no longer wanted."""
     output = _with_spinning_processes("""
 print(render_until(threads.contended, 60))
+render_until(lambda: False, 0.2)  # the further team comes with the next call
 before = threads_of_process()
 threads.adapt_waiting(False)
-time.sleep(1)
+end = time.monotonic() + 20
+while before - threads_of_process() < 2 and time.monotonic() < end:
+    time.sleep(0.1)
 print(threads.contended(), before - threads_of_process() >= 2)
 """)
     assert output == ["True", "False", "True"]

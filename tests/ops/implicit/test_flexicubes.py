@@ -65,9 +65,9 @@ def test_noise_is_watertight(seed: int, levels: int) -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_gradcheck(training: bool) -> None:
-    values = noise((4, 4, 5), 1)
-    alpha, beta, gamma = weights((4, 4, 5), 2)
-    vertices = centres((4, 4, 5), 1.0) + 0.05 * noise((4, 4, 5), 3)[..., None]
+    values = noise((3, 3, 4), 1)
+    alpha, beta, gamma = weights((3, 3, 4), 2)
+    vertices = centres((3, 3, 4), 1.0) + 0.05 * noise((3, 3, 4), 3)[..., None]
     level = torch.tensor(0.05, dtype=torch.float64)
     inputs = [value.requires_grad_() for value in (values, alpha, beta, gamma, vertices, level)]
 
