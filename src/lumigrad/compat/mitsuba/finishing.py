@@ -87,22 +87,27 @@ def _add_bitmap(found: Object, loader: Loader) -> None:
         raise ValueError(
             f"{below(found.path, 'wrap_mode')}: expected repeat, mirror or clamp, got {options['wrap_mode']!r}"
         )
-    if options["filter_type"] != "bilinear":
-        raise NotImplementedError(
-            f"{below(found.path, 'filter_type')}: expected 'bilinear', got {options['filter_type']!r}"
+    if options["filter_type"] not in ("bilinear", "nearest"):
+        raise ValueError(
+            f"{below(found.path, 'filter_type')}: expected bilinear or nearest, got {options['filter_type']!r}"
         )
     image = _pixels(found, loader, decode=not options["raw"])
     if image.shape[-1] not in (1, 3):
         raise ValueError(f"{at(found.path)}expected 1 or 3 channels, got {image.shape[-1]}")
     found.values["data"] = image
-    matrix = torch.eye(3) if options["to_uv"] is None else as_tensor(options.pop("to_uv"), below(found.path, "to_uv"))
+    _place_texture(found, loader)
+
+
+def _place_texture(found: Object, loader: Loader) -> None:
+    """The map of texture coordinates, [3, 3] or [4, 4]."""
+    given = found.options.pop("to_uv", None)
+    matrix = torch.eye(3) if given is None else as_tensor(given, below(found.path, "to_uv"))
     if matrix.shape == (4, 4):
         keep = torch.tensor([0, 1, 3])
         matrix = matrix[keep][:, keep]
     if matrix.shape != (3, 3):
         raise ValueError(f"{below(found.path, 'to_uv')}: expected [3, 3], got {list(matrix.shape)}")
     found.values["to_uv"] = matrix
-    options.pop("to_uv", None)
 
 
 def _add_map(found: Object, loader: Loader) -> None:
@@ -178,7 +183,7 @@ def _identity(found: Object, loader: Loader) -> None:
 
 
 def _add_film(found: Object, loader: Loader) -> None:
-    """The field of view in terms of the film's width."""
+    """Film and sampler; of perspective sensors, the field of view in terms of the film's width."""
     _identity(found, loader)
     if "film" not in found.children:
         found.children["film"] = loader.load({"type": "hdrfilm"}, below(found.path, "film"))
@@ -188,6 +193,8 @@ def _add_film(found: Object, loader: Loader) -> None:
         note(f"{below(found.path, 'sampler')}: samples are independent, got {found.children['sampler'].kind!r}")
     if found.options["shutter_open"] != found.options["shutter_close"]:
         raise NotImplementedError(f"{below(found.path, 'shutter_close')}: motion is not offered")
+    if found.kind == "orthographic":
+        return
     size = found.children["film"].options
     found.values["x_fov"] = torch.tensor(_degrees_across(found, size["width"], size["height"]))
 
@@ -203,8 +210,9 @@ def _degrees_across(found: Object, width: int, height: int) -> float:
         "smaller": min(width, height),
         "larger": max(width, height),
     }
-    if (fov is None) == (focal is None):
-        raise ValueError(f"{at(found.path)}expected fov or focal_length, got {'neither' if fov is None else 'both'}")
+    if fov is not None and focal is not None:
+        raise ValueError(f"{at(found.path)}expected fov or focal_length, got both")
+    focal = "50mm" if fov is None and focal is None else focal
     if focal is not None:  # of a film of 36 x 24 mm
         millimetres = float(str(focal).removesuffix("mm"))
         half, axis = math.hypot(36, 24) / 2 / millimetres, "diagonal"
@@ -248,7 +256,7 @@ def _check_integrator(found: Object, loader: Loader) -> None:
         raise ValueError(f"{below(found.path, 'max_depth')}: expected -1 or more, got {options['max_depth']}")
     for name in ("emitter_samples", "bsdf_samples", "shading_samples"):
         if options.get(name, 1) != 1:
-            raise NotImplementedError(f"{below(found.path, name)}: expected 1, got {options[name]}; raise spp instead")
+            note(f"{below(found.path, name)}: each sample takes 1, got {options[name]}; raise spp instead")
     if options["rr_depth"] != 5:
         note(f"{below(found.path, 'rr_depth')}: paths may end from the fifth surface on, got {options['rr_depth']}")
 
@@ -299,6 +307,7 @@ _FINISH: dict[str, Callable[[Object, Loader], None]] = {
     "uniform": _check_value,
     "rgb": _check_value,
     "bitmap": _add_bitmap,
+    "checkerboard": _place_texture,
     "envmap": _add_map,
     "dielectric": _add_index,
     "roughdielectric": _add_index,
@@ -314,6 +323,7 @@ _FINISH: dict[str, Callable[[Object, Loader], None]] = {
     "spot": _place_spot,
     "perspective": _add_film,
     "thinlens": _add_film,
+    "orthographic": _add_film,
     "hdrfilm": _check_film,
     **{name: _check_filter for name, plugin in PLUGINS.items() if plugin.family == "rfilter"},
     **{name: _check_integrator for name, plugin in PLUGINS.items() if plugin.family == "integrator"},

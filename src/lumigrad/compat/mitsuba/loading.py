@@ -9,6 +9,7 @@ from typing import Any
 from lumigrad.compat.mitsuba.finishing import finish
 from lumigrad.compat.mitsuba.objects import SURROUNDING, Object, Scene, at, below
 from lumigrad.compat.mitsuba.plugins import PLUGINS, REFUSED, REQUIRED, SAME, Plugin
+from lumigrad.compat.mitsuba.spectra import Use, as_color
 from lumigrad.compat.mitsuba.transforms import as_tensor
 
 # Roles of plugins below others, by families; what is not here keeps the name that it was given.
@@ -70,19 +71,21 @@ class Loader:
     def load(self, properties: Mapping[str, Any], path: str) -> Object:
         if id(properties) in self.made:
             return self.made[id(properties)][1]
+        given = properties
+        properties = as_color(properties, "reflectance", path)
         kind = properties.get("type")
         plugin = _plugin(kind, path)
         made = Scene if plugin.family == "scene" else Object
         found = made(SAME.get(kind, kind), plugin.family, path)  # type: ignore[arg-type]
-        given = {key: value for key, value in properties.items() if key not in ("type", "id")}
-        self._add_parameters(found, plugin, given)
-        self._add_children(found, plugin, given)
-        if given:
-            raise ValueError(f"{at(path)}{kind!r} has no {', '.join(map(repr, given))}; it takes {_takes(plugin)}")
+        left = {key: value for key, value in properties.items() if key not in ("type", "id")}
+        self._add_parameters(found, plugin, left)
+        self._add_children(found, plugin, left)
+        if left:
+            raise ValueError(f"{at(path)}{kind!r} has no {', '.join(map(repr, left))}; it takes {_takes(plugin)}")
         finish(found, self)
         if found.kind == "scene":
             _check_scene(found)
-        self.made[id(properties)] = properties, found
+        self.made[id(given)] = given, found
         return found
 
     # ---- Values
@@ -92,7 +95,8 @@ class Loader:
         for name, default in plugin.textures.items():
             value = given.pop(name, default)
             if value is not None:
-                found.children[name] = self.texture(value, below(found.path, name))
+                use: Use = "light" if found.family == "emitter" else "index" if name in ("eta", "k") else "reflectance"
+                found.children[name] = self.texture(value, below(found.path, name), use)
         for name, default in {**plugin.numbers, **plugin.vectors}.items():
             value = given.pop(name, default)
             if value is REQUIRED:
@@ -108,9 +112,9 @@ class Loader:
             if default is not None and default is not REQUIRED:
                 _check_option(found, name, default)
 
-    def texture(self, value: Any, path: str) -> Object:
+    def texture(self, value: Any, path: str, use: Use = "reflectance") -> Object:
         if isinstance(value, (Mapping, Object)):
-            found = self._resolved(value, path)
+            found = self._resolved(as_color(value, use, path) if isinstance(value, Mapping) else value, path)
             if found.family != "texture":
                 raise ValueError(f"{path}: expected a colour or texture, got the {found.family} {found.kind!r}")
             return found

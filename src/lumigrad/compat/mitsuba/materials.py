@@ -20,6 +20,9 @@ from lumigrad.scene import (
 )
 from lumigrad.scene.color import srgb_encode
 
+IMAGES = ("bitmap", "checkerboard")
+_SHARP = 512  # texels along a side of an image with sharp edges
+
 
 class Look(NamedTuple):
     """A colour [3], and an image [H, W, 3] that it multiplies, display-encoded, or None."""
@@ -66,8 +69,8 @@ def _masked(bsdf: Object, emitter: Object | None) -> Material:
     if not isinstance(material, (DiffuseMaterial, PlasticMaterial)):
         raise NotImplementedError(f"{at(bsdf.path)}expected something diffuse or plastic below 'mask'")
     opacity = bsdf.children["opacity"]
-    if opacity.kind == "bitmap":
-        alpha = _WRAPS[opacity.options["wrap_mode"]](opacity.values["data"])[..., :1]
+    if opacity.kind in IMAGES:
+        alpha = _WRAPS[opacity.options["wrap_mode"]](_texels(opacity))[..., :1]
     else:
         alpha = _number(bsdf, "opacity").reshape(1, 1, 1)
     image = material.base_color_texture
@@ -178,24 +181,41 @@ def _roughness(bsdf: Object) -> float | Tensor:
 
 def _number(parent: Object, name: str) -> Tensor:
     texture = parent.children[name]
-    if texture.kind == "bitmap" or texture.values["value"].numel() != 1:
+    if texture.kind in IMAGES or texture.values["value"].numel() != 1:
         raise NotImplementedError(f"{below(parent.path, name)}: expected one number")
     return texture.values["value"].reshape(())
 
 
 def _color(parent: Object, name: str) -> Tensor:
     texture = parent.children[name]
-    if texture.kind == "bitmap":
-        raise NotImplementedError(f"{below(parent.path, name)}: expected a colour, got a bitmap")
+    if texture.kind in IMAGES:
+        raise NotImplementedError(f"{below(parent.path, name)}: expected a colour, got a {texture.kind}")
     return texture.values["value"].expand(3)
 
 
 def look_of(texture: Object) -> Look:
-    if texture.kind != "bitmap":
+    if texture.kind not in IMAGES:
         return Look(texture.values["value"].expand(3), None)
-    image = texture.values["data"]
+    image = _texels(texture)
     image = image.expand(*image.shape[:2], 3)
     return Look(torch.ones(3), srgb_encode(_WRAPS[texture.options["wrap_mode"]](image)))
+
+
+def _texels(texture: Object) -> Tensor:
+    """A texture as an image [H, W, C] that is looked up between its texels.
+
+    What has sharp edges has many texels for one, so that the edges are a small part of it wide.
+    """
+    if texture.kind == "bitmap":
+        image = texture.values["data"]
+        sharp = texture.options["filter_type"] == "nearest"
+    else:
+        first, second = (_color(texture, name) for name in ("color0", "color1"))
+        image, sharp = torch.stack([torch.stack([first, second]), torch.stack([second, first])]), True
+    if not sharp:
+        return image
+    times = max(2, _SHARP // max(image.shape[:2]))
+    return image.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
 
 def _mirrored(image: Tensor) -> Tensor:
@@ -220,7 +240,7 @@ def coordinates(shape: Object, uvs: Tensor | None) -> Tensor | None:
         ValueError: textures on a mesh without coordinates.
         NotImplementedError: textures of one shape that are placed differently.
     """
-    bitmaps = [texture for texture in _textures(shape) if texture.kind == "bitmap"]
+    bitmaps = [texture for texture in _textures(shape) if texture.kind in IMAGES]
     if not bitmaps:
         return uvs
     if uvs is None:
@@ -245,7 +265,7 @@ def coordinates(shape: Object, uvs: Tensor | None) -> Tensor | None:
 
 
 def _size(bitmap: Object) -> list[int]:
-    height, width = bitmap.values["data"].shape[:2]
+    height, width = _texels(bitmap).shape[:2]
     return [width, height]
 
 

@@ -87,7 +87,20 @@ SURROUNDING = ("constant", "envmap")
 
 
 # Things that stand at the top level by themselves are named before the shapes that are made of them.
-_ORDER = ("sensor", "film", "texture", "bsdf", "phase", "volume", "medium", "shape", "emitter", "integrator")
+_ORDER = (
+    "sensor",
+    "film",
+    "sampler",
+    "rfilter",
+    "texture",
+    "bsdf",
+    "phase",
+    "volume",
+    "medium",
+    "shape",
+    "emitter",
+    "integrator",
+)
 
 
 def walk(root: Object) -> Iterator[tuple[str, Object]]:

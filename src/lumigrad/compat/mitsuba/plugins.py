@@ -73,10 +73,17 @@ PLUGINS: dict[str, Plugin] = {
     "scene": Plugin(
         "scene",
         options={"allow_thread_reordering": True},
-        below=("shape", "bsdf", "emitter", "texture", "sensor", "integrator", "medium", "phase", "volume", "film"),
+        below=("shape", "bsdf", "emitter", "texture", "sensor", "integrator", "medium", "phase", "volume", "film",
+               "sampler", "rfilter"),
     ),
     # ---- Cameras
-    "perspective": Plugin("sensor", {}, _LENS_NUMBERS, PLACED, _LENS, ("film", "sampler")),
+    "perspective": Plugin(
+        "sensor", {}, _LENS_NUMBERS, PLACED, {**_LENS, "focus_distance": 1e4}, ("film", "sampler")
+    ),
+    "orthographic": Plugin(
+        "sensor", {}, {"near_clip": 1e-2, "far_clip": 1e4}, PLACED,
+        {"shutter_open": 0.0, "shutter_close": 0.0, "focus_distance": 1e4}, ("film", "sampler"),
+    ),
     "thinlens": Plugin(
         "sensor", {}, {**_LENS_NUMBERS, "aperture_radius": REQUIRED, "focus_distance": REQUIRED}, PLACED, _LENS,
         ("film", "sampler"),
@@ -120,6 +127,7 @@ PLUGINS: dict[str, Plugin] = {
     "cylinder": _shape(PLACED, p0=(0.0, 0.0, 0.0), p1=(0.0, 0.0, 1.0), radius=1.0, segments=128),
     "obj": _shape(PLACED, **_MESH_FILE, flip_tex_coords=True),
     "ply": _shape(PLACED, **_MESH_FILE, flip_tex_coords=False),
+    "serialized": _shape(PLACED, **_MESH_FILE, shape_index=0),
     "mesh": _shape(
         {**PLACED, "vertex_positions": REQUIRED, "vertex_normals": None, "vertex_texcoords": None},
         faces=REQUIRED, face_normals=False,
@@ -171,17 +179,20 @@ PLUGINS: dict[str, Plugin] = {
             "filter_type": "bilinear", "format": "variant", "to_uv": None, "accel": True,
         },
     ),
+    "checkerboard": Plugin(
+        "texture", {"color0": 0.4, "color1": 0.2}, options={"to_uv": None, "wrap_mode": "repeat"}
+    ),
 }  # fmt: skip
 # Other names of the same.
-SAME = {"spectrum": "uniform", "d65": "uniform", "srgb": "rgb"}
+SAME = {"srgb": "rgb"}
 
 # Plugins that exist in Mitsuba, and why they are not here.
 REFUSED = {
-    **dict.fromkeys(("orthographic", "irradiancemeter", "radiancemeter", "distant", "batch"), "sensor"),
+    **dict.fromkeys(("irradiancemeter", "radiancemeter", "distant", "batch"), "sensor"),
     **dict.fromkeys(("ptracer", "stokes", "moment", "particle"), "integrator"),
     **dict.fromkeys(
         ("sdfgrid", "bsplinecurve", "linearcurve", "ellipsoids", "ellipsoidsmesh",
-         "serialized", "merge", "gltf"), "shape",
+         "merge", "gltf"), "shape",
     ),
     **dict.fromkeys(
         ("principledthin", "thindielectric", "blendbsdf",
@@ -189,7 +200,7 @@ REFUSED = {
          "circular"), "bsdf",
     ),
     **dict.fromkeys(("projector", "sunsky", "timed_sunsky", "directionalarea", "volumelight"), "emitter"),
-    **dict.fromkeys(("checkerboard", "mesh_attribute", "volume", "blackbody", "regular", "irregular"), "texture"),
+    **dict.fromkeys(("mesh_attribute", "volume", "blackbody", "regular", "irregular"), "texture"),
     **dict.fromkeys(("homogeneous", "heterogeneous"), "medium"),
     **dict.fromkeys(("isotropic", "hg", "rayleigh", "sggx", "blendphase", "tabphase"), "phase function"),
     **dict.fromkeys(("gridvolume", "constvolume", "simplexnoise"), "volume"),

@@ -17,7 +17,7 @@ from lumigrad.compat.mitsuba.parameters import SceneParameters
 from lumigrad.compat.mitsuba.sensors import camera_of, filtered, fineness, lens_of
 from lumigrad.compat.mitsuba.shapes import mesh_of
 from lumigrad.render import Rendering, render_path
-from lumigrad.scene import AmbientLight, EnvironmentLight, Instances, Mesh, PerspectiveCamera
+from lumigrad.scene import AmbientLight, Camera, EnvironmentLight, Instances, Mesh
 from lumigrad.scene import Scene as LumigradScene
 
 LUMINANCE = (0.212671, 0.715160, 0.072169)
@@ -114,7 +114,7 @@ class Shot:
         return _sky(emitter, self.camera)
 
 
-def _sky(emitter: Object, camera: PerspectiveCamera) -> Tensor:
+def _sky(emitter: Object, camera: Camera) -> Tensor:
     """Means over pixels, of 16 directions each."""
     height, width = camera.size
     directions = camera.resized((4 * height, 4 * width)).rays().directions
@@ -169,8 +169,9 @@ def _with_maps(integrator: Object, shot: Shot) -> Tensor:
 
 def _maps(shot: Shot) -> dict[str, Callable[[Rendering], Tensor]]:
     """Means over pixels of what is seen first, 0 where nothing is."""
-    if shot.sensor.kind == "thinlens":
-        raise NotImplementedError("sensor: expected 'perspective' for maps of what is seen, got 'thinlens'")
+    if shot.sensor.kind != "perspective":
+        kind = shot.sensor.kind
+        raise NotImplementedError(f"sensor: expected 'perspective' for maps of what is seen, got {kind!r}")
 
     def position(found: Rendering) -> Tensor:
         assert found.depth is not None
@@ -241,6 +242,6 @@ def _mesh(shape: Object) -> Mesh:
     return replace(mesh, uvs=uvs, uv_faces=uv_faces, materials=(material,))
 
 
-def to_camera(sensor: Object) -> PerspectiveCamera:
+def to_camera(sensor: Object) -> Camera:
     """The camera of a sensor as lumigrad has it."""
     return camera_of(sensor)

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from lumigrad.compat.mitsuba.objects import Object, at
-from lumigrad.scene import PerspectiveCamera, ThinLens
+from lumigrad.scene import Camera, OrthographicCamera, PerspectiveCamera, ThinLens
 from lumigrad.scene.cameras.pose import affine_inverse
 
 
-def camera_of(sensor: Object, fine: int = 1) -> PerspectiveCamera:
+def camera_of(sensor: Object, fine: int = 1) -> Camera:
     """The camera of a sensor's crop window; with `fine`, of as many pixels for each of the film's along a side.
 
     Mitsuba's cameras look along +z with x to the left, lumigrad's along -z with x to the right.
     """
     film, values = sensor.children["film"].options, sensor.values
+    if sensor.kind == "orthographic":
+        return _parallel(sensor, fine)
     matrix = values["to_world"] * values["to_world"].new_tensor([-1.0, 1.0, -1.0, 1.0])
     focal = film["width"] / 2 / torch.tan(values["x_fov"] * (math.pi / 360))
     cx = film["width"] * (0.5 - values["principal_point_offset_x"]) - film["crop_offset_x"]
@@ -25,6 +27,23 @@ def camera_of(sensor: Object, fine: int = 1) -> PerspectiveCamera:
     size = film["crop_height"], film["crop_width"]
     near, far = (float(values[name]) for name in ("near_clip", "far_clip"))
     camera = PerspectiveCamera(affine_inverse(matrix), focal, focal, cx, cy, size, near, far)
+    return camera.resized((fine * size[0], fine * size[1]))
+
+
+def _parallel(sensor: Object, fine: int) -> Camera:
+    """The film is two units wide, which `to_world` may scale."""
+    film, values = sensor.children["film"].options, sensor.values
+    matrix = values["to_world"] * values["to_world"].new_tensor([-1.0, 1.0, -1.0, 1.0])
+    scales = torch.cat([torch.linalg.vector_norm(matrix[:3, :3], dim=0), matrix.new_ones(1)])
+    fx, fy = film["width"] / 2 / scales[:2]
+    cx, cy = (
+        film[side] / 2 - film[offset] for side, offset in (("width", "crop_offset_x"), ("height", "crop_offset_y"))
+    )
+    size = film["crop_height"], film["crop_width"]
+    near, far = (float(values[name] * scales[2]) for name in ("near_clip", "far_clip"))
+    camera = OrthographicCamera(
+        affine_inverse(matrix / scales), fx, fy, fx.new_tensor(cx), fx.new_tensor(cy), size, near, far
+    )
     return camera.resized((fine * size[0], fine * size[1]))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lumigrad.compat.mitsuba import serialized
 from lumigrad.compat.mitsuba.objects import Object, below
 from lumigrad.compat.mitsuba.transforms import as_tensor
 from lumigrad.io import load_mesh
@@ -66,6 +67,8 @@ def _matrix(found: Object) -> Tensor:
 
 def _of_file(found: Object, path: Path) -> Mesh:
     """Files of Mitsuba's have v as it is looked up, and OBJ has it upwards; `load_mesh` turns it for both."""
+    if found.kind == "serialized":
+        return serialized.read(path, found.options["shape_index"])
     if path.suffix.lower() != f".{found.kind}":
         raise ValueError(f"{below(found.path, 'filename')}: expected a .{found.kind} file, got {path}")
     mesh = load_mesh(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 from lumigrad.compat.mitsuba.loading import first_of, load_dict, places
 from lumigrad.compat.mitsuba.objects import Object
+from lumigrad.compat.mitsuba.old_xml import upgrade
 from lumigrad.compat.mitsuba.transforms import Transform4f
 
 Element = ElementTree.Element
@@ -67,8 +68,10 @@ class _Reader:
         except ElementTree.ParseError as error:
             raise ValueError(f"this is no XML: {error}") from error
         version = root.get("version")
-        if version is None or int(version.partition(".")[0]) < 2:
-            raise ValueError(f"<{root.tag}>: expected a version from 2.0.0 on, got {version or 'none'}")
+        if version is None or not version.partition(".")[0].isdigit():
+            raise ValueError(f"<{root.tag}>: expected a version, such as 3.0.0, got {version or 'none'}")
+        if int(version.partition(".")[0]) < 3:
+            upgrade(root)
         return root
 
     def plugin(self, element: Element) -> dict[str, Any]:
@@ -97,17 +100,10 @@ class _Reader:
 
     def _add_folder(self, element: Element) -> None:
         """One more place for names of files, before the others; itself looked up in these."""
-        word = self.word(element, "value")
-        path = first_of(self.folders, word, Path.is_dir)
-        if path is None:
-            raise FileNotFoundError(f"<path>: no such folder: {places(self.folders, word)}")
-        self.folders.insert(0, path)
+        self.folders.insert(0, self._found(element, "value", Path.is_dir))
 
     def _include(self, element: Element, found: dict[str, Any]) -> None:
-        word = self.word(element, "filename")
-        path = first_of(self.folders, word, Path.is_file)
-        if path is None:
-            raise FileNotFoundError(f"<include>: no such file: {places(self.folders, word)}")
+        path = self._found(element, "filename", Path.is_file)
         if any(path.samefile(other) for other in self.open):
             chain = " -> ".join(str(other) for other in (*self.open, path))
             raise ValueError(f"<include>: a file includes itself: {chain}")
@@ -130,7 +126,7 @@ class _Reader:
         if element.tag == "rgb":
             return name, {"type": "rgb", "value": self._numbers(element, "value", (1, 3))}
         if element.tag == "spectrum" and "type" not in element.attrib:
-            return name, {"type": "spectrum", "value": self._spectrum(element)}
+            return name, self._spectrum(element)
         if element.tag in PLUGIN_TAGS:
             return name, self.plugin(element)
         if element.tag in _VALUES:
@@ -165,10 +161,30 @@ class _Reader:
             raise ValueError(f"<{element.tag}>: expected {' or '.join(map(str, counts))} numbers, got {text!r}")
         return numbers
 
-    def _spectrum(self, element: Element) -> float:
-        if "filename" in element.attrib or ":" in self.word(element, "value"):
-            raise NotImplementedError("<spectrum>: expected one value for all wavelengths; use <rgb>")
-        return self._numbers(element, "value", (1,))[0]
+    def _spectrum(self, element: Element) -> dict[str, Any]:
+        """One number, wavelengths with values (here, or as rows of a file), or red, green and blue in old files."""
+        if "filename" in element.attrib:
+            text = re.sub(r"#.*", "", self._found(element, "filename", Path.is_file).read_text())
+        else:
+            text = self.word(element, "value").replace(":", " ")
+            if ":" not in element.get("value", "") and len(re.split(r"[\s,]+", text.strip())) == 3:
+                return {"type": "rgb", "value": self._numbers(element, "value", (3,))}
+        try:
+            numbers = [float(part) for part in re.split(r"[\s,]+", text.strip())]
+        except ValueError as error:
+            raise ValueError(f"<spectrum>: expected numbers, got {text[:60]!r}") from error
+        if len(numbers) == 1:
+            return {"type": "spectrum", "value": numbers[0]}
+        return {"type": "spectrum", "value": list(zip(numbers[::2], numbers[1::2], strict=True))}
+
+    def _found(self, element: Element, attribute: str, there: Callable[[Path], bool]) -> Path:
+        """What an attribute names, looked up in the folders."""
+        word = self.word(element, attribute)
+        path = first_of(self.folders, word, there)
+        if path is None:
+            kind = "folder" if there is Path.is_dir else "file"
+            raise FileNotFoundError(f"<{element.tag}>: no such {kind}: {places(self.folders, word)}")
+        return path
 
     def _vector(self, element: Element, missing: float) -> list[float]:
         """x, y and z, or one attribute with one or three numbers."""
