@@ -100,6 +100,67 @@ def test_radiance_is_neither_clipped_nor_encoded(tmp_path: Path, suffix: str, to
     torch.testing.assert_close(actual, image.expand(-1, -1, 3), atol=4 * tolerance, rtol=0)
 
 
+def exr(path: Path, names: tuple[str, ...], window: tuple[int, ...] | None = None) -> np.ndarray:
+    """A file of 4 x 6 random pixels in channels of these names, at (x, y) of a display window (x, y, width, height)."""
+    library = pytest.importorskip("OpenImageIO")
+    values = np.random.default_rng(0).random((4, 6, len(names)), np.float32)
+    spec = library.ImageSpec(6, 4, len(names), library.FLOAT)
+    spec.channelnames = names
+    if window is not None:
+        spec.x, spec.y, spec.full_x, spec.full_y, spec.full_width, spec.full_height = window
+    output = library.ImageOutput.create(str(path))
+    assert output.open(str(path), spec)
+    assert output.write_image(values)
+    output.close()
+    return values
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("R", "G", "B", "Z"), (0, 1, 2)),  # depth is no opacity
+        (("R", "G", "B", "A", "N.X", "N.Y"), (0, 1, 2, 3)),
+        (("Depth.Z", "View.R", "View.G", "View.B", "View.A"), (1, 2, 3, 4)),
+        (("left.R", "left.G", "left.B", "right.R", "right.G", "right.B"), (0, 1, 2)),
+        (("Y", "right.Y"), (0, 0, 0)),
+        (("Y", "A"), (0, 0, 0, 1)),
+        (("Z",), (0, 0, 0)),
+    ],
+)
+def test_channels_by_their_names(tmp_path: Path, names: tuple[str, ...], shown: tuple[int, ...]) -> None:
+    stored = exr(tmp_path / "a.exr", names)
+    names_there = [stored[..., i] for i in shown]  # whatever the order in which the file holds them
+    torch.testing.assert_close(load_image(tmp_path / "a.exr"), torch.from_numpy(np.stack(names_there, -1)))
+
+
+@pytest.mark.parametrize("window", [(2, 1, 0, 0, 10, 8), (0, 0, 1, 2, 3, 1), (-1, 3, 0, 1, 7, 4), (0, 0, 9, 9, 5, 5)])
+def test_the_display_window_is_the_image(tmp_path: Path, window: tuple[int, ...]) -> None:
+    stored = exr(tmp_path / "a.exr", ("R", "G", "B"), window)
+    x, y, left, top, width, height = window
+    image = load_image(tmp_path / "a.exr")
+    assert image.shape == (height, width, 3)
+    for i in range(height):
+        for j in range(width):
+            row, column = i + top - y, j + left - x
+            inside = 0 <= row < 4 and 0 <= column < 6
+            assert image[i, j].tolist() == (stored[row, column].tolist() if inside else [0, 0, 0])
+
+
+def test_deep_images_are_refused(tmp_path: Path) -> None:
+    library = pytest.importorskip("OpenImageIO")
+    spec = library.ImageSpec(2, 2, 4, library.FLOAT)
+    spec.deep, spec.channelnames = True, ("R", "G", "B", "A")
+    data = library.DeepData()
+    data.init(spec)
+    data.set_samples(0, 2)
+    output = library.ImageOutput.create(str(tmp_path / "a.exr"))
+    assert output.open(str(tmp_path / "a.exr"), spec)
+    assert output.write_deep_image(data)
+    output.close()
+    with pytest.raises(ValueError, match=r"a\.exr as an image: it is a deep image"):
+        load_image(tmp_path / "a.exr")
+
+
 def test_pfm_begins_with_its_bottom_row(tmp_path: Path) -> None:
     save_image(torch.tensor([[[0.25]], [[1.5]]]), tmp_path / "a.pfm")
     assert (tmp_path / "a.pfm").read_bytes() == b"Pf\n1 2\n-1.0\n" + struct.pack("<2f", 1.5, 0.25)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -64,7 +64,8 @@ def load_image(path: str | Path, orient: bool = True) -> Tensor:
 
     Args:
         path: any format that Pillow reads, 8 or 16 bits per channel or floating point; OpenEXR, Radiance HDR and PFM
-            (through OpenImageIO); or a NumPy array of [H, W] or [H, W, C]. Grey images get three equal channels.
+            (through OpenImageIO); or a NumPy array of [H, W] or [H, W, C]. Grey images get three equal channels. Of an
+            OpenEXR file, the first layer or view in colour, in its display window.
         orient: apply the orientation that a camera noted in the file (EXIF). Camera poses that were computed from
             stored pixels, as by COLMAP, need False.
 
@@ -116,6 +117,7 @@ def holds_linear(path: Path) -> bool:
         return False
 
 
+_LARGEST_WINDOW = 2**28  # pixels
 _ORIENTATION = 0x0112  # EXIF's tag
 
 
@@ -158,10 +160,44 @@ def _load_pfm(path: Path) -> Tensor:
 def _load_floats(path: Path) -> Tensor:
     library = require("OpenImageIO", f"reading {path.suffix} files")
     source = library.ImageInput.open(str(path))
+    if source and source.spec().deep:
+        raise ValueError(f"cannot read {path} as an image: it is a deep image, of any number of samples in a pixel")
     values = source.read_image(library.FLOAT) if source else None
     if values is None:
         raise ValueError(f"cannot read {path} as an image: {' '.join((source or library).geterror().split())}")
-    return _as_image(values)
+    spec = source.spec()
+    values = values.reshape(spec.height, spec.width, spec.nchannels)[..., _shown_channels(spec.channelnames)]
+    return _as_image(_in_display_window(values, spec) if path.suffix.lower() == ".exr" else values)
+
+
+def _shown_channels(names: Sequence[str]) -> list[int]:
+    """Which channels are colour and opacity: those of the first layer or view that has R, G and B, or else Y.
+
+    Files hold other channels beside them: depths, normals, other views. Where no channel has such a name, the first.
+    """
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    for color in (("R", "G", "B"), ("Y",)):
+        for layer in layers:
+            found = {
+                name.rpartition(".")[2].upper(): i for i, name in enumerate(names) if name.rpartition(".")[0] == layer
+            }
+            if found.keys() >= set(color):
+                return [found[name] for name in (*color, "A") if name in found]
+    return list(range(min(len(names), 4)))
+
+
+def _in_display_window(values: np.ndarray, spec: Any) -> np.ndarray:
+    """The image that is meant of the part that OpenEXR stores of it, which may lie anywhere: 0 where nothing is stored.
+
+    Source: ASWF, "Technical Introduction to OpenEXR", display window and data window.
+    """
+    left, top, height, width = spec.x - spec.full_x, spec.y - spec.full_y, spec.full_height, spec.full_width
+    if (left, top, height, width) == (0, 0, *values.shape[:2]) or not 0 < height * width <= _LARGEST_WINDOW:
+        return values
+    image = np.zeros((height, width, values.shape[2]), values.dtype)
+    part = image[max(top, 0) : max(top + spec.height, 0), max(left, 0) : max(left + spec.width, 0)]
+    part[:] = values[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]]
+    return image
 
 
 def save_image(image: Tensor, path: str | Path) -> None:
