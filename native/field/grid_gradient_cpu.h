@@ -2,18 +2,18 @@
 // give it in an order that depends on the rays alone.
 //
 // One thread adds as it marches. More of them work in turns on chunks of rays: first each marches some of the rays and
-// notes what they give; then each goes through the notes and adds up some tiles of the grid. A tile has all columns of
-// some rows and slices.
+// keeps what they give; then each goes through that and adds up some tiles of the grid. A tile has all columns of some
+// rows and slices.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
 #include <vector>
 
 #include "field/block_cpu.h"
 #include "field/volume.h"
 #include "field/voxel_layout_cpu.h"
+#include "math/bits.h"
 #include "runtime/memory.h"
 #include "runtime/threads.h"
 
@@ -31,189 +31,201 @@ struct Span {
     return first_row <= other.first_row && other.end_row <= end_row && first_slice <= other.first_slice &&
            other.end_slice <= end_slice;
   }
-  void join(const Span& other) {
-    first_row = std::min(first_row, other.first_row), end_row = std::max(end_row, other.end_row);
-    first_slice = std::min(first_slice, other.first_slice), end_slice = std::max(end_slice, other.end_slice);
-  }
 };
 
-// What samples of a ray give the eight values around each of them.
+// What samples give the eight values around each of them: nothing where both numbers are zero.
 template <class T>
 struct Gifts {
-  int32_t count;
-  int64_t ray;
-  alignas(64) int64_t voxel[block_size];
-  alignas(64) int32_t row[block_size], slice[block_size];
-  alignas(64) T x[block_size], y[block_size], z[block_size];
-  alignas(64) T density[block_size], weight[block_size];
+  Places<T> places;
+  OfSegments<T> density, weight;
 
-  void set_places(const Places<T>& p) {
-    LG_VECTORIZE
-    for (int i = 0; i < block_size; ++i) voxel[i] = p.voxel[i];
-    std::copy_n(p.row, block_size, row), std::copy_n(p.slice, block_size, slice);
-    std::copy_n(p.x, block_size, x), std::copy_n(p.y, block_size, y), std::copy_n(p.z, block_size, z);
+  void clear() {
+    std::fill_n(places.voxel.values, block_size, 0);
+    for (OfSegments<T>* each : {&places.x, &places.y, &places.z, &density, &weight}) {
+      std::fill_n(each->values, block_size, T(0));
+    }
   }
-
-  // All rows and slices that it reaches.
-  Span span(const Volume<T>& v) const {
-    Span all = {row[0], row[0], slice[0], slice[0]};
-    for (int i = 1; i < count; ++i) all.join({row[i], row[i], slice[i], slice[i]});
-    return {all.first_row, std::min(all.end_row + 2, v.size[1]), all.first_slice,
-            std::min(all.end_slice + 2, v.size[2])};
+  uint32_t bits(int i) const {
+    const OfRays<T> none(T(0));
+    return bits_of(!((density.row(i) == none) & (weight.row(i) == none)));
   }
 };
 
-// Rays that give at the same time. What they give is taken segment by segment, and ray by ray of each, so that what
-// neighbours reach is still in the cache: slices of a grid often lie so far from each other that they share a place
-// there.
-constexpr int most_givers = 16;
+// What some rays give: parts for sixteen rays, numbers `first_ray` on, or for that ray alone.
+struct Turn {
+  size_t first, count;  // of the parts
+  int64_t first_ray;
+  int rays;  // 1 or at most sixteen
 
-// What takes gifts. Virtual, as the code of the rays that give them is long and a call serves many samples.
-template <class T>
-class GiftSink {
- public:
-  // gifts: `count` of them, at most most_givers.
-  virtual void take(const Gifts<T>* const* gifts, int count) const = 0;
-
- protected:
-  ~GiftSink() = default;
+  int lane(int ray) const { return rays == 1 ? 0 : ray; }
 };
 
 template <class T>
-class NoGridGradient final : public GiftSink<T> {
+class Trail {
  public:
-  void take(const Gifts<T>* const*, int) const override {}
-};
+  Array<Turn> turns;
 
-// Adds at once. features: the gradients of the rays' features, or null.
-template <class T, class Layout>
-class AddToGrid final : public GiftSink<T> {
- public:
-  AddToGrid(const Volume<T>& volume, T* grid, const T* features) : volume_(volume), grid_(grid), features_(features) {}
+  size_t size() const { return size_; }
+  Gifts<T>& operator[](size_t part) { return parts_[part]; }
+  const Gifts<T>& operator[](size_t part) const { return parts_[part]; }
 
-  void take(const Gifts<T>* const* gifts, int count) const override {
-    add(gifts, count, [](int, int) { return 15u; });
+  // Adds some parts, uninitialised, and returns the first; or leaves out the last ones.
+  Gifts<T>* extend(size_t count) {
+    size_ += count;
+    while (parts_.size() < size_) parts_.extend(1);
+    return parts_.data() + (size_ - count);
   }
-
-  // What lies in a tile.
-  void take_part(const Gifts<T>* const* gifts, int count, const Span& tile) const {
-    uint8_t wanted[most_givers][block_size];
-    for (int g = 0; g < count; ++g) find_wanted(*gifts[g], tile, wanted[g]);
-    add(gifts, count, [&](int g, int i) { return unsigned{wanted[g][i]}; });
+  void cut(size_t count) { size_ -= count; }
+  void clear() {
+    size_ = 0;
+    turns.clear();
   }
 
  private:
-  using Given = typename Layout::Given;
+  Array<Gifts<T>> parts_;
+  size_t size_ = 0;
+};
 
-  // Which of the four rows of values around each sample are in a tile.
-  void find_wanted(const Gifts<T>& gifts, const Span& tile, uint8_t* wanted) const {
-    const int32_t rows = volume_.size[1], slices = volume_.size[2];
-    LG_VECTORIZE
-    for (int i = 0; i < block_size; ++i) {
-      const int32_t row = gifts.row[i], next_row = row + 1 < rows ? row + 1 : row;
-      const int32_t slice = gifts.slice[i], next_slice = slice + 1 < slices ? slice + 1 : slice;
-      const uint32_t near_rows = row >= tile.first_row && row < tile.end_row ? 5u : 0u;
-      const uint32_t far_rows = next_row >= tile.first_row && next_row < tile.end_row ? 10u : 0u;
-      const uint32_t near = slice >= tile.first_slice && slice < tile.end_slice ? 3u : 0u;
-      const uint32_t far = next_slice >= tile.first_slice && next_slice < tile.end_slice ? 12u : 0u;
-      wanted[i] = static_cast<uint8_t>((near_rows | far_rows) & (near | far));
-    }
+// Adds to the gradient of a grid. features: the gradients of the rays' features, or null.
+template <class T, class Layout>
+class AddToGrid {
+ public:
+  AddToGrid(const Volume<T>& volume, T* grid, const T* features) : volume_(volume), grid_(grid), features_(features) {}
+
+  typename Layout::Given given(const Turn& turn) const {
+    const int64_t count = volume_.channels - 1;
+    return typename Layout::Given(volume_, [&](int r) {
+      return features_ && r < turn.rays ? features_ + (turn.first_ray + r) * count : nullptr;
+    });
   }
 
+  // wanted(number): which of the four rows of values around a sample, by bits.
   template <class Wanted>
-  LG_INLINE void add(const Gifts<T>* const* gifts, int count, Wanted&& wanted) const {
-    alignas(alignof(Given)) unsigned char place[most_givers * sizeof(Given)];
-    auto* given = reinterpret_cast<Given*>(place);
-    RowShares<T> shares[most_givers];
-    int most = 0;
-    for (int g = 0; g < count; ++g) {
-      const Gifts<T>& one = *gifts[g];
-      new (given + g) Given(volume_, features_ ? features_ + one.ray * (volume_.channels - 1) : nullptr);
-      shares[g].set(one.y, one.z);
-      most = std::max(most, one.count);
-    }
+  LG_INLINE void add(const Turn& turn, const typename Layout::Given& given, const Gifts<T>& gifts,
+                     Wanted&& wanted) const {
+    const RowShares<T> shares(gifts.places);
     typename Layout::Adder adder(volume_);
     T* const grid = grid_;
     const int64_t channels = volume_.channels;
-    for (int i = 0; i < most; ++i) {
-      for (int g = 0; g < count; ++g) {
-        const Gifts<T>& one = *gifts[g];
-        const T density = one.density[i], weight = one.weight[i];
-        if (i >= one.count || (density == 0 && weight == 0)) continue;
-        const unsigned rows = wanted(g, i);
+    for (int i = 0; i < block_depth; ++i) {
+      for (uint32_t left = gifts.bits(i); left; left &= left - 1) {
+        const int r = lowest_bit(left), j = block_rays * i + r;
+        const unsigned rows = wanted(j);
         if (rows == 0) {
           adder.flush();  // as it would be if the whole grid were wanted
           continue;
         }
-        adder.add(given[g], shares[g], i, one.x[i], density, weight, rows, grid + one.voxel[i] * channels);
+        adder.add(given, turn.lane(r), shares, j, gifts.places.x[j], gifts.density[j], gifts.weight[j], rows,
+                  grid + gifts.places.voxel[j] * channels);
       }
     }
     adder.flush();
-    for (int g = 0; g < count; ++g) given[g].~Given();
   }
 
+  void add_all(const Trail<T>& trail) const {
+    for (size_t t = 0; t < trail.turns.size(); ++t) {
+      const Turn& turn = trail.turns[t];
+      const typename Layout::Given of_turn = given(turn);
+      for (size_t p = turn.first; p < turn.first + turn.count; ++p) {
+        add(turn, of_turn, trail[p], [](int) { return 15u; });
+      }
+    }
+  }
+
+ private:
   const Volume<T>& volume_;
   T* grid_;
   const T* features_;
 };
 
-// Notes of some rays.
+// Where the samples of a trail lie, for those who add up tiles.
 template <class T>
 class Notes {
  public:
+  Trail<T>& trail() { return trail_; }
+
   void clear() {
-    gifts_.clear();
-    turns_.clear();
+    trail_.clear();
+    rows_.clear();
+    spans_.clear();
   }
 
-  void add(const Volume<T>& v, const Gifts<T>* const* gifts, int count) {
-    if (count == 0) return;
-    Gifts<T>* to = gifts_.extend(static_cast<size_t>(count));
-    Span span = gifts[0]->span(v);
-    for (int g = 0; g < count; ++g) {
-      to[g] = *gifts[g];
-      span.join(to[g].span(v));
+  // When the trail is there.
+  void find_spans(const Volume<T>& v) {
+    for (size_t p = 0; p < trail_.size(); ++p) {
+      const Gifts<T>& gifts = trail_[p];
+      RowsOf& rows = *rows_.extend(1);
+      find_rows(v, gifts, rows);
+      Span all = {INT32_MAX, 0, INT32_MAX, 0};
+      for (int i = 0; i < block_depth; ++i) {
+        for (uint32_t left = gifts.bits(i); left; left &= left - 1) {
+          const int j = block_rays * i + lowest_bit(left);
+          all.first_row = std::min(all.first_row, rows.row[j]), all.end_row = std::max(all.end_row, rows.row[j]);
+          all.first_slice = std::min(all.first_slice, rows.slice[j]);
+          all.end_slice = std::max(all.end_slice, rows.slice[j]);
+        }
+      }
+      all.end_row = std::min(all.end_row + 2, v.size[1]), all.end_slice = std::min(all.end_slice + 2, v.size[2]);
+      spans_.push_back(all);
     }
-    turns_.push_back({gifts_.size() - static_cast<size_t>(count), count, span});
   }
 
   template <class Layout>
-  void add_up(const AddToGrid<T, Layout>& grid, const Span& tile) const {
-    for (size_t t = 0; t < turns_.size(); ++t) {
-      const Turn& turn = turns_[t];
-      if (!turn.span.meets(tile)) continue;
-      const Gifts<T>* gifts[most_givers];
-      for (int g = 0; g < turn.count; ++g) gifts[g] = &gifts_[turn.first + static_cast<size_t>(g)];
-      if (tile.contains(turn.span)) {
-        grid.take(gifts, turn.count);
-      } else {
-        grid.take_part(gifts, turn.count, tile);
+  void add_up(const Volume<T>& v, const AddToGrid<T, Layout>& grid, const Span& tile) const {
+    for (size_t t = 0; t < trail_.turns.size(); ++t) {
+      const Turn& turn = trail_.turns[t];
+      const auto meets = [&](const Span& span) { return span.meets(tile); };
+      if (std::none_of(spans_.data() + turn.first, spans_.data() + turn.first + turn.count, meets)) continue;
+      const typename Layout::Given of_turn = grid.given(turn);
+      for (size_t p = turn.first; p < turn.first + turn.count; ++p) {
+        const Gifts<T>& gifts = trail_[p];
+        if (!spans_[p].meets(tile)) continue;
+        if (tile.contains(spans_[p])) {
+          grid.add(turn, of_turn, gifts, [](int) { return 15u; });
+          continue;
+        }
+        uint8_t wanted[block_size];
+        find_wanted(v, rows_[p], tile, wanted);
+        grid.add(turn, of_turn, gifts, [&](int j) { return unsigned{wanted[j]}; });
       }
     }
   }
 
  private:
-  // What is taken at the same time.
-  struct Turn {
-    size_t first;
-    int count;
-    Span span;
+  struct RowsOf {
+    int32_t row[block_size], slice[block_size];
   };
 
-  Array<Gifts<T>> gifts_;
-  Array<Turn> turns_;
-};
+  static void find_rows(const Volume<T>& v, const Gifts<T>& gifts, RowsOf& out) {
+    const double columns = v.size[0], rows = v.size[1];
+    const int32_t *voxel = gifts.places.voxel.values, row_count = v.size[1];
+    LG_VECTORIZE
+    for (int j = 0; j < block_size; ++j) {  // half a voxel more, so that the quotient's rounding does not matter
+      const auto row = static_cast<int32_t>((voxel[j] + 0.5) / columns);
+      const auto slice = static_cast<int32_t>((row + 0.5) / rows);
+      out.row[j] = row - slice * row_count;
+      out.slice[j] = slice;
+    }
+  }
 
-template <class T>
-class NoteForLater final : public GiftSink<T> {
- public:
-  NoteForLater(const Volume<T>& volume, Notes<T>& notes) : volume_(volume), notes_(notes) {}
+  // Which of the four rows of values around each sample are in a tile.
+  static void find_wanted(const Volume<T>& v, const RowsOf& of, const Span& tile, uint8_t* wanted) {
+    const int32_t rows = v.size[1], slices = v.size[2];
+    LG_VECTORIZE
+    for (int j = 0; j < block_size; ++j) {
+      const int32_t row = of.row[j], next_row = row + 1 < rows ? row + 1 : row;
+      const int32_t slice = of.slice[j], next_slice = slice + 1 < slices ? slice + 1 : slice;
+      const uint32_t near_rows = row >= tile.first_row && row < tile.end_row ? 5u : 0u;
+      const uint32_t far_rows = next_row >= tile.first_row && next_row < tile.end_row ? 10u : 0u;
+      const uint32_t near = slice >= tile.first_slice && slice < tile.end_slice ? 3u : 0u;
+      const uint32_t far = next_slice >= tile.first_slice && next_slice < tile.end_slice ? 12u : 0u;
+      wanted[j] = static_cast<uint8_t>((near_rows | far_rows) & (near | far));
+    }
+  }
 
-  void take(const Gifts<T>* const* gifts, int count) const override { notes_.add(volume_, gifts, count); }
-
- private:
-  const Volume<T>& volume_;
-  Notes<T>& notes_;
+  Trail<T> trail_;
+  Array<RowsOf> rows_;
+  Array<Span> spans_;
 };
 
 // Tiles of a grid, at most 4 x 4 for few threads and 8 x 8 for many.
@@ -238,17 +250,24 @@ class GridTiles {
   int32_t rows_, slices_, tile_rows_, tile_slices_, across_, count_;
 };
 
-// Samples that a thread marches before it adds up: their notes should stay in its cache.
+// Samples that a thread marches before it adds up: what they give should stay in its cache.
 constexpr int64_t samples_in_turn = 1 << 14;
 
-// samples_of(task): at most how many it has. give(task, worker, sink): has it give sink.take() what it gives.
+// samples_of(task): at most how many it has. give(task, worker, trail, taken): has it put what it gives in a trail, and
+// call taken() after each turn, which may empty the trail.
 template <class Layout, class T, class SamplesOf, class Give>
 void sum_grid_gradient(int32_t threads, const Volume<T>& volume, const T* features, T* grid, int64_t tasks,
                        SamplesOf&& samples_of, Give&& give) {
   const AddToGrid<T, Layout> all(volume, grid, features);
   std::fill_n(grid, volume.value_count(), T(0));
   if (threads <= 1) {
-    for (int64_t task = 0; task < tasks; ++task) give(task, 0, all);
+    Trail<T> trail;
+    for (int64_t task = 0; task < tasks; ++task) {
+      give(task, 0, trail, [&] {
+        all.add_all(trail);
+        trail.clear();
+      });
+    }
     return;
   }
   const GridTiles tiles(volume, threads);
@@ -261,11 +280,12 @@ void sum_grid_gradient(int32_t threads, const Volume<T>& volume, const T* featur
     parallel_for(threads, count, [&](int64_t i, int worker) {
       Notes<T>& of_task = notes[static_cast<size_t>(i)];
       of_task.clear();
-      give(begin + i, worker, NoteForLater<T>(volume, of_task));
+      give(begin + i, worker, of_task.trail(), [] {});
+      of_task.find_spans(volume);
     });
     parallel_for(threads, tiles.count(), [&](int64_t tile, int) {
       const Span span = tiles[static_cast<int32_t>(tile)];
-      for (int64_t i = 0; i < count; ++i) notes[static_cast<size_t>(i)].add_up(all, span);
+      for (int64_t i = 0; i < count; ++i) notes[static_cast<size_t>(i)].add_up(volume, all, span);
     });
   }
 }

@@ -9,6 +9,7 @@
 #include "field/march_blocks_cpu.h"
 #include "field/pull_blocks_cpu.h"
 #include "lumigrad.h"
+#include "math/bits.h"
 #include "parallel/for_each.h"
 #include "runtime/memory.h"
 #include "runtime/status.h"
@@ -17,20 +18,57 @@ namespace lg::field {
 namespace {
 
 constexpr int64_t rays_per_task = 64;
+static_assert(rays_per_task % block_rays == 0, "whole groups");
 
 template <class T>
 void march_rays(int32_t threads, const MarchForward<T>& one) {
   const int64_t rays = one.march.rays;
   if (fits_blocks(one.march)) {
     with_layout(one.march.volume, [&](auto layout) {
-      parallel_for(threads, divide_up(rays, bundle_size), [&](int64_t bundle, int) {
-        march_bundle<decltype(layout)>(one, bundle * bundle_size, std::min(rays, (bundle + 1) * bundle_size));
+      parallel_for(threads, divide_up(rays, rays_per_task), [&](int64_t task, int) {
+        const int64_t end = std::min(rays, (task + 1) * rays_per_task);
+        for (int64_t first = task * rays_per_task; first < end; first += block_rays) {
+          march_group<decltype(layout)>(one, first, std::min(end, first + block_rays));
+        }
       });
     });
   } else {
     for_each(threads, rays, one, rays_per_task);
   }
 }
+
+// What rays give a grid that is not wanted.
+template <class T>
+class NoGridGradient final : public GiftSink<T> {
+ public:
+  void add(const int32_t*, const T*, T, T, int64_t) override {}
+};
+
+// Adds at once what rays give a grid that is too large for blocks.
+template <class T>
+class AddToLargeGrid final : public GiftSink<T> {
+ public:
+  AddToLargeGrid(const Volume<T>& volume, T* grid, const T* features)
+      : volume_(volume), grid_(grid), features_(features) {}
+
+  void add(const int32_t* cell, const T* fraction, T density, T weight, int64_t ray) override {
+    T weights[8];
+    weights_of(fraction, weights);
+    const int64_t count = volume_.channels - 1;
+    for (int k = 0; k < 8; ++k) {
+      T* to = grid_ + first_value(volume_, cell) + corner(volume_, k);
+      to[0] += weights[k] * density;
+      for (int64_t c = 0; features_ && weight != 0 && c < count; ++c) {
+        to[c + 1] += weights[k] * (weight * features_[ray * count + c]);
+      }
+    }
+  }
+
+ private:
+  const Volume<T>& volume_;
+  T* grid_;
+  const T* features_;
+};
 
 // The gradients of tasks of rays. Those of the box are added up by task.
 template <class T>
@@ -42,21 +80,30 @@ class PullRays {
         given_(given),
         out_(out),
         tasks_(divide_up(march.rays, rays_per_task)),
-        blocks_(fits_blocks(march) && !out.moves()),
-        trails_(static_cast<size_t>(std::max(1, threads))),
+        back_(static_cast<size_t>(std::max(1, threads))),
         boxes_(static_cast<size_t>(6 * tasks_)) {}
 
   void run() {
-    if (out_.grid) {
+    if (!out_.grid) {
+      NoGridGradient<T> none;
+      parallel_for(threads_, tasks_, [&](int64_t task, int) {
+        pull_one_by_one(task, [&](int64_t item) { return pull_ray(item, none); });
+      });
+    } else if (fits_blocks(march_)) {
       with_layout(march_.volume, [&](auto layout) {
         using Layout = decltype(layout);
         sum_grid_gradient<Layout>(
             threads_, march_.volume, given_.features, out_.grid, tasks_, [&](int64_t task) { return samples_of(task); },
-            [&](int64_t task, int worker, const GiftSink<T>& sink) { pull_task<Layout>(task, worker, sink); });
+            [&](int64_t task, int worker, Trail<T>& trail, auto&& taken) {
+              pull_task<Layout>(task, worker, trail, taken);
+            });
       });
     } else {
-      const NoGridGradient<T> none;
-      parallel_for(threads_, tasks_, [&](int64_t task, int) { pull_one_by_one(task, none); });
+      AddToLargeGrid<T> large(march_.volume, out_.grid, given_.features);
+      std::fill_n(out_.grid, march_.volume.value_count(), T(0));
+      for (int64_t task = 0; task < tasks_; ++task) {
+        pull_one_by_one(task, [&](int64_t item) { return pull_ray(item, large); });
+      }
     }
     for (int k = 0; out_.box && k < 6; ++k) {
       out_.box[k] = 0;
@@ -77,31 +124,40 @@ class PullRays {
     return march_.step == 0 ? 3 * count : count;
   }
 
-  template <class Layout>
-  void pull_task(int64_t task, int worker, const GiftSink<T>& sink) {
-    if (!blocks_) return pull_one_by_one(task, sink);
+  template <class Layout, class Taken>
+  void pull_task(int64_t task, int worker, Trail<T>& trail, Taken&& taken) {
+    const auto pull_into_trail = [&](int64_t item) {
+      CollectGifts<T> gifts(march_.volume, trail, item);
+      const RayGradient<T> ray = pull_ray(item, gifts);
+      gifts.finish();
+      taken();
+      return ray;
+    };
+    if (out_.moves()) return pull_one_by_one(task, pull_into_trail);
     const int64_t end = end_of(task);
-    for (int64_t item = task * rays_per_task; item < end; item += trail_bundle_size) {
-      pull_bundle<Layout>(march_, given_, item, std::min(end, item + trail_bundle_size),
-                          trails_[static_cast<size_t>(worker)], sink, [&](int64_t one) { pull_ray(one, sink); });
+    for (int64_t first = task * rays_per_task; first < end; first += block_rays) {
+      const auto count = static_cast<int>(std::min<int64_t>(block_rays, end - first));
+      PullGroup<Layout, T> group(march_, given_, first, count, trail, back_[static_cast<size_t>(worker)]);
+      const uint32_t wrong = group.run();
+      taken();
+      for (uint32_t left = wrong; left; left &= left - 1) pull_into_trail(first + lowest_bit(left));
     }
   }
 
-  void pull_one_by_one(int64_t task, const GiftSink<T>& sink) {
+  template <class Pull>
+  void pull_one_by_one(int64_t task, Pull&& pull) {
     T* box = boxes_.data() + 6 * task;
     std::fill_n(box, 6, T(0));
     for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {
-      const RayGradient<T> ray = pull_ray(item, sink);
+      const RayGradient<T> ray = pull(item);
       out_.write(item, ray);
       for (int k = 0; k < 6; ++k) box[k] += finite(ray.box[k]);
     }
   }
 
-  RayGradient<T> pull_ray(int64_t item, const GiftSink<T>& sink) const {
-    CollectGifts<T> gifts(march_.volume, sink);
+  RayGradient<T> pull_ray(int64_t item, GiftSink<T>& sink) const {
     RayGradient<T> ray;
-    PullRay<T, CollectGifts<T>>(march_, given_, item, out_.moves(), gifts).run(&ray);
-    gifts.finish();
+    PullRay<T, GiftSink<T>>(march_, given_, item, out_.moves(), sink).run(&ray);
     return ray;
   }
 
@@ -110,8 +166,7 @@ class PullRays {
   const OutputGradients<T>& given_;
   const MarchGradients<T>& out_;
   const int64_t tasks_;
-  const bool blocks_;
-  std::vector<std::vector<Trail<T>>> trails_;
+  std::vector<Array<WayBack<T>>> back_;
   Buffer<T> boxes_;
 };
 

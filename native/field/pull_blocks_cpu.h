@@ -2,224 +2,177 @@
 #pragma once
 
 #include <cstdint>
-#include <new>
-#include <vector>
 
 #include "field/block_cpu.h"
 #include "field/grid_gradient_cpu.h"
 #include "field/voxel_layout_cpu.h"
 #include "math/lanes.h"
+#include "runtime/memory.h"
 
 namespace lg::field {
 
-// Rays whose gradients are found side by side. Their trails have to stay in the cache.
-constexpr int trail_bundle_size = most_givers;
-// Of which so many go through each pass together.
-constexpr int trail_group_size = 8;
-
-// A ray's segments, kept for the way back.
+// Of segments, kept for the way back: the derivative of the loss by their weights, and what passes them.
 template <class T>
-struct Trail {
-  struct Part {
-    // What the segments give. Before the way back, `density` is the derivative of their optical depths by the
-    // interpolated densities, and `weight` what reaches them.
-    Gifts<T> gifts;
-    // Zero, passed one, behind the last segment that counts. gain: the derivative of the loss by a segment's weight.
-    alignas(64) T passed[block_size], absorbed[block_size], gain[block_size];
-  };
-  std::vector<Part> parts;
-  size_t count;
+struct WayBack {
+  OfSegments<T> gain, behind;
 };
 
-// Goes along ray `item` and back, to what its segments give the grid.
-template <class T, class Layout>
-class PullTrail {
+// Has sixteen rays go along and back, to what their segments give the grid.
+template <class Layout, class T>
+class PullGroup {
+  using Row = OfRays<T>;
+
  public:
-  PullTrail(const March<T>& march, const OutputGradients<T>& out, int64_t item, Trail<T>& trail)
+  PullGroup(const March<T>& march, const OutputGradients<T>& out, int64_t first, int count, Trail<T>& trail,
+            Array<WayBack<T>>& back)
       : march_(march),
-        item_(item),
-        ray_(march.ray(item)),
-        walk_(march, ray_),
+        count_(count),
+        walk_(march, first, count),
+        given_(march.volume, [&](int r) { return features_of(march, out, first, r, count); }),
         trail_(trail),
-        given_(march.volume, out.features ? out.features + item * march.features() : nullptr) {
-    for (int64_t c = 0; out.features && c < march.features(); ++c) all_ += out.features[item * march.features() + c];
-    alpha_ = out.alpha ? out.alpha[item] : T(0);
-    depth_ = out.depth ? out.depth[item] : T(0);
-    trail_.count = 0;
-  }
-  PullTrail(const PullTrail&) = delete;
-
-  // Begins one more part with a block; false where the ray has ended.
-  bool start(Block<T>& block) {
-    if (!(passed_ > march_.min_transmittance) || !walk_.next(block)) return false;
-    if (trail_.count == trail_.parts.size()) trail_.parts.resize(2 * trail_.count + 8);
-    ++trail_.count;
-    return true;
-  }
-
-  void find_gain(const Block<T>& block) {
-    T* gain = last().gain;
-    LG_VECTORIZE
-    for (int i = 0; i < block_size; ++i) gain[i] = alpha_ + depth_ * block.middle[i];
-    given_.add_gain(march_.volume, block, gain);
-  }
-
-  void reach(const Block<T>& block, Reach<T>& reach) {
-    passed_ = reach.set(block, march_.min_transmittance, passed_).behind();
-  }
-
-  void finish(const Block<T>& block, const Reach<T>& reach) {
-    auto& part = last();
-    Gifts<T>& gifts = part.gifts;
-    const int count = reach.count;
-    gifts.count = count;
-    gifts.ray = item_;
-    gifts.set_places(block.places);
-    const T norm = ray_.norm;
-    LG_VECTORIZE
-    for (int i = 0; i < block_size; ++i) {
-      const bool counts = i < count;
-      gifts.density[i] = block.slope[i] * norm * block.length[i];
-      gifts.weight[i] = counts ? reach.reaches[i] : T(0);
-      part.passed[i] = counts ? block.passed[i] : T(1);
-      part.absorbed[i] = counts ? block.absorbed[i] : T(0);
-      part.gain[i] = counts ? part.gain[i] : T(0);
+        back_(back),
+        turn_{trail.size(), 0, first, block_rays} {
+    for (int r = 0; r < block_rays; ++r) {
+      const T* features = features_of(march, out, first, r, count);
+      all_[r] = 0;
+      for (int64_t c = 0; features && c < march.features(); ++c) all_[r] += features[c];
+      alpha_[r] = out.alpha && r < count ? out.alpha[first + r] : T(0);
+      depth_[r] = out.depth && r < count ? out.depth[first + r] : T(0);
     }
+    back.clear();
   }
+  PullGroup(const PullGroup&) = delete;
 
-  size_t count() const { return trail_.count; }
-
-  // Part `number` on the way back: first what the segments behind each of its own give, then what it gives.
-  void sum_behind(size_t number) {
-    const auto& part = trail_.parts[number];
-    LG_VECTORIZE
-    for (int i = 0; i < block_size; ++i) after_[i] = part.absorbed[i] * part.gain[i];
-    for (int i = block_size; i-- > 0;) {
-      const T own = after_[i];
-      after_[i] = behind_;
-      behind_ = own + part.passed[i] * behind_;
-    }
+  // Returns the rays where something is not finite, by bits. They give nothing.
+  uint32_t run() {
+    go_along();
+    const Row sum = go_back();
+    turn_.count = trail_.size() - turn_.first;
+    trail_.turns.push_back(turn_);
+    uint32_t wrong = 0;
+    for (int r = 0; r < count_; ++r) wrong |= static_cast<uint32_t>(!is_finite(sum[r] + all_[r])) << r;
+    if (wrong) take_back(wrong);
+    return wrong;
   }
-  void find_gifts(size_t number) {
-    auto& part = trail_.parts[number];
-    Gifts<T>& gifts = part.gifts;
-    LG_VECTORIZE
-    for (int i = 0; i < block_size; ++i) {
-      const T reaches = gifts.weight[i], by_tau = reaches * part.passed[i] * (part.gain[i] - after_[i]);
-      gifts.density[i] = by_tau * gifts.density[i];
-      gifts.weight[i] = reaches * part.absorbed[i];
-    }
-    sum_ += load(gifts.density) + load(gifts.weight);
-  }
-
-  // Of all that is given; known at the end of the way back.
-  bool is_finite() const { return lg::is_finite(lg::sum(sum_) + all_); }
-
-  const Gifts<T>& gifts(size_t number) const { return trail_.parts[number].gifts; }
 
  private:
-  typename Trail<T>::Part& last() { return trail_.parts[trail_.count - 1]; }
+  static const T* features_of(const March<T>& march, const OutputGradients<T>& out, int64_t first, int r, int count) {
+    return out.features && r < count ? out.features + (first + r) * march.features() : nullptr;
+  }
+
+  // Gifts of a segment: at its middle and, where segments are cells, at its first and last points.
+  size_t gifts_of_segment() const { return march_.step == 0 ? 3 : 1; }
+
+  // On the way, `density` is the derivative of optical depths by interpolated densities.
+  void go_along() {
+    Passage<T> passage(march_.min_transmittance);
+    const Row alpha = Row::load(alpha_), depth = Row::load(depth_);
+    const bool exact = march_.step == 0;
+    while (true) {
+      Gifts<T>* gifts = trail_.extend(gifts_of_segment());
+      block_.samples.places = &gifts[0].places;
+      for (int e = 0; exact && e < 2; ++e) block_.ends[e].places = &gifts[1 + e].places;
+      if (!walk_.next(passage.going() & walk_.hits(), block_)) break;
+      sample_block<Layout>(march_, block_);
+      WayBack<T>& back = *back_.extend(1);
+      for (int i = 0; i < block_depth; ++i) back.gain.set_row(i, alpha + depth * block_.middle.row(i));
+      given_.add_gain(march_.volume, block_, back.gain);
+      for (int i = 0; i < block_depth; ++i) {
+        const typename Passage<T>::Segment segment = passage.pass(block_, i);
+        const Row length = block_.length.row(i);
+        gifts->weight.set_row(i, segment.weight);
+        gifts->density.set_row(i, only(segment.counts, block_.samples.slope.row(i) * length));
+        for (int e = 0; exact && e < 2; ++e) {
+          gifts[1 + e].density.set_row(i, only(segment.counts, block_.ends[e].slope.row(i) * length));
+          gifts[1 + e].weight.set_row(i, Row(T(0)));
+        }
+        back.gain.set_row(i, only(segment.counts, back.gain.row(i)));
+        back.behind.set_row(i, segment.behind);
+      }
+    }
+    trail_.cut(gifts_of_segment());
+  }
+
+  // Returns the sum of all that is given.
+  Row go_back() {
+    Row after(T(0)), sum(T(0));
+    for (size_t number = back_.size(); number-- > 0;) {
+      const WayBack<T>& back = back_[number];
+      Gifts<T>* gifts = &trail_[turn_.first + number * gifts_of_segment()];
+      for (int i = block_depth; i-- > 0;) {
+        const Row gain = back.gain.row(i), by_tau = back.behind.row(i) * gain - after;
+        const Row weight = gifts->weight.row(i);
+        after += weight * gain;
+        sum += weight;
+        for (size_t k = 0; k < gifts_of_segment(); ++k) {
+          const Row density = by_tau * gifts[k].density.row(i);
+          gifts[k].density.set_row(i, density);
+          sum += density;
+        }
+      }
+    }
+    return sum;
+  }
+
+  void take_back(uint32_t rays) {
+    const auto wrong = mask_of<T>(rays);
+    for (size_t p = turn_.first; p < trail_.size(); ++p) {
+      Gifts<T>& gifts = trail_[p];
+      for (int i = 0; i < block_depth; ++i) {
+        gifts.density.set_row(i, only(!wrong, gifts.density.row(i)));
+        gifts.weight.set_row(i, only(!wrong, gifts.weight.row(i)));
+      }
+    }
+  }
 
   const March<T>& march_;
-  const int64_t item_;
-  const Ray<T> ray_;
+  const int count_;
   BlockWalk<T> walk_;
-  Trail<T>& trail_;
+  Block<T> block_;
   const typename Layout::Given given_;
-  T alpha_, depth_, passed_ = 1, behind_ = 0, all_ = 0;
-  Lanes<T> sum_ = T(0);
-  alignas(64) T after_[block_size];
+  Trail<T>& trail_;
+  Array<WayBack<T>>& back_;
+  Turn turn_;
+  alignas(64) T alpha_[block_rays], depth_[block_rays], all_[block_rays];
 };
 
-// Has all of some rays go their ways, as many as there are parts at most.
-template <class T, class Layout>
-size_t go_along(const March<T>& march, PullTrail<T, Layout>* pulls, int count) {
-  int going[trail_bundle_size];
-  for (int i = 0; i < count; ++i) going[i] = i;
-  Block<T> blocks[trail_group_size];
-  Reach<T> reach[trail_group_size];
-  size_t parts = 0;
-  for (; count > 0; ++parts) {
-    int left = 0;
-    for (int begin = 0, next = 0; begin < count; begin = next) {
-      int of_group = 0, ray[trail_group_size];
-      for (; next < count && of_group < trail_group_size; ++next) {
-        ray[of_group] = going[next];
-        of_group += pulls[going[next]].start(blocks[of_group]) ? 1 : 0;
-      }
-      Layout::interpolate(march.volume, blocks, of_group);
-      for (int b = 0; b < of_group; ++b) pulls[ray[b]].find_gain(blocks[b]);
-      absorb_blocks<Layout::density_stride>(march.activation, blocks, of_group);
-      for (int b = 0; b < of_group; ++b) pulls[ray[b]].reach(blocks[b], reach[b]);
-      for (int b = 0; b < of_group; ++b) pulls[ray[b]].finish(blocks[b], reach[b]);
-      for (int b = 0; b < of_group; ++b) going[left++] = ray[b];
-    }
-    count = left;
-  }
-  return parts;
-}
-
-// The gradients of rays `first` to `end`, at most trail_bundle_size, to the grid. Those where something is not finite
-// are left to one_by_one(item).
-template <class Layout, class T, class OneByOne>
-void pull_bundle(const March<T>& march, const OutputGradients<T>& out, int64_t first, int64_t end,
-                 std::vector<Trail<T>>& trails, const GiftSink<T>& sink, OneByOne&& one_by_one) {
-  using Pull = PullTrail<T, Layout>;
-  const auto count = static_cast<int>(end - first);
-  if (trails.size() < trail_bundle_size) trails.resize(trail_bundle_size);
-  alignas(alignof(Pull)) unsigned char place[trail_bundle_size * sizeof(Pull)];
-  auto* pulls = reinterpret_cast<Pull*>(place);
-  for (int r = 0; r < count; ++r) new (pulls + r) Pull(march, out, first + r, trails[static_cast<size_t>(r)]);
-  const size_t parts = go_along(march, pulls, count);
-  for (size_t number = parts; number-- > 0;) {
-    for (int r = 0; r < count; ++r) {
-      if (number < pulls[r].count()) pulls[r].sum_behind(number);
-    }
-    for (int r = 0; r < count; ++r) {
-      if (number < pulls[r].count()) pulls[r].find_gifts(number);
-    }
-  }
-  for (size_t number = 0; number < parts; ++number) {
-    const Gifts<T>* gifts[trail_bundle_size];
-    int givers = 0;
-    for (int r = 0; r < count; ++r) {
-      if (number < pulls[r].count() && pulls[r].is_finite()) gifts[givers++] = &pulls[r].gifts(number);
-    }
-    sink.take(gifts, givers);
-  }
-  for (int r = 0; r < count; ++r) {
-    if (!pulls[r].is_finite()) one_by_one(first + r);
-    pulls[r].~Pull();
-  }
-}
-
-// Hands a sink what PullRay gives, some at a time.
+// What takes from PullRay what a ray gives the grid. Virtual, as the code of PullRay is long.
 template <class T>
-class CollectGifts {
+class GiftSink {
  public:
-  CollectGifts(const Volume<T>& volume, const GiftSink<T>& sink) : volume_(volume), sink_(sink) { gifts_.count = 0; }
+  virtual void add(const int32_t* cell, const T* fraction, T density, T weight, int64_t ray) = 0;
 
-  void add(const int32_t* cell, const T* fraction, T density, T weight, int64_t ray) {
-    const int i = gifts_.count++;
-    gifts_.ray = ray;
-    gifts_.voxel[i] = first_value(volume_, cell) / volume_.channels;
-    gifts_.row[i] = cell[1], gifts_.slice[i] = cell[2];
-    gifts_.x[i] = fraction[0], gifts_.y[i] = fraction[1], gifts_.z[i] = fraction[2];
-    gifts_.density[i] = density, gifts_.weight[i] = weight;
-    if (gifts_.count == block_size) finish();
+ protected:
+  ~GiftSink() = default;
+};
+
+// Puts it into a trail.
+template <class T>
+class CollectGifts final : public GiftSink<T> {
+ public:
+  CollectGifts(const Volume<T>& volume, Trail<T>& trail, int64_t ray)
+      : volume_(volume), trail_(trail), turn_{trail.size(), 0, ray, 1} {}
+
+  void add(const int32_t* cell, const T* fraction, T density, T weight, int64_t) override {
+    if (count_ % block_size == 0) trail_.extend(1)->clear();
+    Gifts<T>& gifts = trail_[trail_.size() - 1];
+    const int j = count_++ % block_size;
+    gifts.places.voxel[j] = static_cast<int32_t>(first_value(volume_, cell) / volume_.channels);
+    gifts.places.x[j] = fraction[0], gifts.places.y[j] = fraction[1], gifts.places.z[j] = fraction[2];
+    gifts.density[j] = density, gifts.weight[j] = weight;
   }
 
-  // At the end of a ray.
+  // At the end of the ray.
   void finish() {
-    const Gifts<T>* gifts = &gifts_;
-    if (gifts_.count > 0) sink_.take(&gifts, 1);
-    gifts_.count = 0;
+    turn_.count = trail_.size() - turn_.first;
+    trail_.turns.push_back(turn_);
   }
 
  private:
   const Volume<T>& volume_;
-  const GiftSink<T>& sink_;
-  Gifts<T> gifts_ = {};
+  Trail<T>& trail_;
+  Turn turn_;
+  int count_ = 0;
 };
 
 }  // namespace lg::field

@@ -124,6 +124,9 @@ class Walk {
     return n;
   }
   LG_HD int32_t count() const { return count_; }
+  LG_HD T step() const { return step_; }
+  // Of cells: the plane of centres that comes next along an axis.
+  LG_HD int32_t plane(int axis) const { return plane_[axis]; }
 
  private:
   // The next steps, occupied or not. Behind the last one they have no length.

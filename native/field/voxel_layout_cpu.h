@@ -16,19 +16,33 @@
 
 namespace lg::field {
 
+// Calls body(number) for each number of a block whose ray is one of `rays`, segment by segment, and ray by ray of each.
+template <class Body>
+LG_INLINE void for_segments(uint32_t rays, Body&& body) {
+  int each[block_rays], count = 0;
+  for (int r = 0; r < block_rays; ++r) {
+    each[count] = r;
+    count += static_cast<int>(rays >> r & 1);
+  }
+  for (int i = 0; i < block_size; i += block_rays) {
+    for (int k = 0; k < count; ++k) body(i + each[k]);
+  }
+}
+
 // Weights of the four rows of values around each of some places; bit 0 of a row's number: the next row, bit 1: that of
 // the next slice.
 template <class T>
 struct RowShares {
-  alignas(64) T share[4][block_size];
+  OfSegments<T> share[4];
 
-  LG_INLINE void set(const T* y, const T* z) {
-    LG_VECTORIZE
-    for (int i = 0; i < block_size; ++i) {
-      share[0][i] = (1 - y[i]) * (1 - z[i]);
-      share[1][i] = y[i] * (1 - z[i]);
-      share[2][i] = (1 - y[i]) * z[i];
-      share[3][i] = y[i] * z[i];
+  explicit RowShares(const Places<T>& places) {
+    for (int i = 0; i < block_depth; ++i) {
+      const OfRays<T> y = places.y.row(i), z = places.z.row(i), rest = OfRays<T>(T(1)) - z;
+      const OfRays<T> before = OfRays<T>(T(1)) - y;
+      share[0].set_row(i, before * rest);
+      share[1].set_row(i, y * rest);
+      share[2].set_row(i, before * z);
+      share[3].set_row(i, y * z);
     }
   }
 };
@@ -39,68 +53,88 @@ template <class T, int channels>
 struct PairLayout {
   using Four = Lanes<T, 4>;
   using Pair = Lanes<T, 2 * channels>;
+  using Row = OfRays<T>;
 
-  static constexpr int density_stride = 4;  // among the values of a block
-
-  static LG_INLINE void interpolate(const Volume<T>& v, Block<T>* blocks, int count) {
-    const int64_t down = v.stride[1], behind = v.stride[2];
-    for (int i = 0; i < block_size; ++i) {
-      for (Block<T>* block = blocks; block < blocks + count; ++block) {
-        const Places<T>& p = block->places;
-        const T* at = v.values + channels * static_cast<int64_t>(p.voxel[i]);
-        const Pair a = Pair::load(at), b = Pair::load(at + down);
-        const Pair c = Pair::load(at + behind), d = Pair::load(at + behind + down);
-        const Pair y(p.y[i]), z(p.z[i]);
-        const Pair near = a + y * (b - a), far = c + y * (d - c);
-        store(block->values + 4 * i, along_row(near + z * (far - near), p.x[i]));
+  static LG_INLINE void interpolate(const Volume<T>& v, Block<T>& block) {
+    alignas(64) T mixed[4 * block_size];  // four of each segment
+    if (block.going != (1 << block_rays) - 1) std::fill_n(mixed, 4 * block_size, T(0));
+    mix(v, *block.samples.places, block.going,
+        [&](int j, const Four& values) LG_INLINE_LAMBDA { store(mixed + 4 * j, values); });
+    for (int i = 0; i < block_depth; ++i) {
+      const T* from = mixed + 4 * block_rays * i;
+      const Row a = load(from), b = load(from + block_rays), c = load(from + 2 * block_rays);
+      const Row d = load(from + 3 * block_rays);
+      const Row even = every_second<0>(a, b), more_even = every_second<0>(c, d);
+      const Row odd = every_second<1>(a, b), more_odd = every_second<1>(c, d);
+      block.values[0].set_row(i, every_second<0>(even, more_even));
+      block.values[1].set_row(i, every_second<0>(odd, more_odd));
+      if constexpr (channels == 4) {
+        block.values[2].set_row(i, every_second<1>(even, more_even));
+        block.values[3].set_row(i, every_second<1>(odd, more_odd));
       }
     }
   }
 
-  // The sum of features along a ray.
-  struct Sum {
-    Four sum = T(0);
+  static LG_INLINE void interpolate_density(const Volume<T>& v, const Places<T>& places, uint32_t rays,
+                                            OfSegments<T>& out) {
+    std::fill_n(out.values, block_size, T(0));
+    mix(v, places, rays, [&](int j, const Four& values) LG_INLINE_LAMBDA { out[j] = values[0]; });
+  }
 
+  // The sums of features along rays.
+  class Sum {
+   public:
     explicit Sum(const Volume<T>&) {}
 
-    LG_INLINE void add(const Volume<T>&, const Block<T>& block, const T* weight) {
-      Four even(T(0)), odd(T(0));
-      for (int i = 0; i < block_size; i += 2) {
-        even += Four(weight[i]) * Four::load(block.values + 4 * i);
-        odd += Four(weight[i + 1]) * Four::load(block.values + 4 * i + 4);
+    LG_INLINE void add(const Volume<T>&, const Block<T>& block, const OfSegments<T>& weight) {
+      for (int c = 1; c < channels; ++c) {
+        Row even(T(0)), odd(T(0));
+        for (int i = 0; i < block_depth; i += 2) {
+          even += weight.row(i) * block.values[c].row(i);
+          odd += weight.row(i + 1) * block.values[c].row(i + 1);
+        }
+        T* sum = sums_ + block_rays * c;
+        store(sum, load(sum) + (even + odd));
       }
-      sum += even + odd;
     }
-    T value(const Volume<T>&, int64_t channel) const { return sum[static_cast<int>(channel)]; }
+    T value(int ray, int64_t channel) const { return sums_[block_rays * channel + ray]; }
+
+   private:
+    alignas(64) T sums_[channels * block_rays] = {};
   };
 
-  // The gradient of a ray's features, null: zero.
+  // The gradients of rays' features.
   class Given {
    public:
-    Given(const Volume<T>&, const T* of_ray) {
-      for (int c = 1; of_ray && c < channels; ++c) features_[c] = of_ray[c - 1];
+    // of_ray(r): null for zeros
+    template <class OfRay>
+    Given(const Volume<T>&, OfRay&& of_ray) {
+      for (int r = 0; r < block_rays; ++r) {
+        const T* from = of_ray(r);
+        for (int c = 1; c < channels; ++c) {
+          by_channel_[c][r] = by_ray_[r][c] = from ? from[c - 1] : T(0);
+        }
+      }
     }
 
     // Adds what a segment's weight is worth.
-    LG_INLINE void add_gain(const Volume<T>&, const Block<T>& block, T* gain) const {
-      LG_VECTORIZE
-      for (int i = 0; i < block_size; ++i) {
-        const T* values = block.values + 4 * i;
-        T sum = features_[1] * values[1];
-        for (int c = 2; c < channels; ++c) sum += features_[c] * values[c];
-        gain[i] += sum;
+    LG_INLINE void add_gain(const Volume<T>&, const Block<T>& block, OfSegments<T>& gain) const {
+      for (int i = 0; i < block_depth; ++i) {
+        Row sum = gain.row(i);
+        for (int c = 1; c < channels; ++c) sum += load(by_channel_[c]) * block.values[c].row(i);
+        gain.set_row(i, sum);
       }
     }
 
     // What a segment gives the nearest of the four rows of values; the others get as much.
-    LG_INLINE Pair to_row(T x, T density, T weight) const {
+    LG_INLINE Pair to_row(int ray, T x, T density, T weight) const {
       Four given = four_lanes(density, T(0), T(0), T(0));
-      if (LG_LIKELY(weight != 0)) given += Four(weight) * Four::load(features_);
+      if (LG_LIKELY(weight != 0)) given += Four(weight) * Four::load(by_ray_[ray]);
       return spread(given, x);
     }
 
    private:
-    alignas(64) T features_[4] = {0, 0, 0, 0};  // at its channel
+    alignas(64) T by_ray_[block_rays][4] = {}, by_channel_[channels][block_rays];
   };
 
   // Adds to a gradient. What neighbouring rays give the same voxels is added up before it goes to memory.
@@ -109,10 +143,10 @@ struct PairLayout {
     explicit Adder(const Volume<T>& v) : down_(v.stride[1]), behind_(v.stride[2]) {}
 
     // wanted: the rows of values, by bits.
-    LG_INLINE void add(const Given& given, const RowShares<T>& shares, int i, T x, T density, T weight, unsigned wanted,
-                       T* to) {
-      const Pair pair = given.to_row(x, density, weight);
-      const auto share = [&](int k) LG_INLINE_LAMBDA { return Pair(shares.share[k][i]) * pair; };
+    LG_INLINE void add(const Given& given, int ray, const RowShares<T>& shares, int j, T x, T density, T weight,
+                       unsigned wanted, T* to) {
+      const Pair pair = given.to_row(ray, x, density, weight);
+      const auto share = [&](int k) LG_INLINE_LAMBDA { return Pair(shares.share[k][j]) * pair; };
       if (to == to_) {
         a_ += share(0), b_ += share(1), c_ += share(2), d_ += share(3);
       } else {
@@ -139,6 +173,20 @@ struct PairLayout {
   };
 
  private:
+  // Interpolates; take(number, values) gets the four or two values of each.
+  template <class Take>
+  static LG_INLINE void mix(const Volume<T>& v, const Places<T>& places, uint32_t rays, Take&& take) {
+    const T *first = v.values, *down = first + v.stride[1];
+    const T *behind = first + v.stride[2], *last = behind + v.stride[1];
+    const RowShares<T> shares(places);
+    for_segments(rays, [&](int j) LG_INLINE_LAMBDA {
+      const size_t at = channels * static_cast<size_t>(static_cast<uint32_t>(places.voxel[j]));
+      const Pair a = Pair::load(first + at), b = Pair::load(down + at);
+      const Pair c = Pair::load(behind + at), d = Pair::load(last + at);
+      const auto share = [&](int k) LG_INLINE_LAMBDA { return Pair(shares.share[k][j]); };
+      take(j, along_row((share(0) * a + share(1) * b) + (share(2) * c + share(3) * d), places.x[j]));
+    });
+  }
   static LG_INLINE Four along_row(const Pair& pair, T x) {
     if constexpr (channels == 4) {
       const Four low = half_of<0>(pair), high = half_of<1>(pair);
@@ -166,12 +214,12 @@ class WeightedCorners {
   using Row = Lanes<T, lanes>;
 
   // scale: of the weights
-  LG_INLINE WeightedCorners(const Volume<T>& v, const Block<T>& block, const RowShares<T>& shares, int i, T scale)
-      : at_(v.values + v.channels * static_cast<int64_t>(block.places.voxel[i])) {
-    const T x = block.places.x[i];
+  LG_INLINE WeightedCorners(const Volume<T>& v, const Places<T>& places, const RowShares<T>& shares, int j, T scale)
+      : at_(v.values + v.channels * static_cast<int64_t>(places.voxel[j])) {
+    const T x = places.x[j];
     for (int k = 0; k < 8; ++k) {
       offset_[k] = corner(v, k);
-      weight_[k] = Row(scale * shares.share[k / 2][i] * (k & 1 ? x : 1 - x));
+      weight_[k] = Row(scale * shares.share[k / 2][j] * (k & 1 ? x : 1 - x));
     }
   }
 
@@ -192,77 +240,89 @@ template <class T, int lanes>
 struct RowLayout {
   using Row = Lanes<T, lanes>;
 
-  static constexpr int density_stride = 1;
-
   static int64_t rows(const Volume<T>& v) { return (v.channels + lanes - 1) / lanes; }
   static int64_t first(const Volume<T>& v, int64_t row) { return std::min(row * lanes, v.channels - lanes); }
 
   // The densities alone.
-  static LG_INLINE void interpolate(const Volume<T>& v, Block<T>* blocks, int count) {
+  static LG_INLINE void interpolate(const Volume<T>& v, Block<T>& block) {
+    interpolate_density(v, *block.samples.places, block.going, block.values[0]);
+  }
+
+  static LG_INLINE void interpolate_density(const Volume<T>& v, const Places<T>& places, uint32_t rays,
+                                            OfSegments<T>& out) {
     const int64_t right = v.stride[0], down = v.stride[1], behind = v.stride[2];
-    for (int i = 0; i < block_size; ++i) {
-      for (Block<T>* block = blocks; block < blocks + count; ++block) {
-        const Places<T>& p = block->places;
-        const T* at = v.values + v.channels * static_cast<int64_t>(p.voxel[i]);
-        const auto along_row = [&](const T* from) { return from[0] + p.x[i] * (from[right] - from[0]); };
-        const T a = along_row(at), b = along_row(at + down);
-        const T c = along_row(at + behind), d = along_row(at + behind + down);
-        const T near = a + p.y[i] * (b - a), far = c + p.y[i] * (d - c);
-        block->values[i] = near + p.z[i] * (far - near);
-      }
-    }
+    std::fill_n(out.values, block_size, T(0));
+    for_segments(rays, [&](int j) {
+      const T* at = v.values + v.channels * static_cast<int64_t>(places.voxel[j]);
+      const T x = places.x[j], y = places.y[j], z = places.z[j];
+      const auto along_row = [&](const T* from) { return from[0] + x * (from[right] - from[0]); };
+      const T a = along_row(at), b = along_row(at + down);
+      const T c = along_row(at + behind), d = along_row(at + behind + down);
+      const T near = a + y * (b - a), far = c + y * (d - c);
+      out[j] = near + z * (far - near);
+    });
   }
 
   class Sum {
    public:
-    explicit Sum(const Volume<T>& v) : sums_(static_cast<size_t>(lanes * rows(v)), T(0)) {}
+    explicit Sum(const Volume<T>& v)
+        : of_ray_(lanes * rows(v)), sums_(static_cast<size_t>(block_rays * of_ray_), T(0)), volume_(v) {}
 
-    void add(const Volume<T>& v, const Block<T>& block, const T* weight) {
-      RowShares<T> shares;
-      shares.set(block.places.y, block.places.z);
+    void add(const Volume<T>& v, const Block<T>& block, const OfSegments<T>& weight) {
+      const RowShares<T> shares(*block.samples.places);
       const int64_t count = rows(v);
-      for (int i = 0; i < block.count; ++i) {
-        if (weight[i] == 0) continue;
-        const WeightedCorners<T, lanes> corners(v, block, shares, i, weight[i]);
+      for_segments(block.going, [&](int j) {
+        if (weight[j] == 0) return;
+        const WeightedCorners<T, lanes> corners(v, *block.samples.places, shares, j, weight[j]);
+        T* sum = sums_.data() + j % block_rays * of_ray_;
         for (int64_t r = 0; r < count; ++r) {
-          T* to = sums_.data() + lanes * r;
+          T* to = sum + lanes * r;
           store(to, Row::load(to) + corners.interpolate(first(v, r)));
         }
-      }
+      });
     }
-    T value(const Volume<T>& v, int64_t channel) const {
+    T value(int ray, int64_t channel) const {
       const int64_t row = channel / lanes;
-      return sums_[static_cast<size_t>(row * lanes + channel - first(v, row))];
+      return sums_[static_cast<size_t>(ray * of_ray_ + row * lanes + channel - first(volume_, row))];
     }
 
    private:
+    const int64_t of_ray_;
     std::vector<T> sums_;
+    const Volume<T>& volume_;
   };
 
   class Given {
    public:
-    Given(const Volume<T>& v, const T* of_ray) : features_(static_cast<size_t>(lanes * rows(v)), T(0)) {
-      for (int64_t c = 1; of_ray && c < v.channels; ++c) {
-        const int64_t row = c / lanes;
-        features_[static_cast<size_t>(row * lanes + c - first(v, row))] = of_ray[c - 1];
+    template <class OfRay>
+    Given(const Volume<T>& v, OfRay&& of_ray)
+        : of_ray_(lanes * rows(v)), features_(static_cast<size_t>(block_rays * of_ray_), T(0)) {
+      for (int r = 0; r < block_rays; ++r) {
+        const T* from = of_ray(r);
+        for (int64_t c = 1; from && c < v.channels; ++c) {
+          const int64_t row = c / lanes;
+          features_[static_cast<size_t>(r * of_ray_ + row * lanes + c - first(v, row))] = from[c - 1];
+        }
       }
     }
 
-    void add_gain(const Volume<T>& v, const Block<T>& block, T* gain) const {
-      RowShares<T> shares;
-      shares.set(block.places.y, block.places.z);
+    void add_gain(const Volume<T>& v, const Block<T>& block, OfSegments<T>& gain) const {
+      const RowShares<T> shares(*block.samples.places);
       const int64_t count = rows(v);
-      for (int i = 0; i < block.count; ++i) {
-        const WeightedCorners<T, lanes> corners(v, block, shares, i, T(1));
+      for_segments(block.going, [&](int j) {
+        const WeightedCorners<T, lanes> corners(v, *block.samples.places, shares, j, T(1));
         Row sum(T(0));
-        for (int64_t r = 0; r < count; ++r) sum += corners.interpolate(first(v, r)) * features(r);
-        gain[i] += lg::sum(sum);
-      }
+        for (int64_t r = 0; r < count; ++r) sum += corners.interpolate(first(v, r)) * features(j % block_rays, r);
+        gain[j] += lg::sum(sum);
+      });
     }
 
-    LG_INLINE Row features(int64_t row) const { return Row::load(features_.data() + lanes * row); }
+    LG_INLINE Row features(int ray, int64_t row) const {
+      return Row::load(features_.data() + ray * of_ray_ + lanes * row);
+    }
 
    private:
+    const int64_t of_ray_;
     std::vector<T> features_;  // of rows: zero for the density and for what the row in front has
   };
 
@@ -270,18 +330,18 @@ struct RowLayout {
    public:
     explicit Adder(const Volume<T>& v) : volume_(v) {}
 
-    LG_INLINE void add(const Given& given, const RowShares<T>& shares, int i, T x, T density, T weight, unsigned wanted,
-                       T* to) {
+    LG_INLINE void add(const Given& given, int ray, const RowShares<T>& shares, int j, T x, T density, T weight,
+                       unsigned wanted, T* to) {
       alignas(64) T of_density[lanes] = {density};
       const int64_t count = weight != 0 ? rows(volume_) : 1;
       for (int64_t r = 0; r < count; ++r) {
         Row sum(T(0));
-        if (LG_LIKELY(weight != 0)) sum = Row(weight) * given.features(r);
+        if (LG_LIKELY(weight != 0)) sum = Row(weight) * given.features(ray, r);
         if (r == 0) sum += Row::load(of_density);
         const Row high = sum * Row(x), low = sum - high;
         for (int k = 0; k < 4; ++k) {
           if (!(wanted >> k & 1)) continue;
-          const Row share(shares.share[k][i]);
+          const Row share(shares.share[k][j]);
           T* row = to + first(volume_, r) + corner(volume_, 2 * k);
           store(row, Row::load(row) + share * low);
           row += volume_.stride[0];
