@@ -6,10 +6,16 @@ import torch
 from torch import Tensor
 
 
-def flip(pos: Tensor) -> Tensor:
-    """Positions with y downwards: lumigrad's row 0, at the top, is then nvdiffrast's, at the bottom."""
-    # No product with a constant: autograd would keep that for one backward pass only, but the layers of a
-    # DepthPeeler share these positions and may each have their own.
+def flip(pos: Tensor, shared: bool = False) -> Tensor:
+    """Positions with y downwards: lumigrad's row 0, at the top, is then nvdiffrast's, at the bottom.
+
+    Args:
+        pos: [..., 4].
+        shared: whether several results may each have a backward pass of their own, as the layers of a DepthPeeler.
+    """
+    if pos.device.type == "cpu" and not shared:
+        return pos * pos.new_tensor((1.0, -1.0, 1.0, 1.0))
+    # On a device, the constant would be a copy. Autograd keeps it for one backward pass only.
     x, y, z, w = pos.unbind(-1)
     return torch.stack((x, -y, z, w), -1)
 

@@ -79,7 +79,7 @@ class DepthPeeler:
 
     def __enter__(self) -> DepthPeeler:
         pos, tri, ranges, height, width = self._scene
-        self._layers = peel_packed(flip(pos), tri, ranges, (height, width), sys.maxsize, SUBPIXEL_BITS)
+        self._layers = peel_packed(flip(pos, shared=True), tri, ranges, (height, width), sys.maxsize, SUBPIXEL_BITS)
         return self
 
     def __exit__(self, *_: object) -> None:
