@@ -152,7 +152,7 @@ def torch_settings() -> Section:
 
 
 def _parallel_backend(parallel_info: Callable[[], str]) -> str:
-    """The line of torch's own report that says what runs its threads."""
+    """The line of torch's own report that names its threading library."""
     lines = parallel_info().splitlines()
     found = [line.partition(":")[2].strip() for line in lines if line.startswith("ATen parallel backend")]
     return found[0] if found else "unknown"

@@ -1,5 +1,5 @@
 """While the program `lumigrad` starts, which takes a second or two: Ctrl-C ends it without a traceback, and an
-installation that does not load is told in one line, or by `lumigrad doctor` at length.
+installation that does not load is reported in one line, and by `lumigrad doctor` in full.
 
 Must be imported before everything that takes long.
 """

@@ -225,7 +225,7 @@ def test_an_installation_that_does_not_load(command: list[str], tmp_path: Path) 
         (["render", "none.obj", "-o", "a.png"], "no such mesh: none.obj"),
         (["fit", "MESH", "--texture", "none.png"], "no such image: none.png"),
         (["fit", "MESH", "--texture", "MESH"], "as an image"),
-        (["fit", "MESH", "--resume"], "no state to go on from"),
+        (["fit", "MESH", "--resume"], "no state to resume from"),
         (["render", "MESH", "-o", "a.abc"], "unknown image format"),
         (["render", "MESH", "-o", "a.png", "--distance", "0"], "--distance"),
         (["render", "MESH", "-o", "a.png", "--environment", "none.png", "--shading", "pbr"], "no such image"),

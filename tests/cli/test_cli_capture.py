@@ -43,7 +43,7 @@ def test_interrupted_and_resumed(
 
     monkeypatch.setattr(loop._Steps, "take", interrupted)
     assert main([*command, str(tmp_path / "parts")]) == 130
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume continues" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "parts"), "--resume"]) == 0
     parts = json.loads((tmp_path / "parts" / "metrics.json").read_text())
     for name in ("iterations", "psnr_db", "vertex_mm", "motion_mm_by_frame", "contrast"):

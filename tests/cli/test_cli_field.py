@@ -105,7 +105,7 @@ def test_mistakes_are_told(dataset: Path, tmp_path: Path, capsys: pytest.Capture
     assert "no such data set" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()  # nothing is left behind
     assert main(["field", str(dataset), *TINY, *out, "--resume"]) == 2
-    assert "no state to go on from" in capsys.readouterr().err
+    assert "no state to resume from" in capsys.readouterr().err
     for option, value, message in (("--kind", "clouds", "invalid choice"), ("--voxels", "2", "from 8 to 1024")):
         with pytest.raises(SystemExit):
             main(["field", str(dataset), option, value])

@@ -71,7 +71,7 @@ def test_mistakes_are_told(dataset: Path, tmp_path: Path, capsys: pytest.Capture
     assert main(["splat", str(dataset), *TINY, *out, "--reduce", "6"]) == 2
     assert "001.png: 8 x 6 pixels are less than 8 rows or columns" in capsys.readouterr().err
     assert main(["splat", str(dataset), *TINY, *out, "--resume"]) == 2
-    assert "no state to go on from" in capsys.readouterr().err
+    assert "no state to resume from" in capsys.readouterr().err
     damaged = write_colmap(tmp_path / "colmap", ring(3), True)
     (damaged / "sparse" / "0" / "images.bin").write_bytes(b"\3")
     assert main(["splat", str(damaged), *out]) == 2

@@ -57,7 +57,7 @@ class Large:
 
 def test_checkpoints_come_back(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, {"seed": 0, "mesh": "abc"}, {"mesh": "another mesh"})
-    with pytest.raises(CheckpointError, match="no state to go on from"):
+    with pytest.raises(CheckpointError, match="no state to resume from"):
         checkpoints.load()
     checkpoints.save(Count(3))
     checkpoints.save(Count(4))

@@ -45,5 +45,5 @@ def test_mistakes(tmp_path: Path) -> None:
         save_video(FRAMES, tmp_path / "a.avi")
     with pytest.raises(ValueError, match="frames: expected at least one"):
         save_video([], tmp_path / "a.gif")
-    with pytest.raises(ValueError, match="frames_per_second: expected a number above 0"):
+    with pytest.raises(ValueError, match="frames_per_second: expected a positive number"):
         save_video(FRAMES, tmp_path / "a.gif", 0.0)

@@ -1,6 +1,6 @@
 """What the compiled libraries offer, read from their C header: ``lumigrad.h``, installed beside them.
 
-The header is the only place that says what a function takes. From it come the argument types of every call, the fields
+The header is the only definition of a function's arguments. From it come the argument types of every call, the fields
 of structures, the values of constants, and the number of the interface, which a library must give as its own.
 """
 

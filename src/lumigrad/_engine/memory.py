@@ -1,6 +1,6 @@
 """Memory for the outputs of ops on the CPU, which the library keeps for reuse (see native/runtime/memory.h).
 
-``LUMIGRAD_CACHE_MB`` in the environment says how much freed memory to keep (default 1024; 0 keeps none).
+``LUMIGRAD_CACHE_MB`` in the environment sets how much freed memory to keep (default 1024; 0 keeps none).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DLPACK_TYPES = {
     torch.int64: (0, 64),
     torch.uint8: (1, 8),
 }
-# Below this many elements malloc reuses memory by itself, and torch.empty is quicker.
+# Below this many elements malloc already reuses memory, and torch.empty is quicker.
 _RECYCLED_ELEMENTS = 64 * 1024
 _CPU = torch.device("cpu")
 # More than any machine has memory for; the sizes of smaller buffers do not overflow 64 bits.

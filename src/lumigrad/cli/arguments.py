@@ -1,4 +1,4 @@
-"""Types of command-line arguments: text in, a value out, or an error that says what was expected."""
+"""Types of command-line arguments: from text to a value, or to an error that says what was expected."""
 
 from __future__ import annotations
 

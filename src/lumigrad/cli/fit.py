@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
 def add_options(parser: argparse.ArgumentParser, size: int, views: int, texture: int, out: str) -> None:
     """The options that `fit` and `demo` share."""
     parser.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results ({out})")
-    parser.add_argument("--resume", action="store_true", help="go on from the state kept in the folder")
+    parser.add_argument("--resume", action="store_true", help="resume from the state in the folder")
     parser.add_argument("--size", type=number(int, 16, 4096), default=size, help=f"reference image rows ({size})")
     parser.add_argument("--views", type=positive, default=views, help=f"reference images to fit ({views})")
     parser.add_argument("--test-views", type=positive, default=8, help="images held back for the metrics (8)")

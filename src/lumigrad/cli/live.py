@@ -39,7 +39,7 @@ def live(arguments: argparse.Namespace, job: Job[Any], state: Any) -> Iterator[C
     """Serve a page while a fit runs, if that was asked for.
 
     Args:
-        state: from which the fit begins or goes on.
+        state: from which the fit begins or resumes.
 
     Yields:
         What is to be called with the state after every step.

@@ -53,7 +53,7 @@ def add_run_options(
         type=number(float, 1e-3),
         help="fit no longer than this, with fewer steps if need be (no limit)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the state kept in the folder")
+    parser.add_argument("--resume", action="store_true", help="resume from the state in the folder")
     parser.add_argument(
         "--evaluate-every",
         type=positive,
@@ -105,7 +105,7 @@ def fit_and_report(
     if arguments.group.is_first:
         make_folder(folder)
     if (folder / "state.pt").exists() and not arguments.resume:
-        print(f"lumigrad: replacing the fit in {folder}; --resume would go on from its state", file=sys.stderr)
+        print(f"lumigrad: replacing the fit in {folder}; --resume would continue it", file=sys.stderr)
     try:
         job = prepare(_device(arguments.device))
     except (OSError, ValueError) as error:

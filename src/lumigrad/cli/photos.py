@@ -12,7 +12,7 @@ from lumigrad.io.photos import PosedPhotos
 
 
 def add_photo_options(parser: argparse.ArgumentParser) -> None:
-    """The data set and the options that say which photographs of it, and how large."""
+    """The data set, and the options that select its photographs and their size."""
     parser.add_argument(
         "dataset",
         type=Path,

@@ -62,7 +62,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_surface_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say what surfaces look like."""
+    """The options for the appearance of surfaces."""
     parser.add_argument("--texture", type=Path, help="image to use as the mesh's texture")
     parser.add_argument("--unlit", action="store_true", help="show colours as they are: the same as --shading unlit")
     parser.add_argument(
@@ -83,7 +83,7 @@ def add_surface_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_light_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say what lights them."""
+    """The options for lighting."""
     parser.add_argument(
         "--environment",
         help="what lights the scene: studio, sky, or an equirectangular image; pbr takes the studio by default",

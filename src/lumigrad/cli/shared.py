@@ -61,7 +61,7 @@ def progress_bar(**options: Any) -> Any:
 
 
 def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None], group: Group = ALONE) -> Any:
-    """Begin a job, or go on with it, and run it.
+    """Begin a job, or resume it, and run it.
 
     Args:
         folder: that keeps its state.
@@ -69,7 +69,7 @@ def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None
         group: the processes that do this together, each with the same state.
 
     Returns:
-        The state at the end; None where the job was interrupted, after telling the user how it goes on.
+        The state at the end; None if the job was interrupted, after telling the user how to resume it.
     """
     try:
         if isinstance(job, DividedJob):
@@ -87,7 +87,7 @@ def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None
     except LostProcessError as error:
         if error.saved:
             kept = f"the state after {state.iteration} iterations is in {folder}"
-            error.args = (f"{error}; {kept}. The same command with --resume goes on, in any number of processes.",)
+            error.args = (f"{error}; {kept}. The same command with --resume continues, with any number of processes.",)
         raise
     except ValueError as error:  # a state that cannot be written, an option that turns out not to do
         raise UserError(str(error)) from error
@@ -101,7 +101,7 @@ def report_interruption(iterations: int, folder: Path) -> int:
     """Say how a stopped fit can be resumed; returns the exit code."""
     print(
         f"lumigrad: stopped after {iterations} iterations; the state is in {folder}. "
-        "The same command with --resume goes on.",
+        "The same command with --resume continues.",
         file=sys.stderr,
     )
     return INTERRUPTED

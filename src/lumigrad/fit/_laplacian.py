@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from lumigrad._optional import require
+from lumigrad.fit._arguments import check_indices, check_rows
+from lumigrad.types.validation import integer, number
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -26,7 +28,7 @@ def unique_edges(faces: Tensor) -> Tensor:
     >>> unique_edges(torch.tensor([[0, 1, 2], [2, 1, 3]])).tolist()
     [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
     """
-    faces = faces.long()
+    faces = check_indices("faces", faces, 3).long()
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
     return torch.unique(edges[edges[:, 0] != edges[:, 1]], dim=0)
 
@@ -43,6 +45,7 @@ def laplacian(faces: Tensor, count: int) -> scipy.sparse.csc_matrix:
     >>> laplacian(torch.tensor([[0, 1, 2], [2, 1, 3]]), 4).toarray().tolist()
     [[2.0, -1.0, -1.0, 0.0], [-1.0, 3.0, -1.0, -1.0], [-1.0, -1.0, 3.0, -1.0], [0.0, -1.0, -1.0, 2.0]]
     """
+    check_indices("faces", faces, 3, integer("count", count, 0))
     sparse = require("scipy.sparse", "lumigrad.fit.laplacian")
     a, b = unique_edges(faces).cpu().numpy().T
     ones = np.ones(len(a))
@@ -66,6 +69,7 @@ def laplacian_energy(values: Tensor, edges: Tensor, weights: Tensor | None = Non
     >>> laplacian_energy(torch.tensor([[0.0], [3.0], [0.0]]), edges).item()  # (9 + 36 + 9) / 3
     18.0
     """
+    check_indices("edges", edges, 2, len(check_rows("values", values, "A")))
     difference = values[edges[:, 0]] - values[edges[:, 1]]
     if weights is not None:
         difference = weights[:, None] * difference
@@ -97,8 +101,7 @@ class LargeSteps:
     """
 
     def __init__(self, faces: Tensor, count: int, strength: float) -> None:
-        if strength < 0:
-            raise ValueError(f"strength: expected at least 0, got {strength}")
+        strength, count = number("strength", strength), integer("count", count, 0)
         sparse = require("scipy.sparse", "lumigrad.fit.LargeSteps")
         solvers = require("scipy.sparse.linalg", "lumigrad.fit.LargeSteps")
         self.matrix = (sparse.identity(count) + strength * laplacian(faces, count)).tocsc()

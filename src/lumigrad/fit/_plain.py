@@ -40,7 +40,7 @@ def check_plain(kind: type[Any], values: Any, name: str) -> None:
 
 
 def check_adam(saved: Any, tensors: Sequence[Tensor], grouped: Sequence[int], name: str) -> set[int]:
-    """Whether Adam can go on with tensors from what its `state_dict` returned.
+    """Whether Adam can resume with these tensors from what its `state_dict` returned.
 
     Args:
         grouped: how many tensors each of its groups has.

@@ -12,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lumigrad.fit._arguments import check_rows, check_surface
+from lumigrad.types.validation import number
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -248,8 +251,10 @@ def remesh(
     >>> len(ball.faces), 350 < len(faces) < 650
     (1280, True)
     """
-    if not edge_length > 0:
-        raise ValueError(f"edge_length: expected above 0, got {edge_length}")
+    check_surface(positions, faces)
+    number("edge_length", edge_length, positive=True)
+    if attributes is not None and len(check_rows("attributes", attributes, "A")) != len(positions):
+        raise ValueError(f"attributes: expected shape [{len(positions)}, A], got {tuple(attributes.shape)}")
     columns = positions if attributes is None else torch.cat([positions, attributes.to(positions)], dim=1)
     points = columns.detach().double().cpu().numpy()
     triangles = faces.long().cpu().numpy()

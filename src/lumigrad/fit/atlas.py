@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lumigrad.fit._arguments import check_surface
 from lumigrad.ops.surface import interpolate, rasterize
 from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.validation import integer
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -83,7 +85,7 @@ def _charts(points: Floats, faces: Ints, min_cosine: float = 0.7) -> list[Ints]:
 
 
 def _flatten(corners: Floats) -> Floats:
-    """Project a chart's corners [n, 3, 3] along its mean normal, turned to the smallest box.
+    """Project a chart's corners [n, 3, 3] along its mean normal, rotated to the smallest bounding box.
 
     Returns [n, 3, 2] with the box's corner at (0, 0).
     """
@@ -140,8 +142,10 @@ def make_atlas(positions: Tensor, faces: Tensor, size: int, gutter: int | None =
     >>> uv_faces.shape, uvs.shape[1], bool((uvs >= 0).all() and (uvs <= 1).all())
     (torch.Size([320, 3]), 2, True)
     """
+    check_surface(positions, faces)
     if not len(faces):
         raise ValueError("faces: expected at least one, got none")
+    integer("size", size, 1)
     if gutter is None:
         gutter = min(3, size // 256)
     points, triangles = positions.detach().double().cpu().numpy(), faces.long().cpu().numpy()

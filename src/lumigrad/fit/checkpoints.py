@@ -78,7 +78,7 @@ class Checkpoints:
             CheckpointError: there is no state, it is damaged, or it was made from another input or with other settings.
         """
         if not self.path.is_file():
-            raise CheckpointError(f"no state to go on from in {self.path.parent}")
+            raise CheckpointError(f"no state to resume from in {self.path.parent}")
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             version, settings, state = saved["version"], dict(saved["settings"]), dict(saved["state"])

@@ -111,7 +111,7 @@ class Group:
         return True
 
     def leave(self) -> None:
-        """End the exchange; the process is alone from now on."""
+        """End the exchange; the process runs alone from now on."""
 
 
 ALONE = Group()

@@ -1,4 +1,4 @@
-"""What whole fits have in common: a state in a folder, from which an interrupted fit goes on."""
+"""The base of whole fits: a state in a folder, from which an interrupted fit resumes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lumigrad.fit.preview import Preview
 
 
 class Job(ABC, Generic[AnyState]):
-    """A whole fit: it begins or goes on, runs until its end or until a signal, and writes its results.
+    """A whole fit: it begins or resumes, runs until its end or until a signal, and writes its results.
 
-    A subclass says what is fitted and how, in five methods: `begin`, `read`, `fit`, `progress` and `write_results`.
+    A subclass defines what is fitted and how, in five methods: `begin`, `read`, `fit`, `progress` and `write_results`.
     States are objects with a method `to_dict`, which returns tensors and plain values only. Fits to photographs derive
     from `lumigrad.fit.photos.job.PhotoJob`.
 

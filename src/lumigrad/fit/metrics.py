@@ -13,7 +13,14 @@ from torch import Tensor
 from lumigrad._optional import require
 from lumigrad.fit._replacing import replacing
 from lumigrad.scene.shapes.mesh import Mesh
-from lumigrad.types.validation import tensor
+from lumigrad.types.validation import fractional, instance, integer, shape
+
+
+def _check_images(image: Tensor, target: Tensor) -> None:
+    for name, value in (("image", image), ("target", target)):
+        shape(name, fractional(name, value), ["N", "H", "W", "C"])
+    if image.shape != target.shape:
+        raise ValueError(f"target: expected shape {tuple(image.shape)} like image, got {tuple(target.shape)}")
 
 
 def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -32,7 +39,7 @@ def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     >>> psnr(target + 0.1, target).round(decimals=2).item(), psnr(target, target).item()
     (20.0, inf)
     """
-    image, target = tensor("image", image), tensor("target", target)
+    _check_images(image, target)
     error = (image - target).square().mean(-1)
     if mask is None:
         mean = error.mean((1, 2))
@@ -48,6 +55,7 @@ def sample_surface(mesh: Mesh, count: int, seed: int = 0) -> Tensor:
 
 def sample_points(mesh: Mesh, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Points [count, 3] uniformly distributed over the surface's area, and the unit normals of their faces."""
+    integer("count", count, 1)
     generator = torch.Generator().manual_seed(seed)
     normals = mesh.face_normals().detach().double().cpu()
     areas = normals.norm(dim=-1)
@@ -76,6 +84,8 @@ def chamfer_distance(mesh: Mesh, target: Mesh, count: int = 10_000, seed: int = 
     >>> same < 0.02 < larger < 0.1  # of the target's diagonal
     True
     """
+    for name, surface in (("mesh", mesh), ("target", target)):
+        instance(name, surface, Mesh)
     tree = require("scipy.spatial", "lumigrad.fit.chamfer_distance").cKDTree
     ours = sample_surface(mesh, count, seed).double().numpy()
     theirs = sample_surface(target, count, seed + 1).double().numpy()
@@ -104,7 +114,9 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     >>> ssim(image, image).round(decimals=4).item(), (ssim(image, 1 - image) < 0).item()
     (1.0, True)
     """
-    image, target = tensor("image", image), tensor("target", target)
+    _check_images(image, target)
+    if target.dtype != image.dtype:
+        raise TypeError(f"target: expected {image.dtype} like image, got {target.dtype}")
     count, height, width, channels = image.shape
     offsets = torch.arange(11, dtype=image.dtype, device=image.device) - 5
     window = torch.exp(-offsets.square() / (2 * 1.5**2))

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Preview(NamedTuple):
-    """Pictures of a state of a fit. They stay as they are when the fit goes on.
+    """Pictures of a state of a fit. They do not change when the fit continues.
 
     Attributes:
         draw: from a camera [1] in the space of the fit to its image [1, H, W, 3], as it is displayed.

@@ -7,7 +7,7 @@ exchanged::
     image = lg.gradients.apply(color, frags, pos, tri, method="antialias")
 
 takes the colours of an ordinary, hard rendering and returns the image whose gradient reaches the positions by
-that method. ``docs/gradients.md`` says which is right when.
+that method. ``docs/gradients.md`` says when to use which.
 """
 
 from lumigrad.gradients.methods import antialias, edge, exact, nmr, opendr, splat

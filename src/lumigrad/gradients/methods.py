@@ -1,4 +1,4 @@
-"""The methods, each a function of (color, frags, pos, tri) and options of its own."""
+"""The methods, each a function of (color, frags, pos, tri) and its own options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods whose image is soft by itself: SoftRas and DIB-R.
+"""Methods whose image is soft: SoftRas and DIB-R.
 
 They look at all faces near a pixel, not at the one that is seen, and so need no fragments; the image that they return
 is blurred over as many pixels as `sigma` says.

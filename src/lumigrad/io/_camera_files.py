@@ -1,4 +1,4 @@
-"""Cameras alone: of photo sets whose photographs need not be there, and of glTF files."""
+"""Cameras only: of photo sets, whose photographs may be missing, and of glTF files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lumigrad.io.gltf import scene as gltf
 from lumigrad.io.scene import of_document
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.orthographic import OrthographicCamera
+from lumigrad.types.validation import as_path
 
 
 def named_cameras(
@@ -20,7 +21,7 @@ def named_cameras(
     """Names and cameras of a file or folder.
 
     Args:
-        path: `transforms.json`, whose photographs need not be there; a COLMAP model, or a folder with one; another data
+        path: `transforms.json`, whose photographs may be missing; a COLMAP model, or a folder with one; another data
             set as `load_dataset` reads it; or a glTF file, whose cameras are those of its nodes.
         size: (height, width) of the images of glTF's cameras, which have none. Where a camera has an aspect ratio,
             the width follows from it.
@@ -32,7 +33,7 @@ def named_cameras(
         FileNotFoundError: there is no such file, or nothing with cameras in the folder.
         ValueError: a file that is cut short or malformed, or that has no cameras.
     """
-    path = Path(path)
+    path = as_path("path", path)
     if path.suffix.lower() in (".gltf", ".glb") and path.is_file():
         return _gltf_cameras(path, size)
     if path.suffix.lower() == ".json" and path.is_file() and "frames" in read_json(path):

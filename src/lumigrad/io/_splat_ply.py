@@ -140,7 +140,7 @@ def _bits(values: np.ndarray, shift: int, count: int) -> np.ndarray:
 
 
 def _quaternions(packed: np.ndarray) -> np.ndarray:
-    """(w, x, y, z) of three components of 10 bits; two bits say which one, the largest, is left out."""
+    """(w, x, y, z) of three components of 10 bits; two bits give the index of the largest, which is left out."""
     others = np.stack([(_bits(packed, shift, 10) - 0.5) * np.sqrt(2) for shift in (20, 10, 0)], axis=-1)
     return with_largest(others, packed >> np.uint32(30))
 

@@ -16,6 +16,7 @@ from lumigrad.io.points import load_points, save_points
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.conventions import from_transforms, to_transforms
 from lumigrad.scene.shapes.point_cloud import PointCloud
+from lumigrad.types.validation import as_path
 
 
 class _Frame(NamedTuple):
@@ -73,7 +74,7 @@ def read_transforms(path: Path, held_out: Path | None, photos: PhotoFolder) -> P
 
 
 def transforms_cameras(path: Path) -> tuple[tuple[str, ...], tuple[PerspectiveCamera, ...]]:
-    """Names and cameras of a transforms.json, whose photographs need not be there.
+    """Names and cameras of a transforms.json, whose photographs may be missing.
 
     Raises:
         ValueError: see `load_dataset`; or the file does not give the photographs' size.
@@ -179,7 +180,7 @@ def save_transforms(data: PosedPhotos, path: str | Path) -> None:
     >>> [path.name for path in photos.paths], photos.split()
     (['a.png', 'b.png'], ([0], [1]))
     """
-    path = Path(path)
+    path = as_path("path", path)
     path = path if path.suffix.lower() == ".json" else path / "transforms.json"
     if not len(data):
         raise ValueError("data: expected at least one photograph")

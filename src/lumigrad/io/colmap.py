@@ -19,6 +19,7 @@ from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.conventions import COLMAP_MODELS, from_colmap, to_colmap
 from lumigrad.scene.shapes.point_cloud import PointCloud
+from lumigrad.types.validation import as_path
 
 # Binary files give models by number. Models that lumigrad does not have are listed too, for the error message.
 _MODEL_OF_NUMBER = (
@@ -68,7 +69,7 @@ def load_colmap(folder: str | Path) -> ColmapModel:
     >>> model.names, model.cameras[0].size, model.cameras[0].position[2].item()
     (('photo.png',), (480, 640), -3.0)
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     intrinsics = _read(folder, "cameras", _cameras_binary, _cameras_text)
     images = _read(folder, "images", _images_binary, _images_text)
     try:
@@ -112,7 +113,7 @@ def _read(folder: Path, stem: str, binary: Callable[..., Any], text: Callable[..
 
 
 class _Bytes:
-    """Reads little-endian values one after the other; an error says where the data ends."""
+    """Reads little-endian values one after another; an error says where the data ends."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -287,7 +288,7 @@ def save_colmap(data: ColmapModel | PosedPhotos, folder: str | Path, binary: boo
         "images": (_binary_images, _text_images)[not binary](images),
         "points3D": (_binary_points, _text_points)[not binary](model.points),
     }
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     for stem, content in files.items():
         (folder / f"{stem}.{'bin' if binary else 'txt'}").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Data sets of posed photographs, of whatever program made them."""
+"""Data sets of posed photographs, from many programs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from lumigrad.io._photo_files import PhotoFolder, warn_missing
 from lumigrad.io._transforms import read_transforms
 from lumigrad.io.colmap import has_colmap, load_colmap
 from lumigrad.io.photos import PosedPhotos
+from lumigrad.types.validation import as_path
 
 __all__ = ["PosedPhotos", "load_dataset"]
 
@@ -76,7 +77,7 @@ def load_dataset(
     >>> image.shape, camera.position.tolist()
     (torch.Size([6, 8, 3]), [0.0, 0.0, 4.0])
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     if not folder.exists():
         raise FileNotFoundError(f"no such data set: {folder}")
     root = folder if folder.is_dir() else folder.parent

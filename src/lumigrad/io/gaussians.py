@@ -8,6 +8,7 @@ from pathlib import Path
 from lumigrad.io import _splat_file, _splat_ply, _spz
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
+from lumigrad.types.validation import as_path, instance
 
 READERS = {".ply": _splat_ply.load, ".splat": _splat_file.load, ".spz": _spz.load}
 SUFFIXES = ", ".join(READERS)
@@ -40,7 +41,7 @@ def load_gaussians(path: str | Path) -> GaussianCloud | SurfelCloud:
     >>> len(loaded), [round(value, 4) for value in loaded.scales[0].tolist()], round(loaded.opacities.item(), 4)
     (1, [0.5, 0.5, 0.5], 0.5)
     """
-    path = Path(path)
+    path = as_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file of Gaussians: {path}")
     reader = READERS.get(path.suffix.lower())
@@ -71,10 +72,11 @@ def save_gaussians(cloud: GaussianCloud | SurfelCloud, path: str | Path) -> None
     >>> torch.allclose(load_gaussians("cloud.ply").harmonics, red)
     True
     """
-    path = Path(path)
+    path = as_path("path", path)
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise ValueError(f"cannot write {path}: expected {SUFFIXES}")
+    instance("cloud", cloud, GaussianCloud, SurfelCloud)
     if suffix == ".ply":
         path.parent.mkdir(parents=True, exist_ok=True)
         _splat_ply.save(cloud, path)

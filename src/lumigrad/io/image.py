@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lumigrad._optional import installed, require
-from lumigrad.types.validation import tensor
+from lumigrad.types.validation import as_path, number, tensor
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,10 +48,17 @@ def _as_image(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values[..., :4], dtype=np.float32))
 
 
-def to_pil(image: Tensor) -> Image.Image:
+def _channels_first(image: Tensor) -> str:
+    first = image.ndim == 3 and image.shape[0] in (1, 3, 4)
+    return "; channels come last: image.permute(1, 2, 0)" if first else ""
+
+
+def to_pil(image: Tensor, name: str = "image") -> Image.Image:
     """8-bit picture from [H, W, 1, 3 or 4]; values outside [0, 1] are clamped, NaN becomes 0."""
+    if tensor(name, image).is_complex():
+        raise TypeError(f"{name}: expected real numbers, got {str(image.dtype).removeprefix('torch.')}")
     if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
-        raise ValueError(f"image: expected [H, W, 1, 3 or 4], got {list(image.shape)}")
+        raise ValueError(f"{name}: expected [H, W, 1, 3 or 4], got {list(image.shape)}{_channels_first(image)}")
     from PIL import Image
 
     values = torch.nan_to_num(image.detach().float().cpu()).clamp(0, 1)
@@ -84,7 +91,7 @@ def load_image(path: str | Path, orient: bool = True) -> Tensor:
     >>> load_image("pixel.png")
     tensor([[[1.0000, 0.0000, 0.2000]]])
     """
-    path = Path(path)
+    path = as_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"no such image: {path}")
     suffix = path.suffix.lower()
@@ -218,7 +225,7 @@ def save_image(image: Tensor, path: str | Path) -> None:
     >>> grey.shape, round(grey[0, 0, 0].item() * 255), bright.max().item()
     (torch.Size([2, 3, 3]), 128, 7.5)
     """
-    path = Path(path)
+    path = as_path("path", path)
     suffix = path.suffix.lower()
     tensor("image", image)
     if suffix not in LINEAR:
@@ -231,7 +238,7 @@ def save_image(image: Tensor, path: str | Path) -> None:
         return
     values = image.detach().float().cpu().contiguous().numpy()
     if values.ndim != 3 or (suffix != ".npy" and values.shape[-1] not in (1, 3, 4)):
-        raise ValueError(f"image: expected [H, W, 1, 3 or 4], got {list(image.shape)}")
+        raise ValueError(f"image: expected [H, W, 1, 3 or 4], got {list(image.shape)}{_channels_first(image)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".npy":
         np.save(path, values)
@@ -260,6 +267,16 @@ def _save_pfm(values: np.ndarray, path: Path) -> None:
     path.write_bytes(header.encode() + np.ascontiguousarray(rows, dtype="<f4").tobytes())
 
 
+def as_frames(frames: object) -> Sequence[Tensor] | Tensor:
+    """`frames` if it is a sequence, or a tensor with frames along its first dimension."""
+    if isinstance(frames, Sequence) and not isinstance(frames, str):
+        return frames
+    checked = tensor("frames", frames)
+    if checked.ndim != 4:
+        raise ValueError(f"frames: expected [N, H, W, 1, 3 or 4], got {list(checked.shape)}")
+    return checked
+
+
 def save_gif(frames: Sequence[Tensor] | Tensor, path: str | Path, frames_per_second: float = 20.0) -> None:
     """Write frames [H, W, 3], or a tensor [N, H, W, 3], as an endless GIF.
 
@@ -272,17 +289,20 @@ def save_gif(frames: Sequence[Tensor] | Tensor, path: str | Path, frames_per_sec
     >>> Path("fade.gif").read_bytes()[:6]
     b'GIF89a'
     """
-    if not len(frames):
+    path = as_path("path", path)
+    if path.suffix.lower() != ".gif":
+        raise ValueError(f"cannot write {path}: expected .gif; save_video writes other formats")
+    number("frames_per_second", frames_per_second, positive=True)
+    if not len(as_frames(frames)):
         raise ValueError("frames: expected at least one image, got none")
     pillow = require("PIL.Image", "lumigrad.io.save_gif")
-    pictures = [to_pil(frame).convert("RGB") for frame in frames]
+    pictures = [to_pil(frame, "frames").convert("RGB") for frame in frames]
     some = pictures[:: max(1, len(pictures) // 6)]
     sheet = pillow.new("RGB", (some[0].width * len(some), some[0].height))
     for column, picture in enumerate(some):
         sheet.paste(picture, (column * some[0].width, 0))
     palette = sheet.quantize(256, method=pillow.Quantize.MEDIANCUT)
     indexed = [picture.quantize(palette=palette, dither=pillow.Dither.NONE) for picture in pictures]
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # GIF counts time in hundredths of a second.
     duration = max(2, round(100 / frames_per_second)) * 10

@@ -32,6 +32,7 @@ from lumigrad.io.ply.write import color_columns
 from lumigrad.io.ply.write import write as write_ply
 from lumigrad.scene.materials import Material, PBRMaterial
 from lumigrad.scene.shapes.mesh import INDEXED, Mesh
+from lumigrad.types.validation import as_path, instance
 
 T = TypeVar("T", Mesh, Material)
 _READERS: dict[str, Callable[[Path, Notes], Mesh | None]] = {
@@ -77,7 +78,7 @@ def load_mesh(path: str | Path, materials: bool = True) -> Mesh:
     >>> len(mesh.positions), len(mesh.faces), mesh.normals.shape
     (42, 80, torch.Size([42, 3]))
     """
-    path = Path(path)
+    path = as_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"no such mesh: {path}")
     reader = _READERS.get(path.suffix.lower())
@@ -138,10 +139,11 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
     >>> Path("ball.glb").read_bytes()[:4]
     b'glTF'
     """
-    path = Path(path)
+    path = as_path("path", path)
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ValueError(f"cannot write {path}: expected one of {', '.join(WRITABLE)}")
+    instance("mesh", mesh, Mesh)
     if mesh.shape:
         raise ValueError(f"mesh: expected a single one, got a batch of {mesh.shape[0]}; write each of mesh.unbind()")
     path.parent.mkdir(parents=True, exist_ok=True)

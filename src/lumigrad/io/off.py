@@ -25,26 +25,8 @@ _KEYWORD = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF(\s+BINARY)?")
 
 def read(path: Path, notes: Notes) -> Mesh | None:
     """The mesh of a file; None where it has no faces."""
-    data = read_bytes(path)
-    text = b"\n".join(line.partition(b"#")[0] for line in data.replace(b"\r", b"\n").split(b"\n")) + b"\n"
-    head = _KEYWORD.match(text)
-    if head is None and not text.lstrip()[:1].isdigit():
-        raise UnreadableError("it is no OFF file: it does not begin with OFF")
-    if head is not None and (head[4] or head[5] or head[6]):
-        kind = "binary" if head[6] else "of other than three dimensions"
-        raise UnreadableError(f"it is an OFF file that is {kind}, which is not supported")
-    textured, colored, normal = (bool(head[i]) if head else False for i in (1, 2, 3))
-    text = text[head.end() :] if head else text
-    starts = word_starts(np.frombuffer(text, np.uint8))
-    values = numbers(text, starts, np.float64)
-    per_line = np.diff(np.searchsorted(starts, line_ends(np.frombuffer(text, np.uint8))), prepend=0)
-    per_line = per_line[per_line > 0]
-    if len(values) < 2:
-        raise UnreadableError("the file is cut short: it has no numbers of vertices and faces")
-    if per_line[0] == 2 and per_line[1:2].tolist() != [
-        1
-    ]:  # some writers leave out the number of edges, which nothing depends on
-        values, per_line[0] = np.insert(values, 2, 0), 3
+    has, text = _header(read_bytes(path))
+    values, per_line = _numbers(text)
     vertices, faces = int(values[0]), int(values[1])
     if vertices < 0 or faces < 0 or 3 * vertices + faces > len(values):
         raise UnreadableError(
@@ -54,7 +36,7 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     first = int(np.searchsorted(ends, 3))
     by_line = first < len(ends) and ends[first] == 3
     lines = per_line[first + 1 :] if by_line else np.zeros(0, np.int64)
-    columns = _columns(lines[:vertices], vertices, textured, colored, normal)
+    columns = _columns(lines[:vertices], vertices, *has)
     stop = 3 + vertices * columns
     if stop > len(values):
         raise UnreadableError(f"the file is cut short: it has {len(values)} numbers, its vertices end at {stop}")
@@ -63,7 +45,7 @@ def read(path: Path, notes: Notes) -> Mesh | None:
     counts, corners, colors = _faces(values[stop:], lines[vertices:] if on_lines else lines[:0], faces)
     if len(corners) and (int(corners.min()) < 0 or int(corners.max()) >= vertices):
         raise UnreadableError(f"its faces refer to vertices {int(corners.min())} to {int(corners.max())} of {vertices}")
-    part = _part(table, textured, colored, normal)
+    part = _part(table, *has)
     triangles = triangulate(part.positions, counts, corners)
     part.faces = triangles.of(corners)
     if not len(part.faces):
@@ -77,6 +59,34 @@ def read(path: Path, notes: Notes) -> Mesh | None:
         notes.add("its colours of faces are left out beside those of vertices")
         return mesh
     return painted(mesh, colors[triangles.owner])
+
+
+def _header(data: bytes) -> tuple[tuple[bool, bool, bool], bytes]:
+    """Whether vertices have texture coordinates, colours and normals, and the text behind the keyword."""
+    text = b"\n".join(line.partition(b"#")[0] for line in data.replace(b"\r", b"\n").split(b"\n")) + b"\n"
+    head = _KEYWORD.match(text)
+    if head is None:
+        if not text.lstrip()[:1].isdigit():
+            raise UnreadableError("it is no OFF file: it does not begin with OFF")
+        return (False, False, False), text
+    if head[4] or head[5] or head[6]:
+        kind = "binary" if head[6] else "of other than three dimensions"
+        raise UnreadableError(f"it is an OFF file that is {kind}, which is not supported")
+    return (bool(head[1]), bool(head[2]), bool(head[3])), text[head.end() :]
+
+
+def _numbers(text: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """All numbers, of which the first three count vertices, faces and edges, and how many each line has."""
+    starts = word_starts(np.frombuffer(text, np.uint8))
+    values = numbers(text, starts, np.float64)
+    per_line = np.diff(np.searchsorted(starts, line_ends(np.frombuffer(text, np.uint8))), prepend=0)
+    per_line = per_line[per_line > 0]
+    if len(values) < 2:
+        raise UnreadableError("the file is cut short: it has no numbers of vertices and faces")
+    # Some writers leave out the number of edges, which nothing depends on.
+    if per_line[0] == 2 and per_line[1:2].tolist() != [1]:
+        values, per_line[0] = np.insert(values, 2, 0), 3
+    return values, per_line
 
 
 def write(positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None, path: Path) -> None:

@@ -54,7 +54,7 @@ class PosedPhotos:
         return len(self.paths)
 
     def load(self, index: int) -> tuple[Tensor, PerspectiveCamera]:
-        """One photograph, float32 [H, W, 3 or 4] as it is in the file, and its camera at that resolution.
+        """One photograph, float32 [H, W, 3 or 4], unchanged, and its camera at that resolution.
 
         Raises:
             FileNotFoundError, ValueError: the file is missing, no image, or has another aspect ratio than the camera.

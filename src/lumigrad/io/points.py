@@ -13,6 +13,7 @@ from lumigrad.io.ply.elements import read_ply
 from lumigrad.io.ply.write import color_columns, write
 from lumigrad.scene.shapes._splat_cloud import CONSTANT
 from lumigrad.scene.shapes.point_cloud import PointCloud
+from lumigrad.types.validation import as_path, instance
 
 _COLORS = (("red", "green", "blue"), ("r", "g", "b"))
 
@@ -38,7 +39,7 @@ def load_points(path: str | Path) -> PointCloud:
     >>> len(cloud), cloud.colors[0].tolist(), cloud.normals
     (5, [1.0, 1.0, 1.0], None)
     """
-    columns = read_columns(Path(path), "a point cloud", "lumigrad.io.load_points")
+    columns = read_columns(as_path("path", path), "a point cloud", "lumigrad.io.load_points")
     positions = _stack(columns, ("x", "y", "z"))
     if positions is None:
         raise ValueError(f"cannot read {path} as a point cloud: it holds no points")
@@ -116,9 +117,10 @@ def save_points(cloud: PointCloud, path: str | Path) -> None:
     >>> load_points("points.ply").positions.shape
     torch.Size([5, 3])
     """
-    path = Path(path)
+    path = as_path("path", path)
     if path.suffix.lower() != ".ply":
         raise ValueError(f"cannot write {path}: expected .ply")
+    instance("cloud", cloud, PointCloud)
     if not len(cloud):
         raise ValueError("positions: expected at least one point to write")
     if cloud.colors is not None and cloud.colors.shape[1] not in (3, 4):

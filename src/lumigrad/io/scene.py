@@ -15,6 +15,7 @@ from lumigrad.io.mesh import load_mesh
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.light.lights import Light
 from lumigrad.scene.scene import Scene
+from lumigrad.types.validation import as_path
 
 T = TypeVar("T")
 _GLTF = (".gltf", ".glb")
@@ -35,7 +36,7 @@ def load_scene(path: str | Path) -> Scene:
     >>> len(scene.meshes[0].faces), scene.lights
     (80, ())
     """
-    path = Path(path)
+    path = as_path("path", path)
     mesh = load_mesh(path)
     return Scene(mesh, [light for _, light in named_lights(path)])
 
@@ -72,7 +73,7 @@ def load_cameras(path: str | Path, size: tuple[int, int]) -> list[Camera]:
     >>> camera.position.tolist()
     [0.0, 0.0, 5.0]
     """
-    path = Path(path)
+    path = as_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"no such scene: {path}")
     if path.suffix.lower() not in _GLTF:

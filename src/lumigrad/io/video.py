@@ -9,9 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from lumigrad._optional import require
-from lumigrad.io.image import save_gif, to_pil
+from lumigrad.io.image import as_frames, save_gif, to_pil
+from lumigrad.types.validation import as_path, number
 
-# What Pillow writes by itself, and what needs a video encoder.
+# Formats that Pillow writes, and formats that need a video encoder.
 _PICTURES = (".gif", ".webp", ".apng")
 _VIDEOS = (".mp4", ".webm", ".mov", ".mkv")
 VIDEO_SUFFIXES = (*_PICTURES, *_VIDEOS)
@@ -36,18 +37,17 @@ def save_video(frames: Sequence[Tensor], path: str | Path, frames_per_second: fl
     >>> Path("fade.gif").stat().st_size > 0
     True
     """
-    path = Path(path)
+    path = as_path("path", path)
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES:
         raise ValueError(f"cannot write {path}: expected {', '.join(VIDEO_SUFFIXES)}")
-    if not len(frames):
+    if not len(as_frames(frames)):
         raise ValueError("frames: expected at least one image, got none")
-    if not frames_per_second > 0:
-        raise ValueError(f"frames_per_second: expected a number above 0, got {frames_per_second}")
+    number("frames_per_second", frames_per_second, positive=True)
     if suffix == ".gif":
         save_gif(list(frames), path, frames_per_second)
         return
-    pictures = [to_pil(frame).convert("RGB") for frame in frames]
+    pictures = [to_pil(frame, "frames").convert("RGB") for frame in frames]
     if suffix in _PICTURES:
         path.parent.mkdir(parents=True, exist_ok=True)
         options = {"lossless": True} if suffix == ".webp" else {"format": "PNG"}

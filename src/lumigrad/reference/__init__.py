@@ -1,6 +1,6 @@
 """Every primitive, defined in plain PyTorch: the same names and signatures as in `lumigrad.ops`.
 
-These functions say what the fast kernels must compute. They are short and differentiable by autograd, work in
+These functions define what the fast kernels must compute. They are short and differentiable by autograd, work in
 float32 and float64 on any device, and are tested against closed forms; the kernels are tested against them.
 """
 

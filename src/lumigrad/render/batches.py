@@ -85,7 +85,7 @@ def _of_batch(seed: int, batch: int) -> int:
 
 
 def traced(paths: Paths, samples: int, report: Report) -> TracedPaths:
-    """Means of `samples` paths of each pixel. report: is told which part of the work is done."""
+    """Means of `samples` paths of each pixel. report: receives the fraction of the work that is done."""
     height, width = (size - 1 for size in paths.directions.shape[:2])
     size = max(1, paths.per_call(height * width))
     found: list[TracedPaths] = []

@@ -32,6 +32,17 @@ class Drawn(NamedTuple):
     buffers: dict[str, Tensor]
 
 
+def one_radius(radius: Tensor | float, cloud: PointCloud) -> Tensor:
+    """One radius for all points [P]."""
+    try:
+        one = check.constant(radius, cloud.positions)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"radius: expected a number, got {radius!r}") from None
+    if one.ndim:
+        raise ValueError(f"radius: expected one number, got shape {list(one.shape)}")
+    return one.expand(len(cloud))
+
+
 def render_clouds(
     draw: Callable[[Any, View], Drawn],
     clouds: Any,

@@ -41,39 +41,39 @@ def render_direct(
     tone_mapping: ToneMapping = "srgb",
     gradient_seed: int | None = None,
 ) -> Rendering:
-    """Render meshes in direct light, with hard shadows of lamps and soft ones of all other lights.
+    """Render meshes in direct light, with hard shadows of lamps and soft shadows of all other lights.
 
-    What is seen is rasterized, so outlines have no noise; its light is traced from there on. Points, spots and distant
-    lights make no noise either; meshes that emit and environments do. Apart from noise and antialiasing, images are
-    those of `render_path` with a `max_depth` of 2: materials and lights are the same.
+    Visible surfaces are rasterized, so outlines have no noise; their light is traced. Point, spot and distant lights
+    add no noise either; emissive meshes and environments do. Apart from noise and antialiasing, images are those of
+    `render_path` with a `max_depth` of 2: materials and lights are the same.
 
     Gradients reach materials, textures, vertex colours, intensities of lights and environments; and, through the
-    antialiased outlines, shapes and cameras. How light on a surface changes with its place, and how shadows move, is
-    left out.
+    antialiased outlines, shapes and cameras. They do not include the change of light on a surface as it moves, nor the
+    motion of shadows.
 
     Args:
         scene: a `Scene` or a mesh, seen from every camera; or meshes, of which image n shows mesh n.
         camera: batch shape [N] or [].
-        samples: of each pixel, how many directions are drawn to meshes that emit, to the environment and from the
-            material. They are not used where there are lamps alone.
+        samples: directions per pixel that are drawn to emissive meshes, to the environment and from the material. They
+            are not used if there are only lamps.
         seed: of the random numbers.
         size: (height, width) in pixels; the camera's by default.
-        lights: in place of all that the scene has. Where there are none, and nothing emits, the built-in studio.
-        ambient_occlusion: how far surfaces shade one another from light that comes from around (`AmbientLight`,
-            `EnvironmentLight`): a distance. By default without limit, which makes its shadows exact; with one, rooms
-            are lit from outside, and corners in them are dark.
+        lights: replace all lights of the scene. If there are none, and nothing emits, the built-in studio is used.
+        ambient_occlusion: the distance beyond which surfaces do not block light of `AmbientLight` and
+            `EnvironmentLight`. Without a limit (the default), shadows are exact; with one, closed rooms are lit from
+            outside, and their corners are dark.
         antialias: how silhouettes are blended: True or "fast", "exact", False for not at all; see `lumigrad.antialias`.
         supersampling: samples a pixel along each axis, averaged; each draws `samples` directions.
-        background: as for `render`. By default, black is seen past the surfaces, or what the scene has.
+        background: as for `render`; by default the scene's, or black.
         tone_mapping: from linear light to display, see `render`.
-        gradient_seed: of the directions that gradients are computed from; another than `seed` by default.
+        gradient_seed: of the directions that gradients are computed from; different from `seed` by default.
 
     Returns:
         Rendering of N images, with depth, normals, albedo, primitive_ids and shape_ids at the pixels' centres. A
-        surface of one side (`double_sided=False`) is black from behind.
+        single-sided surface (`double_sided=False`) is black from behind.
 
     Raises:
-        TypeError, ValueError: for arguments that are none of the above, or do not fit each other.
+        TypeError, ValueError: for arguments that are invalid, or do not fit each other.
         NotImplementedError: media, materials that are partly there (`alpha_mode`), and those that `render_path`
             refuses.
 

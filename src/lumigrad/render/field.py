@@ -1,4 +1,4 @@
-"""Images of fields: functions that say what there is at a point."""
+"""Images of fields: functions from points to densities and features."""
 
 from __future__ import annotations
 
@@ -60,31 +60,33 @@ def render_field(
     buffers: bool = False,
     chunk: int = 2**20,
 ) -> Rendering:
-    """Images of a field that absorbs and shines, by `lumigrad.sample_rays` and `lumigrad.composite`.
+    """Images of a field that absorbs and emits, by `lumigrad.sample_rays` and `lumigrad.composite`.
 
     Args:
         field: from points [M, 3] and unit viewing directions [M, 3], away from the camera, to densities [M] (or [M, 1])
             that are not negative, and features [M, C]. It is called with no points too.
         camera: batch shape [N] or []. Any camera, with or without the distortion of a lens. Rays begin at the near
             plane and end at the far one.
-        box: the two corners [2, 3] of where the field is looked at; its type and device are those of the points.
+        box: the two corners [2, 3] of the region in which the field is evaluated; its type and device are those of the
+            points.
         step: length of the segments that rays are cut into, in world units. The field is evaluated at their middles.
-        shading: None where features are the colours that reach the camera. Given a shader as for `render`, features are
-            colours of a surface [M, 3], display-encoded, which multiply the material's; each sample is shaded with the
-            normal that points to where the density falls.
+        shading: None if features are emitted colours. With a shader as for `render`, features are display-encoded
+            colours of a surface [M, 3], which multiply the material's; each sample is shaded with the normal that
+            points in the direction of falling density.
         lights, tone_mapping: as for `render`.
         background: as for `render_volume`.
-        occupancy: from `lumigrad.occupancy`, or of a `lumigrad.fit.OccupancyGrid`: empty space is passed over.
+        occupancy: from `lumigrad.occupancy` or a `lumigrad.fit.OccupancyGrid`: empty space is skipped.
         material: of shaded samples.
-        jitter: a seed that shifts the segments of each ray by a random part of a step; None for no randomness.
+        jitter: a seed that shifts the segments of each ray by a random fraction of a step; None for no randomness.
         buffers: whether to return depth and normals. Normals need the derivative of the density to the points.
         chunk: samples that the field is evaluated at together.
 
     Returns:
-        Rendering of N images of C channels. Depths and normals are means of what contributes to the pixel, weighted
-        like its colour; normals are zero where the density does not depend on the point. Gradients reach what the field
-        depends on, the camera and the background; those of the camera hold for fields that fade away within the box,
-        since the distances at which rays are cut are held fixed. Normals are differentiable if the density is twice.
+        Rendering of N images of C channels. Depths and normals are means over all contributions to the pixel, weighted
+        like its colour; normals are zero where the density does not depend on the point. Gradients reach the parameters
+        of the field, the camera and the background. Those to the camera are right for fields that fade away within the
+        box, because the distances at which rays are cut are held fixed. Normals are differentiable if the density is
+        twice differentiable.
 
     Raises:
         TypeError, ValueError: for arguments of other types, shapes or ranges, or what the field returns.

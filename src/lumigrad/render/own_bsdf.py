@@ -67,7 +67,7 @@ def trace_paths_with(
     gradient_seed: int | None = None,
     bvh: Bvh | None = None,
 ) -> TracedPaths:
-    """`lumigrad.trace_paths` with BSDFs of one's own in the place of some materials.
+    """`lumigrad.trace_paths` with BSDFs in Python instead of some materials.
 
     Args:
         bsdfs: by the numbers of materials, the rows of `scene.materials`. These still emit and are partly there.

@@ -29,7 +29,7 @@ from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.types import TracedPaths
 from lumigrad.types import validation as check
 
-GRAZING = 0.02  # cosine to the viewing direction below which rays are not brought to a plane
+GRAZING = 0.02  # cosine to the viewing direction below which rays are not intersected with a plane
 
 
 def render_path(
@@ -48,50 +48,48 @@ def render_path(
     bsdfs: Mapping[str, Bsdf] | None = None,
     lens: ThinLens | None = None,
 ) -> Rendering:
-    """Render meshes with shadows, reflections and light that goes from surface to surface, through fog and smoke.
+    """Render meshes by path tracing: shadows, reflections, indirect light, and participating media.
 
-    Unbiased up to rounding: the mean of images with other seeds is the solution of the rendering equation. Materials
-    are those of `render`, `DiffuseMaterial`, `ConductorMaterial`, `DielectricMaterial` and `PlasticMaterial`; what
-    emits lights the scene.
-    Media fill closed meshes (`MediumBoundary`, `DielectricMaterial.interior`), boxes (`GridMedium.boundary`) and the
-    scene (`Scene.medium`).
+    The image is unbiased up to rounding: the mean over seeds converges to the solution of the rendering equation.
+    Materials are those of `render`, `DiffuseMaterial`, `ConductorMaterial`, `DielectricMaterial` and `PlasticMaterial`;
+    emissive surfaces light the scene. Media fill closed meshes (`MediumBoundary`, `DielectricMaterial.interior`), boxes
+    (`GridMedium.boundary`) and the scene (`Scene.medium`).
 
-    Gradients reach media, materials, textures, vertex colours, lights, environments, shapes and cameras, with what
-    edges cover and uncover: soft shadows by edge sampling, silhouettes by the rasterizer, hard shadows along their
-    edges in the image. Edges seen in mirrors and through smooth glass have no such gradients. Where there are media,
-    shapes, cameras and places of lights have none.
+    Gradients reach media, materials, textures, vertex colours, lights, environments, shapes and cameras, including the
+    gradient of visibility: soft shadows by edge sampling, silhouettes by the rasterizer, hard shadows along their edges
+    in the image. Edges seen in mirrors and through smooth glass have no such gradients. In scenes with media, shapes,
+    cameras and positions of lights have none.
 
     Args:
         scene: a `Scene` or a mesh, seen from every camera; or meshes, of which image n shows mesh n.
         camera: batch shape [N] or [].
         samples: paths of each pixel, spread evenly over its square (a box filter).
-        max_depth: the largest number of segments of a path: 1 shows what emits, 2 direct light, 3 light that has been
-            reflected twice, and so on. None for no limit.
+        max_depth: the largest number of segments of a path: 1 shows only emitters, 2 adds direct light, 3 light that
+            has been reflected twice, and so on. None for no limit.
         seed: of the random numbers.
         size: (height, width) in pixels; the camera's by default.
-        lights: in place of all that the scene has. Where there are none, and nothing emits, the built-in studio.
-        background: as for `render`. By default, black is seen past the surfaces, or what the scene has.
+        lights: replace all lights of the scene. If there are none, and nothing emits, the built-in studio is used.
+        background: as for `render`; by default the scene's, or black.
         tone_mapping: from linear light to display, see `render`.
-        gradient_seed: of the paths that gradients are computed from; another than `seed` by default.
-        error: how noisy the image may be: the standard error of its pixels over their brightness, 0.02 for instance.
-            Squares of 16 x 16 pixels get as many samples as they need, in batches of at most 16, up to `samples`. Those
-            darker than a tenth of the image's mean may be as noisy as if they had that brightness. How many samples a
-            pixel needs is estimated from these samples, which biases the image a little.
-        progress: show a bar, or a function that is told which part of the work is done.
-        bsdfs: of one's own, by the names of the materials that they take the place of, see
-            :class:`lumigrad.render.Bsdf`. Images that show any of these are followed in PyTorch, much more slowly, and
-            without gradients of what edges cover.
-        lens: in the place of a pinhole, for a depth of field; the camera is a `PerspectiveCamera` without distortion.
-            Gradients reach the radius of its aperture and its distance. What lies past the surfaces stays sharp.
+        gradient_seed: of the paths that gradients are computed from; different from `seed` by default.
+        error: the accepted noise: the standard error of pixels relative to their brightness, for example 0.02. Blocks
+            of 16 x 16 pixels get as many samples as they need, in batches of at most 16, up to `samples`. For blocks
+            darker than a tenth of the image's mean, the error is relative to that brightness. The number of samples is
+            estimated from the samples themselves, which biases the image slightly.
+        progress: True shows a bar; a function receives the fraction of the work that is done.
+        bsdfs: your own, by the names of the materials that they replace, see :class:`lumigrad.render.Bsdf`. Images that
+            show any of these are traced in PyTorch, much more slowly, and without gradients of visibility.
+        lens: replaces the pinhole, for depth of field; the camera is a `PerspectiveCamera` without distortion.
+            Gradients reach the radius of its aperture and its focus distance. The background stays sharp.
 
     Returns:
-        Rendering of N images, with depth, normals and albedo: means of what is seen first; with `error`, also
-        `samples`. A surface of one side (`double_sided=False`) is black from behind.
+        Rendering of N images, with depth, normals and albedo: means over the first surfaces; with `error`, also
+        `samples`. A single-sided surface (`double_sided=False`) is black from behind.
 
     Raises:
-        TypeError, ValueError: for arguments that are none of the above, or do not fit each other.
-        NotImplementedError: materials of the user's own, vertex colours with alpha on materials that are partly there;
-            where there are media, shapes, cameras, lenses and places of lights that require gradients.
+        TypeError, ValueError: for arguments that are invalid, or do not fit each other.
+        NotImplementedError: materials of the user's own; vertex colours with alpha on partly transparent materials; in
+            scenes with media, shapes, cameras, lenses and positions of lights that require gradients.
 
     >>> from lumigrad.render import render_path
     >>> from lumigrad.scene import PerspectiveCamera, icosphere

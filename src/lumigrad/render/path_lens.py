@@ -1,4 +1,4 @@
-"""Paths through a thin lens: each begins at a point of its own of the aperture.
+"""Paths through a thin lens: each begins at its own point of the aperture.
 
 The rays of a pixel through one point of a lens are those of a pinhole camera there, whose image plane is shifted so
 that what is in focus keeps its place. An image of paths is therefore traced as a column of pixels, of which each has a
@@ -63,7 +63,7 @@ def traced_through(
     Args:
         origins, directions: of a pinhole camera, at the corners of pixels [H + 1, W + 1, 3]; directions end on the
             plane at distance 1.
-        trace: what is told the rays [R, 2, 3] of a column of pixels, of each of which it traces one path.
+        trace: receives the rays [R, 2, 3] of a column of pixels, and traces one path for each.
     """
     height, width = (size - 1 for size in directions.shape[:2])
     x, y = (value.to(directions)[..., None] for value in _on_disc(seed, height * width, samples, directions.device))

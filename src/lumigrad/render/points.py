@@ -9,13 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from lumigrad.ops.splat import points
-from lumigrad.render.clouds import Drawn, Features, drawn, first, render_clouds
+from lumigrad.render.clouds import Drawn, Features, drawn, first, one_radius, render_clouds
 from lumigrad.render.color import ToneMapping
 from lumigrad.render.rendering import Rendering
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
-from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float
 from lumigrad.types.view import View
 
@@ -93,7 +92,4 @@ def _radii(cloud: PointCloud, radius: Tensor | float | None) -> tuple[Tensor, st
     """Radii [P] and their unit."""
     if radius is None and cloud.radii is not None:
         return cloud.radii, "world"
-    one = check.constant(1.0 if radius is None else radius, cloud.positions)
-    if one.ndim:
-        raise ValueError(f"radius: expected one number, got shape {list(one.shape)}")
-    return one.expand(len(cloud)), "pixels"
+    return one_radius(1.0 if radius is None else radius, cloud), "pixels"

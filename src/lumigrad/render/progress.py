@@ -12,9 +12,9 @@ Report = Callable[[float], None]
 
 @contextmanager
 def shown_progress(progress: bool | Report, images: int) -> Iterator[Callable[[int], Report]]:
-    """A function that makes, of an image's number, a function that is told which part of it is done.
+    """A function from an image's number to a function that receives the fraction of the image that is done.
 
-    progress: show a bar, or a function that is told which part of all is done.
+    progress: True shows a bar; a function receives the fraction of all that is done.
 
     Raises:
         TypeError: something else.

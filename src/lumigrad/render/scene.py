@@ -68,53 +68,53 @@ def render(
 ) -> Rendering:
     """Render a scene, a shape, or a batch of shapes, from one camera or a batch of cameras.
 
-    Meshes are shaded as described here. Point clouds, Gaussians and surfels bring their colours with them: they are
-    drawn by `render_points`, `render_gaussians` and `render_surfels` with the default options of these, and only
-    `size`, `background`, `tone_mapping` and `buffers` apply. So are voxel grids, by `render_volume`. Grids of signed
-    distances are shaded as meshes are, by `render_implicit`, and `shading`, `lights` and `supersampling` apply too.
+    Meshes are shaded as described here. Point clouds, Gaussians and surfels have their own colours: they are drawn by
+    `render_points`, `render_gaussians` and `render_surfels` with default options, and voxel grids by `render_volume`;
+    only `size`, `background`, `tone_mapping` and `buffers` apply. Grids of signed distances are shaded like meshes, by
+    `render_implicit`; `shading`, `lights` and `supersampling` apply too.
 
-    A `Scene` may mix shapes of all kinds: spheres, fields and functions of signed distances too, and several grids.
+    A `Scene` may mix shapes of all kinds, including spheres, fields, functions of signed distances and several grids.
     Each pixel's ray meets layers of meshes, points of surfaces and splats, and intervals of media, which are blended in
-    the order of their distances along the ray. Fog ends at an opaque surface and goes on behind glass; media that
-    overlap add their densities. See `docs/rendering.md`. Of buffers, such an image has the depth: the mean of what
-    contributes to the pixel, weighted like its colour.
+    the order of their distances along the ray. Fog ends at an opaque surface and continues behind glass; overlapping
+    media add their densities. See `docs/rendering.md`. The only buffer of such an image is the depth: the mean over all
+    contributions to the pixel, weighted like its colour.
 
     Gradients reach everything: positions, cameras, lights, materials, textures, environments, backgrounds; those of
     visibility come from `antialias`.
 
     Args:
         scene: a `Scene` or a shape, seen from every camera; or `Meshes`, `PointClouds`, or a sequence of shapes: a
-            batch, of which image n shows shape n, whatever their sizes and materials. All of one kind. A mesh with
+            batch, of which image n shows shape n. All are of one kind, with any sizes and materials. A mesh with
             positions [N, V, 3] is a batch too.
         camera: batch shape [N] or []; one camera serves a whole batch of shapes.
         size: (height, width) in pixels; the camera's by default.
         shading: "pbr", "phong", "gouraud", "flat", "unlit", "normals", "depth", or a function
             `shader(surface, lights, camera) -> [P, C]` (see `lumigrad.render.shading`).
-        lights: the lights, in place of all that the scene has. Where there are none at all, `pbr` gets the built-in
-            studio environment, the others `Lighting()`.
-        background: in place of the scene's: None, a display-encoded colour ([C], [N, C]) or image ([H, W, C],
+        lights: replace all lights of the scene. If there are none at all, `pbr` uses the built-in studio environment,
+            the other shaders `Lighting()`.
+        background: replaces the scene's: None, a display-encoded colour ([C], [N, C]) or image ([H, W, C],
             [N, H, W, C]), an `EnvironmentLight`, or "environment" for the one that lights the scene.
         supersampling: samples a pixel along each axis, averaged.
-        layers: surfaces one behind the other that are blended, by depth peeling. By default 1 where all materials are
-            opaque, otherwise 4. Surfaces further behind are left out.
+        layers: the number of surfaces along a ray that are blended, by depth peeling. By default 1 if all materials are
+            opaque, otherwise 4. Surfaces farther behind are left out.
         antialias: blend silhouettes.
         tone_mapping: from linear light to display: "srgb", "reinhard", "filmic", a function, or None for none. "auto"
-            is "srgb" for meshes in `pbr` and None otherwise. Given one, colours are taken for linear light, and
-            backgrounds are decoded; blending and averaging are of linear light. "auto" encodes surfaces in `pbr` that
-            are mixed with shapes which bring displayed colours, and blends all as displayed.
-        previous: what `scene` and `camera` were before, for `Rendering.motion`; with the same faces.
+            is "srgb" for meshes in `pbr` and None otherwise. With a tone mapping, colours are taken as linear light and
+            backgrounds are decoded; blending and averaging use linear light. In mixtures with shapes whose colours are
+            display-encoded, "auto" encodes surfaces in `pbr` and blends everything display-encoded.
+        previous: the earlier `scene` and `camera`, with the same faces, for `Rendering.motion`.
         buffers: whether to return depth, normals, uv and ids.
-        shadows: whether meshes cast shadows in the light of punctual lights: hard ones, by rays. What is transparent
-            casts them, too. Their edges have no gradients. Not for "gouraud", which looks at lights from vertices.
-        fragments: of a cloud whose points, Gaussians, surfels or spheres lie among other shapes: how many of the
-            nearest ones are put in order in each pixel, 16 by default. What is behind these counts as one; solid
-            spheres there are left out.
+        shadows: whether meshes cast hard shadows in the light of punctual lights, by rays. Transparent surfaces cast
+            them too. Shadow edges have no gradients. Not for "gouraud", which computes light at vertices.
+        fragments: for clouds whose points, Gaussians, surfels or spheres lie among other shapes: the number of nearest
+            ones that are sorted in each pixel, 16 by default. Those behind them are merged into one; solid spheres
+            behind them are left out.
 
     Returns:
         Rendering of N images.
 
     Raises:
-        TypeError, ValueError: for arguments that are none of the above, do not fit each other, or are for other shapes.
+        TypeError, ValueError: for arguments that are invalid, do not fit each other, or do not apply to the shapes.
 
     >>> from lumigrad.render import render
     >>> from lumigrad.scene import PerspectiveCamera
@@ -136,17 +136,15 @@ def render(
         "shading": (shading != "pbr", SHADED), "lights": (lights is not None, SHADED),
         "layers": (layers is not None, (Mesh,)), "antialias": (not antialias, (Mesh,)), "shadows": (shadows, (Mesh,)),
     }  # fmt: skip
+    listed = DEFAULT_FRAGMENTS if fragments is None else check.integer("fragments", fragments, 1, 1024)
+    options = Options(
+        shader, lights, background, supersampling, layers, antialias, tone_mapping, buffers, shadows, listed
+    )
     if _is_mixture(stage):
         _refuse(stage, **needed, fragments=(fragments is not None, CLOUDS))
         if previous is not None:
             raise ValueError("previous: only scenes of meshes alone have motion")
-        listed = DEFAULT_FRAGMENTS if fragments is None else check.integer("fragments", fragments, 1, 1024)
-        return render_layers(
-            stage,
-            Options(
-                shader, lights, background, supersampling, layers, antialias, tone_mapping, buffers, shadows, listed
-            ),
-        )
+        return render_layers(stage, options)
     if fragments is not None:
         raise ValueError("fragments: only scenes of several kinds of shapes, and of spheres, have this option")
     if stage.kind is not Mesh:
@@ -160,24 +158,38 @@ def render(
         return RENDERERS[stage.kind](
             whole, stage.camera, background=background, tone_mapping=tone_mapping, buffers=buffers
         )
+    return _render_meshes(stage, options, camera, previous, tone)
+
+
+def _render_meshes(
+    stage: Stage,
+    options: Options,
+    camera: Camera,
+    previous: tuple[Scene | Mesh | Meshes | Sequence[Mesh], Camera] | None,
+    tone: Any,
+) -> Rendering:
     meshes, cameras = stage.scene.meshes, stage.cameras
-    lit = [tuple(light.at(n) for light in lights_of(stage.scene, lights, shader, camera)) for n in range(len(cameras))]
+    shader, supersampling = options.shader, options.supersampling
+    lights = lights_of(stage.scene, options.lights, shader, camera)
+    lit = [tuple(light.at(n) for light in lights) for n in range(len(cameras))]
     height, width = cameras[0].size
     fine = [c.resized((height * supersampling, width * supersampling)) for c in cameras]
     geometry = assemble(meshes, fine, stage.together)
     before = None if previous is None else _previous_clip(previous, meshes, fine)
     shapes = [MeshShape(mesh) for mesh in meshes]
-    occluders = occluders_of(meshes, len(cameras), stage.together) if shadows else None
-    painter = Painter(geometry, shapes, shader, fine, lit, TextureStore(), before, stage.together, buffers, occluders)
-    count = layers_wanted(geometry, layers)
+    occluders = occluders_of(meshes, len(cameras), stage.together) if options.shadows else None
+    painter = Painter(
+        geometry, shapes, shader, fine, lit, TextureStore(), before, stage.together, options.buffers, occluders
+    )
+    count = layers_wanted(geometry, options.layers)
     painted = [painter.paint(frags) for frags in peeled(geometry, fine[0].size, count)]
-    color, mask = _composite(painted, geometry, antialias)
+    color, mask = _composite(painted, geometry, options.antialias)
     middle = slice(supersampling // 2, None, supersampling)
     found = {name: value[:, middle, middle] for name, value in _front(painted).items()}
     if previous is not None:
         found["motion"] = found["motion"] / supersampling  # from samples to pixels
     color, mask = averaged(color, supersampling), averaged(mask, supersampling)
-    behind = choose_background(background, stage.scene, lit[0] if lit else ())
+    behind = choose_background(options.background, stage.scene, lit[0] if lit else ())
     return finished(color, mask, behind, cameras, tone, found)
 
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from lumigrad.ops.splat import spheres
-from lumigrad.render.clouds import Drawn, Features, drawn, first, render_clouds
+from lumigrad.render.clouds import Drawn, Features, drawn, first, one_radius, render_clouds
 from lumigrad.render.color import ToneMapping
 from lumigrad.render.rendering import Rendering
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.point_cloud import PointCloud, PointClouds
-from lumigrad.types import validation as check
 from lumigrad.types.shapes import Float
 from lumigrad.types.view import View
 
@@ -103,10 +102,7 @@ def _planes(depth_range: Any) -> tuple[float, float]:
 
 def _radii(cloud: PointCloud, radius: Tensor | float | None) -> Tensor:
     if radius is not None:
-        one = check.constant(radius, cloud.positions)
-        if one.ndim:
-            raise ValueError(f"radius: expected one number, got shape {list(one.shape)}")
-        return one.expand(len(cloud))
+        return one_radius(radius, cloud)
     if cloud.radii is None:
         raise ValueError("cloud.radii: expected the spheres' radii, or one for all as `radius`, got None")
     return cloud.radii

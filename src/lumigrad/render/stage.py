@@ -1,4 +1,4 @@
-"""What renderers are given: shapes, cameras and lights, in whatever form, checked and laid out."""
+"""The arguments of renderers: shapes, cameras and lights, in any form, checked and normalised."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def of_one_type(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
 
 
 def floating_type(shape: Shape) -> torch.dtype | None:
-    """The type in which a shape is drawn by itself; None where the camera's decides."""
+    """The type in which a shape is drawn; None where the camera's decides."""
     if isinstance(shape, Mesh):
         return shape.positions.dtype
     if isinstance(shape, Cloud):
@@ -179,7 +179,7 @@ def _check_kinds(shapes: Sequence[Shape], name: str, kinds: Sequence[type], mixe
 
 
 def check_camera(camera: Any) -> None:
-    """Refuse what is no camera, or a batch of more than one dimension."""
+    """Raise an error for anything but a camera with at most one batch dimension."""
     if not isinstance(camera, Camera):
         raise TypeError(f"camera: expected a Camera, got {type(camera).__name__}")
     if len(camera.shape) > 1:

@@ -48,8 +48,8 @@ class Surface:
 
     Attributes:
         position: [P, 3].
-        normal: shading normal [P, 3]: interpolated, bent by the normal map, turned to the viewer on back sides.
-        geometric_normal: of the triangle [P, 3], turned to the viewer on back sides.
+        normal: shading normal [P, 3]: interpolated, perturbed by the normal map, facing the viewer on back sides.
+        geometric_normal: of the triangle [P, 3], facing the viewer on back sides.
         view: directions to the viewer [P, 3].
         material: the material of all points.
         depth: distance along the viewing direction [P, 1].

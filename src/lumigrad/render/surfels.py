@@ -41,7 +41,7 @@ def render_surfels(
 
     Returns:
         Rendering of N images. Depth and normals are means over the surfels that a pixel shows, depth where its ray cuts
-        them; normals are turned to the camera. `primitive_ids` are the surfels at which more than half of the pixel
+        them; normals face the camera. `primitive_ids` are the surfels at which more than half of the pixel
         is covered from the front. Gradients reach everything in the cloud, the camera and the background.
 
     Raises:

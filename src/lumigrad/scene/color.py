@@ -9,7 +9,7 @@ from lumigrad.types.shapes import Float
 
 
 def srgb_decode(encoded: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Linear light of display-encoded values; IEC 61966-2-1. Below zero the linear piece goes on."""
+    """Linear light of display-encoded values; IEC 61966-2-1. Below zero the linear piece continues."""
     steep = encoded > 0.04045
     curve = ((encoded.where(steep, encoded.new_ones(())) + 0.055) / 1.055) ** 2.4
     return torch.where(steep, curve, encoded / 12.92)

@@ -29,7 +29,7 @@ class Material:
         alpha_mode: "opaque" (alpha is ignored), "mask" (there where alpha is at least `alpha_cutoff`, otherwise
             absent), or "blend" (alpha is how much it covers of what lies behind).
         alpha_cutoff: threshold of "mask".
-        double_sided: whether its back is drawn (lit with the normal turned to the viewer). Where it is not, faces seen
+        double_sided: whether its back is drawn (lit with the normal facing the viewer). Where it is not, faces seen
             from behind are left out. glTF files have False where they say nothing; here it is True.
         unlit: whether it shows its base colour (or diffuse colour) whatever the lights.
         second_uv_textures: names of the fields whose textures are looked up at `Mesh.second_uvs`; the others are looked

@@ -1,4 +1,4 @@
-"""Participating media: what light collides with between surfaces. Fog, smoke, milk."""
+"""Participating media, with which light collides between surfaces: fog, smoke, milk."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def _three_quarters() -> Tensor:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Medium:
-    """What all media have in common.
+    """The base class of all media.
 
     Attributes:
         extinction: [3] or a number, at least 0: collisions of light per unit of length, of red, green and blue.
-        albedo: [3] or a number in [0, 1]: the part of the light that collides and is scattered, not absorbed.
-        g: the mean cosine of the angle by which scattered light turns (phase function of Henyey and Greenstein), in
-            (-1, 1): 0 spreads it evenly, near 1 it goes on forwards, near -1 it goes back.
+        albedo: [3] or a number in [0, 1]: the fraction of colliding light that is scattered, not absorbed.
+        g: the mean cosine of the scattering angle (phase function of Henyey and Greenstein), in
+            (-1, 1): 0 scatters evenly, values near 1 forwards, values near -1 backwards.
 
-    Values outside of these ranges are refused, but for tensors that require gradients: a step of an optimiser may leave
-    the range. There, what is outside counts as the end of the range (of g, -0.999 or 0.999), and has the derivative
-    that is at this end, so that the optimiser finds the way back.
+    Values outside these ranges raise an error, except in tensors that require gradients, because a step of an optimiser
+    may leave the range. Such values count as the end of the range (for g, -0.999 or 0.999) and have the derivative at
+    this end, so that the optimiser can return.
 
     Raises:
-        TypeError, ValueError: for other types and shapes, numbers outside of these ranges, and what is not finite.
+        TypeError, ValueError: for other types and shapes, numbers outside these ranges, and values that are not finite.
     """
 
     extinction: Float[Tensor, " 3"] = field(default_factory=_ones)
@@ -132,7 +132,7 @@ class HomogeneousMedium(Medium):
 
 @dataclass(frozen=True)
 class MediumBoundary(Material):
-    """A surface where a medium begins and nothing else: light passes it as it is. Seen by `render_path` alone.
+    """The boundary of a medium and nothing else: light passes it unchanged. Only `render_path` supports it.
 
     Attributes:
         interior: the medium behind the faces, where their normals do not point: inside of a closed mesh.

@@ -49,24 +49,24 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Scene:
-    """Shapes seen together, and what lights them.
+    """Shapes and lights that are rendered together.
 
     Attributes:
         shapes: one or several, of any kinds, all in world space: `Mesh`, `PointCloud`, `GaussianCloud`, `SurfelCloud`,
             `SignedDistanceGrid`, `VoxelGrid`, `SphereCloud`, `SignedDistanceFunction`, `VolumeField`. `Meshes` and
-            `PointClouds` count as what is in them, `Instances` as one mesh. Kept as a tuple; `meshes`, `point_clouds`,
+            `PointClouds` count as their elements, `Instances` as one mesh. Kept as a tuple; `meshes`, `point_clouds`,
             `gaussian_clouds`, `surfel_clouds`, `signed_distance_grids` and `voxel_grids` are those of one kind, in
             their order.
-        lights: any number; with none, and no environment, renderers use light of their own. They light meshes and
-            implicit surfaces alone.
+        lights: any number; with none, and no environment, renderers use built-in lights. They light only meshes and
+            implicit surfaces.
         environment: an environment map that lights the scene besides `lights`, or None.
-        medium: what fills the scene around the shapes, such as mist; or None. Seen by `render_path` alone.
-        background: what is seen past the shapes: a display-encoded colour or image, an `EnvironmentLight`, or
+        medium: fills the scene around the shapes, such as mist; or None. Only `render_path` supports it.
+        background: behind the shapes: a display-encoded colour or image, an `EnvironmentLight`, or
             "environment" for the scene's own; None for black.
 
     Raises:
-        TypeError: shapes or lights that are none.
-        ValueError: a background that is a word other than "environment", or this word where there is none.
+        TypeError: shapes or lights of other types.
+        ValueError: a background that is a string other than "environment", or "environment" without one.
 
     >>> from lumigrad.scene import PointCloud, Scene
     >>> from lumigrad.scene.shapes.procedural import icosphere
@@ -86,6 +86,8 @@ class Scene:
         object.__setattr__(self, "shapes", tuple(listed(self.shapes)))
         if any(mesh.shape for mesh in self.meshes):
             raise ValueError("shapes: expected single meshes, got a batch of them; a scene is shown as a whole")
+        if not isinstance(self.lights, Sequence):
+            raise TypeError(f"lights: expected a sequence of lights, got {type(self.lights).__name__}")
         object.__setattr__(self, "lights", tuple(self.lights))
         for light in self.lights:
             if not isinstance(light, Light):

@@ -1,4 +1,4 @@
-"""What path tracing takes and returns."""
+"""The arguments and results of path tracing."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def all_columns(rows: Tensor, more: tuple[float, ...], first: int) -> Tensor:
 
 
 class Media(NamedTuple):
-    """What fills closed surfaces, boxes of voxels, or a scene: fog, smoke, milk.
+    """Participating media in closed surfaces, in boxes of voxels, or in a whole scene: fog, smoke, milk.
 
-    A point is in the medium whose border was entered last on the way to it, and not left: of media in one another, in
-    the innermost. Borders are triangles; normals point out of them.
+    A point belongs to the medium whose boundary a path entered last and has not left: the innermost of nested media.
+    Boundaries are triangles with outward normals.
 
     Attributes:
         parameters: [K, 7]: extinction (3), of grids a factor of the density; albedo (3), the part of the light that
             collides and is scattered; and g, the mean cosine of the phase function of Henyey and Greenstein.
         faces: int [F, 2]: the number of the medium behind each triangle, or -1; and whether light passes the triangle
-            as if it were not there. Where it does not, the triangle's material says how much goes through.
+            unchanged. Otherwise the triangle's material determines how much passes.
         numbers: int [K]: the number of each medium's grid, or -1: the density is 1 everywhere.
         grids: each [D, H, W, 1] of densities, at least 0, or [D, H, W, 4], of densities and an albedo that multiplies
             that of the medium. Values belong to voxels' centres, between which they are trilinear.
-        boxes: [G, 2, 3], the lower and the upper corner of each grid; outside of it nothing is.
+        boxes: [G, 2, 3], the lower and the upper corner of each grid; outside of it there is nothing.
         surrounding: number of the medium in which everything else lies, or -1.
     """
 
@@ -55,7 +55,7 @@ class Media(NamedTuple):
 
 
 class LitScene(NamedTuple):
-    """Triangles, what they are made of, and lights, as plain tensors. `lumigrad.render.lit_scene` makes one of a scene.
+    """Triangles, materials and lights as plain tensors. `lumigrad.render.lit_scene` makes one from a scene.
 
     Attributes:
         positions: [V, 3].
@@ -117,14 +117,14 @@ class LitScene(NamedTuple):
 
 
 class TracedPaths(NamedTuple):
-    """What paths through the pixels of an image bring back: means over all of them.
+    """The results of paths through the pixels of an image: means over all of them.
 
     Attributes:
         radiance: [H, W, 3] of what surfaces and media send to the camera.
         alpha: [H, W], how many paths meet a surface or collide in a medium. What follows is of where they first do, and
             0 of the other paths: divided by alpha it is the mean of what is seen.
         depth: [H, W], in units of the rays' directions.
-        normals: [H, W, 3], shading normals, turned to the viewer.
+        normals: [H, W, 3], shading normals, facing the viewer.
         albedo: [H, W, 3], the material's colour; of conductors what they reflect at normal incidence.
         through: [H, W, 3], how much is seen of what lies behind all surfaces: 1 - alpha, but for media that let more
             pass of one colour than of another. Of these, 1 - alpha is the mean.
@@ -143,7 +143,7 @@ class DirectLight(NamedTuple):
 
     Attributes:
         radiance: [..., 3], what the point sends to where it is seen from: its own emission included.
-        normals: [..., 3], shading normals, turned to the viewer.
+        normals: [..., 3], shading normals, facing the viewer.
         albedo: [..., 3], the material's colour; of conductors what they reflect at normal incidence.
     """
 

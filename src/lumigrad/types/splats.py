@@ -53,7 +53,7 @@ class Surfels(NamedTuple):
         alpha: [N, H, W], how much of it is not background, in [0, 1].
         depth: [N, H, W], the depths along the viewing direction at which the pixel's ray cuts the surfels, weighted
             like their features, with 0 for the background. Divided by alpha it is the expected depth.
-        normals: [N, H, W, 3], unit normals in the world, turned to the camera, weighted like the features.
+        normals: [N, H, W, 3], unit normals in the world, facing the camera, weighted like the features.
         distortion: [N, H, W], the sum over pairs of contributors of w_i w_j (m_i - m_j)^2, m the depth or a function
             of it.
         median_depth: [N, H, W], the depth at which transmittance falls below one half, 0 where it does not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,6 +71,29 @@ def fractional(name: str, value: Any) -> torch.Tensor:
     return checked
 
 
+def integral(name: str, value: Any) -> torch.Tensor:
+    """`value` if it is a dense tensor of integers of any width."""
+    checked = tensor(name, value)
+    if checked.is_floating_point() or checked.is_complex() or checked.dtype == torch.bool:
+        raise TypeError(f"{name}: expected integers, got {str(checked.dtype).removeprefix('torch.')}")
+    return checked
+
+
+def instance(name: str, value: Any, *kinds: type) -> None:
+    """Refuse what is of none of these classes."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{name}: expected a {wanted}, got {type(value).__name__}")
+
+
+def as_path(name: str, value: Any) -> Path:
+    """A path given as str or Path."""
+    try:
+        return Path(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a path (str or Path), got {type(value).__name__}") from None
+
+
 def triangles(value: Any, device: torch.device, name: str = "tri") -> torch.Tensor:
     """Triangle indices [T, 3] as contiguous int32."""
     checked = tensor(name, value)
@@ -118,6 +142,8 @@ def number(name: str, value: Any, positive: bool = False) -> float:
 def real(name: str, value: Any) -> float:
     """Any number, be it not finite."""
     try:
+        if isinstance(value, (str, bytes)):  # which float would read
+            raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise TypeError(f"{name}: expected a number, got {value!r}") from None

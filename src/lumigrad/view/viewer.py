@@ -111,7 +111,7 @@ class Viewer:
         self._redraw()
 
     def begin_at(self, camera: PerspectiveCamera) -> None:
-        """Where browsers that open the page stand at first, in place of in front of everything."""
+        """The initial viewpoint of browsers that open the page, instead of one in front of everything."""
         begin, pose = self._server.initial_camera, pose_of(camera)
         position = torch.tensor(pose["position"], dtype=torch.float64)
         forward = -camera.world_to_camera[2, :3].double()

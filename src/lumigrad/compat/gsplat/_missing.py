@@ -1,4 +1,4 @@
-"""Names that programs may import, and that say what to do instead when they are used."""
+"""Names that programs may import; using them raises an error that says what to do instead."""
 
 from __future__ import annotations
 

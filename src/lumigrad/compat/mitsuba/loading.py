@@ -28,7 +28,7 @@ def load_dict(dict: Mapping[str, Any], folder: str | Path | Sequence[str | Path]
         `Scene` for the type "scene", otherwise the `Object`.
 
     Raises:
-        ValueError: names that do not exist, values that are wrong; the message says where.
+        ValueError: unknown names and wrong values; the message says where.
         NotImplementedError: what Mitsuba has and this has not, by name.
 
     >>> from lumigrad.compat import mitsuba as mi

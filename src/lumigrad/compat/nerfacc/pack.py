@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.types import RaySamples
+from lumigrad.types.validation import integer, integral
 
 
 def pack_info(ray_indices: Tensor, n_rays: int | None = None) -> Tensor:
@@ -31,7 +32,7 @@ def ray_samples(t_starts: Tensor, t_ends: Tensor, ray_indices: Tensor | None, n_
     if ray_indices is None:
         count = t_starts.shape[-1]
         offsets = count * torch.arange(t_starts.shape[:-1].numel() + 1, device=t_starts.device)
-    elif ray_indices.shape != t_starts.shape or t_starts.ndim != 1:
+    elif integral("ray_indices", ray_indices).shape != t_starts.shape or t_starts.ndim != 1:
         raise ValueError(f"ray_indices: expected packed samples {list(t_starts.shape)}, got {list(ray_indices.shape)}")
     else:
         offsets = _offsets(ray_indices, n_rays)
@@ -40,11 +41,11 @@ def ray_samples(t_starts: Tensor, t_ends: Tensor, ray_indices: Tensor | None, n_
 
 def _offsets(ray_indices: Tensor, n_rays: int | None) -> Tensor:
     """Where each ray's samples begin, and the last one's end [R + 1]."""
-    if ray_indices.ndim != 1 or ray_indices.is_floating_point():
+    if integral("ray_indices", ray_indices).ndim != 1:
         raise ValueError(f"ray_indices: expected integers [S], got {ray_indices.dtype} {list(ray_indices.shape)}")
     check_order(ray_indices)
     last = int(ray_indices[-1]) if len(ray_indices) else -1
-    n_rays = last + 1 if n_rays is None else n_rays
+    n_rays = last + 1 if n_rays is None else integer("n_rays", n_rays, 0)
     if last >= n_rays or (len(ray_indices) and int(ray_indices[0]) < 0):
         raise ValueError(f"ray_indices: expected rays from 0 to {n_rays - 1}, got {int(ray_indices[0])} to {last}")
     count = torch.bincount(ray_indices.long(), minlength=n_rays)

@@ -11,6 +11,7 @@ from torch import Tensor
 from lumigrad.compat.nerfacc.pack import check_order, ray_samples
 from lumigrad.compat.nerfacc.scan import exclusive_prod, exclusive_sum
 from lumigrad.ops.field import composite
+from lumigrad.types.validation import fractional
 
 
 def rendering(
@@ -36,9 +37,12 @@ def rendering(
         raise ValueError("rgb_sigma_fn, rgb_alpha_fn: expected exactly one of them")
     if ray_indices is not None and n_rays is None:
         raise ValueError("n_rays: expected the number of rays of packed samples, got None")
-    _same_shape("t_ends", t_ends, t_starts)
+    fractional("t_starts", t_starts)
+    _same_shape("t_ends", fractional("t_ends", t_ends), t_starts)
     function = rgb_alpha_fn if rgb_sigma_fn is None else rgb_sigma_fn
-    assert function is not None
+    if not callable(function):
+        name = "rgb_alpha_fn" if rgb_sigma_fn is None else "rgb_sigma_fn"
+        raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
     if t_starts.numel():
         rgbs, values = function(t_starts, t_ends, ray_indices)
     else:

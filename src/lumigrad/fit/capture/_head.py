@@ -133,7 +133,7 @@ def _mix(image: Tensor, color: Triple, weight: Tensor) -> Tensor:
 
 
 def _noise(size: tuple[int, int], cells: int, generator: torch.Generator) -> Tensor:
-    """Smooth noise [H, W] of mean 0, `cells` from top to bottom; it goes on across the seam."""
+    """Smooth noise [H, W] of mean 0, `cells` from top to bottom; continuous across the seam."""
     grid = torch.randn(1, 1, cells, 2 * cells, generator=generator)
     grid = torch.nn.functional.pad(grid, (2, 2, 2, 2), mode="circular")
     step = size[0] // cells

@@ -59,7 +59,7 @@ class Drawn:
 
     @torch.no_grad()
     def geometry(self, frame: int, camera: int) -> Tensor:
-        """The shape alone, grey, [H, W, 3]."""
+        """The untextured shape, grey, [H, W, 3]."""
         grey = Mesh(self.model.positions(torch.tensor([frame]))[0], self.model.mesh.faces)
         return render_mesh(grey, self.camera[camera : camera + 1], _GREY).over(0.0)[0].clamp(0, 1).cpu()
 

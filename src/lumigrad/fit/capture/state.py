@@ -27,7 +27,7 @@ class _Saved:
 
 @dataclass
 class CaptureState:
-    """Everything needed to go on with a fit.
+    """Everything needed to resume a fit.
 
     Attributes:
         model: what is fitted.

@@ -56,7 +56,7 @@ class Voxels:
     what they look at), every further one of twice that.
 
     A voxel has an extinction, before the activation "softplus", and spherical harmonics of three colours. Voxels that
-    too few photographs see stay empty, because nothing says what is there.
+    too few photographs see stay empty, because they are undetermined.
 
     Args:
         photos: those that are fitted, or the surroundings of those that were; then, the field is for looking only.

@@ -115,7 +115,7 @@ class MaterialsJob(PhotoJob[MaterialsState]):
         truth: Mesh | None = None,
         relit: RelitPhotos | None = None,
     ) -> MaterialsJob:
-        """Set up a fit to a mesh that stays as it is.
+        """Set up a fit to a fixed mesh.
 
         Its texture coordinates, where it has any, are used: no two faces may share texels. Without them, it gets some.
 

@@ -1,4 +1,4 @@
-"""Photographs of the same object in another light, which is known: whether materials and light were told apart."""
+"""Photographs of the same object in another, known light, which show whether materials and light were separated."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class FitState:
         """Those of the parameter of positions and of the appearance, which become leaves.
 
         Args:
-            fresh: a stage begins; otherwise the optimisers go on from what the state has of them.
+            fresh: a stage begins; otherwise the optimisers continue from their saved state.
             moves: whether the parameter needs a gradient.
         """
         assert self.parameter is not None

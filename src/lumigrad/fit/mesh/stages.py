@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the fit with settings of its own.
+    """A part of the fit with its own settings.
 
     Attributes:
         iterations: gradient steps.

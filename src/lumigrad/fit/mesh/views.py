@@ -13,6 +13,7 @@ from lumigrad.render.mesh import render_mesh
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.light.lights import Lighting
 from lumigrad.scene.shapes.mesh import Mesh
+from lumigrad.types.validation import integer
 
 
 def fibonacci_cameras(
@@ -32,8 +33,7 @@ def fibonacci_cameras(
     >>> cameras.shape, cameras.position.norm(dim=1).std().item() < 1e-5
     (torch.Size([12]), True)
     """
-    if count < 1:
-        raise ValueError(f"count: expected at least 1, got {count}")
+    integer("count", count, 1)
     index = torch.arange(count, dtype=torch.float64)
     elevation = torch.rad2deg(torch.asin(1 - (2 * index + 1) / count))
     azimuth = (index * (180 * (3 - math.sqrt(5))) + turn) % 360

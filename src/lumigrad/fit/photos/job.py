@@ -68,7 +68,7 @@ class PhotoJob(Job[AnyState]):
 
     Attributes:
         schedule: how long to fit.
-        settings: see `Job`; those that `load_split` makes say which photographs are fitted.
+        settings: see `Job`; those from `load_split` identify the photographs that are fitted.
     """
 
     schedule: Ending
@@ -162,7 +162,7 @@ class DividedJob(PhotoJob[AnyState]):
         """The state that all processes of a group begin with, made or read by the first one.
 
         Args:
-            folder: with the state to go on from; None for the state before the first step.
+            folder: with the state to resume from; None for the state before the first step.
 
         Raises:
             CheckpointError: there is no such state, or it is of another fit.

@@ -34,7 +34,7 @@ _COARSE = 48  # cells along the mesh whose vertices are one, for the first searc
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution: pixels of the crop, the blur of differences in pixels, and poses that go on.
+    """One resolution: pixels of the crop, the blur of differences in pixels, and the number of poses kept.
 
     `updates` are made while coverage beyond the mask counts little, then twice `visible` ones without what is hidden in
     each pose.
@@ -85,7 +85,7 @@ def fit_pose(
         lighting: `Lighting()` by default; its directions are in the mesh's coordinates, its headlight is at the camera.
 
     Returns:
-        PoseEstimate, which says how sure it is.
+        PoseEstimate, with its confidence.
 
     Warns:
         PoseWarning: each of the estimate's `doubts`: an ambiguous pose, a hidden object, a mesh that does not fit.

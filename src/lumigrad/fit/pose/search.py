@@ -16,7 +16,7 @@ from lumigrad.scene.rotations import rotation_angle
 
 _SIZE = 40  # pixels, of the images that are compared
 _FILLED = 0.75  # of half of such an image, by the mask
-APART = math.radians(12)  # between poses that are told apart
+APART = math.radians(12)  # the least angle between distinct poses
 # Of what something hides, area and centroid are those of a part: distances and places that are tried for it.
 _NEARER, _ASIDE = (1.0, 0.87, 0.75), (-6, 0, 6)  # factors, pixels
 _COLORS = 4.0  # of squared differences of colour

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Gains are drawn towards 1 as if so much of the photograph were grey and agreed; and to within these limits.
+# Gains are pulled towards 1 as if this fraction of the photograph were grey and agreed, and kept within these limits.
 _PRIOR, _LIMIT = 0.01, 4.0
 # How much of the way to the best gain a step goes.
 _PACE = 0.3

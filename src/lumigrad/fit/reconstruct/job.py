@@ -135,7 +135,7 @@ class ReconstructJob(DividedJob[ReconstructState]):
         options: ReconstructOptions | None = None,
         device: torch.device | None = None,
     ) -> ReconstructJob:
-        """Set up a fit of a texture to a mesh that stays as it is.
+        """Set up a fit of a texture to a fixed mesh.
 
         Its texture coordinates, where it has any, are used: no two faces may share texels. Without them, it gets some.
 

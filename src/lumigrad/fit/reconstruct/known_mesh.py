@@ -21,7 +21,7 @@ _SAME_PLACE, _SEEN = 0.3, 0.002
 
 
 class Reading(Protocol):
-    """The options that say how photographs and their cameras are read."""
+    """The options for reading photographs and their cameras."""
 
     @property
     def reduce(self) -> int: ...

@@ -123,7 +123,7 @@ class _Leg:
                 state.parameter = self.system.from_positions(self.space.inward(state.positions))
         moves = self.system is not None
         self.optimizers = state.make_optimizers(self.stage.rate, self.stage.color_rate, fresh, moves)
-        if fresh:  # a state between two stages is one to go on from, too
+        if fresh:  # a fit can also resume between two stages
             state.optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
 
     def step(self, state: ReconstructState, within: float, picks: Tensor, group: Group) -> float:

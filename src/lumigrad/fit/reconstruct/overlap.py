@@ -1,4 +1,4 @@
-"""Whether cameras look at the same things, which can be told without looking at the photographs."""
+"""Whether cameras look at the same place, which their poses show without the photographs."""
 
 from __future__ import annotations
 

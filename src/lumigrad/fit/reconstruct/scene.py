@@ -34,7 +34,7 @@ RAYS = 1024
 UNIT = 0.4
 # Longest side of the depth images that are fused, and of the photographs that the field is fitted to.
 _DEPTH_SIDE, _FIELD_SIDE = 160, 320
-# Other views see a little more than the photographs: what these would show, so much wider, is kept of the surface.
+# Other views see a little more than the photographs: of the surface, what photographs this much wider show is kept.
 _WIDER = 1.25
 # How much the fused surface is smoothed: the lambda of `LargeSteps`.
 _SMOOTHING = 1.0

@@ -13,7 +13,7 @@ CAMERAS = ("fixed", "poses", "focal")
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the fit with settings of its own; lengths are in units of the subject's radius.
+    """A part of the fit with its own settings; lengths are in units of the subject's radius.
 
     Attributes:
         begin: progress at which the stage begins.
@@ -85,7 +85,7 @@ class Schedule(Staged):
 
 
 def texture_stages() -> tuple[Stage, ...]:
-    """For a texture on a mesh that stays as it is."""
+    """For a texture on a fixed mesh."""
     return (Stage(0.0, color_rate=0.02, squares=8.0, textured=True),)
 
 

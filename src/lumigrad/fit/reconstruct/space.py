@@ -24,7 +24,7 @@ class Space(Protocol):
 
 
 class Straight:
-    """Positions as they are: for objects."""
+    """Positions unchanged: for objects."""
 
     def inward(self, positions: Tensor) -> Tensor:
         """The positions."""

@@ -11,7 +11,7 @@ from lumigrad.fit.photos.progress import Timed, progress_of
 
 @dataclass(frozen=True)
 class SDFStage:
-    """A part of the fit with settings of its own.
+    """A part of the fit with its own settings.
 
     Attributes:
         iterations: gradient steps.

@@ -45,7 +45,7 @@ class SDFState:
 
         Args:
             voxel: the shortest side of a voxel.
-            fresh: the stage begins; otherwise the optimisers go on from what the state has of them.
+            fresh: the stage begins; otherwise the optimisers continue from their saved state.
         """
         assert self.values is not None
         self.values = self.values.detach().requires_grad_()

@@ -31,9 +31,9 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.grids import scaled_box
 
 STEPS, VOXELS = 200, 96
-# The box of the grid is so much larger than the hull.
+# The box of the grid is larger than the hull by this factor.
 _ROOM = 1.2
-# Voxels a side of the hull that says where the object is, at least.
+# The minimum number of voxels a side of the hull that locates the object.
 _HULL_VOXELS = 32
 
 

@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from lumigrad.fit._arguments import check_indices, check_positions, check_rows
 from lumigrad.types.shapes import Float, Int
+from lumigrad.types.validation import fractional, in_range, integral
 
 _CHUNK = 4_000_000  # pairs of a point and a face at once
 
@@ -33,6 +35,9 @@ def skin(
     >>> skin(torch.zeros(3, 3), torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]), up)[:, 1]
     tensor([0.0000, 0.5000, 1.0000])
     """
+    check_rows("weights", weights, "B", check_rows("positions", positions, 3))
+    if fractional("transforms", transforms).dtype != positions.dtype:
+        raise TypeError(f"transforms: expected {positions.dtype} like positions, got {transforms.dtype}")
     if weights.shape[0] != positions.shape[0] or transforms.shape[-3:] != (weights.shape[1], 4, 4):
         raise ValueError(
             f"weights, transforms: expected [{positions.shape[0]}, B] and [..., B, 4, 4], got {list(weights.shape)} "
@@ -55,7 +60,11 @@ def blend_shapes(
     >>> blend_shapes(torch.zeros(1, 3), torch.stack([smile, frown]), torch.tensor([0.75, 0.25]))
     tensor([[0.0000, 0.5000, 0.0000]])
     """
-    if offsets.shape[1:] != base.shape or weights.shape[-1] != offsets.shape[0]:
+    check_rows("base", base, 3)
+    for name, value in (("offsets", offsets), ("weights", weights)):
+        if fractional(name, value).dtype != base.dtype:
+            raise TypeError(f"{name}: expected {base.dtype} like base, got {value.dtype}")
+    if offsets.shape[1:] != base.shape or not weights.ndim or weights.shape[-1] != offsets.shape[0]:
         raise ValueError(
             f"offsets, weights: expected [S, {base.shape[0]}, 3] and [..., S], got {list(offsets.shape)} and "
             f"{list(weights.shape)}"
@@ -77,6 +86,9 @@ def barycentric_points(
     >>> barycentric_points(corners, torch.tensor([[0, 1, 2]]), torch.tensor([0]), torch.tensor([[0.5, 0.25, 0.25]]))
     tensor([[0.2500, 0.2500, 0.0000]])
     """
+    check_indices("faces", faces, 3, check_positions(positions))
+    in_range("face", integral("face", face), 0, len(faces))
+    check_rows("weights", weights, 3)
     corners = positions[..., faces[face.long()].long(), :]
     return (corners * weights[..., None]).sum(-2)
 
@@ -104,9 +116,8 @@ def mean_value_coordinates(
     >>> bool((stretched - points.positions * torch.tensor([1.0, 3.0, 1.0])).abs().max() < 1e-5)
     True
     """
-    for name, value in (("points", points), ("cage", cage)):
-        if value.ndim != 2 or value.shape[-1] != 3:
-            raise ValueError(f"{name}: expected shape [.., 3], got {list(value.shape)}")
+    check_rows("points", points, 3)
+    check_indices("faces", faces, 3, len(check_rows("cage", cage, 3)))
     step = max(1, _CHUNK // max(1, len(faces)))
     corners = cage.double()
     parts = [_mean_values(part, corners, faces.long()) for part in points.double().split(step)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumigrad.fit._arguments import check_indices, check_positions, check_surface
 from lumigrad.fit._laplacian import unique_edges
 from lumigrad.types.shapes import Float, Int
 
@@ -26,6 +27,7 @@ def cotangent_weights(
     >>> edges.tolist(), [round(w, 4) for w in weights.tolist()]
     ([[0, 1], [0, 2], [1, 2]], [0.5, 0.5, 0.0])
     """
+    check_surface(positions, faces)
     edges = unique_edges(faces)
     faces = faces.long()
     total = positions.new_zeros(len(edges))
@@ -52,6 +54,7 @@ def edge_lengths(positions: Float[Tensor, "*batch vertices 3"], edges: Int[Tenso
     >>> edge_lengths(torch.tensor([[0.0, 0.0, 0.0], [3.0, 4.0, 0.0]]), torch.tensor([[0, 1]]))
     tensor([5.])
     """
+    check_indices("edges", edges, 2, check_positions(positions))
     square = (positions[..., edges[:, 0], :] - positions[..., edges[:, 1], :]).square().sum(-1)
     return torch.where(square > 0, torch.where(square > 0, square, 1).sqrt(), 0)
 
@@ -77,7 +80,7 @@ def adjacent_faces(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "pairs 2"]:
     >>> adjacent_faces(torch.tensor([[0, 1, 2], [2, 1, 3]]))
     tensor([[0, 1]])
     """
-    faces = faces.long()
+    faces = check_indices("faces", faces, 3).long()
     sides = torch.stack([faces[:, [k, (k + 1) % 3]] for k in range(3)], 1).reshape(-1, 2).sort(dim=1).values
     owner = torch.arange(len(faces), device=faces.device).repeat_interleave(3)
     _, edge, count = torch.unique(sides, dim=0, return_inverse=True, return_counts=True)
@@ -102,6 +105,8 @@ def bending_loss(
     >>> bending_loss(folded, faces, adjacent_faces(faces))
     tensor(1.)
     """
+    check_indices("faces", faces, 3, check_positions(positions))
+    check_indices("pairs", pairs, 2, len(faces))
     a, b, c = positions[..., faces.long(), :].unbind(-2)
     normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1, eps=1e-20)
     return (1 - (normal[..., pairs[:, 0], :] * normal[..., pairs[:, 1], :]).sum(-1)).mean()

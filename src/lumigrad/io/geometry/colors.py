@@ -10,7 +10,7 @@ from lumigrad.scene.color import srgb_decode, srgb_encode
 
 
 def encode(linear: np.ndarray) -> np.ndarray:
-    """Display-encoded (sRGB) float64 values of linear light; 0 below 0, and as the curve goes on above 1."""
+    """Display-encoded (sRGB) float64 values of linear light; 0 below 0; above 1 the curve is extrapolated."""
     return encoded(torch.tensor(linear, dtype=torch.float64)).numpy()
 
 

@@ -40,7 +40,7 @@ class Document:
     Attributes:
         path: the file.
         json: its JSON.
-        notes: where to say what is left out.
+        notes: collects what is left out.
     """
 
     def __init__(self, path: Path, notes: Notes) -> None:

@@ -34,7 +34,7 @@ def read_faces(lines: Lines, defined: list[np.ndarray], notes: Notes) -> Corners
     Args:
         lines: of the file.
         defined: numbers of the lines that define positions, texture coordinates and normals.
-        notes: where to say which texture coordinates and normals are not there.
+        notes: collects texture coordinates and normals that are missing.
     """
     said = said_corners(lines)
     index = [

@@ -48,7 +48,7 @@ def read_libraries(names: list[tuple[int, str]], path: Path, notes: Notes) -> di
     Args:
         names: line numbers, and what follows `mtllib`: one name, or several.
         path: the OBJ file.
-        notes: where to say what is missing.
+        notes: collects what is missing.
     """
     found: dict[str, Entry] = {}
     for line, text in names:

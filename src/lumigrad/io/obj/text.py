@@ -102,7 +102,7 @@ def numbers(text: bytes, starts: np.ndarray, dtype: type) -> np.ndarray:
     """All words of a text as numbers; `starts` is where they begin.
 
     Raises:
-        UnreadableError: a word that is no number; it says where.
+        UnreadableError: a word that is not a number; the message says where.
     """
     values: np.ndarray
     with warnings.catch_warnings():

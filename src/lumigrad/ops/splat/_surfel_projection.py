@@ -18,7 +18,7 @@ class ProjectedSurfels(NamedTuple):
         xy: [N, V, 2], centres in pixels.
         shapes: [N, V, 8], as the compositing kernel takes them.
         depths: [N, V], along the viewing direction; NaN for those that are not to be drawn.
-        normals: [N, V, 3], unit normals in the world, turned to the camera.
+        normals: [N, V, 3], unit normals in the world, facing the camera.
     """
 
     xy: torch.Tensor

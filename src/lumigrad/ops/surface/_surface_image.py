@@ -25,7 +25,7 @@ def check_image(
     return color, frags, pos, tri
 
 
-# What the C functions are told of an image and its geometry.
+# The arguments of the C functions that describe an image and its geometry.
 IMAGE_SIZES = "shared_positions views vertices triangles height width channels"
 
 

@@ -38,7 +38,7 @@ def texture_cube(
         direction: directions [N, h, w, 3] of any length.
         direction_d: their screen derivatives [N, h, w, 3, 2], by X (one pixel to the right) and Y (one down).
         mip_bias, mips, filter, max_level, anisotropy: as for :func:`~lumigrad.texture`; mips as made
-            by ``build_mips(tex, cube=True)``. Lookups spread by `anisotropy` go on across a face's edges.
+            by ``build_mips(tex, cube=True)``. Lookups spread by `anisotropy` continue across a face's edges.
 
     Returns:
         Filtered texels [N, h, w, C]. Gradients reach `tex`, `direction`, `direction_d`, `mip_bias` and `mips`.

@@ -13,7 +13,7 @@ from lumigrad.types import Occupancy
 
 
 def interpolate(grid: Tensor, box: Tensor, points: Tensor) -> Tensor:
-    """Values [..., C] at points [..., 3]. Between the outer voxels' centres and the box, values go on."""
+    """Values [..., C] at points [..., 3]. Between the outer voxels' centres and the box, values are constant."""
     sizes = [grid.shape[2], grid.shape[1], grid.shape[0]]
     near, far, fraction = [], [], []
     for axis, size in enumerate(sizes):

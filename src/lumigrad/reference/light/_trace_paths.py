@@ -515,12 +515,9 @@ def _trace(
         alive = alive & (worth.detach().amax(-1) > 0)
         pdf = torch.where(drawn, pdf, 0)
         carried = carried * torch.where(alive[:, None], worth, 1)
-        through = (wi[:, 2:] * wo[:, 2:] < 0) & alive[:, None] & scattering.refracts(materials, kinds)[:, None]
-        eta = torch.where(through, eta * scattering.index_across(materials, wi), eta).detach()
+        eta = _index_passed(eta, materials, kinds, wi, wo, alive)
         if surface + 1 >= ROULETTE_DEPTH:
-            chance = (carried.detach().amax(-1) * eta[:, 0] ** 2).clamp_max(MOST_SURVIVAL)
-            alive = alive & (random.of(surface, GROUP)[1] < chance)
-            carried = carried / torch.where(alive, chance, 1)[:, None]
+            alive, carried = _roulette(alive, carried, eta, random.of(surface, GROUP)[1])
         carried = carried * passed
         if scene.cube is not None:
             share = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(onward)), 1)[:, None]
@@ -595,13 +592,23 @@ def _trace_through_media(
         alive = scatters | collides
         directions = torch.where(alive[:, None], onward, directions)
         carried = carried * torch.where(alive[:, None], worth, 1)
-        across = (wi[:, 2:] * wo[:, 2:] < 0) & scatters[:, None] & scattering.refracts(materials, kinds)[:, None]
-        eta = torch.where(across, eta * scattering.index_across(materials, wi), eta).detach()
+        eta = _index_passed(eta, materials, kinds, wi, wo, scatters)
         if segment + 1 >= ROULETTE_DEPTH:
-            chance = (carried.detach().amax(-1) * eta[:, 0] ** 2).clamp_max(MOST_SURVIVAL)
-            alive = alive & (random.of(segment, GROUP)[1] < chance)
-            carried = carried / torch.where(alive, chance, 1)[:, None]
+            alive, carried = _roulette(alive, carried, eta, random.of(segment, GROUP)[1])
     return radiance, 1 - through.mean(-1, keepdim=True), *first, through
+
+
+def _index_passed(eta: Tensor, materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor, scatters: Tensor) -> Tensor:
+    """The index of refraction between a path's ends [P, 1], times that across the surface where the path passes it."""
+    across = (wi[:, 2:] * wo[:, 2:] < 0) & scatters[:, None] & scattering.refracts(materials, kinds)[:, None]
+    return torch.where(across, eta * scattering.index_across(materials, wi), eta).detach()
+
+
+def _roulette(alive: Tensor, carried: Tensor, eta: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Russian roulette: which paths stay alive [P], by numbers drawn, and what these then carry [P, 3]."""
+    chance = (carried.detach().amax(-1) * eta[:, 0] ** 2).clamp_max(MOST_SURVIVAL)
+    alive = alive & (drawn < chance)
+    return alive, carried / torch.where(alive, chance, 1)[:, None]
 
 
 def absorbed(p: _Points, materials: Tensor, kinds: Tensor, way: Tensor, alive: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def edge_gradient(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> 
     """`color`, with the gradient of visibility at the borders between pixels.
 
     Of two neighbouring pixels p and q (to the right of p or below it) that see different triangles, one may
-    end between them; `_surface.neighbours` says which. The border between the two then moves with the point
+    end between them; `_surface.neighbours` returns which. The border between the two then moves with the point
     of that surface at its pixel: by dt towards q it changes both colours, I_p and I_q, by dt (I_p - I_q) / 2.
     In a horizontal pair dt is the motion to the right, in a vertical one that down, in pixels.
 

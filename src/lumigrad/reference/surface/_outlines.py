@@ -3,7 +3,7 @@
 Every outline is a straight segment on the screen: an edge of the mesh, the curve in which two triangles cross, or
 that in which the near or far plane cuts one. Along it, what is seen immediately beside it can change only where the
 outline enters or leaves another triangle, or where two of those change places in depth; the segment is cut at all of
-these and at the borders of pixels, and the middle of each piece tells what is seen along the whole of it. Time and
+these and at the borders of pixels, and the middle of each piece tells what is seen along all of it. Time and
 memory grow with the cube of the number of triangles.
 
 The colour of a pixel, averaged over its square, is that at its centre plus the jumps on the way from there: first up or

@@ -20,7 +20,7 @@ from lumigrad.scene.cameras.pose import Scalar, Vector, affine_inverse, as_float
 from lumigrad.types import Rays, View, validation
 from lumigrad.types.counters import mixed
 from lumigrad.types.shapes import Float
-from lumigrad.types.validation import values_can_be_checked
+from lumigrad.types.validation import fractional, values_can_be_checked
 
 __all__ = ["Camera", "PerspectiveCamera", "look_at"]
 
@@ -62,6 +62,7 @@ class Camera:
         if not isinstance(matrix, Tensor) or matrix.shape[-2:] != (4, 4):
             got = list(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
             raise ValueError(f"world_to_camera: expected a tensor [..., 4, 4], got {got}")
+        fractional("world_to_camera", matrix)
         if not self.near < self.far:
             raise ValueError(f"near, far: expected near < far, got {self.near}, {self.far}")
         object.__setattr__(self, "size", check_size(self.size))
@@ -293,14 +294,14 @@ class Camera:
 
 @dataclass(frozen=True)
 class PerspectiveCamera(Camera):
-    """A pinhole camera, with the distortion of a lens where there is one, or a batch of them.
+    """A pinhole camera, optionally with lens distortion, or a batch of them.
 
     Attributes:
         distortion: `RadialTangentialDistortion` or `FisheyeDistortion`; its coefficients are scalars or [...].
 
     `project` distorts vertices, on the normalised image plane: the edges between them stay straight in the image,
     so that meshes need to be fine compared with the bending of the lens. Beyond the radius where the distorted
-    radius stops growing, `project` goes on linearly instead of folding back; `pixels` is the plain formula.
+    radius stops growing, `project` continues linearly instead of folding back; `pixels` is the plain formula.
 
     >>> import torch
     >>> from lumigrad.scene import PerspectiveCamera, look_at

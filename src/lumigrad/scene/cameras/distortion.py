@@ -81,7 +81,7 @@ class Distortion:
         """Distorted (x w, y w) of homogeneous (X, Y, w), [..., P, 3] to [..., P, 2], continuous everywhere.
 
         Up to `max_radius` this is `w * distort(X / w, Y / w)`. Farther out, where polynomials turn around and would
-        fold what lies outside the image back into it, and behind the camera, the distorted radius goes on in
+        fold what lies outside the image back into it, and behind the camera, the distorted radius continues in
         proportion to the ideal one.
         """
         xy, w = points[..., :2], points[..., 2:]

@@ -13,7 +13,7 @@ from lumigrad.types.validation import values_can_be_checked
 
 @dataclass(frozen=True, eq=False)
 class ThinLens:
-    """A thin lens in the place of a pinhole: what is at one distance is sharp, all else blurred over discs.
+    """A thin lens instead of a pinhole: points at one distance are sharp, all others are blurred over discs.
 
     A point at the distance z along the viewing direction is spread over a disc of the image, whose radius in pixels is
     radius * |1 / z - 1 / focus_distance| * f, with the camera's focal length f in pixels.

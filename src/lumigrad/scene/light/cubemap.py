@@ -16,6 +16,7 @@ from torch import Tensor
 from lumigrad.ops.texture import texture, texture_cube
 from lumigrad.ops.texture._build_mips import check_texture
 from lumigrad.types.shapes import Float
+from lumigrad.types.validation import floating, integer
 
 
 def cube_directions(
@@ -100,9 +101,8 @@ def equirect_to_cube(
     if not isinstance(image, Tensor) or image.ndim != 3 or not image.is_floating_point() or 0 in image.shape:
         got = list(image.shape) if isinstance(image, Tensor) else type(image).__name__
         raise ValueError(f"image: expected floating [H, W, C], got {got}")
-    size = max(1, image.shape[0] // 2) if size is None else size
-    if size < 1:
-        raise ValueError(f"size: expected at least 1, got {size}")
+    floating("image", image)
+    size = max(1, image.shape[0] // 2) if size is None else integer("size", size, 1, 32768)
     step = max(2, math.ceil(image.shape[0] / (2 * size)))
     directions = torch.nn.functional.normalize(cube_directions(size * step, image.dtype, image.device), dim=-1)
     return torch.stack([_average(sample_equirect(image, face), step) for face in directions])

@@ -85,6 +85,8 @@ class EnvironmentLight(SurroundingLight):
         rotation: Float[Tensor, "3 3"] | None = None,
     ) -> EnvironmentLight:
         """From an equirectangular image [H, W, 3] of linear radiance; its convention is that of `scene.cubemap`."""
+        if isinstance(image, Tensor) and image.shape[-1:] != (3,):
+            raise ValueError(f"image: expected [H, W, 3], got {list(image.shape)}")
         return cls(equirect_to_cube(image, size), intensity, rotation)
 
     def to(self, *args: object) -> EnvironmentLight:

@@ -1,6 +1,6 @@
 """Lights.
 
-Two kinds. *Punctual* lights reach a point from one direction: `radiance(points)` says which, and how much arrives.
+Two kinds. *Punctual* lights reach a point from one direction: `radiance(points)` returns it and the incoming light.
 *Surrounding* lights come from everywhere: `diffuse(normals)` and `specular(directions, roughness)` say what a surface
 gathers. Shaders sum over any number of either. To make a light of your own, derive from `PunctualLight` or
 `SurroundingLight`.
@@ -321,7 +321,7 @@ class Lighting:
 
     @classmethod
     def unlit(cls) -> Lighting:
-        """Colours appear as they are."""
+        """Colours appear unchanged."""
         return cls(ambient=1.0, headlight=0.0, directions=(), intensities=())
 
     def shade(self, positions: Tensor, normals: Tensor, eyes: Tensor) -> Tensor:

@@ -25,8 +25,12 @@ INDEXED = {
 _NUMBERS = (*INDEXED.values(), "face_materials")
 
 
+def _is_integral(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+
+
 def _check_indices(faces: Tensor, count: int, name: str) -> None:
-    if faces.ndim != 2 or faces.shape[-1] != 3 or faces.is_floating_point():
+    if faces.ndim != 2 or faces.shape[-1] != 3 or not _is_integral(faces):
         raise ValueError(f"{name}: expected integers [F, 3], got {faces.dtype} {list(faces.shape)}")
     _check_range(faces, count, name)
 
@@ -48,7 +52,7 @@ def _check_range(indices: Tensor, count: int, name: str) -> None:
 
 @dataclass(frozen=True)
 class Mesh(Displayed):
-    """A triangle mesh; texture coordinates and authored normals have index buffers of their own.
+    """A triangle mesh; texture coordinates and authored normals have their own index buffers.
 
     Vertices are counter-clockwise seen from outside. Texture coordinate (0, 0) is the outer corner of texel
     [0, 0] and v grows with the row. A mesh without materials is drawn in its texture times its vertex colours, as
@@ -137,7 +141,7 @@ class Mesh(Displayed):
         chosen = self.face_materials
         if chosen is None:
             return
-        if chosen.ndim != 1 or len(chosen) != len(self.faces) or chosen.is_floating_point():
+        if chosen.ndim != 1 or len(chosen) != len(self.faces) or not _is_integral(chosen):
             got = f"{chosen.dtype} {list(chosen.shape)}"
             raise ValueError(f"face_materials: expected integers [{len(self.faces)}], got {got}")
         _check_range(chosen, len(self.materials), "face_materials")

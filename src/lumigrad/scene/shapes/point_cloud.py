@@ -13,7 +13,7 @@ from lumigrad.scene._transform import check_matrix, transform_directions, transf
 from lumigrad.scene.shapes._cloud import Cloud
 from lumigrad.scene.shapes._packed import Index, Packing, numbers
 from lumigrad.types.shapes import Float, Int, Shaped
-from lumigrad.types.validation import fractional
+from lumigrad.types.validation import fractional, tensor
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class PointCloud(Cloud):
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ValueError(f"{name}: expected {_shape(name, shape)}, got {list(value.shape)}")
+        if self.colors is not None and tensor("colors", self.colors).is_complex():
+            raise TypeError(f"colors: expected real numbers, got {self.colors.dtype}")
         if self.colors is not None and (self.colors.ndim != 2 or len(self.colors) != count):
             raise ValueError(f"colors: expected [{count}, C], got {list(self.colors.shape)}")
 

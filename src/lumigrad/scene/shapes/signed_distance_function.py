@@ -54,6 +54,6 @@ class SignedDistanceFunction:
         object.__setattr__(self, "lipschitz", check.number("lipschitz", self.lipschitz, positive=True))
 
     def to(self, *args: Any) -> SignedDistanceFunction:
-        """Copy with box and material passed through `Tensor.to`; what the function depends on stays as it is."""
+        """Copy with box and material passed through `Tensor.to`; the function itself is not changed."""
         box = self.box.to(*args) if isinstance(self.box, Tensor) else None
         return replace(self, box=box, material=self.material.to(*args))

@@ -60,5 +60,5 @@ class VolumeField:
         return self.box
 
     def to(self, *args: Any) -> VolumeField:
-        """Copy with the box passed through `Tensor.to`; what the function depends on stays as it is."""
+        """Copy with the box passed through `Tensor.to`; the function itself is not changed."""
         return replace(self, box=self.corners.to(*args))

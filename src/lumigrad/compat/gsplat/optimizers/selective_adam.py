@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class SelectiveAdam(torch.optim.Adam):
-    """Adam that leaves rows, and their running averages, alone where a mask is false.
+    """Adam that does not change rows, and their running averages, where a mask is false.
 
     As in the original, the averages are not corrected for their start at zero, and a group has one tensor.
 

@@ -16,7 +16,7 @@ class Strategy:
     def check_sanity(
         self, params: Mapping[str, torch.nn.Parameter], optimizers: Mapping[str, torch.optim.Optimizer]
     ) -> None:
-        """Complain unless each parameter that is trained has an optimiser of its own, with one group.
+        """Raise an error unless each trained parameter has its own optimiser, with one group.
 
         Raises:
             AssertionError: it does not.

@@ -32,7 +32,7 @@ def background_color_of(blend_params: BlendParams, colors: Tensor) -> Tensor:
 
 
 def hard_rgb_blend(colors: Tensor, fragments: Any, blend_params: BlendParams) -> Tensor:
-    """The nearest face's colour, or the background's; alpha says which. [N, H, W, 4] from [N, H, W, K, 3]."""
+    """The nearest face's colour, or the background's where alpha is 0. [N, H, W, 4] from [N, H, W, K, 3]."""
     seen = fragments.pix_to_face[..., :1] >= 0
     color = torch.where(seen, colors[..., 0, :], background_color_of(blend_params, colors))
     return torch.cat((color, seen.to(colors.dtype)), -1)

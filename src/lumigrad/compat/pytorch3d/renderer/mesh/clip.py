@@ -1,6 +1,6 @@
 """Triangles cut at a plane in front of the camera, and the way back to the triangles that they were cut from.
 
-The rasterizer cuts by itself; this is for programs that cut themselves.
+The rasterizer clips on its own; this is for programs that clip themselves.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def clip_faces(
 
 
 def _cut(clipped: ClippedFaces, faces: Tensor, lost: Tensor, parts: Tensor, near: float, perspective: bool) -> None:
-    """Replace the triangles [G] that lost one or two corners, and say how."""
+    """Replace the triangles [G] that lost one or two corners, and return how."""
     first = parts.cumsum(0) - parts
     tips, quads = ((lost == 2) & (parts > 0)).nonzero()[:, 0], ((lost == 1) & (parts > 0)).nonzero()[:, 0]
     p1, _, _, p4, p5 = _corners(faces[tips], near)
