@@ -170,7 +170,7 @@ struct NothingAhead {
   LG_HD void operator()(int) const {}
 };
 
-// Channels 0 here and below: the grid says how many.
+// Channels 0 here and below: the number is that of the grid.
 template <class T, int Axes, int Channels>
 struct HashForward {
   HashGrid<T> grid;

@@ -120,7 +120,7 @@ int32_t lg_march_backward(lg_call* call, int32_t dtype, const void* grid, const 
     const lg::field::MarchGradients<T> out = {static_cast<T*>(grad_grid), static_cast<T*>(grad_origins),
                                               static_cast<T*>(grad_directions), static_cast<T*>(grad_box),
                                               static_cast<T*>(grad_limits)};
-    // Every contribution is counted: how many samples fall into a cell, nobody knows beforehand.
+    // Every contribution is counted, because the number of samples in a cell is not known beforehand.
     const int64_t values = grad_grid ? slices * rows * columns * channels : 0;
     const bool exact = call->deterministic != 0;
     return lg::run_op(

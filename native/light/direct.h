@@ -4,7 +4,7 @@
 // environment and of the material, each sample draws a direction; what two of these can meet is weighted by the power
 // heuristic. What the environment sends is blocked by what lies within a reach alone.
 //
-// A visitor is told what it meets as path.h says. Points are paths whose first segment is given.
+// A visitor is called as path.h describes. Points are paths whose first segment is given.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,7 @@
 
 namespace lg::light {
 
-// Through more borders than this nothing is followed. Rays that go on in the plane of a border need an end.
+// The largest number of borders that a ray passes. Rays that continue in the plane of a border need an end.
 constexpr int32_t most_borders = 4096;
 
 template <class T>
@@ -87,7 +87,7 @@ struct Flight {
   Medium<T> medium;
 };
 
-// What is told to the visitor:
+// The calls to the visitor:
 //   attenuated(medium, origin, direction, passage)    a part of the flight that is in a medium
 //   collided(medium, point)                           its end, if it collides
 // darkest: 0 for paths that show an image, see medium_gradient.h.

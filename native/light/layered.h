@@ -76,7 +76,7 @@ LG_HD_CALL void add_coat(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>&
   for (int c = 0; c < 3; ++c) out[c] = below * out[c] + above;
 }
 
-// Directions are turned to the front but for those within solids.
+// Directions are flipped to the front, except inside solids.
 template <class V, class T>
 LG_HD void layered_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, V (&out)[3]) {
   if (refracts(m)) {

@@ -210,7 +210,7 @@ LG_HD Vec3<T> extinction_at(const Medium<T>& m, const Vec3<T>& point) {
   return at_least(m.is_grid ? density_at(m.volume, point) * m.extinction : m.extinction, m.least);
 }
 
-// run(std::true_type) or run(std::false_type): kernels of scenes without media know nothing of them.
+// run(std::true_type) or run(std::false_type): kernels of scenes without media are compiled without them.
 template <class Run>
 auto with_or_without_media(const lg_lit_scene& scene, Run&& run) {
   return scene.media ? run(std::true_type{}) : run(std::false_type{});

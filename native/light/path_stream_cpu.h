@@ -2,7 +2,7 @@
 //
 // All paths of a stream have their rays traced, then all are shaded, then their shadow rays are traced, and so on: rays
 // go through the tree together (ray/stream_cpu.h), and what one path waits for does not hold up the others. Each path
-// is that of PathTracer, to the bit.
+// equals that of PathTracer, bit for bit.
 //
 // Gradients follow a path twice. What it meets the first time is kept, up to a number of surfaces, so that the second
 // time nothing is traced or drawn.
@@ -52,7 +52,7 @@ struct StreamPath {
   T around_pdf;
 };
 
-// Tells a visitor what it is told itself, and keeps it.
+// Passes its calls on to a visitor, and records them.
 template <class T>
 struct Keeper : PathTotal<T> {
   Visit<T>* visit = nullptr;  // where the path is, or comes to

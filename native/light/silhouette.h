@@ -12,7 +12,7 @@
 
 namespace lg::light {
 
-// An edge cannot be told from what lies behind it by less than this part of its distance.
+// An edge is not distinguished from a surface behind it that is nearer to it than this fraction of its distance.
 constexpr double touching = 1e-4;
 // What is seen beside an edge is looked for so far off it, in parts of the distance.
 constexpr double beside_edge = 1e-6;

@@ -7,7 +7,7 @@
 //                           pointers and numbers, with
 //                             LG_HD void operator()(int64_t item) const
 //                           It reads what it likes, writes what belongs to the item alone, and is the only place that
-//                           knows how an item is computed.
+//                           computes an item.
 //   <family>/<op>_cpu.cpp   the exported function: make the body, then for_each(call->threads, items, body)
 //   <family>/<op>_cuda.cu   the same function: make the body, then return run_for_each(call, items, body)
 //

@@ -2,7 +2,7 @@
 // whichever glibc they are built with. A wheel then runs on older systems than the one that built it.
 //
 // CMake reads the names below and has the linker (its option --wrap) put __wrap_NAME in the place of each, in our
-// objects and in those of the C++ runtime that are linked in. `auditwheel show WHEEL` says which names are missing.
+// objects and in those of the C++ runtime that are linked in. `auditwheel show WHEEL` lists the names that are missing.
 #include <cstdint>
 
 #include <unistd.h>

@@ -1,6 +1,6 @@
 // Binning on CUDA: one sort of all primitives by depth, then a stable sort of pairs by tile.
 //
-// How many pairs of tile and primitive there are only the device knows. They get room of fixed size: those of
+// The number of pairs of tile and primitive is known only on the device. They get room of fixed size: those of
 // the nearest primitives, as many as fit. Compositing goes through the rest tile by tile (see TileLists); so nothing is
 // lost, and nobody waits for the host. All of the room is sorted; what is not used of it has a key that comes last.
 //

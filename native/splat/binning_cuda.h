@@ -15,7 +15,7 @@ constexpr int cuda_tile = 16;  // pixels a side
 // among those of all views, sorted front to back.
 //
 // The items of the first `listed` ranks are in the lists of the tiles that they meet. There was no room for the lists
-// of the others, if any: a tile has to go through them by itself.
+// of the others, if any: a tile has to test them itself.
 struct TileLists {
   enum { listed, pairs, max_opacity, numbers };  // listed ranks, their pairs, and an opacity as bits of a float
   static constexpr uint32_t no_item = 0xffffffffu;

@@ -63,7 +63,7 @@ struct PairBlend {
   Crossing crossing;        // not found: nothing to do
 };
 
-// The crossing between a pair's pixels: on the outline of the nearer surface or, where that goes on, of the farther
+// The crossing between a pair's pixels: on the outline of the nearer surface or, if that continues, of the farther
 // one.
 template <class T>
 LG_HD Crossing find_crossing(const AntialiasScene<T>& s, const PixelPair& pair, int64_t nearer, int64_t farther,

@@ -103,7 +103,7 @@ struct PullPixelColor {
   }
 };
 
-// The gradient of the colours of one piece: of the surfaces alone. What is seen beside it only says how its motion
+// The gradient of the colours of one piece: of the surfaces alone. The colours beside it only say how its motion
 // counts.
 template <class T>
 struct PullSideColors {

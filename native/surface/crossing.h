@@ -204,7 +204,7 @@ constexpr double contact_depth = 1e-6;
 
 // Whether a crossing lies in front of the plane of the triangle `nearer`, or on it. Of two surfaces, the one seen
 // nearer by its own pixel may be the farther one at the crossing: a floor that runs towards the camera is nearer than
-// the foot of what stands on it.
+// the foot of an object on it.
 template <class T>
 LG_HD bool is_in_front_of(const SurfaceView<T>& surface, const Crossing& crossing, int64_t nearer,
                           const PairView& view) {

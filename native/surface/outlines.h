@@ -69,7 +69,7 @@ LG_HD uint8_t facing_of(const PixelCorner& p, const PixelCorner& q, const PixelC
 
 LG_HD TriangleBox empty_box() { return {1, 1, 0, 0, 0, 0}; }
 
-// Within the image; the whole of it where a corner is not in front of the eye.
+// Within the image; all of it if a corner is not in front of the eye.
 template <class T>
 LG_HD TriangleBox box_of(const OutlineView<T>& view, int64_t t) {
   const auto width = static_cast<double>(view.width), height = static_cast<double>(view.height);

@@ -1,4 +1,4 @@
-// Sorting and adding up: CUB does it, and in the emulation a stand-in of the same interface.
+// Sorts and prefix sums, by CUB; in the emulation, by a stand-in with the same interface.
 #include "runtime/cuda/algorithms.h"
 
 #if defined(LG_CUDA_EMULATED)

@@ -16,7 +16,7 @@ namespace lg {
 
 void set_last_error(const char* text);
 
-// The largest sizes of a grid; kernels go on in steps of the grid where there is more to do.
+// The largest sizes of a grid; kernels process larger ranges in grid-stride loops.
 constexpr int64_t max_grid_x = 0x7fffffff, max_grid_yz = 65535;
 // Threads in a block of launch_items().
 constexpr int64_t items_per_block = 256;
