@@ -6,6 +6,8 @@
 
 #include "math/gather.h"
 #include "math/lanes.h"
+#include "math/quads.h"
+#include "math/unrolled.h"
 #include "parallel/triangle_numbers.h"
 #include "runtime/memory.h"
 #include "surface/attributes.h"
@@ -92,7 +94,9 @@ class TileTriangles {
     int32_t index[3 * gather_lanes];
     alignas(64) double column[gather_lanes] = {}, row[gather_lanes] = {};
     for (int32_t l = 0; l < batch; ++l) {
-      std::copy_n(geometry.mesh.tri + 3 * static_cast<int64_t>(numbers_[first + l]), 3, index + 3 * l);
+      // Value by value: of copies as short as these GCC 12 makes calls.
+      const int32_t* vertex = geometry.mesh.tri + 3 * static_cast<int64_t>(numbers_[first + l]);
+      unrolled<3>([&](int k) LG_INLINE_LAMBDA { index[3 * l + k] = vertex[k]; });
       column[l] = anchor_[first + l].column;
       row[l] = anchor_[first + l].row;
     }
@@ -110,11 +114,19 @@ class TileTriangles {
       for (int k = 0; k < 4; ++k) values.dx[k].store(planes[1][k] + l);
       for (int k = 0; k < 4; ++k) values.dy[k].store(planes[2][k] + l);
     }
+    static_assert(gather_lanes == 16, "four quads");
+    unrolled<3>([&](int kind) LG_INLINE_LAMBDA {
+      Lanes<T> rows[4];
+      unrolled<4>([&](int k) LG_INLINE_LAMBDA { rows[k] = load(planes[kind][k]); });
+      transpose_quads(rows);
+      unrolled<4>([&](int k) LG_INLINE_LAMBDA { store(planes[kind][k], rows[k]); });
+    });
     for (int32_t l = 0; l < batch; ++l) {
       Planes<T>& out = planes_[first + l];
-      for (int k = 0; k < 4; ++k) out.at[k] = planes[0][k][l];
-      for (int k = 0; k < 4; ++k) out.dx[k] = planes[1][k][l];
-      for (int k = 0; k < 4; ++k) out.dy[k] = planes[2][k][l];
+      const auto quad = [&](int kind) LG_INLINE_LAMBDA { return Lanes<T, 4>::load(planes[kind][l % 4] + l / 4 * 4); };
+      store(out.at, quad(0));
+      store(out.dx, quad(1));
+      store(out.dy, quad(2));
       out.anchor_x = anchor_[first + l].column;
       out.anchor_y = anchor_[first + l].row;
     }
