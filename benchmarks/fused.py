@@ -1,7 +1,11 @@
-"""Attributes interpolated in the pass of `rasterize`, beside `rasterize` and `interpolate` one after the other."""
+"""Attributes interpolated in the pass of `rasterize`, beside `rasterize` and `interpolate` one after the other.
+
+With one thread (`--threads 1`) processor time is measured, which others that use the machine disturb less.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +20,12 @@ _PARTS = {"forward": "forward", "both": "forward + backward", "frame": "frame wi
 
 
 def run(settings: Settings) -> Table:
+    alone = torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
     table = Table(
         "rasterize and interpolate, apart and fused (fastest runs, ms)",
         _columns(),
-        notes=["frame/copy: the fused frame over the 64 MB copy"],
+        notes=["frame/copy: the fused frame over the 64 MB copy", *(["processor time"] if alone else [])],
     )
     for name in settings.names:
         mesh, note = meshes.load(name, settings.meshes)
@@ -27,7 +33,7 @@ def run(settings: Settings) -> Table:
             table.notes.append(note)
         for size in sorted(settings.sizes):
             tasks = {"copy": copy_task(), **_tasks(meshes.workload(mesh, size))}
-            fastest = {task: timing.fastest for task, timing in measure(tasks, settings.budget).items()}
+            fastest = {task: timing.fastest for task, timing in measure(tasks, settings.budget, clock).items()}
             ratios = {part: fastest[f"fused {part}"] / fastest[f"apart {part}"] for part in _PARTS}
             row: dict[str, Any] = {"mesh": mesh.name, "triangles": mesh.triangles, "size": size}
             row["per copy"] = fastest["fused frame"] / fastest["copy"]
@@ -37,6 +43,7 @@ def run(settings: Settings) -> Table:
 
 def _columns() -> list[Column]:
     columns = [Column("mesh", "mesh"), Column("triangles", "triangles"), Column("size", "size")]
+    columns.append(Column("rasterize", "rasterize, forward", milliseconds))
     for part, words in _PARTS.items():
         columns += [
             Column(f"apart {part}", f"{words}: apart", milliseconds),
@@ -73,7 +80,10 @@ def _tasks(work: meshes.Workload) -> dict[str, Callable[[], object]]:
         smooth = lg.antialias(image, frags, pos, faces, topology=topology)
         return torch.autograd.grad(smooth, (pos, colors), work.gradient)
 
-    tasks: dict[str, Callable[[], object]] = {}
+    def alone() -> object:
+        return lg.rasterize(pos.detach(), faces, size, derivatives=False)
+
+    tasks: dict[str, Callable[[], object]] = {"rasterize": alone}
     for part, task in (("forward", forward), ("both", both), ("frame", frame)):
         tasks[f"apart {part}"] = lambda task=task: task(apart)  # type: ignore[misc]
         tasks[f"fused {part}"] = lambda task=task: task(fused)  # type: ignore[misc]
