@@ -11,6 +11,7 @@ from lumigrad import LitScene
 from lumigrad.ops.light._trace_paths import check_scene
 from lumigrad.render import lit_scene
 from lumigrad.scene import (
+    AmbientLight,
     ConductorMaterial,
     DielectricMaterial,
     DiffuseMaterial,
@@ -99,6 +100,34 @@ def mixed_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
         EnvironmentLight(0.5 * random(6, 4, 4, 3)),
     ]
     return check_scene(lit_scene([mesh.to(dtype) for mesh in meshes], lights))
+
+
+def bumpy_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
+    """Normal maps on smooth and on flat surfaces, of one side and of two, under uniform light."""
+    generator = torch.Generator().manual_seed(5)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(*shape, dtype=DOUBLE, generator=generator)
+
+    ball, gem = icosphere(1).to(DOUBLE), icosphere(0).to(DOUBLE)
+    bumps = 0.5 + 0.5 * torch.nn.functional.normalize(random(4, 5, 3) - torch.tensor([0.5, 0.5, -0.7]), dim=-1)
+    steel = PBRMaterial(
+        base_color=(0.8, 0.7, 0.6), roughness=0.3, metallic=0.9, normal_texture=bumps, normal_scale=0.7,
+        second_uv_textures=("normal_texture",), double_sided=False,
+    )  # fmt: skip
+    stone = PBRMaterial(
+        base_color_texture=random(3, 4, 3), roughness=0.9, metallic=0.1, normal_texture=bumps, ior=1.7, solid=True
+    )
+    ground, tri = plate(3.0)
+    right = torch.tensor([1.2, -0.3, 0.6], dtype=DOUBLE)
+    corners = len(ball.positions), len(gem.positions)
+    meshes = [
+        replace(ball, uvs=random(corners[0], 2), second_uvs=random(corners[0], 2), second_uv_faces=ball.faces,
+                materials=(steel,)),
+        Mesh(0.5 * gem.positions + right, gem.faces, uvs=random(corners[1], 2), materials=(stone,)).creased(0.0),
+        Mesh(ground - torch.tensor([0.0, 1, 0], dtype=DOUBLE), tri, materials=(DiffuseMaterial(),)),
+    ]  # fmt: skip
+    return check_scene(lit_scene([mesh.to(dtype) for mesh in meshes], [AmbientLight(color=(0.9, 0.8, 1.0))]))
 
 
 def layered_scene(dtype: torch.dtype = DOUBLE) -> LitScene:

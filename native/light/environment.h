@@ -76,16 +76,15 @@ struct Environment {
   LG_HD int64_t sample_row(const Pair<T>& choice) const {
     return find_interval(row_sums, 6 * int64_t{side}, choice.first);
   }
+  LG_HD int64_t sample_column(int64_t row, const Pair<T>& choice) const {
+    return find_interval(texel_sums + row * (side + 1), side, choice.second);
+  }
   LG_HD Vec3<T> sample_in_row(int64_t row, const Pair<T>& choice, const Pair<T>& place, T* pdf) const {
-    const int64_t column = find_interval(texel_sums + row * (side + 1), side, choice.second);
-    texture::FacePoint<T> point;
-    point.face = static_cast<int32_t>(row / side);
-    point.u = (T(column) + place.first) / T(side);
-    point.v = (T(row % side) + place.second) / T(side);
+    const int64_t column = sample_column(row, choice);
+    const auto point = within_texel(static_cast<int32_t>(row / side), static_cast<int32_t>(row % side),
+                                    static_cast<int32_t>(column), place);
     *pdf = probability(row, column) * per_solid_angle(point);
-    T d[3];
-    texture::from_face(point.face, texture::FaceVector<T>{1, 2 * point.u - 1, 2 * point.v - 1}, d);
-    return unit(outward(load3(d)));
+    return direction_to(point);
   }
   LG_HD_LARGE Vec3<T> sample(const Pair<T>& choice, const Pair<T>& place, T* pdf) const {
     return sample_in_row(sample_row(choice), choice, place, pdf);
@@ -98,7 +97,16 @@ struct Environment {
     for (int64_t column = 0; column <= side && column < 16 * values; column += values) LG_PREFETCH(sums + column);
   }
 
- private:
+  // A place on a texel: row and column within the face.
+  LG_HD texture::FacePoint<T> within_texel(int32_t face, int32_t row, int32_t column, const Pair<T>& place) const {
+    return {face, (T(column) + place.first) / T(side), (T(row) + place.second) / T(side)};
+  }
+  LG_HD Vec3<T> direction_to(const texture::FacePoint<T>& point) const {
+    T d[3];
+    texture::from_face(point.face, texture::FaceVector<T>{1, 2 * point.u - 1, 2 * point.v - 1}, d);
+    return unit(outward(load3(d)));
+  }
+  // The row or column of a face in which a coordinate lies.
   LG_HD int32_t cell(T u) const {
     const int32_t i = texture::whole_part(u * T(side));
     return i < 0 ? 0 : i >= side ? side - 1 : i;

@@ -113,13 +113,18 @@ LG_HD_CALL void sample_lamp(const Scene<T>& scene, const Vec3<T>& from, const Pa
 
 // Light from a drawn direction; pdf: of drawing it from the environment.
 template <class T>
-LG_HD void light_from_around(const Scene<T>& scene, const Vec3<T>& direction, T pdf, LightSample<T>* s) {
+LG_HD void light_from_around(const Scene<T>& scene, const Vec3<T>& direction, T pdf, const Vec3<T>& radiance,
+                             LightSample<T>* s) {
   s->source.kind = Source::environment;
   s->direction = s->source.direction = direction;
   s->distance = std::numeric_limits<T>::infinity();
-  s->radiance = scene.environment.radiance(direction);
+  s->radiance = radiance;
   s->pdf = pdf / T(scene.light_choices());
   s->part = part_of_density(s->pdf);
+}
+template <class T>
+LG_HD void light_from_around(const Scene<T>& scene, const Vec3<T>& direction, T pdf, LightSample<T>* s) {
+  light_from_around(scene, direction, pdf, scene.environment.radiance(direction), s);
 }
 
 template <class T>

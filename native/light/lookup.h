@@ -59,13 +59,18 @@ struct Textures {
            place[0] <= texel_count - place[1] * place[2];
   }
 
+  static LG_HD texture::AxisTaps<T> taps_along(T u, int32_t size) {
+    return texture::linear_taps<texture::wrap_repeat>(finite_or(u, T(0)), size);
+  }
+  // x, y: how far the place lies between the texels.
+  static LG_HD void set_weights(T x, T y, T (&weight)[4]) {
+    weight[0] = (1 - x) * (1 - y), weight[1] = x * (1 - y), weight[2] = (1 - x) * y, weight[3] = x * y;
+  }
   LG_HD texture::AxisTaps<T> across(int32_t texture, T u) const {
-    const auto width = static_cast<int32_t>(table[3 * int64_t{texture} + 2]);
-    return texture::linear_taps<texture::wrap_repeat>(finite_or(u, T(0)), width);
+    return taps_along(u, static_cast<int32_t>(table[3 * int64_t{texture} + 2]));
   }
   LG_HD texture::AxisTaps<T> down(int32_t texture, T v) const {
-    const auto height = static_cast<int32_t>(table[3 * int64_t{texture} + 1]);
-    return texture::linear_taps<texture::wrap_repeat>(finite_or(v, T(0)), height);
+    return taps_along(v, static_cast<int32_t>(table[3 * int64_t{texture} + 1]));
   }
 
   LG_HD_CALL Taps<T> taps(int32_t texture, T u, T v) const {
@@ -73,9 +78,9 @@ struct Textures {
     const int64_t width = place[2];
     const auto x = across(texture, u), y = down(texture, v);
     const int64_t low = place[0] + y.low * width, high = place[0] + y.high * width;
-    return {{low + x.low, low + x.high, high + x.low, high + x.high},
-            {(1 - x.fraction) * (1 - y.fraction), x.fraction * (1 - y.fraction), (1 - x.fraction) * y.fraction,
-             x.fraction * y.fraction}};
+    Taps<T> out = {{low + x.low, low + x.high, high + x.low, high + x.high}, {}};
+    set_weights(x.fraction, y.fraction, out.weight);
+    return out;
   }
 
   LG_HD_CALL TapSlopes<T> slopes(int32_t texture, T u, T v) const {
@@ -94,30 +99,53 @@ LG_HD texture::FacePoint<T> on_cube(const Vec3<T>& d) {
 }
 
 // The texels around a place on a cube map. Where three faces meet, one of the four is missing: it has a weight of 0.
+// place(i): of lookup i of N.
+template <class T, int N, class Place>
+LG_HD void set_cube_corners(int32_t side, Place&& place, texture::Corners<T, N>* corners) {
+  texture::Corners<T, N>& c = *corners;
+  int32_t low_x[N], low_y[N], at_edge[N];
+  LG_VECTORIZE
+  for (int i = 0; i < N; ++i) {
+    const texture::FacePoint<T> point = place(i);
+    const T s = point.u * T(side) - T(0.5), t = point.v * T(side) - T(0.5);
+    const int32_t x = texture::whole_part(s), y = texture::whole_part(t), first = (point.face * side + y) * side + x;
+    low_x[i] = x;
+    low_y[i] = y;
+    at_edge[i] = (x < 0) | (y < 0) | (x + 1 >= side) | (y + 1 >= side);
+    c.along_u[i] = s - T(x);
+    c.along_v[i] = t - T(y);
+    c.index[0][i] = first;
+    c.index[1][i] = first + 1;
+    c.index[2][i] = first + side;
+    c.index[3][i] = first + side + 1;
+    c.missing[i] = -1;
+    texture::set_weights(c, i, T(1));
+  }
+  for (int i = 0; i < N; ++i) {
+    if (at_edge[i]) texture::place_cube_edge(place(i).face, low_x[i], low_y[i], side, i, c);
+  }
+}
 template <class T>
 LG_HD texture::Corners<T, 1> cube_corners(const texture::FacePoint<T>& point, int32_t side) {
   texture::Corners<T, 1> c;
-  const T s = point.u * T(side) - T(0.5), t = point.v * T(side) - T(0.5);
-  const int32_t x = texture::whole_part(s), y = texture::whole_part(t), first = (point.face * side + y) * side + x;
-  c.along_u[0] = s - T(x);
-  c.along_v[0] = t - T(y);
-  const int32_t step[4] = {0, 1, side, side + 1};
-  for (int k = 0; k < 4; ++k) c.index[k][0] = first + step[k];
-  c.missing[0] = -1;
-  texture::set_weights(c, 0, T(1));
-  if (x < 0 || y < 0 || x + 1 >= side || y + 1 >= side) texture::place_cube_edge(point.face, x, y, side, 0, c);
+  set_cube_corners(side, [&](int) { return point; }, &c);
   return c;
+}
+
+// Those of lookup i.
+template <class T, int N>
+LG_HD Taps<T> taps_of(const texture::Corners<T, N>& c, int i) {
+  Taps<T> taps;
+  for (int k = 0; k < 4; ++k) {
+    taps.texel[k] = c.index[k][i] < 0 ? 0 : c.index[k][i];
+    taps.weight[k] = c.index[k][i] < 0 ? T(0) : c.weight[k][i];
+  }
+  return taps;
 }
 
 template <class T>
 LG_HD_CALL Taps<T> cube_taps(const texture::FacePoint<T>& point, int32_t side) {
-  const auto c = cube_corners(point, side);
-  Taps<T> taps;
-  for (int k = 0; k < 4; ++k) {
-    taps.texel[k] = c.index[k][0] < 0 ? 0 : c.index[k][0];
-    taps.weight[k] = c.index[k][0] < 0 ? T(0) : c.weight[k][0];
-  }
-  return taps;
+  return taps_of(cube_corners(point, side), 0);
 }
 
 template <class T>

@@ -1,5 +1,5 @@
 // glTF's metallic-roughness surface: GGX microfacets over a Lambertian base, as lumigrad.render.brdf has it. Masking
-// and shadowing are Smith's, correlated by height.
+// and shadowing are Smith's, correlated by height. T: a number, or lanes of one for each of many surfaces.
 #pragma once
 
 #include "light/fresnel.h"
@@ -22,8 +22,8 @@ template <class V, class T>
 LG_HD_CALL void metallic_roughness_value(const Material<V>& m, const Vec3<T>& wi, const Vec3<T>& wo, const V& matt,
                                          V (&out)[3]) {
   const Vec3<T> half = unit(wi + wo);
-  const T nl = wo.z, nv = wi.z > T(1e-4) ? wi.z : T(1e-4), vh = clamped(dot(wi, half), T(0), T(1));
-  const T grazing = nl < nv ? nl : nv;
+  const T nl = wo.z, nv = select(T(1e-4) < wi.z, wi.z, T(1e-4)), vh = clamped(dot(wi, half), T(0), T(1));
+  const T grazing = select(nl < nv, nl, nv);
   const V alpha = alpha_of(m.roughness), base = dielectric_at_normal(m.ior), one = V(T(1));
   const V facets = ggx(V(half.z), alpha) * smith_correlated(nl, nv, alpha) * V(nl);
   const V diffuse = matt * (one - m.metallic) * V(nl * T(1 / pi));
@@ -51,7 +51,7 @@ template <class T>
 LG_HD T metallic_roughness_share(const Material<T>& m, const Vec3<T>& wi) {
   const Parts<T> parts = metallic_roughness_parts(m, wi);
   const T matt = (1 - parts.metallic) * parts.base * parts.rest;
-  return matt > 0 ? clamped(parts.facets / (parts.facets + matt), T(0.1), T(0.9)) : T(1);
+  return select(T(0) < matt, clamped(parts.facets / (parts.facets + matt), T(0.1), T(0.9)), T(1));
 }
 
 template <class T>

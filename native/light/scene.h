@@ -165,23 +165,30 @@ struct NormalMap {
     return (scale * bend.x) * tangent + (scale * bend.y) * bitangent + bend.z * normal;
   }
 };
+// tangent(k), hand(k): of the corners. V: a number, or lanes of one for each of many points.
+template <class V, class TangentOf, class HandOf>
+LG_HD NormalMap<V> normal_map(const V (&weight)[3], TangentOf&& tangent, HandOf&& hand, const Vec3<V>& texel,
+                              const Vec3<V>& normal) {
+  NormalMap<V> map;
+  map.normal = normal;
+  map.along = {V(0), V(0), V(0)};
+  V hands(0);
+  for (int k = 0; k < 3; ++k) {
+    map.along = map.along + weight[k] * tangent(k);
+    hands += weight[k] * hand(k);
+  }
+  map.hand = select(hands < V(0), V(-1), V(1));
+  map.tangent = unit(map.along - dot(map.along, normal) * normal);
+  map.bitangent = map.hand * cross(normal, map.tangent);
+  map.bend = {2 * texel.x - 1, 2 * texel.y - 1, 2 * texel.z - 1};
+  return map;
+}
 template <class T>
 LG_HD NormalMap<T> normal_map(const Scene<T>& scene, const SurfacePoint<T>& p, const Vec3<T>& normal) {
   const T* corners = scene.corner_tangents + 12 * p.face;
-  NormalMap<T> map;
-  map.normal = normal;
-  map.along = {0, 0, 0};
-  T hand = 0;
-  for (int k = 0; k < 3; ++k) {
-    map.along = map.along + p.weight[k] * load3(corners + 4 * k);
-    hand += p.weight[k] * corners[4 * k + 3];
-  }
-  map.hand = hand < 0 ? T(-1) : T(1);
-  map.tangent = unit(map.along - dot(map.along, normal) * normal);
-  map.bitangent = map.hand * cross(normal, map.tangent);
-  const Vec3<T> texel = combine(scene.textures.texels, texture_taps(scene, p, normal_texture_column));
-  map.bend = {2 * texel.x - 1, 2 * texel.y - 1, 2 * texel.z - 1};
-  return map;
+  return normal_map<T>(
+      p.weight, [&](int k) { return load3(corners + 4 * k); }, [&](int k) { return corners[4 * k + 3]; },
+      combine(scene.textures.texels, texture_taps(scene, p, normal_texture_column)), normal);
 }
 
 // The normal that it makes of the shading normal.
@@ -263,15 +270,18 @@ LG_HD_CALL Vec3<T> origin_towards(const Scene<T>& scene, const SurfacePoint<T>& 
 
 // ---- What surfaces are made of -----------------------------------------------------------------------------
 
+template <class T>
+LG_HD Vec3<T> vertex_color(const Scene<T>& scene, const SurfacePoint<T>& p) {
+  if (!scene.corner_colors) return {1, 1, 1};
+  const T* c = scene.corner_colors + 9 * p.face;
+  return blend(p.weight, load3(c), load3(c + 3), load3(c + 6));
+}
+
 // The colour at a point without the material's factor: texture times vertex colours.
 template <class T>
 LG_HD_CALL Vec3<T> color_factor(const Scene<T>& scene, const SurfacePoint<T>& p) {
-  Vec3<T> factor = texture_factor(scene, p, color_texture_column);
-  if (scene.corner_colors) {
-    const T* c = scene.corner_colors + 9 * p.face;
-    factor = factor * blend(p.weight, load3(c), load3(c + 3), load3(c + 6));
-  }
-  return factor;
+  const Vec3<T> factor = texture_factor(scene, p, color_texture_column);
+  return scene.corner_colors ? factor * vertex_color(scene, p) : factor;
 }
 
 // darkest: least colour of those whose values are in proportion to it, see path_gradient.h.

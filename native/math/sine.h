@@ -1,4 +1,4 @@
-// Sine and cosine of plain numbers and of lanes, of small angles. The maths library's would keep loops from being
+// Sine and cosine of plain numbers and of lanes. The maths library's would keep loops from being
 // vectorised, and differ from machine to machine.
 #pragma once
 
@@ -45,6 +45,19 @@ LG_HD SineCosine<V> sine_cosine_of_eighth(const V& angle) {
                              2.48015872888517045348e-5,   -1.38888888888730564116e-3, 4.16666666666665929218e-2};
     return sine_cosine_by(angle, squared, polynomial(squared, sine), polynomial(squared, cosine));
   }
+}
+
+// Of an angle in turns, from 0 to 1.
+template <class V>
+LG_HD SineCosine<V> sine_cosine_of_turns(const V& turns) {
+  const auto from = [&](double least) { return V(ScalarOf<V>(least)) <= turns; };
+  const MaskOf<V> first = from(0.125), second = from(0.375), third = from(0.625), fourth = from(0.875);
+  const V quarter(ScalarOf<V>(0.25));
+  const V nearest = only(first, quarter) + only(second, quarter) + only(third, quarter) + only(fourth, quarter);
+  const SineCosine<V> near = sine_cosine_of_eighth(V(ScalarOf<V>(6.28318530717958647693)) * (turns - nearest));
+  const MaskOf<V> across = without(first, second) | without(third, fourth);
+  const V sine = select(across, near.cosine, near.sine), cosine = select(across, near.sine, near.cosine);
+  return {select(without(second, fourth), -sine, sine), select(without(first, third), -cosine, cosine)};
 }
 
 }  // namespace lg

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from light_common import box_inside, layered_scene, mixed_scene, pixel_rays, plate, rays_down, row
+from light_common import box_inside, bumpy_scene, layered_scene, mixed_scene, pixel_rays, plate, rays_down, row
 from ops_common import scaled_error, threads
 from torch import Tensor
 
@@ -239,7 +239,7 @@ def inside(corners: Tensor, x: float, y: float) -> Tensor | None:
 SCENES = pytest.mark.parametrize("make_scene", [mixed_scene, layered_scene])
 
 
-@SCENES
+@pytest.mark.parametrize("make_scene", [mixed_scene, layered_scene, bumpy_scene])
 def test_against_the_reference(make_scene: Callable[[], LitScene]) -> None:
     scene, rays = make_scene(), pixel_rays(5, 6, distance=6.0)
     got = lg.trace_paths(scene, *rays, 3, 7, seed=3)
@@ -351,9 +351,10 @@ def test_bits_do_not_depend_on_threads() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*found))
 
 
-def test_side_by_side_as_one_by_one() -> None:
+@pytest.mark.parametrize("make_scene", [mixed_scene, bumpy_scene])
+def test_side_by_side_as_one_by_one(make_scene: Callable[[], LitScene]) -> None:
     """Paths in lanes are those that are shaded alone, as all are where any material lets light pass."""
-    scene, *rays = _in_float(mixed_scene(), pixel_rays(20, 21, distance=6.0))
+    scene, *rays = _in_float(make_scene(), pixel_rays(20, 21, distance=6.0))
     scene = scene.completed()
     unused = torch.zeros(1, scene.kinds.shape[1], dtype=torch.long)
     unused[0, 2:10] = -1

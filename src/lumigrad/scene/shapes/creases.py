@@ -17,10 +17,13 @@ def crease_normals(positions: Tensor, faces: Tensor, degrees: float) -> tuple[Te
     Args:
         positions: [V, 3].
         faces: [F, 3].
-        degrees: 0 for flat faces, 180 for a smooth surface.
+        degrees: 0 for flat faces, each with a normal of its own; 180 for a smooth surface.
     """
-    index = _welded(positions)[faces.long()]
     normal = _face_normals(positions, faces)
+    if degrees == 0:
+        own = torch.arange(len(faces), dtype=faces.dtype, device=faces.device)
+        return torch.nn.functional.normalize(normal, dim=-1, eps=1e-30), own[:, None].repeat(1, 3)
+    index = _welded(positions)[faces.long()]
     unit = torch.nn.functional.normalize(normal.detach(), dim=-1, eps=1e-30)
     first, second = _smooth_pairs(index, unit, math.cos(math.radians(degrees)))
     group = _components(first, second, index.numel())

@@ -209,9 +209,9 @@ class Mesh(Displayed):
             ValueError: an angle that is not between 0 and 180, or a batch of meshes.
 
         >>> from lumigrad.scene import icosphere
-        >>> flat = icosphere(0).creased(0.0)  # each of 20 faces has three normals of its own
+        >>> flat = icosphere(0).creased(0.0)  # each of 20 faces has a normal of its own
         >>> flat.normals.shape
-        torch.Size([60, 3])
+        torch.Size([20, 3])
         """
         if not 0 <= degrees <= 180:
             raise ValueError(f"degrees: expected 0 to 180, got {degrees}")
