@@ -156,7 +156,7 @@ class AttributeSink final : public TileSink {
     for (int32_t y = 0; y < tile.height; y += block_size) {
       for (int32_t x = 0; x < tile.width; x += block_size) {
         const int32_t* ids = tile.triangle + first_lane(x, y);
-        next = cut_block(load(ids), seen_lanes(tile, ids, x, y), next, [&](int32_t triangle) LG_INLINE_LAMBDA {
+        next = cut_block(load(ids), seen_lanes(tile, ids, x, y), next, [&](int32_t triangle, int) LG_INLINE_LAMBDA {
           return met.planes.find(geometry_, triangle, tile.x + x, tile.y + y);
         });
       }

@@ -46,15 +46,16 @@ inline uint32_t lanes_inside(int64_t x, int64_t y, int64_t width, int64_t height
   return lanes;
 }
 
-// Cuts the seen lanes of a block into parts; numbers them by number_of(triangle). ids: of the lanes. Returns the end of
-// the parts.
+// Cuts the seen lanes of a block into parts; numbers them by number_of(triangle, its first lane). ids: of the lanes.
+// Returns the end of the parts.
 template <class NumberOf>
 LG_INLINE BlockPart* cut_block(const Lanes<int32_t>& ids, uint32_t seen, BlockPart* next, NumberOf&& number_of) {
   alignas(64) int32_t id[block_lanes];
   store(id, ids);
   for (uint32_t rest = seen; rest; rest &= ~next++->lanes) {
-    const int32_t triangle = id[lowest_lane(rest)];
-    *next = {number_of(triangle), equal_to(ids, triangle) & rest};
+    const int lane = lowest_lane(rest);
+    const int32_t triangle = id[lane];
+    *next = {number_of(triangle, lane), equal_to(ids, triangle) & rest};
   }
   return next;
 }

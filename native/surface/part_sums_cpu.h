@@ -35,22 +35,21 @@ struct RowSums {
   Lanes<T, 4> row[4];
 
   LG_INLINE Lanes<T, 4> total() const { return (row[0] + row[1]) + (row[2] + row[3]); }
-  // Weighted by the number of the row.
-  LG_INLINE Lanes<T, 4> by_row() const {
-    const Lanes<T, 4> last = row[2] + row[3];
-    return (row[1] + row[3]) + (last + last);
+  // Weighted by the row, of which the first is y.
+  LG_INLINE Lanes<T, 4> by_row(T y) const {
+    const auto weighted = [&](int r) LG_INLINE_LAMBDA { return row[r] * Lanes<T, 4>(y + static_cast<T>(r)); };
+    return (weighted(0) + weighted(1)) + (weighted(2) + weighted(3));
   }
 };
 
 // Kinds of quads: of the first, sums weighted by x and y are wanted too. Wide registers take a column at a time, others
-// pixel after pixel.
+// pixel after pixel. Each pixel has its own weight: shifting the sums of a block instead would cancel most of what tiny
+// triangles have.
 template <class T, int Kinds, bool Wide = (register_bytes >= 64)>
 class PartSums {
  public:
   LG_INLINE explicit PartSums(const BlockQuads<T> (&quads)[Kinds]) {
     unrolled<Kinds>([&](int k) LG_INLINE_LAMBDA { quads_[k] = quads[k]; });
-    unrolled<3>([&](int c)
-                    LG_INLINE_LAMBDA { by_column_[c] = quads[0].column[c + 1] * Lanes<T>(static_cast<T>(c + 1)); });
   }
 
   // Adds the sums over a part to its record: three quads of the first kind, for 1, x and y, then one of each other. (x,
@@ -59,15 +58,17 @@ class PartSums {
     typename Lanes<T>::Mask column[4];
     unrolled<4>([&](int c) LG_INLINE_LAMBDA { column[c] = mask_of<T>((lanes >> c & 0x1111u) * 0xfu); });
     Lanes<T> sum_x = T(0);
-    unrolled<3>([&](int c) LG_INLINE_LAMBDA { sum_x = select(column[c + 1], sum_x + by_column_[c], sum_x); });
+    unrolled<4>([&](int c) LG_INLINE_LAMBDA {
+      sum_x = select(column[c], sum_x + quads_[0].column[c] * Lanes<T>(x + static_cast<T>(c)), sum_x);
+    });
     unrolled<Kinds>([&](int k) LG_INLINE_LAMBDA {
       Lanes<T> sum = T(0);
       unrolled<4>([&](int c) LG_INLINE_LAMBDA { sum = select(column[c], sum + quads_[k].column[c], sum); });
       const RowSums<T> rows = rows_of(sum);
       const Lanes<T, 4> total = rows.total();
       if (k == 0) {
-        add_to(record + 4, rows_of(sum_x).total() + total * x);
-        add_to(record + 8, rows.by_row() + total * y);
+        add_to(record + 4, rows_of(sum_x).total());
+        add_to(record + 8, rows.by_row(y));
       }
       add_to(record + (k == 0 ? 0 : 8 + 4 * k), total);
     });
@@ -79,7 +80,6 @@ class PartSums {
   }
 
   BlockQuads<T> quads_[Kinds];
-  Lanes<T> by_column_[3];  // the first kind's columns but the first, weighted
 };
 
 template <class T, int Kinds>
@@ -101,7 +101,7 @@ class PartSums<T, Kinds, false> {
         const T(*at)[block_lanes] = quads_[c];
         const auto first = Lanes<T, 4>::load(at[0] + 4 * r);
         sum[0] = sum[0] + first;
-        sum_x = sum_x + first * Lanes<T, 4>(static_cast<T>(c));
+        sum_x = sum_x + first * Lanes<T, 4>(x + static_cast<T>(c));
         unrolled<Kinds - 1>([&](int k)
                                 LG_INLINE_LAMBDA { sum[k + 1] = sum[k + 1] + Lanes<T, 4>::load(at[k + 1] + 4 * r); });
       }
@@ -110,8 +110,8 @@ class PartSums<T, Kinds, false> {
     });
     const Lanes<T, 4> total = rows[0].total();
     add_to(record, total);
-    add_to(record + 4, rows_x.total() + total * x);
-    add_to(record + 8, rows[0].by_row() + total * y);
+    add_to(record + 4, rows_x.total());
+    add_to(record + 8, rows[0].by_row(y));
     unrolled<Kinds - 1>([&](int k) LG_INLINE_LAMBDA { add_to(record + 12 + 4 * k, rows[k + 1].total()); });
   }
 

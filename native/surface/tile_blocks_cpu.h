@@ -29,7 +29,7 @@ struct PixelPiece {
 class TileBlocks {
  public:
   // Goes through the tile once; find(triangle, column, row) gives the number that the tile has for a triangle, which is
-  // met first in the block that begins at (column, row).
+  // met first at pixel (column, row).
   template <class Find>
   void number(const PixelTile& tile, int64_t height, int64_t width, const int32_t* frag_tri, Find&& find) {
     tile_ = tile;
@@ -47,8 +47,8 @@ class TileBlocks {
         const uint32_t inside = lanes_inside(x, row, tile_.x1, tile_.y1);
         const Lanes<int32_t> lanes = load_block(ids + b * block_size, inside);
         seen[b] = static_cast<uint16_t>(seen_of(lanes));
-        next = cut_block(lanes, seen[b], next, [&](int32_t triangle) LG_INLINE_LAMBDA {
-          return find(triangle, static_cast<int32_t>(x), static_cast<int32_t>(row));
+        next = cut_block(lanes, seen[b], next, [&](int32_t triangle, int lane) LG_INLINE_LAMBDA {
+          return find(triangle, static_cast<int32_t>(x + (lane & 3)), static_cast<int32_t>(row + (lane >> 2)));
         });
       }
     });

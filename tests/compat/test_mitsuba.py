@@ -325,7 +325,7 @@ def test_files_of_meshes(tmp_path: Path) -> None:
     )
     assert smooth.normals is not None
     assert flat.normals is not None
-    assert (len(smooth.normals), len(flat.normals)) == (4, 6)
+    assert (len(smooth.normals), len(flat.normals)) == (4, 2)  # one a vertex, one a face
 
 
 def test_named_materials() -> None:
