@@ -66,15 +66,19 @@ def assert_same_losses(folder: Path, other: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes in /proc")
-def test_a_killed_process_ends_the_fit_which_goes_on_in_one(dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("divide", ["photographs", "primitives"])
+def test_a_killed_process_ends_the_fit_which_goes_on_in_one(dataset: Path, tmp_path: Path, divide: str) -> None:
     out, whole = tmp_path / "killed", tmp_path / "whole"
-    command = ["splat", str(dataset), *SPLAT, "--iterations", "60"]
+    command = ["splat", str(dataset), *SPLAT, "--iterations", "40", "--divide", divide]
     # The first process waits before its tenth step until the other one is gone.
     slow = tmp_path / "slow.py"
     slow.write_text(
         "import os, sys, time\n"
         "from lumigrad.cli import main\n"
+        "from lumigrad.fit import checkpoints\n"
         "from lumigrad.fit.splats import loop\n"
+        "saving = checkpoints._Saving\n"
+        "checkpoints._Saving = lambda *more: saving(*more[:3], interval=0.0)\n"
         "step = loop._step\n"
         "def waiting(state, *more):\n"
         "    if state.iteration == 10:\n"
@@ -106,14 +110,23 @@ def test_three_processes_fit_as_one_does(tmp_path: Path) -> None:
     text, _ = launcher.communicate(timeout=300)
     assert launcher.returncode == 0, text
     found = json.loads((tmp_path / "losses-3.json").read_text())
+    assert found["exchange"] == {"rows": 0, "counts": 0, "gradients": 0}
+    assert found["rows"] == 0
     for name, job in divided_fits.jobs(tmp_path).items():
         state, divided = divided_fits.run(job, ALONE), found[name]
         assert divided["same"], name
-        one, three = (torch.tensor(losses, dtype=torch.float64) for losses in (state.losses, divided["losses"]))
+        one, three = (
+            torch.tensor(losses, dtype=torch.float64) for losses in (divided_fits.losses(state), divided["losses"])
+        )
         torch.testing.assert_close(three, one, rtol=1e-6, atol=0, msg=lambda text, name=name: f"{name}: {text}")
         assert len(state.curve) == len(divided["curve"]) > 0
         for mine, theirs in zip(state.curve, divided["curve"], strict=True):
             assert theirs["psnr_db"] == pytest.approx(mine["psnr_db"], abs=1e-4), name
+        if "counts" in divided:  # processes have as many primitives, which are those of one process
+            means = state.rows.parameters["means"]
+            assert sum(divided["counts"]) == len(means) != 150
+            assert max(divided["counts"]) - min(divided["counts"]) <= 1
+            torch.testing.assert_close(torch.tensor(divided["means"]), means, rtol=1e-4, atol=1e-4)
 
 
 def test_a_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:

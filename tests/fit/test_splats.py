@@ -14,6 +14,7 @@ from dataset_common import photograph, ring, write_transforms
 from scipy.signal import convolve2d
 
 from lumigrad.fit.metrics import ssim
+from lumigrad.fit.photos.report import comparison, fly_through
 from lumigrad.fit.splats import (
     MCMC,
     CloneSplitPrune,
@@ -136,8 +137,9 @@ def test_nothing_is_made_on_a_device_of_its_own(photos: list[Photo], kind: str, 
         model, schedule = model_of(kind), Schedule(iterations=12, levels=((0.0, 4), (0.5, 2)))
         state = SplatState.start(model.start(cloud), seed=1)
         fit_splats(photos[1:], state, model, strategy_of(kind), schedule, photos[:1], 6)
-        report.comparison(state, model, photos[:1], schedule, tmp_path / "comparison.png")
-        report.fly_through(state, model, photos, schedule, tmp_path / "fly_through.gif", 2)
+        draw = report.drawn(state, model, schedule)
+        comparison(draw, photos[:1], tmp_path / "comparison.png")
+        fly_through(draw, photos, tmp_path / "fly_through.gif", 2)
     assert report.metrics(state, model, photos[:1], schedule)["device"] == "cpu"
     moved = state.rows.to(torch.device("meta"))
     assert all(value.is_meta for group in vars(moved).values() for value in group.values())
@@ -233,7 +235,7 @@ def test_rows_stay_together() -> None:
     rows = Rows({"means": torch.arange(12.0).reshape(4, 3), "opacities": torch.arange(4.0)})
     rows.adam({"means": torch.ones(4, 3), "opacities": torch.ones(4)}, {"means": 0.0, "opacities": 0.0}, 1)
     rows.statistic("pull").add_(torch.arange(4.0))
-    rows.append(rows.copies(torch.tensor([3, 1])))
+    rows.double(torch.tensor([3, 1]))
     rows.keep(torch.tensor([True, False, True, True, True, True]))
     assert rows.parameters["opacities"].tolist() == [0, 2, 3, 3, 1]
     assert rows.parameters["means"][:, 0].tolist() == [0, 6, 9, 9, 3]

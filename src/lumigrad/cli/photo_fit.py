@@ -16,7 +16,7 @@ from lumigrad.cli.live import add_live_option, live
 from lumigrad.cli.photos import add_photo_options, read_photos
 from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, run_job
 from lumigrad.fit.distributed import ALONE
-from lumigrad.fit.photos.job import PhotoJob
+from lumigrad.fit.photos.job import DividedJob, PhotoJob
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.ops import installation
 
@@ -114,12 +114,12 @@ def fit_and_report(
     state = run_job(job, folder, arguments.resume, run, arguments.group)
     if state is None:
         return INTERRUPTED
-    if not arguments.group.is_first:
-        return 0
     try:
-        numbers = job.write_results(state, folder, arguments.frames)
+        numbers = _results(job, state, arguments)
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
+    if not arguments.group.is_first:
+        return 0
     print(f"{summary(numbers)}, {size(state)}, {numbers['iterations']} steps in {numbers['seconds']:.1f} s")
     if state.iteration < arguments.iterations:
         print(
@@ -130,6 +130,13 @@ def fit_and_report(
         )
     print(f"results in {folder}: comparison.png, {film}, metrics.json{files}")
     return 0
+
+
+def _results(job: Job, state: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Written by the first process, with the help of the others."""
+    if isinstance(job, DividedJob):
+        return job.write_results_together(state, arguments.out, arguments.frames, arguments.group)
+    return job.write_results(state, arguments.out, arguments.frames)
 
 
 def _of_photographs(numbers: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import tempfile
 from collections.abc import Callable
@@ -81,13 +80,13 @@ def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None
     except ValueError as error:  # an option with which nothing can begin
         raise UserError(str(error)) from error
     try:
-        # Where a process is lost, the launcher ends the others by signals, which must not cut their last words short.
-        with contextlib.nullcontext() if group is ALONE else Interruption():
+        if group is ALONE:
             run(state)
+        else:
+            _run_in_group(run, state)
     except LostProcessError as error:
         if error.saved:
-            kept = f"the state after {state.iteration} iterations is in {folder}"
-            error.args = (f"{error}; {kept}. The same command with --resume continues, with any number of processes.",)
+            error.args = (f"{error}; {_what_is_left(error, state.iteration, folder)}",)
         raise
     except ValueError as error:  # a state that cannot be written, an option that turns out not to do
         raise UserError(str(error)) from error
@@ -95,6 +94,27 @@ def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None
         return state
     report_interruption(state.iteration, folder)
     return None
+
+
+def _run_in_group(run: Callable[[Any], None], state: Any) -> None:
+    """Where a process is lost, the launcher ends the others by signals, which must not cut their last words short."""
+    with Interruption() as interruption:
+        try:
+            run(state)
+        except LostProcessError:
+            interruption.stay()
+            raise
+
+
+def _what_is_left(error: LostProcessError, iteration: int, folder: Path) -> str:
+    """After a process was lost: from where the fit can go on."""
+    if error.lost_with_it and error.kept is None:
+        return f"its part of the state is lost, and nothing has been saved in {folder} since the command began."
+    kept = error.kept if error.lost_with_it else iteration
+    return (
+        f"the state after {kept} iterations is in {folder}. "
+        "The same command with --resume continues, with any number of processes."
+    )
 
 
 def report_interruption(iterations: int, folder: Path) -> int:

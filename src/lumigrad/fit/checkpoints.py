@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
 
@@ -42,6 +43,8 @@ class State(Protocol):
 
 
 AnyState = TypeVar("AnyState", bound=State)
+# Of a state that processes divide: the whole in the first one, None in the others.
+Whole: TypeAlias = Callable[[AnyState], AbstractContextManager[AnyState | None]]
 
 
 class Checkpoints:
@@ -71,8 +74,11 @@ class Checkpoints:
             kept = "; the state that was saved before is kept" if self.path.is_file() else ""
             raise CheckpointError(f"cannot write {self.path}: {_why_not_written(error)}{kept}") from error
 
-    def load(self) -> dict[str, Any]:
+    def load(self, in_file: bool = False) -> dict[str, Any]:
         """The saved state, as `to_dict` returned it, on the CPU.
+
+        Args:
+            in_file: leave tensors in the file, from which the system reads them as they are used.
 
         Raises:
             CheckpointError: there is no state, it is damaged, or it was made from another input or with other settings.
@@ -80,7 +86,7 @@ class Checkpoints:
         if not self.path.is_file():
             raise CheckpointError(f"no state to resume from in {self.path.parent}")
         try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=in_file)
             version, settings, state = saved["version"], dict(saved["settings"]), dict(saved["state"])
         except Exception as error:  # a damaged file can fail in any layer of the reader
             raise CheckpointError(f"cannot read {self.path}: {_first_line(error)}") from error
@@ -89,13 +95,16 @@ class Checkpoints:
         self._compare(settings)
         return state
 
-    def restore(self, build: Callable[[dict[str, Any]], AnyState]) -> AnyState:
+    def restore(self, build: Callable[[dict[str, Any]], AnyState], in_file: bool = False) -> AnyState:
         """The saved state, made by `build` from what `load` returns.
+
+        Args:
+            in_file: as for `load`.
 
         Raises:
             CheckpointError: as `load`; or `build` raises an error.
         """
-        values = self.load()
+        values = self.load(in_file)
         try:
             return build(values)
         except Exception as error:  # whatever is wrong with the values, the file is what has to be replaced
@@ -122,6 +131,7 @@ def run_with_checkpoints(
     on_step: Callable[[AnyState], None] | None = None,
     interval: float = 30.0,
     group: Group = ALONE,
+    whole: Whole[AnyState] | None = None,
 ) -> AnyState:
     """Run a fitting loop until it ends or SIGINT or SIGTERM asks it to stop, and save its state.
 
@@ -130,9 +140,11 @@ def run_with_checkpoints(
         checkpoints: where the state is saved, at the end and every `interval` seconds.
         on_step: called with the state after every step, for example to show progress.
         group: processes that run the loop together: all stop after the same step, and the first one saves the state.
+        whole: where each process has a part of the state: brings the parts to the first one, called by all.
 
     Raises:
-        LostProcessError: a process of the group is lost; one of those left has saved the state after the last step.
+        LostProcessError: a process of the group is lost; one of those left has saved the state after the last step,
+            unless a part of it is lost.
 
     >>> from pathlib import Path
     >>> from lumigrad.fit import Checkpoints, FitState, Stage, fibonacci_cameras, fit, render_views
@@ -146,26 +158,52 @@ def run_with_checkpoints(
     >>> FitState.from_dict(checkpoints.load()).iteration  # of the file state.pt
     2
     """
-    saved, last = time.monotonic(), None
+    saving = _Saving(checkpoints, group, whole, interval)
     with Interruption() as interruption:
 
         def after_step(state: AnyState) -> bool:
-            nonlocal saved, last
-            last = state
             if on_step is not None:
                 on_step(state)
-            if group.is_first and time.monotonic() - saved > interval:
-                checkpoints.save(state)
-                saved = time.monotonic()
+            saving.after_step(state)
             return not group.any(interruption.requested)
 
         try:
             state = loop(after_step)
+            saving.save(state)
         except LostProcessError as error:
-            if last is not None and group.saves():
-                checkpoints.save(last)
-                error.saved = True
+            saving.after_loss(error)
             raise
-        if group.is_first:
-            checkpoints.save(state)
     return state
+
+
+class _Saving(Generic[AnyState]):
+    """When a state is saved, and by which process."""
+
+    def __init__(self, checkpoints: Checkpoints, group: Group, whole: Whole[AnyState] | None, interval: float) -> None:
+        self._checkpoints, self._group, self._whole, self._interval = checkpoints, group, whole, interval
+        self._last: AnyState | None = None
+        self._time, self._kept = time.monotonic(), None
+
+    def after_step(self, state: AnyState) -> None:
+        self._last = state
+        due = self._group.is_first and time.monotonic() - self._time > self._interval
+        if due if self._whole is None else self._group.any(due):
+            self.save(state)
+
+    def save(self, state: AnyState) -> None:
+        if self._whole is not None:
+            with self._whole(state) as complete:
+                if complete is not None:
+                    self._checkpoints.save(complete)
+        elif self._group.is_first:
+            self._checkpoints.save(state)
+        self._time, self._kept = time.monotonic(), getattr(state, "iteration", None)
+
+    def after_loss(self, error: LostProcessError) -> None:
+        """Keep what can be kept after a process was lost."""
+        error.lost_with_it = self._whole is not None
+        if error.lost_with_it:
+            error.saved, error.kept = self._group.saves(), self._kept
+        elif self._last is not None and self._group.saves():
+            self._checkpoints.save(self._last)
+            error.saved = True

@@ -25,10 +25,15 @@ class LostProcessError(RuntimeError):
     """A process of the group has ended, or cannot be reached.
 
     Attributes:
-        saved: whether this process has saved the state after the last step.
+        saved: whether it is this process that has saved the state after the last step, or tells what is left of it.
+        lost_with_it: whether a part of the state is lost with the process, so that the state that was saved before is
+            what is left.
+        kept: after how many steps that was; None where nothing had been saved.
     """
 
     saved: bool = False
+    lost_with_it: bool = False
+    kept: int | None = None
 
 
 class Group:
@@ -90,6 +95,39 @@ class Group:
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
         return flag
+
+    def joined(self, values: Tensor) -> Tensor:
+        """The rows [R, ...] of all processes, in the order of ranks; each may have another number of them."""
+        return values
+
+    def exchange(
+        self, rows: Tensor, counts: Sequence[int], coming: Sequence[int] | None = None
+    ) -> tuple[Tensor, list[int]]:
+        """Send rows to each process, and receive those that each has for this one.
+
+        Args:
+            rows: [S, ...], those for the first process, then those for the second one, and so on.
+            counts: how many of them are for each process.
+            coming: how many rows each process has for this one, where all know that; None to have them tell.
+
+        Returns:
+            The rows received, in the order of their senders' ranks, and how many each has sent.
+        """
+        return rows, list(counts)
+
+    def to_first(self, rows: Tensor, into: Tensor | None) -> None:
+        """Bring the rows of all processes to the first one, one process after the other.
+
+        Args:
+            into: there: where to write them, in the order of ranks; on the CPU, perhaps a file in memory.
+        """
+        assert into is not None
+        into.copy_(rows)
+
+    def from_first(self, rows: Tensor | None, into: Tensor) -> None:
+        """The reverse of `to_first`: rows [R, ...] of the first process to all, of each as many as `into` has."""
+        assert rows is not None
+        into.copy_(rows)
 
     def copied(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` returns in the first process, where alone it is called: tensors (on the CPU) and plain values.
@@ -189,6 +227,58 @@ class _Joined(Group):
             self._torch.all_reduce(told, self._torch.ReduceOp.MAX)
         return bool(told)
 
+    def joined(self, values: Tensor) -> Tensor:
+        if values.dtype == torch.bool:  # which not every backend sends
+            return self.joined(values.to(torch.uint8)).bool()
+        counts = self._counts(len(values))
+        # The same number of rows from each, as collective calls want it.
+        padded = torch.cat([values, values.new_zeros(max(counts) - len(values), *values.shape[1:])])
+        parts = [torch.empty_like(padded) for _ in counts]
+        with _connected():
+            self._torch.all_gather(parts, padded.contiguous())
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    def exchange(
+        self, rows: Tensor, counts: Sequence[int], coming: Sequence[int] | None = None
+    ) -> tuple[Tensor, list[int]]:
+        if coming is None:
+            given = torch.tensor(list(counts), device="cpu")
+            told = torch.empty_like(given)
+            with _connected():
+                self._torch.all_to_all_single(told, given)
+            coming = told.tolist()
+        received = rows.new_empty(sum(coming), *rows.shape[1:])
+        with _connected():
+            self._torch.all_to_all_single(received, rows.contiguous(), list(coming), list(counts))
+        return received, list(coming)
+
+    def to_first(self, rows: Tensor, into: Tensor | None) -> None:
+        counts = self._counts(len(rows))
+        rows = rows.detach().cpu().contiguous()
+        if into is None:
+            with _connected():
+                self._torch.send(rows, 0)
+            return
+        parts = into.split(counts)
+        parts[0].copy_(rows)
+        for rank in range(1, self.size):
+            with _connected():
+                self._torch.recv(parts[rank], rank)
+
+    def from_first(self, rows: Tensor | None, into: Tensor) -> None:
+        counts = self._counts(len(into))
+        if rows is None:
+            own = torch.empty_like(into, device="cpu")
+            with _connected():
+                self._torch.recv(own, 0)
+            into.copy_(own)
+            return
+        parts = rows.split(counts)
+        into.copy_(parts[0])
+        for rank in range(1, self.size):
+            with _connected():
+                self._torch.send(parts[rank].contiguous(), rank)
+
     def copied(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if not self.is_first:
             return self._received()
@@ -240,6 +330,13 @@ class _Joined(Group):
         except RuntimeError:
             return self.is_first
 
+    def _counts(self, count: int) -> list[int]:
+        """What each process says."""
+        told = [torch.zeros(1, dtype=torch.int64, device="cpu") for _ in range(self.size)]
+        with _connected():
+            self._torch.all_gather(told, torch.tensor([count], device="cpu"))
+        return [int(one) for one in told]
+
     def _store(self) -> Any:
         """What the launcher keeps for all processes, also where some are lost."""
         return self._torch.distributed_c10d._get_default_store()
@@ -251,6 +348,57 @@ class _Joined(Group):
             self._torch.all_reduce(ends, self._torch.ReduceOp.MAX)
         if int(ends[0]) != -int(ends[1]):
             raise LostProcessError("the processes have come apart; run them on processors of one kind")
+
+
+def exchanged(
+    group: Group, rows: Tensor, counts: Sequence[int], coming: Sequence[int] | None = None
+) -> tuple[Tensor, list[int]]:
+    """`Group.exchange` with gradients: those of rows received go back to the processes that sent the rows.
+
+    All processes must run the backward pass, too, and in the same order where there are several exchanges.
+
+    Args:
+        group: the processes, each of which calls this.
+        rows: [S, ...], those for the first process, then those for the second one, and so on.
+        counts: how many of them are for each process.
+        coming: how many rows each process has for this one, where all know that; None to have them tell.
+
+    Returns:
+        The rows received [R, ...], in the order of their senders' ranks, and how many each has sent.
+
+    Raises:
+        ValueError: `counts` does not say of each process how many of the rows it gets.
+        LostProcessError: a process is lost.
+
+    >>> import torch
+    >>> from lumigrad.fit.distributed import exchanged, join
+    >>> group = join()
+    >>> own = torch.arange(3.0, requires_grad=True)
+    >>> received, counts = exchanged(group, own, [3])  # in one process: to itself
+    >>> received.square().sum().backward()
+    >>> own.grad, counts
+    (tensor([0., 2., 4.]), [3])
+    """
+    if len(counts) != group.size or sum(counts) != len(rows) or min(counts) < 0:
+        raise ValueError(f"counts: expected {group.size} numbers whose sum is {len(rows)}, got {list(counts)}")
+    told: list[int] = []
+    received: Tensor = _Exchange.apply(rows, group, list(counts), coming, told)  # type: ignore[no-untyped-call]
+    return received, told
+
+
+class _Exchange(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, group: Group, counts: list[int], coming: Sequence[int] | None, told: list[int]
+    ) -> Tensor:
+        received, ctx.coming = group.exchange(rows, counts, coming)
+        told.extend(ctx.coming)
+        ctx.group, ctx.counts = group, counts
+        return received.view_as(received)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return ctx.group.exchange(grads[0], ctx.coming, ctx.counts)[0], None, None, None, None
 
 
 @contextmanager

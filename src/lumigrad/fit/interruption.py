@@ -17,6 +17,7 @@ class Interruption:
     def __init__(self) -> None:
         self.requested = False
         self._previous: dict[int, Any] = {}
+        self._stays = False
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
@@ -26,7 +27,12 @@ class Interruption:
 
     def __exit__(self, *unused: object) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if not self._stays:
+                signal.signal(number, handler)
+
+    def stay(self) -> None:
+        """Handle signals after the context, too, in a process that is about to end."""
+        self._stays = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:

@@ -15,6 +15,8 @@ from lumigrad.fit._replacing import replacing
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.validation import fractional, instance, integer, shape
 
+SSIM_REACH = 5
+
 
 def _check_images(image: Tensor, target: Tensor) -> None:
     for name, value in (("image", image), ("target", target)):
@@ -117,20 +119,26 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     _check_images(image, target)
     if target.dtype != image.dtype:
         raise TypeError(f"target: expected {image.dtype} like image, got {target.dtype}")
+    return ssim_map(image, target).mean((1, 2, 3))
+
+
+def ssim_map(image: Tensor, target: Tensor) -> Tensor:
+    """The values [N, H, W, C] of which `ssim` is the mean; each depends on the pixels up to `SSIM_REACH` away."""
     count, height, width, channels = image.shape
-    offsets = torch.arange(11, dtype=image.dtype, device=image.device) - 5
+    offsets = torch.arange(2 * SSIM_REACH + 1, dtype=image.dtype, device=image.device) - SSIM_REACH
     window = torch.exp(-offsets.square() / (2 * 1.5**2))
     window = window / window.sum()
     x, y = image.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
     planes = torch.cat([x, y, x * x, y * y, x * y], dim=1)
     groups = 5 * channels
-    for kernel, padding in ((window.view(1, 1, 11, 1), (5, 0)), (window.view(1, 1, 1, 11), (0, 5))):
+    for kernel, padding in ((window.view(1, 1, -1, 1), (SSIM_REACH, 0)), (window.view(1, 1, 1, -1), (0, SSIM_REACH))):
         weight = kernel.expand(groups, *kernel.shape[1:])
         planes = torch.nn.functional.conv2d(planes, weight, groups=groups, padding=padding)
     mx, my, xx, yy, xy = planes.view(count, 5, channels, height, width).unbind(1)
     c1, c2 = 0.01**2, 0.03**2
     likeness = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
-    return (likeness / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))).mean((1, 2, 3))
+    likeness = likeness / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))
+    return likeness.permute(0, 2, 3, 1)
 
 
 def write_metrics(values: dict[str, Any], path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 
-from lumigrad.fit.checkpoints import AnyState, run_with_checkpoints
+from lumigrad.fit.checkpoints import AnyState, Whole, run_with_checkpoints
 from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.job import Job
 from lumigrad.fit.photos.photo import Photo, digests, load_photos
@@ -114,11 +114,14 @@ class PhotoJob(Job[AnyState]):
         on_step: Callable[[AnyState], None] | None,
         evaluate_every: int | None,
         group: Group = ALONE,
+        whole: Whole[AnyState] | None = None,
     ) -> AnyState:
         """`run` with a form of `fit`."""
         if evaluate_every is not None:
             fit = partial(fit, evaluate_every=evaluate_every)
-        return run_with_checkpoints(lambda go_on: fit(state, go_on), self.checkpoints(folder), on_step, group=group)
+        return run_with_checkpoints(
+            lambda go_on: fit(state, go_on), self.checkpoints(folder), on_step, group=group, whole=whole
+        )
 
     @abstractmethod
     def write_results(self, state: AnyState, folder: Path, frames: int = 60) -> dict[str, Any]:
@@ -141,8 +144,8 @@ class DividedJob(PhotoJob[AnyState]):
         group = join()
         state = job.begin_together(group)
         state = job.run(state, folder, group=group)
-        if group.is_first and job.complete(state):
-            numbers = job.write_results(state, folder)
+        if job.complete(state):
+            numbers = job.write_results_together(state, folder, group=group)
     """
 
     @abstractmethod
@@ -177,10 +180,31 @@ class DividedJob(PhotoJob[AnyState]):
         told = group.copied(make)
         if own:
             return own[0]
-        others = [name for name, value in self.settings.items() if told["settings"].get(name) != value]
+        self.check_settings(told["settings"], group)
+        return self.read(told["state"])
+
+    def check_settings(self, settings: Mapping[str, Any], group: Group) -> None:
+        """Whether those of the first process are this one's.
+
+        Raises:
+            ValueError: this process has other photographs or options.
+        """
+        others = [name for name, value in self.settings.items() if settings.get(name) != value]
         if others:
             raise ValueError(f"{', '.join(others)}: process {group.rank} has others than the first one")
-        return self.read(told["state"])
+
+    def write_results_together(
+        self, state: AnyState, folder: Path, frames: int = 60, group: Group = ALONE
+    ) -> dict[str, Any]:
+        """`write_results` by the first process, to be called by all.
+
+        Returns:
+            The metrics there, an empty dict elsewhere.
+
+        Raises:
+            LostProcessError: a process of the group is lost while it has a part of the state.
+        """
+        return self.write_results(state, folder, frames) if group.is_first else {}
 
     def run(
         self,

@@ -33,6 +33,11 @@ def measure(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo], gr
     >>> round(measure(lambda camera: torch.full((1, *camera.size, 3), 0.6), [photo])["psnr_db"], 3)
     20.0
     """
+    return mean_of(likenesses(draw, photos, group), group)
+
+
+def likenesses(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo], group: Group = ALONE) -> Tensor:
+    """For each photograph [N, 3] whether it counts, PSNR and SSIM; zeros for those that are other processes'."""
     found = torch.zeros(len(photos), 3, dtype=torch.float64, device="cpu")
     for number in range(group.rank, len(photos), group.size):
         photo = photos[number]
@@ -42,7 +47,12 @@ def measure(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo], gr
         ratio = float(psnr(image, photo.image, photo.covered[..., 0]))
         likeness = float(ssim(image * photo.covered, photo.image * photo.covered))
         found[number, 0], found[number, 1], found[number, 2] = 1.0, ratio, likeness
-    count, ratios, likenesses = (sum(values) for values in group.sum([found])[0].T.tolist())
+    return found
+
+
+def mean_of(found: Tensor, group: Group = ALONE) -> dict[str, float]:
+    """The means of what `likenesses` has found in all processes."""
+    count, ratios, alike = (sum(values) for values in group.sum([found])[0].T.tolist())
     if not count:
-        raise ValueError(f"photos: none of {len(photos)} has a pixel that counts")
-    return {"psnr_db": ratios / count, "ssim": likenesses / count}
+        raise ValueError(f"photos: none of {len(found)} has a pixel that counts")
+    return {"psnr_db": ratios / count, "ssim": alike / count}

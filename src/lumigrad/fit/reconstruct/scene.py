@@ -228,7 +228,7 @@ def fit_scene(
         clock = time.perf_counter()
         mesh = first_surface(model, state.field, every, schedule.resolution, schedule.sweep)
         state.surface = ReconstructState.begin(mesh, len(photos))
-        state.field_seconds = state.field.seconds + time.perf_counter() - clock
+        state.field_seconds = group.first(state.field.seconds + time.perf_counter() - clock)
     placed = every.with_camera(place_of(model).camera(every.camera))
     refine(
         placed,

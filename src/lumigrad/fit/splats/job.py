@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +16,13 @@ from lumigrad.fit.metrics import write_metrics
 from lumigrad.fit.photos import Photo, focus
 from lumigrad.fit.photos.job import DividedJob, load_split
 from lumigrad.fit.photos.preview import preview_of
+from lumigrad.fit.photos.report import Draw, comparison, fly_through
 from lumigrad.fit.preview import Preview, frozen
 from lumigrad.fit.splats import report
+from lumigrad.fit.splats.divided import Drawing
+from lumigrad.fit.splats.divided_rows import DividedRows
 from lumigrad.fit.splats.loop import Schedule, SplatState, fit_splats
-from lumigrad.fit.splats.models import Gaussians, Model, Spheres
+from lumigrad.fit.splats.models import DivisibleModel, Gaussians, Model, Parameters, Spheres
 from lumigrad.fit.splats.start import first_points
 from lumigrad.fit.splats.strategies import MCMC, CloneSplitPrune, Strategy
 from lumigrad.io.gaussians import save_gaussians
@@ -40,6 +45,8 @@ class SplatOptions:
         reduce: factor by which photographs are averaged down.
         seed: of everything that is random.
         batch: photographs of each step.
+        divide: what several processes divide: the "photographs" of each step, or the "primitives", which then need not
+            all be in the memory of each. What is fitted is the same, and a state can go on in either way.
     """
 
     spheres: bool = False
@@ -52,6 +59,7 @@ class SplatOptions:
     reduce: int = 1
     seed: int = 0
     batch: int = 1
+    divide: Literal["photographs", "primitives"] = "photographs"
 
     def schedule(self) -> Schedule:
         """How long to fit."""
@@ -59,7 +67,7 @@ class SplatOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """The values that a fit must have in common with the one it resumes."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "divide"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,29 @@ class SplatJob(DividedJob[SplatState]):
         parameters = self.model.start(first_points(self.data, self.photos, self.options.points, generator))
         return SplatState.start({name: value.to(self.device) for name, value in parameters.items()}, self.options.seed)
 
+    def begin_together(self, group: Group, folder: Path | None = None) -> SplatState:
+        """The state that all processes of a group begin with, of which each has its part where primitives are divided.
+
+        Raises:
+            CheckpointError, ValueError: see `DividedJob.begin_together`.
+        """
+        if not self.divides(group):
+            return super().begin_together(group, folder)
+        whole: list[SplatState] = []
+
+        def make() -> dict[str, Any]:
+            whole.append(self.begin() if folder is None else self.checkpoints(folder).restore(self.read, in_file=True))
+            return {"settings": self.settings, "state": {**whole[0].to_dict(), "rows": {}}}
+
+        told = group.copied(make)
+        self.check_settings(told["settings"], group)
+        rows = DividedRows.of(whole[0].rows if whole else None, group).to(self.device)
+        return SplatState(**{**told["state"], "rows": rows})
+
+    def divides(self, group: Group) -> bool:
+        """Whether the processes of a group divide the primitives."""
+        return self.options.divide == "primitives" and group.size > 1
+
     def read(self, values: dict[str, Any]) -> SplatState:
         """The state of a file.
 
@@ -147,6 +178,20 @@ class SplatJob(DividedJob[SplatState]):
             photos, state, self.model, self.strategy, self.schedule, held_out, evaluate_every, go_on, group
         )
 
+    def run(
+        self,
+        state: SplatState,
+        folder: Path,
+        on_step: Callable[[SplatState], None] | None = None,
+        evaluate_every: int | None = None,
+        group: Group = ALONE,
+    ) -> SplatState:
+        """Fit until the end or until SIGINT or SIGTERM, see `DividedJob.run`."""
+        if not isinstance(state.rows, DividedRows):
+            return super().run(state, folder, on_step, evaluate_every, group)
+        fit = partial(self.fit, group=group)
+        return self._run(fit, state, folder, on_step, evaluate_every, group, lambda now: _whole(now, folder))
+
     def preview(self, state: SplatState) -> Preview:
         """What photographs show; see `Job.preview`."""
         return preview_of(self.photos, report.drawn(frozen(state), self.model, self.schedule), self.device)
@@ -162,18 +207,55 @@ class SplatJob(DividedJob[SplatState]):
         Args:
             frames: of the fly-through.
         """
-        photos, held_out = self._on_device(self.photos), self._on_device(self.held_out)
-        parameters = state.rows.parameters
-        numbers = report.metrics(state, self.model, held_out, self.schedule)
+        numbers = report.metrics(state, self.model, self._on_device(self.held_out), self.schedule)
         write_metrics(numbers, folder / "metrics.json")
+        self._write_primitives(state.rows.parameters, folder)
+        self._write_pictures(report.drawn(state, self.model, self.schedule), folder, frames)
+        return numbers
+
+    def write_results_together(
+        self, state: SplatState, folder: Path, frames: int = 60, group: Group = ALONE
+    ) -> dict[str, Any]:
+        """`write_results` by the first process, with the help of the others where these have a part of the primitives.
+
+        The metrics then tell how much of the state each has, and what steps exchanged, as `processes`.
+        """
+        rows = state.rows
+        if not isinstance(rows, DividedRows):
+            return super().write_results_together(state, folder, frames, group)
+        assert isinstance(self.model, DivisibleModel)
+        numbers = report.divided_metrics(state, self.model, self._on_device(self.held_out), self.schedule)
+        with rows.all(folder, ("parameters",)) as whole:
+            if whole is not None:
+                write_metrics(numbers, folder / "metrics.json")
+                self._write_primitives(whole.parameters, folder)
+        draw = Drawing(rows, self.model, self.schedule.background, 1.0)
+        try:
+            if group.is_first:
+                self._write_pictures(draw, folder, frames)
+        finally:
+            draw.finish()
+        return numbers if group.is_first else {}
+
+    def _write_primitives(self, parameters: Parameters, folder: Path) -> None:
         path = folder / f"{self.kind}.ply"
         if self.options.spheres:
             save_points(Spheres.cloud(parameters), path)
         else:
             save_gaussians(Gaussians.cloud(parameters), path)
-        report.comparison(state, self.model, held_out[:4], self.schedule, folder / "comparison.png")
-        report.fly_through(state, self.model, photos, self.schedule, folder / "fly_through.gif", frames)
-        return numbers
+
+    def _write_pictures(self, draw: Draw, folder: Path, frames: int) -> None:
+        photos, held_out = self._on_device(self.photos), self._on_device(self.held_out)
+        comparison(draw, held_out[:4], folder / "comparison.png")
+        fly_through(draw, photos, folder / "fly_through.gif", frames)
 
     def _on_device(self, photos: list[Photo]) -> list[Photo]:
         return [photo.to(self.device) for photo in photos]
+
+
+@contextmanager
+def _whole(state: SplatState, folder: Path) -> Iterator[SplatState | None]:
+    """The state with the primitives of all processes, in the first one; None in the others."""
+    assert isinstance(state.rows, DividedRows)
+    with state.rows.all(folder) as rows:
+        yield None if rows is None else replace(state, rows=rows)

@@ -14,9 +14,11 @@ from lumigrad.fit._plain import from_plain
 from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.metrics import ssim
 from lumigrad.fit.photos import Photo
-from lumigrad.fit.photos.measure import measure
+from lumigrad.fit.photos.measure import likenesses, mean_of, measure
 from lumigrad.fit.photos.progress import check_limits, progress_of
-from lumigrad.fit.splats.models import Model
+from lumigrad.fit.splats.divided import Drawing, divided_gradients
+from lumigrad.fit.splats.divided_rows import DividedRows
+from lumigrad.fit.splats.models import DivisibleModel, Model
 from lumigrad.fit.splats.rows import Rows
 from lumigrad.fit.splats.strategies import Seen, Strategy
 
@@ -141,30 +143,63 @@ def _step(
     state: SplatState, photos: list[Photo], model: Model, strategy: Strategy, schedule: Schedule, progress: float,
     generator: torch.Generator, group: Group,
 ) -> float:  # fmt: skip
-    leaves = {name: value.detach().requires_grad_() for name, value in state.rows.parameters.items()}
+    rows = state.rows
+    if isinstance(rows, DividedRows):
+        assert isinstance(model, DivisibleModel)
+        found = divided_gradients(rows, photos, model, schedule.structure, schedule.background, progress)
+        grads, pulls, losses = found.grads, found.pulls, group.sum([found.losses])[0]
+    else:
+        grads, pulls, losses = _shared_gradients(rows, photos, model, strategy.looks, schedule, progress, group)
+    leaves = {name: value.detach().requires_grad_() for name, value in rows.parameters.items()}
+    penalty = strategy.penalty(leaves)
+    if penalty is not None:  # the mean over all primitives
+        grads = _sums(grads, _gradients(penalty * (rows.count / len(rows)), leaves))
+    # Positions must converge, so their rate falls to a hundredth; other rates fall to a fifth.
+    rates = {name: rate * (0.01 if name == "means" else 0.2) ** progress for name, rate in model.rates.items()}
+    rows.adam(grads, rates, state.iteration + 1)
+    seen = [Seen(photo.camera, pull) for photo, pull in zip(photos, pulls)] if strategy.looks else []
+    strategy.after_step(rows, seen, model, state.iteration + 1, progress, generator)
+    return float(sum(losses.tolist()) / len(photos))
+
+
+def _shared_gradients(
+    rows: Rows, photos: list[Photo], model: Model, looks: bool, schedule: Schedule, progress: float, group: Group
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """The gradients of the mean loss of photographs, which are divided among processes that all have all primitives.
+
+    Returns:
+        Gradients by parameter; with `looks`, the lengths [B, V] of those of each photograph's loss with respect to
+        positions; and the losses [B].
+    """
+    leaves = {name: value.detach().requires_grad_() for name, value in rows.parameters.items()}
     grads: dict[str, Tensor] = {}
     losses = leaves["means"].new_zeros(len(photos))
-    pulls = leaves["means"].new_zeros(len(photos) if strategy.looks else 0, len(leaves["means"]))
+    pulls = leaves["means"].new_zeros(len(photos) if looks else 0, len(leaves["means"]))
     for number in range(len(photos))[group.share(len(photos), "batch")]:
         image = model.draw(leaves, photos[number].camera, schedule.background, progress)
         loss = loss_of(image, photos[number], schedule.structure)
         found = _gradients(loss / len(photos), leaves)
-        if strategy.looks:
+        if looks:
             pulls[number] = len(photos) * found["means"].norm(dim=-1)
         losses[number] = loss.detach()
         grads = _sums(grads, found)
     grads = {name: grads[name] if name in grads else torch.zeros_like(leaf) for name, leaf in leaves.items()}
     *summed, pulls, losses = group.sum([*grads.values(), pulls, losses])
-    grads = dict(zip(grads, summed, strict=True))
-    penalty = strategy.penalty(leaves)
-    if penalty is not None:
-        grads = _sums(grads, _gradients(penalty, leaves))
-    # Positions must converge, so their rate falls to a hundredth; other rates fall to a fifth.
-    rates = {name: rate * (0.01 if name == "means" else 0.2) ** progress for name, rate in model.rates.items()}
-    state.rows.adam(grads, rates, state.iteration + 1)
-    seen = [Seen(photo.camera, pull) for photo, pull in zip(photos, pulls)]
-    strategy.after_step(state.rows, seen, model, state.iteration + 1, progress, generator)
-    return float(sum(losses.tolist()) / len(photos))
+    return dict(zip(grads, summed, strict=True)), pulls, losses
+
+
+def measured(
+    rows: Rows, model: Model, photos: list[Photo], background: float, progress: float, group: Group
+) -> dict[str, float]:
+    """`evaluate`, of primitives that processes may divide."""
+    if not isinstance(rows, DividedRows):
+        return evaluate(model, rows.parameters, photos, background, progress, group)
+    assert isinstance(model, DivisibleModel)
+    draw = Drawing(rows, model, background, progress)
+    with torch.no_grad():
+        found = likenesses(draw, photos, group)
+    draw.finish()
+    return mean_of(found, group)
 
 
 def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -242,7 +277,7 @@ def fit_splats(
         state.random = generator.get_state()
         state.seconds = group.first(state.seconds + time.perf_counter() - clock)
         if held_out and state.iteration % evaluate_every == 0:
-            numbers = evaluate(model, state.rows.parameters, held_out, schedule.background, progress, group)
+            numbers = measured(state.rows, model, held_out, schedule.background, progress, group)
             place = {"iteration": state.iteration, "seconds": state.seconds, "primitives": len(state.rows)}
             state.curve.append({**place, **numbers})
         if on_step is not None and not on_step(state):

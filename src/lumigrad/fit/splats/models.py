@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from lumigrad.fit.splats.start import spacing
-from lumigrad.ops.splat import gaussians, spheres
+from lumigrad.ops.splat import gaussians, project_gaussians, spheres, splat
+from lumigrad.ops.splat._spherical_harmonics import colors_seen
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.rotations import quaternion_to_matrix
 from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 from lumigrad.scene.shapes.point_cloud import PointCloud
 from lumigrad.types.splats import Splats
+from lumigrad.types.view import View
 
 Parameters = dict[str, Tensor]
 # The constant spherical harmonic.
 _CONSTANT = 0.28209479177387814
 # What is seen of a scene, relative to its extent: a photograph shows whatever is before its camera.
 _NEAR, _FAR = 2e-3, 1e10
+# Strengths of Gaussians that are not drawn, as for `lumigrad.gaussians`.
+_FAINT = 1 / 255
+
+
+class Footprints(NamedTuple):
+    """The primitives that a camera sees, as little of each as drawing takes.
+
+    Attributes:
+        values: [M, C], differentiable.
+        rows: [M], which of the primitives they are; ascending.
+        top, bottom: [M], pixel rows between which all that is seen of each lies.
+    """
+
+    values: Tensor
+    rows: Tensor
+    top: Tensor
+    bottom: Tensor
 
 
 class Model(Protocol):
@@ -35,6 +55,24 @@ class Model(Protocol):
 
     def spread(self, parameters: Parameters) -> Tensor:
         """Matrices [V, 3, 3] whose product with their transpose is the covariance of each."""
+
+
+@runtime_checkable
+class DivisibleModel(Model, Protocol):
+    """A model whose primitives several processes can divide."""
+
+    def footprints(self, parameters: Parameters, camera: PerspectiveCamera, progress: float) -> Footprints:
+        """What a camera sees of them, for `composite`."""
+
+    def composite(
+        self, values: Tensor, camera: PerspectiveCamera, lines: slice, background: float, progress: float
+    ) -> Tensor:
+        """Some lines [1, last - first, W, 3] of the image that `draw` gives, from the values of footprints.
+
+        Args:
+            values: those that touch these lines, at least, in the order of the primitives.
+            lines: from the first line, counted from the top of the image, up to the last.
+        """
 
 
 class Gaussians:
@@ -66,13 +104,47 @@ class Gaussians:
         }
 
     def draw(self, parameters: Parameters, camera: PerspectiveCamera, background: float, progress: float) -> Tensor:
-        used = (min(self.degree, int(progress * 2 * (self.degree + 1))) + 1) ** 2 - 1
-        harmonics = torch.cat([parameters["constant"][:, None], parameters["rest"][:, :used]], dim=1)
-        view = camera.view()._replace(near=_NEAR * self.extent, far=_FAR * self.extent)
+        harmonics = self._harmonics(parameters, progress)
         return gaussians(
             parameters["means"], parameters["quats"], parameters["scales"].exp(), parameters["opacities"].sigmoid(),
-            harmonics, view, harmonics.new_full((3,), background), harmonics=True, antialiased=True,
+            harmonics, self._view(camera), harmonics.new_full((3,), background), harmonics=True, antialiased=True,
         ).image  # fmt: skip
+
+    def footprints(self, parameters: Parameters, camera: PerspectiveCamera, progress: float) -> Footprints:
+        with torch.no_grad():
+            placed = self._placed(parameters, camera)
+            seen, half = _visible(placed, camera.size)
+        # Once more with gradients, of those that are seen alone: in large scenes, they are few.
+        chosen = {name: value.index_select(0, seen) for name, value in parameters.items()}
+        placed = self._placed(chosen, camera)
+        colors = colors_seen(self._harmonics(chosen, progress), chosen["means"], camera.view().matrix[:1])[0]
+        y = placed[:, 1].detach()
+        return Footprints(torch.cat([placed, colors], -1), seen, y - half, y + half)
+
+    def composite(
+        self, values: Tensor, camera: PerspectiveCamera, lines: slice, background: float, progress: float
+    ) -> Tensor:
+        x, y, conics, depths, opacities, colors = values.split((1, 1, 3, 1, 1, 3), -1)
+        size = lines.stop - lines.start, camera.size[1]
+        return splat(
+            torch.cat([x, y - lines.start], -1)[None], conics[None], depths[None, :, 0], colors, size, opacities[:, 0],
+            colors.new_full((3,), background), max_alpha=0.99, min_alpha=_FAINT, stop=1e-4,
+        ).image  # fmt: skip
+
+    def _placed(self, parameters: Parameters, camera: PerspectiveCamera) -> Tensor:
+        """Centres, conics, depths and opacities [V, 7] on the image."""
+        xy, conics, depths, compensations = project_gaussians(
+            parameters["means"], parameters["quats"], parameters["scales"].exp(), self._view(camera)
+        )
+        opacities = parameters["opacities"].sigmoid() * compensations[0]
+        return torch.cat([xy[0], conics[0], depths[0, :, None], opacities[:, None]], -1)
+
+    def _view(self, camera: PerspectiveCamera) -> View:
+        return camera.view()._replace(near=_NEAR * self.extent, far=_FAR * self.extent)
+
+    def _harmonics(self, parameters: Parameters, progress: float) -> Tensor:
+        used = (min(self.degree, int(progress * 2 * (self.degree + 1))) + 1) ** 2 - 1
+        return torch.cat([parameters["constant"][:, None], parameters["rest"][:, :used]], dim=1)
 
     def spread(self, parameters: Parameters) -> Tensor:
         return quaternion_to_matrix(parameters["quats"]) * parameters["scales"].exp()[:, None, :]
@@ -87,6 +159,25 @@ class Gaussians:
             parameters["opacities"].sigmoid(),
             torch.cat([parameters["constant"][:, None], parameters["rest"]], dim=1),
         )
+
+
+def _visible(placed: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Which Gaussians [M] touch an image, and half their heights in pixels [M]; the rest is drawn nowhere.
+
+    Args:
+        placed: [V, 7], see `Gaussians._placed`.
+    """
+    xy, (a, b, c), depths, opacities = placed[:, :2], placed[:, 2:5].unbind(-1), placed[:, 5], placed[:, 6]
+    # The height exp(-s) times the opacity is drawn where it is at least `_FAINT`; a hundredth and a pixel are for
+    # roundings, and what rounding has made no ellipse is taken to be everywhere.
+    reach = (2.02 * (opacities / _FAINT).log() + 0.02).clamp(min=0)
+    det = a * c - b * b
+    half = [torch.where(det > 1e-6 * a * c, (reach * side / det).sqrt() + 1, math.inf) for side in (c, a)]
+    height, width = size
+    inside = [(at + far > 0) & (at - far < end) for at, far, end in zip(xy.unbind(-1), half, (width, height))]
+    drawn = depths.isfinite() & xy.isfinite().all(-1) & (opacities >= 0.99 * _FAINT)
+    seen = torch.nonzero(drawn & inside[0] & inside[1])[:, 0]
+    return seen, half[1][seen]
 
 
 class Spheres:
@@ -117,11 +208,33 @@ class Spheres:
         self, parameters: Parameters, features: Tensor, camera: PerspectiveCamera, background: float, progress: float
     ) -> Splats:
         """Render any features [V, C] of the spheres, over a background of one value."""
+        radii, opacities = parameters["scales"][:, 0].exp(), parameters["opacities"].sigmoid()
+        return self._splat(parameters["means"], radii, opacities, features, camera.view(), background, progress)
+
+    def footprints(self, parameters: Parameters, camera: PerspectiveCamera, progress: float) -> Footprints:
+        with torch.no_grad():
+            radii = parameters["scales"][:, 0].exp()
+            seen, top, bottom = _touching(parameters["means"], radii, camera)
+        chosen = {name: value.index_select(0, seen) for name, value in parameters.items()}
+        columns = chosen["means"], chosen["scales"].exp(), chosen["opacities"].sigmoid()[:, None], chosen["constant"]
+        return Footprints(torch.cat(columns, -1), seen, top, bottom)
+
+    def composite(
+        self, values: Tensor, camera: PerspectiveCamera, lines: slice, background: float, progress: float
+    ) -> Tensor:
+        means, radii, opacities, colors = values.split((3, 1, 1, 3), -1)
+        view = camera.view()
+        view = view._replace(cy=view.cy - lines.start, size=(lines.stop - lines.start, camera.size[1]))
+        return self._splat(means, radii[:, 0], opacities[:, 0], colors, view, background, progress).image
+
+    def _splat(
+        self, means: Tensor, radii: Tensor, opacities: Tensor, features: Tensor, view: View, background: float,
+        progress: float,
+    ) -> Splats:  # fmt: skip
         first, last = self.gamma
-        view = camera.view()._replace(near=_NEAR * self.extent, far=_FAR * self.extent)
+        view = view._replace(near=_NEAR * self.extent, far=_FAR * self.extent)
         return spheres(
-            parameters["means"], parameters["scales"][:, 0].exp(), features, view,
-            parameters["opacities"].sigmoid(), features.new_full(features.shape[1:], background),
+            means, radii, features, view, opacities, features.new_full(features.shape[1:], background),
             gamma=first * (last / first) ** progress, min_depth=0.02 * self.extent, max_depth=10 * self.extent,
         )  # fmt: skip
 
@@ -134,3 +247,28 @@ class Spheres:
         """Positions, colours, radii and opacities, to be saved."""
         radii, opacities = parameters["scales"][:, 0].exp(), parameters["opacities"].sigmoid()
         return PointCloud(parameters["means"], parameters["constant"].clamp(0, 1), radii=radii, opacities=opacities)
+
+
+def _touching(means: Tensor, radii: Tensor, camera: PerspectiveCamera) -> tuple[Tensor, Tensor, Tensor]:
+    """Which spheres [M] a camera may see, and the pixel rows between which they are.
+
+    Along each axis of the image, a sphere is seen between the two planes through the eye and the other axis that touch
+    it.
+    """
+    height, width = camera.size
+    matrix = camera.world_to_camera[0]
+    x, y, z = (means @ matrix[:3, :3].T + matrix[:3, 3]).unbind(-1)
+    ends = []
+    for across, focal, centre in ((x, camera.fx, camera.cx), (-y, camera.fy, camera.cy)):
+        beside = torch.hypot(across, z)
+        middle, half = torch.atan2(across, -z), torch.asin((radii / beside).clamp(max=1))
+        low, high = middle - half, middle + half
+        # A ten-thousandth and a pixel are for roundings, and for spheres below a pixel.
+        limit = 0.5 * math.pi - 1e-2
+        for angle, side in ((low, -1), (high, 1)):
+            place = focal * torch.tan(angle) * (1 + 1e-4 * side * angle.sign()) + centre + side
+            ends.append(torch.where((angle.abs() < limit) & (beside > radii), place, side * math.inf))
+    left, right, top, bottom = ends
+    drawn = (right > 0) & (left < width) & (bottom > 0) & (top < height) & (z < radii)
+    seen = torch.nonzero(drawn)[:, 0]
+    return seen, top[seen], bottom[seen]

@@ -1,15 +1,16 @@
-"""The results of a fit to photographs: metrics, pictures and a fly-through."""
+"""The results of a fit to photographs: metrics, and what pictures are made of."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lumigrad.fit.photos import Photo, report
-from lumigrad.fit.splats.loop import Schedule, SplatState, evaluate
-from lumigrad.fit.splats.models import Model
+from lumigrad.fit.splats.divided_rows import DividedRows
+from lumigrad.fit.splats.loop import Schedule, SplatState, evaluate, measured
+from lumigrad.fit.splats.models import DivisibleModel, Model
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
@@ -22,16 +23,26 @@ def metrics(state: SplatState, model: Model, held_out: list[Photo], schedule: Sc
     }
 
 
-def comparison(state: SplatState, model: Model, photos: list[Photo], schedule: Schedule, path: Path) -> None:
-    """Picture of photographs, renders and their differences, one row for each."""
-    report.comparison(drawn(state, model, schedule), photos, path)
-
-
-def fly_through(
-    state: SplatState, model: Model, photos: list[Photo], schedule: Schedule, path: Path, frames: int = 60
-) -> None:
-    """Animated GIF of a flight along the photographs' cameras."""
-    report.fly_through(drawn(state, model, schedule), photos, path, frames)
+def divided_metrics(
+    state: SplatState, model: DivisibleModel, held_out: list[Photo], schedule: Schedule
+) -> dict[str, Any]:
+    """`metrics` of primitives that processes divide, and what each process has of them; to be called by all."""
+    rows = state.rows
+    assert isinstance(rows, DividedRows)
+    group = rows.group
+    tensors = [*rows.parameters.values(), *rows.first.values(), *rows.second.values(), *rows.statistics.values()]
+    own = [rows.count, sum(value.nbytes for value in tensors), rows.traffic.bytes / max(1, rows.traffic.steps)]
+    table = group.joined(torch.tensor([own], dtype=torch.float64, device="cpu")).T.tolist()
+    return {
+        **measured(rows, model, held_out, schedule.background, 1.0, group),
+        "primitives": len(rows),
+        "processes": {
+            "primitives": [int(count) for count in table[0]],
+            "state_megabytes": [count / 1e6 for count in table[1]],
+            "exchanged_megabytes_per_step": [count / 1e6 for count in table[2]],
+        },
+        **report.times(state, held_out, rows.device),
+    }
 
 
 def drawn(state: SplatState, model: Model, schedule: Schedule) -> report.Draw:

@@ -1,7 +1,12 @@
-"""Parameters, one row per primitive, with the state that the optimiser and the strategy keep for each."""
+"""Parameters, one row per primitive, with the state that the optimiser and the strategy keep for each.
+
+Primitives have numbers, from 0. Where several processes divide them (`lumigrad.fit.splats.divided_rows`), each has the
+rows of some; what is decided about primitives is decided of all numbers, by every process alike.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +39,26 @@ class Rows:
                 moments.setdefault(name, torch.zeros_like(value))
 
     def __len__(self) -> int:
+        """How many primitives there are, wherever they are."""
+        return self.count
+
+    @property
+    def count(self) -> int:
+        """How many of them this process has."""
         return len(self.parameters["means"])
+
+    @property
+    def share(self) -> slice:
+        """Which of all primitives this process has, by their numbers."""
+        return slice(0, self.count)
+
+    def here(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Which of the primitives with numbers `index` [M] this process has: their rows, and places in `index`."""
+        return index, torch.arange(len(index), device=index.device)
+
+    def whole(self, values: Tensor) -> Tensor:
+        """Values of all primitives [V, ...], from those of the primitives that this process has."""
+        return values
 
     @property
     def device(self) -> torch.device:
@@ -75,7 +99,7 @@ class Rows:
     def statistic(self, name: str) -> Tensor:
         """One of the statistics, 0 at first."""
         if name not in self.statistics:
-            self.statistics[name] = torch.zeros(len(self), device=self.device)
+            self.statistics[name] = torch.zeros(self.count, device=self.device)
         return self.statistics[name]
 
     @torch.no_grad()
@@ -91,27 +115,39 @@ class Rows:
             scale = (second / (1 - _BETAS[1] ** step)).sqrt_().add_(_EPSILON)
             value.addcdiv_(first, scale, value=-rates[name] / (1 - _BETAS[0] ** step))
 
-    def keep(self, mask: Tensor) -> None:
-        """Keep these rows only."""
+    def take(self, source: Tensor, fresh: Tensor) -> None:
+        """Replace the primitives by others: number n is what number `source[n]` was.
+
+        Args:
+            source: [V'], numbers of all primitives, not only of those that this process has.
+            fresh: bool [V'], where moments and statistics begin from zero.
+        """
+        moved = self._mover(source)
         for tensors in (self.parameters, self.first, self.second, self.statistics):
             for name, value in tensors.items():
-                tensors[name] = value[mask]
-
-    def copies(self, index: Tensor) -> dict[str, Tensor]:
-        """The parameters of some rows."""
-        return {name: value[index] for name, value in self.parameters.items()}
-
-    def append(self, parameters: dict[str, Tensor]) -> None:
-        """Add rows, with moments and statistics of zero."""
-        count = len(parameters["means"])
-        for name, value in parameters.items():
-            self.parameters[name] = torch.cat([self.parameters[name], value])
+                tensors[name] = moved(value)
+        new = self.here(torch.nonzero(fresh)[:, 0])[0]
         for tensors in (self.first, self.second, self.statistics):
-            for name, value in tensors.items():
-                tensors[name] = torch.cat([value, value.new_zeros(count, *value.shape[1:])])
+            for value in tensors.values():
+                value[new] = 0
 
-    def replace(self, name: str, index: Tensor, values: Tensor) -> None:
-        """Set one parameter of some rows, and reset its moments there."""
-        self.parameters[name][index] = values
-        self.first[name][index] = 0
-        self.second[name][index] = 0
+    def keep(self, mask: Tensor) -> None:
+        """Keep some of all primitives, those that a mask [V] of all has."""
+        kept = torch.nonzero(mask)[:, 0]
+        self.take(kept, torch.zeros_like(kept, dtype=torch.bool))
+
+    def double(self, index: Tensor) -> None:
+        """Add copies, behind all others, of primitives with numbers `index` [M] among all."""
+        everyone = torch.arange(len(self), device=self.device)
+        added = torch.arange(len(self) + len(index), device=self.device) >= len(self)
+        self.take(torch.cat([everyone, index]), added)
+
+    def replace(self, name: str, rows: Tensor, values: Tensor) -> None:
+        """Set one parameter of some rows that this process has, and reset its moments there."""
+        self.parameters[name][rows] = values
+        self.first[name][rows] = 0
+        self.second[name][rows] = 0
+
+    def _mover(self, source: Tensor) -> Callable[[Tensor], Tensor]:
+        """What gives each tensor's rows their new places, in `take`."""
+        return lambda value: value[source]

@@ -20,7 +20,8 @@ class Seen(NamedTuple):
 
     Attributes:
         camera: [1].
-        pull: lengths [V] of the gradients of its loss with respect to their positions.
+        pull: lengths [V] of the gradients of its loss with respect to their positions; where processes divide the
+            primitives, of those that this process has.
     """
 
     camera: PerspectiveCamera
@@ -37,12 +38,14 @@ class Strategy(Protocol):
     looks: ClassVar[bool]
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
-        """A term that is added to the loss."""
+        """A term that is added to the loss: a mean over primitives."""
 
     def after_step(
         self, rows: Rows, seen: Sequence[Seen], model: Model, step: int, progress: float, generator: torch.Generator
     ) -> None:
         """Change the rows after a step of the optimiser.
+
+        Processes may divide the primitives. `rows.whole` then gives what is decided by the values of all.
 
         Args:
             seen: the photographs of the step, if the strategy looks.
@@ -97,32 +100,26 @@ class CloneSplitPrune:
         if step % self.every or not self.window[0] <= progress <= self.window[1]:
             return
         self._grow(rows, model, generator)
-        rows.keep(rows.parameters["opacities"].sigmoid() >= self.faint)
+        rows.keep(rows.whole(rows.parameters["opacities"].sigmoid() >= self.faint))
         rows.statistics.clear()
 
     def _grow(self, rows: Rows, model: Model, generator: torch.Generator) -> None:
-        mean = rows.statistic("pull") / rows.statistic("views").clamp_min(1)
+        mean = rows.whole(rows.statistic("pull") / rows.statistic("views").clamp_min(1))
+        large = rows.whole(rows.parameters["scales"].amax(-1).exp() > self.small * self.extent)
         wanted = torch.nonzero(mean > self.threshold)[:, 0]
         room = self.max_primitives - len(rows)
         if len(wanted) > room:
             wanted = wanted[mean[wanted].argsort(descending=True, stable=True)[: max(0, room)]]
-        parameters = rows.parameters
-        large = parameters["scales"][wanted].amax(-1).exp() > self.small * self.extent
-        clones, splits = wanted[~large], wanted[large]
-        spread = model.spread(parameters)[splits]
-        twins = rows.copies(torch.cat([clones, splits]))
+        clones, splits = wanted[~large[wanted]], wanted[large[wanted]]
+        twins = torch.arange(len(splits), device=rows.device) + len(rows) + len(clones)
+        rows.double(torch.cat([clones, splits]))
         # Both halves of a split get a random position within the primitive.
-        for part in (twins["means"][len(clones) :], None):
-            noise = torch.randn(len(splits), 3, 1, generator=generator, device=generator.device)
-            moved = parameters["means"][splits] + (spread @ noise)[..., 0]
-            if part is None:
-                rows.replace("means", splits, moved)
-            else:
-                part.copy_(moved)
-        smaller = parameters["scales"][splits] - math.log(1.6)
-        twins["scales"][len(clones) :] = smaller
-        rows.replace("scales", splits, smaller)
-        rows.append(twins)
+        noise = torch.randn(2, len(splits), 3, 1, generator=generator, device=generator.device).flatten(0, 1)
+        halves, places = rows.here(torch.cat([twins, splits]))
+        parameters = {name: value[halves] for name, value in rows.parameters.items()}
+        moved = parameters["means"] + (model.spread(parameters) @ noise[places].to(parameters["means"]))[..., 0]
+        rows.replace("means", halves, moved)
+        rows.replace("scales", halves, parameters["scales"] - math.log(1.6))
 
 
 @dataclass
@@ -164,31 +161,37 @@ class MCMC:
             self._add(rows, generator)
         spread = model.spread(rows.parameters)
         noise = torch.randn(len(rows), 3, 1, generator=generator, device=generator.device)
+        noise = noise[rows.share].to(spread)
         freedom = torch.sigmoid(100 * (0.005 - rows.parameters["opacities"].sigmoid()))
         moved = (spread @ (spread.transpose(1, 2) @ noise))[..., 0] * freedom[:, None] / self.extent**2
         rows.parameters["means"].add_(moved, alpha=self.noise * model.rates["means"] * 0.01**progress)
 
     def _relocate(self, rows: Rows, generator: torch.Generator) -> None:
-        opacity = rows.parameters["opacities"].sigmoid()
-        dead = torch.nonzero(opacity < self.faint)[:, 0]
-        if not len(dead) or len(dead) == len(opacity):
+        opacity = rows.whole(rows.parameters["opacities"].sigmoid())
+        dead = opacity < self.faint
+        if not bool(dead.any()) or bool(dead.all()):
             return
-        chosen = self._share(rows, opacity.masked_fill(opacity < self.faint, 0), len(dead), generator)
-        for name, values in rows.copies(chosen).items():
-            rows.replace(name, dead, values)
+        source = torch.arange(len(rows), device=rows.device)
+        source[dead] = self._share(rows, opacity.masked_fill(dead, 0), int(dead.sum()), generator)
+        rows.take(source, dead)
 
     def _add(self, rows: Rows, generator: torch.Generator) -> None:
         count = min(self.max_primitives, int(1.05 * len(rows))) - len(rows)
         if count > 0:
-            chosen = self._share(rows, rows.parameters["opacities"].sigmoid(), count, generator)
-            rows.append(rows.copies(chosen))
+            opacity = rows.whole(rows.parameters["opacities"].sigmoid())
+            rows.double(self._share(rows, opacity, count, generator))
 
     def _share(self, rows: Rows, weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Choose `count` rows, and make them so small and faint that together with their copies they look as before."""
+        """Choose `count` primitives; make them so small and faint that together with their copies they look as before.
+
+        Returns:
+            Their numbers.
+        """
         chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
         parts = torch.bincount(chosen, minlength=len(weights)) + 1
-        shared = torch.nonzero(parts > 1)[:, 0]
-        opacity, factor = shared_shape(rows.parameters["opacities"][shared].sigmoid(), parts[shared])
+        shared, places = rows.here(torch.nonzero(parts > 1)[:, 0])
+        parts = parts[parts > 1][places]
+        opacity, factor = shared_shape(rows.parameters["opacities"][shared].sigmoid(), parts)
         rows.replace("opacities", shared, opacity.clamp(self.faint, 1 - 1e-6).logit())
         rows.replace("scales", shared, rows.parameters["scales"][shared] + factor.log()[:, None])
         return chosen
