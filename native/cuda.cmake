@@ -95,14 +95,16 @@ function(lumigrad_add_cuda_emulation)
   target_include_directories(lumigrad_cuda_emulated PRIVATE native native/include)
   target_compile_definitions(lumigrad_cuda_emulated PRIVATE LG_CUDA_EMULATED)
   # Kernels keep numbers of several types in one place, which C++ frowns upon and CUDA allows.
-  target_compile_options(lumigrad_cuda_emulated PRIVATE -O2 -g1 -ffp-contract=off -fno-strict-aliasing -Wall -Wextra
+  target_compile_options(lumigrad_cuda_emulated PRIVATE -g1 -ffp-contract=off -fno-strict-aliasing -Wall -Wextra
     -Wno-unknown-pragmas ${LUMIGRAD_SAFE_ADDRESSES})
   if(LUMIGRAD_WARNINGS_AS_ERRORS)
     target_compile_options(lumigrad_cuda_emulated PRIVATE -Werror)
   endif()
   if(LUMIGRAD_SANITIZE)
-    target_compile_options(lumigrad_cuda_emulated PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all)
+    target_compile_options(lumigrad_cuda_emulated PRIVATE -Og -fsanitize=address,undefined -fno-sanitize-recover=all)
     target_link_options(lumigrad_cuda_emulated PRIVATE -fsanitize=address,undefined)
+  else()
+    target_compile_options(lumigrad_cuda_emulated PRIVATE -O2)
   endif()
 endfunction()
 

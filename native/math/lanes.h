@@ -21,8 +21,10 @@
 #include "math/unrolled.h"
 #include "runtime/config.h"
 
-#if defined(__SSE2__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 namespace lg {
