@@ -157,13 +157,12 @@ class Notes {
       RowsOf& rows = *rows_.extend(1);
       find_rows(v, gifts, rows);
       Span all = {INT32_MAX, 0, INT32_MAX, 0};
-      for (int i = 0; i < block_depth; ++i) {
-        for (uint32_t left = gifts.bits(i); left; left &= left - 1) {
-          const int j = block_rays * i + lowest_bit(left);
-          all.first_row = std::min(all.first_row, rows.row[j]), all.end_row = std::max(all.end_row, rows.row[j]);
-          all.first_slice = std::min(all.first_slice, rows.slice[j]);
-          all.end_slice = std::max(all.end_slice, rows.slice[j]);
-        }
+      for (int j = 0; j < block_size; ++j) {
+        const bool gives = !(gifts.density[j] == 0 && gifts.weight[j] == 0);
+        all.first_row = std::min(all.first_row, gives ? rows.row[j] : INT32_MAX);
+        all.end_row = std::max(all.end_row, gives ? rows.row[j] : 0);
+        all.first_slice = std::min(all.first_slice, gives ? rows.slice[j] : INT32_MAX);
+        all.end_slice = std::max(all.end_slice, gives ? rows.slice[j] : 0);
       }
       all.end_row = std::min(all.end_row + 2, v.size[1]), all.end_slice = std::min(all.end_slice + 2, v.size[2]);
       spans_.push_back(all);
@@ -197,12 +196,12 @@ class Notes {
   };
 
   static void find_rows(const Volume<T>& v, const Gifts<T>& gifts, RowsOf& out) {
-    const double columns = v.size[0], rows = v.size[1];
+    const double per_column = 1.0 / v.size[0], per_row = 1.0 / v.size[1];
     const int32_t *voxel = gifts.places.voxel.values, row_count = v.size[1];
     LG_VECTORIZE
-    for (int j = 0; j < block_size; ++j) {  // half a voxel more, so that the quotient's rounding does not matter
-      const auto row = static_cast<int32_t>((voxel[j] + 0.5) / columns);
-      const auto slice = static_cast<int32_t>((row + 0.5) / rows);
+    for (int j = 0; j < block_size; ++j) {  // half a voxel more, so that the product's rounding does not matter
+      const auto row = static_cast<int32_t>((voxel[j] + 0.5) * per_column);
+      const auto slice = static_cast<int32_t>((row + 0.5) * per_row);
       out.row[j] = row - slice * row_count;
       out.slice[j] = slice;
     }
