@@ -38,10 +38,11 @@ from lumigrad.scene.cameras.conventions import to_transforms
 LIGHT = 32  # texels along a side of the environments' faces
 RADIUS = 1.15  # of a ball that the creature is in
 GOLD = (0.95, 0.80, 0.45)  # as displays show it
+WAVES, DEPTH = 18.0, 0.025  # of the bumps: waves in a radian times 2 pi, and height, in the radius
 
 
-def subject(level: int = 5, rows: int = 256) -> Mesh:
-    """The creature with textures of base colour, roughness and metallic."""
+def subject(level: int = 5, rows: int = 256, bumps: bool = False) -> Mesh:
+    """The creature with textures of base colour, roughness and metallic, and with a normal map if it has bumps."""
     mesh = creature(level, rows)
     assert mesh.texture is not None
     theta, phi = torch.meshgrid(
@@ -61,8 +62,20 @@ def subject(level: int = 5, rows: int = 256) -> Mesh:
         metallic=1.0,
         roughness=1.0,
         metallic_roughness_texture=torch.cat((torch.ones_like(gold), roughness, gold), -1),
+        normal_texture=bumpy(theta, phi) if bumps else None,
     )
     return replace(mesh, texture=None, materials=(material,))
+
+
+def bumpy(theta: Tensor, phi: Tensor) -> Tensor:
+    """The normal map of hammered metal, and of skin with warts, on a ball: waves in three directions [H, W, 3]."""
+    x, y, z = theta.sin() * phi.sin(), theta.cos(), theta.sin() * phi.cos()
+    height = DEPTH * torch.sin(WAVES * x) * torch.sin(WAVES * y + 1) * torch.sin(WAVES * z)
+    step = torch.pi / len(height)
+    # The tangent points east, the bitangent north; columns go around, rows do not.
+    east = (height.roll(-1, 1) - height.roll(1, 1)) / (2 * step * theta.sin())
+    (south,) = torch.gradient(height, spacing=step, dim=0)
+    return 0.5 + 0.5 * torch.nn.functional.normalize(torch.stack((-east, south, torch.ones_like(height)), -1), dim=-1)
 
 
 def around(cube: Tensor) -> EnvironmentLight:
@@ -93,8 +106,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--relit", type=int, default=8, help="photographs in another light (8)")
     parser.add_argument("--size", type=int, default=128, help="rows and columns of each (128)")
     parser.add_argument("--samples", type=int, default=64, help="paths of each pixel (64)")
+    parser.add_argument("--bumps", action="store_true", help="a normal map, too")
     options = parser.parse_args(arguments)
-    mesh, size = subject(), (options.size, options.size)
+    mesh, size = subject(bumps=options.bumps), (options.size, options.size)
     save_mesh(mesh, options.out / "truth.glb")
     write(options.out, mesh, studio(LIGHT), fibonacci_cameras(options.count, size, radius=RADIUS), options.samples)
     others = fibonacci_cameras(options.relit, size, radius=RADIUS, turn=31.0)

@@ -322,7 +322,8 @@ def test_splat_job(tmp_path: Path) -> None:
 
 
 def test_damaged_states_of_materials(shots: PosedPhotos, tmp_path: Path) -> None:
-    job = MaterialsJob.of(icosphere(1, 0.8), shots, MaterialsOptions(iterations=2, texture_size=64, light_size=4))
+    options = MaterialsOptions(iterations=2, texture_size=64, light_size=4, normals=True)
+    job = MaterialsJob.of(icosphere(1, 0.8), shots, options)
     state = job.run(job.begin(), tmp_path, lambda now: torch.save(now.to_dict(), tmp_path / "during.pt"))
     during = torch.load(tmp_path / "during.pt", weights_only=True)
     assert not any(level.requires_grad for levels in during["parameters"].values() for level in levels)

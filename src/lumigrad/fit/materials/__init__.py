@@ -7,7 +7,7 @@ from lumigrad.fit.materials.job import MaterialsJob, MaterialsOptions
 from lumigrad.fit.materials.loop import fit_materials
 from lumigrad.fit.materials.maps import MaterialMaps, maps_of, start_parameters
 from lumigrad.fit.materials.occlusion import bake_occlusion
-from lumigrad.fit.materials.regularise import Weights, penalty
+from lumigrad.fit.materials.regularise import Weights, penalty, weights_of
 from lumigrad.fit.materials.relit import RelitPhotos, load_relit, relit_metrics
 from lumigrad.fit.materials.schedule import Schedule, Stage, stages_of
 from lumigrad.fit.materials.state import MaterialsState
@@ -37,4 +37,5 @@ __all__ = [
     "relit_metrics",
     "stages_of",
     "start_parameters",
+    "weights_of",
 ]

@@ -13,6 +13,7 @@ from torch import Tensor
 from lumigrad.fit.materials import results
 from lumigrad.fit.materials.drawing import LitDrawer, Tracing
 from lumigrad.fit.materials.loop import fit_materials
+from lumigrad.fit.materials.regularise import weights_of
 from lumigrad.fit.materials.relit import RelitPhotos, check_shown
 from lumigrad.fit.materials.schedule import Schedule, stages_of
 from lumigrad.fit.materials.state import MaterialsState
@@ -141,6 +142,7 @@ class MaterialsJob(PhotoJob[MaterialsState]):
             tracing=Tracing(options.samples, options.bounces),
             albedo=options.albedo,
             exposure=options.exposure,
+            weights=weights_of(options.normals),
             seed=options.seed,
         )
         settings = {**known.settings, "mesh": digest_of_mesh(mesh)}

@@ -23,6 +23,9 @@ from lumigrad.scene.shapes.mesh import Mesh
 # Steps of the parameters (logits and logarithms) at first; they fall to a tenth over a stage.
 _RATES = {"base_color": 0.1, "roughness": 0.1, "metallic": 0.1, "normal": 0.03, "light": 0.1}
 _FALL = 0.1
+# Progress from which on the normal map is fitted: what a light that is not yet right leaves unexplained would end up in
+# it.
+_BENT = 0.4
 _CLIPPED = 0.995
 # Values below this count as if they were as bright: the display's curve is steep near black, where noise is.
 _DARK = 0.02
@@ -90,7 +93,8 @@ class _Step:
         stage, within = schedule.stages[schedule.stage(progress)], schedule.within(progress)
         fall = 1.0 if stage.coarse else _FALL**within
         for name, group in zip(self.names, self.optimizer.param_groups, strict=True):
-            group["lr"] = _RATES[name] * stage.rate * fall
+            rests = name == "normal" and progress < _BENT
+            group["lr"] = 0.0 if rests else _RATES[name] * stage.rate * fall
         self.optimizer.zero_grad(set_to_none=True)
         picks = pick(len(self.photos), schedule.batch, state.iteration, schedule.seed)
         maps = state.maps(stage.coarse)

@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lumigrad.fit.materials.relief import relief_normals
 from lumigrad.scene.materials import PBRMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.shapes import Float
 
 MIN_ROUGHNESS = 0.05
-# Channels of the maps that are fitted.
-CHANNELS = {"base_color": 3, "roughness": 1, "metallic": 1, "normal": 2}
+# Channels of the maps that are fitted; normals are slopes of a height.
+CHANNELS = {"base_color": 3, "roughness": 1, "metallic": 1, "normal": 1}
 # Rows of the levels of a map, relative to the finest; a level of one texel comes first.
 _FINER = (8, 4, 2, 1)
+_FINER_NORMAL = (4, 2, 1)
 
 Parameters = Mapping[str, Sequence[Tensor]]
 
@@ -73,7 +75,8 @@ def start_parameters(
     """Parameters of a grey, half rough surface that is no metal, in grey light from everywhere.
 
     Maps are sums of levels from one texel to full size, which are looked up bilinearly: coarse levels carry what large
-    parts of the surface have in common, so that it is found in few steps and spreads to where little is seen.
+    parts of the surface have in common, so that it is found in few steps and spreads to where little is seen. So
+    is the height whose slopes are the normal map.
 
     Args:
         size: of the maps.
@@ -84,14 +87,14 @@ def start_parameters(
     """
     values: dict[str, list[Tensor]] = {}
     for name, channels in CHANNELS.items():
-        if name == "normal" and not normals:
-            continue
-        shapes = [(1, 1), *((max(1, size[0] // n), max(1, size[1] // n)) for n in _FINER)]
+        shapes = [(1, 1), *_sizes(size, _FINER)]
         # Roughness and metallic are seen in few photographs of a place: their finest level is half the size.
         shapes = shapes[:-1] if name in ("roughness", "metallic") else shapes
         # A normal map is detail: what bends the surface over large parts would make up for a light that is wrong.
-        shapes = [shapes[0], *shapes[-2:]] if name == "normal" else shapes
+        shapes = _sizes(size, _FINER_NORMAL) if name == "normal" else shapes
         values[name] = [torch.zeros(*shape, channels) for shape in shapes]
+    if not normals:
+        del values["normal"]
     encoded = torch.tensor(albedo) ** (1 / 2.2)
     values["base_color"][0] += torch.logit(encoded)
     values["metallic"][0] -= 2.5
@@ -99,8 +102,21 @@ def start_parameters(
     return values
 
 
+def _sizes(size: tuple[int, int], finer: Sequence[int]) -> list[tuple[int, int]]:
+    return [(max(1, size[0] // n), max(1, size[1] // n)) for n in finer]
+
+
+def coarse_levels(name: str, levels: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The levels of a parameter that there are while the surface is the same everywhere: it has no relief then."""
+    return levels[: 0 if name == "normal" else 1]
+
+
 def maps_of(
-    parameters: Parameters, size: tuple[int, int], occlusion: Tensor | None = None, coarse: bool = False
+    parameters: Parameters,
+    size: tuple[int, int],
+    occlusion: Tensor | None = None,
+    coarse: bool = False,
+    axes: Tensor | None = None,
 ) -> MaterialMaps:
     """The maps that parameters stand for; what is not physical is not to be had.
 
@@ -109,6 +125,7 @@ def maps_of(
         size: of the maps.
         occlusion: see `MaterialMaps`.
         coarse: leave all but the coarsest level of each map out: the surface is the same everywhere.
+        axes: of texels, [H, W, 3], see `lumigrad.fit.materials.relief.texel_axes`; None for square ones.
 
     >>> import torch
     >>> from lumigrad.fit.materials import maps_of, start_parameters
@@ -117,12 +134,12 @@ def maps_of(
     >>> round(maps.roughness[0, 0].item(), 3), round(maps.light[0, 0, 0, 0].item(), 3)
     (0.525, 0.5)
     """
-    levels = {name: found[:1] if coarse else found for name, found in parameters.items()}
+    levels = {name: coarse_levels(name, found) if coarse else found for name, found in parameters.items()}
     normal = None
-    if "normal" in levels:
-        slope = _summed(levels["normal"], size)
-        up = torch.cat((slope, torch.ones_like(slope[..., :1])), -1)
-        normal = 0.5 + 0.5 * torch.nn.functional.normalize(up, dim=-1)
+    if levels.get("normal"):
+        height = _height(levels["normal"], size)
+        square = height.new_tensor((1.0, 0.0, 1.0)).expand(*size, 3)
+        normal = relief_normals(height, square if axes is None else axes)
     return MaterialMaps(
         _summed(levels["base_color"], size).sigmoid(),
         MIN_ROUGHNESS + (1 - MIN_ROUGHNESS) * _summed(levels["roughness"], size).sigmoid(),
@@ -133,14 +150,25 @@ def maps_of(
     )
 
 
+def _height(levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """The height [H, W, 1] in texels: levels are in their own, so that a step bends the surface alike in all."""
+    total = levels[0].new_zeros(*size, 1)
+    for level in levels:
+        total = total + size[0] / level.shape[0] * _enlarged(level[None], size, "bicubic")[0]
+    return total
+
+
 def _summed(levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """The sum [H, W, C] of levels of any sizes."""
     total = levels[0].new_zeros(*size, levels[0].shape[-1])
     for level in levels:
-        if max(level.shape[:2]) == 1 or tuple(level.shape[:2]) == size:
-            total = total + level
-        else:
-            image = level.permute(2, 0, 1)[None]
-            fine = torch.nn.functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
-            total = total + fine[0].permute(1, 2, 0)
+        total = total + _enlarged(level[None], size)[0]
     return total
+
+
+def _enlarged(images: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Images [N, h, w, C] of that size, or of one texel that broadcasts to it."""
+    if max(images.shape[1:3]) == 1 or tuple(images.shape[1:3]) == size:
+        return images
+    fine = torch.nn.functional.interpolate(images.permute(0, 3, 1, 2), size=size, mode=mode, align_corners=False)
+    return fine.permute(0, 2, 3, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from lumigrad.fit.materials.maps import MaterialMaps
@@ -11,6 +12,8 @@ from lumigrad.scene.color import srgb_decode
 
 # Where base colours differ by this much, roughness and metallic may change, too.
 _SAME_PAINT = 0.05
+# Texels along a side of the squares over which the normal map is to be level.
+_AROUND = 16
 
 
 class Weights(NamedTuple):
@@ -21,6 +24,7 @@ class Weights(NamedTuple):
         surface: unevenness of roughness and metallic where the base colour is even.
         metallic: how metallic the surface is.
         normal: unevenness and slope of the normal map.
+        tilt: slope that neighbours have in common: a normal map is detail, and leaves the surface as it is on average.
         light: differences of neighbouring texels of the light, as ratios.
         white: how coloured the light is.
         albedo: squared difference of the mean base colour from the one asked for, as a logarithm. It settles how much
@@ -31,9 +35,20 @@ class Weights(NamedTuple):
     surface: float = 2e-3
     metallic: float = 5e-4
     normal: float = 1e-3
+    tilt: float = 0.1
     light: float = 2e-4
     white: float = 3e-3
     albedo: float = 1e-3
+
+
+def weights_of(normals: bool) -> Weights:
+    """The weights of a fit with or without a normal map: with one, shading is rather relief than paint.
+
+    >>> from lumigrad.fit.materials import weights_of
+    >>> weights_of(normals=False).base_color, weights_of(normals=True).base_color
+    (0.001, 0.01)
+    """
+    return Weights(base_color=1e-2, normal=2e-3) if normals else Weights()
 
 
 def penalty(maps: MaterialMaps, covered: Tensor, albedo: float, weights: Weights) -> Tensor:
@@ -64,6 +79,7 @@ def penalty(maps: MaterialMaps, covered: Tensor, albedo: float, weights: Weights
         slope = 2 * maps.normal - 1
         total = total + weights.normal * sum(difference.mean() for difference in _steps(slope, covered))
         total = total + weights.normal * slope[..., :2][covered].square().mean()
+        total = total + weights.tilt * _tilted(slope[..., :2], covered)
     total = total + weights.light * _uneven(maps.light) + weights.white * _colored(maps.light)
     mean = srgb_decode(base[covered]).mean()
     return total + weights.albedo * (mean / albedo).log().square()
@@ -76,6 +92,16 @@ def _steps(image: Tensor, covered: Tensor) -> list[Tensor]:
         image.diff(dim=0).abs() * down[..., None],
         image.diff(dim=1).abs() * along[..., None],
     ]
+
+
+def _tilted(slope: Tensor, covered: Tensor) -> Tensor:
+    """Mean square of the mean slope around texels of the surface []."""
+    inside = covered.to(slope)[..., None]
+    image = torch.cat((slope * inside, inside), -1).permute(2, 0, 1)[None]
+    side = min(_AROUND, *covered.shape)
+    sums = torch.nn.functional.avg_pool2d(image, side, max(1, side // 2))
+    x, y, part = sums.unbind(1)
+    return ((x.square() + y.square()) / part.clamp_min(1e-6)).sum() / part.sum().clamp_min(1e-6)
 
 
 def _uneven(light: Tensor) -> Tensor:

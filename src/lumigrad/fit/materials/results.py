@@ -133,11 +133,14 @@ def comparison(maps: MaterialMaps, draw: LitDrawer, photos: list[Photo], path: P
     surface, light = maps.on(draw.mesh), EnvironmentLight(maps.light)
 
     def more(camera: PerspectiveCamera) -> Sequence[Tensor]:
-        image = material_image(surface, camera)[0][0].clamp(0, 1)
-        roughness, metallic = (image[..., k : k + 1].expand(-1, -1, 3) for k in (3, 4))
-        return srgb_encode(image[..., :3]), roughness, metallic, mirror_ball(light, camera)
+        image, mask = (value[0] for value in material_image(surface, camera))
+        color, roughness, metallic, normal = image.split((3, 1, 1, 3), dim=-1)
+        scalars = [value.clamp(0, 1).expand(-1, -1, 3) for value in (roughness, metallic)]
+        bent = [] if maps.normal is None else [mask * (0.5 + 0.5 * normal @ camera.camera_to_world[0, :3, :3])]
+        return srgb_encode(color.clamp(0, 1)), *scalars, *bent, mirror_ball(light, camera)
 
-    titles = ("base colour", "roughness", "metallic", "light, in a mirror ball")
+    bent = () if maps.normal is None else ("normals, to the camera",)
+    titles = ("base colour", "roughness", "metallic", *bent, "light, in a mirror ball")
     report.comparison(lambda camera: draw.shown(camera)[0], photos, path, more, titles)
 
 

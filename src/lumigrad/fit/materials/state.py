@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit._plain import check_adam, from_plain
-from lumigrad.fit.materials.maps import MaterialMaps, maps_of, start_parameters
+from lumigrad.fit.materials.maps import MaterialMaps, coarse_levels, maps_of, start_parameters
 from lumigrad.fit.materials.occlusion import bake_occlusion
+from lumigrad.fit.materials.relief import texel_axes
 from lumigrad.fit.reconstruct.atlas import unwrap
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.projection import texels
@@ -35,6 +36,7 @@ class MaterialsState:
         iteration, seconds, losses: so far; errors are root mean squares.
         curve: measurements on the photographs held out.
         optimizer: the state of the optimiser.
+        axes: of the texels where there is a normal map, see `texel_axes`, else None.
     """
 
     uvs: Tensor
@@ -47,6 +49,7 @@ class MaterialsState:
     losses: list[float] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    axes: Tensor | None = None
 
     @classmethod
     def begin(
@@ -78,7 +81,8 @@ class MaterialsState:
         device = mesh.positions.device
         parameters = {name: [level.to(device) for level in levels] for name, levels in values.items()}
         gains = mesh.positions.new_ones(len(photos), 3)
-        return cls(uvs, uv_faces, bake_occlusion(mesh, shape), parameters, gains)
+        axes = texel_axes(mesh, shape) if normals else None
+        return cls(uvs, uv_faces, bake_occlusion(mesh, shape), parameters, gains, axes=axes)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,7 +91,7 @@ class MaterialsState:
 
     def maps(self, coarse: bool = False) -> MaterialMaps:
         """The maps as they are now, see `maps_of`."""
-        return maps_of(self.parameters, self.size, self.occlusion, coarse)
+        return maps_of(self.parameters, self.size, self.occlusion, coarse, self.axes)
 
     def on(self, mesh: Mesh) -> Mesh:
         """A mesh with the atlas's texture coordinates."""
@@ -142,6 +146,8 @@ class MaterialsState:
         right = start_parameters(self.size, side, 0.5, torch.tensor(0.5), "normal" in self.parameters)
         if self.parameters.keys() != right.keys():
             raise ValueError(f"state.parameters: expected {', '.join(right)}, got {', '.join(self.parameters)}")
+        if (self.axes is None) == ("normal" in right) or (self.axes is not None and self.axes.shape != (*self.size, 3)):
+            raise ValueError(f"state.axes: expected {[*self.size, 3] if 'normal' in right else None}")
         for name, levels in right.items():
             expected, got = ([list(level.shape) for level in found] for found in (levels, self.parameters[name]))
             if got != expected:
@@ -152,9 +158,12 @@ class MaterialsState:
             raise ValueError(f"state.optimizer: expected that of {self.iteration} steps")
         if not self.optimizer:
             return
-        leaves, names = self.leaves(), sorted(self.parameters)
+        leaves = self.leaves()
         found = check_adam(self.optimizer, leaves, [1] * len(leaves), "state.optimizer")
-        coarse = {sum(len(self.parameters[name]) for name in names[:number]) for number in range(len(names))}
+        coarse, first = set[int](), 0
+        for name in sorted(self.parameters):
+            coarse |= set(range(first, first + len(coarse_levels(name, self.parameters[name]))))
+            first += len(self.parameters[name])
         # Fine levels rest at first, all of them.
         if found not in (coarse, set(range(len(leaves)))):
             raise ValueError(f"state.optimizer.state: expected moments of {len(leaves)} tensors, got {len(found)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,19 +15,23 @@ from lumigrad.render.surface import Surface
 from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera
 from lumigrad.scene.color import srgb_encode
 from lumigrad.scene.light.lights import Light
+from lumigrad.scene.materials import PBRMaterial
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.mesh import Mesh
 
 
 def material_channels(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
-    """A shader: linear base colour, roughness and metallic [P, 5]."""
+    """A shader: linear base colour, roughness, metallic, and normals in world space [P, 8]."""
     terms = pbr_terms(surface)
-    return torch.cat((terms.base_color, terms.roughness, terms.metallic), -1)
+    return torch.cat((terms.base_color, terms.roughness, terms.metallic, surface.normal), -1)
 
 
 @torch.no_grad()
 def material_image(mesh: Mesh, camera: PerspectiveCamera) -> tuple[Tensor, Tensor]:
-    """Linear base colour, roughness and metallic that a camera [N] sees [N, H, W, 5], and coverage [N, H, W, 1]."""
+    """What a camera [N] sees of a surface [N, H, W, 8], and coverage [N, H, W, 1].
+
+    Channels are linear base colour (3), roughness, metallic, and normals in world space, bent by the normal map (3).
+    """
     shot = render(Scene(mesh), camera, shading=material_channels, lights=(), tone_mapping=None, buffers=False)
     return shot.color, shot.mask
 
@@ -51,6 +56,8 @@ def material_errors(mesh: Mesh, truth: Mesh, cameras: Sequence[PerspectiveCamera
             alone do not tell how much of their brightness and tint is light.
         base_color_gain: the mean of these gains.
         roughness_error, metallic_error: mean absolute differences.
+        normal_error_deg, flat_normal_error_deg: mean angles in degrees between shading normals; the latter without the
+            mesh's normal map, which has to be below it for the map to be of use.
 
     >>> from dataclasses import replace
     >>> from lumigrad.fit.materials import material_errors
@@ -61,13 +68,15 @@ def material_errors(mesh: Mesh, truth: Mesh, cameras: Sequence[PerspectiveCamera
     >>> round(found["roughness_error"], 3), round(found["base_color_error"], 3)
     (0.25, 0.0)
     """
-    ours, theirs = [], []
+    flat = replace(mesh, materials=(PBRMaterial(),), face_materials=None)
+    ours, theirs, smooth = [], [], []
     for camera in cameras:
         (found, mask), (right, there) = material_image(mesh, camera), material_image(truth, camera)
         both = ((mask > 0.99) & (there > 0.99))[..., 0]
         ours.append(found[both])
         theirs.append(right[both])
-    found, right = torch.cat(ours), torch.cat(theirs)
+        smooth.append(material_image(flat, camera)[0][both])
+    found, right, unbent = torch.cat(ours), torch.cat(theirs), torch.cat(smooth)
     color, true_color = found[:, :3], right[:, :3]
     gains = (color * true_color).sum(0) / color.square().sum(0).clamp_min(1e-12)
     return {
@@ -76,8 +85,16 @@ def material_errors(mesh: Mesh, truth: Mesh, cameras: Sequence[PerspectiveCamera
         "base_color_gain": float(gains.mean()),
         "roughness_error": float((found[:, 3] - right[:, 3]).abs().mean()),
         "metallic_error": float((found[:, 4] - right[:, 4]).abs().mean()),
+        "normal_error_deg": _angle(found[:, 5:], right[:, 5:]),
+        "flat_normal_error_deg": _angle(unbent[:, 5:], right[:, 5:]),
     }
 
 
 def _encoded_error(color: Tensor, truth: Tensor) -> float:
     return float((srgb_encode(color.clamp(0, 1)) - srgb_encode(truth.clamp(0, 1))).abs().mean())
+
+
+def _angle(normals: Tensor, truth: Tensor) -> float:
+    """Mean, in degrees."""
+    angle = torch.atan2(torch.linalg.cross(normals, truth).norm(dim=-1), (normals * truth).sum(-1))
+    return float(torch.rad2deg(angle).mean())
