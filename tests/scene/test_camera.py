@@ -92,6 +92,16 @@ def test_orbit() -> None:
     assert x > 4 > y
 
 
+def test_fields_of_view_from_one_pose() -> None:
+    both = PerspectiveCamera.orbit(20.0, 10.0, 2.0, torch.tensor([30.0, 60.0]), (8, 8))
+    points = torch.tensor([[0.1, 0.2, 0.3]])
+    for i, fov_y in enumerate((30.0, 60.0)):
+        alone = PerspectiveCamera.orbit(20.0, 10.0, 2.0, fov_y, (8, 8))
+        torch.testing.assert_close(both.project(points)[i], alone.project(points))
+    with pytest.raises(ValueError, match="fx"):
+        PerspectiveCamera.orbit(torch.zeros(3), 10.0, 2.0, torch.tensor([30.0, 60.0]), (8, 8))
+
+
 def test_orbit_is_continuous_at_the_pole() -> None:
     near_pole = PerspectiveCamera.orbit(30.0, 89.99, 2.0, 40.0, (8, 8))
     pole = PerspectiveCamera.orbit(30.0, 90.0, 2.0, 40.0, (8, 8))

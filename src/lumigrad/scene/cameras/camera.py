@@ -352,6 +352,8 @@ class PerspectiveCamera(Camera):
         fov = as_float(fov_y, "fov_y", matrix)
         if values_can_be_checked() and not bool(((fov > 0) & (fov < 180)).all()):
             raise ValueError(f"fov_y: expected degrees in (0, 180), got {fov.tolist()}")
+        if matrix.dim() == 2:  # one pose for all fields of view
+            matrix = matrix.expand(*fov.shape, 4, 4)
         focal = 0.5 * height / torch.tan(fov * (math.pi / 360))
         centre = matrix.new_tensor([0.5 * width, 0.5 * height])
         return cls(matrix, focal, focal, centre[0], centre[1], (height, width), near, far)
