@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
-import os
 import re
-import subprocess
+import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from ops_common import SOURCE, threads
+from ops_common import threads
 
 from lumigrad.fit.capture import load_rig
 from lumigrad.fit.splats import Photo, Spheres, loss_of
@@ -24,16 +26,26 @@ from lumigrad.scene import PBRMaterial, PerspectiveCamera, PointCloud, icosphere
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Examples find the modules beside them, and leave numbers of threads and random numbers as they were."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    before = set(sys.modules)
+    with threads(torch.get_num_threads()), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == EXAMPLES:
+            del sys.modules[name]
+
+
 def run(name: str, *arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Run an example in this process, which has imported torch; return what it prints."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", [str(EXAMPLES / name), *map(str, arguments)])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    return printed.getvalue()
 
 
 def numbers(line: str) -> list[float]:
@@ -279,8 +291,7 @@ def test_object_photos(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def single_view(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(EXAMPLES)
+def single_view() -> ModuleType:
     return importlib.import_module("single_view")
 
 
@@ -317,9 +328,8 @@ def test_single_view_workers_make_the_batches_of_one_process(single_view: Module
     assert (shot.mask[..., 0] - one.masks[number]).abs().mean() < 0.01
 
 
-def test_single_view_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_view_voxels() -> None:
     """A ball off the centre has the voxels of its formula; of two that overlap, both count once."""
-    monkeypatch.syspath_prepend(EXAMPLES)
     measure = importlib.import_module("single_view_measure")
     ball, middle = icosphere(4, radius=0.5), torch.tensor([0.2, 0.3, -0.1])
     centres = measure.centres()

@@ -31,7 +31,7 @@ class PullGroup {
         given_(march.volume, [&](int r) { return features_of(march, out, first, r, count); }),
         trail_(trail),
         back_(back),
-        turn_{trail.size(), 0, first, block_rays} {
+        turn_{trail.size(), 0, first, count} {
     for (int r = 0; r < block_rays; ++r) {
       const T* features = features_of(march, out, first, r, count);
       all_[r] = 0;

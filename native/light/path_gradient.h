@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "light/gradients.h"
 #include "light/medium_gradient.h"
@@ -428,6 +429,15 @@ PullPaths<T, moves, with_media> make_pull_paths(const lg_lit_scene& scene, const
           static_cast<const T*>(given),
           static_cast<const T*>(given_through),
           nullptr};
+}
+
+// Calls pull(moves, with_media) for the kind of paths that a scene asks for. moves: whether points, directions or
+// normals have gradients, which in media they have not.
+template <class Pull>
+auto with_kind_of_paths(const lg_lit_scene& scene, bool moves, Pull&& pull) {
+  if (scene.media) return pull(std::false_type{}, std::true_type{});
+  if (moves) return pull(std::true_type{}, std::false_type{});
+  return pull(std::false_type{}, std::false_type{});
 }
 
 }  // namespace lg::light

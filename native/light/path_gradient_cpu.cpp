@@ -1,6 +1,5 @@
 // Gradients of path tracing on the CPU.
 #include <cstdint>
-#include <type_traits>
 
 #include "light/path.h"
 #include "light/path_gradient.h"
@@ -36,12 +35,6 @@ int32_t lg_trace_paths_backward(lg_call* call, int32_t dtype, const lg_lit_scene
                                        rays);
       }
     };
-    if (scene->media) {
-      pull(std::false_type{}, std::true_type{});
-    } else if (out.move(*scene) || rays.exist()) {
-      pull(std::true_type{}, std::false_type{});
-    } else {
-      pull(std::false_type{}, std::false_type{});
-    }
+    lg::light::with_kind_of_paths(*scene, out.move(*scene) || rays.exist(), pull);
   });
 }
