@@ -103,26 +103,14 @@ LG_HD texture::FacePoint<T> on_cube(const Vec3<T>& d) {
 template <class T, int N, class Place>
 LG_HD void set_cube_corners(int32_t side, Place&& place, texture::Corners<T, N>* corners) {
   texture::Corners<T, N>& c = *corners;
-  int32_t low_x[N], low_y[N], at_edge[N];
+  texture::FaceTexels<N> low;
   LG_VECTORIZE
   for (int i = 0; i < N; ++i) {
     const texture::FacePoint<T> point = place(i);
-    const T s = point.u * T(side) - T(0.5), t = point.v * T(side) - T(0.5);
-    const int32_t x = texture::whole_part(s), y = texture::whole_part(t), first = (point.face * side + y) * side + x;
-    low_x[i] = x;
-    low_y[i] = y;
-    at_edge[i] = (x < 0) | (y < 0) | (x + 1 >= side) | (y + 1 >= side);
-    c.along_u[i] = s - T(x);
-    c.along_v[i] = t - T(y);
-    c.index[0][i] = first;
-    c.index[1][i] = first + 1;
-    c.index[2][i] = first + side;
-    c.index[3][i] = first + side + 1;
-    c.missing[i] = -1;
-    texture::set_weights(c, i, T(1));
+    texture::place_on_face(point.face, point.u, point.v, side, T(1), i, low, c);
   }
   for (int i = 0; i < N; ++i) {
-    if (at_edge[i]) texture::place_cube_edge(place(i).face, low_x[i], low_y[i], side, i, c);
+    if (low.at_edge[i]) texture::place_cube_edge(place(i).face, low.x[i], low.y[i], side, i, c);
   }
 }
 template <class T>

@@ -9,12 +9,15 @@
 namespace lg {
 
 // Bit l is set where values[l] == wanted, for l in [0, 16).
-inline uint32_t equal_lanes(const int32_t* values, int32_t wanted) {
+LG_INLINE uint32_t equal_lanes(const Lanes<int32_t>& values, int32_t wanted) {
 #if defined(__AVX512F__)
-  return _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(values), _mm512_set1_epi32(wanted));
+  return _mm512_cmpeq_epi32_mask((__m512i)values.part[0], _mm512_set1_epi32(wanted));
 #else
-  return bits_of(Lanes<int32_t>::load(values) == wanted);
+  return bits_of(values == wanted);
 #endif
+}
+inline uint32_t equal_lanes(const int32_t* values, int32_t wanted) {
+  return equal_lanes(Lanes<int32_t>::load(values), wanted);
 }
 
 // Bit l is set where values[l] is negative, for l in [0, 16).
@@ -26,9 +29,16 @@ inline uint32_t sign_lanes(const int32_t* values) {
 #endif
 }
 
-// Bit l is set where ids[l] is a triangle, for l in [0, count), count at most 16.
+// Bit l is set where ids[l] is a triangle, for l in [0, 16), or in [0, count), count at most 16.
+LG_INLINE uint32_t seen_lanes(const Lanes<int32_t>& ids) {
+#if defined(__AVX512F__)
+  return _mm512_cmpge_epi32_mask((__m512i)ids.part[0], _mm512_setzero_si512());
+#else
+  return bits_of(0 <= ids);
+#endif
+}
 inline uint32_t seen_lanes(const int32_t* ids, int count) {
-  if (LG_LIKELY(count == 16)) return ~sign_lanes(ids) & 0xffffu;
+  if (LG_LIKELY(count == 16)) return seen_lanes(Lanes<int32_t>::load(ids));
   uint32_t seen = 0;
   for (int l = 0; l < count; ++l) seen |= static_cast<uint32_t>(ids[l] >= 0) << l;
   return seen;

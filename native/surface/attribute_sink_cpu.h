@@ -147,7 +147,7 @@ class AttributeSink final : public TileSink {
 
   // The lanes of a block that show a triangle.
   static uint32_t seen_lanes(const Tile& tile, const int32_t* ids, int32_t x, int32_t y) {
-    return seen_of(load(ids)) & lanes_inside(x, y, tile.width, tile.height);
+    return lg::seen_lanes(load(ids)) & lanes_inside(x, y, tile.width, tile.height);
   }
 
   void meet(const Tile& tile, Met& met) const {

@@ -20,22 +20,6 @@ struct BlockPart {
   uint32_t lanes;
 };
 
-// Those of sixteen triangle numbers that are the wanted one, and that are triangles.
-LG_INLINE uint32_t equal_to(const Lanes<int32_t>& ids, int32_t wanted) {
-#if defined(__AVX512F__)
-  return _mm512_cmpeq_epi32_mask((__m512i)ids.part[0], _mm512_set1_epi32(wanted));
-#else
-  return bits_of(ids == wanted);
-#endif
-}
-LG_INLINE uint32_t seen_of(const Lanes<int32_t>& ids) {
-#if defined(__AVX512F__)
-  return _mm512_cmpge_epi32_mask((__m512i)ids.part[0], _mm512_setzero_si512());
-#else
-  return bits_of(0 <= ids);
-#endif
-}
-
 // The lanes of a block that begins at place (x, y) and of which only those before (width, height) are there.
 inline uint32_t lanes_inside(int64_t x, int64_t y, int64_t width, int64_t height) {
   if (x + block_size <= width && y + block_size <= height) return all_lanes;
@@ -55,7 +39,7 @@ LG_INLINE BlockPart* cut_block(const Lanes<int32_t>& ids, uint32_t seen, BlockPa
   for (uint32_t rest = seen; rest; rest &= ~next++->lanes) {
     const int lane = lowest_lane(rest);
     const int32_t triangle = id[lane];
-    *next = {number_of(triangle, lane), equal_to(ids, triangle) & rest};
+    *next = {number_of(triangle, lane), equal_lanes(ids, triangle) & rest};
   }
   return next;
 }

@@ -46,7 +46,7 @@ class TileBlocks {
         const int64_t x = column + b * block_size;
         const uint32_t inside = lanes_inside(x, row, tile_.x1, tile_.y1);
         const Lanes<int32_t> lanes = load_block(ids + b * block_size, inside);
-        seen[b] = static_cast<uint16_t>(seen_of(lanes));
+        seen[b] = static_cast<uint16_t>(seen_lanes(lanes));
         next = cut_block(lanes, seen[b], next, [&](int32_t triangle, int lane) LG_INLINE_LAMBDA {
           return find(triangle, static_cast<int32_t>(x + (lane & 3)), static_cast<int32_t>(row + (lane >> 2)));
         });
@@ -85,7 +85,7 @@ class TileBlocks {
 
   bool shows_nothing(const int32_t* ids) const {
     const Lanes<int32_t> all = (load(ids) & load(ids + width_)) & (load(ids + 2 * width_) & load(ids + 3 * width_));
-    return seen_of(all) == 0;
+    return seen_lanes(all) == 0;
   }
 
   // -1 in lanes that are not inside.

@@ -19,6 +19,31 @@ LG_HD void set_weights(Corners<T, N>& c, int i, T share) {
   c.weight[3][i] = u1 * v1;
 }
 
+// The first of the four texels around each lookup on faces of a cube map, and whether some of the four lie beyond its
+// face; place_cube_edge finds those.
+template <int N>
+struct FaceTexels {
+  int32_t x[N], y[N], at_edge[N];
+};
+
+// Puts lookup i between the texels of a face.
+template <class T, int N>
+LG_HD void place_on_face(int32_t face, T u, T v, int32_t size, T share, int i, FaceTexels<N>& low, Corners<T, N>& c) {
+  const T s = u * T(size) - T(0.5), t = v * T(size) - T(0.5);
+  const int32_t x = whole_part(s), y = whole_part(t), first = (face * size + y) * size + x;
+  low.x[i] = x;
+  low.y[i] = y;
+  low.at_edge[i] = (x < 0) | (y < 0) | (x + 1 >= size) | (y + 1 >= size);
+  c.along_u[i] = s - T(x);
+  c.along_v[i] = t - T(y);
+  c.index[0][i] = first;
+  c.index[1][i] = first + 1;
+  c.index[2][i] = first + size;
+  c.index[3][i] = first + size + 1;
+  c.missing[i] = -1;
+  set_weights(c, i, share);
+}
+
 template <int wrap, class T, int N>
 LG_HD_LARGE void place_planar(const Request<T>& r, int which, Lookups<T, N>& b) {
   Corners<T, N>& c = b.corners[which];
@@ -83,27 +108,16 @@ LG_HD_LARGE void place_cube_edge(int32_t face, int32_t x, int32_t y, int32_t siz
 template <class T, int N>
 LG_HD_LARGE void place_cube(const Request<T>& r, int which, Lookups<T, N>& b) {
   Corners<T, N>& c = b.corners[which];
-  int32_t low_x[N], low_y[N], at_edge[N];
+  FaceTexels<N> low;
   const int padded = b.padded;  // a local copy, which stores through `c` cannot change
   LG_VECTORIZE
   for (int i = 0; i < padded; ++i) {
     const int32_t size = level_side(r.width, b.level[which][i]);
-    const T s = b.tap_u[i] * T(size) - T(0.5), t = b.tap_v[i] * T(size) - T(0.5);
-    const int32_t x = whole_part(s), y = whole_part(t), first = (b.tap_face[i] * size + y) * size + x;
-    low_x[i] = x;
-    low_y[i] = y;
-    at_edge[i] = (x < 0) | (y < 0) | (x + 1 >= size) | (y + 1 >= size);
-    c.along_u[i] = s - T(x);
-    c.along_v[i] = t - T(y);
-    c.index[0][i] = first;
-    c.index[1][i] = first + 1;
-    c.index[2][i] = first + size;
-    c.index[3][i] = first + size + 1;
-    c.missing[i] = -1;
-    set_weights(c, i, b.share[which][i]);
+    place_on_face(b.tap_face[i], b.tap_u[i], b.tap_v[i], size, b.share[which][i], i, low, c);
   }
   for (int i = 0; i < b.count; ++i) {
-    if (at_edge[i]) place_cube_edge(b.tap_face[i], low_x[i], low_y[i], level_side(r.width, b.level[which][i]), i, c);
+    if (!low.at_edge[i]) continue;
+    place_cube_edge(b.tap_face[i], low.x[i], low.y[i], level_side(r.width, b.level[which][i]), i, c);
   }
 }
 
