@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -68,12 +69,20 @@ def pixel_rays(
     return origin.expand_as(directions).contiguous(), directions
 
 
+def _random_of(seed: int) -> Callable[..., Tensor]:
+    """Numbers in [0, 1) of any shape, each time others."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.rand(*shape, dtype=DOUBLE, generator=generator)
+
+
+def _bumps(random: Callable[..., Tensor]) -> Tensor:
+    """A normal map [4, 5, 3]."""
+    return 0.5 + 0.5 * torch.nn.functional.normalize(random(4, 5, 3) - torch.tensor([0.5, 0.5, -0.7]), dim=-1)
+
+
 def mixed_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
     """Every kind of material, texture and light."""
-    generator = torch.Generator().manual_seed(0)
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(*shape, dtype=DOUBLE, generator=generator)
+    random = _random_of(0)
 
     ball, gem = icosphere(1).to(DOUBLE), icosphere(0).to(DOUBLE)
     count = len(ball.positions)
@@ -104,13 +113,10 @@ def mixed_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
 
 def bumpy_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
     """Normal maps on smooth and on flat surfaces, of one side and of two, under uniform light."""
-    generator = torch.Generator().manual_seed(5)
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(*shape, dtype=DOUBLE, generator=generator)
+    random = _random_of(5)
 
     ball, gem = icosphere(1).to(DOUBLE), icosphere(0).to(DOUBLE)
-    bumps = 0.5 + 0.5 * torch.nn.functional.normalize(random(4, 5, 3) - torch.tensor([0.5, 0.5, -0.7]), dim=-1)
+    bumps = _bumps(random)
     steel = PBRMaterial(
         base_color=(0.8, 0.7, 0.6), roughness=0.3, metallic=0.9, normal_texture=bumps, normal_scale=0.7,
         second_uv_textures=("normal_texture",), double_sided=False,
@@ -132,13 +138,10 @@ def bumpy_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
 
 def layered_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
     """Surfaces that are partly there, normal maps, second coordinates, coats, transmission, plastic."""
-    generator = torch.Generator().manual_seed(7)
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(*shape, dtype=DOUBLE, generator=generator)
+    random = _random_of(7)
 
     ball, gem = icosphere(1).to(DOUBLE), icosphere(0).to(DOUBLE)
-    bumps = 0.5 + 0.5 * torch.nn.functional.normalize(random(4, 5, 3) - torch.tensor([0.5, 0.5, -0.7]), dim=-1)
+    bumps = _bumps(random)
     coated = PBRMaterial(
         base_color=(0.8, 0.3, 0.2), roughness=0.6, metallic=0.3, clearcoat=0.8, clearcoat_roughness=0.5,
         clearcoat_texture=0.5 + 0.5 * random(3, 3, 1), clearcoat_roughness_texture=0.5 + 0.5 * random(2, 4, 3),
@@ -185,10 +188,7 @@ def layered_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
 
 def foggy_scene(dtype: torch.dtype = DOUBLE) -> LitScene:
     """Media in one another, around the camera, behind rough glass, on grids, and around everything."""
-    generator = torch.Generator().manual_seed(3)
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(*shape, dtype=DOUBLE, generator=generator)
+    random = _random_of(3)
 
     ball, gem, (cube, inwards) = icosphere(1).to(DOUBLE), icosphere(0).to(DOUBLE), box_inside()
     cube_faces = inwards[:, [0, 2, 1]]

@@ -71,10 +71,15 @@ def fractional(name: str, value: Any) -> torch.Tensor:
     return checked
 
 
+def is_integral(values: torch.Tensor) -> bool:
+    """Whether a tensor holds integers, of any width."""
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+
+
 def integral(name: str, value: Any) -> torch.Tensor:
     """`value` if it is a dense tensor of integers of any width."""
     checked = tensor(name, value)
-    if checked.is_floating_point() or checked.is_complex() or checked.dtype == torch.bool:
+    if not is_integral(checked):
         raise TypeError(f"{name}: expected integers, got {str(checked.dtype).removeprefix('torch.')}")
     return checked
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 
+import torch
+
 from lumigrad.compat.mitsuba.objects import note
+from lumigrad.scene.color import srgb_decode
 
 Element = ElementTree.Element
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -76,5 +79,4 @@ def _linear(value: str) -> str:
         encoded = [(code >> shift & 255) / 255 for shift in (16, 8, 0)]
     else:
         encoded = [float(part) for part in re.split(r"[\s,]+", value.strip())]
-    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in encoded]
-    return " ".join(map(repr, linear))
+    return " ".join(map(repr, srgb_decode(torch.tensor(encoded, dtype=torch.float64)).tolist()))

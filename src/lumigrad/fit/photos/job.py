@@ -225,4 +225,9 @@ class DividedJob(PhotoJob[AnyState]):
             CheckpointError: the state cannot be written; the one that was written last is still there.
             LostProcessError: a process of the group is lost.
         """
-        return self._run(partial(self.fit, group=group), state, folder, on_step, evaluate_every, group)
+        fit = partial(self.fit, group=group)
+        return self._run(fit, state, folder, on_step, evaluate_every, group, self._whole(state, folder))
+
+    def _whole(self, state: AnyState, folder: Path) -> Whole[AnyState] | None:
+        """What brings the parts of a state together, see `run_with_checkpoints`; None where each process has all."""
+        return None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from lumigrad.fit.checkpoints import Whole
 from lumigrad.fit.distributed import ALONE, Group
 from lumigrad.fit.metrics import write_metrics
 from lumigrad.fit.photos import Photo, focus
@@ -178,19 +179,8 @@ class SplatJob(DividedJob[SplatState]):
             photos, state, self.model, self.strategy, self.schedule, held_out, evaluate_every, go_on, group
         )
 
-    def run(
-        self,
-        state: SplatState,
-        folder: Path,
-        on_step: Callable[[SplatState], None] | None = None,
-        evaluate_every: int | None = None,
-        group: Group = ALONE,
-    ) -> SplatState:
-        """Fit until the end or until SIGINT or SIGTERM, see `DividedJob.run`."""
-        if not isinstance(state.rows, DividedRows):
-            return super().run(state, folder, on_step, evaluate_every, group)
-        fit = partial(self.fit, group=group)
-        return self._run(fit, state, folder, on_step, evaluate_every, group, lambda now: _whole(now, folder))
+    def _whole(self, state: SplatState, folder: Path) -> Whole[SplatState] | None:
+        return partial(_together, folder=folder) if isinstance(state.rows, DividedRows) else None
 
     def preview(self, state: SplatState) -> Preview:
         """What photographs show; see `Job.preview`."""
@@ -254,7 +244,7 @@ class SplatJob(DividedJob[SplatState]):
 
 
 @contextmanager
-def _whole(state: SplatState, folder: Path) -> Iterator[SplatState | None]:
+def _together(state: SplatState, folder: Path) -> Iterator[SplatState | None]:
     """The state with the primitives of all processes, in the first one; None in the others."""
     assert isinstance(state.rows, DividedRows)
     with state.rows.all(folder) as rows:

@@ -15,7 +15,7 @@ from lumigrad.scene.shapes._displayed import Displayed
 from lumigrad.scene.shapes.creases import crease_normals
 from lumigrad.scene.shapes.tangents import corner_tangents
 from lumigrad.types.shapes import Bool, Float, Int
-from lumigrad.types.validation import fractional, tensor, values_can_be_checked
+from lumigrad.types.validation import fractional, is_integral, tensor, values_can_be_checked
 
 _REQUIRED = ("positions", "faces")
 # Values, and the index buffers into them.
@@ -25,12 +25,8 @@ INDEXED = {
 _NUMBERS = (*INDEXED.values(), "face_materials")
 
 
-def _is_integral(values: Tensor) -> bool:
-    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
-
-
 def _check_indices(faces: Tensor, count: int, name: str) -> None:
-    if faces.ndim != 2 or faces.shape[-1] != 3 or not _is_integral(faces):
+    if faces.ndim != 2 or faces.shape[-1] != 3 or not is_integral(faces):
         raise ValueError(f"{name}: expected integers [F, 3], got {faces.dtype} {list(faces.shape)}")
     _check_range(faces, count, name)
 
@@ -141,7 +137,7 @@ class Mesh(Displayed):
         chosen = self.face_materials
         if chosen is None:
             return
-        if chosen.ndim != 1 or len(chosen) != len(self.faces) or not _is_integral(chosen):
+        if chosen.ndim != 1 or len(chosen) != len(self.faces) or not is_integral(chosen):
             got = f"{chosen.dtype} {list(chosen.shape)}"
             raise ValueError(f"face_materials: expected integers [{len(self.faces)}], got {got}")
         _check_range(chosen, len(self.materials), "face_materials")
