@@ -28,15 +28,19 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 @pytest.fixture(autouse=True)
 def _as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Examples find the modules beside them, and leave numbers of threads and random numbers as they were."""
+    """Examples find the modules beside them, and leave numbers of threads and random numbers as they were.
+
+    Tests may have imported modules of the same names: they are hidden from the examples, and given back.
+    """
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    before = set(sys.modules)
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    hidden = {name: sys.modules.pop(name) for name in names & set(sys.modules)}
     with threads(torch.get_num_threads()), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == EXAMPLES:
-            del sys.modules[name]
+    for name in names & set(sys.modules):
+        del sys.modules[name]
+    sys.modules.update(hidden)
 
 
 def run(name: str, *arguments: object) -> str:
