@@ -200,6 +200,21 @@ def test_doctor_finds_kernels_that_are_wrong(
     assert "FAILED: ZeroDivisionError: division by zero" in capsys.readouterr().out
 
 
+def test_a_command_imports_only_what_it_needs() -> None:
+    code = "import sys; from lumigrad.cli import main; main(['doctor']); print(*sys.modules, file=sys.stderr)"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "an image and its gradients are right" in run.stdout
+    imported = set(run.stderr.split())
+    assert "lumigrad.cli.doctor" in imported
+    assert not imported & {"lumigrad.cli.render", "lumigrad.fit", "lumigrad.io"}
+
+
 @pytest.mark.parametrize("command", [["doctor"], ["render", "none.obj", "-o", "a.png"]])
 def test_an_installation_that_does_not_load(command: list[str], tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "LUMIGRAD_NATIVE_DIR": str(tmp_path)}

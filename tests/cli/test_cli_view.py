@@ -11,7 +11,7 @@ import torch
 from reconstruct_common import ball, write_photos
 
 from lumigrad.cli import main, view
-from lumigrad.cli.shared import UserError
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.shown import ShownShapes, shown_of
 from lumigrad.io import save_mesh
 from lumigrad.scene import Mesh, PerspectiveCamera, icosphere
@@ -19,8 +19,8 @@ from lumigrad.scene import Mesh, PerspectiveCamera, icosphere
 
 def options(*given: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    view.add_parser(parser.add_subparsers())
-    return parser.parse_args(["view", *map(str, given)])
+    view.add_arguments(parser)
+    return parser.parse_args([*map(str, given)])
 
 
 CAMERA = PerspectiveCamera.orbit(torch.tensor(30.0, dtype=torch.float64), 20.0, 3.0, 45.0, (24, 32), near=1.0, far=5.0)

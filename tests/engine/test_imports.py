@@ -21,7 +21,7 @@ ROOT = Path(lumigrad.__file__).parent
 # From the ground up. Rooms of one floor do not import one another; the package itself, whose public names are those of
 # the ops, lies above them, and the command line may ask it for the version.
 FLOORS = (
-    ("types", "_optional"),
+    ("types", "_optional", "_launcher"),
     ("_diagnosis",),
     ("_startup",),
     ("_engine",),

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import color, number, positive
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.photo_fit import add_run_options, fit_and_report
-from lumigrad.cli.shared import UserError
+from lumigrad.cli.several import in_group
 from lumigrad.fit.capture import CaptureJob, CaptureOptions, CaptureRig, load_rig
 from lumigrad.fit.capture.job import QUICK, STEPS
 from lumigrad.fit.capture.truth import load_truth
@@ -19,9 +20,8 @@ from lumigrad.fit.capture.truth import load_truth
 _DEFAULTS = CaptureOptions()
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("capture", help="recover the moving shape of a face from several cameras")
     parser.add_argument("rig", type=Path, help="folder with cameras.json, base.obj, and a folder of images per camera")
     parser.add_argument(
         "--downscale", type=positive, default=1, metavar="N", help="use images at 1/N of their size, by averaging (1)"
@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--texture-size", type=number(int, 16, 8192), help="rows and columns (1024)")
     add_run_options(parser, "capture-out", STEPS, evaluate_every=100, frames=96, film="animation")
-    parser.set_defaults(divided=True, run=run, iterations=None)
+    parser.set_defaults(divided=True, run=in_group(run), iterations=None)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from lumigrad.cli.fit import add_options, fit_and_report, mesh_options
 from lumigrad.scene.shapes.procedural import creature
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("demo", help="the same on a built-in mesh, in under a minute")
     add_options(parser, size=256, views=24, texture=512, out="demo-out")
     parser.set_defaults(run=run)
 

@@ -21,9 +21,8 @@ _PACKAGE = Path(lg.__file__).parent
 _RIGHT = "an image and its gradients are right"
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command and its options."""
-    parser = commands.add_parser("doctor", help="report versions, threads, instruction sets, CUDA")
     parser.add_argument("--report", action="store_true", help="all that a report of a problem needs, as Markdown")
     parser.set_defaults(run=run)
 

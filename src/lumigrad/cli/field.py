@@ -9,14 +9,14 @@ import torch
 
 from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.photo_fit import add_fit_options, run_fit
+from lumigrad.cli.several import in_group
 from lumigrad.fit.fields import FieldJob, FieldOptions
 from lumigrad.fit.fields.job import RAYS
 from lumigrad.io.photos import PosedPhotos
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("field", help="recover a field of densities and colours from posed photographs")
     # Pictures of fields take seconds.
     add_fit_options(parser, "field-out", FieldOptions.iterations, evaluate_every=1000, frames=30)
     parser.add_argument("--kind", choices=tuple(RAYS), default="hash", help="what the field is made of (hash)")
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
         action="store_false",
         help="black pixels may be nothing, as in renders of objects (not needed where there is an alpha channel)",
     )
-    parser.set_defaults(divided=True, run=run)
+    parser.set_defaults(divided=True, run=in_group(run))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import color, number, positive
+from lumigrad.cli.errors import INTERRUPTED, UserError
 from lumigrad.cli.live import add_live_option, live
-from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, read_mesh, run_job
+from lumigrad.cli.shared import make_folder, progress_bar, read_mesh, run_job
 from lumigrad.fit.mesh.job import MeshJob, MeshOptions
 from lumigrad.fit.mesh.loop import FitState
 from lumigrad.fit.mesh.report import BACKGROUND
 from lumigrad.scene.shapes.mesh import Mesh
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("fit", help="recover a mesh and its texture from images of it")
     parser.add_argument("mesh", type=Path, help="OBJ, glTF/GLB, PLY, STL or OFF to take reference images of")
     parser.add_argument("--texture", type=Path, help="image to use as the mesh's texture")
     parser.add_argument("--start", choices=("sphere", "perturbed"), default="sphere", help="what to begin from")

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from lumigrad.cli.arguments import number
+from lumigrad.fit.distributed import ALONE
 from lumigrad.fit.job import Job
 from lumigrad.fit.preview import Preview
 from lumigrad.scene.cameras.camera import PerspectiveCamera
@@ -32,6 +33,7 @@ def add_live_option(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help=f"show the fit in the browser while it runs; the page ends with the command ({_PORT})",
     )
+    parser.set_defaults(group=ALONE)  # in_group has another where there are several processes
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import number, positive
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.photo_fit import run_fit
-from lumigrad.cli.shared import UserError, read_mesh
+from lumigrad.cli.shared import read_mesh
 from lumigrad.cli.surface import FILM, add_mesh_options, add_object_options, known_mesh, masked
 from lumigrad.fit.materials import MaterialsJob, MaterialsOptions, load_relit
 from lumigrad.fit.materials.job import STEPS
@@ -21,11 +22,8 @@ _DEFAULT = MaterialsOptions()
 _FILES = ", mesh.glb, environment.exr (or .pfm without OpenImageIO), environment.png, relit.png, report.html"
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser(
-        "materials", help="recover the materials of a mesh, and the light, from posed photographs"
-    )
     add_mesh_options(parser)
     add_object_options(parser, "materials-out", STEPS)
     parser.add_argument(

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from lumigrad.cli.arguments import number, positive
+from lumigrad.cli.errors import INTERRUPTED, UserError
 from lumigrad.cli.live import add_live_option, live
 from lumigrad.cli.photos import add_photo_options, read_photos
-from lumigrad.cli.shared import INTERRUPTED, UserError, make_folder, progress_bar, run_job
+from lumigrad.cli.shared import make_folder, progress_bar, run_job
 from lumigrad.fit.distributed import ALONE
 from lumigrad.fit.photos.job import DividedJob, PhotoJob
 from lumigrad.io.photos import PosedPhotos

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lumigrad.cli.arguments import positive
-from lumigrad.cli.shared import UserError
+from lumigrad.cli.errors import UserError
 from lumigrad.io.dataset import load_dataset
 from lumigrad.io.photos import PosedPhotos
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.cli.shared import UserError
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.subjects import Shape, Subject
 from lumigrad.cli.tracing import Tracing, tracing_of
 from lumigrad.cli.viewpoints import upright

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lumigrad.cli.arguments import number
-from lumigrad.cli.shared import UserError, make_folder, read_mesh
+from lumigrad.cli.errors import UserError
+from lumigrad.cli.shared import make_folder, read_mesh
 from lumigrad.fit.metrics import write_metrics
 from lumigrad.fit.pose.estimate import PoseEstimate, PoseWarning
 from lumigrad.fit.pose.job import fit_pose, track_pose
@@ -30,9 +31,8 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr", ".
 _FRAME_WIDTH = 480  # of the overlay of a video
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("pose", help="find where a known mesh is in a photograph, or along a video")
     parser.add_argument("mesh", type=Path, help="OBJ, glTF/GLB, PLY, STL or OFF")
     parser.add_argument("photo", type=Path, nargs="?", help="photograph; its alpha channel is a mask")
     parser.add_argument(

@@ -10,6 +10,7 @@ import torch
 
 from lumigrad.cli.arguments import number
 from lumigrad.cli.photo_fit import Job, run_fit
+from lumigrad.cli.several import in_group
 from lumigrad.cli.shared import read_mesh
 from lumigrad.cli.surface import FILES, FILM, add_surface_options, masked, surface_options
 from lumigrad.cli.texture import size
@@ -18,9 +19,8 @@ from lumigrad.fit.reconstruct.job import SURFACE_STEPS
 from lumigrad.io.photos import PosedPhotos
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("reconstruct", help="recover a textured mesh from posed photographs")
     add_surface_options(parser, "reconstruct-out", SURFACE_STEPS)
     parser.add_argument("--detail", type=number(float, 0.1, 8), default=1.0, help="scales mesh fineness (1)")
     parser.add_argument("--truth", type=Path, metavar="MESH", help="what the surface should be, to be measured against")
@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="of photographs without masks: make depths more exact by comparing photographs before they are fused",
     )
-    parser.set_defaults(divided=True, run=run)
+    parser.set_defaults(divided=True, run=in_group(run))
 
 
 def run(arguments: argparse.Namespace) -> int:

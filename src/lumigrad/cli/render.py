@@ -12,9 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from lumigrad.cli.arguments import color_or_none, distant_light, number, positive
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.lighting import file_lights
 from lumigrad.cli.pictures import SHADINGS, Look, background_of, look_of, picture, sheet, shot_of, warn_if_empty
-from lumigrad.cli.shared import UserError, progress_bar
+from lumigrad.cli.shared import progress_bar
 from lumigrad.cli.subjects import Subject, ball_of, read_subject
 from lumigrad.cli.tracing import add_tracing_options
 from lumigrad.cli.viewpoints import Viewpoint, add_view_options, from_centre, viewpoints
@@ -25,9 +26,8 @@ from lumigrad.render.rendering import Rendering
 from lumigrad.scene.cameras.camera import Camera
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("render", help="render meshes, points or Gaussians to a picture or a video")
     parser.add_argument(
         "files",
         type=Path,

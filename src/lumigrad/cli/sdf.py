@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from lumigrad.cli.arguments import number
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.photo_fit import add_fit_options, run_fit
-from lumigrad.cli.shared import UserError, make_folder, read_mesh
+from lumigrad.cli.shared import make_folder, read_mesh
 from lumigrad.cli.surface import FILM, add_reading_options, masked
 from lumigrad.fit.sdf.state import SDFState
 from lumigrad.fit.silhouettes import SilhouetteJob, SilhouetteOptions, solid_of, write_solid
@@ -22,9 +23,8 @@ FILES = ", mesh.glb, grid.npz, report.html"
 _OF_MESHES = {"command", "dataset", "out", "voxels", "truth", "largest", "threads", "group"}
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("sdf", help="make a closed surface of a mesh, or of the masks of posed photographs")
     parser.description = "dataset may also be a mesh: OBJ, glTF/GLB, PLY, STL or OFF"
     add_fit_options(parser, "sdf-out", STEPS, evaluate_every=100, frames=48, film="turntable")
     add_reading_options(parser)

@@ -1,4 +1,4 @@
-"""What several commands have in common: errors, files, progress."""
+"""What several commands have in common: files, progress, fits that resume."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lumigrad._optional import require
+from lumigrad.cli.errors import INTERRUPTED, UserError
 from lumigrad.fit.checkpoints import CheckpointError
 from lumigrad.fit.distributed import ALONE, Group, LostProcessError
 from lumigrad.fit.interruption import Interruption
@@ -18,12 +19,6 @@ from lumigrad.fit.photos.job import DividedJob
 from lumigrad.io.image import load_image
 from lumigrad.io.mesh import load_mesh
 from lumigrad.scene.shapes.mesh import Mesh
-
-INTERRUPTED = 130
-
-
-class UserError(Exception):
-    """A mistake in the arguments or the input: one line on stderr, exit code 2."""
 
 
 def read_mesh(path: Path, texture: Path | None, materials: bool = False) -> Mesh:

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.lighting import file_lights
 from lumigrad.cli.pictures import SHADINGS, Look, background_of, look_of, picture, shot_of
-from lumigrad.cli.shared import UserError
 from lumigrad.cli.subjects import Ball, Subject, ball_of, read_subject
 from lumigrad.cli.viewpoints import from_centre, upright
 from lumigrad.fit.fields import load_field

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import torch
 
 from lumigrad.cli.arguments import number, positive
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.photo_fit import add_fit_options, run_fit
-from lumigrad.cli.shared import UserError
+from lumigrad.cli.several import in_group
 from lumigrad.fit.splats.job import SplatJob, SplatOptions
 from lumigrad.io.photos import PosedPhotos
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("splat", help="recover Gaussians or spheres from posed photographs")
     add_fit_options(parser, "splat-out", 4000)
     parser.add_argument("--spheres", action="store_true", help="soft spheres instead of Gaussians")
     parser.add_argument("--strategy", choices=("clone", "mcmc"), default="clone", help="how primitives are added")
@@ -31,7 +30,7 @@ def add_parser(commands: Any) -> None:
         help="what several processes divide: the photographs of each step, each process having all primitives, or the "
         "primitives, too many for one (photographs)",
     )
-    parser.set_defaults(run=run, divided=True)
+    parser.set_defaults(run=in_group(run), divided=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lumigrad.cli.shared import UserError, read_mesh
+from lumigrad.cli.errors import UserError
+from lumigrad.cli.shared import read_mesh
 from lumigrad.io.gaussians import READERS, load_gaussians
 from lumigrad.io.mesh import READABLE
 from lumigrad.io.points import load_points

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lumigrad.cli.arguments import number, positive
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.photo_fit import add_fit_options
-from lumigrad.cli.shared import UserError, read_mesh
+from lumigrad.cli.shared import read_mesh
 from lumigrad.fit.reconstruct import ReconstructOptions
 from lumigrad.fit.reconstruct.conventions import AXES, POSES
 from lumigrad.fit.reconstruct.schedule import CAMERAS

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lumigrad.cli.photo_fit import run_fit
+from lumigrad.cli.several import in_group
 from lumigrad.cli.surface import (
     FILES,
     FILM,
@@ -22,12 +23,11 @@ from lumigrad.fit.reconstruct.job import TEXTURE_STEPS
 from lumigrad.io.photos import PosedPhotos
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("texture", help="recover the texture of a mesh from posed photographs")
     add_mesh_options(parser)
     add_surface_options(parser, "texture-out", TEXTURE_STEPS)
-    parser.set_defaults(divided=True, run=run)
+    parser.set_defaults(divided=True, run=in_group(run))
 
 
 def run(arguments: argparse.Namespace) -> int:

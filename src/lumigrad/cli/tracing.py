@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 
 from lumigrad.cli.arguments import number
-from lumigrad.cli.shared import UserError
+from lumigrad.cli.errors import UserError
 from lumigrad.render import render_direct, render_path
 from lumigrad.render.rendering import Rendering
 from lumigrad.scene.cameras.camera import Camera

@@ -8,13 +8,12 @@ import warnings
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from lumigrad.cli.arguments import number
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.render import add_light_options, add_surface_options
-from lumigrad.cli.shared import UserError
 from lumigrad.cli.shown import Shown, shown_of
 from lumigrad.cli.viewpoints import UPRIGHT
 from lumigrad.io.dataset import load_dataset
@@ -26,9 +25,8 @@ _RESULTS = ("mesh.glb", "gaussians.ply", "spheres.ply", "field.npz")
 _LOOK_AGAIN = 1.0  # seconds
 
 
-def add_parser(commands: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser = commands.add_parser("view", help="look at meshes, points, Gaussians and data sets in the browser")
     parser.add_argument(
         "paths",
         type=Path,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.cli.arguments import image_size, number, positive
-from lumigrad.cli.shared import UserError
+from lumigrad.cli.errors import UserError
 from lumigrad.cli.subjects import Ball
 from lumigrad.io._camera_files import named_cameras
 from lumigrad.scene.cameras.camera import Camera, PerspectiveCamera

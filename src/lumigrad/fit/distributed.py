@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lumigrad._launcher import group_size as group_size
+
 # How long the others wait for a process that says nothing and whose connection stands.
 _PATIENCE = timedelta(minutes=10)
 # How long they wait for the first process to say that it is there, after one was lost.
@@ -153,12 +155,6 @@ class Group:
 
 
 ALONE = Group()
-
-
-def group_size() -> int:
-    """How many processes torchrun, or another launcher that sets RANK and WORLD_SIZE, has started."""
-    size = os.environ.get("WORLD_SIZE", "1")
-    return int(size) if "RANK" in os.environ and size.isdigit() else 1
 
 
 def join() -> Group:
