@@ -69,9 +69,10 @@ def test_mistakes(
     assert words in capsys.readouterr().err
 
 
-def test_sweep_of_an_object(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reconstruct", str(dataset), "--sweep", "--out", str(tmp_path / "out")]) == 2
-    assert "--sweep: expected photographs without masks" in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--sweep", "--no-sweep"])
+def test_sweep_of_an_object(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert main(["reconstruct", str(dataset), option, "--out", str(tmp_path / "out")]) == 2
+    assert f"{option}: expected photographs without masks" in capsys.readouterr().err
 
 
 def test_wrong_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +94,7 @@ def test_scene_interrupted_and_resumed(
 ) -> None:
     """Interrupted in the field and again in the surface, results are those of a fit that ran through."""
     monkeypatch.setattr(fit_of_scene, "RAYS", 64)
-    command = ["reconstruct", str(scene), *SMALL, "--refine-cameras", "--sweep", "--out"]
+    command = ["reconstruct", str(scene), *SMALL, "--refine-cameras", "--out"]
     assert main([*command, str(tmp_path / "whole")]) == 0
     whole = check_results(tmp_path / "whole")
     part = [*command, str(tmp_path / "part")]

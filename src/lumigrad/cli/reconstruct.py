@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", type=Path, metavar="MESH", help="what the surface should be, to be measured against")
     parser.add_argument(
         "--sweep",
-        action="store_true",
-        help="of photographs without masks: make depths more exact by comparing photographs before they are fused",
+        action=argparse.BooleanOptionalAction,
+        help="of photographs without masks: compare them to make depths more exact before they are fused (yes)",
     )
     parser.set_defaults(divided=True, run=in_group(run))
 
@@ -35,13 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and write the results."""
     truth = None if arguments.truth is None else read_mesh(arguments.truth, None)
-    options = surface_options(arguments, detail=arguments.detail, sweep=arguments.sweep)
+    options = surface_options(arguments, detail=arguments.detail, sweep=arguments.sweep is not False)
 
     def prepare(data: PosedPhotos, device: torch.device) -> Job:
         data = masked(data, arguments)
         opaque = data.load(data.split()[0][0])[0].shape[-1] == 3
-        if arguments.sweep and not opaque:
-            raise ValueError("--sweep: expected photographs without masks; silhouettes show where an object is")
+        if arguments.sweep is not None and not opaque:
+            named = "--sweep" if arguments.sweep else "--no-sweep"
+            raise ValueError(f"{named}: expected photographs without masks; silhouettes show where an object is")
         make = SceneJob.prepare if opaque else ReconstructJob.of_object
         return make(data, options, device, truth)
 

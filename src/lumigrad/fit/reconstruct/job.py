@@ -57,7 +57,7 @@ class ReconstructOptions:
     texture_size: int | None = None
     exposure: bool = True
     cameras: str = CAMERAS[0]
-    sweep: bool = False
+    sweep: bool = True
     reduce: int = 1
     axes: str = AXES[0]
     poses: str = POSES[0]
