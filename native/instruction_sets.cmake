@@ -1,9 +1,9 @@
 # The instruction sets to build libraries for, in LUMIGRAD_CORES, of those that there can be, LUMIGRAD_KNOWN_ISAS.
 #
-#   LUMIGRAD_ISAS   AUTO: portable, and the best that this machine runs. ALL: for every machine of this architecture, as
-#                   a wheel for others needs. Or a list: portable;avx2
+#   LUMIGRAD_ISAS   AUTO: the best that this machine runs. ALL: for every machine of this architecture, as a wheel for
+#                   others needs. Or a list: portable;avx2
 #
-# It is also an environment variable (options.cmake). The portable one is always built: it says what a processor runs.
+# It is also an environment variable (options.cmake).
 lumigrad_option_from_environment(LUMIGRAD_ISAS "Instruction sets to build for: AUTO, ALL or a list")
 
 set(LUMIGRAD_KNOWN_ISAS portable)
@@ -29,8 +29,7 @@ set(LUMIGRAD_CORES ${LUMIGRAD_KNOWN_ISAS})
 if(LUMIGRAD_ISAS STREQUAL "AUTO")
   lumigrad_find_best_isa(best)
   if(best)
-    set(LUMIGRAD_CORES portable ${best})
-    list(REMOVE_DUPLICATES LUMIGRAD_CORES)
+    set(LUMIGRAD_CORES ${best})
   endif()
 elseif(NOT LUMIGRAD_ISAS STREQUAL "ALL")
   foreach(isa IN LISTS LUMIGRAD_ISAS)
@@ -38,7 +37,7 @@ elseif(NOT LUMIGRAD_ISAS STREQUAL "ALL")
       message(FATAL_ERROR "lumigrad: LUMIGRAD_ISAS=${LUMIGRAD_ISAS}: expected AUTO, ALL, or some of ${LUMIGRAD_KNOWN_ISAS}")
     endif()
   endforeach()
-  set(LUMIGRAD_CORES portable ${LUMIGRAD_ISAS})
+  set(LUMIGRAD_CORES ${LUMIGRAD_ISAS})
   list(REMOVE_DUPLICATES LUMIGRAD_CORES)
 endif()
 message(STATUS "lumigrad: the core is built for ${LUMIGRAD_CORES}. LUMIGRAD_ISAS=ALL builds for every machine")

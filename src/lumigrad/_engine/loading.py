@@ -56,18 +56,22 @@ def library_path(isa: str) -> Path:
 
 def open_library(path: Path, of_cpu: bool) -> ctypes.CDLL:
     """Open a library and declare its functions as the header does."""
+    library = _open(path, "compiled core" if of_cpu else "CUDA library")
+    for function in HEADER.functions.values():
+        if of_cpu or not function.cpu_only:
+            _declare(library, function)
+    return library
+
+
+def _open(path: Path, kind: str) -> ctypes.CDLL:
     if not path.exists():
         raise _missing(path)
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        kind = "compiled core" if of_cpu else "CUDA library"
         raise CoreNotFoundError(f"lumigrad's {kind} at {path} does not load: {error}") from error
     if library.lg_abi_version() != HEADER.constants["LG_ABI_VERSION"]:
         raise CoreNotFoundError(f"{path} belongs to another version of lumigrad; reinstall lumigrad")
-    for function in HEADER.functions.values():
-        if of_cpu or not function.cpu_only:
-            _declare(library, function)
     return library
 
 
@@ -79,8 +83,17 @@ def _declare(library: ctypes.CDLL, function: Function) -> None:
 
 def best_isa() -> str:
     """The best instruction set that this processor can run, whether or not there is a library for it."""
-    best: str = open_library(library_path("portable"), of_cpu=True).lg_best_isa().decode()
+    # Asked of a library that every processor runs.
+    library = _open(_first_there("portable", "probe"), "compiled core")
+    _declare(library, HEADER.functions["lg_best_isa"])
+    best: str = library.lg_best_isa().decode()
     return best
+
+
+def _first_there(*isas: str) -> Path:
+    """The first of these libraries that is there; the first of all where none is."""
+    paths = [library_path(isa) for isa in isas]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def available_isas() -> list[str]:
@@ -88,8 +101,20 @@ def available_isas() -> list[str]:
     return [isa for isa in ISAS[: ISAS.index(best_isa()) + 1] if library_path(isa).exists()]
 
 
+def _made_for_others() -> CoreNotFoundError:
+    built = [isa for isa in ISAS if library_path(isa).exists()]
+    if not built:
+        return _missing(library_path(best_isa()))
+    return CoreNotFoundError(
+        f"lumigrad was installed for processors that run {' or '.join(built)}, and this one does not: install it again "
+        "on this machine, or for all machines with LUMIGRAD_ISAS=ALL in the environment"
+    )
+
+
 def _choose_isa() -> str:
     usable = available_isas()
+    if not usable:
+        raise _made_for_others()
     wanted = os.environ.get("LUMIGRAD_ISA", usable[-1])
     if wanted not in usable:
         raise CoreNotFoundError(f"LUMIGRAD_ISA={wanted!r}: this machine has {', '.join(usable)}")
