@@ -1,4 +1,4 @@
-"""Photo sets of known meshes, rendered with four samples a pixel a side, and written as files."""
+"""Photo sets of known meshes, rendered with four samples per pixel and side, and written as files."""
 
 from __future__ import annotations
 

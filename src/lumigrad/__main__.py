@@ -1,4 +1,4 @@
-"""`python -m lumigrad` is the command `lumigrad`."""
+"""Makes `python -m lumigrad` the command `lumigrad`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a report of a problem says about a machine, its Python and its torch.
+"""A report for bug reports about a machine, its Python and its torch.
 
-Knows nothing of lumigrad's compiled core, so that it also serves where that cannot be loaded.
+It does not use lumigrad's compiled core, so it also works if the core cannot be loaded.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 
 from lumigrad._optional import PACKAGES
 
-# Lines: a name, and what there is to say of it.
+# Lines: a name and its value.
 Section = list[tuple[str, str]]
 
-# Besides those that begin with LUMIGRAD_: what decides about threads, devices and which libraries are found.
+# Besides those that begin with LUMIGRAD_: variables that affect threads, devices and the choice of libraries.
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "DYLD_LIBRARY_PATH",
@@ -39,7 +39,7 @@ _PREFIXES = ("LUMIGRAD_", "OMP_", "GOMP_")
 
 
 def report(sections: Mapping[str, Section]) -> str:
-    """All sections as a code block of Markdown. The home folder is written as ~."""
+    """All sections as a Markdown code block. The home folder is written as ~."""
     width = max(len(name) for lines in sections.values() for name, _ in lines)
     text = "\n\n".join(
         "\n".join([f"[{heading}]", *(f"{name:{width}}  {value}" for name, value in lines)])
@@ -50,7 +50,7 @@ def report(sections: Mapping[str, Section]) -> str:
 
 
 def without_home(text: str) -> str:
-    """The text with ~ in place of the home folder, which may tell who somebody is."""
+    """The text with ~ in place of the home folder, which may reveal a name."""
     home = str(Path.home())
     if len(home) < 2:
         return text
@@ -58,7 +58,7 @@ def without_home(text: str) -> str:
 
 
 def surroundings() -> dict[str, Section]:
-    """Everything but what lumigrad says of itself."""
+    """Everything except what lumigrad reports about itself."""
     return {
         "machine": machine(),
         "python": python(),
@@ -80,7 +80,7 @@ def machine() -> Section:
 
 
 def load() -> str:
-    """How many processes have wanted to run during the last minute, and what that means for measurements."""
+    """The number of processes that wanted to run during the last minute, and its effect on measurements."""
     try:
         busy = os.getloadavg()[0]
     except (AttributeError, OSError):
@@ -91,14 +91,14 @@ def load() -> str:
 
 
 def usable_processors() -> int:
-    """The processors that the system lets this process use, where it tells; a container's quota is not looked at."""
+    """The number of processors that this process may use, if the system tells; a container's quota is ignored."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _processor() -> str:
-    """The name of the processor, as people know it."""
+    """The name of the processor."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith(("model name", "Model")):
@@ -111,7 +111,7 @@ def _processor() -> str:
 
 
 def _memory() -> str:
-    """What the machine has, and on Linux what is free."""
+    """The machine's memory and, on Linux, the free part."""
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         sizes = {line.split(":")[0]: int(line.split()[1]) / 2**20 for line in lines}
@@ -122,7 +122,7 @@ def _memory() -> str:
 
 
 def python() -> Section:
-    """Which Python this is, and of which environment."""
+    """The Python interpreter and its environment."""
     bits = 64 if sys.maxsize > 2**32 else 32
     kind = "a virtual environment" if sys.prefix != sys.base_prefix else "no virtual environment"
     if (Path(sys.prefix) / "conda-meta").is_dir():
@@ -134,10 +134,10 @@ def python() -> Section:
 
 
 def torch_settings() -> Section:
-    """torch's version and what of its settings concerns lumigrad; or why it cannot be imported."""
+    """torch's version and its settings that concern lumigrad, or the reason why it cannot be imported."""
     try:
         import torch
-    except Exception as error:  # a torch that is damaged may raise anything
+    except Exception as error:  # a damaged torch may raise anything
         return [("torch", f"cannot be imported: {type(error).__name__}: {error}")]
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU"
     lines = [
@@ -159,7 +159,7 @@ def _parallel_backend(parallel_info: Callable[[], str]) -> str:
 
 
 def _devices() -> Section:
-    """What torch says of the machine's GPUs."""
+    """The machine's GPUs according to torch."""
     import torch
 
     lines = []
@@ -176,7 +176,7 @@ def _devices() -> Section:
 
 
 def packages() -> Section:
-    """The versions of numpy and of what is optional."""
+    """The versions of numpy and of optional packages."""
     optional = {name for name, _ in PACKAGES.values()}
     return [(name, _version(name)) for name in ["numpy", *sorted(optional, key=str.lower)]]
 
@@ -189,6 +189,6 @@ def _version(package: str) -> str:
 
 
 def environment() -> Section:
-    """Environment variables that change what lumigrad does, or with which libraries."""
+    """Environment variables that change lumigrad's behaviour or libraries."""
     known = [(name, value) for name, value in os.environ.items() if name.startswith(_PREFIXES) or name in _VARIABLES]
     return sorted(known) or [("variables", "none that matter")]

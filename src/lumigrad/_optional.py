@@ -1,4 +1,4 @@
-"""Packages that only some functions need, and that lumigrad installs as extras."""
+"""Packages needed by only some functions, which lumigrad installs as extras."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-# By the name that is imported: the package's own name, and the extra of lumigrad that installs it.
+# By import name: the package's own name, and the extra of lumigrad that installs it.
 PACKAGES = {
     "PIL": ("Pillow", "files"),
     "mapbox_earcut": ("mapbox_earcut", "files"),
@@ -25,7 +25,7 @@ PACKAGES = {
 
 
 class MissingPackageError(ImportError):
-    """A function was called that needs a package which is not installed."""
+    """A function needs a package that is not installed."""
 
 
 def require(module: str, user: str) -> ModuleType:
@@ -33,7 +33,7 @@ def require(module: str, user: str) -> ModuleType:
 
     Args:
         module: its full name, such as "scipy.sparse".
-        user: the public name of what needs it, for the message.
+        user: the public name of the function that needs it, for the message.
 
     Raises:
         MissingPackageError: the package is not installed; the message says how to install it.
@@ -43,7 +43,7 @@ def require(module: str, user: str) -> ModuleType:
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
-            raise  # the package is there, and lacks something itself
+            raise  # the package exists, but lacks something itself
         name, extra = PACKAGES[package]
         raise MissingPackageError(f"{user} needs {name}: pip install 'lumigrad[{extra}]'") from error
 

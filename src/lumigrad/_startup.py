@@ -1,7 +1,7 @@
-"""While the program `lumigrad` starts, which takes a second or two: Ctrl-C ends it without a traceback, and an
-installation that does not load is reported in one line, and by `lumigrad doctor` in full.
+"""Start of the program `lumigrad`, which takes a second or two. Until then, Ctrl-C ends it without a traceback, and an
+installation that does not load is reported in one line (by `lumigrad doctor` in full).
 
-Must be imported before everything that takes long.
+Must be imported before anything slow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _is_program() -> bool:
 
 
 def has_started() -> None:
-    """From now on, Ctrl-C raises KeyboardInterrupt again, and exceptions are shown as everywhere."""
+    """From now on, Ctrl-C raises KeyboardInterrupt again, and exceptions are shown as usual."""
     if _waiting:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.excepthook is _tell:
@@ -30,7 +30,7 @@ def has_started() -> None:
 
 
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Say what does not load, in place of a traceback."""
+    """Report what does not load, instead of a traceback."""
     if not isinstance(error, (ImportError, OSError)):
         sys.__excepthook__(kind, error, traceback)
     elif sys.argv[1:2] == ["doctor"]:

@@ -220,7 +220,7 @@ def test_coverage_pixel_for_pixel(size: tuple[int, int]) -> None:
     for pos, tri in (inside_sphere(3), random_triangles(5000, seed=5, behind=0.1), sphere_views(6, 1)):
         ours, theirs = lg.rasterize(pos.cuda(), tri.cuda(), size), lg.rasterize(pos, tri, size)
         assert torch.equal(ours.tri.cpu(), theirs.tri)
-        # The CPU's lanes divide otherwise: 1.2e-5 in barycentrics of slivers, at 2048 pixels a side on an H200.
+        # The CPU's lanes divide otherwise: 1.2e-5 in barycentrics of slivers, at 2048 pixels per side on an H200.
         assert_close(list(ours[1:3]), list(theirs[1:3]), 2e-5)
 
 

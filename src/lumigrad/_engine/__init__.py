@@ -1,1 +1,1 @@
-"""The only rooms that know ctypes, torch.library and devices."""
+"""The only package that knows ctypes, torch.library and devices."""

@@ -1,7 +1,7 @@
-"""What the compiled libraries offer, read from their C header: ``lumigrad.h``, installed beside them.
+"""The interface of the compiled libraries, read from their C header: ``lumigrad.h``, installed beside them.
 
 The header is the only definition of a function's arguments. From it come the argument types of every call, the fields
-of structures, the values of constants, and the number of the interface, which a library must give as its own.
+of structures, the values of constants, and the version number of the interface, which a library must match.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Parameter(NamedTuple):
 
     name: str
     base: str  # its type without const and asterisks
-    depth: int  # how many asterisks
-    const: bool  # whether what it points to is read only
+    depth: int  # number of asterisks
+    const: bool  # whether the pointed-to data is read-only
 
     @property
     def ctype(self) -> type[ctypes._SimpleCData[Any]]:
-        """What ctypes converts an argument to."""
+        """The ctypes type of the argument."""
         if self.depth:
             return ctypes.c_void_p
         return _SCALARS[self.base]
@@ -47,7 +47,7 @@ class Function(NamedTuple):
 
     @property
     def is_op(self) -> bool:
-        """Whether it runs kernels: such a function first takes how."""
+        """Whether the function runs kernels. The first argument of such a function is an lg_call."""
         return bool(self.parameters) and self.parameters[0].base == "lg_call"
 
 
@@ -57,7 +57,7 @@ class Header(NamedTuple):
     functions: dict[str, Function]
 
     def structure(self, name: str) -> type[ctypes.Structure]:
-        """The structure `name`, for ctypes."""
+        """The structure `name` for ctypes."""
         fields = [(field.name, field.ctype) for field in self.structs[name]]
         return type(name, (ctypes.Structure,), {"_fields_": fields})
 
@@ -68,7 +68,7 @@ def read_header(path: Path) -> Header:
 
 
 def parse_header(text: str) -> Header:
-    """What a header of the style of ``native/include/lumigrad.h`` declares. ValueError for what is not understood."""
+    """The declarations of a header in the style of ``native/include/lumigrad.h``. ValueError for anything else."""
     text = _COMMENT.sub("", text)
     constants = {name: int(value) for name, value in _DEFINE.findall(text)}
     for body in _ENUM.findall(text):
@@ -81,7 +81,7 @@ def parse_header(text: str) -> Header:
         functions[name] = Function(name, result, _parameters(parameters), api == "LG_API_CPU")
     missed = len(re.findall(r"^LG_API(?:_CPU)? ", text, re.MULTILINE)) - len(functions)
     if missed:
-        raise ValueError(f"lumigrad.h: {missed} of its functions are written in a way that is not understood")
+        raise ValueError(f"lumigrad.h: {missed} of its functions are not written in the expected form")
     header = Header(constants, structs, functions)
     _check_types(header)
     return header
@@ -115,4 +115,4 @@ def _check_types(header: Header) -> None:
     for group, members in groups.items():
         for member in members:
             if member.depth == 0 and member.base not in _SCALARS:
-                raise ValueError(f"lumigrad.h: {group}: {member.name} has type {member.base}, which is not known")
+                raise ValueError(f"lumigrad.h: {group}: {member.name} has the unknown type {member.base}")

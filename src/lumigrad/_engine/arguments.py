@@ -1,6 +1,6 @@
-"""How the arguments of a C function are made from values that have names.
+"""Builds the arguments of a C function from named values.
 
-Everything is looked up once, when an op is declared; a call then picks values by their place in a row.
+Names are looked up once, when an op is declared; a call then picks values by their index in a row.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Any, NamedTuple
 
 from lumigrad._engine.abi import Function, Header, Parameter
 
-# How structures are packed, as the module struct writes it; all at the places that C gives them.
+# The formats of structures for the module struct, with C's alignment.
 _PACKED = {ctypes.c_int32: "i", ctypes.c_int64: "q", ctypes.c_double: "d", ctypes.c_void_p: "P"}
 
 
 class DeclarationError(Exception):
-    """An op's declaration and its C functions do not fit together."""
+    """An op's declaration does not match its C functions."""
 
 
 class Value(NamedTuple):
-    """What an op knows under some name."""
+    """A value that an op knows by name."""
 
     kind: str  # number, numbers, tensor or tensors; the last three may be None
-    written: bool = False  # by the C function
+    written: bool = False  # whether the C function writes to it
 
     def fits(self, parameter: Parameter) -> bool:
-        """Whether the parameter takes such a value."""
+        """Whether the parameter can take this value."""
         depth = {"number": 0, "numbers": 1, "tensor": 1, "tensors": 2}[self.kind]
         return parameter.depth == depth and (depth == 0 or parameter.const != self.written)
 
 
 def picker(places: Iterable[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """A function that picks the values at these places of a sequence."""
+    """A function that picks the values at these indices of a sequence."""
     places = tuple(places)
     if not places:
         return lambda values: ()
@@ -45,7 +45,7 @@ def picker(places: Iterable[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
 
 
 def leaves(function: Function, header: Header) -> Iterator[Parameter]:
-    """The parameters of a function behind its lg_call, fields in the place of structures."""
+    """The parameters of a function after its lg_call, with structures replaced by their fields."""
     for parameter in function.parameters[1:]:
         yield from header.structs.get(parameter.base, (parameter,))
 
@@ -53,8 +53,8 @@ def leaves(function: Function, header: Header) -> Iterator[Parameter]:
 class Arguments:
     """The arguments of `function`, each found among `values` by the name of its parameter.
 
-    A row of values becomes longer step by step: by the addresses of tensors, by C arrays, by structures. In the end the
-    function's arguments are picked from it.
+    A row of values grows step by step: by the addresses of tensors, by C arrays, by structures. Finally, the function's
+    arguments are picked from it.
     """
 
     def __init__(self, function: Function, values: Mapping[str, Value], header: Header) -> None:
@@ -112,7 +112,7 @@ def _check(function: Function, parameter: Parameter, values: Mapping[str, Value]
 
 
 def _array_of(parameter: Parameter) -> Callable[[Any], Any]:
-    """Makes a C array of the addresses of tensors, or of numbers; null of none."""
+    """Makes a C array of the addresses of tensors, or of numbers; null if there are none."""
     if parameter.depth == 2:
 
         def addresses(tensors: Sequence[Any]) -> Any:

@@ -1,4 +1,6 @@
-"""How autograd sees declared ops: thinner than ``torch.library.custom_op``, which costs tens of microseconds a call."""
+"""Autograd for declared ops, with less overhead than ``torch.library.custom_op``, which costs tens of microseconds per
+call.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +16,28 @@ _below_autograd = torch._C._AutoDispatchBelowAutograd
 
 
 def forward_mode() -> bool:
-    """Whether derivatives are being taken in forward mode, as by `torch.func.jvp`."""
+    """Whether forward-mode derivatives are being computed, as by `torch.func.jvp`."""
     return forward_ad._current_level >= 0
 
 
 class Links(NamedTuple):
-    """What an op's backward pass has to do with its forward pass, by places among inputs and outputs.
+    """How an op's backward pass is linked to its forward pass, by indices of inputs and outputs.
 
     The backward op takes the kept inputs that are tensors, then the kept outputs, the list of tensors, if any, the kept
-    inputs that are numbers, the gradients of outputs, and for each input with a gradient whether that is wanted.
+    inputs that are numbers, the gradients of outputs, and for each input with a gradient, whether it is wanted.
     """
 
-    inputs: int  # how many
+    inputs: int  # their number
     tensors: Sequence[int]  # inputs that are single tensors
     list: int | None  # the input that is a list of tensors
     kept_tensors: Sequence[int]
     kept_outputs: Sequence[int]
     kept_numbers: Sequence[int]
-    fixed_outputs: Sequence[int]  # those without a gradient
+    fixed_outputs: Sequence[int]  # outputs without a gradient
     given: Sequence[int]  # outputs with a gradient
     wanted: Sequence[int]  # inputs with a gradient
     unchanged: int | None  # the input that is the output, gradient included
-    shapes_only: bool  # the backward pass needs the shapes of what is kept, not the values
+    shapes_only: bool  # whether the backward pass needs only the shapes of what is kept
 
 
 def without_gradient(op: Any) -> Callable[..., Any]:
@@ -76,7 +78,7 @@ def with_gradient(name: str, op: Any, backward_op: Any, links: Links) -> Callabl
     singles = len(links.kept_tensors) + len(links.kept_outputs)
 
     class Function(torch.autograd.Function):
-        """Takes the tensors of a list behind all inputs: autograd does not look into lists."""
+        """Takes the tensors of a list after all other inputs, because autograd does not look into lists."""
 
         @staticmethod
         def forward(ctx: Any, *flat: Any) -> Any:
@@ -89,7 +91,7 @@ def with_gradient(name: str, op: Any, backward_op: Any, links: Links) -> Callabl
             ctx.set_materialize_grads(False)
             ctx.mark_non_differentiable(*take_fixed(outputs))
             kept = (*take_tensors(args), *take_outputs(outputs), *flat[inputs:])
-            if links.shapes_only:  # autograd frees what is saved, and such a graph can serve many backward passes
+            if links.shapes_only:  # autograd frees saved tensors, and such a graph can serve many backward passes
                 ctx.shapes = tuple(tensor.detach() for tensor in kept)
             else:
                 ctx.save_for_backward(*kept)
@@ -120,7 +122,7 @@ def with_gradient(name: str, op: Any, backward_op: Any, links: Links) -> Callabl
 def _recorded_if_needed(
     name: str, op: Any, function: Any, tensors: Sequence[int], list_at: int | None
 ) -> Callable[..., Any]:
-    """Calls `function`, which autograd records, where an input wants a gradient, and else the op alone."""
+    """Call `function`, which autograd records, if an input requires a gradient; otherwise call the op alone."""
     take = picker(tensors)
 
     def run(*args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A compiled library, the CPU's or CUDA's, as ops see it: functions to call, and memory for what they compute."""
+"""A compiled library for the CPU or for CUDA, as used by ops: functions to call, and memory for their results."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Call(HEADER.structure("lg_call")):  # type: ignore[misc]
 class Core:
     """An opened library.
 
-    calls: the functions of those ops that it has, by name, without "lg_". They take what the header says behind
-    ``lg_call``, raise on failure, and give the library the workspace that it asks for.
+    calls: the functions of those ops that it has, by name, without "lg_". They take the header's parameters after
+    ``lg_call``, raise on failure, and give the library the workspace that it requests.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Core:
     ) -> None:
         """empty(shape, dtype): a new tensor where the library's functions work. settings(): how a call is to run.
 
-        likely_workspace: where a function has asked for at most this many bytes of workspace, its next calls get as
-        many at once, which saves asking again; the others always ask first.
+        likely_workspace: if a function has requested at most this many bytes of workspace, its next calls get that many
+        immediately, which saves a request; other functions always ask first.
         """
         self.library = library
         self.empty = empty
@@ -52,7 +52,7 @@ class Core:
 
     @property
     def isa(self) -> str:
-        """What the library was compiled for: an instruction set, or "cuda"."""
+        """The target of the library: an instruction set, or "cuda"."""
         name: bytes = self.library.lg_isa()
         return name.decode()
 
@@ -63,17 +63,17 @@ class Core:
         return f"{number // 1000}.{number % 1000 // 10}"
 
     def problem(self) -> str | None:
-        """Why this machine, and with CUDA the current device, cannot run the kernels; None where it can."""
+        """The reason why this machine (with CUDA, the current device) cannot run the kernels, or None if it can."""
         return None if self.library.lg_check() == _OK else self._last_error()
 
     def _caller(self, name: str) -> Callable[..., None]:
         native = getattr(self.library, name)
-        likely = 0  # bytes of workspace
+        likely = 0  # in bytes
 
         def call(*arguments: Any) -> None:
             nonlocal likely
             how = self.settings()
-            # A workspace is given back on return: work that is put on the stream later cannot overtake that which uses
+            # The workspace is freed on return: work put on the stream later cannot overtake the work that uses
             # it.
             if likely:
                 workspace = self.empty((likely,), torch.uint8)
@@ -104,7 +104,7 @@ class Core:
         raise RuntimeError(f"lumigrad's compiled library ({self.isa}) failed: {message}")
 
 
-# By the number of threads: functions of the CPU do not write to them.
+# Keyed by the number of threads: CPU functions do not write to them.
 _settings: dict[int, Call] = {}
 
 

@@ -1,4 +1,4 @@
-"""The CUDA library: opened when it is first asked for, and only where torch has a CUDA device."""
+"""The CUDA library, opened on first use, and only if torch has a CUDA device."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from lumigrad._engine import loading, memory
 from lumigrad._engine.core import Call, Core
 from lumigrad._engine.loading import CoreNotFoundError
 
-# More than almost all ops ask for whose time counts in microseconds, and little for a device.
+# More than almost all ops request whose time counts in microseconds, and little for a device.
 _LIKELY_WORKSPACE = 16 << 20
-# The library as tensors of each device see it, once it is open.
+# The library for the tensors of each device, once it is open.
 _cores: dict[int, Core] = {}
-# Why there is no library, once it has been asked for.
+# The reason why there is no library, after the first request.
 _missing: str | None = None
-# Devices that can run it. Only yes is remembered: a device may be full for a while.
+# Devices that can run it. Only success is remembered: a device may be full for a while.
 _runs_on: set[int] = set()
 
 
 def core(index: int = 0) -> Core:
-    """The CUDA library for tensors of a device, which has to be the current one whenever it is called.
-
-    Raises CoreNotFoundError, saying why, where there is none.
+    """The CUDA library for tensors of a device, which must be the current one in every call. Raises CoreNotFoundError
+    with the reason if there is none.
     """
     if index not in _cores:
         library = next(iter(_cores.values())).library if _cores else _open()
@@ -33,7 +32,7 @@ def core(index: int = 0) -> Core:
 
 
 def _open() -> ctypes.CDLL:
-    """The library, opened; asked again for one that is not there, it remembers why."""
+    """Open the library. If it is missing, later calls repeat the reason."""
     global _missing
     if _missing is None:
         try:
@@ -55,7 +54,7 @@ def _load() -> ctypes.CDLL:
     return loading.open_library(path, of_cpu=False)
 
 
-# An op on CUDA is over in tens of microseconds, and what torch takes for the usual ways of asking is of that order.
+# An op on CUDA takes tens of microseconds, and torch's usual queries take about as long.
 
 
 def _empty_on(index: int) -> Callable[[Sequence[int], torch.dtype], torch.Tensor]:
@@ -64,9 +63,9 @@ def _empty_on(index: int) -> Callable[[Sequence[int], torch.dtype], torch.Tensor
 
 
 def _settings_on(index: int) -> Callable[[], Call]:
-    """How a call runs on the current stream of a device."""
+    """The settings of a call on the current stream of a device."""
     is_deterministic = torch.are_deterministic_algorithms_enabled
-    # The stream as a number: what torch.compile's own kernels are launched with, forty times as quick as an object.
+    # The stream as a number, as for torch.compile's own kernels: forty times faster than an object.
     raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)
     if raw is None:
         return lambda: Call(0, is_deterministic(), torch.cuda.current_stream(index).cuda_stream)
@@ -74,7 +73,7 @@ def _settings_on(index: int) -> Callable[[], Call]:
 
 
 def available(device: torch.device | None = None) -> bool:
-    """Whether tensors on a CUDA device, by default the current one, have kernels."""
+    """Whether kernels are available for tensors on a CUDA device (by default the current one)."""
     try:
         library = core()
     except CoreNotFoundError:
@@ -90,7 +89,7 @@ def available(device: torch.device | None = None) -> bool:
 
 
 def status() -> str:
-    """Whether CUDA kernels can be used, and why not if they cannot."""
+    """Whether CUDA kernels can be used, and if not, why."""
     try:
         library = core()
     except CoreNotFoundError as error:

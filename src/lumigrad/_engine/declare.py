@@ -1,4 +1,4 @@
-"""An op in one declaration: schema, sizes, and the shapes of outputs. All else follows from its C functions.
+"""Declares an op in one place: schema, sizes, and the shapes of outputs. Everything else follows from its C functions.
 
     op = declare(
         "shade(Tensor color, Tensor? light, int steps, bool shadows)",
@@ -43,7 +43,7 @@ from lumigrad._engine.direction import (
 from lumigrad._engine.loading import HEADER
 
 _LIBRARY = torch.library.Library("lumigrad", "DEF")
-# All registered ops, those of the backward passes too, by name.
+# All registered ops, including those of backward passes, by name.
 DIRECTIONS: dict[str, Direction | Copy] = {}
 
 
@@ -89,7 +89,7 @@ def _on_autograd(direction: Direction | Copy, run: Callable[..., Any]) -> None:
 
 
 def _on_cuda(direction: Direction | Copy) -> Callable[..., Any]:
-    """The kernel for CUDA tensors, run on the device of the first one, or by the CPU where CUDA has none."""
+    """The CUDA kernel, run on the device of the first tensor, or on the CPU if CUDA has none."""
 
     def run(tensor: torch.Tensor, *args: Any) -> Any:
         index = tensor.get_device()
@@ -106,7 +106,7 @@ def _on_cuda(direction: Direction | Copy) -> Callable[..., Any]:
     return run_on_host if isinstance(direction, Direction) and direction.function.cpu_only else run
 
 
-# ---- What follows from a declaration -------------------------------------------------------------------------
+# ---- Derived from a declaration ------------------------------------------------------------------------------
 
 
 class Op(NamedTuple):
@@ -122,7 +122,7 @@ def plan(
     outputs: Mapping[str, str] | None = None,
     unchanged: str | None = None,
 ) -> Op:
-    """What `declare` registers, of the functions of a header. DeclarationError where they do not fit together."""
+    """The ops that `declare` registers, given the functions of a header. DeclarationError if these do not match."""
     name, inputs = _parse(schema)
     sized = Sizes(*sizes)
     if unchanged is None:
@@ -214,7 +214,7 @@ def _links(header: Header, forward: Direction | Copy, backward: Direction, uncha
 def _check_all_is_used(
     header: Header, forward: Direction | Copy, backward: Direction | None, sizes: Sizes, words: set[str]
 ) -> None:
-    """Raises where an input or a size is of no use: a misspelt name would be one."""
+    """Raise if an input or a size is unused, as a misspelt name would be."""
     used = words | set(sizes.inputs)
     for direction in (forward, backward):
         if isinstance(direction, Direction):
@@ -231,5 +231,5 @@ def _of_kind(inputs: Mapping[str, str], *kinds: str) -> list[str]:
 
 
 def _words(outputs: Mapping[str, str]) -> set[str]:
-    """What the shapes of outputs are made of."""
+    """The words that shapes of outputs consist of."""
     return set(" ".join(outputs.values()).split()) - {"if", "unless"}

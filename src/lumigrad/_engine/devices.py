@@ -1,4 +1,4 @@
-"""Where no kernel of ours can serve, and the reference does: other devices, and forward-mode derivatives."""
+"""Cases that no kernel of lumigrad serves, and the reference does: other devices, and forward-mode derivatives."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _warned: set[str] = set()
 
 
 def needs_reference(name: str, tensor: torch.Tensor, op: str | None = None) -> bool:
-    """True where no kernel of ours serves the tensor's device, and while derivatives are taken in forward mode, for
-    which there are no kernels; warns once per op and reason.
+    """True if no kernel serves the tensor's device, or in forward mode, for which there are no kernels. Warns once per
+    op and reason.
 
-    op: the registered op behind the function `name`, where that is called otherwise.
+    op: the registered op behind the function `name`, if the names differ.
     """
     device = tensor.device.type
     if forward_mode():

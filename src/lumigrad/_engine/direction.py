@@ -1,4 +1,4 @@
-"""One direction of an op: what it is given, what it allocates, and the C function that fills that."""
+"""One direction of an op: its inputs, the outputs that it allocates, and the C function that fills them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lumigrad._engine.core import Core
 from lumigrad._engine.loading import HEADER
 
 _FLOATS = {torch.float32: HEADER.constants["LG_FLOAT32"], torch.float64: HEADER.constants["LG_FLOAT64"]}
-# Of outputs, by what C calls them. None: the op's own type.
+# dtypes of outputs, by their C types. None: the op's own dtype.
 _DTYPES = {
     "void": None,
     "float": torch.float32,
@@ -30,12 +30,12 @@ Empty = Callable[[Sequence[int], torch.dtype], torch.Tensor]
 
 
 def kind_of(type_: str) -> str:
-    """What `Value` calls an input of this type in a schema."""
+    """The kind of `Value` for an input of this schema type."""
     return "numbers" if type_ in _NUMBERS else _KINDS.get(type_, "number")
 
 
 class Sizes:
-    """Numbers that follow from an op's inputs."""
+    """Numbers computed from an op's inputs."""
 
     def __init__(self, names: str, compute: Callable[..., Sequence[int]]) -> None:
         """names: of what `compute` returns, in words; it takes inputs by the names of its parameters."""
@@ -46,17 +46,17 @@ class Sizes:
 
 class Output(NamedTuple):
     name: str
-    shape: Callable[[Sequence[Any]], Any]  # from a row of inputs, sizes and constants; of many tensors, their shapes
+    shape: Callable[[Sequence[Any]], Any]  # from a row of inputs, sizes and constants; for lists of tensors, shapes
     many: bool = False
 
 
 def returned(outputs: Sequence[Any]) -> Any:
-    """As torch takes what an op returns: one alone, or a tuple."""
+    """Return values in the form that torch expects: a single one, or a tuple."""
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 class Direction:
-    """A C function as an op of torch: `run` is its kernel, `fake` the same for tensors without data."""
+    """A C function as a torch op: `run` is its kernel, `fake` the counterpart for tensors without data."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Direction:
         function: Function,
         header: Header,
     ) -> None:
-        """inputs: their types in the schema. constants: numbers that shapes find in the row by their digits."""
+        """inputs: their types in the schema. constants: literal numbers in shapes, which are appended to the row."""
         self.name, self.inputs, self.outputs, self.function = name, dict(inputs), list(outputs), function
         values = {name: Value(kind_of(type_)) for name, type_ in inputs.items()}
         values |= {name: Value("number") for name in (*sizes.names, *map(str, constants))}
@@ -91,7 +91,7 @@ class Direction:
 
     @property
     def schema(self) -> str:
-        """As torch writes it."""
+        """The schema in torch's notation."""
         inputs = ", ".join(f"{type_} {name}" for name, type_ in self.inputs.items())
         outputs = ", ".join("Tensor[]" if output.many else "Tensor" for output in self.outputs)
         return f"{self.name}({inputs}) -> ({outputs})"
@@ -117,7 +117,7 @@ class Direction:
         return returned(self._allocate(list(args), lambda shape, dtype: like.new_empty(shape, dtype=dtype)))
 
     def _allocate(self, row: list[Any], empty: Empty) -> list[Any]:
-        """The outputs, to be filled. The row of inputs becomes longer by sizes and constants."""
+        """Allocate the outputs, not yet filled. Sizes and constants are appended to the row of inputs."""
         row += self._compute_sizes(*self._take_sized(row))
         row += self._constants
         floating = row[self._like].dtype
@@ -128,7 +128,7 @@ class Direction:
 
 
 class Copy:
-    """An op that returns its input `unchanged`, in the place of a `Direction`."""
+    """An op that returns its input `unchanged`; used instead of a `Direction`."""
 
     def __init__(self, name: str, inputs: Mapping[str, str], unchanged: str) -> None:
         if unchanged not in inputs:
@@ -160,7 +160,7 @@ def _dtype(output: Output, function: Function, header: Header) -> torch.dtype | 
 
 
 def shape_in_words(text: str, places: Mapping[str, int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """The shape that `text` describes, of a row whose values have these places: "views height 2 if shadows"."""
+    """The shape that `text` describes for a row whose values have these indices: "views height 2 if shadows"."""
     for conjunction, wanted in ((" if ", True), (" unless ", False)):
         words, _, condition = text.partition(conjunction)
         if condition:
@@ -170,7 +170,7 @@ def shape_in_words(text: str, places: Mapping[str, int]) -> Callable[[Sequence[A
 
 
 def shape_of_gradient(place: int, wanted: int) -> Callable[[Sequence[Any]], Sequence[int]]:
-    """The shape of the input at `place` of a row where its gradient is wanted, and is there."""
+    """The shape of the input at index `place` of a row, if its gradient is wanted and it exists."""
     return lambda row: row[place].shape if row[wanted] and row[place] is not None else (0,)
 
 

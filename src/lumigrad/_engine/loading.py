@@ -5,8 +5,8 @@ opened at import, and one for CUDA, which :mod:`lumigrad._engine.cuda` opens whe
 variables, read once at import:
 
 * ``LUMIGRAD_ISA``: ``portable``, ``avx2`` or ``avx512`` instead of the best available one.
-* ``LUMIGRAD_NATIVE_DIR``: the folder to load libraries from instead of the installed one (an instrumented build, say).
-  Where it has no ``lumigrad.h``, the installed one counts.
+* ``LUMIGRAD_NATIVE_DIR``: the folder from which to load libraries instead of the installed one (for example, an
+  instrumented build). If it has no ``lumigrad.h``, the installed header is used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DIRECTORY = Path(os.environ.get("LUMIGRAD_NATIVE_DIR") or _INSTALLED)
 
 
 class CoreNotFoundError(ImportError):
-    """A compiled library is missing from the installation, or does not load."""
+    """A compiled library is missing from the installation or does not load."""
 
 
 def _missing(path: Path) -> CoreNotFoundError:
@@ -48,14 +48,14 @@ HEADER = _find_header()
 
 
 def library_path(isa: str) -> Path:
-    """Where the library compiled for `isa` is looked for; "cuda" for the CUDA library."""
+    """The expected path of the library compiled for `isa`; "cuda" for the CUDA library."""
     if sys.platform == "win32":
         return DIRECTORY / f"lumigrad_{isa}.dll"
     return DIRECTORY / f"liblumigrad_{isa}{'.dylib' if sys.platform == 'darwin' else '.so'}"
 
 
 def open_library(path: Path, of_cpu: bool) -> ctypes.CDLL:
-    """Open a library and declare its functions as the header does."""
+    """Open a library and declare its functions according to the header."""
     library = _open(path, "compiled core" if of_cpu else "CUDA library")
     for function in HEADER.functions.values():
         if of_cpu or not function.cpu_only:
@@ -97,7 +97,7 @@ def _first_there(*isas: str) -> Path:
 
 
 def available_isas() -> list[str]:
-    """Instruction sets that this installation has a library for and this processor can run."""
+    """Instruction sets for which this installation has a library and which this processor can run."""
     return [isa for isa in ISAS[: ISAS.index(best_isa()) + 1] if library_path(isa).exists()]
 
 
@@ -119,7 +119,7 @@ def _choose_isa() -> str:
     if wanted not in usable:
         raise CoreNotFoundError(f"LUMIGRAD_ISA={wanted!r}: this machine has {', '.join(usable)}")
     if "LUMIGRAD_ISA" not in os.environ and best_isa() not in usable:
-        # An installation by pip has what the machine needs on which it was made.
+        # An installation by pip has the libraries for the machine on which it was made.
         warnings.warn(
             f"lumigrad runs its {wanted} library, which is slower than the one for {best_isa()} would be: install it "
             "again on this machine, or for all machines with LUMIGRAD_ISAS=ALL in the environment",

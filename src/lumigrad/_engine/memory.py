@@ -23,10 +23,10 @@ _DLPACK_TYPES = {
     torch.int64: (0, 64),
     torch.uint8: (1, 8),
 }
-# Below this many elements malloc already reuses memory, and torch.empty is quicker.
+# Below this many elements, malloc already reuses memory, and torch.empty is faster.
 _RECYCLED_ELEMENTS = 64 * 1024
 _CPU = torch.device("cpu")
-# More than any machine has memory for; the sizes of smaller buffers do not overflow 64 bits.
+# More than any machine's memory; the sizes of smaller buffers do not overflow 64 bits.
 _MAX_ELEMENTS = 1 << 48
 
 _capsule_new = ctypes.pythonapi.PyCapsule_New
@@ -50,7 +50,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
 
 
 def plain_empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """`torch.empty`, called in the way that takes torch the least time."""
+    """`torch.empty`, called in the way that has the least overhead."""
     if not shape:
         return torch.empty((), dtype=dtype, device=device)
     return torch.empty(*shape, dtype=dtype, device=device)
@@ -69,7 +69,7 @@ def stats() -> dict[str, int]:
 
 
 def reset_peak_memory() -> None:
-    """Let `stats()["peak"]` start again from what is in use now.
+    """Restart `stats()["peak"]` from the memory now in use.
 
     >>> import lumigrad.memory
     >>> lumigrad.memory.reset_peak_memory()
@@ -92,7 +92,7 @@ def empty_cache() -> None:
 
 
 def set_cache_limit(megabytes: int) -> None:
-    """Keep at most this much freed memory for reuse; what is cached now goes back to the system.
+    """Keep at most this much freed memory for reuse. Memory cached now is returned to the system.
 
     >>> import lumigrad.memory
     >>> lumigrad.memory.set_cache_limit(256)

@@ -1,7 +1,8 @@
-"""Whose threads run the CPU's kernels.
+"""The choice of threads that run the CPU's kernels.
 
-Those of torch's own OpenMP team, where it is GNU's and can be found: two teams would fight for the cores. Otherwise,
-and with ``LUMIGRAD_THREADS=own`` in the environment when lumigrad is imported, the library starts its own.
+These are the threads of torch's own OpenMP team, if it is GNU's and can be found: two teams would compete for the
+cores. Otherwise, and with ``LUMIGRAD_THREADS=own`` in the environment when lumigrad is imported, the library starts its
+own.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from lumigrad._engine.loading import cpu_library
 
 thread_count = torch.get_num_threads
 
-# By these, users tell GNU's OpenMP runtime how its threads wait.
+# Users set these to tell GNU's OpenMP runtime how its threads wait.
 _wait_variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def _torch_openmp() -> ctypes.CDLL | None:
-    """The GNU OpenMP runtime that torch has loaded, if it has."""
+    """The GNU OpenMP runtime that torch has loaded, or None."""
     if not sys.platform.startswith("linux") or os.environ.get("LUMIGRAD_THREADS") == "own":
         return None
     paths = list((Path(torch.__file__).parent / "lib").glob("libgomp*"))
@@ -50,14 +51,13 @@ _openmp = _torch_openmp()
 
 
 def use_team() -> None:
-    """Run kernels on torch's team, where there is one."""
+    """Run kernels on torch's team, if there is one."""
     cpu_library.lg_use_team(_openmp and ctypes.cast(_openmp.GOMP_parallel, ctypes.c_void_p))
 
 
 def adapt_waiting(adapt: bool = True) -> None:
-    """While other processes compete for the cores, have the idle threads of torch's team sleep in place of spinning.
-
-    Nothing is changed where the user has chosen a wait policy.
+    """While other processes compete for the cores, make idle threads of torch's team sleep instead of spinning. Changes
+    nothing if the user has chosen a wait policy.
     """
     chosen = any(name in os.environ for name in _wait_variables)
     processors = 0 if _openmp is None or chosen or not adapt else _openmp.omp_get_num_procs()
@@ -65,12 +65,12 @@ def adapt_waiting(adapt: bool = True) -> None:
 
 
 def use_own_pool() -> None:
-    """Run kernels on threads of the library's own."""
+    """Run kernels on the library's own threads."""
     cpu_library.lg_use_team(None)
 
 
 def thread_source() -> str:
-    """Whose threads run the kernels."""
+    """Which threads run the kernels."""
     return "own pool" if _openmp is None else "torch's OpenMP team"
 
 
@@ -94,7 +94,7 @@ _team_ended = False
 
 
 def _before_fork() -> None:
-    """A child has no team, but its OpenMP runtime would believe to have the parent's: so that is ended first."""
+    """End the team first: a child has none, but its OpenMP runtime would believe that it still has the parent's."""
     global _team_ended
     try:
         assert _openmp is not None
@@ -104,7 +104,7 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """Where the team could not be ended, whatever torch gave to it would never come back: one thread has to do."""
+    """If the team could not be ended, work that torch gives to it would never finish, so use one thread."""
     if _team_ended:
         use_team()
     else:

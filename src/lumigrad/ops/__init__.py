@@ -1,1 +1,1 @@
-"""The primitives, one package a family. ``import lumigrad as lg`` re-exports them all."""
+"""The primitives, one package per family. ``import lumigrad as lg`` re-exports them all."""

@@ -1,4 +1,4 @@
-"""What this installation of lumigrad runs on: instruction sets, threads, CUDA."""
+"""Properties of this installation of lumigrad: instruction sets, threads, CUDA."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random numbers that depend on counters alone, so that neither threads nor batches change them."""
+"""Random numbers that depend only on counters, so neither threads nor batches change them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from torch import Tensor
 
 
 def mixed(number: Tensor) -> Tensor:
-    """64 bits that hang on all of an int64's: the finaliser of MurmurHash3 (A. Appleby), whose shifts are unsigned."""
+    """64 bits that depend on all bits of an int64: the finaliser of MurmurHash3 (A. Appleby), whose shifts are
+    unsigned."""
     for shift, factor in ((33, -49064778989728563), (33, -4265267296055464877), (33, None)):
         number = number ^ (number >> shift & (1 << 64 - shift) - 1)
         number = number if factor is None else number * factor

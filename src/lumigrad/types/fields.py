@@ -1,4 +1,4 @@
-"""What ops on fields take and return: rays, and what they see."""
+"""Arguments and results of ops on fields: rays, samples, and the light they receive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rays(NamedTuple):
     directions: Float[Tensor, "*rays 3"]
 
     def chunks(self, count: int) -> Iterator[Rays]:
-        """The rays in their order, at most `count` at a time: Rays of [count, 3].
+        """The rays in order, at most `count` at a time: Rays of [count, 3].
 
         >>> import torch
         >>> from lumigrad.types import Rays
@@ -69,7 +69,7 @@ class Occupancy(NamedTuple):
 
 
 def ray_numbers(offsets: Tensor, samples: int) -> Tensor:
-    """The number of each sample's ray; torch.compile does not trace properties of named tuples."""
+    """The ray number of each sample. A function, because torch.compile does not trace properties of named tuples."""
     counts = offsets[1:] - offsets[:-1]
     rays = torch.arange(len(counts), device=counts.device)
     return torch.repeat_interleave(rays, counts, output_size=samples)
@@ -91,7 +91,7 @@ class RaySamples(NamedTuple):
 
     @property
     def ray(self) -> Int[Tensor, " samples"]:
-        """The number of each sample's ray, int64 [S].
+        """The ray number of each sample, int64 [S].
 
         >>> import torch
         >>> from lumigrad.types import RaySamples

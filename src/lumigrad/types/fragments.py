@@ -1,4 +1,4 @@
-"""What a rasterizer hands on: for every pixel the triangle seen there, and where on it."""
+"""The results of rasterizers: for each pixel, the visible triangle and the point on it."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Functions of points that users give."""
+"""Functions of points, supplied by users."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from lumigrad.types import validation as check
 
-# Two corners, the lower and the upper one, of (x, y, z) each.
+# Two corners, the lower and the upper, of (x, y, z) each.
 Box = Tensor | Sequence[Sequence[float]]
 
 
 def check_values(name: str, value: Any) -> Tensor:
-    """A grid of single values [D, H, W]."""
+    """Check a grid of single values [D, H, W]."""
     values = check.floating(name, value)
     if values.dim() != 3:
         raise ValueError(f"{name}: expected shape [D, H, W], got {tuple(values.shape)}")
@@ -25,7 +25,7 @@ def check_values(name: str, value: Any) -> Tensor:
 
 
 def check_level(level: float | Tensor, values: Tensor) -> float | Tensor:
-    """A number, or a tensor of one number that asks for a gradient."""
+    """Check a number, or a tensor of one number that may require a gradient."""
     if not isinstance(level, Tensor):
         return check.real("level", level)
     level = check.floating("level", level, values, "values")
@@ -47,7 +47,7 @@ def check_box(box: Any, values: Tensor) -> Tensor:
 
 def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
     """A lower and an upper corner [2, 3], of the dtype and on the device of the argument `name`. The values of a box on
-    another device than the CPU are not looked at.
+    a device other than the CPU are not checked.
 
     Raises:
         TypeError, ValueError: not two corners, or a box that is not finite or has no extent.
@@ -69,7 +69,7 @@ def check_corners(box: Any, like: Tensor, name: str) -> Tensor:
 
 
 def check_resolution(resolution: Any, name: str = "resolution") -> tuple[int, int, int]:
-    """(D, H, W), given as such or as one number for all three."""
+    """(D, H, W), given as three numbers or as one for all three."""
     sides = tuple(resolution) if isinstance(resolution, Sequence) else (resolution,) * 3
     if len(sides) != 3:
         raise ValueError(f"{name}: expected one number or three, got {resolution}")
@@ -78,13 +78,13 @@ def check_resolution(resolution: Any, name: str = "resolution") -> tuple[int, in
 
 
 def scaled_box(box: Tensor, scale: float) -> Tensor:
-    """A box `scale` times as large about the same centre."""
+    """A box `scale` times as large, with the same centre."""
     more = 0.5 * (scale - 1) * (box[1] - box[0])
     return torch.stack((box[0] - more, box[1] + more))
 
 
 def voxel_size(box: Tensor, values: Tensor) -> Tensor:
-    """Of a grid [D, H, W] in a box, along x, y and z."""
+    """The size of a voxel along x, y and z, for a grid [D, H, W] in a box."""
     counts = box.new_tensor([max(count, 1) for count in reversed(values.shape)])
     return (box[1] - box[0]) / counts
 
@@ -99,10 +99,10 @@ def voxel_centers(box: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def from_voxels(points: Tensor, box: Tensor, values: Tensor) -> Tensor:
-    """Points in the box, given in voxels from the centre of the first one on."""
+    """Convert points from voxel coordinates, which start at the centre of the first voxel, to the box."""
     return box[0] + (points + 0.5) * voxel_size(box, values)
 
 
 def to_voxels(points: Tensor, box: Tensor, values: Tensor) -> Tensor:
-    """Points in voxels from the centre of the first one on, given in the box."""
+    """Convert points in the box to voxel coordinates, which start at the centre of the first voxel."""
     return (points - box[0]) / voxel_size(box, values) - 0.5

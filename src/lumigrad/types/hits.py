@@ -1,4 +1,4 @@
-"""What rays hit of a mesh, and the tree by which that is found."""
+"""Intersections of rays with a mesh, and the tree that finds them."""
 
 from __future__ import annotations
 

@@ -10,20 +10,20 @@ from torch import Tensor
 
 from lumigrad.types.shapes import Float, Int
 
-MAX_DEPTH = 65535  # segments of a path that has no limit
-# Columns of `LitScene.materials` and of `LitScene.kinds` that may be left out, and what they then are.
+MAX_DEPTH = 65535  # segments of a path without a limit
+# Columns of `LitScene.materials` and of `LitScene.kinds` that may be omitted, and their defaults.
 MATERIAL_COLUMNS, KIND_COLUMNS = 12, 5
 MORE_MATERIAL = (1.0, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 MORE_KINDS = (-1, -1, -1, -1, -1, 0, 0)
 KINDS = 6  # of materials
-# Columns of `kinds`: of textures, and others.
+# Columns of `kinds`: textures, and others.
 COLOR_TEXTURE, ROUGHNESS_TEXTURE, EMISSION_TEXTURE, ALPHA_TEXTURE, NORMAL_TEXTURE = range(2, 7)
 TRANSMISSION_TEXTURE, COAT_TEXTURE, COAT_ROUGHNESS_TEXTURE, ALPHA_MODE, SECOND_UV = range(7, 12)
 OPAQUE, MASK, BLEND = range(3)
 
 
 def all_columns(rows: Tensor, more: tuple[float, ...], first: int) -> Tensor:
-    """Rows [M, K] of at least `first` columns, with the defaults `more` of those that they leave out."""
+    """Rows [M, K] with at least `first` columns, completed with the defaults `more` of the missing ones."""
     rest = rows.new_tensor(more[rows.shape[-1] - first :])
     return rows if not len(rest) else torch.cat((rows, rest.expand(len(rows), -1)), -1)
 

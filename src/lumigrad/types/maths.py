@@ -1,4 +1,4 @@
-"""Functions whose derivative is zero where it does not exist."""
+"""Functions whose derivatives are zero where they do not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the point-like primitives' renderers hand on: an image, and what is known beside it."""
+"""The results of rendering point-like primitives: an image and its by-products."""
 
 from typing import NamedTuple
 

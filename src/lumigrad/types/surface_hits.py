@@ -1,4 +1,4 @@
-"""Where rays meet an implicit surface."""
+"""Intersections of rays with an implicit surface."""
 
 from __future__ import annotations
 

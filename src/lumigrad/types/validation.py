@@ -1,4 +1,4 @@
-"""Checks of arguments that all ops share. Every message names the argument, what it should be, what it is."""
+"""Argument checks shared by all ops."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 
 def values_can_be_checked() -> bool:
-    """Whether to look at values of tensors: torch.compile cannot trace what depends on them."""
+    """Whether the values of tensors may be checked: torch.compile cannot trace branches on them."""
     return not torch.compiler.is_compiling()
 
 
 def tensor(name: str, value: Any) -> torch.Tensor:
-    """`value` if it is a dense tensor."""
+    """Return `value` if it is a dense tensor."""
     if not isinstance(value, torch.Tensor):
         advice = "; torch.from_numpy makes a tensor of it" if type(value).__name__ == "ndarray" else ""
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(value).__name__}{advice}")
@@ -29,9 +29,9 @@ def tensor(name: str, value: Any) -> torch.Tensor:
 
 
 def constant(value: Any, like: torch.Tensor) -> torch.Tensor:
-    """Numbers as a tensor of another's type and device; what `torch.as_tensor` raises, for anything else.
+    """Numbers as a tensor with the type and device of another. Anything else raises the error of `torch.as_tensor`.
 
-    A single number reaches a CUDA device without being waited for, which a CUDA graph can record; a list does not.
+    A single number reaches a CUDA device without synchronisation, so a CUDA graph can record it; a list does not.
     """
     if like.is_cuda and isinstance(value, (int, float)):
         return torch.full((), value, dtype=torch.float64, device=like.device).to(like.dtype)
@@ -39,7 +39,7 @@ def constant(value: Any, like: torch.Tensor) -> torch.Tensor:
 
 
 def describe(value: torch.Tensor) -> str:
-    """Shape and type, for error messages."""
+    """The shape and type of a tensor, for error messages."""
     return f"shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"
 
 
@@ -63,11 +63,11 @@ def floating(name: str, value: Any, like: torch.Tensor | None = None, like_name:
 
 
 def fractional(name: str, value: Any) -> torch.Tensor:
-    """`value` if it is a dense tensor of a floating type of any precision."""
+    """Return `value` if it is a dense tensor of a floating type of any precision."""
     checked = tensor(name, value)
     if not checked.is_floating_point():
         got = str(checked.dtype).removeprefix("torch.")
-        raise TypeError(f"{name}: expected a floating type, got {got}; Tensor.float makes one of it")
+        raise TypeError(f"{name}: expected a floating type, got {got}; convert it with Tensor.float()")
     return checked
 
 
@@ -77,7 +77,7 @@ def is_integral(values: torch.Tensor) -> bool:
 
 
 def integral(name: str, value: Any) -> torch.Tensor:
-    """`value` if it is a dense tensor of integers of any width."""
+    """Return `value` if it is a dense tensor of integers of any width."""
     checked = tensor(name, value)
     if not is_integral(checked):
         raise TypeError(f"{name}: expected integers, got {str(checked.dtype).removeprefix('torch.')}")
@@ -85,14 +85,14 @@ def integral(name: str, value: Any) -> torch.Tensor:
 
 
 def instance(name: str, value: Any, *kinds: type) -> None:
-    """Refuse what is of none of these classes."""
+    """Raise unless `value` is an instance of one of the classes."""
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise TypeError(f"{name}: expected a {wanted}, got {type(value).__name__}")
 
 
 def as_path(name: str, value: Any) -> Path:
-    """A path given as str or Path."""
+    """A path, given as str or Path."""
     try:
         return Path(value)
     except TypeError:
@@ -114,12 +114,12 @@ def triangles(value: Any, device: torch.device, name: str = "tri") -> torch.Tens
 
 
 def narrow_indices(name: str, value: torch.Tensor) -> torch.Tensor:
-    """int64 indices as int32; an index beyond int32 becomes one that no buffer has."""
+    """Convert int64 indices to int32. An index beyond int32 becomes one that is out of range for every buffer."""
     return value.clamp(-1, 2**31 - 1).to(torch.int32)
 
 
 def indices(name: str, value: Any, expected: Sequence[int | str], like: torch.Tensor, like_name: str) -> torch.Tensor:
-    """Contiguous int32 numbers of a shape, on the device of another tensor."""
+    """Contiguous int32 numbers of a given shape, on the device of another tensor."""
     checked = tensor(name, value)
     if checked.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{name}: expected int32 or int64, got {str(checked.dtype).removeprefix('torch.')}")
@@ -130,14 +130,14 @@ def indices(name: str, value: Any, expected: Sequence[int | str], like: torch.Te
 
 
 def flag(name: str, value: Any) -> bool:
-    """A bool as it is."""
+    """Return a bool unchanged."""
     if not isinstance(value, bool):
         raise TypeError(f"{name}: expected a bool, got {value!r}")
     return value
 
 
 def number(name: str, value: Any, positive: bool = False) -> float:
-    """A finite number that is not negative, or positive."""
+    """A finite number that is non-negative, or positive."""
     result = real(name, value)
     if not math.isfinite(result) or result < 0 or (positive and result == 0):
         raise ValueError(f"{name}: expected a {'positive' if positive else 'non-negative'} number, got {result}")
@@ -145,9 +145,9 @@ def number(name: str, value: Any, positive: bool = False) -> float:
 
 
 def real(name: str, value: Any) -> float:
-    """Any number, be it not finite."""
+    """Any number, including non-finite ones."""
     try:
-        if isinstance(value, (str, bytes)):  # which float would read
+        if isinstance(value, (str, bytes)):  # which float() would parse
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -166,7 +166,7 @@ def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
 
 
 def in_range(name: str, value: torch.Tensor, low: int, end: int) -> None:
-    """Integers from `low` on, below `end`. On another device than the CPU they are not looked at.
+    """Integers from `low` on, below `end`. On a device other than the CPU, they are not checked.
 
     Raises:
         ValueError: for others.
@@ -179,7 +179,7 @@ def in_range(name: str, value: torch.Tensor, low: int, end: int) -> None:
 
 
 def like_image(name: str, value: torch.Tensor, image: Sequence[int]) -> torch.Tensor:
-    """A tensor that broadcasts with an image of that shape."""
+    """A tensor that broadcasts with an image of the given shape."""
     fits = value.dim() <= len(image) and all(
         have in (1, want) for have, want in zip(reversed(value.shape), reversed(image))
     )
@@ -206,10 +206,10 @@ def size(value: Any, name: str = "size") -> tuple[int, int]:
     """(height, width) as two positive integers."""
     try:
         height, width = value
-        if not (isinstance(height, int) and isinstance(width, int)):  # torch.compile traces no more than this
+        if not (isinstance(height, int) and isinstance(width, int)):  # the only checks that torch.compile traces
             height, width = operator.index(height), operator.index(width)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected (height, width) as two integers, got {value!r}") from None
     if height < 1 or width < 1 or height > 32768 or width > 32768:
-        raise ValueError(f"{name}: expected 1 to 32768 pixels a side, got ({height}, {width})")
+        raise ValueError(f"{name}: expected 1 to 32768 pixels per side, got ({height}, {width})")
     return height, width

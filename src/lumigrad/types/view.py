@@ -1,4 +1,4 @@
-"""How primitives are seen: what a camera tells the ops that project."""
+"""The camera data that the projecting ops need."""
 
 from typing import NamedTuple
 

@@ -492,7 +492,7 @@ WRONG = [
     ({"grid": [1.0]}, TypeError, r"^grid: expected a torch.Tensor, got list"),
     ({"grid": torch.ones(2, 2, 2, 2).int()}, TypeError, r"^grid: expected float32 or float64, got int32"),
     ({"grid": torch.ones(2, 2, 2)}, ValueError, r"^grid: expected shape \[D, H, W, 1 \+ C\], got \(2, 2, 2\)"),
-    ({"grid": torch.ones(2, 0, 2, 2)}, ValueError, r"^grid: expected 1 to 32768 voxels a side"),
+    ({"grid": torch.ones(2, 0, 2, 2)}, ValueError, r"^grid: expected 1 to 32768 voxels per side"),
     ({"origins": RAY[:, :2]}, ValueError, r"^origins: expected shape \[..., 3\], got \(2, 2\)"),
     ({"origins": RAY.double()}, TypeError, r"^origins: expected torch.float32 like grid, got torch.float64"),
     ({"directions": torch.zeros(5, 3)}, ValueError, r"^directions: expected a shape that broadcasts with origins'"),

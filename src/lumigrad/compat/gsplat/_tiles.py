@@ -46,7 +46,7 @@ def isect_tiles(
 
     Args:
         means2d, radii, depths: [..., N, 2], [..., N, 2] and [..., N]; [nnz, ...] with `packed`.
-        tile_size: pixels a side. tile_width, tile_height: tiles along the image's sides.
+        tile_size: pixels per side. tile_width, tile_height: tiles along the image's sides.
         sort: by image, then tile, then depth.
         n_images, image_ids: with `packed`, how many images there are, and each Gaussian's [nnz].
         conics, opacities: [..., N, 3] and [..., N]. With both, tiles in which no point has an opacity of 1/255 are

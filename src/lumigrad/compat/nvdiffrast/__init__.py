@@ -16,7 +16,7 @@ from lumigrad's primitives:
 * Triangles with an index that is no vertex's are not drawn; lumigrad's own ops raise an error.
 
 Beyond the original: float64 and int64 indices are accepted everywhere, triangles across the near plane are
-antialiased correctly, and there are no limits on resolution short of 32768 pixels a side. The original damps
+antialiased correctly, and there are no limits on resolution short of 32768 pixels per side. The original damps
 gradients of tiny triangles by a guard on their area; here they are exact. Errors are ValueError and TypeError
 that name the argument. Contexts exist, and do nothing. On devices without a kernel of lumigrad's the
 reference implementations serve.

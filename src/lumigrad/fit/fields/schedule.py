@@ -14,7 +14,7 @@ class Schedule:
     Attributes:
         iterations: gradient steps; a fit that ends by them can be repeated exactly.
         minutes: of fitting at most. The schedule is run through in this time if it does not suffice for all steps.
-        levels: (progress, voxels, degree): from that progress on, the innermost grid has so many voxels a side and
+        levels: (progress, voxels, degree): from that progress on, the innermost grid has so many voxels per side and
             spherical harmonics up to that degree; neither may fall.
         rays: of random pixels, in each step.
         smoothness: weight of the total variation of densities, relative to the squared error.

@@ -43,7 +43,7 @@ def solid_of(mesh: Mesh, voxels: int, whole: bool = True) -> SignedDistanceGrid:
     """
     grid = SignedDistanceGrid.from_mesh(mesh, voxels)
     if not bool((grid.values < 0).any()):
-        raise ValueError(f"mesh: it encloses none of {voxels} voxels a side; take more, or a mesh that is less open")
+        raise ValueError(f"mesh: it encloses none of {voxels} voxels per side; take more, or a mesh that is less open")
     return grid if whole else largest_piece(grid)
 
 

@@ -1,4 +1,4 @@
-"""Ops on fields: what rays see of grids."""
+"""Ops on fields."""
 
 from lumigrad.ops.field._composite import composite
 from lumigrad.ops.field._distortion import contract, distortion_loss

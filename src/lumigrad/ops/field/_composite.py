@@ -1,4 +1,4 @@
-"""What rays see of samples that somebody else has evaluated.
+"""Compositing of samples along rays that the caller has evaluated.
 
 Defined by :func:`lumigrad.reference.composite`; the kernel is ``native/field/composite.h``.
 """

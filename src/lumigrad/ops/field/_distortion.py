@@ -1,4 +1,4 @@
-"""How far the weights of a ray's samples lie apart, and unbounded space in a ball.
+"""The distortion loss of a ray's weights, and the contraction of unbounded space to a ball.
 
 Defined by the functions of the same names in `lumigrad.reference`, which also serve as the implementation.
 """

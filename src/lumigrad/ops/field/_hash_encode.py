@@ -69,7 +69,7 @@ def hash_encode(
 
 
 def check_tables(tables: Tensor | Sequence[Tensor], x: Tensor) -> list[Tensor]:
-    """The table of each level."""
+    """Check the table of each level."""
     if isinstance(tables, Tensor):
         tables = check.floating("tables", tables, x, "x")
         check.shape("tables", tables, ("L", "T", "F"))

@@ -1,4 +1,4 @@
-"""What rays see of a grid of densities and features.
+"""Marching rays through a grid of densities and features.
 
 Defined by :func:`lumigrad.reference.march`; the kernel is ``native/field/march.h``.
 """
@@ -119,7 +119,7 @@ def check_grid(grid: Tensor) -> Tensor:
     check.shape("grid", grid, ("D", "H", "W", "1 + C"))
     if not grid.numel() or max(grid.shape[:3]) > 32768:
         raise ValueError(
-            f"grid: expected 1 to 32768 voxels a side and at least the density, got shape {tuple(grid.shape)}"
+            f"grid: expected 1 to 32768 voxels per side and at least the density, got shape {tuple(grid.shape)}"
         )
     return grid
 
@@ -167,7 +167,7 @@ def check_occupancy(value: Occupancy | None, like: Tensor) -> None:
 
 
 def bricks_of(value: Occupancy) -> list[int]:
-    """How many words an occupancy has along z, y, x."""
+    """The number of words of an occupancy along z, y, x."""
     try:
         depth, height, width = value.size
     except (TypeError, ValueError):
@@ -176,7 +176,7 @@ def bricks_of(value: Occupancy) -> list[int]:
 
 
 def _channels(grid: Tensor, degree: int | None) -> int:
-    """Of what is seen."""
+    """The number of channels that rays return."""
     payload = grid.shape[-1] - 1
     if degree is None:
         return payload

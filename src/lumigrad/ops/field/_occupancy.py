@@ -1,6 +1,6 @@
-"""Bits of occupied cells, which let rays pass empty space without looking at it.
+"""Bits of occupied cells, which let rays skip empty space.
 
-Defined by :func:`lumigrad.reference.occupancy`, which also serves as the implementation: it is called once in many
+Defined by :func:`lumigrad.reference.occupancy`, which also serves as the implementation: it is called once for many
 marches.
 """
 

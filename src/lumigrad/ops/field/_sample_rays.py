@@ -1,4 +1,4 @@
-"""Where rays meet occupied cells, in segments, and where to look closer.
+"""Sampling of rays in occupied cells, and resampling by weight.
 
 Defined by :func:`lumigrad.reference.sample_rays` and :func:`lumigrad.reference.resample_rays`; the kernel of the first
 is ``native/field/sample_rays.h``, the second also serves as the implementation.
@@ -129,7 +129,7 @@ def resample_rays(
 
 
 def check_levels(value: Occupancy | None, like: Tensor) -> int:
-    """How many levels an occupancy has."""
+    """The number of levels of an occupancy."""
     if value is None:
         return 1
     if not isinstance(value, Occupancy):

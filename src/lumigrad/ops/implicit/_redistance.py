@@ -1,4 +1,4 @@
-"""Making a grid of values one of distances again.
+"""Restoring signed distances in a grid of values.
 
 Defined by :func:`lumigrad.reference.redistance`; the kernel is ``native/implicit/redistance.h``.
 """

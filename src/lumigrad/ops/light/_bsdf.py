@@ -1,4 +1,4 @@
-"""What materials do with light.
+"""Scattering of light by materials.
 
 Defined by :func:`lumigrad.reference.light.bsdf`; the kernels are ``native/light/bsdf.h``.
 """

@@ -1,4 +1,4 @@
-"""Rows of materials whose last columns may be left out."""
+"""Rows of materials whose last columns may be omitted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def completed_materials(name: str, rows: Tensor) -> Tensor:
 
 
 def completed_kinds(name: str, rows: Tensor) -> Tensor:
-    """The same of `LitScene.kinds`."""
+    """The same for `LitScene.kinds`."""
     return _completed(name, rows, KIND_COLUMNS, MORE_KINDS)
 
 

@@ -1,4 +1,4 @@
-"""Light that comes straight from lights to points of surfaces, with gradients to materials and lights.
+"""Direct light at surface points, with gradients to materials and lights.
 
 Defined by :func:`lumigrad.reference.direct_light`; the kernels are ``native/light/direct.h``.
 """

@@ -1,4 +1,4 @@
-"""Media of a scene: checks, and the tensors that `trace_paths` takes."""
+"""Media of a scene: checks, and the tensors for `trace_paths`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lumigrad.types import Media
 from lumigrad.types import validation as check
 from lumigrad.types.light import ALPHA_MODE, OPAQUE
 
-MOST_MEDIA = 255  # numbers that a path remembers in a byte
-MOST_VOXELS = 32768  # along a side of a grid
+MOST_MEDIA = 255  # numbers that a path stores in a byte
+MOST_VOXELS = 32768  # per side of a grid
 
 
 def check_media(media: Media, positions: Tensor, triangles: int, kinds: Tensor) -> Media:
-    """The media with int32 indices, and all of their numbers in range."""
+    """The media with int32 indices, after checking that all numbers are in range."""
     if not isinstance(media, Media):
         raise TypeError(f"scene.media: expected Media or None, got {type(media).__name__}")
     if check.values_can_be_checked() and bool((kinds[:, ALPHA_MODE] != OPAQUE).any()):
@@ -37,7 +37,7 @@ def check_media(media: Media, positions: Tensor, triangles: int, kinds: Tensor) 
         check.shape(name, check.floating(name, grid, positions, "scene.positions"), ("D", "H", "W", "C"))
         if grid.shape[3] not in (1, 4) or not min(grid.shape[:3]) >= 1 or max(grid.shape[:3]) > MOST_VOXELS:
             raise ValueError(
-                f"{name}: expected 1 to {MOST_VOXELS} voxels a side, with 1 or 4 values, got {tuple(grid.shape)}"
+                f"{name}: expected 1 to {MOST_VOXELS} voxels per side, with 1 or 4 values, got {tuple(grid.shape)}"
             )
     if grids:
         boxes = check.floating("scene.media.boxes", media.boxes, positions, "scene.positions")
@@ -52,7 +52,7 @@ def check_media(media: Media, positions: Tensor, triangles: int, kinds: Tensor) 
 
 
 def media_tensors(media: Media | None, positions: Tensor, tri: Tensor) -> list[Tensor | None]:
-    """Parameters, tables of grids, their values, places, and what is behind triangles."""
+    """Parameters, tables of grids, their values, their positions, and the media behind triangles."""
     if media is None:
         return [None] * 5
     like = media.parameters

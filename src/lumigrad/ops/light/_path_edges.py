@@ -1,4 +1,4 @@
-"""Gradients of what paths of light see past the edges of surfaces.
+"""Visibility gradients of light paths at the edges of surfaces.
 
 Defined by :func:`lumigrad.reference.light.path_edges`; the kernel is ``native/light/path_edges.h``.
 """
@@ -28,11 +28,11 @@ def add_path_edges(
     seed: int,
     candidates: int = CANDIDATES,
 ) -> TracedPaths:
-    """The same values; radiance has the gradients of what is seen past edges, by positions and rays.
+    """The same values, with gradients of radiance due to visibility at edges, with respect to positions and rays.
 
-    Not where surfaces are partly there: what is seen through these is not followed here.
+    Surfaces that are partly there have none: light seen through them is not followed here.
 
-    tensors: of the scene and its tree, for the kernel; None: by the definition.
+    tensors: of the scene and its tree, for the kernel; None: use the reference.
     """
     positions = scene.positions
     edges = find_edges(positions, scene.tri, edge_topology(scene.tri, positions))

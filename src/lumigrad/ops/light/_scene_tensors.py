@@ -1,4 +1,4 @@
-"""The tensors of a scene as ops of path tracing declare them, in this order, and what follows from their shapes."""
+"""The tensors of a scene, in the order in which path tracing ops declare them, and the sizes given by their shapes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def image_sizes(
     emitter_faces: Tensor, environment: Tensor | None, media: Tensor | None, medium_values: Tensor | None,
     boxes: Tensor, leaf_tri: Tensor, directions: Tensor,
 ) -> tuple[int, ...]:  # fmt: skip
-    """The same with those of the image, by rays at the corners of its pixels."""
+    """The same, together with the sizes of the image, from rays through the corners of its pixels."""
     scene = scene_sizes(
         positions, tri, materials, texels, textures, lamps, emitter_faces, environment, media, medium_values,
         boxes, leaf_tri,

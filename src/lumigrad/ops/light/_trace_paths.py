@@ -1,4 +1,4 @@
-"""Images of light that is traced from the camera on, with gradients to shapes, materials, lights and rays.
+"""Path-traced images, with gradients to shapes, materials, lights and rays.
 
 Defined by :func:`lumigrad.reference.trace_paths`; the kernels are ``native/light/path.h`` and ``path_gradient.h``.
 """
@@ -137,7 +137,7 @@ def _contiguous(value: Tensor | None) -> Tensor | None:
 
 
 def _table(textures: Sequence[Tensor], like: Tensor) -> Tensor:
-    """First texel, height and width of each texture."""
+    """The first texel, height and width of each texture."""
     rows, first = [], 0
     for texture in textures:
         rows.append((first, texture.shape[0], texture.shape[1]))
@@ -149,7 +149,7 @@ def _table(textures: Sequence[Tensor], like: Tensor) -> Tensor:
 
 
 def check_corner_rays(origins: Tensor, directions: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays at the corners of pixels, of the type of the scene's positions."""
+    """Check rays through the corners of pixels. They must have the type of the scene's positions."""
     origins, directions = (
         check.floating(name, value, positions, "scene.positions")
         for name, value in (("origins", origins), ("directions", directions))
@@ -162,13 +162,13 @@ def check_corner_rays(origins: Tensor, directions: Tensor, positions: Tensor) ->
 
 
 def check_seeds(seed: int, gradient_seed: int | None) -> tuple[int, int]:
-    """Both seeds; that of gradients is another one by default."""
+    """Both seeds. The default seed for gradients differs from the other one."""
     seed = check.integer("seed", seed, 0, 2**62 - 1)
     return seed, seed + 2**62 if gradient_seed is None else check.integer("gradient_seed", gradient_seed, 0, 2**62)
 
 
 def check_scene(scene: LitScene) -> LitScene:
-    """The scene with int32 indices, and all of its numbers in range."""
+    """The scene with int32 indices, after checking that all numbers are in range."""
     if not isinstance(scene, LitScene):
         raise TypeError(f"scene: expected a LitScene, got {type(scene).__name__}")
     positions = check.floating("scene.positions", scene.positions)
@@ -187,13 +187,13 @@ def check_scene(scene: LitScene) -> LitScene:
             check.shape(f"scene.{name}", _floating(f"scene.{name}", value, positions), shape)
     if scene.environment is not None and not 1 <= scene.environment.shape[1] == scene.environment.shape[2] <= 8192:
         raise ValueError(
-            f"scene.environment: expected 1 to 8192 texels a side, got shape {tuple(scene.environment.shape)}"
+            f"scene.environment: expected 1 to 8192 texels per side, got shape {tuple(scene.environment.shape)}"
         )
     textures = tuple(scene.textures)
     for i, texture in enumerate(textures):
         check.shape(f"scene.textures[{i}]", _floating(f"scene.textures[{i}]", texture, positions), ("H", "W", 3))
         if not min(texture.shape[:2]) >= 1 or max(texture.shape[:2]) > 32768:
-            raise ValueError(f"scene.textures[{i}]: expected 1 to 32768 texels a side, got {tuple(texture.shape)}")
+            raise ValueError(f"scene.textures[{i}]: expected 1 to 32768 texels per side, got {tuple(texture.shape)}")
     materials = completed_materials("scene.materials", _floating("scene.materials", scene.materials, positions))
     count = len(materials)
     kinds = _kinds(scene, count, textures)

@@ -47,7 +47,7 @@ def build_bvh(vertices: Float[Tensor, "vertices 3"], tri: Int[Tensor, "triangles
     children, leaf_tri, level_starts, totals = _topology(vertices.detach().cpu(), faces.cpu())
     nodes, leaves, levels = totals.tolist()
     where = vertices.device
-    # Copies, for the memory of all that the tree might have needed is large.
+    # Copies, because the memory for the largest possible tree is large.
     return _fitted(
         vertices,
         children[:nodes].clone().to(where),
@@ -85,7 +85,7 @@ def refit_bvh(bvh: Bvh, vertices: Float[Tensor, "vertices 3"]) -> Bvh:
 
 
 def check_mesh(vertices: Any, tri: Any) -> tuple[Tensor, Tensor]:
-    """Vertices and triangles, contiguous, int32."""
+    """The vertices and triangles, contiguous and int32."""
     vertices = check.floating("vertices", vertices)
     check.shape("vertices", vertices, ("V", 3))
     faces = check.triangles(tri, vertices.device)
@@ -95,7 +95,7 @@ def check_mesh(vertices: Any, tri: Any) -> tuple[Tensor, Tensor]:
 
 
 def check_bvh(bvh: Any) -> Bvh:
-    """A tree whose arrays fit together."""
+    """Check that the arrays of a tree fit together."""
     if not isinstance(bvh, Bvh):
         raise TypeError(f"bvh: expected what lumigrad.build_bvh returns, or None, got {type(bvh).__name__}")
     device = check.tensor("bvh.boxes", bvh.boxes).device
@@ -125,7 +125,7 @@ def check_bvh(bvh: Any) -> Bvh:
 
 
 def check_tree(bvh: Any, vertices: Tensor, faces: Tensor) -> Bvh:
-    """A tree of these triangles, of the type of the vertices."""
+    """Check that a tree belongs to these triangles and has the type of the vertices."""
     check_bvh(bvh)
     if bvh.corners.dtype != vertices.dtype:
         raise TypeError(f"bvh.corners: expected {vertices.dtype} like vertices, got {bvh.corners.dtype}")
@@ -138,7 +138,7 @@ def check_tree(bvh: Any, vertices: Tensor, faces: Tensor) -> Bvh:
 
 
 def tree_arrays(bvh: Bvh) -> tuple[Tensor, ...]:
-    """What walks through a tree read, contiguous."""
+    """The contiguous arrays that traversal reads."""
     return tuple(each.contiguous() for each in (bvh.boxes, bvh.children, bvh.corners, bvh.tri, bvh.bounds))
 
 

@@ -107,7 +107,7 @@ def occluded(
 
 
 class _Call(NamedTuple):
-    """The arguments of a call, checked."""
+    """The checked arguments of a call."""
 
     origins: Tensor
     directions: Tensor
@@ -125,14 +125,14 @@ class _Call(NamedTuple):
         return self.origins.reshape(-1, 3).contiguous(), self.directions.reshape(-1, 3).contiguous()
 
     def limits(self) -> tuple[Tensor | None]:
-        """What differs between rays, if anything does."""
+        """Per-ray limits, or None if they are the same for all rays."""
         if not isinstance(self.t_min, Tensor) and not isinstance(self.t_max, Tensor):
             return (None,)
         ends = [check_limit(*each, self.shape, self.origins) for each in (("t_min", self.t_min), ("t_max", self.t_max))]
         return (torch.stack(ends, -1).reshape(-1, 2).detach(),)
 
     def numbers(self) -> tuple[float, float]:
-        """What is the same for all."""
+        """The limits that all rays share."""
         low, high = (0.0 if isinstance(limit, Tensor) else limit for limit in (self.t_min, self.t_max))
         return low, high
 

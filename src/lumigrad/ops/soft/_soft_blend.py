@@ -1,4 +1,4 @@
-"""Soft silhouettes and colours of all faces in reach, without storing a fragment.
+"""Soft silhouettes and colours of all faces in reach, without storing fragments.
 
 Defined by :mod:`lumigrad.blending` over :func:`lumigrad.reference.soft_rasterize`; the kernel is ``native/soft``.
 """

@@ -1,4 +1,4 @@
-"""Soft rasterization: the nearest K faces in reach of every pixel, and how far, where and how deep they are.
+"""Soft rasterization: the nearest K faces in reach of each pixel, with distances, barycentrics and depths.
 
 Defined by :func:`lumigrad.reference.soft_rasterize`; the kernel is ``native/soft``.
 """
@@ -116,7 +116,7 @@ def soft_interpolate(
     frags = check_soft_fragments(frags)
     index = frags.tri
     views, height, width, faces = index.shape
-    # Weights sum to 1, so that two of them say all; a pixel's fragments lie side by side like pixels.
+    # Weights sum to 1, so two of them suffice. A pixel's fragments are treated as neighbouring pixels.
     flat = Fragments(
         index.reshape(views, height, width * faces),
         frags.bary[..., :2].reshape(views, height, width * faces, 2),

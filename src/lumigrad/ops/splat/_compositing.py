@@ -1,4 +1,4 @@
-"""The compositing engine, registered with torch: what `splat` and `spheres` have in common.
+"""The compositing engine, registered with torch and shared by `splat` and `spheres`.
 
 The kernel is ``native/splat``.
 """
@@ -13,18 +13,19 @@ from lumigrad._engine.declare import declare
 from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats
 
-# Footprints with their components of shape (0: one number, no dimension), and blendings, as the kernel numbers them.
+# Footprints with their numbers of shape components (0: a single number without a dimension), and blendings, as numbered
+# by the kernel.
 FOOTPRINTS = {"gaussian": (0, 3), "disc": (1, 0), "square": (2, 0)}
 SPHERES = {"perspective": 3, "orthographic": 4}
 BLENDS = {"alpha": 0, "normalised": 2, "nearest": 3}
 SOFTMAX = 1
-# Its image has two more channels: the distortion of depth and the depth at the median.
+# A footprint whose image has two more channels: the distortion of depth and the depth at the median.
 SURFEL = 5
 EXTRA_CHANNELS = {SURFEL: 2}
 
 
 class Room(NamedTuple):
-    """For how many pairs of a tile and a primitive CUDA's kernels have room, as native/splat/binning_cuda.cu says."""
+    """The CUDA kernels' capacity for pairs of tiles and primitives, as in native/splat/binning_cuda.cu."""
 
     least: int = 1 << 16
     ample: int = 1 << 22
@@ -38,17 +39,17 @@ class Room(NamedTuple):
 
 
 ROOM = Room()
-_TILE = 16  # pixels a side
+_TILE = 16  # pixels per side
 
 
 def keeps_lists(tensor: torch.Tensor) -> bool:
-    """Whether the kernels for a tensor note behind the pixels of `last` which primitives each tile has, so that the
-    backward pass need not sort again: those for CUDA."""
+    """Whether the kernels for a tensor store the primitives of each tile after the pixels of `last`, so that the
+    backward pass need not sort again. Only CUDA's do."""
     return tensor.device.type == "cuda"
 
 
 def named(name: str, value: Any, known: dict[str, Any]) -> Any:
-    """What `known` has under the name `value`."""
+    """The entry of `known` with the name `value`."""
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
     return known[value]
@@ -63,7 +64,7 @@ def check_appearance(
     views: int,
     count: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """features, opacities and background, checked and with defaults."""
+    """features, opacities and background, checked and with defaults filled in."""
     features = check.floating("features", features, like, like_name)
     if features.dim() not in (2, 3) or features.shape[-2] != count or (features.dim() == 3 and len(features) != views):
         raise ValueError(f"features: expected shape [{count}, C] or [{views}, {count}, C], got {tuple(features.shape)}")
@@ -109,7 +110,7 @@ def composite(
     max_contributors: int = 0,
     contributors: int = 0,
 ) -> Splats:
-    """The registered op, on checked arguments. camera: matrices and intrinsics, and gamma [1]: of spheres."""
+    """The registered op, on checked arguments. camera (matrices and intrinsics) and gamma [1]: for spheres."""
     tensors = (positions, shapes, depths, opacities, features, background, *(camera or (None, None)), gamma)
     image, alpha, depth, median, ids, weights, _, _ = _op(
         *(None if t is None else t.contiguous() for t in tensors), footprint, blend, *size, max_alpha, min_alpha, stop,
@@ -120,7 +121,7 @@ def composite(
 
 
 def _views_of(tensor: torch.Tensor | None, dims: int) -> int:
-    """How many views a tensor has values for; `dims` is its number of dimensions when it is shared by all."""
+    """The number of views for which a tensor has values; `dims` is its number of dimensions when all views share it."""
     return 1 if tensor is None or tensor.dim() == dims else tensor.shape[0]
 
 
@@ -152,7 +153,7 @@ def _sizes(
 
 
 def _list_words(views: int, count: int, height: int, width: int) -> int:
-    """What TileLists of native/splat/binning_cuda.cu takes."""
+    """The size of TileLists in native/splat/binning_cuda.cu."""
     tiles = -(-height // _TILE) * -(-width // _TILE)
     return views * (9 * count + 2 * tiles) + 3 + ROOM.pairs(views * count, tiles)
 

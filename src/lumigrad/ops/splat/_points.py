@@ -81,7 +81,7 @@ def points(
 
 
 def project_points(positions: Tensor, view: View, intrinsics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixel coordinates [N, V, 2], depths [N, V] (NaN where there is nothing to draw) and the scale by distance."""
+    """Pixel coordinates [N, V, 2], depths [N, V] (NaN if there is nothing to draw) and the scale at that distance."""
     camera = finite_rows(positions) @ view.matrix[:, :3, :3].transpose(-1, -2) + view.matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]
     seen = (z > view.near) & (z < view.far) & positions.isfinite().all(-1)

@@ -1,4 +1,4 @@
-"""Sums of spherical harmonics: colours that depend on where one looks from.
+"""Sums of spherical harmonics: view-dependent colours.
 
 Defined by :func:`lumigrad.reference.spherical_harmonics`, which also serves as the implementation: elementwise
 arithmetic that torch does well.
@@ -56,7 +56,8 @@ def spherical_harmonics(
 
 
 def colors_seen(coefficients: Tensor, positions: Tensor, matrix: Tensor) -> Tensor:
-    """What cameras with matrices [N, 4, 4] see of positions [V, 3]: the sums plus 0.5, not below 0, [N, V, C]."""
+    """The colours of positions [V, 3] seen by cameras with matrices [N, 4, 4]: the sums plus 0.5, at least 0, [N, V,
+    C]."""
     coefficients = _check_coefficients("features", check.floating("features", coefficients, positions, "means"))
     check.shape("features", coefficients, (len(positions), "K", "C"))
     directions = finite_rows(positions) - eyes(matrix)
@@ -71,7 +72,7 @@ def _check_coefficients(name: str, value: Tensor) -> Tensor:
 
 
 def eyes(matrix: Tensor) -> Tensor:
-    """Where cameras with matrices [N, 4, 4] are, [N, 1, 3]."""
-    # `torch.linalg.inv` would wait for a device, to tell of singular matrices.
+    """The positions of cameras with matrices [N, 4, 4], [N, 1, 3]."""
+    # `torch.linalg.inv` would synchronise with the device, to report singular matrices.
     inverse, _ = torch.linalg.inv_ex(matrix, check_errors=matrix.device.type == "cpu")
     return inverse[:, None, :3, 3]

@@ -100,11 +100,11 @@ def surface_splats(
         )  # fmt: skip
     valid = (radii > 0) & radii.square().isfinite() & (normals != 0).any(-1) & normals.isfinite().all(-1)
     normals = torch.where(valid[:, None], normals, 1)
-    normals = normals / normals.detach().abs().amax(-1, keepdim=True)  # squares neither over- nor underflow
+    normals = normals / normals.detach().abs().amax(-1, keepdim=True)  # squares must neither overflow nor underflow
     extent = torch.where(valid, 1, torch.nan).to(radii)[:, None].expand(-1, 2)
     xy, shapes, depths, _ = project_surfels(positions, _facing(normals), extent, view, intrinsics)
     conics, weights, deviations = ellipses(shapes, torch.where(valid, radii, 1), blur)
-    # Discs of less weight are seen edge-on or 1e14 pixels large.
+    # Discs with smaller weights are seen edge-on or are 1e14 pixels large.
     drawn = depths.isfinite() & (weights > MIN_WEIGHT)
     weights, depths = torch.where(drawn, weights, 0), torch.where(drawn, depths, torch.nan)
     beside = torch.stack((torch.where(drawn, depths, 0), torch.ones_like(weights)), -1)
@@ -140,8 +140,8 @@ def _facing(normals: Tensor) -> Tensor:
 def ellipses(discs: Tensor, radii: Tensor, blur: float) -> tuple[Tensor, Tensor, Tensor]:
     """Conics [N, V, 3], weights at the centre [N, V] and the larger standard deviations [N, V].
 
-    discs: shapes of the same discs with a radius of one [N, V, 8]. Those so large that area or determinant leave no
-    digits have no weight, and no gradient.
+    discs: shapes of the same discs with a radius of one [N, V, 8]. Ellipses so large that the area or determinant has
+    no digits left have no weight and no gradient.
     """
     discs = discs[..., :4]
     fixed = discs.detach()
@@ -158,12 +158,12 @@ def ellipses(discs: Tensor, radii: Tensor, blur: float) -> tuple[Tensor, Tensor,
 
 
 def _covariance(shapes: Tensor, blur: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The size [N, V] of ellipses, and their covariances xx, xy, yy and determinants in units of it."""
-    # So that squares of large discs do not overflow.
+    """The size [N, V] of ellipses, and their covariances xx, xy, yy and determinants relative to it."""
+    # Prevents overflow of squares for large discs.
     unit = shapes.detach().abs().amax(-1).clamp(min=math.sqrt(blur))
     extent = unit * ((shapes / unit[..., None]).square().sum(-1) + (math.sqrt(blur) / unit).square()).sqrt()
     a, b, c, d = (shapes / extent[..., None]).unbind(-1)
     low_pass = (math.sqrt(blur) / extent).square()
     xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
-    # Not xx yy - xy^2, which loses the digits of long ellipses.
+    # Not as xx yy - xy^2, which loses the digits of long ellipses.
     return extent, xx, xy, yy, (a * d - b * c).square() + low_pass * (xx + yy - low_pass)

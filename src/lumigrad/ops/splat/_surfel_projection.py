@@ -12,7 +12,7 @@ from lumigrad.types.view import View
 
 
 class ProjectedSurfels(NamedTuple):
-    """Surfels as N cameras see them.
+    """Surfels as seen by N cameras.
 
     Attributes:
         xy: [N, V, 2], centres in pixels.
@@ -30,7 +30,7 @@ class ProjectedSurfels(NamedTuple):
 def project_surfels(
     means: torch.Tensor, quats: torch.Tensor, scales: torch.Tensor, view: View, intrinsics: torch.Tensor
 ) -> ProjectedSurfels:
-    """Of checked arguments; view and intrinsics are what `check_view` gives."""
+    """Project surfels; the arguments are checked, and view and intrinsics come from `check_view`."""
     tensors = (t.contiguous() for t in (means, quats, scales, view.matrix, intrinsics))
     return ProjectedSurfels(*_op(*tensors, view.near, view.far, view.projection == "orthographic"))
 

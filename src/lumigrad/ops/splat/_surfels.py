@@ -117,7 +117,7 @@ def composite_surfels(
     distortion_range: tuple[float, float] | None = None,
     contributors: int = 0,
 ) -> Surfels:
-    """Composite what `project_surfels` gave; the other arguments are those of `surfels`, checked."""
+    """Composite the results of `project_surfels`. The other arguments are those of `surfels`, checked."""
     xy, shapes, depths, normals = projected
     min_depth, max_depth = _measure(distortion_range)
     out = engine.composite(
@@ -135,7 +135,7 @@ def composite_surfels(
 
 
 def _measure(distortion_range: tuple[float, float] | None) -> tuple[float, float]:
-    """What the kernel takes for it, checked: (0, 1) stands for the depth itself."""
+    """The kernel's argument for `distortion_range`, checked: (0, 1) stands for the depth itself."""
     if distortion_range is None:
         return 0.0, 1.0
     try:

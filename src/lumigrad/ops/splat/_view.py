@@ -1,4 +1,4 @@
-"""The check of a View, which the ops that project share."""
+"""The check of a View, shared by the projecting ops."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_view(
 
 
 def _intrinsic(name: str, value: Any, views: int, like: torch.Tensor, like_name: str) -> torch.Tensor:
-    """A number or one for each view, as a tensor [views]."""
+    """A number, or one per view, as a tensor [views]."""
     if not isinstance(value, torch.Tensor):
         try:
             value = check.constant(value, like)

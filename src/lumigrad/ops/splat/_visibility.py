@@ -8,7 +8,8 @@ from lumigrad._engine.declare import declare
 
 
 def pull_by_visibility(alpha: torch.Tensor, xy: torch.Tensor, radii: torch.Tensor) -> torch.Tensor:
-    """alpha [N, H, W] as it is; its gradient goes to the centres xy [N, V, 2], from pixels within radii [N, V]."""
+    """Return alpha [N, H, W] unchanged. Its gradient goes to the centres xy [N, V, 2], from pixels within radii [N,
+    V]."""
     return _op(alpha.contiguous(), xy.contiguous(), radii.detach().contiguous())
 
 

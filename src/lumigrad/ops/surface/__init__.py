@@ -1,4 +1,4 @@
-"""Triangle meshes: what each pixel sees, and how that changes."""
+"""Triangle meshes: visibility per pixel, and its gradients."""
 
 from lumigrad.ops.surface._antialias import antialias
 from lumigrad.ops.surface._edge_gradient import edge_gradient

@@ -1,4 +1,4 @@
-"""Analytic antialiasing of silhouettes: where the gradients of visibility come from.
+"""Analytic antialiasing of silhouettes, the source of visibility gradients.
 
 Defined by :func:`lumigrad.reference.antialias`; the kernel is ``native/surface/antialias.h``.
 """
@@ -106,7 +106,7 @@ def _exact(
     ranges: Tensor | None,
     every_edge: bool,
 ) -> Tensor:
-    """The image averaged over pixels, with the colours that `shade` makes, or those of pixels nearby."""
+    """The image averaged over pixels, with colours from `shade` or from nearby pixels."""
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     if pos.dim() == 2 and color.shape[0] != 1 and ranges is None:
         raise ValueError(f"ranges: expected those given to rasterize, since pos [V, 4] makes {color.shape[0]} images")
@@ -129,7 +129,7 @@ def antialias_with(
     topology: Tensor | None,
     own_edges: bool,
 ) -> Tensor:
-    """:func:`antialias`; with `own_edges` by the rule of nvdiffrast (see :func:`lumigrad.reference.antialias`)."""
+    """:func:`antialias`; with `own_edges`, by nvdiffrast's rule (see :func:`lumigrad.reference.antialias`)."""
     color, frags, pos, tri = check_image(color, frags, pos, tri)
     depth = check.floating("frags.depth", frags.depth, frags.bary, "frags.bary")
     check.shape("frags.depth", depth, frags.tri.shape)
@@ -141,9 +141,9 @@ def antialias_with(
 
 
 def _sizes(color: Tensor, pos: Tensor, tri: Tensor) -> tuple[int, ...]:
-    """Those of the image, and the bytes that the forward pass may leave for the backward pass: one for every triangle,
-    eight for every crossing and every sixteen rows. Outlines rarely cross more than one or two pairs of pixels for each
-    row and column of an image."""
+    """The sizes of the image, and the number of bytes that the forward pass may keep for the backward pass: one per
+    triangle, and eight per crossing and per sixteen rows. Outlines rarely cross more than one or two pairs of pixels
+    per row and column."""
     views, height, width, _ = color.shape
     flags = (pos.shape[0] if pos.dim() == 3 else 1) * tri.shape[0]
     crossings = 0 if color.is_cuda else 4 * views * (height + width)

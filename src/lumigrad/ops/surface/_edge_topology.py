@@ -1,4 +1,4 @@
-"""The neighbours of every triangle edge: what antialiasing needs to know about a mesh.
+"""The neighbours of every triangle edge, which antialiasing needs.
 
 Defined by :func:`lumigrad.reference.edge_topology`; the kernel is ``native/surface/edge_topology_cpu.cpp``.
 """
@@ -64,7 +64,7 @@ def edge_topology(
 
 
 def topology_of(tri: Tensor, given: Any) -> Tensor:
-    """The topology that was given, checked, or else that of `tri`."""
+    """The given topology, checked, or otherwise the topology of `tri`."""
     if given is None:
         return edge_topology(tri)
     topology = check.tensor("topology", given)

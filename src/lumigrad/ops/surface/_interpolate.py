@@ -1,4 +1,4 @@
-"""Interpolation of vertex attributes over what rasterization found.
+"""Interpolation of vertex attributes at rasterized fragments.
 
 Defined by :func:`lumigrad.reference.interpolate`; the kernel is ``native/surface/interpolate.h``.
 """
@@ -96,7 +96,7 @@ def interpolate(
 
 
 def check_attributes(attr: Tensor, views: int, like: str) -> None:
-    """Raise ValueError unless `attr` has a shape that fits `views` images, those of the argument `like`."""
+    """Raise ValueError unless the shape of `attr` fits `views` images, those of the argument `like`."""
     if attr.dim() not in (2, 3):
         raise ValueError(f"attr: expected shape [V, A] or [N, V, A], got {tuple(attr.shape)}")
     if attr.dim() == 3 and attr.shape[0] not in (1, views):
@@ -104,7 +104,7 @@ def check_attributes(attr: Tensor, views: int, like: str) -> None:
 
 
 def check_fragments(frags: Any) -> Fragments:
-    """`frags` if it is consistent in itself."""
+    """Return `frags` if it is consistent."""
     if not isinstance(frags, Fragments):
         raise TypeError(f"frags: expected lumigrad.Fragments as made by rasterize, got {type(frags).__name__}")
     tri = check.tensor("frags.tri", frags.tri)

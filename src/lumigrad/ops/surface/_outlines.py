@@ -142,14 +142,14 @@ def blend_outlines(
 
 
 def _first(count: int, rows: Tensor, axis: int) -> Tensor:
-    """The first rows of what may be empty since it is not wanted."""
+    """The first rows, or an empty tensor that was not wanted."""
     return rows.narrow(axis, 0, count).contiguous() if rows.dim() > axis else rows
 
 
 def _fragments(
     pos: Tensor, tri: Tensor, sides: Tensor, pixel: Tensor, place: Tensor, size: tuple[int, int], derivatives: bool
 ) -> Fragments:
-    """What is seen of the triangles `sides` at places of an image."""
+    """The fragments of the triangles `sides` at places of an image."""
     bary, depth, bary_d = _outline_fragments(pos, tri, sides, pixel, place, *size, derivatives)
     return Fragments(sides, bary, depth, bary_d if derivatives else None)
 

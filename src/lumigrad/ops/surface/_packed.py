@@ -1,4 +1,4 @@
-"""The ops on fragments that are packed into one image, as `lumigrad.compat.nvdiffrast` has them.
+"""Ops on fragments packed into one image, as in `lumigrad.compat.nvdiffrast`.
 
 ``rast`` [N, H, W, 4] holds (u, v, depth, triangle + 1), zeros where nothing is seen; ``rast_db`` [N, H, W, 4] what
 ``bary_d`` does. The kernels read and write these images themselves. All follow nvdiffrast's rules: gradients pass the
@@ -25,7 +25,7 @@ from lumigrad.types.fragments import Fragments
 
 EXACT_IDS = 1 << 24  # float32 holds every integer up to here
 ID_BITS = 0x4A800000  # added to a larger id: the bits of 2**24 as float32 are ID_BITS + 2**24
-MAX_IDS = 0x7F800000 - ID_BITS  # from here on the bits would be infinity or NaN
+MAX_IDS = 0x7F800000 - ID_BITS  # from here on, the bits would be infinity or NaN
 
 
 def rasterize_packed(
@@ -42,7 +42,7 @@ def rasterize_packed(
 def peel_packed(
     pos: Tensor, tri: Tensor, ranges: Tensor | None, size: tuple[int, int], layers: int, subpixel_bits: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One layer after another, each strictly deeper than the one before."""
+    """Layer after layer, each strictly deeper than the one before."""
     if needs_reference("peel", pos, "rasterize"):
         for frags in reference.peel(
             pos, tri, size, layers, ranges, True, True, subpixel_bits=subpixel_bits, straight_through=True
@@ -98,7 +98,7 @@ def check_packed(rast: Any, rast_db: Any = None) -> tuple[Tensor, Tensor | None]
     return rast, rast_db
 
 
-# ---- Where no kernel serves --------------------------------------------------------------------------------------
+# ---- Without a kernel --------------------------------------------------------------------------------------------
 
 
 def pack(frags: Fragments, triangles: int) -> tuple[Tensor, Tensor]:
@@ -113,7 +113,7 @@ def unpack(rast: Tensor, triangles: int, rast_db: Tensor | None) -> Fragments:
 
 
 def ids_to_floats(ids: Tensor, max_id: int, dtype: torch.dtype) -> Tensor:
-    """int32 ids from 0 to `max_id`, below `MAX_IDS`, as the fourth channel of ``rast`` holds them."""
+    """int32 ids from 0 to `max_id`, below `MAX_IDS`, in the form of the fourth channel of ``rast``."""
     if max_id <= EXACT_IDS or dtype == torch.float64:
         return ids.to(dtype)
     return torch.where(ids <= EXACT_IDS, ids.float(), (ids + ID_BITS).view(torch.float32))

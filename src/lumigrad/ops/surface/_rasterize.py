@@ -1,4 +1,4 @@
-"""Rasterization: which triangle each pixel sees, where on it, and how deep.
+"""Rasterization: the visible triangle of each pixel, with barycentrics and depth.
 
 The coverage and visibility rule, and every formula, are defined by :func:`lumigrad.reference.rasterize`; the
 kernel is in ``native/surface``.
@@ -20,7 +20,7 @@ from lumigrad.types.fragments import Fragments
 from lumigrad.types.shapes import Float, Int
 
 SUBPIXEL_BITS = 8
-MAX_FUSED_CHANNELS = 4  # of attributes that the kernels of rasterize interpolate themselves
+MAX_FUSED_CHANNELS = 4  # that the kernels of rasterize can interpolate themselves
 
 
 def rasterize(
@@ -126,7 +126,7 @@ def check_vertex_attributes(attributes: Any, pos: Tensor, views: int) -> Tensor:
 
 
 def view_count(pos: Tensor, ranges: Tensor | None) -> int:
-    """How many images there are."""
+    """The number of images."""
     return ranges.shape[0] if ranges is not None else 1 if pos.dim() == 2 else pos.shape[0]
 
 

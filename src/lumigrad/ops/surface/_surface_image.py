@@ -1,4 +1,4 @@
-"""An image and the mesh it shows: the arguments that antialiasing and the gradient methods share."""
+"""An image and its mesh: the arguments shared by antialiasing and the gradient methods."""
 
 from __future__ import annotations
 

@@ -70,12 +70,12 @@ def check_texture(tex: Any, cube: bool) -> Tensor:
     if height < 1 or width < 1:
         raise ValueError(f"tex: expected at least one texel, got {tuple(tex.shape)}")
     if height * width * (6 if cube else 1) > 2**31 - 1 or max(height, width) > 2**30:
-        raise ValueError(f"tex: expected at most 2**31 - 1 texels an image, got {tuple(tex.shape)}")
+        raise ValueError(f"tex: expected at most 2**31 - 1 texels per image, got {tuple(tex.shape)}")
     return tex
 
 
 def level_count(tex: Tensor, max_level: int | None) -> int:
-    """How many levels besides the base to build."""
+    """The number of levels to build besides the base."""
     full = max(tex.shape[-3:-1]).bit_length() - 1
     if max_level is None:
         return full
@@ -93,7 +93,7 @@ def level_shapes(shape: Sequence[int], levels: int) -> list[tuple[int, ...]]:
 
 
 def split_levels(packed: Tensor, shape: Sequence[int], levels: int) -> list[Tensor]:
-    """The levels that lie one after another in `packed`, as views."""
+    """The levels stored consecutively in `packed`, as views."""
     shapes = [torch.Size(level) for level in level_shapes(shape, levels)]
     parts = packed.split([level.numel() for level in shapes])
     return [part.view(level) for part, level in zip(parts, shapes)]

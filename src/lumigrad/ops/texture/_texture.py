@@ -1,4 +1,4 @@
-"""Filtered lookups in 2D textures, and what they share with cube maps.
+"""Filtered lookups in 2D textures, and the parts shared with cube maps.
 
 Defined by :func:`lumigrad.reference.texture`; the kernel is ``native/texture``.
 """
@@ -124,7 +124,7 @@ def has_mips(filter_code: int) -> bool:
 def check_lookup(
     tex: Tensor, name: str, coord: Any, name_d: str, coord_d: Any, mip_bias: Any
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Coordinates, derivatives and bias that fit one another and the texture."""
+    """Coordinates, derivatives and bias, checked against each other and the texture."""
     components = 3 if tex.dim() == 5 else 2
     coord = check.floating(name, coord, tex, "tex")
     check.shape(name, coord, ("N", "h", "w", components))
@@ -153,7 +153,7 @@ def check_filter(filter: str, name_d: str, coord_d: Tensor | None, mip_bias: Ten
 
 
 def check_anisotropy(anisotropy: int, name_d: str, coord_d: Tensor | None, filter_code: int) -> None:
-    """Raises if a lookup cannot have this anisotropy."""
+    """Raise if a lookup cannot have this anisotropy."""
     if isinstance(anisotropy, bool) or not isinstance(anisotropy, int):
         raise TypeError(f"anisotropy: expected an integer, got {anisotropy!r}")
     if not 1 <= anisotropy <= MAX_ANISOTROPY:
@@ -163,7 +163,7 @@ def check_anisotropy(anisotropy: int, name_d: str, coord_d: Tensor | None, filte
 
 
 def check_levels(tex: Tensor, mips: Sequence[Tensor] | None, max_level: int | None) -> int | list[Tensor]:
-    """The given mips that may be used, or how many levels to build where none are given."""
+    """The given mips that may be used, or the number of levels to build if none are given."""
     levels = level_count(tex, max_level)
     if mips is None:
         return levels

@@ -37,7 +37,7 @@ class EnvironmentLight(SurroundingLight):
     in each step.
 
     Attributes:
-        cube: linear radiance [6, S, S, 3], at least 2 texels a side.
+        cube: linear radiance [6, S, S, 3], at least 2 texels per side.
         intensity: multiplies it, [] or [N].
         rotation: [3, 3], turns environment directions into world directions; None leaves them as they are.
         irradiance: over pi, [6, 16, 16, 3]; computed where it is not given.
@@ -68,7 +68,7 @@ class EnvironmentLight(SurroundingLight):
             raise ValueError(f"cube: expected [6, S, S, 3], got {got}")
         check_texture(self.cube[None], cube=True)
         if self.cube.shape[1] < 2:
-            raise ValueError("cube: expected at least 2 texels a side, got 1 (an AmbientLight does the same)")
+            raise ValueError("cube: expected at least 2 texels per side, got 1 (an AmbientLight does the same)")
         if self.rotation is not None and self.rotation.shape != (3, 3):
             raise ValueError(f"rotation: expected [3, 3], got {list(self.rotation.shape)}")
         if self.irradiance is None:
