@@ -1,4 +1,4 @@
-"""Gradients that do not exist are zero."""
+"""Zero in place of gradients that do not exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class _Finite(torch.autograd.Function):
-    """The values as they are."""
+    """Returns the values unchanged."""
 
     generate_vmap_rule = True
 
@@ -27,7 +27,7 @@ class _Finite(torch.autograd.Function):
 
 
 class _FiniteForward(_Finite):
-    """With forward-mode derivatives, which torch.compile does not take."""
+    """The same for forward-mode derivatives, which torch.compile does not support."""
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor) -> Tensor:
@@ -35,13 +35,13 @@ class _FiniteForward(_Finite):
 
 
 def finite_gradient(values: Tensor) -> Tensor:
-    """The values; where their gradient is not finite, it is zero."""
+    """Return the values unchanged; where their gradient is not finite, it becomes zero."""
     kind = _Finite if torch.compiler.is_compiling() else _FiniteForward
     found: Tensor = kind.apply(values)  # type: ignore[no-untyped-call]
     return found
 
 
 def lengths(directions: Tensor) -> Tensor:
-    """Of directions [..., 3]; zero, without a gradient, where they are not finite."""
+    """The lengths of directions [..., 3]; zero, without a gradient, where they are not finite."""
     good = directions.detach().norm(dim=-1).isfinite()
     return torch.where(good[..., None], directions, 0).norm(dim=-1)

@@ -1,17 +1,16 @@
-"""How large frames may be so that a moving camera gets enough of them."""
+"""The size of frames at which a moving camera gets enough of them."""
 
 from __future__ import annotations
 
 import math
 
 _SMALLEST = 64  # rows or columns of the shorter side
-_WEIGHT = 0.3  # of the newest measurement
+_WEIGHT = 0.3  # weight of the newest measurement
 
 
 class Pace:
-    """Chooses the sizes of frames from the times that frames took.
-
-    Frames of a camera that moves are as large as `frames_per_second` allows; those of one that rests are whole.
+    """Chooses the sizes of frames by the times that earlier frames took. While the camera moves, frames are as large as
+    `frames_per_second` allows; at rest, they have full size.
 
     >>> from lumigrad.view import Pace
     >>> pace = Pace(frames_per_second=10.0)
@@ -31,7 +30,7 @@ class Pace:
         self._per_pixel: float | None = None
 
     def measured(self, size: tuple[int, int], seconds: float) -> None:
-        """Take into account that a frame of this size took so long."""
+        """Record the time that a frame of this size took."""
         cost = seconds / (size[0] * size[1])
         self._per_pixel = cost if self._per_pixel is None else _WEIGHT * cost + (1 - _WEIGHT) * self._per_pixel
 
@@ -43,6 +42,6 @@ class Pace:
         if self._per_pixel is not None:
             share = self._aim / max(self._per_pixel * full[0] * full[1], 1e-12)
         scale = max(math.sqrt(share), _SMALLEST / min(full))
-        if scale >= 0.9:  # nearly whole: then at once, without a second frame at rest
+        if scale >= 0.9:  # nearly full size: use it, which saves another frame at rest
             return full
         return max(1, round(full[0] * scale)), max(1, round(full[1] * scale))

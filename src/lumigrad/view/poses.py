@@ -1,4 +1,4 @@
-"""Cameras of viser, which are OpenCV's (x right, y down, z forward), and of lumigrad."""
+"""Conversion between viser's cameras, which are OpenCV's (x right, y down, z forward), and lumigrad's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def camera_of(seen: Any, size: tuple[int, int], centre: Any, radius: float) -> P
     Args:
         seen: with `wxyz` (camera to world), `position` and `fov` (vertical, in radians).
         size: (height, width) of the frame.
-        centre, radius: of the ball that shall lie between the clip planes.
+        centre, radius: of the ball that must lie between the clip planes.
     """
     turn = quaternion_to_matrix(torch.as_tensor(seen.wxyz, dtype=torch.float64)).T
     place = torch.as_tensor(seen.position, dtype=torch.float64)
@@ -30,7 +30,7 @@ def camera_of(seen: Any, size: tuple[int, int], centre: Any, radius: float) -> P
 
 
 def pose_of(camera: PerspectiveCamera) -> dict[str, Any]:
-    """What viser asks for to show one camera: its pose, field of view and aspect ratio."""
+    """The pose, field of view and aspect ratio of one camera, as viser takes them."""
     turn = camera.camera_to_world[:3, :3].double() @ torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
     return {
         "wxyz": tuple(matrix_to_quaternion(turn).tolist()),

@@ -1,4 +1,4 @@
-"""The page: a server, the things around the picture, and a thread for each browser that looks at it."""
+"""The page: a server, the controls around the picture, and one thread per connected browser."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.view.pace import Pace
 from lumigrad.view.poses import camera_of, pose_of
 
-# From a camera and the name of a shading to an image [H, W, 3] in [0, 1] as it is displayed, and depths [H, W] along
-# the viewing direction (infinite where nothing is), or None.
+# A function from a camera and the name of a shading to an image [H, W, 3] in [0, 1] as displayed, and depths [H, W]
+# along the viewing direction (infinite where nothing is), or None.
 Draw = Callable[[PerspectiveCamera, str], tuple[Tensor, Tensor | None]]
 
-_REST = 0.15  # seconds without motion after which a whole frame is drawn
+_REST = 0.15  # seconds without motion before a full-size frame is drawn
 _THUMBNAIL = 160  # pixels of the longer side of photographs
 
 
 class Viewer:
-    """Shows in the browser what a function draws, as the camera moves.
+    """Shows the images of a drawing function in the browser, as the camera moves.
 
-    The address is `viewer.address`. While the camera moves, frames are as large as the speed allows; when it rests,
-    they are whole. Several browsers may look at once, each with its own camera.
+    The address is `viewer.address`. While the camera moves, frames are as large as the speed allows; at rest, they have
+    full size. Several browsers may look at once, each with its own camera.
 
     Args:
         draw: called with a camera and one of `shadings`, from other threads; returns an image [H, W, 3] in [0, 1] as it
@@ -75,23 +75,23 @@ class Viewer:
 
     @property
     def address(self) -> str:
-        """Of the page."""
+        """The address of the page."""
         return f"http://{self._server.get_host()}:{self._server.get_port()}"
 
     @property
     def frames_drawn(self) -> int:
-        """How many frames all browsers together have got."""
+        """The number of frames that all browsers together have received."""
         with self._lock:
             return sum(window.frames_drawn for window in self._windows.values())
 
     @property
     def watched(self) -> bool:
-        """Whether a browser looks."""
+        """Whether a browser is connected."""
         with self._lock:
             return bool(self._windows)
 
     def show(self, draw: Draw, centre: Sequence[float] | None = None, radius: float | None = None) -> None:
-        """Draw with another function from now on, such as that of a newer state of a fit, and in another ball."""
+        """From now on, draw with another function (such as that of a newer state of a fit) and in another ball."""
         self._draw = draw
         self._centre = self._centre if centre is None else tuple(map(float, centre))
         self._radius = self._radius if radius is None else float(radius)
@@ -120,11 +120,11 @@ class Viewer:
         begin.look_at = tuple((position + max(float(apart), 0.1 * self._radius) * forward).tolist())
 
     def wait(self) -> None:
-        """Until the program is interrupted."""
+        """Wait until the program is interrupted."""
         self._server.sleep_forever()
 
     def close(self) -> None:
-        """Stop answering."""
+        """Stop the server."""
         with self._lock:
             windows = list(self._windows.values())
         for window in windows:
@@ -176,7 +176,7 @@ class Viewer:
                 window.look()
 
     def _frame(self, seen: Any, pace: Pace | None, moving: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """A picture, and depths where photographs may be behind it or in front."""
+        """A picture, and depths if photographs may lie behind it or in front."""
         full = _full_size(seen, int(self._largest.value))
         size = full if pace is None else pace.size(full, moving)
         camera = camera_of(seen, size, self._centre, self._radius)
@@ -199,7 +199,7 @@ class Viewer:
 
 
 class _Window:
-    """One browser: draws anew whenever its camera has moved."""
+    """One browser: draws again whenever its camera has moved."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class _Window:
         self.thread.start()
 
     def look(self) -> None:
-        """Something has changed."""
+        """Note that something has changed."""
         self._moved.set()
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ class _Window:
             self._moved.wait()
             try:
                 self._follow()
-            except Exception as error:  # of what draws: the next motion or another shading tries again
+            except Exception as error:  # errors of drawing: the next motion or another shading tries again
                 self._moved.clear()
                 if not self._closed.is_set():
                     warnings.warn(f"not drawn: {error}", stacklevel=2)
@@ -246,7 +246,7 @@ class _Window:
             self._draw(moving=False)
 
     def _draw(self, moving: bool) -> bool:
-        """Draw and send a frame; whether it was a whole one."""
+        """Draw and send a frame. Returns whether it had full size."""
         began = time.perf_counter()
         image, depth = self._frame(self._client.camera, self._pace, moving)
         size = image.shape[0], image.shape[1]
@@ -259,7 +259,7 @@ class _Window:
 
 
 def _full_size(seen: Any, largest: int) -> tuple[int, int]:
-    """That of the browser's window, with at most so many pixels a side."""
+    """The size of the browser's window, limited in the pixels per side."""
     height, width = max(1, int(seen.image_height)), max(1, int(seen.image_width))
     scale = min(1.0, largest / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))

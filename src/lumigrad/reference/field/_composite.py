@@ -43,7 +43,7 @@ def composite(
 
 
 def _absorbed(density: Tensor, norm: Tensor, length: Tensor, mode: str) -> Tensor:
-    """How much samples absorb; none by those of which that is no number."""
+    """The absorption of samples, zero where it is NaN."""
     if mode == "alpha":
         return torch.where(density.isfinite(), density, 0)
     counts = torch.expm1(-density * norm * length).isfinite()

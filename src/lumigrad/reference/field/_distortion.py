@@ -1,4 +1,4 @@
-"""How far the weights of a ray's samples lie apart, and unbounded space in a ball, in plain PyTorch."""
+"""The distortion loss of a ray's weights, and the contraction of unbounded space to a ball, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def distortion_loss(samples: RaySamples, weights: Tensor) -> Tensor:
     weights, start, end = map(finite_gradient, (weights, samples.t_start, samples.t_end))
     middle, length = 0.5 * (start + end), end - start
     rays = len(first)
-    # Sums go on from ray to ray, so what is not finite is taken out of them, and its ray has no loss.
+    # Sums run across rays, so non-finite values are removed from them, and their rays have no loss.
     broken = ~(weights.isfinite() & start.isfinite() & end.isfinite())
     lost = weights.new_zeros(rays).index_add(0, ray, broken.to(weights)) > 0
     weights, middle, length = (torch.where(lost[ray], 0, value) for value in (weights, middle, length))
 
     def before(values: Tensor) -> Tensor:
-        """The sum of a ray's values in front of each sample. In float64: sums go on from ray to ray."""
+        """The sum of a ray's values in front of each sample. In float64, because sums run across rays."""
         sums = torch.cumsum(torch.cat((values.new_zeros(1, dtype=torch.float64), values.double())), 0)
         return (sums[:-1] - sums[first][ray]).to(values.dtype)
 
@@ -35,7 +35,7 @@ def distortion_loss(samples: RaySamples, weights: Tensor) -> Tensor:
 def contract(points: Tensor) -> Tensor:
     """Arguments and result: `lumigrad.contract`."""
     points = finite_gradient(points)
-    # In units of their largest component, so that squares do not overflow.
+    # Relative to their largest component, so that squares do not overflow.
     extent = points.detach().abs().amax(-1, keepdim=True).clamp(min=1)
     scaled = points / extent
     radius = scaled.norm(dim=-1, keepdim=True)

@@ -35,7 +35,7 @@ def _level(x: Tensor, table: Tensor, resolution: int) -> Tensor:
 
 
 def _rows(corner: Tensor, entries: int, resolution: int) -> Tensor:
-    """Of corners [M, axes] of cells."""
+    """The rows of the corners [M, axes] of cells."""
     side, axes = resolution + 1, corner.shape[1]
     if side**axes <= entries:
         return sum((corner[:, a] * side**a for a in range(axes)), torch.zeros_like(corner[:, 0]))

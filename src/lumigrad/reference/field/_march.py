@@ -58,7 +58,7 @@ def as_marched(
     degree: int | None,
     background: Tensor | None,
 ) -> Marched:
-    """What rays [R] saw, in the shape of their directions [..., 3] and before a background."""
+    """The results of rays [R], in the shape of their directions [..., 3] and in front of a background."""
     shape = directions.shape[:-1]
     features = seen_features(features.reshape(*shape, features.shape[-1]), directions, degree)
     alpha = alpha.reshape(shape)
@@ -68,7 +68,7 @@ def as_marched(
 
 
 def seen_features(features: Tensor, directions: Tensor, degree: int | None) -> Tensor:
-    """Features [..., C], of coefficients [..., K C] where there is a degree."""
+    """Features [..., C], evaluated from coefficients [..., K C] if there is a degree."""
     if degree is None:
         return features
     count = (degree + 1) ** 2
@@ -117,7 +117,7 @@ def _march(
 
 
 def _regular(origins: Tensor, directions: Tensor, box: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rays that are fit to compute with, and which of them were given."""
+    """Rays that can be computed with, and a mask of those that were valid."""
     norm = directions.detach().norm(dim=-1)
     hits = (norm > 0) & norm.isfinite() & origins.isfinite().all(-1) & (box[0] < box[1]).all() & box.isfinite().all()
     unit = torch.ones_like(directions)
@@ -127,7 +127,7 @@ def _regular(origins: Tensor, directions: Tensor, box: Tensor) -> tuple[Tensor, 
 def _clip(
     origins: Tensor, directions: Tensor, box: Tensor, begin: Tensor, end: Tensor, hits: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where rays begin and end in the box, and which of them do."""
+    """Where rays enter and leave the box, and a mask of those that meet it."""
     hits = hits & (begin < end)
     for axis in range(3):
         o, d = origins[:, axis], directions[:, axis]
@@ -143,7 +143,7 @@ def _clip(
 
 
 def _steps(begin: Tensor, end: Tensor, step: float) -> Tensor:
-    """Ends of segments [rays, N + 1]; those behind the last one are the ray's."""
+    """The ends of segments [rays, N + 1]. Those after the last one equal the ray's end."""
     length = (end - begin).detach()
     size = torch.maximum(length / MAX_STEPS, torch.full_like(length, step))
     count = int((length / size).ceil().max().clamp(1, MAX_STEPS)) if len(begin) else 1
@@ -153,7 +153,7 @@ def _steps(begin: Tensor, end: Tensor, step: float) -> Tensor:
 
 
 def _planes(grid: Tensor, origins: Tensor, directions: Tensor, box: Tensor, begin: Tensor, end: Tensor) -> Tensor:
-    """Where rays cross the planes of voxels' centres, [rays, N + 1], with their beginnings and ends."""
+    """Where rays cross the planes of voxel centres, [rays, N + 1], including the rays' starts and ends."""
     times = [begin[:, None], end[:, None]]
     for axis, size in enumerate((grid.shape[2], grid.shape[1], grid.shape[0])):
         share = (torch.arange(size, dtype=grid.dtype, device=grid.device) + 0.5) / size

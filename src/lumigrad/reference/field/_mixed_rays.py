@@ -21,7 +21,7 @@ def mixed_rays(
     count: int = 1024,
     background: Tensor | None = None,
 ) -> Marched:
-    """What rays see of points, such as fragments of surfaces, and of media between and around them.
+    """Render points, such as fragments of surfaces, and the media between and around them along rays.
 
     Each ray is cut into many short segments, and at the points. In a segment, the extinctions of all media at its
     middle add up, and so does the light that they emit.
@@ -45,7 +45,7 @@ def mixed_rays(
     solid = functional.pad(torch.where(t.isfinite(), alpha, 0), (0, count + 1)).gather(1, order)
     paint = functional.pad(colors, (0, 0, 0, count + 1))
     paint = paint.gather(1, order[..., None].expand(-1, -1, paint.shape[-1]))
-    # What lies before the beginning and behind the end has no media around it.
+    # No media lie before the start or behind the end.
     inside = torch.minimum(torch.maximum(times, begin[:, None]), end[:, None])
     length, middle = inside[:, 1:] - inside[:, :-1], 0.5 * (inside[:, 1:] + inside[:, :-1])
     found = [medium(middle) for medium in media]

@@ -65,12 +65,12 @@ def resample_rays(samples: RaySamples, weights: Tensor, count: int, jitter: int 
     weight = torch.where(total[ray] > 0, weight, (end - start).clamp(min=0))
     total = weight.new_zeros(rays).index_add(0, ray, weight)
     weight = torch.where(total[ray] > 0, weight, 1)
-    # Without those of no weight: an end never lies in one.
+    # Without segments of zero weight: an end never lies in one.
     kept = weight > 0
     start, end, weight, ray = start[kept], end[kept], weight[kept], ray[kept]
     bounds = torch.searchsorted(ray, torch.arange(rays + 1, device=ray.device))
     share = weight / weight.new_zeros(rays).index_add(0, ray, weight)[ray]
-    # The sum of shares, in which ray r goes from r to r + 1: all rays are looked up in one row.
+    # The cumulative weight, which rises from r to r + 1 along ray r, so that one search serves all rays.
     sums = share.cumsum(0)
     upper = sums - torch.cat((sums.new_zeros(1), sums))[bounds[:-1]][ray] + ray
     full = (counts > 0).nonzero()[:, 0]
@@ -86,16 +86,14 @@ def resample_rays(samples: RaySamples, weights: Tensor, count: int, jitter: int 
 
 
 def shifts(seed: int, rays: int, like: Tensor) -> Tensor:
-    """A number in [0, 1) for each ray: of the seed and the ray's number."""
+    """A number in [0, 1) for each ray, from the seed and the ray's number."""
     ray = torch.arange(rays, device=like.device)
-    word = mixed(
-        mixed(ray) + seed
-    )  # by what is mixed, seeds that follow one another do not move the rays' numbers along
+    word = mixed(mixed(ray) + seed)  # hashed, so that consecutive seeds do not merely shift the rays' numbers
     return (word >> 40 & 0x7FFFFF).to(like.dtype) / 2**23
 
 
 def _edges(begin: Tensor, end: Tensor, step: float, shift: Tensor) -> Tensor:
-    """Ends of segments [rays, N + 1]; those behind the last one are the ray's."""
+    """The ends of segments [rays, N + 1]. Those after the last one equal the ray's end."""
     length = end - begin
     wanted = length.double() / torch.tensor(step, dtype=length.dtype).double()
     size = torch.where(wanted <= MAX_STEPS, torch.full_like(length, step), length / MAX_STEPS)

@@ -1,4 +1,4 @@
-"""A grid over a box: what is interpolated at a point, and which cells are occupied."""
+"""A grid over a box: interpolation at points, and occupied cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lumigrad.types import Occupancy
 
 
 def interpolate(grid: Tensor, box: Tensor, points: Tensor) -> Tensor:
-    """Values [..., C] at points [..., 3]. Between the outer voxels' centres and the box, values are constant."""
+    """Values [..., C] at points [..., 3]. Between the outer voxel centres and the box, values are constant."""
     sizes = [grid.shape[2], grid.shape[1], grid.shape[0]]
     near, far, fraction = [], [], []
     for axis, size in enumerate(sizes):
@@ -38,8 +38,8 @@ def nested_cells(
     """The cells that points [..., 3] lie in, of grids with (X, Y, Z) cells each that cover nested boxes.
 
     Returns:
-        The finest level that has the point, the cell's numbers along x, y, z, and whether any level has it. For points
-        outside, the nearest cell of the last level.
+        The finest level that contains the point, the cell's indices along x, y, z, and whether any level contains it.
+        For points outside, the nearest cell of the last level.
     """
     last = len(boxes) - 1
     level = torch.full(points.shape[:-1], last, dtype=torch.int64, device=points.device)
@@ -58,7 +58,7 @@ def nested_cells(
 
 
 def occupied(occupancy: Occupancy, boxes: Sequence[Tensor], points: Tensor) -> Tensor:
-    """Whether points [..., 3] lie in occupied cells of the finest level that has them, bool [...]."""
+    """Whether points [..., 3] lie in occupied cells of the finest level that contains them, bool [...]."""
     words = occupancy.words.reshape(len(boxes), *occupancy.words.shape[-3:])
     level, (x, y, z), _ = nested_cells(boxes, points, occupancy.size[::-1])
     word = words[level, z // 4, y // 4, x // 4]

@@ -7,9 +7,8 @@ from torch import Tensor
 
 
 def crossing(a: Tensor, b: Tensor) -> Tensor:
-    """Where between values of two signs the function is zero, as a part of the edge.
-
-    In the middle, without a gradient, if a value is not finite; without one too where it would not be finite.
+    """The zero between two values of opposite sign, as a fraction of the edge. If a value is not finite, the middle,
+    without a gradient; a non-finite gradient is also dropped.
     """
     part = -a / (b - a)
     slopes = (b / (b - a) / (b - a), a / (b - a) / (b - a))

@@ -19,7 +19,7 @@ _NUMBER = {frozenset((corner, corner | 1 << axis)): number for number, (axis, co
 
 
 def _face(axis: int, side: int) -> list[int]:
-    """The corners of a face, counter-clockwise seen from outside."""
+    """The corners of a face, counter-clockwise as seen from outside."""
     u, v, first = 1 << (axis + 1) % 3, 1 << (axis + 2) % 3, side << axis
     corners = [first, first | u, first | u | v, first | v]
     return corners if side else corners[::-1]
@@ -39,8 +39,8 @@ class CubeCases(NamedTuple):
             whether the inside corners are joined across the face.
         triangles: [656, 12, 3], edges or CENTRE; then -1.
         centre: [656, 12], the edges around the centre; then -1.
-        patch: [656, 12], which of the case's loops an edge belongs to, -1 if it is not cut.
-        loops: [656], how many there are.
+        patch: [656, 12], the loop of the case that an edge belongs to, -1 if it is not cut.
+        loops: [656], the number of loops.
     """
 
     ambiguous: Tensor
@@ -83,20 +83,20 @@ def cube_cases() -> CubeCases:
 
 
 def is_ambiguous(case: int, face: int) -> bool:
-    """Whether neighbouring corners of a face are on different sides, all around."""
+    """Whether all neighbouring corners of a face are on different sides."""
     inside = [case >> corner & 1 for corner in FACES[face]]
     return inside[0] == inside[2] != inside[1] == inside[3]
 
 
 def _loops(case: int, joined: list[bool]) -> list[list[int]]:
-    """The edges that each loop of the surface passes, from the lowest number on, with the outside on its left."""
+    """The edges that each loop of the surface passes, starting with the lowest number, with the outside on its left."""
     following = {}
     for face, join in zip(FACES, joined, strict=True):
         inside = [case >> corner & 1 for corner in face]
         edges = [_NUMBER[frozenset((face[i], face[(i + 1) % 4]))] for i in range(4)]
         enters = [i for i in range(4) if not inside[i] and inside[(i + 1) % 4]]
         for i in (i for i in range(4) if inside[i] and not inside[(i + 1) % 4]):
-            # Around one inside corner, or, where these are joined, around an outside one.
+            # Around an inside corner or, if these are joined, around an outside corner.
             entered = enters[0] if len(enters) == 1 else (i + (1 if join else -1)) % 4
             following[edges[entered]] = edges[i]
     loops = []
@@ -110,9 +110,8 @@ def _loops(case: int, joined: list[bool]) -> list[list[int]]:
 
 
 def _fill(loop: list[int]) -> tuple[list[tuple[int, int, int]], list[int]]:
-    """Triangles within a loop, and the edges around the centre if they need one.
-
-    No side that two of them share may lie in a face of the cell: the next cell may have the same one.
+    """Triangles that fill a loop, and the edges around the centre if they need one. No side shared by two of them may
+    lie in a face of the cell, because the next cell may have the same one.
     """
     size = len(loop)
     cost, third = {(i, i + 1): 0 for i in range(size)}, {}

@@ -1,4 +1,4 @@
-"""Densities and opacities of volumes that are to become surfaces, from signed distances, in plain PyTorch."""
+"""Densities and opacities of volumes that are to become surfaces, computed from signed distances in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def volsdf_density(distance: Float[Tensor, "*shape"], beta: float | Tensor) -> F
     """
     distance = check.floating("distance", distance)
     distance, scale = finite_gradient(distance), _positive("beta", beta, distance)
-    # -expm1 of minus the distance in scales, halved: exact for small ones and without overflow for large ones.
+    # -expm1 of minus the distance (in units of beta), halved: exact for small distances and without overflow for large
+    # ones.
     scale = finite_gradient(scale.expand(distance.shape))
     tail = -0.5 * torch.expm1(-distance.abs() / scale)
     return (0.5 - torch.sign(distance) * tail) / scale
@@ -65,7 +66,7 @@ def neus_alpha(
     check.shape("back", back, tuple(front.shape))
     scale = _positive("sharpness", sharpness, front).expand(front.shape)
     front, back, scale = map(finite_gradient, (front, back, scale))
-    # 1 - sigmoid(b) / sigmoid(a), of logarithms, so that deep inside nothing is divided by zero.
+    # 1 - sigmoid(b) / sigmoid(a), computed with logarithms, so that nothing is divided by zero deep inside.
     logs = torch.nn.functional.logsigmoid(scale * back) - torch.nn.functional.logsigmoid(scale * front)
     return torch.expm1(logs.clamp(max=0.0)).abs()
 

@@ -155,7 +155,7 @@ def _subcases(inside: Tensor, cases: CubeCases) -> Tensor:
         for axis in range(3):
             dim = 2 - axis
             size = case.shape[dim] - 1
-            # The upper faces of cells, and the lower ones of the next.
+            # The upper faces of cells, and the lower faces of the next.
             upper, lower = 2 * axis + 1, 2 * axis
             both = pinched[..., upper].narrow(dim, 0, size) & pinched[..., lower].narrow(dim, 1, size)
             both = both & ~joined[..., upper].narrow(dim, 0, size)
@@ -174,7 +174,7 @@ def _crossed_twice(cases: CubeCases) -> Tensor:
 
 
 def _cut(start: Tensor, end: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Where values a and b of two signs are zero; in the middle if one is not finite."""
+    """The zero between values a and b of opposite sign; the middle if one is not finite."""
     part = a / (a - b)
     good = part.isfinite() & a.isfinite() & b.isfinite()
     part = torch.where(good, torch.where(good, a, 1.0) / torch.where(good, a - b, 2.0), 0.5)
@@ -218,7 +218,7 @@ def _quads(inside: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _between(grid: Tensor, axis: int, u: int, v: int, end: int) -> Tensor:
-    """The values at one end of all edges along an axis that are not at the border."""
+    """The values at one end of all edges along an axis, except those at the border."""
     window: list[slice] = [slice(None)] * 3
     window[2 - axis] = slice(1, None) if end else slice(0, -1)
     window[2 - u] = window[2 - v] = slice(1, -1)

@@ -34,7 +34,8 @@ def marching_cubes(
 
 
 def _vertices(shifted: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """The numbers of the vertices on the edges [3, D, H, W] that begin at each point, -1 without; where they are."""
+    """The numbers of the vertices on the edges [3, D, H, W] that begin at each point (-1: no vertex), and their
+    positions."""
     height, width = inside.shape[1:]
     words = (width + _WORD - 1) // _WORD
     keys, points, places = [], [], []
@@ -82,7 +83,7 @@ def _triangles(shifted: Tensor, inside: Tensor, number: Tensor, vertices: int) -
 
 
 def _at_corner(grid: Tensor, corner: int) -> Tensor:
-    """Of all cells, the value at one of their corners."""
+    """The values of all cells at one of their corners."""
     depth, height, width = grid.shape
     x, y, z = corner & 1, corner >> 1 & 1, corner >> 2
     return grid[z : depth - 1 + z, y : height - 1 + y, x : width - 1 + x]

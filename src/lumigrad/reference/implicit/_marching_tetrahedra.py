@@ -99,7 +99,7 @@ def _check(vertices: Tensor, tets: Tensor, values: Tensor) -> tuple[Tensor, Tens
 
 @functools.lru_cache(maxsize=1)
 def _triangles() -> Tensor:
-    """[16, 2, 3]: the edges that the triangles of a case have their corners on; -1 where there is none."""
+    """[16, 2, 3]: the edges that hold the corners of a case's triangles; -1 if there is no triangle."""
     table = []
     for case in range(16):
         inside = [corner for corner in range(4) if case >> corner & 1]
@@ -108,7 +108,7 @@ def _triangles() -> Tensor:
         if len(inside) == 2:
             (a, b), (c, d) = inside, outside
             loop = [(a, c), (a, d), (b, d), (b, c)]
-            if a + b == 3:  # either diagonal would do: with this one, meshes are those of kaolin
+            if a + b == 3:  # either diagonal would do; with this one, meshes equal kaolin's
                 loop = loop[1:] + loop[:1]
         elif inside and outside:
             alone, others = (inside[0], outside) if len(inside) == 1 else (outside[0], inside)

@@ -1,4 +1,4 @@
-"""Making a grid of values one of distances again, in plain PyTorch."""
+"""Restoring signed distances in a grid of values, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lumigrad.types import validation as check
 from lumigrad.types.grids import Box, check_box, check_values, voxel_size
 from lumigrad.types.shapes import Float
 
-# Of the shortest side of a voxel: changes below this end the sweeping.
+# Relative to the shortest side of a voxel: changes below this end the sweeping.
 _TOLERANCE = 1e-5
 
 
@@ -21,7 +21,7 @@ def redistance(
 ) -> Float[Tensor, "depth height width"]:
     """The definition of :func:`lumigrad.redistance`: signed distances, by rounds of sweeps along x, y and z, both ways.
 
-    A sweep goes plane by plane. In a plane every voxel learns from its neighbours twice.
+    A sweep goes plane by plane. In each plane, every voxel is updated from its neighbours twice.
     """
     values, sweeps, size = check_redistance(values, box, sweeps)
     if values.numel() == 0:
@@ -31,18 +31,18 @@ def redistance(
 
 
 def check_redistance(values: Any, box: Any, sweeps: Any) -> tuple[Tensor, int, Tensor]:
-    """The arguments, without gradients, and the size [3] of a voxel along x, y and z in the place of the box."""
+    """The arguments, without gradients, and the size [3] of a voxel along x, y and z instead of the box."""
     values = check_values("values", values).detach()
     sweeps = check.integer("sweeps", sweeps, 0)
     return values, sweeps, voxel_size(check_box(box, values).detach(), values)
 
 
 def settled(start: Tensor, size: Tensor, sweeps: int, one_round: Callable[[Tensor], Tensor]) -> Tensor:
-    """Distances after as many rounds as are needed, `sweeps` at the most."""
+    """Distances after as many rounds as needed, at most `sweeps`."""
     distance = start
     for _ in range(sweeps):
         before, distance = distance, one_round(distance)
-        # No number, the change of what stays infinite, is not more than anything.
+        # NaN, the change of infinite values, does not exceed the tolerance.
         if not bool((before - distance > _TOLERANCE * size.min()).any()):
             break
     return distance
@@ -61,10 +61,9 @@ def _round(distance: Tensor, fixed: Tensor, size: Tensor) -> Tensor:
 
 
 def _beside(values: Tensor, inside: Tensor, size: Tensor) -> Tensor:
-    """Distances of voxels that have a neighbour on the other side; else infinity.
-
-    That of the plane through the cuts of their edges, or the value over its slope: whichever is less. A plane that does
-    not cut the edges along all axes is farther by the first, and the second is exact.
+    """Distances of voxels that have a neighbour on the other side, infinity for others. The smaller of two: the
+    distance of the plane through the cuts of their edges, and the value over its slope. If a plane does not cut the
+    edges along all axes, the first is too large and the second is exact.
     """
     inverse = torch.zeros_like(values)
     for axis in range(3):
@@ -88,7 +87,7 @@ def _beside(values: Tensor, inside: Tensor, size: Tensor) -> Tensor:
 
 
 def _sweep(distance: Tensor, fixed: Tensor, size: Tensor, axis: int, backwards: bool) -> Tensor:
-    """Along an axis, plane by plane, each from the one before it: the way of a ray that runs mostly along this axis."""
+    """Along an axis, update each plane from the one before it, for rays that run mostly along this axis."""
     order = [2 - axis, *(dim for dim in range(3) if dim != 2 - axis)]
     planes, held = list(distance.permute(order).unbind(0)), fixed.permute(order).unbind(0)
     steps = [size[2 - dim] for dim in order]
@@ -119,14 +118,14 @@ def _least(plane: Tensor, dim: int) -> Tensor:
 
 
 def _upwind(neighbours: list[Tensor], steps: list[Tensor]) -> Tensor:
-    """The u with sum of max((u - a) / h, 0)^2 = 1 over the axes, of their smaller neighbours a."""
+    """The u for which the sum of max((u - a) / h, 0)^2 over the axes is 1, where a are the smaller neighbours."""
     a = torch.stack(neighbours)
     weight = torch.stack(steps).reshape(3, *[1] * (a.dim() - 1)).expand_as(a) ** -2
     a, order = a.sort(0)
     weight = weight.gather(0, order)
     best = a[0] + weight[0] ** -0.5
     for count in (2, 3):
-        # Of the first `count`: w u^2 - 2 p u + q = 1.
+        # For the first `count` axes: w u^2 - 2 p u + q = 1.
         first = torch.where(a[:count].isfinite(), a[:count] - a[0], torch.inf)
         w, p, q = ((weight[:count] * first**power).sum(0) for power in (0, 1, 2))
         square = p * p - w * (q - 1)

@@ -1,4 +1,4 @@
-"""Sphere tracing of a function: steps as long as the distance allows, and then some."""
+"""Sphere tracing of a function, with over-relaxed steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def march_function(
     relaxation: float,
     lipschitz: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`hit`, `near` and `behind` as :func:`trace_grid` says, of rays [R, 3] in the units of the function."""
+    """`hit`, `near` and `behind` as returned by :func:`trace_grid`, for rays [R, 3] in the units of the function."""
     speed = directions.norm(dim=-1)
     start, end = _clipped(origins, directions, t_min, t_max, box)
     start = torch.where(speed > 0, start, torch.inf)
@@ -49,7 +49,7 @@ def march_function(
 
 
 def values_of(sdf: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """What a function gives for points [R, 3], as [R], in their type."""
+    """The values [R] of a function at points [R, 3], in the type of the points."""
     value = check.tensor("sdf(points)", evaluated("sdf", sdf, points))
     if value.shape not in (points.shape[:-1], (*points.shape[:-1], 1)):
         raise ValueError(f"sdf: expected a function that returns shape [{len(points)}], got {tuple(value.shape)}")
@@ -59,7 +59,7 @@ def values_of(sdf: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
 def _clipped(
     origins: Tensor, directions: Tensor, t_min: float, t_max: float, box: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The part of each ray in the box, if there is one; from infinity on where there is none."""
+    """The part of each ray in the box, if there is a box; it begins at infinity for rays that miss the box."""
     start, end = torch.full_like(origins[:, 0], t_min), torch.full_like(origins[:, 0], t_max)
     if box is not None:
         sides = (box - origins[:, None]) / directions[:, None]
@@ -73,7 +73,7 @@ def _clipped(
 
 
 class _Marcher:
-    """along(t [K], rays [K]): the values at t of the rays of these numbers."""
+    """along(t [K], rays [K]): the values at t on the rays with these numbers."""
 
     def __init__(
         self,
@@ -88,8 +88,8 @@ class _Marcher:
         self.steps, self.tolerance, self.relaxation = steps, tolerance, relaxation
 
     def first(self, start: Tensor, band: float) -> tuple[Tensor, Tensor]:
-        """Where rays first enter the surface from `start` on, and with a band the first place before it at which they
-        come closest, if that is within twice the band. Rays that start at infinity are left alone."""
+        """Where rays first enter the surface after `start` and, with a band, the first place before it at which they
+        come closest, if that is within twice the band. Rays that start at infinity are skipped."""
         hit, near = torch.full_like(start, torch.inf), torch.full_like(start, torch.inf)
         rays = (start < self.end).nonzero()[:, 0]
         t, value = start[rays], self.along(start[rays], rays)
@@ -113,7 +113,7 @@ class _Marcher:
                 chosen = enters.nonzero()[:, 0]
                 hit[rays[chosen]] = self._root(rays[chosen], t[chosen], next_t[chosen], value[chosen],
                                                next_value[chosen])  # fmt: skip
-            # Near a minimum below 2 band, steps are so short that one of them ends below this.
+            # Near a minimum below 2 band, steps are short enough that one of them ends below this.
             turns = (last_value >= value) & (next_value > value) & (value > 0) & (value < _NEAR * band)
             chosen = (turns & near[rays].isinf()).nonzero()[:, 0]
             if len(chosen):
@@ -126,8 +126,8 @@ class _Marcher:
         return hit, near
 
     def within(self, hit: Tensor, near: Tensor, band: float) -> tuple[Tensor, Tensor]:
-        """For rays that do not get deeper than the band below the surface: where they are deepest, and where they
-        leave it again; else infinity."""
+        """For rays that get no deeper below the surface than the band: where they are deepest, and where they leave it
+        again. Infinity for others."""
         deepest, leaves = torch.full_like(hit, torch.inf), torch.full_like(hit, torch.inf)
         rays = (hit.isfinite() & ~near.isfinite()).nonzero()[:, 0]
         t = hit[rays]
@@ -169,7 +169,8 @@ class _Marcher:
         return middle
 
     def _lowest(self, rays: Tensor, a: Tensor, b: Tensor, below: float) -> Tensor:
-        """Where the value is lowest between a and b, by the golden section; infinity if it is not below a limit."""
+        """The place of the lowest value between a and b, by golden-section search; infinity if the value is not below a
+        limit."""
         for _ in range(_GOLDEN_STEPS):
             c, d = b - _GOLDEN * (b - a), a + _GOLDEN * (b - a)
             left = self.along(c, rays) < self.along(d, rays)

@@ -1,7 +1,7 @@
 """Rays and implicit surfaces, defined in plain PyTorch.
 
-Where a ray meets a surface is found without gradients. Derivatives then follow from the function alone: with
-f(o + t d) = 0, dt = -df / (grad f . d), whatever f depends on.
+Intersections are found without gradients. Derivatives then follow from the function alone: with f(o + t d) = 0, dt =
+-df / (grad f . d), whatever f depends on.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def sphere_trace_with(
     relaxation: float,
     lipschitz: float,
 ) -> SurfaceHits:
-    """`sphere_trace`; `find` traces rays through grids."""
+    """`sphere_trace`, with the function `find` that traces rays through grids."""
     origins = check.floating("origins", origins)
     directions = check.floating("directions", directions, origins, "origins")
     if origins.dim() < 1 or origins.shape[-1] != 3:
@@ -111,7 +111,7 @@ def _through_grid(
     corners = check_box(box, grid)
     size = voxel_size(corners, grid)
     with torch.no_grad():
-        # A band of twice the width also holds surfaces whose function grows twice as fast as a distance.
+        # A band of twice the width also holds surfaces whose function grows twice as fast as the distance.
         found = find(grid, to_voxels(rays[0], corners, grid), rays[1] / size, t_min, t_max, 2 * band)
 
     def field(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,7 +122,7 @@ def _through_grid(
 
 
 def differentiated(sdf: Callable[[Tensor], Tensor]) -> Field:
-    """A function of points [R, 3] together with its derivatives, in a graph that can be differentiated again."""
+    """A function of points [R, 3] and its derivatives, in a graph that can be differentiated again."""
 
     def field(points: Tensor) -> tuple[Tensor, Tensor]:
         wanted = torch.is_grad_enabled()
@@ -130,7 +130,7 @@ def differentiated(sdf: Callable[[Tensor], Tensor]) -> Field:
             leaf = points if points.requires_grad else points.detach().requires_grad_()
             value = values_of(sdf, leaf)
             if not value.requires_grad:
-                raise ValueError("sdf: expected a function that autograd can differentiate to its points")
+                raise ValueError("sdf: expected a function that autograd can differentiate with respect to its points")
             (slope,) = torch.autograd.grad(value.sum(), leaf, create_graph=wanted)
         return (value, slope) if wanted else (value.detach(), slope)
 
@@ -140,9 +140,9 @@ def differentiated(sdf: Callable[[Tensor], Tensor]) -> Field:
 def _surface(
     field: Field, origins: Tensor, directions: Tensor, found: tuple[Tensor, Tensor, Tensor], band: float
 ) -> SurfaceHits:
-    """The points that were found, with their derivatives: in front the first of a hit and a place near the surface."""
+    """The points found, with their derivatives: in front, the first of a hit and a near miss of the surface."""
     hit, near, behind = found
-    passes = near < hit  # the surface on its outside
+    passes = near < hit  # the surface, as seen from outside
     front = _points(field, origins, directions, hit, torch.where(passes, near, torch.inf))
     if band == 0:
         return front
@@ -153,7 +153,7 @@ def _surface(
 
 
 def _points(field: Field, origins: Tensor, directions: Tensor, hit: Tensor, near: Tensor) -> SurfaceHits:
-    """The surface at `near` where that is finite, else at `hit`."""
+    """The surface at `near` where that is finite, otherwise at `hit`."""
     passes = near.isfinite()
     start = torch.where(passes, near, hit)
     chosen = start.isfinite().nonzero()[:, 0]
@@ -179,16 +179,16 @@ def _points(field: Field, origins: Tensor, directions: Tensor, hit: Tensor, near
 
 
 def _visibility(field: Field, origins: Tensor, directions: Tensor, near: Tensor, band: float) -> Tensor:
-    """Zero, with the gradient of the visibility at silhouettes, spread over the band on both sides of them.
+    """Zero, with the gradient of visibility at silhouettes, spread over a band on both sides.
 
-    Where a ray comes closest to the surface, its distance changes as the function there does. A weight over distances
-    that integrates to one makes of the change of distance in the band that of the visible area.
+    Where a ray comes closest to the surface, its distance changes like the function there. A weight over distances that
+    integrates to one converts the change of distance in the band to that of the visible area.
     """
     out = torch.zeros_like(near)
     chosen = near.isfinite().nonzero()[:, 0]
     along = torch.nn.functional.normalize(directions[chosen].detach(), dim=-1)
     points = origins[chosen] + near[chosen, None] * directions[chosen]
-    # Moved along the ray, the closest point stays where it is; where cells meet, derivatives alone do not say so.
+    # The closest point must not move along the ray; where cells meet, derivatives alone do not ensure that.
     moved = ((points - points.detach()) * along).sum(-1, keepdim=True)
     value, slope = field(points - moved * along)
     steepness = slope.detach().norm(dim=-1)

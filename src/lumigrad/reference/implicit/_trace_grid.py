@@ -1,4 +1,4 @@
-"""Rays through a grid of values, defined in plain PyTorch: all of a ray's way at once."""
+"""Rays through a grid of values, defined in plain PyTorch: the whole path of a ray at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _BISECTIONS = 60
 def trace_grid(
     grid: Tensor, origins: Tensor, directions: Tensor, t_min: float, t_max: float, band: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where rays [R, 3], in voxels from the centre of the first one on, meet the zero level of a grid [D, H, W].
+    """The intersections of rays [R, 3], in voxels from the centre of the first voxel, with the zero level of a grid [D,
+    H, W].
 
     Between the centres of voxels the grid is trilinear, in the half of a voxel around them it is constant across the
     border. A cell with a value that is not finite holds no surface.
@@ -65,7 +66,7 @@ def _pieces(grid: Tensor, origins: Tensor, directions: Tensor, t_min: float, t_m
 
 
 def _trilinear(grid: Tensor, cell: Tensor, place: Tensor) -> Tensor:
-    """Values at places [R, S, 4, 3] in cells [R, S, 3]; NaN in cells with values that are not finite."""
+    """Values at points [R, S, 4, 3] in cells [R, S, 3]; NaN in cells with non-finite values."""
     total = torch.zeros_like(place[..., 0])
     finite = torch.where(grid.isfinite(), grid, torch.nan)
     for corner in range(8):
@@ -91,7 +92,7 @@ def _turns(c: Tensor) -> Tensor:
 def _with_roots(
     times: Tensor, value: Tensor, c: Tensor, turns: Tensor, start: Tensor, length: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Roots in falling pieces, with value 0, between the ends of pieces: [R, N] in the order of t."""
+    """The ends of pieces, with the roots of falling pieces (value 0) inserted: [R, N] in the order of t."""
     low, high = turns[..., :-1].clone(), turns[..., 1:].clone()
     falls = (value[..., :-1] > 0) & (value[..., 1:] <= 0)
     for _ in range(_BISECTIONS):
@@ -108,14 +109,14 @@ def _with_roots(
 
 
 def _read(times: Tensor, values: Tensor, band: float) -> tuple[float, float, float]:
-    """What a ray meets, of its values at the ends of pieces and at roots."""
+    """The intersections of a ray, from its values at the ends of pieces and at roots."""
     hit = near = behind = lowest_at = torch.inf
     lowest, previous, at, falling = 0.0, torch.nan, torch.nan, False
     for t, value in zip(times.tolist(), values.tolist(), strict=True):
         if previous != previous or value != value:
             previous, at, falling = value, t, False
             continue
-        if t == at and value != 0:  # nothing in between but rounding
+        if t == at and value != 0:  # only rounding in between
             continue
         if falling and value > previous and band > 0 and near == torch.inf:
             if previous > 0 and hit == torch.inf and previous < band:

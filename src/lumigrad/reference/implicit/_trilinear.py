@@ -11,7 +11,7 @@ from lumigrad.types.shapes import Float
 def trilinear(
     grid: Float[Tensor, "depth height width"], points: Float[Tensor, "points 3"]
 ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
-    """Values and their derivatives to x, y, z at points in voxels from the centre of the first one on."""
+    """Values and their derivatives with respect to x, y, z, at points in voxels from the centre of the first voxel."""
     low = points.detach().nan_to_num(0.0).floor()
     x, y, z = (points - low).unbind(-1)
     index = []

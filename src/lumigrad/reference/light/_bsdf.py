@@ -1,4 +1,4 @@
-"""What materials do with light, defined in plain PyTorch.
+"""Scattering of light by materials, defined in plain PyTorch.
 
 Vectors and colours are the last dimension; everything else has a last dimension of 1.
 """
@@ -14,8 +14,8 @@ from lumigrad.types.light import KINDS, MATERIAL_COLUMNS, MORE_MATERIAL, all_col
 
 TRANSMISSION, COAT, COAT_ROUGHNESS = slice(14, 15), slice(15, 16), slice(16, 17)
 DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC, PLASTIC, SOLID = range(KINDS)
-MIN_ROUGHNESS = 0.04  # surfaces smoother than this that are no mirrors count as this smooth
-COAT_AT_NORMAL = 0.04  # what a clear coat reflects at normal incidence
+MIN_ROUGHNESS = 0.04  # smoother surfaces that are not mirrors count as this smooth
+COAT_AT_NORMAL = 0.04  # reflectance of a clear coat at normal incidence
 FLIP = (1.0, 1.0, -1.0)
 
 
@@ -49,7 +49,7 @@ def sample_bsdf(materials: Tensor, kinds: Tensor, wi: Tensor, numbers: Tensor) -
 
 
 def sample_direction(materials: Tensor, kinds: Tensor, wi: Tensor, numbers: Tensor) -> Tensor:
-    """Drawn directions [N, 3], zero where nothing is sent."""
+    """Sampled directions [N, 3], zero where no light is scattered."""
     m, (choice, u, v) = _completed(materials), numbers.split(1, -1)
     kind, across = kinds[:, :1], refracts(m, kinds)[:, None]
     side = torch.where((wi[:, 2:] < 0) & ~across, -1.0, 1.0).to(wi)
@@ -89,7 +89,7 @@ def _layered_direction(m: Tensor, kinds: Tensor, wi: Tensor, choice: Tensor, num
 
 
 def _divided(share: Tensor, choice: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether numbers fall below a share, and both cases spread over [0, 1) again."""
+    """Whether numbers fall below a share, and the numbers, rescaled to [0, 1) in both cases."""
     below = choice < share
     return below, torch.where(below, choice / torch.where(below, share, 1), (choice - share) / (1 - share))
 
@@ -99,7 +99,7 @@ def _above(wo: Tensor) -> Tensor:
 
 
 def _border_direction(m: Tensor, alpha: Tensor, wi: Tensor, choice: Tensor, number: Tensor) -> Tensor:
-    """What dielectrics reflect and refract; they are turned around with their normal."""
+    """Directions reflected and refracted by dielectrics, which turn with their normal."""
     side = torch.where(wi[:, 2:] > 0, 1.0, -1.0).to(wi)
     above = side * wi
     half = torch.where(alpha > 0, _visible_normal(above, alpha, number[:, 0], number[:, 1]), _up(wi))
@@ -111,14 +111,14 @@ def _border_direction(m: Tensor, alpha: Tensor, wi: Tensor, choice: Tensor, numb
 
 
 def only_value(materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> Tensor:
-    """What smooth materials send of light from the only direction, over the chance that it is drawn."""
+    """The light that smooth materials scatter from their only direction, divided by the probability of choosing it."""
     color, extinction = materials[:, :3], materials[:, 6:9]
     eta = torch.where(wi[:, 2:] * wo[:, 2:] < 0, index_across(materials, wi), 1)
     mirror = fresnel_conductor(wi[:, 2:].abs(), color, extinction)
     return torch.where(kinds[:, :1] == DIELECTRIC, color / eta**2, mirror)
 
 
-# ---- What materials are ----------------------------------------------------------------------------------------
+# ---- Properties of materials -----------------------------------------------------------------------------------
 
 
 def _completed(materials: Tensor) -> Tensor:
@@ -126,29 +126,29 @@ def _completed(materials: Tensor) -> Tensor:
 
 
 def smooth(materials: Tensor, kinds: Tensor) -> Tensor:
-    """Whether they send light in single directions."""
+    """Whether they scatter light only in single directions."""
     return ((kinds[:, 0] == CONDUCTOR) | (kinds[:, 0] == DIELECTRIC)) & ~(materials[:, 3] > 0)
 
 
 def layered(m: Tensor, kinds: Tensor) -> Tensor:
-    """Whether there is more than a base that reflects."""
+    """Whether they consist of more than a reflecting base."""
     base = (kinds[:, 0] == METALLIC_ROUGHNESS) | (kinds[:, 0] == SOLID)
     return base & ((m[:, 14] > 0) | (m[:, 15] > 0))
 
 
 def transmits(m: Tensor, kinds: Tensor) -> Tensor:
-    """Whether light goes through."""
+    """Whether they transmit light."""
     base = (kinds[:, 0] == METALLIC_ROUGHNESS) | (kinds[:, 0] == SOLID)
     return (kinds[:, 0] == DIELECTRIC) | (base & (m[:, 14] > 0))
 
 
 def refracts(m: Tensor, kinds: Tensor) -> Tensor:
-    """Whether what goes through is refracted."""
+    """Whether they refract transmitted light."""
     return (kinds[:, 0] == DIELECTRIC) | ((kinds[:, 0] == SOLID) & (m[:, 14] > 0))
 
 
 def _turned(m: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether materials show anything, and the directions as those see them that have no inside."""
+    """Whether materials scatter light here, and the directions for materials without an inside."""
     through, inside = transmits(m, kinds), refracts(m, kinds)
     behind = (((kinds[:, 1] != 0) | through) & ~inside)[:, None] & (wi[:, 2:] < 0)
     flip = wi.new_tensor(FLIP)
@@ -165,7 +165,7 @@ def _diffuse(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _metallic_roughness(m: Tensor, wi: Tensor, wo: Tensor, matt: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-    """matt: the part of the base that is Lambertian."""
+    """matt: the Lambertian fraction of the base."""
     color, metallic, alpha = m[:, :3], m[:, 4:5], _alpha(m)
     nl, nv, vh = wo[:, 2:], wi[:, 2:].clamp_min(1e-4), _dot(wi, _unit(wi + wo)).clamp(0, 1)
     base = _at_normal(m)
@@ -184,7 +184,7 @@ def _facets(wi: Tensor, wo: Tensor, alpha: Tensor) -> Tensor:
 
 
 def _share(m: Tensor, wi: Tensor) -> Tensor:
-    """The part of directions drawn from the microfacets of a metallic-roughness material."""
+    """The fraction of directions sampled from the microfacets of a metallic-roughness material."""
     metallic, base = m[:, 4:5].clamp(0, 1), m[:, :3].mean(-1, keepdim=True).clamp(0, 1)
     facets = _schlick(wi[:, 2:], _at_normal(m) * (1 - metallic) + base * metallic)
     matt = (1 - metallic) * base * (1 - facets)
@@ -192,7 +192,7 @@ def _share(m: Tensor, wi: Tensor) -> Tensor:
 
 
 def _sheet(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
-    """A coat over a base that lets light go straight through."""
+    """A coat over a base that transmits light straight."""
     part, above, onward = m[:, TRANSMISSION], wo[:, 2:] > 0, wo * wo.new_tensor(FLIP)
     alpha, share, through = _alpha(m), _share(m, wi), part.clamp(0, 1)
     vh = _dot(wi, _unit(wi + onward)).clamp(0, 1)
@@ -208,7 +208,7 @@ def _solid(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
     part, share = m[:, TRANSMISSION] * (1 - m[:, 4:5]), _glass_share(m, wi)
     above, reflects = (wi[:, 2:] > 0) & (wo[:, 2:] > 0), wi[:, 2:] * wo[:, 2:] > 0
     glass, glass_pdf = _border(m, wi, wo)
-    flip = torch.where(above, 1, -1)  # what is not above is not looked at
+    flip = torch.where(above, 1, -1)  # directions that are not above are not evaluated
     opaque, opaque_pdf = _metallic_roughness(m, wi, torch.cat((wo[:, :2], flip * wo[:, 2:]), -1))
     value = part * glass * torch.where(reflects, 1, m[:, :3]) + torch.where(above, (1 - part) * opaque, 0)
     pdf = share * glass_pdf + torch.where(above, (1 - share) * opaque_pdf, 0)
@@ -264,7 +264,7 @@ def _dielectric(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _border(m: Tensor, wi: Tensor, wo: Tensor) -> tuple[Tensor, Tensor]:
-    """A rough border of dielectrics, without colour."""
+    """A rough boundary between dielectrics, without colour."""
     reflects = wi[:, 2:] * wo[:, 2:] > 0
     across, alpha = index_across(m, wi), _alpha(m)
     eta = torch.where(reflects, 1, across)
@@ -301,12 +301,12 @@ def _alpha(m: Tensor, column: slice = slice(3, 4)) -> Tensor:
 
 
 def _at_normal(m: Tensor) -> Tensor:
-    """What a dielectric reflects at normal incidence."""
+    """The reflectance of a dielectric at normal incidence."""
     return ((m[:, 5:6] - 1) / (m[:, 5:6] + 1)) ** 2
 
 
 def index_across(m: Tensor, wi: Tensor) -> Tensor:
-    """The index of the side that wi does not point to, over that of the side it points to."""
+    """The index of refraction of the side opposite wi, divided by that of wi's side."""
     return torch.where(wi[:, 2:] > 0, m[:, 5:6], 1 / m[:, 5:6])
 
 

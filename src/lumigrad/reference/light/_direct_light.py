@@ -56,12 +56,12 @@ def direct_light(
 
 
 class _Direct:
-    """Points of surfaces, and what light reaches them."""
+    """Surface points and the light that reaches them."""
 
     def __init__(self, scene: LitScene, darkest: float, face: Tensor, bary: Tensor, rays: Tensor, reach: float) -> None:
         still = {name: value.detach() for name in STILL if (value := getattr(scene, name)) is not None}
         self.scene, self.reach, self.directions = _Scene(scene._replace(**still), darkest), reach, _unit(rays)
-        self.scene.groups = 1  # no light is chosen instead of others
+        self.scene.groups = 1  # no light has been selected out of several
         self.seen, self.any_triangle = face >= 0, len(scene.tri) > 0
         if self.any_triangle:
             bary = torch.where(self.seen[:, None], bary, 1 / 3)
@@ -94,7 +94,7 @@ class _Direct:
         return torch.where(self.smooth, 0, found)
 
     def _drawn(self, random: _EvenRandom) -> Tensor:
-        """What is drawn from lights."""
+        """Light from directions sampled from the lights."""
         total, scene = torch.zeros_like(self.directions), self.scene
         if len(scene.emitters):
             choice = random.pair(EMITTER)
@@ -116,7 +116,7 @@ class _Direct:
         return light._replace(end=end, distance=torch.full_like(light.distance, self.reach))
 
     def _followed(self, random: _EvenRandom) -> Tensor:
-        """What lies in a direction that is drawn from the material."""
+        """The light from a direction sampled from the material."""
         scene = self.scene
         number = torch.stack((random.pair(LOBE)[0], *random.pair(MATERIAL)), -1)
         with torch.no_grad():
@@ -139,12 +139,12 @@ class _Direct:
 
 
 def _interval(sums: Tensor, number: Tensor) -> Tensor:
-    """Which of the intervals [..., N + 1] numbers [P] are in."""
+    """The interval of [..., N + 1] that contains each number [P]."""
     return torch.searchsorted(sums, number[:, None], right=True)[:, 0].clamp(1, sums.shape[-1] - 1) - 1
 
 
 def _rest_within(sums: Tensor, number: Tensor) -> Tensor:
-    """Where in these intervals they are."""
+    """The positions within these intervals."""
     sums = sums.expand(len(number), -1).contiguous()
     low = _interval(sums, number)[:, None]
     begin, end = (sums.gather(1, low + k)[:, 0] for k in range(2))
@@ -153,7 +153,7 @@ def _rest_within(sums: Tensor, number: Tensor) -> Tensor:
 
 
 class _EvenRandom:
-    """Sobol's sequence in two dimensions, in an order and with digits that are random for each point (Burley 2020)."""
+    """Sobol's sequence in two dimensions, randomly shuffled and scrambled for each point (Burley 2020)."""
 
     def __init__(self, seed: int, points: int, sample: int, like: Tensor) -> None:
         first = mixed(torch.tensor(_signed(seed), device=like.device))

@@ -1,4 +1,4 @@
-"""Edges of triangles, as what may hide light."""
+"""Edges of triangles that may occlude light."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lumigrad.reference.light._sampling import sums_of
 
-FLATTEST = 1e-5  # angle between faces in radians, below which their edge is in nobody's way
+FLATTEST = 1e-5  # angle between faces in radians; at smaller angles, their edge is never a silhouette
 
 
 class Edges(NamedTuple):
@@ -18,9 +18,10 @@ class Edges(NamedTuple):
     Attributes:
         ends: int32 [E, 2], vertices.
         shapes: [E, 13]: places of the ends (3 each), in the order of the first face's winding; unit normals of both
-            faces (3 each), the second of which is the opposite of the first where there is only one face; a factor.
-        sums: [E + 1], of the probabilities with which edges are drawn, from 0 to 1: of half of them by length times the
-            angle at which the faces meet, within which directions lie that see a silhouette; of the others alike.
+            faces (3 each), the second of which is the opposite of the first if there is only one face; a factor.
+        sums: [E + 1], cumulative selection probabilities, from 0 to 1: half of the selections are in proportion to
+            length times the angle at which the faces meet, the range of directions that see a silhouette; the other
+            half is uniform.
     """
 
     ends: Tensor
@@ -32,8 +33,8 @@ class Edges(NamedTuple):
 def find_edges(positions: Tensor, tri: Tensor, topology: Tensor) -> Edges:
     """The edges of triangles [F, 3] with vertices [V, 3]; topology: that of `edge_topology` with positions.
 
-    Where more than two faces meet, each counts as if it were alone, and its edge as one of as many: seen past such an
-    edge is either nothing of it, or another face at the edge itself, which moves as the edge does.
+    Where more than two faces meet, each counts as if it were alone, and the edge counts once per face: past such an
+    edge, either nothing of the mesh is visible, or another face that moves with the edge.
     """
     corners = positions.double()[tri.long()]
     normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -61,7 +62,7 @@ def find_edges(positions: Tensor, tri: Tensor, topology: Tensor) -> Edges:
 
 
 def _cycle_lengths(after: Tensor) -> Tensor:
-    """How many half-edges lie on the edge of each."""
+    """The number of half-edges on the edge of each half-edge."""
     count, at = torch.ones_like(after), after
     own = torch.arange(len(after), device=after.device)
     open_ = at != own

@@ -1,4 +1,4 @@
-"""Participating media, as paths of light meet them: what is between surfaces, and how far light goes in it."""
+"""Participating media along light paths: the media between surfaces, and distances of flight in them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import Tensor
 from lumigrad.types import Media
 from lumigrad.types.grids import to_voxels
 
-STACK = 8  # media in one another that a path remembers
-MOST_BORDERS = 4096  # that a ray is followed through: one that lies in a border may have no end
-FLOOR = 0.25  # collisions that paths of gradients have more, along the diagonal of a medium
-ENDLESS = 1e30  # in the place of infinite optical depths, whose derivatives are no numbers
+STACK = 8  # nested media that a path can track
+MOST_BORDERS = 4096  # borders that a ray is followed through, because a ray within a border may meet it endlessly
+FLOOR = 0.25  # additional collisions in gradient paths, along the diagonal of a medium
+ENDLESS = 1e30  # replaces infinite optical depths, whose derivatives would be NaN
 
 
 @torch.no_grad()
 def media_places(media: Media, positions: Tensor, tri: Tensor) -> Tensor:
-    """Of each medium, the box of its grid (6), the bounds of its border (6), and its floor [K, 13].
+    """For each medium: the box of its grid (6), the bounds of its border (6), and its floor: [K, 13].
 
-    The floor is the density of collisions that paths of gradients have besides those of the medium: with it, they reach
-    places where the density is zero, but its derivative is not. A medium without bounds has none.
+    The floor is the density of additional collisions in gradient paths: it lets them reach places where the density is
+    zero but its derivative is not. A medium without bounds has none.
     """
     rows = []
     for k, grid in enumerate(media.numbers.tolist()):
@@ -46,7 +46,7 @@ def media_places(media: Media, positions: Tensor, tri: Tensor) -> Tensor:
 
 
 def phase(g: Tensor, cosine: Tensor) -> Tensor:
-    """Henyey and Greenstein's function, per solid angle, by the cosine between directions before and after."""
+    """The Henyey-Greenstein function, per solid angle, of the cosine between the directions before and after."""
     return (1 - g * g) / (4 * math.pi * (1 + g * g - 2 * g * cosine) ** 1.5)
 
 
@@ -58,7 +58,7 @@ def sample_cosine(g: Tensor, u: Tensor) -> Tensor:
 
 
 def direction_around(frame: Tensor, cosine: Tensor, v: Tensor) -> Tensor:
-    """A direction at an angle from the last axis of each frame [P, 3, 3]."""
+    """Directions at an angle from the last axis of each frame [P, 3, 3]."""
     sine, angle = (1 - cosine * cosine).clamp_min(0).sqrt(), 2 * math.pi * v
     local = torch.stack((sine * angle.cos(), sine * angle.sin(), cosine), -1)
     return (frame * local[..., None]).sum(1)
@@ -68,16 +68,16 @@ def direction_around(frame: Tensor, cosine: Tensor, v: Tensor) -> Tensor:
 
 
 class Passage(NamedTuple):
-    """Parts of rays in a medium."""
+    """The parts of rays in a medium."""
 
-    distance: Tensor  # how far light goes [P]
-    reach: Tensor  # how far of it in the medium's box
-    amount: Tensor  # the integral of the density, with gradients
+    distance: Tensor  # distance of flight [P]
+    reach: Tensor  # the part of it in the medium's box
+    amount: Tensor  # integral of the density, with gradients
     collides: Tensor
 
 
 class Medium:
-    """One of a scene's. darkest: least albedo; 0 for paths that show an image."""
+    """A medium of a scene. darkest: smallest albedo; 0 for paths that render the image."""
 
     def __init__(self, media: Media, places: Tensor, number: int, darkest: float) -> None:
         row = media.parameters[number]
@@ -123,7 +123,8 @@ class Medium:
         return _at_least(value, self.darkest)
 
     def passage(self, origins: Tensor, directions: Tensor, length: Tensor, rate: Tensor, wanted: Tensor) -> Passage:
-        """Until rate * amount + floor * reach comes to `wanted` [P], which may be infinite; at most `length`."""
+        """The passage until rate * amount + floor * reach equals `wanted` [P], which may be infinite; at most
+        `length`."""
         if self.grid is not None:
             return self._in_grid(origins, directions, length, rate, wanted)
         total = rate + self.floor
@@ -133,7 +134,8 @@ class Medium:
         return Passage(reach, reach, reach, collides)
 
     def _in_grid(self, origins: Tensor, directions: Tensor, length: Tensor, rate: Tensor, wanted: Tensor) -> Passage:
-        """Between planes through the centres of voxels, the density is a cubic polynomial of the distance."""
+        """The passage in a grid: between planes through voxel centres, the density is a cubic polynomial of the
+        distance."""
         assert self.grid is not None
         times = []
         begin, end = torch.zeros_like(length), length
@@ -171,7 +173,7 @@ class Medium:
         return Passage(torch.where(collides, stop[:, 0], length), reach, total, collides)
 
     def _integral(self, origins: Tensor, directions: Tensor, begin: Tensor, end: Tensor) -> Tensor:
-        """Of the density between distances [P, N], within cells, by Simpson's rule."""
+        """The integral of the density between distances [P, N], within cells, by Simpson's rule."""
         points = [begin, 0.5 * (begin + end), end]
         values = [self.voxels(origins[:, None] + s[..., None] * directions[:, None])[..., 0] for s in points]
         return (end - begin) / 6 * (values[0] + 4 * values[1] + values[2])
@@ -180,7 +182,8 @@ class Medium:
     def _find(
         self, origins: Tensor, directions: Tensor, begin: Tensor, end: Tensor, rate: Tensor, left: Tensor
     ) -> Tensor:
-        """Where the depth from `begin` on comes to `left`: by bisection of the polynomial through four points."""
+        """The place at which the depth from `begin` reaches `left`, by bisection of the polynomial through four
+        points."""
         share = torch.arange(4, device=begin.device, dtype=begin.dtype) / 3
         points = origins[:, None] + (begin + (end - begin) * share)[..., None] * directions[:, None]
         values = rate[:, None] * self.voxels(points)[..., 0] + self.floor
@@ -196,12 +199,12 @@ class Medium:
 
 
 def _at_least(value: Tensor, low: Any) -> Tensor:
-    """What is less counts as `low`, and has the derivative that is there."""
+    """Smaller values become `low`, and keep their derivatives."""
     return torch.where(value < low, value + (low - value).detach(), value)
 
 
 def depth_of(extinction: Tensor, amount: Tensor) -> Tensor:
-    """Optical depths [P, 3]; 0 of nothing, however long the way."""
+    """Optical depths [P, 3]; 0 for zero extinction, however long the way."""
     endless = amount.isinf()[:, None]
     finite = extinction * torch.where(endless, 0, amount[:, None])
     return finite + torch.where(endless & (extinction.detach() > 0), ENDLESS, 0)
@@ -211,7 +214,7 @@ def depth_of(extinction: Tensor, amount: Tensor) -> Tensor:
 
 
 class Stack:
-    """The media around points, from the innermost on: their numbers + 1, then zeros [P, 8]."""
+    """The media around points, innermost first: their numbers + 1, then zeros [P, 8]."""
 
     def __init__(self, values: Tensor) -> None:
         self.values = values
@@ -221,7 +224,7 @@ class Stack:
         return torch.where(first > 0, first - 1, otherwise)
 
     def crossed(self, numbers: Tensor, enters: Tensor, which: Tensor) -> Stack:
-        """Where `which`: in one medium more, or in one less. Numbers below 0 are no media."""
+        """The stacks after entering or leaving a medium, where `which`. Negative numbers are not media."""
         entered = torch.cat((numbers[:, None] + 1, self.values[:, :-1]), -1)
         found = self.values == numbers[:, None] + 1
         at = torch.where(found.any(-1), found.to(torch.int8).argmax(-1), STACK)
@@ -235,7 +238,7 @@ class Stack:
 
 
 class Space:
-    """What is between the surfaces of a scene (`_trace_paths._Scene`)."""
+    """The space between the surfaces of a scene (`_trace_paths._Scene`)."""
 
     def __init__(self, scene: Any, media: Media, darkest: float) -> None:
         self.scene, self.surrounding = scene, media.surrounding
@@ -255,9 +258,9 @@ class Space:
         alive: Tensor,
         take: Callable[..., Tensor],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Stack]:
-        """Rays through borders, up to points `end` [P, 3], or without end where they are infinite. take(numbers,
-        origins, lengths, which) is told their parts; those where it returns True end there. Returns the faces of
-        surfaces, or -1, weights of their corners, distances, and the media there."""
+        """Follow rays through borders up to points `end` [P, 3], or without end if these are infinite. take(numbers,
+        origins, lengths, which) receives the parts of rays; a ray ends where it returns True. Returns the faces of
+        surfaces (or -1), the weights of their corners, distances, and the media there."""
         endless = end.isinf().any(-1, keepdim=True)
         before = torch.zeros_like(end[:, 0])
         third = torch.full_like(before, 1 / 3)
@@ -283,7 +286,7 @@ class Space:
         return (*out, inside)
 
     def around(self, origins: Tensor, directions: Tensor) -> Stack:
-        """The media around the origins of rays: those whose borders they leave without having entered them."""
+        """The media around the origins of rays: those whose borders the rays leave without having entered them."""
         none = torch.zeros(len(origins), STACK, dtype=torch.long, device=origins.device)
         found, entered = none, Stack(none)
         alive = torch.ones_like(origins[:, 0], dtype=torch.bool)
@@ -302,7 +305,7 @@ class Space:
             origins = torch.where(alive[:, None], self.scene.origins(p, directions), origins)
         return Stack(found)
 
-    # ---- What passages of all media add up to ----
+    # ---- Passages through all media ----
 
     def fly(
         self,
@@ -313,8 +316,8 @@ class Space:
         inside: Stack,
         alive: Tensor,
     ) -> Flights:
-        """Until rays collide in a medium, or meet a surface. Distances are drawn in one channel, chosen by what paths
-        carry; weights are those of the balance heuristic."""
+        """Let rays fly until they collide in a medium or meet a surface. Distances are sampled in one colour channel,
+        chosen by the paths' throughput; weights are those of the balance heuristic."""
         share = carried.detach() / carried.detach().sum(-1, keepdim=True)
         channel = (draw[0] >= share[:, 0]).long() + (draw[0] >= share[:, 0] + share[:, 1])
         wanted, more = -torch.log1p(-draw[1]), torch.zeros_like(draw[0])
@@ -356,7 +359,8 @@ class Space:
         return Flights(face, u, v, t, collides, medium, position, carried, inside)
 
     def transmittance(self, origins: Tensor, towards: Tensor, distant: Tensor, inside: Stack, asked: Tensor) -> Tensor:
-        """Of shadow rays [P, 3]; 0 where a surface is in the way. Finite ones end at origins + towards."""
+        """The transmittance of shadow rays [P, 3]; 0 where a surface is in the way. Finite rays end at origins +
+        towards."""
         length = towards.norm(dim=-1, keepdim=True)
         directions = torch.where(distant[:, None], towards, towards / torch.where(length > 0, length, 1))
         end = torch.where(distant[:, None], math.inf, origins + towards)
@@ -376,11 +380,11 @@ class Space:
         return torch.where((face < 0)[:, None], torch.exp(-depth), 0)
 
     def phase(self, medium: Tensor, cosine: Tensor) -> Tensor:
-        """Of each path's medium."""
+        """The phase function of each path's medium."""
         return phase(self._g(medium), cosine)
 
     def turned(self, medium: Tensor, frame: Tensor, place: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Directions that are drawn, their densities, and what they are worth: 1, with gradients."""
+        """Sampled directions, their densities, and their weights: 1, with gradients."""
         g = self._g(medium)
         cosine = sample_cosine(g.detach(), place[0])
         value = phase(g, cosine)

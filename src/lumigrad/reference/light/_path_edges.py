@@ -1,6 +1,5 @@
-"""Gradients of what paths of light see past the edges of surfaces, defined in plain PyTorch.
-
-What is summed up is the integral that ``native/light/path_edges.h`` states, from the same random numbers.
+"""Visibility gradients of light paths at the edges of surfaces, defined in plain PyTorch. Estimates the integral stated
+in ``native/light/path_edges.h``, with the same random numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from lumigrad.reference.light._trace_paths import (
 )
 from lumigrad.types import LitScene
 
-CANDIDATES = 32  # points of edges that are looked at for each surface of a path
+CANDIDATES = 32  # candidate points of edges for each surface of a path
 DRAWS, TO_LIGHTS = 256, 128
 STRATUM, SIDE, ONWARD, ONWARD_LOBE = range(120, 124)
 TOUCHING, BESIDE = 1e-4, 1e-6
@@ -39,7 +38,7 @@ def path_edges(
     scene: LitScene, origins: Tensor, directions: Tensor, samples: int, max_depth: int, seed: int, edges: Edges,
     candidates: int = CANDIDATES,
 ) -> Tensor:  # fmt: skip
-    """Zeros [H, W, 3] that have the gradients of what is seen past edges, by positions and rays."""
+    """Zeros [H, W, 3] with the gradients of visibility at edges, with respect to positions and rays."""
     height, width = directions.shape[0] - 1, directions.shape[1] - 1
     pixels = torch.arange(height * width, device=directions.device)
     total = directions.new_zeros(height * width, 3)
@@ -69,7 +68,8 @@ class _View(NamedTuple):
 
 
 class _Silhouettes(NamedTuple):
-    """Edges from points of view: their ends, and normals of the planes through them, away from what they belong to."""
+    """Edges as seen from points: their ends, and normals of the planes through them, pointing away from their
+    surfaces."""
 
     a: Tensor
     b: Tensor
@@ -81,7 +81,7 @@ class _Silhouettes(NamedTuple):
 
 
 class _Drawn(NamedTuple):
-    """Points of edges; face: that emits, in front of which they were drawn, or -1."""
+    """Points of edges. face: the emitter in front of which they were sampled, or -1."""
 
     edge: Tensor
     face: Tensor
@@ -117,7 +117,7 @@ class _PathEdges:
                 frame = _frames(p.normal)
                 view = _View(p, materials, kinds, frame, -(frame * directions[:, None]).sum(-1), at, surface)
                 seeing = alive & ~scattering.smooth(materials, kinds)
-                seeing = seeing & (self.draw(surface, SIDE)[1] * (surface + 1) < 1)  # later surfaces more seldom
+                seeing = seeing & (self.draw(surface, SIDE)[1] * (surface + 1) < 1)  # later ones less often
             found = self.look_around(view, (surface + 1) * carried, moving_rays)
             total = total + torch.where(seeing[:, None], found, 0)
             with torch.no_grad():
@@ -158,14 +158,14 @@ class _PathEdges:
         return total
 
     def moved_origin(self, view: _View, behind: Tensor, rays: tuple[Tensor, Tensor]) -> Tensor:
-        """Where the rays of a view begin, as it moves: the first point with the ray, others with their triangles."""
+        """The moving origins of a view's rays: the first point moves with the ray, others with their triangles."""
         p, weight = view.points, view.points.weight
         if view.surface == 0:
             weight = self.scene.slide(p.face, weight[:, 0], weight[:, 1], *rays)
         towards = torch.where(behind[:, None], -p.side, p.side) * p.geometric
         return self.scene.origins(self.scene.points(p.face, weight, -p.side * p.geometric), towards)
 
-    # ---- Drawing points of edges ----
+    # ---- Sampling points of edges ----
 
     def silhouettes(self, view: _View, edge: Tensor) -> _Silhouettes:
         shape = self.edges.shapes[edge]
@@ -218,7 +218,7 @@ class _PathEdges:
         return view.reflected(y / r[:, None]).mean(-1) * silhouettes.plane.norm(dim=-1) / r**3
 
     def preference(self, view: _View, silhouettes: _Silhouettes, s: Tensor, face: Tensor) -> Tensor:
-        """How much likelier light from triangles is drawn at points of edges than all light."""
+        """How much more likely points of edges in front of emitting triangles are chosen than others."""
         scene = self.scene
         number = scene.numbers[face].long()
         part = _EqualAngles(silhouettes, _part_before(silhouettes, scene.corners[face] - view.origin[:, None]))
@@ -226,7 +226,7 @@ class _PathEdges:
         found = scene.emitter_sums.diff()[number.clamp_min(0)] * part.pdf(s) / whole.pdf(s)
         return torch.where((number >= 0) & part.valid, found, 0)
 
-    # ---- What points of edges add ----
+    # ---- Contributions of points of edges ----
 
     def seen_past(self, view: _View, carried: Tensor, moved: Tensor, to_lights: bool, only: bool) -> Tensor:
         scene = self.scene
@@ -272,7 +272,7 @@ class _PathEdges:
 
 
 class _EqualAngles:
-    """Points of parts of edges, uniformly by the angle under which they are seen."""
+    """Samples points of parts of edges, uniformly in the angle under which they are seen."""
 
     def __init__(self, silhouettes: _Silhouettes, part: tuple[Tensor, Tensor]) -> None:
         along = silhouettes.b - silhouettes.a
@@ -297,7 +297,7 @@ def _interval(sums: Tensor, u: Tensor) -> Tensor:
 
 
 def _part_before(silhouettes: _Silhouettes, v: Tensor) -> tuple[Tensor, Tensor]:
-    """The parts of edges [P] in front of triangles [P, 3, 3]: s from and to; empty where these are the same."""
+    """The parts of edges [P] in front of triangles [P, 3, 3], as ranges of s; empty if both ends are the same."""
     a, b = silhouettes.a, silhouettes.b
     h = (v * silhouettes.plane[:, None]).sum(-1)
     below = h < 0

@@ -1,4 +1,4 @@
-"""Which lights are drawn how often, as sums of probabilities from 0 to 1."""
+"""Selection probabilities of lights, as cumulative sums from 0 to 1."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Part of the light that is drawn from everywhere alike: what interpolation brings into black texels is drawn too.
+# The fraction of light sampled uniformly: light that interpolation brings into black texels must be sampled too.
 EVERYWHERE = 0.01
 
 
 def sums_of(weights: Tensor) -> Tensor:
-    """Cumulative probabilities [..., N + 1] of weights [..., N], at least 0; where all are 0, all are alike."""
+    """Cumulative probabilities [..., N + 1] of non-negative weights [..., N]; uniform where all weights are 0."""
     weights = weights.double()
     total = weights.sum(-1, keepdim=True)
     usable = (total > 0) & total.isfinite()
@@ -23,7 +23,8 @@ def sums_of(weights: Tensor) -> Tensor:
 
 @torch.no_grad()
 def environment_sums(cube: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the rows [6 S + 1] and, within each, the texels [6 S, S + 1] of a cube map [6, S, S, 3].
+    """Cumulative probabilities of the rows [6 S + 1] and of the texels within each [6 S, S + 1], for a cube map [6, S,
+    S, 3].
 
     A texel's weight is its solid angle times the mean radiance of its interpolation with its neighbours on the face.
     """
@@ -38,12 +39,12 @@ def environment_sums(cube: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def identity(like: Tensor) -> Tensor:
-    """The rotation [3, 3] that changes nothing."""
+    """The identity rotation [3, 3]."""
     return torch.eye(3, dtype=like.dtype, device=like.device)
 
 
 def solid_angles(side: int, like: Tensor) -> Tensor:
-    """Of the texels of a face [S, S]."""
+    """The solid angles of the texels of a face [S, S]."""
     edge = 2 * torch.arange(side + 1, dtype=torch.float64, device=like.device) / side - 1
     s, t = edge[None], edge[:, None]
     corner = torch.atan(s * t / (1 + s * s + t * t).sqrt())
@@ -52,10 +53,11 @@ def solid_angles(side: int, like: Tensor) -> Tensor:
 
 @torch.no_grad()
 def emitters(positions: Tensor, tri: Tensor, emission: Tensor, face_materials: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The triangles that emit [E], sums of their probabilities [E + 1], and the numbers of all among them [F] or -1.
+    """The emitting triangles [E], the cumulative sums of their probabilities [E + 1], and the number of each triangle
+    among them [F] or -1.
 
-    Probabilities are in proportion to a triangle's area and the mean of its material's emission [M, 3]. Triangles whose
-    indices are out of range, which nobody has looked at where tensors are on a device, do not emit.
+    Probabilities are in proportion to a triangle's area and the mean of its material's emission [M, 3]. Triangles with
+    indices out of range, which are not checked for tensors on a device, do not emit.
     """
     whole = ((tri >= 0) & (tri < len(positions))).all(-1) & (face_materials >= 0) & (face_materials < len(emission))
     rows = whole.nonzero()[:, 0]
@@ -71,7 +73,7 @@ def emitters(positions: Tensor, tri: Tensor, emission: Tensor, face_materials: T
 
 
 def mean_emission(materials: Tensor, kinds: Tensor, textures: list[Tensor]) -> Tensor:
-    """Of materials [M, 3]: their emission times the mean of its texture."""
+    """The mean emission of materials [M, 3]: their emission times the mean of its texture."""
     emission = materials[:, 9:12].detach().clone()
     for row, texture in enumerate(kinds[:, 4].tolist()):
         if 0 <= texture < len(textures):

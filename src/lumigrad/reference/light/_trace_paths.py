@@ -1,8 +1,8 @@
 """Paths of light, defined in plain PyTorch: one sample of all pixels at a time, every ray against every triangle.
 
-Gradients are those that kernels compute by replay. What a ray meets, and the densities with which directions are drawn,
-are held fixed; so are tangents, and where alpha textures are looked up. The first point of a path slides over its
-triangle; the others keep their places in theirs.
+Gradients are those that the kernels compute by replay. Visibility and the densities of sampled directions are held
+fixed, as are tangents and the coordinates of lookups in alpha textures. The first point of a path slides over its
+triangle; the others keep their barycentrics.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from lumigrad.types.light import (
 from lumigrad.types.maths import arc_cosine
 
 ROULETTE_DEPTH, MOST_SURVIVAL = 5, 0.95
-DARKEST = 1e-6  # least colour of the paths that gradients are computed from
+DARKEST = 1e-6  # smallest colour in the paths of gradients
 GROUP, LIGHT, PLACE, DIRECTION, LOBE, DRAWS = range(6)
 MOST_PASSES, FIRST_PASS = 256, 2**31  # surfaces on a way that are partly there, and the first of their random numbers
-LEAST_CHANCE = 0.05  # to stay at such a surface and to pass it, in the paths that gradients are computed from
+LEAST_CHANCE = 0.05  # probabilities of staying at and of passing such a surface, in the paths of gradients
 CONDUCTOR = scattering.CONDUCTOR
-FIRST_FLIGHT = 3 * 2**30  # number of the draw of the first distance in media
+FIRST_FLIGHT = 3 * 2**30  # number of the random number for the first distance in media
 DISTANT, LINEAR = 0, 2
 
 
@@ -72,7 +72,7 @@ def images_of(
     scene_with: Callable[[float], _Scene], origins: Tensor, directions: Tensor, samples: int, max_depth: int,
     seed: int, gradient_seed: int,
 ) -> TracedPaths:  # fmt: skip
-    """The image of a scene whose colours are at least what it is made with, and gradients by other paths."""
+    """The image of a scene with colours of at least a minimum, and gradients from other paths."""
     with torch.no_grad():
         out = _image(scene_with(0.0), origins, directions, samples, max_depth, seed)
     if not torch.is_grad_enabled():
@@ -87,7 +87,7 @@ def images_of(
 
 
 def _at_rest(scene: LitScene) -> LitScene:
-    """Without gradients to what moves, which paths through media do not have."""
+    """The scene without gradients to what moves, which paths through media do not have."""
     names = "corner_normals corner_uvs corner_second_uvs corner_tangents lamps rotation"
     fixed = {name: getattr(scene, name) for name in names.split()}
     fixed = {name: None if value is None else value.detach() for name, value in fixed.items()}
@@ -95,7 +95,7 @@ def _at_rest(scene: LitScene) -> LitScene:
 
 
 def _with_a_triangle(scene: LitScene) -> LitScene:
-    """In the place of none, a black one without an area, which nothing meets."""
+    """Replaces an empty list of triangles by a black triangle without area, which no ray meets."""
     if len(scene.tri) or scene.media is None:
         return scene
     of_corners = "corner_normals corner_uvs corner_second_uvs corner_tangents corner_colors"
@@ -127,14 +127,14 @@ def _image(scene: _Scene, origins: Tensor, directions: Tensor, samples: int, max
 
 
 def _between(corners: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Within pixels, of the values at their corners: [P, 3]."""
+    """Interpolate within pixels from the values at their corners: [P, 3]."""
     a, b, c, d = (v.reshape(-1, 3) for v in (corners[:-1, :-1], corners[:-1, 1:], corners[1:, :-1], corners[1:, 1:]))
     x, y = x[:, None], y[:, None]
     return (1 - y) * ((1 - x) * a + x * b) + y * ((1 - x) * c + x * d)
 
 
 class _Random:
-    """Random numbers of the paths of one sample."""
+    """The random numbers of the paths of one sample."""
 
     def __init__(self, seed: int, pixels: Tensor, sample: int, dtype: torch.dtype) -> None:
         first = mixed(torch.tensor(_signed(seed), device=pixels.device))
@@ -151,7 +151,7 @@ class _Random:
 
 
 def _signed(number: int) -> int:
-    """The int64 with the same last 64 bits."""
+    """The int64 with the same lowest 64 bits."""
     return (number + 2**63) % 2**64 - 2**63
 
 
@@ -159,10 +159,10 @@ def _signed(number: int) -> int:
 
 
 class _Points(NamedTuple):
-    """Points of surfaces."""
+    """Points on surfaces."""
 
     face: Tensor
-    weight: Tensor  # of the corners [P, 3]
+    weight: Tensor  # for the corners [P, 3]
     position: Tensor
     geometric: Tensor
     normal: Tensor
@@ -171,13 +171,13 @@ class _Points(NamedTuple):
     second_uv: Tensor | None
 
     def fixed(self) -> _Points:
-        """The same points without derivatives."""
+        """The same points without gradients."""
         values: list[Any] = [None if value is None else value.detach() for value in self]
         return _Points(*values)
 
 
 class _Scene:
-    """What rays meet, what surfaces do with light there, and where light comes from."""
+    """The geometry that rays meet, the scattering of surfaces, and the lights."""
 
     def __init__(self, scene: LitScene, darkest: float) -> None:
         self.lit, self.darkest = scene.completed(), darkest
@@ -215,7 +215,7 @@ class _Scene:
         return torch.where(found, face, -1), u, v, torch.where(found, nearest, 0)
 
     def slide(self, face: Tensor, u: Tensor, v: Tensor, origins: Tensor, rays: Tensor) -> Tensor:
-        """Weights of the corners [P, 3] where rays meet their triangles: u and v, with derivatives."""
+        """The weights of the corners [P, 3] where rays meet their triangles, differentiable."""
         a, b, c = self.corners[face].unbind(1)
         p, q = torch.linalg.cross(rays, b - c), torch.linalg.cross(origins - c, a - c)
         det = ((a - c) * p).sum(-1)
@@ -241,7 +241,7 @@ class _Scene:
         return p._replace(normal=self._turned(p, self._mapped(p), directions))
 
     def _mapped(self, p: _Points) -> Tensor:
-        """The shading normal, bent by a normal map."""
+        """The shading normal, perturbed by a normal map."""
         tangents, number = self.lit.corner_tangents, self.materials_of[p.face]
         if tangents is None:
             return p.normal
@@ -255,7 +255,7 @@ class _Scene:
         return torch.where(self.lit.kinds[number, NORMAL_TEXTURE][:, None] >= 0, bent, p.normal)
 
     def _turned(self, p: _Points, normal: Tensor, directions: Tensor) -> Tensor:
-        """To where it can just be seen, if it is seen from behind."""
+        """Turn a normal that faces away until it is just visible."""
         if normal is p.geometric:
             return normal
         facing = p.side * normal
@@ -264,12 +264,12 @@ class _Scene:
         return torch.where((normal * p.geometric).sum(-1, keepdim=True) > 0, bent, p.geometric)
 
     def face_normals(self, face: Tensor) -> Tensor:
-        """As long as twice the area."""
+        """Face normals, whose length is twice the area."""
         a, b, c = self.corners[face].unbind(1)
         return torch.linalg.cross(b - a, c - a)
 
     def origins(self, p: _Points, towards: Tensor) -> Tensor:
-        """Where rays leave the surface."""
+        """The origins of rays that leave the surface."""
         side = torch.where((p.geometric * towards).sum(-1, keepdim=True) < 0, -1.0, 1.0).to(towards)
         offset = 16 * torch.finfo(p.position.dtype).eps * self.corners[p.face].detach().abs().amax((1, 2))[:, None]
         origin = p.position
@@ -282,13 +282,14 @@ class _Scene:
         return origin + (side * offset * p.geometric).detach()
 
     def transfer(self, face: Tensor, spans: Tensor) -> Tensor:
-        """1, with the relative slope of |n.e| / |e|^3 [P, 1]: light from a triangle's points that are `spans` away."""
+        """1, with the relative derivative of |n.e| / |e|^3 [P, 1]: for light from points of a triangle at offsets
+        `spans`."""
         narrowing = (self.face_normals(face) * spans).sum(-1, keepdim=True)
         size = narrowing / _length(spans) ** 3
         return torch.where(narrowing != 0, size / torch.where(narrowing != 0, size, 1).detach(), 1)
 
     def texels(self, p: _Points, column: int) -> Tensor:
-        """What a texture multiplies [P, 3]: 1 where there is none."""
+        """The texture's factor [P, 3]: 1 where there is no texture."""
         kinds = self.lit.kinds.long()[self.materials_of[p.face]]
         number, second = kinds[:, column], (kinds[:, SECOND_UV] >> column & 1) != 0
         out = torch.ones_like(p.position)
@@ -302,7 +303,7 @@ class _Scene:
         return out
 
     def opacity(self, p: _Points) -> Tensor:
-        """How much of the surface is there [P, 1]; never all nor nothing of a blended one, with gradients."""
+        """The opacity of the surface [P, 1]; with gradients, never exactly 0 or 1 for blended materials."""
         number = self.materials_of[p.face]
         row, mode = self.lit.materials[number], self.lit.kinds[number, ALPHA_MODE][:, None]
         alpha = row[:, 12:13] * self.texels(p.fixed(), ALPHA_TEXTURE)[:, :1]
@@ -312,7 +313,7 @@ class _Scene:
         return torch.where(mode == BLEND, part, torch.where(mode == MASK, there, 1))
 
     def materials(self, p: _Points) -> tuple[Tensor, Tensor]:
-        """Rows [P, 12] and kinds [P, 2] of what points are made of."""
+        """Rows [P, 12] and kinds [P, 2] of the materials at points."""
         number = self.materials_of[p.face]
         row, kinds = self.lit.materials[number], self.lit.kinds[number][:, :2]
         factor = self.texels(p, COLOR_TEXTURE)
@@ -331,7 +332,7 @@ class _Scene:
         shows = (p.side[:, 0] > 0) | (self.lit.kinds[number, 1] != 0)
         return torch.where(shows[:, None], self.lit.materials[number, 9:12] * self.texels(p, EMISSION_TEXTURE), 0)
 
-    # What surfaces do with light, in the frames of their normals.
+    # Scattering, in the frames of the normals.
 
     def smooth(self, p: _Points, materials: Tensor, kinds: Tensor) -> Tensor:
         return scattering.smooth(materials, kinds)
@@ -346,7 +347,7 @@ class _Scene:
         return scattering.sample_direction(materials, kinds, wi, numbers)
 
     def radiance(self, directions: Tensor) -> Tensor:
-        """Of the environment."""
+        """The radiance of the environment."""
         assert self.cube is not None
         inward = directions @ self.rotation
         return texture_cube(self.cube[None], inward[None, None], filter="linear")[0, 0]
@@ -390,13 +391,13 @@ class _Scene:
 
 
 class _Lights(NamedTuple):
-    """Drawn points of lights."""
+    """Sampled points of lights."""
 
     direction: Tensor
     end: Tensor
     distance: Tensor
-    radiance: Tensor  # over the density
-    pdf: Tensor  # 0 of lamps
+    radiance: Tensor  # divided by the density
+    pdf: Tensor  # 0 for lamps
 
 
 def _sample_lights(scene: _Scene, origins: Tensor, random: _Random, surface: int) -> _Lights:
@@ -471,8 +472,7 @@ def _lamps(scene: _Scene, origins: Tensor, number: Tensor) -> _Lights:
 def _trace(
     scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int, first_surface: int = 0
 ) -> tuple[Tensor, ...]:
-    """Radiance, alpha, depth, normal, albedo and what passes of a path for each ray, which meets its surface
-    `first_surface`."""
+    """Radiance, alpha, depth, normal, albedo and transmittance of a path for each ray, which meets `first_surface`."""
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
     first: tuple[Tensor, ...] = tuple(rays.new_zeros(len(rays), count) for count in (1, 1, 3, 3))
@@ -507,7 +507,7 @@ def _trace(
         onward = torch.where(alive[:, None], onward, directions.detach())
         origins = scene.origins(p, onward)
         face, u, v, t, passed = _arrive(scene, origins, onward, random, surface + 1, alive)
-        # The direction turns with the points at its ends.
+        # The direction moves with the points at its ends.
         spans, met = scene.positions_of(face.clamp_min(0), torch.stack((u, v, 1 - u - v), -1)) - origins, face >= 0
         directions = torch.where(met[:, None], _with_slope_of(onward, _unit(spans)), onward)
         turned = _with_slope_of(wo, (frame * directions[:, None]).sum(-1))
@@ -531,14 +531,14 @@ def _trace(
 def _trace_through_media(
     scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int
 ) -> tuple[Tensor, ...]:
-    """The same where paths may end their segments between surfaces, too. What moves has no gradients here."""
+    """The same, for paths whose segments may also end between surfaces. Geometry has no gradients here."""
     assert scene.space is not None
     space, scale = scene.space, 1 / rays.norm(dim=-1)
     directions, carried = _unit(rays), torch.ones_like(rays)
     radiance, pdf, eta = torch.zeros_like(rays), rays.new_zeros(len(rays)), rays.new_ones(len(rays), 1)
     alive = torch.ones(len(rays), dtype=torch.bool, device=rays.device)
     first: tuple[Tensor, ...] = ()
-    way = torch.zeros_like(eta)  # from the surface before, through collisions
+    way = torch.zeros_like(eta)  # from the previous surface, through collisions
     through, inside = torch.ones_like(rays), space.around(origins, directions)
     for segment in range(max_depth):
         flight = space.fly(origins, directions, random.pair(FIRST_FLIGHT + segment), carried, inside, alive)
@@ -599,20 +599,20 @@ def _trace_through_media(
 
 
 def _index_passed(eta: Tensor, materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor, scatters: Tensor) -> Tensor:
-    """The index of refraction between a path's ends [P, 1], times that across the surface where the path passes it."""
+    """The accumulated index of refraction [P, 1], multiplied by that across the surface where the path passes it."""
     across = (wi[:, 2:] * wo[:, 2:] < 0) & scatters[:, None] & scattering.refracts(materials, kinds)[:, None]
     return torch.where(across, eta * scattering.index_across(materials, wi), eta).detach()
 
 
 def _roulette(alive: Tensor, carried: Tensor, eta: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-    """Russian roulette: which paths stay alive [P], by numbers drawn, and what these then carry [P, 3]."""
+    """Russian roulette: which paths survive [P], given random numbers, and their throughput [P, 3]."""
     chance = (carried.detach().amax(-1) * eta[:, 0] ** 2).clamp_max(MOST_SURVIVAL)
     alive = alive & (drawn < chance)
     return alive, carried / torch.where(alive, chance, 1)[:, None]
 
 
 def absorbed(p: _Points, materials: Tensor, kinds: Tensor, way: Tensor, alive: Tensor) -> Tensor:
-    """The part of light [P, 3] that the inside of a material leaves of light that came this way to its surface."""
+    """The fraction of light [P, 3] that remains after crossing the inside of a material to its surface."""
     inside = alive & (p.side[:, 0] < 0) & scattering.refracts(materials, kinds)
     return torch.where(inside[:, None], (-materials[:, 18:21] * way).exp(), 1)
 
@@ -620,9 +620,8 @@ def absorbed(p: _Points, materials: Tensor, kinds: Tensor, way: Tensor, alive: T
 def _arrive(
     scene: _Scene, origins: Tensor, directions: Tensor, random: _Random, surface: int, alive: Tensor
 ) -> tuple[Tensor, ...]:
-    """The nearest surfaces at which paths end their segments, as `_Scene.meet` has them, and what they then carry.
-
-    Paths go on through surfaces that are partly there with the probability that they are not.
+    """The nearest surfaces at which segments end, in the form of `_Scene.meet`, and the paths' throughput there. A path
+    passes a surface that is partly there with the probability that the surface is absent.
     """
     face, u, v, t = scene.meet(origins, directions)
     carried = torch.ones_like(t)
@@ -653,7 +652,7 @@ def _arrive(
 
 
 def _passes(scene: _Scene, origins: Tensor, ends: Tensor, distant: Tensor) -> Tensor:
-    """The part of light [P, 1] that passes what is between origins and ends, or directions to distant lights."""
+    """The transmittance [P, 1] between origins and ends, or along directions to distant lights."""
     part, rows, start = torch.ones_like(origins[:, :1]), torch.arange(len(origins), device=origins.device), origins
     for _ in range(1 if scene.opaque else MOST_PASSES):
         onward = torch.where(distant[rows, None], ends[rows], ends[rows] - start)
@@ -688,8 +687,8 @@ def _receive(
     inside: Stack | None = None,
     asked: Tensor | None = None,
 ) -> Tensor:
-    """Light from points of lights [P, 3], which light_from(origins [P, 3]) draws; in a scene with media, of the
-    paths that are asked for."""
+    """Light from points of lights [P, 3] that light_from(origins [P, 3]) samples; in a scene with media, only for the
+    selected paths."""
     viewer = p.side * p.geometric
     origins = scene.origins(p, viewer)
     light = light_from(origins)
@@ -714,7 +713,7 @@ def _receive(
 
 
 def _through_media(scene: _Scene, origins: Tensor, light: _Lights, inside: Stack, asked: Tensor) -> Tensor:
-    """How much of light samples arrives [P, 3]."""
+    """The transmittance of light samples [P, 3]."""
     assert scene.space is not None
     distant = light.distance == math.inf
     to_end = torch.where(distant[:, None], light.direction, light.end - origins)
@@ -724,7 +723,7 @@ def _through_media(scene: _Scene, origins: Tensor, light: _Lights, inside: Stack
 def _gather_in_media(
     scene: _Scene, flight: Flights, directions: Tensor, random: _Random, surface: int, asked: Tensor
 ) -> Tensor:
-    """Light from drawn points of lights, where paths have collided [P, 3]."""
+    """Light from sampled points of lights at collisions [P, 3]."""
     assert scene.space is not None
     light = _sample_lights(scene, flight.position, random, surface)
     value = scene.space.phase(flight.medium, (directions * light.direction).sum(-1))
@@ -744,7 +743,8 @@ def _draw_direction(
 def _worth(
     scene: _Scene, p: _Points, materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Of drawn directions, and their densities. What smooth materials send does not change with directions."""
+    """The weights of sampled directions, and their densities. Light from smooth materials does not change with
+    directions."""
     value, pdf = scene.bsdf(p, materials, kinds, wi, wo)
     smooth = scene.smooth(p, materials, kinds)[:, None]
     only = scattering.only_value(materials, kinds, wi.detach(), wo.detach())
@@ -760,7 +760,7 @@ def _power(mine: Tensor, other: Tensor) -> Tensor:
 
 
 def _length(a: Tensor) -> Tensor:
-    """[P, 1]; of a vector of no length, 1."""
+    """The length [P, 1]; 1 for a zero vector."""
     length = a.norm(dim=-1, keepdim=True)
     return torch.where(length > 0, length, 1)
 
@@ -770,7 +770,7 @@ def _unit(a: Tensor) -> Tensor:
 
 
 def _with_slope_of(value: Tensor, moving: Tensor) -> Tensor:
-    """The value, with the derivatives of another number that is the same up to rounding."""
+    """The value, with the derivatives of another number that equals it up to rounding."""
     return value.detach() + (moving - moving.detach())
 
 

@@ -1,4 +1,4 @@
-"""Where rays begin that leave a surface."""
+"""Origins of rays that leave a surface."""
 
 from __future__ import annotations
 

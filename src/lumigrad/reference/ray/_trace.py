@@ -13,7 +13,7 @@ from lumigrad.types import Bvh, Hits
 from lumigrad.types import validation as check
 from lumigrad.types.shapes import Bool, Float, Int
 
-# Rays times triangles that are looked at together.
+# Ray-triangle pairs tested together.
 _AT_ONCE = 1 << 20
 
 
@@ -83,9 +83,8 @@ def check_limit(name: str, value: Any, shape: Sequence[int], origins: Tensor) ->
 
 
 def _edge_volumes(origins: Tensor, directions: Tensor, corners: Tensor) -> Tensor:
-    """On which side of each edge the ray passes: of the same sign for all three where it hits the triangle.
-
-    Two triangles give the edge that they share the same number with opposite signs, so that no ray passes between.
+    """The side on which the ray passes each edge: all three have the same sign where it hits the triangle. For a shared
+    edge, two triangles compute the same number with opposite signs, so no ray passes between them.
     """
     a, b, c = (corners - origins[..., None, :]).unbind(-2)
     pairs = (c, b), (a, c), (b, a)
@@ -93,7 +92,7 @@ def _edge_volumes(origins: Tensor, directions: Tensor, corners: Tensor) -> Tenso
 
 
 def _meeting(origins: Tensor, directions: Tensor, corners: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of the first two corners, and the distance, where rays meet the planes of triangles."""
+    """The weights of the first two corners and the distance at which rays meet the planes of triangles."""
     volumes = _edge_volumes(origins, directions, corners)
     normal = torch.linalg.cross(corners[..., 0, :] - corners[..., 2, :], corners[..., 1, :] - corners[..., 2, :])
     t = ((corners[..., 2, :] - origins) * normal).sum(-1) / (directions * normal).sum(-1)

@@ -20,9 +20,9 @@ PAIRS_PER_CHUNK = 1 << 21  # (face, pixel) pairs examined at once: bounds the me
 
 
 class _Points(NamedTuple):
-    """What P pairs of a face and a pixel have to say to one another: see `_meet`."""
+    """The values of P pairs of a face and a pixel: see `_meet`."""
 
-    valid: Tensor  # bool [P]: the face is there, faces the right way, and the weights mean something
+    valid: Tensor  # bool [P]: the face exists, faces the right way, and its weights are valid
     inside: Tensor  # bool [P]
     z: Tensor  # [P]
     dist: Tensor  # [P], signed
@@ -92,7 +92,7 @@ def soft_attributes(
 def soft_interpolate(attr: Tensor, frags: SoftFragments, tri: Tensor) -> Tensor:
     """Vertex attributes [V, A] or [N, V, A] at soft fragments: sum of bary_i attr_i, zero at pads.
 
-    Weights sum to 1: the third is taken to be what the others leave, and has no gradient of its own.
+    Weights sum to 1, so the third is one minus the others and has no gradient of its own.
     """
     present = frags.tri >= 0
     index = tri.long()[frags.tri.clamp(min=0).long()] if len(tri) else frags.tri.new_zeros((*frags.tri.shape, 3)).long()
@@ -157,7 +157,7 @@ def _select(
 
 
 def _rank(image: Tensor, row: Tensor, column: Tensor, height: int, width: int) -> Tensor:
-    """The place of every pair among those of its pixel; pairs are sorted by pixel."""
+    """The rank of every pair within its pixel; pairs are sorted by pixel."""
     pixel = (image * height + row) * width + column
     if not len(pixel):
         return pixel
@@ -174,7 +174,7 @@ def _corners(pos: Tensor, tri: Tensor, image: Tensor, face: Tensor) -> Tensor:
 def _meet(
     corners: Tensor, row: Tensor, column: Tensor, size: tuple[int, int], options: tuple[bool, bool, bool]
 ) -> _Points:
-    """What `soft_rasterize` says of each pair of a face [P, 3, 4] and a pixel [P]."""
+    """The results of `soft_rasterize` for each pair of a face [P, 3, 4] and a pixel [P]."""
     perspective, clip, cull = options
     height, width = size
     short = min(height, width)
@@ -214,7 +214,7 @@ def _meet(
 
 
 def _edge_on(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-    """Which corners [P, 3] lie on one line of the screen, by a number that is the same at all pixels."""
+    """Whether the corners [P, 3] are collinear on the screen, by a number that is the same at all pixels."""
     j, k = [1, 2, 0], [2, 0, 1]
     a, b, c = (w * (x[:, j] * y[:, k] - y[:, j] * x[:, k])).unbind(1)
     return (a + b) + c == 0
@@ -223,13 +223,13 @@ def _edge_on(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
 def _edges(homogeneous: Tensor, near: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The edges of the visible part of faces [P, 3, (x, y, w)]: their two ends [P, 4, 3], and which exist [P, 4].
 
-    The fourth edge runs along the near plane. Of edges that do not exist the ends are vertex 0.
+    The fourth edge runs along the near plane. The ends of missing edges are vertex 0.
     """
     front = near >= 0
     begins, ends, exists = [], [], []
     for j, k in ((1, 2), (2, 0), (0, 1)):
         crosses = front[:, j] != front[:, k]
-        # From the vertex in front to the one behind, so that both faces of an edge find the same point.
+        # From the vertex in front to the vertex behind, so that both faces of an edge find the same point.
         inner = torch.where(front[:, j, None], homogeneous[:, j], homogeneous[:, k])
         outer = torch.where(front[:, j, None], homogeneous[:, k], homogeneous[:, j])
         d_inner = torch.where(front[:, j], near[:, j], near[:, k])
@@ -239,7 +239,7 @@ def _edges(homogeneous: Tensor, near: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         begins.append(torch.where(front[:, j, None], homogeneous[:, j], cut))
         ends.append(torch.where(front[:, k, None], homogeneous[:, k], cut))
         exists.append(front[:, j] | front[:, k])
-    # The near edge joins the two cuts: of the edges 12, 20 and 01 one has none.
+    # The near edge joins the two cuts: one of the edges 12, 20 and 01 has none.
     cut_12 = torch.where(front[:, 1, None], ends[0], begins[0])
     cut_20 = torch.where(front[:, 2, None], ends[1], begins[1])
     cut_01 = torch.where(front[:, 0, None], ends[2], begins[2])
@@ -257,8 +257,8 @@ def _outline_distance(begin: Tensor, end: Tensor, exists: Tensor) -> Tensor:
     along = b - a
     length = (along * along).sum(-1)
     t = -(a * along).sum(-1) / torch.where(length > 0, length, 1)
-    # The nearest point does not depend on t to first order: its gradient is left out.
+    # To first order, the distance does not depend on t, whose gradient is omitted.
     nearest = a + t.clamp(0, 1).detach()[..., None] * along
     distances = torch.where(exists, (nearest * nearest).sum(-1), torch.inf)
-    # min, unlike amin, gives the gradient to one edge only where a corner is nearest.
+    # min, unlike amin, gives the gradient to only one edge where a corner is nearest.
     return distances.min(1).values

@@ -12,7 +12,7 @@ from lumigrad.types.view import View
 
 
 class Blending(NamedTuple):
-    """How contributions become an image; see `lumigrad.splat` for the meaning of each number."""
+    """Parameters of blending; see `lumigrad.splat` for the meaning of each number."""
 
     kind: str
     max_alpha: float = 1.0
@@ -87,7 +87,7 @@ def blend(
 
 def alpha_weights(alpha: Tensor, used: Tensor, stop: float) -> tuple[Tensor, Tensor, Tensor]:
     through = (1 - alpha).cumprod(1)
-    # The contribution that would take the transmittance down to `stop` is left out, and all behind it.
+    # The contribution that would reduce the transmittance to `stop` is left out, as are all behind it.
     used = used & ((through > stop) | (stop <= 0))
     alpha = torch.where(used, alpha, 0)
     through = (1 - alpha).cumprod(1)

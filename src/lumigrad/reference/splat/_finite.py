@@ -1,7 +1,7 @@
-"""Keeping values that are not finite away from gradients.
+"""Keeps non-finite values out of gradients.
 
-A primitive with anything that is not finite is not drawn. That alone is not enough: the gradient of what it would have
-looked like is zero times NaN, which is NaN, and reaches the camera that all primitives share.
+A primitive with a non-finite value is not drawn. That alone is not enough: its gradient would be zero times NaN, which
+is NaN, and would reach the camera that all primitives share.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def finite_or_zero(values: Tensor) -> Tensor:
-    """The values, zero in the place of each that is not finite."""
+    """The values, with zero in place of non-finite ones."""
     return torch.where(values.isfinite(), values, 0)
 
 
 def finite_rows(values: Tensor) -> Tensor:
-    """The rows [..., C] of values, zeros in the place of those with anything that is not finite."""
+    """The rows [..., C] of values, with zeros in place of rows that have a non-finite value."""
     return torch.where(values.isfinite().all(-1, keepdim=True), values, 0)

@@ -23,7 +23,7 @@ def project_gaussians(
 
     Sigma = R diag(scales^2) R^T in the world, W Sigma W^T before the camera, J W Sigma W^T J^T + blur I on the image,
     J the Jacobian of the projection at the centre (for perspective cameras with x/z and y/z kept within the image
-    and 15 % of its width on either side). What is not between near and far gets depth NaN and zeros.
+    and 15 % of its width on either side). Gaussians that are not between near and far get depth NaN and zeros.
     """
     finite = scales.isfinite().all(-1) & quats.isfinite().all(-1)
     xy, jacobian, z, seen = linearised(means, finite, view)
@@ -54,21 +54,21 @@ def footprints(xy: Tensor, covariances: Tensor, depths: Tensor, seen: Tensor, bl
 
 
 def linearised(means: Tensor, finite: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where centres are on the image, and how that changes with them.
+    """The image positions of centres, and their derivatives.
 
     Args:
-        means: [V, 3]. finite: whether all else that is known of a Gaussian is finite [V].
+        means: [V, 3]. finite: whether all other values of a Gaussian are finite [V].
 
     Returns:
         Pixels [N, V, 2], their derivatives by the world's coordinates [N, V, 2, 3], depths [N, V], and whether these
-        are between near and far, and all is finite. What is not counts as 1 straight ahead.
+        are between near and far, and all is finite. Others are treated as if they were at distance 1 straight ahead.
     """
     matrix, fx, fy, cx, cy = tensors_of(view)
     size, projection, near, far = view[5:]
     camera = finite_rows(means) @ matrix[:, None, :3, :3].transpose(-1, -2).squeeze(1) + matrix[:, None, :3, 3]
     x, y, z = camera[..., 0], -camera[..., 1], -camera[..., 2]  # x right, y down, z into the scene
     seen = (z > near) & (z < far) & means.isfinite().all(-1) & finite
-    if projection == "fisheye":  # of centres so far aside that the distance overflows there is nothing to see
+    if projection == "fisheye":  # centres so far aside that the distance overflows are not visible
         seen = seen & (x * x + y * y + z * z).isfinite()
     x, y, z = (torch.where(seen, v, fill) for v, fill in ((x, 0), (y, 0), (z, 1)))
     intrinsics = fx[:, None], fy[:, None], cx[:, None], cy[:, None]

@@ -12,7 +12,7 @@ from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
 BACKGROUND_EXPONENT = 1e-6
-MAX_OPACITY = 1e9  # of spheres that are drawn
+MAX_OPACITY = 1e9  # for spheres that are drawn
 
 
 def spheres(
@@ -78,7 +78,7 @@ def spheres(
 
 
 def _of_view(value: Tensor, i: int, dims: int) -> Tensor:
-    """The part of view i of a tensor that may be shared by all."""
+    """View i of a tensor that all views may share."""
     return value if value.dim() == dims else value.expand(max(i + 1, len(value)), *value.shape[1:])[i]
 
 
@@ -87,7 +87,7 @@ def _perspective(centre: Tensor, radius: Tensor, x: Tensor, y: Tensor) -> tuple[
     ray = ray / ray.norm(dim=-1, keepdim=True)
     t = centre.norm(dim=-1)
     cross = torch.linalg.cross(centre[None].expand(len(ray), -1, 3), ray[:, None].expand(-1, len(centre), 3))
-    across2 = cross.square().sum(-1)  # squared distance of the centre from the line of the ray
+    across2 = cross.square().sum(-1)  # squared distance of the centre from the ray's line
     along = ray @ centre.T
     chord = _root(2 * t * across2 / (t + along.clamp(min=0)))
     return torch.where(along > 0, (1 - chord / radius).clamp(min=0), 0), along - _root(radius.square() - across2)
@@ -99,7 +99,7 @@ def _orthographic(centre: Tensor, radius: Tensor, x: Tensor, y: Tensor) -> tuple
 
 
 def _root(square: Tensor) -> Tensor:
-    """Square root, with value and gradient 0 where there is none."""
+    """Square root; value and gradient are 0 where it does not exist."""
     positive = square > 0
     return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
 
@@ -107,7 +107,7 @@ def _root(square: Tensor) -> Tensor:
 def _at_least_a_pixel(
     d: Tensor, centre: Tensor, radius: Tensor, x: Tensor, y: Tensor, pixel: Tensor, fy: Tensor, projection: str
 ) -> Tensor:
-    """A sphere of a projected radius below one pixel has d = 1 at the pixel that its centre is in."""
+    """A sphere with a projected radius below one pixel has d = 1 at the pixel that contains its centre."""
     z = torch.ones_like(centre[:, 2]) if projection == "orthographic" else centre[:, 2]
     small = (radius.detach() < pixel * z) & (z > 0)
     z = torch.where(z > 0, z, 1)

@@ -11,7 +11,7 @@ from lumigrad.reference.splat._finite import finite_rows
 def spherical_harmonics(coefficients: Tensor, directions: Tensor) -> Tensor:
     """sum_k coefficients[..., k, :] Y_k(direction). Arguments and result: `lumigrad.spherical_harmonics`."""
     directions = finite_rows(directions)
-    # In units of their largest component, so that squares neither over- nor underflow.
+    # Relative to their largest component, so that squares neither overflow nor underflow.
     extent = directions.detach().abs().amax(-1, keepdim=True)
     directions = directions / torch.where(extent > 0, extent, 1)
     unit = torch.where(extent > 0, directions / torch.where(extent > 0, directions, 1).norm(dim=-1, keepdim=True), 0)

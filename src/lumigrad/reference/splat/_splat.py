@@ -66,7 +66,7 @@ def splat(
     return stack(images, views)
 
 
-_blend = blend  # `splat` has an argument of that name
+_blend = blend  # `splat` has an argument of this name
 
 
 def falloff(footprint: str, dx: Tensor, dy: Tensor, shape: Tensor) -> Tensor:
@@ -93,5 +93,5 @@ def renumber(image: Splats, index: Tensor) -> Splats:
 
 
 def stack(images: list[Splats], views: int | None = None) -> Splats:
-    """The first `views` of single images, by default all, as a batch. There must be at least one."""
+    """The first `views` single images (by default all) as a batch. There must be at least one."""
     return Splats(*(None if field[0] is None else torch.stack(field)[:views] for field in zip(*images)))  # type: ignore[arg-type]

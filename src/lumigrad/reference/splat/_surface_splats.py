@@ -14,7 +14,7 @@ from lumigrad.types.splats import Splats
 from lumigrad.types.view import View
 
 MIN_DISTANCE2 = 1e-10
-MIN_WEIGHT = 1e-30  # of discs that are drawn
+MIN_WEIGHT = 1e-30  # for discs that are drawn
 
 
 def surface_splats(
@@ -84,7 +84,7 @@ def surface_splats(
 
 
 def _projection(p: Tensor, intrinsics: tuple[Tensor, ...], projection: str) -> tuple[Tensor, Tensor]:
-    """Places on the image [V, 2] and derivatives [V, 2, 3] of points before the camera."""
+    """The image positions [V, 2] of points in camera space, and their derivatives [V, 2, 3]."""
     fx, fy, cx, cy = intrinsics
     x, y, z = p.unbind(-1)
     zero, one = torch.zeros_like(z), torch.ones_like(z)
@@ -100,7 +100,8 @@ def _projection(p: Tensor, intrinsics: tuple[Tensor, ...], projection: str) -> t
 
 
 class _VisibilityGradient(torch.autograd.Function):
-    """alpha [P] as it is; the gradient g goes to the centres c [V, 2]: sum_p g_p (p - c) / (|p - c|^2 + 1e-10)."""
+    """Returns alpha [P] unchanged; its gradient g goes to the centres c [V, 2]: sum_p g_p (p - c) / (|p - c|^2 +
+    1e-10)."""
 
     @staticmethod
     def forward(ctx: Any, alpha: Tensor, xy: Tensor, radius: Tensor, columns: Tensor, rows: Tensor) -> Tensor:

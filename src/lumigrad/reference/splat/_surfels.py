@@ -88,7 +88,7 @@ def _cut(
     t = ((centre * n).sum(-1) - origin @ n.T) / torch.where(solid, against, 1)
     to_hit = origin[:, None] + t[..., None] * ray[:, None] - centre
     extent = torch.where((scales != 0).all(-1, keepdim=True), scales, 1)
-    # By Cramer's rule, so that a view matrix that is not quite rigid does no harm.
+    # By Cramer's rule, which tolerates view matrices that are not quite rigid.
     u = (torch.linalg.cross(b, n) * to_hit).sum(-1) / (n.square().sum(-1) * extent[:, 0])
     v = (torch.linalg.cross(n, a) * to_hit).sum(-1) / (n.square().sum(-1) * extent[:, 1])
     d2 = (columns[:, None] - fx * place[:, 0] - cx).square() + (rows[:, None] - fy * place[:, 1] - cy).square()

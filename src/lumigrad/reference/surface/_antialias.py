@@ -28,8 +28,8 @@ from lumigrad.types.fragments import Fragments
 from lumigrad.types.outlines import Outlines
 
 TOLERANCE = 1 / 16  # pixels by which a crossing may miss the segment between two pixel centres
-WALK_LIMIT = 64  # triangles to cross at most beyond the one that the pixel sees
-CONTACT_DEPTH = 1e-6  # surfaces nearer to each other than this touch
+WALK_LIMIT = 64  # triangles to cross at most beyond the visible one
+CONTACT_DEPTH = 1e-6  # surfaces closer than this touch
 
 
 class _Pairs(NamedTuple):
@@ -38,7 +38,7 @@ class _Pairs(NamedTuple):
     first: Tensor  # int64 [M], flat index of p0, the left or upper pixel
     second: Tensor  # int64 [M], flat index of p1, the right or lower one
     image: Tensor  # int64 [M]
-    owner: Tensor  # int64 [M], flat index of the pixel that sees T, and from which distances are measured
+    owner: Tensor  # int64 [M], flat index of the pixel that shows T, from which distances are measured
     centre: Tensor  # float64 [M, 2], NDC of the owner
     tri: Tensor  # int64 [M], T; at first the nearer triangle
     beyond: Tensor  # int64 [M], the triangle of the other pixel, -1 for background
@@ -48,14 +48,14 @@ class _Pairs(NamedTuple):
         return _Pairs(*(field[index] for field in self))
 
     def reversed(self, height: int, width: int) -> _Pairs:
-        """The same pairs owned by their other pixels."""
+        """The same pairs, owned by their other pixels."""
         owner = self.first + self.second - self.owner
         centre = _centres(owner, height, width)
         return self._replace(owner=owner, centre=centre, tri=self.beyond, beyond=self.tri, direction=-self.direction)
 
 
 class _Mesh(NamedTuple):
-    """A mesh on the screen, and its pairs' axis."""
+    """A mesh on the screen, and the axis of its pairs."""
 
     corners: Tensor  # float64 [N, V, 3] = x, y, w
     z: Tensor  # float64 [N, V]
@@ -69,9 +69,9 @@ class _Mesh(NamedTuple):
 class _Lines(NamedTuple):
     """Edges as seen from the centres of pixels, all [M, E]."""
 
-    changes: Tensor  # bool, has its two ends on different sides of the line of centres
-    crosses: Tensor  # bool, and meets that line in front of the eye
-    steep: Tensor  # bool, is at least as steep as flat (in vertical pairs: as flat as steep)
+    changes: Tensor  # bool, whether its two ends lie on different sides of the line of centres
+    crosses: Tensor  # bool, whether it also meets that line in front of the eye
+    steep: Tensor  # bool, whether it is at least as steep as flat (for vertical pairs: at least as flat as steep)
     outward: Tensor  # float64, has the sign of the pair's direction where a front-facing triangle ends
     distance: Tensor  # float64, pixels from the centre to the crossing, towards the other pixel
 
@@ -202,7 +202,7 @@ def _centres(pixel: Tensor, height: int, width: int) -> Tensor:
 
 
 def _own_edges(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
-    """Indices [B] of the pairs whose triangle T has a silhouette there itself, and those half-edges [B]."""
+    """Indices [B] of the pairs whose triangle T itself has a silhouette there, and those half-edges [B]."""
     half_edges = 3 * pairs.tri[:, None] + torch.arange(3, device=pairs.tri.device)
     lines = _lines(mesh, pairs, half_edges)
     side = mesh.facing[pairs.image, pairs.tri] * pairs.direction
@@ -215,7 +215,7 @@ def _own_edges(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
 
 
 def _outlines(mesh: _Mesh, pairs: _Pairs, height: int, width: int) -> tuple[_Pairs, Tensor]:
-    """The pairs with a blend, as seen by their owners, and the half-edges of silhouettes that they blend at."""
+    """The pairs that blend, as seen by their owners, and the silhouette half-edges at which they blend."""
     chosen, half_edge = _walk(mesh, pairs)
     other = pairs.beyond >= 0
     other[chosen] = False
@@ -251,8 +251,8 @@ def _walk(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
     for _ in range(WALK_LIMIT + 1):
         here = pairs.take(walk)
         lines = _lines(mesh, here, ways)
-        # A line crosses two edges of a triangle or none. Where it enters over one it leaves over one other,
-        # unless the positions of welded vertices have come apart.
+        # A line crosses two edges of a triangle or none. If it enters through one, it leaves through one other, unless
+        # the positions of welded vertices have come apart.
         ahead = lines.crosses & (lines.changes.sum(1, keepdim=True) == ways.shape[1] - 1)
         way = torch.where(ahead, lines.distance, -torch.inf).argmax(1, keepdim=True)  # the first of equals
         ahead, steep, distance, half_edge = (v.gather(1, way)[:, 0] for v in (ahead, lines.steep, lines.distance, ways))
@@ -276,13 +276,13 @@ def _walk(mesh: _Mesh, pairs: _Pairs) -> tuple[Tensor, Tensor]:
 def _silhouettes(mesh: _Mesh, image: Tensor, start: Tensor) -> Tensor:
     """Which of the half-edges ``start`` [M] have no other triangle on their far side.
 
-    Goes around the cycle of every edge. A triangle lies on the far side if it faces as the starting one does
-    and runs along the edge in the opposite direction, or if neither.
+    Goes around the cycle of every edge. A triangle lies on the far side if it faces like the starting triangle and runs
+    along the edge in the opposite direction, or if neither holds.
     """
     own = mesh.facing[image, start // 3]
     silhouette = torch.ones_like(start, dtype=torch.bool)
     turn = torch.arange(len(start), device=start.device)
-    at, direction = start, torch.ones_like(start)  # +1: runs as the starting half-edge does
+    at, direction = start, torch.ones_like(start)  # +1: runs like the starting half-edge
     while len(turn):
         direction = direction * (2 * (mesh.links[at] & 1) - 1)
         at = mesh.links[at] >> 1
@@ -295,7 +295,7 @@ def _silhouettes(mesh: _Mesh, image: Tensor, start: Tensor) -> Tensor:
 
 
 def _lines(mesh: _Mesh, pairs: _Pairs, half_edges: Tensor) -> _Lines:
-    """How half-edges [M, E] lie relative to the M pairs.
+    """The positions of half-edges [M, E] relative to the M pairs.
 
     In NDC relative to the pixel's centre, a = (xa - fx wa, ya - fy wa, wa) and b likewise are the ends of an
     edge, and a x b = (lx, ly, lc) is its line lx x + ly y + lc = 0, with the triangle on the side where that
@@ -307,13 +307,12 @@ def _lines(mesh: _Mesh, pairs: _Pairs, half_edges: Tensor) -> _Lines:
     x = x - pairs.centre[:, :1] * w
     y = y - pairs.centre[:, 1:] * w
     # t runs along the line of centres, rightwards or downwards, and s across it, both in pixels per unit w.
-    # (t, s) is (x, y) scaled and, for vertical pairs, rotated by a quarter turn: orientations stay what they
-    # are.
+    # (t, s) is (x, y) scaled and, for vertical pairs, rotated by a quarter turn: orientations do not change.
     x, y = x * mesh.scale[0], y * mesh.scale[1]
     (ta, tb), (sa, sb), (wa, wb) = (-y, x, w) if mesh.vertical else (x, y, w)
     line_t, line_s = sa * wb - sb * wa, tb * wa - ta * wb
     changes = (sa < 0) != (sb < 0)
-    crosses = changes & torch.where(sb < 0, line_t > 0, line_t < 0)  # that is, w > 0 where it crosses
+    crosses = changes & torch.where(sb < 0, line_t > 0, line_t < 0)  # equivalent to w > 0 at the crossing
     distance = pairs.direction[:, None] * (sa * tb - sb * ta) / torch.where(crosses, line_t, 1.0)
     return _Lines(changes, crosses, line_t.abs() >= line_s.abs(), -line_t, distance)
 

@@ -1,7 +1,7 @@
 """Gradients at the edges between pixels, defined in plain PyTorch (Pidhorskyi et al. 2024).
 
-The image stays as it is. Its gradient pretends that every border between two pixels on which something ends
-is an edge that moves with the surface that ends there.
+The image is unchanged. Its gradient treats every border between two pixels at which a surface ends as an edge that
+moves with that surface.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lumigrad.reference.surface._surface import (
 )
 from lumigrad.types.fragments import Fragments
 
-FASTEST = 1e4  # pixels by which an intersection may move for each pixel that its surfaces do
+FASTEST = 1e4  # pixels by which an intersection may move per pixel that its surfaces move
 
 
 def edge_gradient(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def edge_gradient(color: Tensor, frags: Fragments, pos: Tensor, tri: Tensor) -> 
 
 
 def _shift(pairs: Neighbours, motion: Tensor, frags: Fragments, pos: Tensor, tri: Tensor, vertical: bool) -> Tensor:
-    """How far [M] each pair's border moves, in pixels towards its second pixel. Zero in value."""
+    """The motion [M] of each pair's border, in pixels towards its second pixel. Zero in value."""
     axis = int(vertical)
     a, b = motion[pairs.first], motion[pairs.second]
     both = pairs.first_ends & pairs.second_ends
@@ -83,7 +83,7 @@ def _shift(pairs: Neighbours, motion: Tensor, frags: Fragments, pos: Tensor, tri
 
 
 def _depth_slope(frags: Fragments, pos: Tensor, tri: Tensor, pixel: Tensor) -> Tensor:
-    """dZ/dX and dZ/dY [M, 2], depth by pixels to the right and down, of the planes seen at pixels [M]."""
+    """dZ/dX and dZ/dY [M, 2], depth per pixel to the right and down, of the planes visible at pixels [M]."""
     images, height, width = frags.tri.shape
     triangle = frags.tri.flatten().long()[pixel].clamp(min=0)
     corners = image_positions(pos, images).detach().double()

@@ -1,4 +1,4 @@
-"""Which triangles share an edge, defined in plain PyTorch."""
+"""The triangles that share an edge, defined in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def edge_topology(tri: Tensor, positions: Tensor | None = None) -> Tensor:
     _check(tri, positions)
     vertices = tri.long()
     if positions is not None:
-        # + 0.0: -0 and 0 are the same place
+        # + 0.0: -0 and 0 are the same position
         vertices = torch.unique(positions.detach() + 0.0, dim=0, return_inverse=True)[1][vertices]
     start, end = vertices.roll(-1, 1).flatten(), vertices.roll(-2, 1).flatten()
     half_edge = torch.arange(3 * len(tri), device=tri.device)
@@ -43,7 +43,7 @@ def edge_topology(tri: Tensor, positions: Tensor | None = None) -> Tensor:
     first = torch.cat((edge.new_ones(1, dtype=torch.bool), edge[1:] != edge[:-1]))[: len(edge)]
     group = first.cumsum(0) - 1
     last = torch.cat((first[1:], first.new_ones(1)))[: len(edge)]
-    following = torch.where(last, order[first][group], order.roll(-1))  # the last leads back to the first
+    following = torch.where(last, order[first][group], order.roll(-1))  # the last links to the first
     same = start[following] == start[order]
     same |= following == order
     topology = torch.empty_like(half_edge)

@@ -38,7 +38,7 @@ def interpolate(
     index = tri.long()[frags.tri[image, row, col].long()]
     present = (index >= 0)[..., None]
     source = attr if attr.ndim == 2 else attr.expand(images, -1, -1)
-    if not source.shape[-2]:  # a vertex for the indices that are negative
+    if not source.shape[-2]:  # a vertex for negative indices
         source = torch.cat((source, source.new_zeros((*source.shape[:-2], 1, source.shape[-1]))), -2)
     index = index.clamp(min=0)
     corners = source[index] if attr.ndim == 2 else source[image[:, None], index]

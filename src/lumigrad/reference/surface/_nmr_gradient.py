@@ -1,9 +1,9 @@
 """The gradient of the Neural 3D Mesh Renderer, defined in plain PyTorch (Kato, Ushiku and Harada 2018).
 
-The image stays as it is. A vertex's gradient asks, pixel by pixel along the lines of the image, how far the
-vertex would have to move until an edge of its triangle passed over the pixel, and what that would do for the
-loss: the change of colour divided by the distance. Only moves that lower the loss count, so this is not the
-derivative of anything, and it depends on the gradient that comes in other than linearly.
+The image stays as it is. For each pixel along the lines of the image, a vertex's gradient considers how far the vertex
+would have to move until an edge of its triangle passed over the pixel, and the effect on the loss: the change of colour
+divided by the distance. Only moves that lower the loss count, so this is not the derivative of any function, and it is
+not linear in the incoming gradient.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def _position_gradient(
 ) -> Tensor:
     images, height, width = seen.shape
     p = image_positions(pos, images).double()
-    w = torch.where(p[..., 3] > 0, p[..., 3], torch.nan)  # nowhere on the screen otherwise
+    w = torch.where(p[..., 3] > 0, p[..., 3], torch.nan)  # otherwise nowhere on the screen
     x, y = p[..., 0] / w, p[..., 1] / w
-    columns, rows = (x + 1) * (width / 2) - 0.5, (1 - y) * (height / 2) - 0.5  # centres at whole numbers
+    columns, rows = (x + 1) * (width / 2) - 0.5, (1 - y) * (height / 2) - 0.5  # with centres at whole numbers
     color, grad = color.double(), grad.double()
     rowwise = _Lines(color, grad, seen, columns, rows, 2 / max(1, width))
     turned_color, turned_grad, turned_seen = (image.transpose(1, 2) for image in (color, grad, seen))
@@ -104,7 +104,7 @@ class _Lines(NamedTuple):
 
 
 def _pull(image: _Lines, tri: Tensor, reach: int | None, eps: float) -> Tensor:
-    """Gradient [N, V] of every vertex's place along the lines, in NDC that grows with the pixel's number."""
+    """The gradient [N, V] of each vertex's position along the lines, in NDC that grows with the pixel's number."""
     total = torch.zeros_like(image.along)
     lines = image.seen.shape[1]
     which, _, _ = (image.seen >= 0).nonzero().unbind(1)
@@ -113,7 +113,7 @@ def _pull(image: _Lines, tri: Tensor, reach: int | None, eps: float) -> Tensor:
         for k in range(3):
             a, b, opposite = (int(tri[t, (k + turn) % 3]) for turn in (1, 2, 3))
             (ta, tb, to), (sa, sb, so) = (v[n, [a, b, opposite]].tolist() for v in (image.along, image.across))
-            if not all(map(math.isfinite, (ta, tb, to, sa, sb, so))) or sa == sb:  # NaN: behind the eye
+            if not all(map(math.isfinite, (ta, tb, to, sa, sb, so))) or sa == sb:  # NaN behind the eye
                 continue
             side = to - ((sb - so) / (sb - sa) * ta + (so - sa) / (sb - sa) * tb)
             rows = torch.arange(lines, dtype=torch.float64)
@@ -131,7 +131,7 @@ def _pull_edge(
     image: _Lines, n: int, t: int, rows: Tensor, omega: Tensor, crossing: Tensor, side: int,
     reach: int | None, eps: float,
 ) -> Tensor:  # fmt: skip
-    """What one edge's crossings [R] of lines mean for its two ends: [2]."""
+    """The gradients [2] of an edge's two ends due to its crossings [R] with lines."""
     size = image.seen.shape[2]
     inner = (crossing.ceil() if side > 0 else crossing.floor()).clamp(-2, size + 1).long()
     outer = inner - side
@@ -139,7 +139,7 @@ def _pull_edge(
     line = torch.arange(len(rows))
     in_image = [(i >= 0) & (i < size) for i in (inner, outer)]
     inner_pixel, outer_pixel = (i.clamp(0, size - 1) for i in (inner, outer))
-    depth = side * (torch.arange(size) - inner[:, None])  # pixels inwards from the inner one
+    depth = side * (torch.arange(size) - inner[:, None])  # pixels inwards from the inner pixel
     max_depth = size if reach is None else reach
     outwards = (depth < 0) & (depth >= -max_depth) & (in_image[0] & seen[line, inner_pixel])[:, None]
     inwards = (depth >= 0) & (depth < max_depth) & seen & in_image[1][:, None]

@@ -1,7 +1,7 @@
 """The gradient of OpenDR, defined in plain PyTorch (Loper and Black 2014).
 
-The image stays as it is. Where a point of a surface moves on the screen it takes its surroundings in the
-image with it: the change of a pixel is minus the image's own slope times the motion of the point seen there.
+The image is unchanged. A surface point that moves on the screen carries its surroundings in the image along: the change
+of a pixel is minus the image's slope times the motion of the point seen there.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def outlines(frags: Fragments, pos: Tensor, tri: Tensor, vertical: bool) -> tupl
 
 
 def _way_to_end(frags: Fragments, pos: Tensor, tri: Tensor, own: Tensor, other: Tensor) -> Tensor:
-    """Where on the way [M], 0 to 1, from its own pixel's centre to the other's the triangle seen ends."""
+    """The fraction [M] of the way from its own pixel's centre to the other's at which the visible triangle ends."""
     images, height, width = frags.tri.shape
     corners = image_positions(pos, images).detach().double()
     lines, det, _ = edge_lines(corners, tri, own // (height * width), frags.tri.flatten().long()[own])
@@ -93,10 +93,9 @@ def _way_to_end(frags: Fragments, pos: Tensor, tri: Tensor, own: Tensor, other: 
 def image_slope(color: Tensor, boundary: Tensor, vertical: bool) -> Tensor:
     """dI/dX, or dI/dY of vertical, [N, H, W, C], per pixel to the right or down.
 
-    At a boundary pixel: I_next - I_previous, twice the central difference, as the jump there is to be had
-    within the one pixel; beyond the image the pixel itself stands in. Elsewhere: the mean of the one-sided
-    differences to the previous and the next pixel, without those to boundary pixels and beyond the image;
-    zero if none is left.
+    At a boundary pixel: I_next - I_previous, twice the central difference, because the jump must happen within that one
+    pixel; beyond the image, the pixel itself stands in. Elsewhere: the mean of the one-sided differences to the
+    previous and the next pixel, without those to boundary pixels and beyond the image; zero if none is left.
     """
     axis = 1 if vertical else 2
     size = color.shape[axis]

@@ -25,18 +25,19 @@ from lumigrad.reference.surface._surface import image_positions
 from lumigrad.types.fragments import Fragments
 from lumigrad.types.outlines import Outlines
 
-BESIDE = 1e-7  # pixels from an outline at which is looked up what is seen beside it
-SNAPPED_WITHIN = 1 / 128  # pixels from a centre within which the rasterizer may see the other side of an outline
-TOUCHING = BESIDE  # pixels from an edge within which crossing surfaces only touch
-JOINT = 1.001 * BESIDE  # pixels within which two outlines lie upon each other
-ASIDE = 0.1 * BESIDE, BESIDE  # what counts in place of a centre is so far to the left of it and above, in pixels
-SAME_DEPTH = 1e-13  # within which depths are the same but for rounding
-LONGEST_WAY = 32  # triangles to cross at most on the way from one place of a surface to another
+BESIDE = 1e-7  # pixels from an outline at which the surfaces beside it are looked up
+SNAPPED_WITHIN = 1 / 128  # pixels from a centre within which the rasterizer may show the other side of an outline
+TOUCHING = BESIDE  # pixels from an edge within which crossing surfaces merely touch
+JOINT = 1.001 * BESIDE  # pixels within which two outlines coincide
+ASIDE = 0.1 * BESIDE, BESIDE  # the place this far to the left of a centre and above it, in pixels, counts as the centre
+SAME_DEPTH = 1e-13  # within which depths are equal but for rounding
+LONGEST_WAY = 32  # triangles to cross at most between two places of a surface
 OF_EDGE, OF_NEAR_PLANE, OF_FAR_PLANE = -1, -2, -3
 
 
 class _Triangles(NamedTuple):
-    """Triangles as lines (a, b, c) over the image, a x + b y + c in pixels, float64. Those not drawn are never seen."""
+    """Triangles as lines (a, b, c) over the image, a x + b y + c in pixels, float64. Triangles that are not drawn are
+    never visible."""
 
     corners: Tensor  # [T, 3, 4]: x, y, z, w in homogeneous pixels
     edges: Tensor  # [T, 3, 3], >= 0 inside; edge k is opposite to corner k
@@ -66,8 +67,8 @@ class _Piece(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """A place to look up the colour of a triangle, from the centre of a pixel, and the part of it that has the
-    colour."""
+    """A place to look up a triangle's colour, relative to the pixel's centre, and the fraction of the pixel that has
+    the colour."""
 
     triangle: int
     place: Tensor  # [2]
@@ -75,7 +76,7 @@ class _Sample(NamedTuple):
 
 
 class _Surface(NamedTuple):
-    """The mesh with what tells where its surfaces end."""
+    """The mesh, with the data that determine where its surfaces end."""
 
     mesh: _Triangles
     links: list[int]
@@ -170,7 +171,7 @@ def _covers(mesh: _Triangles, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _seen(mesh: _Triangles, x: Tensor, y: Tensor) -> Tensor:
-    """The nearest triangles [M] at places [M]; of those equal within rounding the last."""
+    """The nearest triangles [M] at places [M]; of those equal within rounding, the last one."""
     x, y = x[:, None], y[:, None]
     depth = torch.where(_covers(mesh, x, y), _at(mesh.depth, x, y), torch.inf)
     nearest = depth.amin(1, keepdim=True)
@@ -226,7 +227,7 @@ def _outline(start: Tensor, end: Tensor, line: Tensor, first: int, second: int, 
 
 
 def _keep(low: float, high: float, v0: float, v1: float) -> tuple[float, float]:
-    """The part of [low, high] where a value that runs from v0 at 0 to v1 at 1 is not negative."""
+    """The part of [low, high] where a value that runs from v0 at 0 to v1 at 1 is non-negative."""
     if v0 < 0 and v1 < 0:
         return low, low
     if v0 < 0:
@@ -235,7 +236,7 @@ def _keep(low: float, high: float, v0: float, v1: float) -> tuple[float, float]:
 
 
 def _between_planes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor] | None:
-    """The ends of an edge on the screen, between the near and the far plane."""
+    """The ends of an edge on the screen, between the near and far planes."""
     low, high = 0.0, 1.0
     for sign in (1, -1):
         low, high = _keep(low, high, float(a[3] + sign * a[2]), float(b[3] + sign * b[2]))
@@ -246,7 +247,7 @@ def _between_planes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 def _plane_cuts(mesh: _Triangles) -> list[_Outline]:
-    """Where the near and the far plane cut triangles."""
+    """The cuts of triangles by the near and far planes."""
     found = []
     for t in mesh.facing.nonzero().flatten().tolist():
         for sign, second in ((1, OF_NEAR_PLANE), (-1, OF_FAR_PLANE)):
@@ -319,7 +320,7 @@ def _follow(outline: _Outline, surface: _Surface, height: int, width: int) -> li
 
 
 def _changes(outline: _Outline, mesh: _Triangles, side: int) -> Tensor:
-    """Where on an outline triangles begin and end, or change places in depth."""
+    """The places on an outline where triangles begin, end, or change their order in depth."""
     offset = side * BESIDE * outline.normal
     (x0, y0), (x1, y1) = (outline.start + offset).tolist(), (outline.end + offset).tolist()
     start, end = (x.new_tensor for x in (outline.start, outline.end))
@@ -346,7 +347,7 @@ def _borders(outline: _Outline, height: int, width: int) -> Tensor:
 
 
 def _is_joint(ends: tuple[Tensor, Tensor], sides: tuple[int, int], own: list[bool], surface: _Surface) -> bool:
-    """Whether the surface beyond an edge ends there, too, in an outline: each of the two then counts for one half."""
+    """Whether the surface beyond an edge also ends there in an outline; each of the two then counts half."""
     other, mesh = sides[1] if own[0] else sides[0], surface.mesh
     reach = JOINT * mesh.edges[other, :, :2].norm(dim=1)
     close = _at(mesh.edges[other], *((ends[0] + ends[1]) / 2)).abs() < reach
@@ -354,7 +355,7 @@ def _is_joint(ends: tuple[Tensor, Tensor], sides: tuple[int, int], own: list[boo
 
 
 def _is_outline(surface: _Surface, half_edge: int) -> bool:
-    """Whether an edge is a border or a silhouette; or any edge, where all count."""
+    """Whether an edge is a border or a silhouette, or true if all edges count."""
     facing = surface.mesh.facing
     cycle = [(h, same) for h, same in _cycle(surface.links, half_edge) if facing[h // 3] != 0]
     mine = facing[half_edge // 3]
@@ -396,7 +397,7 @@ def _at_side(place: Tensor, x: float) -> Tensor:
 
 
 def _polygon(corners: list[Tensor]) -> Tensor:
-    """The size of a polygon, not negative, and the integrals of x and y over it."""
+    """The (non-negative) area of a polygon, and the integrals of x and y over it."""
     a = torch.stack([corner.double() for corner in corners])
     b = a.roll(-1, 0)
     wedge = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
@@ -405,7 +406,8 @@ def _polygon(corners: list[Tensor]) -> Tensor:
 
 
 def _corrections(pieces: list[_Piece], mesh: _Triangles, shown: list[int], width: int) -> list[_Piece]:
-    """Pieces without a line where the rasterizer's rounding shows another triangle at a centre than lies there."""
+    """Pieces without a line, where the rasterizer's rounding shows a different triangle at a centre than the exact
+    geometry."""
     near = sorted({piece.pixel for piece in pieces if _distance(piece) < SNAPPED_WITHIN + piece.length / 2})
     if not near:
         return []
@@ -421,7 +423,7 @@ def _corrections(pieces: list[_Piece], mesh: _Triangles, shown: list[int], width
 
 
 def _distance(piece: _Piece) -> float:
-    """Of the middle of a piece from the centre of its pixel."""
+    """The distance of a piece's middle from the centre of its pixel."""
     return float(piece.place.norm())
 
 
@@ -431,7 +433,7 @@ def _distance(piece: _Piece) -> float:
 def _with_samples(
     pieces: list[_Piece], surface: _Surface, shown: list[int], width: int
 ) -> list[tuple[_Piece, list[_Sample]]]:
-    """Pieces sorted by pixel, each with what its two sides look up for the surfaces that they stand for."""
+    """Pieces sorted by pixel, each with the lookups of its two sides for the surfaces that they stand for."""
     by_pixel: dict[int, list[_Piece]] = {}
     for piece in pieces:
         by_pixel.setdefault(piece.pixel, []).append(piece)
@@ -473,8 +475,8 @@ def _samples_of_pixel(pieces: list[_Piece], surface: _Surface, shown: int, width
 
 
 def _walk(surface: _Surface, triangle: int, start: Tensor, end: Tensor, target: int) -> tuple[int, Tensor]:
-    """The triangle and place reached on the straight way on the screen along a surface: before the first outline, or
-    as soon as `target` is reached."""
+    """The triangle and place reached along a surface on a straight line on the screen: it ends before the first
+    outline, or as soon as `target` is reached."""
     mesh, links = surface.mesh, surface.links
     if triangle in (-1, target) or surface.every_edge:
         return triangle, end
@@ -537,7 +539,7 @@ def _pack(found: list[list[tuple[_Piece, list[_Sample]]]], rows: int, like: Tens
 
 
 def _fragments_at(pos: Tensor, tri: Tensor, packed: _Packed, size: tuple[int, int], derivatives: bool) -> Fragments:
-    """What is seen of triangles [N, 2, S] at places of their images."""
+    """The fragments of triangles [N, 2, S] at places of their images."""
     (height, width), views = size, len(packed.pixel)
     seen = packed.sides >= 0
     view, row, sample = seen.nonzero(as_tuple=True)
@@ -557,7 +559,7 @@ def _fragments_at(pos: Tensor, tri: Tensor, packed: _Packed, size: tuple[int, in
 
 
 def _advance(outlines: Outlines, pos: Tensor, tri: Tensor, height: int, width: int) -> Tensor:
-    """How far outlines move against their normals, in pixels [N, S]: zero, with the gradient of positions."""
+    """The motion of outlines against their normals, in pixels [N, S]: zero, with the gradient of positions."""
     views = len(outlines.pixel)
     positions = _homogeneous(image_positions(pos, views), height, width)
     first, second = outlines.line.long().unbind(-1)

@@ -1,6 +1,6 @@
 """Rasterization, defined in plain PyTorch: visibility first, then the attributes of what is visible.
 
-Visibility is a discrete question and is answered with exact arithmetic: triangles are clipped in homogeneous
+Visibility is discrete and is decided with exact arithmetic: triangles are clipped in homogeneous
 coordinates (Sutherland & Hodgman 1974), snapped to fixed point, and covered by integer edge functions with
 the top-left rule (Pineda 1988), so a pixel centre on a shared edge belongs to exactly one triangle. It does
 not depend on the dtype of the positions other than through their values: all of it is float64, integers, and
@@ -115,7 +115,7 @@ def visibility(
     """
     check_arguments(pos, tri, size, ranges, subpixel_bits)
     height, width = size
-    # Devices without float64 (mps) get the same exact answer from the CPU.
+    # Devices without float64 (mps) get the same exact result from the CPU.
     device = torch.device("cpu") if pos.device.type == "mps" else pos.device
     corners, image, tri_id = _gather_triangles(pos.detach().to(device), tri.to(device), ranges)
     corners, image, tri_id = _clip(corners, image, tri_id, height, width)
@@ -266,7 +266,8 @@ def _guard_band(height: int, width: int) -> tuple[float, float]:
 
 
 def _clip(corners: Tensor, image: Tensor, tri_id: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Drop triangles that cannot be seen; replace those that straddle a plane by the fan of what is left."""
+    """Drop triangles that cannot be visible; replace those that straddle a plane by the fan of the remaining
+    polygon."""
     guard = _guard_band(height, width)
     finite = corners.isfinite().flatten(1).all(1)
     x, y, z, w = corners.unbind(-1)
@@ -290,9 +291,8 @@ def _clip_triangle(polygon: list[Vertex], guard: tuple[float, float]) -> list[li
     """Clip against the six planes in turn (Sutherland & Hodgman 1974) and cut the rest into a fan from its
     first vertex.
 
-    Each vertex is followed by the crossing on the edge that leaves from it, so the polygon starts with vertex
-    0 of the triangle where that is inside. A polygon with w <= 0 anywhere, or with a component that
-    overflowed, is dropped.
+    Each vertex is followed by the crossing on its outgoing edge, so the polygon starts with vertex 0 of the triangle if
+    that is inside. A polygon with w <= 0 anywhere, or with a component that overflowed, is dropped.
     """
     for plane in range(6):
         distances = [_plane_distances(*p, guard)[plane] for p in polygon]
@@ -389,7 +389,7 @@ def _fragments(
 ) -> tuple[Tensor, Tensor]:
     """Flat pixel index and key of those (triangle, pixel) pairs that are covered.
 
-    The pixels of all boxes are numbered through; ``ends`` is where the numbers of each box end.
+    The pixels of all boxes are numbered consecutively; ``ends`` holds the end of each box's numbers.
     """
     k = torch.searchsorted(ends, pair, right=True)
     within = pair - (ends - pairs)[k]
@@ -442,8 +442,8 @@ def _evaluate(
     """Unclamped u, v, depth [P], and bary_d [P, 2, 2] given the NDC step (per column, per row)."""
     x, y, z, w = corners.unbind(-1)
     x, y = x - fx[:, None] * w, y - fy[:, None] * w
-    x1, y1, w1 = (c.roll(-1, 1) for c in (x, y, w))  # vertex after the one a weight belongs to
-    x2, y2, w2 = (c.roll(-2, 1) for c in (x, y, w))  # and the one after that
+    x1, y1, w1 = (c.roll(-1, 1) for c in (x, y, w))  # the vertex after that of a weight
+    x2, y2, w2 = (c.roll(-2, 1) for c in (x, y, w))  # and the next one
     a = x1 * y2 - y1 * x2
     total = a.sum(1, keepdim=True)
     bary = (a / total)[:, :2]
@@ -457,7 +457,7 @@ def _evaluate(
 
 
 def _clamp(value: Tensor, low: float, high: Tensor | float, straight_through: bool) -> Tensor:
-    """Clamp. With ``straight_through`` the gradient is that of ``value`` all the same."""
+    """Clamp. With ``straight_through``, the gradient nevertheless passes to ``value``."""
     clamped = torch.where(value < low, low, value)
     clamped = torch.where(value > high, high, clamped)
     return clamped.detach() + (value - value.detach()) if straight_through else clamped

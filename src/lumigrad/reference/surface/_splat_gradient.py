@@ -1,8 +1,7 @@
 """Rasterize-then-splat, defined in plain PyTorch (Cole et al. 2021).
 
-Rasterization samples the surfaces, without gradient; the samples are then drawn again as small smooth discs
-at the places of the surface points, which do have a gradient. The image is hence not the hard one: a slight
-blur is what makes it differentiable.
+Rasterization samples the surfaces without gradients; the samples are then drawn again as small smooth discs at the
+surface points, whose positions have gradients. The image is therefore slightly blurred, which makes it differentiable.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from torch import Tensor
 from lumigrad.reference.surface._surface import check_image, screen_motion, surface_points
 from lumigrad.types.fragments import Fragments
 
-FAR = 2.0  # the depth of background, behind every surface
-EXCESS = 1.05  # how much the nine weights of a covered neighbourhood add up to
+FAR = 2.0  # the depth of the background, behind every surface
+EXCESS = 1.05  # the sum of the nine weights of a covered neighbourhood
 VARIANCE = 0.25  # pixels squared
 OFFSETS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 TOTAL = sum(math.exp(-(dx * dx + dy * dy) / (2 * VARIANCE)) for dy, dx in OFFSETS)
@@ -105,13 +104,13 @@ class _Samples:
         self.color, self.seen, self.motion, self.depth = color, seen, motion, depth
 
     def shifted(self, offset: tuple[int, int], shape: Sequence[int]) -> _Samples:
-        """The samples of the pixels that the offset (down, right) leads away from: those at q - offset."""
+        """The samples at q - offset, for an offset (down, right)."""
         (dy, dx), (_, height, width) = offset, shape
         parts = (self.color, self.seen, self.motion, self.depth)
         return _Samples(*(v[:, 1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width] for v in parts))
 
     def weight(self, offset: tuple[int, int]) -> Tensor:
-        """[N, H, W, 1]: the weights of these samples at the pixels the offset leads to."""
+        """[N, H, W, 1]: the weights of these samples at the pixels q."""
         away = self.motion.new_tensor([offset[1], offset[0]]) - self.motion
         return (EXCESS / TOTAL) * torch.exp(-(away**2).sum(-1, keepdim=True) / (2 * VARIANCE))
 

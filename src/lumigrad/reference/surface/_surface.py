@@ -1,4 +1,5 @@
-"""What the methods of `lumigrad.gradients` share: neighbouring pixels, who hides whom, places of surface points."""
+"""Shared by the methods of `lumigrad.gradients`: neighbouring pixels, occlusion between them, positions of surface
+points."""
 
 from __future__ import annotations
 
@@ -17,12 +18,12 @@ class Neighbours(NamedTuple):
 
     first: Tensor  # int64 [M], flat index of the left or upper pixel
     second: Tensor  # int64 [M], flat index of the right or lower one
-    first_ends: Tensor  # bool [M], the surface of the first pixel is in front and ends between the two
-    second_ends: Tensor  # bool [M], that of the second one; both are set where two surfaces intersect
+    first_ends: Tensor  # bool [M], whether the surface of the first pixel is in front and ends between the two
+    second_ends: Tensor  # bool [M], the same for the second pixel; both are set where two surfaces intersect
 
 
 def surface_points(frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
-    """Clip positions [N, H, W, 4] of the points seen, fixed on their triangles and carried along by `pos`."""
+    """Clip positions [N, H, W, 4] of the visible points, fixed on their triangles and moving with `pos`."""
     points = interpolate(pos, frags._replace(bary=frags.bary.detach(), bary_d=None), tri)
     assert isinstance(points, Tensor)
     return points
@@ -31,13 +32,14 @@ def surface_points(frags: Fragments, pos: Tensor, tri: Tensor) -> Tensor:
 def screen_motion(clip: Tensor) -> Tensor:
     """Motion [N, H, W, 3] of surface points: pixels to the right, pixels down, depth.
 
-    Zero in value: what matters is its gradient, d(motion)/d(clip position). Points at w <= 0, which are the
+    Zero in value: only its gradient matters, d(motion)/d(clip position). Points at w <= 0, which are the
     background's, do not move.
     """
     height, width = clip.shape[1:3]
     x, y, z, w = clip.unbind(-1)
     fixed = clip.detach()
-    # The derivative by w is place / w^2. Points at which that is not finite are too near the eye to have a gradient.
+    # The derivative with respect to w is place / w^2. Points where it is not finite are too close to the eye to have a
+    # gradient.
     seen = (fixed[..., 3] > 0) & ((fixed.abs() + 1) / fixed[..., 3:] / fixed[..., 3:]).isfinite().all(-1)
     zero, one = torch.zeros_like(w), torch.ones_like(w)
     x, y, z, w = (torch.where(seen, v, other) for v, other in ((x, zero), (y, zero), (z, zero), (w, one)))
@@ -82,7 +84,7 @@ def image_positions(pos: Tensor, images: int) -> Tensor:
 
 
 def edge_lines(corners: Tensor, tri: Tensor, image: Tensor, triangle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of M triangles: lines [M, 3, 3] of the edges, det[x y w] [M], and z [M, 3] of the corners.
+    """For M triangles: lines [M, 3, 3] of the edges, det[x y w] [M], and z [M, 3] of the corners.
 
     Line k = p_i x p_j, in (x, y, w), is opposite to corner k: at a place f in NDC a_k = line_k . (f_x, f_y, 1)
     is proportional to the corner's perspective-correct weight, and sum_k z_k a_k / det is the depth there.
@@ -103,7 +105,7 @@ def edge_values(lines: Tensor, pixel: Tensor, height: int, width: int) -> Tensor
 def _goes_on(
     corners: Tensor, tri: Tensor, triangle: Tensor, seen: Tensor, pixel: Tensor, height: int, width: int
 ) -> Tensor:
-    """Whether triangles [M] cover pixels [M] which see the triangles `seen` [M]. Background (-1) covers nothing."""
+    """Whether triangles [M] cover pixels [M] that show the triangles `seen` [M]. Background (-1) covers nothing."""
     if not len(tri):
         return torch.zeros_like(triangle, dtype=torch.bool)
     depth, inside = _depth_and_inside(corners, tri, triangle, pixel, height, width)

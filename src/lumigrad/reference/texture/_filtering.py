@@ -1,4 +1,4 @@
-"""What 2D textures and cube maps share: the size of a pixel's footprint, mip levels, mixing of texels."""
+"""Shared by 2D textures and cube maps: the size of a pixel's footprint, mip levels, mixing of texels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 FILTERS = ("nearest", "linear", "linear-mipmap-nearest", "linear-mipmap-linear")
-# Footprints are taken as at least 2^-30 and at most 2^30 texels long; beyond, they have no gradient.
+# Footprints are clamped to lengths from 2^-30 to 2^30 texels; beyond, they have no gradient.
 SQUARED_LOW, SQUARED_HIGH = 2.0**-60, 2.0**60
-# Ratios of axes within this of a whole number of taps do not take one more.
+# Ratios of axes within this of a whole number of taps do not take another one.
 TAP_TOLERANCE = 1 / 1024
 
 
@@ -34,7 +34,7 @@ def all_finite(*values: Tensor | None) -> Tensor:
 
 
 def keep(valid: Tensor, value: Tensor | None) -> Tensor | None:
-    """`value` with zeros where it is not valid, so that neither it nor its gradient spreads NaN."""
+    """`value` with zeros where invalid, so that neither it nor its gradient spreads NaN."""
     if value is None:
         return None
     return torch.where(valid.view(*valid.shape, *[1] * (value.ndim - valid.ndim)), value, 0)
@@ -102,7 +102,7 @@ def choose_level(squared: Tensor | None, taps: Tensor, mip_bias: Tensor | None, 
 def mix_levels(
     levels: Sequence[Tensor], level: Tensor, filter: str, sample: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """Lookups at the levels that `filter` wants; sample(texels, where) gives some lookups at one level.
+    """Lookups at the levels that `filter` needs; sample(texels, where) makes some lookups at one level.
 
     level [M]; where [P], the indices of lookups; the result is [M, C].
     """

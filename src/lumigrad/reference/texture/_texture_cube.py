@@ -12,7 +12,7 @@ from lumigrad.reference.texture._build_mips import build_mips
 
 from . import _filtering as filtering
 
-# Of every face, +x -x +y -y +z -z: the directions of its normal and along which u and v grow.
+# For each face, +x -x +y -y +z -z: its normal and the directions in which u and v grow.
 NORMAL = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 ALONG_U = ((0, 0, -1), (0, 0, 1), (1, 0, 0), (1, 0, 0), (1, 0, 0), (-1, 0, 0))
 ALONG_V = ((0, -1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1), (0, -1, 0), (0, -1, 0))
