@@ -1,6 +1,4 @@
-"""Autograd for declared ops, with less overhead than ``torch.library.custom_op``, which costs tens of microseconds per
-call.
-"""
+"""Autograd for declared ops, with less overhead than ``torch.library.custom_op`` (tens of microseconds per call)."""
 
 from __future__ import annotations
 

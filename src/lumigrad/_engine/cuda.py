@@ -22,8 +22,9 @@ _runs_on: set[int] = set()
 
 
 def core(index: int = 0) -> Core:
-    """The CUDA library for tensors of a device, which must be the current one in every call. Raises CoreNotFoundError
-    with the reason if there is none.
+    """The CUDA library for tensors of a device, which must be the current one in every call.
+
+    Raises CoreNotFoundError with the reason if there is none.
     """
     if index not in _cores:
         library = next(iter(_cores.values())).library if _cores else _open()

@@ -56,8 +56,9 @@ def use_team() -> None:
 
 
 def adapt_waiting(adapt: bool = True) -> None:
-    """While other processes compete for the cores, make idle threads of torch's team sleep instead of spinning. Changes
-    nothing if the user has chosen a wait policy.
+    """While other processes compete for the cores, make idle threads of torch's team sleep instead of spinning.
+
+    Changes nothing if the user has chosen a wait policy.
     """
     chosen = any(name in os.environ for name in _wait_variables)
     processors = 0 if _openmp is None or chosen or not adapt else _openmp.omp_get_num_procs()

@@ -1,4 +1,4 @@
-"""What is seen past the surfaces."""
+"""The background behind the surfaces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lumigrad.types import validation as check
 
 
 def choose_background(background: Any, scene: Scene, lights: Sequence[Light]) -> Any:
-    """The background given, or else the scene's; for "environment" the first environment among the lights.
+    """The given background, or otherwise the scene's; for "environment", the first environment among the lights.
 
     Raises:
         ValueError: another word, or "environment" where there is none.

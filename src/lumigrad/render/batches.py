@@ -1,4 +1,4 @@
-"""Path-traced images in batches of samples: as many as asked for, or as many as parts of the image need."""
+"""Path-traced images in batches of samples: as many as requested, or as many as each part of the image needs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lumigrad.render.path_lens import Aperture, traced_through
 from lumigrad.render.paths_scene import SEEDS
 from lumigrad.types import Bvh, LitScene, TracedPaths
 
-PATHS_PER_CALL = 2**19  # between calls, interruptions are answered and progress is shown
-OWN_PATHS_PER_CALL, LENS_PATHS_PER_CALL = 2**15, 2**17  # with BSDFs in Python; through a lens
-TILE = 16  # pixels along a side of the tiles whose noise is measured
-MEASURED = 4  # batches from which on it is
+PATHS_PER_CALL = 2**19  # between calls, interrupts are handled and progress is shown
+OWN_PATHS_PER_CALL, LENS_PATHS_PER_CALL = 2**15, 2**17  # for BSDFs in Python, or through a lens
+TILE = 16  # pixels per side of the tiles whose noise is measured
+MEASURED = 4  # batches after which it is measured
 LARGEST_BATCH = 16  # samples
-DIM = 0.1  # of the image's mean brightness: what is darker may be as noisy as what has this brightness
+DIM = 0.1  # relative to the image's mean brightness: darker parts may be as noisy as parts of this brightness
 
 Report = Callable[[float], None]
 
@@ -28,7 +28,7 @@ class Paths(NamedTuple):
     """Paths through an image whose rays at the corners of pixels are [H + 1, W + 1, 3].
 
     bsdfs: BSDFs in Python, by the numbers of materials.
-    aperture: of the lens, in the place of a pinhole.
+    aperture: of the lens, instead of a pinhole.
     """
 
     scene: LitScene
@@ -42,13 +42,13 @@ class Paths(NamedTuple):
     aperture: Aperture | None = None
 
     def per_call(self, pixels: int) -> int:
-        """Samples of so many pixels that are traced at once; may be 0."""
+        """Samples of this many pixels that are traced at once; may be 0."""
         if self.bsdfs:
             return OWN_PATHS_PER_CALL // pixels
         return (PATHS_PER_CALL if self.aperture is None else LENS_PATHS_PER_CALL) // pixels
 
     def trace(self, origins: Tensor, directions: Tensor, samples: int, batch: int) -> TracedPaths:
-        """Those of other rays. Batch 0 has the seeds themselves, others have seeds of their own."""
+        """Trace paths for other rays. Batch 0 has the given seeds, others have seeds of their own."""
         seed, other = _of_batch(self.seed, batch), _of_batch(self.gradient_seed, batch)
         if self.aperture is None:
             return self._trace(origins, directions, samples, seed, other)
@@ -63,7 +63,7 @@ class Paths(NamedTuple):
     def _trace_through(
         self, aperture: Aperture, origins: Tensor, directions: Tensor, samples: int, seed: int, other: int
     ) -> TracedPaths:
-        """Gradients are those of other paths, through other points of the lens."""
+        """Gradients come from other paths, through other points of the lens."""
 
         def trace(begin: Tensor, onward: Tensor) -> TracedPaths:
             return self._trace(begin, onward, 1, seed, other)
@@ -99,13 +99,14 @@ def traced(paths: Paths, samples: int, report: Report) -> TracedPaths:
     return found[0]
 
 
-# ---- As many as needed ---------------------------------------------------------------------------------------------
+# ---- As many samples as needed -------------------------------------------------------------------------------------
 
 
 def traced_until(paths: Paths, error: float, samples: int, report: Report) -> tuple[TracedPaths, Tensor]:
-    """The image, and how many samples each pixel got [H, W]: at most `samples`, in batches.
+    """The image, and the number of samples of each pixel [H, W]: at most `samples`, in batches.
 
-    A tile gets no more once its standard error, from how its batches differ, is at most `error` times its brightness.
+    A tile gets no more samples once its standard error, estimated from the differences of its batches, is at most
+    `error` times its brightness.
     """
     tiles = _Tiles(paths)
     fitting = paths.per_call(tiles.count * TILE**2)
@@ -132,7 +133,7 @@ def traced_until(paths: Paths, error: float, samples: int, report: Report) -> tu
 
 
 def _noisy(sums: Tensor, squares: Tensor, counts: Tensor, inside: Tensor, error: float) -> Tensor:
-    """Which tiles need more, bool [T], by sums and sums of squares [T, TILE, TILE, 3] over their batches."""
+    """Which tiles need more samples, bool [T], by sums and sums of squares [T, TILE, TILE, 3] over their batches."""
     mean = sums / counts
     variance = (squares / counts - mean**2).clamp_min(0) / (counts - 1).clamp_min(1)
     pixels = inside.sum((1, 2))
@@ -157,17 +158,17 @@ class _Tiles:
         self.inside = (self.rows[:, :-1, None] < height) & (self.columns[:, None, :-1] < width)
 
     def _corners(self, axis: int) -> Tensor:
-        """Numbers of the corners of pixels along an axis [tiles, TILE + 1]. Past the image, pixels have no size."""
+        """The indices of pixel corners along an axis [tiles, TILE + 1]. Past the image, pixels have no size."""
         first = TILE * torch.arange(self.grid[axis])[:, None]
         return (first + torch.arange(TILE + 1)).clamp_max(self.size[axis])
 
     def trace(self, chosen: Tensor, samples: int, batch: int) -> Tensor:
-        """Radiance, alpha, depth, normal, albedo and what passes of some tiles [K, TILE, TILE, 14]."""
+        """Radiance, alpha, depth, normal, albedo and transmittance of some tiles [K, TILE, TILE, 14]."""
         rows, columns = self.rows[chosen, :, None], self.columns[chosen, None]
         origins, directions = (r[rows, columns].flatten(0, 1) for r in (self.paths.origins, self.paths.directions))
         found = self.paths.trace(origins, directions, samples, batch)
         values = torch.cat([value if value.dim() == 3 else value[..., None] for value in found], -1)
-        # Between two tiles lies a row of pixels that belong to none.
+        # Between two tiles lies a row of pixels that belong to neither.
         padded: Tensor = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, 1))
         return padded.reshape(len(chosen), TILE + 1, *padded.shape[1:])[:, :-1]
 

@@ -20,7 +20,7 @@ from lumigrad.scene._vectors import dot, unit
 
 # Smoother surfaces count as this smooth: a perfect mirror would show a point light as a single, infinite value.
 MIN_ROUGHNESS = 0.04
-DIELECTRIC = 0.04  # reflectance of an index of refraction of 1.5
+DIELECTRIC = 0.04  # reflectance for an index of refraction of 1.5
 TABLE_SIZE = 48
 
 
@@ -103,7 +103,7 @@ def white_reflection(nv: Tensor, roughness: Tensor) -> tuple[Tensor, Tensor]:
     shape = torch.broadcast_shapes(nv.shape, roughness.shape)
     table = _table().to(nv)
     coordinates = torch.cat([nv.expand(shape), roughness.expand(shape)], -1).clamp(0, 1)
-    # Entries are at multiples of 1 / (size - 1): the first and last texel's centres are 0 and 1.
+    # Entries are at multiples of 1 / (size - 1): the centres of the first and last texels are 0 and 1.
     uv = (coordinates * (TABLE_SIZE - 1) + 0.5) / TABLE_SIZE
     found = texture(table[None], uv.reshape(1, 1, -1, 2), filter="linear", wrap="clamp").reshape(*shape[:-1], 2)
     return found[..., :1], found[..., 1:]
@@ -127,4 +127,4 @@ def _table() -> Tensor:
     weight = 4 * smith(nl, nv, alpha) * nl * vh / cosine.clamp_min(1e-6)
     grazing = (1 - vh).clamp(0, 1) ** 5
     table = torch.stack([(weight * (1 - grazing)).mean(-1), (weight * grazing).mean(-1)], -1)
-    return table / table.sum(-1, keepdim=True).clamp_min(1)  # the error of the sum must not make energy
+    return table / table.sum(-1, keepdim=True).clamp_min(1)  # rounding of the sum must not add energy

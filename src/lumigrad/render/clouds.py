@@ -1,4 +1,4 @@
-"""What the renderers of points, spheres, Gaussians and surfels share: from clouds and cameras to images."""
+"""Shared by the renderers of points, spheres, Gaussians and surfels: from clouds and cameras to images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lumigrad.types import validation as check
 from lumigrad.types.splats import Splats, Surfels
 from lumigrad.types.view import View
 
-# Where less than this of a pixel is covered, nothing counts as seen: a mean would divide by almost nothing.
+# Below this coverage of a pixel, nothing counts as visible: a mean would divide by almost nothing.
 FAINT = 1e-6
 
 
 class Drawn(NamedTuple):
-    """Images of a cloud before their background: colours [N, H, W, C] times coverage [N, H, W, 1], and buffers."""
+    """Images of a cloud without their background: colours [N, H, W, C] times coverage [N, H, W, 1], and buffers."""
 
     color: Tensor
     mask: Tensor
@@ -85,7 +85,7 @@ def _stacked(parts: list[Drawn]) -> Drawn:
 
 
 def _numbered(ids: Tensor, stage: Stage) -> dict[str, Tensor]:
-    """Numbers of clouds, and of primitives within theirs, from `ids` [N, H, W] that count through what was drawn."""
+    """The numbers of clouds, and of primitives within them, from `ids` [N, H, W] over everything that was drawn."""
     seen = ids >= 0
     if not stage.together:
         shape = torch.arange(len(ids), dtype=torch.int32, device=ids.device)[:, None, None]
@@ -102,14 +102,14 @@ def _numbered(ids: Tensor, stage: Stage) -> dict[str, Tensor]:
 
 
 def _sound(cloud: Any) -> Any:
-    """The cloud, all of its tensors in the dtype of its centres."""
+    """The cloud, with all tensors in the dtype of its centres."""
     for name, value in cloud.tensors().items():
         check.floating(f"cloud.{name}", value)
     return cloud.to(cloud.centers.dtype)
 
 
 def _view_of(camera: Camera, cloud: Any) -> View:
-    """What the ops take, in the dtype of the cloud."""
+    """The view for the ops, in the dtype of the cloud."""
     view = camera.view()
     if view.near < 0:
         raise ValueError(f"camera.near: expected 0 or more, got {view.near}; only meshes are drawn behind the camera")
@@ -117,11 +117,11 @@ def _view_of(camera: Camera, cloud: Any) -> View:
     return view._replace(**cast)
 
 
-# ---- Into the ops, and out of them ---------------------------------------------------------------------------------
+# ---- Inputs and outputs of the ops ---------------------------------------------------------------------------------
 
 
 class Features(NamedTuple):
-    """What is blended over the image: colours [P, C], with the normals [P, 3] behind them where they are known."""
+    """The features to blend: colours [P, C], followed by normals [P, 3] if these are known."""
 
     values: Tensor
     colors: int
@@ -129,7 +129,7 @@ class Features(NamedTuple):
 
     @classmethod
     def of(cls, cloud: PointCloud, buffers: bool) -> Features:
-        """The colours of points, white where there are none."""
+        """The colours of points, or white if they have none."""
         colors = torch.ones_like(cloud.positions) if cloud.colors is None else cloud.colors
         if cloud.normals is None or not buffers:
             return cls(colors, colors.shape[1], False)
@@ -156,7 +156,7 @@ def drawn(
         buffers: whether to make any.
         ids: which primitive is seen, int32 [N, H, W].
         normals: sums weighted like colours [N, H, W, 3].
-        stretch: what the op's depths are multiplied with to be distances along the viewing direction.
+        stretch: the factor that converts the op's depths to distances along the viewing direction.
     """
     mask = out.alpha[..., None]
     if not buffers:
@@ -172,5 +172,5 @@ def drawn(
 
 
 def first(out: Splats) -> Tensor | None:
-    """The first contributor of each pixel [N, H, W], where contributors were asked for."""
+    """The first contributor of each pixel [N, H, W], if contributors were requested."""
     return None if out.ids is None else out.ids[..., 0]

@@ -1,4 +1,4 @@
-"""Tone mappings: from linear light to what displays show."""
+"""Tone mappings: from linear light to displayed colours."""
 
 from __future__ import annotations
 

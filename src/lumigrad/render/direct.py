@@ -112,7 +112,7 @@ def _blending(antialias: bool | str) -> str | None:
 
 
 class _Shading(NamedTuple):
-    """What makes colours of fragments of one camera's image."""
+    """Shades the fragments of one camera's image."""
 
     camera: Camera
     lit: LitScene
@@ -125,7 +125,7 @@ class _Shading(NamedTuple):
         """At fragments [1, H, W]."""
         with torch.no_grad():
             position = interpolate(self.lit.positions, frags, self.lit.tri)
-            # Where nothing is seen, any direction will do.
+            # Where nothing is visible, any direction will do.
             directions = torch.where(frags.tri[..., None] >= 0, -self.camera.towards(position), 1.0)
         hits = Hits(frags.tri, frags.bary.detach(), torch.zeros_like(frags.bary[..., 0]))
         return direct_light(self.lit, hits, directions, self.samples, self.reach, *self.seeds, self.tree)
@@ -140,7 +140,7 @@ def _covered(light: DirectLight, frags: Fragments) -> Tensor:
 
 
 def _image(shading: _Shading, blending: str | None) -> tuple[dict[str, Tensor], Tensor]:
-    """Colour, coverage and buffers of one image, each [H, W, C], and the triangles that are seen [H, W]."""
+    """Colour, coverage and buffers of one image, each [H, W, C], and the visible triangles [H, W]."""
     camera, lit = shading.camera, shading.lit
     pos, tri = camera.project(lit.positions)[None], lit.tri.to(torch.int32)
     frags = rasterize(pos, tri, camera.size)
@@ -158,7 +158,7 @@ def _image(shading: _Shading, blending: str | None) -> tuple[dict[str, Tensor], 
 
 
 def _numbers(tri: Tensor, stage: Stage, number: int) -> dict[str, Tensor]:
-    """Which triangle of which mesh is seen in an image."""
+    """The visible triangles of an image, by mesh and number."""
     if not stage.together:
         return {"primitive_ids": tri, "shape_ids": torch.where(tri >= 0, number, -1).to(torch.int32)}
     first = torch.tensor(starts([len(mesh.faces) for mesh in stage.scene.meshes]), device=tri.device)

@@ -18,7 +18,7 @@ def picture_of(shape: Mesh | Cloud) -> bytes | None:
     """A PNG file of a shape, seen from the front, the side and above, y up; None where it has no extent."""
     try:
         low, high = (corner.detach().double().cpu() for corner in shape.bounds())
-    except ValueError:  # an empty one
+    except ValueError:  # an empty shape
         return None
     radius = 0.5 * float((high - low).norm())
     if not 0 < radius < float("inf"):

@@ -161,7 +161,7 @@ def _draw(
 def _look_up(
     field: Field, points: Tensor, directions: Tensor, shade: _Shading | None, buffers: bool
 ) -> tuple[Tensor, Tensor]:
-    """Densities [M] and colours, with normals behind them where these are asked for, [M, C or C + 3]."""
+    """Densities [M] and colours, followed by normals if these are requested, [M, C or C + 3]."""
     if shade is None and not buffers:
         return looked_up("field", field, points, directions)
     wanted = torch.is_grad_enabled()
@@ -188,7 +188,7 @@ def _look_up(
 
 
 def looked_up(name: str, field: Field, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Density [M] and features [M, C] of a field, the argument or attribute of that name."""
+    """Density [M] and features [M, C] of a field, with the name of the argument or attribute for messages."""
     found: Any = evaluated(name, field, points, directions)
     count = len(points)
     if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(v, Tensor) for v in found):

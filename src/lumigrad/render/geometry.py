@@ -52,7 +52,7 @@ def cameras_of(camera: Camera, count: int) -> list[Camera]:
 
 
 def starts(counts: Sequence[int]) -> list[int]:
-    """Where each of several parts begins that lie one after another."""
+    """The start of each of several concatenated parts."""
     return list(itertools.accumulate(counts, initial=0))[:-1]
 
 
@@ -63,7 +63,7 @@ def joined_faces(meshes: Sequence[Mesh]) -> list[Tensor]:
 
 
 def assemble(meshes: Sequence[Mesh], cameras: Sequence[Camera], together: bool) -> Geometry:
-    """Project meshes and lay their triangles out.
+    """Project meshes and lay out their triangles.
 
     Args:
         meshes: at least one.

@@ -98,7 +98,7 @@ def render_implicit(
 
 
 def _set(shape: Any, camera: Camera) -> tuple[list[Any], list[Camera], Scene]:
-    """The shape and the camera of each image, and the scene around them."""
+    """The shape and camera of each image, and the scene around them."""
     if callable(shape):
         cameras = cameras_of(camera, camera.shape.numel())
         return [shape] * len(cameras), cameras, Scene([])
@@ -109,10 +109,10 @@ def _set(shape: Any, camera: Camera) -> tuple[list[Any], list[Camera], Scene]:
 
 
 class ShadedHits(NamedTuple):
-    """What rays meet of an implicit surface.
+    """Intersections of rays with an implicit surface, shaded.
 
     Attributes:
-        hits: where.
+        hits: the points.
         front: the colours there [..., C].
         back: those of `hits.back`, or None.
     """
@@ -132,7 +132,7 @@ def traced(
     material: Material | None = None,
     tracing: dict[str, Any] | None = None,
 ) -> ShadedHits:
-    """What rays [..., 3] meet of a grid or a function, shaded; arguments as for `render_implicit`."""
+    """Trace rays [..., 3] to a grid or a function and shade the hits; arguments as for `render_implicit`."""
     origins, directions = rays
     sdf: Any = shape
     tracing = {} if tracing is None else tracing
@@ -187,7 +187,7 @@ def _draw(
 
 
 def _first(front: SurfaceHits, back: SurfaceHits) -> SurfaceHits:
-    """What rays hit, where they may pass something in front of it."""
+    """The surfaces that rays hit, where they may pass something in front of it."""
     mask, at = front.mask[..., None], front.mask
     return SurfaceHits(
         torch.where(at, front.t, back.t),

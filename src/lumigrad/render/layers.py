@@ -45,7 +45,7 @@ SHADED = (Mesh, *IMPLICIT)
 
 @dataclass(frozen=True)
 class Options:
-    """What `render` is asked for; names as there."""
+    """The options of `render`, with the same names."""
 
     shader: Shader
     lights: Sequence[Light] | Lighting | None
@@ -89,7 +89,7 @@ def render_layers(stage: Stage, options: Options) -> Rendering:
 def _colors(shapes: Sequence[Any], options: Options) -> tuple[Shader, Any]:
     """The shader of surfaces, and the tone mapping of images.
 
-    By default, surfaces beside shapes that bring displayed colours with them are encoded before they are blended.
+    By default, surfaces that are mixed with shapes in displayed colours are encoded before blending.
     """
     shader, linear = options.shader, options.shader in LINEAR
     if all(isinstance(shape, SHADED) for shape in shapes):
@@ -125,7 +125,7 @@ class _Image:
     finer: int
 
     def segments(self, shapes: Sequence[Any], walls: Sequence[Tensor], stop: Tensor | None) -> Tensor:
-        """What is seen before, between and behind the walls [R, D + 1, C + 2]."""
+        """The contributions before, between and behind the walls [R, D + 1, C + 2]."""
         parts = []
         for shape in shapes:
             if isinstance(shape, IMPLICIT):
@@ -147,7 +147,8 @@ class _Image:
         return merge(self.rays, Fragments.join(parts), limits, walls, stop)
 
     def _surface(self, shape: Any) -> tuple[Fragments, Tensor]:
-        """An implicit surface, and from where on it hides all [R]: nowhere while its visibility has a gradient."""
+        """An implicit surface, and the distance from which it hides everything [R]: infinite if visibility has a
+        gradient."""
         options: dict[str, Any] = {"t_min": max(self.camera.near, 0.0), "t_max": self.camera.far}
         material = silhouette = None
         sdf = shape
@@ -172,7 +173,7 @@ class _Image:
         walls: Sequence[Tensor],
         stop: Tensor | None,
     ) -> list[Fragments]:
-        """Clouds, primitive by primitive where something else lies among them."""
+        """Clouds, primitive by primitive at pixels where something else lies among them."""
         apart = [self._among(cloud, others, limits, walls) for cloud in clouds]
         meets = [
             [
@@ -208,7 +209,7 @@ class _Image:
 
 
 def _nothing(medium: Any, rays: PixelRays) -> Fragments:
-    """No fragments, of as many channels as a medium has."""
+    """An empty list of fragments, with the channels of a medium."""
     origins = rays.origins[:0]
     empty = origins[:, 0]
     return Fragments(empty.long(), empty, medium.seen(origins, rays.directions[:0], empty, empty))
@@ -216,7 +217,7 @@ def _nothing(medium: Any, rays: PixelRays) -> Fragments:
 
 @torch.no_grad()
 def _hides(hits: Any) -> Tensor:
-    """From where on opaque hits [R] hide all; infinite where there are none, or where alpha has a gradient."""
+    """The distance from which opaque hits hide everything [R]; infinite without hits, or where alpha has a gradient."""
     if hits.alpha.requires_grad:
         return torch.full_like(hits.t, torch.inf)
     return torch.where(hits.mask & (hits.alpha >= 1), hits.t, torch.inf)
@@ -236,9 +237,11 @@ class _Meshes:
 
     Attributes:
         geometry: None where there are no meshes.
-        layers: what `peel` found, and its values [N, H, W, C + 2]: colours, depths and alpha, multiplied with alpha.
+        layers: the layers of `peel`, with their values [N, H, W, C + 2]: colours, depths and alpha, multiplied with
+            alpha.
         distances: of the layers along the rays [N, H, W], infinite where there are none.
-        splits: before the layers, from where on a silhouette is blended [N, H, W]; infinite where it is the same.
+        splits: the distance, in front of a layer, from which a silhouette is blended [N, H, W]; infinite where it is
+            that of the layer.
         cuts: where silhouettes are blended, bool [N, H, W, 1] for each layer.
         hiding: whether the first layer hides all.
     """
@@ -290,22 +293,22 @@ class _Meshes:
         return cls(size, geometry, topology, layers, distances, splits, cuts, hiding)
 
     def walls(self, image: int) -> list[Tensor]:
-        """Distances [R] that cut rays into segments: two for each layer."""
+        """The distances [R] that cut rays into segments: two per layer."""
         if self.splits:
             pairs = zip(self.splits, self.distances, strict=True)
             return [wall[image].flatten() for pair in pairs for wall in pair]
         return [t[image].flatten() for t in self.distances]
 
     def stop(self, image: int) -> Tensor | None:
-        """Distances [R] from which on nothing is seen."""
+        """The distances [R] beyond which nothing is visible."""
         return self.distances[0][image].flatten() if self.hiding else None
 
     def assembled(self, segments: Tensor) -> Tensor:
         """The images [N, H, W, C + 2] of the layers and of what is seen in the segments [N, R, D + 1, C + 2].
 
-        The hindmost layer comes first. As where there are only meshes, the silhouettes of a layer are blended once
-        everything behind it is in place. Here this is everything from a little before the layer on, so that both sides
-        of a silhouette have what their rays meet from there on: fog ends at the surface on one side and goes on on the
+        The rearmost layer comes first. As for meshes alone, the silhouettes of a layer are blended once everything
+        behind it is in place. Here this is everything from a little before the layer on, so that both sides of a
+        silhouette have what their rays meet from there on: fog ends at the surface on one side and goes on on the
         other. What lies in front is neither blended nor counted twice.
         """
         parts = segments.unflatten(1, self.size).unbind(3)
@@ -328,7 +331,7 @@ class _Meshes:
 
 @torch.no_grad()
 def _split(t: Tensor, blended: Tensor, before: Tensor | None) -> Tensor:
-    """From where on pixels are blended with their neighbours: from the nearest surface that either of them shows.
+    """The distance from which pixels blend with their neighbours: that of the nearest surface that either shows.
 
     Args:
         t: distances of a layer [N, H, W].

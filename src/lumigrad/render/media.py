@@ -1,4 +1,4 @@
-"""Voxel grids and fields as media that rays pass through in parts."""
+"""Voxel grids and fields as media that rays traverse in parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lumigrad.scene.shapes.volume_field import VolumeField
 from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types.grids import voxel_size
 
-CHUNK = 2**20  # samples that a field is evaluated at together
+CHUNK = 2**20  # samples at which a field is evaluated at a time
 
 
 def medium_of(shape: Any) -> Medium:
@@ -73,7 +73,7 @@ class FieldMedium:
 
 
 def _moving(t: Tensor, ray: Tensor, begin: Tensor, end: Tensor) -> Tensor:
-    """Distances [S], the same, that move with the ends of their intervals."""
+    """The same distances [S], which now move with the ends of their intervals."""
     first, span = begin.index_select(0, ray), (end - begin).index_select(0, ray)
     share = (t - first.detach()) / span.detach()
     moved = first + share * span

@@ -1,4 +1,4 @@
-"""What one pixel's ray meets, of all kinds, in one order: points on the ray, and intervals of media between them."""
+"""Merges everything that a pixel's ray meets into one order: points on the ray, and intervals of media between them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class PixelRays:
 
     @property
     def ahead(self) -> Tensor:
-        """The cosine, or 1 for rays that lead sideways or back, on which no depth lies [R]."""
+        """The cosine, or 1 for rays that lead sideways or backwards and reach no depth [R]."""
         return torch.where(self.cosine > 0, self.cosine, 1)
 
     def distance(self, depth: Tensor, pixel: Tensor) -> Tensor:
-        """Distances [M] along the rays of pixels [M] of points at depths [M]."""
+        """The distances [M] along the rays of pixels [M] at which points have the depths [M]."""
         return depth / self.ahead.index_select(0, pixel)
 
 
@@ -53,22 +53,22 @@ class Fragments(NamedTuple):
 
     @classmethod
     def of(cls, pixel: Tensor, t: Tensor, color: Tensor, alpha: Tensor) -> Fragments:
-        """Points with colours [M, C] that are not multiplied with their alphas [M]."""
+        """Points with colours [M, C] that are not premultiplied by their alphas [M]."""
         return cls(pixel, t, alpha[:, None] * torch.cat((color, t[:, None], torch.ones_like(alpha[:, None])), -1))
 
     @classmethod
     def join(cls, parts: Sequence[Fragments]) -> Fragments:
-        """All of them."""
+        """All fragments together."""
         return cls(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def chosen(self, which: Tensor) -> Fragments:
-        """Those that a mask [M] marks."""
+        """The fragments selected by a mask [M]."""
         index = which.nonzero()[:, 0]
         return Fragments(self.pixel[index], self.t.index_select(0, index), self.values.index_select(0, index))
 
 
 class Medium(Protocol):
-    """What absorbs and shines in a part of space.
+    """An absorbing and emitting medium in a part of space.
 
     Attributes:
         step: of the pieces into which rays are cut where media overlap.
@@ -80,12 +80,12 @@ class Medium(Protocol):
         """Where rays enter it and leave it [R]; rays that miss it leave before they enter."""
 
     def seen(self, origins: Tensor, directions: Tensor, begin: Tensor, end: Tensor) -> Tensor:
-        """What M rays see of it between two distances [M]: values [M, C + 2], as `Fragments` has them."""
+        """The contributions of the medium to M rays between two distances [M]: values [M, C + 2], as in `Fragments`."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where the rays of an image are in each medium.
+    """The intervals of an image's rays in each medium.
 
     Attributes:
         media: V of them.
@@ -98,7 +98,7 @@ class Limits:
 
     @classmethod
     def of(cls, media: Sequence[Medium], rays: PixelRays) -> Limits:
-        """Of the part between the clip planes."""
+        """The limits, cut to the part between the clip planes."""
         found = [medium.limits(rays) for medium in media]
         enter = [torch.maximum(a, rays.begin) for a, _ in found]
         return cls(media, enter, [torch.minimum(b, rays.end) for _, b in found])
@@ -110,7 +110,7 @@ class Limits:
 def merge(
     rays: PixelRays, fragments: Fragments, limits: Limits, walls: Sequence[Tensor], stop: Tensor | None
 ) -> Tensor:
-    """What is seen in each of the D + 1 segments into which D walls cut the rays.
+    """The contributions of each of the D + 1 segments into which D walls cut the rays.
 
     Args:
         fragments: of everything but the walls.
@@ -141,14 +141,14 @@ def merge(
 
 
 def _sorted(numbers: Tensor, end: int) -> Tensor:
-    """The order [M] of different numbers [M] below `end`."""
+    """The order [M] of distinct numbers [M] below `end`."""
     at = torch.full((end,), -1, dtype=torch.int64, device=numbers.device)
     at[numbers] = torch.arange(len(numbers), device=numbers.device)
     return at[at >= 0]
 
 
 class _Events(NamedTuple):
-    """Everything that happens along the rays, ray by ray and front to back: where, which fragment, which wall."""
+    """All events along the rays, ray by ray and front to back: the distance, and the fragment or wall."""
 
     pixel: Tensor
     t: Tensor
@@ -179,7 +179,7 @@ def _key(pixel: Tensor, t: Tensor) -> Tensor:
 
 
 def _intervals(rays: PixelRays, events: _Events, limits: Limits) -> tuple[Tensor, Tensor]:
-    """The events that intervals in media begin at [J], and what is seen in them [J, C + 2]."""
+    """The events at which intervals in media begin [J], and the contributions of these intervals [J, C + 2]."""
     pixel, t = events.pixel, events.t.detach()
     if not len(pixel):
         empty = rays.origins.new_zeros(0, 3)
@@ -203,7 +203,7 @@ def _intervals(rays: PixelRays, events: _Events, limits: Limits) -> tuple[Tensor
 
 
 def _stretch(rays: PixelRays, events: _Events, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rays from an event to the next one: origins, directions, and the two distances."""
+    """The rays from one event to the next: origins, directions, and the two distances."""
     pixel = events.pixel[index]
     begin, end = (events.t.index_select(0, at) for at in (index, index + 1))
     return rays.origins.index_select(0, pixel), rays.directions.index_select(0, pixel), begin, end
@@ -212,9 +212,9 @@ def _stretch(rays: PixelRays, events: _Events, index: Tensor) -> tuple[Tensor, T
 def _overlap(
     stretch: tuple[Tensor, Tensor, Tensor, Tensor], media: Sequence[Medium], active: Sequence[Tensor]
 ) -> Tensor:
-    """What is seen of several media in the same places [J, C + 2].
+    """The contributions of several overlapping media [J, C + 2].
 
-    Extinctions add, and so do emissions. Rays are cut into pieces, within which each medium is taken for uniform.
+    Extinctions add, and so do emissions. Rays are cut into pieces, within which each medium is treated as uniform.
     """
     origins, directions, begin, end = stretch
     step = min(medium.step for medium in media)
@@ -274,7 +274,7 @@ def blend_groups(group: Tensor, values: Tensor, count: int, rows: Tensor | None 
     place[order] = torch.arange(count, device=order.device)
     number = torch.arange(len(group), device=group.device)
     rank = number - (sizes.cumsum(0) - sizes)[group]
-    # The groups that have a value of some rank are the first ones in the order, so ranks and places need no sorting.
+    # The groups with a value of a given rank come first in the order, so ranks and places need no sorting.
     counts = torch.bincount(rank)
     by_rank = torch.empty_like(number)
     by_rank[(counts.cumsum(0) - counts)[rank] + place[group]] = number

@@ -1,7 +1,7 @@
-"""Path tracing with materials that are written in Python.
+"""Path tracing with materials written in Python.
 
 Kernels cannot call Python, so paths are followed here by the definition in plain PyTorch, all pixels at a time, with
-`lumigrad.trace` for what rays meet. It is slower by one to two orders of magnitude, and autograd keeps every surface of
+`lumigrad.trace` for intersections. It is slower by one to two orders of magnitude, and autograd keeps every surface of
 every path.
 """
 
@@ -142,7 +142,7 @@ class _OwnScene(_Scene):
         value, pdf = super().bsdf(p, materials, kinds, wi, wo)
         for bsdf, rows, points in self._own(p):
             i, o = wi[rows], wo[rows]
-            drawn = (o != 0).any(-1)  # not where nothing was sent
+            drawn = (o != 0).any(-1)  # unless no light was scattered
             value = value.index_put((rows,), torch.where(drawn[:, None], bsdf.value(points, i, o), 0))
             pdf = pdf.index_put((rows,), torch.where(drawn, bsdf.pdf(points, i, o), 0).detach())
         return value, pdf
@@ -154,7 +154,7 @@ class _OwnScene(_Scene):
         return wo
 
     def _own(self, p: _Points) -> list[tuple[Bsdf, Tensor, BsdfPoints]]:
-        """Each BSDF, and the points [K] that have it."""
+        """Each BSDF, with the points [K] that have it."""
         found = []
         for number, bsdf in self.bsdfs.items():
             rows = (self.materials_of[p.face] == number).nonzero()[:, 0]

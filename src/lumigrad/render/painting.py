@@ -1,4 +1,4 @@
-"""From fragments to colours and buffers: what is seen of the meshes, material by material."""
+"""From fragments to colours and buffers: shading of meshes, material by material."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lumigrad.types.fragments import Fragments
 
 
 class Layer(NamedTuple):
-    """One layer of all images: colours [N, H, W, C] and alpha [N, H, W, 1], zero where nothing is; buffers."""
+    """One layer of all images: colours [N, H, W, C] and alpha [N, H, W, 1], zero where it is empty; and buffers."""
 
     frags: Fragments
     color: Tensor
@@ -61,7 +61,7 @@ class Painter:
         return result
 
     def _pixels(self, n: int, tri: Tensor) -> list[tuple[int, Tensor]]:
-        """Groups and the indices of the pixels that show them; at least one group, if need be without pixels."""
+        """Groups and the indices of the pixels that show them; at least one group, possibly without pixels."""
         seen = (tri.reshape(-1) >= 0).nonzero()[:, 0]
         if len(self.geometry.groups) == 1:
             return [(0, seen)]
@@ -73,7 +73,7 @@ class Painter:
         return next(k for k, g in enumerate(self.geometry.groups) if g.mesh == n)
 
     def _faces(self, tri: Tensor, pixels: Tensor) -> Tensor:
-        """Faces counted through all meshes, seen at pixels."""
+        """The visible faces at pixels, numbered over all meshes."""
         drawn = tri.reshape(-1)[pixels].long()
         return drawn if self.geometry.face is None else self.geometry.face[drawn]
 
@@ -119,7 +119,7 @@ class Painter:
 
 
 def _alpha(surface: Surface) -> Tensor:
-    """How much a surface covers [P, 1], by its alpha mode."""
+    """The coverage of a surface [P, 1], by its alpha mode."""
     material = surface.material
     if material.alpha_mode == "opaque":
         return surface.position.new_ones(len(surface.position), 1)

@@ -1,4 +1,4 @@
-"""Images with all of the light that surfaces send to one another, by path tracing."""
+"""Images with global illumination, by path tracing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lumigrad.scene.shapes.meshes import Meshes
 from lumigrad.types import TracedPaths
 from lumigrad.types import validation as check
 
-GRAZING = 0.02  # cosine to the viewing direction below which rays are not intersected with a plane
+GRAZING = 0.02  # cosine to the viewing direction below which rays are not intersected with the plane
 
 
 def render_path(
@@ -139,9 +139,9 @@ def render_path(
 
 
 def _with_edges(image: TracedPaths, paths: Paths, camera: Camera, lens: ThinLens | None, samples: int) -> TracedPaths:
-    """The image with gradients of what moves past what, where any are asked for.
+    """The image with visibility gradients, if any are requested.
 
-    Through a lens, they are the means of those of some pinhole cameras.
+    Through a lens, they are the means over some pinhole cameras.
     """
     if lens is None:
         return _seen_by(camera, image, paths, samples)
@@ -172,7 +172,7 @@ def _seen_by(camera: Camera, image: TracedPaths, paths: Paths, samples: int) -> 
 
 
 def _check_nothing_moves(paths: Paths, lens: ThinLens | None) -> None:
-    """Refuse to leave out gradients in silence."""
+    """Raise an error rather than silently omit gradients."""
     scene = paths.scene
     wanted = {
         "positions, normals or texture coordinates of meshes": (
@@ -202,12 +202,12 @@ def _check_lens(lens: ThinLens | None, images: int) -> None:
 
 
 def _names(meshes: Sequence[Mesh]) -> list[str]:
-    """Of materials, in the order of their numbers in `lit_scene`."""
+    """The names of materials, in the order of their numbers in `lit_scene`."""
     return [material.name for mesh in meshes for material in (mesh.materials or (default_material(mesh),))]
 
 
 def _check_names(bsdfs: Mapping[str, Bsdf], meshes: Sequence[Mesh]) -> None:
-    """Refuse BSDFs of which no material of any image has the name."""
+    """Raise an error for BSDFs whose name no material of any image has."""
     names = set(_names(meshes))
     for name in bsdfs:
         if name not in names:
@@ -215,14 +215,14 @@ def _check_names(bsdfs: Mapping[str, Bsdf], meshes: Sequence[Mesh]) -> None:
 
 
 def _numbered(bsdfs: Mapping[str, Bsdf], meshes: Sequence[Mesh]) -> dict[int, Bsdf]:
-    """BSDFs by the numbers of materials in `lit_scene`."""
+    """The BSDFs, keyed by the numbers of materials in `lit_scene`."""
     return {number: bsdfs[name] for number, name in enumerate(_names(meshes)) if name in bsdfs}
 
 
 def corner_rays(camera: Camera, like: Tensor) -> tuple[Tensor, Tensor]:
     """Rays through the corners of the pixels [H + 1, W + 1, 3], of the type of a tensor.
 
-    Directions end on the plane at distance 1 along the viewing direction, where all of them come near it: there,
+    Directions end on the plane at distance 1 along the viewing direction, if all of them approach it: there,
     interpolation between the corners of a pixel is exact for pinhole cameras, and depth is the ray's parameter.
     """
     height, width = camera.size

@@ -1,8 +1,8 @@
 """Paths through a thin lens: each begins at its own point of the aperture.
 
-The rays of a pixel through one point of a lens are those of a pinhole camera there, whose image plane is shifted so
-that what is in focus keeps its place. An image of paths is therefore traced as a column of pixels, of which each has a
-point of the lens to itself; and the outlines that the camera sees are those of some such pinhole cameras.
+The rays of a pixel through one point of a lens are those of a pinhole camera at that point, whose image plane is
+shifted so that points in focus keep their places. An image of paths is therefore traced as a column of pixels, each
+with its own point of the lens. Outlines are those of some such pinhole cameras.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from lumigrad.scene.cameras.lens import ThinLens
 from lumigrad.types import TracedPaths
 from lumigrad.types.counters import mixed
 
-CAMERAS = 8  # in place of the lens, where outlines are looked for
+CAMERAS = 8  # that replace the lens in the search for outlines
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
-OF_LENS = 0x5851F42D4C957F2D  # of random numbers that are no path's
+OF_LENS = 0x5851F42D4C957F2D  # of random numbers that belong to no path
 
 Trace = Callable[[Tensor, Tensor], TracedPaths]
 
@@ -73,14 +73,14 @@ def traced_through(
     found = trace(_column(starts), _column(onward))
 
     def mean(value: Tensor) -> Tensor:
-        rows = torch.cat((value, value[:1]))[::3]  # one pixel of three is none
+        rows = torch.cat((value, value[:1]))[::3]  # the third pixel of each group is empty
         return rows.reshape(height, width, samples, *value.shape[2:]).mean(2)
 
     return TracedPaths(*(mean(value) for value in found))
 
 
 def lens_cameras(camera: Camera, lens: ThinLens, seed: int) -> list[Camera]:
-    """Pinhole cameras in the place of a lens, spread evenly over it from a random place on."""
+    """Pinhole cameras that replace a lens, spread evenly over it from a random start."""
     radius, focus = (torch.as_tensor(value).to(camera.world_to_camera) for value in (lens.radius, lens.focus_distance))
     number = mixed((seed ^ OF_LENS) + torch.arange(2))
     u, turn = (float((word >> 11) & (2**53 - 1)) / 2**53 for word in number)
@@ -96,7 +96,7 @@ def lens_cameras(camera: Camera, lens: ThinLens, seed: int) -> list[Camera]:
 
 
 def _on_disc(seed: int, pixels: int, samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A point of the unit disc for each path [pixels, samples]."""
+    """One point on the unit disc for each path [pixels, samples]."""
     key = mixed(torch.tensor(seed ^ OF_LENS, device=device))
     key = mixed(key + torch.arange(pixels, device=device)[:, None])
     word = mixed(key + torch.arange(samples, device=device))
@@ -105,12 +105,12 @@ def _on_disc(seed: int, pixels: int, samples: int, device: torch.device) -> tupl
 
 
 def _corners(values: Tensor) -> Tensor:
-    """Of each pixel [N, 2, 2, 3]."""
+    """The corners of each pixel [N, 2, 2, 3]."""
     rows = torch.stack((values[:-1], values[1:]), 2)  # [H, W + 1, 2, 3]
     return torch.stack((rows[:, :-1], rows[:, 1:]), 3).flatten(0, 1)
 
 
 def _column(corners: Tensor) -> Tensor:
-    """Pixels [N, S, 2, 2, 3] below each other. Between two of them, rays are not numbers, and meet nothing."""
+    """Pixels [N, S, 2, 2, 3] one below the other. Between two of them, rays are NaN and meet nothing."""
     pixels = corners.flatten(0, 1)
     return torch.cat((pixels, torch.full_like(pixels[:, :1], math.nan)), 1).flatten(0, 1)

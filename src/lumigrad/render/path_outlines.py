@@ -1,7 +1,7 @@
-"""Gradients of what the camera sees past edges, for images of traced paths.
+"""Visibility gradients at the camera's outlines, for path-traced images.
 
-Silhouettes are found exactly, by the rasterizer (`lumigrad.outlines`), and integrated along in closed form; paths tell
-what colours their two sides have. The image stays as it is.
+Silhouettes are found exactly by the rasterizer (`lumigrad.outlines`) and integrated in closed form; paths estimate the
+colours on their two sides. The image is unchanged.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.types import Bvh, LitScene, Outlines, TracedPaths
 from lumigrad.types.light import ALPHA_MODE
 
-INWARDS = 1e-3  # from a silhouette towards the middle of its triangle, in parts of that
-IN_FRONT = 1e-4  # of the surface that is seen, where rays begin, in parts of the distance
-NEAREST = 1e-3  # near plane, in parts of the far one, where surfaces reach to the camera
-SAME = 1e-4  # by which attributes of corners differ that are the same but for rounding
+INWARDS = 1e-3  # offset from a silhouette towards the middle of its triangle, as a fraction of the way
+IN_FRONT = 1e-4  # offset of rays' origins from the visible surface, as a fraction of the distance
+NEAREST = 1e-3  # near plane, as a fraction of the far one, if surfaces reach the camera
+SAME = 1e-4  # rounding differences of attributes of corners that are the same
 
 
 def add_outlines(
     out: TracedPaths, scene: LitScene, camera: Camera, samples: int, max_depth: int | None, seed: int, bvh: Bvh
 ) -> TracedPaths:
-    """The same values; radiance and alpha have the gradients of what moves past what, by positions and the camera.
+    """The same values, with visibility gradients of radiance and alpha with respect to positions and the camera.
 
     Args:
-        out: what paths through the pixels of the camera bring back.
-        samples: paths of a pixel; outlines have as many in all as the image.
+        out: the results of paths through the pixels of the camera.
+        samples: paths per pixel; all outlines together have as many paths as the image.
     """
     size = out.alpha.shape
     clip = _without_clipping(camera, scene.positions).project(scene.positions)
@@ -52,7 +52,7 @@ def add_outlines(
 
 
 def _without_clipping(camera: Camera, positions: Tensor) -> Camera:
-    """The camera with planes behind and, as far as there is an end to it, before all that it sees."""
+    """The camera with clip planes behind and, if possible, in front of everything that it sees."""
     with torch.no_grad():
         matrix = camera.world_to_camera.to(positions)
         ahead = -(positions @ matrix[2, :3] + matrix[2, 3])
@@ -62,7 +62,7 @@ def _without_clipping(camera: Camera, positions: Tensor) -> Camera:
 
 
 def _jumps(scene: LitScene) -> Tensor:
-    """The topology in which edges are borders where what faces look like changes: normals, materials and the like."""
+    """The topology in which edges are also borders if the faces' appearance (normals, materials, ...) changes there."""
     tri, count = scene.tri.long(), len(scene.tri)
     with torch.no_grad():
         corners = scene.positions[tri].double()
@@ -88,8 +88,8 @@ def _sides(
 ) -> Tensor:
     """Radiance and alpha [2, S, 4] on both sides of pieces of outlines.
 
-    All together have as many paths as the image. Creases between faces that are both seen may be many, and little
-    changes across them: they share one half of the paths, and everything else the other half.
+    All together have as many paths as the image. Creases between two visible faces may be many, and little changes
+    across them: they share one half of the paths, and everything else the other half.
     """
     color = lines.place.new_zeros(2, lines.pixel.shape[1], 4)
     used = (lines.sides.tri[0, :2] >= 0).any(0) & (lines.pixel[0] >= 0) & (lines.length[0] > 0)
@@ -105,7 +105,7 @@ def _sides(
 
 
 def _drawn(pieces: Tensor, lines: Outlines, paths: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Which pieces have paths, how many, and how many are expected: by length, systematically by one random number."""
+    """Which pieces get paths, how many, and the expected number: by length, sampled systematically."""
     length = lines.length[0, pieces].double()
     expected = paths * length / length.sum()
     ends = (expected.cumsum(0) + (seed * 0x9E3779B97F4A7C15) % 2**64 / 2**64).floor().long()
@@ -115,7 +115,7 @@ def _drawn(pieces: Tensor, lines: Outlines, paths: int, seed: int) -> tuple[Tens
 
 
 def _are_creases(lines: Outlines, scene: LitScene) -> Tensor:
-    """Whether pieces [S] belong to an edge whose two faces are what is seen on their two sides."""
+    """Whether pieces [S] belong to an edge whose two faces are visible on their two sides."""
     half_edge, sides = lines.line[0, :, 0].long().clamp_min(0), lines.sides.tri[0, :2].long()
     following = edge_topology(scene.tri, scene.positions).reshape(-1)[half_edge].long() // 2
     faces = torch.stack((half_edge, following)) // 3
@@ -129,12 +129,12 @@ def _looked_at(
 ) -> Tensor:  # fmt: skip
     """Sums of radiance and alpha [2, P, 4] of some paths on both sides of each piece.
 
-    Paths on both sides are drawn from the same numbers: where two sides look alike, so does their noise.
+    Paths on both sides use the same random numbers, so that sides that look alike have the same noise.
     """
     tri, bary = lines.sides.tri[0, :2, pieces].long(), lines.sides.bary[0, :2, pieces]
     pixel = lines.pixel[0, pieces].long()
     corner = torch.stack((pixel % camera.size[1], pixel // camera.size[1]), -1) + 0.5
-    # A strip of pixels: between two corners that have the same ray lies one path.
+    # A strip of pixels: between two corners with the same ray lies one path.
     owner = torch.arange(len(pieces), device=pieces.device).repeat_interleave(counts + 1)
     own = owner[1:] == owner[:-1]
     sums = bary.new_zeros(2, len(pieces), 4)

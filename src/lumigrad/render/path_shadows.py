@@ -1,8 +1,8 @@
-"""Gradients of the hard shadows that the camera sees: of lights without a size, for images of traced paths.
+"""Gradients of visible hard shadows, cast by lights without extent, for path-traced images.
 
-From such a light, each point of a silhouette casts its shadow to one point of a surface. The shadow ends along a
-curve that moves in the image as the meeting of a ray with a plane does. What is added is the light that is missing
-in the shadow, times how far the curve moves, along all of the curve. The image stays as it is.
+From such a light, each point of a silhouette casts its shadow to one point of a surface. The shadow ends along a curve,
+which moves in the image like the intersection of a ray with a plane. The gradient is the light missing in the shadow
+times the motion of the curve, integrated along the curve. The image is unchanged.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from lumigrad.scene.cameras.camera import Camera
 from lumigrad.types import Bvh, LitScene, TracedPaths
 
 DISTANT = 0
-FEWEST, MOST = 1 << 12, 1 << 18  # points of all shadows of a light
-BESIDE_EDGE = 1e-5  # how far rays pass an edge, in parts of the scene's size
-TOUCHING = 1e-4  # how far behind an edge a shadow falls at least, in parts of the scene's size
-STEP = 1e-3  # along an edge, for the direction of the shadow's curve
+FEWEST, MOST = 1 << 12, 1 << 18  # points sampled on all shadows of a light
+BESIDE_EDGE = 1e-5  # distance at which rays pass an edge, relative to the scene's size
+TOUCHING = 1e-4  # least distance of a shadow behind its edge, relative to the scene's size
+STEP = 1e-3  # step along an edge, for the direction of the shadow's curve
 BESIDE_CURVE = 0.01  # in pixels
 
 
 def add_shadow_edges(out: TracedPaths, scene: LitScene, camera: Camera, samples: int, bvh: Bvh) -> TracedPaths:
-    """The same values; radiance has the gradients of the edges of hard shadows, by positions, lights and the camera.
+    """The same values, with gradients of radiance due to the edges of hard shadows.
 
-    What is seen first has them, of the light that comes straight from a light at a point or a distant one.
+    They are with respect to positions, lights and the camera, and cover the first visible surface, in the direct light
+    of point-like and distant lights.
     """
     if scene.lamps is None or scene.lamp_kinds is None or scene.lamp_intensities is None:
         return out
@@ -47,7 +48,7 @@ def add_shadow_edges(out: TracedPaths, scene: LitScene, camera: Camera, samples:
 
 
 def _lit_by(scene: LitScene, lamp: int) -> LitScene:
-    """The scene with no light but one lamp."""
+    """The scene with a single lamp as its only light."""
     assert scene.lamps is not None
     assert scene.lamp_kinds is not None
     assert scene.lamp_intensities is not None
@@ -61,7 +62,7 @@ def _lit_by(scene: LitScene, lamp: int) -> LitScene:
 
 
 class _Shadows:
-    """The edges of the shadows of a scene's only lamp, in the image."""
+    """The edges, in the image, of the shadows of a scene's only lamp."""
 
     def __init__(self, scene: LitScene, edges: Edges, camera: Camera, bvh: Bvh) -> None:
         assert scene.lamps is not None
@@ -72,7 +73,7 @@ class _Shadows:
         self.size = float(scene.positions.detach().double().abs().amax())
 
     def change(self, count: int) -> tuple[Tensor, Tensor] | None:
-        """Pixels [P] and what is added to them [P, 3], of which only the gradient counts."""
+        """Pixels [P] and the values added to them [P, 3], of which only the gradient counts."""
         with torch.no_grad():
             edge, s, weight = self._drawn(count)
             ends = self._ends(edge)
@@ -96,7 +97,8 @@ class _Shadows:
         return pixel, -(motion * weight)[:, None] * missing.to(motion)
 
     def _drawn(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Edges, evenly spread points of them, and weights: silhouettes from the light, half by length, half alike."""
+        """Edges that are silhouettes from the light, half chosen by length and half uniformly, points on them, and
+        weights."""
         shapes = self.edges.shapes.double()
         towards = self.place if self.distant else self.place - shapes[:, :3]
         first, second = ((shapes[:, k : k + 3] * towards).sum(-1) for k in (6, 9))
@@ -114,7 +116,7 @@ class _Shadows:
         return self.scene.positions[self.edges.ends[edge].long()].double()
 
     def _cast(self, edge: Tensor, s: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Where light falls that just passes the edges, the faces there, and whether it does."""
+        """Where light that just passes the edges falls, the faces there, and whether there is such a place."""
         y = _along(ends, s)
         light = -self.place.expand_as(y) if self.distant else y - self.place
         outwards = torch.linalg.cross(ends[:, 1] - ends[:, 0], light)
@@ -132,7 +134,7 @@ class _Shadows:
         return passing + torch.where(there, t, 0)[:, None] * onwards, hits.tri.long().clamp_min(0), there
 
     def _seen(self, ends: Tensor, s: Tensor, face: Tensor) -> Tensor:
-        """Where the image shows the shadows of points on edges that fall on the planes of faces, in pixels."""
+        """The image positions, in pixels, of the shadows that points on edges cast on the planes of faces."""
         a, b, c = self.scene.positions[self.scene.tri[face].long()].double().unbind(1)
         normal = torch.linalg.cross(b - a, c - a)
         y = _along(ends, s)
@@ -141,7 +143,7 @@ class _Shadows:
         return self.camera.pixels(y + t * light).double()
 
     def _missing_light(self, at: Tensor, across: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:
-        """What the shadow lacks [P, 3], and whether its edge is seen."""
+        """The light missing in the shadow [P, 3], and whether its edge is visible."""
         aside = BESIDE_CURVE * across / across.norm(dim=-1, keepdim=True).clamp_min(1e-30)
         size = at.new_tensor([self.camera.size[1], self.camera.size[0]])
         shown = ((at >= 0) & (at < size) & at.isfinite()).all(-1)

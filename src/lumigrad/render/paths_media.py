@@ -1,4 +1,4 @@
-"""From media and the materials that they lie behind to the tensors of path tracing."""
+"""Converts media and the materials in front of them to the tensors of path tracing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lumigrad.types import Media
 
 
 class Interior(NamedTuple):
-    """What lies behind a material, and whether light passes it as if it were not there."""
+    """The medium behind a material, and whether light passes the surface unchanged."""
 
     medium: Medium | None
     is_border: bool
@@ -48,7 +48,7 @@ def media_of(
 def _row(medium: Medium, like: Tensor) -> Tensor:
     parts: tuple[Any, ...] = (medium.extinction, medium.albedo, medium.g)
     ends = ((0.0, math.inf), (0.0, 1.0), (-MOST_G, MOST_G) if _is_fitted(medium.g) else (-1.0, 1.0))
-    # Before they are converted: under `no_grad`, a conversion forgets that a value asks for gradients.
+    # Before they are converted: under `no_grad`, a conversion forgets that a value requires gradients.
     kept = (kept_within(v, *end) if isinstance(v, Tensor) else v for v, end in zip(parts, ends, strict=True))
     return torch.cat([torch.as_tensor(v, dtype=like.dtype, device=like.device).reshape(-1) for v in kept])
 

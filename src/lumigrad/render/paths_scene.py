@@ -1,4 +1,4 @@
-"""From meshes, materials and lights to the tensors of path tracing."""
+"""Converts meshes, materials and lights to the tensors of path tracing."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ from lumigrad.types.validation import values_can_be_checked
 SEEDS = 2**61
 DIFFUSE, METALLIC_ROUGHNESS, CONDUCTOR, DIELECTRIC, PLASTIC, SOLID = range(KINDS)
 DISTANT, AT_POINT, LINEAR = range(3)
-EVERYWHERE = (-1.0, -2.0)  # cosines of a cone that everything is in
-FLAT = 1e-5  # normals that differ from the faces' by no more than this are those of flat faces
+EVERYWHERE = (-1.0, -2.0)  # cosines of a cone that contains every direction
+FLAT = 1e-5  # normals that differ from the faces' normals by no more than this count as flat
 
 
 def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light], medium: Medium | None = None) -> LitScene:
@@ -96,7 +96,7 @@ def lit_scene(meshes: Sequence[Mesh], lights: Sequence[Light], medium: Medium | 
 
 
 def _without_meshes(lights: Sequence[Light], medium: Medium | None) -> Tensor:
-    """No positions [0, 3], of the type and on the device of what there is."""
+    """Empty positions [0, 3], with the type and device of the medium or the lights."""
     if medium is not None:
         return medium.extinction.new_zeros(0, 3)
     for light in lights:
@@ -114,7 +114,7 @@ def _faces(meshes: Sequence[Mesh], like: Tensor) -> Tensor:
 
 
 def _refuse(mesh: Mesh, materials: Sequence[Material]) -> None:
-    """Refuse what would come out wrong."""
+    """Raise an error for inputs that would be rendered wrongly."""
     if mesh.colors is None or mesh.colors.shape[-1] < 4 or all(m.alpha_mode == "opaque" for m in materials):
         return
     if not values_can_be_checked() or bool((mesh.colors[..., 3] != 1).any()):
@@ -125,9 +125,9 @@ def _refuse(mesh: Mesh, materials: Sequence[Material]) -> None:
 
 
 def lit_images(stage: Stage, lights: Sequence[Light] | None) -> Iterator[tuple[Camera, LitScene, Bvh]]:
-    """Camera, scene and tree of each image; those that do not differ between images are made once.
+    """The camera, scene and tree of each image; those that do not differ between images are made once.
 
-    lights: in place of those of the scene. Where there are none, and nothing emits, the built-in studio.
+    lights: replace those of the scene. Without any lights or emitters, the built-in studio is used.
     """
     made: tuple[LitScene, Bvh] | None = None
     for n, camera in enumerate(stage.cameras):
@@ -139,7 +139,7 @@ def lit_images(stage: Stage, lights: Sequence[Light] | None) -> Iterator[tuple[C
 
 
 def given_lights(scene: Scene, lights: Sequence[Light] | None) -> tuple[Light, ...]:
-    """Those given, or all that the scene has."""
+    """The given lights, or all lights of the scene."""
     if lights is None:
         return (*scene.lights, *(() if scene.environment is None else (scene.environment,)))
     for light in lights:
@@ -149,12 +149,12 @@ def given_lights(scene: Scene, lights: Sequence[Light] | None) -> tuple[Light, .
 
 
 def seed_of_image(seed: int, image: int) -> int:
-    """A seed for each image of a batch; that of the first is the seed itself."""
+    """A seed for each image of a batch; the first image has the seed itself."""
     return (seed + image * 0x9E3779B97F4A7C15) % SEEDS
 
 
 def _varies(scene: Scene, lights: Sequence[Light] | None) -> bool:
-    """Whether images have lights of their own."""
+    """Whether lights differ between images."""
     return any(
         getattr(light, name) is not None and getattr(light, name).ndim > rank
         for light in given_lights(scene, lights)
@@ -186,7 +186,7 @@ def _normals(meshes: Sequence[Mesh]) -> Tensor | None:
 
 
 def _uvs(meshes: Sequence[Mesh], name: str) -> Tensor | None:
-    """The texture coordinates of that name [F, 3, 2]; None where no mesh has them."""
+    """The texture coordinates with that name [F, 3, 2]; None if no mesh has them."""
     index = {"uvs": "uv_faces", "second_uvs": "second_uv_faces"}[name]
     if all(getattr(mesh, name) is None for mesh in meshes):
         return None
@@ -200,7 +200,7 @@ def _uvs(meshes: Sequence[Mesh], name: str) -> Tensor | None:
 
 
 def _tangents(meshes: Sequence[Mesh], kinds: Sequence[Tensor]) -> Tensor | None:
-    """Of the faces [F, 3, 4] whose materials have normal maps, by the coordinates of these; None where there are none.
+    """The tangents of faces [F, 3, 4] whose materials have normal maps, from the maps' coordinates; None without any.
 
     kinds: of the materials of each mesh's faces.
     """
@@ -244,7 +244,7 @@ class _Palette:
         self.textures: list[Tensor] = []
         self.interiors: list[Interior] = []
         self._numbers: dict[tuple[int, str], int] = {}
-        self._kept: list[Any] = []  # whose ids are in use
+        self._kept: list[Any] = []  # whose ids are in use, and must stay unique
 
     def add(self, material: Material) -> int:
         """The material's number."""
@@ -305,7 +305,7 @@ class _Palette:
         self._set_texture(material, COLOR_TEXTURE, "diffuse_texture", image, "plain")
 
     def _add_plastic(self, material: PlasticMaterial) -> None:
-        """The base's colour with all that is reflected within the coat."""
+        """The colour of the base, including all reflections within the coat."""
         outside = diffuse_fresnel(torch.as_tensor(material.ior, dtype=torch.float64)).to(self.like)
         inside = 1 - (1 - outside) / torch.as_tensor(material.ior).to(self.like) ** 2
 
@@ -324,7 +324,7 @@ class _Palette:
         self._set_texture(material, COLOR_TEXTURE, "base_color_texture", image, "plain")
 
     def _add_unlit(self, material: Material) -> None:
-        """It sends its colour and reflects nothing."""
+        """An unlit material emits its colour and reflects nothing."""
         if isinstance(material, PhongMaterial):
             color, name = srgb_decode(material.diffuse), "diffuse_texture"
         else:
@@ -367,7 +367,7 @@ class _Palette:
                 self._set_texture(material, ALPHA_TEXTURE, name, image, "alpha")
 
     def _set_texture(self, material: Material, column: int, name: str, image: Tensor | None, form: str) -> None:
-        """Give the last material a texture, which a field of it holds."""
+        """Give the last material a texture from one of its fields."""
         if image is None:
             return
         self.kinds[-1][column] = self._texture(image, form)
@@ -375,7 +375,7 @@ class _Palette:
             self.kinds[-1][SECOND_UV] |= 1 << column
 
     def _texture(self, image: Tensor, form: str) -> int:
-        """The number of an image as it is wanted: "color", decoded to linear light; "plain"; or its "alpha" alone."""
+        """The number of an image in a given form: "color", decoded to linear light; "plain"; or only its "alpha"."""
         key = id(image), form
         if key not in self._numbers:
             self._kept.append(image)
@@ -386,7 +386,7 @@ class _Palette:
 
 
 def _alpha_factor(material: Material) -> Any:
-    """What multiplies the alpha of textures."""
+    """The factor of textures' alpha."""
     base = getattr(material, "base_color", None)
     if isinstance(base, Tensor) and len(base) == 4:
         return base[3]
@@ -397,7 +397,7 @@ def _alpha_factor(material: Material) -> Any:
 
 
 def _lamps(lights: Sequence[Light], like: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Places [L, 12], intensities [L, 3] and kinds [L]."""
+    """The lamps: places [L, 12], intensities [L, 3] and kinds [L]."""
     found = [light for light in lights if isinstance(light, (DirectionalLight, PointLight))]
     for light in lights:
         if not isinstance(light, (DirectionalLight, PointLight, AmbientLight, EnvironmentLight)):
@@ -433,7 +433,7 @@ def _place(light: DirectionalLight | PointLight, like: Tensor) -> Tensor:
 
 
 def _surroundings(lights: Sequence[Light], like: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """What comes from everywhere, as a cube map and its rotation."""
+    """The surrounding light, as a cube map and its rotation."""
     maps = [light for light in lights if isinstance(light, EnvironmentLight)]
     if len(maps) > 1:
         raise ValueError(f"lights: expected one EnvironmentLight at most, got {len(maps)}")

@@ -1,4 +1,4 @@
-"""The layers of meshes, front to back, and where their silhouettes cut pixels."""
+"""The layers of meshes, front to back, and the pixels that their silhouettes cut."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types import validation as check
 from lumigrad.types.fragments import Fragments
 
-DEFAULT_LAYERS = 4  # peeled where materials are transparent
+DEFAULT_LAYERS = 4  # peeled if materials are transparent
 
 
 def layers_wanted(geometry: Geometry, layers: int | None) -> int:
-    """How many layers to peel: as many as are asked for, or as the materials need."""
+    """The number of layers to peel: as many as requested, or as the materials need."""
     if layers is None:
         return 1 if opaque(geometry) else DEFAULT_LAYERS
     return layers
 
 
 def opaque(geometry: Geometry) -> bool:
-    """Whether nothing is seen through any mesh."""
+    """Whether all meshes are opaque."""
     return all(group.material.alpha_mode == "opaque" for group in geometry.groups)
 
 
 def peeled(geometry: Geometry, size: tuple[int, int], layers: int) -> Iterator[Fragments]:
-    """The layers of all images; those without a pixel are left out."""
+    """The layers of all images, without empty ones."""
     if layers == 1:
         yield rasterize(geometry.pos, geometry.tri, size, geometry.ranges)
         return
@@ -51,7 +51,7 @@ def cut(frags: Fragments, geometry: Geometry, topology: Tensor | None) -> Tensor
 
 
 def occluders_of(meshes: Sequence[Mesh], images: int, together: bool) -> list[Occluders]:
-    """What casts shadows in each image."""
+    """The occluders of each image, which cast shadows."""
     if together:
         return [Occluders(dict(enumerate(meshes)))] * images
     return [Occluders({n: mesh}) for n, mesh in enumerate(meshes)]

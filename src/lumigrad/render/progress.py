@@ -1,4 +1,4 @@
-"""How far a long rendering is."""
+"""Progress of long renderings."""
 
 from __future__ import annotations
 

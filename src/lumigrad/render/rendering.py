@@ -1,4 +1,4 @@
-"""What renderers return."""
+"""The results of renderers."""
 
 from __future__ import annotations
 

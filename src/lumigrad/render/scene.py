@@ -41,7 +41,7 @@ from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types import validation as check
 
 CLOUDS = (PointCloud, GaussianCloud, SurfelCloud, SphereCloud)
-MIXED_ONLY = (SphereCloud, SignedDistanceFunction, VolumeField)  # what has no other renderer here
+MIXED_ONLY = (SphereCloud, SignedDistanceFunction, VolumeField)  # shapes without another renderer here
 RENDERERS: dict[type, Callable[..., Rendering]] = {
     PointCloud: render_points,
     GaussianCloud: render_gaussians,
@@ -194,7 +194,7 @@ def _render_meshes(
 
 
 def _is_mixture(stage: Stage) -> bool:
-    """Whether the shapes need to be put in order, ray by ray."""
+    """Whether the shapes must be sorted along each ray."""
     if not stage.together:
         if any(kind in MIXED_ONLY for kind in stage.kinds):
             names = " and ".join(NAMES[kind] for kind in MIXED_ONLY)
@@ -205,7 +205,8 @@ def _is_mixture(stage: Stage) -> bool:
 
 
 def _refuse(stage: Stage, **given: tuple[bool, Sequence[type]]) -> None:
-    """Refuse options that the shapes do not have, by whether they are set and the classes of shapes that have them."""
+    """Raise an error for options that are set but have no effect on the shapes; `given`: each option, and its
+    classes."""
     for name, (present, having) in given.items():
         if present and not any(kind in having for kind in stage.kinds):
             those = " and ".join(NAMES[one] for one in having)
@@ -214,7 +215,7 @@ def _refuse(stage: Stage, **given: tuple[bool, Sequence[type]]) -> None:
 
 
 def _previous_clip(previous: Any, meshes: Sequence[Mesh], cameras: Sequence[Camera]) -> list[list[Tensor]]:
-    """Clip-space positions of every mesh before, for each image."""
+    """The previous clip-space positions of every mesh, for each image."""
     try:
         scene, camera = previous
     except (TypeError, ValueError):
@@ -232,7 +233,7 @@ def _previous_clip(previous: Any, meshes: Sequence[Mesh], cameras: Sequence[Came
 
 
 def _composite(painted: Sequence[Layer], geometry: Geometry, antialias: bool) -> tuple[Tensor, Tensor]:
-    """All layers, the hindmost first: premultiplied colour [N, H, W, C] and coverage [N, H, W, 1].
+    """All layers, rearmost first: premultiplied colour [N, H, W, C] and coverage [N, H, W, 1].
 
     Each layer's silhouettes are blended once everything behind it is in place: past the rim of a glass one sees what
     lies behind it, not the emptiness of its layer. Pixels that a silhouette cuts take what lies behind as it was before

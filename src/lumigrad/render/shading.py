@@ -36,7 +36,7 @@ from lumigrad.types.validation import values_can_be_checked
 Shader = Callable[[Surface, Sequence[Light], Camera], Tensor]
 
 
-# ---- What materials say --------------------------------------------------------------------------------------------
+# ---- Parameters of materials ---------------------------------------------------------------------------------------
 
 
 class PBRTerms(NamedTuple):
@@ -93,7 +93,7 @@ def pbr_terms(surface: Surface) -> PBRTerms:
 def _physical_terms(
     surface: Surface, material: DiffuseMaterial | ConductorMaterial | DielectricMaterial | PlasticMaterial
 ) -> PBRTerms:
-    """What comes nearest: rough plastic for matt surfaces, metal of the same reflectance, white plastic for glass."""
+    """The closest equivalents: rough plastic for matt surfaces, metal of equal reflectance, white plastic for glass."""
     like = surface.position
     one = like.new_ones(()).expand(*like.shape[:-1], 1)
     dark = torch.zeros_like(like)
@@ -142,7 +142,7 @@ def phong_terms(surface: Surface, textured: bool = True) -> PhongTerms:
 
 
 def _tinted(surface: Surface, color: Tensor, linear: bool = False) -> Tensor:
-    """Multiplied with the vertex colours."""
+    """The value multiplied by the vertex colours."""
     if surface.color is None:
         return color
     tint = surface.color[..., :3]
@@ -235,7 +235,7 @@ def _vertex_light(surface: Surface, lights: Sequence[Light], camera: Camera, bac
 
 
 def _phong_light(surface: Surface, lights: Sequence[Light], shininess: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What arrives at the points as ambient, diffuse and highlight light, each [P, 3]."""
+    """The ambient, diffuse and highlight light that arrives at the points, each [P, 3]."""
     normal, points = surface.normal, surface.position
     ambient = diffuse = highlight = torch.zeros_like(points)
     for light in lights:

@@ -1,4 +1,4 @@
-"""Hard shadows of punctual lights: rays from what is seen to the lights."""
+"""Hard shadows of punctual lights, by rays from visible points to the lights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lumigrad.types.hits import Hits
 
 
 class Occluders:
-    """The triangles of meshes that stand in one another's light.
+    """The triangles of meshes that may cast shadows on one another.
 
     Args:
         meshes: by their numbers in the scene.
@@ -37,13 +37,13 @@ class Occluders:
         return build_bvh(self.vertices, self.tri)
 
     def shadow(self, surface: Surface, lights: Sequence[Light]) -> tuple[Light, ...]:
-        """The lights as the points of a surface of the scene see them; surrounding ones as they are."""
+        """The lights with shadows at the points of a surface of the scene; surrounding lights are unchanged."""
         shaded = _Shaded(self, surface)
         return tuple(ShadowedLight(light, shaded) if isinstance(light, PunctualLight) else light for light in lights)
 
 
 class _Shaded:
-    """Points of a surface among what may stand in their light."""
+    """Points of a surface, and the occluders around them."""
 
     def __init__(self, occluders: Occluders, surface: Surface) -> None:
         assert surface.patch is not None
@@ -62,20 +62,20 @@ class _Shaded:
         return (~dark[:, None]).to(direction)
 
     def _origins(self, direction: Tensor) -> Tensor:
-        """Where rays to a light begin: off the triangle, and on smooth meshes where the curved surface would be.
+        """The origins of rays to a light: off the triangle and, on smooth meshes, where the curved surface would be.
 
         Facets then do not shadow one another (Hanika 2021, "Hacking the Shadow Terminator").
         """
         bary = self.patch.frags.bary.reshape(-1, 2)
         tri = (self.triangle + self.occluders.first[self.surface.mesh]).to(torch.int32)
-        hits = Hits(tri, bary, bary[:, 0])  # t is not looked at
+        hits = Hits(tri, bary, bary[:, 0])  # t is not used
         origins = offset_origins(hits, direction, self.occluders.vertices, self.occluders.tri)
         above = dot(self.surface.geometric_normal, direction) >= 0
         return origins + torch.where(above, self._rise, 0)
 
     @functools.cached_property
     def _rise(self) -> Tensor:
-        """From the points to where the curved surface would be, on the side that is seen [P, 3]."""
+        """The offset from the points to the curved surface, on the visible side [P, 3]."""
         assert self.surface.back is not None
         shape, bary = self.patch.shape, self.patch.frags.bary.reshape(-1, 2)
         normals = shape.normals[shape.normal_faces.long()[self.triangle]]
@@ -88,7 +88,7 @@ class _Shaded:
 
 @dataclass(frozen=True)
 class ShadowedLight(PunctualLight):
-    """A punctual light as points of a surface see it. Rays are sent when a shader looks at it."""
+    """A punctual light with shadows at points of a surface. Rays are traced when a shader evaluates it."""
 
     light: PunctualLight
     shaded: _Shaded

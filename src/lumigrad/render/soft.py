@@ -108,7 +108,7 @@ def render_soft(
     else:
         frags, index = _corners(geometry, len(stage.cameras))
         colors = painter.paint(frags).color.flatten(1, 2)
-        # One channel more, of ones, tells how much of a pixel is not background.
+        # One more channel, of ones, gives the part of a pixel that is not background.
         colors = torch.cat((colors, torch.ones_like(colors[..., :1])), -1)
         mixed = soft_colors(
             pos, tri, colors, camera.size, sigma, gamma, mode=mode, blur_radius=blur_radius, depth_range=depth_range,
@@ -124,7 +124,7 @@ def render_soft(
 
 
 def _opaque(geometry: Geometry) -> Geometry:
-    """The geometry with materials that let nothing through."""
+    """The geometry, with opaque materials."""
     groups = [group._replace(material=replace(group.material, alpha_mode="opaque")) for group in geometry.groups]
     return replace(geometry, groups=groups)
 
@@ -154,5 +154,5 @@ def _corners(geometry: Geometry, images: int) -> tuple[Fragments, Tensor]:
 
 
 def _nothing(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
-    """A shader, for where only the buffers are wanted."""
+    """A shader for renderings of which only the buffers are wanted."""
     return surface.position.new_zeros(len(surface.position), 1)

@@ -1,4 +1,4 @@
-"""Points, Gaussians, surfels and spheres as fragments: what each pixel's ray meets of them, front to back."""
+"""Points, Gaussians, surfels and spheres as fragments along each pixel's ray, front to back."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from lumigrad.scene.shapes.sphere_cloud import SphereCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 from lumigrad.types.view import View
 
-MAX_ALPHA = 0.99  # of Gaussians and surfels
-# Where less of what lies behind the listed primitives is seen, the rest is left out.
+MAX_ALPHA = 0.99  # for Gaussians and surfels
+# When less than this is visible behind the listed primitives, the rest is left out.
 DIM = 1e-3
-# Where less than this of a pixel is covered, nothing is.
+# Below this coverage of a pixel, nothing counts as visible.
 FAINT = 1e-6
 
 
@@ -45,18 +45,18 @@ class Listed(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """An image of a whole cloud: values [R, C + 2] as `Fragments` has them, and the first K primitives [R, K]."""
+    """An image of a whole cloud: values [R, C + 2] as in `Fragments`, and the first K primitives [R, K]."""
 
     values: Tensor
     ids: Tensor | None
 
 
 class Splatted(Protocol):
-    """A cloud that one camera sees.
+    """A cloud as seen by one camera.
 
     Attributes:
-        nearest, farthest: depths between which all that is seen of it lies.
-        before: depths [V] before which nothing is seen of each primitive.
+        nearest, farthest: the range of depths of its visible parts.
+        before: depths [V] in front of which each primitive is not visible.
     """
 
     nearest: float
@@ -71,7 +71,7 @@ class Splatted(Protocol):
 
 
 def joined(clouds: Sequence[C]) -> list[C]:
-    """Clouds with the same fields as one, in an order that does not depend on theirs."""
+    """Clouds with the same fields joined to one, in an order that does not depend on the clouds' order."""
     alike: dict[Any, list[C]] = {}
     for cloud in clouds:
         key = type(cloud).__name__, *((field.name, _width(cloud, field.name)) for field in fields(cloud))  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def joined(clouds: Sequence[C]) -> list[C]:
 
 
 def _width(cloud: Cloud, name: str) -> tuple[int, ...] | None:
-    """The size of a field's rows; harmonics of any degree go together."""
+    """The size of a field's rows; harmonics of any degree can be joined."""
     value = getattr(cloud, name)
     if value is None or name == "harmonics":
         return None
@@ -104,8 +104,8 @@ def fragments_of(
 ) -> Fragments:
     """The cloud as fragments: one for each pixel, or one for each primitive at the pixels that `apart` [R] marks.
 
-    Primitives behind the distances `stop` [R], where nothing is seen, are left out of lists. What is behind a full list
-    is one more fragment there, such that all of them together give the colour and alpha of the whole cloud.
+    Primitives behind the distances `stop` [R], where nothing is seen, are left out of lists. Everything behind a full
+    list becomes one more fragment there, so that all of them together give the colour and alpha of the whole cloud.
     """
     whole = drawn.values
     alpha = whole[:, -1].detach()
@@ -135,17 +135,17 @@ def fragments_of(
 
 
 def _unhidden(ids: Tensor, before: Tensor, stop: Tensor) -> Tensor:
-    """Lists of primitives [P, K] with -1 in the place of those that are wholly behind depths [P]."""
-    # What is at a wall within the rounding of distances is left to the order of events.
+    """Lists of primitives [P, K], with -1 in place of those entirely behind depths [P]."""
+    # Whatever is at a wall, within the rounding of distances, is left to the order of events.
     far = stop[:, None] * (1 + 1e-5)
     depths = before.index_select(0, ids.flatten().clamp(min=0)).view(ids.shape)
-    # Those at the end alone: each has a reach of its own, and a list has no holes.
+    # Only those at the end: each has its own reach, and a list has no holes.
     hidden = (depths > far).flip(1).cumprod(1).flip(1).bool()
     return torch.where(hidden, -1, ids)
 
 
 def _rest(pixel: Tensor, whole: Tensor, listed: Listed) -> Fragments:
-    """What is behind the K primitives listed at each of P pixels, given as [P, K, ...], at its mean distance."""
+    """The remainder behind the K primitives listed at each of P pixels, given as [P, K, ...], at its mean distance."""
     t, color, alpha = listed
     passed = (1 - alpha).cumprod(1)
     weights = alpha * torch.cat((torch.ones_like(alpha[:, :1]), passed[:, :-1]), 1)
@@ -174,13 +174,13 @@ def _centres(pixel: Tensor, rays: PixelRays) -> tuple[Tensor, Tensor]:
 
 
 def _values(image: Tensor, depth: Tensor, alpha: Tensor, rays: PixelRays) -> Tensor:
-    """Of an op's image of one view, [R, C + 2]; depths are along the viewing direction."""
+    """The values [R, C + 2] of an op's image of one view; depths are along the viewing direction."""
     distance = depth.reshape(-1) / rays.ahead
     return torch.cat((image[0].flatten(0, 1), distance[:, None], alpha.reshape(-1, 1)), -1)
 
 
 def _range(depths: Tensor, reach: Tensor | float = 0.0) -> tuple[float, float]:
-    """The smallest and the largest depth of what is drawn; infinity and less where nothing is."""
+    """The smallest and largest depths of everything drawn; infinity and minus infinity if nothing is."""
     kept = depths.detach().isfinite()
     if not bool(kept.any()):
         return torch.inf, -torch.inf
@@ -268,7 +268,7 @@ class _Surfels:
             axes[..., 2], cloud.opacities[:, None], solid.to(extent), self.colors[0],
         )  # fmt: skip
         self.table = torch.cat(columns, -1)
-        # Strengths below 1/255 are not drawn: none is farther away than this many standard deviations.
+        # Strengths below 1/255 are not drawn, so nothing visible is farther away than this many standard deviations.
         reach = 3.4 * cloud.scales.detach().abs().amax(-1)
         self.before = depths[0].detach() - reach
         self.nearest, self.farthest = _range(depths, reach)
@@ -307,7 +307,7 @@ def _ids(ids: Tensor | None) -> Tensor | None:
 
 
 def sphere_fragments(cloud: SphereCloud, camera: Camera, view: View, rays: PixelRays, listed: int) -> Fragments:
-    """Where rays enter solid spheres; the part of a pixel that a rim covers counts as alpha."""
+    """The points where rays enter solid spheres; the part of a pixel that a rim covers counts as alpha."""
     colors = torch.ones_like(cloud.positions) if cloud.colors is None else cloud.colors
     pixel, ids = _near_spheres(cloud, view, rays, listed)
     opacities = torch.ones_like(cloud.radii) if cloud.opacities is None else cloud.opacities
@@ -328,7 +328,7 @@ def sphere_fragments(cloud: SphereCloud, camera: Camera, view: View, rays: Pixel
 
 @torch.no_grad()
 def _near_spheres(cloud: SphereCloud, view: View, rays: PixelRays, listed: int) -> tuple[Tensor, Tensor]:
-    """Pixels and spheres that may meet within half a pixel: the first ones of each pixel."""
+    """Pairs of pixels and spheres that may meet within half a pixel: the first ones of each pixel."""
     checked, intrinsics = _placed(view, cloud.positions)
     _, depths, scale = project_points(cloud.positions, checked, intrinsics)
     wider = cloud.radii + torch.where(depths[0].isfinite(), 1.5 / (scale[0] * intrinsics[:, :2].amin()), 0)
@@ -350,7 +350,7 @@ def _root(square: Tensor, least: Tensor | float) -> Tensor:
 
 @torch.no_grad()
 def _pixel_width(camera: Camera, across: Tensor, along: Tensor, pixel: Tensor) -> Tensor:
-    """By how much the distance `across` [M, 3] between a ray and a point changes from one pixel to the next."""
+    """The change of the distance `across` [M, 3] between a ray and a point from one pixel to the next."""
     width = camera.size[1]
     x, y = pixel % width + 0.5, torch.div(pixel, width, rounding_mode="floor") + 0.5
     ends = []

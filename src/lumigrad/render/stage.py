@@ -45,14 +45,14 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Stage:
-    """What is rendered.
+    """The inputs of a rendering.
 
     Attributes:
-        shapes: at least one, but for renderers of media; all of the same class, but for a stage of mixed shapes.
+        shapes: at least one, except for renderers of media; all of the same class, except for a stage of mixed shapes.
         together: whether every image shows all of them; otherwise image n shows shape n.
         camera: as given, at the final size.
         cameras: one for each image, single.
-        scene: what the shapes are from, for its lights and background.
+        scene: the scene that the shapes come from, for its lights and background.
     """
 
     shapes: tuple[Shape, ...]
@@ -63,7 +63,7 @@ class Stage:
 
     @property
     def kind(self) -> type[Shape]:
-        """The class of the shapes, where they are of one class."""
+        """The class of the shapes, if they have the same class."""
         return next(kind for kind in SHAPES if isinstance(self.shapes[0], kind))
 
     @property
@@ -138,7 +138,7 @@ def stage_of(
 
 
 def of_one_type(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """The shapes in the widest of their floating types; as they are where they have no more than one."""
+    """The shapes converted to the widest of their floating types; unchanged if they have at most one."""
     types = [floating_type(shape) for shape in shapes]
     if len({found for found in types if found is not None}) < 2:
         return shapes
@@ -149,7 +149,7 @@ def of_one_type(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
 
 
 def floating_type(shape: Shape) -> torch.dtype | None:
-    """The type in which a shape is drawn; None where the camera's decides."""
+    """The type in which a shape is drawn; None if the camera's type decides."""
     if isinstance(shape, Mesh):
         return shape.positions.dtype
     if isinstance(shape, Cloud):
@@ -160,7 +160,7 @@ def floating_type(shape: Shape) -> torch.dtype | None:
 
 
 def check_colors(shape: Shape) -> None:
-    """Refuse whole numbers as colours, which a conversion to another type would hide."""
+    """Raise an error for integer colours, which a conversion to another type would hide."""
     if (colors := getattr(shape, "colors", None)) is not None:
         check.floating("colors", colors)
 
@@ -179,7 +179,7 @@ def _check_kinds(shapes: Sequence[Shape], name: str, kinds: Sequence[type], mixe
 
 
 def check_camera(camera: Any) -> None:
-    """Raise an error for anything but a camera with at most one batch dimension."""
+    """Raise an error unless this is a camera with at most one batch dimension."""
     if not isinstance(camera, Camera):
         raise TypeError(f"camera: expected a Camera, got {type(camera).__name__}")
     if len(camera.shape) > 1:
@@ -189,7 +189,7 @@ def check_camera(camera: Any) -> None:
 def lights_of(
     scene: Scene, lights: Sequence[Light] | Lighting | None, shader: Shader, camera: Camera
 ) -> tuple[Light, ...]:
-    """The lights to use: those given, else the scene's, else built-in ones that suit the shader."""
+    """The lights to use: the given ones, otherwise the scene's, otherwise built-in ones that suit the shader."""
     if lights is None:
         lights = (*scene.lights, *([] if scene.environment is None else [scene.environment]))
         if not lights:

@@ -1,4 +1,4 @@
-"""What shaders see: points on surfaces, with the material there looked up when it is asked for."""
+"""The input of shaders: points on surfaces, with the material there looked up on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lumigrad.types.shapes import Bool, Float, Int
 
 
 class TextureStore:
-    """Decoded textures and mip levels, each made once in a rendering."""
+    """Decoded textures and mip levels, each made once per rendering."""
 
     def __init__(self, mips: bool = True) -> None:
         self.mips = mips
@@ -32,7 +32,7 @@ class TextureStore:
         if key not in self._made:
             plain = torch.cat([srgb_decode(image[..., :3]), image[..., 3:]], -1) if linear else image
             levels = build_mips(plain[None]) if self.mips else []
-            self._made[key] = image, plain[None], levels  # the image itself is kept, for its id
+            self._made[key] = image, plain[None], levels  # the image itself is kept, so that its id stays unique
         _, base, levels = self._made[key]
         base = base.to(uv)
         if uv_d is None or not self.mips:
@@ -125,7 +125,7 @@ class Patch:
 
 
 class MeshShape:
-    """What is computed once for a mesh that is rendered, whatever the views: int32 faces, normals, tangents."""
+    """Values computed once per rendered mesh, whatever the views: int32 faces, normals, tangents."""
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
@@ -134,7 +134,7 @@ class MeshShape:
         self.uv_faces = None if mesh.uv_faces is None else mesh.uv_faces.to(torch.int32)
         self.second_uv_faces = None if mesh.second_uv_faces is None else mesh.second_uv_faces.to(torch.int32)
         normals, normal_faces = mesh.shading_normals()
-        # Around a vertex that is NaN there are no normals; its triangles are not drawn, their neighbours are.
+        # Around a NaN vertex there are no normals; its triangles are not drawn, but their neighbours are.
         self.normals = torch.nan_to_num(normals.to(self.positions.dtype), nan=0.0)
         self._together = normal_faces is mesh.faces
         self.normal_faces = self.faces if self._together else normal_faces.to(torch.int32)
@@ -150,7 +150,7 @@ class MeshShape:
 
     @functools.cached_property
     def second_tangents(self) -> tuple[Tensor, Tensor]:
-        """The same, of the second texture coordinates."""
+        """The same for the second texture coordinates."""
         return self._tangents(replace(self.mesh, uvs=self.mesh.second_uvs, uv_faces=self.mesh.second_uv_faces))
 
     def _tangents(self, mesh: Mesh) -> tuple[Tensor, Tensor]:
@@ -170,7 +170,7 @@ class MeshShape:
     def surface(
         self, frags: Fragments, material: Material, camera: Camera, store: TextureStore, number: int
     ) -> Surface:
-        """The points that P fragments [1, 1, P] see."""
+        """The points at P fragments [1, 1, P]."""
         position, normal, color = self._interpolated(frags)
         triangle = frags.tri.reshape(-1).long()
         geometric = self.face_normals.index_select(0, triangle)
@@ -202,7 +202,7 @@ class MeshShape:
         return replace(surface, normal=self._bent(surface, frags) * sign)
 
     def _interpolated(self, frags: Fragments) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Positions, unit normals and vertex colours; one lookup where they share an index buffer."""
+        """Positions, unit normals and vertex colours; one lookup if they share an index buffer."""
         parts = [self.positions, *([self.normals] if self._together else [])]
         parts += [] if self.colors is None else [self.colors]
         values = interpolate(torch.cat(parts, -1), frags, self.faces)[0, 0]
@@ -220,7 +220,7 @@ class MeshShape:
         return uv[0, 0], uv_d[0, 0]
 
     def _bent(self, surface: Surface, frags: Fragments) -> Tensor:
-        """The interpolated normal, bent by the normal map."""
+        """The interpolated normal, perturbed by the normal map."""
         texel = surface.texel("normal_texture")
         if texel is None:
             return surface.normal
@@ -235,7 +235,7 @@ class MeshShape:
 
 
 def default_material(mesh: Mesh) -> Material:
-    """Of a mesh that has none: its texture, half rough, not metallic."""
+    """The material of a mesh that has none: its texture, half rough, not metallic."""
     if mesh.uvs is None or mesh.texture is None:
         return PBRMaterial()
     grey = mesh.texture.shape[-1] == 1
@@ -243,7 +243,7 @@ def default_material(mesh: Mesh) -> Material:
 
 
 def surface_alpha(surface: Surface) -> Float[Tensor, "points 1"]:
-    """How opaque the material says it is [P, 1], whatever its alpha mode."""
+    """The opacity of the material [P, 1], whatever its alpha mode."""
     material = surface.material
     alpha = surface.position.new_ones(()).expand(*surface.position.shape[:-1], 1)
     name = "diffuse_texture" if isinstance(material, PhongMaterial) else "base_color_texture"

@@ -19,7 +19,7 @@ from lumigrad.scene.shapes.voxel_grid import VoxelGrid
 from lumigrad.types import Occupancy
 from lumigrad.types.grids import voxel_size
 
-# Where less than this of a pixel is covered, nothing counts as seen: a mean would divide by almost nothing.
+# Below this coverage of a pixel, nothing counts as visible: a mean would divide by almost nothing.
 FAINT = 1e-6
 
 
@@ -111,7 +111,7 @@ def _draw(
 
 
 def clip_rays(camera: Camera, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where rays [H, W, 3] meet the clip planes, and the cosines of their angles to the viewing direction."""
+    """The distances at which rays [H, W, 3] meet the clip planes, and their cosines to the viewing direction."""
     axis = -camera.camera_to_world[:3, 2].to(directions)
     cosine = (directions * (axis / axis.norm())).sum(-1)
     ahead = cosine > 0
@@ -122,13 +122,13 @@ def clip_rays(camera: Camera, directions: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 
 def mean_depth(depth: Tensor, mask: Tensor) -> Tensor:
-    """Of sums of depths weighted like the coverage; 0 where next to nothing is covered."""
+    """The mean depth, from sums of depths weighted like the coverage; 0 where next to nothing is covered."""
     seen = mask > FAINT
     return torch.where(seen, depth / torch.where(seen, mask, 1), 0)
 
 
 def mean_normals(normals: Tensor) -> Tensor:
-    """Weighted sums of unit vectors, made unit vectors; 0 where they are next to nothing."""
+    """Weighted sums of unit vectors, normalised; 0 where they nearly vanish."""
     length = normals.norm(dim=-1, keepdim=True)
     return torch.where(length > FAINT, normals / torch.where(length > FAINT, length, 1), 0)
 

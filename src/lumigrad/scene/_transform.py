@@ -1,4 +1,4 @@
-"""Affine maps of points and normals, by one matrix or one for each."""
+"""Affine maps of points and normals, with one matrix for all or one for each."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def check_matrix(matrix: Tensor) -> Tensor:
 
 
 def transform_points(points: Tensor, matrix: Tensor) -> Tensor:
-    """Points [P, 3] moved by a matrix [4, 4], or each by its own of [P, 4, 4]."""
+    """Points [P, 3] moved by a matrix [4, 4], or each by its own matrix of [P, 4, 4]."""
     upper = check_matrix(matrix).to(points)
     return _apply(upper[..., :3], points) + upper[..., 3]
 
 
 def transform_directions(normals: Tensor, matrix: Tensor) -> Tensor:
-    """Unit normals [P, 3] of surfaces that a matrix [4, 4] moves, or each its own of [P, 4, 4].
+    """Unit normals [P, 3] of surfaces moved by a matrix [4, 4], or each by its own matrix of [P, 4, 4].
 
-    They go with the matrix of cofactors (the inverse transpose, up to scale), which singular maps have as well, with
-    the sign that keeps them outside.
+    Normals transform by the matrix of cofactors (the inverse transpose, up to scale), which also exists for singular
+    maps, with the sign that keeps them pointing outside.
     """
     return torch.nn.functional.normalize(
         _apply(normal_matrix(check_matrix(matrix).to(normals)), normals), dim=-1, eps=1e-20
@@ -32,7 +32,7 @@ def transform_directions(normals: Tensor, matrix: Tensor) -> Tensor:
 
 
 def normal_matrix(matrix: Tensor) -> Tensor:
-    """What turns normals [..., 3, 3] where maps [..., 4, 4] move surfaces, up to scale; see `transform_directions`."""
+    """Matrices [..., 3, 3] that transform normals under maps [..., 4, 4], up to scale; see `transform_directions`."""
     a, b, c = check_matrix(matrix)[..., :3].unbind(-2)
     cofactors = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-2)
     sign = torch.where(mirrored(matrix), -1.0, 1.0).to(cofactors)[..., None, None]
@@ -40,7 +40,7 @@ def normal_matrix(matrix: Tensor) -> Tensor:
 
 
 def mirrored(matrix: Tensor) -> Tensor:
-    """Whether maps turn the inside out, [...]."""
+    """Whether maps mirror, [...]."""
     a, b, c = check_matrix(matrix.detach())[..., :3].unbind(-2)
     determinant: Tensor = (a * torch.linalg.cross(b, c)).sum(-1)
     return determinant < 0

@@ -24,7 +24,7 @@ def align(value: Tensor, rank: int, points: Tensor) -> Tensor:
     Args:
         value: a batch of scalars (rank 0), which get a last dimension of 1, or of vectors (rank 1).
         rank: dimensions of one item.
-        points: whose leading dimensions the batch dimensions of `value` are.
+        points: their leading dimensions are the batch dimensions of `value`.
     """
     if rank == 0:
         value = value[..., None]

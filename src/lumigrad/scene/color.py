@@ -1,4 +1,4 @@
-"""Linear light and what displays and image files hold: sRGB."""
+"""Conversion between linear light and sRGB, the encoding of displays and image files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Materials: what a surface does with light, as plain data that shaders read.
+"""Materials: the appearance of surfaces, as plain data that shaders read.
 
 Textures and factors multiply each other. Colour textures (base colour, diffuse, specular, emissive) are display-encoded
 (sRGB) as image files hold them; all other textures (metallic-roughness, normal, occlusion) are plain numbers.
@@ -68,7 +68,7 @@ class Material:
         object.__setattr__(self, name, value)
 
     def _check_number(self, name: str, low: float = 0.0, high: float = float("inf")) -> None:
-        """A tensor may stray from the range (an optimiser moves it); a number may not."""
+        """A tensor may leave the range, because an optimiser may move it; a number may not."""
         value = getattr(self, name)
         if isinstance(value, Tensor):
             if value.numel() != 1 or not value.is_floating_point():

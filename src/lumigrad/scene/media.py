@@ -18,7 +18,7 @@ from lumigrad.types.grids import check_corners
 from lumigrad.types.shapes import Float
 
 M = TypeVar("M", bound="Medium")
-MOST_G = 0.999  # of a g that is being optimised, which may reach the ends of its range
+MOST_G = 0.999  # for a g that is being optimised, which may reach the ends of its range
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda density: density,
     "relu": torch.relu,
@@ -56,7 +56,7 @@ class Medium:
     extinction: Float[Tensor, " 3"] = field(default_factory=_ones)
     albedo: Float[Tensor, " 3"] = field(default_factory=_three_quarters)
     g: float | Float[Tensor, ""] = 0.0
-    # Kept by copies on other devices and of other types: media that several things share stay one.
+    # Kept by copies on other devices and of other types, so that a medium shared by several objects stays one medium.
     identity: object = field(default_factory=object, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -93,9 +93,10 @@ def _color(name: str, value: Any) -> Tensor:
 
 
 def _check_range(name: str, value: Tensor, low: float, high: float, ends: bool = True) -> None:
-    """Refuse what is not finite, and what is outside of a range. `ends`: whether these are in it.
+    """Reject non-finite values, and values outside a range.
 
-    Values on other devices than the CPU are not looked at; those that gradients are asked of may be outside.
+    `ends`: whether the range includes its ends. Values on devices other than the CPU are not checked; values that
+    require gradients may be outside.
     """
     if not check.values_can_be_checked() or value.device.type != "cpu" or not value.numel():
         return
@@ -109,9 +110,9 @@ def _check_range(name: str, value: Tensor, low: float, high: float, ends: bool =
 
 
 def kept_within(value: Tensor, low: float, high: float) -> Tensor:
-    """The value, or the end of the range that it has left, with the derivative of the value in any case.
+    """The value clamped to a range, with the derivative of the value in either case.
 
-    Values that ask for no gradient are in the range.
+    Values that require no gradient are in the range.
     """
     if not value.requires_grad:
         return value

@@ -1,4 +1,4 @@
-"""Materials with which physics begins: matt surfaces, metals, glass, and matt surfaces under a coat."""
+"""Basic physical materials: matt surfaces, metals, glass, and matt surfaces under a coat."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def axis_angle_to_matrix(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor,
     x, y, z = axis_angle.unbind(-1)
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-    small = square < 1e-4  # where quotients lose digits, and at 0 have no gradient, their series do
+    small = square < 1e-4  # where quotients lose digits, and at 0 have no gradient, their series are used
     angle = torch.where(small, 1, square).sqrt()
     series = 1 - square / 6 * (1 - square / 20 * (1 - square / 42))
     sine = torch.where(small, series, angle.sin() / angle)

@@ -1,4 +1,4 @@
-"""Everything that is in a picture, as plain data."""
+"""A scene: everything in a picture, as plain data."""
 
 from __future__ import annotations
 
@@ -141,7 +141,9 @@ class Scene:
 
 
 def listed(shapes: Any, name: str = "shapes", kinds: Sequence[type] = SHAPES) -> list[Shape]:
-    """One shape, a batch, or a sequence of shapes and batches, as a list of shapes. `kinds`: those that messages name.
+    """One shape, a batch, or a sequence of shapes and batches, as a list of shapes.
+
+    `kinds`: the classes that messages name.
 
     Raises:
         TypeError: anything else; the message begins with `name`.

@@ -9,8 +9,9 @@ _WEIGHT = 0.3  # weight of the newest measurement
 
 
 class Pace:
-    """Chooses the sizes of frames by the times that earlier frames took. While the camera moves, frames are as large as
-    `frames_per_second` allows; at rest, they have full size.
+    """Chooses the sizes of frames by the times that earlier frames took.
+
+    While the camera moves, frames are as large as `frames_per_second` allows; at rest, they have full size.
 
     >>> from lumigrad.view import Pace
     >>> pace = Pace(frames_per_second=10.0)

@@ -43,8 +43,8 @@ _TILE = 16  # pixels per side
 
 
 def keeps_lists(tensor: torch.Tensor) -> bool:
-    """Whether the kernels for a tensor store the primitives of each tile after the pixels of `last`, so that the
-    backward pass need not sort again. Only CUDA's do."""
+    """Whether kernels store each tile's primitives after the pixels of `last`, so that backward need not sort: CUDA's
+    do."""
     return tensor.device.type == "cuda"
 
 

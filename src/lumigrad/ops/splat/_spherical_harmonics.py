@@ -56,8 +56,8 @@ def spherical_harmonics(
 
 
 def colors_seen(coefficients: Tensor, positions: Tensor, matrix: Tensor) -> Tensor:
-    """The colours of positions [V, 3] seen by cameras with matrices [N, 4, 4]: the sums plus 0.5, at least 0, [N, V,
-    C]."""
+    """The colours [N, V, C] of positions [V, 3] seen by cameras with matrices [N, 4, 4]: the sums plus 0.5, at least
+    0."""
     coefficients = _check_coefficients("features", check.floating("features", coefficients, positions, "means"))
     check.shape("features", coefficients, (len(positions), "K", "C"))
     directions = finite_rows(positions) - eyes(matrix)

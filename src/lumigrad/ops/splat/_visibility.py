@@ -8,7 +8,7 @@ from lumigrad._engine.declare import declare
 
 
 def pull_by_visibility(alpha: torch.Tensor, xy: torch.Tensor, radii: torch.Tensor) -> torch.Tensor:
-    """Return alpha [N, H, W] unchanged. Its gradient goes to the centres xy [N, V, 2], from pixels within radii [N,
+    """Return alpha [N, H, W] unchanged; its gradient goes to the centres xy [N, V, 2], from pixels within radii [N,
     V]."""
     return _op(alpha.contiguous(), xy.contiguous(), radii.detach().contiguous())
 

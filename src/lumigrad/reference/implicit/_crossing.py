@@ -7,8 +7,9 @@ from torch import Tensor
 
 
 def crossing(a: Tensor, b: Tensor) -> Tensor:
-    """The zero between two values of opposite sign, as a fraction of the edge. If a value is not finite, the middle,
-    without a gradient; a non-finite gradient is also dropped.
+    """The zero between two values of opposite sign, as a fraction of the edge.
+
+    If a value is not finite, the middle, without a gradient; a non-finite gradient is also dropped.
     """
     part = -a / (b - a)
     slopes = (b / (b - a) / (b - a), a / (b - a) / (b - a))

@@ -110,8 +110,9 @@ def _loops(case: int, joined: list[bool]) -> list[list[int]]:
 
 
 def _fill(loop: list[int]) -> tuple[list[tuple[int, int, int]], list[int]]:
-    """Triangles that fill a loop, and the edges around the centre if they need one. No side shared by two of them may
-    lie in a face of the cell, because the next cell may have the same one.
+    """Triangles that fill a loop, and the edges around the centre if they need one.
+
+    No side shared by two of them may lie in a face of the cell, because the next cell may have the same one.
     """
     size = len(loop)
     cost, third = {(i, i + 1): 0 for i in range(size)}, {}

@@ -34,8 +34,7 @@ def marching_cubes(
 
 
 def _vertices(shifted: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """The numbers of the vertices on the edges [3, D, H, W] that begin at each point (-1: no vertex), and their
-    positions."""
+    """The numbers of the vertices on the edges [3, D, H, W] from each point (-1: none), and their positions."""
     height, width = inside.shape[1:]
     words = (width + _WORD - 1) // _WORD
     keys, points, places = [], [], []

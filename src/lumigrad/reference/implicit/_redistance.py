@@ -61,9 +61,10 @@ def _round(distance: Tensor, fixed: Tensor, size: Tensor) -> Tensor:
 
 
 def _beside(values: Tensor, inside: Tensor, size: Tensor) -> Tensor:
-    """Distances of voxels that have a neighbour on the other side, infinity for others. The smaller of two: the
-    distance of the plane through the cuts of their edges, and the value over its slope. If a plane does not cut the
-    edges along all axes, the first is too large and the second is exact.
+    """Distances of voxels that have a neighbour on the other side, infinity for others.
+
+    The smaller of two: the distance of the plane through the cuts of their edges, and the value over its slope. If a
+    plane does not cut the edges along all axes, the first is too large and the second is exact.
     """
     inverse = torch.zeros_like(values)
     for axis in range(3):

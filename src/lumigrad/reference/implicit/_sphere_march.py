@@ -169,8 +169,7 @@ class _Marcher:
         return middle
 
     def _lowest(self, rays: Tensor, a: Tensor, b: Tensor, below: float) -> Tensor:
-        """The place of the lowest value between a and b, by golden-section search; infinity if the value is not below a
-        limit."""
+        """The place of the lowest value between a and b, by golden-section search; infinity if not below a limit."""
         for _ in range(_GOLDEN_STEPS):
             c, d = b - _GOLDEN * (b - a), a + _GOLDEN * (b - a)
             left = self.along(c, rays) < self.along(d, rays)

@@ -11,8 +11,7 @@ _BISECTIONS = 60
 def trace_grid(
     grid: Tensor, origins: Tensor, directions: Tensor, t_min: float, t_max: float, band: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The intersections of rays [R, 3], in voxels from the centre of the first voxel, with the zero level of a grid [D,
-    H, W].
+    """The intersections of rays [R, 3] with the zero level of a grid [D, H, W], in voxels from the first one's centre.
 
     Between the centres of voxels the grid is trilinear, in the half of a voxel around them it is constant across the
     border. A cell with a value that is not finite holds no surface.

@@ -123,8 +123,7 @@ class Medium:
         return _at_least(value, self.darkest)
 
     def passage(self, origins: Tensor, directions: Tensor, length: Tensor, rate: Tensor, wanted: Tensor) -> Passage:
-        """The passage until rate * amount + floor * reach equals `wanted` [P], which may be infinite; at most
-        `length`."""
+        """The passage until rate * amount + floor * reach equals `wanted` [P] (possibly infinite); at most `length`."""
         if self.grid is not None:
             return self._in_grid(origins, directions, length, rate, wanted)
         total = rate + self.floor
@@ -134,8 +133,7 @@ class Medium:
         return Passage(reach, reach, reach, collides)
 
     def _in_grid(self, origins: Tensor, directions: Tensor, length: Tensor, rate: Tensor, wanted: Tensor) -> Passage:
-        """The passage in a grid: between planes through voxel centres, the density is a cubic polynomial of the
-        distance."""
+        """The passage in a grid: between planes through voxel centres, the density is a cubic of the distance."""
         assert self.grid is not None
         times = []
         begin, end = torch.zeros_like(length), length
@@ -182,8 +180,7 @@ class Medium:
     def _find(
         self, origins: Tensor, directions: Tensor, begin: Tensor, end: Tensor, rate: Tensor, left: Tensor
     ) -> Tensor:
-        """The place at which the depth from `begin` reaches `left`, by bisection of the polynomial through four
-        points."""
+        """Where the depth from `begin` reaches `left`, by bisection of the polynomial through four points."""
         share = torch.arange(4, device=begin.device, dtype=begin.dtype) / 3
         points = origins[:, None] + (begin + (end - begin) * share)[..., None] * directions[:, None]
         values = rate[:, None] * self.voxels(points)[..., 0] + self.floor
@@ -359,8 +356,7 @@ class Space:
         return Flights(face, u, v, t, collides, medium, position, carried, inside)
 
     def transmittance(self, origins: Tensor, towards: Tensor, distant: Tensor, inside: Stack, asked: Tensor) -> Tensor:
-        """The transmittance of shadow rays [P, 3]; 0 where a surface is in the way. Finite rays end at origins +
-        towards."""
+        """The transmittance of shadow rays [P, 3]; 0 behind a surface. Finite rays end at origins + towards."""
         length = towards.norm(dim=-1, keepdim=True)
         directions = torch.where(distant[:, None], towards, towards / torch.where(length > 0, length, 1))
         end = torch.where(distant[:, None], math.inf, origins + towards)

@@ -1,5 +1,6 @@
-"""Visibility gradients of light paths at the edges of surfaces, defined in plain PyTorch. Estimates the integral stated
-in ``native/light/path_edges.h``, with the same random numbers.
+"""Visibility gradients of light paths at the edges of surfaces, defined in plain PyTorch.
+
+Estimates the integral stated in ``native/light/path_edges.h``, with the same random numbers.
 """
 
 from __future__ import annotations
@@ -68,8 +69,7 @@ class _View(NamedTuple):
 
 
 class _Silhouettes(NamedTuple):
-    """Edges as seen from points: their ends, and normals of the planes through them, pointing away from their
-    surfaces."""
+    """Edges as seen from points: their ends, and normals of the planes through them, away from their surfaces."""
 
     a: Tensor
     b: Tensor

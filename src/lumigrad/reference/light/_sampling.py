@@ -23,8 +23,7 @@ def sums_of(weights: Tensor) -> Tensor:
 
 @torch.no_grad()
 def environment_sums(cube: Tensor) -> tuple[Tensor, Tensor]:
-    """Cumulative probabilities of the rows [6 S + 1] and of the texels within each [6 S, S + 1], for a cube map [6, S,
-    S, 3].
+    """Cumulative probabilities of the rows [6 S + 1] of a cube map [6, S, S, 3], and of each row's texels [6 S, S + 1].
 
     A texel's weight is its solid angle times the mean radiance of its interpolation with its neighbours on the face.
     """
@@ -53,8 +52,8 @@ def solid_angles(side: int, like: Tensor) -> Tensor:
 
 @torch.no_grad()
 def emitters(positions: Tensor, tri: Tensor, emission: Tensor, face_materials: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The emitting triangles [E], the cumulative sums of their probabilities [E + 1], and the number of each triangle
-    among them [F] or -1.
+    """The emitting triangles [E], cumulative sums of their probabilities [E + 1], and each triangle's number among them
+    [F] or -1.
 
     Probabilities are in proportion to a triangle's area and the mean of its material's emission [M, 3]. Triangles with
     indices out of range, which are not checked for tensors on a device, do not emit.

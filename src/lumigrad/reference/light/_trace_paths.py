@@ -282,7 +282,7 @@ class _Scene:
         return origin + (side * offset * p.geometric).detach()
 
     def transfer(self, face: Tensor, spans: Tensor) -> Tensor:
-        """1, with the relative derivative of |n.e| / |e|^3 [P, 1]: for light from points of a triangle at offsets
+        """1, with the relative derivative of |n.e| / |e|^3 [P, 1]: for light from a triangle's points at offsets
         `spans`."""
         narrowing = (self.face_normals(face) * spans).sum(-1, keepdim=True)
         size = narrowing / _length(spans) ** 3
@@ -620,8 +620,9 @@ def absorbed(p: _Points, materials: Tensor, kinds: Tensor, way: Tensor, alive: T
 def _arrive(
     scene: _Scene, origins: Tensor, directions: Tensor, random: _Random, surface: int, alive: Tensor
 ) -> tuple[Tensor, ...]:
-    """The nearest surfaces at which segments end, in the form of `_Scene.meet`, and the paths' throughput there. A path
-    passes a surface that is partly there with the probability that the surface is absent.
+    """The nearest surfaces at which segments end, in the form of `_Scene.meet`, and the paths' throughput there.
+
+    A path passes a surface that is partly there with the probability that the surface is absent.
     """
     face, u, v, t = scene.meet(origins, directions)
     carried = torch.ones_like(t)
@@ -687,8 +688,7 @@ def _receive(
     inside: Stack | None = None,
     asked: Tensor | None = None,
 ) -> Tensor:
-    """Light from points of lights [P, 3] that light_from(origins [P, 3]) samples; in a scene with media, only for the
-    selected paths."""
+    """Light from points [P, 3] that light_from(origins [P, 3]) samples; with media, only for the selected paths."""
     viewer = p.side * p.geometric
     origins = scene.origins(p, viewer)
     light = light_from(origins)
@@ -743,7 +743,7 @@ def _draw_direction(
 def _worth(
     scene: _Scene, p: _Points, materials: Tensor, kinds: Tensor, wi: Tensor, wo: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The weights of sampled directions, and their densities. Light from smooth materials does not change with
+    """The weights of sampled directions, and their densities. Light from smooth materials does not depend on
     directions."""
     value, pdf = scene.bsdf(p, materials, kinds, wi, wo)
     smooth = scene.smooth(p, materials, kinds)[:, None]

@@ -83,8 +83,9 @@ def check_limit(name: str, value: Any, shape: Sequence[int], origins: Tensor) ->
 
 
 def _edge_volumes(origins: Tensor, directions: Tensor, corners: Tensor) -> Tensor:
-    """The side on which the ray passes each edge: all three have the same sign where it hits the triangle. For a shared
-    edge, two triangles compute the same number with opposite signs, so no ray passes between them.
+    """The side on which the ray passes each edge: all three have the same sign where it hits the triangle.
+
+    For a shared edge, two triangles compute the same number with opposite signs, so no ray passes between them.
     """
     a, b, c = (corners - origins[..., None, :]).unbind(-2)
     pairs = (c, b), (a, c), (b, a)

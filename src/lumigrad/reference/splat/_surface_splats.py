@@ -100,8 +100,7 @@ def _projection(p: Tensor, intrinsics: tuple[Tensor, ...], projection: str) -> t
 
 
 class _VisibilityGradient(torch.autograd.Function):
-    """Returns alpha [P] unchanged; its gradient g goes to the centres c [V, 2]: sum_p g_p (p - c) / (|p - c|^2 +
-    1e-10)."""
+    """Returns alpha [P]; its gradient g goes to the centres c [V, 2]: sum_p g_p (p - c) / (|p - c|^2 + 1e-10)."""
 
     @staticmethod
     def forward(ctx: Any, alpha: Tensor, xy: Tensor, radius: Tensor, columns: Tensor, rows: Tensor) -> Tensor:

@@ -36,8 +36,7 @@ OF_EDGE, OF_NEAR_PLANE, OF_FAR_PLANE = -1, -2, -3
 
 
 class _Triangles(NamedTuple):
-    """Triangles as lines (a, b, c) over the image, a x + b y + c in pixels, float64. Triangles that are not drawn are
-    never visible."""
+    """Triangles as lines (a, b, c) over the image, a x + b y + c in pixels, float64. Undrawn ones are never visible."""
 
     corners: Tensor  # [T, 3, 4]: x, y, z, w in homogeneous pixels
     edges: Tensor  # [T, 3, 3], >= 0 inside; edge k is opposite to corner k
@@ -67,8 +66,8 @@ class _Piece(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """A place to look up a triangle's colour, relative to the pixel's centre, and the fraction of the pixel that has
-    the colour."""
+    """A place to look up a triangle's colour, from the pixel's centre, and the fraction of the pixel with that
+    colour."""
 
     triangle: int
     place: Tensor  # [2]
@@ -406,8 +405,7 @@ def _polygon(corners: list[Tensor]) -> Tensor:
 
 
 def _corrections(pieces: list[_Piece], mesh: _Triangles, shown: list[int], width: int) -> list[_Piece]:
-    """Pieces without a line, where the rasterizer's rounding shows a different triangle at a centre than the exact
-    geometry."""
+    """Pieces without a line, where the rasterizer's rounding shows another triangle at a centre than exact geometry."""
     near = sorted({piece.pixel for piece in pieces if _distance(piece) < SNAPPED_WITHIN + piece.length / 2})
     if not near:
         return []

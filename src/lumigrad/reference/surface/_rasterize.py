@@ -266,8 +266,7 @@ def _guard_band(height: int, width: int) -> tuple[float, float]:
 
 
 def _clip(corners: Tensor, image: Tensor, tri_id: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Drop triangles that cannot be visible; replace those that straddle a plane by the fan of the remaining
-    polygon."""
+    """Drop triangles that cannot be visible; replace those that straddle a plane by a fan of the remaining polygon."""
     guard = _guard_band(height, width)
     finite = corners.isfinite().flatten(1).all(1)
     x, y, z, w = corners.unbind(-1)

@@ -1,5 +1,4 @@
-"""Shared by the methods of `lumigrad.gradients`: neighbouring pixels, occlusion between them, positions of surface
-points."""
+"""Shared by the methods of `lumigrad.gradients`: neighbouring pixels, occlusion, positions of surface points."""
 
 from __future__ import annotations
 

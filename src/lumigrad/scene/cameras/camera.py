@@ -1,4 +1,4 @@
-"""Cameras: what all have in common, and the perspective one.
+"""Cameras: their common base class, and the perspective camera.
 
 Camera space is OpenGL's: x right, y up, looking along -z. Matrices act on column vectors. Pixel
 coordinates put (0, 0) at the outer corner of the top left pixel, x to the right and y downwards, so the
@@ -156,7 +156,7 @@ class Camera:
         )
 
     def _projection(self) -> str:
-        """What `View.projection` calls this camera."""
+        """The name of this camera in `View.projection`."""
         raise NotImplementedError
 
     def projection_matrix(self) -> Float[Tensor, "... 4 4"]:
@@ -256,7 +256,7 @@ class Camera:
         device = self.world_to_camera.device
         image = torch.arange(self.shape.numel(), device=device)[:, None]
         word = mixed(mixed(torch.arange(count, device=device) ^ mixed(image + seed)) + seed)
-        # Two numbers of 31 bits: enough for any image.
+        # Two 31-bit numbers, which suffice for any image.
         x = ((word & 0x7FFFFFFF) * width) >> 31
         y = ((word >> 32 & 0x7FFFFFFF) * height) >> 31
         pixels = torch.stack((x, y), -1).to(self.world_to_camera.dtype) + 0.5

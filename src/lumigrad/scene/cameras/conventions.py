@@ -44,7 +44,7 @@ COLMAP_MODELS: dict[str, tuple[int, type[Distortion] | None, tuple[str, ...]]] =
     "OPENCV_FISHEYE": (2, FisheyeDistortion, ("k1", "k2", "k3", "k4")),
 }
 
-# What `camera_model` is in files of instant-ngp and nerfstudio, and whether it is a fisheye lens.
+# Values of `camera_model` in files of instant-ngp and nerfstudio, and whether each is a fisheye lens.
 TRANSFORMS_MODELS = {
     "OPENCV": False, "FULL_OPENCV": False, "PERSPECTIVE": False, "PINHOLE": False, "SIMPLE_PINHOLE": False,
     "RADIAL": False, "SIMPLE_RADIAL": False, "OPENCV_FISHEYE": True, "FISHEYE": True, "RADIAL_FISHEYE": True,
@@ -52,7 +52,7 @@ TRANSFORMS_MODELS = {
 }  # fmt: skip
 # Names of the focal length along each axis: in pixels, as an angle in radians and in degrees.
 _FOCALS = (("fl_x", "camera_angle_x", "x_fov"), ("fl_y", "camera_angle_y", "y_fov"))
-# Cameras that instant-ngp describes by other means than a model and its coefficients.
+# Keys by which instant-ngp describes cameras other than by a model and its coefficients.
 _UNKNOWN = ("ftheta_p0", "latlong", "equirectangular")
 
 
@@ -334,7 +334,7 @@ def _world_to_camera(rotation: Tensor, translation: Tensor) -> Tensor:
 
 
 def _merged(document: Mapping[str, Any], frame: Mapping[str, Any]) -> dict[str, Any]:
-    """A frame with what the document says of all of them; its own focal length replaces any kind of that."""
+    """A frame merged with the document's values for all frames; its own focal length replaces theirs, in any form."""
     common = {name: value for name, value in document.items() if name != "frames"}
     for names in _FOCALS:
         if any(name in frame for name in names):
@@ -354,7 +354,7 @@ def _intrinsics(frame: Mapping[str, Any], height: int, width: int) -> dict[str, 
 
 
 def _focal(frame: Mapping[str, Any], names: Sequence[str], size: int) -> float | None:
-    """Focal length in pixels along an axis of `size` pixels, by the first of its names that the frame has."""
+    """The focal length in pixels along an axis of `size` pixels, from the first of its names that the frame has."""
     name = next((name for name in names if name in frame), None)
     if name is None:
         return None

@@ -25,13 +25,13 @@ from lumigrad.types.shapes import Float
 D = TypeVar("D", bound="Distortion")
 
 _ITERATIONS = 40
-# Beyond this angle from the axis the image plane runs off to infinity.
+# Beyond this angle from the axis, the image plane extends to infinity.
 _WIDEST = math.radians(89.9)
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """What the models have in common. Coefficients are numbers or tensors [...], the batch shape of the camera."""
+    """Common base of the models."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -80,9 +80,9 @@ class Distortion:
     def homogeneous(self, points: Tensor) -> Tensor:
         """Distorted (x w, y w) of homogeneous (X, Y, w), [..., P, 3] to [..., P, 2], continuous everywhere.
 
-        Up to `max_radius` this is `w * distort(X / w, Y / w)`. Farther out, where polynomials turn around and would
-        fold what lies outside the image back into it, and behind the camera, the distorted radius continues in
-        proportion to the ideal one.
+        Up to `max_radius`, this is `w * distort(X / w, Y / w)`. Farther out, where polynomials turn around and would
+        fold points outside the image back into it, and behind the camera, the distorted radius continues in proportion
+        to the ideal one.
         """
         xy, w = points[..., :2], points[..., 2:]
         max_radius = self.max_radius(points)[..., None, None]
@@ -188,7 +188,7 @@ class RadialTangentialDistortion(Distortion):
         k1, k2, _, _, k3, k4, k5, k6 = (value.detach() for value in self._values(radii))
         r2 = radii * radii
         bottom = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-        # A pole ends the range like a turning point does.
+        # A pole ends the range, as a turning point does.
         return torch.where(bottom > 0, radii * (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / bottom, -torch.inf)
 
 
@@ -319,7 +319,7 @@ def _newton(
 
 
 def _shortened(points: Tensor, max_radius: Tensor) -> Tensor:
-    """Points [..., P, 2], those beyond the largest radius drawn back to it."""
+    """Points [..., P, 2], with those beyond the largest radius moved back to it."""
     radius = points.norm(dim=-1, keepdim=True)
     return torch.where(radius > max_radius, points * (max_radius / radius), points)
 
@@ -347,7 +347,7 @@ def _checked(points: Tensor) -> Tensor:
 
 
 def _radius(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances [...] of points [..., 2] from the centre, 1 for those at it, and which those are."""
+    """Distances [...] of points [..., 2] from the centre (1 for those at the centre), and a mask of the latter."""
     squared = points.square().sum(dim=-1)
     central = squared < torch.finfo(points.dtype).eps ** 2
     return torch.where(central, 1.0, squared).sqrt(), central

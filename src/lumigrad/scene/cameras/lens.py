@@ -1,4 +1,4 @@
-"""Lenses that have one distance sharp."""
+"""Lenses that focus on one distance."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ThinLens:
 
     @property
     def count(self) -> int | None:
-        """How many lenses it is; None: one for all images."""
+        """The number of lenses; None: one for all images."""
         return next((len(value) for value in self._values() if value.ndim), None)
 
     def at(self, index: int) -> ThinLens:

@@ -111,7 +111,7 @@ class OrthographicCamera(Camera):
         return origins, -self._back(origins).expand_as(origins)
 
     def _back(self, like: Tensor) -> Tensor:
-        """Unit direction against the view, in world space, [..., 1, 3]."""
+        """The unit direction opposite to the view, in world space, [..., 1, 3]."""
         back = self.camera_to_world[..., None, :3, 2].to(like.dtype)
         unit: Tensor = back / back.norm(dim=-1, keepdim=True)
         return unit

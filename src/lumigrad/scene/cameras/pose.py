@@ -1,4 +1,4 @@
-"""Where cameras stand: world-to-camera matrices.
+"""Camera poses: world-to-camera matrices.
 
 Camera space is OpenGL's: x right, y up, looking along -z. Matrices act on column vectors.
 """

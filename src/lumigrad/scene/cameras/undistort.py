@@ -48,7 +48,7 @@ def undistort_image(
     y, x = torch.meshgrid((rows - camera.cy) / camera.fy, (columns - camera.cx) / camera.fx, indexing="ij")
     ideal = torch.stack([x, y], dim=-1).reshape(-1, 2)
     bent = camera.distortion.distort(ideal)
-    # Beyond where the lens's polynomial turns around it would show the inside of the photograph once more.
+    # Beyond the radius where the lens's polynomial turns around, it would show the inside of the photograph again.
     covered = ideal.norm(dim=-1) < camera.distortion.max_radius(ideal)
     focal, centre = torch.stack([camera.fx, camera.fy]), torch.stack([camera.cx, camera.cy])
     size = torch.tensor([width, height], dtype=torch.float64)

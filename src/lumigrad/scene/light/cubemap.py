@@ -58,7 +58,7 @@ def sample_equirect(
 ) -> Float[Tensor, "rows columns channels"]:
     """Look an equirectangular image up in unit directions [h, w, 3]; linear, seamless around and over the poles."""
     height, width = image.shape[:2]
-    # What lies beyond a pole is the same row half way around; a repeating texture is right sideways as it is.
+    # Beyond a pole lies the same row, half way around; sideways, a repeating texture is already right.
     over = [image[:1].roll(width // 2, dims=1), image, image[-1:].roll(width // 2, dims=1)]
     x, y, z = directions.unbind(-1)
     u = 0.5 + torch.atan2(x, -z) / (2 * math.pi)

@@ -26,7 +26,7 @@ from lumigrad.types.shapes import Float
 
 IRRADIANCE_SIZE = 16
 SMALLEST_LEVEL = 8
-QUADRATURE_SIZE = 16  # up to this size of a face, all pairs of texels are affordable
+QUADRATURE_SIZE = 16  # up to this face size, all pairs of texels are affordable
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _quadrature(cube: Tensor, size: int, roughness: float | None) -> Tensor:
     return (weights @ source.reshape(-1, cube.shape[-1])).reshape(6, size, size, -1)
 
 
-# An optimisation of texels filters maps of the same size in every step. Up to 37 MB each.
+# An optimisation of texels filters maps of the same size in every step, so weights are cached: up to 37 MB each.
 @functools.lru_cache(maxsize=8)
 @torch.inference_mode(False)
 @torch.no_grad()
@@ -186,7 +186,7 @@ def _weights(source: int, size: int, roughness: float | None, dtype: torch.dtype
 
     They are scaled to add up to 1, so a uniform environment is reproduced exactly.
     """
-    # In double precision, so that their sum is 1 to the last bit of what is needed.
+    # In double precision, so that their sum is 1 to the precision needed.
     like: dict[str, Any] = {"dtype": torch.float64, "device": device}
     towards = torch.nn.functional.normalize(cube_directions(source, **like), dim=-1).reshape(-1, 3)
     normals = torch.nn.functional.normalize(cube_directions(size, **like), dim=-1).reshape(-1, 3)
@@ -198,7 +198,7 @@ def _weights(source: int, size: int, roughness: float | None, dtype: torch.dtype
 
 def _ggx_kernel(roughness: float) -> Callable[[Tensor], Tensor]:
     """D(h) (n.l) without constant factors; where n = v, (n.h)^2 = (1 + n.l) / 2."""
-    squared = roughness**4  # of the width alpha = roughness^2
+    squared = roughness**4  # in terms of the width alpha = roughness^2
     return lambda cosine: cosine / (1 + (squared - 1) * (0.5 + 0.5 * cosine)).square()
 
 
@@ -216,6 +216,6 @@ def _ggx_lobe(roughness: float, samples: int, cube: Tensor) -> tuple[Tensor, Ten
     # The density of reflected directions is D(h) (n.h) / (4 v.h) = D(h) / 4 where n = v.
     density = squared / (math.pi * (1 + (squared - 1) * cosine2).square()) / 4
     texel = 4 * math.pi / (6 * cube.shape[1] ** 2)
-    # Half a level finer than the solid angle: trilinear lookups blur by themselves.
+    # Half a level finer than the solid angle suggests, because trilinear lookups blur by themselves.
     level = (0.5 * torch.log2(1 / (samples * density * texel)) - 0.5).clamp_min(0)
     return lobe.to(cube.dtype), (weight / weight.sum()).to(cube.dtype), level.to(cube.dtype)

@@ -44,7 +44,7 @@ def _parameter(name: str, value: object, rank: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Light:
-    """What all lights have in common: their parameters are tensors, one for all images or one for each."""
+    """Common base of all lights: parameters are tensors, one for all images or one for each."""
 
     ranks: ClassVar[dict[str, int]] = {}
 
@@ -83,7 +83,7 @@ class PunctualLight(Light):
     specular: Any
 
     def falloff(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit directions from the points towards the light [..., 3], and which part of it arrives [..., 1]."""
+        """Unit directions from the points towards the light [..., 3], and the fraction of it that arrives [..., 1]."""
         raise NotImplementedError
 
     def distance(self, points: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class PunctualLight(Light):
         return points.new_full((*points.shape[:-1], 1), math.inf)
 
     def tint(self, points: Tensor, highlight: bool = False) -> Tensor:
-        """Colour times intensity, ready to be multiplied with `falloff`; of the highlights where asked for."""
+        """Colour times intensity, to be multiplied by `falloff`; optionally for highlights."""
         color = self.specular if highlight and self.specular is not None else self.color
         return align(color, 1, points).to(points) * align(self.intensity, 0, points).to(points)
 
@@ -178,7 +178,7 @@ class PointLight(PunctualLight):
         to_light = align(self.position, 1, points).to(points) - points
         squared = dot(to_light, to_light)
         apart = squared > 0
-        squared = squared.where(apart, squared.new_ones(()))  # at the light itself nothing is defined: no light
+        squared = squared.where(apart, squared.new_ones(()))  # at the light itself, nothing is defined: no light
         if self.attenuation is None:
             part = 1 / squared
             if self.range is not None:

@@ -1,4 +1,4 @@
-"""Built-in environments, so that pictures need no files: cube maps of linear radiance [6, S, S, 3]."""
+"""Built-in environments, which need no files: cube maps of linear radiance [6, S, S, 3]."""
 
 from __future__ import annotations
 

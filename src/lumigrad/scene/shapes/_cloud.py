@@ -1,4 +1,4 @@
-"""What clouds of points, Gaussians and surfels have in common: tensors with one row for each primitive."""
+"""The common base of clouds of points, Gaussians and surfels: tensors with one row per primitive."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ class Displayed:
     """Base of shapes that show themselves."""
 
     def _repr_png_(self) -> bytes | None:
-        """What notebooks show of it: a PNG file, or None where there is nothing to see."""
-        # Drawing lies above shapes. It is looked for when somebody wants to see one.
+        """The picture that notebooks show: a PNG file, or None if there is nothing to see."""
+        # Drawing is a layer above shapes, so it is imported only when a picture is wanted.
         picture: bytes | None = import_module("lumigrad.render.display").picture_of(self)
         return picture

@@ -15,16 +15,16 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.grids import voxel_centers
 from lumigrad.types.shapes import Float
 
-NEAR = 1.5  # voxels around a triangle that are compared with it
-PAIRS = 2**20  # voxels and triangles that are compared together
-LEAF = 4  # triangles in a leaf of the tree
-CHUNK = 2**15  # points whose winding numbers are computed together
-# A node that is farther from a point than this many of its radii counts as one dipole, which is right to about 1 %.
+NEAR = 1.5  # voxels around a triangle for which its distance is computed
+PAIRS = 2**20  # pairs of voxels and triangles that are compared at a time
+LEAF = 4  # triangles in each leaf of the tree
+CHUNK = 2**15  # points whose winding numbers are computed at a time
+# A node farther from a point than this many of its radii counts as one dipole, which is accurate to about 1 %.
 FAR = 2.0
 
 
 class _Level(NamedTuple):
-    """Nodes of one level as the dipoles that they are from afar."""
+    """The nodes of one level, as dipoles for distant points."""
 
     normal: Tensor
     center: Tensor
@@ -38,7 +38,7 @@ class TriangleTree:
         corners = corners[_along_curve(corners.mean(1))]
         depth = max(math.ceil(math.log2(len(corners) / LEAF)), 0)
         missing = LEAF * 2**depth - len(corners)
-        # In place of triangles that a full tree lacks there are points of the last one: they have no area.
+        # Missing triangles of a full tree are points of the last triangle, which have no area.
         filling = corners[-1:, :1].expand(missing, 3, 3)
         self.leaves = torch.cat((corners, filling)).reshape(-1, LEAF, 3, 3)
         a, b, c = self.leaves.unbind(2)
@@ -54,7 +54,7 @@ class TriangleTree:
         self.levels.reverse()
 
     def winding_numbers(self, points: Float[Tensor, "points 3"]) -> Tensor:
-        """How often the surface wraps around points [P]: the solid angle that it fills, over that of a sphere.
+        """The winding number of the surface around points [P]: its solid angle, divided by that of a sphere.
 
         Source: Barill et al. 2018, "Fast Winding Numbers for Soups and Clouds".
         """
@@ -140,7 +140,8 @@ def nearest_triangles(corners: Tensor, points: Tensor, box: Tensor) -> Tensor:
 
 
 def _close_pairs(corners: Tensor, box: Tensor, size: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Voxels and triangles whose boxes, NEAR voxels larger, hold them; of triangles out of the grid, those beside."""
+    """Pairs of voxels and triangles whose boxes, enlarged by NEAR voxels, contain the voxels; for triangles outside the
+    grid, the voxels at its border."""
     counts = torch.tensor([*reversed(size)], device=corners.device)
     scaled = (corners - box[0]) / (box[1] - box[0]) * counts - 0.5
     first, last = (scaled.amin(1) - NEAR).ceil(), (scaled.amax(1) + NEAR).floor()
@@ -158,7 +159,8 @@ def _close_pairs(corners: Tensor, box: Tensor, size: Sequence[int]) -> Iterator[
 
 
 def _sweep(state: list[Tensor], points: Tensor, corners: Tensor, axis: int, backwards: bool) -> list[Tensor]:
-    """Each plane along an axis takes, where that is nearer, what the nine voxels in the plane before it have."""
+    """Each plane along an axis takes over nearer triangles from the nine voxels around each place in the previous
+    plane."""
     dim = 2 - axis
     spots, triangles = (list(v.unbind(dim)) for v in state)
     places = points.unbind(dim)
@@ -181,7 +183,7 @@ def _sweep(state: list[Tensor], points: Tensor, corners: Tensor, axis: int, back
 
 
 def _around(spots: Tensor, triangles: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """A plane [A, B, ...] moved by up to one voxel along both sides; its border stands for what lies beyond."""
+    """A plane [A, B, ...] shifted by up to one voxel along both sides; values at the border are repeated."""
     rows, columns = (torch.arange(count, device=spots.device) for count in spots.shape[:2])
     for i in (-1, 0, 1):
         for j in (-1, 0, 1):
@@ -190,8 +192,8 @@ def _around(spots: Tensor, triangles: Tensor) -> Iterator[tuple[Tensor, Tensor]]
 
 
 def crossings(corners: Tensor, box: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """How often rays from voxels [D, H, W] leave triangles more often than they enter them: the least and the most of
-    six rays along the axes."""
+    """How many more times rays from voxels [D, H, W] leave the surface than enter it: the minimum and maximum over six
+    rays along the axes."""
     counts = [part for axis in range(3) for part in _crossings_along(corners.double(), box.double(), size, axis)]
     every = torch.stack(counts)
     return every.amin(0), every.amax(0)
@@ -200,7 +202,7 @@ def crossings(corners: Tensor, box: Tensor, size: Sequence[int]) -> tuple[Tensor
 def _crossings_along(corners: Tensor, box: Tensor, size: Sequence[int], axis: int) -> tuple[Tensor, Tensor]:
     """The counts of rays to smaller and to larger coordinates of one axis."""
     counts = torch.tensor([*reversed(size)], device=corners.device)
-    # In voxels. Shifted a little, so that hardly a ray meets an edge or a corner.
+    # In voxels, shifted slightly so that hardly any ray meets an edge or a corner.
     shift = torch.tensor([1.37e-5, 2.11e-5, 1.73e-5]).to(corners)
     corners = (corners - box[0]) / (box[1] - box[0]) * counts - 0.5 + shift
     u, v = [other for other in range(3) if other != axis]
@@ -220,7 +222,7 @@ def _crossings_along(corners: Tensor, box: Tensor, size: Sequence[int], axis: in
     height = (areas * corners[triangle][..., axis]).sum(-1) / areas.sum(-1)
     # Outwards along the axis: counter-clockwise in (x, y), (y, z) and (z, x).
     outwards = areas.sum(-1).sign() * (-1 if axis == 1 else 1)
-    above = height.floor().long().clamp(-1, int(counts[axis]) - 1) + 1  # the first voxel that is not below
+    above = height.floor().long().clamp(-1, int(counts[axis]) - 1) + 1  # the first voxel that is not below the triangle
     shape = [int(counts[v]), int(counts[u]), int(counts[axis]) + 1]
     steps = corners.new_zeros(shape).index_put_((column[:, 1], column[:, 0], above), outwards, accumulate=True)
     below = steps[..., :-1].cumsum(-1)

@@ -1,4 +1,4 @@
-"""Batches of things of different sizes, one after the other in one tensor."""
+"""Batches of elements of different sizes, concatenated in one tensor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Index = int | slice | Sequence[int] | Tensor
 
 @dataclass(frozen=True)
 class Packing:
-    """How many rows each element of a batch has. Sizes live in Python: no call waits for a device.
+    """The number of rows of each element of a batch. Sizes are kept in Python, so no call waits for a device.
 
     Attributes:
         counts: rows of each element.
@@ -90,7 +90,7 @@ def numbers(index: Index, count: int) -> list[int]:
 
 
 def same_kind(tensors: Sequence[Tensor], name: str) -> None:
-    """Check that what is to be packed has one dtype, device and row shape."""
+    """Check that tensors to be packed have the same dtype, device and row shape."""
     kinds = [(tensor.dtype, tensor.shape[1:], tensor.device) for tensor in tensors]
     for dtype, shape, device in kinds[1:]:
         if (dtype, shape, device) != kinds[0]:

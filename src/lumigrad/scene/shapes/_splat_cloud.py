@@ -1,4 +1,4 @@
-"""What clouds of Gaussians and of surfels have in common."""
+"""The common base of clouds of Gaussians and surfels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normals that are smooth within parts of a surface and have an edge where it is sharp, as CAD parts need."""
+"""Normals that are smooth within parts of a surface and break at sharp edges, as CAD parts need."""
 
 from __future__ import annotations
 

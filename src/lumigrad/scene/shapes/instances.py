@@ -1,4 +1,4 @@
-"""One mesh at many places."""
+"""One mesh, placed many times."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Instances:
         return replace(mesh, **changed)
 
     def _indices(self, faces: Tensor, step: int) -> Tensor:
-        """The faces of all instances [N F, 3], whose values begin `step` after those of the one before."""
+        """The faces of all instances [N F, 3], whose indices are offset by `step` from one instance to the next."""
         first = step * torch.arange(len(self), device=faces.device)
         turned = mirrored(self.matrices).to(faces.device)[:, None, None]
         every = faces.long()[None]

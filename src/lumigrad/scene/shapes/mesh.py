@@ -38,7 +38,8 @@ def _check_range(indices: Tensor, count: int, name: str) -> None:
         return
     values: Any = indices
     if indices.device.type == "cpu":
-        # NumPy finds the extremes of integers in a fraction of torch's time. Within torch.func it sees no memory.
+        # NumPy finds the extremes of integers in a fraction of torch's time. Within torch.func, it has no access to
+        # memory.
         with contextlib.suppress(RuntimeError):
             values = indices.numpy()
     low, high = int(values.min()), int(values.max())

@@ -15,7 +15,7 @@ from lumigrad.scene.shapes._packed import Index, Packing, numbers, same_kind
 from lumigrad.scene.shapes.mesh import INDEXED, Mesh
 from lumigrad.types.shapes import Float, Int
 
-Tensors = list[Tensor]  # the class has a method of the name list
+Tensors = list[Tensor]  # the class has a method named `list`
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _face_materials(mesh: Mesh) -> Tensor:
 
 
 def _completed(meshes: list[Mesh]) -> list[Mesh]:
-    """The meshes, all with colours, texture coordinates and normals if one has them."""
+    """The meshes, all completed with colours, texture coordinates and normals if one of them has these."""
     painted = [mesh.colors for mesh in meshes if mesh.colors is not None]
     same_kind(painted, "colors")
     textured = [name for name in ("uvs", "second_uvs") if any(getattr(mesh, name) is not None for mesh in meshes)]

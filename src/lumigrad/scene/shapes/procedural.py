@@ -89,7 +89,7 @@ def sphere_uvs(
     """
     unit = torch.nn.functional.normalize(directions, dim=-1)[faces.long()]
     u = torch.atan2(unit[..., 0], unit[..., 2]) / (2 * math.pi) + 0.5
-    # A pole's own longitude is noise: unwrap against a corner that is not one.
+    # The longitude of a pole is noise: unwrap relative to a corner that is not a pole.
     regular = unit[..., 1].abs() < 1 - 1e-6
     u = u - torch.round(u - u.gather(1, regular.int().argmax(1, keepdim=True)))
     mean = (u * regular).sum(1, keepdim=True) / regular.sum(1, keepdim=True).clamp_min(1)

@@ -58,8 +58,8 @@ def _face_tangents(corners: Tensor, uvs: Tensor) -> tuple[Tensor, Tensor]:
     e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     (u1, v1), (u2, v2) = (uvs[:, 1] - uvs[:, 0]).unbind(-1), (uvs[:, 2] - uvs[:, 0]).unbind(-1)
     area = u1 * v2 - u2 * v1
-    # v grows downwards, so that a texture the right way round has a negative area. Only the direction of the quotient
-    # matters, and that is its numerator's times the sign of the area.
+    # v grows downwards, so a texture with the usual orientation has a negative area. Only the direction of the quotient
+    # matters, which is that of its numerator times the sign of the area.
     sign = torch.where(area > 0, -1, 1)
     numerator = (e1 * v2[:, None] - e2 * v1[:, None]) * -sign[:, None]
     degenerate = (area == 0)[:, None]
@@ -77,7 +77,7 @@ def _angles(corners: Tensor) -> Tensor:
 
 
 def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors [..., 3] of unit length, and whether [..., 1] they had a direction; else zero, without gradient."""
+    """Normalised vectors [..., 3], and whether [..., 1] they had a direction; others become zero, without gradient."""
     size = vectors.detach().abs().amax(-1, keepdim=True)
     found = (size > torch.finfo(vectors.dtype).tiny) & size.isfinite()
     scaled = torch.where(found, vectors, 1.0) / torch.where(found, size, 1.0)

@@ -1,4 +1,4 @@
-"""A function of points that absorbs and shines, as data."""
+"""A field of density and colour given by a function of points, as data."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class VoxelGrid:
         return voxel_centers(self.box, self.values.shape[:3])
 
     def occupancy(self, threshold: float = 0.0) -> Occupancy:
-        """Where interpolated densities can be above the threshold: what `render_volume` has to look at."""
+        """The cells in which interpolated densities can exceed the threshold, which `render_volume` must evaluate."""
         return occupancy(self.values[..., 0], threshold)
 
     def to(self, *args: Any) -> VoxelGrid:
