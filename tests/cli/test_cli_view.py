@@ -132,7 +132,7 @@ def test_what_does_not_go_with_a_field(field: Path, tmp_path: Path, capsys: pyte
     for given, message in (
         ([field, "--light", "1,0,0"], "options of surfaces and lights do not apply"),
         ([field, tmp_path / "ball.ply"], "a field is shown alone"),
-        ([tmp_path / "other.npz"], "no field that lumigrad wrote"),
+        ([tmp_path / "other.npz"], "not a field written by lumigrad"),
     ):
         assert main(["view", *map(str, given), "--no-browser"]) == 2
         assert message in capsys.readouterr().err

@@ -125,7 +125,7 @@ def test_no_cameras() -> None:
     camera = fibonacci_cameras(4, (16, 16))
     with pytest.raises(ValueError, match="camera: expected a batch"):
         CameraRefinement(camera[0])
-    with pytest.raises(ValueError, match="picks: expected cameras that `camera` was asked for"):
+    with pytest.raises(ValueError, match="picks: expected cameras that `camera` has returned"):
         CameraRefinement(camera).step([0], 1e-3)
 
 

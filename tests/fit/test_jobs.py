@@ -251,7 +251,7 @@ def test_a_fit_goes_on_with_the_same_photographs_only(kind: str, shots: PosedPho
     saved = torch.load(path, weights_only=True)
     del saved["settings"]["masks"]
     torch.save(saved, path)
-    with pytest.raises(CheckpointError, match="of another version of lumigrad: it does not say its masks"):
+    with pytest.raises(CheckpointError, match="from another version of lumigrad: it has no masks"):
         job.resume(tmp_path)
 
 

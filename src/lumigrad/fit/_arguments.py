@@ -1,4 +1,4 @@
-"""Checks of the arrays that functions on meshes take."""
+"""Checks of array arguments of functions on meshes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lumigrad.types.validation import fractional, in_range, integral, shape
 
 
 def check_rows(name: str, value: Any, columns: int | str, like: Tensor | None = None) -> Tensor:
-    """Floating-point values [V, columns], of the type of another tensor if there is one."""
+    """Floating-point values [V, columns], of the type of another tensor if one is given."""
     checked = fractional(name, value)
     shape(name, checked, ["V", columns])
     if like is not None and checked.dtype != like.dtype:

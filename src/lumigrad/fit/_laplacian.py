@@ -85,7 +85,7 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # The matrix is symmetric: its inverse is its own adjoint.
+        # The matrix is symmetric, so its inverse is its own adjoint.
         return _Solve.apply(gradient, ctx.system), None  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,5 @@
-"""States of fits as plain values, and back: what is read from a file is checked against the class's annotations."""
+"""Conversion of fit states to plain values and back. Values read from a file are checked against the class's
+annotations."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def from_plain(kind: type[T], values: Any) -> T:
 
 
 def check_plain(kind: type[Any], values: Any, name: str) -> None:
-    """Whether a dataclass can be made from values.
+    """Check that a dataclass can be made from values.
 
     Raises:
         ValueError: a value is missing, unknown, of another type, or not finite.
@@ -40,10 +41,10 @@ def check_plain(kind: type[Any], values: Any, name: str) -> None:
 
 
 def check_adam(saved: Any, tensors: Sequence[Tensor], grouped: Sequence[int], name: str) -> set[int]:
-    """Whether Adam can resume with these tensors from what its `state_dict` returned.
+    """Check that Adam can resume with these tensors from a saved `state_dict`.
 
     Args:
-        grouped: how many tensors each of its groups has.
+        grouped: the number of tensors in each of its groups.
 
     Returns:
         The numbers of the tensors that have moments.

@@ -26,7 +26,7 @@ class _Edges:
         start, end = faces.reshape(-1), np.roll(faces, -1, axis=1).reshape(-1)
         opposite = np.roll(faces, -2, axis=1).reshape(-1)
         key = np.minimum(start, end) * count + np.maximum(start, end)
-        # Sorted by edge, the half-edge that runs upwards first.
+        # Sorted by edge, with the half-edge in ascending direction first.
         order = np.lexsort((start > end, key))
         paired = order.reshape(-1, 2) if len(order) % 2 == 0 else np.zeros((0, 2), dtype=np.int64)
         up, down = paired[:, 0], paired[:, 1]
@@ -93,7 +93,7 @@ def _collapse(points: Floats, faces: Ints, shortest: float, longest: float) -> t
         candidate = (length < shortest) & _link_condition(edges, count)
         if not candidate.any() or len(faces) <= 8:
             break
-        # Ties are broken by the edge's number.
+        # Ties are broken by the number of the edge.
         rank = np.empty(len(length), dtype=np.int64)
         rank[np.lexsort((np.arange(len(length)), -length))] = np.arange(len(length))
         priority = np.where(candidate, rank, -1)
@@ -139,7 +139,7 @@ def _link_condition(edges: _Edges, count: int) -> NDArray[np.bool_]:
 
 
 def _spoiled(points: Floats, moved: Floats, faces: Ints, merged: Ints, longest: float) -> NDArray[np.bool_]:
-    """Vertices around which merging would turn a face by more than 60 degrees or make an edge too long."""
+    """Vertices around which a merge would turn a face by more than 60 degrees or make an edge too long."""
     after = merged[faces]
     alive = (after[:, 0] != after[:, 1]) & (after[:, 1] != after[:, 2]) & (after[:, 2] != after[:, 0])
     touched = alive & ((after != faces).any(1) | (moved[faces, :3] != points[faces, :3]).any((1, 2)))
@@ -202,8 +202,8 @@ def _flip(points: Floats, faces: Ints) -> Ints:
 def _relax(points: Floats, faces: Ints, amount: float) -> Floats:
     """Move vertices towards their neighbours' mean within the tangent plane.
 
-    Attributes follow to first order. Where the surface is folded over, its tangent plane means nothing, and
-    vertices move all the way to smooth it out.
+    Attributes follow to first order. Where the surface is folded over, its tangent plane is meaningless, and vertices
+    move all the way to smooth it out.
     """
     edges = _Edges(faces, len(points))
     total = np.zeros_like(points)

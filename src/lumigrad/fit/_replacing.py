@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: whenever the process is killed, the old one or the new one is there."""
+"""Atomic replacement of files: whenever the process is killed, either the old or the new file exists."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of another one when everything has reached the disk.
+    """Open a file for writing, which replaces another one when everything has reached the disk.
 
-    After an error, such as that of a full disk, the old file is as it was, and nothing of the new one is left.
+    After an error, such as a full disk, the old file is unchanged, and nothing of the new one remains.
 
     >>> from pathlib import Path
     >>> from lumigrad.fit._replacing import replacing
@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with part.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # a rename may reach the disk before the bytes do
+            os.fsync(file.fileno())  # a rename may reach the disk before the data does
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last, where folders can be opened."""
+    """Make a rename durable, on systems where folders can be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -66,14 +66,15 @@ def _charts(points: Floats, faces: Ints, min_cosine: float = 0.7) -> list[Ints]:
     neighbours = _face_neighbours(faces)
     free = np.ones(len(faces), dtype=bool)
     charts = []
-    # Start from faces that look along an axis: their charts grow large, and only small gaps remain between them.
+    # Start from faces that look along an axis: their charts grow large and leave only small gaps between them.
     seeds = collections.deque(np.argsort(-np.abs(normals).max(1), kind="stable").tolist())
     while seeds:
         seed = seeds.popleft()
         if not free[seed]:
             continue
         chart = _grow(seed, normals, areas, neighbours, free, min_cosine)
-        # The mean normal moved while the chart grew: release faces that no longer agree with it, but never the seed.
+        # The mean normal has moved while the chart grew: release faces that no longer agree with it, but never the
+        # seed.
         axis = (normals[chart] * areas[chart, None]).sum(0)
         keep = normals[chart] @ axis > 0.3 * np.linalg.norm(axis)
         if not keep[0]:
@@ -102,7 +103,7 @@ def _flatten(corners: Floats) -> Floats:
         if extent.prod() < min_area:
             best, min_area = turned, float(extent.prod())
     best = best - best.reshape(-1, 2).min(0)
-    # Lay charts on their long side, to keep shelves low.
+    # Lay charts on their long sides, to keep shelves low.
     width, height = best.reshape(-1, 2).max(0)
     return best if width >= height else np.stack([best[..., 1], width - best[..., 0]], -1)
 

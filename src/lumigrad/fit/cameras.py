@@ -1,4 +1,4 @@
-"""Cameras that are fitted together with what they see."""
+"""Cameras that are refined together with the scene."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.rotations import axis_angle_to_matrix
 
 _BETAS = (0.9, 0.99)
-# The focal length's logarithm changes more slowly than angles: all cameras agree on it.
+# The logarithm of the focal length changes more slowly than angles, because all cameras contribute to it.
 _FOCAL_RATE = 0.3
 
 
@@ -61,7 +61,7 @@ class CameraRefinement:
         self._gauge = _gauge_of(camera, unit) if gauge else None
 
     def camera(self, picks: Any = slice(None)) -> PerspectiveCamera:
-        """The cameras as they are now, or those of some numbers. The next `step` is for the last ones asked for."""
+        """The current cameras, or those with some numbers. The next `step` is for the last ones requested."""
         values = self.values[picks].detach().requires_grad_(torch.is_grad_enabled())
         focal = None if self.focal is None else self.focal.detach().requires_grad_(torch.is_grad_enabled())
         self._leaves = (values, focal)
@@ -69,22 +69,22 @@ class CameraRefinement:
 
     @property
     def leaves(self) -> list[Tensor]:
-        """What has the gradients of the cameras that were last asked for."""
+        """The tensors that hold the gradients of the cameras that were last requested."""
         return [] if self._leaves is None else [leaf for leaf in self._leaves if leaf is not None]
 
     @torch.no_grad()
     def step(self, picks: Any, rate: float) -> None:
-        """A step along the gradients of the cameras that were last asked for.
+        """Take a step along the gradients of the cameras that were last requested.
 
         Args:
             picks: their numbers.
             rate: of angles, in radians; see `unit` for distances.
 
         Raises:
-            ValueError: no cameras were asked for.
+            ValueError: no cameras were requested.
         """
         if self._leaves is None:
-            raise ValueError("picks: expected cameras that `camera` was asked for")
+            raise ValueError("picks: expected cameras that `camera` has returned")
         values, focal = self._leaves
         self._leaves = None
         if values.grad is None:
@@ -93,7 +93,7 @@ class CameraRefinement:
         grad[:, :6] = values.grad
         if focal is not None and focal.grad is not None:
             grad[:, 6] = focal.grad
-        # A camera without a finite gradient stays.
+        # A camera without a finite gradient does not move.
         grad = grad.nan_to_num(0, 0, 0)
         self._steps[picks] += 1
         age = self._steps[picks][:, None].to(grad)
@@ -101,7 +101,7 @@ class CameraRefinement:
         second = torch.lerp(grad.square(), self._second[picks], _BETAS[1])
         self._first[picks], self._second[picks] = first, second
         scale = (second / (1 - _BETAS[1] ** age)).sqrt()
-        # One scale for a camera's rotation and one for its motion, so that directions are those of the gradient.
+        # One scale for a camera's rotation and one for its motion, so that the direction is that of the gradient.
         scale = torch.cat([part.amax(1, keepdim=True).expand_as(part) for part in scale.split((3, 3, 1), 1)], 1)
         step = rate * first / (1 - _BETAS[0] ** age) / scale.clamp_min(1e-30)
         self.values[picks] -= step[:, :6]
@@ -110,22 +110,22 @@ class CameraRefinement:
         self._fix_gauge()
 
     def _fix_gauge(self) -> None:
-        """Take what moves all cameras alike out of the corrections."""
+        """Remove the part of the corrections that moves all cameras alike."""
         if self._gauge is None:
             return
         flat = self.values.reshape(-1).double()
         self.values = (flat - self._gauge @ (self._gauge.T @ flat)).view(-1, 6).to(self.values)
 
     def to_dict(self) -> dict[str, Tensor]:
-        """What is fitted, to be kept in a file."""
+        """The fitted values, to be saved in a file."""
         found = {"values": self.values, "first": self._first, "second": self._second, "steps": self._steps}
         return found if self.focal is None else {**found, "focal": self.focal}
 
     def load(self, values: Mapping[str, Tensor]) -> None:
-        """Go on from what `to_dict` returned.
+        """Restore the values that `to_dict` returned.
 
         Raises:
-            ValueError: it is of other cameras.
+            ValueError: it belongs to other cameras.
         """
         mine = self.to_dict()
         if set(values) != set(mine) or any(values[name].shape != mine[name].shape for name in mine):

@@ -27,7 +27,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _why_not_written(error: BaseException) -> str:
-    """In words; torch may tell of a full disk by a RuntimeError of its own, behind which the system's lies."""
+    """The reason in words. For a full disk, torch may raise its own RuntimeError, caused by the system's error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
@@ -43,7 +43,7 @@ class State(Protocol):
 
 
 AnyState = TypeVar("AnyState", bound=State)
-# Of a state that processes divide: the whole in the first one, None in the others.
+# For a state divided among processes: the whole state in the first process, None in the others.
 Whole: TypeAlias = Callable[[AnyState], AbstractContextManager[AnyState | None]]
 
 
@@ -91,7 +91,7 @@ class Checkpoints:
         except Exception as error:  # a damaged file can fail in any layer of the reader
             raise CheckpointError(f"cannot read {self.path}: {_first_line(error)}") from error
         if version != STATE_VERSION:
-            raise CheckpointError(f"{self.path} is of another version of lumigrad")
+            raise CheckpointError(f"{self.path} is from another version of lumigrad")
         self._compare(settings)
         return state
 
@@ -107,19 +107,19 @@ class Checkpoints:
         values = self.load(in_file)
         try:
             return build(values)
-        except Exception as error:  # whatever is wrong with the values, the file is what has to be replaced
+        except Exception as error:  # whatever is wrong with the values, the file must be replaced
             raise CheckpointError(f"{self.path} is damaged: {_first_line(error)}") from error
 
     def _compare(self, saved: dict[str, Any]) -> None:
         different = [name for name in self.settings if saved.get(name) != self.settings[name]]
         unknown = [name for name in self.inputs if name in self.settings and name not in saved]
         if unknown:
-            raise CheckpointError(f"{self.path} is of another version of lumigrad: it does not say its {unknown[0]}")
+            raise CheckpointError(f"{self.path} is from another version of lumigrad: it has no {unknown[0]}")
         others = [other for name, other in self.inputs.items() if name in different]
         if others:
             raise CheckpointError(f"{self.path} belongs to {', '.join(others)}")
         if different:
-            # Stages follow from the other options; they are worth a mention only when nothing else differs.
+            # Stages follow from the other options, so they are only mentioned if nothing else differs.
             told = [name for name in different if name != "stages"] or different
             changes = ", ".join(f"{name} was {saved.get(name)}, now {self.settings[name]}" for name in told)
             raise CheckpointError(f"{self.path} was made with other options: {changes}")
@@ -200,7 +200,7 @@ class _Saving(Generic[AnyState]):
         self._time, self._kept = time.monotonic(), getattr(state, "iteration", None)
 
     def after_loss(self, error: LostProcessError) -> None:
-        """Keep what can be kept after a process was lost."""
+        """Save what can be saved after a process was lost."""
         error.lost_with_it = self._whole is not None
         if error.lost_with_it:
             error.saved, error.kept = self._group.saves(), self._kept

@@ -1,4 +1,4 @@
-"""Several processes that fit one thing together: what they exchange, and what happens when one of them is lost.
+"""Fits by several processes: their communication, and the handling of lost processes.
 
 This is the only module that knows torch.distributed, which it imports where there are several processes.
 """
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from lumigrad._launcher import group_size as group_size
 
-# How long the others wait for a process that says nothing and whose connection stands.
+# How long the others wait for a silent process whose connection is open.
 _PATIENCE = timedelta(minutes=10)
-# How long they wait for the first process to say that it is there, after one was lost.
+# How long they wait for a sign of life from the first process, after one was lost.
 _ROLL_CALL = timedelta(seconds=3)
 
 
@@ -64,7 +64,7 @@ class Group:
         return self.rank == 0
 
     def share(self, count: int, what: str = "count") -> slice:
-        """Which of `count` things are this process's: parts that are as equal as can be, in the order of ranks.
+        """This process's share of `count` items: shares are as equal as possible, in the order of ranks.
 
         Raises:
             ValueError: there are fewer things than processes.
@@ -140,14 +140,14 @@ class Group:
         return make()
 
     def saves(self) -> bool:
-        """After a process was lost: whether it is this one that keeps the state.
+        """After a process was lost: whether this process saves the state.
 
-        It is the first one, or another where the first one is lost.
+        It is the first one, or another if the first one is lost.
         """
         return True
 
     def speaks(self) -> bool:
-        """Whether it is this process, out of those that ask, that tells the user of an error."""
+        """Whether this process, out of those that ask, reports an error to the user."""
         return True
 
     def leave(self) -> None:
@@ -189,7 +189,7 @@ class _Joined(Group):
         self.rank, self.size = self._torch.get_rank(), self._torch.get_world_size()
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        # One message for all tensors of a kind: a message costs more than what is in it.
+        # One message for all tensors of a kind, because a message costs more than its contents.
         summed = [tensor.detach() for tensor in tensors]
         kinds = [(tensor.dtype, tensor.device) for tensor in summed]
         for kind in dict.fromkeys(kinds):
@@ -224,10 +224,10 @@ class _Joined(Group):
         return bool(told)
 
     def joined(self, values: Tensor) -> Tensor:
-        if values.dtype == torch.bool:  # which not every backend sends
+        if values.dtype == torch.bool:  # which not every backend supports
             return self.joined(values.to(torch.uint8)).bool()
         counts = self._counts(len(values))
-        # The same number of rows from each, as collective calls want it.
+        # The same number of rows from each process, as collective calls require.
         padded = torch.cat([values, values.new_zeros(max(counts) - len(values), *values.shape[1:])])
         parts = [torch.empty_like(padded) for _ in counts]
         with _connected():
@@ -299,7 +299,7 @@ class _Joined(Group):
                 return True
             store.wait(["lumigrad/first"], _ROLL_CALL)
             return False
-        except RuntimeError:  # it is not there, or the store itself is lost
+        except RuntimeError:  # the process is gone, or the store itself is lost
             return self._asks_first("deputies")
 
     def speaks(self) -> bool:
@@ -327,18 +327,18 @@ class _Joined(Group):
             return self.is_first
 
     def _counts(self, count: int) -> list[int]:
-        """What each process says."""
+        """The numbers from all processes."""
         told = [torch.zeros(1, dtype=torch.int64, device="cpu") for _ in range(self.size)]
         with _connected():
             self._torch.all_gather(told, torch.tensor([count], device="cpu"))
         return [int(one) for one in told]
 
     def _store(self) -> Any:
-        """What the launcher keeps for all processes, also where some are lost."""
+        """The launcher's store for all processes, which survives the loss of some."""
         return self._torch.distributed_c10d._get_default_store()
 
     def _check_length(self, count: int) -> None:
-        """All processes must send as much: gloo would mix what does not belong together."""
+        """Check that all processes send the same amount: gloo would mix up messages otherwise."""
         ends = torch.tensor([count, -count], device="cpu")
         with _connected():
             self._torch.all_reduce(ends, self._torch.ReduceOp.MAX)
@@ -399,7 +399,7 @@ class _Exchange(torch.autograd.Function):
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """Errors of torch.distributed, which have a type for each of its backends, as one."""
+    """Converts errors of torch.distributed, whose types differ between backends, to one type."""
     try:
         yield
     except (RuntimeError, ValueError) as error:

@@ -10,7 +10,7 @@ from lumigrad.types import validation as check
 from lumigrad.types.grids import Box, check_corners, check_resolution
 from lumigrad.types.shapes import Float
 
-# The axis of a vector, and those of its matrix: (x, y, z) are 0, 1, 2.
+# The axis of a vector, and those of its matrix; (x, y, z) are 0, 1, 2.
 _SPLITS = ((0, (1, 2)), (1, (0, 2)), (2, (0, 1)))
 
 
@@ -95,7 +95,7 @@ class FactorizedGrid(nn.Module):
 
     @torch.no_grad()
     def resized(self, size: int | tuple[int, int, int]) -> FactorizedGrid:
-        """A grid of another size that is nearly the same function: its vectors and matrices, interpolated."""
+        """A grid of another size that approximates the same function, with interpolated vectors and matrices."""
         counts = check_resolution(size, "size")[::-1]  # along x, y and z
         rank, channels = len(self.vectors[0]), None if self.mix is None else self.mix.shape[1]
         other = FactorizedGrid(self.box, size, rank, channels)

@@ -57,7 +57,7 @@ def eikonal_loss(gradients: Float[Tensor, "*shape 3"]) -> Float[Tensor, ""]:
     if gradients.dim() == 0 or gradients.shape[-1] != 3:
         raise ValueError(f"gradients: expected shape [..., 3], got {tuple(gradients.shape)}")
     square = (gradients**2).sum(-1)
-    # The norm has no derivative at zero; zero stands for it.
+    # The norm has no derivative at zero; zero is used instead.
     norm = torch.where(square > 0, torch.where(square > 0, square, 1.0).sqrt(), 0.0)
     return ((norm - 1) ** 2).sum() / max(norm.numel(), 1)
 

@@ -1,4 +1,4 @@
-"""Stopping a fit between two steps when the process is asked to end."""
+"""Stopping a fit between two steps when the process is interrupted or terminated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Interruption:
                 signal.signal(number, handler)
 
     def stay(self) -> None:
-        """Handle signals after the context, too, in a process that is about to end."""
+        """Keep handling signals after the context, in a process that is about to end."""
         self._stays = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -69,7 +69,7 @@ class Job(ABC, Generic[AnyState]):
 
     @abstractmethod
     def read(self, values: dict[str, Any]) -> AnyState:
-        """The state of which `to_dict` made values; an error of any kind where they do not fit the job."""
+        """The state from the values of `to_dict`; raises any error if they do not fit the job."""
 
     @abstractmethod
     def fit(self, state: AnyState, go_on: Callable[[AnyState], bool]) -> AnyState:
@@ -107,7 +107,7 @@ class Job(ABC, Generic[AnyState]):
         return run_with_checkpoints(lambda go_on: self.fit(state, go_on), self.checkpoints(folder), on_step)
 
     def preview(self, state: AnyState) -> Preview:
-        """What there is to see of a state while the fit runs.
+        """A preview of a state while the fit runs.
 
         Raises:
             NotImplementedError: the job has no pictures.
@@ -115,9 +115,9 @@ class Job(ABC, Generic[AnyState]):
         raise NotImplementedError(f"{type(self).__name__} has no pictures to show while it runs")
 
     def complete(self, state: AnyState) -> bool:
-        """Whether the fit is at its end."""
+        """Whether the fit is complete."""
         return self.progress(state) >= 1
 
     def checkpoints(self, folder: Path) -> Checkpoints:
-        """Where the state is kept."""
+        """The checkpoints that hold the state."""
         return Checkpoints(folder, self.settings, self.inputs)

@@ -1,4 +1,4 @@
-"""Where a field that is being fitted has anything in it."""
+"""The occupied cells of a field that is being fitted."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ class OccupancyGrid(nn.Module):
 
     @torch.no_grad()
     def update(self, density: Callable[[Tensor], Tensor], seed: int = 0, part: float = 1.0, chunk: int = 2**20) -> None:
-        """Look at the field once in each cell, at a random point of it; keep the larger of that and what decays.
+        """Evaluate the field once in each cell, at a random point; keep the larger of this and the decayed value.
 
         Args:
             density: points [M, 3] to densities [M] or [M, 1]. With a step's length as a factor, `threshold` is one of
-                opacity. What is not finite counts as 0.
+                opacity. Non-finite values count as 0.
             seed: another one for each update. A cell's point depends on the seed and the cell's number alone.
-            part: of the cells, drawn at random, that are looked at and decay; 1 for all of them.
-            chunk: cells that are looked at together.
+            part: fraction of the cells, chosen at random, that are evaluated and decay; 1 for all of them.
+            chunk: cells that are evaluated at a time.
 
         Raises:
             TypeError, ValueError: a wrong option, or densities of another shape.
@@ -101,7 +101,7 @@ class OccupancyGrid(nn.Module):
 
     @torch.no_grad()
     def occupancy(self) -> Occupancy:
-        """The occupied cells of all levels. Those that were never looked at are occupied."""
+        """The occupied cells of all levels. Cells that were never evaluated count as occupied."""
         known = self.values[self.values.isfinite()]
         limit = min(self.threshold, known.mean().item()) if len(known) else self.threshold
         filled = self.values > limit
@@ -110,7 +110,7 @@ class OccupancyGrid(nn.Module):
         return Occupancy(words, (depth, height, width))
 
     def _points(self, cells: Tensor, word: Tensor) -> Float[Tensor, "cells 3"]:
-        """A point in each of these cells, which are counted through all levels."""
+        """A point in each of these cells, which are numbered over all levels."""
         _, depth, height, width = self.values.shape
         numbers = torch.stack((cells % width, cells // width % height, cells // (width * height) % depth), -1)
         level = cells // (width * height * depth)

@@ -59,5 +59,5 @@ class AdamUniform(torch.optim.Optimizer):
         square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
         max_root = (square.max() / (1 - betas[1] ** state["step"])).sqrt()
         scale = rate / (1 - betas[0] ** state["step"])
-        # Where all gradients so far are zero there is nothing to scale.
+        # If all gradients so far are zero, there is nothing to scale.
         parameter.sub_(mean / max_root.clamp_min(torch.finfo(mean.dtype).tiny) * scale)

@@ -1,4 +1,4 @@
-"""What there is to see of a fit while it runs."""
+"""Previews of a fit while it runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Preview(NamedTuple):
 
     @classmethod
     def of_ball(cls, draw: Callable[[PerspectiveCamera], Tensor], camera: PerspectiveCamera, images: Tensor) -> Preview:
-        """Of the ball of radius one at the origin, which cameras [N] see; with their images [N, H, W, 3]."""
+        """A preview of the unit ball at the origin, seen by cameras [N], with their images [N, H, W, 3]."""
         pose, photos = camera.world_to_camera, [(camera[n], image) for n, image in enumerate(images)]
         return cls(draw, pose.new_zeros(3), 1.0, upright(pose), photos)
 

@@ -1,4 +1,4 @@
-"""A page that shows what came out of a fit: numbers, pictures, curves, settings."""
+"""A page with the results of a fit: numbers, pictures, curves, settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write_page(
         numbers: results by name; values that are no number or text, such as lists, are left to metrics.json.
         settings: options by name.
         files: other results, to link to.
-        warnings: what the reader should know first.
+        warnings: shown first.
 
     >>> from pathlib import Path
     >>> from lumigrad.fit.report_page import Curve, write_page

@@ -13,14 +13,14 @@ from lumigrad.scene.shapes.procedural import icosphere, sphere_uvs
 
 HEIGHT_MM = 240.0
 _HALF_AXES = (80.0, 0.5 * HEIGHT_MM, 96.0)
-# By how much faces are smaller in front than behind.
+# Ratio of the sizes of faces in front and behind.
 _CROWDING = 2.2
 
 Triple = tuple[float, float, float]
 
 
 class _Bump(NamedTuple):
-    """A Gaussian of the place: its centre, its standard deviations along the axes, and the displacement there.
+    """A Gaussian in space: its centre, its standard deviations along the axes, and the displacement there.
 
     A mirrored one has a twin at -x.
     """

@@ -1,4 +1,4 @@
-"""A filter that lowers what changes slowly over an image: light and exposure more than skin."""
+"""A filter that attenuates slow variations over an image: light and exposure more than skin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of a model as cameras see them, without light."""
+"""Frames of a model as seen by the cameras, without light."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def draw_frames(
     background: tuple[float, float, float],
     topology: Int32[Tensor, "faces 3"],
 ) -> Float[Tensor, "views height width channels"]:
-    """Images of shapes in the model's texture, over a background, as bright as their cameras make them.
+    """Images of shapes in the model's texture, over a background, with the exposures of their cameras.
 
     Args:
         camera: all of the rig.
-        cameras: which of them sees each shape.
+        cameras: the number of the camera that sees each shape.
         topology: `edge_topology` of the faces.
     """
     mesh = model.mesh

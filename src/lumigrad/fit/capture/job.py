@@ -1,4 +1,4 @@
-"""A whole capture: what to begin from, running with checkpoints, and the results as files."""
+"""A whole capture: initialisation, fitting with checkpoints, and the results as files."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ class CaptureJob(DividedJob[CaptureState]):
 
     Attributes:
         rig: what was recorded.
-        options: what was asked for.
+        options: of the fit.
         place: where the space of the fit is in the world.
         camera: the rig's cameras, in that space.
         schedule: of the loop.
         settings: plain values that determine the fit, kept beside its state.
         truth: positions of all frames in the world, to be measured against.
-        millimetres: of a unit of the world.
+        millimetres: the length of a unit of the world.
         device: where it is fitted.
     """
 

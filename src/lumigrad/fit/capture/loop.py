@@ -20,7 +20,7 @@ from lumigrad.io.photos import reduced
 from lumigrad.ops.surface import edge_topology
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 
-# Images that the curve is measured on.
+# Number of images on which the curve is measured.
 _MEASURED = 9
 
 
@@ -64,7 +64,7 @@ def capture(
 
 
 class _Steps:
-    """Gradient steps, and what they need throughout."""
+    """Gradient steps, and the data that all of them need."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class _Steps:
         return picks // count, picks % count
 
     def _error(self, deltas: Tensor, frames: Tensor, cameras: Tensor, factor: int) -> Tensor:
-        """Differences of colour of what is drawn to what was recorded, averaged down by a factor, [N, h, w, 3]."""
+        """Colour differences between drawn and recorded images, averaged down by a factor, [N, h, w, 3]."""
         model, camera = self.state.model, self.camera
         target = self.rig.images(frames, cameras).to(deltas)
         if factor > 1:

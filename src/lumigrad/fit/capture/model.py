@@ -1,4 +1,4 @@
-"""What is found: the shape of every frame, one texture, and how bright each camera is."""
+"""The fitted model: the shape of every frame, one texture, and the exposure of each camera."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.shapes import Float, Int
 
 Rigid = Literal["sequence", "frame", "none"]
-# Frames over which the first weights of a frame are alike.
+# Number of neighbouring frames whose initial weights are alike.
 _MEMORY = 3.0
 
 
 def check_rigid(rigid: str) -> None:
-    """Raise ValueError if a word says nothing of what moves as a whole."""
+    """Raise ValueError unless a word says what moves rigidly."""
     if rigid not in get_args(Rigid):
         raise ValueError(f"rigid: expected one of {', '.join(get_args(Rigid))}, got {rigid!r}")
 
@@ -100,7 +100,7 @@ class CaptureModel(nn.Module):
 
     @property
     def frames(self) -> int:
-        """How many there are in all sequences."""
+        """The number of frames in all sequences."""
         return sum(self.counts)
 
     def deltas(self, frames: Int[Tensor, " frames"]) -> Float[Tensor, "frames vertices 3"]:
@@ -133,7 +133,7 @@ class CaptureModel(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Back to where values have a meaning: texels in [0, 1]; the cameras' mean contrast 1 and brightness 0."""
+        """Project values back to their valid range: texels in [0, 1]; the cameras' mean contrast 1 and brightness 0."""
         self.texture.clamp_(0, 1)
         self.contrast.sub_(self.contrast.mean())
         self.brightness.sub_(self.brightness.mean())

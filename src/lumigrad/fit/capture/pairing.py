@@ -1,4 +1,4 @@
-"""Which images of several cameras were taken at the same time, by their names."""
+"""Pairing of simultaneous images of several cameras by their names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def paired(place: Path, images: Mapping[str, Sequence[Path]]) -> tuple[tuple[Pat
 
 
 def _by_name(images: Mapping[str, Sequence[Path]]) -> dict[str, dict[Key, Path]] | None:
-    """By names without suffixes; None unless they are distinct and the same for all cameras."""
+    """Pairing by names without suffixes; None unless these are distinct and the same for all cameras."""
     keyed: dict[str, dict[Key, Path]] = {
         camera: {path.stem: path for path in sorted(paths, key=natural)} for camera, paths in images.items()
     }
@@ -48,7 +48,7 @@ def _by_name(images: Mapping[str, Sequence[Path]]) -> dict[str, dict[Key, Path]]
 
 
 def _by_number(folder: Path, paths: Sequence[Path]) -> dict[Key, Path]:
-    """By the number in the names that differs from image to image."""
+    """Pairing by the number in the names that differs from image to image."""
     split = [re.split(r"(\d+)", path.stem) for path in sorted(paths, key=natural)]
     ordered = sorted(paths, key=natural)
     # Odd parts are numbers.

@@ -32,7 +32,7 @@ _GREY = Lighting(ambient=0.25, headlight=0.35, intensities=(0.4,))
 
 @dataclass(frozen=True)
 class Drawn:
-    """Frames as the rig's cameras see them.
+    """Frames as seen by the rig's cameras.
 
     Attributes:
         camera: the cameras in the space of the model.
@@ -46,7 +46,7 @@ class Drawn:
 
     @torch.no_grad()
     def render(self, frame: int, camera: int) -> Tensor:
-        """What the model shows of a frame, [H, W, 3]."""
+        """The model's image of a frame, [H, W, 3]."""
         frames, cameras = torch.tensor([frame]), torch.tensor([camera])
         positions = self.model.positions(frames)
         topology = edge_topology(self.model.mesh.faces)
@@ -65,7 +65,7 @@ class Drawn:
 
     @property
     def middle(self) -> int:
-        """The camera that looks at the face from the middle of the others."""
+        """The camera in the middle of the others."""
         back = self.rig.camera.world_to_camera[:, 2, :3]
         return int((back @ back.mean(0)).argmax())
 
@@ -135,7 +135,7 @@ def metrics(drawn: Drawn, state: CaptureState, truth: Tensor | None, millimetres
 
 
 def _psnr(drawn: Drawn) -> float:
-    """Of some frames from all cameras, over all pixels that count, in decibels."""
+    """The PSNR of some frames from all cameras, over all pixels that count, in decibels."""
     total, count = 0.0, 0.0
     for frame in _spread(drawn.rig.frames, _SHOWN):
         for camera in range(len(drawn.rig.names)):
@@ -188,7 +188,7 @@ def animation(drawn: Drawn, path: Path, frames: int) -> None:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """At most some of the first numbers, evenly spread."""
+    """At most `most` numbers below `count`, evenly spread."""
     return torch.linspace(0, count - 1, min(count, most)).round().long().tolist()
 
 

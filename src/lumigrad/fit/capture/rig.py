@@ -1,4 +1,4 @@
-"""What several synchronised cameras recorded of a mesh with fixed faces, as a folder."""
+"""Recordings of a mesh with fixed faces by several synchronised cameras, as a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.shapes import Float, Int
 
 CAMERA_FILES = ("cameras.json", "transforms.json")
-# Images that are kept in memory, as bytes; others are read again when they are needed.
+# Bytes of images that are kept in memory; others are read again when needed.
 _KEPT_BYTES = 2 * 2**30
 
 
@@ -71,7 +71,7 @@ class CaptureRig:
 
     @property
     def frames(self) -> int:
-        """How many there are in all sequences; they are numbered one sequence after the other."""
+        """The number of frames in all sequences, numbered one sequence after the other."""
         return sum(self.counts)
 
     def images(self, frames: Int[Tensor, " n"], cameras: Int[Tensor, " n"]) -> Float[Tensor, "n height width 4"]:
@@ -110,7 +110,7 @@ class CaptureRig:
         return (torch.cat([color, covered[..., None].to(color)], -1) * 255).round().clamp(0, 255).byte()
 
     def digest(self) -> str:
-        """A name for cameras, the files' names and sizes, and the first frames: another recording has another one."""
+        """A digest of the cameras, the files' names and sizes, and the first frames, which identifies the recording."""
         found = hashlib.sha256()
         for name in ("world_to_camera", "fx", "fy", "cx", "cy"):
             found.update(getattr(self.camera, name).contiguous().numpy().tobytes())
@@ -187,7 +187,7 @@ def _base(folder: Path) -> Mesh:
 
 
 def _say_what_is_left(path: Path) -> None:
-    """Warn of deformations that a glTF file has, and that a capture does not use."""
+    """Warn of deformations in a glTF file that a capture does not use."""
     document = Document(path, Notes(path)).json
     primitives = [part for mesh in document.get("meshes", []) for part in mesh.get("primitives", [])]
     has = [
@@ -201,7 +201,7 @@ def _say_what_is_left(path: Path) -> None:
     if has:
         warnings.warn(
             f"{path}: it has {' and '.join(has)}; the capture begins with the shape as it stands in the file, and "
-            "finds deformations of its own",
+            "finds its own deformations",
             stacklevel=4,
         )
 
@@ -219,7 +219,7 @@ def _cameras(folder: Path) -> tuple[tuple[str, ...], tuple[PerspectiveCamera, ..
 
 
 def _camera_name(file_path: str) -> str:
-    """The camera of a file_path: its last part, or, of an image, the folder that it is in."""
+    """The camera of a file_path: its last part or, for an image, its folder."""
     parts = [part for part in re.split(r"[/\\]", file_path) if part not in ("", ".")]
     if not parts:
         raise ValueError(f"file_path: expected the name of a camera or of an image in its folder, got {file_path!r}")
@@ -255,7 +255,8 @@ def _take(place: Path, name: str, names: tuple[str, ...]) -> Take:
 
 
 def _size(takes: tuple[Take, ...]) -> tuple[int, int]:
-    """(height, width) of all images. Here, the first and last of every camera are opened; others when they are read."""
+    """(height, width) of all images. Only the first and last image of every camera are opened here, others when they
+    are read."""
     first = takes[0].paths[0][0]
     width, height = pixels(first)
     for path in (path for take in takes for row in {take.paths[0], take.paths[-1]} for path in row):

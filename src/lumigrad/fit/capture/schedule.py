@@ -1,4 +1,4 @@
-"""How long a capture is fitted, in what steps, and by what loss."""
+"""The length, stages and loss of a capture."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class CaptureSchedule:
         return progress_of(state, self.iterations, self.minutes, costs)
 
     def factor(self, progress: float) -> int:
-        """By what images are averaged down at a progress in [0, 1]."""
+        """The factor by which images are averaged down at a progress in [0, 1]."""
         return next(factor for begin, factor in reversed(self.stages) if progress >= begin)
 
     def rates(self, progress: float) -> dict[str, float]:
-        """At a progress in [0, 1], by the name of the model's parameter."""
+        """The learning rates at a progress in [0, 1], by the model's parameter."""
         fallen = self.decay**progress
         risen = fallen * min(1.0, progress / self.warm_up) if self.warm_up else fallen
         return {

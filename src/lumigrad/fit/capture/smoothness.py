@@ -10,7 +10,7 @@ from lumigrad.types.shapes import Float, Int
 
 
 class UniformLaplacian:
-    """How far offsets of vertices are from the mean of their neighbours'.
+    """The differences between vertices' offsets and the mean of their neighbours' offsets.
 
     Args:
         faces: [F, 3].
@@ -31,7 +31,7 @@ class UniformLaplacian:
         self.used = (degree > 0).float()
 
     def __call__(self, offsets: Float[Tensor, "frames vertices 3"]) -> Float[Tensor, "frames vertices 3"]:
-        """Offsets less the mean of the neighbours'; zero where there are none."""
+        """Offsets minus the mean of the neighbours' offsets; zero without neighbours."""
         around = offsets[:, self.ends[:, 1]] * self.shares.to(offsets)[:, None]
         means = torch.zeros_like(offsets).index_add(1, self.ends[:, 0], around)
         return offsets * self.used.to(offsets)[:, None] - means

@@ -57,7 +57,7 @@ class CaptureState:
         }
 
     def restore(self, values: dict[str, Any]) -> CaptureState:
-        """Take over what `to_dict` returned, read from a file; the state is one of the same fit.
+        """Restore the values that `to_dict` returned, read from a file of the same fit.
 
         Raises:
             ValueError: values are missing, of another type or shape, or not finite.

@@ -1,4 +1,4 @@
-"""A recording of the built-in head, of which the shapes are known: something to try a capture on."""
+"""A synthetic recording of the built-in head with known shapes, to try a capture on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LIGHTS = (
 
 @dataclass(frozen=True)
 class RigOptions:
-    """What is recorded of the built-in head.
+    """The options of a recording of the built-in head.
 
     Attributes:
         size: rows and columns of the images.
@@ -50,8 +50,8 @@ class RigOptions:
         level: of the head's mesh, see `head`.
         supersampling: samples of a pixel along each axis.
         exposures: cameras of unequal contrast and brightness.
-        nod: degrees by which the head turns during a sequence.
-        wrong: scales how wrong the base is that the fit begins with.
+        nod: degrees that the head turns during a sequence.
+        wrong: scales the errors of the base with which the fit begins.
         seed: of expressions and exposures.
     """
 
@@ -118,7 +118,7 @@ def arc(count: int, size: tuple[int, int]) -> PerspectiveCamera:
 
 
 def performance(neutral: Tensor, options: RigOptions, sequence: int = 0) -> Tensor:
-    """Positions [frames, V, 3] of a sequence: expressions that come and go, and where the head is."""
+    """Positions [frames, V, 3] of a sequence: expressions that come and go, and head motion."""
     shapes = expressions(neutral)
     generator = torch.Generator().manual_seed(options.seed + 100 * sequence)
     time = torch.arange(options.frames) / max(1, options.frames)
@@ -135,7 +135,7 @@ def performance(neutral: Tensor, options: RigOptions, sequence: int = 0) -> Tens
 
 
 def wrong_base(mesh: Mesh, scale: float = 1.0) -> Mesh:
-    """The mesh as one might have it before: smoothed, bent by waves of some millimetres, and beside its place."""
+    """A realistic initial mesh: smoothed, bent by waves of some millimetres, and displaced."""
     smooth = UniformLaplacian(mesh.faces, len(mesh.positions))
     places = mesh.positions[None]
     for _ in range(round(6 * scale)):

@@ -1,4 +1,4 @@
-"""How far found shapes are from those that are known."""
+"""Errors of fitted shapes relative to known ones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def shape_errors(
         counts: frames of each sequence.
 
     Returns:
-        `vertex`: distances of each vertex to where it should be. `motion`: the same of what each vertex has moved by
+        `vertex`: distances of each vertex from its true position. `motion`: the same of what each vertex has moved by
         since the first frame of its sequence, in which an error that all frames share, such as skin that slides over
         the mesh, does not count.
     """

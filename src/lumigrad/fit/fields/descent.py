@@ -1,4 +1,4 @@
-"""Steps on grids: the regulariser's gradient, and Adam in pieces that stay in the cache."""
+"""Gradient steps on grids: the regulariser's gradient, and Adam in chunks that stay in the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _BETAS = (0.9, 0.99)
-# Numbers in a piece.
+# Numbers per chunk.
 _PIECE = 200_000
 
 

@@ -24,11 +24,11 @@ _MODELS = {"voxels": Voxels, "hash": HashField}
 
 
 class FittedField(NamedTuple):
-    """A field as a fit left it.
+    """A fitted field.
 
     Attributes:
         model, state: `model.picture(state, camera)` draws it.
-        up: the direction that was up in the photographs, [3].
+        up: the upward direction in the photographs, [3].
         cameras: those of the photographs, [N].
     """
 
@@ -71,7 +71,7 @@ def save_field(model: Voxels | HashField, state: FieldState, photos: Sequence[Ph
 
 
 def load_field(path: str | Path) -> FittedField:
-    """What `save_field` wrote, on the CPU.
+    """Load a field that `save_field` wrote, on the CPU.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is none of a field.
@@ -93,7 +93,7 @@ def load_field(path: str | Path) -> FittedField:
         with np.load(path) as saved:
             return _field_of({name: saved[name] for name in saved.files})
     except (KeyError, TypeError, EOFError, RuntimeError, IndexError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: no field that lumigrad wrote: {error}") from error
+        raise ValueError(f"{path}: not a field written by lumigrad: {error}") from error
 
 
 def _field_of(values: dict[str, np.ndarray]) -> FittedField:
@@ -114,7 +114,7 @@ def _field_of(values: dict[str, np.ndarray]) -> FittedField:
 
 
 def _check_shapes(values: dict[str, np.ndarray]) -> None:
-    """Raise ValueError if an array is not as long as it should be."""
+    """Raise ValueError if an array has the wrong shape."""
     count = len(values["world_to_camera"])
     shapes: dict[str, tuple[int, ...]] = {
         "kind": (), "extent": (), "background": (), "centre": (3,), "size": (2,),

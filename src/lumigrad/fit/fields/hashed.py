@@ -1,4 +1,4 @@
-"""The model: hash grids of all of space, and small networks that make densities and colours of their features."""
+"""The model: hash grids of all of space, and small networks that map their features to densities and colours."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ from lumigrad.reference.splat._spherical_harmonics import basis
 from lumigrad.scene.cameras.camera import Camera
 from lumigrad.types import Rays, RaySamples
 
-# Levels of the tables, features of a row, and cells a side of the coarsest level.
+# Levels of the tables, features per row, and cells per side of the coarsest level.
 _LEVELS, _FEATURES, _COARSEST = 8, 4, 16
-# Cells a side of the levels that propose where samples are taken, and features of a row.
+# Cells per side of the levels that propose samples, and features per row.
 _PROPOSING, _PROPOSING_FEATURES = (16, 32, 64, 128), 2
-# How many tables there are, before the layers among the parameters.
+# Number of tables, which precede the layers among the parameters.
 _TABLES = _LEVELS + len(_PROPOSING)
-# Units of the hidden layers; the density and what the colour is made of; spherical harmonics of the direction.
+# Units of the hidden layers; the density and the inputs of the colour; spherical harmonics of the direction.
 _HIDDEN, _PROPOSING_HIDDEN, _GEOMETRY, _HARMONICS = 64, 16, 16, 16
-# Segments of a ray that are proposed, and samples in them.
+# Proposed segments per ray, and samples in them.
 _SEGMENTS, _SAMPLES = 64, 32
-# Where rays begin and end, and the extinction at the start, in units of the scene's extent.
+# Start and end of rays, and the initial extinction, in units of the scene's extent.
 _NEAR, _FAR, _FOG = 0.2, 20.0, 0.3
-# Part of the samples that is spread evenly over all segments.
+# Fraction of the samples spread evenly over all segments.
 _EVERYWHERE = 0.01
-# The rate of all parameters, steps in which it rises to that, progress from which it falls, and what is left of it.
+# The learning rate of all parameters, steps of its warm-up, progress at which it starts to fall, and its final
+# fraction.
 _RATE, _WARM_UP, _FULL_UNTIL, _DECAY = 0.01, 50, 0.3, 0.03
 # Weight of the distortion of the samples' weights.
 _DISTORTION = 0.002
-# Steps in which samples go from evenly spread to where weights are.
+# Steps over which sampling changes from even to proportional to the weights.
 _SPREAD_UNTIL = 100
 # Gradients of rows that few rays meet are tiny.
 _EPSILON = 1e-15
-# Rays that are traced together when images are drawn.
+# Rays traced at a time when images are drawn.
 _CHUNK = 1 << 13
 
 
 class _Parts(NamedTuple):
-    """The parameters: tables, those that propose, and matrices of layers without offsets."""
+    """The parameters: tables, proposal tables, and matrices of layers without biases."""
 
     tables: list[Tensor]
     proposing: list[Tensor]
@@ -55,7 +56,7 @@ class _Parts(NamedTuple):
 
 
 class _Traced(NamedTuple):
-    """What rays see, and how: samples with their weights, and the segments that were proposed for them with theirs."""
+    """The results of rays: samples with their weights, and the proposed segments with theirs."""
 
     seen: Seen
     samples: RaySamples
@@ -134,7 +135,7 @@ class HashField:
             raise ValueError("state.parameters: expected tables and layers of this model")
 
     def prepare(self, state: FieldState, schedule: Schedule, progress: float) -> None:
-        """Nothing is to be done between steps."""
+        """Does nothing: no work is needed between steps."""
 
     def step(
         self,
@@ -146,7 +147,7 @@ class HashField:
         generator: torch.Generator,
         group: Group = ALONE,
     ) -> float:
-        """A step of Adam on the squared error, the distortion, and what the proposals lack."""
+        """A step of Adam on the squared error, the distortion, and the proposals' shortfall."""
         leaves = [values.detach().requires_grad_() for values in state.parameters]
         part = group.share(len(colors), "rays")
         noise, weight = RayNoise(generator, len(colors), part), (part.stop - part.start) / len(colors)
@@ -187,7 +188,7 @@ class HashField:
         return found * cosine
 
     def _median(self, parts: _Parts, rays: Rays) -> Tensor:
-        """Distances [R] along rays in the world, of which half of the light is left."""
+        """The distances [R] along rays in the world at which half of the light is left."""
         origins = (rays.origins - self.centre) / self.extent
         samples, _, _ = self._sampled(parts, origins, rays.directions)
         points = _middles(origins, rays.directions, samples)
@@ -230,7 +231,7 @@ class HashField:
         noise: RayNoise | None = None,
         trust: float = 1.0,
     ) -> tuple[RaySamples, RaySamples, Tensor]:
-        """Samples of rays in units of the extent, and the segments that were proposed for them with their weights."""
+        """Samples of rays in units of the extent, and the proposed segments with their weights."""
         ends = cut(len(origins), _SEGMENTS, _NEAR, _FAR, origins, noise)
         proposed = as_samples(ends)
         density = self._proposed(parts, _middles(origins, directions, proposed))
@@ -255,7 +256,7 @@ class HashField:
         return _density(found[:, :1]), ((hidden @ middle.T).relu() @ last.T).sigmoid()
 
     def _geometry(self, parts: _Parts, points: Tensor) -> Tensor:
-        """Raw densities and what colours are made of [M, 16] of points [M, 3] of the unit cube."""
+        """Raw densities and the inputs of colours [M, 16], for points [M, 3] of the unit cube."""
         inner, outer, *_ = parts.layers
         return (hash_encode(points, parts.tables, self.resolutions) @ inner.T).relu() @ outer.T
 

@@ -24,7 +24,7 @@ from lumigrad.fit.photos.preview import preview_of
 from lumigrad.fit.preview import Preview, frozen
 from lumigrad.io.photos import PosedPhotos
 
-# Rays of a step of each kind of field.
+# Rays per step for each kind of field.
 RAYS = {"hash": 1024, "voxels": 4096}
 
 
@@ -63,7 +63,7 @@ class FieldOptions:
             raise ValueError(f"kind: expected one of {', '.join(RAYS)}, got {self.kind!r}")
 
     def schedule(self) -> Schedule:
-        """How long to fit, and with how many voxels when.
+        """The length of the fit, and the numbers of voxels over time.
 
         >>> from lumigrad.fit.fields import FieldOptions
         >>> FieldOptions(kind="voxels", voxels=160, degree=2).schedule().levels
@@ -74,7 +74,7 @@ class FieldOptions:
         levels = tuple(
             (begin, max(2, round(share * self.voxels)), self.degree if share == 1 else 0) for begin, share in shares
         )
-        if self.kind == "hash":  # every step is like the others
+        if self.kind == "hash":  # all steps cost the same
             levels = ((0.0, 1, 0),)
         return Schedule(self.iterations, self.minutes, levels, rays, self.smoothness, self.opaque, self.seed)
 
@@ -99,7 +99,7 @@ class FieldJob(DividedJob[FieldState]):
             numbers = job.write_results(state, folder)
 
     Attributes:
-        options: what was asked for.
+        options: of the fit.
         photos: those to fit.
         held_out: those held back for the metrics.
         model, schedule: as for `fit_field`.

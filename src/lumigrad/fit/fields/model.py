@@ -1,4 +1,4 @@
-"""What the loop asks of a field, whatever it is made of."""
+"""The interface between the loop and a field of any kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lumigrad.types import Rays
 
 
 class Seen(NamedTuple):
-    """What rays see: color [..., 3], alpha [...], and depth [...], distances weighted like the colour."""
+    """The results of rays: color [..., 3], alpha [...], and depth [...], distances weighted like the colour."""
 
     color: Tensor
     alpha: Tensor
@@ -24,7 +24,7 @@ class Seen(NamedTuple):
 
 
 class FieldModel(Protocol):
-    """A kind of field. The numbers that are fitted are in the state; the model knows what they mean."""
+    """A kind of field. The state holds the fitted numbers; the model interprets them."""
 
     def begin(self, schedule: Schedule) -> FieldState:
         """The state before the first step."""
@@ -33,7 +33,7 @@ class FieldModel(Protocol):
         """Raise ValueError if a state, read from a file, is of another model."""
 
     def prepare(self, state: FieldState, schedule: Schedule, progress: float) -> None:
-        """What is to be done before a step."""
+        """Work to be done before a step."""
 
     def step(
         self,
@@ -45,7 +45,7 @@ class FieldModel(Protocol):
         generator: torch.Generator,
         group: Group = ALONE,
     ) -> float:
-        """A step that brings what rays [R] see nearer to colours [R, 3]. Returns the loss before it.
+        """Take a step that brings the results of rays [R] closer to colours [R, 3]. Returns the loss before it.
 
         A group's processes divide the rays, and change nothing before they have exchanged gradients.
         """
@@ -65,20 +65,20 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(photos: list[Photo]) -> Surroundings:
-    """Those of the cameras of photographs.
+    """The surroundings of the cameras of photographs.
 
     Raises:
         ValueError: all cameras are in the place that they look at.
     """
     centre, extent = focus(photos)
-    # A single camera, or several in one place, look at no point in particular.
+    # A single camera, or several at one place, define no point of interest.
     if not extent > 1e-6 * float(centre.norm()):
         raise ValueError("photos: expected cameras at different places, which look at the same things")
     return Surroundings(centre, extent)
 
 
 def as_picture(parts: list[Seen], rays: Rays, camera: Camera) -> Seen:
-    """Images of a camera [1] from what its rays see, in chunks, as `FieldModel.picture` returns them."""
+    """Images of a camera [1] from the results of its rays, in chunks, in the form of `FieldModel.picture`."""
     shape = (1, *camera.size)
     color, alpha, depth = (torch.cat(values).reshape(*shape, *values[0].shape[1:]) for values in zip(*parts))
     cosine = -(rays.directions * camera.world_to_camera[:, None, None, 2, :3]).sum(-1)

@@ -12,9 +12,9 @@ from lumigrad.fit.fields.model import Seen
 from lumigrad.ops.field import march
 from lumigrad.types import Occupancy
 
-# Rays end where no more than this passes.
+# Rays end when no more than this is transmitted.
 MIN_TRANSMITTANCE = 0.01
-# A segment's length, in voxels.
+# A segment's length in voxels.
 _STEP = 0.7
 
 
@@ -74,7 +74,7 @@ def see(
 
 
 def _span(half: float, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Where rays enter and leave a box; those that miss it enter and leave at infinity."""
+    """The distances at which rays enter and leave a box; both are infinite for rays that miss it."""
     slope = 1 / torch.where(directions == 0, 1e-20, directions)
     first, second = (-half - origins) * slope, (half - origins) * slope
     enter = torch.minimum(first, second).amax(-1).clamp_min(0)

@@ -1,4 +1,4 @@
-"""Where on a ray samples are worth taking: cheap weights of many segments, and the loss that they learn from.
+"""Proposals of samples along rays: cheap weights of many segments, and the loss that trains them.
 
 Source: Barron, Mildenhall, Verbin, Srinivasan and Hedman 2022, "Mip-NeRF 360", sections 3 and 4.
 """
@@ -58,7 +58,7 @@ class RayNoise:
     def resample(self, samples: RaySamples, weights: Tensor, count: int) -> RaySamples:
         """`resample_rays` with the jitter of each ray."""
         seed = int(torch.randint(1 << 30, (1,), generator=self._generator, device=self._generator.device))
-        # A ray's jitter follows from its number, so those before the part are there, without samples.
+        # A ray's jitter depends on its number, so rays before the part are present, without samples.
         before = self._part.start
         offsets = torch.cat((samples.offsets.new_zeros(before), samples.offsets)) if before else samples.offsets
         found = resample_rays(samples._replace(offsets=offsets), weights, count, seed)
@@ -76,14 +76,14 @@ def cut(rays: int, count: int, near: float, far: float, like: Tensor, noise: Ray
 
 
 def as_samples(ends: Tensor) -> RaySamples:
-    """Segments between ends [R, N + 1] of rays of unit length, N of each."""
+    """Segments between ends [R, N + 1], for rays with unit directions, N per ray."""
     rays, count = ends.shape[0], ends.shape[1] - 1
     offsets = count * torch.arange(rays + 1, device=ends.device)
     return RaySamples(ends[:, :-1].reshape(-1), ends[:, 1:].reshape(-1), offsets)
 
 
 def shortfall(proposed: RaySamples, bounds: Tensor, samples: RaySamples, weights: Tensor) -> Tensor:
-    """How far the weights of samples exceed those proposed where they are, the mean over rays.
+    """The mean over rays of the excess of samples' weights over the weights proposed there.
 
     Args:
         proposed: of R rays, the same number of samples each.
@@ -102,7 +102,7 @@ def shortfall(proposed: RaySamples, bounds: Tensor, samples: RaySamples, weights
     rays = len(proposed.offsets) - 1
     begin, end = proposed.t_start.view(rays, -1), proposed.t_end.view(rays, -1)
     sums = torch.nn.functional.pad(bounds.view(rays, -1).cumsum(1), (1, 0))
-    # The first and the last segment that a sample touches.
+    # The first and last segments that a sample touches.
     first = torch.searchsorted(end, samples.t_start.view(rays, -1).contiguous(), right=True)
     behind = torch.searchsorted(begin, samples.t_end.view(rays, -1).contiguous())
     last = begin.shape[1]

@@ -12,7 +12,7 @@ from lumigrad.types import Rays
 
 
 class PixelRays:
-    """The pixels of photographs that count, each as a ray and the colour that it should see.
+    """The pixels of photographs that count, each as a ray and its target colour.
 
     >>> import torch
     >>> from lumigrad.fit.fields.rays import PixelRays

@@ -29,7 +29,7 @@ def metrics(state: FieldState, model: FieldModel, held_out: list[Photo]) -> dict
 
 def comparison(state: FieldState, model: FieldModel, photos: list[Photo], path: Path) -> None:
     """Picture of photographs, renders, their differences, depth and normals, one row for each photograph."""
-    pictures: dict[int, Seen] = {}  # each is asked for twice
+    pictures: dict[int, Seen] = {}  # each is needed twice
 
     def draw(camera: PerspectiveCamera) -> Tensor:
         pictures[id(camera)] = model.picture(state, camera)

@@ -1,4 +1,4 @@
-"""How long a fit of a field is, and with what settings."""
+"""The length and settings of a fit of a field."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Schedule:
         >>> Schedule(iterations=1000).progress(state)
         0.3
         """
-        # A step takes as long as rays have voxels to pass and these have values.
+        # The time of a step is proportional to the voxels along rays and the values per voxel.
         costs = [(begin, voxels * (degree + 1.0)) for begin, voxels, degree in self.levels]
         return progress_of(state, self.iterations, self.minutes, costs)
 
     def level(self, progress: float) -> tuple[int, int]:
-        """Voxels a side of the innermost grid, and degree."""
+        """Voxels per side of the innermost grid, and the degree."""
         return next((voxels, degree) for begin, voxels, degree in reversed(self.levels) if progress >= begin)

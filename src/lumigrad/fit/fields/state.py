@@ -20,7 +20,7 @@ class FieldState:
     Attributes:
         parameters: what is fitted; of voxels, grids [D, H, W, 1 + C], the innermost first.
         first, second: Adam's moments of each.
-        occupied: `Occupancy.words` of each grid, if anybody has looked.
+        occupied: `Occupancy.words` of each grid, if they have been determined.
         random: state of the generator.
         age: steps that the moments have collected, since the last refinement of voxels.
         iteration, seconds, losses, curve: what happened so far.
@@ -50,13 +50,13 @@ class FieldState:
         return self.parameters[0].device
 
     def replace(self, parameters: list[Tensor], occupied: Sequence[Occupancy] = ()) -> None:
-        """Go on with other parameters, and new moments."""
+        """Replace the parameters, and reset their moments."""
         self.parameters, self.age = parameters, 0
         self.first, self.second = ([torch.zeros_like(values) for values in parameters] for _ in range(2))
         self.occupied = [found.words for found in occupied]
 
     def occupancy(self) -> list[Occupancy] | list[None]:
-        """Where there is something, for each grid; None before anybody has looked."""
+        """The occupancy of each grid; None before it is first determined."""
         if not self.occupied:
             return [None] * len(self.parameters)
         return [

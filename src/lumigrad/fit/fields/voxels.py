@@ -1,4 +1,4 @@
-"""The model: nested grids of densities and spherical harmonics around what the cameras look at."""
+"""The model: nested grids of densities and spherical harmonics around the point that the cameras look at."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from lumigrad.types.grids import voxel_centers
 
 # The constant spherical harmonic.
 _CONSTANT = 0.28209479177387814
-# Lengths in which the scene's extent is 100: extinctions before activation are of the same size in any scene.
+# The scene's extent in the unit of length: it makes extinctions before activation equally large in any scene.
 _UNITS = 100.0
-# Where rays begin, relative to the extent.
+# The start of rays, relative to the extent.
 _NEAR = 0.25
 # Half the side of the innermost box, relative to the extent.
 _HALF = 0.5
-# Extinction before "softplus": at the start, where no photograph sees a voxel, and the limit elsewhere.
+# Extinction before "softplus": initially, where no photograph sees a voxel, and the limit elsewhere.
 _START, HIDDEN, _LIMIT = -8.0, -20.0, -12.0
-# What a voxel must absorb to count as occupied.
+# The absorption from which a voxel counts as occupied.
 _FAINT = 0.003
 # Sides of the outer grids, relative to the innermost.
 _COARSE = 0.8
-# Rays that are marched together when images are drawn.
+# Rays marched at a time when images are drawn.
 _CHUNK = 1 << 14
-# Steps between two looks at what is occupied, and before the first: density has to grow until it says anything.
+# Steps between two updates of the occupancy, and before the first: density must grow until it is meaningful.
 _LOOK_EVERY, _LOOK_FROM = 30, 60
-# Steps in which rates rise to their full size, at the start and after every refinement.
+# Steps of the warm-up of learning rates, at the start and after each refinement.
 _WARM_UP = 20
-# Progress from which backgrounds are random: before, where something is matters more than that something is there.
+# Progress from which backgrounds are random: until then, where matter is matters more than whether there is any.
 _OPAQUE_FROM = 0.12
-# Part of the rates that is left at the end.
+# Final fraction of the learning rates.
 _DECAY = 0.2
-# Rates of densities, of constant colours, and of the harmonics of higher degrees.
+# Learning rates of densities, of constant colours, and of the harmonics of higher degrees.
 _DENSITY, _COLOR, _REST = 0.2, 0.06, 0.006
 # Differences of densities smaller than this are smoothed like squares.
 _BEND = 0.5
@@ -103,7 +103,7 @@ class Voxels:
             raise ValueError("state.occupied: expected words of each grid's bricks")
 
     def prepare(self, state: FieldState, schedule: Schedule, progress: float) -> None:
-        """Refine the grids where the schedule says so, and look at what is occupied when it is time."""
+        """Refine the grids and update the occupancy, when the schedule says so."""
         voxels, degree = schedule.level(progress)
         wanted = (voxels, 1 + 3 * (degree + 1) ** 2)
         early = state.iteration < _LOOK_FROM
@@ -137,7 +137,7 @@ class Voxels:
             if leaf.grad is None:
                 continue
             if schedule.smoothness:
-                # Per face: a field of any resolution is as smooth for the same price.
+                # Divided by the number of faces: fields of all resolutions are equally smooth for the same penalty.
                 weight = schedule.smoothness / grid.shape[0] ** 2
                 add_smoothness(leaf.grad[..., :1], grid[..., :1], weight, _BEND)
             rates = grid.new_full(grid.shape[-1:], _REST)
@@ -171,14 +171,14 @@ class Voxels:
         return fine
 
     def occupied(self, grids: Sequence[Tensor], everything: bool = False) -> list[Occupancy]:
-        """Where voxels absorb enough to be looked at, or, with `everything`, where photographs see voxels."""
+        """Voxels that absorb enough to be sampled or, with `everything`, that photographs see."""
         found = []
         for grid, half in zip(grids, self.halves, strict=True):
             density = grid[..., 0].contiguous()
             seen = density[density != HIDDEN]
             extinction = -math.log1p(-_FAINT) * max(grid.shape[:3]) / (2 * half)
             threshold = math.log(math.expm1(extinction))
-            # A field that is thin everywhere is still looked at where it is not the thinnest.
+            # A field that is thin everywhere is still sampled where it is not the thinnest.
             if len(seen):
                 threshold = min(threshold, float(seen.mean()) - 1e-3)
             found.append(occupancy(density, 0.5 * (HIDDEN + _LIMIT) if everything else threshold))
@@ -192,7 +192,8 @@ class Voxels:
         directions: Tensor,
         background: Tensor | None = None,
     ) -> Seen:
-        """What rays [R, 3] in the world see, over the model's background or another [R, 3]; depth in world units."""
+        """The results of rays [R, 3] in the world, over the model's background or another [R, 3]; depth in world
+        units."""
         scale = _UNITS / self.extent
         degree = math.isqrt((grids[0].shape[-1] - 1) // 3) - 1
         out = see(grids, self.halves, (origins - self.centre) * scale, directions, _NEAR * _UNITS, degree, occupied)

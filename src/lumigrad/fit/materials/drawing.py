@@ -1,4 +1,4 @@
-"""Meshes in light: quickly, with the light prefiltered; or accurately, with rays."""
+"""Drawing meshes in light: fast, with prefiltered light, or accurately, by tracing rays."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lumigrad.scene.light.environment import EnvironmentLight
 from lumigrad.scene.scene import Scene
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Environments are filtered for rough reflections at this many times the size that they are fitted with, so that there
-# are maps for more degrees of roughness.
+# Environments are prefiltered at this many times the size at which they are fitted, which gives maps for more degrees
+# of roughness.
 FILTERED = 2
 
 
@@ -46,7 +46,7 @@ class Lit(NamedTuple):
     mask: Tensor
 
     def shown(self) -> Tensor:
-        """As displays show it, over black: what photographs with an alpha channel are composited to."""
+        """Display-encoded, over black: the form to which photographs with an alpha channel are composited."""
         straight = self.color / self.mask.clamp_min(1e-4)
         return srgb_encode(straight.clamp(0, 1)) * self.mask
 
@@ -92,7 +92,7 @@ def light_of(cube: Tensor, tracing: Tracing | None = None) -> EnvironmentLight:
 
 
 class LitDrawer:
-    """Draws one surface from one camera after the other, outside of autograd.
+    """Draws one surface from one camera after another, without autograd.
 
     Args:
         light: a cube map in place of that of the maps.
@@ -111,6 +111,6 @@ class LitDrawer:
         return draw(self.mesh, self.maps, camera, self.tracing, light=self.light)
 
     def shown(self, camera: PerspectiveCamera) -> tuple[Tensor, Tensor]:
-        """As displays show it over black [1, H, W, 3], and coverage [1, H, W, 1]."""
+        """Display-encoded colours over black [1, H, W, 3], and coverage [1, H, W, 1]."""
         lit = self(camera)
         return lit.shown(), lit.mask

@@ -90,7 +90,7 @@ class MaterialsJob(PhotoJob[MaterialsState]):
             numbers = job.write_results(state, folder)
 
     Attributes:
-        options: what was asked for.
+        options: of the fit.
         known: the mesh and the photographs, in the space of the fit.
         schedule: as for `fit_materials`.
         settings: plain values that determine the fit, kept beside its state.

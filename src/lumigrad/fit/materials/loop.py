@@ -20,16 +20,16 @@ from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.scene.color import srgb_decode
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Steps of the parameters (logits and logarithms) at first; they fall to a tenth over a stage.
+# Initial step sizes of the parameters (logits and logarithms); they fall to a tenth over a stage.
 _RATES = {"base_color": 0.1, "roughness": 0.1, "metallic": 0.1, "normal": 0.03, "light": 0.1}
 _FALL = 0.1
-# Progress from which on the normal map is fitted: what a light that is not yet right leaves unexplained would end up in
-# it.
+# Progress from which the normal map is fitted: earlier, it would absorb the errors of a light that is not yet
+# right.
 _BENT = 0.4
 _CLIPPED = 0.995
-# Values below this count as if they were as bright: the display's curve is steep near black, where noise is.
+# Darker values count as this bright: the display's curve is steep near black, where noise is.
 _DARK = 0.02
-# Samples of each pixel of renders that are measured, where light is traced.
+# Samples per pixel of renders that are measured, if light is traced.
 _MEASURED = 16
 
 
@@ -75,14 +75,14 @@ def fit_materials(
 
 
 class _Step:
-    """What steps need throughout."""
+    """The data that all steps need."""
 
     def __init__(self, mesh: Mesh, photos: PhotoSet, state: MaterialsState, schedule: Schedule) -> None:
         self.mesh, self.photos, self.schedule = mesh, photos, schedule
         self.covered = state.covered(mesh)
         self.names = [name for name in sorted(state.parameters) for _ in state.parameters[name]]
         groups = [{"params": [leaf.requires_grad_()]} for leaf in state.leaves()]
-        # Moments decay fast: a batch shows a part of the surface.
+        # Moments decay fast, because a batch shows only part of the surface.
         self.optimizer = torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99))
         if state.optimizer:
             self.optimizer.load_state_dict(state.optimizer)
@@ -109,14 +109,14 @@ class _Step:
         return float(loss.detach().sqrt())
 
     def evaluate(self, state: MaterialsState, progress: float, photos: list[Photo]) -> dict[str, float]:
-        """How like photographs the present state is."""
+        """The similarity of the current state's renders to photographs."""
         traced = self.schedule.stages[self.schedule.stage(progress)].traced
         with torch.no_grad():
             drawer = LitDrawer(self.mesh, state.maps(), self.schedule.tracing.at_least(_MEASURED) if traced else None)
         return evaluate_drawn(drawer.shown, photos)
 
     def _inside(self, shot: Lit, picks: Tensor) -> Tensor:
-        """Pixels that show nothing but the surface: only there are light and coverage not mixed."""
+        """Pixels that are entirely covered by the surface: only there are light and coverage not mixed."""
         counts = self.photos.counts[picks] & (shot.mask > 0.99)
         if self.photos.alpha is not None:
             counts = counts & (self.photos.alpha[picks] > 0.99)
@@ -132,7 +132,7 @@ class _Step:
         target = srgb_decode(encoded)
         slope = 1.055 / 2.4 * target.clamp_min(_DARK) ** (1 / 2.4 - 1)
         error = shot.color * gains[:, None, None] - target
-        # What a photograph clips may be any brighter.
+        # A pixel clipped in the photograph may be any brighter.
         error = torch.where(encoded >= _CLIPPED, error.clamp_max(0), error)
         return ((slope * error).square() * inside).sum() / (3 * inside.sum().clamp_min(1))
 

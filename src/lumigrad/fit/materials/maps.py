@@ -14,7 +14,7 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.shapes import Float
 
 MIN_ROUGHNESS = 0.05
-# Channels of the maps that are fitted; normals are slopes of a height.
+# Channels of the fitted maps; normals are slopes of a height field.
 CHANNELS = {"base_color": 3, "roughness": 1, "metallic": 1, "normal": 1}
 # Rows of the levels of a map, relative to the finest; a level of one texel comes first.
 _FINER = (8, 4, 2, 1)
@@ -88,9 +88,9 @@ def start_parameters(
     values: dict[str, list[Tensor]] = {}
     for name, channels in CHANNELS.items():
         shapes = [(1, 1), *_sizes(size, _FINER)]
-        # Roughness and metallic are seen in few photographs of a place: their finest level is half the size.
+        # Roughness and metallic show in only a few photographs of a place, so their finest level has half the size.
         shapes = shapes[:-1] if name in ("roughness", "metallic") else shapes
-        # A normal map is detail: what bends the surface over large parts would make up for a light that is wrong.
+        # A normal map is for detail: bending the surface over large parts would compensate for errors of the light.
         shapes = _sizes(size, _FINER_NORMAL) if name == "normal" else shapes
         values[name] = [torch.zeros(*shape, channels) for shape in shapes]
     if not normals:
@@ -107,7 +107,7 @@ def _sizes(size: tuple[int, int], finer: Sequence[int]) -> list[tuple[int, int]]
 
 
 def coarse_levels(name: str, levels: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The levels of a parameter that there are while the surface is the same everywhere: it has no relief then."""
+    """The levels of a parameter that are used while the surface is uniform; it then has no relief."""
     return levels[: 0 if name == "normal" else 1]
 
 
@@ -118,7 +118,7 @@ def maps_of(
     coarse: bool = False,
     axes: Tensor | None = None,
 ) -> MaterialMaps:
-    """The maps that parameters stand for; what is not physical is not to be had.
+    """The maps that parameters stand for; all of them are physically valid.
 
     Args:
         parameters: see `start_parameters`.
@@ -151,7 +151,8 @@ def maps_of(
 
 
 def _height(levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """The height [H, W, 1] in texels: levels are in their own, so that a step bends the surface alike in all."""
+    """The height [H, W, 1] in texels. Levels are in units of their own texels, so that a step bends the surface equally
+    in all."""
     total = levels[0].new_zeros(*size, 1)
     for level in levels:
         total = total + size[0] / level.shape[0] * _enlarged(level[None], size, "bicubic")[0]

@@ -1,4 +1,4 @@
-"""How much of the light around a surface its own parts block, as a texture."""
+"""Ambient occlusion of a surface by its own parts, as a texture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lumigrad.scene._vectors import frames
 from lumigrad.scene.shapes.mesh import Mesh
 
 _ROWS = 128  # occlusion changes slowly
-_OFFSET = 2e-3  # of rays' origins, in the radius of the mesh
+_OFFSET = 2e-3  # offset of rays' origins, relative to the radius of the mesh
 
 
 @torch.no_grad()

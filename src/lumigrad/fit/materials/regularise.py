@@ -1,4 +1,4 @@
-"""What is preferred among the materials and lights that explain photographs equally well."""
+"""Preferences among materials and lights that explain photographs equally well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lumigrad.scene.color import srgb_decode
 
 # Where base colours differ by this much, roughness and metallic may change, too.
 _SAME_PAINT = 0.05
-# Texels along a side of the squares over which the normal map is to be level.
+# Texels per side of the squares over which the normal map should be level.
 _AROUND = 16
 
 
@@ -111,7 +111,7 @@ def _uneven(light: Tensor) -> Tensor:
 
 
 def _colored(light: Tensor) -> Tensor:
-    """How much the channels of texels and of all light differ from grey, relative to its mean."""
+    """The deviation from grey of texels and of all light, relative to the mean."""
     grey = light.mean(-1, keepdim=True)
     every = light.mean((0, 1, 2))
     return ((light - grey) / grey.mean().detach()).abs().mean() + (every / every.mean() - 1).square().sum()

@@ -8,14 +8,14 @@ from torch import Tensor
 from lumigrad.ops.surface import rasterize
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Texels that are this much shorter than the mean, or sheared, count as this long: beside the poles of a globe's map,
-# any height would be a cliff.
+# Texels that are this much shorter than the mean, or sheared, count as this long: near the poles of a globe's map, any
+# height would otherwise be a cliff.
 _SHORTEST = 0.2
 
 
 @torch.no_grad()
 def texel_axes(mesh: Mesh, size: tuple[int, int]) -> Tensor:
-    """How long texels are on the surface, relative to the side of a square texel of mean area [H, W, 3].
+    """The extent of texels on the surface, relative to the side of a square texel of mean area [H, W, 3].
 
     The values (a, b, c) of a texel say that a step along the row is a t, and one down the column b t - c b', of the
     normal map's tangent t and bitangent b'. Off the surface, and in triangles without extent, they are (1, 0, 1).
@@ -59,8 +59,8 @@ def texel_axes(mesh: Mesh, size: tuple[int, int]) -> Tensor:
 def relief_normals(height: Tensor, axes: Tensor) -> Tensor:
     """The tangent-space normals n = 2 t - 1 of a height over the surface, t [H, W, 3].
 
-    A normal map that is the slope of a height has no whirls. Shading tells one slope of two, along the light; a height
-    joins what neighbours tell.
+    A normal map that is the slope of a height is curl-free. Shading determines only the slope along the light; a height
+    field combines the slopes of neighbours.
 
     Args:
         height: in sides of a texel of mean area, [H, W, 1].

@@ -22,7 +22,7 @@ from lumigrad.scene.light.cubemap import equirect_to_cube
 from lumigrad.scene.shapes.mesh import Mesh
 
 ENVIRONMENTS = ("environment.exr", "environment.hdr", "environment.pfm", "environment.npy")
-# Rows of the environment from which on the cube map is no finer.
+# Rows of the environment beyond which the cube map does not become finer.
 _FINEST = 64
 
 
@@ -63,7 +63,7 @@ def check_shown(mesh: Mesh, photos: Iterable[Photo]) -> None:
 
 @torch.no_grad()
 def relit_metrics(draw: LitDrawer, photos: list[Photo]) -> tuple[dict[str, float], Tensor]:
-    """How like photographs renders in their light are.
+    """The similarity of renders in the light of photographs to these.
 
     Args:
         draw: in the light of the photographs.
@@ -89,7 +89,7 @@ def relit_metrics(draw: LitDrawer, photos: list[Photo]) -> tuple[dict[str, float
 
 
 def _inside(photo: Photo, mask: Tensor) -> Tensor:
-    """Pixels [1, H, W] that show nothing but the surface."""
+    """Pixels [1, H, W] that are entirely covered by the surface."""
     inside = (photo.covered > 0) & (mask > 0.99)
     if photo.alpha is not None:
         inside = inside & (photo.alpha > 0.99)

@@ -34,13 +34,13 @@ from lumigrad.scene.light.skies import sky, studio
 from lumigrad.scene.shapes.mesh import Mesh
 
 _SHOWN = 4  # photographs in the comparison
-_SAMPLES = 32  # of each pixel of pictures that are traced
-_OTHERS = 32  # texels along a side of the built-in lights
+_SAMPLES = 32  # samples per pixel of pictures that are traced
+_OTHERS = 32  # texels per side of the built-in lights
 _TURNTABLE = 200  # rows
 
 
 class Subject(NamedTuple):
-    """What came out of a fit, and what to measure it against.
+    """The result of a fit, and the references to measure it against.
 
     Attributes:
         tracing: how light was traced in the end; None where it was not.
@@ -66,7 +66,7 @@ class Subject(NamedTuple):
         return replace(maps, **{name: fill_gaps(value, covered) for name, value in images.items()})
 
     def fine_tracing(self) -> Tracing | None:
-        """As it was traced, with less noise."""
+        """The tracing of the fit, with less noise."""
         return None if self.tracing is None else self.tracing.at_least(_SAMPLES)
 
 
@@ -92,7 +92,7 @@ def write(subject: Subject, settings: dict[str, Any], folder: Path, frames: int)
 
 
 def metrics(subject: Subject, maps: MaterialMaps, draw: LitDrawer) -> dict[str, Any]:
-    """What is known without photographs in another light."""
+    """The metrics that need no photographs in another light."""
     held_out, state = subject.known.held_out, subject.state
     cameras = [photo.camera for photo in held_out]
     errors = {} if subject.truth is None else material_errors(maps.on(subject.mesh), subject.truth, cameras)
@@ -111,7 +111,7 @@ def metrics(subject: Subject, maps: MaterialMaps, draw: LitDrawer) -> dict[str, 
 
 
 def _relit(subject: Subject, maps: MaterialMaps, folder: Path) -> dict[str, float]:
-    """Metrics and a picture of photographs in another light, where there are some."""
+    """Metrics and a picture of photographs in another light, if there are any."""
     if subject.relit is None:
         return {}
     device = subject.mesh.positions.device
@@ -145,7 +145,8 @@ def comparison(maps: MaterialMaps, draw: LitDrawer, photos: list[Photo], path: P
 
 
 def mirror_ball(light: EnvironmentLight, camera: PerspectiveCamera) -> Tensor:
-    """What a distant ball of mirror shows a camera [1] of the light, display-encoded [H, W, 3], black around it.
+    """The light as reflected in a distant mirror ball towards a camera [1], display-encoded [H, W, 3], with black
+    around it.
 
     >>> import torch
     >>> from lumigrad.fit.materials.results import mirror_ball

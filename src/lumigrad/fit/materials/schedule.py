@@ -1,4 +1,4 @@
-"""The stages of a fit of materials, and how far it is."""
+"""The stages and progress of a fit of materials."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ class Schedule(Staged):
 
     @property
     def final_tracing(self) -> Tracing | None:
-        """How light is traced in the end; None where it is not."""
+        """How light is traced at the end; None if it is not."""
         return self.tracing if self.stages[-1].traced else None

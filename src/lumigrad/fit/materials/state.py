@@ -20,7 +20,7 @@ from lumigrad.fit.reconstruct.resolution import texture_size
 from lumigrad.scene.color import srgb_decode
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Photographs that the brightness is measured on.
+# Number of photographs on which the brightness is measured.
 _MEASURED = 16
 
 
@@ -164,13 +164,13 @@ class MaterialsState:
         for name in sorted(self.parameters):
             coarse |= set(range(first, first + len(coarse_levels(name, self.parameters[name]))))
             first += len(self.parameters[name])
-        # Fine levels rest at first, all of them.
+        # The fine levels are all fixed at first.
         if found not in (coarse, set(range(len(leaves)))):
             raise ValueError(f"state.optimizer.state: expected moments of {len(leaves)} tensors, got {len(found)}")
 
 
 def _brightness(photos: PhotoSet) -> Tensor:
-    """Mean linear value of what photographs show of the object, or of all that counts, []."""
+    """Mean linear value of the object in photographs, or of all pixels that count, []."""
     total = count = torch.zeros(())
     for n in range(0, len(photos), max(1, len(photos) // _MEASURED)):
         inside = photos.counts[n] if photos.alpha is None else photos.counts[n] & (photos.alpha[n] > 0.99)

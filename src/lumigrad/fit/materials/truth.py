@@ -1,4 +1,4 @@
-"""How far materials are from those of a mesh that is known to be right."""
+"""Errors of materials relative to those of a known mesh."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def material_channels(surface: Surface, lights: Sequence[Light], camera: Camera)
 
 @torch.no_grad()
 def material_image(mesh: Mesh, camera: PerspectiveCamera) -> tuple[Tensor, Tensor]:
-    """What a camera [N] sees of a surface [N, H, W, 8], and coverage [N, H, W, 1].
+    """The image [N, H, W, 8] of a surface's materials, and coverage [N, H, W, 1].
 
     Channels are linear base colour (3), roughness, metallic, and normals in world space, bent by the normal map (3).
     """

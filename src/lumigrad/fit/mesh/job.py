@@ -1,4 +1,4 @@
-"""A whole fit to renders of a known mesh: what to begin from, running with checkpoints, and the results as files."""
+"""A whole fit to renders of a known mesh: initialisation, fitting with checkpoints, and the results as files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lumigrad.scene.light.lights import Lighting
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.procedural import icosphere
 
-# Degrees by which the held-back cameras are turned from those of the reference images.
+# Degrees by which the held-out cameras are turned relative to those of the reference images.
 _TURN = 77.0
 
 
@@ -72,7 +72,7 @@ class MeshJob(Job[FitState]):
             numbers = job.write_results(state, folder)
 
     Attributes:
-        options: what was asked for.
+        options: of the fit.
         target: the mesh, moved and scaled into the unit ball.
         start: the mesh to begin from, in the same space.
         stages: the stages of the fit.
@@ -129,7 +129,7 @@ class MeshJob(Job[FitState]):
         return state
 
     def fit(self, state: FitState, go_on: Callable[[FitState], bool]) -> FitState:
-        """Take the steps that are left."""
+        """Take the remaining steps."""
         return fit(self._views(self.options.views), state, self.stages, self.lighting, self.options.seed, go_on)
 
     def preview(self, state: FitState) -> Preview:
@@ -183,7 +183,7 @@ def perturbed(mesh: Mesh) -> Mesh:
 
 
 def digest_of_mesh(mesh: Mesh) -> str:
-    """A name for the shape and the colours: another mesh has another one."""
+    """A digest of the shape and colours, which identifies the mesh."""
     digest = hashlib.sha256()
     for value in vars(mesh).values():
         if isinstance(value, Tensor):

@@ -103,7 +103,7 @@ class FitState:
 
 
 class _Leg:
-    """What a stage needs throughout: factorised system, optimisers, resized targets."""
+    """The data that all steps of a stage need: factorised system, optimisers, resized targets."""
 
     def __init__(self, stage: Stage, state: FitState, views: Views, lighting: Lighting, fresh: bool) -> None:
         self.stage, self.lighting = stage, lighting

@@ -69,7 +69,7 @@ class Views:
             rows = [torch.nn.functional.avg_pool2d(image.float().permute(2, 0, 1), step) for image in images]
             return torch.stack([row.permute(1, 2, 0).to(images) for row in rows])
 
-        # A pixel counts if all that it is made of do.
+        # A pixel counts if all pixels that it averages do.
         counts = None if self.counts is None else pooled(self.counts.float()) > 0.999
         return Views(self.camera.resized((height // step, width // step)), pooled(self.images), counts)
 
@@ -93,7 +93,7 @@ def render_views(mesh: Mesh, camera: PerspectiveCamera, lighting: Lighting, batc
 
 
 def pick(count: int, batch: int, step: int, seed: int) -> Tensor:
-    """Views of one step, from random permutations laid end to end; depends on the seed and the step number alone."""
+    """The views of one step, from concatenated random permutations; depends only on the seed and the step number."""
     batch = min(batch, count)
     picks = []
     for position in range(step * batch, (step + 1) * batch):

@@ -1,4 +1,4 @@
-"""What fits to posed photographs have in common: the photographs, their cameras, progress, metrics and pictures."""
+"""Shared by all fits to posed photographs: the photographs, their cameras, progress, metrics and pictures."""
 
 from __future__ import annotations
 

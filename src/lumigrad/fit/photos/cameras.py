@@ -1,4 +1,4 @@
-"""What the cameras of photographs look at, and a path along them."""
+"""The point that the cameras of photographs look at, and a path along the cameras."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def focus(photos: list[Photo]) -> tuple[Tensor, float]:
     axes = -torch.cat([photo.camera.world_to_camera[:, 2, :3] for photo in photos]).double()
     one = torch.eye(3, dtype=torch.float64, device=eyes.device)
     across = one - axes[:, :, None] * axes[:, None, :]
-    # The cameras' mean, with a tiny weight, keeps the system regular when all cameras look the same way.
+    # The cameras' mean, with a tiny weight, keeps the system regular if all cameras look in the same direction.
     matrix = across.sum(0) + 1e-6 * len(eyes) * one
     right = (across @ eyes[:, :, None]).sum(0)[:, 0] + 1e-6 * eyes.sum(0)
     centre = torch.linalg.solve(matrix, right)

@@ -1,4 +1,4 @@
-"""What whole fits to posed photographs have in common."""
+"""The base of whole fits to posed photographs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Ending(Protocol):
 
 
 class PhotoJob(Job[AnyState]):
-    """A whole fit to posed photographs, which measures itself on those that are held out.
+    """A whole fit to posed photographs, measured on held-out ones.
 
     Attributes:
         schedule: how long to fit.
@@ -184,7 +184,7 @@ class DividedJob(PhotoJob[AnyState]):
         return self.read(told["state"])
 
     def check_settings(self, settings: Mapping[str, Any], group: Group) -> None:
-        """Whether those of the first process are this one's.
+        """Check that the first process has the same settings as this one.
 
         Raises:
             ValueError: this process has other photographs or options.
@@ -229,5 +229,6 @@ class DividedJob(PhotoJob[AnyState]):
         return self._run(fit, state, folder, on_step, evaluate_every, group, self._whole(state, folder))
 
     def _whole(self, state: AnyState, folder: Path) -> Whole[AnyState] | None:
-        """What brings the parts of a state together, see `run_with_checkpoints`; None where each process has all."""
+        """The function that joins the parts of a state, see `run_with_checkpoints`; None if each process has the whole
+        state."""
         return None

@@ -1,4 +1,4 @@
-"""How like photographs renders are."""
+"""The similarity of renders to photographs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def measure(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo], gr
 
 
 def likenesses(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo], group: Group = ALONE) -> Tensor:
-    """For each photograph [N, 3] whether it counts, PSNR and SSIM; zeros for those that are other processes'."""
+    """For each photograph [N, 3]: whether it counts, PSNR and SSIM; zeros for other processes' photographs."""
     found = torch.zeros(len(photos), 3, dtype=torch.float64, device="cpu")
     for number in range(group.rank, len(photos), group.size):
         photo = photos[number]
@@ -51,7 +51,7 @@ def likenesses(draw: Callable[[PerspectiveCamera], Tensor], photos: list[Photo],
 
 
 def mean_of(found: Tensor, group: Group = ALONE) -> dict[str, float]:
-    """The means of what `likenesses` has found in all processes."""
+    """The means of the results of `likenesses` from all processes."""
     count, ratios, alike = (sum(values) for values in group.sum([found])[0].T.tolist())
     if not count:
         raise ValueError(f"photos: none of {len(found)} has a pixel that counts")

@@ -83,7 +83,7 @@ def load_photos(data: PosedPhotos, indices: list[int], background: float = 0.0, 
 
 
 def digest(photos: list[Photo]) -> str:
-    """A name for photographs, their masks and cameras: others have another one.
+    """A digest of photographs, their masks and cameras, which identifies them.
 
     >>> import torch
     >>> from lumigrad.fit.photos import Photo, digest
@@ -100,7 +100,7 @@ def digest(photos: list[Photo]) -> str:
 
 
 def digests(photos: list[Photo], held_out: list[Photo]) -> dict[str, str]:
-    """Names for what a fit to photographs depends on, so that a state is resumed with the same only.
+    """Digests of the inputs of a fit to photographs, so that a state is resumed only with the same inputs.
 
     Returns:
         photographs: of the images and poses to fit.

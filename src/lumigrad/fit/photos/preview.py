@@ -1,4 +1,4 @@
-"""What there is to see of a fit in the space of photographs."""
+"""Previews of a fit in the space of photographs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
 def preview_of(photos: Sequence[Photo], draw: Callable[[PerspectiveCamera], Tensor], device: torch.device) -> Preview:
-    """Of the ball that photographs look at, whose radius is their distance from what they look at.
+    """A preview of the ball around the point that photographs look at, whose radius is their distance from it.
 
     Args:
         draw: as for `Preview`.

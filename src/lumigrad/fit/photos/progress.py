@@ -1,4 +1,4 @@
-"""How far a fit is, by its steps and by its time."""
+"""The progress of a fit, by steps and by time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def progress_of(
     """The part of the steps that is done, from 0 to 1, of a fit that ends by steps or by time, whichever is first.
 
     Args:
-        costs: (progress, cost): what a step costs from that progress on, in any unit.
+        costs: (progress, cost): the cost of a step from that progress on, in any unit.
 
     >>> from types import SimpleNamespace
     >>> from lumigrad.fit.photos.progress import progress_of

@@ -29,7 +29,7 @@ class Measured(Protocol):
 
 
 def times(state: Measured, held_out: list[Photo], device: torch.device) -> dict[str, Any]:
-    """What metrics.json tells of every fit; times are of fitting alone, without reading files and evaluation."""
+    """The entries of metrics.json for every fit. Times cover only fitting, without reading files and evaluation."""
     return {
         "seconds": state.seconds,
         "seconds_per_iteration": state.seconds / max(1, state.iteration),

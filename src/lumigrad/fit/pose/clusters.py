@@ -1,4 +1,4 @@
-"""Meshes of fewer faces, for small images."""
+"""Meshes with fewer faces, for small images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def clustered(mesh: Mesh, cell: float) -> Mesh:
     faces = member[mesh.faces.long()]
     a, b, c = faces.unbind(-1)
     faces = faces[(a != b) & (b != c) & (c != a)]
-    # The smallest vertex first, so that faces that have become the same are found.
+    # The smallest vertex first, so that faces that have become equal are found.
     first = faces.argmin(1, keepdim=True)
     faces = faces.gather(1, (first + torch.arange(3, device=faces.device)) % 3).unique(dim=0)
     colors = _vertex_colors(mesh)

@@ -1,4 +1,4 @@
-"""What a fit has found, and how sure it is."""
+"""The result of a fit, and its reliability."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.pose import affine_inverse
 from lumigrad.scene.rotations import rotation_angle
 
-# Runner-ups that fit as well, but for this factor and this loss, make a pose ambiguous.
+# Factor and loss up to which a runner-up fits as well, which makes a pose ambiguous.
 _AS_GOOD, _DIFFERENCE = 1.15, 0.0005
 _HIDDEN, _UNCOVERED = 0.05, 0.05
-# Of a colour, averaged over 3 x 3 pixels, for something else to be in front.
+# Difference of colour, averaged over 3 x 3 pixels, from which something else must be in front.
 _OTHER_COLOR = 0.3
 
 
 class PoseWarning(UserWarning):
-    """A pose that should not be relied on without a look at it."""
+    """A pose that should be inspected before it is relied on."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,14 +22,14 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types import validation
 from lumigrad.types.shapes import Float
 
-_BEGUN = 20  # poses that the first level is given
-# Where more of the mask than this stays uncovered, something may hide the object: a second search begins with more
-# poses, nearer ones among them.
+_BEGUN = 20  # poses with which the first level starts
+# If more of the mask than this stays uncovered, something may hide the object: a second search begins with more poses,
+# including nearer ones.
 _DOUBTFUL, _MORE = 0.02, 48
-# A track is searched anew where this much of the mask is uncovered, or the loss has grown by that factor and more.
+# A track is searched again if this much of the mask is uncovered, or the loss has grown by at least that factor.
 _LOST, _WORSE, _MUCH = 0.05, 1.5, 0.002
 _END: Any = object()
-_COARSE = 48  # cells along the mesh whose vertices are one, for the first search
+_COARSE = 48  # cells along the mesh whose vertices are merged, for the first search
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _lost(now: PoseEstimate, loss_before: float) -> bool:
 
 
 def _warn(found: PoseEstimate, which: str = "") -> None:
-    """Tell the caller of what calls this of doubts, and of which of several photographs they are."""
+    """Warn the caller's caller of doubts, and of the photographs that they concern."""
     for doubt in found.doubts:
         warnings.warn(which + doubt, PoseWarning, stacklevel=3)
 
@@ -266,7 +266,7 @@ def _refined(
         chosen = distinct(poses.rotation, APART, level.keep)
         poses, losses = poses.take(chosen), losses[chosen]
     best = poses.take([0])
-    for _ in range(2):  # what is hidden is known better the second time
+    for _ in range(2):  # hidden parts are known better the second time
         visible = comparison.without_hidden(best)
         best, _ = refine(best, visible, iterations=4, both_sides=True)
         if not bool(visible.given_up.any()):
@@ -277,7 +277,7 @@ def _refined(
 
 
 def _crop(subject: Subject, photograph: Photograph, poses: Poses, size: int) -> Crop:
-    """Around the mask and the best pose, which may be larger than what is seen of it."""
+    """The crop around the mask and the best pose, which may extend beyond the visible part."""
     left, top, right, bottom = photograph.box()
     points = subject.mesh.positions @ poses.rotation[0].T + poses.translation[0]
     pixels = photograph.camera.pixels(points[points[:, 2] < 0])

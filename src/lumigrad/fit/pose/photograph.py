@@ -1,4 +1,4 @@
-"""The image in which a pose is sought: cut out by its mask, and looked at in crops and through turned cameras."""
+"""The image in which a pose is sought: cut out by its mask, and viewed in crops and by rotated cameras."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.cameras.pose import look_at
 from lumigrad.types import validation
 
-# Of the border of an image without a mask: how far a pixel of the background may be from its colour, in multiples of
-# the border's own deviation, and how large that may be.
+# For the border of an image without a mask: the largest difference of a background pixel from its colour, in multiples
+# of the border's own deviation, and the largest deviation.
 _DEVIATIONS, _MAX_DEVIATION = 4.0, 0.08
 
 
@@ -135,7 +135,7 @@ class Photograph:
         cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
         roll = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, zero + 1], -1).view(-1, 3, 3)
         rotations = roll @ toward
-        # Coarse pixels first, so that few of them make one of the images.
+        # Coarse pixels first, so that few of them make up one of the images.
         left, top, right, bottom = self.box()
         crop = self.crop((left, top, right, bottom), 2 * max(camera.size))
         directions = camera.rays().directions.reshape(-1, 3)

@@ -11,12 +11,13 @@ from lumigrad.fit.pose.photograph import Crop
 from lumigrad.fit.pose.subject import Poses, Subject
 from lumigrad.scene.rotations import axis_angle_to_matrix
 
-# Differences beyond this count linearly, so that what hides the object has a limited pull.
+# Larger differences count linearly, so that occluders have a limited pull.
 ROBUST = 0.15
-# Of coverage where there is no mask, against a mask that is not covered: the object may be behind something there.
-EXCESS, HIDDEN_EXCESS = 0.4, 0.1  # in general, and where it is known that something is hidden
-_STEP = 0.6  # pixels, by which a pose is moved to take its derivatives
-_FURTHEST = 4.0  # pixels, of one update
+# Weight of coverage where there is no mask, relative to a mask that is not covered: the object may be behind something
+# there.
+EXCESS, HIDDEN_EXCESS = 0.4, 0.1  # in general, and where something is known to be hidden
+_STEP = 0.6  # pixels that a pose is moved by to take its derivatives
+_FURTHEST = 4.0  # largest update, in pixels
 
 
 class Comparison:
@@ -24,7 +25,7 @@ class Comparison:
 
     def __init__(self, subject: Subject, crop: Crop, blur: float = 0.0, excess: float = EXCESS) -> None:
         self.subject, self.crop, self.blur, self.excess = subject, crop, blur, excess
-        # What counts is the same for all poses, [1, H, W, 1], or each has its own, [N, H, W, 1].
+        # Weights are the same for all poses, [1, H, W, 1], or each has its own, [N, H, W, 1].
         self.counts = crop.valid[None]
         self.area = float(crop.image[..., 3].sum())
         self.given_up = crop.image.new_zeros(1)
@@ -44,7 +45,7 @@ class Comparison:
         outline = torch.where(outline > 0, self.excess * outline, outline)
         if not self.subject.colors:
             return self._blurred(outline)
-        # Colours count where the mask is: what hides the object has others.
+        # Colours count inside the mask: occluders have other colours.
         mask = target[..., 3:] * valid
         ours, theirs = images[..., :3] * mask, target[..., :3] * valid
         gain = (ours * theirs).sum((1, 2)) / (ours * ours).sum((1, 2)).clamp_min(1e-6)
@@ -72,7 +73,7 @@ class Comparison:
     def _blurred(self, images: Tensor) -> Tensor:
         if not self.blur:
             return images
-        # Products with a matrix: a convolution of few channels takes many times as long on a CPU.
+        # As products with a matrix: a convolution of few channels is many times slower on a CPU.
         return torch.einsum("ih,nhwc,jw->nijc", self.kernel, images, self.kernel)
 
     def losses(self, residuals: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ def moved(poses: Poses, steps: Tensor, comparison: Comparison) -> Poses:
     count, steps = len(poses), steps.expand(len(poses), -1, 6)
     focal = float(comparison.crop.camera.fx)
     distance = poses.translation.norm(dim=-1)[:, None]
-    # Points half a radius off the centre move by a pixel.
+    # Points at half a radius from the centre move by a pixel.
     unit = 2 * distance / (focal * comparison.subject.radius)
     turn = axis_angle_to_matrix(steps[..., :3] * unit[..., None])
     rotation = turn @ poses.rotation[:, None]

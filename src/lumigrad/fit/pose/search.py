@@ -1,4 +1,4 @@
-"""Where to begin: many views of the mesh, rolled, compared with the image at low resolution."""
+"""The initial search: many views of the mesh, rolled, compared with the image at low resolution."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lumigrad.fit.pose.subject import Poses, Subject
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.rotations import rotation_angle
 
-_SIZE = 40  # pixels, of the images that are compared
-_FILLED = 0.75  # of half of such an image, by the mask
-APART = math.radians(12)  # the least angle between distinct poses
-# Of what something hides, area and centroid are those of a part: distances and places that are tried for it.
+_SIZE = 40  # pixels per side of the images that are compared
+_FILLED = 0.75  # fraction of half of such an image that the mask takes up
+APART = math.radians(12)  # least angle between distinct poses
+# If something hides the object, the area and centroid are those of a part: distances and offsets that are tried for it.
 _NEARER, _ASIDE = (1.0, 0.87, 0.75), (-6, 0, 6)  # factors, pixels
-_COLORS = 4.0  # of squared differences of colour
-_EXCESS = 0.3  # of coverage where there is no mask, beside a mask that is not covered
+_COLORS = 4.0  # largest squared difference of colour
+_EXCESS = 0.3  # weight of coverage outside the mask, relative to a mask that is not covered
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def distinct(rotations: Tensor, apart: float, count: int) -> list[int]:
 
 
 def _allowed(rotations: Tensor, turns: Tensor, near: tuple[Tensor, float] | None) -> Tensor:
-    """Which views [V] in which rolls [A] are within the angle, bool [V, A]."""
+    """Which combinations of views [V] and rolls [A] are within the angle, bool [V, A]."""
     if near is None:
         return torch.ones(len(rotations), len(turns), dtype=torch.bool, device=rotations.device)
     seen = turns.transpose(-1, -2)[None] @ rotations[:, None]

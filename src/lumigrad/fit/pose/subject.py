@@ -1,4 +1,4 @@
-"""The mesh whose pose is sought, as it is rendered many times over."""
+"""The mesh whose pose is sought, prepared for many renderings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from lumigrad.scene.cameras.pose import homogeneous
 from lumigrad.scene.light.lights import Lighting
 from lumigrad.scene.shapes.mesh import Mesh
 
-# What one call renders at most, for the sake of memory.
+# The most pixels that one call renders, to limit memory.
 _PIXELS, _VERTICES = 2_000_000, 20_000_000
-# Below that, faces cost less than pixels.
+# With fewer faces, they cost less than pixels.
 _MANY_FACES = 10_000
 
 
@@ -28,7 +28,7 @@ class Poses(NamedTuple):
     rotation: Tensor
     translation: Tensor
 
-    def __len__(self) -> int:  # of poses, not of fields
+    def __len__(self) -> int:  # counts poses, not fields
         return len(self.rotation)
 
     def take(self, index: Tensor | list[int] | slice) -> Poses:

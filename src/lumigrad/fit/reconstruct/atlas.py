@@ -12,7 +12,7 @@ from lumigrad.fit.atlas import make_atlas
 
 # Texels kept free around charts, so that filtering at the first mip levels does not mix them.
 _GUTTER = 4
-# Faces of a mesh for which xatlas takes minutes.
+# Number of faces from which xatlas takes minutes.
 _LARGE = 50_000
 
 
@@ -60,7 +60,7 @@ def unwrap(positions: Tensor, faces: Tensor, size: int, xatlas: bool | None = No
     if xatlas is None and len(faces) > _LARGE and installed("xatlas"):
         try:
             return unwrap(positions, faces, size, xatlas=False)
-        except ValueError:  # too many charts, of which xatlas makes fewer
+        except ValueError:  # too many charts; xatlas makes fewer
             xatlas = True
     if xatlas is None:
         xatlas = installed("xatlas")
@@ -72,7 +72,7 @@ def unwrap(positions: Tensor, faces: Tensor, size: int, xatlas: bool | None = No
 def _by_xatlas(positions: Tensor, faces: Tensor, size: int) -> Atlas:
     library = require("xatlas", "lumigrad.fit.reconstruct.unwrap")
     atlas = library.Atlas()
-    # Lengths near 1: xatlas drops faces whose area is tiny in absolute terms.
+    # Lengths near 1, because xatlas drops faces whose area is tiny in absolute terms.
     extent = (positions.amax(0) - positions.amin(0)).amax().clamp_min(1e-30)
     points = ((positions - positions.amin(0)) / extent).detach().float().cpu().contiguous().numpy()
     atlas.add_mesh(points, faces.int().cpu().contiguous().numpy().astype("uint32"))

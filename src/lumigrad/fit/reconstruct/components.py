@@ -41,7 +41,7 @@ def without_crumbs(mesh: Mesh, share: float = 0.02) -> Mesh:
 
 
 def without_cavities(mesh: Mesh) -> Mesh:
-    """A closed mesh without the parts that are turned inside out: the walls of hollows that nobody can see."""
+    """A closed mesh without its inside-out parts, which are the walls of invisible cavities."""
     if not len(mesh.faces):
         return mesh
     labels = labels_of(mesh.faces, len(mesh.positions))

@@ -15,13 +15,13 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 AXES = ("opengl", "opencv")
 POSES = ("camera-to-world", "world-to-camera")
-# A hull that fills the masks less than this is no hull of them.
+# A hull that fills less of the masks than this is wrong.
 GOOD = 0.7
 _VOXELS, _PHOTOS, _ROWS = 40, 24, 96
 
 
 def reread(data: PosedPhotos, axes: str, poses: str) -> PosedPhotos:
-    """A data set whose matrices mean something else than what they were read as, which is OpenGL's camera to world.
+    """Reinterpret the matrices of a data set, which were read as OpenGL's camera to world.
 
     Args:
         axes: "opengl" (x right, y up, looking along -z) or "opencv" (x right, y down, looking along z).

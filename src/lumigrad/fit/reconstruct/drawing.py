@@ -1,4 +1,4 @@
-"""Meshes in their own colours, as photographs show them."""
+"""Drawing meshes in their own colours, as photographs show them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.fragments import Fragments
 
-# Lookups along the longer axis of a pixel's footprint: surfaces seen at a low angle must not be blurred.
+# Lookups along the longer axis of a pixel's footprint: surfaces at grazing angles must not be blurred.
 _ANISOTROPY = 8
 
 
 class Drawn(NamedTuple):
-    """Colours over black [N, H, W, 3], coverage [N, H, W, 1], and what they were made of."""
+    """Colours over black [N, H, W, 3], coverage [N, H, W, 1], and the fragments that they were made from."""
 
     color: Tensor
     mask: Tensor
@@ -56,7 +56,7 @@ def draw(mesh: Mesh, camera: PerspectiveCamera, topology: Tensor, exact: bool = 
 
 
 class Drawer:
-    """Draws one mesh from one camera after the other, outside of autograd, over a colour [3] or black."""
+    """Draws one mesh from one camera after another, without autograd, over a colour [3] or black."""
 
     def __init__(self, mesh: Mesh, background: Tensor | None = None) -> None:
         self.mesh, self.topology, self.background = mesh, edge_topology(mesh.faces), background

@@ -7,7 +7,7 @@ from torch import Tensor
 
 # Gains are pulled towards 1 as if this fraction of the photograph were grey and agreed, and kept within these limits.
 _PRIOR, _LIMIT = 0.01, 4.0
-# How much of the way to the best gain a step goes.
+# The fraction of the way to the best gain that one step takes.
 _PACE = 0.3
 
 

@@ -1,4 +1,4 @@
-"""Depths of many photographs as one surface: what they say of each place in space, averaged."""
+"""Fusion of the depths of many photographs to one surface, by averaging signed distances in space."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.grids import voxel_centers
 
-# Cells of the first grid are so many voxels wide; only those near surfaces are looked at more closely.
+# Cells of the first grid are this many voxels wide; only those near surfaces are refined.
 _COARSER = 4
-# Depths of neighbouring pixels within this part of each other belong to one surface.
+# Depths of neighbouring pixels that differ by at most this fraction belong to one surface.
 _SMOOTH = 0.03
-# Points that are looked up together.
+# Points looked up at a time.
 _CHUNK = 1 << 19
-# Half the side of the box around the ball that space is contracted into.
+# Half the side of the box around the ball into which space is contracted.
 _HALF = 2.0
 
 
@@ -93,7 +93,7 @@ def fuse_depths(
     coarse, fine = resolution // _COARSER, resolution
     reach = reach * 2 * _HALF / fine
     points = voxel_centers(box, (coarse,) * 3).reshape(-1, 3)
-    # Cells without a surface within twice the reach are free or solid as a whole.
+    # Cells without a surface within twice the reach are entirely free or solid.
     values, near = (found.view((coarse,) * 3) for found in _averages(points, pictures, camera, 2 * reach))
     for axis in range(3):
         values, near = (found.repeat_interleave(_COARSER, axis) for found in (values, near))
@@ -146,7 +146,7 @@ def _looked_up(pixels: Tensor, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]
     height, width = picture.shape[1:]
     grid = (2 * pixels / pixels.new_tensor([width, height]) - 1).nan_to_num(2, 2, 2)
     inside = (grid.abs() < 1).all(-1)
-    # Infinity has no mean with its neighbours.
+    # Infinite depths cannot be averaged with their neighbours.
     image = picture.clamp(max=1e6)[None]
 
     def lookup(mode: str, channels: Tensor) -> Tensor:
@@ -166,7 +166,8 @@ def fused_surface(fused: Fused, crumbs: float = 0.01) -> Mesh:
     """The closed surface around what is free, in space; its faces look to where cameras are.
 
     Args:
-        crumbs: parts with less than this part of the area of the largest, measured in contracted space, are left out.
+        crumbs: parts with less than this fraction of the largest part's area, measured in contracted space, are left
+            out.
     """
     positions, faces = marching_cubes(fused.values, box=fused.box)
     kept = without_crumbs(Mesh(positions, faces), crumbs)

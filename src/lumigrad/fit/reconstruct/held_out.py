@@ -1,4 +1,4 @@
-"""Cameras of photographs that were held out, when those of the others have been corrected."""
+"""Cameras of held-out photographs, when those of the others have been corrected."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lumigrad.fit.reconstruct.placement import Placement
 from lumigrad.ops.surface import edge_topology
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Steps for each photograph, and their length at first in pixels.
+# Steps per photograph, and their initial length in pixels.
 _STEPS, _PIXELS = 40, 0.3
 
 
 def with_cameras_found(mesh: Mesh, photos: list[Photo]) -> list[Photo]:
-    """Photographs with the cameras from which a mesh, which stays as it is, looks most like them.
+    """Photographs with the cameras from which a fixed mesh looks most like them.
 
     Renders have the photographs' exposures while they are compared. Where there is no mesh, nothing is compared.
     """
@@ -40,7 +40,7 @@ def with_cameras_found(mesh: Mesh, photos: list[Photo]) -> list[Photo]:
 
 
 def corrections(cameras: dict[str, Tensor], place: Placement) -> dict[str, Any]:
-    """How far the cameras of the photographs have been corrected, on average: angles, lengths in the world, a factor.
+    """The mean corrections of the photographs' cameras: angles, lengths in the world, a factor.
 
     Args:
         cameras: `ReconstructState.cameras`, not empty.

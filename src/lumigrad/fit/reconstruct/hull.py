@@ -1,4 +1,4 @@
-"""Where the subject is, and the first surface: what the masks leave of space."""
+"""The location of the subject, and the first surface: the visual hull of the masks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lumigrad.ops.implicit import marching_cubes
 from lumigrad.ops.surface import rasterize
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Voxels a side of the search for the subject, rows of the images it looks at, and how often the box is doubled.
+# Voxels per side of the search for the subject, rows of the images that it uses, and how often the box is doubled.
 _SEARCH, _SEARCH_ROWS, _DOUBLINGS = 48, 128, 3
-# Of the photographs in which the subject may lie, and the agreement with masks above which no fewer are tried.
+# Fractions of the photographs in which the subject may lie, and the agreement with masks that ends the search.
 _SHARES, _FILLED = (1.0, 0.75, 0.5), 0.95
 
 
@@ -37,7 +37,7 @@ def hull_of(photos: PhotoSet, resolution: int, box: Tensor, share: float = 0.5) 
     assert photos.alpha is not None
     sides = box[1] - box[0]
     width, height, depth = (max(2, round(resolution * float(side / sides.max()))) for side in sides)
-    # Pixels that do not count rule nothing out.
+    # Pixels that do not count exclude nothing.
     alpha = torch.where(photos.counts, photos.alpha.float(), 1.0)
     views = Views(photos.camera, torch.cat([photos.images.float(), alpha], dim=-1))
     values = hull_values(views, (depth, height, width), box, min_views=math.ceil(share * len(photos)))

@@ -65,7 +65,7 @@ class ReconstructOptions:
     batch: int = Stage.batch
 
     def schedule(self, stages: tuple[Stage, ...]) -> Schedule:
-        """These stages, with what the options say of them."""
+        """These stages, with the settings of the options."""
         stages = tuple(replace(stage, batch=self.batch) for stage in stages)
         return Schedule(
             stages, self.iterations, self.minutes, self.exposure, self.texture_size, self.cameras, self.seed
@@ -88,7 +88,7 @@ class ReconstructJob(DividedJob[ReconstructState]):
             numbers = job.write_results(state, folder)
 
     Attributes:
-        options: what was asked for.
+        options: of the fit.
         photos: those to fit, in the space of the fit.
         held_out: those held back for the metrics, in the same space.
         place: where that space is in the world.

@@ -1,4 +1,4 @@
-"""Photographs of a mesh that is known: both in the space of the fit, and checked against each other."""
+"""A known mesh and photographs of it, both in the space of the fit and checked against each other."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lumigrad.fit.reconstruct.placement import Placement
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.shapes.mesh import Mesh
 
-# A mesh that fills less of the masks than this, or of photographs without masks less than the second number, lies
-# elsewhere.
+# A mesh that fills less than this of the masks (or than the second number, of photographs without masks) is in the
+# wrong place.
 _SAME_PLACE, _SEEN = 0.3, 0.002
 
 
@@ -74,7 +74,7 @@ def place_mesh(mesh: Mesh, data: PosedPhotos, options: Reading, device: torch.de
         raise ValueError("mesh: it has no extent, or positions that are not finite")
     photos = photos.with_camera(place.camera(photos.camera))
     if mesh.uvs is not None and bool((mesh.uvs - 0.5).abs().max() > 0.5 + 1e-4):
-        raise ValueError("mesh: expected texture coordinates in [0, 1]: others repeat the texture")
+        raise ValueError("mesh: expected texture coordinates in [0, 1]; others would repeat the texture")
     placed = Mesh(place.inward(mesh.positions.float()), mesh.faces, mesh.uvs, mesh.uv_faces)
     _check_place(placed, photos)
     return KnownMesh(placed, photos, held_out, place, settings)

@@ -1,4 +1,4 @@
-"""Photographs of an object whose shape is not known: where it is, and what the masks leave of space."""
+"""Photographs of an object of unknown shape: its location, and the visual hull of its masks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def located(data: PosedPhotos, options: Reading, device: torch.device, resolutio
 
 
 def _no_hull(empty: bool, options: str | None) -> str:
-    """What is wrong with masks or cameras."""
+    """A message that says what is wrong with masks or cameras."""
     what = "the masks do not intersect" if empty else "the masks do not fit together"
     if options is not None:
         return f"{what}, but they do if the cameras' matrices mean something else: give {options}"

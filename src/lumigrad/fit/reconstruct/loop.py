@@ -62,7 +62,7 @@ def refine(
     clock, leg = time.perf_counter(), None
     cameras = None
     if schedule.cameras != "fixed":
-        # A surface that stays has its place already: a motion that all cameras share is then an error of theirs.
+        # A fixed surface is already in place, so a motion common to all cameras is their error.
         moves = any(stage.rate for stage in schedule.stages)
         cameras = CameraRefinement(photos.camera, schedule.cameras == "focal", gauge=moves)
     if cameras is not None and state.cameras:
@@ -89,7 +89,7 @@ def refine(
 
 
 class _Surroundings(NamedTuple):
-    """What all stages have in common."""
+    """The data that all stages share."""
 
     photos: PhotoSet
     schedule: Schedule
@@ -98,12 +98,12 @@ class _Surroundings(NamedTuple):
 
     @torch.no_grad()
     def seen(self) -> PhotoSet:
-        """The photographs with their cameras as these are now."""
+        """The photographs with their current cameras."""
         return self.photos if self.cameras is None else self.photos.with_camera(self.cameras.camera())
 
 
 class _Leg:
-    """What a stage needs throughout: photographs of its size, the system of large steps, optimisers."""
+    """The data that all steps of a stage need: photographs of its size, the system of large steps, optimisers."""
 
     def __init__(self, number: int, around: _Surroundings, state: ReconstructState, fresh: bool) -> None:
         schedule = around.schedule
@@ -177,7 +177,7 @@ class _Leg:
         photos = self.photos
         target, counts = photos.images[picks].float(), photos.counts[picks]
         if photos.alpha is None:
-            # Where there is no surface yet there is nothing to compare, and nothing is gained by leaving a pixel.
+            # Where there is no surface yet, nothing is compared, and nothing is gained by uncovering a pixel.
             return (color - mask.detach() * target) * counts
         return torch.cat([color - target, mask - photos.alpha[picks].float()], dim=-1) * counts
 

@@ -1,4 +1,4 @@
-"""How like photographs a textured mesh is."""
+"""The similarity of a textured mesh to photographs."""
 
 from __future__ import annotations
 

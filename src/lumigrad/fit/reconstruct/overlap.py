@@ -1,11 +1,11 @@
-"""Whether cameras look at the same place, which their poses show without the photographs."""
+"""Checks from the poses alone whether cameras look at the same place."""
 
 from __future__ import annotations
 
 from lumigrad.fit.photos import Photo, focus
 from lumigrad.fit.reconstruct.conventions import AXES, POSES, read_otherwise
 
-# Fewer photographs than this show no depth, and as many of them have to show what all look at.
+# Fewer photographs show no depth, and at least this many must show the place that all look at.
 MIN_PHOTOS, _SHARE = 3, 0.5
 
 
@@ -43,7 +43,7 @@ def check_overlap(photos: list[Photo], axes: str = AXES[0], poses: str = POSES[0
 
 
 def _agreement(photos: list[Photo]) -> float:
-    """Which part of the photographs has the place that all look at in front of it and in the picture."""
+    """The fraction of the photographs that show the place that all look at, in front of the camera."""
     centre, distance = focus(photos)
     if not distance > 0:
         return 0.0

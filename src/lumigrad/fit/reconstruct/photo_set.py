@@ -1,4 +1,4 @@
-"""Photographs as one batch: images, what the object covers of them, and cameras."""
+"""Photographs as one batch: images, the object's coverage, and cameras."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class PhotoSet:
             return self
 
         def pooled(values: Tensor) -> Tensor:
-            # One at a time: float32 copies of all would take as much memory as the photographs twice.
+            # One at a time: float32 copies of all would take twice the memory of the photographs.
             rows = [torch.nn.functional.avg_pool2d(v.float().permute(2, 0, 1), factor).permute(1, 2, 0) for v in values]
             return torch.stack([row.half() for row in rows])
 

@@ -10,7 +10,7 @@ from lumigrad.fit.photos import Photo
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Clip planes: as wide as a depth buffer in single precision allows if it is to tell surfaces a thousandth apart.
+# Clip planes: as far apart as single-precision depth allows if surfaces a thousandth apart are to be distinguished.
 _NEAR, _FAR = 0.02, 200.0
 
 
@@ -28,7 +28,7 @@ class Placement:
 
     @classmethod
     def around(cls, low: Tensor, high: Tensor) -> Placement:
-        """That by which a box of two corners [3] just fits into the ball.
+        """The placement with which a box of two corners [3] just fits into the ball.
 
         >>> import torch
         >>> from lumigrad.fit.reconstruct import Placement
@@ -40,15 +40,15 @@ class Placement:
         return cls(0.5 * (low + high), 0.5 * float((high - low).norm()))
 
     def inward(self, positions: Tensor) -> Tensor:
-        """Positions [..., 3] of the world in the ball."""
+        """Convert positions [..., 3] in the world to the ball."""
         return ((positions.double() - self.centre.to(positions.device)) / self.scale).to(positions)
 
     def outward(self, positions: Tensor) -> Tensor:
-        """Positions [..., 3] in the ball where they are in the world."""
+        """Convert positions [..., 3] in the ball to the world."""
         return (positions.double() * self.scale + self.centre.to(positions.device)).to(positions)
 
     def mesh(self, mesh: Mesh) -> Mesh:
-        """A mesh in the ball where it is in the world."""
+        """Convert a mesh in the ball to the world."""
         return replace(mesh, positions=self.outward(mesh.positions))
 
     def camera(self, camera: PerspectiveCamera) -> PerspectiveCamera:

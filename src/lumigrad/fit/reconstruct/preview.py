@@ -1,4 +1,4 @@
-"""What there is to see of a reconstruction while it runs."""
+"""Previews of a reconstruction while it runs."""
 
 from __future__ import annotations
 

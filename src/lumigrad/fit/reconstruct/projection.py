@@ -1,4 +1,4 @@
-"""Colours that photographs show on a surface: the start of a texture, before it is solved for."""
+"""Projection of photographs onto a surface, which initialises a texture before it is optimised."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.ops.surface import interpolate, rasterize
 from lumigrad.scene.shapes.mesh import Mesh
 
-# By how much of its depth a point may lie behind the surface that a camera sees, and still be seen.
+# The fraction of its depth that a point may lie behind the visible surface and still count as visible.
 _DEPTH_TOLERANCE = 0.01
-# Surfaces seen at a cosine below this show little but their neighbours.
+# Surfaces seen at a smaller cosine mostly show their neighbours.
 _MIN_COSINE = 0.1
-# Points that are looked up together.
+# Points looked up at a time.
 _CHUNK = 1 << 20
 
 
 class Projected(NamedTuple):
-    """What photographs show of points.
+    """The colours of points in photographs.
 
     Attributes:
         colors: [P, 3], 0 where nothing is seen.
@@ -77,11 +77,11 @@ def _layers(photos: PhotoSet, n: int, front: Tensor) -> Tensor:
     counts = photos.counts[n].float()
     if photos.alpha is not None:
         counts = counts * (photos.alpha[n] > 0.99)
-    # Neighbours too: near silhouettes a pixel's colour is mixed.
+    # Including neighbours: near silhouettes, a pixel's colour is mixed.
     inner = -torch.nn.functional.max_pool2d(-counts.permute(2, 0, 1)[None], 3, 1, 1)
     deepest = torch.nn.functional.max_pool2d(front[:, None], 3, 1, 1)
     nearest = -torch.nn.functional.max_pool2d(-front[:, None], 3, 1, 1)
-    # Where depths around a pixel are far apart there is an edge: the nearest one decides.
+    # If depths around a pixel are far apart, there is an edge, and the nearest depth decides.
     edge = deepest > (1 + 3 * _DEPTH_TOLERANCE) * nearest
     depth = torch.where(edge, nearest, deepest)
     return torch.cat([photos.images[n].float().permute(2, 0, 1)[None], inner, depth], dim=1)
@@ -136,7 +136,7 @@ class Texels(NamedTuple):
 
 @torch.no_grad()
 def texels(mesh: Mesh, size: tuple[int, int]) -> Texels:
-    """Where the texels of a mesh with texture coordinates lie.
+    """The texels of a mesh with texture coordinates, and their positions.
 
     >>> import torch
     >>> from lumigrad.fit.reconstruct.projection import texels

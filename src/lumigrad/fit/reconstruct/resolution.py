@@ -1,4 +1,4 @@
-"""How many texels a texture needs to hold what photographs show."""
+"""The number of texels that a texture needs for the detail of photographs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Which part of a texture an atlas fills, about; texels per pixel of the sharpest photographs; limits.
+# The fraction of a texture that an atlas typically fills; texels per pixel of the sharpest photographs; limits.
 _FILLED, _PER_PIXEL, _SIZES = 0.6, 1.0, (128, 4096)
 _POINTS = 2000
 

@@ -33,7 +33,7 @@ from lumigrad.scene.shapes.mesh import Mesh
 
 
 class Scene(NamedTuple):
-    """What an open scene has besides its mesh.
+    """The parts of an open scene besides its mesh.
 
     Attributes:
         background: [3], of pixels that the mesh does not cover.
@@ -132,7 +132,7 @@ def metrics(
 def _of_cameras(
     mesh: Mesh, state: ReconstructState, held_out: list[Photo], place: Placement, background: Tensor | None
 ) -> dict[str, Any]:
-    """What there is to say of cameras that were fitted. All other numbers are of held-out cameras as they are given."""
+    """Metrics of fitted cameras. All other numbers are for held-out cameras as given."""
     if not state.cameras:
         return {}
     again = evaluate(mesh, with_cameras_found(mesh, held_out), background)

@@ -28,26 +28,26 @@ from lumigrad.fit.reconstruct.visible import seen_faces
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Of each step of the field.
+# Rays per step of the field.
 RAYS = 1024
-# The radius of the ball that stays as it is, in units of the cameras' distance from what they look at.
+# The radius of the ball that is not contracted, in units of the cameras' distance from the point that they look at.
 UNIT = 0.4
-# Longest side of the depth images that are fused, and of the photographs that the field is fitted to.
+# Longest side of the depth images that are fused, and of the photographs to which the field is fitted.
 _DEPTH_SIDE, _FIELD_SIDE = 160, 320
-# Other views see a little more than the photographs: of the surface, what photographs this much wider show is kept.
+# Other views see a little more than the photographs, so the surface visible in photographs this much wider is kept.
 _WIDER = 1.25
 # How much the fused surface is smoothed: the lambda of `LargeSteps`.
 _SMOOTHING = 1.0
-# How depths are compared with photographs, one after the other: longest side of these, the reach, and neighbours.
+# Stages of the comparison of depths with photographs: longest side of these, the reach, and the number of neighbours.
 _SWEEPS = ((160, 0.06, 8), (320, 0.03, 6))
 # Reach of `fuse_depths` for depths that photographs agree on.
 _EXACT = 2.5
-# The parts of all time that the field takes, of a fit that is limited by its time.
+# The fractions of the total time that the field takes, for a fit that is limited by time.
 _FIELD_TIME = 0.4
 
 
 def place_of(model: HashField) -> Placement:
-    """Where the fit takes place: around what the cameras look at."""
+    """The space of the fit: around the point that the cameras look at."""
     return Placement(model.centre.double().cpu(), UNIT * model.extent)
 
 
@@ -88,7 +88,8 @@ def first_surface(model: HashField, state: FieldState, photos: PhotoSet, resolut
     smooth = LargeSteps(mesh.faces, len(positions), _SMOOTHING)
     once = smooth.solve(positions)
     if sweep:
-        # Smoothing makes limbs thinner; what it takes away of exact surfaces is smoothed, too, and given back.
+        # Smoothing makes limbs thinner; for exact surfaces, the change due to smoothing is itself smoothed and added
+        # back.
         once = once + smooth.solve(positions - once)
     return Mesh(space.outward(once), mesh.faces)
 

@@ -29,7 +29,7 @@ from lumigrad.fit.reconstruct.schedule import scene_stages
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Voxels a side of the grid that depths are fused in, of which half are where the cameras look.
+# Voxels per side of the grid in which depths are fused, half of which are where the cameras look.
 VOXELS = 192
 
 
@@ -45,7 +45,7 @@ class SceneJob(DividedJob[SceneState]):
             numbers = job.write_results(state, folder)
 
     Attributes:
-        options: what was asked for; as many steps are taken with the field as with the surface.
+        options: of the fit; as many steps are taken with the field as with the surface.
         photos: those to fit, in the world.
         held_out: those held back for the metrics, in the space of the fit.
         model: the field whose depths make the first surface.

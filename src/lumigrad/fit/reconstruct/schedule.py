@@ -1,4 +1,4 @@
-"""The stages of a reconstruction, from coarse to fine, and how far it is."""
+"""The stages of a reconstruction, from coarse to fine, and its progress."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from lumigrad.fit.photos.progress import Staged, Timed, check_limits, progress_of
 
-# What of the cameras is fitted.
+# The part of the cameras that is fitted.
 CAMERAS = ("fixed", "poses", "focal")
 
 

@@ -1,4 +1,4 @@
-"""The coordinates that a surface is meshed and moved in: those of an object, or all of space in a ball."""
+"""The coordinates in which a surface is meshed and moved: those of an object, or all of space contracted to a ball."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lumigrad.ops.field import contract
 
-# Radius of the ball in which scenes end: what is 50 units away or farther lies there.
+# Radius of the ball in which scenes end: everything at least 50 units away lies there.
 HORIZON = 1.98
 
 
@@ -36,7 +36,7 @@ class Straight:
 
 
 class Contracted:
-    """All of space in a ball: as it is up to a distance of 1, and the farther away the smaller, as images show it.
+    """All of space in a ball: unchanged up to a distance of 1, and smaller with distance beyond, as in images.
 
     An edge that is 50 units away may be 1000 times as long as one before the cameras.
 

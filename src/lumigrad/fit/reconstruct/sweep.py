@@ -1,4 +1,4 @@
-"""Depths made more exact by photographs themselves: where neighbouring photographs show the same colours."""
+"""Refinement of depths by comparing neighbouring photographs: true depths have the same colours in them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from lumigrad.ops.surface import interpolate, rasterize
 from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.scene.shapes.mesh import Mesh
 
-# Neighbours are best seen under this angle from each other: nearer ones tell little of depths, others look different.
+# Preferred angle between a photograph and its neighbours: at smaller ones depths are inaccurate, at larger ones
+# appearance differs.
 _ANGLE = 20.0
-# Squared differences of colours beyond this count no more: what hides a place is not compared.
+# Larger squared differences of colours count no more: occluders are not compared.
 _TRUNCATED = 0.15**2
-# A place is hidden where a neighbour sees something nearer than this part of its depth.
+# A place is hidden if a neighbour sees something nearer than this fraction of its depth.
 _HIDDEN = 0.03
-# Pixels on each side of a window; those whose depth is this part nearer or farther count e times less.
+# Pixels on each side of a window; the weight of those whose depth differs by this fraction falls by e.
 _WINDOW, _SAME = 3, 0.02
-# Pixels of a window that are independent of each other.
+# Independent pixels per window.
 _INDEPENDENT = 10.0
-# Weights of depths of which photographs say nothing, and of surfaces that are seen at a grazing angle.
+# Weights of depths for which photographs give no evidence, and of surfaces seen at a grazing angle.
 _UNKNOWN, _GRAZING = 0.01, 0.02
 _FAR = 1e4
-# Squared differences of colours that rounding to 8 bits makes alone, about.
+# Squared differences of colours due to rounding to 8 bits alone, approximately.
 _NOISE = 1e-5
 
 
@@ -124,7 +125,7 @@ def sweep_depths(depths: Tensor, photos: PhotoSet, reach: float, steps: int = 17
         cost, count = _costs(n, near[n].tolist(), origins[n], rays, parts, depths, photos)
         one = _lowest(_windowed(cost, count, depth), parts, reach)
         variance = torch.where(torch.isfinite(depth) & (count > 0), one.variance, torch.inf)
-        # What is expected of the surface before: a third of the reach.
+        # Prior on the surface: a third of the reach.
         change = one.change * (reach / 3) ** 2 / ((reach / 3) ** 2 + variance)
         sure = (reach / 8) ** 2 / ((reach / 8) ** 2 + variance) + _UNKNOWN
         found.append((depth * (1 + change), sure * _facing(rays)))

@@ -1,4 +1,4 @@
-"""How far a reconstruction is from the surface that it should be."""
+"""Errors of a reconstruction relative to the true surface."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def surface_errors(mesh: Mesh, truth: Mesh, count: int = 50_000, seed: int = 0, 
         index = torch.from_numpy(nearest)
         plane = ((points - others[index]) * other_normals[index]).sum(-1).abs()
         straight = torch.from_numpy(far).to(plane)
-        # Points nearer than the spacing of samples are compared with the surface between them.
+        # For points nearer than the spacing of samples, use the surface between the samples.
         distances.append(torch.where(straight < 0.02 * diagonal, plane, straight) / diagonal)
         normals = other_normals[index]
     accuracy, completeness = (float(distance.mean()) for distance in distances)

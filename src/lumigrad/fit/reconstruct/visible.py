@@ -1,4 +1,4 @@
-"""Which part of a surface photographs show."""
+"""The part of a surface that photographs show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The border of a grid, which is kept outside so that the surface is closed."""
+"""The border of a grid, which is kept outside the surface so that this is closed."""
 
 from __future__ import annotations
 

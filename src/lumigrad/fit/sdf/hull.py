@@ -1,4 +1,4 @@
-"""What the masks of images leave of space."""
+"""The visual hull: the part of space that masks do not exclude."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SWEEPS = 4  # enough for distances near the surface
 
 @torch.no_grad()
 def visual_hull(views: Views, resolution: int | tuple[int, int, int], box: Box) -> SignedDistanceGrid:
-    """The largest shape in a box that no mask rules out, as distances.
+    """The largest shape in a box that no mask excludes, as distances.
 
     A voxel is inside if its centre is in the picture of one view at least and covered in all views that have it there.
 

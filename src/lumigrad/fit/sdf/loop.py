@@ -90,7 +90,7 @@ def fit_sdf(
 
 @dataclass(frozen=True)
 class SDFTarget:
-    """What a grid is fitted to, and where it begins.
+    """The target of a grid's fit, and its start.
 
     Attributes:
         views, lights, shading, colors: as for `fit_sdf`.
@@ -104,7 +104,7 @@ class SDFTarget:
     colors: bool = False
 
     def grid(self, state: SDFState) -> SignedDistanceGrid:
-        """As it is in a state, without gradients."""
+        """The grid of a state, without gradients."""
         if state.values is None:
             return self.start
         colors = None if state.colors is None else state.colors.detach().clone()
@@ -154,7 +154,8 @@ def descend(
 
 
 class _Leg:
-    """What a stage needs throughout: views of its size, and optimisers of the values and colours in the state."""
+    """The data that all steps of a stage need: views of its size, and optimisers of the values and colours in the
+    state."""
 
     def __init__(self, number: int, stage: SDFStage, state: SDFState, target: SDFTarget) -> None:
         self.number, self.stage, self.target = number, stage, target

@@ -17,9 +17,8 @@ from lumigrad.scene.shapes.signed_distance_grid import SignedDistanceGrid
 def largest_piece(grid: SignedDistanceGrid) -> SignedDistanceGrid:
     """The piece of a shape with the deepest voxel, without the cavities in it: one closed surface.
 
-    Voxels belong together that are next to each other, along diagonals too where they are inside. All others change
-    sides: their values become those of half a voxel, and then the whole is made distances again. A grid of one piece is
-    returned as it is.
+    Neighbouring voxels belong together, inside ones also along diagonals. All others change sides: their values become
+    those of half a voxel, and then all values are made distances again. A grid of one piece is returned as it is.
 
     >>> import torch
     >>> from lumigrad.fit import largest_piece
@@ -47,7 +46,7 @@ def largest_piece(grid: SignedDistanceGrid) -> SignedDistanceGrid:
 
 
 def _flooded(seed: Tensor, within: Tensor, neighbours: int) -> Tensor:
-    """What can be reached from a seed within a mask [D, H, W], over 6 or 26 neighbours."""
+    """The voxels that can be reached from a seed within a mask [D, H, W], over 6 or 26 neighbours."""
     while True:
         reached = seed[None].float()
         if neighbours == 26:

@@ -1,4 +1,4 @@
-"""The stages of a fit of a grid of signed distances, from coarse to fine, and how far it is."""
+"""The stages of a fit of a grid of signed distances, from coarse to fine, and its progress."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class SDFSchedule:
         return sum(stage.iterations for stage in self.stages)
 
     def begin(self, number: int) -> float:
-        """Progress at which a stage begins, or behind the last one ends."""
+        """Progress at which a stage begins; for the number after the last stage, the end."""
         return sum(stage.iterations for stage in self.stages[:number]) / self.iterations
 
     def progress(self, state: Timed) -> float:

@@ -33,7 +33,7 @@ from lumigrad.types.grids import scaled_box
 STEPS, VOXELS = 200, 96
 # The box of the grid is larger than the hull by this factor.
 _ROOM = 1.2
-# The minimum number of voxels a side of the hull that locates the object.
+# The minimum number of voxels per side of the hull that locates the object.
 _HULL_VOXELS = 32
 
 
@@ -75,7 +75,7 @@ class SilhouetteJob(PhotoJob[SDFState]):
             numbers = job.write_results(state, folder)
 
     Attributes:
-        options: what was asked for.
+        options: of the fit.
         photos: those to fit, in the space of the fit.
         held_out: those held back for the metrics, in the same space.
         place: where that space is in the world.
@@ -166,7 +166,7 @@ class SilhouetteJob(PhotoJob[SDFState]):
 
 
 def _stages(options: SilhouetteOptions, rows: int) -> list[SDFStage]:
-    """As many steps as were asked for: numbers are rounded, and the last stage makes up for it."""
+    """Stages with exactly the requested number of steps: numbers are rounded, and the last stage compensates."""
     stages = default_sdf_stages(rows, options.voxels, options.iterations / STEPS)[-options.iterations :]
     left = options.iterations - sum(stage.iterations for stage in stages[:-1])
     return [*stages[:-1], replace(stages[-1], iterations=left)]
@@ -181,7 +181,7 @@ def _box_of(hull: Hull) -> Tensor:
 
 
 def _of_even_size(photos: PhotoSet) -> PhotoSet:
-    """Without the last row or column where there is an odd number of them, so that halves have whole pixels."""
+    """The image without the last row or column if their number is odd, so that halves have whole pixels."""
     height, width = (side // 2 * 2 for side in photos.size)
     alpha = None if photos.alpha is None else photos.alpha[:, :height, :width]
     counts, camera = photos.counts[:, :height, :width], replace(photos.camera, size=(height, width))
@@ -189,11 +189,11 @@ def _of_even_size(photos: PhotoSet) -> PhotoSet:
 
 
 def _target(photos: PhotoSet, box: Tensor, resolution: int) -> SDFTarget:
-    """Masks as white pictures. Pixels that do not count rule nothing out of the hull."""
+    """Masks as white pictures. Pixels that do not count exclude nothing from the hull."""
     assert photos.alpha is not None
     everywhere = torch.where(photos.counts, photos.alpha, 1.0)
     start = visual_hull(Views(photos.camera, everywhere.expand(-1, -1, -1, 4)), resolution, box)
     if not bool((start.values <= 0).any()):
-        raise ValueError(f"voxels: expected so many that one is inside, got {resolution} along a side at first")
+        raise ValueError(f"voxels: expected enough for one to be inside, got {resolution} along a side at first")
     views = Views(photos.camera, photos.alpha.expand(-1, -1, -1, 4), photos.counts)
     return SDFTarget(views, start, shading="unlit")

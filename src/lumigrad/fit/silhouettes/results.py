@@ -136,7 +136,7 @@ def _spread(colors: Tensor, known: Tensor, edges: Tensor) -> Tensor:
 
 
 def outward(grid: SignedDistanceGrid, place: Placement) -> SignedDistanceGrid:
-    """A grid of the space of the fit where it is in the world; its values are distances there."""
+    """Convert a grid in the space of the fit to the world; its values become distances there."""
     return SignedDistanceGrid(grid.values.cpu() * place.scale, place.outward(grid.corners.cpu()))
 
 
@@ -154,7 +154,7 @@ def save_grid(grid: SignedDistanceGrid, path: str | Path) -> None:
 
 
 def load_grid(path: str | Path) -> SignedDistanceGrid:
-    """What `save_grid` wrote.
+    """Load a grid that `save_grid` wrote.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is none of a grid.

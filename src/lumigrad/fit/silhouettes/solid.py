@@ -72,7 +72,7 @@ def write_solid(mesh: Mesh, grid: SignedDistanceGrid, folder: Path, truth: Mesh 
 
 
 def volume(mesh: Mesh) -> float:
-    """What a closed mesh encloses.
+    """The volume that a closed mesh encloses.
 
     >>> from lumigrad.fit.silhouettes.solid import volume
     >>> from lumigrad.scene import icosphere
@@ -85,9 +85,9 @@ def volume(mesh: Mesh) -> float:
 
 @torch.no_grad()
 def _seen(mesh: Mesh, box: Tensor) -> Tensor:
-    """A row of views [H, W, 3] of what is in a box."""
+    """A row of views [H, W, 3] of the contents of a box."""
     middle, radius = box.mean(0), 0.5 * float((box[1] - box[0]).norm())
-    # The cube's corners are empty, as a rule.
+    # The corners of the cube are usually empty.
     distance = 0.7 * radius / torch.deg2rad(torch.tensor(_FOV / 2)).sin().item()
     target = tuple(middle.tolist())
     camera = PerspectiveCamera.orbit(

@@ -1,7 +1,7 @@
-"""Steps and pictures of primitives that several processes divide.
+"""Steps and pictures of primitives that are divided among several processes.
 
-Each process projects its own primitives for the cameras of a step, and sends what is seen of them to the processes that
-draw the lines that they touch. These draw and compare, and send the gradients back.
+Each process projects its own primitives for the cameras of a step, and sends the footprints to the processes that draw
+the image lines they touch. These draw and compare, and send the gradients back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
 class Gradients(NamedTuple):
-    """What a step's photographs say of the primitives that this process has.
+    """The gradients of a step's photographs for the primitives of this process.
 
     Attributes:
         grads: of the mean of their losses, by parameter.

@@ -1,4 +1,4 @@
-"""Rows that several processes divide: each has the parameters, moments and statistics of some primitives alone."""
+"""Rows divided among several processes: each has the parameters, moments and statistics of only some primitives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KINDS = ("parameters", "first", "second", "statistics")
 
 @dataclass
 class Traffic:
-    """What a process has received from others and sent back to them in the steps of a fit."""
+    """The data that a process has received from others and returned to them in the steps of a fit."""
 
     bytes: int = 0
     steps: int = 0
@@ -138,7 +138,7 @@ def _bounds(total: int, group: Group) -> list[int]:
 
 
 def _shapes(rows: Rows) -> dict[str, Any]:
-    """What there is to divide, without the numbers."""
+    """The shapes of the data to divide."""
     tensors = [[kind, name, list(value.shape[1:])] for kind in _KINDS for name, value in getattr(rows, kind).items()]
     return {"total": len(rows), "double": rows.parameters["means"].dtype == torch.float64, "tensors": tensors}
 

@@ -63,7 +63,7 @@ class SplatOptions:
     divide: Literal["photographs", "primitives"] = "photographs"
 
     def schedule(self) -> Schedule:
-        """How long to fit."""
+        """The length of the fit."""
         return Schedule(self.iterations, self.minutes, seed=self.seed, batch=self.batch)
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class SplatJob(DividedJob[SplatState]):
             numbers = job.write_results(state, folder)
 
     Attributes:
-        options: what was asked for.
+        options: of the fit.
         data: where the photographs come from.
         photos: those to fit.
         held_out: those held back for the metrics.
@@ -166,7 +166,7 @@ class SplatJob(DividedJob[SplatState]):
         if state.random.ndim != 1:
             raise ValueError(f"state.random: expected one dimension, got {[*state.random.shape]}")
         torch.Generator(self.device).set_state(state.random)
-        with torch.no_grad():  # shapes that do not fit together
+        with torch.no_grad():  # shapes that do not match
             self.model.draw(state.rows.parameters, self.photos[0].to(self.device).camera, 0.0, 0.0)
         return state
 
@@ -188,7 +188,7 @@ class SplatJob(DividedJob[SplatState]):
 
     @property
     def kind(self) -> str:
-        """What the primitives are called: the name of the file that they are saved to, without .ply."""
+        """The name of the primitives: that of the file to which they are saved, without .ply."""
         return "spheres" if self.options.spheres else "gaussians"
 
     def write_results(self, state: SplatState, folder: Path, frames: int = 60) -> dict[str, Any]:

@@ -203,7 +203,8 @@ def measured(
 
 
 def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those that there are; a model that has parameters of its own finds theirs where `backward` leaves them."""
+    """The gradients that exist. A model with parameters of its own finds their gradients where `backward` leaves
+    them."""
     for leaf in leaves.values():
         leaf.grad = None
     loss.backward()
@@ -215,7 +216,7 @@ def _sums(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]
 
 
 def _drawn(order: list[int], count: int, batch: int, generator: torch.Generator) -> tuple[list[int], list[int]]:
-    """The photographs of a step, and those that come after them in this round; all come once in each round."""
+    """The photographs of a step, and the remaining ones of this round; each comes once per round."""
     picks: list[int] = []
     left = list(order)
     while len(picks) < batch:

@@ -21,14 +21,14 @@ from lumigrad.types.view import View
 Parameters = dict[str, Tensor]
 # The constant spherical harmonic.
 _CONSTANT = 0.28209479177387814
-# What is seen of a scene, relative to its extent: a photograph shows whatever is before its camera.
+# Visible depths, relative to the scene's extent: a photograph shows whatever is in front of its camera.
 _NEAR, _FAR = 2e-3, 1e10
-# Strengths of Gaussians that are not drawn, as for `lumigrad.gaussians`.
+# Strengths below which Gaussians are not drawn, as in `lumigrad.gaussians`.
 _FAINT = 1 / 255
 
 
 class Footprints(NamedTuple):
-    """The primitives that a camera sees, as little of each as drawing takes.
+    """The primitives that a camera sees, reduced to what drawing needs.
 
     Attributes:
         values: [M, C], differentiable.
@@ -62,7 +62,7 @@ class DivisibleModel(Model, Protocol):
     """A model whose primitives several processes can divide."""
 
     def footprints(self, parameters: Parameters, camera: PerspectiveCamera, progress: float) -> Footprints:
-        """What a camera sees of them, for `composite`."""
+        """The footprints of the primitives that a camera sees, for `composite`."""
 
     def composite(
         self, values: Tensor, camera: PerspectiveCamera, lines: slice, background: float, progress: float
@@ -114,7 +114,7 @@ class Gaussians:
         with torch.no_grad():
             placed = self._placed(parameters, camera)
             seen, half = _visible(placed, camera.size)
-        # Once more with gradients, of those that are seen alone: in large scenes, they are few.
+        # Again with gradients, only for the visible ones: in large scenes, they are few.
         chosen = {name: value.index_select(0, seen) for name, value in parameters.items()}
         placed = self._placed(chosen, camera)
         colors = colors_seen(self._harmonics(chosen, progress), chosen["means"], camera.view().matrix[:1])[0]
@@ -168,8 +168,8 @@ def _visible(placed: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         placed: [V, 7], see `Gaussians._placed`.
     """
     xy, (a, b, c), depths, opacities = placed[:, :2], placed[:, 2:5].unbind(-1), placed[:, 5], placed[:, 6]
-    # The height exp(-s) times the opacity is drawn where it is at least `_FAINT`; a hundredth and a pixel are for
-    # roundings, and what rounding has made no ellipse is taken to be everywhere.
+    # The height exp(-s) times the opacity is drawn where it is at least `_FAINT`. The margins of a hundredth and of a
+    # pixel are for rounding. Gaussians that rounding has made degenerate are assumed to be everywhere.
     reach = (2.02 * (opacities / _FAINT).log() + 0.02).clamp(min=0)
     det = a * c - b * b
     half = [torch.where(det > 1e-6 * a * c, (reach * side / det).sqrt() + 1, math.inf) for side in (c, a)]
@@ -263,7 +263,7 @@ def _touching(means: Tensor, radii: Tensor, camera: PerspectiveCamera) -> tuple[
         beside = torch.hypot(across, z)
         middle, half = torch.atan2(across, -z), torch.asin((radii / beside).clamp(max=1))
         low, high = middle - half, middle + half
-        # A ten-thousandth and a pixel are for roundings, and for spheres below a pixel.
+        # The margins of a ten-thousandth and of a pixel are for rounding, and for spheres smaller than a pixel.
         limit = 0.5 * math.pi - 1e-2
         for angle, side in ((low, -1), (high, 1)):
             place = focal * torch.tan(angle) * (1 + 1e-4 * side * angle.sign()) + centre + side

@@ -1,4 +1,4 @@
-"""The results of a fit to photographs: metrics, and what pictures are made of."""
+"""The results of a fit to photographs: metrics, and functions that draw pictures."""
 
 from __future__ import annotations
 

@@ -39,17 +39,17 @@ class Rows:
                 moments.setdefault(name, torch.zeros_like(value))
 
     def __len__(self) -> int:
-        """How many primitives there are, wherever they are."""
+        """The number of primitives of all processes."""
         return self.count
 
     @property
     def count(self) -> int:
-        """How many of them this process has."""
+        """The number of primitives of this process."""
         return len(self.parameters["means"])
 
     @property
     def share(self) -> slice:
-        """Which of all primitives this process has, by their numbers."""
+        """The numbers of this process's primitives."""
         return slice(0, self.count)
 
     def here(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,5 +149,5 @@ class Rows:
         self.second[name][rows] = 0
 
     def _mover(self, source: Tensor) -> Callable[[Tensor], Tensor]:
-        """What gives each tensor's rows their new places, in `take`."""
+        """A function that moves each tensor's rows to their new places, for `take`."""
         return lambda value: value[source]

@@ -1,4 +1,4 @@
-"""Strategies: where primitives are added, and which are removed."""
+"""Strategies for adding and removing primitives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 
 
 class Seen(NamedTuple):
-    """What a photograph of a step says of the primitives.
+    """The feedback of one photograph of a step to the primitives.
 
     Attributes:
         camera: [1].
@@ -32,7 +32,7 @@ class Strategy(Protocol):
     """Called by the loop. What it records of each primitive is in `rows.statistics`, and is saved with the rows.
 
     Attributes:
-        looks: whether it wants to know what photographs say of primitives.
+        looks: whether it needs the feedback of photographs.
     """
 
     looks: ClassVar[bool]

@@ -1,4 +1,4 @@
-"""Strips: how the pictures of a step are divided among processes, each of which draws some lines of some pictures."""
+"""Strips: the division of a step's pictures among processes, each of which draws some lines of some pictures."""
 
 from __future__ import annotations
 

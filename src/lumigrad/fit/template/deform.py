@@ -11,7 +11,7 @@ from lumigrad.fit._arguments import check_indices, check_positions, check_rows
 from lumigrad.types.shapes import Float, Int
 from lumigrad.types.validation import fractional, in_range, integral
 
-_CHUNK = 4_000_000  # pairs of a point and a face at once
+_CHUNK = 4_000_000  # point-face pairs processed at a time
 
 
 def skin(
@@ -140,7 +140,7 @@ def _mean_values(points: Tensor, cage: Tensor, faces: Tensor) -> Tensor:
     height = side * (1 - cosine.square()).clamp_min(0).sqrt()
     ring = cosine[..., after] * angle[..., before] + cosine[..., before] * angle[..., after]
     weight = (angle - ring) / (away * sine[..., after] * height[..., before])
-    # A face that is seen from its own plane contributes nothing, unless the point is on it.
+    # A face seen from its own plane contributes nothing, unless the point is on it.
     flat = (height.abs() < 1e-9).any(-1, keepdim=True)
     weight = torch.where(flat | ~weight.isfinite(), 0.0, weight)
     on_face = (math.pi - half < 1e-9) & (away > 1e-12 * size).all(-1, keepdim=True)

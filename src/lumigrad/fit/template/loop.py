@@ -19,7 +19,7 @@ from lumigrad.types import validation
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Points of the template, and where images show them.
+    """Points of the template, and their positions in images.
 
     Attributes:
         face, weights: the points, [L] faces and barycentric weights [L, 3].

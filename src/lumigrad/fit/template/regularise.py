@@ -1,4 +1,4 @@
-"""Regularisers of deformed meshes. What depends on faces alone is computed once."""
+"""Regularisers of deformed meshes. Values that depend only on the faces are computed once."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class ArapEnergy:
 
     def __init__(self, rest: Tensor, faces: Tensor) -> None:
         edges, weights = cotangent_weights(rest.detach(), faces)
-        # Each edge from both of its ends. Negative weights, of obtuse angles, would make the energy unbounded.
+        # Each edge from both of its ends. Negative weights, due to obtuse angles, would make the energy unbounded.
         self.edges = torch.cat([edges, edges.flip(1)])
         self.weights = weights.clamp_min(0).repeat(2)
         self.rest = self._along(rest.detach())
