@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from experiments_common import StoppedError, run_in, stop_after
-from ops_common import SOURCE
 
 from experiments import cube, estimators
 from lumigrad import gradients
@@ -35,17 +33,13 @@ def test_state_of_other_arguments(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cube", "estimators", "texture", "environment", "silhouettes", "spheres"])
-def test_help(name: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", "--help"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])},
-    )
-    assert done.returncode == 0, done.stderr
-    assert all(option in done.stdout for option in ("--quick", "--out", "--seed", "--resume"))
+def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", [f"experiments.{name}", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "experiments" / f"{name}.py"), run_name="__main__")
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert all(option in said for option in ("--quick", "--out", "--seed", "--resume"))
 
 
 # ---- Cube ----------------------------------------------------------------------------------------------------------

@@ -70,7 +70,8 @@ no_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor n
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=no_compiler)])
-@torch._inductor.config.patch(force_disable_caches=True)  # they do not know when an op has changed
+# Caches do not know when an op has changed, and processes that compile beside this one take long to start.
+@torch._inductor.config.patch(force_disable_caches=True, compile_threads=1)
 def test_compile(backend: str) -> None:
     pos, tri, _ = scene()
     attr, target = random(42, 3, seed=1), random(2, *SIZE, 3, seed=2)
