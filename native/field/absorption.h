@@ -1,4 +1,4 @@
-// How much a segment absorbs, and what an interpolated density stands for. Loops over these vectorise.
+// The absorption of a segment, and the extinction that an interpolated density stands for. Loops over these vectorise.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 namespace lg::field {
 
-// e^x = scale + scale less_one, for x between Decay<T>::lowest and its negative; as exponential_decay().
+// e^x = scale + scale less_one, for |x| up to -Decay<T>::lowest; like exponential_decay().
 template <class T>
 struct Power {
   T scale, less_one;
@@ -35,7 +35,7 @@ LG_HD T limit_power(T x) {
   return low < -Decay<T>::lowest ? low : -Decay<T>::lowest;
 }
 
-// e^-tau and 1 - e^-tau. Both keep their digits where tau is small. tau may be negative.
+// e^-tau and 1 - e^-tau. Both keep their digits for small tau. tau may be negative.
 template <class T>
 struct Absorption {
   T passed, absorbed;
@@ -48,8 +48,8 @@ LG_HD Absorption<T> absorb(T tau) {
   return {all ? T(0) : power.value(), all ? T(1) : (1 - power.scale) - power.scale * power.less_one};
 }
 
-// log(1 + x) for x from 0 to 1, to some units in the last place: with s = x / (2 + x) it is log((1 + s) / (1 - s)),
-// whose series is 2 (s + s^3 / 3 + s^5 / 5 + ...).
+// log(1 + x) for x from 0 to 1, accurate to a few units in the last place: with s = x / (2 + x) it is log((1 + s) / (1
+// - s)), whose series is 2 (s + s^3 / 3 + s^5 / 5 + ...).
 template <class T>
 LG_HD T log_of_one_and(T x) {
   constexpr int terms = sizeof(T) == 4 ? 8 : 17;
@@ -61,7 +61,7 @@ LG_HD T log_of_one_and(T x) {
 
 enum class Activation : int32_t { none, relu, softplus, exponential };
 
-// The extinction that an interpolated value stands for, and its derivative. Values that are not finite are empty.
+// The extinction that an interpolated value stands for, and its derivative. Values that are not finite count as empty.
 template <class T>
 struct Extinction {
   T value, slope;

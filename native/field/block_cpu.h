@@ -1,9 +1,8 @@
-// Eight segments of each of sixteen rays at once on the CPU: where they lie, what is interpolated there, what they
-// absorb.
+// Eight segments of each of sixteen rays at once on the CPU: their positions, interpolated values and absorption.
 //
-// Rays are in lanes: number 16 i + r belongs to segment i of ray r. What a ray does from one segment to the next is
-// then done for all rays by the same instruction, and what neighbouring rays read and write next to each other is still
-// in the cache: slices of a grid often lie so far from each other that they share a place there.
+// Rays are in lanes: number 16 i + r belongs to segment i of ray r. Steps from one segment to the next then take one
+// instruction for all rays, and data that neighbouring rays access next to each other are still in the cache; slices of
+// a grid often lie at such distances that they compete for the same place there.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +16,7 @@ namespace lg::field {
 
 constexpr int block_rays = 16, block_depth = 8, block_size = block_rays * block_depth;
 
-// A number of each ray, and of each segment.
+// One number per ray, and one per segment.
 template <class T>
 using OfRays = Lanes<T, block_rays>;
 template <class T>
@@ -30,14 +29,16 @@ struct OfSegments {
   LG_INLINE void set_row(int i, const OfRays<T>& a) { store(values + block_rays * i, a); }
 };
 
-// Where samples lie: the first of the eight voxels around each of them, and how far they are on the way to the others.
+// The positions of samples: the first of the eight voxels around each of them, and the fractions of the way to the
+// others.
 template <class T>
 struct Places {
   OfSegments<int32_t> voxel;
   OfSegments<T> x, y, z;
 };
 
-// What samples of segments see. share: of the segment's extinction, which the slope is multiplied by.
+// The values at the samples of segments. share: the fraction of the segment's extinction by which the slope is
+// multiplied.
 template <class T>
 struct Sampled {
   Places<T>* places;
@@ -46,10 +47,10 @@ struct Sampled {
 
 template <class T>
 struct Block {
-  uint32_t going;                       // the rays that have segments here, by bits
-  OfSegments<T> begin, middle, length;  // length: the true one
-  Sampled<T> samples, ends[2];          // at middles and, where segments are cells, at their first and last points
-  OfSegments<T> values[4];              // at middles: the density and the features, or the density alone
+  uint32_t going;                       // the rays that have segments here, as bits
+  OfSegments<T> begin, middle, length;  // length: true length
+  Sampled<T> samples, ends[2];          // at midpoints and, if segments are cells, at their first and last points
+  OfSegments<T> values[4];              // at midpoints: the density and the features, or only the density
   OfSegments<T> passed, absorbed;
 };
 
@@ -59,14 +60,14 @@ bool fits_blocks(const March<T>& march) {
   return v.value_count() / v.channels < (int64_t{1} << 31);
 }
 
-// Sixteen rays on their way.
+// Sixteen rays in progress.
 template <class T>
 class BlockWalk {
   using Row = OfRays<T>;
   using Whole = typename Row::Mask;
 
  public:
-  // count: at most sixteen rays
+  // count: of rays, at most sixteen
   BlockWalk(const March<T>& march, int64_t first, int count) : march_(march), exact_(march.step == 0) {
     const Volume<T>& v = march.volume;
     const T none[3] = {0, 0, 0};
@@ -95,7 +96,7 @@ class BlockWalk {
   const Ray<T>& ray(int r) const { return rays_[r]; }
   uint32_t hits() const { return hits_; }
 
-  // Finds the next segments of the rays that are going; false where none has any. Those behind a ray's last one have no
+  // Finds the next segments of the unfinished rays. False if there are none. Segments after a ray's last one have no
   // length.
   bool next(uint32_t going, Block<T>& block) {
     alignas(64) T begin[block_size], end[block_size];
@@ -141,7 +142,7 @@ class BlockWalk {
     return going & left;
   }
 
-  // As Walk::next(), but that segments without a length are not left out.
+  // Like Walk::next(), but keeps segments without length.
   uint32_t next_cells(uint32_t going, T* begin, T* end) {
     const Row to = Row::load(to_);
     Row first = Row::load(from_);
@@ -156,7 +157,7 @@ class BlockWalk {
     return going & left;
   }
 
-  // Where rays leave the cells that they are in; they then are in the next ones.
+  // Finds where rays leave their current cells, and moves them to the next ones.
   LG_INLINE Row next_plane(const Row& to) {
     const Volume<T>& v = march_.volume;
     Row end = to, plane[3];
@@ -193,11 +194,11 @@ class BlockWalk {
     return left;
   }
 
-  // The cell along an axis, and the way through it.
+  // The cell along an axis, and the fraction of the way through it.
   LG_INLINE Whole locate_axis(int a, const Row& t, int i, OfSegments<T>& fraction) const {
     const int32_t size = march_.volume.size[a];
     const Row at = Row::load(start_[a]) + t * Row::load(along_[a]);
-    const Row kept = maximum(minimum(at, Row(static_cast<T>(size - 1))), Row(T(0)));  // no number becomes the last
+    const Row kept = maximum(minimum(at, Row(static_cast<T>(size - 1))), Row(T(0)));  // NaN becomes the last cell
     const Whole cell = minimum(truncated(kept), Whole(size > 1 ? size - 2 : 0));
     fraction.set_row(i, kept - converted<T>(cell));
     return cell;
@@ -212,7 +213,7 @@ class BlockWalk {
   const March<T>& march_;
   const bool exact_;
   Ray<T> rays_[block_rays];
-  std::optional<Walk<T>> walks_[block_rays];  // where an occupancy is asked for
+  std::optional<Walk<T>> walks_[block_rays];  // if an occupancy is given
   uint32_t hits_ = 0;
   int32_t next_ = 0;
   alignas(64) T norm_[block_rays], from_[block_rays], to_[block_rays], step_[block_rays], steps_[block_rays];
@@ -246,7 +247,7 @@ void activate(Activation activation, const OfSegments<T>& density, T share, Samp
   }
 }
 
-// What is interpolated along a block, and how much that absorbs.
+// The interpolated values along a block, and their absorption.
 template <class Layout, class T>
 void sample_block(const March<T>& march, Block<T>& block) {
   const bool exact = march.step == 0;
@@ -267,7 +268,7 @@ void sample_block(const March<T>& march, Block<T>& block) {
   }
 }
 
-// What is left of the light of sixteen rays. A ray ends where too little is left.
+// The remaining light of sixteen rays. A ray ends when too little remains.
 template <class T>
 class Passage {
   using Row = OfRays<T>;

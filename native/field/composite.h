@@ -1,8 +1,9 @@
-// Emission and absorption of samples that somebody else has evaluated, ray by ray, and its gradient.
+// Emission and absorption of samples evaluated by the caller, ray by ray, and the gradient.
 //
-// The gradient goes from back to front and divides by nothing: with h_i the derivative of the loss by the weight of
-// sample i and S_i that by the transmittance behind it, dL/da_i = T_i (h_i - S_i) and S_{i-1} = a_i h_i + (1 - a_i)
-// S_i. It needs T_i, which a ray's samples keep in the place of their weights until they are reached again.
+// The gradient goes from back to front without divisions. With h_i the derivative of the loss with respect to the
+// weight of sample i, and S_i that with respect to the transmittance behind it, dL/da_i = T_i (h_i - S_i) and S_{i-1} =
+// a_i h_i + (1 - a_i) S_i. The T_i that this needs are kept in place of the samples' weights until they are reached
+// again.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ struct PackedSamples {
   int64_t samples, channels;
   bool opacity;  // density is alpha
 
-  // Samples of a ray; offsets that fit nothing have none.
+  // The samples of a ray. Invalid offsets have none.
   LG_HD int64_t begin(int64_t ray) const { return within(offsets[ray]); }
   LG_HD int64_t end(int64_t ray) const { return within(offsets[ray + 1]); }
 
@@ -30,7 +31,7 @@ struct PackedSamples {
   LG_HD int64_t within(int64_t i) const { return i > 0 ? (i < samples ? i : samples) : 0; }
 };
 
-// What some samples, one behind another, absorb. Several at a time on the CPU, one on a GPU.
+// The absorption of some consecutive samples: several at a time on the CPU, one on a GPU.
 #if defined(__CUDACC__) || defined(LG_CUDA_EMULATED)
 constexpr int64_t stretch_size = 1;
 #else
@@ -40,9 +41,9 @@ constexpr int64_t stretch_size = 16;
 template <class T>
 struct Stretch {
   T passed[stretch_size] = {}, absorbed[stretch_size] = {};
-  T counts[stretch_size] = {};  // 0 where what is absorbed is no number: nothing
+  T counts[stretch_size] = {};  // 0 if the absorption is NaN
 
-  // Of samples `first` to `end`.
+  // For samples `first` to `end`.
   LG_HD void absorb_all(const PackedSamples<T>& samples, int64_t first, int64_t end, T norm) {
     const T *density = samples.density + first, *from = samples.t_start + first, *to = samples.t_end + first;
     const int64_t count = end - first;
@@ -114,7 +115,7 @@ template <class T>
 struct CompositeBackward {
   PackedSamples<T> samples;
   const T *grad_features_out, *grad_alpha, *grad_depth, *grad_weights;       // null: zero
-  T *grad_density, *grad_features, *grad_t_start, *grad_t_end, *grad_norms;  // null: not wanted, but density never is
+  T *grad_density, *grad_features, *grad_t_start, *grad_t_end, *grad_norms;  // null: not wanted; density is never null
 
   LG_HD void operator()(int64_t ray) const {
     const int64_t begin = samples.begin(ray), end = samples.end(ray);

@@ -1,4 +1,4 @@
-// Compositing of packed samples on CUDA: a thread for each ray.
+// Compositing of packed samples on CUDA: one thread per ray.
 #include "field/composite.h"
 
 #include <algorithm>

@@ -1,9 +1,9 @@
-// The gradient of a grid from many rays, the same bit for bit for any number of threads: every value adds up what rays
-// give it in an order that depends on the rays alone.
+// The gradient of a grid from many rays, the same bit for bit for any number of threads: each value sums the
+// contributions of rays in an order that depends only on the rays.
 //
-// One thread adds as it marches. More of them work in turns on chunks of rays: first each marches some of the rays and
-// keeps what they give; then each goes through that and adds up some tiles of the grid. A tile has all columns of some
-// rows and slices.
+// A single thread adds as it marches. Several threads process chunks of rays in two phases: first each marches some of
+// the rays and records their contributions; then each goes through the records and sums some tiles of the grid. A tile
+// has all columns of some rows and slices.
 #pragma once
 
 #include <algorithm>
@@ -33,7 +33,7 @@ struct Span {
   }
 };
 
-// What samples give the eight values around each of them: nothing where both numbers are zero.
+// The contributions of samples to the eight values around each of them: none if both numbers are zero.
 template <class T>
 struct Gifts {
   Places<T> places;
@@ -51,9 +51,9 @@ struct Gifts {
   }
 };
 
-// What some rays give: parts for sixteen rays, numbers `first_ray` on, or for that ray alone.
+// The contributions of some rays: parts for sixteen rays starting at number `first_ray`, or for that ray alone.
 struct Turn {
-  size_t first, count;  // of the parts
+  size_t first, count;  // of parts
   int64_t first_ray;
   int rays;  // 1 or at most sixteen
 
@@ -69,7 +69,7 @@ class Trail {
   Gifts<T>& operator[](size_t part) { return parts_[part]; }
   const Gifts<T>& operator[](size_t part) const { return parts_[part]; }
 
-  // Adds some parts, uninitialised, and returns the first; or leaves out the last ones.
+  // Adds uninitialised parts and returns the first, or removes the last ones.
   Gifts<T>* extend(size_t count) {
     size_ += count;
     while (parts_.size() < size_) parts_.extend(1);
@@ -99,7 +99,7 @@ class AddToGrid {
     });
   }
 
-  // wanted(number): which of the four rows of values around a sample, by bits.
+  // wanted(number): which of the four rows of values around a sample are wanted, as bits.
   template <class Wanted>
   LG_INLINE void add(const Turn& turn, const typename Layout::Given& given, const Gifts<T>& gifts,
                      Wanted&& wanted) const {
@@ -112,7 +112,7 @@ class AddToGrid {
         const int r = lowest_bit(left), j = block_rays * i + r;
         const unsigned rows = wanted(j);
         if (rows == 0) {
-          adder.flush();  // as it would be if the whole grid were wanted
+          adder.flush();  // as if the whole grid were wanted
           continue;
         }
         adder.add(given, turn.lane(r), shares, j, gifts.places.x[j], gifts.density[j], gifts.weight[j], rows,
@@ -138,7 +138,7 @@ class AddToGrid {
   const T* features_;
 };
 
-// Where the samples of a trail lie, for those who add up tiles.
+// The positions of a trail's samples, for the threads that sum tiles.
 template <class T>
 class Notes {
  public:
@@ -150,7 +150,7 @@ class Notes {
     spans_.clear();
   }
 
-  // When the trail is there.
+  // Called when the trail is complete.
   void find_spans(const Volume<T>& v) {
     for (size_t p = 0; p < trail_.size(); ++p) {
       const Gifts<T>& gifts = trail_[p];
@@ -199,7 +199,7 @@ class Notes {
     const double per_column = 1.0 / v.size[0], per_row = 1.0 / v.size[1];
     const int32_t *voxel = gifts.places.voxel.values, row_count = v.size[1];
     LG_VECTORIZE
-    for (int j = 0; j < block_size; ++j) {  // half a voxel more, so that the product's rounding does not matter
+    for (int j = 0; j < block_size; ++j) {  // half a voxel more, so that the rounding of the product does not matter
       const auto row = static_cast<int32_t>((voxel[j] + 0.5) * per_column);
       const auto slice = static_cast<int32_t>((row + 0.5) * per_row);
       out.row[j] = row - slice * row_count;
@@ -207,7 +207,7 @@ class Notes {
     }
   }
 
-  // Which of the four rows of values around each sample are in a tile.
+  // The rows, of the four around each sample, that are in a tile.
   static void find_wanted(const Volume<T>& v, const RowsOf& of, const Span& tile, uint8_t* wanted) {
     const int32_t rows = v.size[1], slices = v.size[2];
     LG_VECTORIZE
@@ -227,7 +227,7 @@ class Notes {
   Array<Span> spans_;
 };
 
-// Tiles of a grid, at most 4 x 4 for few threads and 8 x 8 for many.
+// Tiles of a grid: at most 4 x 4 for few threads and 8 x 8 for many.
 class GridTiles {
  public:
   template <class T>
@@ -249,11 +249,11 @@ class GridTiles {
   int32_t rows_, slices_, tile_rows_, tile_slices_, across_, count_;
 };
 
-// Samples that a thread marches before it adds up: what they give should stay in its cache.
+// Samples that a thread marches before it sums: their contributions should stay in its cache.
 constexpr int64_t samples_in_turn = 1 << 14;
 
-// samples_of(task): at most how many it has. give(task, worker, trail, taken): has it put what it gives in a trail, and
-// call taken() after each turn, which may empty the trail.
+// samples_of(task): an upper bound of its samples. give(task, worker, trail, taken): puts the task's contributions into
+// a trail, and calls taken() after each turn, which may empty the trail.
 template <class Layout, class T, class SamplesOf, class Give>
 void sum_grid_gradient(int32_t threads, const Volume<T>& volume, const T* features, T* grid, int64_t tasks,
                        SamplesOf&& samples_of, Give&& give) {

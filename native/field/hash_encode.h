@@ -1,8 +1,8 @@
 // Features of points from tables of several resolutions, and their gradients (Müller et al. 2022, "Instant neural
 // graphics primitives with a multiresolution hash encoding").
 //
-// Level l divides the unit cube into N_l cells along each axis. A corner of a cell has a row of the level's table: one
-// of its own where all (N_l + 1)^axes of them fit, otherwise the row that a hash of its integer coordinates names.
+// Level l divides the unit cube into N_l cells along each axis. Each corner of a cell has a row of the level's table:
+// its own row if all (N_l + 1)^axes corners fit, otherwise the row selected by a hash of its integer coordinates.
 // Between the corners, rows are interpolated linearly along each axis.
 //
 // Points are located a block at a time: sixteen on the CPU, one on a GPU.
@@ -13,7 +13,7 @@
 #include "math/scalar.h"
 #include "runtime/config.h"
 
-// GCC would write these loops out before it looks at vectors.
+// GCC would unroll these loops before it tries to vectorise them.
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
 #define LG_VECTORIZE_FIRST LG_VECTORIZE _Pragma("GCC unroll 1")
 #else
@@ -31,13 +31,13 @@ constexpr int hash_block = 16;
 #endif
 
 struct HashLevel {
-  int64_t first;  // of its rows among those of all levels
+  int64_t first;  // its first row among those of all levels
   uint32_t entries;
   int32_t resolution;
-  bool dense;         // each corner has a row of its own
+  bool dense;         // each corner has its own row
   bool power_of_two;  // entries
 
-  // What a step along an axis adds to a corner's number or, by exclusive or, to its hash.
+  // The effect of a step along an axis on a corner's number (added) or on its hash (exclusive or).
   LG_HD uint32_t factor(int axis) const {
     const auto side = static_cast<uint32_t>(resolution) + 1;
     if (axis == 0) return 1;
@@ -54,7 +54,7 @@ struct HashGrid {
   HashLevel level[max_hash_levels];
 
   LG_HD const T* table(int32_t l) const { return tables + level[l].first * channels; }
-  // Where a level's features of a point are.
+  // The offset of a level's features of a point.
   LG_HD int64_t feature(int64_t point, int32_t l) const { return (point * levels + l) * channels; }
 };
 
@@ -73,7 +73,7 @@ HashGrid<T> make_hash_grid(const void* x, const void* tables, const int64_t* ent
   return grid;
 }
 
-// Some points in a level: the rows of the corners around each of them, and how these are weighted. Bit a of a corner's
+// Some points in one level: the rows of the corners around each of them, and the corners' weights. Bit a of a corner's
 // number: the farther one along axis a.
 template <class T, int Axes>
 struct HashBlock {
@@ -82,10 +82,10 @@ struct HashBlock {
   uint32_t row[corners][hash_block];
   T weight[corners][hash_block];
   T fraction[Axes][hash_block];
-  T slope[Axes][hash_block];  // of the fraction by the coordinate; 0 where the coordinate is clamped
+  T slope[Axes][hash_block];  // d fraction / d coordinate; 0 where the coordinate is clamped
   bool finite[hash_block];
 
-  // The first `count` points at `x`.
+  // Locates the first `count` points at `x`.
   LG_HD void locate(const HashLevel& level, const T* x, int count) {
     uint32_t term[Axes][2][hash_block];
     for (int i = 0; i < hash_block; ++i) finite[i] = i < count;
@@ -115,7 +115,7 @@ struct HashBlock {
     T place[hash_block];
     LG_VECTORIZE_FIRST
     for (int i = 0; i < hash_block; ++i) {
-      const T above = at[i] > 0 ? at[i] : T(0);  // no number becomes 0
+      const T above = at[i] > 0 ? at[i] : T(0);  // NaN becomes 0
       place[i] = (above < 1 ? above : T(1)) * cells;
     }
     LG_VECTORIZE_FIRST
@@ -165,18 +165,18 @@ struct HashBlock {
   }
 };
 
-// What is done before each point of a block.
+// Called before each point of a block.
 struct NothingAhead {
   LG_HD void operator()(int) const {}
 };
 
-// Channels 0 here and below: the number is that of the grid.
+// Channels 0, here and below: the number of channels is taken from the grid.
 template <class T, int Axes, int Channels>
 struct HashForward {
   HashGrid<T> grid;
   T* out;
 
-  // `count` points, at most a block.
+  // Encodes `count` points, at most one block.
   template <class Ahead = NothingAhead>
   LG_HD void encode(const HashBlock<T, Axes>& block, int32_t level, int64_t first, int count,
                     const Ahead& ahead = {}) const {
@@ -205,7 +205,7 @@ struct HashForward {
     }
   }
 
-  // An item: a point in a level.
+  // An item: one point in one level.
   LG_HD void operator()(int64_t item) const {
     const auto level = static_cast<int32_t>(item / grid.points);
     const int64_t point = item % grid.points;
@@ -215,7 +215,8 @@ struct HashForward {
   }
 };
 
-// Hands add(row, weight, given, channels) what some points give a level's table: the weight times `given`.
+// Calls add(row, weight, given, channels) with the contributions of some points to a level's table: the weight times
+// `given`.
 template <class T, int Axes, int Channels, class Add, class Ahead = NothingAhead>
 LG_HD void pull_table(const HashGrid<T>& grid, const HashBlock<T, Axes>& block, const T* grad_out, int32_t level,
                       int64_t first, int count, Add&& add, const Ahead& ahead = {}) {
@@ -225,7 +226,7 @@ LG_HD void pull_table(const HashGrid<T>& grid, const HashBlock<T, Axes>& block, 
     if (!block.finite[i]) continue;
     const T* given = grad_out + grid.feature(first + i, level);
     if constexpr (Channels > 0) {
-      T own[Channels];  // a copy, which no addition changes
+      T own[Channels];  // a copy, which the additions do not change
       LG_UNROLL
       for (int c = 0; c < Channels; ++c) own[c] = given[c];
       for (int k = 0; k < block.corners; ++k) add(block.row[k][i], block.weight[k][i], own, channels);
@@ -246,13 +247,13 @@ struct HashPullPoints {
     for (int64_t i = first * Axes; i < (first + count) * Axes; ++i) grad_x[i] = 0;
   }
 
-  // Adds what a level gives `count` points, at most a block.
+  // Adds the contributions of one level for `count` points, at most one block.
   template <class Ahead = NothingAhead>
   LG_HD void pull(const HashBlock<T, Axes>& block, int32_t level, int64_t first, int count,
                   const Ahead& ahead = {}) const {
     const T* table = grid.table(level);
     const int64_t channels = Channels > 0 ? Channels : grid.channels;
-    T gain[HashBlock<T, Axes>::corners][hash_block] = {};  // the derivative by a corner's weight
+    T gain[HashBlock<T, Axes>::corners][hash_block] = {};  // derivative with respect to the corner's weight
     for (int i = 0; i < count; ++i) {
       ahead(i);
       const T* given = grad_out + grid.feature(first + i, level);
@@ -270,7 +271,7 @@ struct HashPullPoints {
     }
   }
 
-  // An item: a point.
+  // An item: one point.
   LG_HD void operator()(int64_t point) const {
     clear(point, 1);
     HashBlock<T, Axes> block;
@@ -281,7 +282,7 @@ struct HashPullPoints {
   }
 
  private:
-  // The derivative by the fraction along axis a.
+  // The derivative with respect to the fraction along axis a.
   static LG_HD T along(const HashBlock<T, Axes>& block, const T (&gain)[1 << Axes][hash_block], int i, int a) {
     T sum = 0;
     LG_UNROLL

@@ -1,8 +1,8 @@
 // Hash encoding on the CPU.
 //
-// A task has so many points that a level's table is read into the caches once for many of them. The gradient of the
-// tables is added up by level and, where threads are more than levels, by ranges of rows: each row adds what points
-// give it in their order, whatever the number of threads.
+// A task has many points, so that a level's table is read into the caches once for many of them. The gradient of the
+// tables is summed by level and, if there are more threads than levels, by ranges of rows. Each row sums contributions
+// in the order of the points, whatever the number of threads.
 #include "field/hash_encode.h"
 
 #include <algorithm>
@@ -19,14 +19,14 @@ namespace {
 
 constexpr int64_t most_points_per_task = 1 << 15, fewest_points_per_task = 256;
 
-// Tables of fewer bytes stay in the nearest caches.
+// Tables with fewer bytes stay in the inner caches.
 constexpr int64_t small_table = 1 << 18;
 constexpr int64_t blocks_ahead = 4;
 
-// Calls body(block, first, count, ahead) for some points, a block of them at a time. The rows of `table` that a block
-// needs are asked for one block ahead: those of its point i by ahead(i), which the body calls before each of its own
-// points, so that asking, of which there can only be so much at a time, and computing go together. The points' values
-// of `points`, as many as the stride says, are asked for some blocks ahead.
+// Calls body(block, first, count, ahead) for some points, one block at a time. The rows of `table` that a block needs
+// are prefetched one block ahead. ahead(i) prefetches the rows for point i of the next block; the body calls it before
+// each of its own points, so that prefetches, of which only few can be in flight, overlap with computation. The values
+// in `points`, as many per point as the stride says, are prefetched some blocks ahead.
 template <class T, int Axes, class Body>
 void for_blocks(const HashGrid<T>& grid, int32_t level, const T* table, const T* points, int64_t begin, int64_t end,
                 Body&& body) {
@@ -34,7 +34,7 @@ void for_blocks(const HashGrid<T>& grid, int32_t level, const T* table, const T*
   const int64_t channels = grid.channels;
   const bool far = grid.level[level].entries * channels * int64_t{sizeof(T)} > small_table;
   const auto count_at = [&](int64_t first) { return static_cast<int>(std::min<int64_t>(hash_block, end - first)); };
-  // One place in the code for each of the two, which compile to thousands of instructions.
+  // Both calls are compiled only once, because each expands to thousands of instructions.
   int now = 0;
   for (int64_t first = begin - hash_block; first < end; first += hash_block, now ^= 1) {
     const int64_t next = first + hash_block;
@@ -90,7 +90,7 @@ void pull_points(int32_t threads, const HashPullPoints<T, Axes, Channels>& pull)
   });
 }
 
-// Adds to the rows of one level from `begin` to `end`.
+// Adds to the rows [begin, end) of one level.
 template <class T, int Axes, int Channels>
 void pull_rows(const HashGrid<T>& grid, const T* grad_out, int32_t level, uint32_t begin, uint32_t end, T* grad) {
   const int64_t channels = Channels > 0 ? Channels : grid.channels;

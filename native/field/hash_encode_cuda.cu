@@ -1,4 +1,4 @@
-// Hash encoding on CUDA: a thread for each point in each level; for the gradient of points, a thread for each point.
+// Hash encoding on CUDA: one thread per point and level; for the gradient of points, one thread per point.
 #include "field/hash_encode.h"
 
 #include <cstdint>
@@ -50,7 +50,7 @@ struct Backward {
   HashGrid<T> grid;
   const T* grad_out;
   T *grad_x, *grad_tables;
-  int64_t values;  // of all tables, or 0
+  int64_t values;  // rows of all tables, or 0
   GradientSums<T> sums;
 
   void plan(Workspace& workspace) { sums.plan(workspace); }
@@ -65,7 +65,7 @@ struct Backward {
   }
 };
 
-// body(axes, channels) with constants.
+// Calls body(axes, channels) with constants.
 template <class Body>
 int32_t with_sizes(int64_t axes, int64_t channels, Body&& body) {
   int32_t status = 0;

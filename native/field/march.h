@@ -1,9 +1,10 @@
-// Emission and absorption along a ray through a grid, and its gradient. Nothing of a sample is kept: both directions
-// interpolate for themselves.
+// Emission and absorption along a ray through a grid, and the gradient. No samples are kept: both passes interpolate
+// anew.
 //
-// A segment i of length l_i and extinction s_i absorbs a_i = 1 - exp(-s_i l_i) of what reaches it; T_i is the product
-// of what those in front of it pass on. With h_i the derivative of the loss by its weight T_i a_i, that by its optical
-// depth is T_{i+1} h_i - R_i, where R_i is what the segments behind it give: the sum of T_j a_j h_j over j > i.
+// Segment i of length l_i and extinction s_i absorbs the fraction a_i = 1 - exp(-s_i l_i) of the light that reaches it;
+// T_i is the product of 1 - a_j over the segments in front of it. With h_i the derivative of the loss with respect to
+// its weight T_i a_i, the derivative with respect to its optical depth is T_{i+1} h_i - R_i, where R_i is the
+// contribution of the segments behind it: the sum of T_j a_j h_j over j > i.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,7 @@ template <class T>
 struct Sample {
   Place<T> place;
   T weight[8];
-  T share;  // of the segment's extinction
+  T share;  // as a fraction of the segment's extinction
   Extinction<T> extinction;
 };
 
@@ -52,8 +53,8 @@ LG_HD Sample<T> sample_at(const March<T>& march, const Ray<T>& ray, T t, T share
   return sample;
 }
 
-// A segment's samples: at its middle and, where segments are cells, at its ends. Along a cell the extinction without
-// activation is a cubic, of which Simpson's rule is exact.
+// A segment's samples: at its midpoint and, if segments are cells, at its ends. Along a cell, the extinction without
+// activation is a cubic polynomial, for which Simpson's rule is exact.
 template <class T>
 struct Samples {
   Sample<T> middle, first, last;
@@ -112,7 +113,7 @@ struct MarchForward {
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
-// What the loss gives a ray and the box.
+// The gradients of the ray and the box.
 template <class T>
 struct RayGradient {
   T origin[3] = {0, 0, 0}, direction[3] = {0, 0, 0}, limits[2] = {0, 0}, box[6] = {0, 0, 0, 0, 0, 0}, norm = 0;
@@ -134,14 +135,14 @@ LG_HD void pull_event(const Ray<T>& ray, const Volume<T>& v, const Event& event,
   out->direction[a] -= t * along;
 }
 
-// The gradients of a loss by what the ray's outputs are.
+// The gradients of the loss with respect to the ray's outputs.
 template <class T>
 struct OutputGradients {
   const T *features, *alpha, *depth;  // null: zero
 };
 
-// Adds up one ray's gradient. sink.add(place, weight, density, weight of the features, ray) takes what goes to the
-// grid.
+// Accumulates one ray's gradient. sink.add(place, weight, density, weight of the features, ray) receives the
+// contributions to the grid.
 template <class T, class Sink>
 class PullRay {
  public:
@@ -181,7 +182,7 @@ class PullRay {
     }
   }
 
-  // The derivative of the loss by a segment's weight.
+  // The derivative of the loss with respect to a segment's weight.
   LG_HD T gain_of(const Segment<T>& segment, const Sample<T>& at) const {
     T gain = alpha_ + depth_ * segment.middle();
     for (int64_t c = 0; features_ && c < march_.features(); ++c) {
@@ -190,7 +191,7 @@ class PullRay {
     return finite(gain);
   }
 
-  // grad_tau: by the segment's optical depth.
+  // grad_tau: with respect to the segment's optical depth.
   LG_HD void pull(const Segment<T>& segment, const Samples<T>& samples, T weight, T grad_tau, RayGradient<T>* out) {
     const T length = segment.end - segment.begin, grad_extinction = grad_tau * ray_.norm * length;
     T begin = 0, end = 0, middle = weight * depth_;
@@ -210,7 +211,7 @@ class PullRay {
                out);
   }
 
-  // When the event was: ends of steps move with the ray's beginning.
+  // The parameter of the event: the ends of steps move with the ray's start.
   LG_HD T time_at(const Event& event, T t, T of_ray) const { return event.plane < 0 ? of_ray : t; }
 
   LG_HD void pull_sample(const Sample<T>& sample, T t, T grad_extinction, T weight, T* grad_t, RayGradient<T>* out) {
@@ -248,7 +249,7 @@ class PullRay {
   T alpha_, depth_;
 };
 
-// Where gradients go; any may be null, which then is not wanted.
+// Destinations of gradients; null: not wanted.
 template <class T>
 struct MarchGradients {
   T *grid, *origins, *directions, *box, *limits;

@@ -1,4 +1,4 @@
-// Marching on the CPU, by blocks of segments.
+// Marching on the CPU, in blocks of segments.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 namespace lg::field {
 
-// Sixteen rays on their way through a grid.
+// Sixteen rays in progress through a grid.
 template <class Layout, class T>
 class MarchGroup {
   using Row = OfRays<T>;
@@ -38,7 +38,7 @@ class MarchGroup {
     }
   }
 
-  // False where something is not finite.
+  // False if something is not finite.
   bool arrive(const MarchForward<T>& out, int r, int64_t item) const {
     const T passed = passage_.passed()[r], sum_t = sum_t_[r];
     out.alpha[item] = 1 - passed;

@@ -37,14 +37,14 @@ void march_rays(int32_t threads, const MarchForward<T>& one) {
   }
 }
 
-// What rays give a grid that is not wanted.
+// Receives the contributions of rays to a grid whose gradient is not wanted.
 template <class T>
 class NoGridGradient final : public GiftSink<T> {
  public:
   void add(const int32_t*, const T*, T, T, int64_t) override {}
 };
 
-// Adds at once what rays give a grid that is too large for blocks.
+// Immediately adds the contributions of rays to a grid that is too large for blocks.
 template <class T>
 class AddToLargeGrid final : public GiftSink<T> {
  public:
@@ -70,7 +70,7 @@ class AddToLargeGrid final : public GiftSink<T> {
   const T* features_;
 };
 
-// The gradients of tasks of rays. Those of the box are added up by task.
+// The gradients of tasks of rays. Those of the box are summed by task.
 template <class T>
 class PullRays {
  public:
@@ -114,7 +114,7 @@ class PullRays {
  private:
   int64_t end_of(int64_t task) const { return std::min(march_.rays, (task + 1) * rays_per_task); }
 
-  // At most so many.
+  // An upper bound.
   int64_t samples_of(int64_t task) const {
     int64_t count = 0;
     for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {

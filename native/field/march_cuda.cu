@@ -1,6 +1,6 @@
-// Marching through a grid on CUDA: a thread for each ray.
+// Marching through a grid on CUDA: one thread per ray.
 //
-// Compiled without fused multiply-add: how many steps a ray takes is decided as on the CPU.
+// Compiled without fused multiply-add: rays take the same number of steps as on the CPU.
 #include "field/march.h"
 
 #include <cstdint>
@@ -74,7 +74,7 @@ struct Backward {
     queue.fill_bytes(out.box, 0, box_values * static_cast<int64_t>(sizeof(T)));
     grid.clear(queue);
     box.clear(queue);
-    // The two are added to in the same rounds.
+    // Both are accumulated in the same rounds.
     (grid_values > 0 ? grid : box).run(queue, [&](const GradientSum<T>& sum) {
       const Pull<T> pull = {march, given, out, grid.in_round(sum.round), box.in_round(sum.round)};
       queue.launch_items(pull_rays<T>, march.rays, pull, march.rays);

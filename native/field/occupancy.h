@@ -1,8 +1,7 @@
-// Which cells of a box have anything in them: bits of [slices, rows, columns] cells over the box, in words of 4 x 4
-// x 4.
+// The occupied cells of a box: bits for [slices, rows, columns] cells over the box, in words of 4 x 4 x 4.
 //
 // Word ((z / 4) bricks_y + y / 4) bricks_x + x / 4 has the cell (x, y, z) as bit 16 (z % 4) + 4 (y % 4) + x % 4. A
-// whole brick is empty where its word is zero.
+// brick is empty if its word is zero.
 #pragma once
 
 #include <cstdint>

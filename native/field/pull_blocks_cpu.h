@@ -1,4 +1,4 @@
-// The gradient of marching to the grid on the CPU, by blocks of segments.
+// The gradient of marching with respect to the grid, on the CPU, in blocks of segments.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,13 @@
 
 namespace lg::field {
 
-// Of segments, kept for the way back: the derivative of the loss by their weights, and what passes them.
+// Kept per segment for the backward pass: the derivative of the loss with respect to its weight, and its transmittance.
 template <class T>
 struct WayBack {
   OfSegments<T> gain, behind;
 };
 
-// Has sixteen rays go along and back, to what their segments give the grid.
+// Marches sixteen rays forward and back, to compute the contributions of their segments to the grid.
 template <class Layout, class T>
 class PullGroup {
   using Row = OfRays<T>;
@@ -43,7 +43,7 @@ class PullGroup {
   }
   PullGroup(const PullGroup&) = delete;
 
-  // Returns the rays where something is not finite, by bits. They give nothing.
+  // Returns the rays in which something is not finite, as bits. They contribute nothing.
   uint32_t run() {
     go_along();
     const Row sum = go_back();
@@ -60,10 +60,10 @@ class PullGroup {
     return out.features && r < count ? out.features + (first + r) * march.features() : nullptr;
   }
 
-  // Gifts of a segment: at its middle and, where segments are cells, at its first and last points.
+  // The contributions of a segment: at its midpoint and, if segments are cells, at its first and last points.
   size_t gifts_of_segment() const { return march_.step == 0 ? 3 : 1; }
 
-  // On the way, `density` is the derivative of optical depths by interpolated densities.
+  // Forward: `density` holds the derivatives of optical depths with respect to interpolated densities.
   void go_along() {
     Passage<T> passage(march_.min_transmittance);
     const Row alpha = Row::load(alpha_), depth = Row::load(depth_);
@@ -93,7 +93,7 @@ class PullGroup {
     trail_.cut(gifts_of_segment());
   }
 
-  // Returns the sum of all that is given.
+  // Returns the sum of all contributions.
   Row go_back() {
     Row after(T(0)), sum(T(0));
     for (size_t number = back_.size(); number-- > 0;) {
@@ -136,7 +136,7 @@ class PullGroup {
   alignas(64) T alpha_[block_rays], depth_[block_rays], all_[block_rays];
 };
 
-// What takes from PullRay what a ray gives the grid. Virtual, as the code of PullRay is long.
+// Receives the contributions of a ray to the grid from PullRay. Virtual, because the code of PullRay is long.
 template <class T>
 class GiftSink {
  public:
@@ -146,7 +146,7 @@ class GiftSink {
   ~GiftSink() = default;
 };
 
-// Puts it into a trail.
+// Stores them in a trail.
 template <class T>
 class CollectGifts final : public GiftSink<T> {
  public:

@@ -1,4 +1,4 @@
-// A ray through a box, cut into segments: of a fixed length, or one for each cell between the centres of voxels.
+// A ray through a box, cut into segments: of fixed length, or one per cell between the centres of voxels.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@ namespace lg::field {
 // Longer rays take longer steps.
 constexpr int32_t max_steps = 65536;
 
-// What decides where a ray or a segment ends: the caller's limit, a face of the box, or a plane of centres.
+// The event at which a ray or a segment ends: the caller's limit, a face of the box, or a plane of centres.
 struct Event {
   int32_t axis;   // -1: the limit
   int32_t plane;  // -1: the box's first face, -2: its last one, or the number of a plane of centres
@@ -34,7 +34,7 @@ struct Ray {
   }
 };
 
-// Where an event's plane lies in the box: 0 at the first face, 1 at the last.
+// The position of an event's plane in the box: 0 at the first face, 1 at the last.
 template <class T>
 LG_HD T share_of(const Event& event, int32_t size) {
   if (event.plane == -1) return 0;
@@ -90,11 +90,11 @@ struct Segment {
   LG_HD T middle() const { return T(0.5) * (begin + end); }
 };
 
-// The segments of a ray from front to back, those in empty cells left out.
+// The segments of a ray from front to back, without those in empty cells.
 template <class T>
 class Walk {
  public:
-  // step 0: a segment for each cell
+  // step 0: one segment per cell
   LG_HD Walk(const Volume<T>& v, const Occupancy& occupancy, const Ray<T>& ray, double step)
       : v_(v), occupancy_(occupancy), ray_(ray), exact_(step == 0), next_(0), from_(ray.begin), from_at_(ray.at_begin) {
     if (!ray.hits) {
@@ -113,7 +113,7 @@ class Walk {
   }
 
   LG_HD bool next(Segment<T>* out) { return exact_ ? next_cell(out) : next_step(out); }
-  // The next segments, at most `most`; returns how many there are. Those behind the last one have no length.
+  // The next segments, at most `most`; returns their number. Those after the last one have no length.
   template <int32_t most>
   LG_HD int32_t next_block(T* begin, T* end) {
     if (exact_) return next_cells<most>(begin, end);
@@ -125,11 +125,11 @@ class Walk {
   }
   LG_HD int32_t count() const { return count_; }
   LG_HD T step() const { return step_; }
-  // Of cells: the plane of centres that comes next along an axis.
+  // For cells: the next plane of centres along an axis.
   LG_HD int32_t plane(int axis) const { return plane_[axis]; }
 
  private:
-  // The next steps, occupied or not. Behind the last one they have no length.
+  // The next steps, occupied or not. Those after the last one have no length.
   template <int32_t most>
   LG_HD void steps(T* begin, T* end) const {
     const int32_t first = next_, left = count_ - next_;
@@ -141,7 +141,7 @@ class Walk {
     }
   }
 
-  // Asks for the cells of many steps at once: that is sooner done than leaping over empty bricks one by one.
+  // Tests the cells of many steps at once, which is faster than leaping over empty bricks one by one.
   template <int32_t most>
   LG_HD int32_t next_occupied(T* begin, T* end) {
     int32_t n = 0;
@@ -177,7 +177,7 @@ class Walk {
     for (int32_t i = n; n > 0 && i < most; ++i) begin[i] = end[i] = end[n - 1];
   }
 
-  // The cells along an axis in which the middles of segments lie.
+  // The cells along an axis that contain the midpoints of segments.
   template <int32_t most>
   LG_HD void cells_of(int a, const T* begin, const T* end, int32_t* cell) const {
     const T origin = ray_.origin[a], along = ray_.direction[a], low = v_.low(a), extent = v_.extent(a);
@@ -201,7 +201,7 @@ class Walk {
       if (!occupancy_.words) return true;
       T leaves;
       if (occupied(out->middle(), &leaves)) return true;
-      // Half a step less than could be left out: what counts is the cell in which a segment's middle lies.
+      // Half a step less than could be skipped, because the cell of a segment's midpoint decides.
       const T skipped = (leaves - ray_.begin) / step_ - 1;
       if (skipped > static_cast<T>(next_))
         next_ = skipped < static_cast<T>(count_) ? static_cast<int32_t>(skipped) : count_ - 1;
@@ -236,7 +236,7 @@ class Walk {
     return false;
   }
 
-  // The first plane of centres behind the ray's beginning.
+  // The first plane of centres after the ray's start.
   LG_HD void first_plane(int a) {
     const T begin = ray_.origin[a] + ray_.begin * ray_.direction[a];
     const T at = (begin - v_.low(a)) / v_.extent(a) * static_cast<T>(v_.size[a]) - T(0.5);
@@ -245,7 +245,8 @@ class Walk {
     plane_[a] = static_cast<int32_t>(ray_.direction[a] > 0 ? std::floor(kept) + 1 : std::ceil(kept) - 1);
   }
 
-  // Whether the cell in which the ray is at t is occupied; if its whole brick is empty, where the ray leaves that.
+  // Whether the cell that contains the ray at t is occupied. If its whole brick is empty, also where the ray leaves the
+  // brick.
   LG_HD bool occupied(T t, T* leaves) const {
     int32_t cell[3];
     LG_UNROLL

@@ -1,9 +1,9 @@
-// Samples of rays through a box, where nested grids of cells are occupied: a pass that counts them, and one that writes
-// them one ray's behind another's.
+// Samples of rays in the occupied cells of nested grids over a box: one pass counts them, another writes them, ray
+// after ray.
 //
-// A ray's segments are those of marching in steps; with a shift, all ends but the first and the last lie that part of a
-// step nearer to the ray's beginning. A segment counts where its middle is in an occupied cell. Level k's grid covers
-// the box scaled by 2^k about its centre. The finest level in whose box a point lies decides about it.
+// A ray's segments are those of marching in steps. With a shift, all ends but the first and the last lie that fraction
+// of a step nearer to the ray's start. A segment counts if its midpoint is in an occupied cell. The grid of level k
+// covers the box scaled by 2^k about its centre. The finest level whose box contains a point decides for it.
 #pragma once
 
 #include <cmath>
@@ -24,7 +24,7 @@ struct RaySampler {
   int32_t levels;
   double step;
 
-  // A corner of a level's box along an axis, and how long the box is.
+  // A corner of a level's box along an axis, and the box's length.
   LG_HD T low(int level, int a) const { return box[a] - T(0.5) * (scale(level) - 1) * (box[3 + a] - box[a]); }
   LG_HD T high(int level, int a) const { return box[3 + a] + T(0.5) * (scale(level) - 1) * (box[3 + a] - box[a]); }
   LG_HD T extent(int level, int a) const { return scale(level) * (box[3 + a] - box[a]); }
@@ -82,7 +82,7 @@ class SampleWalk {
       if (!sampler_.words) return true;
       T leaves;
       if (occupied(T(0.5) * (*begin + *end), &leaves)) return true;
-      // Half a step less than could be left out: what counts is the cell in which a segment's middle lies.
+      // Half a step less than could be skipped, because the cell of a segment's midpoint decides.
       const T skipped = (leaves - ray_.begin) / step_ + shift_ - 1;
       if (skipped > static_cast<T>(next_)) {
         next_ = skipped < static_cast<T>(count_) ? static_cast<int32_t>(skipped) : count_ - 1;
@@ -99,7 +99,8 @@ class SampleWalk {
     return at < ray_.end ? at : ray_.end;
   }
 
-  // Whether the cell in which the ray is at t is occupied; if its whole brick is empty, where the ray leaves that.
+  // Whether the cell that contains the ray at t is occupied. If its whole brick is empty, also where the ray leaves the
+  // brick.
   LG_HD bool occupied(T t, T* leaves) const {
     T point[3], place[3];
     ray_.point(t, point);
@@ -116,7 +117,7 @@ class SampleWalk {
     return Occupancy::has(word, cell);
   }
 
-  // Whether a point is in a level's box, and where, from 0 to 1 along each axis.
+  // Whether a point is in a level's box, and its position there, from 0 to 1 along each axis.
   LG_HD bool inside(int level, const T* point, T* place) const {
     bool in = true;
     LG_UNROLL
@@ -127,7 +128,7 @@ class SampleWalk {
     return in;
   }
 
-  // Whether the next finer level, which has the middle half along each axis, decides about some of a cell's brick.
+  // Whether the next finer level, which covers the middle half of each axis, decides for part of a cell's brick.
   LG_HD bool meets_finer(int level, const int32_t* cell) const {
     bool meets = level > 0;
     LG_UNROLL

@@ -40,7 +40,7 @@ int32_t lg_sample_rays(lg_call* call, int32_t dtype, const void* origins, const 
         lg::field::make_ray_sampler<T>(origins, directions, box, limits, shifts, occupancy, levels, occupied_slices,
                                        occupied_rows, occupied_columns, step),
         offsets, samples, static_cast<T*>(t_start), static_cast<T*>(t_end)};
-    // Offsets that fit nothing leave samples without a ray.
+    // With invalid offsets, some samples have no ray.
     std::fill_n(body.t_start, samples, T(0));
     std::fill_n(body.t_end, samples, T(0));
     lg::for_each(call->threads, rays, body, lg::field::rays_per_task);

@@ -1,6 +1,6 @@
-// Packed samples of rays on CUDA: a thread for each ray.
+// Packed samples of rays on CUDA: one thread per ray.
 //
-// Compiled without fused multiply-add: which cells a ray goes through is decided as on the CPU.
+// Compiled without fused multiply-add: rays go through the same cells as on the CPU.
 #include "field/sample_rays.h"
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace lg::field {
 namespace {
 
-// Offsets that fit nothing leave samples without a ray.
+// With invalid offsets, some samples have no ray.
 template <class T>
 struct WriteAll {
   WriteSamples<T> body;

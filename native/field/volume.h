@@ -1,8 +1,9 @@
-// A grid of values over a box: where a point lies in it, what is interpolated there, and how that changes with the
-// point.
+// A grid of values over a box: the position of a point in it, the interpolated value there, and its derivative with
+// respect to the point.
 //
 // A value belongs to its voxel's centre. Between centres values are interpolated linearly along each axis; between the
-// outer centres and the box they are those of the outer centres. Axes are x, y, z everywhere but in the grid itself.
+// outer centres and the box they are those of the outer centres. Axes are in the order x, y, z everywhere except in the
+// grid itself.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,7 @@ LG_HD Volume<T> make_volume(const void* values, const void* box, int64_t slices,
   v.size[0] = static_cast<int32_t>(columns);
   v.size[1] = static_cast<int32_t>(rows);
   v.size[2] = static_cast<int32_t>(slices);
-  // An axis with one value has no neighbour to go to.
+  // Along an axis with a single value, there is no neighbour.
   v.stride[0] = columns > 1 ? channels : 0;
   v.stride[1] = rows > 1 ? columns * channels : 0;
   v.stride[2] = slices > 1 ? rows * columns * channels : 0;
@@ -46,13 +47,13 @@ LG_HD int64_t first_value(const Volume<T>& v, const int32_t* cell) {
   return ((int64_t{1} * cell[2] * v.size[1] + cell[1]) * v.size[0] + cell[0]) * v.channels;
 }
 
-// The eight values around a point: the first one's place, and how far the point is on the way to the others.
+// The eight values around a point: the place of the first, and the fractions of the way to the others.
 template <class T>
 struct Place {
   int64_t first;
   int32_t cell[3];
   T fraction[3];
-  T slope[3];  // of the fraction by the place in the box, in units of the box; 0 where outer values go on
+  T slope[3];  // d fraction / d position, in units of the box; 0 where outer values continue
 };
 
 template <class T>
@@ -63,7 +64,7 @@ LG_HD Place<T> locate(const Volume<T>& v, const T* point) {
     const T last = static_cast<T>(v.size[a] - 1), count = static_cast<T>(v.size[a]);
     const T at = (point[a] - v.low(a)) / v.extent(a) * count - T(0.5);
     const bool inside = at > 0 && at < last;
-    const T kept = at > 0 ? (at < last ? at : last) : T(0);  // no number becomes 0
+    const T kept = at > 0 ? (at < last ? at : last) : T(0);  // NaN becomes 0
     int32_t cell = static_cast<int32_t>(kept);
     cell = cell < v.size[a] - 1 ? cell : v.size[a] - 2;
     cell = cell > 0 ? cell : 0;
@@ -101,7 +102,7 @@ LG_HD T interpolate(const Volume<T>& v, const Place<T>& place, const T* weight, 
   return sum;
 }
 
-// The gradient of eight numbers' interpolation by the fraction.
+// The derivative of the interpolation of eight numbers with respect to the fraction.
 template <class T>
 LG_HD void slopes_of(const Place<T>& place, const T* corners, T* slope) {
   const T* f = place.fraction;

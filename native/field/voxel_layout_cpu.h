@@ -1,9 +1,9 @@
-// How the values of voxels are read by blocks of segments, and how gradients are added to them.
+// How blocks of segments read the values of voxels and add gradients to them.
 //
-// PairLayout is for two or four values a voxel, a density and one feature or three: the two voxels next to each other
-// in a row are read together. RowLayout is for any others: values are read in rows of lanes. The last row overlaps with
-// the one in front of it where the values are not a multiple of the lanes; then some are computed twice, and only those
-// of the first time are added to a sum.
+// PairLayout is for two or four values per voxel, a density and one or three features: two neighbouring voxels of a row
+// are read together. RowLayout is for all other numbers: values are read in rows of lanes. If their number is not a
+// multiple of the lanes, the last row overlaps the one before it. Some values are then computed twice, and only the
+// first copy is added to a sum.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,8 @@
 
 namespace lg::field {
 
-// Calls body(number) for each number of a block whose ray is one of `rays`, segment by segment, and ray by ray of each.
+// Calls body(number) for each number of a block whose ray is one of `rays`, segment by segment and, within a segment,
+// ray by ray.
 template <class Body>
 LG_INLINE void for_segments(uint32_t rays, Body&& body) {
   int each[block_rays], count = 0;
@@ -29,8 +30,8 @@ LG_INLINE void for_segments(uint32_t rays, Body&& body) {
   }
 }
 
-// Weights of the four rows of values around each of some places; bit 0 of a row's number: the next row, bit 1: that of
-// the next slice.
+// Weights of the four rows of values around some points. Bit 0 of a row's number: the next row; bit 1: the next
+// slice.
 template <class T>
 struct RowShares {
   OfSegments<T> share[4];
@@ -56,7 +57,7 @@ struct PairLayout {
   using Row = OfRays<T>;
 
   static LG_INLINE void interpolate(const Volume<T>& v, Block<T>& block) {
-    alignas(64) T mixed[4 * block_size];  // four of each segment
+    alignas(64) T mixed[4 * block_size];  // four per segment
     if (block.going != (1 << block_rays) - 1) std::fill_n(mixed, 4 * block_size, T(0));
     mix(v, *block.samples.places, block.going,
         [&](int j, const Four& values) LG_INLINE_LAMBDA { store(mixed + 4 * j, values); });
@@ -117,7 +118,7 @@ struct PairLayout {
       }
     }
 
-    // Adds what a segment's weight is worth.
+    // Adds the value of a segment's weight.
     LG_INLINE void add_gain(const Volume<T>&, const Block<T>& block, OfSegments<T>& gain) const {
       for (int i = 0; i < block_depth; ++i) {
         Row sum = gain.row(i);
@@ -126,7 +127,7 @@ struct PairLayout {
       }
     }
 
-    // What a segment gives the nearest of the four rows of values; the others get as much.
+    // A segment's contribution to the nearest of the four rows of values; the others follow from it.
     LG_INLINE Pair to_row(int ray, T x, T density, T weight) const {
       Four given = four_lanes(density, T(0), T(0), T(0));
       if (LG_LIKELY(weight != 0)) given += Four(weight) * Four::load(by_ray_[ray]);
@@ -137,12 +138,12 @@ struct PairLayout {
     alignas(64) T by_ray_[block_rays][4] = {}, by_channel_[channels][block_rays];
   };
 
-  // Adds to a gradient. What neighbouring rays give the same voxels is added up before it goes to memory.
+  // Adds to a gradient. Contributions of neighbouring rays to the same voxels are summed before they go to memory.
   class Adder {
    public:
     explicit Adder(const Volume<T>& v) : down_(v.stride[1]), behind_(v.stride[2]) {}
 
-    // wanted: the rows of values, by bits.
+    // wanted: the wanted rows of values, as bits.
     LG_INLINE void add(const Given& given, int ray, const RowShares<T>& shares, int j, T x, T density, T weight,
                        unsigned wanted, T* to) {
       const Pair pair = given.to_row(ray, x, density, weight);
@@ -173,7 +174,7 @@ struct PairLayout {
   };
 
  private:
-  // Interpolates; take(number, values) gets the four or two values of each.
+  // Interpolates; take(number, values) receives the four or two values of each.
   template <class Take>
   static LG_INLINE void mix(const Volume<T>& v, const Places<T>& places, uint32_t rays, Take&& take) {
     const T *first = v.values, *down = first + v.stride[1];
@@ -223,7 +224,7 @@ class WeightedCorners {
     }
   }
 
-  // Of the values from `first` on.
+  // For the values starting at `first`.
   LG_INLINE Row interpolate(int64_t first) const {
     const T* from = at_ + first;
     const auto value = [&](int k) LG_INLINE_LAMBDA { return weight_[k] * Row::load(from + offset_[k]); };
@@ -243,7 +244,7 @@ struct RowLayout {
   static int64_t rows(const Volume<T>& v) { return (v.channels + lanes - 1) / lanes; }
   static int64_t first(const Volume<T>& v, int64_t row) { return std::min(row * lanes, v.channels - lanes); }
 
-  // The densities alone.
+  // Only the densities.
   static LG_INLINE void interpolate(const Volume<T>& v, Block<T>& block) {
     interpolate_density(v, *block.samples.places, block.going, block.values[0]);
   }
@@ -323,7 +324,7 @@ struct RowLayout {
 
    private:
     const int64_t of_ray_;
-    std::vector<T> features_;  // of rows: zero for the density and for what the row in front has
+    std::vector<T> features_;  // per row: zero for the density and for values that the row before has
   };
 
   class Adder {
@@ -356,7 +357,7 @@ struct RowLayout {
   };
 };
 
-// Calls body(layout) with an object of the layout that a volume has.
+// Calls body(layout) with an object of the layout that fits a volume.
 template <class T, class Body>
 void with_layout(const Volume<T>& v, Body&& body) {
   if (v.channels == 4 && v.size[0] > 1) {

@@ -1,11 +1,12 @@
-// The cases of marching cubes, derived from how the surface cuts the faces of a cell. Host code; kernels get the table.
+// The cases of marching cubes, derived from how the surface cuts the faces of a cell. Host code; kernels receive the
+// table.
 //
 // Corner c of a cell lies at x = c & 1, y = c >> 1 & 1, z = c >> 2. Edges are numbered axis by axis, each by its lower
-// corner. The surface cuts a face in one segment, or, where only opposite corners are alike, in two: the face is
+// corner. The surface cuts a face in one segment, or in two if only opposite corners are alike. Such a face is
 // ambiguous, and a bit says whether its inside corners are joined across it. Both cells at a face see the same
-// segments. The segments of a cell's faces form loops, and every loop is filled with triangles. No edge inside a loop
-// may lie in a face, since the cell on the other side may have the same one: an edge of four triangles. Where that
-// cannot be avoided, the triangles meet in a centre.
+// segments. The segments of a cell's faces form loops, and each loop is filled with triangles. No inner edge of a loop
+// may lie in a face: the cell on the other side may have the same one, which would give an edge of four triangles.
+// Where that cannot be avoided, the triangles meet in a centre.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,7 @@ LG_HD int edge_corner(int edge) {
   return axis == 0 ? 2 * i : axis == 1 ? (i & 1) | (i & 2) << 1 : i;
 }
 
-// Corner i, counter-clockwise seen from outside, of face 2 axis + side.
+// Corner i, counter-clockwise as seen from outside, of face 2 axis + side.
 LG_HD int face_corner(int face, int i) {
   const int axis = face / 2, side = face % 2, u = (axis + 1) % 3, v = (axis + 2) % 3;
   const int k = side ? i : 3 - i;
@@ -39,7 +40,7 @@ LG_HD bool is_ambiguous(int cube_case, int face) {
 }
 
 struct CubeCases {
-  // The case's faces that are ambiguous, and its first subcase. Subcases are numbered by the bits of these faces.
+  // The ambiguous faces of the case, and its first subcase. Subcases are numbered by the bits of these faces.
   uint32_t ambiguous[256], first[256];
   struct Subcase {
     uint32_t first_triangle, triangles;
@@ -93,7 +94,7 @@ class CubeCasesBuilder {
     return faces;
   }
 
-  // The edge to which a loop goes on from each edge.
+  // The edge at which a loop continues, for each edge.
   std::array<int, cube_edges> segments(int cube_case, uint32_t joined) const {
     std::array<int, cube_edges> next;
     next.fill(-1);
@@ -111,7 +112,7 @@ class CubeCasesBuilder {
       for (int i = 0; i < 4; ++i) edge[i] = edge_between(corner[i], corner[(i + 1) % 4]);
       for (int i = 0; i < 4; ++i) {
         if (!inside[i] || inside[(i + 1) % 4]) continue;  // where the boundary of the face leaves the inside
-        int j = (i + 3) % 4;                              // where it entered it
+        int j = (i + 3) % 4;                              // where it has entered it
         if (join) j = (i + 1) % 4;
         while (inside[j] || !inside[(j + 1) % 4]) j = (j + 3) % 4;
         next[edge[j]] = edge[i];
@@ -147,8 +148,8 @@ class CubeCasesBuilder {
     }
   }
 
-  // Of all ways to divide a loop into triangles, the number of inner edges that lie in faces, at least. The way is kept
-  // as the third corner of the triangle on each chord.
+  // The smallest number of inner edges in faces, over all ways to divide a loop into triangles. The best way is kept as
+  // the third corner of the triangle on each chord.
   int fewest_in_faces(const Loop& loop) {
     int cost[cube_edges][cube_edges] = {};
     for (int length = 2; length < loop.size; ++length) {

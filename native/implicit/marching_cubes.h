@@ -1,9 +1,9 @@
-// Marching cubes: what 64 points of a row of the grid, a word, contribute.
+// Marching cubes: the contribution of a word, 64 points of a row of the grid.
 //
-// Which points are inside is kept as bits, so that edges that the surface cuts are found 64 at a time, and the number
-// of a vertex is that of its word plus the number of set bits before it: no table of vertices is needed. All that
-// belongs to one word is an item: its points, the edges that begin at these points, and the cells whose lowest corners
-// they are.
+// A bit per point says whether it is inside, so edges that the surface cuts are found 64 at a time. The number of a
+// vertex is that of its word plus the number of set bits before it, so no table of vertices is needed. An item is
+// everything that belongs to one word: its points, the edges that begin at these points, and the cells whose lowest
+// corners they are.
 #pragma once
 
 #include <cmath>
@@ -35,7 +35,7 @@ LG_HD uint64_t first_bits(int64_t count) {
   return count <= 0 ? 0 : count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
 }
 
-// The grid. Row z height + y of points has the words from row * words on.
+// The grid. Row z height + y of points starts at word row * words.
 template <class T>
 struct Lattice {
   const T* values;
@@ -80,12 +80,12 @@ struct MarkInside {
   }
 };
 
-// The bits of a word in the rows (y, z), (y+1, z), (y, z+1), (y+1, z+1), and the same one point further along x.
-// Rows that the grid does not have are repeated: nothing is cut between a row and itself.
+// The bits of a word in the rows (y, z), (y+1, z), (y, z+1), (y+1, z+1), and the same bits one point further along x.
+// Rows outside the grid are repeated: nothing is cut between a row and itself.
 struct WordBits {
   uint64_t here[4], shifted[4];
   int64_t word[4];
-  uint64_t points, steps;  // which of the points exist, and which have a next one along x
+  uint64_t points, steps;  // which of the points exist, and which have a successor along x
   bool has_cells;
 
   template <class T>
@@ -105,7 +105,7 @@ struct WordBits {
     }
   }
 
-  // Edges along an axis that are cut, by the points in row r at which they begin.
+  // The cut edges along an axis, by the points in row r at which they begin.
   LG_HD uint64_t cut(int axis, int r) const {
     if (axis == 0) return (here[r] ^ shifted[r]) & steps;
     return (here[r] ^ here[r | axis]) & points;
@@ -184,7 +184,7 @@ struct CountWord {
   }
 };
 
-// Where the surface cuts an edge between values a and b, as a part of the edge. In the middle if a value is not finite.
+// Where the surface cuts an edge between values a and b, as a fraction of the edge; 1/2 if a value is not finite.
 template <class T>
 LG_HD T crossing_between(T a, T b, T level) {
   const T part = (level - a) / (b - a);
@@ -256,7 +256,7 @@ struct EmitWord {
   }
 };
 
-// Each point collects from the six edges that meet in it.
+// Each point gathers from the six edges that meet in it.
 template <class T>
 struct PullBackWord {
   Lattice<T> grid;
@@ -317,10 +317,11 @@ struct PullBackWord {
     return sum;
   }
 
-  // The last vertex on an edge along x of the word before; vertices along y follow.
+  // The last vertex on an edge along x of the previous word; vertices along y follow.
   LG_HD int64_t last_of_word_before(int64_t word) const { return int64_t{vertex_base[3 * (word - 1) + 1]} - 1; }
 
-  // grad_verts times (level - other) / (b - a)^2: the derivative to a with other = b, and minus that to b with a.
+  // grad_verts times (level - other) / (b - a)^2: the derivative with respect to a with other = b, and minus that with
+  // respect to b with other = a.
   LG_HD T slope(int64_t vertex, int axis, T a, T b, T other) const {
     if (static_cast<uint64_t>(vertex) >= static_cast<uint64_t>(vertices)) return 0;
     const T derivative = (grid.level - other) / (b - a) / (b - a);

@@ -1,4 +1,4 @@
-// marching_cubes on the CPU: words are marked, counted, and, with their places known, written; all in parallel.
+// marching_cubes on the CPU: words are marked, then counted and, once their places are known, written; all in parallel.
 #include "implicit/marching_cubes.h"
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 namespace lg::implicit {
 namespace {
 
-// Replaces counts by the sums of those before them, and returns the sum of all. Sums of parts come first, so that all
-// parts can be written in parallel.
+// Replaces counts by exclusive running sums and returns the total. Sums of parts come first, so that all parts can be
+// written in parallel.
 int64_t add_up(int32_t threads, int32_t* counts, int64_t count) {
   constexpr int64_t part = 1 << 14;
   const int64_t parts = divide_up(count, part);

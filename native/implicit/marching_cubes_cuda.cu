@@ -1,4 +1,4 @@
-// marching_cubes on CUDA: a thread for each word of 64 points.
+// marching_cubes on CUDA: one thread per word of 64 points.
 #include "implicit/marching_cubes.h"
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct Narrow {
   LG_HD void operator()(int64_t i) const { to[i] = static_cast<int32_t>(from[i]); }
 };
 
-// Sums of counts, and one more that tells the total.
+// Running sums of counts, followed by the total.
 struct Sums {
   int64_t count;
   RunningSum sum;

@@ -1,5 +1,5 @@
-// Distances to the zero level of a grid by fast sweeping: those of voxels beside the surface, and what a voxel learns
-// from its neighbours (Zhao 2005, "A Fast Sweeping Method for Eikonal Equations").
+// Distances to the zero level of a grid by fast sweeping: the distances of voxels next to the surface, and the update
+// of a voxel from its neighbours (Zhao 2005, "A Fast Sweeping Method for Eikonal Equations").
 #pragma once
 
 #include <cmath>
@@ -13,14 +13,14 @@ namespace lg::implicit {
 
 // ---- Beside the surface --------------------------------------------------------------------------------------
 
-// A part of the way from `low` to `high`, on either side of the surface: where the surface is.
+// The position of the surface between `low` and `high`, which lie on either side of it, as a fraction of the way.
 template <class T>
 LG_HD T cut_between(T low, T high) {
   const T part = low / (low - high);
   return is_finite(part) && is_finite(low) && is_finite(high) ? part : T(0.5);
 }
 
-// An item: a voxel. Infinite where no neighbour is on the other side. `size`: of a voxel, along x, y and z.
+// An item: one voxel. Infinite if no neighbour is on the other side. `size`: of a voxel, along x, y and z.
 template <class T>
 struct StartOfDistances {
   const T *values, *size;
@@ -48,7 +48,7 @@ struct StartOfDistances {
   }
 
  private:
-  // In parts of a voxel. A voxel at the border is its own neighbour, on its own side.
+  // As fractions of a voxel. A voxel at the border is its own neighbour, on its own side.
   static LG_HD T nearest_cut(T low, T own, T high) {
     T nearest = std::numeric_limits<T>::infinity();
     if ((own <= 0) != (high <= 0)) nearest = cut_between(own, high);
@@ -59,13 +59,13 @@ struct StartOfDistances {
 
 // ---- Sweeping ------------------------------------------------------------------------------------------------
 
-// The smaller neighbour along an axis; the size of a voxel there, and that to the power of -2.
+// The smaller neighbour along an axis, the size of a voxel along it, and that to the power of -2.
 template <class V>
 struct Neighbour {
   V distance, step, weight;
 };
 
-// Puts the nearer one first. equal_steps: those of all axes are the same.
+// Puts the nearer one first. equal_steps: whether all axes have the same step.
 template <bool equal_steps, class V>
 LG_HD void sort(Neighbour<V>& a, Neighbour<V>& b) {
   const Neighbour<V> first = a, second = b;
@@ -77,14 +77,14 @@ LG_HD void sort(Neighbour<V>& a, Neighbour<V>& b) {
   a.distance = minimum(first.distance, second.distance), b.distance = maximum(first.distance, second.distance);
 }
 
-// The u with the sum of max((u - distance) / step, 0)^2 = 1 over the axes.
+// The u for which the sum of max((u - distance) / step, 0)^2 over the axes is 1.
 template <bool equal_steps, class V>
 LG_HD V upwind(Neighbour<V> a, Neighbour<V> b, Neighbour<V> c) {
   sort<equal_steps>(a, b);
   sort<equal_steps>(b, c);
   sort<equal_steps>(a, b);
   V found = a.distance + a.step;
-  // Of the nearest two, then of all: weight u^2 - 2 sum u + squares = 1, with u from the nearest distance on.
+  // For the nearest two, then for all: weight u^2 - 2 sum u + squares = 1, with u relative to the nearest distance.
   V weight = a.weight, sum = V(0), squares = V(0);
   const auto count_in = [&](const Neighbour<V>& next) LG_INLINE_LAMBDA {
     const V rest = next.distance - a.distance, weighted = next.weight * rest;

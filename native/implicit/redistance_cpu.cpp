@@ -1,8 +1,8 @@
 // redistance on the CPU: rounds of sweeps over a grid with a border of infinite distances.
 //
-// A sweep goes plane by plane. The rows of a plane are shared out among threads; what a thread writes of a plane goes
-// to a copy first, for others may still read what was there. Rows are along x, and for the sweeps along x, whose planes
-// have no such rows, along y in a transposed grid.
+// A sweep goes plane by plane. The rows of a plane are distributed among threads. A thread writes to a copy first,
+// because others may still read the old values. Rows run along x; for the sweeps along x, whose planes have no such
+// rows, they run along y in a transposed grid.
 #include "implicit/redistance.h"
 
 #include <algorithm>
@@ -19,10 +19,10 @@ namespace lg::implicit {
 namespace {
 
 constexpr int64_t lanes = 16;
-// Voxels of a plane that are worth handing to a thread.
+// The smallest number of voxels of a plane worth handing to a thread.
 constexpr int64_t voxels_per_task = 2048;
 
-// A grid with a border of one voxel, whose rows are whole numbers of lanes.
+// A grid with a border of one voxel, with whole numbers of lanes per row.
 template <class T>
 class Bordered {
  public:
@@ -30,7 +30,8 @@ class Bordered {
       : columns_(divide_up(columns, lanes) * lanes),
         row_stride_(columns_ + lanes),
         plane_stride_((rows + 2) * row_stride_) {
-    // An odd number of lanes, so that rows at the same place in all planes do not share a place in the caches.
+    // An odd number of lanes, so that rows at the same place in different planes do not compete for a place in the
+    // caches.
     if (plane_stride_ / lanes % 2 == 0) plane_stride_ += lanes;
     values_ = Buffer<T>(static_cast<size_t>((planes + 2) * plane_stride_ + lanes));
   }
@@ -48,15 +49,15 @@ class Bordered {
   }
   int64_t row_stride() const { return row_stride_; }
   int64_t plane_stride() const { return plane_stride_; }
-  int64_t columns() const { return columns_; }  // with those of the border
+  int64_t columns() const { return columns_; }  // including those of the border
 
  private:
   int64_t columns_, row_stride_, plane_stride_;
   Buffer<T> values_;
 };
 
-// Distances, and those that stay as they are: at voxels beside the surface, and in the border to the right, which
-// counts as such.
+// Distances, and those that stay fixed: at voxels next to the surface, and in the right border, which is treated like
+// them.
 template <class T>
 struct Distances {
   Bordered<T> now, fixed;
@@ -68,7 +69,7 @@ struct Distances {
   }
 };
 
-// What a sweep goes over.
+// The planes of a sweep.
 template <class T>
 struct Planes {
   T* now;
@@ -112,7 +113,7 @@ class Sweep {
   // A row of the plane that was solved in a turn.
   T* copy(int64_t turn, int64_t row) { return copies_.data() + ((turn & 1) * planes_.rows + row) * planes_.columns; }
 
-  // Twice each, so that distances go along a plane as well.
+  // Solves each row twice, so that distances also spread along a plane.
   void solve_rows(int64_t turn, int64_t plane, int64_t next, int64_t first, int64_t end, int64_t task) {
     const auto once = [&](int64_t row) { return scratch_.data() + (3 * task + (row + 3) % 3) * pitch_ + lanes; };
     const auto along = [&](int64_t row) {
@@ -171,7 +172,7 @@ void sweep_both_ways(int32_t threads, const Planes<T>& planes) {
   }
 }
 
-// Writes to(column, row) = from(row, column), by blocks that fit into the nearest cache.
+// Writes to(column, row) = from(row, column), in blocks that fit into the innermost cache.
 template <class T>
 void transpose(const T* from, int64_t from_stride, T* to, int64_t to_stride, int64_t rows, int64_t columns) {
   for (int64_t r = 0; r < rows; r += lanes) {

@@ -1,4 +1,4 @@
-// redistance on CUDA: plane by plane, a thread for each voxel of a plane.
+// redistance on CUDA: plane by plane, with one thread per voxel of a plane.
 #include "implicit/redistance.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace lg::implicit {
 namespace {
 
-// Where the voxels of a plane are.
+// The positions of a plane's voxels.
 template <class T>
 struct PlaneOf {
   T* first;
@@ -20,7 +20,7 @@ struct PlaneOf {
   LG_HD T* at(int64_t row, int64_t column) const { return first + row * row_stride + column * column_stride; }
 };
 
-// An item: a voxel of a plane, which learns from its neighbours in `from` and in the planes on both sides.
+// An item: one voxel of a plane, updated from its neighbours in `from` and in the planes on both sides.
 template <class T>
 struct SolvePlane {
   PlaneOf<T> from, to, grid;
@@ -73,7 +73,7 @@ struct Round {
   }
 
  private:
-  // Twice, so that distances go along a plane as well.
+  // Twice, so that distances also spread along a plane.
   void solve(Queue& queue, int axis, int64_t k) {
     const int row_axis = axis == 2 ? 1 : 2, column_axis = axis == 0 ? 1 : 0;
     const int64_t rows = counts[row_axis], columns = counts[column_axis], first = k * strides[axis];

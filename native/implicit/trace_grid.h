@@ -1,9 +1,8 @@
-// Rays through a grid of values, exactly: in a cell, a trilinear function along a ray is a cubic polynomial.
+// Exact intersection of rays with a grid of values: in a cell, a trilinear function along a ray is a cubic polynomial.
 //
-// A ray visits its cells one after the other. The extrema of the cubic divide the part of the ray in a cell into pieces
-// on which it rises or falls; a piece that falls through zero holds one root, which Newton's method finds within
-// bounds. Around the outermost values lies half a voxel in which the function is constant across: cells reach from -1
-// to the grid's size, and repeat the values at the border.
+// A ray visits its cells one after the other. The extrema of the cubic divide the ray's part in a cell into pieces on
+// which it rises or falls. A piece that falls through zero has one root, which Newton's method finds within bounds. The
+// outermost half voxel repeats the values at the border: cells reach from -1 to the grid's size.
 #pragma once
 
 #include <cmath>
@@ -21,7 +20,7 @@ struct Cubic {
   LG_HD T operator()(T s) const { return c[0] + s * (c[1] + s * (c[2] + s * c[3])); }
   LG_HD T slope(T s) const { return c[1] + s * (2 * c[2] + s * 3 * c[3]); }
 
-  // Where it has extrema in (0, 1), in ascending order; returns how many.
+  // The extrema in (0, 1), in ascending order; returns their number.
   LG_HD int extrema(T (&at)[2]) const {
     const T square = c[2] * c[2] - 3 * c[3] * c[1];
     if (!(square > 0)) return 0;
@@ -34,7 +33,7 @@ struct Cubic {
     return count;
   }
 
-  // The root between `a`, where it is positive, and `b`, where it is not; it falls in between.
+  // The root between `a`, where the function is positive, and `b`, where it is not; it falls in between.
   LG_HD T root(T a, T b, T value_a, T value_b) const {
     T s = a + (b - a) * (value_a / (value_a - value_b));
     for (int i = 0; i < 60; ++i) {
@@ -65,7 +64,7 @@ struct RayFindings {
 
   LG_HD void lose() { known = inside = falling = false; }
 
-  // At the beginning of a cell: its values may differ by a rounding from those of the cell before.
+  // At the start of a cell: its values may differ from those of the previous cell by rounding.
   LG_HD void begin(T t, T value) {
     const bool now = value <= 0;
     if (known && now != inside) {
@@ -79,7 +78,7 @@ struct RayFindings {
     inside = now;
   }
 
-  // At the beginning of a piece on which the function goes from `value` to `after`.
+  // At the start of a piece on which the function goes from `value` to `after`.
   LG_HD void turn(T t, T value, T after) {
     if (falling && after > value) minimum(t, value);
     if (after != value) falling = after < value;
@@ -132,7 +131,7 @@ struct TraceGrid {
     found.band = band;
     Walk walk;
     if (start(walk, origins + 3 * ray, directions + 3 * ray)) {
-      // Rounding cannot make a walk longer than the planes that there are.
+      // Rounding cannot make a walk longer than the number of planes.
       for (int64_t left = size[0] + size[1] + size[2] + 6; left > 0 && !found.done; --left) {
         if (!step(walk, found)) break;
       }
@@ -175,7 +174,7 @@ struct TraceGrid {
     return true;
   }
 
-  // The part of the ray in a cell, and on to the next. False at the end.
+  // The ray's part in the current cell, after which the walk moves to the next. False at the end.
   LG_HD bool step(Walk& walk, RayFindings<T>& found) const {
     int axis = -1;
     T t = walk.end;
@@ -209,7 +208,7 @@ struct TraceGrid {
       v[c] = grid[(at[2][c >> 2] * size[1] + at[1][c >> 1 & 1]) * size[0] + at[0][c & 1]];
       least = v[c] < least ? v[c] : least;
       most = v[c] > most ? v[c] : most;
-      sum += v[c] - v[c];  // NaN if one is not finite
+      sum += v[c] - v[c];  // NaN if any is not finite
     }
     if (sum != 0) return found.lose();
     if (least > 0 && least >= band && (!found.known || !found.inside)) {

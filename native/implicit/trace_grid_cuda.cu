@@ -1,4 +1,4 @@
-// trace_grid on CUDA: a thread for each ray.
+// trace_grid on CUDA: one thread per ray.
 #include "implicit/trace_grid.h"
 
 #include "parallel/for_each.h"

@@ -44,7 +44,7 @@ inline uint32_t seen_lanes(const int32_t* ids, int count) {
   return seen;
 }
 
-// Bit l is set where ids[l] differs from the one before, for l in [0, count), count at most 16; bit 0 always is.
+// Bit l is set where ids[l] differs from the one before, for l in [0, count), count at most 16. Bit 0 is always set.
 inline uint32_t run_starts(const int32_t* ids, int count) {
 #if defined(__AVX512F__)
   if (LG_LIKELY(count == 16)) {
@@ -60,7 +60,7 @@ inline uint32_t run_starts(const int32_t* ids, int count) {
 // The position of the lowest set bit. mask must not be zero.
 inline int lowest_lane(uint32_t mask) { return __builtin_ctz(mask); }
 
-// The lowest set bit and all above it: the lanes from the beginning of a run on. Later runs overwrite what is theirs.
+// The lowest set bit and all above it: the lanes from the start of a run on. Later runs overwrite their own lanes.
 inline uint32_t lanes_from_lowest(uint32_t mask) { return mask | (0u - mask); }
 
 // The number of set bits.

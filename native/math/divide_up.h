@@ -1,4 +1,4 @@
-// How many parts of a size it takes.
+// Division of a size into parts, rounded up.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Numbers with derivatives: a value and its derivatives by N variables, by which a formula that is written once for any
-// number type also gives its gradient. What does not depend on the variables may stay a T; comparisons are those of
+// Dual numbers: a value and its derivatives with respect to N variables. A formula written once for any number type
+// thus also gives its gradient. Terms that do not depend on the variables may stay of type T; comparisons compare
 // values.
 #pragma once
 
@@ -45,7 +45,7 @@ struct Dual {
   friend LG_HD Dual operator/(T a, const Dual& b) { return chained(a / b.value, -a / (b.value * b.value), b); }
 };
 
-// The value at `value` of a function with the derivative `by`, along a.
+// A function of a, given its value and its derivative `by` there.
 template <class T, int N>
 LG_HD Dual<T, N> chained(T value, T by, const Dual<T, N>& a) {
   Dual<T, N> out;
@@ -103,7 +103,7 @@ LG_HD T value_of(const Dual<T, N>& a) {
   return a.value;
 }
 
-// Where the root is zero its derivative counts as zero.
+// Where the root is zero, its derivative counts as zero.
 template <class T>
 LG_HD T square_root(T a) {
   return select(T(0) < a, root(a), T(0));
@@ -114,7 +114,7 @@ LG_HD Dual<T, N> square_root(const Dual<T, N>& a) {
   return chained(root, root > 0 ? T(0.5) / root : T(0), a);
 }
 
-// Within [low, high]; outside the derivative is zero.
+// Clamped to [low, high]; outside, the derivative is zero.
 template <class T>
 LG_HD T clamped(T a, T low, T high) {
   return select(a < low, low, select(high < a, high, a));

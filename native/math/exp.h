@@ -1,5 +1,5 @@
-// e^x of plain numbers and of lanes. The maths library's would keep loops from being vectorised, and differs from
-// machine to machine.
+// e^x for plain numbers and for lanes. The maths library's version would prevent the vectorisation of loops, and
+// differs between machines.
 #pragma once
 
 #include <cmath>
@@ -35,7 +35,7 @@ LG_HD V exponential_of_floats(const V& a) {
   return q * reinterpret<float>((reinterpret<uint32_t>(rounded) << 23) + (127u << 23));
 }
 
-// On a device by its own instruction, which is off by some 1e-6 of the result.
+// On a device, its own instruction, which is off by about 1e-6 of the result.
 LG_HD float exponential(float a) {
 #if defined(__CUDA_ARCH__)
   return __expf(minimum(maximum(a, Exponential::low), Exponential::high));
@@ -59,8 +59,8 @@ LG_INLINE Lanes<double, N> exponential(const Lanes<double, N>& a) {
 }
 #endif
 
-// e^x for x <= 0, to some units in the last place; below `lowest` zero. The Taylor series, after the reduction by the
-// two parts of ln 2 of exp() in the Cephes library.
+// e^x for x <= 0, accurate to a few units in the last place; zero below `lowest`. The Taylor series, after the
+// reduction with the two parts of ln 2 of exp() in the Cephes library.
 template <class T>
 struct Decay;
 template <>

@@ -1,4 +1,4 @@
-// Fetching records of four 32-bit values from all over an array, sixteen at a time, sorted by place.
+// Fetches sixteen records of four 32-bit values from anywhere in an array, and transposes them.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Lanes of numbers to lanes of integers, and back.
+// Conversions between lanes of numbers and lanes of integers.
 #pragma once
 
 #include "math/lanes.h"
@@ -6,7 +6,7 @@
 
 namespace lg {
 
-// Cut towards zero.
+// Truncated towards zero.
 template <class T, int N>
 LG_INLINE Lanes<Integer<T>, N> truncated(const Lanes<T, N>& a) {
   using Whole = Lanes<Integer<T>, N>;

@@ -1,4 +1,4 @@
-// Where sixteen lanes lie: neighbours of a row, or the pixels of a 4x4 block.
+// The positions of sixteen lanes: neighbours in a row, or the pixels of a 4x4 block.
 #pragma once
 
 namespace lg {

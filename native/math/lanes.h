@@ -4,10 +4,9 @@
 // Comparisons give masks, which are integer lanes, all bits set where the comparison holds. Every operation is exact or
 // rounded as IEEE says, and sums have one order, so results are the same for every instruction set.
 //
-// Traps. GCC 12 splits vectors larger than a register into scalars, hence parts of a register's size. And it keeps
-// an array that a loop goes over, or that is copied as a whole, in memory; hence parts are visited without a loop and
-// loaded one by one. And it takes intrinsics for calls that may throw, around which nothing stays in a register; hence
-// noexcept.
+// Traps. GCC 12 splits vectors larger than a register into scalars, hence parts of a register's size. It keeps an array
+// in memory if a loop goes over it or if it is copied as a whole, hence parts are visited without a loop and loaded one
+// by one. It treats intrinsics as calls that may throw, around which nothing stays in a register, hence noexcept.
 #pragma once
 
 #include <cmath>
@@ -37,7 +36,7 @@ constexpr int register_bytes = 32;
 constexpr int register_bytes = 16;
 #endif
 
-// SSE2 compares integers of 32 bits only.
+// SSE2 only compares integers of 32 bits.
 #if defined(__SSE2__) && !defined(__SSE4_2__)
 constexpr bool compares_64_bits = false;
 #else
@@ -48,7 +47,7 @@ constexpr bool compares_64_bits = true;
 template <class T>
 using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
-// a < b ? a : b and a > b ? a : b. Of these GCC makes one instruction each, but not where b is a constant.
+// a < b ? a : b and a > b ? a : b. GCC makes one instruction of each, but not if b is a constant.
 template <class T, class Part>
 LG_INLINE Part part_minimum(const Part& a, const Part& b) noexcept {
 #if defined(__AVX512F__)  // the zero-masked form: GCC 12 warns about the undefined register inside the plain one
@@ -93,12 +92,12 @@ struct Lanes {
 
   Lanes() = default;
   Lanes(const Lanes&) = default;
-  LG_INLINE Lanes& operator=(const Lanes& a) {  // part by part, for the second trap
+  LG_INLINE Lanes& operator=(const Lanes& a) {  // part by part, because of the second trap
     each([&](int i) LG_INLINE_LAMBDA { part[i] = a.part[i]; });
     return *this;
   }
   LG_INLINE Lanes(T a) {                                          // NOLINT: a scalar is meant to become lanes
-    each([&](int i) LG_INLINE_LAMBDA { part[i] = a - Part{}; });  // less zero: adding it would turn -0 into 0
+    each([&](int i) LG_INLINE_LAMBDA { part[i] = a - Part{}; });  // minus zero: adding it would turn -0 into 0
   }
   // A fraction does not become an integer in silence.
   template <class S, class = std::enable_if_t<std::is_floating_point_v<S> && std::is_integral_v<T>>>
@@ -115,7 +114,7 @@ struct Lanes {
     return out;
   }
 
-  // S may be another type than T, which is converted from and to.
+  // S may differ from T; values are converted from and to it.
   template <class S>
   static LG_INLINE Lanes load(const S* from) {
     return make([&](int i) LG_INLINE_LAMBDA {
@@ -149,7 +148,7 @@ struct Lanes {
   LG_LANES_COMPARISON(<)
   LG_LANES_COMPARISON(<=)
   LG_LANES_COMPARISON(==)
-  // Of integers and masks.
+  // For integers and masks.
   LG_LANES_BINARY(&)
   LG_LANES_BINARY(|)
 #undef LG_LANES_BINARY
@@ -163,8 +162,8 @@ struct Lanes {
   LG_INLINE Lanes operator<<(int bits) const {
     return make([&](int i) LG_INLINE_LAMBDA { return part[i] << bits; });
   }
-  // a & !b of masks, as one comparison of -1 and 0: of a negated comparison GCC makes an unordered one, which takes
-  // NEON five instructions. With AVX-512 that is what should be; there it would compare mask registers bit by bit.
+  // a & !b of masks, as one comparison of -1 and 0. From a negated comparison, GCC makes an unordered one, which takes
+  // NEON five instructions. With AVX-512, that is preferable; there, this would compare mask registers bit by bit.
   friend LG_INLINE Lanes without(const Lanes& a, const Lanes& b) {
     return make([&](int i) LG_INLINE_LAMBDA {
       if constexpr (register_bytes < 64 && (sizeof(T) == 4 || compares_64_bits)) {
@@ -203,7 +202,7 @@ struct Lanes {
       }
     });
   }
-  // b where either is no number.
+  // b if either is NaN.
   friend LG_INLINE Lanes minimum(const Lanes& a, const Lanes& b) {
     return make([&](int i) LG_INLINE_LAMBDA { return part_minimum<T>(a.part[i], b.part[i]); });
   }
@@ -246,14 +245,14 @@ LG_INLINE Lanes<To, N> reinterpret(const Lanes<T, N>& a) {
   return Lanes<To, N>::make([&](int i) LG_INLINE_LAMBDA { return (typename Lanes<To, N>::Part)a.part[i]; });
 }
 
-// ---- What moves values between lanes -----------------------------------------------------------------------
+// ---- Moving values between lanes ---------------------------------------------------------------------------
 
 template <int first, class Part, int... i>
 LG_INLINE Part every_second(const Part& a, const Part& b, std::integer_sequence<int, i...>) {
   return __builtin_shufflevector(a, b, (first + 2 * i)...);
 }
 
-// Of two rows of lanes, one behind the other, the values at even (first = 0) or odd (first = 1) places.
+// The values at even (first = 0) or odd (first = 1) places of two consecutive rows of lanes.
 template <int first, class T, int N>
 LG_INLINE Lanes<T, N> every_second(const Lanes<T, N>& a, const Lanes<T, N>& b) {
   using L = Lanes<T, N>;
@@ -263,7 +262,7 @@ LG_INLINE Lanes<T, N> every_second(const Lanes<T, N>& a, const Lanes<T, N>& b) {
   });
 }
 
-// Two rows of four lanes one behind the other, and the two of a row of eight.
+// Two rows of four lanes joined, and the two halves of a row of eight.
 template <class T>
 LG_INLINE Lanes<T, 8> joined(const Lanes<T, 4>& low, const Lanes<T, 4>& high) {
   Lanes<T, 8> out;
@@ -274,7 +273,7 @@ LG_INLINE Lanes<T, 8> joined(const Lanes<T, 4>& low, const Lanes<T, 4>& high) {
   }
   return out;
 }
-// The two lower or upper ones of four lanes, twice.
+// The two lower or upper of four lanes, twice.
 template <int half, class T>
 LG_INLINE Lanes<T, 4> twice_half_of(const Lanes<T, 4>& a) {
   Lanes<T, 4> out;
@@ -296,14 +295,14 @@ LG_INLINE Lanes<T, 4> half_of(const Lanes<T, 8>& a) {
   return out;
 }
 
-// ---- What takes all lanes together -------------------------------------------------------------------------
+// ---- Reductions over lanes ---------------------------------------------------------------------------------
 
 template <int first, class Part, int... i>
 LG_INLINE auto values_of(const Part& part, std::integer_sequence<int, i...>) {
   return __builtin_shufflevector(part, part, (first + i)...);
 }
 
-// Halves are added up until one value is left.
+// Halves are added until one value is left.
 template <class T, int N>
 LG_INLINE T sum(const Lanes<T, N>& a) {
   if constexpr (N == 1) {

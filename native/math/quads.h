@@ -1,4 +1,4 @@
-// Sixteen lanes as four quads: what moves values between and within them.
+// Sixteen lanes as four quads, and how values move between and within them.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,7 @@ LG_INLINE Lanes<T, 16> load_quads(const T* from, int64_t stride) {
 }
 
 template <int per_part>
-constexpr int picked_place(int lane, int place) {  // among those of two parts, one behind the other
+constexpr int picked_place(int lane, int place) {  // indices into two consecutive parts
   return lane / 4 * 4 + place % 4 + (place < 4 ? 0 : per_part);
 }
 template <int p0, int p1, int p2, int p3, class Part, int... i>
@@ -61,7 +61,7 @@ LG_INLINE Part pick_in_part(const Part& a, const Part& b, std::integer_sequence<
   constexpr int places[4] = {p0, p1, p2, p3};
   return __builtin_shufflevector(a, b, picked_place<sizeof...(i)>(i, places[i % 4])...);
 }
-// Every quad of four values of the same quad of a (0 to 3) and b (4 to 7).
+// Picks four values for each quad from the same quads of a (0 to 3) and b (4 to 7).
 template <int p0, int p1, int p2, int p3, class T>
 LG_INLINE Lanes<T, 16> pick_in_quads(const Lanes<T, 16>& a, const Lanes<T, 16>& b) {
   using L = Lanes<T, 16>;

@@ -1,5 +1,5 @@
-// The operations that maths is written with for any value type, on plain numbers. lanes.h has the same for many numbers
-// at once.
+// The operations of value-type maths on plain numbers. lanes.h has the same operations for many numbers at
+// once.
 #pragma once
 
 #include <cmath>
@@ -11,7 +11,7 @@
 
 namespace lg {
 
-// Of a value type V: what a comparison gives, integers of as many lanes, and the type of one lane.
+// For a value type V: the result of a comparison, as many integers as lanes, and the type of one lane.
 template <class V>
 struct ValueType {
   using Mask = typename V::Mask;
@@ -45,7 +45,7 @@ template <class T>
 LG_HD std::enable_if_t<std::is_arithmetic_v<T>, bool> is_finite(T a) {
   return a - a == 0;
 }
-// Gradients that do not exist are zero.
+// A gradient that does not exist is zero.
 template <class T>
 LG_HD IfNumber<T> finite(T a) {
   return is_finite(a) ? a : T(0);

@@ -1,5 +1,5 @@
-// Sine and cosine of plain numbers and of lanes. The maths library's would keep loops from being
-// vectorised, and differ from machine to machine.
+// Sine and cosine of plain numbers and of lanes. The maths library's versions would prevent the vectorisation of loops,
+// and differ between machines.
 #pragma once
 
 #include "math/scalar.h"
@@ -11,7 +11,7 @@ struct SineCosine {
   V sine, cosine;
 };
 
-// By powers of x from the highest down.
+// Coefficients from the highest power of x down.
 template <class V, int N>
 LG_HD V polynomial(const V& x, const ScalarOf<V> (&factors)[N]) {
   V sum(factors[0]);
@@ -20,17 +20,17 @@ LG_HD V polynomial(const V& x, const ScalarOf<V> (&factors)[N]) {
   return sum;
 }
 
-// x + x^3 sine(x^2) and 1 - x^2 / 2 + x^4 cosine(x^2). -1/2 is added, not 1/2 subtracted: where one of two neighbours
-// is a sum and the other a difference, GCC makes a fused instruction of them, even with contraction off.
+// x + x^3 sine(x^2) and 1 - x^2 / 2 + x^4 cosine(x^2). -1/2 is added instead of subtracting 1/2: GCC fuses two
+// neighbouring operations of which one is a sum and the other a difference, even with contraction off.
 template <class V>
 LG_HD SineCosine<V> sine_cosine_by(const V& x, const V& squared, const V& sine, const V& cosine) {
   const V less = V(1) + V(ScalarOf<V>(-0.5)) * squared;
   return {x + x * squared * sine, less + squared * squared * cosine};
 }
 
-// Of an angle up to an eighth of a turn either way, in radians; off by a rounding or two. The minimax polynomials are
-// those of sinf() and cosf(), and of sin() and cos(), in the Cephes library (S. L. Moshier, Methods and Programs for
-// Mathematical Functions, 1989).
+// For an angle of up to an eighth of a turn either way, in radians, accurate to one or two roundings. The minimax
+// polynomials are those of sinf() and cosf(), and of sin() and cos(), in the Cephes library (S. L. Moshier, Methods and
+// Programs for Mathematical Functions, 1989).
 template <class V>
 LG_HD SineCosine<V> sine_cosine_of_eighth(const V& angle) {
   const V squared = angle * angle;
@@ -47,7 +47,7 @@ LG_HD SineCosine<V> sine_cosine_of_eighth(const V& angle) {
   }
 }
 
-// Of an angle in turns, from 0 to 1.
+// For an angle in turns, from 0 to 1.
 template <class V>
 LG_HD SineCosine<V> sine_cosine_of_turns(const V& turns) {
   const auto from = [&](double least) { return V(ScalarOf<V>(least)) <= turns; };

@@ -1,4 +1,4 @@
-// Loops of constant length, written out.
+// Unrolled loops of constant length.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,13 @@ LG_HD void call_each(std::integer_sequence<int, i...>, Body&& body) {
   (body(i), ...);
 }
 
-// Calls body(0), ..., body(N - 1). Arrays that a loop goes over stay in memory; these can live in registers.
+// Calls body(0), ..., body(N - 1). Arrays that a loop goes over stay in memory; here, they can live in registers.
 template <int N, class Body>
 LG_HD void unrolled(Body&& body) {
   call_each(std::make_integer_sequence<int, N>{}, body);
 }
 
-// The same where N is not 0, or else a loop up to `count`.
+// The same if N is not 0, otherwise a loop up to `count`.
 template <int N, class Body>
 LG_HD void unrolled_or(int64_t count, Body&& body) {
   if constexpr (N > 0) {

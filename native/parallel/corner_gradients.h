@@ -1,12 +1,12 @@
-// One body for every pixel, which gives gradients to the corners of triangles: tiles and their records on the CPU,
-// warps that add up what their lanes give on CUDA.
+// One body for every pixel, which contributes gradients to the corners of triangles: summed in tiles and their records
+// on the CPU, and in warps on CUDA.
 //
 // A body is a struct with
 //   template <class Give>
 //   LG_HD void operator()(const ImagePixel& at, const Give& give) const
 // It calls give(view, triangle, value) with the gradients of the x, y, z, w of the triangle's three corners, or with
-// triangle -1 for nothing. All pixels, also those outside of the image, must call it equally often, since on CUDA the
-// lanes of a warp add up together. give.any(condition) says whether the condition holds for any pixel of the warp (on
+// triangle -1 for nothing. All pixels, including those outside the image, must call it equally often, because on CUDA
+// the lanes of a warp sum together. give.any(condition) says whether the condition holds for any pixel of the warp (on
 // the CPU: for this pixel): where it does not, all of them may skip the same calls.
 #pragma once
 
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(image_block_pixels)
   }
 }
 
-// gives: how often the body calls give() for a pixel at the most.
+// gives: the maximum number of times that the body calls give() for a pixel.
 template <class T, class Body>
 int32_t sum_corner_gradients(lg_call* call, const MeshIndex& mesh, const ImageSize& image, int64_t gives,
                              const Body& body, T* grad_pos) {
@@ -96,7 +96,7 @@ void sum_corner_gradients(int32_t threads, const MeshIndex& mesh, const ImageSiz
   TriangleGradients<T> records(threads, tiles.count(), 12);
   parallel_for(threads, tiles.count(), [&](int64_t i, int worker) {
     const PixelTile tile = tiles[i];
-    const Body own = body;  // what is the task's own stays in registers
+    const Body own = body;  // a local copy stays in registers
     const GiveToRecords<T> give = {records, worker};
     records.begin_chunk(i, worker, tile.view);
     for (int64_t row = tile.y0; row < tile.y1; ++row) {

@@ -1,7 +1,7 @@
 // One body for every item: a parallel loop on the CPU, a grid of threads on CUDA.
 //
-// This is the way to write an op whose items share nothing but what they read: one output pixel, vertex, ray or texel
-// each. Such an op consists of
+// Use this for an op whose items share nothing but what they read: one output pixel, vertex, ray or texel each. Such an
+// op consists of
 //
 //   <family>/<op>.h         the maths of one item, and the body: a struct that holds the op's inputs and outputs as
 //                           pointers and numbers, with
@@ -11,11 +11,11 @@
 //   <family>/<op>_cpu.cpp   the exported function: make the body, then for_each(call->threads, items, body)
 //   <family>/<op>_cuda.cu   the same function: make the body, then return run_for_each(call, items, body)
 //
-// Where the op needs several passes or a workspace on CUDA, its struct has plan() and run() as run_op() in
-// runtime/cuda/launch.h describes, and run() calls for_each(queue, items, body) for each of the passes.
+// If the op needs several passes or a workspace on CUDA, its struct has plan() and run() as described for run_op() in
+// runtime/cuda/launch.h, and run() calls for_each(queue, items, body) for each pass.
 //
-// Bodies that are not independent have relatives of this: gradients that many pixels give to the corners of triangles
-// are added up by corner_gradients.h.
+// For bodies that are not independent, there is corner_gradients.h, which sums the gradients that many pixels
+// contribute to the corners of triangles.
 //
 // A body is a struct and not a lambda, so that nvcc compiles it without extended lambdas.
 #pragma once

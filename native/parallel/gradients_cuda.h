@@ -1,10 +1,10 @@
 // Adding gradients from many threads to one place.
 //
-// By default this is done with atomics, in whatever order threads arrive. In the deterministic mode it takes two
-// rounds: the first finds the largest magnitude that is added to each place; the second adds integers, in units so much
-// smaller than that magnitude that no sum can overflow. Sums of integers do not depend on their order. With at most n
-// contributions, a place keeps 62 - log2(n) bits below its largest one. Where no good bound is known beforehand, the
-// first round counts the contributions.
+// By default, this uses atomics, in whatever order threads arrive. The deterministic mode takes two rounds: the first
+// finds the largest magnitude added to each place; the second adds integers, in units so much smaller than that
+// magnitude that no sum can overflow. Sums of integers do not depend on their order. With at most n contributions, a
+// place keeps 62 - log2(n) bits below its largest contribution. If no good bound is known beforehand, the first round
+// counts the contributions.
 #pragma once
 
 #include <cmath>
@@ -27,18 +27,18 @@ struct MagnitudeBits<double> {
 
 enum class SumRound : int32_t { direct, measure, exact };
 
-// Handed to kernels.
+// Passed to kernels.
 template <class T>
 struct GradientSum {
   using Bits = typename MagnitudeBits<T>::Bits;
 
   SumRound round;
-  int32_t bits;      // of a contribution as large as the largest one, where they are not counted
+  int32_t bits;      // of a contribution as large as the largest one, if contributions are not counted
   Bits* largest;     // per slot: the bits of the largest magnitude
   uint64_t* sums;    // per slot
-  uint32_t* counts;  // per slot: how many contributions there are; null: not counted
+  uint32_t* counts;  // per slot: the number of contributions; null: not counted
 
-  // Adds `value` to *place. slot: the number of the place among all that are added to.
+  // Adds `value` to *place. slot: the number of this place among all places that are added to.
   LG_DEVICE void add(T* place, int64_t slot, T value) const {
     if (round == SumRound::direct) {
       if (value != 0) atomic_add(place, value);
@@ -52,7 +52,7 @@ struct GradientSum {
     }
   }
 
-  // What the sum of a slot comes to.
+  // The sum of a slot.
   LG_DEVICE T total(int64_t slot) const {
     const Bits top = largest[slot];
     if (!is_number(top)) return value_of(top) - value_of(top);  // NaN
@@ -88,7 +88,7 @@ struct GradientSum {
   }
 };
 
-// Adds the gradients of three corners' x, y, z, w to their rows of grad_pos, which are the first slots.
+// Adds the gradients of x, y, z, w of three corners to their rows of grad_pos, which are the first slots.
 template <class T>
 LG_DEVICE void add_to_corners(const GradientSum<T>& sum, T* grad_pos, const int64_t (&row)[3], const T (&value)[12]) {
   for (int k = 0; k < 12; ++k) {
@@ -102,11 +102,11 @@ __global__ void write_totals(GradientSum<T> sum, int64_t first_slot, int64_t cou
   for (int64_t i = first_item(); i < count; i += item_step()) out[i] = sum.total(first_slot + i);
 }
 
-// The buffers of one call. Places may lie in several tensors; their slots follow one another.
+// The buffers of one call. Places may lie in several tensors, whose slots are consecutive.
 template <class T>
 class GradientSums {
  public:
-  // contributions: at most so many are added to any one place; 0: fewer than 2^32, which are counted.
+  // contributions: the largest number of them to any one place; 0: fewer than 2^32, to be counted.
   GradientSums(bool deterministic, int64_t slots, int64_t contributions)
       : slots_(deterministic ? slots : 0), counted_(contributions == 0), bits_(62) {
     sum_.round = deterministic ? SumRound::measure : SumRound::direct;
@@ -124,7 +124,7 @@ class GradientSums {
     if (counted_) sum_.counts = workspace.take<uint32_t>(slots_);
   }
 
-  // For kernels that add to the places of another GradientSums as well, whose run() they go through.
+  // For kernels that also add to the places of another GradientSums and run in its run().
   void clear(Queue& queue) const {
     queue.fill_bytes(sum_.largest, 0, slots_ * static_cast<int64_t>(sizeof *sum_.largest));
     queue.fill_bytes(sum_.sums, 0, slots_ * static_cast<int64_t>(sizeof *sum_.sums));
@@ -136,7 +136,7 @@ class GradientSums {
     return sum;
   }
 
-  // pass(sum) launches the kernels that add. The places have to be zero before, or are written by finish().
+  // pass(sum) launches the kernels that add. The places must be zero before, or are written by finish().
   template <class Pass>
   void run(Queue& queue, Pass&& pass) {
     if (slots_ == 0) {
@@ -148,7 +148,7 @@ class GradientSums {
     pass(in_round(SumRound::exact));
   }
 
-  // The same where all slots are those of one tensor, with everything that has to be done before and behind.
+  // The same if all slots belong to one tensor, including everything that must be done before and after.
   template <class Pass>
   void run_whole(Queue& queue, int64_t count, T* out, Pass&& pass) {
     queue.fill_bytes(out, 0, count * static_cast<int64_t>(sizeof(T)));
@@ -156,7 +156,7 @@ class GradientSums {
     finish(queue, 0, count, out);
   }
 
-  // Brings the sums of `count` slots to their tensor; nothing to do without determinism.
+  // Writes the sums of `count` slots to their tensor. Does nothing without determinism.
   void finish(Queue& queue, int64_t first_slot, int64_t count, T* out) const {
     if (slots_ > 0) queue.launch_items(write_totals<T>, count, sum_, first_slot, count, out);
   }
@@ -168,7 +168,7 @@ class GradientSums {
   GradientSum<T> sum_;
 };
 
-// An op that adds to nothing but the gradient of positions. add(queue, sum) launches the kernels.
+// An op whose only sums are the gradient of positions. add(queue, sum) launches the kernels.
 template <class T, class Add>
 struct PositionGradients {
   int64_t places;

@@ -1,8 +1,8 @@
 // Sums over the lanes of a warp that show the same triangle, through shared memory.
 //
-// Each lane writes its values as a row. Then there is one step per triangle: lane i adds up column i over the rows of
-// the triangle's lanes. So the sums of a triangle lie side by side in the lanes, and one atomic instruction adds all of
-// them to their places. Exchanges between lanes (add_up_peers) take more instructions where there are many values.
+// Each lane writes its values as a row. Then, in one step per triangle, lane i sums column i over the rows of the
+// triangle's lanes. The sums of a triangle are then in neighbouring lanes, and one atomic instruction adds all of them
+// to their places. For many values, exchanges between lanes (add_up_peers) take more instructions.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@ namespace lg {
 // Of one warp.
 template <class T, int N>
 struct LaneValues {
-  static constexpr int pitch = N | 1;  // odd: neither rows nor columns meet in one bank of the memory
+  static constexpr int pitch = N | 1;  // odd, so that neither rows nor columns meet in one bank of the memory
   T value[warp_size * pitch];
 };
 
-// The sum of a column over some rows, in an order that follows from the rows alone.
+// The sum of a column over some rows, in an order that depends only on the rows.
 template <class T, int N>
 LG_DEVICE T sum_of_rows(const LaneValues<T, N>& values, uint32_t rows, unsigned column) {
-  constexpr int at_once = 4;  // loads that are under way together
+  constexpr int at_once = 4;  // loads that are in flight together
   T sum = 0;
   while (rows != 0) {
     T part[at_once];
@@ -51,7 +51,7 @@ LG_DEVICE void add_up_triangles(LaneValues<T, N>& values, uint32_t peers, int32_
     const int32_t theirs = warp_shuffle(triangle, leader);
     if (lane < N) add(theirs, static_cast<int32_t>(lane), sum_of_rows(values, rows, lane));
   }
-  warp_barrier();  // before the next values
+  warp_barrier();  // before the next values are written
 }
 
 }  // namespace lg

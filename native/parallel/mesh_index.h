@@ -1,7 +1,7 @@
-// Where the corners of a mesh's triangles lie among the rows of its positions.
+// The rows of positions for the corners of a mesh's triangles.
 //
-// Images of triangle numbers and index lists come from the caller and may be wrong. On the CPU a wrong number is an
-// error; on CUDA, where no error can be reported, the triangle is left out.
+// Images of triangle numbers and index lists come from the caller and may be invalid. On the CPU, an invalid number is
+// an error; on CUDA, where no error can be reported, the triangle is skipped.
 #pragma once
 
 #include <cstdint>
@@ -22,19 +22,19 @@ struct MeshIndex {
   LG_HD int64_t rows_in(int64_t views) const { return (shared ? 1 : views) * vertices; }
   LG_HD int64_t first_row(int64_t view) const { return shared ? 0 : view * vertices; }
 
-  // The number that a pixel of frags.tri holds, or -1 where it sees nothing.
+  // The triangle number of a pixel of frags.tri, or -1 where it shows nothing.
   LG_HD int32_t seen(int32_t triangle) const {
     if (LG_LIKELY(triangle < triangles)) return triangle < 0 ? -1 : triangle;
     reject_triangle(triangle);
     return -1;
   }
 
-  // The row of one corner of a triangle; both numbers are known to be right.
+  // The row of one corner of a triangle. Both numbers must be valid.
   LG_HD int64_t row(int64_t view, int32_t triangle, int32_t corner) const {
     return first_row(view) + tri[3 * static_cast<int64_t>(triangle) + corner];
   }
 
-  // The rows of a triangle's corners. False for -1, and for a wrong number.
+  // The rows of a triangle's corners. False for -1 and for an invalid number.
   LG_HD bool rows(int64_t view, int32_t triangle, int64_t (&row)[3]) const {
     if (seen(triangle) < 0) return false;
     for (int k = 0; k < 3; ++k) {

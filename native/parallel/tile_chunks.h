@@ -1,8 +1,9 @@
-// The pixels of one tile of an image of triangle numbers, sixteen neighbours of a row at a time, cut into runs that see
-// the same triangle.
+// The pixels of one tile of an image of triangle numbers, sixteen neighbours of a row at a time, cut into runs that
+// show the same triangle.
 //
-// Tiles keep what is per triangle in the nearest cache, but hardware does not foresee the rows of a tile as it does
-// those of an image: each is a new stream of a few hundred bytes. So what a chunk needs is asked for some rows ahead.
+// Tiles keep per-triangle data in the innermost cache, but hardware prefetchers do not predict the rows of a tile as
+// they do those of an image: each is a new stream of a few hundred bytes. The data of a chunk are therefore prefetched
+// some rows ahead.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,7 @@ constexpr int chunk_lanes = 16;
 struct PixelChunk {
   int64_t first;  // its first pixel's place in the image
   int32_t column, row, count;
-  uint32_t seen;           // the lanes that see a triangle
+  uint32_t seen;           // the lanes that show a triangle
   uint32_t starts;         // the first lanes of the runs
   const int32_t* numbers;  // of the runs' triangles
 
@@ -37,7 +38,7 @@ struct PixelChunk {
   }
 };
 
-// Sorts `count` rows of n values by place, sixteen lanes each; zeros beyond.
+// Transposes `count` rows of n values to n arrays of sixteen lanes, with zeros beyond.
 template <class T>
 LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes]) {
   if (LG_LIKELY(count == chunk_lanes)) {
@@ -51,7 +52,7 @@ LG_HD void load_lanes(const T* from, int n, int count, T (*to)[chunk_lanes]) {
   }
 }
 
-// The other way.
+// The reverse.
 template <class T>
 LG_HD void store_lanes(const T (*from)[chunk_lanes], int n, int count, T* LG_RESTRICT to) {
   if (LG_LIKELY(count == chunk_lanes)) {
@@ -67,7 +68,7 @@ LG_HD void store_lanes(const T (*from)[chunk_lanes], int n, int count, T* LG_RES
 
 class TileChunks {
  public:
-  // Goes through the tile once; find(triangle, column, row) gives the number that the tile has for a triangle. image:
+  // Goes through the tile once. find(triangle, column, row) returns the tile's number for a triangle. image: see
   // surface/fragment_lanes_cpu.h.
   template <class Image, class Find>
   void number(const PixelTile& tile, int64_t height, int64_t width, const Image& image, Find&& find) {
@@ -91,8 +92,8 @@ class TileChunks {
     });
   }
 
-  // Calls body(chunk) for all chunks, row by row. ahead(chunk): asks for what the body will read of a chunk that it
-  // will meet later.
+  // Calls body(chunk) for all chunks, row by row. ahead(chunk) prefetches what body will read for a later
+  // chunk.
   template <class Ahead, class Body>
   void for_each(Ahead&& ahead, Body&& body) const {
     const int32_t* numbers = numbers_;

@@ -1,4 +1,4 @@
-// The fixed cutting of images into tiles that gradient passes work by.
+// The fixed division of images into tiles for gradient passes.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 
 namespace lg {
 
-constexpr int64_t usual_tile = 64;  // pixels a side
+constexpr int64_t usual_tile = 64;  // pixels per side
 
 struct PixelTile {
   int64_t view, x0, y0, x1, y1;  // pixels [x0, x1) x [y0, y1)

@@ -1,9 +1,9 @@
 // Scattering per-pixel gradients to vertices, the same bit for bit for any number of threads, without
 // atomics.
 //
-// An image is cut into chunks (tiles). The pixels of a chunk add into one record per triangle; when all
-// chunks are done, every vertex takes the records' contributions in chunk order. The chunks are fixed by
-// the image alone, so neither the sums nor their order depend on who computed what.
+// An image is cut into chunks (tiles). The pixels of a chunk add to one record per triangle. When all chunks are done,
+// every vertex sums the records in chunk order. The chunks depend only on the image, so neither the sums nor their
+// order depend on the threads.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ namespace lg {
 template <class T>
 class TriangleGradients {
  public:
-  // values: per record; in the end three vertices times `values / 3` channels.
+  // values: per record; in the end, three vertices times `values / 3` channels.
   TriangleGradients(int workers, int64_t chunks, int64_t values)
       : values_(values), workers_(std::max(1, workers)), chunks_(chunks) {}
 
@@ -50,8 +50,8 @@ class TriangleGradients {
     return w.value.data() + (w.first + record) * values_;
   }
 
-  // Adds `count` records to the worker's current chunk, which must have none by find(), and returns their values, zero
-  // at first.
+  // Adds `count` records to the worker's current chunk, which must have none from find(), and returns their values,
+  // initially zero.
   template <class TriangleOf>
   T* append(int worker, int64_t count, TriangleOf&& triangle_of) {
     Worker& w = workers_[worker];
@@ -66,19 +66,20 @@ class TriangleGradients {
     chunks_[chunk].end = static_cast<int64_t>(workers_[worker].triangle.size());
   }
 
-  // A part of the records: three vertices times `stride` values from `first` on.
+  // A part of the records: three vertices times `stride` values, starting at `first`.
   struct Part {
     int64_t first, stride;
   };
 
-  // out [views or 1, vertices, channels] = sums of the records' channels. shared: all views add into the one set of
+  // out [views or 1, vertices, channels] = sums of the records' channels. shared: all views add to the same
   // vertices.
   void scatter(int threads, const int32_t* tri, int64_t vertices, int64_t views, bool shared, int64_t channels,
                T* out) const {
     scatter(threads, tri, vertices, views, shared, channels, {0, values_ / 3}, out);
   }
 
-  // The same of a part of the records. It may have fewer channels than `out`, where the others get zero, or more.
+  // The same for a part of the records. If it has fewer channels than `out`, the others get zero; it may also have
+  // more.
   void scatter(int threads, const int32_t* tri, int64_t vertices, int64_t views, bool shared, int64_t channels,
                const Part& of, T* out) const {
     const int64_t rows = (shared ? 1 : views) * vertices;
@@ -89,7 +90,7 @@ class TriangleGradients {
       for (const Chunk& chunk : chunks_) {
         const int64_t base = shared ? 0 : chunk.view * vertices;
         if (base >= high || base + vertices <= low) continue;
-        // The usual numbers of channels are known to the compiler.
+        // Common numbers of channels are compile-time constants.
         const int64_t used = std::min(of.stride, channels);
         switch (used) {
           case 3:
@@ -126,7 +127,7 @@ class TriangleGradients {
     const Worker& w = workers_[chunk.worker];
     const int64_t count = static_cast<int64_t>(w.triangle.size());
     for (int64_t i = chunk.first; i < chunk.end; ++i) {
-      // What a worker has is one list, whatever chunks it is in: looking ahead may go beyond the chunk.
+      // The records of a worker are one list across its chunks: prefetching may run beyond a chunk.
       if (i + records_ahead < count) LG_PREFETCH(tri + 3 * static_cast<int64_t>(w.triangle[i + records_ahead]));
       const int32_t* index = tri + 3 * static_cast<int64_t>(w.triangle[i]);
       const T* value = w.value.data() + i * values_ + of.first;

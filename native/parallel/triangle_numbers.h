@@ -16,7 +16,8 @@ class TriangleNumbers {
     triangle_.clear();
   }
 
-  // The number of a triangle; count() before the call if it has not been met, or was forgotten: then it has two.
+  // The number of a triangle. It equals count() before the call if the triangle has not been met or has been forgotten;
+  // it then has two numbers.
   int32_t find(int32_t triangle) {
     if (LG_UNLIKELY(slots_.empty())) slots_.assign(slot_count, Slot{-1, 0});
     Slot& slot = slot_of(triangle);
@@ -38,7 +39,7 @@ class TriangleNumbers {
 
   Slot& slot_of(int32_t triangle) { return slots_[static_cast<uint32_t>(triangle) % slot_count]; }
 
-  std::vector<Slot> slots_;  // filled when the first triangle comes: many workers of small images never see one
+  std::vector<Slot> slots_;  // filled when the first triangle comes, because many workers of small images never see one
   Array<int32_t> triangle_;
 };
 

@@ -1,4 +1,4 @@
-// Numbers that are usually one of a few, as compile-time constants: loops over two, three or four channels are
+// Compile-time constants for numbers that usually have one of a few values: loops over two, three or four channels are
 // unrolled.
 #pragma once
 
@@ -10,7 +10,7 @@ namespace lg {
 template <int N>
 using Constant = std::integral_constant<int, N>;
 
-// Calls body(Constant<value>()) and returns true where the value is one of the candidates.
+// Calls body(Constant<value>()) and returns true if the value is one of the candidates.
 template <int First, int... Others, class Body>
 bool with_one_of(int64_t value, Body&& body) {
   if (value == First) {
@@ -24,14 +24,14 @@ bool with_one_of(int64_t value, Body&& body) {
   }
 }
 
-// Calls body(Constant<value>()) where the value is one of the candidates, else body(Constant<0>()).
+// Calls body(Constant<value>()) if the value is one of the candidates, otherwise body(Constant<0>()).
 template <int... Candidates, class Body>
 void with_constant(int64_t value, Body&& body) {
   if (!with_one_of<Candidates...>(value, body)) body(Constant<0>());
 }
 
-// The same where all bodies give the same bits. A library that is there for the rare machine only has the general one:
-// a little slower, and compiled in less time.
+// The same, for bodies that all give the same bits. A library for rarely used machines has only the general body: a
+// little slower, but compiled in less time.
 template <int... Candidates, class Body>
 void with_constant_for_speed([[maybe_unused]] int64_t value, Body&& body) {
 #ifdef LG_GENERAL_BODIES_ONLY

@@ -1,5 +1,5 @@
-// The best instruction set, of those that libraries are built for, that this processor and its system have. CMake asks
-// for it too (instruction_sets.cmake).
+// The best instruction set, among those with a library, that this processor and its operating system support. Also used
+// by CMake (instruction_sets.cmake).
 #pragma once
 
 #if defined(__x86_64__)
@@ -9,12 +9,12 @@
 namespace lg {
 
 #if defined(__x86_64__)
-// Asked of the processor itself: __builtin_cpu_supports() needs a runtime library that clang-cl does not link.
+// Queries the processor directly: __builtin_cpu_supports() needs a runtime library that clang-cl does not link.
 inline const char* best_isa() {
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return "portable";
   const bool fma = (c & bit_FMA) != 0;
-  unsigned saved, high;  // registers that the system saves
+  unsigned saved, high;  // registers that the operating system saves
   __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return "portable";
   constexpr unsigned avx2 = bit_AVX2 | bit_BMI | bit_BMI2;

@@ -1,5 +1,5 @@
-// LG_HD_CALL: functions of host and device that are too large to be inlined wherever they are used: on the device, too,
-// they are called.
+// LG_HD_CALL: functions of host and device that are too large to inline at each use; they are called on the device
+// too.
 #pragma once
 
 #if defined(__CUDACC__)

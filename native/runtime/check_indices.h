@@ -1,4 +1,4 @@
-// Vertex indices and ranges of triangles, checked before anything is read with them.
+// Checks of vertex indices and of ranges of triangles, made before anything is read with them.
 #pragma once
 
 #include <algorithm>
@@ -9,10 +9,11 @@
 
 namespace lg {
 
-// Throws if one of the indices of triangles [first, last) of `tri` is not below `vertices`. argument: what has these.
+// Throws if an index of triangles [first, last) of `tri` is not below `vertices`. argument: the one that the vertices
+// belong to.
 inline void check_indices(const int32_t* tri, int64_t first, int64_t last, int64_t vertices,
                           const char* argument = "pos") {
-  // Negative indices are beyond 2^31 here.
+  // As unsigned numbers, negative indices are beyond 2^31.
   const auto limit = static_cast<uint32_t>(std::min<int64_t>(vertices, int64_t{1} << 31));
   uint32_t wrong = 0;
   for (int64_t i = 3 * first; i < 3 * last; ++i) wrong |= static_cast<uint32_t>(tri[i]) >= limit;

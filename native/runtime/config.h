@@ -2,11 +2,11 @@
 // Compilers: GCC and Clang (on Windows clang-cl), and nvcc.
 #pragma once
 
-// LG_INLINE: small functions of the CPU, always inlined; LG_INLINE_LAMBDA the same of lambdas, behind their parameters.
-// LG_HD: small functions of both, host and device, always inlined.
-// LG_HD_LARGE: larger ones of both, inlined on the device, and where the compiler sees fit on the CPU.
-// Under AddressSanitizer nothing is inlined by force: instrumented copies of every small function would take the
-// compiler many minutes and gigabytes.
+// LG_INLINE: small functions of the CPU, always inlined; LG_INLINE_LAMBDA: the same for lambdas, after their
+// parameters. LG_HD: small functions of host and device, always inlined. LG_HD_LARGE: larger functions of both,
+// inlined on the device, and at the compiler's discretion on the CPU. Under AddressSanitizer, nothing is
+// force-inlined: instrumented copies of every small function would take the compiler many minutes and
+// gigabytes.
 #if defined(__SANITIZE_ADDRESS__)
 #define LG_INLINE inline
 #else
@@ -42,14 +42,14 @@
 #endif
 #define LG_RESTRICT __restrict__
 
-// For short loops of constant length over arrays that should live in registers; CPU compilers need no telling.
+// For short loops of constant length over arrays that should live in registers; CPU compilers need no hint.
 #if defined(__CUDACC__)
 #define LG_UNROLL _Pragma("unroll")
 #else
 #define LG_UNROLL
 #endif
 
-// Asks for memory that will be read soon. Meshes are visited in an order that no hardware foresees.
+// Prefetches memory that will be read soon. Meshes are visited in an order that no hardware predicts.
 #define LG_PREFETCH(address) __builtin_prefetch(address)
 
 #define LG_LIKELY(x) __builtin_expect(!!(x), 1)

@@ -20,8 +20,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t millisecond = 1'000'000;  // in nanoseconds
 constexpr int64_t window = 20 * millisecond;
-constexpr int busy_windows = 2;    // in a row, until the threads sleep
-constexpr int quiet_windows = 50;  // in a row, until they spin again
+constexpr int busy_windows = 2;    // consecutive windows until the threads sleep
+constexpr int quiet_windows = 50;  // consecutive windows until they spin again
 constexpr double busy_share = 0.15;
 constexpr double quiet_share = 0.03;
 
@@ -42,7 +42,7 @@ int64_t core_time_of_this_thread() {
   return 0;
 }
 
-// The further team. Leaked on purpose: its thread may outlive static objects.
+// The additional team. Leaked on purpose: its thread may outlive static objects.
 class SleepingTeam {
  public:
   bool exists() const { return number_.load(std::memory_order_relaxed) != 0; }
@@ -75,14 +75,14 @@ class SleepingTeam {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::atomic<int64_t> number_{0};  // of the team that exists, or 0
+  std::atomic<int64_t> number_{0};  // of the existing team, or 0
   int64_t last_ = 0;
 };
 
 struct Adaptation {
   std::mutex mutex;
-  int busy = 0;   // windows in a row
-  int quiet = 0;  // windows in a row
+  int busy = 0;   // consecutive windows
+  int quiet = 0;  // consecutive windows
   SleepingTeam further;
 };
 

@@ -1,9 +1,9 @@
-// Whether other processes compete for the cores, and how the threads of GNU's OpenMP team wait.
+// Detects whether other processes compete for the cores, and controls how the threads of GNU's OpenMP team wait.
 //
 // Idle threads of the team spin, which is fast on a quiet machine and ruinous on a busy one: a thread that spins at a
 // barrier uses up the time that the missing thread needs to get there. The runtime reads its wait policy once, when
-// torch loads it. But it spins a hundredth as long while it manages more threads than there are processors. So while
-// the cores are contended, a further team is kept asleep to raise that number.
+// torch loads it, but it spins a hundredth as long while it manages more threads than there are processors. While the
+// cores are contended, an additional sleeping team therefore raises that number.
 #pragma once
 
 #include <chrono>
@@ -17,7 +17,7 @@ using TeamFunction = void (*)(void (*body)(void*), void* data, unsigned num_thre
 // Whether the threads of the next job should measure their tasks: about once per millisecond.
 bool should_measure();
 
-// Measures, within a thread, the time that its tasks take and the part of it in which the thread had a core.
+// Measures, within a thread, the time taken by its tasks and the part of it during which the thread had a core.
 class TaskClock {
  public:
   explicit TaskClock(bool measure);
@@ -29,10 +29,10 @@ class TaskClock {
   int64_t start_on_core_ = 0;
 };
 
-// After a measured job: judges what the clocks have seen and starts or ends the further team.
+// Called after a measured job: evaluates the clocks, and starts or ends the additional team.
 void adapt_waiting(TeamFunction team, int threads);
 
-// In a forked child, where no thread but the caller is left.
+// Called in a forked child, in which only the calling thread is left.
 void forget_contention();
 
 }  // namespace lg

@@ -1,4 +1,4 @@
-// The library's own facts: version, instruction set, last error.
+// Facts about the library: version, instruction set, last error.
 #include <cstdio>
 
 #include "lumigrad.h"

@@ -1,15 +1,15 @@
-// Linux on x86-64: what the libraries take from glibc, in versions that glibc 2.28 (of 2018: manylinux_2_28) has,
-// whichever glibc they are built with. A wheel then runs on older systems than the one that built it.
+// Linux on x86-64: the functions that the libraries take from glibc, in versions that glibc 2.28 (2018, manylinux_2_28)
+// has, whichever glibc they are built with. A wheel therefore runs on older systems than the one that built it.
 //
-// CMake reads the names below and has the linker (its option --wrap) put __wrap_NAME in the place of each, in our
-// objects and in those of the C++ runtime that are linked in. `auditwheel show WHEEL` lists the names that are missing.
+// CMake reads the names below and makes the linker replace each by __wrap_NAME (option --wrap), in our objects and in
+// those of the C++ runtime that are linked in. `auditwheel show WHEEL` lists the names that are missing.
 #include <cstdint>
 
 #include <unistd.h>
 
-// Functions in their first version. Later ones exist since libpthread, libdl and librt became parts of libc (2.34), and
-// since exp and log stopped reporting errors in the manner of System V (2.29); the results are the same. Those that a
-// library does not call are left out by the linker (--gc-sections).
+// Functions in their first version. Later versions exist since libpthread, libdl and librt became parts of libc (2.34),
+// and since exp and log no longer report errors in the manner of System V (2.29); the results are the same. The linker
+// drops those that a library does not call (--gc-sections).
 __asm__(R"(
 .macro first_version name version
   .symver first_\name, \name\()@GLIBC_\version
@@ -51,13 +51,13 @@ __wrap_\name:
 
 extern "C" {
 
-// For std::random_device, which is linked in and not called.
+// For std::random_device, which is linked in but not called.
 LG_INSTEAD_OF(uint32_t, arc4random)() {
   uint32_t value = 0;
   return getentropy(&value, sizeof value) == 0 ? value : 0;
 }
 
-// Whether the process has one thread only, so that the C++ runtime may count references without atomic instructions.
+// Whether the process has only one thread, so that the C++ runtime may count references without atomic instructions.
 LG_INSTEAD_OF(char, __libc_single_threaded) = 0;
 
 }  // extern "C"

@@ -22,10 +22,10 @@
 namespace lg {
 namespace {
 
-constexpr size_t small_block = 128 * 1024;  // below this malloc keeps its memory anyway
+constexpr size_t small_block = 128 * 1024;  // smaller blocks stay with malloc anyway
 constexpr size_t huge_page = 2 * 1024 * 1024;
 
-// Rounds up to one of eight sizes per power of two, so that nearly equal requests can share blocks.
+// Rounds up to one of eight sizes per power of two, so that similar requests can share blocks.
 size_t size_class(size_t bytes) {
   size_t step = 4096;
   while (step * 16 < bytes) step *= 2;
@@ -53,7 +53,7 @@ void system_free(void* block) {
 
 class Recycler {
  public:
-  // Leaked on purpose: tensors may give memory back after static objects are gone.
+  // Leaked on purpose: tensors may return memory after static objects are gone.
   static Recycler& instance() {
     static Recycler* recycler = new Recycler;
     return *recycler;
@@ -61,7 +61,8 @@ class Recycler {
 
   Recycler() {
 #if !defined(_WIN32)
-    // A child is forked when no thread is in here: none would be left in the child to unlock the mutex.
+    // A child is forked only while no thread is in here: otherwise nobody would be left in the child to unlock the
+    // mutex.
     pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
                    [] { instance().mutex_.unlock(); });
 #endif
@@ -95,7 +96,7 @@ class Recycler {
           cached_ += bytes;
           return;
         } catch (const std::bad_alloc&) {
-          // No room to remember the block: hand it back to the system.
+          // No room to remember the block: return it to the system.
         }
       }
     }
@@ -136,7 +137,7 @@ class Recycler {
     try {
       return fresh_block(bytes);
     } catch (const std::bad_alloc&) {
-      empty();  // other sizes may be holding what is missing
+      empty();  // blocks of other sizes may hold the missing memory
     }
     try {
       return fresh_block(bytes);

@@ -1,8 +1,8 @@
 // Recycled memory for outputs and workspaces.
 //
-// A renderer makes the same large images frame after frame. Returning them to the operating system each
-// time costs a page fault per 4 KiB on the next frame, which is more than computing the pixels. Blocks are
-// kept and reused, as torch does for GPU memory.
+// A renderer makes the same large images frame after frame. Returning them to the operating system costs the next frame
+// one page fault per 4 KiB, which takes longer than computing the pixels. Blocks are kept and reused, as torch does
+// with GPU memory.
 #pragma once
 
 #include <cstddef>
@@ -13,12 +13,12 @@
 
 namespace lg {
 
-// 64-byte aligned, uninitialised. Throws std::bad_alloc. Blocks smaller than a page-fault's worth come
-// straight from malloc.
+// 64-byte aligned, uninitialised. Throws std::bad_alloc. Small blocks, whose page faults do not matter, come straight
+// from malloc.
 void* memory_take(size_t bytes);
 void memory_give(void* block, size_t bytes) noexcept;
 
-// A workspace of trivially constructible elements, uninitialised, freed with its scope.
+// An uninitialised workspace of trivially constructible elements, freed at the end of its scope.
 template <class T>
 class Buffer {
  public:
@@ -48,8 +48,8 @@ class Buffer {
   size_t count_ = 0;
 };
 
-// A growing array on the same memory. Only for trivially copyable elements. On a cache line of its own: arrays of
-// different workers or tasks, side by side in a vector, would otherwise take turns with one line at every push_back.
+// A growing array on the same memory, only for trivially copyable elements. It has a cache line of its own: otherwise,
+// arrays of different workers or tasks, side by side in a vector, would contend for one line at every push_back.
 template <class T>
 class alignas(64) Array {
  public:

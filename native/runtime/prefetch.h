@@ -1,4 +1,4 @@
-// Asking for several cache lines that will be read soon.
+// Prefetching of several cache lines.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Turns C++ failures into the C interface's error codes.
+// Converts C++ failures to the C interface's error codes.
 #pragma once
 
 #include <cstdarg>
@@ -10,7 +10,7 @@
 
 namespace lg {
 
-// A wrong argument that only the kernel can notice (an index out of range, say). The text is for people.
+// An invalid argument that only the kernel can notice, such as an index out of range. The text is shown to users.
 class InvalidArgument : public std::exception {
  public:
   explicit InvalidArgument(const char* format, ...);
@@ -22,7 +22,7 @@ class InvalidArgument : public std::exception {
 
 void set_last_error(const char* text);
 
-// Runs body() and reports how it went. No exception crosses the C interface.
+// Runs body() and returns a status. No exception crosses the C interface.
 template <class Body>
 int32_t guarded(Body&& body) {
   try {

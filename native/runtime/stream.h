@@ -1,7 +1,7 @@
-// Writing past the caches what nobody will read soon: the zeros of pixels that see nothing.
+// Writes that bypass the caches, for data that will not be read soon: the zeros of empty pixels.
 //
-// An ordinary store first reads the line that it is about to overwrite, and pushes out what others still need. Streamed
-// ones do neither, if they fill whole lines. Other threads see them once run_parallel() has returned.
+// An ordinary store first reads the line that it is about to overwrite, and evicts lines that others still need.
+// Streamed stores do neither if they fill whole lines. Other threads see them once run_parallel() has returned.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@
 
 namespace lg {
 
-// Whether an output of so many bytes is too large for a near cache anyway.
+// Whether an output of this many bytes exceeds the inner caches anyway.
 inline bool worth_streaming(int64_t bytes) { return LG_HAS_STREAMS && bytes >= int64_t{1} << 20; }
 
 constexpr uintptr_t line_bytes = 64;
@@ -46,7 +46,7 @@ inline void finish_streams() {}
 
 #endif
 
-// Writes `count` zeros; streams them if asked and if they are whole lines.
+// Writes `count` zeros, streamed if requested and if they form whole lines.
 template <class T>
 LG_HD void write_zeros(T* to, int64_t count, bool stream) {
   const size_t bytes = sizeof(T) * static_cast<size_t>(count);

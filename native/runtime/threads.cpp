@@ -30,16 +30,16 @@ void relax() {
 
 std::atomic<TeamFunction> team_function{nullptr};
 
-// A number for every thread that takes part in jobs, in the order of their first one.
+// A number for every thread that takes part in jobs, in the order of their first jobs.
 int number_of_this_thread() {
   static std::atomic<int> threads{0};
   thread_local const int number = threads.fetch_add(1, std::memory_order_relaxed);
   return number;
 }
 
-// One parallel_for: shared by the caller and the workers that join it. The tasks are cut into as many parts as there
-// are threads. A thread begins with the part that is its own in every job, for what it wrote in one pass (of an image,
-// of a mesh) it finds in its own caches in the next, and then helps with the others.
+// One parallel_for, shared by the caller and the workers that join it. The tasks are cut into as many parts as there
+// are threads. A thread begins with the part that is its own in every job, because what it wrote in one pass (over an
+// image or a mesh) is still in its caches in the next, and then helps with the others.
 struct Job {
   Job(TaskFunction function, void* context, int64_t tasks, int helpers)
       : function(function), context(context), helpers(helpers), parts(std::min(helpers + 1, most_parts)) {
@@ -95,7 +95,7 @@ void survive_fork();
 
 class Pool {
  public:
-  // Leaked on purpose: tensors may be freed, and ops called, while static objects are being destroyed.
+  // Leaked on purpose: while static objects are being destroyed, tensors may still be freed and ops called.
   static Pool& instance() {
     std::lock_guard<std::mutex> lock(creation());
     if (!current()) current() = new Pool;
@@ -150,8 +150,8 @@ class Pool {
     job_ = nullptr;
   }
 
-  // Joins the current job if there is one with room. Joining is done under the lock, so that a job is
-  // never touched after retract().
+  // Joins the current job if there is one with room. Workers join under the lock, so that a job is never touched after
+  // retract().
   Job* join(int* worker) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!job_ || job_->joined.load(std::memory_order_relaxed) >= job_->helpers) return nullptr;
@@ -172,7 +172,7 @@ class Pool {
     }
   }
 
-  // The job may end with this subtraction, but the pool stays.
+  // The job may end with this subtraction; the pool remains.
   void leave(Job* job) {
     job->active.fetch_sub(1);
     if (!caller_sleeps_.load()) return;
@@ -199,8 +199,8 @@ class Pool {
     *seen = generation_.load(std::memory_order_acquire);
   }
 
-  // Waits for what is usually near; false if it is not. A thread that is missing for longer has lost its core to
-  // another one, perhaps to the one that waits for it.
+  // Waits for something that is usually close. False if it is not: a thread that is missing for longer has lost its
+  // core to another one, perhaps to the one that waits for it.
   template <class Condition>
   static bool spin_until(Condition condition) {
     const auto patience = std::chrono::microseconds(60);
@@ -214,7 +214,7 @@ class Pool {
     return false;
   }
 
-  std::mutex busy_;   // held by the caller for the length of its job
+  std::mutex busy_;   // held by the caller for the duration of its job
   std::mutex mutex_;  // guards job_ and sleeping
   std::condition_variable wake_;
   std::condition_variable left_;
@@ -225,8 +225,8 @@ class Pool {
   int workers_ = 0;
 };
 
-// A forked child has no threads but the one that forked. A team that GNU's runtime believes to have would never come,
-// so the child uses a pool of its own, which starts without threads.
+// A forked child has only the thread that forked. The team that GNU's runtime believes it has would never come, so the
+// child uses its own pool, which starts without threads.
 void survive_fork() {
 #if !defined(_WIN32)
   static const int registered = pthread_atfork([] { Pool::creation().lock(); }, [] { Pool::creation().unlock(); },
@@ -240,7 +240,7 @@ void survive_fork() {
 #endif
 }
 
-// The team always has the full number of threads: another size than torch's would make the runtime rebuild it.
+// The team always has the full number of threads: a size other than torch's would make the runtime rebuild it.
 void run_on_team(TeamFunction team, int threads, int64_t tasks, TaskFunction function, void* context) {
   Job job(function, context, tasks, threads - 1);
   job.measured = should_measure();

@@ -1,9 +1,9 @@
-// A small thread pool: parallel_for over tasks of roughly equal worth. Each thread has its part, then helps others.
+// A small thread pool: parallel_for over tasks of roughly equal cost. Each thread does its own part, then helps others.
 //
-// The core links against no OpenMP runtime. Where torch brings GNU's, tasks run on the team of threads that
-// runtime keeps for torch (lg_use_team): its idle threads spin for milliseconds after a torch op, and threads
-// of our own would have to fight them for the cores. Elsewhere a pool of our own serves, whose idle workers
-// spin for some microseconds (the next op of a frame is usually that near) and then sleep.
+// The core links against no OpenMP runtime. If torch brings GNU's runtime, tasks run on the team of threads that it
+// keeps for torch (lg_use_team): its idle threads spin for milliseconds after a torch op, and lumigrad's own threads
+// would compete with them for the cores. Otherwise lumigrad's own pool is used, whose idle workers spin for some
+// microseconds (the next op of a frame usually comes that soon) and then sleep.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@ namespace lg {
 
 using TaskFunction = void (*)(void* context, int64_t task, int worker);
 
-// Runs function(context, task, worker) for every task in [0, tasks), on at most `threads` threads
-// including the calling one. worker is in [0, threads) and no two concurrent tasks share one.
-// If another thread is using the pool already, everything runs on the calling thread.
-// An exception from a task is rethrown here after all tasks have stopped.
+// Runs function(context, task, worker) for every task in [0, tasks), on at most `threads` threads including the
+// calling one. worker is in [0, threads), and no two concurrent tasks share a worker. If another thread is using the
+// pool, everything runs on the calling thread. An exception from a task is rethrown here after all tasks have
+// stopped.
 void run_parallel(int threads, int64_t tasks, TaskFunction function, void* context);
 
 template <class Body>

@@ -1,4 +1,4 @@
-// The faces near each tile of a soft image: bounding boxes, widened by the blur radius, are listed for each tile in the
+// The faces near each tile of a soft image. Bounding boxes, widened by the blur radius, are listed for each tile in the
 // order of the faces' indices, whatever the number of threads.
 #pragma once
 
@@ -115,7 +115,7 @@ class Bins {
 
   LG_NOINLINE Box box_of_cut(int64_t view, int64_t face) const { return box_of_cut_face(scene_, view, face); }
 
-  // Turns the chunks' counts into offsets: tile by tile, and within a tile chunk by chunk.
+  // Converts the chunks' counts to offsets, ordered by tile, and within a tile by chunk.
   void place(int64_t views) {
     first_.resize(views * tiles_ + 1);
     int64_t place = 0;
@@ -161,7 +161,7 @@ class Bins {
   Buffer<int32_t> faces_;
 };
 
-// Calls body(number of the tile over all views, its pixels, first face, end of faces, worker) for every tile.
+// Calls body(number of the tile over all views, its pixels, first face, end of faces, worker) for each tile.
 template <class T, class Body>
 void for_tiles(const Scene<T>& scene, int32_t threads, int64_t tile_size, Body&& body) {
   Bins<T> bins(scene, threads, tile_size);

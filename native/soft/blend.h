@@ -4,9 +4,9 @@
 //   T = prod (1 - p)      D = sum w + b    w = p exp((s - m) / gamma)    b = max(exp((eps - m) / gamma), least)
 //   m = max(eps, s ...)   color = sum w c / D                            behind = b / D
 //
-// Without `least` any m gives the same image. m then is the maximum of eps and s - gamma x of all faces, where
-// p = scale exp(-x): of a near face that hardly counts here, s alone would leave nothing of all others. The exponents
-// of p and of the nearness are added, for either may be too small or too large by itself.
+// Without `least`, any m gives the same image. m is then the maximum of eps and of s - gamma x over all faces, where p
+// = scale exp(-x): with s alone, a near face that hardly counts here would suppress all others. The exponents of p and
+// of the nearness are added, because either may be too small or too large by itself.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ namespace lg::soft {
 
 enum Falloff : int32_t { falloff_sigmoid, falloff_exponential };
 
-// A face's probability at a pixel, as a function of the distance: p, and 1 - p without cancellation. From a face's
-// outline on outwards, p = scale exp(-dist / sigma).
+// A face's probability at a pixel as a function of the distance: p, and 1 - p without cancellation. Outside the face, p
+// = scale exp(-dist / sigma).
 template <class T>
 struct Probability {
   T p, rest, scale;
@@ -69,12 +69,12 @@ struct BlendRequest {
   const int32_t* attr_tri;
   int64_t attr_views, attr_vertices, channels;
 
-  LG_HD bool colors() const { return attr_views > 0; }  // else only the silhouette
+  LG_HD bool colors() const { return attr_views > 0; }  // otherwise only the silhouette
   LG_HD int64_t attr_row(int64_t view, int64_t vertex) const {
     return (attr_views == 1 ? 0 : view * attr_vertices) + vertex;
   }
 
-  // What m is the maximum of. outside: the squared distance from the face, 0 inside.
+  // The quantity whose maximum is m. outside: the squared distance from the face, 0 inside.
   LG_HD T rank(T nearness_of_face, T outside) const { return nearness_of_face - outside * nearness_per_dist; }
 
   // A face's weight in the colour. nearest: m.
@@ -103,7 +103,7 @@ BlendRequest<T> make_blend_request(double sigma, double gamma, double eps, doubl
           channels};
 }
 
-// Images with one entry per pixel. All but the transmittance exist only with attributes.
+// Images with one entry per pixel. Without attributes, only the transmittance exists.
 template <class T>
 struct BlendImages {
   T *transmittance, *color, *behind, *nearest, *total;
@@ -144,11 +144,11 @@ BlendGradients<T> make_blend_gradients(const void* transmittance, const void* co
 // The inputs of the backward pass at one pixel.
 template <class T>
 struct BlendPixel {
-  T transmittance, grad;     // of all faces, and its gradient
+  T transmittance, grad;     // over all faces, and its gradient
   T nearest, inverse_total;  // m; 1 / total
   T base;                    // subtracted from the products of faces' colours with the gradient
-  T grad_nearest;            // of `nearest`; zero once a face has had it, so that only the first of equals does
-  bool live;                 // has any gradient
+  T grad_nearest;            // of `nearest`; zero once a face has taken it, so that only the first of equals does
+  bool live;                 // has any nonzero gradient
 };
 
 template <class T>
@@ -170,7 +170,7 @@ LG_HD BlendPixel<T> read_blend_pixel(const BlendRequest<T>& r, const BlendImages
     out.live |= g != 0;
   }
   out.base = mean + grad_behind * behind;
-  // The nearness of the nearest face matters by itself only where the background's weight is at its minimum.
+  // The nearness of the nearest face matters by itself only if the background's weight is at its minimum.
   const bool least = r.least > 0 && exponential_decay((r.eps - out.nearest) * r.inverse_gamma) <= r.least;
   out.grad_nearest = least ? -r.inverse_gamma * behind * (mean - grad_behind * (1 - behind)) : T(0);
   return out;
@@ -194,10 +194,10 @@ struct FaceBlend {
 
 template <class T>
 struct FaceBlendGradient {
-  T dist, nearness;  // of the unsigned squared distance and of the nearness
+  T dist, nearness;  // with respect to the unsigned squared distance and the nearness
 };
 
-// dot: the gradient of the face's own colour less the pixel's base.
+// dot: the gradient of the face's own colour minus the pixel's base.
 template <class T>
 LG_HD FaceBlendGradient<T> blend_gradient(const BlendRequest<T>& r, Falloff falloff, const FaceBlend<T>& face,
                                           const BlendPixel<T>& pixel, T dot) {

@@ -1,5 +1,5 @@
-// Soft images without fragments on the CPU, backward: tiles go through their faces again. A face's gradients are summed
-// over its pixels in the tile, lane by lane.
+// The backward pass of soft images without fragments on the CPU: tiles go through their faces again. A face's gradients
+// are summed over its pixels in the tile, lane by lane.
 #pragma once
 
 #include <algorithm>
@@ -177,7 +177,7 @@ class BlendBackward : BlendPass<T, falloff> {
                                [&](int k, T value) { sum[k * block_lanes + l] += value; });
       const T grad_nearness = near ? grad.nearness : T(0);
       const T grad_bary[3] = {b.grad_bary[0][l], b.grad_bary[1][l], b.grad_bary[2][l]};
-      // In lanes without a contribution of the face, `weights` may hold anything.
+      // In lanes to which the face does not contribute, `weights` may hold anything.
       weight_gradient<true>(f, at.line, weights, px, py, grad_bary, r.nearness.grad_z(grad_nearness),
                             r.nearness.grad_below(grad_nearness),
                             [&](int k, T value) { sum[k * block_lanes + l] += near ? value : T(0); });

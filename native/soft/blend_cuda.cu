@@ -1,8 +1,9 @@
-// Soft images without fragments on CUDA: a warp goes through the faces near its 8 x 4 pixels in the order of their
+// Soft images without fragments on CUDA. A warp goes through the faces near its 8 x 4 pixels in the order of their
 // indices, as the CPU does, and blends them into the pixels' values, which stay in registers.
 //
-// Backward, the warp goes through them again. The gradients of a face are summed over the pixels of the warp; then each
-// lane converts the sums of the face that it set up to gradients of the face's vertices, 32 faces in parallel.
+// In the backward pass, the warp goes through them again. The gradients of a face are summed over the warp's pixels.
+// Then each lane converts the sums of the face that it set up to gradients of the face's vertices, 32 faces in
+// parallel.
 #include "parallel/gradients_cuda.h"
 #include "runtime/cuda/launch.h"
 #include "soft/blend.h"
@@ -55,7 +56,7 @@ LG_DEVICE void weigh_face(const BlendRequest<T>& r, T nearest, Sight<T>& out) {
   out.blend.weight = r.weight(out.blend.at, out.blend.nearness, out.outside(), nearest);
 }
 
-// The attributes of a face's corners. Their indices are valid, since a face with an invalid index has no box.
+// The attributes of a face's corners. Their indices are valid, because a face with an invalid index has no box.
 template <class T>
 struct CornerAttributes {
   const T* corner[3];
@@ -313,7 +314,7 @@ template <class T>
 GradientSums<T> gradient_sums(const lg_call& call, const Scene<T>& scene, const BlendRequest<T>& r, bool attributes) {
   const int64_t slots =
       4 * scene.mesh.rows_in(scene.image.views) + (attributes ? r.attr_views * r.attr_vertices * r.channels : 0);
-  // Every warp may contribute to a vertex through every corner of every face: there is no useful bound.
+  // Every warp may contribute to a vertex through every corner of every face, so there is no useful bound.
   return {call.deterministic != 0, slots, 0};
 }
 

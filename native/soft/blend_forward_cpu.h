@@ -1,5 +1,5 @@
-// Soft images without fragments on the CPU, forward: tiles go through their faces twice, first for the transmittance
-// and the nearest face, then to blend their colours.
+// The forward pass of soft images without fragments on the CPU. Tiles go through their faces twice: first for the
+// transmittance and the nearest face, then to blend the colours.
 #pragma once
 
 #include <algorithm>
@@ -44,7 +44,7 @@ class BlendForward : BlendPass<T, falloff> {
     std::fill_n(pixels.nearest, blend_lanes, r_.eps);
   }
 
-  // Multiplies up the transmittance and finds the nearness of the nearest face.
+  // Accumulates the transmittance and finds the nearness of the nearest face.
   void measure(const TileFace<T>& f, TilePixels<T>& pixels) const {
     for_face_blocks(f, [&](auto edges, int block, int32_t column, int32_t row) {
       T* transmittance = pixels.transmittance + block * block_lanes;

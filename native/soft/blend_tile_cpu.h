@@ -64,7 +64,7 @@ struct alignas(64) BlockFace {
   }
 };
 
-// The parts that the forward and the backward pass share.
+// What the forward and backward passes share.
 template <class T, Falloff falloff>
 class BlendPass {
  public:
@@ -77,7 +77,7 @@ class BlendPass {
         reach_(static_cast<T>(std::sqrt(scene.blur))) {}
 
  protected:
-  // Calls body(face, frame) for those of the faces [face, end) that may be visible in the tile.
+  // Calls body(face, frame) for the faces in [face, end) that may be visible in the tile.
   template <class Body>
   void for_faces(const PixelTile& tile, const int32_t* face, const int32_t* end, Body&& body) const {
     FaceFrame frame;
@@ -99,7 +99,7 @@ class BlendPass {
     });
   }
 
-  // Computes the face's weight in each lane of a block, and the values it came from for the backward pass.
+  // Computes the face's weight in each lane of a block, and the values that it was computed from for the backward pass.
   template <int Edges>
   LG_INLINE void weigh_block(const Face<T> f, int32_t column, int32_t row, const T* nearest, BlockFace<T>& b) const {
     const T step = step_, blur = blur_;

@@ -2,7 +2,7 @@
 //
 // The definition is lumigrad.reference.soft. A face is set up in float64, as the lines of its edges in units of half
 // the image's shorter side. Pixels then evaluate these lines in the tensor's own type (pixel.h). The line of an edge is
-// computed identically, up to its sign, for the faces on both of its sides, so that neighbours leave no gaps.
+// computed identically, up to its sign, for the faces on both sides, so neighbours leave no gaps.
 #pragma once
 
 #include <cmath>
@@ -30,7 +30,7 @@ LG_HD Viewport make_viewport(int64_t width, int64_t height) {
           static_cast<double>(height) / shorter, 2 / shorter};
 }
 
-// An end of an edge: vertex `from`, or, if `to` differs, the point where the near plane cuts the edge from `from` (in
+// An end of an edge: vertex `from` or, if `to` differs, the point where the near plane cuts the edge from `from` (in
 // front of the plane) to `to` (behind it).
 struct EdgeEnd {
   int8_t from, to;
@@ -47,7 +47,7 @@ struct FaceFrame {
   int edges;
 };
 
-// A face as pixels evaluate it: the values that are constant over the pixels.
+// A face as evaluated by pixels: the values that are constant over the pixels.
 template <class T>
 struct Face {
   T nx[max_edges], ny[max_edges], c[max_edges];
@@ -68,11 +68,11 @@ LG_HD void end_point(const FaceFrame& f, const EdgeEnd& end, double point[3], do
   point[2] = f.w[i] + *t * (f.w[j] - f.w[i]);
 }
 
-// A position that float32 holds: no pixel is so far away that the difference shows.
+// A position that float32 can hold: no pixel is so far away that the difference matters.
 LG_HD double bounded(double position) { return position < -absent ? -absent : position > absent ? absent : position; }
 
 // Normalises a line and computes the positions of its ends. Returns false if the line has no direction or an end has no
-// position. Without Cut, edge e has the ends (e + 1) % 3 and (e + 2) % 3, whatever f.end says.
+// position. Without Cut, edge e ends at (e + 1) % 3 and (e + 2) % 3, whatever f.end says.
 template <bool Cut>
 LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
   double* line = f.line[e];
@@ -92,7 +92,7 @@ LG_HD bool finish_edge(FaceFrame& f, int e, double sign) {
     if (!(point[2] > 0)) return false;
     at[k] = (line[1] * point[0] - line[0] * point[1]) / point[2];
   }
-  const bool swap = at[0] > at[1];  // happens only by rounding, and for the edge along the near plane
+  const bool swap = at[0] > at[1];  // only through rounding, and only for the edge along the near plane
   if (Cut && swap) {
     const EdgeEnd first = f.end[e][0];
     f.end[e][0] = f.end[e][1], f.end[e][1] = first;
@@ -127,7 +127,7 @@ LG_HD void choose_ends(FaceFrame& f, unsigned behind) {
   }
 }
 
-// Whether the corners lie on one line of the screen, by a number that does not depend on the anchor's rounding.
+// Whether the corners are collinear on the screen, by a number that does not depend on the rounding of the anchor.
 LG_HD bool is_edge_on(const double p[3][4]) {
   const double a = p[1][0] * p[2][1] - p[1][1] * p[2][0], b = p[2][0] * p[0][1] - p[2][1] * p[0][0],
                c = p[0][0] * p[1][1] - p[0][1] * p[1][0];
@@ -150,8 +150,8 @@ LG_HD bool find_behind(const double p[3][4], unsigned& behind) {
   return behind != 7;
 }
 
-// The rest of make_frame(). Without Cut, for a face without a vertex behind the near plane: f.end is left out, and no
-// index is known only at run time, so that a GPU keeps the frame in registers.
+// The rest of make_frame(). Without Cut, for a face without a vertex behind the near plane: f.end is not used, and all
+// indices are known at compile time, so that a GPU keeps the frame in registers.
 template <bool Cut>
 LG_HD bool make_frame_of(const double p[3][4], unsigned behind, int64_t column, int64_t row, const Viewport& view,
                          int32_t flags, FaceFrame& f) {

@@ -1,19 +1,20 @@
 // How a warp finds and sets up the faces near its pixels, on CUDA.
 //
-// The length of a list of faces per tile would be known only on the device, and the host must not wait for the device.
-// Threads would also fill such lists in any order, whereas blending needs the order of the faces' indices. So there are
-// no lists.
+// There are no lists of faces per tile. Only the device would know their length, and the host must not wait for the
+// device. Threads would also fill such lists in arbitrary order, whereas blending needs the order of the faces'
+// indices.
 //
-// - Every face has a box: the pixels that it may reach. So have 32 consecutive faces (a group) and 32 groups (a node).
+// - Every face has a box: the pixels that it may reach. So do 32 consecutive faces (a group) and 32 groups (a node).
 //   Meshes that keep neighbouring faces together have boxes that exclude most faces.
-// - For faces in any other order there is a bit for every face and bin, a square of 8 pixels or more: a word says which
+// - For faces in any other order, there is a bit for every face and bin, a square of 8 pixels or more: a word says
+//   which
 //   of a group's faces come near the bin. A further word per node and bin says which of the node's groups have any.
 //
-// A warp with its 8 x 4 pixels reads the words of its bin, those of 32 nodes at a time, lists the groups, reads the
-// words of 32 groups at a time, tests the boxes of their faces, and so finds its faces in order. Each step costs the
-// latency of the memory, so it is their number that matters. The memory is 8.3 bytes per face and view, and a bit per
-// face and bin; bins are large enough to keep all bits within 256 MB. Nothing depends on the faces' sizes or the blur,
-// and nothing can overflow.
+// A warp with its 8 x 4 pixels reads the words of its bin, 32 nodes at a time, and lists the groups. It then reads the
+// words of 32 groups at a time and tests the boxes of their faces, and so finds its faces in order. Each step costs one
+// memory latency, so the number of steps matters. The memory is 8.3 bytes per face and view, and a bit per face and
+// bin; bins are large enough to keep all bits within 256 MB. Nothing depends on the faces' sizes or the blur, and
+// nothing can overflow.
 #pragma once
 
 #include <vector>
@@ -29,7 +30,7 @@ constexpr int threads_per_block = warps_per_block * static_cast<int>(warp_size);
 constexpr int64_t faces_per_node = 32 * 32;
 constexpr int64_t most_bins = 1024;
 #if defined(LG_CUDA_EMULATED)
-constexpr int64_t smallest_bin = 8, most_bin_bytes = 1 << 12;  // so that small scenes have several bins, and too many
+constexpr int64_t smallest_bin = 8, most_bin_bytes = 1 << 12;  // so that small scenes have several bins, or too many
 #else
 constexpr int64_t smallest_bin = 8, most_bin_bytes = 1 << 28;
 #endif
@@ -91,7 +92,7 @@ LG_DEVICE Box bins_of(const FaceBoxes& boxes, const FaceBox& box) {
 }
 LG_DEVICE int32_t area_of(const Box& box) { return (box.x1 - box.x0 + 1) * (box.y1 - box.y0 + 1); }
 
-// Calls body(x, y, bin) for bins.
+// Calls body(x, y, bin) for each bin.
 template <class Body>
 LG_DEVICE void for_bins(const FaceBoxes& boxes, const Box& bins, Body&& body) {
   for (int32_t y = bins.y0; y <= bins.y1; ++y) {
@@ -99,8 +100,8 @@ LG_DEVICE void for_bins(const FaceBoxes& boxes, const Box& bins, Body&& body) {
   }
 }
 
-// Writes the bits of a group. Each lane passes its face's box; the bits are zero before. The warp goes through the bins
-// together, or, where the group's faces are far apart, each lane goes through the bins of its own face.
+// Writes the bits of a group, which are zero before. Each lane passes its face's box. The warp goes through the bins
+// together or, if the group's faces are far apart, each lane goes through the bins of its own face.
 LG_DEVICE void write_bits(const FaceBoxes& boxes, int64_t group, const FaceBox& box, const FaceBox& around) {
   const Box mine = bins_of(boxes, box), all = bins_of(boxes, around);
   const uint32_t group_bit = 1u << group % 32;
@@ -206,15 +207,15 @@ class FaceBoxPass {
     boxes_.views = reinterpret_cast<const ViewFaces*>(device_views_);
   }
 
-  // attr_tri: further indices, into attr_vertices, which must be valid too; may be null.
+  // attr_tri: further indices, into attr_vertices, which must also be valid; may be null.
   template <class T>
   FaceBoxes run(Queue& queue, const Scene<T>& scene, const int32_t* attr_tri, int64_t attr_vertices) const {
     queue.upload(views_.data(), words(), device_views_);
     queue.fill_bytes(boxes_.bits, 0, bit_bytes());
     const dim3 grid(static_cast<unsigned>(std::min(4 * most_nodes_, max_grid_x)),
                     static_cast<unsigned>(std::min(scene.image.views, max_grid_yz)));
-    // Boxes tell for every single pixel whether it needs a face, so they also cover what rounding may add: to positions
-    // in float32, and to the tip of a face (tip_tolerance()).
+    // Boxes decide for every single pixel whether it needs a face. They therefore also cover what rounding may add: to
+    // positions in float32, and at the tip of a face (tip_tolerance()).
     Scene<T> wider = scene;
     wider.reach += 1e-6 * (scene.reach + static_cast<double>(std::max(scene.image.width, scene.image.height))) +
                    1.01 * std::sqrt(tip_tolerance<float>()) / scene.viewport.step;
@@ -270,15 +271,15 @@ struct WarpPixels {
   LG_DEVICE int64_t pixel(const Scene<T>& scene, int64_t view) const { return scene.image.pixel(view, row, column); }
 };
 
-// Numbers in order, of which a warp takes up to 32 at a time. The numbers wait in 64 places of shared memory; further
-// ones are bits of a word per lane.
+// Numbers in order, of which a warp takes up to 32 at a time. They wait in 64 places of shared memory; further ones are
+// bits of a word per lane.
 class WaitingNumbers {
  public:
   LG_DEVICE explicit WaitingNumbers(int32_t (&waiting)[64]) : waiting_(waiting) {}
 
   // Returns how many numbers are now in the first places; 0 at the end. refill(first, bits) gets the next words: the
-  // lane's bits are the numbers first + 0, ... first + 31, which follow those of the lane below. It returns false if
-  // there are no more.
+  // lane's bits stand for the numbers first + 0, ... first + 31, which follow those of the lane below. It returns false
+  // if there are no more.
   template <class Refill>
   LG_DEVICE int next(Refill&& refill) {
     drop_dealt();
@@ -309,7 +310,7 @@ class WaitingNumbers {
   // Moves numbers from the lanes' words to the free places, as many as fit.
   LG_DEVICE void take_bits() {
     const int mine = bit_count(bits_);
-    const int through = running_sum(mine);  // this lane's and those of the lanes below
+    const int through = running_sum(mine);  // of this lane and those below
     for (int place = count_ + through - mine; bits_ != 0 && place < 64; ++place) {
       waiting_[place] = first_ + lowest_bit(bits_);
       bits_ &= bits_ - 1;
@@ -378,8 +379,8 @@ class NearFaces {
     return true;
   }
 
-  // Clears the bits of faces whose boxes do not overlap: a group's faces are tested by all lanes, or all groups' faces
-  // one by one, whatever takes fewer steps.
+  // Clears the bits of faces whose boxes do not overlap. Either all lanes test the faces of one group, or each lane
+  // tests those of its own group one by one, whichever takes fewer steps.
   LG_DEVICE void test_faces(int64_t slot, uint32_t& bits) const {
     const uint32_t groups = warp_ballot(bits != 0);
     if (warp_any(bit_count(bits) > bit_count(groups))) {
@@ -411,7 +412,7 @@ struct WarpFace {
   Face<T> face;
   T least_z;
   int32_t number;
-  T unused;  // so that lanes which read different faces read from different banks of shared memory
+  T unused;  // so that lanes reading different faces read from different banks of shared memory
 };
 static_assert(sizeof(WarpFace<float>) % 8 == 4 && sizeof(WarpFace<double>) % 16 == 8, "an odd number of values");
 
@@ -422,7 +423,7 @@ struct WarpFaces {
   WarpFace<T> face[32];
 };
 
-// A face of which some vertex is behind the near plane; without edges if there is nothing to draw.
+// A face with a vertex behind the near plane; it has no edges if there is nothing to draw.
 template <class T>
 LG_DEVICE_NOINLINE Face<T> make_cut_face(Scene<T> scene, int64_t view, int32_t number, int64_t column, int64_t row) {
   double p[3][4];
@@ -433,8 +434,8 @@ LG_DEVICE_NOINLINE Face<T> make_cut_face(Scene<T> scene, int64_t view, int32_t n
   return face;
 }
 
-// Sets up a face around the centre of pixel (column, row). Returns false if there is nothing to draw. Of a face in
-// front of the near plane it is known beforehand which corners end which edges, and all its numbers stay in registers.
+// Sets up a face around the centre of pixel (column, row). Returns false if there is nothing to draw. For a face in
+// front of the near plane, the ends of its edges are known at compile time, so all its numbers stay in registers.
 template <class T>
 LG_DEVICE bool make_face_near(const Scene<T>& scene, int64_t view, int32_t number, int64_t column, int64_t row,
                               Face<T>& face) {
@@ -452,8 +453,8 @@ LG_DEVICE bool make_face_near(const Scene<T>& scene, int64_t view, int32_t numbe
   return true;
 }
 
-// Sets up the first `count` of the waiting faces, one per lane, by make(number, face), which returns false if there is
-// nothing to draw. Returns whether the lane's face may be visible. The caller synchronises the warp.
+// Sets up the first `count` waiting faces, one per lane, by make(number, face), which returns false if there is nothing
+// to draw. Returns whether the lane's face may be visible. The caller synchronises the warp.
 template <class T, class Make>
 LG_DEVICE bool set_up(const Scene<T>& scene, const WarpPixels<T>& at, int count, WarpFaces<T>& faces, Make&& make) {
   const unsigned lane = lane_id();
@@ -465,7 +466,7 @@ LG_DEVICE bool set_up(const Scene<T>& scene, const WarpPixels<T>& at, int count,
   return may_reach(mine.face, at.center_x, at.center_y, at.margin);
 }
 
-// The pixels of a warp's part that a box holds, which overlaps the part: a bit per lane.
+// The pixels of a warp's part that lie in an overlapping box, with one bit per lane.
 LG_DEVICE uint32_t pixels_of(const FaceBox& box, const Box& part) {
   const int32_t x0 = maximum<int32_t>(box.x0 - part.x0, 0), x1 = minimum<int32_t>(box.x1 - part.x0, 7);
   const int32_t y0 = maximum<int32_t>(box.y0 - part.y0, 0), y1 = minimum<int32_t>(box.y1 - part.y0, 3);
@@ -473,7 +474,7 @@ LG_DEVICE uint32_t pixels_of(const FaceBox& box, const Box& part) {
   return line * (0x01010101u >> 8 * (3 - (y1 - y0)) << 8 * y0);
 }
 
-// Lane i passes a bit for every lane; lane k gets bit k of every lane's.
+// Lane i passes one bit per lane; lane k receives bit k of every lane.
 LG_DEVICE uint32_t transpose_bits(uint32_t bits) {
   uint32_t low = 0x0000ffffu;
   for (unsigned step = 16; step > 0; step /= 2, low ^= low << step) {

@@ -1,6 +1,6 @@
-// One pixel and one face: distance, weights and depth, and the gradients of the values that a face consists of.
+// One pixel and one face: distance, weights and depth, and the gradients of the values that define a face.
 //
-// Nothing here branches, so that loops over pixels are vectorised.
+// Nothing here branches, so loops over pixels are vectorised.
 #pragma once
 
 #include "math/scalar.h"
@@ -9,14 +9,14 @@
 
 namespace lg::soft {
 
-// How far a position along an edge's line lies beyond the ends of the edge: negative before the first, positive behind
-// the second, else zero.
+// The distance of a position along an edge's line beyond the ends of the edge: negative before the first, positive
+// after the second, otherwise zero.
 template <class T>
 LG_HD T overshoot(const Face<T>& f, int e, T s) {
   return minimum(s - f.from[e], T(0)) + maximum(s - f.to[e], T(0));
 }
 
-// A squared distance that rounding may add to that of a place inside a face.
+// The squared distance that rounding may add for a point inside a face.
 template <class T>
 LG_HD constexpr T tip_tolerance() {
   return sizeof(T) == 4 ? T(1e-9) : T(1e-24);
@@ -40,8 +40,8 @@ LG_HD void locate(const Face<T>& f, T x, T y, Place<T>& at) {
     at.inner = e == 0 ? at.line[e] : minimum(at.inner, at.line[e]);
     at.dist = e == 0 ? d : minimum(at.dist, d);
   }
-  // From a place inside, the nearest line is met on its edge. Beyond the tip of a face as thin as rounding, all lines
-  // are as near as rounding, whatever their signs.
+  // From a point inside, the nearest line is met on its edge. Beyond the tip of a face that is as thin as rounding
+  // errors, all lines are that near, whatever their signs.
   at.inner = at.dist <= at.inner * at.inner + tip_tolerance<T>() ? at.inner : T(-1);
 }
 
@@ -80,7 +80,7 @@ constexpr int all_sums = edge_sums + weight_sums;
 template <int Edges, class T, class Add>
 LG_HD void distance_gradient(const Face<T>& f, T x, T y, const Place<T>& at, T grad, Add&& add) {
   // Q = A + t (B - A) is the nearest point, p - Q = line n + beyond u; d |p - Q|^2 / dA = -2 (1 - t) (p - Q).
-  T left = -2 * grad;  // only the first of several nearest edges counts
+  T left = -2 * grad;  // if several edges are nearest, only the first counts
   for (int e = 0; e < Edges; ++e) {
     const T s = f.ny[e] * x - f.nx[e] * y;
     const T beyond = overshoot(f, e, s);

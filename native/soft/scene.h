@@ -1,5 +1,5 @@
-// The input of soft rasterization, the part of the image that a face may reach, and the anchors of faces. For CPU and
-// CUDA: with the same anchors, both compute the same numbers.
+// The input of soft rasterization, the part of the image that a face may reach, and the anchors of faces. With the same
+// anchors, CPU and CUDA compute the same numbers.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@
 namespace lg::soft {
 
 // The anchor of a face is the first pixel of the tile in which it is seen. With many faces per pixel, tiles are
-// smaller, so that their lists stay in a near cache of the CPU.
+// smaller, so that their lists stay in one of the CPU's inner caches.
 LG_HD int64_t fragment_tile_size(int64_t faces_per_pixel) { return faces_per_pixel <= 4 ? 32 : 16; }
 constexpr int64_t blend_tile_size = 32;
 
@@ -68,7 +68,7 @@ LG_HD int32_t last_pixel(double high, int32_t size) {
   return static_cast<int32_t>(maximum(minimum<double>(floor(high - 0.5 + 1e-3), size - 1), -1.0));
 }
 
-// The pixels whose centres are within `reach` of [x_low, x_high] x [y_low, y_high], in pixels, limited to the image.
+// The pixels whose centres are within `reach` of [x_low, x_high] x [y_low, y_high] (in pixels), limited to the image.
 LG_HD Box make_box(double x_low, double y_low, double x_high, double y_high, double reach, int32_t width,
                    int32_t height) {
   return {first_pixel(x_low - reach, width), first_pixel(y_low - reach, height), last_pixel(x_high + reach, width),
@@ -104,7 +104,7 @@ LG_HD ScreenVertex make_screen_vertex(const T* p, int64_t width, int64_t height)
   const T w = p[3], inverse = 1 / w;
   const T x = (p[0] * inverse + 1) * (T(width) / 2), y = (1 - p[1] * inverse) * (T(height) / 2);
   const bool finite = is_finite(p[0]) && is_finite(p[1]) && is_finite(p[2]) && is_finite(p[3]);
-  // Faces that are clipped or whose position is too coarse in float32 pixels are examined in float64.
+  // Faces that are clipped, or whose positions are too coarse in float32 pixels, are examined in float64.
   const bool fine = x > -T(1 << 16) && x < T(1 << 16) && y > -T(1 << 16) && y < T(1 << 16) && w > 0 && p[2] + w >= 0;
   return {static_cast<float>(x), static_cast<float>(y), (fine ? 0 : vertex_coarse) | (finite ? 0 : vertex_unusable)};
 }
@@ -133,7 +133,7 @@ template <class T>
 LG_HD T min_z_of(const Face<T>& face, int32_t flags) {
   if (face.edges != 3 || !(flags & flag_clip)) return T(-1);
   const T least = minimum(face.z[0] / face.w[0], minimum(face.z[1] / face.w[1], face.z[2] / face.w[2]));
-  // By rounding, a weighted mean may lie slightly outside the range of its values.
+  // Through rounding, a weighted mean may lie slightly outside the range of its values.
   return least - T(1e-5) * (least < 0 ? -least : least);
 }
 

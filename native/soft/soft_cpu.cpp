@@ -1,6 +1,6 @@
-// Soft rasterization on the CPU, which finds the K nearest faces of every pixel. Faces are binned to tiles. A tile
-// keeps only the depth and the index of each pixel's nearest faces; the other outputs are computed at the end, once per
-// fragment kept.
+// Soft rasterization on the CPU, which finds the K nearest faces of each pixel. Faces are binned to tiles. A tile keeps
+// only the depths and indices of each pixel's nearest faces; the other outputs are computed at the end, once per
+// remaining fragment.
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -42,7 +42,7 @@ struct TileLists {
     std::fill_n(block_limit, blocks, std::numeric_limits<T>::infinity());
   }
 
-  // Inserts a face before all deeper ones and behind those of equal depth, which have smaller indices.
+  // Inserts a face before all deeper ones and after those of equal depth, which have smaller indices.
   void insert(int lane, T z, int32_t face) {
     Entry<T>* list = entries.data() + lane * most;
     int64_t place = count[lane];
@@ -64,9 +64,9 @@ struct TileLists {
 
   const int64_t most;
   Buffer<Entry<T>> entries;
-  alignas(64) T limit[max_blocks * block_lanes];  // only faces nearer than this still count
+  alignas(64) T limit[max_blocks * block_lanes];  // only nearer faces still count
   alignas(64) int32_t count[max_blocks * block_lanes];
-  alignas(64) int32_t nearest[max_blocks * block_lanes];  // the only entry where `most` is 1
+  alignas(64) int32_t nearest[max_blocks * block_lanes];  // the only entry if `most` is 1
   T block_limit[max_blocks];
 };
 
@@ -202,8 +202,8 @@ class Forward {
 // The faces found in a tile and their sums.
 template <class T>
 struct FaceSums {
-  // The number of a face in the tile. A face gets a new number if it is not known (or was forgotten: then it has two
-  // numbers).
+  // The number of a face in the tile. A face gets a new number if it is not known; if it has been forgotten, it then
+  // has two numbers.
   int32_t find(const Scene<T>& scene, const PixelTile& tile, int32_t face) {
     const int32_t before = numbers.count(), number = numbers.find(face);
     if (number == before) {

@@ -1,9 +1,9 @@
-// Soft rasterization on CUDA: a warp finds the K nearest faces of its 8 x 4 pixels, then every fragment is computed by
-// a thread of its own; and the backward pass.
+// Soft rasterization on CUDA: a warp finds the K nearest faces of its 8 x 4 pixels, then each fragment is computed by
+// its own thread. Also the backward pass.
 //
-// While faces are collected, a pixel's list is in shared memory, or, if it is long, in the place of its fragments:
-// depths and indices, as a heap with the last face on top. Faces have the same anchors as on the CPU, and the
-// arithmetic is not fused, so the fragments equal those of the CPU, bit for bit.
+// While faces are collected, a pixel's list is in shared memory or, if it is long, in place of its fragments. It holds
+// depths and indices, as a heap with the last face on top. Faces have the same anchors as on the CPU and the arithmetic
+// is not fused, so fragments equal those of the CPU bit for bit.
 #include <limits>
 
 #include "parallel/gradients_cuda.h"
@@ -18,7 +18,7 @@ namespace {
 // ---- Forward -----------------------------------------------------------------------------------------------
 
 // The nearest faces of one pixel, ordered by depth and then by index. Once the list is full, only faces nearer than
-// `limit` still count, since faces come in the order of their indices. Its places in memory are Stride apart.
+// `limit` count, because faces come in the order of their indices. Its places in memory are Stride apart.
 template <class T, int Stride>
 class NearestList {
  public:
@@ -101,12 +101,12 @@ LG_DEVICE void offer(const WarpFace<T>& f, int32_t flags, T blur, const WarpPixe
   if (weights.valid && weights.z < list.limit()) list.insert(weights.z, f.number);
 }
 
-// The longest lists in shared memory, in a kernel for short ones and in one for others.
+// The longest lists in shared memory, in the kernels for short and for other lists.
 constexpr int short_list = 8;
 template <class T>
 constexpr int long_list = 256 / sizeof(T);
 
-// Places: of a list in shared memory; 0: lists are in the places of their fragments.
+// Places: the places of a list in shared memory; 0: lists are stored in place of their fragments.
 template <int Places, class T>
 __global__ void __launch_bounds__(threads_per_block)
     find_nearest(Scene<T> scene, FaceBoxes boxes, int most, int64_t tile, FragmentOutputs<T> out) {
@@ -186,9 +186,9 @@ struct Forward {
 
 constexpr int64_t blocks_per_pixel = 16;
 
-// The k-th fragments of neighbouring pixels mostly show the same face: their sums are added together, and one lane
-// converts them to gradients of the vertices. The fragments of a pixel are dealt out to the blocks of a column of the
-// grid: a face takes long to set up, and the pixels of an image alone do not occupy the device.
+// The k-th fragments of neighbouring pixels mostly show the same face, so their sums are added together and one lane
+// converts them to gradients of the vertices. The fragments of a pixel are distributed among the blocks of a column of
+// the grid: setting up a face takes long, and the pixels of an image alone do not occupy the device.
 template <class T>
 __global__ void __launch_bounds__(threads_per_block)
     backward_fragments(Scene<T> scene, FragmentGradients<T> in, int64_t most, int64_t tile, GradientSum<T> sum,

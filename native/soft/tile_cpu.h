@@ -12,7 +12,7 @@
 
 namespace lg::soft {
 
-constexpr int block_lanes = 16, block_size = 4;  // a block of 4x4 pixels has sixteen lanes
+constexpr int block_lanes = 16, block_size = 4;  // a block has 4x4 pixels, one per lane
 using Offsets = LaneOffsets<int32_t>;
 
 // A face set up around the tile's first pixel, and its box within the tile in pixels.
@@ -42,13 +42,13 @@ bool make_tile_face(const Scene<T>& scene, const PixelTile& tile, int32_t number
 }
 
 // Calls body(block number, column, row) for the blocks of the face's box that it may reach. Blocks are numbered row by
-// row, `blocks_across` to a row.
+// row, with `blocks_across` per row.
 template <class T, class Body>
 void for_blocks(const Face<T>& face, const Box& box, T step, T reach, int blocks_across, Body&& body) {
   const int32_t bx0 = box.x0 / block_size, bx1 = box.x1 / block_size, by0 = box.y0 / block_size,
                 by1 = box.y1 / block_size;
   const bool small = (bx1 - bx0) * (by1 - by0) <= 2;
-  // A block's pixels are within this of its centre.
+  // All pixels of a block are within this distance of its centre.
   const T margin = (reach + T(1.5 * 1.4143) * step) * T(1.0001);
   for (int32_t by = by0; by <= by1; ++by) {
     for (int32_t bx = bx0; bx <= bx1; ++bx) {

@@ -33,7 +33,7 @@ LG_HD void end_gradient(const FaceFrame& f, const Viewport& view, const EdgeEnd&
   out[j][2] += to_j, out[j][3] += to_j;
 }
 
-// The sums of the edges: from a face's sums to its vertices.
+// Converts a face's sums for its edges to gradients of its vertices.
 LG_HD void edges_to_vertices(const FaceFrame& f, const Viewport& view, const double* sums, double out[3][4]) {
   for (int e = 0; e < f.edges; ++e) {
     if (!has_edge(f, e)) continue;
@@ -80,7 +80,7 @@ LG_HD void planes_to_vertices(const FaceFrame& f, const Viewport& view, const do
   }
 }
 
-// The sums of the weights: from a face's sums to its vertices.
+// Converts a face's sums for its weights to gradients of its vertices.
 LG_HD void weights_to_vertices(const FaceFrame& f, const Viewport& view, int32_t flags, const double* sums,
                                double out[3][4]) {
   const bool affine = is_affine(f.edges, flags);
@@ -103,8 +103,8 @@ LG_HD void weights_to_vertices(const FaceFrame& f, const Viewport& view, int32_t
   planes_to_vertices(f, view, plane, out);
 }
 
-// From a face's sums to the gradients of its three vertices' x, y, z, w. Sums of the weights are used only if `weights`
-// is set.
+// Converts a face's sums to the gradients of x, y, z, w of its three vertices. Sums of the weights are used only if
+// `weights` is set.
 template <class T>
 LG_HD void sums_to_vertices(const FaceFrame& f, const Viewport& view, int32_t flags, const T* sums, bool weights,
                             T* out) {

@@ -1,4 +1,4 @@
-// The reverse of compositing one tile on the CPU.
+// The reverse of compositing one tile, on the CPU.
 #pragma once
 
 #include <algorithm>
@@ -85,7 +85,7 @@ class BackwardTile {
     x.rest.set(l, start.rest);
     x.behind.set(l, start.behind);
     x.scale.set(l, start.scale);
-    // A softmax asks every primitive.
+    // A softmax visits every primitive.
     x.last.set(l, blend == Blend::softmax ? std::numeric_limits<int32_t>::max() : g_.last[pixel]);
     deepest_ = std::max(deepest_, g_.last[pixel]);
     for (int64_t c = 0; g_.image && c < channels_; ++c) tile_record[c] += start.share * g_.image[first + c];
@@ -159,7 +159,7 @@ class BackwardTile {
   TilePlaces<T, Footprint::needs_plane> places_;
   BackwardPixel<V, blend, surveyed> pixels_[tile_blocks];
   Buffer<V> grad_image_;    // [blocks, channels]
-  Buffer<V> feature_sums_;  // of the primitive at hand, where Channels is 0
+  Buffer<V> feature_sums_;  // of the current primitive, if Channels is 0
   V gamma_;
   int32_t deepest_ = -1;
 };

@@ -1,12 +1,12 @@
-// The reverse of compositing on CUDA, in the forward pass's launches (forward_cuda.cu): which sums there are, and what
-// is launched. What tiles do is in pull_tiles_cuda.h.
+// The reverse of compositing on CUDA, in the same launches as the forward pass (forward_cuda.cu): the sums and the
+// launches. pull_tiles_cuda.h has the work of a tile.
 #include "splat/pull_tiles_cuda.h"
 
 namespace lg {
 namespace splat {
 namespace {
 
-// A tensor of gradients, and where its sums begin.
+// A tensor of gradients, and the first of its sums.
 template <class T>
 struct Tensor {
   T* data;
@@ -64,13 +64,13 @@ class Backward {
   static void clear(Queue& queue, double* data, int64_t count) {
     queue.fill_bytes(data, 0, count * static_cast<int64_t>(sizeof *data));
   }
-  // At most so many launches over the tiles, each of some channels.
+  // At most this many launches over the tiles, each for some of the channels.
   int64_t launches() const { return divide_up(std::max<int64_t>(1, scene_.channels), 3); }
-  // Places in the world reach the image through those before the camera, of every view.
+  // Points in the world reach the image through points in camera space, which differ from view to view.
   bool in_world() const { return scene_.matrix != nullptr; }
   bool wants_views() const { return out_.background || out_.intrinsics || out_.gamma; }
 
-  // Gives the tensors of primitives their slots, and returns how many these are.
+  // Assigns slots to the tensors of primitives, and returns the number of slots.
   int64_t slots(void* const* grads) {
     const PerPrimitive<T>* inputs[5] = {&scene_.positions, &scene_.shapes, &scene_.depths, &scene_.opacities,
                                         &scene_.features};
@@ -79,7 +79,7 @@ class Backward {
       const bool per_view = inputs[i]->views > 1 || (i == 0 && in_world());
       tensors_[i] = {static_cast<T*>(grads[i]), slots,
                      (per_view ? scene_.tiles.views : 1) * scene_.primitives * inputs[i]->channels};
-      // A gradient of the camera alone needs those of places before it.
+      // A gradient that only the camera has still needs those of points in camera space.
       const bool wanted = grads[i] || (i == 0 && in_world());
       slots += wanted ? tensors_[i].size : 0;
     }
@@ -108,7 +108,7 @@ class Backward {
 
   void finish(Queue& queue) {
     if (in_world()) {
-      // Few enough blocks that adding up matrices, once per warp and view, does not take long.
+      // Few enough blocks that adding up matrices, once per warp and view, is cheap.
       const auto blocks =
           static_cast<unsigned>(std::min<int64_t>(divide_up(scene_.primitives, 128), 8 * multiprocessors()));
       matrix_sums_.run(queue, [&](const GradientSum<double>& sum) {

@@ -1,7 +1,7 @@
 // Binning on the CPU: one radix sort of a view's primitives by depth, then a stable placement into tiles.
 //
-// Both go by chunks that the input alone fixes: count, sum up, place. The lists come out the same for any number of
-// threads.
+// Both work in chunks that depend only on the input: count, sum up, place. The lists are therefore the same for any
+// number of threads.
 #include "splat/bins_cpu.h"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ struct Keyed {
 constexpr int64_t sort_chunk = 1 << 15;
 constexpr int digit_bits = 11, digits = 1 << digit_bits;
 
-// One stable pass by the digit at `shift`. Does nothing and returns false when all keys share it.
+// One stable pass over the digit at `shift`. Does nothing and returns false if all keys share that digit.
 bool radix_pass(int threads, const Keyed* from, Keyed* to, int64_t count, int shift) {
   const int64_t chunks = divide_up(count, sort_chunk);
   std::vector<int64_t> place(static_cast<size_t>(chunks * digits), 0);
@@ -47,7 +47,7 @@ bool radix_pass(int threads, const Keyed* from, Keyed* to, int64_t count, int sh
   return true;
 }
 
-// The primitives of one view that are drawn, front to back. Returns how many.
+// The visible primitives of one view, front to back. Returns their number.
 int64_t sorted_primitives(int threads, const uint32_t* keys, int64_t primitives, Buffer<Keyed>* sorted) {
   const int64_t chunks = divide_up(primitives, sort_chunk);
   std::vector<int64_t> place(static_cast<size_t>(chunks) + 1, 0);
@@ -72,7 +72,7 @@ int64_t sorted_primitives(int threads, const uint32_t* keys, int64_t primitives,
   return count;
 }
 
-// Calls body(tile) for every tile of a view that the bound meets, row by row.
+// Calls body(tile) for each tile of a view that the bound meets, row by row.
 template <class Body>
 void for_tiles(const Tiles& tiles, const Bound& bound, Body&& body) {
   TileRows<tile_size> rows(bound, static_cast<int>(tiles.width), static_cast<int>(tiles.height));
@@ -81,16 +81,16 @@ void for_tiles(const Tiles& tiles, const Bound& bound, Body&& body) {
   }
 }
 
-// The sorted primitives of a view, cut into chunks for placing.
+// The sorted primitives of a view, cut into chunks for placement.
 struct SortedView {
   Buffer<Keyed> sorted;
   int64_t count, chunk;
-  std::vector<int32_t> counts;  // [chunk][tile]: of entries; then where in its tile's list each chunk begins
-  std::vector<int64_t> pairs;   // [chunk]: primitive-tile pairs; then those before it
+  std::vector<int32_t> counts;  // [chunk][tile]: number of entries, then the start of the chunk in the tile's list
+  std::vector<int64_t> pairs;   // [chunk]: number of primitive-tile pairs, then the sum of those before it
 
   int64_t chunks() const { return divide_up(count, chunk); }
 
-  // Calls body(primitive) for those of a chunk. bounds: of the view.
+  // Calls body(primitive) for the primitives of a chunk. bounds: of the view.
   template <class Body>
   void for_chunk(int64_t c, const Bound* bounds, Body&& body) const {
     const int64_t end = std::min(count, (c + 1) * chunk);
@@ -127,7 +127,7 @@ class Binning {
  private:
   const Bound* bounds_of(int64_t v) const { return bounds_ + v * primitives_; }
 
-  // Sorts a view's primitives and counts what tiles each chunk of them meets.
+  // Sorts a view's primitives and counts the entries of each chunk per tile.
   void count(int64_t v, const uint32_t* keys) {
     SortedView& view = views_[v];
     view.count = sorted_primitives(threads_, keys, primitives_, &view.sorted);
@@ -150,7 +150,7 @@ class Binning {
     });
   }
 
-  // From counts to beginnings.
+  // Converts counts to starts.
   void sum_up() {
     int64_t entries = 0, pairs = 0;
     for (int64_t v = 0; v < tiles_.views; ++v) {

@@ -1,8 +1,8 @@
 // Binning on CUDA: one sort of all primitives by depth, then a stable sort of pairs by tile.
 //
-// The number of pairs of tile and primitive is known only on the device. They get room of fixed size: those of
-// the nearest primitives, as many as fit. Compositing goes through the rest tile by tile (see TileLists); so nothing is
-// lost, and nobody waits for the host. All of the room is sorted; what is not used of it has a key that comes last.
+// The number of (tile, primitive) pairs is known only on the device. They get a buffer of fixed size, for the nearest
+// primitives, as many as fit. Compositing goes through the others tile by tile (see TileLists), so nothing is lost and
+// nothing waits for the host. The whole buffer is sorted; unused entries have a key that comes last.
 //
 // Compiled without fused multiply-add: depths, and so the order, are those of the CPU bit for bit.
 #include "splat/binning_cuda.h"
@@ -15,17 +15,17 @@ namespace lg {
 namespace splat {
 namespace {
 
-// Room for pairs: so many per primitive, up to `ample_room`; for more primitives fewer. 4 bytes each are kept, and 12
-// are needed for sorting.
+// Room for pairs: this many per primitive up to `ample_room`, fewer for more primitives. Each keeps 4 bytes and needs
+// 12 for sorting.
 #if defined(LG_CUDA_EMULATED)
 constexpr int64_t min_room = 1000, ample_room = 0, ample_per_item = 0,
-                  room_per_item = 3;  // so that tests meet full lists
+                  room_per_item = 3;  // so that tests exceed it
 #else
 constexpr int64_t min_room = int64_t{1} << 16, ample_room = int64_t{1} << 22, ample_per_item = 32, room_per_item = 8;
 #endif
 constexpr int64_t max_room = 0x7fffffff;
 constexpr int64_t pairs_per_warp = 512;    // that a warp lists at a time
-constexpr uint32_t no_tile = 0xffffffffu;  // sorted behind all tiles
+constexpr uint32_t no_tile = 0xffffffffu;  // sorted after all tiles
 constexpr int64_t bound_words = 8;
 static_assert(sizeof(Bound) == 4 * bound_words, "bounds are kept among words");
 
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(items_per_block)
   }
 }
 
-// How many pairs each rank has, and the items of ranks as tiles are to see them.
+// The number of pairs of each rank, and the items of the ranks as the tiles read them.
 __global__ void __launch_bounds__(items_per_block)
     count_pairs(const uint32_t* items, const uint32_t* tile_counts, int64_t count, uint64_t* pairs, uint32_t* drawn) {
   for (int64_t rank = first_item(); rank < count; rank += item_step()) {
@@ -94,7 +94,7 @@ struct Listing {
   LG_DEVICE int64_t before(int64_t rank) const { return static_cast<int64_t>(pairs_before[rank]); }
 };
 
-// The last rank with no more than `place` pairs before it. Called by all lanes of a warp, which ask 32 ranks at a time.
+// The last rank that has at most `place` pairs before it. Called by all lanes of a warp, which test 32 ranks at a time.
 LG_DEVICE int64_t rank_at(const Listing& listing, int64_t place) {
   int64_t first = 0;
   for (int64_t count = listing.count; count > 1;) {
@@ -107,7 +107,7 @@ LG_DEVICE int64_t rank_at(const Listing& listing, int64_t place) {
   return first;
 }
 
-// What there is room for: the first so many ranks, with so many pairs.
+// What fits: the first ranks, and their number of pairs.
 struct Fitting {
   int64_t ranks, pairs;
 
@@ -120,8 +120,8 @@ struct Fitting {
   }
 };
 
-// The pairs of 32 rows of tiles, of which the first is at `place`; those at [begin, end) are to be listed. Returns how
-// many pairs these rows have.
+// Lists the pairs of 32 rows of tiles, of which the first is at `place`, as far as they lie in [begin, end). Returns
+// the number of pairs in these rows.
 LG_DEVICE int64_t list_rows(const Listing& listing, const SharedRows::Row& row, uint32_t item, int64_t first_tile,
                             int64_t place, int64_t begin, int64_t end) {
   const int64_t running = running_sum(static_cast<int64_t>(row.tiles)), count = warp_shuffle(running, warp_size - 1);
@@ -139,7 +139,7 @@ LG_DEVICE int64_t list_rows(const Listing& listing, const SharedRows::Row& row, 
   return count;
 }
 
-// The pairs at [begin, end), by a warp: rank by rank, row by row.
+// The pairs [begin, end), listed by a warp rank by rank and row by row.
 LG_DEVICE void list_stretch(const Listing& listing, int64_t begin, int64_t end) {
   int64_t first = rank_at(listing, begin), place = listing.before(first);
   for (; place < end && first < listing.count; first += warp_size) {
@@ -156,8 +156,8 @@ LG_DEVICE void list_stretch(const Listing& listing, int64_t begin, int64_t end) 
   }
 }
 
-// Each warp lists a stretch of pairs, and not the pairs of some ranks: the nearest primitives, which may be large, are
-// next to one another. What is not used of the room has a tile that comes last.
+// Each warp lists a range of pairs instead of a range of ranks, because the nearest primitives, which may be large, are
+// consecutive. Unused room gets a tile that comes last.
 __global__ void __launch_bounds__(items_per_block) list_pairs(const __grid_constant__ Listing listing) {
   const Fitting fitting(listing);
   if (first_item() == 0) {
@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(items_per_block) list_pairs(const __grid_const
   }
 }
 
-// Where the lists of tiles begin and end in the sorted pairs, whose items are brought to where they are kept.
+// The start and end of each tile's list in the sorted pairs, whose items are moved to their final place.
 __global__ void __launch_bounds__(items_per_block)
     find_ranges(const uint32_t* tiles, const uint32_t* sorted, const TileLists lists) {
   const int64_t pairs = lists.number[TileLists::pairs];
@@ -194,7 +194,7 @@ TileLists::TileLists(const int32_t* last, int64_t item_count, const Tiles& image
   tiles = image.views * per_view;
   count = item_count;
   room = room_for(count, per_view);
-  // The backward pass, to which the memory is constant, does not write.
+  // The backward pass, for which the memory is constant, does not write.
   auto* next = reinterpret_cast<uint32_t*>(const_cast<int32_t*>(last)) + image.views * image.height * image.width;
   const auto take = [&next](int64_t length) {
     uint32_t* taken = next;
@@ -239,7 +239,7 @@ void BinningPass::run(Queue& queue, const Scene<T>& scene, int32_t footprint) {
   list_all(queue, scene.primitives);
 }
 
-// From ranks to the lists of tiles.
+// Converts ranks to the lists of tiles.
 void BinningPass::list_all(Queue& queue, int64_t primitives) {
   const uint32_t* items = by_depth_.values();
   queue.launch_items(count_pairs, lists_.count, items, tile_counts_, lists_.count, pairs_before_.numbers(),
@@ -261,7 +261,7 @@ void BinningPass::list_all(Queue& queue, int64_t primitives) {
                            static_cast<int>(height_)};
   queue.launch_items(list_pairs, warp_size * divide_up(lists_.room, pairs_per_warp), listing);
   by_tile_.run(queue);
-  // Mostly far fewer pairs than there is room for: no more threads than run at a time.
+  // Usually there are far fewer pairs than room, so no more threads than can run at a time.
   const int64_t threads = std::min(lists_.room, 8 * items_per_block * multiprocessors());
   queue.launch_items(find_ranges, threads, by_tile_.keys(), by_tile_.values(), lists_);
 }

@@ -1,4 +1,4 @@
-// Which primitives a tile has to composite, front to back, on CUDA.
+// The primitives that each tile has to composite, front to back, on CUDA.
 #pragma once
 
 #include "math/divide_up.h"
@@ -8,21 +8,21 @@
 namespace lg {
 namespace splat {
 
-constexpr int cuda_tile = 16;  // pixels a side
+constexpr int cuda_tile = 16;  // pixels per side
 
-// Which primitives each tile has to composite. They lie behind the pixels of `last`, so that the backward pass finds
-// them again. Handed to kernels. An item is a primitive of a view, view * primitives + p; a rank is an item's place
-// among those of all views, sorted front to back.
+// The primitives that each tile has to composite. Stored after the pixels of `last`, where the backward pass finds them
+// again. Passed to kernels. An item is a primitive of a view, view * primitives + p; a rank is an item's place among
+// those of all views, sorted front to back.
 //
-// The items of the first `listed` ranks are in the lists of the tiles that they meet. There was no room for the lists
-// of the others, if any: a tile has to test them itself.
+// The items of the first `listed` ranks are in the lists of the tiles that they meet. Others, if any, did not fit into
+// the lists: tiles have to test them.
 struct TileLists {
-  enum { listed, pairs, max_opacity, numbers };  // listed ranks, their pairs, and an opacity as bits of a float
+  enum { listed, pairs, max_opacity, numbers };  // listed ranks, their pairs, the bits of a float opacity
   static constexpr uint32_t no_item = 0xffffffffu;
 
   Bound* bounds;          // [count]
-  uint32_t* items;        // [count]: of ranks; no_item for those that are not drawn, which come last
-  uint32_t *begin, *end;  // [tiles]: which of the entries
+  uint32_t* items;        // [count]: the items by rank; no_item for those that are not drawn, which come last
+  uint32_t *begin, *end;  // [tiles]: the range of the tile's entries
   uint32_t* number;       // [numbers]
   uint32_t* entries;      // [room]: items, tile by tile
   int64_t count, tiles, room, across, per_view;
@@ -50,7 +50,7 @@ class BinningPass {
   uint32_t* tile_counts_ = nullptr;
 };
 
-// Items and tiles are counted with 31 bits.
+// Items and tiles have 31-bit numbers.
 inline bool too_many_splats(int64_t items, const Tiles& image) {
   constexpr int64_t most = 0x7fffffff;
   const int64_t tiles = image.views * divide_up(image.width, cuda_tile) * divide_up(image.height, cuda_tile);

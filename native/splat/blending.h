@@ -1,4 +1,4 @@
-// The rules that samples are blended by, and a call's images.
+// The rules by which samples are blended, and the images of a call.
 #pragma once
 
 #include <cstdint>
@@ -13,29 +13,29 @@ enum class Blend : int32_t { alpha, softmax, normalised, nearest };  // as in lu
 
 struct Settings {
   double max_alpha, min_alpha, stop, min_depth, max_depth, merge;
-  int64_t max_contributors;  // of a pixel, or 0 for any number
+  int64_t max_contributors;  // per pixel, or 0 for any number
 };
 
-// Below the smallest step of T: an opaque primitive leaves this much, so that the reverse pass can divide by it.
+// Below the smallest step of T. An opaque primitive leaves this much, so that the reverse pass can divide by it.
 template <class T>
 constexpr T min_rest() {
   return sizeof(T) == 4 ? T(1e-7) : T(1e-14);
 }
 constexpr double background_exponent = 1e-6;
-constexpr double min_sum = 1e-4;  // what normalised weights are divided by at least
+constexpr double min_sum = 1e-4;  // the smallest divisor of normalised weights
 
-// What is added to a softmax in float by spheres of this weight, all together, is lost in rounding.
+// Spheres of at most this total weight are lost in the rounding of a softmax in float.
 template <class T>
 constexpr double negligible() {
   return sizeof(T) == 4 ? 1e-9 : 1e-18;
 }
 
-// The settings in the type of the values.
+// The settings, converted to the type of the values.
 template <class T>
 struct Rules {
   T max_alpha, min_alpha, stop, min_depth, inverse_range, merge, max_contributors;
-  bool counts;              // contributors, as these are limited or listed
-  bool median;              // is wanted
+  bool counts;              // of contributors, if these are limited or listed
+  bool median;              // whether it is wanted
   DepthMeasure<T> measure;  // of surfels
 
   Rules(const Settings& s, bool lists, bool wants_median)
@@ -55,19 +55,19 @@ template <class T>
 struct Images {
   T* image;  // [.., channels + the footprint's extras]
   T* alpha;
-  T* depth;         // null where not wanted
-  int32_t* median;  // null where not wanted
+  T* depth;         // null if not wanted
+  int32_t* median;  // null if not wanted
   int32_t* ids;     // [.., contributors]
   T* weights;
   int64_t contributors;
   T* state;       // [.., 2], for the backward pass: transmittance (of surfels, also mean depth); exponent, sum; sum
-  int32_t* last;  // place in its tile's list of a pixel's last contributor, -1 for none
+  int32_t* last;  // the place of a pixel's last contributor in its tile's list, -1 for none
 };
 
 template <class T>
 struct ImageGradients {
-  const T *image, *alpha, *depth;              // of the outputs; null counts as zero
-  const T *out_image, *out_alpha, *out_depth;  // what the forward pass gave
+  const T *image, *alpha, *depth;              // of the outputs; null means zero
+  const T *out_image, *out_alpha, *out_depth;  // results of the forward pass
   const T* state;
   const int32_t* last;
   bool want_camera;

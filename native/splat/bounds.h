@@ -1,4 +1,4 @@
-// Where on the screen a primitive can be seen: an ellipse or a box, and which stretch of a band of rows it meets.
+// The region of the screen in which a primitive is visible, an ellipse or a box, and its extent in a band of rows.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace lg {
 namespace splat {
 
-// At a height dy from the centre, |dy| <= half_height, the ellipse reaches from
+// At a height dy from the centre, |dy| <= half_height, the ellipse extends from
 //   x + shear dy - half_width sqrt(1 - dy^2 bend)  to  x + shear dy + half_width sqrt(1 - dy^2 bend),
 // furthest right at dy = tip and furthest left at dy = -tip. A box has shear = bend = tip = 0.
 struct Bound {
@@ -31,7 +31,7 @@ LG_HD Bound box_bound(double x, double y, double half_width, double half_height)
           static_cast<float>(margin)};
 }
 
-// a dx^2 + 2 b dx dy + c dy^2 <= 1, a positive definite form.
+// The ellipse a dx^2 + 2 b dx dy + c dy^2 <= 1 of a positive definite form.
 LG_HD Bound ellipse_bound(double x, double y, double a, double b, double c) {
   const double det = a * c - b * b;
   if (!(a > 0) || !(det > 0)) return box_bound(x, y, 1e9, 1e9);
@@ -49,8 +49,8 @@ LG_HD float clamped(float value, float low, float high) {
   return value > high ? high : value;
 }
 
-// The pixel columns [*first, *last] whose centres the bound can hold in rows with centres from y0 to y1, cut to
-// [low, high]; false where there are none.
+// The pixel columns [*first, *last] whose centres the bound may contain in rows with centres from y0 to y1, limited to
+// [low, high]. False if there are none.
 LG_HD bool columns_of(const Bound& bound, float y0, float y1, int low, int high, int* first, int* last) {
   const float d0 = y0 - bound.y - bound.margin, d1 = y1 - bound.y + bound.margin, h = bound.half_height;
   if (!(d0 <= h && d1 >= -h)) return false;
@@ -66,7 +66,7 @@ LG_HD bool columns_of(const Bound& bound, float y0, float y1, int low, int high,
   return *first <= *last;
 }
 
-// The tiles of Side x Side pixels that a bound meets, row by row of tiles.
+// The tiles of Side x Side pixels that a bound meets, one row of tiles at a time.
 template <int Side>
 class TileRows {
  public:
@@ -78,7 +78,7 @@ class TileRows {
     last_row_ = (bottom >= static_cast<float>(height - 1) ? height - 1 : static_cast<int>(bottom)) / Side;
   }
 
-  // Goes on to the next row that has any: those in columns [*first, *last]. False where there is none.
+  // Moves to the next row that has any, in columns [*first, *last]. False if there is none.
   LG_HD bool next(int* first, int* last) {
     while (row_ < last_row_) {
       if (columns(bound_, width_, height_, ++row_, first, last)) return true;
@@ -86,10 +86,10 @@ class TileRows {
     return false;
   }
   LG_HD int row() const { return row_; }
-  // How many rows are still to come.
+  // The number of remaining rows.
   LG_HD int left() const { return last_row_ - row_; }
 
-  // The tiles of one row that a bound meets, those in columns [*first, *last]. False where there are none.
+  // The tiles of one row that a bound meets, in columns [*first, *last]. False if there are none.
   static LG_HD bool columns(const Bound& bound, int width, int height, int row, int* first, int* last) {
     const int y0 = row * Side, y1 = (y0 + Side < height ? y0 + Side : height) - 1;
     if (!columns_of(bound, static_cast<float>(y0) + 0.5f, static_cast<float>(y1) + 0.5f, 0, width - 1, first, last)) {

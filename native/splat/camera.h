@@ -1,4 +1,4 @@
-// The camera of footprints that lie in the world.
+// The camera, for footprints that lie in the world.
 #pragma once
 
 #include "runtime/config.h"

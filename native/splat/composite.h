@@ -1,4 +1,4 @@
-// Compositing, front to back: what one sample does to a pixel. V is the value of one pixel or of several.
+// Compositing front to back: the effect of one sample on a pixel. V is the value of one pixel or of several.
 #pragma once
 
 #include <cmath>
@@ -11,7 +11,7 @@
 namespace lg {
 namespace splat {
 
-// Depths along a pixel's ray, of footprints with further channels for them.
+// Statistics of depths along a pixel's ray, for footprints with further channels for them.
 template <class V, bool Present>
 struct Survey {
   LG_HD void begin() {}
@@ -23,7 +23,7 @@ struct Survey<V, true> {
 
   LG_HD void begin() { total = mean = spread = middle = V(0); }
 
-  // The weighted mean so far and the weighted squares of distances from it, neither a difference of sums.
+  // Updates the weighted mean and the weighted squared distances from it. Neither is a difference of sums.
   LG_HD void add(const DepthMeasure<ScalarOf<V>>& measure, const MaskOf<V>& used, const MaskOf<V>& crossed,
                  const V& weight, const V& depth) {
     const V m = measure.of(depth), off = m - mean;
@@ -35,11 +35,11 @@ struct Survey<V, true> {
   LG_HD Survey<ScalarOf<V>, true> lane(int l) const { return {total[l], mean[l], spread[l], middle[l]}; }
 };
 
-// What a sample adds to a pixel: `weight` times what it shows, where it is used, to `scale` times what is there.
+// A sample's contribution to a pixel: the sum becomes `scale` times the sum plus `weight` times the sample, where used.
 template <class V>
 struct Contribution {
   MaskOf<V> used, closed;     // closed: nothing more is added to these pixels
-  V weight, scale, exponent;  // exponent: of a softmax; there the weight may still be scaled
+  V weight, scale, exponent;  // exponent: for a softmax, whose weight may still be rescaled
   V strength;
   bool rescale;
 
@@ -47,7 +47,7 @@ struct Contribution {
   LG_HD V added(const V& sum, const V& value) const { return select(used, sum + weight * value, sum); }
 };
 
-// A pixel while it is being composited.
+// A pixel during compositing.
 template <class V, Blend blend, bool Surveyed>
 struct ForwardPixel {
   using T = ScalarOf<V>;
@@ -57,10 +57,10 @@ struct ForwardPixel {
   V total;  // sum of weights, background included
   V depth, contributors;
   IndexOf<V> last, median;
-  M open;  // something may still be added
+  M open;  // more may still be added
   Survey<V, Surveyed> survey;
 
-  // A softmax has its background from the start.
+  // A softmax starts with its background.
   LG_HD void begin(const M& inside, T inverse_gamma) {
     rest = blend == Blend::softmax ? V(T(background_exponent) * inverse_gamma) : V(1);
     total = blend == Blend::softmax ? V(1) : V(0);
@@ -70,7 +70,7 @@ struct ForwardPixel {
     survey.begin();
   }
 
-  // Takes a sample of a primitive. False where no pixel uses it. The caller adds to depth, image and lists.
+  // Takes a sample of a primitive. False if no pixel uses it. The caller adds to depth, image and lists.
   LG_HD bool take(const Rules<T>& rules, T inverse_gamma, const Sample<V>& sample, T opacity, int32_t primitive,
                   Contribution<V>& out) {
     out.used = sample.reached & open;
@@ -96,7 +96,7 @@ struct ForwardPixel {
     return true;
   }
 
-  // One pixel of several.
+  // One pixel out of several.
   LG_HD ForwardPixel<T, blend, Surveyed> lane(int l) const {
     return {rest[l],
             total[l],
@@ -139,7 +139,7 @@ struct ForwardPixel {
   }
 
   LG_HD void take_normalised(const Rules<T>& rules, const Sample<V>& sample, const V& alpha, Contribution<V>& out) {
-    if (rules.merge > 0) {  // what is nearest has come first
+    if (rules.merge > 0) {  // the nearest has come first
       const V nearest = select(T(0) < total, rest, sample.depth);
       out.closed = out.used & (nearest + rules.merge < sample.depth);
       out.used = without(out.used, out.closed);
@@ -156,8 +156,8 @@ struct ForwardPixel {
   }
 };
 
-// From how large an exponent on a pixel has nothing to gain from up to `left` spheres behind `front`, less the 7 that
-// its sum may have lost: exp(-7) < 1e-3. S: the type to reckon in.
+// The exponent from which a pixel cannot gain from up to `left` spheres behind `front`, minus the 7 that its sum may
+// have lost: exp(-7) < 1e-3. S: the type for the calculation.
 template <class T, class S>
 LG_HD S closing_exponent(S front, S min_depth, S inverse_range, S inverse_gamma, S max_opacity, S left) {
   const S z = S(1) - (front - min_depth) * inverse_range;
@@ -169,7 +169,7 @@ constexpr double closing_margin = 7, closing_sum = 1e-3;
 
 template <class T>
 struct PixelEnd {
-  T scale;  // of its sums
+  T scale;  // scales its sums
   T rest;   // the background's weight
 };
 
@@ -191,7 +191,7 @@ LG_HD T colour_of(const PixelEnd<T>& end, T sum, T background) {
   return blend == Blend::softmax ? sum * end.scale : sum * end.scale + end.rest * background;
 }
 
-// Notes the contributor number `k` of a pixel; a softmax's weight is completed at the end, from its exponent.
+// Records contributor number `k` of a pixel. The weight of a softmax is completed at the end, from its exponent.
 template <Blend blend, class T>
 LG_HD void list(const Images<T>& out, int64_t pixel, int64_t k, int32_t primitive, T weight, T strength, T exponent) {
   if (k >= out.contributors) return;
@@ -199,7 +199,7 @@ LG_HD void list(const Images<T>& out, int64_t pixel, int64_t k, int32_t primitiv
   out.weights[pixel * out.contributors + k] = blend == Blend::softmax ? T(std::log(strength)) + exponent : weight;
 }
 
-// Writes all of a pixel but its channels.
+// Writes all outputs of a pixel except its channels.
 template <class T, Blend blend, bool Surveyed>
 LG_HD void write_pixel(const Images<T>& out, int64_t pixel, int64_t channels, const PixelEnd<T>& end,
                        const ForwardPixel<T, blend, Surveyed>& x) {

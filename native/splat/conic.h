@@ -20,13 +20,13 @@ struct Conic {
     T x, y, a, b, c, depth;
   };
 
-  // Where opacity * height reaches `min_alpha`; false where it is nowhere.
+  // The bound within which opacity * height reaches `min_alpha`. False if that is nowhere.
   static LG_HD bool bound(const T* xy, const T* abc, T opacity, T min_alpha, Bound* out) {
     const double a = abc[0], b = abc[1], c = abc[2], low = min_alpha > T(1e-12) ? double(min_alpha) : 1e-12;
     const double reach = 2 * std::log(double(opacity) / low);  // s < reach / 2
     if (!(reach >= 0) || !std::isfinite(reach + a + b + c)) return false;
     if (!(a * c - b * b > 0) || !(a > 0)) {
-      *out = box_bound(double(xy[0]), double(xy[1]), 1e9, 1e9);  // not an ellipse: wherever it comes to be
+      *out = box_bound(double(xy[0]), double(xy[1]), 1e9, 1e9);  // not an ellipse: it could be anywhere
       return true;
     }
     const double scale = 1 / (reach > 1e-9 ? reach : 1e-9);

@@ -1,4 +1,4 @@
-// What the distortion of depth is measured in.
+// The measure of depth in which distortion is computed.
 #pragma once
 
 #include "math/scalar.h"
@@ -7,8 +7,8 @@
 namespace lg {
 namespace splat {
 
-// z itself, or m = far (z - near) / (z (far - near)), of which a constant is left out: only differences count, and they
-// keep more digits. What is nearer than `near` counts as there.
+// z itself, or m = far (z - near) / (z (far - near)) without a constant: only differences matter, and they keep more
+// digits. Anything nearer than `near` counts as at `near`.
 template <class T>
 struct DepthMeasure {
   bool linear;

@@ -1,12 +1,12 @@
-// How a primitive weighs a pixel, and the reverse: what gradients of that mean for the primitive.
+// The weight of a primitive at a pixel, and the reverse: the gradients of the primitive.
 //
 // V is the type of one pixel's value (math/scalar.h) or of several pixels' (math/lanes.h). Each footprint has
 //   Item      one primitive as seen from one tile; places are relative to the tile's corner
-//   bound     where on the screen it can be seen
+//   bound     the region of the screen in which it is visible
 //   sample    height in [0, 1] and depth at pixels
 //   pull      adds gradients of these to `sums` values per pixel
 //   finish    turns their sums over pixels into gradients of position and shape
-// and says how many further channels the image gets (`extras`).
+// and states the number of further channels of the image (`extras`).
 #pragma once
 
 #include "math/scalar.h"
@@ -15,7 +15,8 @@
 namespace lg {
 namespace splat {
 
-// Pixel centres: from the tile's corner, and on the plane at distance 1 with the length of the ray to there.
+// Pixel centres: relative to the tile's corner, and on the plane at distance 1, with the length of the ray to that
+// point.
 template <class V>
 struct Pixels {
   V left, top;  // pixels

@@ -1,4 +1,4 @@
-// The footprints and blendings that there are, by their numbers in lumigrad.h.
+// The available footprints and blendings, by their numbers in lumigrad.h.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct Type {
   using type = Value;
 };
 
-// Calls body(Type<Footprint>{}); false where there is no such footprint.
+// Calls body(Type<Footprint>{}). False if there is no such footprint.
 template <class T, class Body>
 bool with_footprint(int32_t footprint, Body&& body) {
   switch (footprint) {
@@ -48,8 +48,8 @@ bool with_footprint(int32_t footprint, Body&& body) {
 template <Blend blend>
 using BlendConstant = std::integral_constant<Blend, blend>;
 
-// Calls body(Type<Footprint>{}, BlendConstant<blend>{}); false where there is no such footprint, or not with this
-// blend.
+// Calls body(Type<Footprint>{}, BlendConstant<blend>{}). False if there is no such footprint, or not with this
+// blending.
 template <class T, class Body>
 bool with_blend(int32_t footprint, int32_t blend, Body&& body) {
   bool fits = false;

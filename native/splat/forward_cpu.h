@@ -1,4 +1,4 @@
-// Compositing of one tile on the CPU, front to back.
+// Compositing one tile on the CPU, front to back.
 #pragma once
 
 #include <algorithm>
@@ -64,7 +64,7 @@ class ForwardTile {
     }
   }
 
-  // Gives up blocks to which nothing behind `front` can add any more.
+  // Closes blocks to which nothing behind `front` can add anything.
   void retire(T front, int64_t left) {
     const T most = T(closing_exponent<T>(double(front), scene_.settings.min_depth, double(rules_.inverse_range),
                                          double(inverse_gamma_), max_opacity_, double(left)));
@@ -127,7 +127,7 @@ class ForwardTile {
   TileInside inside_;
   ForwardPixel<V, blend, surveyed> pixels_[tile_blocks];
   Buffer<V> image_;    // [blocks, channels]
-  uint64_t open_ = 0;  // blocks with pixels to which something may still be added
+  uint64_t open_ = 0;  // blocks with open pixels
 };
 
 }  // namespace splat

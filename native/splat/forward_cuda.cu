@@ -1,8 +1,8 @@
 // Compositing on CUDA, front to back: a block of threads for each tile, a thread for each pixel.
 //
-// The block fetches a batch of primitives at a time into shared memory. A warp asks 32 of them at once, one per lane,
-// whether they meet its pixels, and goes through those that do. A tile is done when all its pixels are. Channels beyond
-// those that fit registers take further launches.
+// The block fetches one batch of primitives at a time into shared memory. A warp tests 32 of them at once, one per
+// lane, for overlap with its pixels, and goes through those that overlap. A tile is done when all its pixels are. If
+// the channels do not fit into registers, the others take further launches.
 #include "splat/composite.h"
 #include "splat/tile_cuda.h"
 
@@ -10,7 +10,7 @@ namespace lg {
 namespace splat {
 namespace {
 
-// One pixel with the channels of a launch.
+// One pixel, with the channels of one launch.
 template <class T, Blend blend, int Group, bool Surveyed>
 struct ImagePixel {
   ForwardPixel<T, blend, Surveyed> x;
@@ -58,8 +58,8 @@ struct ImagePixel {
   }
 };
 
-// What a block shares: a batch of primitives; which of its pixels are open, as they say batch by batch in one of two
-// flags; from how large an exponent on a pixel of a softmax is closed.
+// Shared by a block: a batch of primitives; two flags, used by turns, that say whether any pixel is still open; and the
+// exponent that closes a pixel of a softmax.
 template <class T, class Footprint, int Group>
 struct Shared {
   Stage<T, Footprint, Group> stage;
@@ -67,7 +67,7 @@ struct Shared {
   T closing;
 };
 
-// The exponent that closes a pixel to what lies in this batch and behind it.
+// The exponent that closes a pixel to everything in this batch and behind it.
 template <class T, class Footprint, int Group>
 LG_DEVICE T closing_exponent_of(const Compositing<T>& c, T inverse_gamma, const Stage<T, Footprint, Group>& stage,
                                 int64_t left) {

@@ -1,4 +1,4 @@
-// From the gradients of primitives tile by tile to those of the inputs.
+// Converts the gradients of primitives, tile by tile, to those of the inputs.
 #pragma once
 
 #include <algorithm>
@@ -12,13 +12,13 @@
 namespace lg {
 namespace splat {
 
-// Where gradients go; any may be null. The layout is that of the inputs.
+// Destinations of gradients, each possibly null. The layout is that of the inputs.
 template <class T>
 struct Outputs {
   T *positions, *shapes, *depths, *opacities, *features, *background, *matrix, *intrinsics, *gamma;
 };
 
-// The gradient of one kind of value, from the records of its primitives to what they belong to.
+// The gradient of one kind of value, summed from the records of the primitives to which the value belongs.
 template <class T>
 void pass_on(const PerPrimitive<T>& input, T* grad, int64_t view, int64_t p, const T* values) {
   if (!grad) return;
@@ -27,7 +27,7 @@ void pass_on(const PerPrimitive<T>& input, T* grad, int64_t view, int64_t p, con
   for (int64_t c = 0; c < input.channels; ++c) target[c] = first ? values[c] : target[c] + values[c];
 }
 
-// Turns the gradient of a place before the camera into that of the place in the world, and adds to the view matrix's.
+// Converts the gradient of a point in camera space to that of the point in the world, and adds to the view matrix's.
 template <class T>
 void to_world(const Scene<T>& scene, const Camera& camera, int64_t v, int64_t p, T* grad, double* grad_view) {
   const double g[3] = {double(grad[0]), double(grad[1]), double(grad[2])};

@@ -1,4 +1,4 @@
-// The projection of one 3D Gaussian, and its reverse. See reference/project_gaussians.py for what is computed.
+// The projection of one 3D Gaussian, and its reverse. lumigrad.reference.project_gaussians is the definition.
 #pragma once
 
 #include <cmath>
@@ -33,13 +33,13 @@ LG_HD View view_of(const T* matrix, const T* intrinsics, const double* settings,
 }
 
 constexpr double compensation_floor = 0.005;
-constexpr double frame_margin = 0.15;  // of the image's side: how far beyond it the Jacobian still follows x/z
+constexpr double frame_margin = 0.15;  // part of the image's side: how far beyond the image the Jacobian follows x/z
 
 struct ProjectedGaussian {
   double xy[2], conic[3], depth, compensation;
 };
 
-// What forward and reverse both need. r: rotation of the unit quaternion; m = r diag(scale); q: the view's rotation
+// Intermediate results for both passes. r: rotation of the unit quaternion; m = r diag(scale); q: the view's rotation
 // times m; h = J q.
 struct GaussianOnScreen {
   double p[3], unit[4], length, r[9], m[9], q[9], h[6], j[4], t[2];  // j: J00, J02, J11, J12; t: x/z and y/z as used
@@ -60,14 +60,14 @@ LG_HD void rotation_of(const double* u, double* r) {
   r[6] = 2 * (x * z - w * y), r[7] = 2 * (y * z + w * x), r[8] = 1 - 2 * (x * x + y * y);
 }
 
-// x/z kept within the image and a margin.
+// x/z limited to the image and a margin.
 LG_HD double kept_inside(double value, double f, double centre, double side, bool* inside) {
   const double low = -(centre + frame_margin * side) / f, high = (side - centre + frame_margin * side) / f;
   *inside = value >= low && value <= high;
   return *inside ? value : value < low ? low : high;
 }
 
-// False where the Gaussian is not to be drawn.
+// False if the Gaussian is not to be drawn.
 template <class T>
 LG_HD bool place_gaussian(const View& view, const T* mean, const T* quat, const T* scale, GaussianOnScreen* g) {
   double finite = 0;
@@ -123,12 +123,12 @@ LG_HD bool project_gaussian(const View& view, const T* mean, const T* quat, cons
 struct GaussianGradient {
   double mean[3], quat[4], scale[3];
 };
-// Sums over Gaussians: of the rows of rotation and of translation, and of fx, fy, cx, cy.
+// Sums over Gaussians: the gradients of the rows of the rotation, of the translation, and of fx, fy, cx, cy.
 struct ViewGradient {
   double rotation[9], translation[3], intrinsics[4];
 };
 
-// From the conic's and the compensation's gradients to those of the covariance on the screen: of a, b, c.
+// Converts the gradients of the conic and the compensation to those of the covariance on the screen (a, b, c).
 LG_HD void pull_covariance(const View& view, const GaussianOnScreen& g, const ProjectedGaussian& grad, double* out) {
   const double ka = g.c / g.det, kb = -g.b / g.det, kc = g.a / g.det;
   const double ga = grad.conic[0], gb = 0.5 * grad.conic[1], gc = grad.conic[2];
@@ -145,7 +145,8 @@ LG_HD void pull_covariance(const View& view, const GaussianOnScreen& g, const Pr
   }
 }
 
-// Of the Jacobian's four entries (j) along one axis: to the place on this axis, z, f and the centre.
+// Converts the gradients of the Jacobian's four entries (j) along one axis to those of the point on this axis, z, f and
+// the centre.
 LG_HD void pull_axis(double gj0, double gj2, double p, double z, double f, double t, bool inside, double* gp,
                      double* gz, double* gf, double* gcentre) {
   *gf += gj0 / z - gj2 * t / z;
@@ -174,7 +175,7 @@ LG_HD void pull_rotation(const GaussianOnScreen& g, const double* gr, double* gr
   for (int k = 0; k < 4; ++k) grad_quat[k] = (u[k] - g.unit[k] * along) / g.length;
 }
 
-// From the covariance's gradients (a, b, c) to those of the Jacobian's four entries (j) and of q.
+// Converts the gradients of the covariance (a, b, c) to those of the Jacobian's four entries (j) and of q.
 LG_HD void pull_spread(const GaussianOnScreen& g, const double* cov, double* gj, double* gq) {
   double gh[6];
   for (int k = 0; k < 4; ++k) gj[k] = 0;
@@ -191,7 +192,8 @@ LG_HD void pull_spread(const GaussianOnScreen& g, const double* cov, double* gj,
   }
 }
 
-// From the Jacobian's and the place's gradients to those of the place before the camera and, added, of fx, fy, cx, cy.
+// Converts the gradients of the Jacobian and the screen position to those of the point in camera space; adds those of
+// fx, fy, cx, cy.
 LG_HD void pull_place(const View& view, const GaussianOnScreen& g, const double* gj, const double* gxy, double* gp,
                       double* gl) {
   gl[2] += gxy[0];

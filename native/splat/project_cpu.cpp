@@ -36,7 +36,7 @@ void project(int threads, const T* const* in, const double* settings, int64_t vi
   });
 }
 
-// grads: of the outputs, any null.
+// grads: of the outputs, each possibly null.
 template <class Kind, class T>
 typename Kind::Projected gradient_of(const T* const* grads, int64_t i) {
   double values[sizeof(typename Kind::Projected) / sizeof(double)] = {};
@@ -48,7 +48,7 @@ typename Kind::Projected gradient_of(const T* const* grads, int64_t i) {
   return out;
 }
 
-// The gradients of a view's matrix and intrinsics, summed over tasks, `step` apart.
+// The gradients of a view's matrix and intrinsics, summed over tasks whose sums are `step` apart.
 template <class T>
 void write_view(const ViewGradient* sums, int64_t tasks, int64_t step, T* grad_matrix, T* grad_intrinsics) {
   double matrix[16] = {}, intrinsics[4] = {};
@@ -65,7 +65,7 @@ void write_view(const ViewGradient* sums, int64_t tasks, int64_t step, T* grad_m
   for (int k = 0; grad_intrinsics && k < 4; ++k) grad_intrinsics[k] = T(intrinsics[k]);
 }
 
-// out: of means, quats, scales, matrix, intrinsics. Any may be null.
+// out: of means, quats, scales, matrix, intrinsics, each possibly null.
 template <class Kind, class T>
 void pull(int threads, const T* const* in, const double* settings, int64_t views, int64_t count, const T* const* grads,
           T* const* out) {

@@ -21,7 +21,7 @@ struct Inputs {
   LG_DEVICE View view_at(int64_t v) const { return view_of(view, intrinsics, settings, v); }
 };
 
-// Of every view's primitives, as Kind::size() says. Gradients, here and below, may be null.
+// Per primitive of each view, with Kind::size() values. Gradients, here and below, may be null.
 template <class Pointer>
 struct OnScreen {
   Pointer output[4];
@@ -62,9 +62,9 @@ LG_DEVICE typename Kind::Projected gradient_of(const OnScreen<const T*>& given, 
   return out;
 }
 
-constexpr int camera_values = 16;  // of a view: 9 of its rotation, 3 of its translation, 4 of its intrinsics
+constexpr int camera_values = 16;  // per view: 9 of its rotation, 3 of its translation, 4 of its intrinsics
 
-// A thread sees to the same primitives in all views, one view after the other. camera [views, camera_values]
+// A thread processes the same primitives in all views, one view after another. camera [views, camera_values]
 template <class Kind, class T>
 __global__ void __launch_bounds__(128) pull(const __grid_constant__ Inputs<T> in, OnScreen<const T*> given,
                                             Gradients<T> to, GradientSum<double> sum, double* camera) {
@@ -131,7 +131,7 @@ struct Backward {
   }
   void run(Queue& queue) {
     queue.fill_bytes(camera, 0, places() * static_cast<int64_t>(sizeof *camera));
-    // Few enough blocks that adding up the camera's gradients, once per warp and view, does not take long.
+    // Few enough blocks that adding up the camera's gradients, once per warp and view, is cheap.
     const int64_t blocks = std::min<int64_t>(divide_up(in.count, 128), 8 * multiprocessors());
     sums.run(queue, [&](const GradientSum<double>& sum) {
       queue.launch(pull<Kind, T>, dim3(static_cast<unsigned>(blocks)), dim3(128), in, given, out, sum, camera);

@@ -1,4 +1,4 @@
-// What is projected, Gaussians or surfels, as the code that goes over all of them sees it.
+// The two kinds of primitive that are projected, Gaussians and surfels, behind one interface.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 namespace lg {
 namespace splat {
 
-// Components of scale, and of the four outputs, which `Projected` holds one after the other.
+// Components of scale, and of the four outputs, which `Projected` holds consecutively.
 struct GaussianKind {
   using Projected = ProjectedGaussian;
   using Gradient = GaussianGradient;
@@ -41,7 +41,7 @@ struct SurfelKind {
   }
 };
 
-// Calls body(output, place in it of the primitive i's numbers, place within Projected, how many).
+// Calls body(output, index of primitive i's numbers in it, index within Projected, how many).
 template <class Kind, class Body>
 LG_HD void for_outputs(int64_t i, Body&& body) {
   int from = 0;

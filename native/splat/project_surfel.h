@@ -1,4 +1,4 @@
-// The projection of one Gaussian surfel, and its reverse: from the world to what surfel.h takes.
+// The projection of one Gaussian surfel, from the world to the input of surfel.h, and its reverse.
 #pragma once
 
 #include <cmath>
@@ -12,19 +12,19 @@ struct ProjectedSurfel {
   double xy[2], shape[8], depth, normal[3];
 };
 
-// What forward and reverse both need: the place and the rotation (of `turned` p, unit, length, r, m and q) and the
-// standard deviations as vectors before the camera, `sides`, one a column.
+// Intermediate results for both passes: the point and the rotation (p, unit, length, r, m and q of `turned`), and the
+// standard deviations as vectors in camera space, the columns of `sides`.
 struct SurfelOnScreen {
   GaussianOnScreen turned;
   double sides[6], place[2], sign;
 };
 
-// False where the surfel is not to be drawn.
+// False if the surfel is not to be drawn.
 template <class T>
 LG_HD bool place_surfel(const View& view, const T* mean, const T* quat, const T* scale, SurfelOnScreen* s) {
   GaussianOnScreen& g = s->turned;
   const T scales[3] = {scale[0], scale[1], T(0)};
-  // A flat Gaussian; whether it has an area on the screen does not matter here, so its answer does not.
+  // A flat Gaussian. Its return value is ignored, because the surfel need not have an area on the screen.
   place_gaussian(view, mean, quat, scales, &g);
   double finite = double(scale[0]) + double(scale[1]);
   for (int k = 0; k < 3; ++k) finite += double(mean[k]);
@@ -68,7 +68,8 @@ struct SurfelGradient {
   double mean[3], quat[4], scale[2];
 };
 
-// From the outputs' gradients to those of `sides`, of the centre before the camera, and of fx, fy, cx, cy (added).
+// Converts the gradients of the outputs to those of `sides` and of the centre in camera space; adds those of fx, fy,
+// cx, cy.
 LG_HD void pull_screen(const View& view, const SurfelOnScreen& s, const ProjectedSurfel& grad, double* gs, double* gp,
                        double* gl) {
   const double* p = s.turned.p;
@@ -105,7 +106,7 @@ LG_HD bool pull_surfel(const View& view, const T* mean, const T* quat, const T* 
   SurfelOnScreen s{};
   double finite = grad.xy[0] + grad.xy[1] + grad.depth;
   for (int k = 0; k < 8; ++k) finite += grad.shape[k];
-  // One of absurd size or place, whose gradient has overflown, gets none, and does not spoil the camera's.
+  // A surfel of absurd size or position, whose gradient has overflowed, gets none, and does not spoil the camera's.
   if (finite - finite != 0 || !place_surfel(view, mean, quat, scale, &s)) return false;
   const GaussianOnScreen& g = s.turned;
   double gs[6], gp[3], gr[9];

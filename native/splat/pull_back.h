@@ -1,7 +1,8 @@
-// The reverse of compositing: what a pixel's gradients mean for one sample. V is the value of one pixel or of several.
+// The reverse of compositing: the gradients of one sample, given those of a pixel. V is the value of one pixel or of
+// several.
 //
-// Alpha blending goes back to front: what lies behind a primitive is known when it is reached, and the transmittance
-// before it is that after it, divided by what it lets through. Weighted sums go in any order.
+// Alpha blending goes back to front: when a primitive is reached, everything behind it is known, and the transmittance
+// in front of it is the one behind it divided by what it lets through. Weighted sums go in any order.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 namespace lg {
 namespace splat {
 
-// Where the gradients of one primitive lie side by side: those of position and shape, then these.
+// The layout of one primitive's gradients: those of position and shape, then these.
 template <class Footprint>
 struct Record {
   static constexpr int shape = Footprint::position, opacity = shape + Footprint::shape, features = opacity + 1;
@@ -22,7 +23,7 @@ struct Record {
   static constexpr LG_HD int64_t size(int64_t channels) { return depth(channels) + 1; }
 };
 
-// What pixels say about one primitive.
+// Sums of pixels' gradients for one primitive.
 template <class V, class Footprint, int Channels>
 struct Sums {
   V footprint[Footprint::sums], opacity, depth;
@@ -35,7 +36,7 @@ struct Sums {
   }
 };
 
-// Of channels that tell of depths along a pixel's ray, and what these depths were.
+// For channels with statistics of depths along a pixel's ray: the gradients and the statistics.
 template <class V, bool Present>
 struct SurveyGradient {
   LG_HD void begin() {}
@@ -54,8 +55,9 @@ struct SurveyGradient<V, true> {
     spread.set(l, of_lane.spread);
   }
 
-  // The distortion is A S, A the sum of weights, S that of w (m - mean)^2. Its derivative by a weight is the weighted
-  // sum of squared distances from m, S + A (m - mean)^2; by m it is 2 w A (m - mean).
+  // The distortion is A S, where A is the sum of weights and S that of w (m - mean)^2. Its derivative with respect to a
+  // weight is the weighted sum of squared distances from m, S + A (m - mean)^2; with respect to m, it is 2 w A (m -
+  // mean).
   LG_HD V of_weight(const DepthMeasure<T>& measure, const V& depth) const {
     const V off = measure.of(depth) - mean;
     return grad_spread * (spread + total * off * off);
@@ -66,24 +68,24 @@ struct SurveyGradient<V, true> {
   }
 };
 
-// What blending hands on to a sample.
+// The gradients that blending passes on to a sample.
 template <class V>
 struct SampleGradient {
   MaskOf<V> used;
   V weight, height, depth, opacity, gamma;
 };
 
-// A pixel on the way back.
+// A pixel in the backward pass.
 template <class V, Blend blend, bool Surveyed>
 struct BackwardPixel {
   using T = ScalarOf<V>;
   using M = MaskOf<V>;
 
   V rest;    // transmittance; softmax: exponent
-  V behind;  // gradient times what is behind; weighted sums: times all of it
+  V behind;  // gradient times everything behind; weighted sums: times the whole sum
   V grad_alpha, grad_depth;
-  IndexOf<V> last;  // place of the last primitive to be asked
-  V scale;          // of weighted sums: one by the sum of weights
+  IndexOf<V> last;  // place of the last primitive to visit
+  V scale;          // of weighted sums: 1 / sum of weights
   V ray[3];         // of spheres
   SurveyGradient<V, Surveyed> survey;
 
@@ -95,8 +97,8 @@ struct BackwardPixel {
     survey.begin();
   }
 
-  // The sample of the primitive at `place`. False where no pixel uses it. add_features(seen): seen and the gradient
-  // times the features.
+  // Undoes the sample of the primitive at `place`. False if no pixel uses it. add_features(seen): returns `seen` plus
+  // the gradient times the features.
   template <class AddFeatures>
   LG_HD bool pull(const Rules<T>& rules, T inverse_gamma, const Sample<V>& sample, T opacity, int32_t place,
                   const M& asked, AddFeatures&& add_features, SampleGradient<V>& out) {
@@ -107,7 +109,7 @@ struct BackwardPixel {
       out.used = out.used & (rules.min_alpha <= alpha) & (T(0) < alpha);
       if (!any(out.used)) return false;
     }
-    V seen = add_features(grad_alpha + grad_depth * sample.depth);  // gradient times what this one shows
+    V seen = add_features(grad_alpha + grad_depth * sample.depth);  // the gradient times this primitive's values
     if constexpr (Surveyed) seen = seen + survey.of_weight(rules.measure, sample.depth);
     if constexpr (blend == Blend::softmax) {
       pull_softly(rules, inverse_gamma, sample, opacity, seen, out);
@@ -152,7 +154,7 @@ struct BackwardPixel {
       out.weight = only(out.used, alpha * scale);
       grad = scale * (seen - behind);
     }
-    // Nothing moves alpha where it is held at its maximum.
+    // Where alpha is held at its maximum, it has no gradient.
     grad = only(out.used & (strength <= rules.max_alpha), grad);
     out.opacity = grad * only(out.used, sample.height);
     out.height = grad * opacity;
@@ -161,8 +163,8 @@ struct BackwardPixel {
   }
 };
 
-// Adds what pixels say about a primitive. grad_image: their gradients of the channels. ray: three sums per pixel
-// for the gradient of its place, or null.
+// Adds the pixels' gradients for a primitive. grad_image: gradients of the channels. ray: three sums per pixel for the
+// gradient of its ray, or null.
 template <Blend blend, class Footprint, int Channels, class V>
 LG_HD void add_sample(const typename Footprint::Item& item, const Pixels<V>& pixels, const Sample<V>& sample,
                       const SampleGradient<V>& g, const V* grad_image, Sums<V, Footprint, Channels>& sums, V* ray) {
@@ -177,7 +179,7 @@ LG_HD void add_sample(const typename Footprint::Item& item, const Pixels<V>& pix
 
 // ---- One pixel, before the first primitive -----------------------------------------------------------------
 
-// on_background: its gradients times the background; on_all: times its outputs.
+// on_background: the pixel's gradients times the background; on_all: times its outputs.
 template <class T>
 struct BackwardStart {
   T rest, behind, scale, share, gamma;  // share: the background's weight
@@ -196,15 +198,15 @@ LG_HD BackwardStart<T> start_of(const T* state, T on_background, T on_all, T inv
   return {a, on_background, T(0), a, T(0)};
 }
 
-// Of channels that tell of depths. grads and channels: of the two further channels.
+// For channels with statistics of depths. grads and channels: of the two further channels.
 template <class T>
 LG_HD SurveyGradient<T, true> survey_of(const T* state, const T* grads, const T* channels) {
   const T total = 1 - state[0];
   return {grads[0], grads[1], state[1], total, state[0] < 1 ? channels[0] / total : T(0)};
 }
 
-// From a pixel's sums for its ray to the gradients of fx, fy, cx and cy: x = (column - cx) / fx, y = (cy - row) / fy.
-// ix, iy: 1 / fx, 1 / fy.
+// Converts a pixel's sums for its ray to the gradients of fx, fy, cx and cy: x = (column - cx) / fx, y = (cy - row) /
+// fy. ix, iy: 1 / fx, 1 / fy.
 template <class Footprint, class V>
 LG_HD void pull_lens(const Pixels<V>& pixels, const V* ray, ScalarOf<V> ix, ScalarOf<V> iy, V* out) {
   V grad_x, grad_y;

@@ -1,6 +1,6 @@
 // The reverse of compositing a tile on CUDA: a block of threads for each tile, a thread for each pixel.
 //
-// Tiles go through their primitives from the last one that any of their pixels has taken.
+// Tiles go through their primitives backwards, from the last one that any of their pixels has taken.
 #pragma once
 
 #include "splat/targets_cuda.h"
@@ -9,7 +9,7 @@
 namespace lg {
 namespace splat {
 
-// One pixel on the way back, with the channels of a launch.
+// One pixel in the backward pass, with the channels of one launch.
 template <class T, class Footprint, Blend blend, int Group>
 struct GradientPixel {
   static constexpr bool surveyed = Footprint::extras > 0;
@@ -24,7 +24,7 @@ struct GradientPixel {
     if (tile.inside) begin(c, g, tile, inverse_gamma);
   }
 
-  // False where the pixel does not see the primitive at all.
+  // False if the primitive does not contribute to the pixel at all.
   LG_DEVICE bool pull(const Compositing<T>& c, T inverse_gamma, const Stage<T, Footprint, Group>& stage, int at,
                       int32_t place, const Pixels<T>& pixels, Sums<T, Footprint, Group>& sums) {
     const auto& item = stage.item[at];
@@ -46,7 +46,7 @@ struct GradientPixel {
   LG_DEVICE void begin(const Compositing<T>& c, const ImageGradients<T>& g, const TilePlace& tile, T inverse_gamma) {
     const T *behind = c.scene.background_of(tile.view), *state = g.state + 2 * tile.pixel;
     const int64_t channels = c.scene.channels + Footprint::extras;  // of the image
-    const bool first = c.first_channel == 0;                        // which has alpha, depth and the survey
+    const bool first = c.first_channel == 0;                        // the one with alpha, depth and depth statistics
     T on_background = 0, on_all = 0;
 #pragma unroll
     for (int i = 0; i < Group; ++i) {
@@ -88,7 +88,7 @@ struct Pulling {
   GradientSum<double> view_sum;
 };
 
-// What a block shares; deepest: the place of the last primitive that any of its pixels has taken.
+// Shared by a block. deepest: the place of the last primitive that any of its pixels has taken.
 template <class T, class Footprint, int Group>
 struct PullShared {
   Stage<T, Footprint, Group> stage;

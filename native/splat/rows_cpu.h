@@ -1,4 +1,4 @@
-// The primitives of a call on the CPU: packed, and listed tile by tile.
+// The primitives of a call on the CPU: packed, and listed by tile.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 namespace lg {
 namespace splat {
 
-// All that tiles read of a primitive, side by side: bound, position, shape, depth, opacity and, if it is short,
-// features. Tiles visit primitives in an order that no cache foresees; one place to go to instead of five is half of
+// Everything that tiles read of a primitive, contiguously: bound, position, shape, depth, opacity and, if there are
+// few, features. Tiles visit primitives in an order that no cache foresees; reading one place instead of five halves
 // the time.
 template <class T>
 class Rows {
@@ -46,7 +46,7 @@ class Rows {
   }
   const T* row(int64_t i) const { return data_.data() + i * stride_; }
 
-  // The scene with its primitives read from here.
+  // The scene, reading its primitives from here.
   Scene<T> scene(const Scene<T>& original) const {
     Scene<T> out = original;
     const T* at = data_.data() + bound_size;

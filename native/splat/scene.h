@@ -1,4 +1,4 @@
-// What a call of the splatting kernels is about, and its primitives as a footprint sees them.
+// The inputs of a call of the splatting kernels, and its primitives as seen by a footprint.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@
 namespace lg {
 namespace splat {
 
-// Values of primitives: of every view its own, or shared by all.
+// Values of primitives, separate for each view or shared by all.
 template <class T>
 struct PerPrimitive {
   const T* data;
@@ -49,7 +49,7 @@ struct Scene {
   }
 };
 
-// What a call is about. Its gamma is the caller's to read: with CUDA it lies on the device.
+// The inputs of a call. The caller reads its gamma, because with CUDA it lies on the device.
 template <class T>
 Scene<T> make_scene(const lg_splat_scene& in) {
   const auto values = [](const void* data) { return static_cast<const T*>(data); };
@@ -72,10 +72,10 @@ Scene<T> make_scene(const lg_splat_scene& in) {
   return scene;
 }
 
-// Spheres are as good as opaque from 1 on. Beyond this, sums over several of them would not be finite.
+// From 1 on, spheres are as good as opaque. Beyond this limit, sums over several of them would not be finite.
 constexpr double max_sphere_opacity = 1e9;
 
-// Uniform access to primitives, whether their footprint is in the world or in pixels.
+// Uniform access to primitives, whether their footprints are in the world or in pixels.
 template <class T, class Footprint, bool InWorld = (Footprint::position == 3)>
 struct Primitives;
 

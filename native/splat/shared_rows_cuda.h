@@ -1,5 +1,5 @@
-// The rows of tiles that the bounds of a warp's lanes meet, shared out among its lanes: a large bound has hundreds,
-// most have one or two.
+// The rows of tiles that the bounds of a warp's lanes meet, distributed among the lanes: a large bound has hundreds of
+// rows, most have one or two.
 #pragma once
 
 #include "runtime/cuda/launch.h"
@@ -12,13 +12,13 @@ namespace splat {
 // Called by all lanes of a warp.
 class SharedRows {
  public:
-  // One row: the lane whose bound it is, and the tiles.
+  // One row: the lane that its bound belongs to, and its tiles.
   struct Row {
     unsigned owner;
     int row, first, tiles;
   };
 
-  // Of a lane without a bound: there = false.
+  // there: false for a lane without a bound.
   LG_DEVICE SharedRows(const Bound& bound, bool there, int width, int height) : width_(width), height_(height) {
     const TileRows<cuda_tile> rows(bound, width, height);
     first_row_ = rows.row() + 1;
@@ -28,10 +28,10 @@ class SharedRows {
     values_[4] = bound.shear, values_[5] = bound.bend, values_[6] = bound.tip, values_[7] = bound.margin;
   }
 
-  // Of all lanes.
+  // Over all lanes.
   LG_DEVICE int64_t count() const { return warp_shuffle(end_, warp_size - 1); }
 
-  // Row `number` of all, another one for each lane. Those beyond the last have no tiles.
+  // Row `number` of all rows, a different one for each lane. Those after the last have no tiles.
   LG_DEVICE Row at(int64_t number) const {
     Row out{lane_with(end_, number), 0, 0, 0};
     const int64_t begin = warp_shuffle(end_ - mine_, out.owner);
@@ -47,13 +47,13 @@ class SharedRows {
     return out;
   }
 
-  // How many tiles the bound of this lane meets.
+  // The number of tiles that this lane's bound meets.
   LG_DEVICE uint32_t tiles() const {
     const int64_t rows = count();
     uint32_t total = 0;
     for (int64_t base = 0; base < rows; base += warp_size) {
       const uint32_t running = running_sum(static_cast<uint32_t>(at(base + lane_id()).tiles));
-      // Those of mine are lanes next to one another.
+      // The lanes with this lane's rows are consecutive.
       const int64_t begin = limited(end_ - mine_ - base), end = limited(end_ - base);
       const uint32_t before = warp_shuffle(running, static_cast<unsigned>(begin > 0 ? begin - 1 : 0));
       const uint32_t up_to = warp_shuffle(running, static_cast<unsigned>(end > 0 ? end - 1 : 0));
@@ -68,7 +68,7 @@ class SharedRows {
   }
 
   int width_, height_, first_row_;
-  int64_t mine_, end_;  // rows, and their running sum
+  int64_t mine_, end_;  // number of rows, and its running sum
   float values_[8];     // of the bound
 };
 

@@ -1,4 +1,4 @@
-// Spheres, in the world.
+// Spheres in the world.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 namespace lg {
 namespace splat {
 
-// A sphere whose projected radius is below one pixel has height 1 at the pixel that its centre is in.
+// A sphere whose projected radius is below one pixel has height 1 at the pixel that contains its centre.
 template <class T>
 struct TinySphere {
   T x, y;  // its centre, from the tile's corner
@@ -23,7 +23,7 @@ struct TinySphere {
   }
 };
 
-// Of smaller spheres nothing is seen but the pixel that their centre is in. Its square is finite.
+// Spheres smaller than this show only in the pixel that contains their centre. Its square is finite.
 template <class T>
 constexpr double max_inverse_radius = sizeof(T) == 4 ? 1e18 : 1e150;
 
@@ -32,16 +32,17 @@ LG_HD V divided(const MaskOf<V>& where, const V& a, const V& b) {
   return only(where, a / select(where, b, V(1)));
 }
 
-// Seen in perspective. With c the centre, t = |c|, r the ray, theta the angle between them, everything is a function
-// of t, of |c x r| = t sin theta, which is linear in the pixel before normalisation and so loses no digits, and of R.
+// Perspective view. With c the centre, t = |c|, r the ray and theta the angle between them, everything is a function of
+// t, of |c x r| = t sin theta, which is linear in the pixel before normalisation and so loses no digits, and of R.
 template <class T, bool Orthographic>
 struct Sphere {
   static constexpr int position = 3, shape = 1, sums = 5;
   static constexpr bool needs_plane = true;
   static constexpr int extras = 0;
   struct Item {
-    // Perspective: c x q at the anchor and its steps; orthographic: the offset from the pixel. The anchor is where the
-    // centre is seen (there it is 0, so that no digits are lost nearby) or the tile's corner, where it is not.
+    // Perspective: c x q at the anchor and its steps; orthographic: the offset from the pixel. The anchor is the place
+    // where the centre is visible (there the value is 0, so no digits are lost nearby) or, if it is not visible, the
+    // tile's corner.
     T anchor_x, anchor_y, a, b, c, a_step, b_step, c_step_x, c_step_y;
     T centre[3], t, radius, inverse_radius;
     TinySphere<T> dot;
@@ -66,7 +67,7 @@ struct Sphere {
       *out = ellipse_bound(camera.cx + camera.fx * X, camera.cy - camera.fy * Y, kx * kx, 0, ky * ky);
       return true;
     }
-    // Pixels with |c - t r| < R are those in a cone around c; cut with the image plane it is an ellipse, if it is.
+    // The pixels with |c - t r| < R are those in a cone around c, whose section with the image plane may be an ellipse.
     const double t2 = X * X + Y * Y + Z * Z, cosine = 1 - 0.5 * radius * radius / t2, k2 = t2 * cosine * cosine;
     const double rho2 = t2 - k2, reach = Z * Z - rho2;
     if (Z < 0 && reach >= 0) return false;  // all behind
@@ -87,7 +88,7 @@ struct Sphere {
     const double px = seen ? camera.cx + camera.fx * c[0] / scale : window.x0;
     const double py = seen ? camera.cy - camera.fy * c[1] / scale : window.y0;
     const double x = (px - camera.cx) / camera.fx, y = (camera.cy - py) / camera.fy;
-    const double dx = 1 / camera.fx, dy = -1 / camera.fy;  // of one pixel rightwards, downwards
+    const double dx = 1 / camera.fx, dy = -1 / camera.fy;  // per pixel rightwards, downwards
     item.anchor_x = item.dot.x = T(px - window.x0), item.anchor_y = item.dot.y = T(py - window.y0);
     item.a = item.b = item.c = item.c_step_x = item.c_step_y = 0;
     if (Orthographic) {
@@ -124,7 +125,7 @@ struct Sphere {
     if (Orthographic) return item.centre[2];
     return (item.centre[0] * pixels.x + item.centre[1] * pixels.y + item.centre[2]) * pixels.inverse_length;
   }
-  // The distance that the height goes by.
+  // The distance that determines the height.
   template <class V>
   static LG_HD V rim_distance(const Item& item, const V& square, const V& u) {
     return Orthographic ? root(square) : root(2 * item.t * square / (item.t + maximum(u, T(0))));
@@ -193,13 +194,13 @@ struct Sphere {
     out[1] = y * sum[3] - i * (sum[2] * x - sum[0] * z);
     out[2] = z * sum[3] - i * (sum[0] * y - sum[1] * x);
   }
-  // From a pixel's three sums to the gradients of its place (x, y) on the plane at distance 1.
+  // Converts a pixel's three sums to the gradients of its point (x, y) on the plane at distance 1.
   template <class V>
   static LG_HD void pull_plane(const Pixels<V>& pixels, const V* pixel, V* grad_x, V* grad_y) {
     if (Orthographic) {
       *grad_x = T(0) - pixel[0];
       *grad_y = T(0) - pixel[1];
-    } else {  // - ray x pixel, of a ray (x, y, 1) of this length
+    } else {  // minus ray x pixel, for a ray (x, y, 1) of this length
       const V scale = pixels.inverse_length * pixels.inverse_length;
       *grad_x = scale * (pixel[1] - pixels.y * pixel[2]);
       *grad_y = scale * (pixels.x * pixel[2] - pixel[0]);

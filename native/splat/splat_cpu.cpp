@@ -18,7 +18,7 @@ namespace lg {
 namespace splat {
 namespace {
 
-// One of `Tile` for each worker that has something to do.
+// One `Tile` for each worker that has work.
 template <class Tile>
 class PerWorker {
  public:
@@ -67,11 +67,11 @@ void backward(int threads, const Scene<T>& scene, const ImageGradients<T>& grads
   gather_tiles(scene, tile_records.data(), out);
 }
 
-// Calls body(Type<Footprint>{}, BlendConstant<blend>{}, channels), channels 0 for any number.
+// Calls body(Type<Footprint>{}, BlendConstant<blend>{}, channels), with channels 0 for any number.
 template <class T, class Body>
 void choose(const Scene<T>& scene, int32_t footprint, int32_t blend, Body&& body) {
   const bool found = with_blend<T>(footprint, blend, [&](auto shape, auto blending) {
-    constexpr int usual = decltype(shape)::type::extras > 0 ? 6 : 3;  // a colour, of surfels also the normal
+    constexpr int usual = decltype(shape)::type::extras > 0 ? 6 : 3;  // a colour and, for surfels, also the normal
     if constexpr (sizeof(T) == 4) {
       with_constant_for_speed<usual>(scene.channels, [&](auto channels) { body(shape, blending, channels); });
     } else {

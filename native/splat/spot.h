@@ -9,7 +9,7 @@
 namespace lg {
 namespace splat {
 
-// 1 - distance^2 / r^2, the distance in the Euclidean (disc) or the maximum norm (square).
+// 1 - distance^2 / r^2, with the Euclidean distance (disc) or the maximum norm (square).
 template <class T, bool Square>
 struct Spot {
   static constexpr int position = 2, shape = 1, sums = 3;
@@ -29,7 +29,7 @@ struct Spot {
   }
   static LG_HD Item load(const T* xy, const T* r, T depth, const Window& window) {
     const T inverse_square = T(1) / (*r * *r), largest = sizeof(T) == 4 ? T(1e37) : T(1e300);
-    const bool fits = inverse_square < largest;  // else a dot that only a pixel exactly at its centre sees
+    const bool fits = inverse_square < largest;  // otherwise a dot that only a pixel exactly at its centre shows
     return {T(double(xy[0]) - window.x0), T(double(xy[1]) - window.y0), *r, fits ? inverse_square : largest, depth};
   }
   template <class V>
@@ -43,7 +43,7 @@ struct Spot {
   static LG_HD void pull(const Item& item, const Pixels<V>& pixels, const Sample<V>& at, const V& grad_height, const V&,
                          V* sum, V*) {
     V gx = grad_height * (pixels.left - item.x), gy = grad_height * (pixels.top - item.y);
-    if (Square) {  // the longer side decides; of equal ones each by half
+    if (Square) {  // the longer side decides; if both are equal, each gets half
       const V dx = pixels.left - item.x, dy = pixels.top - item.y, x2 = dx * dx, y2 = dy * dy;
       const V zero = T(0), half = T(0.5), one = T(1);
       gx = gx * select(y2 < x2, one, select(x2 < y2, zero, half));

@@ -1,9 +1,11 @@
-// Gaussian surfels: flat discs that are cut by each pixel's ray, and never narrower on the screen than a low-pass.
+// Gaussian surfels: flat discs intersected by each pixel's ray, and never narrower on the screen than a low-pass
+// filter.
 //
-// Around the place (x, y) where its centre is seen, a pixel's offset (dx, dy) and the place (u, v) on the surfel, in
-// standard deviations, belong together by
+// Near the point (x, y) where the centre is seen, a pixel's offset (dx, dy) and the point (u, v) on the surfel, in
+// standard deviations, are related by
 //   (dx, dy) (1 + g u + h v) = (a u + b v, c u + d v),   depth = z + G u + H v.
-// The shape of a surfel is (a, b, c, d, g, h, G, H); g and h are 0 for orthographic cameras, G / z and H / z otherwise.
+// The shape of a surfel is (a, b, c, d, g, h, G, H); g and h are 0 for orthographic cameras, G / z and H / z
+// otherwise.
 #pragma once
 
 #include <cmath>
@@ -22,7 +24,7 @@ LG_HD Bound bound_with_disc(double x, double y, double aa, double ab, double bb,
                             double shift_y) {
   const double least = (radius + std::sqrt(x * x + y * y)) * (radius + std::sqrt(x * x + y * y));
   const double mean = 0.5 * (aa + bb), half = std::sqrt(0.25 * (aa - bb) * (aa - bb) + ab * ab);
-  if (!(mean - half >= least)) {  // raise what is narrower than the disc
+  if (!(mean - half >= least)) {  // widen whatever is narrower than the disc
     const double low = mean - half, stretch = mean + half > least ? (mean + half - least) / (2 * half) : 0;
     aa = least + stretch * (aa - low);
     ab = stretch * ab;
@@ -42,7 +44,7 @@ struct Surfel {
     T u_x, u_y, v_x, v_y;  // the inverse of (a, b; c, d)
     T s_x, s_y, e_x, e_y;  // (g, h) and (G, H) times that
     T g, h, G, H;
-    bool flat;  // seen from the side or without extent: nothing but the low-pass
+    bool flat;  // edge-on or without extent: only the low-pass filter
   };
 
   static LG_HD bool bound(const T* xy, const T* shape, T opacity, T min_alpha, Bound* out) {
@@ -50,7 +52,7 @@ struct Surfel {
     const double low = min_alpha > T(1e-12) ? double(min_alpha) : 1e-12, reach = 2 * std::log(double(opacity) / low);
     const double finite = reach + a + b + c + d + g + h + double(shape[6]) + double(shape[7]);
     if (!(reach >= 0) || !std::isfinite(finite)) return false;
-    // The image of a disc of squared radius `reach` is an ellipse where the disc is all before the camera.
+    // The image of a disc of squared radius `reach` is an ellipse if the whole disc is in front of the camera.
     const double front = 1 - reach * (g * g + h * h);
     if (!(front > 1e-6)) {
       *out = box_bound(double(xy[0]), double(xy[1]), 1e9, 1e9);
@@ -79,7 +81,7 @@ struct Surfel {
     return item;
   }
 
-  // Where a pixel's ray meets the surfel's plane; zeros but for dx and dy where the low-pass is nearer.
+  // Where a pixel's ray meets the surfel's plane; all zero except dx and dy where the low-pass filter is nearer.
   template <class V>
   struct Cut {
     MaskOf<V> met;
@@ -142,7 +144,7 @@ struct Surfel {
     out[7] = item.v_x * s[0] + item.v_y * s[1];
     out[8] = item.u_x * e[0] + item.u_y * e[1];
     out[9] = item.v_x * e[0] + item.v_y * e[1];
-    T k[4];  // of the inverse, with what (g, h) and (G, H) make of it
+    T k[4];  // of the inverse, including the effect of (g, h) and (G, H)
     for (int i = 0; i < 2; ++i) {
       k[i] = u[i] + item.g * s[i] + item.G * e[i];
       k[2 + i] = v[i] + item.h * s[i] + item.H * e[i];

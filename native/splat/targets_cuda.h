@@ -1,5 +1,5 @@
-// Where the gradients of primitives go on CUDA: a warp adds up what its pixels say about a primitive; then each of its
-// lanes adds one value to memory.
+// Destinations of the gradients of primitives on CUDA. A warp sums its pixels' gradients for a primitive; then each of
+// its lanes adds one value to memory.
 #pragma once
 
 #include "parallel/gradients_cuda.h"
@@ -9,7 +9,7 @@
 namespace lg {
 namespace splat {
 
-// Of one input: to its tensor, or to nothing.
+// Of one input: into its tensor, or nowhere.
 template <class T>
 struct Target {
   T* data;
@@ -27,7 +27,7 @@ struct Targets {
   Target<T> positions, shapes, depths, opacities, features;
 };
 
-// Which place in memory this lane adds to: that of one of the values of a primitive.
+// The address to which this lane adds: that of one of a primitive's values.
 template <class T, class Footprint, int Group>
 class LaneTarget {
   using R = Record<Footprint>;
@@ -50,7 +50,7 @@ class LaneTarget {
       take(to.depths, c, view, 0);
   }
 
-  // From a lane's sums to the values of a primitive, of which this lane adds one.
+  // Converts a lane's sums to the values of a primitive, of which this lane adds one.
   LG_DEVICE void add(const GradientSum<T>& sum, const Stage<T, Footprint, Group>& stage, int at,
                      const Sums<T, Footprint, Group>& of_pixel) const {
     T sums[Footprint::sums + Group + 2];

@@ -1,4 +1,4 @@
-// One tile's pixels while they are being composited: 4x4 blocks of sixteen lanes.
+// The pixels of one tile during compositing: 4x4 blocks of sixteen lanes.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,8 @@ constexpr int tile_pixels = tile_size * tile_size, tile_blocks = blocks_across *
 
 struct TileFrame {
   int64_t view, x0, y0;
-  int columns, rows;           // of it within the image
-  int64_t width, first_pixel;  // of the image; of the tile's corner in the batch
+  int columns, rows;           // its part within the image
+  int64_t width, first_pixel;  // of the image; index of the tile's corner in the batch
 
   TileFrame(const Tiles& tiles, int64_t tile) {
     view = tile / tiles.per_view();
@@ -32,14 +32,14 @@ struct TileFrame {
   }
   Window window() const { return {static_cast<double>(x0), static_cast<double>(y0)}; }
 
-  // The pixel of the batch that is a lane of a block.
+  // The pixel of the batch at a lane of a block.
   int64_t pixel(int block, int lane) const {
     const int row = block / blocks_across * block_size + lane / block_size;
     const int column = block % blocks_across * block_size + lane % block_size;
     return first_pixel + row * width + column;
   }
 
-  // Calls body(block, lane, pixel of the batch) for the tile's pixels in the image, row by row.
+  // Calls body(block, lane, pixel of the batch) for the tile's pixels inside the image, row by row.
   template <class Body>
   void for_pixels(Body&& body) const {
     for (int row = 0; row < rows; ++row) {
@@ -52,7 +52,7 @@ struct TileFrame {
   }
 };
 
-// A growing array on recycled memory, which begins at a cache line: vectors do not straddle two.
+// A growing array on recycled memory that begins at a cache line, so that vectors do not straddle two.
 template <class T>
 class Aligned {
  public:
@@ -65,7 +65,7 @@ class Aligned {
   Buffer<T> buffer_;
 };
 
-// Where the pixels are. NeedsPlane: also on the plane at distance 1.
+// The positions of the pixels. NeedsPlane: also on the plane at distance 1.
 template <class T, bool NeedsPlane>
 class TilePlaces {
   using V = Lanes<T>;

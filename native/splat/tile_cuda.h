@@ -1,4 +1,4 @@
-// One tile's block of threads: a pixel for each, and the primitives that pass by in shared memory.
+// One tile's block of threads: one pixel per thread, with the primitives passing through shared memory.
 #pragma once
 
 #include <type_traits>
@@ -12,20 +12,20 @@ namespace lg {
 namespace splat {
 
 constexpr int tile_threads = cuda_tile * cuda_tile, tile_warps = tile_threads / 32;
-// Primitives that are in shared memory at a time.
+// The number of primitives in shared memory at a time.
 template <class T>
 constexpr int batch_size() {
   return sizeof(T) == 4 ? 128 : 64;
 }
 
-// What both passes over the tiles are given.
+// The inputs of both passes over the tiles.
 template <class T>
 struct Compositing {
   Scene<T> scene;
   TileLists lists;
   const T* gamma;  // or null
   Rules<T> rules;
-  int64_t first_channel;  // of those that this launch takes
+  int64_t first_channel;  // of the channels that this launch takes
 
   LG_DEVICE T inverse_gamma() const { return gamma ? 1 / *gamma : T(1); }
 };
@@ -35,7 +35,7 @@ struct TilePlace {
   int64_t view;
   int x0, y0;                 // of the tile
   int column, row;            // of the pixel, from there
-  int warp_column, warp_row;  // of the warp's corner
+  int warp_column, warp_row;  // of the pixel, relative to it
   int64_t pixel;              // in the batch
   bool inside;                // the image
 
@@ -73,7 +73,7 @@ struct TilePlace {
 struct Sequence {
   int64_t begin, in_list, unlisted, length;
 
-  // Whatever the lists hold, no place lies beyond them: the backward pass's are an input.
+  // Whatever the lists hold, no place exceeds them: those of the backward pass are an input.
   LG_DEVICE Sequence(const TileLists& lists, int64_t tile) {
     begin = limited(lists.begin[tile], 0, lists.room);
     in_list = limited(lists.end[tile], begin, lists.room) - begin;
@@ -84,7 +84,7 @@ struct Sequence {
   LG_DEVICE uint32_t item(const TileLists& lists, int64_t place) const {
     return place < in_list ? lists.entries[begin + place] : lists.items[unlisted + place - in_list];
   }
-  // Whether nothing is drawn from this place on.
+  // Whether nothing is drawn from this place onwards.
   LG_DEVICE bool is_over(const TileLists& lists, int64_t place) const {
     return place >= length || (place >= in_list && item(lists, place) == TileLists::no_item);
   }
@@ -105,7 +105,7 @@ struct Stage {
   T opacity[size], features[size][Group];
   int32_t primitive[size];
 
-  // Fills place k with what lies at `place` of the sequence.
+  // Fills place k with the item at `place` of the sequence.
   LG_DEVICE void load(const Compositing<T>& c, const TilePlace& tile, const Sequence& sequence, int64_t place, int k) {
     bound[k] = {0, 0, 0, -1e30f, 0, 0, 0, 0};
     if (place < 0 || place >= sequence.length) return;
@@ -124,7 +124,8 @@ struct Stage {
     for (int i = 0; i < Group; ++i) features[k][i] = c.first_channel + i < c.scene.channels ? from[i] : T(0);
   }
 
-  // Of 32 places from `first` on those that meet the 4 x 4 block of this lane, and, in *any, one of its warp's.
+  // The places, of 32 starting at `first`, that meet this lane's 4 x 4 block; in *any, those that meet one of the
+  // warp's.
   LG_DEVICE uint32_t met(const TilePlace& tile, int first, uint32_t* any) const {
     const auto lane = static_cast<int>(lane_id());
     const float top = static_cast<float>(tile.warp_row) + 0.5f;
@@ -149,8 +150,8 @@ struct Stage {
 
 // ---- Choosing what to run ----------------------------------------------------------------------------------
 
-// Calls body(Type<Footprint>{}, BlendConstant<blend>{}, channels of a launch). False where there is no such footprint,
-// or not with this blend.
+// Calls body(Type<Footprint>{}, BlendConstant<blend>{}, channels of a launch). False if there is no such footprint, or
+// not with this blending.
 template <class T, class Body>
 bool choose(int32_t footprint, int32_t blend, int64_t channels, Body&& body) {
   constexpr bool small = sizeof(T) == 4;
@@ -158,7 +159,7 @@ bool choose(int32_t footprint, int32_t blend, int64_t channels, Body&& body) {
   using Many = std::integral_constant<int, small ? 8 : 4>;
   return with_blend<T>(footprint, blend, [&](auto shape, auto blending) {
     constexpr Blend which = decltype(blending)::value;
-    if constexpr (decltype(shape)::type::extras > 0) {  // they come with normals: six channels or more
+    if constexpr (decltype(shape)::type::extras > 0) {  // they come with normals, so with at least six channels
       body(shape, blending, std::integral_constant<int, small ? 6 : 4>{});
     } else if (channels <= 3 && (which == Blend::alpha || which == Blend::softmax)) {
       body(shape, blending, Few{});
@@ -168,7 +169,7 @@ bool choose(int32_t footprint, int32_t blend, int64_t channels, Body&& body) {
   });
 }
 
-// LG_OK where the kernels can do what they are asked for.
+// LG_OK if the kernels support the request.
 template <class T>
 int32_t check_splats(const Scene<T>& scene, int32_t footprint, int32_t blend) {
   if (too_many_splats(scene.tiles.views * scene.primitives, scene.tiles)) {

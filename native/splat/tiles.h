@@ -1,4 +1,4 @@
-// Images cut into tiles, and the order of depths.
+// Division of images into tiles, and the order of depths.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 namespace lg {
 namespace splat {
 
-constexpr int tile_size = 32;  // pixels a side
-constexpr int block_size = 4;  // pixels a side of what one vector holds
+constexpr int tile_size = 32;  // pixels per side
+constexpr int block_size = 4;  // pixels per side of a block, which one vector holds
 constexpr int blocks_across = tile_size / block_size;
 constexpr uint32_t hidden_key = 0xffffffffu;  // of primitives that are not drawn
 
@@ -22,7 +22,7 @@ struct Tiles {
   int64_t count() const { return views * per_view(); }
 };
 
-// A depth as an unsigned number of the same order, below hidden_key for every number that is one.
+// A depth as an unsigned number of the same order, less than hidden_key for every depth that is a number.
 LG_HD uint32_t depth_key(float depth) {
   uint32_t bits;
   std::memcpy(&bits, &depth, 4);

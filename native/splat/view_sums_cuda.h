@@ -1,5 +1,5 @@
-// Gradients that concern a whole view on CUDA: of its lens, gamma, the background and its matrix. They are added up in
-// double precision: over a block, then with atomics.
+// Gradients of what belongs to a whole view on CUDA: its lens, gamma, background and matrix. They are summed in double
+// precision, first over a block, then with atomics.
 #pragma once
 
 #include "parallel/gradients_cuda.h"
@@ -9,19 +9,19 @@
 namespace lg {
 namespace splat {
 
-// Sums over a view, in this order: 4 of the lens, gamma, background; and 12 of its matrix, apart.
+// Sums over a view, in this order: 4 of the lens, gamma, background; and, separately, 12 of its matrix.
 constexpr int lens_values = 4, gamma_value = 4, background_value = 5, matrix_values = 12;
 
 struct ViewSums {
-  double* data;  // [views, stride]; null where not wanted
+  double* data;  // [views, stride]; null if not wanted
   int64_t stride;
 };
 
-// A block's sums by warps; shared.
+// A block's sums by warp, in shared memory.
 template <class T, int Group>
 using WarpSums = T[tile_warps][background_value + Group];
 
-// Adds the block's sums of what concerns its view: ray, gamma and background are the pixel's of this thread.
+// Adds the block's sums for its view. ray, gamma and background: those of this thread's pixel.
 template <class T, class Footprint, int Group>
 LG_DEVICE void add_view(const Compositing<T>& c, const GradientSum<double>& sum, const ViewSums& to,
                         const TilePlace& tile, const Camera& camera, const Pixels<T>& pixels, const T* ray, T gamma,
@@ -50,8 +50,8 @@ LG_DEVICE void add_view(const Compositing<T>& c, const GradientSum<double>& sum,
   sum.add(to.data + place, place, total);
 }
 
-// From gradients of places before the cameras (in_view [views, primitives, 3]) to those of places in the world and of
-// the views' matrices (matrices [views, matrix_values]). A thread sees to the same primitives in all views.
+// Converts gradients of points in camera space (in_view [views, primitives, 3]) to those of points in the world and of
+// the views' matrices (matrices [views, matrix_values]). A thread processes the same primitives in all views.
 template <class T>
 __global__ void __launch_bounds__(128) pull_places(const __grid_constant__ Scene<T> scene, const T* in_view, T* out,
                                                    GradientSum<double> sum, double* matrices) {
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(128) pull_places(const __grid_constant__ Scene
     double values[matrix_values] = {};
     for (int64_t p = first_item(); p < scene.primitives; p += item_step()) {
       const T* g = in_view + 3 * (v * scene.primitives + p);
-      const bool any = g[0] != 0 || g[1] != 0 || g[2] != 0;  // else its place may be no number
+      const bool any = g[0] != 0 || g[1] != 0 || g[2] != 0;  // otherwise its position may not be a number
       const T* x = scene.positions.at(v, p);
       for (int j = 0; j < 3; ++j) {
         double world = 0;
@@ -90,7 +90,7 @@ struct ViewOutputs {
   T *background, *matrix, *intrinsics, *gamma;
 };
 
-// One thread for each value of one view, or of the sum over views where these share it.
+// One thread for each value of one view, or of the sum over views if they share it.
 template <class T>
 __global__ void __launch_bounds__(items_per_block)
     write_views(const __grid_constant__ Scene<T> scene, ViewSums sums, const double* matrices, ViewOutputs<T> out) {

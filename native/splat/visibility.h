@@ -1,6 +1,7 @@
-// A gradient for splats whose coverage is a step: pixels pull at their centres, or push, the nearer the harder.
+// A gradient for splats whose coverage is a step function: pixels pull or push their centres, the more strongly the
+// nearer they are.
 //
-// It is the sum over the pixels p within `radius` of xy of g_p (p - xy) / |p - xy|^2. Here is which pixels these are.
+// It is the sum over the pixels p within `radius` of xy of g_p (p - xy) / |p - xy|^2. This header selects these pixels.
 #pragma once
 
 #include <cmath>
@@ -13,7 +14,7 @@ namespace splat {
 
 constexpr double min_distance2 = 1e-10;  // square pixels
 
-// The first row or column whose centres lie at `place` or after it, of `side` many.
+// The first row or column, out of `side`, whose centre lies at `place` or after it.
 LG_HD int64_t first_from(double place, double side) {
   const double first = std::ceil(place - 0.5);
   return static_cast<int64_t>(first > 0 ? (first < side ? first : side) : 0.0);
@@ -30,7 +31,7 @@ struct Reach {
   LG_HD Span rows(int64_t height) const {
     return {first_from(y - radius, double(height)), first_from(y + radius, double(height))};
   }
-  // Of a row whose centres are dy below xy.
+  // The columns of a row whose centres are dy below xy.
   LG_HD Span columns(double dy, int64_t width) const {
     const double square = radius * radius - dy * dy, half = std::sqrt(square > 0 ? square : 0.0);
     return {first_from(x - half, double(width)), first_from(x + half, double(width))};

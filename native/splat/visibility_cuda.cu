@@ -1,5 +1,5 @@
-// The visibility gradient of splats on CUDA: a warp for each splat of each view, so that nothing is added up in any
-// other order from run to run.
+// The visibility gradient of splats on CUDA: one warp per splat and view, so that the order of sums is the same in
+// every run.
 //
 // Compiled without fused multiply-add: the pixels within reach are those of the CPU.
 #include "splat/visibility.h"
@@ -21,7 +21,7 @@ struct Visibility {
   void run(Queue& queue);
 };
 
-// The lanes of a warp take blocks of 8 columns and 4 rows.
+// The lanes of a warp process blocks of 8 columns and 4 rows.
 template <class T>
 __global__ void __launch_bounds__(items_per_block)
     pull_visibility(const __grid_constant__ Visibility<T> op, int64_t items) {

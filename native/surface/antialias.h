@@ -1,7 +1,7 @@
 // Antialiasing of one pair of neighbouring pixels and of one pixel, and the way back.
 //
-// Where a silhouette edge crosses the line between the centres of two neighbouring pixels, the pixel that the edge
-// cuts into takes part of the other one's colour: as much as the crossing lies beyond the middle of the pair
+// Where a silhouette edge crosses the line between the centres of two neighbouring pixels, the pixel that the edge cuts
+// into takes a share of the other one's colour: the distance by which the crossing lies beyond the middle of the pair
 // (Laine et al. 2020, section 3.5).
 #pragma once
 
@@ -25,7 +25,7 @@ struct AntialiasScene {
   const int32_t* topology;
   ImageSize image;
   int64_t channels;
-  bool own_edges;        // nvdiffrast's rule: only edges of the triangles seen, and weights of any sum
+  bool own_edges;        // nvdiffrast's rule: only edges of visible triangles, and weights may have any sum
   const uint8_t* flags;  // [views or 1, triangles]: see silhouettes.h
 
   LG_HD int64_t geometry_views() const { return mesh.shared ? (image.views < 1 ? image.views : 1) : image.views; }
@@ -111,7 +111,7 @@ LG_HD PixelPair pair_on_side(int64_t view, int64_t row, int64_t column, int side
   return {view, row - (side == above), column - (side == left), side >= below};
 }
 
-// By how much the weights of a pixel's four sides must be divided so that the blend stays within its colours.
+// The divisor of a pixel's four weights that keeps the blend within the range of its colours.
 LG_HD double weight_divisor(const double weight[4], bool own_edges) {
   const double sum = weight[0] + weight[1] + weight[2] + weight[3];
   return !own_edges && sum > 1 ? sum : 1;
@@ -160,13 +160,14 @@ LG_HD void weight_gradients(const AntialiasScene<T>& s, const T* grad_out, int64
   }
 }
 
-// The gradients of both ends' x, y, z, w of the silhouette edge because of which a pixel takes colour from a side.
-// False where there is none: a clamped crossing does not move.
+// The gradients of x, y, z, w at both ends of the silhouette edge that makes a pixel take colour from a side. False if
+// there are none: a clamped crossing does not move.
 template <class T>
 LG_HD bool edge_gradient(const AntialiasScene<T>& s, const PixelPair& pair, int side, const Crossing& crossing,
                          double grad_weight, T grad[8]) {
   if (crossing.clamped) return false;
-  // The weight is how far the crossing is from the middle; the owner takes where it is nearer than that.
+  // The weight is the distance of the crossing from the middle; the owner takes if the crossing is the nearer of the
+  // two.
   const bool takes_first = side == right || side == below, takes_owner = takes_first == crossing.owned_by_first;
   const double grad_distance = takes_owner ? -grad_weight : grad_weight;
   const SurfaceView<T> surface = s.surface(pair.view);

@@ -1,6 +1,6 @@
-// antialias on the CPU. Silhouette edges are followed across the image, which gives the pairs of neighbouring pixels
-// that one of them passes between; only those are searched for crossings. The memory needed grows with the silhouettes
-// and with the image's width, not with its area.
+// antialias on the CPU. Silhouette edges are followed across the image, which yields the pairs of neighbouring pixels
+// that an edge passes between. Only these pairs are searched for crossings. Memory grows with the silhouettes and the
+// image's width, not with its area.
 #include "surface/antialias.h"
 
 #include <algorithm>
@@ -39,7 +39,7 @@ void forward(int32_t threads, const AntialiasScene<T>& s, const PairNotes<int64_
 
 // ---- Backward -------------------------------------------------------------------------------------------
 
-// The gradients that come from one pixel which takes colour from its neighbours.
+// The gradients due to one pixel that takes colour from its neighbours.
 template <class T>
 class PixelGradients {
  public:
@@ -63,7 +63,7 @@ class PixelGradients {
   }
 
  private:
-  // Moves gradient from the pixel that takes to those that give.
+  // Moves gradient from the pixel that takes colour to those that give it.
   void move_color_gradient(int64_t here, const double weight[4]) {
     const double divisor = weight_divisor(weight, s_.own_edges);
     const int64_t n = s_.channels;
@@ -103,8 +103,8 @@ void backward(int32_t threads, const AntialiasScene<T>& s, const PairNotes<const
   TriangleGradients<T> records(threads, pairs.bands(), 12);
   PixelGradients<T> gradients(s, grad_out, grad_color, grad_pos ? &records : nullptr);
   std::vector<BandScanner<T>> scanners = make_scanners(threads, s);
-  // A band also writes to the last row of the band above it and to the first row of the one below: bands are therefore
-  // processed in two rounds, within which no two of them are neighbours.
+  // A band also writes to the last row of the band above it and to the first row of the band below. Bands are therefore
+  // processed in two rounds, and no two bands of a round are neighbours.
   for (int64_t round = 0; round < 2; ++round) {
     const int64_t in_round = (per_view - round + 1) / 2;
     parallel_for(threads, s.image.views * in_round, [&](int64_t task, int worker) {

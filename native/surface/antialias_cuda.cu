@@ -1,9 +1,9 @@
 // antialias on CUDA.
 //
 // Silhouette edges are followed across the image and mark the pairs of neighbouring pixels that they pass between, one
-// bit each. How the pixels of a marked pair blend is found once and kept (pair_blends_cuda.h). Colours are gathered,
-// forward and backward, by warps that go through the marks, 1024 pixels at a time, and distribute the marked pixels
-// among their lanes; only positions need atomics, and a thread for each pair.
+// bit each. How the pixels of a marked pair blend is found once and kept (pair_blends_cuda.h). Forward and backward,
+// colours are gathered by warps, which go through the marks 1024 pixels at a time and distribute the marked pixels
+// among their lanes. Only positions need atomics, with a thread per pair.
 #include "surface/antialias.h"
 
 #include "parallel/gradients_cuda.h"
@@ -41,7 +41,8 @@ __global__ void __launch_bounds__(items_per_block)
 
 // ---- One pixel ---------------------------------------------------------------------------------------------
 
-// What a pixel takes from its four neighbours. crossings: null, or where to keep those of the sides that it takes from.
+// What a pixel takes from its four neighbours. crossings: null, or where to keep the crossings of the sides that it
+// takes from.
 template <class T>
 LG_DEVICE void find_weights(const AntialiasScene<T>& s, const PairBlends& found, int64_t view, int64_t row,
                             int64_t column, double (&weight)[4], Crossing* crossings) {
@@ -59,7 +60,7 @@ LG_DEVICE void find_weights(const AntialiasScene<T>& s, const PairBlends& found,
 
 // ---- Forward -----------------------------------------------------------------------------------------------
 
-// The colours of pixels that take nothing have been copied before.
+// The colours of all other pixels have already been copied.
 template <class T>
 __global__ void __launch_bounds__(items_per_block)
     blend_pixels(const __grid_constant__ AntialiasScene<T> s, const __grid_constant__ PairBlends found, T* out) {
@@ -80,7 +81,7 @@ struct Forward {
   PairBlends found;
   uint8_t* facing = nullptr;
 
-  // Without vertices or triangles there is nothing but background.
+  // Without vertices or triangles there is only background.
   bool has_mesh() const { return s.mesh.vertices > 0 && s.mesh.triangles > 0 && s.image.height * s.image.width > 0; }
 
   void plan(Workspace& workspace) {
@@ -108,11 +109,11 @@ struct Forward {
 template <class T>
 struct Gradients {
   const T* out;
-  T* color;  // null where not wanted; what is not blended has been copied from `out` before
+  T* color;  // null if not wanted; pixels that are not blended have been copied from `out`
   T* pos;
 };
 
-// The gradient of a pixel's colour: of what it keeps, and of what its neighbours take from it.
+// The gradient of a pixel's colour: from what it keeps and from what its neighbours take.
 template <class T>
 __global__ void __launch_bounds__(128)
     pull_colors(const __grid_constant__ AntialiasScene<T> s, const __grid_constant__ PairBlends found,
@@ -142,7 +143,7 @@ __global__ void __launch_bounds__(128)
   });
 }
 
-// The gradients of both ends of the silhouette edge that a marked pair's pixels see. False where there is none.
+// The gradients at both ends of the silhouette edge between the pixels of a marked pair. False if there are none.
 template <class T>
 LG_DEVICE bool pair_gradient(const AntialiasScene<T>& s, const PairBlends& found, const T* grad_out,
                              const PixelPair& pair, int64_t* edge, T (&value)[8]) {
@@ -162,8 +163,8 @@ LG_DEVICE bool pair_gradient(const AntialiasScene<T>& s, const PairBlends& found
   return edge_gradient(s, pair, side, blend.crossing, wanted, value);
 }
 
-// Adds the gradients of both ends of the lanes' edges, those of one edge together. edge: 3 * triangle + number.
-// Called by all lanes of a warp.
+// Adds the gradients at both ends of the lanes' edges; lanes with the same edge are summed first. edge: 3 * triangle +
+// number. Called by all lanes of a warp.
 template <class T>
 LG_DEVICE void add_edge(const AntialiasScene<T>& s, int64_t view, int64_t edge, bool exists, T (&value)[8],
                         const GradientSum<T>& sum, T* grad_pos) {

@@ -1,5 +1,5 @@
-// Interpolation of any number of channels, with derivatives. Neighbouring pixels mostly show the same triangle, so work
-// is done by runs of pixels.
+// Interpolation of any number of channels, with derivatives. Neighbouring pixels mostly show the same triangle, so
+// pixels are processed in runs.
 #pragma once
 
 #include <algorithm>
@@ -118,7 +118,7 @@ LG_INLINE void backward_line(const AttributeLookup<T>& in, const InterpolateGrad
   }
 }
 
-// records: null where the gradient of the attributes is not wanted.
+// records: null if the gradient of the attributes is not wanted.
 template <class T>
 void backward_tile(const AttributeLookup<T>& in, const InterpolateGradients<T>& g, const PixelTile& tile,
                    int64_t height, int64_t width, TriangleGradients<T>* records, int worker) {

@@ -1,4 +1,4 @@
-// What follows visibility in the forward pass: attributes, once per visible pixel. Tiles are shaded in blocks of 4x4
+// The forward pass after visibility: attributes, computed once per visible pixel. Tiles are shaded in blocks of 4x4
 // pixels.
 #pragma once
 
@@ -18,15 +18,15 @@
 
 namespace lg::surface {
 
-// All that the triangles met in a tile bring along.
+// What is known about the triangles met in a tile.
 template <class T, int Channels>
 struct MetTriangles {
   TileTriangles<T> planes;
   TileAttributes<T, Channels> attributes;
 };
 
-// Attributes of the vertices at the block's lanes: the corners' values by u and v. corners: channels of vertex 0, then
-// of 1 and 2.
+// Vertex attributes at the block's lanes, interpolated by u and v. corners: channels of vertex 0, then of 1 and
+// 2.
 template <class T, int Channels>
 LG_INLINE void interpolate_block(const Lanes<T>* corners, BlockAttributes<T, Channels>& LG_RESTRICT out) {
   const Lanes<T> u = load(out.u), v = load(out.v), w = T(1) - u - v;
@@ -35,7 +35,7 @@ LG_INLINE void interpolate_block(const Lanes<T>* corners, BlockAttributes<T, Cha
   });
 }
 
-// Attributes of a block all of whose lanes show one triangle.
+// Attributes of a block in which every lane shows the same triangle.
 template <class T, bool Derivatives, int Channels>
 LG_INLINE void shade_uniform(const MetTriangles<T, Channels>& met, int32_t number, int32_t column, int32_t row,
                              BlockAttributes<T, Channels>& LG_RESTRICT out) {
@@ -62,8 +62,8 @@ LG_INLINE void shade_uniform(const MetTriangles<T, Channels>& met, int32_t numbe
   }
 }
 
-// Attributes of a block whose lanes show different triangles, or (where `seen` has no bit) none. parts: those of the
-// block, which together are all seen lanes; returns their end.
+// Attributes of a block whose lanes show different triangles, or none (where `seen` has no bit). parts: the block's
+// parts, which together cover all seen lanes; returns their end.
 template <class T, bool Derivatives, int Channels>
 LG_INLINE const BlockPart* shade_mixed(const MetTriangles<T, Channels>& met, const BlockPart* parts, uint32_t seen,
                                        int32_t column, int32_t row, BlockAttributes<T, Channels>& LG_RESTRICT out) {
@@ -105,8 +105,8 @@ LG_INLINE const BlockPart* shade_mixed(const MetTriangles<T, Channels>& met, con
   return parts;
 }
 
-// Computes the attributes of finished tiles and writes them to the images. Channels: of attributes of the vertices,
-// which are interpolated; 0: none.
+// Computes the attributes of finished tiles and writes them to the images. Channels: the number of interpolated vertex
+// attributes, or 0 for none.
 template <class T, int Channels = 0>
 class AttributeSink final : public TileSink {
  public:
@@ -134,7 +134,7 @@ class AttributeSink final : public TileSink {
   }
 
  private:
-  // The triangles of a tile, and which lanes of its blocks show them, block by block.
+  // The triangles of a tile and the lanes that show them, block by block.
   struct Met : MetTriangles<T, Channels> {
     Met() {}  // does not clear `parts`
     BlockPart parts[tile_blocks * block_lanes];
@@ -200,7 +200,7 @@ class AttributeSink final : public TileSink {
     return parts;
   }
 
-  // column: of the block in the piece. Returns the end of the block's parts.
+  // column: the block's, within the piece. Returns the end of the block's parts.
   template <bool Derivatives>
   LG_INLINE const BlockPart* shade_block(const Tile& tile, int32_t x, int32_t y, uint32_t seen, const Met& met,
                                          const BlockPart* parts, int column, Piece<T>& piece) const {

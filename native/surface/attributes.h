@@ -2,9 +2,9 @@
 //
 // Homogeneous rasterization (Olano and Greer 1997): with p' = (x - fx w, y - fy w) at the pixel's NDC
 // position f, the cross products a0 = p1' x p2', a1 = p2' x p0', a2 = p0' x p1' are affine in f and
-// proportional to the perspective-correct barycentrics, whatever the signs of w. So a triangle is three
-// planes over the image. They are set up in float64 around an anchor pixel near the pixels that use them
-// and divided by the determinant of the (x, y, w) rows, after which
+// proportional to the perspective-correct barycentrics, whatever the signs of w. A triangle is therefore three planes
+// over the image. They are set up in float64 around an anchor pixel near the pixels that use them and divided by the
+// determinant of the (x, y, w) rows, after which
 //   u = a0 / S, v = a1 / S, S = a0 + a1 + a2 = 1/w at the pixel, depth = z0 a0 + z1 a1 + z2 a2.
 #pragma once
 
@@ -29,7 +29,7 @@ LG_HD V zero_unless_finite(const V& condition, const V& value) {
   return only(condition - condition == 0.0, value);
 }
 
-// The float64 geometry behind the planes of one triangle; or of several, V being lanes of doubles.
+// The float64 geometry behind the planes of one triangle, or of several if V is lanes of doubles.
 template <class V>
 struct TriangleFrame {
   V x[3], y[3], z[3], w[3];  // x, y relative to the anchor: x' = x - fx w
@@ -39,7 +39,7 @@ struct TriangleFrame {
   V inverse_det;             // zero for a triangle seen edge-on
 };
 
-// p[corner][x, y, z, w]; f.fx, f.fy, f.sx and f.sy are set already.
+// p[corner][x, y, z, w]; f.fx, f.fy, f.sx and f.sy must be set.
 template <class V>
 LG_HD void make_frame(const V p[3][4], TriangleFrame<V>& f) {
   for (int i = 0; i < 3; ++i) {
@@ -55,7 +55,7 @@ LG_HD void make_frame(const V p[3][4], TriangleFrame<V>& f) {
     f.dy[i] = f.sy * (f.w[j] * f.x[k] - f.x[j] * f.w[k]);
   }
   const V det = f.w[0] * f.at[0] + f.w[1] * f.at[1] + f.w[2] * f.at[2];
-  // Zero, overflowing or underflowing: no plane, no gradient.
+  // Zero, overflow or underflow: no plane, no gradient.
   const V inverse = 1.0 / det, usable = det + inverse;
   f.inverse_det = zero_unless_finite(usable, inverse);
   for (int i = 0; i < 3; ++i) {
@@ -69,7 +69,7 @@ LG_HD void make_frame(const V p[3][4], TriangleFrame<V>& f) {
   }
 }
 
-// The same where the anchor is the centre of pixel (column, row).
+// The same, anchored at the centre of pixel (column, row).
 template <class V>
 LG_HD void make_frame(const V p[3][4], const V& column, const V& row, int64_t width, int64_t height,
                       TriangleFrame<V>& f) {
@@ -155,8 +155,8 @@ LG_HD void derivatives(const Planes<T>& p, const PixelPlanes<T>& pixel, T out[4]
   out[3] = (p.dy[1] - pixel.v * sum_dy) * pixel.inverse_s;
 }
 
-// The gradients of the unclamped u, v and depth from those of the clamped ones. Where a clamp is active, its input has
-// no influence: exactly zero.
+// Converts the gradients of the clamped u, v and depth to those of the unclamped ones. An active clamp makes its input
+// irrelevant: its gradient is exactly zero.
 template <class T>
 LG_HD void unclamp_gradients(const PixelPlanes<T>& pixel, T* grad_u, T* grad_v, T* grad_depth) {
   const T u = clamp(pixel.u, T(0), T(1));
@@ -167,7 +167,7 @@ LG_HD void unclamp_gradients(const PixelPlanes<T>& pixel, T* grad_u, T* grad_v, 
   *grad_depth = ((pixel.depth < -1) | (pixel.depth > 1)) ? T(0) : *grad_depth;
 }
 
-// From the gradients of the unclamped u and v to those of a0, a1, a2; `shared` is the gradient of S from elsewhere.
+// Converts the gradients of the unclamped u and v to those of a0, a1, a2. `shared` is the gradient of S from elsewhere.
 template <class T>
 LG_HD void project_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T shared, T grad_a[3]) {
   shared -= (grad_u * pixel.u + grad_v * pixel.v) * pixel.inverse_s;
@@ -176,8 +176,8 @@ LG_HD void project_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T 
   grad_a[2] = shared;
 }
 
-// From the gradients grad_d of derivatives() to those of the planes' steps; what they add to the gradients of u, v and
-// S goes to `grad_u`, `grad_v` and `shared`.
+// Converts grad_d, the gradients of derivatives(), to those of the planes' steps. The contributions to the gradients of
+// u, v and S go to `grad_u`, `grad_v` and `shared`.
 template <class T>
 LG_HD void derivative_gradients(const Planes<T>& p, const PixelPlanes<T>& pixel, const T* grad_d, T* grad_u, T* grad_v,
                                 T* shared, T grad_dx[3], T grad_dy[3]) {
@@ -198,14 +198,14 @@ LG_HD void derivative_gradients(const Planes<T>& p, const PixelPlanes<T>& pixel,
   grad_dy[2] = -through_y;
 }
 
-// From the gradients of the four planes, summed over a triangle's pixels, to those of its vertices:
-// out[3][4] = d loss / d (x, y, z, w).
+// Converts the gradients of the four planes, summed over a triangle's pixels, to those of its vertices: out[3][4] = d
+// loss / d (x, y, z, w).
 template <class V>
 LG_HD void vertex_gradients(const TriangleFrame<V>& f, const PlaneValues<V>& g, V out[3][4]) {
   const V inv = f.inverse_det;
   V gx[3], gy[3], gz[3], gw[3];
   for (int i = 0; i < 3; ++i) gz[i] = (g.at[3] * f.at[i] + g.dx[3] * f.dx[i] + g.dy[3] * f.dy[i]) * inv;
-  // Depth is the only quantity that depends on the common factor 1/det.
+  // Only depth depends on the common factor 1/det.
   const V grad_det = -(f.z[0] * gz[0] + f.z[1] * gz[1] + f.z[2] * gz[2]) * inv;
   for (int i = 0; i < 3; ++i) {
     gx[i] = gy[i] = 0.0 * inv;

@@ -11,7 +11,7 @@
 
 namespace lg::surface {
 
-constexpr int64_t band_rows = 16;  // at least 2, see backward() in antialias_cpu.cpp
+constexpr int64_t band_rows = 16;  // at least 2; see backward() in antialias_cpu.cpp
 
 // A pair of one view as one number, ordered by row and column of its first pixel.
 using PairKey = uint64_t;
@@ -24,7 +24,7 @@ inline PixelPair pair_of(PairKey key, int64_t view) {
   return {view, static_cast<int64_t>(key >> 32), static_cast<int64_t>((key & 0xffffffffu) >> 1), (key & 1) != 0};
 }
 
-// Sorts the pairs of a band and drops repeated ones at the same time.
+// Sorts a band's pairs and drops duplicates in the same pass.
 class BandMarks {
  public:
   explicit BandMarks(int64_t width) : words_per_row_(divide_up(2 * width, 64)), words_(words_per_row_ * band_rows, 0) {}

@@ -16,7 +16,7 @@ namespace lg::surface {
 struct PixelBlend {
   int64_t column;
   double weight[4];      // by side
-  Crossing crossing[4];  // not found: nothing from there
+  Crossing crossing[4];  // not found: takes nothing from that side
 };
 
 // The pixels of one row that take colour from a neighbour.
@@ -45,7 +45,7 @@ class RowBlends {
   }
 
  private:
-  std::vector<int32_t> place_;  // of each column, in blends_; -1: none
+  std::vector<int32_t> place_;  // index of each column in blends_, or -1
   Array<PixelBlend> blends_;
 };
 
@@ -57,7 +57,7 @@ class BandScanner {
   explicit BandScanner(const AntialiasScene<T>& scene)
       : s_(scene), current_(scene.image.width), next_(scene.image.width), marks_(scene.image.width) {}
 
-  // crossed: gets the band's pairs with a crossing, unless null.
+  // crossed: receives the band's pairs with a crossing, unless null.
   template <class Use>
   void scan(const PairList<T>& pairs, int64_t band, Array<PairKey>* crossed, Use&& use) {
     const int64_t view = band / pairs.bands_per_view(), begin = band % pairs.bands_per_view() * band_rows;
@@ -69,7 +69,7 @@ class BandScanner {
         std::swap(current_, next_);
       }
     };
-    // The last row of the band above may give colour to the first row of this one.
+    // The last row of the band above may give colour to the first row of this band.
     if (begin > 0) {
       pairs.for_last_row(band - 1, marks_, [&](const PixelPair& pair) { add(pair, nullptr, &current_); });
     }
@@ -83,7 +83,7 @@ class BandScanner {
   }
 
  private:
-  // first_row, second_row: where the blends of the pair's pixels go; null: another band handles them. Returns whether
+  // first_row, second_row: where the blends of the pair's pixels go; null if another band handles them. Returns whether
   // the pair has a crossing.
   bool add(const PixelPair& pair, RowBlends* first_row, RowBlends* second_row) const {
     const PairBlend blend = blend_pair(s_, pair);

@@ -1,4 +1,4 @@
-// How the pieces of outlines change an image, and the gradients of what they are made of.
+// How pieces of outlines change an image, and the gradients of colours and positions.
 #pragma once
 
 #include <cstdint>
@@ -11,21 +11,21 @@
 
 namespace lg::surface {
 
-// Pieces as the op `outlines` makes them, and the colours of their samples. Those of one pixel follow one another.
+// Pieces as the op `outlines` makes them, and the colours of their samples. Pieces of one pixel are consecutive.
 template <class T>
 struct OutlineColors {
-  const T* side_color;  // [views, 4, samples, channels]: of both sides, and of the surfaces that these stand for
+  const T* side_color;  // [views, 4, samples, channels]: of both sides, and of the surfaces that they stand for
   const int32_t* pixel;
   const T* weight;  // [views, 2, samples]
   ImageSize image;
   int64_t channels, samples;
 
-  // The pixel of a sample among those of all views; -1 for an unused row.
+  // The index of a sample's pixel among those of all views; -1 for an unused row.
   LG_HD int64_t target(int64_t view, int64_t sample) const {
     const int32_t p = pixel[view * samples + sample], pixels = static_cast<int32_t>(image.height * image.width);
     return p >= 0 && p < pixels ? view * pixels + p : -1;
   }
-  // An item is a sample among those of all views.
+  // An item is one sample of one view.
   struct Item {
     int64_t view, sample, target;
   };
@@ -37,7 +37,7 @@ struct OutlineColors {
     return ((4 * view + number) * samples + sample) * channels;
   }
 
-  // The weight of the sides of all pieces of a pixel, given the first one.
+  // The total weight of the sides of all pieces of a pixel, given its first piece.
   template <class Body>
   LG_HD void for_pieces(int64_t view, int64_t first, const Body& body) const {
     const int32_t* pixels = pixel + view * samples;
@@ -64,7 +64,7 @@ OutlineColors<T> make_outline_colors(const void* side_color, const int32_t* pixe
           samples};
 }
 
-// The first piece of a pixel adds all of them. out: holds the colours at first.
+// The first piece of a pixel adds up all of them. out: holds the colours before.
 template <class T>
 struct BlendPixel {
   OutlineColors<T> s;
@@ -85,7 +85,7 @@ struct BlendPixel {
   }
 };
 
-// The gradient of a pixel's colour, likewise. grad_color: holds grad_out at first.
+// The gradient of a pixel's colour, computed likewise. grad_color: holds grad_out before.
 template <class T>
 struct PullPixelColor {
   OutlineColors<T> s;
@@ -103,8 +103,8 @@ struct PullPixelColor {
   }
 };
 
-// The gradient of the colours of one piece: of the surfaces alone. The colours beside it only say how its motion
-// counts.
+// The gradient of the colours of one piece's surfaces. The colours beside the piece only determine the effect of its
+// motion.
 template <class T>
 struct PullSideColors {
   OutlineColors<T> s;
@@ -132,7 +132,7 @@ struct CornerGradients {
   double of[3][4];
 };
 
-// Adds the gradient of a corner's homogeneous pixels (x, y, w), as (a, b, c).
+// Adds the gradient of a corner given as (a, b, c), that of its homogeneous pixels (x, y, w).
 LG_HD void add_to_corner(const Line& grad, double width, double height, double (&corner)[4]) {
   const double x = 0.5 * width * grad.a, y = 0.5 * height * grad.b;
   corner[0] += x;
@@ -145,14 +145,14 @@ LG_HD Line cross(const Line& p, const Line& q) {
 }
 LG_HD Line place_of(const PixelCorner& p) { return {p.x, p.y, p.w}; }
 
-// Of the line through corners i and j, given that of the line.
+// From the gradient of the line through corners i and j.
 LG_HD void pull_line(const PixelCorner (&p)[3], int i, int j, const Line& grad, double width, double height,
                      CornerGradients& out) {
   add_to_corner(cross(place_of(p[j]), grad), width, height, out.of[i]);
   add_to_corner(cross(grad, place_of(p[i])), width, height, out.of[j]);
 }
 
-// Of the plane of depth z/w, given that of the plane.
+// From the gradient of the depth plane z/w.
 LG_HD void pull_depth(const PixelCorner (&p)[3], const Line& grad, double width, double height, CornerGradients& out) {
   Line edge[3];
   for (int k = 0; k < 3; ++k) edge[k] = line_through(p[(k + 1) % 3], p[(k + 2) % 3]);
@@ -170,7 +170,7 @@ LG_HD void pull_depth(const PixelCorner (&p)[3], const Line& grad, double width,
   }
 }
 
-// The gradient of positions: a piece pulls its line by the jump and its length.
+// The gradient of positions: a piece pulls its line in proportion to the jump and its length.
 template <class T>
 struct PullOutlines {
   OutlineColors<T> s;
@@ -199,7 +199,7 @@ struct PullOutlines {
     return true;
   }
 
-  // The incoming gradient's change while the outline moves by one pixel.
+  // The change of the loss when the outline moves by one pixel.
   LG_HD double force(int64_t view, int64_t sample, int64_t target) const {
     const T *a = s.side_color + s.row(view, 0, sample), *b = s.side_color + s.row(view, 1, sample);
     const T* grad = grad_out + target * s.channels;
@@ -260,13 +260,13 @@ struct PullOutlines {
 
   LG_HD double extent(int axis) const { return static_cast<double>(axis == 0 ? s.image.width : s.image.height); }
 
-  // The gradient of a line's coefficients: their change over the slope is the distance that the line moves.
+  // The gradient of a line's coefficients: dividing their change by the slope gives the distance that the line moves.
   LG_HD static Line scaled(const Line& moment, const Line& l) {
     const double norm = root(l.a * l.a + l.b * l.b);
     return {moment.a / norm, moment.b / norm, moment.c / norm};
   }
 
-  // False, and zero, where a gradient is not finite.
+  // Returns false and leaves zero if a gradient is not finite.
   LG_HD static bool store(const CornerGradients& out, T (&value)[12]) {
     T sum = 0;
     for (int k = 0; k < 12; ++k) {

@@ -1,4 +1,4 @@
-// blend_outlines on CUDA: a thread adds up the pieces of a pixel, which follow one another.
+// blend_outlines on CUDA: one thread adds up the pieces of a pixel, which are consecutive.
 #include "surface/blend_outlines.h"
 
 #include "parallel/for_each.h"

@@ -1,5 +1,5 @@
-// Blocks of 4x4 pixels, and the triangles that their pixels show. Lane (column & 3) + 4 * (row & 3) of a block is the
-// pixel at (column, row).
+// Blocks of 4x4 pixels and the triangles that they show. Lane (column & 3) + 4 * (row & 3) of a block is the pixel at
+// (column, row).
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct BlockPart {
   uint32_t lanes;
 };
 
-// The lanes of a block that begins at place (x, y) and of which only those before (width, height) are there.
+// The lanes that exist in a block that begins at (x, y), in a tile of the given width and height.
 inline uint32_t lanes_inside(int64_t x, int64_t y, int64_t width, int64_t height) {
   if (x + block_size <= width && y + block_size <= height) return all_lanes;
   uint32_t lanes = 0;
@@ -30,7 +30,7 @@ inline uint32_t lanes_inside(int64_t x, int64_t y, int64_t width, int64_t height
   return lanes;
 }
 
-// Cuts the seen lanes of a block into parts; numbers them by number_of(triangle, its first lane). ids: of the lanes.
+// Cuts the seen lanes of a block into parts, numbered by number_of(triangle, its first lane). ids: one per lane.
 // Returns the end of the parts.
 template <class NumberOf>
 LG_INLINE BlockPart* cut_block(const Lanes<int32_t>& ids, uint32_t seen, BlockPart* next, NumberOf&& number_of) {

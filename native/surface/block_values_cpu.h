@@ -1,4 +1,4 @@
-// What the pixels of a block (block_parts.h) have in an image of several values a pixel, sorted by place.
+// The values of a block (block_parts.h) in an image with several values per pixel, as one vector per channel.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,14 @@
 
 namespace lg::surface {
 
-// Values: of each pixel, one to four.
+// Values: per pixel, one to four.
 template <class T, int Values>
 struct BlockValues {
   static_assert(Values >= 1 && Values <= 4, "a row of a block is at most four quads");
   Lanes<T> value[Values];
 
-  // from: the block's first pixel. stride: values from one row of the image to the next. inside: the lanes that lie in
-  // the image; the others get zeros.
+  // from: the block's first pixel. stride: values between rows of the image. inside: the lanes inside the image; the
+  // others get zeros.
   LG_INLINE BlockValues(const T* from, int64_t stride, uint32_t inside) {
     if (LG_LIKELY(inside == all_lanes)) {
       sort(from, stride);
@@ -33,7 +33,7 @@ struct BlockValues {
 
  private:
   LG_INLINE void sort(const T* from, int64_t stride) {
-    Lanes<T> quad[Values];  // of each row of the block, the first four values, the next four and so on
+    Lanes<T> quad[Values];  // the first four values of each row of the block, then the next four, and so on
     unrolled<Values>([&](int k) LG_INLINE_LAMBDA { quad[k] = load_quads(from + 4 * k, stride); });
     if constexpr (Values == 2) {
       value[0] = pick_in_quads<0, 2, 4, 6>(quad[0], quad[1]);

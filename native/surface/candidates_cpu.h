@@ -1,4 +1,4 @@
-// Triangles before they are binned to tiles: tested and set up sixteen at a time.
+// Triangles before binning: tested and set up sixteen at a time.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace lg::surface {
 
-// Triangles up to this size can be set up in 32 bits wherever they touch a tile. In sub-pixels: 32 pixels.
+// Triangles up to this size (in sub-pixels: 32 pixels) can be set up in 32 bits wherever they touch a tile.
 constexpr int32_t small_extent = 1 << 13;
 
-// A triangle whose box holds at most 4x4 pixel centres, ready to be drawn: its coverage is decided already.
+// A triangle whose box holds at most 4x4 pixel centres, ready to be drawn: its coverage has already been decided.
 struct TinyTriangle {
   float at_origin, dx, dy, low, high;  // its depth plane
   int32_t triangle;
@@ -19,27 +19,27 @@ struct TinyTriangle {
   uint16_t mask;  // bit 4 * row + column: it covers the pixel that far from the origin
 };
 
-// Sixteen triangles, side by side: plain loops over the lanes, which compilers vectorise. Most triangles of a fine
-// mesh hold no pixel centre and are dropped here, and most of the others are tiny.
+// Sixteen triangles side by side: plain loops over the lanes, which compilers vectorise. Most triangles of a fine mesh
+// contain no pixel centre and are dropped here, and most of the rest are tiny.
 struct alignas(64) CandidateTriangles {
   static constexpr int capacity = 16;
   enum Verdict : int32_t { drop, keep, keep_tiny, look_closer };
 
   int count;
-  struct Corner {  // SnappedVertex, value by value
+  struct Corner {  // SnappedVertex, as one array per value
     int32_t x[capacity], y[capacity];
     float z[capacity];
     uint32_t flags[capacity];
   };
   Corner a, b, c;
-  uint32_t flags[capacity];  // of the three vertices together
+  uint32_t flags[capacity];  // the union of the flags of the three vertices
   int32_t x0[capacity], y0[capacity], x1[capacity], y1[capacity];
   int32_t area[capacity];  // doubled and signed; wraps around for triangles that are not small
   int32_t verdict[capacity];
   int32_t mask[capacity];
   float at_origin[capacity], dx[capacity], dy[capacity];
 
-  // index: three vertices of each of `count` triangles, all of them valid.
+  // index: three vertices for each of `count` triangles, all valid.
   void load(const SnappedVertex* vertices, const int32_t* index) {
     static_assert(sizeof(SnappedVertex) == 16 && sizeof(Corner) == 4 * 4 * capacity, "records of four 32-bit values");
     gather_corners(vertices, index, count, &a, &b, &c);
@@ -47,10 +47,10 @@ struct alignas(64) CandidateTriangles {
   }
 
   // keep: a small triangle that may cover pixels of its box. keep_tiny: it covers some, and tiny() returns it.
-  // look_closer: clipping or wider arithmetic is needed.
+  // look_closer: it needs clipping or wider arithmetic.
   void judge(const Viewport& view) {
     place_boxes(view);
-    // Integers rather than bools, since loops over bools are not vectorised.
+    // Integers, because loops over bools are not vectorised.
     int32_t any_tiny = 0;
     for (int l = 0; l < capacity; ++l) {
       const int32_t is_tiny = static_cast<int32_t>(x1[l] - x0[l] < 4) & static_cast<int32_t>(y1[l] - y0[l] < 4);
@@ -80,7 +80,7 @@ struct alignas(64) CandidateTriangles {
   }
 
  private:
-  // a b - c d where it fits 32 bits, as for small triangles; wraps around for others, which do not use it.
+  // a b - c d if it fits into 32 bits, as it does for small triangles. It wraps around for others, which do not use it.
   static int32_t cross(int32_t a, int32_t b, int32_t c, int32_t d) {
     const auto u = [](int32_t value) { return static_cast<uint32_t>(value); };
     return static_cast<int32_t>(u(a) * u(b) - u(c) * u(d));
@@ -105,8 +105,8 @@ struct alignas(64) CandidateTriangles {
     }
   }
 
-  // An edge function at the origin and its steps, the top-left rule folded in: negative is outside.
-  // Unsigned: values of triangles that are not tiny wrap around.
+  // An edge function at the origin and its steps, including the top-left rule: negative means outside. Unsigned,
+  // because values of triangles that are not tiny wrap around.
   struct Edges {
     uint32_t value[capacity], step_x[capacity], step_y[capacity];
   };
@@ -114,7 +114,7 @@ struct alignas(64) CandidateTriangles {
   void prepare_edge(int32_t bits, const Corner& p, const Corner& q, Edges& edge) const {
     const int32_t half = 1 << (bits - 1);
     for (int l = 0; l < capacity; ++l) {
-      // Seen from the other side, the edge runs from q to p.
+      // Seen from behind, the edge runs from q to p.
       const int32_t ex = area[l] < 0 ? p.x[l] - q.x[l] : q.x[l] - p.x[l],
                     ey = area[l] < 0 ? p.y[l] - q.y[l] : q.y[l] - p.y[l];
       const int32_t top_left = (ey < 0) | ((ey == 0) & (ex > 0));
@@ -125,13 +125,13 @@ struct alignas(64) CandidateTriangles {
     }
   }
 
-  // The masks of tiny triangles; those of others are undefined.
+  // The masks of tiny triangles. Those of others are undefined.
   void cover(int32_t bits) {
     alignas(64) Edges ab, bc, ca;
     prepare_edge(bits, a, b, ab);
     prepare_edge(bits, b, c, bc);
     prepare_edge(bits, c, a, ca);
-    int32_t columns = 0, rows = 0;  // no tiny box has more
+    int32_t columns = 0, rows = 0;  // no tiny triangle has a larger box
     for (int l = 0; l < capacity; ++l) {
       const int32_t across = verdict[l] == keep_tiny ? x1[l] - x0[l] : 0;
       const int32_t down = verdict[l] == keep_tiny ? y1[l] - y0[l] : 0;
@@ -153,7 +153,7 @@ struct alignas(64) CandidateTriangles {
     }
   }
 
-  // The formula of coverage.h's make_depth_plane: reversing a triangle negates both numerators and area.
+  // The formula of make_depth_plane in coverage.h: reversing a triangle negates both the numerators and the area.
   void make_depth_planes(int32_t bits) {
     const double size = static_cast<double>(1 << bits), half = size / 2;
     for (int l = 0; l < capacity; ++l) {

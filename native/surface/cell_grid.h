@@ -1,7 +1,7 @@
-// A grid of square cells over an image, and for each the triangles whose boxes touch it.
+// A grid of square cells over an image, and for each cell the triangles whose boxes touch it.
 //
-// The side of the cells follows from the triangles: as small as a bounded number of entries allows, so that a cell of a
-// fine mesh holds few triangles, and a large triangle few entries.
+// Cells are as small as a bound on the number of entries allows, so a cell of a fine mesh holds few triangles and a
+// large triangle has few entries.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace lg::surface {
 
-// The pixels that a triangle can touch, and its range of depths; empty where x0 > x1.
+// The pixels that a triangle can touch and its range of depths. Empty if x0 > x1.
 struct TriangleBox {
   float x0, y0, x1, y1, z0, z1;
 
@@ -23,7 +23,7 @@ struct TriangleBox {
 constexpr int smallest_shift = 1, largest_shift = 15;
 constexpr int shifts = largest_shift - smallest_shift + 1;
 
-// The most cells, and entries in all lists, of a grid for so many triangles.
+// Bounds on the cells of a grid, and on the entries in all lists, for a number of triangles.
 LG_HD int64_t most_cells(int64_t triangles) { return 4 * triangles + 4096; }
 LG_HD int64_t most_entries(int64_t triangles) { return 6 * triangles + 16384; }
 
@@ -41,7 +41,7 @@ struct CellGrid {
   LG_HD int32_t row(double y) const { return limit_to(y, rows); }
   LG_HD int64_t cell(int32_t column, int32_t row) const { return int64_t{row} * columns + column; }
   LG_HD int64_t cell_at(double x, double y) const { return cell(column(x), row(y)); }
-  // Of a box within the image.
+  // The cells of a box within the image.
   LG_HD CellRange range(const TriangleBox& box) const {
     return {column(box.x0), row(box.y0), column(box.x1), row(box.y1)};
   }
@@ -79,14 +79,14 @@ LG_HD void count_entries(const TriangleBox& box, int64_t width, int64_t height, 
   }
 }
 
-// The lists: those of cell i are entries[begin[i]] to entries[begin[i + 1]].
+// The lists: list i is entries[begin[i]] to entries[begin[i + 1]].
 struct CellLists {
   CellGrid grid;
   const int32_t* begin;
   const int32_t* entries;
 };
 
-// The smallest cells for which the lists of so many triangles fit. entries: their number by shift.
+// The smallest cells whose lists fit for a number of triangles. entries: the number of entries for each shift.
 LG_HD CellGrid choose_grid(int64_t width, int64_t height, int64_t triangles, const int64_t* entries) {
   for (int shift = smallest_shift; shift < largest_shift; ++shift) {
     const CellGrid grid = make_grid(width, height, shift);

@@ -1,7 +1,7 @@
 // Which pixels a triangle covers: clipping, snapping, edge functions and visibility depth.
 //
-// This is the rule that lumigrad.reference.rasterize defines, operation for operation, so that coverage
-// and visibility agree on every pixel. All arithmetic before snapping is float64; after it, integers.
+// These are the operations of lumigrad.reference.rasterize, one for one, so that coverage and visibility agree on every
+// pixel. All arithmetic before snapping is float64; after it, integers.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,7 @@ struct ClipVertex {
   double x, y, z, w;
 };
 
-// The six clip planes; a vertex is inside where the value is >= 0.
+// The six clip planes. A vertex is inside if the value is >= 0.
 constexpr int clip_planes = 6;
 LG_HD double clip_distance(const ClipVertex& p, const Viewport& view, int plane) {
   switch (plane) {
@@ -74,7 +74,7 @@ LG_HD uint32_t clip_flags(const ClipVertex& p, const Viewport& view) {
 struct SnappedVertex {
   int32_t x, y;    // sub-pixels, rows downwards
   float z;         // z/w
-  uint32_t flags;  // clip_flags of the vertex; x, y, z are defined only where it is zero
+  uint32_t flags;  // clip_flags of the vertex; x, y, z are defined only if it is zero
 };
 
 // Round half to even, for |value| < 2^51.
@@ -95,8 +95,8 @@ LG_HD SnappedVertex snap(const ClipVertex& p, const Viewport& view) {
   return s;
 }
 
-// A point made by clipping. Where a polygon comes near w = 0, rounding can leave it far outside the planes:
-// the bounds keep every later integer in range.
+// A point made by clipping. If a polygon comes near w = 0, rounding can place the point far outside the planes; the
+// bounds keep all later integers in range.
 LG_HD SnappedVertex snap_clipped(const ClipVertex& p, const Viewport& view) {
   const double size = static_cast<double>(1 << view.subpixel_bits);
   const double spare_x = static_cast<double>(guard_span - view.width) / 2 * size;
@@ -112,8 +112,8 @@ struct Polygon {
   int count;
 };
 
-// Sutherland-Hodgman against one plane. New points are computed from the inside vertex towards the outside
-// one, so that the two triangles of an edge compute the same point.
+// Sutherland-Hodgman against one plane. New points are computed from the inside vertex towards the outside vertex, so
+// that the two triangles of an edge compute the same point.
 LG_HD void clip_polygon(Polygon& polygon, const Viewport& view, int plane) {
   Polygon out;
   out.count = 0;
@@ -134,8 +134,8 @@ LG_HD void clip_polygon(Polygon& polygon, const Viewport& view, int plane) {
   polygon = out;
 }
 
-// Clips a triangle to all planes; an empty polygon where nothing is left, or a vertex has w <= 0
-// or is not finite.
+// Clips a triangle to all planes. The polygon is empty if nothing is left, or if a vertex has w <= 0 or is not
+// finite.
 LG_HD void clip_triangle(Polygon& polygon, const Viewport& view) {
   for (int plane = 0; plane < clip_planes && polygon.count > 0; ++plane) clip_polygon(polygon, view, plane);
   for (int i = 0; i < polygon.count; ++i) {
@@ -155,7 +155,7 @@ LG_HD int32_t max3(int32_t a, int32_t b, int32_t c) { return a > b ? (a > c ? a 
 LG_HD float min3(float a, float b, float c) { return a < b ? (a < c ? a : c) : (b < c ? b : c); }
 LG_HD float max3(float a, float b, float c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
 
-// The pixels whose centres the bounding box of a snapped triangle holds, inclusive, within the image.
+// The pixels within the image whose centres lie in the bounding box of a snapped triangle, inclusive.
 struct PixelBox {
   int32_t x0, y0, x1, y1;
   LG_HD bool empty() const { return x0 > x1 || y0 > y1; }
@@ -175,10 +175,10 @@ LG_HD PixelBox pixel_box(const SnappedVertex& a, const SnappedVertex& b, const S
   return box;
 }
 
-// An edge function in units that step by whole numbers from pixel to pixel: value(column, row) >= 0 where
-// the pixel centre is inside, the top-left rule included.
+// An edge function with whole steps from pixel to pixel: value(column, row) >= 0 if the pixel centre is inside,
+// including the top-left rule.
 struct Edge {
-  int64_t value;           // at the pixel (column0, row0) it was set up for
+  int64_t value;           // at the pixel (column0, row0) for which it was set up
   int32_t step_x, step_y;  // per pixel
 };
 
@@ -188,10 +188,10 @@ LG_HD Edge make_edge(const SnappedVertex& a, const SnappedVertex& b, int32_t col
   const int64_t cy = (static_cast<int64_t>(row0) << bits) + half - a.y;
   const bool top_left = dy < 0 || (dy == 0 && dx > 0);
   const int64_t e = dx * cy - dy * cx - (top_left ? 0 : 1);
-  return {e >> bits, -dy, dx};  // all pixels share the remainder, so flooring keeps every sign
+  return {e >> bits, -dy, dx};  // all pixels share the remainder, so flooring preserves every sign
 }
 
-// The plane of the visibility depth, float32 as the rule requires.
+// The plane of the visibility depth, in float32 as the rule requires.
 struct DepthPlane {
   float at_anchor, dx, dy, low, high;
   int32_t anchor_x, anchor_y;

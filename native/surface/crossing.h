@@ -2,11 +2,11 @@
 // with respect to the edge's vertices (Laine et al. 2020, section 3.5).
 //
 // The triangle seen at a pixel often ends before the outline of its surface does: near a rim, triangles are thinner
-// than a pixel. The search therefore walks from it along the surface, triangle by triangle, until it meets a
-// silhouette edge, the other pixel, or the triangle seen there.
+// than a pixel. The search therefore walks along the surface from that triangle to the next ones until it meets a
+// silhouette edge, the other pixel, or the triangle visible there.
 //
 // All coordinates are homogeneous: a vertex is (x, y, w), an edge is the line a x b. Vertices behind the camera then
-// need no special case beyond the condition that w is positive at the crossing.
+// need no special case; w must only be positive at the crossing.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace lg::surface {
 
-// Crossings may lie this far (in pixels) beyond the two centres, which snapping can cause.
+// Crossings may lie this far (in pixels) beyond the two centres, because vertices are snapped.
 constexpr double crossing_tolerance = 1.0 / 16;
 
 // A pixel and its neighbour to the right, or, where vertical, the one below.
@@ -27,15 +27,15 @@ struct PixelPair {
   bool vertical;
 };
 
-// A pair seen from one of its pixels.
+// A pair as seen from one of its pixels.
 struct PairView {
   double f_along, f_across;          // that pixel's centre in NDC, along and across the pair
   double scale_along, scale_across;  // pixels per NDC unit, positive
-  double direction;                  // from the pixel to the other one, in NDC: +1 or -1
+  double direction;                  // step to the other pixel in NDC: +1 or -1
   int along, across;                 // 0 for x, 1 for y
 };
 
-// from_first: seen from the first pixel, the left or upper one.
+// from_first: seen from the first (left or upper) pixel.
 LG_HD PairView make_pair_view(const PixelPair& pair, bool from_first, const ImageSize& image) {
   const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
   const int64_t column = pair.column + (!pair.vertical && !from_first), row = pair.row + (pair.vertical && !from_first);
@@ -51,15 +51,15 @@ struct Crossing {
   int edge = 0;
   double distance = 0;  // from the owner's centre, in pixels, within [0, 1]
   bool clamped = false;
-  bool owned_by_first = true;  // the owner, the pixel that sees the edge's surface, is the left or upper one
+  bool owned_by_first = true;  // the owner, the pixel that shows the edge's surface, is the left or upper one
 
   LG_HD bool found() const { return triangle >= 0; }
 };
 
-// The walk goes over at most this many triangles beyond the visible one.
+// The walk crosses at most this many triangles beyond the visible one.
 constexpr int walk_limit = 64;
 
-// One view's mesh. Nothing outside of it is read, whatever the indices.
+// The mesh of one view. Nothing outside it is read, whatever the indices.
 template <class T>
 struct SurfaceView {
   const T* pos;  // [vertices, 4]
@@ -96,18 +96,18 @@ LG_HD EdgeLine make_edge_line(const ScanVertex& a, const ScanVertex& b) {
   return {a, b, a.across * b.w - b.across * a.w, b.along * a.w - a.along * b.w};
 }
 
-// Pixels from the centre to where the line meets the pair's axis, in the pair's direction.
+// Pixels from the centre to the point where the line meets the pair's axis, in the pair's direction.
 LG_HD double crossing_distance(const EdgeLine& e, const PairView& view) {
   return view.direction * view.scale_along * ((e.a.across * e.b.along - e.a.along * e.b.across) / e.l_along);
 }
 
-// Whether the scanline through the pixel's centre, which runs between the edge's ends, meets it in front of
-// the camera.
+// Whether the scanline through the pixel's centre, which separates the ends of the edge, meets it in front of the
+// camera.
 LG_HD bool is_in_front(const EdgeLine& e) { return e.l_along != 0 && (e.l_along > 0) == (e.a.across > e.b.across); }
 
 LG_HD double magnitude(double value) { return value < 0 ? -value : value; }
 
-// Pairs across which the edge runs flat are left to the other direction's pairs.
+// Edges that run flat across a pair are left to the pairs of the other direction.
 LG_HD bool is_steep(const EdgeLine& e, const PairView& view) {
   return magnitude(e.l_along) * view.scale_across >= magnitude(e.l_across) * view.scale_along;
 }
@@ -121,14 +121,14 @@ LG_HD Crossing make_crossing(int64_t triangle, int edge, double distance) {
   return {static_cast<int32_t>(triangle), edge, clamped, clamped != distance};
 }
 
-// An edge of a triangle through which the scanline leaves it, and how far away. edge -1: none.
+// The edge through which the scanline leaves a triangle, and its distance. edge -1: none.
 struct Exit {
   int edge = -1;
   double distance = 0;
   EdgeLine line;
 };
 
-// Where the scanline leaves the triangle that holds its origin: the farther of the two edges it meets.
+// Where the scanline leaves the triangle that contains its origin: the farther of the two edges that it meets.
 template <class T>
 LG_HD Exit first_exit(const SurfaceView<T>& surface, int64_t triangle, const PairView& view) {
   const ScanVertex v[3] = {make_scan_vertex(surface.corner(triangle, 0), view),
@@ -146,11 +146,11 @@ LG_HD Exit first_exit(const SurfaceView<T>& surface, int64_t triangle, const Pai
   return best;
 }
 
-// Where it leaves the next triangle, entered through its edge `entry`: of the other two edges, the one whose
-// ends lie on opposite sides of it. Sides are a property of the vertex, so the choice cannot fail by rounding.
+// Where the scanline leaves the next triangle, which it entered through edge `entry`: of the other two edges, the one
+// whose ends lie on opposite sides. Sides are a property of the vertex, so rounding cannot make the choice fail.
 template <class T>
 LG_HD Exit next_exit(const SurfaceView<T>& surface, int64_t triangle, int entry, const PairView& view) {
-  const int next = (entry + 1) % 3, last = (entry + 2) % 3;  // edge `next` runs from corner last to entry
+  const int next = (entry + 1) % 3, last = (entry + 2) % 3;  // edge `next` runs from corner `last` to corner `entry`
   const ScanVertex tip = make_scan_vertex(surface.corner(triangle, entry), view);
   const ScanVertex a = make_scan_vertex(surface.corner(triangle, next), view);
   const ScanVertex b = make_scan_vertex(surface.corner(triangle, last), view);
@@ -161,8 +161,8 @@ LG_HD Exit next_exit(const SurfaceView<T>& surface, int64_t triangle, int entry,
   return {through_next ? next : last, crossing_distance(e, view), e};
 }
 
-// The outline of the surface that `seen`, the triangle seen at the pixel, belongs to, on the way to the
-// other pixel, which sees the triangle `other` (or -1).
+// The outline of the surface that `seen` (the triangle visible at the pixel) belongs to, on the way to the other pixel,
+// which shows triangle `other` (or -1).
 template <class T>
 LG_HD Crossing find_outline(const SurfaceView<T>& surface, int64_t seen, int64_t other, const PairView& view) {
   int64_t triangle = seen;
@@ -183,7 +183,7 @@ LG_HD Crossing find_outline(const SurfaceView<T>& surface, int64_t seen, int64_t
   return {};
 }
 
-// The depth z / w of a triangle's plane where it crosses the axis of a pair. Not finite for triangles seen edge-on.
+// The depth z / w of a triangle's plane where it crosses a pair's axis. Not finite for triangles seen edge-on.
 template <class T>
 LG_HD double depth_on_axis(const SurfaceView<T>& surface, int64_t triangle, const PairView& view, double distance) {
   const double along = view.direction * distance / view.scale_along;  // from the pixel's centre, in NDC
@@ -199,12 +199,12 @@ LG_HD double depth_on_axis(const SurfaceView<T>& surface, int64_t triangle, cons
   return depth / all;
 }
 
-// Surfaces nearer to each other than this touch.
+// Surfaces closer than this touch.
 constexpr double contact_depth = 1e-6;
 
-// Whether a crossing lies in front of the plane of the triangle `nearer`, or on it. Of two surfaces, the one seen
-// nearer by its own pixel may be the farther one at the crossing: a floor that runs towards the camera is nearer than
-// the foot of an object on it.
+// Whether a crossing lies on or in front of the plane of the triangle `nearer`. The surface that is nearer at its own
+// pixel may be the farther one at the crossing: a floor that runs towards the camera is nearer than the foot of an
+// object on it.
 template <class T>
 LG_HD bool is_in_front_of(const SurfaceView<T>& surface, const Crossing& crossing, int64_t nearer,
                           const PairView& view) {
@@ -212,18 +212,18 @@ LG_HD bool is_in_front_of(const SurfaceView<T>& surface, const Crossing& crossin
          depth_on_axis(surface, nearer, view, crossing.distance) + contact_depth;
 }
 
-// The rule as nvdiffrast has it: only the visible triangle's own silhouette edges.
+// nvdiffrast's rule: only silhouette edges of the visible triangle.
 template <class T>
 LG_HD Crossing find_own_edge(const SurfaceView<T>& surface, int64_t front, const PairView& view) {
   Crossing best;
   const uint8_t flags = surface.flags[front];
-  if (!(flags & (facing_positive | facing_negative))) return best;  // edge-on: it lies on no side of its edges
+  if (!(flags & (facing_positive | facing_negative))) return best;  // edge-on: it has no sides
   for (int k = 0; k < 3; ++k) {
     if (!(flags & (1 << k))) continue;
     const EdgeLine e = make_edge_line(make_scan_vertex(surface.corner(front, (k + 1) % 3), view),
                                       make_scan_vertex(surface.corner(front, (k + 2) % 3), view));
     if (e.a.below() == e.b.below() || !is_in_front(e) || !is_steep(e, view)) continue;
-    // In a mirrored frame (along = y) the orientation of the line and that of the direction both change sign.
+    // In a mirrored frame (along = y), the orientations of the line and of the direction both change sign.
     const double outward =
         ((flags & facing_positive) ? -e.l_along : e.l_along) * view.direction * (view.along == 0 ? 1 : -1);
     if (!(outward > 0)) continue;

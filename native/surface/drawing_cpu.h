@@ -18,13 +18,13 @@ struct alignas(64) TileBuffers {
   float depth[tile_blocks * block_lanes];
 };
 
-// How the value of an edge differs between the lanes of a block.
+// The difference of an edge's value between the lanes of a block and its first lane.
 LG_INLINE Lanes<int32_t> ramp(const PartEdge& edge) {
   using Offsets = LaneOffsets<int32_t>;
   return load(Offsets::block_x) * edge.step_x + load(Offsets::block_y) * edge.step_y;
 }
 
-// The visibility depth of a block's lanes, in the order of operations that the rule requires.
+// The visibility depth at a block's lanes, with the operations in the order that the rule requires.
 struct DepthLanes {
   explicit DepthLanes(const DepthPlane& p)
       : at_anchor(p.at_anchor),
@@ -45,7 +45,7 @@ struct DepthLanes {
   int32_t anchor_x, anchor_y;
 };
 
-// A triangle ready to be drawn into a tile; pixel coordinates count from the tile's first pixel.
+// A triangle ready to be drawn into a tile. Pixel coordinates are relative to the tile's first pixel.
 struct PreparedTriangle {
   PartEdge edge[3];
   PixelBox box;  // clamped to the tile
@@ -58,8 +58,8 @@ inline bool is_small(const SnappedTriangle& t) {
          max3(t.a.y, t.b.y, t.c.y) - min3(t.a.y, t.b.y, t.c.y) <= small_extent;
 }
 
-// Sixteen small triangles, set up side by side: plain loops over the lanes, which compilers vectorise.
-// The formulas are those of coverage.h in tile coordinates.
+// Sixteen small triangles, set up side by side in plain loops over the lanes, which compilers vectorise. The formulas
+// are those of coverage.h in tile coordinates.
 struct alignas(64) SmallTriangles {
   static constexpr int capacity = 16;
 
@@ -80,7 +80,7 @@ struct alignas(64) SmallTriangles {
   }
 
   void prepare(const Tile& tile, int32_t bits) {
-    // Unused lanes repeat the first triangle: nothing is ever divided by garbage.
+    // Unused lanes repeat the first triangle, so that no lane divides by garbage.
     for (int l = count; l < capacity; ++l) {
       ax[l] = ax[0], ay[l] = ay[0], bx[l] = bx[0], by[l] = by[0], cx[l] = cx[0], cy[l] = cy[0];
       az[l] = az[0], bz[l] = bz[0], cz[l] = cz[0];
@@ -158,7 +158,7 @@ struct alignas(64) SmallTriangles {
   }
 };
 
-// Sets up a triangle of any size. False where the tile is outside one of its edges.
+// Sets up a triangle of any size. False if the tile is outside one of its edges.
 inline bool prepare_large(const SnappedTriangle& corners, const Tile& tile, const Viewport& viewport,
                           PreparedTriangle* out) {
   const int32_t bits = viewport.subpixel_bits;
@@ -172,8 +172,8 @@ inline bool prepare_large(const SnappedTriangle& corners, const Tile& tile, cons
   return true;
 }
 
-// Draws triangles into a tile: first those that are not tiny, in the order of their numbers. Peeling: only what lies
-// strictly behind the layer in front.
+// Draws triangles into a tile, first those that are not tiny, in the order of their numbers. When peeling, only
+// fragments strictly behind the layer in front are drawn.
 template <bool Peeling>
 class Drawing {
  public:
@@ -210,7 +210,7 @@ class Drawing {
   }
 
  private:
-  // SkipEmpty: skips blocks without a covered pixel. In small boxes the branch is mispredicted half the time, which
+  // SkipEmpty: skips blocks without a covered pixel. In small boxes that branch is mispredicted half the time, which
   // costs more than drawing nothing.
   template <bool SkipEmpty>
   LG_INLINE void draw(const PreparedTriangle& t) const {
@@ -235,7 +235,8 @@ class Drawing {
     }
   }
 
-  // A mask of 4x4 pixels moved down or to the right (negative: up, to the left); pixels that leave it are dropped.
+  // A mask of 4x4 pixels moved down and to the right (negative: up and to the left). Pixels that leave the block are
+  // dropped.
   static uint32_t shift_rows(uint32_t mask, int32_t by) {
     return by >= 0 ? mask << (4 * by) & 0xffffu : mask >> (-4 * by);
   }
@@ -244,7 +245,7 @@ class Drawing {
     return by >= 0 ? (mask & each_row * (0xfu >> by)) << by : (mask & each_row * (0xfu << -by & 0xfu)) >> -by;
   }
 
-  // (column, row): the block's first pixel, from the triangle's origin. place: the block's, in the buffers.
+  // (column, row): the block's first pixel relative to the triangle's origin. place: the block's place in the buffers.
   LG_INLINE void draw_lanes(const TinyTriangle& t, const Lanes<int32_t>& lanes, int32_t column, int32_t row,
                             int32_t place) const {
     const Lanes<float> x = load(LaneOffsets<float>::block_x) + static_cast<float>(column);
@@ -259,7 +260,7 @@ class Drawing {
     store(buffers_.triangle + place, select(take, triangle, old));
   }
 
-  // The lanes where (z, triangle) comes strictly after the layer in front.
+  // The lanes in which (z, triangle) comes strictly after the layer in front.
   LG_INLINE Lanes<int32_t> behind(const Lanes<float>& z, int32_t triangle, int64_t place) const {
     const Lanes<float> front = load(layer_->depth + place);
     const Lanes<int32_t> deeper = front < z;

@@ -1,6 +1,6 @@
-// How the border between two neighbouring pixels moves with the surfaces on either side of it (Pidhorskyi et al. 2024),
-// and the position gradient that follows. Geometry is homogeneous and float64, whatever the tensors' type, since
-// decisions depend on it.
+// How the border between two neighbouring pixels moves with the surfaces on either side (Pidhorskyi et al. 2024), and
+// the resulting gradient of positions. Geometry is homogeneous and float64, whatever the tensors' type, because it
+// decides what is visible.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 
 namespace lg::surface {
 
-// Pixels by which an intersection may move for each pixel that its surfaces do.
+// The most pixels by which an intersection may move when its surfaces move by one pixel.
 constexpr double fastest_intersection = 1e4;
 
-// A triangle on the screen. Line k = p_i x p_j in (x, y, w) is opposite to corner k.
+// A triangle on the screen. Line k = p_i x p_j in (x, y, w) is opposite corner k.
 struct ScreenTriangle {
   double line[3][3], det, z[3];
 };
 
-// Filled in place: a copy of the struct would have to wait for its parts to be stored.
+// Filled in place: returning the struct would have to wait for its parts to be stored.
 template <class T>
 LG_HD void make_screen_triangle(const T* const (&p)[3], ScreenTriangle& out) {
   for (int k = 0; k < 3; ++k) {
@@ -33,7 +33,7 @@ LG_HD void make_screen_triangle(const T* const (&p)[3], ScreenTriangle& out) {
   out.det = (p[0][3] * out.line[0][2] + p[1][3] * out.line[1][2]) + p[2][3] * out.line[2][2];
 }
 
-// Proportional to the weight of corner k at the place (x, y) in NDC.
+// Proportional to the weight of corner k at the point (x, y) in NDC.
 LG_HD double edge_value(const ScreenTriangle& t, int k, double x, double y) {
   return (t.line[k][0] * x + t.line[k][1] * y) + t.line[k][2];
 }
@@ -44,7 +44,7 @@ LG_HD double depth_at(const ScreenTriangle& t, double x, double y) {
   return depth / t.det;
 }
 
-// Whether the place (x, y) in NDC lies strictly inside, in front of the eye and between the clip planes.
+// Whether the point (x, y) in NDC lies strictly inside, in front of the eye and between the clip planes.
 LG_HD bool covers(const ScreenTriangle& t, double x, double y) {
   const double sign = t.det > 0 ? 1 : (t.det < 0 ? -1 : 0);
   bool inside = true;
@@ -53,7 +53,7 @@ LG_HD bool covers(const ScreenTriangle& t, double x, double y) {
   return inside && depth <= 1 && depth >= -1;
 }
 
-// Depth by pixels to the right and down; zero where that is not finite.
+// Depth per pixel to the right and down; zero if not finite.
 LG_HD void depth_slope(const ScreenTriangle& t, double width, double height, double* slope) {
   double x = 0, y = 0;
   for (int k = 0; k < 3; ++k) {
@@ -65,9 +65,9 @@ LG_HD void depth_slope(const ScreenTriangle& t, double width, double height, dou
   for (int i = 0; i < 2; ++i) slope[i] = slope[i] - slope[i] == 0 ? slope[i] : 0;
 }
 
-// The gradients of the motion (right, down, depth) of the points seen at two neighbouring pixels, where the border
-// between them is the intersection of their surfaces. pull: the change of the loss for each pixel that the border moves
-// towards the second pixel, along `axis` (0 right, 1 down).
+// The gradients of the motions (right, down, depth) of the points seen at two neighbouring pixels, if the border
+// between them is the intersection of their surfaces. pull: the change of the loss per pixel that the border moves
+// towards the second pixel along `axis` (0 right, 1 down).
 LG_HD bool intersection_gradient(const double* slope_a, const double* slope_b, int axis, double pull, double* a,
                                  double* b) {
   const auto magnitude = [](double v) { return v < 0 ? -v : v; };
@@ -84,7 +84,7 @@ LG_HD bool intersection_gradient(const double* slope_a, const double* slope_b, i
 }
 
 // Converts the gradient of a surface point's motion (pixels right, pixels down, depth) to that of its clip position.
-// False where the point is not in front of the eye.
+// False if the point is not in front of the eye.
 LG_HD bool motion_to_clip(const double* motion, double x, double y, double z, double w, double width, double height,
                           double* clip) {
   if (!(w > 0) || !((x - x) + (y - y) + (z - z) + (w - w) == 0)) return false;
@@ -95,22 +95,22 @@ LG_HD bool motion_to_clip(const double* motion, double x, double y, double z, do
   return true;
 }
 
-// What is seen at one of two neighbouring pixels.
+// What is visible at one of two neighbouring pixels.
 struct BorderSide {
   double x, y;   // NDC of the pixel's centre
-  bool surface;  // else the background
+  bool surface;  // otherwise the background
   ScreenTriangle triangle;
 };
 
-// Whether a surface goes on at the other pixel of a pair. Where it is nearer than what is seen there, it does not: it
-// ends before that centre, but by less than the rasterizer rounds positions.
+// Whether a surface continues at the other pixel of a pair. It does not if it is nearer than what is visible there: it
+// then ends before that pixel's centre, by less than the rasterizer's rounding of positions.
 LG_HD bool goes_on(const BorderSide& here, const BorderSide& there) {
   if (!here.surface || !covers(here.triangle, there.x, there.y)) return false;
   return !there.surface || !(depth_at(here.triangle, there.x, there.y) < depth_at(there.triangle, there.x, there.y));
 }
 
-// The gradients of the motions of the points seen at two neighbouring pixels; `pull` and `axis` as above. Returns which
-// of the two move, as bits: 1 the first one, 2 the second.
+// The gradients of the motions of the points visible at two neighbouring pixels, with `pull` and `axis` as above.
+// Returns which of the two move, as bits: 1 the first, 2 the second.
 LG_HD int border_motion(const BorderSide& a, const BorderSide& b, int axis, double pull, double width, double height,
                         double motion[2][3]) {
   const bool a_covers = goes_on(a, b), b_covers = goes_on(b, a);
@@ -128,7 +128,7 @@ LG_HD int border_motion(const BorderSide& a, const BorderSide& b, int axis, doub
   return moves;
 }
 
-// How the loss changes when the border between two pixels, `step` apart, moves by one pixel towards the second.
+// The change of the loss when the border between two pixels, `step` apart, moves by one pixel towards the second.
 template <class T>
 LG_HD double border_pull(const T* color, const T* grad, int64_t first, int64_t step, int64_t channels) {
   T sum = 0;
@@ -140,7 +140,7 @@ LG_HD double border_pull(const T* color, const T* grad, int64_t first, int64_t s
 }
 
 // Converts the gradient of the motion of the point (u, v) of a triangle to that of its corners' clip positions. False
-// where there is none.
+// if there is none.
 template <class T>
 LG_HD bool motion_to_corners(const double* motion, double u, double v, const T* const (&corner)[3], double width,
                              double height, T (&out)[12]) {
@@ -154,7 +154,7 @@ LG_HD bool motion_to_corners(const double* motion, double u, double v, const T* 
   return true;
 }
 
-// The position gradient: the body of corner_gradients.h. Every pixel handles the borders to its right and below it.
+// The gradient of positions: the body of corner_gradients.h. Each pixel handles the borders to its right and below it.
 template <class T>
 struct EdgeGradient {
   static constexpr int64_t gives = 4;
@@ -219,7 +219,7 @@ struct EdgeGradient {
     }
   }
 
-  // Gives the gradient of the motion of the point seen at a pixel to the triangle's three vertices.
+  // Passes the gradient of the motion of the point visible at a pixel to the triangle's three vertices.
   template <class Give>
   LG_HD void give_motion(int64_t view, int64_t pixel, const Seen& seen, bool moves, const double* motion,
                          const Give& give) const {

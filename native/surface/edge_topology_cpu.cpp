@@ -31,8 +31,8 @@ void check(const int32_t* tri, const int32_t* weld, int64_t triangles, int64_t v
   }
 }
 
-// Half-edges sorted by their edge, by counting on the lower vertex and sorting its few edges. Those that are linked to
-// nothing get their entry at once. weld may be null.
+// Half-edges sorted by their edge: counted by lower vertex, then each vertex's few edges are sorted. Half-edges that
+// are not linked get their entries at once. weld may be null.
 std::vector<SortedHalfEdge> sorted_half_edges(const int32_t* tri, const int32_t* weld, int64_t vertices,
                                               int64_t triangles, int32_t* topology) {
   std::vector<SortedHalfEdge> edges;
@@ -73,7 +73,7 @@ void link(const std::vector<SortedHalfEdge>& edges, size_t begin, size_t end, in
   }
 }
 
-// The same triangles over vertices numbered from 0 on: a table of vertices is kept, and numbers may be any.
+// The same triangles over vertices numbered from 0. Vertices are kept in a table, so numbers may be arbitrary.
 std::vector<int32_t> renumbered(const int32_t* tri, int64_t count, int64_t* vertices) {
   std::vector<int32_t> known(tri, tri + count);
   std::sort(known.begin(), known.end());
@@ -91,7 +91,7 @@ void build(const int32_t* tri, const int32_t* weld, int64_t vertices, int64_t tr
   const int64_t corners = 3 * triangles;
   if (!weld && triangles > 0) {
     const auto [least, most] = std::minmax_element(tri, tri + corners);
-    if (*most == INT32_MAX) {  // this is also what int64 indices beyond int32 have become
+    if (*most == INT32_MAX) {  // int64 indices beyond int32 have become this number too
       throw InvalidArgument("tri: expected indices below 2**31 - 1, got larger ones");
     }
     vertices = int64_t{*most} + 1;

@@ -1,6 +1,5 @@
-// edge_topology on CUDA: half-edges are collected by their edge in a hash table, then each one searches for the next.
-//
-// Half-edges arrive at the table in any order; the result does not depend on it.
+// edge_topology on CUDA: half-edges are collected by edge in a hash table, then each searches for the next one. They
+// arrive at the table in any order, which does not affect the result.
 #include "surface/edge_topology.h"
 
 #include "runtime/cuda/launch.h"
@@ -12,7 +11,7 @@ namespace {
 struct EdgeTable {
   uint64_t* edge;  // [capacity]: both vertices; ~0: free
   int32_t* head;   // [capacity]: a half-edge of the edge
-  int32_t* next;   // [half-edges]: another one of the same edge, or -1
+  int32_t* next;   // [half-edges]: another half-edge of the same edge, or -1
   int64_t capacity;
 };
 
@@ -68,7 +67,7 @@ __global__ void __launch_bounds__(items_per_block) insert_half_edges(Mesh mesh, 
   }
 }
 
-// In a cycle, half-edges follow one another by their number.
+// Within a cycle, half-edges are ordered by number.
 __global__ void __launch_bounds__(items_per_block) link_half_edges(Mesh mesh, EdgeTable table, int32_t* topology) {
   for (int64_t h = first_item(); h < 3 * mesh.triangles; h += item_step()) {
     const KeyedHalfEdge mine = half_edge(mesh, h);

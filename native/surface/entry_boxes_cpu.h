@@ -1,5 +1,5 @@
-// The entries of a grid's lists on the CPU: what is compared of their triangles, side by side in the order of the
-// lists.
+// The entries of a grid's lists on the CPU: the values of their triangles that are compared, side by side in list
+// order.
 #pragma once
 
 #include <algorithm>
@@ -40,7 +40,7 @@ class EntryBoxes {
     });
   }
 
-  // As ScanEntries, sixteen entries at a time.
+  // Like ScanEntries, sixteen entries at a time.
   template <class Body>
   void operator()(const SegmentSearch& s, const Body& body) const {
     const int64_t end = lists_.begin[s.cell + 1];
@@ -52,8 +52,8 @@ class EntryBoxes {
     }
   }
 
-  // Calls body(triangle, other) for the entries of a cell that may cross one another, and whose boxes have the first
-  // corner that they share in this cell. Triangles are in the order of their numbers.
+  // Calls body(triangle, other) for pairs of entries of a cell that may cross each other, if the first corner that
+  // their boxes share lies in this cell. Triangles come in the order of their numbers.
   template <class T, class Body>
   void for_pairs(const OutlineView<T>& view, int64_t cell, const Body& body) const {
     const int32_t columns = lists_.grid.columns, shift = lists_.grid.shift;
@@ -72,11 +72,11 @@ class EntryBoxes {
   }
 
  private:
-  // One entry as it is compared with others.
+  // One entry, as compared with others.
   struct Entry {
     float low[3], high[3], begin_x, begin_y;
     int32_t vertex[3];
-    int32_t surrounded[3];  // -1 for a vertex that its triangles surround once
+    int32_t surrounded[3];  // -1 if the vertex is surrounded once by its triangles
 
     template <class T>
     Entry(const EntryBoxes& all, const OutlineView<T>& view, int64_t i, float left, float top) {
@@ -103,7 +103,8 @@ class EntryBoxes {
     return sign_lanes(hit);
   }
 
-  // Of sixteen entries, those whose boxes meet an entry's and that are no neighbours of it, as in are_neighbours().
+  // The entries, out of sixteen, whose boxes meet a given entry's box and that are not its neighbours as defined by
+  // are_neighbours().
   uint32_t find_pairs(const Entry& entry, int64_t at) const {
     const Entry e = entry;
     const float *low = values_.data() + at, *high = low + 3 * stride_;
@@ -130,7 +131,7 @@ class EntryBoxes {
   Buffer<int32_t> vertices_;
 };
 
-// The pairs of triangles that may cross: the others of each triangle one after another, those of the first cell first.
+// Pairs of triangles that may cross, grouped by first triangle, in the order of the cells.
 class CrossingPairs {
  public:
   template <class T>
@@ -158,7 +159,7 @@ class CrossingPairs {
     int32_t triangle, other;
   };
 
-  // By triangle, and else in the order in which they were found.
+  // By triangle, otherwise in the order in which they were found.
   void sort(const std::vector<Array<Pair>>& found) {
     const auto triangles = static_cast<int64_t>(begin_.size()) - 1;
     std::fill_n(begin_.data(), begin_.size(), 0);

@@ -1,4 +1,4 @@
-// What is nearest along a segment: the lower envelope of the depths of the triangles that cover parts of it.
+// The nearest surface along a segment: the lower envelope of the depths of the triangles that cover parts of it.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace lg::surface {
 
-// From `begin` to the next strip's begin, in fractions of the segment, this triangle is the nearest; -1: none covers
+// From `begin` to the next strip's begin (in fractions of the segment), this triangle is the nearest. -1: none covers
 // it.
 struct Strip {
-  double begin, z0, z1, error;  // depths at the segment's ends, and how exact they are
+  double begin, z0, z1, error;  // depths at the segment's ends, and their error bounds
   int32_t triangle;
 
   LG_HD double depth(double s) const { return z0 + s * (z1 - z0); }
@@ -30,7 +30,7 @@ class Envelope {
   LG_HD const Strip& operator[](int i) const { return strips_[i]; }
   LG_HD double end(int i) const { return i + 1 < count_ ? strips_[i + 1].begin : 1; }
 
-  // False where there is no room for the strips.
+  // False if there is no room for the strips.
   LG_HD bool insert(const Covered& covered, int32_t triangle) {
     if (covered.part.empty()) return true;
     const Strip fresh = {covered.part.low, covered.z0, covered.z1, covered.error, triangle};
@@ -55,7 +55,7 @@ class Envelope {
   }
 
  private:
-  // From `low` to `high` whichever of the two is nearer; of equal ones that with the higher number, as in
+  // Between `low` and `high`, whichever of the two is nearer; at equal depths the one with the higher number, as in
   // rasterization.
   LG_HD bool compete(const Strip& old, const Strip& fresh, double low, double high) {
     if (old.triangle < 0) return push(fresh, low);

@@ -1,5 +1,5 @@
 // Interpolation of up to four channels without derivatives: vertex colours, texture coordinates, normals. Sixteen
-// pixels are computed side by side, channel by channel; where a run of pixels is summed up, a pixel's channels are one
+// pixels are computed side by side, channel by channel. For sums over a run of pixels, the channels of a pixel form one
 // vector.
 #pragma once
 
@@ -26,7 +26,7 @@ LG_INLINE Lanes<T, 4> load_channels(const T* from) {
 }
 
 // The forward pass over pixels of a view, from `start` on. ids: their triangles. mesh: attributes(view, triangle), and
-// how to prefetch what it will read.
+// a function that prefetches what attributes() will read.
 template <int Channels, class T, class Mesh>
 class FewChannelsForward {
  public:
@@ -54,13 +54,13 @@ class FewChannelsForward {
     return static_cast<int>(std::min<int64_t>(chunk_lanes, end - first));
   }
 
-  // The end of the chunks that show nothing.
+  // The end of the chunks that show no triangle.
   int64_t background_end(int64_t first, int64_t end) const {
     while (first < end && seen_lanes(ids_ + first, count_at(first, end)) == 0) first += count_at(first, end);
     return first;
   }
 
-  // Calls use(triangle) for the runs that begin in the chunk at `first`, if it is complete.
+  // Calls use(triangle) for the runs that begin in the chunk at `first`, if the chunk is complete.
   template <class Use>
   void for_triangles(int64_t first, int64_t end, Use&& use) const {
     if (first + chunk_lanes > end) return;
@@ -104,7 +104,7 @@ class FewChannelsForward {
   T* out_;
 };
 
-// The backward pass, tile by tile. Pixels are processed sixteen at a time; what depends on the triangle alone is
+// The backward pass, tile by tile. Pixels are processed sixteen at a time; whatever depends only on the triangle is
 // computed once per tile.
 template <class T, int Channels>
 class FewChannelsBackward {
@@ -113,7 +113,8 @@ class FewChannelsBackward {
  public:
   FewChannelsBackward() {}  // does not clear `chunks_`
 
-  // Collects the triangles of a tile. mesh: attributes(view, triangle), and how to prefetch what it will read.
+  // Collects the triangles of a tile. mesh: attributes(view, triangle), and a function that prefetches what
+  // attributes() will read.
   template <class Mesh>
   void begin_tile(const Mesh& mesh, const PixelTile& tile, int64_t height, int64_t width,
                   const FragmentLanes<T>& image) {
@@ -131,7 +132,7 @@ class FewChannelsBackward {
     }
   }
 
-  // Adds all pixels of the tile. stream: whether to write zeros of the gradients of u and v past the caches.
+  // Adds all pixels of the tile. stream: whether zero gradients of u and v are written past the caches.
   void add_pixels(const FragmentLanes<T>& image, const InterpolateGradients<T>& g, bool stream) {
     const auto ahead = [&](const PixelChunk& chunk) {
       prefetch_values(g.out + chunk.first * Channels, chunk.count * Channels);
@@ -159,7 +160,7 @@ class FewChannelsBackward {
   int32_t count() const { return numbers_.count(); }
   int32_t triangle(int32_t number) const { return numbers_[number]; }
 
-  // Gradients of the attributes of a triangle's three vertices, 3 * Channels values.
+  // The gradients of the attributes of a triangle's three vertices: 3 * Channels values.
   void vertex_gradients(int32_t number, T* out) const {
     const T* row = rows_.data() + number * row_values;
     for (int c = 0; c < Channels; ++c) {
@@ -172,7 +173,7 @@ class FewChannelsBackward {
  private:
   static constexpr int32_t attributes_ahead = 8;  // triangles
 
-  // A triangle's row: quads of a0 - a2 and a1 - a2, and of the sums of g, u g and v g over its pixels.
+  // A triangle's row: quads of a0 - a2 and a1 - a2, and the sums of g, u g and v g over its pixels.
   enum : int { to_u = 0, to_v = 4, sum_g = 8, sum_ug = 12, sum_vg = 16, row_values = 20 };
 
   static void begin_row(const TriangleAttributes<T>& attr, T* row) {
@@ -187,7 +188,7 @@ class FewChannelsBackward {
     T grad[Channels][chunk_lanes], uv[2][chunk_lanes];
   };
 
-  // Gradients of u and v in the lanes that show a triangle, zero in others. values: of a pixel, 2 or 4.
+  // The gradients of u and v in lanes that show a triangle, zero in others. values: per pixel, 2 or 4.
   void pull_back_bary(const PixelChunk& chunk, const Values& lanes, int64_t values, T* grad_bary) const {
     Lanes<T> du[Channels], dv[Channels];
     for (int c = 0; c < Channels; ++c) du[c] = dv[c] = T(0);

@@ -1,4 +1,4 @@
-// The images that rasterization fills, and how a tile's pixels get there.
+// The images that rasterization fills, and how a tile's pixels are written to them.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace lg::surface {
 
 constexpr int max_channels = 4;  // of attributes
 
-// The outputs of a block's lanes.
+// The outputs at a block's lanes.
 template <class T, int Channels>
 struct alignas(64) BlockAttributes {
   T u[block_lanes], v[block_lanes], depth[block_lanes];
@@ -21,7 +21,7 @@ struct alignas(64) BlockAttributes {
   T d[4][block_lanes];
 };
 
-// The outputs of sixteen neighbours of a row, sorted by place: lines of the images, before they are interleaved.
+// The outputs of sixteen neighbours in a row, one array per value: lines of the images before they are interleaved.
 template <class T>
 struct alignas(64) PieceRow {
   int32_t tri[chunk_lanes];
@@ -31,8 +31,8 @@ struct alignas(64) PieceRow {
   T attributes[max_channels][chunk_lanes];
 };
 
-// Where the outputs of all pixels go: bary and depth, or rast, which packs both with tri. bary_d, zbuffer and
-// attributes are null if not wanted. Channels: of attributes.
+// Destinations of the outputs of all pixels: bary and depth, or rast, which packs both with tri. bary_d, zbuffer and
+// attributes are null if not wanted. Channels: the number of attributes.
 template <class T, int Channels>
 struct FragmentImages {
   int32_t* tri;
@@ -40,9 +40,9 @@ struct FragmentImages {
   float* zbuffer;
   T* rast;
   T* attributes;
-  bool stream;  // whether to write zeros past the caches: of pixels that show nothing, little more than `tri` is read
+  bool stream;  // whether to write zeros past the caches: of empty pixels, hardly anything but `tri` is read
 
-  // Writes the first `count` pixels of `from` to place `first` on.
+  // Writes the first `count` pixels of `from`, starting at place `first`.
   LG_INLINE void write(int64_t first, int count, const PieceRow<T>& from) const {
     std::copy_n(from.tri, count, tri + first);
     if (rast) {
@@ -56,7 +56,7 @@ struct FragmentImages {
     if constexpr (Channels > 0) store_lanes(from.attributes, Channels, count, attributes + Channels * first);
   }
 
-  // Writes pixels that show nothing.
+  // Writes empty pixels.
   void clear(int64_t first, int64_t count) const {
     std::fill_n(tri + first, count, -1);
     if (rast) {
@@ -71,13 +71,13 @@ struct FragmentImages {
   }
 };
 
-// Four blocks side by side: their rows are written to the images when they are complete, whole cache lines at once.
+// Four blocks side by side. Their rows are written to the images when complete, in whole cache lines.
 template <class T>
 struct Piece {
   static constexpr int width = chunk_lanes;
   PieceRow<T> row[block_size];
 
-  // The block that begins at `column`. packed: also what packed images need.
+  // The block that begins at `column`. packed: whether to add what packed images need.
   template <bool Derivatives, int Channels>
   LG_INLINE void set_block(int column, const int32_t* ids, const BlockAttributes<T, Channels>& a, bool packed) {
     for (int r = 0; r < block_size; ++r) {

@@ -1,4 +1,4 @@
-// Reading fragments on the CPU, sixteen neighbours of a row at a time, packed or not.
+// Reads fragments on the CPU, sixteen neighbours of a row at a time, packed or not.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace lg::surface {
 
-// Up to sixteen packed pixels, sorted by place; zeros beyond.
+// Up to sixteen packed pixels, one array per value; zeros beyond.
 template <class T>
 struct PackedLanes {
   Lanes<T> u, v;
@@ -58,7 +58,7 @@ struct FragmentLanes : Fragments<T> {
     return buffer;
   }
 
-  // Sorts u and v of up to sixteen pixels; zeros beyond.
+  // Up to sixteen values of u and of v, as two arrays; zeros beyond.
   LG_INLINE void load_bary(int64_t first, int count, T (*uv)[chunk_lanes]) const {
     if (this->rast) {
       PackedLanes<T>(this->rast + 4 * first, count).store_bary(uv);
@@ -84,7 +84,7 @@ struct FragmentLanes : Fragments<T> {
     }
   }
   void prefetch_bary(int64_t first, int count) const {
-    // A packed image has been read for its triangles.
+    // A packed image has already been read for its triangles.
     if (!this->rast) prefetch_values(this->bary + 2 * first, 2 * count);
   }
 };

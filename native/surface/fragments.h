@@ -1,5 +1,5 @@
-// What other ops read of a rasterized image: images of triangles, barycentrics and depth, or one image that packs all
-// of them, as lumigrad.h describes it.
+// What other ops read from a rasterized image: images of triangles, barycentrics and depth, or one image that packs all
+// of them (see lumigrad.h).
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace lg::surface {
 
-// float32 holds every integer up to the first number. Larger ones are stored as bits, to which the second is added.
+// float32 holds every integer up to the first number. Larger ones are stored as bits, offset by the second number.
 constexpr int32_t largest_exact = 1 << 24, bits_of_large = 0x4a800000;
 
 template <class T>
@@ -22,7 +22,7 @@ LG_HD T pack_triangle(int32_t triangle) {
   }
 }
 
-// A value that is too large, or no number, becomes a triangle that no mesh has.
+// A value that is too large or not a number becomes a triangle that no mesh has.
 template <class T>
 LG_HD int32_t unpack_triangle(T value) {
   const T least = value > 0 ? value : T(0);
@@ -38,7 +38,7 @@ template <class T>
 struct Fragments {
   const int32_t* tri;
   const T *bary, *depth;
-  const T* rast;  // in the place of the other images, or null
+  const T* rast;  // replaces the other images, or null
 
   // -1: nothing.
   LG_HD int32_t triangle(int64_t pixel) const { return rast ? unpack_triangle(rast[4 * pixel + 3]) : tri[pixel]; }

@@ -29,11 +29,11 @@ template <class T>
 struct FragmentGradients {
   const int32_t* frag_tri;
   const T *bary, *depth, *bary_d;
-  const T* rast;  // the first two of four values, in the place of bary
+  const T* rast;  // the first two of four values, in place of bary
   bool straight_through;
   const T* attributes = nullptr;  // of attributes that were interpolated in the same pass
 
-  // Of u and v of a pixel; null: zero.
+  // For u and v of a pixel; null: zero.
   LG_HD const T* bary_at(int64_t pixel) const {
     return rast ? rast + 4 * pixel : (bary ? bary + 2 * pixel : static_cast<const T*>(nullptr));
   }

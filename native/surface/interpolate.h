@@ -17,7 +17,7 @@ struct InterpolateInputs {
   const int32_t* tri;
   Fragments<T> fragments;
   const T* bary_d;
-  const int32_t* listed_channel;  // of those channels whose derivatives are wanted
+  const int32_t* listed_channel;  // of the channels whose derivatives are wanted
   int64_t attr_views, views, vertices, channels, triangles, listed;
 };
 
@@ -44,7 +44,8 @@ struct InterpolateGradients {
   const T *out, *out_d;            // of the outputs, [.., channels] and [.., listed, 2]; null: zero
   T *attr, *bary, *bary_d, *rast;  // of the inputs; null where not wanted
 
-  // Where the gradients of a pixel's u and v go, or null. There are so many values; those behind are zero.
+  // Destination of the gradients of a pixel's u and v, or null. It has bary_values() values; those after the first two
+  // are zero.
   LG_HD T* bary_at(int64_t pixel) const {
     return rast ? rast + 4 * pixel : (bary ? bary + 2 * pixel : static_cast<T*>(nullptr));
   }
@@ -77,7 +78,7 @@ LG_HD void interpolate_channel_d(const TriangleAttributes<T>& attr, int64_t c, c
   out[1] = bary_d[1] * du + bary_d[3] * dv;
 }
 
-// Adds the gradients of u and v through one channel. grad: of the channel.
+// Adds the gradients of u and v through one channel. grad: that channel's.
 template <class T>
 LG_HD void add_bary_gradient(const TriangleAttributes<T>& attr, int64_t c, T grad, T* grad_u, T* grad_v) {
   *grad_u += grad * (attr.a[0][c] - attr.a[2][c]);

@@ -20,7 +20,7 @@ namespace {
 
 constexpr int64_t pixels_per_task = 8192;
 
-// Pixels [begin, end) of a view, at most pixels_per_task.
+// Pixels [begin, end) of a view, at most pixels_per_task of them.
 template <class T>
 void forward_part(const AttributeLookup<T>& in, int64_t view, int64_t begin, int64_t end, T* out, T* out_d) {
   int32_t buffer[pixels_per_task];

@@ -25,7 +25,7 @@ struct Inputs : InterpolateInputs<T> {
   }
   LG_DEVICE int64_t channel(int64_t l) const { return listed_channel ? listed_channel[l] : l; }
 
-  // Where a triangle's vertices lie among all rows of attr; -1: a vertex of zeros.
+  // The rows of attr for a triangle's vertices; -1: a vertex of zeros.
   LG_DEVICE int64_t row(int64_t view, int32_t triangle, int32_t corner) const {
     const int32_t index = tri[3 * static_cast<int64_t>(triangle) + corner];
     return index < 0 || index >= vertices ? -1 : (attr_views > 1 ? view * vertices : 0) + index;
@@ -48,7 +48,7 @@ struct ChannelOfTriangle {
 
 // ---- Forward -----------------------------------------------------------------------------------------------
 
-// All channels of a pixel; their number is known.
+// All channels of a pixel, whose number is known at compile time.
 template <class T, int Channels>
 __global__ void __launch_bounds__(items_per_block) forward_pixels(Inputs<T> in, T* out) {
   const int64_t pixels = in.views * in.pixels_per_view;
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(items_per_block) forward_pixels(Inputs<T> in, 
   }
 }
 
-// One channel of a pixel: neighbouring threads read and write neighbouring channels.
+// One channel of a pixel: neighbouring threads access neighbouring channels.
 template <class T>
 __global__ void __launch_bounds__(items_per_block) forward_channels(Inputs<T> in, T* out) {
   const int64_t items = in.views * in.pixels_per_view * in.channels;
@@ -108,10 +108,10 @@ __global__ void __launch_bounds__(items_per_block) forward_derivatives(Inputs<T>
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
-// Channels whose gradients a warp adds up together: three values each.
+// Channels whose gradients a warp sums together: three values each.
 constexpr int group = 4;
 
-// A lane of a warp whose lanes add up what they give to the same triangle.
+// A lane of a warp whose lanes sum their contributions to the same triangle.
 template <class T>
 struct Lane {
   int64_t view, pixel;
@@ -121,8 +121,8 @@ struct Lane {
   uint32_t peers;
   LaneValues<T, 3 * group>& of_warp;
 
-  // Adds the gradients of a group of channels: value[k * group + i], of corner k and of channel_of(i), which is
-  // negative for none.
+  // Adds the gradients of a group of channels: value[k * group + i] for corner k and channel_of(i), which is negative
+  // for none.
   template <class ChannelOf>
   LG_DEVICE void add_group(const Inputs<T>& in, const GradientSum<T>& sum, T* grad_attr, const T (&value)[3 * group],
                            const ChannelOf& channel_of) const {
@@ -212,7 +212,7 @@ __global__ void __launch_bounds__(image_block_pixels)
 
 // ---- Calls -------------------------------------------------------------------------------------------------
 
-// The list of channels on the device; none where it lists all channels in order.
+// The list of channels on the device; none if it lists all channels in order.
 class ChannelList {
  public:
   ChannelList(const int32_t* host, int64_t listed, int64_t channels) : host_(host), listed_(listed) {
@@ -232,7 +232,7 @@ class ChannelList {
   uint32_t* device_ = nullptr;
 };
 
-// How often the most frequent channel is listed. host: null, all of them once.
+// The highest number of times that one channel is listed. host: null if each is listed once.
 int64_t most_listed(const int32_t* host, int64_t listed, int64_t channels) {
   std::vector<int64_t> times(static_cast<size_t>(channels), 0);
   int64_t most = 1;
@@ -327,7 +327,7 @@ int32_t lg_interpolate_backward(lg_call* call, int32_t dtype, const void* attr, 
         height * width};
     const auto g =
         lg::surface::make_interpolate_gradients<T>(grad_out, grad_out_d, grad_attr, grad_bary, grad_bary_d, grad_rast);
-    // A pixel may add to a vertex through each corner of its triangle, and through values and derivatives.
+    // A pixel may contribute to a vertex through each corner of its triangle, and through values and derivatives.
     const int64_t contributions = 6 * views * height * width * lg::surface::most_listed(channel_list, listed, channels);
     return lg::run_op(
         call, lg::surface::Backward<T>{in,

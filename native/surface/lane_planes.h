@@ -11,10 +11,10 @@ namespace lg::surface {
 
 constexpr int plane_lanes = 16;
 
-// The planes of sixteen pixels' triangles, lane by lane, and where the pixels lie from the planes' anchors.
+// The planes of sixteen pixels' triangles, lane by lane, and the pixels' offsets from the planes' anchors.
 template <class T>
 struct LanePlanes {
-  // (column, row): of lane 0.
+  // (column, row): position of lane 0.
   LanePlanes(int32_t column, int32_t row) : column(column), row(row), x(T(0)), y(T(0)) {
     for (int k = 0; k < 4; ++k) at[k] = dx[k] = dy[k] = T(0);
   }
@@ -28,7 +28,7 @@ struct LanePlanes {
     y = select(mask, Lanes<T>(static_cast<T>(row - p.anchor_y)), y);
   }
 
-  // The planes' values, plane by plane. Offsets: of the lanes from lane 0.
+  // The planes' values, plane by plane. Offsets: of the lanes, relative to lane 0.
   LG_INLINE void evaluate(const T* offset_x, const T* offset_y, T (*values)[plane_lanes]) {
     x = x + load(offset_x);
     y = y + load(offset_y);

@@ -1,5 +1,5 @@
 // Where a triangle's edges cross a line of pixel centres, and how strongly the pixels along the line pull at them
-// (Kato, Ushiku and Harada 2018). Geometry is float64 whatever the tensors' type: it makes decisions.
+// (Kato, Ushiku and Harada 2018). Geometry is float64 whatever the tensors' type, because it makes decisions.
 #pragma once
 
 #include <algorithm>
@@ -10,26 +10,26 @@
 
 namespace lg::surface {
 
-// How many pixels on either side of an edge count, of an image of that size; `reach` 0 stands for any number.
+// The number of pixels on either side of an edge that count, for an image of that size. `reach` 0 means no limit.
 inline int64_t reach_within(int64_t reach, int64_t height, int64_t width) {
   const int64_t whole_line = std::max(height, width);
   return reach > 0 ? std::min(reach, whole_line) : whole_line;
 }
 
-// A triangle in the coordinates of the lines: along them in pixels, with pixel i at i, and line r at r across.
+// A triangle in line coordinates: along lines in pixels, with pixel i at i, and across them with line r at r.
 struct LineTriangle {
   double along[3], across[3];
 };
 
-// Edge k, opposite to corner k, and line r.
+// Edge k, opposite corner k, and line r.
 struct LineCrossing {
   int a, b;         // the edge's corners
-  double omega[2];  // how far the crossing moves along the line with either
+  double omega[2];  // motion of the crossing along the line per motion of either corner
   double place;
-  int side;  // +1: the triangle lies on the side of the larger numbers
+  int side;  // +1: the triangle lies on the side of larger numbers
 };
 
-// False if the edge does not cross the line at a finite place, or the triangle has no side there.
+// False if the edge does not cross the line at a finite place, or has no side there.
 LG_HD bool crosses_line(const LineTriangle& t, int k, double line, LineCrossing* out) {
   const int a = (k + 1) % 3, b = (k + 2) % 3;
   const double sa = t.across[a], sb = t.across[b];
@@ -47,15 +47,15 @@ LG_HD bool crosses_line(const LineTriangle& t, int k, double line, LineCrossing*
   return out->place - out->place == 0;
 }
 
-// Delta omega / (distance + eps omega), what a pixel at that distance in NDC pulls an edge's end with. Delta counts
-// where it is positive, and finite.
+// Delta omega / (distance + eps omega): the pull of a pixel at that distance (in NDC) on an edge's end. Delta counts if
+// it is positive and finite.
 template <class T>
 LG_HD T pull_of_pixel(T delta, T omega, T distance, T eps) {
   const T positive = delta > 0 && delta - delta == 0 ? delta : T(0);
   return positive * omega / (distance + eps * omega);
 }
 
-// The corners' places in NDC and along the lines. vertical: lines are columns. False where one is not before the eye.
+// The corners' places in NDC and along the lines. vertical: lines are columns. False if one is not in front of the eye.
 template <class T>
 LG_HD bool make_line_triangle(const T* const corner[3], double width, double height, bool vertical, double ndc[3][2],
                               LineTriangle* out) {
@@ -71,20 +71,20 @@ LG_HD bool make_line_triangle(const T* const corner[3], double width, double hei
   return true;
 }
 
-// The pixels that an edge could come to pass over, all on one side of it.
+// The pixels that an edge could come to cross, all on one side of it.
 template <class T>
 struct Scan {
   int64_t begin, end;  // pixels
-  int64_t near;        // the one nearest to the edge, not necessarily among them
+  int64_t near;        // the one nearest to the edge, not necessarily one of them
   int direction;       // +1: the others are farther along the line
   T gap;               // from the edge to the nearest, in pixels
-  int64_t shows;       // the pixel whose colour they would take
+  int64_t shows;       // the pixel whose colour they would take on
 };
 
 // Where a crossing lies between the pixels of a line.
 template <class T>
 struct EdgePlace {
-  int64_t inner, outer;  // the pixels next to the edge on the triangle's side and on the other; both may lie outside
+  int64_t inner, outer;  // the pixels next to the edge on the triangle's side and the other; either may lie outside
   T inner_gap, outer_gap, omega[2];
   int side;
 };
@@ -103,7 +103,7 @@ LG_HD EdgePlace<T> make_edge_place(const LineCrossing& crossing, int64_t size) {
           side};
 }
 
-// The pixels outside, which would come to show the triangle as seen at the inner one; at most `limit`.
+// The pixels outside the edge, which would come to show the triangle as seen at the inner pixel; at most `limit`.
 template <class T>
 LG_HD Scan<T> outward_scan(const EdgePlace<T>& edge, int64_t size, int64_t limit) {
   const int64_t low = edge.inner - limit, high = edge.outer + limit;
@@ -111,7 +111,7 @@ LG_HD Scan<T> outward_scan(const EdgePlace<T>& edge, int64_t size, int64_t limit
   return {edge.outer, high < size ? high : size, edge.outer, 1, edge.outer_gap, edge.inner};
 }
 
-// The pixels [begin, end) that see the triangle, which would come to show what is seen at the outer one.
+// The pixels [begin, end) that show the triangle, which would come to show what is seen at the outer pixel.
 template <class T>
 LG_HD Scan<T> inward_scan(const EdgePlace<T>& edge, int64_t begin, int64_t end, int64_t limit) {
   const int64_t low = edge.side > 0 ? edge.inner : edge.inner - limit + 1;
@@ -119,8 +119,8 @@ LG_HD Scan<T> inward_scan(const EdgePlace<T>& edge, int64_t begin, int64_t end, 
   return {low > begin ? low : begin, high < end ? high : end, edge.inner, edge.side, edge.inner_gap, edge.outer};
 }
 
-// From the gradient of a corner's place along the line, in NDC that grows with the pixel's number, to those of its
-// clip position's x or y, and w. False where there is none.
+// Converts the gradient of a corner's place along the line (in NDC that grows with the pixel's number) to that of x or
+// y, and w, of its clip position. False if there is none.
 template <class T>
 LG_HD bool line_to_clip(T grad, bool vertical, double w, const double ndc[2], T* axis, T* along_w) {
   if (grad == 0 || !(grad - grad == 0)) return false;

@@ -1,7 +1,7 @@
 // The position gradient of nmr_gradient on the CPU.
 //
-// Rows and columns of the image are lines, taken sixteen at a time. Only triangles that are seen on a line are
-// looked at, so the work goes with the visible crossings, each of which scans pixels of its line.
+// Rows and columns of the image are lines, processed sixteen at a time. Only triangles visible on a line are examined,
+// so the cost grows with the number of visible crossings, each of which scans pixels of its line.
 #include "surface/nmr_gradient.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t lines_per_task = 16;
 constexpr int scan_lanes = 16;
 
-// Pixels of one line in a row that see the same triangle.
+// Consecutive pixels of one line that show the same triangle.
 struct Run {
   int32_t triangle;
   int64_t begin, end;
@@ -32,10 +32,10 @@ struct Line {
   int64_t size, channels;
   const int32_t* seen;
   const T *color, *grad;         // [channels][size]
-  int64_t grad_begin, grad_end;  // beyond these the incoming gradient is zero
+  int64_t grad_begin, grad_end;  // outside these, the incoming gradient is zero
 };
 
-// Adds what pixels [at, at + count) of the scan pull with, each in a lane of its own. sum: [ends][lanes].
+// Adds the pull of pixels [at, at + count) of the scan, each in its own lane. sum: [ends][lanes].
 template <class T>
 LG_HD void pull_of_block(const Line<T>& line, const Scan<T>& scan, int64_t at, int count, const T* omega, T step, T eps,
                          T sum[2][scan_lanes]) {
@@ -55,7 +55,7 @@ LG_HD void pull_of_block(const Line<T>& line, const Scan<T>& scan, int64_t at, i
   }
 }
 
-// What all pixels of a scan pull the two ends of an edge with.
+// The pull of all pixels of the scan on the two ends of an edge.
 template <class T>
 void pull_of_pixels(const Line<T>& line, const Scan<T>& scan, const T* omega, T step, T eps, T* pull) {
   pull[0] = pull[1] = 0;
@@ -160,7 +160,7 @@ class LineWork {
   }
 
  private:
-  // All crossings of the line by one triangle, of which the runs are seen there.
+  // All crossings of the line by one triangle, which is visible in the given runs.
   void triangle(const Line<T>& line, int64_t number, const Run* runs, const Run* runs_end) {
     const T* corner[3];
     double ndc[3][2];
@@ -200,7 +200,7 @@ class LineWork {
     for (int end = 0; end < 2; ++end) grad[end] += sign * found[end];
   }
 
-  // Adds the gradient of a corner's place along the line to its clip position's.
+  // Adds the gradient of a corner's place along the line to that of its clip position.
   void add(int32_t triangle, int k, T grad, const T* corner, const double* ndc) {
     T axis, along_w;
     if (!line_to_clip(grad, vertical_, static_cast<double>(corner[3]), ndc, &axis, &along_w)) return;

@@ -1,7 +1,7 @@
 // The position gradient of nmr_gradient on CUDA.
 //
 // A warp takes 32 pixels of a row or column and processes the runs of pixels with the same triangle that begin there,
-// one after another, with all its lanes: the work of a triangle on a line is the sum of that of its runs.
+// one after another, with all its lanes. The gradient of a triangle on a line is the sum over its runs.
 #include "parallel/gradients_cuda.h"
 #include "runtime/cuda/launch.h"
 #include "surface/nmr_gradient.h"
@@ -33,7 +33,7 @@ struct Line {
   LG_DEVICE int64_t pixel(int64_t i) const { return first + i * stride; }
   LG_DEVICE int32_t seen(int64_t i) const { return i >= 0 && i < size ? s.frag_tri[pixel(i)] : -1; }
 
-  // The end of the run that begins at `begin`; found by the warp together.
+  // The end of the run that begins at `begin`, found by the whole warp.
   LG_DEVICE int64_t run_end(int64_t begin, int32_t triangle) const {
     for (int64_t at = begin + 1;; at += warp_size) {
       const int64_t i = at + lane_id();
@@ -42,7 +42,7 @@ struct Line {
     }
   }
 
-  // Adds what this lane's share of a scan's pixels pull the ends of an edge with.
+  // Adds this lane's share of the pull of a scan's pixels on the ends of an edge.
   LG_DEVICE void pull(const Scan<T>& scan, const EdgePlace<T>& edge, T sign, T sum[2]) const {
     const T* shown = s.color + pixel(scan.shows) * s.channels;
     const T step = T(2) / static_cast<T>(size);
@@ -56,8 +56,8 @@ struct Line {
   }
 };
 
-// What the pixels of the line do to the triangle of one run [begin, end), along the line: this lane's share for each
-// corner. Pixels outside of an edge belong to the run next to it.
+// The pull of the line's pixels on the triangle of one run [begin, end), along the line: this lane's share for each
+// corner. Pixels outside an edge belong to the run next to it.
 template <class T>
 LG_DEVICE void pull_run(const Line<T>& line, const LineTriangle& triangle, int64_t begin, int64_t end, T (&grad)[3]) {
   const int64_t limit = line.s.reach < line.size ? line.s.reach : line.size;
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(items_per_block)
     pull_lines(Scene<T> s, bool vertical, int64_t warps, GradientSum<T> sum, T* grad_pos) {
   const int64_t lines = vertical ? s.image.width : s.image.height;
   for (int64_t warp = first_item() / warp_size; warp < warps; warp += item_step() / warp_size) {
-    // Neighbouring warps have neighbouring lines.
+    // Neighbouring warps process neighbouring lines.
     const int64_t part = warp / lines, parts = warps / lines / s.image.views;
     const Line<T> line(s, part / parts, warp - part * lines, vertical);
     const int64_t low = part % parts * warp_size, mine = low + lane_id();
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(items_per_block)
 template <class T>
 int32_t backward(lg_call* call, const Scene<T>& scene, T* grad_pos) {
   const ImageSize& image = scene.image;
-  // At most as many runs as pixels in either direction, three corners a triangle.
+  // At most as many runs as pixels in either direction, with three corners per triangle.
   return run_position_gradients(
       call, scene.mesh.rows_in(image.views), 6 * image.pixels(), grad_pos,
       [&](Queue& queue, const GradientSum<T>& sum) {

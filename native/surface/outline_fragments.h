@@ -1,4 +1,4 @@
-// Fragments at places that need not be centres of pixels: barycentrics, depth and their derivatives, and the way back.
+// Fragments at places that need not be pixel centres: barycentrics, depth and their derivatives, forward and backward.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ Samples<T> make_samples(const void* pos, const int32_t* tri, const int32_t* frag
           width};
 }
 
-// The planes of the triangle at a sample, and the sample's place from their anchor, the centre of its pixel.
+// The planes of the triangle at a sample, and the sample's offset from their anchor, the centre of its pixel.
 template <class T>
 struct SamplePlanes {
   TriangleFrame<double> frame;
@@ -41,7 +41,7 @@ struct SamplePlanes {
   T x, y;
 };
 
-// False where nothing is seen.
+// False if nothing is visible.
 template <class T>
 LG_HD bool planes_of(const Samples<T>& s, int64_t view, int64_t row, int64_t sample, SamplePlanes<T>& out) {
   int64_t corner[3];
@@ -70,7 +70,7 @@ LG_HD bool planes_of(const Samples<T>& s, int64_t view, int64_t row, int64_t sam
 template <class T>
 struct FindFragments {
   Samples<T> s;
-  T *bary, *depth, *bary_d;  // bary_d: null where not wanted
+  T *bary, *depth, *bary_d;  // bary_d: null if not wanted
 
   LG_HD void operator()(int64_t item) const {
     const int64_t line = item / s.samples.width, sample = item - line * s.samples.width;

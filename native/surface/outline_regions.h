@@ -1,9 +1,9 @@
 // The surfaces seen in a pixel that outlines cut: how much of it each covers, and where to look up its colour.
 //
-// A piece borders two surfaces. Those sides of pieces that lie on one surface together say what it covers: the signed
-// areas beyond them add up to its area, and its colour is looked up in the middle of that. Looked up beside each piece
-// instead, it would count there by areas of the pixel's size, whose differences leave what a thin surface covers, and
-// be taken where triangles are seen edge-on and their colours change fastest.
+// A piece borders two surfaces. The sides of pieces that lie on one surface together determine what it covers: the
+// signed areas beyond them add up to its area, and its colour is looked up in the middle of that area. A lookup beside
+// each piece instead would weigh the colour by areas as large as the pixel, of which a thin surface is a small
+// difference, and would sample where triangles are seen edge-on and their colours change fastest.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,10 @@
 
 namespace lg::surface {
 
-// The most triangles to cross on the way from one place to another.
+// The most triangles crossed on the way from one place to another.
 constexpr int longest_way = 32;
 
-// The most surfaces of a pixel to look for a way to. Where there are more, one of them may count as several.
+// The most surfaces of a pixel between which a way is searched. Beyond that, one surface may count as several.
 constexpr int most_walks = 16;
 
 // A place on a surface.
@@ -25,8 +25,8 @@ struct SurfacePlace {
   double x, y;  // in pixels
 };
 
-// The place reached from another one on the straight way on the screen to (x, y) along the surface: before the first
-// outline, or as soon as triangle `target` is reached.
+// The place reached from another one along the surface, on the straight line on the screen to (x, y): it ends before
+// the first outline, or as soon as triangle `target` is reached.
 template <class T>
 LG_HD SurfacePlace walk_to(const OutlineView<T>& view, const SurfacePlace& from, double x, double y, int32_t target) {
   if (from.triangle < 0 || from.triangle == target || view.every_edge) return {from.triangle, x, y};
@@ -59,14 +59,14 @@ LG_HD SurfacePlace walk_to(const OutlineView<T>& view, const SurfacePlace& from,
   return from;
 }
 
-// One side of a piece: the side that stands for its surface, counted from the pixel's first; of that one, what the
-// surface covers, from the pixel's centre.
+// One side of a piece. leader: the side that stands for its surface, counted from the pixel's first side. area (of a
+// leader): what the surface covers, relative to the pixel's centre.
 struct RegionSide {
   int32_t leader;
   Area area;
 };
 
-// A place to look up a colour, from the pixel's centre, and the part of the pixel that has it.
+// A place at which to look up a colour, relative to the pixel's centre, and the part of the pixel that has this colour.
 struct RegionSample {
   int32_t triangle;
   double x, y, weight;
@@ -75,8 +75,8 @@ struct RegionSample {
 template <class T>
 struct PixelRegions {
   const OutlineView<T>& view;
-  const Piece* pieces;  // those of one pixel follow one another
-  RegionSide* sides;    // two a piece
+  const Piece* pieces;  // those of one pixel are consecutive
+  RegionSide* sides;    // two per piece
 
   // Finds the surfaces of the pieces [begin, end) of one pixel.
   LG_HD void find(int64_t begin, int64_t end) const {
@@ -95,7 +95,7 @@ struct PixelRegions {
     }
   }
 
-  // What side s looks up, given the first side of the pixel; nothing if it does not stand for a surface.
+  // The lookup of side s, given the first side of the pixel. Nothing if the side does not stand for a surface.
   LG_HD RegionSample sample(int64_t first, int64_t s) const {
     const Area& area = sides[s].area;
     if (first + sides[s].leader != s || area.size == 0) return {-1, 0, 0, 0};
@@ -107,7 +107,7 @@ struct PixelRegions {
   }
 
  private:
-  // The middle of an area that is hardly more than its rounding errors may lie anywhere.
+  // If an area is hardly larger than its rounding errors, its middle may lie anywhere.
   LG_HD static double within_pixel(double v) { return v > -0.5 ? (v < 0.5 ? v : 0.5) : -0.5; }
 
   LG_HD double centre_x(const Piece& piece) const { return static_cast<double>(piece.pixel % view.width) + 0.5; }

@@ -1,4 +1,4 @@
-// What the op `outlines` is given and what it makes, and the colours that stand for the two sides of a piece.
+// Inputs and outputs of the op `outlines`, and the pixels whose colours stand for the two sides of a piece.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +52,8 @@ OutlineScene<T> make_outline_scene(const void* pos, const int32_t* tri, const in
           {views, height, width},     shared != 0, every_edge != 0};
 }
 
-// Outputs of one view. Rows of `sides`, `place` and `source`: the plus and the minus side of a piece, and what these
-// look up for the surfaces that they stand for.
+// Outputs of one view. Rows of `sides`, `place` and `source`: the plus and minus sides of a piece, then the lookups for
+// the surfaces that these stand for.
 constexpr int64_t sample_rows = 4;
 
 template <class T>
@@ -108,8 +108,8 @@ OutlineOutput<T> make_outline_output(int64_t capacity, int32_t* pixel, int32_t* 
           capacity};
 }
 
-// The pixel, of the nine around a pixel, whose colour stands for what is seen of a triangle at a place from its centre:
-// the nearest to show that triangle; else one that shows a surface which passes through about the same point. -1: there
+// The pixel, out of the 3x3 around a pixel, whose colour stands for a triangle at a place near its centre: the
+// nearest one that shows the triangle, otherwise one that shows a surface through about the same point. -1 if there
 // is none.
 template <class T>
 LG_HD int32_t source_of(const OutlineView<T>& view, int32_t pixel, int32_t triangle, double place_x, double place_y) {
@@ -145,8 +145,8 @@ LG_HD int32_t source_of(const OutlineView<T>& view, int32_t pixel, int32_t trian
   return best;
 }
 
-// Of all samples of row i. Where one of a piece's sides has none, both take the pixel's own colour: the piece then
-// pulls at nothing; so does a surface without one.
+// Sources of all samples of row i. If one side of a piece has no source, both take the pixel's own colour, so that the
+// piece pulls at nothing. The same holds for a surface without a source.
 template <class T>
 LG_HD void write_sources(const OutlineView<T>& view, int64_t i, const OutlineOutput<T>& out) {
   int32_t found[sample_rows];
@@ -160,7 +160,7 @@ LG_HD void write_sources(const OutlineView<T>& view, int64_t i, const OutlineOut
   }
 }
 
-// Row i of the outputs: a piece, and the surfaces of its pixel, whose first side is given.
+// Row i of the outputs: a piece and the surfaces of its pixel, whose first side is given.
 template <class T>
 LG_HD void write_piece(const OutlineView<T>& view, const PixelRegions<T>& regions, int64_t first, int64_t i,
                        const OutlineOutput<T>& out) {

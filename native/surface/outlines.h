@@ -1,10 +1,11 @@
 // The visible outlines of an image, cut into pieces within pixels.
 //
-// Outlines are the silhouettes and borders of surfaces, on request all edges; the curves in which surfaces cross; and
-// where the near and the far plane cut them. Each is a straight segment on the screen. What is seen immediately beside
-// it on either side is found exactly: the nearest of the triangles that cover parts of it (envelope.h). Where the two
-// differ and one of them belongs to the outline, it is visible, and cut at the borders of pixels (outline_piece.h).
-// Geometry is float64 and not snapped, whatever the tensors' type, so that the pieces move as the positions do.
+// Outlines are the silhouettes and borders of surfaces (on request, all edges), the curves in which surfaces cross, and
+// the cuts of the near and far planes. Each is a straight segment on the screen. The surface visible immediately beside
+// it is found exactly for either side: the nearest of the triangles that cover parts of the segment (envelope.h). Where
+// the two sides differ and one of them belongs to the outline, the outline is visible, and is cut at the borders of
+// pixels (outline_piece.h). Geometry is float64 and not snapped, whatever the tensors' type, so that the pieces move
+// with the positions.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +20,13 @@
 
 namespace lg::surface {
 
-// A vertex on the screen, in pixels, and its depth z/w; not in front of the eye it has none.
+// A vertex on the screen, in pixels, with its depth z/w. It has none if it is not in front of the eye.
 struct ScreenPlace {
   double x, y, z;
   bool in_front;
 };
 
-// One view and the triangles [first, last) that it draws.
+// One view and the triangles [first, last) that are drawn in it.
 template <class T>
 struct OutlineView {
   const T* pos;
@@ -35,7 +36,7 @@ struct OutlineView {
   int64_t first, last, triangles, vertices;
   int64_t height, width;
   bool every_edge;
-  // Of all triangles; those outside of [first, last) face nowhere.
+  // Of all triangles. Those outside [first, last) are neither front- nor back-facing.
   uint8_t *facing, *edges;
   TriangleBox* boxes;
   int32_t* turns;  // of all vertices
@@ -60,7 +61,7 @@ struct OutlineView {
 // Rounding of a box to float32, in pixels, at the largest image.
 constexpr double box_margin = 0.01;
 
-// As the flags of silhouettes.h. Zero where a triangle is seen edge-on or is not finite.
+// Like the flags of silhouettes.h. Zero if a triangle is seen edge-on or is not finite.
 LG_HD uint8_t facing_of(const PixelCorner& p, const PixelCorner& q, const PixelCorner& r) {
   const double det = determinant(p, q, r);
   const bool drawn = (det - det) + 0.0 * ((p.z + q.z) + r.z) == 0;
@@ -69,7 +70,7 @@ LG_HD uint8_t facing_of(const PixelCorner& p, const PixelCorner& q, const PixelC
 
 LG_HD TriangleBox empty_box() { return {1, 1, 0, 0, 0, 0}; }
 
-// Within the image; all of it if a corner is not in front of the eye.
+// The box within the image, or the whole image if a corner is not in front of the eye.
 template <class T>
 LG_HD TriangleBox box_of(const OutlineView<T>& view, int64_t t) {
   const auto width = static_cast<double>(view.width), height = static_cast<double>(view.height);
@@ -115,7 +116,7 @@ LG_HD void find_triangle(const OutlineView<T>& view, int64_t t) {
   if (view.facing[t] != 0) view.boxes[t] = box_of(view, t);
 }
 
-// The outlines among the edges of a triangle, as bits; each edge belongs to the first of its drawn half-edges.
+// The outlines among the edges of a triangle, as bits. An edge belongs to the first of its drawn half-edges.
 template <class T>
 LG_HD uint8_t outlines_of(const OutlineView<T>& view, int64_t t) {
   if (view.facing[t] == 0 || view.boxes[t].empty()) return 0;
@@ -131,9 +132,9 @@ LG_HD uint8_t outlines_of(const OutlineView<T>& view, int64_t t) {
 
 // ---- Vertices that the surface surrounds ---------------------------------------------------------------------------
 
-// A vertex within a surface that turns no edge of its triangles away from the eye: on the screen they surround it, once
-// unless the surface folds over itself there. Those that surround it once do not cross one another, which spares the
-// search for crossings most pairs. turns: how often a vertex is surrounded; irregular for any other.
+// A vertex is regular if none of its edges turns away from the eye: on the screen, its triangles surround it, once
+// unless the surface folds over itself. Triangles that surround a vertex once do not cross one another, which spares
+// the search for crossings most pairs. turns: how often a vertex is surrounded, or `irregular`.
 constexpr int32_t irregular = 1 << 20;
 
 // Whether the direction to the right lies between those from v to a and from v to b.
@@ -154,7 +155,7 @@ LG_HD void count_turns(const OutlineView<T>& view, int64_t t, const Add& add) {
     const bool whole = drawn && view.places[vertex[k]].in_front && view.places[a].in_front && view.places[b].in_front;
     add(vertex[k], !whole ? irregular : turns_right(view.places[vertex[k]], view.places[a], view.places[b]));
     const int64_t h = 3 * t + k, back = links[links[h] >> 1] >> 1;
-    if (!(view.edges[t] >> k & 1) && back == h) continue;  // an inner edge of two triangles
+    if (!(view.edges[t] >> k & 1) && back == h) continue;  // an inner edge with two triangles
     add(a, irregular);
     add(b, irregular);
   }
@@ -162,7 +163,7 @@ LG_HD void count_turns(const OutlineView<T>& view, int64_t t, const Add& add) {
 
 // ---- Finding triangles in the lists ------------------------------------------------------------------------------
 
-// What to look for in a cell: triangles that a segment may touch.
+// A search of a cell for triangles that a segment may touch.
 struct SegmentSearch {
   int64_t cell;
   float x0, y0, x1, y1;
@@ -173,7 +174,7 @@ LG_HD SegmentSearch search_along(int64_t cell, const Segment& s) {
           static_cast<float>(maximum(s.x0, s.x1)), static_cast<float>(maximum(s.y0, s.y1))};
 }
 
-// Triangles of numbers above `triangle` whose boxes meet `box` and begin at or after a place.
+// A search for triangles with numbers above `triangle` whose boxes meet `box` and do not begin before a place.
 struct CrossingSearch {
   int64_t cell;
   int32_t triangle;
@@ -181,7 +182,7 @@ struct CrossingSearch {
   float begin_x, begin_y;
 };
 
-// One after another.
+// Scans the entries one after another.
 template <class T>
 struct ScanEntries {
   const OutlineView<T>& view;
@@ -215,8 +216,8 @@ struct Surroundings {
   const CellGrid& grid;
   const Scan& scan;
 
-  // Adds the triangles of a cell to what is seen on the plus and the minus side of a segment in it: those that reach
-  // `depth` or less, or those that lie behind it. False where there is no room.
+  // Adds the triangles of a cell to what is visible on the plus and minus sides of a segment in that cell: either those
+  // that reach `depth` or less, or those behind it. False if there is no room.
   LG_HD bool look(const Segment& s, int64_t cell, double depth, bool behind, Envelope& plus, Envelope& minus) const {
     bool room = true;
     scan(search_along(cell, s), [&](int32_t t, float least_depth) {
@@ -227,7 +228,7 @@ struct Surroundings {
     return room;
   }
 
-  // Whether all of a segment lies on the far side of one edge of a triangle in front of the eye.
+  // Whether the whole segment lies on the far side of one edge of a triangle in front of the eye.
   LG_HD bool lies_beyond(int32_t t, const Segment& s) const {
     const ScreenPlace corner[3] = {view.place(t, 0), view.place(t, 1), view.place(t, 2)};
     if (!(corner[0].in_front && corner[1].in_front && corner[2].in_front)) return false;
@@ -242,7 +243,7 @@ struct Surroundings {
     return beyond;
   }
 
-  // The triangle seen at a place.
+  // The triangle visible at a place.
   LG_HD int32_t seen(double x, double y) const {
     const int64_t cell = grid.cell_at(x, y);
     int32_t nearest = -1;
@@ -260,7 +261,7 @@ struct Surroundings {
 
 // ---- Following an outline ----------------------------------------------------------------------------------------
 
-// An outline: its segment, its depth at the farthest, and what it is made of (outline_piece.h).
+// An outline: its segment, its largest depth, and what defines it (outline_piece.h).
 struct Outline {
   Segment segment;
   double depth;
@@ -272,7 +273,8 @@ LG_HD Segment part_of(const Segment& s, double from, double to) {
   return {s.x0 + from * dx, s.y0 + from * dy, s.x0 + to * dx, s.y0 + to * dy, s.nx, s.ny};
 }
 
-// Where a coordinate that runs from v0 to v1 passes multiples of `step`, one after another, in fractions.
+// The places, one after another and in fractions, where a coordinate that runs from v0 to v1 passes multiples of
+// `step`.
 class Crossings {
  public:
   LG_HD Crossings(double v0, double v1, double from, double step)
@@ -280,7 +282,7 @@ class Crossings {
     const double position = (v0 + from * run_) / step_;
     next_ = floor_of(position) + 1;
   }
-  // The next crossing after `from`; 2 where there is none.
+  // The next crossing after `from`, or 2 if there is none.
   LG_HD double after(double from) {
     if (run_ == 0) return 2;
     double at = (next_ * step_ - v0_) / run_;
@@ -296,7 +298,7 @@ class Crossings {
   double v0_, run_, step_, next_ = 0;
 };
 
-// Where a segment passes from square to square of a grid, one square after another.
+// The places where a segment passes from square to square of a grid, one after another.
 class GridCrossings {
  public:
   LG_HD GridCrossings(const Segment& s, double from, double side)
@@ -309,11 +311,11 @@ class GridCrossings {
   Crossings across_, down_;
 };
 
-// Closer to a centre than this, in pixels, an outline may lie on its other side for the rasterizer, which snaps corners
-// to 1/256 pixel.
+// An outline closer to a pixel's centre than this, in pixels, may lie on its other side for the rasterizer, which snaps
+// vertices to 1/256 pixel.
 constexpr double snapped_within = 1.0 / 128;
 
-// Instead of a pixel's centre, through which outlines often pass, counts the place so far to the left of it and above.
+// Outlines often pass through pixel centres. The place at this offset to the left and above counts as the centre.
 constexpr double aside_x = 0.1 * beside, aside_y = beside;
 
 // The squared distance of the origin from a segment.
@@ -325,14 +327,14 @@ LG_HD double distance_from_origin(double x0, double y0, double x1, double y1) {
   return x * x + y * y;
 }
 
-// Sink: sink.add(piece), and sink.check(pixel) for a pixel whose centre lies on an outline within rounding.
+// Sink: sink.add(piece), and sink.check(pixel) for a pixel whose centre lies on an outline within rounding errors.
 template <class T, class Scan, class Sink>
 class OutlineWalk {
  public:
   LG_HD OutlineWalk(const OutlineView<T>& view, const CellGrid& grid, const Scan& scan, Sink& sink)
       : view_(view), around_{view, grid, scan}, sink_(sink) {}
 
-  // All of an outline that lies in the image.
+  // Follows the part of an outline that lies in the image.
   LG_HD void follow(const Outline& whole) {
     Part inside = {0, 1};
     const Segment& w = whole.segment;
@@ -341,8 +343,8 @@ class OutlineWalk {
     inside.keep(static_cast<double>(view_.width) - w.x0, static_cast<double>(view_.width) - w.x1);
     inside.keep(static_cast<double>(view_.height) - w.y0, static_cast<double>(view_.height) - w.y1);
     if (inside.empty()) return;
-    // Ends far outside would leave too few digits for what is inside. Those within stay as they are: outlines that meet
-    // at a vertex end at the very same place.
+    // For ends far outside, too few digits would remain for the part inside. Ends inside are not changed: outlines that
+    // meet at a vertex end at exactly the same place.
     Outline outline = whole;
     const Segment part = part_of(w, inside.low, inside.high);
     Segment& s = outline.segment;
@@ -356,8 +358,8 @@ class OutlineWalk {
     }
   }
 
-  // A part of an outline that lies within one cell, halved until there is room for what is seen beside it; what is not
-  // seen then is left out.
+  // A part of an outline within one cell, halved until there is room for what is visible beside it. If there is never
+  // room, the part is left out.
   LG_HD void follow_in_cell(const Outline& outline, double from, double to) {
     const Segment whole = part_of(outline.segment, from, to);
     const int64_t cell = around_.grid.cell_at(0.5 * (whole.x0 + whole.x1), 0.5 * (whole.y0 + whole.y1));
@@ -376,8 +378,8 @@ class OutlineWalk {
  private:
   enum class Seen { outline, hidden, too_much };
 
-  // What is seen beside a part of an outline within one cell. First come the surfaces that may hide it: where they do,
-  // what lies behind it need not be known.
+  // Finds what is visible beside a part of an outline within one cell. Surfaces that may hide the outline come first:
+  // if it is hidden, the surfaces behind it do not matter.
   LG_HD Seen look(const Outline& outline, const Segment& part, int64_t cell) {
     plus_.clear();
     minus_.clear();
@@ -393,12 +395,12 @@ class OutlineWalk {
     return false;
   }
 
-  // Wherever the two sides show different triangles.
+  // Compares the two sides, and cuts pieces wherever they show different triangles.
   LG_HD void compare(const Outline& outline, double from, double to) {
     double begin = 0;
     for (int p = 0, m = 0; begin < 1;) {
       const double end_p = plus_.end(p), end_m = minus_.end(m), end = end_p < end_m ? end_p : end_m;
-      // The ends on the two sides differ by what `beside` shifts them: no piece is worth that length.
+      // The ends on the two sides differ by the shift of `beside`: no piece is worth that length.
       if (plus_[p].triangle != minus_[m].triangle && end > begin) {
         emit(outline, from + begin * (to - from), from + end * (to - from), plus_[p].triangle, minus_[m].triangle);
       }
@@ -430,9 +432,9 @@ class OutlineWalk {
     return any_half_edge(view_.links(), outline.first, [&](int64_t h) { return h / 3 == triangle; });
   }
 
-  // The part of a segment along which the surface beyond an edge ends there, too, closer than what is looked up beside
-  // it: two outlines then lie upon each other, both show the two surfaces, and each counts for one half. Further apart
-  // there is a gap or an overlap, whose two borders are seen as what they are.
+  // The part of a segment along which the surface beyond an edge also ends, closer than the distance at which
+  // neighbours are looked up. Two outlines then coincide, both show the two surfaces, and each counts half. Farther
+  // apart, there is a gap or an overlap, whose two borders are seen as such.
   LG_HD Part joint_with(const Segment& s, int32_t other) const {
     PixelTriangle b;
     if (!view_.triangle(other, b)) return {1, 1};
@@ -454,7 +456,7 @@ class OutlineWalk {
     return any_half_edge(view_.links(), 3 * int64_t{triangle} + k, is_followed);
   }
 
-  // Into pieces within pixels.
+  // Cuts a part of an outline into pieces within pixels.
   LG_HD void cut(const Outline& outline, double from, double to, int32_t plus, int32_t minus, double share) {
     const Segment& s = outline.segment;
     GridCrossings pixels(s, from, 1);
@@ -472,7 +474,8 @@ class OutlineWalk {
     const double x0 = s.x0 - cx, y0 = s.y0 - cy, x1 = s.x1 - cx, y1 = s.y1 - cy;
     const int32_t pixel = static_cast<int32_t>(row * view_.width + column);
     const double dx = x1 - x0, dy = y1 - y0;
-    // From the place at which correct_centre() looks: an outline through the centre itself has it on the same side.
+    // The piece as seen from the place that correct_centre() uses: an outline through the centre itself is on the same
+    // side for both.
     constexpr double ox = aside_x, oy = aside_y;
     Area beyond = {0, 0, 0};
     beyond.add(area_beyond(x0 + ox, y0 + oy, x1 + ox, y1 + oy, s.nx, s.ny), share);
@@ -500,10 +503,10 @@ LG_HD bool set_normal(Segment& s, double a, double b) {
   return (s.nx - s.nx) + (s.ny - s.ny) == 0 && (s.x0 - s.x0) + (s.y0 - s.y0) + (s.x1 - s.x1) + (s.y1 - s.y1) == 0;
 }
 
-// By which depths may differ that are computed in two ways.
+// Depths that are computed in two ways may differ by this.
 constexpr double depth_slack = 1e-9;
 
-// The ends of an edge between the near and the far plane. False where nothing is left.
+// Clips an edge to the near and far planes. False if nothing is left.
 LG_HD bool visible_ends(const PixelCorner& a, const PixelCorner& b, Outline& outline) {
   Part part = {0, 1};
   part.keep(a.z + a.w, b.z + b.w);
@@ -534,7 +537,7 @@ LG_HD void follow_edges(const OutlineView<T>& view, int64_t t, Walk& walk) {
   }
 }
 
-// Where the near (plane 1) or the far plane (plane -1) cuts a triangle: z + plane w = 0.
+// Where the near (plane 1) or far (plane -1) plane cuts a triangle: z + plane w = 0.
 template <class T, class Walk>
 LG_HD void follow_cut(const OutlineView<T>& view, int64_t t, double plane, Walk& walk) {
   const PixelCorner p[3] = {view.corner(t, 0), view.corner(t, 1), view.corner(t, 2)};
@@ -564,12 +567,12 @@ template <class T, class Walk>
 LG_HD void follow_borders(const OutlineView<T>& view, int64_t t, Walk& walk) {
   if (view.boxes[t].empty()) return;
   follow_edges(view, t, walk);
-  // Only a range of depths that reaches a plane can cross it.
+  // Only a triangle whose range of depths reaches a plane can cross it.
   if (view.boxes[t].z0 < -1) follow_cut(view, t, 1.0, walk);
   if (view.boxes[t].z1 > 1) follow_cut(view, t, -1.0, walk);
 }
 
-// The part of a line that a circle around the image holds. False where there is none, or no line.
+// The part of a line inside a circle around the image. False if there is none, or no line.
 LG_HD bool line_in_image(const Line& line, double width, double height, Segment& s) {
   const double norm = root(line.a * line.a + line.b * line.b);
   const double nx = line.a / norm, ny = line.b / norm;
@@ -582,7 +585,7 @@ LG_HD bool line_in_image(const Line& line, double width, double height, Segment&
 
 // ---- Intersections -----------------------------------------------------------------------------------------------
 
-// Whether two triangles cannot cross for what they have in common: an edge, or a vertex that they surround.
+// Whether two triangles cannot cross because of what they share: an edge, or a vertex that they surround.
 template <class T>
 LG_HD bool are_neighbours(const OutlineView<T>& view, int64_t t, int64_t other) {
   const int32_t *a = view.tri + 3 * t, *b = view.tri + 3 * other;
@@ -595,11 +598,11 @@ LG_HD bool are_neighbours(const OutlineView<T>& view, int64_t t, int64_t other) 
   return shared >= 2 || (shared == 1 && view.turns[a[at]] == 1);
 }
 
-// Nearer to an edge of a triangle than this, in pixels, two surfaces touch there, and do not cross: what is seen beside
-// the edge is then the other surface, and the edge is the outline.
+// Two surfaces that come closer than this, in pixels, to an edge of one of the triangles touch there and do not cross:
+// the other surface is then visible beside the edge, and the edge is the outline.
 constexpr double touching = beside;
 
-// The edges of a triangle as lines whose values are distances, in pixels; and the triangle's number.
+// The edges of a triangle as lines whose values are distances in pixels, and the triangle's number.
 struct TriangleSides {
   Line side[3];
   int32_t triangle;
@@ -615,8 +618,8 @@ LG_HD TriangleSides make_sides(const PixelTriangle& t, int32_t triangle) {
   return out;
 }
 
-// Whether a triangle lies on the far side of one edge, where it cannot hide or cross the other one: so do most
-// neighbours.
+// Whether a triangle lies on the far side of one edge, where it can neither hide nor cross the other one. Most
+// neighbours do.
 template <class T>
 LG_HD bool separated(const OutlineView<T>& view, const TriangleSides& sides, int32_t other) {
   const ScreenPlace &p = view.place(other, 0), &q = view.place(other, 1), &r = view.place(other, 2);
@@ -639,7 +642,7 @@ LG_HD void follow_crossing(const OutlineView<T>& view, const PixelTriangle& a, c
   PixelTriangle b;
   if (!view.triangle(other, b)) return;
   const Line line = a.depth - b.depth;
-  // Within rounding in one plane, they cross nowhere or everywhere.
+  // Triangles in one plane (within rounding) cross nowhere or everywhere.
   const double flat = 16 * (a.depth_error + b.depth_error);
   if (line.a * line.a + line.b * line.b <= flat * flat) return;
   Segment s;
@@ -657,8 +660,8 @@ LG_HD void follow_crossing(const OutlineView<T>& view, const PixelTriangle& a, c
   walk.follow(Outline{s, depth, sides.triangle, other});
 }
 
-// Triangles of higher numbers than t whose boxes meet its own, in the first cell that both touch: there, one of the
-// boxes begins.
+// Triangles with higher numbers than t whose boxes meet its box. A pair is found in the first cell that both touch, in
+// which one of the boxes begins.
 LG_HD CrossingSearch search_crossings(const CellGrid& grid, const CellRange& range, int32_t column, int32_t row,
                                       int64_t t, const TriangleBox& box) {
   const auto start = [&](int32_t cell) { return static_cast<float>(int64_t{cell} << grid.shift); };
@@ -666,7 +669,7 @@ LG_HD CrossingSearch search_crossings(const CellGrid& grid, const CellRange& ran
           row > range.y0 ? start(row) : 0.0f};
 }
 
-// The crossings of one triangle with others that are no neighbours.
+// The crossings of one triangle with others that are not its neighbours.
 template <class T, class Walk>
 class TriangleCrossings {
  public:
@@ -688,7 +691,7 @@ class TriangleCrossings {
   Walk& walk_;
   const int32_t t_;
   PixelTriangle triangle_ = {};
-  TriangleSides sides_ = {};  // made with the first other triangle; until then of none
+  TriangleSides sides_ = {};  // made with the first other triangle; until then it belongs to none
 };
 
 // All crossings with triangles of higher numbers.
@@ -709,8 +712,8 @@ LG_HD void follow_crossings(const OutlineView<T>& view, const CellGrid& grid, in
 
 // ---- Centres -------------------------------------------------------------------------------------------------------
 
-// Where the rasterizer's rounding shows another triangle at a pixel's centre than lies there exactly, the pixel is set
-// right by a piece without a line.
+// Where the rasterizer's rounding shows a different triangle at a pixel's centre than the exact geometry, a piece
+// without a line corrects the pixel.
 template <class T, class Scan, class Sink>
 LG_HD void correct_centre(const OutlineView<T>& view, const CellGrid& grid, const Scan& scan, int32_t pixel,
                           Sink& sink) {

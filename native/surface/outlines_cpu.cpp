@@ -1,5 +1,5 @@
-// outlines on the CPU: triangles are dealt out in chunks, each of which makes a list of its own; the lists follow one
-// another in the order of the chunks.
+// outlines on the CPU: triangles are processed in chunks, each of which makes its own list; the lists are joined in the
+// order of the chunks.
 #include <algorithm>
 #include <vector>
 
@@ -33,7 +33,7 @@ struct PieceLists {
   ListSink operator[](int64_t task) { return {&pieces[static_cast<size_t>(task)], &checks[static_cast<size_t>(task)]}; }
 };
 
-// Buffers of one view; used again for the next.
+// Buffers of one view, reused for the next.
 template <class T>
 class OutlineFinder {
  public:
@@ -47,7 +47,7 @@ class OutlineFinder {
         boxes_(static_cast<size_t>(scene.triangles)),
         turns_(static_cast<size_t>(scene.vertices)) {}
 
-  // The number of pieces of a view. Those that the capacity holds become rows of the outputs.
+  // The number of pieces of a view. Those that fit into the capacity become rows of the outputs.
   int64_t find(const OutlineView<T>& bare, const OutlineOutput<T>& out) {
     OutlineView<T> view = bare;
     view.facing = facing_.data();
@@ -76,7 +76,7 @@ class OutlineFinder {
   }
 
  private:
-  // Flags and boxes of all triangles, and the lists of the cells.
+  // Flags and boxes of all triangles, and the cells' lists.
   CellLists prepare(const OutlineView<T>& view, int64_t tasks) {
     parallel_for(threads_, divide_up(scene_.vertices, vertices_per_task), [&](int64_t task, int) {
       const int64_t end = std::min(scene_.vertices, (task + 1) * vertices_per_task);
@@ -146,7 +146,7 @@ class OutlineFinder {
     for (const int32_t pixel : pixels) correct_centre(view, grid, scan, pixel, sink);
   }
 
-  // Those of one pixel in the order of the lists.
+  // The pieces of one pixel, in the order of the lists.
   Buffer<Piece> sorted_by_pixel(const std::vector<Array<Piece>>& lists) {
     std::vector<std::pair<int32_t, const Piece*>> order;
     for (const Array<Piece>& list : lists) {

@@ -1,5 +1,5 @@
-// outlines on CUDA: a thread a triangle. Triangles are counted into the cells of a grid whose size the device chooses
-// itself, so that nothing has to be read back; pieces are counted, numbered by a running sum, and found once more to be
+// outlines on CUDA: one thread per triangle. Triangles are counted into the cells of a grid whose size the device
+// chooses, so that nothing has to be read back. Pieces are counted, numbered by a running sum, and found again to be
 // written in the order of the triangles, whatever the order in which threads run.
 #include "parallel/for_each.h"
 #include "runtime/cuda/algorithms.h"
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(items_per_block) find_turns(const __grid_const
 
 // ---- Lists of the cells ----------------------------------------------------------------------------------------
 
-// The lists while they are made; how many cells there are is known on the device alone.
+// The lists under construction. Only the device knows the number of cells.
 struct DeviceLists {
   CellGrid* grid;
   uint64_t* numbers;  // [most_cells + 1]: entries of each cell, then their running sum
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(items_per_block)
   }
 }
 
-// Heapsort, which needs no room and is never slow: results must not depend on who came first.
+// Heapsort, because it needs no extra memory and has no slow case. Results must not depend on the order of arrival.
 LG_HD void sink_down(int32_t* values, int64_t root, int64_t count) {
   for (int64_t child = 2 * root + 1; child < count; child = 2 * root + 1) {
     if (child + 1 < count && values[child + 1] > values[child]) ++child;
@@ -127,7 +127,7 @@ struct SortCells {
 
 struct CountPieces {
   uint64_t count;
-  uint32_t* checks;  // a bit for each pixel
+  uint32_t* checks;  // one bit per pixel
 
   LG_DEVICE void add(const Piece&) { ++count; }
   LG_DEVICE void check(int32_t pixel) { atomic_or(checks + pixel / 32, 1u << (pixel % 32)); }
@@ -166,9 +166,9 @@ LG_DEVICE void find_corrections(const OutlineView<T>& view, const CellLists& lis
   }
 }
 
-// An item a triangle, and after these one for each word of `checks`.
+// One item per triangle, then one per word of `checks`.
 struct PieceNumbers {
-  uint64_t* first;  // of each item: how many pieces, then their running sum, with the total at the end
+  uint64_t* first;  // of each item: its number of pieces, then their running sum, with the total at the end
   uint32_t* checks;
   int64_t triangles, words;
 };
@@ -235,7 +235,7 @@ struct GatherPieces {
   }
 };
 
-// The first piece of a pixel writes the rows of all of them.
+// The first piece of a pixel writes the rows of all its pieces.
 template <class T>
 struct WriteRows {
   OutlineView<T> view;

@@ -1,9 +1,9 @@
-// How the pixels of marked pairs blend, on CUDA: found once for each pair, by a thread of its own.
+// How the pixels of marked pairs blend, on CUDA: found once per pair, by its own thread.
 //
-// A search walks over the surface, triangle after triangle, and every step waits for memory: what counts is that all
-// searches run side by side. Their results are small, and few pairs are marked, so that they lie close together: those
-// of a word of marks behind one another, from a place that the word notes. Where more pairs are marked than there is
-// room for, those without a place are searched again by whoever asks for them.
+// A search walks over the surface from triangle to triangle, and every step waits for memory, so searches must run side
+// by side. Their results are small and few pairs are marked, so results are stored compactly: those of a word of marks
+// are consecutive, and the word keeps the place of the first. If more pairs are marked than there is room for, pairs
+// without a place are searched again whenever they are needed.
 #pragma once
 
 #include <algorithm>
@@ -45,15 +45,15 @@ LG_DEVICE PairBlend unpack(const StoredBlend& stored) {
 
 struct PairBlends {
   PairMarks marks;
-  uint32_t* taken;      // how many places are
-  uint32_t* first;      // of each word of marks: the place of its first pair
+  uint32_t* taken;      // number of places in use
+  uint32_t* first;      // per word of marks: the place of its first pair
   StoredBlend* blends;  // [capacity]
   int64_t capacity;
 
-  // Outlines are lines: on 2 n pairs of an image lie about sqrt(n) marks for each of them.
+  // Outlines are lines: each adds about sqrt(n) marks to the 2 n pairs of an image.
   static int64_t capacity_for(const ImageSize& image) {
 #if defined(LG_CUDA_EMULATED)
-    return std::min<int64_t>(image.pixels(), 64);  // so that tests run out of room
+    return std::min<int64_t>(image.pixels(), 64);  // so that tests exceed it
 #else
     return std::min(2 * image.pixels(), std::max<int64_t>(image.pixels() / 4, 1 << 16));
 #endif
@@ -62,7 +62,7 @@ struct PairBlends {
   explicit PairBlends(const ImageSize& image) : marks{image, nullptr}, capacity(capacity_for(image)) {}
 
   void plan(Workspace& workspace) {
-    // What has to be cleared lies together.
+    // Everything that must be cleared is contiguous.
     marks.bits = workspace.take<uint32_t>(marks.all_words() + 1);
     taken = marks.bits + marks.all_words();
     first = workspace.take<uint32_t>(marks.all_words());
@@ -70,7 +70,7 @@ struct PairBlends {
   }
   void clear(Queue& queue) const { queue.fill_bytes(marks.bits, 0, 4 * (marks.all_words() + 1)); }
 
-  // Of a marked pair.
+  // The blend of a marked pair.
   LG_DEVICE int64_t place(const PixelPair& pair) const {
     const int64_t word = marks.number_of_word(pair.view, pair.row, pair.column, pair.vertical);
     const uint32_t before = marks.bits[word] & ((1u << (pair.column % 32)) - 1);
@@ -78,7 +78,7 @@ struct PairBlends {
   }
 };
 
-// Not inlined: it is large, and called where room has run out as well.
+// Not inlined: it is large, and is also called when there is no room.
 template <class T>
 LG_DEVICE_NOINLINE PairBlend search_pair(const AntialiasScene<T>& s, const PixelPair& pair) {
   return blend_pair(s, pair);
@@ -97,11 +97,11 @@ constexpr int words_per_block = 64;
 // The marked pairs of a block's words.
 struct BlockPairs {
   uint32_t words[words_per_block];
-  int32_t end[words_per_block];  // of a word's pairs among those of all words
+  int32_t end[words_per_block];  // per word: its first pair among those of all words
   uint32_t first;                // the place of the first
 };
 
-// Called by the first warp: a lane has two words.
+// Called by the first warp, in which each lane has two words.
 LG_DEVICE void count_pairs(const PairMarks& marks, int64_t first_word, BlockPairs& pairs) {
   const auto lane = static_cast<int>(lane_id());
   int count[2];
@@ -116,7 +116,7 @@ LG_DEVICE void count_pairs(const PairMarks& marks, int64_t first_word, BlockPair
   pairs.end[2 * lane + 1] = end;
 }
 
-// The word, of a block's, that has pair number i.
+// The word of the block that contains pair number i.
 LG_DEVICE int word_of_pair(const BlockPairs& pairs, int i) {
   int word = 0;
   for (int step = words_per_block / 2; step > 0; step /= 2) {
@@ -133,15 +133,15 @@ LG_DEVICE PixelPair pair_at(const PairMarks& marks, int64_t word, int bit) {
   return {line_of_kind / marks.image.height, line_of_kind % marks.image.height, column, vertical};
 }
 
-// Calls begin(first_word, pairs) with a block's pairs counted, in every thread, and body(pair, number, exists), the
-// number being that among the block's pairs, in all lanes of a warp equally often. In whole blocks.
+// Calls begin(first_word, pairs) in every thread, with the number of the block's pairs; then body(pair, number,
+// exists), with the pair's number within the block, equally often in all lanes of a warp. Called by whole blocks.
 template <class Begin, class Body>
 LG_DEVICE void for_marked_pairs(const PairMarks& marks, BlockPairs& pairs, Begin&& begin, Body&& body) {
   const int64_t all = marks.all_words();
   const auto thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   for (int64_t first_word = int64_t{blockIdx.x} * words_per_block; first_word < all;
        first_word += int64_t{gridDim.x} * words_per_block) {
-    __syncthreads();  // nobody reads the last words' pairs any more
+    __syncthreads();  // the pairs of the last words are no longer read
     if (threadIdx.x < warp_size) count_pairs(marks, first_word, pairs);
     __syncthreads();
     const int count = pairs.end[words_per_block - 1];
@@ -185,7 +185,7 @@ inline dim3 pair_blocks(const PairMarks& marks) {
   return dim3(static_cast<unsigned>(std::min(divide_up(marks.all_words(), words_per_block), max_grid_x)));
 }
 
-// Marks pairs and finds how they blend. What has to be cleared has been.
+// Marks pairs and finds their blends. Everything that must be cleared has been.
 template <class T>
 void find_blends(Queue& queue, const AntialiasScene<T>& s, const PairBlends& found) {
   mark_pairs(queue, s, found.marks);

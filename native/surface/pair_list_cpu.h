@@ -1,4 +1,4 @@
-// The pairs that may hold a crossing, band by band, and what the forward pass keeps of them.
+// The pairs that may have a crossing, band by band, and what the forward pass keeps of them.
 #pragma once
 
 #include <algorithm>
@@ -13,15 +13,15 @@
 
 namespace lg::surface {
 
-// What the forward pass keeps so that the backward pass of the same image need not search: for every band the end of
-// its pairs with a crossing in the list, then the list of their keys. Where there is no room for it, a first -1.
+// What the forward pass keeps so that the backward pass of the same image need not search: for each band, the end of
+// its crossing pairs in the list, then the list of their keys. If it does not fit, a leading -1.
 template <class Number>
 struct PairNotes {
   Number* numbers;
   int64_t capacity;
 };
 
-// Notes lie behind the flags, of which there is a byte for every triangle. Number: int64_t, maybe const.
+// Notes are stored after the flags, which take one byte per triangle. Number: int64_t, possibly const.
 template <class Number, class T, class Byte>
 PairNotes<Number> pair_notes(const AntialiasScene<T>& s, Byte* notes, int64_t bytes) {
   constexpr int64_t size = sizeof(Number);
@@ -34,7 +34,7 @@ PairNotes<Number> pair_notes(const AntialiasScene<T>& s, Byte* notes, int64_t by
 template <class T>
 class PairList {
  public:
-  // notes: those of the forward pass, if it has run; pairs are searched where the notes do not hold them.
+  // notes: those of the forward pass, if it has run. Pairs are searched for if the notes do not hold them.
   PairList(int32_t threads, const AntialiasScene<T>& scene, const PairNotes<const int64_t>& notes = {nullptr, 0})
       : s_(scene),
         bands_per_view_(divide_up(scene.image.height, band_rows)),
@@ -44,7 +44,7 @@ class PairList {
     place(find_silhouette_pairs(threads, s_));
   }
 
-  // Keeps the pairs that turned out to have a crossing, band by band; zeros behind them.
+  // Keeps the pairs that have a crossing, band by band, followed by zeros.
   static void keep(const std::vector<Array<PairKey>>& crossed, const PairNotes<int64_t>& notes) {
     const auto bands = static_cast<int64_t>(crossed.size());
     int64_t count = 0;
@@ -64,7 +64,7 @@ class PairList {
   int64_t bands() const { return s_.image.views * bands_per_view_; }
   int64_t bands_per_view() const { return bands_per_view_; }
 
-  // Calls use(pair) for the pairs of a band, each once, in order.
+  // Calls use(pair) once for each pair of a band, in order.
   template <class Use>
   void for_band(int64_t band, BandMarks& marks, Use&& use) const {
     const int64_t view = band / bands_per_view_, first_row = band % bands_per_view_ * band_rows;
@@ -115,7 +115,7 @@ class PairList {
     return view * bands_per_view_ + static_cast<int64_t>(key >> 32) / band_rows;
   }
 
-  // Sorts what the tasks found into bands.
+  // Sorts what the tasks have found into bands.
   void place(const std::vector<FoundPairs>& found) {
     for (const FoundPairs& f : found) {
       for (size_t i = 0; i < f.keys.size(); ++i) ++first_[band_of(f.view, f.keys[i]) + 1];
@@ -137,7 +137,7 @@ class PairList {
 
   const AntialiasScene<T>& s_;
   const int64_t bands_per_view_;
-  std::vector<int64_t> first_;  // of each band, into keys_
+  std::vector<int64_t> first_;  // per band, into keys_
   Buffer<PairKey> keys_;
 };
 

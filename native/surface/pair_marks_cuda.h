@@ -1,5 +1,5 @@
-// A bit for every pair of neighbouring pixels that may hold a crossing, on CUDA: how silhouette edges set the bits, and
-// how the pixels of set bits are distributed among warps.
+// One bit for every pair of neighbouring pixels that may have a crossing, on CUDA: how silhouette edges set the bits,
+// and how the pixels with set bits are distributed among warps.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ struct PairMarks {
   ImageSize image;
   uint32_t* bits;  // [2, views, height, words]: pairs to the right, and pairs downwards
 
-  LG_HD int64_t words() const { return (image.width + 31) / 32; }  // of a row
+  LG_HD int64_t words() const { return (image.width + 31) / 32; }  // per row
   LG_HD int64_t all_words() const { return 2 * image.views * image.height * words(); }
 
   LG_DEVICE int64_t number_of_word(int64_t view, int64_t row, int64_t column, bool vertical) const {
@@ -24,20 +24,20 @@ struct PairMarks {
   LG_DEVICE uint32_t* word(int64_t view, int64_t row, int64_t column, bool vertical) const {
     return bits + number_of_word(view, row, column, vertical);
   }
-  // Nobody waits for it: an edge sets its bits one after another, and a look at what is there would make each of them
-  // wait for memory.
+  // The result is not used, so nothing waits for it. Testing the bit first would make each of an edge's accesses wait
+  // for memory.
   LG_DEVICE void set(int64_t view, int64_t row, int64_t column, bool vertical) const {
     atomic_or(word(view, row, column, vertical), 1u << (column % 32));
   }
   LG_DEVICE bool exists(const PixelPair& p) const {
     return p.row >= 0 && p.column >= 0 && p.row + p.vertical < image.height && p.column + !p.vertical < image.width;
   }
-  // Whether there is such a pair and it is marked.
+  // Whether the pair exists and is marked.
   LG_DEVICE bool has(const PixelPair& p) const {
     return exists(p) && (*word(p.view, p.row, p.column, p.vertical) >> (p.column % 32) & 1);
   }
 
-  // The pixels with a marked pair, among the 32 that a word stands for.
+  // The pixels with a marked pair, among the 32 pixels of a word.
   LG_DEVICE uint32_t pixels_of_word(int64_t view, int64_t row, int64_t number) const {
     if (number >= words()) return 0;
     const uint32_t* right_of = word(view, row, 32 * number, false);
@@ -51,7 +51,7 @@ struct PairMarks {
 
 // ---- Marking -----------------------------------------------------------------------------------------------
 
-// Edges over more lines than this are followed by the whole warp.
+// Edges that cross more lines than this are followed by the whole warp.
 constexpr int64_t short_span = 16;
 
 LG_DEVICE void mark_line(const PairMarks& marks, int64_t view, const LineSpan& span, int64_t line, bool vertical) {
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-// The marks have been cleared.
+// The marks must have been cleared.
 template <class T>
 void mark_pairs(Queue& queue, const AntialiasScene<T>& s, const PairMarks& marks) {
   const dim3 grid(static_cast<unsigned>(std::min(divide_up(s.mesh.triangles, 256), max_grid_x)),
@@ -124,7 +124,7 @@ LG_DEVICE void for_marked_pixels(const PairMarks& marks, Body&& body) {
     const int64_t line = unit / groups, first_word = unit % groups * 32;
     const int64_t view = line / image.height, row = line % image.height;
     const uint32_t mine = marks.pixels_of_word(view, row, first_word + lane);
-    const int end = running_sum(bit_count(mine));  // of my pixels among those of all lanes
+    const int end = running_sum(bit_count(mine));  // of this lane's pixels among those of all lanes
     const int count = warp_shuffle(end, 31);
     for (int base = 0; base < count; base += 32) {
       const int wanted = base + lane;

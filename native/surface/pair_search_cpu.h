@@ -1,4 +1,4 @@
-// The search for the pairs of neighbouring pixels that may hold a crossing, in parallel over triangles.
+// Searches for the pairs of neighbouring pixels that may have a crossing, in parallel over triangles.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 
 namespace lg::surface {
 
-// The pairs that one task found in one view, some of them repeatedly.
+// The pairs that one task found in one view, possibly with duplicates.
 struct FoundPairs {
   int64_t view = 0;
   Array<PairKey> keys;
@@ -39,8 +39,8 @@ void for_triangles_with_silhouettes(const uint8_t* flags, int64_t begin, int64_t
   }
 }
 
-// Whether edge k of triangle t has to be followed: an edge that is a silhouette for both of its triangles is followed
-// for the first of them only.
+// Whether edge k of triangle t has to be followed. An edge that is a silhouette for both of its triangles is followed
+// only for the first.
 template <class T>
 bool is_followed(const SurfaceView<T>& surface, int64_t t, int k) {
   if (!(surface.flags[t] & (1 << k))) return false;

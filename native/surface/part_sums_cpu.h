@@ -1,4 +1,4 @@
-// Sums over the parts of a block (block_parts.h), of four quantities at a time. They have one order, whatever the
+// Sums over the parts of a block (block_parts.h), of four quantities at a time. Their order is the same for every
 // instruction set: along each row of the block, beginning with zero, then over the rows.
 #pragma once
 
@@ -22,29 +22,29 @@ template <class T>
 struct BlockQuads {
   Lanes<T> column[4];
 
-  // From four quantities at the lanes of the block.
+  // From four quantities, each at all lanes of the block.
   LG_INLINE void set(const Lanes<T>& a, const Lanes<T>& b, const Lanes<T>& c, const Lanes<T>& d) {
     column[0] = a, column[1] = b, column[2] = c, column[3] = d;
     transpose_quads(column);
   }
 };
 
-// Sums along the four rows of a block.
+// The sums along the four rows of a block.
 template <class T>
 struct RowSums {
   Lanes<T, 4> row[4];
 
   LG_INLINE Lanes<T, 4> total() const { return (row[0] + row[1]) + (row[2] + row[3]); }
-  // Weighted by the row, of which the first is y.
+  // Weighted by the row; the first is y.
   LG_INLINE Lanes<T, 4> by_row(T y) const {
     const auto weighted = [&](int r) LG_INLINE_LAMBDA { return row[r] * Lanes<T, 4>(y + static_cast<T>(r)); };
     return (weighted(0) + weighted(1)) + (weighted(2) + weighted(3));
   }
 };
 
-// Kinds of quads: of the first, sums weighted by x and y are wanted too. Wide registers take a column at a time, others
-// pixel after pixel. Each pixel has its own weight: shifting the sums of a block instead would cancel most of what tiny
-// triangles have.
+// Kinds of quads; for the first kind, sums weighted by x and y are also computed. Wide registers take a column at a
+// time, others a pixel. Weights are per pixel: shifting the sums of a whole block instead would cancel most digits of
+// tiny triangles.
 template <class T, int Kinds, bool Wide = (register_bytes >= 64)>
 class PartSums {
  public:
@@ -52,8 +52,8 @@ class PartSums {
     unrolled<Kinds>([&](int k) LG_INLINE_LAMBDA { quads_[k] = quads[k]; });
   }
 
-  // Adds the sums over a part to its record: three quads of the first kind, for 1, x and y, then one of each other. (x,
-  // y): of the block's first pixel.
+  // Adds the sums over a part to its record: three quads of the first kind, for 1, x and y, then one of each other
+  // kind. (x, y): the block's first pixel.
   LG_INLINE void add(uint32_t lanes, T x, T y, T* LG_RESTRICT record) const {
     typename Lanes<T>::Mask column[4];
     unrolled<4>([&](int c) LG_INLINE_LAMBDA { column[c] = mask_of<T>((lanes >> c & 0x1111u) * 0xfu); });

@@ -1,4 +1,4 @@
-// A triangle as lines over the image, in pixels and float64: where it lies, how deep, and which part of a segment it
+// A triangle as lines over the image, in pixels and float64: its position, its depth, and the part of a segment that it
 // covers. Homogeneous, so that corners behind the camera need no clipping (Olano and Greer 1997).
 #pragma once
 
@@ -17,7 +17,7 @@ struct Line {
 
 LG_HD Line operator-(const Line& p, const Line& q) { return {p.a - q.a, p.b - q.b, p.c - q.c}; }
 
-// A corner in homogeneous pixels: the place is (x/w, y/w).
+// A corner in homogeneous pixels: its place is (x/w, y/w).
 struct PixelCorner {
   double x, y, z, w;
 };
@@ -34,11 +34,11 @@ LG_HD Line line_through(const PixelCorner& a, const PixelCorner& b) {
 }
 
 struct PixelTriangle {
-  Line edge[3];        // >= 0 inside; edge k is opposite to corner k
+  Line edge[3];        // >= 0 inside; edge k is opposite corner k
   Line front;          // > 0 in front of the eye
   Line depth;          // z/w
-  double depth_error;  // by which rounding may shift the depth
-  bool clipped;        // a corner lies outside of the near or far plane
+  double depth_error;  // how far rounding may shift the depth
+  bool clipped;        // a corner lies beyond the near or far plane
 };
 
 LG_HD double determinant(const PixelCorner& p, const PixelCorner& q, const PixelCorner& r) {
@@ -46,7 +46,7 @@ LG_HD double determinant(const PixelCorner& p, const PixelCorner& q, const Pixel
   return (p.x * line.a + p.y * line.b) + p.w * line.c;
 }
 
-// False for a triangle that is seen edge-on or not finite.
+// False for a triangle that is seen edge-on or is not finite.
 LG_HD bool make_pixel_triangle(const PixelCorner (&p)[3], PixelTriangle& t) {
   for (int k = 0; k < 3; ++k) t.edge[k] = line_through(p[(k + 1) % 3], p[(k + 2) % 3]);
   const double det = (p[0].x * t.edge[0].a + p[0].y * t.edge[0].b) + p[0].w * t.edge[0].c;
@@ -60,7 +60,7 @@ LG_HD bool make_pixel_triangle(const PixelCorner (&p)[3], PixelTriangle& t) {
     Line& e = t.edge[k];
     e = {e.a * sign, e.b * sign, e.c * sign};
     const double z = p[k].z * inverse;
-    // What cancels in a line's coefficients is of the size of the coordinates' products.
+    // The terms that cancel in a line's coefficients are as large as products of coordinates.
     const PixelCorner &a = p[(k + 1) % 3], &b = p[(k + 2) % 3];
     t.depth_error += 8e-16 * magnitude(z) * (magnitude(a.x * b.y) + magnitude(a.y * b.x));
     t.front = {t.front.a + e.a, t.front.b + e.b, t.front.c + e.c};
@@ -71,7 +71,7 @@ LG_HD bool make_pixel_triangle(const PixelCorner (&p)[3], PixelTriangle& t) {
   return sum - sum == 0;
 }
 
-// Whether the place is covered, between the near and the far plane.
+// Whether the place is covered, between the near and far planes.
 LG_HD bool covers(const PixelTriangle& t, double x, double y) {
   const bool inside = t.edge[0].at(x, y) >= 0 && t.edge[1].at(x, y) >= 0 && t.edge[2].at(x, y) >= 0;
   if (!inside || !t.clipped) return inside;
@@ -86,12 +86,13 @@ struct Segment {
   double x0, y0, x1, y1, nx, ny;
 };
 
-// Part [low, high] of a segment, in fractions of its length; empty where low >= high.
+// The part [low, high] of a segment, in fractions of its length; empty if low >= high.
 struct Part {
   double low, high;
 
-  // Leaves where the value that runs from v0 to v1 is not negative. Without branches, which nothing could foresee:
-  // where both are negative, the zero between them lies outside of the segment, on the side that empties the part.
+  // Keeps the part where a value that runs linearly from v0 to v1 is not negative. Branchless, because branches would
+  // be unpredictable: if both values are negative, their zero lies outside the segment, on the side that empties the
+  // part.
   LG_HD void keep(double v0, double v1) {
     const double zero = v0 / (v0 - v1);
     low = (v0 < 0) & (zero > low) ? zero : low;
@@ -100,11 +101,11 @@ struct Part {
   LG_HD bool empty() const { return !(low < high); }
 };
 
-// What lies immediately beside an outline is looked up this far from it, in pixels: well above the rounding of float64,
-// and far below anything that an image shows.
+// The surface immediately beside an outline is looked up at this distance, in pixels: well above the rounding of
+// float64, and far below anything that an image shows.
 constexpr double beside = 1e-7;
 
-// A triangle beside a segment: the part it covers, its depths at both ends, and by how much they may be wrong.
+// A triangle beside a segment: the part that it covers, its depths at both ends, and their error bounds.
 struct Covered {
   Part part;
   double z0, z1, error;

@@ -23,7 +23,7 @@ void with_channels(int64_t channels, Body&& body) {
 template <class T>
 void pull_back(int32_t threads, const Geometry<T>& geometry, const FragmentGradients<T>& in,
                const VertexAttributes<T>& attributes, const VertexGradients<T>& out) {
-  if (!in.attributes) {  // nothing reaches the attributes
+  if (!in.attributes) {  // no gradient reaches the attributes
     if (out.pos) backward(threads, geometry, in, out.pos);
     if (out.attr) std::fill_n(out.attr, attributes.views * attributes.vertices * attributes.channels, T(0));
     return;

@@ -16,7 +16,7 @@ struct PixelChannels {
   }
 };
 
-// What a pixel gives to the corners of its triangle: to positions, then to attributes, channel by channel.
+// A pixel's contributions to the corners of its triangle: to positions, then to attributes, channel by channel.
 constexpr int pos_values = 12, corner_values = pos_values + 3 * max_channels;
 
 template <bool Derivatives, class T>
@@ -158,7 +158,7 @@ int32_t lg_rasterize_attributes_backward(lg_call* call, int32_t dtype, const voi
     in.attributes = static_cast<const T*>(grad_attributes);
     const bool deterministic = call->deterministic != 0;
     const lg::surface::VertexAttributes<T> attributes = {static_cast<const T*>(attr), attr_views, channels};
-    // A pixel may add to a vertex through each corner of its triangle.
+    // A pixel may contribute to a vertex through each corner of its triangle.
     const int64_t contributions = 3 * views * height * width;
     return lg::run_op(call, lg::surface::Backward<T>{geometry,
                                                      attributes,

@@ -1,4 +1,4 @@
-// The backward pass of rasterize on the CPU, of attributes that were interpolated in the same pass too, tile by tile.
+// The backward pass of rasterize on the CPU, tile by tile, including attributes interpolated in the same pass.
 #pragma once
 
 #include <algorithm>
@@ -22,22 +22,22 @@
 
 namespace lg::surface {
 
-// A record: the gradients of the four planes while it is being summed, those of the three vertices at the end. With
-// attributes also the sums of u g, v g and g of their gradients g, four values each; at the end, the gradients of the
-// attributes of the three vertices.
+// A record holds the gradients of the four planes during summation, and those of the three vertices at the end. With
+// attributes, whose gradients are g, it also holds the sums of u g, v g and g, four values each; at the end, the
+// gradients of the three vertices' attributes.
 template <int Channels>
 struct PixelRecord {
   enum : int64_t { planes = 0, sum_ug = 12, sum_vg = 16, sum_g = 20, values = Channels > 0 ? 24 : 12 };
 };
 
-// Where a block lies: its first pixel and that pixel's place in the image, whose rows are `width` pixels long.
+// The position of a block: its first pixel and that pixel's place in the image, whose rows are `width` pixels long.
 struct BlockPlace {
   int64_t first, width;
   int32_t column, row;
   uint32_t inside;  // the lanes within the image
 };
 
-// Gradients of u, v and depth at a block, zero where there are none.
+// Gradients of u, v and depth at a block; zero if not given.
 template <class T>
 LG_INLINE void load_gradients(const FragmentGradients<T>& in, const BlockPlace& place, Lanes<T>& u, Lanes<T>& v,
                               Lanes<T>& depth) {
@@ -65,7 +65,7 @@ void prefetch_gradients(const FragmentGradients<T>& in, const PixelPiece& piece,
   }
 }
 
-// The gradients of the four planes at a pixel from those of u, v and depth.
+// Converts the gradients of u, v and depth at a pixel to those of the four planes.
 template <bool StraightThrough, class T>
 LG_HD void plane_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T grad_depth, T out[4]) {
   if (!StraightThrough) unclamp_gradients(pixel, &grad_u, &grad_v, &grad_depth);
@@ -145,7 +145,7 @@ LG_INLINE const BlockPart* add_block(const FragmentGradients<T>& in, const Block
   return end;
 }
 
-// What the gradients of the screen derivatives at one pixel add to its triangle's record.
+// Adds the contribution of one pixel's gradients of screen derivatives to its triangle's record.
 template <class T>
 void add_derivatives(const FragmentGradients<T>& in, const Planes<T>& planes, int64_t pixel, int32_t column,
                      int32_t row, T* LG_RESTRICT record) {
@@ -159,7 +159,7 @@ void add_derivatives(const FragmentGradients<T>& in, const Planes<T>& planes, in
   for (int k = 0; k < 3; ++k) record[8 + k] += g[k] * y + gdy[k];
 }
 
-// From sums over a triangle's pixels to the gradients of its vertices' attributes.
+// Converts sums over a triangle's pixels to the gradients of its vertices' attributes.
 template <class T>
 LG_INLINE void finish_attributes(T* record) {
   using Record = PixelRecord<1>;
@@ -270,7 +270,7 @@ class RasterizeBackward {
   std::vector<Work> work_;
 };
 
-// Of positions alone.
+// Positions only.
 template <class T>
 void backward(int32_t threads, const Geometry<T>& geometry, const FragmentGradients<T>& in, T* grad_pos) {
   if (in.straight_through) {

@@ -1,6 +1,6 @@
-// What the kernels of rasterize share, with attributes of the vertices and without.
+// Shared by the kernels of rasterize with and without vertex attributes.
 //
-// A pixel's planes are anchored at the pixel itself, so that only their values there matter.
+// A pixel's planes are anchored at the pixel itself, so only their values there matter.
 #pragma once
 
 #include "runtime/cuda/launch.h"
@@ -12,7 +12,7 @@
 
 namespace lg::surface {
 
-// NDC per pixel, computed on the host: divisions of doubles take long on the device.
+// NDC per pixel, computed on the host because divisions of doubles are slow on the device.
 struct PixelSteps {
   double x, y;
 
@@ -61,23 +61,23 @@ struct Outputs {
   int32_t* tri;
   T *bary, *depth, *bary_d;
   float* zbuffer;
-  T* rast;  // in the place of bary and depth, or null
+  T* rast;  // replaces bary and depth, or null
   T* attributes = nullptr;
 
-  // A visibility key is stored in the place of the pixel's bary until the pixel is shaded, so it needs no memory.
+  // A pixel's visibility key is stored in place of its bary until the pixel is shaded, so it needs no extra memory.
   LG_HD uint64_t* keys() const { return reinterpret_cast<uint64_t*>(rast ? rast : bary); }
   LG_HD int32_t key_stride() const { return static_cast<int32_t>((rast ? 4 : 2) * sizeof(T) / sizeof(uint64_t)); }
 };
 
-// Attributes of the vertices that are interpolated in the same pass: attr [views or 1, vertices, channels], at most
-// four.
+// Vertex attributes interpolated in the same pass: attr [views or 1, vertices, channels], at most four
+// channels.
 template <class T>
 struct VertexAttributes {
   const T* attr = nullptr;
   int64_t views = 0, channels = 0;
 
   LG_HD int64_t places(const Geometry<T>& geometry) const { return views * geometry.mesh.vertices * channels; }
-  // The place of the first channel at a corner of a triangle.
+  // The place of the first channel of a triangle's corner.
   LG_HD int64_t first(const Geometry<T>& geometry, int64_t view, int32_t triangle, int32_t corner) const {
     const int64_t row = geometry.mesh.row(view, triangle, corner) - geometry.mesh.first_row(view);
     return ((views > 1 ? view * geometry.mesh.vertices : 0) + row) * channels;
@@ -85,7 +85,7 @@ struct VertexAttributes {
 };
 constexpr int max_channels = 4;
 
-// The attributes of a triangle's corners. row: of its positions.
+// The attributes of a triangle's corners. row: the rows of its positions.
 template <class T>
 LG_DEVICE TriangleAttributes<T> corner_attributes(const VertexAttributes<T>& in, const Geometry<T>& geometry,
                                                   int64_t view, const int64_t (&row)[3]) {
@@ -95,7 +95,7 @@ LG_DEVICE TriangleAttributes<T> corner_attributes(const VertexAttributes<T>& in,
   return out;
 }
 
-// Two and four values in one access.
+// Two or four values in one access.
 template <class T>
 struct alignas(2 * sizeof(T)) Pair {
   T a, b;
@@ -105,8 +105,8 @@ struct alignas(16) Quad {
   T a, b, c, d;
 };
 
-// Writes the attributes of the pixels that a warp's lanes have, from `first` on. Lanes write words that lie side by
-// side, not those of their own pixel, which lie apart. staged: of the warp, in shared memory.
+// Writes the attributes of the pixels of a warp's lanes, starting at `first`. Lanes write adjacent words instead of
+// those of their own pixels, which lie apart. staged: the warp's shared memory.
 template <class T>
 LG_DEVICE void write_attributes(const VertexAttributes<T>& vertices, int64_t first, int64_t pixels,
                                 const T (&value)[max_channels], T* staged, T* out) {
@@ -122,10 +122,10 @@ LG_DEVICE void write_attributes(const VertexAttributes<T>& vertices, int64_t fir
     const int32_t i = c * static_cast<int32_t>(warp_size) + lane;
     if (c < channels && i < here) out[first * channels + i] = staged[i];
   }
-  warp_barrier();  // before the next pixels
+  warp_barrier();  // before the next pixels overwrite it
 }
 
-// Everything of a pixel but its attributes, which go to `value`.
+// All outputs of a pixel except its attributes, which go to `value`.
 template <bool Derivatives, class T>
 LG_DEVICE void shade_pixel(const Geometry<T>& geometry, const VertexAttributes<T>& vertices, const PixelSteps& step,
                            const Outputs<T>& out, int64_t pixel, T (&value)[max_channels]) {
@@ -165,7 +165,7 @@ LG_DEVICE void shade_pixel(const Geometry<T>& geometry, const VertexAttributes<T
   if (out.zbuffer) out.zbuffer[pixel] = triangle < 0 ? 0.0f : key_depth(key);
 }
 
-// Derivatives: out.bary_d is wanted.
+// Derivatives: whether out.bary_d is wanted.
 template <class T, bool Derivatives>
 __global__ void __launch_bounds__(items_per_block)
     shade_pixels(Geometry<T> geometry, VertexAttributes<T> vertices, PixelSteps step, Outputs<T> out) {
@@ -201,7 +201,7 @@ struct Forward {
 
 // ---- Backward ----------------------------------------------------------------------------------------------
 
-// vertex_gradients() where the planes' steps have no gradients: g, of their values.
+// vertex_gradients() for planes whose steps have no gradients. g: gradients of the planes' values.
 LG_DEVICE void vertex_gradients_of_values(const TriangleFrame<double>& f, const double (&g)[4], double (&out)[3][4]) {
   const double inv = f.inverse_det;
   double gz[3], gx[3] = {0, 0, 0}, gy[3] = {0, 0, 0};
@@ -223,8 +223,8 @@ LG_DEVICE void vertex_gradients_of_values(const TriangleFrame<double>& f, const 
   }
 }
 
-// The gradients of x, y, z, w of the vertices of the triangle that one pixel shows. add(p, &gu, &gv), with its planes,
-// adds to the gradients of u and v. Derivatives: in.bary_d is given.
+// The gradients of x, y, z, w of the vertices of the triangle that one pixel shows. add(p, &gu, &gv), called with the
+// pixel's planes, adds to the gradients of u and v. Derivatives: whether in.bary_d is given.
 template <bool Derivatives, class T, class Add>
 LG_DEVICE void pixel_gradients(const FragmentGradients<T>& in, const TriangleFrame<double>& frame, int64_t pixel,
                                const Add& add, T* out) {

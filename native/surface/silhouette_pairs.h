@@ -15,10 +15,10 @@ namespace lg::surface {
 // The rows (or columns) that an edge runs over, and where it crosses them.
 struct LineSpan {
   int64_t first, last;           // empty where first > last
-  double origin, across, slope;  // at line `origin`, at place `across`, and by so much further with every line
+  double origin, across, slope;  // crosses line `origin` at `across`, and moves by `slope` from line to line
 };
 
-// Crossings count up to 1/16 pixel beyond a pair's ends; the rest is for rounding.
+// Crossings count up to 1/16 pixel beyond a pair's ends; the rest allows for rounding.
 constexpr double pair_reach = crossing_tolerance + 1e-2;
 
 LG_HD LineSpan make_line_span(double p, double q, double across, double slope, int64_t lines) {
@@ -43,7 +43,7 @@ LG_HD PlaceRange places_on_line(const LineSpan& span, int64_t line, int64_t plac
   return {static_cast<int64_t>(low > 0 ? low : 0), static_cast<int64_t>(high < limit - 2 ? high : limit - 2)};
 }
 
-// Both ways of following the edge from a to b, clip-space points.
+// Both ways of following the edge from a to b, given in clip space.
 struct EdgeSpans {
   LineSpan rows, columns;
 };
@@ -72,8 +72,8 @@ LG_HD EdgeSpans make_edge_spans(const T* a, const T* b, int64_t height, int64_t 
   const double dx = qx - px, dy = qy - py;
   if (!(dx - dx == 0 && dy - dy == 0)) return spans;  // not a line in this image
   constexpr double slack = 1 - 1e-6;
-  // From the nearer end: near the eye, w approaches zero, and the other end can be so far away that counting from there
-  // loses every digit.
+  // Count from the nearer end: close to the eye, w approaches zero, and the other end can be so far away that counting
+  // from there would lose all digits.
   const bool from_q = magnitude(qx) + magnitude(qy) < magnitude(px) + magnitude(py);
   const double x0 = from_q ? qx : px, y0 = from_q ? qy : py, x1 = from_q ? px : qx, y1 = from_q ? py : qy;
   if (magnitude(dy) >= slack * magnitude(dx)) spans.rows = make_line_span(y0, y1, x0, dx / dy, height);

@@ -14,7 +14,7 @@
 
 namespace lg::surface {
 
-// Throws if one of the links of triangles [first, last) leads to no half-edge.
+// Throws if a link of triangles [first, last) leads to no half-edge.
 template <class T>
 void check_links(const AntialiasScene<T>& s, int64_t first, int64_t last) {
   const auto half_edges = static_cast<uint32_t>(std::min<int64_t>(3 * s.mesh.triangles, INT32_MAX));
@@ -35,7 +35,7 @@ void check_links(const AntialiasScene<T>& s, int64_t first, int64_t last) {
 
 constexpr int64_t triangles_per_task = 1024;
 
-// Calls body(view, first, last) for runs of triangles, which together are all triangles of every set of positions.
+// Calls body(view, first, last) for runs of triangles that together cover all triangles of every set of positions.
 template <class T, class Body>
 void for_triangles(int32_t threads, const AntialiasScene<T>& s, Body&& body) {
   const int64_t tasks_per_view = divide_up(s.mesh.triangles, triangles_per_task);
@@ -45,7 +45,7 @@ void for_triangles(int32_t threads, const AntialiasScene<T>& s, Body&& body) {
   });
 }
 
-// Facing flags of `count` triangles with these vertices, side by side: plain loops, which compilers vectorise.
+// Facing flags of `count` triangles with these vertices, side by side in plain loops, which compilers vectorise.
 constexpr int64_t facing_lanes = gather_lanes;
 template <class T>
 void face_lanes(const T* pos, const int32_t* index, int64_t count, uint8_t* facing) {
@@ -63,7 +63,7 @@ void face_lanes(const T* pos, const int32_t* index, int64_t count, uint8_t* faci
 template <class T>
 void face_triangles(const AntialiasScene<T>& s, int64_t view, int64_t begin, int64_t end, uint8_t* facing) {
   check_indices(s.mesh.tri, begin, end, s.mesh.vertices);
-  check_links(s, begin, end);  // all links are checked before any is followed, as they may lead to any triangle
+  check_links(s, begin, end);  // all links are checked before any is followed, because they may lead to any triangle
   const T* pos = s.surface(view).pos;
   for (int64_t first = begin; first < end; first += facing_lanes) {
     const int64_t next = std::min(end, first + facing_lanes);
@@ -72,8 +72,8 @@ void face_triangles(const AntialiasScene<T>& s, int64_t view, int64_t begin, int
   }
 }
 
-// Whether the surface continues behind every edge of `facing_lanes` triangles from `first`: continues() for all of
-// them side by side.
+// Whether the surface continues beyond each edge of `facing_lanes` triangles starting at `first`: continues() for all
+// of them side by side.
 inline bool all_continue(const int32_t* topology, const uint8_t* facing, int64_t first) {
   constexpr int edges = 3 * facing_lanes;
   const int32_t* entry = topology + 3 * first;
@@ -90,7 +90,7 @@ inline bool all_continue(const int32_t* topology, const uint8_t* facing, int64_t
   return ends == 0;
 }
 
-// flags = facing, with the silhouette edges of triangles [begin, end).
+// flags = facing plus the silhouette edges, for triangles [begin, end).
 inline void mark_silhouettes(const int32_t* topology, const uint8_t* facing, int64_t begin, int64_t end,
                              uint8_t* flags) {
   std::copy_n(facing + begin, end - begin, flags + begin);

@@ -1,4 +1,4 @@
-// An image, its incoming gradient, and the mesh it shows: the input of the methods for the gradient of visibility.
+// An image, its incoming gradient, and the mesh it shows: the input of the visibility gradient methods.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct SurfaceImage {
   ImageSize image;
   int64_t channels;
 
-  // The clip positions of a triangle's corners. False where there is no such triangle.
+  // The clip positions of a triangle's corners. False if there is no such triangle.
   LG_HD bool corners(int64_t view, int32_t triangle, const T* (&corner)[3]) const {
     int64_t row[3];
     if (!mesh.rows(view, triangle, row)) return false;

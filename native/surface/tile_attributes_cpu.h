@@ -1,4 +1,4 @@
-// Attributes of the vertices of the triangles met in one tile: the corners of a triangle side by side.
+// Vertex attributes of the triangles met in one tile, with the corners of a triangle side by side.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ class TileAttributes {
     for (int32_t i = 0; i < count; ++i, to += row) {
       if (i + ahead < count) prefetch_corners(attr, Channels, tri + 3 * index_of(triangles, i + ahead), 1);
       const int32_t* index = tri + 3 * index_of(triangles, i);
-      // Value by value: of copies as short as these GCC 12 makes calls.
+      // Copied value by value: GCC 12 turns such short copies into calls.
       unrolled<3>([&](int k) LG_INLINE_LAMBDA {
         const T* from = attr + int64_t{Channels} * index[k];
         unrolled<Channels>([&](int c) LG_INLINE_LAMBDA { to[k * Channels + c] = from[c]; });
@@ -39,7 +39,7 @@ class TileAttributes {
     }
   }
 
-  // Replaces the channels of vertices 0 and 1 by what they have more than those of vertex 2.
+  // Replaces the channels of vertices 0 and 1 by their differences from those of vertex 2.
   void subtract_last() {
     for (T *at = corners_.begin(), *end = corners_.end(); at != end; at += row) {
       for (int c = 0; c < Channels; ++c) {

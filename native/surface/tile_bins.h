@@ -1,4 +1,4 @@
-// Which entries each tile of an image gets, from chunks of work that were binned independently of one another.
+// The entries of each tile of an image, from chunks of work that were binned independently.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace lg::surface {
 
-// First every chunk counts its entries of each tile, then it places them: tile by tile, and within a tile chunk by
-// chunk, so that the order does not depend on the threads.
+// Each chunk first counts its entries per tile, then places them. Entries are ordered by tile, and within a tile by
+// chunk, so the order does not depend on the threads.
 class TileBins {
  public:
   void begin(int64_t chunks, int64_t tiles) {
@@ -17,10 +17,10 @@ class TileBins {
     place_ = Buffer<int64_t>(static_cast<size_t>(chunks * tiles));
   }
 
-  // One count per tile, for the chunk to fill in.
+  // One count per tile, to be filled in by the chunk.
   uint32_t* counts(int64_t chunk) { return counts_.data() + chunk * tiles_; }
 
-  // Turns counts into places. first_chunk [views + 1]: the chunks of each view.
+  // Converts counts to places. first_chunk [views + 1]: the first chunk of each view.
   void place(const int64_t* first_chunk, int64_t views) {
     first_ = Buffer<int64_t>(static_cast<size_t>(views * tiles_ + 1));
     int64_t next = 0;
@@ -46,7 +46,7 @@ class TileBins {
  private:
   int64_t tiles_ = 0;
   Buffer<uint32_t> counts_;  // [chunks, tiles]
-  Buffer<int64_t> place_;    // [chunks, tiles]: where the chunk's next entry of the tile goes
+  Buffer<int64_t> place_;    // [chunks, tiles]: the place of the chunk's next entry of the tile
   Buffer<int64_t> first_;    // [views * tiles + 1]
   Buffer<int32_t> entries_;
 };

@@ -1,7 +1,8 @@
-// The pixels of one tile of an image of triangle numbers in blocks of 4x4, cut into the parts that show one triangle.
+// The pixels of one tile of an image of triangle numbers in blocks of 4x4, cut into the parts that
+// show one triangle.
 //
-// In fine meshes a triangle has fewer parts of blocks than runs of rows, and each costs about as much as some pixels.
-// As in tile_chunks.h, what is read is asked for some rows ahead.
+// In fine meshes, a triangle has fewer parts of blocks than runs of rows, and each costs about as much as a few pixels.
+// As in tile_chunks.h, memory is prefetched some rows ahead.
 #pragma once
 
 #include <algorithm>
@@ -21,15 +22,15 @@ struct PixelPiece {
   int64_t first;  // its first pixel's place in the image
   int32_t column, row, columns, rows;
   const uint16_t* seen;    // the lanes of each block that show a triangle
-  const BlockPart* parts;  // of all blocks, one after the other
+  const BlockPart* parts;  // of all blocks, concatenated
 
   bool empty() const { return (seen[0] | seen[1] | seen[2] | seen[3]) == 0; }
 };
 
 class TileBlocks {
  public:
-  // Goes through the tile once; find(triangle, column, row) gives the number that the tile has for a triangle, which is
-  // met first at pixel (column, row).
+  // Goes through the tile once. find(triangle, column, row) returns the tile's number for a triangle that is first met
+  // at pixel (column, row).
   template <class Find>
   void number(const PixelTile& tile, int64_t height, int64_t width, const int32_t* frag_tri, Find&& find) {
     tile_ = tile;
@@ -54,8 +55,8 @@ class TileBlocks {
     });
   }
 
-  // Calls body(piece) for the pieces that show something. It returns the end of the piece's parts. ahead(piece): asks
-  // for what the body will read of a piece that it will meet later.
+  // Calls body(piece) for the pieces that show a triangle; it returns the end of the piece's parts. ahead(piece)
+  // prefetches what body will read for a later piece.
   template <class Ahead, class Body>
   void for_each(Ahead&& ahead, Body&& body) {
     const BlockPart* parts = parts_;
@@ -88,7 +89,7 @@ class TileBlocks {
     return seen_lanes(all) == 0;
   }
 
-  // -1 in lanes that are not inside.
+  // -1 in lanes outside.
   Lanes<int32_t> load_block(const int32_t* ids, uint32_t inside) const {
     if (LG_LIKELY(inside == all_lanes)) return load_quads(ids, width_);
     int32_t padded[block_lanes];

@@ -19,8 +19,8 @@ namespace lg::surface {
 constexpr int setup_lanes = register_bytes / 8;
 using SetupLanes = Lanes<double, setup_lanes>;
 
-// Numbers the triangles of a tile in the order in which they are met. The anchor of a triangle's planes is the pixel at
-// which it was met first. That follows from the tile's scan order alone, so results do not depend on anything else.
+// Numbers the triangles of a tile in the order in which they are met. A triangle's planes are anchored at the pixel
+// where it is met first. This follows from the tile's scan order alone, so results depend on nothing else.
 template <class T>
 class TileTriangles {
  public:
@@ -29,7 +29,8 @@ class TileTriangles {
     anchor_.clear();
   }
 
-  // The number of a triangle; a new one if it has not been met, or was overwritten since: then it has two numbers.
+  // The number of a triangle. It gets a new number if it has not been met or has been overwritten since, and then has
+  // two.
   int32_t find(const Geometry<T>& geometry, int32_t triangle, int32_t column, int32_t row) {
     const int32_t before = numbers_.count(), number = numbers_.find(triangle);
     if (number == before) {
@@ -43,7 +44,7 @@ class TileTriangles {
   int32_t triangle(int32_t number) const { return numbers_[number]; }
   const Planes<T>& planes(int32_t number) const { return planes_[number]; }
 
-  // Sets up the planes of all triangles met so far. Keeps the frames they came from if wanted.
+  // Sets up the planes of all triangles met so far. Keeps their frames if wanted.
   void set_up(const Geometry<T>& geometry, int64_t view, bool keep_frames) {
     const int32_t batches = (count() + gather_lanes - 1) / gather_lanes;
     planes_.clear();
@@ -56,8 +57,8 @@ class TileTriangles {
     }
   }
 
-  // From the gradients of the planes of `count` triangles from `first` to those of its vertices: the first 12 values of
-  // rows of `stride`.
+  // Converts the gradients of the planes of `count` triangles, starting at `first`, to those of their vertices: the
+  // first 12 values of rows with the given `stride`.
   void finish(int32_t first, int32_t count, T* values, int64_t stride) const {
     alignas(64) T rows[12][setup_lanes];
     for (int l = 0; l < setup_lanes; ++l) {
@@ -94,7 +95,7 @@ class TileTriangles {
     int32_t index[3 * gather_lanes];
     alignas(64) double column[gather_lanes] = {}, row[gather_lanes] = {};
     for (int32_t l = 0; l < batch; ++l) {
-      // Value by value: of copies as short as these GCC 12 makes calls.
+      // Copied value by value: GCC 12 turns such short copies into calls.
       const int32_t* vertex = geometry.mesh.tri + 3 * static_cast<int64_t>(numbers_[first + l]);
       unrolled<3>([&](int k) LG_INLINE_LAMBDA { index[3 * l + k] = vertex[k]; });
       column[l] = anchor_[first + l].column;

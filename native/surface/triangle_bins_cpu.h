@@ -1,5 +1,5 @@
-// Binning the triangles of a group of views: vertices are snapped, triangles are sorted into tiles in the order of
-// their indices, whatever the number of threads. Tiny triangles are set up as they are binned, since they rarely touch
+// Binning the triangles of a group of views. Vertices are snapped, and triangles are sorted into tiles in the order of
+// their indices, whatever the number of threads. Tiny triangles are set up during binning, because they rarely touch
 // more than one tile; others are set up when a tile draws them.
 #pragma once
 
@@ -46,13 +46,13 @@ class TriangleBins {
     parallel_for(threads_, chunks, [&](int64_t c, int) { fill_bins(c); });
   }
 
-  // The entries of a tile; tiles are numbered over the views of the group.
+  // The entries of a tile. Tiles are numbered over the views of the group.
   const int32_t* begin_of(int64_t tile) const { return bins_.begin_of(tile); }
   const int32_t* end_of(int64_t tile) const { return bins_.end_of(tile); }
   const int32_t* begin_of_tiny(int64_t tile) const { return tiny_bins_.begin_of(tile); }
   const int32_t* end_of_tiny(int64_t tile) const { return tiny_bins_.end_of(tile); }
 
-  // Fetches the corners of an entry and returns the number of its triangle. view: within the group.
+  // Fetches the corners of an entry and returns its triangle's number. view: within the group.
   int32_t corners_of(int32_t entry, int64_t view, SnappedTriangle* corners) const {
     if (LG_LIKELY(entry >= 0)) {
       *corners = snapped_triangle(view, entry);
@@ -85,13 +85,13 @@ class TriangleBins {
  private:
   static constexpr int64_t prefetch_distance = 12;  // triangles
   static constexpr int64_t min_triangles_per_chunk = 256, max_chunks_per_view = 64;
-  // A tiny triangle's entry is its chunk within the view and its place in that chunk. Of the 31 bits of an int32, this
-  // many hold the place.
+  // A tiny triangle's entry is its chunk within the view and its place in that chunk. The place takes this many of the
+  // 31 bits of an int32.
   static constexpr int tiny_place_bits = 25;
   static constexpr int32_t tiny_place_mask = (1 << tiny_place_bits) - 1;
 
-  // A triangle that may touch pixels. Its corners are those of triangle `source` of tri or, when negative, those of
-  // clipped triangle ~source of its chunk.
+  // A triangle that may touch pixels. Its corners are those of triangle `source` of tri or, if negative, of clipped
+  // triangle ~source of its chunk.
   struct BinnedTriangle {
     int32_t source;
     uint16_t tile_x0, tile_x1, tile_y0, tile_y1;
@@ -212,7 +212,7 @@ class TriangleBins {
     }
   }
 
-  // Returns whether the triangle has any pixel to test.
+  // Returns whether the triangle has pixels to test.
   bool bin_one(Chunk& chunk, uint32_t* counts, const SnappedTriangle& corners, int32_t source) {
     const PixelBox box = corners.box(viewport_);
     if (box.empty() || corners.area() == 0) return false;

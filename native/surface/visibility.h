@@ -1,7 +1,7 @@
-// The input of the visibility pass, and what it does with one vertex and one triangle, for CPU and CUDA.
+// The input of the visibility pass and its per-vertex and per-triangle steps, for CPU and CUDA.
 //
-// The rules of coverage.h applied to one triangle and a part of the image: which pixels of the part it covers, and the
-// plane of its depth.
+// The rules of coverage.h applied to one triangle and a part of the image: the pixels of that part that it covers, and
+// the plane of its depth.
 #pragma once
 
 #include <cstdint>
@@ -83,8 +83,8 @@ struct SnappedTriangle {
   LG_HD PixelBox box(const Viewport& viewport) const { return pixel_box(a, b, c, viewport); }
 };
 
-// Whether a triangle some of whose vertices are flagged may still be partly visible. any, all: its vertices' clip
-// flags, combined by or and by and.
+// Whether a triangle with flagged vertices may still be partly visible. any, all: its vertices' clip flags, combined by
+// or and by and.
 LG_HD bool needs_clipping(uint32_t any, uint32_t all) {
   const bool outside_one_plane = (all & all_planes) != 0, unusable = (any & not_a_point) != 0;
   return !outside_one_plane && !unusable;
@@ -96,17 +96,17 @@ LG_HD SnappedTriangle piece_of(const Polygon& polygon, int32_t i, const Viewport
           snap_clipped(polygon.vertex[i + 2], viewport)};
 }
 
-// An edge within a part of the image, in whole steps from the part's first pixel. int32 suffices: an edge whose sign
-// changes in the part is never further from zero there than its steps across the part add up to, and any other edge
-// needs no test.
+// An edge within a part of the image, in whole steps from the part's first pixel. int32 suffices: if the sign of an
+// edge changes within the part, its value there is at most the sum of its steps across the part; any other edge needs
+// no test.
 struct PartEdge {
   int32_t value, step_x, step_y;
 
   LG_HD int32_t at(int32_t column, int32_t row) const { return value + step_x * column + step_y * row; }
 };
 
-// The edges of a triangle in the part of the image that begins at pixel (x, y). False where the part is outside one of
-// them. An edge that does not cross the part is replaced by one that all its pixels are inside of.
+// The edges of a triangle in the part of the image that begins at pixel (x, y). False if the part is outside one of
+// them. An edge that does not cross the part is replaced by one that contains all its pixels.
 LG_HD bool make_part_edges(const SnappedTriangle& t, int32_t x, int32_t y, int32_t columns, int32_t rows, int32_t bits,
                            PartEdge edges[3]) {
   const bool flip = t.area() < 0;

@@ -1,5 +1,5 @@
-// Sort-middle rasterization on the CPU: triangles are binned to 64x64 tiles (triangle_bins_cpu.h), then every tile is
-// drawn by one task, which passes it to the sink.
+// Sort-middle rasterization on the CPU: triangles are binned to 64x64 tiles (triangle_bins_cpu.h), then one task draws
+// each tile and passes it to the sink.
 #include "surface/visibility_cpu.h"
 
 #include <algorithm>
@@ -89,7 +89,7 @@ class VisibilityPass {
         if (batch.count < SmallTriangles::capacity) continue;
         drawing.draw(batch);
       } else {
-        drawing.draw(batch);  // what came before goes first
+        drawing.draw(batch);  // earlier fragments are drawn first
         drawing.draw(corners, triangle);
       }
     }

@@ -1,4 +1,4 @@
-// Finds the visible triangle of every pixel, tile by tile, and passes every finished tile to a sink.
+// Finds the visible triangle of every pixel, tile by tile, and passes each finished tile to a sink.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ inline void check_resolution(int64_t height, int64_t width) {
                         static_cast<long long>(height), static_cast<long long>(width));
 }
 
-// Throws InvalidArgument for an index in tri that no vertex has.
+// Throws InvalidArgument if an index in tri has no vertex.
 void resolve_visibility(int32_t threads, const VisibilityRequest& request, TileSink& sink);
 
 }  // namespace lg::surface

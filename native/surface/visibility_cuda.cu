@@ -1,10 +1,10 @@
-// Visibility on CUDA: one number for each pixel, made smaller by atomics (visibility_cuda.h).
+// Visibility on CUDA: an atomic minimum per pixel (visibility_cuda.h).
 //
-// Vertices are snapped once. Then there is one thread for each triangle. Most triangles of a fine mesh hold no pixel
-// centre and are done at that; small ones are drawn by their thread; large ones are put into a queue, as a number of
-// square jobs, which all warps of a second launch divide among themselves. Neither a million tiny triangles nor a few
-// that fill the image leave the device idle, and nothing waits for the host. A full queue is no error: the warp that
-// finds it full draws the triangle itself.
+// Vertices are snapped once. Then there is one thread per triangle. Most triangles of a fine mesh contain no pixel
+// centre and need nothing more; small ones are drawn by their thread; large ones are queued as a number of square jobs,
+// which all warps of a second launch share. Neither a million tiny triangles nor a few that fill the image leave the
+// device idle, and nothing waits for the host. A full queue is not an error: the warp that finds it full draws the
+// triangle itself.
 //
 // Compiled without fused multiply-add: coverage and depth are those of the CPU, bit for bit.
 #include "surface/visibility_cuda.h"
@@ -17,7 +17,7 @@ namespace lg::surface {
 struct LargeTriangle {
   int64_t first_job;
   int32_t jobs, triangle, view;
-  int32_t piece;  // of a clipped triangle; -1: the whole
+  int32_t piece;  // of a clipped triangle; -1: the whole triangle
 };
 
 namespace {
@@ -25,12 +25,12 @@ namespace {
 constexpr int job_size = 32;          // pixels, square
 constexpr int32_t small_pixels = 64;  // boxes of up to this many pixels are drawn by one thread
 #if defined(LG_CUDA_EMULATED)
-constexpr int64_t most_queued = 48;  // so that tests run into a full queue
+constexpr int64_t most_queued = 48;  // so that tests fill the queue
 #else
 constexpr int64_t most_queued = 1 << 20;
 #endif
 constexpr int clipped_pieces = clip_planes + 1;
-// The queue's counter: triangles in the upper bits, jobs in the lower ones. Both fit easily (see enqueue()).
+// The queue's counter: triangles in the high bits, jobs in the low bits. Both fit easily (see enqueue()).
 constexpr int job_bits = 42;
 
 struct Scene {
@@ -50,7 +50,7 @@ struct Scene {
 
 // ---- One triangle ------------------------------------------------------------------------------------------
 
-// Pixels that a thread draws at a time: it waits once for all of their numbers.
+// Pixels that a thread draws at a time: it waits once for all of their keys.
 constexpr int pixels_at_once = 4;
 
 // A triangle ready to be drawn into a part of the image, at most job_size (or small_pixels) pixels wide and high.
@@ -62,7 +62,7 @@ struct Prepared {
   int32_t row_factor;  // see place_in_part()
 };
 
-// Edges first: false where the part is outside one of them.
+// Edges first: false if the part is outside one of them.
 LG_DEVICE bool prepare_edges(const Scene& s, int64_t view, const SnappedTriangle& t, const PixelBox& part,
                              int32_t triangle, Prepared& out) {
   out.first_pixel = s.r.image.pixel(view, part.y0, part.x0);
@@ -79,8 +79,8 @@ struct PlaceInPart {
   int32_t column, row;
 };
 
-// The place of pixel i of a part, counted along its rows. No division: row_factor = ceil(65536 / columns) gives the
-// exact quotient where i (columns - 1) < 65536, and a part has at most 1024 pixels in at most 64 columns.
+// The place of pixel i of a part, counted along its rows. No division is needed: row_factor = ceil(65536 / columns)
+// gives the exact quotient if i (columns - 1) < 65536, and a part has at most 1024 pixels in at most 64 columns.
 LG_DEVICE PlaceInPart place_in_part(const Prepared& p, int32_t i) {
   const int32_t row = i * p.row_factor >> 16;
   return {i - row * p.columns, row};
@@ -108,7 +108,7 @@ LG_DEVICE bool is_next_layer(const Scene& s, int64_t pixel, float depth, int32_t
   return front < depth || (!s.r.drop_coincident && front <= depth && triangle < front_triangle);
 }
 
-// A triangle's number at a pixel, and where it is to go: so far behind the part's first one. nothing_seen: nowhere.
+// A triangle's key at a pixel and its destination, as an offset from the part's first pixel. nothing_seen: none.
 struct Fragment {
   int32_t offset;
   uint64_t mine;
@@ -122,8 +122,8 @@ LG_DEVICE Fragment fragment_at(const Scene& s, const Prepared& p, const PlaceInP
   return {pixel * s.stride, visibility_key(depth, p.triangle)};
 }
 
-// The triangle becomes the pixels' unless there is a nearer one. All loads come before the first atomic, so that they
-// are under way together.
+// Gives the pixels to the triangle unless a nearer one has them. All loads come before the first atomic, so that they
+// overlap.
 LG_DEVICE void draw(const Scene& s, const Prepared& p, const Fragment (&fragment)[pixels_at_once]) {
   uint64_t* const keys = s.keys + p.first_pixel * s.stride;
   uint64_t nearest[pixels_at_once];
@@ -141,7 +141,7 @@ LG_DEVICE void draw_small(const Scene& s, int64_t view, const SnappedTriangle& t
                           int32_t triangle) {
   Prepared p;
   if (!prepare_edges(s, view, t, box, triangle, p)) return;
-  uint64_t covered = 0;  // pixel by pixel, along the rows of the box
+  uint64_t covered = 0;  // pixel by pixel along the rows of the box
   int32_t bit = 0;
   for (int32_t row = 0; row < p.rows; ++row) {
     for (int32_t column = 0; column < p.columns; ++column, ++bit) {
@@ -165,7 +165,7 @@ LG_DEVICE void draw_small(const Scene& s, int64_t view, const SnappedTriangle& t
 LG_DEVICE int32_t jobs_across(const PixelBox& box) { return (box.x1 - box.x0) / job_size + 1; }
 LG_DEVICE int32_t jobs_of(const PixelBox& box) { return jobs_across(box) * ((box.y1 - box.y0) / job_size + 1); }
 
-// One job of a triangle: a square part of its box. Nothing to draw: no rows.
+// One job of a triangle: a square part of its box. If there is nothing to draw, it has no rows.
 LG_DEVICE void prepare_job(const Scene& s, int64_t view, const SnappedTriangle& t, const PixelBox& box, int32_t job,
                            int32_t triangle, Prepared& out) {
   const int32_t across = jobs_across(box);
@@ -181,7 +181,7 @@ LG_DEVICE void prepare_job(const Scene& s, int64_t view, const SnappedTriangle& 
   out.plane = depth_plane_of(t, box, s.viewport.subpixel_bits);
 }
 
-// A warp draws a job; its lanes lie side by side along the rows.
+// A warp draws a job, with its lanes side by side along the rows.
 LG_DEVICE void draw_job(const Scene& s, const Prepared& p) {
   const int32_t pixels = p.columns * p.rows;
   constexpr auto lanes = static_cast<int32_t>(warp_size);
@@ -199,8 +199,8 @@ LG_DEVICE void draw_job(const Scene& s, const Prepared& p) {
 
 // ---- All triangles -----------------------------------------------------------------------------------------
 
-// Queues the triangles of the lanes with large.jobs > 0. True in lanes whose triangle found no room. Called by all
-// lanes of a warp, which need only one addition together.
+// Queues the triangles of the lanes with large.jobs > 0. Returns true in lanes whose triangle found no room. Called by
+// all lanes of a warp, which together need only one addition.
 LG_DEVICE bool enqueue(const Scene& s, LargeTriangle large) {
   const uint32_t lanes = warp_ballot(large.jobs > 0);
   if (lanes == 0) return false;
@@ -208,8 +208,8 @@ LG_DEVICE bool enqueue(const Scene& s, LargeTriangle large) {
   const auto all_jobs = static_cast<uint64_t>(warp_shuffle(end, 31));
   const auto leader = static_cast<unsigned>(lowest_bit(lanes));
   uint64_t start = static_cast<uint64_t>(s.queue_capacity) << job_bits;  // no room
-  // Only warps that see room claim it, so that the counter passes the capacity by no more than the lanes of the warps
-  // that are running.
+  // Only warps that see room claim it, so the counter exceeds the capacity by no more than the lanes of the running
+  // warps.
   if (lane_id() == leader && load_fresh(s.queue_counter) < start) {
     start = atomic_add(s.queue_counter, static_cast<uint64_t>(bit_count(lanes)) << job_bits | all_jobs);
   }
@@ -222,7 +222,7 @@ LG_DEVICE bool enqueue(const Scene& s, LargeTriangle large) {
   return false;
 }
 
-// A triangle's snapped corners, which are defined where no flag is set.
+// A triangle's snapped corners, defined if no flag is set.
 struct Fetched {
   SnappedTriangle corners;
   uint32_t any, all;  // of the clip flags
@@ -249,7 +249,7 @@ LG_DEVICE void clip(const Scene& s, int64_t view, int64_t t, Polygon& polygon) {
   clip_triangle(polygon, s.viewport);
 }
 
-// The corners of a triangle, or of a piece of a clipped one. Few are clipped, which is not worth registers elsewhere.
+// The corners of a triangle or of a piece of a clipped one. Clipping is rare and not worth registers elsewhere.
 LG_DEVICE_NOINLINE SnappedTriangle clipped_corners(const Scene& s, int64_t view, int64_t t, int32_t piece) {
   Polygon polygon;
   clip(s, view, t, polygon);
@@ -259,7 +259,7 @@ LG_DEVICE SnappedTriangle corners_of(const Scene& s, int64_t view, int64_t t, in
   return piece < 0 ? fetch(s, view, t).corners : clipped_corners(s, view, t, piece);
 }
 
-// Draws a triangle or piece if it is small, and returns the number of its jobs if it is not.
+// Draws a small triangle or piece, or returns the number of jobs of a large one.
 LG_DEVICE int32_t draw_if_small(const Scene& s, int64_t view, const SnappedTriangle& corners, int64_t t) {
   const PixelBox box = corners.box(s.viewport);
   if (box.empty() || corners.area() == 0) return 0;
@@ -268,7 +268,7 @@ LG_DEVICE int32_t draw_if_small(const Scene& s, int64_t view, const SnappedTrian
   return 0;
 }
 
-// The triangles that lanes could not queue, drawn by the whole warp one after another.
+// The triangles that lanes could not queue, drawn one after another by the whole warp.
 LG_DEVICE void draw_together(const Scene& s, int64_t view, uint32_t lanes, int64_t t, int32_t piece) {
   for (; lanes; lanes &= lanes - 1) {
     const int64_t theirs = warp_shuffle(t, static_cast<unsigned>(lowest_bit(lanes)));
@@ -282,7 +282,7 @@ LG_DEVICE void draw_together(const Scene& s, int64_t view, uint32_t lanes, int64
   }
 }
 
-// Queues the triangles of the lanes with large.jobs > 0, or has the warp draw them. Called by all lanes of a warp.
+// Queues the triangles of the lanes with large.jobs > 0, or lets the warp draw them. Called by all lanes of a warp.
 LG_DEVICE void draw_later(const Scene& s, int64_t view, const LargeTriangle& large) {
   const uint32_t waiting = warp_ballot(enqueue(s, large));
   if (waiting) draw_together(s, view, waiting, large.triangle, large.piece);
@@ -321,7 +321,7 @@ __global__ void __launch_bounds__(triangles_block, 5)
   });
 }
 
-// The triangles that straddle a clip plane, which are few, if there are any at all.
+// The triangles that straddle a clip plane. They are few, if any.
 __global__ void __launch_bounds__(triangles_block)
     draw_clipped(const __grid_constant__ Scene s, int64_t most_triangles) {
   if (*s.any_clipped == 0) return;
@@ -364,8 +364,8 @@ LG_DEVICE void prepare_queued(const Scene& s, int64_t count, int64_t job, Prepar
 
 constexpr int queued_block = 256;
 
-// Warps take several jobs at a time. Each lane prepares one of them, which takes many loads that depend on each other;
-// then all lanes draw one job after another.
+// Warps take several jobs at a time. Each lane prepares one of them, which takes many dependent loads; then all lanes
+// draw one job after another.
 __global__ void __launch_bounds__(queued_block, 4) draw_queued(const __grid_constant__ Scene s) {
   const uint64_t counter = *s.queue_counter;
   const auto claimed = static_cast<int64_t>(counter >> job_bits);
@@ -376,7 +376,7 @@ __global__ void __launch_bounds__(queued_block, 4) draw_queued(const __grid_cons
   Prepared* const of_warp = prepared + (threadIdx.x - lane);
   const int64_t jobs = s.queue[count - 1].first_job + s.queue[count - 1].jobs;
   const int64_t warps = item_step() / warp_size, share = (jobs + warps - 1) / warps;
-  const int64_t taken = share < warp_size ? share : warp_size;  // at a time: no warp is idle where there are few
+  const int64_t taken = share < warp_size ? share : warp_size;  // at a time: if there are few jobs, no warp is idle
   for (int64_t first = first_item() / warp_size * taken; first < jobs; first += warps * taken) {
     const int64_t here = jobs - first < taken ? jobs - first : taken;
     if (lane < here) prepare_queued(s, count, first + lane, of_warp[lane]);

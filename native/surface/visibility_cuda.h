@@ -8,7 +8,8 @@
 
 namespace lg::surface {
 
-// Depth and triangle as one number: the smallest one is visible. At equal depths that is the larger triangle.
+// Depth and triangle as one number, whose minimum is visible. At equal depths that is the triangle with the larger
+// number.
 constexpr uint64_t nothing_seen = ~uint64_t{0};
 
 LG_DEVICE uint64_t visibility_key(float depth, int32_t triangle) {
@@ -27,7 +28,7 @@ class VisibilityPass {
  public:
   explicit VisibilityPass(const VisibilityRequest& request);
   void plan(Workspace& workspace);
-  // keys [views, height, width] of `stride` numbers each, of which the first is written.
+  // keys [views, height, width] of `stride` numbers each; only the first is written.
   void run(Queue& queue, uint64_t* keys, int32_t stride);
 
  private:

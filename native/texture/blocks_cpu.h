@@ -1,4 +1,4 @@
-// Blocks of lookups on the CPU: how an image of lookups is divided into them, and how their texels are prefetched.
+// Blocks of lookups on the CPU: how an image of lookups is divided into blocks, and how their texels are prefetched.
 #pragma once
 
 #include <algorithm>
@@ -67,8 +67,8 @@ void levels_of(const TextureCall<T>& call, int64_t view, const T** out) {
   for (int32_t l = 0; l < call.request.levels; ++l) out[l] = call.levels.level[l] + call.view_offset(view, l);
 }
 
-// Calls body(channels, corners, holes) with compile-time constants: the number of channels (0 for an unusual one), the
-// number of texels that each level contributes, and whether some of them may be missing.
+// Calls body(channels, corners, holes) with compile-time constants: the number of channels (0 for uncommon numbers),
+// the number of texels that each level contributes, and whether some of them may be missing.
 template <class T, class Body>
 void specialise(const Request<T>& r, Body&& body) {
   const auto with_channels = [&](auto channels) {
@@ -106,8 +106,8 @@ void prefetch_texels(const T* const* levels, const Block<T>& b, int corner_count
   }
 }
 
-// The order in which lookups read a texture defeats hardware prefetching, so that without help they would mostly wait
-// for memory. Each block is therefore staged, its texels located and prefetched, before the block staged previously is
+// Lookups read a texture in an order that defeats hardware prefetching, so they would mostly wait for memory. Each
+// block is therefore staged (its texels are located and prefetched) before the previously staged block is
 // processed.
 template <class T>
 class Pipeline {
@@ -117,7 +117,7 @@ class Pipeline {
   // The block to fill next.
   Block<T>& next() { return lanes_[turn_]; }
 
-  // Stages the block that next() returned and processes the one staged before it.
+  // Stages the block that next() returned and processes the block staged before it.
   template <class Stage, class Work>
   void push(Stage&& stage, Work&& work) {
     if (!lanes_[turn_].count) return;

@@ -60,7 +60,7 @@ LG_HD void from_face(int32_t face, const FaceVector<T>& v, T* out) {
   out[2] = axis == 0 ? -sign * v.a : axis == 1 ? sign * v.b : m;
 }
 
-// u = (a / m + 1) / 2 and its derivative by a pixel step that changes a and m by a_d and m_d.
+// u = (a / m + 1) / 2 and its derivative with respect to a pixel step that changes a and m by a_d and m_d.
 template <class T>
 LG_HD T face_coordinate(T a, T m) {
   return T(0.5) * (a / m + 1);
@@ -77,7 +77,7 @@ struct FacePoint {
   T u, v;
 };
 
-// The point seen through (u, v) of a face's plane, which for coordinates beyond [0, 1] lies on another face.
+// The point seen through (u, v) on a face's plane. For coordinates beyond [0, 1], it lies on another face.
 template <class T>
 LG_HD FacePoint<T> onto_cube(int32_t face, T u, T v) {
   const bool within = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1);
@@ -88,8 +88,9 @@ LG_HD FacePoint<T> onto_cube(int32_t face, T u, T v) {
   return {within ? face : met, within ? u : face_coordinate(n.a, n.m), within ? v : face_coordinate(n.b, n.m)};
 }
 
-// The gradient (*g_u, *g_v) of a point on the cube, as one of the coordinates in the plane of `face` through which the
-// point is seen. A vector keeps its length between both frames: `scale` is 1 over its part along the point's normal.
+// The gradient (*g_u, *g_v) of a point on the cube, as a gradient of coordinates on the plane of `face` through which
+// the point is seen. A vector keeps its length between both frames; `scale` is 1 / (its component along the point's
+// normal).
 template <class T>
 LG_HD void gradient_in_plane(int32_t face, const FacePoint<T>& point, T* g_u, T* g_v) {
   const T p = 2 * point.u - 1, q = 2 * point.v - 1;

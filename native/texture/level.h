@@ -10,7 +10,7 @@
 
 namespace lg::texture {
 
-// Derivatives of the texel position (s, t), in texels of the base level, by the pixel position (X, Y).
+// Derivatives of the texel position (s, t), in texels of the base level, with respect to the pixel position (X, Y).
 template <class T>
 struct Footprint {
   T s_x, s_y, t_x, t_y;
@@ -68,8 +68,8 @@ LG_HD T log2_of(T x) {
   return T(exponent) + T(2.885390081777926815) * (s * artanh_series(s * s));
 }
 
-// The squared length of the footprint's major axis, which is the larger eigenvalue of J^T J, and what its gradient
-// needs. It is limited to a range in which its logarithm exists.
+// The squared length of the footprint's major axis, which is the larger eigenvalue of J^T J, and the terms that its
+// gradient needs. It is limited to a range in which its logarithm exists.
 template <class T>
 struct Extent {
   T squared;
@@ -87,12 +87,12 @@ LG_HD Extent<T> footprint_extent(const Footprint<T>& j) {
   e.radius = std::sqrt(e.half_difference * e.half_difference + e.cross * e.cross);
   const T squared = T(0.5) * (a + b) + e.radius;
   e.moves = squared > low && squared < high;
-  const T bounded = squared < high ? squared : high;  // also where the squares have overflowed to NaN
+  const T bounded = squared < high ? squared : high;  // also if the squares have overflowed to NaN
   e.squared = bounded > low ? bounded : low;
   return e;
 }
 
-// Adds grad * d(squared) to the footprint's gradient. Where both axes are equally long, the eigenvalue has a kink, and
+// Adds grad * d(squared) to the footprint's gradient. If both axes are equally long, the eigenvalue has a kink, and
 // each axis gets half.
 template <class T>
 LG_HD void add_extent_gradient(const Footprint<T>& j, const Extent<T>& e, T grad, Footprint<T>* out) {
@@ -109,12 +109,12 @@ LG_HD void add_extent_gradient(const Footprint<T>& j, const Extent<T>& e, T grad
 template <class T>
 struct LevelChoice {
   int32_t base;   // the finer level used
-  int32_t moves;  // 1 where a change of the level changes the result, else 0
+  int32_t moves;  // 1 if a change of the level changes the result, else 0
   T fraction;     // weight of the next coarser level
 };
 
-// between_levels: 1 to interpolate between two levels, 0 to use the finer one alone. (It enters as a factor, since
-// conditions would become branches.)
+// between_levels: 1 to interpolate between two levels, 0 to use only the finer one. It is a factor, because conditions
+// would become branches.
 template <class T>
 LG_HD LevelChoice<T> choose_level(T level, int32_t max_level, int32_t between_levels) {
   const T top = T(max_level);
@@ -138,7 +138,7 @@ struct MajorAxis {
   T taps;          // the number of lookups spread along it
 };
 
-// A ratio that exceeds a whole number by no more than this does not take another tap.
+// A ratio that exceeds a whole number by at most this does not take another tap.
 constexpr double tap_tolerance = 1.0 / 1024;
 
 template <class T>
@@ -163,7 +163,7 @@ LG_HD MajorAxis<T> major_axis(const Footprint<T>& j, const Extent<T>& extent, in
   return axis;
 }
 
-// Where tap `tap` lies along the major axis, in [-1/2, 1/2].
+// The place of tap `tap` along the major axis, in [-1/2, 1/2].
 template <class T>
 LG_HD T tap_position(int32_t tap, T taps) {
   return (T(tap) + T(0.5)) / taps - T(0.5);

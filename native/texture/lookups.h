@@ -1,6 +1,6 @@
 // Blocks of lookups, one lookup per lane. The arithmetic is written once, as loops over the lanes of a block. On the
-// CPU these loops are vectorised; on CUDA a block is a single lane, which is kept in registers. Only texels are fetched
-// and scattered lookup by lookup.
+// CPU, these loops are vectorised; on CUDA, a block is a single lane, kept in registers. Only texels are fetched and
+// scattered one lookup at a time.
 //
 // The steps: prepare() in prepare.h reads a block's lookups and chooses their levels and taps; place() in place.h finds
 // the texels of one tap. pull_back.h computes gradients.
@@ -20,7 +20,7 @@ namespace lg::texture {
 
 enum Filter : int32_t { filter_nearest, filter_linear, filter_linear_mipmap_nearest, filter_linear_mipmap_linear };
 
-// The arguments of a call other than texels and gradients.
+// The arguments of a call, except texels and gradients.
 template <class T>
 struct Request {
   const T* coord;    // [pixels, 2], or directions [pixels, 3] for a cube
@@ -80,7 +80,7 @@ struct Corners {
   int32_t index[4][N];  // (low, low), (high, low), (low, high), (high, high); -1: none
   T weight[4][N];
   T along_u[N], along_v[N];  // fractions
-  int32_t missing[N];        // the corner that no face of the cube has, or -1
+  int32_t missing[N];        // the corner that is on no face of the cube, or -1
 };
 
 // Vectors in the frame of a cube's face.

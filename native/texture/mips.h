@@ -1,6 +1,6 @@
 // Halving one axis of a texture with the exact-area box filter, and the transpose of that.
 //
-// n texels become floor(n / 2); a single one remains one. If n is even, texel i covers texels 2i and 2i + 1. If n = 2m
+// n texels become floor(n / 2), but never fewer than one. If n is even, texel i covers texels 2i and 2i + 1. If n = 2m
 // + 1, it covers n/m texels: the fractions (m-i)/n, m/n and (i+1)/n of its area are texels 2i, 2i + 1, 2i + 2. (Guthe &
 // Heckbert, Non-power-of-two mipmapping, 2005.)
 #pragma once
@@ -23,7 +23,7 @@ struct LevelSize {
   LevelSize next() const { return {images, halved(height), halved(width), channels}; }
 };
 
-// The offsets of the levels below the base, which are stored one after another: of `below` levels, and the end of the
+// The offsets of the levels below the base, which are stored consecutively: those of `below` levels, and the end of the
 // last.
 struct PackedLevels {
   int64_t first[max_levels];
@@ -41,8 +41,8 @@ struct Levels {
   P level[max_levels];
 };
 
-// Pointers to a texture's levels or to their gradients: the base, and below it those of `given` (null: none) or those
-// in `packed` (null: none).
+// Pointers to a texture's levels or to their gradients: the base, and the levels below it, either those of `given` or
+// those in `packed` (null: none).
 template <class T, class Given>
 Levels<T*> levels_of(T* base, Given given, int64_t given_count, int64_t built, T* packed, const LevelSize& size) {
   Levels<T*> out = {};

@@ -1,5 +1,5 @@
 // Building mip levels on the CPU, and folding gradients of mip levels back into the texture. Rows are combined first:
-// this step reads contiguous memory and leaves little work across columns.
+// that reads contiguous memory and leaves little work across columns.
 #include "texture/mips_cpu.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace lg::texture {
 namespace {
 
-// Calls body(first, last, workspace) for ranges of rows, with `values` values of workspace each.
+// Calls body(first, last, workspace) for ranges of rows, each with a workspace of `values` values.
 template <class T, class Body>
 void for_rows(int32_t threads, int64_t rows, int64_t values_per_row, int64_t values, Body&& body) {
   const int64_t rows_per_task = std::max<int64_t>(1, 131072 / std::max<int64_t>(1, values_per_row));

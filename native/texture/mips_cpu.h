@@ -7,11 +7,11 @@
 
 namespace lg::texture {
 
-// Computes the `below` levels below `tex`, which has the given size, and stores them one after another.
+// Computes the `below` levels below `tex`, which has the given size, and stores them consecutively.
 template <class T>
 void build_mips(int32_t threads, LevelSize size, int64_t below, const T* tex, T* mips);
 
-// The transpose: adds each level's gradients to those of the next finer level, and adds to the gradients of `tex` or
+// The transpose: adds the gradients of each level to those of the next finer level. At `tex`, adds to the gradients or
 // overwrites them. Changes `mips`.
 template <class T>
 void fold_mips(int32_t threads, LevelSize size, int64_t below, T* mips, bool add_to_tex, T* tex);

@@ -1,7 +1,7 @@
 // Building mip levels on CUDA, and folding gradients of mip levels back into the texture.
 //
-// A large level is computed by one launch, with a thread per value. The small levels at the end of the pyramid are too
-// little work for that: one block computes all of them, image by image.
+// A large level takes one launch, with a thread per value. The small levels at the end of the pyramid are too little
+// work for a launch each: one block computes all of them, image by image.
 #include "texture/mips_cuda.h"
 
 namespace lg::texture {

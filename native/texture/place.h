@@ -1,4 +1,4 @@
-// Finding the texels of one tap of a block's lookups, and their weights.
+// Finds the texels of one tap of a block's lookups, and their weights.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ LG_HD void set_weights(Corners<T, N>& c, int i, T share) {
   c.weight[3][i] = u1 * v1;
 }
 
-// The first of the four texels around each lookup on faces of a cube map, and whether some of the four lie beyond its
-// face; place_cube_edge finds those.
+// The first of the four texels around each lookup on a cube map's face, and whether some of the four lie beyond the
+// face. place_cube_edge finds those.
 template <int N>
 struct FaceTexels {
   int32_t x[N], y[N], at_edge[N];
@@ -48,7 +48,7 @@ template <int wrap, class T, int N>
 LG_HD_LARGE void place_planar(const Request<T>& r, int which, Lookups<T, N>& b) {
   Corners<T, N>& c = b.corners[which];
   const int32_t height = r.height, width = r.width;
-  const int padded = b.padded;  // a local copy, which stores through `c` cannot change
+  const int padded = b.padded;  // a local copy, which stores through `c` cannot alias
   LG_VECTORIZE
   for (int i = 0; i < padded; ++i) {
     const int32_t w = level_side(width, b.level[which][i]), h = level_side(height, b.level[which][i]);
@@ -109,7 +109,7 @@ template <class T, int N>
 LG_HD_LARGE void place_cube(const Request<T>& r, int which, Lookups<T, N>& b) {
   Corners<T, N>& c = b.corners[which];
   FaceTexels<N> low;
-  const int padded = b.padded;  // a local copy, which stores through `c` cannot change
+  const int padded = b.padded;  // a local copy, which stores through `c` cannot alias
   LG_VECTORIZE
   for (int i = 0; i < padded; ++i) {
     const int32_t size = level_side(r.width, b.level[which][i]);
@@ -165,8 +165,8 @@ LG_HD_LARGE void move_to_tap(const Request<T>& r, int32_t tap, Lookups<T, N>& b)
   if (r.is_cube()) turn_over_edges(b);
 }
 
-// Finds the texels of tap `tap` and their weights, for the finer level and, where any lane needs it, the
-// coarser one.
+// Finds the texels of tap `tap` and their weights for the finer level and, if any lane needs it, the coarser
+// one.
 template <class T, int N>
 LG_HD_LARGE void place(const Request<T>& r, int32_t tap, Lookups<T, N>& b) {
   move_to_tap(r, tap, b);

@@ -30,15 +30,15 @@ LG_HD T fold(T u) {
   return u < low ? low : u > high ? high : u;
 }
 
-// The derivative of fold. Clamping counts as the identity: where it acts, both texels are equal and the gradient is
-// zero.
+// The derivative of fold. Clamping counts as the identity: where it is active, both texels are equal and the gradient
+// is zero.
 template <int wrap, class T>
 LG_HD T fold_slope(T u) {
   if (wrap != wrap_mirror) return T(1);
   return u - 2 * floor_of(T(0.5) * u) > 1 ? T(-1) : T(1);
 }
 
-// Whole part of a texel coordinate, which is at most a texture's size away from zero.
+// The whole part of a texel coordinate, which is at most a texture's size away from zero.
 template <class T>
 LG_HD int32_t whole_part(T s) {
   const int32_t truncated = static_cast<int32_t>(s);

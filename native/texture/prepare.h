@@ -1,4 +1,4 @@
-// Reading a block's lookups and choosing their levels and taps.
+// Reads a block's lookups and chooses their levels and taps.
 #pragma once
 
 #include <algorithm>
@@ -55,7 +55,7 @@ LG_HD_LARGE void read_cube(const Request<T>& r, At at, Lookups<T, N>& b) {
   LG_VECTORIZE
   for (int i = 0; i < b.padded; ++i) {
     const T* d = r.coord + 3 * at(i);
-    const T nothing = (0 * d[0] + 0 * d[1]) + 0 * d[2];  // NaN where a component is not finite
+    const T nothing = (0 * d[0] + 0 * d[1]) + 0 * d[2];  // NaN if a component is not finite
     b.face[i] = cube_face(d[0], d[1], d[2]);
     const FaceVector<T> n = to_face(b.face[i], d[0], d[1], d[2]);
     b.normal.set(i, n);
@@ -131,7 +131,7 @@ LG_HD_LARGE void choose_taps(const Request<T>& r, Lookups<T, N>& b) {
 
 template <class T, int N>
 LG_HD_LARGE void choose_levels(const Request<T>& r, Lookups<T, N>& b) {
-  const T by_extent = r.coord_d ? T(0.5) : T(0);  // without derivatives, the bias is the level
+  const T by_extent = r.coord_d ? T(0.5) : T(0);  // without derivatives, the level is the bias
   const int32_t between_levels = r.filter == filter_linear_mipmap_linear ? 1 : 0;
   const int32_t max_level = r.levels - 1;
   LG_VECTORIZE

@@ -7,7 +7,7 @@
 
 namespace lg::texture {
 
-// dot[which][k]: the product of the output gradient with the k-th corner texel, zero where there is none.
+// dot[which][k]: the product of the output gradient with the k-th corner's texel, zero if there is none.
 template <class T, int N>
 struct Dots {
   T dot[2][4][N];
@@ -83,7 +83,7 @@ LG_HD_LARGE void add_tap_gradients(const Request<T>& r, int32_t tap, const Looku
   }
 }
 
-// Gradients of the footprint through the level.
+// The footprint's gradient through the level.
 template <class T, int N>
 LG_HD_LARGE void pull_back_level(const Lookups<T, N>& b, LookupGradients<T, N>& g) {
   LG_VECTORIZE
@@ -103,7 +103,7 @@ LG_HD_LARGE void pull_back_level(const Lookups<T, N>& b, LookupGradients<T, N>& 
   }
 }
 
-// Gradients of the footprint through the positions of the taps.
+// The footprint's gradient through the positions of the taps.
 template <class T, int N>
 LG_HD_LARGE void pull_back_axis(const Request<T>& r, const Lookups<T, N>& b, LookupGradients<T, N>& g) {
   LG_VECTORIZE
@@ -118,7 +118,7 @@ LG_HD_LARGE void pull_back_axis(const Request<T>& r, const Lookups<T, N>& b, Loo
   }
 }
 
-// Outputs of the backward pass that belong to lookups; null where not wanted.
+// Per-lookup outputs of the backward pass; null if not wanted.
 template <class T>
 struct InputGradients {
   T* coord;
@@ -151,8 +151,8 @@ LG_HD_LARGE void store_planar(const Request<T>& r, RowOfPixels at, const Lookups
   }
 }
 
-// Adds the gradients that follow from the gradient of one derivative of a face coordinate. That derivative is (a_d -
-// ratio m_d) / (2 m), with ratio = a / m.
+// Adds the gradients due to the gradient of one derivative of a face coordinate. That derivative is (a_d - ratio m_d) /
+// (2 m), with ratio = a / m.
 template <class T>
 LG_HD void pull_back_step(T grad, T ratio, T m, T a_d, T m_d, T* to_ratio, T* to_m, T* to_a_d, T* to_m_d) {
   const T h = T(0.5) * grad / m;
@@ -194,7 +194,7 @@ LG_HD_LARGE void store_cube(const Request<T>& r, RowOfPixels at, const Lookups<T
   }
 }
 
-// Writes the gradients of lookups that lie in a row. Those of invalid lookups are zero, since their dots are.
+// Writes the gradients of consecutive lookups. Those of invalid lookups are zero, because their dots are.
 template <class T, int N>
 LG_HD_LARGE void store_gradients(const Request<T>& r, const Lookups<T, N>& b, LookupGradients<T, N>& g,
                                  const InputGradients<T>& out) {

@@ -15,7 +15,7 @@
 
 namespace lg::texture {
 
-// The division of a texture into bands: in every level, 2^shift consecutive texels belong to the same band.
+// The division of a texture into bands. In every level, 2^shift consecutive texels belong to the same band.
 struct Bands {
   int32_t count;  // 1 to 32
   int32_t shift[max_levels];

@@ -1,8 +1,8 @@
 // texture and texture_cube on the CPU.
 //
-// Forward: the texels of a block of lookups are located together (lookups.h) and fetched lookup by lookup. Backward: a
-// first pass over the lookups computes the gradients of coordinates and records the bands of texels that each lookup
-// touches; a second pass sums the gradients of texels, band by band (texel_bands_cpu.h).
+// Forward: the texels of a block of lookups are located together (lookups.h) and fetched one lookup at a time.
+// Backward: a first pass over the lookups computes the gradients of coordinates and records the bands of texels that
+// each lookup touches. A second pass sums the gradients of texels, band by band (texel_bands_cpu.h).
 #include <algorithm>
 
 #include "lumigrad.h"

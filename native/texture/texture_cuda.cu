@@ -27,7 +27,7 @@ struct Call : TextureCall<T> {
   LG_DEVICE int corners() const { return this->request.filter == filter_nearest ? 1 : 4; }
 };
 
-// The levels that are built below the base, stored one after another, or their gradients.
+// The levels built below the base, stored consecutively, or their gradients.
 template <class T>
 struct Mips {
   LevelSize size;  // of the base
@@ -103,7 +103,7 @@ LG_DEVICE void add_texels(const Call<T>& call, int64_t view, const Lookup<T>& b,
   }
 }
 
-// Channels: the number of channels if it is known at compile time, else 0.
+// Channels: the number of channels if known at compile time, else 0.
 template <class T, int Channels>
 __global__ void __launch_bounds__(128) forward_lookups(const __grid_constant__ Call<T> call, T* out) {
   for_lookups(call, [&](int64_t view, int64_t pixel) {
@@ -223,7 +223,7 @@ LG_DEVICE void scatter_corner(const Call<T>& call, int64_t view, const TexelGrad
   }
 }
 
-// One of the eight texels of a lookup. It is selected by comparisons, since indexed arrays do not stay in registers.
+// One of the eight texels of a lookup, selected by comparisons because indexed arrays do not stay in registers.
 template <class T>
 struct CornerTexel {
   int32_t level, index;
@@ -388,7 +388,7 @@ int32_t lg_texture_backward(lg_call* call, int32_t dtype, const void* tex, const
       const bool wanted = texels.levels.level[l] || (l > 0 && folded > 0);
       if (wanted) slots += texture_views * request.request.texels(l) * channels;
     }
-    // Each tap of a lookup may contribute to the same texel with all corners of both levels.
+    // All corners of both levels may contribute to the same texel, for each tap of a lookup.
     const int64_t contributions = 8 * anisotropy * views * rows * columns;
     return lg::run_op(
         call, lg::texture::Backward<T>{request,

@@ -1,7 +1,7 @@
-// Sorting and adding up on the device.
+// Sorting and prefix sums on the device.
 //
 // Both are steps of an op (launch.h): plan() takes buffers and temporary storage from the workspace, run() puts kernels
-// on the stream. The host knows how many items there are.
+// on the stream. The host knows the number of items.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,18 @@
 
 namespace lg {
 
-// Sorts 32-bit keys and their values by the lowest `bits` bits of the keys. Equal ones keep their order. May run again.
+// Sorts 32-bit keys and their values by the lowest `bits` bits of the keys. Stable. May be run again.
 class PairSort {
  public:
   PairSort(int64_t count, int bits) : count_(static_cast<int>(count)), bits_(bits) {}
 
-  // values: where there is room for those to be sorted; null: in the workspace. They may end up there or not.
+  // values: a buffer for the values to be sorted, or null to take one from the workspace. The result may end up there
+  // or elsewhere.
   void plan(Workspace& workspace, uint32_t* values = nullptr);
   void run(Queue& queue);
 
   int64_t count() const { return count_; }
-  // What is to be sorted; after run(), what has been.
+  // The input to be sorted; after run(), the sorted result.
   uint32_t* keys() const { return keys_[now_]; }
   uint32_t* values() const { return values_[now_]; }
 

@@ -1,4 +1,4 @@
-// Sorts and prefix sums, by CUB; in the emulation, by a stand-in with the same interface.
+// Sorts and prefix sums with CUB; in the emulation, with a stand-in that has the same interface.
 #include "runtime/cuda/algorithms.h"
 
 #if defined(LG_CUDA_EMULATED)

@@ -1,4 +1,4 @@
-// What all ops of the CUDA library share on the host.
+// Host code shared by all ops of the CUDA library.
 #include <atomic>
 
 #include "runtime/cuda/launch.h"
@@ -28,7 +28,7 @@ struct alignas(16) Quad {
 constexpr int quads_per_thread = 4;
 constexpr int64_t quads_per_block = quads_per_thread * items_per_block;
 
-// The quads of a move lie where addresses are multiples of 16; `head` bytes lie before them, fewer than 16 behind.
+// The quads of a move start at multiples of 16 bytes. `head` bytes lie before them, and fewer than 16 after them.
 struct Parts {
   int64_t head, quads;
 };
@@ -44,7 +44,7 @@ LG_HD int64_t blocks_of(const Move& move) {
   return quads > quads_per_block ? (quads + quads_per_block - 1) / quads_per_block : 1;
 }
 
-// A quad in pieces that are aligned where it is not.
+// A quad, in aligned pieces if it is not aligned itself.
 template <class Piece>
 LG_DEVICE Quad gather(const char* from) {
   Piece pieces[16 / sizeof(Piece)];
@@ -62,7 +62,7 @@ LG_DEVICE Quad quad_of(const Move& move, int64_t offset) {
   return address % 4 == 0 ? gather<uint32_t>(from) : gather<uint8_t>(from);
 }
 
-// Its grid has as many blocks as all moves together.
+// Its grid has as many blocks as all moves together need.
 __global__ void __launch_bounds__(items_per_block) carry_out(const __grid_constant__ Moves moves) {
   int64_t block = blockIdx.x;
   int32_t i = 0;
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(items_per_block) carry_out(const __grid_consta
   const int64_t first = block * quads_per_block + thread;
   Quad quads[quads_per_thread] = {};
 #pragma unroll
-  for (int k = 0; k < quads_per_thread; ++k) {  // all are on their way before the first is needed
+  for (int k = 0; k < quads_per_thread; ++k) {  // all are in flight before the first is needed
     const int64_t q = first + k * items_per_block;
     if (q < parts.quads) quads[k] = quad_of(move, parts.head + 16 * q);
   }

@@ -1,5 +1,5 @@
-// The few words of CUDA that kernels are written with. *_cuda.cu compiles with nvcc, and, for tests, with a C++
-// compiler and LG_CUDA_EMULATED (native/tests/cuda_emulation), which gives the same words to a processor.
+// The few words of CUDA that kernels use. *_cuda.cu compiles with nvcc and, for tests, with a C++ compiler and
+// LG_CUDA_EMULATED (native/tests/cuda_emulation), which provides the same words on a processor.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ template <class V>
 LG_DEVICE V warp_shuffle(const V& value, unsigned from) {
   return __shfl_sync(all_lanes, value, static_cast<int>(from));
 }
-// What lanes wrote to memory before, all lanes of the warp see behind it.
+// All lanes of the warp see what lanes have written to memory before this call.
 LG_DEVICE void warp_sync() { __syncwarp(); }
 template <int N, class V>
 LG_DEVICE void warp_shuffle_all(const V (&values)[N], unsigned from, V (&out)[N]) {
@@ -45,7 +45,7 @@ LG_DEVICE uint32_t warp_match(V value) {
   return __match_any_sync(all_lanes, value);
 }
 
-// What lanes have written before it, all lanes of the warp can read after it.
+// All lanes of the warp can read what lanes have written before this call.
 LG_DEVICE void warp_barrier() { __syncwarp(); }
 
 LG_DEVICE uint32_t atomic_add(uint32_t* place, uint32_t value) { return atomicAdd(place, value); }
@@ -68,7 +68,7 @@ LG_DEVICE uint64_t atomic_compare_exchange(uint64_t* place, uint64_t expected, u
   return atomicCAS(reinterpret_cast<unsigned long long*>(place), static_cast<unsigned long long>(expected),
                    static_cast<unsigned long long>(wanted));
 }
-// Reads what atomics of other blocks have written, past the cache that is private to a multiprocessor.
+// Reads what atomics of other blocks have written, bypassing the private cache of the multiprocessor.
 LG_DEVICE uint64_t load_fresh(const uint64_t* place) {
   return __ldcg(reinterpret_cast<const unsigned long long*>(place));
 }
@@ -88,9 +88,9 @@ namespace lg {
 
 LG_DEVICE uint32_t lanes_below() { return (1u << lane_id()) - 1; }
 
-// Adds up values among the lanes in `peers`, which is the same for all of them and differs between groups. The
-// lowest lane of each group ends with the sum, the others with parts of it. Every lane of the warp takes part. The
-// order of the sum follows from the lanes alone.
+// Sums values among the lanes in `peers`, which is the same for all of them and differs between groups. The lowest lane
+// of each group ends with the sum, the others with partial sums. Every lane of the warp takes part. The order of the
+// sum depends only on the lanes.
 template <int N, class T>
 LG_DEVICE void add_up_peers(uint32_t peers, T (&values)[N]) {
   uint32_t above = peers & ~(lanes_below() << 1 | 1u);
@@ -102,14 +102,14 @@ LG_DEVICE void add_up_peers(uint32_t peers, T (&values)[N]) {
     warp_shuffle_all(values, from, theirs);
 #pragma unroll
     for (int i = 0; i < N; ++i) values[i] += takes ? theirs[i] : T(0);
-    // Those of odd rank have been taken.
+    // Lanes of odd rank have been taken.
     above &= ~warp_ballot((rank & 1) != 0);
     rank >>= 1;
   }
 }
 
-// Adds up N values, 16 or 32, among all lanes of a warp: lane l ends with the sum of values[l % N]. Lanes give away one
-// half of what they hold and take the other half from their partner, so that it takes N exchanges in all.
+// Sums N values, 16 or 32, over all lanes of a warp: lane l ends with the sum of values[l % N]. Lanes give away one
+// half of what they hold and take the other half from their partner, so it takes N exchanges in all.
 template <int Half, class T>
 LG_DEVICE T half_of_totals(const T (&values)[2 * Half]) {
   const bool upper = (lane_id() & Half) != 0;
@@ -135,7 +135,7 @@ LG_DEVICE T warp_totals(const T (&values)[N]) {
   return N == 32 ? total : total + warp_shuffle(total, lane_id() ^ 16);
 }
 
-// Adds up values among all lanes of a warp, in a fixed order; every lane ends with the same sums.
+// Sums values over all lanes of a warp, in a fixed order; every lane ends with the same sums.
 template <int N, class T>
 LG_DEVICE void add_up_warp(T (&values)[N]) {
 #pragma unroll
@@ -147,7 +147,7 @@ LG_DEVICE void add_up_warp(T (&values)[N]) {
   }
 }
 
-// The sum of the values of this lane and of those below it.
+// The sum of the values of this lane and the lanes below it.
 template <class V>
 LG_DEVICE V running_sum(V value) {
 #pragma unroll
@@ -157,8 +157,8 @@ LG_DEVICE V running_sum(V value) {
   }
   return value;
 }
-// The first lane whose running sum is beyond `place`; the last lane where there is none. Lanes that give 0, 1, 2, ...
-// so share out what the lanes of a warp have among all of them.
+// The first lane whose running sum exceeds `place`; the last lane if there is none. By passing 0, 1, 2, ..., lanes
+// distribute the items of a warp's lanes among all of them.
 template <class V>
 LG_DEVICE unsigned lane_with(V running, V place) {
   unsigned lane = 0;

@@ -1,4 +1,4 @@
-// What the host side of a CUDA op needs: launching, clearing, and cutting a workspace into buffers.
+// The host side of a CUDA op: launching, clearing, and dividing a workspace into buffers.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ constexpr int64_t max_grid_x = 0x7fffffff, max_grid_yz = 65535;
 // Threads in a block of launch_items().
 constexpr int64_t items_per_block = 256;
 
-// Cuts the caller's workspace into buffers. Without one it only adds up their sizes.
+// Divides the caller's workspace into buffers. Without one, it only adds up their sizes.
 class Workspace {
  public:
   explicit Workspace(const lg_call& call)
@@ -42,12 +42,12 @@ class Workspace {
   int64_t size_, used_ = 0;
 };
 
-// Bytes that are filled or copied.
+// Bytes to be filled or copied.
 struct Move {
   char* to;
-  const char* from;  // null: filled
+  const char* from;  // null: fill
   int64_t bytes;
-  uint32_t word;  // what is filled in, four times the same byte
+  uint32_t word;  // the fill value, four times the same byte
 };
 
 constexpr int most_moves = 8;
@@ -56,13 +56,13 @@ struct Moves {
   int32_t count;
 };
 
-// A stream to put work on. Remembers the first failure. Fills and copies wait for the next launch, before which one
-// kernel does them all: most are small, and a call for each would take longer than they do.
+// A stream to put work on. Remembers the first failure. Fills and copies wait for the next launch, before which a
+// single kernel does them all: most are small, and separate calls would take longer than the work.
 class Queue {
  public:
   explicit Queue(void* stream) : stream_(static_cast<cudaStream_t>(stream)) {}
 
-  // Parameters are converted to what the kernel takes.
+  // Parameters are converted to the kernel's types.
   template <class... Parameters, class... Arguments>
   void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments&&... arguments) {
     if (failed_ || grid.x == 0 || grid.y == 0 || grid.z == 0) return;
@@ -76,15 +76,15 @@ class Queue {
 #endif
   }
 
-  // One thread per item, in one dimension; kernels go on in steps of the grid. Their launch bounds, if they have any,
-  // are items_per_block.
+  // One thread per item, in one dimension; kernels continue in steps of the grid. Their launch bounds, if any, are
+  // items_per_block.
   template <class... Parameters, class... Arguments>
   void launch_items(void (*kernel)(Parameters...), int64_t items, Arguments&&... arguments) {
     const int64_t blocks = std::min(divide_up(items, items_per_block), max_grid_x);
     launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(items_per_block), arguments...);
   }
 
-  // What a library puts on the stream: library(stream) returns an error code.
+  // Work that a library puts on the stream: library(stream) returns an error code.
   template <class Library>
   void call(Library&& library) {
     if (failed_) return;
@@ -104,11 +104,11 @@ class Queue {
     add({static_cast<char*>(to), static_cast<const char*>(from), bytes, 0});
   }
 
-  // Launches what waits.
+  // Launches the waiting fills and copies.
   void flush();
 
-  // Copies words of the host to the device as parameters of launches: nothing has to wait for the copy, the words
-  // may change as soon as this returns, and a CUDA graph holds them itself.
+  // Copies words of the host to the device as parameters of launches. Nothing has to wait for the copy, the words may
+  // change once this returns, and a CUDA graph holds them itself.
   void upload(const void* host, int64_t words, uint32_t* device);
 
   bool failed() const { return failed_; }
@@ -121,7 +121,7 @@ class Queue {
     if (error == cudaSuccess || failed_) return;
     failed_ = true;
     set_last_error(cudaGetErrorString(error));
-    cudaGetLastError();  // so that it is not found by the next who asks
+    cudaGetLastError();  // so that the next call does not find it
   }
 #endif
 
@@ -130,7 +130,7 @@ class Queue {
   bool failed_ = false;
 };
 
-// Multiprocessors of the current device; asked for once per device.
+// Multiprocessors of the current device, queried once per device.
 int multiprocessors();
 
 inline int32_t reject(const char* format, ...) {
@@ -143,8 +143,8 @@ inline int32_t reject(const char* format, ...) {
   return LG_INVALID;
 }
 
-// LG_OK where an image has at most `most` pixels a side and every view's range (first, count), if there are any, lies
-// within the triangles.
+// LG_OK if an image has at most `most` pixels per side and every view's range (first, count), if any, lies within the
+// triangles.
 inline int32_t reject_views(const int64_t* ranges, int64_t views, int64_t triangles, int64_t height, int64_t width,
                             int64_t most) {
   if (height > most || width > most) {
@@ -176,7 +176,7 @@ int32_t run_op(lg_call* call, Op&& op) {
   return queue.failed() ? LG_INTERNAL : LG_OK;
 }
 
-// Calls body(T{}) with the scalar type that `dtype` names, and returns what it returns.
+// Calls body(T{}) with the scalar type that `dtype` names, and returns its result.
 template <class Body>
 int32_t dispatch_scalar(int32_t dtype, Body&& body) {
   if (dtype == LG_FLOAT32) return body(float{});
@@ -184,18 +184,18 @@ int32_t dispatch_scalar(int32_t dtype, Body&& body) {
   return reject("dtype code %d is neither float32 nor float64", static_cast<int>(dtype));
 }
 
-// Item numbers of a launch by launch_items().
+// The item numbers of a launch by launch_items().
 LG_DEVICE int64_t first_item() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 LG_DEVICE int64_t item_step() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
 
 // ---- Images ------------------------------------------------------------------------------------------------
 
-// Pixels are distributed so that a warp has a block of 8 x 4: neighbours in both directions mostly see the same
+// Pixels are distributed so that each warp has a block of 8 x 4: neighbours in both directions mostly show the same
 // triangle.
 constexpr int image_block_width = 16, image_block_height = 8;  // 4 warps
 constexpr int image_block_pixels = image_block_width * image_block_height;
 
-// Lists of pixels, and images hardly wider or higher than a line, are dealt out in the order of memory.
+// Lists of pixels, and images that are little more than a line, are distributed in the order of memory.
 LG_HD bool is_line(const ImageSize& image) { return image.width < 8 || image.height < 4; }
 
 inline dim3 image_grid(const ImageSize& image) {
@@ -205,8 +205,8 @@ inline dim3 image_grid(const ImageSize& image) {
 }
 inline dim3 image_block() { return dim3(image_block_pixels); }
 
-// The pixel of this thread where warps have blocks of 8 x 4, in every view blockIdx.z, blockIdx.z + gridDim.z, ...
-// The pixel may lie outside.
+// The pixel of this thread, if warps have blocks of 8 x 4, in every view blockIdx.z, blockIdx.z + gridDim.z, ... The
+// pixel may lie outside the image.
 struct PixelPlace {
   int64_t column, row;
   bool inside;

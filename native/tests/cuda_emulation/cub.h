@@ -1,5 +1,5 @@
-// What the kernels use of CUB, on a processor: the same functions with the same protocol, which first asks without
-// temporary storage how much of it there has to be.
+// The functions of CUB that the kernels use, for a processor. They have the same protocol: a first call without
+// temporary storage returns the required size.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ struct DoubleBuffer {
   T* Alternate() { return d_buffers[selector ^ 1]; }
 };
 
-// Says how many bytes it takes where there are none, and else overwrites those that there are.
+// Without storage, returns the required size; otherwise overwrites the storage.
 inline bool asks_for_bytes(void* temporary, size_t& bytes) {
   constexpr size_t wanted = 1000;
   if (!temporary) {

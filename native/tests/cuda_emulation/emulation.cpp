@@ -20,7 +20,7 @@ thread_local Coordinates now;
 namespace {
 
 constexpr size_t stack_bytes = 256 << 10;
-// How blocks and threads take turns: 0 in order, 1 backwards.
+// The order of blocks and threads: 0 forwards, 1 backwards.
 int order = 0;
 std::atomic<int64_t> launches{0};
 
@@ -30,7 +30,7 @@ std::atomic<int64_t> launches{0};
   std::abort();
 }
 
-// ---- Fibers: a stack and the place where it left off -------------------------------------------------------
+// ---- Fibers: a stack and the place where execution paused --------------------------------------------------
 
 #if defined(__x86_64__)
 struct Context {
@@ -62,7 +62,7 @@ lg_emulation_switch:
 )");
 
 void prepare(Context& context, char* stack, void (*entry)()) {
-  // Where a called function finds its return address: 8 off a multiple of 16.
+  // Where a called function finds its return address: 8 bytes past a multiple of 16.
   auto* top = reinterpret_cast<void**>(stack + stack_bytes - 72);
   *top = nullptr;                                // where entry() would return to; it never does
   *--top = reinterpret_cast<void*>(entry);       // popped by ret: the stack is then as after a call
@@ -186,7 +186,7 @@ class Block {
     switch_to(scheduler_, fiber->context);
   }
 
-  // A fiber runs one new thread after another; one that has to wait keeps its fiber.
+  // A fiber runs one new thread after another. A thread that has to wait keeps its fiber.
   void work() {
     const unsigned count = static_cast<unsigned>(threads_.size());
     while (started_ < count && ready_.empty()) {

@@ -1,9 +1,9 @@
-// CUDA's vocabulary for a C++ compiler, so that the kernels of *_cuda.cu run on a processor, in tests.
+// CUDA's vocabulary for a C++ compiler, so that tests can run the kernels of *_cuda.cu on a processor.
 //
 // Blocks run one after another, the threads of a block as fibers that take turns: a thread runs until it waits
-// for others (a barrier, a warp function) or ends. That shows whether the kernels' logic is right, whether all
-// lanes of a warp reach the same warp functions, and, with AddressSanitizer, what they read and write. It cannot
-// show races, the memory model, or how long anything takes.
+// for others (a barrier, a warp function) or ends. This shows whether the kernels' logic is right, whether all lanes of
+// a warp reach the same warp functions and, with AddressSanitizer, what they read and write. It shows neither races nor
+// the memory model nor speed.
 #pragma once
 
 #include <algorithm>
@@ -38,10 +38,10 @@ extern thread_local Coordinates now;
 // Runs body(data) for every thread of the grid.
 void run(dim3 grid, dim3 block, void (*body)(void*), void* data);
 
-// What the lanes of a warp have put forward. Valid until the lane's next exchange.
+// The values that a warp's lanes have contributed. Valid until the lane's next exchange.
 struct Exchange {
   const unsigned char* values;  // 32 slots of slot_bytes
-  uint32_t lanes;               // those that take part: all that have not ended
+  uint32_t lanes;               // the lanes that take part: all that have not ended
 };
 constexpr size_t slot_bytes = 256;
 Exchange exchange(const char* what, const void* value, size_t size);

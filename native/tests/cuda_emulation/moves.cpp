@@ -1,4 +1,4 @@
-// Fills and copies of a Queue, for tests that call them one by one.
+// Fills and copies of a Queue, for tests that call them directly.
 #include "runtime/cuda/launch.h"
 
 #define LG_EMULATION_API extern "C" __attribute__((visibility("default")))
