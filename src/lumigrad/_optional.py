@@ -21,6 +21,7 @@ PACKAGES = {
     "zstandard": ("zstandard", "files"),
     "xatlas": ("xatlas", "scan"),
     "viser": ("viser", "view"),
+    "plotly": ("Plotly", "figures"),
 }
 
 

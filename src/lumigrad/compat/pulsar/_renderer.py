@@ -80,6 +80,7 @@ class Renderer(torch.nn.Module):
         max_n_hits: int | None = None,
         mode: int = 0,
         return_forward_info: bool = False,
+        first_R_then_T: bool = False,
     ) -> Tensor | tuple[Tensor, Splats]:
         """Render one scene, or a batch of B.
 
@@ -102,6 +103,7 @@ class Renderer(torch.nn.Module):
             mode: 0; the map of hits (1) is not offered.
             return_forward_info: return also the :class:`~lumigrad.Splats` [B, ...] with the first `n_track`
                 spheres of each pixel and their weights (the original has a tensor of its own packing there).
+            first_R_then_T: whether the rotation comes before the position in `cam_params`.
 
         Any of the tensors may lack the batch where others have it: it is shared.
 
@@ -116,6 +118,11 @@ class Renderer(torch.nn.Module):
         vert_pos = check.floating("vert_pos", vert_pos)
         cam_params = check.floating("cam_params", cam_params, vert_pos, "vert_pos")
         views, batched = self._views(vert_pos, cam_params)
+        if first_R_then_T:
+            turns = self._focal_at(cam_params) - 3
+            cam_params = torch.cat(
+                (cam_params[..., turns : turns + 3], cam_params[..., :turns], cam_params[..., turns + 3 :]), -1
+            )
         self._check_options(gamma, percent_allowed_difference, max_n_hits, mode, vert_pos.shape[-2])
         bg_col = vert_pos.new_ones(self.n_channels) if bg_col is None else bg_col
         opacity = vert_pos.new_ones(vert_pos.shape[-2]) if opacity is None else opacity
@@ -136,6 +143,23 @@ class Renderer(torch.nn.Module):
             scales.count(out.ids, vert_pos.shape[-2])
         image = out.image if batched else out.image[0]
         return (image, out) if return_forward_info else image
+
+    @staticmethod
+    def sphere_ids_from_result_info_nograd(result_info: Splats) -> Tensor:
+        """The numbers [B, height, width, n_track] of the first spheres of each pixel, -1 where there are fewer.
+
+        Args:
+            result_info: what `forward` returns with `return_forward_info`.
+        """
+        assert result_info.ids is not None
+        return result_info.ids
+
+    @staticmethod
+    def depth_map_from_result_info_nograd(result_info: Splats) -> Tensor:
+        """Not offered: the nearest intersections are not kept. `lumigrad.spheres` returns expected depths."""
+        raise NotImplementedError(
+            "depth_map_from_result_info_nograd: not offered by lumigrad.compat.pulsar; use depth of lumigrad.spheres"
+        )
 
     def _first_depth(self, cam_params: Tensor, min_depth: float) -> float:
         if min_depth != 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lumigrad.compat.pytorch3d.io.obj_io import MeshObjFormat
+from lumigrad.compat.pytorch3d.io.off_io import MeshOffFormat
 from lumigrad.compat.pytorch3d.io.pluggable_formats import MeshFormatInterpreter, PointcloudFormatInterpreter
 from lumigrad.compat.pytorch3d.io.ply_io import MeshPlyFormat, PointcloudPlyFormat
 from lumigrad.compat.pytorch3d.io.utils import PathOrStr
@@ -16,7 +17,7 @@ class IO:
     """Reads and writes meshes and point clouds; the last format registered is asked first.
 
     Args:
-        include_default_formats: whether OBJ and PLY are known.
+        include_default_formats: whether OBJ, OFF and PLY are known.
         path_manager: has `open` and `exists`, for paths of its own kind.
     """
 
@@ -29,6 +30,7 @@ class IO:
 
     def register_default_formats(self) -> None:
         self.register_meshes_format(MeshObjFormat())
+        self.register_meshes_format(MeshOffFormat())
         self.register_meshes_format(MeshPlyFormat())
         self.register_pointcloud_format(PointcloudPlyFormat())
 

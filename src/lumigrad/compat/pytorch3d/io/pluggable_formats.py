@@ -27,3 +27,8 @@ class PointcloudFormatInterpreter:
     def save(self, data: Any, path: Any, path_manager: Any, binary: bool | None, **kwargs: Any) -> bool:
         """Write a cloud; False if the file is of another format."""
         raise NotImplementedError
+
+
+def endswith(path: Any, suffixes: tuple[str, ...]) -> bool:
+    """Whether a path ends so, in whatever case."""
+    return str(path).lower().endswith(suffixes)

@@ -49,10 +49,12 @@ def chamfer_distance(
     Raises:
         ValueError: shapes or options that do not fit.
     """
-    _check_options(batch_reduction, point_reduction, norm)
+    _validate_chamfer_reduction_inputs(batch_reduction, point_reduction)
+    if norm not in (1, 2):
+        raise ValueError(f"Support for 1 or 2 norm, got {norm}")
     if point_reduction == "max" and (x_normals is not None or y_normals is not None):
         raise ValueError('Normals must be None if point_reduction is "max"')
-    clouds = _cloud(x, x_lengths, x_normals), _cloud(y, y_lengths, y_normals)
+    clouds = _handle_pointcloud_input(x, x_lengths, x_normals), _handle_pointcloud_input(y, y_lengths, y_normals)
     one, other = clouds
     distance, turned = _one_way(one, other, weights, point_reduction, norm, abs_cosine)
     if not single_directional:
@@ -62,18 +64,16 @@ def chamfer_distance(
     return _over_batch(distance, weights, batch_reduction), _over_batch(turned, weights, batch_reduction)
 
 
-def _check_options(batch_reduction: str | None, point_reduction: str | None, norm: int) -> None:
+def _validate_chamfer_reduction_inputs(batch_reduction: str | None, point_reduction: str | None = "mean") -> None:
     if batch_reduction not in ("mean", "sum", None):
         raise ValueError(f'batch_reduction must be one of ["mean", "sum"] or None, got {batch_reduction!r}')
     if point_reduction not in ("mean", "sum", "max", None):
         raise ValueError(f'point_reduction must be one of ["mean", "sum", "max"] or None, got {point_reduction!r}')
     if point_reduction is None and batch_reduction is not None:
         raise ValueError("Batch reduction must be None if point_reduction is None")
-    if norm not in (1, 2):
-        raise ValueError(f"Support for 1 or 2 norm, got {norm}")
 
 
-def _cloud(points: Any, lengths: Tensor | None, normals: Tensor | None) -> Cloud:
+def _handle_pointcloud_input(points: Any, lengths: Tensor | None, normals: Tensor | None) -> Cloud:
     if isinstance(points, Pointclouds):
         return points.points_padded(), points.num_points_per_cloud(), points.normals_padded()
     if not isinstance(points, Tensor):

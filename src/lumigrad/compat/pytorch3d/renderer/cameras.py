@@ -26,6 +26,7 @@ from lumigrad.compat.pytorch3d.renderer._view import (
 from lumigrad.compat.pytorch3d.transforms.transform3d import Transform3d
 from lumigrad.scene.cameras.pytorch3d import box_intrinsics, fov_intrinsics
 
+_R, _T = torch.eye(3)[None], torch.zeros(1, 3)  # the pose by default, as subclasses in programs name it
 Size = Sequence[int] | Sequence[Sequence[int]] | Tensor
 
 __all__ = [

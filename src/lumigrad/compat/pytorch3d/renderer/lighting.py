@@ -121,8 +121,8 @@ class PointLights(_Lights):
         ambient_color: Any = ((0.5, 0.5, 0.5),),
         diffuse_color: Any = ((0.3, 0.3, 0.3),),
         specular_color: Any = ((0.2, 0.2, 0.2),),
-        device: Any = "cpu",
         location: Any = ((0.0, 1.0, 0.0),),
+        device: Any = "cpu",
     ) -> None:
         colors = {"ambient_color": ambient_color, "diffuse_color": diffuse_color, "specular_color": specular_color}
         super().__init__(device, "location", **colors, location=location)

@@ -61,6 +61,13 @@ class VolumeLocator:
     def align_corners(self) -> bool:
         return self._align_corners
 
+    def get_align_corners(self) -> bool:
+        return self._align_corners
+
+    def get_grid_sizes(self) -> Tensor:
+        """(depth, height, width) of each grid [N, 3]."""
+        return self._grid_sizes
+
     def get_local_to_world_coords_transform(self) -> Transform3d:
         return self._local_to_world_transform
 

@@ -39,9 +39,7 @@ class EmissionAbsorptionRaymarcher(nn.Module):
             got = list(rays_features.shape) if isinstance(rays_features, Tensor) else type(rays_features).__name__
             raise ValueError(f"rays_features: expected shape {[*rays_densities.shape[:-1], 'F']}, got {got}")
         densities = rays_densities[..., 0]
-        passed = torch.cumprod((1 + eps) - densities, -1)
-        thick = self.surface_thickness
-        transmittance = torch.cat((torch.ones_like(passed[..., :thick]), passed[..., :-thick]), -1)
+        transmittance = _shifted_cumprod((1 + eps) - densities, self.surface_thickness)
         features = ((densities * transmittance)[..., None] * rays_features).sum(-2)
         return torch.cat((features, _opacities(densities)), -1)
 
@@ -59,6 +57,41 @@ class AbsorptionOnlyRaymarcher(nn.Module):
         return _opacities(rays_densities[..., 0])
 
 
+def _shifted_cumprod(x: Tensor, shift: int = 1) -> Tensor:
+    """Products of all that lie at least `shift` places before, along the last dimension."""
+    products = torch.cumprod(x, -1)
+    return torch.cat((torch.ones_like(products[..., :shift]), products[..., :-shift]), -1)
+
+
+def _check_density_bounds(rays_densities: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> None:
+    """Warn about densities outside of bounds."""
+    low, high = bounds
+    if rays_densities.numel() and bool(((rays_densities < low) | (rays_densities > high)).any()):
+        warnings.warn(f"rays_densities: expected values between {low:g} and {high:g}, got others", stacklevel=3)
+
+
+def _check_raymarcher_inputs(
+    rays_densities: Tensor,
+    rays_features: Tensor | None,
+    rays_z: Tensor | None,
+    features_can_be_none: bool = False,
+    z_can_be_none: bool = False,
+    density_1d: bool = True,
+) -> None:
+    """Raise ValueError unless all are tensors of the same rays; what may be missing is not looked at."""
+    rays = (rays_features, "rays_features", features_can_be_none), (rays_z, "rays_z", z_can_be_none)
+    for value, name, optional in ((rays_densities, "rays_densities", False), *rays):
+        if not optional and not isinstance(value, Tensor):
+            raise ValueError(f"{name} has to be an instance of torch.Tensor, got {type(value).__name__}.")
+    if rays_densities.ndim < 1 or (density_1d and rays_densities.shape[-1] != 1):
+        raise ValueError(f"rays_densities: expected shape [..., 1], got {list(rays_densities.shape)}")
+    shape = rays_densities.shape[:-1]
+    if not z_can_be_none and rays_z is not None and rays_z.shape != shape:
+        raise ValueError(f"rays_z: expected shape {list(shape)}, got {list(rays_z.shape)}")
+    if not features_can_be_none and rays_features is not None and rays_features.shape[:-1] != shape:
+        raise ValueError(f"rays_features: expected shape {[*shape, 'F']}, got {list(rays_features.shape)}")
+
+
 def _opacities(densities: Tensor) -> Tensor:
     return 1 - torch.prod(1 - densities, -1, keepdim=True)
 
@@ -67,5 +100,4 @@ def _check_densities(densities: Tensor) -> None:
     if not isinstance(densities, Tensor) or densities.ndim < 2 or densities.shape[-1] != 1:
         got = list(densities.shape) if isinstance(densities, Tensor) else type(densities).__name__
         raise ValueError(f"rays_densities: expected shape [..., P, 1], got {got}")
-    if densities.numel() and bool(((densities < 0) | (densities > 1)).any()):
-        warnings.warn("rays_densities: expected values between 0 and 1, got others", stacklevel=3)
+    _check_density_bounds(densities)

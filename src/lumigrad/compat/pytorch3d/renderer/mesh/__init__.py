@@ -24,7 +24,13 @@ from lumigrad.compat.pytorch3d.renderer.mesh.shader import (
     TexturedSoftPhongShader,
 )
 from lumigrad.compat.pytorch3d.renderer.mesh.shading import flat_shading, gouraud_shading, phong_shading
-from lumigrad.compat.pytorch3d.renderer.mesh.textures import TexturesAtlas, TexturesBase, TexturesUV, TexturesVertex
+from lumigrad.compat.pytorch3d.renderer.mesh.textures import (
+    Textures,
+    TexturesAtlas,
+    TexturesBase,
+    TexturesUV,
+    TexturesVertex,
+)
 
 __all__ = [
     "BlendParams",
@@ -46,6 +52,7 @@ __all__ = [
     "SoftSilhouetteShader",
     "SplatterPhongShader",
     "TexturedSoftPhongShader",
+    "Textures",
     "TexturesAtlas",
     "TexturesBase",
     "TexturesUV",
