@@ -33,6 +33,24 @@ PROGRAMS = {
         from gsplat.strategy import DefaultStrategy
         assert rasterization is same is adapter.rasterization
         """,
+    "gsplat's private modules": """
+        import lumigrad.compat.gsplat as adapter
+        adapter.install()
+        from gsplat import project_gaussians, rasterize_gaussians
+        from gsplat._torch_impl import quat_to_rotmat
+        from gsplat.cuda._torch_impl import _quat_to_rotmat
+        from gsplat.cuda._wrapper import fully_fused_projection
+        from gsplat.cuda_legacy._wrapper import num_sh_bases
+        from gsplat.distributed import cli
+        from gsplat.project_gaussians import project_gaussians as same
+        assert project_gaussians is same and fully_fused_projection is adapter.fully_fused_projection
+        """,
+    "nerfacc 0.3": """
+        import lumigrad.compat.nerfacc as adapter
+        adapter.install(version="0.3")
+        from nerfacc import ContractionType, OccupancyGrid, ray_marching, rendering
+        from nerfacc.intersection import ray_aabb_intersect
+        """,
     "nerfacc": """
         import lumigrad.compat.nerfacc as adapter
         adapter.install()

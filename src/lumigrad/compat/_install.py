@@ -5,21 +5,23 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 
 
-def install(name: str, package: str) -> None:
-    """Let `import <name>` and `import <name>.<module>` find an adapter and its public modules.
+def install(name: str, package: str, private: Sequence[str] = ()) -> None:
+    """Let `import <name>` and `import <name>.<module>` find an adapter and its modules.
 
     Args:
         name: what programs import, say "pytorch3d" or "nvdiffrast.torch".
         package: the adapter, say "lumigrad.compat.pytorch3d".
+        private: modules whose names begin with an underscore, and which programs import all the same.
 
     Raises:
         RuntimeError: another library of that name has been imported already.
     """
     modules = {name: importlib.import_module(package)}
-    for module in _public_modules(package):
+    for module in (*_public_modules(package), *(f"{package}.{module}" for module in private)):
         modules[name + module.removeprefix(package)] = importlib.import_module(module)
     for alias, adapter in modules.items():
         there = sys.modules.get(alias, adapter)

@@ -80,8 +80,13 @@ from lumigrad.compat.gsplat.losses import (
 )
 from lumigrad.compat.gsplat.losses_fused import FusedGaussianLosses
 from lumigrad.compat.gsplat.optimizers import SelectiveAdam
+from lumigrad.compat.gsplat.project_gaussians import ProjectGaussians, project_gaussians
+from lumigrad.compat.gsplat.rasterize import NDRasterizeGaussians, RasterizeGaussians, rasterize_gaussians
 from lumigrad.compat.gsplat.rendering import rasterization_2dgs_inria_wrapper, rasterization_inria_wrapper
+from lumigrad.compat.gsplat.sh import SphericalHarmonics
 from lumigrad.compat.gsplat.strategy import DefaultStrategy, MCMCStrategy, Strategy
+from lumigrad.compat.gsplat.utils import compute_cov2d_bounds, compute_cumulative_intersects
+from lumigrad.compat.gsplat.version import __version__
 
 fully_fused_projection_with_ut = missing("fully_fused_projection_with_ut")
 rasterize_to_pixels_eval3d = missing("rasterize_to_pixels_eval3d")
@@ -99,7 +104,9 @@ compute_lidar_tiling = missing("compute_lidar_tiling")
 LidarTiling = missing("LidarTiling")
 SpinningDirection = missing("SpinningDirection")
 
-__version__ = "1.6.0"  # the interface
+map_gaussian_to_intersects = missing("map_gaussian_to_intersects")
+bin_and_sort_gaussians = missing("bin_and_sort_gaussians")
+get_tile_bin_edges = missing("get_tile_bin_edges")
 
 __all__ = [
     "CameraModel",
@@ -109,7 +116,10 @@ __all__ = [
     "FusedGaussianLosses",
     "LidarTiling",
     "MCMCStrategy",
+    "NDRasterizeGaussians",
     "PngCompression",
+    "ProjectGaussians",
+    "RasterizeGaussians",
     "RasterizeMode",
     "RenderMode",
     "RendererConfig",
@@ -119,14 +129,18 @@ __all__ = [
     "RowOffsetStructuredSpinningLidarModelParameters",
     "RowOffsetStructuredSpinningLidarModelParametersExt",
     "SelectiveAdam",
+    "SphericalHarmonics",
     "SpinningDirection",
     "Strategy",
     "__version__",
     "accumulate",
     "accumulate_2dgs",
+    "bin_and_sort_gaussians",
     "build_sparse_tile_layout",
     "color_correct_affine",
     "color_correct_quadratic",
+    "compute_cov2d_bounds",
+    "compute_cumulative_intersects",
     "compute_lidar_angles_to_columns_map",
     "compute_lidar_tiling",
     "create_ssim_window",
@@ -138,6 +152,7 @@ __all__ = [
     "gaussian_density_reg",
     "gaussian_scale_reg",
     "gaussian_z_scale_reg",
+    "get_tile_bin_edges",
     "has_2dgs",
     "has_3dgs",
     "has_3dgut",
@@ -155,10 +170,12 @@ __all__ = [
     "lidar_distance_loss",
     "lidar_intensity_loss",
     "lidar_raydrop_loss",
+    "map_gaussian_to_intersects",
     "mse_loss",
     "opacity_reg_loss",
     "out_of_bound_loss",
     "proj",
+    "project_gaussians",
     "quat_scale_to_covar_preci",
     "rasterization",
     "rasterization_2dgs",
@@ -166,6 +183,7 @@ __all__ = [
     "rasterization_inria_wrapper",
     "rasterize_contributing_gaussian_ids",
     "rasterize_contributing_gaussian_ids_sparse",
+    "rasterize_gaussians",
     "rasterize_num_contributing_gaussians",
     "rasterize_num_contributing_gaussians_sparse",
     "rasterize_to_indices_in_range",
@@ -187,10 +205,14 @@ __all__ = [
 ]
 
 
+# Modules whose names begin with an underscore, and which programs import all the same.
+PRIVATE = ("_torch_impl", "cuda._torch_impl", "cuda._wrapper", "cuda_legacy._torch_impl", "cuda_legacy._wrapper")
+
+
 def install() -> None:
     """Let `import gsplat` find this package, so that programs run without a change.
 
     Raises:
         RuntimeError: gsplat has been imported already.
     """
-    _install("gsplat", __name__)
+    _install("gsplat", __name__, PRIVATE)

@@ -85,3 +85,8 @@ def proj(
     x, y, z = means.unbind(-1)
     xy, jacobian = PROJECTIONS[CAMERA_MODELS[camera_model]](x, y, z, fx, fy, cx, cy, size)
     return xy, jacobian @ covars @ jacobian.transpose(-1, -2)
+
+
+def persp_proj(means: Tensor, covars: Tensor, Ks: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """`proj` of pinhole cameras, its name in gsplat 1.0."""
+    return proj(means, covars, Ks, width, height)

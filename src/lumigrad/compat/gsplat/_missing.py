@@ -9,6 +9,7 @@ from lumigrad.compat.gsplat._arguments import LINEARISED, UNDISTORT
 _PLANE = "Gaussians are drawn in the image plane; use rasterization"
 _SURFELS = "the steps of rasterization_2dgs are not offered one by one; use rasterization_2dgs or lumigrad.surfels"
 _LIDAR = "lidars are not offered; use cameras"
+_TILES = "lists of tiles are those of gsplat 1; use isect_tiles"
 _INRIA = "use {}, which needs no other package"
 ADVICE = {
     "fully_fused_projection_with_ut": LINEARISED.partition(";")[0] + "; use fully_fused_projection",
@@ -28,6 +29,12 @@ ADVICE = {
     "compute_lidar_tiling": _LIDAR,
     "LidarTiling": _LIDAR,
     "SpinningDirection": _LIDAR,
+    "FThetaCameraDistortionParameters": UNDISTORT,
+    "FThetaPolynomialType": UNDISTORT,
+    "UnscentedTransformParameters": LINEARISED.partition(";")[0] + "; use rasterization without it",
+    "map_gaussian_to_intersects": _TILES,
+    "bin_and_sort_gaussians": _TILES,
+    "get_tile_bin_edges": _TILES,
     "PngCompression": "write .spz by lumigrad.io.save_gaussians",
 }
 

@@ -16,6 +16,7 @@ from lumigrad.compat.nerfacc.losses import distortion
 from lumigrad.compat.nerfacc.pack import pack_info
 from lumigrad.compat.nerfacc.pdf import importance_sampling, searchsorted
 from lumigrad.compat.nerfacc.scan import exclusive_prod, exclusive_sum, inclusive_prod, inclusive_sum
+from lumigrad.compat.nerfacc.version import __version__
 from lumigrad.compat.nerfacc.volrend import (
     accumulate_along_rays,
     render_transmittance_from_alpha,
@@ -26,8 +27,6 @@ from lumigrad.compat.nerfacc.volrend import (
     render_weight_from_density,
     rendering,
 )
-
-__version__ = "0.5.3"  # of the interface
 
 __all__ = [
     "OccGridEstimator",
@@ -57,10 +56,17 @@ __all__ = [
 ]
 
 
-def install() -> None:
+def install(version: str = "0.5") -> None:
     """Let `import nerfacc` and its modules find these. Call it before the first such import.
 
+    Args:
+        version: which interface programs are written for, "0.5" or "0.3".
+
     Raises:
-        RuntimeError: nerfacc itself has been imported already.
+        ValueError: another version.
+        RuntimeError: nerfacc itself, or another version's interface, has been imported already.
     """
-    _install("nerfacc", __name__)
+    packages = {"0.5": __name__, "0.3": f"{__name__}.v0_3"}
+    if version not in packages:
+        raise ValueError(f"version: expected one of {', '.join(map(repr, packages))}, got {version!r}")
+    _install("nerfacc", packages[version])

@@ -129,7 +129,7 @@ def _intervals(starts: Tensor, ends: Tensor, ray: Tensor, rays: int) -> RayInter
     return RayIntervals(edges, pack_info(edge_ray, rays), edge_ray, left[kept], right[kept])
 
 
-class _Lattice:
+class Lattice:
     """Places t_0 = near, t_(k+1) = t_k + max(t_k * cone, step), in closed form."""
 
     def __init__(self, near: Tensor, step: float, cone: float) -> None:
@@ -159,7 +159,7 @@ def _marched(
     aabbs: Tensor, step: float, cone: float,
 ) -> list[Any]:  # fmt: skip
     """Starts, ends and rays of intervals, for some rays after the other."""
-    lattice = _Lattice(near, step, cone)
+    lattice = Lattice(near, step, cone)
     # One more on both sides, since numbers are rounded. Midpoints outside the part that counts are left out below.
     first = (lattice.number(enter[:, None]) - 1).clamp(min=0)
     count = int((lattice.number(leave[:, None]) - first).max()) + 2
@@ -167,7 +167,7 @@ def _marched(
     found = []
     for begin in range(0, len(index), rows):
         part = slice(begin, begin + rows)
-        some = _Lattice(near[part], step, cone)
+        some = Lattice(near[part], step, cone)
         t = some.place(first[part] + torch.arange(count + 1, dtype=near.dtype, device=near.device))
         found.append(
             _occupied(index[part], origin[part], direction[part], t, enter[part], leave[part], binaries, aabbs)

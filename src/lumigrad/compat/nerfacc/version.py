@@ -1,0 +1,3 @@
+"""The version of the interface."""
+
+__version__ = "0.5.3"
