@@ -1,4 +1,4 @@
-"""The command `lumigrad`, one file for each of its commands."""
+"""The command `lumigrad`, with one file per command."""
 
 from lumigrad.cli.program import main
 

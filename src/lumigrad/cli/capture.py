@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_effects(arguments: argparse.Namespace) -> None:
-    """Options without effect are errors."""
+    """Raise an error for options without effect."""
     for name, idle, reason in (
         ("widths", not arguments.decompose, "with --no-maps"),
         ("blur_factor", arguments.high_pass == 0, "with --high-pass 0"),

@@ -1,4 +1,4 @@
-"""`lumigrad doctor`: whether the installation works, and what a report of a problem should say about it."""
+"""`lumigrad doctor`: checks the installation, and writes what a bug report should contain."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _summary() -> Section:
 
 
 def _core() -> Section:
-    """What of the compiled core is in use."""
+    """The parts of the compiled core that are in use."""
     built = ", ".join(installation.available_isas())
     return [
         ("instruction set", f"{installation.isa()} (built: {built}; of use: {installation.best_isa()})"),
@@ -61,7 +61,7 @@ def _core() -> Section:
 
 
 def _installed(fault: str | None) -> Section:
-    """Which lumigrad this is, from where, and whether it works."""
+    """The version and location of lumigrad, and whether it works."""
     return [
         ("version", " ".join(filter(None, [lg.__version__, _commit()]))),
         ("folder", str(_PACKAGE)),
@@ -92,7 +92,8 @@ def _libraries() -> str:
 
 
 def find_fault() -> str | None:
-    """What is wrong with the kernels' image of a triangle and its gradients, held to the reference; None: nothing."""
+    """The error of the kernels' image of a triangle and its gradients, compared with the reference; None if there is
+    none."""
     devices = ["cpu", *(["cuda"] if installation.cuda_available() else [])]
     try:
         expected = _triangle(lg.reference, "cpu")
@@ -101,7 +102,7 @@ def find_fault() -> str | None:
             for device in devices
             for name, value in _triangle(lg, device).items()
         }
-    except Exception as error:  # whatever it is, it is what the report is about
+    except Exception as error:  # any error belongs in the report
         return f"FAILED: {type(error).__name__}: {error}"
     wrong = [name for name, pair in found.items() if not torch.allclose(*pair, atol=1e-4)]
     return f"FAILED: of a triangle, {', '.join(wrong)} differ from the reference's" if wrong else None

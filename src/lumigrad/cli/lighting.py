@@ -1,4 +1,4 @@
-"""The lights that files bring, made fit for a picture."""
+"""Lights from files, adjusted for a picture."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lumigrad.cli.subjects import Subject
 from lumigrad.scene.light.lights import Light, PunctualLight
 from lumigrad.scene.shapes.mesh import Mesh
 
-_SAMPLES = 20_000  # faces at which the light is measured
-_DARKEST, _BRIGHTEST = 1 / 16, 4.0  # of a white surface, before lights are dimmed or strengthened
+_SAMPLES = 20_000  # number of faces at which the light is measured
+_DARKEST, _BRIGHTEST = 1 / 16, 4.0  # brightness of a white surface outside of which lights are dimmed or strengthened
 
 
 def file_lights(subjects: Sequence[Subject], shading: str, as_they_are: bool) -> tuple[Light, ...]:
-    """The lights of files that are seen together, for a shading; none where it needs none.
+    """The lights of files that are shown together, for a shading; none if it needs none.
 
-    Files hold lux and candela, which some programs mean and others do not. Where white surfaces would be burnt out, or
-    nearly black, all lights are dimmed or strengthened by one factor, which a warning names.
+    Files hold lux and candela, which some programs mean and others do not. If white surfaces would be overexposed or
+    nearly black, all lights are dimmed or strengthened by one factor, which a warning states.
 
     Args:
         as_they_are: leave them alone.

@@ -19,8 +19,8 @@ from lumigrad.scene.cameras.camera import PerspectiveCamera
 from lumigrad.view import Viewer
 
 _PORT = 8080
-_PAUSE = 1.0  # seconds between two states that are shown, at least
-_SHARE = 0.05  # of the time of the fit that may go into copying states
+_PAUSE = 1.0  # minimum seconds between two states that are shown
+_SHARE = 0.05  # fraction of the fit's time that may be spent on copying states
 
 
 def add_live_option(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def live(arguments: argparse.Namespace, job: Job[Any], state: Any) -> Iterator[C
 
 
 class LivePage:
-    """A page that shows the states of a fit, and costs it little: nothing where nobody looks.
+    """A page that shows the states of a fit at little cost, and at none while no browser is connected.
 
     Args:
         job: with `preview`.
@@ -77,7 +77,7 @@ class LivePage:
             self.viewer.begin_at(cameras[0])
 
     def __call__(self, state: Any) -> None:
-        """Show a state, unless another one has been shown just now."""
+        """Show a state, unless one has just been shown."""
         began = time.monotonic()
         if began < self._next or not self.viewer.watched:
             return

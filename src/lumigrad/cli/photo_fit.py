@@ -1,4 +1,4 @@
-"""What commands that fit to photographs have in common: options, running with a progress bar, resuming, results."""
+"""Shared by the commands that fit to photographs: options, running with a progress bar, resuming, results."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def fit_and_report(
 
 
 def _results(job: Job, state: Any, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Written by the first process, with the help of the others."""
+    """Write the results by the first process, with the help of the others."""
     if isinstance(job, DividedJob):
         return job.write_results_together(state, arguments.out, arguments.frames, arguments.group)
     return job.write_results(state, arguments.out, arguments.frames)

@@ -1,4 +1,4 @@
-"""The photographs of the commands that take them: options, reading, and what is said of them."""
+"""Photographs as input of commands: options, reading, and their announcement."""
 
 from __future__ import annotations
 

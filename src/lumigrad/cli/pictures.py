@@ -32,9 +32,9 @@ from lumigrad.scene.shapes.point_cloud import PointCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 
 SHADINGS = ("diffuse", "pbr", "phong", "gouraud", "flat", "unlit", "normals", "depth", "ids")
-_DATA = ("normals", "depth", "ids")  # shadings whose values are no colours
+_DATA = ("normals", "depth", "ids")  # shadings whose values are not colours
 _FAINT = 0.3  # display-encoded light from all around
-# What bright things are shown in front of, and others; the first is for most.
+# Backgrounds for most things (the first one) and for bright things.
 _BACKGROUNDS = ((1.0, 1.0, 1.0), (0.2, 0.22, 0.26))
 
 
@@ -238,7 +238,7 @@ def _mixed_shot(shapes: Sequence[Shape], own: Sequence[Light], camera: Camera, l
         return Rendering(shot.depth * seen, seen)
     if look.shading != "pbr":
         return shot
-    # The pictures of this shading are made of linear light.
+    # The pictures of this shading are in linear light.
     color = srgb_decode(shot.straight()[..., :-1]) * shot.mask
     return Rendering(color, shot.mask, tone_mapping=TONE_MAPPINGS["srgb"])
 
@@ -286,7 +286,7 @@ def _subsampled(shot: Rendering, step: int) -> Rendering:
 
 
 def warn_if_empty(shots: Sequence[Rendering], name: str) -> None:
-    """Say why pictures of something may show nothing."""
+    """Warn that a picture shows nothing, and why this may be."""
     if not any(bool((shot.mask > 0).any()) for shot in shots):
         warnings.warn(
             f"{name}: nothing is seen; it may be behind the camera, or its faces turn their backs: try --double-sided",
@@ -295,7 +295,7 @@ def warn_if_empty(shots: Sequence[Rendering], name: str) -> None:
 
 
 def chosen_background(shots: Sequence[Rendering]) -> tuple[float, float, float]:
-    """Of the built-in backgrounds the first, unless much of what is shown is nearly as bright and another is not."""
+    """The first built-in background, unless much of the picture is nearly as bright and another one is not."""
     contrasts = []
     for color in _BACKGROUNDS:
         behind = torch.tensor(color)
@@ -372,7 +372,7 @@ def _near_is_white(shot: Rendering) -> Rendering:
 
 
 def _hues(ids: Tensor) -> Tensor:
-    """A colour for each number, that neighbours do not share."""
+    """A colour for each number, which neighbouring numbers do not share."""
     golden = (ids.double() + 1) * 0.6180339887498949
     phase = torch.tensor([0.0, 1 / 3, 2 / 3], dtype=torch.float64)
     return (0.6 + 0.35 * torch.cos(2 * math.pi * (golden + phase))).float()

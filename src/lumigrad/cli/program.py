@@ -57,7 +57,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
-    """One line, without the place in the source that Python shows to programmers."""
+    """One line, without the source location that Python shows to programmers."""
     print(f"lumigrad: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return int(arguments.run(arguments))
-    except (UserError, MissingPackageError, OSError) as error:  # OSError: such as a disk that becomes full
+    except (UserError, MissingPackageError, OSError) as error:  # OSError: for example, when the disk is full
         report(error)
         return WRONG_INPUT
     except KeyboardInterrupt:

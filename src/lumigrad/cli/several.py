@@ -1,4 +1,4 @@
-"""Commands in the processes that torchrun starts: the first one tells, writes, and speaks for all."""
+"""Commands in several processes started by torchrun: the first one prints and writes for all."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def make_folder(path: Path) -> None:
 
 def progress_bar(**options: Any) -> Any:
     """A bar on stderr: a context manager with `update`."""
-    # A log file needs no animation.
+    # No animation in a log file.
     interval = 0.2 if sys.stderr.isatty() else 10.0
     return require("tqdm", "the progress bar").tqdm(dynamic_ncols=True, mininterval=interval, **options)
 
@@ -72,7 +72,7 @@ def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None
             state = job.resume(folder) if resume else job.begin()
     except CheckpointError as error:
         raise UserError(f"--resume: {error}") from error
-    except ValueError as error:  # an option with which nothing can begin
+    except ValueError as error:  # an option that prevents the start
         raise UserError(str(error)) from error
     try:
         if group is ALONE:
@@ -83,7 +83,7 @@ def run_job(job: Job[Any], folder: Path, resume: bool, run: Callable[[Any], None
         if error.saved:
             error.args = (f"{error}; {_what_is_left(error, state.iteration, folder)}",)
         raise
-    except ValueError as error:  # a state that cannot be written, an option that turns out not to do
+    except ValueError as error:  # a state that cannot be written, an option that turns out to be unsuitable
         raise UserError(str(error)) from error
     if job.complete(state):
         return state

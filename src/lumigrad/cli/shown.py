@@ -1,4 +1,4 @@
-"""What the page of `lumigrad view` shows: files, which are read again when they change."""
+"""The content of the page of `lumigrad view`: files, which are read again when they change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 
 
 class Shown(ABC):
-    """The files, as they were when they were read last.
+    """The files, as last read.
 
     Attributes:
         ball: that holds what there is to see.
@@ -56,7 +56,7 @@ class Shown(ABC):
         """What `Viewer` asks for."""
 
     def try_first(self) -> None:
-        """Draw a small picture, so that wrong options end the command and not a page that is open."""
+        """Draw a small picture, so that wrong options end the command rather than an open page."""
         centre, radius = self.ball.centre, self.ball.radius
         camera = PerspectiveCamera.orbit(
             torch.tensor(30.0, dtype=torch.float64), 20.0, 3 * radius, 45.0, (8, 8), target=centre, near=radius,
@@ -65,11 +65,11 @@ class Shown(ABC):
         self.draw(camera, self.shadings[0])
 
     def changed(self) -> bool:
-        """Whether a file is another one than that which was read."""
+        """Whether a file has changed since it was read."""
         return self._times() != self._stamps
 
     def read_again(self) -> None:
-        """Read the files, if they can be read: one that is being written may be cut short."""
+        """Read the files if possible: one that is being written may be incomplete."""
         stamps = self._times()
         try:
             with self._lock:
@@ -173,7 +173,7 @@ class ShownShapes(Shown):
 
 
 def _shadings(subjects: Sequence[Subject], a: argparse.Namespace) -> tuple[str, ...]:
-    """Those of the page, the one that is asked for or usual being the first."""
+    """The shadings of the page, with the requested or usual one first."""
     shapes = [subject.shape for subject in subjects]
     meshes = [isinstance(shape, Mesh) for shape in shapes]
     asked = _asked_of_light(a)
@@ -192,7 +192,7 @@ def _shadings(subjects: Sequence[Subject], a: argparse.Namespace) -> tuple[str, 
 
 
 def _asked_of_light(a: argparse.Namespace) -> bool:
-    """Whether an option says something of the light, or of how it is shown."""
+    """Whether an option affects the light or the way it is shown."""
     asked = bool(a.light or a.environment is not None or a.show_environment or a.exposure is not None)
     return asked or a.tone != "srgb" or bool(a.environment_rotation) or a.environment_strength != 1.0
 

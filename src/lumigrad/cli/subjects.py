@@ -1,4 +1,4 @@
-"""What `lumigrad render` shows: meshes, points and Gaussians from files, and how large they are."""
+"""The subjects of `lumigrad render`: meshes, points and Gaussians from files, and their extent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.scene.shapes.point_cloud import PointCloud
 from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 
-# Faces of files without normals that meet at more than this have an edge.
+# The angle in degrees beyond which faces of files without normals have an edge between them.
 _CREASE = 40.0
 # Gaussians are framed up to this many times the distance from their median within which 90 % of them lie: those farther
 # out are the blurred surroundings of what was photographed.
@@ -33,7 +33,7 @@ Shape = Mesh | PointCloud | GaussianCloud | SurfelCloud  # what files hold
 
 @dataclass(frozen=True)
 class Subject:
-    """What a file holds: a shape, and lights with their names."""
+    """The contents of a file: a shape, and lights with their names."""
 
     path: Path
     shape: Shape
@@ -53,7 +53,7 @@ def _moved(light: Light, by: Tensor) -> Light:
 
 
 def read_subject(path: Path, texture: Path | None, crease: float | None, double_sided: bool) -> Subject:
-    """A file, read as what it holds.
+    """Read a file according to its contents.
 
     Args:
         texture: an image in place of the mesh's own.
@@ -114,7 +114,7 @@ def _two_sided(mesh: Mesh) -> Mesh:
 
 @dataclass(frozen=True)
 class Ball:
-    """A ball that holds what is to be seen."""
+    """A ball that contains everything to be shown."""
 
     centre: Tensor
     radius: float

@@ -1,4 +1,4 @@
-"""What the commands that fit surfaces to photographs of an object have in common."""
+"""Shared by the commands that fit surfaces to photographs of an object."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def add_object_options(parser: argparse.ArgumentParser, out: str, iterations: in
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """What shows the object, and what cameras mean."""
+    """Options for masks and for the meaning of the cameras' matrices."""
     parser.add_argument(
         "--masks",
         nargs="?",
@@ -70,7 +70,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_mesh_options(parser: argparse.ArgumentParser) -> None:
-    """A mesh that is known, and what becomes of its texture coordinates."""
+    """A known mesh, and whether to keep its texture coordinates."""
     parser.add_argument("mesh", type=Path, help="OBJ, glTF/GLB, PLY, STL or OFF, in the coordinates of the cameras")
     parser.add_argument(
         "--keep-uvs", action="store_true", help="use the mesh's own texture coordinates, of which none may overlap"

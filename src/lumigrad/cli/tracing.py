@@ -1,4 +1,4 @@
-"""Pictures by rays: `lumigrad render --method direct` and `--method path`."""
+"""Ray-traced pictures: `lumigrad render --method direct` and `--method path`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Tracing:
 
 
 def tracing_of(arguments: argparse.Namespace, progress: bool) -> Tracing | None:
-    """What the options ask for; None for --method raster."""
+    """The tracing that the options ask for; None for --method raster."""
     method = arguments.method
     users = {
         "samples": ("direct", "path"),

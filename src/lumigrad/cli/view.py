@@ -20,7 +20,7 @@ from lumigrad.io.dataset import load_dataset
 from lumigrad.io.photos import PosedPhotos
 from lumigrad.view import Viewer
 
-# What fits leave in their folders, the first that is there being shown.
+# Results of fits in their folders; the first one that exists is shown.
 _RESULTS = ("mesh.glb", "gaussians.ply", "spheres.ply", "field.npz")
 _LOOK_AGAIN = 1.0  # seconds
 
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _follow(viewer: Viewer, shown: Shown) -> None:
-    """Show files anew that a fit has written anew."""
+    """Show files again after a fit has rewritten them."""
     wait = threading.Event()
     while not wait.wait(_LOOK_AGAIN):
         if shown.changed():

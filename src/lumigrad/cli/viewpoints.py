@@ -1,4 +1,4 @@
-"""Where `lumigrad render` looks from: an orbit, several views, a turntable, or the cameras of a file."""
+"""The viewpoints of `lumigrad render`: an orbit, several views, a turntable, or the cameras of a file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Viewpoint = Callable[[Ball], Camera]
 
 
 def add_view_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say from where and how large."""
+    """The options for viewpoint and size."""
     parser.add_argument("--size", type=image_size, help="pixels: 512 or 640x480 (512, or the size of --camera)")
     parser.add_argument("--azimuth", type=number(float, -1e6), default=30.0, help="degrees; 0 looks from +z (30)")
     parser.add_argument("--elevation", type=number(float, -90, 90), default=20.0, help="degrees upwards (20)")
@@ -80,7 +80,7 @@ def from_centre(camera: Camera, centre: Tensor) -> Camera:
 
 
 def viewpoints(arguments: argparse.Namespace, video: bool) -> list[Viewpoint]:
-    """What makes the cameras, float64, one for each view or frame, for whatever is shown."""
+    """A function that makes the cameras, float64, one per view or frame, for the subject shown."""
     if arguments.camera is not None:
         return _of_file(arguments, video)
     angles = [(arguments.azimuth, arguments.elevation)]

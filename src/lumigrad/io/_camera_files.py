@@ -1,4 +1,4 @@
-"""Cameras only: of photo sets, whose photographs may be missing, and of glTF files."""
+"""Reading only cameras: from photo sets, whose photographs may be missing, and from glTF files."""
 
 from __future__ import annotations
 

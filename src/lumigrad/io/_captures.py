@@ -54,7 +54,7 @@ def read_neus(path: Path, photos: PhotoFolder) -> PosedPhotos:
     try:
         with np.load(path, allow_pickle=False) as file:
             matrices = {name: file[name] for name in file.files}
-    except Exception as error:  # zip files, arrays and pickles fail in many ways
+    except Exception as error:  # zip files, arrays and pickles can fail in many ways
         raise ValueError(f"cannot read {path}: {error}") from error
     paths = photos.listed()
     numbers = [i for i in range(len(matrices)) if f"world_mat_{i}" in matrices]
@@ -85,7 +85,7 @@ def _decomposed(projection: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     signs = triangular.diagonal().sign()
     rotation, intrinsics = (orthogonal * signs).T, torch.linalg.inv(signs[:, None] * triangular)
     translation = torch.linalg.solve(intrinsics, projection[:, 3])
-    if float(torch.linalg.det(rotation)) < 0:  # projection matrices are known up to their sign
+    if float(torch.linalg.det(rotation)) < 0:  # projection matrices are only known up to their sign
         rotation, translation = -rotation, -translation
     intrinsics = intrinsics / intrinsics[2, 2]
     if abs(float(intrinsics[0, 1])) > 1e-3 * float(intrinsics[0, 0]):
@@ -95,7 +95,7 @@ def _decomposed(projection: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def polycam_folder(folder: Path) -> Path | None:
-    """Where a raw export of Polycam has its key frames, or None."""
+    """The folder of key frames in a raw export of Polycam, or None."""
     for place in (folder / "keyframes", folder):
         if any((place / cameras).is_dir() for cameras, _ in _POLYCAM):
             return place

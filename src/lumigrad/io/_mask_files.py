@@ -57,7 +57,7 @@ def _mask_of(photo: Path, root: Path, places: Sequence[Path], listings: dict[Pat
 
 
 def _folders(photo: Path, root: Path) -> Iterator[Path]:
-    """The folder of a photograph, without its first part, without the second, and so on, down to none."""
+    """The folder of a photograph, then without its first part, without the second, and so on."""
     try:
         parts = photo.parent.relative_to(root).parts
     except ValueError:  # elsewhere
@@ -67,7 +67,7 @@ def _folders(photo: Path, root: Path) -> Iterator[Path]:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """The files of a folder by their names in small letters; none where there is no such folder."""
+    """The files of a folder by their lower-case names; none if there is no such folder."""
     try:
         return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
     except OSError:

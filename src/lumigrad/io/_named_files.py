@@ -1,4 +1,5 @@
-"""Files that other files name, as exporters write such names, and what files of the wrong kind look like."""
+"""Files referred to by other files, in the ways that exporters write names, and detection of files of the wrong
+kind."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def check_kind(start: bytes) -> None:
-    """Refuse what is no file of any 3D format, by its first bytes."""
+    """Raise an error for files that are not of any 3D format, by their first bytes."""
     if not start:
         raise UnreadableError("the file is empty")
     if start.startswith(_LFS):
@@ -59,10 +60,10 @@ def without_comment(text: str) -> str:
 
 
 def find(name: str, folder: Path) -> Path | None:
-    """The file that a name means, seen from a folder; None where there is none.
+    """The file that a name refers to, relative to a folder; None if there is none.
 
     Exporters write backslashes, quotes, percent signs, absolute paths of other machines, comments behind names, and
-    names in another case than the file's. The name as it stands comes first. Symbolic links are followed.
+    names in another case than the file's. The name as written is tried first. Symbolic links are followed.
     """
     for candidate in _spellings(name):
         found = _existing(candidate, folder)
@@ -87,7 +88,7 @@ def _spellings(name: str) -> Iterator[str]:
 
 
 def _existing(name: str, folder: Path) -> Path | None:
-    """The file of this name, or else one whose name differs in case."""
+    """The file with this name, or otherwise one whose name differs only in case."""
     if not name or "\0" in name:
         return None
     try:

@@ -1,4 +1,5 @@
-"""Finds the files that data sets name: by other programs, on other systems, at other places and resolutions."""
+"""Finds the files that data sets refer to, as written by other programs, on other systems, at other places and
+resolutions."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 from lumigrad._optional import require
 from lumigrad.io._mask_files import IMAGE_SUFFIXES, files_of, find_masks
 
-# Folders of photographs, the first that has a file is taken. Reduced copies come last.
+# Folders of photographs; the first that has a file is used. Reduced copies come last.
 IMAGE_FOLDERS = ("images", "input", "image", "rgb", "images_2", "images_4", "images_8")
 _MASK_FOLDERS = ("masks", "mask")
 
@@ -64,7 +65,7 @@ class PhotoFolder:
         return masks if any(mask is not None for mask in masks) else ()
 
     def listed(self) -> list[Path]:
-        """All photographs of the first usual folder that has any, numbers in names in their order."""
+        """All photographs of the first usual folder that has any, with numbers in names in numerical order."""
         places = [self.images] if self.images is not None else [self.folder / sub for sub in IMAGE_FOLDERS]
         for place in places:
             found = [path for path in self._listing(place).values() if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -73,7 +74,7 @@ class PhotoFolder:
         return []
 
     def _tail(self, place: Path, name: str) -> Path | None:
-        """The file with as much of the end of the name as can be found below a folder."""
+        """The file that matches the longest possible end of the name below a folder."""
         parts = [part for part in _plain(name).split("/") if part not in ("", ".", "..")]
         for first in range(len(parts)):
             found = self._file(place.joinpath(*parts[first:]))
@@ -82,7 +83,7 @@ class PhotoFolder:
         return None
 
     def _file(self, path: Path) -> Path | None:
-        """The path, in whatever case and with whatever suffix if it has none that exists."""
+        """The path, in any case, and with any suffix if it has none that exists."""
         names = self._listing(path.parent)
         exact = names.get(path.name.lower())
         if exact is not None:
@@ -95,7 +96,7 @@ class PhotoFolder:
         return None
 
     def _listing(self, place: Path) -> dict[str, Path]:
-        """The files in a folder by their names in small letters."""
+        """The files in a folder by their lower-case names."""
         if place not in self._listings:
             self._listings[place] = files_of(place)
         return self._listings[place]

@@ -1,4 +1,4 @@
-"""What is wrong with a file, said to its reader: one kind of error, one kind of warning."""
+"""Problems of files, reported to users: one kind of error and one kind of warning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class FileWarning(UserWarning):
 
 
 class Notes:
-    """What a file names and does not get, each said once.
+    """Parts of a file that are left out, each reported once.
 
     Args:
         path: the file, for messages.

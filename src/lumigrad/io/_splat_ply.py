@@ -22,7 +22,7 @@ from lumigrad.scene.shapes.surfel_cloud import SurfelCloud
 Columns = dict[str, np.ndarray]
 _KIND = "Gaussians"
 _PACKED = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
-_CHUNK = 256  # Gaussians that share their limits in compressed files
+_CHUNK = 256  # number of Gaussians that share their limits in compressed files
 
 
 def load(path: Path) -> GaussianCloud | SurfelCloud:

@@ -32,19 +32,19 @@ from lumigrad.scene.shapes.gaussian_cloud import GaussianCloud
 
 _HEADER = struct.Struct("<4sIIBBBB")
 _MAGIC, _VERSION = b"NGSP", 3
-_COLOR = 0.15  # one unit of a byte's range for each unit of the constant coefficient
+_COLOR = 0.15  # units of a byte's range per unit of the constant coefficient
 _LOWEST, _STEPS = -10.0, 16.0  # logarithms of scales
 _MOST_BITS = 30
 _EXTENDED = 2  # the flag of a file with extensions
 
-# How the real spherical harmonics change their sign when y and z do.
+# The sign changes of the real spherical harmonics when y and z change sign.
 _SIGNS = (1, -1, -1, 1, -1, 1, 1, -1, 1, -1, 1, -1, -1, 1, -1, 1, -1, 1, -1, 1, 1, -1, 1, -1, 1)
 _AXES = (1.0, -1.0, -1.0)
 _ROTATION = (1.0, 1.0, -1.0, -1.0)
 
 
 class _DamagedError(Exception):
-    """What a file holds is not what it says."""
+    """The contents of a file contradict its header."""
 
 
 def load(path: Path) -> GaussianCloud:
@@ -69,7 +69,7 @@ def _load(path: Path) -> GaussianCloud:
         widths = [6 if version == 1 else 9, 1, 3, 3, rotation, 3 * (COUNTS[degree] - 1)]
         if version == 4:
             if flags & _EXTENDED:
-                warnings.warn(f"{path}: its extensions are not read; its axes may be others", stacklevel=4)
+                warnings.warn(f"{path}: its extensions are not read; its axes may differ", stacklevel=4)
             numbers: IO[bytes] = io.BytesIO(_streams(path.read_bytes(), [count * w for w in widths if w], streams))
         else:
             numbers = file
@@ -94,7 +94,7 @@ def _load(path: Path) -> GaussianCloud:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """The file, uncompressed where gzip compressed it as a whole."""
+    """The file, uncompressed if gzip compressed it as a whole."""
     with path.open("rb") as plain:
         whole = plain.read(4) != _MAGIC
     return cast(IO[bytes], gzip.open(path) if whole else path.open("rb"))
@@ -116,7 +116,7 @@ def _streams(data: bytes, sizes: list[int], announced: int) -> bytes:
     place, found = begin + 16 * announced, []
     for (packed, size), expected in zip(table, sizes):
         stream = data[place : place + packed]
-        # The size is compared before memory is taken: a few bytes may claim to be terabytes.
+        # Sizes are compared before memory is allocated: a few bytes may claim to be terabytes.
         try:
             claimed = zstandard.frame_content_size(stream)
             if len(stream) < packed or size != expected or claimed not in (-1, expected):

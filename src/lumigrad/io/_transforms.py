@@ -20,7 +20,7 @@ from lumigrad.types.validation import as_path
 
 
 class _Frame(NamedTuple):
-    """One photograph: its entry, what the file says of all, and whether it is held out."""
+    """One photograph: its entry, the file's values for all photographs, and whether it is held out."""
 
     entry: dict[str, Any]
     common: dict[str, Any]
@@ -84,7 +84,7 @@ def transforms_cameras(path: Path) -> tuple[tuple[str, ...], tuple[PerspectiveCa
 
 
 def _frames(path: Path, document: dict[str, Any], held_out: bool) -> list[_Frame]:
-    """The frames of a file; of one that lists which to train on and which not, those that it lists."""
+    """The frames of a file. If the file lists frames for training and others, only the listed ones."""
     listed = document.get("frames")
     if not isinstance(listed, list) or not listed:
         raise ValueError(f"{path}: expected a list 'frames' of at least one photograph")
@@ -125,7 +125,7 @@ def _camera(frame: _Frame, photo: Path | None) -> PerspectiveCamera:
 
 
 def _masks(frames: Sequence[tuple[_Frame, Path]], photos: PhotoFolder) -> tuple[Path | None, ...]:
-    """The mask of each photograph: the one that its frame names, or else one in the folder of masks."""
+    """The mask of each photograph: the one that its frame names, or otherwise one in the folder of masks."""
     listed = photos.masks([path for _, path in frames]) or (None,) * len(frames)
     masks, missing = [], []
     for (frame, _), found in zip(frames, listed):

@@ -21,7 +21,7 @@ from lumigrad.scene.cameras.conventions import COLMAP_MODELS, from_colmap, to_co
 from lumigrad.scene.shapes.point_cloud import PointCloud
 from lumigrad.types.validation import as_path
 
-# Binary files give models by number. Models that lumigrad does not have are listed too, for the error message.
+# Binary files give models by number. Models that lumigrad does not support are listed too, for the error message.
 _MODEL_OF_NUMBER = (
     "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV", "FOV",
     "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE", "RAD_TAN_THIN_PRISM_FISHEYE",
@@ -295,13 +295,13 @@ def save_colmap(data: ColmapModel | PosedPhotos, folder: str | Path, binary: boo
 
 
 def _names(data: PosedPhotos) -> tuple[str, ...]:
-    """The photographs' names relative to the folder that all of them lie in."""
+    """The photographs' names relative to their common folder."""
     common = os.path.commonpath([path.resolve().parent for path in data.paths]) if data.paths else ""
     return tuple(path.resolve().relative_to(common).as_posix() for path in data.paths)
 
 
 def _simplest(model: str, params: torch.Tensor) -> tuple[str, tuple[float, ...]]:
-    """The model with the fewest parameters that is the same camera: few programs read FULL_OPENCV."""
+    """The equivalent model with the fewest parameters, because few programs read FULL_OPENCV."""
     values = tuple(params.tolist())
     for simpler in ("PINHOLE", "OPENCV"):
         if model != "OPENCV_FISHEYE" and not any(values[_count(simpler) :]):

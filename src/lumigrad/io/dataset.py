@@ -25,7 +25,7 @@ from lumigrad.types.validation import as_path
 
 __all__ = ["PosedPhotos", "load_dataset"]
 
-# Where a COLMAP model usually lies.
+# Usual folders of a COLMAP model.
 _MODEL_FOLDERS = (
     "sparse/0", "sparse", "sparse/1", "colmap/sparse/0", "colmap/sparse", "colmap_sparse/0", "sparse_txt",
     "colmap_text", ".",
@@ -89,12 +89,12 @@ def load_dataset(
 
 
 def model_folders(folder: Path) -> list[Path]:
-    """Where a data set may have COLMAP's model."""
+    """Possible folders of COLMAP's model in a data set."""
     return [folder / name for name in _MODEL_FOLDERS]
 
 
 def _read(path: Path, photos: PhotoFolder, split: str) -> PosedPhotos:
-    """The data set at a path, by the files that are there."""
+    """The data set at a path, according to the files that exist."""
     if path.is_file():
         return _read_file(path, photos)
     if (path / "transforms.json").is_file():
@@ -136,7 +136,7 @@ def _read_colmap(folder: Path, models: list[Path], photos: PhotoFolder) -> Posed
     if {"0", "1"} <= {path.name for path in models if path.parent.name == "sparse"}:
         warnings.warn(f"{folder}: COLMAP made several models; {model} is used, give another one's path", stacklevel=2)
     if model == folder and photos.images is None and not photos.listed():
-        # The model's own folder was given: photographs lie beside it or above.
+        # The given path is the model's own folder: photographs lie beside or above it.
         above = [folder, *folder.resolve().parents][:4]
         photos = next((p for p in map(PhotoFolder, above) if p.listed()), photos)
     read = load_colmap(model)
@@ -169,7 +169,7 @@ def _held_out(data: PosedPhotos, test: int | str | Path) -> tuple[int, ...]:
 
 
 def _numbered(name: str, photos: Sequence[Path], source: Path) -> int:
-    """The number of the photograph that a line of a file means; its folders count where names alone are not enough."""
+    """The number of the photograph that a line of a file refers to; folders count if names alone are ambiguous."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     found = [n for n, photo in enumerate(photos) if parts[-1] in (photo.name, photo.stem)]
     for first in range(len(parts) - 2, -1, -1):

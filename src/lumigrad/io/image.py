@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-# Suffixes of files of linear floating-point values, without a limit to [0, 1].
+# Suffixes of files with linear floating-point values, not limited to [0, 1].
 LINEAR = (".exr", ".hdr", ".pfm", ".npy")
 
 
@@ -31,8 +31,8 @@ def from_pil(picture: Image.Image) -> Tensor:
         return _as_image(np.asarray(picture, dtype=np.float32))
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         values = np.asarray(picture).astype(np.int64)
-        # Pillow opens 16-bit files in mode "I", too: its 32-bit integers are used by few files, and all of those exceed
-        # 16 bits.
+        # Pillow also opens 16-bit files in mode "I": few files use its 32-bit integers, and all of those exceed 16
+        # bits.
         wide = picture.mode == "I" and (values.max(initial=0) > 65535 or values.min(initial=0) < 0)
         return _as_image((values / (2**31 - 1 if wide else 65535)).astype(np.float32))
     transparent = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
@@ -129,7 +129,7 @@ _ORIENTATION = 0x0112  # EXIF's tag
 
 
 def _has_16_bit_colours(picture: Image.Image) -> bool:
-    """Whether Pillow would drop half of the bits: it holds colours of 8 bits a channel only."""
+    """Whether Pillow would drop half of the bits: it only holds colours with 8 bits per channel."""
     return picture.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
 
 
@@ -194,7 +194,7 @@ def _shown_channels(names: Sequence[str]) -> list[int]:
 
 
 def _in_display_window(values: np.ndarray, spec: Any) -> np.ndarray:
-    """The image that is meant of the part that OpenEXR stores of it, which may lie anywhere: 0 where nothing is stored.
+    """The full image, given the part that an OpenEXR file stores, which may lie anywhere; 0 where nothing is stored.
 
     Source: ASWF, "Technical Introduction to OpenEXR", display window and data window.
     """
@@ -304,6 +304,6 @@ def save_gif(frames: Sequence[Tensor] | Tensor, path: str | Path, frames_per_sec
     palette = sheet.quantize(256, method=pillow.Quantize.MEDIANCUT)
     indexed = [picture.quantize(palette=palette, dither=pillow.Dither.NONE) for picture in pictures]
     path.parent.mkdir(parents=True, exist_ok=True)
-    # GIF counts time in hundredths of a second.
+    # GIF measures time in hundredths of a second.
     duration = max(2, round(100 / frames_per_second)) * 10
     indexed[0].save(path, save_all=True, append_images=indexed[1:], duration=duration, loop=0, optimize=False)

@@ -91,7 +91,7 @@ def load_mesh(path: str | Path, materials: bool = True) -> Mesh:
 
 
 def read_file(path: Path, reader: Callable[[Path, Notes], Mesh | None], materials: bool) -> Mesh | None:
-    """What a reader makes of a file; its warnings are given, and its errors say which file it was."""
+    """Read a file with a reader; issues its warnings, and adds the file's name to its errors."""
     notes = Notes(path)
     try:
         mesh = reader(path, notes)
@@ -105,7 +105,7 @@ def read_file(path: Path, reader: Callable[[Path, Notes], Mesh | None], material
         raise ValueError(f"cannot read {path} as a mesh: there is not enough memory for it") from error
     except OSError as error:
         raise ValueError(f"cannot read {path} as a mesh: {error}") from error
-    except Exception as error:  # whatever a damaged file can bring about
+    except Exception as error:  # a damaged file can cause any error
         raise ValueError(f"cannot read {path} as a mesh: it is damaged ({type(error).__name__}: {error})") from error
     finally:
         notes.warn(stacklevel=3)
@@ -190,7 +190,7 @@ def _save_ply(mesh: Mesh, path: Path) -> None:
 
 
 def _three_or_four(values: Tensor) -> Tensor:
-    """Colours of one channel as grey ones of three; others as they are."""
+    """Colours with one channel become grey ones with three; others are unchanged."""
     return values.expand(*values.shape[:-1], 3) if values.shape[-1] == 1 else values[..., :4]
 
 

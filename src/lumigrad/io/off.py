@@ -83,7 +83,7 @@ def _numbers(text: bytes) -> tuple[np.ndarray, np.ndarray]:
     per_line = per_line[per_line > 0]
     if len(values) < 2:
         raise UnreadableError("the file is cut short: it has no numbers of vertices and faces")
-    # Some writers leave out the number of edges, which nothing depends on.
+    # Some writers omit the number of edges, which has no use.
     if per_line[0] == 2 and per_line[1:2].tolist() != [1]:
         values, per_line[0] = np.insert(values, 2, 0), 3
     return values, per_line
@@ -103,7 +103,7 @@ def write(positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None, p
 
 
 def _columns(lines: np.ndarray, vertices: int, textured: bool, colored: bool, normal: bool) -> int:
-    """How many numbers each vertex has: as its line has them, or as the keyword says."""
+    """The number of values per vertex: as in its line, or as the keyword says."""
     said = 3 + 3 * normal + 4 * colored + 2 * textured
     if len(lines) == vertices and vertices and bool((lines == lines[0]).all()):
         width = int(lines[0])

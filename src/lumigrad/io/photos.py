@@ -59,7 +59,7 @@ class PosedPhotos:
         Raises:
             FileNotFoundError, ValueError: the file is missing, no image, or has another aspect ratio than the camera.
         """
-        image = load_image(self.paths[index], orient=False)  # poses are those of the stored pixels
+        image = load_image(self.paths[index], orient=False)  # poses refer to the stored pixels
         mask = self._stored_mask(index, (image.shape[0], image.shape[1])) if self.masks_are_alpha else None
         if mask is not None:
             image = torch.cat([image[..., :3], mask[..., None].to(image)], dim=-1)
@@ -80,7 +80,7 @@ class PosedPhotos:
         image = load_image(self.paths[index], orient=False)
         mask = self._stored_mask(index, (image.shape[0], image.shape[1]))
         assert mask is not None
-        # A pixel counts if all that is averaged into it does.
+        # A pixel counts if all pixels that are averaged into it do.
         return averaged(mask[..., None].float(), self._factor(index, image))[..., 0] > 0.999
 
     def load_undistorted(self, index: int) -> tuple[Tensor, Tensor, PerspectiveCamera]:
@@ -160,7 +160,7 @@ class PosedPhotos:
         size, camera = (image.shape[0], image.shape[1]), self.cameras[index]
         if size == camera.size:
             return camera
-        # Copies of lower resolution are common; their sizes are rounded.
+        # Copies at lower resolutions are common; their sizes are rounded.
         scales = size[0] / camera.size[0], size[1] / camera.size[1]
         if abs(scales[0] / scales[1] - 1) > 0.02:
             expected = f"{camera.size[1]} x {camera.size[0]}"
@@ -168,7 +168,7 @@ class PosedPhotos:
         return camera.resized(size)
 
     def _factor(self, index: int, image: Tensor) -> int:
-        """By how much the stored image is averaged down, given how small it is already."""
+        """The factor by which the stored image is averaged down, given its present size."""
         return max(1, round(self.downscale * image.shape[0] / self.cameras[index].size[0]))
 
     def _stored_mask(self, index: int, size: tuple[int, int]) -> Tensor | None:

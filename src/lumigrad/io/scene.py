@@ -82,7 +82,7 @@ def load_cameras(path: str | Path, size: tuple[int, int]) -> list[Camera]:
 
 
 def of_document(path: Path, read: Callable[[Document], list[T]]) -> list[T]:
-    """What `read` finds in a glTF file; what it cannot read is a ValueError that names the file."""
+    """The result of `read` for a glTF file; errors become a ValueError that names the file."""
     notes = Notes(path)
     try:
         return read(Document(path, notes))

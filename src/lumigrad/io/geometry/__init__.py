@@ -1,1 +1,1 @@
-"""What the readers of all mesh formats share: triangles of polygons, welding, palettes, plain colours."""
+"""Shared by the readers of all mesh formats: triangles of polygons, welding, palettes, plain colours."""

@@ -1,4 +1,4 @@
-"""Colours of files: sRGB and linear light, integers and floats."""
+"""Conversion of colours in files: sRGB and linear light, integers and floats."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decoded(encoded: Tensor) -> Tensor:
 def unit_range(values: np.ndarray) -> np.ndarray:
     """Float32 colours in [0, 1] of integers of any width, or of floats.
 
-    Some programs write numbers from 0 to 255 as wider integers, or as floats. What is no number is black.
+    Some programs write numbers from 0 to 255 as wider integers, or as floats. NaN becomes black.
     """
     if values.dtype.kind in "iu":
         bytes_in_words = values.dtype.itemsize > 1 and int(values.max(initial=0)) <= 255

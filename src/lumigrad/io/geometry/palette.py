@@ -1,4 +1,4 @@
-"""Colours of faces as a texture of one texel for each colour, so that vertices stay shared."""
+"""Face colours as a texture with one texel per colour, so that vertices stay shared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lumigrad.scene.shapes.mesh import Mesh
 
 
 def painted(mesh: Mesh, colors: np.ndarray) -> Mesh:
-    """The mesh, which has no texture, with colours [F, 3] of its faces in place of its texture coordinates."""
+    """A mesh without a texture, with face colours [F, 3] in place of its texture coordinates."""
     codes = (np.clip(colors[:, :3], 0, 1) * 65535 + 0.5).astype(np.uint64)
     _, first, inverse = np.unique(
         codes[:, 0] << np.uint64(32) | codes[:, 1] << np.uint64(16) | codes[:, 2],

@@ -1,4 +1,4 @@
-"""Parts of a file, and the one mesh that they make."""
+"""Parts of a file, and the mesh that they make up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lumigrad.io.geometry.weld import weld
 from lumigrad.scene.materials import Material
 from lumigrad.scene.shapes.mesh import INDEXED, Mesh, vertex_normals
 
-LARGEST = 2**29  # faces; more of them come from a damaged file
-_BLOCK = 1 << 13  # faces whose normals are computed at a time, in the cache
+LARGEST = 2**29  # faces; more would mean a damaged file
+_BLOCK = 1 << 13  # faces whose normals are computed at a time, to stay in the cache
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Part:
         changed: dict[str, Any] = {"positions": self.positions @ linear.T + matrix[:3, 3]}
         mirrored = np.linalg.det(linear) < 0
         if self.normals is not None:
-            # Cofactors are the inverse transpose times the determinant, and exist for flat maps, too.
+            # Cofactors are the inverse transpose times the determinant, and also exist for singular maps.
             a, b, c = linear
             cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
             changed["normals"] = unit(self.normals @ cofactors.T * (-1 if mirrored else 1))
@@ -63,7 +63,7 @@ class Part:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of length 1; those of length 0 stay."""
+    """Vectors normalised to length 1; those of length 0 are unchanged."""
     length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     length[~(length > 0)] = 1
     return vectors / length[:, None]
@@ -97,7 +97,7 @@ def assembled(parts: Sequence[Part], default: Callable[[], Material], flat: bool
         flat: parts without normals get those of their faces, in place of smooth ones or none.
     """
     parts = [part for part in parts if len(part.faces)]
-    # Each face has a normal of its own: looking for equal ones would take longer than it saves.
+    # Each face has its own normal: looking for equal ones would take longer than it saves.
     facets = flat and all(part.normals is None for part in parts)
     parts = [_flat(part) for part in parts] if flat else parts
     if sum(len(part.faces) for part in parts) > LARGEST:
@@ -113,7 +113,7 @@ def assembled(parts: Sequence[Part], default: Callable[[], Material], flat: bool
         key = rows
         if name == "positions" and "colors" in names:
             colors = _joined([np.asarray(part.colors, np.float32) for part in parts])
-            key = np.concatenate([rows, colors], axis=1)  # one place in two colours stays two vertices
+            key = np.concatenate([rows, colors], axis=1)  # one place with two colours stays two vertices
         if name == "normals" and facets and len(faces) == len(rows):
             tensors |= {name: torch.from_numpy(rows), index_name: torch.from_numpy(faces)}
             continue
@@ -152,7 +152,7 @@ def _shifted(parts: Sequence[Part], name: str, index_name: str) -> list[np.ndarr
 
 
 def _completed(part: Part, names: Sequence[str], parts: Sequence[Part]) -> Part:
-    """The part with all that one of the parts has; an index array that is missing is `faces`."""
+    """The part completed with everything that another part has; a missing index array is `faces`."""
     changed: dict[str, Any] = {}
     for name in {"uvs", "second_uvs"} & set(names):
         if getattr(part, name) is None:
@@ -175,7 +175,7 @@ def _all_normals(part: Part) -> dict[str, Any]:
     if part.normals is None:
         return {"normals": _smooth(part), "normal_faces": part.faces}
     index = part.faces if part.normal_faces is None else part.normal_faces
-    void = ~(np.einsum("ij,ij->i", part.normals, part.normals) > 0)  # of no length, or no numbers
+    void = ~(np.einsum("ij,ij->i", part.normals, part.normals) > 0)  # of zero length, or NaN
     if void.any():
         index = np.where(void[index], -1, index)
     if not len(index) or index.min() >= 0:
@@ -204,7 +204,7 @@ def _materials(parts: Sequence[Part], default: Callable[[], Material]) -> tuple[
     for part in parts:
         index = np.zeros(len(part.faces), np.int64) if part.face_materials is None else part.face_materials
         first = np.full(len(part.materials), len(index))
-        first[index[::-1]] = np.arange(len(index))[::-1]  # of several faces, the first one is written last
+        first[index[::-1]] = np.arange(len(index))[::-1]  # with several faces, the first one is written last
         used = np.flatnonzero(first < len(index))
         table = np.zeros(len(part.materials), np.int64)
         for number in used[np.argsort(first[used])].tolist():

@@ -19,15 +19,15 @@ from lumigrad.io.geometry.weld import weld
 from lumigrad.scene.materials import Material, PBRMaterial, PhongMaterial
 from lumigrad.scene.shapes.mesh import Mesh
 
-_GUTTER = 4  # least texels around a cell, continued as the image repeats; more around large ones, for their mip levels
-_SOLID = 4  # texels of a cell of one colour
+_GUTTER = 4  # at least, texels around a cell that continue its repeating image; large cells have more for mip levels
+_SOLID = 4  # texels of a cell with a single colour
 _LARGEST_CELL = 4096
 _LARGEST_ATLAS = 2**25  # texels
 
 
 @dataclass
 class Look:
-    """What a material shows without light, display-encoded.
+    """The appearance of a material without light, display-encoded.
 
     Attributes:
         color: [3 or 4], for faces without texture coordinates and where there is no image.
@@ -62,7 +62,7 @@ def plain(mesh: Mesh, notes: Notes) -> Mesh:
 
 
 def look_of(material: Material, textured: bool = True) -> Look:
-    """What a material shows without light: its base or diffuse colour, or its emission where that is black."""
+    """The appearance of a material without light: its base or diffuse colour, or its emission if that is black."""
     if isinstance(material, PhongMaterial):
         color, linear = material.diffuse, False
         alpha = torch.as_tensor(material.alpha, dtype=color.dtype).reshape(1)
@@ -110,7 +110,7 @@ def _visible(pixels: Tensor, material: Material) -> Tensor:
 
 
 def _tinted(mesh: Mesh, look: Look) -> Tensor | None:
-    """The vertex colours times one colour; None where all is white."""
+    """The vertex colours times one colour; None if everything is white."""
     if bool((look.color == 1).all()):
         return mesh.colors
     if mesh.colors is None:
@@ -157,7 +157,7 @@ def _with_atlas(mesh: Mesh, looks: Sequence[Look], chosen: Tensor | None, notes:
 def _cells(
     looks: Sequence[Look], tiles: list[tuple[int, int]], channels: int, notes: Notes
 ) -> list[tuple[Tensor, int]]:
-    """The images, repeated, with gutters and their widths; made smaller where they would not fit into an atlas."""
+    """The images, repeated, with gutters and their widths; reduced if they would not fit into an atlas."""
     sizes = []
     for look, repeats in zip(looks, tiles):
         if look.image is None:

@@ -22,7 +22,7 @@ class Triangles:
     owner: np.ndarray
 
     def of(self, values: np.ndarray) -> np.ndarray:
-        """What the corners have [C], for each triangle [T, 3]."""
+        """The values [T, 3] at the triangles' corners, from values [C] at the polygons' corners."""
         return values.reshape(-1, 3) if self.index is None else values[self.index]
 
 
@@ -123,7 +123,7 @@ def _ears(places: np.ndarray, normal: np.ndarray) -> np.ndarray:
     flat = np.ascontiguousarray(np.delete(places - places[0], drop, axis=1))
     library = require("mapbox_earcut", "lumigrad.io.load_mesh, for concave polygons,")
     ears = library.triangulate_float64(flat, np.array([size], np.uint32)).reshape(-1, 3).astype(np.int64)
-    if len(ears) != size - 2:  # corners on a straight line are left out: neighbours would no longer meet there
+    if len(ears) != size - 2:  # corners on a straight line would be left out, and neighbours would no longer meet there
         return _all_ears(flat if _turn(flat, np.arange(size)).sum() > 0 else flat * (1, -1))
     edges = places[ears[:, 1:]] - places[ears[:, :1]]
     facing = np.cross(edges[:, 0], edges[:, 1]).sum(0) @ normal
@@ -149,7 +149,7 @@ def _turn(flat: np.ndarray, loop: np.ndarray) -> np.ndarray:
 
 
 def _is_ear(flat: np.ndarray, left: list[int], i: int, turn: np.ndarray) -> bool:
-    """Whether the triangle at a corner is not turned over and holds no other corner."""
+    """Whether the triangle at a corner is not inverted and contains no other corner."""
     if turn[i] < 0:
         return False
     triangle = [left[i - 1], left[i], left[(i + 1) % len(left)]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))
-_BLOCK = 1 << 15  # rows that are hashed at a time, in the cache
+_BLOCK = 1 << 15  # rows that are hashed at a time, to stay in the cache
 
 
 def weld(rows: np.ndarray, faces: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +45,7 @@ def first_equal(rows: np.ndarray) -> np.ndarray | None:
     Negative zero equals zero, and NaN itself.
     """
     words = _words(rows)
-    kind = np.int32 if len(rows) < 2**31 else np.int64  # half the memory to look things up in
+    kind = np.int32 if len(rows) < 2**31 else np.int64  # half the memory for lookups
     left, hashes = np.arange(len(rows), dtype=kind), _hashes(words)
     result: np.ndarray | None = None
     while len(left):
@@ -62,7 +62,7 @@ def first_equal(rows: np.ndarray) -> np.ndarray | None:
         if same.any():
             result = np.arange(len(rows), dtype=kind) if result is None else result
             result[mine[same]] = theirs[same]
-        # What shares a slot with another row tries again, with another hash.
+        # Rows that share a slot with a different row try again, with another hash.
         different = np.flatnonzero(~same)
         left, hashes = mine.take(different), hashes.take(others.take(different))
         hashes *= _ODD[2]

@@ -79,7 +79,7 @@ def _continued(material: Material, ranges: list[tuple[int, int]], wrap: Wrap, se
 
 
 def _index(size: int, tiles: tuple[int, int], wrap: str) -> Tensor:
-    """Which texel of a row (or column) each texel of the continued one shows."""
+    """The texel of a row (or column) that each texel of the continued one shows."""
     first, last = tiles
     step = max(1, -(-size * (last - first) // _LARGEST))
     texels = torch.arange(first * size, last * size, step)

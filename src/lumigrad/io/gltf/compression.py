@@ -34,7 +34,7 @@ def meshopt_view(entry: dict[str, Any], data: bytes, where: str) -> bytes:
     """A buffer view that meshopt compressed (EXT_meshopt_compression)."""
     library = require("meshoptimizer", "reading meshes that meshopt compressed")
     count, stride, mode = int(entry["count"]), int(entry["byteStride"]), entry.get("mode")
-    # The codec needs at least a bit for 16 bytes: what claims more is damaged.
+    # The codec needs at least one bit per 16 bytes; larger claims mean damage.
     if not 0 < stride <= 256 or not 0 <= count * stride <= 4096 * (len(data) + 1):
         raise UnreadableError(f"{where} claims {count} elements of {stride} bytes in {len(data)} compressed bytes")
     try:

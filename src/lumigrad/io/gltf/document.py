@@ -31,7 +31,7 @@ _SHAPES = {
     "MAT3": (3, 3),
     "MAT4": (4, 4),
 }
-_LARGEST_EMPTY = 2**26  # elements of an accessor that has no data
+_LARGEST_EMPTY = 2**26  # elements of an accessor without data
 
 
 class Document:
@@ -90,7 +90,7 @@ class Document:
         return self._views[index]
 
     def _has_fallback(self, entry: dict[str, Any]) -> bool:
-        """Whether a compressed view is there uncompressed, too."""
+        """Whether a compressed view also exists uncompressed."""
         buffer = self.entry("buffers", entry.get("buffer"), "a view")
         return "uri" in buffer and (
             buffer["uri"].startswith("data:") or find(buffer["uri"], self.path.parent) is not None

@@ -25,7 +25,7 @@ from lumigrad.io.image import from_pil
 from lumigrad.scene.materials import Material, PBRMaterial
 
 _WRAP = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
-# Where an extension keeps a texture's image, most widely read first.
+# Extensions that hold a texture's image, most widely supported first.
 _SOURCES = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")
 TEXTURES = {
     "baseColorTexture": "base_color_texture", "metallicRoughnessTexture": "metallic_roughness_texture",
@@ -33,7 +33,7 @@ TEXTURES = {
     "clearcoatTexture": "clearcoat_texture", "clearcoatRoughnessTexture": "clearcoat_roughness_texture",
     "transmissionTexture": "transmission_texture",
 }  # fmt: skip
-_CONVERTED = ("diffuseTexture", "specularGlossinessTexture")  # made into others, texel by texel
+_CONVERTED = ("diffuseTexture", "specularGlossinessTexture")  # converted to others, texel by texel
 _METADATA = ("KHR_xmp", "ADOBE_", "EXT_structural")
 _GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
 _IOR, _CLEARCOAT = "KHR_materials_ior", "KHR_materials_clearcoat"
@@ -46,7 +46,7 @@ SUPPORTED = (
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Which texture coordinates a material wants, and what is done to them.
+    """The texture coordinates that a material uses, and their transformation.
 
     Attributes:
         set: number of the TEXCOORD attribute.
@@ -64,7 +64,7 @@ class Coordinates:
         return uvs if self.matrix == Coordinates().matrix else uvs @ matrix[:, :2].T + matrix[:, 2]
 
 
-Wanted = tuple[Coordinates, Coordinates | None]  # of most textures of a material, and of its others
+Wanted = tuple[Coordinates, Coordinates | None]  # coordinates of most textures of a material, and of its others
 
 
 class Materials:
@@ -85,7 +85,7 @@ class Materials:
         return self._made[index]
 
     def wraps(self, materials: Sequence[Material], second: bool) -> list[Wrap]:
-        """What the textures of materials do outside [0, 1] of the first or the second coordinates."""
+        """The wrapping of the materials' textures outside [0, 1], for the first or the second coordinates."""
         made = {id(material): wanted[second] for material, wanted in self._made.values()}
         found = [made.get(id(material)) for material in materials]
         return [REPEAT if coordinates is None else coordinates.wrap for coordinates in found]
@@ -126,13 +126,13 @@ class Materials:
         return replace(material, second_uv_textures=look_up.second_textures()), look_up.wanted
 
     def _layers(self, extensions: dict[str, Any], look_up: _Lookup, where: str) -> dict[str, Any]:
-        """What a coat and light that goes through the material say, as fields of it."""
+        """The fields of a material from its clear coat and its transmission."""
         coat, sheet = extensions.get(_CLEARCOAT, {}), extensions.get(_TRANSMISSION, {})
         volume = extensions.get(_VOLUME, {})
         if "clearcoatNormalTexture" in coat:
             self.document.notes.add("clearcoatNormalTexture is left out: a coat has the material's normal", where)
         if "thicknessTexture" in volume:
-            self.document.notes.add("thicknessTexture is left out: shapes are as thick as they are", where)
+            self.document.notes.add("thicknessTexture is left out: the thickness is that of the shape", where)
         solid = float(volume.get("thicknessFactor", 0.0)) > 0
         distance = float(volume.get("attenuationDistance", math.inf))
         absorption = -_floats(volume.get("attenuationColor", (1, 1, 1)), 3).clamp_min(1e-6).log() / distance
@@ -157,7 +157,7 @@ class Materials:
     def _coordinates(
         self, entry: dict[str, Any], factors: dict[str, Any], glossy: dict[str, Any] | None
     ) -> Coordinates:
-        """Those of the base colour's texture, or else of the first texture that there is."""
+        """The coordinates of the base colour's texture, or otherwise of the first texture."""
         glossy = glossy or {}
         infos = [glossy.get("diffuseTexture"), glossy.get("specularGlossinessTexture")]
         infos += [factors.get("baseColorTexture"), factors.get("metallicRoughnessTexture")]
@@ -253,7 +253,7 @@ def _alpha_mode(entry: dict[str, Any]) -> str:
 
 
 def _floats(values: Any, count: int) -> Tensor:
-    """JSON writes whole numbers without a point; colours are floating-point all the same."""
+    """Numbers as floats: JSON may write whole numbers without a decimal point."""
     if not isinstance(values, (list, tuple)) or len(values) < count:
         raise UnreadableError(f"a colour factor has {values}; expected {count} numbers")
     return torch.tensor([float(value) for value in values[:count]])

@@ -1,4 +1,4 @@
-"""The nodes of a glTF scene and where they are in the world."""
+"""The nodes of a glTF scene and their world matrices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def world_matrices(document: Document) -> list[tuple[int, np.ndarray]]:
 
 
 def _roots(document: Document, nodes: list[dict[str, Any]]) -> list[int]:
-    """Nodes of the default scene; those that are no children where there are no scenes."""
+    """Nodes of the default scene; if there are no scenes, the nodes that are not children."""
     scenes = document.json.get("scenes", [])
     if scenes:
         return list(document.entry("scenes", document.json.get("scene", 0), "the file").get("nodes", []))

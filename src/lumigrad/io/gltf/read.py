@@ -1,4 +1,4 @@
-"""The geometry of a glTF scene: every primitive of every node, where it is in the world."""
+"""The geometry of a glTF scene: every primitive of every node, in world space."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(path: Path, notes: Notes) -> Mesh | None:
 
 
 def check_extensions(document: Document) -> None:
-    """Refuse a file that cannot be read without an extension that is not supported."""
+    """Raise an error for a file that requires an unsupported extension."""
     missing = [name for name in document.json.get("extensionsRequired", []) if name not in _SUPPORTED]
     if missing:
         raise UnreadableError(f"it requires the glTF extension {', '.join(missing)}, which is not supported")
@@ -59,7 +59,7 @@ def read_mesh(document: Document) -> Mesh | None:
         parts.append(part)
     if not total:
         return None
-    # What glTF does not say is metal of full roughness, seen from the front only, and flat where it has no normals.
+    # glTF's defaults: fully rough metal, visible only from the front, and flat if there are no normals.
     mesh = assembled(parts, lambda: PBRMaterial(metallic=1.0, roughness=1.0, double_sided=False), flat=True)
     first, second = (materials.wraps(mesh.materials, which) for which in (False, True))
     return unwrapped(unwrapped(mesh, first), second, second=True)
@@ -81,7 +81,7 @@ def _parts(document: Document, materials: Materials) -> Any:
         for placed in instances(document, node, where):
             for part in local:
                 whole = matrix @ placed
-                # The joints of a skin place it in the world, whatever its node does.
+                # The joints of a skin place it in the world; its own node has no effect.
                 moved = part if joints is not None or np.array_equal(whole, np.eye(4)) else part.transformed(whole)
                 yield moved
     if not nodes:

@@ -19,7 +19,7 @@ from lumigrad.scene.cameras.orthographic import OrthographicCamera
 from lumigrad.scene.light.lights import DirectionalLight, Light, PointLight, SpotLight
 
 LIGHTS = "KHR_lights_punctual"
-_FAR = 1e5  # of cameras that see infinitely far, in multiples of their near distance
+_FAR = 1e5  # far plane of cameras without one, in multiples of their near distance
 
 
 def lights(document: Document) -> list[tuple[str, Light]]:

@@ -35,14 +35,14 @@ def write(parts: Sequence[Mesh]) -> bytes:
 
 
 class _Writer:
-    """A file that grows."""
+    """A file under construction."""
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.views: list[dict[str, Any]] = []
         self.lists: dict[str, list[dict[str, Any]]] = {"accessors": [], "materials": [], "textures": [], "images": []}
         self.extensions: set[str] = set()
-        self.textures: dict[int, tuple[int, Tensor]] = {}  # images are kept: an id belongs to one as long as it lives
+        self.textures: dict[int, tuple[int, Tensor]] = {}  # images are kept alive, so that their ids stay unique
 
     def file(self, parts: Sequence[Mesh]) -> bytes:
         primitives = [self.primitive(part) for part in parts]

@@ -61,7 +61,7 @@ def said_corners(lines: Lines) -> Corners:
 
 
 def before(defined: np.ndarray, corners: Corners) -> np.ndarray:
-    """How many definitions there are above each corner, from which negative numbers count back."""
+    """The number of definitions above each corner, from which negative numbers count back."""
     return np.repeat(np.searchsorted(defined, corners.lines), corners.counts)
 
 
@@ -77,7 +77,7 @@ def _slots(array: np.ndarray, starts: np.ndarray) -> np.ndarray | None:
 
 def _by_slot(values: np.ndarray, slots: np.ndarray) -> list[np.ndarray | None]:
     """Positions, texture coordinates and normals of every corner; 0 where it has none."""
-    for width in (2, 3):  # most files have the same kind of corner throughout
+    for width in (2, 3):  # in most files, all corners have the same form
         if len(slots) % width == 0:
             pattern = slots.reshape(-1, width)
             if bool((pattern == pattern[0]).all()) and pattern[0, 0] == 0 and len(set(pattern[0].tolist())) == width:

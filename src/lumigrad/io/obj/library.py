@@ -1,4 +1,4 @@
-"""Material libraries as text: what each material says, and in which line."""
+"""Material libraries as text: the statements of each material, with their lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from lumigrad.io._named_files import decoded, find, is_lfs_pointer, without_comment
 from lumigrad.io._problems import Notes
 
-_IMAGES = ("map_", "bump", "norm", "refl", "disp", "decal")  # what is followed by the name of a file
+_IMAGES = ("map_", "bump", "norm", "refl", "disp", "decal")  # keywords that are followed by the name of a file
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Statement:
         """The text by its blanks, quoted words whole."""
         try:
             return shlex.split(self.text.replace("\\", "\\\\").replace("'", "\\'"), comments=False)
-        except ValueError:  # a quote that is not closed
+        except ValueError:  # an unclosed quote
             return self.text.replace('"', " ").split()
 
 
@@ -38,7 +38,7 @@ class Entry:
     statements: dict[str, Statement] = field(default_factory=dict)
 
     def get(self, *keys: str) -> Statement | None:
-        """The first of these keywords that is there."""
+        """The statement of the first of these keywords that exists."""
         return next((self.statements[key] for key in keys if key in self.statements), None)
 
 

@@ -14,7 +14,7 @@ from lumigrad.io.geometry.colors import encoded
 from lumigrad.io.image import LINEAR, load_image
 from lumigrad.io.obj.library import Entry, Statement
 
-# How many numbers may follow each option; of those marked in `_WORDS`, words follow.
+# The number of numbers that may follow each option; options marked in `_WORDS` are followed by words.
 _NUMBERS = {"-s": 3, "-o": 3, "-t": 3, "-mm": 2, "-bm": 1, "-boost": 1, "-texres": 1}
 _WORDS = ("-blendu", "-blendv", "-cc", "-clamp", "-imfchan", "-type", "-colorspace")
 _WITHOUT_EFFECT = {"-blendu", "-blendv", "-cc", "-boost", "-texres", "-type", "-colorspace"}

@@ -1,4 +1,4 @@
-"""What the materials of a library mean, as exporters write them.
+"""The interpretation of a library's materials, as exporters write them.
 
 Source: Wavefront's description of the format; for Pr, Pm, map_Pr, map_Pm and norm, its extension for physically based
 materials, which Blender and others write.
@@ -36,13 +36,13 @@ _IGNORED = {
     "aniso",
     "anisor",
 }
-# Said by many exporters of every material, with a value that changes nothing.
+# Statements that many exporters write for every material, with a value that has no effect.
 _NEUTRAL = {"tf": 1.0, "pc": 0.0, "pcr": 0.0, "ps": 0.0, "aniso": 0.0, "anisor": 0.0}
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A material, and what is done to the texture coordinates (u, v), v upwards, of its faces."""
+    """A material, and the transformation of the texture coordinates (u, v), v upwards, of its faces."""
 
     material: Material
     scale: tuple[float, float] = (1.0, 1.0)
@@ -56,12 +56,12 @@ def read_material(entry: Entry, maps: Maps, notes: Notes) -> Placed:
 
 
 def default_material() -> PhongMaterial:
-    """Of faces that have none."""
+    """The material of faces that have none."""
     return PhongMaterial(specular=torch.zeros(3), shininess=1.0)
 
 
 class _Reader:
-    """One entry on its way to a material."""
+    """Converts one entry to a material."""
 
     def __init__(self, entry: Entry, maps: Maps, notes: Notes) -> None:
         self.entry, self.maps, self.notes = entry, maps, notes
@@ -74,7 +74,7 @@ class _Reader:
             image = self._ambient_image()
         diffuse = self.color("kd", torch.ones(3))
         if entry.get("map_kd") is not None and not bool(diffuse.any()):
-            diffuse = torch.ones(3)  # black times the image would be black: the image alone is meant
+            diffuse = torch.ones(3)  # black times the image would be black, so the image alone is meant
         opacity = self.opacity()
         texture, cutout = self.texture(image)
         transparent = opacity < 1 or (texture is not None and texture.shape[-1] == 4)
@@ -140,7 +140,7 @@ class _Reader:
     def opacity(self) -> float:
         """d, or else Tr: transparency, which some exporters write as opacity.
 
-        A material that nobody could see is not meant: Tr 1 alone, as MeshLab writes it, is opaque.
+        An invisible material is not meant: Tr 1 alone, as written by MeshLab, is opaque.
         """
         dissolve, transparency = self.number("d", math.nan), self.number("tr", math.nan)
         if math.isnan(dissolve):

@@ -74,7 +74,7 @@ def _positions(lines: Lines, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray |
 
 
 def _vectors(lines: Lines, rows: np.ndarray, columns: int) -> np.ndarray:
-    """Texture coordinates or normals [N, columns]; what a line does not say is 0."""
+    """Texture coordinates or normals [N, columns]; missing numbers are 0."""
     if not len(rows):
         return np.zeros((0, columns), np.float32)
     values, counts, starts = _rows(lines, rows, b"vt" if columns == 2 else b"vn", 1 if columns == 2 else 3)
@@ -90,7 +90,7 @@ def _vectors(lines: Lines, rows: np.ndarray, columns: int) -> np.ndarray:
 
 
 def _rows(lines: Lines, rows: np.ndarray, word: bytes, fewest: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """The numbers of lines as a table; or one after the other, with how many each line has, and where they start."""
+    """The numbers of lines as a table; or as one list, with the number per line and where each line starts."""
     try:
         values, counts = table(lines.joined(rows, len(word)))
     except UnreadableError as error:
@@ -163,7 +163,7 @@ def _materials(
 
 
 def _entry(name: str, entries: dict[str, Entry]) -> Entry | None:
-    """The material of a name, or else of one that differs in case, in quotes or in a comment behind it."""
+    """The material with a name, or otherwise one whose name differs in case, quotes or a trailing comment."""
     if name in entries:
         return entries[name]
     plain = _plain(name)

@@ -1,4 +1,4 @@
-"""Lines and numbers of large texts by array operations, not line by line in Python."""
+"""Lines and numbers of large texts, parsed by array operations instead of line by line in Python."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Lines:
         starts, ends = self.starts[lines], self.ends[lines] + 1
         begin = int(starts[0])
         span = self.array[begin : int(ends[-1])]
-        if int(lines[-1] - lines[0]) == len(lines) - 1:  # one after the other, as in most files: blank the first words
+        if int(lines[-1] - lines[0]) == len(lines) - 1:  # consecutive, as in most files: blank out the first words
             span = span.copy()
             for i in range(skip):
                 span[starts - begin + i] = _SPACE
@@ -77,7 +77,7 @@ class Lines:
             inside[starts - begin + skip] = 1
             inside[ends - begin] = -1
             text = span[np.cumsum(inside[:-1], dtype=np.int8).view(bool)].tobytes()
-        if b".#" in text:  # how old Microsoft libraries write what is no number, or infinite
+        if b".#" in text:  # how old Microsoft libraries write NaN and infinity
             text = _NOT_FINITE.sub(lambda found: b"nan" if found[1] != b"INF" else b"inf", text)
         if b"#" in text:
             text = b"\n".join(line.partition(b"#")[0] for line in text.split(b"\n"))
@@ -106,7 +106,7 @@ def numbers(text: bytes, starts: np.ndarray, dtype: type) -> np.ndarray:
     """
     values: np.ndarray
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's of a word that is no number: the count shows it
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's for a word that is no number; the count shows it
         try:
             values = np.fromstring(text, dtype, sep=" ") if len(starts) else np.zeros(0, dtype)
         except ValueError:

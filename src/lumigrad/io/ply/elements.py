@@ -28,7 +28,7 @@ _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 @dataclass
 class Lists:
-    """A list of numbers for each row: how many each has, and all of them one after the other."""
+    """A list of numbers per row: the number of each, and all numbers in one sequence."""
 
     counts: np.ndarray
     values: np.ndarray
@@ -36,7 +36,7 @@ class Lists:
 
 @dataclass
 class Element:
-    """A kind of thing in a PLY file.
+    """An element of a PLY file.
 
     Attributes:
         name: such as "vertex" or "face".
@@ -69,7 +69,7 @@ class Element:
 
 @dataclass
 class Header:
-    """What a file says about itself.
+    """The header of a file.
 
     Attributes:
         order: of bytes, "<" or ">"; "" for text.

@@ -135,7 +135,7 @@ def _add_uvs(part: Part, vertex: Element, face: Element | None, triangles: Trian
 
 
 def _flipped(uvs: np.ndarray) -> np.ndarray:
-    """v downwards of v upwards."""
+    """Convert v upwards to v downwards."""
     return np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1).astype(np.float32)
 
 
