@@ -173,7 +173,7 @@ class MaterialsJob(PhotoJob[MaterialsState]):
             raise ValueError(f"state.gains: expected [{len(photos)}, 3], got {list(state.gains.shape)}")
         if len(state.uv_faces) != len(self.known.mesh.faces):
             raise ValueError(f"state.uv_faces: expected {len(self.known.mesh.faces)}, got {len(state.uv_faces)}")
-        side, options = state.parameters["light"][0].shape[1], self.options
+        side, options = state.parameters["light"][-1].shape[1], self.options
         if side != options.light_size or ("normal" in state.parameters) != options.normals:
             raise ValueError(f"state.parameters: expected those of {options.light_size} texels of light, got {side}")
         return state.to(photos.images.device)

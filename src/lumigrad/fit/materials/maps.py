@@ -19,6 +19,8 @@ CHANNELS = {"base_color": 3, "roughness": 1, "metallic": 1, "normal": 1}
 # Rows of the levels of a map, relative to the finest; a level of one texel comes first.
 _FINER = (8, 4, 2, 1)
 _FINER_NORMAL = (4, 2, 1)
+# The same of the sides of the light's faces.
+_FINER_LIGHT = (8, 4, 2, 1)
 
 Parameters = Mapping[str, Sequence[Tensor]]
 
@@ -98,7 +100,9 @@ def start_parameters(
     encoded = torch.tensor(albedo) ** (1 / 2.2)
     values["base_color"][0] += torch.logit(encoded)
     values["metallic"][0] -= 2.5
-    values["light"] = [(brightness / albedo).clamp_min(1e-4).log().expand(6, light_size, light_size, 3).clone()]
+    sides = sorted({1, *(max(1, light_size // n) for n in _FINER_LIGHT)})
+    values["light"] = [torch.zeros(6, side, side, 3) for side in sides]
+    values["light"][0] += (brightness / albedo).clamp_min(1e-4).log()
     return values
 
 
@@ -107,8 +111,8 @@ def _sizes(size: tuple[int, int], finer: Sequence[int]) -> list[tuple[int, int]]
 
 
 def coarse_levels(name: str, levels: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The levels of a parameter that are used while the surface is uniform; it then has no relief."""
-    return levels[: 0 if name == "normal" else 1]
+    """The levels of a parameter that are used while the surface is uniform: all of the light, no relief."""
+    return levels if name == "light" else levels[: 0 if name == "normal" else 1]
 
 
 def maps_of(
@@ -144,10 +148,18 @@ def maps_of(
         _summed(levels["base_color"], size).sigmoid(),
         MIN_ROUGHNESS + (1 - MIN_ROUGHNESS) * _summed(levels["roughness"], size).sigmoid(),
         _summed(levels["metallic"], size).sigmoid(),
-        levels["light"][0].exp(),
+        _light(levels["light"]).exp(),
         normal,
         occlusion,
     )
+
+
+def _light(levels: Sequence[Tensor]) -> Tensor:
+    """The sum of the light's levels [6, S, S, 3]."""
+    total = levels[-1]
+    for level in levels[:-1]:
+        total = total + _enlarged(level, (total.shape[1], total.shape[2]))
+    return total
 
 
 def _height(levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

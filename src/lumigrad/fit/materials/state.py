@@ -141,7 +141,7 @@ class MaterialsState:
             raise ValueError(f"state.uv_faces: expected [F, 3], got {list(self.uv_faces.shape)}")
         if self.uv_faces.numel() and not 0 <= int(self.uv_faces.min()) <= int(self.uv_faces.max()) < len(self.uvs):
             raise ValueError(f"state.uv_faces: expected numbers of {len(self.uvs)} texture coordinates")
-        light = self.parameters["light"][0]
+        light = self.parameters["light"][-1]
         side = light.shape[1] if light.ndim == 4 else 0
         right = start_parameters(self.size, side, 0.5, torch.tensor(0.5), "normal" in self.parameters)
         if self.parameters.keys() != right.keys():

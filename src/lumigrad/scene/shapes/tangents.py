@@ -45,12 +45,29 @@ def corner_tangents(
     weighted = _unit(flat)[0] * _angles(positions[faces])[..., None]
 
     handed = sign[:, None].expand(-1, 3)
-    keys = torch.stack([faces, normal_faces, uv_faces, handed], dim=-1).reshape(-1, 4)
-    groups, index = torch.unique(keys, dim=0, return_inverse=True)
-    total = positions.new_zeros(len(groups), 3).index_add(0, index, weighted.reshape(-1, 3))
+    index = _grouped(faces, normal_faces, uv_faces, handed)
+    count = int(index.max()) + 1 if index.numel() else 0
+    # Any corner of a group will do: these values are the same at all.
+    some = index.new_zeros(count).scatter(0, index, torch.arange(len(index), device=index.device))
+    total = positions.new_zeros(count, 3).index_add(0, index, weighted.reshape(-1, 3))
     unit, found = _unit(total)
-    unit = torch.where(found, unit, _perpendicular(normals[groups[:, 1]].detach()))
-    return torch.cat([unit, groups[:, 3:].to(unit.dtype)], dim=-1), index.reshape(-1, 3)
+    unit = torch.where(found, unit, _perpendicular(normals[normal_faces.reshape(-1)[some]].detach()))
+    return torch.cat([unit, handed.reshape(-1)[some, None].to(unit.dtype)], dim=-1), index.reshape(-1, 3)
+
+
+def _grouped(*keys: Tensor) -> Tensor:
+    """Numbers of the groups of items whose integer keys are the same, flat, in the order of the keys.
+
+    One key after the other: `torch.unique` of rows takes many times as long.
+    """
+    index = keys[0].reshape(-1).new_zeros(())
+    for key in keys:
+        key = key.reshape(-1)
+        if key.numel():
+            low = key.min()
+            index = index * (key.max() - low + 1) + (key - low)
+        _, index = torch.unique(index.expand_as(key), return_inverse=True)
+    return index
 
 
 def _face_tangents(corners: Tensor, uvs: Tensor) -> tuple[Tensor, Tensor]:
