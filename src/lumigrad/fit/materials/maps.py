@@ -78,7 +78,8 @@ def start_parameters(
 
     Maps are sums of levels from one texel to full size, which are looked up bilinearly: coarse levels carry what large
     parts of the surface have in common, so that it is found in few steps and spreads to where little is seen. So
-    is the height whose slopes are the normal map.
+    is the height whose slopes are the normal map, and so is the logarithm of the light: lamps are many times as bright
+    as walls, and texels that moved alone would take most of a fit to get there.
 
     Args:
         size: of the maps.
