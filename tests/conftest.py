@@ -32,9 +32,9 @@ if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"
 
 import cuda_kernels  # noqa: E402
 
-# Tests in these folders say what the ops must do, whoever does it.
+# Tests in these folders say what the ops must do, whichever kernels run.
 FOR_ALL_KERNELS = ("ops", "compat")
-# Save for those of the CPU's own threads, memory and instruction sets.
+# Except those for the CPU's own threads, memory and instruction sets.
 CPU_ONLY = ("test_core", "test_determinism")
 KERNELS = ("cpu", "cuda", "emulated")
 

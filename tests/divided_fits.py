@@ -59,7 +59,7 @@ def primitives(photos: PosedPhotos, **options: Any) -> DividedJob[Any]:
 
 
 def prepare(folder: Path) -> None:
-    """What is fitted."""
+    """Write the data to be fitted."""
     write_transforms(folder / "photos", ring(9, (40, 48)))
     write_photos(folder / "object", ball(), 9, (32, 32))
     write_room(folder / "room", 7, (24, 32))
@@ -100,17 +100,17 @@ def jobs(folder: Path) -> dict[str, DividedJob[Any]]:
 
 
 def run(job: DividedJob[Any], group: Group) -> Any:
-    """Its state at the end."""
+    """Run a job; returns its final state."""
     return job.fit(job.begin_together(group), lambda _: not group.any(False), 4, group)
 
 
 def losses(state: Any) -> list[float]:
-    """Of all steps; those of a scene are steps of a field and then of a surface."""
+    """The losses of all steps; for a scene, those of the field followed by those of the surface."""
     return [*state.field.losses, *state.surface.losses] if isinstance(state, SceneState) else list(state.losses)
 
 
 def digest(value: Any) -> str:
-    """A name for all of a state but its times."""
+    """A digest of a state without its times."""
     if isinstance(value, torch.Tensor):
         return hashlib.sha256(value.detach().contiguous().numpy().tobytes()).hexdigest()
     if isinstance(value, dict):
@@ -123,7 +123,7 @@ def digest(value: Any) -> str:
 
 
 def parts(state: Any) -> set[str]:
-    """What of a state is divided among processes."""
+    """The parts of a state that are divided among processes."""
     return {"rows"} if isinstance(getattr(state, "rows", None), DividedRows) else set()
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the experiments share: runs in a folder, and fits that stop half-way."""
+"""Shared by the tests of the experiments: runs in a folder, and fits that stop half-way."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StoppedError(Exception):
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, module: ModuleType, count: int) -> None:
-    """Let the next steps of a fit of an experiment stop after some of them, past a saved state."""
+    """Make the next run of an experiment's fit stop after some steps, after a saved state."""
     complete = common.steps
 
     def stopped(*args: object, **options: object) -> object:
@@ -49,7 +49,7 @@ def check_resuming(
         stop_after(patch, module, 10)
         with pytest.raises(StoppedError):
             experiment(folder / "parts", "--iterations", "14")
-    for _ in range(2):  # the second time, nothing is left to do
+    for _ in range(2):  # the second time, there is nothing left to do
         assert experiment(folder / "parts", "--iterations", "14", "--resume") == whole
     with pytest.raises(ValueError, match="resume"):
         experiment(folder / "parts", "--iterations", "15", "--resume")

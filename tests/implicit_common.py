@@ -1,4 +1,4 @@
-"""Grids of distances, and what one can measure of a surface of triangles."""
+"""Grids of distances, and measures of triangle surfaces."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def pixel_rays(
 
 
 def _random_of(seed: int) -> Callable[..., Tensor]:
-    """Numbers in [0, 1) of any shape, each time others."""
+    """A function that returns new random numbers in [0, 1) of any shape."""
     generator = torch.Generator().manual_seed(seed)
     return lambda *shape: torch.rand(*shape, dtype=DOUBLE, generator=generator)
 

@@ -1,4 +1,4 @@
-"""What the tests of the ops share: scenes, comparisons, and all ops run in one go."""
+"""Shared by the tests of the ops: scenes, comparisons, and runs of all ops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands that fit photographs have in common in their tests."""
+"""Shared by the tests of commands that fit photographs."""
 
 from __future__ import annotations
 

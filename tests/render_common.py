@@ -1,4 +1,4 @@
-"""What the tests of the renderers share."""
+"""Shared by the tests of the renderers."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def tensors(shot: Rendering) -> dict[str, Tensor]:
 
 
 def floats(shot: Rendering) -> tuple[Tensor, ...]:
-    """What carries gradients."""
+    """The floating-point tensors, which carry gradients."""
     return tuple(value for value in tensors(shot).values() if value.is_floating_point())
 
 
 def same(ours: Rendering, theirs: Rendering) -> None:
-    """Bit for bit."""
+    """Assert that two renderings are equal bit for bit."""
     assert tensors(ours).keys() == tensors(theirs).keys()
     for name, value in tensors(theirs).items():
         assert torch.equal(tensors(ours)[name], value), name

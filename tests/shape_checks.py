@@ -40,7 +40,7 @@ class ShapeError(AssertionError):
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, its calls held to its annotations."""
+    """The function, with its calls checked against its annotations."""
     signature = inspect.signature(function)
     passed: set[Any] = set()  # calls with the same shapes and types are checked once
 
@@ -76,7 +76,7 @@ def checked_class(fields: Mapping[str, str]) -> Callable[[type], type]:
 
 
 def _checked_fields(cls: type) -> Callable[..., None]:
-    """How a dataclass is made, its fields held to their annotations once they have been converted."""
+    """Check a dataclass's fields against their annotations after they have been converted."""
     make = cls.__init__
     passed: set[Any] = set()
 
@@ -130,7 +130,7 @@ def _groups(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _shapes_of(values: Iterable[Any]) -> tuple[Any, ...]:
-    """All that a check depends on."""
+    """Everything that a check depends on."""
     return tuple(
         (value.dtype, value.shape)
         if isinstance(value, torch.Tensor)

@@ -1,4 +1,4 @@
-"""The examples in docstrings run and give what they say, and every public function has one."""
+"""The examples in docstrings run with the stated results, and every public function has one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a release needs to agree upon (.ci/release.py)."""
+"""Consistency checks of a release (.ci/release.py)."""
 
 from __future__ import annotations
 

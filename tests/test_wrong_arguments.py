@@ -1,4 +1,4 @@
-"""What users get wrong in calls above the ops: each message names the argument, and none comes from inside.
+"""Users' mistakes in calls above the ops: each message names the argument, and none comes from internal code.
 
 The ops' own arguments are in tests/ops/test_bad_input.py.
 """
@@ -111,7 +111,7 @@ def _wrong(value: Any) -> dict[str, Any]:
     return {"text": "x", "number": 3}
 
 
-# What is of use as it is: shapes with more dimensions, cameras made of numbers, and lists and single shapes.
+# Combinations that are valid: shapes with more dimensions, cameras made of numbers, and lists and single shapes.
 FINE = {
     ("Mesh", "positions", "one more dimension"), ("save_gif", "frames", "a row"), ("save_video", "frames", "a row"),
     ("edge_lengths", "positions", "one more dimension"), ("bending_loss", "positions", "one more dimension"),

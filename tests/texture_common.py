@@ -1,4 +1,4 @@
-"""What the tests of the texture ops share."""
+"""Shared by the tests of the texture ops."""
 
 from __future__ import annotations
 

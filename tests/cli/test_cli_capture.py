@@ -61,7 +61,7 @@ def test_quick_without_maps(rig: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_quick_is_used(rig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its settings, where no option says otherwise; and those of whole fits without it."""
+    """--quick sets its own defaults, which options override; without it, the defaults are those of whole fits."""
     prepared = []
 
     def note(arguments: object, prepare: Callable[[torch.device], CaptureJob], *rest: object) -> int:

@@ -88,7 +88,7 @@ def test_minutes_and_options(dataset: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_hash_field(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is fitted without --kind."""
+    """Without --kind, a hash field is fitted."""
     assert (
         main(["field", str(dataset), "--iterations", "4", "--rays", "30", "--frames", "2", "--out", str(tmp_path)]) == 0
     )
@@ -103,7 +103,7 @@ def test_mistakes_are_told(dataset: Path, tmp_path: Path, capsys: pytest.Capture
     out = ["--out", str(tmp_path / "out")]
     assert main(["field", str(tmp_path / "none"), *out]) == 2
     assert "no such data set" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()  # nothing is left behind
+    assert not (tmp_path / "out").exists()  # no files are left behind
     assert main(["field", str(dataset), *TINY, *out, "--resume"]) == 2
     assert "no state to resume from" in capsys.readouterr().err
     for option, value, message in (("--kind", "clouds", "invalid choice"), ("--voxels", "2", "from 8 to 1024")):

@@ -1,4 +1,4 @@
-"""`--live`: the page of a fit, which leaves the fit as it is."""
+"""`--live`: the page of a fit, which does not change the fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("viser")
 
 
 class Watched(Viewer):
-    """A page that somebody looks at, and what it has shown."""
+    """A page with a connected browser, which records what it has shown."""
 
     pictures: list[torch.Tensor]
 
@@ -40,7 +40,7 @@ class Watched(Viewer):
 
 @pytest.fixture(autouse=True)
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every step is shown."""
+    """Patch the page so that every step is shown."""
     monkeypatch.setattr(live, "Viewer", Watched)
     monkeypatch.setattr(live, "_PAUSE", 0.0)
     monkeypatch.setattr(live, "_SHARE", 1e9)

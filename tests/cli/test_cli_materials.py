@@ -104,7 +104,7 @@ def test_mistakes(
 
 
 def test_photographs_that_do_not_fit(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A mesh elsewhere, a photograph of another shape than its camera's, and none at all."""
+    """A mesh in another place, a photograph whose shape differs from its camera's, and no photographs are refused."""
     mesh = ball()
     save_mesh(replace(mesh, positions=mesh.positions + 50), tmp_path / "far.ply")
     out = ["--out", str(tmp_path / "out")]

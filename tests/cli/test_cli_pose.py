@@ -70,7 +70,7 @@ def test_video(folder: Path) -> None:
 
 
 def test_doubts_name_their_frames(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Half of the object is hidden in the second frame."""
+    """If half of the object is hidden in the second frame, the warning names that frame."""
     mask = load_image("masks/1.png")
     save_image(mask * (torch.arange(100) < 48)[:, None], "masks/1.png")
     command = ["pose", "mesh.glb", "--video", "frames", "--mask", "masks", "--fov", "35", "--views", "80"]

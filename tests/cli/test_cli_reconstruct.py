@@ -37,13 +37,13 @@ def test_interrupted_and_resumed(
     keys = ("iterations", "psnr_db", "ssim", "faces", "chamfer", "exposure_spread")
     step = (loop._Leg, "step")
     whole = check_interrupted_and_resumed(command, step, check_results, keys, tmp_path, monkeypatch, capsys)
-    assert whole["psnr_db"] > 15  # few photographs: some of the ball is in none of them
+    assert whole["psnr_db"] > 15  # few photographs: parts of the ball are in none of them
     assert whole["chamfer"] < 0.02
     assert whole["texture_size"] is not None
 
 
 def test_texture(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A photograph that is missing is said to be."""
+    """A texture is fitted, and a missing photograph is reported."""
     part = write_photos(tmp_path / "data", ball(), 9, (40, 40))
     next((part / "images").iterdir()).unlink()
     save_mesh(ball(), tmp_path / "ball.ply")
@@ -113,7 +113,7 @@ def test_scene_interrupted_and_resumed(
 
 
 def interrupted_at(count: int, take: Callable[..., float]) -> Callable[..., float]:
-    """A function that does what another one does, and gets a signal when it is called for the n-th time."""
+    """Wrap a function so that the process receives a signal at its n-th call."""
     calls = []
 
     def step(*arguments: object) -> float:
@@ -126,7 +126,7 @@ def interrupted_at(count: int, take: Callable[..., float]) -> Callable[..., floa
 
 
 def test_scene_mistakes(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Cameras of another convention, and a truth that is elsewhere."""
+    """Cameras in another convention, and a truth in another place, are reported."""
     command = ["reconstruct", str(scene), *SMALL, "--out", str(tmp_path)]
     assert main([*command, "--axes", "opencv"]) == 2
     assert "give --axes opengl" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shown(*options: str, name: str = "out.png", size: str = "48") -> torch.Tensor:
-    """What the command makes of its options."""
+    """The picture that the command makes with some options."""
     assert main(["render", *options, "-o", name, "--size", size]) == 0
     return load_image(name)
 
@@ -82,7 +82,7 @@ def test_whatever_is_shown_is_seen(folder: Path, shading: str, color: tuple[floa
 
 def test_given_backgrounds(folder: Path) -> None:
     for name, value in (("white", (1, 1, 1)), ("#ff8000", (1, 128 / 255, 0))):
-        for tone in ("srgb", "filmic"):  # which is for what is lit
+        for tone in ("srgb", "filmic"):  # which is for lit shadings
             image = shown("ball.obj", "--background", name, "--shading", "pbr", "--tone", tone)
             torch.testing.assert_close(image[0, 0], torch.tensor(value).float(), atol=3e-3, rtol=0)
     image = shown("ball.obj", "--background", "transparent")
@@ -91,7 +91,7 @@ def test_given_backgrounds(folder: Path) -> None:
 
 
 def test_exposure_and_strength(folder: Path) -> None:
-    """A stop is a factor of two of linear light, as is the strength of the only light."""
+    """One stop, like doubling the only light's strength, doubles linear light."""
     plain = shown("ball.obj", "--shading", "pbr", "--background", "black", name="a.npy")
     for options in (["--exposure", "1"], ["--environment-strength", "2"]):
         bright = shown("ball.obj", "--shading", "pbr", "--background", "black", *options, name="b.npy")
@@ -101,7 +101,8 @@ def test_exposure_and_strength(folder: Path) -> None:
 
 
 def test_environment_turns_with_the_camera(folder: Path) -> None:
-    """A ball looks the same from another azimuth if the light has turned as far, but for its triangles."""
+    """A ball looks the same from another azimuth if the light has turned by the same angle, apart from its
+    triangles."""
     save_image(torch.rand(8, 16, 3, generator=torch.Generator().manual_seed(3)), "around.pfm")
     options = ["--shading", "pbr", "--environment", "around.pfm", "--show-environment"]
     first = shown("ball.obj", *options, "--azimuth", "10")
@@ -250,7 +251,7 @@ def test_video(folder: Path) -> None:
 
 
 def middle(image: torch.Tensor) -> tuple[float, float]:
-    """(x, y) of what is seen of a transparent picture, in pixels."""
+    """The middle (x, y), in pixels, of the visible part of a transparent picture."""
     alpha = image[..., 3]
     rows, columns = torch.arange(image.shape[0]) + 0.5, torch.arange(image.shape[1]) + 0.5
     return float((alpha.sum(0) * columns).sum() / alpha.sum()), float((alpha.sum(1) * rows).sum() / alpha.sum())
@@ -258,7 +259,7 @@ def middle(image: torch.Tensor) -> tuple[float, float]:
 
 @pytest.mark.parametrize("kind", ["transforms", "colmap", "gltf"])
 def test_camera_files(folder: Path, kind: str) -> None:
-    """A small ball is seen where the formulas of the file's format put its centre."""
+    """A small ball appears where the formulas of the file's format project its centre."""
     spot = torch.tensor([0.3, 0.2, -0.1], dtype=torch.float64)
     ball = icosphere(2)
     save_mesh(Mesh(0.05 * ball.positions + spot.float(), ball.faces), "spot.obj")
@@ -313,7 +314,7 @@ def test_all_cameras_and_mistakes(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_gaussians_of_all_formats(folder: Path) -> None:
-    """An opaque orange Gaussian in the middle, at which the background is hidden to a hundredth."""
+    """An opaque orange Gaussian in the middle hides the background to a hundredth."""
     orange = torch.tensor([[1.0, 0.5, 0.0]])
     around = torch.nn.functional.normalize(torch.randn(30, 3, generator=torch.Generator().manual_seed(1)), dim=-1)
     means = torch.cat([torch.zeros(1, 3), around])
@@ -337,7 +338,7 @@ def test_points(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_points(PointCloud(mesh.positions, torch.tensor([[1.0, 0, 0]]).expand(len(mesh.positions), 3)), "p.ply")
     image = shown("p.ply", "--background", "white")
     red = (image[..., 0] > 0.9) & (image[..., 1] < 0.1)
-    assert red.float().mean() > 0.25  # they cover what they are on
+    assert red.float().mean() > 0.25  # they cover the surface that they lie on
     assert (shown("p.ply", "--radius", "0.3", "--background", "white")[..., 1] < 0.1).float().mean() < 0.1
     assert "the points have no normals" in error_of(capsys, "p.ply", "-o", "a.png", "--shading", "normals")
     assert "p.ply holds points, no mesh" in error_of(capsys, "p.ply", "-o", "a.png", "--texture", "out.png")
@@ -371,7 +372,7 @@ def _run(mesh: str, name: str, *options: str) -> Path:
 
 
 def test_creases(folder: Path) -> None:
-    """A cube's side is evenly lit with edges, as it is without normals in its file, and not when smoothed."""
+    """A cube's side is lit evenly with edges (the default without normals in the file), but not when smoothed."""
     corners = torch.tensor([[x, y, z] for x in (-1.0, 1) for y in (-1.0, 1) for z in (-1.0, 1)])
     quads = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
     faces = [[q[0], q[i], q[i + 1]] for q in quads for i in (1, 2)]
@@ -388,7 +389,7 @@ def test_creases(folder: Path) -> None:
 
 
 def test_backs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a single-sided plane seen from behind there is nothing to see, which is said."""
+    """A single-sided plane seen from behind is invisible, and a warning says so."""
     plane = Mesh(torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]), torch.tensor([[0, 1, 2], [0, 2, 3]]))
     save_mesh(replace(plane, materials=(PBRMaterial(double_sided=False),)), "plane.glb")
     empty = shown("plane.glb", "--azimuth", "180")
@@ -402,7 +403,7 @@ def test_backs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_far_from_the_origin_and_tiny(folder: Path) -> None:
-    """Coordinates of a map and of a microscope. float32 holds 1/32 at half a million: the grid that corners are on."""
+    """Coordinates as in maps and in microscopy. At half a million, float32 resolves 1/32, the grid of the corners."""
     ball = icosphere(3)
     grid = Mesh((ball.positions * 320).round() / 32, ball.faces)
     save_mesh(grid, "near.ply")
@@ -445,7 +446,7 @@ SUN = {"rotation": [0, HALF, 0, HALF]}  # turns -z to -x: the light comes from +
 
 
 def test_lights_of_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """They are used without an option, as --light is; --light is added to them."""
+    """Lights of files are used by default, with the same result as --light, and --light is added to them."""
     lit("sun.glb", {"type": "directional", "intensity": 3}, SUN)
     dark = ("--environment", "studio", "--environment-strength", "0", *FRONT_VIEW)
     image = shown("sun.glb", *dark)
@@ -465,7 +466,7 @@ def test_lights_of_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 def test_lamps_of_files(folder: Path, offset: float) -> None:
-    """A point light on the left; a narrow spot light in front, of which only the middle is lit."""
+    """A point light lights the left side; a narrow spot light in front lights only the middle."""
     ball = icosphere(4)
     moved = Mesh(ball.positions + torch.tensor([offset, 0, 0]), ball.faces)
     lit("lamp.glb", {"type": "point", "intensity": 12}, {"translation": [offset - 3, 0, 0]}, moved)
@@ -506,7 +507,7 @@ LAMP_IN_FRONT = ({"type": "point", "intensity": 20}, {"translation": [0, 0, 4]})
 
 
 def test_traced_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same ball in the same light, by each method; what only one of them has."""
+    """All methods show the same ball in the same light, apart from effects that only one of them has."""
     lit("lamp.glb", *LAMP_IN_FRONT)
     raster, direct, path = (
         shown("lamp.glb", *FRONT_VIEW, "--exposure", "0", *options, size="24")

@@ -66,7 +66,7 @@ def opened() -> Mesh:
 
 @pytest.mark.parametrize("largest", [False, True])
 def test_mesh(tmp_path: Path, largest: bool) -> None:
-    """Holes are closed, and the volume is that of the balls, of both or of the large one."""
+    """Holes are closed, and the volume is that of both balls, or of the large one with --largest."""
     save_mesh(opened(), tmp_path / "open.ply")
     out = tmp_path / "out"
     command = ["sdf", str(tmp_path / "open.ply"), "--voxels", "48", "--threads", "1", "--out", str(out)]

@@ -67,7 +67,7 @@ def test_mistakes_are_told(dataset: Path, tmp_path: Path, capsys: pytest.Capture
     out = ["--out", str(tmp_path / "out")]
     assert main(["splat", str(tmp_path / "none"), *out]) == 2
     assert "no such data set" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()  # nothing is left behind
+    assert not (tmp_path / "out").exists()  # no files are left behind
     assert main(["splat", str(dataset), *TINY, *out, "--reduce", "6"]) == 2
     assert "001.png: 8 x 6 pixels are less than 8 rows or columns" in capsys.readouterr().err
     assert main(["splat", str(dataset), *TINY, *out, "--resume"]) == 2

@@ -1,4 +1,4 @@
-"""`lumigrad view`: what it finds and draws. The page is tested in tests/view."""
+"""`lumigrad view`: the files that it finds and the pictures that it draws. tests/view tests the page."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     after, _ = shown.draw(CAMERA, "ids")
     assert not shown.changed()
     assert not torch.equal(before, after)
-    file.write_bytes(file.read_bytes()[:50])  # as if it were being written
+    file.write_bytes(file.read_bytes()[:50])  # incomplete, as during writing
     with pytest.warns(UserWarning, match="not read again"):
         shown.read_again()
     torch.testing.assert_close(shown.draw(CAMERA, "ids")[0], after)

@@ -112,7 +112,7 @@ def test_images_of_mitsuba(name: str, depth: int) -> None:
 
 
 def test_images_beside_mitsuba(tmp_path: Path) -> None:
-    """Shapes, textures and cameras, where Mitsuba is installed."""
+    """Shapes, textures and cameras give Mitsuba's images, if Mitsuba is installed."""
     other = pytest.importorskip("mitsuba")
     other.set_variant("scalar_rgb")
     save_mesh(icosphere(1), tmp_path / "ball.obj")
@@ -190,7 +190,7 @@ def test_transforms() -> None:
     ],
 )  # fmt: skip
 def test_fields_of_view(options: dict[str, Any], x_fov: float) -> None:
-    """Of a film of 64 x 32 pixels, as Mitsuba has them."""
+    """All axes of the field of view have Mitsuba's meaning, for a film of 64 x 32 pixels."""
     fov = {} if "focal_length" in options else {"fov": 40.0}
     loaded = mi.load_dict({"type": "perspective", "film": film((32, 64)), **fov, **options})
     assert abs(mi.traverse(loaded)["x_fov"] - x_fov) < 1e-4
@@ -273,10 +273,10 @@ WITH_NORMALS = {**TRIANGLE, "vertex_normals": [[0, 0, 1]] * 3}
     ],
 )  # fmt: skip
 def test_mirrored_shapes(shape: dict[str, Any], mirror: list[float], outside: int) -> None:
-    """The side that the camera sees shines, and is lit, as in Mitsuba 3.9.1.
+    """The side that the camera sees emits, and is lit, as in Mitsuba 3.9.1.
 
-    There, normals of vertices go with the inverse transpose of `to_world`, and sides with them. Convex things of
-    reflectance r under a sky of radiance 1 are seen as r.
+    There, vertex normals (and with them the sides) transform by the inverse transpose of `to_world`. Convex objects of
+    reflectance r under a sky of radiance 1 have radiance r.
     """
     placed = {**shape, "to_world": T().scale(mirror), "bsdf": {"type": "diffuse", "reflectance": 0.25}}
     at = camera((1, 1), fov=1.0)
@@ -407,7 +407,8 @@ def test_depths_and_maps() -> None:
 
 
 def test_segments_are_counted_as_in_mitsuba() -> None:
-    """A lamp before a wall: seen by itself, then its light, in a closed room the series of reflections."""
+    """max_depth adds, one after the other, a visible lamp, its light on a wall and, in a closed room, the series of
+    reflections."""
     room = {"type": "cube", "flip_normals": True, "to_world": T().scale(9), "glow": {"type": "area", "radiance": 0.5}}
     loaded = scene(room=room)
     for depth, expected in ((0, 0.0), (1, 0.5), (2, 0.75), (4, 0.9375), (-1, 1.0)):
@@ -495,7 +496,7 @@ def test_plastic_and_principled() -> None:
 
 
 def test_spot_lights() -> None:
-    """By default they fade linearly in the angle; by glTF's formula where that is asked for."""
+    """By default, spot lights fade linearly in the angle; on request, by glTF's formula."""
     wall = {"type": "rectangle", "to_world": T().scale(9)}
     spot = {
         "type": "spot", "intensity": 8.0, "cutoff_angle": 30.0, "beam_width": 25.0, "falloff": "gltf",
@@ -648,7 +649,7 @@ def test_included_files(tmp_path: Path) -> None:
 
 
 def test_folders_are_added_to_those_where_files_are_looked_up(tmp_path: Path) -> None:
-    """The scene's own and all that are named, the last of them first."""
+    """Files are looked up in the scene's own folder and all named folders, the last one first."""
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     save_mesh(icosphere(0), tmp_path / "own.ply")
@@ -673,7 +674,7 @@ def test_folders_are_added_to_those_where_files_are_looked_up(tmp_path: Path) ->
 
 
 def test_thin_lenses() -> None:
-    """As `render_path` with a `ThinLens`, whose numbers are parameters of the scene."""
+    """A thin lens gives the image of `render_path` with a `ThinLens`, and its numbers are parameters of the scene."""
     ball = {"type": "sphere", "bsdf": {"type": "diffuse"}}
     place = T().look_at(origin=[0, 0, 4], target=[0, 0, 0], up=[0, 1, 0])
     lens = {"type": "thinlens", "fov": 40, "to_world": place, "film": film((6, 8)), "aperture_radius": 0.5}
@@ -782,7 +783,7 @@ def test_names_are_mitsubas() -> None:
 
 
 def test_gradients_reach_what_is_assigned() -> None:
-    """Of a linear function of colours: the image itself. What is assigned counts after `update`."""
+    """The gradient of an image that is linear in colours is the image itself. Assigned values count after `update`."""
     paint = {"type": "diffuse", "reflectance": rgb(0.5, 0.5, 0.5)}
     loaded = scene(ball={"type": "sphere", "bsdf": paint}, sky={"type": "constant"})
     path = mi.load_dict({"type": "prb", "max_depth": 2})
@@ -798,7 +799,7 @@ def test_gradients_reach_what_is_assigned() -> None:
     assert torch.allclose(image[4, 6] / before[4, 6], 2 * color, rtol=1e-4)
     image[4, 6].sum().backward()
     assert color.grad is not None
-    assert torch.allclose(color.grad, (image[4, 6] / color).detach(), rtol=0.3)  # of other paths
+    assert torch.allclose(color.grad, (image[4, 6] / color).detach(), rtol=0.3)  # computed from other paths
     params.update({"sky.radiance.value": 2.0})
     assert torch.allclose(mi.render(loaded, integrator=path, spp=4), 2 * image, rtol=1e-4)
 
@@ -910,7 +911,7 @@ def test_what_changes_only_noise_is_said() -> None:
 
 
 def test_plugins_made_before_are_accepted() -> None:
-    """And a mesh of tensors keeps their graph."""
+    """Loaded plugins are accepted inside a scene, and a mesh made of tensors keeps their graph."""
     positions = torch.rand(3, 3, requires_grad=True)
     made = mi.load_dict({"type": "mesh", "vertex_positions": positions, "faces": [0, 1, 2]})
     loaded = scene(a=made)

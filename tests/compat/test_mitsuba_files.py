@@ -120,7 +120,7 @@ def test_textures_with_sharp_edges(filter_type: str) -> None:
 
 
 def test_orthographic_sensors() -> None:
-    """The film is two units wide; `to_world` may scale it."""
+    """The film of an orthographic sensor is two units wide; `to_world` may scale it."""
     shape = mi.ScalarTransform4f().look_at([2, 1, 3], [0, 0, 0], [0, 1, 0]).scale([1.5, 2, 1])
     film = {"type": "hdrfilm", "width": 48, "height": 32, "crop_offset_x": 5, "crop_width": 40}
     sensor = mi.load_dict({"type": "orthographic", "to_world": shape, "film": film})

@@ -33,7 +33,7 @@ RAYS = torch.tensor([0, 0, 0, 2, 3, 3, 3, 3, 3, 3])  # ray 1 has no samples, and
 
 
 def looped(values: Tensor, product: bool, inclusive: bool) -> Tensor:
-    """Sums or products of a ray, one sample after the other."""
+    """Running sums or products along each ray, computed in a loop."""
     out = []
     for k, ray in enumerate(RAYS.tolist()):
         total = torch.tensor(1.0 if product else 0.0, dtype=values.dtype)
@@ -47,7 +47,7 @@ def looped(values: Tensor, product: bool, inclusive: bool) -> Tensor:
 @pytest.mark.parametrize("product", [False, True])
 @pytest.mark.parametrize("inclusive", [False, True])
 def test_packed_scans(product: bool, inclusive: bool) -> None:
-    """With zeros among the factors, to the second derivative."""
+    """Packed scans agree with loops up to the second derivative, also with zeros among the factors."""
     values = random(10) * 2
     values[[1, 4, 6]] = 0
     values.requires_grad_()

@@ -270,7 +270,7 @@ def test_triangles_without_vertices_are_not_drawn():
 
 
 def test_derivatives_without_a_gradient():
-    """They may be asked for one all the same."""
+    """Derivatives without a gradient may nevertheless be part of a differentiated loss."""
     pos, tri = scene(0, dtype=torch.float64)
     pos.requires_grad_()
     _, rast_db = dr.rasterize(CTX, pos, tri, (H, W), grad_db=False)
@@ -289,7 +289,7 @@ def test_instances_are_independent():
 
 
 def test_devices_without_kernels(monkeypatch):
-    """What the reference implementations give there is the same."""
+    """The reference implementations give the same results on devices without kernels."""
     pos, tri = scene(1)
     expected = dr.rasterize(CTX, pos, tri, (H, W))
     with dr.DepthPeeler(CTX, pos, tri, (H, W)) as peeler:
@@ -371,7 +371,7 @@ def test_images_in_any_layout():
 
 
 def test_images_that_are_changed_in_place():
-    """What counts is what they hold when they are used."""
+    """Images changed in place count with their values at the time of use."""
     pos, tri = scene(1)
     pos.requires_grad_()
     rast, _ = dr.rasterize(CTX, pos, tri, (H, W))
@@ -391,7 +391,8 @@ def test_images_that_are_changed_in_place():
 
 
 def test_gradients_reach_images_made_by_hand():
-    """By finite differences, of u, v and derivatives; the other two values have none."""
+    """Gradients reach u, v and derivatives of hand-made images (by finite differences); the other two values have
+    none."""
     _, tri = scene(1, dtype=torch.float64)
     random = torch.Generator().manual_seed(2)
     rast, rast_db = (torch.rand(1, 2, 19, 4, generator=random, dtype=torch.float64) for _ in range(2))
@@ -654,7 +655,7 @@ def test_texture_mips_given():
 @pytest.mark.parametrize("cube", [False, True])
 @pytest.mark.parametrize("made", ["with a gradient", "under no_grad", "of a detached texture"])
 def test_gradients_of_levels_reach_the_texture(made, cube):
-    """However the levels were made: as if `texture` had built them."""
+    """Gradients of mip levels reach the texture as if `texture` had built them, however they were made."""
     shape = (1, 6, 8, 8, 2) if cube else (1, 8, 8, 2)
     mode = "cube" if cube else "wrap"
     tex = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
@@ -816,7 +817,7 @@ def opposite_vertices(tri):
 
 
 def crossing(pos, tri, edges, t, centre, axis, direction):
-    """Where the silhouette of triangle t cuts the line of centres: the clamped dc, or None. axis: 0 for x."""
+    """The place where the silhouette of triangle t cuts the line of centres: the clamped dc, or None. axis: 0 for x."""
     other = 1 - axis
     screen = pos[:, :2] / pos[:, 3:] * (W / 2, H / 2) - centre  # pixels relative to the centre of T's pixel
     found = []

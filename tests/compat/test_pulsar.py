@@ -65,7 +65,7 @@ def test_six_numbers_and_offsets(shared: Path) -> None:
 
 
 def one_sphere(where: list[float], vector: list[float], size: tuple[int, int] = (9, 9), **options: bool) -> list[float]:
-    """Centre (row, column) of what is drawn of a sphere."""
+    """The centre (row, column) of a sphere's image."""
     image = Renderer(size[1], size[0], n_channels=1, **options)(
         torch.tensor([where]).float(), torch.ones(1, 1), torch.tensor([0.5]), torch.tensor(vector), 0.1, 20.0, 0.1,
         bg_col=torch.zeros(1),
@@ -111,7 +111,7 @@ def small_scene(camera: str, views: int = 2) -> dict[str, Tensor]:
 @pytest.mark.parametrize("right_handed", [False, True])
 @pytest.mark.parametrize("camera", ["axis", "six", "flat"])
 def test_gradients(camera: str, right_handed: bool) -> None:
-    """All inputs, all numbers of the camera."""
+    """All inputs, including all numbers of the camera, pass gradcheck."""
     scene = small_scene(camera)
     if right_handed:
         scene["cam_params"][:, 2] *= -1
@@ -195,7 +195,8 @@ def test_wrong_renderers(change: dict, error: type[Exception], message: str) -> 
 
 
 def test_min_depth_zero_stands_for_the_focal_length() -> None:
-    """As in Pulsar; other values may be below it. With parallel rays there is nothing to stand for."""
+    """min_depth = 0 stands for the focal length, as in Pulsar; other values may be smaller. With parallel rays, 0 means
+    0."""
     camera = [0.0, 0, 0, 0, 0, 0, 5, 9]
     sphere = (torch.tensor([[0.0, 0, 5]]), torch.ones(1, 1), torch.tensor([0.5]))
     draw = Renderer(9, 9, n_channels=1)
@@ -207,7 +208,8 @@ def test_min_depth_zero_stands_for_the_focal_length() -> None:
 
 
 def test_pulsar_gradients_are_scaled() -> None:
-    """A sphere's by 1 / its pixels, the camera's by 0.004 / pi / the spheres that are seen."""
+    """Gradients of a sphere are divided by its number of pixels, those of the camera multiplied by 0.004 / pi / the
+    number of visible spheres."""
     positions = torch.tensor([[0.0, 0, 5], [1.0, 1, 6], [0.0, 0, -5]])
     camera = torch.tensor([0.0, 0, 0, 0, 0, 0, 5, 9])
     colours, radii = random(3, 1), torch.full((3,), 2.0)

@@ -23,7 +23,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS.parent), str(TESTS / "ops"), str(TESTS)]
 
-# What differs by design: what the kernels note for their own backward pass.
+# Outputs that differ by design: data that the kernels keep for their own backward pass.
 KEPT = ("notes", "state", "last")
 BOUNDS = {"float32": 1e-5, "float64": 1e-10}
 STICKY = 3  # the exit status of a process that has lost its device
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def supervise(part: int, options: argparse.Namespace, deadline: float) -> list[dict[str, Any]]:
-    """The rows of every so manieth case, from as many processes as it takes."""
+    """The rows of this share of the cases, from as many processes as it takes."""
     rows: list[dict[str, Any]] = []
     start = 0
     while time.monotonic() < deadline:
@@ -128,7 +128,7 @@ def work(options: argparse.Namespace) -> int:
 
 
 def compare(case: Any, kernels: Any) -> dict[str, Any]:
-    """What differs, in words, and how far each output is off."""
+    """The differences, in words, and the error of each output."""
     from cases import evaluate
     from ops_common import scaled_error
 

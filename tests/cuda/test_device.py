@@ -131,9 +131,9 @@ def test_same_splats_as_on_the_cpu(kind: str, dtype: torch.dtype) -> None:
     if kind == "surface_splats" and dtype == torch.float32:
         pytest.skip("where a disc ends is a step: see the float64 of this test, and that of the op")
     ours, theirs = (Splatted(kind, device, dtype)() for device in ("cuda", "cpu"))
-    # The device's own exponential moves what is faint over the threshold in single pixels of float32.
+    # The device's own exponential moves faint contributions across the threshold in single pixels of float32.
     assert (ours[0].cpu() == theirs[0]).float().mean() > (0.999 if dtype == torch.float32 else 0.99999)
-    # Gradients to the camera add up those of 60 000 pixels, in whatever order atomics come: 2.03e-4 on an H200.
+    # Gradients of the camera sum those of 60 000 pixels, in the arbitrary order of atomics: 2.03e-4 on an H200.
     assert_close(ours[1:], theirs[1:], 3e-4 if dtype == torch.float32 else 1e-8)
 
 
@@ -322,7 +322,7 @@ def test_second_device() -> None:
 
 @pytest.mark.parametrize("kind", FRAMES)
 def test_no_synchronisation(kind: type[Frame]) -> None:
-    """torch raises where one of its own ops waits for the device; the library has nothing that could."""
+    """torch raises an error if one of its own ops waits for the device; the library has no code that could."""
     frame = kind("cuda")
     frame()
     torch.cuda.set_sync_debug_mode("error")
@@ -358,7 +358,7 @@ def triangles_everywhere(count: int, size: float) -> tuple[Tensor, Tensor]:
 
 
 def test_fitting_splats() -> None:
-    """The whole loop of `lumigrad splat` on the device; test_splats.py says what it has to reach."""
+    """The whole loop of `lumigrad splat` runs on the device and reaches the result required in test_splats.py."""
     intrinsics = [torch.full((1,), value) for value in (40.0, 40.0, 16.0, 16.0)]
     camera = PerspectiveCamera(torch.eye(4)[None], *intrinsics, (32, 32))
     cloud = PointCloud(random(200, 3) - torch.tensor([0.0, 0, 4]), 0.5 + 0.5 * random(200, 3, seed=1))

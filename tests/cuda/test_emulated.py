@@ -190,7 +190,7 @@ def test_soft(name: str, dtype: torch.dtype) -> None:
         if "grad" not in key:
             assert torch.equal(actual[key], value), key
         else:
-            # Loose triangles seen edge-on: gradients that nearly cancel. Both are as far from float64.
+            # Loose triangles seen edge-on have gradients that nearly cancel. Both results are equally far from float64.
             bound = 1e-11 if dtype == torch.float64 else 5e-4 if name == "random" else 5e-5
             assert scaled_error(actual[key], value) < bound, key
 
@@ -235,7 +235,7 @@ def both_orders() -> Iterator[None]:
 
 @pytest.mark.usefixtures("both_orders")
 def test_deterministic() -> None:
-    """The same bits whether blocks and threads come in order or backwards; without determinism they differ."""
+    """Deterministic results have the same bits whether blocks and threads run forwards or backwards; others differ."""
 
     def everything() -> dict[str, Tensor]:
         found = mesh_scene("sphere", torch.float32) | mesh_scene("inside", torch.float64)
@@ -275,7 +275,7 @@ def test_splats_are_deterministic() -> None:
 
 
 def test_sums_of_very_different_sizes() -> None:
-    """Deterministic sums keep small gradients beside large ones, and say so where one is not a number."""
+    """Deterministic sums keep small gradients beside large ones, and propagate NaN."""
     pos, tri = sphere_views(1, 1)
     frags = lg.rasterize(pos, tri, (40, 40))
     sizes = (10.0 ** torch.arange(-18, 18, 36 / 42)[:42, None]).expand(-1, 2).contiguous()
@@ -298,7 +298,7 @@ def test_sums_of_very_different_sizes() -> None:
 
 
 def test_wrong_indices_are_left_out() -> None:
-    """A device cannot raise without being waited for: what a wrong index belongs to does not appear."""
+    """A device cannot raise an error without synchronisation, so faces with an invalid index do not appear."""
     pos, tri = sphere_views(2, 1)
     wrong = tri.clone()
     wrong[::5, 1] = 10**6
@@ -394,7 +394,8 @@ def test_workspaces_are_asked_for_and_used() -> None:
 
 
 def test_workspaces_asked_for_before_are_given_at_once() -> None:
-    """Up to a limit; what is given so may be too small, and larger than need be."""
+    """Workspaces requested before are given immediately, up to a limit; they may be too small or larger than
+    necessary."""
     plain, asked = emulated_core(), []
 
     def noting(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -420,7 +421,8 @@ def test_workspaces_asked_for_before_are_given_at_once() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("op", sorted({case.op for case in cases()}))
 def test_every_op(op: str, dtype: torch.dtype) -> None:
-    """What the CPU's kernels give: indices exactly, numbers within rounding, what is only kept for the gradient not."""
+    """Every op equals the CPU's: indices exactly, numbers within rounding. Data kept only for the gradient are not
+    compared."""
     for case in cases(dtype):
         if case.op == op:
             expected = evaluate(case)
@@ -441,7 +443,7 @@ def compare_values(actual: dict[str, Tensor], expected: dict[str, Tensor], dtype
 
 
 def test_wrong_calls_are_rejected() -> None:
-    """By the functions themselves: what only a program that calls them by hand could ask for."""
+    """The C functions themselves reject requests that only a direct caller could make."""
     with emulated_cuda() as core:
         with pytest.raises(ValueError, match="size: at most 32768"):
             core.calls["rasterize_forward"](0, None, None, None, 1, 0, 0, 40000, 1, 8, None, None, 0, *[None] * 6)

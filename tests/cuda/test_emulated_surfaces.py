@@ -44,7 +44,7 @@ def compare(actual: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch
             continue
         assert torch.equal(actual[name].isfinite(), value.isfinite()), name
         ours, theirs = actual[name].nan_to_num(), value.nan_to_num()
-        scale = theirs.abs().max().clamp(min=1e-3) if theirs.numel() else 1  # what is only rounding has no size
+        scale = theirs.abs().max().clamp(min=1e-3) if theirs.numel() else 1  # rounding alone has no scale
         error = ((ours - theirs) / scale).abs()
         assert (error < (1e-4 if dtype == torch.float32 else 1e-10)).all(), f"{name}: {error.max():.2e}"
 
@@ -164,7 +164,7 @@ def test_projection_of_surfels(projection: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (37, 50), (1, 300), (300, 2)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_visibility(size: tuple[int, int], dtype: torch.dtype) -> None:
-    """Of reaches from nothing to more than the image, and of places outside of it."""
+    """Visibility gradients agree for radii from zero to more than the image, and for places outside it."""
     xy = flat_scene("disc", 40, 2, dtype, size=size)["xy"]
     radius = 6 + 6 * random(2, 40, seed=1, dtype=dtype)
     radius[0, :6] = torch.tensor([0, -1, torch.nan, torch.inf, 1e6, 1e-3], dtype=dtype)

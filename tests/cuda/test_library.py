@@ -23,7 +23,7 @@ def test_every_op_can_be_dispatched() -> None:
 
 
 def test_ops_go_by_kernels_that_there_are() -> None:
-    """Where an op asks for the reference, the name it goes by is one that CUDA has a kernel for."""
+    """Ops ask for the reference by a name for which CUDA has a kernel."""
     folder, asked = Path(lumigrad.__file__).parent, 0
     for source in folder.rglob("*.py"):
         for name, op in re.findall(r'needs_reference\("([\w.]+)", \w+(?:, "(\w+)")?\)', source.read_text()):
@@ -52,7 +52,7 @@ def test_without_a_device() -> None:
 
 
 def forget_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if there were a device, and nothing had been asked for."""
+    """Pretend that there is a device, and that the library has not been requested yet."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(cuda, "_cores", {})
     monkeypatch.setattr(cuda, "_missing", None)
@@ -61,7 +61,7 @@ def forget_library(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.skipif(not LIBRARY.exists(), reason="this installation has no CUDA library")
 def test_the_library_says_that_nothing_can_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It loads without a driver, and is not used then."""
+    """Without a driver, the library loads, reports that nothing can run it, and is not used."""
     forget_library(monkeypatch)
     assert re.match(r"not used: .* cannot run here: .*(driver|device)", cuda.status())
 
@@ -76,7 +76,7 @@ def test_missing_and_damaged_libraries(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def use_devices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """In the place of torch's switching between devices: those that were switched to, the last one current."""
+    """Replaces torch's switching of devices: records them, the last one being current."""
 
     class On:
         def __init__(self, index: int) -> None:
@@ -102,7 +102,7 @@ class OnDevice:
 
 
 def test_ops_run_on_the_device_of_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which becomes the current one only where it is not, and which has its own core."""
+    """Ops run on their tensors' device, which is made current only if necessary and has its own core."""
 
     class Op:
         def run(self, core: str, *args: object) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ Moves = Sequence[tuple[int, "int | None", int, int]]
 
 
 def carry_out(array: np.ndarray, moves: Moves) -> int:
-    """By the queue; returns how many launches it took."""
+    """Carry out moves with the queue; returns the number of launches."""
     base = array.ctypes.data
     rows = [(base + to, 0 if start is None else base + start, count, value) for to, start, count, value in moves]
     numbers = [number for row in rows for number in row]
@@ -47,7 +47,7 @@ def check(count: int, moves: Moves) -> int:
 
 @pytest.mark.parametrize("count", [0, 1, 3, 15, 16, 17, 31, 33, 100, 16383, 16384, 16400, 50001])
 def test_places_and_sizes(count: int) -> None:
-    """Nothing beside a range is touched, however it lies to multiples of 4 and 16."""
+    """Nothing outside a range is touched, whatever its alignment to 4 and 16 bytes."""
     for to in (0, 1, 4, 15):
         check(60_000, [(32 + to, None, count, 0xA5)])
     for to, start in ((0, 0), (0, 4), (4, 4), (1, 2), (8, 3), (13, 13)):

@@ -51,7 +51,8 @@ def test_instruction_sets() -> None:
 @pytest.mark.skipif(not shutil.which("objdump"), reason="needs objdump")
 @pytest.mark.parametrize("isa", installation.available_isas())
 def test_no_fused_instructions(isa: str) -> None:
-    """Contraction is off, but compilers have fused products and sums all the same: results would differ."""
+    """No library contains fused instructions: contraction is off, but compilers have fused products and sums
+    nevertheless."""
     library = library_path(isa)
     code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", library], capture_output=True, text=True, check=True)
     assert "ret" in code.stdout
@@ -103,7 +104,7 @@ def test_only_what_is_installed_is_used(tmp_path: Path) -> None:
 
 
 def test_an_installation_for_better_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As of an image of a container that was made on another machine."""
+    """An installation for better processors is handled, as in a container image made on another machine."""
     monkeypatch.setattr(loading, "DIRECTORY", tmp_path)
     monkeypatch.setattr(loading, "best_isa", lambda: "portable")
     library_path("avx2").touch()

@@ -18,8 +18,8 @@ from lumigrad._optional import require
 
 ROOT = Path(lumigrad.__file__).parent
 
-# From the ground up. Rooms of one floor do not import one another; the package itself, whose public names are those of
-# the ops, lies above them, and the command line may ask it for the version.
+# From the lowest layer up. Packages of one layer do not import one another. The package itself, which exports the ops'
+# public names, lies above them, and the command line may import its version.
 FLOORS = (
     ("types", "_optional", "_launcher"),
     ("_diagnosis",),
@@ -37,7 +37,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-# Only these rooms know the compiled libraries; `lumigrad.memory` makes the controls of their memory public.
+# Only these packages know the compiled libraries; `lumigrad.memory` exports the controls of their memory.
 KNOW_THE_ENGINE = ("_engine", "ops", "memory")
 
 OPTIONAL_PACKAGES = (

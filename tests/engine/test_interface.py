@@ -1,4 +1,4 @@
-"""Header, exported symbols and declared ops say the same; what the parser and the declarations refuse."""
+"""Header, exported symbols and declared ops agree; the parser and the declarations reject anything else."""
 
 from __future__ import annotations
 

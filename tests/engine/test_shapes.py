@@ -1,4 +1,4 @@
-"""The shapes in signatures: the public functions have them, they mean nothing at run time, and tests check them."""
+"""The shapes in signatures: public functions have them, they have no effect at run time, and tests check them."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Mesh:
 
 @pytest.fixture
 def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """A package of functions that do not always do what they say."""
+    """A package of functions that do not always match their signatures."""
     (tmp_path / "wrongly_annotated.py").write_text(PACKAGE, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))

@@ -29,7 +29,7 @@ def render_until(condition, seconds):
 """
 
 
-# Processes that compete for the cores, and end by themselves should nobody end them.
+# Processes that compete for the cores, and end by themselves if nothing else ends them.
 _spin = f"""
 import subprocess, sys
 spin = "import time; end = time.monotonic() + 60\\nwhile time.monotonic() < end: pass"
@@ -43,7 +43,8 @@ def _with_spinning_processes(code: str, **environment: str) -> list[str]:
 
 
 def test_idle_threads_sleep_on_a_busy_machine() -> None:
-    """The further team by which GNU's runtime is told to spin less is there, and goes when it is no longer wanted."""
+    """On a busy machine, the additional team that makes GNU's runtime spin less exists; it ends when no longer
+    needed."""
     output = _with_spinning_processes("""
 print(render_until(threads.contended, 60))
 render_until(lambda: False, 0.2)  # the further team comes with the next call

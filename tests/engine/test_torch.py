@@ -1,4 +1,4 @@
-"""The ops as citizens of torch: opcheck, compile, autocast, gradients of gradients, odd tensors."""
+"""The ops under torch's features: opcheck, compile, autocast, second derivatives, unusual tensors."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_what_carries_gradients() -> None:
 
 
 def test_backward_twice() -> None:
-    """With the graph kept, the second pass finds everything as the first one did."""
+    """With a retained graph, a second backward pass gives the same gradients."""
     pos, tri, frags = scene()
     moving = pos.clone().requires_grad_()
     color = random(2, *SIZE, 3).requires_grad_()
@@ -280,7 +280,7 @@ def test_non_contiguous_tensors() -> None:
 
 
 def test_non_contiguous_gradients() -> None:
-    """What arrives in the backward pass may be expanded or transposed."""
+    """Incoming gradients may be expanded or transposed."""
     pos, tri, frags = scene()
     for dense in (True, False):
         moving, color = pos.clone().requires_grad_(), random(2, *SIZE, 3).requires_grad_()
@@ -364,7 +364,7 @@ def test_forward_mode_agrees_with_reverse_mode(name: str) -> None:
 
 
 def test_ops_alone_refuse_forward_mode() -> None:
-    """Zeros would be wrong, and nobody would know."""
+    """Ops called directly refuse forward mode: zero derivatives would be silently wrong."""
     color, *others = next(case.arguments for case in cases() if case.op == "edge_gradient")
     with pytest.raises(NotImplementedError, match=r"^lumigrad::edge_gradient: forward-mode derivatives are not"):
         torch.func.jvp(lambda c: torch.ops.lumigrad.edge_gradient(c, *others), (color,), (color,))

@@ -41,7 +41,7 @@ def aligned_errors(camera: PerspectiveCamera, truth: PerspectiveCamera) -> tuple
 
 
 def test_world_moves_alike_are_taken_out() -> None:
-    """A rotation, translation and scaling of all cameras together, which changes no image, is no correction."""
+    """A similarity transform of all cameras together, which changes no image, is removed from the corrections."""
     camera = fibonacci_cameras(5, (16, 16))
     refinement = CameraRefinement(camera)
     turn = axis_angle_to_matrix(1e-3 * torch.tensor([0.3, -0.5, 0.8]))
@@ -155,7 +155,7 @@ def test_surface_and_cameras_are_fitted_together() -> None:
 
 
 def test_a_mesh_that_stays_says_where_all_cameras_are() -> None:
-    """With the surface fixed, a shift that all cameras share is an error like any other."""
+    """With a fixed surface, a shift common to all cameras is an error like any other, and is corrected."""
     truth = fibonacci_cameras(6, (48, 48))
     images = photographs(subject(), truth)
     alpha = images[..., 3:]

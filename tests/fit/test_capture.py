@@ -63,7 +63,7 @@ def small_model(widths: tuple[int, int, int] | None = (3, 4, 5), rigid: str = "s
 
 
 def test_zero_weights_are_the_base() -> None:
-    """Whatever the maps are, bit for bit."""
+    """With zero weights, the shape is the base bit for bit, whatever the maps are."""
     model = small_model()
     with torch.no_grad():
         model.weights.zero_()
@@ -106,7 +106,7 @@ def test_what_moves_as_a_whole(rigid: str) -> None:
 
 
 def test_one_sequence_moves_freely() -> None:
-    """There is nothing that it could be held against."""
+    """A single sequence has no other one to be held against, so it moves freely."""
     assert CaptureModel(head(level=0, texture_height=8), [4], 1, texture_size=4).turns.shape == (1, 3)
 
 
@@ -124,7 +124,7 @@ def test_cameras_have_contrast_and_brightness() -> None:
 
 
 def plain_high_pass(image: Tensor, amount: float, factor: int) -> Tensor:
-    """Pixel by pixel: means of blocks, and their Gaussian means at the pixel."""
+    """The filter pixel by pixel: means of blocks, and their Gaussian means at each pixel."""
     height, width = image.shape
     blocks = {}
     for top in range(0, height, factor):
@@ -186,7 +186,7 @@ def test_uniform_laplacian() -> None:
 
 
 def test_gradients() -> None:
-    """Of all that a step differentiates outside of the ops, in float64."""
+    """Everything that a step differentiates outside the ops passes gradcheck in float64."""
     model = small_model()
     frames = torch.tensor([4, 1, 1])
     smooth = UniformLaplacian(model.mesh.faces, len(model.base))
@@ -253,7 +253,7 @@ def test_transparent_images_are_composited(rig_folder: Path) -> None:
 
 
 def test_seen_vertices(recorded: Path) -> None:
-    """The tip of the nose is, the back of the head is not."""
+    """The tip of the nose counts as seen, the back of the head does not."""
     rig = load_rig(recorded)
     truth = load_truth(recorded / "truth", rig)[0]
     seen = seen_vertices(rig, truth)
@@ -274,7 +274,7 @@ def test_shape_errors() -> None:
 
 
 def test_error_falls(recorded: Path, tmp_path: Path) -> None:
-    """A head that is beside its place comes nearer to it, images become alike, and all results are written."""
+    """A displaced head moves towards its true place, the error of images falls, and all results are written."""
     rig = load_rig(recorded)
     truth = load_truth(recorded / "truth", rig)
     rig = replace(rig, base=replace(rig.base, positions=truth[0] + torch.tensor([6.0, -6.0, 4.0])))
@@ -310,7 +310,7 @@ def test_sequences_move_as_a_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("decompose", [True, False])
 def test_resume(recorded: Path, tmp_path: Path, decompose: bool) -> None:
-    """The same bits, whether it was interrupted or not."""
+    """An interrupted and resumed fit ends with the same bits."""
     job = CaptureJob.of_rig(load_rig(recorded), replace(OPTIONS, iterations=6, decompose=decompose))
     whole = job.run(job.begin(), tmp_path)
     state = job.begin()

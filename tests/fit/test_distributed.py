@@ -43,7 +43,7 @@ def launch(processes: int, *arguments: str) -> subprocess.Popen[str]:
 
 
 def process_of(rank: int, launcher: int) -> int:
-    """The number of a process that a launcher has started."""
+    """The process id of a process that a launcher has started."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:

@@ -1,4 +1,4 @@
-"""Fields in files: the same pictures, and errors for files that are none."""
+"""Fields in files: the same pictures after loading, and errors for other files."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def test_dark_is_not_transparent_in_a_hash_field(photos: list[Photo]) -> None:
 
 
 def test_rays_are_those_of_their_pixels(photos: list[Photo]) -> None:
-    """Of photographs of two sizes, one with pixels that do not count."""
+    """Rays belong to their pixels, for photographs of two sizes, one with pixels that do not count."""
     covered = photos[1].covered.clone()
     covered[:, :20] = 0
     some = [photos[0].reduced(2), replace(photos[1], covered=covered)]
@@ -372,7 +372,7 @@ def test_time_limits_a_schedule_of_steps(photos: list[Photo]) -> None:
 
 
 def test_tables_of_few_rows_begin_like_others(photos: list[Photo]) -> None:
-    """They have no more rows than a layer."""
+    """Tables with no more rows than a layer start like other tables."""
     state = HashField(photos, rows=16, finest=64).begin(Schedule(iterations=1))
     sizes = [float(values.abs().max()) for values in state.parameters]
     assert max(sizes[:12]) <= 1e-4 < 0.1 < min(sizes[12:])

@@ -73,7 +73,7 @@ def test_checkpoints_come_back(tmp_path: Path) -> None:
 
 
 def _damages(value: Any) -> list[Any]:
-    """A value of a state in forms that it must not have."""
+    """Invalid variants of a state's value."""
     wrong: list[Any] = ["text", None]
     if isinstance(value, dict):
         wrong += [{}] if value else []
@@ -91,7 +91,7 @@ def _damages(value: Any) -> list[Any]:
 
 
 def _resume_damaged(job: Any, folder: Path, optional: set[str]) -> None:
-    """Whatever is wrong in a checkpoint is an error that names the file, and never an accepted state."""
+    """Any damage to a checkpoint raises an error that names the file."""
     saved = torch.load(folder / "state.pt", weights_only=True)
     for key, value in saved["state"].items():
         for wrong in _damages(value):

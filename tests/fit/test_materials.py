@@ -54,7 +54,7 @@ def painted(material: PBRMaterial) -> Mesh:
 
 @torch.no_grad()
 def photographs(mesh: Mesh, light: Tensor, count: int = 8) -> list[Photo]:
-    """By path tracing, which is not what the fits are made with."""
+    """Photographs by path tracing, which the fits do not use."""
     camera = fibonacci_cameras(count, SIZE)
     scene = Scene(mesh, environment=light_of(light, Tracing()))
     shot = render_path(scene, camera, samples=64, max_depth=2)
@@ -64,7 +64,7 @@ def photographs(mesh: Mesh, light: Tensor, count: int = 8) -> list[Photo]:
 
 
 def fitted(mesh: Mesh, photos: list[Photo], stages: tuple[Stage, ...], albedo: float) -> tuple[MaterialsState, Mesh]:
-    """The state after a fit, and the mesh with what was found."""
+    """The state after a fit, and the mesh with the fitted material."""
     bare = Mesh(mesh.positions, mesh.faces)
     data = PhotoSet.of(photos)
     state = MaterialsState.begin(bare, data, size=32, light_size=8, albedo=albedo)
@@ -174,7 +174,7 @@ def _scaled(image: Tensor, gain: float) -> Tensor:
 
 
 def test_maps_are_physical() -> None:
-    """Whatever the parameters are."""
+    """Maps are physically valid for any parameters."""
     parameters = start_parameters((8, 6), 4, 0.3, torch.tensor(0.2), normals=True)
     generator = torch.Generator().manual_seed(0)
     wild = {name: [50 * torch.randn(level.shape, generator=generator) for level in levels]
@@ -263,7 +263,7 @@ def test_penalties_prefer_what_they_should() -> None:
 
 
 def test_occlusion_between_plates() -> None:
-    """Under a wide roof next to no light arrives, on top of it all of it."""
+    """Under a wide roof, almost no light arrives; on top of it, all of it does."""
     corners = torch.tensor([[-1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 0.0, -1.0]])
     quad = torch.tensor([[0, 1, 2], [0, 2, 3]])
     positions = torch.cat((corners, corners + torch.tensor([0.0, 0.02, 0.0])))

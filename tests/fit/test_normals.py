@@ -15,7 +15,7 @@ def camera(size: tuple[int, int] = (24, 30)) -> PerspectiveCamera:
 
 
 def test_plane() -> None:
-    """Its depth has its normal everywhere but on the border."""
+    """The depth of a plane gives its normal everywhere except at the border."""
     seen = camera()
     normal = torch.nn.functional.normalize(torch.tensor([0.4, 0.3, 1.0]), dim=0)
     origins, directions = seen.rays()

@@ -1,4 +1,4 @@
-"""Grids that note where a field has anything: nested levels, decay, what is not looked at, wrong calls."""
+"""Occupancy grids: nested levels, decay, cells that are not evaluated, wrong calls."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_part_of_the_cells() -> None:
 
 
 def test_a_faint_field_is_not_lost() -> None:
-    """The threshold is the mean where that is lower."""
+    """A faint field stays occupied: the threshold is the mean density if that is lower."""
     grid = OccupancyGrid(BOX, 4, threshold=0.1)
     grid.update(lambda points: 1e-3 * (points[:, 0] > 0))
     assert torch.equal(bits(grid)[0], (torch.arange(4) >= 2).expand(4, 4, 4))

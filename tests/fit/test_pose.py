@@ -34,7 +34,7 @@ SIZE = (96, 96)
 
 
 def view(azimuth: float = 35.0, elevation: float = 20.0, distance: float = 5.0) -> PerspectiveCamera:
-    """Beside the object, so that it is not in the middle of the image."""
+    """A camera that looks past the object, so that it is not in the middle of the image."""
     return PerspectiveCamera.orbit(azimuth, elevation, distance, 40.0, SIZE, target=(0.3, -0.2, 0.0))
 
 
@@ -90,7 +90,7 @@ def test_with_a_lens() -> None:
 
 
 def test_units_and_centres_do_not_matter() -> None:
-    """A mesh a hundred times as large, away from its origin."""
+    """The pose is found for a mesh a hundred times as large and away from its origin."""
     mesh, camera = creature(2), view()
     shift = torch.tensor([300.0, -50.0, 20.0])
     large = replace(mesh, positions=100 * mesh.positions + shift)
@@ -127,7 +127,7 @@ def test_what_hides_the_object_is_found() -> None:
 
 
 def test_warnings_say_which_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several, and of a video; of each, the second has a hidden object."""
+    """Warnings name the photograph or frame in which the object is hidden, the second one in both cases."""
     mesh, camera = creature(2), view()
     image, mask = picture(mesh, camera)
     sure = PoseEstimate(camera.world_to_camera, camera, 0.0, 1.0, 0.0, 0.0, None, math.inf)
@@ -247,7 +247,7 @@ def test_each_pose_has_its_own_hidden_part() -> None:
 
 
 def test_one_sided_differences() -> None:
-    """Against sums over pixels, one pair after the other."""
+    """One-sided differences agree with sums over pixels for each pair."""
     generator = torch.Generator().manual_seed(0)
     images, targets = (torch.rand(count, 5, 6, 4, generator=generator, dtype=torch.float64) for count in (3, 2))
     found = search._one_sided(images, targets, colors=True)

@@ -1,4 +1,4 @@
-"""What fits show while they run: states that stay, in the space of the photographs."""
+"""Previews of running fits: fixed states, in the space of the photographs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> PosedPhotos:
 
 
 def _first(preview: Preview) -> Tensor:
-    """What the camera of the first photograph sees."""
+    """The preview from the camera of the first photograph."""
     image = preview.picture(preview.photos[0][0])
     assert image.shape == preview.photos[0][1].shape
     assert image.isfinite().all()

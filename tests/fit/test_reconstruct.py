@@ -79,7 +79,8 @@ def test_placement() -> None:
 
 
 def test_hull_of_a_ball() -> None:
-    """Around the ball, little larger, where it is; and so far away and small that the search has to find it."""
+    """The hull surrounds a ball and is little larger, also if the ball is so small and far away that it must be
+    searched for."""
     far = striped(icosphere(4, radius=0.2))
     photos = photo_set(Mesh(far.positions + torch.tensor([0.5, 0.3, -0.2]), far.faces, colors=far.colors), 16)
     hull = place_and_hull(photos, 48)
@@ -112,7 +113,7 @@ def test_wrong_conventions_are_named(axes: str, poses: str, tmp_path: Path) -> N
 
 
 def test_masks_of_something_else(tmp_path: Path) -> None:
-    """Masks that fit together under no convention."""
+    """Masks that are inconsistent under every convention give an error."""
     photos = photo_set(ball(), 12)
     corner = torch.zeros_like(photos.alpha)
     for n in range(12):
@@ -151,7 +152,8 @@ def test_unwrapped_faces_do_not_overlap(library: bool) -> None:
 
 
 def test_projected_colors() -> None:
-    """Those of the surface where it is seen, none where it is hidden by another part; gains are taken out."""
+    """Projected colours are those of the visible surface, and missing where another part hides it; gains are
+    removed."""
     mesh, photos = subject(), photo_set(subject(), 12, 96)
     gains = torch.linspace(0.8, 1.2, 12)[:, None].expand(12, 3)
     brighter = replace(photos, images=(photos.images * gains[:, None, None]).half())
@@ -180,7 +182,7 @@ def test_gains() -> None:
 
 
 def test_surface_errors() -> None:
-    """Of concentric balls, and of half a ball: all of it is right, and half of the truth is missing."""
+    """Errors are right for concentric balls and for half a ball, which is accurate but misses half of the truth."""
     ball, diagonal = icosphere(4), 12**0.5
     same = surface_errors(icosphere(4), ball, 4000)
     assert same["chamfer"] < 1e-3
@@ -292,7 +294,7 @@ def test_metrics_say_which_atlas_was_used(tmp_path: Path, library: bool, monkeyp
 
 
 def test_own_texture_coordinates(tmp_path: Path) -> None:
-    """They are kept, and refused where they repeat the texture."""
+    """A mesh's own texture coordinates are kept, or refused if they repeat the texture."""
     data = load_dataset(write_photos(tmp_path, ball(), 9))
     atlas = unwrap(ball().positions, ball().faces, 128, xatlas=False)
     mesh = Mesh(ball().positions, ball().faces, atlas.uvs, atlas.uv_faces)
@@ -306,7 +308,7 @@ def test_own_texture_coordinates(tmp_path: Path) -> None:
 
 
 def test_turntable_cameras() -> None:
-    """They look at the origin from the photographs' distance, once around."""
+    """Turntable cameras look at the origin from the photographs' distance, once around."""
     camera = around(photo_set(ball(), 10), 8)
     torch.testing.assert_close(camera.pixels(torch.zeros(1, 3)), torch.full((8, 1, 2), 24.0))
     distances = camera.position.norm(dim=1)

@@ -82,7 +82,7 @@ def test_fused_room() -> None:
 
 
 def test_nothing_near() -> None:
-    """Without surfaces, all is free up to the horizon; where nothing is known, nothing is solid."""
+    """Without surfaces, everything is free up to the horizon; unknown space is not solid."""
     camera = around(4, 16)
     for depth in (torch.inf, 0.0):
         mesh = fused_surface(fuse_depths(torch.full((4, 16, 16), depth), camera, 32))
@@ -156,7 +156,7 @@ def test_swept_depths() -> None:
 
 
 def test_contracted_space() -> None:
-    """There and back, with the derivative of a finite difference."""
+    """Contraction and its inverse cancel, and the derivative agrees with finite differences."""
     points = torch.tensor([[0.3, -0.2, 0.1], [2.0, -1.0, 0.5], [10.0, 20.0, -5.0]], dtype=torch.float64)
     space = Contracted()
     torch.testing.assert_close(space.outward(space.inward(points)), points)
@@ -166,7 +166,7 @@ def test_contracted_space() -> None:
 
 
 def test_errors_of_a_part() -> None:
-    """A floor below a ball is no error of the ball; without saying so, it is."""
+    """A floor below a ball does not count as an error if the truth is declared to be a part; otherwise it does."""
     ball = icosphere(4)
     floor = torch.tensor([[-3.0, -1.0, -3.0], [-3.0, -1.0, 3.0], [3.0, -1.0, -3.0], [3.0, -1.0, 3.0]])
     faces = torch.cat([ball.faces, torch.tensor([[0, 1, 2], [2, 1, 3]]) + len(ball.positions)])

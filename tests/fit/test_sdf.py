@@ -35,7 +35,7 @@ def ring(points: Tensor) -> Tensor:
 
 
 def pictures(function, count: int = 10, size: int = 48, **options) -> Views:
-    """Of a fine grid, by rays."""
+    """Reference pictures of a fine grid, traced by rays."""
     grid = SignedDistanceGrid.from_function(function, 64, BOX)
     camera = fibonacci_cameras(count, (size, size))
     with torch.no_grad():
@@ -54,7 +54,7 @@ def fitted(of_ring: Views) -> SignedDistanceGrid:
 
 
 def test_a_ring(of_ring: Views, fitted: SignedDistanceGrid) -> None:
-    """Closed, with one hole, as large as it should be, and nearer to the truth than the hull."""
+    """The fit of a ring is closed, has one hole and the right volume, and is closer to the truth than the hull."""
     mesh = fitted.mesh()
     assert fitted.values.shape == (24, 24, 24)
     assert is_watertight(mesh.faces)
@@ -85,7 +85,8 @@ def test_the_same_again_and_stopped(of_ring: Views) -> None:
 
 
 def test_start_and_colors() -> None:
-    """From a ball that is too small, in another material: its shape and the colours of its two halves."""
+    """A fit that starts with a ball that is too small, in another material, finds the shape and the colours of its
+    halves."""
 
     def colored(points):
         return torch.where(points[..., :1] > 0, torch.tensor([0.9, 0.2, 0.2]), torch.tensor([0.2, 0.3, 0.9]))
@@ -111,7 +112,7 @@ def test_start_and_colors() -> None:
 
 
 def test_masks_alone() -> None:
-    """White shapes without shading: a ball comes out of its silhouettes."""
+    """With unshaded white shapes, a ball is recovered from its silhouettes."""
     ball = icosphere(4, radius=0.6)
     views = render_views(ball, fibonacci_cameras(10, (32, 32)), Lighting())
     masks = Views(views.camera, views.images[..., 3:].expand(-1, -1, -1, 4))
@@ -138,7 +139,7 @@ def test_a_grid_cut_short(tmp_path: Path) -> None:
 
 
 def test_hull_of_one_view() -> None:
-    """All that projects into the mask, where the picture has it; what no picture has is outside."""
+    """The hull of one view is everything that projects into its mask; space outside the picture is outside."""
     camera = PerspectiveCamera.orbit(torch.tensor([0.0]), 0.0, 4.0, 20.0, (64, 64))
     views = render_views(icosphere(4, radius=0.5), camera, Lighting())
     hull = visual_hull(views, 32, BOX)

@@ -88,7 +88,7 @@ def cube() -> tuple[Tensor, Tensor]:
 
 
 def test_mean_value_coordinates_reproduce_affine_maps() -> None:
-    """Within, outside, near the surface, and in the planes of faces, beside them."""
+    """Affine maps are reproduced inside, outside, near the surface, and in the planes of faces beside these."""
     cage, faces = cube()
     points = torch.cat([0.6 * random(40, 3).tanh(), 3 * random(10, 3, seed=1)])
     beside = torch.tensor([[1.0, 2.5, 0.2], [0.3, -1.0, 4.0], [0.2, 0.1, 0.999], [0.0, 0.0, 0.0]], dtype=F64)

@@ -38,12 +38,12 @@ def tensors(value: Any) -> dict[str, Tensor]:
 
 
 def listed(result: Any) -> Any:
-    """The value, an iterator as the list of what it gives; not all of it, where someone asked for 2**70 layers."""
+    """The value; an iterator becomes a list of its first items, because there may be 2**70 layers."""
     return list(itertools.islice(result, 100)) if isinstance(result, Iterator) else result
 
 
 def described(value: Any) -> str:
-    """For a report."""
+    """A description for a report."""
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
     if isinstance(value, dict):

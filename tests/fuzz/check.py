@@ -22,7 +22,7 @@ THREADS = (1, 2, 2, 3, 40)
 
 
 class FaultError(AssertionError):
-    """Something that must not be."""
+    """A violated requirement."""
 
 
 def check(op: str, seed: int) -> None:
@@ -45,7 +45,7 @@ def _check_wrong(draw: Draw, call: Call) -> None:
         if not re.match(rf"({names})\b[^:]*(:| is )|(frags\.\w+ holds|attr_tri\[)", str(error)):
             raise FaultError(f"{what}: the error does not name an argument: {type(error).__name__}: {error}") from error
     except Exception as error:
-        if type(error).__name__ == "ShapeError":  # of what the op does not look at: said by the tests themselves
+        if type(error).__name__ == "ShapeError":  # of unchecked arguments: raised by the tests themselves
             return
         raise FaultError(f"{what}: {type(error).__name__}: {error}; {described(arguments)}") from error
 
@@ -141,7 +141,7 @@ class _Sound:
 
 
 class Run:
-    """What a function makes of arguments, of which some want gradients."""
+    """The results of a function for arguments, some of which require gradients."""
 
     def __init__(self, function: Callable[..., Any], arguments: dict[str, Any], wanted: list[str]) -> None:
         self._leaves: Results = {}
@@ -152,7 +152,7 @@ class Run:
         return self._leaves[path]
 
     def gradients(self, masks: Results, ignored: list[bool]) -> Results:
-        """Of a fixed sum of the masked elements of those outputs that are not ignored."""
+        """Gradients of a fixed sum of the masked elements of those outputs that are not ignored."""
         loss = torch.zeros(())
         if any(masks[name].shape != value.shape for name, value in self.outputs.items()):
             return {path: torch.full_like(leaf, torch.nan) for path, leaf in self._leaves.items()}
@@ -168,7 +168,7 @@ class Run:
 
 
 def _agreeing(wrong: Results) -> Results:
-    """Where all outputs agree: of images, all that there is at a pixel."""
+    """Where all outputs agree; for images, all values at a pixel."""
     pixels: dict[tuple[int, ...], Tensor] = {}
     for where in wrong.values():
         if where.dim() >= 3:
@@ -189,7 +189,7 @@ def _like(pixels: Tensor, values: Tensor) -> Tensor:
 
 
 def _report(what: str, where: Tensor, actual: Tensor, expected: Tensor, room: Tensor | None = None) -> str:
-    """What is wrong at the first place where something is."""
+    """A description of the first difference."""
     place = tuple(where.nonzero()[0].tolist())
     text = f"{what}: {int(where.sum())} of {where.numel()}; at {place} {actual[place].item()!r}"
     text += f", by definition {expected[place].item()!r}"

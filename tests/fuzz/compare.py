@@ -1,4 +1,4 @@
-"""When two results are the same but for rounding.
+"""Comparison of results up to rounding.
 
 A result is held to the definition in float64: first to a fixed bound, then, where it is beyond that, to two measures of
 how far an implementation may be off. One is what the definition itself makes of inputs that differ in their last
@@ -21,9 +21,9 @@ BOUNDS = {torch.float32: (1e-4, 1e-3), torch.float64: (1e-10, 1e-8)}
 # Inputs are moved by so many units of rounding; a result that moves by x may be off by `ALLOWANCE / units` times x.
 UNITS = (*6 * [4], *4 * [64], *4 * [1000])
 ALLOWANCE = 1000
-UNITS_OF_SUMS = 2048  # of terms of about 1, whose sum may be nothing
+UNITS_OF_SUMS = 2048  # for terms of about 1, whose sum may vanish
 NARROW_ALLOWANCE = 100  # times the error of the definition in float32
-# Beyond these, products over- and underflow in float32 that do not in float64.
+# Beyond these magnitudes, products overflow or underflow in float32 but not in float64.
 LARGE, SMALL = 1e36, 1e-30
 
 Results = dict[str, Tensor]
@@ -39,7 +39,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def typical(values: Tensor) -> float:
-    """A magnitude that a few large values do not change."""
+    """A typical magnitude, robust against a few large values."""
     magnitudes = values.detach().double().abs().flatten()
     magnitudes = magnitudes[magnitudes.isfinite() & (magnitudes > 0)]
     return magnitudes.median().item() if len(magnitudes) else 0.0
@@ -77,7 +77,7 @@ def moved(arguments: dict[str, Any], units: float, eps: float, generator: torch.
 
 def spread(expected: Results, evaluate: Callable[[dict[str, Any]], Results], arguments: dict[str, Any],
            dtype: torch.dtype) -> Results:  # fmt: skip
-    """By how much each expected result may be off: infinite where it may be anything. arguments: in `dtype`."""
+    """The allowed error of each expected result; infinite where anything is allowed. arguments: in `dtype`."""
     generator = torch.Generator().manual_seed(0)
     eps = torch.finfo(dtype).eps
     found = {name: torch.zeros(value.shape, dtype=torch.float64) for name, value in expected.items()}
@@ -91,7 +91,7 @@ def spread(expected: Results, evaluate: Callable[[dict[str, Any]], Results], arg
         error = _change(rounded[name], narrow[name])
         if not value.is_floating_point():
             continue
-        # What float32 cannot hold says nothing.
+        # Values that float32 cannot represent are not informative.
         error = torch.where(error.isfinite(), error * (eps / torch.finfo(torch.float32).eps), 0)
         if found[name].dim() == 4:  # an image: what jumps in one channel may jump in all
             found[name] = found[name].amax(-1, keepdim=True).expand(value.shape) if value.shape[-1] else found[name]

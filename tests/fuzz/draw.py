@@ -1,4 +1,4 @@
-"""What a case is made of: numbers, shapes, layouts and values, drawn from its name."""
+"""The random ingredients of a case: numbers, shapes, layouts and values, drawn from its name."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Draw:
         return values
 
     def spoiled(self, values: Tensor, finite: bool = False, huge: bool = True) -> Tensor:
-        """In some cases with values that nobody would give, in one or a few places."""
+        """In some cases, absurd values in one or a few places."""
         if not self._spoils or not values.numel() or self.chance(0.3):
             return values
         values = values.clone()

@@ -22,7 +22,7 @@ LIMIT = 120.0  # seconds a case may take, on a busy machine
 
 
 class Name(NamedTuple):
-    """What a case is replayed by."""
+    """The name by which a case is replayed."""
 
     op: str
     seed: int
@@ -38,7 +38,7 @@ class Name(NamedTuple):
 
 class Outcome(NamedTuple):
     name: Name
-    fault: str | None  # None: as it must be
+    fault: str | None  # None: no fault
 
 
 def run(names: Iterable[Name], limit: float = LIMIT, module: str = "fuzz.check") -> Iterator[Outcome]:
@@ -83,7 +83,7 @@ class _Worker:
         self._answers.put("")
 
     def ask(self, name: Name, limit: float) -> tuple[str | None, bool]:
-        """What is wrong with a case, and whether the process has survived it."""
+        """The fault of a case, or None, and whether the process has survived it."""
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(name) + "\n")

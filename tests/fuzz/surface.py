@@ -129,7 +129,7 @@ def interpolate(draw: Draw) -> Call:
 
 
 def hand_made(draw: Draw, views: int, size: tuple[int, int], triangles: int, derivatives: bool) -> Fragments:
-    """Fragments without a rasterizer, and with weights and derivatives that no triangle has."""
+    """Fragments not made by a rasterizer, with impossible weights and derivatives."""
     tri = draw.indices(views, *size, below=triangles, low=-2 if triangles else -3)
     tri = tri.clamp(max=triangles - 1).int()
     bary = draw.uniform(views, *size, 2, low=-0.2)

@@ -38,7 +38,7 @@ def test_every_public_op_has_a_generator() -> None:
 
 
 class Reached(TorchDispatchMode):
-    """Notes which of lumigrad's registered ops run."""
+    """Records which of lumigrad's registered ops run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Reached(TorchDispatchMode):
 
 
 def test_every_registered_op_is_reached() -> None:
-    """Its gradient too."""
+    """Every registered op is reached, including its gradient."""
     with Reached() as reached:
         for op in OPS:
             for seed in range(CALLS):
@@ -70,7 +70,7 @@ def test_the_same_seed_is_the_same_case() -> None:
 
 
 def test_crashes_and_endless_calls_are_reported() -> None:
-    """And the cases after them still run."""
+    """Crashes and endless calls are reported, and the cases after them still run."""
     names = [Name(op, 0) for op in ("right", "wrong", "crash", "raise", "sleep", "right")]
     outcomes = list(isolate.run(names, limit=3.0, module="fuzz.faulty"))
     assert [outcome.name for outcome in outcomes] == names

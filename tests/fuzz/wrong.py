@@ -1,4 +1,4 @@
-"""Wrong calls: one argument of a sound call made into something else. Some of what comes of it is sound again."""
+"""Wrong calls: one argument of a valid call is replaced. Some of the results are valid again."""
 
 from __future__ import annotations
 

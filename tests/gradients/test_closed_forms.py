@@ -1,4 +1,4 @@
-"""What each method says where the true derivative of an image's sum is known, and how far off it is."""
+"""The gradients of each method where the true derivative of an image's sum is known, and their errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lumigrad import gradients
 
 HEIGHT, WIDTH = 20, 24
 INSIDE, OUTSIDE = 0.8, 0.1
-# By how much the sum of two weights next to an outline changes when it moves by one pixel, on either side.
+# The change of the sum of two weights next to an outline when it moves by one pixel, on either side.
 SPLAT_SHARE = 1.05 * 4 * math.exp(-2) / (1 + 2 * math.exp(-2))
 
 
@@ -61,8 +61,8 @@ def parameter(value: float) -> Tensor:
 def test_half_plane_shifted(method: str, factor: float) -> None:
     """The truth: each of the rows gains the difference of colours times the shift in pixels.
 
-    Antialiasing, edge gradients and OpenDR are exact. Splatting trims the Gaussian to three pixels. For NMR each
-    of the 15 covered pixels of a row, the nearest 0.3 pixels from the outline, wants it to be moved over itself.
+    Antialiasing, edge gradients and OpenDR are exact. Splatting trims the Gaussian to three pixels. In NMR, each of the
+    15 covered pixels of a row, the nearest one 0.3 pixels from the outline, pulls the outline over itself.
     """
     shift = parameter(0.0)
     outline = 2 * (14.5 + 0.3) / WIDTH - 1
@@ -75,8 +75,8 @@ def test_half_plane_shifted(method: str, factor: float) -> None:
 
 @pytest.mark.parametrize("method", ["antialias", "edge", "opendr", "splat"])
 def test_shape_shifted_inside_the_image(method: str) -> None:
-    """The sum stays what it is: what one side gains the other loses. Not so with NMR, whose pixels have wishes only
-    where a change lowers the loss, and only for the triangle that they show.
+    """The sum stays what it is: what one side gains the other loses. NMR differs: its pixels act only where a change
+    lowers the loss, and only on the triangle that they show.
     """
     shift = parameter(0.0)
     step = 2 / WIDTH
@@ -86,7 +86,7 @@ def test_shape_shifted_inside_the_image(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["antialias", "edge", "opendr"])
 def test_shape_stretched(method: str) -> None:
-    """Antialiasing knows the outline's place. The others move it as they move the pixel's centre."""
+    """Only antialiasing knows the outline's place; the other methods move it like the pixel's centre."""
     left, right = -1 + 5.2 * 2 / WIDTH, parameter(-1 + 15.8 * 2 / WIDTH)
     pos = quad(left, right, -2.0, 2.0)
     found = derivative(brightness(pos, QUAD, method), right) / (WIDTH / 2)

@@ -17,7 +17,7 @@ TOLERANCE = {"thin .05": 3e-2}
 
 
 def sampled(pos: Tensor, tri: Tensor, color: Tensor, background: Tensor, size: tuple[int, int], n: int) -> Tensor:
-    """The mean [H, W, C] of n x n points a pixel, each of which asks every triangle for its depth there."""
+    """The mean [H, W, C] of n x n points per pixel, each tested against every triangle."""
     height, width = size
     y, x = torch.meshgrid(
         1 - (torch.arange(height * n).double() + 0.5) * (2 / (height * n)),

@@ -82,7 +82,7 @@ def plane(corners: Tensor, x: float, y: float) -> Tensor:
 
 
 def point_seen(s: Scene, pos: Tensor, row: int, col: int) -> Tensor:
-    """Where the surface point that the pixel shows lies on the screen, [3]; fixed on its triangle."""
+    """The screen position [3] of the surface point that the pixel shows; fixed on its triangle."""
     size = s.color.shape[1:3]
     corner = s.tri[s.frags.tri[0, row, col]]
     with torch.no_grad():

@@ -78,7 +78,8 @@ def test_smooth_shading_is_counted_once(method: str) -> None:
 
 
 def test_splat_is_the_derivative_of_its_image() -> None:
-    """With the layers held fixed: their depths, places and colours make the weights."""
+    """With fixed layers, the gradient is the derivative of the image: depths, places and colours determine the
+    weights."""
     pos, tri = random_triangles(5, seed=4, size=1.0)
     pos = pos.double()
     layers = list(lg.peel(pos, tri, (7, 8), 2))
@@ -92,7 +93,7 @@ def test_splat_is_the_derivative_of_its_image() -> None:
 
 
 def test_splatted_positions_are_differentiated() -> None:
-    """Positions do not change the value, which is taken where they are: the weights tell how they would."""
+    """Gradients reach splatted positions through the weights, although the values do not depend on them."""
     pos, tri = random_triangles(3, seed=4, size=1.5)
     frags = lg.rasterize(pos.double(), tri, (9, 9))
     color, weight = (random(1, 9, 9, 2, seed=seed, dtype=torch.float64) for seed in (1, 2))

@@ -1,4 +1,4 @@
-"""Posed photographs: what is read, and what is said of damaged files."""
+"""Posed photographs: reading, and errors for damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""glTF files written byte by byte, each with what the specification says they show."""
+"""glTF files written byte by byte, compared with the content that the specification defines."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_quantized_positions_and_normals(tmp_path: Path) -> None:
 
 
 def test_vertex_colours_are_linear(tmp_path: Path) -> None:
-    """Half of the light is shown as 0.7354; alpha stays."""
+    """Vertex colours are linear: half of the light is encoded as 0.7354; alpha is unchanged."""
     rgba = np.full((4, 4), 0.5, np.float32)
     mesh = load_mesh(square(tmp_path, {"COLOR_0": rgba}))
     assert mesh.colors is not None
@@ -348,7 +348,7 @@ def test_second_texture_coordinates(tmp_path: Path, second: str) -> None:
 
 
 def test_normal_maps_at_second_coordinates(tmp_path: Path) -> None:
-    """They bend normals as they do at first coordinates of the same values."""
+    """Normal maps at second coordinates bend normals as they would at equal first coordinates."""
     turned = np.ascontiguousarray(UVS[:, ::-1])
     bumps = {"uri": halves((200, 128, 230), (128, 60, 230))}
     shown = []
@@ -383,7 +383,7 @@ def test_clamped_second_coordinates(tmp_path: Path) -> None:
 
 
 def test_meshes_keep_second_coordinates(tmp_path: Path) -> None:
-    """In batches, parts and mirrored copies; where a format has none, that is said."""
+    """Second coordinates are kept in batches, parts and mirrored copies; formats without them give a warning."""
     ball = icosphere(1)
     glow = torch.rand(8, 8, 3, generator=torch.Generator().manual_seed(0))
     shown = PBRMaterial(

@@ -1,4 +1,4 @@
-"""OBJ files and material libraries as programs write them, and what they mean."""
+"""OBJ files and material libraries as written by programs, and their interpretation."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_negative_indices_count_from_the_last_vertex_so_far(tmp_path: Path) -> N
 @pytest.mark.parametrize("start", range(6))
 @pytest.mark.parametrize("flipped", [False, True])
 def test_concave_polygons(tmp_path: Path, start: int, flipped: bool) -> None:
-    """An L of area 3, whichever its first corner and whichever way around."""
+    """A concave polygon is triangulated: an L of area 3, for any first corner and winding."""
     corners = [(0, 2), (0, 0), (2, 0), (2, 1), (1, 1), (1, 2)]
     order = [(start + i) % 6 + 1 for i in range(6)]
     order = order[::-1] if flipped else order

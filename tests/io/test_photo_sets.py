@@ -1,4 +1,4 @@
-"""Photo sets as other programs leave them: where things lie, what is missing, and what is written."""
+"""Photo sets as written by other programs: locations of files, missing files, and writing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_masks_of_several_cameras(tmp_path: Path, name: str) -> None:
 
 
 def test_a_mask_that_several_photographs_could_claim(tmp_path: Path) -> None:
-    """It is left out, with a warning; one that a single photograph can claim is used."""
+    """A mask that several photographs could claim is left out with a warning; an unambiguous one is used."""
     in_folders(tmp_path, ("images/l/a.png", "images/r/a.png", "images/r/b.png"))
     for name in ("a", "b"):
         save_image(torch.ones(24, 32, 3), tmp_path / "masks" / f"{name}.png")

@@ -61,7 +61,7 @@ def test_strips(tmp_path: Path) -> None:
 
 
 def test_colours_of_faces(tmp_path: Path) -> None:
-    """They are seen as they are, and vertices stay shared."""
+    """Face colours are displayed unchanged, and vertices stay shared."""
     faces = "element face 2\nproperty list uchar int vertex_indices\n"
     textured = faces + "property list uchar float texcoord\n"  # coordinates of no texture, as MeshLab writes them
     places = ("", ""), ("8 0 0 1 0 1 1 0 1 ", "6 0 0 1 0 1 1 ")

@@ -52,13 +52,13 @@ def backward_op(op: str) -> str | None:
 
 
 def differentiable(op: str) -> list[str]:
-    """The inputs that its gradient can be asked for."""
+    """The inputs for which a gradient can be requested."""
     name = backward_op(op)
     return [] if name is None else [i.removeprefix("want_") for i in DIRECTIONS[name].inputs if i.startswith("want_")]
 
 
 def backward_case(case: Case, wanted: list[str] | None = None) -> Case:
-    """Its gradient, of a fixed sum of all its outputs, to some of its inputs, by default all."""
+    """A call of the backward op, for a fixed sum of all outputs and some of the inputs, by default all."""
     name = backward_op(case.op)
     assert name is not None
     values, outputs = case.inputs, output_values(case.op, call(case.op, *case.arguments))
@@ -99,7 +99,7 @@ def evaluate_all(large: bool = False) -> dict[str, Tensor]:
 
 
 def wanting_gradients(case: Case) -> tuple:
-    """The arguments, those that gradients reach as leaves that ask for them."""
+    """The arguments; those with gradients become leaves that require them."""
     asked = differentiable(case.op)
 
     def leaf(value: Any) -> Any:
@@ -111,7 +111,7 @@ def wanting_gradients(case: Case) -> tuple:
 
 
 def spoiled(case: Case) -> Iterator[Case]:
-    """The case with values that nobody would give, here and there in one of its inputs at a time."""
+    """The case with absurd values here and there, in one of its inputs at a time."""
     for i, value in enumerate(case.arguments):
         if not isinstance(value, Tensor) or not value.numel():
             continue

@@ -1,4 +1,4 @@
-"""Wrong calls and what each of them says: the argument, what was expected, what came."""
+"""Wrong calls and their messages: the argument, what was expected, what came."""
 # ruff: noqa: E501 - a table reads best with one call per line
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def ranges(*values: tuple[int, int], dtype: torch.dtype = torch.int64) -> torch.
 
 
 def rho() -> torch.Tensor:
-    """Links that lead into a cycle from outside: following them never comes back."""
+    """Links that lead into a cycle from outside: following them never returns to the start."""
     links = torch.full((2, 3), 2 * 1 + 1, dtype=torch.int32)
     links[1] = torch.tensor([2 * 4, 2 * 5, 2 * 4])
     return links
@@ -200,7 +200,7 @@ def test_errors_leave_nothing_behind() -> None:
 
 @pytest.mark.parametrize("name", sorted({case.op for case in cases()}))
 def test_any_values(name: str) -> None:
-    """Values that nobody would give: of numbers and indices, in one input at a time. An error or a result, and no crash."""
+    """Absurd numbers and indices, in one input at a time, give an error or a result, but no crash."""
     for case in cases():
         for wrong in spoiled(case) if case.op == name else ():
             with contextlib.suppress(ValueError):
@@ -266,7 +266,8 @@ def test_fragments_that_fit_nothing() -> None:
 
 
 def test_links_that_never_come_back() -> None:
-    """A topology made by hand. In a process of its own: following it for ever would not be a failure."""
+    """A topology made by hand. Links that never return to the start are survived; tested in a subprocess, because an
+    endless loop would not fail."""
     code = f"""
 import sys
 sys.path.insert(0, {str(TESTS / "ops")!r})

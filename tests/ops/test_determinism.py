@@ -1,4 +1,4 @@
-"""The same bits for any number of threads, any instruction set, and whoever provides the threads."""
+"""The same bits for any number of threads, any instruction set, and any source of threads."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ print("again", again)
 
 
 def test_the_same_call_twice() -> None:
-    """Nothing that one call leaves behind, such as recycled memory, shows in the next."""
+    """Repeated calls give the same bits: leftovers such as recycled memory have no effect."""
     first = digests(all_outputs())
     lumigrad.memory.empty_cache()
     assert differing(digests(all_outputs()), first) == []

@@ -168,7 +168,7 @@ def test_a_sphere_in_front_of_a_mesh() -> None:
 
 
 def test_implicit_surfaces_in_fog() -> None:
-    """As the grid alone, behind fog as long as the way to it."""
+    """An implicit surface in fog looks like the surface alone behind fog of that thickness."""
     seen = facing((9, 9))
     ball = SignedDistanceFunction(lambda x: x.norm(dim=-1) - 0.7, material=painted(RED))
     alone = render(Scene(ball), seen, shading="unlit")
@@ -248,7 +248,7 @@ CLOUDS = [(PointCloud, render_points), (GaussianCloud, render_gaussians), (Surfe
 @pytest.mark.parametrize("listed", [1, 3, 64])
 @pytest.mark.parametrize(("kind", "renderer"), CLOUDS)
 def test_clouds_in_clear_air(kind: type, renderer: Any, listed: int) -> None:
-    """Taken apart, a cloud is what it is as a whole, however few of its primitives are listed."""
+    """Drawn primitive by primitive, a cloud looks as it does as a whole, however few primitives are listed."""
     seen, one = facing((12, 14)), cloud(kind)
     one = one.to(F64)
     shot = picture([one, fog(0.0, RED, -2.0, 2.0)], seen, fragments=listed)
@@ -337,7 +337,7 @@ def test_a_grid_and_a_field_that_overlap() -> None:
 
 
 def test_order_of_shapes() -> None:
-    """Does not matter."""
+    """The order of shapes does not matter."""
     seen = camera((9, 11))
     shapes = [
         cloud(GaussianCloud, 9), cloud(PointCloud, 9), cloud(PointCloud, 5)[:3],
@@ -467,7 +467,7 @@ def test_degenerate_input() -> None:
 
 
 def test_types() -> None:
-    """The widest one counts."""
+    """Mixed dtypes are drawn in the widest one."""
     shot = render(Scene([cloud(PointCloud).to(torch.float32), fog(0.3, RED, -1, 1)]), facing((3, 3)))
     assert shot.image.dtype == F64
     single = fog(0.3, RED, -1, 1).to(torch.float32)
@@ -509,7 +509,7 @@ def test_wrong_shapes() -> None:
 
 @pytest.mark.parametrize(("kind", "renderer"), CLOUDS)
 def test_clouds_on_both_sides_of_a_wall(kind: type, renderer: Any) -> None:
-    """Only what is in front of it counts, however long the list."""
+    """Only primitives in front of a wall count, however long the list."""
     seen, one = facing((12, 14)), cloud(kind)
     front = one[one.centers[:, 2] > 0.1]
     shots = [picture([shape, wall(0.1)], seen, fragments=40).image for shape in (one, front)]
@@ -518,7 +518,7 @@ def test_clouds_on_both_sides_of_a_wall(kind: type, renderer: Any) -> None:
 
 
 def test_points_without_radii_keep_their_size_with_more_samples() -> None:
-    """They are a pixel in radius, not a sample."""
+    """Points without radii have a radius of one pixel, not one sample, with supersampling."""
     generator = torch.Generator().manual_seed(0)
     cloud = PointCloud(torch.rand(40, 3, dtype=F64, generator=generator) - 0.5)
     far = SignedDistanceFunction(

@@ -106,7 +106,7 @@ def test_shapes_beside_each_other() -> None:
 
 @pytest.mark.parametrize("renderer", RENDERERS)
 def test_meshes_beside_each_other(renderer: str) -> None:
-    """As if all were float64, in either order."""
+    """Meshes of mixed dtypes are drawn as if all were float64, in either order."""
     draw, small = RENDERERS[renderer], replace(MESH, positions=0.5 * MESH.positions + 0.7)
     for meshes in ([MESH, small.to(F64)], [small.to(F64), MESH]):
         mixed = draw(Scene(meshes, lights=[LIGHTS["point"]]), CAMERA)

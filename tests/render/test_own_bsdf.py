@@ -88,7 +88,7 @@ def test_progress_is_told_between_batches_of_paths(monkeypatch: pytest.MonkeyPat
 
 
 def test_as_many_samples_as_tiles_need() -> None:
-    """As without BSDFs of one's own: what is even needs few."""
+    """Adaptive sampling works as without Python BSDFs: even regions need few samples."""
     ball = replace(icosphere(1), materials=(DiffuseMaterial(name="ball"),))
     camera = PerspectiveCamera.orbit(azimuth=30.0, elevation=20.0, distance=3.0, fov_y=45.0, size=(16, 16))
     matt = {"ball": Matt(torch.tensor([0.9, 0.5, 0.1]))}

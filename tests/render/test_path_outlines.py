@@ -158,6 +158,6 @@ def test_nothing_is_seen_in_a_furnace() -> None:
 
 
 def traced_by_area(positions: Tensor, faces: Tensor, camera: Any) -> float:
-    """How much the ball's mask changes by one vertex."""
+    """The change of the ball's mask with one vertex."""
     shot = render_path(Mesh(positions, faces, materials=(lamp(1.0, 1.0, 1.0),)), camera, 4, 1)
     return torch.autograd.grad(shot.mask.sum(), positions)[0].abs().max().item()

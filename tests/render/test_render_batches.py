@@ -1,4 +1,4 @@
-"""Path-traced images in batches: means of all, as many samples as noise asks for, progress, interruption."""
+"""Path-traced images in batches: means, adaptive sample counts, progress, interruption."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_noisy_tiles_get_more_samples() -> None:
 
 
 def test_the_error_is_what_was_asked_for() -> None:
-    """Against many samples: the error of the tiles that were not stopped by the largest number."""
+    """Compared with many samples, the error of tiles below the maximum sample count is the requested one."""
     expected = render_path(stage(), CAMERA, 4096, 2, seed=9, **PLAIN).color[0]
     for error in (0.2, 0.05):
         shot = render_path(stage(), CAMERA, 2048, 2, error=error, **PLAIN)
@@ -81,7 +81,7 @@ def test_the_error_is_what_was_asked_for() -> None:
 
 
 def test_no_bias_worth_mentioning() -> None:
-    """The mean of many images that stop by themselves."""
+    """The mean of many adaptively sampled images has no noticeable bias."""
     found = torch.stack(
         [render_path(stage(), CAMERA, 256, 2, seed, error=0.2, **PLAIN).color.mean() for seed in range(24)]
     )
@@ -90,7 +90,7 @@ def test_no_bias_worth_mentioning() -> None:
 
 
 def test_gradients() -> None:
-    """To the colour of a ball, which its light is in proportion to."""
+    """The gradient with respect to a ball's colour: its light is proportional to it."""
     color = torch.tensor([0.7, 0.5, 0.3], requires_grad=True)
     shot = render_path(stage(color), CAMERA, 64, 2, error=0.1, **PLAIN)
     plain = render_path(stage(), CAMERA, 64, 2, error=0.1, **PLAIN)
@@ -113,7 +113,7 @@ def test_small_and_odd_images() -> None:
 
 
 def test_interruption(small_calls: None) -> None:
-    """Between batches."""
+    """Rendering can be interrupted between batches."""
 
     def stop(part: float) -> None:
         raise KeyboardInterrupt

@@ -171,7 +171,7 @@ def test_surfaces_that_move_have_gradients_of_their_depth_alone() -> None:
 
 
 def test_gradients_of_appearance() -> None:
-    """What one number does to the image, by the same directions on both sides."""
+    """Gradients with respect to single numbers agree with finite differences for the same directions."""
     color = torch.tensor([0.8, 0.5, 0.3], dtype=torch.float64)
     glow, strength = torch.tensor(3.0, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64)
     base = stage(LAMP).to(torch.float64)

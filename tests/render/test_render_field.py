@@ -139,7 +139,7 @@ def test_no_graph_without_gradients() -> None:
 
 @pytest.mark.parametrize("shading", [None, "phong"])
 def test_gradients_of_the_field(shading: str | None) -> None:
-    """Through normals too."""
+    """Gradients reach the field, also through normals."""
     camera = PerspectiveCamera.orbit(20.0, 10.0, 2.0, fov_y=40.0, size=(3, 4))
 
     def function(weights):

@@ -128,7 +128,7 @@ def test_batches_of_clouds_equal_single_calls_bit_for_bit() -> None:
 
 
 def test_scenes_are_seen_as_one_cloud() -> None:
-    """Of whatever degree their harmonics are."""
+    """Clouds of a scene are drawn as one, whatever the degrees of their harmonics."""
     clouds = [cloud(20, harmonics=1), cloud(35, 5, harmonics=9)]
     whole = render_gaussians(GaussianCloud.join(clouds), camera(), 0.3)
     shot = render_gaussians(Scene(clouds, background=0.3), camera())

@@ -1,4 +1,4 @@
-"""What a rendering offers beside its tensors."""
+"""Methods of Rendering, besides its tensors."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def plate(half: float, height: float) -> Mesh:
 
 
 def arriving(surface: Surface, lights: Sequence[Light], camera: Camera) -> Tensor:
-    """Which part of the first light arrives, and where that is."""
+    """The fraction of the first light that arrives, and the points."""
     assert isinstance(lights[0], PunctualLight)
     return torch.cat((lights[0].falloff(surface.position)[1], surface.position), -1)
 
@@ -138,7 +138,7 @@ def test_gradients_of_lights_and_materials() -> None:
 
 
 def test_each_image_has_the_shadows_of_its_mesh() -> None:
-    """In a batch; and light from around has none."""
+    """In a batch, each image has the shadows of its own mesh; surrounding light casts none."""
     ground, both = plate(3.0, 0.0), [plate(3.0, 0.0), plate(0.4, 1.0)]
     offset = len(both[0].positions)
     joined = Mesh(

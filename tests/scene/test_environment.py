@@ -175,7 +175,7 @@ def test_wrong_arguments(call, message: str) -> None:
 
 
 def test_weights_are_made_once_for_each_size() -> None:
-    """Also where that was in inference mode, whose tensors autograd could not use later."""
+    """Weights are cached per size, also if first made in inference mode, whose tensors autograd could not use later."""
     environment._weights.cache_clear()
     cube = torch.rand(6, 32, 32, 3, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""One mesh at many places: as copies of it that were moved one by one."""
+"""Instances of a mesh equal copies that were moved one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIGHTS = [AmbientLight(intensity=0.5)]
 
 
 def ball(**fields: object) -> Mesh:
-    """With everything that a mesh can have."""
+    """A ball with every attribute that a mesh can have."""
     made = icosphere(1).to(F64)
     count, faces = len(made.positions), made.faces
     return replace(
@@ -65,7 +65,7 @@ def test_gradients_are_sums_over_instances() -> None:
 
 
 def test_pictures() -> None:
-    """Of each renderer: those of the copies."""
+    """Every renderer draws instances like copies."""
     mesh = replace(icosphere(1).to(F64), materials=(DiffuseMaterial(base_color=(0.8, 0.3, 0.2)),))
     matrices = 0.4 * places()
     matrices[:, :3, 3] *= 2

@@ -54,7 +54,7 @@ def test_spot_light_cones() -> None:
 
 
 def test_spot_light_that_fades_with_the_angle() -> None:
-    """As Mitsuba has it: half the light at half the way."""
+    """A spot light that fades with the angle has half its light half-way, as in Mitsuba."""
     angle = torch.tensor([0.0, 19.9, 25.0, 30.0, 40.1, 180.0], dtype=F64).deg2rad()
     at = torch.stack([angle.sin(), torch.zeros_like(angle), 2 - angle.cos()], -1)
     spot = SpotLight((0.0, 0.0, 2.0), direction=(0.0, 0.0, -2.0), inner=20.0, outer=40.0, fade="angle").to(F64)

@@ -35,7 +35,7 @@ def sampled_distances(mesh: Mesh, points: Tensor, steps: int = 40) -> Tensor:
 
 @pytest.mark.parametrize("size", [(16, 16, 16), (17, 12, 23)])
 def test_cube(size: tuple[int, int, int]) -> None:
-    """A closed form, with voxels of any shape; far away the nearest points are found too."""
+    """Distances to a cube equal the closed form, for voxels of any shape, also far from the surface."""
     grid = SignedDistanceGrid.from_mesh(cube(), size, box(1.0))
     torch.testing.assert_close(grid.values, distance_to_cube(centres(size, 1.0, torch.float32)), atol=1e-5, rtol=0)
 

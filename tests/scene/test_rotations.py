@@ -70,7 +70,7 @@ def test_logarithm(length: float) -> None:
 
 
 def test_logarithm_of_half_a_turn() -> None:
-    """Both signs of the axis are right; the exponential of what comes is the matrix."""
+    """At half a turn either sign of the axis is valid; the exponential of the logarithm is the matrix."""
     vector = math.pi * axes()
     found = matrix_to_axis_angle(exponential(vector))
     torch.testing.assert_close(found.norm(dim=-1), torch.full((6,), math.pi, dtype=F64))

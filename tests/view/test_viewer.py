@@ -23,7 +23,7 @@ pytest.importorskip("viser")
 
 
 def _until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """The first true value, waited for."""
+    """Wait for the first true value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = condition()

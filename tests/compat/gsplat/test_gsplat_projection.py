@@ -76,7 +76,7 @@ def test_proj(model: str) -> None:
 
 @pytest.mark.parametrize("by_covariance", [False, True])
 def test_oracle(shared: Path, by_covariance: bool) -> None:
-    """All that is known of 400 Gaussians in two cameras, their boxes included."""
+    """All stored values of 400 Gaussians in two cameras are reproduced, including their boxes."""
     stored = np.load(shared / "oracles" / "gaussians_antialiased.npz")
     means, quats, scales, viewmats, Ks = (
         torch.tensor(stored[name]).double() for name in ("means", "quats_wxyz", "scales", "viewmats", "Ks")

@@ -42,7 +42,7 @@ class Stored:
 
 
 def rigid(grad: Tensor, viewmats: Tensor) -> Tensor:
-    """The part of a gradient of matrices that tells of rotations and translations, [C, 4, 3]."""
+    """The part of a gradient of matrices that concerns rotations and translations, [C, 4, 3]."""
     turned = grad[:, :3, :3] @ viewmats[:, :3, :3].transpose(1, 2)
     return torch.cat((turned - turned.transpose(1, 2), grad[:, None, :3, 3]), 1)
 
@@ -64,14 +64,14 @@ def test_oracle(shared: Path, mode: str, packed: bool, dtype: torch.dtype) -> No
         expected = stored[f"grad_{name.removesuffix('_wxyz')}"]
         if name == "Ks":  # it has a skew, which lumigrad's cameras have not
             expected = expected * torch.tensor([[1.0, 0, 1], [0, 1, 1], [0, 0, 0]], dtype=dtype)
-        if name == "viewmats":  # how an image changes with what is no rotation is a matter of definition
+        if name == "viewmats":  # the derivative with respect to non-rigid changes is a matter of definition
             grad, expected = (rigid(value, stored[name]) for value in (grad, expected))
         assert scaled_error(grad, expected) < 1e-4, name
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_oracle_meta(shared: Path, mode: str) -> None:
-    """What is said of single Gaussians, packed and not."""
+    """The metadata of single Gaussians are reproduced, packed and not."""
     stored = Stored(shared, mode)
     options = {**stored.size, "sh_degree": 3, "rasterize_mode": mode}
     *_, meta = rasterization(*stored.leaves(), **options, packed=False)
@@ -164,7 +164,7 @@ def test_render_modes() -> None:
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_radius_clip_and_planes(packed: bool) -> None:
-    """What is left out is as if it were not there, and listed so."""
+    """Culled Gaussians have no effect and are listed as culled."""
     scene = small_scene(5, 1)
     scene["scales"][1] = 1e-3  # the blur leaves it a radius of 2
     scene["means"][2, 2], scene["means"][3, 2], scene["opacities"][4] = -3.9, 90.0, 1e-3
@@ -208,7 +208,7 @@ def test_harmonics() -> None:
 
 
 def test_empty() -> None:
-    """No Gaussians, none that is seen, no camera that sees any: backgrounds, and gradients of zero."""
+    """Without Gaussians or visible Gaussians, or with cameras that see none: backgrounds, and gradients of zero."""
     scene = {k: v[:0] if k not in ("viewmats", "Ks") else v for k, v in small_scene().items()}
     back = random(2, 3, dtype=torch.float64)
     image, alpha, meta = rasterization(**scene, **SIZE, backgrounds=back)

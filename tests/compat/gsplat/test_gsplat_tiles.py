@@ -205,7 +205,7 @@ def test_in_steps() -> None:
 @pytest.mark.parametrize("side", [4, 16])
 @pytest.mark.parametrize("packed", [False, True])
 def test_some_pixels(side: int, packed: bool) -> None:
-    """Of a layout of scattered pixels everything is what whole images have there."""
+    """For a layout of scattered pixels, all values equal those of whole images at these pixels."""
     p = Projected(side, packed)
     chosen = torch.randperm(2 * HEIGHT * WIDTH, generator=torch.Generator().manual_seed(0))[:90]
     images, pixels = chosen // (HEIGHT * WIDTH), chosen % (HEIGHT * WIDTH)
@@ -260,7 +260,7 @@ def _split(order: Tensor, ends: Tensor, pixels: Tensor, side: int) -> list[list[
 
 
 def test_nothing() -> None:
-    """No Gaussians, no pixels."""
+    """Calls without Gaussians or without pixels work."""
     p = Projected()
     empty = [v[:, :0] for v in (p.means2d, p.radii, p.depths, p.conics, p.opacities, p.colors)]
     counts, ids, rows = gsplat.isect_tiles(*empty[:3], 4, *p.tiles)

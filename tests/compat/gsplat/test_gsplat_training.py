@@ -60,7 +60,8 @@ def test_all_names_are_there() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_relocation(count: int) -> None:
-    """So many Gaussians in one place are as opaque as the one, and hide as much of a line through them."""
+    """Several relocated Gaussians in one place are as opaque as the original, and hide as much of a line through
+    them."""
     opacity, scale = 0.9, 0.3
     binoms = gsplat.MCMCStrategy().initialize_state()["binoms"]
     assert binoms[7, 3] == 35
@@ -77,7 +78,7 @@ def test_relocation(count: int) -> None:
 
 
 class Fit:
-    """Parameters of Gaussians with Adam's state: averages that tell rows apart."""
+    """Parameters of Gaussians with Adam's state, whose averages identify the rows."""
 
     def __init__(self, count: int = 6) -> None:
         scene = small_scene(count)
@@ -98,7 +99,7 @@ class Fit:
         self.before = {name: value.detach().clone() for name, value in self.params.items()}
 
     def rows(self) -> list[float]:
-        """Which rows the averages of each are those of, 0 for new ones; all optimisers agree."""
+        """The original row of each row's averages, 0 for new ones; all optimisers agree."""
         found = []
         for name, optimizer in self.optimizers.items():
             (param,) = optimizer.param_groups[0]["params"]
@@ -307,7 +308,7 @@ def test_selective_adam() -> None:
 
 
 def test_export(tmp_path: Path) -> None:
-    """The file holds the parameters as they are, read here by hand; what is not finite is left out."""
+    """The file holds the parameters as they are, read here by hand; non-finite rows are left out."""
     count = 5
     values = {
         "means": random(count, 3), "scales": random(count, 3, seed=1), "quats": random(count, 4, seed=2),

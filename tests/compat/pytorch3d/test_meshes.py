@@ -247,7 +247,7 @@ def test_a_batch_is_its_meshes(perspective: bool) -> None:
 
 @pytest.mark.parametrize("perspective", [True, False])
 def test_gradcheck(perspective: bool) -> None:
-    """Of everything that the rasterizer says, by x, y and z of two triangles."""
+    """All outputs of the rasterizer pass gradcheck with respect to x, y and z of two triangles."""
     verts = torch.tensor(
         [
             [-0.63, -0.52, 2.0],
@@ -395,7 +395,7 @@ def test_textures_of_different_sizes() -> None:
 
 
 def test_oracle_is_read_as_written(shared: Path) -> None:
-    """The oracle's own barycentrics give its depths: what the tests above rest on."""
+    """The oracle's own barycentrics give its depths, which the tests above assume."""
     data = np.load(shared / "oracles" / "p3d_mesh_spot_hard_square.npz")
     found = torch.tensor(data["pix_to_face"]).long()
     corners = torch.tensor(data["verts_ndc_xy_view_z"])[:, 2][torch.tensor(data["faces"]).long()][..., None]

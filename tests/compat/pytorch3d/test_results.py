@@ -1,4 +1,4 @@
-"""Results that programs of PyTorch3D's rely on, against closed forms and values worked out by hand."""
+"""Results that PyTorch3D programs rely on, against closed forms and values computed by hand."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_screen_without_a_flip_is_the_negative() -> None:
 
 
 def test_scale_takes_one_number_for_each_transform() -> None:
-    """As PyTorch3D: a tensor [N] has N uniform scales, not x, y and z."""
+    """As in PyTorch3D, a tensor [N] gives N uniform scales, not x, y and z."""
     scaled = transforms.Transform3d().scale(torch.tensor([2.0, 3.0, 4.0]))
     points = scaled.transform_points(torch.ones(3, 1, 3))
     assert points.tolist() == [[[2.0] * 3], [[3.0] * 3], [[4.0] * 3]]
@@ -197,7 +197,7 @@ def test_culling_to_the_frustum_leaves_out_what_is_beside_the_image() -> None:
 
 
 def test_clipped_faces_lead_back_to_the_faces() -> None:
-    """Of a triangle with one corner in front of z = 1 a triangle is left, of one with two two."""
+    """Clipping leaves one triangle if one corner is in front of z = 1, and two if two corners are."""
     one = torch.tensor([[0.0, 0, 2], [2, 0, 0], [-2, 0, 0]])
     two = torch.tensor([[0.0, 0, 0], [2, 0, 2], [-2, 0, 2]])
     faces = torch.stack((one, two, two + 2, one - 5)).requires_grad_()

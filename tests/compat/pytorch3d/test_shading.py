@@ -56,7 +56,7 @@ class Shaded:
 
     @torch.no_grad()
     def beyond_horizon(self) -> Tensor:
-        """Vertices of faces seen, in their blur, from where their plane is behind the eye."""
+        """Vertices of faces that some pixel in their blur sees beyond their horizon."""
         meshes = self.rasterizer.transform(self.meshes).detach()
         found = self.rasterizer(self.meshes).pix_to_face
         tri = meshes.faces_packed()
@@ -70,7 +70,7 @@ class Shaded:
 def test_images_are_pytorch3ds(name: str, dtype: torch.dtype, shared: Path) -> None:
     case = Shaded(name, shared, dtype)
     image = case.renderer(case.meshes)[0]
-    # Of the soft colours float32 keeps fewer digits: depths are divided by gamma = 1e-4, and nearly equal ones decide.
+    # The soft colours have fewer digits in float32: depths are divided by gamma = 1e-4, and nearly equal ones decide.
     differ = (image - case.tensor("image")).abs().amax(-1) > 1e-4
     assert differ.double().mean() <= (1e-3 if dtype == torch.float32 and "soft_phong" in name else 0)
 
@@ -168,7 +168,7 @@ def test_one_light_and_camera_for_each_mesh() -> None:
 
 
 def test_poses_of_a_call_move_the_camera_for_all() -> None:
-    """R and T count for what is seen and for highlights, and stay with the cameras that were asked, as in PyTorch3D."""
+    """R and T apply to visibility and to highlights, and remain set in the cameras, as in PyTorch3D."""
     meshes, cameras = scene(2)
     shiny = p3d.Materials(shininess=5.0)
     raster = p3d.MeshRasterizer(p3d.FoVPerspectiveCameras(), p3d.RasterizationSettings(24))
@@ -221,7 +221,7 @@ def test_blending_in_closed_form() -> None:
 
 
 def test_blending_takes_what_it_needs() -> None:
-    """Programs that blend fragments of their own leave the rest of them empty."""
+    """Blending needs only some fields of fragments: programs with their own fragments leave the others empty."""
     dists, zbuf = random(1, 4, 5, 3) * 1e-4, 1 + random(1, 4, 5, 3)
     colors, bary, empty = random(1, 4, 5, 3, 3), torch.full((1, 4, 5, 3, 3), 1 / 3), torch.empty(0)
     faces, params = torch.arange(3).expand(1, 4, 5, 3), p3d.BlendParams()

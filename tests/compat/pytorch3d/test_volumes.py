@@ -25,7 +25,7 @@ def stored(shared: Path, name: str) -> dict[str, Tensor]:
 
 
 def close(value: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    """Within a part of the largest value."""
+    """Whether values agree within a fraction of the largest one."""
     assert value.shape == expected.shape
     assert torch.isfinite(value).all()
     assert (value - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1)
@@ -429,7 +429,7 @@ def test_points_are_added_to_volumes(mode: str, align_corners: bool) -> None:
 
 
 def test_points_of_different_clouds() -> None:
-    """Padding of the smaller cloud is not added, and neither is what is not finite."""
+    """Neither the padding of the smaller cloud nor non-finite points are added."""
     clouds = p3d.Pointclouds(
         [torch.zeros(3, 3), torch.tensor([[0.0, 0, 0], [math.nan, 0, 0]])],
         features=[torch.ones(3, 1), torch.ones(2, 1)],

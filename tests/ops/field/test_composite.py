@@ -246,7 +246,7 @@ def test_wrong_calls(wrong, error, message) -> None:
 @COMPOSITES
 @MODES
 def test_samples_that_are_no_numbers(composite, mode) -> None:
-    """They absorb nothing, and neither they nor their features, unseen, reach anything else; no gradient is NaN."""
+    """NaN samples absorb nothing, neither they nor their features affect anything else, and no gradient is NaN."""
     samples, density, features = some_samples([20, 3, 4])
     bad = torch.tensor([2, 21])
     expected = composite(samples, density.index_fill(0, bad, 0.0), features, mode=mode)

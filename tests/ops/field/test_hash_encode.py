@@ -19,7 +19,7 @@ def points(count: int, axes: int, seed: int = 0, dtype: torch.dtype = DOUBLE) ->
 
 
 def corners(resolution: int, axes: int) -> torch.Tensor:
-    """Of a dense level, in the order of its rows: the first axis fastest."""
+    """The corners of a dense level in the order of its rows: the first axis fastest."""
     side = torch.arange(resolution + 1, dtype=DOUBLE) / resolution
     grid = torch.meshgrid(*[side] * axes, indexing="ij")
     return torch.stack([axis.flatten() for axis in reversed(grid)], -1)
@@ -43,7 +43,7 @@ def test_a_linear_function_is_reproduced_by_dense_levels(encode, axes) -> None:
 @ENCODERS
 @pytest.mark.parametrize("entries", [64, 100])
 def test_the_hash_of_a_corner(encode, entries) -> None:
-    """At a corner of a cell there is the row that the formula names."""
+    """At a corner of a cell, the features are those of the row selected by the formula."""
     corner = (37, 512, 901)
     number = corner[0] ^ (corner[1] * 2654435761 % 2**32) ^ (corner[2] * 805459861 % 2**32)
     x = torch.tensor([corner], dtype=DOUBLE) / 1024
@@ -124,7 +124,8 @@ def test_one_tensor_or_several() -> None:
 
 @pytest.mark.parametrize("levels", [1, 3])
 def test_threads_do_not_matter(levels) -> None:
-    """Fewer levels than threads, too: then ranges of rows are dealt out."""
+    """The number of threads does not matter, also with fewer levels than threads, when ranges of rows are
+    distributed."""
     tables, x = random(levels, 1000, 2), points(5001, 3, dtype=torch.float32)
     results = []
     for count in (1, 2, 5):

@@ -257,7 +257,7 @@ def test_invariances_of_gradients(step) -> None:
 
 @MARCHES
 def test_absorption_in_cells_is_exact(march) -> None:
-    """Against a thousand short steps in each."""
+    """Absorption in cells agrees with a thousand short steps per cell."""
     grid, rays = some_grid(3, 4, 2).abs(), some_rays(8)
     exact, fine = (march(grid, *rays, BOX, step, activation="none") for step in (None, 2e-4))
     assert torch.allclose(exact.alpha, fine.alpha, atol=1e-7)
@@ -387,7 +387,7 @@ def test_rays_that_begin_inside(march) -> None:
 
 @MARCHES
 def test_values_that_are_not_finite(march) -> None:
-    """A density is empty; a gradient is zero."""
+    """Non-finite densities count as empty, and their gradients are zero."""
     grid = some_grid(3, 3, 3)
     grid[1, 1, 1, 0] = math.nan
     grid[0, 0, 0, 2] = math.inf
@@ -452,7 +452,7 @@ def test_threads_do_not_matter() -> None:
 @pytest.mark.parametrize("payload", [0, 1, 3, 8])
 @STEPS
 def test_threads_do_not_matter_to_the_grid_alone(payload, step) -> None:
-    """Sums over samples that lie on both sides of the borders of what threads add up."""
+    """The number of threads does not matter for samples on both sides of borders between the threads' parts."""
     grid = some_grid(21, 18, 11, channels=payload, dtype=torch.float32)
     rays = some_rays(900, torch.float32)
     gradients = []

@@ -41,7 +41,7 @@ def nested(*levels: torch.Tensor) -> Occupancy:
 
 @SAMPLERS
 def test_steps(sample) -> None:
-    """Two rays through the cube, one past it."""
+    """Two rays pass through the cube and are cut into steps; one misses it."""
     samples = sample(*along_x(0.1, 5.0, -0.3), CUBE, 0.75)
     assert samples.offsets.tolist() == [0, 3, 3, 6]
     assert samples.t_start.tolist() == [2.0, 2.75, 3.5] * 2
@@ -93,7 +93,7 @@ def test_the_finest_level_decides(sample, cells) -> None:
 @SAMPLERS
 @pytest.mark.parametrize("filled", [False, True])
 def test_marching_is_sampling_and_compositing(sample, filled) -> None:
-    """The same segments, step for step."""
+    """Marching equals sampling and compositing: the segments are the same, step by step."""
     grid, ray = random(6, 9, 7, 4, dtype=DOUBLE), rays(60)
     occupancy = lg.occupancy(random(6, 9, 7, seed=4) > 0.3) if filled else None
     expected = lg.march(grid, *ray, BOX, 0.07, occupancy, activation="softplus")

@@ -163,7 +163,8 @@ def test_wrong_arguments(call, error: type[Exception], message: str) -> None:
 
 
 def test_beside_infinite_values_the_surface_is_in_the_middle() -> None:
-    """And where a voxel's own side has one, its finite neighbour decides."""
+    """Next to infinite values the surface is in the middle; if a voxel's own side is infinite, its finite neighbour
+    decides."""
     inf = torch.inf
     for redistance in (lg.redistance, lg.reference.redistance):
         assert redistance(torch.tensor([[[-1.0, inf]]])).tolist() == [[[-0.5, 0.5]]]

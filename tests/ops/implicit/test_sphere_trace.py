@@ -236,7 +236,8 @@ def test_silhouette_of_a_grid_in_perspective() -> None:
 
 @pytest.mark.parametrize("grid", [False, True])
 def test_silhouette_before_another_surface(grid: bool) -> None:
-    """A small ball before a large one, each of its own brightness: the derivative of the image to the small radius."""
+    """A small ball before a large one of another brightness: the derivative of the image with respect to the small
+    radius."""
     size, near_at = 64, torch.tensor([0.0, 0.0, 0.55], dtype=torch.float64)
     small = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
 
@@ -268,7 +269,7 @@ def test_function_that_grows_faster_than_a_distance() -> None:
 
 
 def test_functions_of_another_type() -> None:
-    """As autocast and tables of float64 make them."""
+    """Functions may return another dtype, as under autocast or with float64 tables."""
     origins, directions = rays(20, 5, torch.float32)
     expected = lg.sphere_trace(lambda x: x.norm(dim=-1) - 0.8, origins, directions)
     found = lg.sphere_trace(lambda x: x.double().norm(dim=-1) - 0.8, origins, directions)

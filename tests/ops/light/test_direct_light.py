@@ -121,14 +121,14 @@ def test_lamps_have_no_noise(samples: int) -> None:
 
 
 def test_as_paths_of_two_segments() -> None:
-    """Every kind of material and light, at the points that rays hit."""
+    """Direct light equals paths of two segments, for every kind of material and light at the points that rays hit."""
     scene = mixed_scene()
     hits, directions = seen_points(scene)
     hits, directions = Hits(*(value[1:4].flatten(0, 1) for value in hits)), directions[1:4].flatten(0, 1)
     origin = torch.tensor([0.0, 0.0, 6.0], dtype=DOUBLE).expand(2, 2, 3)
     runs = 16
     direct = torch.stack([lg.direct_light(scene, hits, directions, 64, seed=i).radiance for i in range(runs)])
-    corners = directions[:, None, None].expand(-1, 2, 2, 3)  # of pixels without a size
+    corners = directions[:, None, None].expand(-1, 2, 2, 3)  # for pixels without extent
     paths = torch.stack([
         torch.stack([
             lg.trace_paths(scene, origin, corner, 64, 2, 100 * i + k).radiance[0, 0]
@@ -140,7 +140,7 @@ def test_as_paths_of_two_segments() -> None:
     z = (direct.mean(0) - paths.mean(0)) / (variance + 1e-12).sqrt()
     assert z.abs().max() < 6
     assert (z**2).mean() < 1.3
-    assert direct.var(0).mean() < 0.3 * paths.var(0).mean()  # of as many samples
+    assert direct.var(0).mean() < 0.3 * paths.var(0).mean()  # with the same number of samples
     assert not direct[:, hits.tri < 0].any()
 
 
@@ -173,7 +173,7 @@ def test_against_the_reference(reach: float) -> None:
 
 @pytest.mark.parametrize("gradient_seed", [3, 11])
 def test_gradients_against_autograd(gradient_seed: int) -> None:
-    """Through the definition, of the same directions."""
+    """Gradients equal autograd's through the definition with the same directions."""
     scene = mixed_scene()
     points = seen_points(scene)
     weight = torch.rand(5, 6, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(5))

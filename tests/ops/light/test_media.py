@@ -252,7 +252,8 @@ def test_against_the_reference() -> None:
 
 
 def test_gradients_against_autograd() -> None:
-    """Through the definition, of the same paths: media, and what is seen through them."""
+    """Gradients of media and of surfaces seen through them equal autograd's through the definition with the same
+    paths."""
     scene, rays = foggy_scene(), pixel_rays(8, 8, distance=6.0)
     generator = torch.Generator().manual_seed(5)
     weights = [torch.rand(8, 8, 3, dtype=DOUBLE, generator=generator) for _ in range(2)]
@@ -321,7 +322,7 @@ def test_one_sided_derivative_of_an_extinction_below_zero() -> None:
 
 
 def test_normal_maps_have_no_gradient_beside_media() -> None:
-    """As nothing has that moves or turns: neither from the kernel nor by definition."""
+    """Beside media, normal maps have no gradient (like all geometry), neither from the kernel nor by definition."""
     scene, rays = layered_scene(), pixel_rays(6, 6, distance=5.0)
     kinds = scene.kinds.clone()
     kinds[:, ALPHA_MODE] = OPAQUE

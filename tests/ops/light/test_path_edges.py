@@ -59,7 +59,7 @@ def irradiance_gradients(scene: LitScene, x: float, samples: int, runs: int = 16
 
 
 def mean_of(runs: Tensor) -> tuple[Tensor, Tensor]:
-    """And its standard error."""
+    """The mean of runs and its standard error."""
     return runs.mean(0), runs.std(0) / math.sqrt(len(runs))
 
 
@@ -249,7 +249,7 @@ def test_faces_that_lie_on_each_other_hide_as_one_does() -> None:
 
 
 def test_subdividing_an_occluder_changes_nothing() -> None:
-    """A rectangle as two triangles, and as a grid of many."""
+    """An occluding rectangle has the same gradients as two triangles and as a fine grid."""
     panel = rectangle((-0.8, -0.5), (0.8, 0.5), 2.0)
     found = []
     for cells in (1, 5):

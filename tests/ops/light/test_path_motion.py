@@ -50,7 +50,7 @@ def turned_scene() -> LitScene:
 
 @pytest.fixture
 def without_edges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out what is covered and uncovered, which is drawn apart and has its own tests."""
+    """Leave out visibility gradients, which are sampled separately and have their own tests."""
     monkeypatch.setattr("lumigrad.ops.light._trace_paths.add_path_edges", lambda out, *_: out)
 
 
@@ -59,7 +59,7 @@ def without_edges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("depth", [2, 7])
 def test_against_autograd(depth: int, without_edges: None) -> None:
-    """Through the definition, of the same paths."""
+    """Gradients equal autograd's through the definition with the same paths."""
     weight = torch.rand(3, 5, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(5))
     results = []
     for trace in (lg.trace_paths, reference.trace_paths):
@@ -141,7 +141,7 @@ def test_bits_do_not_depend_on_threads() -> None:
 
 
 def _slopes(scene: LitScene, rays: list[Tensor], depth: int, *by: Tensor) -> tuple[Tensor, ...]:
-    """By numbers that scene and rays were made of."""
+    """Derivatives with respect to numbers from which scene and rays were made."""
     loss = lg.trace_paths(scene, *rays, 4, depth).radiance.square().sum()
     return torch.autograd.grad(loss, by, retain_graph=True)
 
@@ -295,7 +295,7 @@ def test_polygon_light() -> None:
 
 
 def test_environment_that_turns() -> None:
-    """Over a plane, by quadrature over the map."""
+    """The light of a rotated environment on a plane agrees with quadrature over the map."""
     cube = 1 + 0.6 * cube_directions(4, DOUBLE)  # red from x on, green from y on, blue from z on
     angles = torch.tensor([0.2, -0.4, 0.3], dtype=DOUBLE, requires_grad=True)
     count = 300

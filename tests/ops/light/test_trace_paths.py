@@ -264,7 +264,7 @@ def _in_float(scene: LitScene, rays: tuple[Tensor, Tensor]) -> tuple[LitScene, T
 @SCENES
 @pytest.mark.parametrize("gradient_seed", [3, 11])
 def test_gradients_against_autograd(make_scene: Callable[[], LitScene], gradient_seed: int) -> None:
-    """Through the definition, of the same paths."""
+    """Gradients equal autograd's through the definition with the same paths."""
     scene, rays = make_scene(), pixel_rays(4, 5, distance=6.0)
     weight = torch.rand(4, 5, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(5))
     results = []
@@ -370,7 +370,7 @@ def test_side_by_side_as_one_by_one(make_scene: Callable[[], LitScene]) -> None:
 
 
 def test_a_pixel_does_not_depend_on_what_surrounds_it() -> None:
-    """Random numbers are those of the pixel's number."""
+    """A pixel does not depend on its surroundings: its random numbers depend only on its number."""
     scene, (origins, directions) = mixed_scene(), pixel_rays(6, 6, distance=6.0)
     whole = lg.trace_paths(scene, origins, directions, 2, 4)
     top = lg.trace_paths(scene, origins[:4], directions[:4], 2, 4)
@@ -392,7 +392,7 @@ def test_nothing_to_see(trace) -> None:
 
 @TRACERS
 def test_everything_is_on_the_device_of_the_scene(trace) -> None:
-    """Not on torch's default one."""
+    """All tensors are on the scene's device, not on torch's default device."""
     scene, rays = mixed_scene(), pixel_rays(2, 2)
     expected = trace(scene, *rays, samples=1, max_depth=3)
     with torch.device("meta"):
@@ -415,7 +415,7 @@ def test_trees_of_any_layout() -> None:
 
 
 def test_triangles_with_wrong_indices_do_not_emit() -> None:
-    """Nobody looks at the values of indices on a device."""
+    """Triangles with invalid indices, which are not checked on a device, do not emit."""
     positions, tri = plate(1.0)
     emission = torch.tensor([[0.0] * 3, [2.0] * 3], dtype=DOUBLE)
     tri = torch.cat((tri, tri, tri + 2, tri - 1))

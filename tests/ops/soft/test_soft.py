@@ -426,7 +426,7 @@ def test_wrong_calls(call, error: type[Exception], message: str, kernels: str) -
 
 @pytest.mark.parametrize("size", [(9, 9), (13, 10)])
 def test_faces_exactly_edge_on_are_left_out(size: tuple[int, int]) -> None:
-    """Whatever is rounded on the way from the image's corner to a pixel."""
+    """Faces that are exactly edge-on are left out, whatever the rounding between the image's corner and a pixel."""
     pos = torch.tensor([[-0.5, -0.25, 0, 1], [0.25, 0.125, 0, 1], [1.0, 0.5, 0, 1], [0.75, -0.5, 0, 1]])
     tri = torch.tensor([[0, 1, 2], [0, 3, 2], [1, 1, 3]])
     for op in (lg.soft_rasterize, lg.reference.soft_rasterize):
@@ -452,7 +452,7 @@ def test_corners_at_the_eye(w: float, falloff: str) -> None:
 
 
 def test_interpolation_takes_the_third_weight_from_the_others() -> None:
-    """By definition too, with the same gradients."""
+    """Kernel and definition take the third weight from the others, with the same gradients."""
     attr = random(3, 2, dtype=torch.float64)
     pos, tri = torch.tensor([[-1.0, -1, 0, 1], [3, -1, 0, 1], [-1, 3, 0, 1]]), torch.tensor([[0, 1, 2]])
     frags = lg.soft_rasterize(pos.double(), tri, (2, 3), 1)

@@ -172,7 +172,7 @@ def test_bad_primitive_by_definition(op: Callable, bad: float) -> None:
 
 
 def test_fisheye_far_aside() -> None:
-    """Where even the square of the distance overflows."""
+    """A fisheye camera ignores primitives so far aside that the square of their distance overflows."""
     x = inputs()
     x["means"][BAD, 0] = 1e30
     leaves = {name: value.requires_grad_() for name, value in x.items()}
@@ -210,7 +210,7 @@ def test_harmonics_and_normals_of_any_length(length: float) -> None:
 
 @pytest.mark.parametrize("aside", [1e8, 1e12, 1e15, 1e18, 1e25, 1e30])
 def test_surface_splats_far_aside(aside: float) -> None:
-    """Where the area that a disc has on the image overflows."""
+    """Discs whose image area overflows are not drawn and have no gradient."""
     x = inputs()
     x["means"][BAD, 0] = aside
     leaves = [x[name].requires_grad_() for name in ("means", "normals", "radii", "features", "matrix")]

@@ -1,4 +1,4 @@
-"""The ops on packed fragments against the same ops on fragments in images of their own: equal bits, both ways."""
+"""Ops on packed fragments have the same bits as on separate images, forward and backward."""
 
 from __future__ import annotations
 
