@@ -68,7 +68,7 @@ def test_interrupted_and_resumed(
     assert abs(float(light.mean()) / (sum(whole["mean_light"]) / 3) - 1) < 0.2
 
 
-def test_traced_with_all_options(dataset: Path, tmp_path: Path) -> None:
+def test_traced_with_all_options(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--light", "traced", "--samples", "1", "--bounces", "2", "--normal-map", "--exposure", "--albedo", "0.5"]
     out = tmp_path / "out"
     command = ["materials", str(dataset / "ball.ply"), str(dataset), *SMALL, "--iterations", "6", *options]
@@ -77,7 +77,11 @@ def test_traced_with_all_options(dataset: Path, tmp_path: Path) -> None:
     assert max(numbers["exposure_spread"]) > 0
     material = load_mesh(out / "mesh.glb").materials[0]
     assert isinstance(material, PBRMaterial)
-    assert material.normal_texture is not None
+    assert (material.normal_texture is not None) == numbers["normal_map"]
+    said = (
+        f"({numbers['psnr_with_normal_map_db']:.2f} dB with it, {numbers['psnr_without_normal_map_db']:.2f} dB without)"
+    )
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from lumigrad.fit.materials import (
     Tracing,
     Weights,
     bake_occlusion,
+    choose_normals,
     draw,
     fit_materials,
     light_of,
@@ -104,7 +105,7 @@ def test_metal_is_told_from_paint() -> None:
 
 
 def test_normal_map() -> None:
-    """Waves on a ball, photographed without noise, are found in part."""
+    """Waves on a ball, photographed without noise, are found in part, and kept."""
     ball = icosphere(3, radius=0.9)
     turn = 16 * math.pi * torch.arange(64) / 64
     slopes = torch.stack((0.5 * torch.sin(turn).expand(32, 64), torch.zeros(32, 64), torch.ones(32, 64)), -1)
@@ -112,23 +113,42 @@ def test_normal_map() -> None:
     uvs, uv_faces = sphere_uvs(ball.positions, ball.faces)
     material = PBRMaterial(base_color=(0.3, 0.3, 0.3), roughness=0.4, normal_texture=waves)
     truth, bare = Mesh(ball.positions, ball.faces, uvs, uv_faces, materials=(material,)), ball
-    camera = fibonacci_cameras(8, SIZE)
+    camera = fibonacci_cameras(10, SIZE)
     with torch.no_grad():
         shot = render(Scene(truth, environment=light_of(lamps())), camera)
     images = shot.straight()[..., :3].clamp(0, 1) * shot.mask
     one = torch.ones(1, *SIZE, 1)
-    photos = [Photo(images[n : n + 1], one, camera[n : n + 1], shot.mask[n : n + 1]) for n in range(8)]
-    state = MaterialsState.begin(bare, PhotoSet.of(photos), size=64, light_size=8, normals=True)
-    fit_materials(
-        bare,
-        PhotoSet.of(photos),
-        state,
-        Schedule((Stage(0.0, coarse=True), Stage(0.4)), 70, weights=weights_of(normals=True)),
-    )
+    photos = [Photo(images[n : n + 1], one, camera[n : n + 1], shot.mask[n : n + 1]) for n in range(10)]
+    fitted, held_out = PhotoSet.of(photos[:8]), photos[8:]
+    state = MaterialsState.begin(bare, fitted, size=64, light_size=8, normals=True)
+    schedule = Schedule((Stage(0.0, coarse=True), Stage(0.4)), 70, weights=weights_of(normals=True))
+    fit_materials(bare, fitted, state, schedule)
+    choice = choose_normals(bare, fitted, state, schedule, held_out)
+    assert choice.state is state
+    assert choice.numbers["normal_map"]
     found = state.maps().on(state.on(bare))
     errors = material_errors(found, truth, [camera[n] for n in range(8)])
     assert errors["flat_normal_error_deg"] > 14
     assert errors["normal_error_deg"] < errors["flat_normal_error_deg"] - 1.5
+
+
+def test_a_normal_map_that_is_wrong_is_left_out(glossy: tuple[Mesh, list[Photo]]) -> None:
+    """Bumps on a smooth ball: the choice is the flat surface, whose other maps have adapted, and says by how much."""
+    mesh, photos = glossy
+    bare, fitted = Mesh(mesh.positions, mesh.faces), PhotoSet.of(photos[1:])
+    state = MaterialsState.begin(bare, fitted, size=32, light_size=4, normals=True)
+    schedule = Schedule(FAST, 12, batch=2, weights=weights_of(normals=True))
+    fit_materials(bare, fitted, state, schedule)
+    generator = torch.Generator().manual_seed(0)
+    state.parameters["normal"][-1] += torch.randn(state.parameters["normal"][-1].shape, generator=generator)
+    choice = choose_normals(bare, fitted, state, schedule, photos[:1])
+    assert not choice.numbers["normal_map"]
+    assert choice.numbers["psnr_without_normal_map_db"] > choice.numbers["psnr_with_normal_map_db"] + 1
+    assert choice.state.maps().normal is None
+    assert choice.state.iteration == state.iteration
+    assert state.maps().normal is not None  # what was given stays
+    light = [one.parameters["light"][0] for one in (choice.state, state)]
+    assert not torch.equal(*light)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -10,7 +10,7 @@ import torch
 
 from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.errors import UserError
-from lumigrad.cli.photo_fit import run_fit
+from lumigrad.cli.photo_fit import of_photographs, run_fit
 from lumigrad.cli.shared import read_mesh
 from lumigrad.cli.surface import FILM, add_mesh_options, add_object_options, known_mesh, masked
 from lumigrad.fit.materials import MaterialsJob, MaterialsOptions, load_relit
@@ -42,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="reflections of light, with --light traced: 1 is direct light, more go from surface to surface "
         f"({_DEFAULT.bounces})",
     )
-    parser.add_argument("--normal-map", action="store_true", help="fit a normal map, too")
+    parser.add_argument(
+        "--normal-map",
+        action="store_true",
+        help="fit a normal map, too; it is kept if photographs that are held out look better with it",
+    )
     parser.add_argument("--exposure", action="store_true", help="photographs differ in exposure and white balance")
     parser.add_argument(
         "--albedo",
@@ -80,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         relit = None if arguments.relit is None else load_relit(arguments.relit, options, arguments.downscale)
         return MaterialsJob.of(mesh, masked(data, arguments), options, device, truth, relit)
 
-    return run_fit(arguments, prepare, size, "--downscale", _FILES, FILM)
+    return run_fit(arguments, prepare, size, "--downscale", _FILES, FILM, summary)
 
 
 def options_of(arguments: argparse.Namespace) -> MaterialsOptions:
@@ -89,6 +93,16 @@ def options_of(arguments: argparse.Namespace) -> MaterialsOptions:
     given = {name: getattr(arguments, name) for name in (*names, "albedo")}
     given |= {name: getattr(arguments, name) or getattr(_DEFAULT, name) for name in ("samples", "bounces")}
     return MaterialsOptions(**given, normals=arguments.normal_map)
+
+
+def summary(numbers: dict[str, Any]) -> str:
+    """The most important metrics, and what was decided about the normal map."""
+    words = of_photographs(numbers)
+    if "normal_map" not in numbers:
+        return words
+    bent, flat = (numbers[f"psnr_{name}_normal_map_db"] for name in ("with", "without"))
+    said = "kept" if numbers["normal_map"] else "left out, as it does not help"
+    return f"{words}; normal map {said} ({bent:.2f} dB with it, {flat:.2f} dB without)"
 
 
 def size(state: Any) -> str:

@@ -75,10 +75,11 @@ def run_fit(
     cheaper: str,
     files: str = "",
     film: str = "fly_through.gif",
+    summary: Callable[[dict[str, Any]], str] | None = None,
 ) -> int:
     """Fit to photographs, and write the results; see `fit_and_report`."""
-    data = read_photos(arguments)
-    return fit_and_report(arguments, lambda device: prepare(data, device), size, _of_photographs, cheaper, files, film)
+    data, summary = read_photos(arguments), summary or of_photographs
+    return fit_and_report(arguments, lambda device: prepare(data, device), size, summary, cheaper, files, film)
 
 
 def fit_and_report(
@@ -140,7 +141,8 @@ def _results(job: Job, state: Any, arguments: argparse.Namespace) -> dict[str, A
     return job.write_results(state, arguments.out, arguments.frames)
 
 
-def _of_photographs(numbers: dict[str, Any]) -> str:
+def of_photographs(numbers: dict[str, Any]) -> str:
+    """How like photographs that were held out the results are, in words."""
     return f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}"
 
 

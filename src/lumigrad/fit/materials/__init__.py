@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lumigrad.fit.materials.choice import Choice, choose_normals
 from lumigrad.fit.materials.drawing import Lit, LitDrawer, Tracing, draw, light_of
 from lumigrad.fit.materials.job import MaterialsJob, MaterialsOptions
 from lumigrad.fit.materials.loop import fit_materials
@@ -14,6 +15,7 @@ from lumigrad.fit.materials.state import MaterialsState
 from lumigrad.fit.materials.truth import material_errors, material_image
 
 __all__ = [
+    "Choice",
     "Lit",
     "LitDrawer",
     "MaterialMaps",
@@ -26,6 +28,7 @@ __all__ = [
     "Tracing",
     "Weights",
     "bake_occlusion",
+    "choose_normals",
     "draw",
     "fit_materials",
     "light_of",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lumigrad.fit.materials import results
+from lumigrad.fit.materials.choice import Choice, choose_normals
 from lumigrad.fit.materials.drawing import LitDrawer, Tracing
 from lumigrad.fit.materials.loop import fit_materials
 from lumigrad.fit.materials.regularise import weights_of
@@ -198,6 +199,8 @@ class MaterialsJob(PhotoJob[MaterialsState]):
     def write_results(self, state: MaterialsState, folder: Path, frames: int = 48) -> dict[str, Any]:
         """Write the mesh with its materials, the light, metrics, pictures and a page; returns the metrics.
 
+        A normal map is left out where it does not help, see `choose_normals`.
+
         Args:
             frames: of the turntable.
         """
@@ -205,5 +208,8 @@ class MaterialsJob(PhotoJob[MaterialsState]):
         if self.truth is not None:
             truth = replace(self.truth, positions=self.known.place.inward(self.truth.positions))
             truth = truth.to(self.known.mesh.positions.device)
-        subject = results.Subject(state, self.known, self.schedule.final_tracing, truth, self.relit)
-        return results.write(subject, self.settings, folder, frames)
+        known, choice = self.known, Choice(state, {})
+        if self.options.normals:
+            choice = choose_normals(known.mesh, known.photos, state, self.schedule, known.held_out)
+        subject = results.Subject(choice.state, known, self.schedule.final_tracing, truth, self.relit)
+        return results.write(subject, self.settings, folder, frames, choice.numbers)

@@ -71,11 +71,13 @@ class Subject(NamedTuple):
 
 
 @torch.no_grad()
-def write(subject: Subject, settings: dict[str, Any], folder: Path, frames: int) -> dict[str, Any]:
-    """Write all files; returns the metrics."""
+def write(
+    subject: Subject, settings: dict[str, Any], folder: Path, frames: int, choice: dict[str, Any]
+) -> dict[str, Any]:
+    """Write all files; returns the metrics, which include the numbers of a choice, see `choose_normals`."""
     maps, held_out = subject.maps(), subject.known.held_out
     draw = LitDrawer(subject.mesh, maps, subject.fine_tracing())
-    numbers = {**metrics(subject, maps, draw), **_relit(subject, maps, folder)}
+    numbers = {**metrics(subject, maps, draw), **choice, **_relit(subject, maps, folder)}
     numbers |= report.times(subject.state, held_out, subject.mesh.positions.device)
     write_metrics(numbers, folder / "metrics.json")
     save_mesh(subject.known.place.mesh(maps.on(subject.mesh).to("cpu")), folder / "mesh.glb")
