@@ -195,8 +195,10 @@ def test_wrong_renderers(change: dict, error: type[Exception], message: str) -> 
 
 
 def test_min_depth_zero_stands_for_the_focal_length() -> None:
-    """min_depth = 0 stands for the focal length, as in Pulsar; other values may be smaller. With parallel rays, 0 means
-    0."""
+    """min_depth = 0 stands for the focal length, as in Pulsar, and other values may be smaller.
+
+    With parallel rays 0 has no such meaning.
+    """
     camera = [0.0, 0, 0, 0, 0, 0, 5, 9]
     sphere = (torch.tensor([[0.0, 0, 5]]), torch.ones(1, 1), torch.tensor([0.5]))
     draw = Renderer(9, 9, n_channels=1)

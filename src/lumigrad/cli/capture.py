@@ -12,7 +12,7 @@ import torch
 from lumigrad.cli.arguments import color, number, positive
 from lumigrad.cli.errors import UserError
 from lumigrad.cli.photo_fit import add_run_options, fit_and_report
-from lumigrad.cli.several import in_group
+from lumigrad.cli.processes import in_group
 from lumigrad.fit.capture import CaptureJob, CaptureOptions, CaptureRig, load_rig
 from lumigrad.fit.capture.job import QUICK, STEPS
 from lumigrad.fit.capture.truth import load_truth

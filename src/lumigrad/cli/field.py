@@ -9,7 +9,7 @@ import torch
 
 from lumigrad.cli.arguments import number, positive
 from lumigrad.cli.photo_fit import add_fit_options, run_fit
-from lumigrad.cli.several import in_group
+from lumigrad.cli.processes import in_group
 from lumigrad.fit.fields import FieldJob, FieldOptions
 from lumigrad.fit.fields.job import RAYS
 from lumigrad.io.photos import PosedPhotos

@@ -10,7 +10,7 @@ import torch
 
 from lumigrad.cli.arguments import number
 from lumigrad.cli.photo_fit import Job, run_fit
-from lumigrad.cli.several import in_group
+from lumigrad.cli.processes import in_group
 from lumigrad.cli.shared import read_mesh
 from lumigrad.cli.surface import FILES, FILM, add_surface_options, masked, surface_options
 from lumigrad.cli.texture import size

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lumigrad.cli.photo_fit import run_fit
-from lumigrad.cli.several import in_group
+from lumigrad.cli.processes import in_group
 from lumigrad.cli.surface import (
     FILES,
     FILM,

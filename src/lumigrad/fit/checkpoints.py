@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
 
-from lumigrad.fit._replacing import replacing
+from lumigrad.fit._atomic_file import replacing
 from lumigrad.fit.distributed import ALONE, Group, LostProcessError
 from lumigrad.fit.interruption import Interruption
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lumigrad._optional import require
-from lumigrad.fit._replacing import replacing
+from lumigrad.fit._atomic_file import replacing
 from lumigrad.scene.shapes.mesh import Mesh
 from lumigrad.types.validation import fractional, instance, integer, shape
 

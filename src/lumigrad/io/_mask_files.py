@@ -36,7 +36,7 @@ def find_masks(photos: Sequence[Path], root: Path, places: Sequence[Path]) -> tu
         first = min(unclear)
         one, other = sorted(folders[first])[:2]
         warnings.warn(
-            f"{len(unclear)} masks are left out, such as {first}: photographs in {one} and in {other} are called so. "
+            f"{len(unclear)} masks are left out, such as {first}: photographs in {one} and in {other} have that name. "
             "Put masks into folders of the same names",
             stacklevel=3,
         )

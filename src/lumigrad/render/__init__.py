@@ -7,9 +7,9 @@ from lumigrad.render.field import render_field
 from lumigrad.render.gaussians import render_gaussians
 from lumigrad.render.implicit import render_implicit
 from lumigrad.render.mesh import render_mesh
-from lumigrad.render.own_bsdf import Bsdf, BsdfPoints, trace_paths_with
 from lumigrad.render.path import render_path
-from lumigrad.render.paths_scene import lit_scene
+from lumigrad.render.path_bsdf import Bsdf, BsdfPoints, trace_paths_with
+from lumigrad.render.path_scene import lit_scene
 from lumigrad.render.points import render_points
 from lumigrad.render.rendering import Rendering
 from lumigrad.render.scene import render

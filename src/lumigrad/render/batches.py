@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from lumigrad.ops.light import trace_paths
-from lumigrad.render.own_bsdf import Bsdf, trace_paths_with
+from lumigrad.render.path_bsdf import Bsdf, trace_paths_with
 from lumigrad.render.path_lens import Aperture, traced_through
-from lumigrad.render.paths_scene import SEEDS
+from lumigrad.render.path_scene import SEEDS
 from lumigrad.types import Bvh, LitScene, TracedPaths
 
 PATHS_PER_CALL = 2**19  # between calls, interrupts are handled and progress is shown

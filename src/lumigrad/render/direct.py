@@ -15,7 +15,7 @@ from lumigrad.ops.surface import interpolate, rasterize
 from lumigrad.render.background import choose_background
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
 from lumigrad.render.geometry import starts
-from lumigrad.render.paths_scene import SEEDS, given_lights, lit_images, seed_of_image
+from lumigrad.render.path_scene import SEEDS, given_lights, lit_images, seed_of_image
 from lumigrad.render.rendering import Rendering, averaged, finished
 from lumigrad.render.stage import Stage, stage_of
 from lumigrad.scene.cameras.camera import Camera

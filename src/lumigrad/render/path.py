@@ -11,11 +11,11 @@ from torch import Tensor
 from lumigrad.render.background import choose_background
 from lumigrad.render.batches import Paths, traced, traced_until
 from lumigrad.render.color import ToneMapping, resolve_tone_mapping
-from lumigrad.render.own_bsdf import Bsdf
+from lumigrad.render.path_bsdf import Bsdf
 from lumigrad.render.path_lens import aperture_of, lens_cameras
 from lumigrad.render.path_outlines import add_outlines
+from lumigrad.render.path_scene import SEEDS, given_lights, lit_images, seed_of_image
 from lumigrad.render.path_shadows import add_shadow_edges
-from lumigrad.render.paths_scene import SEEDS, given_lights, lit_images, seed_of_image
 from lumigrad.render.progress import shown_progress
 from lumigrad.render.rendering import Rendering, finished
 from lumigrad.render.stage import stage_of

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lumigrad.fit._replacing import replacing
+from lumigrad.fit._atomic_file import replacing
 from lumigrad.fit.fields.hashed import HashField
 from lumigrad.fit.fields.model import Seen, Surroundings
 from lumigrad.fit.fields.state import FieldState

@@ -16,7 +16,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     After an error, such as a full disk, the old file is unchanged, and nothing of the new one remains.
 
     >>> from pathlib import Path
-    >>> from lumigrad.fit._replacing import replacing
+    >>> from lumigrad.fit._atomic_file import replacing
     >>> with replacing(Path("numbers.txt")) as file:
     ...     _ = file.write(b"1 2 3")
     >>> Path("numbers.txt").read_text(), list(Path().glob("*.part"))

@@ -14,7 +14,7 @@ from lumigrad.ops.ray import build_bvh
 from lumigrad.render.brdf import diffuse_fresnel
 from lumigrad.render.color import srgb_decode
 from lumigrad.render.geometry import joined_faces
-from lumigrad.render.paths_media import Interior, media_of
+from lumigrad.render.path_media import Interior, media_of
 from lumigrad.render.stage import Stage, default_environment
 from lumigrad.render.surface import default_material
 from lumigrad.scene.cameras.camera import Camera
