@@ -1,7 +1,11 @@
 """Every op of the core, forward and backward, on odd, degenerate and wrong input. Run by .ci/sanitize.sh.
 
 Checks nothing about the values (tests/ops does): it is there to lead an instrumented core, and the memory it
-reads and writes, through all of its code. Takes about a minute under AddressSanitizer.
+reads and writes, through all of its code.
+
+Usage:
+    python native/tests/stress.py        # all rounds: one and two threads, float32 and float64
+    python native/tests/stress.py 0/2    # half of them, each number of threads and each type once; 1/2: the others
 """
 
 from __future__ import annotations
@@ -300,9 +304,16 @@ def wrong_calls() -> None:
         raise AssertionError("a wrong call passed")
 
 
-def main() -> None:
+def rounds(part: str) -> list[tuple[int, torch.dtype]]:
+    """Numbers of threads and types."""
+    ordered = [(1, torch.float32), (1, torch.float64), (2, torch.float64), (2, torch.float32)]
+    first, step = map(int, part.split("/"))
+    return ordered[first::step]
+
+
+def main(part: str = "0/1") -> None:
     assert loading.DIRECTORY != loading._INSTALLED, "not the instrumented core"
-    for count, dtype in itertools.product((1, 2), (torch.float32, torch.float64)):
+    for count, dtype in rounds(part):
         torch.set_num_threads(count)
         for k, (pos, tri) in enumerate(soups(dtype)):
             views, half = torch.stack((pos, pos.flip(0))), len(tri) // 2
@@ -331,4 +342,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
