@@ -1,10 +1,10 @@
-"""What the parts of a performance capture are good for: the same recording with each of them left out.
+"""What each part of a performance capture contributes: the same recording, with one part left out at a time.
 
     python -m benchmarks.capture --out ablation                      the built-in head, recorded first
     python -m benchmarks.capture --rig RIG --truth RIG/truth --out ablation
 
-Errors are millimetres, over the vertices that at least two cameras see. `motion` is the error of what a vertex has
-moved by since the first frame of its sequence, which an offset that all frames share does not change.
+Errors are in millimetres, over the vertices that at least two cameras see. `motion` is the error of a vertex's
+displacement since the first frame of its sequence; an offset shared by all frames does not change it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ COLUMNS = [
 
 
 def fitted(rig: CaptureRig, truth: torch.Tensor, options: CaptureOptions, folder: Path) -> dict[str, Any]:
-    """Fit, and measure; a row of the table with the errors of every frame."""
+    """Fits and measures; returns a row of the table with the errors of every frame."""
     job = CaptureJob.of_rig(rig, options, truth)
     folder.mkdir(parents=True, exist_ok=True)
     clock = time.process_time()
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     truth = load_truth(arguments.truth or folder / "truth", rig)
     start = shape_errors(
         rig.base.positions.expand_as(truth), truth, seen_vertices(rig, truth[0]), rig.counts
-    )  # nothing fitted
+    )  # nothing is fitted
     table = Table(f"capture, {rig.frames} frames, {len(rig.names)} cameras, {rig.camera.size[0]} rows", COLUMNS)
     row = {name: float(values.mean()) for name, values in start.items()}
     table.rows.append({"name": "start", **row, "worst": float(start["motion"].max())})

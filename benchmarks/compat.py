@@ -1,7 +1,7 @@
-"""What the interface of nvdiffrast costs beside lumigrad's own ops: ``python -m benchmarks.compat``.
+"""What nvdiffrast's interface costs compared with lumigrad's own ops: ``python -m benchmarks.compat``.
 
-Each op and a whole frame, forward and backward, in processor time on one thread: the fastest of many runs, lumigrad's
-own and those of `lumigrad.compat.nvdiffrast` in turns.
+Each op and a whole frame are timed, forward and backward, in processor time on one thread. The figure is the fastest of
+many runs; lumigrad's own ops and those of `lumigrad.compat.nvdiffrast` take turns.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Own:
 
 
 class Compat(Own):
-    """The same in nvdiffrast's interface."""
+    """The same ops through nvdiffrast's interface."""
 
     context = dr.RasterizeCudaContext()
 
@@ -88,7 +88,7 @@ class Compat(Own):
 
 
 def tasks_of(ops: Own) -> dict[str, tuple[Task, Task]]:
-    """Of each op the forward pass alone, and the backward pass alone; of the frame both together."""
+    """The forward pass alone and the backward pass alone of each op; for the frame, both together."""
     found = [value.detach().requires_grad_(value.dtype.is_floating_point) for value in ops.rasterize()]
     leaves = found[:2]
     uv, uv_d = (value.detach().requires_grad_() for value in ops.interpolate(found, True))

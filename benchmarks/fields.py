@@ -1,5 +1,5 @@
-"""Benchmarks of fields: marching through a grid beside torch's grid_sample on the same samples, the compositing of
-packed samples beside torch's scatter operations, and hash encoding beside the same in torch's indexing.
+"""Benchmarks of fields: marching through a grid compared with torch's grid_sample at the same samples, compositing of
+packed samples with torch's scatter operations, and hash encoding with torch's indexing.
 
 Usage:
     python -m benchmarks.fields                     # all sections, some minutes
@@ -63,7 +63,7 @@ def compare_march(options: argparse.Namespace, budget: Budget) -> None:
 
 
 def compare_channels(options: argparse.Namespace, budget: Budget) -> None:
-    """1 + C values, and coefficients of spherical harmonics of three colours."""
+    """1 + C values, and spherical-harmonic coefficients of three colours."""
     rays = options.rays // 2
     payloads = {"1 + 1": 1, "1 + 3": 3, "1 + 8": 8} | {f"degree {d}": 3 * (d + 1) ** 2 for d in (1, 2, 3)}
     for name, payload in payloads.items():
@@ -91,7 +91,7 @@ def time_options(options: argparse.Namespace, budget: Budget) -> None:
 
 
 def time_occupancy(options: argparse.Namespace, budget: Budget) -> None:
-    """A ball of fog that fills more and more of the box."""
+    """A ball of fog that fills an increasing share of the box."""
     grid, origins, directions, step = scene(options.rays // 2, options.voxels)
     axis = (torch.arange(options.voxels) + 0.5) / options.voxels * 2 - 1
     distance = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).norm(dim=-1)
@@ -121,7 +121,7 @@ def compare_composite(options: argparse.Namespace, budget: Budget) -> None:
 
 
 def compare_hash(options: argparse.Namespace, budget: Budget) -> None:
-    """Forward, and forward and backward to the tables, of random points."""
+    """Forward alone, then forward and backward to the tables, at random points."""
     generator = torch.Generator().manual_seed(0)
     resolutions = [int(16 * 128 ** (level / 15)) for level in range(16)]
     tables = torch.rand(16, 2**19, 2, generator=generator)
@@ -142,7 +142,7 @@ def report(tasks: Tasks, budget: Budget, count: int, unit: str) -> None:
 
 
 def scene(rays: int, voxels: int, payload: int = 3) -> tuple[Tensor, Tensor, Tensor, float]:
-    """A grid of fog, and parallel rays askew through it, from face to face."""
+    """A grid of fog, and parallel rays that cross it obliquely from face to face."""
     generator = torch.Generator().manual_seed(0)
     grid = torch.rand(voxels, voxels, voxels, 1 + payload, generator=generator)
     place = torch.linspace(-0.7, 0.7, rays)
@@ -154,7 +154,7 @@ def scene(rays: int, voxels: int, payload: int = 3) -> tuple[Tensor, Tensor, Ten
 
 @lru_cache
 def _box(device: torch.device) -> Tensor:
-    """Copied once: a CUDA graph cannot hold a copy from the host."""
+    """Copied once: a CUDA graph cannot contain a copy from the host."""
     return BOX.to(device)
 
 
@@ -165,7 +165,7 @@ def by_lumigrad(
 
 
 def by_torch(grid: Tensor, origins: Tensor, directions: Tensor, step: float, rows: int = 64) -> Tensor:
-    """The same samples, some rows of the image at a time."""
+    """The same samples, a few rows of the image at a time."""
     volume = grid.permute(3, 0, 1, 2)[None]
     length = step * directions.norm(dim=-1)[..., None]
     t = 1 + (torch.arange(SAMPLES) + 0.5) * step
@@ -184,7 +184,7 @@ def composite_by_lumigrad(density: Tensor, colors: Tensor, samples: lg.RaySample
 
 
 def composite_by_torch(density: Tensor, colors: Tensor, samples: lg.RaySamples) -> Tensor:
-    """A running sum of optical depths, less what it was at the beginning of the ray; then scatter."""
+    """A running sum of optical depths minus its value at the start of the ray, then a scatter."""
     tau = density * (samples.t_end - samples.t_start)
     before = torch.cumsum(tau.double(), 0) - tau
     counts = samples.offsets.diff()
@@ -199,13 +199,13 @@ def by_tables(tables: Tensor, encode: Callable[..., Tensor], points: Tensor, res
 
 
 def both(function: Callable[..., Tensor], first: Tensor, *others: object) -> Tensor:
-    """Forward, and backward to the first argument."""
+    """Forward, then backward to the first argument."""
     leaf = first.detach().requires_grad_()
     return torch.autograd.grad(function(leaf, *others).sum(), leaf)[0]
 
 
 def to_rays(grid: Tensor, origins: Tensor, directions: Tensor, step: float) -> tuple[Tensor, ...]:
-    """Forward, and backward to the grid and the rays."""
+    """Forward, then backward to the grid and the rays."""
     leaves = [each.detach().requires_grad_() for each in (grid, origins, directions)]
     return torch.autograd.grad(by_lumigrad(*leaves, step).sum(), leaves)
 

@@ -1,4 +1,4 @@
-"""Forward and backward of one Gouraud-shaded frame, by mesh and image size, in every library at hand."""
+"""Forward and backward of one Gouraud-shaded frame, by mesh and image size, in every available library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(settings: Settings) -> Table:
         for size in sorted(settings.sizes):
             row = _row(mesh, size, renderers, settings.budget)
             table.rows.append(row)
-            # What has lost patience with a small image is not asked for a larger one.
+            # A library that was too slow for a small image is not given a larger one.
             renderers = [other for other in renderers if row[f"{other} frame"].median < settings.budget.patience]
     return table
 
@@ -71,7 +71,7 @@ def _row(mesh: meshes.Mesh, size: int, names: list[str], budget: Budget) -> dict
 
 
 def _ratios(row: dict[str, Any], names: list[str]) -> dict[str, float]:
-    """How many times as long as lumigrad each peer takes, and lumigrad in units of the copy."""
+    """How many times as long as lumigrad each peer takes, and lumigrad's time in units of the copy's."""
     ratios = {}
     for part, suffix in (("frame", ""), ("rasterize", "rasterize ")):
         own = row[f"lumigrad {part}"].median
@@ -83,7 +83,7 @@ def _ratios(row: dict[str, Any], names: list[str]) -> dict[str, float]:
 
 
 def _differences(renderers: dict[str, peers.Renderer]) -> dict[str, float]:
-    """Mean absolute differences to lumigrad's coverage and image: near zero if all draw the same."""
+    """Mean absolute differences to lumigrad's coverage and image: near zero if all libraries draw the same."""
     coverage, image = renderers["lumigrad"].picture()
     differences = {}
     for name, renderer in renderers.items():

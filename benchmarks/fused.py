@@ -1,6 +1,6 @@
-"""Attributes interpolated in the pass of `rasterize`, beside `rasterize` and `interpolate` one after the other.
+"""Attributes interpolated within `rasterize`, compared with `rasterize` followed by `interpolate`.
 
-With one thread (`--threads 1`) processor time is measured, which others that use the machine disturb less.
+With one thread (`--threads 1`), processor time is measured: other users of the machine disturb it less.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ Usage:
     python -m benchmarks.gpu                        # everything
     python -m benchmarks.gpu --only frame,depth     # some sections
     python -m benchmarks.gpu --quick                # small and short, to see that it runs
-    python -m benchmarks.gpu --device cpu --quick   # the same without a device, for the program's own sake
+    python -m benchmarks.gpu --device cpu --quick   # the same without a device, to test the program itself
 
-Times are medians between CUDA events around a whole forward and backward pass, called from Python as a fitting loop
-would: what the host adds shows where the device has less to do than that. "graph" is lumigrad's own pass replayed as a
-CUDA graph, without the host.
+Times are medians between CUDA events around a whole forward and backward pass, called from Python as in a fitting loop.
+Host overhead therefore shows where the device has less work than the host. "graph" is lumigrad's pass replayed as a
+CUDA graph, without host overhead.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ NAMES = ["suzanne", "cow", "rocker-arm", "stanford-bunny", "ogre"]
 SYNTHETIC = {"sphere-1M": 1_000_000, "sphere-10M": 10_000_000}
 SIZES = [256, 512, 1024, 2048, 4096]
 BATCHES = [1, 8, 64]
-# Pixels of a batch beyond which a frame with all its gradients would not fit common devices.
+# Number of pixels in a batch above which a frame with all its gradients would not fit common devices.
 MOST_PIXELS = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Work:
-    """clip [N, V, 4], faces [T, 3], colors [V, 3], gradient [N, size, size, 3] of the image."""
+    """clip [N, V, 4], faces [T, 3], colors [V, 3]; gradient [N, size, size, 3] of the image."""
 
     clip: torch.Tensor
     faces: torch.Tensor
@@ -152,7 +152,7 @@ def importable() -> list[str]:
 
 
 def measure(task: Callable[[], object], options: Options) -> float:
-    """The median of the task's seconds, after three calls to warm up."""
+    """The median time of the task in seconds, after three warm-up calls."""
     for _ in range(3):
         task()
     if options.device == "cpu":
@@ -175,7 +175,7 @@ def _seconds(task: Callable[[], object]) -> float:
 
 
 def replay(task: Callable[[], object], options: Options) -> float | None:
-    """The same of the task as a CUDA graph."""
+    """The same, with the task replayed as a CUDA graph."""
     if options.device == "cpu":
         return None
     side = torch.cuda.Stream()
@@ -190,7 +190,7 @@ def replay(task: Callable[[], object], options: Options) -> float | None:
 
 
 def peak(task: Callable[[], object], options: Options) -> float | None:
-    """Bytes that the task needs at most beyond its inputs, as torch's allocator sees it."""
+    """The task's peak memory in bytes beyond its inputs, according to torch's allocator."""
     if options.device == "cpu":
         return None
     task()
@@ -210,7 +210,7 @@ def copy_bandwidth(options: Options) -> float:
 
 
 def launch_latency(options: Options) -> float:
-    """Seconds of an op on a single number: what a launch costs when there is nothing to do."""
+    """Seconds taken by an op on a single number: the cost of a launch that does nothing."""
     number = torch.zeros(1, device=options.device)
     return measure(number.zero_, options)
 
@@ -220,7 +220,7 @@ def launch_latency(options: Options) -> float:
 
 def _work(mesh: meshes.Mesh, size: int, batch: int, options: Options) -> Work:
     single = meshes.workload(mesh, size)
-    turned = [single.clip * (1 + 1e-3 * i) for i in range(batch)]  # the same picture, not the same numbers
+    turned = [single.clip * (1 + 1e-3 * i) for i in range(batch)]  # the same picture, but different numbers
     gradient = torch.randn(batch, size, size, 3, generator=torch.Generator().manual_seed(0))
     tensors = (torch.cat(turned), mesh.faces, mesh.colors, gradient)
     return Work(*(tensor.to(options.device) for tensor in tensors), size)
@@ -233,7 +233,7 @@ def _load(name: str, options: Options) -> meshes.Mesh:
 
 
 def _sphere(name: str, triangles: int) -> meshes.Mesh:
-    """A latitude-longitude sphere of about that many triangles; `meshes.sphere` is too slow for millions."""
+    """A latitude-longitude sphere of about `triangles` triangles; `meshes.sphere` is too slow for millions."""
     rows = max(2, round((triangles / 4) ** 0.5))
     theta = torch.linspace(0, torch.pi, rows + 1)[:, None]
     phi = torch.linspace(0, 2 * torch.pi, 2 * rows + 1)[None]
@@ -309,7 +309,7 @@ def run_frame(libraries: list[str], options: Options) -> Table:
 
 
 def run_depth(libraries: list[str], options: Options) -> Table:
-    """An 8 x 8 grid, repeated in depth or side by side: does the cost go with triangles or with hidden layers?"""
+    """An 8 x 8 grid, repeated in depth or side by side: is the cost set by triangles or by hidden layers?"""
     size = max(options.sizes[-1] // 4, 64)
     table = Table(
         f"8x8 grid repeated, at {size}x{size} (medians, ms)",
@@ -336,7 +336,7 @@ def _grids(copies: int, stacked: bool) -> meshes.Mesh:
     parts = []
     for i in range(copies):
         if stacked:
-            shift = torch.tensor([0, 0, 0.9 - 1.8 * (i + 0.5) / copies])  # far ones first: nothing can be skipped early
+            shift = torch.tensor([0, 0, 0.9 - 1.8 * (i + 0.5) / copies])  # far ones first: no early rejection
             parts.append(grid + shift)
         else:
             centre = [(2 * (i % side) + 1) / side - 1, (2 * (i // side) + 1) / side - 1, 0]
@@ -347,7 +347,7 @@ def _grids(copies: int, stacked: bool) -> meshes.Mesh:
 
 
 class SoftTasks:
-    """Soft images of a mesh, forward and backward, by what they take."""
+    """Soft images of a mesh, forward and backward, named by what each computes."""
 
     def __init__(self, work: Work) -> None:
         import lumigrad
@@ -376,7 +376,7 @@ class SoftTasks:
 
 
 def run_soft(libraries: list[str], options: Options) -> Table:
-    """Soft rasterisation: one face a pixel, fifty, and all of them without fragments."""
+    """Soft rasterization: one face per pixel, fifty, and all of them without fragments."""
     tasks = {"nearest": "K=1", "fragments": "K=50", "silhouette": "fused mask", "mixed": "fused colours"}
     table = Table(
         "Soft images, forward + backward (medians, ms; peak MB beyond the inputs)",
@@ -389,7 +389,7 @@ def run_soft(libraries: list[str], options: Options) -> Table:
         mesh = _load(name, options)
         for size in options.sizes:
             for batch in options.batches:
-                # Fifty fragments and their gradients take 2.4 KB a pixel.
+                # Fifty fragments and their gradients take 2.4 KB per pixel.
                 if batch * size * size > MOST_PIXELS // 16 or mesh.triangles > 200_000:
                     continue
                 made = SoftTasks(_work(mesh, size, batch, options))
@@ -397,7 +397,7 @@ def run_soft(libraries: list[str], options: Options) -> Table:
                 for name_of_task in tasks:
                     task = getattr(made, name_of_task)
                     row[f"{name_of_task} "] = measure(task, options)
-                    # Blending of fragments picks those that exist, and waits to know how many.
+                    # Blending selects the fragments that exist, and waits for the device to know how many there are.
                     row[f"{name_of_task} graph"] = None if name_of_task == "fragments" else replay(task, options)
                     row[f"{name_of_task} MB"] = peak(task, options)
                 table.rows.append(row)
@@ -406,7 +406,7 @@ def run_soft(libraries: list[str], options: Options) -> Table:
 
 
 def run_splats(_: list[str], options: Options) -> Table:
-    """The scenes of benchmarks.splats; what Pulsar's paper states of a million spheres is 22 and 6 ms."""
+    """The scenes of benchmarks.splats; for a million spheres, Pulsar's paper states 22 and 6 ms."""
     columns = ["forward", "backward", "deterministic", "graph"]
     table = Table(
         "Spheres and Gaussians: forward, and backward with every gradient (medians, ms)",
@@ -443,7 +443,7 @@ def _passes(task: splats.Passes, options: Options, graphs: bool = True) -> dict[
 
 
 def run_rays(_: list[str], options: Options) -> Table:
-    """Rays through a mesh, and marching through a grid: those of benchmarks.ray and benchmarks.fields."""
+    """Rays through a mesh, and marching through a grid: the scenes of benchmarks.ray and benchmarks.fields."""
     table = Table(
         "Rays (medians)",
         [Column("task", "task"), Column("seconds", "ms", milliseconds), Column("graph", "graph ms", milliseconds),
@@ -452,7 +452,7 @@ def run_rays(_: list[str], options: Options) -> Table:
     for name, (task, count, what) in (_ray_tasks(options) | _march_tasks(options)).items():
         seconds = measure(task, options)
         row = {"task": name, "seconds": seconds, "rate": count / seconds / 1e6, "of": what}
-        # A tree is built on the host.
+        # The tree is built on the host.
         table.rows.append(row | {"graph": None if name.endswith("build") else replay(task, options)})
     return table
 
@@ -521,7 +521,7 @@ def main(arguments: list[str] | None = None) -> int:
         table = SECTIONS[section](libraries, options)
         print(table.text(), flush=True)
         results[section] = table.data()
-        given.json.write_text(json.dumps(results, indent=1) + "\n")  # now: a later section may fail
+        given.json.write_text(json.dumps(results, indent=1) + "\n")  # written now: a later section may fail
     print(f"\nwritten: {given.json}")
     return 0
 

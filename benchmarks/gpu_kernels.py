@@ -1,11 +1,11 @@
-"""Where the time on a CUDA device goes: the kernels of each task, by torch's profiler, and what the host spends.
+"""Where the time on a CUDA device goes: the kernels of each task, from torch's profiler, and the host's time.
 
 Usage:
     python -m benchmarks.gpu_kernels                       # all tasks
-    python -m benchmarks.gpu_kernels --only frame,garden   # those whose names have one of these in them
+    python -m benchmarks.gpu_kernels --only frame,garden   # tasks whose names contain one of these
 
-For each task: microseconds of the host for one call that nobody waits for, microseconds of the device, and the kernels
-that take most of these, with how often each is launched. What libraries beside lumigrad launch is listed alike.
+For each task: host microseconds for one asynchronous call, device microseconds, and the kernels that take most of them,
+with the number of launches of each. Kernels of other libraries are listed in the same way.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(task: Task, calls: int = 10) -> dict[str, Any]:
-    """Means of one call, in microseconds."""
+    """Means for one call, in microseconds."""
     for _ in range(3):
         task()
     torch.cuda.synchronize()
@@ -77,7 +77,7 @@ def measure(task: Task, calls: int = 10) -> dict[str, Any]:
 
 
 def tasks(options: gpu.Options, wanted: list[str]) -> Iterator[tuple[str, Task]]:
-    """One after another, so that only one has its tensors on the device."""
+    """One at a time, so that only one task has its tensors on the device."""
     for make in (_frames, _soft, _splats, _rays):
         for name, build in make(options):
             if any(part in name for part in wanted):

@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def record(ops: dict[str, Op], budget: Budget) -> dict[str, Any]:
-    """What an entry of the history tells beside its commit: the machine, and what each op took."""
+    """The contents of an entry of the history besides its commit: the machine, and the cost of each op."""
     tasks = {name: op.run for name, op in ops.items()}
     times = measure({"copy": copy_task(), **tasks}, budget, time.process_time)
     second_per_byte = times["copy"].fastest / (2 * COPY_BYTES)
@@ -77,7 +77,7 @@ def record(ops: dict[str, Op], budget: Budget) -> dict[str, Any]:
 
 
 def commit_of_checkout() -> dict[str, Any]:
-    """What is measured: the commit, its date, and whether sources have changed since."""
+    """The measured commit, its date, and whether the sources have changed since."""
     return {
         "commit": _git("rev-parse", "--short=8", "HEAD"),
         "date": _git("show", "--no-patch", "--format=%cs", "HEAD"),

@@ -1,4 +1,4 @@
-"""What the history of lumigrad's speed measures: ops of every family on small scenes that no file is needed for."""
+"""The ops that the history of lumigrad's speed measures: every family, on small scenes that need no files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TRIANGLES = 20_088
 
 
 class Op(NamedTuple):
-    """What to time, and the bytes that it reads and writes at least."""
+    """The call to time, and the least number of bytes that it must read and write."""
 
     run: Callable[[], object]
     bytes: int
 
 
 def make_ops(scale: int = 1) -> dict[str, Op]:
-    """All of them by name. scale: divides the sides of images and grids."""
+    """All ops by name. scale: divides the sides of images and grids."""
     return _surface_ops(512 // scale) | _other_ops(scale)
 
 
@@ -97,7 +97,7 @@ def _forward(call: Callable[[], object], *inputs: Tensor) -> Op:
 
 
 def _both(call: Callable[..., Tensor], leaves: list[Tensor], *others: Tensor) -> Op:
-    """Forward and backward to all leaves, with gradients of one. others: what the call reads besides."""
+    """Forward and backward to all leaves, with incoming gradients of one. others: other tensors that the call reads."""
     leaves = [leaf.detach().clone().requires_grad_() for leaf in leaves]
     output = call(*leaves).detach()
     gradient = torch.ones_like(output)

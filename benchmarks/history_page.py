@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.report import Column, Table, milliseconds, ratio
 
-# Two measurements of one commit differ by less on a machine that does little else.
+# On a machine that is otherwise nearly idle, two measurements of one commit differ by less than this.
 NOISE = 0.1
 
 Entry = dict[str, Any]
@@ -29,10 +29,10 @@ This page is written by `python -m benchmarks.history plot`, from the files in `
 
 
 def write(folder: Path, docs: Path) -> list[Path]:
-    """Write `history.md` and `images/history.png` into docs, from all entries in `folder`.
+    """Writes `history.md` and `images/history.png` to docs, from all entries in `folder`.
 
     Raises:
-        ValueError: there are no entries, or a file is none.
+        ValueError: there are no entries, or a file is not one.
     """
     machines = by_machine(read(folder))
     image, page = docs / "images/history.png", docs / "history.md"
@@ -45,7 +45,7 @@ def write(folder: Path, docs: Path) -> list[Path]:
 
 
 def read(folder: Path) -> list[Entry]:
-    """All entries, the oldest commit first. Those of changed checkouts are left out."""
+    """All entries, oldest commit first, except those of modified checkouts."""
     entries = []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -62,7 +62,7 @@ def read(folder: Path) -> list[Entry]:
 
 
 def by_machine(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """Entries that can be compared: of one processor, instruction set and number of threads."""
+    """Groups of comparable entries: of one processor, instruction set and number of threads."""
     machines = defaultdict(list)
     for entry in entries:
         of = entry["machine"]
@@ -83,7 +83,7 @@ def _draw(machines: dict[str, list[Entry]], path: Path) -> None:
 
 
 def _draw_machine(plot: Any, entries: list[Entry]) -> None:
-    """A line for each op; its name at the right end, apart from the others'."""
+    """A line for each op, with its name at the right end, clear of the other names."""
     ops = list(dict.fromkeys(op for entry in entries for op in entry["ops"]))
     ends = {}
     for index, op in enumerate(ops):
@@ -103,7 +103,7 @@ def _draw_machine(plot: Any, entries: list[Entry]) -> None:
 
 
 def _label(plot: Any, ends: dict[str, tuple[float, str]]) -> None:
-    """Names beside the axes: at the heights of their lines, or as near as the others let them be."""
+    """Places names beside the axes at the heights of their lines, or as near as the other names allow."""
     transform, back = plot.transData, plot.transAxes.inverted()
     heights = {op: back.transform(transform.transform((0, value)))[1] for op, (value, _) in ends.items()}
     lowest = 0.0
@@ -116,7 +116,7 @@ def _label(plot: Any, ends: dict[str, tuple[float, str]]) -> None:
 
 
 def _section(machine: str, entries: list[Entry]) -> str:
-    """What the last commit costs, and how that differs from the one before."""
+    """The costs at the last commit, and their change since the one before."""
     last, before = entries[-1], entries[-2] if len(entries) > 1 else None
     columns = [
         Column("op", "op"),

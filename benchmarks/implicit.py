@@ -1,5 +1,5 @@
-"""Benchmarks of implicit surfaces: marching cubes, beside scikit-image where it is installed, and redistancing, beside
-its definition in PyTorch.
+"""Benchmarks of implicit surfaces: marching cubes compared with scikit-image if installed, and redistancing compared
+with its definition in PyTorch.
 
 Usage:
     python -m benchmarks.implicit                       # a bumpy ball, by one thread and by two

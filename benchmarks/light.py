@@ -68,7 +68,7 @@ def _measure(meshes: Sequence[Mesh], lights: Sequence[Light], camera: Camera, sa
 
 
 def _ball() -> tuple[list[Mesh], list[Light]]:
-    """69 thousand triangles of which a third are in view."""
+    """69 thousand triangles, a third of them in view."""
     square = torch.tensor([[-1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 0.0, -1.0]])
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     ground = Mesh(4 * square - torch.tensor([0.0, 1.0, 0.0]), faces, materials=(DiffuseMaterial(),))

@@ -1,8 +1,9 @@
-"""The same scenes in lumigrad and in Mitsuba 3, by Mitsuba's names: seconds of the processor, in turns.
+"""The same scenes in lumigrad and in Mitsuba 3, in Mitsuba's format: processor seconds, measured in turns.
 
 Both libraries load the same dictionaries, render the same number of paths, and compute the gradient of the image's mean
-to the walls' (or the ball's) reflectance. Mitsuba's variant "llvm_ad_rgb" compiles a kernel at the first call, which is
-told beside; it needs LLVM (`DRJIT_LIBLLVM_PATH` says where). lumigrad builds its tree of triangles in every call.
+with respect to the reflectance of the walls (or the ball). Mitsuba's variant "llvm_ad_rgb" compiles a kernel at the
+first call, whose time is printed separately; it needs LLVM (`DRJIT_LIBLLVM_PATH` says where). lumigrad builds its
+triangle tree in every call.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ DEPTH = 6
 
 
 def compare(size: int, samples: int, budget: Budget, mesh: Path | None) -> None:
-    """Prints a table of each scene."""
+    """Prints a table for each scene."""
     if importlib.util.find_spec("mitsuba") is None:
         print("mitsuba is not installed: pip install mitsuba")
         return
@@ -146,7 +147,7 @@ def cornell_box(api: Any) -> dict[str, Any]:
 
 
 def on_ground(api: Any, mesh: Path | None) -> dict[str, Any]:
-    """A mesh (a ball where there is none) on a ground, under a panel and uniform light."""
+    """A mesh (a ball if none is given) on a ground, under a panel and uniform light."""
     place, white = api.ScalarTransform4f, {"type": "ref", "id": "white"}
     shape: dict[str, Any] = {"type": "sphere", "bsdf": white}
     if mesh is not None:
@@ -175,15 +176,15 @@ def on_ground(api: Any, mesh: Path | None) -> dict[str, Any]:
 
 
 def compare_shadows(size: int, samples: int, runs: int = 8) -> None:
-    """How noisy is the derivative of a picture's mean brightness, as a thing outside the picture moves its shadow?
+    """How noisy is the derivative of a picture's mean brightness when an object outside the picture moves its shadow?
 
-    Says the derivative's mean over runs and its standard deviation in one, the seconds of the processor of a run, and
-    what follows: the variance that a second would leave, deviation^2 * seconds.
+    Prints the derivative's mean over runs, its standard deviation in one run, the processor seconds of a run, and hence
+    the variance left after one second: deviation^2 * seconds.
     """
     theirs = importlib.import_module("mitsuba")
     print(f"derivative of a shadow, {size}^2 x {samples}, direct light")
     with tempfile.TemporaryDirectory() as folder:
-        # Without vertices in the same place, which Mitsuba takes for edges.
+        # No two vertices at the same place: Mitsuba would take them for edges.
         occluder = Path(folder) / "occluder.ply"
         save_mesh(icosphere(2), occluder)
         tasks = {"lumigrad": _our_shadow(occluder, size, samples)}
@@ -239,7 +240,7 @@ def _their_shadow(api: Any, occluder: Path, size: int, samples: int, guiding: st
 
 
 def shadow(api: Any, occluder: Path) -> dict[str, Any]:
-    """Something between a panel and the ground, of which the camera sees the shadow's edge alone."""
+    """An object between a panel and the ground; the camera sees only the edge of its shadow."""
     place = api.ScalarTransform4f
     black = _diffuse(0.0, 0.0, 0.0)
     return {

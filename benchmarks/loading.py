@@ -51,7 +51,7 @@ FORMATS = {
 
 
 def cpu_seconds(tasks: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The least processor time of each task, run in turns, after one run that is not counted."""
+    """The least processor time of each task, run in turns after one uncounted run."""
     found: list[list[float]] = [[] for _ in tasks]
     for _ in range(repeats + 1):
         for task, times in zip(tasks, found):
@@ -76,7 +76,7 @@ def measured(name: str, path: Path, repeats: int) -> dict[str, Any]:
 
 
 def loading(subdivisions: int, repeats: int, only: list[str]) -> Table:
-    """All formats."""
+    """Measures all formats."""
     ball = trimesh.creation.icosphere(subdivisions)
     table = Table(f"Loading {len(ball.faces)} triangles, CPU seconds", COLUMNS)
     with tempfile.TemporaryDirectory() as folder:

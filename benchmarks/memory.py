@@ -1,7 +1,7 @@
-"""Peak memory of a frame, and of antialiasing beyond its results, each measured in a process of its own.
+"""Peak memory of a frame, and of antialiasing beyond its results, each measured in its own process.
 
-The peak is the rise of the process's resident set above what it was just before the call, once everything
-has run on something small: inputs, libraries and threads are there already and do not count. Linux only.
+The peak is the rise of the process's resident set above its size just before the call. Everything has run on a small
+input by then: inputs, libraries and threads are already there and do not count. Linux only.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def _probe(settings: Settings, name: str, size: int, task: str, inputs: str = ""
 
 
 def _probe_antialias(settings: Settings, name: str, size: int) -> int:
-    # The fragments come from another process through a file: made in the same one, the memory that making
-    # them took would lie ready for the antialiasing and hide what that needs.
+    # The fragments come from another process through a file. If they were made in the same one, the memory used for
+    # making them would be free for reuse by antialiasing and would hide its own needs.
     with tempfile.TemporaryDirectory() as folder:
         inputs = str(Path(folder) / "fragments.pt")
         _probe(settings, name, size, "prepare", inputs)
@@ -112,7 +112,7 @@ def _antialias(work: meshes.Workload, small: meshes.Workload, path: str) -> dict
 
 
 def _reset_peak() -> int:
-    """Forgets the peak so far; returns the bytes resident now, once free memory has been given back."""
+    """Resets the recorded peak; returns the bytes now resident, after free memory has been returned to the system."""
     gc.collect()
     trim_heap()
     Path("/proc/self/clear_refs").write_text("5")
@@ -140,7 +140,7 @@ def main() -> None:
     if options.heap == "recycle":
         recycle_heap()
     mesh, _ = meshes.load(options.mesh, Path(options.meshes) if options.meshes else None)
-    # A sphere, small enough that the memory it leaves behind does not matter.
+    # A sphere so small that the memory it leaves behind does not matter.
     sphere, _ = meshes.load("suzanne", None)
     work, small = meshes.workload(mesh, options.size), meshes.workload(sphere, WARM_UP_SIZE)
     if options.task == "prepare":

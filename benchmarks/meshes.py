@@ -1,7 +1,7 @@
 """The triangle meshes and the camera of the frame benchmarks.
 
 Every library renders the same vertices through the same camera: a `Workload` holds clip-space positions
-(OpenGL's, y up) and converts them to what each of the others expects.
+(OpenGL's, y up) and converts them to each library's convention.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ELEVATION_DEGREES = 20.0
 AZIMUTH_DEGREES = 30.0
 NEAR, FAR = 0.1, 10.0
 
-# Number of triangles of each classic mesh: decides which procedural sphere stands in for it.
+# Number of triangles of each classic mesh, for the procedural sphere that stands in for it.
 TRIANGLES = {
     "suzanne": 968,
     "cow": 5_804,
@@ -46,7 +46,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Workload:
-    """One frame: a mesh seen by the camera in a square image, and the gradient that arrives at that image.
+    """One frame: a mesh seen by the camera in a square image, and the incoming gradient of that image.
 
     clip [1, V, 4] clip-space positions; gradient [1, size, size, 3], row 0 at the top.
     """
@@ -70,7 +70,7 @@ class Workload:
 
 
 def load(name: str, folder: Path | None) -> tuple[Mesh, str | None]:
-    """The mesh `name` from `folder`, or a sphere of a like number of triangles and a note that says so."""
+    """The mesh `name` from `folder`, or a sphere with about as many triangles and a note that says so."""
     path = None if folder is None else folder / f"{name}.obj"
     if path is not None and path.is_file():
         vertices, faces = read_obj(path)
@@ -98,13 +98,13 @@ def read_obj(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _vertex_index(field: str, count: int) -> int:
-    # OBJ counts from one; a negative index counts back from the vertex read last.
+    # OBJ counts from one; a negative index counts back from the most recent vertex.
     index = int(field.split("/", 1)[0])
     return index - 1 if index > 0 else count + index
 
 
 def sphere(triangles: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """An octahedron whose faces are cut into n^2 each, pushed out to a sphere: about `triangles` faces."""
+    """An octahedron whose faces are each split into n^2, projected onto a sphere: about `triangles` faces."""
     n = max(1, round(math.sqrt(triangles / 8)))
     corners: dict[tuple[int, int, int], int] = {}
     faces: list[list[int]] = []
@@ -122,7 +122,7 @@ def sphere(triangles: int) -> tuple[torch.Tensor, torch.Tensor]:
                 cells = [[at(i, j), at(i + 1, j), at(i, j + 1)]]
                 if i + j < n - 1:
                     cells.append([at(i + 1, j), at(i + 1, j + 1), at(i, j + 1)])
-                # An odd number of mirrored axes turns a face inside out.
+                # An odd number of mirrored axes reverses a face's orientation.
                 faces.extend(cells if sx * sy * sz > 0 else [cell[::-1] for cell in cells])
     vertices = torch.nn.functional.normalize(torch.tensor(list(corners), dtype=torch.float32), dim=-1)
     return vertices, torch.tensor(faces, dtype=torch.int32)
@@ -136,7 +136,7 @@ def _finish(name: str, vertices: torch.Tensor, faces: torch.Tensor) -> Mesh:
 
 
 def workload(mesh: Mesh, size: int) -> Workload:
-    """`mesh` in an image of size^2 pixels, with a fixed random gradient at the image."""
+    """`mesh` in an image of size^2 pixels, with a fixed random gradient of the image."""
     generator = torch.Generator().manual_seed(0)
     gradient = torch.randn(1, size, size, 3, generator=generator)
     homogeneous = torch.cat([mesh.vertices, torch.ones(len(mesh.vertices), 1)], -1).double()

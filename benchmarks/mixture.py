@@ -1,4 +1,4 @@
-"""Benchmarks of images of several kinds of shapes, beside the images of their parts.
+"""Benchmarks of images with several kinds of shapes, compared with images of their parts.
 
 Usage:
     python -m benchmarks.mixture                      # all scenes, 256^2 pixels
@@ -75,7 +75,7 @@ def _name(shape: Any) -> str:
 
 
 def _leaf(shape: Any) -> Tensor | None:
-    """What gradients are asked for, of a shape."""
+    """The tensors of a shape that receive gradients."""
     found: Tensor | None = shape.values if isinstance(shape, VoxelGrid) else None
     found = shape.means if isinstance(shape, GaussianCloud) else found
     found = shape.positions if isinstance(shape, (Mesh, SphereCloud)) else found

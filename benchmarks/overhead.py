@@ -1,4 +1,4 @@
-"""What one call of each primitive costs when there is next to nothing to compute: an image of one pixel."""
+"""The cost of one call of each primitive when there is almost nothing to compute: an image of one pixel."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def _differentiable(result: object) -> list[torch.Tensor]:
 
 
 def _operations() -> tuple[dict[str, tuple[Call, list[torch.Tensor]]], list[str]]:
-    """Each primitive on one triangle that covers the pixel, with its differentiable inputs; the missing."""
+    """Each primitive on one triangle that covers the pixel, with its differentiable inputs; and the names of missing
+    ones.
+    """
     import lumigrad as lg
 
     pos = torch.tensor([[[-3.0, -3, 0, 1], [3, -3, 0, 1], [0, 3, 0, 1]]], requires_grad=True)

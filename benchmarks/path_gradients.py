@@ -1,4 +1,4 @@
-"""Derivatives of path-traced images by motion, beside another renderer's finite differences.
+"""Derivatives of path-traced images with respect to motion, compared with another renderer's finite differences.
 
 Usage:
     python -m benchmarks.path_gradients FOLDER                  # with mi_grad_*.npz, see below
@@ -65,7 +65,7 @@ def compare(file: Path, name: str, samples: int) -> None:
     fd, fd_error = data["fd.scalar"], data["fd.scalar_stderr"]
     z = (mean - fd) / math.hypot(error, fd_error)
     ours, theirs = (images[0] + images[1]) / 2, data["fd.image"].mean(-1)
-    noise = (data["fd.stderr"] ** 2).sum() / 9  # channels are about independent
+    noise = (data["fd.stderr"] ** 2).sum() / 9  # channels are roughly independent
     length = np.linalg.norm(theirs)
     best = math.sqrt(max(1 - noise / length**2, 0))
     cosine = (ours * theirs).sum() / np.linalg.norm(ours) / length
@@ -78,7 +78,7 @@ def compare(file: Path, name: str, samples: int) -> None:
 
 
 def image_by(oracle: Any, name: str, samples: int, seed: int) -> tuple[Tensor, Tensor]:
-    """An image, and the number that moves it."""
+    """An image, and the number that controls the motion."""
     shift, direction = torch.zeros((), requires_grad=True), torch.from_numpy(oracle.data["direction"]).float()
     meshes, camera, moved = dict(oracle.meshes), oracle.camera, MOVED[name]
     if moved is None:
@@ -99,7 +99,7 @@ def derivative_of_sum(oracle: Any, name: str, samples: int, seed: int) -> float:
 
 
 def derivative(oracle: Any, name: str, samples: int, seed: int) -> np.ndarray:
-    """Of each pixel, one after the other."""
+    """The derivative of each pixel, one at a time."""
     image, shift = image_by(oracle, name, samples, seed)
     gray = image.mean(-1)
     found = [torch.autograd.grad(pixel, shift, retain_graph=True)[0].item() for pixel in gray.reshape(-1)]
@@ -110,7 +110,7 @@ def derivative(oracle: Any, name: str, samples: int, seed: int) -> np.ndarray:
 
 
 def speed(size: int = 64, samples: int = 16) -> None:
-    """Of the Cornell box: an image, with gradients to what emits, and with gradients to all positions."""
+    """The time of the Cornell box: an image, gradients to the emission, and gradients to all positions."""
     scene, camera = cornell_box(), cornell_camera((size, size))
     for depth in (2, 6):
         light = torch.ones((), requires_grad=True)

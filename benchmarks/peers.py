@@ -1,7 +1,7 @@
 """One Gouraud-shaded frame, forward and backward, in each library, in that library's own conventions.
 
-Every adapter draws the same `Workload`: vertex colours, gradients to the positions as the library takes them
-and to the colours. A library is imported when its adapter is made, so none has to be there.
+Every adapter draws the same `Workload`: vertex colours, gradients to the colours and to the positions in the library's
+convention. A library is imported when its adapter is made, so none is required.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.meshes import Workload
 
 
 class Renderer(Protocol):
-    """What the benchmarks ask of an adapter."""
+    """The interface that the benchmarks need from an adapter."""
 
     def rasterize(self) -> object:
         """Visibility alone: the library's forward rasterisation without gradients."""
@@ -109,7 +109,7 @@ class Drtk:
 class PyTorch3D:
     """PyTorch3D: rasterize_meshes with one face per pixel, one pixel of blur, a sigmoid over the distance."""
 
-    # The width of its soft silhouettes: a face's weight has fallen to one in ten thousand at the blur's end.
+    # Its soft silhouettes are this wide: at the end of the blur, a face's weight has fallen to one in ten thousand.
     BLUR_OVER_SIGMA = math.log(1e4 - 1)
 
     def __init__(self, work: Workload) -> None:
@@ -169,7 +169,7 @@ _PACKAGES = {"lumigrad": "lumigrad", "DRTK": "drtk", "PyTorch3D": "pytorch3d"}
 
 
 def importable(names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Those of `names` that can be imported here, and for the others why not."""
+    """Those of `names` that can be imported here, and the reasons for the others."""
     found: list[str] = []
     missing: dict[str, str] = {}
     for name in names:

@@ -1,15 +1,16 @@
-"""How well `fit_pose` finds poses: random trials on renders of meshes, in front of grey, with hard masks.
+"""How well `fit_pose` finds poses: random trials on renders of meshes on grey, with hard masks.
 
     python -m benchmarks.pose --meshes FOLDER               # 100 trials of each kind on each mesh: an hour
     python -m benchmarks.pose --meshes FOLDER --trials 10   # the first ten of each
-    python -m benchmarks.pose --meshes FOLDER --resume      # those that an earlier run has not come to
+    python -m benchmarks.pose --meshes FOLDER --resume      # the trials that an earlier run has not reached
 
 In each trial a mesh is seen in a random rotation, from 4 to 8 radii away, beside the middle of an image of 256 x 256
 pixels. The start is up to 60 degrees and 20 % of the distance away. Kinds of trials: `start`, without noise;
 `noisy`, with noise of 0.1 on every channel; `anywhere`, without a start; `outline`, a start and the silhouette alone;
 `hidden`, a start and a vertical strip of 30 % of the mask's width masked out.
 
-What is random in a trial depends on its number and the seed alone. Each is written to `--json` when it has ended.
+The random values of a trial depend only on its number and the seed. Each result is written to `--json` as soon as its
+trial has ended.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Trial(NamedTuple):
 
 
 def mesh_of(name: str, folder: Path | None) -> Mesh:
-    """A mesh of the folder, with the texture of that name where there is one; or the built-in creature."""
+    """A mesh of the folder, with the texture of that name if there is one; or the built-in creature."""
     if folder is None:
         return creature()
     mesh = load_mesh(folder / f"{name}.obj")
@@ -121,7 +122,7 @@ def _strip(mask: Tensor, where: float) -> Tensor:
 
 
 def fitted(mesh: Mesh, one: Trial, kind: str) -> PoseEstimate:
-    """A mesh without colours is compared by its shading, as the renders have it."""
+    """A mesh without colours is compared by its shading, which the renders have too."""
     outline = kind == "outline"
     return fit_pose(
         mesh,
@@ -135,7 +136,7 @@ def fitted(mesh: Mesh, one: Trial, kind: str) -> PoseEstimate:
 
 
 def measured(name: str, mesh: Mesh, kind: str, number: int, seed: int) -> dict[str, Any]:
-    """One trial: how far off the pose is, what is said about it, and the time it took."""
+    """One trial: the error of the pose, its warnings, and its time."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + number)
     one = trial(mesh, 0.1 if kind == "noisy" else 0.0, kind == "hidden", generator)
     wall, used = time.perf_counter(), time.process_time()
@@ -161,7 +162,7 @@ def measured(name: str, mesh: Mesh, kind: str, number: int, seed: int) -> dict[s
 
 
 def row(trials: list[dict[str, Any]]) -> dict[str, object]:
-    """What trials of one kind on one mesh say together."""
+    """A summary of all trials of one kind on one mesh."""
     columns = {key: [one[key] for one in trials] for key in trials[0]}
     wrong = [degrees > 1 for degrees in columns["degrees"]]
     return {
@@ -181,7 +182,7 @@ def row(trials: list[dict[str, Any]]) -> dict[str, object]:
 
 
 def table(trials: list[dict[str, Any]]) -> Table:
-    """A row for each mesh and kind, in the order in which they come."""
+    """A row for each mesh and kind, in order of appearance."""
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in trials:
         rows.setdefault((one["mesh"], one["kind"]), []).append(one)
@@ -189,7 +190,7 @@ def table(trials: list[dict[str, Any]]) -> Table:
 
 
 class Trials:
-    """The trials that have ended, in a file. An interruption leaves it whole."""
+    """The completed trials, kept in a file that an interruption leaves intact."""
 
     def __init__(self, path: Path, seed: int, resume: bool) -> None:
         self.path, self.seed, self.machine = path, seed, machine()
@@ -228,7 +229,7 @@ def main(argv: list[str] | None = None) -> None:
     names = options.names.split(",") if options.meshes else ["creature"]
     meshes = {name: mesh_of(name, options.meshes) for name in names}
     trials = Trials(options.json, options.seed, options.resume)
-    # One of each kind and mesh after the other, so that an interrupted run has nearly as many of all.
+    # One trial of each kind and mesh at a time, so that an interrupted run has nearly as many of all.
     for number, name, kind in itertools.product(range(options.trials), names, kinds):
         if not trials.has(name, kind, number):
             trials.add(one := measured(name, meshes[name], kind, number, options.seed))

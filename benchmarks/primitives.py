@@ -3,7 +3,7 @@
 Usage:
     python -m benchmarks.primitives                       # everything
     python -m benchmarks.primitives --only frame,texture  # some sections
-    python -m benchmarks.primitives --heap both           # as is, then with a heap that keeps freed memory
+    python -m benchmarks.primitives --heap both           # with the normal heap, then with one that keeps freed memory
     python -m benchmarks.primitives --quick               # small and short, to see that it runs
 """
 
@@ -33,7 +33,7 @@ SECTIONS: dict[str, Callable[[Settings], Table]] = {
     "overhead": overhead.run,
     "memory": memory.run,
 }
-# lumigrad's functions without which a section cannot run at all.
+# Functions of lumigrad without which a section cannot run at all.
 NEEDED = {
     "fused": ["antialias"],
     "texture": ["texture", "build_mips"],
@@ -45,7 +45,7 @@ NEEDED = {
 MESHES = Path("../shared/data/meshes")
 NAMES = ["suzanne", "cow", "stanford-bunny", "ogre"]
 SIZES = [256, 512, 1024, 2048]
-# Above this average of running processes, before we start, the machine is not ours alone.
+# If the average number of running processes exceeds this before we start, someone else is using the machine.
 QUIET_LOAD = 0.5
 
 
@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 
 
 def _lacking(section: str, settings: Settings) -> str | None:
-    """The first of lumigrad's functions that a section needs and that is not there."""
+    """The first function of lumigrad that a section needs and that does not exist."""
     needed = NEEDED.get(section, [])
     if not needed:
         return None
@@ -104,7 +104,7 @@ def _settings(options: argparse.Namespace, renderers: list[str], heap: str) -> S
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on, with the times of a 64 MB copy and a 12 MB clone."""
+    """The machine on which the numbers were measured, with the times of a 64 MB copy and a 12 MB clone."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     source = torch.ones(3_000_000)
     times = measure({"copy": copy_task(), "clone": source.clone}, Budget(repeats=9, seconds=0.2))

@@ -1,4 +1,4 @@
-"""Benchmarks of rays through a mesh, beside Embree where a binding of it can be imported.
+"""Benchmarks of rays through a mesh, compared with Embree if a binding of it can be imported.
 
 Usage:
     python -m benchmarks.ray --meshes FOLDER                  # stanford-bunny, 10^6 rays of each kind
@@ -91,7 +91,7 @@ def by_open3d(mesh: Mesh, kinds: dict[str, Rays]) -> Tasks:
     def build() -> RaycastingScene:
         scene = RaycastingScene()
         scene.add_triangles(vertices, faces)
-        scene.cast_rays(o3c.Tensor.zeros((1, 6)))  # the tree is made when it is needed
+        scene.cast_rays(o3c.Tensor.zeros((1, 6)))  # the tree is built when first needed
         return scene
 
     scene = build()

@@ -1,4 +1,4 @@
-"""Tables: rows of numbers, printed as aligned text and kept as plain data for JSON."""
+"""Tables: rows of numbers, printed as aligned text and stored as plain data for JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def megabytes(count: float) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """One printed column: the key of its value in a row, its heading, how a value is written."""
+    """One printed column: the key of its value in a row, its heading, and how a value is formatted."""
 
     key: str
     heading: str
@@ -36,7 +36,7 @@ class Column:
 
 @dataclass
 class Table:
-    """What one section measured. A row may hold more than its columns show; the JSON file has all of it."""
+    """The measurements of one section. A row may hold more than its columns show; the JSON file has all of it."""
 
     title: str
     columns: list[Column]
@@ -44,7 +44,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """Aligned lines: words to the left, numbers to the right, a dash where nothing was measured."""
+        """Aligned lines: words to the left, numbers to the right, and a dash for a missing value."""
         shown, cells = self._cells()
         widths = [max(len(line[k]) for line in cells) for k in range(len(shown))]
         words = [any(isinstance(row.get(column.key), str) for row in self.rows) for column in shown]
@@ -56,14 +56,14 @@ class Table:
         return "\n".join([f"\n{self.title}", *lines, *(f"  {note}" for note in self.notes)])
 
     def markdown(self) -> str:
-        """The same as a table of Markdown."""
+        """The same as a Markdown table."""
         _, cells = self._cells()
         lines = [f"| {' | '.join(line)} |" for line in cells]
         rule = f"|{'---|' * len(cells[0])}"
         return "\n".join([f"\n{self.title}:\n", lines[0], rule, *lines[1:], *(f"\n{note}" for note in self.notes)])
 
     def _cells(self) -> tuple[list[Column], list[list[str]]]:
-        """The columns that hold anything, and their words: a line of headings, then the rows."""
+        """The non-empty columns and their texts: a line of headings, then the rows."""
         shown = [column for column in self.columns if any(column.key in row for row in self.rows)]
         headings = [column.heading for column in shown]
         return shown, [headings, *([_cell(column, row) for column in shown] for row in self.rows)]

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks was asked to do."""
+"""The options of one run of the benchmarks."""
 
 from __future__ import annotations
 

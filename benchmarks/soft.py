@@ -4,8 +4,8 @@ Usage:
     python -m benchmarks.soft                 # prints tables, writes benchmark-soft.json
     python -m benchmarks.soft --quick         # small and short, to see that it runs
 
-PyTorch3D is measured beside where it can be imported. Where it cannot, its time for the bunny is quoted, from
-another run on the same kind of machine (two cores of an AMD EPYC with AVX-512, PyTorch3D 0.7.9).
+PyTorch3D is measured too if it can be imported. Otherwise its times are quoted from another run on the same kind of
+machine (two cores of an AMD EPYC with AVX-512, PyTorch3D 0.7.9).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FRAGMENT_BYTES = 48  # of one face at one pixel in PyTorch3D, gradients included
 
 
 class SoftFrame:
-    """Vertex colours of the nearest face, weighted by a sigmoid of its distance: what `peers.PyTorch3D` draws."""
+    """Vertex colours of the nearest face, weighted by a sigmoid of its distance: the same picture as `peers.PyTorch3D`."""
 
     def __init__(self, work: meshes.Workload) -> None:
         self.size, self.gradient, self.faces = (work.size, work.size), work.gradient, work.mesh.faces

@@ -23,8 +23,8 @@ from benchmarks.report import Column, Table, milliseconds, ratio
 from benchmarks.timing import Budget, measure
 
 CLOUD = Path("../shared/data/garden_points.npz")
-# Pulsar's forward and backward on a CPU, milliseconds, where that has been measured (two cores; its gradients reach
-# the five nearest spheres of a pixel).
+# Pulsar's forward and backward on a CPU in milliseconds, for the cases measured (two cores; its gradients reach the
+# five nearest spheres of a pixel).
 PULSAR = {(1_000, 256): (44.8, 14.9), (10_000, 512): (1258, 66.9), (100_000, 512): (6489, 76.8),
           (100_000, 1000): (18654, 234)}  # fmt: skip
 COLUMNS = [
@@ -40,8 +40,10 @@ Passes = tuple[Callable[[], object], Callable[[], object]]
 
 
 def sphere_passes(count: int, side: int, max_radius: float, spread: float = 1.0, device: str = "cpu") -> Passes:
-    """Forward without a graph, and backward alone: Pulsar's benchmark, with all gradients. Spread further, the slab is
-    wider than the view, by so much along both axes."""
+    """Forward without a graph, and backward alone: Pulsar's benchmark, with all gradients.
+
+    spread: how many times wider than the view the slab is, along both axes.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def uniform(*shape: int) -> torch.Tensor:
@@ -70,7 +72,7 @@ def gaussian_passes(cloud: Path, quick: bool, device: str = "cpu") -> tuple[Pass
 
 
 def gsplat_passes(cloud: Path, quick: bool, device: str = "cuda") -> tuple[Passes, int, tuple[int, int]]:
-    """The same scene by gsplat, with gradients to the Gaussians and the camera's pose, the ones that it has."""
+    """The same scene in gsplat, with the gradients it supports: those to the Gaussians and the camera's pose."""
     from gsplat import rasterization
 
     points, view, intrinsics, size = _cloud(cloud, quick)
@@ -104,7 +106,7 @@ def _cloud(path: Path, quick: bool) -> tuple[dict[str, torch.Tensor], torch.Tens
 
 
 def disc_passes(kind: str, count: int, side: int, device: str = "cpu") -> Passes:
-    """Discs on a unit sphere, as far across as their neighbours are apart: all outputs, all gradients."""
+    """Discs on a unit sphere, as wide as the distance between neighbours: all outputs, all gradients."""
     normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), dim=1)
     x, y, z = normals.unbind(1)
     extent = (4 * np.pi / count) ** 0.5
@@ -131,7 +133,7 @@ def disc_passes(kind: str, count: int, side: int, device: str = "cpu") -> Passes
 
 
 def draw(op: Callable, leaves: dict[str, torch.Tensor], size: tuple[int, int], **options: Any) -> Any:
-    """Call an op with the tensors of its view among the leaves."""
+    """Calls an op, with the tensors of its view among the leaves."""
     tensors = dict(leaves)
     view = lg.View(*(tensors.pop(name) for name in ("matrix", "fx", "fy", "cx", "cy")), size)
     return op(**tensors, view=view, **options)

@@ -1,4 +1,4 @@
-"""Trilinear mipmapped texture lookups, forward and backward, beside torch's grid_sample on the same uv."""
+"""Trilinear mipmapped texture lookups, forward and backward, compared with torch's grid_sample at the same uv."""
 
 from __future__ import annotations
 
@@ -98,9 +98,9 @@ def _without_gradients(task: Callable[[], torch.Tensor]) -> Callable[[], object]
 
 
 def lookups(side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A turned plane that fills the image: uv [1, side, side, 2] in [0, 1) and uv_d [1, side, side, 2, 2].
+    """A tilted plane that fills the image: uv [1, side, side, 2] in [0, 1) and uv_d [1, side, side, 2, 2].
 
-    The coordinates are wrapped here, not by the lookup, so that what cannot wrap reads the same texels.
+    The coordinates are wrapped here rather than by the lookup, so that libraries that cannot wrap read the same texels.
     """
     step = TEXELS_PER_PIXEL / side
     turn = math.radians(TURN_DEGREES)

@@ -1,4 +1,4 @@
-"""How the frame time falls with threads, and whether lumigrad's and torch's get in each other's way."""
+"""How frame time falls with the number of threads, and whether lumigrad's and torch's threads disturb each other."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run_scaling(settings: Settings) -> Table:
 
 
 def _with_threads(task: Callable[[], object], counts: tuple[int, ...], budget: Budget) -> list[Timing]:
-    """The task with each number of threads, in alternating blocks; torch's own number is put back after."""
+    """The task with each number of threads, in alternating blocks; torch's own number is restored afterwards."""
     before = torch.get_num_threads()
     share = Budget(max(2, budget.repeats // 2), budget.seconds / BLOCKS, budget.patience, budget.max_rounds)
     blocks: dict[int, list[Timing]] = {count: [] for count in counts}
@@ -63,7 +63,7 @@ def _merge(blocks: list[Timing]) -> Timing:
 
 
 def run_alternation(settings: Settings) -> Table:
-    """Torch operations and lumigrad's, each alone and in turn: should cost no more than the sum."""
+    """Torch operations and lumigrad's, each alone and in turns: the latter should cost no more than the sum."""
     size = 256 if settings.quick else 1024
     table = Table(
         f"Alternating with torch: lumigrad at {size}^2 and a torch operation (medians)",
@@ -88,7 +88,7 @@ def run_alternation(settings: Settings) -> Table:
 
 
 def _torch_tasks() -> dict[str, Callable[[], object]]:
-    """Torch's own parallel work, into memory that is there: one bound by bandwidth, one by arithmetic."""
+    """Torch's own parallel work, into memory already allocated: one task bound by bandwidth, one by arithmetic."""
     values = torch.linspace(-1, 1, 4_000_000)
     positive = torch.empty_like(values)
     matrix = torch.rand(768, 768)

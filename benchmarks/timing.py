@@ -21,7 +21,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to measure: at least `repeats` rounds, then until every task had `seconds` on average.
+    """How long to measure: at least `repeats` rounds, and until the tasks have had `seconds` each on average.
 
     A task whose first call takes longer than `patience` seconds is not called again.
     """
@@ -34,7 +34,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one task: the median, the fastest and slowest run, and how many runs there were."""
+    """Timing of one task in seconds: the median, the fastest and slowest run, and the number of runs."""
 
     median: float
     fastest: float
@@ -49,15 +49,15 @@ class Timing:
 def measure(
     tasks: Mapping[str, Callable[[], object]], budget: Budget, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Timing]:
-    """Times `tasks` in turns, round after round, so that a disturbance of the machine hits all of them alike.
+    """Times `tasks` in turns, round after round, so that a disturbance of the machine affects them all equally.
 
-    In its turn a task runs several times on end, as frames do in a fitting loop; the first of these, which
-    finds the caches full of the other tasks' data, is not counted. Dropping what a task returns counts:
-    memory that goes back to the system is part of its price. clock: in seconds.
+    In its turn a task runs several times in a row, like frames in a fitting loop; the first run, whose caches hold the
+    other tasks' data, is not counted. Freeing a task's results is counted: returning memory to the system is part of
+    its cost. clock: in seconds.
     """
     first = {name: _time(task, clock) for name, task in tasks.items()}
     slow = {name for name, seconds in first.items() if seconds > budget.patience}
-    # The first call of a quick task was its warm-up; of a slow one it is all we have.
+    # The first call of a quick task was its warm-up; a slow task has no other.
     runs = {name: [seconds] if name in slow else [] for name, seconds in first.items()}
     quick = {name: task for name, task in tasks.items() if name not in slow}
     for task in quick.values():
@@ -86,15 +86,15 @@ def _time(task: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def copy_task() -> Callable[[], object]:
-    """Copies 64 MB between two tensors that are already there: the yardstick for everything else."""
-    # Not zeros: those may all be one page of memory until they are written.
+    """Copies 64 MB between two existing tensors: the yardstick for everything else."""
+    # Not zeros: until written, those may all be one page of memory.
     source = torch.ones(COPY_BYTES // 4)
     target = torch.ones_like(source)
     return lambda: target.copy_(source)
 
 
 def trim_heap() -> None:
-    """Gives memory that the C heap holds but nobody uses back to the system, where the heap is glibc's."""
+    """Returns unused memory of the C heap to the system, if the heap is glibc's."""
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
@@ -102,10 +102,10 @@ def trim_heap() -> None:
 
 
 def recycle_heap() -> bool:
-    """Makes the C heap keep what is freed, for the rest of the process. False where it is not glibc's.
+    """Makes the C heap keep freed memory for the rest of the process. Returns False if it is not glibc's.
 
-    By default glibc maps every large block afresh and unmaps it when freed, so that each tensor of an image's
-    size pays a page fault for each 4 KiB of it. Kept memory shows what the computation itself costs.
+    By default glibc maps every large block afresh and unmaps it when freed, so that every image-sized tensor costs a
+    page fault for each of its 4 KiB pages. With kept memory, only the computation itself is timed.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -115,7 +115,7 @@ def recycle_heap() -> bool:
         return False
     settings = {
         _M_MMAP_THRESHOLD: 1 << 30,
-        _M_MMAP_MAX: 0,  # where the threshold above is refused as too high
+        _M_MMAP_MAX: 0,  # if the threshold above is rejected as too high
         _M_TRIM_THRESHOLD: (1 << 31) - 1,
         _M_TOP_PAD: 256 << 20,
         _M_ARENA_MAX: 1,  # arenas of other threads cannot hold blocks this large

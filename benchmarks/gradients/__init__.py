@@ -1,4 +1,4 @@
-"""How right gradients of visibility are: ``python -m benchmarks.gradients`` prints tables.
+"""How accurate gradients of visibility are: ``python -m benchmarks.gradients`` prints tables.
 
 `judge` takes any function from clip-space positions to an image, and compares its gradient with the exact one.
 """

@@ -1,12 +1,12 @@
-"""How right gradients of visibility are, by families of scenes and on whole meshes.
+"""How accurate gradients of visibility are, by family of scenes and on whole meshes.
 
 Usage:
     python -m benchmarks.gradients                          # everything, some minutes; writes benchmark-gradients.json
     python -m benchmarks.gradients --quick                  # one scene of each family
     python -m benchmarks.gradients --families thin,confetti --methods exact,antialias
     python -m benchmarks.gradients --pictures docs/images   # pictures of gradients, too
-    python -m benchmarks.gradients --page docs/gradients.md # puts the tables there, in place of those of an earlier run
-    python -m benchmarks.gradients --read benchmark-gradients.json --page docs/gradients.md  # those of an earlier run
+    python -m benchmarks.gradients --page docs/gradients.md # replaces the page's tables
+    python -m benchmarks.gradients --read benchmark-gradients.json --page docs/gradients.md  # tables of an earlier run
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.gradients.methods import Entry, available
 from benchmarks.report import Column, Table
 
 MESHES = Path("../shared/data/meshes")
-# The others take seconds for a large image.
+# The other methods take seconds for a large image.
 FOR_MESHES = ("exact", "exact pixels", "antialias", "antialias x2", "edge", "nvdiffrast (compat)", "drtk", "nvdiffrast")
 SIZES = (128, 256, 512, 1024)
 
@@ -33,7 +33,7 @@ COLORS = ("flat", "smooth")
 GAIN = "Gain"
 OWN = "Difference to derivatives of the method's own image"
 NOT_ON_PAGE = (OWN, f"{GAIN}, smooth")
-# Around the tables in a page of documentation.
+# These lines enclose the tables in a page of documentation.
 BEGIN, END = "<!-- benchmarks.gradients: tables -->", "<!-- benchmarks.gradients: end -->"
 
 Judgements = dict[str, Judgement]
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _measured(options: argparse.Namespace, methods: dict[str, Entry], families: list[str]) -> dict[str, Any]:
-    """What is asked for, as plain data. Tables are printed as soon as they are filled."""
+    """The requested measurements, as plain data. Tables are printed as soon as they are complete."""
     seeds = 1 if options.quick else options.seeds
     results: dict[str, Any] = {"seeds": seeds}
     for colors in ["flat"] if options.quick else options.colors.split(","):
@@ -103,7 +103,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _chosen(words: str | None, known: dict[str, Any], what: str) -> dict[str, Any]:
-    """Those of `known` that are named; a family also by the beginning of its name."""
+    """Those of `known` that are named; a family may be given by the beginning of its name."""
     if words is None:
         return known
     chosen: dict[str, Any] = {}
@@ -171,7 +171,7 @@ def _summary(found: Judgements, colors: str) -> Table:
 
 
 def _of_meshes(methods: dict[str, Entry], names: Iterable[str], sizes: Iterable[int], folder: Path) -> dict[str, Any]:
-    """Verdicts on whole meshes: rows with the mesh, the size, the method, and a verdict for each kind of loss."""
+    """Verdicts on whole meshes: rows with the mesh, the size, the method, and a verdict for each functional."""
     found: dict[str, Any] = {"rows": [], "notes": []}
     for name in names:
         for size in sizes:
@@ -220,7 +220,7 @@ def _print(tables: Iterable[Table]) -> None:
 
 
 def _put_into(page: Path, tables: Iterable[Table]) -> None:
-    """Replaces what is between the two marks of a page."""
+    """Replaces the part of a page between the two marker lines."""
     before, _, rest = page.read_text().partition(f"{BEGIN}\n")
     _, _, after = rest.partition(f"{END}\n")
     if not rest or not after:

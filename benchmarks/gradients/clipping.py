@@ -1,4 +1,4 @@
-"""The exact image: every surface's visible polygons within every pixel, by clipping in float64, and its derivative.
+"""The exact image and its derivative: every surface's visible polygons within every pixel, by clipping in float64.
 
 Which polygons there are is decided with numbers; their corners are intersections of lines, which PyTorch then computes
 from the positions, so that autograd gives the derivative of areas. Nothing here is shared with lumigrad's own code.
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-ON_LINE = 1e-10  # pixels within which a corner lies on a line
+ON_LINE = 1e-10  # distance in pixels within which a corner counts as on a line
 SMALLEST = 1e-14  # area in pixels below which a polygon is dropped
 SAME_DEPTH = 1e-12
 CANDIDATES_AT_ONCE = 30_000
@@ -41,8 +41,8 @@ def exact_image(pos: Tensor, tri: Tensor, color: Tensor, background: Tensor, siz
     """The image [H, W, C] averaged over the squares of pixels, differentiable in positions and colours.
 
     pos [V, 4]; color [T, C], constant on each triangle, or [T, 3, C] at its corners, interpolated in perspective;
-    background [C]. Closed forms, but for interpolated colours under perspective: those are integrated by a formula of
-    degree 5 over pieces of a pixel.
+    background [C]. Integrals are in closed form, except those of interpolated colours under perspective: a formula of
+    degree 5 integrates these over parts of a pixel.
     """
     height, width = size
     color, background = color.double(), background.double()
@@ -65,7 +65,7 @@ def exact_image(pos: Tensor, tri: Tensor, color: Tensor, background: Tensor, siz
 
 
 class Planes:
-    """Triangles of one view as lines over the image, of pixels to the right and down from its corner, as tensors.
+    """Triangles of one view as lines in the image, in pixels to the right of and below its corner, as tensors.
 
     corners [T, 3, 4] homogeneous; edges [T, 3, 3], edge k opposite to corner k; depth [T, 3]: z / w; det [T].
     """
@@ -121,7 +121,7 @@ class Polygons(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """The visible polygons: in which pixel, of which triangle, bounded by which lines."""
+    """The visible polygons: their pixels, their triangles, and the lines that bound them."""
 
     pixel: Ints
     triangle: Ints
@@ -130,7 +130,7 @@ class Regions(NamedTuple):
 
 
 def visible_regions(planes: Planes, candidate_pixel: Ints, candidate_triangle: Ints) -> Regions:
-    """The visible polygons of triangles in pixels, given the pairs that may meet, all of a pixel in a row."""
+    """The visible polygons of triangles in pixels, given candidate pairs sorted by pixel."""
     found: list[tuple[Ints, Ints, Polygons]] = []
     crossings = np.zeros((0, 2), np.int64)
     depth = planes.depth.numpy()
@@ -158,7 +158,7 @@ def visible_regions(planes: Planes, candidate_pixel: Ints, candidate_triangle: I
 
 
 def _candidates(planes: Planes) -> tuple[Ints, Ints]:
-    """The pixels that triangles' boxes meet, as pairs in the order of pixels."""
+    """The pixels that the boxes of triangles overlap, as pairs sorted by pixel."""
     corners = planes.corners.numpy()
     drawn = np.isfinite(corners).all((1, 2)) & (planes.det.numpy() != 0)
     pixel, triangle = _pixels_of_boxes(corners, planes.size)
@@ -169,7 +169,9 @@ def _candidates(planes: Planes) -> tuple[Ints, Ints]:
 
 
 def _pixels_of_boxes(corners: Floats, size: tuple[int, int]) -> tuple[Ints, Ints]:
-    """Pixels that the boxes of polygons [M, K, 4] meet, and whose each is; all where one reaches behind the eye."""
+    """The pixels that the boxes of polygons [M, K, 4] overlap, and each pixel's polygon; all pixels if a polygon
+    reaches behind the eye.
+    """
     height, width = size
     with np.errstate(all="ignore"):
         places = corners[..., :2] / corners[..., 3:]
@@ -185,7 +187,7 @@ def _pixels_of_boxes(corners: Floats, size: tuple[int, int]) -> tuple[Ints, Ints
 
 
 def _some_at_a_time(pixel: Ints) -> Iterator[slice]:
-    """Runs of candidates, about `CANDIDATES_AT_ONCE` each, that end where a pixel does."""
+    """Runs of about `CANDIDATES_AT_ONCE` candidates, each of which ends at the end of a pixel."""
     start = 0
     while start < len(pixel):
         last = pixel[min(start + CANDIDATES_AT_ONCE, len(pixel)) - 1]
@@ -195,9 +197,9 @@ def _some_at_a_time(pixel: Ints) -> Iterator[slice]:
 
 
 def _whole_pixels(planes: Planes, tri: Ints, color: Floats, pixel: Ints, triangle: Ints) -> tuple[Ints, Ints, Flags]:
-    """Pixels that are filled by one colour, a triangle that has it, and which candidates are in pixels to be cut.
+    """Pixels of a single colour, a triangle with that colour, and the candidates in pixels that must be clipped.
 
-    Where no outline runs through a pixel, surfaces cover all of it or nothing.
+    If no outline passes through a pixel, each surface covers all of it or none.
     """
     height, width = planes.size
     if not len(pixel):
@@ -222,7 +224,7 @@ def _whole_pixels(planes: Planes, tri: Ints, color: Floats, pixel: Ints, triangl
 
 
 def _outlined_pixels(planes: Planes, tri: Ints) -> Ints:
-    """Pixels that meet an edge on which a surface ends or turns away: all but those of two triangles on both sides."""
+    """Pixels that contain an edge at which a surface ends or turns away: any edge without a triangle on each side."""
     edges = np.stack((tri[:, [1, 2, 0]], tri[:, [2, 0, 1]]), -1).reshape(-1, 2)
     along = np.where(edges[:, 0] < edges[:, 1], 1, -1) * np.repeat(planes.det.sign().numpy(), 3)
     _, first, which, count = np.unique(
@@ -241,7 +243,7 @@ def _outlined_pixels(planes: Planes, tri: Ints) -> Ints:
 
 
 def _footprints(planes: Planes, pixel: Ints, triangle: Ints) -> tuple[Polygons, Ints]:
-    """Triangles within pixels, between the near and far planes, and which of those given are not empty."""
+    """The parts of triangles within pixels, between the near and far planes, and the indices of the non-empty ones."""
     width = planes.size[1]
     y, x = np.divmod(pixel, width)
     corners = np.stack([np.stack(c, -1) for c in ((x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1))], 1).astype(float)
@@ -254,7 +256,7 @@ def _footprints(planes: Planes, pixel: Ints, triangle: Ints) -> tuple[Polygons, 
     cut = (abs(clip_space[..., 2]) > clip_space[..., 3]).any(1)
     for number in (*(3 * triangle + k for k in range(3)), 3 * count + triangle, 4 * count + triangle):
         line = table[number[kept]]
-        if number[0] >= 3 * count:  # planes that a triangle does not reach
+        if number[0] >= 3 * count:  # planes that a triangle does not cross
             line = np.where(cut[triangle[kept]][:, None], line, [0, 0, 1])
         prints = clip(prints, line, number[kept])
         rows = np.flatnonzero(prints.areas() > SMALLEST)
@@ -263,7 +265,7 @@ def _footprints(planes: Planes, pixel: Ints, triangle: Ints) -> tuple[Polygons, 
 
 
 def clip(polygons: Polygons, line: Floats, number: Ints) -> Polygons:
-    """The parts where each polygon's line [P, 3] of that number [P] is positive."""
+    """The part of each polygon on which line number [P] of its lines [P, 3] is positive."""
     value = (polygons.corners * line[:, None, :2]).sum(-1) + line[:, None, 2]
     side = np.where(value > ON_LINE, 1, np.where(value < -ON_LINE, -1, 0))
     inside, outside = (side > 0).any(1), (side < 0).any(1)
@@ -281,7 +283,8 @@ def clip(polygons: Polygons, line: Floats, number: Ints) -> Polygons:
 
 
 def _cut(polygons: Polygons, value: Floats, side: Ints, number: Ints) -> Polygons:
-    """`clip` for polygons with corners on both sides. Corners on the line stay; none is computed beside them."""
+    """`clip` for polygons with corners on both sides. Corners on the line are kept; no new one is computed next to
+    them."""
     corners, lines, count = polygons
     there = np.arange(lines.shape[1]) < count[:, None]
     following, value_next, side_next = (np.roll(each, -1, 1) for each in (corners, value, side))
@@ -303,7 +306,7 @@ def _cut(polygons: Polygons, value: Floats, side: Ints, number: Ints) -> Polygon
 
 
 def _hiding_pairs(prints: Polygons, pixel: Ints, triangle: Ints, depth: Floats) -> tuple[Ints, Ints, Flags]:
-    """Pairs of footprints in a pixel of which the second hides some of the first, and whether their triangles cross.
+    """Pairs of footprints in a pixel where the second hides part of the first, and whether their triangles intersect.
 
     Of triangles in the same plane the one with the higher number is in front.
     """
@@ -337,7 +340,7 @@ def _hiding_pairs(prints: Polygons, pixel: Ints, triangle: Ints, depth: Floats) 
 def _visible_parts(
     prints: Polygons, bounds: Ints, hidden: Ints, hiding: Ints, crossing: Ints, table: Floats
 ) -> tuple[Polygons, Ints]:
-    """What is left of each footprint when all that hide it are cut out: polygons, and of which footprint each is."""
+    """The polygons that remain of each footprint after all those in front are cut out, and each polygon's footprint."""
     count = np.bincount(hidden, minlength=len(prints.count))
     start = count.cumsum() - count
     parts, owner = prints, np.arange(len(prints.count))

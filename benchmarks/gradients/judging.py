@@ -1,4 +1,4 @@
-"""How good the gradient of an image function is: compared with the exact gradient, and with its own image.
+"""How accurate the gradient of an image function is, compared with the exact gradient and with its own image.
 
 from benchmarks.gradients import judge
 print(judge(my_image))       # my_image(scene, pos): the image [H, W, C] or [1, H, W, C] of clip positions pos [V, 4]
@@ -23,7 +23,7 @@ from benchmarks.report import Column, Table
 Image = Callable[[Scene, Tensor], Tensor]
 FUNCTIONALS = ("smooth", "white")
 DIRECTIONS = 6
-STEP = {torch.float64: 1e-3, torch.float32: 2e-2}  # pixels by which the screen moves for differences of an image
+STEP = {torch.float64: 1e-3, torch.float32: 2e-2}  # displacement on the screen in pixels, for differences of an image
 
 
 class UnsupportedSceneError(Exception):
@@ -32,14 +32,14 @@ class UnsupportedSceneError(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """A scene, the derivative of a loss by its image, and the truth.
+    """A scene, the derivative of a loss with respect to its image, and the exact results.
 
     Attributes:
         scene: what is seen.
-        functional: "smooth" or "white": whether neighbouring pixels pull alike, or each as it likes.
-        pull: [H, W, C], the derivative of the loss by the image.
+        functional: "smooth" or "white": whether the pull varies smoothly or is independent in each pixel.
+        pull: [H, W, C], the derivative of the loss with respect to the image.
         image: [H, W, C], exact.
-        gradient: of the loss by the scene's parameters, exact.
+        gradient: of the loss with respect to the scene's parameters, exact.
         directions: motions of the parameters by name, [K, ...]; directional derivatives are compared, too.
     """
 
@@ -53,17 +53,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How an image function fared with a case. Numbers are None where it cannot render the scene.
+    """How an image function performed on a case. Numbers are None if it cannot render the scene.
 
     Attributes:
         cosine: of the angle between its gradient and the exact one.
-        gain: the exact gradient's length as it finds it: the projection onto it, 1 where right.
-        length: its gradient's length by that of the exact one.
+        gain: the projection of its gradient onto the exact one, relative to the latter's length; 1 is right.
+        length: the length of its gradient relative to the exact one.
         own: by how much directional derivatives differ from differences of the function's own image, as part of the
             larger of the two; the median. 0: the gradient is that of the image. 1: one of them is zero.
-        error: the root mean square of its image's difference to the exact one.
+        error: the root mean square difference between its image and the exact one.
         seconds: of forward and backward pass.
-        along: for each kind of the case's directions, the error of derivatives along them by their size.
+        along: for each kind of the case's directions, the relative error of derivatives along them.
     """
 
     family: str
@@ -80,7 +80,7 @@ class Verdict:
 
 @dataclass
 class Judgement:
-    """What `judge` found: a verdict for every case. Printed, a table of the means of every family."""
+    """The results of `judge`: a verdict for every case. Printed, a table of the means of every family."""
 
     verdicts: list[Verdict]
 
@@ -109,7 +109,7 @@ class Judgement:
 
     @classmethod
     def of(cls, data: Iterable[dict[str, Any]]) -> Judgement:
-        """What `data` was made of."""
+        """The inverse of `data`."""
         return cls([Verdict(**verdict) for verdict in data])
 
     def __str__(self) -> str:
@@ -118,7 +118,7 @@ class Judgement:
         return Table("", columns, [*rows, {"family": "all", **self.row(None)}]).text().lstrip("\n")
 
     def row(self, family: str | None = None) -> dict[str, float | None]:
-        """The means of a family, or of all, as a row of a table."""
+        """The means of a family, or of all families, as a row of a table."""
         row: dict[str, float | None] = {f"cosine {f}": self.mean("cosine", family, f) for f in FUNCTIONALS}
         row["worst"] = self.worst(family)
         for what in ("gain", "length", "own", "error", "seconds"):
@@ -139,7 +139,7 @@ def _columns() -> list[Column]:
 
 
 def three(value: float) -> str:
-    """Three decimals without the leading zero; 1 only for what is that to six."""
+    """Three decimals without the leading zero; 1 only for a value that is 1 to six decimals."""
     if 1 - 5e-4 <= value < 1 - 5e-7:
         return ".999+"
     return f"{value:.3f}".replace("0.", ".", 1)
@@ -151,7 +151,7 @@ def cases(
     smooth: bool = False,
     functionals: Sequence[str] = FUNCTIONALS,
 ) -> list[Case]:
-    """Scenes of the families, all by default, each with a gradient of the image of every kind.
+    """Scenes of the families, all by default, each with every kind of image gradient.
 
     smooth: colours vary over surfaces, instead of being constant.
     """
@@ -174,7 +174,9 @@ def cases_of(
 
 
 def pulls(functional: str, shape: Sequence[int], seed: int = 0) -> Tensor:
-    """The gradient [H, W, C] of a loss by the image: white noise, or waves of at most two periods a side."""
+    """The gradient [H, W, C] of a loss with respect to the image: white noise, or waves of at most two periods across
+    it.
+    """
     generator = torch.Generator().manual_seed(seed)
     if functional == "white":
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -219,7 +221,7 @@ def judge(
 
 
 def gradient_of(image: Image, case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The image [H, W, C] and the gradient of the loss by the scene's parameters, as an image function has them."""
+    """The image [H, W, C], and the gradient of the loss with respect to the scene's parameters, from an image function."""
     parameters = case.scene.parameters.clone().requires_grad_()
     shown = _rendered(image, case.scene, parameters, dtype)
     if not shown.requires_grad:
@@ -261,7 +263,7 @@ def _verdict(image: Image, case: Case, dtype: torch.dtype, own: bool) -> Verdict
 
 
 def _own(image: Image, case: Case, gradient: Tensor, dtype: torch.dtype) -> float:
-    """By how much the gradient is not that of the image, along random directions."""
+    """How far the gradient is from that of the image itself, along random directions."""
     scene, generator = case.scene, torch.Generator().manual_seed(1)
     at = scene.parameters
     found = []
@@ -278,7 +280,7 @@ def _own(image: Image, case: Case, gradient: Tensor, dtype: torch.dtype) -> floa
 
 
 def _pixels_moved(scene: Scene, along: Tensor) -> float:
-    """By how many pixels vertices move with the parameters, the median of those before the eye."""
+    """The median displacement in pixels of the vertices in front of the eye as the parameters change."""
     small = 1e-6
     here, there = scene.positions(scene.parameters), scene.positions(scene.parameters + small * along)
     before = here[:, 3] > 0.1

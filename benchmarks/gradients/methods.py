@@ -1,4 +1,4 @@
-"""What is judged: lumigrad's methods, other libraries' rules as lumigrad has them, and these libraries themselves.
+"""The methods under test: lumigrad's own, its versions of other libraries' rules, and these libraries themselves.
 
 Each is a function of a scene and clip-space positions, and returns the image. Libraries that cannot be imported are
 left out.
@@ -26,7 +26,7 @@ GAMMA = 1e-4
 
 @dataclass(frozen=True)
 class Entry:
-    """An image function and the dtype that it takes; the name of what it must be able to import."""
+    """An image function, its dtype, and the name of the module that it needs."""
 
     image: Image
     dtype: torch.dtype = torch.float64
@@ -34,7 +34,7 @@ class Entry:
 
 
 def sigma(scene: Scene, at_256: float = 1e-4) -> float:
-    """The width of a soft method's blur: as many pixels as the usual one has in the usual images of 256 pixels."""
+    """The blur of a soft method: as many pixels as its usual value spans in the usual image of 256 pixels."""
     return at_256 * (256 / min(scene.size)) ** 2
 
 
@@ -50,7 +50,7 @@ def exact(scene: Scene, pos: Tensor, shaded: bool = True) -> Tensor:
 
 
 def antialias(scene: Scene, pos: Tensor, factor: int = 1) -> Tensor:
-    """`lumigrad.antialias` on factor x factor pixels for each, and their mean."""
+    """`lumigrad.antialias` with factor x factor samples per pixel, averaged."""
     size = scene.size[0] * factor, scene.size[1] * factor
     frags = lg.rasterize(pos, scene.tri, size)
     image = lg.antialias(scene.shade(frags), frags, pos, scene.tri)
@@ -58,21 +58,21 @@ def antialias(scene: Scene, pos: Tensor, factor: int = 1) -> Tensor:
 
 
 def registered(name: str, scene: Scene, pos: Tensor) -> Tensor:
-    """A method of `lumigrad.gradients` that needs no more than colours and fragments."""
+    """A method of `lumigrad.gradients` that needs only colours and fragments."""
     frags = lg.rasterize(pos, scene.tri, scene.size)
     color = scene.shade(gradients.shading_fragments(frags, name))
     return gradients.apply(color, frags, pos, scene.tri, name)
 
 
 def splat(scene: Scene, pos: Tensor) -> Tensor:
-    """`lumigrad.gradients.splat` with a second layer, by which it knows what comes to light."""
+    """`lumigrad.gradients.splat` with a second layer, which tells it what is uncovered."""
     layers = list(lg.peel(pos, scene.tri, scene.size, 2))
     colors = [scene.shade(gradients.shading_fragments(frags, "splat")) for frags in layers]
     return gradients.splat(colors[0], layers[0], pos, scene.tri, [(colors[1], layers[1])], scene.background.to(pos))
 
 
 def softras(scene: Scene, pos: Tensor) -> Tensor:
-    """`lumigrad.gradients.softras` of all colours, before the background as its mask says."""
+    """`lumigrad.gradients.softras` of all colours, blended with the background by its mask."""
     frags = lg.rasterize(pos, scene.tri, scene.size)
     corners, separate = pos[scene.tri].view(-1, 4), torch.arange(3 * len(scene.tri)).view(-1, 3)
     color = torch.nn.functional.pad(scene.shade(frags), (0, 1))
@@ -83,7 +83,7 @@ def softras(scene: Scene, pos: Tensor) -> Tensor:
 
 
 def dibr(scene: Scene, pos: Tensor) -> Tensor:
-    """`lumigrad.gradients.dibr`: its mask mixes a colour and the background, so there must be only one."""
+    """`lumigrad.gradients.dibr`: its mask blends one colour with the background, so there must be only one."""
     if not scene.one_color():
         raise UnsupportedSceneError(f"{scene.name}: more than one colour")
     frags = lg.rasterize(pos, scene.tri, scene.size)
@@ -108,7 +108,7 @@ def nvdiffrast(library: str, scene: Scene, pos: Tensor) -> Tensor:
 
 
 def pytorch3d(library: str, scene: Scene, pos: Tensor) -> Tensor:
-    """Its rasterizer and softmax blending, before the background as its mask says; x points to the left."""
+    """Its rasterizer and softmax blending, composited over the background by its mask; x points to the left."""
     _refuse_behind_eye(scene, pos)
     renderer = importlib.import_module(f"{library}.renderer")
     ops, structures = (importlib.import_module(f"{library}.{name}") for name in ("ops", "structures"))
@@ -132,7 +132,7 @@ def pytorch3d(library: str, scene: Scene, pos: Tensor) -> Tensor:
 
 
 def drtk(scene: Scene, pos: Tensor) -> Tensor:
-    """rasterize, render and edge_grad_estimator, as its documentation composes them."""
+    """rasterize, render and edge_grad_estimator, combined as in its documentation."""
     _refuse_behind_eye(scene, pos)
     library: ModuleType = importlib.import_module("drtk")
     height, width = scene.size
@@ -175,7 +175,7 @@ def _lumigrad() -> dict[str, Entry]:
 
 
 def available() -> dict[str, Entry]:
-    """All that can be judged here, by name."""
+    """All methods that can be tested here, by name."""
     single = torch.float32
     entries = _lumigrad() | {
         "nvdiffrast (compat)": Entry(partial(nvdiffrast, "lumigrad.compat.nvdiffrast")),

@@ -1,4 +1,6 @@
-"""Pictures of gradients: what each method says of every pixel when a scene moves, and where it pulls the vertices."""
+"""Pictures of gradients: each pixel's derivative by each method as a scene moves, and the descent directions of
+vertices.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ COLORS = 200  # of a picture's palette
 
 
 def draw(methods: Mapping[str, Entry], folder: Path) -> list[Path]:
-    """Writes the pictures to a folder and returns where they are."""
+    """Writes the pictures to a folder and returns their paths."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -81,8 +83,11 @@ def pixel_derivatives(entry: Entry, scene: Scene, motion: Tensor) -> Tensor | No
 
 
 def _motion(scene: Scene) -> Tensor:
-    """A shift by a pixel to the right. Where surfaces cross: every second one comes nearer by a hundredth, and all stay
-    where they are on the screen, so that nothing but the crossings moves."""
+    """A shift by a pixel to the right.
+
+    If surfaces intersect, every second one comes nearer by a hundredth instead and all keep their places on the screen,
+    so that only the intersections move.
+    """
     points = scene.parameters
     if scene.family == "intersection":
         return torch.where(torch.arange(len(points))[:, None] // 3 % 2 == 0, -0.01 * points, 0)
@@ -123,7 +128,7 @@ def _on_screen(scene: Scene) -> Tensor:
 
 
 def _descent(case: Case, gradient: Tensor) -> Tensor:
-    """Minus the gradient by places on the screen [V, 2], x to the right and y down, up to a factor."""
+    """Minus the gradient with respect to screen positions [V, 2], x to the right and y down, up to a factor."""
     depth = -case.scene.parameters[:, 2:]
     return -gradient[:, :2] * depth * gradient.new_tensor([1, -1])
 

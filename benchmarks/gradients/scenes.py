@@ -1,7 +1,7 @@
-"""Small scenes whose exact image and gradient are known, by families of what makes visibility hard.
+"""Small scenes whose exact image and gradient are known, in families by the difficulty of their visibility.
 
-Every scene is seen by a perspective camera. Its parameters are what is differentiated by: the vertices in the world,
-the pose of the camera, or its intrinsics. Colours are constant on every surface, or vary smoothly over it.
+Every scene is seen by a perspective camera. Gradients are taken with respect to its parameters: the vertices in world
+space, or the pose or intrinsics of the camera. Colours are constant on every surface, or vary smoothly over it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ NEAR, FAR = 0.25, 20.0
 
 @dataclass(frozen=True)
 class Scene:
-    """Triangles, what they look like, and the parameters that move them.
+    """Triangles, their appearance, and the parameters that move them.
 
     Attributes:
-        family, name: what kind of scene this is, and which of its kind.
-        parameters: what gradients are taken by, float64, any shape.
+        family, name: the kind of scene, and its name within that kind.
+        parameters: the variables of gradients, float64, any shape.
         positions: from parameters to clip-space positions [V, 4], in the dtype of the parameters.
         tri: [T, 3].
         color: [T, C], constant on each triangle, or [T, 3, C] at its corners, interpolated in perspective.
@@ -110,18 +110,18 @@ class Draw:
         return torch.randn(shape, generator=self.generator, dtype=torch.float64)
 
     def places(self, count: int, margin: float = 3.0) -> Tensor:
-        """Places [count, 2] in the image, in pixels."""
+        """Random places [count, 2] in the image, in pixels."""
         return margin + self.uniform(0, 1, count, 2) * (torch.tensor([SIZE[1], SIZE[0]]) - 2 * margin)
 
     def triangles(self, centers: Tensor, radius: float) -> Tensor:
-        """Triangles [T, 3, 2] around places, not too thin."""
+        """Triangles [T, 3, 2] around places, none too thin."""
         angle = self.uniform(0, 2 * math.pi, len(centers), 1) + torch.arange(3) * (2 * math.pi / 3)
         angle = angle + self.uniform(-0.5, 0.5, *angle.shape)
         reach = radius * self.uniform(0.7, 1.2, *angle.shape)
         return centers[:, None] + torch.stack((reach * angle.cos(), reach * angle.sin()), -1)
 
     def strip(self, path: Tensor, width: float) -> tuple[Tensor, Tensor]:
-        """A band of that width along a path [K, 2]: places [2 K, 2], triangles."""
+        """A band of the given width along a path [K, 2]: places [2 K, 2], triangles."""
         along = torch.nn.functional.normalize(path.roll(-1, 0)[:-1] - path[:-1], dim=1)
         along = torch.cat((along, along[-1:]))
         side = torch.stack((-along[:, 1], along[:, 0]), 1) * (width / 2)
@@ -137,7 +137,7 @@ def soup(pixels: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def joined(*surfaces: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Several surfaces as one: points, triangles, and the number of the surface of each triangle."""
+    """Several surfaces merged: points, triangles, and the surface number of each triangle."""
     points, triangles, owners, first = [], [], [], 0
     for k, (surface, tri) in enumerate(surfaces):
         points.append(surface)
@@ -159,9 +159,9 @@ def ball(center: Tensor, radius: float, triangles: int) -> tuple[Tensor, Tensor]
 
 
 def scene(draw: Draw, points: Tensor, tri: Tensor, owner: Tensor | None = None, tie: Tensor | None = None) -> Scene:
-    """The scene of which every surface has a colour of its own (owner [T]; by default every triangle).
+    """A scene in which every surface has its own colour (owner [T]; by default, every triangle is a surface).
 
-    tie [V', V]: its vertices are these mixtures of the points, which are the parameters.
+    tie [V', V]: the weights that blend the points, which are the parameters, into vertices.
     """
     owner = torch.arange(len(tri)) if owner is None else owner
     color = draw.uniform(0, 1, int(owner.max()) + 1, 3)[owner]
@@ -181,7 +181,7 @@ def edge(draw: Draw) -> Scene:
 
 
 def occluder(draw: Draw) -> Scene:
-    """A triangle before a wall."""
+    """A triangle in front of a wall."""
     return scene(draw, *joined(soup(draw.triangles(draw.places(1, 8), 7), draw.uniform(2, 3, 1, 3)), wall(5.0)))
 
 
@@ -192,7 +192,7 @@ def overlap(draw: Draw) -> Scene:
 
 
 def sphere(draw: Draw) -> Scene:
-    """Two spheres of 800 triangles, of about a pixel each, one before the other."""
+    """Two spheres of 800 triangles of about a pixel each, one in front of the other."""
     centers = place(draw.places(2, 8), torch.tensor([3.0, 6.0]).double())
     return scene(draw, *joined(ball(centers[0], 1.4, 800), ball(centers[1], 3.4, 800)))
 
@@ -212,7 +212,7 @@ def thin(width: float) -> Callable[[Draw], Scene]:
 
 
 def ribbon(draw: Draw) -> Scene:
-    """A curved band half a pixel wide before a wall."""
+    """A curved band half a pixel wide in front of a wall."""
     t = torch.linspace(0, 1, 9, dtype=torch.float64)
     phase = draw.uniform(0, 6, 2)
     path = torch.stack((4 + 20 * t, 12 + 6 * torch.sin(5 * t + phase[0]) + 2 * torch.cos(3 * t + phase[1])), 1)
@@ -221,7 +221,7 @@ def ribbon(draw: Draw) -> Scene:
 
 
 def gap(draw: Draw) -> Scene:
-    """Two halves of a wall, .3 pixels apart, before another."""
+    """Two halves of a wall, .3 pixels apart, in front of another wall."""
     middle, angle = draw.places(1, 9)[0], draw.uniform(0, math.pi, 1)
     along = torch.cat((angle.cos(), angle.sin()))
     side = torch.stack((-along[1], along[0]))
@@ -240,7 +240,7 @@ def confetti(draw: Draw) -> Scene:
 
 
 def crease(draw: Draw) -> Scene:
-    """A cube, each side in a colour of its own."""
+    """A cube, each side in its own colour."""
     corners = torch.tensor([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]).double()
     sides = torch.tensor([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
     points = corners @ _rotation(draw.normal(3)).T * 1.1 + place(draw.places(1, 10)[0], 3.6)
@@ -254,9 +254,9 @@ def intersection(draw: Draw) -> Scene:
 
 
 def t_junction(draw: Draw) -> Scene:
-    """A triangle with a surface of two triangles across each of two of its edges, which have a vertex inside the edge.
+    """A triangle two of whose edges each meet a surface of two triangles with a vertex inside the edge.
 
-    The vertices at the T move with the ends of the edge, so that no gap opens.
+    The T-junction vertices move with the ends of the edge, so that no gap opens.
     """
     pixels = draw.triangles(draw.places(1, 10), 8)[0]
     middle = pixels.mean(0)
@@ -281,7 +281,7 @@ def border(draw: Draw) -> Scene:
 
 
 def near(draw: Draw) -> Scene:
-    """Triangles that the near plane cuts, with vertices behind the eye."""
+    """Triangles that cross the near plane, with vertices behind the eye."""
     angle = draw.uniform(0, 2 * math.pi, 2, 1)
     side = torch.cat((angle.cos(), angle.sin()), 1)
     far = torch.stack([place(draw.places(2, 4), draw.uniform(1.5, 4, 2)) for _ in range(2)])
@@ -290,14 +290,14 @@ def near(draw: Draw) -> Scene:
 
 
 def _still_life(draw: Draw) -> Scene:
-    """Two spheres of moderate triangles and some triangles, before a wall."""
+    """Two spheres of medium-sized triangles and some triangles, in front of a wall."""
     centers = place(draw.places(2, 8), torch.tensor([3.0, 5.0]).double())
     pieces = soup(draw.triangles(draw.places(3, 5), 5), draw.uniform(2, 7, 3, 1) + draw.uniform(0, 0.5, 3, 3))
     return scene(draw, *joined(ball(centers[0], 1.0, 72), ball(centers[1], 2.2, 200), pieces, wall(9.0)))
 
 
 def camera(draw: Draw) -> Scene:
-    """By the pose of the camera: a turn and a shift, six numbers."""
+    """The pose of the camera: a rotation and a shift, six numbers."""
     still = _still_life(draw)
 
     def positions(pose: Tensor) -> Tensor:
@@ -308,7 +308,7 @@ def camera(draw: Draw) -> Scene:
 
 
 def intrinsics(draw: Draw) -> Scene:
-    """By focal length and principal point, three numbers."""
+    """The focal length and the principal point, three numbers."""
     still = _still_life(draw)
 
     def positions(lens: Tensor) -> Tensor:
@@ -318,7 +318,7 @@ def intrinsics(draw: Draw) -> Scene:
 
 
 def _rotation(turn: Tensor) -> Tensor:
-    """The rotation [3, 3] about an axis by its length."""
+    """The rotation [3, 3] about an axis, by an angle equal to the axis's length."""
     x, y, z = turn.unbind()
     zero = torch.zeros_like(x)
     return torch.linalg.matrix_exp(torch.stack((zero, -z, y, z, zero, -x, -y, x, zero)).view(3, 3))
@@ -347,7 +347,7 @@ FAMILIES: dict[str, Callable[[Draw], Scene]] = {
 
 
 def make(family: str, seed: int, smooth: bool = False) -> Scene:
-    """A scene of a family. smooth: colours vary over every surface."""
+    """Makes a scene of a family. smooth: colours vary over every surface."""
     number = list(FAMILIES).index(family)
     made = FAMILIES[family](Draw(1000 * number + seed))
     made = replace(made, family=family, name=f"{family} {seed}{' smooth' if smooth else ''}")
@@ -355,7 +355,7 @@ def make(family: str, seed: int, smooth: bool = False) -> Scene:
 
 
 def varied(flat: Scene, seed: int) -> Scene:
-    """The same scene with colours that vary over the surfaces, by up to .4, the same on both sides of shared edges."""
+    """The same scene with colours that vary over the surfaces, by up to .4, and agree on both sides of shared edges."""
     draw = Draw(seed)
     places = flat.positions(flat.parameters)[:, [0, 1, 3]].detach()
     waves = torch.sin(places @ draw.normal(3, 3) + draw.uniform(0, 6, 3))

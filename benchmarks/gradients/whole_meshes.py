@@ -1,4 +1,4 @@
-"""Real meshes as scenes: how right gradients are at the sizes at which they are used."""
+"""Real meshes as scenes: how accurate gradients are at practical sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ DEFORMATIONS = 6
 
 
 def mesh_cases(name: str, size: int, folder: Path | None, functionals: Sequence[str]) -> tuple[list[Case], str | None]:
-    """A mesh in six colours, seen by the benchmarks' camera, with motions to derive along; a note if it is a sphere.
+    """A mesh in six colours, seen by the benchmarks' camera, with motions for directional derivatives; a note if a
+    sphere stands in for it.
 
     The parameters are its vertices. The motions are smooth deformations and moves of the camera.
     """
@@ -31,7 +32,7 @@ def mesh_scene(name: str, size: int, folder: Path | None) -> tuple[Scene, str | 
     mesh, note = meshes.load(name, folder)
     points, tri = mesh.vertices.double(), mesh.faces.long()
     patch = _patches(points[tri].mean(1))
-    # A patch has vertices of its own, so that its borders are borders of the mesh; they move with its neighbours'.
+    # A patch has its own vertices, so that its borders are borders of the mesh; they move with those of its neighbours.
     corners, separate = torch.unique(patch[:, None] * len(points) + tri, return_inverse=True)
     source = corners % len(points)
     camera = meshes.camera()
@@ -47,7 +48,7 @@ def mesh_scene(name: str, size: int, folder: Path | None) -> tuple[Scene, str | 
 
 
 def _patches(directions: Tensor) -> Tensor:
-    """0 to 5: the side of a cube towards which each direction points."""
+    """0 to 5: the side of a cube that each direction points to."""
     axis = directions.abs().argmax(1)
     return 2 * axis + (directions.gather(1, axis[:, None])[:, 0] > 0)
 
@@ -60,7 +61,7 @@ def _deformations(points: Tensor) -> Tensor:
 
 
 def _camera_moves(points: Tensor) -> Tensor:
-    """Shifts along and turns about the axes, as motions of all vertices [6, V, 3]."""
+    """Shifts along the camera's axes and rotations about them, as motions of all vertices [6, V, 3]."""
     axes = torch.eye(3, dtype=points.dtype)
     shifts = axes[:, None].expand(3, len(points), 3)
     turns = torch.stack([torch.linalg.cross(axis.expand_as(points), points) for axis in axes])
