@@ -38,7 +38,7 @@ FRAGMENT_BYTES = 48  # of one face at one pixel in PyTorch3D, gradients included
 
 
 class SoftFrame:
-    """Vertex colours of the nearest face, weighted by a sigmoid of its distance: the same picture as `peers.PyTorch3D`."""
+    """Vertex colours of the nearest face, weighted by a sigmoid of its distance, the same as `peers.PyTorch3D`."""
 
     def __init__(self, work: meshes.Workload) -> None:
         self.size, self.gradient, self.faces = (work.size, work.size), work.gradient, work.mesh.faces

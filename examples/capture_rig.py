@@ -1,4 +1,4 @@
-"""Records the built-in head from several cameras: something to try `lumigrad capture` on.
+"""Records the built-in head from several cameras, as test data for `lumigrad capture`.
 
 python examples/capture_rig.py --out rig
 lumigrad capture rig --quick --truth rig/truth --out capture-out

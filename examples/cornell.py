@@ -32,14 +32,14 @@ GOLD = ConductorMaterial(eta=(0.14, 0.37, 1.44), k=(3.98, 2.38, 1.6), roughness=
 
 
 def quad(corner: tuple[float, ...], a: tuple[float, ...], b: tuple[float, ...], material: DiffuseMaterial) -> Mesh:
-    """A parallelogram from a corner along two edges; it faces a x b."""
+    """A parallelogram with a corner and two edges; it faces along a x b."""
     p, along, up = (torch.tensor(v, dtype=torch.float32) for v in (corner, a, b))
     positions = torch.stack([p, p + along, p + along + up, p + up])
     return Mesh(positions, torch.tensor([[0, 1, 2], [0, 2, 3]]), materials=(material,))
 
 
 def block(centre: tuple[float, float], size: tuple[float, float, float], degrees: float) -> Mesh:
-    """A box that stands on the floor at (x, z), turned about the vertical."""
+    """A box that stands on the floor at (x, z), rotated about the vertical."""
     corners = torch.tensor([[x, y, z] for x in (-0.5, 0.5) for y in (0.0, 1.0) for z in (-0.5, 0.5)])
     sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = torch.tensor([f for a, b, c, d in sides for f in ((a, b, c), (a, c, d))])

@@ -1,7 +1,7 @@
-"""A Cornell box from one picture: the colours of its walls, and where its block stands.
+"""A Cornell box from one picture: the colours of its walls, and the pose of its block.
 
-The block's place on the floor and its turn, and the colours of two walls, are found together by steps against one
-picture. What moves is seen by its edges, by its shadow, and by the light that it takes from and gives to the walls.
+The block's place on the floor, its rotation, and the colours of two walls are optimised together against one picture.
+The block's motion shows in its edges, in its shadow, and in the light that it blocks from and reflects to the walls.
 
 Usage:
     python examples/cornell_pose.py           # to cornell_pose.png
@@ -30,7 +30,7 @@ BLOCK = (0.6, 0.8, 0.6)
 
 
 def standing(place: Tensor, degrees: Tensor) -> Mesh:
-    """A block at (x, z) on the floor, turned about the vertical."""
+    """A block at (x, z) on the floor, rotated about the vertical."""
     still = block((0.0, 0.0), BLOCK, 0.0)
     turn = degrees * (torch.pi / 180)
     c, s, zero = turn.cos(), turn.sin(), torch.zeros(())
@@ -40,7 +40,7 @@ def standing(place: Tensor, degrees: Tensor) -> Mesh:
 
 
 def room(place: Tensor, degrees: Tensor, colors: Tensor) -> Scene:
-    """The walls, two of them of the colours [2, 3], and the block."""
+    """The walls, two of them in the colours [2, 3], and the block."""
     shapes = walls()
     for wall, color in zip((LEFT, RIGHT), colors, strict=True):
         shapes[wall] = replace(shapes[wall], materials=(DiffuseMaterial(base_color=color),))

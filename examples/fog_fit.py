@@ -1,4 +1,4 @@
-"""Where a ball is in fog, from one picture: how dim it is tells how far away it is.
+"""The position of a ball in fog, from one picture: its dimness shows its distance.
 
 python examples/fog_fit.py --output fog_fit.png
 """
@@ -21,7 +21,7 @@ RED = PBRMaterial(base_color=(0.8, 0.1, 0.05))
 
 
 def picture(ball: Mesh, place: Tensor, size: int) -> Tensor:
-    """The ball at a place in the fog, seen from the edge of the fog."""
+    """The ball at a place in the fog, seen from the fog's edge."""
     camera = PerspectiveCamera.orbit(azimuth=0.0, elevation=0.0, distance=4.0, fov_y=45.0, size=(size, size))
     moved = replace(ball, positions=ball.positions + place)
     return render(Scene([moved, FOG]), camera, shading="unlit", background=(0.1, 0.15, 0.3)).image

@@ -1,7 +1,7 @@
-"""Implicit surfaces: one function as triangles of three kinds and as a traced surface, and a fit to silhouettes.
+"""Implicit surfaces: one function as three kinds of triangle meshes and as a traced surface, and a fit to silhouettes.
 
-Upper row: marching cubes, FlexiCubes, marching tetrahedra, sphere tracing of the grid. Lower row: from a ball to the
-shape of the upper row, by its masks from eight sides alone, after 0, 1/4, 1/2 and all of the steps.
+Upper row: marching cubes, FlexiCubes, marching tetrahedra, sphere tracing of the grid. Lower row: a ball is fitted to
+the shape of the upper row, using only masks from eight sides; shown after 0, 1/4, 1/2 and all of the steps.
 
 Usage:
     python examples/implicit.py                              # to implicit.png
@@ -27,7 +27,7 @@ CORNERS = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
 
 def knob(points: Tensor) -> Tensor:
-    """The distance to a ring with a ball on it, melted together."""
+    """The distance to a ring blended smoothly with a ball on it."""
     x, y, z = points.unbind(-1)
     ring = (((x**2 + y**2).sqrt() - 0.55) ** 2 + z**2).sqrt() - 0.17
     ball = (points - points.new_tensor([0.0, 0.5, 0.1])).norm(dim=-1) - 0.32
@@ -36,7 +36,7 @@ def knob(points: Tensor) -> Tensor:
 
 
 def tetrahedra(grid: SignedDistanceGrid) -> tuple[Tensor, Tensor]:
-    """The lattice of a grid's voxels as vertices [V, 3] and tetrahedra [T, 4], six for each cell."""
+    """The lattice of a grid's voxels as vertices [V, 3] and tetrahedra [T, 4], six per cell."""
     depth, height, width = grid.values.shape
     number = torch.arange(depth * height * width).view(depth, height, width)
     points = torch.stack(torch.unravel_index(number.flatten(), number.shape)[::-1], -1)
@@ -48,7 +48,7 @@ def tetrahedra(grid: SignedDistanceGrid) -> tuple[Tensor, Tensor]:
 
 
 def fit(grid: SignedDistanceGrid, resolution: int, steps: int, size: int) -> list[SignedDistanceGrid]:
-    """From a ball to the grid's shape, by masks: what there is after each quarter but the third."""
+    """Fits a ball to the grid's shape by masks; returns the shapes after 0, 1/4, 1/2 and all of the steps."""
     cameras = PerspectiveCamera.orbit(torch.arange(8) * 45.0, torch.tensor([20.0, -20.0] * 4), 3.2, 40.0, (size, size))
     with torch.no_grad():
         masks = render_implicit(grid, cameras, shading="unlit", silhouette=0.0).mask

@@ -1,4 +1,4 @@
-"""What the examples of light transport share: figures of pictures and of how errors fell."""
+"""Code shared by the light transport examples: figures of pictures and of error curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lumigrad.scene.color import srgb_encode
 def save_figure(
     path: Path, pictures: Sequence[Sequence[tuple[str, Tensor]]], errors: Mapping[str, Sequence[float]]
 ) -> None:
-    """Rows of pictures of linear light [H, W, 3], each with its name, above curves of errors by steps."""
+    """Rows of named pictures of linear light [H, W, 3], above curves of errors by step."""
     os.environ.setdefault("MPLBACKEND", "Agg")
     pyplot = require("matplotlib.pyplot", "save_figure")
     rows, columns = len(pictures), max(map(len, pictures))

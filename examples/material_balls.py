@@ -40,7 +40,7 @@ def globe(place: tuple[float, float, float], radius: float, material: Material, 
 
 
 def waves(size: int = 256) -> Tensor:
-    """Heights [H, W] of ripples that repeat."""
+    """Heights [H, W] of periodic ripples."""
     t = 2 * math.pi * torch.arange(size) / size
     return torch.sin(16 * t)[None] * torch.sin(8 * t)[:, None]
 
@@ -54,13 +54,13 @@ def bumps(strength: float = 0.35) -> Tensor:
 
 
 def holes() -> Tensor:
-    """Green with an alpha that is 0 within holes."""
+    """Green, with an alpha that is 0 within holes."""
     green = torch.tensor([0.25, 0.55, 0.2]).expand(256, 256, 3)
     return torch.cat((green, (waves() < 0.35).float()[..., None]), -1)
 
 
 def balls() -> Scene:
-    """Four balls on a ground under a panel of light and a sky."""
+    """Four balls on the ground under a panel light and a sky."""
     materials = (
         PBRMaterial(base_color=(0.5, 0.02, 0.02), metallic=0.6, roughness=0.55, clearcoat=1.0),
         PBRMaterial(

@@ -1,8 +1,8 @@
-"""Makes photographs of a creature with known materials: something to try `lumigrad materials` on.
+"""Makes photographs of a creature with known materials, as test data for `lumigrad materials`.
 
-The creature has a glossy striped coat, matt patches, and horns and a belt of gold. Paths of light are followed through
-the scene, with shadows and light that goes from surface to surface. The folder gets photographs in one light, and the
-folder `relit` in it photographs from other places in another light, with that light as `environment.exr`.
+The creature has a glossy striped coat, matt patches, and horns and a belt of gold. The pictures are path traced, with
+shadows and interreflections. The folder receives photographs under one light; its subfolder `relit` receives
+photographs from other places under another light, and that light as `environment.exr`.
 
 python examples/material_photos.py --out creature-materials
 lumigrad materials creature-materials/truth.glb creature-materials --truth creature-materials/truth.glb \
@@ -36,13 +36,13 @@ from lumigrad.scene import (
 from lumigrad.scene.cameras.conventions import to_transforms
 
 LIGHT = 32  # texels along a side of the environments' faces
-RADIUS = 1.15  # of a ball that the creature is in
-GOLD = (0.95, 0.80, 0.45)  # as displays show it
+RADIUS = 1.15  # radius of a ball that contains the creature
+GOLD = (0.95, 0.80, 0.45)  # display-encoded
 WAVES, DEPTH = 18.0, 0.025  # of the bumps: waves in a radian times 2 pi, and height, in the radius
 
 
 def subject(level: int = 5, rows: int = 256, bumps: bool = False) -> Mesh:
-    """The creature with textures of base colour, roughness and metallic, and with a normal map if it has bumps."""
+    """The creature with textures for base colour, roughness and metallic, and a normal map if it has bumps."""
     mesh = creature(level, rows)
     assert mesh.texture is not None
     theta, phi = torch.meshgrid(
@@ -68,7 +68,7 @@ def subject(level: int = 5, rows: int = 256, bumps: bool = False) -> Mesh:
 
 
 def bumpy(theta: Tensor, phi: Tensor) -> Tensor:
-    """The normal map of hammered metal, and of skin with warts, on a ball: waves in three directions [H, W, 3]."""
+    """The normal map [H, W, 3] of hammered metal and warty skin on a ball: waves in three directions."""
     x, y, z = theta.sin() * phi.sin(), theta.cos(), theta.sin() * phi.cos()
     height = DEPTH * torch.sin(WAVES * x) * torch.sin(WAVES * y + 1) * torch.sin(WAVES * z)
     step = torch.pi / len(height)
@@ -79,18 +79,18 @@ def bumpy(theta: Tensor, phi: Tensor) -> Tensor:
 
 
 def around(cube: Tensor) -> EnvironmentLight:
-    """Paths look at the cube map itself, which need not be filtered for them."""
+    """Paths look up the cube map itself, which need not be filtered for them."""
     return EnvironmentLight(cube, irradiance=cube, levels=())
 
 
 @torch.no_grad()
 def photograph(scene: Scene, camera: PerspectiveCamera, samples: int, seed: int) -> Tensor:
-    """What one camera sees, colours not premultiplied, and coverage [H, W, 4]."""
+    """One camera's image [H, W, 4]: colours, not premultiplied, and coverage."""
     return render_path(scene, camera, samples, max_depth=5, seed=seed).straight()[0].clamp(0, 1)
 
 
 def write(folder: Path, mesh: Mesh, light: Tensor, camera: PerspectiveCamera, samples: int) -> None:
-    """A data set of photographs in a light, and the light."""
+    """Writes a data set of photographs under a light, and the light."""
     scene = Scene(mesh, environment=around(light))
     names = [f"images/{number:03d}.png" for number in range(len(camera.position))]
     for number, name in enumerate(names):

@@ -35,7 +35,7 @@ FLOOR = -0.8
 
 
 def floor(tiles: int = 12, size: float = 6.0) -> Mesh:
-    """Tiles of two colours; each has its own vertices."""
+    """Tiles in two colours; each has its own vertices."""
     place = torch.arange(tiles * tiles)
     corner = torch.stack((place % tiles, place // tiles), -1)
     square = torch.tensor([[0, 0], [0, 1], [1, 1], [1, 0]])
@@ -48,14 +48,14 @@ def floor(tiles: int = 12, size: float = 6.0) -> Mesh:
 
 
 def glass() -> Mesh:
-    """A ball of green glass, which one sees from both sides."""
+    """A ball of green glass, visible from both sides."""
     ball = icosphere(4)
     look = PBRMaterial(base_color=(0.35, 0.8, 0.5, 0.35), roughness=0.1, alpha_mode="blend", double_sided=True)
     return Mesh(0.55 * ball.positions + torch.tensor([-1.05, FLOOR + 0.55, 0.35]), ball.faces, materials=(look,))
 
 
 def torus() -> SignedDistanceFunction:
-    """A torus of gold that stands on the floor."""
+    """A golden torus that stands on the floor."""
     centre = torch.tensor([0.0, FLOOR + 0.78, 0.0])
 
     def distance(points: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def torus() -> SignedDistanceFunction:
 
 
 def spheres(count: int = 14) -> SphereCloud:
-    """A ring of coloured balls through the torus."""
+    """A ring of coloured balls that passes through the torus."""
     angle = torch.arange(count) * (2 * math.pi / count)
     places = torch.stack((0.75 * angle.sin(), 0.05 * (3 * angle).sin(), 0.75 * angle.cos()), -1)
     hue = angle[:, None] + torch.tensor([0.0, 2.1, 4.2])
@@ -77,7 +77,7 @@ def spheres(count: int = 14) -> SphereCloud:
 
 
 def plume(count: int = 500) -> GaussianCloud:
-    """A spiral of thin, blue and violet Gaussians, around the ball of glass and inside of it."""
+    """A spiral of thin blue and violet Gaussians, around and inside the glass ball."""
     random = torch.Generator().manual_seed(0)
     share = torch.linspace(0, 1, count)
     angle, radius = 9 * math.pi * share, 0.75 - 0.55 * share

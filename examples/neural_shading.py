@@ -1,7 +1,7 @@
 """Neural shading: spheres that carry features instead of colours, made into pictures by a small convolutional network.
 
-Geometry, features and network are learnt together from photographs whose cameras are known, and compared with plain
-coloured spheres that had the same time (or the same number of steps) on photographs that neither has seen.
+Geometry, features and network are learnt together from photographs whose cameras are known, and compared on held-out
+photographs with plain coloured spheres that were fitted for the same time (or the same number of steps).
 
 Usage:
     python examples/neural_shading.py                                   # a glossy creature, rendered on the spot
@@ -50,8 +50,7 @@ FIRST_RATE, LAST_RATE = 1e-3, 1e-4  # of the network
 class Shader(nn.Module):
     """A small U-Net from rendered features [1, C, H, W], of which the first three are colours, to an image.
 
-    It works at a half and at a quarter of the resolution, and what comes out is added to the colours: in the beginning
-    nothing.
+    It works at a half and at a quarter of the resolution; its output, initially zero, is added to the colours.
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -77,7 +76,7 @@ def conv(width: int) -> nn.Module:
 
 
 class NeuralSpheres(Spheres):
-    """Soft spheres with features beside their colours, and the network that looks at them.
+    """Soft spheres with features in addition to colours, and the network that shades them.
 
     Args:
         channels: of the features, colours included.
@@ -96,7 +95,7 @@ class NeuralSpheres(Spheres):
         return {**super().start(cloud), "features": torch.zeros(len(cloud), self.channels - 3)}
 
     def feature_map(self, parameters: dict[str, Tensor], camera: PerspectiveCamera, progress: float) -> lg.Splats:
-        """What the spheres alone show."""
+        """The image of the spheres before the network."""
         features = torch.cat([parameters["constant"], parameters["features"]], 1)
         return self.splat(parameters, features, camera, 0.0, progress)  # lg.spheres
 
@@ -108,13 +107,13 @@ class NeuralSpheres(Spheres):
         return self.shader(stack.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     def directions(self, camera: PerspectiveCamera) -> Tensor:
-        """Of the camera's rays. They are kept: the same few cameras come again and again."""
+        """The directions of the camera's rays, cached because the same few cameras recur."""
         if id(camera) not in self.known:
-            self.known[id(camera)] = camera, camera.rays()[1]  # holding the camera, no other one gets its id
+            self.known[id(camera)] = camera, camera.rays()[1]  # holding the camera keeps its id from being reused
         return self.known[id(camera)][1]
 
     def step(self, progress: float) -> None:
-        """Move the network, whose gradients came with those of the spheres."""
+        """Updates the network, whose gradients were computed with those of the spheres."""
         for group in self.optimizer.param_groups:
             group["lr"] = FIRST_RATE * (LAST_RATE / FIRST_RATE) ** progress
         self.optimizer.step()
@@ -122,7 +121,7 @@ class NeuralSpheres(Spheres):
 
 
 def ground(side: float = 30.0, texels: int = 1024) -> Mesh:
-    """A square with a cloudy pattern, under the creature's feet."""
+    """A square with a cloudy pattern, beneath the creature's feet."""
     corners = torch.tensor([[-1.0, 1.0], [1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])  # x, z
     positions = torch.stack([0.5 * side * corners[:, 0], torch.full((4,), -0.95), 0.5 * side * corners[:, 1]], 1)
     random = torch.Generator().manual_seed(1)
@@ -138,11 +137,11 @@ def ground(side: float = 30.0, texels: int = 1024) -> Mesh:
 
 
 def photograph_creature(folder: Path, size: int, views: int = 48) -> None:
-    """Write a data set: a glossy creature under a sky, from all around."""
+    """Writes a data set: a glossy creature under a sky, from all around."""
     mesh = creature(5)
     mesh = replace(mesh, materials=(PBRMaterial(base_color_texture=mesh.texture, roughness=0.25),))
     scene = Scene([mesh, ground()], environment=EnvironmentLight(sky(64)))
-    turn = torch.arange(views) * 360.0 * 0.381966  # the golden angle: no two alike
+    turn = torch.arange(views) * 360.0 * 0.381966  # the golden angle: no two views alike
     camera = PerspectiveCamera.orbit(turn, torch.linspace(32, 65, views), 4.2, 42.0, (size, size), target=(0, -0.2, 0))
     names = [f"images/{i:03d}.png" for i in range(views)]
     with torch.no_grad():
@@ -153,7 +152,7 @@ def photograph_creature(folder: Path, size: int, views: int = 48) -> None:
 
 
 def fit(model: Model, options: argparse.Namespace, cloud: PointCloud, photos: list[Photo], extent: float) -> SplatState:
-    """Either kind of spheres, under the same conditions; its seconds are the processor's."""
+    """Fits either kind of spheres under the same conditions; times are processor seconds."""
     schedule = Schedule(options.iterations, None if options.iterations else options.minutes, seed=options.seed)
     state = SplatState.start(model.start(cloud), options.seed)
     strategy = CloneSplitPrune(extent, options.limit)
@@ -164,7 +163,7 @@ def fit(model: Model, options: argparse.Namespace, cloud: PointCloud, photos: li
             print(f"  step {now.iteration}, {now.seconds:.0f} s, {len(now.rows)} spheres, loss {now.losses[-1]:.4f}")
         if isinstance(model, NeuralSpheres):
             model.step(schedule.progress(now))
-        # Other programs on the same machine shall not decide which of the two does better.
+        # Processor time, so that other programs on the machine do not affect the comparison.
         now.seconds = time.process_time() - begin
         return True
 
@@ -173,7 +172,7 @@ def fit(model: Model, options: argparse.Namespace, cloud: PointCloud, photos: li
 
 @torch.no_grad()
 def picture(fits: dict[str, tuple[Model, SplatState]], photos: list[Photo], path: Path) -> None:
-    """A row for each photograph: as taken, coloured spheres, neural shading, three features of the latter."""
+    """A row for each photograph: the photograph, coloured spheres, neural shading, and three of its features."""
     rows = []
     for photo in photos:
         tiles = [photo.image[0] * photo.covered[0]]

@@ -1,4 +1,4 @@
-"""Makes photographs of the built-in creature, with masks and cameras: something to try `lumigrad reconstruct` on.
+"""Makes photographs of the built-in creature, with masks and cameras, as test data for `lumigrad reconstruct`.
 
 python examples/object_photos.py --out creature-photos
 lumigrad reconstruct creature-photos --truth creature-photos/truth.glb --out creature-mesh
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     mesh = creature()
     camera = fibonacci_cameras(arguments.count, (arguments.size, arguments.size))
-    light = Lighting(ambient=0.6, headlight=0.0, intensities=(0.4,))  # stays where it is while the camera moves
+    light = Lighting(ambient=0.6, headlight=0.0, intensities=(0.4,))  # the light is fixed while the camera moves
     names = [f"images/{number:03d}.png" for number in range(arguments.count)]
     for number, name in enumerate(names):
         large = camera[number : number + 1].resized((SAMPLES * arguments.size, SAMPLES * arguments.size))

@@ -34,14 +34,14 @@ from lumigrad.scene.shapes.procedural import creature, icosphere
 
 
 def spot(folder: Path) -> tuple[Mesh, Tensor]:
-    """Spot upright, as high as 1.7 and turned to +z, and its texture."""
+    """Spot upright, 1.7 high and facing +z, with its texture."""
     mesh = load_mesh(folder / "spot.obj")
     turned = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0]))
     return replace(mesh.transformed(turned), materials=()), load_image(folder / "spot_texture.png")[..., :3]
 
 
 def placed(mesh: Mesh, x: float, material: PBRMaterial, z: float = 0.0, turn: float = 0.0) -> Mesh:
-    """Turned about the vertical by degrees, moved, and given a material."""
+    """A copy rotated about the vertical by an angle in degrees, moved, and given a material."""
     angle = torch.deg2rad(torch.tensor(turn))
     matrix = torch.eye(4)
     matrix[0, 0] = matrix[2, 2] = angle.cos()
@@ -51,7 +51,7 @@ def placed(mesh: Mesh, x: float, material: PBRMaterial, z: float = 0.0, turn: fl
 
 
 def pbr(folder: Path) -> Tensor:
-    """Spot glazed, of gold, and of rough copper under the built-in sky."""
+    """Spot in glazed ceramic, gold and rough copper under the built-in sky."""
     mesh, texture = spot(folder)
     glazed = PBRMaterial(base_color_texture=texture, roughness=0.25)
     gold = PBRMaterial(base_color=torch.tensor([1.0, 0.71, 0.29]), metallic=1.0, roughness=0.12)
@@ -64,7 +64,7 @@ def pbr(folder: Path) -> Tensor:
 
 
 def transparency(folder: Path) -> Tensor:
-    """Spot of coloured glass with balls inside and behind, by depth peeling."""
+    """Spot in coloured glass, with balls inside and behind, by depth peeling."""
     mesh, _ = spot(folder)
     glass = PBRMaterial(base_color=torch.tensor([0.15, 0.55, 0.75, 0.35]), roughness=0.1, alpha_mode="blend")
     red = PBRMaterial(base_color=torch.tensor([0.9, 0.12, 0.06]), roughness=0.35)

@@ -1,6 +1,6 @@
-"""Where the built-in creature is in a noisy, partly hidden picture of it: `python examples/pose.py --out pose.png`.
+"""Finds the pose of the built-in creature in a noisy, partly hidden picture: `python examples/pose.py --out pose.png`.
 
-The picture has three parts: the photograph, the mesh as the search begins, 60 degrees off, and the pose that is found.
+The output has three parts: the photograph, the mesh in its initial pose, 60 degrees off, and the pose found.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     noise = 0.1 * torch.randn(*size, 3, generator=torch.Generator().manual_seed(0))
     photograph = (shot.over((0.75, 0.8, 0.85))[0] + noise).clamp(0, 1)
     mask = (shot.mask[0, ..., 0] > 0.5).float()
-    # A post in front.
+    # A post in front of the creature.
     left, right = int(0.46 * arguments.size), int(0.54 * arguments.size)
     photograph[:, left:right] = torch.tensor([0.35, 0.3, 0.25])
     mask[:, left:right] = 0

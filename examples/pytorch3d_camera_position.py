@@ -1,7 +1,7 @@
-"""Finds where a camera stood from the silhouette that it saw, under PyTorch3D's names.
+"""Finds a camera's position from a silhouette, through PyTorch3D's interface.
 
-The camera looks at the middle of a known mesh. Its place is all that is optimised: soft silhouettes, which change
-smoothly with it, are drawn nearer to the one given, step by step.
+The camera looks at the middle of a known mesh. Only its position is optimised: soft silhouettes, which change smoothly
+with it, are fitted to the given one step by step.
 
 Usage:
     python examples/pytorch3d_camera_position.py                       # the built-in creature
@@ -31,11 +31,11 @@ from lumigrad.compat.pytorch3d import (
 from lumigrad.io import save_image
 
 TRUE = {"distance": 2.7, "elevation": 35.0, "azimuth": 40.0}
-START = {"distance": 3.4, "elevation": 20.0, "azimuth": 65.0}  # from far away it may end at another side of the mesh
+START = {"distance": 3.4, "elevation": 20.0, "azimuth": 65.0}  # from further away it may end on another side
 
 
 class Model(nn.Module):
-    """The camera's place, a parameter, and the silhouette seen from there."""
+    """The camera's position, a parameter, and the silhouette seen from there."""
 
     def __init__(self, meshes: Meshes, renderer: MeshRenderer) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def main(given: list[str] | None = None) -> None:
         (silhouette - target).square().mean().backward()
         optimizer.step()
         schedule.step()
-    # The target is red and what is seen green: where both are the picture is yellow.
+    # The target is red and the current silhouette green: their overlap is yellow.
     frames = [shown[options.steps * k // 10] for k in (0, 3, 5, 7)] + [shown[-1]]
     save_image(rows(torch.cat([torch.stack((target, s, 0 * s), -1) for s in frames])), options.out)
     print(f"distance to the true place: {distances[0]:.3f} at first, {distances[-1]:.4f} in the end")

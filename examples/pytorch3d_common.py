@@ -1,4 +1,4 @@
-"""What the examples written for PyTorch3D's names share: their mesh and their pictures."""
+"""Code shared by the examples for PyTorch3D's interface: their mesh and their pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def arguments(description: str, out: str, size: int, steps: int | None = None) -
 
 
 def load(options: argparse.Namespace) -> Meshes:
-    """A batch of one mesh, in the middle and within a sphere of radius 1, with colours of some kind."""
+    """A batch of one mesh, centred within a sphere of radius 1, with colours of some kind."""
     mesh = creature(level=4) if options.mesh is None else load_mesh(options.mesh, materials=False)
     if options.texture is not None:
         mesh = replace(mesh, texture=load_image(options.texture)[..., :3])
@@ -40,5 +40,5 @@ def load(options: argparse.Namespace) -> Meshes:
 
 
 def rows(*images: Tensor) -> Tensor:
-    """One picture [H, W, 3]: each batch [N, h, w, 3] is a row."""
+    """One picture [H, W, 3] in which each batch [N, h, w, 3] is a row."""
     return torch.cat([torch.cat(list(batch), 1) for batch in images]).detach().clamp(0, 1)

@@ -1,7 +1,7 @@
-"""Fits the shape and the colours of a sphere to pictures of a mesh, under PyTorch3D's names.
+"""Fits the shape and colours of a sphere to pictures of a mesh, through PyTorch3D's interface.
 
-Each step compares soft renderings of a few views with the pictures, in their silhouettes and colours; edge lengths,
-smoothness and the consistency of normals keep the surface a surface. No point of the true mesh is looked at.
+Each step compares the silhouettes and colours of soft renderings of a few views with the pictures. Losses on edge
+lengths, smoothness and normal consistency regularise the surface. The fit never uses a point of the true mesh.
 
 Usage:
     python examples/pytorch3d_fit_mesh.py                              # the built-in creature
@@ -55,7 +55,7 @@ def main(given: list[str] | None = None) -> None:
     options = arguments("Fits a sphere to pictures of a mesh.", "fit_mesh.png", 96, 160).parse_args(given)
     torch.manual_seed(0)
     truth, renderer = load(options), make_renderer(options.size)
-    # Around the mesh, up and down: a golden angle between one view and the next.
+    # Cameras around the mesh, up and down: a golden angle between successive views.
     turns = torch.arange(VIEWS) * 137.508
     heights = torch.rad2deg(torch.asin(torch.linspace(-0.8, 0.9, VIEWS)))
     R, T = look_at_view_transform(3.0, heights, turns)

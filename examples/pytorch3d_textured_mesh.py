@@ -1,4 +1,4 @@
-"""Renders a textured mesh under PyTorch3D's names: views around it, then other lights and materials.
+"""Renders a textured mesh through PyTorch3D's interface: views around it, then other lights and materials.
 
 Usage:
     python examples/pytorch3d_textured_mesh.py                         # the built-in creature
@@ -42,7 +42,7 @@ def main(given: list[str] | None = None) -> None:
     with torch.no_grad():
         around = renderer(meshes)
 
-        # One view with other parts, which come with the call.
+        # One view with other lights and materials, passed with the call.
         camera = cameras[1]
         hard = MeshRenderer(rasterizer, HardPhongShader(blend_params=background))
         shiny = Materials(specular_color=((1.5, 1.3, 1.0),), shininess=12.0)

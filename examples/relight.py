@@ -1,8 +1,8 @@
-"""Light and materials from pictures, and then the same things in another light.
+"""Recovers light and materials from pictures, then relights the objects.
 
 A camera moves around two balls, one of rough metal and one painted, on a grey table in a studio. From its pictures and
-the shapes, this finds the light from all around, the colour and roughness of the metal, and the paint. The grey of the
-table is known: half the light and twice the reflectance would make the same pictures. Light goes to and fro between
+the known shapes, this recovers the environment light, the colour and roughness of the metal, and the paint. The grey of
+the table is known: half the light with twice the reflectance would yield the same pictures. Light is reflected between
 balls and table, so that shadows and reflections are not mistaken for paint.
 
 Usage:
@@ -41,7 +41,7 @@ TABLE = DiffuseMaterial(base_color=(0.4, 0.4, 0.4))
 
 @dataclass
 class Guess:
-    """What is looked for, each number as the logit or logarithm that steps change."""
+    """The unknowns, each as the logit or logarithm that the optimiser steps in."""
 
     light: Tensor
     metal: Tensor
@@ -50,7 +50,7 @@ class Guess:
 
     @classmethod
     def start(cls, texels: int) -> Guess:
-        """Grey light from everywhere, and grey things."""
+        """Uniform grey light and grey materials."""
         return cls(torch.full((6, texels, texels, 3), -1.0), torch.zeros(3), torch.zeros(()), torch.zeros(16, 32, 3))
 
     def leaves(self) -> list[Tensor]:
@@ -81,7 +81,7 @@ def things(metal: PBRMaterial, paint: Tensor, light: Tensor) -> Scene:
 
 
 def around(light: Tensor) -> EnvironmentLight:
-    """Paths look at the cube map itself, so that it need not be filtered for rough reflections in every step."""
+    """Paths look up the cube map itself, so that it need not be filtered for rough reflections in every step."""
     return EnvironmentLight(light, irradiance=light, levels=())
 
 
@@ -99,12 +99,12 @@ def cameras(count: int, size: int) -> PerspectiveCamera:
 
 
 def picture(scene: Scene, camera: PerspectiveCamera, samples: int, seed: int) -> Tensor:
-    """Linear light [N, H, W, 3], black behind."""
+    """An image in linear light [N, H, W, 3], on black."""
     return render_path(scene, camera, samples, max_depth=4, seed=seed, tone_mapping=lambda color: color).color
 
 
 def unevenness(light: Tensor) -> Tensor:
-    """How much neighbouring texels differ."""
+    """The variation between neighbouring texels."""
     return sum((light.diff(dim=dim).abs().mean() for dim in (1, 2)), light.new_zeros(()))
 
 
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     for step in range(options.steps):
         k = int(torch.randint(options.views, (), generator=order))
         image = picture(guess.scene(), views[k], options.samples, 1000 + step)
-        # The noise of the image and that of its gradient are independent, so that squares do not bias the fit.
+        # The noise of the image and of its gradient are independent, so that squaring does not bias the fit.
         loss = (weights[k] * (image - photos[k : k + 1])).square().mean()
         optimiser.zero_grad()
         (loss + 1e-3 * unevenness(guess.light)).backward()

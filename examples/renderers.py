@@ -41,7 +41,7 @@ WHITE = (1.0, 1.0, 1.0)
 
 
 def pictures(samples: int, camera: Camera) -> dict[str, Rendering]:
-    """The creature by every renderer."""
+    """The creature by each renderer."""
     mesh = creature(level=5)
     found = sample(mesh, samples)
     points = PointCloud(found.positions, found.colors, found.normals, torch.full((samples,), 1.6 * found.spacing))
@@ -60,7 +60,7 @@ def pictures(samples: int, camera: Camera) -> dict[str, Rendering]:
 
 
 def colored(depth: Tensor, seen: Tensor, near: float, far: float) -> Tensor:
-    """Depths [H, W] as colours, white where nothing is seen."""
+    """Depths [H, W] as colours, white where nothing is visible."""
     table = torch.tensor(colormaps["viridis"](torch.linspace(0, 1, 256).numpy())[:, :3]).float()
     index = (255 * ((depth - near) / (far - near)).clamp(0, 1)).round().long()
     return torch.where(seen[..., None], table[index], 1)

@@ -1,8 +1,8 @@
-"""A shape from pictures: a grid of signed distances, from the hull of silhouettes to a watertight mesh.
+"""A shape from pictures: a signed distance grid, from the visual hull to a watertight mesh.
 
-Pictures of a mesh are made first, with one light and one colour, then only they, their masks and their cameras are
-looked at. Says how far the result is from the mesh, and whether each of its edges belongs to two triangles. In the
-picture, from left to right: the mesh, the hull of its silhouettes, the result; from two sides that no photograph shows.
+Pictures of a mesh are made first, with one light and one colour; the fit then uses only them, their masks and their
+cameras. It prints the distance of the result from the mesh, and whether each of its edges belongs to two triangles. The
+output shows, from left to right, the mesh, its visual hull and the result, from two directions without a photograph.
 
 Usage:
     python examples/sdf_from_images.py                       # the built-in creature, to sdf_from_images.png
@@ -44,7 +44,7 @@ def subject(path: Path | None) -> Mesh:
 
 
 def edges(mesh: Mesh) -> Tensor:
-    """How many triangles each edge of a mesh belongs to."""
+    """The number of triangles at each edge of a mesh."""
     pairs = torch.stack((mesh.faces, mesh.faces.roll(-1, 1)), -1).reshape(-1, 2).long().sort(-1).values
     return torch.unique(pairs, dim=0, return_counts=True)[1]
 

@@ -1,8 +1,8 @@
-"""The shape of a thing from its shadow.
+"""The shape of an object from its shadow.
 
-A flat thing hangs under a small panel of light, outside the picture: the camera looks at the ground below, where its
-shadow falls. From one picture of the shadow, the outline of the thing is found, starting with a circle. The gradient of
-a shadow to what casts it comes from the edges that points of the ground see in front of the light.
+A flat object hangs under a small panel light, outside the picture: the camera sees the ground below, where its shadow
+falls. From one picture of the shadow, the outline of the object is recovered, starting with a circle. The gradient from
+a shadow to its caster comes from the edges in front of the light, as seen from points on the ground.
 
 Usage:
     python examples/shadow_art.py             # two minutes on two cores, to shadow_art.png
@@ -23,7 +23,7 @@ from torch import Tensor
 from lumigrad.render import render, render_path
 from lumigrad.scene import DiffuseMaterial, Mesh, PerspectiveCamera, Scene, look_at
 
-HEIGHT, LAMP_HEIGHT = 1.2, 3.0  # of the thing and of the lamp above the ground
+HEIGHT, LAMP_HEIGHT = 1.2, 3.0  # heights of the object and of the lamp above the ground
 BLACK = DiffuseMaterial(base_color=(0.0, 0.0, 0.0))
 LAMP = DiffuseMaterial(base_color=(0.0, 0.0, 0.0), emissive=(150.0, 140.0, 120.0))
 
@@ -35,7 +35,7 @@ def square(half: float, height: float, material: DiffuseMaterial) -> Mesh:
 
 
 def thing(radii: Tensor) -> Mesh:
-    """A flat shape around a middle, of the distances of its corners."""
+    """A flat shape around its middle, given the distances of its corners."""
     count = len(radii)
     angle = 2 * math.pi * torch.arange(count) / count
     rim = torch.stack([radii * angle.cos(), torch.full((count,), HEIGHT), radii * angle.sin()], -1)
@@ -45,13 +45,13 @@ def thing(radii: Tensor) -> Mesh:
 
 
 def flower(count: int) -> Tensor:
-    """The true radii: five petals, of which one is longer."""
+    """The true radii: five petals, one of them longer."""
     angle = 2 * math.pi * torch.arange(count) / count
     return 0.26 * (1 + 0.35 * torch.cos(5 * angle) + 0.15 * torch.cos(angle - 0.6))
 
 
 def shadow(radii: Tensor, size: int, samples: int, seed: int) -> Tensor:
-    """What the camera sees of the ground [H, W, 3], from under the thing; direct light alone."""
+    """The camera's image of the ground [H, W, 3] from below the object; direct light alone."""
     ground = square(3.0, 0.0, DiffuseMaterial(base_color=(0.7, 0.7, 0.7)))
     scene = Scene([thing(radii), ground, square(0.1, LAMP_HEIGHT, LAMP)])
     down = look_at((0.0, 0.9, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, -1.0))
@@ -61,14 +61,14 @@ def shadow(radii: Tensor, size: int, samples: int, seed: int) -> Tensor:
 
 
 def seen(radii: Tensor, size: int) -> Tensor:
-    """The thing itself [H, W, 3], dark before white, from above."""
+    """The object itself [H, W, 3], dark on white, from above."""
     above = PerspectiveCamera.from_fov(30.0, (size, size), look_at((0.0, 2.8, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, -1.0)))
     mask = render(Scene(thing(radii)), above, shading="unlit", supersampling=2).mask[0]
     return (1 - 0.9 * mask).expand(-1, -1, 3)
 
 
 def bends(radii: Tensor) -> Tensor:
-    """How much the outline turns from corner to corner."""
+    """How much the outline bends from corner to corner."""
     return (radii.roll(1) - 2 * radii + radii.roll(-1)).square().sum()
 
 

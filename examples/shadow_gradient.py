@@ -1,9 +1,10 @@
-"""How a path-traced picture changes as a block in it moves: by the gradient, and by finite differences.
+"""The derivative of a path-traced picture with respect to a block's motion: by gradient, and by finite differences.
 
 python examples/shadow_gradient.py --output shadow_gradient.png
 
-Left: a block over a ground, under a panel that emits. Middle: the derivative of each pixel by a motion of the block to
-the right, from gradients of single pixels (red: brighter, blue: darker). Right: the difference of two pictures.
+Left: a block above the ground, under a panel light. Middle: the derivative of each pixel with respect to a motion of
+the block to the right, from gradients of single pixels (red: brighter, blue: darker). Right: a finite difference of two
+pictures.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STEP = 0.04
 
 
 def scene(shift: Tensor | float) -> Scene:
-    """A block, moved to the right."""
+    """The scene with the block moved to the right."""
     cube = torch.tensor([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
     block = cube * torch.tensor([0.35, 0.12, 0.35]) + torch.tensor([0.0, 0.6, 0.0])
     faces = torch.tensor([face for a, b, c, d in SIDES for face in ((a, b, c), (a, c, d))])
@@ -58,7 +59,7 @@ def by_differences(size: int, samples: int) -> Tensor:
 
 
 def in_colors(values: Tensor, size: int, largest: float) -> Tensor:
-    """White is 0; red and blue are `largest`, up and down."""
+    """Signed values as colours: white is 0; red and blue are plus and minus `largest`."""
     share = (values.reshape(size, size, 1) / largest).clamp(-1, 1)
     red, blue = torch.tensor([0.8, 0.1, 0.1]), torch.tensor([0.1, 0.2, 0.8])
     return 1 - share.abs() * (1 - torch.where(share > 0, red, blue))

@@ -1,9 +1,9 @@
-"""A network learns to see shape and camera in one picture: `python examples/single_view.py --out single-view-out`.
+"""A network that predicts shape and camera from a picture: `python examples/single_view.py --out single-view-out`.
 
-It is trained with silhouettes of procedural shapes (`single_view_shapes.py`), which workers render as they are asked
-for, many different meshes in one call. The encoder moves the vertices of a sphere so that its silhouettes, from the
-side of the picture and from two others, become those of the shape, and says from where the picture was taken. The
-folder gets shapes.png (held-out pictures, and what was seen in them), curve.png, metrics.json and model.pt.
+It is trained with silhouettes of procedural shapes (`single_view_shapes.py`), which workers render on demand, many
+different meshes in one call. The encoder moves the vertices of a sphere so that its silhouettes, from the picture's
+direction and from two others, match those of the shape, and predicts where the picture was taken from. The folder
+receives shapes.png (held-out pictures, and the shapes predicted from them), curve.png, metrics.json and model.pt.
 
 Source: Liu et al. 2019, "Soft Rasterizer"; Chen et al. 2019, "Learning to Predict 3D Objects with an
 Interpolation-based Differentiable Renderer". Here shapes are symmetric, and cameras are predicted too.
@@ -39,15 +39,15 @@ from lumigrad.render import render_mesh
 from lumigrad.scene import Mesh, icosphere
 
 SHOWN = 8  # held-out shapes in the picture
-HELD_OUT = 10**6  # number of the first shape that is not trained with
-SIGMA = 1e-4  # of soft silhouettes: a squared distance, half the picture's side being 1
-# Weights of the losses besides that of silhouettes.
+HELD_OUT = 10**6  # number of the first held-out shape
+SIGMA = 1e-4  # of soft silhouettes: a squared distance; half the picture's side is 1
+# Weights of the losses, relative to that of silhouettes.
 CAMERA, LAPLACIAN, EDGES, FLATNESS = 0.2, 0.05, 0.3, 0.01
 Draw = Callable[[Tensor, Tensor], Tensor]
 
 
 class Template:
-    """A sphere whose vertices move, mirrored at x = 0."""
+    """A sphere whose vertices can move, symmetric in x = 0."""
 
     def __init__(self, level: int = 3) -> None:
         ball = icosphere(level, radius=0.6)
@@ -57,19 +57,19 @@ class Template:
         self.edges, self.pairs = unique_edges(ball.faces), adjacent_faces(ball.faces)
 
     def moved(self, offsets: Tensor) -> Tensor:
-        """Positions [B, V, 3] of the sphere with offsets [B, V, 3], of which the symmetric part counts."""
+        """Positions [B, V, 3] of the sphere with offsets [B, V, 3], of which only the symmetric part counts."""
         mirrored = offsets[:, self.partners] * offsets.new_tensor([-1.0, 1.0, 1.0])
         return self.positions + 0.5 * (offsets + mirrored)
 
     def roughness(self, positions: Tensor) -> Tensor:
-        """The regularisers: Laplacian, lengths of edges, flatness."""
+        """The regularisers: Laplacian, edge lengths, flatness."""
         flat = positions.transpose(0, 1).flatten(1)  # [V, 3 B]: the Laplacian of each coordinate of each shape
         laplacian = laplacian_energy(flat, self.edges) / len(positions)
         bending = bending_loss(positions, self.faces, self.pairs)
         return LAPLACIAN * laplacian + EDGES * edge_length_loss(positions, self.edges) + FLATNESS * bending
 
     def silhouettes(self, kind: str) -> Draw:
-        """What draws [N, H, W] of positions [N, V, 4] in clip space: "soft" or "antialiased"."""
+        """The function that draws [N, H, W] from clip-space positions [N, V, 4]: "soft" or "antialiased"."""
 
         def soft(pos: Tensor) -> Tensor:
             return lg.soft_silhouette(pos, self.faces, (SIZE, SIZE), SIGMA)[..., 0]
@@ -106,18 +106,18 @@ class Network(nn.Module):
 
 
 def place(azimuths: Tensor, elevations: Tensor) -> Tensor:
-    """Cameras as the network says them, [B, 3]."""
+    """Cameras as predicted by the network [B, 3]."""
     angle = torch.deg2rad(azimuths)
     return torch.stack([angle.cos(), angle.sin(), elevations / 90], -1)
 
 
 def angles(found: Tensor) -> tuple[Tensor, Tensor]:
-    """Azimuths and elevations in degrees of what the network says."""
+    """Predicted azimuths and elevations in degrees."""
     return torch.rad2deg(torch.atan2(found[:, 1], found[:, 0])), 90 * found[:, 2]
 
 
 def losses(network: nn.Module, template: Template, draw: Draw, batch: Batch) -> tuple[Tensor, float]:
-    """What is minimised, and the part of it that silhouettes have: 1 - overlap, mean over views."""
+    """The total loss, and its silhouette term: 1 - overlap, mean over views."""
     offsets, found = network(batch.pictures)
     positions = template.moved(offsets)
     pos = batch.camera.project(positions.repeat_interleave(VIEWS, 0))
@@ -129,13 +129,13 @@ def losses(network: nn.Module, template: Template, draw: Draw, batch: Batch) -> 
 
 
 def occupancies(numbers: Iterable[int]) -> Tensor:
-    """Voxels [N, z, y, x] of shapes, one after the other: their meshes differ."""
+    """Voxels [N, z, y, x] of shapes, one at a time, since their meshes differ."""
     meshes = [shape(number).mesh() for number in numbers]
     return torch.cat([occupancy(mesh.positions[None], mesh.faces) for mesh in meshes])
 
 
 class Measured:
-    """Held-out shapes, and how much of them is found."""
+    """Held-out shapes, and how well they are recovered."""
 
     def __init__(self, count: int) -> None:
         self.batch = photograph(list(range(HELD_OUT, HELD_OUT + count)))
@@ -143,7 +143,7 @@ class Measured:
 
     @torch.no_grad()
     def overlaps(self, network: nn.Module, template: Template) -> tuple[Tensor, Tensor, Tensor]:
-        """Of voxels [B] and of silhouettes [B], and degrees [B] by which the axis of the camera is off."""
+        """Overlaps of voxels [B] and of silhouettes [B], and the error [B] of the camera's axis in degrees."""
         network.eval()
         offsets, found = network(self.batch.pictures)
         network.train()
@@ -157,7 +157,7 @@ class Measured:
 
     @torch.no_grad()
     def of_mean_shape(self, mean: MeanShape) -> tuple[Tensor, Tensor]:
-        """Overlaps of voxels and of silhouettes [B] of one shape for all."""
+        """Overlaps of voxels and of silhouettes [B] if one mean shape stands for all."""
         voxels = overlap(mean.occupancy.expand_as(self.truth), self.truth)
         seen = render_mesh(mean.mesh, self.batch.camera).mask[..., 0]
         return voxels, overlap(seen, self.batch.masks.flatten(0, 1)).view(-1, VIEWS).mean(1)
@@ -166,7 +166,7 @@ class Measured:
 def train(
     network: Network, template: Template, measured: Measured, arguments: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """The losses of all steps, and overlaps of voxels on held-out shapes now and then."""
+    """The losses of all steps, and the overlaps of voxels on held-out shapes at intervals."""
     count = arguments.steps * arguments.batch
     loader = DataLoader(
         range(count),
@@ -200,7 +200,7 @@ def train(
 
 
 def summary(measured: Measured, network: Network, template: Template, mean: MeanShape) -> dict[str, Any]:
-    """What metrics.json tells."""
+    """The contents of metrics.json."""
     voxels, silhouettes, degrees = measured.overlaps(network, template)
     mean_voxels, mean_silhouettes = measured.of_mean_shape(mean)
     family = measured.batch.numbers % len(FAMILIES)
@@ -224,7 +224,9 @@ def summary(measured: Measured, network: Network, template: Template, mean: Mean
 
 @torch.no_grad()
 def picture(measured: Measured, network: Network, template: Template, path: Path, count: int = SHOWN) -> None:
-    """Held-out pictures; silhouettes found and true, from the camera found and from another side; the shape found."""
+    """Held-out pictures; predicted and true silhouettes, from the predicted camera and from another side; the predicted
+    shape.
+    """
     batch = measured.batch
     network.eval()
     offsets, found = network(batch.pictures[:count])
@@ -245,7 +247,7 @@ def picture(measured: Measured, network: Network, template: Template, path: Path
 
 
 def curve(history: dict[str, list[float]], path: Path) -> None:
-    """Silhouettes missed in training, and voxels found on held-out shapes."""
+    """The silhouette loss in training, and the overlap of voxels on held-out shapes."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(range(1, len(history["loss"]) + 1), history["loss"], lw=0.6, label="1 - silhouette IoU, training")
@@ -256,7 +258,7 @@ def curve(history: dict[str, list[float]], path: Path) -> None:
 
 
 def processor_seconds() -> float:
-    """Of this process, and of workers that have ended."""
+    """The processor seconds of this process and of finished workers."""
     return sum(
         used.ru_utime + used.ru_stime
         for used in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))

@@ -1,4 +1,4 @@
-"""How much of a shape `single_view.py` has found: occupancies on a grid, overlaps, and the mean shape."""
+"""Measures the shapes recovered by `single_view.py`: occupancies on a grid, overlaps, and the mean shape."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 import lumigrad as lg
 from lumigrad.scene import Mesh
 
-VOXELS = 32  # along a side of the box [-1, 1]^3
-_LAYERS = 12  # surfaces along a line that are looked at
+VOXELS = 32  # voxels along a side of the box [-1, 1]^3
+_LAYERS = 12  # most surfaces along a line that are counted
 
 
 def centres() -> Tensor:
-    """Of the voxels, [z, y, x, 3]."""
+    """The centres of the voxels [z, y, x, 3]."""
     place = (2 * torch.arange(VOXELS) + 1) / VOXELS - 1
     z, y, x = torch.meshgrid(place, place, place, indexing="ij")
     return torch.stack([x, y, z], -1)
@@ -21,10 +21,11 @@ def centres() -> Tensor:
 
 @torch.no_grad()
 def occupancy(positions: Tensor, faces: Tensor) -> Tensor:
-    """Which voxels lie inside of closed surfaces [N, V, 3] with the same faces, bool [N, z, y, x].
+    """Which voxels lie inside closed surfaces [N, V, 3] that share their faces, bool [N, z, y, x].
 
     A column of voxels is a pixel of an orthographic picture, seen along -z and peeled into layers: a point is inside
-    where more surfaces towards the viewer face the viewer than face away. Surfaces may intersect themselves.
+    if, of the surfaces between it and the viewer, more face the viewer than face away. Surfaces may intersect
+    themselves.
     """
     flip = positions.new_tensor([1.0, 1.0, -1.0])  # the viewer's depth grows along -z
     pos = torch.nn.functional.pad(positions * flip, (0, 1), value=1.0)
@@ -40,16 +41,15 @@ def occupancy(positions: Tensor, faces: Tensor) -> Tensor:
 
 
 def overlap(one: Tensor, other: Tensor) -> Tensor:
-    """Intersection over union of each of two batches [N, ...], of numbers in [0, 1]."""
+    """The intersection over union of pairs from two batches [N, ...] with values in [0, 1]."""
     one, other = one.flatten(1).float(), other.flatten(1).float()
     both = (one * other).sum(1)
     return both / ((one + other).sum(1) - both).clamp_min(1e-6)
 
 
 class MeanShape:
-    """The one shape that overlaps most with known ones: what can be said without a look at the picture.
-
-    It is where more than a share of the shapes are, with the best share.
+    """The one shape with the largest overlap with known ones: the best prediction without the picture. It contains the
+    voxels inside more than a share of the shapes, for the best such share.
 
     Args:
         occupancies: bool [N, z, y, x].

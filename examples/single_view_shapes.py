@@ -1,4 +1,4 @@
-"""Procedural shapes for `single_view.py`, and pictures of them: unions of superquadrics, of four families.
+"""Procedural shapes for `single_view.py`, and pictures of them: unions of superquadrics in four families.
 
 All are symmetric in x, stand upright along y, look along +z, and fill the ball of radius one.
 """
@@ -17,9 +17,9 @@ import lumigrad as lg
 from lumigrad.scene import Lighting, Mesh, Meshes, PerspectiveCamera
 
 SIZE = 64  # of pictures
-VIEWS = 3  # of each shape: the picture's own, and two more
+VIEWS = 3  # of each shape: the picture's own view, and two more
 DISTANCE, FOV, ELEVATIONS = 4.0, 32.0, (0.0, 40.0)  # of cameras, which look at the middle
-BOX, ROUND = 0.12, 1.0  # exponents of a box with hardly rounded edges, and of an ellipsoid
+BOX, ROUND = 0.12, 1.0  # exponents of a box with slightly rounded edges, and of an ellipsoid
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Parts:
     Attributes:
         centres, radii: [P, 3].
         exponents: [P, 2], of vertical and of horizontal sections; 1 for ellipses, near 0 for rectangles.
-        tapers: [P], by how much sections grow towards +z, relative to the middle.
+        tapers: [P], the growth of sections towards +z, relative to the middle.
     """
 
     centres: Tensor
@@ -51,7 +51,7 @@ class Parts:
         return Mesh(positions, (faces + first[:, None, None]).reshape(-1, 3))
 
     def in_the_ball(self) -> Parts:
-        """Moved and scaled so that the ball of radius one is filled."""
+        """Moved and scaled to fill the ball of radius one."""
         points = self.mesh().positions
         middle = 0.5 * (points.amin(0) + points.amax(0))
         scale = float((points - middle).norm(dim=1).max())
@@ -59,7 +59,7 @@ class Parts:
 
 
 def _level(unit: Tensor, exponents: Tensor) -> Tensor:
-    """Barr's inside-outside function of points in units of the radii: 1 on the surface, less inside.
+    """Barr's inside-outside function at points in units of the radii: 1 on the surface, less inside.
 
     Source: Barr 1981, "Superquadrics and Angle-Preserving Transformations".
     """
@@ -90,12 +90,12 @@ Draw = Callable[[float, float], float]  # a number between two
 
 
 def _supershape(draw: Draw) -> list[tuple[float, ...]]:
-    """One rounded or square body that narrows to a side."""
+    """One rounded or boxy body that narrows to a side."""
     return [(0, 0, 0, draw(0.45, 1), draw(0.35, 1), 1, draw(0.2, 1.3), draw(0.2, 1.3), draw(-0.7, 0.2))]
 
 
 def _blocks(draw: Draw) -> list[tuple[float, ...]]:
-    """A long block with a shorter one on top, towards the back, like a car or a truck."""
+    """A long block with a shorter one on top, further back, like a car or a truck."""
     width, height, top = draw(0.3, 0.6), draw(0.15, 0.35), draw(0.15, 0.45)
     length = draw(0.25, 0.6)
     back = length - 1 + draw(0, 0.3)
@@ -138,7 +138,7 @@ FAMILIES: dict[str, Callable[[Draw], list[tuple[float, ...]]]] = {
 
 
 def shape(number: int) -> Parts:
-    """The shape of a number: families take turns."""
+    """The shape with a given number: the families take turns."""
     generator = torch.Generator().manual_seed(number)
 
     def draw(low: float, high: float) -> float:
@@ -149,7 +149,7 @@ def shape(number: int) -> Parts:
 
 
 class Batch(NamedTuple):
-    """Shapes [B], seen from `VIEWS` sides each.
+    """Shapes [B], each seen from `VIEWS` directions.
 
     Attributes:
         numbers: of the shapes [B].
@@ -176,7 +176,7 @@ def cameras(azimuths: Tensor, elevations: Tensor) -> PerspectiveCamera:
 
 @torch.no_grad()
 def photograph(numbers: list[int]) -> Batch:
-    """Shapes from random sides, which depend on the first number: meshes of all sizes, drawn in one call."""
+    """Shapes from random directions that depend on the first number: meshes of all sizes, drawn in one call."""
     generator = torch.Generator().manual_seed(numbers[0])
     azimuths = 360 * torch.rand(len(numbers), VIEWS, generator=generator)
     low, high = ELEVATIONS
@@ -186,7 +186,7 @@ def photograph(numbers: list[int]) -> Batch:
     packed = meshes.packed
     clip = camera.project(meshes.positions_padded())[meshes.vertices.mask(packed.positions.device)]
     grey = Lighting(headlight=0.0).shade(packed.positions, packed.vertex_normals(), camera.position[:1])[0]
-    fine = (2 * SIZE, 2 * SIZE)  # four samples a pixel
+    fine = (2 * SIZE, 2 * SIZE)  # four samples per pixel
     frags = lg.rasterize(clip, packed.faces, fine, meshes.ranges, derivatives=False, attributes=grey)
     inside = (frags.tri >= 0)[:, None].float()
     image = torch.cat([frags.attributes[..., 0][:, None] * inside, inside], 1)

@@ -1,4 +1,4 @@
-"""Smoke, path traced, and its densities recovered from four pictures of it.
+"""Path-traced smoke, and its densities recovered from four pictures.
 
 python examples/smoke.py --output smoke.png
 """
@@ -19,7 +19,7 @@ from lumigrad.scene import AmbientLight, DiffuseMaterial, GridMedium, Mesh, Pers
 
 BOX = ((-0.6, 0.0, -0.6), (0.6, 1.6, 0.6))
 EXTINCTION, ALBEDO, DEPTH = 9.0, 0.95, 6
-HAZE = 0.05  # where a fit begins
+HAZE = 0.05  # the initial density of a fit
 RATE, SAMPLES = 0.03, 16  # of a fit: the first learning rate, and paths of each pixel
 
 
@@ -34,7 +34,7 @@ def plume(sides: tuple[int, int, int]) -> Tensor:
 
 
 def square(half: float, height: float, up: bool, material: DiffuseMaterial, x: float = 0.0) -> Mesh:
-    """Parallel to the ground; it faces up or down."""
+    """A square parallel to the ground, facing up or down."""
     corners = torch.tensor([[-1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 0.0, -1.0]])
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     place = torch.tensor([x, height, 0.0])
@@ -58,16 +58,16 @@ def camera(azimuth: float, size: int) -> PerspectiveCamera:
 
 
 def picture(densities: Tensor, azimuth: float, size: int, samples: int, seed: int = 0) -> Tensor:
-    """Linear light [H, W, 3]."""
+    """An image in linear light [H, W, 3]."""
     return render_path(scene(densities), camera(azimuth, size), samples, DEPTH, seed).color[0]
 
 
 def recover(views: list[float], photos: list[Tensor], truth: Tensor, steps: int) -> tuple[Tensor, dict[str, list]]:
-    """Densities whose pictures are the photos, from an even haze on; and how the errors fell.
+    """Fits densities to the photos, starting with uniform haze; returns them and the curves of errors.
 
-    truth: of the size that is wanted; its values are looked at for the second curve alone.
+    truth: gives the size; its values are only used for the second curve.
     """
-    densities = torch.full(truth.shape, HAZE, requires_grad=True)  # below 0, they count as 0
+    densities = torch.full(truth.shape, HAZE, requires_grad=True)  # negative values count as 0
     optimizer = torch.optim.Adam([densities], lr=RATE)
     errors: dict[str, list[float]] = {"pictures": [], "densities": []}
     begin = time.process_time()
@@ -88,7 +88,7 @@ def recover(views: list[float], photos: list[Tensor], truth: Tensor, steps: int)
 
 
 def decibels(image: Tensor, truth: Tensor) -> float:
-    """The peak signal-to-noise ratio of pictures of linear light, cut at white."""
+    """The peak signal-to-noise ratio of images in linear light, clipped at white."""
     return -10 * (image.clamp(0, 1) - truth.clamp(0, 1)).square().mean().log10().item()
 
 

@@ -17,7 +17,7 @@ from lumigrad.io import load_mesh, save_image
 from lumigrad.scene import PerspectiveCamera
 from lumigrad.scene.shapes.procedural import creature
 
-SIGMAS = (1e-5, 1e-3, 1e-2)  # squared distances, half the image's side being 1
+SIGMAS = (1e-5, 1e-3, 1e-2)  # squared distances; half the image's side is 1
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     size = (options.size, options.size)
     pos = PerspectiveCamera.orbit(30.0, 20.0, 3.2, 45.0, size).project(points)
     tiles = [lg.soft_silhouette(pos, mesh.faces, size, sigma)[0].expand(-1, -1, 3) for sigma in SIGMAS]
-    # Each vertex has the colour of its direction from the middle.
+    # Each vertex is coloured by its direction from the middle.
     colors = 0.5 + 0.5 * torch.nn.functional.normalize(points, dim=-1)
     image = lg.soft_colors(pos, mesh.faces, colors, size, SIGMAS[1], 1e-2, 0.0)
     tiles.append(image[0, ..., :3] * image[0, ..., 3:])

@@ -33,7 +33,7 @@ class Samples(NamedTuple):
 
 
 def sample(mesh: Mesh, count: int) -> Samples:
-    """Points spread evenly over the surface, with smooth normals and the texture's colours."""
+    """Points distributed evenly over the surface, with smooth normals and the texture's colours."""
     corners = mesh.positions[mesh.faces]
     areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 2
     generator = torch.Generator().manual_seed(0)
@@ -51,13 +51,13 @@ def sample(mesh: Mesh, count: int) -> Samples:
 
 
 def facing(normals: Tensor) -> Tensor:
-    """Quaternions that turn the z axis into the normals or their opposites."""
+    """Quaternions that rotate the z axis to the normals or to their opposites."""
     x, y, z = torch.where(normals[:, 2:] < 0, -normals, normals).unbind(1)
     return torch.stack((1 + z, -y, x, torch.zeros_like(x)), 1)
 
 
 def colored(values: Tensor, seen: Tensor, low: float, high: float) -> Tensor:
-    """Numbers [H, W] as colours, white where nothing is seen."""
+    """Values [H, W] as colours, white where nothing is visible."""
     table = torch.tensor(colormaps["viridis"](torch.linspace(0, 1, 256).numpy())[:, :3]).float()
     index = (255 * ((values - low) / (high - low)).clamp(0, 1)).round().long()
     return torch.where(seen[..., None], table[index], 1)

@@ -1,6 +1,6 @@
-"""A template is fitted to silhouettes and landmarks by a cage: `python examples/template.py --out template.png`.
+"""Fits a template to silhouettes and landmarks with a cage: `python examples/template.py --out template.png`.
 
-The picture shows, from two sides that were not fitted to, the template, the target, and the template when fitted.
+The output shows the template, the target and the fitted template, from two held-out directions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The same things in the same light by `render`, `render_direct` and `render_path`: hard, soft, and all light.
+"""The same objects under the same light with `render`, `render_direct` and `render_path`: hard, soft, and global light.
 
 python examples/three_renderers.py --output three_renderers.png
 """
@@ -29,7 +29,7 @@ def quad(corners: list[tuple[float, float, float]], material: PBRMaterial | Diff
 
 
 def things() -> list[Mesh]:
-    """A ball on the ground, before a red wall."""
+    """A ball on the ground, in front of a red wall."""
     ball = icosphere(5)
     placed = replace(ball, positions=0.6 * ball.positions + torch.tensor([0.0, 0.6, 0.0]), materials=(BLUE,))
     ground = quad([(-4, 0, 4), (4, 0, 4), (4, 0, -4), (-4, 0, -4)], WHITE)
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         size=(options.size, options.size),
         target=(0.0, 0.5, 0.0),
     )
-    # A point as bright as the panel is straight below it: its radiance times its area.
+    # Straight below, this point light is as bright as the panel: its intensity is the panel's radiance times its area.
     point = PointLight(CENTRE, color=(16.0, 15.0, 13.0), intensity=0.64)
     scene = Scene([*things(), panel()])
     shots = [

@@ -1,4 +1,4 @@
-"""A cloud of fog with a dense core, as a voxel grid, seen from three sides.
+"""A cloud of fog with a dense core, as a voxel grid, seen from three directions.
 
 python examples/volume.py --output volume.png
 """

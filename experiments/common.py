@@ -1,4 +1,4 @@
-"""What all experiments share: arguments, output files, and loops that go on where they were stopped."""
+"""Code shared by all experiments: arguments, output files, and loops that can be resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """The arguments that every experiment takes; outputs go to ``out/experiments/NAME`` by default."""
+    """The arguments common to all experiments; outputs go to ``out/experiments/NAME`` by default."""
     made = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=description)
     made.add_argument("--quick", action="store_true", help="small settings: less than two minutes on two cores")
     made.add_argument("--out", type=Path, default=Path("out/experiments") / name, help="folder of the outputs")
@@ -40,7 +40,7 @@ def device_of(args: argparse.Namespace) -> str:
 class Run:
     """The folder of outputs of one run.
 
-    A state is only taken up by a run with the same arguments. A run without --resume removes what states there are.
+    A state can only be resumed by a run with the same arguments. A run without --resume removes any existing states.
     """
 
     def __init__(self, name: str, args: argparse.Namespace) -> None:
@@ -62,16 +62,18 @@ class Run:
         print(f"wrote {self.path(name)}")
 
     def save_state(self, file: str = "state.pt", **values: Any) -> None:
-        """Tensors, numbers, and lists and dictionaries of them. An interruption leaves the old or the new state."""
+        """Saves tensors, numbers, and lists and dictionaries of them. An interruption leaves either the old or the new
+        state.
+        """
         unfinished = self.path(file + ".part")
         torch.save({"settings": self.settings, "values": values}, unfinished)
         os.replace(unfinished, self.path(file))
 
     def load_state(self, file: str = "state.pt") -> dict[str, Any] | None:
-        """What `save_state` was given; None without --resume, or where there is no state yet.
+        """The values given to `save_state`; None without --resume, or if there is no state yet.
 
         Raises:
-            ValueError: the state is that of other arguments.
+            ValueError: the state belongs to other arguments.
         """
         if not self.resume or not self.path(file).exists():
             return None
@@ -86,13 +88,13 @@ class Run:
 def steps(
     run: Run, name: str, count: int, optimiser: torch.optim.Optimizer, series: list[Any], every: int = 500
 ) -> Iterator[int]:
-    """The steps of one fit, from where a stopped one had got to. Saves the state after each `every` of them.
+    """The steps of one fit, resumed where an earlier run stopped. Saves the state after every `every` steps.
 
     Args:
         run, name: the state is ``state-NAME.pt`` in the run's folder.
-        count: steps of the whole fit. A finished fit yields none, and restores its end.
+        count: steps of the whole fit. A finished fit yields none and restores its final state.
         optimiser: its parameters and its own state are saved and restored.
-        series: what the fit records, one or more numbers a step; restored in place.
+        series: the fit's record, one or more numbers per step; restored in place.
     """
     file = f"state-{name}.pt"
     parameters: list[Tensor] = [p for group in optimiser.param_groups for p in group["params"]]
@@ -118,7 +120,7 @@ def steps(
 
 
 def generator(*numbers: int) -> torch.Generator:
-    """Random numbers that belong to these numbers: those of a step do not depend on the steps before it."""
+    """A random generator seeded by `numbers`, so that the numbers of a step do not depend on earlier steps."""
     mixed = 0
     for number in numbers:
         mixed = (mixed * 1_000_003 + number) % 2**63

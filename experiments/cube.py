@@ -1,8 +1,9 @@
 """Vertices and colours of a cube, recovered from pictures of a few pixels.
 
 After Laine, Hellsten, Karras, Seol, Lehtinen, Aila, "Modular Primitives for High-Performance Differentiable Rendering",
-2020, section 4.1. The vertices of a unit cube are perturbed, its colours forgotten; pictures of random views bring both
-back. Every variant runs with the gradient of `antialias` and with the exact one. docs/experiments/cube.md has results.
+2020, section 4.1. The vertices of a unit cube are perturbed and its colours discarded; both are recovered from pictures
+of random views. Every variant runs with the gradient of `antialias` and with the exact one. docs/experiments/cube.md
+has results.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from lumigrad.scene import PerspectiveCamera, quaternion_to_matrix
 
 METHODS = ("antialias", "exact")
 CORNERS = torch.tensor(list(itertools.product((-0.5, 0.5), repeat=3)))
-# Four corners a face, in order around it.
+# Four corners per face, in order around it.
 FACES = torch.tensor([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
 TRI = FACES[:, [0, 1, 2, 0, 2, 3]].reshape(12, 3)
 # The same triangles, by corners of faces: for colours that differ across edges.
@@ -57,7 +58,7 @@ class Variant(NamedTuple):
 
 
 def views(runs: int, size: int, random: torch.Generator) -> PerspectiveCamera:
-    """One camera for each run, the cube turned at random."""
+    """One camera for each run; each sees the cube in a random rotation."""
     quaternions = torch.randn(runs, 4, generator=random)
     poses = torch.eye(4).repeat(runs, 1, 1)
     poses[:, :3, :3] = quaternion_to_matrix(quaternions / quaternions.norm(dim=1, keepdim=True))
@@ -81,16 +82,16 @@ def picture(vertices: Tensor, colors: Tensor, camera: PerspectiveCamera, method:
 
 
 class Curves(NamedTuple):
-    """How the runs of a variant fared."""
+    """The error curves of all runs of a variant."""
 
     errors: Tensor  # [iterations + 1, runs], mean distance of the vertices, before every step and after the last
-    folded: Tensor  # [runs], whether a triangle faces the wrong way in the end
+    folded: Tensor  # [runs], whether a triangle faces the wrong way at the end
 
 
 def fit(run: Run, variant: Variant, settings: Settings, seed: int) -> Curves:
     """Adam on the squared difference of the images, each step from a new random view.
 
-    All runs are one batch. The loss is a sum over them, so that each has the gradients that it would have alone.
+    All runs are one batch. The loss is summed over them, so that each run has the gradients that it would have alone.
     """
     random = generator(seed, variant.colors)
     shape = (settings.runs, variant.colors, 3)
@@ -120,7 +121,7 @@ def vertex_errors(vertices: Tensor) -> Tensor:
 
 
 def normals(vertices: Tensor) -> Tensor:
-    """Of the triangles, [..., 12, 3], as long as twice their areas."""
+    """Triangle normals [..., 12, 3], each twice as long as its triangle's area."""
     a, b, c = vertices[..., TRI, :].unbind(-2)
     return torch.linalg.cross(b - a, c - a)
 

@@ -1,8 +1,8 @@
-"""Depth complexity (Laine et al. 2020, section 4.6): does a frame's cost go with triangles or with hidden layers?
+"""Depth complexity (Laine et al. 2020, section 4.6): is a frame's cost set by triangles or by hidden layers?
 
 A grid of 8 x 8 quads is repeated 1, 64, 256 and 1024 times, either stacked, so that each copy covers the whole image
-and all but one are hidden, or adjacent, so that the copies share the image between them. The numbers of triangles are
-the same. Times are of a whole frame: rasterize, interpolate, antialias, and the gradients of positions and colours.
+and all but one are hidden, or adjacent, so that the copies share the image between them. The number of triangles is the
+same in both. Times are of a whole frame: rasterize, interpolate, antialias, and the gradients of positions and colours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ARRANGEMENTS = ["adjacent", "stacked, nearest first", "stacked, nearest last"]
 
 
 def grids(copies: int, arrangement: str) -> Mesh:
-    """The repeated grid, whose vertices are in normalised device coordinates already; `copies`: a square number."""
+    """The repeated grid, with vertices already in normalised device coordinates; `copies`: a square number."""
     across = math.isqrt(copies)
     if across * across != copies:
         raise ValueError(f"copies: expected a square number, got {copies}")
@@ -58,14 +58,14 @@ def workload(copies: int, arrangement: str, size: int) -> Workload:
 
 
 def experiment(args: argparse.Namespace) -> dict[str, Any]:
-    """Times every arrangement on every device; resumes after the rows that are already there."""
+    """Times every arrangement on every device; resumes after existing rows."""
     run = Run("depth", args)
     size = args.size or (256 if args.quick else 1024)
     copies = args.copies or ([1, 64, 256] if args.quick else COPIES)
     rows: list[dict[str, Any]] = (run.load_state() or {"rows": []})["rows"]
     for device in speed.devices():
         for count in copies:
-            for arrangement in ARRANGEMENTS if count > 1 else ARRANGEMENTS[:1]:  # one copy has but one arrangement
+            for arrangement in ARRANGEMENTS if count > 1 else ARRANGEMENTS[:1]:  # one copy has only one arrangement
                 key = {"device": device, "copies": count, "arrangement": arrangement}
                 if any(key.items() <= row.items() for row in rows):
                     continue

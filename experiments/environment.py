@@ -2,7 +2,7 @@
 
 After Laine, Hellsten, Karras, Seol, Lehtinen, Aila, "Modular Primitives for High-Performance Differentiable Rendering",
 2020, section 4. An object of known shape mirrors an unknown environment map, and shines in the light of a known lamp by
-Phong's model, whose parameters are unknown. Every image has another random camera and another random lamp.
+Phong's model, whose parameters are unknown. Every image has a new random camera and a new random lamp.
 docs/experiments/environment.md has results.
 """
 
@@ -42,11 +42,11 @@ QUICK = Settings(faces=32, size=96, iterations=1500)
 
 
 class Phong(NamedTuple):
-    """What the lamp adds: diffuse colour [3] times n.l, and specular colour [3] times (r.v) to a power."""
+    """The lamp's contribution: diffuse colour [3] times n.l, plus specular colour [3] times a power of (r.v)."""
 
     diffuse: Tensor
     specular: Tensor
-    log_shininess: Tensor  # of the power [], so that steps are relative and it stays positive
+    log_shininess: Tensor  # of the exponent [], so that steps are relative and it stays positive
 
     def numbers(self) -> dict[str, Any]:
         return {
@@ -84,7 +84,7 @@ class View(NamedTuple):
 
 
 def view(size: int, random: torch.Generator, device: str = "cpu") -> View:
-    """Camera and lamp in uniformly random directions."""
+    """A camera and a lamp in uniformly random directions."""
     pose = torch.eye(4)
     pose[:3, :3] = quaternion_to_matrix(torch.randn(4, generator=random))
     pose[2, 3] = -DISTANCE
@@ -98,7 +98,7 @@ def image(environment: Tensor, gloss: Phong, seen: View, known: Shape) -> Tensor
     frags = lg.rasterize(seen.camera.project(known.surface[:, :3]), known.tri, seen.camera.size)
     found, found_d = lg.interpolate(known.surface, frags, known.tri, derivatives=True)
     covered = (frags.tri >= 0)[..., None]
-    # Somewhere to look on the background, which is masked in the end.
+    # The background needs some direction to look up; it is masked in the end.
     found = torch.where(covered, found, 1.0)
     eye = seen.camera.position[:, None, None]
     incoming, normal = found[..., :3] - eye, found[..., 3:]
@@ -121,7 +121,7 @@ def _normalized(vector: Tensor, vector_d: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reflected(ray: Tensor, ray_d: Tensor, normal: Tensor, normal_d: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays [..., 3] of any length after a mirror with unit normals, and their screen derivatives [..., 3, 2]."""
+    """Rays [..., 3] of any length after reflection by unit normals, and their screen derivatives [..., 3, 2]."""
     across = _dot(ray, normal)
     across_d = (ray_d * normal[..., None] + ray[..., None] * normal_d).sum(-2, keepdim=True)
     out_d = ray_d - 2 * (across_d * normal[..., None] + across[..., None] * normal_d)
@@ -129,7 +129,7 @@ def _reflected(ray: Tensor, ray_d: Tensor, normal: Tensor, normal_d: Tensor) -> 
 
 
 def _shine(gloss: Phong, incoming: Tensor, normal: Tensor, lamp: Tensor) -> Tensor:
-    """The light of the lamp that the surface sends towards the eye [..., 3].
+    """The lamp's light reflected by the surface towards the eye [..., 3].
 
     Source: Phong 1975, "Illumination for Computer Generated Pictures".
     """
@@ -151,7 +151,7 @@ class Fitted(NamedTuple):
 
 
 def fit(run: Run, truth: Tensor, settings: Settings, seed: int) -> Fitted:
-    """Adam on the squared difference of the images, each step from a new random view, in a new random light."""
+    """Adam on the squared difference of the images, each step from a new random view with a new random lamp."""
     known, truth = shape(settings.device), truth[None].to(settings.device)
     right = phong(*TRUTH, device=settings.device)
     environment = torch.full_like(truth, 0.5).requires_grad_()
@@ -193,7 +193,7 @@ def error(environment: Tensor, truth: Tensor) -> float:
 
 
 def draw(fitted: Fitted, truth: Tensor, settings: Settings, seed: int) -> Figure:
-    """The environment and an image of the object, as they are and as they were found, and the curves."""
+    """The true and recovered environment, an image of the object with each, and the curves."""
     drawn = Figure(figsize=(11, 4.4), dpi=90, layout="constrained")
     axes = drawn.subplots(2, 3, width_ratios=[2, 1, 1.6])
     known, seen = shape(), view(2 * settings.size, generator(seed, 0))

@@ -1,7 +1,7 @@
-"""The gradients of visibility of the literature, side by side: what each sees in an image, and where it leads.
+"""Published gradients of visibility side by side: what each yields in an image, and where optimisation by it ends.
 
-For a triangle over a background, shows how every pixel changes with a shift to the right according to each method of
-`lumigrad.gradients`, beside the truth. Then lets each method fit place, angle and size of a flat shape to its
+For a triangle over a background, shows the derivative of every pixel with respect to a shift to the right, by each
+method of `lumigrad.gradients` and exactly. Then each method fits the place, angle and size of a flat shape to its
 silhouette, from the same starts with the same optimiser. docs/experiments/estimators.md has results.
 """
 
@@ -21,12 +21,12 @@ import lumigrad as lg
 from experiments.common import Run, parser, set_rate, steps
 from lumigrad import gradients
 
-SMALL, FINE = 24, 16  # pixels of the image whose gradients are shown, and samples a pixel of the truth
+SMALL, FINE = 24, 16  # pixels of the image whose gradients are shown, and samples per pixel of the reference
 TRIANGLE = torch.tensor([[-0.62, -0.7, 0, 1], [0.75, -0.2, 0, 1], [-0.2, 0.8, 0, 1]])
 
 
 TARGET = torch.tensor([0.13, -0.06, 0.25, -0.7])  # x, y, angle, log size
-SPREAD = torch.tensor([0.35, 0.35, 0.3, 0.3])  # of the starts around it: they overlap the target, some barely
+SPREAD = torch.tensor([0.35, 0.35, 0.3, 0.3])  # spread of the starts around it: they overlap the target, some barely
 STARTING_RATE, FINAL_RATE = 2e-2, 2e-4
 
 
@@ -41,7 +41,7 @@ QUICK = Settings(size=64, starts=4, steps=200)
 
 
 class Fit(NamedTuple):
-    """How one method fared, and what a step of all starts took."""
+    """The results of one method, and the time of a step for all starts."""
 
     errors: Tensor  # [steps + 1, starts], of vertices in pixels, before every step and after the last
     milliseconds: float
@@ -52,7 +52,7 @@ def silhouette(pos: Tensor, tri: Tensor, size: int, method: str | None = None) -
     frags = lg.rasterize(pos, tri, (size, size))
     if method is None:
         return mask(frags)
-    # The colours of whatever is beside an outline; the other methods need no others than those of the image.
+    # The colours on either side of an outline; the other methods need only those of the image.
     options = {"shade": mask} if method == "exact" else {}
     return gradients.apply(mask(frags), frags, pos, tri, method, **options)
 
@@ -62,7 +62,7 @@ def mask(frags: lg.Fragments) -> Tensor:
 
 
 def coverage(pos: Tensor, tri: Tensor, size: int, fine: int) -> Tensor:
-    """What a camera would record: the mean of fine x fine samples a pixel."""
+    """The image of an ideal camera: the mean of fine x fine samples per pixel."""
     samples = silhouette(pos, tri, size * fine)
     return samples.view(len(pos), size, fine, size, fine, 1).mean((2, 4))
 
@@ -71,10 +71,11 @@ def coverage(pos: Tensor, tri: Tensor, size: int, fine: int) -> Tensor:
 
 
 def shift_derivative(method: str) -> Tensor:
-    """What the method says of each pixel's change [size, size] by a shift of one pixel to the right.
+    """Each pixel's derivative [size, size] with respect to a shift of one pixel to the right, by the method.
 
-    Every pixel gets an image of its own whose incoming gradient is that pixel: all derivatives in one pass. Half the
-    difference of asking for less and for more, as NMR answers only where the loss would fall.
+    Every pixel gets its own image, whose incoming gradient is nonzero only at that pixel, so one pass yields all
+    derivatives. The result is half the difference between incoming gradients of both signs, since NMR only responds if
+    the loss would fall.
     """
     pixels, tri = SMALL * SMALL, torch.tensor([[0, 1, 2]])
     ask = torch.eye(pixels).view(pixels, SMALL, SMALL, 1)
@@ -87,7 +88,7 @@ def shift_derivative(method: str) -> Tensor:
 
 
 def true_derivative() -> Tensor:
-    """The same by differences of coverage."""
+    """The same by finite differences of coverage."""
     sides, half = [], 0.25
     for shift in (half, -half):
         pos = (TRIANGLE + torch.tensor([shift * 2 / SMALL, 0, 0, 0]))[None]
@@ -120,7 +121,7 @@ def placed(points: Tensor, place: Tensor) -> Tensor:
 def fit(run: Run, method: str, settings: Settings, seed: int) -> Fit:
     """Adam on the squared difference of the images. The learning rate falls to a hundredth.
 
-    All starts are one batch. The loss is a sum over them, so that each has the gradients that it would have alone.
+    All starts form one batch. The loss is summed over them, so that each has the gradients that it would have alone.
     """
     points, tri = star()
     goal = placed(points, TARGET[None])
@@ -145,7 +146,7 @@ def fit(run: Run, method: str, settings: Settings, seed: int) -> Fit:
 
 
 def vertex_errors(pos: Tensor, goal: Tensor, size: int) -> list[float]:
-    """Mean distance in pixels, for each start."""
+    """Mean vertex distance in pixels, for each start."""
     errors: list[float] = ((pos - goal)[..., :2].detach().norm(dim=-1).mean(1) * size / 2).tolist()
     return errors
 
@@ -160,7 +161,7 @@ def draw(seen: dict[str, Tensor], fits: dict[str, Fit]) -> Figure:
     pictures = {"image": silhouette(TRIANGLE[None], torch.tensor([[0, 1, 2]]), SMALL)[0, ..., 0], **seen}
     for k, (name, picture) in enumerate(pictures.items()):
         axes = figure.add_subplot(grid[0, k])
-        # A few pixels next to an outline can have far more than all others: colours end where most do.
+        # A few pixels next to an outline can be far larger than all others: the colour scale ends where most do.
         scale = max(1, round(picture.abs()[picture.abs() > 1e-3].quantile(0.9).item()))
         axes.imshow(
             picture.numpy(), cmap="gray" if name == "image" else "RdBu_r", vmin=0 if k == 0 else -scale, vmax=scale
@@ -179,7 +180,7 @@ def draw(seen: dict[str, Tensor], fits: dict[str, Fit]) -> Figure:
 
 
 def experiment(run: Run, settings: Settings, seed: int = 0) -> dict[str, Fit]:
-    """Shows and fits by every method, and writes ``results.json`` and ``estimators.png``."""
+    """Runs and plots every method, and writes ``results.json`` and ``estimators.png``."""
     truth = true_derivative()
     seen, fits, rows = {"truth": truth}, {}, {}
     print(

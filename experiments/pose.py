@@ -1,15 +1,15 @@
 """Pose of a cube from an image (Laine et al. 2020, section 4.4): gradients alone, and gradients after a search.
 
-The faces of a cube have six colours. It is seen in a random target rotation, and its rotation, a quaternion, is sought
-from a random start by the mean squared difference of the images. Three methods, all with perturbations of the pose
-whose strength falls geometrically from 1 (a uniformly random rotation) to 0.003:
+The faces of a cube have six colours, and its target rotation is random. From a random start, the rotation, a
+quaternion, is found by minimising the mean squared difference of the images. There are three methods; all perturb the
+pose, with a strength that falls geometrically from 1 (a uniformly random rotation) to 0.003:
 
-- adam: every step of Adam sees the pose perturbed;
-- greedy: the first half of the steps tries perturbed poses and keeps the best; Adam goes on from there, unperturbed;
-- symmetric: as greedy, and half of the tries also turn the cube by one of its 24 symmetries, since a local minimum is
-  often a pose with the right outline and the wrong colours.
+- adam: every step of Adam uses a perturbed pose;
+- greedy: the first half of the steps tries perturbed poses and keeps the best; Adam continues from it, unperturbed;
+- symmetric: as greedy, but half of the trial poses are also rotated by one of the cube's 24 symmetries, since a local
+  minimum often has the right outline and the wrong colours.
 
-All trials of a method are images of one batch; they have nothing to do with each other.
+All trials of a method are images of one batch and independent of each other.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from experiments.common import Run, add_device, device_of, parser
 METHODS = ["adam", "greedy", "symmetric"]
 PUBLISHED = {"adam": 48.62, "greedy": 22.49, "symmetric": 2.61}
 NOISE = (1.0, 0.003)
-# Of Adam, falling geometrically over its steps: from a random start, and from what a search has found.
+# Adam's learning rates, which fall geometrically over its steps: from a random start, and from the result of a search.
 RATE, RATE_AFTER_SEARCH = (5e-2, 1e-4), (1e-2, 1e-4)
 SAVED_EVERY = 100
-CHUNK_PIXELS = 250_000  # of the images that are drawn at once: they stay in the cache
+CHUNK_PIXELS = 250_000  # of the images drawn at once: they fit the cache
 COLORS = [[0.9, 0.2, 0.2], [0.2, 0.8, 0.8], [0.2, 0.7, 0.2], [0.8, 0.3, 0.8], [0.2, 0.3, 0.9], [0.9, 0.8, 0.2]]
 DISTANCE, FIELD_OF_VIEW_DEGREES, HALF_EDGE = 4.0, 45.0, 0.7
 
@@ -103,7 +103,7 @@ class Cube:
     def images(self, rotations: Tensor, size: int, window: int | None = None) -> Tensor:
         """[N, size, size, 3] in the rotations [N, 4], on white; or only `window` x `window` pixels around their middle.
 
-        Faces have one colour each, so that only the outlines of `antialias` depend on rotations: nothing else has a
+        Since each face has one colour, only the outlines of `antialias` depend on the rotation: nothing else has a
         gradient.
         """
         window = window or size
@@ -113,7 +113,7 @@ class Cube:
         near, far = DISTANCE - 2, DISTANCE + 2
         depth = ((far + near) * z + 2 * far * near) / (near - far)
         pos = torch.stack([focal * x, focal * y, depth, -z], -1)
-        # Where there is no cube, attributes are zero: what they say is how much is missing from white.
+        # Outside the cube, attributes are zero: they are the difference from white.
         missing = 1 - self.colors
         frags = lumigrad.rasterize(pos.detach(), self.faces, (window, window), derivatives=False, attributes=missing)
         shaded = 1 - frags.attributes
@@ -122,10 +122,10 @@ class Cube:
 
 
 def window_of(size: int) -> int:
-    """How many pixels in the middle of an image show the cube in any rotation; all others are white."""
+    """The number of pixels in the middle of an image that show the cube in some rotation; all others are white."""
     radius = HALF_EDGE * math.sqrt(3)
     outline = radius / math.sqrt(DISTANCE**2 - radius**2) / math.tan(math.radians(FIELD_OF_VIEW_DEGREES) / 2)
-    margin = math.floor((1 - outline) * size / 2) - 1  # one pixel is for the smoothing
+    margin = math.floor((1 - outline) * size / 2) - 1  # one pixel is for antialiasing
     return size - 2 * max(0, margin)
 
 
@@ -156,7 +156,7 @@ class Settings:
 
 
 class Fit:
-    """All trials of one method. What changes from step to step is in `state`, which can be saved."""
+    """All trials of one method. The `state` holds the values that change from step to step, and can be saved."""
 
     def __init__(self, method: str, settings: Settings, seed: int) -> None:
         self.method, self.settings = method, settings
@@ -182,7 +182,7 @@ class Fit:
 
     @property
     def searching(self) -> int:
-        """How many steps search; Adam takes the others."""
+        """The number of search steps; Adam takes the rest."""
         return 0 if self.method == "adam" else self.settings.steps // 2
 
     def advance(self) -> None:
@@ -196,11 +196,13 @@ class Fit:
             self.curve.append([self.step, angle(self.result(), self.target).mean().item()])
 
     def result(self) -> Tensor:
-        """The rotations that the method has arrived at [trials, 4]."""
+        """The final rotations of the method [trials, 4]."""
         return self.best if self.step <= self.searching else self.pose.detach()
 
     def errors(self) -> dict[str, list[float]]:
-        """Degrees of every trial: to the target, and to the nearest of the 24 poses that look alike but for colours."""
+        """The errors of every trial in degrees: to the target, and to the nearest of the 24 poses that differ only in
+        colours.
+        """
         result, symmetries = self.result(), self.symmetries.to(self.target)
         alike = product(self.target[:, None], symmetries)
         return {
@@ -227,7 +229,7 @@ class Fit:
         self.generator.set_state(state["generator"])
 
     def _images(self, rotations: Tensor) -> Tensor:
-        """What of the images is not always white."""
+        """The part of the images that is not always white."""
         return self.cube.images(rotations, self.settings.size, self.window)
 
     @torch.no_grad()
@@ -240,7 +242,7 @@ class Fit:
         return torch.cat(losses)
 
     def _noise(self, part: float) -> Tensor:
-        """Perturbations [trials, 4] when `part` of the steps is over."""
+        """Perturbations [trials, 4] when a share `part` of the steps is done."""
         noise = random_rotations(self.settings.trials, self.generator)
         return power(noise, _between(NOISE, part)).to(self.target)
 
@@ -267,8 +269,8 @@ class Fit:
         for chunk in self.chunks:
             pose = torch.nn.functional.normalize(self.pose[chunk], dim=-1)
             image = self._images(pose if noise is None else product(noise[chunk], pose))
-            # The gradient of half the sum of squared differences. Adam does not ask for the scale, so that the sum over
-            # trials and pixels is as good as the mean of each trial by itself.
+            # The gradient of half the sum of squared differences. Adam is invariant to scale, so the sum over trials
+            # and pixels is equivalent to each trial's own mean.
             image.backward(image.detach() - self.reference[chunk])
         self.optimizer.step()
         with torch.no_grad():
@@ -276,12 +278,12 @@ class Fit:
 
 
 def _between(ends: tuple[float, float], part: float) -> float:
-    """Geometrically from the first end to the second."""
+    """Geometric interpolation from the first value to the second."""
     return ends[0] * math.exp(part * math.log(ends[1] / ends[0]))
 
 
 def experiment(args: argparse.Namespace) -> dict[str, Any]:
-    """Fits with every method; resumes each where it was."""
+    """Fits with every method, each resumed where it stopped."""
     run = Run("pose", args)
     settings = Settings(
         args.trials or (24 if args.quick else 100),
@@ -316,7 +318,7 @@ def experiment(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _plots(results: dict[str, Any]) -> Figure:
-    """The mean error over the steps, and the share of trials with at most an error."""
+    """The mean error over the steps, and the share of trials below each error."""
     drawn = Figure(figsize=(9.6, 3.6), dpi=120, layout="constrained")
     left, right = drawn.subplots(1, 2)
     for method, result in results["methods"].items():
@@ -334,7 +336,7 @@ def _plots(results: dict[str, Any]) -> Figure:
 
 
 def _pictures(fits: dict[str, Fit], columns: int = 8) -> Figure:
-    """The target, the start, and where every method arrived, of the first trials."""
+    """The target, the start, and every method's result, for the first trials."""
     fit = next(iter(fits.values()))
     columns = min(columns, fit.settings.trials)
     rows = {"target": fit.target, "start": fit.start} | {name: each.result() for name, each in fits.items()}

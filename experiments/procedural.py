@@ -1,4 +1,4 @@
-"""Detailed cube maps from formulas and a seed, so that experiments need no files: [6, S, S, 3], values in [0, 1]."""
+"""Detailed procedural cube maps [6, S, S, 3] with values in [0, 1], so that experiments need no files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lumigrad.io import load_image
 from lumigrad.scene import equirect_to_cube
 from lumigrad.scene.light.cubemap import cube_directions
 
-LATTICE = 32  # of random values; repeated in all directions
+LATTICE = 32  # of random values; repeats in all directions
 OCEAN = [[0.0, (0.01, 0.04, 0.16)], [0.45, (0.03, 0.16, 0.36)], [0.5, (0.20, 0.48, 0.56)]]
 LAND = [[0.5, (0.72, 0.66, 0.45)], [0.53, (0.20, 0.36, 0.13)], [0.62, (0.38, 0.30, 0.17)], [0.72, (0.92, 0.92, 0.94)]]
 
@@ -36,7 +36,7 @@ def fractal_noise(points: Tensor, octaves: int, seed: int, falloff: float = 0.55
 
 
 def _smooth_lookup(lattice: Tensor, points: Tensor) -> Tensor:
-    """Values between those of a repeated lattice [L, L, L], with continuous derivatives."""
+    """Interpolated values of a repeating lattice [L, L, L], with continuous derivatives."""
     low = points.floor()
     part = points - low
     places = low % LATTICE + part * part * (3 - 2 * part)
@@ -57,12 +57,14 @@ def _ramp(value: Tensor, stops: list[list[object]]) -> Tensor:
 
 
 def _octaves(size: int, scale: float) -> int:
-    """As many as texels of a face can show, which are 2 / size wide at its centre, with `scale` cells per unit."""
+    """As many octaves as the texels of a face can resolve; they are 2 / size wide at its centre. `scale`: cells per
+    unit.
+    """
     return max(1, int(math.log2(size / (2 * scale))))
 
 
 def planet(size: int, seed: int = 0) -> Tensor:
-    """Oceans, continents with sharp coasts, mountains, ice, clouds and a grid of meridians: detail of every scale."""
+    """Oceans, continents with sharp coasts, mountains, ice, clouds and a grid of meridians: detail at every scale."""
     d = directions(size)
     height = 0.5 + 1.6 * (fractal_noise(1.5 * d, _octaves(size, 1.5), seed) - 0.5)
     image = torch.where((height < 0.5)[..., None], _ramp(height, OCEAN), _ramp(height, LAND))
@@ -81,7 +83,7 @@ def planet(size: int, seed: int = 0) -> Tensor:
 
 
 def _off(degrees: Tensor) -> Tensor:
-    """Distance to the next multiple of 30."""
+    """The distance to the nearest multiple of 30."""
     return (degrees - 30 * (degrees / 30).round()).abs()
 
 
@@ -102,7 +104,7 @@ def landscape(size: int, seed: int = 0) -> Tensor:
     scale = 1.5 / (-y).clamp_min(1e-2)
     tile = ((x * scale).floor() + (z * scale).floor()) % 2
     near = torch.where(tile.bool()[..., None], torch.tensor([0.75, 0.36, 0.22]), torch.tensor([0.86, 0.82, 0.72]))
-    # Tiles are too small to be seen near the horizon.
+    # Near the horizon, tiles are too small to be resolved.
     fog = (8 * (-y - 0.06)).clamp(0, 1)[..., None]
     floor = (near * fog + torch.tensor([0.80, 0.59, 0.47]) * (1 - fog)) * (0.7 + 0.6 * grain[..., None])
     above = torch.where((y < ridge)[..., None], hills, sky)

@@ -25,18 +25,18 @@ from lumigrad.io import load_mesh
 from lumigrad.render import render_mesh
 from lumigrad.scene import Mesh, PerspectiveCamera, creature, icosphere
 
-# The defaults first and second, then the others by name.
+# The two defaults first, then the others by name.
 METHODS = ["antialias", "exact", *sorted(set(gradients.METHODS) - {"antialias", "exact"})]
 PROBLEMS = ["one view", "all views"]
-# The camera, the optimiser and the weights of the authors' example of a single object.
+# The camera, the optimiser and the weights from the authors' example with a single object.
 DISTANCE, ELEVATION, FIELD_OF_VIEW = 2.732, 30.0, 30.0
 RATE, BETAS = 1e-2, (0.5, 0.99)
 LAPLACIAN, FLATTENING = 0.03, 3e-4
-SAMPLES = 4  # along each side of a pixel of the targets
+SAMPLES = 4  # samples along each side of a pixel, for the targets
 VOXELS, EXTENT = 48, 0.75  # of the grid, and half its side: voxels are 1/32 of the object's largest side
-LAYERS = 64  # at most, of surfaces that a line of voxels passes
+LAYERS = 64  # at most, of surfaces that a line of voxels crosses
 HELD_OUT_SIZE = 128
-MEASUREMENTS = 40  # of each fit, on the way
+MEASUREMENTS = 40  # of each fit, during the fit
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def chair() -> Mesh:
 
 
 def normalised(mesh: Mesh) -> Mesh:
-    """Bare geometry, centred at the origin, its largest side of length 1."""
+    """The geometry alone, centred at the origin, with a largest side of length 1."""
     low, high = mesh.bounds()
     return Mesh((mesh.positions - (low + high) / 2) / (high - low).max(), mesh.faces)
 
@@ -107,7 +107,7 @@ OBJECTS = {"creature": lambda: creature(4, 8), "chair": chair, "torus": torus}
 
 
 def load(name: str) -> Mesh:
-    """One of `OBJECTS`, or else a file."""
+    """One of `OBJECTS`, or a mesh file."""
     return normalised(OBJECTS[name]() if name in OBJECTS else load_mesh(Path(name)))
 
 
@@ -115,7 +115,7 @@ def load(name: str) -> Mesh:
 
 
 def cameras(count: int, size: int, first: float = 0.0, elevation: float = ELEVATION) -> PerspectiveCamera:
-    """Around the object, evenly."""
+    """Cameras spaced evenly around the object."""
     azimuths = first + torch.arange(count) * (360.0 / count)
     return PerspectiveCamera.orbit(azimuths, elevation, DISTANCE, FIELD_OF_VIEW, (size, size))
 
@@ -134,7 +134,7 @@ def silhouettes(pos: Tensor, tri: Tensor, size: int, method: str | None = None) 
 
 
 def coverage(mesh: Mesh, camera: PerspectiveCamera) -> Tensor:
-    """The silhouettes that a shape is fitted to: the mean of several samples a pixel."""
+    """The target silhouettes of a fit: the mean of several samples per pixel."""
     size = camera.size[0]
     fine = silhouettes(camera.project(mesh.positions), mesh.faces, size * SAMPLES)
     return fine.view(-1, size, SAMPLES, size, SAMPLES, 1).mean((2, 4))
@@ -148,12 +148,12 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Regularisers:
-    """Of deformations of one template. All are sums over the mesh, as those of the paper's authors are."""
+    """Regularisers of deformations of one template. All are sums over the mesh, as in the paper's code."""
 
     def __init__(self, faces: Tensor, count: int) -> None:
         sides = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(1).values
         self.edges, edge = torch.unique(sides, dim=0, return_inverse=True)
-        # Faces at each edge: edges lie in two triangles each.
+        # The two faces at each edge: every edge belongs to two triangles.
         self.pairs = (edge.argsort(stable=True) % len(faces)).view(-1, 2)
         self.faces = faces
         self.degree = torch.bincount(self.edges.flatten(), minlength=count)[:, None]
@@ -198,11 +198,11 @@ def voxels(mesh: Mesh) -> Tensor:
 
 
 class Truth:
-    """An object, and what shapes are compared with."""
+    """An object, and the references that shapes are compared with."""
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh, self.voxels = mesh, voxels(mesh)
-        # Azimuths between those of 24 training views, and elevations below, beside and above them.
+        # Azimuths between those of the 24 training views, and elevations below, at and above theirs.
         parts = [cameras(8, HELD_OUT_SIZE, 7.5, elevation) for elevation in (-30.0, 0.0, 60.0)]
         poses = torch.cat([part.world_to_camera for part in parts])
         self.held_out = PerspectiveCamera.from_fov(FIELD_OF_VIEW, parts[0].size, poses)
@@ -227,7 +227,7 @@ class Truth:
 
 
 class Fit(NamedTuple):
-    """Where one method led."""
+    """The result of one method."""
 
     shapes: list[Mesh]  # one for each single view, or one for all
     curve: list[tuple[int, float]]  # steps, mean IoU of the held-out silhouettes
@@ -237,7 +237,7 @@ class Fit(NamedTuple):
 def fit(run: Run, name: str, truth: Truth, problem: str, method: str, settings: Settings) -> Fit:
     """Adam on 1 - IoU and the regularisers.
 
-    The shapes of single views are one batch. The loss is a sum over them, so that each is fitted as if it were alone.
+    The shapes of single views form one batch. The loss is summed over them, so that each is fitted as if it were alone.
     """
     template = icosphere(settings.level, 0.5)
     shapes = settings.singles if problem == "one view" else 1
@@ -280,7 +280,7 @@ Fits = dict[tuple[str, str, str], Fit]  # by object, problem, method
 
 
 def pictures(truths: dict[str, Truth], fits: Fits, methods: list[str]) -> Figure:
-    """The objects and the shapes, seen from where no training view is."""
+    """The objects and the shapes, from directions without a training view."""
     camera = PerspectiveCamera.orbit(37.5, 15.0, DISTANCE, FIELD_OF_VIEW, (160, 160))
     rows = [(name, problem) for name in truths for problem in PROBLEMS]
     figure = Figure(figsize=(1.15 * (len(methods) + 1) + 0.3, 1.2 * len(rows) + 0.2), dpi=90, layout="constrained")
@@ -321,7 +321,7 @@ def curves(truths: dict[str, Truth], fits: Fits, methods: list[str]) -> Figure:
 def experiment(
     run: Run, settings: Settings, objects: list[str] | None = None, methods: list[str] | None = None
 ) -> dict[str, Any]:
-    """Fits by every method, and writes ``results.json``, ``shapes.png`` and ``curves.png``."""
+    """Fits with every method, and writes ``results.json``, ``shapes.png`` and ``curves.png``."""
     methods = METHODS if methods is None else methods
     objects = list(OBJECTS) if objects is None else objects
     if len({Path(name).stem for name in objects}) < len(objects):

@@ -1,4 +1,4 @@
-"""Times of frames for the experiments on speed: one frame is rasterize, interpolate, antialias and all gradients."""
+"""Frame times for the speed experiments: one frame is rasterize, interpolate, antialias and all gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def devices() -> list[str]:
 
 
 def describe(device: str) -> str:
-    """What the times depend on besides the code."""
+    """The facts on which the times depend besides the code."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
@@ -28,12 +28,12 @@ def describe(device: str) -> str:
 
 
 def libraries(device: str) -> list[str]:
-    """lumigrad and those of its peers on `device` that can be imported."""
+    """lumigrad, and those of its peers on `device` that can be imported."""
     return gpu.importable() if device == "cuda" else peers.importable(list(peers.RENDERERS))[0]
 
 
 def frames(work: meshes.Workload, device: str, names: list[str], budget: Budget) -> dict[str, dict[str, float]]:
-    """Seconds of a frame by library, measured in turns: medians, and the fastest runs, which nothing disturbed."""
+    """Seconds per frame by library, measured in turns: medians, and the fastest runs, which are the least disturbed."""
     timings = measure({name: _frame(name, work, device) for name in names}, budget, _clock(device))
     return {
         "seconds": {name: timing.median for name, timing in timings.items()},
@@ -51,7 +51,7 @@ def _frame(name: str, work: meshes.Workload, device: str) -> Callable[[], Any]:
 
 
 def _clock(device: str) -> Callable[[], float]:
-    """Reads the time when the device has done all that it was asked."""
+    """Reads the time once the device has finished all its work."""
     if device == "cpu":
         return time.perf_counter
 

@@ -1,8 +1,8 @@
 """Soft spheres: a shape from silhouettes, a head from pictures, a network that shades features, and the speed.
 
-After Lassner, Zollhoefer, "Pulsar: Efficient Sphere-based Neural Rendering", 2021, sections 5 and 6, in small: spheres
-are moved, resized, coloured and removed until they look like a glossy head from all sides. Held-out views tell how well
-they show it from elsewhere. docs/experiments/spheres.md has results.
+After Lassner, Zollhoefer, "Pulsar: Efficient Sphere-based Neural Rendering", 2021, sections 5 and 6, on a small scale:
+spheres are moved, resized, coloured and removed until they look like a glossy head from all sides. Held-out views
+measure how well they show it from other directions. docs/experiments/spheres.md has results.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from lumigrad.scene import EnvironmentLight, Mesh, PBRMaterial, PerspectiveCamer
 
 METHODS = ["silhouettes", "colours", "features"]
 DISTANCE, FIELD_OF_VIEW = 3.2, 34.0
-DEPTHS = (DISTANCE - 1.3, DISTANCE + 1.3)  # what the softmax over depth is relative to
-GAMMAS = (0.3, 0.1)  # of that softmax, first and last: the softer, the further rims and hidden spheres have gradients
-RADII = 0.6  # of the ball that is filled at random in the beginning
-# Of Adam, by parameter; all fall to a tenth.
+DEPTHS = (DISTANCE - 1.3, DISTANCE + 1.3)  # the range to which the softmax over depth is relative
+GAMMAS = (0.3, 0.1)  # of that softmax, first and last: softer ones give gradients to more rims and hidden spheres
+RADII = 0.6  # radius of the ball that is filled at random in the beginning
+# Adam's learning rates, by parameter; all fall to a tenth.
 RATES = {"positions": 4e-3, "sizes": 2e-2, "features": 2e-2, "network": 3e-3}
 PRUNINGS = (0.2, 0.4, 0.6, 0.8)  # parts of the fit after which spheres are removed
-FAINT = 0.25  # a sphere with less of the pixels of all views, compared with the mean of spheres, is removed
+FAINT = 0.25  # a sphere that covers less of all views' pixels, relative to the mean sphere, is removed
 CHANNELS, WIDTH = 15, 32  # of the features, and inside the network
 MEASUREMENTS = 20
 # Spheres in a slab at 1024 x 1024 pixels, and the largest radius; a radius of 0.1 is about 9 pixels.
@@ -47,7 +47,7 @@ class Settings:
     views: int = 60
     held_out: int = 12
     spheres: int = 8000
-    batch: int = 4  # views of a step
+    batch: int = 4  # views per step
     steps: int = 3000
     speed_size: int = 1024
     speed_spheres: int = 1_000_000  # at most
@@ -66,7 +66,7 @@ def head(level: int = 5) -> Mesh:
     x, y, z = at.unbind(1)
 
     def near(centre: tuple[float, float, float], sharpness: float) -> Tensor:
-        """1 at a direction, falling like a Gaussian of the angle."""
+        """1 in the given direction, with a Gaussian falloff in the angle."""
         axis = torch.nn.functional.normalize(torch.tensor(centre), dim=0)
         return torch.exp(sharpness * (at @ axis - 1))
 
@@ -92,7 +92,7 @@ def head(level: int = 5) -> Mesh:
 
 
 def around(count: int, size: int, turned: float = 0.0) -> PerspectiveCamera:
-    """Cameras at evenly spaced heights between the poles, each turned from the one before by the golden angle."""
+    """Cameras at evenly spaced heights between the poles, successive ones a golden angle apart."""
     index = torch.arange(count)
     elevation = torch.rad2deg(torch.asin(0.8 * ((2 * index + 1) / count - 1)))
     return PerspectiveCamera.orbit(turned + index * 137.508, elevation, DISTANCE, FIELD_OF_VIEW, (size, size))
@@ -100,7 +100,7 @@ def around(count: int, size: int, turned: float = 0.0) -> PerspectiveCamera:
 
 class Views(NamedTuple):
     cameras: PerspectiveCamera
-    pictures: Tensor  # [N, H, W, 4]: colours on black as displayed, and coverage
+    pictures: Tensor  # [N, H, W, 4]: display-encoded colours on black, and coverage
 
 
 @torch.no_grad()
@@ -119,7 +119,7 @@ def photographed(camera: PerspectiveCamera) -> Views:
 
 
 class Shader(nn.Module):
-    """A small network from features, coverage and the viewing direction to what is added to the first three."""
+    """A small network from features, coverage and the viewing direction to an offset of the first three features."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Shader(nn.Module):
             nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
             nn.Conv2d(width, 3, 1),
         )  # fmt: skip
-        # In the beginning, nothing is added.
+        # At the start, nothing is added.
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
 
@@ -141,14 +141,15 @@ class Shader(nn.Module):
 
 
 class Spheres:
-    """What is fitted. A sphere is removed by the radius 0, which is not drawn, so that arrays keep their shapes."""
+    """The fitted parameters. A sphere is removed by setting its radius to 0, which is not drawn, so that arrays keep
+    their shapes."""
 
     def __init__(self, method: str, settings: Settings, seed: int) -> None:
         random = generator(seed, METHODS.index(method))
         count = settings.spheres
         direction = torch.nn.functional.normalize(torch.randn(count, 3, generator=random), dim=-1)
         self.positions = (RADII * torch.rand(count, 1, generator=random) ** (1 / 3) * direction).requires_grad_()
-        # As large as their share of the ball.
+        # Each radius corresponds to its share of the ball's volume.
         self.sizes = torch.full((count,), math.log(RADII * count ** (-1 / 3))).requires_grad_()
         channels = {"silhouettes": 0, "colours": 3, "features": CHANNELS}[method]
         features = 0.1 * torch.randn(count, channels, generator=random)
@@ -184,7 +185,9 @@ class Spheres:
         return torch.cat([self.network(seen, rays), seen[..., -1:]], -1)
 
     def prune(self, cameras: PerspectiveCamera, gamma: float) -> None:
-        """Remove what no camera sees: a sphere's share of all pixels is the gradient of their sum to its coverage."""
+        """Removes spheres that no camera sees: a sphere's share of all pixels is the gradient of their sum to its
+        coverage.
+        """
         payload = torch.ones(len(self.positions), 1, requires_grad=True)
         with torch.no_grad():
             shape = self.positions.clone(), self.sizes.exp()
@@ -203,7 +206,7 @@ def drawn(positions: Tensor, radii: Tensor, features: Tensor, camera: Perspectiv
 
 
 def geometric(ends: tuple[float, float], part: float) -> float:
-    """From the first end to the second."""
+    """Geometric interpolation from the first value to the second."""
     return ends[0] * math.pow(ends[1] / ends[0], part)
 
 
@@ -248,7 +251,7 @@ def fit(run: Run, method: str, settings: Settings, seed: int, seen: Views, held_
 
 @torch.no_grad()
 def measures(spheres: Spheres, gamma: float, views: Views) -> dict[str, float]:
-    """Means over the views. "quality" is PSNR where there are colours, IoU in per cent where there are none."""
+    """Means over the views. "quality" is PSNR if there are colours, and IoU in per cent otherwise."""
     got = torch.cat([spheres.picture(views.cameras[k], gamma) for k in range(views.cameras.shape[0])])
     inside, wanted = got[..., -1] > 0.5, views.pictures[..., 3] > 0.5
     overlap = (inside & wanted).sum((1, 2)) / (inside | wanted).sum((1, 2))
@@ -264,7 +267,7 @@ def measures(spheres: Spheres, gamma: float, views: Views) -> dict[str, float]:
 
 
 def speeds(run: Run, settings: Settings, budget: Budget) -> list[dict[str, Any]]:
-    """Times of an image, and of all its gradients; goes on after the rows that are already there."""
+    """Times of an image and of all its gradients; resumes after existing rows."""
     file = "state-speed.pt"
     rows: list[dict[str, Any]] = (run.load_state(file) or {"rows": []})["rows"]
     wanted = [(count, radius) for count, radius in SPEEDS if count <= settings.speed_spheres]
@@ -283,7 +286,7 @@ def speeds(run: Run, settings: Settings, budget: Budget) -> list[dict[str, Any]]
 
 @torch.no_grad()
 def pictures(fits: dict[str, Fit], held_out: Views, columns: int = 4) -> Figure:
-    """Held-out views: the head, what each fit shows, and where two of its features are."""
+    """Held-out views: the head, each fit, and channels 4 to 6 of the features."""
     rows: dict[str, list[Tensor]] = {"held-out view": [], **{name: [] for name in fits}}
     if "features" in fits:
         rows["its channels\n4 to 6"] = []
@@ -331,7 +334,7 @@ def plots(fits: dict[str, Fit], rows: list[dict[str, Any]], settings: Settings) 
 
 
 def experiment(run: Run, settings: Settings, seed: int = 0, budget: Budget | None = None) -> dict[str, Any]:
-    """Fits by every method, measures, and writes ``results.json``, ``pictures.png`` and ``plots.png``."""
+    """Fits and measures with every method, and writes ``results.json``, ``pictures.png`` and ``plots.png``."""
     seen = photographed(around(settings.views, settings.size))
     held_out = photographed(around(settings.held_out, settings.size, turned=30.0))
     fits = {}

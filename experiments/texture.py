@@ -1,9 +1,9 @@
-"""A texture recovered from images that are far coarser than it is: with mipmaps, and without.
+"""A texture recovered from images far coarser than itself, with and without mipmaps.
 
 After Laine, Hellsten, Karras, Seol, Lehtinen, Aila, "Modular Primitives for High-Performance Differentiable Rendering",
 2020, section 4. A cube map on a sphere is seen from distances of 1.5 to 50; from most, a pixel covers many texels. The
-references are supersampled, so that they are right at every distance. Lookups without mipmaps alias, and their
-gradients move a few texels by what belongs to many. docs/experiments/texture.md has results.
+references are supersampled and therefore correct at every distance. Lookups without mipmaps alias, and their gradients
+reach only a few of the texels that a pixel covers. docs/experiments/texture.md has results.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PUBLISHED = {"mipmaps": 32.9, "no mipmaps": 25.6}  # dB
 FOV = 45.0
 STARTING_RATE, FINAL_RATE = 1e-2, 1e-5
 SUBDIVISIONS = 4  # of the icosphere: 5120 triangles
-BAND = 512  # rows of a reference that are in memory at the same time
+BAND = 512  # rows of a reference held in memory at the same time
 CURVE_POINTS = 100
 
 
@@ -46,12 +46,12 @@ class Settings:
     device: str = "cpu"
 
 
-# Most of the published views are too far to show a texel, which only many iterations make up for.
+# Most of the published views are too far away to resolve a texel; only many iterations make up for that.
 QUICK = Settings(faces=64, size=64, iterations=4000, distances=(1.5, 15.0))
 
 
 class Sphere(NamedTuple):
-    """A point of its surface is also the direction in which the cube map is looked up."""
+    """Every point of its surface is also its direction for lookups in the cube map."""
 
     vertices: Tensor
     tri: Tensor
@@ -67,7 +67,7 @@ def sphere(device: str = "cpu") -> Sphere:
 
 
 def view(size: int, distances: tuple[float, float], random: torch.Generator) -> PerspectiveCamera:
-    """A camera at a uniformly random distance and rotation, which looks at the centre of the sphere."""
+    """A camera at a uniformly random distance and rotation, looking at the centre of the sphere."""
     pose = torch.eye(4)
     pose[:3, :3] = quaternion_to_matrix(torch.randn(4, generator=random))
     near, far = distances
@@ -76,17 +76,17 @@ def view(size: int, distances: tuple[float, float], random: torch.Generator) -> 
 
 
 def cropped(camera: PerspectiveCamera) -> PerspectiveCamera:
-    """The same camera without the rows and columns around the sphere, which are black: same pixels, same rays."""
+    """The same camera without the black rows and columns around the sphere: the same pixels and rays."""
     distance = -camera.world_to_camera[0, 2, 3].item()
     size = camera.size[0]
-    # The outline is a circle, that of the cone from the eye around the sphere. One pixel more, for rounding.
+    # The outline is a circle: the sphere's tangent cone from the eye. One more pixel allows for rounding.
     radius = math.ceil(camera.fy.item() / math.sqrt(distance**2 - 1)) + 1
     kept = min(size, 2 * radius + size % 2)
     return replace(camera, cx=0.5 * kept, cy=0.5 * kept, size=(kept, kept))
 
 
 def image(cube: Tensor, camera: PerspectiveCamera, ball: Sphere, name: str) -> Tensor:
-    """What is fitted [1, H, W, 3]: one lookup a pixel in the cube map [1, 6, S, S, 3]; antialiased, on black."""
+    """The fitted image [1, H, W, 3]: one lookup per pixel in the cube map [1, 6, S, S, 3]; antialiased, on black."""
     pos = camera.project(ball.vertices)
     frags = lg.rasterize(pos, ball.tri, camera.size)
     direction, direction_d = lg.interpolate(ball.vertices, frags, ball.tri, derivatives=True)
@@ -96,7 +96,7 @@ def image(cube: Tensor, camera: PerspectiveCamera, ball: Sphere, name: str) -> T
 
 @torch.no_grad()
 def reference(cube: Tensor, camera: PerspectiveCamera, ball: Sphere, samples: int) -> Tensor:
-    """The mean of samples x samples bilinear lookups a pixel [1, H, W, 3], rendered in bands of rows."""
+    """The mean of samples x samples bilinear lookups per pixel [1, H, W, 3], rendered in bands of rows."""
     height, width = camera.size
     fine = camera.resized((height * samples, width * samples))
     bands = []
@@ -120,9 +120,9 @@ class Fitted(NamedTuple):
 def fit(run: Run, truth: Tensor, settings: Settings, seed: int) -> Fitted:
     """Adam on the squared difference of the images, each step from a new random view.
 
-    The loss is a sum over the pixels: a mean of so many would leave gradients near Adam's epsilon. Both textures see
-    the same views, so that a reference serves both. Nothing else connects them: their losses are added, and Adam treats
-    every texel by itself.
+    The loss is a sum over the pixels: a mean of so many would bring gradients close to Adam's epsilon. Both textures
+    see the same views, so that they share each reference. They are otherwise independent: their losses are added, and
+    Adam treats every texel separately.
     """
     ball, truth = sphere(settings.device), truth[None].to(settings.device)
     textures = {name: torch.full_like(truth, 0.5).requires_grad_() for name in FILTERS}
@@ -156,7 +156,7 @@ def errors(textures: dict[str, Tensor], truth: Tensor) -> dict[str, float]:
 
 
 def draw(fitted: Fitted, truth: Tensor, settings: Settings) -> Figure:
-    """PSNR over the steps, and a part of a face: as it is, and as it was found."""
+    """PSNR over the steps, and a part of a face: the true and the recovered one."""
     drawn = Figure(figsize=(10.5, 3.0), dpi=90, layout="constrained")
     plot, *parts = drawn.subplots(1, 4, width_ratios=[1.4, 1, 1, 1])
     for k, name in enumerate(FILTERS):

@@ -1,7 +1,7 @@
-"""Triangles and resolution (Laine et al. 2020, section 4): the time of a frame by mesh and size of the image.
+"""Triangles and resolution (Laine et al. 2020, section 4): the time of a frame by mesh and image size.
 
 Meshes of 284 to 308 170 triangles, in images of 256^2 to 4096^2 pixels: rasterize, interpolate, antialias, and the
-gradients of positions and colours, on the CPU and where there is one on a CUDA device. Other libraries take part where
+gradients of positions and colours, on the CPU and, if present, on a CUDA device. Other libraries take part if
 they can be imported.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.report import Column, Table, milliseconds, ratio
 from experiments import speed
 from experiments.common import Run, parser
 
-# How many triangles, and the mesh that is refined or coarsened to about that many (exactly, where it has that many).
+# Triangle counts, and the mesh that is refined or coarsened to about that many (exactly, if it has that many).
 MESHES = {
     284: "suzanne",
     968: "suzanne",
@@ -31,7 +31,7 @@ MESHES = {
     308_170: "ogre",
 }
 SIZES = [256, 512, 1024, 2048, 4096]
-PATIENCE = 10.0  # seconds of a frame beyond which a library is not asked for a larger image
+PATIENCE = 10.0  # seconds per frame above which a library is not given a larger image
 
 
 def subdivided(mesh: Mesh) -> Mesh:
@@ -48,14 +48,14 @@ def subdivided(mesh: Mesh) -> Mesh:
 
 
 def clustered(mesh: Mesh, cells: int) -> Mesh:
-    """The mesh with all vertices of a cell of a grid, `cells` along each axis, drawn together to their mean."""
+    """The mesh with all vertices in the same cell of a grid, `cells` along each axis, merged at their mean."""
     place = ((mesh.vertices + 1) * (cells / 2)).long().clamp(0, cells - 1)
     kept, index = ((place[:, 0] * cells + place[:, 1]) * cells + place[:, 2]).unique(return_inverse=True)
     count = torch.bincount(index)[:, None]
     vertices, colors = (torch.zeros(len(kept), 3).index_add_(0, index, t) / count for t in (mesh.vertices, mesh.colors))
     faces = index[mesh.faces.long()]
     whole = (faces != faces.roll(1, 1)).all(1)
-    # Triangles with the same corners, in whatever order, would hide one another.
+    # Triangles with the same corners, in any order, would hide one another.
     corners = faces[whole].sort(1).values.unique(dim=0, return_inverse=True)[1]
     first = torch.full((int(corners.max()) + 1,), len(corners)).scatter_reduce_(
         0, corners, torch.arange(len(corners)), "amin"
@@ -64,7 +64,7 @@ def clustered(mesh: Mesh, cells: int) -> Mesh:
 
 
 def of_size(mesh: Mesh, triangles: int) -> Mesh:
-    """The mesh, refined or coarsened to about that many triangles."""
+    """The mesh, refined or coarsened to about the given number of triangles."""
     while mesh.triangles < triangles:
         mesh = subdivided(mesh)
     if mesh.triangles == triangles:
@@ -77,7 +77,7 @@ def of_size(mesh: Mesh, triangles: int) -> Mesh:
 
 
 def experiment(args: argparse.Namespace) -> dict[str, Any]:
-    """Times every mesh at every size; resumes after the rows that are already there."""
+    """Times every mesh at every size; resumes after existing rows."""
     run = Run("triangles", args)
     sizes = sorted(args.sizes or (SIZES[:2] if args.quick else SIZES))
     counts = args.triangles or list(MESHES)
@@ -128,7 +128,7 @@ def _table(results: dict[str, Any]) -> Table:
 
 
 def figure(results: dict[str, Any]) -> Figure:
-    """Milliseconds against triangles, one line for each size of the image."""
+    """Milliseconds against triangles, one line for each image size."""
     rows = results["rows"]
     used = sorted({row["device"] for row in rows})
     drawn = Figure(figsize=(5.2 * len(used), 3.8), dpi=120, layout="constrained")

@@ -221,7 +221,7 @@ def judge(
 
 
 def gradient_of(image: Image, case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The image [H, W, C], and the gradient of the loss with respect to the scene's parameters, from an image function."""
+    """The image [H, W, C] from an image function, and the gradient of the loss with respect to the parameters."""
     parameters = case.scene.parameters.clone().requires_grad_()
     shown = _rendered(image, case.scene, parameters, dtype)
     if not shown.requires_grad:
