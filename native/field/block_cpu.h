@@ -45,12 +45,20 @@ struct Sampled {
   OfSegments<T> extinction, slope;
 };
 
+// The ends of segments that are cells: the axis along which the ray enters the next cell, or -1 at the ray's last
+// point, and the position of the plane between the two cells in the box: 0 at the first face, 1 at the last.
+template <class T>
+struct CellEnds {
+  OfSegments<T> axis, share;
+};
+
 template <class T>
 struct Block {
-  uint32_t going;                       // the rays that have segments here, as bits
-  OfSegments<T> begin, middle, length;  // length: true length
-  Sampled<T> samples, ends[2];          // at midpoints and, if segments are cells, at their first and last points
-  OfSegments<T> values[4];              // at midpoints: the density and the features, or only the density
+  uint32_t going;                            // the rays that have segments here, as bits
+  OfSegments<T> begin, end, middle, length;  // length: true length
+  CellEnds<T>* cell_ends = nullptr;          // null if not needed
+  Sampled<T> samples, ends[2];               // at midpoints and, if segments are cells, at their first and last points
+  OfSegments<T> values[4];                   // at midpoints: the density and the features, or only the density
   OfSegments<T> passed, absorbed;
 };
 
@@ -103,7 +111,7 @@ class BlockWalk {
     if (march_.occupancy.words) {
       block.going = next_occupied(going, begin, end);
     } else if (exact_) {
-      block.going = next_cells(going, begin, end);
+      block.going = next_cells(going, begin, end, block.cell_ends);
     } else {
       block.going = next_steps(going, begin, end);
     }
@@ -113,6 +121,7 @@ class BlockWalk {
       const Row first = Row::load(begin + block_rays * i), last = Row::load(end + block_rays * i);
       const Row middle = Row(T(0.5)) * (first + last);
       block.begin.set_row(i, first);
+      block.end.set_row(i, last);
       block.middle.set_row(i, middle);
       block.length.set_row(i, (last - first) * norm);
       locate_row(middle, i, *block.samples.places);
@@ -143,12 +152,12 @@ class BlockWalk {
   }
 
   // Like Walk::next(), but keeps segments without length.
-  uint32_t next_cells(uint32_t going, T* begin, T* end) {
+  uint32_t next_cells(uint32_t going, T* begin, T* end, CellEnds<T>* ends) {
     const Row to = Row::load(to_);
     Row first = Row::load(from_);
     const uint32_t left = bits_of(first < to);
     for (int i = 0; i < block_depth; ++i) {
-      const Row last = maximum(next_plane(to), first);
+      const Row last = maximum(next_plane(to, i, ends), first);
       store(begin + block_rays * i, first);
       store(end + block_rays * i, last);
       first = last;
@@ -158,15 +167,15 @@ class BlockWalk {
   }
 
   // Finds where rays leave their current cells, and moves them to the next ones.
-  LG_INLINE Row next_plane(const Row& to) {
+  LG_INLINE Row next_plane(const Row& to, int i, CellEnds<T>* ends) {
     const Volume<T>& v = march_.volume;
-    Row end = to, plane[3];
+    Row end = to, plane[3], share[3];
     Whole crossed[3];
     for (int a = 0; a < 3; ++a) {
       plane[a] = Row::load(plane_[a]);
       const Row direction = Row::load(direction_[a]), size(static_cast<T>(v.size[a]));
-      const Row share = (plane[a] + Row(T(0.5))) / size;
-      const Row at = (Row(v.low(a)) + share * Row(v.extent(a)) - Row::load(origin_[a])) / direction;
+      share[a] = (plane[a] + Row(T(0.5))) / size;
+      const Row at = (Row(v.low(a)) + share[a] * Row(v.extent(a)) - Row::load(origin_[a])) / direction;
       crossed[a] = (Row(T(0)) <= plane[a]) & (plane[a] < size) & !(direction == Row(T(0))) & (at < end);
       end = select(crossed[a], at, end);
     }
@@ -175,6 +184,15 @@ class BlockWalk {
     for (int a = 0; a < 3; ++a) {
       const Row on = select(Row(T(0)) < Row::load(direction_[a]), Row(T(1)), Row(T(-1)));
       store(plane_[a], plane[a] + only(crossed[a], on));
+    }
+    if (ends) {
+      Row axis(T(-1)), at(T(0));
+      for (int a = 0; a < 3; ++a) {
+        axis = select(crossed[a], Row(static_cast<T>(a)), axis);
+        at = select(crossed[a], share[a], at);
+      }
+      ends->axis.set_row(i, axis);
+      ends->share.set_row(i, at);
     }
     return end;
   }

@@ -81,14 +81,12 @@ class PullRays {
         out_(out),
         tasks_(divide_up(march.rays, rays_per_task)),
         back_(static_cast<size_t>(std::max(1, threads))),
+        courses_(back_.size()),
         boxes_(static_cast<size_t>(6 * tasks_)) {}
 
   void run() {
     if (!out_.grid) {
-      NoGridGradient<T> none;
-      parallel_for(threads_, tasks_, [&](int64_t task, int) {
-        pull_one_by_one(task, [&](int64_t item) { return pull_ray(item, none); });
-      });
+      move_rays();
     } else if (fits_blocks(march_)) {
       with_layout(march_.volume, [&](auto layout) {
         using Layout = decltype(layout);
@@ -114,6 +112,27 @@ class PullRays {
  private:
   int64_t end_of(int64_t task) const { return std::min(march_.rays, (task + 1) * rays_per_task); }
 
+  // Groups do not record which planes bound occupied cells.
+  bool moves_in_groups() const { return fits_blocks(march_) && (march_.step != 0 || !march_.occupancy.words); }
+
+  // All gradients except the grid's.
+  void move_rays() {
+    if (moves_in_groups()) {
+      std::vector<Trail<T>> trails(back_.size());
+      with_layout(march_.volume, [&](auto layout) {
+        parallel_for(threads_, tasks_, [&](int64_t task, int worker) {
+          Trail<T>& trail = trails[static_cast<size_t>(worker)];
+          pull_task<decltype(layout)>(task, worker, trail, [&] { trail.clear(); });
+        });
+      });
+    } else {
+      NoGridGradient<T> none;
+      parallel_for(threads_, tasks_, [&](int64_t task, int) {
+        pull_one_by_one(task, [&](int64_t item) { return pull_ray(item, none); });
+      });
+    }
+  }
+
   // An upper bound.
   int64_t samples_of(int64_t task) const {
     int64_t count = 0;
@@ -133,26 +152,49 @@ class PullRays {
       taken();
       return ray;
     };
-    if (out_.moves()) return pull_one_by_one(task, pull_into_trail);
+    if (out_.moves() && !moves_in_groups()) return pull_one_by_one(task, pull_into_trail);
+    T* box = boxes_.data() + 6 * task;
+    std::fill_n(box, 6, T(0));
     const int64_t end = end_of(task);
     for (int64_t first = task * rays_per_task; first < end; first += block_rays) {
       const auto count = static_cast<int>(std::min<int64_t>(block_rays, end - first));
-      PullGroup<Layout, T> group(march_, given_, first, count, trail, back_[static_cast<size_t>(worker)]);
-      const uint32_t wrong = group.run();
+      RayGradient<T> rays[block_rays];
+      const uint32_t wrong = pull_group<Layout>(first, count, worker, trail, rays);
       taken();
-      for (uint32_t left = wrong; left; left &= left - 1) pull_into_trail(first + lowest_bit(left));
+      for (uint32_t left = wrong; left; left &= left - 1) {
+        const int r = lowest_bit(left);
+        rays[r] = pull_into_trail(first + r);
+      }
+      for (int r = 0; out_.moves() && r < count; ++r) take(first + r, rays[r], box);
     }
+  }
+
+  // Returns the rays, as bits, that remain to be pulled one by one.
+  template <class Layout>
+  uint32_t pull_group(int64_t first, int count, int worker, Trail<T>& trail, RayGradient<T>* rays) {
+    const auto w = static_cast<size_t>(worker);
+    PullGroup<Layout, T> group(march_, given_, first, count, trail, back_[w], out_.moves() ? &courses_[w] : nullptr);
+    const uint32_t wrong = group.run();
+    if (!out_.moves()) return wrong;
+    const MoveGroup<Layout, T> motion = group.motion(!(out_.origins || out_.directions || out_.box));
+    for (int r = 0; r < count; ++r) {
+      if (wrong >> r & 1 || motion.arrive(r, rays[r])) continue;
+      NoGridGradient<T> none;
+      rays[r] = pull_ray(first + r, none);
+    }
+    return wrong;
   }
 
   template <class Pull>
   void pull_one_by_one(int64_t task, Pull&& pull) {
     T* box = boxes_.data() + 6 * task;
     std::fill_n(box, 6, T(0));
-    for (int64_t item = task * rays_per_task; item < end_of(task); ++item) {
-      const RayGradient<T> ray = pull(item);
-      out_.write(item, ray);
-      for (int k = 0; k < 6; ++k) box[k] += finite(ray.box[k]);
-    }
+    for (int64_t item = task * rays_per_task; item < end_of(task); ++item) take(item, pull(item), box);
+  }
+
+  void take(int64_t item, const RayGradient<T>& ray, T* box) const {
+    out_.write(item, ray);
+    for (int k = 0; k < 6; ++k) box[k] += finite(ray.box[k]);
   }
 
   RayGradient<T> pull_ray(int64_t item, GiftSink<T>& sink) const {
@@ -167,6 +209,7 @@ class PullRays {
   const MarchGradients<T>& out_;
   const int64_t tasks_;
   std::vector<Array<WayBack<T>>> back_;
+  std::vector<Array<Course<T>>> courses_;
   Buffer<T> boxes_;
 };
 

@@ -5,17 +5,12 @@
 
 #include "field/block_cpu.h"
 #include "field/grid_gradient_cpu.h"
+#include "field/move_blocks_cpu.h"
 #include "field/voxel_layout_cpu.h"
 #include "math/lanes.h"
 #include "runtime/memory.h"
 
 namespace lg::field {
-
-// Kept per segment for the backward pass: the derivative of the loss with respect to its weight, and its transmittance.
-template <class T>
-struct WayBack {
-  OfSegments<T> gain, behind;
-};
 
 // Marches sixteen rays forward and back, to compute the contributions of their segments to the grid.
 template <class Layout, class T>
@@ -24,13 +19,14 @@ class PullGroup {
 
  public:
   PullGroup(const March<T>& march, const OutputGradients<T>& out, int64_t first, int count, Trail<T>& trail,
-            Array<WayBack<T>>& back)
+            Array<WayBack<T>>& back, Array<Course<T>>* courses)
       : march_(march),
         count_(count),
         walk_(march, first, count),
         given_(march.volume, [&](int r) { return features_of(march, out, first, r, count); }),
         trail_(trail),
         back_(back),
+        courses_(courses),
         turn_{trail.size(), 0, first, count} {
     for (int r = 0; r < block_rays; ++r) {
       const T* features = features_of(march, out, first, r, count);
@@ -40,6 +36,7 @@ class PullGroup {
       depth_[r] = out.depth && r < count ? out.depth[first + r] : T(0);
     }
     back.clear();
+    if (courses) courses->clear();
   }
   PullGroup(const PullGroup&) = delete;
 
@@ -53,6 +50,16 @@ class PullGroup {
     for (int r = 0; r < count_; ++r) wrong |= static_cast<uint32_t>(!is_finite(sum[r] + all_[r])) << r;
     if (wrong) take_back(wrong);
     return wrong;
+  }
+
+  // What the rays' own gradients are, once it has run and `courses` were asked for. only_limits: nothing else is
+  // wanted.
+  MoveGroup<Layout, T> motion(bool only_limits) const {
+    MoveGroup<Layout, T> motion(march_, walk_, given_, depth_, only_limits);
+    for (size_t number = 0; number < back_.size(); ++number) {
+      motion.add(&trail_[turn_.first + number * gifts_of_segment()], back_[number], (*courses_)[number]);
+    }
+    return motion;
   }
 
  private:
@@ -72,8 +79,12 @@ class PullGroup {
       Gifts<T>* gifts = trail_.extend(gifts_of_segment());
       block_.samples.places = &gifts[0].places;
       for (int e = 0; exact && e < 2; ++e) block_.ends[e].places = &gifts[1 + e].places;
+      Course<T>* course = courses_ ? courses_->extend(1) : nullptr;
+      if (course) block_.cell_ends = &course->ends;
       if (!walk_.next(passage.going() & walk_.hits(), block_)) break;
       sample_block<Layout>(march_, block_);
+      if (course)
+        course->begin = block_.begin, course->end = block_.end, course->extinction = block_.samples.extinction;
       WayBack<T>& back = *back_.extend(1);
       for (int i = 0; i < block_depth; ++i) back.gain.set_row(i, alpha + depth * block_.middle.row(i));
       given_.add_gain(march_.volume, block_, back.gain);
@@ -97,12 +108,13 @@ class PullGroup {
   Row go_back() {
     Row after(T(0)), sum(T(0));
     for (size_t number = back_.size(); number-- > 0;) {
-      const WayBack<T>& back = back_[number];
+      WayBack<T>& back = back_[number];
       Gifts<T>* gifts = &trail_[turn_.first + number * gifts_of_segment()];
       for (int i = block_depth; i-- > 0;) {
         const Row gain = back.gain.row(i), by_tau = back.behind.row(i) * gain - after;
         const Row weight = gifts->weight.row(i);
         after += weight * gain;
+        back.by_tau.set_row(i, by_tau);
         sum += weight;
         for (size_t k = 0; k < gifts_of_segment(); ++k) {
           const Row density = by_tau * gifts[k].density.row(i);
@@ -132,6 +144,7 @@ class PullGroup {
   const typename Layout::Given given_;
   Trail<T>& trail_;
   Array<WayBack<T>>& back_;
+  Array<Course<T>>* courses_;
   Turn turn_;
   alignas(64) T alpha_[block_rays], depth_[block_rays], all_[block_rays];
 };

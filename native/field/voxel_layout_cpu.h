@@ -62,17 +62,9 @@ struct PairLayout {
     mix(v, *block.samples.places, block.going,
         [&](int j, const Four& values) LG_INLINE_LAMBDA { store(mixed + 4 * j, values); });
     for (int i = 0; i < block_depth; ++i) {
-      const T* from = mixed + 4 * block_rays * i;
-      const Row a = load(from), b = load(from + block_rays), c = load(from + 2 * block_rays);
-      const Row d = load(from + 3 * block_rays);
-      const Row even = every_second<0>(a, b), more_even = every_second<0>(c, d);
-      const Row odd = every_second<1>(a, b), more_odd = every_second<1>(c, d);
-      block.values[0].set_row(i, every_second<0>(even, more_even));
-      block.values[1].set_row(i, every_second<0>(odd, more_odd));
-      if constexpr (channels == 4) {
-        block.values[2].set_row(i, every_second<1>(even, more_even));
-        block.values[3].set_row(i, every_second<1>(odd, more_odd));
-      }
+      Row values[4];
+      by_channel(mixed, i, values);
+      for (int c = 0; c < channels; ++c) block.values[c].set_row(i, values[c]);
     }
   }
 
@@ -127,6 +119,13 @@ struct PairLayout {
       }
     }
 
+    // The contribution of a row of segments' features to the loss, per unit of weight.
+    LG_INLINE Row worth(const Row (&values)[4]) const {
+      Row sum(T(0));
+      for (int c = 1; c < channels; ++c) sum += load(by_channel_[c]) * values[c];
+      return sum;
+    }
+
     // A segment's contribution to the nearest of the four rows of values; the others follow from it.
     LG_INLINE Pair to_row(int ray, T x, T density, T weight) const {
       Four given = four_lanes(density, T(0), T(0), T(0));
@@ -137,6 +136,30 @@ struct PairLayout {
    private:
     alignas(64) T by_ray_[block_rays][4] = {}, by_channel_[channels][block_rays];
   };
+
+  // The derivative of the loss with respect to the positions of samples, in voxels, from their derivatives with respect
+  // to density and weight.
+  static LG_INLINE void find_slopes(const Volume<T>& v, const Given& given, const Places<T>& places,
+                                    const OfSegments<T>& density, const OfSegments<T>& weight, uint32_t rays,
+                                    OfSegments<T> (&slope)[3]) {
+    alignas(64) T mixed[3][4 * block_size];
+    if (rays != (1 << block_rays) - 1) std::fill_n(&mixed[0][0], 12 * block_size, T(0));
+    const RowShares<T> shares(places);
+    for_rows(v, places, rays, [&](int j, const Pair& a, const Pair& b, const Pair& c, const Pair& d) LG_INLINE_LAMBDA {
+      const T x = places.x[j];
+      const Pair y(places.y[j]), z(places.z[j]), down = b - a, behind = c - a;
+      store(mixed[0] + 4 * j, difference(mixture(shares, j, a, b, c, d)));
+      store(mixed[1] + 4 * j, along_row(down + z * ((d - c) - down), x));
+      store(mixed[2] + 4 * j, along_row(behind + y * ((d - b) - behind), x));
+    });
+    for (int i = 0; i < block_depth; ++i) {
+      for (int axis = 0; axis < 3; ++axis) {
+        Row values[4];
+        by_channel(mixed[axis], i, values);
+        slope[axis].set_row(i, density.row(i) * values[0] + weight.row(i) * given.worth(values));
+      }
+    }
+  }
 
   // Adds to a gradient. Contributions of neighbouring rays to the same voxels are summed before they go to memory.
   class Adder {
@@ -177,23 +200,53 @@ struct PairLayout {
   // Interpolates; take(number, values) receives the four or two values of each.
   template <class Take>
   static LG_INLINE void mix(const Volume<T>& v, const Places<T>& places, uint32_t rays, Take&& take) {
+    const RowShares<T> shares(places);
+    for_rows(v, places, rays, [&](int j, const Pair& a, const Pair& b, const Pair& c, const Pair& d) LG_INLINE_LAMBDA {
+      take(j, along_row(mixture(shares, j, a, b, c, d), places.x[j]));
+    });
+  }
+  // Calls body(number, rows) with the four rows of values around each sample.
+  template <class Body>
+  static LG_INLINE void for_rows(const Volume<T>& v, const Places<T>& places, uint32_t rays, Body&& body) {
     const T *first = v.values, *down = first + v.stride[1];
     const T *behind = first + v.stride[2], *last = behind + v.stride[1];
-    const RowShares<T> shares(places);
     for_segments(rays, [&](int j) LG_INLINE_LAMBDA {
       const size_t at = channels * static_cast<size_t>(static_cast<uint32_t>(places.voxel[j]));
-      const Pair a = Pair::load(first + at), b = Pair::load(down + at);
-      const Pair c = Pair::load(behind + at), d = Pair::load(last + at);
-      const auto share = [&](int k) LG_INLINE_LAMBDA { return Pair(shares.share[k][j]); };
-      take(j, along_row((share(0) * a + share(1) * b) + (share(2) * c + share(3) * d), places.x[j]));
+      body(j, Pair::load(first + at), Pair::load(down + at), Pair::load(behind + at), Pair::load(last + at));
     });
+  }
+  static LG_INLINE Pair mixture(const RowShares<T>& shares, int j, const Pair& a, const Pair& b, const Pair& c,
+                                const Pair& d) {
+    const auto share = [&](int k) LG_INLINE_LAMBDA { return Pair(shares.share[k][j]); };
+    return (share(0) * a + share(1) * b) + (share(2) * c + share(3) * d);
+  }
+  // Row i of segments of which `mixed` has four values each.
+  static LG_INLINE void by_channel(const T* mixed, int i, Row (&values)[4]) {
+    const T* from = mixed + 4 * block_rays * i;
+    const Row a = load(from), b = load(from + block_rays), c = load(from + 2 * block_rays);
+    const Row d = load(from + 3 * block_rays);
+    const Row even = every_second<0>(a, b), more_even = every_second<0>(c, d);
+    const Row odd = every_second<1>(a, b), more_odd = every_second<1>(c, d);
+    values[0] = every_second<0>(even, more_even);
+    values[1] = every_second<0>(odd, more_odd);
+    if constexpr (channels == 4) {
+      values[2] = every_second<1>(even, more_even);
+      values[3] = every_second<1>(odd, more_odd);
+    }
+  }
+  // Between the two voxels of a row.
+  static LG_INLINE Four difference(const Pair& pair) {
+    if constexpr (channels == 4) {
+      return half_of<1>(pair) - half_of<0>(pair);
+    } else {
+      return twice_half_of<1>(pair) - pair;  // the two lower lanes
+    }
   }
   static LG_INLINE Four along_row(const Pair& pair, T x) {
     if constexpr (channels == 4) {
-      const Four low = half_of<0>(pair), high = half_of<1>(pair);
-      return low + Four(x) * (high - low);
+      return half_of<0>(pair) + Four(x) * difference(pair);
     } else {
-      return pair + Four(x) * (twice_half_of<1>(pair) - pair);  // the two lower lanes
+      return pair + Four(x) * difference(pair);
     }
   }
   static LG_INLINE Pair spread(const Four& given, T x) {
@@ -322,10 +375,33 @@ struct RowLayout {
       return Row::load(features_.data() + ray * of_ray_ + lanes * row);
     }
 
+    // What the values of a voxel are worth to a sample.
+    LG_INLINE T worth(const Volume<T>& v, int ray, const T* values, T density, T weight) const {
+      if (weight == 0) return density * values[0];
+      Row sum(T(0));
+      for (int64_t r = 0; r < rows(v); ++r) sum += features(ray, r) * Row::load(values + first(v, r));
+      return density * values[0] + weight * lg::sum(sum);
+    }
+
    private:
     const int64_t of_ray_;
     std::vector<T> features_;  // per row: zero for the density and for values that the row before has
   };
+
+  // As PairLayout::find_slopes().
+  static void find_slopes(const Volume<T>& v, const Given& given, const Places<T>& places, const OfSegments<T>& density,
+                          const OfSegments<T>& weight, uint32_t rays, OfSegments<T> (&slope)[3]) {
+    for (OfSegments<T>& each : slope) std::fill_n(each.values, block_size, T(0));
+    for_segments(rays, [&](int j) {
+      if (density[j] == 0 && weight[j] == 0) return;
+      const T* at = v.values + v.channels * static_cast<int64_t>(places.voxel[j]);
+      const Place<T> place = {0, {}, {places.x[j], places.y[j], places.z[j]}, {}};
+      T corners[8], along[3];
+      for (int k = 0; k < 8; ++k) corners[k] = given.worth(v, j % block_rays, at + corner(v, k), density[j], weight[j]);
+      slopes_of(place, corners, along);
+      for (int a = 0; a < 3; ++a) slope[a][j] = along[a];
+    });
+  }
 
   class Adder {
    public:

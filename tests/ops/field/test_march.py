@@ -308,7 +308,7 @@ def test_matches_reference(size, options, dtype) -> None:
 @pytest.mark.parametrize("size", [(2, 1, 1), (3, 4, 1), (6, 7, 9)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_grid_alone(payload, size, dtype) -> None:
-    """Without gradients to rays, steps go by blocks, which read other numbers of values in other ways."""
+    """Blocks of segments read other numbers of values in other ways."""
     grid = some_grid(*size, channels=payload, dtype=dtype)
     origins, directions = some_rays(45, dtype, seed=5)
     for options in ({}, {"activation": "exp", "min_transmittance": 0.2}, {"activation": "softplus", "t_min": 0.7}):
@@ -321,6 +321,26 @@ def test_the_grid_alone(payload, size, dtype) -> None:
             results.append([*out[:3], *torch.autograd.grad(loss, leaf)])
         for name, actual, expected in zip(("features", "alpha", "depth", "grid"), *results):
             assert scaled_error(actual, expected) < (1e-10 if dtype == torch.float64 else 5e-4), (name, options)
+
+
+@pytest.mark.parametrize("wanted", ["limits", "rays", "rays box", "grid limits", "grid rays box limits"])
+@pytest.mark.parametrize("payload", [0, 1, 2, 3, 4, 8])
+@STEPS
+def test_some_gradients(wanted, payload, step) -> None:
+    """What is found of the motion of rays does not depend on what else is wanted, or on who else is in the block."""
+    grid = some_grid(5, 1 if payload == 2 else 4, 6, channels=payload)
+    origins, directions = some_rays(37, seed=6)
+    directions[3:6] = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 0, 0]])
+    t_min = (0.5 * torch.rand(37, dtype=DOUBLE)).index_fill(0, torch.arange(0, 37, 3), 0)
+    t_max = (t_min + 2 * torch.rand(37, dtype=DOUBLE)).index_fill(0, torch.arange(0, 37, 4), torch.inf)
+    inputs = {"grid": [grid], "rays": [origins, directions], "box": [BOX], "limits": [t_min, t_max]}
+    leaves = [v.detach().requires_grad_(name in wanted.split()) for name, values in inputs.items() for v in values]
+    results = []
+    for march in (lg.march, reference.march):
+        out = march(*leaves[:4], step, t_min=leaves[4], t_max=leaves[5])
+        loss = sum((v * random(*v.shape, seed=i, dtype=DOUBLE)).sum() for i, v in enumerate(out[:3]))
+        results.append(torch.autograd.grad(loss, [leaf for leaf in leaves if leaf.requires_grad]))
+    assert all(scaled_error(a, b) < 1e-10 for a, b in zip(*results))
 
 
 @pytest.mark.parametrize("options", OPTIONS)
