@@ -1,5 +1,5 @@
-// The gradient of marching to rays, their limits and the box on the CPU, by blocks of segments: as PullRay has it, for
-// sixteen rays at once.
+// Gradients of marching with respect to rays, their limits and the box on the CPU: like PullRay, for sixteen rays at
+// once, in blocks of segments.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace lg::field {
 
-// Of segments, kept for the way back: the derivative of the loss by their weights, and what passes them; on the way
-// back, that by their optical depths.
+// Kept per segment for the backward pass: the derivative of the loss with respect to its weight, and its transmittance.
+// The backward pass adds the derivative with respect to its optical depth.
 template <class T>
 struct WayBack {
   OfSegments<T> gain, behind, by_tau;
 };
 
-// Of segments, kept for the motion of rays: where they begin and end, and their extinction.
+// Kept per segment if rays or the box need gradients.
 template <class T>
 struct Course {
   OfSegments<T> begin, end, extinction;
@@ -31,7 +31,7 @@ class MoveGroup {
   using Mask = typename Row::Mask;
 
  public:
-  // depth: the gradients of the rays' depths
+  // depth: gradients with respect to the rays' depths.
   MoveGroup(const March<T>& march, const BlockWalk<T>& walk, const typename Layout::Given& given, const T* depth,
             bool only_limits)
       : march_(march),
@@ -52,7 +52,7 @@ class MoveGroup {
     }
   }
 
-  // A block of segments, in their order: what they give the grid, and the derivatives by their optical depths.
+  // Adds a block of segments; blocks are added front to back.
   void add(const Gifts<T>* gifts, const WayBack<T>& back, const Course<T>& course) {
     if (ends_alone_ && !has_ends(course)) return;
     const bool exact = march_.step == 0;
@@ -79,7 +79,7 @@ class MoveGroup {
         move_plane(by_end, end, axis, share);
         from_axis_ = select(counts, axis, from_axis_), from_share_ = select(counts, share, from_share_);
       } else {
-        // Ends of steps move with the ray's beginning, but for the last one.
+        // All ends of steps but the last move with the ray's beginning.
         const Mask at_last = end == last_;
         by_first_ += by_begin + only(!at_last, by_end);
         by_last_ += only(at_last, by_end);
@@ -87,7 +87,7 @@ class MoveGroup {
     }
   }
 
-  // Of one ray. False where something is not finite.
+  // Writes one ray's gradient. Returns false if a value is not finite.
   bool arrive(int r, RayGradient<T>& out) const {
     const Ray<T>& ray = walk_.ray(r);
     out = {};
@@ -106,10 +106,10 @@ class MoveGroup {
   }
 
  private:
-  // In place of the axis of a plane: a ray's first point, its last one, and where it has none.
+  // Used instead of a plane's axis: the first point of a ray, its last one, and none.
   static constexpr T last_point = -1, first_point = -2, nowhere = -3;
 
-  // Whether a ray begins or ends in a block.
+  // Whether any ray begins or ends in a block.
   bool has_ends(const Course<T>& course) const {
     Mask found = from_axis_ == Row(first_point);
     for (int i = 0; i < block_depth; ++i) {
@@ -118,7 +118,7 @@ class MoveGroup {
     return any(found);
   }
 
-  // Samples at t move with the ray and against the box. Returns the derivative by t.
+  // Samples at t move with the ray and relative to the box. Returns the derivative with respect to t.
   LG_INLINE Row move_sample(const OfSegments<T> (&slope)[3], int i, const Row& t) {
     const Volume<T>& v = march_.volume;
     Row by_t(T(0));
@@ -136,7 +136,7 @@ class MoveGroup {
     return by_t;
   }
 
-  // Rays meet planes between cells at t; what the loss gives t goes to them.
+  // Passes derivatives with respect to t on to the rays and to the planes that they cross at t.
   LG_INLINE void move_plane(const Row& by_t, const Row& t, const Row& axis, const Row& share) {
     for (int a = 0; a < 3; ++a) {
       const Row along = only(axis == Row(static_cast<T>(a)), by_t / direction_[a]);
@@ -151,7 +151,7 @@ class MoveGroup {
   const BlockWalk<T>& walk_;
   const typename Layout::Given& given_;
   const Row depth_;
-  const bool ends_alone_;  // segments between a ray's first one and its last one give nothing that is wanted
+  const bool ends_alone_;  // only the first and the last segment of each ray matter
   Row origin_[3], direction_[3], norm_, last_;
   Row from_axis_, from_share_ = T(0);  // of the plane at which the next segments begin
   Row by_first_ = T(0), by_last_ = T(0), by_norm_ = T(0);

@@ -52,8 +52,7 @@ class PullGroup {
     return wrong;
   }
 
-  // What the rays' own gradients are, once it has run and `courses` were asked for. only_limits: nothing else is
-  // wanted.
+  // The rays' own gradients; requires `courses`, and run() before. only_limits: nothing else is needed.
   MoveGroup<Layout, T> motion(bool only_limits) const {
     MoveGroup<Layout, T> motion(march_, walk_, given_, depth_, only_limits);
     for (size_t number = 0; number < back_.size(); ++number) {

@@ -220,7 +220,7 @@ struct PairLayout {
     const auto share = [&](int k) LG_INLINE_LAMBDA { return Pair(shares.share[k][j]); };
     return (share(0) * a + share(1) * b) + (share(2) * c + share(3) * d);
   }
-  // Row i of segments of which `mixed` has four values each.
+  // Transposes row i of `mixed`, which has four values per segment.
   static LG_INLINE void by_channel(const T* mixed, int i, Row (&values)[4]) {
     const T* from = mixed + 4 * block_rays * i;
     const Row a = load(from), b = load(from + block_rays), c = load(from + 2 * block_rays);
@@ -234,7 +234,7 @@ struct PairLayout {
       values[3] = every_second<1>(odd, more_odd);
     }
   }
-  // Between the two voxels of a row.
+  // The difference of the two voxels of a row.
   static LG_INLINE Four difference(const Pair& pair) {
     if constexpr (channels == 4) {
       return half_of<1>(pair) - half_of<0>(pair);
@@ -375,7 +375,7 @@ struct RowLayout {
       return Row::load(features_.data() + ray * of_ray_ + lanes * row);
     }
 
-    // What the values of a voxel are worth to a sample.
+    // The derivative of the loss with respect to a voxel's share of a sample.
     LG_INLINE T worth(const Volume<T>& v, int ray, const T* values, T density, T weight) const {
       if (weight == 0) return density * values[0];
       Row sum(T(0));
