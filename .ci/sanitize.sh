@@ -39,7 +39,7 @@ instrumented() {
   # Python's and torch's business; freed memory goes back at once, so that its use would show.
   env LD_PRELOAD="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libstdc++.so.6)" \
     ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=$3:allocator_may_return_null=1" \
-    UBSAN_OPTIONS=print_stacktrace=1 PYTHONFAULTHANDLER=1 PYTHONPATH="$checkout/src" \
+    UBSAN_OPTIONS=print_stacktrace=1 PYTHONFAULTHANDLER=1 PYTHONPATH="$checkout/src" PYTHONDONTWRITEBYTECODE=1 \
     LUMIGRAD_NATIVE_DIR="$folder/native" LUMIGRAD_ISA="$isa" LUMIGRAD_THREADS="$2" LUMIGRAD_CACHE_MB=0 \
     LUMIGRAD_CUDA_EMULATED="$folder/native/liblumigrad_cuda_emulated.so" \
     "$python" "${@:4}"
