@@ -189,6 +189,16 @@ def test_exposure(glossy: tuple[Mesh, list[Photo]]) -> None:
     assert abs(float(state.gains.log().mean())) < 1e-5  # a common factor is light
 
 
+def test_the_light_starts_as_bright_on_a_white_ground(glossy: tuple[Mesh, list[Photo]]) -> None:
+    """Without an alpha channel, what is around the mesh does not count."""
+    mesh, photos = glossy
+    bare = Mesh(mesh.positions, mesh.faces)
+    assert all(photo.alpha is not None for photo in photos)
+    white = [replace(one, image=one.image + 1 - one.alpha, alpha=None) for one in photos]  # type: ignore[operator]
+    dim, bright = (MaterialsState.begin(bare, PhotoSet.of(some), 32, 4).maps().light.mean() for some in (photos, white))
+    assert float(bright) == pytest.approx(float(dim), rel=0.02)
+
+
 def _scaled(image: Tensor, gain: float) -> Tensor:
     return srgb_encode(gain * srgb_decode(image)).clamp(0, 1)
 
@@ -216,6 +226,20 @@ def test_the_start_has_the_albedo_and_the_light_of_the_photographs() -> None:
     assert float(maps.light.mean()) == pytest.approx(0.4, rel=1e-4)
     assert maps.normal is not None
     assert maps.normal[0, 0].tolist() == [0.5, 0.5, 1.0]
+
+
+def test_the_light_is_the_product_of_its_levels() -> None:
+    """A coarse texel brightens all of its face, a fine one itself."""
+    parameters = start_parameters((8, 8), 8, 0.3, torch.tensor(0.3), normals=False)
+    sides = [level.shape[1] for level in parameters["light"]]
+    assert sides == [1, 2, 4, 8]
+    parameters["light"][0][2] += 1.0
+    parameters["light"][-1][3, 5, 6] += 2.0
+    expected = torch.ones(6, 8, 8, 3)
+    expected[2] = math.e
+    expected[3, 5, 6] = math.e**2
+    for coarse in (False, True):  # the light is whole while the surface is uniform
+        assert torch.allclose(maps_of(parameters, (8, 8), coarse=coarse).light, expected, rtol=1e-5)
 
 
 def test_gradients_of_maps_and_penalty() -> None:

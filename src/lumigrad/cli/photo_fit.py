@@ -22,6 +22,8 @@ from lumigrad.io.photos import PosedPhotos
 from lumigrad.ops import installation
 
 Job = PhotoJob[Any]
+# A mesh that covers less of photographs than this leaves out what they show besides.
+_WHOLE = 0.95
 
 
 def add_fit_options(
@@ -143,7 +145,11 @@ def _results(job: Job, state: Any, arguments: argparse.Namespace) -> dict[str, A
 
 def of_photographs(numbers: dict[str, Any]) -> str:
     """How like photographs that were held out the results are, in words."""
-    return f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}"
+    words = f"held-out photographs {numbers['psnr_db']:.2f} dB, SSIM {numbers['ssim']:.3f}"
+    if numbers.get("covered", 1.0) > _WHOLE:
+        return words
+    part = 100 * numbers["covered"]
+    return f"{words} ({numbers['psnr_covered_db']:.2f} dB where the mesh is, {part:.0f} % of what they show)"
 
 
 def _device(wanted: str) -> torch.device:

@@ -17,6 +17,7 @@ from lumigrad.fit.reconstruct.atlas import unwrap
 from lumigrad.fit.reconstruct.photo_set import PhotoSet
 from lumigrad.fit.reconstruct.projection import texels
 from lumigrad.fit.reconstruct.resolution import texture_size
+from lumigrad.render.mesh import render_mesh
 from lumigrad.scene.color import srgb_decode
 from lumigrad.scene.shapes.mesh import Mesh
 
@@ -77,7 +78,7 @@ class MaterialsState:
             mesh = replace(mesh, uvs=uvs, uv_faces=uv_faces)
         else:
             uvs, uv_faces, shape = mesh.uvs, mesh.uv_faces, (size, size)
-        values = start_parameters(shape, light_size, albedo, _brightness(photos), normals)
+        values = start_parameters(shape, light_size, albedo, _brightness(mesh, photos), normals)
         device = mesh.positions.device
         parameters = {name: [level.to(device) for level in levels] for name, levels in values.items()}
         gains = mesh.positions.new_ones(len(photos), 3)
@@ -169,11 +170,14 @@ class MaterialsState:
             raise ValueError(f"state.optimizer.state: expected moments of {len(leaves)} tensors, got {len(found)}")
 
 
-def _brightness(photos: PhotoSet) -> Tensor:
-    """Mean linear value of the object in photographs, or of all pixels that count, []."""
+@torch.no_grad()
+def _brightness(mesh: Mesh, photos: PhotoSet) -> Tensor:
+    """Mean linear value of the mesh in photographs, []."""
     total = count = torch.zeros(())
     for n in range(0, len(photos), max(1, len(photos) // _MEASURED)):
-        inside = photos.counts[n] if photos.alpha is None else photos.counts[n] & (photos.alpha[n] > 0.99)
+        shown = render_mesh(Mesh(mesh.positions, mesh.faces), photos.camera[n : n + 1]).mask[0] > 0.99
+        inside = photos.counts[n] & shown
+        inside = inside if photos.alpha is None else inside & (photos.alpha[n] > 0.99)
         total = total + (srgb_decode(photos.images[n].float()) * inside).mean(-1).sum().cpu()
         count = count + inside.sum().cpu()
     return total / count.clamp_min(1)

@@ -43,7 +43,8 @@ def evaluate_drawn(draw: Draw, photos: list[Photo], group: Group = ALONE) -> dic
     Returns:
         psnr_db: of the pixels that count; with an alpha channel, of those that the object or the mesh covers.
         ssim: of the same pixels; all others are black in both.
-        psnr_covered_db: of those that the mesh covers.
+        psnr_covered_db: of those that the mesh covers; without an alpha channel, that it covers wholly, as the
+            background is unknown.
         covered: which part of the pixels that count (with an alpha channel, of those of the object) the mesh covers.
 
     Raises:
@@ -54,6 +55,7 @@ def evaluate_drawn(draw: Draw, photos: list[Photo], group: Group = ALONE) -> dic
         photo = photos[number]
         color, mask = draw(photo.camera)
         image, ours = color.clamp(0, 1), mask > 0
+        inner = mask > 0.99 if photo.alpha is None else ours
         counts = photo.covered > 0
         theirs = counts if photo.alpha is None else counts & (photo.alpha > 0)
         compared = counts if photo.alpha is None else counts & (ours | theirs)
@@ -62,7 +64,7 @@ def evaluate_drawn(draw: Draw, photos: list[Photo], group: Group = ALONE) -> dic
         measured = (
             float(psnr(image, photo.image, compared[..., 0])),
             float(ssim(image * compared, photo.image * compared)),
-            _psnr(image, photo.image, compared & ours),
+            _psnr(image, photo.image, compared & inner),
             float((ours & theirs).sum() / theirs.sum().clamp_min(1)),
         )
         for column, value in enumerate((1.0, *measured)):
