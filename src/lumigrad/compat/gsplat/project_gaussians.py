@@ -122,3 +122,6 @@ class ProjectGaussians:
     """`project_gaussians` as older programs call it."""
 
     apply = staticmethod(project_gaussians)
+
+
+_ProjectGaussians = ProjectGaussians

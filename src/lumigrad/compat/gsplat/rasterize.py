@@ -46,7 +46,7 @@ def rasterize_gaussians(
         TypeError, ValueError: wrong types or shapes.
     """
     if isinstance(block_width, Tensor) or isinstance(background, bool):  # the call without block_width
-        block_width, background, return_alpha = None, block_width, bool(background) or return_alpha  # type: ignore[assignment]
+        block_width, background, return_alpha = None, block_width, bool(background) or return_alpha
     xys = check.floating("xys", xys)
     check.shape("xys", xys, ("N", 2))
     check.shape("colors", colors, (len(xys), "C"))
@@ -72,3 +72,6 @@ class RasterizeGaussians:
 
 
 NDRasterizeGaussians = RasterizeGaussians
+
+
+_RasterizeGaussians = RasterizeGaussians

@@ -13,11 +13,15 @@ from lumigrad.compat.gsplat._missing import missing
 from lumigrad.compat.gsplat._rasterization import rasterization
 from lumigrad.compat.gsplat._surfels import rasterization_2dgs
 
+FThetaCameraDistortionParameters = missing("FThetaCameraDistortionParameters")
+FThetaPolynomialType = missing("FThetaPolynomialType")
 rasterization_inria_wrapper = missing("rasterization_inria_wrapper")
 rasterization_2dgs_inria_wrapper = missing("rasterization_2dgs_inria_wrapper")
 
 __all__ = [
     "CameraModel",
+    "FThetaCameraDistortionParameters",
+    "FThetaPolynomialType",
     "RasterizeMode",
     "RenderMode",
     "RendererConfig",

@@ -45,3 +45,6 @@ class SphericalHarmonics:
     """`spherical_harmonics` as older programs call it."""
 
     apply = staticmethod(spherical_harmonics)
+
+
+_SphericalHarmonics = SphericalHarmonics

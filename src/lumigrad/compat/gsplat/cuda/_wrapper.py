@@ -1,6 +1,7 @@
 """gsplat's kernels under the path that programs import them from."""
 
 from lumigrad.compat.gsplat import (
+    CameraModel,
     ExternalDistortionModelParameters,
     RollingShutterType,
     RowOffsetStructuredSpinningLidarModelParametersExt,
@@ -29,6 +30,7 @@ FThetaPolynomialType = missing("FThetaPolynomialType")
 UnscentedTransformParameters = missing("UnscentedTransformParameters")
 
 __all__ = [
+    "CameraModel",
     "ExternalDistortionModelParameters",
     "FThetaCameraDistortionParameters",
     "FThetaPolynomialType",

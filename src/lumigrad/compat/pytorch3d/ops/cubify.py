@@ -71,12 +71,12 @@ def _surface(full: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     padded = torch.nn.functional.pad(full, (1, 1, 1, 1, 1, 1))
     size = torch.tensor([side + 1 for side in full.shape], device=full.device)
     quads, owners = [], []
-    for (dz, dy, dx), corners in _SIDES:
+    for (dz, dy, dx), side in _SIDES:
         neighbour = padded[
             1 + dz : 1 + dz + full.shape[0], 1 + dy : 1 + dy + full.shape[1], 1 + dx : 1 + dx + full.shape[2]
         ]
         bare = (full & ~neighbour).nonzero()
-        at = bare[:, None] + torch.tensor(corners, device=full.device)
+        at = bare[:, None] + torch.tensor(side, device=full.device)
         quads.append((at[..., 0] * size[1] + at[..., 1]) * size[2] + at[..., 2])
         owners.append((bare[:, 0] * full.shape[1] + bare[:, 1]) * full.shape[2] + bare[:, 2])
     numbers, quad = torch.unique(torch.cat(quads), return_inverse=True)
