@@ -10,17 +10,36 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "math/lanes.h"
 #include "ray/bvh.h"
 #include "ray/ray.h"
+#include "ray/ray_lanes_cpu.h"
 #include "ray/traverse.h"
 #include "ray/triangle.h"
 #include "runtime/config.h"
 
 namespace lg::ray {
 
-constexpr int packet_size = 16;
+// All lanes joined to one value, half with half.
+template <class T, int N, class Join>
+LG_INLINE T joined_lanes(const Lanes<T, N>& a, Join&& join) {
+  if constexpr (N == 4) {
+    return join(join(a[0], a[2]), join(a[1], a[3]));
+  } else {
+    using Half = Lanes<T, N / 2>;
+    Half low, high;
+    if constexpr (Lanes<T, N>::parts > 1) {
+      constexpr int half = Lanes<T, N>::parts / 2;
+      Half::each([&](int i) LG_INLINE_LAMBDA { low.part[i] = a.part[i], high.part[i] = a.part[half + i]; });
+    } else {
+      low.part[0] = values_of<0>(a.part[0], std::make_integer_sequence<int, N / 2>{});
+      high.part[0] = values_of<N / 2>(a.part[0], std::make_integer_sequence<int, N / 2>{});
+    }
+    return joined_lanes(join(low, high), join);
+  }
+}
 
 // mixed: only the largest component of all directions is the same one.
 template <class T, bool mixed = false>
@@ -31,28 +50,24 @@ class Packet {
   using Axes = std::conditional_t<mixed, MixedDirection<V>, RayDirection>;
 
   // Rays with their largest component in common; false if one of them is not valid.
-  template <class RayOf>
-  bool load_mixed(RayOf&& ray_of, const float* bounds) {
-    gather(ray_of);
+  bool load_mixed(const RayLanes<T>& given, const float* bounds) {
+    given_ = given;
     const V zero(T(0));
-    const T first[3] = {direction_[0][0], direction_[1][0], direction_[2][0]};
-    const RayDirection one = direction_of(first);
+    const RayDirection one = first_direction(given);
     Axes axes;
-    for (int a = 0; a < 3; ++a) axes.axis[a] = one.axis[a], axes.backwards[a] = direction_[a] < zero;
-    rays_ = prepare(origin_, direction_, t_min_, t_max_, axes, bounds);
+    for (int a = 0; a < 3; ++a) axes.axis[a] = one.axis[a], axes.backwards[a] = given.direction[a] < zero;
+    rays_ = prepare(given.origin, given.direction, given.t_min, given.t_max, axes, bounds);
     end_ = rays_.t_max;
     return bits_of(rays_.valid) == all_rays;
   }
 
   // Whether sixteen rays can go together: all are valid, and agree in which way the tests take.
-  template <class RayOf>
-  bool load(RayOf&& ray_of, const float* bounds) {
-    gather(ray_of);
-    const T first[3] = {direction_[0][0], direction_[1][0], direction_[2][0]};
-    const RayDirection axes = direction_of(first);
-    if (!agree(axes)) return false;
-    rays_ = prepare(origin_, direction_, t_min_, t_max_, axes, bounds);
-    if (bits_of(rays_.valid) != all_rays) return false;
+  bool load(const RayLanes<T>& given, const float* bounds) {
+    const RayDirection axes = first_direction(given);
+    if (!agree(given, axes)) return false;
+    given_ = given;
+    rays_ = prepare(given.origin, given.direction, given.t_min, given.t_max, axes, bounds);
+    if (bits_of(rays_.valid) != all_rays || !is_narrow()) return false;
     end_ = rays_.t_max;
     bound();
     return true;
@@ -72,7 +87,7 @@ class Packet {
       });
       return false;
     });
-    finish(bvh, tri, place, write);
+    given_.write_hits(bvh, end_ * rays_.unit, tri, place, write);
   }
 
   // The rays that hit anything, as bits.
@@ -91,53 +106,46 @@ class Packet {
 
  private:
   using Node = Lanes<T, node_width>;
+  // Of directions whose largest component is 1.
+  static constexpr T widest = T(0.25);
   static constexpr uint32_t all_rays = (1u << packet_size) - 1;
 
   // Of a value of all rays, the least and the largest.
   struct Range {
     T low, high;
   };
-  static Range range_of(const V& a) {
-    alignas(64) T values[packet_size];
-    a.store(values);
-    Range range = {values[0], values[0]};
-    for (int l = 1; l < packet_size; ++l) {
-      range.low = minimum(values[l], range.low);
-      range.high = maximum(values[l], range.high);
-    }
-    return range;
+  static LG_INLINE Range range_of(const V& a) {
+    return {joined_lanes(a, [](const auto& x, const auto& y) LG_INLINE_LAMBDA { return minimum(x, y); }),
+            joined_lanes(a, [](const auto& x, const auto& y) LG_INLINE_LAMBDA { return maximum(x, y); })};
   }
 
-  template <class RayOf>
-  void gather(RayOf&& ray_of) {
-    alignas(64) T o[3][packet_size], d[3][packet_size], low[packet_size], high[packet_size];
-    for (int l = 0; l < packet_size; ++l) {
-      const Ray<T> ray = ray_of(l);
-      for (int a = 0; a < 3; ++a) o[a][l] = ray.origin[a], d[a][l] = ray.direction[a];
-      low[l] = ray.t_min;
-      high[l] = ray.t_max;
-    }
-    for (int a = 0; a < 3; ++a) {
-      origin_[a] = V::load(o[a]);
-      direction_[a] = V::load(d[a]);
-    }
-    t_min_ = V::load(low);
-    t_max_ = V::load(high);
+  static RayDirection first_direction(const RayLanes<T>& given) {
+    const T first[3] = {given.direction[0][0], given.direction[1][0], given.direction[2][0]};
+    return direction_of(first);
   }
 
-  bool agree(const RayDirection& axes) const {
+  static bool agree(const RayLanes<T>& given, const RayDirection& axes) {
     const V zero(T(0));
-    const V main = magnitude(direction_[axes.axis[2]]);
+    const V main = magnitude(given.direction[axes.axis[2]]);
     uint32_t rays = all_rays;
     for (int a = 0; a < 3; ++a) {
-      const uint32_t negative = bits_of(direction_[a] < zero);
+      const uint32_t negative = bits_of(given.direction[a] < zero);
       rays &= axes.backwards[a] ? negative : ~negative;
       // Of components of the same size the first one is chosen.
-      const V size = magnitude(direction_[a]);
+      const V size = magnitude(given.direction[a]);
       if (a < axes.axis[2]) rays &= bits_of(size < main);
       if (a > axes.axis[2]) rays &= bits_of(size <= main);
     }
     return rays == all_rays;
+  }
+
+  // Whether directions differ so little that rays meet about the same nodes. Others are faster one after the other.
+  bool is_narrow() const {
+    for (int k = 0; k < 2; ++k) {
+      const Range range = range_of(rays_.shear[k]);
+      if (!(range.high - range.low < widest)) return false;
+    }
+    return true;
   }
 
   void bound() {
@@ -244,7 +252,9 @@ class Packet {
     }
   }
 
-  T last_end() const { return range_of(end_).high; }
+  T last_end() const {
+    return joined_lanes(end_, [](const auto& x, const auto& y) LG_INLINE_LAMBDA { return maximum(x, y); });
+  }
 
   template <class Take>
   LG_INLINE void for_triangles(const BvhView<T>& bvh, int32_t leaf, Take&& take) const {
@@ -258,46 +268,8 @@ class Packet {
     }
   }
 
-  template <class Write>
-  void finish(const BvhView<T>& bvh, const I& tri, const I& place, Write&& write) const {
-    using D = Lanes<double, packet_size>;
-    const uint32_t found = bits_of(tri < I(std::numeric_limits<int32_t>::max()));
-    alignas(64) int32_t numbers[packet_size], places[packet_size];
-    tri.store(numbers);
-    place.store(places);
-    alignas(64) T corner[9][packet_size];
-    if (found) {
-      for (int l = 0; l < packet_size; ++l) {
-        const T* from = bvh.corners_of(places[l] / leaf_size) + places[l] % leaf_size;
-        for (int i = 0; i < 9; ++i) corner[i][l] = found >> l & 1 ? from[leaf_size * i] : T(0);
-      }
-    }
-    alignas(64) double u[packet_size], v[packet_size], t[packet_size];
-    if (found) {
-      const auto wide = [](const V& a) {
-        alignas(64) T values[packet_size];
-        a.store(values);
-        return D::load(values);
-      };
-      const D origin[3] = {wide(origin_[0]), wide(origin_[1]), wide(origin_[2])};
-      const D direction[3] = {wide(direction_[0]), wide(direction_[1]), wide(direction_[2])};
-      const Place<D> at = exact_place<D>(origin, direction, wide(end_ * rays_.unit), wide(t_min_), wide(t_max_),
-                                         [&](int k, int a) { return D::load(corner[3 * k + a]); });
-      at.u.store(u);
-      at.v.store(v);
-      at.t.store(t);
-    }
-    for (int l = 0; l < packet_size; ++l) {
-      if (found >> l & 1) {
-        write(l, Hit<T>{numbers[l], static_cast<T>(u[l]), static_cast<T>(v[l]), static_cast<T>(t[l])});
-      } else {
-        write(l, Hit<T>{-1, T(0), T(0), infinity<T>});
-      }
-    }
-  }
-
+  RayLanes<T> given_;
   PreparedRays<V, Axes> rays_;
-  V origin_[3], direction_[3], t_min_, t_max_;
   V end_;  // t of the best hit, or t_max, in units of the scaled direction
   Range enter_origin_[3], leave_origin_[3], inverse_[3];
   T first_t_;

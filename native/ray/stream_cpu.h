@@ -6,8 +6,9 @@
 #include <cstdint>
 
 #include "ray/bvh.h"
+#include "ray/group_cpu.h"
 #include "ray/packet_cpu.h"
-#include "ray/traverse.h"
+#include "ray/ray_lanes_cpu.h"
 
 namespace lg::ray {
 
@@ -16,20 +17,30 @@ constexpr int most_in_stream = 512;
 // Packets of few rays are slower than these alone.
 constexpr int least_in_packet = 4;
 
-// Calls of_packet(packet, rays' numbers, how many) for rays that go together, of_one(number) for others. Trees with a
+// Calls trace(rays, numbers, how many) for rays that go together, a Packet, and for others, a RayGroup. Trees with a
 // single node have no need of rays that go the same way.
-template <class T, class OfPacket, class OfOne>
-void in_packets(const BvhView<T>& bvh, const Ray<T>* rays, int count, OfPacket&& of_packet, OfOne&& of_one) {
+template <class T, class Trace>
+void in_packets(const BvhView<T>& bvh, const Ray<T>* rays, int count, Trace&& trace) {
   int numbers[most_in_stream + packet_size];
+  RayLanes<T> given;
+  RayGroup<T> group;
+  const auto gather = [&](const int* mine, int size) {
+    given.gather([&](int l) { return rays[mine[l < size ? l : 0]]; });
+  };
+  const auto trace_alone = [&](const int* mine, int size) {
+    group.load(given, size, bvh.bounds);
+    trace(group, mine, size);
+  };
   if (bvh.nodes != 1) {
     Packet<T> packet;
     for (int first = 0; first < count; first += packet_size) {
       const int size = std::min(count - first, packet_size);
       for (int l = 0; l < size; ++l) numbers[l] = first + l;
-      if (size == packet_size && packet.load([&](int l) { return rays[first + l]; }, bvh.bounds)) {
-        of_packet(packet, numbers, size);
+      gather(numbers, size);
+      if (size == packet_size && packet.load(given, bvh.bounds)) {
+        trace(packet, numbers, size);
       } else {
-        for (int l = 0; l < size; ++l) of_one(numbers[l]);
+        trace_alone(numbers, size);
       }
     }
     return;
@@ -46,11 +57,11 @@ void in_packets(const BvhView<T>& bvh, const Ray<T>* rays, int count, OfPacket&&
     for (int first = 0; first < found; first += packet_size) {
       const int size = std::min(found - first, packet_size);
       const int* mine = numbers + first;
-      const auto ray_of = [&](int l) { return rays[mine[l < size ? l : 0]]; };
-      if (size >= least_in_packet && packet.load_mixed(ray_of, bvh.bounds)) {
-        of_packet(packet, mine, size);
+      gather(mine, size);
+      if (size >= least_in_packet && packet.load_mixed(given, bvh.bounds)) {
+        trace(packet, mine, size);
       } else {
-        for (int l = 0; l < size; ++l) of_one(mine[l]);
+        trace_alone(mine, size);
       }
     }
   }
@@ -59,26 +70,20 @@ void in_packets(const BvhView<T>& bvh, const Ray<T>* rays, int count, OfPacket&&
 // What rays hit, at most most_in_stream of them.
 template <class T>
 void closest_hits(const BvhView<T>& bvh, const Ray<T>* rays, int count, Hit<T>* hits) {
-  in_packets(
-      bvh, rays, count,
-      [&](auto& packet, const int* numbers, int size) {
-        packet.closest_hits(bvh, [&](int l, const Hit<T>& hit) {
-          if (l < size) hits[numbers[l]] = hit;
-        });
-      },
-      [&](int i) { hits[i] = closest_hit(bvh, rays[i]); });
+  in_packets(bvh, rays, count, [&](auto& together, const int* numbers, int size) {
+    together.closest_hits(bvh, [&](int l, const Hit<T>& hit) {
+      if (l < size) hits[numbers[l]] = hit;
+    });
+  });
 }
 
 // Whether they hit anything.
 template <class T>
 void any_hits(const BvhView<T>& bvh, const Ray<T>* rays, int count, bool* hits) {
-  in_packets(
-      bvh, rays, count,
-      [&](auto& packet, const int* numbers, int size) {
-        const uint32_t found = packet.any_hits(bvh);
-        for (int l = 0; l < size; ++l) hits[numbers[l]] = (found >> l & 1) != 0;
-      },
-      [&](int i) { hits[i] = any_hit(bvh, rays[i]); });
+  in_packets(bvh, rays, count, [&](auto& together, const int* numbers, int size) {
+    const uint32_t found = together.any_hits(bvh);
+    for (int l = 0; l < size; ++l) hits[numbers[l]] = (found >> l & 1) != 0;
+  });
 }
 
 // stream_cpu.cpp compiles them for all.

@@ -6,7 +6,9 @@
 #include "math/divide_up.h"
 #include "parallel/tiles.h"
 #include "parallel/triangle_gradients.h"
+#include "ray/group_cpu.h"
 #include "ray/packet_cpu.h"
+#include "ray/ray_lanes_cpu.h"
 #include "ray/trace.h"
 #include "runtime/status.h"
 #include "runtime/threads.h"
@@ -16,19 +18,22 @@ namespace {
 
 constexpr int64_t rays_per_task = 512, rays_per_chunk = 4096;
 
-// Calls packet(first, packet) for sixteen rays that go together, one(i) for others.
-template <class T, class OfPacket, class OfOne>
-void for_rays(int threads, int64_t count, const RayBatch<T>& rays, const float* bounds, OfPacket&& of_packet,
-              OfOne&& of_one) {
+// Calls trace(rays, first, how many) for sixteen rays that go together, a Packet, and for others, a RayGroup.
+template <class T, class Trace>
+void for_rays(int threads, int64_t count, const RayBatch<T>& rays, const float* bounds, Trace&& trace) {
   parallel_for(threads, divide_up(count, rays_per_task), [&](int64_t task, int) {
     const int64_t end = std::min(count, (task + 1) * rays_per_task);
+    RayLanes<T> given;
     Packet<T> packet;
+    RayGroup<T> group;
     for (int64_t first = task * rays_per_task; first < end; first += packet_size) {
-      const int64_t last = std::min(end, first + packet_size);
-      if (last - first == packet_size && packet.load([&](int l) { return rays[first + l]; }, bounds)) {
-        of_packet(first, packet);
+      const int size = static_cast<int>(std::min<int64_t>(end - first, packet_size));
+      given.gather([&](int l) { return rays[first + (l < size ? l : 0)]; });
+      if (size == packet_size && packet.load(given, bounds)) {
+        trace(packet, first, size);
       } else {
-        for (int64_t i = first; i < last; ++i) of_one(i);
+        group.load(given, size, bounds);
+        trace(group, first, size);
       }
     }
   });
@@ -43,16 +48,14 @@ int32_t lg_trace_forward(lg_call* call, int32_t dtype, const void* origins, cons
                          int64_t /*levels*/, double t_min, double t_max, int32_t* hit_tri, void* bary, void* t) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::ray::TraceRays<T, lg::ray::largest_stack> body = {
-        lg::ray::make_view<T>(boxes, children, corners, leaf_tri, bounds, nodes, leaves, triangles),
-        lg::ray::make_batch<T>(origins, directions, limits, t_min, t_max),
-        {hit_tri, static_cast<T*>(bary), static_cast<T*>(t)}};
-    lg::ray::for_rays(
-        call->threads, rays, body.rays, bounds,
-        [&](int64_t first, lg::ray::Packet<T>& packet) {
-          packet.closest_hits(body.bvh, [&](int l, const lg::ray::Hit<T>& hit) { body.hits.write(first + l, hit); });
-        },
-        body);
+    const auto bvh = lg::ray::make_view<T>(boxes, children, corners, leaf_tri, bounds, nodes, leaves, triangles);
+    const auto given = lg::ray::make_batch<T>(origins, directions, limits, t_min, t_max);
+    const lg::ray::HitArrays<T> hits = {hit_tri, static_cast<T*>(bary), static_cast<T*>(t)};
+    lg::ray::for_rays(call->threads, rays, given, bounds, [&](auto& together, int64_t first, int size) {
+      together.closest_hits(bvh, [&](int l, const lg::ray::Hit<T>& found) {
+        if (l < size) hits.write(first + l, found);
+      });
+    });
   });
 }
 
@@ -88,15 +91,11 @@ int32_t lg_occluded(lg_call* call, int32_t dtype, const void* origins, const voi
                     int64_t /*levels*/, double t_min, double t_max, uint8_t* hit) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const lg::ray::FindOccluded<T, lg::ray::largest_stack> body = {
-        lg::ray::make_view<T>(boxes, children, corners, leaf_tri, bounds, nodes, leaves, triangles),
-        lg::ray::make_batch<T>(origins, directions, limits, t_min, t_max), hit};
-    lg::ray::for_rays(
-        call->threads, rays, body.rays, bounds,
-        [&](int64_t first, lg::ray::Packet<T>& packet) {
-          const uint32_t found = packet.any_hits(body.bvh);
-          for (int l = 0; l < lg::ray::packet_size; ++l) hit[first + l] = found >> l & 1;
-        },
-        body);
+    const auto bvh = lg::ray::make_view<T>(boxes, children, corners, leaf_tri, bounds, nodes, leaves, triangles);
+    const auto given = lg::ray::make_batch<T>(origins, directions, limits, t_min, t_max);
+    lg::ray::for_rays(call->threads, rays, given, bounds, [&](auto& together, int64_t first, int size) {
+      const uint32_t found = together.any_hits(bvh);
+      for (int l = 0; l < size; ++l) hit[first + l] = found >> l & 1;
+    });
   });
 }

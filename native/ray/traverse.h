@@ -81,8 +81,8 @@ LG_HD uint32_t meet_children(const PreparedRay<T>& ray, const float* boxes, T en
 }
 
 // Calls take(place, t) for the triangles of a leaf that a ray hits before `end`.
-template <class T, class Take>
-LG_HD void meet_leaf(const PreparedRay<T>& ray, const T* corners, T end, Take&& take) {
+template <class T, class Rays, class Take>
+LG_HD void meet_leaf(const Rays& ray, const T* corners, T end, Take&& take) {
 #if LG_RAY_LANES
   using V = Lanes<T, leaf_size>;
   const Meeting<V> met =
