@@ -43,6 +43,19 @@ def test_rays_are_sampled_where_cells_are_occupied(kind: ContractionType) -> Non
     assert starts.shape == (len(rays), 1)
 
 
+def test_the_extension_marches_as_the_function_does() -> None:
+    grid = v0_3.OccupancyGrid([-1.0, -1, -1, 1, 1, 1], 16)
+    grid.every_n_step(0, lambda x: (x.norm(dim=-1, keepdim=True) < 0.8).float())
+    rays, starts, ends = v0_3.ray_marching(OUT, ALONG, grid=grid, far_plane=10.0, render_step_size=0.1)
+    packed, *samples = v0_3.cuda.ray_marching(
+        OUT, ALONG, torch.zeros(3), torch.full((3,), 10.0), grid.roi_aabb, grid.binary,
+        grid.contraction_type.to_cpp_version(), 0.1, 0.0,
+    )  # fmt: skip
+    assert torch.equal(packed, v0_3.pack_info(rays, 3))
+    for got, expected in zip(samples, (rays, starts, ends)):
+        assert torch.equal(got, expected)
+
+
 def test_rendering_of_a_slab() -> None:
     """From 1 to 3 along the rays, of density 0.5, with and without what is hidden left out."""
     span = torch.full((3,), 1.0), torch.full((3,), 3.0)

@@ -126,3 +126,22 @@ def test_converted_cameras_see_the_same_pixels(theirs: Any, convert: Any, option
     points = random(6, 3, dtype=torch.float64)
     screen = theirs(R=R, T=T, **options).transform_points_screen(points, image_size=((120, 200),))
     assert torch.allclose(screen[..., :2], convert(R, T, (120, 200), **options).pixels(points))
+
+
+def test_the_type_of_points_decides() -> None:
+    """Rotations made of numpy's numbers are float64, translations of Python's integers int64."""
+    R, T = p3d.look_at_view_transform(3.0, 20, 40)
+    mixed = p3d.FoVPerspectiveCameras(R=R.double(), T=torch.tensor([[0, 0, 3]]))
+    plain = p3d.FoVPerspectiveCameras(R=R, T=T)
+    mesh = p3d.ico_sphere(1)
+    mesh.textures = p3d.TexturesVertex(torch.ones_like(mesh.verts_padded()))
+    pictures = []
+    for cameras in (mixed, plain):
+        settings = p3d.RasterizationSettings(image_size=16)
+        renderer = p3d.MeshRenderer(p3d.MeshRasterizer(cameras, settings), p3d.SoftPhongShader(cameras=cameras))
+        pictures.append(renderer(mesh))
+    assert pictures[0].dtype == torch.float32
+    assert torch.allclose(*pictures, atol=1e-4)
+    lights = p3d.PointLights(location=torch.tensor([[0.0, 1, 0]], dtype=torch.float64))
+    assert torch.allclose(renderer(mesh, lights=lights).float(), renderer(mesh, lights=p3d.PointLights()), atol=1e-4)
+    assert mixed.transform_points(mesh.verts_padded()).dtype == torch.float32

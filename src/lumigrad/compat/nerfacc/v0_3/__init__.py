@@ -3,6 +3,7 @@
 ``lumigrad.compat.nerfacc.install(version="0.3")`` puts it where programs import `nerfacc`.
 """
 
+from lumigrad.compat.nerfacc.v0_3 import cuda
 from lumigrad.compat.nerfacc.v0_3.contraction import ContractionType, contract, contract_inv
 from lumigrad.compat.nerfacc.v0_3.grid import Grid, OccupancyGrid, query_grid
 from lumigrad.compat.nerfacc.v0_3.intersection import ray_aabb_intersect
@@ -35,6 +36,7 @@ __all__ = [
     "accumulate_along_rays",
     "contract",
     "contract_inv",
+    "cuda",
     "loss_distortion",
     "pack_data",
     "pack_info",

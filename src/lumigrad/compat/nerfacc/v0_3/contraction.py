@@ -18,6 +18,10 @@ class ContractionType(enum.Enum):
     UN_BOUNDED_TANH = 1
     UN_BOUNDED_SPHERE = 2
 
+    def to_cpp_version(self) -> ContractionType:
+        """What programs hand to `nerfacc.cuda`: the same."""
+        return self
+
 
 @torch.no_grad()
 def contract(x: Tensor, roi: Tensor, type: ContractionType = ContractionType.AABB) -> Tensor:

@@ -59,7 +59,7 @@ def ray_marching(
     t_max = t_max if far_plane is None else t_max.clamp(max=far_plane)
     if stratified:
         t_min = t_min + torch.rand_like(t_min) * render_step_size
-    ray, starts, ends = _march(rays_o, rays_d, t_min, t_max, grid, render_step_size, cone_angle)
+    ray, starts, ends = march(rays_o, rays_d, t_min, t_max, grid, render_step_size, cone_angle)
     function = alpha_fn if sigma_fn is None else sigma_fn
     if function is None or not len(ray):
         return ray, starts, ends
@@ -73,7 +73,7 @@ def ray_marching(
     return ray[seen], starts[seen], ends[seen]
 
 
-def _march(
+def march(
     origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, grid: Grid | None, step: float, cone: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """All steps of all rays, some rays after the other, and those kept whose middles are occupied."""

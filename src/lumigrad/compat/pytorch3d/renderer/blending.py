@@ -23,7 +23,7 @@ class BlendParams(NamedTuple):
 def _soft(fragments: Any, zbuf: Tensor) -> SoftFragments:
     """Fragments for blending, which takes no weights of corners: callers leave empty there what they do not have."""
     bary = zbuf.new_zeros(()).expand(*zbuf.shape, 3)
-    return SoftFragments(fragments.pix_to_face.int(), zbuf, fragments.dists, bary)
+    return SoftFragments(fragments.pix_to_face.int(), zbuf, fragments.dists.to(zbuf), bary)
 
 
 def background_color_of(blend_params: BlendParams, colors: Tensor) -> Tensor:
@@ -65,8 +65,11 @@ def softmax_rgb_blend(
     Source: Liu et al. 2019, "Soft Rasterizer", section 3.3.
     """
     near, far = (v[:, None, None, None] if isinstance(v, Tensor) and v.ndim == 1 else v for v in (znear, zfar))
-    nearness = (far - fragments.zbuf) / (far - near)
+    # Lights and textures may be of another type than vertices: the wider one, as in PyTorch's arithmetic.
+    dtype = torch.promote_types(colors.dtype, fragments.zbuf.dtype)
+    colors, zbuf = colors.to(dtype), fragments.zbuf.to(dtype)
+    nearness = ((far - zbuf) / (far - near)).to(dtype)
     return blending.soft_blend(
-        colors, _soft(fragments, fragments.zbuf), nearness, blend_params.sigma, blend_params.gamma,
+        colors, _soft(fragments, zbuf), nearness, blend_params.sigma, blend_params.gamma,
         background_color_of(blend_params, colors), "pytorch3d",
     )  # fmt: skip

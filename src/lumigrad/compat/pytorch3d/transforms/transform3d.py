@@ -273,14 +273,16 @@ def _batch(value: Tensor, name: str) -> Tensor:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Products of batches, of which one may be of one element.
+    """Products of batches, of which one may be of one element, in the type of the first.
+
+    Programs build rotations of numpy's numbers, which PyTorch takes for float64, and move points in float32.
 
     Raises:
         ValueError: different numbers of elements.
     """
     if len(a) != len(b) and 1 not in (len(a), len(b)):
         raise ValueError(f"Expected batch dim for bmm to be equal or 1; got {tuple(a.shape)}, {tuple(b.shape)}")
-    return torch.matmul(a, b)
+    return torch.matmul(a, b.to(a.dtype))
 
 
 def _triple(

@@ -29,7 +29,7 @@ def _light(
     points, normals = points[:, None], normals[:, None]
     ambient = per_point(materials.ambient_color, points) * per_point(lights.ambient_color, points)
     diffuse = per_point(materials.diffuse_color, points) * lights.diffuse(normals, points)
-    specular = lights.specular(normals, points, rows(cameras.get_camera_center()), materials.shininess)
+    specular = lights.specular(normals, points, rows(cameras.get_camera_center().to(points)), materials.shininess)
     return (ambient + diffuse)[:, 0], (per_point(materials.specular_color, points) * specular)[:, 0]
 
 
