@@ -112,30 +112,19 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return -10 * ((a - b).clamp(-1, 1).square().mean() + 1e-12).log10().item()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Recovers light and materials, and lights the things anew.")
-    parser.add_argument("--size", type=int, default=72, help="pixels along a side of each picture")
-    parser.add_argument("--views", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--samples", type=int, default=16, help="paths of each pixel, in each step")
-    parser.add_argument("--out", type=Path, default=Path("relight.png"))
-    options = parser.parse_args(arguments)
-    metal = PBRMaterial((0.95, 0.7, 0.35), metallic=1.0, roughness=0.3)
-    truth = things(metal, stripes(), studio(32))
-    views = cameras(options.views, options.size)
-    photos = torch.cat([picture(truth, views[k], 16 * options.samples, k) for k in range(options.views)])
+def fit(
+    guess: Guess, photos: Tensor, views: PerspectiveCamera, metal: PBRMaterial, steps: int, samples: int
+) -> dict[str, list[float]]:
+    """Fits the guess to the photographs; returns the errors of all steps, also those to the true materials."""
     weights = 1 / (photos + 0.2)  # dark pixels count as much as bright ones
-
-    guess = Guess.start(20)
     optimiser = torch.optim.Adam(guess.leaves(), lr=0.06)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps, 0.005)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, 0.005)
     order = torch.Generator().manual_seed(0)
     errors: dict[str, list[float]] = {"pictures": [], "roughness": [], "metal": [], "paint": []}
-    first = guess.scene()
     begin = time.process_time()
-    for step in range(options.steps):
-        k = int(torch.randint(options.views, (), generator=order))
-        image = picture(guess.scene(), views[k], options.samples, 1000 + step)
+    for step in range(steps):
+        k = int(torch.randint(len(photos), (), generator=order))
+        image = picture(guess.scene(), views[k], samples, 1000 + step)
         # The noise of the image and of its gradient are independent, so that squaring does not bias the fit.
         loss = (weights[k] * (image - photos[k : k + 1])).square().mean()
         optimiser.zero_grad()
@@ -149,20 +138,41 @@ def main(arguments: list[str] | None = None) -> None:
             errors["paint"].append((guess.paint.sigmoid() - stripes()).abs().mean().item())
         if step % 50 == 49:
             print(f"step {step + 1}: {loss.item():.4f} off, {time.process_time() - begin:.0f} s of the processor")
+    return errors
 
-    with torch.no_grad():
-        found = {"truth": truth, "start": first, "found": guess.scene()}
-        place = cameras(1, 2 * options.size)[0]
-        another = around(sky(32, sun_radiance=20.0))
-        seen = {name: picture(scene, place, 64, 5)[0] for name, scene in found.items()}
-        relit = {name: picture(replace(scene, environment=another), place, 64, 6)[0] for name, scene in found.items()}
-        lights = {name: cube_to_equirect(scene.environment.cube, 48) / 4 for name, scene in found.items()}
-    off = {name: values[-1] for name, values in errors.items()}
-    print(f"off: roughness {off['roughness']:.3f}, metal {off['metal']:.3f}, paint {off['paint']:.3f}")
+
+def compare(scenes: dict[str, Scene], camera: PerspectiveCamera) -> list[list[tuple[str, Tensor]]]:
+    """Rows of named pictures: the scenes' lights, the scenes, and the scenes under another light."""
+    another = around(sky(32, sun_radiance=20.0))
+    lights = {name: cube_to_equirect(scene.environment.cube, 48) / 4 for name, scene in scenes.items()}
+    seen = {name: picture(scene, camera, 64, 5)[0] for name, scene in scenes.items()}
+    relit = {name: picture(replace(scene, environment=another), camera, 64, 6)[0] for name, scene in scenes.items()}
     before, after = (psnr(relit["truth"], relit[name]) for name in ("start", "found"))
     print(f"in another light: {before:.1f} dB at first, {after:.1f} dB found")
-    rows = [[(f"{name}: {what}", image) for name, image in images.items()] for what, images in
-            (("light", lights), ("picture", seen), ("in another light", relit))]  # fmt: skip
+    rows = (("light", lights), ("picture", seen), ("in another light", relit))
+    return [[(f"{name}: {what}", image) for name, image in images.items()] for what, images in rows]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Recovers light and materials, and lights the things anew.")
+    parser.add_argument("--size", type=int, default=72, help="pixels along a side of each picture")
+    parser.add_argument("--views", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--samples", type=int, default=16, help="paths of each pixel, in each step")
+    parser.add_argument("--out", type=Path, default=Path("relight.png"))
+    options = parser.parse_args(arguments)
+    metal = PBRMaterial((0.95, 0.7, 0.35), metallic=1.0, roughness=0.3)
+    truth = things(metal, stripes(), studio(32))
+    views = cameras(options.views, options.size)
+    photos = torch.cat([picture(truth, views[k], 16 * options.samples, k) for k in range(options.views)])
+
+    guess = Guess.start(20)
+    scenes = {"truth": truth, "start": guess.scene()}
+    errors = fit(guess, photos, views, metal, options.steps, options.samples)
+    print(f"off: roughness {errors['roughness'][-1]:.3f}, metal {errors['metal'][-1]:.3f}, "
+          f"paint {errors['paint'][-1]:.3f}")  # fmt: skip
+    with torch.no_grad():
+        rows = compare(scenes | {"found": guess.scene()}, cameras(1, 2 * options.size)[0])
     save_figure(options.out, rows, errors)
 
 

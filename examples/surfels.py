@@ -63,6 +63,51 @@ def colored(values: Tensor, seen: Tensor, low: float, high: float) -> Tensor:
     return torch.where(seen[..., None], table[index], 1)
 
 
+def surfel_row(points: Samples, view: lg.View) -> tuple[list[Tensor], tuple[float, float]]:
+    """The pictures of the upper row, and the nearest and farthest depth."""
+    count = len(points.positions)
+    start = time.perf_counter()
+    surfels = lg.surfels(
+        points.positions, facing(points.normals), torch.full((count, 2), 1.1 * points.spacing),
+        torch.full((count,), 0.9), points.colors, view, torch.ones(3),
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    alpha = surfels.alpha[0]
+    seen = alpha > 0.5
+    depth = surfels.depth[0] / alpha.clamp(min=1e-6)
+    near, far = depth[seen].min().item(), depth[seen].max().item()
+    print(f"{count} surfels: {1e3 * seconds:.0f} ms; depth from {near:.2f} to {far:.2f}, "
+          f"mean distortion {surfels.distortion.mean().item():.5f}")  # fmt: skip
+    pictures = [
+        surfels.image[0],
+        surfels.normals[0] * 0.5 + 0.5 * alpha[..., None] + (1 - alpha[..., None]),
+        colored(depth, seen, near, far),
+        colored(surfels.distortion[0].clamp(min=1e-12).log10(), alpha > 0.01, -7.0, 0.0),
+    ]
+    return pictures, (near, far)
+
+
+def splat_row(points: Samples, few: Samples, view: lg.View, depths: tuple[float, float]) -> list[Tensor]:
+    """The pictures of the lower row; depths: the ends of the colour scale."""
+    start = time.perf_counter()
+    splats = surface_splats(points, torch.cat((points.colors, points.normals), 1), view)
+    seconds = time.perf_counter() - start
+    print(f"{len(points.positions)} surface splats: {1e3 * seconds:.0f} ms; "
+          f"{100 * splats.alpha.mean().item():.1f} % covered")  # fmt: skip
+    return [
+        splats.image[0, ..., :3],
+        0.5 + 0.5 * splats.image[0, ..., 3:],
+        colored(splats.depth[0], splats.alpha[0] > 0, *depths),
+        surface_splats(few, few.colors, view).image[0],
+    ]
+
+
+def surface_splats(points: Samples, features: Tensor, view: lg.View) -> lg.Splats:
+    """Splats that just overlap, on a background of ones."""
+    radii = torch.full((len(points.positions),), 0.9 * points.spacing)
+    return lg.surface_splats(points.positions, points.normals, radii, features, view, torch.ones(features.shape[1]))
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Draws a surface as surfels and as elliptical splats.")
     parser.add_argument("--samples", type=int, default=40_000)
@@ -72,46 +117,10 @@ def main(arguments: list[str] | None = None) -> None:
     mesh = creature(level=5)
     camera = PerspectiveCamera.orbit(25.0, 15.0, 3.3, 40.0, (options.size, options.size))
     view = camera.view()
-    white = torch.ones(3)
 
     points = sample(mesh, options.samples)
-    count = len(points.positions)
-    start = time.perf_counter()
-    surfels = lg.surfels(
-        points.positions, facing(points.normals), torch.full((count, 2), 1.1 * points.spacing),
-        torch.full((count,), 0.9), points.colors, view, white,
-    )  # fmt: skip
-    seconds = time.perf_counter() - start
-    alpha = surfels.alpha[0]
-    seen = alpha > 0.5
-    depth = surfels.depth[0] / alpha.clamp(min=1e-6)
-    near, far = depth[seen].min().item(), depth[seen].max().item()
-    upper = [
-        surfels.image[0],
-        surfels.normals[0] * 0.5 + 0.5 * alpha[..., None] + (1 - alpha[..., None]),
-        colored(depth, seen, near, far),
-        colored(surfels.distortion[0].clamp(min=1e-12).log10(), alpha > 0.01, -7.0, 0.0),
-    ]
-    print(f"{count} surfels: {1e3 * seconds:.0f} ms; depth from {near:.2f} to {far:.2f}, "
-          f"mean distortion {surfels.distortion.mean().item():.5f}")  # fmt: skip
-
-    start = time.perf_counter()
-    both = torch.cat((points.colors, points.normals), 1)
-    radii = torch.full((count,), 0.9 * points.spacing)
-    splats = lg.surface_splats(points.positions, points.normals, radii, both, view, torch.ones(6))
-    seconds = time.perf_counter() - start
-    few = sample(mesh, max(options.samples // 10, 1))
-    coarse = lg.surface_splats(
-        few.positions, few.normals, torch.full((len(few.positions),), 0.9 * few.spacing), few.colors, view, white
-    )
-    covered = splats.alpha[0] > 0
-    lower = [
-        splats.image[0, ..., :3],
-        0.5 + 0.5 * splats.image[0, ..., 3:],
-        colored(splats.depth[0], covered, near, far),
-        coarse.image[0],
-    ]
-    print(f"{count} surface splats: {1e3 * seconds:.0f} ms; {100 * splats.alpha.mean().item():.1f} % covered")
+    upper, depths = surfel_row(points, view)
+    lower = splat_row(points, sample(mesh, max(options.samples // 10, 1)), view, depths)
     save_image(torch.cat((torch.cat(upper, 1), torch.cat(lower, 1)), 0), options.out)
     print(f"written: {options.out}")
 

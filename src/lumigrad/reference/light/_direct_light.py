@@ -10,11 +10,12 @@ from torch import Tensor
 
 from lumigrad.reference.light._trace_paths import (
     DARKEST,
+    _emission,
+    _environment,
     _frames,
     _lamps,
     _Lights,
     _Points,
-    _power,
     _receive,
     _same_side,
     _sample_emitters,
@@ -129,12 +130,10 @@ class _Direct:
         origins = scene.origins(self.p, onward)
         face, u, v, t = scene.meet(origins, onward)
         q: _Points = scene.points(face.clamp_min(0), torch.stack((u, v, 1 - u - v), -1), onward)
-        share = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, q)), 1)[:, None]
-        total = torch.where((face >= 0)[:, None], share * scene.emission(q), 0)
+        total = torch.where((face >= 0)[:, None], _emission(scene, q, origins, pdf), 0)
         if scene.cube is not None:
-            share = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(onward)), 1)[:, None]
             escapes = (face < 0) | ~(t < self.reach)
-            total = total + torch.where(escapes[:, None], share * scene.radiance(onward), 0)
+            total = total + torch.where(escapes[:, None], _environment(scene, onward, pdf), 0)
         return torch.where(alive[:, None], weight * total, 0)
 
 

@@ -469,6 +469,21 @@ def _lamps(scene: _Scene, origins: Tensor, number: Tensor) -> _Lights:
 # ---- Paths ---------------------------------------------------------------------------------------------------------
 
 
+def _emission(scene: _Scene, p: _Points, origins: Tensor, pdf: Tensor) -> Tensor:
+    """The emission of surface points, weighted against the sampling of emitters from the origins.
+
+    pdf: that of the direction that a path was continued in; 0 if emitters were not sampled.
+    """
+    share = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, p)), 1)[:, None]
+    return share * scene.emission(p)
+
+
+def _environment(scene: _Scene, directions: Tensor, pdf: Tensor) -> Tensor:
+    """The environment's radiance, weighted against its sampling; pdf: see `_emission`."""
+    share = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(directions)), 1)[:, None]
+    return share * scene.radiance(directions)
+
+
 def _trace(
     scene: _Scene, origins: Tensor, rays: Tensor, random: _Random, max_depth: int, first_surface: int = 0
 ) -> tuple[Tensor, ...]:
@@ -487,8 +502,7 @@ def _trace(
         materials, kinds = scene.materials(p)
         if surface == 0:
             first = _seen(p, materials, kinds, t / rays.norm(dim=-1), alive)
-        share = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, p)), 1)[:, None]
-        radiance = radiance + torch.where(alive[:, None], share * carried * scene.emission(p), 0)
+        radiance = radiance + torch.where(alive[:, None], carried * _emission(scene, p, origins, pdf), 0)
         if surface + 1 == max_depth or not alive.any():
             break
         way = _with_slope_of(t[:, None], _length(p.position - origins))
@@ -520,8 +534,7 @@ def _trace(
             alive, carried = _roulette(alive, carried, eta, random.of(surface, GROUP)[1])
         carried = carried * passed
         if scene.cube is not None:
-            share = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(onward)), 1)[:, None]
-            radiance = radiance + torch.where((alive & ~met)[:, None], share * carried * scene.radiance(onward), 0)
+            radiance = radiance + torch.where((alive & ~met)[:, None], carried * _environment(scene, onward, pdf), 0)
         alive, weight = alive & met, torch.stack((u, v, 1 - u - v), -1)
         moves = (alive & ~smooth)[:, None]
         carried = carried * torch.where(moves, scene.transfer(face.clamp_min(0), torch.where(moves, spans, 1)), 1)
@@ -550,18 +563,16 @@ def _trace_through_media(
         if segment == 0:
             through = torch.where(past[:, None], carried, 0)
         elif scene.cube is not None:
-            share = torch.where(pdf > 0, _power(pdf, scene.environment_pdf(directions)), 1)[:, None]
-            radiance = radiance + torch.where(past[:, None], share * carried * scene.radiance(directions), 0)
+            radiance = radiance + torch.where(past[:, None], carried * _environment(scene, directions, pdf), 0)
         weight = torch.stack((flight.u, flight.v, 1 - flight.u - flight.v), -1)
         p = scene.points(flight.face.clamp_min(0), weight, directions)
         materials, kinds = scene.materials(p)
         if segment == 0:
             distance = (flight.position - origins).norm(dim=-1, keepdim=True) * scale[:, None]
-            colliding = distance, torch.zeros_like(rays), space.albedo(flight.medium, flight.position)
-            seen = _seen(p, materials, kinds, flight.t * scale, hit)[1:]
-            first = tuple(torch.where(flight.collides[:, None], a, b) for a, b in zip(colliding, seen, strict=True))
-        share = torch.where(pdf > 0, _power(pdf, scene.emitter_pdf(origins, p)), 1)[:, None]
-        radiance = radiance + torch.where(hit[:, None], share * carried * scene.emission(p), 0)
+            collision = distance, torch.zeros_like(rays), space.albedo(flight.medium, flight.position)
+            surface = _seen(p, materials, kinds, flight.t * scale, hit)[1:]
+            first = tuple(torch.where(flight.collides[:, None], a, b) for a, b in zip(collision, surface, strict=True))
+        radiance = radiance + torch.where(hit[:, None], carried * _emission(scene, p, origins, pdf), 0)
         alive = hit | collides
         if segment + 1 == max_depth or not alive.any():
             break
