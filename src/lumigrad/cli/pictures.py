@@ -39,7 +39,7 @@ _BACKGROUNDS = ((1.0, 1.0, 1.0), (0.2, 0.22, 0.26))
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How everything is drawn.
 
     Attributes:
@@ -73,8 +73,8 @@ class Look:
     plain: bool
 
 
-def look_of(arguments: argparse.Namespace, lit: bool, progress: bool = False) -> Look:
-    """The look that the options ask for.
+def style_of(arguments: argparse.Namespace, lit: bool, progress: bool = False) -> Style:
+    """The style set by the options.
 
     Args:
         lit: whether a file brings lights.
@@ -96,7 +96,7 @@ def look_of(arguments: argparse.Namespace, lit: bool, progress: bool = False) ->
     asked_for = environment is not None and (arguments.environment is not None or arguments.show_environment)
     plain = Lighting()
     directions = tuple(tuple((turn @ torch.tensor(direction)).tolist()) for direction in plain.directions)
-    return Look(
+    return Style(
         shading,
         (*lights, *around),
         (*lights, environment if asked_for and environment is not None else faint),
@@ -138,26 +138,26 @@ def _environment(arguments: argparse.Namespace, shading: str, turn: Tensor) -> E
 
 
 @torch.no_grad()
-def shot_of(subjects: Sequence[Subject], camera: Camera, look: Look, own: Sequence[Light]) -> Rendering:
+def shot_of(subjects: Sequence[Subject], camera: Camera, style: Style, own: Sequence[Light]) -> Rendering:
     """Everything in the files, seen together, before any background; "depth" and "ids" have one channel.
 
     own: the lights of the files.
     """
     shapes = [subject.shape for subject in subjects]
     if len({type(shape) for shape in shapes}) > 1:
-        return _mixed_shot(shapes, own, camera, look)
+        return _mixed_shot(shapes, own, camera, style)
     if isinstance(shapes[0], Mesh):
-        return _mesh_shot(Scene(shapes, _lights(shapes, own, look)), camera, look)
-    if look.tracing is not None:
-        raise UserError(f"--method {look.tracing.method}: it is for meshes, {subjects[0].path} holds none")
-    return _cloud_shot(Scene(shapes), camera, look)
+        return _mesh_shot(Scene(shapes, _lights(shapes, own, style)), camera, style)
+    if style.tracing is not None:
+        raise UserError(f"--method {style.tracing.method}: it is for meshes, {subjects[0].path} holds none")
+    return _cloud_shot(Scene(shapes), camera, style)
 
 
-def _lights(meshes: Sequence[Shape], own: Sequence[Light], look: Look) -> tuple[Light, ...]:
+def _lights(meshes: Sequence[Shape], own: Sequence[Light], style: Style) -> tuple[Light, ...]:
     """Those of files, and those that are asked for or make up for missing ones."""
-    if look.tracing and look.plain and (own or any(map(_emits, meshes))):
+    if style.tracing and style.plain and (own or any(map(_emits, meshes))):
         return tuple(own)
-    return (*own, *look.beside) if own else look.lights
+    return (*own, *style.beside) if own else style.lights
 
 
 def _emits(mesh: Shape) -> bool:
@@ -166,19 +166,19 @@ def _emits(mesh: Shape) -> bool:
     return any(light is not None and bool((light > 0).any()) for light in found)
 
 
-def _mesh_shot(scene: Scene, camera: Camera, look: Look) -> Rendering:
-    if look.tracing is not None:
-        shot = look.tracing.shot(scene, camera, look.tone)
-        return replace(shot, color=shot.color * look.exposure)
-    if look.shading == "ids":
+def _mesh_shot(scene: Scene, camera: Camera, style: Style) -> Rendering:
+    if style.tracing is not None:
+        shot = style.tracing.shot(scene, camera, style.tone)
+        return replace(shot, color=shot.color * style.exposure)
+    if style.shading == "ids":
         shot = render(scene, camera, shading="unlit")
         return _data_shot(shot, shot.primitive_ids[..., None].float())  # type: ignore[index]
-    shading: str | Shader = _diffuse(look.lighting) if look.shading == "diffuse" else look.shading
+    shading: str | Shader = _diffuse(style.lighting) if style.shading == "diffuse" else style.shading
     shot = render(
-        scene, camera, shading=shading, supersampling=look.supersampling, buffers=False,
-        tone_mapping=look.tone if look.shading == "pbr" else "auto",
+        scene, camera, shading=shading, supersampling=style.supersampling, buffers=False,
+        tone_mapping=style.tone if style.shading == "pbr" else "auto",
     )  # fmt: skip
-    return replace(shot, color=shot.color * look.exposure)
+    return replace(shot, color=shot.color * style.exposure)
 
 
 def _diffuse(lighting: Lighting) -> Shader:
@@ -191,73 +191,73 @@ def _diffuse(lighting: Lighting) -> Shader:
     return shader
 
 
-def _cloud_shot(scene: Scene, camera: Camera, look: Look) -> Rendering:
+def _cloud_shot(scene: Scene, camera: Camera, style: Style) -> Rendering:
     """Points, Gaussians or surfels, which bring their colours with them."""
     height, width = camera.size
-    fine = camera.resized((height * look.supersampling, width * look.supersampling))
+    fine = camera.resized((height * style.supersampling, width * style.supersampling))
     first = listed(scene.shapes)[0]
     if isinstance(first, PointCloud):
-        radius = None if first.radii is not None and look.radius is None else _radius(first, camera, look)
+        radius = None if first.radii is not None and style.radius is None else _radius(first, camera, style)
         shot = render_points(scene, fine, radius=radius)
     elif isinstance(first, SurfelCloud):
         shot = render_surfels(scene, fine)
     else:
         assert isinstance(first, (GaussianCloud, Mesh))
-        shot = render_gaussians(scene, fine, antialiased=look.antialiased)
-    if look.shading in _DATA:
-        found = {"normals": shot.normals, "depth": shot.depth, "ids": shot.primitive_ids}[look.shading]
+        shot = render_gaussians(scene, fine, antialiased=style.antialiased)
+    if style.shading in _DATA:
+        found = {"normals": shot.normals, "depth": shot.depth, "ids": shot.primitive_ids}[style.shading]
         if found is None:
-            raise UserError(f"--shading {look.shading}: the points have no normals")
-        if look.shading == "ids":
+            raise UserError(f"--shading {style.shading}: the points have no normals")
+        if style.shading == "ids":
             found = found[..., None].float()
-        data = _data_shot(shot, 0.5 + 0.5 * found if look.shading == "normals" else found)
-        return _subsampled(data, look.supersampling)
-    return _averaged(shot, look.supersampling)
+        data = _data_shot(shot, 0.5 + 0.5 * found if style.shading == "normals" else found)
+        return _subsampled(data, style.supersampling)
+    return _averaged(shot, style.supersampling)
 
 
-def _mixed_shot(shapes: Sequence[Shape], own: Sequence[Light], camera: Camera, look: Look) -> Rendering:
+def _mixed_shot(shapes: Sequence[Shape], own: Sequence[Light], camera: Camera, style: Style) -> Rendering:
     """Shapes of several kinds, each in front of what lies behind it."""
     refused = {
-        f"--method {look.tracing.method if look.tracing else ''}": look.tracing is not None,
-        f"--shading {look.shading}": look.shading in ("normals", "ids"), "--antialiased": look.antialiased,
-        "--exposure, --tone": look.exposure != 1 or look.tone != "srgb",
+        f"--method {style.tracing.method if style.tracing else ''}": style.tracing is not None,
+        f"--shading {style.shading}": style.shading in ("normals", "ids"), "--antialiased": style.antialiased,
+        "--exposure, --tone": style.exposure != 1 or style.tone != "srgb",
     }  # fmt: skip
     for option, present in refused.items():
         if present:
             raise UserError(f"{option}: not where files of several kinds are shown --together")
     meshes = [shape for shape in shapes if isinstance(shape, Mesh)]
-    options: dict[str, Any] = {"supersampling": look.supersampling} if meshes else {}
+    options: dict[str, Any] = {"supersampling": style.supersampling} if meshes else {}
     if meshes:
-        plain = {"diffuse": _diffuse(look.lighting), "depth": "unlit"}
-        options["shading"] = plain.get(look.shading, look.shading)
-    sized = [_sized(shape, camera, look) if isinstance(shape, PointCloud) else shape for shape in shapes]
-    shot = render(Scene(sized, _lights(meshes, own, look) if meshes else ()), camera, **options)
-    if look.shading == "depth":
+        plain = {"diffuse": _diffuse(style.lighting), "depth": "unlit"}
+        options["shading"] = plain.get(style.shading, style.shading)
+    sized = [_sized(shape, camera, style) if isinstance(shape, PointCloud) else shape for shape in shapes]
+    shot = render(Scene(sized, _lights(meshes, own, style) if meshes else ()), camera, **options)
+    if style.shading == "depth":
         assert shot.depth is not None
         seen = (shot.depth > 0).float()
         return Rendering(shot.depth * seen, seen)
-    if look.shading != "pbr":
+    if style.shading != "pbr":
         return shot
     # The pictures of this shading are in linear light.
     color = srgb_decode(shot.straight()[..., :-1]) * shot.mask
     return Rendering(color, shot.mask, tone_mapping=TONE_MAPPINGS["srgb"])
 
 
-def _sized(cloud: PointCloud, camera: Camera, look: Look) -> PointCloud:
+def _sized(cloud: PointCloud, camera: Camera, style: Style) -> PointCloud:
     """Points with radii in the world: what is in pixels is so in the middle of the picture."""
-    if cloud.radii is not None and look.radius is None:
+    if cloud.radii is not None and style.radius is None:
         return cloud
     distance = 1.0 if camera.view().projection == "orthographic" else float(camera.position.norm())
-    radius = _radius(cloud, camera, look) / look.supersampling * distance / float(camera.fx)
+    radius = _radius(cloud, camera, style) / style.supersampling * distance / float(camera.fx)
     return replace(cloud, radii=torch.full_like(cloud.positions[:, 0], radius))
 
 
-def _radius(cloud: PointCloud, camera: Camera, look: Look) -> float:
+def _radius(cloud: PointCloud, camera: Camera, style: Style) -> float:
     """In pixels of the supersampled image: such that the points about cover what they are on."""
-    pixels = look.radius
+    pixels = style.radius
     if pixels is None:
         pixels = min(8.0, max(0.7, math.sqrt(camera.size[0] * camera.size[1] / max(1, len(cloud)))))
-    return pixels * look.supersampling
+    return pixels * style.supersampling
 
 
 def _data_shot(shot: Rendering, values: Tensor) -> Rendering:
@@ -305,34 +305,36 @@ def chosen_background(shots: Sequence[Rendering]) -> tuple[float, float, float]:
     return _BACKGROUNDS[0] if contrasts[0] > min(0.8, contrasts[1]) else _BACKGROUNDS[1]
 
 
-def background_of(shots: Sequence[Rendering], look: Look) -> tuple[float, float, float]:
+def background_of(shots: Sequence[Rendering], style: Style) -> tuple[float, float, float]:
     """The background that suits: of values, black behind depths and white behind others."""
-    if look.shading in _DATA:
-        return (0.0, 0.0, 0.0) if look.shading == "depth" else (1.0, 1.0, 1.0)
+    if style.shading in _DATA:
+        return (0.0, 0.0, 0.0) if style.shading == "depth" else (1.0, 1.0, 1.0)
     return chosen_background(shots)
 
 
 @torch.no_grad()
-def picture(shot: Rendering, camera: Camera, look: Look, background: tuple[float, ...] | None, linear: bool) -> Tensor:
+def picture(
+    shot: Rendering, camera: Camera, style: Style, background: tuple[float, ...] | None, linear: bool
+) -> Tensor:
     """The picture [H, W, 1, 3 or 4] for a file.
 
     Args:
         background: display-encoded, None for transparent.
         linear: whether the file holds linear radiance and plain values, instead of what is displayed.
     """
-    if look.shading in _DATA and linear:
-        return _plain_values(shot, look.shading)[0]
-    if look.shading == "depth":
+    if style.shading in _DATA and linear:
+        return _plain_values(shot, style.shading)[0]
+    if style.shading == "depth":
         shot = _near_is_white(shot)
-    elif look.shading == "ids":
+    elif style.shading == "ids":
         shot = replace(shot, color=_hues(shot.color) * shot.mask)
     shot = replace(shot, tone_mapping=None) if linear else shot
     color, mask = shot.color, shot.mask
-    if linear and look.shading != "pbr":
+    if linear and style.shading != "pbr":
         color = srgb_decode(color)
-    if look.environment is not None:
-        behind = look.environment.sample(camera.rays()[1])[None] * look.exposure
-        if look.shading == "pbr":
+    if style.environment is not None:
+        behind = style.environment.sample(camera.rays()[1])[None] * style.exposure
+        if style.shading == "pbr":
             mixed = color + (1 - mask) * behind
             return mixed[0] if shot.tone_mapping is None else shot.tone_mapping(mixed)[0]
         return (color + (1 - mask) * (behind if linear else TONE_MAPPINGS["srgb"](behind)))[0]

@@ -14,7 +14,7 @@ from torch import Tensor
 from lumigrad.cli.arguments import color_or_none, distant_light, number, positive
 from lumigrad.cli.errors import UserError
 from lumigrad.cli.lighting import file_lights
-from lumigrad.cli.pictures import SHADINGS, Look, background_of, look_of, picture, sheet, shot_of, warn_if_empty
+from lumigrad.cli.pictures import SHADINGS, Style, background_of, picture, sheet, shot_of, style_of, warn_if_empty
 from lumigrad.cli.shared import progress_bar
 from lumigrad.cli.subjects import Subject, ball_of, read_subject
 from lumigrad.cli.tracing import add_tracing_options
@@ -117,12 +117,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--background transparent: videos have no transparency")
     views = viewpoints(arguments, video)
     subjects = [read_subject(f, arguments.texture, arguments.crease, arguments.double_sided) for f in arguments.files]
-    look = look_of(arguments, lit=any(subject.lights for subject in subjects), progress=not video)
+    style = style_of(arguments, lit=any(subject.lights for subject in subjects), progress=not video)
     groups = [subjects] if arguments.together else [[subject] for subject in subjects]
-    cells = _drawn(groups, views, look, video)
-    background = _chosen(arguments.background, cells, look)
+    cells = _drawn(groups, views, style, video)
+    background = _chosen(arguments.background, cells, style)
     linear = suffix in LINEAR
-    pictures = [[picture(shot, camera, look, background, linear) for shot, camera in row] for row in cells]
+    pictures = [[picture(shot, camera, style, background, linear) for shot, camera in row] for row in cells]
     try:
         if video:
             frames = [sheet(_arranged(list(column), arguments.columns)) for column in zip(*pictures)]
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _drawn(
-    groups: Sequence[Sequence[Subject]], views: Sequence[Viewpoint], look: Look, video: bool
+    groups: Sequence[Sequence[Subject]], views: Sequence[Viewpoint], style: Style, video: bool
 ) -> list[list[tuple[Rendering, Camera]]]:
     """What each view shows of each group of files, and the camera."""
     cells = []
@@ -144,10 +144,10 @@ def _drawn(
         for group in groups:
             ball, row = ball_of(group), []
             near = [subject.around(ball.centre) for subject in group]
-            own = file_lights(near, look.shading, look.as_they_are)
+            own = file_lights(near, style.shading, style.as_they_are)
             for view in views:
                 camera = from_centre(view(ball), ball.centre)
-                row.append((shot_of(near, camera, look, own), camera))
+                row.append((shot_of(near, camera, style, own), camera))
                 if bar is not None:
                     bar.update()
             warn_if_empty([shot for shot, _ in row], ", ".join(str(subject.path) for subject in group))
@@ -156,12 +156,12 @@ def _drawn(
 
 
 def _chosen(
-    background: Any, cells: Sequence[Sequence[tuple[Rendering, Camera]]], look: Look
+    background: Any, cells: Sequence[Sequence[tuple[Rendering, Camera]]], style: Style
 ) -> tuple[float, ...] | None:
     """The background's colour, None for transparent."""
     if background != "auto":
         return background  # type: ignore[no-any-return]
-    return background_of([shot for row in cells for shot, _ in row], look)
+    return background_of([shot for row in cells for shot, _ in row], style)
 
 
 def _grid(pictures: Sequence[Sequence[Tensor]], columns: int | None) -> Sequence[Sequence[Tensor]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lumigrad.cli.errors import UserError
 from lumigrad.cli.lighting import file_lights
-from lumigrad.cli.pictures import SHADINGS, Look, background_of, look_of, picture, shot_of
+from lumigrad.cli.pictures import SHADINGS, Style, background_of, picture, shot_of, style_of
 from lumigrad.cli.subjects import Ball, Subject, ball_of, read_subject
 from lumigrad.cli.viewpoints import from_centre, upright
 from lumigrad.fit.fields import load_field
@@ -130,7 +130,7 @@ class ShownShapes(Shown):
     def __init__(self, arguments: argparse.Namespace, files: Sequence[Path], photos: PosedPhotos | None) -> None:
         super().__init__(arguments, files)
         self._points = None if photos is None or files else _points_of(photos)
-        self._looks: dict[str, Look] = {}
+        self._styles: dict[str, Style] = {}
         self._backgrounds: dict[str, tuple[float, float, float]] = {}
         self._read()
 
@@ -146,30 +146,30 @@ class ShownShapes(Shown):
     def draw(self, camera: PerspectiveCamera, shading: str) -> tuple[Tensor, Tensor | None]:
         """What `Viewer` asks for."""
         with self._lock:
-            look, near, centre = self._look(shading), self._near, self.ball.centre
+            style, near, centre = self._style(shading), self._near, self.ball.centre
         seen = from_centre(camera, centre)
-        shot = shot_of(near, seen, look, file_lights(near, shading, look.as_they_are))
-        background = None if look.environment is not None else self._background(shading, shot, look)
+        shot = shot_of(near, seen, style, file_lights(near, shading, style.as_they_are))
+        background = None if style.environment is not None else self._background(shading, shot, style)
         depth = None
         if shot.depth is not None:
             depth = torch.where(shot.mask > 0.5, shot.depth, torch.inf)[0, ..., 0]
-        return picture(shot, seen, look, background, linear=False), depth
+        return picture(shot, seen, style, background, linear=False), depth
 
-    def _background(self, shading: str, shot: Rendering, look: Look) -> tuple[float, float, float]:
+    def _background(self, shading: str, shot: Rendering, style: Style) -> tuple[float, float, float]:
         """The same for all views, until files change."""
         if shading not in self._backgrounds:
-            self._backgrounds[shading] = background_of([shot], look)
+            self._backgrounds[shading] = background_of([shot], style)
         return self._backgrounds[shading]
 
-    def _look(self, shading: str) -> Look:
-        if shading not in self._looks:
+    def _style(self, shading: str) -> Style:
+        if shading not in self._styles:
             given = vars(self._arguments) | {"shading": shading, "unlit": False}
             if shading != "pbr":
                 given |= {"exposure": None, "tone": "srgb"}
             if shading == "diffuse":
                 given |= {"light": [], "environment": None, "show_environment": False}
-            self._looks[shading] = look_of(argparse.Namespace(**given), lit=False)
-        return self._looks[shading]
+            self._styles[shading] = style_of(argparse.Namespace(**given), lit=False)
+        return self._styles[shading]
 
 
 def _shadings(subjects: Sequence[Subject], a: argparse.Namespace) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="whom to answer: this machine (127.0.0.1), all (0.0.0.0)")
     parser.add_argument("--port", type=number(int, 1, 65535), default=8080, help="of the page, or the next (8080)")
     parser.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
-    # What pictures of files have besides; see `look_of`.
+    # What pictures of files have besides; see `style_of`.
     parser.set_defaults(
         run=run, supersampling=1, method="raster", samples=None, max_depth=None, error=None, ambient_occlusion=None
     )

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from lumigrad.compat.mitsuba.materials import look_of
+from lumigrad.compat.mitsuba.materials import color_texture
 from lumigrad.compat.mitsuba.objects import Object, at, below
 from lumigrad.scene import AmbientLight, DirectionalLight, EnvironmentLight, Light, PointLight, SpotLight
 from lumigrad.scene.light.cubemap import cube_directions
@@ -24,10 +24,10 @@ def light_of(emitter: Object) -> Light:
 
 
 def _color(emitter: Object, name: str) -> Tensor:
-    look = look_of(emitter.children[name])
-    if look.image is not None:
+    found = color_texture(emitter.children[name])
+    if found.image is not None:
         raise NotImplementedError(f"{below(emitter.path, name)}: expected a colour, got a bitmap")
-    return look.color
+    return found.color
 
 
 def _point(emitter: Object) -> Light:

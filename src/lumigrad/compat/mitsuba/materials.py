@@ -24,7 +24,7 @@ IMAGES = ("bitmap", "checkerboard")
 _SHARP = 512  # texels along a side of an image with sharp edges
 
 
-class Look(NamedTuple):
+class ColorTexture(NamedTuple):
     """A colour [3], and an image [H, W, 3] that it multiplies, display-encoded, or None."""
 
     color: Tensor
@@ -50,7 +50,7 @@ def material_of(bsdf: Object | None, emitter: Object | None) -> Material:
         two_sided = False
     options: dict[str, Any] = {"double_sided": two_sided}
     if emitter is not None:
-        glow = look_of(emitter.children["radiance"])
+        glow = color_texture(emitter.children["radiance"])
         options |= {"emissive": glow.color, "emissive_texture": glow.image}
     if bsdf is None:
         return DiffuseMaterial(**options)
@@ -58,7 +58,7 @@ def material_of(bsdf: Object | None, emitter: Object | None) -> Material:
 
 
 def _is_black(bsdf: Object | None) -> bool:
-    return bsdf is not None and not bool(look_of(bsdf.children["reflectance"]).color.any())
+    return bsdf is not None and not bool(color_texture(bsdf.children["reflectance"]).color.any())
 
 
 def _masked(bsdf: Object, emitter: Object | None) -> Material:
@@ -87,8 +87,8 @@ def _masked(bsdf: Object, emitter: Object | None) -> Material:
 
 
 def _diffuse(bsdf: Object, options: dict[str, Any]) -> Material:
-    look = look_of(bsdf.children["reflectance"])
-    return DiffuseMaterial(base_color=look.color, base_color_texture=look.image, **options)
+    base = color_texture(bsdf.children["reflectance"])
+    return DiffuseMaterial(base_color=base.color, base_color_texture=base.image, **options)
 
 
 def _conductor(bsdf: Object, options: dict[str, Any]) -> Material:
@@ -113,9 +113,9 @@ def _plastic(bsdf: Object, options: dict[str, Any]) -> Material:
     """Of a smooth coat, the reflection is a little rough."""
     _check_facets(bsdf)
     _refuse_factor(bsdf, "specular_reflectance")
-    look = look_of(bsdf.children["diffuse_reflectance"])
+    base = color_texture(bsdf.children["diffuse_reflectance"])
     return PlasticMaterial(
-        base_color=look.color, base_color_texture=look.image, ior=bsdf.values["eta"], roughness=_roughness(bsdf),
+        base_color=base.color, base_color_texture=base.image, ior=bsdf.values["eta"], roughness=_roughness(bsdf),
         saturating=bsdf.options["nonlinear"], **options,
     )  # fmt: skip
 
@@ -129,11 +129,11 @@ def _principled(bsdf: Object, options: dict[str, Any]) -> Material:
     for name in ("anisotropic", "spec_tint", "sheen", "sheen_tint", "flatness"):
         if bool(_number(bsdf, name) != 0):
             raise NotImplementedError(f"{below(bsdf.path, name)}: expected 0")
-    look, values = look_of(bsdf.children["base_color"]), bsdf.values
+    base, values = color_texture(bsdf.children["base_color"]), bsdf.values
     reflected = (0.08 * values["specular"]).sqrt() if "specular" in values else None
     coat = 0.1 + (0.001 - 0.1) * _number(bsdf, "clearcoat_gloss")
     return PBRMaterial(
-        base_color=look.color, base_color_texture=look.image, metallic=_number(bsdf, "metallic"),
+        base_color=base.color, base_color_texture=base.image, metallic=_number(bsdf, "metallic"),
         roughness=_number(bsdf, "roughness"), clearcoat=_number(bsdf, "clearcoat"), clearcoat_roughness=coat.sqrt(),
         ior=values["eta"] if reflected is None else (1 + reflected) / (1 - reflected),
         transmission=_number(bsdf, "spec_trans"), solid=bool(_number(bsdf, "spec_trans") > 0), **options,
@@ -193,12 +193,12 @@ def _color(parent: Object, name: str) -> Tensor:
     return texture.values["value"].expand(3)
 
 
-def look_of(texture: Object) -> Look:
+def color_texture(texture: Object) -> ColorTexture:
     if texture.kind not in IMAGES:
-        return Look(texture.values["value"].expand(3), None)
+        return ColorTexture(texture.values["value"].expand(3), None)
     image = _texels(texture)
     image = image.expand(*image.shape[:2], 3)
-    return Look(torch.ones(3), srgb_encode(_WRAPS[texture.options["wrap_mode"]](image)))
+    return ColorTexture(torch.ones(3), srgb_encode(_WRAPS[texture.options["wrap_mode"]](image)))
 
 
 def _texels(texture: Object) -> Tensor:
