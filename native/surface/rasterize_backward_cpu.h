@@ -73,69 +73,102 @@ LG_HD void plane_gradients(const PixelPlanes<T>& pixel, T grad_u, T grad_v, T gr
   out[3] = grad_depth;
 }
 
-// Adds a block to the records of its triangles. seen: the lanes of all of its parts. Returns the end of these.
-template <bool StraightThrough, class T, int Channels>
-LG_INLINE const BlockPart* add_block(const FragmentGradients<T>& in, const BlockPlace& place, uint32_t seen,
-                                     const BlockPart* parts, const TileTriangles<T>& triangles,
-                                     const TileAttributes<T, Channels>& sides, T* LG_RESTRICT records) {
-  using Record = PixelRecord<Channels>;
-  constexpr int channels = std::max(1, Channels);
-  LanePlanes<T> planes(place.column, place.row);
-  Lanes<T> to_u[channels], to_v[channels];  // how u and v change the attributes
-  unrolled<channels>([&](int c) LG_INLINE_LAMBDA { to_u[c] = to_v[c] = Lanes<T>(T(0)); });
-  const BlockPart* end = parts;
-  for (uint32_t rest = seen; rest; rest &= ~end++->lanes) {
-    const auto mask = mask_of<T>(end->lanes);
-    planes.set(mask, triangles.planes(end->number));
+// Values of the lanes of a block that depend on the lane's triangle.
+template <class T, int Channels>
+struct LaneTriangles {
+  LanePlanes<T> planes;
+  Lanes<T> to_u[std::max(1, Channels)], to_v[std::max(1, Channels)];  // how u and v change the attributes
+
+  explicit LG_INLINE LaneTriangles(const BlockPlace& place) : planes(place.column, place.row) {
+    unrolled<std::max(1, Channels)>([&](int c) LG_INLINE_LAMBDA { to_u[c] = to_v[c] = Lanes<T>(T(0)); });
+  }
+
+  LG_INLINE void set(uint32_t lanes, const Planes<T>& triangle, const TileAttributes<T, Channels>& sides,
+                     int32_t number) {
+    const auto mask = mask_of<T>(lanes);
+    planes.set(mask, triangle);
     if constexpr (Channels > 0) {
-      const T* side = sides.corners(end->number);
+      const T* side = sides.corners(number);
       unrolled<Channels>([&](int c) LG_INLINE_LAMBDA {
         to_u[c] = select(mask, Lanes<T>(side[c]), to_u[c]);
         to_v[c] = select(mask, Lanes<T>(side[Channels + c]), to_v[c]);
       });
     }
   }
-  const Lanes<T> zero = T(0);
-  alignas(64) T a[4][block_lanes], g[4][block_lanes], bary[2][block_lanes], depth[block_lanes], weights[2][block_lanes];
-  planes.evaluate(LaneOffsets<T>::block_x, LaneOffsets<T>::block_y, a);
-  Lanes<T> grad_u, grad_v, grad_depth, grad[channels];
-  load_gradients(in, place, grad_u, grad_v, grad_depth);
-  if constexpr (Channels > 0) {
-    const BlockValues<T, Channels> values(in.attributes + Channels * place.first, Channels * place.width, place.inside);
-    unrolled<Channels>([&](int c) LG_INLINE_LAMBDA {
-      grad[c] = values.value[c];
-      grad_u = grad_u + grad[c] * to_u[c];
-      grad_v = grad_v + grad[c] * to_v[c];
-    });
-  }
+};
+
+// The gradients of the lanes of a block: of the planes, and weights of the gradients of the attributes.
+template <class T>
+struct LaneGradients {
+  alignas(64) T planes[4][block_lanes], weights[2][block_lanes];
+};
+
+// Converts the gradients of u, v and depth at a block to `LaneGradients`. values: of the planes.
+template <bool StraightThrough, int Channels, class T>
+LG_INLINE void block_gradients(const T (&values)[4][block_lanes], const Lanes<T>& grad_u, const Lanes<T>& grad_v,
+                               const Lanes<T>& grad_depth, LaneGradients<T>* out) {
+  alignas(64) T bary[2][block_lanes], depth[block_lanes];
   store(bary[0], grad_u);
   store(bary[1], grad_v);
   store(depth, grad_depth);
   LG_VECTORIZE
   for (int l = 0; l < block_lanes; ++l) {
-    const T at[4] = {a[0][l], a[1][l], a[2][l], a[3][l]};
+    const T at[4] = {values[0][l], values[1][l], values[2][l], values[3][l]};
     const PixelPlanes<T> pixel = project(at);
-    T out[4];
-    plane_gradients<StraightThrough>(pixel, bary[0][l], bary[1][l], depth[l], out);
-    for (int k = 0; k < 4; ++k) g[k][l] = out[k];
+    T g[4];
+    plane_gradients<StraightThrough>(pixel, bary[0][l], bary[1][l], depth[l], g);
+    for (int k = 0; k < 4; ++k) out->planes[k][l] = g[k];
     if (Channels > 0) {
       const PixelAttributes<T> clamped = clamp_attributes(pixel);
-      weights[0][l] = clamped.u;
-      weights[1][l] = clamped.v;
+      out->weights[0][l] = clamped.u;
+      out->weights[1][l] = clamped.v;
     }
   }
-  BlockQuads<T> quads[Record::values / 4 - 2];
-  quads[0].set(load(g[0]), load(g[1]), load(g[2]), load(g[3]));
+}
+
+// The values of each lane that a record sums, in fours. attributes: the gradients of the attributes.
+template <int Channels, class T, int Count>
+LG_INLINE void set_quads(const LaneGradients<T>& g, const Lanes<T>* attributes, BlockQuads<T> (&quads)[Count]) {
+  quads[0].set(load(g.planes[0]), load(g.planes[1]), load(g.planes[2]), load(g.planes[3]));
   if constexpr (Channels > 0) {
+    const Lanes<T> zero = T(0);
     unrolled<2>([&](int k) LG_INLINE_LAMBDA {
-      const Lanes<T> weight = load(weights[k]);
-      quads[1 + k].set(grad[0] * weight, Channels > 1 ? grad[1 % channels] * weight : zero,
-                       Channels > 2 ? grad[2 % channels] * weight : zero,
-                       Channels > 3 ? grad[3 % channels] * weight : zero);
+      const Lanes<T> weight = load(g.weights[k]);
+      quads[1 + k].set(attributes[0] * weight, Channels > 1 ? attributes[1 % Channels] * weight : zero,
+                       Channels > 2 ? attributes[2 % Channels] * weight : zero,
+                       Channels > 3 ? attributes[3 % Channels] * weight : zero);
     });
-    quads[3].set(grad[0], Channels > 1 ? grad[1 % channels] : zero, Channels > 2 ? grad[2 % channels] : zero,
-                 Channels > 3 ? grad[3 % channels] : zero);
+    quads[3].set(attributes[0], Channels > 1 ? attributes[1 % Channels] : zero,
+                 Channels > 2 ? attributes[2 % Channels] : zero, Channels > 3 ? attributes[3 % Channels] : zero);
   }
+}
+
+// Adds a block to the records of its triangles. seen: the lanes of all of its parts. Returns the end of these.
+template <bool StraightThrough, class T, int Channels>
+LG_INLINE const BlockPart* add_block(const FragmentGradients<T>& in, const BlockPlace& place, uint32_t seen,
+                                     const BlockPart* parts, const TileTriangles<T>& triangles,
+                                     const TileAttributes<T, Channels>& sides, T* LG_RESTRICT records) {
+  using Record = PixelRecord<Channels>;
+  LaneTriangles<T, Channels> lanes(place);
+  const BlockPart* end = parts;
+  for (uint32_t rest = seen; rest; rest &= ~end++->lanes)
+    lanes.set(end->lanes, triangles.planes(end->number), sides, end->number);
+  alignas(64) T at[4][block_lanes];
+  lanes.planes.evaluate(LaneOffsets<T>::block_x, LaneOffsets<T>::block_y, at);
+  Lanes<T> grad_u, grad_v, grad_depth, grad[std::max(1, Channels)];
+  load_gradients(in, place, grad_u, grad_v, grad_depth);
+  if constexpr (Channels > 0) {
+    const BlockValues<T, Channels> values(in.attributes + Channels * place.first, Channels * place.width, place.inside);
+    unrolled<Channels>([&](int c) LG_INLINE_LAMBDA {
+      grad[c] = values.value[c];
+      grad_u = grad_u + grad[c] * lanes.to_u[c];
+      grad_v = grad_v + grad[c] * lanes.to_v[c];
+    });
+  }
+  LaneGradients<T> gradients;
+  block_gradients<StraightThrough, Channels>(at, grad_u, grad_v, grad_depth, &gradients);
+  BlockQuads<T> quads[Record::values / 4 - 2];
+  set_quads<Channels>(gradients, grad, quads);
   const PartSums<T, Record::values / 4 - 2> sums(quads);
   for (; parts != end; ++parts) {
     const Planes<T>& p = triangles.planes(parts->number);
