@@ -7,6 +7,7 @@
 
 #include "field/grid_gradient_cpu.h"
 #include "field/march_blocks_cpu.h"
+#include "field/occupied_box_cpu.h"
 #include "field/pull_blocks_cpu.h"
 #include "lumigrad.h"
 #include "math/bits.h"
@@ -223,9 +224,10 @@ int32_t lg_march_forward(lg_call* call, int32_t dtype, const void* grid, const v
                          double min_transmittance, void* features, void* alpha, void* depth, void* median) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto march = lg::field::make_march<T>(grid, origins, directions, box, limits, occupancy, rays, slices, rows,
-                                                columns, channels, occupied_slices, occupied_rows, occupied_columns,
-                                                step, activation, min_transmittance);
+    auto march = lg::field::make_march<T>(grid, origins, directions, box, limits, occupancy, rays, slices, rows,
+                                          columns, channels, occupied_slices, occupied_rows, occupied_columns, step,
+                                          activation, min_transmittance);
+    lg::field::find_occupied_box(march.occupancy, rays);
     const lg::field::MarchForward<T> body = {march, static_cast<T*>(features), static_cast<T*>(alpha),
                                              static_cast<T*>(depth), static_cast<T*>(median)};
     lg::field::march_rays(call->threads, body);
@@ -241,9 +243,10 @@ int32_t lg_march_backward(lg_call* call, int32_t dtype, const void* grid, const 
                           void* grad_box, void* grad_limits) {
   return lg::dispatch(dtype, [&](auto scalar) {
     using T = decltype(scalar);
-    const auto march = lg::field::make_march<T>(grid, origins, directions, box, limits, occupancy, rays, slices, rows,
-                                                columns, channels, occupied_slices, occupied_rows, occupied_columns,
-                                                step, activation, min_transmittance);
+    auto march = lg::field::make_march<T>(grid, origins, directions, box, limits, occupancy, rays, slices, rows,
+                                          columns, channels, occupied_slices, occupied_rows, occupied_columns, step,
+                                          activation, min_transmittance);
+    lg::field::find_occupied_box(march.occupancy, rays);
     const lg::field::OutputGradients<T> given = {static_cast<const T*>(grad_features),
                                                  static_cast<const T*>(grad_alpha), static_cast<const T*>(grad_depth)};
     const lg::field::MarchGradients<T> out = {static_cast<T*>(grad_grid), static_cast<T*>(grad_origins),

@@ -11,8 +11,9 @@
 namespace lg::field {
 
 struct Occupancy {
-  const int64_t* words;  // null: everything is occupied
-  int32_t size[3];       // x, y, z
+  const int64_t* words;        // null: everything is occupied
+  int32_t size[3];             // x, y, z
+  int32_t first[3], after[3];  // no cell outside of [first, after) is occupied
 
   LG_HD int32_t bricks(int axis) const { return (size[axis] + 3) / 4; }
 
@@ -26,8 +27,9 @@ struct Occupancy {
   }
 };
 
-inline Occupancy make_occupancy(const int64_t* words, int64_t slices, int64_t rows, int64_t columns) {
-  return {words, {static_cast<int32_t>(columns), static_cast<int32_t>(rows), static_cast<int32_t>(slices)}};
+LG_HD Occupancy make_occupancy(const int64_t* words, int64_t slices, int64_t rows, int64_t columns) {
+  const auto x = static_cast<int32_t>(columns), y = static_cast<int32_t>(rows), z = static_cast<int32_t>(slices);
+  return {words, {x, y, z}, {0, 0, 0}, {x, y, z}};
 }
 
 }  // namespace lg::field

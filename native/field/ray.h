@@ -110,6 +110,8 @@ class Walk {
       count_ = count_ > 0 ? count_ : 1;
       step_ = fits ? static_cast<T>(step) : static_cast<T>(length / max_steps);
     }
+    stop_ = count_;
+    if (!exact_ && occupancy.words && count_ > 0) leave_out_ends();
   }
 
   LG_HD bool next(Segment<T>* out) { return exact_ ? next_cell(out) : next_step(out); }
@@ -145,12 +147,12 @@ class Walk {
   template <int32_t most>
   LG_HD int32_t next_occupied(T* begin, T* end) {
     int32_t n = 0;
-    while (n < most && next_ < count_) {
+    while (n < most && next_ < stop_) {
       T from[most], to[most];
       int32_t cells[3][most];
       steps<most>(from, to);
       for (int a = 0; a < 3; ++a) cells_of<most>(a, from, to, cells[a]);
-      const int32_t left = count_ - next_, tried = left < most ? left : most;
+      const int32_t left = stop_ - next_, tried = left < most ? left : most;
       int32_t i = 0;
       for (; i < tried && n < most; ++i) {
         const int32_t cell[3] = {cells[0][i], cells[1][i], cells[2][i]};
@@ -190,8 +192,36 @@ class Walk {
     }
   }
 
+  // Leaves out the steps in front of the occupied cells and behind them.
+  LG_HD void leave_out_ends() {
+    T enters = ray_.begin, leaves = ray_.end;
+    LG_UNROLL
+    for (int a = 0; a < 3; ++a) {
+      if (ray_.direction[a] == 0) continue;
+      const T low = time_at_cell(a, occupancy_.first[a]), high = time_at_cell(a, occupancy_.after[a]);
+      const T near = low < high ? low : high, far = low < high ? high : low;
+      enters = near > enters ? near : enters;
+      leaves = far < leaves ? far : leaves;
+    }
+    // A step on either side makes up for rounding, and for midpoints that decide in which cell a step lies.
+    const T before = (enters - ray_.begin) / step_ - 1, until = (leaves - ray_.begin) / step_ + 2;
+    if (!(before < until)) {
+      stop_ = 0;
+      return;
+    }
+    const T count = static_cast<T>(count_);
+    next_ = before > 0 ? static_cast<int32_t>(before < count ? before : count) : 0;
+    stop_ = until < count ? static_cast<int32_t>(until) : count_;
+  }
+
+  // When the ray is at the first face of a cell.
+  LG_HD T time_at_cell(int a, int32_t cell) const {
+    const T place = v_.low(a) + static_cast<T>(cell) / static_cast<T>(occupancy_.size[a]) * v_.extent(a);
+    return (place - ray_.origin[a]) / ray_.direction[a];
+  }
+
   LG_HD bool next_step(Segment<T>* out) {
-    while (next_ < count_) {
+    while (next_ < stop_) {
       const int32_t k = next_++;
       out->begin = ray_.begin + static_cast<T>(k) * step_;
       const bool last = k + 1 == count_;
@@ -265,9 +295,7 @@ class Walk {
     LG_UNROLL
     for (int a = 0; a < 3; ++a) {
       if (ray_.direction[a] == 0) continue;
-      const int32_t face = (cell[a] / 4 + (ray_.direction[a] > 0 ? 1 : 0)) * 4;
-      const T place = v_.low(a) + static_cast<T>(face) / static_cast<T>(occupancy_.size[a]) * v_.extent(a);
-      const T at = (place - ray_.origin[a]) / ray_.direction[a];
+      const T at = time_at_cell(a, (cell[a] / 4 + (ray_.direction[a] > 0 ? 1 : 0)) * 4);
       end = at < end ? at : end;
     }
     return end;
@@ -277,7 +305,7 @@ class Walk {
   const Occupancy& occupancy_;
   const Ray<T>& ray_;
   bool exact_;
-  int32_t count_, next_;
+  int32_t count_, next_, stop_;  // stop_: behind it no step is occupied
   int32_t plane_[3];
   T step_ = 0;
   T from_;

@@ -31,7 +31,7 @@ struct RaySampler {
   LG_HD T scale(int level) const { return static_cast<T>(int64_t{1} << level); }
 
   LG_HD Occupancy grid(int level) const {
-    Occupancy grid = {words, {size[0], size[1], size[2]}};
+    Occupancy grid = make_occupancy(words, size[2], size[1], size[0]);
     grid.words += int64_t{level} * grid.bricks(0) * grid.bricks(1) * grid.bricks(2);
     return grid;
   }

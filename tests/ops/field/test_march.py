@@ -447,6 +447,20 @@ def test_empty_space_is_left_out_without_a_trace(step, dtype) -> None:
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(plain, skipping))
 
 
+@pytest.mark.parametrize("spans", [((3, 4),) * 3, ((0, 5), (11, 21), (2, 9)), ((20, 21), (0, 21), (8, 8))])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rays_go_no_further_than_the_last_occupied_cell(spans, dtype) -> None:
+    """Fog in a part of the box, or none: an occupancy changes nothing but the order of sums."""
+    grid, part = torch.zeros(21, 21, 21, 3, dtype=dtype), tuple(slice(*span) for span in spans)
+    grid[part] = some_grid(21, 21, 21, dtype=dtype)[part].abs()
+    occupied = torch.nn.functional.max_pool3d((grid[None, ..., 0] > 0).float(), 3, 1, 1)[0] > 0
+    rays = some_rays(300, dtype)
+    whole, found = (lg.march(grid, *rays, BOX.to(dtype), 0.02, occupancy=o) for o in (None, lg.occupancy(occupied)))
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-13
+    assert all(torch.allclose(a, b, rtol=0, atol=tolerance) for a, b in zip(whole[:3], found[:3]))
+    assert whole.alpha.any() == (spans[2] != (8, 8))
+
+
 def test_occupancy_bits() -> None:
     filled = random(5, 9, 6, seed=4) > 0.2
     words, size = lg.occupancy(filled)
