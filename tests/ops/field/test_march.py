@@ -451,7 +451,7 @@ def test_empty_space_is_left_out_without_a_trace(step, dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rays_go_no_further_than_the_last_occupied_cell(spans, dtype) -> None:
     """Fog in a part of the box, or none: an occupancy changes nothing but the order of sums."""
-    grid, part = torch.zeros(21, 21, 21, 3, dtype=dtype), tuple(slice(*span) for span in spans)
+    grid, part = torch.zeros(21, 21, 21, 4, dtype=dtype), tuple(slice(*span) for span in spans)
     grid[part] = some_grid(21, 21, 21, dtype=dtype)[part].abs()
     occupied = torch.nn.functional.max_pool3d((grid[None, ..., 0] > 0).float(), 3, 1, 1)[0] > 0
     rays = some_rays(300, dtype)
