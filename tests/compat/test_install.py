@@ -33,7 +33,7 @@ PROGRAMS = {
         from gsplat.strategy import DefaultStrategy
         assert rasterization is same is adapter.rasterization
         """,
-    "gsplat's private modules": """
+    "gsplat_private": """
         import lumigrad.compat.gsplat as adapter
         adapter.install()
         from gsplat import project_gaussians, rasterize_gaussians
@@ -45,12 +45,6 @@ PROGRAMS = {
         from gsplat.project_gaussians import project_gaussians as same
         assert project_gaussians is same and fully_fused_projection is adapter.fully_fused_projection
         """,
-    "nerfacc 0.3": """
-        import lumigrad.compat.nerfacc as adapter
-        adapter.install(version="0.3")
-        from nerfacc import ContractionType, OccupancyGrid, ray_marching, rendering
-        from nerfacc.intersection import ray_aabb_intersect
-        """,
     "nerfacc": """
         import lumigrad.compat.nerfacc as adapter
         adapter.install()
@@ -59,6 +53,15 @@ PROGRAMS = {
         from nerfacc.estimators.prop_net import PropNetEstimator, get_proposal_requires_grad_fn
         from nerfacc.volrend import accumulate_along_rays, rendering
         assert nerfacc is adapter and OccGridEstimator is nerfacc.OccGridEstimator
+        """,
+    "nerfacc_0.3": """
+        import sys
+        for name in [name for name in sys.modules if name.partition(".")[0] == "nerfacc"]: del sys.modules[name]
+        import lumigrad.compat.nerfacc as adapter
+        adapter.install(version="0.3")
+        from nerfacc import ContractionType, OccupancyGrid, ray_marching, rendering
+        from nerfacc.intersection import ray_aabb_intersect
+        assert ray_marching is adapter.v0_3.ray_marching
         """,
     "twice": """
         from lumigrad.compat import gsplat
