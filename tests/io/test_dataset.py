@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from dataset_common import ring, write_colmap, write_transforms
+from PIL import Image
 
 from lumigrad.io import load_dataset, save_image
 from lumigrad.scene import FisheyeDistortion, PerspectiveCamera, RadialTangentialDistortion, undistort_image
@@ -67,6 +68,24 @@ def test_smaller_copies_scale_the_camera(tmp_path: Path) -> None:
     save_image(torch.rand(24, 16, 3), data.paths[0])
     with pytest.raises(ValueError, match=r"000\.png: 16 x 24 pixels, but its camera has 32 x 24"):
         data.load(0)
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+def test_photographs_that_a_camera_stored_on_their_side(tmp_path: Path, orientation: int) -> None:
+    """They are turned upright where only that has their camera's shape; where both have it, pixels are as stored."""
+    data = load_dataset(write_transforms(tmp_path))
+    camera = data.cameras[0]
+    upright = data.load(0)[0]
+    side = torch.rot90(upright, 1 if orientation == 6 else -1)
+    turned = Image.Exif()
+    turned[0x0112] = orientation
+    Image.fromarray((side * 255 + 0.5).to(torch.uint8).numpy()).save(data.paths[0], exif=turned)
+    image, found = data.load(0)
+    assert torch.equal(image, upright)
+    assert found == camera
+    square = replace(data, cameras=tuple(camera.resized((24, 24)) for _ in data.cameras))
+    Image.fromarray((side[:24] * 255 + 0.5).to(torch.uint8).numpy()).save(data.paths[0], exif=turned)
+    torch.testing.assert_close(square.load(0)[0], side[:24], rtol=0, atol=1e-6)
 
 
 def test_sizes_and_suffixes_may_be_missing(tmp_path: Path) -> None:

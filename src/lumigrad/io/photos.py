@@ -57,9 +57,10 @@ class PosedPhotos:
         """One photograph, float32 [H, W, 3 or 4], unchanged, and its camera at that resolution.
 
         Raises:
-            FileNotFoundError, ValueError: the file is missing, no image, or has another aspect ratio than the camera.
+            FileNotFoundError, ValueError: the file is missing, no image, or has another aspect ratio than the camera,
+                even when turned upright (EXIF).
         """
-        image = load_image(self.paths[index], orient=False)  # poses refer to the stored pixels
+        image = self._photograph(index)
         mask = self._stored_mask(index, (image.shape[0], image.shape[1])) if self.masks_are_alpha else None
         if mask is not None:
             image = torch.cat([image[..., :3], mask[..., None].to(image)], dim=-1)
@@ -77,7 +78,7 @@ class PosedPhotos:
         """
         if self.masks_are_alpha or not self.masks or self.masks[index] is None:
             return None
-        image = load_image(self.paths[index], orient=False)
+        image = self._photograph(index)
         mask = self._stored_mask(index, (image.shape[0], image.shape[1]))
         assert mask is not None
         # A pixel counts if all pixels that are averaged into it do.
@@ -155,14 +156,24 @@ class PosedPhotos:
             raise ValueError(f"{self.folder}: {len(train)} photographs to train on and {len(held_out)} held out")
         return train, held_out
 
+    def _photograph(self, index: int) -> Tensor:
+        """The pixels to which the pose refers: those stored, unless only the upright photograph has the camera's shape.
+
+        COLMAP computes poses from stored pixels; programs that turn photographs as their EXIF data say do not.
+        """
+        path, camera = self.paths[index], self.cameras[index]
+        stored = load_image(path, orient=False)
+        if _has_shape(stored, camera):
+            return stored
+        upright = load_image(path)
+        return upright if _has_shape(upright, camera) else stored
+
     def _camera_of(self, index: int, image: Tensor) -> PerspectiveCamera:
         """The camera at the resolution of the stored image."""
         size, camera = (image.shape[0], image.shape[1]), self.cameras[index]
         if size == camera.size:
             return camera
-        # Copies at lower resolutions are common; their sizes are rounded.
-        scales = size[0] / camera.size[0], size[1] / camera.size[1]
-        if abs(scales[0] / scales[1] - 1) > 0.02:
+        if not _has_shape(image, camera):
             expected = f"{camera.size[1]} x {camera.size[0]}"
             raise ValueError(f"{self.paths[index]}: {size[1]} x {size[0]} pixels, but its camera has {expected}")
         return camera.resized(size)
@@ -180,6 +191,13 @@ class PosedPhotos:
         if tuple(values.shape) != size:
             values = torch.nn.functional.interpolate(values[None, None], size=size, mode="nearest-exact")[0, 0]
         return values > 0.5
+
+
+def _has_shape(image: Tensor, camera: PerspectiveCamera) -> bool:
+    """Whether a photograph has the aspect ratio of its camera's."""
+    # Copies at lower resolutions are common; their sizes are rounded.
+    scales = image.shape[0] / camera.size[0], image.shape[1] / camera.size[1]
+    return abs(scales[0] / scales[1] - 1) <= 0.02
 
 
 def averaged(image: Tensor, factor: int) -> Tensor:
