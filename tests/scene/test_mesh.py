@@ -252,5 +252,5 @@ def test_whole_numbers_are_refused_by_name(name: str) -> None:
     ball = creature(1)
     other = {"normals": ball.vertex_normals(), "second_uvs": ball.uvs, "second_uv_faces": ball.uv_faces}
     ball = replace(ball, **other, colors=torch.rand(len(ball.positions), 3))
-    with pytest.raises(TypeError, match=rf"{name}: expected a floating type, got int64; Tensor\.float"):
+    with pytest.raises(TypeError, match=rf"{name}: expected a floating type, got int64; convert it with Tensor\.float"):
         replace(ball, **{name: getattr(ball, name).long()})
