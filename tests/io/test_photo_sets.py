@@ -68,7 +68,8 @@ def test_a_mask_that_several_photographs_could_claim(tmp_path: Path) -> None:
     in_folders(tmp_path, ("images/l/a.png", "images/r/a.png", "images/r/b.png"))
     for name in ("a", "b"):
         save_image(torch.ones(24, 32, 3), tmp_path / "masks" / f"{name}.png")
-    with pytest.warns(UserWarning, match=r"1 masks are left out, such as .*a\.png: photographs in .*l and in .*r have that name"):
+    claimed = r"1 masks are left out, such as .*a\.png: photographs in .*l and in .*r have that name"
+    with pytest.warns(UserWarning, match=claimed):
         data = load_dataset(tmp_path)
     assert [mask is None for mask in data.masks] == [True, True, False]
 
