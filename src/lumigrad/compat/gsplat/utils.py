@@ -13,6 +13,7 @@ from torch import Tensor
 from lumigrad.compat.gsplat._missing import missing
 from lumigrad.compat.gsplat.exporter import export_splats
 from lumigrad.scene.rotations import quaternion_to_matrix
+from lumigrad.scene.shapes._splat_cloud import constant_harmonics
 
 map_gaussian_to_intersects = missing("map_gaussian_to_intersects")
 bin_and_sort_gaussians = missing("bin_and_sort_gaussians")
@@ -30,7 +31,7 @@ def save_ply(splats: Mapping[str, Tensor], dir: str, colors: Tensor | None = Non
     warnings.warn("save_ply() is deprecated; use export_splats()", DeprecationWarning, stacklevel=2)
     sh0, shN = splats["sh0"], splats["shN"]
     if colors is not None:
-        sh0, shN = (colors.reshape(-1, 1, 3) - 0.5) / 0.28209479177387814, shN[:, :0]
+        sh0, shN = constant_harmonics(colors.reshape(-1, 3)), shN[:, :0]
     export_splats(
         splats["means"], splats["scales"], splats["quats"], splats["opacities"], sh0, shN, save_to=str(dir)
     )  # fmt: skip

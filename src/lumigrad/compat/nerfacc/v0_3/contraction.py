@@ -7,6 +7,8 @@ import enum
 import torch
 from torch import Tensor
 
+from lumigrad.ops.field import contract as to_ball
+
 
 class ContractionType(enum.Enum):
     """How a grid covers space: the box alone, or all of space by tanh or by a sphere.
@@ -38,11 +40,7 @@ def contract(x: Tensor, roi: Tensor, type: ContractionType = ContractionType.AAB
         return unit
     if type is ContractionType.UN_BOUNDED_TANH:
         return torch.tanh(unit - 0.5) / 2 + 0.5
-    centred = unit * 2 - 1
-    length = centred.norm(dim=-1, keepdim=True)
-    outside = length > 1
-    safe = torch.where(outside, length, 1.0)
-    return torch.where(outside, (2 - 1 / safe) / safe * centred, centred) / 4 + 0.5
+    return to_ball(unit * 2 - 1) / 4 + 0.5
 
 
 @torch.no_grad()

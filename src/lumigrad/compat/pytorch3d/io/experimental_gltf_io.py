@@ -28,10 +28,7 @@ class MeshGlbFormat(MeshFormatInterpreter):
     def read(
         self, path: PathOrStr, include_textures: bool, device: Any, path_manager: Any, **kwargs: Any
     ) -> Meshes | None:
-        if not has_suffix(path, SUFFIXES):
-            return None
-        mesh = read_with_lumigrad(path, ".glb", path_manager)
-        return mesh.to(device) if include_textures else Meshes(mesh.verts_list(), mesh.faces_list()).to(device)
+        return read_with_lumigrad(path, SUFFIXES, include_textures, device, path_manager)
 
     def save(self, data: Meshes, path: PathOrStr, path_manager: Any, binary: bool | None, **kwargs: Any) -> bool:
         """Write a mesh.

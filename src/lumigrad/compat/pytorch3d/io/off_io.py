@@ -24,10 +24,7 @@ class MeshOffFormat(MeshFormatInterpreter):
     def read(
         self, path: PathOrStr, include_textures: bool, device: Any, path_manager: Any, **kwargs: Any
     ) -> Meshes | None:
-        if not has_suffix(path, SUFFIXES):
-            return None
-        mesh = read_with_lumigrad(path, ".off", path_manager)
-        return mesh.to(device) if include_textures else Meshes(mesh.verts_list(), mesh.faces_list()).to(device)
+        return read_with_lumigrad(path, SUFFIXES, include_textures, device, path_manager)
 
     def save(
         self, data: Meshes, path: PathOrStr, path_manager: Any, binary: bool | None,
@@ -62,8 +59,18 @@ def _row(vert: Tensor, digits: str, color: Tensor | None) -> str:
     return _numbers(vert, digits) if color is None else f"{_numbers(vert, digits)} {_numbers(color, '%f')}"
 
 
-def read_with_lumigrad(path: PathOrStr, suffix: str, path_manager: Any) -> Meshes:
-    """A file as `lumigrad.io` reads it; one that is not a plain path is copied to such before."""
+def read_with_lumigrad(
+    path: PathOrStr, suffixes: tuple[str, ...], include_textures: bool, device: Any, path_manager: Any
+) -> Meshes | None:
+    """A file as `lumigrad.io` reads it, or None where it has another suffix."""
+    if not has_suffix(path, suffixes):
+        return None
+    mesh = _read(path, suffixes[0], path_manager)
+    return mesh.to(device) if include_textures else Meshes(mesh.verts_list(), mesh.faces_list()).to(device)
+
+
+def _read(path: PathOrStr, suffix: str, path_manager: Any) -> Meshes:
+    """What is not a plain path is copied to such before."""
     if path_manager is None and not hasattr(path, "read"):
         return meshes_from(load_mesh(Path(path), materials=False))
     with TemporaryDirectory() as folder, open_file(path, path_manager, "rb") as file:

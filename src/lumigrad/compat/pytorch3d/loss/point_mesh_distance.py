@@ -175,14 +175,30 @@ def _over_triangles(
     ab, ac = b - a, c - a
     normal = torch.linalg.cross(ab, ac)
     square = normal.square().sum(1)
-    safe = square.clamp(min=torch.finfo(square.dtype).tiny)
     v, w = dots[1] - dots[0] - (a * ab).sum(1), dots[2] - dots[0] - (a * ac).sum(1)
+    inside, _, _ = _within(v, w, ab, ac, square, min_area)
+    unit = normal / _nonzero(square).sqrt()[:, None]
+    return inside, points @ unit.T - (a * unit).sum(1)
+
+
+def _within(
+    v: Tensor, w: Tensor, ab: Tensor, ac: Tensor, square: Tensor, min_area: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether points lie over triangles that are large enough, and the weights of their corners b and c.
+
+    Args:
+        v, w: products of a point, seen from corner a, with the edges `ab` and `ac` [S, 3]: [S] or [P, S].
+        square: twice the triangles' areas, squared [S].
+    """
     bb, bc, cc = ab.square().sum(1), (ab * ac).sum(1), ac.square().sum(1)
+    safe = _nonzero(square)
     beta, gamma = (cc * v - bc * w) / safe, (bb * w - bc * v) / safe
     whole = (square.sqrt() / 2 >= min_area) & (square > 0)
-    inside = whole & (beta >= 0) & (gamma >= 0) & (beta + gamma <= 1)
-    unit = normal / safe.sqrt()[:, None]
-    return inside, points @ unit.T - (a * unit).sum(1)
+    return whole & (beta >= 0) & (gamma >= 0) & (beta + gamma <= 1), beta, gamma
+
+
+def _nonzero(square: Tensor) -> Tensor:
+    return square.clamp(min=torch.finfo(square.dtype).tiny)
 
 
 def to_simplices(points: Tensor, shapes: Tensor, min_area: float) -> Tensor:
@@ -214,12 +230,7 @@ def _nearest_weights(points: Tensor, shapes: Tensor, min_area: float) -> Tensor:
     a, b, c = shapes.unbind(1)
     ab, ac, ap = b - a, c - a, points - a
     square = torch.linalg.cross(ab, ac).square().sum(1)
-    safe = square.clamp(min=torch.finfo(square.dtype).tiny)
-    bb, bc, cc = ab.square().sum(1), (ab * ac).sum(1), ac.square().sum(1)
-    v, w = (ap * ab).sum(1), (ap * ac).sum(1)
-    beta, gamma = (cc * v - bc * w) / safe, (bb * w - bc * v) / safe
-    whole = (square.sqrt() / 2 >= min_area) & (square > 0)
-    inside = whole & (beta >= 0) & (gamma >= 0) & (beta + gamma <= 1)
+    inside, beta, gamma = _within((ap * ab).sum(1), (ap * ac).sum(1), ab, ac, square, min_area)
     return torch.where(inside[:, None], torch.stack((1 - beta - gamma, beta, gamma), 1), weights)
 
 
