@@ -146,10 +146,7 @@ class RayGroup {
   static LG_INLINE void find_closest(const BvhView<T>& bvh, const View& ray, Nearest<T>* best) {
     WaitingStack stack;
     walk_alone(bvh, ray, &best->t, stack, [&](int32_t leaf) LG_INLINE_LAMBDA {
-      const int32_t* tri = bvh.tri_of(leaf);
-      meet_leaf(ray, bvh.corners_of(leaf), best->t, [&](int32_t place, T t) LG_INLINE_LAMBDA {
-        if (tri[place] >= 0 && tri[place] < bvh.triangles) best->take(t, tri[place], leaf, place);
-      });
+      find_nearer(bvh, ray, leaf, best);
       return false;
     });
   }
@@ -157,10 +154,8 @@ class RayGroup {
   static LG_INLINE bool hits_any(const BvhView<T>& bvh, const View& ray) {
     bool hit = false;
     UnorderedStack stack;
-    walk_alone(bvh, ray, &ray.t_max, stack, [&](int32_t leaf) LG_INLINE_LAMBDA {
-      meet_leaf(ray, bvh.corners_of(leaf), ray.t_max, [&](int32_t, T) LG_INLINE_LAMBDA { hit = true; });
-      return hit;
-    });
+    walk_alone(bvh, ray, &ray.t_max, stack,
+               [&](int32_t leaf) LG_INLINE_LAMBDA { return hit = hits_leaf(bvh, ray, leaf); });
     return hit;
   }
 

@@ -100,10 +100,29 @@ LG_HD void meet_leaf(const Rays& ray, const T* corners, T end, Take&& take) {
 #endif
 }
 
+// Compares what a ray hits in a leaf with the best hit so far.
+template <class T, class Rays>
+LG_HD void find_nearer(const BvhView<T>& bvh, const Rays& ray, int32_t leaf, Nearest<T>* best) {
+  const int32_t* tri = bvh.tri_of(leaf);
+  meet_leaf(ray, bvh.corners_of(leaf), best->t, [&](int32_t place, T t) LG_INLINE_LAMBDA {
+    if (tri[place] >= 0 && tri[place] < bvh.triangles) best->take(t, tri[place], leaf, place);
+  });
+}
+
+// Whether a ray hits any triangle of a leaf.
+template <class T, class Rays>
+LG_HD bool hits_leaf(const BvhView<T>& bvh, const Rays& ray, int32_t leaf) {
+  bool hit = false;
+  meet_leaf(ray, bvh.corners_of(leaf), ray.t_max, [&](int32_t, T) LG_INLINE_LAMBDA { hit = true; });
+  return hit;
+}
+
 // Nodes and leaves that are still to be visited, and where the ray enters them.
 template <class T, int capacity>
 class WalkStack {
  public:
+  using Distance = T;
+
   // Keeps the children in `hit`, of which there is one at least, but for the nearest, which it returns.
   LG_HD int32_t push(const int32_t* children, uint32_t hit, const T (&enter)[node_width]) {
     int nearest = lowest_set(hit);
@@ -153,30 +172,37 @@ class WalkStack {
   int size_ = 0;
 };
 
-// Calls visit(leaf) for the leaves that a ray meets before end(), about from the nearest on, until visit() returns
-// true.
-template <int capacity, class T, class End, class Visit>
-LG_HD void walk(const BvhView<T>& bvh, const PreparedRay<T>& ray, End&& end, Visit&& visit) {
-  if (!ray.valid || bvh.nodes == 0) return;
-  WalkStack<T, capacity> stack;
-  T enter[node_width];
+// Calls visit(leaf) for the leaves that a ray meets before end(), in the order of the stack, until visit() returns
+// true. meet(boxes, end, enter): which children the ray meets, as bits, and where. The tree has a node.
+template <class T, class Stack, class Meet, class End, class Visit>
+LG_HD void walk_tree(const BvhView<T>& bvh, Stack& stack, Meet&& meet, End&& end, Visit&& visit) {
+  using Distance = typename Stack::Distance;
+  alignas(32) Distance enter[node_width];
   int32_t node = 0;
   // A tree has fewer; what is no tree comes to an end, too.
   for (int64_t visits = bvh.nodes + bvh.leaves; visits > 0; --visits) {
     if (node >= 0) {
-      if (node < bvh.nodes) {
-        const uint32_t hit = meet_children(ray, bvh.boxes_of(node), end(), enter);
-        if (hit) {
-          node = stack.push(bvh.children_of(node), hit, enter);
-          continue;
-        }
+      const uint32_t hit = LG_LIKELY(node < bvh.nodes) ? meet(bvh.boxes_of(node), end(), enter) : 0;
+      if (hit) {
+        node = stack.push(bvh.children_of(node), hit, enter);
+        continue;
       }
     } else {
       const int32_t leaf = -1 - node;
       if (leaf < bvh.leaves && visit(leaf)) return;
     }
-    if (!stack.pop(end(), &node)) return;
+    if (!stack.pop(static_cast<Distance>(end()), &node)) return;
   }
+}
+
+// The same for one ray, about from the nearest leaf on.
+template <int capacity, class T, class End, class Visit>
+LG_HD void walk(const BvhView<T>& bvh, const PreparedRay<T>& ray, End&& end, Visit&& visit) {
+  if (!ray.valid || bvh.nodes == 0) return;
+  WalkStack<T, capacity> stack;
+  const auto meet = [&](const float* boxes, T before, T(&enter)[node_width])
+                        LG_INLINE_LAMBDA { return meet_children(ray, boxes, before, enter); };
+  walk_tree(bvh, stack, meet, end, visit);
 }
 
 template <int capacity = largest_stack, class T>
@@ -186,10 +212,7 @@ LG_HD Hit<T> closest_hit(const BvhView<T>& bvh, const Ray<T>& ray) {
   walk<capacity>(
       bvh, prepared, [&] { return best.t; },
       [&](int32_t leaf) {
-        const int32_t* tri = bvh.tri_of(leaf);
-        meet_leaf(prepared, bvh.corners_of(leaf), best.t, [&](int32_t place, T t) {
-          if (tri[place] >= 0 && tri[place] < bvh.triangles) best.take(t, tri[place], leaf, place);
-        });
+        find_nearer(bvh, prepared, leaf, &best);
         return false;
       });
   if (!best.found()) return {-1, T(0), T(0), infinity<T>};
@@ -208,10 +231,7 @@ LG_HD bool any_hit(const BvhView<T>& bvh, const Ray<T>& ray) {
   bool hit = false;
   walk<capacity>(
       bvh, prepared, [&] { return prepared.t_max; },
-      [&](int32_t leaf) {
-        meet_leaf(prepared, bvh.corners_of(leaf), prepared.t_max, [&](int32_t, T) { hit = true; });
-        return hit;
-      });
+      [&](int32_t leaf) { return hit = hits_leaf(bvh, prepared, leaf); });
   return hit;
 }
 

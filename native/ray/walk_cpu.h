@@ -112,6 +112,8 @@ class Waiting {
 // Nodes and leaves that are still to be visited, in no order: for rays that may hit anything.
 class UnorderedStack {
  public:
+  using Distance = float;
+
   // Keeps the children in `hit`, of which there is one at least, but for the first, which it returns.
   LG_INLINE int32_t push(const int32_t* children, uint32_t hit, const float (&)[node_width]) {
     const int32_t first = children[__builtin_ctz(hit)];
@@ -133,6 +135,8 @@ class UnorderedStack {
 // Nodes and leaves that are still to be visited; of those that were kept together, the nearest on top.
 class WaitingStack {
  public:
+  using Distance = float;
+
   // Keeps the children in `hit`, of which there is one at least, but for the nearest, which it returns.
   LG_INLINE int32_t push(const int32_t* children, uint32_t hit, const float (&enter)[node_width]) {
     if ((hit & (hit - 1)) == 0) return children[__builtin_ctz(hit)];
@@ -175,27 +179,13 @@ class WaitingStack {
   int size_ = 0;
 };
 
-// Calls visit(leaf) for the leaves that a valid ray meets before *end, in the order of the stack, until visit() returns
-// true.
+// walk_tree() for a valid ray that ends at *end.
 template <class T, class Rays, class Stack, class Visit>
 LG_INLINE void walk_alone(const BvhView<T>& bvh, const Rays& ray, const T* end, Stack& stack, Visit&& visit) {
   const NodeTest<T> test(ray);
-  alignas(32) float enter[node_width];
-  int32_t node = 0;
-  // A tree has fewer; what is no tree comes to an end, too.
-  for (int64_t visits = bvh.nodes + bvh.leaves; visits > 0; --visits) {
-    if (node >= 0) {
-      const uint32_t hit = LG_LIKELY(node < bvh.nodes) ? test.meet(bvh.boxes_of(node), *end, enter) : 0;
-      if (hit) {
-        node = stack.push(bvh.children_of(node), hit, enter);
-        continue;
-      }
-    } else {
-      const int32_t leaf = -1 - node;
-      if (leaf < bvh.leaves && visit(leaf)) return;
-    }
-    if (!stack.pop(static_cast<float>(*end), &node)) return;
-  }
+  const auto meet = [&](const float* boxes, T before, float (&enter)[node_width])
+                        LG_INLINE_LAMBDA { return test.meet(boxes, before, enter); };
+  walk_tree(bvh, stack, meet, [&]() LG_INLINE_LAMBDA { return *end; }, visit);
 }
 
 }  // namespace lg::ray
