@@ -115,15 +115,10 @@ class Walk {
   }
 
   LG_HD bool next(Segment<T>* out) { return exact_ ? next_cell(out) : next_step(out); }
-  // The next segments, at most `most`; returns their number. Those after the last one have no length.
+  // The next occupied segments, at most `most`; returns their number. Those after the last one have no length.
   template <int32_t most>
   LG_HD int32_t next_block(T* begin, T* end) {
-    if (exact_) return next_cells<most>(begin, end);
-    if (occupancy_.words) return next_occupied<most>(begin, end);
-    const int32_t left = count_ - next_, n = left < most ? left : most;
-    steps<most>(begin, end);
-    next_ += n;
-    return n;
+    return exact_ ? next_cells<most>(begin, end) : next_occupied<most>(begin, end);
   }
   LG_HD int32_t count() const { return count_; }
   LG_HD T step() const { return step_; }
